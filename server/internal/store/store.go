@@ -1,0 +1,98 @@
+// Package store is the port to where sessions are kept: one record per session, committed as one,
+// and a durable feed of every change. It says what an adapter must do, and knows no database.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"example.com/verification-status/server/internal/verification"
+)
+
+// Errors of a Store. Adapters wrap them; compare with errors.Is.
+var (
+	// ErrNotFound: no such session or reference is kept.
+	ErrNotFound = errors.New("not found in the store")
+	// ErrConflict: other writers were faster, MaxTries times in a row. Nothing was written; try later.
+	ErrConflict = errors.New("too many writers at once")
+	// ErrUnavailable: the store cannot be asked, or did not answer in time. A write may or may not
+	// have been made; the same Update again is safe.
+	ErrUnavailable = errors.New("the store is unavailable")
+	// ErrCorrupt: a record cannot be read by this version. Nothing was written.
+	ErrCorrupt = errors.New("a stored record cannot be read")
+	// ErrTrimmed: the feed no longer holds what followed a position.
+	ErrTrimmed = errors.New("the feed no longer goes back that far")
+	// ErrRewound: the feed has no such position: the store lost its newest writes, or all of them.
+	ErrRewound = errors.New("the feed was rewound: the store has lost writes")
+)
+
+// MaxTries is how often Update tries against other writers before it gives up with ErrConflict.
+const MaxTries = 16
+
+// UpdateFunc makes the next record from the current one (the zero Session where none is kept). It
+// is pure: it may be called several times, and what counts is its last call. With write false or an
+// error nothing is stored; the error comes back from Update as it is.
+type UpdateFunc func(current verification.Session) (next verification.Session, write bool, err error)
+
+// Store keeps sessions. It is safe for concurrent use. Every call ends with its context, and with an
+// error that wraps one of this package's, or the context's.
+type Store interface {
+	// Get returns the record of a session as it is now, never from a replica or a cache.
+	Get(ctx context.Context, id string) (verification.Session, error)
+
+	// Update reads a record, calls fn and commits what it returns, if nobody else has written in
+	// between; else it starts again, MaxTries times with jitter. One commit stores the record, one
+	// feed entry for each new revision, in order, and the index of its reference, or nothing of all
+	// that. A commit whose answer was lost is recognised and not made twice. It returns the record
+	// as it is stored after the call. Where fn wants no write, the index is still made sure of.
+	Update(ctx context.Context, id string, fn UpdateFunc) (verification.Session, error)
+
+	// Newest returns the id of the newest session that bears a reference: the greatest creation time
+	// at Stripe, then the greatest id. Redacted sessions bear none.
+	Newest(ctx context.Context, reference string) (id string, err error)
+
+	Feed
+}
+
+// Feed is the log of all changes, in partitions. The changes of one session are all in one partition,
+// in the order of their revisions. It is safe for concurrent use.
+type Feed interface {
+	// Partitions is the number of partitions, fixed for the life of the data.
+	Partitions() int
+	// Partition is where a session's changes are: 0 to Partitions()-1.
+	Partition(sessionID string) int
+	// Head is the position after the newest entry of a partition.
+	Head(ctx context.Context, partition int) (Position, error)
+	// ReadFeed returns up to limit entries after a position, oldest first; none if there are none
+	// yet. ErrTrimmed or ErrRewound where the position is not, or no longer, in the feed: it never
+	// skips silently.
+	ReadFeed(ctx context.Context, partition int, after Position, limit int) ([]Entry, error)
+	// Follow waits up to block for entries after the positions (one for each partition) and returns
+	// what there is, oldest first within a partition. It does not check the positions: call ReadFeed
+	// now and then. One caller at a time; Close of the store ends it.
+	Follow(ctx context.Context, after []Position, block time.Duration) ([]Entry, error)
+}
+
+// Position is a place in a partition of the feed: behind one entry. The zero Seq is the beginning.
+type Position struct {
+	// Epoch tells one data set from another, such as the one after a FLUSHALL.
+	Epoch uint64
+	// Seq numbers the partition's entries from 1, without gaps.
+	Seq uint64
+	// Nonce is the entry's random number: after a failover that lost entries the same Seq comes
+	// again, with another one.
+	Nonce uint64
+}
+
+// Entry is one entry of the feed. It never holds personal data.
+type Entry struct {
+	Partition int
+	// Position is behind this entry.
+	Position  Position
+	SessionID string
+	// Revision is the one that was made; 0 for an entry that only wakes.
+	Revision int32
+	// Pointer says that a reference may now lead to this session.
+	Pointer bool
+}

@@ -1,0 +1,158 @@
+package stripesim
+
+import (
+	"net/http"
+	"regexp"
+)
+
+// Outcomes of a submission that are not error codes.
+const (
+	// OutcomeVerified ends in status verified.
+	OutcomeVerified = "verified"
+	// OutcomeAbandoned is a person who began and left: requires_input with that last_error at once,
+	// no processing and no report.
+	OutcomeAbandoned = "abandoned"
+	// OutcomeCanceled cancels the session as the business would.
+	OutcomeCanceled = "canceled"
+)
+
+// codePattern allows codes that Stripe does not know yet, for consumers must pass them through.
+var codePattern = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
+
+// Session is the truth about one session, for tests to compare with.
+type Session struct {
+	ID                     string
+	Account                string // "acct_...", empty for the platform's own
+	Livemode               bool
+	Created                int64 // unix seconds
+	Type                   string
+	Status                 string
+	LastErrorCode          string // empty: last_error is null
+	LastErrorReason        string
+	LastVerificationReport string // empty: none yet
+	Redaction              string // "", processing or redacted
+	ClientReferenceID      string
+	Metadata               map[string]string
+	Submissions            int
+}
+
+// NewSession is what Create takes; the zero value makes a test mode document session.
+type NewSession struct {
+	Account           string
+	Livemode          bool
+	ClientReferenceID string
+	Metadata          map[string]string
+	ReturnURL         string
+}
+
+// Create makes a session without an API call, as a static link of a verification flow does: its
+// event's request is null. The error is an *Error.
+func (s *Sim) Create(n NewSession) (Session, error) {
+	p := sessionParams{kind: "document", reference: n.ClientReferenceID, returnURL: n.ReturnURL}
+	if n.Account != "" && !accountPattern.MatchString(n.Account) {
+		return Session{}, errParam("account", "An account must look like acct_123.")
+	}
+	if err := checkCreate(p); err != nil {
+		return Session{}, err
+	}
+	metadata, err := (&metadataUpdate{set: n.Metadata}).apply(nil)
+	if err != nil {
+		return Session{}, err
+	}
+	p.metadata = metadata
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sess, err := s.create(realm{n.Account, n.Livemode}, p, cause{})
+	if err != nil {
+		return Session{}, err
+	}
+	return sess.view(), nil
+}
+
+// Submit does what the hosted page does with an outcome: OutcomeVerified, OutcomeAbandoned,
+// OutcomeCanceled or an error code, also one that Stripe does not document. It needs no link.
+func (s *Sim) Submit(id, outcome string) error {
+	if !codePattern.MatchString(outcome) {
+		return errParam("outcome", "An outcome is verified, abandoned, canceled or an error code.")
+	}
+	return s.with(id, func(sess *session) *Error { return s.submit(sess, outcome) })
+}
+
+// FinishProcessing ends the processing of a submission now.
+func (s *Sim) FinishProcessing(id string) error {
+	return s.with(id, func(sess *session) *Error {
+		if sess.status != statusProcessing {
+			return errStatus("This VerificationSession is not processing.")
+		}
+		s.finish(sess)
+		return nil
+	})
+}
+
+// Override is a Dashboard reviewer's "Override status", between verified and requires_input in both
+// directions. With an empty code requires_input has a null last_error.
+func (s *Sim) Override(id, status, code string) error {
+	return s.with(id, func(sess *session) *Error { return s.override(sess, status, code) })
+}
+
+// Cancel does what POST .../cancel does.
+func (s *Sim) Cancel(id string) error {
+	return s.with(id, func(sess *session) *Error { return s.cancel(sess, cause{}) })
+}
+
+// Redact does what POST .../redact does.
+func (s *Sim) Redact(id string) error {
+	return s.with(id, func(sess *session) *Error { return s.redact(sess, cause{}) })
+}
+
+// FinishRedaction ends a redaction that was begun, now.
+func (s *Sim) FinishRedaction(id string) error {
+	return s.with(id, func(sess *session) *Error {
+		if sess.redaction != redactionProcessing {
+			return errStatus("This VerificationSession is not being redacted.")
+		}
+		s.finishRedaction(sess)
+		return nil
+	})
+}
+
+// Session returns the session as it is now, and false if there is none.
+func (s *Sim) Session(id string) (Session, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sess := s.sessions[id]
+	if sess == nil {
+		return Session{}, false
+	}
+	return sess.view(), true
+}
+
+// Sessions returns all sessions of all accounts and modes, the oldest first.
+func (s *Sim) Sessions() []Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Session, len(s.order))
+	for i, sess := range s.order {
+		out[i] = sess.view()
+	}
+	return out
+}
+
+// with runs fn on a session under the lock, and turns a nil *Error into a nil error.
+func (s *Sim) with(id string, fn func(*session) *Error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sess := s.sessions[id]
+	if sess == nil {
+		return errNoSession(id)
+	}
+	if err := fn(sess); err != nil {
+		return err
+	}
+	return nil
+}
+
+func errNoSession(id string) *Error {
+	return &Error{HTTPStatus: http.StatusNotFound, Type: typeInvalidRequest, Code: "resource_missing",
+		Param: "session", Message: "No such verification session: '" + id + "'"}
+}

@@ -1,0 +1,180 @@
+package verification
+
+import (
+	"slices"
+	"time"
+)
+
+// CodeAbandoned is the error of a submission that was begun and never made.
+const CodeAbandoned = "abandoned"
+
+// DefaultDenyCodes are the errors that trying again cannot mend: Stripe bills each submission, and
+// the person needs another way or a person to talk to.
+func DefaultDenyCodes() []string {
+	return []string{"consent_declined", "country_not_supported", "selfie_manipulated", "under_supported_age"}
+}
+
+// RetryPolicy says how often and when a person may try again.
+type RetryPolicy struct {
+	// MaxRetries is how many retries are granted over a chain of replaced sessions; 0 grants none.
+	MaxRetries int32
+	// DenyCodes are Stripe's error codes for which no retry is granted.
+	DenyCodes []string
+	// Cooldown is the least time from a failure to a retry; 0: none.
+	Cooldown time.Duration
+}
+
+// Denial says why a retry is refused. The numbers are the contract's.
+type Denial uint8
+
+// The denials; DenialNone is no denial.
+const (
+	DenialNone            Denial = 0
+	DenialProcessing      Denial = 1
+	DenialAlreadyVerified Denial = 2
+	DenialCanceled        Denial = 3
+	DenialRedacted        Denial = 4
+	DenialLimitReached    Denial = 5
+	DenialNotRetryable    Denial = 6
+	DenialSuperseded      Denial = 7
+	DenialCooldown        Denial = 8
+)
+
+// Decision is what a policy says about a retry.
+type Decision struct {
+	Denial Denial
+	// NextRetry is from when on, with DenialCooldown.
+	NextRetry time.Time
+}
+
+// Remaining is how many retries may still be granted.
+func (p RetryPolicy) Remaining(state State) int32 {
+	return max(0, p.MaxRetries-state.RetriesGranted)
+}
+
+// Judge says what RetryVerification would answer, in the fixed order of the denials. A failure that
+// has its grant is past the last three: repeating a call uses nothing.
+func (p RetryPolicy) Judge(state State, now time.Time) Decision {
+	switch {
+	case state.SupersededBy != "":
+		return Decision{Denial: DenialSuperseded}
+	case state.Redaction > RedactionNone:
+		return Decision{Denial: DenialRedacted}
+	case state.Status == StatusCanceled:
+		return Decision{Denial: DenialCanceled}
+	case state.Status == StatusVerified:
+		return Decision{Denial: DenialAlreadyVerified}
+	case state.Status != StatusRequiresInput:
+		return Decision{Denial: DenialProcessing}
+	case state.ShownGranted:
+		return Decision{}
+	case p.denies(state.Error.Code):
+		return Decision{Denial: DenialNotRetryable}
+	// Without a counted failure a link is given and nothing is used.
+	case state.ShownFailure == 0:
+		return Decision{}
+	case p.Remaining(state) == 0:
+		return Decision{Denial: DenialLimitReached}
+	}
+	return p.cooldown(state.UpdateTime, now)
+}
+
+// judgeReplacement is Judge for a closed session that shall be replaced: superseded and canceled are
+// no denials, and the newest counted failure stands for the one that the cancel cleared.
+func (p RetryPolicy) judgeReplacement(s Session, now time.Time) Decision {
+	last := s.LastFailure
+	switch {
+	case s.Redaction > RedactionNone:
+		return Decision{Denial: DenialRedacted}
+	case s.Replacement.Granted:
+		return Decision{}
+	case !s.granted(last.ID) && p.denies(last.Code):
+		return Decision{Denial: DenialNotRetryable}
+	case p.Remaining(s.State) == 0:
+		return Decision{Denial: DenialLimitReached}
+	case last.ID == 0 || s.granted(last.ID):
+		return Decision{}
+	}
+	return p.cooldown(last.Second, now)
+}
+
+func (p RetryPolicy) denies(code string) bool {
+	return code != "" && slices.Contains(p.DenyCodes, code)
+}
+
+func (p RetryPolicy) cooldown(failure int64, now time.Time) Decision {
+	next := time.Unix(failure, 0).Add(p.Cooldown)
+	if p.Cooldown > 0 && now.Before(next) {
+		return Decision{Denial: DenialCooldown, NextRetry: next}
+	}
+	return Decision{}
+}
+
+// GrantRetry grants a retry for the failure shown, once: the same failure asked for again has its
+// grant, and nothing is used. Where no counted failure is shown (never submitted, abandoned) there is
+// nothing to grant and the person may go on. changed says that the record must be stored.
+func GrantRetry(current Session, policy RetryPolicy, now time.Time) (next Session, decision Decision, changed bool) {
+	decision = policy.Judge(current.State, now)
+	if decision.Denial != DenialNone || current.ShownFailure == 0 || current.ShownGranted {
+		return current, decision, false
+	}
+	next = current.clone()
+	at := slices.IndexFunc(next.Failures, func(f Failure) bool { return f.ID == next.ShownFailure })
+	if at < 0 { // beyond MaxRemembered; the grant must still be found again
+		next.Failures = append(next.Failures, Failure{ID: next.ShownFailure})
+		at = len(next.Failures) - 1
+	}
+	next.Failures[at].Granted = true
+	next.ShownGranted = true
+	next.RetriesGranted++
+	next.recordGrant(current, now)
+	return next, Decision{}, true
+}
+
+// GrantReplacement grants the one replacement of a canceled session. It uses a retry. Asked for
+// again it is found, with the return URL of the first caller.
+func GrantReplacement(current Session, policy RetryPolicy, now time.Time, returnURL string) (next Session, decision Decision, changed bool) {
+	decision = policy.judgeReplacement(current, now)
+	if decision.Denial != DenialNone || current.Replacement.Granted {
+		return current, decision, false
+	}
+	next = current.clone()
+	next.Replacement = Replacement{Granted: true, ReturnURL: returnURL}
+	next.RetriesGranted++
+	next.recordGrant(current, now)
+	return next, Decision{}, true
+}
+
+// Inherit gives a replacement the counts of the session that it replaces, once.
+func Inherit(current, predecessor Session, now time.Time) (next Session, changed bool) {
+	if current.Predecessor != "" {
+		return current, false
+	}
+	next = current.clone()
+	next.Predecessor = predecessor.ID
+	next.FailedAttempts += predecessor.FailedAttempts
+	next.RetriesGranted += predecessor.RetriesGranted
+	next.recordGrant(current, now)
+	return next, true
+}
+
+// Supersede notes the session that replaced this one. The first one stays.
+func Supersede(current Session, successor string, now time.Time) (next Session, changed bool) {
+	if current.SupersededBy != "" {
+		return current, false
+	}
+	next = current.clone()
+	next.SupersededBy = successor
+	next.Replacement.ReturnURL = ""
+	next.recordGrant(current, now)
+	return next, true
+}
+
+// recordGrant adds the entry of a grant and of what follows from it.
+func (s *Session) recordGrant(before Session, now time.Time) {
+	s.record(before, Entry{
+		Source: SourceRetry, Effect: EffectApplied,
+		EventTime: now.Unix(), RecordTime: now.UnixMilli(),
+		Status: s.Status, Error: s.Error,
+	})
+}

@@ -1,0 +1,67 @@
+package verification
+
+import (
+	"errors"
+	"log/slog"
+)
+
+// Errors of Stripe's API, as the adapter tells them and the rest of the service decides by them.
+var (
+	// ErrStripeUnknown: Stripe has no such session (in this mode and account).
+	ErrStripeUnknown = errors.New("Stripe knows no such session")
+	// ErrStripeUnavailable: Stripe cannot be reached, answers too late, limits the rate or fails.
+	ErrStripeUnavailable = errors.New("Stripe's API is unavailable")
+	// ErrStripeUnauthorized: Stripe refuses this service's key (401, 403). Not the caller's fault.
+	ErrStripeUnauthorized = errors.New("Stripe refuses the API key: check STRIPE_API_KEY and its permissions")
+	// ErrStripeBudget: the day's reads are used up.
+	ErrStripeBudget = errors.New("the day's budget of Stripe API reads is spent: see API_READS_PER_DAY")
+	// ErrStripeNotConfigured: there is no API key.
+	ErrStripeNotConfigured = errors.New("no Stripe API key is configured: set STRIPE_API_KEY")
+)
+
+// StripeRefusedError says that Stripe understood a call and refused it (a 4xx other than the above).
+type StripeRefusedError struct {
+	// Code is Stripe's error code or, without one, its error type; never its message, which may
+	// quote what was sent.
+	Code string
+}
+
+func (e *StripeRefusedError) Error() string { return "Stripe refused the call: " + e.Code }
+
+// Retrieved is the answer to a GET of a session at Stripe.
+type Retrieved struct {
+	Object Object
+	// AsOf is Read.AsOf.
+	AsOf int64
+	// Link is the way back in; empty unless the status is requires_input.
+	Link Link
+}
+
+// Link is a person's way back into a session: single use, made afresh by each GET. It goes into one
+// response and nowhere else.
+type Link struct {
+	// URL is Stripe's hosted page, good for 48 hours.
+	URL Secret
+	// ClientSecret is for Stripe.js, good for 24 hours.
+	ClientSecret Secret
+}
+
+// Secret is text that no log, error or format verb shows.
+type Secret string
+
+const concealed = "[secret]"
+
+// Reveal returns the text itself, for the one place that may have it.
+func (s Secret) Reveal() string { return string(s) }
+
+// String conceals the text.
+func (s Secret) String() string { return concealed }
+
+// GoString conceals the text from %#v.
+func (s Secret) GoString() string { return concealed }
+
+// LogValue conceals the text from slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(concealed) }
+
+// MarshalText conceals the text from encoders.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(concealed), nil }

@@ -1,0 +1,198 @@
+package verification
+
+// verdict is what the rules of order say about one input.
+type verdict struct {
+	applies bool // it becomes the state
+	doubt   bool // only Stripe can tell; applies is then the rule without an answer
+	agrees  bool // Stripe was asked, and says what the input says
+}
+
+// Transition applies an event to a session. Where outcome.Doubt is set, ask Stripe and call Settle;
+// the session returned is the one to store if Stripe cannot be asked.
+func Transition(current Session, event Event) (Session, Outcome) {
+	if current.Knows(event.ID) {
+		return current, Outcome{Duplicate: true}
+	}
+	return applyEvent(current, event, judge(current, event))
+}
+
+// judge is the order of events, rules 2 to 7: canceled is final, `created` only begins, the newer
+// second wins, and of one second the higher rank, unless only Stripe can tell.
+func judge(current Session, event Event) verdict {
+	says := event.Object
+	if current.Tombstone() {
+		says = says.scrubbed()
+	}
+	wasVerified := current.Status == StatusVerified
+	saysVerified := says.Status == StatusVerified
+	switch {
+	case !current.Exists():
+		return verdict{applies: true}
+	case says.Status == StatusCanceled:
+		return verdict{applies: current.Status != StatusCanceled || event.Second > current.Second}
+	case current.Status == StatusCanceled:
+		return verdict{}
+	case event.Type == EventCreated:
+		return verdict{}
+	case event.Second > current.Second:
+		return verdict{applies: true, doubt: wasVerified && !saysVerified}
+	case event.Second < current.Second, event.Second <= current.AsOf:
+		return verdict{}
+	case says.saysState(current.State):
+		return verdict{}
+	// Both arrive together every day; no checked session goes back to being checked.
+	case wasVerified && says.Status == StatusProcessing:
+		return verdict{}
+	case saysVerified && current.Status == StatusProcessing:
+		return verdict{applies: true}
+	}
+	older := rank(current.Status, !current.Error.IsZero())
+	newer := rank(says.Status, !says.Error.IsZero())
+	return verdict{doubt: true, applies: newer > older || newer == older && !wasVerified}
+}
+
+// applyEvent makes the record after an event, given the verdict. Whatever that is, redaction rises
+// (rule 3), a failure not yet counted is counted (rule 8), and what was not known yet is filled in.
+func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
+	next := current.clone()
+	object := event.Object
+	next.identify(object)
+	next.Redaction = max(next.Redaction, object.Redaction)
+	if v.applies {
+		next.show(object, event.Second)
+	}
+	next.describe(object, v.applies)
+	counted := next.count(object, event.ID, event.Second, v.applies)
+	if v.doubt {
+		next.Pending = true
+	}
+
+	entry := Entry{
+		EventID: event.ID, EventType: event.Type, Source: event.Source,
+		EventTime: event.Second, RecordTime: event.RecordTime,
+		Status: object.Status, Error: object.Error,
+	}
+	next.scrub()
+	switch {
+	case v.doubt:
+		entry.Effect = EffectPending
+	case v.applies, v.agrees, !sameSeen(withCounts(next.State, current.State), current.State):
+		entry.Effect = EffectApplied
+	case counted:
+		entry.Effect = EffectCounted
+	default:
+		entry.Effect = EffectStale
+	}
+	next.record(current, entry)
+	return next, Outcome{Effect: entry.Effect, Write: true, Doubt: v.doubt}
+}
+
+// ApplyRead applies what Stripe's API said about a session. A read is newer than everything the
+// record held when its GET began: it sets the whole state. A read that was overtaken is dropped, and
+// one that shows what the record shows is no input, but ends a doubt.
+func ApplyRead(current Session, read Read) (Session, Outcome) {
+	return applyRead(current, read, 0)
+}
+
+// Settle decides a doubt by what Stripe said: the read first, then the event, each with a revision
+// of its own where it changed something.
+func Settle(current Session, event Event, read Read) (Session, Outcome) {
+	if current.Knows(event.ID) {
+		return current, Outcome{Duplicate: true}
+	}
+	next, outcome := applyRead(current, read, event.Second)
+	if outcome.Dropped {
+		return current, outcome
+	}
+	return applyEvent(next, event, verdict{agrees: event.Object.saysState(objectState(read.Object))})
+}
+
+// applyRead is ApplyRead; doubted is the second of the event that was in doubt, or 0.
+func applyRead(current Session, read Read, doubted int64) (Session, Outcome) {
+	if current.Applied != read.Applied {
+		return current, Outcome{Dropped: true}
+	}
+	object := read.Object
+	next := current.clone()
+	next.identify(object)
+	next.Pending = false
+	next.Redaction = max(next.Redaction, object.Redaction)
+	// Nothing leaves canceled, and what a redaction erased here does not make Stripe's answer new.
+	says := object
+	if next.Tombstone() {
+		says = says.scrubbed()
+	}
+	shows := !next.Exists() || current.Status != StatusCanceled && !says.saysState(current.State)
+	if shows {
+		next.show(object, max(next.Second, read.AsOf, doubted))
+		next.AsOf = max(next.AsOf, read.AsOf)
+	}
+	next.describe(object, shows)
+	next.count(object, "", read.AsOf, shows)
+	next.scrub()
+	if !shows && sameSeen(next.State, current.State) && next.ShownFailure == current.ShownFailure {
+		return next, Outcome{Write: current.Pending}
+	}
+	next.record(current, Entry{
+		Source: SourceStripeAPI, Effect: EffectApplied,
+		EventTime: read.AsOf, RecordTime: read.RecordTime,
+		Status: object.Status, Error: object.Error,
+	})
+	return next, Outcome{Effect: EffectApplied, Write: true}
+}
+
+// identify takes over, from the first input, what never changes.
+func (s *Session) identify(object Object) {
+	if s.ID == "" {
+		s.ID, s.Account, s.Livemode = object.ID, object.Account, object.Livemode
+	}
+}
+
+// show makes an input the state. Status, error and report always are those of one input.
+func (s *Session) show(object Object, second int64) {
+	if second > s.Second || object.Status == StatusCanceled {
+		s.Pending = false
+	}
+	s.Status, s.Error, s.Report = object.Status, object.Error, object.Report
+	if object.Status == StatusCanceled {
+		s.Error = Error{} // Stripe clears it too; a body may still carry it
+	}
+	s.ShownFailure, s.ShownGranted = 0, false
+	s.Second = max(s.Second, second)
+	s.UpdateTime = max(s.UpdateTime, second)
+	s.Applied++
+}
+
+// describe fills in what an input tells beside the state. An input that applies may correct it; a
+// late one only adds what is missing.
+func (s *Session) describe(object Object, applies bool) {
+	if object.Type != "" && (applies || s.Type == "") {
+		s.Type = object.Type
+	}
+	if object.Reference != "" && (applies || s.Reference == "") {
+		s.Reference = object.Reference
+	}
+	if s.Created == 0 {
+		s.Created = object.Created
+	}
+}
+
+// scrub erases what a redacted session must not keep.
+func (s *Session) scrub() {
+	if !s.Tombstone() {
+		return
+	}
+	s.Error, s.Report, s.Reference = Error{}, "", ""
+	s.LastFailure.Code = ""
+	s.Replacement.ReturnURL = ""
+	s.Extra = nil
+}
+
+// objectState is the part of a state that an object says.
+func objectState(o Object) State { return State{Status: o.Status, Error: o.Error, Report: o.Report} }
+
+// withCounts is a state with another's counts, to see whether anything else differs.
+func withCounts(s, counts State) State {
+	s.FailedAttempts, s.RetriesGranted = counts.FailedAttempts, counts.RetriesGranted
+	return s
+}
