@@ -48,7 +48,7 @@ type Config struct {
 	// test mode sessions, "sk_live_..." and "rk_live_..." live ones.
 	APIKeys []string
 	// BaseURL is where Handler is reached, for the links to the hosted page. Empty: the Host header
-	// of the newest API request.
+	// of the newest API request; before the first one, links are relative.
 	BaseURL string
 	// APIVersion is the api_version of events and the Stripe-Version of responses to requests that
 	// name none. Empty: events say null.
@@ -71,7 +71,8 @@ type Config struct {
 	MaxIdempotencyKeys int
 
 	// Now is the clock of everything that is shown: created, Date, expiry of links, signatures. Delays
-	// and timeouts run on the real clock. nil: time.Now.
+	// and timeouts run on the real clock. It is called one call at a time, under the simulator's lock,
+	// so it must not call the simulator. nil: time.Now.
 	Now func() time.Time
 	// Seed makes ids, links and faults repeatable. 0: a random seed.
 	Seed uint64

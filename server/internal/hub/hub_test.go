@@ -1,0 +1,169 @@
+package hub_test
+
+import (
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"example.com/verification-status/server/internal/hub"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func woken(s *hub.Subscription) bool {
+	select {
+	case <-s.C():
+		return true
+	default:
+		return false
+	}
+}
+
+func TestWakesOnlyItsTopic(t *testing.T) {
+	h := hub.New()
+	a, b := h.Subscribe(hub.Session("vs_a")), h.Subscribe(hub.Session("vs_b"), hub.Reference("vs_a"))
+	defer a.Close()
+	defer b.Close()
+
+	h.Wake(hub.Session("vs_a"))
+
+	if !woken(a) || woken(b) {
+		t.Fatal("the session's watcher must be woken, and nobody else: a reference of the same name is another topic")
+	}
+}
+
+// Wake-ups that coincide are one, and none that comes after a receive is lost.
+func TestWakeUpsCoalesce(t *testing.T) {
+	h := hub.New()
+	s := h.Subscribe(hub.Session("vs_a"))
+	defer s.Close()
+
+	for range 1000 {
+		h.Wake(hub.Session("vs_a"))
+	}
+	if !woken(s) || woken(s) {
+		t.Fatal("want exactly one wake-up for those before the receive")
+	}
+	h.Wake(hub.Session("vs_a"))
+	if !woken(s) {
+		t.Fatal("a wake-up after the receive was lost")
+	}
+}
+
+func TestWokenTellsWhichTopics(t *testing.T) {
+	h := hub.New()
+	var topics []hub.Topic
+	for partition := range 16 {
+		topics = append(topics, hub.Partition(partition))
+	}
+	s := h.Subscribe(topics...)
+	defer s.Close()
+
+	h.Wake(hub.Partition(3))
+	h.Wake(hub.Partition(15))
+	if got := s.Woken(); got != 1<<3|1<<15 {
+		t.Fatalf("woken = %b", got)
+	}
+	if got := s.Woken(); got != 0 {
+		t.Fatalf("woken again = %b, want none", got)
+	}
+	h.WakeAll()
+	if got := s.Woken(); got != 1<<16-1 {
+		t.Fatalf("after WakeAll: woken = %b", got)
+	}
+}
+
+func TestRemoveAndCloseEndListening(t *testing.T) {
+	h := hub.New()
+	s := h.Subscribe(hub.Session("vs_a"), hub.Reference("r"))
+	s.Add(hub.Session("vs_a")) // again: still one
+	if got := h.Listening(hub.KindSession); got != 1 {
+		t.Fatalf("listening to sessions: %d, want 1", got)
+	}
+	s.Remove(hub.Session("vs_a"))
+	s.Remove(hub.Session("vs_other")) // never listened to
+	h.Wake(hub.Session("vs_a"))
+	if woken(s) {
+		t.Fatal("woken by a topic that was removed")
+	}
+	h.Wake(hub.Reference("r"))
+	if !woken(s) {
+		t.Fatal("removing one topic must leave the other")
+	}
+	s.Close()
+	for _, kind := range []hub.Kind{hub.KindSession, hub.KindReference, hub.KindPartition} {
+		if got := h.Listening(kind); got != 0 {
+			t.Fatalf("kind %d: %d listeners after Close", kind, got)
+		}
+	}
+}
+
+// Nobody who subscribed before a wake-up misses it, whatever else goes on.
+func TestNoLostWakeUpUnderConcurrency(t *testing.T) {
+	h := hub.New()
+	const watchers, rounds = 32, 200
+	var ready, done sync.WaitGroup
+	for range watchers {
+		ready.Add(1)
+		done.Go(func() {
+			s := h.Subscribe(hub.Session("vs_a"))
+			defer s.Close()
+			ready.Done()
+			<-s.C() // hangs, and the test with it, if the wake-up was lost
+		})
+	}
+	var noise sync.WaitGroup
+	for i := range 4 {
+		noise.Go(func() {
+			for range rounds {
+				s := h.Subscribe(hub.Session("vs_a"), hub.Partition(i))
+				h.Wake(hub.Session("vs_b"))
+				s.Close()
+			}
+		})
+	}
+	ready.Wait()
+	h.Wake(hub.Session("vs_a"))
+	done.Wait()
+	noise.Wait()
+	if got := h.Listening(hub.KindSession); got != 0 {
+		t.Fatalf("%d subscriptions left", got)
+	}
+}
+
+// The counts are those of a plain set, whatever the order of calls.
+func TestListeningCounts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := hub.New()
+		s := h.Subscribe()
+		model := map[hub.Topic]bool{}
+		for range rapid.IntRange(1, 50).Draw(t, "calls") {
+			topic := hub.Topic{
+				Kind: hub.Kind(rapid.IntRange(0, 2).Draw(t, "kind")),
+				Name: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "name"),
+			}
+			if rapid.Bool().Draw(t, "add") {
+				s.Add(topic)
+				model[topic] = true
+			} else {
+				s.Remove(topic)
+				delete(model, topic)
+			}
+		}
+		counts := map[hub.Kind]int{}
+		for topic := range model {
+			counts[topic.Kind]++
+			h.Wake(topic)
+			if !woken(s) {
+				t.Fatalf("%v is listened to, but does not wake", topic)
+			}
+		}
+		for kind := range hub.Kind(3) {
+			if got := h.Listening(kind); got != counts[kind] {
+				t.Fatalf("kind %d: listening %d, want %d", kind, got, counts[kind])
+			}
+		}
+	})
+}

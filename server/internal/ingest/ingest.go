@@ -1,0 +1,148 @@
+// Package ingest is the one way by which Stripe's news come into the store: an event is applied, a
+// doubt about the order is settled by asking Stripe, and a session that is not known here is read
+// from Stripe. It knows neither HTTP nor gRPC, nor how Stripe's API is spoken.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+const (
+	// doubtTimeout bounds the settling of a doubt inside the webhook request.
+	doubtTimeout = 2 * time.Second
+	// doubtReads is how many GETs a doubt is worth when each is overtaken by another input.
+	doubtReads = 3
+	// readTimeout bounds a read of Stripe that nobody may be waiting for any more.
+	readTimeout = 5 * time.Second
+	// missFor is how long Stripe is not asked again for what it did not know.
+	missFor = 30 * time.Second
+	// maxMisses bounds the memory of misses.
+	maxMisses = 10_000
+)
+
+// Stripe is what ingest asks of Stripe's API. Errors are verification's ErrStripe….
+type Stripe interface {
+	// Retrieve reads a session, of a connected account unless account is empty.
+	Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error)
+	// FindByReference reads the newest session with this client_reference_id.
+	FindByReference(ctx context.Context, reference string) (verification.Retrieved, error)
+}
+
+// Config is what an Ingest is made of.
+type Config struct {
+	// Store keeps the sessions.
+	Store store.Store
+	// Stripe is nil without an API key: then doubts are decided by rule, and unknown stays unknown.
+	Stripe Stripe
+	// Clock tells the time of recording.
+	Clock func() time.Time
+	// Logger gets one line for each doubt.
+	Logger *slog.Logger
+}
+
+// Ingest is safe for concurrent use. Close it when nothing calls it any more.
+type Ingest struct {
+	Config
+	doubts  reads
+	unknown singleflight.Group
+	misses  *lru.Cache[string, time.Time]
+	working sync.WaitGroup
+}
+
+// New makes an Ingest.
+func New(config Config) *Ingest {
+	misses, err := lru.New[string, time.Time](maxMisses)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return &Ingest{Config: config, misses: misses}
+}
+
+// Close waits for the reads that are under way; each is bounded in time.
+func (i *Ingest) Close() {
+	i.doubts.wait()
+	i.working.Wait()
+}
+
+// Apply commits one event and says what it did. When it returns nil, the event is in the store, and
+// so is everything that it means. An error wraps store's or is the context's: Stripe's API being away
+// is never one.
+func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
+	event.RecordTime = i.Clock().UnixMilli()
+	outcome, err := i.apply(ctx, event, i.Stripe == nil)
+	if err != nil || !outcome.Doubt || i.Stripe == nil {
+		return outcome, err
+	}
+	return i.settle(ctx, event)
+}
+
+// apply commits an event by the rules alone; one in doubt only if decide says so.
+func (i *Ingest) apply(ctx context.Context, event verification.Event, decide bool) (verification.Outcome, error) {
+	var outcome verification.Outcome
+	_, err := i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+		var next verification.Session
+		next, outcome = verification.Transition(current, event)
+		return next, outcome.Write && (decide || !outcome.Doubt), nil
+	})
+	return outcome, err
+}
+
+// settle asks Stripe about an event whose order is in doubt. A read that another input overtook is
+// dropped, and the event meets the rules again.
+func (i *Ingest) settle(ctx context.Context, event verification.Event) (verification.Outcome, error) {
+	asking, cancel := context.WithTimeout(ctx, doubtTimeout)
+	defer cancel()
+	log := i.Logger.With("event_id", event.ID, "session_id", event.Object.ID)
+	for range doubtReads {
+		read, err := i.read(asking, event.Object)
+		if err != nil {
+			log.Warn("the order of an event is in doubt and Stripe gave no answer: decided by rule", "error", err)
+			return i.apply(ctx, event, true)
+		}
+		var outcome verification.Outcome
+		_, err = i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+			var next verification.Session
+			next, outcome = verification.Settle(current, event, read)
+			if outcome.Dropped {
+				next, outcome = verification.Transition(current, event)
+			}
+			return next, outcome.Write && !outcome.Doubt, nil
+		})
+		if err != nil || !outcome.Doubt {
+			return outcome, err
+		}
+	}
+	log.Warn("the order of an event is in doubt and each answer of Stripe was overtaken: decided by rule")
+	return i.apply(ctx, event, true)
+}
+
+// read makes a GET of a session that begins after this call, shared with others who wait for the
+// next one. The record is looked at just before, so that the answer is known to be newer.
+func (i *Ingest) read(ctx context.Context, object verification.Object) (verification.Read, error) {
+	return i.doubts.next(ctx, object.ID, func() (verification.Read, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doubtTimeout)
+		defer cancel()
+		current, err := i.Store.Get(ctx, object.ID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return verification.Read{}, err
+		}
+		retrieved, err := i.Stripe.Retrieve(ctx, object.Account, object.ID)
+		if err != nil {
+			return verification.Read{}, err
+		}
+		return verification.Read{
+			Object: retrieved.Object, AsOf: retrieved.AsOf,
+			Applied: current.Applied, RecordTime: i.Clock().UnixMilli(),
+		}, nil
+	})
+}

@@ -1,0 +1,130 @@
+package resumetoken_test
+
+import (
+	"encoding/base64"
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"example.com/verification-status/server/internal/resumetoken"
+)
+
+var urlSafe = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+func anySession() *rapid.Generator[resumetoken.Session] {
+	return rapid.Custom(func(t *rapid.T) resumetoken.Session {
+		return resumetoken.Session{
+			ID:          "vs_" + rapid.StringMatching(`[A-Za-z0-9_]{1,252}`).Draw(t, "id"),
+			Revision:    rapid.Int32Min(0).Draw(t, "revision"),
+			Fingerprint: rapid.Uint32().Draw(t, "fingerprint"),
+		}
+	})
+}
+
+func TestG7_RoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		at := anySession().Draw(t, "at")
+		token := resumetoken.EncodeSession(at)
+		got, err := resumetoken.DecodeSession(token, at.ID)
+		if err != nil || got != at || !urlSafe.MatchString(token) || len(token) > resumetoken.MaxLength {
+			t.Fatalf("session: %q gave %v, %v; want %v", token, got, err, at)
+		}
+
+		reference := rapid.StringN(1, 255, 255).Draw(t, "reference")
+		token = resumetoken.EncodeReference(reference, at)
+		got, err = resumetoken.DecodeReference(token, reference)
+		if err != nil || got != at || !urlSafe.MatchString(token) || len(token) > resumetoken.MaxLength {
+			t.Fatalf("reference: %q gave %v, %v; want %v", token, got, err, at)
+		}
+
+		positions := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) resumetoken.Position {
+			return resumetoken.Position{
+				Epoch: rapid.Uint64().Draw(t, "epoch"), Seq: rapid.Uint64().Draw(t, "seq"), Nonce: rapid.Uint64().Draw(t, "nonce"),
+			}
+		}), 1, 16).Draw(t, "positions")
+		token = resumetoken.EncodeFeed(positions)
+		places, err := resumetoken.DecodeFeed(token, len(positions))
+		if err != nil || !cmp.Equal(places, positions) || !urlSafe.MatchString(token) || len(token) > resumetoken.MaxLength {
+			t.Fatalf("feed: %q gave %v, %v; want %v", token, places, err, positions)
+		}
+	})
+}
+
+func TestG7_ForeignTokensAreInvalid(t *testing.T) {
+	at := resumetoken.Session{ID: "vs_a", Revision: 3, Fingerprint: 7}
+	session, reference := resumetoken.EncodeSession(at), resumetoken.EncodeReference("r", at)
+	feed := resumetoken.EncodeFeed(make([]resumetoken.Position, 16))
+	decodeSession := func(token string) error { _, err := resumetoken.DecodeSession(token, "vs_a"); return err }
+	decodeReference := func(token string) error { _, err := resumetoken.DecodeReference(token, "r"); return err }
+	decodeFeed := func(token string) error { _, err := resumetoken.DecodeFeed(token, 16); return err }
+	for name, err := range map[string]error{
+		"another session":         func() error { _, err := resumetoken.DecodeSession(session, "vs_b"); return err }(),
+		"another reference":       func() error { _, err := resumetoken.DecodeReference(reference, "s"); return err }(),
+		"another partition count": func() error { _, err := resumetoken.DecodeFeed(feed, 15); return err }(),
+		"reference for session":   decodeSession(reference),
+		"feed for session":        decodeSession(feed),
+		"session for reference":   decodeReference(session),
+		"session for feed":        decodeFeed(session),
+		"empty":                   decodeSession(""),
+		"words":                   decodeSession("now"),
+		"padding":                 decodeSession(session + "="),
+		"a newline":               decodeSession(session[:4] + "\n" + session[4:]),
+		"too long":                decodeSession(strings.Repeat("A", resumetoken.MaxLength+1)),
+	} {
+		if !errors.Is(err, resumetoken.ErrInvalid) {
+			t.Errorf("%s: %v, want ErrInvalid", name, err)
+		}
+	}
+}
+
+// The client reference may be personal: a token travels through URLs and logs.
+func TestReferenceIsNotInTheToken(t *testing.T) {
+	const reference = "jane.doe@example.org"
+	token := resumetoken.EncodeReference(reference, resumetoken.Session{ID: "vs_a", Revision: 1})
+	raw, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || strings.Contains(string(raw), "jane") {
+		t.Fatalf("the token shows its reference: %q, %v", raw, err)
+	}
+}
+
+// Every change of one character, and every cut, is noticed.
+func TestG7_GarbledTokensAreInvalid(t *testing.T) {
+	token := resumetoken.EncodeReference("r", resumetoken.Session{ID: "vs_1UEDLcDgSL5WTGpmif87HEZ7", Revision: 300, Fingerprint: 1 << 31})
+	for i := range token {
+		for _, c := range "AZaz09-_" {
+			garbled := token[:i] + string(c) + token[i+1:]
+			if garbled == token {
+				continue
+			}
+			if got, err := resumetoken.DecodeReference(garbled, "r"); !errors.Is(err, resumetoken.ErrInvalid) {
+				t.Fatalf("%q at %d: %v, %v", c, i, got, err)
+			}
+		}
+		if got, err := resumetoken.DecodeReference(token[:i], "r"); !errors.Is(err, resumetoken.ErrInvalid) {
+			t.Fatalf("cut at %d: %v, %v", i, got, err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	at := resumetoken.Session{ID: "vs_a", Revision: 3, Fingerprint: 7}
+	f.Add(resumetoken.EncodeSession(at))
+	f.Add(resumetoken.EncodeReference("r", at))
+	f.Add(resumetoken.EncodeFeed(make([]resumetoken.Position, 16)))
+	f.Fuzz(func(t *testing.T, token string) {
+		// What decodes must encode to the very same token: there is one spelling of each.
+		if got, err := resumetoken.DecodeSession(token, "vs_a"); err == nil && resumetoken.EncodeSession(got) != token {
+			t.Fatalf("%q has another spelling", token)
+		}
+		if got, err := resumetoken.DecodeReference(token, "r"); err == nil && resumetoken.EncodeReference("r", got) != token {
+			t.Fatalf("%q has another spelling", token)
+		}
+		if got, err := resumetoken.DecodeFeed(token, 16); err == nil && resumetoken.EncodeFeed(got) != token {
+			t.Fatalf("%q has another spelling", token)
+		}
+	})
+}

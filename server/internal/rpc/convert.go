@@ -1,0 +1,174 @@
+package rpc
+
+import (
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// current is the session as it is now.
+func (s *Service) current(session verification.Session) *verificationv1.Verification {
+	return s.asOf(session, verification.Change{Revision: session.Revision, State: session.State})
+}
+
+// asOf is the session as of one revision. What depends on the clock and the policy is of now.
+func (s *Service) asOf(session verification.Session, change verification.Change) *verificationv1.Verification {
+	state := change.State
+	return &verificationv1.Verification{
+		SessionId:              session.ID,
+		Status:                 statusOf(state.Status),
+		Type:                   typeOf(state.Type),
+		LastError:              errorOf(state.Error),
+		ClientReferenceId:      state.Reference,
+		Livemode:               session.Livemode,
+		CreateTime:             seconds(state.Created),
+		UpdateTime:             seconds(state.UpdateTime),
+		Revision:               change.Revision,
+		Retry:                  s.retryState(state),
+		Redaction:              verificationv1.Redaction(state.Redaction),
+		SupersededBy:           state.SupersededBy,
+		Account:                session.Account,
+		StripeStatus:           state.Status,
+		StripeType:             state.Type,
+		LastVerificationReport: state.Report,
+		Settled:                state.Settled(),
+	}
+}
+
+// retryState says in advance what RetryVerification would answer.
+func (s *Service) retryState(state verification.State) *verificationv1.RetryState {
+	decision := s.Policy.Judge(state, s.Clock())
+	retry := &verificationv1.RetryState{
+		FailedAttempts:   state.FailedAttempts,
+		RetriesGranted:   state.RetriesGranted,
+		RetriesRemaining: s.Policy.Remaining(state),
+		Allowed:          decision.Denial == verification.DenialNone,
+		Denial:           verificationv1.RetryDenial(decision.Denial),
+	}
+	if !decision.NextRetry.IsZero() {
+		retry.NextRetryTime = timestamppb.New(decision.NextRetry)
+	}
+	return retry
+}
+
+// history is what reached the session; nothing of it is told after a redaction.
+func history(session verification.Session) []*verificationv1.HistoryEntry {
+	if session.Tombstone() {
+		return nil
+	}
+	entries := make([]*verificationv1.HistoryEntry, len(session.History))
+	for i, entry := range session.History {
+		entries[i] = &verificationv1.HistoryEntry{
+			Revision:   entry.Revision,
+			EventId:    entry.EventID,
+			EventType:  entry.EventType,
+			Source:     verificationv1.Source(entry.Source),
+			Effect:     verificationv1.Effect(entry.Effect),
+			EventTime:  seconds(entry.EventTime),
+			RecordTime: timestamppb.New(time.UnixMilli(entry.RecordTime)),
+			Status:     statusOf(entry.Status),
+			Error:      errorOf(entry.Error),
+		}
+	}
+	return entries
+}
+
+func seconds(unix int64) *timestamppb.Timestamp {
+	if unix == 0 {
+		return nil
+	}
+	return &timestamppb.Timestamp{Seconds: unix}
+}
+
+var statuses = map[string]verificationv1.Status{
+	verification.StatusRequiresInput: verificationv1.Status_STATUS_REQUIRES_INPUT,
+	verification.StatusProcessing:    verificationv1.Status_STATUS_PROCESSING,
+	verification.StatusVerified:      verificationv1.Status_STATUS_VERIFIED,
+	verification.StatusCanceled:      verificationv1.Status_STATUS_CANCELED,
+}
+
+func statusOf(stripe string) verificationv1.Status { return statuses[stripe] }
+
+func typeOf(stripe string) verificationv1.VerificationType {
+	name := "VERIFICATION_TYPE_" + strings.ToUpper(stripe)
+	return verificationv1.VerificationType(verificationv1.VerificationType_value[name])
+}
+
+// errorOf maps Stripe's error. A code that the contract does not know passes through beside OTHER.
+func errorOf(stripe verification.Error) *verificationv1.VerificationError {
+	if stripe.IsZero() {
+		return nil
+	}
+	return &verificationv1.VerificationError{
+		Code:       codeOf(stripe.Code),
+		StripeCode: stripe.Code,
+		Reason:     stripe.Reason,
+		Category:   categoryOf(stripe.Code),
+	}
+}
+
+// codeOf relies on the contract's names being Stripe's codes in capitals, which a test holds to
+// Stripe's list.
+func codeOf(stripe string) verificationv1.ErrorCode {
+	if stripe == "" {
+		return verificationv1.ErrorCode_ERROR_CODE_UNSPECIFIED
+	}
+	code, known := verificationv1.ErrorCode_value["ERROR_CODE_"+strings.ToUpper(stripe)]
+	if !known || stripe == "unspecified" || stripe != strings.ToLower(stripe) {
+		return verificationv1.ErrorCode_ERROR_CODE_OTHER
+	}
+	return verificationv1.ErrorCode(code)
+}
+
+// categoryOf goes by the code's first word, so that a code to come has its category too; the codes
+// that concern the session as a whole have no such word.
+func categoryOf(stripe string) verificationv1.ErrorCategory {
+	switch stripe {
+	case "abandoned", "consent_declined", "country_not_supported", "device_not_supported", "under_supported_age":
+		return verificationv1.ErrorCategory_ERROR_CATEGORY_SESSION
+	}
+	for _, known := range []struct {
+		prefix   string
+		category verificationv1.ErrorCategory
+	}{
+		{"document_", verificationv1.ErrorCategory_ERROR_CATEGORY_DOCUMENT},
+		{"selfie_", verificationv1.ErrorCategory_ERROR_CATEGORY_SELFIE},
+		{"id_number_", verificationv1.ErrorCategory_ERROR_CATEGORY_ID_NUMBER},
+		{"address_", verificationv1.ErrorCategory_ERROR_CATEGORY_ADDRESS},
+		{"email_", verificationv1.ErrorCategory_ERROR_CATEGORY_EMAIL},
+		{"phone_", verificationv1.ErrorCategory_ERROR_CATEGORY_PHONE},
+	} {
+		if strings.HasPrefix(stripe, known.prefix) {
+			return known.category
+		}
+	}
+	return verificationv1.ErrorCategory_ERROR_CATEGORY_UNSPECIFIED
+}
+
+// denialText says why a retry is refused, for people.
+func denialText(denial verification.Denial) string {
+	switch denial {
+	case verification.DenialProcessing:
+		return "the last submission is still being checked"
+	case verification.DenialAlreadyVerified:
+		return "the person is verified already"
+	case verification.DenialCanceled:
+		return "the session is closed; replace_closed would create a new one"
+	case verification.DenialRedacted:
+		return "the session's data was erased, or is being erased"
+	case verification.DenialLimitReached:
+		return "the person had as many attempts as they get; offer another way"
+	case verification.DenialNotRetryable:
+		return "the failure is one that trying again cannot mend; offer another way"
+	case verification.DenialSuperseded:
+		return "another session replaced this one; see superseded_by"
+	case verification.DenialCooldown:
+		return "it is too soon after the last failure"
+	default:
+		return "it is allowed"
+	}
+}

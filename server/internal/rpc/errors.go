@@ -1,0 +1,176 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/resumetoken"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// domain is ErrorInfo's, of every error that this service makes.
+const domain = "verification.v1"
+
+// retryAfter is what RetryInfo asks of callers where nothing better is known.
+const retryAfter = time.Second
+
+// Ends of streams that are nobody's fault.
+var (
+	errDraining      = errors.New("this server is stopping")
+	errStreamExpired = errors.New("the stream has reached its greatest age")
+	errRevisionLost  = errors.New("min_revision was never reached, or the store has lost it")
+	errNotYet        = errors.New("min_revision was not reached within the caller's deadline")
+	errTokenExpired  = errors.New("what followed the resume token is no longer held")
+	errOvertaken     = errors.New("other news overtook this call, several times in a row")
+	errNoLink        = errors.New("Stripe gave no link for the session")
+)
+
+// deniedError is a retry that is refused.
+type deniedError struct {
+	decision     verification.Decision
+	supersededBy string
+}
+
+func (e *deniedError) Error() string { return "no retry: " + denialText(e.decision.Denial) }
+
+// kind is how one error looks to callers.
+type kind struct {
+	code   codes.Code
+	reason verificationv1.ErrorReason
+	text   string // what happened, and what to do
+	retry  bool   // with RetryInfo
+}
+
+// kinds maps errors, the first that matches; the order matters where an error wraps two of them.
+var kinds = []struct {
+	err error
+	kind
+}{
+	{resumetoken.ErrInvalid, kind{codes.InvalidArgument, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID,
+		"resume_token: is no token of this service for this subject; hand back a token of the same watch, or none", false}},
+	{errTokenExpired, kind{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED,
+		"what followed the resume token is no longer held; start again without a token", false}},
+	{store.ErrTrimmed, kind{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED,
+		"what followed the resume token is no longer held; start again without a token", false}},
+	{store.ErrRewound, kind{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED,
+		"the store has lost what the resume token points to; start again without a token", false}},
+	{errRevisionLost, kind{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST,
+		"min_revision was never reached, or the store has lost it; ask again without it", false}},
+	{errNotYet, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE,
+		"min_revision was not reached within the deadline; try again, with two seconds or more", true}},
+	{errDraining, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_DRAINING,
+		"this server is stopping; resume on another", true}},
+	{errStreamExpired, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STREAM_EXPIRED,
+		"the stream has reached its greatest age; resume with the last token", true}},
+	{errOvertaken, kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT,
+		"the session changed while it was read; try again", true}},
+	{errNoLink, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,
+		"Stripe gave no link for the session; try again", true}},
+	{store.ErrNotFound, kind{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND,
+		"no such verification session is known here or at Stripe", false}},
+	{verification.ErrStripeUnknown, kind{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND,
+		"Stripe knows no such verification session", false}},
+	{verification.ErrStripeNotConfigured, kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED,
+		"this server has no Stripe API key; its operator must set STRIPE_API_KEY", false}},
+	{verification.ErrStripeUnauthorized, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,
+		"Stripe refuses this service's API key; its operator must check it", true}},
+	{verification.ErrStripeBudget, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,
+		"this service's budget of Stripe reads is spent for today; try again later", true}},
+	{verification.ErrStripeUnavailable, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,
+		"Stripe cannot be reached; try again", true}},
+	{store.ErrConflict, kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT,
+		"too many writers at once; try again", true}},
+	{store.ErrUnavailable, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE,
+		"the store cannot be reached; try again", true}},
+}
+
+// fail makes the error that leaves the service. What it does not know is a fault of ours: logged,
+// and told as INTERNAL without its text, which may hold anything.
+func (s *Service) fail(ctx context.Context, err error) error {
+	var wrong *invalidError
+	if errors.As(err, &wrong) {
+		return newStatus(kind{codes.InvalidArgument, verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, wrong.Error(), false}, nil,
+			badRequest(wrong.field, wrong.reason))
+	}
+	var denied *deniedError
+	if errors.As(err, &denied) {
+		return s.denied(denied)
+	}
+	var refused *verification.StripeRefusedError
+	if errors.As(err, &refused) {
+		return newStatus(kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED,
+			"Stripe refused the call: " + refused.Code, false}, map[string]string{"stripe_code": refused.Code})
+	}
+	for _, known := range kinds {
+		if errors.Is(err, known.err) {
+			if known.reason == verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID {
+				return newStatus(known.kind, nil, badRequest("resume_token", "is no token of this service for this subject"))
+			}
+			return newStatus(known.kind, nil)
+		}
+	}
+	if ctx.Err() != nil {
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		// The caller still waits: it was our own time limit for the store.
+		return newStatus(kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE,
+			"the store did not answer in time; try again", true}, nil)
+	}
+	s.Logger.ErrorContext(ctx, "a call failed for a reason that it should not", "error", err)
+	return newStatus(kind{codes.Internal, verificationv1.ErrorReason_ERROR_REASON_INTERNAL,
+		"a fault of this service; its log says more", false}, nil)
+}
+
+// denied tells why a retry is refused, and from when on it is not.
+func (s *Service) denied(e *deniedError) error {
+	denial := verificationv1.RetryDenial(e.decision.Denial)
+	metadata := map[string]string{"denial": denial.String()}
+	if e.supersededBy != "" {
+		metadata["superseded_by"] = e.supersededBy
+	}
+	details := []protoadapt.MessageV1{protoadapt.MessageV1Of(&errdetails.PreconditionFailure{
+		Violations: []*errdetails.PreconditionFailure_Violation{{
+			Type: denial.String(), Subject: "session_id", Description: denialText(e.decision.Denial),
+		}},
+	})}
+	if e.decision.Denial == verification.DenialCooldown {
+		details = append(details, retryInfo(e.decision.NextRetry.Sub(s.Clock())))
+	}
+	return newStatus(kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED, e.Error(), false},
+		metadata, details...)
+}
+
+func newStatus(k kind, metadata map[string]string, details ...protoadapt.MessageV1) error {
+	all := []protoadapt.MessageV1{protoadapt.MessageV1Of(&errdetails.ErrorInfo{
+		Reason: k.reason.String(), Domain: domain, Metadata: metadata,
+	})}
+	all = append(all, details...)
+	if k.retry {
+		all = append(all, retryInfo(retryAfter))
+	}
+	detailed, err := status.New(k.code, k.text).WithDetails(all...)
+	if err != nil {
+		return status.Error(k.code, k.text)
+	}
+	return detailed.Err()
+}
+
+func badRequest(field, description string) protoadapt.MessageV1 {
+	return protoadapt.MessageV1Of(&errdetails.BadRequest{
+		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: description}},
+	})
+}
+
+func retryInfo(delay time.Duration) protoadapt.MessageV1 {
+	return protoadapt.MessageV1Of(&errdetails.RetryInfo{RetryDelay: durationpb.New(max(delay, 0))})
+}

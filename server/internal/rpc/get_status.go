@@ -1,0 +1,96 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// freshnessWait is how long GetStatus waits for min_revision.
+const freshnessWait = 2 * time.Second
+
+// GetStatus implements the RPC.
+func (s *Service) GetStatus(ctx context.Context, request *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
+	session, err := s.getStatus(ctx, request)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	response := &verificationv1.GetStatusResponse{Verification: s.current(session)}
+	if request.GetIncludeHistory() {
+		response.History = history(session)
+	}
+	return response, nil
+}
+
+func (s *Service) getStatus(ctx context.Context, request *verificationv1.GetStatusRequest) (verification.Session, error) {
+	read, err := s.statusReader(request)
+	if err != nil {
+		return verification.Session{}, err
+	}
+	if request.GetMinRevision() < 0 {
+		return verification.Session{}, invalid("min_revision", "is negative")
+	}
+	ctx, cancel := withMargin(ctx)
+	defer cancel()
+	session, err := read(ctx)
+	if err != nil || session.Revision >= request.GetMinRevision() {
+		return session, err
+	}
+	return s.fresher(ctx, session, request.GetMinRevision(), read)
+}
+
+// reader reads the session that a call is about, as it is now.
+type reader func(context.Context) (verification.Session, error)
+
+func (s *Service) statusReader(request *verificationv1.GetStatusRequest) (reader, error) {
+	switch subject := request.GetSubject().(type) {
+	case *verificationv1.GetStatusRequest_SessionId:
+		id := subject.SessionId
+		return func(ctx context.Context) (verification.Session, error) { return s.session(ctx, id) }, checkSessionID(id)
+	case *verificationv1.GetStatusRequest_ClientReferenceId:
+		reference := subject.ClientReferenceId
+		return func(ctx context.Context) (verification.Session, error) { return s.newest(ctx, reference) }, checkReference(reference)
+	default:
+		return nil, invalid("subject", "is missing: set session_id or client_reference_id")
+	}
+}
+
+// fresher waits for a revision that the caller has seen elsewhere. The store is always asked where
+// it is written, so a revision that does not come is one that the store has lost, unless Stripe
+// knows more.
+func (s *Service) fresher(ctx context.Context, session verification.Session, revision int32, read reader) (verification.Session, error) {
+	woken := s.Hub.Subscribe(hub.Session(session.ID))
+	defer woken.Close()
+	waiting, cancel := context.WithTimeout(ctx, freshnessWait)
+	defer cancel()
+	for waiting.Err() == nil {
+		newer, err := read(ctx)
+		if err != nil {
+			return verification.Session{}, err
+		}
+		if newer.Revision >= revision {
+			return newer, nil
+		}
+		session = newer
+		select {
+		case <-woken.C():
+		case <-waiting.Done():
+		}
+	}
+	if ctx.Err() != nil {
+		return verification.Session{}, errNotYet
+	}
+	newer, err := s.Ingest.Reread(ctx, session)
+	if errors.Is(err, store.ErrUnavailable) {
+		return verification.Session{}, err
+	}
+	if err == nil && newer.Revision >= revision {
+		return newer, nil
+	}
+	return verification.Session{}, errRevisionLost
+}

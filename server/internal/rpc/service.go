@@ -1,0 +1,106 @@
+// Package rpc is the VerificationService: it turns calls into reads of the store, watches into
+// cursors over a session's revisions, and retries into grants and links. It decides nothing about
+// order, counts or permission to retry (verification does), and knows no transport settings
+// (grpcserver does) and no Redis or Stripe library.
+package rpc
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// Ingest is how sessions come into the store that are not there yet.
+type Ingest interface {
+	// ReadUnknown and ReadUnknownReference read a session from Stripe that the store does not have;
+	// store.ErrNotFound if Stripe does not either.
+	ReadUnknown(ctx context.Context, id string) (verification.Session, error)
+	ReadUnknownReference(ctx context.Context, reference string) (verification.Session, error)
+	// Reread reads a known session again.
+	Reread(ctx context.Context, current verification.Session) (verification.Session, error)
+}
+
+// Stripe is what a retry asks of Stripe's API. Errors are verification's ErrStripe….
+type Stripe interface {
+	// Retrieve reads a session and makes a fresh link.
+	Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error)
+	// CreateLike makes a new session like a closed one: one only, however often it is asked for.
+	CreateLike(ctx context.Context, account, id, returnURL string) (newID string, err error)
+}
+
+// Config is what the service is made of.
+type Config struct {
+	Store  store.Store
+	Hub    *hub.Hub
+	Ingest Ingest
+	// Stripe is nil without an API key: then RetryVerification says so.
+	Stripe Stripe
+	Policy verification.RetryPolicy
+	Clock  func() time.Time
+	Logger *slog.Logger
+	// Draining is closed when the server begins to stop: open streams then end.
+	Draining <-chan struct{}
+	// StreamMaxAge ends streams so that they spread anew over the servers; 0: never.
+	StreamMaxAge time.Duration
+	// Step, if set, is called between the steps of a retry with the name of the one to come. It is
+	// there for tests that stop the process at each of them.
+	Step func(step string)
+}
+
+// Service implements verificationv1.VerificationServiceServer. It is safe for concurrent use.
+type Service struct {
+	// Unsafe: an RPC that is added to the contract and not here shall not compile.
+	verificationv1.UnsafeVerificationServiceServer
+	Config
+}
+
+var _ verificationv1.VerificationServiceServer = (*Service)(nil)
+
+// New makes the service.
+func New(config Config) *Service {
+	if config.Step == nil {
+		config.Step = func(string) {}
+	}
+	return &Service{Config: config}
+}
+
+// session returns a session by id, read through from Stripe where it is not known.
+func (s *Service) session(ctx context.Context, id string) (verification.Session, error) {
+	session, err := s.Store.Get(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return s.Ingest.ReadUnknown(ctx, id)
+	}
+	return session, err
+}
+
+// newest returns the newest session that bears a reference, read through from Stripe where none is
+// known.
+func (s *Service) newest(ctx context.Context, reference string) (verification.Session, error) {
+	id, err := s.Store.Newest(ctx, reference)
+	if errors.Is(err, store.ErrNotFound) {
+		return s.Ingest.ReadUnknownReference(ctx, reference)
+	}
+	if err != nil {
+		return verification.Session{}, err
+	}
+	return s.session(ctx, id)
+}
+
+// answerMargin is kept back of a caller's deadline, so that there is time left to say what is wrong.
+const answerMargin = 100 * time.Millisecond
+
+// withMargin ends a little before the caller's deadline does.
+func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	left := time.Until(deadline)
+	return context.WithDeadline(ctx, deadline.Add(-min(answerMargin, left/10)))
+}

@@ -1,0 +1,140 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+const (
+	// lookAgain is how long a watch trusts its wake-ups before it looks by itself: the net under a
+	// wake-up that was lost. Spread by a fifth, so that streams opened together do not look together.
+	lookAgain = 30 * time.Second
+	// lookAgainFailed is the same while the store cannot be read.
+	lookAgainFailed = time.Second
+	// lookTimeout bounds one look.
+	lookTimeout = 5 * time.Second
+)
+
+// stream is one open watch: where responses go, what wakes it, and when it must end.
+type stream struct {
+	ctx       context.Context
+	send      func(*verificationv1.WatchStatusResponse) error
+	woken     *hub.Subscription
+	draining  <-chan struct{}
+	heartbeat time.Duration // 0: none
+	sent      time.Time     // when something was sent last
+	expires   time.Time     // zero: never
+	lookAt    time.Time     // when to look again at the latest
+	following string        // the session that wakes a watch by reference
+}
+
+func (s *Service) newStream(server verificationv1.VerificationService_WatchStatusServer, heartbeat time.Duration, topics ...hub.Topic) *stream {
+	now := time.Now()
+	st := &stream{
+		ctx: server.Context(), send: server.Send, woken: s.Hub.Subscribe(topics...),
+		draining: s.Draining, heartbeat: heartbeat, sent: now,
+	}
+	if s.StreamMaxAge > 0 {
+		st.expires = now.Add(spread(s.StreamMaxAge))
+	}
+	return st
+}
+
+func (st *stream) close() { st.woken.Close() }
+
+// respond sends one response. It may block as long as the caller does not read.
+func (st *stream) respond(v *verificationv1.Verification, token string) error {
+	err := st.send(&verificationv1.WatchStatusResponse{Verification: v, ResumeToken: token})
+	st.sent = time.Now()
+	return err
+}
+
+// look reads the store, within a bound: streams have no deadline of their own.
+func (st *stream) look(read reader) (verification.Session, error) {
+	ctx, cancel := context.WithTimeout(st.ctx, lookTimeout)
+	defer cancel()
+	return read(ctx)
+}
+
+// next waits until there may be something new, and reads it. A store that is away does not end a
+// stream that has begun: it goes on when the store is back.
+func (st *stream) next(token string, read reader) (verification.Session, error) {
+	pause := lookAgain
+	for {
+		if err := st.wait(token, pause); err != nil {
+			return verification.Session{}, err
+		}
+		session, err := st.look(read)
+		if !away(err) {
+			return session, err
+		}
+		pause = lookAgainFailed
+	}
+}
+
+// away reports whether the store could not be asked.
+func away(err error) bool {
+	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// ended says why the stream must end now, if it must.
+func (st *stream) ended() error {
+	select {
+	case <-st.draining:
+		return errDraining
+	default:
+		return st.ctx.Err()
+	}
+}
+
+// wait returns nil when it is time to look at the store again, at the latest after a pause, or why
+// the stream ends. Meanwhile it sends heartbeats, with the token as it stands.
+func (st *stream) wait(token string, pause time.Duration) error {
+	st.lookAt = time.Now().Add(spread(pause))
+	for {
+		due := st.lookAt
+		if !st.expires.IsZero() && st.expires.Before(due) {
+			due = st.expires
+		}
+		beat := st.sent.Add(st.heartbeat)
+		if st.heartbeat > 0 && beat.Before(due) {
+			due = beat
+		}
+		timer := time.NewTimer(time.Until(due))
+		select {
+		case <-st.ctx.Done():
+			timer.Stop()
+			return st.ctx.Err()
+		case <-st.draining:
+			timer.Stop()
+			return errDraining
+		case <-st.woken.C():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		now := time.Now()
+		switch {
+		case !st.expires.IsZero() && !now.Before(st.expires):
+			return errStreamExpired
+		case !now.Before(st.lookAt):
+			return nil
+		case st.heartbeat > 0 && !now.Before(beat):
+			if err := st.respond(nil, token); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// spread is a duration varied by a fifth up and down.
+func spread(d time.Duration) time.Duration {
+	return d - d/5 + rand.N(2*d/5+1)
+}

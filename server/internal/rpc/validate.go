@@ -1,0 +1,71 @@
+package rpc
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"time"
+	"unicode/utf8"
+
+	"example.com/verification-status/server/internal/resumetoken"
+)
+
+// Bounds of what callers may send.
+const (
+	maxReference = 255
+	maxReturnURL = 2048
+	minHeartbeat = 5 * time.Second
+	maxHeartbeat = 5 * time.Minute
+)
+
+var sessionID = regexp.MustCompile(`^vs_[A-Za-z0-9_]{1,252}$`)
+
+// invalidError is a request that the caller must change.
+type invalidError struct {
+	field  string // as in the contract
+	reason string // what is wrong, and what is right
+}
+
+func (e *invalidError) Error() string { return e.field + ": " + e.reason }
+
+func invalid(field, format string, args ...any) error {
+	return &invalidError{field: field, reason: fmt.Sprintf(format, args...)}
+}
+
+func checkSessionID(id string) error {
+	if !sessionID.MatchString(id) {
+		return invalid("session_id", `is not a verification session's id: "vs_" and 1 to 252 letters, digits or underscores`)
+	}
+	return nil
+}
+
+func checkReference(reference string) error {
+	switch {
+	case reference == "":
+		return invalid("client_reference_id", "is empty")
+	case len(reference) > maxReference:
+		return invalid("client_reference_id", "has %d bytes; %d are allowed", len(reference), maxReference)
+	case !utf8.ValidString(reference):
+		return invalid("client_reference_id", "is not UTF-8")
+	}
+	return nil
+}
+
+func checkToken(token string) error {
+	if len(token) > resumetoken.MaxLength {
+		return invalid("resume_token", "has %d characters; %d are allowed", len(token), resumetoken.MaxLength)
+	}
+	return nil
+}
+
+// checkReturnURL takes what Stripe takes: an absolute web address.
+func checkReturnURL(text string) error {
+	if text == "" {
+		return nil
+	}
+	parsed, err := url.Parse(text)
+	if len(text) > maxReturnURL || err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
+		return invalid("return_url", "is not an absolute http or https address of at most %d bytes", maxReturnURL)
+	}
+	return nil
+}

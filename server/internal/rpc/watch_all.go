@@ -1,0 +1,159 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"math/bits"
+	"time"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/resumetoken"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// feedPage is how many entries are read at a time.
+const feedPage = 100
+
+func (s *Service) partitionTopics() []hub.Topic {
+	topics := make([]hub.Topic, s.Store.Partitions())
+	for partition := range topics {
+		topics[partition] = hub.Partition(partition)
+	}
+	return topics
+}
+
+// watchAll follows the feed from the token's position, or from its head, which is told at once: a
+// watcher that is cut off before the first change loses nothing.
+func (s *Service) watchAll(st *stream, request *verificationv1.WatchStatusRequest) error {
+	positions, err := s.startOfFeed(st, request.GetResumeToken())
+	if err != nil {
+		return err
+	}
+	if err := st.respond(nil, feedToken(positions)); err != nil {
+		return err
+	}
+	every := uint64(1)<<len(positions) - 1
+	look := every
+	for {
+		rest, err := s.sendFeed(st, positions, look)
+		if err != nil && !away(err) {
+			return err
+		}
+		look = rest
+		pause := lookAgain
+		if err != nil {
+			pause = lookAgainFailed
+		}
+		if err := st.wait(feedToken(positions), pause); err != nil {
+			return err
+		}
+		look |= st.woken.Woken()
+		if !time.Now().Before(st.lookAt) {
+			look = every
+		}
+	}
+}
+
+// startOfFeed is where a watch begins. A token's positions are checked before anything is sent.
+func (s *Service) startOfFeed(st *stream, token string) ([]store.Position, error) {
+	ctx, cancel := context.WithTimeout(st.ctx, lookTimeout)
+	defer cancel()
+	positions := make([]store.Position, s.Store.Partitions())
+	if token == "" {
+		for partition := range positions {
+			head, err := s.Store.Head(ctx, partition)
+			if err != nil {
+				return nil, err
+			}
+			positions[partition] = head
+		}
+		return positions, nil
+	}
+	places, err := resumetoken.DecodeFeed(token, len(positions))
+	if err != nil {
+		return nil, err
+	}
+	for partition, place := range places {
+		positions[partition] = store.Position(place)
+		if _, err := s.Store.ReadFeed(ctx, partition, positions[partition], 1); err != nil {
+			return nil, err
+		}
+	}
+	return positions, nil
+}
+
+// sendFeed sends what the named partitions hold after the positions, and moves these. It returns the
+// partitions not yet read to their end.
+func (s *Service) sendFeed(st *stream, positions []store.Position, partitions uint64) (rest uint64, err error) {
+	for rest = partitions & (1<<len(positions) - 1); rest != 0; {
+		partition := bits.TrailingZeros64(rest)
+		full, err := s.sendPage(st, positions, partition)
+		if err != nil {
+			return rest, err
+		}
+		if !full {
+			rest &^= 1 << partition
+		}
+	}
+	return 0, nil
+}
+
+// sendPage sends one page of one partition; full says that there may be more.
+func (s *Service) sendPage(st *stream, positions []store.Position, partition int) (full bool, err error) {
+	if err := st.ended(); err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(st.ctx, lookTimeout)
+	defer cancel()
+	entries, err := s.Store.ReadFeed(ctx, partition, positions[partition], feedPage)
+	if err != nil {
+		return false, err
+	}
+	records := make(map[string]verification.Session)
+	for _, entry := range entries {
+		change, session, err := s.derive(ctx, records, entry)
+		if err != nil {
+			return false, err
+		}
+		positions[partition] = entry.Position
+		if change.Revision == 0 {
+			continue
+		}
+		if err := st.respond(s.asOf(session, change), feedToken(positions)); err != nil {
+			return false, err
+		}
+	}
+	return len(entries) == feedPage, nil
+}
+
+// derive makes a change from the record as it is now. The zero change is one that a redaction or a
+// cut took away: a newer entry follows.
+func (s *Service) derive(ctx context.Context, records map[string]verification.Session, entry store.Entry) (verification.Change, verification.Session, error) {
+	if entry.Revision == 0 {
+		return verification.Change{}, verification.Session{}, nil
+	}
+	session, known := records[entry.SessionID]
+	if !known {
+		var err error
+		session, err = s.Store.Get(ctx, entry.SessionID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return verification.Change{}, session, err
+		}
+		records[entry.SessionID] = session
+	}
+	changes := session.ChangesAfter(entry.Revision - 1)
+	if len(changes) == 0 || changes[0].Revision != entry.Revision {
+		return verification.Change{}, session, nil
+	}
+	return changes[0], session, nil
+}
+
+func feedToken(positions []store.Position) string {
+	places := make([]resumetoken.Position, len(positions))
+	for i, position := range positions {
+		places[i] = resumetoken.Position(position)
+	}
+	return resumetoken.EncodeFeed(places)
+}

@@ -1,0 +1,114 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/resumetoken"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// watchReference is watchSession over whichever session is the newest with a reference. When a newer
+// one appears it goes on with that one's current status.
+func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatusRequest, reference string) error {
+	var c cursor
+	encode := func(c cursor) string { return resumetoken.EncodeReference(reference, resumetoken.Session(c)) }
+	look := func(ctx context.Context) (verification.Session, error) { return s.newest(ctx, reference) }
+	if token := request.GetResumeToken(); token != "" {
+		place, err := resumetoken.DecodeReference(token, reference)
+		if err != nil {
+			return err
+		}
+		c, look = cursor(place), s.bearing(reference, place.ID)
+	}
+	session, err := st.look(look)
+	for {
+		if err != nil {
+			return err
+		}
+		if session.ID != c.ID {
+			c = cursor{ID: session.ID}
+		}
+		if st.follow(session.ID) {
+			// Read again now that its wake-ups arrive, lest a change fell in between.
+			session, err = st.look(s.pointed(reference, session))
+			continue
+		}
+		c, err = s.sendAfter(st, session, c, encode)
+		if err != nil {
+			return err
+		}
+		if request.GetUntilSettled() && session.Settled() && session.SupersededBy == "" {
+			return nil
+		}
+		session, err = st.next(encode(c), s.pointed(reference, session))
+	}
+}
+
+// follow makes the stream be woken by this session and no other; false if it was already.
+func (st *stream) follow(id string) bool {
+	if st.following == id {
+		return false
+	}
+	if st.following != "" {
+		st.woken.Remove(hub.Session(st.following))
+	}
+	st.woken.Add(hub.Session(id))
+	st.following = id
+	return true
+}
+
+// pointed reads the session that a reference leads to, or the shown one again while none is newer: a
+// redaction takes the newest one's reference away, and must still be told.
+func (s *Service) pointed(reference string, shown verification.Session) reader {
+	return func(ctx context.Context) (verification.Session, error) {
+		current, err := s.held(shown.ID)(ctx)
+		if err != nil {
+			return current, err
+		}
+		id, err := s.Store.Newest(ctx, reference)
+		if id == current.ID || errors.Is(err, store.ErrNotFound) {
+			return current, nil
+		}
+		if err != nil {
+			return current, err
+		}
+		candidate, err := s.held(id)(ctx)
+		if err != nil || newer(candidate, current) {
+			return candidate, err
+		}
+		return current, nil
+	}
+}
+
+// bearing reads the session of a token, if it still bears the reference, or the newest one that
+// does. Tokens prove nothing: without this, a forged one would show a stranger's session.
+func (s *Service) bearing(reference, id string) reader {
+	return func(ctx context.Context) (verification.Session, error) {
+		session, err := s.held(id)(ctx)
+		if err != nil {
+			return session, err
+		}
+		newest, err := s.Store.Newest(ctx, reference)
+		switch {
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return session, err
+		case newest == id:
+			return session, nil
+		case session.Reference != reference:
+			return session, errTokenExpired
+		}
+		return s.pointed(reference, session)(ctx)
+	}
+}
+
+// newer is the order of sessions with one reference: Stripe's creation time, then the id.
+func newer(a, b verification.Session) bool {
+	if a.Created != b.Created {
+		return a.Created > b.Created
+	}
+	return a.ID > b.ID
+}

@@ -1,0 +1,131 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/resumetoken"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// WatchStatus implements the RPC.
+func (s *Service) WatchStatus(request *verificationv1.WatchStatusRequest, server verificationv1.VerificationService_WatchStatusServer) error {
+	if err := s.watchStatus(request, server); err != nil {
+		return s.fail(server.Context(), err)
+	}
+	return nil
+}
+
+func (s *Service) watchStatus(request *verificationv1.WatchStatusRequest, server verificationv1.VerificationService_WatchStatusServer) error {
+	heartbeat, err := heartbeatOf(request)
+	if err != nil {
+		return err
+	}
+	if err := checkToken(request.GetResumeToken()); err != nil {
+		return err
+	}
+	switch subject := request.GetSubject().(type) {
+	case *verificationv1.WatchStatusRequest_SessionId:
+		if err := checkSessionID(subject.SessionId); err != nil {
+			return err
+		}
+		st := s.newStream(server, heartbeat, hub.Session(subject.SessionId))
+		defer st.close()
+		return s.watchSession(st, request, subject.SessionId)
+	case *verificationv1.WatchStatusRequest_ClientReferenceId:
+		if err := checkReference(subject.ClientReferenceId); err != nil {
+			return err
+		}
+		st := s.newStream(server, heartbeat, hub.Reference(subject.ClientReferenceId))
+		defer st.close()
+		return s.watchReference(st, request, subject.ClientReferenceId)
+	case *verificationv1.WatchStatusRequest_AllSessions:
+		if request.GetUntilSettled() {
+			return invalid("until_settled", "does not go with all_sessions")
+		}
+		st := s.newStream(server, heartbeat, s.partitionTopics()...)
+		defer st.close()
+		return s.watchAll(st, request)
+	default:
+		return invalid("subject", "is missing: set session_id, client_reference_id or all_sessions")
+	}
+}
+
+// watchSession is snapshot, resume and live in one loop: send what follows the cursor, wait to be
+// woken, look again.
+func (s *Service) watchSession(st *stream, request *verificationv1.WatchStatusRequest, id string) error {
+	var c cursor
+	look := func(ctx context.Context) (verification.Session, error) { return s.session(ctx, id) }
+	if token := request.GetResumeToken(); token != "" {
+		place, err := resumetoken.DecodeSession(token, id)
+		if err != nil {
+			return err
+		}
+		c, look = cursor(place), s.held(id)
+	}
+	session, err := st.look(look)
+	for {
+		if err != nil {
+			return err
+		}
+		c, err = s.sendAfter(st, session, c, encodeSession)
+		if err != nil {
+			return err
+		}
+		if request.GetUntilSettled() && session.Settled() {
+			return nil
+		}
+		session, err = st.next(encodeSession(c), s.held(id))
+	}
+}
+
+// held reads a record that was in the store before. One that is gone was lost.
+func (s *Service) held(id string) reader {
+	return func(ctx context.Context) (verification.Session, error) {
+		session, err := s.Store.Get(ctx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			return session, errTokenExpired
+		}
+		return session, err
+	}
+}
+
+// sendAfter sends what follows the cursor, and returns the cursor behind it.
+func (s *Service) sendAfter(st *stream, session verification.Session, c cursor, token func(cursor) string) (cursor, error) {
+	if c.Revision > 0 {
+		if err := c.check(session); err != nil {
+			return c, err
+		}
+	}
+	for _, change := range c.after(session) {
+		if err := st.ended(); err != nil {
+			return c, err
+		}
+		c = at(session, change.Revision)
+		if err := st.respond(s.asOf(session, change), token(c)); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func encodeSession(c cursor) string { return resumetoken.EncodeSession(resumetoken.Session(c)) }
+
+// heartbeatOf is the pause after which a sign of life is due; 0: none is asked for.
+func heartbeatOf(request *verificationv1.WatchStatusRequest) (time.Duration, error) {
+	if request.Heartbeat == nil {
+		return 0, nil
+	}
+	if err := request.Heartbeat.CheckValid(); err != nil {
+		return 0, invalid("heartbeat", "is not a valid duration")
+	}
+	heartbeat := request.Heartbeat.AsDuration()
+	if heartbeat <= 0 {
+		return 0, invalid("heartbeat", "is not positive; leave it out for none")
+	}
+	return min(max(heartbeat, minHeartbeat), maxHeartbeat), nil
+}

@@ -1,0 +1,203 @@
+package stripesim
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+)
+
+const sessionsPath = "/v1/identity/verification_sessions"
+
+var (
+	accountPattern = regexp.MustCompile(`^acct_[A-Za-z0-9]{1,64}$`)
+	versionPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+)
+
+// call is an authenticated API request.
+type call struct {
+	realm  realm
+	cause  cause
+	id     string // {session} of the path
+	params *node
+}
+
+// operation carries out a call whose parameters are in order. It runs with s.mu held.
+type operation func() (any, *Error)
+
+// preparation checks a call's parameters; what it refuses is not saved under an Idempotency-Key.
+type preparation func(s *Sim, c call) (operation, *Error)
+
+// Handler serves the API under /v1/ and the hosted page under /verify/.
+func (s *Sim) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("POST "+sessionsPath, s.serve(createSession))
+	mux.Handle("GET "+sessionsPath, s.serve(listSessions))
+	mux.Handle("GET "+sessionsPath+"/{session}", s.serve(retrieveSession))
+	mux.Handle("POST "+sessionsPath+"/{session}", s.serve(updateSession))
+	mux.Handle("POST "+sessionsPath+"/{session}/cancel", s.serve(cancelSession))
+	mux.Handle("POST "+sessionsPath+"/{session}/redact", s.serve(redactSession))
+	mux.Handle("/v1/", s.serve(nil))
+	s.routePage(mux)
+	return mux
+}
+
+// serve wraps a preparation with all that Stripe's routes share; nil is the unknown route.
+func (s *Sim) serve(prepare preparation) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		requestID, now := s.newID("req_", 14), s.now()
+		s.mu.Unlock()
+		s.setHeaders(w, r, requestID, now)
+		status, body := s.answer(w, r, prepare, requestID, now)
+		w.WriteHeader(status)
+		_, _ = w.Write(body)
+	})
+}
+
+func (s *Sim) setHeaders(w http.ResponseWriter, r *http.Request, requestID string, now time.Time) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-cache, no-store")
+	h.Set("Date", now.UTC().Format(http.TimeFormat))
+	h.Set("Request-Id", requestID)
+	version := s.cfg.APIVersion
+	if v := r.Header.Get("Stripe-Version"); versionPattern.MatchString(v) {
+		version = v
+	}
+	if version != "" {
+		h.Set("Stripe-Version", version)
+	}
+}
+
+func (s *Sim) answer(w http.ResponseWriter, r *http.Request, prepare preparation, requestID string, now time.Time) (int, []byte) {
+	in, err := s.authenticate(r)
+	if err != nil {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="Stripe"`)
+		return errorBody(err)
+	}
+	if in.account, err = accountOf(r); err != nil {
+		return errorBody(err)
+	}
+	if in.account != "" {
+		w.Header().Set("Stripe-Account", in.account)
+	}
+	if prepare == nil {
+		return errorBody(errNoRoute(r.Method, r.URL.Path))
+	}
+	encoded, err := encodedParams(w, r)
+	if err != nil {
+		return errorBody(err)
+	}
+	params, err := parseParams(encoded)
+	if err != nil {
+		return errorBody(err)
+	}
+	c := call{realm: in, cause: cause{requestID: requestID}, id: r.PathValue("session"), params: params}
+	key := r.Header.Get("Idempotency-Key")
+	if r.Method != http.MethodPost || key == "" {
+		status, body, _ := s.carryOut(r, prepare, c)
+		return status, body
+	}
+	c.cause.idempotencyKey = key
+	return s.answerOnce(w, r, prepare, c, encoded, now)
+}
+
+// answerOnce carries out a POST with an Idempotency-Key, or repeats the answer to the first one.
+func (s *Sim) answerOnce(w http.ResponseWriter, r *http.Request, prepare preparation, c call, encoded string, now time.Time) (int, []byte) {
+	key := c.cause.idempotencyKey
+	if len(key) > maxIdempotencyKey {
+		return errorBody(errBad("", "", "An idempotency key can have up to 255 characters."))
+	}
+	// In order of keys: clients encode maps in any order. It parsed before, so it parses now.
+	form, _ := url.ParseQuery(encoded)
+	fingerprint := sha256.Sum256([]byte(r.URL.Path + "\n" + form.Encode()))
+	saved, replay, err := s.idem.begin(idemKey{c.realm, key}, fingerprint, c.cause.requestID, now)
+	if err != nil {
+		return errorBody(err)
+	}
+	w.Header().Set("Idempotency-Key", key)
+	if replay {
+		w.Header().Set("Idempotent-Replayed", "true")
+		w.Header().Set("Original-Request", saved.requestID)
+		return saved.status, saved.body
+	}
+	status, body, executed := s.carryOut(r, prepare, c)
+	if executed {
+		s.idem.save(saved, status, body)
+	} else {
+		s.idem.forget(saved)
+	}
+	return status, body
+}
+
+// carryOut says whether the call came as far as being carried out.
+func (s *Sim) carryOut(r *http.Request, prepare preparation, c call) (status int, body []byte, executed bool) {
+	op, err := prepare(s, c)
+	if err != nil {
+		status, body = errorBody(err)
+		return status, body, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cfg.BaseURL == "" {
+		s.base = "http://" + r.Host
+	}
+	result, err := op()
+	if err != nil {
+		status, body = errorBody(err)
+		return status, body, true
+	}
+	return http.StatusOK, encode(result), true
+}
+
+func errorBody(err *Error) (int, []byte) {
+	return err.HTTPStatus, encode(map[string]*Error{"error": err})
+}
+
+// authenticate finds the key's mode.
+func (s *Sim) authenticate(r *http.Request) (realm, *Error) {
+	key, _, basic := r.BasicAuth()
+	if !basic {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if strings.EqualFold(scheme, "Bearer") {
+			key = strings.TrimSpace(token)
+		}
+	}
+	if key == "" {
+		return realm{}, errNoKey()
+	}
+	for _, known := range s.cfg.APIKeys {
+		if subtle.ConstantTimeCompare([]byte(known), []byte(key)) == 1 {
+			return realm{live: known[3] == 'l'}, nil
+		}
+	}
+	return realm{}, errWrongKey()
+}
+
+func accountOf(r *http.Request) (string, *Error) {
+	account := r.Header.Get("Stripe-Account")
+	if account != "" && !accountPattern.MatchString(account) {
+		return "", errWrongAccount()
+	}
+	return account, nil
+}
+
+// encodedParams returns the form of a POST or the query of a GET.
+func encodedParams(w http.ResponseWriter, r *http.Request) (string, *Error) {
+	if r.Method != http.MethodPost {
+		return r.URL.RawQuery, nil
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return "", errTooLarge()
+	}
+	if kind := r.Header.Get("Content-Type"); len(body) > 0 && !strings.HasPrefix(kind, "application/x-www-form-urlencoded") {
+		return "", errBad("", "", "Invalid request: the body must be application/x-www-form-urlencoded.")
+	}
+	return string(body), nil
+}

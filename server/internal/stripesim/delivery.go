@@ -1,0 +1,196 @@
+package stripesim
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	maxAnswer        = 64 << 10
+	webhookUserAgent = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
+)
+
+// DeliveryConfig bounds and times webhooks. The zero value means the defaults.
+type DeliveryConfig struct {
+	// Concurrency is how many webhooks are under way at most. 0: 16.
+	Concurrency int
+	// MaxQueue is how many may wait. What comes on top is never sent, and counted. 0: 100,000.
+	MaxQueue int
+	// Timeout of one attempt. 0: 10 s.
+	Timeout time.Duration
+	// MaxAttempts of one webhook, the first included. 0: 8.
+	MaxAttempts int
+	// RetryBase is the pause before the second attempt; it doubles up to RetryMax. Each pause is
+	// 50 to 100 % of that, at random. 0: 500 ms, 30 s.
+	RetryBase, RetryMax time.Duration
+}
+
+func (c DeliveryConfig) withDefaults() DeliveryConfig {
+	if c.Concurrency <= 0 {
+		c.Concurrency = 16
+	}
+	if c.MaxQueue <= 0 {
+		c.MaxQueue = 100_000
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 10 * time.Second
+	}
+	if c.MaxAttempts <= 0 {
+		c.MaxAttempts = 8
+	}
+	if c.RetryBase <= 0 {
+		c.RetryBase = 500 * time.Millisecond
+	}
+	if c.RetryMax < c.RetryBase {
+		c.RetryMax = max(30*time.Second, c.RetryBase)
+	}
+	return c
+}
+
+// Stats counts webhooks since New.
+type Stats struct {
+	Attempts  int // requests sent
+	Delivered int // answered 2xx
+	Failed    int // attempts answered otherwise, or not at all
+	Exhausted int // given up after MaxAttempts
+	Orphaned  int // given up because the endpoint is gone
+	Overflow  int // never sent, for the queue was full
+	Dropped   int // never sent, by Faults.DropProbability
+	Copies    int // sent on top, by Faults.MaxCopies
+}
+
+// Stats returns the counts so far.
+func (s *Sim) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats
+}
+
+// delivery is one webhook on its way to one endpoint.
+type delivery struct {
+	eventID  string
+	body     []byte
+	url      string
+	lane     string
+	attempts int
+}
+
+// enqueue lets a webhook go out after the delay. Needs s.mu.
+func (s *Sim) enqueue(d *delivery, delay time.Duration) {
+	run := func(ctx context.Context) { s.attempt(ctx, d) }
+	if !s.queue.addDelivery(time.Now().Add(delay), d.lane, run) {
+		s.stats.Overflow++
+	}
+}
+
+// attempt sends a webhook once, and queues the next attempt where this one failed.
+func (s *Sim) attempt(ctx context.Context, d *delivery) {
+	d.lane = "" // a retry does not hold up what follows
+	s.mu.Lock()
+	i := slices.IndexFunc(s.endpoints, func(e Endpoint) bool { return e.URL == d.url })
+	if i < 0 {
+		s.stats.Orphaned++
+		s.mu.Unlock()
+		return
+	}
+	secrets := s.endpoints[i].Secrets
+	at := s.cfg.Now() // the true clock, not the frozen one: a signature tells when it was made
+	s.stats.Attempts++
+	s.mu.Unlock()
+
+	err := s.send(ctx, d, signature(at, d.body, secrets))
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.stats.Delivered++
+		return
+	}
+	s.stats.Failed++
+	if ctx.Err() != nil {
+		// Run was stopped, which is not the endpoint's fault: the next Run sends it again.
+		s.enqueue(d, 0)
+		return
+	}
+	d.attempts++
+	s.log.Warn("webhook failed", "event_id", d.eventID, "attempt", d.attempts, "error", err)
+	if d.attempts >= s.cfg.Delivery.MaxAttempts {
+		s.stats.Exhausted++
+		return
+	}
+	s.enqueue(d, s.backoff(d.attempts))
+}
+
+// backoff is the pause after so many failed attempts. Needs s.mu.
+func (s *Sim) backoff(attempts int) time.Duration {
+	c := s.cfg.Delivery
+	pause := c.RetryBase
+	for range attempts - 1 {
+		if pause > c.RetryMax/2 {
+			pause = c.RetryMax
+			break
+		}
+		pause *= 2
+	}
+	return between(s.faultRNG, pause/2, pause)
+}
+
+func (s *Sim) send(ctx context.Context, d *delivery, signed string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.url, bytes.NewReader(d.body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	req.Header.Set("User-Agent", webhookUserAgent)
+	req.Header.Set("Stripe-Signature", signed)
+	res, err := s.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	// Read, within a bound, so that the connection can be used again.
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer))
+	if res.StatusCode/100 != 2 {
+		return fmt.Errorf("the endpoint answered %d", res.StatusCode)
+	}
+	return nil
+}
+
+// signature makes the Stripe-Signature header: a v1 over "t.body" for each secret.
+// https://docs.stripe.com/webhooks#verify-manually
+func signature(at time.Time, body []byte, secrets []string) string {
+	t := strconv.FormatInt(at.Unix(), 10)
+	var header strings.Builder
+	header.WriteString("t=" + t)
+	for _, secret := range secrets {
+		mac := hmac.New(sha256.New, []byte(secret))
+		mac.Write([]byte(t + "."))
+		mac.Write(body)
+		header.WriteString(",v1=" + hex.EncodeToString(mac.Sum(nil)))
+	}
+	return header.String()
+}
+
+// newWebhookClient follows no redirect: to Stripe a 3xx is a failure.
+func newWebhookClient(c DeliveryConfig) *http.Client {
+	return &http.Client{
+		Timeout:       c.Timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: c.Timeout}).DialContext,
+			MaxIdleConnsPerHost: c.Concurrency,
+			IdleConnTimeout:     30 * time.Second,
+		},
+	}
+}

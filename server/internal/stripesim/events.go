@@ -1,0 +1,85 @@
+package stripesim
+
+import "slices"
+
+// The six types of event that a VerificationSession has; Stripe has no others.
+const (
+	eventCreated       = "identity.verification_session.created"
+	eventProcessing    = "identity.verification_session.processing"
+	eventVerified      = "identity.verification_session.verified"
+	eventRequiresInput = "identity.verification_session.requires_input"
+	eventCanceled      = "identity.verification_session.canceled"
+	eventRedacted      = "identity.verification_session.redacted"
+)
+
+var eventTypes = []string{eventCreated, eventProcessing, eventVerified, eventRequiresInput, eventCanceled, eventRedacted}
+
+// Event is an event that was emitted, whether or not any webhook brought it.
+type Event struct {
+	ID        string
+	Type      string
+	Created   int64  // unix seconds
+	Account   string // "acct_...", empty for the platform's own
+	SessionID string
+	// Status is the session's at that time.
+	Status string
+	// Body is the JSON that webhooks carry. It may hold a link and a client_secret; do not change it.
+	Body []byte
+}
+
+// eventObject is Stripe's envelope. previous_attributes is absent: only *.updated types have it.
+type eventObject struct {
+	ID              string       `json:"id"`
+	Object          string       `json:"object"`
+	Account         string       `json:"account,omitempty"`
+	APIVersion      *string      `json:"api_version"`
+	Created         int64        `json:"created"`
+	Data            eventData    `json:"data"`
+	Livemode        bool         `json:"livemode"`
+	PendingWebhooks int          `json:"pending_webhooks"`
+	Request         eventRequest `json:"request"`
+	Type            string       `json:"type"`
+}
+
+type eventData struct {
+	Object sessionObject `json:"object"`
+}
+
+// eventRequest is all null where no API call made the event.
+type eventRequest struct {
+	ID             *string `json:"id"`
+	IdempotencyKey *string `json:"idempotency_key"`
+}
+
+// Events returns the newest MaxEvents events in the order in which they were emitted.
+func (s *Sim) Events() []Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.events[max(0, len(s.events)-s.cfg.MaxEvents):])
+}
+
+// emit makes the event of the change that was just made, and queues its webhooks. Needs s.mu.
+//
+// The snapshot holds url and client_secret where the session has them. No sample of Stripe's tells
+// whether it does so too; a consumer must not rely on their absence.
+func (s *Sim) emit(sess *session, eventType string, by cause) {
+	subscribed := s.subscribers(eventType)
+	if eventType == eventRedacted && len(subscribed) == 0 {
+		// Stripe does not even make this one unless an endpoint lists it by name.
+		return
+	}
+	e := Event{ID: s.newID("evt_", 24), Type: eventType, Created: s.now().Unix(), Account: sess.realm.account,
+		SessionID: sess.id, Status: sess.status}
+	e.Body = encode(eventObject{ID: e.ID, Object: "event", Account: e.Account, APIVersion: orNull(s.cfg.APIVersion),
+		Created: e.Created, Data: eventData{Object: s.render(sess, true)}, Livemode: sess.realm.live,
+		PendingWebhooks: len(subscribed),
+		Request:         eventRequest{ID: orNull(by.requestID), IdempotencyKey: orNull(by.idempotencyKey)}, Type: eventType})
+	if len(s.events) >= 2*s.cfg.MaxEvents {
+		// Half is dropped at a time, so that each event is moved once on average.
+		s.events = slices.Clone(s.events[len(s.events)-s.cfg.MaxEvents:])
+	}
+	s.events = append(s.events, e)
+	for _, url := range subscribed {
+		s.dispatch(e, url)
+	}
+}
