@@ -1,0 +1,123 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"example.com/verification-status/server/internal/config"
+	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/webhook"
+)
+
+// The secrets of dev. They open nothing but the simulator on the same machine.
+const (
+	devAPIKey        = "sk_test_simulated"
+	devWebhookSecret = "whsec_simulated"
+	devReference     = "user-42"
+)
+
+// Dev says how the development server is run.
+type Dev struct {
+	GRPCAddr    string `name:"grpc-addr" default:"127.0.0.1:50051" placeholder:"HOST:PORT" help:"Where the gRPC API listens."`
+	WebhookAddr string `name:"webhook-addr" default:"127.0.0.1:4242" placeholder:"HOST:PORT" help:"Where the simulated Stripe sends its webhooks."`
+	AdminAddr   string `name:"admin-addr" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where /metrics, /livez, /readyz and /debug/pprof are served."`
+	StripeAddr  string `name:"stripe-addr" default:"127.0.0.1:12111" placeholder:"HOST:PORT" help:"Where the simulated Stripe listens: its API and its hosted page."`
+	LogLevel    string `name:"log-level" default:"warn" placeholder:"LEVEL" help:"The least level that is logged: debug, info, warn or error."`
+}
+
+// RunDev runs everything on this machine, with an embedded Redis and a simulated Stripe, until ctx
+// ends. It writes to out what there is to try. Nothing is kept.
+func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) error {
+	if err := dev.loopbackOnly(); err != nil {
+		return err
+	}
+	redis := miniredis.NewMiniRedis()
+	redis.ClockTTL(true) // else nothing ever expires
+	if err := redis.StartAddr("127.0.0.1:0"); err != nil {
+		return fmt.Errorf("the embedded Redis does not start: %w", err)
+	}
+	defer redis.Close()
+
+	stripeListener, err := Listen("--stripe-addr", dev.StripeAddr)
+	if err != nil {
+		return err
+	}
+	stripe, err := newSimulatedStripe(stripeListener.Addr(), logger)
+	if err != nil {
+		return errors.Join(err, stripeListener.Close())
+	}
+	settings := &config.Config{
+		GRPCAddr: dev.GRPCAddr, WebhookAddr: dev.WebhookAddr, AdminAddr: dev.AdminAddr, GRPCReflection: true,
+		RedisURL: "redis://" + redis.Addr(), RedisMode: config.RedisStandalone, RedisKeyPrefix: "vs:",
+		StripeAPIKey: devAPIKey, StripeAPIBase: "http://" + stripeListener.Addr().String(), StripeWebhookSecret: devWebhookSecret,
+		APIReadsPerDay: 100_000, MaxRetries: 2, LogLevel: dev.LogLevel, LogFormat: "text",
+		StreamMaxAge: config.Duration(30 * time.Minute), DrainTimeout: config.Duration(5 * time.Second),
+	}
+	if err := settings.Load(); err != nil {
+		return errors.Join(err, stripeListener.Close())
+	}
+	server, err := New(settings, logger, Hooks{})
+	if err != nil {
+		return errors.Join(err, stripeListener.Close())
+	}
+
+	// The simulator outlives the server, so that its last webhooks meet a listener.
+	simulating, endSimulator := context.WithCancel(context.WithoutCancel(ctx))
+	api := &http.Server{Handler: stripe.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	var simulator sync.WaitGroup
+	simulator.Go(func() { _ = api.Serve(stripeListener) })
+	simulator.Go(func() { _ = stripe.Run(simulating) })
+	defer func() {
+		endSimulator()
+		_ = api.Close()
+		simulator.Wait()
+	}()
+	return server.Run(ctx, func(addrs Addrs) {
+		err := stripe.SetEndpoints(stripesim.Endpoint{
+			URL: "http://" + addrs.Webhook.String() + webhook.Path, Secrets: []string{devWebhookSecret},
+		})
+		if err != nil {
+			logger.Error("the simulated Stripe does not know where to send webhooks", "error", err)
+			return
+		}
+		demo, err := newDemo(ctx, settings.StripeAPIBase)
+		if err != nil {
+			logger.Error("the demo session could not be created", "error", err)
+			return
+		}
+		_, _ = io.WriteString(out, guide(addrs, settings.StripeAPIBase, demo))
+	})
+}
+
+func newSimulatedStripe(addr net.Addr, logger *slog.Logger) (*stripesim.Sim, error) {
+	return stripesim.New(stripesim.Config{
+		APIKeys:        []string{devAPIKey},
+		BaseURL:        "http://" + addr.String(),
+		APIVersion:     "2026-08-26.dahlia", // as today's accounts have it, not as the library expects
+		RedactionDelay: 5 * time.Second,
+		Logger:         logger,
+	})
+}
+
+// loopbackOnly keeps the simulator's well-known key from being served to others.
+func (d Dev) loopbackOnly() error {
+	var wrong []error
+	for _, l := range []struct{ flag, addr string }{
+		{"--grpc-addr", d.GRPCAddr}, {"--webhook-addr", d.WebhookAddr}, {"--admin-addr", d.AdminAddr}, {"--stripe-addr", d.StripeAddr},
+	} {
+		host, _, err := net.SplitHostPort(l.addr)
+		if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			wrong = append(wrong, fmt.Errorf("%s %s: dev listens on this machine only: give 127.0.0.1 and a port", l.flag, l.addr))
+		}
+	}
+	return errors.Join(wrong...)
+}

@@ -1,0 +1,46 @@
+// Package config holds the settings of the server: their names, defaults and help, where secrets
+// are read from, and what makes a set of them unsafe or contradictory.
+//
+// It refuses to know what the settings are used for: it imports no other package of the project,
+// opens no connection and starts nothing. The struct tags are those of alecthomas/kong.
+package config
+
+// Config is every setting of the server: a flag and an environment variable each. Embed it in a
+// kong command, let kong fill it, then call Load before anything else uses it. After Load it is
+// only read, and safe for concurrent use.
+type Config struct {
+	GRPCAddr       string `name:"grpc-addr" env:"GRPC_ADDR" default:"127.0.0.1:50051" placeholder:"HOST:PORT" help:"Where the gRPC API listens. Any other than a loopback address needs GRPC_INSECURE."`
+	GRPCInsecure   bool   `name:"grpc-insecure" env:"GRPC_INSECURE" default:"false" help:"Serve gRPC in plain text on an address that other machines reach. Only where a service mesh encrypts."`
+	GRPCReflection bool   `name:"grpc-reflection" env:"GRPC_REFLECTION" default:"true" negatable:"" help:"Let gRPC clients list the services and their messages."`
+	WebhookAddr    string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:":4242" placeholder:"HOST:PORT" help:"Where Stripe's webhooks arrive, at the path /webhook."`
+	AdminAddr      string `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where /metrics, /livez, /readyz and /debug/pprof are served. Never open it to the internet."`
+
+	RedisURL            string `name:"redis-url" env:"REDIS_URL" secret:"true" placeholder:"URL" help:"Redis, as redis:// or, with TLS, rediss://user:password@host:6379/0. Several addresses are separated by commas. With sentinel, those of the sentinels. Required."`
+	RedisURLFile        string `name:"redis-url-file" env:"REDIS_URL_FILE" placeholder:"PATH" help:"A file that holds REDIS_URL."`
+	RedisMode           string `name:"redis-mode" env:"REDIS_MODE" default:"standalone" placeholder:"MODE" help:"What REDIS_URL leads to: standalone, sentinel or cluster."`
+	RedisSentinelMaster string `name:"redis-sentinel-master" env:"REDIS_SENTINEL_MASTER" placeholder:"NAME" help:"The name under which the sentinels know the master. Required with sentinel."`
+	RedisKeyPrefix      string `name:"redis-key-prefix" env:"REDIS_KEY_PREFIX" default:"vs:" placeholder:"TEXT" help:"What every key in Redis begins with. Services that share a Redis need one each."`
+
+	StripeAPIKey            string `name:"stripe-api-key" env:"STRIPE_API_KEY" secret:"true" placeholder:"KEY" help:"Stripe's secret (sk_) or restricted (rk_) key. Without it nothing is retried, read back or caught up."`
+	StripeAPIKeyFile        string `name:"stripe-api-key-file" env:"STRIPE_API_KEY_FILE" placeholder:"PATH" help:"A file that holds STRIPE_API_KEY."`
+	StripeAPIBase           string `name:"stripe-api-base" env:"STRIPE_API_BASE" default:"https://api.stripe.com" placeholder:"URL" help:"Where Stripe's API is. http:// is for a loopback address only."`
+	StripeWebhookSecret     string `name:"stripe-webhook-secret" env:"STRIPE_WEBHOOK_SECRET" secret:"true" placeholder:"SECRET" help:"The webhook endpoint's signing secret. Several, during a roll, are separated by commas. Required."`
+	StripeWebhookSecretFile string `name:"stripe-webhook-secret-file" env:"STRIPE_WEBHOOK_SECRET_FILE" placeholder:"PATH" help:"A file that holds STRIPE_WEBHOOK_SECRET."`
+	Livemode                string `name:"livemode" env:"LIVEMODE" placeholder:"BOOL" help:"Which events to accept: true for live ones, false for test ones. By default those of the API key's mode, and without a key both."`
+	APIReadsPerDay          Count  `name:"api-reads-per-day" env:"API_READS_PER_DAY" default:"5000" placeholder:"N" help:"The greatest number of reads at Stripe's API in a day, 1 to 1000000."`
+
+	MaxRetries           Count  `name:"max-retries" env:"MAX_RETRIES" default:"2" placeholder:"N" help:"How often a person may try again after a failure, 0 to 100, replaced sessions included."`
+	ReferenceMetadataKey string `name:"reference-metadata-key" env:"REFERENCE_METADATA_KEY" placeholder:"KEY" help:"The metadata key that holds the caller's own id where a session has no client_reference_id."`
+
+	StreamMaxAge Duration `name:"stream-max-age" env:"STREAM_MAX_AGE" default:"30m" placeholder:"DURATION" help:"After how long a watch is ended so that its client resumes, perhaps elsewhere: 1s to 24h."`
+	DrainTimeout Duration `name:"drain-timeout" env:"DRAIN_TIMEOUT" default:"25s" placeholder:"DURATION" help:"How long a stop may take: 1s to 10m. Keep it below the platform's own limit before it kills."`
+	LogLevel     string   `name:"log-level" env:"LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"The least level that is logged: debug, info, warn or error."`
+	LogFormat    string   `name:"log-format" env:"LOG_FORMAT" default:"json" placeholder:"FORMAT" help:"How log lines look: json or text."`
+}
+
+// What RedisMode may be.
+const (
+	RedisStandalone = "standalone"
+	RedisSentinel   = "sentinel"
+	RedisCluster    = "cluster"
+)

@@ -1,0 +1,197 @@
+package config
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+const (
+	plantedKey      = "sk_test_plantedplanted"
+	plantedSecret   = "whsec_plantedplanted"
+	plantedPassword = "planted-password"
+	plantedURL      = "redis://app:" + plantedPassword + "@redis.example:6379/0"
+)
+
+// parse lets kong fill a Config as the serve command does, from flags and environment variables.
+func parse(t *testing.T, env map[string]string, args ...string) (*Config, error) {
+	t.Helper()
+	for _, setting := range Table() {
+		unset(t, setting.Env)
+	}
+	for name, value := range env {
+		t.Setenv(name, value)
+	}
+	var command struct {
+		Serve struct {
+			Config Config `embed:""`
+		} `cmd:""`
+	}
+	parser, err := kong.New(&command, kong.Name("server"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = parser.Parse(append([]string{"serve"}, args...))
+	return &command.Serve.Config, err
+}
+
+// valid is a complete set of settings, with the changes given as NAME=value.
+func valid(t *testing.T, changes ...string) *Config {
+	t.Helper()
+	env := map[string]string{"REDIS_URL": plantedURL, "STRIPE_WEBHOOK_SECRET": plantedSecret}
+	for _, change := range changes {
+		name, value, _ := strings.Cut(change, "=")
+		env[name] = value
+	}
+	c, err := parse(t, env)
+	if err != nil {
+		t.Fatalf("kong refused %v: %v", changes, err)
+	}
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	c := valid(t)
+	if err := c.Load(); err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		GRPCAddr: "127.0.0.1:50051", WebhookAddr: ":4242", AdminAddr: "127.0.0.1:9090", GRPCReflection: true,
+		RedisURL: plantedURL, RedisMode: "standalone", RedisKeyPrefix: "vs:",
+		StripeAPIBase: "https://api.stripe.com", StripeWebhookSecret: plantedSecret, APIReadsPerDay: 5000,
+		MaxRetries: 2, StreamMaxAge: Duration(30 * 60e9), DrainTimeout: Duration(25e9), LogLevel: "info", LogFormat: "json",
+	}
+	if *c != want {
+		t.Errorf("got  %+v\nwant %+v", *c, want)
+	}
+}
+
+func TestFlagBeatsVariableBeatsDefault(t *testing.T) {
+	env := map[string]string{"GRPC_ADDR": "127.0.0.1:1", "ADMIN_ADDR": "127.0.0.1:2", "GRPC_REFLECTION": "false"}
+	c, err := parse(t, env, "--grpc-addr=127.0.0.1:3", "--grpc-insecure", "--drain-timeout=3s", "--max-retries=7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.GRPCAddr != "127.0.0.1:3" || c.AdminAddr != "127.0.0.1:2" || c.WebhookAddr != ":4242" {
+		t.Errorf("addresses: %s %s %s", c.GRPCAddr, c.AdminAddr, c.WebhookAddr)
+	}
+	if !c.GRPCInsecure || c.GRPCReflection || c.DrainTimeout.String() != "3s" || c.MaxRetries != 7 {
+		t.Errorf("got %+v", c)
+	}
+	if c, err = parse(t, nil, "--no-grpc-reflection"); err != nil || c.GRPCReflection {
+		t.Errorf("--no-grpc-reflection: %v, %v", c.GRPCReflection, err)
+	}
+}
+
+func TestTableMatchesKong(t *testing.T) {
+	var c Config
+	parser, err := kong.New(&c, kong.Name("server"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := map[string]*kong.Flag{}
+	for _, flag := range parser.Model.Flags {
+		flags[flag.Name] = flag
+	}
+	delete(flags, "help")
+	for _, setting := range Table() {
+		flag := flags[setting.Flag]
+		if flag == nil {
+			t.Fatalf("kong has no flag %q", setting.Flag)
+		}
+		delete(flags, setting.Flag)
+		if len(flag.Envs) != 1 || flag.Envs[0] != setting.Env || flag.Default != setting.Default || flag.Help != setting.Help {
+			t.Errorf("%s: kong has %v %q %q", setting.Flag, flag.Envs, flag.Default, flag.Help)
+		}
+		if want := strings.ToUpper(strings.ReplaceAll(setting.Flag, "-", "_")); setting.Env != want {
+			t.Errorf("flag %s has variable %s, want %s", setting.Flag, setting.Env, want)
+		}
+		if len(setting.Help) < 20 || !strings.HasSuffix(setting.Help, ".") {
+			t.Errorf("%s: help is no sentence: %q", setting.Flag, setting.Help)
+		}
+	}
+	for name := range flags {
+		t.Errorf("flag %s is not in the table", name)
+	}
+}
+
+func TestTableNamesTheFixedSettings(t *testing.T) {
+	want := map[string]string{
+		"GRPC_ADDR": "127.0.0.1:50051", "WEBHOOK_ADDR": ":4242", "ADMIN_ADDR": "127.0.0.1:9090", "REDIS_URL": "",
+		"REDIS_MODE": "standalone", "REDIS_SENTINEL_MASTER": "", "REDIS_KEY_PREFIX": "vs:", "STRIPE_API_KEY": "",
+		"STRIPE_API_BASE": "https://api.stripe.com", "STRIPE_WEBHOOK_SECRET": "", "LIVEMODE": "", "MAX_RETRIES": "2",
+		"REFERENCE_METADATA_KEY": "", "LOG_LEVEL": "info", "LOG_FORMAT": "json", "GRPC_INSECURE": "false",
+		"API_READS_PER_DAY": "5000", "DRAIN_TIMEOUT": "25s", "STREAM_MAX_AGE": "30m", "GRPC_REFLECTION": "true",
+		"REDIS_URL_FILE": "", "STRIPE_API_KEY_FILE": "", "STRIPE_WEBHOOK_SECRET_FILE": "",
+	}
+	secret := map[string]bool{"REDIS_URL": true, "STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true}
+	for _, setting := range Table() {
+		fixed, ok := want[setting.Env]
+		if !ok || fixed != setting.Default || setting.Secret != secret[setting.Env] {
+			t.Errorf("unexpected %+v", setting)
+		}
+		delete(want, setting.Env)
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
+	}
+}
+
+func TestHelpShowsNoSecret(t *testing.T) {
+	t.Setenv("STRIPE_API_KEY", plantedKey)
+	t.Setenv("REDIS_URL", plantedURL)
+	var c Config
+	var out bytes.Buffer
+	parser, err := kong.New(&c, kong.Name("server"), kong.Writers(&out, &out), kong.Exit(func(int) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = parser.Parse([]string{"--help"})
+	if !strings.Contains(out.String(), "--redis-url") || strings.Contains(out.String(), "planted") {
+		t.Errorf("help:\n%s", out.String())
+	}
+}
+
+func TestRedacted(t *testing.T) {
+	c := valid(t, "STRIPE_API_KEY="+plantedKey, "STRIPE_WEBHOOK_SECRET="+plantedSecret+",whsec_planted2")
+	if err := c.Load(); err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]string{}
+	for _, attr := range c.Redacted() {
+		shown[attr.Key] = attr.Value.String()
+		if strings.Contains(attr.Value.String(), "planted") {
+			t.Errorf("%s shows a secret: %s", attr.Key, attr.Value)
+		}
+	}
+	if len(shown) != len(Table()) {
+		t.Errorf("%d settings are shown, %d exist", len(shown), len(Table()))
+	}
+	for name, want := range map[string]string{
+		"REDIS_URL": "redis://app:[secret]@redis.example:6379/0", "STRIPE_API_KEY": "[secret]", "STRIPE_WEBHOOK_SECRET": "[secret]",
+		"DRAIN_TIMEOUT": "25s", "MAX_RETRIES": "2", "GRPC_REFLECTION": "true", "LIVEMODE": "",
+	} {
+		if shown[name] != want {
+			t.Errorf("%s = %q, want %q", name, shown[name], want)
+		}
+	}
+	c.RedisURL = "planted-nonsense"
+	for _, attr := range c.Redacted() {
+		if attr.Key == "REDIS_URL" && attr.Value.String() != "[secret]" {
+			t.Errorf("an unreadable REDIS_URL is shown: %s", attr.Value)
+		}
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	c := valid(t, "STRIPE_API_KEY="+plantedKey, "STRIPE_WEBHOOK_SECRET=whsec_a, whsec_b", "REDIS_URL=redis://:p%40ss@h")
+	got := strings.Join(c.Secrets(), " ")
+	if want := plantedKey + " whsec_a whsec_b p@ss"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := (&Config{}).Secrets(); len(got) != 0 {
+		t.Errorf("nothing is set, but got %q", got)
+	}
+}

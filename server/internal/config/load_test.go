@@ -1,0 +1,284 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// unset takes a variable away until the test ends.
+func unset(t *testing.T, name string) {
+	t.Helper()
+	t.Setenv(name, "")
+	if err := os.Unsetenv(name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLoadAccepts(t *testing.T) {
+	for name, changes := range map[string][]string{
+		"all interfaces in a mesh":      {"GRPC_ADDR=:50051", "GRPC_INSECURE=true"},
+		"loopback by name":              {"GRPC_ADDR=localhost:50051"},
+		"loopback of IPv6":              {"GRPC_ADDR=[::1]:50051"},
+		"mapped loopback":               {"GRPC_ADDR=[::ffff:127.0.0.1]:50051"},
+		"free ports":                    {"GRPC_ADDR=127.0.0.1:0", "WEBHOOK_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0"},
+		"one port on two addresses":     {"WEBHOOK_ADDR=127.0.0.2:9090"},
+		"cluster":                       {"REDIS_MODE=cluster", "REDIS_URL=rediss://u:p@a:1,b:2,c:3/0"},
+		"cluster with one address":      {"REDIS_MODE=cluster"},
+		"sentinel":                      {"REDIS_MODE=Sentinel", "REDIS_SENTINEL_MASTER=mymaster", "REDIS_URL=redis://a,b/3"},
+		"no prefix":                     {"REDIS_KEY_PREFIX="},
+		"test key":                      {"STRIPE_API_KEY=rk_test_1", "LIVEMODE=false"},
+		"live key":                      {"STRIPE_API_KEY=sk_live_1", "LIVEMODE=TRUE"},
+		"organization's key":            {"STRIPE_API_KEY=sk_org_live_1", "LIVEMODE=true"},
+		"key of unknown mode":           {"STRIPE_API_KEY=sk_new_1", "LIVEMODE=true"},
+		"simulator":                     {"STRIPE_API_BASE=http://127.0.0.1:12111"},
+		"two secrets":                   {"STRIPE_WEBHOOK_SECRET=whsec_1, whsec_2"},
+		"greatest secret":               {"STRIPE_WEBHOOK_SECRET=" + strings.Repeat("s", 255)},
+		"limits, least":                 {"MAX_RETRIES=0", "API_READS_PER_DAY=1", "DRAIN_TIMEOUT=1s", "STREAM_MAX_AGE=1s"},
+		"limits, greatest":              {"MAX_RETRIES=100", "API_READS_PER_DAY=1000000", "DRAIN_TIMEOUT=10m", "STREAM_MAX_AGE=24h"},
+		"log":                           {"LOG_LEVEL=DEBUG", "LOG_FORMAT=text"},
+		"greatest prefix":               {"REDIS_KEY_PREFIX=" + strings.Repeat("p", 64)},
+		"greatest metadata key":         {"REFERENCE_METADATA_KEY=" + strings.Repeat("k", 40)},
+		"database on a single instance": {"REDIS_URL=redis://h/9"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := valid(t, changes...).Load(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for _, test := range []struct{ change, want string }{
+		{"GRPC_ADDR=:50051", "GRPC_INSECURE=true"},
+		{"GRPC_ADDR=0.0.0.0:50051", "GRPC_INSECURE=true"},
+		{"GRPC_ADDR=[::]:50051", "GRPC_INSECURE=true"},
+		{"GRPC_ADDR=backend.internal:50051", "GRPC_INSECURE=true"},
+		{"GRPC_ADDR=50051", "GRPC_ADDR must be HOST:PORT"},
+		{"GRPC_ADDR=", "GRPC_ADDR must be HOST:PORT"},
+		{"WEBHOOK_ADDR=:65536", "WEBHOOK_ADDR must be HOST:PORT"},
+		{"WEBHOOK_ADDR=:http", "WEBHOOK_ADDR must be HOST:PORT"},
+		{"ADMIN_ADDR=a b:1", "ADMIN_ADDR must be HOST:PORT"},
+		{"WEBHOOK_ADDR=:9090", "WEBHOOK_ADDR and ADMIN_ADDR are the same"},
+		{"ADMIN_ADDR=127.0.0.1:50051", "GRPC_ADDR and ADMIN_ADDR are the same"},
+		{"REDIS_URL=", "REDIS_URL is not set"},
+		{"REDIS_URL=http://h", "REDIS_URL must begin with redis://"},
+		{"REDIS_URL=h:6379", "REDIS_URL must begin with redis://"},
+		{"REDIS_URL=redis://", "without a host"},
+		{"REDIS_URL=redis://a,", "without a host"},
+		{"REDIS_URL=redis://a:0", "port outside 1 to 65535"},
+		{"REDIS_URL=redis://a:70000", "port outside 1 to 65535"},
+		{"REDIS_URL=redis://a/x", "no database number"},
+		{"REDIS_URL=redis://a?db=1", "options after a ?"},
+		{"REDIS_URL=redis://:planted#pass@a", "REDIS_URL"},
+		{"REDIS_URL=redis://:planted,pass@a", "%2C for a comma"},
+		{"REDIS_URL=redis://:planted%zz@a", "cannot be read"},
+		{"REDIS_URL=redis://a,rediss://b", "mixes redis:// and rediss://"},
+		{"REDIS_URL=redis://x:planted@a,redis://y:planted@b", "different users"},
+		{"REDIS_URL=redis://a,b", "REDIS_URL has several addresses"},
+		{"REDIS_URL=redis://a" + strings.Repeat(",a", 100), "too many addresses"},
+		{"REDIS_MODE=ring", "REDIS_MODE must be"},
+		{"REDIS_MODE=sentinel", "REDIS_SENTINEL_MASTER is not set"},
+		{"REDIS_SENTINEL_MASTER=m", "REDIS_MODE is not sentinel"},
+		{"REDIS_KEY_PREFIX={x}", "REDIS_KEY_PREFIX must have no braces"},
+		{"REDIS_KEY_PREFIX=a b", "REDIS_KEY_PREFIX must have no braces"},
+		{"REDIS_KEY_PREFIX=" + strings.Repeat("p", 65), "REDIS_KEY_PREFIX must have no braces"},
+		{"STRIPE_API_KEY=pk_test_planted", "publishable"},
+		{"STRIPE_API_KEY=planted", "STRIPE_API_KEY is no key of Stripe's"},
+		{"STRIPE_API_KEY=sk_test_planted x", "STRIPE_API_KEY has spaces"},
+		{"STRIPE_API_KEY=sk_test_planted" + strings.Repeat("x", 255), "STRIPE_API_KEY has spaces"},
+		{"STRIPE_API_BASE=", "STRIPE_API_BASE must be a plain URL"},
+		{"STRIPE_API_BASE=https://u:planted@h", "STRIPE_API_BASE must be a plain URL"},
+		{"STRIPE_API_BASE=https://h/?a=b", "STRIPE_API_BASE must be a plain URL"},
+		{"STRIPE_API_BASE=http://api.stripe.com", "must begin with https://"},
+		{"STRIPE_API_BASE=ftp://127.0.0.1", "must begin with https://"},
+		{"STRIPE_WEBHOOK_SECRET=", "STRIPE_WEBHOOK_SECRET is not set"},
+		{"STRIPE_WEBHOOK_SECRET=whsec_planted,", "secret 2 of 2 is empty"},
+		{"STRIPE_WEBHOOK_SECRET=,whsec_planted", "secret 1 of 2 is empty"},
+		{"STRIPE_WEBHOOK_SECRET= ", "secret 1 of 1 is empty"},
+		{"STRIPE_WEBHOOK_SECRET=whsec_planted whsec_planted", "separate secrets by commas"},
+		{"STRIPE_WEBHOOK_SECRET=" + strings.Repeat("s", 256), "255 bytes"},
+		{"STRIPE_WEBHOOK_SECRET=a,a,a,a,a,a,a,a,a,a,a", "over 10 secrets"},
+		{"LIVEMODE=yes", "LIVEMODE must be true or false"},
+		{"MAX_RETRIES=101", "MAX_RETRIES must be a whole number from 0 to 100"},
+		{"MAX_RETRIES=-1", "MAX_RETRIES must be"},
+		{"MAX_RETRIES=two", "MAX_RETRIES must be"},
+		{"MAX_RETRIES=", "MAX_RETRIES must be"},
+		{"API_READS_PER_DAY=0", "API_READS_PER_DAY must be a whole number from 1 to 1000000"},
+		{"API_READS_PER_DAY=99999999999999999999", "API_READS_PER_DAY must be"},
+		{"DRAIN_TIMEOUT=25", "DRAIN_TIMEOUT must be a duration"},
+		{"DRAIN_TIMEOUT=11m", "DRAIN_TIMEOUT must be a duration"},
+		{"STREAM_MAX_AGE=0s", "STREAM_MAX_AGE must be a duration"},
+		{"REFERENCE_METADATA_KEY=a[b]", "REFERENCE_METADATA_KEY"},
+		{"LOG_LEVEL=loud", "LOG_LEVEL must be"},
+		{"LOG_FORMAT=xml", "LOG_FORMAT must be"},
+	} {
+		t.Run(test.change, func(t *testing.T) {
+			err := valid(t, test.change).Load()
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("got %v, want %q", err, test.want)
+			}
+			if strings.Count(err.Error(), "\n") > 0 {
+				t.Errorf("one mistake, several problems:\n%v", err)
+			}
+			if strings.Contains(err.Error(), "planted") {
+				t.Errorf("the error shows a secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestLoadNamesAllProblemsAtOnce(t *testing.T) {
+	c, err := parse(t, map[string]string{
+		"GRPC_ADDR": "0.0.0.0:50051", "REDIS_MODE": "sentinel", "STRIPE_API_KEY": plantedKey, "LIVEMODE": "true",
+		"MAX_RETRIES": "many", "STREAM_MAX_AGE": "long", "REFERENCE_METADATA_KEY": "[", "LOG_LEVEL": "?", "LOG_FORMAT": "?",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := c.Load().Error()
+	lines := strings.Split(text, "\n")
+	for _, name := range []string{
+		"GRPC_ADDR", "REDIS_URL", "REDIS_SENTINEL_MASTER", "STRIPE_WEBHOOK_SECRET", "LIVEMODE", "MAX_RETRIES",
+		"STREAM_MAX_AGE", "REFERENCE_METADATA_KEY", "LOG_LEVEL", "LOG_FORMAT",
+	} {
+		if !strings.Contains("\n"+text, "\n"+name) {
+			t.Errorf("no line begins with %s:\n%s", name, text)
+		}
+	}
+	if len(lines) != 10 || strings.Contains(text, "planted") {
+		t.Errorf("%d lines:\n%s", len(lines), text)
+	}
+}
+
+func TestSecretsFromFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	c, err := parse(t, map[string]string{
+		"REDIS_URL_FILE":             write("redis", plantedURL+"\n"),
+		"STRIPE_API_KEY_FILE":        write("key", plantedKey+"\r\n"),
+		"STRIPE_WEBHOOK_SECRET_FILE": write("hook", "whsec_1,whsec_2"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Load(); err != nil {
+		t.Fatal(err)
+	}
+	if c.RedisURL != plantedURL || c.StripeAPIKey != plantedKey || strings.Join(c.WebhookSecrets(), " ") != "whsec_1 whsec_2" {
+		t.Errorf("got %+v", c)
+	}
+
+	link := filepath.Join(dir, "link") // Kubernetes mounts secrets as links
+	if err := os.Symlink(filepath.Join(dir, "key"), link); err != nil {
+		t.Fatal(err)
+	}
+	c = valid(t, "STRIPE_API_KEY_FILE="+link)
+	if err := c.Load(); err != nil || c.StripeAPIKey != plantedKey {
+		t.Errorf("through a link: %v", err)
+	}
+
+	for name, test := range map[string]struct{ change, want string }{
+		"missing":   {"STRIPE_API_KEY_FILE=" + dir + "/none", "STRIPE_API_KEY_FILE: the file cannot be read"},
+		"directory": {"STRIPE_API_KEY_FILE=" + dir, "no regular file"},
+		"device":    {"STRIPE_API_KEY_FILE=/dev/zero", "no regular file"},
+		"empty":     {"STRIPE_API_KEY_FILE=" + write("empty", "\n"), "is empty"},
+		"too great": {"STRIPE_API_KEY_FILE=" + write("great", "sk_test_"+strings.Repeat("a", 64<<10)), "is greater than 65536 bytes"},
+		"two lines": {"STRIPE_API_KEY_FILE=" + write("lines", plantedKey+"\n"+plantedKey), "STRIPE_API_KEY has spaces or line breaks"},
+		"both":      {"STRIPE_WEBHOOK_SECRET_FILE=" + write("both", plantedSecret), "STRIPE_WEBHOOK_SECRET_FILE: the value itself is set too"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := valid(t, test.change).Load()
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "planted") {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+
+	// A file that cannot be read is one problem, not also a missing value.
+	c, err = parse(t, map[string]string{"REDIS_URL_FILE": dir + "/none", "STRIPE_WEBHOOK_SECRET_FILE": dir + "/none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Load(); err == nil || strings.Contains(err.Error(), "is not set") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRedisTarget(t *testing.T) {
+	for _, test := range []struct{ mode, url, addrs, user, password, redacted string }{
+		{"standalone", "redis://h", "h:6379", "", "", "redis://h:6379/0"},
+		{"standalone", "rediss://:p%40%2C@h:1/2", "h:1", "", "p@,", "rediss://:[secret]@h:1/2"},
+		{"standalone", "redis://u@[::1]:7", "[::1]:7", "u", "", "redis://u@[::1]:7/0"},
+		{"sentinel", "redis://u:p@a,b:1/4", "a:26379 b:1", "u", "p", "redis://u:[secret]@a:26379,b:1/4"},
+		{"cluster", "redis://u:p@a, redis://u:p@b", "a:6379 b:6379", "u", "p", "redis://u:[secret]@a:6379,b:6379/0"},
+	} {
+		c := &Config{RedisMode: test.mode, RedisURL: test.url}
+		target, err := c.RedisTarget()
+		if err != nil {
+			t.Errorf("%s: %v", test.url, err)
+			continue
+		}
+		if strings.Join(target.Addrs, " ") != test.addrs || target.Username != test.user || target.Password != test.password {
+			t.Errorf("%s: got %+v", test.url, target)
+		}
+		if got := target.redacted(); got != test.redacted {
+			t.Errorf("%s: shown as %s", test.url, got)
+		}
+		if target.TLS != strings.HasPrefix(test.url, "rediss") {
+			t.Errorf("%s: TLS %v", test.url, target.TLS)
+		}
+	}
+}
+
+func FuzzRedisURL(f *testing.F) {
+	f.Add("redis://u:planted@a:1,b:2/3")
+	f.Add("redis://:planted")
+	f.Fuzz(func(t *testing.T, text string) {
+		c := &Config{RedisURL: text, RedisMode: RedisCluster}
+		target, err := c.RedisTarget()
+		if err != nil {
+			return
+		}
+		if len(target.Addrs) == 0 || len(target.Addrs) > maxAddrs {
+			t.Fatalf("%q: %d addresses", text, len(target.Addrs))
+		}
+		if len(target.Password) > 20 && strings.Contains(target.redacted(), target.Password) {
+			t.Fatalf("%q: shown as %s", text, target.redacted())
+		}
+	})
+}
+
+func TestEffectiveLivemode(t *testing.T) {
+	for _, test := range []struct{ livemode, key, want string }{
+		{"true", "", "true"}, {"false", "", "false"}, {"false", "sk_test_1", "false"},
+		{"", "sk_live_1", "true"}, {"", "rk_test_1", "false"}, {"", "sk_org_live_1", "true"},
+		{"", "", "both"}, {"", "sk_new_1", "both"},
+	} {
+		c := &Config{Livemode: test.livemode, StripeAPIKey: test.key}
+		live, warning := c.EffectiveLivemode()
+		got := "both"
+		if live != nil && *live {
+			got = "true"
+		} else if live != nil {
+			got = "false"
+		}
+		if got != test.want || (warning != "") != (got == "both") {
+			t.Errorf("%+v: got %s, warning %q", test, got, warning)
+		}
+	}
+	if err := valid(t, "STRIPE_API_KEY=sk_live_planted", "LIVEMODE=false").Load(); err == nil || !strings.Contains(err.Error(), "other mode") {
+		t.Errorf("a live key with LIVEMODE=false: %v", err)
+	}
+	if err := valid(t, "STRIPE_API_KEY=rk_test_planted", "LIVEMODE=true").Load(); err == nil || strings.Contains(err.Error(), "planted") {
+		t.Errorf("a test key with LIVEMODE=true: %v", err)
+	}
+}

@@ -1,0 +1,109 @@
+package config
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+const (
+	redisPort    = "6379"
+	sentinelPort = "26379"
+	maxAddrs     = 100
+)
+
+// RedisTarget is what REDIS_URL says.
+type RedisTarget struct {
+	TLS                bool     // rediss://
+	Username, Password string   // decoded; empty where none was given
+	Addrs              []string // HOST:PORT, one at the least; of the sentinels in that mode
+	DB                 int      // the database's number
+}
+
+// RedisTarget reads RedisURL. A URL has one scheme, one user with a password and one database,
+// which apply to all of its addresses: "redis://user:password@a:6379,b:6379/0", or each address
+// with the scheme again. The error says what to change, never the URL, which holds a password.
+func (c *Config) RedisTarget() (RedisTarget, error) {
+	port := redisPort
+	if c.RedisMode == RedisSentinel {
+		port = sentinelPort
+	}
+	var target RedisTarget
+	pieces := strings.Split(c.RedisURL, ",")
+	if len(pieces) > maxAddrs {
+		return RedisTarget{}, errors.New("has too many addresses: name a few, the others are found from there")
+	}
+	scheme, _, _ := strings.Cut(pieces[0], "://")
+	if scheme != "redis" && scheme != "rediss" {
+		return RedisTarget{}, errors.New("must begin with redis:// or, for TLS, rediss://")
+	}
+	target.TLS = scheme == "rediss"
+	for _, piece := range pieces {
+		piece = strings.TrimSpace(piece)
+		if !strings.Contains(piece, "://") {
+			piece = scheme + "://" + piece
+		}
+		if err := target.addAddress(piece, scheme, port); err != nil {
+			return RedisTarget{}, err
+		}
+	}
+	return target, nil
+}
+
+// addAddress adds what one URL with one address says. The errors of net/url are not passed on:
+// they quote the URL.
+func (t *RedisTarget) addAddress(raw, scheme, defaultPort string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return errors.New("cannot be read: write it as redis://user:password@host:6379/0, and in the password %40 for @, %3A for :, %2F for /, %2C for a comma and %25 for %")
+	}
+	port := u.Port()
+	if port == "" {
+		port = defaultPort
+	}
+	switch {
+	case u.Scheme != scheme:
+		return errors.New("mixes redis:// and rediss://: use one for all addresses")
+	case u.Hostname() == "" || hasSpace(u.Hostname()):
+		return errors.New("has an address without a host: write host:6379, and a comma only between addresses")
+	case !isPort(port, 1):
+		return errors.New("has a port outside 1 to 65535")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return errors.New("has options after a ? or #: none are known, remove them")
+	}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		if (t.Username != "" || t.Password != "") && (t.Username != u.User.Username() || t.Password != password) {
+			return errors.New("has different users or passwords: give them once, before the first address")
+		}
+		t.Username, t.Password = u.User.Username(), password
+	}
+	if path := strings.TrimPrefix(u.Path, "/"); path != "" {
+		db, err := strconv.ParseUint(path, 10, 16)
+		if err != nil {
+			return errors.New("has a path that is no database number: end it with /0, or with nothing")
+		}
+		t.DB = int(db)
+	}
+	t.Addrs = append(t.Addrs, net.JoinHostPort(u.Hostname(), port))
+	return nil
+}
+
+// redacted is the URL again, with "[secret]" for the password.
+func (t RedisTarget) redacted() string {
+	var out strings.Builder
+	out.WriteString("redis")
+	if t.TLS {
+		out.WriteString("s")
+	}
+	out.WriteString("://")
+	if t.Password != "" {
+		out.WriteString(t.Username + ":" + concealed + "@")
+	} else if t.Username != "" {
+		out.WriteString(t.Username + "@")
+	}
+	out.WriteString(strings.Join(t.Addrs, ",") + "/" + strconv.Itoa(t.DB))
+	return out.String()
+}

@@ -1,0 +1,39 @@
+package config
+
+import (
+	"strconv"
+	"strings"
+)
+
+// WebhookSecrets is the list in StripeWebhookSecret, in its order.
+func (c *Config) WebhookSecrets() []string {
+	secrets := strings.Split(c.StripeWebhookSecret, ",")
+	for i := range secrets {
+		secrets[i] = strings.TrimSpace(secrets[i])
+	}
+	return secrets
+}
+
+// EffectiveLivemode says whether live or test events are to be accepted: by LIVEMODE, else by the
+// API key's prefix. nil means both; the warning, empty otherwise, is then for the log.
+func (c *Config) EffectiveLivemode() (live *bool, warning string) {
+	if set, err := strconv.ParseBool(c.Livemode); err == nil {
+		return &set, ""
+	}
+	if mode, known := keyMode(c.StripeAPIKey); known {
+		return &mode, ""
+	}
+	return nil, "live and test events are both accepted: set LIVEMODE=true or LIVEMODE=false"
+}
+
+// keyMode reads the mode from a key's prefix: sk_live_, rk_test_, and, for the keys of an
+// organization, sk_org_live_ (docs.stripe.com/keys).
+func keyMode(key string) (live, known bool) {
+	kind, rest, _ := strings.Cut(key, "_")
+	if kind != "sk" && kind != "rk" {
+		return false, false
+	}
+	rest = strings.TrimPrefix(rest, "org_")
+	live = strings.HasPrefix(rest, "live_")
+	return live, live || strings.HasPrefix(rest, "test_")
+}

@@ -1,0 +1,153 @@
+// Package grpcserver makes the gRPC server that the service is registered with: limits, keepalive,
+// the log line of each call, recovery from panics, deadlines, health, reflection and the drain.
+//
+// It refuses to know what the calls mean: it decides nothing by a request's or response's content,
+// and never logs either.
+package grpcserver
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+// serviceName is what health reports readiness for.
+var serviceName = verificationv1.VerificationService_ServiceDesc.ServiceName
+
+const (
+	maxRequestBytes   = 64 << 10 // a request holds ids and a token: 3 KiB at the most
+	maxHeaderBytes    = 16 << 10 // grpc's default is 16 MiB
+	handshakeTimeout  = 10 * time.Second
+	defaultMaxStreams = 10_000
+	defaultDeadline   = 5 * time.Second
+	defaultMaxAge     = 30 * time.Minute
+	defaultAgeGrace   = 35 * time.Minute
+
+	// Clients may ping every 5 s. The bound is lower, since pings sent every 5 s arrive a little
+	// more and a little less than that apart, and grpc closes the connection at the third that is
+	// early.
+	minClientPing = 4 * time.Second
+	// A client whose network is gone is noticed within 40 s; grpc's default is two hours.
+	serverPing        = 30 * time.Second
+	serverPingTimeout = 10 * time.Second
+)
+
+// Config is what a Server needs. Where a field is zero, what its comment says applies.
+type Config struct {
+	// Logger gets a line for each finished call, and panics. Required.
+	Logger *slog.Logger
+	// UnaryDeadline is given to unary calls that come without a deadline: 5 s. Streams never get one.
+	UnaryDeadline time.Duration
+	// MethodDeadlines are the exceptions to it, by full method ("/package.Service/Method").
+	MethodDeadlines map[string]time.Duration
+	// MaxStreams is how many calls one connection may have open: 10,000. Further ones wait in the
+	// client without an error until their deadline.
+	MaxStreams uint32
+	// MaxConnectionAge is when a connection is told to go (±10 %), so that clients find new replicas
+	// and spread again: 30 minutes.
+	MaxConnectionAge time.Duration
+	// MaxConnectionAgeGrace is how long streams may then go on before they are cut off: 35 minutes.
+	// It must exceed the age at which the service ends its streams by itself, with an error that
+	// says so.
+	MaxConnectionAgeGrace time.Duration
+	// Reflection lets clients list the services (v1 and v1alpha).
+	Reflection bool
+}
+
+// Server is a gRPC server with health and, if asked for, reflection. Its methods are safe for
+// concurrent use, but services are registered before Serve.
+type Server struct {
+	grpc     *grpc.Server
+	health   *health.Server
+	log      *slog.Logger
+	stopping context.Context // ends when Stop begins
+	stop     context.CancelFunc
+}
+
+// New makes a Server. The process is healthy ("") at once; the service is not ready until
+// SetServing says so.
+func New(config Config) *Server {
+	config = withDefaults(config)
+	s := &Server{health: health.NewServer(), log: config.Logger}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.grpc = grpc.NewServer(s.options(config)...)
+	s.SetServing(false)
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	if config.Reflection {
+		reflection.Register(s.grpc)
+	}
+	return s
+}
+
+func withDefaults(config Config) Config {
+	if config.UnaryDeadline == 0 {
+		config.UnaryDeadline = defaultDeadline
+	}
+	if config.MaxStreams == 0 {
+		config.MaxStreams = defaultMaxStreams
+	}
+	if config.MaxConnectionAge == 0 {
+		config.MaxConnectionAge = defaultMaxAge
+	}
+	if config.MaxConnectionAgeGrace == 0 {
+		config.MaxConnectionAgeGrace = defaultAgeGrace
+	}
+	return config
+}
+
+func (s *Server) options(config Config) []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionAge:      config.MaxConnectionAge,
+			MaxConnectionAgeGrace: config.MaxConnectionAgeGrace,
+			Time:                  serverPing,
+			Timeout:               serverPingTimeout,
+		}),
+		grpc.MaxConcurrentStreams(config.MaxStreams),
+		grpc.MaxRecvMsgSize(maxRequestBytes),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		// Without it a hard stop returns while handlers still run, and they would use a closed store.
+		grpc.WaitForHandlers(true),
+		// The log comes first, so that it sees what the others make of panics and errors.
+		grpc.ChainUnaryInterceptor(logUnary(config.Logger), statusUnary(config.Logger), recoverUnary(config.Logger),
+			deadlineUnary(config.UnaryDeadline, config.MethodDeadlines)),
+		grpc.ChainStreamInterceptor(logStream(config.Logger), statusStream(config.Logger), recoverStream(config.Logger),
+			endHealthWatches(s.stopping)),
+	}
+}
+
+// RegisterService makes Server a grpc.ServiceRegistrar, for the generated Register functions. Call
+// it before Serve.
+func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	s.grpc.RegisterService(desc, impl)
+}
+
+// SetServing says whether the service is ready. It has no effect once the drain has begun.
+func (s *Server) SetServing(ready bool) {
+	serving := healthpb.HealthCheckResponse_NOT_SERVING
+	if ready {
+		serving = healthpb.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus(serviceName, serving)
+}
+
+// Serve answers calls on the listener, and closes it, until Stop. It returns nil after a Stop, also
+// one that came first.
+func (s *Server) Serve(listener net.Listener) error {
+	err := s.grpc.Serve(listener)
+	if s.stopping.Err() != nil {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,57 @@
+package stripeapi
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// budget counts the reads of a day. Stripe allows as few as 10,000 reads a month to a small account,
+// and nobody's polling may use them up.
+type budget struct {
+	limit int // reads a day; 0: no bound
+	clock func() time.Time
+	log   *slog.Logger
+
+	mu   sync.Mutex
+	day  int64 // days since 1970, UTC
+	used int
+	told int // 0: nothing yet today; 1: that half is gone; 2: that all is
+}
+
+// left reports whether a read is left today.
+func (b *budget) left() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.check()
+}
+
+// take uses one read of today; false if none is left.
+func (b *budget) take() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.check() {
+		return false
+	}
+	b.used++
+	if b.limit > 0 && b.told == 0 && b.used*2 >= b.limit {
+		b.told = 1
+		b.log.Warn("stripe: half of the day's API reads is used", "used", b.used, "limit", b.limit)
+	}
+	return true
+}
+
+// check needs b.mu. A clock that goes back does not give a day's reads twice.
+func (b *budget) check() bool {
+	if day := b.clock().Unix() / (24 * 60 * 60); day > b.day {
+		b.day, b.used, b.told = day, 0, 0
+	}
+	if b.limit == 0 || b.used < b.limit {
+		return true
+	}
+	if b.told < 2 {
+		b.told = 2
+		b.log.Error("stripe: the day's API reads are used up; sessions are not read from Stripe until midnight UTC. Raise API_READS_PER_DAY if Stripe's allowance permits", "limit", b.limit)
+	}
+	return false
+}

@@ -1,0 +1,105 @@
+package stripeapi
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"time"
+
+	"github.com/stripe/stripe-go/v76"
+	"github.com/stripe/stripe-go/v76/form"
+)
+
+const sessionsPath = "/v1/identity/verification_sessions"
+
+// Operation names a call in logs and metrics.
+type Operation string
+
+// The operations.
+const (
+	OperationRetrieve Operation = "retrieve"
+	OperationFind     Operation = "find"
+	OperationCreate   Operation = "create"
+)
+
+// request is one call to Stripe.
+type request struct {
+	operation Operation
+	method    string
+	path      string
+	account   string // connected account; empty: the platform's own
+	form      *form.Values
+	// idempotencyKey is for POST.
+	idempotencyKey string
+	// decode takes what is wanted out of a 200; it says in a fixed sentence what is wrong with one
+	// that cannot be used, else "".
+	decode func(answer) (wrong string)
+}
+
+// answer is a successful response: an object, as the bytes that came.
+type answer struct {
+	body []byte
+	asOf int64 // see asOf
+}
+
+// raw makes stripe-go keep the bytes instead of decoding them. An answer that is no JSON object
+// still fails.
+type raw struct{ stripe.APIResource }
+
+// call makes one request: the budget first, for it answers at once, then the wait for the rate. A
+// read that got no turn uses nothing of the budget.
+func (c *Client) call(ctx context.Context, r request) error {
+	f := c.send(ctx, r)
+	c.cfg.Observe(r.operation, f.outcome)
+	f.log(c.cfg.Logger, r.operation)
+	return f.err
+}
+
+func (c *Client) send(caller context.Context, r request) fault {
+	ctx, cancel := context.WithTimeout(caller, c.cfg.Timeout)
+	defer cancel()
+	isRead := r.method == http.MethodGet
+	if isRead && !c.budget.left() {
+		return budgetFault()
+	}
+	if c.limiter.Wait(ctx) != nil {
+		return unavailable(caller, "the rate leaves no turn before the deadline")
+	}
+	if isRead && !c.budget.take() {
+		return budgetFault()
+	}
+	params := &stripe.Params{Context: ctx}
+	if r.account != "" {
+		params.SetStripeAccount(r.account)
+	}
+	if r.idempotencyKey != "" {
+		params.SetIdempotencyKey(r.idempotencyKey)
+	}
+	var response raw
+	started := c.cfg.Clock()
+	err := c.backend.CallRaw(r.method, r.path, c.cfg.Key.Reveal(), r.form, params, &response)
+	took := c.cfg.Clock().Sub(started)
+	if err != nil {
+		return classify(caller, r.method, err)
+	}
+	last := response.LastResponse
+	if last.StatusCode != http.StatusOK {
+		return unavailable(caller, "an answer that is neither 200 nor an error: is STRIPE_API_BASE right?")
+	}
+	if wrong := r.decode(answer{body: last.RawJSON, asOf: asOf(last.Header, took)}); wrong != "" {
+		return unavailable(caller, wrong)
+	}
+	return fault{outcome: OutcomeOK}
+}
+
+// asOf is verification.Read.AsOf: Stripe had not looked at the session before the call began, and
+// Date is when it had answered, by Stripe's own clock. One second less, for Stripe's clocks need not
+// agree to the second. An answer without Date, as some proxies send, tells nothing: 0.
+func asOf(header http.Header, took time.Duration) int64 {
+	date, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	seconds := int64(math.Ceil(max(0, took).Seconds()))
+	return max(0, date.Unix()-seconds-1)
+}

@@ -1,0 +1,126 @@
+// Package stripeapi is the adapter to Stripe's API: it reads sessions, finds them by reference and
+// creates the successor of a closed one, within a rate, a daily budget and a deadline.
+//
+// It uses stripe-go for requests and errors, with its retries (they sleep through deadlines), its
+// telemetry and its logger (it prints bodies) off. Answers are decoded by stripeevent like webhooks.
+// It decides nothing about sessions and keeps nothing: links pass through to the caller alone, and
+// Stripe's messages, which may quote what was sent, go no further than here.
+package stripeapi
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"regexp"
+	"time"
+
+	"github.com/stripe/stripe-go/v76"
+	"golang.org/x/time/rate"
+
+	"example.com/verification-status/server/internal/verification"
+)
+
+const (
+	defaultRate    = 10
+	defaultTimeout = 10 * time.Second
+)
+
+// Config says how to reach Stripe. Only Key is required.
+type Config struct {
+	// Key is the secret or restricted API key.
+	Key verification.Secret
+	// Base is the URL of the API. Empty: Stripe's own.
+	Base string
+	// ReferenceKey is stripeevent.Options.ReferenceKey.
+	ReferenceKey string
+	// RatePerSecond bounds all requests. They are spaced evenly, so that no second sees more. 0: 10.
+	RatePerSecond float64
+	// ReadsPerDay bounds the GETs of one day (UTC). 0: no bound.
+	ReadsPerDay int
+	// Timeout bounds a call, the wait for the rate included, beside the caller's deadline. 0: 10 s.
+	Timeout time.Duration
+	// Clock tells the day and measures calls. nil: time.Now.
+	Clock func() time.Time
+	// Logger gets failed calls and the state of the budget. nil: slog.Default.
+	Logger *slog.Logger
+	// Observe is called after each call, from many goroutines at once. nil: nobody counts.
+	Observe func(operation Operation, outcome Outcome)
+}
+
+// Client calls Stripe's API. It is safe for concurrent use.
+type Client struct {
+	cfg       Config
+	backend   stripe.Backend
+	transport *http.Transport
+	limiter   *rate.Limiter
+	budget    *budget
+}
+
+// keyPattern is visible ASCII: anything else, such as a newline at the end of a file, cannot be sent
+// in a header.
+var keyPattern = regexp.MustCompile(`^[!-~]{1,512}$`)
+
+// New checks the configuration and returns a client. It connects to nothing.
+func New(cfg Config) (*Client, error) {
+	if cfg.Key == "" {
+		return nil, verification.ErrStripeNotConfigured
+	}
+	if !keyPattern.MatchString(cfg.Key.Reveal()) {
+		return nil, errors.New("the Stripe API key holds spaces, line ends or other characters that no key has: correct STRIPE_API_KEY")
+	}
+	if cfg.Base == "" {
+		cfg.Base = stripe.APIURL
+	}
+	base, err := url.Parse(cfg.Base)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" ||
+		base.User != nil || base.RawQuery != "" || base.Fragment != "" {
+		return nil, errors.New("STRIPE_API_BASE must be like https://api.stripe.com, without user, query or fragment")
+	}
+	if cfg.RatePerSecond < 0 || cfg.ReadsPerDay < 0 || cfg.Timeout < 0 {
+		return nil, errors.New("rate, budget and timeout of the Stripe API must not be negative")
+	}
+	if cfg.RatePerSecond == 0 {
+		cfg.RatePerSecond = defaultRate
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(Operation, Outcome) {}
+	}
+	transport := newTransport()
+	return &Client{
+		cfg:       cfg,
+		transport: transport,
+		limiter:   rate.NewLimiter(rate.Limit(cfg.RatePerSecond), 1),
+		budget:    &budget{limit: cfg.ReadsPerDay, clock: cfg.Clock, log: cfg.Logger},
+		backend: stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
+			URL:               stripe.String(cfg.Base),
+			HTTPClient:        newHTTPClient(transport, cfg.Timeout),
+			MaxNetworkRetries: stripe.Int64(0),
+			EnableTelemetry:   stripe.Bool(false),
+			LeveledLogger:     silence{},
+		}),
+	}, nil
+}
+
+// Close drops idle connections. Calls under way go on until they end.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// KeyLivemode tells by a key's prefix whether it is a live one; known is false for other prefixes.
+func KeyLivemode(key verification.Secret) (live, known bool) {
+	match := keyModePattern.FindStringSubmatch(key.Reveal())
+	if match == nil {
+		return false, false
+	}
+	return match[1] == "live", true
+}
+
+var keyModePattern = regexp.MustCompile(`^[sr]k_(live|test)_`)

@@ -1,0 +1,167 @@
+package stripeapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/stripe/stripe-go/v76/form"
+
+	"example.com/verification-status/server/internal/verification"
+)
+
+// idempotencyPrefix and the old session's id are the Idempotency-Key of its successor: however often
+// it is asked for, by whomever, Stripe makes one.
+const idempotencyPrefix = "verification-status-replace-"
+
+// How often, and how far apart, a creation is tried while another one of the same key is under way.
+const (
+	createTries = 20
+	createPause = 250 * time.Millisecond
+)
+
+// Bounds of what is copied. Stripe's metadata alone may have 50 keys.
+const (
+	maxFields = 500
+	maxDepth  = 8
+)
+
+// CreateLike creates a session like another one: same type or flow, options, metadata,
+// client_reference_id and provided details. returnURL is where Stripe's page sends the person
+// afterwards; empty: Stripe's default. It returns the new id and no link, because Stripe repeats the
+// first answer, with its old link, to every repetition.
+//
+// Repeated within a day it returns the same id, if returnURL and the old session are unchanged; else
+// Stripe refuses with code "idempotency_error". Other errors are Retrieve's.
+func (c *Client) CreateLike(ctx context.Context, account, id, returnURL string) (newID string, err error) {
+	var old []byte
+	if err := c.get(ctx, account, id, func(_ verification.Object, a answer) { old = a.body }); err != nil {
+		return "", err
+	}
+	fields, ok := likeness(old, returnURL)
+	if !ok {
+		return "", &verification.StripeRefusedError{Code: "session_too_large_to_copy"}
+	}
+	creation := request{
+		operation: OperationCreate, method: http.MethodPost, path: sessionsPath, account: account,
+		form: fields, idempotencyKey: idempotencyPrefix + id,
+		decode: func(a answer) (wrong string) {
+			session, err := c.object(a.body)
+			if err != nil || session.ID == id {
+				return "an answer that is no new session"
+			}
+			newID = session.ID
+			return ""
+		},
+	}
+	err = c.call(ctx, creation)
+	// Another caller's request for the same session is under way: its answer will be ours too.
+	for try := 1; errors.Is(err, errKeyInUse) && try < createTries && pause(ctx, createPause); try++ {
+		err = c.call(ctx, creation)
+	}
+	return newID, err
+}
+
+// pause waits, and says whether the whole time passed.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// likeness is the form that creates a session like the one given. It is made from the raw object, so
+// that options newer than stripe-go's structs survive, and in a fixed order, so that a repetition is
+// the same request byte for byte.
+func likeness(session []byte, returnURL string) (*form.Values, bool) {
+	var old struct {
+		Type      json.RawMessage `json:"type"`
+		Flow      json.RawMessage `json:"verification_flow"`
+		Options   json.RawMessage `json:"options"`
+		Metadata  json.RawMessage `json:"metadata"`
+		Reference json.RawMessage `json:"client_reference_id"`
+		Details   json.RawMessage `json:"provided_details"`
+	}
+	if json.Unmarshal(session, &old) != nil {
+		return nil, false
+	}
+	f := &flattener{values: &form.Values{}}
+	// Stripe takes either; "verification_flow" is a type to read, not to create.
+	if string(old.Type) == `"verification_flow"` {
+		f.add("verification_flow", old.Flow)
+	} else {
+		f.add("type", old.Type)
+	}
+	f.add("options", old.Options)
+	f.add("metadata", old.Metadata)
+	f.add("client_reference_id", old.Reference)
+	f.add("provided_details", old.Details)
+	if returnURL != "" {
+		f.put("return_url", returnURL)
+	}
+	return f.values, !f.failed
+}
+
+// flattener writes JSON in Stripe's form encoding: {"a":{"b":[true]}} is a[b][0]=true. Nulls and
+// what is empty are left out: in a form an empty value means "unset".
+type flattener struct {
+	values *form.Values
+	count  int
+	failed bool // too many fields, or too deep
+}
+
+func (f *flattener) add(key string, value json.RawMessage) {
+	if len(value) == 0 {
+		return
+	}
+	decoder := json.NewDecoder(bytes.NewReader(value))
+	decoder.UseNumber() // a number must come out as it went in
+	var tree any
+	if decoder.Decode(&tree) != nil {
+		f.failed = true
+		return
+	}
+	f.walk(key, tree, 0)
+}
+
+func (f *flattener) walk(key string, value any, depth int) {
+	if depth > maxDepth {
+		f.failed = true
+		return
+	}
+	switch value := value.(type) {
+	case string:
+		f.put(key, value)
+	case json.Number:
+		f.put(key, value.String())
+	case bool:
+		f.put(key, strconv.FormatBool(value))
+	case []any:
+		for i, element := range value {
+			f.walk(key+"["+strconv.Itoa(i)+"]", element, depth+1)
+		}
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(value)) {
+			f.walk(key+"["+name+"]", value[name], depth+1)
+		}
+	}
+}
+
+func (f *flattener) put(key, value string) {
+	if value == "" {
+		return
+	}
+	if f.count++; f.count > maxFields {
+		f.failed = true
+		return
+	}
+	f.values.Add(key, value)
+}

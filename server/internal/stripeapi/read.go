@@ -1,0 +1,119 @@
+package stripeapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"regexp"
+
+	"github.com/stripe/stripe-go/v76/form"
+
+	"example.com/verification-status/server/internal/stripeevent"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// maxReference is the greatest reference, in bytes, that this service knows.
+const maxReference = 255
+
+var accountPattern = regexp.MustCompile(`^acct_[A-Za-z0-9_]{1,250}$`)
+
+// Retrieve reads a session, with a fresh link while it takes input. account is the connected account,
+// or empty. An id or account of the wrong form is ErrStripeUnknown, without asking.
+//
+// Errors: verification.ErrStripeUnknown, ErrStripeUnavailable (with the context's, if that is why),
+// ErrStripeUnauthorized, ErrStripeBudget or a *StripeRefusedError.
+func (c *Client) Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error) {
+	var read verification.Retrieved
+	err := c.get(ctx, account, id, func(object verification.Object, a answer) {
+		read = verification.Retrieved{Object: object, AsOf: a.asOf, Link: linkOf(object, a.body)}
+	})
+	return read, err
+}
+
+// get is the GET of one session; use gets what came, once, if it is usable. An answer about another
+// session is not: a proxy's mistake must not become a person's status.
+func (c *Client) get(ctx context.Context, account, id string, use func(verification.Object, answer)) error {
+	if !stripeevent.ValidSessionID(id) || account != "" && !accountPattern.MatchString(account) {
+		return verification.ErrStripeUnknown
+	}
+	return c.call(ctx, request{
+		operation: OperationRetrieve, method: http.MethodGet,
+		path: sessionsPath + "/" + id, account: account,
+		decode: func(a answer) (wrong string) {
+			object, err := c.object(a.body)
+			if err != nil || object.ID != id {
+				return "an answer that is not the session asked for"
+			}
+			object.Account = account
+			use(object, a)
+			return ""
+		},
+	})
+}
+
+func (c *Client) object(body []byte) (verification.Object, error) {
+	return stripeevent.DecodeObject(body, stripeevent.Options{ReferenceKey: c.cfg.ReferenceKey})
+}
+
+// linkOf is the link in an answer. One of another form than Stripe's is none: the status is good all
+// the same.
+func linkOf(object verification.Object, body []byte) verification.Link {
+	var link struct {
+		URL          *string `json:"url"`
+		ClientSecret *string `json:"client_secret"`
+	}
+	if object.Status != verification.StatusRequiresInput || json.Unmarshal(body, &link) != nil {
+		return verification.Link{}
+	}
+	return verification.Link{URL: secret(link.URL), ClientSecret: secret(link.ClientSecret)}
+}
+
+func secret(s *string) verification.Secret {
+	if s == nil {
+		return ""
+	}
+	return verification.Secret(*s)
+}
+
+// FindByReference reads the platform's newest session with a client_reference_id; Stripe cannot
+// search by metadata. There is no link in the answer. Errors are Retrieve's.
+func (c *Client) FindByReference(ctx context.Context, reference string) (verification.Retrieved, error) {
+	if reference == "" || len(reference) > maxReference {
+		return verification.Retrieved{}, verification.ErrStripeUnknown
+	}
+	filter := &form.Values{}
+	filter.Add("client_reference_id", reference)
+	filter.Add("limit", "1")
+	var found *verification.Retrieved
+	err := c.call(ctx, request{
+		operation: OperationFind, method: http.MethodGet, path: sessionsPath, form: filter,
+		decode: func(a answer) (wrong string) {
+			var page struct {
+				Object string            `json:"object"`
+				Data   []json.RawMessage `json:"data"`
+			}
+			if json.Unmarshal(a.body, &page) != nil || page.Object != "list" {
+				return "an answer that is no list"
+			}
+			if len(page.Data) == 0 {
+				return ""
+			}
+			object, err := c.object(page.Data[0])
+			if err != nil {
+				return "a list of something else than sessions"
+			}
+			// A server that ignores the filter must not hand one person's status to another.
+			if object.Reference == reference {
+				found = &verification.Retrieved{Object: object, AsOf: a.asOf}
+			}
+			return ""
+		},
+	})
+	switch {
+	case err != nil:
+		return verification.Retrieved{}, err
+	case found == nil:
+		return verification.Retrieved{}, verification.ErrStripeUnknown
+	}
+	return *found, nil
+}

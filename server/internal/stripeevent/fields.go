@@ -1,0 +1,89 @@
+package stripeevent
+
+import (
+	"encoding/json"
+	"strconv"
+	"unicode/utf8"
+)
+
+// Bounds in bytes. Stripe's own values stay far below the first two.
+const (
+	maxWord      = 100  // status, types, error code: longer ones are cut
+	maxReason    = 1000 // error reason: longer ones are cut
+	maxReference = 255  // longer ones count as none
+)
+
+// maxSecond is the last second of the year 9999, the greatest time that protobuf and RFC 3339 know.
+const maxSecond = 253402300799
+
+// text is a JSON string; any other value reads as empty.
+type text string
+
+func (t *text) UnmarshalJSON(b []byte) error {
+	*t = ""
+	if b[0] != '"' {
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(t))
+}
+
+// second is a JSON integer of Unix seconds from 1970 to 9999; any other value, be it 1.0, is not ok.
+type second struct {
+	value int64
+	ok    bool
+}
+
+func (s *second) UnmarshalJSON(b []byte) error {
+	value, err := strconv.ParseInt(string(b), 10, 64)
+	*s = second{}
+	if err == nil && value >= 0 && value <= maxSecond {
+		*s = second{value: value, ok: true}
+	}
+	return nil
+}
+
+// flag is a JSON boolean; any other value is not set.
+type flag struct{ value, set bool }
+
+func (f *flag) UnmarshalJSON(b []byte) error {
+	*f = flag{value: string(b) == "true", set: string(b) == "true" || string(b) == "false"}
+	return nil
+}
+
+// reportID is last_verification_report: an id, or the report itself where the caller of Stripe's API
+// has it expanded. An id that is none reads as empty, never cut: failures are told apart by it.
+type reportID string
+
+func (r *reportID) UnmarshalJSON(b []byte) error {
+	var id text
+	switch b[0] {
+	case '"':
+		if err := json.Unmarshal(b, &id); err != nil {
+			return err
+		}
+	case '{':
+		var report struct {
+			ID text `json:"id"`
+		}
+		if err := json.Unmarshal(b, &report); err != nil {
+			return err
+		}
+		id = report.ID
+	}
+	*r = ""
+	if idPattern.MatchString(string(id)) {
+		*r = reportID(id)
+	}
+	return nil
+}
+
+// bounded cuts s to at most limit bytes, between two runes.
+func bounded(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
+}

@@ -1,0 +1,94 @@
+package telemetry
+
+import (
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// maxElements bounds how many entries of a map or of a repeated field are logged.
+const maxElements = 32
+
+// redactor cleans one attribute at a time.
+type redactor struct {
+	scrub scrubber
+}
+
+// replace is the ReplaceAttr of the handler. slog calls it for the message too and for each member
+// of a group, after it has resolved LogValuers. Values of types that slog would render itself
+// (errors, Stringers, structs, bytes in base64) become text here, since nothing can be cut out of
+// them later.
+func (r *redactor) replace(groups []string, attr slog.Attr) slog.Attr {
+	attr.Key = r.scrub.clean(attr.Key)
+	value := attr.Value
+	if value.Kind() == slog.KindAny {
+		value = r.render(value.Any())
+	}
+	if value.Kind() == slog.KindString && value.String() != "" {
+		if isSecretName(attr.Key) || slices.ContainsFunc(groups, isSecretName) {
+			value = slog.StringValue(concealed)
+		} else {
+			value = slog.StringValue(r.scrub.clean(value.String()))
+		}
+	}
+	attr.Value = value
+	return attr
+}
+
+// render makes a value of any type one that can be cleaned: a text or a group of attributes, which
+// then come to replace one by one. Numbers, booleans and nil stay.
+func (r *redactor) render(v any) slog.Value {
+	switch v := v.(type) {
+	case nil:
+		return slog.AnyValue(nil)
+	case proto.Message:
+		return Message(v).LogValue()
+	case []byte:
+		return slog.StringValue(string(v))
+	case error, fmt.Stringer:
+		// fmt survives a method that panics, such as one on a nil pointer.
+		return slog.StringValue(fmt.Sprint(v))
+	}
+	switch value := reflect.ValueOf(v); value.Kind() {
+	case reflect.Bool:
+		return slog.BoolValue(value.Bool())
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return slog.Int64Value(value.Int())
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return slog.Uint64Value(value.Uint())
+	case reflect.Float32, reflect.Float64:
+		return slog.Float64Value(value.Float())
+	case reflect.Map:
+		if value.Type().Key().Kind() == reflect.String {
+			return r.renderMap(value)
+		}
+	case reflect.Slice:
+		if value.Type().Elem().Kind() == reflect.Uint8 {
+			return slog.StringValue(string(value.Bytes()))
+		}
+	}
+	return slog.StringValue(fmt.Sprintf("%+v", v))
+}
+
+// renderMap makes a group of a map (headers, metadata), so that its keys count as names.
+func (r *redactor) renderMap(m reflect.Value) slog.Value {
+	keys := m.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int {
+		if a.String() < b.String() {
+			return -1
+		}
+		return 1
+	})
+	var attrs []slog.Attr
+	for i, key := range keys {
+		if i == maxElements {
+			attrs = append(attrs, slog.Int("more", len(keys)-i))
+			break
+		}
+		attrs = append(attrs, slog.Any(r.scrub.clean(key.String()), m.MapIndex(key).Interface()))
+	}
+	return slog.GroupValue(attrs...)
+}

@@ -1,0 +1,83 @@
+package telemetry
+
+import (
+	"cmp"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// concealed stands in the log where a secret was.
+const concealed = "[secret]"
+
+// minSecret is the least length, in bytes, of a text that WithSecrets conceals.
+const minSecret = 6
+
+// shapes are the texts that are secret by their look. A text without the needle cannot match, so
+// that the expression, which is slow, does not see ordinary texts. No expression begins with a word
+// boundary: in an escaped text a secret may follow "\n" without one.
+var shapes = []struct {
+	needle      string
+	expression  *regexp.Regexp
+	replacement string
+}{
+	// API keys: docs.stripe.com/keys
+	{"_live_", regexp.MustCompile(`[sr]k_(?:org_)?live_[A-Za-z0-9_]+`), concealed},
+	{"_test_", regexp.MustCompile(`[sr]k_(?:org_)?test_[A-Za-z0-9_]+`), concealed},
+	// Signing secrets of webhook endpoints: docs.stripe.com/webhooks
+	{"whsec_", regexp.MustCompile(`whsec_[A-Za-z0-9_+/=-]+`), concealed},
+	// A session's client_secret begins with the session's id, which stays.
+	{"_secret_", regexp.MustCompile(`(vs_[A-Za-z0-9_]*?_secret_)[A-Za-z0-9_-]+`), "${1}" + concealed},
+	// Stripe's hosted page, and whatever else has /verify/<token> in its path.
+	{"verify.stripe.com", regexp.MustCompile(`(verify\.stripe\.com(?:/|%2F))[^\s"'\\<>]+`), "${1}" + concealed},
+	{"verify", regexp.MustCompile(`((?:/|%2F)verify(?:/|%2F))[^\s"'\\<>]+`), "${1}" + concealed},
+	// The user and password of a Redis URL, up to the last @: a password may hold one unescaped.
+	{"redis", regexp.MustCompile(`(rediss?://)[^\s"\\]*@`), "${1}" + concealed + "@"},
+}
+
+// scrubber cuts secrets out of texts. It must not change once the logger is made.
+type scrubber struct {
+	literals []string // the longest first, so that no rest of a longer one remains
+}
+
+// add takes further texts to conceal, also as they look quoted or within a URL.
+func (s *scrubber) add(secrets []string) {
+	for _, secret := range secrets {
+		if len(secret) < minSecret {
+			continue
+		}
+		quoted := escaped(secret)
+		for _, form := range []string{
+			secret, quoted, escaped(quoted), url.QueryEscape(secret), url.PathEscape(secret),
+			strings.TrimPrefix(url.UserPassword("", secret).String(), ":"),
+		} {
+			if !slices.Contains(s.literals, form) {
+				s.literals = append(s.literals, form)
+			}
+		}
+	}
+	slices.SortStableFunc(s.literals, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+}
+
+// escaped is the text as it stands within quotes.
+func escaped(text string) string {
+	quoted := strconv.Quote(text)
+	return quoted[1 : len(quoted)-1]
+}
+
+// clean returns the text without secrets; a text without any is returned as it is.
+func (s *scrubber) clean(text string) string {
+	for _, literal := range s.literals {
+		if strings.Contains(text, literal) {
+			text = strings.ReplaceAll(text, literal, concealed)
+		}
+	}
+	for _, shape := range shapes {
+		if strings.Contains(text, shape.needle) {
+			text = shape.expression.ReplaceAllString(text, shape.replacement)
+		}
+	}
+	return text
+}

@@ -1,0 +1,78 @@
+package webhook
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	stripewebhook "github.com/stripe/stripe-go/v76/webhook"
+
+	"example.com/verification-status/server/internal/verification"
+)
+
+const (
+	signatureHeader = "Stripe-Signature"
+	// Bounds of the header, checked before any HMAC. Stripe sends one v1 part for each active secret.
+	maxSignatureHeader = 4 << 10 // bytes
+	maxSignatures      = 64
+)
+
+// checkSignature returns "" if one of the secrets signed the body not longer than tolerance before or
+// after now, else the reason why not.
+//
+// stripe-go checks the HMAC. It takes its time from time.Now and accepts any time in the future, so
+// the time is checked here. See https://docs.stripe.com/webhooks#verify-manually.
+func checkSignature(header http.Header, body []byte, secrets []verification.Secret, now time.Time, tolerance time.Duration) Reason {
+	signature, signed, reason := parseSignature(header)
+	if reason != "" {
+		return reason
+	}
+	// Integers: time.Unix of an absurd number wraps around.
+	at, within := now.Unix(), int64(tolerance/time.Second)
+	if signed < at-within {
+		return ReasonTooOld
+	}
+	if signed > at+within {
+		return ReasonInFuture
+	}
+	for _, secret := range secrets {
+		if stripewebhook.ValidatePayloadIgnoringTolerance(body, signature, secret.Reveal()) == nil {
+			return ""
+		}
+	}
+	return ReasonWrongSignature
+}
+
+// parseSignature returns the header and the time in it. It insists on exactly one header with one
+// time: with two, the one checked here might not be the one that stripe-go takes for signed.
+func parseSignature(header http.Header) (signature string, signed int64, reason Reason) {
+	values := header.Values(signatureHeader)
+	switch {
+	case len(values) == 0 || len(values) == 1 && values[0] == "":
+		return "", 0, ReasonNotSigned
+	case len(values) > 1 || len(values[0]) > maxSignatureHeader:
+		return "", 0, ReasonMalformedSignature
+	}
+	times, signatures := 0, 0
+	for part := range strings.SplitSeq(values[0], ",") {
+		name, value, ok := strings.Cut(part, "=")
+		if !ok {
+			return "", 0, ReasonMalformedSignature
+		}
+		switch name {
+		case "t":
+			var err error
+			if signed, err = strconv.ParseInt(value, 10, 64); err != nil {
+				return "", 0, ReasonMalformedSignature
+			}
+			times++
+		case "v1":
+			signatures++
+		}
+	}
+	if times != 1 || signatures > maxSignatures {
+		return "", 0, ReasonMalformedSignature
+	}
+	return values[0], signed, ""
+}

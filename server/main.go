@@ -1,0 +1,86 @@
+// Command server is verification-status: it keeps the state of Stripe Identity verification sessions
+// from Stripe's webhooks, and serves it over gRPC. This file is the command line and nothing else.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"example.com/verification-status/server/internal/app"
+	"example.com/verification-status/server/internal/config"
+	"example.com/verification-status/server/internal/telemetry"
+)
+
+const description = `Answers "is this person verified yet, and if not, why, and may they try again?"
+
+It takes Stripe's identity.verification_session.* webhooks, keeps each session's state in Redis and serves it over gRPC. Start with: server dev`
+
+type commands struct {
+	Dev   devCommand   `cmd:"" help:"Run everything on this machine with nothing installed: embedded Redis, simulated Stripe. Nothing is kept."`
+	Serve serveCommand `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
+}
+
+func main() { os.Exit(run(app.Hooks{})) }
+
+// run is the process: it reads the command line, runs the command and returns the exit code.
+func run(hooks app.Hooks) int {
+	var c commands
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	parsed := kong.Parse(&c, kong.Name("server"), kong.Description(description), kong.UsageOnError(),
+		kong.ValueFormatter(describe), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(hooks))
+	if err := parsed.Run(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s\n", err)
+		return 1
+	}
+	return 0
+}
+
+// describe adds the default to a flag's help: with a placeholder, kong does not show it.
+func describe(value *kong.Value) string {
+	help := kong.DefaultHelpValueFormatter(value)
+	if value.HasDefault {
+		help += fmt.Sprintf(" Default: %s.", value.Default)
+	}
+	return help
+}
+
+type devCommand struct{ app.Dev }
+
+func (d *devCommand) Run(ctx context.Context) error {
+	logger, err := telemetry.NewLogger(os.Stderr, d.LogLevel, "text")
+	if err != nil {
+		return err
+	}
+	slog.SetDefault(logger)
+	return app.RunDev(ctx, d.Dev, logger, os.Stdout)
+}
+
+type serveCommand struct{ config.Config }
+
+func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks) error {
+	if err := s.Load(); err != nil {
+		return fmt.Errorf("the server cannot start with these settings:\n%w", err)
+	}
+	logger, err := telemetry.NewLogger(os.Stderr, s.LogLevel, s.LogFormat, telemetry.WithSecrets(s.Secrets()...))
+	if err != nil {
+		return err
+	}
+	slog.SetDefault(logger)
+	logger.LogAttrs(ctx, slog.LevelInfo, "settings", s.Redacted()...)
+	server, err := app.New(&s.Config, logger, hooks)
+	if err != nil {
+		return err
+	}
+	return server.Run(ctx, func(addrs app.Addrs) {
+		logger.Info("listening", "grpc", addrs.GRPC.String(), "webhook", addrs.Webhook.String(), "admin", addrs.Admin.String())
+	})
+}
