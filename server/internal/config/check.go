@@ -58,9 +58,9 @@ func (c *Config) checkRedis(found *problems, urlUnread bool) {
 	case len(c.RedisSentinelMaster) > maxNameBytes || hasSpace(c.RedisSentinelMaster):
 		found.add("REDIS_SENTINEL_MASTER must be a name without spaces, of %d bytes at the most", maxNameBytes)
 	}
-	if len(c.RedisKeyPrefix) > maxKeyPrefixBytes || hasSpace(c.RedisKeyPrefix) || strings.ContainsAny(c.RedisKeyPrefix, "{}") {
+	if c.RedisKeyPrefix == "" || len(c.RedisKeyPrefix) > maxKeyPrefixBytes || hasSpace(c.RedisKeyPrefix) || strings.ContainsAny(c.RedisKeyPrefix, "{}") {
 		// Braces would take the place of the hash tag that keeps a session and its feed in one slot.
-		found.add("REDIS_KEY_PREFIX must have no braces and no spaces, and %d bytes at the most", maxKeyPrefixBytes)
+		found.add("REDIS_KEY_PREFIX must have 1 to %d bytes, without braces and spaces", maxKeyPrefixBytes)
 	}
 	if urlUnread {
 		return

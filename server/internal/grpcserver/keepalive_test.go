@@ -17,7 +17,7 @@ import (
 // often.
 func pings(t *testing.T, interval, duration time.Duration) (closed bool) {
 	synctest.Test(t, func(t *testing.T) {
-		server := New(Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), MaxConnectionAge: time.Hour})
+		server := New(Config{Logger: slog.New(slog.DiscardHandler), MaxConnectionAge: time.Hour})
 		listener := bufconn.Listen(1 << 16)
 		served := make(chan error, 1)
 		go func() { served <- server.Serve(listener) }()

@@ -145,9 +145,8 @@ func (s *Server) SetServing(ready bool) {
 // Serve answers calls on the listener, and closes it, until Stop. It returns nil after a Stop, also
 // one that came first.
 func (s *Server) Serve(listener net.Listener) error {
-	err := s.grpc.Serve(listener)
-	if s.stopping.Err() != nil {
-		return nil
+	if err := s.grpc.Serve(listener); s.stopping.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }

@@ -3,7 +3,6 @@ package grpcserver
 import (
 	"bytes"
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -272,7 +271,7 @@ func TestServeReportsABrokenListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = listener.Close()
-	server := New(Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	server := New(Config{Logger: slog.New(slog.DiscardHandler)})
 	if err := server.Serve(listener); err == nil {
 		t.Error("no error for a closed listener")
 	}

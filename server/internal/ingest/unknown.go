@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
@@ -10,18 +11,27 @@ import (
 
 // ReadUnknown reads a session that the store does not have from Stripe, once for all who ask at the
 // same time, and keeps it. store.ErrNotFound if Stripe does not know it either (remembered for 30 s)
-// or no API key is configured; else verification's ErrStripe….
+// or no API key is configured; else verification's ErrStripe… (with the context's, if that ended
+// first) or the store's.
 func (i *Ingest) ReadUnknown(ctx context.Context, id string) (verification.Session, error) {
 	return i.readUnknown(ctx, "id:"+id, func(ctx context.Context) (verification.Retrieved, error) {
 		return i.Stripe.Retrieve(ctx, "", id)
 	})
 }
 
-// ReadUnknownReference is ReadUnknown for the newest session with a client_reference_id.
+// ReadUnknownReference is ReadUnknown for the newest session with a client_reference_id. A redacted
+// one bears none here, whatever Stripe still shows: it is kept and counts as a miss, lest each call
+// ask Stripe again.
 func (i *Ingest) ReadUnknownReference(ctx context.Context, reference string) (verification.Session, error) {
-	return i.readUnknown(ctx, "reference:"+reference, func(ctx context.Context) (verification.Retrieved, error) {
+	key := "reference:" + reference
+	session, err := i.readUnknown(ctx, key, func(ctx context.Context) (verification.Retrieved, error) {
 		return i.Stripe.FindByReference(ctx, reference)
 	})
+	if err == nil && session.Tombstone() {
+		i.misses.Add(key, i.Clock())
+		return verification.Session{}, store.ErrNotFound
+	}
+	return session, err
 }
 
 // Reread reads a session from Stripe that may have been lost or missed here, and keeps what is new.
@@ -56,7 +66,7 @@ func (i *Ingest) readUnknown(ctx context.Context, key string, ask func(context.C
 	case got := <-answer:
 		return got.session, got.err
 	case <-ctx.Done():
-		return verification.Session{}, ctx.Err()
+		return verification.Session{}, fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, ctx.Err())
 	}
 }
 

@@ -110,6 +110,10 @@ func (s *Service) fail(ctx context.Context, err error) error {
 		return newStatus(kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED,
 			"Stripe refused the call: " + refused.Code, false}, map[string]string{"stripe_code": refused.Code})
 	}
+	late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	if late && ctx.Err() != nil {
+		return status.FromContextError(ctx.Err()).Err() // the caller's own end, whatever it cut short
+	}
 	for _, known := range kinds {
 		if errors.Is(err, known.err) {
 			if known.reason == verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID {
@@ -118,10 +122,7 @@ func (s *Service) fail(ctx context.Context, err error) error {
 			return newStatus(known.kind, nil)
 		}
 	}
-	if ctx.Err() != nil {
-		return status.FromContextError(ctx.Err()).Err()
-	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if late {
 		// The caller still waits: it was our own time limit for the store.
 		return newStatus(kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE,
 			"the store did not answer in time; try again", true}, nil)

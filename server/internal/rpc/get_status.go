@@ -68,7 +68,7 @@ func (s *Service) fresher(ctx context.Context, session verification.Session, rev
 	defer woken.Close()
 	waiting, cancel := context.WithTimeout(ctx, freshnessWait)
 	defer cancel()
-	for waiting.Err() == nil {
+	for {
 		newer, err := read(ctx)
 		if err != nil {
 			return verification.Session{}, err
@@ -77,20 +77,26 @@ func (s *Service) fresher(ctx context.Context, session verification.Session, rev
 			return newer, nil
 		}
 		session = newer
+		// Only after a last look: the wake-up may have been lost, the revision is not.
+		if waiting.Err() != nil {
+			break
+		}
 		select {
 		case <-woken.C():
 		case <-waiting.Done():
 		}
-	}
-	if ctx.Err() != nil {
-		return verification.Session{}, errNotYet
+		if ctx.Err() != nil {
+			return verification.Session{}, errNotYet
+		}
 	}
 	newer, err := s.Ingest.Reread(ctx, session)
-	if errors.Is(err, store.ErrUnavailable) {
-		return verification.Session{}, err
-	}
-	if err == nil && newer.Revision >= revision {
+	switch {
+	case err == nil && newer.Revision >= revision:
 		return newer, nil
+	case ctx.Err() != nil:
+		return verification.Session{}, errNotYet
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrConflict):
+		return verification.Session{}, err // not asked is not lost
 	}
 	return verification.Session{}, errRevisionLost
 }

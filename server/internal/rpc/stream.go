@@ -18,8 +18,10 @@ const (
 	lookAgain = 30 * time.Second
 	// lookAgainFailed is the same while the store cannot be read.
 	lookAgainFailed = time.Second
-	// lookTimeout bounds one look.
+	// lookTimeout bounds one look; lookGrace does where a heartbeat is due meanwhile: a store that
+	// hangs must not keep it back for a second.
 	lookTimeout = 5 * time.Second
+	lookGrace   = 500 * time.Millisecond
 )
 
 // stream is one open watch: where responses go, what wakes it, and when it must end.
@@ -58,9 +60,18 @@ func (st *stream) respond(v *verificationv1.Verification, token string) error {
 
 // look reads the store, within a bound: streams have no deadline of their own.
 func (st *stream) look(read reader) (verification.Session, error) {
-	ctx, cancel := context.WithTimeout(st.ctx, lookTimeout)
+	ctx, cancel := st.lookContext()
 	defer cancel()
 	return read(ctx)
+}
+
+func (st *stream) lookContext() (context.Context, context.CancelFunc) {
+	timeout := lookTimeout
+	if st.heartbeat > 0 {
+		due := time.Until(st.sent.Add(st.heartbeat))
+		timeout = min(timeout, max(due, 0)+lookGrace)
+	}
+	return context.WithTimeout(st.ctx, timeout)
 }
 
 // next waits until there may be something new, and reads it. A store that is away does not end a
@@ -90,8 +101,16 @@ func (st *stream) ended() error {
 	case <-st.draining:
 		return errDraining
 	default:
-		return st.ctx.Err()
 	}
+	if st.expired(time.Now()) {
+		return errStreamExpired
+	}
+	return st.ctx.Err()
+}
+
+// expired reports whether the stream has reached its greatest age.
+func (st *stream) expired(now time.Time) bool {
+	return !st.expires.IsZero() && !now.Before(st.expires)
 }
 
 // wait returns nil when it is time to look at the store again, at the latest after a pause, or why
@@ -122,14 +141,14 @@ func (st *stream) wait(token string, pause time.Duration) error {
 		}
 		now := time.Now()
 		switch {
-		case !st.expires.IsZero() && !now.Before(st.expires):
+		case st.expired(now):
 			return errStreamExpired
-		case !now.Before(st.lookAt):
-			return nil
-		case st.heartbeat > 0 && !now.Before(beat):
+		case st.heartbeat > 0 && !now.Before(beat): // before a look, which may take its time
 			if err := st.respond(nil, token); err != nil {
 				return err
 			}
+		case !now.Before(st.lookAt):
+			return nil
 		}
 	}
 }

@@ -102,18 +102,18 @@ func (s *Service) sendFeed(st *stream, positions []store.Position, partitions ui
 
 // sendPage sends one page of one partition; full says that there may be more.
 func (s *Service) sendPage(st *stream, positions []store.Position, partition int) (full bool, err error) {
-	if err := st.ended(); err != nil {
-		return false, err
-	}
-	ctx, cancel := context.WithTimeout(st.ctx, lookTimeout)
-	defer cancel()
+	ctx, cancel := st.lookContext()
 	entries, err := s.Store.ReadFeed(ctx, partition, positions[partition], feedPage)
+	cancel() // no bound of a look spans the sends: a caller may read slowly
 	if err != nil {
 		return false, err
 	}
 	records := make(map[string]verification.Session)
 	for _, entry := range entries {
-		change, session, err := s.derive(ctx, records, entry)
+		if err := st.ended(); err != nil {
+			return false, err
+		}
+		change, session, err := s.derive(st, records, entry)
 		if err != nil {
 			return false, err
 		}
@@ -130,14 +130,14 @@ func (s *Service) sendPage(st *stream, positions []store.Position, partition int
 
 // derive makes a change from the record as it is now. The zero change is one that a redaction or a
 // cut took away: a newer entry follows.
-func (s *Service) derive(ctx context.Context, records map[string]verification.Session, entry store.Entry) (verification.Change, verification.Session, error) {
+func (s *Service) derive(st *stream, records map[string]verification.Session, entry store.Entry) (verification.Change, verification.Session, error) {
 	if entry.Revision == 0 {
 		return verification.Change{}, verification.Session{}, nil
 	}
 	session, known := records[entry.SessionID]
 	if !known {
 		var err error
-		session, err = s.Store.Get(ctx, entry.SessionID)
+		session, err = st.look(func(ctx context.Context) (verification.Session, error) { return s.Store.Get(ctx, entry.SessionID) })
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return verification.Change{}, session, err
 		}

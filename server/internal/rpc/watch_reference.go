@@ -32,9 +32,13 @@ func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatus
 		if session.ID != c.ID {
 			c = cursor{ID: session.ID}
 		}
+		begun := st.following != ""
 		if st.follow(session.ID) {
 			// Read again now that its wake-ups arrive, lest a change fell in between.
-			session, err = st.look(s.pointed(reference, session))
+			again := s.pointed(reference, session)
+			if session, err = st.look(again); begun && away(err) {
+				session, err = st.next(encode(c), again)
+			}
 			continue
 		}
 		c, err = s.sendAfter(st, session, c, encode)

@@ -74,7 +74,8 @@ type Feed interface {
 	Follow(ctx context.Context, after []Position, block time.Duration) ([]Entry, error)
 }
 
-// Position is a place in a partition of the feed: behind one entry. The zero Seq is the beginning.
+// Position is a place in a partition of the feed: behind one entry. The zero Seq is the beginning; the
+// zero Position is the beginning of whatever data set there is.
 type Position struct {
 	// Epoch tells one data set from another, such as the one after a FLUSHALL.
 	Epoch uint64

@@ -27,10 +27,10 @@ import (
 )
 
 const (
-	// Immediately, as a delay, means within the call itself. It is not zero so that the zero Config
+	// Immediately means, as a delay, within the call itself. It is not zero so that the zero Config
 	// means "the default".
 	Immediately time.Duration = -1
-	// OnDemand, as a delay, means never by itself: only by FinishProcessing or FinishRedaction.
+	// OnDemand means, as a delay, never by itself: only by FinishProcessing or FinishRedaction.
 	OnDemand time.Duration = math.MaxInt64
 
 	defaultProcessingDelay = time.Second

@@ -41,9 +41,10 @@ func (s *Session) count(object Object, eventID string, second int64, applies boo
 		}
 		at = len(s.Failures) - 1
 		s.FailedAttempts++
-		if second >= s.LastFailure.Second {
-			s.LastFailure = LastFailure{ID: id, Second: second, Code: object.Error.Code}
-		}
+	}
+	// Known ones too: an override can bring a counted failure back, later and with another code.
+	if second >= s.LastFailure.Second {
+		s.LastFailure = LastFailure{ID: id, Second: second, Code: object.Error.Code}
 	}
 	if s.ShownFailure == id {
 		s.ShownGranted = s.Failures[at].Granted

@@ -104,7 +104,7 @@ func (s *Session) trim(now int64) {
 func (s Session) ChangesAfter(revision int32) []Change {
 	var changes []Change
 	for _, entry := range s.History {
-		if entry.Revision > revision {
+		if entry.Revision > max(0, revision) {
 			changes = append(changes, Change{Revision: entry.Revision, State: entry.Result})
 		}
 	}

@@ -88,6 +88,10 @@ func (p RetryPolicy) judgeReplacement(s Session, now time.Time) Decision {
 		return Decision{Denial: DenialRedacted}
 	case s.Replacement.Granted:
 		return Decision{}
+	case s.Status == StatusVerified: // a caller whose session is not closed after all
+		return Decision{Denial: DenialAlreadyVerified}
+	case s.Status != StatusCanceled && s.Status != StatusRequiresInput:
+		return Decision{Denial: DenialProcessing}
 	case !s.granted(last.ID) && p.denies(last.Code):
 		return Decision{Denial: DenialNotRetryable}
 	case p.Remaining(s.State) == 0:

@@ -104,7 +104,11 @@ func Settle(current Session, event Event, read Read) (Session, Outcome) {
 	if outcome.Dropped {
 		return current, outcome
 	}
-	return applyEvent(next, event, verdict{agrees: event.Object.saysState(objectState(read.Object))})
+	agrees := event.Object.saysState(objectState(read.Object))
+	// Where the record came to say the same from another input meanwhile, the read was none, and the
+	// position is still before the event: without it an older event would overwrite both.
+	newer := event.Second > next.Second && event.Object.Status == next.Status
+	return applyEvent(next, event, verdict{agrees: agrees, applies: agrees && newer})
 }
 
 // applyRead is ApplyRead; doubted is the second of the event that was in doubt, or 0.
@@ -119,7 +123,7 @@ func applyRead(current Session, read Read, doubted int64) (Session, Outcome) {
 	next.Redaction = max(next.Redaction, object.Redaction)
 	// Nothing leaves canceled, and what a redaction erased here does not make Stripe's answer new.
 	says := object
-	if next.Tombstone() {
+	if current.Tombstone() {
 		says = says.scrubbed()
 	}
 	shows := !next.Exists() || current.Status != StatusCanceled && !says.saysState(current.State)
@@ -128,7 +132,7 @@ func applyRead(current Session, read Read, doubted int64) (Session, Outcome) {
 		next.AsOf = max(next.AsOf, read.AsOf)
 	}
 	next.describe(object, shows)
-	next.count(object, "", read.AsOf, shows)
+	next.count(object, "", next.Second, shows) // as_of may be before a failure that is older than this one
 	next.scrub()
 	if !shows && sameSeen(next.State, current.State) && next.ShownFailure == current.ShownFailure {
 		return next, Outcome{Write: current.Pending}
@@ -159,7 +163,7 @@ func (s *Session) show(object Object, second int64) {
 	}
 	s.ShownFailure, s.ShownGranted = 0, false
 	s.Second = max(s.Second, second)
-	s.UpdateTime = max(s.UpdateTime, second)
+	s.UpdateTime = max(s.UpdateTime, second, object.Created) // a read may be as of before the creation
 	s.Applied++
 }
 

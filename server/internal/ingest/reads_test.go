@@ -1,0 +1,155 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/verification-status/server/internal/verification"
+)
+
+func asOf(second int64) verification.Read { return verification.Read{AsOf: second} }
+
+func TestThoseWhoWaitShareTheNextReadAndNeverTheOneUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var shared reads
+		var runs atomic.Int64
+		gate := make(chan struct{})
+		run := func() (verification.Read, error) {
+			n := runs.Add(1)
+			<-gate
+			return asOf(n), nil
+		}
+		answers := make(chan int64, 100)
+		join := func() {
+			read, err := shared.next(t.Context(), "vs_1", run)
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- read.AsOf
+		}
+		go join()
+		synctest.Wait()
+		for range 50 {
+			go join()
+		}
+		synctest.Wait()
+		if runs.Load() != 1 {
+			t.Fatalf("%d reads at the same time", runs.Load())
+		}
+		gate <- struct{}{}
+		if first := <-answers; first != 1 {
+			t.Errorf("the first got read %d", first)
+		}
+		synctest.Wait()
+		for range 20 { // come while the second is under way
+			go join()
+		}
+		synctest.Wait()
+		close(gate)
+		counts := map[int64]int{}
+		for range 70 {
+			counts[<-answers]++
+		}
+		if counts[2] != 50 || counts[3] != 20 || runs.Load() != 3 {
+			t.Errorf("answers by read %v, %d reads; want 50 of the 2nd, 20 of the 3rd", counts, runs.Load())
+		}
+		shared.wait()
+		if len(shared.waiting) != 0 {
+			t.Errorf("%d sessions are still remembered", len(shared.waiting))
+		}
+	})
+}
+
+// Whatever the interleaving, a read is given only to those who asked before it began.
+func TestAReadBeginsAfterEveryoneWhoGetsIt(t *testing.T) {
+	var shared reads
+	var clock atomic.Int64
+	ids := []string{"vs_1", "vs_2", "vs_3"}
+	var group sync.WaitGroup
+	for g := range 16 {
+		group.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(g)))
+			for range 200 {
+				id := ids[random.IntN(len(ids))]
+				asked := clock.Add(1)
+				read, err := shared.next(t.Context(), id, func() (verification.Read, error) {
+					began := clock.Add(1)
+					for range random.IntN(50) {
+						clock.Load()
+					}
+					return asOf(began), nil
+				})
+				if err != nil || read.AsOf <= asked {
+					t.Errorf("asked at %d, got a read begun at %d (%v)", asked, read.AsOf, err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	shared.wait()
+	if len(shared.waiting) != 0 {
+		t.Errorf("%d sessions are still remembered", len(shared.waiting))
+	}
+}
+
+func TestAnImpatientCallerLeavesAndTheOthersGetTheirRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var shared reads
+		slow := func() (verification.Read, error) { time.Sleep(time.Minute); return asOf(1), nil }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		patient := make(chan error, 1)
+		go func() {
+			_, err := shared.next(ctx, "vs_1", slow)
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error %v", err)
+			}
+		}()
+		synctest.Wait()
+		go func() {
+			_, err := shared.next(t.Context(), "vs_1", slow)
+			patient <- err
+		}()
+		if err := <-patient; err != nil {
+			t.Errorf("error %v", err)
+		}
+		shared.wait()
+	})
+}
+
+func TestAnErrorGoesToThoseWhoSharedTheReadAndNoFurther(t *testing.T) {
+	var shared reads
+	wrong := errors.New("boom")
+	if _, err := shared.next(t.Context(), "vs_1", func() (verification.Read, error) { return verification.Read{}, wrong }); !errors.Is(err, wrong) {
+		t.Errorf("error %v", err)
+	}
+	read, err := shared.next(t.Context(), "vs_1", func() (verification.Read, error) { return asOf(7), nil })
+	if err != nil || read.AsOf != 7 {
+		t.Errorf("%+v, %v", read, err)
+	}
+	shared.wait()
+}
+
+func TestDifferentSessionsDoNotWaitForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var shared reads
+		began := time.Now()
+		var group sync.WaitGroup
+		for _, id := range []string{"vs_1", "vs_2", "vs_3"} {
+			group.Go(func() {
+				_, _ = shared.next(t.Context(), id, func() (verification.Read, error) { time.Sleep(time.Second); return asOf(1), nil })
+			})
+		}
+		group.Wait()
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("took %v", took)
+		}
+		shared.wait()
+	})
+}

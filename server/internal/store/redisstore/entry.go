@@ -1,0 +1,149 @@
+package redisstore
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"example.com/verification-status/server/internal/verification"
+)
+
+// Fields of a history entry; 1 to 7 and 16 to 24 are how its result differs from the one before, in
+// state.go.
+const (
+	entryRevision    protowire.Number = 8
+	entryEventID     protowire.Number = 9  // without its "evt_"
+	entryEventType   protowire.Number = 10 // code, see eventTypes
+	entryEventTime   protowire.Number = 11 // less the entry's before
+	entryRecordTime  protowire.Number = 12 // in milliseconds, less the event's time
+	entrySource      protowire.Number = 13 // absent: webhook
+	entryEffect      protowire.Number = 14 // absent: applied
+	entryEventText   protowire.Number = 32 // an event type without a code
+	entryStatus      protowire.Number = 33 // carried; absent: as in the last result
+	entryStatusText  protowire.Number = 34
+	entryErrorCode   protowire.Number = 35 // carried; absent: as in the last result
+	entryErrorText   protowire.Number = 39
+	entryErrorReason protowire.Number = 36
+	entryHasResult   protowire.Number = 37 // a result despite revision 0
+	entryEventIDText protowire.Number = 38 // where it does not begin with "evt_"
+)
+
+// eventTypes are the event types with a number; others are kept as text. See codec.go on new ones.
+var eventTypes = []string{
+	"", verification.EventCreated, verification.EventProcessing, verification.EventRequiresInput,
+	verification.EventVerified, verification.EventCanceled, verification.EventRedacted,
+}
+
+// progress is what the entries so far predict for the next one.
+type progress struct {
+	result verification.State // the last result
+	second int64              // the last event time
+}
+
+// encodeEntry writes what prior does not predict, and moves prior on.
+func encodeEntry(prior *progress, failures []verification.Failure, e verification.Entry) []byte {
+	w := &writer{}
+	w.intIf(entryRevision, int64(e.Revision))
+	if e.EventID != "" {
+		encodeID(w, eventPrefix, entryEventID, entryEventIDText, e.EventID)
+	}
+	if e.EventType != "" {
+		encodeCode(w, eventTypes, entryEventType, entryEventText, e.EventType)
+	}
+	w.intIf(entryEventTime, e.EventTime-prior.second)
+	w.intIf(entryRecordTime, e.RecordTime-e.EventTime*1000)
+	if e.Source != verification.SourceWebhook {
+		w.uint(entrySource, uint64(e.Source))
+	}
+	if e.Effect != verification.EffectApplied {
+		w.uint(entryEffect, uint64(e.Effect))
+	}
+	prior.second = e.EventTime
+
+	none := e.Result == verification.State{}
+	if e.Revision != 0 || !none {
+		w.trueIf(entryHasResult, e.Revision == 0)
+		encodeState(w, prior.result, e.Result, e.EventTime, failures)
+		prior.result = e.Result
+	}
+	if e.Status != prior.result.Status {
+		encodeCode(w, statusCodes, entryStatus, entryStatusText, e.Status)
+	}
+	if e.Error.Code != prior.result.Error.Code {
+		encodeCode(w, errorCodes, entryErrorCode, entryErrorText, e.Error.Code)
+	}
+	textDiff(w, entryErrorReason, prior.result.Error.Reason, e.Error.Reason)
+	return append(w.buf, e.Extra...)
+}
+
+// decodeEntry is the reverse of encodeEntry, in three passes: what stands alone, the result, and what
+// the result predicts.
+func decodeEntry(r *reader, prior *progress, failures []verification.Failure, buf []byte) verification.Entry {
+	e := verification.Entry{Source: verification.SourceWebhook, Effect: verification.EffectApplied}
+	hasResult := false
+	if err := eachField(buf, func(f field) { decodeOwn(r, f, &e, &hasResult) }); err != nil {
+		r.fail("an entry")
+		return e
+	}
+	e.EventTime += prior.second
+	e.RecordTime += e.EventTime * 1000
+	prior.second = e.EventTime
+
+	result := prior.result
+	_ = eachField(buf, func(f field) { // the first pass has seen all errors
+		if !decodeStateField(r, f, &result, e.EventTime, failures) && !isEntryField(f.num) {
+			e.Extra = append(e.Extra, f.raw...)
+		}
+	})
+	if hasResult || e.Revision != 0 {
+		e.Result, prior.result = result, result
+	}
+
+	e.Status, e.Error = prior.result.Status, prior.result.Error
+	_ = eachField(buf, func(f field) { decodeCarried(r, f, &e) })
+	return e
+}
+
+// decodeOwn takes a field that stands alone, or less a time that is added later.
+func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool) {
+	switch f.num {
+	case entryRevision:
+		e.Revision = r.int32(f)
+	case entryEventID:
+		e.EventID = eventPrefix + r.text(f)
+	case entryEventIDText:
+		e.EventID = r.text(f)
+	case entryEventType:
+		e.EventType = r.code(f, eventTypes)
+	case entryEventText:
+		e.EventType = r.text(f)
+	case entryEventTime:
+		e.EventTime = r.int64(f)
+	case entryRecordTime:
+		e.RecordTime = r.int64(f)
+	case entrySource:
+		e.Source = verification.Source(r.uint(f, 255))
+	case entryEffect:
+		e.Effect = verification.Effect(r.uint(f, 255))
+	case entryHasResult:
+		*hasResult = r.bool(f)
+	}
+}
+
+// decodeCarried takes a field of what the input carried.
+func decodeCarried(r *reader, f field, e *verification.Entry) {
+	switch f.num {
+	case entryStatus:
+		e.Status = r.code(f, statusCodes)
+	case entryStatusText:
+		e.Status = r.text(f)
+	case entryErrorCode:
+		e.Error.Code = r.code(f, errorCodes)
+	case entryErrorText:
+		e.Error.Code = r.text(f)
+	case entryErrorReason:
+		e.Error.Reason = r.text(f)
+	}
+}
+
+func isEntryField(num protowire.Number) bool {
+	return num >= entryRevision && num <= entryEffect || num >= entryEventText && num <= entryErrorText
+}

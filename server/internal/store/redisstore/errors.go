@@ -1,0 +1,48 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"example.com/verification-status/server/internal/store"
+)
+
+// ErrMisconfigured means: Redis answers, but must not be used as it is configured, or this service must be
+// configured otherwise. Waiting does not help.
+var ErrMisconfigured = errors.New("Redis is not configured as this service needs it")
+
+// failed turns an error of the driver into one of the port: the context's where that has ended, a
+// record of a foreign type as corrupt, and anything else as unavailable. The driver's error is kept as
+// text only: its own deadlines would look like the caller's.
+func (s *Store) failed(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", what, ctx.Err())
+	}
+	// The connection's deadline is the context's; it may fire an instant earlier.
+	var timeout net.Error
+	if deadline, ok := ctx.Deadline(); ok && errors.As(err, &timeout) && timeout.Timeout() && !time.Now().Before(deadline) {
+		return fmt.Errorf("%s: %w", what, context.DeadlineExceeded)
+	}
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return fmt.Errorf("%s: %w: a key of this service has a foreign type", what, store.ErrCorrupt)
+	}
+	return fmt.Errorf("%s: %w: %s", what, store.ErrUnavailable, s.redacted(err.Error()))
+}
+
+// redacted removes what a server or driver may quote: an old Redis repeats the arguments of a command
+// that it does not know, and HELLO carries the password.
+func (s *Store) redacted(text string) string { return redact(text, s.password) }
+
+func redact(text, password string) string {
+	text, _, _ = strings.Cut(text, ", with args beginning with")
+	if password != "" {
+		text = strings.ReplaceAll(text, password, "[secret]")
+	}
+	return text
+}

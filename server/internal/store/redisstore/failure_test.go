@@ -1,0 +1,381 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// G2: the driver sends a commit again when its answer was lost; it counts once.
+func TestLostAnswersOfACommit(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := newProxy(t, server.Addr)
+	s := openStore(t, Options{Addrs: []string{proxy.addr()}})
+	partition := s.Partition("vs_a")
+	apply(t, s, event("vs_a", 0, failing, withReference("case")))
+	start, err := s.Head(testContext(t), partition)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	calls := 0
+	proxy.loseAnswers("evalsha", 2)
+	got, err := s.Update(testContext(t), "vs_a", func(current verification.Session) (verification.Session, bool, error) {
+		calls++
+		next, outcome := verification.Transition(current, event("vs_a", 1, failing, withReference("case")))
+		return next, outcome.Write, nil
+	})
+	if err != nil {
+		t.Fatalf("Update: %v", err)
+	}
+	if proxy.lost() != 0 {
+		t.Fatal("no answer was lost")
+	}
+	// One call: the second sending was recognised and not taken for another writer's.
+	if calls != 1 || got.FailedAttempts != 2 {
+		t.Errorf("%d calls and %d failures; want 1 and 2", calls, got.FailedAttempts)
+	}
+	entries, err := s.ReadFeed(testContext(t), partition, start, 10)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("the feed grew by %+v, %v; want one entry", entries, err)
+	}
+	if kept, err := s.Get(testContext(t), "vs_a"); err != nil || kept.FailedAttempts != 2 {
+		t.Errorf("kept %d failures, %v; want 2", kept.FailedAttempts, err)
+	}
+}
+
+// When no answer comes at all the caller is told, and the same update again makes nothing twice.
+func TestEveryAnswerOfACommitLost(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := newProxy(t, server.Addr)
+	s := openStore(t, Options{Addrs: []string{proxy.addr()}})
+	start, err := s.Head(testContext(t), s.Partition("vs_a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.loseAnswers("eval", 100)
+	if _, err := s.Update(testContext(t), "vs_a", applying(event("vs_a", 0, failing))); !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("Update: %v; want ErrUnavailable", err)
+	}
+	proxy.loseAnswers("", 0)
+	if got := apply(t, s, event("vs_a", 0, failing)); got.FailedAttempts != 1 || got.Revision != 1 {
+		t.Errorf("%d failures in revision %d; want 1 in 1", got.FailedAttempts, got.Revision)
+	}
+	head, err := s.Head(testContext(t), s.Partition("vs_a"))
+	if err != nil || head.Seq != start.Seq+1 {
+		t.Errorf("the feed grew from %d to %d, %v; want by one", start.Seq, head.Seq, err)
+	}
+}
+
+// The pointer of a split index is announced although the script's word that it moved was lost.
+func TestLostAnswerOfTheIndex(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := newProxy(t, server.Addr)
+	s := openStore(t, Options{Addrs: []string{proxy.addr()}, SplitIndex: true})
+	apply(t, s, event("vs_warm", 0, withReference("other"))) // the scripts are known from now on
+	start, err := s.Head(testContext(t), s.Partition("vs_a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.loseAnswers(indexScript.Hash(), 1)
+	apply(t, s, event("vs_a", 0, withReference("case")))
+	if proxy.lost() != 0 {
+		t.Fatal("no answer was lost")
+	}
+	entries, err := s.ReadFeed(testContext(t), s.Partition("vs_a"), start, 10)
+	if err != nil || len(entries) != 2 || !entries[1].Pointer || entries[1].Revision != 0 {
+		t.Errorf("the feed = %+v, %v; want the revision and a pointer", entries, err)
+	}
+}
+
+func TestFlushAllIsSeen(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s := openStore(t, Options{Addrs: []string{addr}})
+		ctx := testContext(t)
+		partition := s.Partition("vs_a")
+		empty, err := s.Head(ctx, partition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, s, event("vs_a", 0))
+		old, err := s.Head(ctx, partition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rawClient(t, addr).FlushAll(ctx)
+		check := func(when string) {
+			t.Helper()
+			for _, position := range []store.Position{empty, old} {
+				if _, err := s.ReadFeed(ctx, partition, position, 10); !errors.Is(err, store.ErrRewound) {
+					t.Errorf("%s: ReadFeed after %+v: %v; want ErrRewound", when, position, err)
+				}
+			}
+		}
+		check("without any data")
+		apply(t, s, event("vs_a", 0)) // the same number, in another epoch
+		check("with new data")
+		now, err := s.Head(ctx, partition)
+		if err != nil || now.Epoch == old.Epoch || now.Seq != 1 {
+			t.Errorf("the head is %+v, %v; want another epoch than %d and 1", now, err, old.Epoch)
+		}
+	})
+}
+
+// Without its meta a feed begins anew: its old numbers would make every commit fail.
+func TestLostMetaHeals(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s := openStore(t, Options{Addrs: []string{addr}})
+		for n := range 3 {
+			apply(t, s, event("vs_a", n))
+		}
+		partition := s.Partition("vs_a")
+		rawClient(t, addr).Del(testContext(t), s.keys.meta(partition))
+		apply(t, s, event("vs_a", 3))
+		entries, err := s.ReadFeed(testContext(t), partition, store.Position{}, 10)
+		if err != nil || len(entries) != 1 || entries[0].Position.Seq != 1 || entries[0].Revision != 4 {
+			t.Errorf("the feed = %+v, %v; want revision 4 as number 1", entries, err)
+		}
+	})
+}
+
+func TestLostFeedIsTrimmedNotSilent(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s := openStore(t, Options{Addrs: []string{addr}})
+		apply(t, s, event("vs_a", 0))
+		partition := s.Partition("vs_a")
+		before, err := s.Head(testContext(t), partition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rawClient(t, addr).Del(testContext(t), s.keys.feed(partition))
+		if entries, err := s.ReadFeed(testContext(t), partition, before, 10); err != nil || len(entries) != 0 {
+			t.Errorf("after the head nothing is missing, but: %v, %v", entries, err)
+		}
+		apply(t, s, event("vs_a", 1))
+		if _, err := s.ReadFeed(testContext(t), partition, before, 10); !errors.Is(err, store.ErrTrimmed) {
+			t.Errorf("ReadFeed: %v; want ErrTrimmed", err)
+		}
+	})
+}
+
+func TestScriptsSurviveScriptFlush(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s := openStore(t, Options{Addrs: []string{addr}, SplitIndex: true})
+		for n := range 3 {
+			if err := rawClient(t, addr).ScriptFlush(testContext(t)).Err(); err != nil {
+				t.Fatal(err)
+			}
+			apply(t, s, event("vs_a", n, withReference("case")))
+		}
+	})
+}
+
+// A script is not undone half way: where one of its keys has a foreign type, nothing is written.
+func TestForeignTypesChangeNothing(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		for _, key := range []string{"record", "feed", "meta", "reference"} {
+			raw, ctx := rawClient(t, addr), testContext(t)
+			raw.FlushAll(ctx)
+			s := openStore(t, Options{Addrs: []string{addr}})
+			partition := s.Partition("vs_a")
+			foreign := map[string]string{
+				"record": s.keys.record("vs_a"), "feed": s.keys.feed(partition),
+				"meta": s.keys.meta(partition), "reference": s.keys.reference("case"),
+			}[key]
+			raw.RPush(ctx, foreign, "x")
+			_, err := s.Update(ctx, "vs_a", applying(event("vs_a", 0, withReference("case"))))
+			if !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("%s: Update: %v; want an error", key, err)
+			}
+			if keys := raw.Keys(ctx, "*").Val(); len(keys) != 1 || keys[0] != foreign {
+				t.Errorf("%s: written: %v", key, keys)
+			}
+		}
+	})
+}
+
+func TestStoppedServer(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := openStore(t, Options{Addrs: []string{server.Addr}})
+	apply(t, s, event("vs_a", 0))
+	server.Stop()
+	ctx := testContext(t)
+	positions := make([]store.Position, partitions)
+	calls := map[string]func() error{
+		"Get":    func() error { _, err := s.Get(ctx, "vs_a"); return err },
+		"Update": func() error { _, err := s.Update(ctx, "vs_a", applying(event("vs_a", 1))); return err },
+		"Newest": func() error { _, err := s.Newest(ctx, "case"); return err },
+		"Head":   func() error { _, err := s.Head(ctx, 0); return err },
+		"Follow": func() error { _, err := s.Follow(ctx, positions, time.Second); return err },
+		"ReadFeed": func() error {
+			_, err := s.ReadFeed(ctx, 0, store.Position{}, 10)
+			return err
+		},
+		"Ping":    func() error { return s.Ping(ctx) },
+		"Prepare": func() error { return s.Prepare(ctx) },
+	}
+	for name, call := range calls {
+		if err := call(); !errors.Is(err, store.ErrUnavailable) || errors.Is(err, ErrMisconfigured) {
+			t.Errorf("%s: %v; want ErrUnavailable", name, err)
+		}
+	}
+	server.Start()
+	// The driver looks once a second whether a server is there again.
+	waitUntil(t, func() bool {
+		got, err := s.Update(ctx, "vs_a", applying(event("vs_a", 1)))
+		if err == nil && got.Revision != 2 {
+			t.Errorf("revision %d after the server came back; want 2", got.Revision)
+		}
+		return err == nil
+	})
+}
+
+// A server that hangs holds nobody longer than the context allows, and Follow says that it hangs.
+func TestPausedServer(t *testing.T) {
+	server := redistest.Start(t)
+	s := openStore(t, Options{Addrs: []string{server.Addr}})
+	apply(t, s, event("vs_a", 0))
+	server.Pause()
+	defer server.Resume()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := s.Get(ctx, "vs_a"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Get: %v; want DeadlineExceeded", err)
+	}
+	if _, err := s.Follow(testContext(t), make([]store.Position, partitions), 10*time.Second); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("Follow: %v; want ErrUnavailable", err)
+	}
+}
+
+func TestCloseEndsFollow(t *testing.T) {
+	s, err := Open(Options{Addrs: []string{miniredis.RunT(t).Addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Follow(context.Background(), make([]store.Position, partitions), time.Hour)
+		done <- err
+	}()
+	// The one way to see that the call is waiting: nobody else may call.
+	waitUntil(t, func() bool {
+		if s.follower.caller.TryLock() {
+			s.follower.caller.Unlock()
+			return false
+		}
+		return true
+	})
+	if _, err := s.Follow(context.Background(), make([]store.Position, partitions), 0); !errors.Is(err, errFollowTwice) {
+		t.Errorf("a second Follow: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-done; !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("Follow: %v; want ErrUnavailable", err)
+	}
+}
+
+func waitUntil(t *testing.T, what func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for !what() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatal("waited in vain")
+		}
+	}
+}
+
+// An index entry that was made sure of while a redaction came in is removed again.
+func TestIndexingARedactedSession(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s := openStore(t, Options{Addrs: []string{addr}})
+		stale := apply(t, s, event("vs_a", 0, withReference("case")))
+		apply(t, s, event("vs_a", 1, redacted))
+		if err := s.ensureIndex(testContext(t), stale); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Newest(testContext(t), "case"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("Newest: %v; want ErrNotFound", err)
+		}
+	})
+}
+
+// A lost index is made again by an update that writes nothing, such as a redelivery.
+func TestDuplicatesRepairTheIndex(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s := openStore(t, Options{Addrs: []string{addr}})
+		apply(t, s, event("vs_a", 0, withReference("case")))
+		rawClient(t, addr).Del(testContext(t), s.keys.reference("case"))
+		apply(t, s, event("vs_a", 0, withReference("case")))
+		if id, err := s.Newest(testContext(t), "case"); err != nil || id != "vs_a" {
+			t.Errorf("Newest = %q, %v; want vs_a", id, err)
+		}
+	})
+}
+
+func TestIndexIsBounded(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		raw, ctx := rawClient(t, addr), testContext(t)
+		for n := range 3 {
+			if err := indexScript.Run(ctx, raw, []string{"ref"}, string(rune('a'+n)), n, 2).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := strings.Join(raw.ZRange(ctx, "ref", 0, -1).Val(), ""); got != "bc" {
+			t.Errorf("kept %q; want the two newest, bc", got)
+		}
+	})
+}
+
+func TestErrorsShowNoSecret(t *testing.T) {
+	const secret = "swordfish"
+	server := redistest.Start(t, "--requirepass", "another")
+	var log safeBuffer
+	s := openStore(t, Options{Addrs: []string{server.Addr}, Password: secret, Logger: debugLogger(&log)})
+	err := s.Prepare(testContext(t))
+	if !errors.Is(err, ErrMisconfigured) {
+		t.Errorf("Prepare with a wrong password: %v; want ErrMisconfigured", err)
+	}
+	_, err2 := s.Get(testContext(t), "vs_a")
+	if !errors.Is(err2, store.ErrUnavailable) {
+		t.Errorf("Get with a wrong password: %v; want ErrUnavailable", err2)
+	}
+	old := s.failed(testContext(t), "x", errors.New("ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 'x'"))
+	echo := s.failed(testContext(t), "x", errors.New("bad "+secret))
+	driverLog{logger: debugLogger(&log), password: secret}.Printf(testContext(t), "auth %s", secret)
+	for _, text := range []string{err.Error(), err2.Error(), old.Error(), echo.Error(), log.String()} {
+		if strings.Contains(text, secret) || strings.Contains(text, "'AUTH'") {
+			t.Errorf("shows the password: %s", text)
+		}
+	}
+}
+
+func TestDialIsUsed(t *testing.T) {
+	mini := miniredis.RunT(t)
+	s := openStore(t, Options{
+		Addrs: []string{"nowhere.invalid:1"},
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, network, mini.Addr())
+		},
+	})
+	apply(t, s, event("vs_a", 0))
+	if err := s.Ping(testContext(t)); err != nil {
+		t.Errorf("Ping: %v", err)
+	}
+}

@@ -1,0 +1,175 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"example.com/verification-status/server/internal/store"
+)
+
+const (
+	// maxBlock bounds one XREAD: a cancelled context does not wake it, so Close must wait this long
+	// at worst.
+	maxBlock = time.Second
+	// blockGrace is how much later than its block an XREAD may answer before Redis counts as away.
+	blockGrace = 2 * time.Second
+)
+
+// follower waits for feed entries on a client of its own: blocked reads would use up the connections
+// of all others. Each group of partitions has at most one read under way: one group of all partitions
+// where one server has them all, one group for each on a Cluster. A read outlives the Follow that
+// began it, at most by maxBlock, and the next Follow takes its result.
+type follower struct {
+	client redis.UniversalClient
+	keys   keys
+	groups [][]int
+
+	caller  sync.Mutex // held during Follow; guards reading
+	reading []bool     // by group
+	results chan groupResult
+
+	stop   context.CancelFunc
+	stopCx context.Context
+	wg     sync.WaitGroup // the reads under way
+}
+
+type groupResult struct {
+	group   int
+	from    []store.Position
+	entries []store.Entry
+	err     error
+}
+
+var errFollowTwice = errors.New("Follow has a caller already: one at a time")
+
+func newFollower(client redis.UniversalClient, keys keys, split bool) *follower {
+	var groups [][]int
+	for partition := range partitions {
+		if split || len(groups) == 0 {
+			groups = append(groups, nil)
+		}
+		last := len(groups) - 1
+		groups[last] = append(groups[last], partition)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	return &follower{
+		client: client, keys: keys, groups: groups,
+		reading: make([]bool, len(groups)),
+		results: make(chan groupResult, len(groups)), // a read never waits to tell
+		stop:    stop, stopCx: ctx,
+	}
+}
+
+// Follow implements store.Feed. The entries bear the epoch of the position that they follow. It
+// returns at most 1,000 entries of each partition, and as soon as ctx ends.
+func (s *Store) Follow(ctx context.Context, after []store.Position, block time.Duration) ([]store.Entry, error) {
+	if len(after) != partitions {
+		return nil, fmt.Errorf("Follow needs %d positions, one for each partition; got %d", partitions, len(after))
+	}
+	f := s.follower
+	if !f.caller.TryLock() {
+		return nil, errFollowTwice
+	}
+	defer f.caller.Unlock()
+	timer := time.NewTimer(block)
+	defer timer.Stop()
+	deadline := time.Now().Add(block)
+	for {
+		if f.stopCx.Err() != nil {
+			return nil, fmt.Errorf("follow the feed: %w: the store was closed", store.ErrUnavailable)
+		}
+		f.start(slices.Clone(after), min(maxBlock, time.Until(deadline)))
+		select {
+		case result := <-f.results:
+			entries, err := f.collect(after, result)
+			if err != nil {
+				return nil, s.failed(ctx, "follow the feed", err)
+			}
+			if len(entries) > 0 {
+				return entries, nil
+			}
+		case <-timer.C:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-f.stopCx.Done():
+		}
+	}
+}
+
+// start begins a read for each group that has none under way.
+func (f *follower) start(after []store.Position, block time.Duration) {
+	for group := range f.groups {
+		if f.reading[group] {
+			continue
+		}
+		f.reading[group] = true
+		f.wg.Go(func() {
+			entries, err := f.read(f.groups[group], after, block)
+			f.results <- groupResult{group: group, from: after, entries: entries, err: err}
+		})
+	}
+}
+
+// read is one XREAD over the partitions of a group.
+func (f *follower) read(group []int, after []store.Position, block time.Duration) ([]store.Entry, error) {
+	block = max(block, time.Millisecond) // XREAD takes 0 for ever
+	ctx, cancel := context.WithTimeout(f.stopCx, block+blockGrace)
+	defer cancel()
+	var streams, ids []string
+	for _, partition := range group {
+		streams = append(streams, f.keys.feed(partition))
+		ids = append(ids, streamID(after[partition].Seq))
+	}
+	found, err := f.client.XRead(ctx, &redis.XReadArgs{Streams: append(streams, ids...), Count: maxRead, Block: block}).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	var entries []store.Entry
+	for _, stream := range found {
+		partition := group[slices.Index(streams[:len(group)], stream.Stream)]
+		parsed, err := parseEntries(partition, after[partition].Epoch, stream.Messages)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, parsed...)
+	}
+	return entries, nil
+}
+
+// collect takes a result, and those that are there already, and returns the entries that follow the
+// positions of today. A read that began elsewhere (its caller has moved on since) may have seen too
+// much, which is left out, or too little: then its result is none, and it is made again.
+func (f *follower) collect(after []store.Position, result groupResult) (entries []store.Entry, err error) {
+	for {
+		f.reading[result.group] = false
+		if result.err != nil {
+			return nil, result.err
+		}
+		for _, entry := range result.entries {
+			from, to := result.from[entry.Partition], after[entry.Partition]
+			if from.Epoch == to.Epoch && from.Seq <= to.Seq && entry.Position.Seq > to.Seq {
+				entries = append(entries, entry)
+			}
+		}
+		select {
+		case result = <-f.results:
+		default:
+			return entries, nil
+		}
+	}
+}
+
+// close ends the reads and waits for them.
+func (f *follower) close() error {
+	f.stop()
+	err := f.client.Close()
+	f.wg.Wait()
+	return err
+}

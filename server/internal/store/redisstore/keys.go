@@ -1,0 +1,50 @@
+package redisstore
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"hash/fnv"
+)
+
+// partitions is the number of partitions in every mode, so that moving to a Cluster moves no
+// session to another key. Changing it, the tags or the hash is a migration: Prepare refuses data
+// that were written with another number.
+const partitions = 16
+
+// tags are the hash tags of the partitions. The slot of tags[i] is in the middle of the i-th
+// sixteenth of all slots: any number of masters up to 16 with slot ranges of the same size gets the
+// same number of partitions, give or take one. Plain {0} to {15} would leave some masters idle.
+var tags = [partitions]string{
+	"p852", "p942", "p769", "p679", "p844", "p954", "p192", "p082",
+	"p484", "p594", "p904", "p814", "p629", "p739", "p409", "p519",
+}
+
+// partitionOf is FNV-1a (32 bits) of the session id, modulo the number of partitions.
+func partitionOf(sessionID string) int {
+	hash := fnv.New32a()
+	hash.Write([]byte(sessionID))
+	return int(hash.Sum32() % partitions)
+}
+
+// keys builds every key of this package. Those of one partition share a hash tag, so that one script
+// may touch them on a Cluster.
+type keys struct{ prefix string }
+
+// record is a STRING: header and body, see codec.go.
+func (k keys) record(sessionID string) string {
+	return k.prefix + "{" + tags[partitionOf(sessionID)] + "}:s:" + sessionID
+}
+
+// feed is a STREAM: ids "<seq>-0", fields s (session id), r (revision), n (nonce), and p where the
+// reference may now lead to the session.
+func (k keys) feed(partition int) string { return k.prefix + "{" + tags[partition] + "}:feed" }
+
+// meta is a HASH: epoch, seq and nonce of the newest feed entry, partitions, format.
+func (k keys) meta(partition int) string { return k.prefix + "{" + tags[partition] + "}:meta" }
+
+// reference is a ZSET: session ids by Stripe's creation time. The reference is hashed, so that no
+// key names a person; it has no hash tag, because its sessions are in any partition.
+func (k keys) reference(reference string) string {
+	sum := sha256.Sum256([]byte(reference))
+	return k.prefix + "ref:" + base64.RawURLEncoding.EncodeToString(sum[:16])
+}

@@ -1,0 +1,14 @@
+-- Appends a feed entry that only says that a reference may now lead to a session.
+--
+-- KEYS  1 feed  2 meta
+-- ARGV  1 epoch for a partition without one  2 MAXLEN of the feed  3 nonce  4 session id
+-- Returns "ok". Sent again at once it finds its own nonce and does nothing; a second entry would
+-- only wake twice.
+
+if redis.call('HGET', KEYS[2], 'nonce') == ARGV[3] then
+  return 'ok'
+end
+redis.call('XLEN', KEYS[1])
+ensure_epoch(KEYS[2], KEYS[1], ARGV[1])
+append(KEYS[2], KEYS[1], ARGV[2], ARGV[3], ARGV[4], '0', true)
+return 'ok'

@@ -1,0 +1,132 @@
+// Package redisstore keeps sessions in Redis: standalone, behind Sentinel, or on a Cluster, with one
+// code path for all. It alone knows keys, encodings, scripts and the driver. It knows nothing of what
+// a session means: it stores what the pure core makes, and asks the core for nothing but its types.
+//
+// What Redis loses (a failover is asynchronous), this package cannot keep; it makes the loss seen, by
+// epochs, gapless numbers and nonces.
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"example.com/verification-status/server/internal/store"
+)
+
+// Timeouts of one attempt of one command. The caller's context bounds all attempts together.
+const (
+	dialTimeout = 2 * time.Second
+	ioTimeout   = 2 * time.Second
+	poolTimeout = 3 * time.Second
+)
+
+// Store is a store.Store in Redis. It is safe for concurrent use, but for Follow.
+type Store struct {
+	client     redis.UniversalClient
+	follower   *follower
+	keys       keys
+	mode       Mode
+	password   string // to keep it out of errors
+	feedMaxLen int64
+	split      bool
+	logger     *slog.Logger
+	rand       io.Reader
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open makes the clients and asks Redis nothing: a Redis that is away must not stop the process. Its
+// errors wrap ErrMisconfigured. Call Prepare before relying on what is there, and Close in the end.
+func Open(options Options) (*Store, error) {
+	o, err := options.completed()
+	if err != nil {
+		return nil, err
+	}
+	redis.SetLogger(driverLog{logger: o.Logger, password: o.Password})
+	names := keys{prefix: o.Prefix}
+	return &Store{
+		client:     newClient(o),
+		follower:   newFollower(newFollowClient(o), names, o.Mode == Cluster),
+		keys:       names,
+		mode:       o.Mode,
+		password:   o.Password,
+		feedMaxLen: o.FeedMaxLen,
+		split:      o.SplitIndex,
+		logger:     o.Logger,
+		rand:       o.Rand,
+	}, nil
+}
+
+// Close ends every call, also Follow, and waits for what this package has begun.
+func (s *Store) Close() error {
+	return errors.Join(s.follower.close(), s.client.Close())
+}
+
+// Ping reports whether Redis answers.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.client.Ping(ctx).Err(); err != nil {
+		return s.failed(ctx, "ping", err)
+	}
+	return nil
+}
+
+// random returns a number that is not 0.
+func (s *Store) random() (uint64, error) {
+	for {
+		var b [8]byte
+		if _, err := io.ReadFull(s.rand, b[:]); err != nil {
+			return 0, fmt.Errorf("no randomness: %w", err)
+		}
+		if n := binary.BigEndian.Uint64(b[:]); n != 0 {
+			return n, nil
+		}
+	}
+}
+
+// universal are the driver's options. Maintenance notifications and the driver's self-description
+// are off: servers before 7.2 count each as an error. There is no pool of its own for pipelines.
+func universal(o Options) *redis.UniversalOptions {
+	return &redis.UniversalOptions{
+		Addrs: o.Addrs, MasterName: o.SentinelMaster, IsClusterMode: o.Mode == Cluster,
+		Username: o.Username, Password: o.Password, DB: o.DB, TLSConfig: o.TLS, Dialer: o.Dial,
+		DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: poolTimeout,
+		DialerRetries:            1, // commands are tried again already
+		ContextTimeoutEnabled:    true,
+		DisableIdentity:          true,
+		PipelinePoolSize:         -1,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+}
+
+func newClient(o Options) redis.UniversalClient { return redis.NewUniversalClient(universal(o)) }
+
+// newFollowClient is for blocked reads: few connections, and no repeats, since Follow is called
+// again anyway.
+func newFollowClient(o Options) redis.UniversalClient {
+	u := universal(o)
+	u.PoolSize = partitions
+	u.MaxRetries = -1
+	return redis.NewUniversalClient(u)
+}
+
+// driverLog hands the driver's messages on. They are at debug level: whatever matters comes back as
+// an error too, and a Redis that is away would fill the log.
+type driverLog struct {
+	logger   *slog.Logger
+	password string
+}
+
+// Printf implements the driver's logging interface.
+func (l driverLog) Printf(ctx context.Context, text string, args ...any) {
+	if l.logger.Enabled(ctx, slog.LevelDebug) {
+		l.logger.DebugContext(ctx, "redis driver", "text", redact(fmt.Sprintf(text, args...), l.password))
+	}
+}

@@ -1,0 +1,102 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+)
+
+// Mode is how Redis is run.
+type Mode string
+
+// The modes.
+const (
+	Standalone Mode = "standalone"
+	Sentinel   Mode = "sentinel"
+	Cluster    Mode = "cluster"
+)
+
+// Defaults and bounds of Options.
+const (
+	DefaultPrefix     = "vs:"
+	DefaultFeedMaxLen = 100_000
+	maxPrefix         = 64
+	maxAddrs          = 64
+)
+
+// Options say where Redis is and how it is used. The zero value of each field is usable but for
+// Addrs, and SentinelMaster in Sentinel mode.
+type Options struct {
+	// Addrs are host:port: the server, or the Sentinels, or some nodes of the Cluster.
+	Addrs []string
+	// Mode is Standalone if empty.
+	Mode Mode
+	// SentinelMaster is the name of the master set, in Sentinel mode only.
+	SentinelMaster string
+	// Username and Password are for the data nodes; Sentinels are asked without.
+	Username string
+	Password string
+	// DB is the database number; 0 on a Cluster.
+	DB int
+	// TLS, if not nil, is used for every connection that Dial does not make.
+	TLS *tls.Config
+
+	// Prefix begins every key: at most 64 bytes without braces. DefaultPrefix if empty.
+	Prefix string
+	// FeedMaxLen is about how many entries each partition of the feed keeps, at least 1.
+	// DefaultFeedMaxLen if 0. Redis cuts in steps of 100.
+	FeedMaxLen int64
+	// SplitIndex commits the index of references in a script of its own. Always so on a Cluster.
+	SplitIndex bool
+
+	// Logger gets warnings, and the driver's messages at debug level. Discarded if nil. The driver
+	// has one logger for the whole process: that of the last Open.
+	Logger *slog.Logger
+	// Rand is where nonces and epochs come from. It must be safe for concurrent use. crypto/rand's
+	// reader if nil.
+	Rand io.Reader
+	// Dial, if not nil, makes the connections, such as to a Redis within this process.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// completed fills in defaults and reports everything that is wrong at once.
+func (o Options) completed() (Options, error) {
+	if o.Mode == "" {
+		o.Mode = Standalone
+	}
+	if o.Prefix == "" {
+		o.Prefix = DefaultPrefix
+	}
+	if o.FeedMaxLen == 0 {
+		o.FeedMaxLen = DefaultFeedMaxLen
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	o.SplitIndex = o.SplitIndex || o.Mode == Cluster
+
+	var problems []error
+	wrong := func(bad bool, text string, args ...any) {
+		if bad {
+			problems = append(problems, fmt.Errorf("%w: "+text, append([]any{ErrMisconfigured}, args...)...))
+		}
+	}
+	wrong(o.Mode != Standalone && o.Mode != Sentinel && o.Mode != Cluster, "the mode %q is none of standalone, sentinel, cluster", o.Mode)
+	wrong(len(o.Addrs) == 0 || len(o.Addrs) > maxAddrs, "%d addresses; give 1 to %d", len(o.Addrs), maxAddrs)
+	wrong(o.Mode == Standalone && len(o.Addrs) > 1, "%d addresses, but mode standalone; set the mode to sentinel or cluster", len(o.Addrs))
+	wrong((o.Mode == Sentinel) != (o.SentinelMaster != ""), "the name of Sentinel's master goes with mode sentinel, and only with it")
+	wrong(o.Mode == Cluster && o.DB != 0, "database %d; a Cluster has only 0", o.DB)
+	wrong(o.DB < 0, "database %d; give 0 or more", o.DB)
+	wrong(len(o.Prefix) > maxPrefix || strings.ContainsAny(o.Prefix, "{}"), "the key prefix must have at most %d bytes and no braces", maxPrefix)
+	wrong(o.FeedMaxLen < 0, "the feed's length %d; give 1 or more", o.FeedMaxLen)
+	return o, errors.Join(problems...)
+}

@@ -1,0 +1,27 @@
+package redisstore
+
+import (
+	_ "embed" // the scripts
+
+	"github.com/redis/go-redis/v9"
+)
+
+// The scripts compare, write and append; they decide nothing else. Time and randomness are
+// arguments. All values are strings: numbers of Lua are doubles, and cjson differs between servers.
+var (
+	//go:embed lua/feed.lua
+	feedLua string
+	//go:embed lua/commit.lua
+	commitLua string
+	//go:embed lua/pointer.lua
+	pointerLua string
+	//go:embed lua/index.lua
+	indexLua string
+	//go:embed lua/meta.lua
+	metaLua string
+
+	commitScript  = redis.NewScript(feedLua + commitLua)
+	pointerScript = redis.NewScript(feedLua + pointerLua)
+	indexScript   = redis.NewScript(feedLua + indexLua)
+	metaScript    = redis.NewScript(feedLua + metaLua)
+)

@@ -1,0 +1,188 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// immediateTries are made with the record that a conflict returned, without waiting. Later ones wait
+// and read again: what was read before the wait would conflict with certainty.
+const immediateTries = 3
+
+// maxBackoff bounds the wait between two tries.
+const maxBackoff = 64 * time.Millisecond
+
+// maxRevisions bounds the revisions of one update. The core makes two at most: a read, then an event.
+const maxRevisions = 16
+
+// stored is a record as it was read. The zero value is no record.
+type stored struct {
+	header  string // empty: no record
+	session verification.Session
+}
+
+// Get implements store.Store.
+func (s *Store) Get(ctx context.Context, id string) (verification.Session, error) {
+	current, err := s.read(ctx, id)
+	if err != nil {
+		return verification.Session{}, err
+	}
+	if current.header == "" {
+		return verification.Session{}, fmt.Errorf("session %s: %w", id, store.ErrNotFound)
+	}
+	return current.session, nil
+}
+
+func (s *Store) read(ctx context.Context, id string) (stored, error) {
+	value, err := s.client.Get(ctx, s.keys.record(id)).Result()
+	if errors.Is(err, redis.Nil) {
+		return stored{}, nil
+	}
+	if err != nil {
+		return stored{}, s.failed(ctx, "read a session", err)
+	}
+	return parseRecord(id, value)
+}
+
+func parseRecord(id, value string) (stored, error) {
+	if len(value) < headerSize {
+		return stored{}, fmt.Errorf("session %s: %w", id, corrupt("the header"))
+	}
+	session, err := decode(id, []byte(value[headerSize:]))
+	if err != nil {
+		return stored{}, fmt.Errorf("session %s: %w", id, err)
+	}
+	return stored{header: value[:headerSize], session: session}, nil
+}
+
+// Update implements store.Store.
+func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+	current, err := s.read(ctx, id)
+	for try := range store.MaxTries {
+		if try > immediateTries {
+			if err := backoff(ctx, try-immediateTries); err != nil {
+				return verification.Session{}, err
+			}
+			current, err = s.read(ctx, id)
+		}
+		if err != nil {
+			return verification.Session{}, err
+		}
+		next, write, err := fn(current.session)
+		if err != nil {
+			return current.session, err
+		}
+		if !write {
+			return current.session, s.ensureIndex(ctx, current.session)
+		}
+		if next.ID != id {
+			return current.session, fmt.Errorf("the record of session %s was given the id %q", id, next.ID)
+		}
+		won, other, err := s.commit(ctx, current, next)
+		if err != nil {
+			return verification.Session{}, err
+		}
+		if won {
+			return next, nil
+		}
+		current = other
+	}
+	return verification.Session{}, fmt.Errorf("session %s: %w", id, store.ErrConflict)
+}
+
+// backoff waits a random time, on average twice as long for each try.
+func backoff(ctx context.Context, try int) error {
+	limit := min(time.Millisecond<<try, maxBackoff)
+	timer := time.NewTimer(rand.N(limit))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// commit stores next in place of current. Where somebody else was faster it returns their record.
+func (s *Store) commit(ctx context.Context, current stored, next verification.Session) (won bool, other stored, err error) {
+	before, after := indexedBy(current.session), indexedBy(next)
+	if s.split {
+		// Before the commit, so that a crash after it leaves no index entry of a redacted session.
+		if err := s.removeReplaced(ctx, next.ID, before, after); err != nil {
+			return false, stored{}, err
+		}
+	}
+	keys, args, err := s.commitArguments(current, next, before, after)
+	if err != nil {
+		return false, stored{}, err
+	}
+	answer, err := commitScript.Run(ctx, s.client, keys, args...).StringSlice()
+	if err != nil {
+		return false, stored{}, s.failed(ctx, "commit a session", err)
+	}
+	switch {
+	case len(answer) == 1 && answer[0] == "ok":
+		return true, stored{}, s.indexAfterCommit(ctx, next, before, after)
+	case len(answer) == 1 && answer[0] == "conflict":
+		return false, stored{}, nil
+	case len(answer) == 2 && answer[0] == "conflict":
+		other, err = parseRecord(next.ID, answer[1])
+		return false, other, err
+	}
+	return false, stored{}, fmt.Errorf("%w: the commit script's answer has %d parts", store.ErrUnavailable, len(answer))
+}
+
+// commitArguments are the KEYS and ARGV of lua/commit.lua.
+func (s *Store) commitArguments(current stored, next verification.Session, before, after indexed) (keys []string, args []any, err error) {
+	if made := int64(next.Revision) - int64(current.session.Revision); made < 0 || made > maxRevisions {
+		return nil, nil, fmt.Errorf("session %s: an update makes 0 to %d revisions, not %d", next.ID, maxRevisions, made)
+	}
+	body, err := encode(next)
+	if err != nil {
+		return nil, nil, fmt.Errorf("session %s: %w", next.ID, err)
+	}
+	nonce, err := s.random()
+	if err != nil {
+		return nil, nil, err
+	}
+	epoch, err := s.random()
+	if err != nil {
+		return nil, nil, err
+	}
+	var counter uint32
+	if current.header != "" {
+		counter = binary.BigEndian.Uint32([]byte(current.header))
+	}
+	partition := partitionOf(next.ID)
+	keys = []string{s.keys.record(next.ID), s.keys.feed(partition), s.keys.meta(partition)}
+	removes, adds := "0", "0"
+	if !s.split && before.reference != "" && before.reference != after.reference {
+		keys, removes = append(keys, s.keys.reference(before.reference)), "1"
+	}
+	if !s.split && after.reference != "" {
+		keys, adds = append(keys, s.keys.reference(after.reference)), "1"
+	}
+	args = []any{
+		current.header, header(counter+1, nonce) + string(body), formatUint(epoch),
+		s.feedMaxLen, formatNonce(nonce), next.ID, removes, adds, after.score(), maxIndexed,
+	}
+	for revision := current.session.Revision + 1; revision <= next.Revision; revision++ {
+		args = append(args, revision)
+	}
+	return keys, args, nil
+}
+
+// formatNonce writes a nonce as a signed number: streams keep those in 9 bytes.
+func formatNonce(nonce uint64) string { return strconv.FormatInt(int64(nonce), 10) }
+
+func formatUint(v uint64) string { return strconv.FormatUint(v, 10) }

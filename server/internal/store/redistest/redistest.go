@@ -1,0 +1,176 @@
+// Package redistest starts a real redis-server for a test: an embedded imitation is faster, but
+// differs in slots, trimming and failure. It knows nothing of what is kept there.
+package redistest
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// readyWithin is how long a server may take to answer.
+const readyWithin = 10 * time.Second
+
+// Server is one redis-server process on a free loopback port, without persistence, in a directory of
+// the test. It ends with the test. Not for concurrent use.
+type Server struct {
+	// Addr is host:port, the same over Stop and Start.
+	Addr string
+
+	t      testing.TB
+	dir    string
+	args   []string
+	cmd    *exec.Cmd     // nil while stopped
+	exited chan struct{} // closed when the process has ended and output is complete
+	output bytes.Buffer  // of the process
+}
+
+// Start runs a server with further arguments, such as "--appendonly", "yes". Without an installed
+// redis-server the test is skipped or, where the environment has CI set, fails.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		const text = "redis-server is not installed: apt-get install redis-server"
+		if os.Getenv("CI") != "" {
+			t.Fatal(text)
+		}
+		t.Skip(text)
+	}
+	s := &Server{t: t, dir: t.TempDir(), args: args}
+	t.Cleanup(s.Stop)
+	// Between finding a free port and using it another process may take it.
+	for try := range 5 {
+		s.Addr = freeAddr(t)
+		err := s.run()
+		if err == nil {
+			return s
+		}
+		s.Stop()
+		t.Logf("redis-server, try %d: %v", try+1, err)
+	}
+	t.Fatal("redis-server does not start; see the lines above")
+	return nil
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// Start runs the server again after Stop, on the same address, with what its persistence kept.
+func (s *Server) Start() {
+	s.t.Helper()
+	if s.cmd != nil {
+		return
+	}
+	if err := s.run(); err != nil {
+		s.t.Fatalf("redis-server does not start again: %v", err)
+	}
+}
+
+// Stop kills the server as a crash would: nothing is saved, no connection is closed in order.
+func (s *Server) Stop() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill() // fails if it has ended already
+	<-s.exited
+	s.cmd = nil
+}
+
+// Pause stops the process where it stands: connections stay open and nothing answers.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused server go on.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(signal syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(signal); err != nil {
+		s.t.Fatalf("redis-server: %v", err)
+	}
+}
+
+// run starts the process and waits until it answers.
+func (s *Server) run() error {
+	host, port, err := net.SplitHostPort(s.Addr)
+	if err != nil {
+		return err
+	}
+	args := append([]string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no"}, s.args...)
+	s.output.Reset()
+	cmd := exec.Command("redis-server", args...)
+	cmd.Stdout, cmd.Stderr = &s.output, &s.output
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait() // killed, as a rule
+	}()
+	s.cmd, s.exited = cmd, exited
+	return s.awaitReady()
+}
+
+func (s *Server) awaitReady() error {
+	deadline := time.NewTimer(readyWithin)
+	defer deadline.Stop()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := s.answers()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-s.exited:
+			return fmt.Errorf("it has ended: %s", s.output.String())
+		case <-deadline.C:
+			return fmt.Errorf("not ready after %v: %w", readyWithin, err)
+		}
+	}
+}
+
+// answers asks for the process id, which proves that this server answers and not another one that
+// took the port. A server with a password refuses, which is an answer as well.
+func (s *Server) answers() error {
+	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Write([]byte("INFO server\r\n")); err != nil {
+		return err
+	}
+	reader := bufio.NewReader(conn)
+	want := "process_id:" + strconv.Itoa(s.cmd.Process.Pid)
+	for {
+		line, err := reader.ReadString('\n')
+		switch {
+		case err != nil:
+			return err
+		case strings.HasPrefix(line, "-NOAUTH"), strings.TrimSpace(line) == want:
+			return nil
+		case strings.HasPrefix(line, "-"):
+			return fmt.Errorf("it answers %q", strings.TrimSpace(line))
+		case strings.HasPrefix(line, "process_id:"):
+			return fmt.Errorf("another server has the port")
+		}
+	}
+}

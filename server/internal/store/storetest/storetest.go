@@ -1,0 +1,169 @@
+// Package storetest is the conformance suite of the store port: what every Store must do, whatever
+// database it is made of. It drives the store with inputs of the real core only.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// FeedMaxLen is about how many entries each partition of the feed under test must keep, such as 100
+// more or fewer: the suite writes more to see the oldest go.
+const FeedMaxLen = 200
+
+// timeout bounds each call; a store that hangs fails its test.
+const timeout = 30 * time.Second
+
+// t0 is when the sessions of the suite were created, in Unix seconds.
+const t0 = 1_790_000_000
+
+// Run runs the suite. open returns an empty store whose feed keeps FeedMaxLen entries; it is called
+// once for each test and may clean up with t.Cleanup.
+func Run(t *testing.T, open func(t *testing.T) store.Store) {
+	tests := []struct {
+		name string
+		run  func(*testing.T, store.Store)
+	}{
+		{"UnknownSession", unknownSession},
+		{"CreateAndModify", createAndModify},
+		{"NoWrite", noWrite},
+		{"FuncErrorPassesThrough", funcErrorPassesThrough},
+		{"ForeignIDIsRefused", foreignID},
+		{"ConcurrentWriters", concurrentWriters},
+		{"ConflictAfterMaxTries", conflictAfterMaxTries},
+		{"EndedContext", endedContext},
+		{"TombstoneLeavesNoText", tombstoneLeavesNoText},
+
+		{"ReferenceNewest", referenceNewest},
+		{"ReferenceTies", referenceTies},
+		{"ReferenceChanges", referenceChanges},
+		{"ReferenceOfTombstone", referenceOfTombstone},
+		{"ReferencePointer", referencePointer},
+
+		{"FeedOnePerRevision", feedOnePerRevision},
+		{"FeedGaplessUnderConcurrency", feedGapless},
+		{"FeedLimits", feedLimits},
+		{"FeedBookmark", feedBookmark},
+		{"FeedTrimmed", feedTrimmed},
+		{"FeedRewound", feedRewound},
+		{"FeedArguments", feedArguments},
+		{"FollowWakes", followWakes},
+		{"FollowBacklog", followBacklog},
+		{"FollowEnds", followEnds},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
+	}
+}
+
+func testContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// event is the n-th event of a session: each has a second of its own, and odd ones fail.
+func event(id string, n int, change ...func(*verification.Event)) verification.Event {
+	e := verification.Event{
+		ID: fmt.Sprintf("evt_%s_%d", id, n), Type: verification.EventProcessing, Source: verification.SourceWebhook,
+		Second: t0 + int64(n), RecordTime: (t0+int64(n))*1000 + 250,
+		Object: verification.Object{ID: id, Type: "document", Status: verification.StatusProcessing, Created: t0},
+	}
+	if n%2 == 1 {
+		e.Type = verification.EventRequiresInput
+		e.Object.Status = verification.StatusRequiresInput
+		e.Object.Error = verification.Error{Code: "document_expired", Reason: "The document has expired."}
+		e.Object.Report = fmt.Sprintf("vr_%s_%d", id, n)
+	}
+	for _, f := range change {
+		f(&e)
+	}
+	return e
+}
+
+func withReference(reference string) func(*verification.Event) {
+	return func(e *verification.Event) { e.Object.Reference = reference }
+}
+
+func createdAt(second int64) func(*verification.Event) {
+	return func(e *verification.Event) { e.Object.Created = second }
+}
+
+func redacted(e *verification.Event) {
+	e.Type, e.Object.Redaction = verification.EventRedacted, verification.RedactionRedacted
+}
+
+// applying is the update that applies an event.
+func applying(e verification.Event) store.UpdateFunc {
+	return func(current verification.Session) (verification.Session, bool, error) {
+		next, outcome := verification.Transition(current, e)
+		return next, outcome.Write, nil
+	}
+}
+
+// apply applies an event, again where others were faster.
+func apply(t *testing.T, s store.Store, e verification.Event) verification.Session {
+	t.Helper()
+	ctx := testContext(t)
+	for {
+		session, err := s.Update(ctx, e.Object.ID, applying(e))
+		if errors.Is(err, store.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			t.Errorf("Update(%s): %v", e.ID, err)
+		}
+		return session
+	}
+}
+
+func get(t *testing.T, s store.Store, id string) verification.Session {
+	t.Helper()
+	session, err := s.Get(testContext(t), id)
+	if err != nil {
+		t.Fatalf("Get(%s): %v", id, err)
+	}
+	return session
+}
+
+func head(t *testing.T, s store.Store, partition int) store.Position {
+	t.Helper()
+	position, err := s.Head(testContext(t), partition)
+	if err != nil {
+		t.Fatalf("Head(%d): %v", partition, err)
+	}
+	return position
+}
+
+func readFeed(t *testing.T, s store.Store, partition int, after store.Position, limit int) []store.Entry {
+	t.Helper()
+	entries, err := s.ReadFeed(testContext(t), partition, after, limit)
+	if err != nil {
+		t.Fatalf("ReadFeed(%d, %+v): %v", partition, after, err)
+	}
+	return entries
+}
+
+func same(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("%s differs (-want +got):\n%s", what, diff)
+	}
+}
+
+func wantError(t *testing.T, what string, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Errorf("%s: error %v; want %v", what, got, want)
+	}
+}

@@ -1,0 +1,195 @@
+package verification
+
+import "testing"
+
+// TestG1_SettleReadFirstThenEvent: the read sets the state, then the event is judged by it: each
+// change has a revision and an entry of its own.
+func TestG1_SettleReadFirstThenEvent(t *testing.T) {
+	was := after(verified("a", 5, "vr_1"))
+	override := failed("b", 10, "vr_1", expired)
+	for name, c := range map[string]struct {
+		read      Object
+		effect    Effect
+		entries   int
+		revision  int32
+		second    int64
+		failures  int32
+		asOf      int64
+		wantError Error
+	}{
+		"it says what was read: applied": {override.Object, EffectApplied, 3, 2, 12, 1, 12, expired},
+		"Stripe shows what is shown":     {object(StatusVerified, Error{}, "vr_1"), EffectCounted, 2, 2, 5, 1, 0, Error{}},
+		"Stripe shows something else":    {object(StatusProcessing, Error{}, "vr_2"), EffectCounted, 3, 3, 12, 1, 12, Error{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			next, outcome := Settle(was, override, read(was, 12, c.read))
+			shows(t, next, c.read.Status, c.wantError, c.read.Report)
+			if outcome.Effect != c.effect || outcome.Doubt || outcome.Dropped || !outcome.Write || next.Pending {
+				t.Errorf("outcome %+v, pending %v", outcome, next.Pending)
+			}
+			if len(next.History) != c.entries || next.Revision != c.revision || lastEntry(t, next).EventID != "b" {
+				t.Errorf("%d entries, revision %d: %+v", len(next.History), next.Revision, next.History)
+			}
+			if next.Second != c.second || next.AsOf != c.asOf || next.FailedAttempts != c.failures {
+				t.Errorf("second %d, as of %d, failed %d", next.Second, next.AsOf, next.FailedAttempts)
+			}
+			if c.entries == 3 && (next.History[1].Source != SourceStripeAPI || next.History[1].EventID != "") {
+				t.Errorf("the read left %+v", next.History[1])
+			}
+			if _, again := Settle(next, override, read(next, 13, c.read)); !again.Duplicate {
+				t.Errorf("again: %+v", again)
+			}
+		})
+	}
+}
+
+// TestG1_SettleStaleEvent: an event that says nothing of what was read and is no failure is stale.
+func TestG1_SettleStaleEvent(t *testing.T) {
+	was := after(failed("a", 5, "vr_1", expired))
+	next, outcome := Settle(was, processing("b", 5, "vr_1"), read(was, 6, was.History[0].object()))
+	if outcome.Effect != EffectStale || next.Revision != 1 || next.Second != 5 || next.Pending {
+		t.Errorf("%+v, %+v", outcome, next)
+	}
+}
+
+func (e Entry) object() Object { return object(e.Status, e.Error, e.Result.Report) }
+
+// TestG1_SettleTakesItsPositionWhereTheReadWasNoInput is a life that the model found: two failures
+// without a report look alike. The first one's read was applied while the second was in doubt; the
+// second's own read then showed nothing new, and an event older than both overwrote them for good.
+func TestG1_SettleTakesItsPositionWhereTheReadWasNoInput(t *testing.T) {
+	first, second := failed("first", 11, "", expired), failed("second", 14, "", expired)
+	s := after(verified("a", 3, ""))
+	_, outcome := Transition(s, second)
+	if !outcome.Doubt {
+		t.Fatal("no doubt")
+	}
+	s, _ = Settle(s, first, read(s, 12, first.Object))
+	s, outcome = Settle(s, second, read(s, 13, second.Object))
+	if outcome.Effect != EffectApplied || s.Second != 14 || s.UpdateTime != 14 || s.FailedAttempts != 2 {
+		t.Errorf("%+v, second %d, update_time %d, failed %d", outcome, s.Second, s.UpdateTime, s.FailedAttempts)
+	}
+	s, _ = Transition(s, processing("between", 13, ""))
+	shows(t, s, StatusRequiresInput, expired, "")
+	// Of the same second the order of the two is Stripe's to tell.
+	if s, outcome = Transition(s, processing("same", 14, "")); !outcome.Doubt || s.Status != StatusRequiresInput {
+		t.Errorf("%+v, %s", outcome, s.Status)
+	}
+}
+
+// TestG1_SettleNeverLeavesCanceled: a read that is behind does not reopen what is final.
+func TestG1_SettleNeverLeavesCanceled(t *testing.T) {
+	s := after(canceled("a", 5, "vr_1"))
+	open := failed("b", 9, "vr_1", expired)
+	next, outcome := Settle(s, open, read(s, 9, open.Object))
+	if next.Status != StatusCanceled || outcome.Effect == EffectPending || next.FailedAttempts != 1 {
+		t.Errorf("%+v %+v", next.State, outcome)
+	}
+}
+
+// TestG1_OvertakenReadIsDropped: what was applied since the GET began may be newer than its answer.
+func TestG1_OvertakenReadIsDropped(t *testing.T) {
+	begun := after(verified("a", 5, "vr_1"))
+	answer := read(begun, 12, object(StatusRequiresInput, expired, "vr_1"))
+	overtaken, _ := Transition(begun, verified("b", 20, "vr_2"))
+
+	for name, apply := range map[string]func() (Session, Outcome){
+		"ApplyRead": func() (Session, Outcome) { return ApplyRead(overtaken, answer) },
+		"Settle":    func() (Session, Outcome) { return Settle(overtaken, failed("c", 11, "vr_1", expired), answer) },
+	} {
+		next, outcome := apply()
+		if !outcome.Dropped || outcome.Write || len(next.History) != 2 || next.Status != StatusVerified || next.Knows("c") {
+			t.Errorf("%s: %+v %+v", name, outcome, next)
+		}
+	}
+	// An input that was not applied overtakes nothing.
+	late, _ := Transition(begun, processing("d", 1, ""))
+	if next, outcome := ApplyRead(late, answer); outcome.Dropped || next.Status != StatusRequiresInput {
+		t.Errorf("%+v %+v", outcome, next)
+	}
+	// A read overtakes another one.
+	first, _ := ApplyRead(begun, answer)
+	if _, outcome := ApplyRead(first, answer); !outcome.Dropped {
+		t.Errorf("a second read of the same moment: %+v", outcome)
+	}
+}
+
+// TestG1_ReadSetsTheWholeState: its position is the greatest of the record's second, as_of and the
+// doubted event's, so that nothing which it included comes again.
+func TestG1_ReadSetsTheWholeState(t *testing.T) {
+	was := after(processing("a", 20, "vr_1"))
+	failedNow := object(StatusRequiresInput, expired, "vr_1")
+	for name, c := range map[string]struct {
+		asOf, doubted, second int64
+	}{
+		"the record's":  {10, 0, 20},
+		"as_of":         {30, 0, 30},
+		"the doubted's": {10, 25, 25},
+	} {
+		next, outcome := ApplyRead(was, read(was, c.asOf, failedNow))
+		if c.doubted > 0 {
+			next, outcome = Settle(was, failed("b", c.doubted, "vr_0", mismatch), read(was, c.asOf, failedNow))
+		}
+		if next.Second != c.second || next.UpdateTime != c.second || next.AsOf != c.asOf || next.Status != StatusRequiresInput || !outcome.Write {
+			t.Errorf("%s: second %d, update_time %d, as of %d", name, next.Second, next.UpdateTime, next.AsOf)
+		}
+	}
+}
+
+// TestReadThatShowsTheSame is no input: no entry, no revision, no new position. It ends a doubt.
+func TestReadThatShowsTheSame(t *testing.T) {
+	s := after(failed("a", 5, "vr_1", expired))
+	next, outcome := ApplyRead(s, read(s, 50, object(StatusRequiresInput, expired, "vr_1")))
+	if outcome != (Outcome{}) || len(next.History) != 1 || next.Revision != 1 || next.Second != 5 || next.AsOf != 0 || next.Applied != s.Applied {
+		t.Errorf("%+v %+v", outcome, next)
+	}
+	pending := after(failed("a", 5, "vr_1", expired), processing("b", 5, ""))
+	if !pending.Pending {
+		t.Fatal("not pending")
+	}
+	next, outcome = ApplyRead(pending, read(pending, 50, object(StatusRequiresInput, expired, "vr_1")))
+	if !outcome.Write || next.Pending || len(next.History) != 2 || next.Revision != pending.Revision {
+		t.Errorf("%+v %+v", outcome, next)
+	}
+}
+
+// TestPendingEnds with any read, with a later second's event and with a cancel; nothing else ends it.
+func TestPendingEnds(t *testing.T) {
+	pending := after(failed("a", 5, "vr_1", expired), processing("b", 5, ""))
+	for name, c := range map[string]struct {
+		input Event
+		want  bool
+	}{
+		"an older event":          {processing("c", 4, ""), true},
+		"the same state":          {failed("c", 5, "vr_1", expired), true},
+		"a later second":          {processing("c", 6, ""), false},
+		"canceled":                {canceled("c", 5, ""), false},
+		"a later doubt, its own":  {failed("c", 5, "vr_9", mismatch), true},
+		"created, at any second":  {created("c", 9), true},
+		"a late failure, counted": {failed("c", 3, "vr_0", mismatch), true},
+	} {
+		if next, _ := Transition(pending, c.input); next.Pending != c.want {
+			t.Errorf("%s: pending %v", name, next.Pending)
+		}
+	}
+	other := object(StatusProcessing, Error{}, "vr_2")
+	if next, _ := ApplyRead(pending, read(pending, 4, other)); next.Pending || next.Status != StatusProcessing {
+		t.Errorf("a read: %+v", next)
+	}
+}
+
+// TestReadOfAnUnknownSession begins it, at the position of its as_of.
+func TestReadOfAnUnknownSession(t *testing.T) {
+	s, outcome := ApplyRead(Session{}, read(Session{}, 30, object(StatusProcessing, Error{}, "")))
+	if s.Revision != 1 || s.Second != 30 || s.AsOf != 30 || s.ID != "vs_1" || s.Applied != 1 || outcome.Effect != EffectApplied {
+		t.Errorf("%+v %+v", s, outcome)
+	}
+	entry := lastEntry(t, s)
+	if entry.Source != SourceStripeAPI || entry.EventTime != 30 || entry.Revision != 1 || entry.Status != StatusProcessing {
+		t.Errorf("%+v", entry)
+	}
+	// An event that came first overtakes it.
+	if _, outcome := ApplyRead(after(created("a", 1)), read(Session{}, 30, object(StatusProcessing, Error{}, ""))); !outcome.Dropped {
+		t.Errorf("%+v", outcome)
+	}
+}

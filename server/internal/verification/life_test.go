@@ -1,0 +1,102 @@
+package verification
+
+import (
+	"slices"
+	"testing"
+)
+
+// The builders of the tests. Times are small numbers of seconds; the id of an event says what it is.
+
+var (
+	mismatch  = Error{Code: "selfie_face_mismatch", Reason: "The face is not the document's."}
+	expired   = Error{Code: "document_expired", Reason: "The document has expired."}
+	abandoned = Error{Code: CodeAbandoned, Reason: "Begun and left."}
+)
+
+func object(status string, e Error, report string) Object {
+	return Object{ID: "vs_1", Account: "acct_1", Livemode: true, Type: "document",
+		Status: status, Error: e, Report: report, Created: 1, Reference: "person-1"}
+}
+
+func event(id, eventType string, second int64, o Object) Event {
+	return Event{ID: id, Type: eventType, Source: SourceWebhook, Second: second,
+		RecordTime: 1000 * (second + 1000), Object: o}
+}
+
+func created(id string, second int64) Event {
+	return event(id, EventCreated, second, object(StatusRequiresInput, Error{}, ""))
+}
+
+func processing(id string, second int64, report string) Event {
+	return event(id, EventProcessing, second, object(StatusProcessing, Error{}, report))
+}
+
+func verified(id string, second int64, report string) Event {
+	return event(id, EventVerified, second, object(StatusVerified, Error{}, report))
+}
+
+func failed(id string, second int64, report string, e Error) Event {
+	return event(id, EventRequiresInput, second, object(StatusRequiresInput, e, report))
+}
+
+func canceled(id string, second int64, report string) Event {
+	return event(id, EventCanceled, second, object(StatusCanceled, Error{}, report))
+}
+
+func redacted(id string, second int64, status string, redaction Redaction) Event {
+	o := object(status, Error{}, "vr_1")
+	o.Redaction = redaction
+	return event(id, EventRedacted, second, o)
+}
+
+// read is a GET begun with the given record.
+func read(begun Session, asOf int64, o Object) Read {
+	return Read{Object: o, AsOf: asOf, Applied: begun.Applied, RecordTime: 1000 * (asOf + 1000)}
+}
+
+// after is the record once the events arrived in this order; doubts stay without an answer.
+func after(events ...Event) Session {
+	var s Session
+	for _, e := range events {
+		s, _ = Transition(s, e)
+	}
+	return s
+}
+
+// lastEntry is what the newest input left.
+func lastEntry(t *testing.T, s Session) Entry {
+	t.Helper()
+	if len(s.History) == 0 {
+		t.Fatal("no entry")
+	}
+	return s.History[len(s.History)-1]
+}
+
+// shows checks the three that are always those of one input.
+func shows(t *testing.T, s Session, status string, e Error, report string) {
+	t.Helper()
+	if s.Status != status || s.Error != e || s.Report != report {
+		t.Errorf("shows %s %+v %q, want %s %+v %q", s.Status, s.Error, s.Report, status, e, report)
+	}
+}
+
+// deepCopy shares no memory with its argument, not even spare capacity.
+func deepCopy(s Session) Session {
+	s.Failures = slices.Clone(s.Failures)
+	s.Forgotten = slices.Clone(s.Forgotten)
+	s.Extra = slices.Clone(s.Extra)
+	s.History = slices.Clone(s.History)
+	for i := range s.History {
+		s.History[i].Extra = slices.Clone(s.History[i].Extra)
+	}
+	return s
+}
+
+// roomy gives every slice spare capacity, where a careless append would write into another's record.
+func roomy(s Session) Session {
+	s = deepCopy(s)
+	s.Failures = slices.Grow(s.Failures, 4)
+	s.Forgotten = slices.Grow(s.Forgotten, 4)
+	s.History = slices.Grow(s.History, 4)
+	return s
+}

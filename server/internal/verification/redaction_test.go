@@ -1,0 +1,154 @@
+package verification
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// secrets of the redaction tests: what may be in a record before, and nowhere in it after.
+const (
+	secretReason    = "SECRET-REASON"
+	secretReference = "SECRET-REFERENCE"
+	secretReport    = "vr_SECRET"
+	secretURL       = "https://SECRET.example"
+)
+
+// life of much text: a failure, late ones, a grant, a cancel, a replacement, a newer version's data.
+func talkative(t *testing.T) Session {
+	t.Helper()
+	open := created("a", 1)
+	open.Object.Reference = secretReference
+	bad := failed("c", 5, secretReport, Error{Code: "document_expired", Reason: secretReason})
+	bad.Object.Reference = secretReference
+	s := after(open, processing("b", 4, ""), bad, failed("d", 3, secretReport+"_2", Error{Reason: secretReason}))
+	s, _, _ = GrantRetry(s, policy(), at(6))
+	s.Extra = []byte("SECRET-EXTRA")
+	s.History[1].Extra = []byte("SECRET-EXTRA")
+	if !strings.Contains(dump(s), secretReason) {
+		t.Fatal("nothing to erase")
+	}
+	return s
+}
+
+func dump(s Session) string {
+	text := fmt.Sprintf("%+v %s", s, s.Extra)
+	for _, entry := range s.History {
+		text += string(entry.Extra)
+	}
+	return text
+}
+
+// TestG11_RedactionPurgesAtOnce, learned by event or read, in the state or too late for it, `processing` or
+// `redacted`: no reason, reference, report or history detail stays, but what was seen is known again.
+func TestG11_RedactionPurgesAtOnce(t *testing.T) {
+	redactedRead := func(r Redaction) func(Session) Session {
+		return func(s Session) Session {
+			o := object(StatusRequiresInput, Error{Code: "document_expired", Reason: secretReason}, secretReport)
+			o.Redaction, o.Reference = r, secretReference
+			s, _ = ApplyRead(s, read(s, 50, o))
+			return s
+		}
+	}
+	byEvent := func(e Event) func(Session) Session {
+		e.Object.Reference, e.Object.Report = secretReference, secretReport
+		return func(s Session) Session { s, _ = Transition(s, e); return s }
+	}
+	for name, redact := range map[string]func(Session) Session{
+		"by event":                    byEvent(redacted("r", 9, StatusCanceled, RedactionRedacted)),
+		"by event, processing":        byEvent(redacted("r", 9, StatusVerified, RedactionProcessing)),
+		"by an event that is too old": byEvent(redacted("r", 2, StatusProcessing, RedactionProcessing)),
+		"by an event in doubt":        byEvent(redacted("r", 5, StatusProcessing, RedactionProcessing)),
+		"by read":                     redactedRead(RedactionRedacted),
+		"by read, processing":         redactedRead(RedactionProcessing),
+	} {
+		t.Run(name, func(t *testing.T) {
+			was := talkative(t)
+			s := redact(was)
+			if text := dump(s); strings.Contains(text, "SECRET") || strings.Contains(text, "document_expired") {
+				t.Errorf("still holds %s", text)
+			}
+			if !s.Tombstone() || s.Revision != was.Revision+1 || s.ID != "vs_1" || s.Type != "document" || s.Status == "" {
+				t.Errorf("%+v", s)
+			}
+			if s.FailedAttempts != 2 || s.RetriesGranted != 1 || len(s.Failures) != 2 {
+				t.Errorf("the counts are gone: %+v", s)
+			}
+			for _, id := range []string{"a", "b", "c", "d"} {
+				if !s.Knows(id) {
+					t.Errorf("%s is no longer known", id)
+				}
+			}
+			for _, entry := range s.History[:len(s.History)-1] {
+				bare := Entry{EventID: entry.EventID, EventType: entry.EventType, Effect: entry.Effect}
+				if fmt.Sprint(entry) != fmt.Sprint(bare) || entry.EventID == "" || entry.Effect == 0 {
+					t.Errorf("an entry holds %+v", entry)
+				}
+			}
+			if changes := s.ChangesAfter(0); len(changes) != 1 || changes[0] != (Change{s.Revision, s.State}) || s.Floor() != s.Revision {
+				t.Errorf("earlier revisions can still be told: %+v", changes)
+			}
+		})
+	}
+}
+
+// TestG11_TombstoneStaysOne: what comes later adds id, type, effect and count only, once.
+func TestG11_TombstoneStaysOne(t *testing.T) {
+	s, _ := Transition(talkative(t), redacted("r", 9, StatusCanceled, RedactionProcessing))
+	late := failed("late", 4, "vr_late", Error{Code: "document_expired", Reason: secretReason})
+	late.Object.Reference = secretReference
+	s, outcome := Transition(s, late)
+	entry := lastEntry(t, s)
+	if outcome.Effect != EffectCounted || s.FailedAttempts != 3 || entry.EventID != "late" || entry.EventType != EventRequiresInput {
+		t.Errorf("%+v %+v", outcome, entry)
+	}
+	again := late
+	again.ID = "late again"
+	if s, outcome = Transition(s, again); outcome.Effect != EffectStale || s.FailedAttempts != 3 {
+		t.Errorf("counted twice: %+v", outcome)
+	}
+	newer := verified("newer", 99, secretReport) // of a session that was redacted while verified
+	open, _ := Transition(after(verified("v", 5, secretReport)), redacted("r", 9, StatusVerified, RedactionProcessing))
+	newer.Object.Reference = secretReference
+	open, _ = Transition(open, newer)
+	o := late.Object
+	open, _ = ApplyRead(open, read(open, 200, o))
+	for _, tombstone := range []Session{s, open} {
+		if text := dump(tombstone); strings.Contains(text, "SECRET") || strings.Contains(text, "document_expired") {
+			t.Errorf("holds %s", text)
+		}
+	}
+}
+
+// TestRedactionOnlyRises, whatever the order.
+func TestRedactionOnlyRises(t *testing.T) {
+	s := after(verified("a", 5, "vr_1"), redacted("r", 20, StatusVerified, RedactionRedacted))
+	revision := s.Revision
+	s, outcome := Transition(s, redacted("p", 30, StatusVerified, RedactionProcessing))
+	if s.Redaction != RedactionRedacted || outcome.Doubt {
+		t.Errorf("%+v", s.State)
+	}
+	s, _ = Transition(s, redacted("q", 10, StatusVerified, RedactionNone))
+	if s.Redaction != RedactionRedacted || s.Revision > revision+1 || !s.Settled() {
+		t.Errorf("%+v", s.State)
+	}
+	s = after(verified("a", 5, "vr_1"), redacted("p", 10, StatusVerified, RedactionProcessing))
+	r := s.Revision
+	if s, _ = Transition(s, redacted("r", 4, StatusVerified, RedactionRedacted)); s.Redaction != RedactionRedacted || s.Revision != r+1 || s.Status != StatusVerified {
+		t.Errorf("a late event raises it: %+v", s.State)
+	}
+}
+
+// TestRedactionIsNoChangeOfStatus: update_time is of the status; a read that only tells of a redaction leaves it.
+func TestRedactionIsNoChangeOfStatus(t *testing.T) {
+	s := after(verified("a", 5, "vr_1"))
+	o := object(StatusVerified, Error{}, "vr_1")
+	o.Redaction = RedactionProcessing
+	next, outcome := ApplyRead(s, read(s, 500, o))
+	if next.UpdateTime != 5 || next.Second != 5 || next.Revision != 2 || outcome.Effect != EffectApplied || !next.Tombstone() {
+		t.Errorf("%+v %+v", next, outcome)
+	}
+	if again, outcome := ApplyRead(next, read(next, 600, o)); outcome.Write || again.Revision != 2 {
+		t.Errorf("what was erased here is no news from Stripe: %+v %+v", again, outcome)
+	}
+}
