@@ -108,10 +108,8 @@ func (s Session) ChangesAfter(revision int32) []Change {
 			changes = append(changes, Change{Revision: entry.Revision, State: entry.Result})
 		}
 	}
-	if last := len(changes) - 1; last >= 0 && changes[last].Revision == s.Revision {
-		changes[last].State = s.State // with the grant it may have got since without a revision
-	} else if s.Revision > revision {
-		changes = append(changes, Change{Revision: s.Revision, State: s.State})
+	if s.Revision > revision && (len(changes) == 0 || changes[len(changes)-1].Revision < s.Revision) {
+		changes = append(changes, Change{Revision: s.Revision, State: s.State}) // its entry was cut off
 	}
 	return changes
 }

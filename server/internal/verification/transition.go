@@ -128,7 +128,7 @@ func applyRead(current Session, read Read, doubted int64) (Session, Outcome) {
 	}
 	shows := !next.Exists() || current.Status != StatusCanceled && !says.saysState(current.State)
 	if shows {
-		next.show(object, max(next.Second, read.AsOf, doubted))
+		next.show(object, max(read.AsOf, doubted))
 		next.AsOf = max(next.AsOf, read.AsOf)
 	}
 	next.describe(object, shows)
