@@ -38,6 +38,9 @@ func (s *Service) getStatus(ctx context.Context, request *verificationv1.GetStat
 	ctx, cancel := withMargin(ctx)
 	defer cancel()
 	session, err := read(ctx)
+	if errors.Is(err, store.ErrNotFound) && request.GetMinRevision() > 0 {
+		return session, errRevisionLost // the caller has seen it; nobody knows it any more
+	}
 	if err != nil || session.Revision >= request.GetMinRevision() {
 		return session, err
 	}
@@ -70,6 +73,9 @@ func (s *Service) fresher(ctx context.Context, session verification.Session, rev
 	defer cancel()
 	for {
 		newer, err := read(ctx)
+		if errors.Is(err, store.ErrNotFound) {
+			return verification.Session{}, errRevisionLost
+		}
 		if err != nil {
 			return verification.Session{}, err
 		}

@@ -44,7 +44,8 @@ func (s *Service) newStream(server verificationv1.VerificationService_WatchStatu
 		draining: s.Draining, heartbeat: heartbeat, sent: now,
 	}
 	if s.StreamMaxAge > 0 {
-		st.expires = now.Add(spread(s.StreamMaxAge))
+		// Up to a fifth earlier, never later: a proxy may have the same limit.
+		st.expires = now.Add(s.StreamMaxAge - rand.N(s.StreamMaxAge/5+1))
 	}
 	return st
 }

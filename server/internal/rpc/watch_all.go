@@ -138,7 +138,11 @@ func (s *Service) derive(st *stream, records map[string]verification.Session, en
 	if !known {
 		var err error
 		session, err = st.look(func(ctx context.Context) (verification.Session, error) { return s.Store.Get(ctx, entry.SessionID) })
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		switch {
+		case errors.Is(err, store.ErrCorrupt):
+			// One unreadable record must not stop the watchers of all others, now and at each resume.
+			s.Logger.Error("a change cannot be told to watchers of all sessions", "session_id", entry.SessionID, "error", err)
+		case err != nil && !errors.Is(err, store.ErrNotFound):
 			return verification.Change{}, session, err
 		}
 		records[entry.SessionID] = session

@@ -16,8 +16,7 @@ import (
 )
 
 const (
-	// block is how long one wait for the feed lasts at most. A cancelled context does not end a
-	// blocking read of Redis, so stopping takes this long.
+	// block is how long one wait for the feed lasts at most, and so how late a check may be.
 	block = 500 * time.Millisecond
 	// checkEvery is how often the positions are checked against the feed. After a failover that lost
 	// entries, Redis neither fails nor leaves a gap: only the check sees it.
@@ -80,8 +79,10 @@ func (t *Tailer) follow(ctx context.Context) error {
 		}
 		for _, entry := range entries {
 			positions[entry.Partition] = entry.Position
-			t.wake(ctx, entry)
+			t.hub.Wake(hub.Session(entry.SessionID))
+			t.hub.Wake(hub.Partition(entry.Partition))
 		}
+		t.wakeReferences(ctx, entries)
 		if time.Since(checked) < checkEvery {
 			continue
 		}
@@ -118,20 +119,21 @@ func (t *Tailer) check(ctx context.Context, positions []store.Position) error {
 	return nil
 }
 
-// wake wakes those whom an entry may concern.
-func (t *Tailer) wake(ctx context.Context, entry store.Entry) {
-	t.hub.Wake(hub.Session(entry.SessionID))
-	t.hub.Wake(hub.Partition(entry.Partition))
-	if !entry.Pointer || t.hub.Listening(hub.KindReference) == 0 {
-		return
-	}
-	// The feed names no reference, which may be personal: the record does.
+// wakeReferences wakes the watchers by reference whose reference may lead elsewhere now. The feed
+// names no reference, which may be personal: the record does. It comes last, since it reads.
+func (t *Tailer) wakeReferences(ctx context.Context, entries []store.Entry) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	session, err := t.store.Get(ctx, entry.SessionID)
-	if err != nil {
-		t.logger.Warn("a reference's watchers could not be told at once", "session_id", entry.SessionID, "error", err)
-		return // they look again by themselves
+	for _, entry := range entries {
+		if !entry.Pointer || t.hub.Listening(hub.KindReference) == 0 {
+			continue
+		}
+		session, err := t.store.Get(ctx, entry.SessionID)
+		if err != nil {
+			t.logger.Warn("a reference's watchers could not be told at once; they look again by themselves",
+				"session_id", entry.SessionID, "error", err)
+			continue
+		}
+		t.hub.Wake(hub.Reference(session.Reference))
 	}
-	t.hub.Wake(hub.Reference(session.Reference))
 }

@@ -1,0 +1,492 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/store/redisstore"
+	"example.com/verification-status/server/internal/tailer"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
+
+// stripeAPI is all that this service asks of Stripe.
+type stripeAPI interface {
+	Stripe
+	ingest.Stripe
+}
+
+// backend is what the replicas share: one Redis, one Stripe, one clock.
+type backend struct {
+	addr   string
+	stripe stripeAPI // nil: no API key
+	policy verification.RetryPolicy
+	clock  func() time.Time
+	logger *slog.Logger
+	maxAge time.Duration
+	feed   int64 // FeedMaxLen; 0: the default
+}
+
+func newBackend(t *testing.T) *backend {
+	t.Helper()
+	return &backend{
+		addr:   miniredis.RunT(t).Addr(),
+		policy: verification.RetryPolicy{MaxRetries: 2, DenyCodes: verification.DefaultDenyCodes()},
+		clock:  time.Now,
+		logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+// replica is one whole server over an in-memory connection.
+type replica struct {
+	verificationv1.VerificationServiceClient
+	t        *testing.T
+	store    store.Store
+	hub      *hub.Hub
+	ingest   *ingest.Ingest
+	service  *Service
+	draining chan struct{}
+}
+
+// replica starts a server; change may alter its configuration first.
+func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
+	t.Helper()
+	opened, err := redisstore.Open(redisstore.Options{Addrs: []string{b.addr}, FeedMaxLen: b.feed, Logger: b.logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &replica{t: t, store: opened, hub: hub.New(), draining: make(chan struct{})}
+	config := Config{
+		Store: r.store, Hub: r.hub, Policy: b.policy, Clock: b.clock, Logger: b.logger,
+		Draining: r.draining, StreamMaxAge: b.maxAge,
+	}
+	into := ingest.Config{Store: r.store, Clock: b.clock, Logger: b.logger}
+	if b.stripe != nil {
+		config.Stripe, into.Stripe = b.stripe, b.stripe
+	}
+	r.ingest = ingest.New(into)
+	config.Ingest = r.ingest
+	for _, c := range change {
+		c(&config)
+	}
+	r.service = New(config)
+
+	listener := bufconn.Listen(1 << 20)
+	server := grpc.NewServer()
+	verificationv1.RegisterVerificationServiceServer(server, r.service)
+	var running sync.WaitGroup
+	running.Go(func() { _ = server.Serve(listener) })
+	ctx, cancel := context.WithCancel(context.Background())
+	running.Go(func() { tailer.New(r.store, r.hub, b.logger).Run(ctx) })
+	connection, err := grpc.NewClient("passthrough:///replica",
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.VerificationServiceClient = verificationv1.NewVerificationServiceClient(connection)
+	t.Cleanup(func() {
+		_ = connection.Close()
+		server.Stop()
+		cancel()
+		running.Wait()
+		r.ingest.Close()
+		_ = opened.Close()
+	})
+	return r
+}
+
+// apply brings one event in, as the webhook does.
+func (r *replica) apply(e verification.Event) verification.Outcome {
+	r.t.Helper()
+	outcome, err := r.ingest.Apply(r.t.Context(), e)
+	if err != nil {
+		r.t.Fatalf("%s: %v", e.ID, err)
+	}
+	return outcome
+}
+
+func (r *replica) status(id string) *verificationv1.Verification {
+	r.t.Helper()
+	response, err := r.GetStatus(r.t.Context(), &verificationv1.GetStatusRequest{Subject: &verificationv1.GetStatusRequest_SessionId{SessionId: id}})
+	if err != nil {
+		r.t.Fatalf("status of %s: %v", id, err)
+	}
+	return response.GetVerification()
+}
+
+func (r *replica) record(id string) verification.Session {
+	r.t.Helper()
+	session, err := r.store.Get(r.t.Context(), id)
+	if err != nil {
+		r.t.Fatalf("record of %s: %v", id, err)
+	}
+	return session
+}
+
+// watched is the caller's end of a watch.
+type watched struct {
+	t      *testing.T
+	cancel context.CancelFunc
+	got    chan *verificationv1.WatchStatusResponse
+	end    chan error // why it ended, nil for OK
+	token  string     // of the last response taken
+}
+
+func (r *replica) watch(request *verificationv1.WatchStatusRequest) *watched {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(r.t.Context())
+	client, err := r.WatchStatus(ctx, request)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	w := &watched{t: r.t, cancel: cancel, got: make(chan *verificationv1.WatchStatusResponse, 1000), end: make(chan error, 1), token: request.GetResumeToken()}
+	go func() {
+		for {
+			response, err := client.Recv()
+			if errors.Is(err, io.EOF) {
+				err = nil
+				w.end <- err
+				return
+			}
+			if err != nil {
+				w.end <- err
+				return
+			}
+			w.got <- response
+		}
+	}()
+	r.t.Cleanup(cancel)
+	return w
+}
+
+// next takes one response.
+func (w *watched) next() *verificationv1.Verification {
+	w.t.Helper()
+	got, err := w.receive()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.token = got.GetResumeToken()
+	if len(w.token) == 0 || len(w.token) > 2048 {
+		w.t.Errorf("a token of %d characters", len(w.token))
+	}
+	return got.GetVerification()
+}
+
+// receive waits for one response; what came before the end comes first.
+func (w *watched) receive() (*verificationv1.WatchStatusResponse, error) {
+	select {
+	case got := <-w.got:
+		return got, nil
+	case err := <-w.end:
+		w.end <- err
+		select {
+		case got := <-w.got:
+			return got, nil
+		default:
+			return nil, fmt.Errorf("the stream ended: %w", orOK(err))
+		}
+	case <-time.After(patience):
+		return nil, errors.New("nothing came")
+	}
+}
+
+var errOK = errors.New("OK")
+
+func orOK(err error) error {
+	if err == nil {
+		return errOK
+	}
+	return err
+}
+
+// wantNext takes one response and fails unless it shows this revision and status.
+func (w *watched) wantNext(id string, revision int32, stripeStatus string) *verificationv1.Verification {
+	w.t.Helper()
+	v := w.next()
+	if v.GetSessionId() != id || v.GetRevision() != revision || v.GetStripeStatus() != stripeStatus {
+		w.t.Fatalf("%s revision %d %s; want %s revision %d %s",
+			v.GetSessionId(), v.GetRevision(), v.GetStripeStatus(), id, revision, stripeStatus)
+	}
+	return v
+}
+
+// ended waits for the end of the stream; nothing may come before it.
+func (w *watched) ended() error {
+	w.t.Helper()
+	select {
+	case err := <-w.end:
+		select {
+		case got := <-w.got:
+			w.t.Fatalf("before the end came %v", got)
+		default:
+		}
+		return err
+	case <-time.After(patience):
+		w.t.Fatal("the stream did not end")
+	}
+	return nil
+}
+
+// stop cuts the stream from the caller's side.
+func (w *watched) stop() {
+	w.cancel()
+	for {
+		select {
+		case <-w.got:
+		case err := <-w.end:
+			if err != nil && status.Code(err) != codes.Canceled {
+				w.t.Errorf("cut, it ended with %v", err)
+			}
+			return
+		}
+	}
+}
+
+const t0 = int64(1_700_000_000) // Stripe's second when the sessions of the tests are created
+
+// object says what Stripe would say; change alters it.
+func object(id, stripeStatus string, change ...func(*verification.Object)) verification.Object {
+	o := verification.Object{ID: id, Type: "document", Status: stripeStatus, Created: t0}
+	for _, c := range change {
+		c(&o)
+	}
+	return o
+}
+
+func failure(code string, n int) func(*verification.Object) {
+	return func(o *verification.Object) {
+		o.Error = verification.Error{Code: code, Reason: "Reason of " + code + "."}
+		o.Report = fmt.Sprintf("vr_%s_%d", o.ID, n)
+	}
+}
+
+func reference(text string) func(*verification.Object) {
+	return func(o *verification.Object) { o.Reference = text }
+}
+
+func created(second int64) func(*verification.Object) {
+	return func(o *verification.Object) { o.Created = t0 + second }
+}
+
+var eventTypes = map[string]string{
+	verification.StatusRequiresInput: verification.EventRequiresInput, verification.StatusProcessing: verification.EventProcessing,
+	verification.StatusVerified: verification.EventVerified, verification.StatusCanceled: verification.EventCanceled,
+}
+
+// eventOf is the event with this number, at that second after t0.
+func eventOf(n int, second int64, o verification.Object) verification.Event {
+	return verification.Event{
+		ID: fmt.Sprintf("evt_%s_%d", o.ID, n), Type: eventTypes[o.Status], Source: verification.SourceWebhook, Second: t0 + second, Object: o,
+	}
+}
+
+// eventually polls until ok.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+		<-tick.C
+	}
+}
+
+// fakeStripe is a Stripe whose sessions a test sets, with faults. Each GET gives another link.
+type fakeStripe struct {
+	mu       sync.Mutex
+	sessions map[string]verification.Object
+	gets     int
+	finds    int
+	creates  int
+	fail     error // of every call, as long as it is set
+	linkless bool
+	during   func(id string) // called inside each GET, after Stripe has looked
+	replaced map[string]string
+	keyed    map[string]string // return URL of the first POST for a key
+	secrets  []string          // all links ever given
+}
+
+func newFakeStripe(objects ...verification.Object) *fakeStripe {
+	f := &fakeStripe{sessions: map[string]verification.Object{}, replaced: map[string]string{}, keyed: map[string]string{}}
+	for _, o := range objects {
+		f.sessions[o.ID] = o
+	}
+	return f
+}
+
+func (f *fakeStripe) set(objects ...verification.Object) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, o := range objects {
+		f.sessions[o.ID] = o
+	}
+}
+
+func (f *fakeStripe) change(c func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c()
+}
+
+func (f *fakeStripe) counts() (gets, finds, creates int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.gets, f.finds, f.creates
+}
+
+func (f *fakeStripe) Retrieve(ctx context.Context, _, id string) (verification.Retrieved, error) {
+	read, during, err := f.retrieve(ctx, id)
+	if during != nil && err == nil {
+		during(id)
+	}
+	return read, err
+}
+
+func (f *fakeStripe) retrieve(ctx context.Context, id string) (verification.Retrieved, func(string), error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gets++
+	o, known := f.sessions[id]
+	switch {
+	case ctx.Err() != nil:
+		return verification.Retrieved{}, nil, fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, ctx.Err())
+	case f.fail != nil:
+		return verification.Retrieved{}, nil, f.fail
+	case !known:
+		return verification.Retrieved{}, nil, verification.ErrStripeUnknown
+	}
+	read := verification.Retrieved{Object: o, AsOf: t0 + 1_000_000}
+	if o.Status == verification.StatusRequiresInput && !f.linkless {
+		url, secret := fmt.Sprintf("https://verify.example/%s/link%d", id, f.gets), fmt.Sprintf("%s_secret_%d", id, f.gets)
+		f.secrets = append(f.secrets, url, secret)
+		read.Link = verification.Link{URL: verification.Secret(url), ClientSecret: verification.Secret(secret)}
+	}
+	return read, f.during, nil
+}
+
+func (f *fakeStripe) FindByReference(_ context.Context, ref string) (verification.Retrieved, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.finds++
+	if f.fail != nil {
+		return verification.Retrieved{}, f.fail
+	}
+	var found []verification.Object
+	for _, o := range f.sessions {
+		if o.Reference == ref {
+			found = append(found, o)
+		}
+	}
+	if len(found) == 0 {
+		return verification.Retrieved{}, verification.ErrStripeUnknown
+	}
+	newest := slices.MaxFunc(found, func(a, b verification.Object) int { return int(a.Created - b.Created) })
+	return verification.Retrieved{Object: newest, AsOf: t0 + 1_000_000}, nil
+}
+
+func (f *fakeStripe) CreateLike(_ context.Context, _, id, returnURL string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		return "", f.fail
+	}
+	if first, asked := f.keyed[id]; asked && first != returnURL {
+		return "", &verification.StripeRefusedError{Code: "idempotency_error"}
+	}
+	f.keyed[id] = returnURL
+	if successor := f.replaced[id]; successor != "" {
+		return successor, nil
+	}
+	f.creates++
+	o := f.sessions[id]
+	next := verification.Object{
+		ID: fmt.Sprintf("%sr", id), Type: o.Type, Status: verification.StatusRequiresInput, Created: o.Created + 100, Reference: o.Reference,
+	}
+	f.sessions[next.ID], f.replaced[id] = next, next.ID
+	return next.ID, nil
+}
+
+// syncBuffer is a log that may be written from many goroutines.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// flakyStore is a store that is away, as a whole, while a test says so.
+type flakyStore struct {
+	store.Store
+	mu   sync.Mutex
+	fail error
+}
+
+func (f *flakyStore) set(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail = err
+}
+
+func (f *flakyStore) trouble() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.fail
+}
+
+func (f *flakyStore) Get(ctx context.Context, id string) (verification.Session, error) {
+	if err := f.trouble(); err != nil {
+		return verification.Session{}, err
+	}
+	return f.Store.Get(ctx, id)
+}
+
+func (f *flakyStore) Newest(ctx context.Context, ref string) (string, error) {
+	if err := f.trouble(); err != nil {
+		return "", err
+	}
+	return f.Store.Newest(ctx, ref)
+}
+
+func (f *flakyStore) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+	if err := f.trouble(); err != nil {
+		return verification.Session{}, err
+	}
+	return f.Store.Update(ctx, id, fn)
+}

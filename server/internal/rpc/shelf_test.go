@@ -1,0 +1,229 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// shelf is as much of a store as watches use, with one partition, and faults at exact moments.
+type shelf struct {
+	store.Store
+
+	mu      sync.Mutex
+	held    map[string]verification.Session
+	newest  map[string]string
+	entries []store.Entry
+	fail    error
+	hang    bool
+	looks   int
+}
+
+func (s *shelf) trouble(ctx context.Context) error {
+	s.mu.Lock()
+	s.looks++
+	hang, fail := s.hang, s.fail
+	s.mu.Unlock()
+	if hang {
+		<-ctx.Done()
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fail
+}
+
+func (s *shelf) Get(ctx context.Context, id string) (verification.Session, error) {
+	if err := s.trouble(ctx); err != nil {
+		return verification.Session{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	session, ok := s.held[id]
+	if !ok {
+		return session, store.ErrNotFound
+	}
+	return session, nil
+}
+
+func (s *shelf) Newest(ctx context.Context, reference string) (string, error) {
+	if err := s.trouble(ctx); err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, ok := s.newest[reference]
+	if !ok {
+		return "", store.ErrNotFound
+	}
+	return id, nil
+}
+
+func (s *shelf) Partitions() int { return 1 }
+
+func (s *shelf) Head(ctx context.Context, _ int) (store.Position, error) {
+	err := s.trouble(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return store.Position{Epoch: 1, Seq: uint64(len(s.entries))}, err
+}
+
+func (s *shelf) ReadFeed(ctx context.Context, _ int, after store.Position, limit int) ([]store.Entry, error) {
+	if err := s.trouble(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rest := s.entries[after.Seq:]
+	return rest[:min(limit, len(rest))], nil
+}
+
+// put stores a session, and an entry for each revision that is new.
+func (s *shelf) put(session verification.Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for revision := s.held[session.ID].Revision + 1; revision <= session.Revision; revision++ {
+		s.entries = append(s.entries, store.Entry{
+			Position:  store.Position{Epoch: 1, Seq: uint64(len(s.entries) + 1)},
+			SessionID: session.ID, Revision: revision,
+		})
+	}
+	s.held[session.ID] = session
+}
+
+func (s *shelf) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+// nobody is an ingest that knows nothing more than the store.
+type nobody struct{}
+
+func (nobody) ReadUnknown(context.Context, string) (verification.Session, error) {
+	return verification.Session{}, store.ErrNotFound
+}
+
+func (nobody) ReadUnknownReference(context.Context, string) (verification.Session, error) {
+	return verification.Session{}, store.ErrNotFound
+}
+
+func (nobody) Reread(_ context.Context, current verification.Session) (verification.Session, error) {
+	return current, verification.ErrStripeNotConfigured
+}
+
+// arrival is one response and when it was sent.
+type arrival struct {
+	*verificationv1.WatchStatusResponse
+	at time.Time
+}
+
+// sink is the server's end of a stream.
+type sink struct {
+	grpc.ServerStream
+	ctx  context.Context
+	got  chan arrival
+	slow time.Duration // how long each send takes
+}
+
+func (s *sink) Context() context.Context { return s.ctx }
+
+func (s *sink) Send(r *verificationv1.WatchStatusResponse) error {
+	if s.slow > 0 {
+		time.Sleep(s.slow)
+	}
+	s.got <- arrival{r, time.Now()}
+	return nil
+}
+
+// watching is one WatchStatus in a bubble of synctest.
+type watching struct {
+	*shelf
+	t        *testing.T
+	service  *Service
+	sink     *sink
+	draining chan struct{}
+	cancel   context.CancelFunc
+	ended    chan error
+}
+
+func newWatching(t *testing.T, maxAge time.Duration) *watching {
+	draining := make(chan struct{})
+	w := &watching{
+		t: t, shelf: &shelf{held: map[string]verification.Session{}, newest: map[string]string{}},
+		draining: draining, ended: make(chan error, 1),
+	}
+	w.service = New(Config{
+		Store: w.shelf, Hub: hub.New(), Ingest: nobody{}, Clock: time.Now, Logger: slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)),
+		Draining: draining, StreamMaxAge: maxAge,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel = cancel
+	w.sink = &sink{ctx: ctx, got: make(chan arrival, 10_000)}
+	t.Cleanup(cancel)
+	return w
+}
+
+func (w *watching) start(request *verificationv1.WatchStatusRequest) {
+	go func() { w.ended <- w.service.WatchStatus(request, w.sink) }()
+	synctest.Wait()
+}
+
+// stop ends the stream from the caller's side and waits for it.
+func (w *watching) stop() {
+	w.cancel()
+	<-w.ended
+}
+
+func (w *watching) next() arrival {
+	w.t.Helper()
+	select {
+	case got := <-w.sink.got:
+		return got
+	case err := <-w.ended:
+		w.t.Fatalf("the stream ended: %v", err)
+	case <-time.After(time.Hour):
+		w.t.Fatal("nothing came within an hour")
+	}
+	return arrival{}
+}
+
+func (w *watching) none() {
+	w.t.Helper()
+	synctest.Wait()
+	select {
+	case got := <-w.sink.got:
+		w.t.Fatalf("unexpected: %v", got.WatchStatusResponse)
+	case err := <-w.ended:
+		w.t.Fatalf("the stream ended: %v", err)
+	default:
+	}
+}
+
+func bySession(id string, heartbeat time.Duration) *verificationv1.WatchStatusRequest {
+	request := &verificationv1.WatchStatusRequest{Subject: &verificationv1.WatchStatusRequest_SessionId{SessionId: id}}
+	if heartbeat > 0 {
+		request.Heartbeat = durationpb.New(heartbeat)
+	}
+	return request
+}
+
+func byReference(reference string) *verificationv1.WatchStatusRequest {
+	return &verificationv1.WatchStatusRequest{Subject: &verificationv1.WatchStatusRequest_ClientReferenceId{ClientReferenceId: reference}}
+}
+
+func allSessions() *verificationv1.WatchStatusRequest {
+	return &verificationv1.WatchStatusRequest{Subject: &verificationv1.WatchStatusRequest_AllSessions{AllSessions: &verificationv1.AllSessions{}}}
+}
