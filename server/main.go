@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -35,13 +36,41 @@ func run(hooks app.Hooks) int {
 	defer stop()
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	parsed := kong.Parse(&c, kong.Name("server"), kong.Description(description), kong.UsageOnError(),
+	parser := kong.Must(&c, kong.Name("server"), kong.Description(description),
 		kong.ValueFormatter(describe), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(hooks))
+	parsed, err := parser.Parse(os.Args[1:])
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "the command line cannot be read: %s\nserver --help and server serve --help tell what there is\n", withoutValues(err.Error()))
+		return 2
+	}
 	if err := parsed.Run(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s\n", err)
 		return 1
 	}
 	return 0
+}
+
+// withoutValues takes out of an error what was typed or set: a secret with a space before it is an
+// argument to kong, which quotes it. Short texts stay, since a mistyped command must be readable.
+func withoutValues(text string) string {
+	const shortest = 8
+	var values []string
+	for _, arg := range os.Args[1:] {
+		if name, value, found := strings.Cut(arg, "="); found && strings.HasPrefix(name, "-") {
+			arg = value
+		}
+		values = append(values, arg)
+	}
+	for _, setting := range config.Table() {
+		values = append(values, os.Getenv(setting.Env))
+	}
+	for _, value := range values {
+		if len(value) >= shortest && !strings.HasPrefix(value, "-") {
+			text = strings.ReplaceAll(text, value, "[value]")
+			text = strings.ReplaceAll(text, strings.ToLower(value), "[value]") // as kong quotes booleans
+		}
+	}
+	return text
 }
 
 // describe adds the default to a flag's help: with a placeholder, kong does not show it.

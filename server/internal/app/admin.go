@@ -21,8 +21,8 @@ func newAdminServer(m *metrics, r *readiness, logger *slog.Logger) *http.Server 
 		}
 		writeLine(w, http.StatusOK, "ok")
 	})
+	// Not /debug/pprof/cmdline: where secrets are given as flags, it shows them.
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

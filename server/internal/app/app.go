@@ -179,8 +179,10 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 		})
 	}
 	workers.Go(func() { a.tailer.Run(background) })
+	checking, endChecking := context.WithCancel(background)
+	defer endChecking()
 	workers.Go(func() {
-		if err := a.readiness.run(background); err != nil {
+		if err := a.readiness.run(checking); err != nil {
 			fail(err)
 		}
 	})
@@ -190,8 +192,13 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	started(Addrs{GRPC: grpcListener.Addr(), Webhook: webhookListener.Addr(), Admin: adminListener.Addr()})
 
 	<-running.Done()
-	a.stop(endBackground, &workers)
-	servers.Wait()
+	endChecking()
+	a.stop(func() {
+		endBackground()
+		workers.Wait()
+		servers.Wait()
+		a.ingest.Close()
+	})
 	if ctx.Err() == nil {
 		return context.Cause(running)
 	}
@@ -200,13 +207,18 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 
 // stop ends everything in the order in which it can be missed: first nobody new is sent here, then
 // accepted webhooks are finished, streams ended with a word, calls answered, and last what they used.
-func (a *App) stop(endBackground context.CancelFunc, workers *sync.WaitGroup) {
-	began := time.Now()
-	a.logger.Info("stopping", "at_most", time.Duration(a.config.DrainTimeout))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(a.config.DrainTimeout))
+// endWork ends the rest, and waits for it.
+func (a *App) stop(endWork func()) {
+	began, limit := time.Now(), time.Duration(a.config.DrainTimeout)
+	a.logger.Info("stopping", "at_most", limit)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	a.readiness.stop()
 	a.grpc.BeginDrain()
-	if err := a.webhook.Shutdown(ctx); err != nil {
+	// Webhooks that hang, with Redis, must leave the streams time for their last word.
+	finishing, cancelFinishing := context.WithTimeout(ctx, limit*3/4)
+	defer cancelFinishing()
+	if err := a.webhook.Shutdown(finishing); err != nil {
 		a.logger.Warn("webhooks were cut off; Stripe sends them again", "error", err)
 		_ = a.webhook.Close()
 	}
@@ -214,11 +226,18 @@ func (a *App) stop(endBackground context.CancelFunc, workers *sync.WaitGroup) {
 	if !a.grpc.Stop(ctx) {
 		a.logger.Warn("calls were cut off: they did not end in time")
 	}
-	endBackground()
-	workers.Wait()
-	a.ingest.Close()
 	if err := a.admin.Shutdown(ctx); err != nil {
 		_ = a.admin.Close()
+	}
+	ended := make(chan struct{})
+	go func() {
+		endWork()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		a.logger.Warn("some work still hangs, with Redis or Stripe; the process ends without it")
 	}
 	a.logger.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
 }
@@ -234,9 +253,9 @@ func (a *App) listen() (grpcListener, webhookListener, adminListener net.Listene
 		open = append(open, listener)
 		return listener
 	}
-	grpcListener = listen("GRPC_ADDR", a.config.GRPCAddr)
-	webhookListener = listen("WEBHOOK_ADDR", a.config.WebhookAddr)
-	adminListener = listen("ADMIN_ADDR", a.config.AdminAddr)
+	grpcListener = listen("GRPC_ADDR (--grpc-addr)", a.config.GRPCAddr)
+	webhookListener = listen("WEBHOOK_ADDR (--webhook-addr)", a.config.WebhookAddr)
+	adminListener = listen("ADMIN_ADDR (--admin-addr)", a.config.AdminAddr)
 	if err != nil {
 		for _, listener := range open {
 			_ = listener.Close()

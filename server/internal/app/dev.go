@@ -81,21 +81,27 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 		_ = api.Close()
 		simulator.Wait()
 	}()
-	return server.Run(ctx, func(addrs Addrs) {
-		err := stripe.SetEndpoints(stripesim.Endpoint{
+	running, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	err = server.Run(running, func(addrs Addrs) {
+		endpoint := stripesim.Endpoint{
 			URL: "http://" + addrs.Webhook.String() + webhook.Path, Secrets: []string{devWebhookSecret},
-		})
-		if err != nil {
-			logger.Error("the simulated Stripe does not know where to send webhooks", "error", err)
+		}
+		if err := stripe.SetEndpoints(endpoint); err != nil {
+			fail(fmt.Errorf("the simulated Stripe cannot send webhooks: %w", err))
 			return
 		}
-		demo, err := newDemo(ctx, settings.StripeAPIBase)
+		demo, err := newDemo(running, settings.StripeAPIBase)
 		if err != nil {
-			logger.Error("the demo session could not be created", "error", err)
+			fail(fmt.Errorf("the demo session cannot be created: %w", err))
 			return
 		}
 		_, _ = io.WriteString(out, guide(addrs, settings.StripeAPIBase, demo))
 	})
+	if err == nil && ctx.Err() == nil {
+		return context.Cause(running)
+	}
+	return err
 }
 
 func newSimulatedStripe(addr net.Addr, logger *slog.Logger) (*stripesim.Sim, error) {

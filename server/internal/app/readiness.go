@@ -26,10 +26,14 @@ type readiness struct {
 	logger  *slog.Logger
 	publish func(ready bool)
 	state   atomic.Bool
+	stopped atomic.Bool
 	waiting bool // the log has been told that Redis is away
 }
 
-func (r *readiness) ready() bool { return r.state.Load() }
+func (r *readiness) ready() bool { return r.state.Load() && !r.stopped.Load() }
+
+// stop makes the process not ready for good, so that nobody new is sent to one that is going.
+func (r *readiness) stop() { r.stopped.Store(true) }
 
 func (r *readiness) set(ready bool) {
 	if r.state.Swap(ready) == ready {

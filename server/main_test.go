@@ -1,0 +1,55 @@
+package main
+
+import (
+	"io"
+	"os"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"example.com/verification-status/server/internal/app"
+)
+
+// Set in the environment of a test binary, they make it the server itself instead of running tests.
+const (
+	envIsServer = "VERIFICATION_TEST_IS_SERVER"
+	// envKillAt names the step of a retry at which the server kills itself: "note the successor", or
+	// "get the session at Stripe#2" for the second time that it comes there.
+	envKillAt = "VERIFICATION_TEST_KILL_AT"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envIsServer) == "" {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	// The tests hold the other end of the standard input: when they die, so does the server.
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(3)
+	}()
+	os.Exit(run(app.Hooks{RetryStep: killAt(os.Getenv(envKillAt))}))
+}
+
+// killAt makes a hook that ends this process as a crash would: nothing is flushed, closed or told.
+func killAt(step string) func(string) {
+	seen := map[string]int{}
+	return func(now string) {
+		if step == "" {
+			return
+		}
+		if seen[now]++; stepName(now, seen[now]) == step {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {} // not a statement more
+		}
+	}
+}
+
+// stepName is a step the n-th time that a call comes there.
+func stepName(step string, n int) string {
+	if n == 1 {
+		return step
+	}
+	return step + "#" + string(rune('0'+n))
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// planted are texts that must turn up nowhere. Each has a middle part of its own, so that it is found
+// however its ends are cut or concealed.
+type planted struct{ texts []string }
+
+func (p *planted) plant(format, marker string) string {
+	p.texts = append(p.texts, marker)
+	return fmt.Sprintf(format, marker)
+}
+
+// link plants what was answered or sent as a link: its last part, for the rest is no secret.
+func (p *planted) link(url, secret string) {
+	if at := strings.LastIndex(url, "/"); at > 0 && len(url) > at+1 {
+		p.texts = append(p.texts, url[at+1:])
+	}
+	if _, random, ok := strings.Cut(secret, "_secret_"); ok {
+		p.texts = append(p.texts, random)
+	}
+}
+
+func (p *planted) find(t *testing.T, where, text string) {
+	t.Helper()
+	for _, marker := range p.texts {
+		for _, form := range []string{marker, url.QueryEscape(marker)} {
+			if at := strings.Index(text, form); at >= 0 {
+				t.Errorf("%s holds a secret: …%s…", where, text[max(0, at-300):min(len(text), at+100)])
+				return
+			}
+		}
+	}
+}
+
+// adminPages returns what operators can see of a running server.
+func adminPages(t *testing.T, server *process) (pages []string) {
+	t.Helper()
+	client := newHTTPClient(t)
+	for _, path := range []string{
+		"/metrics", "/livez", "/readyz", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1",
+	} {
+		response, err := client.Get(server.admin + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := readAll(response)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, page)
+	}
+	return pages
+}
+
+// dumpRedis returns every key with everything in it.
+func dumpRedis(t *testing.T, addr, password string) string {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: addr, Password: password})
+	defer client.Close()
+	ctx := within(t, soon)
+	var dump strings.Builder
+	kinds := map[string]bool{}
+	for keys := client.Scan(ctx, 0, "*", 1000).Iterator(); keys.Next(ctx); {
+		key := keys.Val()
+		kind, err := client.Type(ctx, key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds[kind] = true
+		var value any
+		switch kind {
+		case "string":
+			value, err = client.Get(ctx, key).Result()
+		case "hash":
+			value, err = client.HGetAll(ctx, key).Result()
+		case "zset":
+			value, err = client.ZRangeWithScores(ctx, key, 0, -1).Result()
+		case "stream":
+			value, err = client.XRange(ctx, key, "-", "+").Result()
+		case "set":
+			value, err = client.SMembers(ctx, key).Result()
+		case "list":
+			value, err = client.LRange(ctx, key, 0, -1).Result()
+		default:
+			t.Fatalf("key %q is a %s, which nobody looked into", key, kind)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&dump, "%s = %v\n", key, value)
+	}
+	if !kinds["string"] || !kinds["stream"] || !kinds["zset"] {
+		t.Errorf("the dump has only %v", kinds)
+	}
+	return dump.String()
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/store/redistest"
+)
+
+// grants counts what a history says of granted retries.
+func grants(response *verificationv1.GetStatusResponse) (n int) {
+	for _, entry := range response.GetHistory() {
+		if entry.GetSource() == verificationv1.Source_SOURCE_RETRY {
+			n++
+		}
+	}
+	return n
+}
+
+// pair is two servers that share a Redis and a simulated Stripe; webhooks go to the first.
+type pair struct {
+	stripe  *stripe
+	redis   *redistest.Server
+	servers [2]*process
+	clients [2]verificationv1.VerificationServiceClient
+}
+
+func newPair(t *testing.T, more ...string) *pair {
+	t.Helper()
+	p := &pair{stripe: startStripe(t), redis: redistest.Start(t)}
+	for i := range p.servers {
+		p.servers[i] = serve(t, p.stripe.settings(p.redis.Addr, more...))
+		p.clients[i] = dialed(t, p.servers[i])
+	}
+	p.stripe.sendTo(p.servers[0])
+	return p
+}
+
+// TestG9_ConcurrentRetriesMakeOneGrant: 64 calls at the same time on one failure, over two servers.
+func TestG9_ConcurrentRetriesMakeOneGrant(t *testing.T) {
+	p := newPair(t)
+	id := p.stripe.newSession("person-1")
+	p.stripe.submit(id, "document_expired")
+
+	var mu sync.Mutex
+	links, secrets := map[string]bool{}, map[string]bool{}
+	var group errgroup.Group
+	began := time.Now()
+	for n := range 64 {
+		group.Go(func() error {
+			response, err := retry(t, p.clients[n%2], &verificationv1.RetryVerificationRequest{SessionId: id})
+			if err != nil {
+				return fmt.Errorf("call %d: %w", n, err)
+			}
+			if got := response.GetVerification().GetRetry(); got.GetRetriesGranted() != 1 || response.GetUrl() == "" || response.GetClientSecret() == "" {
+				return fmt.Errorf("call %d: granted %d, or no link", n, got.GetRetriesGranted())
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			links[response.GetUrl()], secrets[response.GetClientSecret()] = true, true
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("64 calls in %v", time.Since(began).Round(time.Millisecond))
+	if len(links) != 64 || len(secrets) != 64 {
+		t.Errorf("64 calls got %d links and %d secrets; each must have its own", len(links), len(secrets))
+	}
+	for link := range links {
+		p.stripe.openLink(link)
+	}
+	for _, client := range p.clients {
+		got := getStatus(t, client, id)
+		if state := got.GetVerification().GetRetry(); state.GetRetriesGranted() != 1 || state.GetRetriesRemaining() != 1 || grants(got) != 1 {
+			t.Errorf("%d entries of grants, state %v; want one grant", grants(got), state)
+		}
+	}
+}
+
+// TestG9_LimitIsToldInAdvance: after MAX_RETRIES granted failures the next is refused, and GetStatus
+// said so before; what was granted stays granted.
+func TestG9_LimitIsToldInAdvance(t *testing.T) {
+	p := newPair(t, "MAX_RETRIES=2")
+	id := p.stripe.newSession("person-2")
+	request := &verificationv1.RetryVerificationRequest{SessionId: id}
+
+	// Never submitted: a link, and nothing is used.
+	if got := mustRetry(t, p.clients[0], request); got.GetVerification().GetRetry().GetRetriesGranted() != 0 {
+		t.Fatalf("a retry was used for a session never submitted: %v", got.GetVerification())
+	}
+	link := mustRetry(t, p.clients[1], request).GetUrl()
+	for failure := int32(1); failure <= 2; failure++ {
+		p.stripe.useLink(link, id, "document_expired")
+		told := getStatus(t, p.clients[1], id).GetVerification().GetRetry()
+		if !told.GetAllowed() || told.GetRetriesRemaining() != 3-failure || told.GetFailedAttempts() != failure {
+			t.Fatalf("after failure %d: %v", failure, told)
+		}
+		for range 3 { // repeating a call uses nothing
+			got := mustRetry(t, p.clients[failure%2], request)
+			if got.GetVerification().GetRetry().GetRetriesGranted() != failure {
+				t.Fatalf("after failure %d: %v", failure, got.GetVerification())
+			}
+			link = got.GetUrl()
+		}
+	}
+	p.stripe.useLink(link, id, "selfie_face_mismatch")
+	told := getStatus(t, p.clients[0], id).GetVerification().GetRetry()
+	if told.GetAllowed() || told.GetDenial() != verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED || told.GetRetriesRemaining() != 0 {
+		t.Errorf("GetStatus does not say that the limit is reached: %v", told)
+	}
+	for _, client := range p.clients {
+		_, err := retry(t, client, request)
+		info := wantError(t, err, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED)
+		failure := detail[*errdetails.PreconditionFailure](status.Convert(err))
+		if info.GetMetadata()["denial"] != "RETRY_DENIAL_LIMIT_REACHED" || len(failure.GetViolations()) != 1 {
+			t.Errorf("the refusal says %v, %v", info, failure)
+		}
+	}
+	if got := getStatus(t, p.clients[0], id); grants(got) != 2 {
+		t.Errorf("%d grants; want 2", grants(got))
+	}
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/store/redistest"
+)
+
+// TestG10_NothingSecretRests plants client secrets, links, webhook secrets, API keys and a Redis
+// password wherever they can come in, and looks for them wherever things come out.
+func TestG10_NothingSecretRests(t *testing.T) {
+	var secrets planted
+	stripe := startStripe(t)
+	rolled := secrets.plant("whsec_%s", "RolledOutWebhookSecret")
+	password := secrets.plant("%s", "pA55@w:rd/RedisPassword")
+	db := redistest.Start(t, "--requirepass", password)
+	redisURL := "REDIS_URL=" + (&url.URL{Scheme: "redis", Host: db.Addr, User: url.UserPassword("", password)}).String()
+	env := stripe.settings(db.Addr, redisURL, "LOG_LEVEL=debug", "STRIPE_WEBHOOK_SECRET="+rolled+","+webhookSecret)
+	secrets.texts = append(secrets.texts, apiKey, webhookSecret)
+	servers := []*process{serve(t, env), serve(t, append(env, "LOG_FORMAT=json"))}
+	text := launch(t, append(env, "LOG_FORMAT=text"), "serve") // the third's ports are not needed
+	text.await("the third server listens", func() bool { return strings.Contains(text.stderr.String(), "listening") })
+	stripe.sendTo(servers[0])
+	client := dialed(t, servers[0])
+
+	var told []string // what callers were told
+	note := func(err error) {
+		if s, ok := status.FromError(err); err != nil && ok {
+			told = append(told, s.String(), fmt.Sprint(s.Proto()))
+		}
+	}
+	id := stripe.newSession("person-secret")
+	stripe.submit(id, "document_expired")
+	response := mustRetry(t, client, &verificationv1.RetryVerificationRequest{SessionId: id})
+	secrets.link(response.GetUrl(), response.GetClientSecret())
+	plantWebhooks(t, &secrets, servers)
+	plantCalls(t, &secrets, stripe, client, id, note)
+	stripe.do(stripe.Cancel, id)
+	stripe.tick()
+	replaced := mustRetry(t, client, &verificationv1.RetryVerificationRequest{
+		SessionId: id, ReplaceClosed: true, ReturnUrl: "https://shop.example/back",
+	})
+	secrets.link(replaced.GetUrl(), replaced.GetClientSecret())
+	stripe.settle()
+	for _, e := range stripe.Events() {
+		var body struct {
+			Data struct {
+				Object struct {
+					URL          string `json:"url"`
+					ClientSecret string `json:"client_secret"`
+				} `json:"object"`
+			} `json:"data"`
+		}
+		if err := json.Unmarshal(e.Body, &body); err != nil {
+			t.Fatal(err)
+		}
+		secrets.link(body.Data.Object.URL, body.Data.Object.ClientSecret)
+	}
+
+	dump := dumpRedis(t, db.Addr, password)
+	if !strings.Contains(dump, "The submission failed") {
+		t.Errorf("the dump of Redis does not even show a reason: it proves nothing")
+	}
+	flags := launch(t, settings(db.Addr), "serve", "--stripe-api-key="+apiKey, "--stripe-webhook-secret="+rolled, "--"+strings.Replace(redisURL, "REDIS_URL", "redis-url", 1))
+	flags.awaitListening()
+	for _, server := range append(servers, flags) {
+		told = append(told, adminPages(t, server)...)
+	}
+	for _, server := range append(servers, text, flags) {
+		server.signal(syscall.SIGTERM)
+		if code := server.exit(soon); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		log := server.stderr.String()
+		if !strings.Contains(log, "settings") || server == servers[0] && !strings.Contains(log, `"DEBUG"`) {
+			t.Errorf("the log has no settings or no debug lines: it proves nothing:\n%s", tail(log))
+		}
+		secrets.find(t, "the log", log+server.stdout.String())
+	}
+	secrets.find(t, "Redis", dump)
+	secrets.find(t, "an error or an admin page", strings.Join(told, "\n"))
+	t.Logf("looked for %d secrets", len(secrets.texts))
+}
+
+// plantWebhooks sends secrets in bodies and headers, signed and unsigned, well-formed and not.
+func plantWebhooks(t *testing.T, secrets *planted, servers []*process) {
+	t.Helper()
+	client := newHTTPClient(t)
+	object := fields{
+		"url":           secrets.plant("https://verify.stripe.com/start/%s", "PlantedEventUrl"),
+		"client_secret": secrets.plant("vs_Planted_secret_%s", "PlantedEventSecret"),
+		"metadata":      fields{"note": secrets.plant("vs_Planted_secret_%s", "PlantedMetadata")},
+		"verified_outputs": fields{
+			"first_name": secrets.plant("%s", "PlantedFirstName"),
+		},
+		"last_error": failed("selfie_face_mismatch"), "last_verification_report": "vr_planted",
+	}
+	e := newEvent("evt_planted", "requires_input", "vs_Planted", time.Now().Unix()-100, nil, object)
+	deliver(t, client, servers[0].webhook, e)
+	bad := strings.Replace(string(e.body), `"status":"requires_input"`, `"status":7`, 1)
+	signatures := []string{
+		sign(time.Now(), webhookSecret, []byte(bad)), sign(time.Now(), "whsec_another", e.body), sign(time.Now().Add(-time.Hour), webhookSecret, e.body),
+		"t=1,v1=" + secrets.plant("whsec_%s", "PlantedSignature"), "", "Bearer " + apiKey,
+	}
+	for _, body := range []string{bad, string(e.body), bad[:len(bad)/2], secrets.plant(`"sk_live_%s"`, "PlantedBody")} {
+		for i, server := range servers {
+			for _, signature := range append(signatures, sign(time.Now(), webhookSecret, []byte(body))) {
+				response, answer, err := post(client, server.webhook, signature, []byte(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				secrets.find(t, fmt.Sprintf("the answer %s of server %d", response.Status, i), answer)
+			}
+		}
+	}
+	for _, path := range []string{"/webhook?key=" + apiKey, "/" + webhookSecret} {
+		response, answer, err := post(client, strings.TrimSuffix(servers[1].webhook, "/webhook")+path, "", nil)
+		if err != nil || response.StatusCode == http.StatusOK {
+			t.Fatal(response, err)
+		}
+		secrets.find(t, "the answer for a path", answer)
+	}
+}
+
+// plantCalls makes Stripe fail with secrets in its answers, and callers send some themselves.
+func plantCalls(t *testing.T, secrets *planted, stripe *stripe, client verificationv1.VerificationServiceClient, id string, note func(error)) {
+	t.Helper()
+	message := secrets.plant("sk_live_%s", "PlantedMessage") + " " + secrets.plant("https://verify.stripe.com/start/%s", "PlantedErrorUrl")
+	refusal, err := json.Marshal(fields{"error": fields{
+		"type": "invalid_request_error", "code": "resource_weird", "message": message, "param": message, "doc_url": message,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, answer := range []struct {
+		status int
+		body   string
+	}{
+		{401, string(refusal)}, {403, string(refusal)}, {400, string(refusal)}, {402, string(refusal)}, {404, string(refusal)}, {409, string(refusal)},
+		{429, string(refusal)}, {500, string(refusal)}, {503, message}, {200, message}, {200, `{"id":"` + message + `","status":"verified"}`},
+		{302, ""}, {200, ""},
+	} {
+		stripe.answerWith(func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Request-Id", message)
+			w.Header().Set("Location", message)
+			w.WriteHeader(answer.status)
+			_, _ = io.WriteString(w, answer.body)
+			return true
+		})
+		_, err := retry(t, client, &verificationv1.RetryVerificationRequest{SessionId: id})
+		if err == nil {
+			t.Errorf("a retry succeeds although Stripe answers %d %s", answer.status, answer.body)
+		}
+		if answer.status == 401 {
+			wantError(t, err, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE)
+		}
+		note(err)
+		_, err = client.GetStatus(within(t, soon), &verificationv1.GetStatusRequest{
+			Subject: &verificationv1.GetStatusRequest_SessionId{SessionId: fmt.Sprintf("vs_unknown%d", answer.status)},
+		})
+		note(err)
+	}
+	stripe.answerWith(nil)
+	for _, text := range []string{"vs_1_secret_" + apiKey + "!", webhookSecret, message} {
+		_, err := retry(t, client, &verificationv1.RetryVerificationRequest{SessionId: text})
+		note(err)
+		_, err = retry(t, client, &verificationv1.RetryVerificationRequest{SessionId: id, ReturnUrl: text})
+		note(err)
+		stream, err := client.WatchStatus(within(t, soon), watchSession(id, text))
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		note(err)
+	}
+}
