@@ -3,14 +3,11 @@
 package app
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -67,7 +64,7 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	}
 	watchers := hub.New()
 	a.ingest = ingest.New(ingest.Config{Store: a.store, Stripe: a.ingestStripe(), Clock: time.Now, Logger: logger})
-	a.tailer = tailer.New(a.store, watchers, logger)
+	a.tailer = tailer.New(a.store, watchers, nil, logger)
 	a.grpc = grpcserver.New(grpcserver.Config{
 		Logger:                logger,
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
@@ -145,123 +142,6 @@ func secrets(texts []string) []verification.Secret {
 		all[i] = verification.Secret(text)
 	}
 	return all
-}
-
-// Addrs are where a running App listens.
-type Addrs struct{ GRPC, Webhook, Admin net.Addr }
-
-// Run listens and serves until ctx ends, then stops in order, within DRAIN_TIMEOUT. started is told
-// once where it listens. A Redis that is away is waited for; one that must not be used ends Run.
-func (a *App) Run(ctx context.Context, started func(Addrs)) error {
-	defer func() {
-		if err := a.close(); err != nil {
-			a.logger.Warn("closing", "error", err)
-		}
-	}()
-	if err := a.readiness.prepare(ctx); err != nil {
-		return err
-	}
-	grpcListener, webhookListener, adminListener, err := a.listen()
-	if err != nil {
-		return err
-	}
-	running, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	background, endBackground := context.WithCancel(context.WithoutCancel(ctx))
-	defer endBackground()
-
-	var servers, workers sync.WaitGroup
-	serve := func(name string, run func() error) {
-		servers.Go(func() {
-			if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) {
-				fail(fmt.Errorf("%s: %w", name, err))
-			}
-		})
-	}
-	workers.Go(func() { a.tailer.Run(background) })
-	checking, endChecking := context.WithCancel(background)
-	defer endChecking()
-	workers.Go(func() {
-		if err := a.readiness.run(checking); err != nil {
-			fail(err)
-		}
-	})
-	serve("gRPC", func() error { return a.grpc.Serve(grpcListener) })
-	serve("webhook", func() error { return a.webhook.Serve(webhookListener) })
-	serve("admin", func() error { return a.admin.Serve(adminListener) })
-	started(Addrs{GRPC: grpcListener.Addr(), Webhook: webhookListener.Addr(), Admin: adminListener.Addr()})
-
-	<-running.Done()
-	endChecking()
-	a.stop(func() {
-		endBackground()
-		workers.Wait()
-		servers.Wait()
-		a.ingest.Close()
-	})
-	if ctx.Err() == nil {
-		return context.Cause(running)
-	}
-	return nil
-}
-
-// stop ends everything in the order in which it can be missed: first nobody new is sent here, then
-// accepted webhooks are finished, streams ended with a word, calls answered, and last what they used.
-// endWork ends the rest, and waits for it.
-func (a *App) stop(endWork func()) {
-	began, limit := time.Now(), time.Duration(a.config.DrainTimeout)
-	a.logger.Info("stopping", "at_most", limit)
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	a.readiness.stop()
-	a.grpc.BeginDrain()
-	// Webhooks that hang, with Redis, must leave the streams time for their last word.
-	finishing, cancelFinishing := context.WithTimeout(ctx, limit*3/4)
-	defer cancelFinishing()
-	if err := a.webhook.Shutdown(finishing); err != nil {
-		a.logger.Warn("webhooks were cut off; Stripe sends them again", "error", err)
-		_ = a.webhook.Close()
-	}
-	close(a.drain)
-	if !a.grpc.Stop(ctx) {
-		a.logger.Warn("calls were cut off: they did not end in time")
-	}
-	if err := a.admin.Shutdown(ctx); err != nil {
-		_ = a.admin.Close()
-	}
-	ended := make(chan struct{})
-	go func() {
-		endWork()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-	case <-ctx.Done():
-		a.logger.Warn("some work still hangs, with Redis or Stripe; the process ends without it")
-	}
-	a.logger.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
-}
-
-func (a *App) listen() (grpcListener, webhookListener, adminListener net.Listener, err error) {
-	var open []net.Listener
-	listen := func(name, addr string) net.Listener {
-		listener, listenErr := Listen(name, addr)
-		if listenErr != nil {
-			err = errors.Join(err, listenErr)
-			return nil
-		}
-		open = append(open, listener)
-		return listener
-	}
-	grpcListener = listen("GRPC_ADDR (--grpc-addr)", a.config.GRPCAddr)
-	webhookListener = listen("WEBHOOK_ADDR (--webhook-addr)", a.config.WebhookAddr)
-	adminListener = listen("ADMIN_ADDR (--admin-addr)", a.config.AdminAddr)
-	if err != nil {
-		for _, listener := range open {
-			_ = listener.Close()
-		}
-	}
-	return grpcListener, webhookListener, adminListener, err
 }
 
 // close lets go of what New opened.

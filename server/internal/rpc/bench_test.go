@@ -99,7 +99,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
 	ctx, cancel := context.WithCancel(context.Background())
-	running.Go(func() { tailer.New(r.store, r.hub, b.logger).Run(ctx) })
+	running.Go(func() { tailer.New(r.store, r.hub, nil, b.logger).Run(ctx) })
 	connection, err := grpc.NewClient("passthrough:///replica",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))

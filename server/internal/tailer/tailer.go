@@ -27,30 +27,39 @@ const (
 	callTimeout = 2 * time.Second
 )
 
+// Rewound is told what the store has lost: the sessions whose entries are gone, each once, and
+// whether there may be others, because the loss goes back further than is remembered here. It must
+// not block.
+type Rewound func(lost []string, more bool)
+
 // Tailer follows one store.
 type Tailer struct {
-	store  store.Store
-	hub    *hub.Hub
-	logger *slog.Logger
+	store   store.Store
+	hub     *hub.Hub
+	rewound Rewound
+	logger  *slog.Logger
+
+	// positions and recent outlive an outage: a failover loses entries while nobody can look.
+	positions []store.Position
+	recent    []recent
 }
 
-// New makes a Tailer.
-func New(s store.Store, h *hub.Hub, logger *slog.Logger) *Tailer {
-	return &Tailer{store: s, hub: h, logger: logger}
+// New makes a Tailer. rewound may be nil.
+func New(s store.Store, h *hub.Hub, rewound Rewound, logger *slog.Logger) *Tailer {
+	if rewound == nil {
+		rewound = func([]string, bool) {}
+	}
+	return &Tailer{store: s, hub: h, rewound: rewound, logger: logger, recent: make([]recent, s.Partitions())}
 }
 
-// Run follows the feed until ctx ends. A store that is away is waited for.
+// Run follows the feed until ctx ends. A store that is away is waited for. Run once only.
 func (t *Tailer) Run(ctx context.Context) {
 	pause := retryMin
-	for ctx.Err() == nil {
+	for {
 		began := time.Now()
 		err := t.follow(ctx)
 		if ctx.Err() != nil {
 			return
-		}
-		if errors.Is(err, store.ErrRewound) || errors.Is(err, store.ErrTrimmed) {
-			t.logger.Warn("the change feed was rewound or trimmed under the reader: everyone looks again", "error", err)
-			continue
 		}
 		if time.Since(began) > retryMax {
 			pause = retryMin
@@ -58,27 +67,28 @@ func (t *Tailer) Run(ctx context.Context) {
 		t.logger.Warn("the change feed cannot be read: trying again", "error", err, "pause", pause)
 		select {
 		case <-ctx.Done():
+			return
 		case <-time.After(pause/2 + rand.N(pause/2)):
 		}
 		pause = min(2*pause, retryMax)
 	}
 }
 
-// follow reads from the head on, until something fails.
+// follow reads on from where it was, at first from the head, until something fails.
 func (t *Tailer) follow(ctx context.Context) error {
-	positions, err := t.heads(ctx)
-	if err != nil {
+	if err := t.begin(ctx); err != nil {
 		return err
 	}
-	t.hub.WakeAll() // whatever came before the heads may have been missed
+	t.hub.WakeAll() // what came before may have been missed
 	checked := time.Now()
 	for {
-		entries, err := t.store.Follow(ctx, positions, block)
+		entries, err := t.store.Follow(ctx, t.positions, block)
 		if err != nil {
 			return err
 		}
 		for _, entry := range entries {
-			positions[entry.Partition] = entry.Position
+			t.positions[entry.Partition] = entry.Position
+			t.recent[entry.Partition].add(entry)
 			t.hub.Wake(hub.Session(entry.SessionID))
 			t.hub.Wake(hub.Partition(entry.Partition))
 		}
@@ -86,37 +96,82 @@ func (t *Tailer) follow(ctx context.Context) error {
 		if time.Since(checked) < checkEvery {
 			continue
 		}
-		if err := t.check(ctx, positions); err != nil {
+		if err := t.check(ctx); err != nil {
 			return err
 		}
 		checked = time.Now()
 	}
 }
 
-func (t *Tailer) heads(ctx context.Context) ([]store.Position, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
+// begin takes the heads at first, and later makes sure that the feed still is the one that was read.
+func (t *Tailer) begin(ctx context.Context) error {
+	if t.positions != nil {
+		return t.check(ctx)
+	}
 	positions := make([]store.Position, t.store.Partitions())
 	for partition := range positions {
-		head, err := t.store.Head(ctx, partition)
+		head, err := t.head(ctx, partition)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		positions[partition] = head
 	}
-	return positions, nil
+	t.positions = positions
+	return nil
 }
 
-// check fails if a position is no longer in the feed.
-func (t *Tailer) check(ctx context.Context, positions []store.Position) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	for partition, position := range positions {
-		if _, err := t.store.ReadFeed(ctx, partition, position, 1); err != nil {
+// check moves to the head, and wakes everyone, where a position is no longer in the feed.
+func (t *Tailer) check(ctx context.Context) error {
+	for partition, position := range t.positions {
+		err := t.contains(ctx, partition, position)
+		switch {
+		case errors.Is(err, store.ErrRewound):
+			if err := t.tellLoss(ctx, partition, err); err != nil {
+				return err
+			}
+		case errors.Is(err, store.ErrTrimmed):
+			t.logger.Warn("the change feed was trimmed before it was read: everyone looks again", "partition", partition)
+		case err != nil:
+			return err
+		default:
+			continue
+		}
+		head, err := t.head(ctx, partition)
+		if err != nil {
 			return err
 		}
+		t.positions[partition], t.recent[partition] = head, recent{}
+		t.hub.WakeAll()
 	}
 	return nil
+}
+
+// tellLoss finds out whose entries are gone, and tells.
+func (t *Tailer) tellLoss(ctx context.Context, partition int, cause error) error {
+	lost, more, err := t.recent[partition].lost(func(position store.Position) error {
+		return t.contains(ctx, partition, position)
+	})
+	if err != nil {
+		return err
+	}
+	t.logger.Warn("the store has lost writes: the change feed was rewound under the reader, everyone looks again",
+		"error", cause, "partition", partition, "sessions", len(lost), "maybe_more", more)
+	t.rewound(lost, more)
+	return nil
+}
+
+func (t *Tailer) head(ctx context.Context, partition int) (store.Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return t.store.Head(ctx, partition)
+}
+
+// contains fails if a position is no longer in the feed.
+func (t *Tailer) contains(ctx context.Context, partition int, position store.Position) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	_, err := t.store.ReadFeed(ctx, partition, position, 1)
+	return err
 }
 
 // wakeReferences wakes the watchers by reference whose reference may lead elsewhere now. The feed

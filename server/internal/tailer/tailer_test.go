@@ -173,7 +173,7 @@ func run(t *testing.T, s store.Store, h *hub.Hub) (stop func() time.Duration) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		New(s, h, slog.New(slog.DiscardHandler)).Run(ctx)
+		New(s, h, nil, slog.New(slog.DiscardHandler)).Run(ctx)
 	}()
 	stop = sync.OnceValue(func() time.Duration {
 		began := time.Now()

@@ -1,0 +1,49 @@
+package tailer
+
+import (
+	"errors"
+	"sort"
+
+	"example.com/verification-status/server/internal/store"
+)
+
+// remembered is how many of a partition's newest entries are kept, at the least, to tell which
+// sessions a failover has lost. Asynchronous replication is behind by milliseconds.
+const remembered = 1024
+
+// recent holds the newest entries of one partition, oldest first.
+type recent struct{ entries []store.Entry }
+
+func (r *recent) add(entry store.Entry) {
+	if len(r.entries) >= 2*remembered {
+		r.entries = append(r.entries[:0], r.entries[len(r.entries)-remembered:]...)
+	}
+	r.entries = append(r.entries, entry)
+}
+
+// lost returns the sessions of the entries that are gone, each once. more says that older entries,
+// which are not remembered, may be gone too. contains asks the feed about a position; an entry that
+// was trimmed by age was not lost.
+func (r *recent) lost(contains func(store.Position) error) (sessions []string, more bool, err error) {
+	first := sort.Search(len(r.entries), func(i int) bool {
+		if err != nil {
+			return true
+		}
+		found := contains(r.entries[i].Position)
+		if found != nil && !errors.Is(found, store.ErrRewound) && !errors.Is(found, store.ErrTrimmed) {
+			err = found
+		}
+		return errors.Is(found, store.ErrRewound)
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	seen := make(map[string]bool)
+	for _, entry := range r.entries[first:] {
+		if !seen[entry.SessionID] {
+			seen[entry.SessionID] = true
+			sessions = append(sessions, entry.SessionID)
+		}
+	}
+	return sessions, first == 0, nil
+}
