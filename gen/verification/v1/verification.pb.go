@@ -39,6 +39,9 @@ const (
 	Source_SOURCE_STRIPE_API Source = 2
 	// A retry that RetryVerification granted.
 	Source_SOURCE_RETRY Source = 3
+	// What followed from replacing a closed session: the successor, the counts inherited from the
+	// predecessor, or a grant taken back because Stripe refused to make the successor.
+	Source_SOURCE_REPLACEMENT Source = 4
 )
 
 // Enum value maps for Source.
@@ -48,12 +51,14 @@ var (
 		1: "SOURCE_WEBHOOK",
 		2: "SOURCE_STRIPE_API",
 		3: "SOURCE_RETRY",
+		4: "SOURCE_REPLACEMENT",
 	}
 	Source_value = map[string]int32{
 		"SOURCE_UNSPECIFIED": 0,
 		"SOURCE_WEBHOOK":     1,
 		"SOURCE_STRIPE_API":  2,
 		"SOURCE_RETRY":       3,
+		"SOURCE_REPLACEMENT": 4,
 	}
 )
 
@@ -898,7 +903,7 @@ type HistoryEntry struct {
 	Source Source `protobuf:"varint,4,opt,name=source,proto3,enum=verification.v1.Source" json:"source,omitempty"`
 	// What it did.
 	Effect Effect `protobuf:"varint,5,opt,name=effect,proto3,enum=verification.v1.Effect" json:"effect,omitempty"`
-	// When Stripe says that it happened, in whole seconds.
+	// When Stripe says that it happened, in whole seconds; unset where this service did it itself.
 	EventTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=event_time,json=eventTime,proto3" json:"event_time,omitempty"`
 	// When this service recorded it.
 	RecordTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=record_time,json=recordTime,proto3" json:"record_time,omitempty"`
@@ -1808,12 +1813,13 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\x11retries_remaining\x18\x03 \x01(\x05R\x10retriesRemaining\x12\x18\n" +
 	"\aallowed\x18\x04 \x01(\bR\aallowed\x124\n" +
 	"\x06denial\x18\x05 \x01(\x0e2\x1c.verification.v1.RetryDenialR\x06denial\x12B\n" +
-	"\x0fnext_retry_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\rnextRetryTime*]\n" +
+	"\x0fnext_retry_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\rnextRetryTime*u\n" +
 	"\x06Source\x12\x16\n" +
 	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSOURCE_WEBHOOK\x10\x01\x12\x15\n" +
 	"\x11SOURCE_STRIPE_API\x10\x02\x12\x10\n" +
-	"\fSOURCE_RETRY\x10\x03*n\n" +
+	"\fSOURCE_RETRY\x10\x03\x12\x16\n" +
+	"\x12SOURCE_REPLACEMENT\x10\x04*n\n" +
 	"\x06Effect\x12\x16\n" +
 	"\x12EFFECT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eEFFECT_APPLIED\x10\x01\x12\x10\n" +

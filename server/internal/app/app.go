@@ -30,6 +30,10 @@ const retryDeadline = 15 * time.Second
 type Hooks struct {
 	// RetryStep is rpc.Config.Step.
 	RetryStep func(step string)
+	// Clock is the time wherever a decision depends on it. nil: time.Now.
+	Clock func() time.Time
+	// StripeRate is stripeapi.Config.RatePerSecond.
+	StripeRate float64
 }
 
 // App is one server process: built by New, run once by Run.
@@ -50,6 +54,9 @@ type App struct {
 // New builds everything and contacts nothing. config must have been loaded. An error is a setting
 // that somebody must change.
 func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
+	if hooks.Clock == nil {
+		hooks.Clock = time.Now
+	}
 	a := &App{config: c, logger: logger, drain: make(chan struct{})}
 	m := newMetrics()
 	live, warning := c.EffectiveLivemode()
@@ -59,11 +66,11 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	if err := a.openStore(); err != nil {
 		return nil, err
 	}
-	if err := a.openStripe(m); err != nil {
+	if err := a.openStripe(m, hooks); err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	watchers := hub.New()
-	a.ingest = ingest.New(ingest.Config{Store: a.store, Stripe: a.ingestStripe(), Clock: time.Now, Logger: logger})
+	a.ingest = ingest.New(ingest.Config{Store: a.store, Stripe: a.ingestStripe(), Clock: hooks.Clock, Logger: logger})
 	a.tailer = tailer.New(a.store, watchers, nil, logger)
 	a.grpc = grpcserver.New(grpcserver.Config{
 		Logger:                logger,
@@ -74,13 +81,13 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.New(rpc.Config{
 		Store: a.store, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
 		Policy: verification.RetryPolicy{MaxRetries: int32(c.MaxRetries), DenyCodes: verification.DefaultDenyCodes()},
-		Clock:  time.Now, Logger: logger, Draining: a.drain,
+		Clock:  hooks.Clock, Logger: logger, Draining: a.drain,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
 	}))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.grpc.SetServing}
 	handler, err := webhook.New(webhook.Config{
 		Applier: a.ingest, Secrets: func() []verification.Secret { return secrets(c.WebhookSecrets()) },
-		Livemode: live, ReferenceKey: c.ReferenceMetadataKey, Logger: logger, Observe: m.webhook,
+		Livemode: live, ReferenceKey: c.ReferenceMetadataKey, Clock: hooks.Clock, Logger: logger, Observe: m.webhook,
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.close())
@@ -107,7 +114,7 @@ func (a *App) openStore() error {
 	return err
 }
 
-func (a *App) openStripe(m *metrics) error {
+func (a *App) openStripe(m *metrics, hooks Hooks) error {
 	if a.config.StripeAPIKey == "" {
 		a.logger.Warn("no STRIPE_API_KEY: unknown sessions stay unknown, doubts are decided by rule, and RetryVerification is refused")
 		return nil
@@ -115,7 +122,7 @@ func (a *App) openStripe(m *metrics) error {
 	client, err := stripeapi.New(stripeapi.Config{
 		Key: verification.Secret(a.config.StripeAPIKey), Base: a.config.StripeAPIBase,
 		ReferenceKey: a.config.ReferenceMetadataKey, ReadsPerDay: int(a.config.APIReadsPerDay),
-		Logger: a.logger, Observe: m.stripeCall,
+		RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: m.stripeCall,
 	})
 	a.stripe = client
 	return err

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// lastGrace is what the end of the work may take beyond DRAIN_TIMEOUT, when calls had to be cut off.
+const lastGrace = time.Second
+
 // Addrs are where a running App listens.
 type Addrs struct{ GRPC, Webhook, Admin net.Addr }
 
@@ -99,7 +102,7 @@ func (a *App) stop(endWork func()) {
 	}()
 	select {
 	case <-ended:
-	case <-ctx.Done():
+	case <-time.After(time.Until(began.Add(limit + lastGrace))):
 		a.logger.Warn("some work still hangs, with Redis or Stripe; the process ends without it")
 	}
 	a.logger.Info("stopped", "took", time.Since(began).Round(time.Millisecond))

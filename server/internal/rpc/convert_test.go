@@ -102,7 +102,7 @@ func TestStatusesAndTypesAreStripesOrUnspecified(t *testing.T) {
 // The core's numbers are cast to the contract's: they must be the same ones.
 func TestTheCoresNumbersAreTheContracts(t *testing.T) {
 	sources := map[verification.Source]string{
-		verification.SourceWebhook: "SOURCE_WEBHOOK", verification.SourceStripeAPI: "SOURCE_STRIPE_API", verification.SourceRetry: "SOURCE_RETRY",
+		verification.SourceWebhook: "SOURCE_WEBHOOK", verification.SourceStripeAPI: "SOURCE_STRIPE_API", verification.SourceRetry: "SOURCE_RETRY", verification.SourceReplacement: "SOURCE_REPLACEMENT",
 	}
 	for core, name := range sources {
 		if got := verificationv1.Source_value[name]; got != int32(core) {

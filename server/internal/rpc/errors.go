@@ -20,8 +20,12 @@ import (
 // domain is ErrorInfo's, of every error that this service makes.
 const domain = "verification.v1"
 
-// retryAfter is what RetryInfo asks of callers where nothing better is known.
-const retryAfter = time.Second
+// retryAfter is what RetryInfo asks of callers where nothing better is known; operatorAfter where
+// somebody must act first.
+const (
+	retryAfter    = time.Second
+	operatorAfter = time.Minute
+)
 
 // Ends of streams that are nobody's fault.
 var (
@@ -65,8 +69,6 @@ var kinds = []struct {
 		"the store has lost what the resume token points to; start again without a token", false}},
 	{errRevisionLost, kind{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST,
 		"min_revision was never reached, or the store has lost it; ask again without it", false}},
-	{errNotYet, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE,
-		"min_revision was not reached within the deadline; try again, with two seconds or more", true}},
 	{errDraining, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_DRAINING,
 		"this server is stopping; resume on another", true}},
 	{errStreamExpired, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STREAM_EXPIRED,
@@ -110,6 +112,9 @@ func (s *Service) fail(ctx context.Context, err error) error {
 		return newStatus(kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED,
 			"Stripe refused the call: " + refused.Code, false}, map[string]string{"stripe_code": refused.Code})
 	}
+	if errors.Is(err, errNotYet) {
+		return status.Error(codes.DeadlineExceeded, "min_revision was not reached within the deadline; ask again with more than two seconds")
+	}
 	late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 	if late && ctx.Err() != nil {
 		return status.FromContextError(ctx.Err()).Err() // the caller's own end, whatever it cut short
@@ -119,7 +124,7 @@ func (s *Service) fail(ctx context.Context, err error) error {
 			if known.reason == verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID {
 				return newStatus(known.kind, nil, badRequest("resume_token", "is no token of this service for this subject"))
 			}
-			return newStatus(known.kind, nil)
+			return newStatus(known.kind, nil, s.better(known.err)...)
 		}
 	}
 	if late {
@@ -130,6 +135,20 @@ func (s *Service) fail(ctx context.Context, err error) error {
 	s.Logger.ErrorContext(ctx, "a call failed for a reason that it should not", "error", err)
 	return newStatus(kind{codes.Internal, verificationv1.ErrorReason_ERROR_REASON_INTERNAL,
 		"a fault of this service; its log says more", false}, nil)
+}
+
+// better is the RetryInfo of an error that is not over in a second: an obedient caller must not come
+// back all day.
+func (s *Service) better(err error) []protoadapt.MessageV1 {
+	switch {
+	case errors.Is(err, verification.ErrStripeBudget):
+		now := s.Clock().UTC()
+		return []protoadapt.MessageV1{retryInfo(now.Truncate(24 * time.Hour).Add(24 * time.Hour).Sub(now))}
+	case errors.Is(err, verification.ErrStripeUnauthorized):
+		return []protoadapt.MessageV1{retryInfo(operatorAfter)}
+	default:
+		return nil
+	}
 }
 
 // denied tells why a retry is refused, and from when on it is not.
@@ -156,7 +175,7 @@ func newStatus(k kind, metadata map[string]string, details ...protoadapt.Message
 		Reason: k.reason.String(), Domain: domain, Metadata: metadata,
 	})}
 	all = append(all, details...)
-	if k.retry {
+	if k.retry && len(details) == 0 {
 		all = append(all, retryInfo(retryAfter))
 	}
 	detailed, err := status.New(k.code, k.text).WithDetails(all...)

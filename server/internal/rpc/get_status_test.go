@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -209,8 +210,10 @@ func TestG8_MinRevisionIsReachedWaitedForOrRefused(t *testing.T) {
 		request.MinRevision = 99
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err := two.GetStatus(ctx, request)
-		wantError(t, err, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE)
+		// The caller's own deadline is no fault of the store's, which has no reason in the contract.
+		if _, err := two.GetStatus(ctx, request); status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("%v", err)
+		}
 	})
 }
 
@@ -304,8 +307,9 @@ func TestG8_ADeadlineWhileStripeIsAskedIsNotALoss(t *testing.T) {
 		defer cancel()
 		request := statusByID("vs_1")
 		request.MinRevision = 2
-		_, err := w.service.GetStatus(ctx, request)
-		wantError(t, err, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE)
+		if _, err := w.service.GetStatus(ctx, request); status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("%v", err)
+		}
 	})
 }
 

@@ -24,15 +24,15 @@ func (s *Service) replace(ctx context.Context, closed verification.Session, requ
 	if decision.Denial != verification.DenialNone {
 		return retried{}, &deniedError{decision: decision, supersededBy: closed.SupersededBy}
 	}
-	if closed.SupersededBy != "" {
-		return s.retryVerification(ctx, request) // another call was faster: go on with its successor
+	if closed.SupersededBy != "" { // another call was faster: go on with its successor
+		return retried{}, supersededError(closed.SupersededBy)
 	}
 
 	s.Step(StepCreate)
 	// The first caller's return URL: another request for the same key would be refused.
 	successor, err := s.Stripe.CreateLike(ctx, closed.Account, closed.ID, closed.Replacement.ReturnURL)
 	if err != nil {
-		return retried{}, err
+		return retried{}, errors.Join(err, s.revoke(ctx, closed, err))
 	}
 	// Stripe answers a repeated key with the first answer, whose link may be used: grant reads again.
 	result, granting := s.grant(ctx, successor, closed.Account, StepInherit, func(current verification.Session) verification.Session {
@@ -53,5 +53,27 @@ func (s *Service) replace(ctx context.Context, closed verification.Session, requ
 	if err != nil {
 		return retried{}, err
 	}
+	if denied != nil && denied.decision.Denial == verification.DenialCanceled {
+		return retried{}, supersededError(successor) // closed again already: its turn to be replaced
+	}
 	return result, granting
+}
+
+// revoke takes the grant back where Stripe refused to make the session, such as for a return URL that
+// it does not like: nothing was used, and the next caller's request may be another one. An idempotency
+// error says the opposite: there was such a request before, and there may be a session.
+func (s *Service) revoke(ctx context.Context, closed verification.Session, cause error) error {
+	var refused *verification.StripeRefusedError
+	if !errors.As(cause, &refused) || refused.Code == "idempotency_error" {
+		return nil
+	}
+	_, err := s.Store.Update(ctx, closed.ID, func(current verification.Session) (verification.Session, bool, error) {
+		next, changed := verification.RevokeReplacement(current, closed.Replacement.ReturnURL, s.Clock())
+		return next, changed, nil
+	})
+	return err
+}
+
+func supersededError(successor string) error {
+	return &deniedError{decision: verification.Decision{Denial: verification.DenialSuperseded}, supersededBy: successor}
 }

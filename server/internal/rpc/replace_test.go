@@ -278,30 +278,58 @@ func TestAReplacementWhosePersonWasFasterIsNotedAllTheSame(t *testing.T) {
 	wantError(t, err, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED)
 }
 
-// The grant for the replacement is used once Stripe is asked to create; if Stripe refuses for good,
-// the next call still finds that grant and takes no second one.
-func TestAReplacementThatStripeRefusesUsesOneRetryHoweverOftenItIsAskedFor(t *testing.T) {
+// A replacement that Stripe refuses uses nothing, and does not bind the next caller to what was
+// refused, such as a return URL that Stripe does not like.
+func TestAReplacementThatStripeRefusesUsesNothing(t *testing.T) {
 	_, stripe, r := retryBench(t)
 	r.closed(stripe, "vs_1")
-	refusing := &refusingStripe{fakeStripe: stripe}
-	r.service.Stripe = refusing
+	r.service.Stripe = &refusingStripe{fakeStripe: stripe}
 	for range 3 {
-		_, err := r.RetryVerification(t.Context(), replaceRequest("vs_1"))
+		request := replaceRequest("vs_1")
+		request.ReturnUrl = "https://not-allowed.example/"
+		_, err := r.RetryVerification(t.Context(), request)
 		d := wantError(t, err, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED)
-		if d.info.GetMetadata()["stripe_code"] != "resource_missing" {
+		if d.info.GetMetadata()["stripe_code"] != "url_invalid" {
 			t.Errorf("%v", d.info)
 		}
 	}
-	if granted := r.record("vs_1").RetriesGranted; granted != 1 {
-		t.Errorf("%d grants", granted)
+	if old := r.record("vs_1"); old.RetriesGranted != 0 || old.Replacement != (verification.Replacement{}) {
+		t.Errorf("granted %d, %+v", old.RetriesGranted, old.Replacement)
 	}
-	r.service.Stripe = stripe
+	request := replaceRequest("vs_1")
+	request.ReturnUrl = "https://allowed.example/"
+	r.retry(request)
+	checkOneReplacement(t, r, stripe, 1)
+}
+
+// refusingStripe refuses one return URL, and keeps no idempotent answer of it: Stripe saves none where
+// the validation failed.
+type refusingStripe struct{ *fakeStripe }
+
+func (s refusingStripe) CreateLike(ctx context.Context, account, id, returnURL string) (string, error) {
+	if returnURL == "https://not-allowed.example/" {
+		return "", &verification.StripeRefusedError{Code: "url_invalid"}
+	}
+	return s.fakeStripe.CreateLike(ctx, account, id, returnURL)
+}
+
+// The cancel is known at Stripe only, its webhook late or lost: replacing is asked for once, not twice.
+func TestReplaceClosedWhereOnlyStripeKnowsOfTheCancel(t *testing.T) {
+	_, stripe, r := retryBench(t)
+	r.failAt(stripe, "vs_1", 1, 1)
+	stripe.set(object("vs_1", "canceled", func(o *verification.Object) { o.Report = "vr_vs_1_1" }))
 	r.retry(replaceRequest("vs_1"))
 	checkOneReplacement(t, r, stripe, 1)
 }
 
-type refusingStripe struct{ *fakeStripe }
-
-func (refusingStripe) CreateLike(context.Context, string, string, string) (string, error) {
-	return "", &verification.StripeRefusedError{Code: "resource_missing"}
+// Nor is it for a successor that was canceled at Stripe only.
+func TestReplaceClosedWhereOnlyStripeKnowsThatTheSuccessorIsCanceled(t *testing.T) {
+	_, stripe, r := retryBench(t)
+	r.closed(stripe, "vs_1")
+	r.retry(replaceRequest("vs_1"))
+	stripe.set(object("vs_1r", "canceled", created(100)))
+	response := r.retry(replaceRequest("vs_1"))
+	if got := response.GetVerification(); got.GetSessionId() != "vs_1rr" || got.GetRetry().GetRetriesGranted() != 2 {
+		t.Errorf("%v", got)
+	}
 }

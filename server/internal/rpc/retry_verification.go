@@ -63,22 +63,37 @@ func (s *Service) retryVerification(ctx context.Context, request *verificationv1
 	}
 	ctx, cancel := withMargin(ctx)
 	defer cancel()
+	if !request.GetReplaceClosed() {
+		return s.retryOrReplace(ctx, request.GetSessionId(), request)
+	}
 	id := request.GetSessionId()
 	for range maxSuccessors {
-		s.Step(StepRead)
-		session, err := s.session(ctx, id)
+		result, err := s.retryOrReplace(ctx, id, request)
+		var denied *deniedError
 		switch {
-		case err != nil:
-			return retried{}, err
-		case request.GetReplaceClosed() && session.SupersededBy != "":
-			id = session.SupersededBy // whoever comes second goes on with the same successor
-		case request.GetReplaceClosed() && session.Status == verification.StatusCanceled:
-			return s.replace(ctx, session, request)
-		default:
-			return s.retry(ctx, session)
+		case !errors.As(err, &denied):
+			return result, err
+		case denied.decision.Denial == verification.DenialSuperseded:
+			id = denied.supersededBy // whoever comes second goes on with the same successor
+		case denied.decision.Denial != verification.DenialCanceled:
+			return result, err
 		}
+		// Canceled: Stripe said so just now, and the record knows it. So it can be replaced.
 	}
 	return retried{}, errOvertaken
+}
+
+// retryOrReplace is one turn, with one session of a chain.
+func (s *Service) retryOrReplace(ctx context.Context, id string, request *verificationv1.RetryVerificationRequest) (retried, error) {
+	s.Step(StepRead)
+	session, err := s.session(ctx, id)
+	if err != nil {
+		return retried{}, err
+	}
+	if request.GetReplaceClosed() && session.Status == verification.StatusCanceled && session.SupersededBy == "" {
+		return s.replace(ctx, session, request)
+	}
+	return s.retry(ctx, session)
 }
 
 // retry gives a link for a session that is open. What the record says for certain is answered at

@@ -18,6 +18,8 @@ const (
 	SourceWebhook   Source = 1
 	SourceStripeAPI Source = 2
 	SourceRetry     Source = 3
+	// SourceReplacement is what followed from replacing a closed session.
+	SourceReplacement Source = 4
 )
 
 // Effect says what an input did. The numbers are the contract's.

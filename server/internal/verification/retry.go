@@ -131,7 +131,7 @@ func GrantRetry(current Session, policy RetryPolicy, now time.Time) (next Sessio
 	next.Failures[at].Granted = true
 	next.ShownGranted = true
 	next.RetriesGranted++
-	next.recordGrant(current, now)
+	next.recordOwn(current, SourceRetry, now)
 	return next, Decision{}, true
 }
 
@@ -145,8 +145,21 @@ func GrantReplacement(current Session, policy RetryPolicy, now time.Time, return
 	next = current.clone()
 	next.Replacement = Replacement{Granted: true, ReturnURL: returnURL}
 	next.RetriesGranted++
-	next.recordGrant(current, now)
+	next.recordOwn(current, SourceRetry, now)
 	return next, Decision{}, true
+}
+
+// RevokeReplacement takes back the grant of a replacement that Stripe refused to make, if it still is
+// the one that was asked for with this return URL.
+func RevokeReplacement(current Session, returnURL string, now time.Time) (next Session, changed bool) {
+	if current.Replacement != (Replacement{Granted: true, ReturnURL: returnURL}) || current.SupersededBy != "" {
+		return current, false
+	}
+	next = current.clone()
+	next.Replacement = Replacement{}
+	next.RetriesGranted--
+	next.recordOwn(current, SourceReplacement, now)
+	return next, true
 }
 
 // Inherit gives a replacement the counts of the session that it replaces, once.
@@ -158,7 +171,7 @@ func Inherit(current, predecessor Session, now time.Time) (next Session, changed
 	next.Predecessor = predecessor.ID
 	next.FailedAttempts += predecessor.FailedAttempts
 	next.RetriesGranted += predecessor.RetriesGranted
-	next.recordGrant(current, now)
+	next.recordOwn(current, SourceReplacement, now)
 	return next, true
 }
 
@@ -170,15 +183,14 @@ func Supersede(current Session, successor string, now time.Time) (next Session, 
 	next = current.clone()
 	next.SupersededBy = successor
 	next.Replacement.ReturnURL = ""
-	next.recordGrant(current, now)
+	next.recordOwn(current, SourceReplacement, now)
 	return next, true
 }
 
-// recordGrant adds the entry of a grant and of what follows from it.
-func (s *Session) recordGrant(before Session, now time.Time) {
+// recordOwn adds the entry of something that this service did itself. Stripe knows nothing of it, so
+// there is no time at Stripe.
+func (s *Session) recordOwn(before Session, source Source, now time.Time) {
 	s.record(before, Entry{
-		Source: SourceRetry, Effect: EffectApplied,
-		EventTime: now.Unix(), RecordTime: now.UnixMilli(),
-		Status: s.Status, Error: s.Error,
+		Source: source, Effect: EffectApplied, RecordTime: now.UnixMilli(), Status: s.Status, Error: s.Error,
 	})
 }
