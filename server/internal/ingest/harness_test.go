@@ -102,6 +102,10 @@ func (s *stripe) Retrieve(ctx context.Context, _, id string) (verification.Retri
 	return read, err
 }
 
+func (s *stripe) Lookup(ctx context.Context, id string) (verification.Retrieved, error) {
+	return s.Retrieve(ctx, "", id)
+}
+
 func (s *stripe) FindByReference(ctx context.Context, reference string) (verification.Retrieved, error) {
 	s.mu.Lock()
 	s.finds++

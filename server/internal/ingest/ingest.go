@@ -34,6 +34,8 @@ const (
 type Stripe interface {
 	// Retrieve reads a session, of a connected account unless account is empty.
 	Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error)
+	// Lookup reads a session of the platform that is not known here, and so may not exist.
+	Lookup(ctx context.Context, id string) (verification.Retrieved, error)
 	// FindByReference reads the newest session with this client_reference_id.
 	FindByReference(ctx context.Context, reference string) (verification.Retrieved, error)
 }

@@ -15,7 +15,7 @@ import (
 // first) or the store's.
 func (i *Ingest) ReadUnknown(ctx context.Context, id string) (verification.Session, error) {
 	return i.readUnknown(ctx, "id:"+id, func(ctx context.Context) (verification.Retrieved, error) {
-		return i.Stripe.Retrieve(ctx, "", id)
+		return i.Stripe.Lookup(ctx, id)
 	})
 }
 

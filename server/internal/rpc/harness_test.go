@@ -369,6 +369,10 @@ func (f *fakeStripe) Retrieve(ctx context.Context, _, id string) (verification.R
 	return read, err
 }
 
+func (f *fakeStripe) Lookup(ctx context.Context, id string) (verification.Retrieved, error) {
+	return f.Retrieve(ctx, "", id)
+}
+
 func (f *fakeStripe) retrieve(ctx context.Context, id string) (verification.Retrieved, func(string), error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// budget counts the reads of a day. Stripe allows as few as 10,000 reads a month to a small account,
-// and nobody's polling may use them up.
+// budget counts the reads of a day. Stripe allows as few as 10,000 reads a month to a small account.
+// Reads out of curiosity (a caller asks for what is not known here) may use half of it: whoever polls
+// unknown ids must not keep people from trying again, or doubts from being settled.
 type budget struct {
 	limit int // reads a day; 0: no bound
 	clock func() time.Time
@@ -20,17 +21,17 @@ type budget struct {
 }
 
 // left reports whether a read is left today.
-func (b *budget) left() bool {
+func (b *budget) left(curious bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.check()
+	return b.check(curious)
 }
 
 // take uses one read of today; false if none is left.
-func (b *budget) take() bool {
+func (b *budget) take(curious bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.check() {
+	if !b.check(curious) {
 		return false
 	}
 	b.used++
@@ -42,11 +43,16 @@ func (b *budget) take() bool {
 }
 
 // check needs b.mu. A clock that goes back does not give a day's reads twice.
-func (b *budget) check() bool {
+func (b *budget) check(curious bool) bool {
 	if day := b.clock().Unix() / (24 * 60 * 60); day > b.day {
 		b.day, b.used, b.told = day, 0, 0
 	}
-	if b.limit == 0 || b.used < b.limit {
+	switch {
+	case b.limit == 0:
+		return true
+	case curious && b.used >= b.limit-b.limit/2:
+		return false
+	case b.used < b.limit:
 		return true
 	}
 	if b.told < 2 {

@@ -10,7 +10,10 @@ import (
 	"github.com/stripe/stripe-go/v76/form"
 )
 
-const sessionsPath = "/v1/identity/verification_sessions"
+const (
+	sessionsPath = "/v1/identity/verification_sessions"
+	eventsPath   = "/v1/events"
+)
 
 // Operation names a call in logs and metrics.
 type Operation string
@@ -20,6 +23,7 @@ const (
 	OperationRetrieve Operation = "retrieve"
 	OperationFind     Operation = "find"
 	OperationCreate   Operation = "create"
+	OperationEvents   Operation = "events"
 )
 
 // request is one call to Stripe.
@@ -27,6 +31,7 @@ type request struct {
 	operation Operation
 	method    string
 	path      string
+	curious   bool   // a read that nobody needs but a caller who asks; see budget
 	account   string // connected account; empty: the platform's own
 	form      *form.Values
 	// idempotencyKey is for POST.
@@ -59,13 +64,13 @@ func (c *Client) send(caller context.Context, r request) fault {
 	ctx, cancel := context.WithTimeout(caller, c.cfg.Timeout)
 	defer cancel()
 	isRead := r.method == http.MethodGet
-	if isRead && !c.budget.left() {
+	if isRead && !c.budget.left(r.curious) {
 		return budgetFault()
 	}
 	if c.limiter.Wait(ctx) != nil {
 		return unavailable(caller, "the rate leaves no turn before the deadline")
 	}
-	if isRead && !c.budget.take() {
+	if isRead && !c.budget.take(r.curious) {
 		return budgetFault()
 	}
 	params := &stripe.Params{Context: ctx}

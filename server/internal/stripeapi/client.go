@@ -1,5 +1,5 @@
-// Package stripeapi is the adapter to Stripe's API: it reads sessions, finds them by reference and
-// creates the successor of a closed one, within a rate, a daily budget and a deadline.
+// Package stripeapi is the adapter to Stripe's API: it reads sessions, finds them by reference, lists
+// events and creates the successor of a closed session, within a rate, a daily budget and a deadline.
 //
 // It uses stripe-go for requests and errors, with its retries (they sleep through deadlines), its
 // telemetry and its logger (it prints bodies) off. Answers are decoded by stripeevent like webhooks.
@@ -113,14 +113,3 @@ func New(cfg Config) (*Client, error) {
 
 // Close drops idle connections. Calls under way go on until they end.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
-
-// KeyLivemode tells by a key's prefix whether it is a live one; known is false for other prefixes.
-func KeyLivemode(key verification.Secret) (live, known bool) {
-	match := keyModePattern.FindStringSubmatch(key.Reveal())
-	if match == nil {
-		return false, false
-	}
-	return match[1] == "live", true
-}
-
-var keyModePattern = regexp.MustCompile(`^[sr]k_(live|test)_`)

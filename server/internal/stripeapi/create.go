@@ -41,7 +41,7 @@ const (
 // Stripe refuses with code "idempotency_error". Other errors are Retrieve's.
 func (c *Client) CreateLike(ctx context.Context, account, id, returnURL string) (newID string, err error) {
 	var old []byte
-	if err := c.get(ctx, account, id, func(_ verification.Object, a answer) { old = a.body }); err != nil {
+	if err := c.get(ctx, request{account: account}, id, func(_ verification.Object, a answer) { old = a.body }); err != nil {
 		return "", err
 	}
 	fields, ok := likeness(old, returnURL)

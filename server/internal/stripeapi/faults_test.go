@@ -236,14 +236,3 @@ func TestNewRefuses(t *testing.T) {
 		t.Errorf("the defaults: %v", err)
 	}
 }
-
-func TestKeyLivemode(t *testing.T) {
-	for key, want := range map[verification.Secret][2]bool{
-		"sk_live_1": {true, true}, "rk_live_1": {true, true}, "sk_test_1": {false, true}, "rk_test_1": {false, true},
-		"pk_live_1": {}, "whsec_1": {}, "": {}, "xsk_live_1": {}, "sk_live": {},
-	} {
-		if live, known := stripeapi.KeyLivemode(key); live != want[0] || known != want[1] {
-			t.Errorf("%s: %v %v", key.Reveal(), live, known)
-		}
-	}
-}

@@ -24,31 +24,39 @@ var accountPattern = regexp.MustCompile(`^acct_[A-Za-z0-9_]{1,250}$`)
 // ErrStripeUnauthorized, ErrStripeBudget or a *StripeRefusedError.
 func (c *Client) Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error) {
 	var read verification.Retrieved
-	err := c.get(ctx, account, id, func(object verification.Object, a answer) {
+	err := c.get(ctx, request{account: account}, id, func(object verification.Object, a answer) {
 		read = verification.Retrieved{Object: object, AsOf: a.asOf, Link: linkOf(object, a.body)}
 	})
 	return read, err
 }
 
-// get is the GET of one session; use gets what came, once, if it is usable. An answer about another
+// Lookup is Retrieve for a session of the platform that is not known here, without a link. Half of the
+// day's budget is enough for such.
+func (c *Client) Lookup(ctx context.Context, id string) (verification.Retrieved, error) {
+	var read verification.Retrieved
+	err := c.get(ctx, request{curious: true}, id, func(object verification.Object, a answer) {
+		read = verification.Retrieved{Object: object, AsOf: a.asOf}
+	})
+	return read, err
+}
+
+// get completes the request to the GET of one session; use gets what came, once, if it is usable. An answer about another
 // session is not: a proxy's mistake must not become a person's status.
-func (c *Client) get(ctx context.Context, account, id string, use func(verification.Object, answer)) error {
-	if !stripeevent.ValidSessionID(id) || account != "" && !accountPattern.MatchString(account) {
+func (c *Client) get(ctx context.Context, r request, id string, use func(verification.Object, answer)) error {
+	if !stripeevent.ValidSessionID(id) || r.account != "" && !accountPattern.MatchString(r.account) {
 		return verification.ErrStripeUnknown
 	}
-	return c.call(ctx, request{
-		operation: OperationRetrieve, method: http.MethodGet,
-		path: sessionsPath + "/" + id, account: account,
-		decode: func(a answer) (wrong string) {
-			object, err := c.object(a.body)
-			if err != nil || object.ID != id {
-				return "an answer that is not the session asked for"
-			}
-			object.Account = account
-			use(object, a)
-			return ""
-		},
-	})
+	r.operation, r.method, r.path = OperationRetrieve, http.MethodGet, sessionsPath+"/"+id
+	r.decode = func(a answer) (wrong string) {
+		object, err := c.object(a.body)
+		if err != nil || object.ID != id {
+			return "an answer that is not the session asked for"
+		}
+		object.Account = r.account
+		use(object, a)
+		return ""
+	}
+	return c.call(ctx, r)
 }
 
 func (c *Client) object(body []byte) (verification.Object, error) {
@@ -86,7 +94,7 @@ func (c *Client) FindByReference(ctx context.Context, reference string) (verific
 	filter.Add("limit", "1")
 	var found *verification.Retrieved
 	err := c.call(ctx, request{
-		operation: OperationFind, method: http.MethodGet, path: sessionsPath, form: filter,
+		operation: OperationFind, method: http.MethodGet, path: sessionsPath, form: filter, curious: true,
 		decode: func(a answer) (wrong string) {
 			var page struct {
 				Object string            `json:"object"`

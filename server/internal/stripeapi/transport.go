@@ -5,14 +5,18 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
-// maxAnswer bounds the body of an answer in bytes, unpacked. stripe-go reads without a bound; a page
-// of one session has a few KB.
-const maxAnswer = 1 << 20
+// Bounds of the body of an answer in bytes, unpacked: stripe-go reads without one. A session has a few
+// KB. A hundred events may each carry 50 keys of metadata with 500 characters.
+const (
+	maxAnswer    = 1 << 20
+	maxEventPage = 16 << 20
+)
 
-var errAnswerTooLarge = errors.New("the answer is larger than 1 MiB")
+var errAnswerTooLarge = errors.New("the answer is larger than any of Stripe's should be")
 
 func newTransport() *http.Transport {
 	return &http.Transport{
@@ -36,13 +40,17 @@ func newHTTPClient(transport http.RoundTripper, timeout time.Duration) *http.Cli
 	}
 }
 
-// boundedAnswers makes answers over maxAnswer fail.
+// boundedAnswers makes answers beyond the bounds fail.
 type boundedAnswers struct{ http.RoundTripper }
 
 func (b boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := b.RoundTripper.RoundTrip(r)
 	if err == nil {
-		response.Body = &boundedBody{ReadCloser: response.Body, left: maxAnswer}
+		left := maxAnswer
+		if strings.HasSuffix(r.URL.Path, eventsPath) {
+			left = maxEventPage
+		}
+		response.Body = &boundedBody{ReadCloser: response.Body, left: left}
 	}
 	return response, err
 }

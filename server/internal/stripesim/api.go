@@ -11,7 +11,10 @@ import (
 	"time"
 )
 
-const sessionsPath = "/v1/identity/verification_sessions"
+const (
+	sessionsPath = "/v1/identity/verification_sessions"
+	eventsPath   = "/v1/events"
+)
 
 var (
 	accountPattern = regexp.MustCompile(`^acct_[A-Za-z0-9]{1,64}$`)
@@ -41,6 +44,7 @@ func (s *Sim) Handler() http.Handler {
 	mux.Handle("POST "+sessionsPath+"/{session}", s.serve(updateSession))
 	mux.Handle("POST "+sessionsPath+"/{session}/cancel", s.serve(cancelSession))
 	mux.Handle("POST "+sessionsPath+"/{session}/redact", s.serve(redactSession))
+	mux.Handle("GET "+eventsPath, s.serve(listEvents))
 	mux.Handle("/v1/", s.serve(nil))
 	s.routePage(mux)
 	return mux
@@ -51,9 +55,20 @@ func (s *Sim) serve(prepare preparation) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		requestID, now := s.newID("req_", 14), s.now()
+		fate := s.nextFate(r.URL.Path)
 		s.mu.Unlock()
 		s.setHeaders(w, r, requestID, now)
+		if fate.refuse(w, r) {
+			return
+		}
 		status, body := s.answer(w, r, prepare, requestID, now)
+		if fate.spoil(r) {
+			// Date tells when the answer is sent, which may be long after the state was read.
+			s.mu.Lock()
+			now = s.now()
+			s.mu.Unlock()
+			w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+		}
 		w.WriteHeader(status)
 		_, _ = w.Write(body)
 	})

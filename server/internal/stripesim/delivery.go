@@ -58,7 +58,7 @@ func (c DeliveryConfig) withDefaults() DeliveryConfig {
 	return c
 }
 
-// Stats counts webhooks since New.
+// Stats counts webhooks, and faults of the API, since New.
 type Stats struct {
 	Attempts  int // requests sent
 	Delivered int // answered 2xx
@@ -68,6 +68,7 @@ type Stats struct {
 	Overflow  int // never sent, for the queue was full
 	Dropped   int // never sent, by Faults.DropProbability
 	Copies    int // sent on top, by Faults.MaxCopies
+	APIFaults int // API requests that met a fault of APIFaults
 }
 
 // Stats returns the counts so far.
@@ -84,6 +85,7 @@ type delivery struct {
 	url      string
 	lane     string
 	attempts int
+	copied   bool // sent on top: it says nothing about the event's delivery
 }
 
 // enqueue lets a webhook go out after the delay. Needs s.mu.
@@ -115,6 +117,7 @@ func (s *Sim) attempt(ctx context.Context, d *delivery) {
 	defer s.mu.Unlock()
 	if err == nil {
 		s.stats.Delivered++
+		s.delivered(d)
 		return
 	}
 	s.stats.Failed++
@@ -130,6 +133,16 @@ func (s *Sim) attempt(ctx context.Context, d *delivery) {
 		return
 	}
 	s.enqueue(d, s.backoff(d.attempts))
+}
+
+// delivered notes that an endpoint has taken an event. Needs s.mu.
+func (s *Sim) delivered(d *delivery) {
+	if d.copied {
+		return
+	}
+	if s.undelivered[d.eventID]--; s.undelivered[d.eventID] <= 0 {
+		delete(s.undelivered, d.eventID)
+	}
 }
 
 // backoff is the pause after so many failed attempts. Needs s.mu.

@@ -20,6 +20,7 @@ type Event struct {
 	Type      string
 	Created   int64  // unix seconds
 	Account   string // "acct_...", empty for the platform's own
+	Livemode  bool
 	SessionID string
 	// Status is the session's at that time.
 	Status string
@@ -69,16 +70,23 @@ func (s *Sim) emit(sess *session, eventType string, by cause) {
 		return
 	}
 	e := Event{ID: s.newID("evt_", 24), Type: eventType, Created: s.now().Unix(), Account: sess.realm.account,
-		SessionID: sess.id, Status: sess.status}
+		Livemode: sess.realm.live, SessionID: sess.id, Status: sess.status}
 	e.Body = encode(eventObject{ID: e.ID, Object: "event", Account: e.Account, APIVersion: orNull(s.cfg.APIVersion),
 		Created: e.Created, Data: eventData{Object: s.render(sess, true)}, Livemode: sess.realm.live,
 		PendingWebhooks: len(subscribed),
 		Request:         eventRequest{ID: orNull(by.requestID), IdempotencyKey: orNull(by.idempotencyKey)}, Type: eventType})
 	if len(s.events) >= 2*s.cfg.MaxEvents {
 		// Half is dropped at a time, so that each event is moved once on average.
-		s.events = slices.Clone(s.events[len(s.events)-s.cfg.MaxEvents:])
+		dropped := len(s.events) - s.cfg.MaxEvents
+		for _, old := range s.events[:dropped] {
+			delete(s.undelivered, old.ID)
+		}
+		s.events = slices.Clone(s.events[dropped:])
 	}
 	s.events = append(s.events, e)
+	if len(subscribed) > 0 {
+		s.undelivered[e.ID] = len(subscribed)
+	}
 	for _, url := range subscribed {
 		s.dispatch(e, url)
 	}

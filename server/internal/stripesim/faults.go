@@ -72,7 +72,7 @@ func (s *Sim) dispatch(e Event, url string) {
 		copies += s.faultRNG.IntN(f.MaxCopies)
 	}
 	for i := range copies {
-		d := &delivery{eventID: e.ID, body: e.Body, url: url}
+		d := &delivery{eventID: e.ID, body: e.Body, url: url, copied: i > 0}
 		if i == 0 {
 			// One after the other within a session; copies and retries overtake as they like.
 			d.lane = url + " " + e.SessionID

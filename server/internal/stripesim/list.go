@@ -20,22 +20,30 @@ type listObject struct {
 }
 
 type listQuery struct {
-	reference, status           string
+	paging
+	reference, status string
+}
+
+// paging is what all lists have in common.
+type paging struct {
 	startingAfter, endingBefore string
 	limit                       int
 	created                     []func(int64) bool
 }
 
-func (q *listQuery) matches(sess *session) bool {
-	if q.status != "" && sess.status != q.status {
-		return false
-	}
-	for _, in := range q.created {
-		if !in(sess.created) {
+var pagingParams = []string{"created", "limit", "starting_after", "ending_before"}
+
+func (p *paging) within(created int64) bool {
+	for _, in := range p.created {
+		if !in(created) {
 			return false
 		}
 	}
 	return true
+}
+
+func (q *listQuery) matches(sess *session) bool {
+	return (q.status == "" || sess.status == q.status) && q.within(sess.created)
 }
 
 func listSessions(s *Sim, c call) (operation, *Error) {
@@ -47,10 +55,10 @@ func listSessions(s *Sim, c call) (operation, *Error) {
 }
 
 func parseList(n *node) (*listQuery, *Error) {
-	if err := n.only("client_reference_id", "status", "created", "limit", "starting_after", "ending_before"); err != nil {
+	if err := n.only(append([]string{"client_reference_id", "status"}, pagingParams...)...); err != nil {
 		return nil, err
 	}
-	q := &listQuery{limit: defaultListLimit}
+	q := &listQuery{}
 	var err *Error
 	if q.reference, _, err = n.text("client_reference_id", maxText); err != nil {
 		return nil, err
@@ -58,27 +66,34 @@ func parseList(n *node) (*listQuery, *Error) {
 	if q.status, _, err = n.oneOf("status", statusRequiresInput, statusProcessing, statusVerified, statusCanceled); err != nil {
 		return nil, err
 	}
-	if q.startingAfter, _, err = n.text("starting_after", maxText); err != nil {
-		return nil, err
+	q.paging, err = parsePaging(n)
+	return q, err
+}
+
+func parsePaging(n *node) (paging, *Error) {
+	p := paging{limit: defaultListLimit}
+	var err *Error
+	if p.startingAfter, _, err = n.text("starting_after", maxText); err != nil {
+		return p, err
 	}
-	if q.endingBefore, _, err = n.text("ending_before", maxText); err != nil {
-		return nil, err
+	if p.endingBefore, _, err = n.text("ending_before", maxText); err != nil {
+		return p, err
 	}
-	if q.startingAfter != "" && q.endingBefore != "" {
-		return nil, errParam("ending_before", "You may only specify one of these parameters: starting_after, ending_before.")
+	if p.startingAfter != "" && p.endingBefore != "" {
+		return p, errParam("ending_before", "You may only specify one of these parameters: starting_after, ending_before.")
 	}
 	limit, ok, err := n.integer("limit")
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	if ok {
 		if limit < 1 || limit > maxListLimit {
-			return nil, errParam("limit", "This value must be from 1 to "+strconv.Itoa(maxListLimit)+".")
+			return p, errParam("limit", "This value must be from 1 to "+strconv.Itoa(maxListLimit)+".")
 		}
-		q.limit = int(limit)
+		p.limit = int(limit)
 	}
-	q.created, err = parseCreated(n)
-	return q, err
+	p.created, err = parseCreated(n)
+	return p, err
 }
 
 // parseCreated reads created=T or created[gt|gte|lt|lte]=T.

@@ -1,5 +1,6 @@
-// Package stripesim is a simulated Stripe Identity: the VerificationSession part of Stripe's API, a
-// hosted page where a person picks how the check ends, and signed webhooks, with faults on demand.
+// Package stripesim is a simulated Stripe Identity: the VerificationSession part of Stripe's API with
+// its list of events, a hosted page where a person picks how the check ends, and signed webhooks. API
+// and webhooks have faults on demand.
 //
 // It exists so that the service can be run and tested on one machine against something that keeps
 // state as Stripe does. It follows Stripe's documentation and measurements, also where they are
@@ -65,7 +66,7 @@ type Config struct {
 
 	// MaxSessions: creating more answers 429. 0: 1,000,000.
 	MaxSessions int
-	// MaxEvents is how many of the newest events Events returns. 0: 100,000.
+	// MaxEvents is how many of the newest events Events returns and the API lists. 0: 100,000.
 	MaxEvents int
 	// MaxIdempotencyKeys is how many of the newest keys are remembered, for 24 h. 0: 100,000.
 	MaxIdempotencyKeys int
@@ -94,6 +95,7 @@ type Sim struct {
 	mu        sync.Mutex
 	rng       *rand.Rand // ids
 	faultRNG  *rand.Rand // faults and jitter, apart from ids so that faults do not change them
+	apiRNG    *rand.Rand // faults of the API, apart from those of webhooks
 	base      string
 	frozenAt  time.Time // zero: the clock runs
 	sessions  map[string]*session
@@ -103,8 +105,12 @@ type Sim struct {
 	endpoints []Endpoint
 	events    []Event
 	faults    Faults
+	apiFaults APIFaults
+	apiLeft   int // faults of the API to come, where they are limited
 	window    []*delivery
 	stats     Stats
+	// undelivered has, by event id, how many endpoints have not taken the event; none: no entry.
+	undelivered map[string]int
 }
 
 // New checks the configuration and returns a simulator without any session. It starts nothing.
@@ -132,6 +138,8 @@ func New(cfg Config) (*Sim, error) {
 		realms:    make(map[realm]*sessionList),
 		refs:      make(map[refKey]*sessionList),
 		endpoints: copyEndpoints(cfg.Endpoints),
+
+		undelivered: make(map[string]int),
 	}
 	seed := cfg.Seed
 	if seed == 0 {
@@ -142,6 +150,7 @@ func New(cfg Config) (*Sim, error) {
 	}
 	s.rng = rand.New(rand.NewPCG(seed, 1))
 	s.faultRNG = rand.New(rand.NewPCG(seed, 2))
+	s.apiRNG = rand.New(rand.NewPCG(seed, 3))
 	for i := range s.macKey {
 		s.macKey[i] = byte(s.rng.Uint32())
 	}

@@ -1,0 +1,87 @@
+package checker
+
+import (
+	"cmp"
+	"slices"
+)
+
+// checkContents is NeverBackwards for what was seen, wherever it was, and of SettledEnds the flag.
+func (c *checking) checkContents() {
+	for _, s := range c.sorted {
+		c.checkSame(s)
+		for _, life := range c.lives(s) {
+			c.checkRising(life)
+		}
+		for _, f := range s.facts {
+			if f.settled != f.ended() {
+				c.violation(SettledEnds, s, f.first, []string{f.String()}, "settled is %t", f.settled)
+			}
+		}
+	}
+}
+
+// checkSame: a revision looks the same wherever it is seen. Of two contents, one was made after a loss.
+func (c *checking) checkSame(s *session) {
+	facts := slices.Clone(s.facts)
+	slices.SortStableFunc(facts, func(a, b *fact) int {
+		return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.first.seq, b.first.seq))
+	})
+	for i := 1; i < len(facts); i++ {
+		a, b := facts[i-1], facts[i]
+		if a.revision == b.revision && !c.between(s, a.first, b.first) {
+			c.violation(NeverBackwards, s, b.first, []string{a.String(), b.String()}, "revision %d shows different %s", a.revision, differences(a.content, b.content))
+		}
+	}
+}
+
+// checkRising: what must not fall with rising revisions.
+func (c *checking) checkRising(life []*fact) {
+	for i := 1; i < len(life); i++ {
+		a, b := life[i-1], life[i]
+		if a.revision == b.revision {
+			continue
+		}
+		fell := ""
+		switch {
+		case b.updated < a.updated:
+			fell = "update_time"
+		case b.redaction < a.redaction:
+			fell = "redaction"
+		case b.attempts < a.attempts:
+			fell = "failed_attempts"
+		case b.granted < a.granted:
+			fell = "retries_granted"
+		default:
+			continue
+		}
+		c.violation(NeverBackwards, a.session, b.first, []string{a.String(), b.String()}, "%s fell from revision %d to %d", fell, a.revision, b.revision)
+	}
+}
+
+// checkGets is NeverBackwards for GetStatus.
+func (c *checking) checkGets() {
+	for _, g := range c.gets {
+		switch {
+		case g.fact != nil && g.fact.revision < g.least:
+			c.violation(NeverBackwards, g.fact.session, g.moment, []string{g.fact.String()}, "GetStatus with min_revision %d was answered with revision %d", g.least, g.fact.revision)
+		case g.code == codeOutOfRange, g.code == codeNotFound:
+			if f := c.proven(g.session, max(1, g.least), g.moment); f != nil {
+				c.violation(NeverBackwards, g.session, g.moment, []string{f.String()}, "GetStatus with min_revision %d was answered with %s, and nothing was lost", g.least, g.code)
+			}
+		}
+	}
+}
+
+// proven returns a fact by which the store must have a revision at that moment: one that was seen, and
+// that no loss since can have taken.
+func (c *checking) proven(s *session, revision int32, at moment) *fact {
+	if s == nil {
+		return nil
+	}
+	for _, f := range s.facts {
+		if f.revision >= revision && f.first.seq < at.seq && !c.between(s, f.first, at) {
+			return f
+		}
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package checker
+
+// feed follows a watch of all sessions over the streams of one chain.
+type feed struct {
+	*checking
+	watch     *Watch
+	since     int64              // of the first response, in Unix seconds: what Stripe did later must be told
+	handled   []*fact            // in order
+	positions map[*session]*fact // the greatest revision handled of each session
+	places    map[uint64]int     // by token: how many were handled
+}
+
+// checkFeed is Ordered, Gapless and Resumable for a watch of all sessions. last says that no other chain
+// follows.
+func (c *checking) checkFeed(w *Watch, chain []leg, last bool) {
+	f := feed{checking: c, watch: w, positions: make(map[*session]*fact), places: make(map[uint64]int)}
+	if len(chain[0].responses) == 0 {
+		return // it never began
+	}
+	f.since = chain[0].responses[0].at / 1000
+	for n, l := range chain {
+		if n > 0 || l.resumed() {
+			f.resume(l)
+		}
+		f.follow(l, l.resumed())
+		if l.ended != nil && l.ended.code == codeOK {
+			c.inWatch(SettledEnds, w, nil, l.ended.moment, "a watch of all sessions ended with OK")
+		}
+	}
+	end := chain[len(chain)-1].ended
+	switch {
+	case last && end == nil:
+		f.checkTold(c.end)
+	case last && end.code == codeCanceled:
+		f.checkTold(end.moment)
+	}
+}
+
+// resume goes back to where a token was given.
+func (f *feed) resume(l leg) {
+	place, known := f.places[l.opened.token]
+	if !known {
+		f.inWatch(Resumable, f.watch, nil, l.opened.moment, "the test resumes with a token that this watch was not given")
+	}
+	if place == len(f.handled) {
+		return
+	}
+	f.handled = f.handled[:place]
+	clear(f.positions)
+	for _, handled := range f.handled {
+		f.handle(handled)
+	}
+}
+
+func (f *feed) handle(next *fact) {
+	if at := f.positions[next.session]; at == nil || next.revision > at.revision {
+		f.positions[next.session] = next
+	}
+}
+
+// follow judges the responses of one stream.
+func (f *feed) follow(l leg, resumed bool) {
+	onStream := make(map[*session]int32)
+	for _, e := range l.responses {
+		if next := e.fact; next != nil {
+			before, told := onStream[next.session]
+			hole := Gapless
+			if resumed && !told {
+				hole = Resumable
+			}
+			if next.revision < before {
+				f.inWatch(Ordered, f.watch, next.session, e.moment, "revision %d follows %d", next.revision, before)
+			} else {
+				f.checkHole(hole, e)
+			}
+			onStream[next.session] = next.revision
+			f.handled = append(f.handled, next)
+			f.handle(next)
+		}
+		f.places[e.token] = len(f.handled)
+	}
+}
+
+// checkHole: what is before a change was told before it.
+func (f *feed) checkHole(hole Rule, e entry) {
+	next := e.fact
+	at := f.positions[next.session]
+	switch {
+	case at != nil && next.revision <= at.revision+1, f.collapsed(at, next, e.moment):
+	case at != nil:
+		f.inWatch(hole, f.watch, next.session, e.moment, "revision %d follows %d", next.revision, at.revision)
+	case next.created > f.since && next.revision > 1:
+		f.inWatch(hole, f.watch, next.session, e.moment, "begins at revision %d with a session born since the watch began", next.revision)
+	default:
+		for _, missed := range next.session.facts {
+			if missed.revision < next.revision && missed.updated > f.since && !f.between(next.session, missed.first, e.moment) {
+				f.violation(hole, next.session, e.moment, append([]string{missed.String()}, f.watch.evidence(next.session, e.moment)...),
+					"%s: begins at revision %d, but %d happened since the watch began", f.watch.name, next.revision, missed.revision)
+				return
+			}
+		}
+	}
+}
+
+// checkTold: at its end, the watch has told the newest of each session that anybody saw by then, where
+// that is sure to have happened since it began.
+func (f *feed) checkTold(end moment) {
+	for _, s := range f.sorted {
+		life := f.life(s, end)
+		var newest *fact
+		for _, seen := range s.facts {
+			if seen.first.seq < end.seq && f.life(s, seen.first) == life && life >= 0 && (newest == nil || seen.revision > newest.revision) {
+				newest = seen
+			}
+		}
+		at := f.positions[s]
+		if newest == nil || at != nil && at.revision >= newest.revision || at == nil && newest.updated <= f.since {
+			continue
+		}
+		f.violation(Gapless, s, end, append([]string{newest.String()}, f.watch.evidence(s, end)...),
+			"%s: never told of revision %d", f.watch.name, newest.revision)
+	}
+}

@@ -1,0 +1,115 @@
+package checker
+
+import "fmt"
+
+// checkGrants is AtMostLimit for the counts that sessions show.
+func (c *checking) checkGrants() {
+	for _, s := range c.sorted {
+		for _, f := range s.facts {
+			c.checkCounts(f)
+		}
+		c.checkSuccessor(s)
+		for _, life := range c.lives(s) {
+			c.checkGrowth(life)
+		}
+	}
+}
+
+func (c *checking) checkCounts(f *fact) {
+	replaced := c.replacements(f.session)
+	allowed := f.attempts + replaced
+	if f.canceled() || f.supersededBy != "" {
+		allowed++ // its own replacement
+	}
+	lost := c.mayInherit(f.session)
+	switch {
+	// A successor that lost its inheritance may have grants of its own when it inherits again.
+	case f.granted > c.options.MaxRetries && !(lost && replaced > 0):
+		c.violation(AtMostLimit, f.session, f.first, []string{f.String()}, "%d retries were granted, %d is the limit", f.granted, c.options.MaxRetries)
+	case f.granted > allowed && !lost:
+		c.violation(AtMostLimit, f.session, f.first, []string{f.String()}, "%d retries were granted for %d failures and %d replacements", f.granted, f.attempts, allowed-f.attempts)
+	}
+}
+
+// mayInherit reports whether a session may have a predecessor that nobody knows of, or that lost what it
+// knew: who replaced whom stands in the record of the old one.
+func (c *checking) mayInherit(s *session) bool {
+	return len(c.eras) > 0 && (c.replacements(s) > 0 || c.lossSince(nil, s.facts[0].created))
+}
+
+func (c *checking) checkSuccessor(s *session) {
+	var first *fact
+	for _, f := range s.facts {
+		switch {
+		case f.supersededBy == "":
+		case first == nil:
+			first = f
+		case f.supersededBy != first.supersededBy:
+			c.violation(AtMostLimit, s, f.first, []string{first.String(), f.String()}, "it has two successors")
+		}
+	}
+}
+
+// checkGrowth: within an era, one grant for each failure shown and one for the replacement. Only what
+// happened from one revision to the next is judged. A successor inherits once, at one revision.
+func (c *checking) checkGrowth(life []*fact) {
+	replaced := c.replacements(life[0].session) > 0
+	inherits := replaced || c.mayInherit(life[0].session)
+	granted := make(map[string]*fact) // by what it was granted for
+	for i := 1; i < len(life); i++ {
+		a, b := life[i-1], life[i]
+		grown := b.granted - a.granted
+		if b.revision != a.revision+1 || grown <= 0 {
+			continue
+		}
+		purpose := ""
+		switch {
+		case b.canceled():
+			purpose = "the replacement"
+		case b.failed && b.report != "":
+			purpose = "the failure of " + b.report
+		case b.failed:
+			purpose = fmt.Sprintf("the failure %s at %d", b.stripeCode, b.updated)
+		}
+		earlier := granted[purpose]
+		granted[purpose] = b
+		evidence := []string{a.String(), b.String()}
+		switch {
+		case inherits && (purpose == "" || replaced && (grown > 1 || earlier != nil)):
+			inherits = false
+			granted[purpose] = earlier
+		case purpose == "":
+			c.violation(AtMostLimit, b.session, b.first, evidence, "a retry was granted at revision %d, which shows no failure", b.revision)
+		case grown > 1:
+			c.violation(AtMostLimit, b.session, b.first, evidence, "%d retries were granted at once, for %s", grown, purpose)
+		case earlier != nil:
+			c.violation(AtMostLimit, b.session, b.first, append([]string{earlier.String()}, evidence...), "a second retry was granted for %s", purpose)
+		}
+	}
+}
+
+// checkRetries is AtMostLimit for answered calls: each has a link, and one of its own.
+func (c *checking) checkRetries() {
+	calls := make(map[uint64]retry)
+	for _, call := range c.retries {
+		if call.secret == 0 && call.url == 0 {
+			c.violation(AtMostLimit, call.session, call.moment, []string{call.String()}, "an answered retry has no link")
+		}
+		for _, part := range []struct {
+			name string
+			hash uint64
+		}{{"client_secret", call.secret}, {"url", call.url}} {
+			if part.hash == 0 {
+				continue
+			}
+			if earlier, given := calls[part.hash]; given {
+				c.violation(AtMostLimit, call.session, call.moment, []string{earlier.String(), call.String()}, "a %s was given before", part.name)
+			}
+			calls[part.hash] = call
+		}
+	}
+}
+
+func (r retry) String() string {
+	return fmt.Sprintf("%v a retry of %s was answered", r.moment, r.session.id)
+}

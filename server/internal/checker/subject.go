@@ -1,0 +1,76 @@
+package checker
+
+// position is how far a watch of a session or reference has come.
+type position struct {
+	at    *fact  // the last one handled; nil: none yet
+	when  moment // it was
+	floor int32  // the revision with which its session began
+	left  int    // how many sessions the watch went on from
+}
+
+// checkSubject follows a watch of one session or reference over its streams: Ordered, Unique, Gapless,
+// and of Resumable where a resume goes on.
+func (c *checking) checkSubject(w *Watch, chain []leg) {
+	var now position
+	var left []*session // that a watch by reference went on from
+	places := make(map[uint64]position)
+	for n, l := range chain {
+		if l.resumed() {
+			place, known := places[l.opened.token]
+			if !known {
+				c.inWatch(Resumable, w, nil, l.opened.moment, "the test resumes with a token that this watch was not given")
+			}
+			now, left = place, left[:place.left]
+		}
+		c.checkSettled(w, l, now.at)
+		behind := n > 0 && l.resumed() // the next one is the first after a resume
+		for _, e := range l.responses {
+			if f := e.fact; f != nil {
+				switch {
+				case w.id != "" && f.session.id != w.id:
+					c.inWatch(Ordered, w, f.session, e.moment, "tells of another session than was asked for")
+				case now.at == nil:
+					now.floor = f.revision
+				case f.session != now.at.session:
+					left = append(left, now.at.session)
+					c.checkLeft(w, left, e)
+					now.floor = f.revision
+				default:
+					c.checkStep(w, now, e, behind)
+				}
+				now.at, now.when, now.left = f, e.moment, len(left)
+				behind = false
+			}
+			places[e.token] = now
+		}
+	}
+}
+
+func (c *checking) checkLeft(w *Watch, left []*session, e entry) {
+	for _, s := range left {
+		if s == e.fact.session {
+			c.inWatch(Ordered, w, s, e.moment, "comes back to a session that it went on from")
+			return
+		}
+	}
+}
+
+// checkStep judges one revision of a session after another.
+func (c *checking) checkStep(w *Watch, before position, e entry, resumed bool) {
+	at, next := before.at.revision, e.fact.revision
+	switch {
+	case next == at+1, next > at && c.collapsed(before.at, e.fact, e.moment):
+	case next > at && e.fact.redacted() && c.between(e.fact.session, before.when, e.moment):
+		// The redaction has erased what would tell that the revisions before it were lost.
+	case next > at && resumed:
+		c.inWatch(Resumable, w, e.fact.session, e.moment, "resumed behind revision %d with %d", at, next)
+	case next > at:
+		c.inWatch(Gapless, w, e.fact.session, e.moment, "revision %d follows %d", next, at)
+	case next == at, resumed && next >= before.floor:
+		c.inWatch(Unique, w, e.fact.session, e.moment, "revision %d came again, after %d", next, at)
+	case resumed:
+		c.inWatch(Resumable, w, e.fact.session, e.moment, "resumed behind revision %d with %d", at, next)
+	default:
+		c.inWatch(Ordered, w, e.fact.session, e.moment, "revision %d follows %d", next, at)
+	}
+}

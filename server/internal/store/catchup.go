@@ -1,0 +1,27 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// CatchUp is what must be remembered to make up for missed and lost events. It is safe for
+// concurrent use; errors are those of Store.
+type CatchUp interface {
+	// Due returns the sessions of a partition whose record asks to be read from Stripe again by a
+	// time in Unix seconds (see verification.Session.DueAt), the longest due first, limit at the most.
+	Due(ctx context.Context, partition int, by int64, limit int) ([]string, error)
+	// Accounts returns the connected accounts of which a session is known, in no order.
+	Accounts(ctx context.Context) ([]string, error)
+	// Cursor returns the Unix second up to which an account's events (the platform's own with an
+	// empty name) have been caught up; 0: never, or the store has lost it.
+	Cursor(ctx context.Context, account string) (int64, error)
+	// SetCursor notes how far an account's events have been caught up. It never falls.
+	SetCursor(ctx context.Context, account string, second int64) error
+	// Lease takes or prolongs the lease of a name for a holder; false: another one has it. It keeps
+	// replicas from doing the same work at once. Nothing's correctness may depend on it: it ends when
+	// the store loses it, and while its holder still works.
+	Lease(ctx context.Context, name, holder string, duration time.Duration) (bool, error)
+	// Release gives a lease up, if the holder has it.
+	Release(ctx context.Context, name, holder string) error
+}

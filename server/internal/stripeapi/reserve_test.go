@@ -1,0 +1,38 @@
+package stripeapi_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+
+	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// Whoever asks for what is not known here may use half of the day's reads. The other half is for
+// people who want to try again, and for doubts.
+func TestCuriosityLeavesHalfOfTheBudget(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, c call) { always(200, encode(session(nil)))(w, c) })
+	c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.ReadsPerDay = 5 })
+	ctx := context.Background()
+	for n := range 3 {
+		if read, err := c.Lookup(ctx, id); err != nil || read.Link != (verification.Link{}) {
+			t.Fatalf("lookup %d: %v, %v", n, read, err)
+		}
+	}
+	if _, err := c.Lookup(ctx, id); !errors.Is(err, verification.ErrStripeBudget) {
+		t.Errorf("a fourth lookup: %v", err)
+	}
+	if _, err := c.FindByReference(ctx, "case-17"); !errors.Is(err, verification.ErrStripeBudget) {
+		t.Errorf("find: %v", err)
+	}
+	for n := range 2 {
+		if _, err := c.Retrieve(ctx, "", id); err != nil {
+			t.Errorf("retrieve %d: %v", n, err)
+		}
+	}
+	if _, err := c.Retrieve(ctx, "", id); !errors.Is(err, verification.ErrStripeBudget) {
+		t.Errorf("beyond the budget: %v", err)
+	}
+}

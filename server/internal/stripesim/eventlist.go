@@ -1,0 +1,123 @@
+package stripesim
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// eventsFor is how long Stripe tells of an event: https://docs.stripe.com/api/events.
+	eventsFor = 30 * 24 * time.Hour
+	maxTypes  = 20
+)
+
+// eventList is a page of events, the newest first. They are as they were emitted.
+type eventList struct {
+	Object  string            `json:"object"`
+	Data    []json.RawMessage `json:"data"`
+	HasMore bool              `json:"has_more"`
+	URL     string            `json:"url"`
+}
+
+type eventQuery struct {
+	paging
+	types     []string // patterns; none: all
+	delivered *bool
+}
+
+func listEvents(s *Sim, c call) (operation, *Error) {
+	q, err := parseEventList(c.params)
+	if err != nil {
+		return nil, err
+	}
+	return func() (any, *Error) { return s.listEvents(c.realm, q) }, nil
+}
+
+func parseEventList(n *node) (*eventQuery, *Error) {
+	if err := n.only(append([]string{"type", "types", "delivery_success"}, pagingParams...)...); err != nil {
+		return nil, err
+	}
+	q := &eventQuery{}
+	kind, one, err := n.text("type", maxText)
+	if err != nil {
+		return nil, err
+	}
+	if q.types, err = n.list("types"); err != nil {
+		return nil, err
+	}
+	switch {
+	case one && len(q.types) > 0:
+		return nil, errParam("type", "You may only specify one of these parameters: type, types.")
+	case len(q.types) > maxTypes:
+		return nil, errParam("types", "types can have up to 20 values.")
+	case slices.ContainsFunc(q.types, func(t string) bool { return strings.Contains(t, "*") }):
+		return nil, errParam("types", "types takes no wildcards: use type.")
+	case one:
+		q.types = []string{kind}
+	}
+	if q.delivered, err = n.boolean("delivery_success"); err != nil {
+		return nil, err
+	}
+	q.paging, err = parsePaging(n)
+	return q, err
+}
+
+// listEvents needs s.mu. Which webhook brought an event, if any did, plays no part.
+func (s *Sim) listEvents(in realm, q *eventQuery) (any, *Error) {
+	all := s.events[max(0, len(s.events)-s.cfg.MaxEvents):]
+	oldest := s.now().Add(-eventsFor).Unix()
+	from, step := len(all)-1, -1
+	if q.startingAfter != "" || q.endingBefore != "" {
+		param, id := "starting_after", q.startingAfter
+		if q.endingBefore != "" {
+			param, id, step = "ending_before", q.endingBefore, +1
+		}
+		cursor := slices.IndexFunc(all, func(e Event) bool {
+			return e.ID == id && e.realm() == in && e.Created >= oldest
+		})
+		if cursor < 0 {
+			return nil, &Error{HTTPStatus: http.StatusBadRequest, Type: typeInvalidRequest, Code: "resource_missing",
+				Param: param, Message: "No such event: '" + id + "'"}
+		}
+		from = cursor + step
+	}
+	page := eventList{Object: "list", Data: []json.RawMessage{}, URL: eventsPath}
+	for i := from; i >= 0 && i < len(all); i += step {
+		if all[i].realm() != in || all[i].Created < oldest || !s.matches(q, all[i]) {
+			continue
+		}
+		if len(page.Data) == q.limit {
+			page.HasMore = true
+			break
+		}
+		page.Data = append(page.Data, all[i].Body)
+	}
+	if step > 0 {
+		slices.Reverse(page.Data)
+	}
+	return page, nil
+}
+
+func (e Event) realm() realm { return realm{e.Account, e.Livemode} }
+
+// matches needs s.mu.
+func (s *Sim) matches(q *eventQuery, e Event) bool {
+	if q.delivered != nil && *q.delivered != (s.undelivered[e.ID] == 0) {
+		return false
+	}
+	if len(q.types) > 0 && !slices.ContainsFunc(q.types, func(pattern string) bool { return typeMatches(pattern, e.Type) }) {
+		return false
+	}
+	return q.within(e.Created)
+}
+
+// typeMatches takes an exact type, or a group such as "identity.*".
+func typeMatches(pattern, eventType string) bool {
+	if group, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(eventType, group)
+	}
+	return pattern == eventType
+}
