@@ -23,8 +23,9 @@ const description = `Answers "is this person verified yet, and if not, why, and 
 It takes Stripe's identity.verification_session.* webhooks, keeps each session's state in Redis and serves it over gRPC. Start with: server dev`
 
 type commands struct {
-	Dev   devCommand   `cmd:"" help:"Run everything on this machine with nothing installed: embedded Redis, simulated Stripe. Nothing is kept."`
-	Serve serveCommand `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
+	Dev       devCommand       `cmd:"" help:"Run everything on this machine with nothing installed: embedded Redis, simulated Stripe. Nothing is kept."`
+	Reconcile reconcileCommand `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and say what was found. With the settings of serve."`
+	Serve     serveCommand     `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
 }
 
 func main() { os.Exit(run(app.Hooks{})) }
@@ -96,14 +97,10 @@ func (d *devCommand) Run(ctx context.Context) error {
 type serveCommand struct{ config.Config }
 
 func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks) error {
-	if err := s.Load(); err != nil {
-		return fmt.Errorf("the server cannot start with these settings:\n%w", err)
-	}
-	logger, err := telemetry.NewLogger(os.Stderr, s.LogLevel, s.LogFormat, telemetry.WithSecrets(s.Secrets()...))
+	logger, err := load(&s.Config)
 	if err != nil {
 		return err
 	}
-	slog.SetDefault(logger)
 	logger.LogAttrs(ctx, slog.LevelInfo, "settings", s.Redacted()...)
 	server, err := app.New(&s.Config, logger, hooks)
 	if err != nil {
@@ -112,4 +109,34 @@ func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks) error {
 	return server.Run(ctx, func(addrs app.Addrs) {
 		logger.Info("listening", "grpc", addrs.GRPC.String(), "webhook", addrs.Webhook.String(), "admin", addrs.Admin.String())
 	})
+}
+
+type reconcileCommand struct {
+	config.Config
+	Session string `placeholder:"ID" help:"Read this one session again from Stripe (vs_...), and nothing else."`
+}
+
+func (r *reconcileCommand) Run(ctx context.Context) error {
+	logger, err := load(&r.Config)
+	if err != nil {
+		return err
+	}
+	summary, err := app.CatchUp(ctx, &r.Config, r.Session, logger)
+	if summary != "" {
+		fmt.Println(summary)
+	}
+	return err
+}
+
+// load checks the settings and makes the logger that knows what to conceal.
+func load(c *config.Config) (*slog.Logger, error) {
+	if err := c.Load(); err != nil {
+		return nil, fmt.Errorf("the server cannot start with these settings:\n%w", err)
+	}
+	logger, err := telemetry.NewLogger(os.Stderr, c.LogLevel, c.LogFormat, telemetry.WithSecrets(c.Secrets()...))
+	if err != nil {
+		return nil, err
+	}
+	slog.SetDefault(logger)
+	return logger, nil
 }

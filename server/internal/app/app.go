@@ -3,7 +3,6 @@
 package app
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/rpc"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripeapi"
@@ -38,17 +38,20 @@ type Hooks struct {
 
 // App is one server process: built by New, run once by Run.
 type App struct {
-	config    *config.Config
-	logger    *slog.Logger
-	store     *redisstore.Store
-	stripe    *stripeapi.Client // nil without a key
-	ingest    *ingest.Ingest
-	tailer    *tailer.Tailer
-	readiness *readiness
-	grpc      *grpcserver.Server
-	webhook   *http.Server
-	admin     *http.Server
-	drain     chan struct{} // closed to end the open streams
+	config *config.Config
+	logger *slog.Logger
+	clock  func() time.Time
+	store  *redisstore.Store
+	stripe *stripeapi.Client // nil without a key
+	ingest *ingest.Ingest
+	// reconciler is nil without a key.
+	reconciler *reconcile.Reconciler
+	tailer     *tailer.Tailer
+	readiness  *readiness
+	grpc       *grpcserver.Server
+	webhook    *http.Server
+	admin      *http.Server
+	drain      chan struct{} // closed to end the open streams
 }
 
 // New builds everything and contacts nothing. config must have been loaded. An error is a setting
@@ -57,7 +60,7 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	if hooks.Clock == nil {
 		hooks.Clock = time.Now
 	}
-	a := &App{config: c, logger: logger, drain: make(chan struct{})}
+	a := &App{config: c, logger: logger, clock: hooks.Clock, drain: make(chan struct{})}
 	m := newMetrics()
 	live, warning := c.EffectiveLivemode()
 	if warning != "" {
@@ -71,7 +74,12 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	}
 	watchers := hub.New()
 	a.ingest = ingest.New(ingest.Config{Store: a.store, Stripe: a.ingestStripe(), Clock: hooks.Clock, Logger: logger})
-	a.tailer = tailer.New(a.store, watchers, nil, logger)
+	reconciler, err := a.newReconciler(m, hooks)
+	if err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	a.reconciler = reconciler
+	a.tailer = tailer.New(a.store, watchers, a.rewound, logger)
 	a.grpc = grpcserver.New(grpcserver.Config{
 		Logger:                logger,
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
@@ -84,7 +92,7 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 		Clock:  hooks.Clock, Logger: logger, Draining: a.drain,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
 	}))
-	a.readiness = &readiness{store: a.store, logger: logger, publish: a.grpc.SetServing}
+	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready}
 	handler, err := webhook.New(webhook.Config{
 		Applier: a.ingest, Secrets: func() []verification.Secret { return secrets(c.WebhookSecrets()) },
 		Livemode: live, ReferenceKey: c.ReferenceMetadataKey, Clock: hooks.Clock, Logger: logger, Observe: m.webhook,
@@ -106,9 +114,14 @@ func (a *App) openStore() error {
 		Addrs: target.Addrs, Mode: redisstore.Mode(a.config.RedisMode), SentinelMaster: a.config.RedisSentinelMaster,
 		Username: target.Username, Password: target.Password, DB: target.DB,
 		Prefix: a.config.RedisKeyPrefix, Logger: a.logger,
+		Clock:      a.clock,
+		FeedMaxLen: int64(a.config.FeedMaxLen), FeedMaxAge: time.Duration(a.config.FeedMaxAge),
+		WaitReplicas: int(a.config.RedisWaitReplicas), WaitTimeout: time.Duration(a.config.RedisWaitTimeout),
 	}
 	if target.TLS {
-		options.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+		if options.TLS, err = a.config.RedisTLS(); err != nil {
+			return err
+		}
 	}
 	a.store, err = redisstore.Open(options)
 	return err
@@ -126,6 +139,14 @@ func (a *App) openStripe(m *metrics, hooks Hooks) error {
 	})
 	a.stripe = client
 	return err
+}
+
+// ready is told when Redis comes and goes. Whoever was away may have missed something.
+func (a *App) ready(ready bool) {
+	a.grpc.SetServing(ready)
+	if ready && a.reconciler != nil {
+		a.reconciler.Trigger()
+	}
 }
 
 // ingestStripe and rpcStripe keep a missing client from becoming an interface that is not nil.

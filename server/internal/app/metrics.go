@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/webhook"
 )
@@ -16,6 +17,8 @@ type metrics struct {
 	registry    *prometheus.Registry
 	webhooks    *prometheus.CounterVec
 	stripeCalls *prometheus.CounterVec
+	catchUps    *prometheus.CounterVec
+	missed      prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -32,7 +35,27 @@ func newMetrics() *metrics {
 			Name: "verification_stripe_calls_total",
 			Help: "Calls of Stripe's API, by operation and outcome.",
 		}, []string{"operation", "outcome"}),
+		catchUps: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "verification_catch_ups_total",
+			Help: "Runs of the catch-up, by how they ended: done, stopped early (the next one goes on), failed.",
+		}, []string{"result"}),
+		missed: factory.NewCounter(prometheus.CounterOpts{
+			Name: "verification_missed_events_total",
+			Help: "Events that the webhook had not brought and the catch-up found.",
+		}),
 	}
+}
+
+func (m *metrics) reconciled(s reconcile.Summary, err error) {
+	result := "done"
+	switch {
+	case err != nil:
+		result = "failed"
+	case s.Stopped != nil:
+		result = "stopped"
+	}
+	m.catchUps.WithLabelValues(result).Inc()
+	m.missed.Add(float64(s.Missed.Sum()))
 }
 
 func (m *metrics) webhook(r webhook.Result) {

@@ -62,6 +62,11 @@ func (c *Config) checkRedis(found *problems, urlUnread bool) {
 		// Braces would take the place of the hash tag that keeps a session and its feed in one slot.
 		found.add("REDIS_KEY_PREFIX must have 1 to %d bytes, without braces and spaces", maxKeyPrefixBytes)
 	}
+	if c.RedisCAFile != "" {
+		if _, err := readAuthorities(c.RedisCAFile); err != nil {
+			found.add("REDIS_CA_FILE: %w", err)
+		}
+	}
 	if urlUnread {
 		return
 	}
@@ -73,6 +78,8 @@ func (c *Config) checkRedis(found *problems, urlUnread bool) {
 	switch {
 	case err != nil:
 		found.add("REDIS_URL %w", err)
+	case c.RedisCAFile != "" && !target.TLS:
+		found.add("REDIS_CA_FILE is set, but REDIS_URL is not rediss://: use that, or drop the file")
 	case c.RedisMode == RedisStandalone && len(target.Addrs) > 1:
 		found.add("REDIS_URL has several addresses: set REDIS_MODE=cluster or REDIS_MODE=sentinel, or keep one")
 	case c.RedisMode == RedisCluster && target.DB != 0:
@@ -143,6 +150,8 @@ func (c *Config) checkLimits(found *problems) {
 	}{
 		{"MAX_RETRIES", c.MaxRetries, 0, 100},
 		{"API_READS_PER_DAY", c.APIReadsPerDay, 1, 1_000_000},
+		{"REDIS_WAIT_REPLICAS", c.RedisWaitReplicas, 0, 10},
+		{"FEED_MAX_LEN", c.FeedMaxLen, 1000, 10_000_000},
 	} {
 		if n.value < n.min || n.value > n.max {
 			found.add("%s must be a whole number from %d to %d", n.env, n.min, n.max)
@@ -153,10 +162,18 @@ func (c *Config) checkLimits(found *problems) {
 		value    Duration
 		min, max time.Duration
 		written  string
+		off      bool // 0 is allowed too
 	}{
-		{"DRAIN_TIMEOUT", c.DrainTimeout, time.Second, 10 * time.Minute, "from 1s to 10m, such as 25s"},
-		{"STREAM_MAX_AGE", c.StreamMaxAge, time.Second, 24 * time.Hour, "from 1s to 24h, such as 30m"},
+		{"DRAIN_TIMEOUT", c.DrainTimeout, time.Second, 10 * time.Minute, "from 1s to 10m, such as 25s", false},
+		{"REDIS_WAIT_TIMEOUT", c.RedisWaitTimeout, 10 * time.Millisecond, 5 * time.Second, "from 10ms to 5s, such as 1s", false},
+		{"RECONCILE_INTERVAL", c.ReconcileInterval, 10 * time.Second, 24 * time.Hour, "from 10s to 24h, such as 15m", false},
+		{"STREAM_MAX_AGE", c.StreamMaxAge, time.Second, 24 * time.Hour, "from 1s to 24h, such as 30m", false},
+		{"FEED_MAX_AGE", c.FeedMaxAge, time.Hour, 365 * 24 * time.Hour, "from 1h to 8760h, such as 168h, or 0s for no bound", true},
+		{"SETTLED_TTL", c.SettledTTL, 24 * time.Hour, 10 * 365 * 24 * time.Hour, "from 24h to 87600h, such as 2160h, or 0s for ever", true},
 	} {
+		if d.off && d.value == 0 {
+			continue
+		}
 		if time.Duration(d.value) < d.min || time.Duration(d.value) > d.max {
 			found.add("%s must be a duration %s", d.env, d.written)
 		}

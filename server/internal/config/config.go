@@ -19,7 +19,14 @@ type Config struct {
 	RedisURLFile        string `name:"redis-url-file" env:"REDIS_URL_FILE" placeholder:"PATH" help:"A file that holds REDIS_URL."`
 	RedisMode           string `name:"redis-mode" env:"REDIS_MODE" default:"standalone" placeholder:"MODE" help:"What REDIS_URL leads to: standalone, sentinel or cluster."`
 	RedisSentinelMaster string `name:"redis-sentinel-master" env:"REDIS_SENTINEL_MASTER" placeholder:"NAME" help:"The name under which the sentinels know the master. Required with sentinel."`
+	RedisCAFile         string `name:"redis-ca-file" env:"REDIS_CA_FILE" placeholder:"PATH" help:"A PEM file with the authorities that Redis's certificate may be from. By default the system's. Only with rediss://."`
 	RedisKeyPrefix      string `name:"redis-key-prefix" env:"REDIS_KEY_PREFIX" default:"vs:" placeholder:"TEXT" help:"What every key in Redis begins with. Services that share a Redis need one each."`
+
+	FeedMaxLen        Count    `name:"feed-max-len" env:"FEED_MAX_LEN" default:"100000" placeholder:"N" help:"About how many changes each of the 16 partitions of the feed keeps, 1000 to 10000000. Older resume tokens of all_sessions are refused."`
+	FeedMaxAge        Duration `name:"feed-max-age" env:"FEED_MAX_AGE" default:"168h" placeholder:"DURATION" help:"How long the feed keeps a change: 1h to 8760h, or 0s for as long as FEED_MAX_LEN allows."`
+	SettledTTL        Duration `name:"settled-ttl" env:"SETTLED_TTL" default:"0s" placeholder:"DURATION" help:"How long after its last change a settled session keeps its details: 24h to 87600h, or 0s for ever. After that its status and counts stay for 35 days more."`
+	RedisWaitReplicas Count    `name:"redis-wait-replicas" env:"REDIS_WAIT_REPLICAS" default:"0" placeholder:"N" help:"How many Redis replicas must have an event before the webhook is answered 2xx, 0 to 10. Without enough of them Stripe is told to send it again."`
+	RedisWaitTimeout  Duration `name:"redis-wait-timeout" env:"REDIS_WAIT_TIMEOUT" default:"1s" placeholder:"DURATION" help:"How long to wait for those replicas: 10ms to 5s."`
 
 	StripeAPIKey            string `name:"stripe-api-key" env:"STRIPE_API_KEY" secret:"true" placeholder:"KEY" help:"Stripe's secret (sk_) or restricted (rk_) key. Without it nothing is retried, read back or caught up."`
 	StripeAPIKeyFile        string `name:"stripe-api-key-file" env:"STRIPE_API_KEY_FILE" placeholder:"PATH" help:"A file that holds STRIPE_API_KEY."`
@@ -28,6 +35,8 @@ type Config struct {
 	StripeWebhookSecretFile string `name:"stripe-webhook-secret-file" env:"STRIPE_WEBHOOK_SECRET_FILE" placeholder:"PATH" help:"A file that holds STRIPE_WEBHOOK_SECRET."`
 	Livemode                string `name:"livemode" env:"LIVEMODE" placeholder:"BOOL" help:"Which events to accept: true for live ones, false for test ones. By default those of the API key's mode, and without a key both."`
 	APIReadsPerDay          Count  `name:"api-reads-per-day" env:"API_READS_PER_DAY" default:"5000" placeholder:"N" help:"The greatest number of reads at Stripe's API in a day, 1 to 1000000."`
+
+	ReconcileInterval Duration `name:"reconcile-interval" env:"RECONCILE_INTERVAL" default:"15m" placeholder:"DURATION" help:"How often to catch up from Stripe's list of events, beside at start and after an outage: 10s to 24h. Needs the API key."`
 
 	MaxRetries           Count  `name:"max-retries" env:"MAX_RETRIES" default:"2" placeholder:"N" help:"How often a person may try again after a failure, 0 to 100, replaced sessions included."`
 	ReferenceMetadataKey string `name:"reference-metadata-key" env:"REFERENCE_METADATA_KEY" placeholder:"KEY" help:"The metadata key that holds the caller's own id where a session has no client_reference_id."`

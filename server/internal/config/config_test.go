@@ -60,7 +60,9 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		GRPCAddr: "127.0.0.1:50051", WebhookAddr: ":4242", AdminAddr: "127.0.0.1:9090", GRPCReflection: true,
 		RedisURL: plantedURL, RedisMode: "standalone", RedisKeyPrefix: "vs:",
-		StripeAPIBase: "https://api.stripe.com", StripeWebhookSecret: plantedSecret, APIReadsPerDay: 5000,
+		RedisWaitTimeout: Duration(1e9), FeedMaxLen: 100_000, FeedMaxAge: Duration(7 * 24 * 60 * 60e9),
+		ReconcileInterval: Duration(15 * 60e9),
+		StripeAPIBase:     "https://api.stripe.com", StripeWebhookSecret: plantedSecret, APIReadsPerDay: 5000,
 		MaxRetries: 2, StreamMaxAge: Duration(30 * 60e9), DrainTimeout: Duration(25e9), LogLevel: "info", LogFormat: "json",
 	}
 	if *c != want {
@@ -125,6 +127,8 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 		"REFERENCE_METADATA_KEY": "", "LOG_LEVEL": "info", "LOG_FORMAT": "json", "GRPC_INSECURE": "false",
 		"API_READS_PER_DAY": "5000", "DRAIN_TIMEOUT": "25s", "STREAM_MAX_AGE": "30m", "GRPC_REFLECTION": "true",
 		"REDIS_URL_FILE": "", "STRIPE_API_KEY_FILE": "", "STRIPE_WEBHOOK_SECRET_FILE": "",
+		"REDIS_CA_FILE": "", "REDIS_WAIT_REPLICAS": "0", "REDIS_WAIT_TIMEOUT": "1s", "RECONCILE_INTERVAL": "15m",
+		"FEED_MAX_LEN": "100000", "FEED_MAX_AGE": "168h", "SETTLED_TTL": "0s",
 	}
 	secret := map[string]bool{"REDIS_URL": true, "STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true}
 	for _, setting := range Table() {

@@ -1,7 +1,10 @@
 package config
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strconv"
@@ -89,6 +92,33 @@ func (t *RedisTarget) addAddress(raw, scheme, defaultPort string) error {
 	}
 	t.Addrs = append(t.Addrs, net.JoinHostPort(u.Hostname(), port))
 	return nil
+}
+
+// RedisTLS is how Redis is spoken to: nil in plain text, else with the authorities of REDIS_CA_FILE,
+// or the system's. The name in the certificate must be that of the address.
+func (c *Config) RedisTLS() (*tls.Config, error) {
+	target, err := c.RedisTarget()
+	if err != nil || !target.TLS {
+		return nil, err
+	}
+	secured := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.RedisCAFile != "" {
+		secured.RootCAs, err = readAuthorities(c.RedisCAFile)
+	}
+	return secured, err
+}
+
+// readAuthorities reads a PEM file of certificates.
+func readAuthorities(path string) (*x509.CertPool, error) {
+	var text string
+	if err := readSecret(&text, path); err != nil { // bounded, and regular files only
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(text)) {
+		return nil, fmt.Errorf("%s has no certificate in PEM: name a file with -----BEGIN CERTIFICATE-----", path)
+	}
+	return pool, nil
 }
 
 // redacted is the URL again, with "[secret]" for the password.

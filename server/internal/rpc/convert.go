@@ -55,9 +55,10 @@ func (s *Service) retryState(state verification.State) *verificationv1.RetryStat
 	return retry
 }
 
-// history is what reached the session; nothing of it is told after a redaction.
+// history is what reached the session; nothing of it is told after a redaction, nor of a session that
+// was shrunk.
 func history(session verification.Session) []*verificationv1.HistoryEntry {
-	if session.Tombstone() {
+	if session.Tombstone() || session.Stub() {
 		return nil
 	}
 	entries := make([]*verificationv1.HistoryEntry, len(session.History))

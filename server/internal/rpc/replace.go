@@ -47,6 +47,9 @@ func (s *Service) replace(ctx context.Context, closed verification.Session, requ
 
 	s.Step(StepSupersede)
 	_, err = s.Store.Update(ctx, closed.ID, func(current verification.Session) (verification.Session, bool, error) {
+		if !current.Exists() {
+			return current, false, errOvertaken // the store has lost it since: the next call begins anew
+		}
 		next, changed := verification.Supersede(current, successor, s.Clock())
 		return next, changed, nil
 	})

@@ -182,7 +182,7 @@ func TestScriptsSurviveScriptFlush(t *testing.T) {
 // A script is not undone half way: where one of its keys has a foreign type, nothing is written.
 func TestForeignTypesChangeNothing(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
-		for _, key := range []string{"record", "feed", "meta", "reference"} {
+		for _, key := range []string{"record", "feed", "meta", "reference", "due"} {
 			raw, ctx := rawClient(t, addr), testContext(t)
 			raw.FlushAll(ctx)
 			s := openStore(t, Options{Addrs: []string{addr}})
@@ -190,6 +190,7 @@ func TestForeignTypesChangeNothing(t *testing.T) {
 			foreign := map[string]string{
 				"record": s.keys.record("vs_a"), "feed": s.keys.feed(partition),
 				"meta": s.keys.meta(partition), "reference": s.keys.reference("case"),
+				"due": s.keys.due(partition),
 			}[key]
 			raw.RPush(ctx, foreign, "x")
 			_, err := s.Update(ctx, "vs_a", applying(event("vs_a", 0, withReference("case"))))
@@ -220,8 +221,14 @@ func TestStoppedServer(t *testing.T) {
 			_, err := s.ReadFeed(ctx, 0, store.Position{}, 10)
 			return err
 		},
-		"Ping":    func() error { return s.Ping(ctx) },
-		"Prepare": func() error { return s.Prepare(ctx) },
+		"Due":       func() error { _, err := s.Due(ctx, 0, 1, 1); return err },
+		"Accounts":  func() error { _, err := s.Accounts(ctx); return err },
+		"Cursor":    func() error { _, err := s.Cursor(ctx, ""); return err },
+		"SetCursor": func() error { return s.SetCursor(ctx, "", 1) },
+		"Lease":     func() error { _, err := s.Lease(ctx, "work", "a", time.Second); return err },
+		"Release":   func() error { return s.Release(ctx, "work", "a") },
+		"Ping":      func() error { return s.Ping(ctx) },
+		"Prepare":   func() error { return s.Prepare(ctx) },
 	}
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, store.ErrUnavailable) || errors.Is(err, ErrMisconfigured) {

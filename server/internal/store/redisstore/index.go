@@ -67,8 +67,7 @@ func (s *Store) indexAfterCommit(ctx context.Context, session verification.Sessi
 	return s.index(ctx, session.ID, after, before != after)
 }
 
-// ensureIndex repairs what a crash between a commit and its index left undone. The next delivery of
-// the same event comes here, because it writes nothing.
+// ensureIndex makes sure that a session is in the index of its reference.
 func (s *Store) ensureIndex(ctx context.Context, session verification.Session) error {
 	if by := indexedBy(session); by.reference != "" {
 		return s.index(ctx, session.ID, by, false)
@@ -113,7 +112,9 @@ func (s *Store) announcePointer(ctx context.Context, id string) error {
 	}
 	partition := partitionOf(id)
 	keys := []string{s.keys.feed(partition), s.keys.meta(partition)}
-	if err := pointerScript.Run(ctx, s.client, keys, formatUint(epoch), s.feedMaxLen, formatNonce(nonce), id).Err(); err != nil {
+	now, oldest := s.feedTimes()
+	args := []any{formatUint(epoch), s.feedMaxLen, formatNonce(nonce), id, now, oldest}
+	if err := pointerScript.Run(ctx, s.client, keys, args...).Err(); err != nil {
 		return s.failed(ctx, "announce a reference", err)
 	}
 	return nil

@@ -35,12 +35,25 @@ func (k keys) record(sessionID string) string {
 	return k.prefix + "{" + tags[partitionOf(sessionID)] + "}:s:" + sessionID
 }
 
-// feed is a STREAM: ids "<seq>-0", fields s (session id), r (revision), n (nonce), and p where the
-// reference may now lead to the session.
+// feed is a STREAM: ids "<seq>-0", fields s (session id), r (revision), n (nonce), t (Unix second
+// of the commit), and p where the reference may now lead to the session.
 func (k keys) feed(partition int) string { return k.prefix + "{" + tags[partition] + "}:feed" }
 
 // meta is a HASH: epoch, seq and nonce of the newest feed entry, partitions, format.
 func (k keys) meta(partition int) string { return k.prefix + "{" + tags[partition] + "}:meta" }
+
+// due is a ZSET: the ids of sessions that must be read from Stripe again, by the second from which on.
+func (k keys) due(partition int) string { return k.prefix + "{" + tags[partition] + "}:due" }
+
+// accounts is a SET: the connected accounts of which a session is known.
+func (k keys) accounts() string { return k.prefix + "accounts" }
+
+// cursors is a HASH: up to which Unix second the events of an account have been caught up; the
+// platform's own under the empty name.
+func (k keys) cursors() string { return k.prefix + "cursors" }
+
+// lease is a STRING with a TTL: who holds it.
+func (k keys) lease(name string) string { return k.prefix + "lease:" + name }
 
 // reference is a ZSET: session ids by Stripe's creation time. The reference is hashed, so that no
 // key names a person; it has no hash tag, because its sessions are in any partition.

@@ -62,8 +62,11 @@ func TestKeysOfOneSessionShareASlot(t *testing.T) {
 		k := keys{prefix: rapid.SampledFrom([]string{"vs:", "x", "a:b:"}).Draw(t, "prefix")}
 		id := rapid.StringMatching(`vs_[A-Za-z0-9_]{1,40}`).Draw(t, "id")
 		p := partitionOf(id)
-		if a, b, c := slot(k.record(id)), slot(k.feed(p)), slot(k.meta(p)); a != b || b != c {
-			t.Fatalf("%s: slots %d, %d, %d", id, a, b, c)
+		want := slot(k.record(id))
+		for _, key := range []string{k.feed(p), k.meta(p), k.due(p)} {
+			if got := slot(key); got != want {
+				t.Fatalf("%s: %s is in slot %d; want %d", id, key, got, want)
+			}
 		}
 	})
 }

@@ -36,9 +36,18 @@ type Store struct {
 	mode       Mode
 	password   string // to keep it out of errors
 	feedMaxLen int64
+	feedMaxAge time.Duration
 	split      bool
 	logger     *slog.Logger
 	rand       io.Reader
+	clock      func() time.Time
+
+	// writer is for commits that wait for replicas: each holds a connection meanwhile, and reads must
+	// not queue behind them when a replica is slow. It is client where nothing is waited for.
+	writer       redis.UniversalClient
+	waitReplicas int
+	waitTimeout  time.Duration
+	node         func(addr string) *redis.Client // a client of one node, to be closed
 }
 
 var _ store.Store = (*Store)(nil)
@@ -52,22 +61,42 @@ func Open(options Options) (*Store, error) {
 	}
 	redis.SetLogger(driverLog{logger: o.Logger, password: o.Password})
 	names := keys{prefix: o.Prefix}
+	client := newClient(o)
+	writer := client
+	if o.WaitReplicas > 0 {
+		writer = newClient(o)
+	}
 	return &Store{
-		client:     newClient(o),
+		client:     client,
 		follower:   newFollower(newFollowClient(o), names, o.Mode == Cluster),
 		keys:       names,
 		mode:       o.Mode,
 		password:   o.Password,
 		feedMaxLen: o.FeedMaxLen,
+		feedMaxAge: o.FeedMaxAge,
 		split:      o.SplitIndex,
 		logger:     o.Logger,
 		rand:       o.Rand,
+		clock:      o.Clock,
+
+		writer:       writer,
+		waitReplicas: o.WaitReplicas,
+		waitTimeout:  o.WaitTimeout,
+		node: func(addr string) *redis.Client {
+			single := o
+			single.Addrs = []string{addr}
+			return redis.NewClient(universal(single).Simple())
+		},
 	}, nil
 }
 
 // Close ends every call, also Follow, and waits for what this package has begun.
 func (s *Store) Close() error {
-	return errors.Join(s.follower.close(), s.client.Close())
+	err := errors.Join(s.follower.close(), s.client.Close())
+	if s.writer != s.client {
+		err = errors.Join(err, s.writer.Close())
+	}
+	return err
 }
 
 // Ping reports whether Redis answers.
@@ -106,7 +135,18 @@ func universal(o Options) *redis.UniversalOptions {
 	}
 }
 
-func newClient(o Options) redis.UniversalClient { return redis.NewUniversalClient(universal(o)) }
+func newClient(o Options) redis.UniversalClient { return open(universal(o)) }
+
+// open makes the client. On a Cluster it asks for the slots every second while it is used: a node
+// that died redirects nobody, and the driver's own interval is a minute.
+func open(u *redis.UniversalOptions) redis.UniversalClient {
+	if !u.IsClusterMode {
+		return redis.NewUniversalClient(u)
+	}
+	o := u.Cluster()
+	o.ClusterStateReloadInterval = time.Second
+	return redis.NewClusterClient(o)
+}
 
 // newFollowClient is for blocked reads: few connections, and no repeats, since Follow is called
 // again anyway.
@@ -114,7 +154,7 @@ func newFollowClient(o Options) redis.UniversalClient {
 	u := universal(o)
 	u.PoolSize = partitions
 	u.MaxRetries = -1
-	return redis.NewUniversalClient(u)
+	return open(u)
 }
 
 // driverLog hands the driver's messages on. They are at debug level: whatever matters comes back as

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"time"
 )
 
 // Mode is how Redis is run.
@@ -24,10 +25,11 @@ const (
 
 // Defaults and bounds of Options.
 const (
-	DefaultPrefix     = "vs:"
-	DefaultFeedMaxLen = 100_000
-	maxPrefix         = 64
-	maxAddrs          = 64
+	DefaultPrefix      = "vs:"
+	DefaultFeedMaxLen  = 100_000
+	DefaultWaitTimeout = time.Second
+	maxPrefix          = 64
+	maxAddrs           = 64
 )
 
 // Options say where Redis is and how it is used. The zero value of each field is usable but for
@@ -52,8 +54,19 @@ type Options struct {
 	// FeedMaxLen is about how many entries each partition of the feed keeps, at least 1.
 	// DefaultFeedMaxLen if 0. Redis cuts in steps of 100.
 	FeedMaxLen int64
+	// FeedMaxAge is how long the feed keeps an entry; 0 for as long as FeedMaxLen allows. Old entries
+	// go when new ones are written to their partition.
+	FeedMaxAge time.Duration
 	// SplitIndex commits the index of references in a script of its own. Always so on a Cluster.
 	SplitIndex bool
+
+	// WaitReplicas is how many replicas must have a commit before Update returns it: with 1 or more
+	// no failover to a replica that kept up loses it. 0 waits for none. The index of references on a
+	// Cluster, and what CatchUp remembers, are not waited for.
+	WaitReplicas int
+	// WaitTimeout is how long Update waits for them before it fails with store.ErrUnavailable; the
+	// commit may then be kept or not. DefaultWaitTimeout if 0.
+	WaitTimeout time.Duration
 
 	// Logger gets warnings, and the driver's messages at debug level. Discarded if nil. The driver
 	// has one logger for the whole process: that of the last Open.
@@ -61,6 +74,8 @@ type Options struct {
 	// Rand is where nonces and epochs come from. It must be safe for concurrent use. crypto/rand's
 	// reader if nil.
 	Rand io.Reader
+	// Clock is what FeedMaxAge goes by; time.Now if nil.
+	Clock func() time.Time
 	// Dial, if not nil, makes the connections, such as to a Redis within this process.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -76,11 +91,17 @@ func (o Options) completed() (Options, error) {
 	if o.FeedMaxLen == 0 {
 		o.FeedMaxLen = DefaultFeedMaxLen
 	}
+	if o.WaitTimeout == 0 {
+		o.WaitTimeout = DefaultWaitTimeout
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
 	}
 	o.SplitIndex = o.SplitIndex || o.Mode == Cluster
 
@@ -97,6 +118,9 @@ func (o Options) completed() (Options, error) {
 	wrong(o.Mode == Cluster && o.DB != 0, "database %d; a Cluster has only 0", o.DB)
 	wrong(o.DB < 0, "database %d; give 0 or more", o.DB)
 	wrong(len(o.Prefix) > maxPrefix || strings.ContainsAny(o.Prefix, "{}"), "the key prefix must have at most %d bytes and no braces", maxPrefix)
+	wrong(o.FeedMaxAge < 0 || o.FeedMaxAge > 0 && o.FeedMaxAge < time.Second, "the feed's age %v; give 1s or more, or 0 for no bound", o.FeedMaxAge)
+	wrong(o.WaitReplicas < 0, "%d replicas to wait for; give 0 or more", o.WaitReplicas)
+	wrong(o.WaitTimeout < time.Millisecond, "%v to wait for replicas; give 1ms or more", o.WaitTimeout)
 	wrong(o.FeedMaxLen < 0, "the feed's length %d; give 1 or more", o.FeedMaxLen)
 	return o, errors.Join(problems...)
 }

@@ -89,6 +89,9 @@ func (s *Store) checkServer(info map[string]string) error {
 	if info["redis_mode"] == "cluster" && s.mode != Cluster {
 		problems = append(problems, fmt.Errorf("%w: the server is a Cluster's node, but the mode is %s; set the mode to cluster", ErrMisconfigured, s.mode))
 	}
+	if replicas, err := strconv.Atoi(info["connected_slaves"]); err == nil && replicas < s.waitReplicas {
+		s.logger.Warn("Redis has too few replicas: every commit is refused until there are enough", "replicas", replicas, "REDIS_WAIT_REPLICAS", s.waitReplicas)
+	}
 	if info["aof_enabled"] == "0" {
 		s.logger.Warn("appendonly is off in Redis: if it crashes, everything since its last snapshot is lost; set appendonly yes")
 	}
@@ -119,11 +122,15 @@ func checkMeta(m meta) error {
 }
 
 // refusals begin the answers of servers that will never agree.
-var refusals = []string{"WRONGPASS", "NOAUTH", "NOPERM", "MOVED", "CROSSSLOT", "ERR This instance has cluster support disabled", "ERR DB index is out of range", "ERR invalid DB index"}
+var refusals = []string{"WRONGPASS", "NOAUTH", "MOVED", "CROSSSLOT", "ERR This instance has cluster support disabled", "ERR DB index is out of range", "ERR invalid DB index"}
 
 // prepareFailed tells a server that refuses from one that is away.
 func (s *Store) prepareFailed(ctx context.Context, err error) error {
 	refused := slices.ContainsFunc(refusals, func(prefix string) bool { return strings.Contains(err.Error(), prefix) })
+	forbidden := strings.Contains(err.Error(), "NOPERM") || strings.Contains(err.Error(), "The user executing the script")
+	if forbidden && ctx.Err() == nil {
+		return fmt.Errorf("%w: it says: %s; allow its user -@all +%s", ErrMisconfigured, s.redacted(err.Error()), strings.Join(ACLCommands(s.mode), " +"))
+	}
 	if refused && ctx.Err() == nil {
 		return fmt.Errorf("%w: it says: %s", ErrMisconfigured, s.redacted(err.Error()))
 	}

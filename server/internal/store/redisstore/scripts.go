@@ -19,9 +19,18 @@ var (
 	indexLua string
 	//go:embed lua/meta.lua
 	metaLua string
+	//go:embed lua/fence.lua
+	fenceLua string
+	//go:embed lua/cursor.lua
+	cursorLua string
+	//go:embed lua/lease.lua
+	leaseLua string
 
 	commitScript  = redis.NewScript(feedLua + commitLua)
 	pointerScript = redis.NewScript(feedLua + pointerLua)
 	indexScript   = redis.NewScript(feedLua + indexLua)
 	metaScript    = redis.NewScript(feedLua + metaLua)
+	fenceScript   = redis.NewScript(fenceLua)
+	cursorScript  = redis.NewScript(cursorLua)
+	leaseScript   = redis.NewScript(leaseLua)
 )

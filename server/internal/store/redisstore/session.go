@@ -83,7 +83,18 @@ func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 			return current.session, err
 		}
 		if !write {
-			return current.session, s.ensureIndex(ctx, current.session)
+			same, err := s.confirm(ctx, current)
+			if err != nil {
+				return current.session, err
+			}
+			if same {
+				return current.session, s.ensureFound(ctx, current.session)
+			}
+			current, err = s.read(ctx, id)
+			if err != nil {
+				return verification.Session{}, err
+			}
+			continue
 		}
 		if next.ID != id {
 			return current.session, fmt.Errorf("the record of session %s was given the id %q", id, next.ID)
@@ -126,13 +137,13 @@ func (s *Store) commit(ctx context.Context, current stored, next verification.Se
 	if err != nil {
 		return false, stored{}, err
 	}
-	answer, err := commitScript.Run(ctx, s.client, keys, args...).StringSlice()
+	answer, err := s.runCommit(ctx, keys, args)
 	if err != nil {
 		return false, stored{}, s.failed(ctx, "commit a session", err)
 	}
 	switch {
 	case len(answer) == 1 && answer[0] == "ok":
-		return true, stored{}, s.indexAfterCommit(ctx, next, before, after)
+		return true, stored{}, s.found(ctx, current.session, next, before, after)
 	case len(answer) == 1 && answer[0] == "conflict":
 		return false, stored{}, nil
 	case len(answer) == 2 && answer[0] == "conflict":
@@ -140,6 +151,28 @@ func (s *Store) commit(ctx context.Context, current stored, next verification.Se
 		return false, other, err
 	}
 	return false, stored{}, fmt.Errorf("%w: the commit script's answer has %d parts", store.ErrUnavailable, len(answer))
+}
+
+// found makes what was committed findable where the commit itself could not, in other slots.
+func (s *Store) found(ctx context.Context, current, next verification.Session, before, after indexed) error {
+	if !current.Exists() {
+		if err := s.ensureAccount(ctx, next); err != nil {
+			return err
+		}
+	}
+	return s.indexAfterCommit(ctx, next, before, after)
+}
+
+// ensureFound repairs what a crash between a commit and found left undone. The next delivery of the
+// same event comes here, because it writes nothing.
+func (s *Store) ensureFound(ctx context.Context, session verification.Session) error {
+	if !session.Exists() {
+		return nil
+	}
+	if err := s.ensureAccount(ctx, session); err != nil {
+		return err
+	}
+	return s.ensureIndex(ctx, session)
 }
 
 // commitArguments are the KEYS and ARGV of lua/commit.lua.
@@ -165,16 +198,23 @@ func (s *Store) commitArguments(current stored, next verification.Session, befor
 	}
 	partition := partitionOf(next.ID)
 	keys = []string{s.keys.record(next.ID), s.keys.feed(partition), s.keys.meta(partition)}
-	removes, adds := "0", "0"
-	if !s.split && before.reference != "" && before.reference != after.reference {
-		keys, removes = append(keys, s.keys.reference(before.reference)), "1"
+	leaves := !s.split && before.reference != "" && before.reference != after.reference
+	if leaves {
+		keys = append(keys, s.keys.reference(before.reference))
 	}
-	if !s.split && after.reference != "" {
-		keys, adds = append(keys, s.keys.reference(after.reference)), "1"
+	bears := !s.split && after.reference != ""
+	if bears {
+		keys = append(keys, s.keys.reference(after.reference))
 	}
+	due := dueChange(current.session, next)
+	if due != "" {
+		keys = append(keys, s.keys.due(partition))
+	}
+	now, oldest := s.feedTimes()
 	args = []any{
 		current.header, header(counter+1, nonce) + string(body), formatUint(epoch),
-		s.feedMaxLen, formatNonce(nonce), next.ID, removes, adds, after.score(), maxIndexed,
+		s.feedMaxLen, formatNonce(nonce), next.ID, leaves, bears, after.score(), maxIndexed,
+		due, now, oldest, lifeOf(next).Milliseconds(),
 	}
 	for revision := current.session.Revision + 1; revision <= next.Revision; revision++ {
 		args = append(args, revision)
@@ -182,7 +222,24 @@ func (s *Store) commitArguments(current stored, next verification.Session, befor
 	return keys, args, nil
 }
 
+// lifeOf is how long Redis keeps a record; 0 for ever.
+func lifeOf(session verification.Session) time.Duration {
+	if session.Stub() {
+		return verification.StubLife * time.Second
+	}
+	return 0
+}
+
 // formatNonce writes a nonce as a signed number: streams keep those in 9 bytes.
 func formatNonce(nonce uint64) string { return strconv.FormatInt(int64(nonce), 10) }
+
+// feedTimes are now and the oldest second that the feed keeps, 0 for any.
+func (s *Store) feedTimes() (now, oldest int64) {
+	now = s.clock().Unix()
+	if s.feedMaxAge > 0 {
+		oldest = now - int64(s.feedMaxAge/time.Second)
+	}
+	return now, oldest
+}
 
 func formatUint(v uint64) string { return strconv.FormatUint(v, 10) }

@@ -1,4 +1,5 @@
-// Package redistest starts a real redis-server for a test: an embedded imitation is faster, but
+// Package redistest starts real redis-servers for a test, alone, with replicas, behind Sentinels or as
+// a Cluster, and lets the test kill, pause and restart each: an embedded imitation is faster, but
 // differs in slots, trimming and failure. It knows nothing of what is kept there.
 package redistest
 
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,17 +27,23 @@ type Server struct {
 	// Addr is host:port, the same over Stop and Start.
 	Addr string
 
-	t      testing.TB
-	dir    string
-	args   []string
-	cmd    *exec.Cmd     // nil while stopped
-	exited chan struct{} // closed when the process has ended and output is complete
-	output bytes.Buffer  // of the process
+	t        testing.TB
+	dir      string
+	args     []string
+	sentinel string        // the configuration of a Sentinel; empty: a data node
+	cmd      *exec.Cmd     // nil while stopped
+	exited   chan struct{} // closed when the process has ended and output is complete
+	output   bytes.Buffer  // of the process
 }
 
 // Start runs a server with further arguments, such as "--appendonly", "yes". Without an installed
 // redis-server the test is skipped or, where the environment has CI set, fails.
 func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return start(t, "", args...)
+}
+
+func start(t testing.TB, sentinel string, args ...string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		const text = "redis-server is not installed: apt-get install redis-server"
@@ -44,7 +52,7 @@ func Start(t testing.TB, args ...string) *Server {
 		}
 		t.Skip(text)
 	}
-	s := &Server{t: t, dir: t.TempDir(), args: args}
+	s := &Server{t: t, dir: t.TempDir(), args: args, sentinel: sentinel}
 	t.Cleanup(s.Stop)
 	// Between finding a free port and using it another process may take it.
 	for try := range 5 {
@@ -91,6 +99,9 @@ func (s *Server) Stop() {
 	s.cmd = nil
 }
 
+// Running reports whether the process is there, be it paused.
+func (s *Server) Running() bool { return s.cmd != nil }
+
 // Pause stops the process where it stands: connections stay open and nothing answers.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
@@ -110,7 +121,12 @@ func (s *Server) run() error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no"}, s.args...)
+	args := append([]string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no", "--repl-diskless-sync-delay", "0"}, s.args...)
+	if s.sentinel != "" {
+		if args, err = s.sentinelArgs(host, port); err != nil {
+			return err
+		}
+	}
 	s.output.Reset()
 	cmd := exec.Command("redis-server", args...)
 	cmd.Stdout, cmd.Stderr = &s.output, &s.output
@@ -124,6 +140,19 @@ func (s *Server) run() error {
 	}()
 	s.cmd, s.exited = cmd, exited
 	return s.awaitReady()
+}
+
+// sentinelArgs writes the file that a Sentinel must have. It keeps there what it learns, so the file of
+// an earlier run on the same address stays.
+func (s *Server) sentinelArgs(host, port string) ([]string, error) {
+	path := filepath.Join(s.dir, "sentinel-"+port+".conf")
+	if _, err := os.Stat(path); err != nil {
+		text := fmt.Sprintf("bind %s\nport %s\ndir %s\n%s", host, port, s.dir, s.sentinel)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return []string{path, "--sentinel"}, nil
 }
 
 func (s *Server) awaitReady() error {

@@ -1,5 +1,5 @@
 // Package storetest is the conformance suite of the store port: what every Store must do, whatever
-// database it is made of. It drives the store with inputs of the real core only.
+// database it is made of: store.Store and store.CatchUp. It drives the store with inputs of the real core only.
 package storetest
 
 import (
@@ -59,6 +59,13 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"FollowWakes", followWakes},
 		{"FollowBacklog", followBacklog},
 		{"FollowEnds", followEnds},
+
+		{"DueFollowsTheRecord", dueFollowsTheRecord},
+		{"DueInOrder", dueInOrder},
+		{"DueUnderConcurrency", dueUnderConcurrency},
+		{"AccountsAreKnown", accountsAreKnown},
+		{"CursorNeverFalls", cursorNeverFalls},
+		{"LeaseHasOneHolder", leaseHasOneHolder},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })

@@ -1,13 +1,17 @@
--- Commits one record, its feed entries and its index entry, if nobody wrote in between.
+-- Commits one record, its feed entries and its index entries, if nobody wrote in between.
 --
 -- KEYS  1 record  2 feed  3 meta
---       then, where the index is in this script: the key of each ZREM, and of the ZADD last
+--       then, each only where it is written: the reference that the session leaves, the reference
+--       that it bears, the index of due sessions
 -- ARGV  1 header expected ("" = no record)   2 the record to store, header first
 --       3 epoch for a partition without one  4 MAXLEN of the feed
 --       5 nonce                              6 session id
---       7 number of ZREM keys (0 or 1)       8 number of ZADD keys (0 or 1)
---       9 score of the ZADD                 10 members kept in an index
---      11... the revisions made, ascending (may be none)
+--       7 leaves a reference (0 or 1)        8 bears a reference (0 or 1)
+--       9 score in the reference's index    10 members kept in it
+--      11 second from which the session is due, "-": not any more, "": as before
+--      12 now, in Unix seconds              13 oldest second that the feed keeps, "0": any
+--      14 milliseconds that the record lives, "0": for ever
+--      15... the revisions made, ascending (may be none)
 -- Returns {"ok"}, or {"conflict", record} or {"conflict"} without a record.
 --
 -- The client sends a script again when the answer was lost, up to four times. The header carries a
@@ -18,11 +22,24 @@
 -- Redis does not undo a script that fails half way. What may fail (wrong types) is read first.
 
 local record, feed, meta = KEYS[1], KEYS[2], KEYS[3]
-local rem = ARGV[7] == '1' and KEYS[4]
-local ref = ARGV[8] == '1' and KEYS[#KEYS]
+local at = 3
+local function optional(wanted)
+  if wanted then
+    at = at + 1
+    return KEYS[at]
+  end
+  return false
+end
+local rem = optional(ARGV[7] == '1')
+local ref = optional(ARGV[8] == '1')
+local due = optional(ARGV[11] ~= '')
+local first = 15
 
 local header = redis.call('GETRANGE', record, '0', '11')
-if header == string.sub(ARGV[2], 1, 12) then
+local own = string.sub(ARGV[2], 1, 12)
+if header == own then
+  -- Written again, so that a WAIT on this connection covers the commit that another one made.
+  redis.call('SETRANGE', record, '0', own)
   return {'ok'}
 end
 if header ~= ARGV[1] then
@@ -34,6 +51,7 @@ if header ~= ARGV[1] then
 end
 if rem then redis.call('ZCARD', rem) end
 if ref then redis.call('ZCARD', ref) end
+if due then redis.call('ZCARD', due) end
 redis.call('XLEN', feed)
 
 ensure_epoch(meta, feed, ARGV[3])
@@ -43,11 +61,21 @@ if ref then
   local _
   _, moved = add(ref, ARGV[6], ARGV[9], ARGV[10])
 end
-for i = 11, #ARGV do
-  append(meta, feed, ARGV[4], ARGV[5], ARGV[6], ARGV[i], moved and i == #ARGV)
+if ARGV[11] == '-' then
+  redis.call('ZREM', due, ARGV[6])
+elseif due then
+  redis.call('ZADD', due, ARGV[11], ARGV[6])
 end
-if moved and #ARGV == 10 then
-  append(meta, feed, ARGV[4], ARGV[5], ARGV[6], '0', true)
+for i = first, #ARGV do
+  append(meta, feed, ARGV[4], ARGV[5], ARGV[6], ARGV[i], ARGV[12], moved and i == #ARGV)
 end
-redis.call('SET', record, ARGV[2])
+if moved and #ARGV < first then
+  append(meta, feed, ARGV[4], ARGV[5], ARGV[6], '0', ARGV[12], true)
+end
+forget(feed, ARGV[13])
+if ARGV[14] == '0' then
+  redis.call('SET', record, ARGV[2])
+else
+  redis.call('SET', record, ARGV[2], 'PX', ARGV[14])
+end
 return {'ok'}

@@ -11,14 +11,40 @@ end
 
 -- append adds one entry under the next number. The number goes up after XADD: if that fails,
 -- nothing was changed. Plain tostring would write large numbers as 1e+15.
-local function append(meta, feed, maxlen, nonce, session, revision, pointer)
+local function append(meta, feed, maxlen, nonce, session, revision, now, pointer)
   local seq = string.format('%.0f', tonumber(redis.call('HGET', meta, 'seq')) + 1)
   if pointer then
-    redis.call('XADD', feed, 'MAXLEN', '~', maxlen, seq .. '-0', 's', session, 'r', revision, 'n', nonce, 'p', '1')
+    redis.call('XADD', feed, 'MAXLEN', '~', maxlen, seq .. '-0', 's', session, 'r', revision, 'n', nonce, 't', now, 'p', '1')
   else
-    redis.call('XADD', feed, 'MAXLEN', '~', maxlen, seq .. '-0', 's', session, 'r', revision, 'n', nonce)
+    redis.call('XADD', feed, 'MAXLEN', '~', maxlen, seq .. '-0', 's', session, 'r', revision, 'n', nonce, 't', now)
   end
   redis.call('HSET', meta, 'seq', seq, 'nonce', nonce)
+end
+
+-- is_older says whether an entry was written before a second. One without a time stays.
+local function is_older(entry, oldest)
+  local fields = entry[2]
+  for i = 1, #fields, 2 do
+    if fields[i] == 't' then
+      return tonumber(fields[i + 1]) < tonumber(oldest)
+    end
+  end
+  return false
+end
+
+-- forget removes entries written before a second: the oldest 20 at the most, more than one commit
+-- adds, so that the feed shrinks and no commit pays for a long silence.
+local function forget(feed, oldest)
+  if oldest == '0' then return end
+  local head = redis.call('XRANGE', feed, '-', '+', 'COUNT', '1')[1]
+  if not head or not is_older(head, oldest) then return end
+  local last
+  for _, entry in ipairs(redis.call('XRANGE', feed, '-', '+', 'COUNT', '20')) do
+    if not is_older(entry, oldest) then break end
+    last = entry[1]
+  end
+  local seq = tonumber(string.match(last, '^%d+')) + 1
+  redis.call('XTRIM', feed, 'MINID', string.format('%.0f-0', seq))
 end
 
 -- top is the newest session of a reference, or false.

@@ -2,6 +2,7 @@
 --
 -- KEYS  1 feed  2 meta
 -- ARGV  1 epoch for a partition without one  2 MAXLEN of the feed  3 nonce  4 session id
+--       5 now, in Unix seconds               6 oldest second that the feed keeps, "0": any
 -- Returns "ok". Sent again at once it finds its own nonce and does nothing; a second entry would
 -- only wake twice.
 
@@ -10,5 +11,6 @@ if redis.call('HGET', KEYS[2], 'nonce') == ARGV[3] then
 end
 redis.call('XLEN', KEYS[1])
 ensure_epoch(KEYS[2], KEYS[1], ARGV[1])
-append(KEYS[2], KEYS[1], ARGV[2], ARGV[3], ARGV[4], '0', true)
+append(KEYS[2], KEYS[1], ARGV[2], ARGV[3], ARGV[4], '0', ARGV[5], true)
+forget(KEYS[1], ARGV[6])
 return 'ok'

@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"example.com/verification-status/server/internal/config"
+	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/reconcile"
+	"example.com/verification-status/server/internal/stripeapi"
+)
+
+// eventList is Stripe's list of events as reconcile asks for it.
+type eventList struct{ *stripeapi.Client }
+
+// Events implements reconcile.Stripe.
+func (l eventList) Events(ctx context.Context, account string, query reconcile.EventQuery) (reconcile.EventPage, error) {
+	page, err := l.Client.Events(ctx, account, stripeapi.EventQuery(query))
+	return reconcile.EventPage(page), err
+}
+
+// newReconciler makes what catches up; nil without an API key.
+func (a *App) newReconciler(m *metrics, hooks Hooks) (*reconcile.Reconciler, error) {
+	if a.stripe == nil {
+		return nil, nil
+	}
+	return reconcile.New(reconcile.Config{
+		Store: a.store, Stripe: eventList{a.stripe}, Ingest: a.ingest,
+		Interval: time.Duration(a.config.ReconcileInterval), Clock: hooks.Clock, Logger: a.logger, Observe: m.reconciled,
+	})
+}
+
+// rewound is told by the tailer what the store has lost.
+func (a *App) rewound(lost []string, more bool) {
+	if a.reconciler == nil {
+		return
+	}
+	a.reconciler.Lost(lost...)
+	if more {
+		a.reconciler.LostAll()
+	}
+}
+
+// CatchUp runs one catch-up, or reads one session again where an id is given, and returns what there
+// is to say about it. It listens nowhere.
+func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *slog.Logger) (summary string, err error) {
+	if c.StripeAPIKey == "" {
+		return "", errors.New("STRIPE_API_KEY is not set: catching up reads from Stripe's API")
+	}
+	hooks := Hooks{Clock: time.Now}
+	a := &App{config: c, logger: logger, clock: hooks.Clock}
+	if err := a.openStore(); err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, a.close()) }()
+	m := newMetrics()
+	if err := a.openStripe(m, hooks); err != nil {
+		return "", err
+	}
+	a.ingest = ingest.New(ingest.Config{Store: a.store, Stripe: a.ingestStripe(), Clock: hooks.Clock, Logger: logger})
+	defer a.ingest.Close()
+	if err := a.store.Prepare(ctx); err != nil {
+		return "", fmt.Errorf("Redis cannot be used: %w", err)
+	}
+	reconciler, err := a.newReconciler(m, hooks)
+	if err != nil {
+		return "", err
+	}
+	if sessionID != "" {
+		one, err := reconciler.Session(ctx, sessionID)
+		return one.String(), err
+	}
+	all, err := reconciler.Run(ctx)
+	return all.String(), err
+}

@@ -1,0 +1,237 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+const (
+	// batchPages is how many pages of events are held in memory, to be applied oldest first.
+	batchPages = 10
+	// descents is how many batches a crowded window is cut by before it is halved instead: cutting
+	// knows that the upper part fits a batch, halving comes to the oldest events soon, which a small
+	// budget needs to get anywhere.
+	descents = 8
+	// stripeKeeps is a little more than Stripe keeps events for, in seconds.
+	stripeKeeps = 31 * 24 * 60 * 60
+	// recentSeconds is how young an event may be that its webhook is likely still on its way.
+	recentSeconds = 60
+	// namedSessions bounds the session ids in one line about drift.
+	namedSessions = 20
+)
+
+// account catches up with an account's events and moves its cursor. All times are Stripe's: the cursor
+// is the `created` of an event that was listed, and an upper bound is found in the list as well. So
+// this machine's clock can be wrong by any amount.
+func (u *run) account(ctx context.Context, account string, full int) error {
+	cursor, err := u.Store.Cursor(ctx, account)
+	if err != nil {
+		return fmt.Errorf("reading the cursor: %w", err)
+	}
+	first := cursor == 0
+	if full > 0 {
+		cursor = u.fullCursor(full, account)
+	}
+	w := &walk{run: u, account: account, full: full, first: first}
+	if cursor > 0 {
+		w.from = max(1, cursor-int64(u.Overlap.Seconds()))
+	}
+	return w.events(ctx)
+}
+
+// walk goes through one account's events.
+type walk struct {
+	*run
+	account string
+	full    int   // see fullRun
+	first   bool  // nothing was ever caught up: what is missing here is no drift
+	from    int64 // what was created before this second is done
+}
+
+// batch is the newest events of a window, as many as may be held.
+type batch struct {
+	events         []verification.Event // the newest first
+	malformed      []string
+	oldest, newest int64
+	asOf           int64
+	crowded        bool // the window holds more
+}
+
+// events applies all events from w.from on, oldest first, as far as memory allows. Stripe lists the
+// newest first; so a window that holds too many is cut, until its lowest part fits. The upper bounds
+// of the parts above wait on a stack.
+func (w *walk) events(ctx context.Context) error {
+	bounds, cuts := []int64{0}, 0 // 0: open
+	for len(bounds) > 0 {
+		top := len(bounds) - 1
+		b, err := w.collect(ctx, bounds[top])
+		if err != nil {
+			return err
+		}
+		if bounds[top] == 0 && b.crowded {
+			bounds[top] = b.newest + 1 // what comes meanwhile is the next run's, lest this one never end
+		}
+		before := bounds[top]
+		if b.crowded {
+			if bound, ok := w.cut(before, b, cuts >= descents); ok {
+				bounds, cuts = append(bounds, bound), cuts+1
+				continue
+			}
+			err = w.stream(ctx, before)
+		} else {
+			err = w.apply(ctx, b)
+		}
+		if err != nil {
+			return err
+		}
+		done := before - 1
+		if before == 0 {
+			done = b.newest
+		}
+		if err := w.advance(ctx, done); err != nil {
+			return err
+		}
+		bounds, cuts, w.from = bounds[:top], 0, before
+	}
+	return nil
+}
+
+// cut finds a lower upper bound for a crowded window; not ok where it is one second.
+func (w *walk) cut(before int64, b batch, halve bool) (bound int64, ok bool) {
+	bound = b.oldest + 1 // from here on all has been seen, and fits a batch
+	if bound >= before {
+		bound = b.oldest
+	}
+	floor := max(w.from, before-stripeKeeps)
+	if half := floor + (bound-floor)/2; halve && half > floor {
+		bound = half
+	}
+	return bound, bound > floor
+}
+
+// collect reads the window [w.from, before), up to batchPages.
+func (w *walk) collect(ctx context.Context, before int64) (batch, error) {
+	var b batch
+	query := EventQuery{From: w.from, Before: before}
+	for n := range batchPages {
+		page, err := w.page(ctx, query)
+		if err != nil {
+			return batch{}, err
+		}
+		if n == 0 {
+			b.asOf = page.AsOf
+		}
+		b.events = append(b.events, page.Events...)
+		b.malformed = append(b.malformed, page.Malformed...)
+		b.newest = max(b.newest, page.Newest)
+		if page.Oldest > 0 && (b.oldest == 0 || page.Oldest < b.oldest) {
+			b.oldest = page.Oldest
+		}
+		if !page.More {
+			return b, nil
+		}
+		query.After = page.Last
+	}
+	b.crowded = true
+	return b, nil
+}
+
+// stream applies a window page by page, the newest first: so much can happen within a second that it
+// fits no batch. The rules of order bring the same about.
+func (w *walk) stream(ctx context.Context, before int64) error {
+	for query := (EventQuery{From: w.from, Before: before}); ; {
+		page, err := w.page(ctx, query)
+		if err != nil {
+			return err
+		}
+		if err := w.apply(ctx, batch{events: page.Events, malformed: page.Malformed, asOf: page.AsOf}); err != nil || !page.More {
+			return err
+		}
+		query.After = page.Last
+	}
+}
+
+// page reads one page of the list.
+func (w *walk) page(ctx context.Context, query EventQuery) (EventPage, error) {
+	var page EventPage
+	err := w.patiently(ctx, func(ctx context.Context) (err error) {
+		page, err = w.Stripe.Events(ctx, w.account, query)
+		return err
+	})
+	if err != nil {
+		return EventPage{}, err
+	}
+	w.summary.Pages++
+	if page.More && (page.Last == "" || page.Last == query.After) {
+		return EventPage{}, fmt.Errorf("%w: its list of events does not go on", verification.ErrStripeUnavailable)
+	}
+	return page, nil
+}
+
+// apply gives a batch to ingest, the oldest first. An event whose record cannot be read is counted and
+// left: it must not keep all others away, now and in every run to come.
+func (w *walk) apply(ctx context.Context, b batch) error {
+	w.summary.noteMalformed(b.malformed)
+	var drift []string
+	for i := len(b.events) - 1; i >= 0; i-- {
+		event := b.events[i]
+		var outcome verification.Outcome
+		err := w.patiently(ctx, func(ctx context.Context) (err error) {
+			outcome, err = w.Ingest.Apply(ctx, event)
+			return err
+		})
+		switch {
+		case errors.Is(err, store.ErrCorrupt):
+			w.summary.Unreadable++
+			w.Logger.Error("catch-up: an event's record cannot be read", "event_id", event.ID, "session_id", event.Object.ID, "error", err)
+		case err != nil:
+			w.logDrift(drift)
+			return fmt.Errorf("applying event %s: %w", event.ID, err)
+		case outcome.Duplicate:
+			w.summary.Known++
+		case b.asOf > 0 && event.Second > b.asOf-recentSeconds:
+			w.summary.Recent++
+		default:
+			w.summary.Missed.add(outcome.Effect)
+			drift = append(drift, event.Object.ID)
+		}
+		w.summary.Events++
+		w.tell(w.account, event.Second)
+	}
+	w.logDrift(drift)
+	return nil
+}
+
+// logDrift tells of events that no webhook had brought, or that the store has lost. Where nothing was
+// ever caught up, that was to be expected.
+func (w *walk) logDrift(sessions []string) {
+	if len(sessions) == 0 {
+		return
+	}
+	level := slog.LevelWarn
+	if w.first {
+		level = slog.LevelInfo
+	}
+	slices.Sort(sessions)
+	distinct := slices.Compact(slices.Clone(sessions))
+	w.Logger.Log(context.Background(), level, "catch-up: events that were missing here", "account", w.account,
+		"events", len(sessions), "sessions", len(distinct), "session_ids", distinct[:min(len(distinct), namedSessions)])
+}
+
+// advance notes that all up to a second is applied.
+func (w *walk) advance(ctx context.Context, second int64) error {
+	if second <= 0 {
+		return nil
+	}
+	if err := w.Store.SetCursor(ctx, w.account, second); err != nil {
+		return fmt.Errorf("moving the cursor: %w", err)
+	}
+	w.fullAdvances(w.full, w.account, second)
+	return nil
+}

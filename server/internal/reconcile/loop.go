@@ -1,0 +1,86 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"example.com/verification-status/server/internal/verification"
+)
+
+const (
+	// soonest is the least time between two runs: a service that flaps must not spend the day's
+	// budget on catching up.
+	soonest = 5 * time.Second
+	// After a failure the next run comes after 1 s to 5 min, doubling.
+	firstBackoff = time.Second
+	longBackoff  = 5 * time.Minute
+)
+
+// Loop catches up at once, then at every interval, and soon after Trigger, Lost and LostAll, until ctx
+// ends. Call it once.
+func (r *Reconciler) Loop(ctx context.Context) {
+	backoff := firstBackoff
+	for ctx.Err() == nil {
+		select {
+		case <-r.wake: // what was asked for until now, this run does
+		default:
+		}
+		summary, err := r.pass(ctx)
+		pause := r.Interval*9/10 + time.Duration(r.Jitter()*float64(r.Interval/5))
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(summary.Stopped, errLeaseElsewhere), errors.Is(summary.Stopped, errLeaseLost):
+			// It may have died with the lease in its hand.
+			pause = min(pause, leaseFor+r.jittered(leaseFor/10))
+		case err != nil, errors.Is(summary.Stopped, verification.ErrStripeUnavailable):
+			pause, backoff = min(pause, r.jittered(backoff)), min(2*backoff, longBackoff)
+		}
+		if err == nil && summary.Stopped == nil {
+			backoff = firstBackoff
+		}
+		r.wait(ctx, pause)
+	}
+}
+
+// pass is one turn of the loop: what is known to be lost, then all the rest.
+func (r *Reconciler) pass(ctx context.Context) (Summary, error) {
+	var summary Summary
+	err := r.rereadLost(ctx)
+	if stopped(ctx, err) {
+		summary.Stopped, err = err, nil
+	} else if err == nil {
+		summary, err = r.Run(ctx)
+	}
+	switch {
+	case err != nil:
+		r.logFailure(ctx, err)
+	case summary.Stopped != nil:
+		r.Logger.Info("catch-up: stopped early; the next run goes on from there", "reason", summary.Stopped, "summary", summary)
+	default:
+		r.Logger.Info("catch-up: done", "summary", summary)
+	}
+	return summary, err
+}
+
+func (r *Reconciler) logFailure(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		r.Logger.Error("catch-up: failed; it is tried again", "error", err)
+	}
+}
+
+// wait ends when the pause is over, when a run is asked for (but not sooner than soonest) or with ctx.
+func (r *Reconciler) wait(ctx context.Context, pause time.Duration) {
+	early := min(pause, soonest)
+	if sleep(ctx, early) != nil {
+		return
+	}
+	timer := time.NewTimer(pause - early)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.wake:
+	case <-ctx.Done():
+	}
+}

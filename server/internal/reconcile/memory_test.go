@@ -1,0 +1,154 @@
+package reconcile
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// memory is a store of sessions and of what catching up remembers. fail may refuse any call by its
+// name, and is told the session's or account's name with it.
+type memory struct {
+	store.Store // what nobody here calls
+	fail        func(call, name string) error
+	clock       func() time.Time
+
+	mu       sync.Mutex
+	sessions map[string]verification.Session
+	cursors  map[string]int64
+	holder   string
+	until    time.Time
+	leased   int
+}
+
+func newMemory() *memory {
+	return &memory{
+		sessions: make(map[string]verification.Session), cursors: make(map[string]int64),
+		fail: func(string, string) error { return nil }, clock: time.Now,
+	}
+}
+
+const partitions = 3
+
+func (m *memory) Partitions() int { return partitions }
+
+func partitionOf(id string) int { return int(id[len(id)-1]) % partitions }
+
+func (m *memory) Get(_ context.Context, id string) (verification.Session, error) {
+	if err := m.fail("get", id); err != nil {
+		return verification.Session{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	session, ok := m.sessions[id]
+	if !ok {
+		return verification.Session{}, store.ErrNotFound
+	}
+	return session, nil
+}
+
+func (m *memory) Update(_ context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+	if err := m.fail("update", id); err != nil {
+		return verification.Session{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next, write, err := fn(m.sessions[id])
+	if err == nil && write {
+		m.sessions[id] = next
+	}
+	return m.sessions[id], err
+}
+
+func (m *memory) Due(_ context.Context, partition int, by int64, limit int) ([]string, error) {
+	if err := m.fail("due", ""); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ids []string
+	for id, session := range m.sessions {
+		if second, due := session.DueAt(); due && second <= by && partitionOf(id) == partition {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids[:min(limit, len(ids))], nil
+}
+
+func (m *memory) Accounts(context.Context) ([]string, error) {
+	if err := m.fail("accounts", ""); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var accounts []string
+	for _, session := range m.sessions {
+		if session.Account != "" && !slices.Contains(accounts, session.Account) {
+			accounts = append(accounts, session.Account)
+		}
+	}
+	return accounts, nil
+}
+
+func (m *memory) Cursor(_ context.Context, account string) (int64, error) {
+	if err := m.fail("cursor", account); err != nil {
+		return 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cursors[account], nil
+}
+
+func (m *memory) SetCursor(_ context.Context, account string, second int64) error {
+	if err := m.fail("setcursor", account); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cursors[account] = max(m.cursors[account], second)
+	return nil
+}
+
+func (m *memory) Lease(_ context.Context, _, holder string, duration time.Duration) (bool, error) {
+	if err := m.fail("lease", holder); err != nil {
+		return false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.clock()
+	if m.holder != "" && m.holder != holder && now.Before(m.until) {
+		return false, nil
+	}
+	m.holder, m.until = holder, now.Add(duration)
+	m.leased++
+	return true, nil
+}
+
+func (m *memory) Release(_ context.Context, _, holder string) error {
+	if err := m.fail("release", holder); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.holder == holder {
+		m.holder = ""
+	}
+	return nil
+}
+
+func (m *memory) session(id string) verification.Session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.sessions[id]
+}
+
+func (m *memory) cursor(account string) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cursors[account]
+}

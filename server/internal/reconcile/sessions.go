@@ -1,0 +1,196 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/stripeevent"
+	"example.com/verification-status/server/internal/verification"
+)
+
+const (
+	// dueAtOnce is how many due sessions of a partition one run looks at.
+	dueAtOnce = 1000
+	// overtaken is how often a session is read again at once where another input was faster.
+	overtaken = 3
+	// A session that was read to no avail is left alone for so long, doubling: it may be stuck at
+	// Stripe for days, or unknown there for ever, and each read is one of the day's budget.
+	firstRest = 15 * time.Minute
+	longRest  = 24 * time.Hour
+)
+
+// visit is what is remembered of a session that was read again and is due all the same.
+type visit struct {
+	revision int32
+	rest     time.Duration
+	until    time.Time
+}
+
+// due reads the sessions again that ask for it: in doubt, or in processing for too long.
+func (u *run) due(ctx context.Context) error {
+	for partition := range u.Store.Partitions() {
+		now := u.Clock()
+		if err := u.keep(ctx); err != nil {
+			return err
+		}
+		ids, err := u.Store.Due(ctx, partition, now.Unix(), dueAtOnce)
+		if err != nil {
+			return fmt.Errorf("listing the sessions that are due: %w", err)
+		}
+		for _, id := range ids {
+			if err := u.dueSession(ctx, id, now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (u *run) dueSession(ctx context.Context, id string, now time.Time) error {
+	before, err := u.Store.Get(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil // the record went, its index entry will
+	case errors.Is(err, store.ErrCorrupt):
+		u.summary.Unreadable++
+		u.Logger.Error("catch-up: the record of a session that is due cannot be read", "session_id", id, "error", err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading session %s: %w", id, err)
+	}
+	second, due := before.DueAt()
+	if !due || second > now.Unix() {
+		return nil
+	}
+	u.summary.Due++
+	last, visited := u.visits.Get(id)
+	visited = visited && last.revision == before.Revision
+	if visited && now.Before(last.until) {
+		return nil
+	}
+	after, err := u.reread(ctx, before)
+	switch {
+	case refused(err) && !(before.Account == "" && errors.Is(err, verification.ErrStripeUnauthorized)):
+		u.summary.Unknown++
+		u.Logger.Warn("catch-up: Stripe does not tell of a session that is due", "session_id", id, "error", err)
+	case err != nil:
+		return fmt.Errorf("reading session %s again: %w", id, err)
+	default:
+		u.compare(before, after)
+	}
+	if _, due := after.DueAt(); !due {
+		u.visits.Remove(id)
+		return nil
+	}
+	rest := firstRest
+	if visited {
+		rest = min(2*last.rest, longRest)
+	}
+	u.visits.Add(id, visit{revision: after.Revision, rest: rest, until: now.Add(rest)})
+	return nil
+}
+
+// reread reads a session at Stripe until the answer is not overtaken by another input.
+func (u *run) reread(ctx context.Context, before verification.Session) (after verification.Session, err error) {
+	after = before
+	for range overtaken {
+		err = u.patiently(ctx, func(ctx context.Context) error {
+			read, err := u.Ingest.Reread(ctx, after)
+			if err == nil {
+				after = read
+			}
+			return err
+		})
+		if err != nil || !after.Pending {
+			break
+		}
+	}
+	return after, err
+}
+
+// compare counts what a read has changed, and logs it.
+func (u *run) compare(before, after verification.Session) {
+	u.summary.Reread++
+	u.tell(after.Account, after.Second)
+	if before.Revision == after.Revision && before.Pending == after.Pending {
+		return
+	}
+	u.summary.Changed++
+	u.Logger.Warn("catch-up: a session was not what Stripe says", "session_id", after.ID,
+		"from", before.Status, "to", after.Status, "revision", after.Revision)
+}
+
+// refresh reads a session from Stripe whatever is known of it here. Where nothing is, nobody knows
+// whose it was: all accounts are asked, the platform first.
+func (u *run) refresh(ctx context.Context, id string) (before, after verification.Session, err error) {
+	before, err = u.Store.Get(ctx, id)
+	if err == nil {
+		after, err = u.reread(ctx, before)
+		return before, after, err
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return before, before, fmt.Errorf("reading session %s: %w", id, err)
+	}
+	accounts, err := u.Store.Accounts(ctx)
+	if err != nil {
+		return before, before, fmt.Errorf("listing the connected accounts: %w", err)
+	}
+	var refusal error
+	for _, account := range append([]string{""}, accounts...) {
+		after, err = u.reread(ctx, verification.Session{ID: id, Account: account})
+		if !refused(err) {
+			return before, after, err
+		}
+		if refusal == nil || !errors.Is(err, verification.ErrStripeUnknown) {
+			refusal = err
+		}
+	}
+	return before, before, refusal
+}
+
+// Session reads one session from Stripe now, whatever is known of it here, and says what changed.
+// Errors are the store's, the context's or verification's ErrStripe….
+func (r *Reconciler) Session(ctx context.Context, id string) (SessionSummary, error) {
+	if !stripeevent.ValidSessionID(id) {
+		return SessionSummary{}, errors.New(`that is no session id: it begins with "vs_"`)
+	}
+	u := &run{Reconciler: r, told: r.Clock()}
+	before, after, err := u.refresh(ctx, id)
+	if err != nil {
+		return SessionSummary{}, err
+	}
+	return SessionSummary{ID: id, Before: before, After: after}, nil
+}
+
+// rereadLost empties the queue of lost sessions. It needs no lease: each replica reads what it saw
+// lost. Those that are left when it stops stay in the queue.
+func (r *Reconciler) rereadLost(ctx context.Context) error {
+	u := &run{Reconciler: r, told: r.Clock()}
+	defer func() {
+		if s := u.summary; s.Reread+s.Unknown > 0 {
+			r.Logger.Info("catch-up: sessions that may have lost writes were read again", "reread", s.Reread, "changed", s.Changed, "unknown", s.Unknown)
+		}
+	}()
+	for {
+		id, ok := r.nextLost()
+		if !ok {
+			return nil
+		}
+		before, after, err := u.refresh(ctx, id)
+		switch {
+		case refused(err):
+			u.summary.Unknown++
+		case errors.Is(err, store.ErrCorrupt):
+			u.summary.Unreadable++
+			r.Logger.Error("catch-up: the record of a lost session cannot be read", "session_id", id, "error", err)
+		case err != nil:
+			return err
+		default:
+			u.compare(before, after)
+		}
+		r.found(id)
+	}
+}

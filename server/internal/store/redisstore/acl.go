@@ -1,0 +1,25 @@
+package redisstore
+
+import "slices"
+
+// commands are what this package sends, or its scripts call, in any mode. Tests take each one away
+// and see something fail.
+var commands = []string{
+	"del", "eval", "evalsha", "exec", "get", "getrange", "hexists", "hget", "hmget", "hset", "hsetnx", "info",
+	"multi", "ping", "sadd", "scan", "set", "setrange", "smembers", "wait", "xadd", "xlen", "xrange", "xread", "xtrim",
+	"zadd", "zcard", "zrange", "zrem", "zremrangebyrank", "zrevrange",
+}
+
+// ACLCommands are the commands that a Redis user of this package must be allowed, sorted, as "+name"
+// in a rule such as "-@all +get"; with the keys "~vs:*", by the prefix. `select` is needed only for a
+// database other than 0, `wait` only with WaitReplicas. Sentinels are asked without a user.
+func ACLCommands(mode Mode) []string {
+	all := slices.Clone(commands)
+	if mode == Cluster {
+		all = append(all, "asking", "cluster|slots")
+	} else {
+		all = append(all, "select")
+	}
+	slices.Sort(all)
+	return all
+}

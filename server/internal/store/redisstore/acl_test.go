@@ -1,0 +1,185 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// allow gives the test's user these commands and no others.
+func allow(server *redistest.Server, commands []string) {
+	rule := []string{"ACL", "SETUSER", "vs", "reset", "on", ">swordfish", "~vs:*"}
+	for _, command := range commands {
+		if !strings.HasPrefix(command, "-") {
+			command = "+" + command
+		}
+		rule = append(rule, command)
+	}
+	server.MustAsk(rule...)
+}
+
+// exercise calls everything that sends a command of its own, and returns the first error. It needs a
+// feed age of a minute.
+func exercise(ctx context.Context, s *Store) error {
+	if err := s.Prepare(ctx); err != nil {
+		return err
+	}
+	update := func(e verification.Event) error {
+		for ctx.Err() == nil {
+			_, err := s.Update(ctx, e.Object.ID, applying(e))
+			if !errors.Is(err, store.ErrConflict) {
+				return err
+			}
+		}
+		return ctx.Err()
+	}
+	start, err := s.Head(ctx, s.Partition("vs_a"))
+	if err != nil {
+		return err
+	}
+	now := s.clock()
+	connected := func(e *verification.Event) { e.Object.Account = "acct_1" }
+	for n, reference := range []string{"one", "two", "two"} {
+		s.clock = func() time.Time { return now.Add(time.Duration(n) * time.Hour) } // the oldest entries go
+		for range 2 {
+			if err := update(event("vs_a", n, withReference(reference), connected)); err != nil {
+				return err
+			}
+		}
+	}
+	s.clock = func() time.Time { return now }
+	if err := update(event("vs_a", 3, redacted)); err != nil {
+		return err
+	}
+	positions := make([]store.Position, partitions)
+	calls := []func() error{
+		func() error { return s.Ping(ctx) },
+		func() error { _, err := s.Get(ctx, "vs_a"); return err },
+		func() error { _, err := s.Newest(ctx, "one"); return err },
+		func() error { _, err := s.ReadFeed(ctx, s.Partition("vs_a"), start, 10); return err },
+		func() error { _, err := s.Follow(ctx, positions, time.Second); return err },
+		func() error { _, err := s.Due(ctx, 0, 1, 1); return err },
+		func() error { _, err := s.Accounts(ctx); return err },
+		func() error { return s.SetCursor(ctx, "", 1) },
+		func() error { _, err := s.Cursor(ctx, ""); return err },
+		func() error { _, err := s.Lease(ctx, "work", "a", time.Second); return err },
+		func() error { return s.Release(ctx, "work", "a") },
+		func() error {
+			return s.Walk(ctx, func(context.Context, verification.Session) error { return nil })
+		},
+	}
+	for _, call := range calls {
+		if err := call(); err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrTrimmed) {
+			return err
+		}
+	}
+	return nil
+}
+
+// The documented list is exactly what is needed: with it everything works, and without any one of its
+// commands something is refused.
+func TestACLListIsExact(t *testing.T) {
+	master := redistest.Start(t)
+	redistest.StartReplica(t, master)
+	attempt := func(allowed []string) error {
+		master.MustAsk("FLUSHALL")
+		master.MustAsk("SCRIPT", "FLUSH")
+		allow(master, allowed)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		s, err := Open(Options{
+			Addrs: []string{master.Addr}, Username: "vs", Password: "swordfish", DB: 1,
+			WaitReplicas: 1, WaitTimeout: 5 * time.Second, FeedMaxAge: time.Minute,
+		})
+		if err != nil {
+			return err
+		}
+		return errors.Join(exercise(ctx, s), s.Close())
+	}
+	all := ACLCommands(Standalone)
+	if err := attempt(all); err != nil {
+		t.Fatalf("with all of the list: %v", err)
+	}
+	t.Logf("ACL SETUSER ... -@all +%s", strings.Join(all, " +"))
+	for i, command := range all {
+		err := attempt(slices.Delete(slices.Clone(all), i, i+1))
+		if err == nil {
+			t.Errorf("nothing needs %s", command)
+		} else if !strings.Contains(err.Error(), "NOPERM") && !strings.Contains(err.Error(), "The user executing the script") {
+			t.Errorf("without %s: %v; want a refusal", command, err)
+		}
+	}
+}
+
+// On a Cluster, with what it needs more. The server that has no key of a slot on its way asks the
+// client to look elsewhere.
+func TestACLListIsExactOnACluster(t *testing.T) {
+	cluster := redistest.StartCluster(t, 2, 0)
+	lost := fmt.Sprint(slot(keys{prefix: "vs:"}.record("vs_a")))
+	from := cluster.MasterOf(slot(keys{prefix: "vs:"}.record("vs_a")))
+	to := cluster.Nodes[0]
+	if to == from {
+		to = cluster.Nodes[1]
+	}
+	attempt := func(allowed []string) error {
+		for _, node := range cluster.Nodes {
+			node.MustAsk("FLUSHALL")
+			allow(node, allowed)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		s, err := Open(Options{Addrs: cluster.Addrs(), Mode: Cluster, Username: "vs", Password: "swordfish", FeedMaxAge: time.Minute})
+		if err != nil {
+			return err
+		}
+		if err := exercise(ctx, s); err != nil {
+			return errors.Join(err, s.Close())
+		}
+		for _, node := range cluster.Nodes {
+			node.MustAsk("FLUSHALL")
+		}
+		to.MustAsk("CLUSTER", "SETSLOT", lost, "IMPORTING", from.MustAsk("CLUSTER", "MYID"))
+		from.MustAsk("CLUSTER", "SETSLOT", lost, "MIGRATING", to.MustAsk("CLUSTER", "MYID"))
+		_, err = s.Get(ctx, "vs_a")
+		for _, node := range cluster.Nodes {
+			node.MustAsk("CLUSTER", "SETSLOT", lost, "STABLE")
+		}
+		if errors.Is(err, store.ErrNotFound) {
+			err = nil
+		}
+		return errors.Join(err, s.Close())
+	}
+	all := ACLCommands(Cluster)
+	if err := attempt(all); err != nil {
+		t.Fatalf("with all of the list: %v", err)
+	}
+	for _, command := range []string{"asking", "cluster|slots", "evalsha"} {
+		i := slices.Index(all, command)
+		if err := attempt(slices.Delete(slices.Clone(all), i, i+1)); err == nil {
+			t.Errorf("nothing needs %s", command)
+		}
+	}
+}
+
+// What is missing is said where somebody looks.
+func TestPrepareNamesTheCommands(t *testing.T) {
+	server := redistest.Start(t)
+	allow(server, []string{"info"})
+	s := openStore(t, Options{Addrs: []string{server.Addr}, Username: "vs", Password: "swordfish"})
+	err := s.Prepare(testContext(t))
+	if !errors.Is(err, ErrMisconfigured) || !strings.Contains(err.Error(), "+evalsha +exec") {
+		t.Errorf("Prepare: %v; want ErrMisconfigured and the commands", err)
+	}
+	allow(server, append(slices.Clone(commands), "-hset"))
+	if err := s.Prepare(testContext(t)); !errors.Is(err, ErrMisconfigured) {
+		t.Errorf("Prepare with a script that is refused half way: %v; want ErrMisconfigured", err)
+	}
+}

@@ -1,0 +1,118 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// maxDue bounds the sessions that one call of Due returns.
+const maxDue = 1000
+
+var _ store.CatchUp = (*Store)(nil)
+
+// dueChange is how a commit changes the index of due sessions: "" not at all, "-" the session leaves
+// it, else its second. Where before and after are the same nothing is sent: most commits of a busy
+// session would only write what is there.
+func dueChange(before, after verification.Session) string {
+	was, wasDue := before.DueAt()
+	now, nowDue := after.DueAt()
+	switch {
+	case nowDue && (!wasDue || now != was):
+		return strconv.FormatInt(now, 10)
+	case wasDue && !nowDue:
+		return "-"
+	}
+	return ""
+}
+
+// Due implements store.CatchUp. At most 1,000 sessions. The index is written with each commit, by the
+// same script, so it is as true as the records are.
+func (s *Store) Due(ctx context.Context, partition int, by int64, limit int) ([]string, error) {
+	if err := checkPartition(partition); err != nil {
+		return nil, err
+	}
+	if limit < 1 {
+		return nil, fmt.Errorf("cannot list %d sessions: ask for at least one", limit)
+	}
+	ids, err := s.client.ZRangeArgs(ctx, redis.ZRangeArgs{
+		Key: s.keys.due(partition), ByScore: true, Start: "-inf", Stop: by, Count: int64(min(limit, maxDue)),
+	}).Result()
+	if err != nil {
+		return nil, s.failed(ctx, "list what is due", err)
+	}
+	return ids, nil
+}
+
+// Accounts implements store.CatchUp.
+func (s *Store) Accounts(ctx context.Context) ([]string, error) {
+	accounts, err := s.client.SMembers(ctx, s.keys.accounts()).Result()
+	if err != nil {
+		return nil, s.failed(ctx, "list the accounts", err)
+	}
+	return accounts, nil
+}
+
+// ensureAccount notes the account of a new session. The set is in a slot of its own, so this comes
+// after the commit; what a crash in between leaves undone, the redelivery of the event does, because
+// every update that writes nothing comes here too.
+func (s *Store) ensureAccount(ctx context.Context, session verification.Session) error {
+	if session.Account == "" {
+		return nil
+	}
+	if err := s.client.SAdd(ctx, s.keys.accounts(), session.Account).Err(); err != nil {
+		return s.failed(ctx, "note an account", err)
+	}
+	return nil
+}
+
+// Cursor implements store.CatchUp.
+func (s *Store) Cursor(ctx context.Context, account string) (int64, error) {
+	second, err := s.client.HGet(ctx, s.keys.cursors(), account).Int64()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return 0, nil
+	case errors.Is(err, strconv.ErrSyntax), errors.Is(err, strconv.ErrRange):
+		return 0, fmt.Errorf("%w: a cursor of the catch-up is no number", store.ErrCorrupt)
+	case err != nil:
+		return 0, s.failed(ctx, "read a cursor", err)
+	}
+	return second, nil
+}
+
+// SetCursor implements store.CatchUp.
+func (s *Store) SetCursor(ctx context.Context, account string, second int64) error {
+	if err := cursorScript.Run(ctx, s.client, []string{s.keys.cursors()}, account, second).Err(); err != nil {
+		return s.failed(ctx, "store a cursor", err)
+	}
+	return nil
+}
+
+// Lease implements store.CatchUp. The duration is at least a millisecond.
+func (s *Store) Lease(ctx context.Context, name, holder string, duration time.Duration) (bool, error) {
+	if holder == "" || duration < time.Millisecond {
+		return false, fmt.Errorf("the lease %s needs a holder, and at least a millisecond; got %v", name, duration)
+	}
+	return s.lease(ctx, name, holder, duration.Milliseconds())
+}
+
+// Release implements store.CatchUp.
+func (s *Store) Release(ctx context.Context, name, holder string) error {
+	_, err := s.lease(ctx, name, holder, 0)
+	return err
+}
+
+func (s *Store) lease(ctx context.Context, name, holder string, milliseconds int64) (bool, error) {
+	has, err := leaseScript.Run(ctx, s.client, []string{s.keys.lease(name)}, holder, milliseconds).Text()
+	if err != nil {
+		return false, s.failed(ctx, "take or give up a lease", err)
+	}
+	return has == "1", nil
+}

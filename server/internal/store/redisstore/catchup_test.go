@@ -1,0 +1,104 @@
+package redisstore
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/verification"
+)
+
+func TestDueChange(t *testing.T) {
+	checking := verification.Session{Revision: 1, State: verification.State{Status: verification.StatusProcessing, UpdateTime: 1000}}
+	later := checking
+	later.UpdateTime++
+	pending := checking
+	pending.Pending = true
+	waiting := checking
+	waiting.Status = verification.StatusRequiresInput
+	tests := []struct {
+		what          string
+		before, after verification.Session
+		want          string
+	}{
+		{"nothing begins with a check", verification.Session{}, checking, "1900"},
+		{"nothing begins with waiting", verification.Session{}, waiting, ""},
+		{"the same", checking, checking, ""},
+		{"a later check", checking, later, "1901"},
+		{"a doubt", checking, pending, "1000"},
+		{"the check ends", checking, waiting, "-"},
+		{"still waiting", waiting, waiting, ""},
+	}
+	for _, test := range tests {
+		if got := dueChange(test.before, test.after); got != test.want {
+			t.Errorf("%s: %q; want %q", test.what, got, test.want)
+		}
+	}
+}
+
+// A commit that is sent again does not bring back what a later one has taken out of the index.
+func TestLostAnswersAndTheIndexOfDueSessions(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := newProxy(t, server.Addr)
+	s := openStore(t, Options{Addrs: []string{proxy.addr()}})
+	apply(t, s, event("vs_warm", 0, failing))
+	proxy.loseAnswers("evalsha", 2)
+	apply(t, s, event("vs_a", 0))
+	if proxy.lost() != 0 {
+		t.Fatal("no answer was lost")
+	}
+	partition := s.Partition("vs_a")
+	by := int64(1_790_000_000 + verification.StuckAfter)
+	if due, err := s.Due(testContext(t), partition, by, 10); err != nil || len(due) != 1 || due[0] != "vs_a" {
+		t.Errorf("due: %v, %v; want vs_a", due, err)
+	}
+	proxy.loseAnswers("evalsha", 2)
+	apply(t, s, event("vs_a", 1, failing))
+	if due, err := s.Due(testContext(t), partition, by, 10); err != nil || len(due) != 0 {
+		t.Errorf("due after the check: %v, %v; want none", due, err)
+	}
+}
+
+// A crash between the commit and the note of its account is repaired by the redelivery.
+func TestDuplicatesRepairTheAccounts(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s := openStore(t, Options{Addrs: []string{addr}})
+		connected := event("vs_a", 0, func(e *verification.Event) { e.Object.Account = "acct_1" })
+		apply(t, s, connected)
+		rawClient(t, addr).Del(testContext(t), s.keys.accounts())
+		apply(t, s, connected)
+		if accounts, err := s.Accounts(testContext(t)); err != nil || len(accounts) != 1 || accounts[0] != "acct_1" {
+			t.Errorf("Accounts = %v, %v; want acct_1", accounts, err)
+		}
+	})
+}
+
+func TestLeasesEnd(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s, raw := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr)
+		if has, err := s.Lease(testContext(t), "work", "a", time.Minute); err != nil || !has {
+			t.Fatalf("Lease = %v, %v", has, err)
+		}
+		if ttl := raw.PTTL(testContext(t), s.keys.lease("work")).Val(); ttl <= 0 || ttl > time.Minute {
+			t.Errorf("the lease lasts %v; want a minute", ttl)
+		}
+		if has, err := s.Lease(testContext(t), "work", "a", 2*time.Minute); err != nil || !has {
+			t.Fatalf("prolonging = %v, %v", has, err)
+		}
+		if ttl := raw.PTTL(testContext(t), s.keys.lease("work")).Val(); ttl <= time.Minute {
+			t.Errorf("the lease was not prolonged: it lasts %v", ttl)
+		}
+	})
+}
+
+func TestForeignCursorIsCorrupt(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s, raw := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr)
+		raw.HSet(testContext(t), s.keys.cursors(), "acct_1", "soon")
+		if _, err := s.Cursor(testContext(t), "acct_1"); !errors.Is(err, store.ErrCorrupt) {
+			t.Errorf("Cursor: %v; want ErrCorrupt", err)
+		}
+	})
+}

@@ -1,0 +1,173 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"example.com/verification-status/server/internal/store"
+)
+
+// pinnedTries is how often a write on one connection is tried, like the driver's own default.
+const pinnedTries = 4
+
+// errTooFewReplicas is no reason to try again: the time that the setting gives is over.
+var errTooFewReplicas = errors.New("too few replicas have the write")
+
+// runCommit runs the commit script. With WaitReplicas it returns an answer of "ok" only once so many
+// replicas have the commit.
+func (s *Store) runCommit(ctx context.Context, keys []string, args []any) (answer []string, err error) {
+	if s.waitReplicas == 0 {
+		return commitScript.Run(ctx, s.client, keys, args...).StringSlice()
+	}
+	err = s.pinned(ctx, keys[0], func(run runner) (wrote bool, err error) {
+		answer, err = run(commitScript, keys, args...).StringSlice()
+		return len(answer) == 1 && answer[0] == "ok", err
+	})
+	return answer, err
+}
+
+// confirm is for an update that writes nothing: the delivery before it may have written, and then
+// been refused because the replicas were late. It returns false where the record is another one by
+// now, or was lost by a failover: then the update must look at it again.
+func (s *Store) confirm(ctx context.Context, current stored) (same bool, err error) {
+	if s.waitReplicas == 0 || current.header == "" {
+		return true, nil
+	}
+	err = s.pinned(ctx, s.keys.record(current.session.ID), func(run runner) (wrote bool, err error) {
+		answer, err := run(fenceScript, []string{s.keys.record(current.session.ID)}, current.header).Text()
+		same = answer == "1"
+		return same, err
+	})
+	if err != nil {
+		return false, s.failed(ctx, "wait for the replicas", err)
+	}
+	return same, nil
+}
+
+// runner runs a script on one connection.
+type runner func(script *redis.Script, keys []string, args ...any) *redis.Cmd
+
+// pinned makes a write on one connection to the master that has a key, and waits there until enough
+// replicas have it: on any other connection WAIT knows nothing of the write, and answers at once.
+// write is called again on another connection where the master has changed or went away; it says
+// whether there is anything to wait for. The error is the driver's, or wraps errTooFewReplicas.
+func (s *Store) pinned(ctx context.Context, key string, write func(runner) (wrote bool, err error)) error {
+	var err error
+	var to redirection
+	for try := range pinnedTries {
+		if try > 0 && to.addr == "" {
+			if err := backoff(ctx, 2*try+1); err != nil { // up to 8, 32 and 64 ms
+				return err
+			}
+		}
+		if err = s.pinnedOnce(ctx, key, to, write); err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || !worthAnother(err) {
+			return err
+		}
+		to = redirectionOf(err)
+		if cluster, ok := s.writer.(*redis.ClusterClient); ok && !to.ask {
+			cluster.ReloadState(ctx)
+		}
+	}
+	return err
+}
+
+func (s *Store) pinnedOnce(ctx context.Context, key string, to redirection, write func(runner) (bool, error)) error {
+	master, release, err := s.master(ctx, key, to.addr)
+	if err != nil {
+		return err
+	}
+	defer release()
+	conn := master.Conn()
+	defer conn.Close()
+	wrote, err := write(func(script *redis.Script, keys []string, args ...any) *redis.Cmd {
+		if to.ask {
+			// It holds for one command, so there is no second one for a script that is not known.
+			if err := conn.Do(ctx, "asking").Err(); err != nil {
+				return errorCmd(ctx, err)
+			}
+			return script.Eval(ctx, conn, keys, args...)
+		}
+		return script.Run(ctx, conn, keys, args...)
+	})
+	if err != nil || !wrote {
+		return err
+	}
+	timeout := s.waitTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline))
+	}
+	have, err := conn.Wait(ctx, s.waitReplicas, max(timeout, time.Millisecond)).Result() // 0 would be for ever
+	if err == nil && have < int64(s.waitReplicas) {
+		return fmt.Errorf("%w: %d instead of %d after %v; look at the replication, or lower REDIS_WAIT_REPLICAS", errTooFewReplicas, have, s.waitReplicas, timeout)
+	}
+	return err
+}
+
+func errorCmd(ctx context.Context, err error) *redis.Cmd {
+	cmd := redis.NewCmd(ctx)
+	cmd.SetErr(err)
+	return cmd
+}
+
+// master is the client of the master that has a key, or of the node where a Cluster has sent us.
+// Call release when it is done.
+func (s *Store) master(ctx context.Context, key, addr string) (master *redis.Client, release func(), err error) {
+	none := func() {}
+	switch client := s.writer.(type) {
+	case *redis.ClusterClient:
+		if addr == "" {
+			master, err = client.MasterForKey(ctx, key)
+			return master, none, err
+		}
+		master = s.node(addr)
+		return master, func() { _ = master.Close() }, nil
+	case *redis.Client:
+		return client, none, nil
+	}
+	return nil, none, fmt.Errorf("%w: the driver's client is a %T", store.ErrUnavailable, s.writer)
+}
+
+// redirection is where a Cluster's node says that a key is; the zero value is nowhere else.
+type redirection struct {
+	addr string
+	ask  bool // for one command: the slot is on its way there
+}
+
+func redirectionOf(err error) redirection {
+	if addr, ok := redis.IsMovedError(err); ok {
+		return redirection{addr: addr}
+	}
+	if addr, ok := redis.IsAskError(err); ok {
+		return redirection{addr: addr, ask: true}
+	}
+	return redirection{}
+}
+
+// passing begin the answers of servers that will agree to the same write later, or elsewhere.
+var passing = []string{"MOVED ", "ASK ", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED"}
+
+// worthAnother reports whether a write may succeed on another connection: after a connection's end,
+// and after an answer that passes.
+func worthAnother(err error) bool {
+	if errors.Is(err, errTooFewReplicas) {
+		return false
+	}
+	var answer redis.Error
+	if !errors.As(err, &answer) {
+		return true
+	}
+	for _, prefix := range passing {
+		if strings.HasPrefix(answer.Error(), prefix) {
+			return true
+		}
+	}
+	return false
+}

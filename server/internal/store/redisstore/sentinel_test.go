@@ -1,0 +1,140 @@
+package redisstore
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/store/storetest"
+	"example.com/verification-status/server/internal/verification"
+)
+
+func sentinelOptions(set *redistest.SentinelSet) Options {
+	return Options{Addrs: set.Addrs(), Mode: Sentinel, SentinelMaster: redistest.MasterName}
+}
+
+// untilApplied sends an event again until it is taken, as Stripe does, and tells how long that took.
+func untilApplied(t *testing.T, s *Store, e verification.Event) (verification.Session, time.Duration) {
+	t.Helper()
+	began := time.Now()
+	for ctx := testContext(t); ; {
+		session, err := s.Update(ctx, e.Object.ID, applying(e))
+		if err == nil {
+			return session, time.Since(began)
+		}
+		if ctx.Err() != nil || !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrConflict) {
+			t.Fatalf("Update(%s): %v", e.ID, err)
+		}
+	}
+}
+
+func TestSentinel(t *testing.T) {
+	set := redistest.StartSentinel(t, 2, 3)
+	t.Run("Conformance", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) store.Store {
+			set.Master().MustAsk("FLUSHALL")
+			o := sentinelOptions(set)
+			o.FeedMaxLen = storetest.FeedMaxLen
+			s := openStore(t, o)
+			if err := s.Prepare(testContext(t)); err != nil {
+				t.Fatal(err)
+			}
+			return s
+		})
+	})
+	t.Run("Failover", func(t *testing.T) {
+		o := sentinelOptions(set)
+		o.WaitReplicas = 1
+		s := openStore(t, o)
+		for n := range 10 {
+			apply(t, s, event("vs_f", n))
+		}
+		before, err := s.Head(testContext(t), s.Partition("vs_f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		killed := set.Master()
+		killed.Stop()
+		session, took := untilApplied(t, s, event("vs_f", 10))
+		t.Logf("writes again %v after kill -9 of the master", took.Round(10*time.Millisecond))
+		if session.Revision != 11 {
+			t.Errorf("revision %d; want 11: all ten before were acknowledged by a replica", session.Revision)
+		}
+		entries, err := s.ReadFeed(testContext(t), s.Partition("vs_f"), before, 10)
+		if err != nil || len(entries) != 1 || entries[0].Revision != 11 {
+			t.Errorf("after the position from before: %+v, %v; want revision 11", entries, err)
+		}
+		set.Restart(killed)
+		if got := apply(t, s, event("vs_f", 10)); got.Revision != 11 {
+			t.Errorf("the redelivery made revision %d", got.Revision)
+		}
+	})
+}
+
+// The newest entries are lost when a replica is promoted that did not have them. Whoever holds a
+// position in the lost part is told, before the same numbers come again and after.
+func TestLostEntriesAreSeenAfterAFailover(t *testing.T) {
+	set := redistest.StartSentinel(t, 1, 1)
+	master, replica := set.Servers[0], set.Servers[1]
+	s := openStore(t, sentinelOptions(set))
+	partition := s.Partition("vs_a")
+	position := func() store.Position {
+		t.Helper()
+		head, err := s.Head(testContext(t), partition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return head
+	}
+	for n := range 3 {
+		apply(t, s, event("vs_a", n))
+	}
+	kept := position()
+	replica.AwaitSynced(master)
+	replica.Pause()
+	master.MustAsk("CLIENT", "KILL", "TYPE", "replica") // what is in the socket's buffer would arrive yet
+	var lost []store.Position
+	for n := 3; n < 6; n++ {
+		apply(t, s, event("vs_a", n))
+		lost = append(lost, position())
+	}
+	master.Stop()
+	replica.Resume()
+	set.AwaitNewMaster(master)
+
+	check := func(when string) {
+		t.Helper()
+		for i, after := range lost {
+			if _, err := s.ReadFeed(testContext(t), partition, after, 10); !errors.Is(err, store.ErrRewound) {
+				t.Errorf("%s: ReadFeed after the lost entry %d: %v; want ErrRewound", when, i, err)
+			}
+		}
+	}
+	waitUntil(t, func() bool { return s.Ping(testContext(t)) == nil })
+	if head := position(); head != kept {
+		t.Errorf("the head is %+v; want %+v: were the entries lost at all?", head, kept)
+	}
+	check("before new entries")
+	session, _ := untilApplied(t, s, event("vs_a", 6))
+	if session.Revision != 4 {
+		t.Errorf("revision %d; want 4, which has been given out before, for other content", session.Revision)
+	}
+	check("after one new entry")
+	for n := 7; n < 12; n++ {
+		apply(t, s, event("vs_a", n))
+	}
+	check("after more new entries than were lost")
+	entries, err := s.ReadFeed(testContext(t), partition, kept, 10)
+	if err != nil || len(entries) != 6 {
+		t.Errorf("after what was kept: %d entries, %v; want 6", len(entries), err)
+	}
+	// What was lost is taken like new when it is delivered again, which is what the catch-up does.
+	for n := 3; n < 6; n++ {
+		if got := apply(t, s, event("vs_a", n)); !got.Knows(fmt.Sprintf("evt_vs_a_%d", n)) {
+			t.Errorf("event %d is not known after its redelivery", n)
+		}
+	}
+}

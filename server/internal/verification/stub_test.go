@@ -1,0 +1,125 @@
+package verification
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+const keep = 90 * 24 * time.Hour
+
+// settledLife is a session that failed once and was verified then, at second 1,000,200.
+func settledLife() Session {
+	object := Object{
+		ID: "vs_a", Account: "acct_1", Livemode: true, Type: "document", Created: 1_000_000, Reference: "person-4711",
+		Status: StatusRequiresInput, Error: Error{Code: "document_expired", Reason: "The document has expired."}, Report: "vr_1",
+	}
+	verified := object
+	verified.Status, verified.Error, verified.Report = StatusVerified, Error{}, "vr_2"
+	var session Session
+	for n, object := range []Object{object, verified} {
+		second := int64(1_000_100 + 100*n)
+		session, _ = Transition(session, Event{
+			ID: fmt.Sprintf("evt_%d", n), Type: EventRequiresInput, Source: SourceWebhook,
+			Second: second, RecordTime: second*1000 + 400, Object: object,
+		})
+	}
+	return session
+}
+
+func TestShrinkKeepsWhatATombstoneHas(t *testing.T) {
+	session := settledLife()
+	now := time.Unix(1_000_200, 0).Add(keep + time.Second)
+	stub, changed := Shrink(session, keep, now)
+	if !changed || !stub.Stub() || session.Stub() {
+		t.Fatalf("changed %v, a stub: %v; before: %v", changed, stub.Stub(), session.Stub())
+	}
+	text := fmt.Sprintf("%+v", stub)
+	for _, word := range []string{"expired", "person", "vr_"} {
+		if !strings.Contains(fmt.Sprintf("%+v", session), word) {
+			t.Fatalf("the session had no %q", word)
+		}
+		if strings.Contains(text, word) {
+			t.Errorf("the stub has %q: %s", word, text)
+		}
+	}
+	if stub.Status != StatusVerified || stub.Revision != session.Revision+1 || stub.FailedAttempts != 1 || stub.Second != session.Second ||
+		stub.Created != session.Created || stub.UpdateTime != session.UpdateTime || stub.Account != session.Account || stub.Type != session.Type {
+		t.Errorf("the stub is %+v", stub)
+	}
+	if changes := stub.ChangesAfter(session.Revision); len(changes) != 1 || changes[0].Revision != stub.Revision || changes[0].State != stub.State {
+		t.Errorf("changes after %d: %+v", session.Revision, changes)
+	}
+
+	// Nothing is counted or applied again.
+	for _, n := range []int{0, 1} {
+		if !stub.Knows(fmt.Sprintf("evt_%d", n)) {
+			t.Errorf("event %d is not known", n)
+		}
+	}
+	again := Event{ID: "evt_9", Type: EventRequiresInput, Second: 1_000_100, RecordTime: 1_000_100_000, Object: Object{
+		ID: "vs_a", Status: StatusRequiresInput, Error: Error{Code: "document_expired"}, Report: "vr_1",
+	}}
+	if next, outcome := Transition(stub, again); next.FailedAttempts != 1 || next.Status != StatusVerified || outcome.Effect != EffectStale {
+		t.Errorf("the same failure under another event id: %d failures, %+v", next.FailedAttempts, outcome)
+	}
+	if _, changed := Shrink(stub, keep, now); changed {
+		t.Error("a stub was shrunk again")
+	}
+}
+
+func TestShrinkWithoutAnythingSeenMakesNoRevision(t *testing.T) {
+	session, _ := Transition(Session{}, Event{
+		ID: "evt_1", Type: EventCanceled, Second: 1000, RecordTime: 1_000_000, Object: Object{ID: "vs_a", Status: StatusCanceled},
+	})
+	stub, changed := Shrink(session, keep, time.Unix(1000, 0).Add(keep))
+	if !changed || stub.Revision != session.Revision || !stub.Stub() {
+		t.Errorf("changed %v, revision %d; want %d", changed, stub.Revision, session.Revision)
+	}
+}
+
+func TestShrinkLeaves(t *testing.T) {
+	late := time.Unix(1_000_200, 0).Add(10 * keep)
+	edit := func(change func(*Session)) Session {
+		session := settledLife()
+		change(&session)
+		return session
+	}
+	redacted, _ := Transition(settledLife(), Event{
+		ID: "evt_r", Type: EventRedacted, Second: 1_000_300, RecordTime: 1_000_300_000,
+		Object: Object{ID: "vs_a", Status: StatusVerified, Redaction: RedactionRedacted},
+	})
+	tests := []struct {
+		what    string
+		session Session
+		keep    time.Duration
+		now     time.Time
+	}{
+		{"nothing", Session{}, keep, late},
+		{"without a limit", settledLife(), 0, late},
+		{"a second too early", settledLife(), keep, time.Unix(1_000_199, 0).Add(keep)},
+		{"what was learned lately", edit(func(s *Session) { s.History[1].RecordTime = late.UnixMilli() }), keep, late.Add(keep / 2)},
+		{"what waits for the person", edit(func(s *Session) { s.Status = StatusRequiresInput }), keep, late},
+		{"a doubt", edit(func(s *Session) { s.Pending = true }), keep, late},
+		{"a tombstone", redacted, keep, late},
+	}
+	for _, test := range tests {
+		if _, changed := Shrink(test.session, test.keep, test.now); changed {
+			t.Errorf("%s was shrunk", test.what)
+		}
+	}
+}
+
+// A reviewer's override brings a stub back to life.
+func TestStubComesBackToLife(t *testing.T) {
+	stub, _ := Shrink(settledLife(), keep, time.Unix(1_000_200, 0).Add(keep))
+	read := Read{
+		Object: Object{ID: "vs_a", Status: StatusRequiresInput, Error: Error{Code: "document_expired"}, Report: "vr_3"},
+		AsOf:   9_000_000, Applied: stub.Applied, RecordTime: 9_000_000_000,
+	}
+	next, _ := ApplyRead(stub, read)
+	if next.Stub() || next.Revision != stub.Revision+1 || next.FailedAttempts != 2 || !next.Knows("evt_0") {
+		t.Errorf("after an override: %+v", next)
+	}
+}
