@@ -41,7 +41,7 @@ func (c *checking) checkRising(life []*fact) {
 		if a.revision == b.revision {
 			continue
 		}
-		fell := ""
+		var fell string
 		switch {
 		case b.updated < a.updated:
 			fell = "update_time"

@@ -24,7 +24,7 @@ func (c *checking) checkCounts(f *fact) {
 	lost := c.mayInherit(f.session)
 	switch {
 	// A successor that lost its inheritance may have grants of its own when it inherits again.
-	case f.granted > c.options.MaxRetries && !(lost && replaced > 0):
+	case f.granted > c.options.MaxRetries && (!lost || replaced == 0):
 		c.violation(AtMostLimit, f.session, f.first, []string{f.String()}, "%d retries were granted, %d is the limit", f.granted, c.options.MaxRetries)
 	case f.granted > allowed && !lost:
 		c.violation(AtMostLimit, f.session, f.first, []string{f.String()}, "%d retries were granted for %d failures and %d replacements", f.granted, f.attempts, allowed-f.attempts)

@@ -129,7 +129,7 @@ func (w *Watch) chains() [][]leg {
 
 // line is an entry as evidence.
 func (w *Watch) line(e entry) string {
-	text := ""
+	var text string
 	switch {
 	case e.kind == opened && e.token == 0:
 		text = "opened without a token"

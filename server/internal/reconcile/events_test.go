@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -70,7 +69,7 @@ func (a *applied) Apply(_ context.Context, event verification.Event) (verificati
 func byHand(stripe Stripe, into Ingest, kept Store, clock func() time.Time) *Reconciler {
 	r, err := New(Config{
 		Store: kept, Stripe: stripe, Ingest: into, Clock: clock, Overlap: 10 * time.Second,
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		panic(err)

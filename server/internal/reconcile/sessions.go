@@ -73,7 +73,7 @@ func (u *run) dueSession(ctx context.Context, id string, now time.Time) error {
 	}
 	after, err := u.reread(ctx, before)
 	switch {
-	case refused(err) && !(before.Account == "" && errors.Is(err, verification.ErrStripeUnauthorized)):
+	case refused(err) && (before.Account != "" || !errors.Is(err, verification.ErrStripeUnauthorized)):
 		u.summary.Unknown++
 		u.Logger.Warn("catch-up: Stripe does not tell of a session that is due", "session_id", id, "error", err)
 	case err != nil:

@@ -110,11 +110,12 @@ type SessionSummary struct {
 func (s SessionSummary) String() string {
 	var b strings.Builder
 	before, after := s.Before, s.After
-	if !before.Exists() {
+	switch {
+	case !before.Exists():
 		fmt.Fprintf(&b, "%s was not known here", s.ID)
-	} else if before.Revision == after.Revision && before.Pending == after.Pending {
+	case before.Revision == after.Revision && before.Pending == after.Pending:
 		fmt.Fprintf(&b, "%s is as Stripe says: nothing changed", s.ID)
-	} else {
+	default:
 		fmt.Fprintf(&b, "%s has changed", s.ID)
 	}
 	line := func(name string, before, after any) {

@@ -7,8 +7,8 @@ import (
 )
 
 // budget counts the reads of a day. Stripe allows as few as 10,000 reads a month to a small account.
-// Reads out of curiosity (a caller asks for what is not known here) may use half of it: whoever polls
-// unknown ids must not keep people from trying again, or doubts from being settled.
+// What can wait may not use it up: whoever polls unknown ids, and a catch-up after a bad day, must not
+// keep people from trying again, or doubts from being settled.
 type budget struct {
 	limit int // reads a day; 0: no bound
 	clock func() time.Time
@@ -20,18 +20,24 @@ type budget struct {
 	told int // 0: nothing yet today; 1: that half is gone; 2: that all is
 }
 
+// How much of the day's reads a read must leave to others, in percent; nothing for most.
+const (
+	reserveCatchUp = 20 // Stripe's list of events
+	reserveLookup  = 50 // a caller asks for what is not known here
+)
+
 // left reports whether a read is left today.
-func (b *budget) left(curious bool) bool {
+func (b *budget) left(reserve int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.check(curious)
+	return b.check(reserve)
 }
 
 // take uses one read of today; false if none is left.
-func (b *budget) take(curious bool) bool {
+func (b *budget) take(reserve int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.check(curious) {
+	if !b.check(reserve) {
 		return false
 	}
 	b.used++
@@ -43,14 +49,14 @@ func (b *budget) take(curious bool) bool {
 }
 
 // check needs b.mu. A clock that goes back does not give a day's reads twice.
-func (b *budget) check(curious bool) bool {
+func (b *budget) check(reserve int) bool {
 	if day := b.clock().Unix() / (24 * 60 * 60); day > b.day {
 		b.day, b.used, b.told = day, 0, 0
 	}
 	switch {
 	case b.limit == 0:
 		return true
-	case curious && b.used >= b.limit-b.limit/2:
+	case b.used < b.limit && b.used >= b.limit-b.limit*reserve/100:
 		return false
 	case b.used < b.limit:
 		return true

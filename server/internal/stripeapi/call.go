@@ -31,7 +31,7 @@ type request struct {
 	operation Operation
 	method    string
 	path      string
-	curious   bool   // a read that nobody needs but a caller who asks; see budget
+	reserve   int    // what a read must leave of the day's budget, in percent
 	account   string // connected account; empty: the platform's own
 	form      *form.Values
 	// idempotencyKey is for POST.
@@ -64,13 +64,13 @@ func (c *Client) send(caller context.Context, r request) fault {
 	ctx, cancel := context.WithTimeout(caller, c.cfg.Timeout)
 	defer cancel()
 	isRead := r.method == http.MethodGet
-	if isRead && !c.budget.left(r.curious) {
+	if isRead && !c.budget.left(r.reserve) {
 		return budgetFault()
 	}
 	if c.limiter.Wait(ctx) != nil {
 		return unavailable(caller, "the rate leaves no turn before the deadline")
 	}
-	if isRead && !c.budget.take(r.curious) {
+	if isRead && !c.budget.take(r.reserve) {
 		return budgetFault()
 	}
 	params := &stripe.Params{Context: ctx}

@@ -34,7 +34,7 @@ func (c *Client) Retrieve(ctx context.Context, account, id string) (verification
 // day's budget is enough for such.
 func (c *Client) Lookup(ctx context.Context, id string) (verification.Retrieved, error) {
 	var read verification.Retrieved
-	err := c.get(ctx, request{curious: true}, id, func(object verification.Object, a answer) {
+	err := c.get(ctx, request{reserve: reserveLookup}, id, func(object verification.Object, a answer) {
 		read = verification.Retrieved{Object: object, AsOf: a.asOf}
 	})
 	return read, err
@@ -94,7 +94,7 @@ func (c *Client) FindByReference(ctx context.Context, reference string) (verific
 	filter.Add("limit", "1")
 	var found *verification.Retrieved
 	err := c.call(ctx, request{
-		operation: OperationFind, method: http.MethodGet, path: sessionsPath, form: filter, curious: true,
+		operation: OperationFind, method: http.MethodGet, path: sessionsPath, form: filter, reserve: reserveLookup,
 		decode: func(a answer) (wrong string) {
 			var page struct {
 				Object string            `json:"object"`
