@@ -71,7 +71,10 @@ func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *sl
 	}
 	if sessionID != "" {
 		one, err := reconciler.Session(ctx, sessionID)
-		return one.String(), err
+		if err != nil {
+			return "", fmt.Errorf("session %s: %w", sessionID, err)
+		}
+		return one.String(), nil
 	}
 	all, err := reconciler.Run(ctx)
 	return all.String(), err
