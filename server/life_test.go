@@ -100,8 +100,10 @@ func TestG1_G2_G4_ThousandLives(t *testing.T) {
 func TestG2_G3_LivesOutliveACrash(t *testing.T) {
 	redis := redistest.Start(t)
 	var asked atomic.Int64
-	stripe := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked.Add(1)
+	stripe := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/events" { // the catch-up asks at every start
+			asked.Add(1)
+		}
 		w.WriteHeader(http.StatusInternalServerError)
 	}))
 	t.Cleanup(stripe.Close)
@@ -145,7 +147,7 @@ func TestG2_G3_LivesOutliveACrash(t *testing.T) {
 		t.Error("nothing had to be sent again: the kill came too late to mean anything")
 	}
 	if asked.Load() != 0 {
-		t.Errorf("Stripe was asked %d times although no two events share a second", asked.Load())
+		t.Errorf("Stripe was asked %d times for a session although no two events share a second", asked.Load())
 	}
 	checkLives(t, lives, dialed(t, survivor), dialed(t, serve(t, env)))
 }

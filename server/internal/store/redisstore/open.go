@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -124,7 +125,8 @@ func (s *Store) random() (uint64, error) {
 // are off: servers before 7.2 count each as an error. There is no pool of its own for pipelines.
 func universal(o Options) *redis.UniversalOptions {
 	return &redis.UniversalOptions{
-		Addrs: o.Addrs, MasterName: o.SentinelMaster, IsClusterMode: o.Mode == Cluster,
+		// A Cluster's client appends to its addresses: each needs a list of its own.
+		Addrs: slices.Clone(o.Addrs), MasterName: o.SentinelMaster, IsClusterMode: o.Mode == Cluster,
 		Username: o.Username, Password: o.Password, DB: o.DB, TLSConfig: o.TLS, Dialer: o.Dial,
 		DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: poolTimeout,
 		DialerRetries:            1, // commands are tried again already
