@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"io"
 	"os"
+	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -17,6 +21,8 @@ const (
 	// envKillAt names the step of a retry at which the server kills itself: "note the successor", or
 	// "get the session at Stripe#2" for the second time that it comes there.
 	envKillAt = "VERIFICATION_TEST_KILL_AT"
+	// envStripeRate is how many requests to Stripe a server makes in a second; empty: as always.
+	envStripeRate = "VERIFICATION_TEST_STRIPE_RATE"
 )
 
 func TestMain(m *testing.M) {
@@ -25,11 +31,27 @@ func TestMain(m *testing.M) {
 		return
 	}
 	// The tests hold the other end of the standard input: when they die, so does the server.
+	var clock testClock
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
+		clock.follow(os.Stdin)
 		os.Exit(3)
 	}()
-	os.Exit(run(app.Hooks{RetryStep: killAt(os.Getenv(envKillAt))}))
+	rate, _ := strconv.ParseFloat(os.Getenv(envStripeRate), 64)
+	os.Exit(run(app.Hooks{RetryStep: killAt(os.Getenv(envKillAt)), Clock: clock.now, StripeRate: rate}))
+}
+
+// testClock is the server's clock, which a test sets wrong by lines like "1m0s".
+type testClock struct{ wrong atomic.Int64 }
+
+func (c *testClock) now() time.Time { return time.Now().Add(time.Duration(c.wrong.Load())) }
+
+// follow obeys until there are no more lines.
+func (c *testClock) follow(lines io.Reader) {
+	for scanner := bufio.NewScanner(lines); scanner.Scan(); {
+		if wrong, err := time.ParseDuration(scanner.Text()); err == nil {
+			c.wrong.Store(int64(wrong))
+		}
+	}
 }
 
 // killAt makes a hook that ends this process as a crash would: nothing is flushed, closed or told.

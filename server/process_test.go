@@ -46,6 +46,7 @@ func (o *output) String() string {
 type process struct {
 	t              testing.TB
 	cmd            *exec.Cmd
+	stdin          io.WriteCloser
 	stdout, stderr output
 	ended          chan struct{} // closed when the process is gone
 
@@ -69,6 +70,7 @@ func launch(t testing.TB, env []string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.stdin = stdin
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,146 @@
+//go:build faults
+
+package main
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/verification-status/server/internal/checker"
+	"example.com/verification-status/server/internal/store/redistest"
+)
+
+// topology is how Redis is run.
+type topology struct {
+	// env are the settings of the i-th replica.
+	env func(i int) []string
+	// masters are the servers that are written to now.
+	masters func() []*redistest.Server
+	// faults are those that only this one has.
+	faults []fault
+}
+
+var topologyNames = map[string]func(testing.TB) *topology{
+	"standalone": startStandalone,
+	"sentinel":   startSentinel,
+	"cluster":    startCluster,
+}
+
+// startStandalone is one server, each replica's connections through a cutter of its own.
+func startStandalone(t testing.TB) *topology {
+	server := redistest.Start(t)
+	cutters := []*cutter{newCutter(t, server.Addr), newCutter(t, server.Addr), newCutter(t, server.Addr)}
+	top := &topology{
+		env:     func(i int) []string { return []string{"REDIS_URL=redis://" + cutters[i].addr()} },
+		masters: func() []*redistest.Server { return []*redistest.Server{server} },
+	}
+	top.faults = append(top.faults,
+		fault{"Redis paused (SIGSTOP) for 1 to 4 s", func(w *world) { pauseServer(w, server, 4) }},
+		fault{"all of a replica's connections to Redis cut", func(w *world) { cutters[w.pick(3)].cutAll() }},
+	)
+	for way := range cutWays {
+		top.faults = append(top.faults, fault{"connection to Redis cut " + cutNames[way], func(w *world) { cutCommits(w, cutters[w.pick(3)], way) }})
+	}
+	return top
+}
+
+// startSentinel is a master with two replicas and three Sentinels. Each commit waits for a replica, so
+// that no failover takes what was acknowledged.
+func startSentinel(t testing.TB) *topology {
+	set := redistest.StartSentinel(t, 2, 3)
+	master := func() *redistest.Server {
+		var now *redistest.Server
+		await(t, "the Sentinels agree on a master", func() bool { now = set.Master(); return now != nil })
+		return now
+	}
+	return &topology{
+		env: func(int) []string {
+			return []string{
+				"REDIS_URL=redis://" + strings.Join(set.Addrs(), ","), "REDIS_MODE=sentinel",
+				"REDIS_SENTINEL_MASTER=" + redistest.MasterName, "REDIS_WAIT_REPLICAS=1",
+			}
+		},
+		masters: func() []*redistest.Server { return []*redistest.Server{master()} },
+		faults: []fault{
+			{"Sentinel: the master killed (kill -9), failover", func(w *world) {
+				old := master()
+				w.loses(checker.Loss{Reason: "failover of the master"}, func() {
+					old.Stop()
+					set.AwaitNewMaster(old)
+					_ = pause(w.watching, w.moment(2))
+					set.Restart(old)
+				})
+			}},
+			{"Sentinel: a replica of Redis paused for 1 to 4 s", func(w *world) {
+				now := master()
+				servers := []*redistest.Server{}
+				for _, server := range set.Servers {
+					if server != now {
+						servers = append(servers, server)
+					}
+				}
+				pauseServer(w, servers[w.pick(len(servers))], 4)
+			}},
+			{"Sentinel: all connections to the master cut", func(w *world) { killConnections(master()) }},
+		},
+	}
+}
+
+// startCluster is three masters with a replica each, for which commits wait.
+func startCluster(t testing.TB) *topology {
+	cluster := redistest.StartCluster(t, 3, 1)
+	masters := func() (all []*redistest.Server) {
+		for _, slot := range []int{0, 8000, 16383} {
+			await(t, "slot "+strconv.Itoa(slot)+" has a master", func() bool { return cluster.MasterOf(slot) != nil })
+			all = append(all, cluster.MasterOf(slot))
+		}
+		return all
+	}
+	return &topology{
+		env: func(int) []string {
+			return []string{
+				"REDIS_URL=redis://" + strings.Join(cluster.Addrs()[:3], ","), "REDIS_MODE=cluster", "REDIS_WAIT_REPLICAS=1",
+			}
+		},
+		masters: masters,
+		faults: []fault{
+			{"Cluster: a master killed (kill -9), failover", func(w *world) {
+				slot := w.pick(3) * 8191
+				old := cluster.MasterOf(slot)
+				w.loses(checker.Loss{Reason: "failover of a master"}, func() {
+					old.Stop()
+					cluster.AwaitNewMaster(slot, old)
+					_ = pause(w.watching, w.moment(2))
+					old.Start()
+					cluster.AwaitOK()
+				})
+			}},
+			{"Cluster: a slot moved to another master", func(w *world) { moveSlot(w, cluster, masters()) }},
+			{"Cluster: all connections to a master cut", func(w *world) { killConnections(masters()[w.pick(3)]) }},
+		},
+	}
+}
+
+// moveSlot moves the slot of some session, with time between the keys for clients to be redirected.
+func moveSlot(w *world, cluster *redistest.Cluster, masters []*redistest.Server) {
+	n := w.pick(len(masters))
+	from, to := masters[n], masters[(n+1)%len(masters)]
+	for range 20 {
+		key := from.MustAsk("RANDOMKEY")
+		if !strings.Contains(key, "}:s:") {
+			continue
+		}
+		slot, err := strconv.Atoi(from.MustAsk("CLUSTER", "KEYSLOT", key))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		cluster.MigrateSlot(slot, to, func(int) { _ = pause(w.watching, 20*time.Millisecond) })
+		return
+	}
+	w.t.Log("a master without sessions has no slot to move")
+}
+
+// killConnections cuts every client of a Redis but its replicas.
+func killConnections(server *redistest.Server) { server.MustAsk("CLIENT", "KILL", "TYPE", "normal") }
