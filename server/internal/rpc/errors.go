@@ -112,6 +112,9 @@ func (s *Service) fail(ctx context.Context, err error) error {
 		return newStatus(kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED,
 			"Stripe refused the call: " + refused.Code, false}, map[string]string{"stripe_code": refused.Code})
 	}
+	if sent, ok := status.FromError(err); ok {
+		return sent.Err() // gRPC's own, of a send whose caller has gone: no fault of ours
+	}
 	if errors.Is(err, errNotYet) {
 		return status.Error(codes.DeadlineExceeded, "min_revision was not reached within the deadline; ask again with more than two seconds")
 	}

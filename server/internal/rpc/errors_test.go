@@ -233,3 +233,12 @@ func TestACallersOwnEndIsToldAsSuch(t *testing.T) {
 		}
 	}
 }
+
+// A send fails when the caller has gone: that is gRPC's error, and no fault to be logged.
+func TestASendThatFailedIsNoFaultOfOurs(t *testing.T) {
+	var logged bytes.Buffer
+	err := newErrorService(&logged).fail(t.Context(), status.Error(codes.Canceled, "context canceled"))
+	if status.Code(err) != codes.Canceled || logged.Len() > 0 {
+		t.Errorf("%v, logged %q", err, &logged)
+	}
+}
