@@ -11,9 +11,6 @@ import (
 	"example.com/verification-status/server/internal/stripesim"
 )
 
-// afterLoss is how long responses of before a loss may be on their way.
-const afterLoss = 2 * time.Second
-
 // fault is a kind of fault. inject runs in the test's goroutine, one at a time; what it leaves wrong
 // for a while, it heals later.
 type fault struct {

@@ -7,12 +7,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/stripesim"
@@ -142,58 +138,6 @@ func (p *applicant) submit(link string) {
 	}
 }
 
-// retry asks for another try, as often as obedient callers do, and returns the link, or none.
-func (p *applicant) retry(ctx context.Context, replace bool) (link string) {
-	request := &verificationv1.RetryVerificationRequest{SessionId: p.id, ReplaceClosed: replace}
-	p.replacing = replace
-	for range 4 {
-		client := p.client(p.rng)
-		if client == nil {
-			_ = pause(ctx, 300*time.Millisecond)
-			continue
-		}
-		calling, cancel := context.WithTimeout(ctx, 15*time.Second)
-		response, err := client.RetryVerification(calling, request)
-		cancel()
-		p.recorder.Retry(request, response, err)
-		switch status.Code(err) {
-		case codes.OK:
-			p.replacing = false
-			if id := response.GetVerification().GetSessionId(); id != p.id {
-				p.goesOnWith(id)
-			}
-			p.saw(response.GetVerification())
-			return response.GetUrl()
-		case codes.Unavailable, codes.Aborted, codes.DeadlineExceeded, codes.Canceled:
-			_ = pause(ctx, time.Duration(p.rng.Int64N(int64(time.Second))))
-		case codes.FailedPrecondition:
-			p.replacing = false
-			return ""
-		default:
-			p.t.Errorf("%s: RetryVerification: %v", p.id, err)
-			return ""
-		}
-	}
-	return ""
-}
-
-// retryMeanwhile lets impatient backends call at the same time, once each; nobody uses their links.
-func (p *applicant) retryMeanwhile(calls int) {
-	request := &verificationv1.RetryVerificationRequest{SessionId: p.id}
-	for range calls {
-		client := p.client(p.rng)
-		if client == nil {
-			return
-		}
-		p.people.Go(func() {
-			ctx, cancel := context.WithTimeout(p.living, 15*time.Second)
-			defer cancel()
-			response, err := client.RetryVerification(ctx, request)
-			p.recorder.Retry(request, response, err)
-		})
-	}
-}
-
 // goesOnWith is a successor that took the closed session's place.
 func (p *applicant) goesOnWith(id string) {
 	p.mu.Lock()
@@ -207,55 +151,5 @@ func (p *applicant) saw(v *verificationv1.Verification) {
 	defer p.mu.Unlock()
 	if v.GetSessionId() == p.id {
 		p.seen = max(p.seen, v.GetRevision())
-	}
-}
-
-// ask gets the status, mostly at least as fresh as what was seen.
-func (p *applicant) ask() {
-	request := &verificationv1.GetStatusRequest{}
-	p.mu.Lock()
-	switch p.rng.IntN(5) {
-	case 0:
-		request.Subject = &verificationv1.GetStatusRequest_ClientReferenceId{ClientReferenceId: p.reference}
-	default:
-		request.Subject = &verificationv1.GetStatusRequest_SessionId{SessionId: p.id}
-		request.MinRevision = p.seen
-	}
-	p.mu.Unlock()
-	response, err := p.get(p.rng, request, 5*time.Second)
-	switch {
-	case err == nil:
-		p.saw(response.GetVerification())
-	case status.Code(err) == codes.OutOfRange:
-		p.mu.Lock()
-		p.seen = 0
-		p.mu.Unlock()
-	}
-}
-
-// get asks any replica, and records the answer.
-func (w *world) get(rng *rand.Rand, request *verificationv1.GetStatusRequest, within time.Duration) (*verificationv1.GetStatusResponse, error) {
-	client := w.client(rng)
-	if client == nil {
-		return nil, errNoReplica
-	}
-	ctx, cancel := context.WithTimeout(w.watching, within)
-	defer cancel()
-	response, err := client.GetStatus(ctx, request)
-	w.recorder.Get(request, response, err)
-	w.wantKnown("GetStatus", err)
-	return response, err
-}
-
-// wantKnown says that an error is one that clients must expect while things break.
-func (w *world) wantKnown(what string, err error) {
-	switch status.Code(err) {
-	case codes.OK, codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.OutOfRange, codes.NotFound:
-	case codes.Unknown:
-		if !strings.Contains(err.Error(), "EOF") {
-			w.t.Errorf("%s: %v", what, err)
-		}
-	default:
-		w.t.Errorf("%s: %v", what, err)
 	}
 }

@@ -50,6 +50,11 @@ func startStandalone(t testing.TB) *topology {
 // that no failover takes what was acknowledged.
 func startSentinel(t testing.TB) *topology {
 	set := redistest.StartSentinel(t, 2, 3)
+	for _, sentinel := range set.Sentinels {
+		// Longer than a busy machine keeps a healthy Redis waiting: a failover that nobody knows of is no
+		// fault that can be judged.
+		sentinel.MustAsk("SENTINEL", "SET", redistest.MasterName, "down-after-milliseconds", "2000")
+	}
 	master := func() *redistest.Server {
 		var now *redistest.Server
 		await(t, "the Sentinels agree on a master", func() bool { now = set.Master(); return now != nil })
@@ -90,7 +95,7 @@ func startSentinel(t testing.TB) *topology {
 
 // startCluster is three masters with a replica each, for which commits wait.
 func startCluster(t testing.TB) *topology {
-	cluster := redistest.StartCluster(t, 3, 1)
+	cluster := redistest.StartCluster(t, 3, 1, "--cluster-node-timeout", "2500") // as with the Sentinels
 	masters := func() (all []*redistest.Server) {
 		for _, slot := range []int{0, 8000, 16383} {
 			await(t, "slot "+strconv.Itoa(slot)+" has a master", func() bool { return cluster.MasterOf(slot) != nil })

@@ -24,6 +24,8 @@ const (
 	settleWithin = 90 * time.Second
 	// quietAfter is how long nothing must have been told: longer than a tailer takes to see a rewind.
 	quietAfter = 7 * time.Second
+	// afterLoss is how long responses of before a loss may be on their way.
+	afterLoss = 2 * time.Second
 )
 
 // settle lets Stripe finish what is under way, and tells the recorder Stripe's final word.
@@ -103,8 +105,8 @@ func (w *world) judge() {
 	if len(report) > 0 {
 		w.t.Errorf("seed %d: %v", w.plan.seed, report)
 	}
-	for _, id := range missing {
-		w.t.Errorf("seed %d: %s has lost events that were acknowledged", w.plan.seed, id)
+	if len(missing) > 0 {
+		w.t.Errorf("seed %d: %d sessions have lost events that were acknowledged, such as %v", w.plan.seed, len(missing), missing[:min(5, len(missing))])
 	}
 	w.t.Logf("%v", w.recorder.Seen())
 	w.t.Logf("%+v", w.sim.Stats())
@@ -194,6 +196,7 @@ func (w *world) loses(loss checker.Loss, do func()) {
 	begins(true, 1)
 	do()
 	_ = pause(w.watching, afterLoss)
+	w.awaitCalls()
 	settled()
 	begins(false, 0)
 }

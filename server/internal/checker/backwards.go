@@ -65,21 +65,21 @@ func (c *checking) checkGets() {
 		case g.fact != nil && g.fact.revision < g.least:
 			c.violation(NeverBackwards, g.fact.session, g.moment, []string{g.fact.String()}, "GetStatus with min_revision %d was answered with revision %d", g.least, g.fact.revision)
 		case g.code == codeOutOfRange, g.code == codeNotFound:
-			if f := c.proven(g.session, max(1, g.least), g.moment); f != nil {
+			if f := c.proven(g.session, max(1, g.least), g.asked, g.moment); f != nil {
 				c.violation(NeverBackwards, g.session, g.moment, []string{f.String()}, "GetStatus with min_revision %d was answered with %s, and nothing was lost", g.least, g.code)
 			}
 		}
 	}
 }
 
-// proven returns a fact by which the store must have a revision at that moment: one that was seen, and
-// that no loss since can have taken.
-func (c *checking) proven(s *session, revision int32, at moment) *fact {
+// proven returns a fact by which the store must have a revision from one moment to another: one that was
+// seen before, and that no loss since can have taken.
+func (c *checking) proven(s *session, revision int32, from, to moment) *fact {
 	if s == nil {
 		return nil
 	}
 	for _, f := range s.facts {
-		if f.revision >= revision && f.first.seq < at.seq && !c.between(s, f.first, at) {
+		if f.revision >= revision && f.first.seq < from.seq && !c.between(s, f.first, to) {
 			return f
 		}
 	}

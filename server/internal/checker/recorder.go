@@ -50,6 +50,7 @@ type session struct {
 // get is one answered GetStatus.
 type get struct {
 	moment
+	asked   moment
 	session *session // nil: by reference
 	least   int32    // min_revision
 	fact    *fact    // nil: an error
@@ -97,21 +98,33 @@ func NewRecorder(clock func() time.Time, code func(error) string) *Recorder {
 	}
 }
 
-// Get records an answer to GetStatus, of either kind. The answers to one client are told in the order
-// in which it got them.
+// Get records an answer to GetStatus, of either kind, that came at once. The answers to one client are
+// told in the order in which it got them.
 func (r *Recorder) Get(request *verificationv1.GetStatusRequest, response *verificationv1.GetStatusResponse, err error) {
+	r.Asks(request)(response, err)
+}
+
+// Asks records that GetStatus is called, and returns what records the answer. What others see in
+// between need not be in it.
+func (r *Recorder) Asks(request *verificationv1.GetStatusRequest) (answered func(*verificationv1.GetStatusResponse, error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	g := get{moment: r.now(), least: request.GetMinRevision(), code: r.codeOf(err)}
-	if err == nil {
-		g.fact = r.see(response.GetVerification(), g.moment, "a getter")
+	g := get{asked: r.now(), least: request.GetMinRevision()}
+	id := request.GetSessionId()
+	return func(response *verificationv1.GetStatusResponse, err error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		g.moment, g.code = r.now(), r.codeOf(err)
+		if err == nil {
+			g.fact = r.see(response.GetVerification(), g.moment, "a getter")
+		}
+		if id != "" {
+			g.session = r.session(id)
+			last := g
+			g.session.last = &last
+		}
+		r.gets = append(r.gets, g)
 	}
-	if id := request.GetSessionId(); id != "" {
-		g.session = r.session(id)
-		last := g
-		g.session.last = &last
-	}
-	r.gets = append(r.gets, g)
 }
 
 // Retry records an answer to RetryVerification. Of the link only a hash is kept. A call that failed

@@ -51,7 +51,7 @@ func (c *checking) checkEnd(w *Watch, chain []leg, l leg) {
 			c.inWatch(Resumable, w, nil, at, "OUT_OF_RANGE, but nothing was lost since the watch began")
 		}
 	case codeNotFound:
-		if f := c.proven(subject, 1, at); f != nil {
+		if f := c.proven(subject, 1, l.opened.moment, at); f != nil {
 			c.violation(NeverBackwards, subject, at, append([]string{f.String()}, w.evidence(subject, at)...), "%s: NOT_FOUND, but the session was seen", w.name)
 		}
 	}
