@@ -26,7 +26,7 @@ func (p *applicant) retry(ctx context.Context, replace bool) (link string) {
 			continue
 		}
 		limited, cancel := context.WithTimeout(ctx, 15*time.Second)
-		done := p.calling()
+		done := p.calls.begin()
 		response, err := client.RetryVerification(limited, request)
 		p.recorder.Retry(request, response, err)
 		done()
@@ -63,7 +63,7 @@ func (p *applicant) retryMeanwhile(calls int) {
 		p.people.Go(func() {
 			ctx, cancel := context.WithTimeout(p.living, 15*time.Second)
 			defer cancel()
-			defer p.calling()()
+			defer p.calls.begin()()
 			response, err := client.RetryVerification(ctx, request)
 			p.recorder.Retry(request, response, err)
 		})
@@ -101,7 +101,7 @@ func (w *world) get(rng *rand.Rand, request *verificationv1.GetStatusRequest, wi
 	}
 	ctx, cancel := context.WithTimeout(w.watching, within)
 	defer cancel()
-	defer w.calling()()
+	defer w.calls.begin()()
 	answered := w.recorder.Asks(request)
 	response, err := client.GetStatus(ctx, request)
 	answered(response, err)
@@ -122,19 +122,46 @@ func (w *world) wantKnown(what string, err error) {
 	}
 }
 
-// calling notes that a call is under way until done is called.
-func (w *world) calling() (done func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.calls.Add(1)
-	return w.calls.Done
+// underWay is what clients have begun and not ended, calls or streams.
+type underWay struct {
+	mu    sync.Mutex
+	group *sync.WaitGroup
 }
 
-// awaitCalls waits for the calls that are under way now; each has a deadline.
-func (w *world) awaitCalls() {
-	w.mu.Lock()
-	underWay := w.calls
-	w.calls = &sync.WaitGroup{}
-	w.mu.Unlock()
-	underWay.Wait()
+// begin notes one, which is under way until done is called.
+func (u *underWay) begin() (done func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.group == nil {
+		u.group = &sync.WaitGroup{}
+	}
+	u.group.Add(1)
+	return u.group.Done
+}
+
+// now returns what is under way now: what begins later is not in it.
+func (u *underWay) now() *sync.WaitGroup {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	group := u.group
+	u.group = nil
+	if group == nil {
+		group = &sync.WaitGroup{}
+	}
+	return group
+}
+
+// endedWithin reports whether all of a group ended in time. What did not goes on being waited for.
+func endedWithin(group *sync.WaitGroup, limit time.Duration) bool {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		group.Wait()
+	}()
+	select {
+	case <-ended:
+		return true
+	case <-time.After(limit):
+		return false
+	}
 }

@@ -20,12 +20,16 @@ import (
 )
 
 const (
-	// settleWithin is how long it may take after the last fault until every status is right.
-	settleWithin = 90 * time.Second
+	// settleWithin is how long it may take after the last fault until every status is right, and for each
+	// session: after a FLUSHALL all of Stripe's events are read again, some ten for each.
+	settleWithin, settleEach = 90 * time.Second, 50 * time.Millisecond
 	// quietAfter is how long nothing must have been told: longer than a tailer takes to see a rewind.
 	quietAfter = 7 * time.Second
 	// afterLoss is how long responses of before a loss may be on their way.
 	afterLoss = 2 * time.Second
+	// feedsEndWithin is how long a stream of all sessions may stay open after a loss of everything: its
+	// feed is gone, and the tailer looks every 5 s.
+	feedsEndWithin = 20 * time.Second
 )
 
 // settle lets Stripe finish what is under way, and tells the recorder Stripe's final word.
@@ -74,6 +78,7 @@ func (w *world) judge() {
 	for i, session := range all {
 		left[i] = session.ID
 	}
+	limit := settleWithin + time.Duration(len(all))*settleEach
 	var missing []string
 	for len(left) > 0 {
 		missing = w.askFinally(left)
@@ -83,7 +88,7 @@ func (w *world) judge() {
 				left = append(left, v.Session)
 			}
 		}
-		if time.Since(w.healed) > settleWithin {
+		if time.Since(w.healed) > limit {
 			break
 		}
 		slices.Sort(left)
@@ -93,8 +98,10 @@ func (w *world) judge() {
 			_ = pause(w.watching, 2*time.Second)
 		}
 	}
-	w.t.Logf("every status was right %v after the last fault", time.Since(w.healed).Round(100*time.Millisecond))
-	for w.news.quietFor() < quietAfter && time.Since(w.healed) < settleWithin+quietAfter {
+	if len(left) == 0 {
+		w.t.Logf("every status was right %v after the last fault", time.Since(w.healed).Round(100*time.Millisecond))
+	}
+	for w.news.quietFor() < quietAfter && time.Since(w.healed) < limit+quietAfter {
 		_ = pause(w.watching, 100*time.Millisecond)
 	}
 	w.endWatches()
@@ -194,9 +201,13 @@ func (w *world) loses(loss checker.Loss, do func()) {
 	}
 	settled := w.recorder.Era(loss)
 	begins(true, 1)
+	feeds := w.feeds.now()
 	do()
 	_ = pause(w.watching, afterLoss)
-	w.awaitCalls()
+	if loss.Everything && !endedWithin(feeds, feedsEndWithin) {
+		w.violation("%v after %s, a stream of all sessions that was open before still is", feedsEndWithin, loss.Reason)
+	}
+	w.calls.now().Wait() // each has a deadline
 	settled()
 	begins(false, 0)
 }

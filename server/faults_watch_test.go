@@ -71,6 +71,9 @@ func (f *follower) stream(ctx context.Context) (done bool) {
 	if f.rng.IntN(3) == 0 {
 		cut = 1 + f.rng.IntN(8)
 	}
+	if f.request.GetAllSessions() != nil {
+		defer f.feeds.begin()()
+	}
 	f.record.Opened(f.request.GetResumeToken())
 	stream, err := client.WatchStatus(ctx, f.request)
 	for err == nil {

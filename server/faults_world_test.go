@@ -42,9 +42,11 @@ type world struct {
 	heals    []heal
 	tally    tally
 
-	mu            sync.Mutex // guards the next four
-	calls         *sync.WaitGroup
-	seenOtherwise int // violations beside the checker's
+	calls underWay // GetStatus and RetryVerification
+	feeds underWay // streams of all sessions
+
+	mu            sync.Mutex // guards the next three
+	seenOtherwise int        // violations beside the checker's
 	lossesBegun   int
 	losing        bool
 
@@ -77,7 +79,7 @@ func runFaults(t *testing.T, redis *topology, p plan) tally {
 
 func newWorld(t *testing.T, redis *topology, p plan) *world {
 	w := &world{
-		t: t, plan: p, redis: redis, tally: tally{kinds: map[string]int{}}, calls: &sync.WaitGroup{},
+		t: t, plan: p, redis: redis, tally: tally{kinds: map[string]int{}},
 		recorder: checker.NewRecorder(time.Now, func(err error) string { return status.Code(err).String() }),
 		balancer: &balancer{client: newHTTPClient(t), acknowledged: map[string]bool{}},
 	}
