@@ -60,14 +60,24 @@ func adminPages(t *testing.T, server *process) (pages []string) {
 	return pages
 }
 
-// dumpRedis returns every key with everything in it.
+// dumpRedis returns every key with everything in it, and that is all kinds of keys.
 func dumpRedis(t *testing.T, addr, password string) string {
+	t.Helper()
+	dump, kinds := dumpKeys(t, addr, password)
+	if !kinds["string"] || !kinds["stream"] || !kinds["zset"] {
+		t.Errorf("the dump has only %v", kinds)
+	}
+	return dump
+}
+
+// dumpKeys returns every key with everything in it, a line each, and the kinds of the keys.
+func dumpKeys(t *testing.T, addr, password string) (text string, kinds map[string]bool) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr, Password: password})
 	defer client.Close()
 	ctx := within(t, soon)
 	var dump strings.Builder
-	kinds := map[string]bool{}
+	kinds = map[string]bool{}
 	for keys := client.Scan(ctx, 0, "*", 1000).Iterator(); keys.Next(ctx); {
 		key := keys.Val()
 		kind, err := client.Type(ctx, key).Result()
@@ -97,8 +107,5 @@ func dumpRedis(t *testing.T, addr, password string) string {
 		}
 		fmt.Fprintf(&dump, "%s = %v\n", key, value)
 	}
-	if !kinds["string"] || !kinds["stream"] || !kinds["zset"] {
-		t.Errorf("the dump has only %v", kinds)
-	}
-	return dump.String()
+	return dump.String(), kinds
 }
