@@ -112,9 +112,9 @@ func dropWebhooks(w *world) {
 }
 
 // pauseServer lets a Redis stand still: connections stay open and nothing answers.
-func pauseServer(w *world, server *redistest.Server, seconds int) {
+func pauseServer(w *world, server *redistest.Server, d time.Duration) {
 	server.Pause()
-	_ = pause(w.watching, time.Second+w.moment(seconds-1))
+	_ = pause(w.watching, d)
 	server.Resume()
 }
 

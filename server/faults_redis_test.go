@@ -23,9 +23,10 @@ type topology struct {
 }
 
 var topologyNames = map[string]func(testing.TB) *topology{
-	"standalone": startStandalone,
-	"sentinel":   startSentinel,
-	"cluster":    startCluster,
+	"standalone":      startStandalone,
+	"sentinel":        func(t testing.TB) *topology { return startSentinel(t, 1) },
+	"sentinel-nowait": func(t testing.TB) *topology { return startSentinel(t, 0) },
+	"cluster":         startCluster,
 }
 
 // startStandalone is one server, each replica's connections through a cutter of its own.
@@ -37,7 +38,9 @@ func startStandalone(t testing.TB) *topology {
 		masters: func() []*redistest.Server { return []*redistest.Server{server} },
 	}
 	top.faults = append(top.faults,
-		fault{"Redis paused (SIGSTOP) for 1 to 4 s", func(w *world) { pauseServer(w, server, 4) }},
+		fault{"Redis paused (SIGSTOP) for 1 to 4 s", func(w *world) { pauseServer(w, server, time.Second+w.moment(3)) }},
+		// Longer than a webhook waits for its commit: each of that time must be refused.
+		fault{"Redis paused (SIGSTOP) for 12 s", func(w *world) { pauseServer(w, server, 12*time.Second) }},
 		fault{"all of a replica's connections to Redis cut", func(w *world) { cutters[w.pick(3)].cutAll() }},
 	)
 	for way := range cutWays {
@@ -46,9 +49,9 @@ func startStandalone(t testing.TB) *topology {
 	return top
 }
 
-// startSentinel is a master with two replicas and three Sentinels. Each commit waits for a replica, so
-// that no failover takes what was acknowledged.
-func startSentinel(t testing.TB) *topology {
+// startSentinel is a master with two replicas and three Sentinels. Where each commit waits for a
+// replica, no failover takes what was acknowledged; where none waits, the catch-up must bring it back.
+func startSentinel(t testing.TB, wait int) *topology {
 	set := redistest.StartSentinel(t, 2, 3)
 	for _, sentinel := range set.Sentinels {
 		// Longer than a busy machine keeps a healthy Redis waiting: a failover that nobody knows of is no
@@ -60,11 +63,19 @@ func startSentinel(t testing.TB) *topology {
 		await(t, "the Sentinels agree on a master", func() bool { now = set.Master(); return now != nil })
 		return now
 	}
+	others := func(than *redistest.Server) (replicas []*redistest.Server) {
+		for _, server := range set.Servers {
+			if server != than {
+				replicas = append(replicas, server)
+			}
+		}
+		return replicas
+	}
 	return &topology{
 		env: func(int) []string {
 			return []string{
 				"REDIS_URL=redis://" + strings.Join(set.Addrs(), ","), "REDIS_MODE=sentinel",
-				"REDIS_SENTINEL_MASTER=" + redistest.MasterName, "REDIS_WAIT_REPLICAS=1",
+				"REDIS_SENTINEL_MASTER=" + redistest.MasterName, "REDIS_WAIT_REPLICAS=" + strconv.Itoa(wait),
 			}
 		},
 		masters: func() []*redistest.Server { return []*redistest.Server{master()} },
@@ -79,14 +90,26 @@ func startSentinel(t testing.TB) *topology {
 				})
 			}},
 			{"Sentinel: a replica of Redis paused for 1 to 4 s", func(w *world) {
-				now := master()
-				servers := []*redistest.Server{}
-				for _, server := range set.Servers {
-					if server != now {
-						servers = append(servers, server)
+				replicas := others(master())
+				pauseServer(w, replicas[w.pick(len(replicas))], time.Second+w.moment(3))
+			}},
+			// What the master takes meanwhile reaches no replica, nor their sockets: without WAIT it is lost.
+			{"Sentinel: the master killed after a second without replicas", func(w *world) {
+				old := master()
+				w.loses(checker.Loss{Reason: "failover to a replica that was behind"}, func() {
+					for _, replica := range others(old) {
+						replica.Pause()
 					}
-				}
-				pauseServer(w, servers[w.pick(len(servers))], 4)
+					old.MustAsk("CLIENT", "KILL", "TYPE", "replica")
+					_ = pause(w.watching, time.Second)
+					old.Stop()
+					for _, replica := range others(old) {
+						replica.Resume()
+					}
+					set.AwaitNewMaster(old)
+					_ = pause(w.watching, w.moment(2))
+					set.Restart(old)
+				})
 			}},
 			{"Sentinel: all connections to the master cut", func(w *world) { killConnections(master()) }},
 		},
