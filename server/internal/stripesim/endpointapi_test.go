@@ -121,7 +121,8 @@ func TestEndpointsOfTheAPIGetTheirEvents(t *testing.T) {
 	got := map[string][]string{}
 	for _, h := range c.hooks() {
 		got[h.path] = append(got[h.path], h.kind)
-		want, version := "", "2026-08-26.dahlia"
+		var want string
+		version := "2026-08-26.dahlia"
 		switch h.path {
 		case "/all":
 			want, version = all.Secret, "2023-10-16"
