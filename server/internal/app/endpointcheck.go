@@ -38,7 +38,7 @@ func examine(all []stripeapi.Endpoint, target string, live *bool, base string) f
 		}
 		problems := len(f.problems)
 		f.examineOne(e, live, base)
-		f.notes = append(f.notes, fmt.Sprintf("%s has the API version %s: the server takes any", e.ID, version(e)))
+		f.notes = append(f.notes, fmt.Sprintf("%s: the API version of its events is %s; the server takes any", e.ID, version(e)))
 		if ids = append(ids, e.ID); problems == len(f.problems) {
 			ours = append(ours, e.ID)
 		}
@@ -148,7 +148,7 @@ func mode(live bool) string {
 
 func version(e stripeapi.Endpoint) string {
 	if e.APIVersion == "" {
-		return "of the account"
+		return "the account's"
 	}
 	return e.APIVersion
 }

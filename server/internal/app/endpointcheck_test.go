@@ -26,11 +26,11 @@ func TestExamine(t *testing.T) {
 		problems []string // a part of each, in order
 		notes    []string
 	}{
-		"fine":         {[]stripeapi.Endpoint{other, with(nil)}, &test, nil, []string{"ok: we_1 sends all 6", "we_1 has the API version of the account"}},
+		"fine":         {[]stripeapi.Endpoint{other, with(nil)}, &test, nil, []string{"ok: we_1 sends all 6", "we_1: the API version of its events is the account's"}},
 		"of no matter": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.Livemode = true })}, nil, nil, []string{"ok: we_1", "takes any"}},
 		"more than asked": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) {
 			e.EnabledEvents, e.APIVersion = []string{"*", verification.EventRedacted}, "2019-02-19"
-		})}, &test, nil, []string{"ok: we_1", "API version 2019-02-19: the server takes any"}},
+		})}, &test, nil, []string{"ok: we_1", "is 2019-02-19; the server takes any"}},
 		"written otherwise": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.URL = "HTTPS://Verification.Example.com:443/webhook" })}, &test, nil,
 			[]string{"ok: we_1", "takes any"}},
 		"nothing":      {nil, &test, []string{"no webhook endpoint with this URL (it has no other either): server webhook-endpoint create --url '" + hook + "'"}, nil},
