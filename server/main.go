@@ -26,6 +26,8 @@ type commands struct {
 	Dev       devCommand       `cmd:"" help:"Run everything on this machine with nothing installed: embedded Redis, simulated Stripe. Nothing is kept."`
 	Reconcile reconcileCommand `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and say what was found. With the settings of serve."`
 	Serve     serveCommand     `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
+
+	WebhookEndpoint webhookEndpointCommand `cmd:"" help:"Register the webhook endpoint at Stripe, see which there are, and check what one lacks. Needs the API key, and neither Redis nor a running server."`
 }
 
 func main() { os.Exit(run(app.Hooks{})) }
@@ -126,6 +128,56 @@ func (r *reconcileCommand) Run(ctx context.Context) error {
 		fmt.Println(summary)
 	}
 	return err
+}
+
+type webhookEndpointCommand struct {
+	Create createEndpointCommand `cmd:"" help:"Register a webhook endpoint for the six identity.verification_session events by name, and print its signing secret once, as STRIPE_WEBHOOK_SECRET=whsec_... on the standard output. Nothing is created where an endpoint with this URL exists."`
+	List   listEndpointsCommand  `cmd:"" help:"List the webhook endpoints that Stripe has in the key's mode."`
+	Check  checkEndpointCommand  `cmd:"" help:"Say all that keeps an endpoint's events from coming, each with what to do: no such URL, missing types, disabled, the other mode, several endpoints with one URL. The exit code is 0 if nothing does."`
+}
+
+type createEndpointCommand struct {
+	app.NewEndpoint
+	config.API
+}
+
+func (c *createEndpointCommand) Run(ctx context.Context) error {
+	logger, err := loadAPI(&c.API)
+	if err != nil {
+		return err
+	}
+	return app.CreateEndpoint(ctx, &c.API, c.NewEndpoint, logger, os.Stdout, os.Stderr)
+}
+
+type listEndpointsCommand struct{ config.API }
+
+func (l *listEndpointsCommand) Run(ctx context.Context) error {
+	logger, err := loadAPI(&l.API)
+	if err != nil {
+		return err
+	}
+	return app.ListEndpoints(ctx, &l.API, logger, os.Stdout)
+}
+
+type checkEndpointCommand struct {
+	URL string `name:"url" required:"" placeholder:"URL" help:"The endpoint's URL. Required."`
+	config.API
+}
+
+func (c *checkEndpointCommand) Run(ctx context.Context) error {
+	logger, err := loadAPI(&c.API)
+	if err != nil {
+		return err
+	}
+	return app.CheckEndpoint(ctx, &c.API, c.URL, logger, os.Stdout)
+}
+
+// loadAPI is load for the commands that speak with Stripe only. Their log is for a person at a terminal.
+func loadAPI(a *config.API) (*slog.Logger, error) {
+	if err := a.Load(); err != nil {
+		return nil, fmt.Errorf("Stripe's API cannot be used with these settings:\n%w", err)
+	}
+	return telemetry.NewLogger(os.Stderr, "warn", "text", telemetry.WithSecrets(a.StripeAPIKey))
 }
 
 // load checks the settings and makes the logger that knows what to conceal.

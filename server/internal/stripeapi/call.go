@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	sessionsPath = "/v1/identity/verification_sessions"
-	eventsPath   = "/v1/events"
+	sessionsPath  = "/v1/identity/verification_sessions"
+	eventsPath    = "/v1/events"
+	endpointsPath = "/v1/webhook_endpoints"
 )
 
 // Operation names a call in logs and metrics.
@@ -20,10 +21,12 @@ type Operation string
 
 // The operations.
 const (
-	OperationRetrieve Operation = "retrieve"
-	OperationFind     Operation = "find"
-	OperationCreate   Operation = "create"
-	OperationEvents   Operation = "events"
+	OperationRetrieve       Operation = "retrieve"
+	OperationFind           Operation = "find"
+	OperationCreate         Operation = "create"
+	OperationEvents         Operation = "events"
+	OperationEndpoints      Operation = "endpoints"
+	OperationCreateEndpoint Operation = "create_endpoint"
 )
 
 // request is one call to Stripe.

@@ -1,5 +1,6 @@
 // Package stripeapi is the adapter to Stripe's API: it reads sessions, finds them by reference, lists
-// events and creates the successor of a closed session, within a rate, a daily budget and a deadline.
+// events, creates the successor of a closed session, and registers webhook endpoints, within a rate, a
+// daily budget and a deadline.
 //
 // It uses stripe-go for requests and errors, with its retries (they sleep through deadlines), its
 // telemetry and its logger (it prints bodies) off. Answers are decoded by stripeevent like webhooks.

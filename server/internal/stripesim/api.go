@@ -14,6 +14,8 @@ import (
 const (
 	sessionsPath = "/v1/identity/verification_sessions"
 	eventsPath   = "/v1/events"
+	// endpointsPath is that of webhook endpoints.
+	endpointsPath = "/v1/webhook_endpoints"
 )
 
 var (
@@ -25,7 +27,7 @@ var (
 type call struct {
 	realm  realm
 	cause  cause
-	id     string // {session} of the path
+	id     string // {id} of the path
 	params *node
 }
 
@@ -40,11 +42,16 @@ func (s *Sim) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+sessionsPath, s.serve(createSession))
 	mux.Handle("GET "+sessionsPath, s.serve(listSessions))
-	mux.Handle("GET "+sessionsPath+"/{session}", s.serve(retrieveSession))
-	mux.Handle("POST "+sessionsPath+"/{session}", s.serve(updateSession))
-	mux.Handle("POST "+sessionsPath+"/{session}/cancel", s.serve(cancelSession))
-	mux.Handle("POST "+sessionsPath+"/{session}/redact", s.serve(redactSession))
+	mux.Handle("GET "+sessionsPath+"/{id}", s.serve(retrieveSession))
+	mux.Handle("POST "+sessionsPath+"/{id}", s.serve(updateSession))
+	mux.Handle("POST "+sessionsPath+"/{id}/cancel", s.serve(cancelSession))
+	mux.Handle("POST "+sessionsPath+"/{id}/redact", s.serve(redactSession))
 	mux.Handle("GET "+eventsPath, s.serve(listEvents))
+	mux.Handle("POST "+endpointsPath, s.serve(createEndpoint))
+	mux.Handle("GET "+endpointsPath, s.serve(listEndpoints))
+	mux.Handle("GET "+endpointsPath+"/{id}", s.serve(retrieveEndpoint))
+	mux.Handle("POST "+endpointsPath+"/{id}", s.serve(updateEndpoint))
+	mux.Handle("DELETE "+endpointsPath+"/{id}", s.serve(deleteEndpoint))
 	mux.Handle("/v1/", s.serve(nil))
 	s.routePage(mux)
 	return mux
@@ -112,7 +119,7 @@ func (s *Sim) answer(w http.ResponseWriter, r *http.Request, prepare preparation
 	if err != nil {
 		return errorBody(err)
 	}
-	c := call{realm: in, cause: cause{requestID: requestID}, id: r.PathValue("session"), params: params}
+	c := call{realm: in, cause: cause{requestID: requestID}, id: r.PathValue("id"), params: params}
 	key := r.Header.Get("Idempotency-Key")
 	if r.Method != http.MethodPost || key == "" {
 		status, body, _ := s.carryOut(r, prepare, c)

@@ -64,7 +64,7 @@ type Stats struct {
 	Delivered int // answered 2xx
 	Failed    int // attempts answered otherwise, or not at all
 	Exhausted int // given up after MaxAttempts
-	Orphaned  int // given up because the endpoint is gone
+	Orphaned  int // given up because the endpoint is gone or disabled
 	Overflow  int // never sent, for the queue was full
 	Dropped   int // never sent, by Faults.DropProbability
 	Copies    int // sent on top, by Faults.MaxCopies
@@ -82,7 +82,7 @@ func (s *Sim) Stats() Stats {
 type delivery struct {
 	eventID  string
 	body     []byte
-	url      string
+	endpoint string // its id
 	lane     string
 	attempts int
 	copied   bool // sent on top: it says nothing about the event's delivery
@@ -100,18 +100,18 @@ func (s *Sim) enqueue(d *delivery, delay time.Duration) {
 func (s *Sim) attempt(ctx context.Context, d *delivery) {
 	d.lane = "" // a retry does not hold up what follows
 	s.mu.Lock()
-	i := slices.IndexFunc(s.endpoints, func(e Endpoint) bool { return e.URL == d.url })
+	i := slices.IndexFunc(s.endpoints, func(e *endpoint) bool { return e.id == d.endpoint && !e.disabled })
 	if i < 0 {
 		s.stats.Orphaned++
 		s.mu.Unlock()
 		return
 	}
-	secrets := s.endpoints[i].Secrets
+	target, secrets := s.endpoints[i].URL, s.endpoints[i].Secrets
 	at := s.cfg.Now() // the true clock, not the frozen one: a signature tells when it was made
 	s.stats.Attempts++
 	s.mu.Unlock()
 
-	err := s.send(ctx, d, signature(at, d.body, secrets))
+	err := s.send(ctx, target, d.body, signature(at, d.body, secrets))
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,8 +159,8 @@ func (s *Sim) backoff(attempts int) time.Duration {
 	return between(s.faultRNG, pause/2, pause)
 }
 
-func (s *Sim) send(ctx context.Context, d *delivery, signed string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.url, bytes.NewReader(d.body))
+func (s *Sim) send(ctx context.Context, target string, body []byte, signed string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

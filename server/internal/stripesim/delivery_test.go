@@ -31,6 +31,7 @@ type hook struct {
 	signature         string
 	body              []byte
 	header            http.Header
+	path              string
 }
 
 func newConsumer(t *testing.T, answer func(n int, h hook) int) *consumer {
@@ -48,7 +49,7 @@ func newConsumer(t *testing.T, answer func(n int, h hook) int) *consumer {
 		if err := json.Unmarshal(body, &e); err != nil {
 			t.Errorf("not an event: %q", body)
 		}
-		h := hook{e.ID, strings.TrimPrefix(e.Type, "identity.verification_session."), e.Data.Object.ID, r.Header.Get("Stripe-Signature"), body, r.Header}
+		h := hook{e.ID, strings.TrimPrefix(e.Type, "identity.verification_session."), e.Data.Object.ID, r.Header.Get("Stripe-Signature"), body, r.Header, r.URL.Path}
 		c.mu.Lock()
 		n := len(c.got)
 		c.got = append(c.got, h)

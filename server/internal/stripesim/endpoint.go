@@ -6,11 +6,12 @@ import (
 	"slices"
 )
 
-// maxEndpoints is Stripe's limit.
+// maxEndpoints is Stripe's limit of an account, in each mode.
 const maxEndpoints = 16
 
-// Endpoint is a webhook endpoint. It gets the events of all accounts and of both modes, as a Connect
-// endpoint does: telling them apart is the consumer's part.
+// Endpoint is a webhook endpoint as Config and SetEndpoints take it. It gets the events of all
+// accounts and of both modes: telling them apart is the consumer's part. Those that the API makes get
+// what Stripe would send them.
 type Endpoint struct {
 	// URL is its absolute http or https URL; no two endpoints share one.
 	URL string
@@ -20,16 +21,48 @@ type Endpoint struct {
 	EnabledEvents []string
 }
 
-// SetEndpoints replaces the endpoints. A webhook already queued goes to the endpoint that has its URL
-// when it is sent, with that one's secrets; if there is none any more, it is given up.
+// endpoint is an Endpoint with what the API knows of it.
+type endpoint struct {
+	Endpoint
+	id                string
+	by                *realm // whose API call made it; nil: Config or SetEndpoints, for all realms
+	connect, disabled bool
+	apiVersion        string // of its events; empty: Config.APIVersion
+	description       string
+	metadata          map[string]string
+	created           int64
+}
+
+// SetEndpoints replaces the endpoints of Config and of the last SetEndpoints; those that the API made
+// stay. A webhook already queued goes to the endpoint that has its URL when it is sent, with that
+// one's secrets; if there is none any more, it is given up.
 func (s *Sim) SetEndpoints(endpoints ...Endpoint) error {
 	if err := checkEndpoints(endpoints); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.endpoints = copyEndpoints(endpoints)
+	s.setEndpoints(endpoints)
 	return nil
+}
+
+// setEndpoints needs s.mu. One whose URL is known keeps its id, and with it what is queued for it.
+func (s *Sim) setEndpoints(endpoints []Endpoint) {
+	old := s.endpoints
+	s.endpoints = slices.DeleteFunc(slices.Clone(old), func(e *endpoint) bool { return e.by == nil })
+	for _, given := range endpoints {
+		e := &endpoint{Endpoint: given, created: s.now().Unix()}
+		e.Secrets, e.EnabledEvents = slices.Clone(given.Secrets), slices.Clone(given.EnabledEvents)
+		if len(e.EnabledEvents) == 0 {
+			e.EnabledEvents = eventTypes
+		}
+		if i := slices.IndexFunc(old, func(o *endpoint) bool { return o.by == nil && o.URL == e.URL }); i >= 0 {
+			e.id = old[i].id
+		} else {
+			e.id = s.newID("we_", 24)
+		}
+		s.endpoints = append(s.endpoints, e)
+	}
 }
 
 func checkEndpoints(endpoints []Endpoint) error {
@@ -37,9 +70,8 @@ func checkEndpoints(endpoints []Endpoint) error {
 		return fmt.Errorf("stripesim: %d endpoints are too many: 16 at most", len(endpoints))
 	}
 	for i, e := range endpoints {
-		u, err := url.Parse(e.URL)
 		switch {
-		case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
+		case !isWebURL(e.URL):
 			return fmt.Errorf("stripesim: Endpoints[%d].URL must be an absolute http or https URL", i)
 		case slices.ContainsFunc(endpoints[:i], func(o Endpoint) bool { return o.URL == e.URL }):
 			return fmt.Errorf("stripesim: Endpoints[%d].URL is there twice", i)
@@ -55,23 +87,44 @@ func checkEndpoints(endpoints []Endpoint) error {
 	return nil
 }
 
-func copyEndpoints(endpoints []Endpoint) []Endpoint {
-	out := slices.Clone(endpoints)
-	for i := range out {
-		out[i].Secrets = slices.Clone(out[i].Secrets)
-		out[i].EnabledEvents = slices.Clone(out[i].EnabledEvents)
-	}
-	return out
+func isWebURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
-// subscribers returns the URLs of the endpoints that want the type. Needs s.mu.
-func (s *Sim) subscribers(eventType string) []string {
-	var urls []string
+// subscribers returns the endpoints that want a type of a realm's events. Needs s.mu.
+func (s *Sim) subscribers(in realm, eventType string) []*endpoint {
+	var wanting []*endpoint
 	for _, e := range s.endpoints {
 		all := slices.Contains(e.EnabledEvents, "*") && eventType != eventRedacted
-		if all || len(e.EnabledEvents) == 0 || slices.Contains(e.EnabledEvents, eventType) {
-			urls = append(urls, e.URL)
+		if !e.disabled && e.hears(in) && (all || slices.Contains(e.EnabledEvents, eventType)) {
+			wanting = append(wanting, e)
 		}
 	}
-	return urls
+	return wanting
+}
+
+// hears says whether the events of a realm are for the endpoint. A Connect endpoint gets those of
+// connected accounts, a live one the test events too: https://docs.stripe.com/connect/webhooks.
+func (e *endpoint) hears(in realm) bool {
+	switch {
+	case e.by == nil:
+		return true
+	case e.connect:
+		return in.account != "" && (e.by.live || !in.live)
+	default:
+		return *e.by == in
+	}
+}
+
+// endpointsOf returns the endpoints that the API shows to a realm: those that it made and, to the
+// platform itself, those that no call made. Needs s.mu.
+func (s *Sim) endpointsOf(in realm) []*endpoint {
+	var shown []*endpoint
+	for _, e := range s.endpoints {
+		if e.by == nil && in.account == "" || e.by != nil && *e.by == in {
+			shown = append(shown, e)
+		}
+	}
+	return shown
 }

@@ -64,17 +64,18 @@ func (s *Sim) Events() []Event {
 // The snapshot holds url and client_secret where the session has them. No sample of Stripe's tells
 // whether it does so too; a consumer must not rely on their absence.
 func (s *Sim) emit(sess *session, eventType string, by cause) {
-	subscribed := s.subscribers(eventType)
+	subscribed := s.subscribers(sess.realm, eventType)
 	if eventType == eventRedacted && len(subscribed) == 0 {
 		// Stripe does not even make this one unless an endpoint lists it by name.
 		return
 	}
 	e := Event{ID: s.newID("evt_", 24), Type: eventType, Created: s.now().Unix(), Account: sess.realm.account,
 		Livemode: sess.realm.live, SessionID: sess.id, Status: sess.status}
-	e.Body = encode(eventObject{ID: e.ID, Object: "event", Account: e.Account, APIVersion: orNull(s.cfg.APIVersion),
+	object := eventObject{ID: e.ID, Object: "event", Account: e.Account, APIVersion: orNull(s.cfg.APIVersion),
 		Created: e.Created, Data: eventData{Object: s.render(sess, true)}, Livemode: sess.realm.live,
 		PendingWebhooks: len(subscribed),
-		Request:         eventRequest{ID: orNull(by.requestID), IdempotencyKey: orNull(by.idempotencyKey)}, Type: eventType})
+		Request:         eventRequest{ID: orNull(by.requestID), IdempotencyKey: orNull(by.idempotencyKey)}, Type: eventType}
+	e.Body = encode(object)
 	if len(s.events) >= 2*s.cfg.MaxEvents {
 		// Half is dropped at a time, so that each event is moved once on average.
 		dropped := len(s.events) - s.cfg.MaxEvents
@@ -87,7 +88,12 @@ func (s *Sim) emit(sess *session, eventType string, by cause) {
 	if len(subscribed) > 0 {
 		s.undelivered[e.ID] = len(subscribed)
 	}
-	for _, url := range subscribed {
-		s.dispatch(e, url)
+	for _, to := range subscribed {
+		body := e.Body
+		if to.apiVersion != "" {
+			object.APIVersion = &to.apiVersion
+			body = encode(object)
+		}
+		s.dispatch(e, body, to)
 	}
 }

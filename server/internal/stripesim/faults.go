@@ -61,7 +61,7 @@ func (s *Sim) SetFaults(f Faults) error {
 }
 
 // dispatch decides the fate of one event's webhook to one endpoint. Needs s.mu.
-func (s *Sim) dispatch(e Event, url string) {
+func (s *Sim) dispatch(e Event, body []byte, to *endpoint) {
 	f := s.faults
 	if s.faultRNG.Float64() < f.DropProbability {
 		s.stats.Dropped++
@@ -72,10 +72,10 @@ func (s *Sim) dispatch(e Event, url string) {
 		copies += s.faultRNG.IntN(f.MaxCopies)
 	}
 	for i := range copies {
-		d := &delivery{eventID: e.ID, body: e.Body, url: url, copied: i > 0}
+		d := &delivery{eventID: e.ID, body: body, endpoint: to.id, copied: i > 0}
 		if i == 0 {
 			// One after the other within a session; copies and retries overtake as they like.
-			d.lane = url + " " + e.SessionID
+			d.lane = to.id + " " + e.SessionID
 		} else {
 			s.stats.Copies++
 		}

@@ -1,6 +1,6 @@
 // Package stripesim is a simulated Stripe Identity: the VerificationSession part of Stripe's API with
-// its list of events, a hosted page where a person picks how the check ends, and signed webhooks. API
-// and webhooks have faults on demand.
+// its list of events and its webhook endpoints, a hosted page where a person picks how the check ends,
+// and signed webhooks. API and webhooks have faults on demand.
 //
 // It exists so that the service can be run and tested on one machine against something that keeps
 // state as Stripe does. It follows Stripe's documentation and measurements, also where they are
@@ -54,7 +54,7 @@ type Config struct {
 	// APIVersion is the api_version of events and the Stripe-Version of responses to requests that
 	// name none. Empty: events say null.
 	APIVersion string
-	// Endpoints get the webhooks; SetEndpoints replaces them.
+	// Endpoints get the webhooks, beside those that the API makes; SetEndpoints replaces them.
 	Endpoints []Endpoint
 
 	// ProcessingDelay is the time between a submission and its outcome. 0: one second.
@@ -102,7 +102,7 @@ type Sim struct {
 	realms    map[realm]*sessionList
 	refs      map[refKey]*sessionList
 	order     []*session
-	endpoints []Endpoint
+	endpoints []*endpoint // in order of creation
 	events    []Event
 	faults    Faults
 	apiFaults APIFaults
@@ -128,16 +128,15 @@ func New(cfg Config) (*Sim, error) {
 	}
 	cfg = withDefaults(cfg)
 	s := &Sim{
-		cfg:       cfg,
-		log:       cfg.Logger,
-		queue:     newQueue(cfg.Delivery.MaxQueue),
-		idem:      newIdempotency(cfg.MaxIdempotencyKeys),
-		client:    newWebhookClient(cfg.Delivery),
-		base:      strings.TrimSuffix(cfg.BaseURL, "/"),
-		sessions:  make(map[string]*session),
-		realms:    make(map[realm]*sessionList),
-		refs:      make(map[refKey]*sessionList),
-		endpoints: copyEndpoints(cfg.Endpoints),
+		cfg:      cfg,
+		log:      cfg.Logger,
+		queue:    newQueue(cfg.Delivery.MaxQueue),
+		idem:     newIdempotency(cfg.MaxIdempotencyKeys),
+		client:   newWebhookClient(cfg.Delivery),
+		base:     strings.TrimSuffix(cfg.BaseURL, "/"),
+		sessions: make(map[string]*session),
+		realms:   make(map[realm]*sessionList),
+		refs:     make(map[refKey]*sessionList),
 
 		undelivered: make(map[string]int),
 	}
@@ -154,6 +153,7 @@ func New(cfg Config) (*Sim, error) {
 	for i := range s.macKey {
 		s.macKey[i] = byte(s.rng.Uint32())
 	}
+	s.setEndpoints(cfg.Endpoints)
 	return s, nil
 }
 

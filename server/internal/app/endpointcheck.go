@@ -1,0 +1,154 @@
+package app
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// neededEvents are the types that the server lives on.
+var neededEvents = []string{
+	verification.EventCreated, verification.EventProcessing, verification.EventVerified,
+	verification.EventRequiresInput, verification.EventCanceled, verification.EventRedacted,
+}
+
+// findings are what there is to say about an endpoint, a line each.
+type findings struct {
+	problems []string // each with what to do
+	notes    []string // good to know
+}
+
+func (f *findings) problem(format string, args ...any) {
+	f.problems = append(f.problems, fmt.Sprintf(format, args...))
+}
+
+// examine judges the endpoints with the URL. live is the mode that is expected, nil for either; base is
+// the API's URL, for the commands that mend something.
+func examine(all []stripeapi.Endpoint, target string, live *bool, base string) findings {
+	var f findings
+	var ours, ids, others []string
+	for _, e := range all {
+		if !sameURL(e.URL, target) {
+			others = append(others, e.ID+" "+e.URL)
+			continue
+		}
+		problems := len(f.problems)
+		f.examineOne(e, live, base)
+		f.notes = append(f.notes, fmt.Sprintf("%s: the API version of its events is %s; the server takes any", e.ID, version(e)))
+		if ids = append(ids, e.ID); problems == len(f.problems) {
+			ours = append(ours, e.ID)
+		}
+	}
+	switch len(ids) {
+	case 0:
+		there := "it has no other either"
+		if len(others) > 0 {
+			there = "it has " + strings.Join(others, ", ")
+		}
+		f.problem("Stripe has no webhook endpoint with this URL (%s): server webhook-endpoint create --url %s", there, quote(target))
+	case 1:
+	default:
+		// The list does not tell which of them is for connected accounts.
+		var deletions []string
+		for _, id := range ids {
+			deletions = append(deletions, curl(base, id, "-X DELETE"))
+		}
+		f.problem("%s have the same URL, each with a signing secret of its own: delete all but one: %s", strings.Join(ids, " and "), strings.Join(deletions, " or "))
+	}
+	if len(f.problems) == 0 {
+		f.notes = append([]string{fmt.Sprintf("ok: %s sends all %d types of identity.verification_session events to this URL", ours[0], len(neededEvents))}, f.notes...)
+	}
+	return f
+}
+
+func (f *findings) examineOne(e stripeapi.Endpoint, live *bool, base string) {
+	if live != nil && *live != e.Livemode {
+		f.problem("%s is of %s, and the events expected are of %s: use the API key of that mode, or change LIVEMODE", e.ID, mode(e.Livemode), mode(*live))
+	}
+	if !e.Enabled {
+		f.problem("%s is disabled, Stripe sends it nothing: %s", e.ID, curl(base, e.ID, "-d disabled=false"))
+	}
+	missing := missingEvents(e)
+	if len(missing) == 0 {
+		return
+	}
+	why, wanted := "", slices.Clone(e.EnabledEvents)
+	if slices.Contains(wanted, "*") {
+		why, wanted = ` ("*" leaves it out; if something else lives on "*", add it in the Dashboard)`, nil
+	}
+	var fields []string
+	for _, eventType := range append(wanted, neededEvents...) {
+		field := "-d 'enabled_events[]=" + eventType + "'"
+		if !slices.Contains(fields, field) {
+			fields = append(fields, field)
+		}
+	}
+	f.problem("%s does not send %s%s: %s", e.ID, strings.Join(missing, ", "), why, curl(base, e.ID, fields...))
+}
+
+// missingEvents are the needed types that the endpoint does not get. "*" leaves redacted out:
+// https://docs.stripe.com/api/events/types.
+func missingEvents(e stripeapi.Endpoint) []string {
+	var missing []string
+	for _, eventType := range neededEvents {
+		all := slices.Contains(e.EnabledEvents, "*") && eventType != verification.EventRedacted
+		if !all && !slices.Contains(e.EnabledEvents, eventType) {
+			missing = append(missing, eventType)
+		}
+	}
+	return missing
+}
+
+// sameURL says whether Stripe would knock at the same door. A slash at the end is another door.
+func sameURL(a, b string) bool {
+	return a == b || normal(a) == normal(b)
+}
+
+func normal(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return text
+	}
+	u.Scheme, u.Host = strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	if u.Scheme == "https" {
+		u.Host = strings.TrimSuffix(u.Host, ":443")
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	return u.String()
+}
+
+// curl is a command that changes an endpoint, for a shell that has the key in STRIPE_API_KEY.
+func curl(base, id string, args ...string) string {
+	target := strings.TrimSuffix(base, "/") + "/v1/webhook_endpoints/" + id
+	return fmt.Sprintf(`curl -u "$STRIPE_API_KEY:" %s %s`, strings.Join(args, " "), target)
+}
+
+// quote makes a text one word of a shell's.
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+func status(enabled bool) string {
+	if enabled {
+		return "enabled"
+	}
+	return "disabled"
+}
+
+func mode(live bool) string {
+	if live {
+		return "live mode"
+	}
+	return "test mode"
+}
+
+func version(e stripeapi.Endpoint) string {
+	if e.APIVersion == "" {
+		return "the account's"
+	}
+	return e.APIVersion
+}

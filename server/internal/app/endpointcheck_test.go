@@ -1,0 +1,90 @@
+package app
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/verification"
+)
+
+func TestExamine(t *testing.T) {
+	const hook, base = "https://verification.example.com/webhook", "https://api.stripe.com/"
+	live, test := true, false
+	with := func(change func(*stripeapi.Endpoint)) stripeapi.Endpoint {
+		e := stripeapi.Endpoint{ID: "we_1", URL: hook, EnabledEvents: slices.Clone(neededEvents), Enabled: true}
+		if change != nil {
+			change(&e)
+		}
+		return e
+	}
+	other := with(func(e *stripeapi.Endpoint) { e.ID, e.URL = "we_2", hook+"/" })
+	for name, tc := range map[string]struct {
+		all      []stripeapi.Endpoint
+		live     *bool
+		problems []string // a part of each, in order
+		notes    []string
+	}{
+		"fine":         {[]stripeapi.Endpoint{other, with(nil)}, &test, nil, []string{"ok: we_1 sends all 6", "we_1: the API version of its events is the account's"}},
+		"of no matter": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.Livemode = true })}, nil, nil, []string{"ok: we_1", "takes any"}},
+		"more than asked": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) {
+			e.EnabledEvents, e.APIVersion = []string{"*", verification.EventRedacted}, "2019-02-19"
+		})}, &test, nil, []string{"ok: we_1", "is 2019-02-19; the server takes any"}},
+		"written otherwise": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.URL = "HTTPS://Verification.Example.com:443/webhook" })}, &test, nil,
+			[]string{"ok: we_1", "takes any"}},
+		"nothing":      {nil, &test, []string{"no webhook endpoint with this URL (it has no other either): server webhook-endpoint create --url '" + hook + "'"}, nil},
+		"only another": {[]stripeapi.Endpoint{other}, &test, []string{"(it has we_2 " + hook + "/)"}, nil},
+		"disabled": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.Enabled = false })}, &test,
+			[]string{`we_1 is disabled, Stripe sends it nothing: curl -u "$STRIPE_API_KEY:" -d disabled=false https://api.stripe.com/v1/webhook_endpoints/we_1`}, []string{"takes any"}},
+		"without a type": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) {
+			e.EnabledEvents = append(slices.DeleteFunc(e.EnabledEvents, func(t string) bool { return t == verification.EventCanceled }), "charge.failed")
+		})}, &test, []string{"we_1 does not send identity.verification_session.canceled: curl"}, []string{"takes any"}},
+		"with the star": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.EnabledEvents = []string{"*"} })}, &test,
+			[]string{`we_1 does not send identity.verification_session.redacted ("*" leaves it out`}, []string{"takes any"}},
+		"of the other mode": {[]stripeapi.Endpoint{with(nil)}, &live, []string{"we_1 is of test mode, and the events expected are of live mode"}, []string{"takes any"}},
+		"three times": {[]stripeapi.Endpoint{with(nil), with(func(e *stripeapi.Endpoint) { e.ID = "we_3" }), with(func(e *stripeapi.Endpoint) { e.ID = "we_4" })}, &test,
+			[]string{"we_1 and we_3 and we_4 have the same URL"}, []string{"we_1", "we_3", "we_4"}},
+		"everything at once": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.Enabled, e.EnabledEvents = false, nil }), with(func(e *stripeapi.Endpoint) { e.ID = "we_3" })}, &live,
+			[]string{"we_1 is of test mode", "we_1 is disabled", "we_1 does not send", "we_3 is of test mode", "we_1 and we_3"}, []string{"we_1", "we_3"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := examine(tc.all, hook, tc.live, base)
+			for kind, lines := range map[string][2][]string{"problems": {f.problems, tc.problems}, "notes": {f.notes, tc.notes}} {
+				got, want := lines[0], lines[1]
+				if len(got) != len(want) {
+					t.Fatalf("%s: %q, want %q", kind, got, want)
+				}
+				for i := range got {
+					if !strings.Contains(got[i], want[i]) || strings.Contains(got[i], "\n") {
+						t.Errorf("%s: %q, want %q in it", kind, got[i], want[i])
+					}
+				}
+			}
+		})
+	}
+}
+
+// The command that mends the types keeps those of other products, names each once, and drops the star.
+func TestExamineMendsTypes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		has   []string
+		count int
+	}{
+		"others": {[]string{"charge.failed", verification.EventVerified}, 7},
+		"star":   {[]string{"*"}, 6},
+	} {
+		e := stripeapi.Endpoint{ID: "we_1", URL: "https://a.example/", EnabledEvents: tc.has, Enabled: true}
+		line := examine([]stripeapi.Endpoint{e}, "https://a.example", nil, "https://api.stripe.com").problems[0]
+		if n := strings.Count(line, "enabled_events[]="); n != tc.count || strings.Contains(line, "=*") ||
+			strings.Count(line, "-d 'enabled_events[]="+verification.EventVerified+"'") != 1 {
+			t.Errorf("%s: %s", name, line)
+		}
+	}
+}
+
+func TestQuote(t *testing.T) {
+	if got := quote("https://a.example/?a=b&c='d'"); got != `'https://a.example/?a=b&c='\''d'\'''` {
+		t.Errorf("%s", got)
+	}
+}

@@ -1,0 +1,143 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"regexp"
+	"text/tabwriter"
+
+	"example.com/verification-status/server/internal/config"
+	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// NewEndpoint is the webhook endpoint that CreateEndpoint registers at Stripe.
+type NewEndpoint struct {
+	URL         string `name:"url" required:"" placeholder:"URL" help:"Where Stripe reaches the webhook listener: https://, or http:// on a loopback address. Required."`
+	Connect     bool   `name:"connect" help:"Get the events of connected accounts in place of the account's own. For both, register two endpoints, the second with a URL such as https://your-host/webhook?connect=1."`
+	APIVersion  string `name:"api-version" placeholder:"VERSION" help:"The API version of the events, such as 2023-10-16; it stays for ever. By default the account's. The server takes any."`
+	Description string `name:"description" placeholder:"TEXT" help:"What Stripe's Dashboard says about the endpoint."`
+}
+
+const maxDescription = 5000 // bytes; Stripe's limit, in characters
+
+var versionPattern = regexp.MustCompile(`^20\d\d-\d\d-\d\d(\.[a-z]+)?$`)
+
+// CreateEndpoint registers an endpoint at Stripe, unless its URL has one already. The signing secret
+// goes to out, as a line for the environment of serve, and nowhere else; words for people go to said.
+func CreateEndpoint(ctx context.Context, api *config.API, n NewEndpoint, logger *slog.Logger, out, said io.Writer) error {
+	wrong := []error{config.CheckEndpointURL(n.URL)}
+	if n.APIVersion != "" && !versionPattern.MatchString(n.APIVersion) {
+		wrong = append(wrong, errors.New("--api-version must be a version of Stripe's API, such as 2023-10-16 or 2026-08-26.dahlia"))
+	}
+	if len(n.Description) > maxDescription {
+		wrong = append(wrong, fmt.Errorf("--description must have %d bytes at the most", maxDescription))
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return err
+	}
+	client, err := newEndpointClient(api, logger)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	there, err := client.Endpoints(ctx)
+	if err != nil {
+		return fmt.Errorf("the webhook endpoints cannot be listed, so none was created: %w", err)
+	}
+	for _, e := range there {
+		if sameURL(e.URL, n.URL) {
+			return fmt.Errorf("%s has this URL already (%s, %s); nothing was created\n"+
+				"whether it is as it should be: server webhook-endpoint check --url %s\n"+
+				"its signing secret is in Stripe's Dashboard, not in the API: copy it from there into STRIPE_WEBHOOK_SECRET, or delete %[1]s there and create it again",
+				e.ID, status(e.Enabled), mode(e.Livemode), quote(n.URL))
+		}
+	}
+	made, secret, err := client.CreateEndpoint(ctx, stripeapi.NewEndpoint(n))
+	if err != nil {
+		return notCreated(err)
+	}
+	if _, err := fmt.Fprintf(out, "STRIPE_WEBHOOK_SECRET=%s\n", secret.Reveal()); err != nil {
+		return fmt.Errorf("%s was created, but its signing secret could not be written (%w): copy it from Stripe's Dashboard", made.ID, err)
+	}
+	_, _ = fmt.Fprintf(said, "%s was created (%s, %s). Give the line with its signing secret to serve as environment variable: Stripe's API does not show it again.\n",
+		made.ID, status(made.Enabled), mode(made.Livemode))
+	return nil
+}
+
+func notCreated(err error) error {
+	var refused *verification.StripeRefusedError
+	switch {
+	case errors.As(err, &refused):
+		return fmt.Errorf("no webhook endpoint was created: %w: Stripe must be able to reach the URL from the internet, know the API version, and have fewer than 16 endpoints in this mode", err)
+	case errors.Is(err, verification.ErrStripeUnavailable):
+		return fmt.Errorf("the webhook endpoint may have been created or not: %w: see what there is with: server webhook-endpoint list", err)
+	default:
+		return fmt.Errorf("no webhook endpoint was created: %w", err)
+	}
+}
+
+// ListEndpoints writes the webhook endpoints that Stripe has in the key's mode to out, a line each.
+func ListEndpoints(ctx context.Context, api *config.API, logger *slog.Logger, out io.Writer) error {
+	there, err := readEndpoints(ctx, api, logger)
+	if err != nil {
+		return err
+	}
+	if len(there) == 0 {
+		_, err = fmt.Fprintln(out, "Stripe has no webhook endpoint in this mode. Register one: server webhook-endpoint create --url https://your-host/webhook")
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "ID\tSTATUS\tMODE\tIDENTITY EVENTS\tAPI VERSION\tURL")
+	for _, e := range there {
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d of %d\t%s\t%s\n", e.ID, status(e.Enabled), mode(e.Livemode),
+			len(neededEvents)-len(missingEvents(e)), len(neededEvents), version(e), e.URL)
+	}
+	return table.Flush()
+}
+
+// CheckEndpoint writes to out whether the endpoint with this URL brings what the server needs, and all
+// that keeps it from that. The error says that something does.
+func CheckEndpoint(ctx context.Context, api *config.API, url string, logger *slog.Logger, out io.Writer) error {
+	if err := config.CheckEndpointURL(url); err != nil {
+		return err
+	}
+	there, err := readEndpoints(ctx, api, logger)
+	if err != nil {
+		return err
+	}
+	found := examine(there, url, api.Live(), api.StripeAPIBase)
+	for _, line := range append(found.problems, found.notes...) {
+		if _, err := fmt.Fprintln(out, line); err != nil {
+			return err
+		}
+	}
+	switch len(found.problems) {
+	case 0:
+		return nil
+	case 1:
+		return errors.New("the webhook endpoint is not as it should be: 1 problem")
+	default:
+		return fmt.Errorf("the webhook endpoint is not as it should be: %d problems", len(found.problems))
+	}
+}
+
+func readEndpoints(ctx context.Context, api *config.API, logger *slog.Logger) ([]stripeapi.Endpoint, error) {
+	client, err := newEndpointClient(api, logger)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	there, err := client.Endpoints(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the webhook endpoints cannot be listed: %w", err)
+	}
+	return there, nil
+}
+
+func newEndpointClient(api *config.API, logger *slog.Logger) (*stripeapi.Client, error) {
+	return stripeapi.New(stripeapi.Config{Key: verification.Secret(api.StripeAPIKey), Base: api.StripeAPIBase, Logger: logger})
+}

@@ -1,0 +1,64 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+)
+
+const maxEndpointURLBytes = 2048
+
+// API is what a command needs that speaks with Stripe's API and nothing else: those settings of
+// Config, under the same names. Use it like Config.
+type API struct {
+	StripeAPIKey     string `name:"stripe-api-key" env:"STRIPE_API_KEY" secret:"true" placeholder:"KEY" help:"Stripe's secret (sk_) or restricted (rk_) key, of the mode in question. A restricted one needs write permission for webhook endpoints, and read permission to list and check. Required."`
+	StripeAPIKeyFile string `name:"stripe-api-key-file" env:"STRIPE_API_KEY_FILE" placeholder:"PATH" help:"A file that holds STRIPE_API_KEY."`
+	StripeAPIBase    string `name:"stripe-api-base" env:"STRIPE_API_BASE" default:"https://api.stripe.com" placeholder:"URL" help:"Where Stripe's API is. http:// is for a loopback address only."`
+	Livemode         string `name:"livemode" env:"LIVEMODE" placeholder:"BOOL" help:"The mode that is expected: true for live, false for test. By default the API key's."`
+}
+
+// Load is Config.Load for these settings.
+func (a *API) Load() error {
+	var found problems
+	unread := false
+	if a.StripeAPIKeyFile != "" {
+		if err := readSecret(&a.StripeAPIKey, a.StripeAPIKeyFile); err != nil {
+			unread = true
+			found.add("STRIPE_API_KEY_FILE: %w", err)
+		}
+	}
+	if a.StripeAPIKey == "" && !unread {
+		found.add("STRIPE_API_KEY is not set: give Stripe's secret or restricted key, or name a file that holds it in STRIPE_API_KEY_FILE")
+	}
+	c := a.config()
+	c.checkStripe(&found, true)
+	a.Livemode = c.Livemode
+	return errors.Join(found...)
+}
+
+// Live says whether live or test endpoints are expected; nil where nothing tells.
+func (a *API) Live() *bool {
+	live, _ := a.config().EffectiveLivemode()
+	return live
+}
+
+func (a *API) config() *Config {
+	return &Config{StripeAPIKey: a.StripeAPIKey, StripeAPIBase: a.StripeAPIBase, Livemode: a.Livemode}
+}
+
+// CheckEndpointURL says what keeps Stripe from sending webhooks to a URL, or them from being safe on
+// their way.
+func CheckEndpointURL(text string) error {
+	if len(text) > maxEndpointURLBytes || hasSpace(text) {
+		return fmt.Errorf("--url must be a URL without spaces, of %d bytes at the most", maxEndpointURLBytes)
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
+		return errors.New("--url must be where Stripe reaches the webhook listener, such as https://verification.example.com/webhook, without user and fragment")
+	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+		return nil
+	default:
+		return errors.New("--url must begin with https://: webhooks carry personal data")
+	}
+}

@@ -1,0 +1,84 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// The settings of API are Config's: same names, defaults and places in the documentation.
+func TestAPISettingsAreConfigs(t *testing.T) {
+	known := map[string]Setting{}
+	for _, s := range Table() {
+		known[s.Flag] = s
+	}
+	for field := range reflect.TypeFor[API]().Fields() {
+		s := describe(field)
+		want, ok := known[s.Flag]
+		if s.Help = want.Help; !ok || s != want {
+			t.Errorf("%+v, in Config %+v", s, want)
+		}
+	}
+}
+
+func TestAPILoad(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte("sk_test_planted\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const base = "https://api.stripe.com"
+	live, test := true, false
+	for name, tc := range map[string]struct {
+		api  API
+		want []string // parts of the error; none: there is none
+		live *bool
+	}{
+		"a key":               {API{StripeAPIKey: "rk_live_planted", StripeAPIBase: base}, nil, &live},
+		"a key in a file":     {API{StripeAPIKeyFile: file, StripeAPIBase: base, Livemode: "FALSE"}, nil, &test},
+		"a key of no mode":    {API{StripeAPIKey: "sk_planted", StripeAPIBase: base}, nil, nil},
+		"nothing":             {API{StripeAPIBase: base}, []string{"STRIPE_API_KEY is not set"}, nil},
+		"no such file":        {API{StripeAPIKeyFile: file + "x", StripeAPIBase: base}, []string{"STRIPE_API_KEY_FILE"}, nil},
+		"key and file":        {API{StripeAPIKey: "sk_test_planted", StripeAPIKeyFile: file, StripeAPIBase: base}, []string{"keep one of the two"}, &test},
+		"everything is wrong": {API{StripeAPIKey: "pk_test_planted", StripeAPIBase: "http://a.example", Livemode: "perhaps"}, []string{"publishable", "STRIPE_API_BASE", "LIVEMODE"}, nil},
+		"another mode":        {API{StripeAPIKey: "sk_test_planted", StripeAPIBase: base, Livemode: "true"}, []string{"key of the other mode"}, &live},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := tc.api.Load()
+			if (err == nil) != (len(tc.want) == 0) {
+				t.Fatalf("error %v", err)
+			}
+			for _, part := range tc.want {
+				if !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "planted") {
+					t.Errorf("error %v, want %q in it", err, part)
+				}
+			}
+			if got := tc.api.Live(); (got == nil) != (tc.live == nil) || got != nil && *got != *tc.live {
+				t.Errorf("live %v", got)
+			}
+		})
+	}
+}
+
+func TestCheckEndpointURL(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"https://verification.example.com/webhook": true,
+		"https://example.com:8443/webhook?a=b":     true,
+		"http://127.0.0.1:4242/webhook":            true,
+		"http://localhost/webhook":                 true,
+		"http://verification.example.com/webhook":  false,
+		"verification.example.com/webhook":         false,
+		"https:///webhook":                         false,
+		"https://user:pass@example.com/webhook":    false,
+		"https://example.com/webhook#here":         false,
+		"https://example.com/web hook":             false,
+		"ftp://example.com/":                       false,
+		"":                                         false,
+		"https://example.com/" + strings.Repeat("x", maxEndpointURLBytes): false,
+	} {
+		if err := CheckEndpointURL(text); (err == nil) != ok {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package stripeapi
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/stripe/stripe-go/v76/form"
+
+	"example.com/verification-status/server/internal/verification"
+)
+
+const (
+	// endpointsPerPage is Stripe's limit, endpointPages a bound: an account may have 16 endpoints.
+	endpointsPerPage = 100
+	endpointPages    = 10
+	// endpointTries is how often a creation is tried while Stripe cannot be reached.
+	endpointTries = 3
+)
+
+var (
+	endpointIDPattern     = regexp.MustCompile(`^we_[A-Za-z0-9_]{1,250}$`)
+	endpointSecretPattern = regexp.MustCompile(`^whsec_[!-~]{1,249}$`)
+)
+
+// Endpoint is a webhook endpoint as Stripe has it registered. Its texts hold no control characters.
+type Endpoint struct {
+	ID  string
+	URL string
+	// EnabledEvents are types of events, or "*": all but those that must be named.
+	EnabledEvents []string
+	Enabled       bool
+	// APIVersion is that of its events; empty: the account's own.
+	APIVersion string
+	Livemode   bool
+}
+
+// NewEndpoint is what there is to say about an endpoint to be created. It gets the six types of
+// Identity sessions by name: "*" leaves redacted out.
+type NewEndpoint struct {
+	URL string
+	// Connect asks for the events of connected accounts in place of the account's own.
+	Connect bool
+	// APIVersion, such as "2023-10-16", stays for ever. Empty: the account's.
+	APIVersion  string
+	Description string // empty: none
+}
+
+// Endpoints lists all webhook endpoints of the account in the key's mode, the newest first. Errors are
+// Retrieve's.
+func (c *Client) Endpoints(ctx context.Context) ([]Endpoint, error) {
+	var all []Endpoint
+	after, more := "", true
+	for page := 0; more; page++ {
+		if page == endpointPages {
+			c.cfg.Logger.Warn("stripe: the list of webhook endpoints does not end", "read", len(all))
+			return nil, verification.ErrStripeUnavailable
+		}
+		filter := &form.Values{}
+		filter.Add("limit", strconv.Itoa(endpointsPerPage))
+		if after != "" {
+			filter.Add("starting_after", after)
+		}
+		err := c.call(ctx, request{
+			operation: OperationEndpoints, method: http.MethodGet, path: endpointsPath, form: filter,
+			decode: func(a answer) (wrong string) {
+				var read []Endpoint
+				if read, more, wrong = decodeEndpoints(a.body); wrong != "" {
+					return wrong
+				}
+				all = append(all, read...)
+				if len(read) > 0 {
+					after = read[len(read)-1].ID
+				}
+				return ""
+			},
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// CreateEndpoint registers an endpoint, and returns the secret that will sign its webhooks: this
+// answer is the only one that holds it. It does not look whether there is one with the same URL. A call
+// that ends in ErrStripeUnavailable may have made the endpoint. Other errors are Retrieve's.
+func (c *Client) CreateEndpoint(ctx context.Context, n NewEndpoint) (made Endpoint, secret verification.Secret, err error) {
+	fields := &form.Values{}
+	fields.Add("url", n.URL)
+	for _, eventType := range eventTypes {
+		fields.Add("enabled_events[]", eventType)
+	}
+	if n.APIVersion != "" {
+		fields.Add("api_version", n.APIVersion)
+	}
+	if n.Description != "" {
+		fields.Add("description", n.Description)
+	}
+	if n.Connect {
+		fields.Add("connect", "true")
+	}
+	creation := request{
+		operation: OperationCreateEndpoint, method: http.MethodPost, path: endpointsPath, form: fields,
+		idempotencyKey: "verification-status-endpoint-" + rand.Text(),
+		decode: func(a answer) (wrong string) {
+			made, secret, wrong = decodeNewEndpoint(a.body)
+			return wrong
+		},
+	}
+	err = c.call(ctx, creation)
+	// An answer that was lost is asked for again: under the same key Stripe repeats it, secret included.
+	for try := 1; errors.Is(err, verification.ErrStripeUnavailable) && try < endpointTries && pause(ctx, createPause); try++ {
+		err = c.call(ctx, creation)
+	}
+	if err != nil {
+		return Endpoint{}, "", err
+	}
+	return made, secret, nil
+}
+
+// endpointObject is what is read of Stripe's object.
+type endpointObject struct {
+	ID         string   `json:"id"`
+	URL        string   `json:"url"`
+	Events     []string `json:"enabled_events"`
+	Status     string   `json:"status"`
+	APIVersion string   `json:"api_version"`
+	Livemode   bool     `json:"livemode"`
+	Secret     string   `json:"secret"`
+}
+
+func decodeEndpoints(body []byte) (read []Endpoint, more bool, wrong string) {
+	var list struct {
+		Object string           `json:"object"`
+		Data   []endpointObject `json:"data"`
+		More   bool             `json:"has_more"`
+	}
+	if json.Unmarshal(body, &list) != nil || list.Object != "list" {
+		return nil, false, "an answer that is no list of webhook endpoints"
+	}
+	for _, o := range list.Data {
+		e, ok := o.endpoint()
+		if !ok {
+			return nil, false, "a list of something else than webhook endpoints"
+		}
+		read = append(read, e)
+	}
+	if list.More && len(read) == 0 {
+		return nil, false, "a list that goes on, without an endpoint to go on from"
+	}
+	return read, list.More, ""
+}
+
+func decodeNewEndpoint(body []byte) (made Endpoint, secret verification.Secret, wrong string) {
+	var o endpointObject
+	if json.Unmarshal(body, &o) != nil {
+		return Endpoint{}, "", "an answer that is no webhook endpoint"
+	}
+	made, ok := o.endpoint()
+	if !ok || !endpointSecretPattern.MatchString(o.Secret) {
+		return Endpoint{}, "", "an answer that is no webhook endpoint with its secret"
+	}
+	return made, verification.Secret(o.Secret), ""
+}
+
+// endpoint is false for what is none. What it holds is shown on terminals.
+func (o endpointObject) endpoint() (Endpoint, bool) {
+	e := Endpoint{ID: o.ID, URL: o.URL, EnabledEvents: o.Events, Enabled: o.Status == "enabled", APIVersion: o.APIVersion, Livemode: o.Livemode}
+	shown := strings.Join(append([]string{o.URL, o.APIVersion}, o.Events...), "")
+	odd := strings.ContainsFunc(shown, func(r rune) bool { return !unicode.IsPrint(r) })
+	return e, endpointIDPattern.MatchString(o.ID) && o.URL != "" && !odd
+}
