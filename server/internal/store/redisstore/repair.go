@@ -182,10 +182,7 @@ func (s *Store) ListsRepaired(ctx context.Context) (last, first int64, err error
 	if texts[0] != listFingerprint(s.policy) {
 		return 0, 0, nil
 	}
-	last, err1 := strconv.ParseInt(texts[1], 10, 64)
-	first, err2 := strconv.ParseInt(texts[2], 10, 64)
-	if errors.Join(err1, err2) != nil {
-		return 0, 0, nil // the repair writes it anew
-	}
+	last, _ = strconv.ParseInt(texts[1], 10, 64) // what is no number counts as never
+	first, _ = strconv.ParseInt(texts[2], 10, 64)
 	return last, first, nil
 }
