@@ -117,7 +117,7 @@ func (s *Service) listFilter(request *verificationv1.ListVerificationsRequest) (
 
 // denialList is the list of a denial. Those that have none say what to ask for instead.
 func denialList(denial verificationv1.RetryDenial) (list verification.List, err error) {
-	instead := ""
+	var instead string
 	switch denial {
 	case verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED:
 		return verification.ListLimitReached, nil
