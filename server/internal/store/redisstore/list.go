@@ -104,7 +104,7 @@ func (s *Store) entriesAfter(ctx context.Context, keys []string, after store.Lis
 	if after.ID != "" {
 		score = formatSecond(after.Second)
 	}
-	count := want
+	count := want + 1 // to see whether there is more
 	if len(keys) > 1 {
 		count = 2*want/len(keys) + spareEntries
 	}

@@ -296,6 +296,40 @@ func TestRepairsRaceWithWriters(t *testing.T) {
 	})
 }
 
+// A commit changes only the lists that it knows to change: what else a session lacks, a repair must
+// find although the session is written all the time.
+func TestRepairsFindWhatBusySessionsLack(t *testing.T) {
+	addr := redistest.Start(t).Addr
+	s, raw := openStore(t, Options{Addrs: []string{addr}, Policy: listPolicy}), rawClient(t, addr)
+	const busy, repairs = 4, 10
+	for n := range busy {
+		apply(t, s, event(fmt.Sprintf("vs_%d", n), 1_000_000, failing))
+	}
+	writing, stop := context.WithCancel(testContext(t))
+	defer stop()
+	var writers sync.WaitGroup
+	for n := range busy {
+		writers.Go(func() {
+			for i := 0; writing.Err() == nil; i++ {
+				apply(t, s, event(fmt.Sprintf("vs_%d", n), i)) // too late to change anything
+			}
+		})
+	}
+	added, left := 0, 0
+	for range repairs {
+		for list := range verification.List(verification.ListCount) {
+			raw.Del(testContext(t), s.listKeys(list)...)
+		}
+		found := repair(t, s)
+		added, left = added+found.Added, left+found.Busy
+	}
+	stop()
+	writers.Wait()
+	if added+2*left != 2*busy*repairs || left > busy*repairs/4 {
+		t.Errorf("%d entries were added, and %d times a session was too busy; want %d and few", added, left, 2*busy*repairs)
+	}
+}
+
 // A commit that is sent again does not bring back what a later one has taken out of a list.
 func TestLostAnswersAndTheLists(t *testing.T) {
 	server := redistest.Start(t)
