@@ -176,6 +176,17 @@ func TestListingIsFlatInTheRest(t *testing.T) {
 			costs[name] = cost
 		}
 	}
+	// Half of a long list is too young: it is not read either.
+	cost := commandsOf(t, raw, func() {
+		query := store.ListQuery{List: verification.ListRequiresInput, NotAfter: 1_790_500_000, Limit: 20}
+		page, err := s.List(testContext(t), query)
+		if err != nil || len(page.Sessions) != 20 || page.Sessions[0].UpdateTime > query.NotAfter || page.Sessions[0].UpdateTime < query.NotAfter-1000 {
+			t.Errorf("%d sessions up to a second, %v", len(page.Sessions), err)
+		}
+	})
+	if cost["get"] != 20 || cost["eval"] != partitions {
+		t.Errorf("a page up to a second takes %v", cost)
+	}
 	if keys := raw.DBSize(testContext(t)).Val(); keys < 100_000 {
 		t.Errorf("there are %d keys only", keys)
 	}

@@ -191,6 +191,22 @@ func TestWrongEntriesAreNotToldAndGo(t *testing.T) {
 	})
 }
 
+// So it is with the index of a reference, which a crash on a Cluster may leave behind.
+func TestWrongEntriesOfAReferenceAreNotTold(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr), testContext(t)
+		apply(t, s, event("vs_a", 0, withReference("case")))
+		apply(t, s, event("vs_b", 0, withReference("other")))
+		for _, id := range []string{"vs_b", "vs_nobody"} {
+			raw.ZAdd(ctx, s.keys.reference("case"), redis.Z{Score: 1_790_000_001, Member: id})
+		}
+		page, err := s.List(ctx, store.ListQuery{Reference: "case", Limit: 1})
+		if got := sessionIDs(page); err != nil || page.Next.ID != "" || !slices.Equal(got, []string{"vs_a"}) {
+			t.Errorf("List = %v, then %+v, %v; want vs_a", got, page.Next, err)
+		}
+	})
+}
+
 func sessionIDs(page store.ListPage) []string {
 	var ids []string
 	for _, session := range page.Sessions {
@@ -354,7 +370,8 @@ func TestAForeignListLeavesNothingHalfWritten(t *testing.T) {
 		if _, err := s.Update(ctx, "vs_a", applying(event("vs_a", 0, failing))); err == nil {
 			t.Error("Update has no error")
 		}
-		if n := raw.Exists(ctx, s.keys.record("vs_a"), s.keys.feed(partitionOf("vs_a"))).Val(); n != 0 {
+		partition := partitionOf("vs_a")
+		if n := raw.Exists(ctx, s.keys.record("vs_a"), s.keys.feed(partition), s.keys.list(partition, verification.ListRequiresInput)).Val(); n != 0 {
 			t.Errorf("%d keys were written", n)
 		}
 	})

@@ -129,8 +129,13 @@ func listsFollowTheRecord(t *testing.T, s store.Store) {
 // order of arrival; ids are compared by bytes.
 func listsInOrder(t *testing.T, s store.Store) {
 	var want []store.ListPlace
+	crowded := idsOf(s, 3, 60) // half of all in one partition
 	for n := range 120 {
-		e := event(fmt.Sprintf("vs_%c%03d", "aBcD_9"[n%6], n), 0)
+		id := fmt.Sprintf("vs_%c%03d", "aBcD_9"[n%6], n)
+		if n%2 == 0 {
+			id = crowded[n/2]
+		}
+		e := event(id, 0)
 		e.Second = t0 + int64(n*7%5)
 		if n%3 == 0 {
 			e.Second = t0 + 100 + int64(n)
