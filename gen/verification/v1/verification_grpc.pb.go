@@ -65,8 +65,8 @@ type VerificationServiceClient interface {
 	//
 	// A page is not a snapshot. Each session is shown as it is when its page is read; one that changes
 	// while somebody pages may be met twice or, having moved to the front, not again: look at the
-	// first page once more. To miss nothing, watch all_sessions. Redacted sessions are in no list.
-	// Nothing is read from Stripe.
+	// first page once more. To miss nothing, watch all_sessions. Redacted sessions, and settled ones of
+	// which only the status is kept any more, are in no list. Nothing is read from Stripe.
 	//
 	// A page costs the same however many sessions the filter leaves out.
 	ListVerifications(ctx context.Context, in *ListVerificationsRequest, opts ...grpc.CallOption) (*ListVerificationsResponse, error)
@@ -165,8 +165,8 @@ type VerificationServiceServer interface {
 	//
 	// A page is not a snapshot. Each session is shown as it is when its page is read; one that changes
 	// while somebody pages may be met twice or, having moved to the front, not again: look at the
-	// first page once more. To miss nothing, watch all_sessions. Redacted sessions are in no list.
-	// Nothing is read from Stripe.
+	// first page once more. To miss nothing, watch all_sessions. Redacted sessions, and settled ones of
+	// which only the status is kept any more, are in no list. Nothing is read from Stripe.
 	//
 	// A page costs the same however many sessions the filter leaves out.
 	ListVerifications(context.Context, *ListVerificationsRequest) (*ListVerificationsResponse, error)
