@@ -1370,6 +1370,263 @@ func (x *RetryVerificationResponse) GetUrl() string {
 	return ""
 }
 
+// ListVerificationsRequest says which sessions to list.
+type ListVerificationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What they have in common: exactly one is set.
+	//
+	// Types that are valid to be assigned to Filter:
+	//
+	//	*ListVerificationsRequest_ClientReferenceId
+	//	*ListVerificationsRequest_Status
+	//	*ListVerificationsRequest_Denial
+	//	*ListVerificationsRequest_InDoubt
+	//	*ListVerificationsRequest_ProcessingLongerThan
+	Filter isListVerificationsRequest_Filter `protobuf_oneof:"filter"`
+	// How many to return at the most. 0 stands for 50, and whatever is above 200 for 200; negative
+	// numbers are refused.
+	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before, with the same filter; page_size may differ. Empty: the
+	// first page.
+	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListVerificationsRequest) Reset() {
+	*x = ListVerificationsRequest{}
+	mi := &file_verification_v1_verification_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListVerificationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListVerificationsRequest) ProtoMessage() {}
+
+func (x *ListVerificationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_verification_v1_verification_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListVerificationsRequest.ProtoReflect.Descriptor instead.
+func (*ListVerificationsRequest) Descriptor() ([]byte, []int) {
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListVerificationsRequest) GetFilter() isListVerificationsRequest_Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *ListVerificationsRequest) GetClientReferenceId() string {
+	if x != nil {
+		if x, ok := x.Filter.(*ListVerificationsRequest_ClientReferenceId); ok {
+			return x.ClientReferenceId
+		}
+	}
+	return ""
+}
+
+func (x *ListVerificationsRequest) GetStatus() Status {
+	if x != nil {
+		if x, ok := x.Filter.(*ListVerificationsRequest_Status); ok {
+			return x.Status
+		}
+	}
+	return Status_STATUS_UNSPECIFIED
+}
+
+func (x *ListVerificationsRequest) GetDenial() RetryDenial {
+	if x != nil {
+		if x, ok := x.Filter.(*ListVerificationsRequest_Denial); ok {
+			return x.Denial
+		}
+	}
+	return RetryDenial_RETRY_DENIAL_UNSPECIFIED
+}
+
+func (x *ListVerificationsRequest) GetInDoubt() *InDoubt {
+	if x != nil {
+		if x, ok := x.Filter.(*ListVerificationsRequest_InDoubt); ok {
+			return x.InDoubt
+		}
+	}
+	return nil
+}
+
+func (x *ListVerificationsRequest) GetProcessingLongerThan() *durationpb.Duration {
+	if x != nil {
+		if x, ok := x.Filter.(*ListVerificationsRequest_ProcessingLongerThan); ok {
+			return x.ProcessingLongerThan
+		}
+	}
+	return nil
+}
+
+func (x *ListVerificationsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListVerificationsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type isListVerificationsRequest_Filter interface {
+	isListVerificationsRequest_Filter()
+}
+
+type ListVerificationsRequest_ClientReferenceId struct {
+	// All sessions of a person or case: those that bear this id of the caller's, 255 bytes at the
+	// most. The newest 1,000.
+	ClientReferenceId string `protobuf:"bytes,1,opt,name=client_reference_id,json=clientReferenceId,proto3,oneof"`
+}
+
+type ListVerificationsRequest_Status struct {
+	// Those of one status. STATUS_PROCESSING has those too whose status this version does not know;
+	// STATUS_VERIFIED and STATUS_CANCELED hold only about the newest 1,900 sessions each, with gaps
+	// among the oldest of these.
+	Status Status `protobuf:"varint,2,opt,name=status,proto3,enum=verification.v1.Status,oneof"`
+}
+
+type ListVerificationsRequest_Denial struct {
+	// Those to whom RetryVerification refuses a retry for this reason: RETRY_DENIAL_LIMIT_REACHED
+	// or RETRY_DENIAL_NOT_RETRYABLE. For the other reasons ask for the status.
+	Denial RetryDenial `protobuf:"varint,3,opt,name=denial,proto3,enum=verification.v1.RetryDenial,oneof"`
+}
+
+type ListVerificationsRequest_InDoubt struct {
+	// Those that may not be what Stripe says: the order of two events was in doubt and Stripe could
+	// not be asked.
+	InDoubt *InDoubt `protobuf:"bytes,4,opt,name=in_doubt,json=inDoubt,proto3,oneof"`
+}
+
+type ListVerificationsRequest_ProcessingLongerThan struct {
+	// Those that have been in processing for at least this long; 0 or more.
+	ProcessingLongerThan *durationpb.Duration `protobuf:"bytes,5,opt,name=processing_longer_than,json=processingLongerThan,proto3,oneof"`
+}
+
+func (*ListVerificationsRequest_ClientReferenceId) isListVerificationsRequest_Filter() {}
+
+func (*ListVerificationsRequest_Status) isListVerificationsRequest_Filter() {}
+
+func (*ListVerificationsRequest_Denial) isListVerificationsRequest_Filter() {}
+
+func (*ListVerificationsRequest_InDoubt) isListVerificationsRequest_Filter() {}
+
+func (*ListVerificationsRequest_ProcessingLongerThan) isListVerificationsRequest_Filter() {}
+
+// InDoubt selects sessions whose state is in doubt.
+type InDoubt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InDoubt) Reset() {
+	*x = InDoubt{}
+	mi := &file_verification_v1_verification_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InDoubt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InDoubt) ProtoMessage() {}
+
+func (x *InDoubt) ProtoReflect() protoreflect.Message {
+	mi := &file_verification_v1_verification_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InDoubt.ProtoReflect.Descriptor instead.
+func (*InDoubt) Descriptor() ([]byte, []int) {
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{9}
+}
+
+// ListVerificationsResponse is one page.
+type ListVerificationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sessions, the newest first. A page may have fewer than asked for, or none, and still not be
+	// the last.
+	Verifications []*Verification `protobuf:"bytes,1,rep,name=verifications,proto3" json:"verifications,omitempty"`
+	// Hand back in ListVerificationsRequest.page_token for the next page; empty: there is none.
+	// Opaque, URL-safe, 2 KiB at the most.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListVerificationsResponse) Reset() {
+	*x = ListVerificationsResponse{}
+	mi := &file_verification_v1_verification_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListVerificationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListVerificationsResponse) ProtoMessage() {}
+
+func (x *ListVerificationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_verification_v1_verification_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListVerificationsResponse.ProtoReflect.Descriptor instead.
+func (*ListVerificationsResponse) Descriptor() ([]byte, []int) {
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListVerificationsResponse) GetVerifications() []*Verification {
+	if x != nil {
+		return x.Verifications
+	}
+	return nil
+}
+
+func (x *ListVerificationsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // Verification is one Stripe Identity verification session, without any personal data.
 type Verification struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1414,7 +1671,7 @@ type Verification struct {
 
 func (x *Verification) Reset() {
 	*x = Verification{}
-	mi := &file_verification_v1_verification_proto_msgTypes[8]
+	mi := &file_verification_v1_verification_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1683,7 @@ func (x *Verification) String() string {
 func (*Verification) ProtoMessage() {}
 
 func (x *Verification) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[8]
+	mi := &file_verification_v1_verification_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1696,7 @@ func (x *Verification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verification.ProtoReflect.Descriptor instead.
 func (*Verification) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{8}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Verification) GetSessionId() string {
@@ -1578,7 +1835,7 @@ type VerificationError struct {
 
 func (x *VerificationError) Reset() {
 	*x = VerificationError{}
-	mi := &file_verification_v1_verification_proto_msgTypes[9]
+	mi := &file_verification_v1_verification_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1847,7 @@ func (x *VerificationError) String() string {
 func (*VerificationError) ProtoMessage() {}
 
 func (x *VerificationError) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[9]
+	mi := &file_verification_v1_verification_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1860,7 @@ func (x *VerificationError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerificationError.ProtoReflect.Descriptor instead.
 func (*VerificationError) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{9}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *VerificationError) GetCode() ErrorCode {
@@ -1655,7 +1912,7 @@ type RetryState struct {
 
 func (x *RetryState) Reset() {
 	*x = RetryState{}
-	mi := &file_verification_v1_verification_proto_msgTypes[10]
+	mi := &file_verification_v1_verification_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1667,7 +1924,7 @@ func (x *RetryState) String() string {
 func (*RetryState) ProtoMessage() {}
 
 func (x *RetryState) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[10]
+	mi := &file_verification_v1_verification_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1680,7 +1937,7 @@ func (x *RetryState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryState.ProtoReflect.Descriptor instead.
 func (*RetryState) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{10}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RetryState) GetFailedAttempts() int32 {
@@ -1775,7 +2032,21 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\x19RetryVerificationResponse\x12A\n" +
 	"\fverification\x18\x01 \x01(\v2\x1d.verification.v1.VerificationR\fverification\x12(\n" +
 	"\rclient_secret\x18\x02 \x01(\tB\x03\x80\x01\x01R\fclientSecret\x12\x15\n" +
-	"\x03url\x18\x03 \x01(\tB\x03\x80\x01\x01R\x03url\"\x80\x06\n" +
+	"\x03url\x18\x03 \x01(\tB\x03\x80\x01\x01R\x03url\"\x87\x03\n" +
+	"\x18ListVerificationsRequest\x120\n" +
+	"\x13client_reference_id\x18\x01 \x01(\tH\x00R\x11clientReferenceId\x121\n" +
+	"\x06status\x18\x02 \x01(\x0e2\x17.verification.v1.StatusH\x00R\x06status\x126\n" +
+	"\x06denial\x18\x03 \x01(\x0e2\x1c.verification.v1.RetryDenialH\x00R\x06denial\x125\n" +
+	"\bin_doubt\x18\x04 \x01(\v2\x18.verification.v1.InDoubtH\x00R\ainDoubt\x12Q\n" +
+	"\x16processing_longer_than\x18\x05 \x01(\v2\x19.google.protobuf.DurationH\x00R\x14processingLongerThan\x12\x1b\n" +
+	"\tpage_size\x18\x06 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\a \x01(\tR\tpageTokenB\b\n" +
+	"\x06filter\"\t\n" +
+	"\aInDoubt\"\x88\x01\n" +
+	"\x19ListVerificationsResponse\x12C\n" +
+	"\rverifications\x18\x01 \x03(\v2\x1d.verification.v1.VerificationR\rverifications\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x80\x06\n" +
 	"\fVerification\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12/\n" +
@@ -1906,11 +2177,12 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\x1cERROR_REASON_UNAUTHENTICATED\x10\x11\x12\"\n" +
 	"\x1eERROR_REASON_PERMISSION_DENIED\x10\x12\x12\x19\n" +
 	"\x15ERROR_REASON_CONFLICT\x10\x13\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10\x142\xb1\x02\n" +
+	"\x15ERROR_REASON_INTERNAL\x10\x142\x9d\x03\n" +
 	"\x13VerificationService\x12R\n" +
 	"\tGetStatus\x12!.verification.v1.GetStatusRequest\x1a\".verification.v1.GetStatusResponse\x12Z\n" +
 	"\vWatchStatus\x12#.verification.v1.WatchStatusRequest\x1a$.verification.v1.WatchStatusResponse0\x01\x12j\n" +
-	"\x11RetryVerification\x12).verification.v1.RetryVerificationRequest\x1a*.verification.v1.RetryVerificationResponseBDZBexample.com/verification-status/gen/verification/v1;verificationv1b\x06proto3"
+	"\x11RetryVerification\x12).verification.v1.RetryVerificationRequest\x1a*.verification.v1.RetryVerificationResponse\x12j\n" +
+	"\x11ListVerifications\x12).verification.v1.ListVerificationsRequest\x1a*.verification.v1.ListVerificationsResponseBDZBexample.com/verification-status/gen/verification/v1;verificationv1b\x06proto3"
 
 var (
 	file_verification_v1_verification_proto_rawDescOnce sync.Once
@@ -1925,7 +2197,7 @@ func file_verification_v1_verification_proto_rawDescGZIP() []byte {
 }
 
 var file_verification_v1_verification_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_verification_v1_verification_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_verification_v1_verification_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_verification_v1_verification_proto_goTypes = []any{
 	(Source)(0),                       // 0: verification.v1.Source
 	(Effect)(0),                       // 1: verification.v1.Effect
@@ -1944,47 +2216,57 @@ var file_verification_v1_verification_proto_goTypes = []any{
 	(*WatchStatusResponse)(nil),       // 14: verification.v1.WatchStatusResponse
 	(*RetryVerificationRequest)(nil),  // 15: verification.v1.RetryVerificationRequest
 	(*RetryVerificationResponse)(nil), // 16: verification.v1.RetryVerificationResponse
-	(*Verification)(nil),              // 17: verification.v1.Verification
-	(*VerificationError)(nil),         // 18: verification.v1.VerificationError
-	(*RetryState)(nil),                // 19: verification.v1.RetryState
-	(*timestamppb.Timestamp)(nil),     // 20: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),       // 21: google.protobuf.Duration
+	(*ListVerificationsRequest)(nil),  // 17: verification.v1.ListVerificationsRequest
+	(*InDoubt)(nil),                   // 18: verification.v1.InDoubt
+	(*ListVerificationsResponse)(nil), // 19: verification.v1.ListVerificationsResponse
+	(*Verification)(nil),              // 20: verification.v1.Verification
+	(*VerificationError)(nil),         // 21: verification.v1.VerificationError
+	(*RetryState)(nil),                // 22: verification.v1.RetryState
+	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 24: google.protobuf.Duration
 }
 var file_verification_v1_verification_proto_depIdxs = []int32{
-	17, // 0: verification.v1.GetStatusResponse.verification:type_name -> verification.v1.Verification
+	20, // 0: verification.v1.GetStatusResponse.verification:type_name -> verification.v1.Verification
 	11, // 1: verification.v1.GetStatusResponse.history:type_name -> verification.v1.HistoryEntry
 	0,  // 2: verification.v1.HistoryEntry.source:type_name -> verification.v1.Source
 	1,  // 3: verification.v1.HistoryEntry.effect:type_name -> verification.v1.Effect
-	20, // 4: verification.v1.HistoryEntry.event_time:type_name -> google.protobuf.Timestamp
-	20, // 5: verification.v1.HistoryEntry.record_time:type_name -> google.protobuf.Timestamp
+	23, // 4: verification.v1.HistoryEntry.event_time:type_name -> google.protobuf.Timestamp
+	23, // 5: verification.v1.HistoryEntry.record_time:type_name -> google.protobuf.Timestamp
 	2,  // 6: verification.v1.HistoryEntry.status:type_name -> verification.v1.Status
-	18, // 7: verification.v1.HistoryEntry.error:type_name -> verification.v1.VerificationError
+	21, // 7: verification.v1.HistoryEntry.error:type_name -> verification.v1.VerificationError
 	13, // 8: verification.v1.WatchStatusRequest.all_sessions:type_name -> verification.v1.AllSessions
-	21, // 9: verification.v1.WatchStatusRequest.heartbeat:type_name -> google.protobuf.Duration
-	17, // 10: verification.v1.WatchStatusResponse.verification:type_name -> verification.v1.Verification
-	17, // 11: verification.v1.RetryVerificationResponse.verification:type_name -> verification.v1.Verification
-	2,  // 12: verification.v1.Verification.status:type_name -> verification.v1.Status
-	3,  // 13: verification.v1.Verification.type:type_name -> verification.v1.VerificationType
-	18, // 14: verification.v1.Verification.last_error:type_name -> verification.v1.VerificationError
-	20, // 15: verification.v1.Verification.create_time:type_name -> google.protobuf.Timestamp
-	20, // 16: verification.v1.Verification.update_time:type_name -> google.protobuf.Timestamp
-	19, // 17: verification.v1.Verification.retry:type_name -> verification.v1.RetryState
-	7,  // 18: verification.v1.Verification.redaction:type_name -> verification.v1.Redaction
-	5,  // 19: verification.v1.VerificationError.code:type_name -> verification.v1.ErrorCode
-	4,  // 20: verification.v1.VerificationError.category:type_name -> verification.v1.ErrorCategory
-	6,  // 21: verification.v1.RetryState.denial:type_name -> verification.v1.RetryDenial
-	20, // 22: verification.v1.RetryState.next_retry_time:type_name -> google.protobuf.Timestamp
-	9,  // 23: verification.v1.VerificationService.GetStatus:input_type -> verification.v1.GetStatusRequest
-	12, // 24: verification.v1.VerificationService.WatchStatus:input_type -> verification.v1.WatchStatusRequest
-	15, // 25: verification.v1.VerificationService.RetryVerification:input_type -> verification.v1.RetryVerificationRequest
-	10, // 26: verification.v1.VerificationService.GetStatus:output_type -> verification.v1.GetStatusResponse
-	14, // 27: verification.v1.VerificationService.WatchStatus:output_type -> verification.v1.WatchStatusResponse
-	16, // 28: verification.v1.VerificationService.RetryVerification:output_type -> verification.v1.RetryVerificationResponse
-	26, // [26:29] is the sub-list for method output_type
-	23, // [23:26] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	24, // 9: verification.v1.WatchStatusRequest.heartbeat:type_name -> google.protobuf.Duration
+	20, // 10: verification.v1.WatchStatusResponse.verification:type_name -> verification.v1.Verification
+	20, // 11: verification.v1.RetryVerificationResponse.verification:type_name -> verification.v1.Verification
+	2,  // 12: verification.v1.ListVerificationsRequest.status:type_name -> verification.v1.Status
+	6,  // 13: verification.v1.ListVerificationsRequest.denial:type_name -> verification.v1.RetryDenial
+	18, // 14: verification.v1.ListVerificationsRequest.in_doubt:type_name -> verification.v1.InDoubt
+	24, // 15: verification.v1.ListVerificationsRequest.processing_longer_than:type_name -> google.protobuf.Duration
+	20, // 16: verification.v1.ListVerificationsResponse.verifications:type_name -> verification.v1.Verification
+	2,  // 17: verification.v1.Verification.status:type_name -> verification.v1.Status
+	3,  // 18: verification.v1.Verification.type:type_name -> verification.v1.VerificationType
+	21, // 19: verification.v1.Verification.last_error:type_name -> verification.v1.VerificationError
+	23, // 20: verification.v1.Verification.create_time:type_name -> google.protobuf.Timestamp
+	23, // 21: verification.v1.Verification.update_time:type_name -> google.protobuf.Timestamp
+	22, // 22: verification.v1.Verification.retry:type_name -> verification.v1.RetryState
+	7,  // 23: verification.v1.Verification.redaction:type_name -> verification.v1.Redaction
+	5,  // 24: verification.v1.VerificationError.code:type_name -> verification.v1.ErrorCode
+	4,  // 25: verification.v1.VerificationError.category:type_name -> verification.v1.ErrorCategory
+	6,  // 26: verification.v1.RetryState.denial:type_name -> verification.v1.RetryDenial
+	23, // 27: verification.v1.RetryState.next_retry_time:type_name -> google.protobuf.Timestamp
+	9,  // 28: verification.v1.VerificationService.GetStatus:input_type -> verification.v1.GetStatusRequest
+	12, // 29: verification.v1.VerificationService.WatchStatus:input_type -> verification.v1.WatchStatusRequest
+	15, // 30: verification.v1.VerificationService.RetryVerification:input_type -> verification.v1.RetryVerificationRequest
+	17, // 31: verification.v1.VerificationService.ListVerifications:input_type -> verification.v1.ListVerificationsRequest
+	10, // 32: verification.v1.VerificationService.GetStatus:output_type -> verification.v1.GetStatusResponse
+	14, // 33: verification.v1.VerificationService.WatchStatus:output_type -> verification.v1.WatchStatusResponse
+	16, // 34: verification.v1.VerificationService.RetryVerification:output_type -> verification.v1.RetryVerificationResponse
+	19, // 35: verification.v1.VerificationService.ListVerifications:output_type -> verification.v1.ListVerificationsResponse
+	32, // [32:36] is the sub-list for method output_type
+	28, // [28:32] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_verification_v1_verification_proto_init() }
@@ -2001,13 +2283,20 @@ func file_verification_v1_verification_proto_init() {
 		(*WatchStatusRequest_ClientReferenceId)(nil),
 		(*WatchStatusRequest_AllSessions)(nil),
 	}
+	file_verification_v1_verification_proto_msgTypes[8].OneofWrappers = []any{
+		(*ListVerificationsRequest_ClientReferenceId)(nil),
+		(*ListVerificationsRequest_Status)(nil),
+		(*ListVerificationsRequest_Denial)(nil),
+		(*ListVerificationsRequest_InDoubt)(nil),
+		(*ListVerificationsRequest_ProcessingLongerThan)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_verification_v1_verification_proto_rawDesc), len(file_verification_v1_verification_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   11,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

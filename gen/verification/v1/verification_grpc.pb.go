@@ -26,6 +26,7 @@ const (
 	VerificationService_GetStatus_FullMethodName         = "/verification.v1.VerificationService/GetStatus"
 	VerificationService_WatchStatus_FullMethodName       = "/verification.v1.VerificationService/WatchStatus"
 	VerificationService_RetryVerification_FullMethodName = "/verification.v1.VerificationService/RetryVerification"
+	VerificationService_ListVerifications_FullMethodName = "/verification.v1.VerificationService/ListVerifications"
 )
 
 // VerificationServiceClient is the client API for VerificationService service.
@@ -58,6 +59,17 @@ type VerificationServiceClient interface {
 	// is idempotent: repeated while the person has not submitted again, it gives a fresh link and
 	// uses nothing. A session that was never submitted gets a fresh link and uses nothing either.
 	RetryVerification(ctx context.Context, in *RetryVerificationRequest, opts ...grpc.CallOption) (*RetryVerificationResponse, error)
+	// ListVerifications lists the sessions to which one filter applies, the newest first: by
+	// update_time (those of a reference by create_time), then by session id. It is for people who
+	// look after others: who is blocked and why, whose check does not end.
+	//
+	// A page is not a snapshot. Each session is shown as it is when its page is read; one that changes
+	// while somebody pages may be met twice or, having moved to the front, not again: look at the
+	// first page once more. To miss nothing, watch all_sessions. Redacted sessions, and settled ones of
+	// which only the status is kept any more, are in no list. Nothing is read from Stripe.
+	//
+	// A page costs the same however many sessions the filter leaves out.
+	ListVerifications(ctx context.Context, in *ListVerificationsRequest, opts ...grpc.CallOption) (*ListVerificationsResponse, error)
 }
 
 type verificationServiceClient struct {
@@ -107,6 +119,16 @@ func (c *verificationServiceClient) RetryVerification(ctx context.Context, in *R
 	return out, nil
 }
 
+func (c *verificationServiceClient) ListVerifications(ctx context.Context, in *ListVerificationsRequest, opts ...grpc.CallOption) (*ListVerificationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListVerificationsResponse)
+	err := c.cc.Invoke(ctx, VerificationService_ListVerifications_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // VerificationServiceServer is the server API for VerificationService service.
 // All implementations must embed UnimplementedVerificationServiceServer
 // for forward compatibility.
@@ -137,6 +159,17 @@ type VerificationServiceServer interface {
 	// is idempotent: repeated while the person has not submitted again, it gives a fresh link and
 	// uses nothing. A session that was never submitted gets a fresh link and uses nothing either.
 	RetryVerification(context.Context, *RetryVerificationRequest) (*RetryVerificationResponse, error)
+	// ListVerifications lists the sessions to which one filter applies, the newest first: by
+	// update_time (those of a reference by create_time), then by session id. It is for people who
+	// look after others: who is blocked and why, whose check does not end.
+	//
+	// A page is not a snapshot. Each session is shown as it is when its page is read; one that changes
+	// while somebody pages may be met twice or, having moved to the front, not again: look at the
+	// first page once more. To miss nothing, watch all_sessions. Redacted sessions, and settled ones of
+	// which only the status is kept any more, are in no list. Nothing is read from Stripe.
+	//
+	// A page costs the same however many sessions the filter leaves out.
+	ListVerifications(context.Context, *ListVerificationsRequest) (*ListVerificationsResponse, error)
 	mustEmbedUnimplementedVerificationServiceServer()
 }
 
@@ -155,6 +188,9 @@ func (UnimplementedVerificationServiceServer) WatchStatus(*WatchStatusRequest, g
 }
 func (UnimplementedVerificationServiceServer) RetryVerification(context.Context, *RetryVerificationRequest) (*RetryVerificationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RetryVerification not implemented")
+}
+func (UnimplementedVerificationServiceServer) ListVerifications(context.Context, *ListVerificationsRequest) (*ListVerificationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListVerifications not implemented")
 }
 func (UnimplementedVerificationServiceServer) mustEmbedUnimplementedVerificationServiceServer() {}
 func (UnimplementedVerificationServiceServer) testEmbeddedByValue()                             {}
@@ -224,6 +260,24 @@ func _VerificationService_RetryVerification_Handler(srv interface{}, ctx context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _VerificationService_ListVerifications_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListVerificationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(VerificationServiceServer).ListVerifications(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: VerificationService_ListVerifications_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(VerificationServiceServer).ListVerifications(ctx, req.(*ListVerificationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // VerificationService_ServiceDesc is the grpc.ServiceDesc for VerificationService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -238,6 +292,10 @@ var VerificationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RetryVerification",
 			Handler:    _VerificationService_RetryVerification_Handler,
+		},
+		{
+			MethodName: "ListVerifications",
+			Handler:    _VerificationService_ListVerifications_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -88,8 +88,7 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.New(rpc.Config{
 		Store: a.store, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
-		Policy: verification.RetryPolicy{MaxRetries: int32(c.MaxRetries), DenyCodes: verification.DefaultDenyCodes()},
-		Clock:  hooks.Clock, Logger: logger, Draining: a.drain,
+		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: logger, Draining: a.drain,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
 	}))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready}
@@ -105,6 +104,11 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	return a, nil
 }
 
+// retryPolicy is the same wherever a retry is judged: in answers and in the lists.
+func retryPolicy(c *config.Config) verification.RetryPolicy {
+	return verification.RetryPolicy{MaxRetries: int32(c.MaxRetries), DenyCodes: verification.DefaultDenyCodes()}
+}
+
 func (a *App) openStore() error {
 	target, err := a.config.RedisTarget()
 	if err != nil {
@@ -114,7 +118,7 @@ func (a *App) openStore() error {
 		Addrs: target.Addrs, Mode: redisstore.Mode(a.config.RedisMode), SentinelMaster: a.config.RedisSentinelMaster,
 		Username: target.Username, Password: target.Password, DB: target.DB,
 		Prefix: a.config.RedisKeyPrefix, Logger: a.logger,
-		Clock:      a.clock,
+		Policy: retryPolicy(a.config), Clock: a.clock,
 		FeedMaxLen: int64(a.config.FeedMaxLen), FeedMaxAge: time.Duration(a.config.FeedMaxAge),
 		WaitReplicas: int(a.config.RedisWaitReplicas), WaitTimeout: time.Duration(a.config.RedisWaitTimeout),
 	}

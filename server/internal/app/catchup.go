@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,7 +46,7 @@ func (a *App) rewound(lost []string, more bool) {
 }
 
 // CatchUp runs one catch-up, or reads one session again where an id is given, and returns what there
-// is to say about it. It listens nowhere.
+// is to say about it. After a catch-up it puts the lists right. It listens nowhere.
 func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *slog.Logger) (summary string, err error) {
 	if c.StripeAPIKey == "" {
 		return "", errors.New("STRIPE_API_KEY is not set: catching up reads from Stripe's API")
@@ -77,5 +78,6 @@ func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *sl
 		return one.String(), nil
 	}
 	all, err := reconciler.Run(ctx)
-	return all.String(), err
+	lists, listsErr := a.repairLists(ctx, rand.Text())
+	return all.String() + "\n  lists:    " + listsSummary(lists, listsErr), errors.Join(err, listsFailure(listsErr))
 }

@@ -1,6 +1,7 @@
-// Package resumetoken writes and reads the tokens by which a watch goes on after a break. A token is
-// opaque to callers, URL-safe and at most MaxLength characters. It proves nothing and holds no
-// secret: a caller who may watch a subject may hold any token of it. It names no reference in clear.
+// Package resumetoken writes and reads the tokens by which a watch goes on after a break, and a list
+// after a page. A token is opaque to callers, URL-safe and at most MaxLength characters. It proves
+// nothing and holds no secret: a caller who may watch a subject may hold any token of it. It names no
+// reference in clear.
 package resumetoken
 
 import (
@@ -19,7 +20,7 @@ const MaxLength = 2048
 // ErrInvalid means: no token of this service, a garbled one, or one for another subject.
 var ErrInvalid = errors.New("not a resume token of this subject")
 
-// Kind is what a token's stream watches.
+// Kind is what a token's stream watches, or that it is a list's.
 type Kind byte
 
 // The kinds.
@@ -27,6 +28,7 @@ const (
 	KindSession   Kind = 1
 	KindReference Kind = 2
 	KindFeed      Kind = 3
+	KindList      Kind = 4
 )
 
 // version is the first byte of each token. Another layout gets another number.
@@ -128,6 +130,39 @@ func DecodeFeed(token string, partitions int) ([]Position, error) {
 	return positions, nil
 }
 
+// Place is a place in a list: behind one session.
+type Place struct {
+	// Second is what the list is sorted by, in Unix seconds.
+	Second int64
+	// ID is the session's: 1 to 255 bytes.
+	ID string
+}
+
+// EncodeList makes the token of a list, which was at a place. filter says which list it is; it may be
+// personal.
+func EncodeList(filter string, at Place) string {
+	body := append([]byte{version, byte(KindList)}, digest(filter)...)
+	return seal(append(binary.AppendVarint(body, at.Second), at.ID...))
+}
+
+// DecodeList reads the token of a list with this filter. ErrInvalid otherwise.
+func DecodeList(token, filter string) (Place, error) {
+	body, err := open(token, KindList)
+	if err != nil {
+		return Place{}, err
+	}
+	list := digest(filter)
+	if !bytes.HasPrefix(body, list) {
+		return Place{}, ErrInvalid
+	}
+	body = body[len(list):]
+	second, n := binary.Varint(body)
+	if n <= 0 || len(body) < n+1 || len(body) > n+255 {
+		return Place{}, ErrInvalid
+	}
+	return Place{Second: second, ID: string(body[n:])}, nil
+}
+
 func appendSession(body []byte, at Session) []byte {
 	body = binary.AppendUvarint(body, uint64(at.Revision))
 	body = binary.BigEndian.AppendUint32(body, at.Fingerprint)
@@ -146,7 +181,7 @@ func readSession(body []byte) (Session, error) {
 	}, nil
 }
 
-// digest stands for a reference, which may be personal and must not travel in a URL.
+// digest stands for a reference or filter, which may be personal and must not travel in a URL.
 func digest(reference string) []byte {
 	sum := sha256.Sum256([]byte(reference))
 	return sum[:16]

@@ -41,6 +41,13 @@ func TestG7_RoundTrip(t *testing.T) {
 			t.Fatalf("reference: %q gave %v, %v; want %v", token, got, err, at)
 		}
 
+		place := resumetoken.Place{Second: rapid.Int64().Draw(t, "second"), ID: at.ID}
+		token = resumetoken.EncodeList(reference, place)
+		gotPlace, err := resumetoken.DecodeList(token, reference)
+		if err != nil || gotPlace != place || !urlSafe.MatchString(token) || len(token) > resumetoken.MaxLength {
+			t.Fatalf("list: %q gave %v, %v; want %v", token, gotPlace, err, place)
+		}
+
 		positions := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) resumetoken.Position {
 			return resumetoken.Position{
 				Epoch: rapid.Uint64().Draw(t, "epoch"), Seq: rapid.Uint64().Draw(t, "seq"), Nonce: rapid.Uint64().Draw(t, "nonce"),
@@ -60,6 +67,11 @@ func TestG7_ForeignTokensAreInvalid(t *testing.T) {
 	feed := resumetoken.EncodeFeed(make([]resumetoken.Position, 16))
 	decodeSession := func(token string) error { _, err := resumetoken.DecodeSession(token, "vs_a"); return err }
 	decodeReference := func(token string) error { _, err := resumetoken.DecodeReference(token, "r"); return err }
+	list := resumetoken.EncodeList("r", resumetoken.Place{Second: 3, ID: "vs_a"})
+	decodeList := func(token, filter string) error { _, err := resumetoken.DecodeList(token, filter); return err }
+	if err := decodeList(list, "r"); err != nil {
+		t.Errorf("its own list: %v", err)
+	}
 	decodeFeed := func(token string) error { _, err := resumetoken.DecodeFeed(token, 16); return err }
 	for name, err := range map[string]error{
 		"another session":         func() error { _, err := resumetoken.DecodeSession(session, "vs_b"); return err }(),
@@ -69,6 +81,14 @@ func TestG7_ForeignTokensAreInvalid(t *testing.T) {
 		"feed for session":        decodeSession(feed),
 		"session for reference":   decodeReference(session),
 		"session for feed":        decodeFeed(session),
+		"another list":            decodeList(list, "s"),
+		"list for session":        decodeSession(list),
+		"list for reference":      decodeReference(list),
+		"reference for list":      decodeList(reference, "r"),
+		"feed for list":           decodeList(feed, "r"),
+		"empty list":              decodeList("", "r"),
+		"no id":                   decodeList(resumetoken.EncodeList("r", resumetoken.Place{Second: 3}), "r"),
+		"too long an id":          decodeList(resumetoken.EncodeList("r", resumetoken.Place{ID: strings.Repeat("x", 256)}), "r"),
 		"empty":                   decodeSession(""),
 		"words":                   decodeSession("now"),
 		"padding":                 decodeSession(session + "="),
@@ -88,6 +108,10 @@ func TestReferenceIsNotInTheToken(t *testing.T) {
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || strings.Contains(string(raw), "jane") {
 		t.Fatalf("the token shows its reference: %q, %v", raw, err)
+	}
+	raw, err = base64.RawURLEncoding.DecodeString(resumetoken.EncodeList(reference, resumetoken.Place{ID: "vs_a"}))
+	if err != nil || strings.Contains(string(raw), "jane") {
+		t.Fatalf("the list's token shows its reference: %q, %v", raw, err)
 	}
 }
 
@@ -115,6 +139,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(resumetoken.EncodeSession(at))
 	f.Add(resumetoken.EncodeReference("r", at))
 	f.Add(resumetoken.EncodeFeed(make([]resumetoken.Position, 16)))
+	f.Add(resumetoken.EncodeList("r", resumetoken.Place{Second: -3, ID: "vs_a"}))
 	f.Fuzz(func(t *testing.T, token string) {
 		// What decodes must encode to the very same token: there is one spelling of each.
 		if got, err := resumetoken.DecodeSession(token, "vs_a"); err == nil && resumetoken.EncodeSession(got) != token {
@@ -124,6 +149,9 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%q has another spelling", token)
 		}
 		if got, err := resumetoken.DecodeFeed(token, 16); err == nil && resumetoken.EncodeFeed(got) != token {
+			t.Fatalf("%q has another spelling", token)
+		}
+		if got, err := resumetoken.DecodeList(token, "r"); err == nil && resumetoken.EncodeList("r", got) != token {
 			t.Fatalf("%q has another spelling", token)
 		}
 	})

@@ -73,7 +73,7 @@ type replica struct {
 // replica starts a server; change may alter its configuration first.
 func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	t.Helper()
-	opened, err := redisstore.Open(redisstore.Options{Addrs: []string{b.addr}, FeedMaxLen: b.feed, Logger: b.logger})
+	opened, err := redisstore.Open(redisstore.Options{Addrs: []string{b.addr}, FeedMaxLen: b.feed, Policy: b.policy, Logger: b.logger})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -486,6 +486,13 @@ func (f *flakyStore) Newest(ctx context.Context, ref string) (string, error) {
 		return "", err
 	}
 	return f.Store.Newest(ctx, ref)
+}
+
+func (f *flakyStore) List(ctx context.Context, query store.ListQuery) (store.ListPage, error) {
+	if err := f.trouble(); err != nil {
+		return store.ListPage{}, err
+	}
+	return f.Store.List(ctx, query)
 }
 
 func (f *flakyStore) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {

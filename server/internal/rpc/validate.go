@@ -51,9 +51,9 @@ func checkReference(reference string) error {
 	return nil
 }
 
-func checkToken(token string) error {
+func checkToken(field, token string) error {
 	if len(token) > resumetoken.MaxLength {
-		return invalid("resume_token", "has %d characters; %d are allowed", len(token), resumetoken.MaxLength)
+		return invalid(field, "has %d characters; %d are allowed", len(token), resumetoken.MaxLength)
 	}
 	return nil
 }

@@ -79,10 +79,10 @@ func TestHeartbeatsAreClampedAndNonsenseIsRefused(t *testing.T) {
 }
 
 func TestTokensHaveABound(t *testing.T) {
-	if err := checkToken(strings.Repeat("x", 2048)); err != nil {
+	if err := checkToken("resume_token", strings.Repeat("x", 2048)); err != nil {
 		t.Error(err)
 	}
-	if err := checkToken(strings.Repeat("x", 2049)); blamed(err) != "resume_token" {
+	if err := checkToken("resume_token", strings.Repeat("x", 2049)); blamed(err) != "resume_token" {
 		t.Error(err)
 	}
 }

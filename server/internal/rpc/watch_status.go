@@ -25,7 +25,7 @@ func (s *Service) watchStatus(request *verificationv1.WatchStatusRequest, server
 	if err != nil {
 		return err
 	}
-	if err := checkToken(request.GetResumeToken()); err != nil {
+	if err := checkToken("resume_token", request.GetResumeToken()); err != nil {
 		return err
 	}
 	switch subject := request.GetSubject().(type) {

@@ -53,6 +53,7 @@ type Store interface {
 	Newest(ctx context.Context, reference string) (id string, err error)
 
 	Feed
+	Lists
 }
 
 // Feed is the log of all changes, in partitions. The changes of one session are all in one partition,

@@ -7,9 +7,11 @@ import "time"
 const StubLife = RememberFor + 24*60*60
 
 // Stub reports whether a session was shrunk by Shrink and has not changed since: nothing can be told
-// of how it came to its state.
+// of how it came to its state. Only settled ones are shrunk, and what leaves that state makes a
+// revision: a session that waits for somebody is none, though its history was filled up by inputs
+// that changed nothing.
 func (s Session) Stub() bool {
-	if !s.Exists() || s.Tombstone() {
+	if !s.Exists() || s.Tombstone() || !s.Settled() {
 		return false
 	}
 	for _, entry := range s.History {

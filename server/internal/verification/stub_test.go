@@ -123,3 +123,18 @@ func TestStubComesBackToLife(t *testing.T) {
 		t.Errorf("after an override: %+v", next)
 	}
 }
+
+// A flood of late events pushes the entries with revisions out of the history; whoever waits must not
+// be forgotten for that.
+func TestAFloodMakesNoStubOfWhatWaits(t *testing.T) {
+	s := after(failed("a", 100_000, "vr_1", expired))
+	for n := range MaxHistory + 1 {
+		s, _ = Transition(s, processing(name("late", n), 5, ""))
+	}
+	if s.History[0].Revision != 0 || s.Revision != 1 {
+		t.Fatalf("revision %d, the first entry's %d", s.Revision, s.History[0].Revision)
+	}
+	if s.Stub() || !(RetryPolicy{}).Lists(s).Has(ListLimitReached) {
+		t.Errorf("a stub: %v", s.Stub())
+	}
+}

@@ -7,7 +7,7 @@ import "slices"
 var commands = []string{
 	"del", "eval", "evalsha", "exec", "get", "getrange", "hexists", "hget", "hmget", "hset", "hsetnx", "info",
 	"multi", "ping", "sadd", "scan", "set", "setrange", "smembers", "wait", "xadd", "xlen", "xrange", "xread", "xtrim",
-	"zadd", "zcard", "zrange", "zrem", "zremrangebyrank", "zrevrange",
+	"zadd", "zcard", "zcount", "zrange", "zrem", "zremrangebyrank", "zrevrange", "zscore",
 }
 
 // ACLCommands are the commands that a Redis user of this package must be allowed, sorted, as "+name"

@@ -73,6 +73,14 @@ func exercise(ctx context.Context, s *Store) error {
 		func() error { _, err := s.Lease(ctx, "work", "a", time.Second); return err },
 		func() error { return s.Release(ctx, "work", "a") },
 		func() error {
+			_, err := s.List(ctx, store.ListQuery{Limit: 1, After: store.ListPlace{Second: 1, ID: "vs_a"}})
+			return err
+		},
+		func() error {
+			_, err := s.RepairLists(ctx, func(context.Context) error { return nil })
+			return err
+		},
+		func() error {
 			return s.Walk(ctx, func(context.Context, verification.Session) error { return nil })
 		},
 	}

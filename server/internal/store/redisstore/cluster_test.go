@@ -21,7 +21,7 @@ func TestConformanceOnACluster(t *testing.T) {
 		for _, node := range cluster.Nodes {
 			node.MustAsk("FLUSHALL")
 		}
-		s := openStore(t, Options{Addrs: cluster.Addrs()[:1], Mode: Cluster, FeedMaxLen: storetest.FeedMaxLen})
+		s := openStore(t, Options{Addrs: cluster.Addrs()[:1], Mode: Cluster, FeedMaxLen: storetest.FeedMaxLen, Policy: storetest.Policy})
 		if err := s.Prepare(testContext(t)); err != nil {
 			t.Fatal(err)
 		}

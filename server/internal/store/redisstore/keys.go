@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"hash/fnv"
+
+	"example.com/verification-status/server/internal/verification"
 )
 
 // partitions is the number of partitions in every mode, so that moving to a Cluster moves no
@@ -44,6 +46,15 @@ func (k keys) meta(partition int) string { return k.prefix + "{" + tags[partitio
 
 // due is a ZSET: the ids of sessions that must be read from Stripe again, by the second from which on.
 func (k keys) due(partition int) string { return k.prefix + "{" + tags[partition] + "}:due" }
+
+// list is a ZSET: the ids of the sessions of a partition that belong in a list, by update time.
+func (k keys) list(partition int, list verification.List) string {
+	return k.prefix + "{" + tags[partition] + "}:l:" + listNames[list]
+}
+
+// repaired is a HASH: fingerprint (of the layout and policy of the lists), last and first, the Unix
+// seconds of repairs with it.
+func (k keys) repaired() string { return k.prefix + "lists" }
 
 // accounts is a SET: the connected accounts of which a session is known.
 func (k keys) accounts() string { return k.prefix + "accounts" }

@@ -1,6 +1,6 @@
 // Package redisstore keeps sessions in Redis: standalone, behind Sentinel, or on a Cluster, with one
 // code path for all. It alone knows keys, encodings, scripts and the driver. It knows nothing of what
-// a session means: it stores what the pure core makes, and asks the core for nothing but its types.
+// a session means: it stores what the pure core makes, and asks the core where a record belongs.
 //
 // What Redis loses (a failover is asynchronous), this package cannot keep; it makes the loss seen, by
 // epochs, gapless numbers and nonces.
@@ -20,6 +20,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
 )
 
 // Timeouts of one attempt of one command. The caller's context bounds all attempts together.
@@ -39,6 +40,7 @@ type Store struct {
 	feedMaxLen int64
 	feedMaxAge time.Duration
 	split      bool
+	policy     verification.RetryPolicy
 	logger     *slog.Logger
 	rand       io.Reader
 	clock      func() time.Time
@@ -76,6 +78,7 @@ func Open(options Options) (*Store, error) {
 		feedMaxLen: o.FeedMaxLen,
 		feedMaxAge: o.FeedMaxAge,
 		split:      o.SplitIndex,
+		policy:     o.Policy,
 		logger:     o.Logger,
 		rand:       o.Rand,
 		clock:      o.Clock,

@@ -11,6 +11,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"example.com/verification-status/server/internal/verification"
 )
 
 // Mode is how Redis is run.
@@ -60,6 +62,10 @@ type Options struct {
 	// SplitIndex commits the index of references in a script of its own. Always so on a Cluster.
 	SplitIndex bool
 
+	// Policy is what the lists of those who are denied a retry go by. All replicas need the same one;
+	// after a change RepairLists puts right what is there.
+	Policy verification.RetryPolicy
+
 	// WaitReplicas is how many replicas must have a commit before Update returns it: with 1 or more
 	// no failover to a replica that kept up loses it. 0 waits for none. The index of references on a
 	// Cluster, and what CatchUp remembers, are not waited for.
@@ -74,7 +80,7 @@ type Options struct {
 	// Rand is where nonces and epochs come from. It must be safe for concurrent use. crypto/rand's
 	// reader if nil.
 	Rand io.Reader
-	// Clock is what FeedMaxAge goes by; time.Now if nil.
+	// Clock is what FeedMaxAge and ListsRepaired go by; time.Now if nil.
 	Clock func() time.Time
 	// Dial, if not nil, makes the connections, such as to a Redis within this process.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)

@@ -18,7 +18,7 @@ func TestConformanceWithReplicas(t *testing.T) {
 	redistest.StartReplica(t, master)
 	storetest.Run(t, func(t *testing.T) store.Store {
 		master.MustAsk("FLUSHALL")
-		return openStore(t, Options{Addrs: []string{master.Addr}, FeedMaxLen: storetest.FeedMaxLen, WaitReplicas: 1, WaitTimeout: 10 * time.Second})
+		return openStore(t, Options{Addrs: []string{master.Addr}, FeedMaxLen: storetest.FeedMaxLen, Policy: storetest.Policy, WaitReplicas: 1, WaitTimeout: 10 * time.Second})
 	})
 }
 

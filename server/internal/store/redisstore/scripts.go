@@ -11,6 +11,8 @@ import (
 var (
 	//go:embed lua/feed.lua
 	feedLua string
+	//go:embed lua/lists.lua
+	listsLua string
 	//go:embed lua/commit.lua
 	commitLua string
 	//go:embed lua/pointer.lua
@@ -25,12 +27,18 @@ var (
 	cursorLua string
 	//go:embed lua/lease.lua
 	leaseLua string
+	//go:embed lua/relist.lua
+	relistLua string
+	//go:embed lua/after.lua
+	afterLua string
 
-	commitScript  = redis.NewScript(feedLua + commitLua)
+	commitScript  = redis.NewScript(feedLua + listsLua + commitLua)
 	pointerScript = redis.NewScript(feedLua + pointerLua)
 	indexScript   = redis.NewScript(feedLua + indexLua)
 	metaScript    = redis.NewScript(feedLua + metaLua)
 	fenceScript   = redis.NewScript(fenceLua)
 	cursorScript  = redis.NewScript(cursorLua)
 	leaseScript   = redis.NewScript(leaseLua)
+	relistScript  = redis.NewScript(listsLua + relistLua)
+	afterScript   = redis.NewScript(afterLua)
 )

@@ -37,7 +37,7 @@ func TestSentinel(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) store.Store {
 			set.Master().MustAsk("FLUSHALL")
 			o := sentinelOptions(set)
-			o.FeedMaxLen = storetest.FeedMaxLen
+			o.FeedMaxLen, o.Policy = storetest.FeedMaxLen, storetest.Policy
 			s := openStore(t, o)
 			if err := s.Prepare(testContext(t)); err != nil {
 				t.Fatal(err)

@@ -44,7 +44,12 @@ func (s *Store) Get(ctx context.Context, id string) (verification.Session, error
 }
 
 func (s *Store) read(ctx context.Context, id string) (stored, error) {
-	value, err := s.client.Get(ctx, s.keys.record(id)).Result()
+	return s.recordOf(ctx, id, s.client.Get(ctx, s.keys.record(id)))
+}
+
+// recordOf is the record that GET has answered.
+func (s *Store) recordOf(ctx context.Context, id string, answer *redis.StringCmd) (stored, error) {
+	value, err := answer.Result()
 	if errors.Is(err, redis.Nil) {
 		return stored{}, nil
 	}
@@ -210,12 +215,16 @@ func (s *Store) commitArguments(current stored, next verification.Session, befor
 	if due != "" {
 		keys = append(keys, s.keys.due(partition))
 	}
+	changes := s.listChanges(current.session, next)
+	listKeys, listArgs := s.listArguments(partition, changes)
+	keys = append(keys, listKeys...)
 	now, oldest := s.feedTimes()
 	args = []any{
 		current.header, header(counter+1, nonce) + string(body), formatUint(epoch),
 		s.feedMaxLen, formatNonce(nonce), next.ID, leaves, bears, after.score(), maxIndexed,
-		due, now, oldest, lifeOf(next).Milliseconds(),
+		due, now, oldest, lifeOf(next).Milliseconds(), len(changes),
 	}
+	args = append(args, listArgs...)
 	for revision := current.session.Revision + 1; revision <= next.Revision; revision++ {
 		args = append(args, revision)
 	}

@@ -1,8 +1,11 @@
 package redisstore
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
+	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -48,20 +51,85 @@ func fiveEvents() verification.Session {
 	return session
 }
 
+// keep commits a record as it is, with an id of its own.
+func keep(t testing.TB, s *Store, n int, session verification.Session) {
+	t.Helper()
+	session.ID = fmt.Sprintf("vs_1MgnjdLkdIwHu7ix%08d", n)
+	session.UpdateTime += int64(n)
+	_, err := s.Update(testContext(t), session.ID, func(verification.Session) (verification.Session, bool, error) {
+		return session, true, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMemoryPerSession counts all that a settled session takes: the record, the reference's index entry
+// and its share of the lists, which is the greatest where they are not full yet.
 func TestMemoryPerSession(t *testing.T) {
 	server := redistest.Start(t)
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
+	raw, ctx := rawClient(t, server.Addr), testContext(t)
 	for _, event := range lifeOfFive() {
 		apply(t, s, event)
 	}
 	want := fiveEvents()
-	raw := rawClient(t, server.Addr)
-	ctx := testContext(t)
 	record := raw.MemoryUsage(ctx, s.keys.record(want.ID)).Val()
 	index := raw.MemoryUsage(ctx, s.keys.reference(want.Reference)).Val()
 	body := raw.StrLen(ctx, s.keys.record(want.ID)).Val()
-	t.Logf("%d bytes: record %d (value %d), index entry %d", record+index, record, body, index)
-	if record == 0 || index == 0 || record+index > maxSessionBytes {
-		t.Errorf("a life of five events takes %d + %d bytes; want at most %d", record, index, maxSessionBytes)
+	if record == 0 || index == 0 {
+		t.Fatal("nothing was measured")
 	}
+	sessions := 0
+	for _, count := range []int{1000, 2000, 4000} {
+		for ; sessions < count; sessions++ {
+			session := want
+			session.Reference = ""
+			keep(t, s, sessions, session)
+		}
+		var lists, listed int64
+		for _, key := range raw.Keys(ctx, "*:l:*").Val() {
+			lists += raw.MemoryUsage(ctx, key, 0).Val()
+			listed += raw.ZCard(ctx, key).Val()
+		}
+		each := record + index + (lists+int64(count)-1)/int64(count)
+		t.Logf("of %d sessions each takes %d bytes: record %d (value %d), index entry %d, lists %d for %d listed", count, each, record, body, index, lists, listed)
+		if each > maxSessionBytes || listed == 0 || listed > partitions*maxSettled {
+			t.Errorf("of %d sessions each takes %d bytes and %d are listed; want at most %d and %d", count, each, listed, maxSessionBytes, partitions*maxSettled)
+		}
+	}
+}
+
+// TestListsOfTheSettledKeepTheNewest, also where old ones come late.
+func TestListsOfTheSettledKeepTheNewest(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr), testContext(t)
+		ids := idsIn(s, 3, maxSettled+30)
+		for n, id := range ids {
+			apply(t, s, event(id, 1000-n, passed))
+		}
+		key := s.keys.list(3, verification.ListVerified)
+		want := slices.Clone(ids[:maxSettled])
+		slices.Reverse(want) // the oldest first
+		if got := raw.ZRange(ctx, key, 0, -1).Val(); !slices.Equal(got, want) {
+			t.Errorf("listed are %v; want %v", got, want)
+		}
+		if found := repair(t, s); found != (store.ListRepair{Sessions: len(ids)}) {
+			t.Errorf("a repair finds %+v; want nothing", found)
+		}
+		apply(t, s, event(ids[len(ids)-1], 2000, passed))
+		if got := raw.ZRange(ctx, key, 0, -1).Val(); len(got) != maxSettled || got[maxSettled-1] != ids[len(ids)-1] || got[0] != ids[maxSettled-2] {
+			t.Errorf("after one more, listed are %v", got)
+		}
+	})
+}
+
+// idsIn makes ids of sessions in one partition.
+func idsIn(s *Store, partition, n int) (ids []string) {
+	for i := 0; len(ids) < n; i++ {
+		if id := fmt.Sprintf("vs_%d", i); s.Partition(id) == partition {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }

@@ -111,7 +111,7 @@ func TestConformance(t *testing.T) {
 				raw := rawClient(t, addr)
 				storetest.Run(t, func(t *testing.T) store.Store {
 					raw.FlushAll(testContext(t))
-					return openStore(t, Options{Addrs: []string{addr}, FeedMaxLen: storetest.FeedMaxLen, SplitIndex: split})
+					return openStore(t, Options{Addrs: []string{addr}, FeedMaxLen: storetest.FeedMaxLen, Policy: storetest.Policy, SplitIndex: split})
 				})
 			})
 		}
@@ -156,12 +156,12 @@ func TestRedactionPurgesRedis(t *testing.T) {
 			s := openStore(t, Options{Addrs: []string{addr}, SplitIndex: split})
 			apply(t, s, event("vs_a", 0, failing, withReference("person-4711")))
 			before := dump(t, raw)
-			if !strings.Contains(before, "has expired") || !strings.Contains(before, "person-4711") || !strings.Contains(before, ":ref:") && !strings.Contains(before, "vs:ref:") {
+			if !strings.Contains(before, "has expired") || !strings.Contains(before, "person-4711") || !strings.Contains(before, ":ref:") && !strings.Contains(before, "vs:ref:") || !strings.Contains(before, "}:l:") {
 				t.Fatalf("nothing to purge in:\n%s", before)
 			}
 			apply(t, s, event("vs_a", 1, failing, withReference("person-4711"), redacted))
 			after := dump(t, raw)
-			for _, word := range []string{"expired", "person-4711", "vr_", "vs:ref:"} {
+			for _, word := range []string{"expired", "person-4711", "vr_", "vs:ref:", "}:l:"} {
 				if strings.Contains(after, word) {
 					t.Errorf("split=%v: %q is still in:\n%s", split, word, after)
 				}

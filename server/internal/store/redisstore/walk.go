@@ -2,18 +2,21 @@ package redisstore
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
 
-	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
 
-// walkStep is about how many keys one SCAN looks at.
-const walkStep = 500
+const (
+	// walkStep is about how many keys one SCAN looks at.
+	walkStep = 500
+	// walkRound is how many records are read in one round: each may be large.
+	walkRound = 100
+)
 
 // Walk calls visit for every session that is there from the beginning to the end of the walk, at least
 // once, in no order, and ends with visit's first error. It is for rare work on all sessions: it reads
@@ -21,6 +24,27 @@ const walkStep = 500
 // logged and left out, so that one such does not stop what must be done for the others. On a Cluster
 // the sessions of a slot that moves meanwhile may be missed.
 func (s *Store) Walk(ctx context.Context, visit func(context.Context, verification.Session) error) error {
+	return s.walk(ctx, func(ctx context.Context, ids []string) error {
+		var sessions []verification.Session
+		err := s.eachRecord(ctx, ids, func(_ string, current stored) {
+			if current.header != "" { // else it has expired meanwhile
+				sessions = append(sessions, current.session)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		for _, session := range sessions {
+			if err := visit(ctx, session); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// walk calls visit with the ids of all sessions, some at a time.
+func (s *Store) walk(ctx context.Context, visit func(ctx context.Context, ids []string) error) error {
 	masters, err := s.masters(ctx)
 	if err != nil {
 		return s.failed(ctx, "list the masters", err)
@@ -33,7 +57,7 @@ func (s *Store) Walk(ctx context.Context, visit func(context.Context, verificati
 	return nil
 }
 
-func (s *Store) walkOne(ctx context.Context, master redis.UniversalClient, visit func(context.Context, verification.Session) error) error {
+func (s *Store) walkOne(ctx context.Context, master redis.UniversalClient, visit func(ctx context.Context, ids []string) error) error {
 	pattern := globQuoted(s.keys.prefix) + "{*}:s:*"
 	var cursor uint64
 	for {
@@ -41,20 +65,11 @@ func (s *Store) walkOne(ctx context.Context, master redis.UniversalClient, visit
 		if err != nil {
 			return s.failed(ctx, "walk over the sessions", err)
 		}
-		for _, key := range found {
-			_, id, _ := strings.Cut(key, "}:s:")
-			current, err := s.read(ctx, id)
-			if errors.Is(err, store.ErrCorrupt) {
-				s.logger.Warn("a record cannot be read; the walk goes on without it", "session", id, "error", err)
-				continue
+		for some := range slices.Chunk(found, walkRound) {
+			for i, key := range some {
+				_, some[i], _ = strings.Cut(key, "}:s:")
 			}
-			if err != nil {
-				return err
-			}
-			if current.header == "" { // it has expired meanwhile
-				continue
-			}
-			if err := visit(ctx, current.session); err != nil {
+			if err := visit(ctx, some); err != nil {
 				return err
 			}
 		}

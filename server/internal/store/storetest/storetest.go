@@ -1,5 +1,5 @@
 // Package storetest is the conformance suite of the store port: what every Store must do, whatever
-// database it is made of: store.Store and store.CatchUp. It drives the store with inputs of the real core only.
+// database it is made of: store.Store, store.CatchUp and store.ListRepairs. It drives the store with inputs of the real core only.
 package storetest
 
 import (
@@ -26,8 +26,8 @@ const timeout = 30 * time.Second
 // t0 is when the sessions of the suite were created, in Unix seconds.
 const t0 = 1_790_000_000
 
-// Run runs the suite. open returns an empty store whose feed keeps FeedMaxLen entries; it is called
-// once for each test and may clean up with t.Cleanup.
+// Run runs the suite. open returns an empty store with Policy whose feed keeps FeedMaxLen entries; it is
+// called once for each test and may clean up with t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	tests := []struct {
 		name string
@@ -66,6 +66,12 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"AccountsAreKnown", accountsAreKnown},
 		{"CursorNeverFalls", cursorNeverFalls},
 		{"LeaseHasOneHolder", leaseHasOneHolder},
+
+		{"ListsFollowTheRecord", listsFollowTheRecord},
+		{"ListsInOrder", listsInOrder},
+		{"ListsByReference", listsByReference},
+		{"ListsUnderConcurrency", listsUnderConcurrency},
+		{"RepairsOfRightLists", repairsOfRightLists},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })

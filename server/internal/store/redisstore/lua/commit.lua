@@ -2,7 +2,7 @@
 --
 -- KEYS  1 record  2 feed  3 meta
 --       then, each only where it is written: the reference that the session leaves, the reference
---       that it bears, the index of due sessions
+--       that it bears, the index of due sessions, the lists that change
 -- ARGV  1 header expected ("" = no record)   2 the record to store, header first
 --       3 epoch for a partition without one  4 MAXLEN of the feed
 --       5 nonce                              6 session id
@@ -11,7 +11,8 @@
 --      11 second from which the session is due, "-": not any more, "": as before
 --      12 now, in Unix seconds              13 oldest second that the feed keeps, "0": any
 --      14 milliseconds that the record lives, "0": for ever
---      15... the revisions made, ascending (may be none)
+--      15 how many lists change; then for each a second or "-", and members kept: see lists.lua
+--      then the revisions made, ascending (may be none)
 -- Returns {"ok"}, or {"conflict", record} or {"conflict"} without a record.
 --
 -- The client sends a script again when the answer was lost, up to four times. The header carries a
@@ -33,7 +34,11 @@ end
 local rem = optional(ARGV[7] == '1')
 local ref = optional(ARGV[8] == '1')
 local due = optional(ARGV[11] ~= '')
-local first = 15
+local lists = {}
+for i = 1, tonumber(ARGV[15]) do
+  lists[i] = {optional(true), ARGV[14 + 2 * i], ARGV[15 + 2 * i]}
+end
+local first = 16 + 2 * #lists
 
 local header = redis.call('GETRANGE', record, '0', '11')
 local own = string.sub(ARGV[2], 1, 12)
@@ -52,6 +57,7 @@ end
 if rem then redis.call('ZCARD', rem) end
 if ref then redis.call('ZCARD', ref) end
 if due then redis.call('ZCARD', due) end
+for _, list in ipairs(lists) do redis.call('ZCARD', list[1]) end
 redis.call('XLEN', feed)
 
 ensure_epoch(meta, feed, ARGV[3])
@@ -66,6 +72,7 @@ if ARGV[11] == '-' then
 elseif due then
   redis.call('ZADD', due, ARGV[11], ARGV[6])
 end
+for _, list in ipairs(lists) do place(list[1], ARGV[6], list[2], list[3]) end
 for i = first, #ARGV do
   append(meta, feed, ARGV[4], ARGV[5], ARGV[6], ARGV[i], ARGV[12], moved and i == #ARGV)
 end

@@ -1,0 +1,140 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/resumetoken"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// Sizes of a page.
+const (
+	defaultPageSize = 50
+	maxPageSize     = 200
+)
+
+// ListVerifications implements the RPC.
+func (s *Service) ListVerifications(ctx context.Context, request *verificationv1.ListVerificationsRequest) (*verificationv1.ListVerificationsResponse, error) {
+	response, err := s.listVerifications(ctx, request)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	return response, nil
+}
+
+func (s *Service) listVerifications(ctx context.Context, request *verificationv1.ListVerificationsRequest) (*verificationv1.ListVerificationsResponse, error) {
+	query, filter, err := s.listQuery(request)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := withMargin(ctx)
+	defer cancel()
+	page, err := s.Store.List(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	response := &verificationv1.ListVerificationsResponse{}
+	for _, session := range page.Sessions {
+		response.Verifications = append(response.Verifications, s.current(session))
+	}
+	if page.Next != (store.ListPlace{}) {
+		response.NextPageToken = resumetoken.EncodeList(filter, resumetoken.Place(page.Next))
+	}
+	return response, nil
+}
+
+// listQuery is the request as the store takes it. filter stands for its filter in tokens.
+func (s *Service) listQuery(request *verificationv1.ListVerificationsRequest) (query store.ListQuery, filter string, err error) {
+	query, filter, err = s.listFilter(request)
+	if err != nil {
+		return query, filter, err
+	}
+	switch size := request.GetPageSize(); {
+	case size < 0:
+		return query, filter, invalid("page_size", "is negative; give 1 to %d, or 0 for %d", maxPageSize, defaultPageSize)
+	case size == 0:
+		query.Limit = defaultPageSize
+	default:
+		query.Limit = min(int(size), maxPageSize)
+	}
+	token := request.GetPageToken()
+	if token == "" {
+		return query, filter, nil
+	}
+	if err := checkToken("page_token", token); err != nil {
+		return query, filter, err
+	}
+	place, err := resumetoken.DecodeList(token, filter)
+	if errors.Is(err, resumetoken.ErrInvalid) {
+		err = invalid("page_token", "is no token of this service for this filter; hand back the next_page_token of the same list, or none")
+	}
+	query.After = store.ListPlace(place)
+	return query, filter, err
+}
+
+// statusLists are the lists of the statuses.
+var statusLists = map[verificationv1.Status]verification.List{
+	verificationv1.Status_STATUS_REQUIRES_INPUT: verification.ListRequiresInput,
+	verificationv1.Status_STATUS_PROCESSING:     verification.ListProcessing,
+	verificationv1.Status_STATUS_VERIFIED:       verification.ListVerified,
+	verificationv1.Status_STATUS_CANCELED:       verification.ListCanceled,
+}
+
+func (s *Service) listFilter(request *verificationv1.ListVerificationsRequest) (query store.ListQuery, filter string, err error) {
+	switch by := request.GetFilter().(type) {
+	case *verificationv1.ListVerificationsRequest_ClientReferenceId:
+		query.Reference = by.ClientReferenceId
+		return query, "reference " + by.ClientReferenceId, checkReference(by.ClientReferenceId)
+	case *verificationv1.ListVerificationsRequest_Status:
+		list, known := statusLists[by.Status]
+		if !known {
+			return query, "", invalid("status", "%s cannot be listed; give one of the contract's other statuses", by.Status)
+		}
+		query.List = list
+		return query, fmt.Sprintf("status %d", by.Status), nil
+	case *verificationv1.ListVerificationsRequest_Denial:
+		query.List, err = denialList(by.Denial)
+		return query, fmt.Sprintf("denial %d", by.Denial), err
+	case *verificationv1.ListVerificationsRequest_InDoubt:
+		query.List = verification.ListInDoubt
+		return query, "in doubt", nil
+	case *verificationv1.ListVerificationsRequest_ProcessingLongerThan:
+		asked := by.ProcessingLongerThan
+		if asked.CheckValid() != nil || asked.AsDuration() < 0 {
+			return query, "", invalid("processing_longer_than", "is no duration of 0 or more")
+		}
+		query.List = verification.ListProcessing
+		query.NotAfter = s.Clock().Add(-asked.AsDuration()).Unix()
+		return query, fmt.Sprintf("processing %d", asked.AsDuration()), nil
+	default:
+		return query, "", invalid("filter", "is missing: set client_reference_id, status, denial, in_doubt or processing_longer_than")
+	}
+}
+
+// denialList is the list of a denial. Those that have none say what to ask for instead.
+func denialList(denial verificationv1.RetryDenial) (list verification.List, err error) {
+	var instead string
+	switch denial {
+	case verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED:
+		return verification.ListLimitReached, nil
+	case verificationv1.RetryDenial_RETRY_DENIAL_NOT_RETRYABLE:
+		return verification.ListNotRetryable, nil
+	case verificationv1.RetryDenial_RETRY_DENIAL_PROCESSING:
+		instead = "ask for the status STATUS_PROCESSING or processing_longer_than"
+	case verificationv1.RetryDenial_RETRY_DENIAL_ALREADY_VERIFIED:
+		instead = "ask for the status STATUS_VERIFIED"
+	case verificationv1.RetryDenial_RETRY_DENIAL_CANCELED, verificationv1.RetryDenial_RETRY_DENIAL_SUPERSEDED:
+		instead = "ask for the status STATUS_CANCELED; superseded_by tells who was replaced"
+	case verificationv1.RetryDenial_RETRY_DENIAL_COOLDOWN:
+		instead = "it passes by itself; ask for the status STATUS_REQUIRES_INPUT, and see retry.next_retry_time"
+	case verificationv1.RetryDenial_RETRY_DENIAL_REDACTED:
+		instead = "redacted sessions are in no list"
+	default:
+		instead = "give RETRY_DENIAL_LIMIT_REACHED or RETRY_DENIAL_NOT_RETRYABLE"
+	}
+	return 0, invalid("denial", "%s has no list: %s", denial, instead)
+}

@@ -1,0 +1,227 @@
+package redisstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+const (
+	// maxListed bounds the sessions of one page.
+	maxListed = 1000
+	// listRounds bounds how often one page looks for more where entries were wrong: then it is short.
+	listRounds = 4
+	// spareEntries are read of each partition beyond its share of a page: shares differ.
+	spareEntries = 8
+)
+
+// lastID is after every session id.
+const lastID = "\xff"
+
+// List implements store.Lists. At most 1,000 sessions. It reads about twice as many entries as it is
+// asked for, in one round over the partitions, and the records of those that make the page in another.
+func (s *Store) List(ctx context.Context, query store.ListQuery) (store.ListPage, error) {
+	if query.Limit < 1 || int(query.List) >= verification.ListCount {
+		return store.ListPage{}, fmt.Errorf("cannot list %d sessions of list %d: ask for at least one, of a list that there is", query.Limit, query.List)
+	}
+	limit := min(query.Limit, maxListed)
+	keys := []string{s.keys.reference(query.Reference)}
+	if query.Reference == "" {
+		keys = s.listKeys(query.List)
+	}
+	place := query.After
+	if bound := (store.ListPlace{Second: query.NotAfter, ID: lastID}); query.NotAfter != 0 && (place.ID == "" || newestFirst(place, bound) < 0) {
+		place = bound
+	}
+	var page store.ListPage
+	for range listRounds {
+		entries, more, err := s.entriesAfter(ctx, keys, place, limit-len(page.Sessions))
+		if err != nil {
+			return store.ListPage{}, err
+		}
+		for len(entries) > 0 && len(page.Sessions) < limit {
+			now := min(len(entries), limit-len(page.Sessions))
+			sessions, err := s.listed(ctx, query, entries[:now])
+			if err != nil {
+				return store.ListPage{}, err
+			}
+			page.Sessions = append(page.Sessions, sessions...)
+			place, entries = entries[now-1], entries[now:]
+		}
+		if len(entries) == 0 && !more {
+			return inOrder(query, page), nil
+		}
+		if len(page.Sessions) == limit {
+			break
+		}
+	}
+	page.Next = place
+	return inOrder(query, page), nil
+}
+
+func (s *Store) listKeys(list verification.List) []string {
+	keys := make([]string, partitions)
+	for partition := range keys {
+		keys[partition] = s.keys.list(partition, list)
+	}
+	return keys
+}
+
+// newestFirst is the order of every list.
+func newestFirst(a, b store.ListPlace) int {
+	return cmp.Or(cmp.Compare(b.Second, a.Second), cmp.Compare(b.ID, a.ID))
+}
+
+// placeOf is where a session belongs in a list.
+func placeOf(query store.ListQuery, session verification.Session) store.ListPlace {
+	if query.Reference != "" {
+		return store.ListPlace{Second: session.Created, ID: session.ID}
+	}
+	return store.ListPlace{Second: session.UpdateTime, ID: session.ID}
+}
+
+// inOrder sorts a page by its records: one may have changed after its entry was read.
+func inOrder(query store.ListQuery, page store.ListPage) store.ListPage {
+	slices.SortFunc(page.Sessions, func(a, b verification.Session) int {
+		return newestFirst(placeOf(query, a), placeOf(query, b))
+	})
+	return page
+}
+
+// entriesAfter merges what follows a place in several sorted sets, at least one entry where there is
+// any. more says that there are others behind the last one.
+func (s *Store) entriesAfter(ctx context.Context, keys []string, after store.ListPlace, want int) (entries []store.ListPlace, more bool, err error) {
+	score := "+inf"
+	if after.ID != "" {
+		score = formatSecond(after.Second)
+	}
+	count := want + 1 // to see whether there is more
+	if len(keys) > 1 {
+		count = 2*want/len(keys) + spareEntries
+	}
+	answers := make([]*redis.Cmd, len(keys))
+	_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error { // each answer has its error
+		for i, key := range keys {
+			answers[i] = afterScript.Eval(ctx, p, []string{key}, score, after.ID, count)
+		}
+		return nil
+	})
+	var horizon store.ListPlace
+	for _, answer := range answers {
+		texts, err := answer.StringSlice()
+		if err != nil {
+			return nil, false, s.failed(ctx, "read a list", err)
+		}
+		found, err := parsePlaces(texts)
+		if err != nil {
+			return nil, false, err
+		}
+		entries = append(entries, found...)
+		// Behind the last entry of a set that has more, the others' entries are not yet in their turn.
+		if len(found) == count && (!more || newestFirst(found[count-1], horizon) < 0) {
+			horizon, more = found[count-1], true
+		}
+	}
+	slices.SortFunc(entries, newestFirst)
+	if more {
+		entries = entries[:slices.Index(entries, horizon)+1]
+	}
+	return entries, more, nil
+}
+
+// parsePlaces reads members and scores in turn.
+func parsePlaces(texts []string) ([]store.ListPlace, error) {
+	places := make([]store.ListPlace, 0, len(texts)/2)
+	for pair := range slices.Chunk(texts, 2) {
+		score, err := strconv.ParseFloat(pair[len(pair)-1], 64)
+		if len(pair) != 2 || err != nil || math.IsNaN(score) {
+			return nil, fmt.Errorf("%w: a list has an entry without a second", store.ErrCorrupt)
+		}
+		second := int64(math.MaxInt64) // beyond it the conversion means nothing
+		if score < math.MaxInt64 {
+			second = int64(max(score, math.MinInt64))
+		}
+		places = append(places, store.ListPlace{Second: second, ID: pair[0]})
+	}
+	return places, nil
+}
+
+// listed reads the records of entries, and leaves out those that the records deny. It puts the
+// entries right that it finds wrong, unless the record has changed since: then a commit does.
+func (s *Store) listed(ctx context.Context, query store.ListQuery, entries []store.ListPlace) ([]verification.Session, error) {
+	var sessions []verification.Session
+	var wrong []relisting
+	at := 0
+	err := s.eachRecord(ctx, idsOf(entries), func(id string, current stored) {
+		for entries[at].ID != id {
+			at++
+		}
+		session := current.session
+		if query.Reference != "" {
+			if indexedBy(session).reference == query.Reference {
+				sessions = append(sessions, session)
+			}
+			return
+		}
+		change := listChange{query.List, notListed}
+		belongs := s.policy.Lists(session).Has(query.List)
+		if belongs {
+			change.second = formatSecond(session.UpdateTime)
+		}
+		if !belongs || session.UpdateTime != entries[at].Second {
+			wrong = append(wrong, relisting{id, current.header, []listChange{change}})
+		}
+		if belongs && (query.NotAfter == 0 || session.UpdateTime <= query.NotAfter) {
+			sessions = append(sessions, session)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := s.relist(ctx, wrong); err != nil {
+		s.logger.Debug("wrong entries stay in a list; the page is right without them", "error", err)
+	}
+	return sessions, nil
+}
+
+func idsOf(entries []store.ListPlace) []string {
+	ids := make([]string, len(entries))
+	for i, entry := range entries {
+		ids[i] = entry.ID
+	}
+	return ids
+}
+
+// eachRecord reads records in one round and shows them, in the order of the ids; without a header
+// where there is none. One that cannot be read is logged and left out, so that it does not stop what
+// is done with the others.
+func (s *Store) eachRecord(ctx context.Context, ids []string, show func(id string, current stored)) error {
+	answers := make([]*redis.StringCmd, len(ids))
+	_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error { // each answer has its error
+		for i, id := range ids {
+			answers[i] = p.Get(ctx, s.keys.record(id))
+		}
+		return nil
+	})
+	for i, id := range ids {
+		current, err := s.recordOf(ctx, id, answers[i])
+		switch {
+		case errors.Is(err, store.ErrCorrupt):
+			s.logger.Warn("a record cannot be read; it is left out", "session", id, "error", err)
+		case err != nil:
+			return err
+		default:
+			show(id, current)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+-- Reads the members of a sorted set after a place, the greatest (score, member) first.
+--
+-- KEYS  1 sorted set
+-- ARGV  1 score of the place, "+inf": from the beginning  2 its member, which need not be there
+--       3 how many
+-- Returns {member, score, member, score, ...}.
+--
+-- Among members of the place's own score it searches by halves: there may be very many of one second.
+
+-- is_before compares bytes, as sorted sets do; Lua's own < goes by the server's locale.
+local function is_before(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
+
+local from = 0
+if ARGV[1] ~= '+inf' then
+  from = redis.call('ZCOUNT', KEYS[1], '(' .. ARGV[1], '+inf')
+  local to = from + redis.call('ZCOUNT', KEYS[1], ARGV[1], ARGV[1])
+  while from < to do
+    local middle = math.floor((from + to) / 2)
+    local member = redis.call('ZREVRANGE', KEYS[1], string.format('%.0f', middle), string.format('%.0f', middle))[1]
+    if is_before(member, ARGV[2]) then
+      to = middle
+    else
+      from = middle + 1
+    end
+  end
+end
+local last = from + tonumber(ARGV[3]) - 1
+return redis.call('ZREVRANGE', KEYS[1], string.format('%.0f', from), string.format('%.0f', last), 'WITHSCORES')
