@@ -87,8 +87,8 @@ func change(revision int32, token string) *verificationv1.WatchStatusResponse {
 	}
 }
 
-// watchAll ranges to the end, and returns the revisions, the error and the waits.
-func (s *script) run(ctx context.Context, body func(), options ...WatchOption) (revisions []int32, last error, waits []time.Duration) {
+// run ranges to the end, and returns the revisions, the waits and the error.
+func (s *script) run(ctx context.Context, body func(), options ...WatchOption) (revisions []int32, waits []time.Duration, last error) {
 	options = append(options, OnInterruption(func(_ error, wait time.Duration) { waits = append(waits, wait) }))
 	for update, err := range s.client().Watch(ctx, Session("vs_1"), options...) {
 		if last = err; err == nil {
@@ -96,7 +96,7 @@ func (s *script) run(ctx context.Context, body func(), options ...WatchOption) (
 			body()
 		}
 	}
-	return revisions, last, waits
+	return revisions, waits, last
 }
 
 func nothing() {}
@@ -107,7 +107,7 @@ func TestASilentStreamIsResumed(t *testing.T) {
 			then(time.Second, nil, change(1, "a")).
 			then(20*time.Second, nil, beat("b"), beat("c"), change(2, "d"))
 		begun := time.Now()
-		revisions, last, waits := s.run(t.Context(), nothing, Heartbeat(20*time.Second))
+		revisions, waits, last := s.run(t.Context(), nothing, Heartbeat(20*time.Second))
 		if !slices.Equal(revisions, []int32{1, 2}) || !errors.Is(last, ErrNotFound) {
 			t.Errorf("saw %v, then %v", revisions, last)
 		}
@@ -153,7 +153,7 @@ func TestTheBackoffGrowsAndIsReset(t *testing.T) {
 			s.then(0, status.Error(codes.Internal, "broken"))
 		}
 		s.then(0, io.EOF, beat("a")).then(0, io.EOF)
-		_, _, waits := s.run(t.Context(), nothing)
+		_, waits, _ := s.run(t.Context(), nothing)
 		ceilings := []time.Duration{500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000, 500, 1000}
 		for i, wait := range waits {
 			if ceiling := ceilings[i] * time.Millisecond; wait < 0 || wait > ceiling {
@@ -175,7 +175,7 @@ func TestTheWaitThatTheServerAsksForIsKept(t *testing.T) {
 		return s.Err()
 	}
 	synctest.Test(t, func(t *testing.T) {
-		_, _, waits := new(script).then(0, limited(7*time.Minute)).then(0, limited(1000*time.Hour)).then(0, limited(-time.Hour)).run(t.Context(), nothing)
+		_, waits, _ := new(script).then(0, limited(7*time.Minute)).then(0, limited(1000*time.Hour)).then(0, limited(-time.Hour)).run(t.Context(), nothing)
 		for i, least := range []time.Duration{7 * time.Minute, maxRetryAfter, 0} {
 			if waits[i] < least || waits[i] > least+2*time.Second {
 				t.Errorf("waited %v where %v was asked for", waits[i], least)
@@ -196,7 +196,7 @@ func TestWhichErrorsEndAWatch(t *testing.T) {
 				end = io.EOF
 			}
 			s := new(script).then(0, end)
-			_, last, waits := s.run(t.Context(), nothing)
+			_, waits, last := s.run(t.Context(), nothing)
 			switch ended := len(waits) == 0; {
 			case ended != slices.Contains(ends, code):
 				t.Errorf("%v ended the watch: %v", code, ended)
@@ -231,12 +231,12 @@ func TestUntilSettledIsOverOnlyWhenSettled(t *testing.T) {
 		settled := change(2, "b")
 		settled.Verification.Settled = true
 		s := new(script).then(0, io.EOF, change(1, "a")).then(0, io.EOF, settled)
-		revisions, last, waits := s.run(t.Context(), nothing, UntilSettled())
+		revisions, waits, last := s.run(t.Context(), nothing, UntilSettled())
 		if !slices.Equal(revisions, []int32{1, 2}) || last != nil || len(waits) != 1 {
 			t.Errorf("saw %v, then %v, after %d interruptions", revisions, last, len(waits))
 		}
 		s = new(script).then(0, io.EOF)
-		if _, last, waits = s.run(t.Context(), nothing, UntilSettled(), ResumeFrom("b")); last != nil || len(waits) != 0 {
+		if _, waits, last = s.run(t.Context(), nothing, UntilSettled(), ResumeFrom("b")); last != nil || len(waits) != 0 {
 			t.Errorf("resumed where it was settled: %v, %d interruptions", last, len(waits))
 		}
 	})
@@ -251,7 +251,7 @@ func TestAnEndWhileWaitingIsToldAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		begun := time.Now()
-		_, last, _ := new(script).then(0, s.Err()).run(ctx, nothing)
+		_, _, last := new(script).then(0, s.Err()).run(ctx, nothing)
 		if !errors.Is(last, context.DeadlineExceeded) || time.Since(begun) != time.Minute {
 			t.Errorf("ended with %v after %v", last, time.Since(begun))
 		}

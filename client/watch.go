@@ -124,7 +124,7 @@ func (w *watch) run(ctx context.Context, yield func(Update, error) bool) {
 	for {
 		err := w.stream(ctx, yield)
 		switch {
-		case err == errLeft || err == errSettled:
+		case errors.Is(err, errLeft) || errors.Is(err, errSettled):
 			return
 		case ctx.Err() != nil:
 			yield(Update{}, endOf(ctx))
@@ -145,7 +145,7 @@ func (w *watch) run(ctx context.Context, yield func(Update, error) bool) {
 
 // endOf says why the whole watch ends: it is the caller's context, or Close.
 func endOf(ctx context.Context) error {
-	if context.Cause(ctx) == ErrClosed {
+	if errors.Is(context.Cause(ctx), ErrClosed) {
 		return ErrClosed
 	}
 	return fmt.Errorf("client: watch: %w", ctx.Err())
@@ -179,7 +179,7 @@ func (w *watch) stream(ctx context.Context, yield func(Update, error) bool) erro
 }
 
 func streamError(ctx context.Context, err error) error {
-	if context.Cause(ctx) == errSilent {
+	if errors.Is(context.Cause(ctx), errSilent) {
 		return errSilent
 	}
 	return newError(err)

@@ -2,6 +2,7 @@ package clienttest
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc"
@@ -96,7 +97,7 @@ func (s *service) WatchStatus(request *verificationv1.WatchStatusRequest, stream
 			}
 		}
 		switch {
-		case err == errDone:
+		case errors.Is(err, errDone):
 			return nil
 		case err != nil:
 			return err
