@@ -36,7 +36,7 @@ import (
 // status and says so: see [Update]. A watch by reference whose session was redacted meanwhile may end
 // with ErrNotFound, since the reference is erased with the person's data.
 //
-// Nothing runs between or after the turns of the loop. Ranging over the result again starts anew.
+// Nothing is left running when the loop is over. Ranging over the result again starts anew.
 func (c *Client) Watch(ctx context.Context, subject Subject, options ...WatchOption) iter.Seq2[Update, error] {
 	return c.watch(ctx, subject.check, subject.watchRequest, options)
 }
