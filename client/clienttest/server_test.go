@@ -24,8 +24,6 @@ const (
 	canceled      = verificationv1.Status_STATUS_CANCELED
 )
 
-// start is a server and the bare generated client of it: what is tested here is the wire.
-
 func TestSetMakesRevisions(t *testing.T) {
 	server, _ := start(t)
 	first := server.Set(of("vs_1", requiresInput))
