@@ -1,0 +1,78 @@
+package clienttest
+
+import (
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+// retryAfter is what RetryInfo asks for here; the real service says a second.
+const retryAfter = time.Millisecond
+
+var reasonCodes = map[verificationv1.ErrorReason]codes.Code{
+	verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST:       codes.InvalidArgument,
+	verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND:     codes.NotFound,
+	verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED:          codes.FailedPrecondition,
+	verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID:  codes.InvalidArgument,
+	verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED:  codes.OutOfRange,
+	verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST:         codes.OutOfRange,
+	verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE:     codes.Unavailable,
+	verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE:    codes.Unavailable,
+	verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED:        codes.FailedPrecondition,
+	verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED: codes.FailedPrecondition,
+	verificationv1.ErrorReason_ERROR_REASON_DRAINING:              codes.Unavailable,
+	verificationv1.ErrorReason_ERROR_REASON_STREAM_EXPIRED:        codes.Unavailable,
+	verificationv1.ErrorReason_ERROR_REASON_STREAM_STALLED:        codes.ResourceExhausted,
+	verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS:      codes.ResourceExhausted,
+	verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED:          codes.ResourceExhausted,
+	verificationv1.ErrorReason_ERROR_REASON_OVERLOADED:            codes.Unavailable,
+	verificationv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED:       codes.Unauthenticated,
+	verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED:     codes.PermissionDenied,
+	verificationv1.ErrorReason_ERROR_REASON_CONFLICT:              codes.Aborted,
+	verificationv1.ErrorReason_ERROR_REASON_INTERNAL:              codes.Internal,
+}
+
+// Error is what the service fails with for a reason: code, ErrorInfo and, where the contract promises
+// it, RetryInfo, of a millisecond.
+func Error(reason verificationv1.ErrorReason) error {
+	var details []protoadapt.MessageV1
+	switch code := reasonCodes[reason]; {
+	case code == codes.Unavailable, code == codes.Aborted, reason == verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED:
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
+	}
+	return newError(reason, "made by clienttest", nil, details...)
+}
+
+// RetryDenied is what RetryVerification fails with. supersededBy goes with RETRY_DENIAL_SUPERSEDED, wait
+// with RETRY_DENIAL_COOLDOWN.
+func RetryDenied(denial verificationv1.RetryDenial, supersededBy string, wait time.Duration) error {
+	metadata := map[string]string{"denial": denial.String()}
+	if supersededBy != "" {
+		metadata["superseded_by"] = supersededBy
+	}
+	var details []protoadapt.MessageV1
+	if denial == verificationv1.RetryDenial_RETRY_DENIAL_COOLDOWN {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
+	}
+	return newError(verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED, "no retry", metadata, details...)
+}
+
+func invalid(field, description string) error {
+	return newError(verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, field+": "+description, nil,
+		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: description}}})
+}
+
+func newError(reason verificationv1.ErrorReason, text string, metadata map[string]string, details ...protoadapt.MessageV1) error {
+	info := &errdetails.ErrorInfo{Reason: reason.String(), Domain: "verification.v1", Metadata: metadata}
+	s, err := status.New(reasonCodes[reason], text).WithDetails(append([]protoadapt.MessageV1{info}, details...)...)
+	if err != nil {
+		panic("clienttest: " + reason.String() + " is no reason of an error")
+	}
+	return s.Err()
+}

@@ -1,0 +1,124 @@
+package clienttest
+
+import (
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+// follower is what one watch follows, and how far it has come. Its methods are called with the state's
+// lock held.
+type follower struct {
+	at        token
+	reference string
+	all       bool
+	begun     bool // a watch of all sessions has sent its first token
+}
+
+// follow checks a request and returns what it follows.
+func (s *state) follow(request *verificationv1.WatchStatusRequest) (*follower, error) {
+	f := &follower{}
+	switch subject := request.GetSubject().(type) {
+	case *verificationv1.WatchStatusRequest_SessionId:
+		f.at = token{Subject: subject.SessionId, Session: subject.SessionId}
+		if !sessionID.MatchString(subject.SessionId) {
+			return nil, invalid("session_id", "is not a verification session's id")
+		}
+	case *verificationv1.WatchStatusRequest_ClientReferenceId:
+		f.reference = subject.ClientReferenceId
+		f.at = token{Subject: digest(f.reference)}
+		if f.reference == "" || len(f.reference) > 255 {
+			return nil, invalid("client_reference_id", "must have 1 to 255 bytes")
+		}
+	case *verificationv1.WatchStatusRequest_AllSessions:
+		f.all = true
+		f.at = token{Subject: "all", Entries: len(s.feed)}
+		if request.GetUntilSettled() {
+			return nil, invalid("until_settled", "does not go with all_sessions")
+		}
+	default:
+		return nil, invalid("subject", "is missing: set session_id, client_reference_id or all_sessions")
+	}
+	f.at.Epoch = s.epoch
+	if request.GetResumeToken() != "" {
+		at, err := parseToken(request.GetResumeToken(), f.at.Subject, s.epoch)
+		if err != nil {
+			return nil, err
+		}
+		f.at = at
+	}
+	return f, s.exists(f)
+}
+
+// exists refuses a watch of what is unknown. By a token, that was known once.
+func (s *state) exists(f *follower) error {
+	if f.all {
+		return nil
+	}
+	if f.at.Session == "" {
+		life := s.newest(f.reference)
+		if life == nil {
+			return Error(verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
+		}
+		f.at.Session = life.latest().GetSessionId()
+	}
+	life := s.sessions[f.at.Session]
+	switch {
+	case life == nil:
+		return Error(verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
+	case f.reference != "" && life.latest().GetClientReferenceId() != f.reference:
+		return Error(verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED)
+	}
+	return nil
+}
+
+// pending is what the watch has not sent yet.
+func (s *state) pending(f *follower) []*verificationv1.WatchStatusResponse {
+	if f.all {
+		return s.pendingFeed(f)
+	}
+	if f.reference != "" {
+		current := s.newest(f.reference)
+		if current != nil && newer(current.latest(), s.sessions[f.at.Session].latest()) {
+			f.at.Session, f.at.Revision = current.latest().GetSessionId(), 0
+		}
+	}
+	life := s.sessions[f.at.Session]
+	next := f.at.Revision + 1
+	if f.at.Revision == 0 {
+		next = life.latest().GetRevision() // the current status first
+	}
+	var responses []*verificationv1.WatchStatusResponse
+	for ; next <= life.latest().GetRevision(); next++ {
+		f.at.Revision = next
+		if v := life.at(next); v != nil {
+			responses = append(responses, f.response(v))
+		}
+	}
+	return responses
+}
+
+func (s *state) pendingFeed(f *follower) []*verificationv1.WatchStatusResponse {
+	var responses []*verificationv1.WatchStatusResponse
+	if !f.begun {
+		f.begun = true
+		responses = append(responses, f.response(nil))
+	}
+	for ; f.at.Entries < len(s.feed); f.at.Entries++ {
+		changed := s.feed[f.at.Entries]
+		if v := s.sessions[changed.id].at(changed.revision); v != nil {
+			behind := *f
+			behind.at.Entries++
+			responses = append(responses, behind.response(v))
+		}
+	}
+	return responses
+}
+
+func (f *follower) response(v *verificationv1.Verification) *verificationv1.WatchStatusResponse {
+	return &verificationv1.WatchStatusResponse{Verification: v, ResumeToken: f.at.String()}
+}
+
+// settled: until_settled ends the stream.
+func (s *state) settled(f *follower) bool {
+	v := s.sessions[f.at.Session].latest()
+	return v.GetSettled() && (f.reference == "" || v.GetSupersededBy() == "")
+}

@@ -1,0 +1,87 @@
+package clienttest
+
+import (
+	"errors"
+	"time"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+// The contract's bounds of a heartbeat. Whoever asks for none gets none while a test lasts.
+const (
+	minHeartbeat = 5 * time.Second
+	maxHeartbeat = 5 * time.Minute
+	never        = 24 * time.Hour
+)
+
+// errDone: the stream has ended as it was asked to.
+var errDone = errors.New("settled")
+
+// stream is one open watch.
+type stream struct {
+	*follower
+	untilSettled bool
+	heartbeat    time.Duration
+	sent         time.Time // when something was sent last
+	due          bool      // a heartbeat, by the clock
+	beats, cuts  int       // the state's, as far as the stream has seen them
+}
+
+// open begins a watch, or refuses it.
+func (s *state) open(request *verificationv1.WatchStatusRequest) (*stream, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	heartbeat := never
+	if request.GetHeartbeat() != nil {
+		heartbeat = request.GetHeartbeat().AsDuration()
+		if heartbeat <= 0 {
+			return nil, invalid("heartbeat", "is not positive; leave it out for none")
+		}
+		heartbeat = min(max(heartbeat, minHeartbeat), maxHeartbeat)
+	}
+	if err := s.nextFailure(); err != nil {
+		return nil, err
+	}
+	f, err := s.follow(request)
+	if err != nil {
+		return nil, err
+	}
+	s.streams++
+	s.opened++
+	s.wake()
+	return &stream{follower: f, untilSettled: request.GetUntilSettled(), heartbeat: heartbeat, sent: time.Now(), beats: s.beats, cuts: s.cuts}, nil
+}
+
+func (s *state) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams--
+	s.wake()
+}
+
+// look is what a stream has to send now, why it ends then, if it does, and what to wait for.
+func (s *state) look(st *stream) ([]*verificationv1.WatchStatusResponse, <-chan struct{}, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case st.cuts != s.cuts:
+		return nil, nil, s.cut
+	case s.fail != nil:
+		return nil, nil, s.fail
+	case s.silent:
+		return nil, s.changed, nil
+	}
+	st.at.Epoch = s.epoch
+	responses := s.pending(st.follower)
+	if len(responses) == 0 && (st.due || st.beats != s.beats) {
+		responses = append(responses, st.response(nil))
+	}
+	st.due, st.beats = false, s.beats
+	if len(responses) > 0 {
+		st.sent = time.Now()
+	}
+	if st.untilSettled && s.settled(st.follower) {
+		return responses, nil, errDone
+	}
+	return responses, s.changed, nil
+}

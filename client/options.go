@@ -1,0 +1,125 @@
+package client
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	grpcbackoff "google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+)
+
+// Option changes how a Client connects.
+type Option func(*settings)
+
+type settings struct {
+	plaintext bool
+	tls       *tls.Config
+	token     TokenSource
+	backoff   backoff
+	extra     []grpc.DialOption
+	problems  []error
+}
+
+// WithPlaintext connects without TLS: to a server on this machine, or where a service mesh encrypts.
+// Together with [WithBearerToken] only loopback addresses are connected to.
+func WithPlaintext() Option { return func(s *settings) { s.plaintext = true } }
+
+// WithTLS connects with this configuration, which is copied. For mutual TLS it has the client's
+// certificate; see [WithTLSFiles] for one that is renewed now and then.
+func WithTLS(config *tls.Config) Option {
+	return func(s *settings) { s.tls = config.Clone() }
+}
+
+// WithBearerToken sends a token with each call, as "authorization: Bearer <token>". The source is asked
+// for each call and each try of a watch; it keeps the token itself while it is good, and is safe for
+// concurrent use. Its errors are told as UNAVAILABLE, so that a watch goes on when it has recovered.
+//
+// A token never leaves the machine in plain text.
+func WithBearerToken(source TokenSource) Option { return func(s *settings) { s.token = source } }
+
+// WithBackoff is how long a watch waits before it tries again: at random between 0 and a ceiling that
+// begins with base (by default 500 ms) and doubles with each failure in a row up to max (30 s). A wait
+// that the server asks for comes on top. Connections are tried again in the same rhythm.
+func WithBackoff(base, max time.Duration) Option {
+	return func(s *settings) {
+		s.backoff = backoff{base: base, max: max}
+		if base <= 0 || max < base {
+			s.problems = append(s.problems, fmt.Errorf("WithBackoff: base %v and max %v: base must be positive, max not less", base, max))
+		}
+	}
+}
+
+// WithDialOptions adds options of gRPC's own, such as interceptors. They come last and win.
+func WithDialOptions(options ...grpc.DialOption) Option {
+	return func(s *settings) { s.extra = append(s.extra, options...) }
+}
+
+// The server allows pings from 5 s apart, other servers and proxies often less. A connection whose
+// other end has gone is noticed after both together.
+const (
+	pingAfter   = 30 * time.Second
+	pingTimeout = 10 * time.Second
+	// connectTimeout is given to each address; grpc's default of 20 s holds up those that would answer.
+	connectTimeout = 5 * time.Second
+)
+
+// serviceConfig: all addresses share the calls; those whose health service says that they are not ready
+// are left out; GetStatus, which changes nothing, is tried up to four times. WatchStatus has its own way
+// to go on, and a retry is the caller's to repeat.
+const serviceConfig = `{
+	"loadBalancingConfig": [{"round_robin": {}}],
+	"healthCheckConfig": {"serviceName": "verification.v1.VerificationService"},
+	"methodConfig": [{
+		"name": [{"service": "verification.v1.VerificationService", "method": "GetStatus"}],
+		"retryPolicy": {
+			"maxAttempts": 4, "initialBackoff": "0.2s", "maxBackoff": "2s", "backoffMultiplier": 3,
+			"retryableStatusCodes": ["UNAVAILABLE", "ABORTED"]
+		}
+	}],
+	"retryThrottling": {"maxTokens": 20, "tokenRatio": 0.2}
+}`
+
+func (s *settings) dialOptions(target string) ([]grpc.DialOption, error) {
+	if s.plaintext && s.tls != nil {
+		s.problems = append(s.problems, errors.New("WithPlaintext contradicts WithTLS and WithTLSFiles: choose one"))
+	}
+	if s.plaintext && s.token != nil {
+		s.problems = append(s.problems, checkLoopback(target))
+	}
+	if err := errors.Join(s.problems...); err != nil {
+		return nil, err
+	}
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(s.transport()),
+		grpc.WithDefaultServiceConfig(serviceConfig),
+		grpc.WithDisableServiceConfig(), // else whoever answers for the DNS name could replace it
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           grpcbackoff.Config{BaseDelay: s.backoff.base, MaxDelay: s.backoff.max, Multiplier: 2, Jitter: 0.5},
+			MinConnectTimeout: connectTimeout,
+		}),
+		grpc.WithUserAgent("verification-status-client"),
+	}
+	if s.token != nil {
+		options = append(options, grpc.WithPerRPCCredentials(bearer{source: s.token, plaintext: s.plaintext}))
+	}
+	return append(options, s.extra...), nil
+}
+
+func (s *settings) transport() credentials.TransportCredentials {
+	switch {
+	case s.plaintext && s.token != nil:
+		return loopbackOnly{insecure.NewCredentials()}
+	case s.plaintext:
+		return insecure.NewCredentials()
+	case s.tls != nil:
+		return credentials.NewTLS(s.tls)
+	default:
+		return credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12})
+	}
+}

@@ -1,0 +1,148 @@
+// Package sse brings a watch of verification-status to a browser, as Server-Sent Events:
+//
+//	const source = new EventSource("/verification/events");
+//	source.addEventListener("status", (e) => show(JSON.parse(e.data)));
+//	source.addEventListener("reset", () => forget());
+//
+// The browser reconnects by itself and goes on where it was, also at another replica of the program
+// that serves it. It never says what to watch: [Handler.Authorize] does, by who is signed in.
+//
+// The events:
+//
+//   - "status": one revision of the session; data is JSON, with the contract's names of these fields of
+//     Verification and no others: sessionId, status, type, lastError (code, reason, category), revision,
+//     retry (allowed, denial, nextRetryTime, retriesRemaining), settled, updateTime. As always with
+//     protobuf's JSON, what is false, 0 or empty is left out.
+//   - "reset": changes may have been missed; forget what was shown. A status follows.
+//   - "unknown": there is no such session yet. The browser comes back in a few seconds.
+//   - "busy": the user has too many streams open. The browser comes back in half a minute.
+//   - "end": the user's session has ended; the page asks them to sign in, and closes the EventSource.
+//
+// The package refuses to know how users sign in, and what a page looks like.
+package sse
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"example.com/verification-status/client"
+)
+
+// Handler serves the events of one watch to each request. Its fields are set before the first request
+// and not changed; it is safe for concurrent use.
+//
+// It ends with the request's context. http.Server.Shutdown waits for open streams and does not end
+// them: give the server a BaseContext that RegisterOnShutdown cancels.
+type Handler struct {
+	// Client watches. Required.
+	Client *client.Client
+	// Authorize says who a request is from and what they may watch, by the cookie that signed them in,
+	// say; never by what the browser asks for. It is asked again at each reconnect. [ErrNotSignedIn] and
+	// [ErrForbidden] stop the browser for good; after other errors it comes back. Required.
+	Authorize func(*http.Request) (Viewer, error)
+	// MaxStreams is how many streams one user may have open at this Handler: by default 8. A browser
+	// opens 6 connections at the most over HTTP/1.1, for all tabs together: serve HTTP/2.
+	MaxStreams int
+	// Logger is told of what is this program's or the service's fault: by default slog.Default().
+	Logger *slog.Logger
+
+	users users
+	times times
+}
+
+// Viewer is a signed-in user, and what they may watch.
+type Viewer struct {
+	// User tells users apart, for MaxStreams. Required; it is not logged.
+	User string
+	// Subject is what they watch.
+	Subject client.Subject
+	// Session ends when the user's session does: they signed out, or it expired. The stream ends with
+	// it. Nil: it lasts as long as the request.
+	Session context.Context
+}
+
+// What Authorize answers to those who may not watch.
+var (
+	// ErrNotSignedIn is answered with 401.
+	ErrNotSignedIn = errors.New("not signed in")
+	// ErrForbidden is answered with 403: signed in, but nothing to watch.
+	ErrForbidden = errors.New("forbidden")
+)
+
+// times are how long things take; the zero values stand for those of withDefaults.
+type times struct {
+	comment time.Duration // between signs of life
+	write   time.Duration // the longest that a browser may take nothing
+}
+
+const (
+	defaultMaxStreams = 8
+	commentInterval   = 15 * time.Second // proxies' patience is seldom below 30 s
+	writeTimeout      = 10 * time.Second
+
+	// How long a browser waits before it comes back: after a break, where nothing is known yet, and
+	// where coming back soon does not help.
+	retryBreak   = 2 * time.Second
+	retryUnknown = 5 * time.Second
+	retryLong    = 30 * time.Second
+)
+
+// ServeHTTP streams events until the browser goes, or the user's session ends.
+//
+// Whatever may be over in a while is answered with 200 and a close: an EventSource that gets anything
+// else, 204 and 503 among it, gives up for ever, and the page would have to be loaded again.
+func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		rw.Header().Set("Allow", http.MethodGet)
+		http.Error(rw, "only GET streams events", http.StatusMethodNotAllowed)
+		return
+	}
+	viewer, err := h.Authorize(r)
+	switch {
+	case errors.Is(err, ErrNotSignedIn):
+		http.Error(rw, "not signed in", http.StatusUnauthorized)
+		return
+	case errors.Is(err, ErrForbidden):
+		http.Error(rw, "forbidden", http.StatusForbidden)
+		return
+	case err == nil && viewer.User == "":
+		h.logger().ErrorContext(r.Context(), "sse: Authorize named no user: Viewer.User is required")
+		http.Error(rw, "internal error", http.StatusInternalServerError)
+		return
+	}
+	out := &writer{ResponseWriter: rw, timeout: cmp.Or(h.times.write, writeTimeout)}
+	if failed := out.begin(spread(retryBreak)); failed != nil {
+		if errors.Is(failed, http.ErrNotSupported) {
+			h.logger().ErrorContext(r.Context(), "sse: the ResponseWriter can neither flush nor set deadlines; middleware that wraps it needs a method Unwrap", "error", failed)
+			http.Error(rw, "internal error", http.StatusInternalServerError)
+		}
+		return
+	}
+	defer out.finish()
+	if err != nil {
+		h.logger().ErrorContext(r.Context(), "sse: Authorize failed", "error", err)
+		return
+	}
+	if !h.users.enter(viewer.User, cmp.Or(h.MaxStreams, defaultMaxStreams)) {
+		_ = out.event(event{name: "busy", retry: spread(retryLong)})
+		return
+	}
+	defer h.users.leave(viewer.User)
+	h.stream(r, viewer, out)
+}
+
+func (h *Handler) logger() *slog.Logger {
+	if h.Logger != nil {
+		return h.Logger
+	}
+	return slog.Default()
+}
+
+// spread is up to twice a time, so that the browsers of a server that went away do not come back in
+// step.
+func spread(d time.Duration) time.Duration { return d + rand.N(d) }
