@@ -110,8 +110,8 @@ func (c *Config) RedisTLS() (*tls.Config, error) {
 
 // readAuthorities reads a PEM file of certificates.
 func readAuthorities(path string) (*x509.CertPool, error) {
-	var text string
-	if err := readSecret(&text, path); err != nil { // bounded, and regular files only
+	text, err := ReadFile(path)
+	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
