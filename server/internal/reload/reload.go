@@ -121,7 +121,8 @@ func (w *Watcher) Run(ctx context.Context) {
 			return
 		case <-notices.events:
 			soon(quiet)
-		case <-notices.errors:
+		case err := <-notices.errors:
+			w.cfg.Logger.Debug("notices of files were lost: looking at all of them", "error", err)
 			soon(quiet)
 		case <-polling.C:
 			notices.watch() // a directory that was away has no watch any more

@@ -116,7 +116,7 @@ func TestChangeBeforeRun(t *testing.T) {
 		changed <- texts[0]
 		return nil
 	}
-	s.Watcher.settle = 10 * time.Millisecond
+	s.settle = 10 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
