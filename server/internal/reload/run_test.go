@@ -72,8 +72,7 @@ func TestNoticesOfTheFileSystem(t *testing.T) {
 	awaitTaken(t, taken, "6")
 }
 
-// A directory that went away takes its watch along: the poll finds what came in its place, and gives
-// it a watch again.
+// A directory that went away takes its watch along: the poll finds what came in its place.
 func TestPollWithoutNotices(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "mount")
 	path := filepath.Join(dir, "secret")
