@@ -181,9 +181,6 @@ func (w *walk) apply(ctx context.Context, b batch) error {
 	var drift []string
 	for i := len(b.events) - 1; i >= 0; i-- {
 		event := b.events[i]
-		if !w.Accounts.Accept(event.Object.Account) {
-			continue
-		}
 		var outcome verification.Outcome
 		err := w.patiently(ctx, func(ctx context.Context) (err error) {
 			outcome, err = w.Ingest.Apply(ctx, event)
