@@ -99,12 +99,13 @@ func (d *devCommand) Run(ctx context.Context) error {
 type serveCommand struct{ config.Config }
 
 func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks) error {
-	logger, err := load(&s.Config)
+	secrets := telemetry.NewSecrets()
+	logger, err := load(&s.Config, secrets)
 	if err != nil {
 		return err
 	}
 	logger.LogAttrs(ctx, slog.LevelInfo, "settings", s.Redacted()...)
-	server, err := app.New(&s.Config, logger, hooks)
+	server, err := app.New(&s.Config, logger, secrets, hooks)
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ type reconcileCommand struct {
 }
 
 func (r *reconcileCommand) Run(ctx context.Context) error {
-	logger, err := load(&r.Config)
+	logger, err := load(&r.Config, telemetry.NewSecrets())
 	if err != nil {
 		return err
 	}
@@ -177,15 +178,17 @@ func loadAPI(a *config.API) (*slog.Logger, error) {
 	if err := a.Load(); err != nil {
 		return nil, fmt.Errorf("Stripe's API cannot be used with these settings:\n%w", err)
 	}
-	return telemetry.NewLogger(os.Stderr, "warn", "text", telemetry.WithSecrets(a.StripeAPIKey))
+	return telemetry.NewLogger(os.Stderr, "warn", "text", telemetry.WithSecrets(telemetry.NewSecrets(a.StripeAPIKey)))
 }
 
-// load checks the settings and makes the logger that knows what to conceal.
-func load(c *config.Config) (*slog.Logger, error) {
+// load checks the settings and makes the logger, which conceals what is in secrets: those of the
+// settings and whatever is added later.
+func load(c *config.Config, secrets *telemetry.Secrets) (*slog.Logger, error) {
 	if err := c.Load(); err != nil {
 		return nil, fmt.Errorf("the server cannot start with these settings:\n%w", err)
 	}
-	logger, err := telemetry.NewLogger(os.Stderr, c.LogLevel, c.LogFormat, telemetry.WithSecrets(c.Secrets()...))
+	secrets.Add(c.Secrets()...)
+	logger, err := telemetry.NewLogger(os.Stderr, c.LogLevel, c.LogFormat, telemetry.WithSecrets(secrets))
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,8 @@ const (
 	webhookSecret = "whsec_0123456789abcdefghijklmnopqrstuv"
 	// apiKey is what the servers show to the simulated Stripe.
 	apiKey = "sk_test_0123456789abcdef"
+	// rolledKey is another one that it takes.
+	rolledKey = "rk_test_RolledApiKey0123"
 )
 
 // output is what a process wrote, readable while it writes.

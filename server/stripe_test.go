@@ -36,7 +36,7 @@ func startStripe(t testing.TB) *stripe {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(s.serveHTTP))
 	s.url = "http://" + server.Listener.Addr().String()
 	sim, err := stripesim.New(stripesim.Config{
-		APIKeys: []string{apiKey}, BaseURL: s.url, APIVersion: "2026-08-26.dahlia",
+		APIKeys: []string{apiKey, rolledKey}, BaseURL: s.url, APIVersion: "2026-08-26.dahlia",
 		ProcessingDelay: stripesim.OnDemand, Now: s.clock,
 	})
 	if err != nil {

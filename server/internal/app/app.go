@@ -4,7 +4,6 @@ package app
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -15,10 +14,12 @@ import (
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/reconcile"
+	"example.com/verification-status/server/internal/reload"
 	"example.com/verification-status/server/internal/rpc"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/tailer"
+	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )
@@ -38,12 +39,14 @@ type Hooks struct {
 
 // App is one server process: built by New, run once by Run.
 type App struct {
-	config *config.Config
-	logger *slog.Logger
-	clock  func() time.Time
-	store  *redisstore.Store
-	stripe *stripeapi.Client // nil without a key
-	ingest *ingest.Ingest
+	config  *config.Config
+	current *current
+	files   *reload.Watcher
+	logger  *slog.Logger
+	clock   func() time.Time
+	store   *redisstore.Store
+	stripe  *stripeapi.Client // nil without a key
+	ingest  *ingest.Ingest
 	// reconciler is nil without a key.
 	reconciler *reconcile.Reconciler
 	tailer     *tailer.Tailer
@@ -54,9 +57,9 @@ type App struct {
 	drain      chan struct{} // closed to end the open streams
 }
 
-// New builds everything and contacts nothing. config must have been loaded. An error is a setting
-// that somebody must change.
-func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
+// New builds everything and contacts nothing. config must have been loaded. secrets is what the logger
+// conceals: it gets those that files bring later. An error is a setting that somebody must change.
+func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hooks Hooks) (*App, error) {
 	if hooks.Clock == nil {
 		hooks.Clock = time.Now
 	}
@@ -65,6 +68,15 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	live, warning := c.EffectiveLivemode()
 	if warning != "" {
 		logger.Warn(warning)
+	}
+	warnOfCodes(c.DenyCodes(), logger)
+	var err error
+	if a.current, err = newCurrent(c); err != nil {
+		return nil, err
+	}
+	a.files = reload.New(reload.Config{Read: config.ReadFile, Logger: logger, Observe: m.reloaded})
+	if err := a.current.watchFiles(c, secrets, a.files); err != nil {
+		return nil, err
 	}
 	if err := a.openStore(); err != nil {
 		return nil, err
@@ -84,7 +96,7 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 		Logger:                logger,
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
-		Reflection:            c.GRPCReflection,
+		Reflection:            c.GRPCReflection.On(),
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.New(rpc.Config{
 		Store: a.store, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
@@ -93,8 +105,8 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	}))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready}
 	handler, err := webhook.New(webhook.Config{
-		Applier: a.ingest, Secrets: func() []verification.Secret { return secrets(c.WebhookSecrets()) },
-		Livemode: live, ReferenceKey: c.ReferenceMetadataKey, Clock: hooks.Clock, Logger: logger, Observe: m.webhook,
+		Applier: a.ingest, Secrets: func() []verification.Secret { return *a.current.webhookSecrets.Load() },
+		Livemode: live, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey, Clock: hooks.Clock, Logger: logger, Observe: m.webhook,
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.close())
@@ -106,28 +118,26 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 
 // retryPolicy is the same wherever a retry is judged: in answers and in the lists.
 func retryPolicy(c *config.Config) verification.RetryPolicy {
-	return verification.RetryPolicy{MaxRetries: int32(c.MaxRetries), DenyCodes: verification.DefaultDenyCodes()}
+	return verification.RetryPolicy{
+		MaxRetries: int32(c.MaxRetries), DenyCodes: c.DenyCodes(), Cooldown: time.Duration(c.RetryCooldown),
+	}
 }
 
 func (a *App) openStore() error {
-	target, err := a.config.RedisTarget()
-	if err != nil {
-		return fmt.Errorf("REDIS_URL %w", err)
-	}
+	target := a.current.redis.Load()
 	options := redisstore.Options{
 		Addrs: target.Addrs, Mode: redisstore.Mode(a.config.RedisMode), SentinelMaster: a.config.RedisSentinelMaster,
-		Username: target.Username, Password: target.Password, DB: target.DB,
+		Credentials: a.current.credentials, DB: target.DB,
 		Prefix: a.config.RedisKeyPrefix, Logger: a.logger,
 		Policy: retryPolicy(a.config), Clock: a.clock,
 		FeedMaxLen: int64(a.config.FeedMaxLen), FeedMaxAge: time.Duration(a.config.FeedMaxAge),
 		WaitReplicas: int(a.config.RedisWaitReplicas), WaitTimeout: time.Duration(a.config.RedisWaitTimeout),
 	}
 	if target.TLS {
-		if options.TLS, err = a.config.RedisTLS(); err != nil {
-			return err
-		}
+		options.TLS = a.current.redisTLS.Load
 	}
-	a.store, err = redisstore.Open(options)
+	store, err := redisstore.Open(options)
+	a.store = store
 	return err
 }
 
@@ -137,7 +147,7 @@ func (a *App) openStripe(m *metrics, hooks Hooks) error {
 		return nil
 	}
 	client, err := stripeapi.New(stripeapi.Config{
-		Key: verification.Secret(a.config.StripeAPIKey), Base: a.config.StripeAPIBase,
+		Key: func() verification.Secret { return *a.current.apiKey.Load() }, Base: a.config.StripeAPIBase,
 		ReferenceKey: a.config.ReferenceMetadataKey, ReadsPerDay: int(a.config.APIReadsPerDay),
 		RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: m.stripeCall,
 	})
@@ -168,12 +178,14 @@ func (a *App) rpcStripe() rpc.Stripe {
 	return a.stripe
 }
 
-func secrets(texts []string) []verification.Secret {
-	all := make([]verification.Secret, len(texts))
-	for i, text := range texts {
-		all[i] = verification.Secret(text)
+// warnOfCodes names codes that may have been mistyped. They are allowed: Stripe may know more of them
+// than this version does.
+func warnOfCodes(codes []string, logger *slog.Logger) {
+	for _, code := range codes {
+		if !rpc.KnowsErrorCode(code) {
+			logger.Warn("RETRY_DENY_CODES names an error code that this version does not know: check its spelling", "code", code)
+		}
 	}
-	return all
 }
 
 // close lets go of what New opened.

@@ -12,6 +12,7 @@ import (
 	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/verification"
 )
 
 // eventList is Stripe's list of events as reconcile asks for it.
@@ -30,6 +31,7 @@ func (a *App) newReconciler(m *metrics, hooks Hooks) (*reconcile.Reconciler, err
 	}
 	return reconcile.New(reconcile.Config{
 		Store: a.store, Stripe: eventList{a.stripe}, Ingest: a.ingest,
+		Accounts: verification.NewAccounts(a.config.Accounts()),
 		Interval: time.Duration(a.config.ReconcileInterval), Clock: hooks.Clock, Logger: a.logger, Observe: m.reconciled,
 	})
 }
@@ -53,6 +55,9 @@ func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *sl
 	}
 	hooks := Hooks{Clock: time.Now}
 	a := &App{config: c, logger: logger, clock: hooks.Clock}
+	if a.current, err = newCurrent(c); err != nil {
+		return "", err
+	}
 	if err := a.openStore(); err != nil {
 		return "", err
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/telemetry"
+	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )
 
@@ -56,17 +59,17 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 		return errors.Join(err, stripeListener.Close())
 	}
 	settings := &config.Config{
-		GRPCAddr: dev.GRPCAddr, WebhookAddr: dev.WebhookAddr, AdminAddr: dev.AdminAddr, GRPCReflection: true,
+		GRPCAddr: dev.GRPCAddr, WebhookAddr: dev.WebhookAddr, AdminAddr: dev.AdminAddr, GRPCReflection: config.True,
 		RedisURL: "redis://" + redis.Addr(), RedisMode: config.RedisStandalone, RedisKeyPrefix: "vs:",
 		StripeAPIKey: devAPIKey, StripeAPIBase: "http://" + stripeListener.Addr().String(), StripeWebhookSecret: devWebhookSecret,
-		APIReadsPerDay: 100_000, MaxRetries: 2, LogLevel: dev.LogLevel, LogFormat: "text",
+		APIReadsPerDay: 100_000, MaxRetries: 2, RetryDenyCodes: strings.Join(verification.DefaultDenyCodes(), ","), LogLevel: dev.LogLevel, LogFormat: "text",
 		RedisWaitTimeout: config.Duration(time.Second), FeedMaxLen: 100_000, ReconcileInterval: config.Duration(15 * time.Minute),
 		StreamMaxAge: config.Duration(30 * time.Minute), DrainTimeout: config.Duration(5 * time.Second),
 	}
 	if err := settings.Load(); err != nil {
 		return errors.Join(err, stripeListener.Close())
 	}
-	server, err := New(settings, logger, Hooks{})
+	server, err := New(settings, logger, telemetry.NewSecrets(), Hooks{})
 	if err != nil {
 		return errors.Join(err, stripeListener.Close())
 	}

@@ -139,5 +139,5 @@ func readEndpoints(ctx context.Context, api *config.API, logger *slog.Logger) ([
 }
 
 func newEndpointClient(api *config.API, logger *slog.Logger) (*stripeapi.Client, error) {
-	return stripeapi.New(stripeapi.Config{Key: verification.Secret(api.StripeAPIKey), Base: api.StripeAPIBase, Logger: logger})
+	return stripeapi.New(stripeapi.Config{Key: func() verification.Secret { return verification.Secret(api.StripeAPIKey) }, Base: api.StripeAPIBase, Logger: logger})
 }

@@ -16,6 +16,8 @@ import (
 type metrics struct {
 	registry    *prometheus.Registry
 	webhooks    *prometheus.CounterVec
+	signatures  *prometheus.CounterVec
+	reloads     *prometheus.CounterVec
 	stripeCalls *prometheus.CounterVec
 	catchUps    *prometheus.CounterVec
 	missed      prometheus.Counter
@@ -31,6 +33,14 @@ func newMetrics() *metrics {
 			Name: "verification_webhooks_total",
 			Help: "Webhook requests, by HTTP status, by what was decided, and by event type for events that were kept.",
 		}, []string{"status", "reason", "type"}),
+		signatures: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "verification_webhook_signatures_total",
+			Help: "Webhook requests that are rightly signed, by the place in STRIPE_WEBHOOK_SECRET of the first secret that fits: 1 is the first one listed.",
+		}, []string{"secret"}),
+		reloads: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "verification_file_reloads_total",
+			Help: "Changes of files that settings name, by setting and by what became of them: used, refused (what the file held before stays in use).",
+		}, []string{"file", "result"}),
 		stripeCalls: factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "verification_stripe_calls_total",
 			Help: "Calls of Stripe's API, by operation and outcome.",
@@ -58,7 +68,18 @@ func (m *metrics) reconciled(s reconcile.Summary, err error) {
 	m.missed.Add(float64(s.Missed.Sum()))
 }
 
+func (m *metrics) reloaded(file string, used bool) {
+	result := "refused"
+	if used {
+		result = "used"
+	}
+	m.reloads.WithLabelValues(file, result).Inc()
+}
+
 func (m *metrics) webhook(r webhook.Result) {
+	if r.Secret > 0 {
+		m.signatures.WithLabelValues(strconv.Itoa(r.Secret)).Inc()
+	}
 	m.webhooks.WithLabelValues(strconv.Itoa(r.Status), string(r.Reason), r.EventType).Inc()
 }
 

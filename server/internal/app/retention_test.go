@@ -21,6 +21,10 @@ func TestSettledSessionsAreShrunk(t *testing.T) {
 		config: &config.Config{RedisURL: "redis://" + miniredis.RunT(t).Addr(), RedisMode: "standalone", RedisKeyPrefix: "vs:", FeedMaxLen: 1000},
 		logger: slog.New(slog.DiscardHandler), clock: func() time.Time { return now },
 	}
+	var err error
+	if a.current, err = newCurrent(a.config); err != nil {
+		t.Fatal(err)
+	}
 	if err := a.openStore(); err != nil {
 		t.Fatal(err)
 	}

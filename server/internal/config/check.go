@@ -3,7 +3,6 @@ package config
 import (
 	"net"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,15 +11,21 @@ import (
 )
 
 const (
-	maxWebhookSecrets     = 10  // each costs a hash for a forged webhook
-	maxWebhookSecretBytes = 255 // Stripe's have 38
-	maxKeyPrefixBytes     = 64
-	maxNameBytes          = 255
-	maxMetadataKeyBytes   = 40 // Stripe's limit: docs.stripe.com/api/metadata
+	maxKeyPrefixBytes   = 64
+	maxNameBytes        = 255
+	maxMetadataKeyBytes = 40 // Stripe's limit: docs.stripe.com/api/metadata
 )
 
 // checkListeners looks at the addresses that the server listens on.
 func (c *Config) checkListeners(found *problems) {
+	for _, b := range []struct {
+		env   string
+		value Bool
+	}{{"GRPC_INSECURE", c.GRPCInsecure}, {"GRPC_REFLECTION", c.GRPCReflection}} {
+		if b.value != True && b.value != False {
+			found.add("%s must be true or false", b.env)
+		}
+	}
 	type listener struct{ env, host, port string }
 	var listeners []listener
 	for _, l := range []struct{ env, addr string }{
@@ -32,7 +37,7 @@ func (c *Config) checkListeners(found *problems) {
 			continue
 		}
 		listeners = append(listeners, listener{l.env, host, port})
-		if l.env == "GRPC_ADDR" && !c.GRPCInsecure && !isLoopback(host) {
+		if l.env == "GRPC_ADDR" && c.GRPCInsecure == False && !isLoopback(host) {
 			found.add("GRPC_ADDR is reachable from other machines without encryption: listen on 127.0.0.1, or set GRPC_INSECURE=true where a service mesh encrypts")
 		}
 	}
@@ -63,7 +68,11 @@ func (c *Config) checkRedis(found *problems, urlUnread bool) {
 		found.add("REDIS_KEY_PREFIX must have 1 to %d bytes, without braces and spaces", maxKeyPrefixBytes)
 	}
 	if c.RedisCAFile != "" {
-		if _, err := readAuthorities(c.RedisCAFile); err != nil {
+		text, err := ReadFile(c.RedisCAFile)
+		if err == nil {
+			_, err = TLSWith(text)
+		}
+		if err != nil {
 			found.add("REDIS_CA_FILE: %w", err)
 		}
 	}
@@ -84,62 +93,6 @@ func (c *Config) checkRedis(found *problems, urlUnread bool) {
 		found.add("REDIS_URL has several addresses: set REDIS_MODE=cluster or REDIS_MODE=sentinel, or keep one")
 	case c.RedisMode == RedisCluster && target.DB != 0:
 		found.add("REDIS_URL names database %d, but a Redis Cluster has only database 0: drop it", target.DB)
-	}
-}
-
-func (c *Config) checkStripe(found *problems, secretUnread bool) {
-	if key := c.StripeAPIKey; key != "" {
-		switch {
-		case strings.HasPrefix(key, "pk_"):
-			found.add("STRIPE_API_KEY is a publishable key: give a secret (sk_...) or restricted (rk_...) one")
-		case !strings.HasPrefix(key, "sk_") && !strings.HasPrefix(key, "rk_"):
-			found.add("STRIPE_API_KEY is no key of Stripe's: a secret key begins with sk_, a restricted one with rk_")
-		case len(key) > maxNameBytes || hasSpace(key):
-			found.add("STRIPE_API_KEY has spaces or line breaks, or over %d bytes: give the key and nothing else", maxNameBytes)
-		}
-	}
-	c.checkStripeBase(found)
-	if !secretUnread {
-		c.checkWebhookSecrets(found)
-	}
-	c.Livemode = strings.ToLower(c.Livemode)
-	if !slices.Contains([]string{"", "true", "false"}, c.Livemode) {
-		found.add("LIVEMODE must be true or false, or empty for the API key's mode")
-		return
-	}
-	if live, known := keyMode(c.StripeAPIKey); known && c.Livemode != "" && c.Livemode != strconv.FormatBool(live) {
-		found.add("LIVEMODE is %s, but STRIPE_API_KEY is a key of the other mode: drop LIVEMODE, or give the other key", c.Livemode)
-	}
-}
-
-func (c *Config) checkStripeBase(found *problems) {
-	base, err := url.Parse(c.StripeAPIBase)
-	switch {
-	case err != nil || base.Host == "" || base.User != nil || base.RawQuery != "" || base.Fragment != "":
-		found.add("STRIPE_API_BASE must be a plain URL such as https://api.stripe.com")
-	case base.Scheme == "https", base.Scheme == "http" && isLoopback(base.Hostname()):
-	default:
-		found.add("STRIPE_API_BASE must begin with https://, or lead to a loopback address: it carries the API key")
-	}
-}
-
-func (c *Config) checkWebhookSecrets(found *problems) {
-	if c.StripeWebhookSecret == "" {
-		found.add("STRIPE_WEBHOOK_SECRET is not set: give the endpoint's signing secret (whsec_...), or name a file that holds it in STRIPE_WEBHOOK_SECRET_FILE")
-		return
-	}
-	secrets := c.WebhookSecrets()
-	if len(secrets) > maxWebhookSecrets {
-		found.add("STRIPE_WEBHOOK_SECRET has over %d secrets: drop those that no endpoint uses any more", maxWebhookSecrets)
-	}
-	for i, secret := range secrets {
-		switch {
-		case secret == "":
-			// An empty secret verifies whatever is signed with an empty key: an open door.
-			found.add("STRIPE_WEBHOOK_SECRET: secret %d of %d is empty: remove the comma too much", i+1, len(secrets))
-		case len(secret) > maxWebhookSecretBytes || hasSpace(secret):
-			found.add("STRIPE_WEBHOOK_SECRET: secret %d of %d has spaces or line breaks, or over %d bytes: separate secrets by commas", i+1, len(secrets), maxWebhookSecretBytes)
-		}
 	}
 }
 
@@ -169,6 +122,7 @@ func (c *Config) checkLimits(found *problems) {
 		{"RECONCILE_INTERVAL", c.ReconcileInterval, 10 * time.Second, 24 * time.Hour, "from 10s to 24h, such as 15m", false},
 		{"STREAM_MAX_AGE", c.StreamMaxAge, time.Second, 24 * time.Hour, "from 1s to 24h, such as 30m", false},
 		{"FEED_MAX_AGE", c.FeedMaxAge, time.Hour, 365 * 24 * time.Hour, "from 1h to 8760h, such as 168h, or 0s for no bound", true},
+		{"RETRY_COOLDOWN", c.RetryCooldown, time.Second, 720 * time.Hour, "from 1s to 720h, such as 10m, or 0s for none", true},
 		{"SETTLED_TTL", c.SettledTTL, 24 * time.Hour, 10 * 365 * 24 * time.Hour, "from 24h to 87600h, such as 2160h, or 0s for ever", true},
 	} {
 		if d.off && d.value == 0 {

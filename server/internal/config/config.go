@@ -10,16 +10,16 @@ package config
 // only read, and safe for concurrent use.
 type Config struct {
 	GRPCAddr       string `name:"grpc-addr" env:"GRPC_ADDR" default:"127.0.0.1:50051" placeholder:"HOST:PORT" help:"Where the gRPC API listens. Any other than a loopback address needs GRPC_INSECURE."`
-	GRPCInsecure   bool   `name:"grpc-insecure" env:"GRPC_INSECURE" default:"false" help:"Serve gRPC in plain text on an address that other machines reach. Only where a service mesh encrypts."`
-	GRPCReflection bool   `name:"grpc-reflection" env:"GRPC_REFLECTION" default:"true" negatable:"" help:"Let gRPC clients list the services and their messages."`
+	GRPCInsecure   Bool   `name:"grpc-insecure" env:"GRPC_INSECURE" default:"false" help:"Serve gRPC in plain text on an address that other machines reach. Only where a service mesh encrypts."`
+	GRPCReflection Bool   `name:"grpc-reflection" env:"GRPC_REFLECTION" default:"true" negatable:"" help:"Let gRPC clients list the services and their messages."`
 	WebhookAddr    string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:":4242" placeholder:"HOST:PORT" help:"Where Stripe's webhooks arrive, at the path /webhook."`
 	AdminAddr      string `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where /metrics, /livez, /readyz and /debug/pprof are served. Never open it to the internet."`
 
 	RedisURL            string `name:"redis-url" env:"REDIS_URL" secret:"true" placeholder:"URL" help:"Redis, as redis:// or, with TLS, rediss://user:password@host:6379/0. Several addresses are separated by commas. With sentinel, those of the sentinels. Required."`
-	RedisURLFile        string `name:"redis-url-file" env:"REDIS_URL_FILE" placeholder:"PATH" help:"A file that holds REDIS_URL."`
+	RedisURLFile        string `name:"redis-url-file" env:"REDIS_URL_FILE" placeholder:"PATH" help:"A file that holds REDIS_URL. It is read again when it changes."`
 	RedisMode           string `name:"redis-mode" env:"REDIS_MODE" default:"standalone" placeholder:"MODE" help:"What REDIS_URL leads to: standalone, sentinel or cluster."`
 	RedisSentinelMaster string `name:"redis-sentinel-master" env:"REDIS_SENTINEL_MASTER" placeholder:"NAME" help:"The name under which the sentinels know the master. Required with sentinel."`
-	RedisCAFile         string `name:"redis-ca-file" env:"REDIS_CA_FILE" placeholder:"PATH" help:"A PEM file with the authorities that Redis's certificate may be from. By default the system's. Only with rediss://."`
+	RedisCAFile         string `name:"redis-ca-file" env:"REDIS_CA_FILE" placeholder:"PATH" help:"A PEM file with the authorities that Redis's certificate may be from. By default the system's. Only with rediss://. It is read again when it changes."`
 	RedisKeyPrefix      string `name:"redis-key-prefix" env:"REDIS_KEY_PREFIX" default:"vs:" placeholder:"TEXT" help:"What every key in Redis begins with. Services that share a Redis need one each."`
 
 	FeedMaxLen        Count    `name:"feed-max-len" env:"FEED_MAX_LEN" default:"100000" placeholder:"N" help:"About how many changes each of the 16 partitions of the feed keeps, 1000 to 10000000. Older resume tokens of all_sessions are refused."`
@@ -29,17 +29,20 @@ type Config struct {
 	RedisWaitTimeout  Duration `name:"redis-wait-timeout" env:"REDIS_WAIT_TIMEOUT" default:"1s" placeholder:"DURATION" help:"How long to wait for those replicas: 10ms to 5s."`
 
 	StripeAPIKey            string `name:"stripe-api-key" env:"STRIPE_API_KEY" secret:"true" placeholder:"KEY" help:"Stripe's secret (sk_) or restricted (rk_) key. Without it nothing is retried, read back or caught up."`
-	StripeAPIKeyFile        string `name:"stripe-api-key-file" env:"STRIPE_API_KEY_FILE" placeholder:"PATH" help:"A file that holds STRIPE_API_KEY."`
+	StripeAPIKeyFile        string `name:"stripe-api-key-file" env:"STRIPE_API_KEY_FILE" placeholder:"PATH" help:"A file that holds STRIPE_API_KEY. It is read again when it changes."`
 	StripeAPIBase           string `name:"stripe-api-base" env:"STRIPE_API_BASE" default:"https://api.stripe.com" placeholder:"URL" help:"Where Stripe's API is. http:// is for a loopback address only."`
 	StripeWebhookSecret     string `name:"stripe-webhook-secret" env:"STRIPE_WEBHOOK_SECRET" secret:"true" placeholder:"SECRET" help:"The webhook endpoint's signing secret. Several, during a roll, are separated by commas. Required."`
-	StripeWebhookSecretFile string `name:"stripe-webhook-secret-file" env:"STRIPE_WEBHOOK_SECRET_FILE" placeholder:"PATH" help:"A file that holds STRIPE_WEBHOOK_SECRET."`
+	StripeWebhookSecretFile string `name:"stripe-webhook-secret-file" env:"STRIPE_WEBHOOK_SECRET_FILE" placeholder:"PATH" help:"A file that holds STRIPE_WEBHOOK_SECRET. It is read again when it changes."`
 	Livemode                string `name:"livemode" env:"LIVEMODE" placeholder:"BOOL" help:"Which events to accept: true for live ones, false for test ones. By default those of the API key's mode, and without a key both."`
+	StripeAccounts          string `name:"stripe-accounts" env:"STRIPE_ACCOUNTS" placeholder:"IDS" help:"With Connect: the connected accounts (acct_...) whose sessions concern this service, separated by commas. Events of others are acknowledged and ignored. By default all. The platform's own always do."`
 	APIReadsPerDay          Count  `name:"api-reads-per-day" env:"API_READS_PER_DAY" default:"5000" placeholder:"N" help:"The greatest number of reads at Stripe's API in a day, 1 to 1000000."`
 
 	ReconcileInterval Duration `name:"reconcile-interval" env:"RECONCILE_INTERVAL" default:"15m" placeholder:"DURATION" help:"How often to catch up from Stripe's list of events, beside at start and after an outage: 10s to 24h. Needs the API key."`
 
-	MaxRetries           Count  `name:"max-retries" env:"MAX_RETRIES" default:"2" placeholder:"N" help:"How often a person may try again after a failure, 0 to 100, replaced sessions included."`
-	ReferenceMetadataKey string `name:"reference-metadata-key" env:"REFERENCE_METADATA_KEY" placeholder:"KEY" help:"The metadata key that holds the caller's own id where a session has no client_reference_id."`
+	MaxRetries           Count    `name:"max-retries" env:"MAX_RETRIES" default:"2" placeholder:"N" help:"How often a person may try again after a failure, 0 to 100, replaced sessions included."`
+	RetryCooldown        Duration `name:"retry-cooldown" env:"RETRY_COOLDOWN" default:"0s" placeholder:"DURATION" help:"How long after a failure a retry is granted: 1s to 720h, or 0s for at once."`
+	RetryDenyCodes       string   `name:"retry-deny-codes" env:"RETRY_DENY_CODES" default:"consent_declined,country_not_supported,selfie_manipulated,under_supported_age" placeholder:"CODES" help:"Stripe's error codes after which no retry is granted, separated by commas, or none. They replace the default."`
+	ReferenceMetadataKey string   `name:"reference-metadata-key" env:"REFERENCE_METADATA_KEY" placeholder:"KEY" help:"The metadata key that holds the caller's own id where a session has no client_reference_id."`
 
 	StreamMaxAge Duration `name:"stream-max-age" env:"STREAM_MAX_AGE" default:"30m" placeholder:"DURATION" help:"After how long a watch is ended so that its client resumes, perhaps elsewhere: 1s to 24h."`
 	DrainTimeout Duration `name:"drain-timeout" env:"DRAIN_TIMEOUT" default:"25s" placeholder:"DURATION" help:"How long a stop may take: 1s to 10m. Keep it below the platform's own limit before it kills."`

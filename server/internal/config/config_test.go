@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"example.com/verification-status/server/internal/verification"
 )
 
 const (
@@ -58,12 +60,12 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		GRPCAddr: "127.0.0.1:50051", WebhookAddr: ":4242", AdminAddr: "127.0.0.1:9090", GRPCReflection: true,
+		GRPCAddr: "127.0.0.1:50051", WebhookAddr: ":4242", AdminAddr: "127.0.0.1:9090", GRPCReflection: True,
 		RedisURL: plantedURL, RedisMode: "standalone", RedisKeyPrefix: "vs:",
 		RedisWaitTimeout: Duration(1e9), FeedMaxLen: 100_000, FeedMaxAge: Duration(7 * 24 * 60 * 60e9),
 		ReconcileInterval: Duration(15 * 60e9),
 		StripeAPIBase:     "https://api.stripe.com", StripeWebhookSecret: plantedSecret, APIReadsPerDay: 5000,
-		MaxRetries: 2, StreamMaxAge: Duration(30 * 60e9), DrainTimeout: Duration(25e9), LogLevel: "info", LogFormat: "json",
+		MaxRetries: 2, RetryDenyCodes: strings.Join(verification.DefaultDenyCodes(), ","), StreamMaxAge: Duration(30 * 60e9), DrainTimeout: Duration(25e9), LogLevel: "info", LogFormat: "json",
 	}
 	if *c != want {
 		t.Errorf("got  %+v\nwant %+v", *c, want)
@@ -79,11 +81,19 @@ func TestFlagBeatsVariableBeatsDefault(t *testing.T) {
 	if c.GRPCAddr != "127.0.0.1:3" || c.AdminAddr != "127.0.0.1:2" || c.WebhookAddr != ":4242" {
 		t.Errorf("addresses: %s %s %s", c.GRPCAddr, c.AdminAddr, c.WebhookAddr)
 	}
-	if !c.GRPCInsecure || c.GRPCReflection || c.DrainTimeout.String() != "3s" || c.MaxRetries != 7 {
+	if !c.GRPCInsecure.On() || c.GRPCReflection.On() || c.DrainTimeout.String() != "3s" || c.MaxRetries != 7 {
 		t.Errorf("got %+v", c)
 	}
-	if c, err = parse(t, nil, "--no-grpc-reflection"); err != nil || c.GRPCReflection {
+	if c, err = parse(t, nil, "--no-grpc-reflection"); err != nil || c.GRPCReflection != False {
 		t.Errorf("--no-grpc-reflection: %v, %v", c.GRPCReflection, err)
+	}
+	for text, want := range map[string]Bool{"true": True, "1": True, "YES": True, "false": False, "0": False, "no": False} {
+		if c, err = parse(t, map[string]string{"GRPC_REFLECTION": text, "GRPC_INSECURE": text}); err != nil || c.GRPCReflection != want || c.GRPCInsecure != want {
+			t.Errorf("GRPC_REFLECTION and GRPC_INSECURE %q: %v, %v, %v", text, c.GRPCReflection, c.GRPCInsecure, err)
+		}
+		if c, err = parse(t, nil, "--grpc-reflection="+text, "--grpc-insecure="+text); err != nil || c.GRPCReflection != want || c.GRPCInsecure != want {
+			t.Errorf("the flags with %q: %v, %v, %v", text, c.GRPCReflection, c.GRPCInsecure, err)
+		}
 	}
 }
 
@@ -128,6 +138,7 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 		"API_READS_PER_DAY": "5000", "DRAIN_TIMEOUT": "25s", "STREAM_MAX_AGE": "30m", "GRPC_REFLECTION": "true",
 		"REDIS_URL_FILE": "", "STRIPE_API_KEY_FILE": "", "STRIPE_WEBHOOK_SECRET_FILE": "",
 		"REDIS_CA_FILE": "", "REDIS_WAIT_REPLICAS": "0", "REDIS_WAIT_TIMEOUT": "1s", "RECONCILE_INTERVAL": "15m",
+		"STRIPE_ACCOUNTS": "", "RETRY_COOLDOWN": "0s", "RETRY_DENY_CODES": "consent_declined,country_not_supported,selfie_manipulated,under_supported_age",
 		"FEED_MAX_LEN": "100000", "FEED_MAX_AGE": "168h", "SETTLED_TTL": "0s",
 	}
 	secret := map[string]bool{"REDIS_URL": true, "STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true}

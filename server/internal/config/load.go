@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // maxFileSize bounds a secret's file, in bytes: a path to something else must not fill the memory.
@@ -49,35 +50,41 @@ func (c *Config) Load() error {
 	return errors.Join(found...)
 }
 
-// readSecret sets value to the text of the file at path, without a newline at its end.
-func readSecret(value *string, path string) error {
+// readSecret sets value to the text of the file at path.
+func readSecret(value *string, path string) (err error) {
 	if *value != "" {
 		return errors.New("the value itself is set too: keep one of the two")
 	}
-	// A named pipe would block the start for ever: only regular files are opened.
-	info, err := os.Stat(path)
+	*value, err = ReadFile(path)
+	return err
+}
+
+// ReadFile returns the text of a setting's file, 1 byte to 64 KiB, without newlines at its end. The
+// error says what to change and quotes nothing of the file. It waits for nothing but the disk.
+func ReadFile(path string) (string, error) {
+	// A named pipe would block for ever without the flag. Only regular files are read.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return fmt.Errorf("the file cannot be read: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is no regular file: name one that holds the value and nothing else", path)
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("the file cannot be read: %w", err)
+		return "", fmt.Errorf("the file cannot be read: %w", err)
 	}
 	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return "", fmt.Errorf("the file cannot be read: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is no regular file: name one that holds the value and nothing else", path)
+	}
 	text, err := io.ReadAll(io.LimitReader(file, maxFileSize+1))
 	if err != nil {
-		return fmt.Errorf("the file cannot be read: %w", err)
+		return "", fmt.Errorf("the file cannot be read: %w", err)
 	}
 	if len(text) > maxFileSize {
-		return fmt.Errorf("%s is greater than %d bytes: name the file that holds the value and nothing else", path, maxFileSize)
+		return "", fmt.Errorf("%s is greater than %d bytes: name the file that holds the value and nothing else", path, maxFileSize)
 	}
 	content := strings.TrimRight(string(text), "\r\n")
 	if content == "" {
-		return fmt.Errorf("%s is empty: write the value into it", path)
+		return "", fmt.Errorf("%s is empty: write the value into it", path)
 	}
-	*value = content
-	return nil
+	return content, nil
 }

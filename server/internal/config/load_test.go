@@ -32,6 +32,12 @@ func TestLoadAccepts(t *testing.T) {
 		"organization's key":            {"STRIPE_API_KEY=sk_org_live_1", "LIVEMODE=true"},
 		"key of unknown mode":           {"STRIPE_API_KEY=sk_new_1", "LIVEMODE=true"},
 		"simulator":                     {"STRIPE_API_BASE=http://127.0.0.1:12111"},
+		"one account":                   {"STRIPE_ACCOUNTS=acct_1"},
+		"two accounts":                  {"STRIPE_ACCOUNTS=acct_1, acct_2"},
+		"no code denied":                {"RETRY_DENY_CODES=none"},
+		"a code of tomorrow":            {"RETRY_DENY_CODES=selfie_manipulated, code_of_tomorrow_2"},
+		"cooldown, least":               {"RETRY_COOLDOWN=1s"},
+		"cooldown, greatest":            {"RETRY_COOLDOWN=720h"},
 		"two secrets":                   {"STRIPE_WEBHOOK_SECRET=whsec_1, whsec_2"},
 		"greatest secret":               {"STRIPE_WEBHOOK_SECRET=" + strings.Repeat("s", 255)},
 		"limits, least":                 {"MAX_RETRIES=0", "API_READS_PER_DAY=1", "DRAIN_TIMEOUT=1s", "STREAM_MAX_AGE=1s"},
@@ -103,6 +109,24 @@ func TestLoadRefuses(t *testing.T) {
 		{"STRIPE_WEBHOOK_SECRET=whsec_planted whsec_planted", "separate secrets by commas"},
 		{"STRIPE_WEBHOOK_SECRET=" + strings.Repeat("s", 256), "255 bytes"},
 		{"STRIPE_WEBHOOK_SECRET=a,a,a,a,a,a,a,a,a,a,a", "over 10 secrets"},
+		{"STRIPE_API_KEY=sk_test_plantéd", "STRIPE_API_KEY has spaces"},
+		{"STRIPE_ACCOUNTS=acct_1,", "account 2 of 2"},
+		{"STRIPE_ACCOUNTS=1", "account 1 of 1"},
+		{"STRIPE_ACCOUNTS=acct_1;acct_2", "account 1 of 1"},
+		{"STRIPE_ACCOUNTS=acct_1" + strings.Repeat(",acct_1", 1000), "over 1000 accounts"},
+		{"RETRY_DENY_CODES=", "RETRY_DENY_CODES is empty: write none"},
+		{"RETRY_DENY_CODES=none,abandoned,", "code 3 of 3"},
+		{"RETRY_DENY_CODES=Abandoned", "code 1 of 1"},
+		{"RETRY_DENY_CODES=document-expired", "code 1 of 1"},
+		{"RETRY_DENY_CODES=" + strings.Repeat("x", 65), "code 1 of 1"},
+		{"RETRY_DENY_CODES=a" + strings.Repeat(",a", 100), "over 100 codes"},
+		{"RETRY_COOLDOWN=-1s", "RETRY_COOLDOWN must be a duration from 1s"},
+		{"RETRY_COOLDOWN=999ms", "RETRY_COOLDOWN must be"},
+		{"RETRY_COOLDOWN=721h", "RETRY_COOLDOWN must be"},
+		{"RETRY_COOLDOWN=10", "RETRY_COOLDOWN must be"},
+		{"GRPC_REFLECTION=maybe", "GRPC_REFLECTION must be true or false"},
+		{"GRPC_REFLECTION=", "GRPC_REFLECTION must be true or false"},
+		{"GRPC_INSECURE=planted", "GRPC_INSECURE must be true or false"},
 		{"LIVEMODE=yes", "LIVEMODE must be true or false"},
 		{"MAX_RETRIES=101", "MAX_RETRIES must be a whole number from 0 to 100"},
 		{"MAX_RETRIES=-1", "MAX_RETRIES must be"},
@@ -144,6 +168,7 @@ func TestLoadNamesAllProblemsAtOnce(t *testing.T) {
 	c, err := parse(t, map[string]string{
 		"GRPC_ADDR": "0.0.0.0:50051", "REDIS_MODE": "sentinel", "STRIPE_API_KEY": plantedKey, "LIVEMODE": "true",
 		"MAX_RETRIES": "many", "STREAM_MAX_AGE": "long", "REFERENCE_METADATA_KEY": "[", "LOG_LEVEL": "?", "LOG_FORMAT": "?",
+		"GRPC_REFLECTION": "maybe",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -152,13 +177,13 @@ func TestLoadNamesAllProblemsAtOnce(t *testing.T) {
 	lines := strings.Split(text, "\n")
 	for _, name := range []string{
 		"GRPC_ADDR", "REDIS_URL", "REDIS_SENTINEL_MASTER", "STRIPE_WEBHOOK_SECRET", "LIVEMODE", "MAX_RETRIES",
-		"STREAM_MAX_AGE", "REFERENCE_METADATA_KEY", "LOG_LEVEL", "LOG_FORMAT",
+		"STREAM_MAX_AGE", "REFERENCE_METADATA_KEY", "LOG_LEVEL", "LOG_FORMAT", "GRPC_REFLECTION",
 	} {
 		if !strings.Contains("\n"+text, "\n"+name) {
 			t.Errorf("no line begins with %s:\n%s", name, text)
 		}
 	}
-	if len(lines) != 10 || strings.Contains(text, "planted") {
+	if len(lines) != 11 || strings.Contains(text, "planted") {
 		t.Errorf("%d lines:\n%s", len(lines), text)
 	}
 }
@@ -202,7 +227,7 @@ func TestSecretsFromFiles(t *testing.T) {
 		"device":    {"STRIPE_API_KEY_FILE=/dev/zero", "no regular file"},
 		"empty":     {"STRIPE_API_KEY_FILE=" + write("empty", "\n"), "is empty"},
 		"too great": {"STRIPE_API_KEY_FILE=" + write("great", "sk_test_"+strings.Repeat("a", 64<<10)), "is greater than 65536 bytes"},
-		"two lines": {"STRIPE_API_KEY_FILE=" + write("lines", plantedKey+"\n"+plantedKey), "STRIPE_API_KEY has spaces or line breaks"},
+		"two lines": {"STRIPE_API_KEY_FILE=" + write("lines", plantedKey+"\n"+plantedKey), "STRIPE_API_KEY has spaces, line breaks"},
 		"both":      {"STRIPE_WEBHOOK_SECRET_FILE=" + write("both", plantedSecret), "STRIPE_WEBHOOK_SECRET_FILE: the value itself is set too"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"strconv"
@@ -101,24 +100,23 @@ func (c *Config) RedisTLS() (*tls.Config, error) {
 	if err != nil || !target.TLS {
 		return nil, err
 	}
-	secured := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.RedisCAFile != "" {
-		secured.RootCAs, err = readAuthorities(c.RedisCAFile)
+	if c.RedisCAFile == "" {
+		return &tls.Config{MinVersion: tls.VersionTLS12}, nil
 	}
-	return secured, err
-}
-
-// readAuthorities reads a PEM file of certificates.
-func readAuthorities(path string) (*x509.CertPool, error) {
-	var text string
-	if err := readSecret(&text, path); err != nil { // bounded, and regular files only
+	text, err := ReadFile(c.RedisCAFile)
+	if err != nil {
 		return nil, err
 	}
+	return TLSWith(text)
+}
+
+// TLSWith trusts the authorities in a text, which is PEM, and no others.
+func TLSWith(text string) (*tls.Config, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM([]byte(text)) {
-		return nil, fmt.Errorf("%s has no certificate in PEM: name a file with -----BEGIN CERTIFICATE-----", path)
+		return nil, errors.New("the file has no certificate in PEM: name one with -----BEGIN CERTIFICATE-----")
 	}
-	return pool, nil
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil
 }
 
 // redacted is the URL again, with "[secret]" for the password.

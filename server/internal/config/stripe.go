@@ -6,12 +6,31 @@ import (
 )
 
 // WebhookSecrets is the list in StripeWebhookSecret, in its order.
-func (c *Config) WebhookSecrets() []string {
-	secrets := strings.Split(c.StripeWebhookSecret, ",")
-	for i := range secrets {
-		secrets[i] = strings.TrimSpace(secrets[i])
+func (c *Config) WebhookSecrets() []string { return list(c.StripeWebhookSecret) }
+
+// Accounts are the connected accounts in StripeAccounts; nil: all are accepted.
+func (c *Config) Accounts() []string {
+	if c.StripeAccounts == "" {
+		return nil
 	}
-	return secrets
+	return list(c.StripeAccounts)
+}
+
+// DenyCodes are the codes in RetryDenyCodes; nil for "none".
+func (c *Config) DenyCodes() []string {
+	if c.RetryDenyCodes == "none" {
+		return nil
+	}
+	return list(c.RetryDenyCodes)
+}
+
+// list is what is separated by commas, without the spaces around it.
+func list(text string) []string {
+	items := strings.Split(text, ",")
+	for i := range items {
+		items[i] = strings.TrimSpace(items[i])
+	}
+	return items
 }
 
 // EffectiveLivemode says whether live or test events are to be accepted: by LIVEMODE, else by the

@@ -1,9 +1,13 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/alecthomas/kong"
 )
 
 // unreadable marks a number or duration whose text could not be parsed. It lies outside every
@@ -43,3 +47,39 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // String is the duration in Go's notation.
 func (d Duration) String() string { return time.Duration(d).String() }
+
+// Bool is a switch. A text that is neither on nor off is reported by Load, not by Decode.
+type Bool int8
+
+// The values of a switch; any other is a text that could not be read.
+const (
+	False Bool = 0
+	True  Bool = 1
+
+	unclear Bool = -1
+)
+
+// On says whether the switch is on. It is for settings that Load has checked.
+func (b Bool) On() bool { return b == True }
+
+// IsBool lets kong take the flag without a value.
+func (Bool) IsBool() bool { return true }
+
+// Decode never fails on a value; see Bool.
+func (b *Bool) Decode(ctx *kong.DecodeContext) error {
+	*b = True
+	if ctx.Scan.Peek().Type != kong.FlagValueToken {
+		return nil
+	}
+	switch strings.ToLower(fmt.Sprint(ctx.Scan.Pop().Value)) {
+	case "true", "1", "yes":
+	case "false", "0", "no":
+		*b = False
+	default:
+		*b = unclear
+	}
+	return nil
+}
+
+// String is "true" or "false".
+func (b Bool) String() string { return strconv.FormatBool(b.On()) }

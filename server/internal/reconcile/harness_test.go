@@ -146,7 +146,7 @@ func (s *stripe) replica(kept records, change func(*Config, *stripeapi.Config)) 
 	s.t.Helper()
 	r := &replica{t: s.t, stripe: s, logs: &buffer{}}
 	logger := slog.New(slog.NewTextHandler(r.logs, nil))
-	api := stripeapi.Config{Key: apiKey, Base: s.url, RatePerSecond: 100_000, Timeout: 5 * time.Second, Logger: logger}
+	api := stripeapi.Config{Key: func() verification.Secret { return apiKey }, Base: s.url, RatePerSecond: 100_000, Timeout: 5 * time.Second, Logger: logger}
 	config := Config{Store: kept, Logger: logger, Clock: func() time.Time { return time.Unix(s.now.Load(), 0) }}
 	if change != nil {
 		change(&config, &api)

@@ -83,6 +83,8 @@ type Config struct {
 	Store  Store
 	Stripe Stripe
 	Ingest Ingest
+	// Accounts: nothing of other connected accounts is read. nil: all are caught up.
+	Accounts verification.Accounts
 	// Interval is between two runs of Loop, give or take a tenth. 0: 15 min.
 	Interval time.Duration
 	// Overlap is how far behind its cursor a run begins, at Stripe's clock. 0: 10 min.

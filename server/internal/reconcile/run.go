@@ -110,14 +110,13 @@ func (u *run) keep(ctx context.Context) error {
 }
 
 func (u *run) catchUp(ctx context.Context) error {
-	accounts, err := u.Store.Accounts(ctx)
+	accounts, err := u.accounts(ctx)
 	if err != nil {
-		return fmt.Errorf("listing the connected accounts: %w", err)
+		return err
 	}
-	slices.Sort(accounts)
 	full := u.fullBegins()
 	var refusals []error
-	for _, account := range append([]string{""}, accounts...) {
+	for _, account := range accounts {
 		err := u.account(ctx, account, full)
 		if !refused(err) {
 			if err != nil {
@@ -142,10 +141,21 @@ func (u *run) catchUp(ctx context.Context) error {
 	return errors.Join(refusals...)
 }
 
-// refused reports whether Stripe answered, but will not tell.
+// accounts are those to read from: the platform, then the connected ones that are known and accepted.
+func (u *run) accounts(ctx context.Context) ([]string, error) {
+	connected, err := u.Store.Accounts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing the connected accounts: %w", err)
+	}
+	slices.Sort(connected)
+	connected = slices.DeleteFunc(connected, func(account string) bool { return !u.Accounts.Accept(account) })
+	return append([]string{""}, connected...), nil
+}
+
+// refused reports whether Stripe answered, but will not tell, or must not be asked.
 func refused(err error) bool {
 	var refusal *verification.StripeRefusedError
-	return errors.Is(err, verification.ErrStripeUnauthorized) || errors.Is(err, verification.ErrStripeUnknown) || errors.As(err, &refusal)
+	return errors.Is(err, errNotAccepted) || errors.Is(err, verification.ErrStripeUnauthorized) || errors.Is(err, verification.ErrStripeUnknown) || errors.As(err, &refusal)
 }
 
 // patiently does one step, again after a pause where Stripe is away for a moment or other writers

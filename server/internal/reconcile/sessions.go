@@ -22,6 +22,9 @@ const (
 	longRest  = 24 * time.Hour
 )
 
+// errNotAccepted is for sessions that were kept before Config.Accounts left their account out.
+var errNotAccepted = errors.New("the session is of a connected account that is not in STRIPE_ACCOUNTS")
+
 // visit is what is remembered of a session that was read again and is due all the same.
 type visit struct {
 	revision int32
@@ -62,7 +65,7 @@ func (u *run) dueSession(ctx context.Context, id string, now time.Time) error {
 		return fmt.Errorf("reading session %s: %w", id, err)
 	}
 	second, due := before.DueAt()
-	if !due || second > now.Unix() {
+	if !due || second > now.Unix() || !u.Accounts.Accept(before.Account) {
 		return nil
 	}
 	u.summary.Due++
@@ -127,6 +130,9 @@ func (u *run) compare(before, after verification.Session) {
 // whose it was: all accounts are asked, the platform first.
 func (u *run) refresh(ctx context.Context, id string) (before, after verification.Session, err error) {
 	before, err = u.Store.Get(ctx, id)
+	if err == nil && !u.Accounts.Accept(before.Account) {
+		return before, before, errNotAccepted
+	}
 	if err == nil {
 		after, err = u.reread(ctx, before)
 		return before, after, err
@@ -134,12 +140,12 @@ func (u *run) refresh(ctx context.Context, id string) (before, after verificatio
 	if !errors.Is(err, store.ErrNotFound) {
 		return before, before, fmt.Errorf("reading session %s: %w", id, err)
 	}
-	accounts, err := u.Store.Accounts(ctx)
+	accounts, err := u.accounts(ctx)
 	if err != nil {
-		return before, before, fmt.Errorf("listing the connected accounts: %w", err)
+		return before, before, err
 	}
 	var refusal error
-	for _, account := range append([]string{""}, accounts...) {
+	for _, account := range accounts {
 		after, err = u.reread(ctx, verification.Session{ID: id, Account: account})
 		if !refused(err) {
 			return before, after, err

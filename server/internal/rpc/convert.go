@@ -125,6 +125,11 @@ func codeOf(stripe string) verificationv1.ErrorCode {
 	return verificationv1.ErrorCode(code)
 }
 
+// KnowsErrorCode says whether one of Stripe's error codes has a name of its own in the contract.
+func KnowsErrorCode(stripe string) bool {
+	return codeOf(stripe) > verificationv1.ErrorCode_ERROR_CODE_OTHER
+}
+
 // categoryOf goes by the code's first word, so that a code to come has its category too; the codes
 // that concern the session as a whole have no such word.
 func categoryOf(stripe string) verificationv1.ErrorCategory {

@@ -13,43 +13,47 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Stripe's list (https://docs.stripe.com/api/identity/verification_sessions/object, last_error.code)
-// and address_mismatch, which its guide adds.
+// stripesCodes are Stripe's list (https://docs.stripe.com/api/identity/verification_sessions/object,
+// last_error.code) and address_mismatch, which its guide adds.
+var stripesCodes = []struct {
+	stripe   string
+	code     verificationv1.ErrorCode
+	category verificationv1.ErrorCategory
+}{
+	{"abandoned", 2, 1},
+	{"consent_declined", 3, 1},
+	{"country_not_supported", 4, 1},
+	{"device_not_supported", 5, 1},
+	{"under_supported_age", 6, 1},
+	{"document_expired", 7, 2},
+	{"document_type_not_supported", 8, 2},
+	{"document_unverified_other", 9, 2},
+	{"selfie_document_missing_photo", 10, 3},
+	{"selfie_face_mismatch", 11, 3},
+	{"selfie_manipulated", 12, 3},
+	{"selfie_unverified_other", 13, 3},
+	{"id_number_insufficient_document_data", 14, 4},
+	{"id_number_mismatch", 15, 4},
+	{"id_number_unverified_other", 16, 4},
+	{"address_mismatch", 17, 5},
+	{"email_unverified_other", 18, 6},
+	{"email_verification_declined", 19, 6},
+	{"phone_unverified_other", 20, 7},
+	{"phone_verification_declined", 21, 7},
+}
+
 func TestEachErrorCodeOfStripeHasItsEnumAndCategory(t *testing.T) {
-	tests := []struct {
-		stripe   string
-		code     verificationv1.ErrorCode
-		category verificationv1.ErrorCategory
-	}{
-		{"abandoned", 2, 1},
-		{"consent_declined", 3, 1},
-		{"country_not_supported", 4, 1},
-		{"device_not_supported", 5, 1},
-		{"under_supported_age", 6, 1},
-		{"document_expired", 7, 2},
-		{"document_type_not_supported", 8, 2},
-		{"document_unverified_other", 9, 2},
-		{"selfie_document_missing_photo", 10, 3},
-		{"selfie_face_mismatch", 11, 3},
-		{"selfie_manipulated", 12, 3},
-		{"selfie_unverified_other", 13, 3},
-		{"id_number_insufficient_document_data", 14, 4},
-		{"id_number_mismatch", 15, 4},
-		{"id_number_unverified_other", 16, 4},
-		{"address_mismatch", 17, 5},
-		{"email_unverified_other", 18, 6},
-		{"email_verification_declined", 19, 6},
-		{"phone_unverified_other", 20, 7},
-		{"phone_verification_declined", 21, 7},
+	if want := len(verificationv1.ErrorCode_name) - 2; len(stripesCodes) != want {
+		t.Errorf("%d codes are tested, the contract has %d", len(stripesCodes), want)
 	}
-	if want := len(verificationv1.ErrorCode_name) - 2; len(tests) != want {
-		t.Errorf("%d codes are tested, the contract has %d", len(tests), want)
-	}
-	for _, test := range tests {
+	for _, test := range stripesCodes {
 		got := errorOf(verification.Error{Code: test.stripe, Reason: "Because."})
 		want := &verificationv1.VerificationError{Code: test.code, StripeCode: test.stripe, Reason: "Because.", Category: test.category}
 		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.stripe, diff)
+		}
+		if !KnowsErrorCode(test.stripe) {
+			t.Errorf("%s is not known", test.stripe)
 		}
 		if got.GetCode().String() != "ERROR_CODE_"+strings.ToUpper(test.stripe) {
 			t.Errorf("%s is named %s", test.stripe, got.GetCode())
@@ -75,6 +79,9 @@ func TestAnUnknownErrorCodePassesThroughBesideOther(t *testing.T) {
 		got := errorOf(verification.Error{Code: test.stripe, Reason: "Because."})
 		if got.GetCode() != test.code || got.GetStripeCode() != test.stripe || got.GetCategory() != test.category {
 			t.Errorf("%q: %v", test.stripe, got)
+		}
+		if KnowsErrorCode(test.stripe) {
+			t.Errorf("%q is known", test.stripe)
 		}
 	}
 	if got := errorOf(verification.Error{}); got != nil {

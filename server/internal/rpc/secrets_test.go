@@ -19,6 +19,7 @@ import (
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/stripeevent"
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/verification"
 )
 
 // simulated puts the simulated Stripe behind a backend, spoken to by the true adapter. around may
@@ -35,7 +36,7 @@ func simulated(t *testing.T, b *backend, around func(http.Handler) http.Handler)
 	}
 	server := httptest.NewServer(handler)
 	api, err := stripeapi.New(stripeapi.Config{
-		Key: "sk_test_simulated", Base: server.URL, RatePerSecond: 100_000, Clock: b.clock, Logger: b.logger,
+		Key: func() verification.Secret { return "sk_test_simulated" }, Base: server.URL, RatePerSecond: 100_000, Clock: b.clock, Logger: b.logger,
 	})
 	if err != nil {
 		t.Fatal(err)

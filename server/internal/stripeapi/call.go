@@ -85,7 +85,7 @@ func (c *Client) send(caller context.Context, r request) fault {
 	}
 	var response raw
 	started := c.cfg.Clock()
-	err := c.backend.CallRaw(r.method, r.path, c.cfg.Key.Reveal(), r.form, params, &response)
+	err := c.backend.CallRaw(r.method, r.path, c.cfg.Key().Reveal(), r.form, params, &response)
 	took := c.cfg.Clock().Sub(started)
 	if err != nil {
 		return classify(caller, r.method, err)

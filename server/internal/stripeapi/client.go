@@ -29,8 +29,9 @@ const (
 
 // Config says how to reach Stripe. Only Key is required.
 type Config struct {
-	// Key is the secret or restricted API key.
-	Key verification.Secret
+	// Key returns the secret or restricted API key as it is now. It is called for every request, from
+	// many goroutines at once.
+	Key func() verification.Secret
 	// Base is the URL of the API. Empty: Stripe's own.
 	Base string
 	// ReferenceKey is stripeevent.Options.ReferenceKey.
@@ -64,10 +65,10 @@ var keyPattern = regexp.MustCompile(`^[!-~]{1,512}$`)
 
 // New checks the configuration and returns a client. It connects to nothing.
 func New(cfg Config) (*Client, error) {
-	if cfg.Key == "" {
+	if cfg.Key == nil || cfg.Key() == "" {
 		return nil, verification.ErrStripeNotConfigured
 	}
-	if !keyPattern.MatchString(cfg.Key.Reveal()) {
+	if !keyPattern.MatchString(cfg.Key().Reveal()) {
 		return nil, errors.New("the Stripe API key holds spaces, line ends or other characters that no key has: correct STRIPE_API_KEY")
 	}
 	if cfg.Base == "" {

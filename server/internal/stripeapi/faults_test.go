@@ -216,14 +216,14 @@ func TestNothingSecretIsLogged(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for name, cfg := range map[string]stripeapi.Config{
-		"key with a line end":   {Key: key + "\n"},
-		"base without a scheme": {Key: key, Base: "localhost:12111"},
-		"base of a file":        {Key: key, Base: "file:///etc/passwd"},
-		"base with a user":      {Key: key, Base: "https://u:planted@api.stripe.com"},
-		"base with a query":     {Key: key, Base: "https://api.stripe.com?x=planted"},
-		"negative rate":         {Key: key, RatePerSecond: -1},
-		"negative budget":       {Key: key, ReadsPerDay: -1},
-		"negative timeout":      {Key: key, Timeout: -1},
+		"key with a line end":   {Key: keyed(key + "\n")},
+		"base without a scheme": {Key: keyed(key), Base: "localhost:12111"},
+		"base of a file":        {Key: keyed(key), Base: "file:///etc/passwd"},
+		"base with a user":      {Key: keyed(key), Base: "https://u:planted@api.stripe.com"},
+		"base with a query":     {Key: keyed(key), Base: "https://api.stripe.com?x=planted"},
+		"negative rate":         {Key: keyed(key), RatePerSecond: -1},
+		"negative budget":       {Key: keyed(key), ReadsPerDay: -1},
+		"negative timeout":      {Key: keyed(key), Timeout: -1},
 	} {
 		if _, err := stripeapi.New(cfg); err == nil || strings.Contains(err.Error(), "planted") {
 			t.Errorf("%s: error %v", name, err)
@@ -232,7 +232,10 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := stripeapi.New(stripeapi.Config{}); !errors.Is(err, verification.ErrStripeNotConfigured) {
 		t.Errorf("no key: error %v", err)
 	}
-	if _, err := stripeapi.New(stripeapi.Config{Key: key}); err != nil {
+	if _, err := stripeapi.New(stripeapi.Config{Key: keyed("")}); !errors.Is(err, verification.ErrStripeNotConfigured) {
+		t.Errorf("an empty key: error %v", err)
+	}
+	if _, err := stripeapi.New(stripeapi.Config{Key: keyed(key)}); err != nil {
 		t.Errorf("the defaults: %v", err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/verification"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -118,12 +119,17 @@ func (c *client) observed() string {
 	return strings.Join(c.seen, " ")
 }
 
+// keyed is a key that never changes.
+func keyed(key verification.Secret) func() verification.Secret {
+	return func() verification.Secret { return key }
+}
+
 // dial makes a client, and fails the test if anything planted is in its log in the end.
 func dial(t *testing.T, base string, change func(*stripeapi.Config)) *client {
 	t.Helper()
 	c := &client{logs: &buffer{}}
 	cfg := stripeapi.Config{
-		Key: key, Base: base, RatePerSecond: 10_000,
+		Key: keyed(key), Base: base, RatePerSecond: 10_000,
 		Logger: slog.New(slog.NewJSONHandler(c.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Observe: func(operation stripeapi.Operation, outcome stripeapi.Outcome) {
 			c.mu.Lock()

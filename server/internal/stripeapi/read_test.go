@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -207,5 +209,24 @@ func TestFindRefusesBadReferencesWithoutAsking(t *testing.T) {
 	}
 	if len(s.seen()) != 0 {
 		t.Errorf("asked: %+v", s.seen())
+	}
+}
+
+// The key of a call is that of its moment.
+func TestKeyIsAskedForEachCall(t *testing.T) {
+	var sent []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent = append(sent, r.Header.Get("Authorization"))
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer server.Close()
+	current := verification.Secret("sk_test_planted_1")
+	c := dial(t, server.URL, func(cfg *stripeapi.Config) { cfg.Key = func() verification.Secret { return current } })
+	for _, key := range []verification.Secret{"sk_test_planted_1", "rk_test_planted_2", "sk_test_planted_1"} {
+		current = key
+		_, _ = c.Retrieve(t.Context(), "", id)
+	}
+	if want := []string{"Bearer sk_test_planted_1", "Bearer rk_test_planted_2", "Bearer sk_test_planted_1"}; !slices.Equal(sent, want) {
+		t.Errorf("%d calls were made with other keys than those of their moment", len(sent))
 	}
 }

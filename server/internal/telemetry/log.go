@@ -15,10 +15,10 @@ import (
 // Option changes what NewLogger makes.
 type Option func(*redactor)
 
-// WithSecrets names texts that must never appear in the log: the API key, the webhook secrets, the
-// password of Redis. Those under 6 bytes are ignored, since they would cut up ordinary words.
-func WithSecrets(secrets ...string) Option {
-	return func(r *redactor) { r.scrub.add(secrets) }
+// WithSecrets names the texts that must never appear in the log; more can be added to the set while
+// the logger is in use.
+func WithSecrets(secrets *Secrets) Option {
+	return func(r *redactor) { r.scrub.secrets = secrets }
 }
 
 // NewLogger makes a logger that writes a line for each record to w: format "json" or "text", level
@@ -37,7 +37,7 @@ func NewLogger(w io.Writer, level, format string, options ...Option) (*slog.Logg
 	default:
 		return nil, fmt.Errorf("log level %q is unknown: use debug, info, warn or error", level)
 	}
-	var r redactor
+	r := redactor{scrub: scrubber{secrets: NewSecrets()}}
 	for _, option := range options {
 		option(&r)
 	}

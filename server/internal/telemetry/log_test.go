@@ -100,7 +100,7 @@ func mustJSON(v any) string {
 
 func newTestLogger(t testing.TB, w *bytes.Buffer, format string) *slog.Logger {
 	t.Helper()
-	log, err := NewLogger(w, "debug", format, WithSecrets(literalKey, "short", "", literalPassword))
+	log, err := NewLogger(w, "debug", format, WithSecrets(NewSecrets(literalKey, "short", "", literalPassword)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,19 +1,12 @@
 package telemetry
 
 import (
-	"cmp"
-	"net/url"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 )
 
 // concealed stands in the log where a secret was.
 const concealed = "[secret]"
-
-// minSecret is the least length, in bytes, of a text that WithSecrets conceals.
-const minSecret = 6
 
 // shapes are the texts that are secret by their look. A text without the needle cannot match, so
 // that the expression, which is slow, does not see ordinary texts. No expression begins with a word
@@ -37,39 +30,12 @@ var shapes = []struct {
 	{"redis", regexp.MustCompile(`(rediss?://)[^\s"\\]*@`), "${1}" + concealed + "@"},
 }
 
-// scrubber cuts secrets out of texts. It must not change once the logger is made.
-type scrubber struct {
-	literals []string // the longest first, so that no rest of a longer one remains
-}
-
-// add takes further texts to conceal, also as they look quoted or within a URL.
-func (s *scrubber) add(secrets []string) {
-	for _, secret := range secrets {
-		if len(secret) < minSecret {
-			continue
-		}
-		quoted := escaped(secret)
-		for _, form := range []string{
-			secret, quoted, escaped(quoted), url.QueryEscape(secret), url.PathEscape(secret),
-			strings.TrimPrefix(url.UserPassword("", secret).String(), ":"),
-		} {
-			if !slices.Contains(s.literals, form) {
-				s.literals = append(s.literals, form)
-			}
-		}
-	}
-	slices.SortStableFunc(s.literals, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
-}
-
-// escaped is the text as it stands within quotes.
-func escaped(text string) string {
-	quoted := strconv.Quote(text)
-	return quoted[1 : len(quoted)-1]
-}
+// scrubber cuts secrets out of texts.
+type scrubber struct{ secrets *Secrets }
 
 // clean returns the text without secrets; a text without any is returned as it is.
 func (s *scrubber) clean(text string) string {
-	for _, literal := range s.literals {
+	for _, literal := range *s.secrets.literals.Load() {
 		if strings.Contains(text, literal) {
 			text = strings.ReplaceAll(text, literal, concealed)
 		}

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,8 @@ type Config struct {
 	Tolerance time.Duration
 	// Livemode: events of the other mode are acknowledged and ignored. nil: both are applied.
 	Livemode *bool
+	// Accounts: events of other connected accounts are acknowledged and ignored. nil: all are applied.
+	Accounts verification.Accounts
 	// ReferenceKey is stripeevent.Options.ReferenceKey.
 	ReferenceKey string
 	// ApplyTimeout bounds one Apply. 0: 10 seconds, which leaves time to answer within NewServer's
@@ -83,7 +86,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, errors.New("no webhook signing secret: set STRIPE_WEBHOOK_SECRET")
 	}
 	for i, secret := range secrets {
-		if blank(secret) {
+		if !usable(secret) {
 			return nil, fmt.Errorf("webhook signing secret %d of %d is empty: correct STRIPE_WEBHOOK_SECRET", i+1, len(secrets))
 		}
 	}
@@ -140,16 +143,19 @@ func (h *Handler) process(w http.ResponseWriter, r *http.Request) (result Result
 	} else if err != nil {
 		return Result{Status: http.StatusBadRequest, Reason: ReasonUnreadable}
 	}
-	secrets := usable(h.cfg.Secrets())
-	if len(secrets) == 0 {
+	secrets := h.cfg.Secrets()
+	if !slices.ContainsFunc(secrets, usable) {
 		h.cfg.Logger.Error("webhook: no signing secret is configured any more: set STRIPE_WEBHOOK_SECRET")
 		return Result{Status: http.StatusServiceUnavailable, Reason: ReasonNoSecret}
 	}
-	if reason := checkSignature(r.Header, body, secrets, h.cfg.Clock(), h.cfg.Tolerance); reason != "" {
+	secret, reason := checkSignature(r.Header, body, secrets, h.cfg.Clock(), h.cfg.Tolerance)
+	if reason != "" {
 		h.refuse(reason)
 		return Result{Status: http.StatusBadRequest, Reason: reason}
 	}
-	return h.apply(r.Context(), body)
+	result = h.apply(r.Context(), body)
+	result.Secret = secret
+	return result
 }
 
 // apply decodes a body that Stripe has signed, and keeps the event.
@@ -166,6 +172,11 @@ func (h *Handler) apply(ctx context.Context, body []byte) Result {
 	if h.cfg.Livemode != nil && *h.cfg.Livemode != event.Object.Livemode {
 		log.Debug("webhook: event of the other mode ignored", "livemode", event.Object.Livemode)
 		result.Reason = ReasonOtherLivemode
+		return result
+	}
+	if !h.cfg.Accounts.Accept(event.Object.Account) {
+		log.Debug("webhook: event of an account that is not in STRIPE_ACCOUNTS ignored", "account", event.Object.Account)
+		result.Reason = ReasonOtherAccount
 		return result
 	}
 	now := h.cfg.Clock()
@@ -201,15 +212,5 @@ func (h *Handler) refuse(reason Reason) {
 	h.cfg.Logger.Warn("webhook: signature refused; further ones of this minute are only counted", "reason", string(reason), "advice", advice)
 }
 
-// usable leaves out blank secrets, which a reload may bring.
-func usable(secrets []verification.Secret) []verification.Secret {
-	var kept []verification.Secret
-	for _, secret := range secrets {
-		if !blank(secret) {
-			kept = append(kept, secret)
-		}
-	}
-	return kept
-}
-
-func blank(secret verification.Secret) bool { return strings.TrimSpace(secret.Reveal()) == "" }
+// usable says whether anything may be signed with a secret: a reload may bring blank ones.
+func usable(secret verification.Secret) bool { return strings.TrimSpace(secret.Reveal()) != "" }

@@ -90,7 +90,7 @@ func TestEventReachesTheApplier(t *testing.T) {
 		t.Errorf("took %v", result.Took)
 	}
 	result.Took = 0
-	if diff := cmp.Diff(webhook.Result{Status: 200, Reason: webhook.ReasonApplied, EventType: verification.EventVerified,
+	if diff := cmp.Diff(webhook.Result{Status: 200, Reason: webhook.ReasonApplied, Secret: 1, EventType: verification.EventVerified,
 		Effect: verification.EffectApplied, Age: 119 * time.Second}, result); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}
@@ -132,6 +132,31 @@ func TestLivemode(t *testing.T) {
 		checkAnswer(t, e.post(t, body, sign(body, now, secret)), 200, test.reason)
 		if kept := len(e.keeper.kept()) == 1; kept != (test.reason == webhook.ReasonApplied) {
 			t.Errorf("livemode %v, event %v: kept %v", test.service, test.event, kept)
+		}
+	}
+}
+
+func TestAccounts(t *testing.T) {
+	for _, test := range []struct {
+		accepted []string
+		account  string
+		reason   webhook.Reason
+	}{
+		{nil, "acct_1", webhook.ReasonApplied},
+		{nil, "", webhook.ReasonApplied},
+		{[]string{"acct_1", "acct_2"}, "acct_2", webhook.ReasonApplied},
+		{[]string{"acct_1", "acct_2"}, "acct_3", webhook.ReasonOtherAccount},
+		{[]string{"acct_1"}, "acct_11", webhook.ReasonOtherAccount},
+		{[]string{"acct_1"}, "", webhook.ReasonApplied},
+	} {
+		e := start(t, func(c *webhook.Config) { c.Accounts = verification.NewAccounts(test.accepted) })
+		body := verifiedEvent
+		if test.account != "" {
+			body = eventAs(`"object":"event"`, `"object":"event","account":"`+test.account+`"`)
+		}
+		checkAnswer(t, e.post(t, body, sign(body, now, secret)), 200, test.reason)
+		if kept := len(e.keeper.kept()) == 1; kept != (test.reason == webhook.ReasonApplied) {
+			t.Errorf("%v, event of %q: kept %v", test.accepted, test.account, kept)
 		}
 	}
 }

@@ -17,6 +17,7 @@ const (
 	ReasonDuplicate          Reason = "duplicate"           // 200: known before
 	ReasonNotIdentity        Reason = "not_identity"        // 200: no event about an Identity session
 	ReasonOtherLivemode      Reason = "other_livemode"      // 200: of the other mode
+	ReasonOtherAccount       Reason = "other_account"       // 200: of a connected account that is not accepted
 	ReasonWrongPath          Reason = "wrong_path"          // 404
 	ReasonWrongMethod        Reason = "wrong_method"        // 405
 	ReasonTooLarge           Reason = "too_large"           // 413
@@ -40,6 +41,8 @@ type Result struct {
 	// EventType is Stripe's event type where it is one of the six known, "other" for another type of
 	// Identity sessions, and empty where it does not matter.
 	EventType string
+	// Secret is the place among the secrets, from 1, of the first one that signed; 0: none did.
+	Secret int
 	// Effect is what a kept event did; 0: it left no entry.
 	Effect verification.Effect
 	// Age is the time from the event at Stripe to its arrival; 0 unless it was kept.

@@ -18,30 +18,31 @@ const (
 	maxSignatures      = 64
 )
 
-// checkSignature returns "" if one of the secrets signed the body not longer than tolerance before or
-// after now, else the reason why not.
+// checkSignature returns the place of the first secret, from 1, that signed the body not longer than
+// tolerance before or after now, else the reason why none did. Secrets that are not usable are passed
+// over.
 //
 // stripe-go checks the HMAC. It takes its time from time.Now and accepts any time in the future, so
 // the time is checked here. See https://docs.stripe.com/webhooks#verify-manually.
-func checkSignature(header http.Header, body []byte, secrets []verification.Secret, now time.Time, tolerance time.Duration) Reason {
+func checkSignature(header http.Header, body []byte, secrets []verification.Secret, now time.Time, tolerance time.Duration) (place int, reason Reason) {
 	signature, signed, reason := parseSignature(header)
 	if reason != "" {
-		return reason
+		return 0, reason
 	}
 	// Integers: time.Unix of an absurd number wraps around.
 	at, within := now.Unix(), int64(tolerance/time.Second)
 	if signed < at-within {
-		return ReasonTooOld
+		return 0, ReasonTooOld
 	}
 	if signed > at+within {
-		return ReasonInFuture
+		return 0, ReasonInFuture
 	}
-	for _, secret := range secrets {
-		if stripewebhook.ValidatePayloadIgnoringTolerance(body, signature, secret.Reveal()) == nil {
-			return ""
+	for i, secret := range secrets {
+		if usable(secret) && stripewebhook.ValidatePayloadIgnoringTolerance(body, signature, secret.Reveal()) == nil {
+			return i + 1, ""
 		}
 	}
-	return ReasonWrongSignature
+	return 0, ReasonWrongSignature
 }
 
 // parseSignature returns the header and the time in it. It insists on exactly one header with one

@@ -98,30 +98,33 @@ func TestSecretRoll(t *testing.T) {
 	set := func(secrets ...verification.Secret) { current.Store(&secrets) }
 	set(secret)
 	e := start(t, func(c *webhook.Config) { c.Secrets = func() []verification.Secret { return *current.Load() } })
-	try := func(signer string, status int) {
+	try := func(status, place int, signers ...string) {
 		t.Helper()
-		if got := e.post(t, verifiedEvent, sign(verifiedEvent, now, signer)); got.status != status {
-			t.Errorf("signed by %s: %d, want %d", signer, got.status, status)
+		got := e.post(t, verifiedEvent, sign(verifiedEvent, now, signers...))
+		if got.status != status || got.result.Secret != place {
+			t.Errorf("signed by %s: %d by secret %d, want %d by %d", signers, got.status, got.result.Secret, status, place)
 		}
 	}
-	try(secret, 200)
-	try(another, 400)
+	try(200, 1, secret)
+	try(400, 0, another)
 	set(another, secret)
-	try(secret, 200)
-	try(another, 200)
+	try(200, 2, secret)
+	try(200, 1, another)
+	// While a secret is rolled Stripe signs with both: the first one listed counts.
+	try(200, 1, secret, another)
 	set(another)
-	try(secret, 400)
-	try(another, 200)
+	try(400, 0, secret)
+	try(200, 1, another)
 	// A reload that leaves nothing, or something blank, closes the door and does not open it.
 	set()
-	try("", 503)
-	try(another, 503)
+	try(503, 0, "")
+	try(503, 0, another)
 	set("", " ")
-	try("", 503)
-	try(" ", 503)
+	try(503, 0, "")
+	try(503, 0, " ")
 	set("", another)
-	try("", 400)
-	try(another, 200)
+	try(400, 0, "")
+	try(200, 2, another)
 }
 
 func TestNewRefuses(t *testing.T) {

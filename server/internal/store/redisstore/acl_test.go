@@ -104,7 +104,7 @@ func TestACLListIsExact(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		s, err := Open(Options{
-			Addrs: []string{master.Addr}, Username: "vs", Password: "swordfish", DB: 1,
+			Addrs: []string{master.Addr}, Credentials: credentials("vs", "swordfish"), DB: 1,
 			WaitReplicas: 1, WaitTimeout: 5 * time.Second, FeedMaxAge: time.Minute,
 		})
 		if err != nil {
@@ -144,7 +144,7 @@ func TestACLListIsExactOnACluster(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		s, err := Open(Options{Addrs: cluster.Addrs(), Mode: Cluster, Username: "vs", Password: "swordfish", FeedMaxAge: time.Minute})
+		s, err := Open(Options{Addrs: cluster.Addrs(), Mode: Cluster, Credentials: credentials("vs", "swordfish"), FeedMaxAge: time.Minute})
 		if err != nil {
 			return err
 		}
@@ -181,7 +181,7 @@ func TestACLListIsExactOnACluster(t *testing.T) {
 func TestPrepareNamesTheCommands(t *testing.T) {
 	server := redistest.Start(t)
 	allow(server, []string{"info"})
-	s := openStore(t, Options{Addrs: []string{server.Addr}, Username: "vs", Password: "swordfish"})
+	s := openStore(t, Options{Addrs: []string{server.Addr}, Credentials: credentials("vs", "swordfish")})
 	err := s.Prepare(testContext(t))
 	if !errors.Is(err, ErrMisconfigured) || !strings.Contains(err.Error(), "+evalsha +exec") {
 		t.Errorf("Prepare: %v; want ErrMisconfigured and the commands", err)

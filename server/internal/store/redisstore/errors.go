@@ -37,7 +37,7 @@ func (s *Store) failed(ctx context.Context, what string, err error) error {
 
 // redacted removes what a server or driver may quote: an old Redis repeats the arguments of a command
 // that it does not know, and HELLO carries the password.
-func (s *Store) redacted(text string) string { return redact(text, s.password) }
+func (s *Store) redacted(text string) string { return redact(text, s.password()) }
 
 func redact(text, password string) string {
 	text, _, _ = strings.Cut(text, ", with args beginning with")

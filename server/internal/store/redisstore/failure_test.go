@@ -353,7 +353,7 @@ func TestErrorsShowNoSecret(t *testing.T) {
 	const secret = "swordfish"
 	server := redistest.Start(t, "--requirepass", "another")
 	var log safeBuffer
-	s := openStore(t, Options{Addrs: []string{server.Addr}, Password: secret, Logger: debugLogger(&log)})
+	s := openStore(t, Options{Addrs: []string{server.Addr}, Credentials: credentials("", secret), Logger: debugLogger(&log)})
 	err := s.Prepare(testContext(t))
 	if !errors.Is(err, ErrMisconfigured) {
 		t.Errorf("Prepare with a wrong password: %v; want ErrMisconfigured", err)
@@ -364,7 +364,7 @@ func TestErrorsShowNoSecret(t *testing.T) {
 	}
 	old := s.failed(testContext(t), "x", errors.New("ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 'x'"))
 	echo := s.failed(testContext(t), "x", errors.New("bad "+secret))
-	driverLog{logger: debugLogger(&log), password: secret}.Printf(testContext(t), "auth %s", secret)
+	driverLog{logger: debugLogger(&log), password: func() string { return secret }}.Printf(testContext(t), "auth %s", secret)
 	for _, text := range []string{err.Error(), err2.Error(), old.Error(), echo.Error(), log.String()} {
 		if strings.Contains(text, secret) || strings.Contains(text, "'AUTH'") {
 			t.Errorf("shows the password: %s", text)

@@ -8,11 +8,13 @@ package redisstore
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"time"
 
@@ -36,7 +38,7 @@ type Store struct {
 	follower   *follower
 	keys       keys
 	mode       Mode
-	password   string // to keep it out of errors
+	password   func() string // to keep it out of errors
 	feedMaxLen int64
 	feedMaxAge time.Duration
 	split      bool
@@ -62,7 +64,8 @@ func Open(options Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	redis.SetLogger(driverLog{logger: o.Logger, password: o.Password})
+	password := func() string { _, password := o.Credentials(); return password }
+	redis.SetLogger(driverLog{logger: o.Logger, password: password})
 	names := keys{prefix: o.Prefix}
 	client := newClient(o)
 	writer := client
@@ -74,7 +77,7 @@ func Open(options Options) (*Store, error) {
 		follower:   newFollower(newFollowClient(o), names, o.Mode == Cluster),
 		keys:       names,
 		mode:       o.Mode,
-		password:   o.Password,
+		password:   password,
 		feedMaxLen: o.FeedMaxLen,
 		feedMaxAge: o.FeedMaxAge,
 		split:      o.SplitIndex,
@@ -127,10 +130,14 @@ func (s *Store) random() (uint64, error) {
 // universal are the driver's options. Maintenance notifications and the driver's self-description
 // are off: servers before 7.2 count each as an error. There is no pool of its own for pipelines.
 func universal(o Options) *redis.UniversalOptions {
+	dial := o.Dial
+	if dial == nil && o.TLS != nil {
+		dial = o.dialTLS
+	}
 	return &redis.UniversalOptions{
 		// A Cluster's client appends to its addresses: each needs a list of its own.
 		Addrs: slices.Clone(o.Addrs), MasterName: o.SentinelMaster, IsClusterMode: o.Mode == Cluster,
-		Username: o.Username, Password: o.Password, DB: o.DB, TLSConfig: o.TLS, Dialer: o.Dial,
+		CredentialsProvider: o.Credentials, DB: o.DB, Dialer: dial,
 		DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: poolTimeout,
 		DialerRetries:            1, // commands are tried again already
 		ContextTimeoutEnabled:    true,
@@ -138,6 +145,12 @@ func universal(o Options) *redis.UniversalOptions {
 		PipelinePoolSize:         -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
+}
+
+// dialTLS makes a connection by the TLS of this moment: the driver would keep that of the start.
+func (o Options) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: o.TLS()}
+	return dialer.DialContext(ctx, network, addr)
 }
 
 func newClient(o Options) redis.UniversalClient { return open(universal(o)) }
@@ -166,12 +179,12 @@ func newFollowClient(o Options) redis.UniversalClient {
 // an error too, and a Redis that is away would fill the log.
 type driverLog struct {
 	logger   *slog.Logger
-	password string
+	password func() string
 }
 
 // Printf implements the driver's logging interface.
 func (l driverLog) Printf(ctx context.Context, text string, args ...any) {
 	if l.logger.Enabled(ctx, slog.LevelDebug) {
-		l.logger.DebugContext(ctx, "redis driver", "text", redact(fmt.Sprintf(text, args...), l.password))
+		l.logger.DebugContext(ctx, "redis driver", "text", redact(fmt.Sprintf(text, args...), l.password()))
 	}
 }

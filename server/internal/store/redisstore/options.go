@@ -43,13 +43,15 @@ type Options struct {
 	Mode Mode
 	// SentinelMaster is the name of the master set, in Sentinel mode only.
 	SentinelMaster string
-	// Username and Password are for the data nodes; Sentinels are asked without.
-	Username string
-	Password string
+	// Credentials returns the user and password for the data nodes as they are now; Sentinels are asked
+	// without. It is called for every new connection, from many goroutines at once: connections that
+	// are open keep what they began with. nil: none are given.
+	Credentials func() (username, password string)
 	// DB is the database number; 0 on a Cluster.
 	DB int
-	// TLS, if not nil, is used for every connection that Dial does not make.
-	TLS *tls.Config
+	// TLS returns what new connections are secured with, as it is now; called like Credentials. nil:
+	// plain text. It does not concern connections that Dial makes.
+	TLS func() *tls.Config
 
 	// Prefix begins every key: at most 64 bytes without braces. DefaultPrefix if empty.
 	Prefix string
@@ -108,6 +110,9 @@ func (o Options) completed() (Options, error) {
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.Credentials == nil {
+		o.Credentials = func() (string, string) { return "", "" }
 	}
 	o.SplitIndex = o.SplitIndex || o.Mode == Cluster
 

@@ -72,7 +72,7 @@ func TestPrepareOnAReplica(t *testing.T) {
 
 func TestPrepareWithoutPermission(t *testing.T) {
 	server := redistest.Start(t, "--user", "someone", "on", ">swordfish", "~*", "-@all", "+ping", "+hello", "+client")
-	s := openStore(t, Options{Addrs: []string{server.Addr}, Username: "someone", Password: "swordfish"})
+	s := openStore(t, Options{Addrs: []string{server.Addr}, Credentials: credentials("someone", "swordfish")})
 	if err := s.Prepare(testContext(t)); !errors.Is(err, ErrMisconfigured) {
 		t.Errorf("Prepare: %v; want ErrMisconfigured", err)
 	}

@@ -48,6 +48,11 @@ func openStore(t testing.TB, o Options) *Store {
 	return s
 }
 
+// credentials are a user and password that never change.
+func credentials(username, password string) func() (string, string) {
+	return func() (string, string) { return username, password }
+}
+
 // rawClient is a client of the test's own, to look behind the store.
 func rawClient(t testing.TB, addr string) *redis.Client {
 	t.Helper()

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,9 +70,9 @@ func TestTLSWithAnACLUser(t *testing.T) {
 	listener.Close()
 	server := redistest.Start(t, "--tls-port", port, "--tls-cert-file", certFile, "--tls-key-file", keyFile, "--tls-ca-cert-file", certFile, "--tls-auth-clients", "no")
 	allow(server, ACLCommands(Standalone))
-	options := Options{Addrs: []string{addr}, Username: "vs", Password: "swordfish", FeedMaxAge: time.Minute}
+	options := Options{Addrs: []string{addr}, Credentials: credentials("vs", "swordfish"), FeedMaxAge: time.Minute}
 
-	options.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	options.TLS = func() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots} }
 	s := openStore(t, options)
 	if err := exercise(testContext(t), s); err != nil {
 		t.Errorf("with the CA: %v", err)
@@ -81,9 +83,76 @@ func TestTLSWithAnACLUser(t *testing.T) {
 		"as another":     {MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: "redis.example"},
 	}
 	for name, config := range tests {
-		options.TLS = config
+		options.TLS = nil
+		if config != nil {
+			options.TLS = func() *tls.Config { return config }
+		}
 		if err := openStore(t, options).Prepare(testContext(t)); !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("%s: %v; want ErrUnavailable", name, err)
 		}
+	}
+}
+
+// What connections begin with can change while the store is open: after a change every new connection
+// has the new, and a server that takes only the new one is served.
+func TestCredentialsAndAuthoritiesChange(t *testing.T) {
+	oldCert, oldKey, oldRoots := certificate(t)
+	newCert, newKey, newRoots := certificate(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := listener.Addr().String()
+	_, port, _ := net.SplitHostPort(addr)
+	listener.Close()
+	server := redistest.Start(t, "--tls-port", port, "--tls-cert-file", oldCert, "--tls-key-file", oldKey, "--tls-ca-cert-file", oldCert, "--tls-auth-clients", "no")
+	admin := rawClient(t, server.Addr)
+	do := func(args ...any) {
+		t.Helper()
+		if err := admin.Do(testContext(t), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("ACL", "SETUSER", "vs", "on", ">oldpass", "~*", "+@all")
+
+	var password atomic.Pointer[string]
+	var roots atomic.Pointer[x509.CertPool]
+	use := func(text string, pool *x509.CertPool) {
+		password.Store(&text)
+		roots.Store(pool)
+	}
+	use("oldpass", oldRoots)
+	s := openStore(t, Options{
+		Addrs:       []string{addr},
+		Credentials: func() (string, string) { return "vs", *password.Load() },
+		TLS:         func() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots.Load()} },
+	})
+	ping := func() error {
+		ctx, cancel := context.WithTimeout(testContext(t), 5*time.Second)
+		defer cancel()
+		return s.Ping(ctx)
+	}
+	if err := ping(); err != nil {
+		t.Fatal(err)
+	}
+	do("ACL", "SETUSER", "vs", "resetpass", ">newpass")
+	do("CONFIG", "SET", "tls-cert-file", newCert, "tls-key-file", newKey)
+	if err := ping(); err != nil {
+		t.Errorf("the open connection: %v", err)
+	}
+	do("CLIENT", "KILL", "USER", "vs")
+	for name, change := range map[string]func(){
+		"the old of both":                      func() {},
+		"the new authorities and old password": func() { use("oldpass", newRoots) },
+		"the new password and old authorities": func() { use("newpass", oldRoots) },
+	} {
+		change()
+		if err := ping(); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s: %v; want ErrUnavailable", name, err)
+		}
+	}
+	use("newpass", newRoots)
+	if err := ping(); err != nil {
+		t.Errorf("the new of both: %v", err)
 	}
 }

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"google.golang.org/grpc/codes"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/store/redistest"
+)
+
+// mounted is a secret as Kubernetes mounts it: the file is a link through ..data, and a change is a
+// new directory and a renamed link.
+type mounted struct {
+	t    *testing.T
+	dir  string
+	n    int
+	path string
+}
+
+func mount(t *testing.T, text string) *mounted {
+	t.Helper()
+	m := &mounted{t: t, dir: t.TempDir()}
+	m.path = filepath.Join(m.dir, "value")
+	m.swap(text)
+	if err := os.Symlink(filepath.Join("..data", "value"), m.path); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func (m *mounted) swap(text string) {
+	m.t.Helper()
+	m.n++
+	next, link := fmt.Sprintf("..2026_11_23_%d", m.n), filepath.Join(m.dir, "..data")
+	old, _ := os.Readlink(link)
+	err := errors.Join(
+		os.Mkdir(filepath.Join(m.dir, next), 0o700),
+		os.WriteFile(filepath.Join(m.dir, next, "value"), []byte(text), 0o600),
+		os.Symlink(next, link+"_tmp"),
+		os.Rename(link+"_tmp", link),
+	)
+	if old != "" {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(m.dir, old)))
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// remove takes the file away until the next swap.
+func (m *mounted) remove() {
+	m.t.Helper()
+	if err := os.Remove(filepath.Join(m.dir, "..data")); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// metric is the value of a line of /metrics, empty where there is none.
+func metric(t *testing.T, p *process, name string) string {
+	t.Helper()
+	response, err := newHTTPClient(t).Get(p.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := readAll(response)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(page) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// TestTheWebhookSecretIsRolledWithoutARestart: from A over "B,A" to B, and a file that goes bad.
+func TestTheWebhookSecretIsRolledWithoutARestart(t *testing.T) {
+	var secrets planted
+	a, b := secrets.plant("whsec_%s", "PlantedFirstSecret"), secrets.plant("whsec_%s", "PlantedSecondSecret")
+	// What does not look like Stripe's is concealed by the log only if it was told.
+	c := secrets.plant("%s", "PlantedUnlikelySecret")
+	file := mount(t, a+"\n")
+	p := serve(t, settings(redistest.Start(t).Addr, "STRIPE_WEBHOOK_SECRET=", "STRIPE_WEBHOOK_SECRET_FILE="+file.path, "LOG_LEVEL=debug"))
+	client, sent := newHTTPClient(t), 0
+	send := func(secret string) int {
+		t.Helper()
+		sent++
+		e := newEvent(fmt.Sprintf("evt_%d", sent), "processing", "vs_rolled", time.Now().Unix()-100, nil, fields{"status": "processing"})
+		response, _, err := post(client, p.webhook, sign(time.Now(), secret, e.body), e.body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode
+	}
+	want := func(secret string, status int) {
+		t.Helper()
+		if got := send(secret); got != status {
+			t.Errorf("signed by %s: %d, want %d", secret, got, status)
+		}
+	}
+	counted := func(place string) string {
+		return metric(t, p, `verification_webhook_signatures_total{secret="`+place+`"}`)
+	}
+	want(a, http.StatusOK)
+	want(b, http.StatusBadRequest)
+	if counted("1") != "1" || counted("2") != "" {
+		t.Errorf("verified by the first secret: %q, by the second %q", counted("1"), counted("2"))
+	}
+	file.swap(b + "," + a)
+	p.await("the second secret is accepted", func() bool { return send(b) == http.StatusOK })
+	want(a, http.StatusOK)
+	if counted("1") != "2" || counted("2") != "1" {
+		t.Errorf("verified by the first secret: %q, by the second %q", counted("1"), counted("2"))
+	}
+	file.swap(b)
+	p.await("the first secret is refused", func() bool { return send(a) == http.StatusBadRequest })
+	want(b, http.StatusOK)
+
+	refused := func() string {
+		return metric(t, p, `verification_file_reloads_total{file="STRIPE_WEBHOOK_SECRET_FILE",result="refused"}`)
+	}
+	for n, bad := range []string{"", c + " " + c} {
+		file.swap(bad)
+		p.await("the bad file is noticed", func() bool { return refused() == fmt.Sprint(n+1) })
+		want(b, http.StatusOK)
+		want("", http.StatusBadRequest)
+	}
+	file.remove()
+	p.await("the missing file is noticed", func() bool { return refused() == "3" })
+	want(b, http.StatusOK)
+	file.swap(c)
+	p.await("the file that came back is used", func() bool { return send(c) == http.StatusOK })
+	want(b, http.StatusBadRequest)
+	// Ids of events are logged. The log was told of every secret, and forgets none.
+	file.swap(b)
+	p.await("the third secret is refused", func() bool { return send(c) == http.StatusBadRequest })
+	for n, secret := range []string{b, c} {
+		e := newEvent(fmt.Sprintf("evt_x%d_%s", n, secret), "processing", "vs_rolled", time.Now().Unix()-100, nil, fields{"status": "processing"})
+		if response, _, err := post(client, p.webhook, sign(time.Now(), b, e.body), e.body); err != nil || response.StatusCode != http.StatusOK {
+			t.Errorf("%v, %v", response, err)
+		}
+		p.await("the event is in the log, without the secret in its id", func() bool {
+			return strings.Contains(p.stderr.String(), fmt.Sprintf("evt_x%d_[secret]", n))
+		})
+	}
+	if errors := strings.Count(p.stderr.String(), `"level":"ERROR"`); errors != 3 {
+		t.Errorf("%d error lines for 3 bad files", errors)
+	}
+	secrets.find(t, "an admin page", strings.Join(adminPages(t, p), "\n"))
+	secrets.find(t, "the log", p.stderr.String()+p.stdout.String())
+}
+
+// TestTheAPIKeyIsRolledWithoutARestart: when the old key is revoked the new one serves retries; a key
+// of the other mode is not used.
+func TestTheAPIKeyIsRolledWithoutARestart(t *testing.T) {
+	secrets := planted{texts: []string{apiKey, rolledKey}}
+	file := mount(t, apiKey+"\n")
+	stripe := startStripe(t)
+	p := serve(t, stripe.settings(redistest.Start(t).Addr, "STRIPE_API_KEY=", "STRIPE_API_KEY_FILE="+file.path, "LOG_LEVEL=debug"))
+	stripe.sendTo(p)
+	client := dialed(t, p)
+	id := stripe.newSession("person-1")
+	stripe.submit(id, "document_expired")
+	request := &verificationv1.RetryVerificationRequest{SessionId: id}
+	stripe.openLink(mustRetry(t, client, request).GetUrl())
+
+	revoked := func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.Header.Get("Authorization"), apiKey) {
+			return false
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, `{"error":{"type":"invalid_request_error","code":"api_key_expired"}}`)
+		return true
+	}
+	stripe.answerWith(revoked)
+	_, err := retry(t, client, request)
+	wantError(t, err, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE)
+	file.swap(rolledKey)
+	p.await("a retry with the new key", func() bool {
+		_, err := retry(t, client, request)
+		return err == nil
+	})
+
+	reloads := func(result string) string {
+		return metric(t, p, `verification_file_reloads_total{file="STRIPE_API_KEY_FILE",result="`+result+`"}`)
+	}
+	file.swap(secrets.plant("sk_live_%s", "PlantedLiveKey"))
+	p.await("the live key is refused", func() bool { return reloads("refused") == "1" })
+	p.await("the log says why", func() bool { return strings.Contains(p.stderr.String(), "other mode") })
+	stripe.openLink(mustRetry(t, client, request).GetUrl())
+	if got := getStatus(t, client, id); reloads("used") != "1" || grants(got) != 1 {
+		t.Errorf("%q changes were used; %d grants", reloads("used"), grants(got))
+	}
+	secrets.find(t, "an admin page", strings.Join(adminPages(t, p), "\n"))
+	secrets.find(t, "the log", p.stderr.String()+p.stdout.String())
+}
+
+// TestThePasswordOfRedisIsRolledWithoutARestart: connections made after the old one was taken away
+// use the new one.
+func TestThePasswordOfRedisIsRolledWithoutARestart(t *testing.T) {
+	var secrets planted
+	first, second := secrets.plant("%s", "PlantedFirstPassword"), secrets.plant("%s", "PlantedSecondPassword")
+	db := redistest.Start(t)
+	admin := redis.NewClient(&redis.Options{Addr: db.Addr})
+	defer admin.Close()
+	do := func(args ...any) {
+		t.Helper()
+		if err := admin.Do(within(t, soon), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("ACL", "SETUSER", "app", "on", ">"+first, "~*", "&*", "+@all")
+	url := func(password string) string { return "redis://app:" + password + "@" + db.Addr }
+	file := mount(t, url(first))
+	p := serve(t, settings(db.Addr, "REDIS_URL=", "REDIS_URL_FILE="+file.path, "LOG_LEVEL=debug"))
+	do("ACL", "SETUSER", "app", ">"+second)
+	file.swap(url(second))
+	reloads := func(result string) string {
+		return metric(t, p, `verification_file_reloads_total{file="REDIS_URL_FILE",result="`+result+`"}`)
+	}
+	p.await("the new password is taken", func() bool { return reloads("used") == "1" })
+	do("ACL", "SETUSER", "app", "<"+first)
+	do("CLIENT", "KILL", "USER", "app")
+	e := newEvent("evt_1", "processing", "vs_1", time.Now().Unix()-100, nil, fields{"status": "processing"})
+	deliver(t, newHTTPClient(t), p.webhook, e)
+	file.swap("redis://app:" + second + "@redis.example:6379")
+	p.await("another address is refused", func() bool { return reloads("refused") == "1" })
+	if got := getStatus(t, dialed(t, p), "vs_1"); got.GetVerification().GetStatus() != verificationv1.Status_STATUS_PROCESSING {
+		t.Errorf("%v", got)
+	}
+	secrets.find(t, "an admin page", strings.Join(adminPages(t, p), "\n"))
+	secrets.find(t, "the log", p.stderr.String()+p.stdout.String())
+}
