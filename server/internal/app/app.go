@@ -13,6 +13,7 @@ import (
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/reload"
 	"example.com/verification-status/server/internal/rpc"
@@ -45,6 +46,7 @@ type App struct {
 	logger  *slog.Logger
 	clock   func() time.Time
 	store   *redisstore.Store
+	memory  *nearcache.Cache  // in front of store
 	stripe  *stripeapi.Client // nil without a key
 	ingest  *ingest.Ingest
 	// reconciler is nil without a key.
@@ -85,13 +87,16 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		return nil, errors.Join(err, a.store.Close())
 	}
 	watchers := hub.New()
-	a.ingest = ingest.New(ingest.Config{Store: a.store, Stripe: a.ingestStripe(), Clock: hooks.Clock, Logger: logger})
+	a.memory = nearcache.New(a.store, int(c.CacheSessions), time.Now, func(before, after verification.Session) {
+		tellOwn(watchers, a.store.Partition(after.ID), before, after)
+	})
+	a.ingest = ingest.New(ingest.Config{Store: a.memory, Stripe: a.ingestStripe(), Clock: hooks.Clock, Logger: logger})
 	reconciler, err := a.newReconciler(m, hooks)
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	a.reconciler = reconciler
-	a.tailer = tailer.New(a.store, watchers, a.rewound, logger)
+	a.tailer = tailer.New(a.memory, watchers, a.memory, a.rewound, logger)
 	a.grpc = grpcserver.New(grpcserver.Config{
 		Logger:                logger,
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
@@ -99,7 +104,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		Reflection:            c.GRPCReflection.On(),
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.New(rpc.Config{
-		Store: a.store, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
+		Store: a.memory, Recent: a.memory, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
 		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: logger, Draining: a.drain,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
 	}))
@@ -153,6 +158,15 @@ func (a *App) openStripe(m *metrics, hooks Hooks) error {
 	})
 	a.stripe = client
 	return err
+}
+
+// tellOwn wakes this process's watchers of a commit that it made itself, before the feed does.
+func tellOwn(watchers *hub.Hub, partition int, before, after verification.Session) {
+	watchers.Wake(hub.Session(after.ID))
+	watchers.Wake(hub.Partition(partition))
+	if after.Reference != before.Reference && after.Reference != "" {
+		watchers.Wake(hub.Reference(after.Reference))
+	}
 }
 
 // ready is told when Redis comes and goes. Whoever was away may have missed something.

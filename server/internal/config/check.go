@@ -102,6 +102,7 @@ func (c *Config) checkLimits(found *problems) {
 		value, min, max Count
 	}{
 		{"MAX_RETRIES", c.MaxRetries, 0, 100},
+		{"CACHE_SESSIONS", c.CacheSessions, 1000, 10_000_000},
 		{"API_READS_PER_DAY", c.APIReadsPerDay, 1, 1_000_000},
 		{"REDIS_WAIT_REPLICAS", c.RedisWaitReplicas, 0, 10},
 		{"FEED_MAX_LEN", c.FeedMaxLen, 1000, 10_000_000},

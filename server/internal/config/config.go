@@ -39,6 +39,7 @@ type Config struct {
 
 	ReconcileInterval Duration `name:"reconcile-interval" env:"RECONCILE_INTERVAL" default:"15m" placeholder:"DURATION" help:"How often to catch up from Stripe's list of events, beside at start and after an outage: 10s to 24h. Needs the API key."`
 
+	CacheSessions        Count    `name:"cache-sessions" env:"CACHE_SESSIONS" default:"20000" placeholder:"N" help:"How many sessions each replica answers for from its memory, 1000 to 10000000: about 2 kB each."`
 	MaxRetries           Count    `name:"max-retries" env:"MAX_RETRIES" default:"2" placeholder:"N" help:"How often a person may try again after a failure, 0 to 100, replaced sessions included."`
 	RetryCooldown        Duration `name:"retry-cooldown" env:"RETRY_COOLDOWN" default:"0s" placeholder:"DURATION" help:"How long after a failure a retry is granted: 1s to 720h, or 0s for at once."`
 	RetryDenyCodes       string   `name:"retry-deny-codes" env:"RETRY_DENY_CODES" default:"consent_declined,country_not_supported,selfie_manipulated,under_supported_age" placeholder:"CODES" help:"Stripe's error codes after which no retry is granted, separated by commas, or none. They replace the default."`

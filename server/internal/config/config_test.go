@@ -65,7 +65,7 @@ func TestDefaults(t *testing.T) {
 		RedisWaitTimeout: Duration(1e9), FeedMaxLen: 100_000, FeedMaxAge: Duration(7 * 24 * 60 * 60e9),
 		ReconcileInterval: Duration(15 * 60e9),
 		StripeAPIBase:     "https://api.stripe.com", StripeWebhookSecret: plantedSecret, APIReadsPerDay: 5000,
-		MaxRetries: 2, RetryDenyCodes: strings.Join(verification.DefaultDenyCodes(), ","), StreamMaxAge: Duration(30 * 60e9), DrainTimeout: Duration(25e9), LogLevel: "info", LogFormat: "json",
+		MaxRetries: 2, CacheSessions: 20_000, RetryDenyCodes: strings.Join(verification.DefaultDenyCodes(), ","), StreamMaxAge: Duration(30 * 60e9), DrainTimeout: Duration(25e9), LogLevel: "info", LogFormat: "json",
 	}
 	if *c != want {
 		t.Errorf("got  %+v\nwant %+v", *c, want)
@@ -133,7 +133,7 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 	want := map[string]string{
 		"GRPC_ADDR": "127.0.0.1:50051", "WEBHOOK_ADDR": ":4242", "ADMIN_ADDR": "127.0.0.1:9090", "REDIS_URL": "",
 		"REDIS_MODE": "standalone", "REDIS_SENTINEL_MASTER": "", "REDIS_KEY_PREFIX": "vs:", "STRIPE_API_KEY": "",
-		"STRIPE_API_BASE": "https://api.stripe.com", "STRIPE_WEBHOOK_SECRET": "", "LIVEMODE": "", "MAX_RETRIES": "2",
+		"STRIPE_API_BASE": "https://api.stripe.com", "STRIPE_WEBHOOK_SECRET": "", "LIVEMODE": "", "MAX_RETRIES": "2", "CACHE_SESSIONS": "20000",
 		"REFERENCE_METADATA_KEY": "", "LOG_LEVEL": "info", "LOG_FORMAT": "json", "GRPC_INSECURE": "false",
 		"API_READS_PER_DAY": "5000", "DRAIN_TIMEOUT": "25s", "STREAM_MAX_AGE": "30m", "GRPC_REFLECTION": "true",
 		"REDIS_URL_FILE": "", "STRIPE_API_KEY_FILE": "", "STRIPE_WEBHOOK_SECRET_FILE": "",

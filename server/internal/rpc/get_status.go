@@ -37,7 +37,7 @@ func (s *Service) getStatus(ctx context.Context, request *verificationv1.GetStat
 	}
 	ctx, cancel := withMargin(ctx)
 	defer cancel()
-	session, err := read(ctx)
+	session, err := read(ctx, request.GetMinRevision())
 	if errors.Is(err, store.ErrNotFound) && request.GetMinRevision() > 0 {
 		return session, errRevisionLost // the caller has seen it; nobody knows it any more
 	}
@@ -47,17 +47,27 @@ func (s *Service) getStatus(ctx context.Context, request *verificationv1.GetStat
 	return s.fresher(ctx, session, request.GetMinRevision(), read)
 }
 
-// reader reads the session that a call is about, as it is now.
-type reader func(context.Context) (verification.Session, error)
+// statusReader reads the session that a call is about, at least at a revision if it has come so far.
+type statusReader func(ctx context.Context, least int32) (verification.Session, error)
 
-func (s *Service) statusReader(request *verificationv1.GetStatusRequest) (reader, error) {
+func (s *Service) statusReader(request *verificationv1.GetStatusRequest) (statusReader, error) {
+	atLeast := func(least int32) int32 {
+		if request.GetIncludeHistory() {
+			return asStored // memory may lack entries that made no revision
+		}
+		return least
+	}
 	switch subject := request.GetSubject().(type) {
 	case *verificationv1.GetStatusRequest_SessionId:
 		id := subject.SessionId
-		return func(ctx context.Context) (verification.Session, error) { return s.session(ctx, id) }, checkSessionID(id)
+		return func(ctx context.Context, least int32) (verification.Session, error) {
+			return s.session(ctx, id, atLeast(least))
+		}, checkSessionID(id)
 	case *verificationv1.GetStatusRequest_ClientReferenceId:
 		reference := subject.ClientReferenceId
-		return func(ctx context.Context) (verification.Session, error) { return s.newest(ctx, reference) }, checkReference(reference)
+		return func(ctx context.Context, least int32) (verification.Session, error) {
+			return s.newest(ctx, reference, atLeast(least))
+		}, checkReference(reference)
 	default:
 		return nil, invalid("subject", "is missing: set session_id or client_reference_id")
 	}
@@ -66,13 +76,13 @@ func (s *Service) statusReader(request *verificationv1.GetStatusRequest) (reader
 // fresher waits for a revision that the caller has seen elsewhere. The store is always asked where
 // it is written, so a revision that does not come is one that the store has lost, unless Stripe
 // knows more.
-func (s *Service) fresher(ctx context.Context, session verification.Session, revision int32, read reader) (verification.Session, error) {
+func (s *Service) fresher(ctx context.Context, session verification.Session, revision int32, read statusReader) (verification.Session, error) {
 	woken := s.Hub.Subscribe(hub.Session(session.ID))
 	defer woken.Close()
 	waiting, cancel := context.WithTimeout(ctx, freshnessWait)
 	defer cancel()
 	for {
-		newer, err := read(ctx)
+		newer, err := read(ctx, revision)
 		if errors.Is(err, store.ErrNotFound) {
 			return verification.Session{}, errRevisionLost
 		}

@@ -23,6 +23,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/tailer"
@@ -91,6 +92,8 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	for _, c := range change {
 		c(&config)
 	}
+	memory := nearcache.New(config.Store, 1000, time.Now, nil)
+	config.Store, config.Recent = memory, memory
 	r.service = New(config)
 
 	listener := bufconn.Listen(1 << 20)
@@ -99,7 +102,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
 	ctx, cancel := context.WithCancel(context.Background())
-	running.Go(func() { tailer.New(r.store, r.hub, nil, b.logger).Run(ctx) })
+	running.Go(func() { tailer.New(r.store, r.hub, memory, nil, b.logger).Run(ctx) })
 	connection, err := grpc.NewClient("passthrough:///replica",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -86,7 +86,7 @@ func (s *Service) retryVerification(ctx context.Context, request *verificationv1
 // retryOrReplace is one turn, with one session of a chain.
 func (s *Service) retryOrReplace(ctx context.Context, id string, request *verificationv1.RetryVerificationRequest) (retried, error) {
 	s.Step(StepRead)
-	session, err := s.session(ctx, id)
+	session, err := s.session(ctx, id, asStored)
 	if err != nil {
 		return retried{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -34,9 +35,17 @@ type Stripe interface {
 	CreateLike(ctx context.Context, account, id, returnURL string) (newID string, err error)
 }
 
+// Recent reads sessions as they are, or were less than a second ago; see nearcache.Cache.
+type Recent interface {
+	// Recent returns a session at a revision of at least least, if it has come that far. Errors are
+	// those of store.Store.Get.
+	Recent(ctx context.Context, id string, least int32) (verification.Session, error)
+}
+
 // Config is what the service is made of.
 type Config struct {
 	Store  store.Store
+	Recent Recent // nil: the Store is asked each time
 	Hub    *hub.Hub
 	Ingest Ingest
 	// Stripe is nil without an API key: then RetryVerification says so.
@@ -67,21 +76,38 @@ func New(config Config) *Service {
 	if config.Step == nil {
 		config.Step = func(string) {}
 	}
+	if config.Recent == nil {
+		config.Recent = stored{config.Store}
+	}
 	return &Service{Config: config}
 }
 
+// stored is a Recent that remembers nothing.
+type stored struct{ store.Store }
+
+func (s stored) Recent(ctx context.Context, id string, _ int32) (verification.Session, error) {
+	return s.Get(ctx, id)
+}
+
 // session returns a session by id, read through from Stripe where it is not known.
-func (s *Service) session(ctx context.Context, id string) (verification.Session, error) {
-	session, err := s.Store.Get(ctx, id)
+func (s *Service) session(ctx context.Context, id string, least int32) (verification.Session, error) {
+	session, err := s.recent(ctx, id, least)
 	if errors.Is(err, store.ErrNotFound) {
 		return s.Ingest.ReadUnknown(ctx, id)
 	}
 	return session, err
 }
 
+func (s *Service) recent(ctx context.Context, id string, least int32) (verification.Session, error) {
+	if least == asStored {
+		return s.Store.Get(ctx, id)
+	}
+	return s.Recent.Recent(ctx, id, least)
+}
+
 // newest returns the newest session that bears a reference, read through from Stripe where none is
 // known.
-func (s *Service) newest(ctx context.Context, reference string) (verification.Session, error) {
+func (s *Service) newest(ctx context.Context, reference string, least int32) (verification.Session, error) {
 	id, err := s.Store.Newest(ctx, reference)
 	if errors.Is(err, store.ErrNotFound) {
 		return s.Ingest.ReadUnknownReference(ctx, reference)
@@ -89,8 +115,11 @@ func (s *Service) newest(ctx context.Context, reference string) (verification.Se
 	if err != nil {
 		return verification.Session{}, err
 	}
-	return s.session(ctx, id)
+	return s.session(ctx, id, least)
 }
+
+// asStored in place of a least revision asks for the record itself: memory is never enough.
+const asStored = math.MaxInt32
 
 // answerMargin is kept back of a caller's deadline, so that there is time left to say what is wrong.
 const answerMargin = 100 * time.Millisecond

@@ -137,7 +137,9 @@ func (s *Service) derive(st *stream, records map[string]verification.Session, en
 	session, known := records[entry.SessionID]
 	if !known {
 		var err error
-		session, err = st.look(func(ctx context.Context) (verification.Session, error) { return s.Store.Get(ctx, entry.SessionID) })
+		session, err = st.look(func(ctx context.Context) (verification.Session, error) {
+			return s.Recent.Recent(ctx, entry.SessionID, entry.Revision)
+		})
 		switch {
 		case errors.Is(err, store.ErrCorrupt):
 			// One unreadable record must not stop the watchers of all others, now and at each resume.

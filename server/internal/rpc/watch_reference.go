@@ -16,13 +16,13 @@ import (
 func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatusRequest, reference string) error {
 	var c cursor
 	encode := func(c cursor) string { return resumetoken.EncodeReference(reference, resumetoken.Session(c)) }
-	look := func(ctx context.Context) (verification.Session, error) { return s.newest(ctx, reference) }
+	look := func(ctx context.Context) (verification.Session, error) { return s.newest(ctx, reference, 0) }
 	if token := request.GetResumeToken(); token != "" {
 		place, err := resumetoken.DecodeReference(token, reference)
 		if err != nil {
 			return err
 		}
-		c, look = cursor(place), s.bearing(reference, place.ID)
+		c, look = cursor(place), s.bearing(reference, place.ID, place.Revision)
 	}
 	session, err := st.look(look)
 	for {
@@ -69,7 +69,7 @@ func (st *stream) follow(id string) bool {
 // redaction takes the newest one's reference away, and must still be told.
 func (s *Service) pointed(reference string, shown verification.Session) reader {
 	return func(ctx context.Context) (verification.Session, error) {
-		current, err := s.held(shown.ID)(ctx)
+		current, err := s.held(shown.ID, shown.Revision)(ctx)
 		if err != nil {
 			return current, err
 		}
@@ -80,7 +80,7 @@ func (s *Service) pointed(reference string, shown verification.Session) reader {
 		if err != nil {
 			return current, err
 		}
-		candidate, err := s.held(id)(ctx)
+		candidate, err := s.held(id, 0)(ctx)
 		if err != nil || newer(candidate, current) {
 			return candidate, err
 		}
@@ -90,9 +90,9 @@ func (s *Service) pointed(reference string, shown verification.Session) reader {
 
 // bearing reads the session of a token, if it still bears the reference, or the newest one that
 // does. Tokens prove nothing: without this, a forged one would show a stranger's session.
-func (s *Service) bearing(reference, id string) reader {
+func (s *Service) bearing(reference, id string, revision int32) reader {
 	return func(ctx context.Context) (verification.Session, error) {
-		session, err := s.held(id)(ctx)
+		session, err := s.held(id, revision)(ctx)
 		if err != nil {
 			return session, err
 		}

@@ -59,13 +59,13 @@ func (s *Service) watchStatus(request *verificationv1.WatchStatusRequest, server
 // woken, look again.
 func (s *Service) watchSession(st *stream, request *verificationv1.WatchStatusRequest, id string) error {
 	var c cursor
-	look := func(ctx context.Context) (verification.Session, error) { return s.session(ctx, id) }
+	look := func(ctx context.Context) (verification.Session, error) { return s.session(ctx, id, 0) }
 	if token := request.GetResumeToken(); token != "" {
 		place, err := resumetoken.DecodeSession(token, id)
 		if err != nil {
 			return err
 		}
-		c, look = cursor(place), s.held(id)
+		c, look = cursor(place), s.held(id, place.Revision)
 	}
 	session, err := st.look(look)
 	for {
@@ -79,14 +79,17 @@ func (s *Service) watchSession(st *stream, request *verificationv1.WatchStatusRe
 		if request.GetUntilSettled() && session.Settled() {
 			return nil
 		}
-		session, err = st.next(encodeSession(c), s.held(id))
+		session, err = st.next(encodeSession(c), s.held(id, c.Revision))
 	}
 }
 
-// held reads a record that was in the store before. One that is gone was lost.
-func (s *Service) held(id string) reader {
+// reader reads the session that a watch is about.
+type reader func(context.Context) (verification.Session, error)
+
+// held reads a record that was in the store before, at that revision. One that is gone was lost.
+func (s *Service) held(id string, revision int32) reader {
 	return func(ctx context.Context) (verification.Session, error) {
-		session, err := s.Store.Get(ctx, id)
+		session, err := s.Recent.Recent(ctx, id, revision)
 		if errors.Is(err, store.ErrNotFound) {
 			return session, errTokenExpired
 		}

@@ -69,10 +69,13 @@ type Feed interface {
 	// yet. ErrTrimmed or ErrRewound where the position is not, or no longer, in the feed: it never
 	// skips silently.
 	ReadFeed(ctx context.Context, partition int, after Position, limit int) ([]Entry, error)
-	// Follow waits up to block for entries after the positions (one for each partition) and returns
-	// what there is, oldest first within a partition. It does not check the positions: call ReadFeed
-	// now and then. One caller at a time; Close of the store ends it.
+	// Follow waits up to block, or less, for entries after the positions (one for each partition) and
+	// returns what there is, oldest first within a partition. It does not check the positions: call
+	// ReadFeed now and then. One caller at a time; Close of the store ends it.
 	Follow(ctx context.Context, after []Position, block time.Duration) ([]Entry, error)
+	// Followed says up to when the calls of Follow have returned all that came to a partition after the
+	// positions of the last one; the zero time where none has. For the caller of Follow.
+	Followed(partition int) time.Time
 }
 
 // Position is a place in a partition of the feed: behind one entry. The zero Seq is the beginning; the

@@ -72,7 +72,7 @@ func TestG7_ALossDuringAnOutageIsTold(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		New(s, h, func(lost []string, _ bool) { told <- lost }, slog.New(slog.DiscardHandler)).Run(ctx)
+		New(s, h, &memory{}, func(lost []string, _ bool) { told <- lost }, slog.New(slog.DiscardHandler)).Run(ctx)
 	}()
 	defer func() { cancel(); <-done }()
 	session.wokenWithin(10 * time.Second) // it has begun

@@ -17,7 +17,7 @@ import (
 
 const (
 	// block is how long one wait for the feed lasts at most, and so how late a check may be.
-	block = 500 * time.Millisecond
+	block = 250 * time.Millisecond
 	// checkEvery is how often the positions are checked against the feed. After a failover that lost
 	// entries, Redis neither fails nor leaves a gap: only the check sees it.
 	checkEvery = 5 * time.Second
@@ -26,6 +26,15 @@ const (
 	// callTimeout bounds each call but Follow.
 	callTimeout = 2 * time.Second
 )
+
+// Memory is what this process remembers of sessions, and must be told what the feed says; see
+// nearcache.Cache.
+type Memory interface {
+	Told(id string, revision int32)
+	Trust(partition int, until time.Time)
+	Forget(partition int)
+	Distrust()
+}
 
 // Rewound is told what the store has lost: the sessions whose entries are gone, each once, and
 // whether there may be others, because the loss goes back further than is remembered here. It must
@@ -36,6 +45,7 @@ type Rewound func(lost []string, more bool)
 type Tailer struct {
 	store   store.Store
 	hub     *hub.Hub
+	memory  Memory
 	rewound Rewound
 	logger  *slog.Logger
 
@@ -45,11 +55,11 @@ type Tailer struct {
 }
 
 // New makes a Tailer. rewound may be nil.
-func New(s store.Store, h *hub.Hub, rewound Rewound, logger *slog.Logger) *Tailer {
+func New(s store.Store, h *hub.Hub, memory Memory, rewound Rewound, logger *slog.Logger) *Tailer {
 	if rewound == nil {
 		rewound = func([]string, bool) {}
 	}
-	return &Tailer{store: s, hub: h, rewound: rewound, logger: logger, recent: make([]recent, s.Partitions())}
+	return &Tailer{store: s, hub: h, memory: memory, rewound: rewound, logger: logger, recent: make([]recent, s.Partitions())}
 }
 
 // Run follows the feed until ctx ends. A store that is away is waited for. Run once only.
@@ -58,6 +68,7 @@ func (t *Tailer) Run(ctx context.Context) {
 	for {
 		began := time.Now()
 		err := t.follow(ctx)
+		t.memory.Distrust()
 		if ctx.Err() != nil {
 			return
 		}
@@ -86,12 +97,7 @@ func (t *Tailer) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, entry := range entries {
-			t.positions[entry.Partition] = entry.Position
-			t.recent[entry.Partition].add(entry)
-			t.hub.Wake(hub.Session(entry.SessionID))
-			t.hub.Wake(hub.Partition(entry.Partition))
-		}
+		t.tell(entries)
 		t.wakeReferences(ctx, entries)
 		if time.Since(checked) < checkEvery {
 			continue
@@ -100,6 +106,24 @@ func (t *Tailer) follow(ctx context.Context) error {
 			return err
 		}
 		checked = time.Now()
+	}
+}
+
+// tell lets the memory know before those who will read it are woken.
+func (t *Tailer) tell(entries []store.Entry) {
+	for _, entry := range entries {
+		t.positions[entry.Partition] = entry.Position
+		t.recent[entry.Partition].add(entry)
+		t.memory.Told(entry.SessionID, entry.Revision)
+	}
+	for partition := range t.positions {
+		if until := t.store.Followed(partition); !until.IsZero() {
+			t.memory.Trust(partition, until)
+		}
+	}
+	for _, entry := range entries {
+		t.hub.Wake(hub.Session(entry.SessionID))
+		t.hub.Wake(hub.Partition(entry.Partition))
 	}
 }
 
@@ -117,6 +141,9 @@ func (t *Tailer) begin(ctx context.Context) error {
 		positions[partition] = head
 	}
 	t.positions = positions
+	for partition := range positions {
+		t.memory.Forget(partition) // what was read before the head is not vouched for
+	}
 	return nil
 }
 
@@ -141,6 +168,7 @@ func (t *Tailer) check(ctx context.Context) error {
 			return err
 		}
 		t.positions[partition], t.recent[partition] = head, recent{}
+		t.memory.Forget(partition)
 		t.hub.WakeAll()
 	}
 	return nil

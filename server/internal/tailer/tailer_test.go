@@ -133,6 +133,44 @@ func (f *feed) set(change func()) {
 	change()
 }
 
+func (f *feed) Followed(int) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+// memory notes what it is told, in order.
+type memory struct {
+	mu  sync.Mutex
+	log []string
+}
+
+func (m *memory) note(format string, arguments ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if line := fmt.Sprintf(format, arguments...); len(m.log) == 0 || m.log[len(m.log)-1] != line {
+		m.log = append(m.log, line)
+	}
+}
+
+func (m *memory) Told(id string, revision int32) { m.note("told %s %d", id, revision) }
+func (m *memory) Trust(partition int, _ time.Time) {
+	if partition == 0 {
+		m.note("trust")
+	}
+}
+func (m *memory) Forget(partition int) { m.note("forget %d", partition) }
+func (m *memory) Distrust()            { m.note("distrust") }
+
+func (m *memory) lines() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.log)
+}
+
 // watcher is a subscription with what it is worth in a test.
 type watcher struct {
 	*hub.Subscription
@@ -169,11 +207,15 @@ func (w watcher) wokenWithin(d time.Duration) {
 
 // run tails until the test ends; stop ends it earlier and says how long that took.
 func run(t *testing.T, s store.Store, h *hub.Hub) (stop func() time.Duration) {
+	return runWith(t, s, h, &memory{})
+}
+
+func runWith(t *testing.T, s store.Store, h *hub.Hub, m Memory) (stop func() time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		New(s, h, nil, slog.New(slog.DiscardHandler)).Run(ctx)
+		New(s, h, m, nil, slog.New(slog.DiscardHandler)).Run(ctx)
 	}()
 	stop = sync.OnceValue(func() time.Duration {
 		began := time.Now()

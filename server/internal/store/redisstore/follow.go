@@ -19,6 +19,8 @@ const (
 	maxBlock = time.Second
 	// blockGrace is how much later than its block an XREAD may answer before Redis counts as away.
 	blockGrace = 2 * time.Second
+	// blockEarly is how much earlier than its block an XREAD may end, by its own clock.
+	blockEarly = 20 * time.Millisecond
 )
 
 // follower waits for feed entries on a client of its own: blocked reads would use up the connections
@@ -30,9 +32,10 @@ type follower struct {
 	keys   keys
 	groups [][]int
 
-	caller  sync.Mutex // held during Follow; guards reading
-	reading []bool     // by group
-	results chan groupResult
+	caller   sync.Mutex // held during Follow; guards the next two, both by group
+	reading  []bool
+	followed []time.Time // see store.Feed.Followed
+	results  chan groupResult
 
 	stop   context.CancelFunc
 	stopCx context.Context
@@ -43,6 +46,7 @@ type groupResult struct {
 	group   int
 	from    []store.Position
 	entries []store.Entry
+	until   time.Time // all that came before is in entries, or before from
 	err     error
 }
 
@@ -60,7 +64,7 @@ func newFollower(client redis.UniversalClient, keys keys, split bool) *follower 
 	ctx, stop := context.WithCancel(context.Background())
 	return &follower{
 		client: client, keys: keys, groups: groups,
-		reading: make([]bool, len(groups)),
+		reading: make([]bool, len(groups)), followed: make([]time.Time, len(groups)),
 		results: make(chan groupResult, len(groups)), // a read never waits to tell
 		stop:    stop, stopCx: ctx,
 	}
@@ -79,28 +83,34 @@ func (s *Store) Follow(ctx context.Context, after []store.Position, block time.D
 	defer f.caller.Unlock()
 	timer := time.NewTimer(block)
 	defer timer.Stop()
-	deadline := time.Now().Add(block)
-	for {
-		if f.stopCx.Err() != nil {
-			return nil, fmt.Errorf("follow the feed: %w: the store was closed", store.ErrUnavailable)
-		}
-		f.start(slices.Clone(after), min(maxBlock, time.Until(deadline)))
-		select {
-		case result := <-f.results:
-			entries, err := f.collect(after, result)
-			if err != nil {
-				return nil, s.failed(ctx, "follow the feed", err)
-			}
-			if len(entries) > 0 {
-				return entries, nil
-			}
-		case <-timer.C:
-			return nil, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-f.stopCx.Done():
-		}
+	if f.stopCx.Err() == nil {
+		f.start(slices.Clone(after), min(maxBlock, block))
 	}
+	select {
+	case result := <-f.results:
+		entries, err := f.collect(after, result)
+		if err != nil {
+			return nil, s.failed(ctx, "follow the feed", err)
+		}
+		return entries, nil
+	case <-timer.C:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-f.stopCx.Done():
+		return nil, fmt.Errorf("follow the feed: %w: the store was closed", store.ErrUnavailable)
+	}
+}
+
+// Followed implements store.Feed.
+func (s *Store) Followed(partition int) time.Time {
+	s.follower.caller.Lock()
+	defer s.follower.caller.Unlock()
+	return s.follower.followed[s.follower.groupOf(partition)]
+}
+
+func (f *follower) groupOf(partition int) int {
+	return slices.IndexFunc(f.groups, func(group []int) bool { return slices.Contains(group, partition) })
 }
 
 // start begins a read for each group that has none under way.
@@ -111,14 +121,16 @@ func (f *follower) start(after []store.Position, block time.Duration) {
 		}
 		f.reading[group] = true
 		f.wg.Go(func() {
-			entries, err := f.read(f.groups[group], after, block)
-			f.results <- groupResult{group: group, from: after, entries: entries, err: err}
+			entries, until, err := f.read(f.groups[group], after, block)
+			f.results <- groupResult{group: group, from: after, entries: entries, until: until, err: err}
 		})
 	}
 }
 
-// read is one XREAD over the partitions of a group.
-func (f *follower) read(group []int, after []store.Position, block time.Duration) ([]store.Entry, error) {
+// read is one XREAD over the partitions of a group. until is a time up to which it has seen all, of this
+// machine's clock: that of the question, or of the end of a block in which nothing came. Zero where
+// there may be more.
+func (f *follower) read(group []int, after []store.Position, block time.Duration) (entries []store.Entry, until time.Time, err error) {
 	block = max(block, time.Millisecond) // XREAD takes 0 for ever
 	ctx, cancel := context.WithTimeout(f.stopCx, block+blockGrace)
 	defer cancel()
@@ -127,20 +139,26 @@ func (f *follower) read(group []int, after []store.Position, block time.Duration
 		streams = append(streams, f.keys.feed(partition))
 		ids = append(ids, streamID(after[partition].Seq))
 	}
+	until = time.Now()
 	found, err := f.client.XRead(ctx, &redis.XReadArgs{Streams: append(streams, ids...), Count: maxRead, Block: block}).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, err
+	if errors.Is(err, redis.Nil) {
+		return nil, until.Add(max(0, block-blockEarly)), nil
 	}
-	var entries []store.Entry
+	if err != nil {
+		return nil, time.Time{}, err
+	}
 	for _, stream := range found {
 		partition := group[slices.Index(streams[:len(group)], stream.Stream)]
 		parsed, err := parseEntries(partition, after[partition].Epoch, stream.Messages)
 		if err != nil {
-			return nil, err
+			return nil, time.Time{}, err
+		}
+		if len(parsed) >= maxRead {
+			until = time.Time{}
 		}
 		entries = append(entries, parsed...)
 	}
-	return entries, nil
+	return entries, until, nil
 }
 
 // collect takes a result, and those that are there already, and returns the entries that follow the
@@ -150,7 +168,11 @@ func (f *follower) collect(after []store.Position, result groupResult) (entries 
 	for {
 		f.reading[result.group] = false
 		if result.err != nil {
+			f.followed[result.group] = time.Time{}
 			return nil, result.err
+		}
+		if !result.until.IsZero() && f.covers(result, after) {
+			f.followed[result.group] = result.until
 		}
 		for _, entry := range result.entries {
 			from, to := result.from[entry.Partition], after[entry.Partition]
@@ -164,6 +186,15 @@ func (f *follower) collect(after []store.Position, result groupResult) (entries 
 			return entries, nil
 		}
 	}
+}
+
+// covers reports whether a read began where its partitions are now, or before: then nothing of after is
+// missing in it.
+func (f *follower) covers(result groupResult, after []store.Position) bool {
+	return !slices.ContainsFunc(f.groups[result.group], func(partition int) bool {
+		from, to := result.from[partition], after[partition]
+		return from.Epoch != to.Epoch || from.Seq > to.Seq
+	})
 }
 
 // close ends the reads and waits for them.

@@ -18,6 +18,17 @@ func heads(t *testing.T, s store.Store) []store.Position {
 	return positions
 }
 
+// follow calls Follow, which may return early with nothing, until it has something, fails, or the block
+// is over.
+func follow(ctx context.Context, s store.Store, after []store.Position, block time.Duration) ([]store.Entry, error) {
+	for over := time.Now().Add(block); ; {
+		entries, err := s.Follow(ctx, after, max(time.Millisecond, time.Until(over)))
+		if len(entries) > 0 || err != nil || !time.Now().Before(over) {
+			return entries, err
+		}
+	}
+}
+
 // followWakes: a change ends the wait at once, not at the end of the block.
 func followWakes(t *testing.T, s store.Store) {
 	after := heads(t, s)
@@ -29,7 +40,7 @@ func followWakes(t *testing.T, s store.Store) {
 		}
 		done := make(chan result, 1)
 		go func() {
-			entries, err := s.Follow(ctx, after, timeout)
+			entries, err := follow(ctx, s, after, timeout)
 			done <- result{entries, err}
 		}()
 		id := fmt.Sprintf("vs_%d", n)
@@ -58,7 +69,7 @@ func followBacklog(t *testing.T, s store.Store) {
 	}
 	ctx := testContext(t)
 	for total := 0; total < sessions*each; {
-		entries, err := s.Follow(ctx, after, timeout)
+		entries, err := follow(ctx, s, after, timeout)
 		if err != nil || len(entries) == 0 {
 			t.Fatalf("Follow after %d entries = %d, %v", total, len(entries), err)
 		}
@@ -70,7 +81,7 @@ func followBacklog(t *testing.T, s store.Store) {
 		}
 		total += len(entries)
 	}
-	entries, err := s.Follow(ctx, after, 20*time.Millisecond)
+	entries, err := follow(ctx, s, after, 20*time.Millisecond)
 	if err != nil || len(entries) != 0 {
 		t.Errorf("Follow at the end = %+v, %v; want nothing", entries, err)
 	}
@@ -79,18 +90,48 @@ func followBacklog(t *testing.T, s store.Store) {
 // followEnds: with its block, and with its context, also while it waits.
 func followEnds(t *testing.T, s store.Store) {
 	after := heads(t, s)
-	entries, err := s.Follow(testContext(t), after, 20*time.Millisecond)
+	entries, err := follow(testContext(t), s, after, 20*time.Millisecond)
 	if err != nil || len(entries) != 0 {
 		t.Errorf("Follow = %+v, %v; want nothing", entries, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	_, err = s.Follow(ctx, after, timeout)
+	_, err = follow(ctx, s, after, timeout)
 	wantError(t, "Follow with a deadline", err, context.DeadlineExceeded)
 	// The next call is not disturbed by the one that was given up.
 	apply(t, s, event("vs_a", 0))
-	entries, err = s.Follow(testContext(t), after, timeout)
+	entries, err = follow(testContext(t), s, after, timeout)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("Follow = %+v, %v; want one entry", entries, err)
+	}
+}
+
+// followedSaysUntilWhen: only what was followed counts, and it does not fall behind by more than a wait.
+func followedSaysUntilWhen(t *testing.T, s store.Store) {
+	const block, slack = 100 * time.Millisecond, 5 * time.Second // the slack is the machine's, not the store's
+	ctx, after := testContext(t), heads(t, s)
+	apply(t, s, event("vs_a", 0))
+	partition := s.Partition("vs_a")
+	for {
+		entries, err := s.Follow(ctx, after, block)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(entries) > 0 {
+			after[entries[0].Partition] = entries[0].Position
+			break
+		}
+	}
+	before := time.Now()
+	for s.Followed(partition).Before(before) {
+		if entries, err := s.Follow(ctx, after, block); err != nil || len(entries) > 0 {
+			t.Fatalf("Follow = %+v, %v; want nothing", entries, err)
+		}
+		if time.Since(before) > slack {
+			t.Fatalf("Followed = %v, %v after %v, although nothing comes", s.Followed(partition), slack, before)
+		}
+	}
+	if until := s.Followed(partition); until.After(time.Now()) {
+		t.Errorf("Followed = %v, which is yet to come", until)
 	}
 }

@@ -59,6 +59,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"FollowWakes", followWakes},
 		{"FollowBacklog", followBacklog},
 		{"FollowEnds", followEnds},
+		{"FollowedSaysUntilWhen", followedSaysUntilWhen},
 
 		{"DueFollowsTheRecord", dueFollowsTheRecord},
 		{"DueInOrder", dueInOrder},

@@ -1,0 +1,247 @@
+// Package nearcache answers reads of sessions from this process's memory, as long as the change feed is
+// known to be followed. It sits between the store and those who ask it, and is filled by what they
+// read and write; the tailer tells it what the feed says. It knows no database and no protocol, and
+// decides nothing about sessions.
+//
+// What it promises, with the tailer's help:
+//
+//   - Recent serves from memory only while the feed was followed to its end less than Bound ago; an
+//     answer is as old as that at most. Else it reads the store.
+//   - A read that began before a change was told never comes after it: it does not enter the memory.
+//   - A session is never answered with an older revision than an answer of this cache that was
+//     complete when the question came.
+//   - What the feed cannot vouch for (a trimmed or rewound partition, a reader that begins anew) is
+//     forgotten.
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/sync/singleflight"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// Bound is how long ago the feed must have been followed to its end for memory to be trusted.
+const Bound = time.Second
+
+const (
+	// shards keeps readers of different sessions from waiting for one lock.
+	shards = 64
+	// counters, in each shard, keep news of one session from spoiling reads of others.
+	counters = 32
+	// readTimeout bounds a read of the store that several may be waiting for.
+	readTimeout = 5 * time.Second
+)
+
+// Cache is a store.Store whose writes are remembered, with Recent beside it. It is safe for concurrent
+// use. Get and all else of the Store ask the store as ever.
+type Cache struct {
+	store.Store
+	clock     func() time.Time
+	began     time.Time
+	seed      maphash.Seed
+	shards    [shards]shard
+	followed  []atomic.Int64 // by partition: until when the feed is known, in ns since began; 0: not
+	reads     singleflight.Group
+	committed func(before, after verification.Session)
+}
+
+// shard's lock is held for a few instructions, never over I/O.
+type shard struct {
+	mu       sync.Mutex
+	sessions *simplelru.LRU[string, *verification.Session]
+	news     [counters]uint64 // counts what became known of the sessions that share a counter
+}
+
+// place is where a session is remembered.
+type place struct {
+	*shard
+	id      string
+	counter *uint64
+}
+
+// New makes a cache of up to size sessions, at least one for each of its 64 parts. committed, if not
+// nil, is told of each commit of this process; it must not block.
+func New(s store.Store, size int, clock func() time.Time, committed func(before, after verification.Session)) *Cache {
+	if committed == nil {
+		committed = func(_, _ verification.Session) {}
+	}
+	c := &Cache{
+		Store: s, clock: clock, began: clock().Add(-time.Second), seed: maphash.MakeSeed(),
+		followed: make([]atomic.Int64, s.Partitions()), committed: committed,
+	}
+	for i := range c.shards {
+		sessions, err := simplelru.NewLRU[string, *verification.Session](max(1, size/shards), nil)
+		if err != nil {
+			panic(err) // only for a size below 1
+		}
+		c.shards[i].sessions = sessions
+	}
+	return c
+}
+
+// Recent returns a session at a revision of at least least, from memory where that may be trusted.
+func (c *Cache) Recent(ctx context.Context, id string, least int32) (verification.Session, error) {
+	at := c.place(id)
+	if c.trusted(c.Partition(id)) {
+		if session := at.get(); session != nil && session.Revision >= least {
+			return *session, nil
+		}
+	}
+	session, shared, err := c.read(ctx, at)
+	if shared && (session.Revision < least || errors.Is(err, store.ErrNotFound)) {
+		return c.Get(ctx, id) // it began before the question: what the caller knows may be newer
+	}
+	return session, err
+}
+
+// Get implements store.Store. What it reads is remembered.
+func (c *Cache) Get(ctx context.Context, id string) (verification.Session, error) {
+	at := c.place(id)
+	since := at.now()
+	session, err := c.Store.Get(ctx, id)
+	if err == nil {
+		at.put(&session, since)
+	}
+	return session, err
+}
+
+// read asks the store once for all who ask at the same time, with nothing new in between: who was
+// woken by a change must not be given a read that began before it.
+func (c *Cache) read(ctx context.Context, at place) (session verification.Session, shared bool, err error) {
+	since := at.now()
+	answer := c.reads.DoChan(at.id+strconv.FormatUint(since, 36), func() (any, error) {
+		reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+		defer cancel()
+		session, err := c.Store.Get(reading, at.id)
+		if err != nil {
+			return nil, err
+		}
+		at.put(&session, since)
+		return &session, nil
+	})
+	select {
+	case result := <-answer:
+		if result.Err != nil {
+			return verification.Session{}, result.Shared, result.Err
+		}
+		return *result.Val.(*verification.Session), result.Shared, nil
+	case <-ctx.Done():
+		return verification.Session{}, false, ctx.Err()
+	}
+}
+
+// Update implements store.Store. What was committed is remembered, and told at once.
+func (c *Cache) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+	at := c.place(id)
+	var since uint64
+	var before verification.Session
+	var wrote bool
+	session, err := c.Store.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
+		since, before = at.now(), current
+		next, write, err := fn(current)
+		wrote = write && err == nil
+		return next, write, err
+	})
+	if err != nil || !session.Exists() {
+		return session, err
+	}
+	at.put(&session, since)
+	if wrote {
+		c.committed(before, session)
+	}
+	return session, nil
+}
+
+// Told notes what the feed says of a session. Afterwards no older revision is answered.
+func (c *Cache) Told(id string, revision int32) {
+	at := c.place(id)
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	if held, ok := at.sessions.Peek(id); ok && held.Revision >= revision {
+		return // this process made it, or has read it
+	}
+	*at.counter++
+	at.sessions.Remove(id)
+}
+
+// Trust notes that all that a partition's feed held at a time has been told.
+func (c *Cache) Trust(partition int, until time.Time) {
+	c.followed[partition].Store(int64(until.Sub(c.began)))
+}
+
+// Forget empties the memory: the feed of a partition cannot vouch for it any more. Reads that are under
+// way do not enter it. Until Trust is called again nothing of that partition is served from it.
+func (c *Cache) Forget(partition int) {
+	c.followed[partition].Store(0)
+	for i := range c.shards {
+		shard := &c.shards[i]
+		shard.mu.Lock()
+		for n := range shard.news {
+			shard.news[n]++
+		}
+		shard.sessions.Purge()
+		shard.mu.Unlock()
+	}
+}
+
+// Distrust notes that the feed is not followed now, such as after an error: memory is kept, and not
+// used until Trust is called again.
+func (c *Cache) Distrust() {
+	for partition := range c.followed {
+		c.followed[partition].Store(0)
+	}
+}
+
+func (c *Cache) trusted(partition int) bool {
+	until := c.followed[partition].Load()
+	return until > 0 && int64(c.clock().Sub(c.began))-until < int64(Bound)
+}
+
+func (c *Cache) place(id string) place {
+	hash := maphash.String(c.seed, id)
+	shard := &c.shards[hash%shards]
+	return place{shard: shard, id: id, counter: &shard.news[hash/shards%counters]}
+}
+
+// now is what is known so far: look before a read begins.
+func (p place) now() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return *p.counter
+}
+
+func (p place) get() *verification.Session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	session, _ := p.sessions.Get(p.id)
+	return session
+}
+
+// put remembers a session that was read when so much was known. A read that news have overtaken is not
+// remembered, and takes what is older than itself away.
+func (p place) put(session *verification.Session, since uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	held, ok := p.sessions.Peek(p.id)
+	switch overtaken := *p.counter != since; {
+	case ok && held.Revision > session.Revision:
+		return
+	case !overtaken:
+		p.sessions.Add(p.id, session)
+	case ok && held.Revision < session.Revision:
+		p.sessions.Remove(p.id)
+	}
+	if !ok || held.Revision < session.Revision {
+		*p.counter++ // reads that are under way may be older than this one
+	}
+}

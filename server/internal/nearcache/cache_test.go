@@ -1,0 +1,419 @@
+package nearcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// records is a store in memory whose answers take their time on the way in and on the way out.
+type records struct {
+	store.Store
+
+	mu      sync.Mutex
+	held    map[string]verification.Session
+	gets    int
+	fail    error
+	slow    func() // called without the lock, around each access
+	changes []change
+}
+
+// change is an entry of the feed, with its time.
+type change struct {
+	id       string
+	revision int32
+	at       time.Time
+}
+
+func newRecords() *records {
+	return &records{held: make(map[string]verification.Session), slow: func() {}}
+}
+
+func (r *records) Partitions() int      { return 2 }
+func (r *records) Partition(string) int { return 0 }
+
+func (r *records) Get(ctx context.Context, id string) (verification.Session, error) {
+	r.slow()
+	defer r.slow()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gets++
+	session, ok := r.held[id]
+	switch {
+	case ctx.Err() != nil:
+		return verification.Session{}, ctx.Err()
+	case r.fail != nil:
+		return verification.Session{}, r.fail
+	case !ok:
+		return session, store.ErrNotFound
+	}
+	return session, nil
+}
+
+func (r *records) Update(_ context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+	r.slow()
+	defer r.slow()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next, write, err := fn(r.held[id])
+	if err != nil || !write {
+		return r.held[id], err
+	}
+	r.held[id] = next
+	r.changes = append(r.changes, change{id, next.Revision, time.Now()})
+	return next, nil
+}
+
+// commit is what another process writes: this one's cache hears of it by the feed only.
+func (r *records) commit(id string) {
+	_, _ = r.Update(context.Background(), id, advance)
+}
+
+func (r *records) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.gets
+}
+
+func (r *records) set(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
+}
+
+func advance(current verification.Session) (verification.Session, bool, error) {
+	current.ID = "vs_1"
+	current.Revision++
+	return current, true, nil
+}
+
+// recent asks and says at which revision the answer is.
+func recent(t *testing.T, c *Cache, least int32) int32 {
+	t.Helper()
+	session, err := c.Recent(t.Context(), "vs_1", least)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return session.Revision
+}
+
+// newCache is a cache over a store with one session at revision 1, trusted.
+func newCache() (*records, *Cache) {
+	r := newRecords()
+	r.commit("vs_1")
+	c := New(r, 1000, time.Now, nil)
+	c.Trust(0, time.Now())
+	return r, c
+}
+
+func TestWhatWasReadIsServedFromMemoryWhileTheFeedIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, c := newCache()
+		for range 5 {
+			recent(t, c, 0)
+		}
+		if got := r.count(); got != 1 {
+			t.Errorf("%d reads, want 1", got)
+		}
+		time.Sleep(Bound)
+		recent(t, c, 0)
+		recent(t, c, 0)
+		if got := r.count(); got != 3 {
+			t.Errorf("%d reads with a feed that was not followed for %v, want 3", got, Bound)
+		}
+		c.Trust(0, time.Now())
+		recent(t, c, 0)
+		if got := r.count(); got != 3 {
+			t.Errorf("%d reads after the feed was followed again, want 3", got)
+		}
+	})
+}
+
+func TestAChangeThatIsToldTakesTheOlderOneAway(t *testing.T) {
+	r, c := newCache()
+	recent(t, c, 0)
+	r.commit("vs_1")
+	if got := recent(t, c, 0); got != 1 {
+		t.Fatalf("revision %d before anybody told, want 1 from memory", got)
+	}
+	c.Told("vs_1", 2)
+	if got := recent(t, c, 0); got != 2 {
+		t.Errorf("revision %d after it was told, want 2", got)
+	}
+	reads := r.count()
+	c.Told("vs_1", 2) // again, as after a reconnect
+	if recent(t, c, 0); r.count() != reads {
+		t.Error("what is known already was read again")
+	}
+}
+
+func TestALeastRevisionIsReadWhereMemoryIsOlder(t *testing.T) {
+	r, c := newCache()
+	recent(t, c, 0)
+	r.commit("vs_1")
+	if got := recent(t, c, 2); got != 2 {
+		t.Errorf("revision %d, want 2", got)
+	}
+	if got := recent(t, c, 0); got != 2 {
+		t.Errorf("revision %d after 2 was answered", got)
+	}
+}
+
+func TestAReadThatBeganBeforeNewsDoesNotEnter(t *testing.T) {
+	for _, meanwhile := range []bool{false, true} { // whether somebody asks while the old read is under way
+		synctest.Test(t, func(t *testing.T) {
+			r, c := newCache()
+			late := make(chan struct{})
+			calls := 0
+			r.slow = func() {
+				if calls++; calls == 2 { // the first read's way back
+					<-late
+				}
+			}
+			answered := make(chan int32, 1)
+			go func() { answered <- recent(t, c, 0) }()
+			synctest.Wait()
+			r.set(func() { r.held["vs_1"] = verification.Session{ID: "vs_1", Revision: 2} })
+			c.Told("vs_1", 2)
+			// Who is woken by the news does not wait for the old read, nor get its answer.
+			if meanwhile {
+				if got := recent(t, c, 0); got != 2 {
+					t.Errorf("revision %d, want 2", got)
+				}
+			}
+			close(late)
+			<-answered
+			if got := recent(t, c, 0); got != 2 {
+				t.Errorf("the old read came into memory: revision %d", got)
+			}
+		})
+	}
+}
+
+func TestWhoAsksAtTheSameTimeSharesARead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, c := newCache()
+		r.slow = func() { time.Sleep(time.Millisecond) }
+		var asking sync.WaitGroup
+		for range 10_000 {
+			asking.Go(func() { recent(t, c, 0) })
+		}
+		asking.Wait()
+		if got := r.count(); got != 1 {
+			t.Errorf("%d reads for 10,000 who asked at the same time, want 1", got)
+		}
+	})
+}
+
+func TestACallerWhoGoesLeavesTheReadToTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, c := newCache()
+		r.slow = func() { time.Sleep(time.Second) }
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error, 1)
+		go func() {
+			_, err := c.Recent(ctx, "vs_1", 0)
+			gone <- err
+		}()
+		synctest.Wait()
+		answered := make(chan int32, 1)
+		go func() { answered <- recent(t, c, 0) }()
+		synctest.Wait()
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		if got := <-answered; got != 1 || r.count() != 1 {
+			t.Errorf("revision %d after %d reads", got, r.count())
+		}
+	})
+}
+
+func TestAnOwnCommitIsKnownAndToldAtOnce(t *testing.T) {
+	r := newRecords()
+	var told []int32
+	c := New(r, 1000, time.Now, func(_, after verification.Session) { told = append(told, after.Revision) })
+	c.Trust(0, time.Now())
+	for range 2 {
+		if _, err := c.Update(t.Context(), "vs_1", advance); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := recent(t, c, 0); got != 2 || r.count() != 0 || len(told) != 2 {
+		t.Errorf("revision %d after %d reads, told %v", got, r.count(), told)
+	}
+	if _, err := c.Update(t.Context(), "vs_1", func(s verification.Session) (verification.Session, bool, error) { return s, false, nil }); err != nil || len(told) != 2 {
+		t.Errorf("told %v of an update that wrote nothing, %v", told, err)
+	}
+}
+
+func TestWhatTheFeedCannotVouchForIsForgotten(t *testing.T) {
+	tests := []struct {
+		name   string
+		do     func(*Cache)
+		forget bool
+	}{
+		{"another partition is trimmed", func(c *Cache) { c.Forget(1) }, true},
+		{"its partition is trimmed", func(c *Cache) { c.Forget(0); c.Trust(0, time.Now()) }, true},
+		{"the feed is cut", func(c *Cache) { c.Distrust() }, true},
+		{"the feed was cut and is back", func(c *Cache) { c.Distrust(); c.Trust(0, time.Now()) }, false},
+	}
+	for _, test := range tests {
+		r, c := newCache()
+		recent(t, c, 0)
+		test.do(c)
+		before := r.count()
+		if recent(t, c, 0); (r.count() > before) != test.forget {
+			t.Errorf("%s: %d reads more", test.name, r.count()-before)
+		}
+	}
+}
+
+func TestErrorsAreNotRemembered(t *testing.T) {
+	r, c := newCache()
+	r.set(func() { r.fail = store.ErrUnavailable })
+	if _, err := c.Recent(t.Context(), "vs_1", 0); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("error %v", err)
+	}
+	r.set(func() { r.fail = nil })
+	recent(t, c, 0)
+	if _, err := c.Recent(t.Context(), "vs_unknown", 0); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("error %v", err)
+	}
+	r.commit("vs_unknown")
+	if _, err := c.Recent(t.Context(), "vs_unknown", 0); err != nil {
+		t.Errorf("a miss was remembered: %v", err)
+	}
+}
+
+func TestTheMemoryIsBounded(t *testing.T) {
+	r := newRecords()
+	c := New(r, 640, time.Now, nil)
+	c.Trust(0, time.Now())
+	for i := range 10_000 {
+		id := fmt.Sprintf("vs_%d", i)
+		r.held[id] = verification.Session{ID: id, Revision: 1}
+		if _, err := c.Recent(t.Context(), id, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := 0
+	for i := range c.shards {
+		held += c.shards[i].sessions.Len()
+	}
+	if held > 640 || held < 600 {
+		t.Errorf("%d sessions remembered, want 640", held)
+	}
+}
+
+// TestG8_NeverOlderThanShown lets readers, own writers, other processes' writers and a feed that lags,
+// is cut and comes back work at the same time. No answer may be older than one that was complete when
+// it was asked for, nor than the store was Bound before.
+func TestG8_NeverOlderThanShown(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	for round := range 6 {
+		synctest.Test(t, func(t *testing.T) { shuffleOnce(t, seed, uint64(round)) })
+	}
+}
+
+func shuffleOnce(t *testing.T, seed, round uint64) {
+	r := newRecords()
+	r.commit("vs_1")
+	var mu sync.Mutex // guards rng, shown
+	rng := rand.New(rand.NewPCG(seed, round))
+	wait := func(most time.Duration) {
+		mu.Lock()
+		d := time.Duration(rng.Int64N(int64(most)))
+		mu.Unlock()
+		time.Sleep(d)
+	}
+	r.slow = func() { wait(30 * time.Millisecond) }
+	c := New(r, 64, time.Now, nil)
+	var shown int32
+	over := time.Now().Add(20 * time.Second)
+	var working sync.WaitGroup
+	repeat := func(do func(), pause time.Duration) {
+		working.Go(func() {
+			for time.Now().Before(over) {
+				do()
+				wait(pause)
+			}
+		})
+	}
+	answer := func(revision, floor int32, asked time.Time) {
+		mu.Lock()
+		defer mu.Unlock()
+		if revision < floor {
+			t.Errorf("revision %d was answered after %d", revision, floor)
+		}
+		for _, change := range r.changesUntil(asked.Add(-Bound)) {
+			if change.revision > revision {
+				t.Errorf("revision %d was answered, and %d is older than %v", revision, change.revision, Bound)
+			}
+		}
+		shown = max(shown, revision)
+	}
+	ask := func(do func() (verification.Session, error)) {
+		mu.Lock()
+		floor, asked := shown, time.Now()
+		mu.Unlock()
+		if session, err := do(); err != nil {
+			t.Error(err)
+		} else {
+			answer(session.Revision, floor, asked)
+		}
+	}
+	for range 8 {
+		repeat(func() {
+			ask(func() (verification.Session, error) { return c.Recent(t.Context(), "vs_1", 0) })
+		}, 10*time.Millisecond)
+	}
+	rare := []time.Duration{200 * time.Millisecond, 5 * time.Second}[round%2]
+	repeat(func() { ask(func() (verification.Session, error) { return c.Get(t.Context(), "vs_1") }) }, 50*time.Millisecond)
+	repeat(func() {
+		ask(func() (verification.Session, error) { return c.Update(t.Context(), "vs_1", advance) })
+	}, rare)
+	repeat(func() { r.commit("vs_1") }, rare)
+	// The feed: follows, lags, is cut, comes back.
+	place := 0
+	repeat(func() {
+		until := time.Now()
+		changes := r.changesUntil(until)
+		wait(100 * time.Millisecond)
+		for ; place < len(changes); place++ {
+			c.Told(changes[place].id, changes[place].revision)
+		}
+		c.Trust(0, until)
+		mu.Lock()
+		cut, trim := rng.IntN(40) == 0, rng.IntN(60) == 0
+		mu.Unlock()
+		switch {
+		case cut:
+			c.Distrust()
+			wait(3 * time.Second)
+		case trim: // the reader goes to the head
+			place = len(r.changesUntil(time.Now()))
+			c.Forget(0)
+		}
+	}, 100*time.Millisecond)
+	working.Wait()
+}
+
+func (r *records) changesUntil(until time.Time) []change {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for n < len(r.changes) && !r.changes[n].at.After(until) {
+		n++
+	}
+	return r.changes[:n]
+}
