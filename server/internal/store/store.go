@@ -69,9 +69,12 @@ type Feed interface {
 	// yet. ErrTrimmed or ErrRewound where the position is not, or no longer, in the feed: it never
 	// skips silently.
 	ReadFeed(ctx context.Context, partition int, after Position, limit int) ([]Entry, error)
+	// Check looks whether each of the positions, one for each partition, still is in the feed: nil,
+	// ErrTrimmed or ErrRewound for each. It costs one round trip.
+	Check(ctx context.Context, positions []Position) (each []error, err error)
 	// Follow waits up to block, or less, for entries after the positions (one for each partition) and
 	// returns what there is, oldest first within a partition. It does not check the positions: call
-	// ReadFeed now and then. One caller at a time; Close of the store ends it.
+	// Check now and then. One caller at a time; Close of the store ends it.
 	Follow(ctx context.Context, after []Position, block time.Duration) ([]Entry, error)
 	// Followed says up to when the calls of Follow have returned all that came to a partition after the
 	// positions of the last one; the zero time where none has. For the caller of Follow.

@@ -19,8 +19,9 @@ const (
 	// block is how long one wait for the feed lasts at most, and so how late a check may be.
 	block = 250 * time.Millisecond
 	// checkEvery is how often the positions are checked against the feed. After a failover that lost
-	// entries, Redis neither fails nor leaves a gap: only the check sees it.
-	checkEvery = 5 * time.Second
+	// entries, or a FLUSHALL, Redis neither fails nor leaves a gap: only the check sees it. The memory
+	// is trusted as far as the last check only.
+	checkEvery = 250 * time.Millisecond
 	// retryMin and retryMax bound the pause after a failure.
 	retryMin, retryMax = 100 * time.Millisecond, 2 * time.Second
 	// callTimeout bounds each call but Follow.
@@ -87,11 +88,11 @@ func (t *Tailer) Run(ctx context.Context) {
 
 // follow reads on from where it was, at first from the head, until something fails.
 func (t *Tailer) follow(ctx context.Context) error {
+	checked := time.Now()
 	if err := t.begin(ctx); err != nil {
 		return err
 	}
 	t.hub.WakeAll() // what came before may have been missed
-	checked := time.Now()
 	for {
 		entries, err := t.store.Follow(ctx, t.positions, block)
 		if err != nil {
@@ -99,13 +100,13 @@ func (t *Tailer) follow(ctx context.Context) error {
 		}
 		t.tell(entries)
 		t.wakeReferences(ctx, entries)
-		if time.Since(checked) < checkEvery {
-			continue
+		if began := time.Now(); began.Sub(checked) >= checkEvery {
+			if err := t.check(ctx); err != nil {
+				return err
+			}
+			checked = began
 		}
-		if err := t.check(ctx); err != nil {
-			return err
-		}
-		checked = time.Now()
+		t.trust(checked)
 	}
 }
 
@@ -116,14 +117,23 @@ func (t *Tailer) tell(entries []store.Entry) {
 		t.recent[entry.Partition].add(entry)
 		t.memory.Told(entry.SessionID, entry.Revision)
 	}
-	for partition := range t.positions {
-		if until := t.store.Followed(partition); !until.IsZero() {
-			t.memory.Trust(partition, until)
-		}
-	}
 	for _, entry := range entries {
 		t.hub.Wake(hub.Session(entry.SessionID))
 		t.hub.Wake(hub.Partition(entry.Partition))
+	}
+}
+
+// trust lets the memory be used as far as the feed was followed, and checked.
+func (t *Tailer) trust(checked time.Time) {
+	for partition := range t.positions {
+		until := t.store.Followed(partition)
+		if until.IsZero() {
+			continue
+		}
+		if checked.Before(until) {
+			until = checked
+		}
+		t.memory.Trust(partition, until)
 	}
 }
 
@@ -149,8 +159,13 @@ func (t *Tailer) begin(ctx context.Context) error {
 
 // check moves to the head, and wakes everyone, where a position is no longer in the feed.
 func (t *Tailer) check(ctx context.Context) error {
-	for partition, position := range t.positions {
-		err := t.contains(ctx, partition, position)
+	limited, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	each, err := t.store.Check(limited, t.positions)
+	if err != nil {
+		return err
+	}
+	for partition, err := range each {
 		switch {
 		case errors.Is(err, store.ErrRewound):
 			if err := t.tellLoss(ctx, partition, err); err != nil {

@@ -2,6 +2,7 @@ package tailer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -131,6 +132,17 @@ func (f *feed) set(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change()
+}
+
+func (f *feed) Check(ctx context.Context, positions []store.Position) (each []error, err error) {
+	for partition, position := range positions {
+		_, err := f.ReadFeed(ctx, partition, position, 1)
+		if err != nil && !errors.Is(err, store.ErrRewound) {
+			return nil, err
+		}
+		each = append(each, err)
+	}
+	return each, nil
 }
 
 func (f *feed) Followed(int) time.Time {
