@@ -44,6 +44,9 @@ type Config struct {
 	Policy verification.RetryPolicy
 	Clock  func() time.Time
 	Logger *slog.Logger
+	// Principal is the name of who makes the call that a context belongs to, of 255 bytes at the most;
+	// it goes into the record of a grant and into the log. nil: callers have no names.
+	Principal func(ctx context.Context) string
 	// Draining is closed when the server begins to stop: open streams then end.
 	Draining <-chan struct{}
 	// StreamMaxAge ends streams so that they spread anew over the servers; 0: never.
@@ -66,6 +69,9 @@ var _ verificationv1.VerificationServiceServer = (*Service)(nil)
 func New(config Config) *Service {
 	if config.Step == nil {
 		config.Step = func(string) {}
+	}
+	if config.Principal == nil {
+		config.Principal = func(context.Context) string { return "" }
 	}
 	return &Service{Config: config}
 }
