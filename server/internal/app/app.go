@@ -10,6 +10,7 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/access"
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/hub"
@@ -48,6 +49,7 @@ type App struct {
 	reconciler *reconcile.Reconciler
 	tailer     *tailer.Tailer
 	readiness  *readiness
+	access     *access.Access
 	grpc       *grpcserver.Server
 	webhook    *http.Server
 	admin      *http.Server
@@ -65,6 +67,10 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	live, warning := c.EffectiveLivemode()
 	if warning != "" {
 		logger.Warn(warning)
+	}
+	var err error
+	if a.access, err = openAccess(c, logger); err != nil {
+		return nil, err
 	}
 	if err := a.openStore(); err != nil {
 		return nil, err
@@ -85,11 +91,12 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
 		Reflection:            c.GRPCReflection,
+		Access:                a.access,
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.New(rpc.Config{
 		Store: a.store, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
 		Policy: verification.RetryPolicy{MaxRetries: int32(c.MaxRetries), DenyCodes: verification.DefaultDenyCodes()},
-		Clock:  hooks.Clock, Logger: logger, Draining: a.drain,
+		Clock:  hooks.Clock, Logger: logger, Principal: a.access.Principal, Draining: a.drain,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
 	}))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready}

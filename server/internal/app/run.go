@@ -45,6 +45,7 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 		})
 	}
 	workers.Go(func() { a.tailer.Run(background) })
+	workers.Go(func() { a.access.Run(background) })
 	workers.Go(func() { a.retain(background, a.clock) })
 	if a.reconciler != nil {
 		workers.Go(func() { a.reconciler.Loop(background) })

@@ -43,6 +43,7 @@ func (c *Config) Load() error {
 		}
 	}
 	c.checkListeners(&found)
+	c.checkCallers(&found)
 	c.checkRedis(&found, unread["REDIS_URL"])
 	c.checkStripe(&found, unread["STRIPE_WEBHOOK_SECRET"])
 	c.checkLimits(&found)
