@@ -21,7 +21,7 @@ const (
 	// tokenPrincipal comes before a token's name, so that no token can be named like a certificate.
 	tokenPrincipal = "token:"
 	// maxTokens bounds what each call costs: its token is compared with every one.
-	maxTokens = 1000
+	maxTokens = 256
 )
 
 var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$`)
@@ -66,7 +66,7 @@ func (t Token) opens(path string) bool {
 // ParseTokens reads the tokens' file: a line for each token with its name, the SHA-256 of the token in
 // hexadecimal digits, and its rights, separated by spaces. Empty lines, and lines that begin with #,
 // are nothing. Two tokens may have one name: so a token is rolled. A file without tokens lets nobody
-// in. There are 1,000 at the most. Errors name the line, never what is in it.
+// in. There are 256 at the most. Errors name the line, never what is in it.
 func ParseTokens(text string) ([]Token, error) {
 	var tokens []Token
 	seen := map[[sha256.Size]byte]bool{}
