@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"example.com/verification-status/server/internal/access"
 	"example.com/verification-status/server/internal/app"
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/telemetry"
@@ -28,6 +30,9 @@ type commands struct {
 	Serve     serveCommand     `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
 
 	WebhookEndpoint webhookEndpointCommand `cmd:"" help:"Register the webhook endpoint at Stripe, see which there are, and check what one lacks. Needs the API key, and neither Redis nor a running server."`
+	Token           struct {
+		New newTokenCommand `cmd:"" help:"Make a bearer token for a caller, and its line for GRPC_TOKENS_FILE."`
+	} `cmd:"" help:"Make bearer tokens for callers without a client certificate."`
 }
 
 func main() { os.Exit(run(app.Hooks{})) }
@@ -100,7 +105,7 @@ type serveCommand struct{ config.Config }
 
 func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks) error {
 	secrets := telemetry.NewSecrets()
-	logger, err := load(&s.Config, secrets)
+	logger, err := load(&s.Config, secrets, app.CheckAccess)
 	if err != nil {
 		return err
 	}
@@ -181,10 +186,33 @@ func loadAPI(a *config.API) (*slog.Logger, error) {
 	return telemetry.NewLogger(os.Stderr, "warn", "text", telemetry.WithSecrets(telemetry.NewSecrets(a.StripeAPIKey)))
 }
 
-// load checks the settings and makes the logger, which conceals what is in secrets: those of the
-// settings and whatever is added later.
-func load(c *config.Config, secrets *telemetry.Secrets) (*slog.Logger, error) {
-	if err := c.Load(); err != nil {
+// newTokenCommand prints a token, once: only its hash is in the line.
+type newTokenCommand struct {
+	Name   string `required:"" placeholder:"NAME" help:"Whose token: the name in the log, and in the record of a grant."`
+	Rights string `required:"" placeholder:"RIGHTS" help:"What it may do, separated by commas: read, watch-all, list, retry."`
+}
+
+func (n *newTokenCommand) Run() error {
+	rights, err := access.ParseRights(n.Rights)
+	if err != nil {
+		return fmt.Errorf("--rights: %w", err)
+	}
+	token, line, err := access.NewToken(n.Name, rights)
+	if err != nil {
+		return fmt.Errorf("--name: %w", err)
+	}
+	fmt.Printf("The token, for the caller; it is shown this once:\n%s\n\nThe line for the file that GRPC_TOKENS_FILE names:\n%s\n", token, line)
+	return nil
+}
+
+// load checks the settings, in more ways where there are more, and makes the logger, which conceals what
+// is in secrets: those of the settings and whatever is added later.
+func load(c *config.Config, secrets *telemetry.Secrets, more ...func(*config.Config) error) (*slog.Logger, error) {
+	problems := []error{c.Load()}
+	for _, check := range more {
+		problems = append(problems, check(c))
+	}
+	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("the server cannot start with these settings:\n%w", err)
 	}
 	secrets.Add(c.Secrets()...)

@@ -910,7 +910,11 @@ type HistoryEntry struct {
 	// The status that it carried.
 	Status Status `protobuf:"varint,8,opt,name=status,proto3,enum=verification.v1.Status" json:"status,omitempty"`
 	// The failure that it carried, if any.
-	Error         *VerificationError `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
+	Error *VerificationError `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
+	// With SOURCE_RETRY: the name of the caller that was granted it, such as
+	// "spiffe://example.org/bff" or "token:billing", 255 bytes at the most. Empty otherwise, and where
+	// the server does not ask who calls.
+	Principal     string `protobuf:"bytes,10,opt,name=principal,proto3" json:"principal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1006,6 +1010,13 @@ func (x *HistoryEntry) GetError() *VerificationError {
 		return x.Error
 	}
 	return nil
+}
+
+func (x *HistoryEntry) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
 }
 
 // WatchStatusRequest says what to watch and from where.
@@ -1996,7 +2007,7 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\asubject\"\x8f\x01\n" +
 	"\x11GetStatusResponse\x12A\n" +
 	"\fverification\x18\x01 \x01(\v2\x1d.verification.v1.VerificationR\fverification\x127\n" +
-	"\ahistory\x18\x02 \x03(\v2\x1d.verification.v1.HistoryEntryR\ahistory\"\xa9\x03\n" +
+	"\ahistory\x18\x02 \x03(\v2\x1d.verification.v1.HistoryEntryR\ahistory\"\xc7\x03\n" +
 	"\fHistoryEntry\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x05R\brevision\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12\x1d\n" +
@@ -2009,7 +2020,9 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\vrecord_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"recordTime\x12/\n" +
 	"\x06status\x18\b \x01(\x0e2\x17.verification.v1.StatusR\x06status\x128\n" +
-	"\x05error\x18\t \x01(\v2\".verification.v1.VerificationErrorR\x05error\"\xb6\x02\n" +
+	"\x05error\x18\t \x01(\v2\".verification.v1.VerificationErrorR\x05error\x12\x1c\n" +
+	"\tprincipal\x18\n" +
+	" \x01(\tR\tprincipal\"\xb6\x02\n" +
 	"\x12WatchStatusRequest\x12\x1f\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tH\x00R\tsessionId\x120\n" +

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/access"
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/hub"
@@ -53,6 +54,7 @@ type App struct {
 	reconciler *reconcile.Reconciler
 	tailer     *tailer.Tailer
 	readiness  *readiness
+	access     *access.Access
 	grpc       *grpcserver.Server
 	webhook    *http.Server
 	admin      *http.Server
@@ -73,6 +75,9 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	}
 	warnOfCodes(c.DenyCodes(), logger)
 	var err error
+	if a.access, err = openAccess(c, logger); err != nil {
+		return nil, err
+	}
 	if a.current, err = newCurrent(c); err != nil {
 		return nil, err
 	}
@@ -102,10 +107,11 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
 		Reflection:            c.GRPCReflection.On(),
+		Access:                a.access,
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.New(rpc.Config{
 		Store: a.memory, Recent: a.memory, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
-		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: logger, Draining: a.drain,
+		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: logger, Principal: a.access.Principal, Draining: a.drain,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
 	}))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready}

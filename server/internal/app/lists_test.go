@@ -58,6 +58,10 @@ func TestListsFollowTheSettings(t *testing.T) {
 			logger: slog.New(slog.NewTextHandler(logs, nil)), clock: func() time.Time { return now },
 		}
 		a.config.MaxRetries = maxRetries
+		var err error
+		if a.current, err = newCurrent(a.config); err != nil {
+			t.Fatal(err)
+		}
 		if err := a.openStore(); err != nil {
 			t.Fatal(err)
 		}
@@ -113,7 +117,11 @@ func TestKeepListsEnds(t *testing.T) {
 			config: &config.Config{RedisURL: "redis://" + server.Addr(), RedisMode: "standalone", RedisKeyPrefix: "vs:", FeedMaxLen: 1000},
 			logger: slog.New(slog.DiscardHandler), clock: time.Now,
 		}
-		if err := a.openStore(); err != nil {
+		var err error
+	if a.current, err = newCurrent(a.config); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.openStore(); err != nil {
 			t.Fatal(err)
 		}
 		if away {

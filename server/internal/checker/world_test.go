@@ -198,7 +198,7 @@ func (w *world) retries(id string) {
 	record := w.reread(id)
 	inherit := func(s verification.Session) verification.Session { return s }
 	if record.Status == verification.StatusCanceled {
-		closed, decision, changed := verification.GrantReplacement(record, w.policy, w.now, "")
+		closed, decision, changed := verification.GrantReplacement(record, w.policy, w.now, "bff", "")
 		if decision.Denial != verification.DenialNone {
 			w.Retry(request, nil, errUnavailable)
 			return
@@ -226,7 +226,7 @@ func (w *world) retries(id string) {
 	if w.flaw == "a grant is not remembered" {
 		record.ShownGranted = false
 	}
-	next, decision, _ := verification.GrantRetry(record, w.policy, w.now)
+	next, decision, _ := verification.GrantRetry(record, w.policy, w.now, "bff")
 	if next.Revision != w.records[id].Revision {
 		w.commit(id, next)
 	}

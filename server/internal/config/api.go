@@ -31,7 +31,7 @@ func (a *API) Load() error {
 		found.add("STRIPE_API_KEY is not set: give Stripe's secret or restricted key, or name a file that holds it in STRIPE_API_KEY_FILE")
 	}
 	c := a.config()
-	c.checkStripe(&found, true)
+	c.checkStripe(&found)
 	a.Livemode = c.Livemode
 	return errors.Join(found...)
 }

@@ -26,6 +26,12 @@ func (c *Config) checkListeners(found *problems) {
 			found.add("%s must be true or false", b.env)
 		}
 	}
+	if c.GRPCAddr == "" {
+		c.GRPCAddr = "127.0.0.1:50051"
+		if c.GRPCTLS() {
+			c.GRPCAddr = ":50051"
+		}
+	}
 	type listener struct{ env, host, port string }
 	var listeners []listener
 	for _, l := range []struct{ env, addr string }{
@@ -37,8 +43,8 @@ func (c *Config) checkListeners(found *problems) {
 			continue
 		}
 		listeners = append(listeners, listener{l.env, host, port})
-		if l.env == "GRPC_ADDR" && c.GRPCInsecure == False && !isLoopback(host) {
-			found.add("GRPC_ADDR is reachable from other machines without encryption: listen on 127.0.0.1, or set GRPC_INSECURE=true where a service mesh encrypts")
+		if l.env == "GRPC_ADDR" && !isLoopback(host) {
+			c.checkReachable(found)
 		}
 	}
 	for i, a := range listeners {
@@ -106,6 +112,9 @@ func (c *Config) checkLimits(found *problems) {
 		{"API_READS_PER_DAY", c.APIReadsPerDay, 1, 1_000_000},
 		{"REDIS_WAIT_REPLICAS", c.RedisWaitReplicas, 0, 10},
 		{"FEED_MAX_LEN", c.FeedMaxLen, 1000, 10_000_000},
+		{"GRPC_MAX_STREAMS", c.GRPCMaxStreams, 1, 1_000_000},
+		{"CALLER_MAX_STREAMS", c.CallerMaxStreams, 0, 1_000_000},
+		{"CALLER_RATE", c.CallerRate, 0, 1_000_000},
 	} {
 		if n.value < n.min || n.value > n.max {
 			found.add("%s must be a whole number from %d to %d", n.env, n.min, n.max)

@@ -9,11 +9,21 @@ package config
 // kong command, let kong fill it, then call Load before anything else uses it. After Load it is
 // only read, and safe for concurrent use.
 type Config struct {
-	GRPCAddr       string `name:"grpc-addr" env:"GRPC_ADDR" default:"127.0.0.1:50051" placeholder:"HOST:PORT" help:"Where the gRPC API listens. Any other than a loopback address needs GRPC_INSECURE."`
+	GRPCAddr       string `name:"grpc-addr" env:"GRPC_ADDR" placeholder:"HOST:PORT" help:"Where the gRPC API listens. By default 127.0.0.1:50051, and with TLS :50051. Any other than a loopback address needs TLS, or GRPC_INSECURE."`
 	GRPCInsecure   Bool   `name:"grpc-insecure" env:"GRPC_INSECURE" default:"false" help:"Serve gRPC in plain text on an address that other machines reach. Only where a service mesh encrypts."`
 	GRPCReflection Bool   `name:"grpc-reflection" env:"GRPC_REFLECTION" default:"true" negatable:"" help:"Let gRPC clients list the services and their messages."`
-	WebhookAddr    string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:":4242" placeholder:"HOST:PORT" help:"Where Stripe's webhooks arrive, at the path /webhook."`
-	AdminAddr      string `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where /metrics, /livez, /readyz and /debug/pprof are served. Never open it to the internet."`
+
+	GRPCTLSCertFile     string `name:"grpc-tls-cert-file" env:"GRPC_TLS_CERT_FILE" placeholder:"PATH" help:"A PEM file with the certificate chain of the gRPC server. This and the files below are read again when they change."`
+	GRPCTLSKeyFile      string `name:"grpc-tls-key-file" env:"GRPC_TLS_KEY_FILE" placeholder:"PATH" help:"A PEM file with the certificate's private key."`
+	GRPCClientCAFile    string `name:"grpc-client-ca-file" env:"GRPC_CLIENT_CA_FILE" placeholder:"PATH" help:"A PEM file with the authorities that client certificates may be from. Needs TLS and GRPC_AUTHZ_POLICY_FILE."`
+	GRPCAuthzPolicyFile string `name:"grpc-authz-policy-file" env:"GRPC_AUTHZ_POLICY_FILE" placeholder:"PATH" help:"The authorization policy of grpc, in JSON: which client certificates may call what."`
+	GRPCTokensFile      string `name:"grpc-tokens-file" env:"GRPC_TOKENS_FILE" placeholder:"PATH" help:"A file of hashed bearer tokens with their rights, for callers without a client certificate. Lines are made by: server token new."`
+	GRPCMaxStreams      Count  `name:"grpc-max-streams" env:"GRPC_MAX_STREAMS" default:"20000" placeholder:"N" help:"How many watches may be open in all, 1 to 1000000."`
+	CallerMaxStreams    Count  `name:"caller-max-streams" env:"CALLER_MAX_STREAMS" default:"0" placeholder:"N" help:"How many watches each caller may have open, up to 1000000, or 0 for any number. Needs callers with names."`
+	CallerRate          Count  `name:"caller-rate" env:"CALLER_RATE" default:"0" placeholder:"N" help:"How many calls a second each caller may make, up to 1000000, or 0 for any number. Needs callers with names."`
+
+	WebhookAddr string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:":4242" placeholder:"HOST:PORT" help:"Where Stripe's webhooks arrive, at the path /webhook."`
+	AdminAddr   string `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where /metrics, /livez, /readyz and /debug/pprof are served. Never open it to the internet."`
 
 	RedisURL            string `name:"redis-url" env:"REDIS_URL" secret:"true" placeholder:"URL" help:"Redis, as redis:// or, with TLS, rediss://user:password@host:6379/0. Several addresses are separated by commas. With sentinel, those of the sentinels. Required."`
 	RedisURLFile        string `name:"redis-url-file" env:"REDIS_URL_FILE" placeholder:"PATH" help:"A file that holds REDIS_URL. It is read again when it changes."`

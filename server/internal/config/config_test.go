@@ -60,7 +60,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		GRPCAddr: "127.0.0.1:50051", WebhookAddr: ":4242", AdminAddr: "127.0.0.1:9090", GRPCReflection: True,
+		GRPCAddr: "127.0.0.1:50051", WebhookAddr: ":4242", AdminAddr: "127.0.0.1:9090", GRPCReflection: True, GRPCMaxStreams: 20_000,
 		RedisURL: plantedURL, RedisMode: "standalone", RedisKeyPrefix: "vs:",
 		RedisWaitTimeout: Duration(1e9), FeedMaxLen: 100_000, FeedMaxAge: Duration(7 * 24 * 60 * 60e9),
 		ReconcileInterval: Duration(15 * 60e9),
@@ -131,7 +131,7 @@ func TestTableMatchesKong(t *testing.T) {
 
 func TestTableNamesTheFixedSettings(t *testing.T) {
 	want := map[string]string{
-		"GRPC_ADDR": "127.0.0.1:50051", "WEBHOOK_ADDR": ":4242", "ADMIN_ADDR": "127.0.0.1:9090", "REDIS_URL": "",
+		"GRPC_ADDR": "", "WEBHOOK_ADDR": ":4242", "ADMIN_ADDR": "127.0.0.1:9090", "REDIS_URL": "",
 		"REDIS_MODE": "standalone", "REDIS_SENTINEL_MASTER": "", "REDIS_KEY_PREFIX": "vs:", "STRIPE_API_KEY": "",
 		"STRIPE_API_BASE": "https://api.stripe.com", "STRIPE_WEBHOOK_SECRET": "", "LIVEMODE": "", "MAX_RETRIES": "2", "CACHE_SESSIONS": "20000",
 		"REFERENCE_METADATA_KEY": "", "LOG_LEVEL": "info", "LOG_FORMAT": "json", "GRPC_INSECURE": "false",
@@ -139,6 +139,8 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 		"REDIS_URL_FILE": "", "STRIPE_API_KEY_FILE": "", "STRIPE_WEBHOOK_SECRET_FILE": "",
 		"REDIS_CA_FILE": "", "REDIS_WAIT_REPLICAS": "0", "REDIS_WAIT_TIMEOUT": "1s", "RECONCILE_INTERVAL": "15m",
 		"STRIPE_ACCOUNTS": "", "RETRY_COOLDOWN": "0s", "RETRY_DENY_CODES": "consent_declined,country_not_supported,selfie_manipulated,under_supported_age",
+		"GRPC_TLS_CERT_FILE": "", "GRPC_TLS_KEY_FILE": "", "GRPC_CLIENT_CA_FILE": "", "GRPC_AUTHZ_POLICY_FILE": "", "GRPC_TOKENS_FILE": "",
+		"GRPC_MAX_STREAMS": "20000", "CALLER_MAX_STREAMS": "0", "CALLER_RATE": "0",
 		"FEED_MAX_LEN": "100000", "FEED_MAX_AGE": "168h", "SETTLED_TTL": "0s",
 	}
 	secret := map[string]bool{"REDIS_URL": true, "STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true}

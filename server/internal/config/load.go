@@ -44,8 +44,14 @@ func (c *Config) Load() error {
 		}
 	}
 	c.checkListeners(&found)
+	c.checkCallers(&found)
 	c.checkRedis(&found, unread["REDIS_URL"])
-	c.checkStripe(&found, unread["STRIPE_WEBHOOK_SECRET"])
+	c.checkStripe(&found)
+	if !unread["STRIPE_WEBHOOK_SECRET"] {
+		c.checkWebhookSecrets(&found)
+	}
+	c.checkAccounts(&found)
+	c.checkDenyCodes(&found)
 	c.checkLimits(&found)
 	return errors.Join(found...)
 }

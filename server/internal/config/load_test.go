@@ -18,7 +18,14 @@ func unset(t *testing.T, name string) {
 
 func TestLoadAccepts(t *testing.T) {
 	for name, changes := range map[string][]string{
-		"all interfaces in a mesh":      {"GRPC_ADDR=:50051", "GRPC_INSECURE=true"},
+		"all interfaces in a mesh": {"GRPC_ADDR=:50051", "GRPC_INSECURE=true"},
+		"TLS with certificates": {
+			"GRPC_ADDR=:50051", "GRPC_TLS_CERT_FILE=/c", "GRPC_TLS_KEY_FILE=/k", "GRPC_CLIENT_CA_FILE=/a", "GRPC_AUTHZ_POLICY_FILE=/p", "CALLER_RATE=1000000", "CALLER_MAX_STREAMS=1000000",
+		},
+		"TLS with tokens":               {"GRPC_ADDR=:50051", "GRPC_TLS_CERT_FILE=/c", "GRPC_TLS_KEY_FILE=/k", "GRPC_TOKENS_FILE=/t", "GRPC_MAX_STREAMS=1"},
+		"TLS on loopback":               {"GRPC_ADDR=127.0.0.1:1", "GRPC_TLS_CERT_FILE=/c", "GRPC_TLS_KEY_FILE=/k"},
+		"tokens in a mesh":              {"GRPC_ADDR=:50051", "GRPC_INSECURE=true", "GRPC_TOKENS_FILE=/t", "CALLER_RATE=1"},
+		"tokens on loopback":            {"GRPC_TOKENS_FILE=/t"},
 		"loopback by name":              {"GRPC_ADDR=localhost:50051"},
 		"loopback of IPv6":              {"GRPC_ADDR=[::1]:50051"},
 		"mapped loopback":               {"GRPC_ADDR=[::ffff:127.0.0.1]:50051"},
@@ -65,7 +72,12 @@ func TestLoadRefuses(t *testing.T) {
 		{"GRPC_ADDR=[::]:50051", "GRPC_INSECURE=true"},
 		{"GRPC_ADDR=backend.internal:50051", "GRPC_INSECURE=true"},
 		{"GRPC_ADDR=50051", "GRPC_ADDR must be HOST:PORT"},
-		{"GRPC_ADDR=", "GRPC_ADDR must be HOST:PORT"},
+		{"GRPC_AUTHZ_POLICY_FILE=/p", "GRPC_CLIENT_CA_FILE is not"},
+		{"GRPC_MAX_STREAMS=0", "GRPC_MAX_STREAMS must be a whole number from 1"},
+		{"CALLER_RATE=-1", "CALLER_RATE must be a whole number from 0"},
+		{"CALLER_RATE=5", "CALLER_RATE is set, but callers have no names"},
+		{"CALLER_MAX_STREAMS=5", "CALLER_MAX_STREAMS is set, but callers have no names"},
+		{"CALLER_MAX_STREAMS=many", "CALLER_MAX_STREAMS must be"},
 		{"WEBHOOK_ADDR=:65536", "WEBHOOK_ADDR must be HOST:PORT"},
 		{"WEBHOOK_ADDR=:http", "WEBHOOK_ADDR must be HOST:PORT"},
 		{"ADMIN_ADDR=a b:1", "ADMIN_ADDR must be HOST:PORT"},

@@ -13,29 +13,29 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// logUnary and logStream write one line for each finished call: what was called, by which address,
-// with what result, for how long. They see neither request nor response, and leave out the status
+// logUnary and logStream write one line for each finished call: what was called, by whom, from which
+// address, with what result, for how long. They see neither request nor response, and leave out the status
 // message, which may quote them. The middleware's own interceptor also wraps every stream and builds
 // its fields for lines that the level drops.
-func logUnary(log *slog.Logger) grpc.UnaryServerInterceptor {
+func logUnary(log *slog.Logger, principal func(context.Context) string) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		start := time.Now()
 		response, err := handler(ctx, request)
-		logCall(ctx, log, info.FullMethod, false, time.Since(start), err)
+		logCall(ctx, log, info.FullMethod, principal(ctx), false, time.Since(start), err)
 		return response, err
 	}
 }
 
-func logStream(log *slog.Logger) grpc.StreamServerInterceptor {
+func logStream(log *slog.Logger, principal func(context.Context) string) grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		start := time.Now()
 		err := handler(srv, stream)
-		logCall(stream.Context(), log, info.FullMethod, true, time.Since(start), err)
+		logCall(stream.Context(), log, info.FullMethod, principal(stream.Context()), true, time.Since(start), err)
 		return err
 	}
 }
 
-func logCall(ctx context.Context, log *slog.Logger, method string, stream bool, duration time.Duration, err error) {
+func logCall(ctx context.Context, log *slog.Logger, method, principal string, stream bool, duration time.Duration, err error) {
 	result := status.Convert(err)
 	level := callLevel(method, stream, result.Code())
 	if !log.Enabled(ctx, level) {
@@ -48,6 +48,9 @@ func logCall(ctx context.Context, log *slog.Logger, method string, stream bool, 
 	}
 	if caller, ok := peer.FromContext(ctx); ok {
 		attrs = append(attrs, slog.String("peer", caller.Addr.String()))
+	}
+	if principal != "" {
+		attrs = append(attrs, slog.String("principal", principal))
 	}
 	if reason := errorReason(result); reason != "" {
 		attrs = append(attrs, slog.String("reason", reason))

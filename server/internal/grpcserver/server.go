@@ -1,5 +1,6 @@
 // Package grpcserver makes the gRPC server that the service is registered with: limits, keepalive,
-// the log line of each call, recovery from panics, deadlines, health, reflection and the drain.
+// the log line of each call, recovery from panics, deadlines, health, reflection and the drain. Who may
+// call is for its Access to say.
 //
 // It refuses to know what the calls mean: it decides nothing by a request's or response's content,
 // and never logs either.
@@ -61,6 +62,8 @@ type Config struct {
 	MaxConnectionAgeGrace time.Duration
 	// Reflection lets clients list the services (v1 and v1alpha).
 	Reflection bool
+	// Access decides who may call. nil: everyone, in plain text.
+	Access Access
 }
 
 // Server is a gRPC server with health and, if asked for, reflection. Its methods are safe for
@@ -105,7 +108,7 @@ func withDefaults(config Config) Config {
 }
 
 func (s *Server) options(config Config) []grpc.ServerOption {
-	return []grpc.ServerOption{
+	options := []grpc.ServerOption{
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge:      config.MaxConnectionAge,
@@ -119,12 +122,15 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 		grpc.ConnectionTimeout(handshakeTimeout),
 		// Without it a hard stop returns while handlers still run, and they would use a closed store.
 		grpc.WaitForHandlers(true),
-		// The log comes first, so that it sees what the others make of panics and errors.
-		grpc.ChainUnaryInterceptor(logUnary(config.Logger), statusUnary(config.Logger), recoverUnary(config.Logger),
-			deadlineUnary(config.UnaryDeadline, config.MethodDeadlines)),
-		grpc.ChainStreamInterceptor(logStream(config.Logger), statusStream(config.Logger), recoverStream(config.Logger),
-			endHealthWatches(s.stopping)),
+		grpc.ChainUnaryInterceptor(unaryInterceptors(config)...),
+		grpc.ChainStreamInterceptor(s.streamInterceptors(config)...),
 	}
+	if config.Access != nil {
+		if secured := config.Access.Credentials(); secured != nil {
+			options = append(options, grpc.Creds(secured))
+		}
+	}
+	return options
 }
 
 // RegisterService makes Server a grpc.ServiceRegistrar, for the generated Register functions. Call

@@ -73,6 +73,7 @@ func history(session verification.Session) []*verificationv1.HistoryEntry {
 			RecordTime: timestamppb.New(time.UnixMilli(entry.RecordTime)),
 			Status:     statusOf(entry.Status),
 			Error:      errorOf(entry.Error),
+			Principal:  entry.Principal,
 		}
 	}
 	return entries

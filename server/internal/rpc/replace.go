@@ -15,7 +15,7 @@ func (s *Service) replace(ctx context.Context, closed verification.Session, requ
 	var decision verification.Decision
 	closed, _, err := s.readAndUpdate(ctx, closed.ID, closed.Account, StepReplace, func(current verification.Session) verification.Session {
 		var next verification.Session
-		next, decision, _ = verification.GrantReplacement(current, s.Policy, s.Clock(), request.GetReturnUrl())
+		next, decision, _ = verification.GrantReplacement(current, s.Policy, s.Clock(), s.Principal(ctx), request.GetReturnUrl())
 		return next
 	})
 	if err != nil {

@@ -37,7 +37,8 @@ func (s *Service) RetryVerification(ctx context.Context, request *verificationv1
 	}
 	s.Step(StepAnswer)
 	s.Logger.InfoContext(ctx, "the person may try again", "session_id", result.session.ID,
-		"retries_granted", result.session.RetriesGranted, "asked_for", request.GetSessionId())
+		"retries_granted", result.session.RetriesGranted, "asked_for", request.GetSessionId(),
+		"principal", s.Principal(ctx))
 	return &verificationv1.RetryVerificationResponse{
 		Verification: s.current(result.session),
 		ClientSecret: result.link.ClientSecret.Reveal(),
@@ -114,7 +115,7 @@ func (s *Service) grant(ctx context.Context, id, account, step string, prepare f
 	var decision verification.Decision
 	session, link, err := s.readAndUpdate(ctx, id, account, step, func(current verification.Session) verification.Session {
 		var next verification.Session
-		next, decision, _ = verification.GrantRetry(prepare(current), s.Policy, s.Clock())
+		next, decision, _ = verification.GrantRetry(prepare(current), s.Policy, s.Clock(), s.Principal(ctx))
 		return next
 	})
 	switch {

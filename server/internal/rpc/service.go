@@ -53,6 +53,9 @@ type Config struct {
 	Policy verification.RetryPolicy
 	Clock  func() time.Time
 	Logger *slog.Logger
+	// Principal is the name of who makes the call that a context belongs to, of 255 bytes at the most;
+	// it goes into the record of a grant and into the log. nil: callers have no names.
+	Principal func(ctx context.Context) string
 	// Draining is closed when the server begins to stop: open streams then end.
 	Draining <-chan struct{}
 	// StreamMaxAge ends streams so that they spread anew over the servers; 0: never.
@@ -78,6 +81,9 @@ func New(config Config) *Service {
 	}
 	if config.Recent == nil {
 		config.Recent = stored{config.Store}
+	}
+	if config.Principal == nil {
+		config.Principal = func(context.Context) string { return "" }
 	}
 	return &Service{Config: config}
 }

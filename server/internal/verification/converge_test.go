@@ -62,7 +62,7 @@ func drawRecord(t *rapid.T) Session {
 		case 0:
 			s, _ = ApplyRead(s, read(s, e.Second, e.Object))
 		case 1:
-			s, _, _ = GrantRetry(s, policy(), at(e.Second))
+			s, _, _ = GrantRetry(s, policy(), at(e.Second), bff)
 			s, _ = Transition(s, e)
 		default:
 			s, _ = Transition(s, e)
@@ -175,7 +175,7 @@ func step(t *rapid.T, s Session, do func(Session) (Session, Outcome)) Session {
 	first := deepCopy(next)
 	// What else is made of the same record must not reach into this result.
 	_, _ = Transition(s, failed("elsewhere", 99, "vr_elsewhere", expired))
-	_, _, _ = GrantRetry(s, RetryPolicy{MaxRetries: 99}, at(99))
+	_, _, _ = GrantRetry(s, RetryPolicy{MaxRetries: 99}, at(99), bff)
 	if !reflect.DeepEqual(deepCopy(next), first) {
 		t.Fatalf("the result was changed:\n%+v\n%+v", first, next)
 	}

@@ -85,7 +85,7 @@ func TestG9_GrantBelongsToTheFailureShown(t *testing.T) {
 // TestG9_GrantIsFoundAgain when the failure comes back by a read or by an override.
 func TestG9_GrantIsFoundAgain(t *testing.T) {
 	failure := failed("a", 5, "vr_1", expired)
-	s, _, _ := GrantRetry(after(failure), policy(), at(6))
+	s, _, _ := GrantRetry(after(failure), policy(), at(6), bff)
 	s, _ = Transition(s, processing("b", 7, "vr_1"))
 	if s.ShownGranted {
 		t.Error("processing shows no failure")
@@ -96,7 +96,7 @@ func TestG9_GrantIsFoundAgain(t *testing.T) {
 		if !back.ShownGranted {
 			t.Error("the grant of a failure was lost")
 		}
-		if next, _, changed := GrantRetry(back, policy(), at(10)); changed || next.RetriesGranted != 1 {
+		if next, _, changed := GrantRetry(back, policy(), at(10), bff); changed || next.RetriesGranted != 1 {
 			t.Error("a failure was granted twice")
 		}
 	}

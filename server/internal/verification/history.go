@@ -22,6 +22,9 @@ type Entry struct {
 	// Status and Error are what it carried.
 	Status string
 	Error  Error
+	// Principal is the name of the service that a retry was granted to, 255 bytes at the most; empty
+	// in every other entry, and where callers have no names.
+	Principal string
 	// Result is the state after it, where it made a revision. Any earlier revision is derived from
 	// here, so nothing is stored twice.
 	Result State
@@ -79,7 +82,7 @@ func purged(history []Entry) []Entry {
 
 // redacted is an entry without what it carried. Its result holds no personal data any more.
 func (e Entry) redacted() Entry {
-	e.Status, e.Error, e.EventTime, e.Extra = "", Error{}, 0, nil
+	e.Status, e.Error, e.EventTime, e.Principal, e.Extra = "", Error{}, 0, "", nil
 	return e
 }
 

@@ -41,7 +41,7 @@ func TestG4_EachVisibleChangeMakesOneRevision(t *testing.T) {
 
 // TestG4_GrantHasItsRevision with its own entry, and what it belongs to is not seen.
 func TestG4_GrantHasItsRevision(t *testing.T) {
-	s, _, _ := GrantRetry(after(failed("a", 5, "vr_1", expired)), policy(), at(6))
+	s, _, _ := GrantRetry(after(failed("a", 5, "vr_1", expired)), policy(), at(6), bff)
 	entry := lastEntry(t, s)
 	if s.Revision != 2 || entry.Revision != 2 || entry.Source != SourceRetry || entry.EventTime != 0 || entry.Result.RetriesGranted != 1 {
 		t.Errorf("%+v", entry)
@@ -224,7 +224,7 @@ func TestExtraIsKept(t *testing.T) {
 	s := after(created("a", 1))
 	s.Extra, s.History[0].Extra = []byte("newer"), []byte("entry")
 	s, _ = Transition(s, failed("b", 5, "vr_1", expired))
-	s, _, _ = GrantRetry(s, policy(), at(6))
+	s, _, _ = GrantRetry(s, policy(), at(6), bff)
 	s, _ = ApplyRead(s, read(s, 7, object(StatusProcessing, Error{}, "vr_1")))
 	if !bytes.Equal(s.Extra, []byte("newer")) || !bytes.Equal(s.History[0].Extra, []byte("entry")) {
 		t.Errorf("lost: %q %q", s.Extra, s.History[0].Extra)

@@ -18,7 +18,7 @@ func set(lists ...List) (all Lists) {
 func TestListsOfASession(t *testing.T) {
 	p := RetryPolicy{MaxRetries: 1, DenyCodes: DefaultDenyCodes()}
 	underAge := Error{Code: "under_supported_age"}
-	granted := func(s Session) Session { s, _, _ = GrantRetry(s, p, at(9)); return s }
+	granted := func(s Session) Session { s, _, _ = GrantRetry(s, p, at(9), ""); return s }
 	pending := func(s Session) Session { s.Pending = true; return s }
 	stub, shrunk := Shrink(after(verified("a", 1, "vr_1")), time.Second, at(1_000_000))
 	if !shrunk {

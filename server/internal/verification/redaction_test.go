@@ -22,7 +22,7 @@ func talkative(t *testing.T) Session {
 	bad := failed("c", 5, secretReport, Error{Code: "document_expired", Reason: secretReason})
 	bad.Object.Reference = secretReference
 	s := after(open, processing("b", 4, ""), bad, failed("d", 3, secretReport+"_2", Error{Reason: secretReason}))
-	s, _, _ = GrantRetry(s, policy(), at(6))
+	s, _, _ = GrantRetry(s, policy(), at(6), "SECRET-PRINCIPAL")
 	s.Extra = []byte("SECRET-EXTRA")
 	s.History[1].Extra = []byte("SECRET-EXTRA")
 	if !strings.Contains(dump(s), secretReason) {

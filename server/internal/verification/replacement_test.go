@@ -11,15 +11,15 @@ const backTo = "https://shop.example/done"
 // TestG9_ReplacementIsGrantedOnce and uses a retry; asked for again it is found, with the first caller's URL.
 func TestG9_ReplacementIsGrantedOnce(t *testing.T) {
 	s := after(failed("a", 1, "vr_1", expired), canceled("b", 5, "vr_1"))
-	s, decision, changed := GrantReplacement(s, policy(), at(9), backTo)
+	s, decision, changed := GrantReplacement(s, policy(), at(9), bff, backTo)
 	if decision.Denial != DenialNone || !changed || s.RetriesGranted != 1 || !s.Replacement.Granted || s.Revision != 3 {
 		t.Fatalf("%+v %v %+v", decision, changed, s)
 	}
 	entry := lastEntry(t, s)
-	if entry.Source != SourceRetry || entry.Status != StatusCanceled || entry.Revision != 3 {
+	if entry.Source != SourceRetry || entry.Status != StatusCanceled || entry.Revision != 3 || entry.Principal != bff {
 		t.Errorf("%+v", entry)
 	}
-	again, decision, changed := GrantReplacement(s, RetryPolicy{}, at(10), "https://other.example")
+	again, decision, changed := GrantReplacement(s, RetryPolicy{}, at(10), bff, "https://other.example")
 	if decision.Denial != DenialNone || changed || again.Replacement.ReturnURL != backTo || again.RetriesGranted != 1 {
 		t.Errorf("%+v %v %+v", decision, changed, again.Replacement)
 	}
@@ -31,7 +31,7 @@ func TestG9_ReplacementIsJudgedByTheNewestFailure(t *testing.T) {
 	p := policy()
 	p.Cooldown = 10 * time.Second
 	used := func(n int32, s Session) Session { s.RetriesGranted = n; return s }
-	granted, _, _ := GrantRetry(after(failed("a", 100, "vr_1", expired)), policy(), at(200))
+	granted, _, _ := GrantRetry(after(failed("a", 100, "vr_1", expired)), policy(), at(200), bff)
 	granted, _ = Transition(granted, canceled("b", 120, "vr_1"))
 	superseded, _ := Supersede(after(canceled("a", 5, "")), "vs_2", at(9))
 	for name, c := range map[string]struct {
@@ -55,7 +55,7 @@ func TestG9_ReplacementIsJudgedByTheNewestFailure(t *testing.T) {
 		"not closed: verified":          {after(verified("a", 5, "vr_1")), 200, DenialAlreadyVerified},
 		"not closed: processing":        {after(processing("a", 5, "vr_1")), 200, DenialProcessing},
 	} {
-		next, decision, changed := GrantReplacement(c.have, p, at(c.now), backTo)
+		next, decision, changed := GrantReplacement(c.have, p, at(c.now), bff, backTo)
 		if decision.Denial != c.want || changed != (c.want == DenialNone) {
 			t.Errorf("%s: denial %d, changed %v", name, decision.Denial, changed)
 		}
@@ -71,9 +71,9 @@ func TestG9_ReplacementIsJudgedByTheNewestFailure(t *testing.T) {
 // TestG9_LimitOverAChain: a person has MAX_RETRIES, however many sessions they are spread over.
 func TestG9_LimitOverAChain(t *testing.T) {
 	old := after(failed("a", 1, "vr_1", expired))
-	old, _, _ = GrantRetry(old, policy(), at(2))
+	old, _, _ = GrantRetry(old, policy(), at(2), bff)
 	old, _ = Transition(old, canceled("b", 5, "vr_1"))
-	old, decision, _ := GrantReplacement(old, policy(), at(6), backTo)
+	old, decision, _ := GrantReplacement(old, policy(), at(6), bff, backTo)
 	if decision.Denial != DenialNone {
 		t.Fatal(decision)
 	}
@@ -96,7 +96,7 @@ func TestG9_LimitOverAChain(t *testing.T) {
 	if successor.FailedAttempts != 2 {
 		t.Errorf("failed %d in all", successor.FailedAttempts)
 	}
-	if _, d, _ := GrantRetry(successor, policy(), at(20)); d.Denial != DenialLimitReached {
+	if _, d, _ := GrantRetry(successor, policy(), at(20), bff); d.Denial != DenialLimitReached {
 		t.Errorf("%+v", d)
 	}
 
@@ -119,7 +119,7 @@ func TestG9_LimitOverAChain(t *testing.T) {
 
 // TestG11_ReplacementForgetsItsURL when the session is redacted before a successor is known.
 func TestG11_ReplacementForgetsItsURL(t *testing.T) {
-	s, _, _ := GrantReplacement(after(canceled("a", 5, "")), policy(), at(6), secretURL)
+	s, _, _ := GrantReplacement(after(canceled("a", 5, "")), policy(), at(6), bff, secretURL)
 	if !strings.Contains(dump(s), secretURL) {
 		t.Fatal("the URL of the first caller is needed until then")
 	}

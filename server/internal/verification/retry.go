@@ -116,8 +116,9 @@ func (p RetryPolicy) cooldown(failure int64, now time.Time) Decision {
 
 // GrantRetry grants a retry for the failure shown, once: the same failure asked for again has its
 // grant, and nothing is used. Where no counted failure is shown (never submitted, abandoned) there is
-// nothing to grant and the person may go on. changed says that the record must be stored.
-func GrantRetry(current Session, policy RetryPolicy, now time.Time) (next Session, decision Decision, changed bool) {
+// nothing to grant and the person may go on. principal is who asked, by name; the history keeps it.
+// changed says that the record must be stored.
+func GrantRetry(current Session, policy RetryPolicy, now time.Time, principal string) (next Session, decision Decision, changed bool) {
 	decision = policy.Judge(current.State, now)
 	if decision.Denial != DenialNone || current.ShownFailure == 0 || current.ShownGranted {
 		return current, decision, false
@@ -131,13 +132,13 @@ func GrantRetry(current Session, policy RetryPolicy, now time.Time) (next Sessio
 	next.Failures[at].Granted = true
 	next.ShownGranted = true
 	next.RetriesGranted++
-	next.recordOwn(current, SourceRetry, now)
+	next.recordGrant(current, now, principal)
 	return next, Decision{}, true
 }
 
 // GrantReplacement grants the one replacement of a canceled session. It uses a retry. Asked for
-// again it is found, with the return URL of the first caller.
-func GrantReplacement(current Session, policy RetryPolicy, now time.Time, returnURL string) (next Session, decision Decision, changed bool) {
+// again it is found, with the return URL of the first caller. principal is as in GrantRetry.
+func GrantReplacement(current Session, policy RetryPolicy, now time.Time, principal, returnURL string) (next Session, decision Decision, changed bool) {
 	decision = policy.judgeReplacement(current, now)
 	if decision.Denial != DenialNone || current.Replacement.Granted {
 		return current, decision, false
@@ -145,7 +146,7 @@ func GrantReplacement(current Session, policy RetryPolicy, now time.Time, return
 	next = current.clone()
 	next.Replacement = Replacement{Granted: true, ReturnURL: returnURL}
 	next.RetriesGranted++
-	next.recordOwn(current, SourceRetry, now)
+	next.recordGrant(current, now, principal)
 	return next, Decision{}, true
 }
 
@@ -190,7 +191,16 @@ func Supersede(current Session, successor string, now time.Time) (next Session, 
 // recordOwn adds the entry of something that this service did itself. Stripe knows nothing of it, so
 // there is no time at Stripe.
 func (s *Session) recordOwn(before Session, source Source, now time.Time) {
-	s.record(before, Entry{
-		Source: source, Effect: EffectApplied, RecordTime: now.UnixMilli(), Status: s.Status, Error: s.Error,
-	})
+	s.record(before, s.ownEntry(source, now))
+}
+
+// recordGrant adds the entry of a grant, with the name of who got it.
+func (s *Session) recordGrant(before Session, now time.Time, principal string) {
+	entry := s.ownEntry(SourceRetry, now)
+	entry.Principal = principal
+	s.record(before, entry)
+}
+
+func (s *Session) ownEntry(source Source, now time.Time) Entry {
+	return Entry{Source: source, Effect: EffectApplied, RecordTime: now.UnixMilli(), Status: s.Status, Error: s.Error}
 }

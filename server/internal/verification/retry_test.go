@@ -8,6 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
+// bff is who asks for retries.
+const bff = "spiffe://example.org/bff"
+
 func policy() RetryPolicy { return RetryPolicy{MaxRetries: 2, DenyCodes: DefaultDenyCodes()} }
 
 func at(second int64) time.Time { return time.Unix(second, 0) }
@@ -73,12 +76,15 @@ func TestG9_DenialPerStatus(t *testing.T) {
 		"manipulated":         {after(failed("a", 1, "vr_1", Error{Code: "selfie_manipulated"})), DenialNotRetryable, false},
 		"unknown code":        {after(failed("a", 1, "vr_1", Error{Code: "brand_new"})), DenialNone, true},
 	} {
-		next, decision, changed := GrantRetry(c.have, policy(), at(9))
+		next, decision, changed := GrantRetry(c.have, policy(), at(9), bff)
 		if decision.Denial != c.want || changed != c.granted || (next.RetriesGranted == 1) != c.granted {
 			t.Errorf("%s: denial %d, changed %v, granted %d", name, decision.Denial, changed, next.RetriesGranted)
 		}
 		if !changed && !reflect.DeepEqual(next, c.have) {
 			t.Errorf("%s: a call that grants nothing changed the record", name)
+		}
+		if changed && next.History[len(next.History)-1].Principal != bff {
+			t.Errorf("%s: the record does not say who was granted the retry", name)
 		}
 	}
 }
@@ -89,7 +95,7 @@ func TestG9_GrantOnceUntilTheNextFailure(t *testing.T) {
 	for attempt := range int32(4) {
 		s, _ = Transition(s, failed(name("f", int(attempt)), second, name("vr", int(attempt)), expired))
 		for call := range 3 {
-			next, decision, changed := GrantRetry(s, policy(), at(second))
+			next, decision, changed := GrantRetry(s, policy(), at(second), bff)
 			wantDenial := DenialNone
 			if attempt >= 2 {
 				wantDenial = DenialLimitReached
@@ -127,7 +133,7 @@ func TestG9_Cooldown(t *testing.T) {
 	p.Cooldown = 10 * time.Second
 	s := after(failed("a", 100, "vr_1", expired))
 	for second, want := range map[int64]Denial{99: DenialCooldown, 109: DenialCooldown, 110: DenialNone, 111: DenialNone} {
-		next, decision, changed := GrantRetry(s, p, at(second))
+		next, decision, changed := GrantRetry(s, p, at(second), bff)
 		if decision.Denial != want || changed != (want == DenialNone) {
 			t.Errorf("at %d: %+v, changed %v", second, decision, changed)
 		}
@@ -135,7 +141,7 @@ func TestG9_Cooldown(t *testing.T) {
 			t.Errorf("at %d: next retry %v", second, decision.NextRetry)
 		}
 		if changed {
-			if _, decision, changed := GrantRetry(next, p, at(99)); decision.Denial != DenialNone || changed {
+			if _, decision, changed := GrantRetry(next, p, at(99), bff); decision.Denial != DenialNone || changed {
 				t.Errorf("its grant is past the cooldown: %+v", decision)
 			}
 		}
@@ -146,8 +152,8 @@ func TestG9_Cooldown(t *testing.T) {
 func TestG9_GrantBeyondTheRememberedFailures(t *testing.T) {
 	s := after(failed("a", 1, "vr_1", expired))
 	s.Failures = nil
-	s, _, changed := GrantRetry(s, policy(), at(2))
-	if _, _, again := GrantRetry(s, policy(), at(3)); !changed || again || s.RetriesGranted != 1 {
+	s, _, changed := GrantRetry(s, policy(), at(2), bff)
+	if _, _, again := GrantRetry(s, policy(), at(3), bff); !changed || again || s.RetriesGranted != 1 {
 		t.Error("granted twice")
 	}
 	if s, _ = Transition(s, failed("b", 5, "vr_1", expired)); !s.ShownGranted || s.FailedAttempts != 1 {
@@ -167,7 +173,7 @@ func TestG9_JudgeAgreesWithGrantRetry(t *testing.T) {
 		now := at(rapid.Int64Range(0, 80).Draw(t, "now"))
 		before := deepCopy(s)
 		promised := p.Judge(s.State, now)
-		next, decision, changed := GrantRetry(s, p, now)
+		next, decision, changed := GrantRetry(s, p, now, bff)
 		if decision != promised {
 			t.Fatalf("promised %+v, answered %+v", promised, decision)
 		}
@@ -181,7 +187,7 @@ func TestG9_JudgeAgreesWithGrantRetry(t *testing.T) {
 		if changed && next.Revision != s.Revision+1 {
 			t.Fatalf("revision %d after %d", next.Revision, s.Revision)
 		}
-		if _, again, more := GrantRetry(next, p, now); more || again.Denial != decision.Denial {
+		if _, again, more := GrantRetry(next, p, now, bff); more || again.Denial != decision.Denial {
 			t.Fatalf("asked again: %+v, changed %v", again, more)
 		}
 	})

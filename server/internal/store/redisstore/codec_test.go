@@ -38,6 +38,7 @@ func lives(t *rapid.T) verification.Session {
 	session := verification.Session{}
 	policy := verification.RetryPolicy{MaxRetries: 3}
 	second := int64(1_790_000_000)
+	principal := rapid.SampledFrom([]string{"", "token:billing", "spiffe://example.org/bff"})
 	texts := rapid.SampledFrom([]string{"", "document_expired", "abandoned", "new_code"})
 	for range rapid.IntRange(1, 30).Draw(t, "inputs") {
 		second += rapid.Int64Range(-5, 100).Draw(t, "seconds")
@@ -66,11 +67,11 @@ func lives(t *rapid.T) verification.Session {
 			session, _ = verification.ApplyRead(session, verification.Read{Object: object, AsOf: second, Applied: session.Applied, RecordTime: second * 1000})
 		case 7:
 			if session.Exists() {
-				session, _, _ = verification.GrantRetry(session, policy, now)
+				session, _, _ = verification.GrantRetry(session, policy, now, principal.Draw(t, "principal"))
 			}
 		case 8:
 			if session.Exists() {
-				session, _, _ = verification.GrantReplacement(session, policy, now, "https://example.com/back")
+				session, _, _ = verification.GrantReplacement(session, policy, now, principal.Draw(t, "principal"), "https://example.com/back")
 				session, _ = verification.Supersede(session, "vs_b", now)
 			}
 		case 9:

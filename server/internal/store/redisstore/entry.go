@@ -24,6 +24,7 @@ const (
 	entryErrorReason protowire.Number = 36
 	entryHasResult   protowire.Number = 37 // a result despite revision 0
 	entryEventIDText protowire.Number = 38 // where it does not begin with "evt_"
+	entryPrincipal   protowire.Number = 40 // who a retry was granted to
 )
 
 // eventTypes are the event types with a number; others are kept as text. See codec.go on new ones.
@@ -56,6 +57,7 @@ func encodeEntry(prior *progress, failures []verification.Failure, e verificatio
 	if e.Effect != verification.EffectApplied {
 		w.uint(entryEffect, uint64(e.Effect))
 	}
+	w.textIf(entryPrincipal, e.Principal)
 	prior.second = e.EventTime
 
 	none := e.Result == verification.State{}
@@ -123,6 +125,8 @@ func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool) {
 		e.Source = verification.Source(r.uint(f, 255))
 	case entryEffect:
 		e.Effect = verification.Effect(r.uint(f, 255))
+	case entryPrincipal:
+		e.Principal = r.text(f)
 	case entryHasResult:
 		*hasResult = r.bool(f)
 	}
@@ -145,5 +149,5 @@ func decodeCarried(r *reader, f field, e *verification.Entry) {
 }
 
 func isEntryField(num protowire.Number) bool {
-	return num >= entryRevision && num <= entryEffect || num >= entryEventText && num <= entryErrorText
+	return num >= entryRevision && num <= entryEffect || num >= entryEventText && num <= entryPrincipal
 }

@@ -76,7 +76,7 @@ func failingWith(code string) func(*verification.Event) {
 func listsFollowTheRecord(t *testing.T, s store.Store) {
 	ctx := testContext(t)
 	grant := func(current verification.Session) (verification.Session, bool, error) {
-		next, _, changed := verification.GrantRetry(current, Policy, time.Unix(t0+1000, 0))
+		next, _, changed := verification.GrantRetry(current, Policy, time.Unix(t0+1000, 0), "")
 		return next, changed, nil
 	}
 	shrink := func(current verification.Session) (verification.Session, bool, error) {

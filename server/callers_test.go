@@ -1,0 +1,253 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/store/redistest"
+)
+
+// certificate makes a certificate and its key; without a signer it is an authority of its own.
+func certificate(t *testing.T, signer *tls.Certificate, change func(*x509.Certificate)) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		BasicConstraintsValid: true, IsCA: signer == nil, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	change(template)
+	parent, parentKey := template, any(key)
+	if signer != nil {
+		parent, parentKey = signer.Leaf, signer.PrivateKey
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, parentKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+}
+
+// writeFile writes a file for the server, and returns its path.
+func writeFile(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func pemOf(t *testing.T, c *tls.Certificate) (chain, key string) {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	return encode("CERTIFICATE", c.Certificate[0]), encode("PRIVATE KEY", der)
+}
+
+// newToken runs the command that makes one, and returns the token and its line.
+func newToken(t *testing.T, name, rights string) (token, line string) {
+	t.Helper()
+	p := launch(t, nil, "token", "new", "--name", name, "--rights", rights)
+	if code := p.exit(soon); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr.String())
+	}
+	for text := range strings.Lines(p.stdout.String()) {
+		text = strings.TrimSpace(text)
+		if strings.HasPrefix(text, "vst_") {
+			token = text
+		}
+		if strings.HasPrefix(text, name+" ") {
+			line = text
+		}
+	}
+	if token == "" || line == "" || strings.Contains(line, token) {
+		t.Fatalf("it printed %s", p.stdout.String())
+	}
+	return token, line + "\n"
+}
+
+// readmePolicy is the example in the server's README.
+func readmePolicy(t *testing.T) string {
+	t.Helper()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(readme), "<!-- policy -->\n```json\n")
+	policy, _, closed := strings.Cut(rest, "```")
+	if !found || !closed {
+		t.Fatal("server/README.md has no policy after <!-- policy -->")
+	}
+	return policy
+}
+
+// guarded is a server with TLS, the README's policy and two tokens.
+type guarded struct {
+	*process
+	t      *testing.T
+	ca     *tls.Certificate
+	tokens string // the file
+}
+
+func serveGuarded(t *testing.T, stripe *stripe, lines string) *guarded {
+	t.Helper()
+	ca := certificate(t, nil, func(*x509.Certificate) {})
+	own := certificate(t, ca, func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} })
+	authority, _ := pemOf(t, ca)
+	chain, key := pemOf(t, own)
+	g := &guarded{t: t, ca: ca, tokens: writeFile(t, "tokens", lines)}
+	g.process = serve(t, stripe.settings(redistest.Start(t).Addr,
+		"GRPC_TLS_CERT_FILE="+writeFile(t, "tls.crt", chain), "GRPC_TLS_KEY_FILE="+writeFile(t, "tls.key", key),
+		"GRPC_CLIENT_CA_FILE="+writeFile(t, "ca.crt", authority), "GRPC_AUTHZ_POLICY_FILE="+writeFile(t, "policy.json", readmePolicy(t)),
+		"GRPC_TOKENS_FILE="+g.tokens, "CALLER_RATE=1000", "CALLER_MAX_STREAMS=1"))
+	stripe.sendTo(g.process)
+	return g
+}
+
+// dial connects with a client certificate that has this SPIFFE id, or with none.
+func (g *guarded) dial(id string) *grpc.ClientConn {
+	g.t.Helper()
+	trusted := x509.NewCertPool()
+	trusted.AddCert(g.ca.Leaf)
+	config := &tls.Config{RootCAs: trusted}
+	if id != "" {
+		parsed, err := url.Parse(id)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		config.Certificates = []tls.Certificate{*certificate(g.t, g.ca, func(c *x509.Certificate) { c.URIs = []*url.URL{parsed} })}
+	}
+	conn, err := grpc.NewClient(g.grpc, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// TestCallersHaveNamesAndRights through the whole server: the README's policy and the tokens that its
+// command makes decide, and the record and the log say who was granted a retry.
+func TestCallersHaveNamesAndRights(t *testing.T) {
+	const bff, tester = "spiffe://example.org/web/bff", "spiffe://example.org/web/test-1"
+	reading, readingLine := newToken(t, "reports", "read")
+	retrying, retryingLine := newToken(t, "desk", "read,retry")
+	stripe := startStripe(t)
+	g := serveGuarded(t, stripe, readingLine+retryingLine)
+	one, two := stripe.newSession("person-1"), stripe.newSession("person-2")
+	stripe.submit(one, "document_expired")
+	stripe.submit(two, "document_expired")
+
+	ctx := within(t, soon)
+	tokened := func(token string) metadata.MD { return metadata.Pairs("authorization", "Bearer "+token) }
+	nobody := verificationv1.NewVerificationServiceClient(g.dial(""))
+	for _, id := range []string{one, "vs_unheardof"} {
+		_, err := nobody.GetStatus(ctx, &verificationv1.GetStatusRequest{Subject: &verificationv1.GetStatusRequest_SessionId{SessionId: id}})
+		wantError(t, err, codes.Unauthenticated, verificationv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED)
+		request := &verificationv1.RetryVerificationRequest{SessionId: id}
+		_, err = nobody.RetryVerification(metadata.NewOutgoingContext(ctx, tokened(reading)), request)
+		wantError(t, err, codes.PermissionDenied, verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED)
+		_, err = verificationv1.NewVerificationServiceClient(g.dial(tester)).RetryVerification(ctx, request)
+		wantError(t, err, codes.PermissionDenied, verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED)
+	}
+	if health, err := healthpb.NewHealthClient(g.dial("")).Check(ctx, &healthpb.HealthCheckRequest{}); err != nil || health.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("health without credentials: %v, %v", health, err)
+	}
+
+	web := verificationv1.NewVerificationServiceClient(g.dial(bff))
+	mustRetry(t, web, &verificationv1.RetryVerificationRequest{SessionId: one})
+	if _, err := nobody.RetryVerification(metadata.NewOutgoingContext(ctx, tokened(retrying)), &verificationv1.RetryVerificationRequest{SessionId: two}); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]string{one: bff, two: "token:desk"} {
+		history := getStatus(t, web, id).GetHistory()
+		if last := history[len(history)-1]; last.GetPrincipal() != want {
+			t.Errorf("the record says %v, want %s", last, want)
+		}
+		if !strings.Contains(g.stderr.String(), `"session_id":"`+id+`","retries_granted":1,"asked_for":"`+id+`","principal":"`+want+`"`) {
+			t.Errorf("the log does not say that %s was granted a retry", want)
+		}
+	}
+
+	stream, err := web.WatchStatus(ctx, watchSession(one, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := web.WatchStatus(ctx, watchSession(one, ""))
+	if err == nil {
+		_, err = second.Recv()
+	}
+	wantError(t, err, codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS)
+	all, err := web.WatchStatus(ctx, watchAll(""))
+	if err == nil {
+		_, err = all.Recv()
+	}
+	wantError(t, err, codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS)
+	for _, secret := range []string{reading, retrying} {
+		if strings.Contains(g.stderr.String()+g.stdout.String(), secret) {
+			t.Error("a token is in the log")
+		}
+	}
+}
+
+// TestServeNamesWhatIsWrongWithWhoMayCall, with the settings and the files at once.
+func TestServeNamesWhatIsWrongWithWhoMayCall(t *testing.T) {
+	p := launch(t, settings("127.0.0.1:1", "GRPC_TLS_CERT_FILE="+writeFile(t, "crt", "planted"), "GRPC_TLS_KEY_FILE=/nowhere/key", "GRPC_CLIENT_CA_FILE="+writeFile(t, "ca", ""),
+		"GRPC_AUTHZ_POLICY_FILE="+writeFile(t, "policy", "{}"), "GRPC_TOKENS_FILE="+writeFile(t, "tokens", "planted planted planted"), "MAX_RETRIES=many"), "serve")
+	if code := p.exit(soon); code == 0 {
+		t.Error("exit code 0")
+	}
+	text := p.stderr.String()
+	for _, setting := range []string{"GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE: ", "GRPC_CLIENT_CA_FILE: ", "GRPC_AUTHZ_POLICY_FILE: ", "GRPC_TOKENS_FILE: ", "MAX_RETRIES "} {
+		if strings.Count(text, "\n"+setting) != 1 {
+			t.Errorf("not one line for %s:\n%s", setting, text)
+		}
+	}
+	if strings.Contains(text, "planted") {
+		t.Errorf("it quotes a file:\n%s", text)
+	}
+}
+
+// TestTokenNewRefuses what the server would not read.
+func TestTokenNewRefuses(t *testing.T) {
+	for _, args := range [][]string{{"--name", "a b", "--rights", "read"}, {"--name", "a", "--rights", "write"}, {"--name", "a"}, {"--rights", "read"}} {
+		p := launch(t, nil, append([]string{"token", "new"}, args...)...)
+		if code := p.exit(soon); code == 0 || p.stdout.String() != "" || p.stderr.String() == "" {
+			t.Errorf("%v: exit code %d, %s%s", args, code, p.stdout.String(), p.stderr.String())
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package access
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/url"
+	"testing"
+	"time"
+)
+
+// authority signs certificates for one test.
+type authority struct {
+	t           testing.TB
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+	serial      int64
+}
+
+func newAuthority(t testing.TB, name string) *authority {
+	t.Helper()
+	a := &authority{t: t, key: newKey(t)}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(48 * time.Hour),
+	}
+	a.certificate = a.sign(template, template, a.key)
+	return a
+}
+
+func newKey(t testing.TB) *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func (a *authority) sign(template, parent *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
+	a.t.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, a.key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return certificate
+}
+
+// pem is the authority's own certificate.
+func (a *authority) pem() string { return encodePEM("CERTIFICATE", a.certificate.Raw) }
+
+// pool trusts the authority.
+func (a *authority) pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.certificate)
+	return pool
+}
+
+// issue makes a certificate, as PEM, that change has had its way with.
+func (a *authority) issue(change func(*x509.Certificate)) (certificate, key string) {
+	a.t.Helper()
+	a.serial++
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(100 + a.serial), Subject: pkix.Name{CommonName: "a leaf"},
+		KeyUsage:  x509.KeyUsageDigitalSignature,
+		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	change(template)
+	leafKey := newKey(a.t)
+	leaf := a.sign(template, a.certificate, leafKey)
+	der, err := x509.MarshalPKCS8PrivateKey(leafKey)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return encodePEM("CERTIFICATE", leaf.Raw), encodePEM("PRIVATE KEY", der)
+}
+
+// server makes the certificate of a server on loopback.
+func (a *authority) server() (certificate, key string) {
+	return a.issue(func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} })
+}
+
+// client makes a client's certificate.
+func (a *authority) client(change func(*x509.Certificate)) *tls.Certificate {
+	a.t.Helper()
+	certificate, key := a.issue(change)
+	pair, err := tls.X509KeyPair([]byte(certificate), []byte(key))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return &pair
+}
+
+func encodePEM(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+// spiffe gives a certificate a SPIFFE id, or whatever URI it is.
+func spiffe(t testing.TB, ids ...string) func(*x509.Certificate) {
+	return func(c *x509.Certificate) {
+		for _, id := range ids {
+			parsed, err := url.Parse(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.URIs = append(c.URIs, parsed)
+		}
+	}
+}
+
+// dns gives a certificate DNS names.
+func dns(names ...string) func(*x509.Certificate) {
+	return func(c *x509.Certificate) { c.DNSNames = names }
+}

@@ -1,0 +1,96 @@
+package access
+
+import (
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/time/rate"
+)
+
+// maxPrincipals bounds how many callers' rates are remembered. Beyond it those who called longest ago
+// begin anew. Callers cannot make up names: an authority or the operator gives them.
+const maxPrincipals = 10_000
+
+// limits are how much each caller, and all of them, may do.
+type limits struct {
+	rate      rate.Limit // 0: any
+	burst     int
+	each, all int // streams; each 0: any
+	now       func() time.Time
+
+	mu      sync.Mutex
+	callers *lru.Cache[string, *rate.Limiter]
+	streams map[string]int // open ones by principal, above 0
+	open    int
+	health  int
+}
+
+func newLimits(config Config) *limits {
+	callers, err := lru.New[string, *rate.Limiter](maxPrincipals)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return &limits{
+		rate: rate.Limit(config.Rate), burst: config.Rate, each: config.MaxStreamsEach, all: config.MaxStreams,
+		now: time.Now, callers: callers, streams: map[string]int{},
+	}
+}
+
+// call counts a call against its caller's rate. Where it is one too many, ok is false, and after says
+// when there is room for one. It is not counted then: who is refused is not kept out for longer.
+func (l *limits) call(principal string) (after time.Duration, ok bool) {
+	if l.rate == 0 {
+		return 0, true
+	}
+	now := l.now()
+	reservation := l.limiter(principal).ReserveN(now, 1)
+	if after = reservation.DelayFrom(now); after > 0 {
+		reservation.CancelAt(now)
+		return after, false
+	}
+	return 0, true
+}
+
+func (l *limits) limiter(principal string) *rate.Limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limiter, known := l.callers.Get(principal)
+	if !known {
+		limiter = rate.NewLimiter(l.rate, l.burst)
+		l.callers.Add(principal, limiter)
+	}
+	return limiter
+}
+
+// enter counts a stream until leave is called, once, or refuses it. Health watches have places of
+// their own: who has no credentials cannot take those of others.
+func (l *limits) enter(principal string, health bool) (leave func(), refused *refusal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if health {
+		if l.health >= l.all {
+			return nil, tooManyStreams("this server has as many health watches open as it may")
+		}
+		l.health++
+		return func() { l.mu.Lock(); l.health--; l.mu.Unlock() }, nil
+	}
+	if l.open >= l.all {
+		return nil, tooManyStreams("this server has as many streams open as it may; try another replica")
+	}
+	if l.each > 0 && principal != "" && l.streams[principal] >= l.each {
+		return nil, tooManyStreams(principal + " has as many streams open as it may; end one first")
+	}
+	l.open++
+	l.streams[principal]++
+	return func() { l.leave(principal) }, nil
+}
+
+func (l *limits) leave(principal string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open--
+	if l.streams[principal]--; l.streams[principal] == 0 {
+		delete(l.streams, principal)
+	}
+}

@@ -1,0 +1,374 @@
+package access
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+// get calls once, on a connection of its own.
+func (b *bench) get(who identity) error {
+	conn := b.connect(who)
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return unary("GetStatus")(authorized(ctx, who), conn)
+}
+
+func authorized(ctx context.Context, who identity) context.Context {
+	for _, value := range who.token {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", value)
+	}
+	return ctx
+}
+
+func (b *bench) wantGet(what string, who identity, want codes.Code) {
+	b.t.Helper()
+	if err := b.get(who); status.Code(err) != want {
+		b.t.Errorf("%s: got %v, want %v", what, err, want)
+	}
+}
+
+// served is the certificate that the server shows.
+func (b *bench) served() *x509.Certificate {
+	b.t.Helper()
+	conn, err := tls.Dial("tcp", b.addr, &tls.Config{RootCAs: b.servers.pool(), NextProtos: []string{"h2"}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0]
+}
+
+func await(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(patience); !done(); <-ticker.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v in vain for this: %s", patience, what)
+		}
+	}
+}
+
+// mounted are a secret's files as Kubernetes mounts them: names that lead through the link ..data to a
+// directory, and an update is a new directory and a new link.
+type mounted struct {
+	t    testing.TB
+	root string
+	n    int
+}
+
+func (m *mounted) swap(files map[string]string) {
+	m.t.Helper()
+	m.n++
+	dir := fmt.Sprintf("..generation%d", m.n)
+	if err := os.Mkdir(filepath.Join(m.root, dir), 0o700); err != nil {
+		m.t.Fatal(err)
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(m.root, dir, name), []byte(content), 0o600); err != nil {
+			m.t.Fatal(err)
+		}
+		_ = os.Symlink(filepath.Join("..data", name), filepath.Join(m.root, name)) // there already from the second time on
+	}
+	next := filepath.Join(m.root, "..data_tmp")
+	if err := os.Symlink(dir, next); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.Rename(next, filepath.Join(m.root, "..data")); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// TestTLSFilesSwappedUnderLoad as Kubernetes does it: callers connect and call all the while, and no
+// call fails. Files that do not belong together, and files that are gone, change nothing.
+func TestTLSFilesSwappedUnderLoad(t *testing.T) {
+	mount := &mounted{t: t, root: t.TempDir()}
+	b := newBench(t, func(c *Config) {
+		files := map[string]string{}
+		for name, path := range map[string]*string{"tls.crt": &c.CertFile, "tls.key": &c.KeyFile, "ca.crt": &c.ClientCAFile} {
+			content, err := os.ReadFile(*path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files[name], *path = string(content), filepath.Join(mount.root, name)
+		}
+		mount.swap(files)
+		c.Every = time.Millisecond
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	var running, calls sync.WaitGroup
+	running.Go(func() { b.Run(ctx) })
+	defer running.Wait()
+	defer stop()
+
+	who := b.as(b.clients.client(spiffe(t, "spiffe://example.org/bff")))
+	ending := make(chan struct{})
+	end := sync.OnceFunc(func() { close(ending); calls.Wait() })
+	defer end()
+	var made, failed atomic.Int64
+	lasting := b.dial(who)
+	for caller := range 4 {
+		calls.Go(func() {
+			for ; ; made.Add(1) {
+				select {
+				case <-ending:
+					return
+				default:
+				}
+				var err error
+				if caller == 0 {
+					err = unary("GetStatus")(patient(t), lasting)
+				} else {
+					err = b.get(who) // with a handshake
+				}
+				if err != nil {
+					failed.Add(1)
+					t.Error(err)
+				}
+			}
+		})
+	}
+	next := newAuthority(t, "the clients' next")
+	for generation := range 30 {
+		certificate, key := b.servers.server()
+		_, other := b.servers.server()
+		mount.swap(map[string]string{"tls.crt": certificate, "tls.key": other, "ca.crt": "none"}) // wrong, each in its way
+		mount.swap(map[string]string{"tls.crt": certificate, "tls.key": key, "ca.crt": b.clients.pem() + next.pem()})
+		want := fmt.Sprint(int64(100) + b.servers.serial - 1)
+		await(t, "certificate "+want, func() bool { return b.served().SerialNumber.String() == want })
+		if generation == 5 {
+			b.wantGet("the next authority", b.as(next.client(spiffe(t, "spiffe://example.org/bff"))), codes.OK)
+		}
+	}
+	// Without a file everything stays, for as long as it takes.
+	if err := os.Remove(filepath.Join(mount.root, "..data")); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the log tells of it", func() bool { return strings.Contains(b.log.String(), "no such file") })
+	b.wantGet("no files", who, codes.OK)
+	end()
+	if made.Load() < 30 {
+		t.Error("there was no load")
+	}
+	t.Logf("of %d calls %d failed", made.Load(), failed.Load())
+	if strings.Contains(b.log.String(), "PRIVATE KEY") {
+		t.Error("a key is in the log")
+	}
+}
+
+// TestHalfASwapKeepsThePair: certificate and key written one after the other.
+func TestHalfASwapKeepsThePair(t *testing.T) {
+	b := newBench(t, nil)
+	first := b.served().SerialNumber
+	certificate, key := b.servers.server()
+	b.write("tls.crt", certificate)
+	b.reload()
+	if got := b.served().SerialNumber; got.Cmp(first) != 0 {
+		t.Errorf("half a swap is in force: %v", got)
+	}
+	if log := b.log.String(); strings.Count(log, "private key does not match public key") != 1 || !strings.Contains(log, "GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE") {
+		t.Errorf("the log says %s", log)
+	}
+	b.reload()
+	if strings.Count(b.log.String(), "does not match") != 1 {
+		t.Error("an old problem is told again")
+	}
+	b.write("tls.key", key)
+	b.reload()
+	if got := b.served().SerialNumber; got.Cmp(first) == 0 {
+		t.Error("the whole swap is not in force")
+	}
+}
+
+// TestAnAuthorityThatIsTakenAwayLetsNobodyInAnew, not even with what an earlier connection left behind.
+func TestAnAuthorityThatIsTakenAwayLetsNobodyInAnew(t *testing.T) {
+	b := newBench(t, nil)
+	who := b.as(b.clients.client(spiffe(t, "spiffe://example.org/bff")))
+	tickets := &noTickets{}
+	who.tls.ClientSessionCache = tickets
+	b.wantGet("before", who, codes.OK)
+	b.wantGet("before, again", who, codes.OK)
+	b.write("ca.crt", newAuthority(t, "the clients' next").pem())
+	b.reload()
+	b.wantGet("after", who, codes.Unavailable)
+	if tickets.put.Load() != 0 {
+		t.Error("the server gives out tickets, by which its certificate check could be passed by")
+	}
+}
+
+// noTickets counts the session tickets that it is given.
+type noTickets struct{ put atomic.Int64 }
+
+func (*noTickets) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
+func (n *noTickets) Put(_ string, state *tls.ClientSessionState) {
+	if state != nil {
+		n.put.Add(1)
+	}
+}
+
+// openWatch opens a watch that sends a response for each value of next.
+func openWatch(t *testing.T, b *bench, who identity, request *verificationv1.WatchStatusRequest) (stream grpc.ServerStreamingClient[verificationv1.WatchStatusResponse], next chan<- struct{}) {
+	t.Helper()
+	values := make(chan struct{})
+	b.watch = func(stream grpc.ServerStream) error {
+		for {
+			select {
+			case <-stream.Context().Done():
+				return stream.Context().Err()
+			case <-values:
+			}
+			if err := stream.SendMsg(&verificationv1.WatchStatusResponse{ResumeToken: "secret to some"}); err != nil {
+				return err
+			}
+		}
+	}
+	stream, err := verificationv1.NewVerificationServiceClient(b.dial(who)).WatchStatus(authorized(patient(t), who), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values <- struct{}{}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	return stream, values
+}
+
+// TestTokensSwapped: a token that is taken away is refused, one that is added is not, and an open
+// stream learns nothing more once its token is gone or may no longer watch.
+func TestTokensSwapped(t *testing.T) {
+	b := newBench(t, nil)
+	first := b.as(nil, "Bearer "+b.token("web", RightRead))
+	b.wantGet("the first", first, codes.OK)
+	stream, next := openWatch(t, b, first, watchOne)
+
+	second := b.as(nil, "Bearer "+b.token("web", RightRead, RightRetry))
+	b.wantGet("the first beside the second", first, codes.OK)
+	b.wantGet("the second", second, codes.OK)
+	next <- struct{}{}
+	if _, err := stream.Recv(); err != nil {
+		t.Errorf("a stream whose token is still there: %v", err)
+	}
+
+	b.write("tokens", "web half a line")
+	b.reload()
+	b.wantGet("a file that cannot be read", second, codes.OK)
+	b.write("tokens", "# nobody\n")
+	b.reload()
+	b.wantGet("the first, taken away", first, codes.Unauthenticated)
+	b.wantGet("the second, taken away", second, codes.Unauthenticated)
+	next <- struct{}{}
+	if response, err := stream.Recv(); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("a stream whose token is gone: %v, %v", response, err)
+	}
+	if log := b.log.String(); !strings.Contains(log, "GRPC_TOKENS_FILE") || strings.Contains(log, "half a") {
+		t.Errorf("the log says %s", log)
+	}
+}
+
+// TestPolicySwapped: what a certificate may do changes, for open streams too.
+func TestPolicySwapped(t *testing.T) {
+	b := newBench(t, nil)
+	reporting := b.as(b.clients.client(dns("reporting.internal")))
+	b.wantGet("before", reporting, codes.PermissionDenied)
+	stream, next := openWatch(t, b, reporting, watchAll)
+	b.write("policy.json", `{"name": "broken", "allow_rules": [`)
+	b.reload()
+	next <- struct{}{}
+	if _, err := stream.Recv(); err != nil {
+		t.Errorf("a policy that cannot be read: %v", err)
+	}
+	b.write("policy.json", strings.ReplaceAll(policyText, "reporting.internal", "spiffe://example.org/nobody"))
+	b.reload()
+	b.wantGet("after", b.as(b.clients.client(spiffe(t, "spiffe://example.org/bff"))), codes.OK)
+	next <- struct{}{}
+	if response, err := stream.Recv(); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a stream whose right is gone: %v, %v", response, err)
+	}
+}
+
+// TestOpenNamesEveryFileAtOnce by its setting.
+func TestOpenNamesEveryFileAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	authority := newAuthority(t, "a")
+	certificate, key := authority.server()
+	good := Config{
+		CertFile: write("crt", certificate), KeyFile: write("key", key), ClientCAFile: write("ca", authority.pem()),
+		PolicyFile: write("policy", policyText), TokensFile: write("tokens", ""), MaxStreams: 1, Logger: slog.New(slog.DiscardHandler),
+	}
+	if _, err := Open(good); err != nil {
+		t.Fatal(err)
+	}
+	bad := good
+	bad.KeyFile, bad.ClientCAFile, bad.PolicyFile = write("key2", certificate), write("ca2", key), write("policy2", `{"name": "x", "allow_rule": []}`)
+	bad.TokensFile = write("tokens2", strings.Repeat("#", maxFileBytes+1))
+	_, err := Open(bad)
+	if err == nil {
+		t.Fatal("bad files were taken")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, want := range []string{"GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE: ", "GRPC_CLIENT_CA_FILE: ", "GRPC_AUTHZ_POLICY_FILE: ", "GRPC_TOKENS_FILE: "} {
+		if len(lines) != 4 || !strings.HasPrefix(lines[i], want) {
+			t.Fatalf("no line %q:\n%v", want, err)
+		}
+	}
+	pipe := filepath.Join(dir, "pipe") // would block for ever
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{"missing": filepath.Join(dir, "none"), "directory": dir, "pipe": pipe} {
+		odd := good
+		odd.TokensFile = path
+		if _, err := Open(odd); err == nil || !strings.HasPrefix(err.Error(), "GRPC_TOKENS_FILE: ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if strings.Contains(err.Error(), "PRIVATE") {
+		t.Error("the error quotes a key")
+	}
+}
+
+// TestContradictionsLetNobodyIn: the settings' check refuses them, and this is the net under it.
+func TestContradictionsLetNobodyIn(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"authorities without a policy": func(c *Config) { c.PolicyFile = "" },
+		"authorities without TLS":      func(c *Config) { c.CertFile, c.KeyFile = "", "" },
+		"a certificate without a key":  func(c *Config) { c.KeyFile = "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, change)
+			who := b.as(b.clients.client(spiffe(t, "spiffe://example.org/bff")))
+			if b.Credentials() == nil {
+				who = identity{}
+			}
+			if err := b.get(who); status.Code(err) != codes.Unauthenticated && status.Code(err) != codes.PermissionDenied {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,86 @@
+package access
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+// What a call needs is one path: its method's or, for a watch of all sessions, one below it. A policy
+// allows paths to certificates, and a right is a name for the paths that it opens to a token. So there
+// is one model for both.
+const (
+	pathGetStatus = verificationv1.VerificationService_GetStatus_FullMethodName
+	pathWatch     = verificationv1.VerificationService_WatchStatus_FullMethodName
+	pathWatchAll  = pathWatch + "/all_sessions"
+	pathList      = "/verification.v1.VerificationService/ListVerifications"
+	pathRetry     = verificationv1.VerificationService_RetryVerification_FullMethodName
+
+	healthPrefix     = "/grpc.health.v1.Health/"
+	reflectionPrefix = "/grpc.reflection."
+)
+
+// Right is what a bearer token may do.
+type Right string
+
+// The rights.
+const (
+	// RightRead is to ask for and watch the status of a session that the caller can name.
+	RightRead Right = "read"
+	// RightWatchAll is to watch every session.
+	RightWatchAll Right = "watch-all"
+	// RightList is to list sessions.
+	RightList Right = "list"
+	// RightRetry is to grant people retries, each of which may be billed.
+	RightRetry Right = "retry"
+)
+
+// opens are the paths that each right opens.
+var opens = map[Right][]string{
+	RightRead:     {pathGetStatus, pathWatch},
+	RightWatchAll: {pathWatchAll},
+	RightList:     {pathList},
+	RightRetry:    {pathRetry},
+}
+
+// ParseRights reads rights separated by commas, each once.
+func ParseRights(text string) ([]Right, error) {
+	var rights []Right
+	for _, word := range strings.Split(text, ",") {
+		right := Right(word)
+		if opens[right] == nil {
+			return nil, fmt.Errorf("rights are read, watch-all, list and retry, separated by commas and without spaces")
+		}
+		if slices.Contains(rights, right) {
+			return nil, fmt.Errorf("the right %s is there twice", right)
+		}
+		rights = append(rights, right)
+	}
+	return rights, nil
+}
+
+// isHealth reports whether a method is open to everyone: a prober has no credentials, and learns
+// nothing but whether the server is up.
+func isHealth(method string) bool { return strings.HasPrefix(method, healthPrefix) }
+
+// pathsOf are what a call may need, before its request is known.
+func pathsOf(method string) []string {
+	switch {
+	case strings.HasPrefix(method, reflectionPrefix):
+		return []string{pathGetStatus} // who may read may know what there is to read
+	case method == pathWatch:
+		return []string{pathWatch, pathWatchAll}
+	default:
+		return []string{method}
+	}
+}
+
+// pathOf is what a call needs.
+func pathOf(method string, request any) string {
+	if watch, ok := request.(*verificationv1.WatchStatusRequest); ok && watch.GetAllSessions() != nil {
+		return pathWatchAll
+	}
+	return pathsOf(method)[0]
+}

@@ -1,0 +1,144 @@
+package access
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+const (
+	// tokenPrefix lets scanners for secrets find a token that was committed or logged.
+	tokenPrefix = "vst_"
+	tokenBytes  = 32
+	tokenLength = len(tokenPrefix) + 43 // 32 bytes in base64
+	// tokenPrincipal comes before a token's name, so that no token can be named like a certificate.
+	tokenPrincipal = "token:"
+	// maxTokens bounds what each call costs: its token is compared with every one.
+	maxTokens = 256
+)
+
+var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$`)
+
+// Token is one line of the tokens' file: who, by which token, may do what.
+//
+// The hash is a plain SHA-256. Slow hashes are for passwords, which can be guessed; a token is 32
+// random bytes, which cannot.
+type Token struct {
+	Name   string
+	Hash   [sha256.Size]byte
+	Rights []Right
+}
+
+// NewToken makes a token and its line of the file. The token itself is nowhere else.
+func NewToken(name string, rights []Right) (token string, line Token, err error) {
+	if !tokenName.MatchString(name) {
+		return "", Token{}, errors.New("a token's name is 1 to 100 letters, digits, dots, dashes, slashes and underscores, and begins with a letter or digit")
+	}
+	random := make([]byte, tokenBytes)
+	rand.Read(random) // never fails: crypto/rand ends the process rather than do so
+	token = tokenPrefix + base64.RawURLEncoding.EncodeToString(random)
+	return token, Token{Name: name, Hash: sha256.Sum256([]byte(token)), Rights: rights}, nil
+}
+
+// String is the line in the file.
+func (t Token) String() string {
+	words := make([]string, len(t.Rights))
+	for i, right := range t.Rights {
+		words[i] = string(right)
+	}
+	return t.Name + " " + hex.EncodeToString(t.Hash[:]) + " " + strings.Join(words, ",")
+}
+
+// principal is the token's holder in the record and the log.
+func (t Token) principal() string { return tokenPrincipal + t.Name }
+
+func (t Token) opens(path string) bool {
+	return slices.ContainsFunc(t.Rights, func(right Right) bool { return slices.Contains(opens[right], path) })
+}
+
+// ParseTokens reads the tokens' file: a line for each token with its name, the SHA-256 of the token in
+// hexadecimal digits, and its rights, separated by spaces. Empty lines, and lines that begin with #,
+// are nothing. Two tokens may have one name: so a token is rolled. A file without tokens lets nobody
+// in. There are 256 at the most. Errors name the line, never what is in it.
+func ParseTokens(text string) ([]Token, error) {
+	var tokens []Token
+	seen := map[[sha256.Size]byte]bool{}
+	number := 0
+	for line := range strings.Lines(text) {
+		number++
+		fields := strings.Fields(line)
+		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+			continue
+		}
+		token, err := parseToken(fields)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", number, err)
+		}
+		if seen[token.Hash] {
+			return nil, fmt.Errorf("line %d: the same token is in an earlier line", number)
+		}
+		if len(tokens) == maxTokens {
+			return nil, fmt.Errorf("line %d: there are over %d tokens", number, maxTokens)
+		}
+		seen[token.Hash] = true
+		tokens = append(tokens, token)
+	}
+	return tokens, nil
+}
+
+func parseToken(fields []string) (Token, error) {
+	if len(fields) != 3 {
+		return Token{}, errors.New(`a line is "NAME SHA256 RIGHTS"; server token new prints one`)
+	}
+	token := Token{Name: fields[0]}
+	if !tokenName.MatchString(token.Name) {
+		return Token{}, errors.New("the name has over 100 characters, or others than letters, digits, dots, dashes, slashes and underscores")
+	}
+	if len(fields[1]) != hex.EncodedLen(sha256.Size) {
+		return Token{}, errors.New("the second word is no SHA-256 in 64 hexadecimal digits; server token new prints it")
+	}
+	if _, err := hex.Decode(token.Hash[:], []byte(fields[1])); err != nil {
+		return Token{}, errors.New("the second word is no SHA-256 in 64 hexadecimal digits; server token new prints it")
+	}
+	var err error
+	token.Rights, err = ParseRights(fields[2])
+	return token, err
+}
+
+// tokens are those in force.
+type tokens struct{ all []Token }
+
+// find looks a token up. It takes as long for one that is almost right as for one that is not, and
+// looks at every entry.
+func (t *tokens) find(text string) (Token, bool) {
+	hash := sha256.Sum256([]byte(text))
+	found := -1
+	for i := range t.all {
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(hash[:], t.all[i].Hash[:]), i, found)
+	}
+	if found < 0 {
+		return Token{}, false
+	}
+	return t.all[found], true
+}
+
+// parseBearer takes the token out of the values of the authorization header (RFC 6750, section 2.1):
+// one value, "Bearer" in any case, a space, and a token that looks like one of ours.
+func parseBearer(values []string) (string, bool) {
+	if len(values) != 1 {
+		return "", false
+	}
+	scheme, token, found := strings.Cut(values[0], " ")
+	ok := found && strings.EqualFold(scheme, "Bearer") && len(token) == tokenLength && strings.HasPrefix(token, tokenPrefix)
+	if !ok {
+		return "", false
+	}
+	return token, true
+}

@@ -1,0 +1,63 @@
+package grpcserver
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+)
+
+// Access decides who may call. Its methods are safe for concurrent use.
+type Access interface {
+	// Credentials are what to speak TLS with; nil for plain text.
+	Credentials() credentials.TransportCredentials
+	// Identify notes in a call's context who makes it, and Principal tells that name; empty where
+	// callers have none.
+	Identify(ctx context.Context) context.Context
+	Principal(ctx context.Context) string
+	// Unary and Stream refuse calls that may not be made.
+	Unary() grpc.UnaryServerInterceptor
+	Stream() grpc.StreamServerInterceptor
+}
+
+// identifyUnary and identifyStream come before the log, which names the caller, also of a call that is
+// refused. What callers send is looked at here already, so panics are caught here too.
+func identifyUnary(access Access) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		return handler(access.Identify(ctx), request)
+	}
+}
+
+func identifyStream(access Access) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		return handler(srv, contextStream{stream, access.Identify(stream.Context())})
+	}
+}
+
+// unaryInterceptors are in the order in which they see a call. The log comes before those whose panics
+// and errors it tells.
+func unaryInterceptors(config Config) []grpc.UnaryServerInterceptor {
+	deadline := deadlineUnary(config.UnaryDeadline, config.MethodDeadlines)
+	log, code, recovered := logUnary(config.Logger, config.principal), statusUnary(config.Logger), recoverUnary(config.Logger)
+	if config.Access == nil {
+		return []grpc.UnaryServerInterceptor{log, code, recovered, deadline}
+	}
+	return []grpc.UnaryServerInterceptor{recovered, identifyUnary(config.Access), log, code, recovered, config.Access.Unary(), deadline}
+}
+
+func (s *Server) streamInterceptors(config Config) []grpc.StreamServerInterceptor {
+	ending := endHealthWatches(s.stopping)
+	log, code, recovered := logStream(config.Logger, config.principal), statusStream(config.Logger), recoverStream(config.Logger)
+	if config.Access == nil {
+		return []grpc.StreamServerInterceptor{log, code, recovered, ending}
+	}
+	return []grpc.StreamServerInterceptor{recovered, identifyStream(config.Access), log, code, recovered, config.Access.Stream(), ending}
+}
+
+// principal is the name of who makes a call.
+func (c Config) principal(ctx context.Context) string {
+	if c.Access == nil {
+		return ""
+	}
+	return c.Access.Principal(ctx)
+}

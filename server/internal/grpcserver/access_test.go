@@ -1,0 +1,74 @@
+package grpcserver
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+// gate is an Access that knows one caller, and lets nobody through.
+type gate struct {
+	identify func(context.Context) context.Context
+}
+
+type nameKey struct{}
+
+func (gate) Credentials() credentials.TransportCredentials  { return nil }
+func (g gate) Identify(ctx context.Context) context.Context { return g.identify(ctx) }
+func (gate) Principal(ctx context.Context) string {
+	name, _ := ctx.Value(nameKey{}).(string)
+	return name
+}
+func (gate) Unary() grpc.UnaryServerInterceptor {
+	return func(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any, error) {
+		return nil, status.Error(codes.PermissionDenied, "no")
+	}
+}
+
+func (gate) Stream() grpc.StreamServerInterceptor {
+	return func(any, grpc.ServerStream, *grpc.StreamServerInfo, grpc.StreamHandler) error {
+		return status.Error(codes.PermissionDenied, "no")
+	}
+}
+
+// never is a service that must not be reached.
+func never(t *testing.T) *fake {
+	return &fake{
+		get: func(context.Context, *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
+			t.Error("a refused call came to its handler")
+			return nil, nil
+		},
+		watch: func(grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]) error {
+			t.Error("a refused stream came to its handler")
+			return nil
+		},
+	}
+}
+
+// TestTheLogNamesWhoWasRefused: the caller is known before the line is written.
+func TestTheLogNamesWhoWasRefused(t *testing.T) {
+	access := gate{func(ctx context.Context) context.Context { return context.WithValue(ctx, nameKey{}, "token:web") }}
+	s := startOnPipe(t, Config{Access: access}, never(t))
+	if _, err := s.client.GetStatus(patient(t), sessionRequest("vs_1")); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("got %v", err)
+	}
+	if err := watchResult(t, s); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("got %v", err)
+	}
+	eventually(t, "both lines", func() bool { return strings.Count(s.log.String(), "principal=token:web") == 2 })
+}
+
+// TestAPanicOverWhoCallsIsNotTheEnd: what callers send is looked at before the log.
+func TestAPanicOverWhoCallsIsNotTheEnd(t *testing.T) {
+	s := startOnPipe(t, Config{Access: gate{func(context.Context) context.Context { panic("planted") }}}, never(t))
+	_, err := s.client.GetStatus(patient(t), sessionRequest("vs_1"))
+	wantInternal(t, err)
+	wantInternal(t, watchResult(t, s))
+}
