@@ -118,10 +118,10 @@ func TestKeepListsEnds(t *testing.T) {
 			logger: slog.New(slog.DiscardHandler), clock: time.Now,
 		}
 		var err error
-	if a.current, err = newCurrent(a.config); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.openStore(); err != nil {
+		if a.current, err = newCurrent(a.config); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.openStore(); err != nil {
 			t.Fatal(err)
 		}
 		if away {
