@@ -102,7 +102,8 @@ func (o *outageLoad) status() error {
 	ctx, cancel := context.WithTimeout(o.t.Context(), callLimit)
 	defer cancel()
 	_, err := o.client.GetStatus(ctx, &verificationv1.GetStatusRequest{
-		Subject: &verificationv1.GetStatusRequest_SessionId{SessionId: "vs_Load"},
+		Subject:        &verificationv1.GetStatusRequest_SessionId{SessionId: "vs_Load"},
+		IncludeHistory: true, // else it may be answered from memory, for a second
 	})
 	return err
 }

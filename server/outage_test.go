@@ -31,7 +31,8 @@ func wantRefused(t *testing.T, p *process, e event) {
 func wantUnavailable(t *testing.T, client verificationv1.VerificationServiceClient, id string, limit time.Duration) {
 	t.Helper()
 	_, err := client.GetStatus(within(t, limit), &verificationv1.GetStatusRequest{
-		Subject: &verificationv1.GetStatusRequest_SessionId{SessionId: id},
+		Subject:        &verificationv1.GetStatusRequest_SessionId{SessionId: id},
+		IncludeHistory: true, // else memory may answer for a second
 	})
 	wantError(t, err, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE)
 	_, err = client.RetryVerification(within(t, limit), &verificationv1.RetryVerificationRequest{SessionId: id})

@@ -128,7 +128,7 @@ func (s *Service) newest(ctx context.Context, reference string, least int32) (ve
 const asStored = math.MaxInt32
 
 // answerMargin is kept back of a caller's deadline, so that there is time left to say what is wrong.
-const answerMargin = 100 * time.Millisecond
+const answerMargin = 250 * time.Millisecond
 
 // withMargin ends a little before the caller's deadline does.
 func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
