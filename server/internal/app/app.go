@@ -19,6 +19,7 @@ import (
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/tailer"
+	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )
@@ -38,12 +39,13 @@ type Hooks struct {
 
 // App is one server process: built by New, run once by Run.
 type App struct {
-	config *config.Config
-	logger *slog.Logger
-	clock  func() time.Time
-	store  *redisstore.Store
-	stripe *stripeapi.Client // nil without a key
-	ingest *ingest.Ingest
+	config  *config.Config
+	logger  *slog.Logger
+	metrics *telemetry.Metrics
+	clock   func() time.Time
+	store   *redisstore.Store
+	stripe  *stripeapi.Client // nil without a key
+	ingest  *ingest.Ingest
 	// reconciler is nil without a key.
 	reconciler *reconcile.Reconciler
 	tailer     *tailer.Tailer
@@ -60,8 +62,11 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	if hooks.Clock == nil {
 		hooks.Clock = time.Now
 	}
-	a := &App{config: c, logger: logger, clock: hooks.Clock, drain: make(chan struct{})}
-	m := newMetrics()
+	m, err := telemetry.NewMetrics()
+	if err != nil {
+		return nil, err
+	}
+	a := &App{config: c, logger: logger, metrics: m, clock: hooks.Clock, drain: make(chan struct{})}
 	live, warning := c.EffectiveLivemode()
 	if warning != "" {
 		logger.Warn(warning)
@@ -69,39 +74,42 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	if err := a.openStore(); err != nil {
 		return nil, err
 	}
-	if err := a.openStripe(m, hooks); err != nil {
+	if err := a.openStripe(hooks); err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
 	watchers := hub.New()
-	a.ingest = ingest.New(ingest.Config{Store: a.store, Stripe: a.ingestStripe(), Clock: hooks.Clock, Logger: logger})
-	reconciler, err := a.newReconciler(m, hooks)
+	a.ingest = a.newIngest()
+	reconciler, err := a.newReconciler(hooks)
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	a.reconciler = reconciler
-	a.tailer = tailer.New(a.store, watchers, a.rewound, logger)
+	a.tailer = tailer.New(a.observedStore(), watchers, a.rewound, logger)
 	a.grpc = grpcserver.New(grpcserver.Config{
 		Logger:                logger,
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
 		Reflection:            c.GRPCReflection,
+		MeterProvider:         a.meterProvider(),
 	})
-	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.New(rpc.Config{
-		Store: a.store, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
+	service := rpc.New(rpc.Config{
+		Store: a.observedStore(), Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
 		Policy: verification.RetryPolicy{MaxRetries: int32(c.MaxRetries), DenyCodes: verification.DefaultDenyCodes()},
 		Clock:  hooks.Clock, Logger: logger, Draining: a.drain,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
-	}))
+	})
+	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.Observed(service, watchful{a.metrics}))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready}
 	handler, err := webhook.New(webhook.Config{
 		Applier: a.ingest, Secrets: func() []verification.Secret { return secrets(c.WebhookSecrets()) },
-		Livemode: live, ReferenceKey: c.ReferenceMetadataKey, Clock: hooks.Clock, Logger: logger, Observe: m.webhook,
+		Livemode: live, ReferenceKey: c.ReferenceMetadataKey, Clock: hooks.Clock, Logger: logger, Observe: a.observeWebhook,
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	a.webhook = webhook.NewServer(c.WebhookAddr, handler, logger)
 	a.admin = newAdminServer(m, a.readiness, logger)
+	a.observeState()
 	return a, nil
 }
 
@@ -127,7 +135,7 @@ func (a *App) openStore() error {
 	return err
 }
 
-func (a *App) openStripe(m *metrics, hooks Hooks) error {
+func (a *App) openStripe(hooks Hooks) error {
 	if a.config.StripeAPIKey == "" {
 		a.logger.Warn("no STRIPE_API_KEY: unknown sessions stay unknown, doubts are decided by rule, and RetryVerification is refused")
 		return nil
@@ -135,10 +143,19 @@ func (a *App) openStripe(m *metrics, hooks Hooks) error {
 	client, err := stripeapi.New(stripeapi.Config{
 		Key: verification.Secret(a.config.StripeAPIKey), Base: a.config.StripeAPIBase,
 		ReferenceKey: a.config.ReferenceMetadataKey, ReadsPerDay: int(a.config.APIReadsPerDay),
-		RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: m.stripeCall,
+		RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: a.observeStripeCall,
 	})
 	a.stripe = client
 	return err
+}
+
+// newIngest makes the way into the store.
+func (a *App) newIngest() *ingest.Ingest {
+	return ingest.New(ingest.Config{
+		Store: a.observedStore(), Stripe: a.ingestStripe(), Clock: a.clock, Logger: a.logger,
+		ObserveDoubt:       func(d ingest.Doubt) { a.metrics.Doubt(string(d)) },
+		ObserveReadThrough: func(r ingest.ReadThrough) { a.metrics.ReadThrough(string(r)) },
+	})
 }
 
 // ready is told when Redis comes and goes. Whoever was away may have missed something.

@@ -56,7 +56,7 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 		return errors.Join(err, stripeListener.Close())
 	}
 	settings := &config.Config{
-		GRPCAddr: dev.GRPCAddr, WebhookAddr: dev.WebhookAddr, AdminAddr: dev.AdminAddr, GRPCReflection: true,
+		GRPCAddr: dev.GRPCAddr, WebhookAddr: dev.WebhookAddr, AdminAddr: dev.AdminAddr, GRPCReflection: true, GRPCMetrics: true,
 		RedisURL: "redis://" + redis.Addr(), RedisMode: config.RedisStandalone, RedisKeyPrefix: "vs:",
 		StripeAPIKey: devAPIKey, StripeAPIBase: "http://" + stripeListener.Addr().String(), StripeWebhookSecret: devWebhookSecret,
 		APIReadsPerDay: 100_000, MaxRetries: 2, LogLevel: dev.LogLevel, LogFormat: "text",

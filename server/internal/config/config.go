@@ -12,6 +12,7 @@ type Config struct {
 	GRPCAddr       string `name:"grpc-addr" env:"GRPC_ADDR" default:"127.0.0.1:50051" placeholder:"HOST:PORT" help:"Where the gRPC API listens. Any other than a loopback address needs GRPC_INSECURE."`
 	GRPCInsecure   bool   `name:"grpc-insecure" env:"GRPC_INSECURE" default:"false" help:"Serve gRPC in plain text on an address that other machines reach. Only where a service mesh encrypts."`
 	GRPCReflection bool   `name:"grpc-reflection" env:"GRPC_REFLECTION" default:"true" negatable:"" help:"Let gRPC clients list the services and their messages."`
+	GRPCMetrics    bool   `name:"grpc-metrics" env:"GRPC_METRICS" default:"true" negatable:"" help:"Count and time each gRPC call in /metrics, as gRPC does itself."`
 	WebhookAddr    string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:":4242" placeholder:"HOST:PORT" help:"Where Stripe's webhooks arrive, at the path /webhook."`
 	AdminAddr      string `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where /metrics, /livez, /readyz and /debug/pprof are served. Never open it to the internet."`
 

@@ -11,11 +11,13 @@ import (
 	"net"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/stats/opentelemetry"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
@@ -61,6 +63,9 @@ type Config struct {
 	MaxConnectionAgeGrace time.Duration
 	// Reflection lets clients list the services (v1 and v1alpha).
 	Reflection bool
+	// MeterProvider gets gRPC's own metrics: those of proposal A66, per call, not per message. They
+	// cost a small call about a fifth more, however many of them are wanted. nil: none.
+	MeterProvider metric.MeterProvider
 }
 
 // Server is a gRPC server with health and, if asked for, reflection. Its methods are safe for
@@ -105,7 +110,7 @@ func withDefaults(config Config) Config {
 }
 
 func (s *Server) options(config Config) []grpc.ServerOption {
-	return []grpc.ServerOption{
+	options := []grpc.ServerOption{
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge:      config.MaxConnectionAge,
@@ -125,6 +130,12 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 		grpc.ChainStreamInterceptor(logStream(config.Logger), statusStream(config.Logger), recoverStream(config.Logger),
 			endHealthWatches(s.stopping)),
 	}
+	if config.MeterProvider != nil {
+		options = append(options, opentelemetry.ServerOption(opentelemetry.Options{
+			MetricsOptions: opentelemetry.MetricsOptions{MeterProvider: config.MeterProvider},
+		}))
+	}
+	return options
 }
 
 // RegisterService makes Server a grpc.ServiceRegistrar, for the generated Register functions. Call

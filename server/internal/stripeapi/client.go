@@ -111,5 +111,8 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
+// ReadsLeft is how many of Config.ReadsPerDay are left until midnight UTC; 0 where there is no bound.
+func (c *Client) ReadsLeft() int { return c.budget.rest() }
+
 // Close drops idle connections. Calls under way go on until they end.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
