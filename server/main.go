@@ -133,7 +133,7 @@ func load(c *config.Config) (*slog.Logger, error) {
 	if err := c.Load(); err != nil {
 		return nil, fmt.Errorf("the server cannot start with these settings:\n%w", err)
 	}
-	logger, err := telemetry.NewLogger(os.Stderr, c.LogLevel, c.LogFormat, telemetry.WithSecrets(c.Secrets()...))
+	logger, err := telemetry.NewLogger(os.Stderr, c.LogLevel, c.LogFormat, telemetry.WithSecrets(append(c.Secrets(), telemetry.TraceSecrets()...)...))
 	if err != nil {
 		return nil, err
 	}

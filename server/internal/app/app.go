@@ -3,6 +3,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,6 +43,7 @@ type App struct {
 	config  *config.Config
 	logger  *slog.Logger
 	metrics *telemetry.Metrics
+	traces  *telemetry.Traces // nil: off
 	clock   func() time.Time
 	store   *redisstore.Store
 	stripe  *stripeapi.Client // nil without a key
@@ -66,16 +68,20 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{config: c, logger: logger, metrics: m, clock: hooks.Clock, drain: make(chan struct{})}
+	t, err := telemetry.NewTraces(context.Background(), logger)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{config: c, logger: logger, metrics: m, traces: t, clock: hooks.Clock, drain: make(chan struct{})}
 	live, warning := c.EffectiveLivemode()
 	if warning != "" {
 		logger.Warn(warning)
 	}
 	if err := a.openStore(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, a.flush(closeTimeout))
 	}
 	if err := a.openStripe(hooks); err != nil {
-		return nil, errors.Join(err, a.store.Close())
+		return nil, errors.Join(err, a.store.Close(), a.flush(closeTimeout))
 	}
 	watchers := hub.New()
 	a.ingest = a.newIngest()
@@ -91,6 +97,7 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
 		Reflection:            c.GRPCReflection,
 		MeterProvider:         a.meterProvider(),
+		TracerProvider:        a.traces.Provider(),
 	})
 	service := rpc.New(rpc.Config{
 		Store: a.observedStore(), Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
@@ -98,16 +105,16 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 		Clock:  hooks.Clock, Logger: logger, Draining: a.drain,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
 	})
-	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.Observed(service, watchful{a.metrics}))
+	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.Observed(service, watchful{a.metrics, a.traces}))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready}
 	handler, err := webhook.New(webhook.Config{
-		Applier: a.ingest, Secrets: func() []verification.Secret { return secrets(c.WebhookSecrets()) },
+		Applier: tracedIngest{a.ingest, a.traces}, Secrets: func() []verification.Secret { return secrets(c.WebhookSecrets()) },
 		Livemode: live, ReferenceKey: c.ReferenceMetadataKey, Clock: hooks.Clock, Logger: logger, Observe: a.observeWebhook,
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
-	a.webhook = webhook.NewServer(c.WebhookAddr, handler, logger)
+	a.webhook = webhook.NewServer(c.WebhookAddr, a.traces.Webhook(handler), logger)
 	a.admin = newAdminServer(m, a.readiness, logger)
 	a.observeState()
 	return a, nil
@@ -123,6 +130,7 @@ func (a *App) openStore() error {
 		Username: target.Username, Password: target.Password, DB: target.DB,
 		Prefix: a.config.RedisKeyPrefix, Logger: a.logger,
 		Clock:      a.clock,
+		Trace:      a.traces.Context,
 		FeedMaxLen: int64(a.config.FeedMaxLen), FeedMaxAge: time.Duration(a.config.FeedMaxAge),
 		WaitReplicas: int(a.config.RedisWaitReplicas), WaitTimeout: time.Duration(a.config.RedisWaitTimeout),
 	}
@@ -143,7 +151,7 @@ func (a *App) openStripe(hooks Hooks) error {
 	client, err := stripeapi.New(stripeapi.Config{
 		Key: verification.Secret(a.config.StripeAPIKey), Base: a.config.StripeAPIBase,
 		ReferenceKey: a.config.ReferenceMetadataKey, ReadsPerDay: int(a.config.APIReadsPerDay),
-		RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: a.observeStripeCall,
+		RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: a.observeStripeCall, Trace: a.traceStripeCall,
 	})
 	a.stripe = client
 	return err
@@ -194,5 +202,12 @@ func (a *App) close() error {
 	if a.stripe != nil {
 		a.stripe.Close()
 	}
-	return a.store.Close()
+	return errors.Join(a.store.Close(), a.flush(closeTimeout))
+}
+
+// flush sends the spans that are left, within a time.
+func (a *App) flush(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return a.traces.Shutdown(ctx)
 }

@@ -7,6 +7,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/rpc"
 	"example.com/verification-status/server/internal/store"
@@ -62,23 +63,27 @@ func (a *App) observeCatchUp(s reconcile.Summary, err error) {
 }
 
 // observedStore is the store, with somebody who looks on.
-func (a *App) observedStore() observedStore { return observedStore{a.store, a.metrics} }
+func (a *App) observedStore() observedStore { return observedStore{a.store, a.metrics, a.traces} }
 
 type observedStore struct {
 	*redisstore.Store
 	metrics *telemetry.Metrics
+	traces  *telemetry.Traces
 }
 
 // Update implements store.Store.
 func (s observedStore) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
 	began, tries, wrote := time.Now(), 0, false
+	ctx, end := s.traces.Commit(ctx, id)
 	session, err := s.Store.Update(ctx, id, func(current verification.Session) (next verification.Session, write bool, err error) {
 		tries++
 		next, write, err = fn(current)
 		wrote = write
 		return next, write, err
 	})
-	s.metrics.Commit(commitResult(wrote, err), tries, time.Since(began))
+	result := commitResult(wrote, err)
+	s.metrics.Commit(result, tries, time.Since(began))
+	end(session.Revision, result, err != nil)
 	return session, err
 }
 
@@ -109,11 +114,66 @@ func (s observedStore) Follow(ctx context.Context, after []store.Position, block
 	if err == nil && len(entries) < fullFollow {
 		s.metrics.FeedRead()
 	}
+	s.remember(entries)
 	return entries, err
 }
 
+// ReadFeed implements store.Feed.
+func (s observedStore) ReadFeed(ctx context.Context, partition int, after store.Position, limit int) ([]store.Entry, error) {
+	entries, err := s.Store.ReadFeed(ctx, partition, after, limit)
+	s.remember(entries)
+	return entries, err
+}
+
+// remember keeps the traces of changes for their deliveries, which follow.
+func (s observedStore) remember(entries []store.Entry) {
+	for _, entry := range entries {
+		if entry.Trace != "" {
+			s.traces.Remember(entry.SessionID, entry.Revision, entry.Trace)
+		}
+	}
+}
+
+// tracedIngest is the way into the store for webhooks, whose events have a span each. Those that a
+// catch-up finds have none: most of them are known.
+type tracedIngest struct {
+	*ingest.Ingest
+	traces *telemetry.Traces
+}
+
+// Apply implements webhook.Applier.
+func (i tracedIngest) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
+	ctx, end := i.traces.Event(ctx, event.Object.ID, event.ID, event.Type)
+	outcome, err := i.Ingest.Apply(ctx, event)
+	end(effectName(outcome), err)
+	return outcome, err
+}
+
+func effectName(outcome verification.Outcome) string {
+	switch {
+	case outcome.Duplicate:
+		return "duplicate"
+	case outcome.Effect == verification.EffectApplied:
+		return "applied"
+	case outcome.Effect == verification.EffectCounted:
+		return "counted"
+	case outcome.Effect == verification.EffectPending:
+		return "pending"
+	default:
+		return "stale"
+	}
+}
+
+func (a *App) traceStripeCall(ctx context.Context, operation stripeapi.Operation) (context.Context, func(stripeapi.Outcome)) {
+	ctx, end := a.traces.StripeCall(ctx, string(operation))
+	return ctx, func(outcome stripeapi.Outcome) { end(string(outcome)) }
+}
+
 // watchful is the rpc package's observer.
-type watchful struct{ metrics *telemetry.Metrics }
+type watchful struct {
+	metrics *telemetry.Metrics
+	traces  *telemetry.Traces
+}
 
 var _ rpc.Observer = watchful{}
 
@@ -127,8 +187,10 @@ func (w watchful) WatchEnded(kind rpc.WatchKind, code string) {
 	w.metrics.WatchEnded(string(kind), code)
 }
 
-func (w watchful) Sending(_ context.Context, kind rpc.WatchKind, _ string, _ int32) func(error) {
+func (w watchful) Sending(ctx context.Context, kind rpc.WatchKind, sessionID string, revision int32) func(error) {
+	sent := w.traces.Delivery(ctx, string(kind), sessionID, revision)
 	return func(err error) {
+		sent(err)
 		if err == nil {
 			w.metrics.WatchSent(string(kind))
 		}

@@ -30,6 +30,7 @@ const (
 	DefaultWaitTimeout = time.Second
 	maxPrefix          = 64
 	maxAddrs           = 64
+	traceSize          = 24 // a trace id and a span id: w3.org/TR/trace-context
 )
 
 // Options say where Redis is and how it is used. The zero value of each field is usable but for
@@ -76,6 +77,9 @@ type Options struct {
 	Rand io.Reader
 	// Clock is what FeedMaxAge goes by; time.Now if nil.
 	Clock func() time.Time
+	// Trace tells the trace in which a commit is made, as its feed entries are to hold it: 24 bytes, or
+	// nothing for none. None if nil.
+	Trace func(ctx context.Context) string
 	// Dial, if not nil, makes the connections, such as to a Redis within this process.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -102,6 +106,9 @@ func (o Options) completed() (Options, error) {
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.Trace == nil {
+		o.Trace = func(context.Context) string { return "" }
 	}
 	o.SplitIndex = o.SplitIndex || o.Mode == Cluster
 

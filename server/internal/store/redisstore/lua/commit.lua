@@ -11,7 +11,8 @@
 --      11 second from which the session is due, "-": not any more, "": as before
 --      12 now, in Unix seconds              13 oldest second that the feed keeps, "0": any
 --      14 milliseconds that the record lives, "0": for ever
---      15... the revisions made, ascending (may be none)
+--      15... the revisions made, ascending (may be none), each with ":" and 24 bytes of the trace in
+--            which it was made, if that is kept
 -- Returns {"ok"}, or {"conflict", record} or {"conflict"} without a record.
 --
 -- The client sends a script again when the answer was lost, up to four times. The header carries a
