@@ -23,9 +23,10 @@ const description = `Answers "is this person verified yet, and if not, why, and 
 It takes Stripe's identity.verification_session.* webhooks, keeps each session's state in Redis and serves it over gRPC. Start with: server dev`
 
 type commands struct {
-	Dev       devCommand       `cmd:"" help:"Run everything on this machine with nothing installed: embedded Redis, simulated Stripe. Nothing is kept."`
-	Reconcile reconcileCommand `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and say what was found. With the settings of serve."`
-	Serve     serveCommand     `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
+	Dev         devCommand         `cmd:"" help:"Run everything on this machine with nothing installed: embedded Redis, simulated Stripe. Nothing is kept."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask the server on this machine whether it is ready, for containers: exit code 0 if it is."`
+	Reconcile   reconcileCommand   `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and say what was found. With the settings of serve."`
+	Serve       serveCommand       `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
 }
 
 func main() { os.Exit(run(app.Hooks{})) }
@@ -127,6 +128,10 @@ func (r *reconcileCommand) Run(ctx context.Context) error {
 	}
 	return err
 }
+
+type healthcheckCommand struct{ app.Healthcheck }
+
+func (h *healthcheckCommand) Run(ctx context.Context) error { return h.Ask(ctx) }
 
 // load checks the settings and makes the logger that knows what to conceal.
 func load(c *config.Config) (*slog.Logger, error) {

@@ -102,7 +102,7 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 	service := rpc.New(rpc.Config{
 		Store: a.observedStore(), Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
 		Policy: verification.RetryPolicy{MaxRetries: int32(c.MaxRetries), DenyCodes: verification.DefaultDenyCodes()},
-		Clock:  hooks.Clock, Logger: logger, Draining: a.drain,
+		Clock:  hooks.Clock, Logger: grpcserver.WithCall(logger), Draining: a.drain,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.Observed(service, watchful{a.metrics, a.traces}))

@@ -7,6 +7,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/rpc"
@@ -177,7 +178,9 @@ type watchful struct {
 
 var _ rpc.Observer = watchful{}
 
-func (w watchful) Concerns(context.Context, string) {}
+func (w watchful) Concerns(ctx context.Context, sessionID string) {
+	grpcserver.NoteSession(ctx, sessionID)
+}
 
 func (w watchful) WatchOpened(kind rpc.WatchKind, resumed bool) {
 	w.metrics.WatchOpened(string(kind), resumed)

@@ -38,6 +38,7 @@ const (
 	handshakeTimeout  = 10 * time.Second
 	defaultMaxStreams = 10_000
 	defaultDeadline   = 5 * time.Second
+	defaultSlowCall   = 3 * time.Second
 	defaultMaxAge     = 30 * time.Minute
 	defaultAgeGrace   = 35 * time.Minute
 
@@ -68,6 +69,10 @@ type Config struct {
 	// It must exceed the age at which the service ends its streams by itself, with an error that
 	// says so.
 	MaxConnectionAgeGrace time.Duration
+	// SlowCall is how long a unary call may take before its line is a warning: 3 s.
+	SlowCall time.Duration
+	// Principal names who makes a call, from its context, for its line in the log. nil: nobody is known.
+	Principal func(ctx context.Context) string
 	// Reflection lets clients list the services (v1 and v1alpha).
 	Reflection bool
 	// MeterProvider gets gRPC's own metrics: those of proposal A66, per call, not per message. They
@@ -107,6 +112,12 @@ func withDefaults(config Config) Config {
 	if config.UnaryDeadline == 0 {
 		config.UnaryDeadline = defaultDeadline
 	}
+	if config.SlowCall == 0 {
+		config.SlowCall = defaultSlowCall
+	}
+	if config.Principal == nil {
+		config.Principal = func(context.Context) string { return "" }
+	}
 	if config.MaxStreams == 0 {
 		config.MaxStreams = defaultMaxStreams
 	}
@@ -120,6 +131,7 @@ func withDefaults(config Config) Config {
 }
 
 func (s *Server) options(config Config) []grpc.ServerOption {
+	log := WithCall(config.Logger)
 	options := []grpc.ServerOption{
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
@@ -134,10 +146,10 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 		grpc.ConnectionTimeout(handshakeTimeout),
 		// Without it a hard stop returns while handlers still run, and they would use a closed store.
 		grpc.WaitForHandlers(true),
-		// The log comes first, so that it sees what the others make of panics and errors.
-		grpc.ChainUnaryInterceptor(logUnary(config.Logger), statusUnary(config.Logger), recoverUnary(config.Logger),
+		// The log comes right after the name, so that it sees what the others make of panics and errors.
+		grpc.ChainUnaryInterceptor(nameUnary, logUnary(config), statusUnary(log), recoverUnary(log),
 			deadlineUnary(config.UnaryDeadline, config.MethodDeadlines)),
-		grpc.ChainStreamInterceptor(logStream(config.Logger), statusStream(config.Logger), recoverStream(config.Logger),
+		grpc.ChainStreamInterceptor(nameStream, logStream(config), statusStream(log), recoverStream(log),
 			endHealthWatches(s.stopping)),
 	}
 	if config.MeterProvider != nil {
