@@ -12,7 +12,6 @@ import (
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/rpc"
 	"example.com/verification-status/server/internal/store"
-	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/verification"
@@ -67,7 +66,7 @@ func (a *App) observeCatchUp(s reconcile.Summary, err error) {
 func (a *App) observedStore() observedStore { return observedStore{a.store, a.metrics, a.traces} }
 
 type observedStore struct {
-	*redisstore.Store
+	store.Store
 	metrics *telemetry.Metrics
 	traces  *telemetry.Traces
 }
@@ -110,6 +109,7 @@ func commitResult(wrote bool, err error) string {
 const fullFollow = 1000
 
 // Follow implements store.Feed. With fewer entries than one read can hold, the feed was read to its end.
+// So it seems for up to three seconds, too, while a read hangs: then it fails.
 func (s observedStore) Follow(ctx context.Context, after []store.Position, block time.Duration) ([]store.Entry, error) {
 	entries, err := s.Store.Follow(ctx, after, block)
 	if err == nil && len(entries) < fullFollow {
