@@ -66,9 +66,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		return values[`grpc_server_call_duration_seconds_count{`+method+`RetryVerification",grpc_status="FAILED_PRECONDITION"}`] == 1
 	})
 	for name, want := range map[string]float64{
-		`verification_ready`: 1,
-		`verification_webhooks_total{reason="applied",status="200",type="identity.verification_session.created"}`: 1,
-		`verification_event_age_seconds_count`:                                               4,
+		`verification_ready`:                                                                 1,
 		`verification_webhook_duration_seconds_count`:                                        4,
 		`verification_retries_granted_total`:                                                 1,
 		`verification_retries_denied_total{reason="RETRY_DENIAL_CANCELED"}`:                  1,
@@ -83,6 +81,18 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		if got, found := values[name]; !found || got != want {
 			t.Errorf("%s is %v (%t), want %v", name, got, found, want)
 		}
+	}
+	// A catch-up at the start may have been faster than the webhook of an event or two.
+	var applied, duplicate float64
+	for name, value := range values {
+		if strings.HasPrefix(name, `verification_webhooks_total{reason="applied",status="200",type="identity.verification_session.`) {
+			applied += value
+		} else if strings.HasPrefix(name, `verification_webhooks_total{reason="duplicate",`) {
+			duplicate += value
+		}
+	}
+	if aged := values["verification_event_age_seconds_count"]; applied < 1 || applied+duplicate != 4 || aged != applied {
+		t.Errorf("%v events were applied and %v known, %v have an age; want 4 in all", applied, duplicate, aged)
 	}
 	// The commits of four events and a grant; a catch-up at the start may have made one of them.
 	if got := values[`verification_commit_duration_seconds_count{result="committed"}`]; got < 4 || got > 6 {
