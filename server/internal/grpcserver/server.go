@@ -76,7 +76,7 @@ type Config struct {
 	// Reflection lets clients list the services (v1 and v1alpha).
 	Reflection bool
 	// MeterProvider gets gRPC's own metrics: those of proposal A66, per call, not per message. They
-	// cost a small call about a fifth more, however many of them are wanted. nil: none.
+	// cost a small call about a quarter more, however many of them are wanted. nil: none.
 	MeterProvider metric.MeterProvider
 	// TracerProvider gets a span for each unary call of the service, in the caller's trace if it has
 	// one. Streams get none: it would end when they do. nil: none.
