@@ -6,13 +6,13 @@ import (
 	"net/http/pprof"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"example.com/verification-status/server/internal/telemetry"
 )
 
 // newAdminServer serves what only operators may see: it must never face the internet.
-func newAdminServer(m *metrics, r *readiness, logger *slog.Logger) *http.Server {
+func newAdminServer(m *telemetry.Metrics, r *readiness, logger *slog.Logger) *http.Server {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", m.Handler())
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeLine(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !r.ready() {

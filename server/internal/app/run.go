@@ -10,6 +10,12 @@ import (
 	"time"
 )
 
+// flushTimeout bounds what the last spans may take of a stop: a collector may be away.
+const flushTimeout = 3 * time.Second
+
+// closeTimeout is for what has nothing to send: a process that does not start.
+const closeTimeout = time.Second
+
 // lastGrace is what the end of the work may take beyond DRAIN_TIMEOUT, when calls had to be cut off.
 const lastGrace = time.Second
 
@@ -111,6 +117,9 @@ func (a *App) stop(endWork func()) {
 	case <-ended:
 	case <-time.After(time.Until(began.Add(limit + lastGrace))):
 		a.logger.Warn("some work still hangs, with Redis or Stripe; the process ends without it")
+	}
+	if err := a.flush(min(flushTimeout, max(0, time.Until(began.Add(limit))))); err != nil {
+		a.logger.Warn("the last traces could not be sent", "error", err)
 	}
 	a.logger.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
 }

@@ -2,6 +2,7 @@ package grpcserver
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -35,23 +36,27 @@ func identifyStream(access Access) grpc.StreamServerInterceptor {
 }
 
 // unaryInterceptors are in the order in which they see a call. The log comes before those whose panics
-// and errors it tells.
+// and errors it tells, and right after who calls and the call's name, which are in its line.
 func unaryInterceptors(config Config) []grpc.UnaryServerInterceptor {
+	log := WithCall(config.Logger)
+	named := []grpc.UnaryServerInterceptor{nameUnary, logUnary(config), statusUnary(log), recoverUnary(log)}
 	deadline := deadlineUnary(config.UnaryDeadline, config.MethodDeadlines)
-	log, code, recovered := logUnary(config.Logger, config.principal), statusUnary(config.Logger), recoverUnary(config.Logger)
 	if config.Access == nil {
-		return []grpc.UnaryServerInterceptor{log, code, recovered, deadline}
+		return append(named, deadline)
 	}
-	return []grpc.UnaryServerInterceptor{recovered, identifyUnary(config.Access), log, code, recovered, config.Access.Unary(), deadline}
+	return slices.Concat([]grpc.UnaryServerInterceptor{recoverUnary(log), identifyUnary(config.Access)}, named,
+		[]grpc.UnaryServerInterceptor{config.Access.Unary(), deadline})
 }
 
 func (s *Server) streamInterceptors(config Config) []grpc.StreamServerInterceptor {
+	log := WithCall(config.Logger)
+	named := []grpc.StreamServerInterceptor{nameStream, logStream(config), statusStream(log), recoverStream(log)}
 	ending := endHealthWatches(s.stopping)
-	log, code, recovered := logStream(config.Logger, config.principal), statusStream(config.Logger), recoverStream(config.Logger)
 	if config.Access == nil {
-		return []grpc.StreamServerInterceptor{log, code, recovered, ending}
+		return append(named, ending)
 	}
-	return []grpc.StreamServerInterceptor{recovered, identifyStream(config.Access), log, code, recovered, config.Access.Stream(), ending}
+	return slices.Concat([]grpc.StreamServerInterceptor{recoverStream(log), identifyStream(config.Access)}, named,
+		[]grpc.StreamServerInterceptor{config.Access.Stream(), ending})
 }
 
 // principal is the name of who makes a call.

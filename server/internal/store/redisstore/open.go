@@ -46,6 +46,7 @@ type Store struct {
 	logger     *slog.Logger
 	rand       io.Reader
 	clock      func() time.Time
+	trace      func(context.Context) string
 
 	// writer is for commits that wait for replicas: each holds a connection meanwhile, and reads must
 	// not queue behind them when a replica is slow. It is client where nothing is waited for.
@@ -85,6 +86,7 @@ func Open(options Options) (*Store, error) {
 		logger:     o.Logger,
 		rand:       o.Rand,
 		clock:      o.Clock,
+		trace:      o.Trace,
 
 		writer:       writer,
 		waitReplicas: o.WaitReplicas,

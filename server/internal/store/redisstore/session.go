@@ -138,7 +138,7 @@ func (s *Store) commit(ctx context.Context, current stored, next verification.Se
 			return false, stored{}, err
 		}
 	}
-	keys, args, err := s.commitArguments(current, next, before, after)
+	keys, args, err := s.commitArguments(s.traceOf(ctx), current, next, before, after)
 	if err != nil {
 		return false, stored{}, err
 	}
@@ -180,8 +180,16 @@ func (s *Store) ensureFound(ctx context.Context, session verification.Session) e
 	return s.ensureIndex(ctx, session)
 }
 
+// traceOf is the trace of a commit as its feed entries hold it: a colon and traceSize bytes, or nothing.
+func (s *Store) traceOf(ctx context.Context) string {
+	if trace := s.trace(ctx); len(trace) == traceSize {
+		return ":" + trace
+	}
+	return ""
+}
+
 // commitArguments are the KEYS and ARGV of lua/commit.lua.
-func (s *Store) commitArguments(current stored, next verification.Session, before, after indexed) (keys []string, args []any, err error) {
+func (s *Store) commitArguments(trace string, current stored, next verification.Session, before, after indexed) (keys []string, args []any, err error) {
 	if made := int64(next.Revision) - int64(current.session.Revision); made < 0 || made > maxRevisions {
 		return nil, nil, fmt.Errorf("session %s: an update makes 0 to %d revisions, not %d", next.ID, maxRevisions, made)
 	}
@@ -226,7 +234,7 @@ func (s *Store) commitArguments(current stored, next verification.Session, befor
 	}
 	args = append(args, listArgs...)
 	for revision := current.session.Revision + 1; revision <= next.Revision; revision++ {
-		args = append(args, revision)
+		args = append(args, formatUint(uint64(revision))+trace)
 	}
 	return keys, args, nil
 }
