@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"example.com/verification-status/server/internal/connlimit"
 )
 
 // newAdminServer serves what only operators may see: it must never face the internet.
@@ -27,9 +29,11 @@ func newAdminServer(m *metrics, r *readiness, logger *slog.Logger) *http.Server 
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return &http.Server{
-		Handler:           mux,
+		Handler:           held(mux),
+		ConnContext:       connlimit.ConnContext,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second, // pprof adds the seconds that were asked for
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),

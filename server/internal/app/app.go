@@ -11,6 +11,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/config"
+	"example.com/verification-status/server/internal/connlimit"
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
@@ -84,23 +85,25 @@ func New(c *config.Config, logger *slog.Logger, hooks Hooks) (*App, error) {
 		Logger:                logger,
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
+		MaxInFlight:           int(c.GRPCMaxInFlight),
 		Reflection:            c.GRPCReflection,
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.New(rpc.Config{
 		Store: a.store, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
 		Policy: verification.RetryPolicy{MaxRetries: int32(c.MaxRetries), DenyCodes: verification.DefaultDenyCodes()},
 		Clock:  hooks.Clock, Logger: logger, Draining: a.drain,
-		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
+		StreamMaxAge: time.Duration(c.StreamMaxAge), StreamReads: streamReads(), Step: hooks.RetryStep,
 	}))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready}
 	handler, err := webhook.New(webhook.Config{
-		Applier: a.ingest, Secrets: func() []verification.Secret { return secrets(c.WebhookSecrets()) },
+		Applier: holding{a.ingest}, MaxInFlight: int(c.WebhookMaxInFlight), Secrets: func() []verification.Secret { return secrets(c.WebhookSecrets()) },
 		Livemode: live, ReferenceKey: c.ReferenceMetadataKey, Clock: hooks.Clock, Logger: logger, Observe: m.webhook,
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	a.webhook = webhook.NewServer(c.WebhookAddr, handler, logger)
+	a.webhook.ConnContext = connlimit.ConnContext
 	a.admin = newAdminServer(m, a.readiness, logger)
 	return a, nil
 }

@@ -152,6 +152,10 @@ func (c *Config) checkLimits(found *problems) {
 		{"API_READS_PER_DAY", c.APIReadsPerDay, 1, 1_000_000},
 		{"REDIS_WAIT_REPLICAS", c.RedisWaitReplicas, 0, 10},
 		{"FEED_MAX_LEN", c.FeedMaxLen, 1000, 10_000_000},
+		{"WEBHOOK_MAX_CONNECTIONS", c.WebhookMaxConnections, 10, 100_000},
+		{"WEBHOOK_MAX_IN_FLIGHT", c.WebhookMaxInFlight, 1, 10_000},
+		{"GRPC_MAX_CONNECTIONS", c.GRPCMaxConnections, 10, 100_000},
+		{"GRPC_MAX_IN_FLIGHT", c.GRPCMaxInFlight, 1, 100_000},
 	} {
 		if n.value < n.min || n.value > n.max {
 			found.add("%s must be a whole number from %d to %d", n.env, n.min, n.max)

@@ -59,6 +59,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Config{
 		GRPCAddr: "127.0.0.1:50051", WebhookAddr: ":4242", AdminAddr: "127.0.0.1:9090", GRPCReflection: true,
+		WebhookMaxConnections: 1000, WebhookMaxInFlight: 256, GRPCMaxConnections: 1000, GRPCMaxInFlight: 512,
 		RedisURL: plantedURL, RedisMode: "standalone", RedisKeyPrefix: "vs:",
 		RedisWaitTimeout: Duration(1e9), FeedMaxLen: 100_000, FeedMaxAge: Duration(7 * 24 * 60 * 60e9),
 		ReconcileInterval: Duration(15 * 60e9),
@@ -129,6 +130,7 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 		"REDIS_URL_FILE": "", "STRIPE_API_KEY_FILE": "", "STRIPE_WEBHOOK_SECRET_FILE": "",
 		"REDIS_CA_FILE": "", "REDIS_WAIT_REPLICAS": "0", "REDIS_WAIT_TIMEOUT": "1s", "RECONCILE_INTERVAL": "15m",
 		"FEED_MAX_LEN": "100000", "FEED_MAX_AGE": "168h", "SETTLED_TTL": "0s",
+		"WEBHOOK_MAX_CONNECTIONS": "1000", "WEBHOOK_MAX_IN_FLIGHT": "256", "GRPC_MAX_CONNECTIONS": "1000", "GRPC_MAX_IN_FLIGHT": "512",
 	}
 	secret := map[string]bool{"REDIS_URL": true, "STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true}
 	for _, setting := range Table() {

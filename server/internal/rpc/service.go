@@ -48,6 +48,11 @@ type Config struct {
 	Draining <-chan struct{}
 	// StreamMaxAge ends streams so that they spread anew over the servers; 0: never.
 	StreamMaxAge time.Duration
+	// StallTimeout is how long a response may wait for a caller who does not read before the stream
+	// ends; 0: 30 seconds.
+	StallTimeout time.Duration
+	// StreamReads is how many reads of the store the open watches make at once; 0: 16.
+	StreamReads int
 	// Step, if set, is called between the steps of a retry with the name of the one to come. It is
 	// there for tests that stop the process at each of them.
 	Step func(step string)
@@ -58,6 +63,7 @@ type Service struct {
 	// Unsafe: an RPC that is added to the contract and not here shall not compile.
 	verificationv1.UnsafeVerificationServiceServer
 	Config
+	watching *Service // the same for watches: it reads the store by turns
 }
 
 var _ verificationv1.VerificationServiceServer = (*Service)(nil)
@@ -67,7 +73,15 @@ func New(config Config) *Service {
 	if config.Step == nil {
 		config.Step = func(string) {}
 	}
-	return &Service{Config: config}
+	if config.StallTimeout == 0 {
+		config.StallTimeout = stallTimeout
+	}
+	if config.StreamReads == 0 {
+		config.StreamReads = 16
+	}
+	byTurns := config
+	byTurns.Store = turns{Store: config.Store, places: make(chan struct{}, config.StreamReads)}
+	return &Service{Config: config, watching: &Service{Config: byTurns}}
 }
 
 // session returns a session by id, read through from Stripe where it is not known.
