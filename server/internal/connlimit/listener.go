@@ -1,7 +1,7 @@
 // Package connlimit bounds how many connections a listener holds open. At the bound a newcomer takes
 // the place of the connection that has been of no use the longest, so that whoever opens thousands
-// and sends nothing keeps nobody else out; only where all are at work is the newcomer refused, at
-// once.
+// and sends nothing keeps nobody else out, and those that never were of use go before those that
+// were. Only where all are at work is the newcomer refused, at once.
 //
 // It refuses to know what is spoken on a connection: whoever does says with Hold when there is work.
 package connlimit
@@ -25,10 +25,12 @@ type Listener struct {
 	setting string
 	logger  *slog.Logger
 
-	mu     sync.Mutex
-	open   int
-	idle   list.List // of *conn without work, the longest useless first
-	warned time.Time
+	mu   sync.Mutex
+	open int
+	// The connections without work, the longest useless first: those that never had any, and those
+	// that had.
+	fresh, proven list.List
+	warned        time.Time
 }
 
 // New bounds a listener to limit connections, at least 1. setting is the name of the setting that
@@ -61,7 +63,7 @@ func (l *Listener) admit(c *conn) (closing net.Conn, admitted bool) {
 	defer l.mu.Unlock()
 	if l.open >= l.limit {
 		l.warn()
-		longest := l.idle.Front()
+		longest := l.longest()
 		if longest == nil {
 			return c.Conn, false
 		}
@@ -70,8 +72,17 @@ func (l *Listener) admit(c *conn) (closing net.Conn, admitted bool) {
 		closing = victim.Conn
 	}
 	l.open++
-	c.place = l.idle.PushBack(c)
+	c.wait(&l.fresh)
 	return closing, true
+}
+
+// longest is the connection to close. A quarter of the places is left to newcomers, lest they close
+// each other before they can be of use. The lock is held.
+func (l *Listener) longest() *list.Element {
+	if l.fresh.Len() > l.limit/4 || l.proven.Len() == 0 {
+		return l.fresh.Front()
+	}
+	return l.proven.Front()
 }
 
 // warn is called with the lock held.
@@ -97,7 +108,8 @@ type conn struct {
 	listener *Listener
 
 	// The listener's lock guards these.
-	place *list.Element // among the idle; nil while there is work
+	among *list.List    // the idle that it is one of; nil while there is work
+	place *list.Element // in that list
 	works int
 	gone  bool
 }
@@ -117,9 +129,16 @@ func (c *conn) leave() {
 	}
 	c.gone = true
 	c.listener.open--
-	if c.place != nil {
-		c.listener.idle.Remove(c.place)
-		c.place = nil
+	c.unwait()
+}
+
+// wait puts the connection among the idle, and unwait takes it away; the listener's lock is held.
+func (c *conn) wait(among *list.List) { c.among, c.place = among, among.PushBack(c) }
+
+func (c *conn) unwait() {
+	if c.among != nil {
+		c.among.Remove(c.place)
+		c.among = nil
 	}
 }
 
@@ -146,10 +165,7 @@ func Hold(addr net.Addr) Work {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
 	c.works++
-	if c.place != nil {
-		c.listener.idle.Remove(c.place)
-		c.place = nil
-	}
+	c.unwait()
 	return Work{c}
 }
 
@@ -162,7 +178,7 @@ func (w Work) Done() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if w.conn.works--; w.conn.works == 0 && !w.conn.gone {
-		w.conn.place = l.idle.PushBack(w.conn)
+		w.conn.wait(&l.proven)
 	}
 }
 

@@ -112,6 +112,32 @@ func TestANewcomerTakesThePlaceOfTheLongestUseless(t *testing.T) {
 	}
 }
 
+// A flood of newcomers closes newcomers; only where many have proven themselves must one of these go.
+func TestTheProvenOutliveAFloodAndLeaveRoomForNewcomers(t *testing.T) {
+	b := newBounded(t, 8)
+	var proven []net.Conn
+	for range 4 {
+		client, server := b.open()
+		connlimit.Hold(server.RemoteAddr()).Done()
+		proven = append(proven, client)
+	}
+	for range 50 {
+		b.open()
+	}
+	for _, c := range proven {
+		gone(t, c, false)
+	}
+	for range 3 { // three of the newcomers become useful too: 7 of 8 are, and 2 must be left to others
+		_, server := b.open()
+		connlimit.Hold(server.RemoteAddr()).Done()
+	}
+	b.open()
+	last, _ := b.open()
+	b.open()
+	gone(t, last, false)
+	gone(t, proven[0], true)
+}
+
 func TestWorkKeepsAConnectionAndTheNewcomerIsRefusedAtOnce(t *testing.T) {
 	b := newBounded(t, 2)
 	one, oneServer := b.open()

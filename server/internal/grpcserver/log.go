@@ -57,7 +57,8 @@ func logCall(ctx context.Context, log *slog.Logger, method string, stream bool, 
 
 // callLevel is error for faults of this service and warn for its unavailability, since someone must
 // look at those. A stream that ends with UNAVAILABLE is ordinary: that is how streams are told to
-// resume elsewhere. Probes, every few seconds, are for debugging only.
+// resume elsewhere. Probes, every few seconds, are for debugging only, and so are unary calls that
+// their callers gave up: whoever does that all the time must not fill the log.
 func callLevel(method string, stream bool, code codes.Code) slog.Level {
 	switch code {
 	case codes.Internal, codes.Unknown, codes.DataLoss:
@@ -65,6 +66,10 @@ func callLevel(method string, stream bool, code codes.Code) slog.Level {
 	case codes.Unavailable, codes.DeadlineExceeded:
 		if !stream {
 			return slog.LevelWarn
+		}
+	case codes.Canceled:
+		if !stream {
+			return slog.LevelDebug
 		}
 	}
 	if strings.HasPrefix(method, "/grpc.") {
