@@ -28,7 +28,7 @@ func TestNormalCallsGoOnWhileAllThatIsHostileComes(t *testing.T) {
 
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	h := &hostile{ctx: ctx, webhook: strings.TrimSuffix(strings.TrimPrefix(p.webhook, "http://"), "/webhook"),
+	h := &attackers{ctx: ctx, webhook: strings.TrimSuffix(strings.TrimPrefix(p.webhook, "http://"), "/webhook"),
 		grpc: p.grpc, admin: strings.TrimPrefix(p.admin, "http://"), counts: map[string]*atomic.Int64{}}
 	var attack sync.WaitGroup
 	for name, kind := range h.kinds() {
@@ -49,12 +49,18 @@ func TestNormalCallsGoOnWhileAllThatIsHostileComes(t *testing.T) {
 	for kind := range alone.kinds {
 		t.Logf("%s: alone %s; beside all that %s", kind, quantiles(alone.kinds[kind]), quantiles(beside.kinds[kind]))
 	}
-	t.Logf("memory at the most: %d MiB alone, %d MiB beside all that", alone.memory>>20, beside.memory>>20)
-	if beside.memory > alone.memory+128<<20 {
-		t.Errorf("memory grew from %d to %d MiB", alone.memory>>20, beside.memory>>20)
+	t.Logf("memory at the most: alone %v; beside all that %v", alone.memory, beside.memory)
+	if beside.memory.used > alone.memory.used+256<<20 {
+		t.Errorf("memory grew from %v to %v", alone.memory, beside.memory)
 	}
 	after := n.callFor(time.Second)
-	t.Logf("afterwards: GetStatus %s; memory %d MiB", quantiles(after.kinds["GetStatus"]), after.memory>>20)
+	t.Logf("afterwards: GetStatus %s", quantiles(after.kinds["GetStatus"]))
+	var left memory
+	await(t, "nothing is left of the attack", func() bool {
+		left = p.memoryLeft(n.staying)
+		return left.used <= alone.memory.used+32<<20
+	})
+	t.Logf("memory in the end: %v", left)
 }
 
 // normal is who uses the server as it is meant to be used.
@@ -69,7 +75,7 @@ type normal struct {
 // normalResult is how long the calls of one while took.
 type normalResult struct {
 	kinds  map[string][]time.Duration
-	memory int
+	memory memory // the most
 }
 
 // callFor calls and delivers for that long. Whatever fails, fails the test.
@@ -106,14 +112,7 @@ func (n *normal) callFor(d time.Duration) normalResult {
 		repeat("webhook", func() error { return n.deliver(n.staying) })
 		repeat("webhook on a new connection", func() error { return n.deliver(n.leaving) })
 	}
-	watching := time.NewTicker(50 * time.Millisecond)
-	defer watching.Stop()
-	for ; time.Now().Before(over); <-watching.C {
-		resident := n.p.resident()
-		mu.Lock()
-		result.memory = max(result.memory, resident)
-		mu.Unlock()
-	}
+	result.memory = n.p.memoryUntil(n.staying, over)
 	calling.Wait()
 	return result
 }

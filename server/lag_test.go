@@ -1,12 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"net"
-	"os"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -85,31 +80,4 @@ func (l *lag) copy(to, from net.Conn, late bool) {
 			return
 		}
 	}
-}
-
-// resident is how much memory the process has, in bytes.
-func (p *process) resident() int {
-	p.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
-	kilobytes, err := strconv.Atoi(strings.Fields(rest + " none")[0])
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return kilobytes << 10
-}
-
-// quantiles are the median, the 99th percentile and the greatest of some durations.
-func quantiles(all []time.Duration) string {
-	if len(all) == 0 {
-		return "none"
-	}
-	slices.Sort(all)
-	at := func(q float64) time.Duration {
-		return all[min(len(all)-1, int(q*float64(len(all))))].Round(10 * time.Microsecond)
-	}
-	return fmt.Sprintf("p50 %v, p99 %v, max %v", at(0.5), at(0.99), at(1))
 }

@@ -151,7 +151,7 @@ func TestHeaderFloodsOnTheWire(t *testing.T) {
 			err := w.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: w.id, BlockFragment: block})
 			for range 1_000_000 {
 				if err != nil {
-					return nil // the server has closed
+					return err // the server has closed
 				}
 				err = w.framer.WriteContinuation(w.id, false, block)
 			}
