@@ -19,7 +19,7 @@ import (
 // ones. None of these fails, and the server's memory stays within bounds.
 func TestNormalCallsGoOnWhileAllThatIsHostileComes(t *testing.T) {
 	redis := redistest.Start(t)
-	p := serve(t, settings(redis.Addr, "GRPC_MAX_CONNECTIONS=400", "WEBHOOK_MAX_CONNECTIONS=400"))
+	p := serve(t, settings(redis.Addr, "GRPC_MAX_CONNECTIONS=400", "WEBHOOK_MAX_CONNECTIONS=600"))
 	n := &normal{t: t, p: p, events: tries("vs_Normal", 1), staying: newHTTPClient(t), client: dialed(t, p)}
 	n.leaving = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
 	deliver(t, n.staying, p.webhook, n.events[0])
