@@ -92,6 +92,12 @@ func TestSlowRequestsAreCutOff(t *testing.T) {
 		{"no preface, by ConnectionTimeout", nil, 10 * time.Second},
 		{"no request, by requestTimeout", func(w *wire) error { return w.headers(getStatus) }, 10 * time.Second},
 		{"no request of a stream, by requestTimeout", func(w *wire) error { return w.headers(watchStatus) }, 10 * time.Second},
+		{"no request until a short deadline, by that", func(w *wire) error {
+			return w.headers(getStatus, hpack.HeaderField{Name: "grpc-timeout", Value: "20S"})
+		}, 20 * time.Second},
+		{"no request and a long deadline, by requestTimeout", func(w *wire) error {
+			return w.headers(getStatus, hpack.HeaderField{Name: "grpc-timeout", Value: "10H"})
+		}, 10 * time.Second},
 		{"half a request, by requestTimeout", func(w *wire) error {
 			if err := w.headers(getStatus); err != nil {
 				return err
