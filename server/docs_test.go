@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -63,4 +65,63 @@ func settingsTable() string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.Env, value, s.Help)
 	}
 	return b.String()
+}
+
+// The table of limits names a setting with its default, and tests that exist.
+func TestServerReadmesLimitsAreTrue(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(readme), "<!-- limits -->\n")
+	table, _, closed := strings.Cut(rest, "<!-- /limits -->")
+	if !found || !closed {
+		t.Fatal("README.md has no table of limits between <!-- limits --> and <!-- /limits -->")
+	}
+	defaults := map[string]string{}
+	for _, s := range config.Table() {
+		defaults[s.Env] = s.Default
+	}
+	rows := strings.Split(strings.TrimSpace(table), "\n")[2:]
+	quoted := regexp.MustCompile("`([^`]+)`")
+	for _, row := range rows {
+		cells := strings.Split(strings.Trim(row, "|"), "|")
+		if len(cells) != 5 {
+			t.Errorf("%d cells: %s", len(cells), row)
+			continue
+		}
+		if setting := quoted.FindStringSubmatch(cells[2]); setting != nil && defaults[setting[1]] != strings.ReplaceAll(strings.TrimSpace(cells[1]), ",", "") {
+			t.Errorf("the default of %s is %s: %s", setting[1], defaults[setting[1]], row)
+		}
+		var dir string
+		for _, name := range quoted.FindAllStringSubmatch(cells[4], -1) {
+			switch {
+			case name[1] == "server":
+				dir = "."
+			case !strings.HasPrefix(name[1], "Test"):
+				dir = filepath.Join("internal", name[1])
+			case !hasTest(t, dir, name[1]):
+				t.Errorf("%s has no test %s", dir, name[1])
+			}
+		}
+	}
+}
+
+// hasTest says whether a package has a test of this name.
+func hasTest(t *testing.T, dir, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no tests in %s: %v", dir, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "func "+name+"(") {
+			return true
+		}
+	}
+	return false
 }

@@ -6,6 +6,7 @@ import (
 	"net/http/pprof"
 	"time"
 
+	"example.com/verification-status/server/internal/connlimit"
 	"example.com/verification-status/server/internal/telemetry"
 )
 
@@ -27,9 +28,11 @@ func newAdminServer(m *telemetry.Metrics, r *readiness, logger *slog.Logger) *ht
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return &http.Server{
-		Handler:           mux,
+		Handler:           held(mux),
+		ConnContext:       connlimit.ConnContext,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second, // pprof adds the seconds that were asked for
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),

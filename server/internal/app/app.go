@@ -12,6 +12,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/access"
 	"example.com/verification-status/server/internal/config"
+	"example.com/verification-status/server/internal/connlimit"
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
@@ -115,6 +116,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		Logger:                logger,
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
+		MaxInFlight:           int(c.GRPCMaxInFlight),
 		Reflection:            c.GRPCReflection.On(),
 		Access:                a.access,
 		MeterProvider:         a.meterProvider(),
@@ -123,12 +125,13 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	service := rpc.New(rpc.Config{
 		Store: a.memory, Recent: a.memory, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
 		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal, Draining: a.drain,
-		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
+		StreamMaxAge: time.Duration(c.StreamMaxAge), StreamReads: streamReads(), Step: hooks.RetryStep,
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.Observed(service, watchful{a.metrics, a.traces}))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready}
 	handler, err := webhook.New(webhook.Config{
-		Applier: tracedIngest{a.ingest, a.traces}, Secrets: func() []verification.Secret { return *a.current.webhookSecrets.Load() },
+		Applier: holding{tracedIngest{a.ingest, a.traces}}, MaxInFlight: int(c.WebhookMaxInFlight),
+		Secrets:  func() []verification.Secret { return *a.current.webhookSecrets.Load() },
 		Livemode: live, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
 		Clock: hooks.Clock, Logger: logger, Observe: a.observeWebhook,
 	})
@@ -136,6 +139,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		return nil, errors.Join(err, a.close())
 	}
 	a.webhook = webhook.NewServer(c.WebhookAddr, a.traces.Webhook(handler), logger)
+	a.webhook.ConnContext = connlimit.ConnContext
 	a.admin = newAdminServer(m, a.readiness, logger)
 	a.observeState()
 	return a, nil

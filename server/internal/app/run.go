@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"example.com/verification-status/server/internal/connlimit"
 )
 
 // flushTimeout bounds what the last spans may take of a stop: a collector may be away.
@@ -142,6 +144,9 @@ func (a *App) listen() (grpcListener, webhookListener, adminListener net.Listene
 		for _, listener := range open {
 			_ = listener.Close()
 		}
+		return nil, nil, nil, err
 	}
-	return grpcListener, webhookListener, adminListener, err
+	return connlimit.New(grpcListener, int(a.config.GRPCMaxConnections), "GRPC_MAX_CONNECTIONS", a.logger),
+		connlimit.New(webhookListener, int(a.config.WebhookMaxConnections), "WEBHOOK_MAX_CONNECTIONS", a.logger),
+		connlimit.New(adminListener, adminMaxConnections, "none: it is fixed for ADMIN_ADDR", a.logger), nil
 }

@@ -26,6 +26,11 @@ type Config struct {
 	WebhookAddr string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:":4242" placeholder:"HOST:PORT" help:"Where Stripe's webhooks arrive, at the path /webhook."`
 	AdminAddr   string `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where /metrics, /livez, /readyz and /debug/pprof are served. Never open it to the internet."`
 
+	WebhookMaxConnections Count `name:"webhook-max-connections" env:"WEBHOOK_MAX_CONNECTIONS" default:"1000" placeholder:"N" help:"How many connections the webhook listener holds, 10 to 100000. At the limit the one without use for longest makes room for a new one."`
+	WebhookMaxInFlight    Count `name:"webhook-max-in-flight" env:"WEBHOOK_MAX_IN_FLIGHT" default:"256" placeholder:"N" help:"How many events are committed at once, 1 to 10000. Further ones get 503 at once, and Stripe sends them again."`
+	GRPCMaxConnections    Count `name:"grpc-max-connections" env:"GRPC_MAX_CONNECTIONS" default:"1000" placeholder:"N" help:"How many connections the gRPC listener holds, 10 to 100000. At the limit one without a call makes room for a new one."`
+	GRPCMaxInFlight       Count `name:"grpc-max-in-flight" env:"GRPC_MAX_IN_FLIGHT" default:"512" placeholder:"N" help:"How many calls of each unary method are served at once, 1 to 100000. Further ones get UNAVAILABLE at once. Streams are not counted."`
+
 	RedisURL            string `name:"redis-url" env:"REDIS_URL" secret:"true" placeholder:"URL" help:"Redis, as redis:// or, with TLS, rediss://user:password@host:6379/0. Several addresses are separated by commas. With sentinel, those of the sentinels. Required."`
 	RedisURLFile        string `name:"redis-url-file" env:"REDIS_URL_FILE" placeholder:"PATH" help:"A file that holds REDIS_URL. It is read again when it changes."`
 	RedisMode           string `name:"redis-mode" env:"REDIS_MODE" default:"standalone" placeholder:"MODE" help:"What REDIS_URL leads to: standalone, sentinel or cluster."`

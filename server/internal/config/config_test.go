@@ -62,6 +62,7 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		GRPCAddr: "127.0.0.1:50051", WebhookAddr: ":4242", AdminAddr: "127.0.0.1:9090",
 		GRPCReflection: True, GRPCMetrics: True, GRPCMaxStreams: 20_000,
+		WebhookMaxConnections: 1000, WebhookMaxInFlight: 256, GRPCMaxConnections: 1000, GRPCMaxInFlight: 512,
 		RedisURL: plantedURL, RedisMode: "standalone", RedisKeyPrefix: "vs:",
 		RedisWaitTimeout: Duration(1e9), FeedMaxLen: 100_000, FeedMaxAge: Duration(7 * 24 * 60 * 60e9),
 		ReconcileInterval: Duration(15 * 60e9),
@@ -143,6 +144,7 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 		"GRPC_TLS_CERT_FILE": "", "GRPC_TLS_KEY_FILE": "", "GRPC_CLIENT_CA_FILE": "", "GRPC_AUTHZ_POLICY_FILE": "", "GRPC_TOKENS_FILE": "",
 		"GRPC_MAX_STREAMS": "20000", "CALLER_MAX_STREAMS": "0", "CALLER_RATE": "0",
 		"FEED_MAX_LEN": "100000", "FEED_MAX_AGE": "168h", "SETTLED_TTL": "0s",
+		"WEBHOOK_MAX_CONNECTIONS": "1000", "WEBHOOK_MAX_IN_FLIGHT": "256", "GRPC_MAX_CONNECTIONS": "1000", "GRPC_MAX_IN_FLIGHT": "512",
 	}
 	secret := map[string]bool{"REDIS_URL": true, "STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true}
 	for _, setting := range Table() {

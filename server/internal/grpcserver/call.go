@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -19,8 +20,11 @@ const (
 
 type callKey struct{}
 
-// call is what is known of a call for the log. It changes only before the handler starts goroutines.
-type call struct{ requestID, sessionID string }
+// call is what is known of a call for the log.
+type call struct {
+	requestID string
+	sessionID atomic.Pointer[string] // nil: none; a watch's responses, which may name one, have goroutines of their own
+}
 
 // newCall names a call, as its caller does or with a name of its own.
 func newCall(ctx context.Context) *call {
@@ -50,10 +54,10 @@ func callOf(ctx context.Context) *call {
 }
 
 // NoteSession tells the log which session a call is about: an id of the right form, nothing else of
-// what callers send. ctx is the one that the handler got; call it from the handler's own goroutine.
+// what callers send. ctx is the one that the handler got.
 func NoteSession(ctx context.Context, sessionID string) {
 	if known := callOf(ctx); known != nil {
-		known.sessionID = sessionID
+		known.sessionID.Store(&sessionID)
 	}
 }
 

@@ -186,7 +186,7 @@ func TestCallLevel(t *testing.T) {
 		want   string
 	}{
 		{"/a/B", false, codes.OK, "DEBUG"}, {"/a/B", false, codes.NotFound, "INFO"}, {"/a/B", true, codes.Canceled, "DEBUG"},
-		{"/a/B", false, codes.Canceled, "INFO"}, {"/a/B", true, codes.OK, "DEBUG"}, {"/a/B", true, codes.OutOfRange, "INFO"},
+		{"/a/B", false, codes.Canceled, "DEBUG"}, {"/a/B", true, codes.OK, "DEBUG"}, {"/a/B", true, codes.OutOfRange, "INFO"},
 		{"/a/B", false, codes.Unavailable, "WARN"}, {"/a/B", false, codes.DeadlineExceeded, "WARN"}, {"/a/B", true, codes.Unavailable, "DEBUG"},
 		{"/grpc.health.v1.Health/Check", false, codes.NotFound, "DEBUG"},
 		{"/a/B", true, codes.Internal, "ERROR"}, {"/a/B", false, codes.Unknown, "ERROR"}, {"/grpc.health.v1.Health/Check", false, codes.OK, "DEBUG"},

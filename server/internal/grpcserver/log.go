@@ -47,8 +47,8 @@ func (config Config) logCall(ctx context.Context, method string, stream bool, du
 	var attrs []slog.Attr
 	if known := callOf(ctx); known != nil {
 		attrs = append(attrs, slog.String("request_id", known.requestID))
-		if known.sessionID != "" {
-			attrs = append(attrs, slog.String("session_id", known.sessionID))
+		if id := known.sessionID.Load(); id != nil {
+			attrs = append(attrs, slog.String("session_id", *id))
 		}
 	}
 	if principal := config.principal(ctx); principal != "" {
@@ -71,22 +71,19 @@ func (config Config) logCall(ctx context.Context, method string, stream bool, du
 // callLevel is error for faults of this service and warn for its unavailability, since someone must
 // look at those, and info where the caller should have called otherwise. What is as it should be is
 // for debugging: success, probes, and streams that end because their caller goes or, with UNAVAILABLE,
-// is told to resume elsewhere.
+// is told to resume elsewhere. So are calls that their callers gave up: whoever does that all the time
+// must not fill the log.
 func callLevel(method string, stream bool, code codes.Code) slog.Level {
 	switch code {
 	case codes.Internal, codes.Unknown, codes.DataLoss:
 		return slog.LevelError
-	case codes.OK:
+	case codes.OK, codes.Canceled:
 		return slog.LevelDebug
 	case codes.Unavailable, codes.DeadlineExceeded:
 		if !stream {
 			return slog.LevelWarn
 		}
 		return slog.LevelDebug
-	case codes.Canceled:
-		if stream {
-			return slog.LevelDebug
-		}
 	}
 	if isGRPCs(method) {
 		return slog.LevelDebug

@@ -34,10 +34,13 @@ import (
 var serviceName = verificationv1.VerificationService_ServiceDesc.ServiceName
 
 const (
-	maxRequestBytes   = 64 << 10 // a request holds ids and a token: 3 KiB at the most
+	maxRequestBytes   = 64 << 10 // a request holds ids and a token, or an address: 5 KiB at the most
 	maxHeaderBytes    = 16 << 10 // grpc's default is 16 MiB
+	receiveWindow     = 64 << 10 // of a stream and of a connection; unless set, grpc lets it grow to 16 MiB
+	maxIdle           = 15 * time.Minute
 	handshakeTimeout  = 10 * time.Second
 	defaultMaxStreams = 10_000
+	defaultInFlight   = 512
 	defaultDeadline   = 5 * time.Second
 	defaultSlowCall   = 3 * time.Second
 	defaultMaxAge     = 30 * time.Minute
@@ -60,6 +63,9 @@ type Config struct {
 	UnaryDeadline time.Duration
 	// MethodDeadlines are the exceptions to it, by full method ("/package.Service/Method").
 	MethodDeadlines map[string]time.Duration
+	// MaxInFlight is how many unary calls of each method may be under way at once: 512. Further ones
+	// are refused at once. Health and reflection are not counted.
+	MaxInFlight int
 	// MaxStreams is how many calls one connection may have open: 10,000. Further ones wait in the
 	// client without an error until their deadline.
 	MaxStreams uint32
@@ -116,6 +122,9 @@ func withDefaults(config Config) Config {
 	if config.SlowCall == 0 {
 		config.SlowCall = defaultSlowCall
 	}
+	if config.MaxInFlight == 0 {
+		config.MaxInFlight = defaultInFlight
+	}
 	if config.MaxStreams == 0 {
 		config.MaxStreams = defaultMaxStreams
 	}
@@ -132,6 +141,7 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 	options := []grpc.ServerOption{
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle:     maxIdle,
 			MaxConnectionAge:      config.MaxConnectionAge,
 			MaxConnectionAgeGrace: config.MaxConnectionAgeGrace,
 			Time:                  serverPing,
@@ -140,6 +150,9 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 		grpc.MaxConcurrentStreams(config.MaxStreams),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.StaticStreamWindowSize(receiveWindow),
+		grpc.StaticConnWindowSize(receiveWindow),
+		grpc.InTapHandle(expectRequest),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		// Without it a hard stop returns while handlers still run, and they would use a closed store.
 		grpc.WaitForHandlers(true),

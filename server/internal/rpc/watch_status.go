@@ -14,7 +14,7 @@ import (
 
 // WatchStatus implements the RPC.
 func (s *Service) WatchStatus(request *verificationv1.WatchStatusRequest, server verificationv1.VerificationService_WatchStatusServer) error {
-	if err := s.watchStatus(request, server); err != nil {
+	if err := s.watching.watchStatus(request, server); err != nil {
 		return s.fail(server.Context(), err)
 	}
 	return nil
