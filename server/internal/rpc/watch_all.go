@@ -138,7 +138,7 @@ func (s *Service) derive(st *stream, records map[string]verification.Session, en
 	if !known {
 		var err error
 		session, err = st.look(func(ctx context.Context) (verification.Session, error) {
-			return s.Recent.Recent(ctx, entry.SessionID, entry.Revision)
+			return s.Store.Get(ctx, entry.SessionID) // not from memory, which may be of before a loss
 		})
 		switch {
 		case errors.Is(err, store.ErrCorrupt):
