@@ -176,7 +176,8 @@ func (s *Server) awaitReady() error {
 }
 
 // answers asks for the process id, which proves that this server answers and not another one that
-// took the port. A server with a password refuses, which is an answer as well.
+// took the port, and whether it still loads its data. A server with a password refuses, which is an
+// answer as well.
 func (s *Server) answers() error {
 	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
 	if err != nil {
@@ -184,18 +185,26 @@ func (s *Server) answers() error {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
-	if _, err := conn.Write([]byte("INFO server\r\n")); err != nil {
+	if _, err := conn.Write([]byte("INFO server\r\nINFO persistence\r\n")); err != nil {
 		return err
 	}
 	reader := bufio.NewReader(conn)
 	want := "process_id:" + strconv.Itoa(s.cmd.Process.Pid)
+	loads := true // Sentinels hold no data, and say nothing about it
 	for {
 		line, err := reader.ReadString('\n')
 		switch {
 		case err != nil:
 			return err
-		case strings.HasPrefix(line, "-NOAUTH"), strings.TrimSpace(line) == want:
+		case strings.HasPrefix(line, "-NOAUTH"), strings.TrimSpace(line) == "loading:0":
 			return nil
+		case strings.HasPrefix(line, "loading:"):
+			return fmt.Errorf("it still loads its data")
+		case strings.HasPrefix(line, "redis_mode:"):
+			loads = !strings.HasPrefix(line, "redis_mode:sentinel")
+		case strings.TrimSpace(line) == want && !loads:
+			return nil
+		case strings.TrimSpace(line) == want:
 		case strings.HasPrefix(line, "-"):
 			return fmt.Errorf("it answers %q", strings.TrimSpace(line))
 		case strings.HasPrefix(line, "process_id:"):
