@@ -36,6 +36,7 @@ const (
 type Store struct {
 	client     redis.UniversalClient
 	follower   *follower
+	hints      *hints
 	keys       keys
 	mode       Mode
 	password   func() string // to keep it out of errors
@@ -76,6 +77,7 @@ func Open(options Options) (*Store, error) {
 	return &Store{
 		client:     client,
 		follower:   newFollower(newFollowClient(o), names, o.Mode == Cluster),
+		hints:      newHints(),
 		keys:       names,
 		mode:       o.Mode,
 		password:   password,

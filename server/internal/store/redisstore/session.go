@@ -70,9 +70,10 @@ func parseRecord(id, value string) (stored, error) {
 	return stored{header: value[:headerSize], session: session}, nil
 }
 
-// Update implements store.Store.
+// Update implements store.Store. It begins with what this process remembers, so that a commit mostly
+// costs one round trip; what is remembered decides nothing but what is tried first.
 func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
-	current, err := s.read(ctx, id)
+	current, remembered, err := s.hints.get(id), true, error(nil)
 	for try := range store.MaxTries {
 		if try > immediateTries {
 			if err := backoff(ctx, try-immediateTries); err != nil {
@@ -84,6 +85,15 @@ func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 			return verification.Session{}, err
 		}
 		next, write, err := fn(current.session)
+		if remembered && (err != nil || !write) {
+			// Nothing is decided by memory alone.
+			current, err = s.read(ctx, id)
+			if err != nil {
+				return verification.Session{}, err
+			}
+			next, write, err = fn(current.session)
+		}
+		remembered = false
 		if err != nil {
 			return current.session, err
 		}
@@ -104,14 +114,16 @@ func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 		if next.ID != id {
 			return current.session, fmt.Errorf("the record of session %s was given the id %q", id, next.ID)
 		}
-		won, other, err := s.commit(ctx, current, next)
+		won, now, err := s.commit(ctx, current, next)
 		if err != nil {
+			s.hints.put(id, stored{})
 			return verification.Session{}, err
 		}
+		s.hints.put(id, now)
 		if won {
 			return next, nil
 		}
-		current = other
+		current = now
 	}
 	return verification.Session{}, fmt.Errorf("session %s: %w", id, store.ErrConflict)
 }
@@ -129,8 +141,9 @@ func backoff(ctx context.Context, try int) error {
 	}
 }
 
-// commit stores next in place of current. Where somebody else was faster it returns their record.
-func (s *Store) commit(ctx context.Context, current stored, next verification.Session) (won bool, other stored, err error) {
+// commit stores next in place of current, and returns what is stored now: where somebody else was faster,
+// their record.
+func (s *Store) commit(ctx context.Context, current stored, next verification.Session) (won bool, now stored, err error) {
 	before, after := indexedBy(current.session), indexedBy(next)
 	if s.split {
 		// Before the commit, so that a crash after it leaves no index entry of a redacted session.
@@ -148,12 +161,13 @@ func (s *Store) commit(ctx context.Context, current stored, next verification.Se
 	}
 	switch {
 	case len(answer) == 1 && answer[0] == "ok":
-		return true, stored{}, s.found(ctx, current.session, next, before, after)
+		record, _ := args[1].(string)
+		return true, stored{header: record[:headerSize], session: next}, s.found(ctx, current.session, next, before, after)
 	case len(answer) == 1 && answer[0] == "conflict":
 		return false, stored{}, nil
 	case len(answer) == 2 && answer[0] == "conflict":
-		other, err = parseRecord(next.ID, answer[1])
-		return false, other, err
+		now, err = parseRecord(next.ID, answer[1])
+		return false, now, err
 	}
 	return false, stored{}, fmt.Errorf("%w: the commit script's answer has %d parts", store.ErrUnavailable, len(answer))
 }
