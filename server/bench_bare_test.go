@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ func runBare() int {
 	verificationv1.RegisterVerificationServiceServer(server, b)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /webhook", b.webhook)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	go func() { _ = http.Serve(hooks, mux) }()
 	fmt.Fprintf(os.Stderr, `{"msg":"listening","grpc":%q,"webhook":%q,"admin":%q}`+"\n", rpcs.Addr(), hooks.Addr(), hooks.Addr())
 	_ = server.Serve(rpcs)
