@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -118,16 +117,6 @@ func BenchmarkIdleStreams(b *testing.B) {
 					}
 				}
 				b.ReportMetric(float64(d.inUse()-before)/idle, "B/stream")
-				b.ReportMetric(float64(d.inUse()-before)/idle, "B2/stream")
-				b.ReportMetric(float64(d.inUse()-before)/idle, "B3/stream")
-				if r, err := d.http.Get(p.admin + "/debug/pprof/heap?gc=1"); err == nil {
-					tx, _ := readAll(r)
-					_ = os.WriteFile("/tmp/prof/heap_"+subject.name, []byte(tx), 0o600)
-				}
-				if r, err := d.http.Get(p.admin + "/debug/pprof/goroutine?debug=1"); err == nil {
-					tx, _ := readAll(r)
-					_ = os.WriteFile("/tmp/prof/gor_"+subject.name, []byte(tx), 0o600)
-				}
 			}
 		})
 	}
@@ -153,7 +142,6 @@ func (d *delivery) inUse() (bytes int) {
 			d.b.Fatal(err)
 		}
 		bytes += n
-		d.b.Logf("DEBUG %s %d", match[1], n)
 	}
 	return bytes
 }
