@@ -89,28 +89,29 @@ func New(s store.Store, size int, clock func() time.Time, committed func(before,
 	return c
 }
 
+// Remembered returns a session at a revision of at least least from memory, or nil where memory has none
+// or may not be trusted. It must not be changed.
+func (c *Cache) Remembered(id string, least int32) *verification.Session {
+	if !c.trusted(c.Partition(id)) {
+		return nil
+	}
+	session := c.place(id).get()
+	if session == nil || session.Revision < least {
+		return nil
+	}
+	return session
+}
+
 // Recent returns a session at a revision of at least least, from memory where that may be trusted.
 func (c *Cache) Recent(ctx context.Context, id string, least int32) (verification.Session, error) {
-	if session, ok := c.Held(id, least); ok {
-		return session, nil
+	if session := c.Remembered(id, least); session != nil {
+		return *session, nil
 	}
 	session, shared, err := c.read(ctx, c.place(id))
 	if shared && (session.Revision < least || errors.Is(err, store.ErrNotFound)) {
 		return c.Get(ctx, id) // it began before the question: what the caller knows may be newer
 	}
 	return session, err
-}
-
-// Held is what Recent returns from memory, if it may.
-func (c *Cache) Held(id string, least int32) (verification.Session, bool) {
-	if !c.trusted(c.Partition(id)) {
-		return verification.Session{}, false
-	}
-	session := c.place(id).get()
-	if session == nil || session.Revision < least {
-		return verification.Session{}, false
-	}
-	return *session, true
 }
 
 // Get implements store.Store. What it reads is remembered.

@@ -37,11 +37,12 @@ type Stripe interface {
 
 // Recent reads sessions as they are, or were less than a second ago; see nearcache.Cache.
 type Recent interface {
-	// Held is what Recent returns without asking the store, if there is something.
-	Held(id string, least int32) (verification.Session, bool)
 	// Recent returns a session at a revision of at least least, if it has come that far. Errors are
 	// those of store.Store.Get.
 	Recent(ctx context.Context, id string, least int32) (verification.Session, error)
+	// Remembered is Recent without asking anybody: nil where memory does not have the session. It must
+	// not be changed.
+	Remembered(id string, least int32) *verification.Session
 }
 
 // Config is what the service is made of.
@@ -108,7 +109,7 @@ func New(config Config) *Service {
 // stored is a Recent that remembers nothing.
 type stored struct{ store.Store }
 
-func (stored) Held(string, int32) (verification.Session, bool) { return verification.Session{}, false }
+func (stored) Remembered(string, int32) *verification.Session { return nil }
 
 func (s stored) Recent(ctx context.Context, id string, _ int32) (verification.Session, error) {
 	return s.Get(ctx, id)

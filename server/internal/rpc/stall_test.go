@@ -169,8 +169,11 @@ func (remembering) Recent(context.Context, string, int32) (verification.Session,
 	return verification.Session{}, errors.New("the store was asked")
 }
 
-func (remembering) Held(id string, least int32) (verification.Session, bool) {
-	return verification.Session{ID: id, Revision: 3}, id == "vs_1" && least <= 3
+func (remembering) Remembered(id string, least int32) *verification.Session {
+	if id != "vs_1" || least > 3 {
+		return nil
+	}
+	return &verification.Session{ID: id, Revision: 3}
 }
 
 // TestWhatIsInMemoryNeedsNoTurn: only what it is too old for waits for one.

@@ -26,15 +26,15 @@ func (t turns) take(ctx context.Context) error {
 	}
 }
 
-// Held implements Recent.
-func (t turns) Held(id string, least int32) (verification.Session, bool) {
-	return t.recent.Held(id, least)
+// Remembered implements Recent.
+func (t turns) Remembered(id string, least int32) *verification.Session {
+	return t.recent.Remembered(id, least)
 }
 
 // Recent implements Recent. What is in memory needs no turn, also if it has come there meanwhile.
 func (t turns) Recent(ctx context.Context, id string, least int32) (verification.Session, error) {
-	if session, ok := t.recent.Held(id, least); ok {
-		return session, nil
+	if session := t.recent.Remembered(id, least); session != nil {
+		return *session, nil
 	}
 	if err := t.take(ctx); err != nil {
 		return verification.Session{}, err
