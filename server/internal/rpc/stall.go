@@ -15,16 +15,31 @@ const stallTimeout = 30 * time.Second
 // ever.
 //
 // A send that waits can be ended only by the end of its handler, so it has a goroutine of its own;
-// that one ends when the handler has returned errStalled.
+// that one ends when the handler has returned errStalled. A panic in it is the handler's: there it is
+// recovered from, here it would end the process.
 func (st *stream) respond(v *verificationv1.Verification, token string) error {
-	sent := make(chan error, 1)
-	go func() { sent <- st.send(&verificationv1.WatchStatusResponse{Verification: v, ResumeToken: token}) }()
+	type outcome struct {
+		err      error
+		panicked any
+	}
+	sent := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		defer func() {
+			o.panicked = recover()
+			sent <- o
+		}()
+		o.err = st.send(&verificationv1.WatchStatusResponse{Verification: v, ResumeToken: token})
+	}()
 	stalled := time.NewTimer(st.patience)
 	defer stalled.Stop()
 	select {
-	case err := <-sent:
+	case o := <-sent:
+		if o.panicked != nil {
+			panic(o.panicked)
+		}
 		st.sent = time.Now()
-		return err
+		return o.err
 	case <-stalled.C:
 		return errStalled
 	}

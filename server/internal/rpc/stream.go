@@ -69,20 +69,17 @@ func (st *stream) lookContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(st.ctx, timeout)
 }
 
-// next waits until there may be something new, and reads it. A store that is away does not end a
-// stream that has begun: it goes on when the store is back.
-func (st *stream) next(token string, read reader) (verification.Session, error) {
+// pause waits after a look that ended with err, until there may be something new. It returns why the
+// watch ends: any error does but that of a store which went away once the watch had begun.
+func (st *stream) pause(token string, begun bool, err error) error {
 	pause := lookAgain
-	for {
-		if err := st.wait(token, pause); err != nil {
-			return verification.Session{}, err
-		}
-		session, err := st.look(read)
-		if !away(err) {
-			return session, err
+	if err != nil {
+		if !begun || !away(err) {
+			return err
 		}
 		pause = lookAgainFailed
 	}
+	return st.wait(token, pause)
 }
 
 // away reports whether the store could not be asked.
