@@ -20,8 +20,9 @@ function show(words) {
   document.title = `${words.title} – Larkspur`;
   element("title").textContent = words.title;
   element("text").textContent = words.text;
-  fill("reason-text", words.reason);
-  element("reason").hidden = !words.reason;
+  fill("fact-title", words.fact?.title);
+  fill("fact-text", words.fact?.text);
+  element("fact").hidden = !words.fact;
   fill("advice", words.advice);
   fill("note", words.note);
   fill("problem", "");
@@ -30,7 +31,7 @@ function show(words) {
   go.removeAttribute("aria-disabled");
   ["document", "check", "done"].forEach((step, i) => {
     const li = element(`step-${step}`);
-    li.dataset.is = i < words.step ? "past" : i > words.step ? "next" : words.reason ? "bad" : "now";
+    li.dataset.is = i < words.step ? "past" : i > words.step ? "next" : ["problem", "stop"].includes(words.state) ? "bad" : "now";
     if (i === words.step) li.setAttribute("aria-current", "step");
     else li.removeAttribute("aria-current");
   });

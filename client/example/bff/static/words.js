@@ -33,7 +33,11 @@ export function wordsFor(status) {
   }
   switch (status.status) {
     case "STATUS_VERIFIED":
-      return { state: "done", step: 2, title: "You’re verified", text: "Thank you – that was all. Your account is ready.", note: "You can close this page." };
+      return {
+        state: "done", step: 2, title: "You’re verified", text: "Thank you – that was all. Your account is ready.",
+        fact: { title: "Verified", text: new Date(status.updateTime).toLocaleString([], { dateStyle: "long", timeStyle: "short" }) },
+        note: "You can close this page.",
+      };
     case "STATUS_REQUIRES_INPUT":
       return status.lastError ? failed(status.lastError, status.retry ?? {}) : {
         state: "document", step: 0, title: "Go on where you left off", button: "Continue",
@@ -62,7 +66,10 @@ function failed(error, retry) {
       text: "You closed the page before you had submitted anything. That costs no try.",
     };
   }
-  const words = { state: "problem", step: 1, title: "That didn’t work", reason: error.reason || "The check could not be completed." };
+  const words = {
+    state: "problem", step: 1, title: "That didn’t work",
+    fact: { title: "What went wrong", text: error.reason || "The check could not be completed." },
+  };
   if (retry.allowed) {
     // Never more than there is: the try that is under way may be counted already.
     const left = Math.max(1, retry.retriesRemaining ?? 0);
