@@ -18,17 +18,23 @@ import (
 // restart ends a server as a roll-out does, and starts another one at its gRPC address.
 func restart(t *testing.T, p *process, redis string) *process {
 	t.Helper()
+	return restartWith(t, p, settings(redis, "GRPC_ADDR="+p.grpc))
+}
+
+func restartWith(t *testing.T, p *process, settings []string) *process {
+	t.Helper()
 	p.signal(syscall.SIGTERM)
 	if code := p.exit(soon); code != 0 {
 		t.Fatalf("the server ended with %d", code)
 	}
-	return serve(t, settings(redis, "GRPC_ADDR="+p.grpc))
+	return serve(t, settings)
 }
 
 // TestClientGoesOn: a program of ten lines with the Go client, and the addresses of two servers, shows
 // a status live while servers are restarted, drained and killed, and one of the two goes away for good:
 // no repeat, no hole, no error.
 func TestClientGoesOn(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
 	one := serve(t, settings(redis.Addr))
 	_, port, err := net.SplitHostPort(one.grpc)
@@ -100,6 +106,7 @@ var nodeFor = flag.Duration("node.for", 0, "how long Node is cut off and pings e
 // TestNodeGoesOn: the example for Node, which pings, goes on while its server is restarted and killed
 // again and again. The long form pings for minutes: no connection may end because of that.
 func TestNodeGoesOn(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
 	p := serve(t, settings(redis.Addr))
 	sender := newHTTPClient(t)

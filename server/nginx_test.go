@@ -67,6 +67,7 @@ func startNginx(t *testing.T, upstream string) (addr string) {
 // with a heartbeat live on, in Go and in Node. Those without are cut, and go on: nothing is missed and
 // nothing comes twice, also when the server behind the proxy is replaced.
 func TestProxyThatCutsSilentStreams(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
 	p := serve(t, settings(redis.Addr))
 	nginx, node, sender := startNginx(t, p.grpc), nodeProgram(t), newHTTPClient(t)

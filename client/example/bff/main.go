@@ -82,19 +82,22 @@ func isLoopback(hostPort string) bool {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	s, err := readSettings(os.Args[1:], os.Getenv)
-	if err == nil {
-		err = run(ctx, s)
-	}
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
+	err := start(os.Args[1:])
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bff:", err)
 		os.Exit(1)
 	}
+}
+
+// start runs until Ctrl-C or SIGTERM.
+func start(args []string) error {
+	s, err := readSettings(args, os.Getenv)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, s)
 }
 
 // run serves until ctx ends.
