@@ -108,15 +108,15 @@ var nodeFor = flag.Duration("node.for", 0, "how long Node is cut off and pings e
 func TestNodeGoesOn(t *testing.T) {
 	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
-	p := serve(t, settings(redis.Addr))
+	p, other := serve(t, settings(redis.Addr)), serve(t, settings(redis.Addr))
 	sender := newHTTPClient(t)
-	const most = 200
+	const most = 201
 	events := withReference("user-9", tries("vs_Pinged", most))
 	deliver(t, sender, p.webhook, events[0])
 	c := watchWithNode(t, nodeProgram(t), "Node", p.grpc, "user-9", "PING_MS=10000", "HEARTBEAT_S=0")
 	c.want(t, 1)
 	began, cuts := time.Now(), 0
-	for ; cuts+1 < most && (cuts < 5 || time.Since(began) < *nodeFor); cuts++ {
+	for ; 2*cuts+3 <= most && (cuts < 5 || time.Since(began) < *nodeFor); cuts++ {
 		lost := c.breaks()
 		if *nodeFor > 0 {
 			time.Sleep(35 * time.Second) // three pings, after which a server that minds them ends the connection
@@ -125,13 +125,17 @@ func TestNodeGoesOn(t *testing.T) {
 			t.Fatalf("%d streams were lost while nothing happened", again-lost)
 		}
 		if cuts%2 == 0 {
-			p = restart(t, p, redis.Addr)
+			p.signal(syscall.SIGTERM)
 		} else {
-			p.kill()
-			p = serve(t, settings(redis.Addr, "GRPC_ADDR="+p.grpc))
+			p.signal(syscall.SIGKILL)
 		}
-		deliver(t, sender, p.webhook, events[cuts+1])
-		c.want(t, int32(cuts+2)) // so it is back
+		p.exit(soon)
+		for i := range 2 { // of which a new watch would show one
+			deliver(t, sender, other.webhook, events[2*cuts+1+i])
+		}
+		p = serve(t, settings(redis.Addr, "GRPC_ADDR="+p.grpc))
+		c.want(t, int32(2*cuts+2))
+		c.want(t, int32(2*cuts+3))
 	}
 	if c.breaks() < cuts {
 		t.Errorf("%d streams were lost over %d stops of the server", c.breaks(), cuts)

@@ -30,7 +30,7 @@ const final = new Set([INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_D
 // none left out. A heartbeat yields a token alone. With reset, forget what was shown. The subject is
 // {session_id} or {client_reference_id}. It ends with an error that trying again cannot mend, or by the signal.
 export async function* watch(client, subject, { token = '', heartbeat = 15, signal, onBreak = () => {} } = {}) {
-  let failures = 0, reset = false, last = {};
+  let failures = 0, reset = false;
   while (!signal?.aborted) {
     const call = client.WatchStatus({ ...subject, resume_token: token, ...(heartbeat && { heartbeat: { seconds: heartbeat } }) });
     call.on('error', () => {}); // one that comes when nobody reads any more must not end the process
@@ -40,19 +40,19 @@ export async function* watch(client, subject, { token = '', heartbeat = 15, sign
     // the first response: a server that accepts connections and then says nothing.
     const watchdog = setTimeout(cancel, (heartbeat || 30) * 2_500);
     try {
-      for await (const { verification: v, resume_token } of call) {
+      for await (const { verification, resume_token } of call) {
         failures = 0;
         if (heartbeat) watchdog.refresh();
         else clearTimeout(watchdog);
-        if (!v || v.session_id !== last.session_id || v.revision > last.revision) yield { verification: v, token: resume_token, reset };
+        yield { verification, token: resume_token, reset };
         token = resume_token; // only now: it was handled
-        if (v) [last, reset] = [v, false];
+        if (verification) reset = false;
       }
       onBreak(new Error('the stream ended without an error'));
     } catch (error) {
       if (signal?.aborted) return;
       if (final.has(error.code)) throw error;
-      if (error.code === OUT_OF_RANGE) [token, last, reset] = ['', {}, true]; // what followed the token is gone
+      if (error.code === OUT_OF_RANGE) [token, reset] = ['', true]; // what followed the token is gone
       onBreak(error);
     } finally {
       clearTimeout(watchdog);
