@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -93,15 +94,21 @@ func nodeProgram(t *testing.T) (dir string) {
 
 var nodeListens = regexp.MustCompile(`listening on (\d+)`)
 
-// watchWithNode is the example for Node, with a browser that follows its events.
-func watchWithNode(t *testing.T, dir, name, target, reference string, env ...string) *consumer {
+// startNode runs the example for Node in front of a server.
+func startNode(t *testing.T, dir, target string, env ...string) (p *process, url string) {
 	t.Helper()
 	cmd := exec.Command("node", "bff.mjs")
 	cmd.Dir = dir
 	cmd.Env = append(append(os.Environ(), "PORT=0", "VERIFICATION_STATUS="+target), env...)
-	p := begin(t, cmd)
+	p = begin(t, cmd)
 	p.await("Node listens", func() bool { return nodeListens.MatchString(p.stdout.String()) })
-	url := "http://127.0.0.1:" + nodeListens.FindStringSubmatch(p.stdout.String())[1] + "/events"
+	return p, "http://127.0.0.1:" + nodeListens.FindStringSubmatch(p.stdout.String())[1] + "/events"
+}
+
+// watchWithNode is the example for Node, with a browser that follows its events.
+func watchWithNode(t *testing.T, dir, name, target, reference string, env ...string) *consumer {
+	t.Helper()
+	p, url := startNode(t, dir, target, env...)
 	c := &consumer{name: name, revisions: make(chan int32, 1000), breaks: func() int { return strings.Count(p.stderr.String(), "resuming: ") }}
 	ctx, cancel := context.WithCancel(t.Context())
 	read := make(chan struct{})
@@ -145,6 +152,42 @@ func readEvents(ctx context.Context, web *http.Client, url, person string, revis
 		}
 	}
 	return lines.Err()
+}
+
+// checkNodeRefuses: nobody is shown nothing, and a browser with a token that is no good starts anew.
+func checkNodeRefuses(t *testing.T, dir, target, person string) {
+	t.Helper()
+	p, url := startNode(t, dir, target)
+	web := newHTTPClient(t)
+	for _, c := range []struct {
+		path, cookie, token string
+		status              int
+		body                string
+	}{
+		{"", "", "", http.StatusUnauthorized, ""},
+		{"", "another=" + person, "", http.StatusUnauthorized, ""},
+		{"?person=" + person, "", "", http.StatusNotFound, ""},
+		{"", "person=" + person, "garbage", http.StatusOK, "retry: 2000\n\nevent: reset\nid:\ndata: {}\n\n"},
+		{"", "person=nobody", "", http.StatusOK, "retry: 2000\n\nevent: reset\nid:\ndata: {}\n\n"},
+	} {
+		request, err := http.NewRequestWithContext(within(t, soon), http.MethodGet, url+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Cookie", c.cookie)
+		request.Header.Set("Last-Event-ID", c.token)
+		response, err := web.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := readAll(response); err != nil || response.StatusCode != c.status || body != c.body {
+			t.Errorf("%+v: %s %q, %v", c, response.Status, body, err)
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(soon); code != 0 {
+		t.Errorf("Node ended with %d", code)
+	}
 }
 
 // withReference gives events a reference.

@@ -113,7 +113,9 @@ func TestNodeGoesOn(t *testing.T) {
 	const most = 201
 	events := withReference("user-9", tries("vs_Pinged", most))
 	deliver(t, sender, p.webhook, events[0])
-	c := watchWithNode(t, nodeProgram(t), "Node", p.grpc, "user-9", "PING_MS=10000", "HEARTBEAT_S=0")
+	node := nodeProgram(t)
+	checkNodeRefuses(t, node, p.grpc, "user-9")
+	c := watchWithNode(t, node, "Node", p.grpc, "user-9", "PING_MS=10000", "HEARTBEAT_S=0")
 	c.want(t, 1)
 	began, cuts := time.Now(), 0
 	for ; 2*cuts+3 <= most && (cuts < 5 || time.Since(began) < *nodeFor); cuts++ {
