@@ -16,7 +16,7 @@ function fill(id, text) {
 function show(words) {
   const hadFocus = document.activeElement === go;
   card.dataset.state = words.state;
-  card.setAttribute("aria-busy", String(words.state === "check"));
+  card.removeAttribute("aria-busy"); // with it, screen readers would not read the news
   document.title = `${words.title} – Larkspur`;
   element("title").textContent = words.title;
   element("text").textContent = words.text;
