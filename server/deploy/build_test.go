@@ -13,7 +13,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // copySource makes a clone of this working tree, as it is now, with one commit that is always the same and
 // bears a tag.
@@ -91,6 +95,7 @@ func TestBuildIsReproducible(t *testing.T) {
 	if testing.Short() {
 		t.Skip("links the server twice")
 	}
+	need(t, "git", "git")
 	first, second := filepath.Join(t.TempDir(), "here"), filepath.Join(t.TempDir(), "some", "where", "else")
 	commit := copySource(t, first)
 	if other := copySource(t, second); other != commit {
