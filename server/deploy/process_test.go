@@ -55,15 +55,20 @@ type replica struct {
 	grpc, webhook, admin string // host:port
 }
 
-// serve starts a server on free ports with nothing in its environment but these settings, and waits until it
-// listens. It ends with the test.
+// serve starts a server on free ports with nothing in its environment but these settings.
 func serve(t *testing.T, cmd *exec.Cmd, settings ...string) *replica {
 	t.Helper()
-	r := &replica{}
 	cmd.Env = append([]string{
 		"GRPC_ADDR=127.0.0.1:0", "WEBHOOK_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0",
 		"STRIPE_WEBHOOK_SECRET=" + webhookSecret,
 	}, settings...)
+	return start(t, cmd)
+}
+
+// start starts a server and waits until it listens. It ends with the test.
+func start(t *testing.T, cmd *exec.Cmd) *replica {
+	t.Helper()
+	r := &replica{}
 	cmd.Stderr = &r.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
