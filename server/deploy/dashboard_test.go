@@ -58,8 +58,8 @@ func everyMetric(t *testing.T) (addr string) {
 		ticker := time.NewTicker(50 * time.Millisecond)
 		defer ticker.Stop()
 		for {
-			m.Webhook(200, "applied", "identity.verification_session.verified", time.Millisecond, 2*time.Second)
-			m.Webhook(503, "apply_failed", "", time.Second, -1)
+			m.Webhook(200, "applied", "identity.verification_session.verified", 1, time.Millisecond, 2*time.Second)
+			m.Webhook(503, "apply_failed", "", 1, time.Second, -1)
 			m.Commit("committed", 2, time.Millisecond)
 			m.Doubt("pending")
 			m.ReadThrough("found")
