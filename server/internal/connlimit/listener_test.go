@@ -16,7 +16,10 @@ import (
 	"example.com/verification-status/server/internal/connlimit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// net/http closes a refused connection half a second later; goleak waits less.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
 
 const patience = 10 * time.Second
 
