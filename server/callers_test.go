@@ -217,6 +217,12 @@ func TestCallersHaveNamesAndRights(t *testing.T) {
 		_, err = all.Recv()
 	}
 	wantError(t, err, codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS)
+	counted := scrape(t, newHTTPClient(t), g.process)
+	for reason, want := range map[string]float64{"UNAUTHENTICATED": 2, "PERMISSION_DENIED": 4, "TOO_MANY_STREAMS": 2} {
+		if got := counted[`verification_calls_refused_total{reason="ERROR_REASON_`+reason+`"}`]; got != want {
+			t.Errorf("%v calls were refused as %s, want %v", got, reason, want)
+		}
+	}
 	for _, secret := range []string{reading, retrying} {
 		if strings.Contains(g.stderr.String()+g.stdout.String(), secret) {
 			t.Error("a token is in the log")

@@ -25,9 +25,10 @@ const description = `Answers "is this person verified yet, and if not, why, and 
 It takes Stripe's identity.verification_session.* webhooks, keeps each session's state in Redis and serves it over gRPC. Start with: server dev`
 
 type commands struct {
-	Dev       devCommand       `cmd:"" help:"Run everything on this machine with nothing installed: embedded Redis, simulated Stripe. Nothing is kept."`
-	Reconcile reconcileCommand `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and say what was found. With the settings of serve."`
-	Serve     serveCommand     `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
+	Dev         devCommand         `cmd:"" help:"Run everything on this machine with nothing installed: embedded Redis, simulated Stripe. Nothing is kept."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask the server on this machine whether it is ready, for containers: exit code 0 if it is."`
+	Reconcile   reconcileCommand   `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and say what was found. With the settings of serve."`
+	Serve       serveCommand       `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
 
 	WebhookEndpoint webhookEndpointCommand `cmd:"" help:"Register the webhook endpoint at Stripe, see which there are, and check what one lacks. Needs the API key, and neither Redis nor a running server."`
 	Token           struct {
@@ -205,6 +206,10 @@ func (n *newTokenCommand) Run() error {
 	return nil
 }
 
+type healthcheckCommand struct{ app.Healthcheck }
+
+func (h *healthcheckCommand) Run(ctx context.Context) error { return h.Ask(ctx) }
+
 // load checks the settings, in more ways where there are more, and makes the logger, which conceals what
 // is in secrets: those of the settings and whatever is added later.
 func load(c *config.Config, secrets *telemetry.Secrets, more ...func(*config.Config) error) (*slog.Logger, error) {
@@ -215,7 +220,7 @@ func load(c *config.Config, secrets *telemetry.Secrets, more ...func(*config.Con
 	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("the server cannot start with these settings:\n%w", err)
 	}
-	secrets.Add(c.Secrets()...)
+	secrets.Add(append(c.Secrets(), telemetry.TraceSecrets()...)...)
 	logger, err := telemetry.NewLogger(os.Stderr, c.LogLevel, c.LogFormat, telemetry.WithSecrets(secrets))
 	if err != nil {
 		return nil, err

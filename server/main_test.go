@@ -23,6 +23,8 @@ const (
 	envKillAt = "VERIFICATION_TEST_KILL_AT"
 	// envStripeRate is how many requests to Stripe a server makes in a second; empty: as always.
 	envStripeRate = "VERIFICATION_TEST_STRIPE_RATE"
+	// envIsBare makes it the server that benchmarks compare with.
+	envIsBare = "VERIFICATION_TEST_IS_BARE"
 )
 
 func TestMain(m *testing.M) {
@@ -36,6 +38,9 @@ func TestMain(m *testing.M) {
 		clock.follow(os.Stdin)
 		os.Exit(3)
 	}()
+	if os.Getenv(envIsBare) != "" {
+		os.Exit(runBare())
+	}
 	rate, _ := strconv.ParseFloat(os.Getenv(envStripeRate), 64)
 	os.Exit(run(app.Hooks{RetryStep: killAt(os.Getenv(envKillAt)), Clock: clock.now, StripeRate: rate}))
 }

@@ -62,11 +62,18 @@ func launch(t testing.TB, env []string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(self, args...), ended: make(chan struct{})}
-	p.cmd.Env = append([]string{
+	cmd := exec.Command(self, args...)
+	cmd.Env = append([]string{
 		envIsServer + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
 		"GORACE=atexit_sleep_ms=0", // else each exit of a race-detecting binary takes a second
 	}, env...)
+	return begin(t, cmd)
+}
+
+// begin starts any program. It ends with the test.
+func begin(t testing.TB, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -85,11 +92,11 @@ func launch(t testing.TB, env []string, args ...string) *process {
 		_ = stdin.Close()
 		for _, sign := range []string{"DATA RACE", "panic: ", "goroutine "} {
 			if strings.Contains(p.stderr.String(), sign) {
-				t.Errorf("the server wrote %q", sign)
+				t.Errorf("%v wrote %q", cmd.Args, sign)
 			}
 		}
 		if t.Failed() {
-			t.Logf("%v wrote:\n%s", args, tail(p.stdout.String()+p.stderr.String()))
+			t.Logf("%v wrote:\n%s", cmd.Args[1:], tail(p.stdout.String()+p.stderr.String()))
 		}
 	})
 	return p

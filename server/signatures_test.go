@@ -99,19 +99,8 @@ func signWithOpenSSL(t *testing.T) signer {
 
 // signWithNode runs Stripe's library for Node, at the version of testdata/node's lock file.
 func signWithNode(t *testing.T) signer {
-	need(t, "node")
-	need(t, "npm")
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "node"))); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	install := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	install.Dir = dir
-	if out, err := install.CombinedOutput(); err != nil {
-		missing(t, fmt.Sprintf("npm cannot install Stripe's library: %v\n%s", err, out))
-	}
+	installNode(t, dir, filepath.Join("testdata", "node"))
 	cmd := exec.CommandContext(t.Context(), "node", "sign.mjs")
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	in, err := cmd.StdinPipe()
@@ -138,6 +127,36 @@ func signWithNode(t *testing.T) signer {
 			t.Fatalf("node has ended: %v", lines.Err())
 		}
 		return lines.Text()
+	}
+}
+
+// installNode copies a Node program into a directory and installs what its lock file names.
+func installNode(t *testing.T, dir, from string) {
+	t.Helper()
+	need(t, "node")
+	need(t, "npm")
+	for _, kind := range []string{"*.json", "*.mjs"} { // a checkout may have node_modules of its own
+		files, err := filepath.Glob(filepath.Join(from, kind))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s has no %s: %v", from, kind, err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dir, filepath.Base(file)), text, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	install := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
+	install.Dir = dir
+	install.Env = append(os.Environ(), "PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1")
+	if out, err := install.CombinedOutput(); err != nil {
+		missing(t, fmt.Sprintf("npm cannot install what %s needs: %v\n%s", from, err, out))
 	}
 }
 

@@ -112,7 +112,7 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 	config := Config{
 		CertFile: b.path("tls.crt"), KeyFile: b.path("tls.key"), ClientCAFile: b.path("ca.crt"),
 		PolicyFile: b.path("policy.json"), TokensFile: b.path("tokens"), MaxStreams: 100,
-		Logger:  slog.New(slog.NewTextHandler(b.log, nil)),
+		Logger:  slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Observe: func(reason verificationv1.ErrorReason) { b.observed.Store(reason, true) },
 	}
 	if change != nil {

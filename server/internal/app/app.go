@@ -3,6 +3,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/access"
 	"example.com/verification-status/server/internal/config"
+	"example.com/verification-status/server/internal/connlimit"
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
@@ -18,6 +20,7 @@ import (
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/reload"
 	"example.com/verification-status/server/internal/rpc"
+	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/tailer"
@@ -45,6 +48,8 @@ type App struct {
 	current *current
 	files   *reload.Watcher
 	logger  *slog.Logger
+	metrics *telemetry.Metrics
+	traces  *telemetry.Traces // nil: off
 	clock   func() time.Time
 	store   *redisstore.Store
 	memory  *nearcache.Cache  // in front of store
@@ -67,36 +72,41 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	if hooks.Clock == nil {
 		hooks.Clock = time.Now
 	}
-	a := &App{config: c, logger: logger, clock: hooks.Clock, drain: make(chan struct{})}
-	m := newMetrics()
+	m, err := telemetry.NewMetrics()
+	if err != nil {
+		return nil, err
+	}
+	a := &App{config: c, logger: logger, metrics: m, clock: hooks.Clock, drain: make(chan struct{})}
 	live, warning := c.EffectiveLivemode()
 	if warning != "" {
 		logger.Warn(warning)
 	}
 	warnOfCodes(c.DenyCodes(), logger)
-	var err error
-	if a.access, err = openAccess(c, logger); err != nil {
+	if a.access, err = a.openAccess(); err != nil {
 		return nil, err
 	}
 	if a.current, err = newCurrent(c); err != nil {
 		return nil, err
 	}
-	a.files = reload.New(reload.Config{Read: config.ReadFile, Logger: logger, Observe: m.reloaded})
+	a.files = reload.New(reload.Config{Read: config.ReadFile, Logger: logger, Observe: m.FileReloaded})
 	if err := a.current.watchFiles(c, secrets, a.files); err != nil {
 		return nil, err
 	}
-	if err := a.openStore(); err != nil {
+	if a.traces, err = telemetry.NewTraces(context.Background(), logger); err != nil {
 		return nil, err
 	}
-	if err := a.openStripe(m, hooks); err != nil {
-		return nil, errors.Join(err, a.store.Close())
+	if err := a.openStore(); err != nil {
+		return nil, errors.Join(err, a.flush(closeTimeout))
+	}
+	if err := a.openStripe(hooks); err != nil {
+		return nil, errors.Join(err, a.store.Close(), a.flush(closeTimeout))
 	}
 	watchers := hub.New()
-	a.memory = nearcache.New(a.store, int(c.CacheSessions), time.Now, func(before, after verification.Session) {
+	a.memory = nearcache.New(a.observedStore(), int(c.CacheSessions), time.Now, func(before, after verification.Session) {
 		tellOwn(watchers, a.store.Partition(after.ID), before, after)
 	})
-	a.ingest = ingest.New(ingest.Config{Store: a.memory, Stripe: a.ingestStripe(), Clock: hooks.Clock, Logger: logger})
-	reconciler, err := a.newReconciler(m, hooks)
+	a.ingest = a.newIngest(a.memory)
+	reconciler, err := a.newReconciler(hooks)
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
@@ -106,24 +116,32 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		Logger:                logger,
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
+		MaxInFlight:           int(c.GRPCMaxInFlight),
 		Reflection:            c.GRPCReflection.On(),
 		Access:                a.access,
+		MeterProvider:         a.meterProvider(),
+		TracerProvider:        a.traces.Provider(),
 	})
-	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.New(rpc.Config{
+	service := rpc.New(rpc.Config{
 		Store: a.memory, Recent: a.memory, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
-		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: logger, Principal: a.access.Principal, Draining: a.drain,
-		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
-	}))
+		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal, Draining: a.drain,
+		StreamMaxAge: time.Duration(c.StreamMaxAge), StreamReads: streamReads(), Step: hooks.RetryStep,
+	})
+	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.Observed(service, watchful{a.metrics, a.traces}))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready}
 	handler, err := webhook.New(webhook.Config{
-		Applier: a.ingest, Secrets: func() []verification.Secret { return *a.current.webhookSecrets.Load() },
-		Livemode: live, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey, Clock: hooks.Clock, Logger: logger, Observe: m.webhook,
+		Applier: holding{tracedIngest{a.ingest, a.traces}}, MaxInFlight: int(c.WebhookMaxInFlight),
+		Secrets:  func() []verification.Secret { return *a.current.webhookSecrets.Load() },
+		Livemode: live, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
+		Clock: hooks.Clock, Logger: logger, Observe: a.observeWebhook,
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
-	a.webhook = webhook.NewServer(c.WebhookAddr, handler, logger)
+	a.webhook = webhook.NewServer(c.WebhookAddr, a.traces.Webhook(handler), logger)
+	a.webhook.ConnContext = connlimit.ConnContext
 	a.admin = newAdminServer(m, a.readiness, logger)
+	a.observeState()
 	return a, nil
 }
 
@@ -140,19 +158,19 @@ func (a *App) openStore() error {
 		Addrs: target.Addrs, Mode: redisstore.Mode(a.config.RedisMode), SentinelMaster: a.config.RedisSentinelMaster,
 		Credentials: a.current.credentials, DB: target.DB,
 		Prefix: a.config.RedisKeyPrefix, Logger: a.logger,
-		Policy: retryPolicy(a.config), Clock: a.clock,
+		Policy: retryPolicy(a.config), Clock: a.clock, Trace: a.traces.Context,
 		FeedMaxLen: int64(a.config.FeedMaxLen), FeedMaxAge: time.Duration(a.config.FeedMaxAge),
 		WaitReplicas: int(a.config.RedisWaitReplicas), WaitTimeout: time.Duration(a.config.RedisWaitTimeout),
 	}
 	if target.TLS {
 		options.TLS = a.current.redisTLS.Load
 	}
-	store, err := redisstore.Open(options)
-	a.store = store
+	opened, err := redisstore.Open(options)
+	a.store = opened
 	return err
 }
 
-func (a *App) openStripe(m *metrics, hooks Hooks) error {
+func (a *App) openStripe(hooks Hooks) error {
 	if a.config.StripeAPIKey == "" {
 		a.logger.Warn("no STRIPE_API_KEY: unknown sessions stay unknown, doubts are decided by rule, and RetryVerification is refused")
 		return nil
@@ -160,7 +178,7 @@ func (a *App) openStripe(m *metrics, hooks Hooks) error {
 	client, err := stripeapi.New(stripeapi.Config{
 		Key: func() verification.Secret { return *a.current.apiKey.Load() }, Base: a.config.StripeAPIBase,
 		ReferenceKey: a.config.ReferenceMetadataKey, ReadsPerDay: int(a.config.APIReadsPerDay),
-		RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: m.stripeCall,
+		RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: a.observeStripeCall, Trace: a.traceStripeCall,
 	})
 	a.stripe = client
 	return err
@@ -173,6 +191,15 @@ func tellOwn(watchers *hub.Hub, partition int, before, after verification.Sessio
 	if after.Reference != before.Reference && after.Reference != "" {
 		watchers.Wake(hub.Reference(after.Reference))
 	}
+}
+
+// newIngest makes the way into the store.
+func (a *App) newIngest(s store.Store) *ingest.Ingest {
+	return ingest.New(ingest.Config{
+		Store: s, Stripe: a.ingestStripe(), Clock: a.clock, Logger: a.logger,
+		ObserveDoubt:       func(d ingest.Doubt) { a.metrics.Doubt(string(d)) },
+		ObserveReadThrough: func(r ingest.ReadThrough) { a.metrics.ReadThrough(string(r)) },
+	})
 }
 
 // ready is told when Redis comes and goes. Whoever was away may have missed something.
@@ -213,5 +240,12 @@ func (a *App) close() error {
 	if a.stripe != nil {
 		a.stripe.Close()
 	}
-	return a.store.Close()
+	return errors.Join(a.store.Close(), a.flush(closeTimeout))
+}
+
+// flush sends the spans that are left, within a time.
+func (a *App) flush(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return a.traces.Shutdown(ctx)
 }

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/config"
-	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -25,19 +25,20 @@ func (l eventList) Events(ctx context.Context, account string, query reconcile.E
 }
 
 // newReconciler makes what catches up; nil without an API key.
-func (a *App) newReconciler(m *metrics, hooks Hooks) (*reconcile.Reconciler, error) {
+func (a *App) newReconciler(hooks Hooks) (*reconcile.Reconciler, error) {
 	if a.stripe == nil {
 		return nil, nil
 	}
 	return reconcile.New(reconcile.Config{
 		Store: a.store, Stripe: eventList{a.stripe}, Ingest: a.ingest,
 		Accounts: verification.NewAccounts(a.config.Accounts()),
-		Interval: time.Duration(a.config.ReconcileInterval), Clock: hooks.Clock, Logger: a.logger, Observe: m.reconciled,
+		Interval: time.Duration(a.config.ReconcileInterval), Clock: hooks.Clock, Logger: a.logger, Observe: a.observeCatchUp,
 	})
 }
 
 // rewound is told by the tailer what the store has lost.
 func (a *App) rewound(lost []string, more bool) {
+	a.metrics.FeedRewound()
 	if a.reconciler == nil {
 		return
 	}
@@ -54,7 +55,11 @@ func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *sl
 		return "", errors.New("STRIPE_API_KEY is not set: catching up reads from Stripe's API")
 	}
 	hooks := Hooks{Clock: time.Now}
-	a := &App{config: c, logger: logger, clock: hooks.Clock}
+	m, err := telemetry.NewMetrics()
+	if err != nil {
+		return "", err
+	}
+	a := &App{config: c, logger: logger, clock: hooks.Clock, metrics: m}
 	if a.current, err = newCurrent(c); err != nil {
 		return "", err
 	}
@@ -62,16 +67,15 @@ func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *sl
 		return "", err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	m := newMetrics()
-	if err := a.openStripe(m, hooks); err != nil {
+	if err := a.openStripe(hooks); err != nil {
 		return "", err
 	}
-	a.ingest = ingest.New(ingest.Config{Store: a.store, Stripe: a.ingestStripe(), Clock: hooks.Clock, Logger: logger})
+	a.ingest = a.newIngest(a.observedStore())
 	defer a.ingest.Close()
 	if err := a.store.Prepare(ctx); err != nil {
 		return "", fmt.Errorf("Redis cannot be used: %w", err)
 	}
-	reconciler, err := a.newReconciler(m, hooks)
+	reconciler, err := a.newReconciler(hooks)
 	if err != nil {
 		return "", err
 	}

@@ -15,14 +15,20 @@ const (
 	pingEvery = time.Second
 	// pingTimeout bounds one look.
 	pingTimeout = 2 * time.Second
-	// missesToUnready is how many looks in a row must fail before the server calls itself not ready:
-	// a short blip must not take all replicas out of service, since calls answer UNAVAILABLE anyway.
-	missesToUnready = 3
+	// unreadyAfter is how long looks must have failed before the server calls itself not ready: a short
+	// blip must not take all replicas out of service, since calls answer UNAVAILABLE anyway.
+	unreadyAfter = 3 * time.Second
 )
+
+// pinged is what readiness asks of the store.
+type pinged interface {
+	Prepare(ctx context.Context) error
+	Ping(ctx context.Context) error
+}
 
 // readiness knows whether this process can do its work.
 type readiness struct {
-	store   *redisstore.Store
+	store   pinged
 	logger  *slog.Logger
 	publish func(ready bool)
 	state   atomic.Bool
@@ -69,7 +75,7 @@ func (r *readiness) prepare(ctx context.Context) error {
 func (r *readiness) run(ctx context.Context) error {
 	ticker := time.NewTicker(pingEvery)
 	defer ticker.Stop()
-	misses := 0
+	var missing time.Time // when the first of the looks began that failed in a row
 	for {
 		select {
 		case <-ctx.Done():
@@ -80,14 +86,18 @@ func (r *readiness) run(ctx context.Context) error {
 			if err := r.prepare(ctx); err != nil {
 				return err
 			}
-			misses = 0
+			missing = time.Time{}
 			continue
 		}
+		looked := time.Now()
 		if r.ping(ctx) == nil {
-			misses = 0
+			missing = time.Time{}
 			continue
 		}
-		if misses++; misses >= missesToUnready {
+		if missing.IsZero() {
+			missing = looked
+		}
+		if time.Since(missing) >= unreadyAfter {
 			r.set(false)
 		}
 	}

@@ -8,7 +8,15 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"example.com/verification-status/server/internal/connlimit"
 )
+
+// flushTimeout bounds what the last spans may take of a stop: a collector may be away.
+const flushTimeout = 3 * time.Second
+
+// closeTimeout is for what has nothing to send: a process that does not start.
+const closeTimeout = time.Second
 
 // lastGrace is what the end of the work may take beyond DRAIN_TIMEOUT, when calls had to be cut off.
 const lastGrace = time.Second
@@ -112,6 +120,9 @@ func (a *App) stop(endWork func()) {
 	case <-time.After(time.Until(began.Add(limit + lastGrace))):
 		a.logger.Warn("some work still hangs, with Redis or Stripe; the process ends without it")
 	}
+	if err := a.flush(min(flushTimeout, max(0, time.Until(began.Add(limit))))); err != nil {
+		a.logger.Warn("the last traces could not be sent", "error", err)
+	}
 	a.logger.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
 }
 
@@ -133,6 +144,9 @@ func (a *App) listen() (grpcListener, webhookListener, adminListener net.Listene
 		for _, listener := range open {
 			_ = listener.Close()
 		}
+		return nil, nil, nil, err
 	}
-	return grpcListener, webhookListener, adminListener, err
+	return connlimit.New(grpcListener, int(a.config.GRPCMaxConnections), "GRPC_MAX_CONNECTIONS", a.logger),
+		connlimit.New(webhookListener, int(a.config.WebhookMaxConnections), "WEBHOOK_MAX_CONNECTIONS", a.logger),
+		connlimit.New(adminListener, adminMaxConnections, "none: it is fixed for ADMIN_ADDR", a.logger), nil
 }

@@ -21,7 +21,7 @@ func (c *Config) checkListeners(found *problems) {
 	for _, b := range []struct {
 		env   string
 		value Bool
-	}{{"GRPC_INSECURE", c.GRPCInsecure}, {"GRPC_REFLECTION", c.GRPCReflection}} {
+	}{{"GRPC_INSECURE", c.GRPCInsecure}, {"GRPC_REFLECTION", c.GRPCReflection}, {"GRPC_METRICS", c.GRPCMetrics}} {
 		if b.value != True && b.value != False {
 			found.add("%s must be true or false", b.env)
 		}
@@ -115,6 +115,10 @@ func (c *Config) checkLimits(found *problems) {
 		{"GRPC_MAX_STREAMS", c.GRPCMaxStreams, 1, 1_000_000},
 		{"CALLER_MAX_STREAMS", c.CallerMaxStreams, 0, 1_000_000},
 		{"CALLER_RATE", c.CallerRate, 0, 1_000_000},
+		{"WEBHOOK_MAX_CONNECTIONS", c.WebhookMaxConnections, 10, 100_000},
+		{"WEBHOOK_MAX_IN_FLIGHT", c.WebhookMaxInFlight, 1, 10_000},
+		{"GRPC_MAX_CONNECTIONS", c.GRPCMaxConnections, 10, 100_000},
+		{"GRPC_MAX_IN_FLIGHT", c.GRPCMaxInFlight, 1, 100_000},
 	} {
 		if n.value < n.min || n.value > n.max {
 			found.add("%s must be a whole number from %d to %d", n.env, n.min, n.max)

@@ -12,6 +12,7 @@ type Config struct {
 	GRPCAddr       string `name:"grpc-addr" env:"GRPC_ADDR" placeholder:"HOST:PORT" help:"Where the gRPC API listens. By default 127.0.0.1:50051, and with TLS :50051. Any other than a loopback address needs TLS, or GRPC_INSECURE."`
 	GRPCInsecure   Bool   `name:"grpc-insecure" env:"GRPC_INSECURE" default:"false" help:"Serve gRPC in plain text on an address that other machines reach. Only where a service mesh encrypts."`
 	GRPCReflection Bool   `name:"grpc-reflection" env:"GRPC_REFLECTION" default:"true" negatable:"" help:"Let gRPC clients list the services and their messages."`
+	GRPCMetrics    Bool   `name:"grpc-metrics" env:"GRPC_METRICS" default:"true" negatable:"" help:"Count and time each gRPC call in /metrics, as gRPC does itself."`
 
 	GRPCTLSCertFile     string `name:"grpc-tls-cert-file" env:"GRPC_TLS_CERT_FILE" placeholder:"PATH" help:"A PEM file with the certificate chain of the gRPC server. This and the files below are read again when they change."`
 	GRPCTLSKeyFile      string `name:"grpc-tls-key-file" env:"GRPC_TLS_KEY_FILE" placeholder:"PATH" help:"A PEM file with the certificate's private key."`
@@ -24,6 +25,11 @@ type Config struct {
 
 	WebhookAddr string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:":4242" placeholder:"HOST:PORT" help:"Where Stripe's webhooks arrive, at the path /webhook."`
 	AdminAddr   string `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where /metrics, /livez, /readyz and /debug/pprof are served. Never open it to the internet."`
+
+	WebhookMaxConnections Count `name:"webhook-max-connections" env:"WEBHOOK_MAX_CONNECTIONS" default:"1000" placeholder:"N" help:"How many connections the webhook listener holds, 10 to 100000. At the limit the one without use for longest makes room for a new one."`
+	WebhookMaxInFlight    Count `name:"webhook-max-in-flight" env:"WEBHOOK_MAX_IN_FLIGHT" default:"256" placeholder:"N" help:"How many events are committed at once, 1 to 10000. Further ones get 503 at once, and Stripe sends them again."`
+	GRPCMaxConnections    Count `name:"grpc-max-connections" env:"GRPC_MAX_CONNECTIONS" default:"1000" placeholder:"N" help:"How many connections the gRPC listener holds, 10 to 100000. At the limit one without a call makes room for a new one."`
+	GRPCMaxInFlight       Count `name:"grpc-max-in-flight" env:"GRPC_MAX_IN_FLIGHT" default:"512" placeholder:"N" help:"How many calls of each unary method are served at once, 1 to 100000. Further ones get UNAVAILABLE at once. Streams are not counted."`
 
 	RedisURL            string `name:"redis-url" env:"REDIS_URL" secret:"true" placeholder:"URL" help:"Redis, as redis:// or, with TLS, rediss://user:password@host:6379/0. Several addresses are separated by commas. With sentinel, those of the sentinels. Required."`
 	RedisURLFile        string `name:"redis-url-file" env:"REDIS_URL_FILE" placeholder:"PATH" help:"A file that holds REDIS_URL. It is read again when it changes."`

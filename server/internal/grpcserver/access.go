@@ -2,6 +2,7 @@ package grpcserver
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -34,24 +35,31 @@ func identifyStream(access Access) grpc.StreamServerInterceptor {
 	}
 }
 
-// unaryInterceptors are in the order in which they see a call. The log comes before those whose panics
-// and errors it tells.
+// unaryInterceptors are in the order in which they see a call. Limits come first, so that what is over
+// them costs next to nothing. The log comes before those whose panics and errors it tells, and right
+// after who calls and the call's name, which are in its line.
 func unaryInterceptors(config Config) []grpc.UnaryServerInterceptor {
+	log := WithCall(config.Logger)
+	named := []grpc.UnaryServerInterceptor{nameUnary, logUnary(config), statusUnary(log), recoverUnary(log)}
+	limits := []grpc.UnaryServerInterceptor{arrivedUnary, holdUnary, shedUnary(config.Logger, config.MaxInFlight)}
 	deadline := deadlineUnary(config.UnaryDeadline, config.MethodDeadlines)
-	log, code, recovered := logUnary(config.Logger, config.principal), statusUnary(config.Logger), recoverUnary(config.Logger)
 	if config.Access == nil {
-		return []grpc.UnaryServerInterceptor{log, code, recovered, deadline}
+		return slices.Concat(limits, named, []grpc.UnaryServerInterceptor{deadline})
 	}
-	return []grpc.UnaryServerInterceptor{recovered, identifyUnary(config.Access), log, code, recovered, config.Access.Unary(), deadline}
+	return slices.Concat(limits, []grpc.UnaryServerInterceptor{recoverUnary(log), identifyUnary(config.Access)}, named,
+		[]grpc.UnaryServerInterceptor{config.Access.Unary(), deadline})
 }
 
 func (s *Server) streamInterceptors(config Config) []grpc.StreamServerInterceptor {
+	log := WithCall(config.Logger)
+	named := []grpc.StreamServerInterceptor{nameStream, logStream(config), statusStream(log), recoverStream(log)}
+	limits := []grpc.StreamServerInterceptor{arrivedStream, holdStream}
 	ending := endHealthWatches(s.stopping)
-	log, code, recovered := logStream(config.Logger, config.principal), statusStream(config.Logger), recoverStream(config.Logger)
 	if config.Access == nil {
-		return []grpc.StreamServerInterceptor{log, code, recovered, ending}
+		return slices.Concat(limits, named, []grpc.StreamServerInterceptor{ending})
 	}
-	return []grpc.StreamServerInterceptor{recovered, identifyStream(config.Access), log, code, recovered, config.Access.Stream(), ending}
+	return slices.Concat(limits, []grpc.StreamServerInterceptor{recoverStream(log), identifyStream(config.Access)}, named,
+		[]grpc.StreamServerInterceptor{config.Access.Stream(), ending})
 }
 
 // principal is the name of who makes a call.

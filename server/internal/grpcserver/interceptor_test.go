@@ -165,10 +165,10 @@ func TestOneLineForEachCall(t *testing.T) {
 	if strings.Count(log, "peer=127.0.0.1:") != 4 || strings.Count(log, "duration=") != 4 {
 		t.Errorf("lines without peer or duration:\n%s", log)
 	}
-	short := withoutField(log, "peer", "duration", "time")
+	short := withoutField(log, "peer", "duration", "time", "request_id")
 	for _, want := range []string{
-		`level=INFO msg="gRPC call" method=/verification.v1.VerificationService/GetStatus code=OK`,
-		`level=INFO msg="gRPC call" method=/verification.v1.VerificationService/WatchStatus code=Unavailable`,
+		`level=DEBUG msg="gRPC call" method=/verification.v1.VerificationService/GetStatus code=OK`,
+		`level=DEBUG msg="gRPC call" method=/verification.v1.VerificationService/WatchStatus code=Unavailable`,
 		`level=INFO msg="gRPC call" method=/verification.v1.VerificationService/RetryVerification code=FailedPrecondition reason=ERROR_REASON_RETRY_DENIED`,
 		`level=DEBUG msg="gRPC call" method=/grpc.health.v1.Health/Check code=OK`,
 	} {
@@ -185,8 +185,10 @@ func TestCallLevel(t *testing.T) {
 		code   codes.Code
 		want   string
 	}{
-		{"/a/B", false, codes.OK, "INFO"}, {"/a/B", false, codes.NotFound, "INFO"}, {"/a/B", true, codes.Canceled, "INFO"},
-		{"/a/B", false, codes.Unavailable, "WARN"}, {"/a/B", false, codes.DeadlineExceeded, "WARN"}, {"/a/B", true, codes.Unavailable, "INFO"},
+		{"/a/B", false, codes.OK, "DEBUG"}, {"/a/B", false, codes.NotFound, "INFO"}, {"/a/B", true, codes.Canceled, "DEBUG"},
+		{"/a/B", false, codes.Canceled, "DEBUG"}, {"/a/B", true, codes.OK, "DEBUG"}, {"/a/B", true, codes.OutOfRange, "INFO"},
+		{"/a/B", false, codes.Unavailable, "WARN"}, {"/a/B", false, codes.DeadlineExceeded, "WARN"}, {"/a/B", true, codes.Unavailable, "DEBUG"},
+		{"/grpc.health.v1.Health/Check", false, codes.NotFound, "DEBUG"},
 		{"/a/B", true, codes.Internal, "ERROR"}, {"/a/B", false, codes.Unknown, "ERROR"}, {"/grpc.health.v1.Health/Check", false, codes.OK, "DEBUG"},
 		{"/grpc.health.v1.Health/Check", false, codes.Internal, "ERROR"},
 	} {

@@ -50,7 +50,30 @@ type Config struct {
 	Clock func() time.Time
 	// Logger gets one line for each doubt.
 	Logger *slog.Logger
+	// ObserveDoubt is told what became of each doubt, and ObserveReadThrough of each read of a session
+	// that was not known, by many goroutines at once. nil: nobody counts.
+	ObserveDoubt       func(Doubt)
+	ObserveReadThrough func(ReadThrough)
 }
+
+// Doubt says what became of an event whose order was in doubt: a small, fixed set.
+type Doubt string
+
+// What becomes of doubts.
+const (
+	DoubtSettled Doubt = "settled" // Stripe was read, or the doubt was gone by then
+	DoubtPending Doubt = "pending" // decided by rule, to be read later
+)
+
+// ReadThrough says what became of a read of a session that was not known: a small, fixed set.
+type ReadThrough string
+
+// What becomes of them.
+const (
+	ReadThroughFound   ReadThrough = "found"
+	ReadThroughUnknown ReadThrough = "unknown" // to Stripe too
+	ReadThroughFailed  ReadThrough = "failed"
+)
 
 // Ingest is safe for concurrent use. Close it when nothing calls it any more.
 type Ingest struct {
@@ -67,6 +90,12 @@ func New(config Config) *Ingest {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
+	if config.ObserveDoubt == nil {
+		config.ObserveDoubt = func(Doubt) {}
+	}
+	if config.ObserveReadThrough == nil {
+		config.ObserveReadThrough = func(ReadThrough) {}
+	}
 	return &Ingest{Config: config, misses: misses}
 }
 
@@ -82,10 +111,20 @@ func (i *Ingest) Close() {
 func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
 	event.RecordTime = i.Clock().UnixMilli()
 	outcome, err := i.apply(ctx, event, i.Stripe == nil)
-	if err != nil || !outcome.Doubt || i.Stripe == nil {
+	if err != nil || !outcome.Doubt {
 		return outcome, err
 	}
-	return i.settle(ctx, event)
+	if i.Stripe != nil {
+		outcome, err = i.settle(ctx, event)
+	}
+	switch {
+	case err != nil:
+	case outcome.Effect == verification.EffectPending:
+		i.ObserveDoubt(DoubtPending)
+	default:
+		i.ObserveDoubt(DoubtSettled)
+	}
+	return outcome, err
 }
 
 // apply commits an event by the rules alone; one in doubt only if decide says so.

@@ -59,7 +59,11 @@ func (i *Ingest) readUnknown(ctx context.Context, key string, ask func(context.C
 		// Others wait for this answer too: it must not end with the first caller.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 		defer cancel()
-		session, err, _ := i.unknown.Do(key, func() (any, error) { return i.ask(ctx, key, ask) })
+		session, err, _ := i.unknown.Do(key, func() (any, error) {
+			session, err := i.ask(ctx, key, ask)
+			i.ObserveReadThrough(readThroughOf(err))
+			return session, err
+		})
 		answer <- result{session.(verification.Session), err}
 	})
 	select {
@@ -82,6 +86,17 @@ func (i *Ingest) ask(ctx context.Context, key string, ask func(context.Context) 
 	return i.applyRead(ctx, verification.Read{
 		Object: retrieved.Object, AsOf: retrieved.AsOf, RecordTime: i.Clock().UnixMilli(),
 	})
+}
+
+func readThroughOf(err error) ReadThrough {
+	switch {
+	case err == nil:
+		return ReadThroughFound
+	case errors.Is(err, store.ErrNotFound):
+		return ReadThroughUnknown
+	default:
+		return ReadThroughFailed
+	}
 }
 
 // applyRead commits a read. One that was overtaken is not needed: the record is newer.

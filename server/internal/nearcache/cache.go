@@ -89,15 +89,25 @@ func New(s store.Store, size int, clock func() time.Time, committed func(before,
 	return c
 }
 
+// Remembered returns a session at a revision of at least least from memory, or nil where memory has none
+// or may not be trusted. It must not be changed.
+func (c *Cache) Remembered(id string, least int32) *verification.Session {
+	if !c.trusted(c.Partition(id)) {
+		return nil
+	}
+	session := c.place(id).get()
+	if session == nil || session.Revision < least {
+		return nil
+	}
+	return session
+}
+
 // Recent returns a session at a revision of at least least, from memory where that may be trusted.
 func (c *Cache) Recent(ctx context.Context, id string, least int32) (verification.Session, error) {
-	at := c.place(id)
-	if c.trusted(c.Partition(id)) {
-		if session := at.get(); session != nil && session.Revision >= least {
-			return *session, nil
-		}
+	if session := c.Remembered(id, least); session != nil {
+		return *session, nil
 	}
-	session, shared, err := c.read(ctx, at)
+	session, shared, err := c.read(ctx, c.place(id))
 	if shared && (session.Revision < least || errors.Is(err, store.ErrNotFound)) {
 		return c.Get(ctx, id) // it began before the question: what the caller knows may be newer
 	}

@@ -11,13 +11,16 @@ import (
 )
 
 // current is the session as it is now.
-func (s *Service) current(session verification.Session) *verificationv1.Verification {
-	return s.asOf(session, verification.Change{Revision: session.Revision, State: session.State})
+func (s *Service) current(session *verification.Session) *verificationv1.Verification {
+	return s.shown(session, session.Revision, &session.State)
 }
 
 // asOf is the session as of one revision. What depends on the clock and the policy is of now.
 func (s *Service) asOf(session verification.Session, change verification.Change) *verificationv1.Verification {
-	state := change.State
+	return s.shown(&session, change.Revision, &change.State)
+}
+
+func (s *Service) shown(session *verification.Session, revision int32, state *verification.State) *verificationv1.Verification {
 	return &verificationv1.Verification{
 		SessionId:              session.ID,
 		Status:                 statusOf(state.Status),
@@ -27,7 +30,7 @@ func (s *Service) asOf(session verification.Session, change verification.Change)
 		Livemode:               session.Livemode,
 		CreateTime:             seconds(state.Created),
 		UpdateTime:             seconds(state.UpdateTime),
-		Revision:               change.Revision,
+		Revision:               revision,
 		Retry:                  s.retryState(state),
 		Redaction:              verificationv1.Redaction(state.Redaction),
 		SupersededBy:           state.SupersededBy,
@@ -40,12 +43,12 @@ func (s *Service) asOf(session verification.Session, change verification.Change)
 }
 
 // retryState says in advance what RetryVerification would answer.
-func (s *Service) retryState(state verification.State) *verificationv1.RetryState {
-	decision := s.Policy.Judge(state, s.Clock())
+func (s *Service) retryState(state *verification.State) *verificationv1.RetryState {
+	decision := s.Policy.Judge(*state, s.Clock())
 	retry := &verificationv1.RetryState{
 		FailedAttempts:   state.FailedAttempts,
 		RetriesGranted:   state.RetriesGranted,
-		RetriesRemaining: s.Policy.Remaining(state),
+		RetriesRemaining: s.Policy.Remaining(*state),
 		Allowed:          decision.Denial == verification.DenialNone,
 		Denial:           verificationv1.RetryDenial(decision.Denial),
 	}
@@ -95,10 +98,16 @@ var statuses = map[string]verificationv1.Status{
 
 func statusOf(stripe string) verificationv1.Status { return statuses[stripe] }
 
-func typeOf(stripe string) verificationv1.VerificationType {
-	name := "VERIFICATION_TYPE_" + strings.ToUpper(stripe)
-	return verificationv1.VerificationType(verificationv1.VerificationType_value[name])
-}
+// types are the contract's, by Stripe's names: those of the contract in small letters.
+var types = func() map[string]verificationv1.VerificationType {
+	byName := make(map[string]verificationv1.VerificationType)
+	for name, value := range verificationv1.VerificationType_value {
+		byName[strings.ToLower(strings.TrimPrefix(name, "VERIFICATION_TYPE_"))] = verificationv1.VerificationType(value)
+	}
+	return byName
+}()
+
+func typeOf(stripe string) verificationv1.VerificationType { return types[stripe] }
 
 // errorOf maps Stripe's error. A code that the contract does not know passes through beside OTHER.
 func errorOf(stripe verification.Error) *verificationv1.VerificationError {

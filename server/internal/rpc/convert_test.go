@@ -183,7 +183,7 @@ func TestAVerificationShowsTheWholeRecord(t *testing.T) {
 		},
 		Account: "acct_1", StripeStatus: "requires_input", StripeType: "document", LastVerificationReport: "vr_1",
 	}
-	if diff := cmp.Diff(want, s.current(session), protocmp.Transform()); diff != "" {
+	if diff := cmp.Diff(want, s.current(&session), protocmp.Transform()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	// Every field of the contract is in the example or stands for what it must leave out.
@@ -195,7 +195,7 @@ func TestAVerificationShowsTheWholeRecord(t *testing.T) {
 		}
 	}
 	session.Status, session.Redaction, session.SupersededBy, session.Created = "canceled", verification.RedactionRedacted, "vs_2", 0
-	got := s.current(session)
+	got := s.current(&session)
 	if !got.GetSettled() || got.GetSupersededBy() != "vs_2" || got.GetRedaction() != verificationv1.Redaction_REDACTION_REDACTED || got.GetCreateTime() != nil {
 		t.Errorf("%v", got)
 	}

@@ -31,6 +31,7 @@ const (
 var (
 	errDraining      = errors.New("this server is stopping")
 	errStreamExpired = errors.New("the stream has reached its greatest age")
+	errStalled       = errors.New("the caller reads too slowly")
 	errRevisionLost  = errors.New("min_revision was never reached, or the store has lost it")
 	errNotYet        = errors.New("min_revision was not reached within the caller's deadline")
 	errTokenExpired  = errors.New("what followed the resume token is no longer held")
@@ -73,6 +74,8 @@ var kinds = []struct {
 		"this server is stopping; resume on another", true}},
 	{errStreamExpired, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STREAM_EXPIRED,
 		"the stream has reached its greatest age; resume with the last token", true}},
+	{errStalled, kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_STREAM_STALLED,
+		"the caller did not read for too long; resume with the last token", false}},
 	{errOvertaken, kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT,
 		"the session changed while it was read; try again", true}},
 	{errNoLink, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,

@@ -116,6 +116,7 @@ func TestEveryKindOfErrorHasItsCodeReasonAndDetails(t *testing.T) {
 		{&verification.StripeRefusedError{Code: "parameter_invalid"}, want{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED, 0, ""}},
 		{verification.ErrStripeNotConfigured, want{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED, 0, ""}},
 		{errDraining, want{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_DRAINING, time.Second, ""}},
+		{errStalled, want{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_STREAM_STALLED, 0, ""}},
 		{errStreamExpired, want{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STREAM_EXPIRED, time.Second, ""}},
 		{store.ErrConflict, want{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT, time.Second, ""}},
 		{errOvertaken, want{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT, time.Second, ""}},
@@ -148,7 +149,7 @@ func TestEveryKindOfErrorHasItsCodeReasonAndDetails(t *testing.T) {
 	}
 	// The rest is made by the server around this service, before a call comes here.
 	elsewhere := []verificationv1.ErrorReason{
-		verificationv1.ErrorReason_ERROR_REASON_UNSPECIFIED, verificationv1.ErrorReason_ERROR_REASON_STREAM_STALLED,
+		verificationv1.ErrorReason_ERROR_REASON_UNSPECIFIED,
 		verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS, verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
 		verificationv1.ErrorReason_ERROR_REASON_OVERLOADED, verificationv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED,
 		verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED,

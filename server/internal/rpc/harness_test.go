@@ -78,9 +78,10 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &replica{t: t, store: opened, hub: hub.New(), draining: make(chan struct{})}
+	memory := nearcache.New(opened, 1000, time.Now, nil)
+	r := &replica{t: t, store: memory, hub: hub.New(), draining: make(chan struct{})}
 	config := Config{
-		Store: r.store, Hub: r.hub, Policy: b.policy, Clock: b.clock, Logger: b.logger,
+		Store: memory, Recent: memory, Hub: r.hub, Policy: b.policy, Clock: b.clock, Logger: b.logger,
 		Draining: r.draining, StreamMaxAge: b.maxAge,
 	}
 	into := ingest.Config{Store: r.store, Clock: b.clock, Logger: b.logger}
@@ -92,8 +93,9 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	for _, c := range change {
 		c(&config)
 	}
-	memory := nearcache.New(config.Store, 1000, time.Now, nil)
-	config.Store, config.Recent = memory, memory
+	if config.Store != r.store {
+		config.Recent = nil // a test's own store is asked each time
+	}
 	r.service = New(config)
 
 	listener := bufconn.Listen(1 << 20)

@@ -39,7 +39,7 @@ func (s *Service) listVerifications(ctx context.Context, request *verificationv1
 	}
 	response := &verificationv1.ListVerificationsResponse{}
 	for _, session := range page.Sessions {
-		response.Verifications = append(response.Verifications, s.current(session))
+		response.Verifications = append(response.Verifications, s.current(&session))
 	}
 	if page.Next != (store.ListPlace{}) {
 		response.NextPageToken = resumetoken.EncodeList(filter, resumetoken.Place(page.Next))

@@ -40,7 +40,7 @@ func (s *Service) RetryVerification(ctx context.Context, request *verificationv1
 		"retries_granted", result.session.RetriesGranted, "asked_for", request.GetSessionId(),
 		"principal", s.Principal(ctx))
 	return &verificationv1.RetryVerificationResponse{
-		Verification: s.current(result.session),
+		Verification: s.current(&result.session),
 		ClientSecret: result.link.ClientSecret.Reveal(),
 		Url:          result.link.URL.Reveal(),
 	}, nil

@@ -40,6 +40,9 @@ type Recent interface {
 	// Recent returns a session at a revision of at least least, if it has come that far. Errors are
 	// those of store.Store.Get.
 	Recent(ctx context.Context, id string, least int32) (verification.Session, error)
+	// Remembered is Recent without asking anybody: nil where memory does not have the session. It must
+	// not be changed.
+	Remembered(id string, least int32) *verification.Session
 }
 
 // Config is what the service is made of.
@@ -60,6 +63,11 @@ type Config struct {
 	Draining <-chan struct{}
 	// StreamMaxAge ends streams so that they spread anew over the servers; 0: never.
 	StreamMaxAge time.Duration
+	// StallTimeout is how long a response may wait for a caller who does not read before the stream
+	// ends; 0: 30 seconds.
+	StallTimeout time.Duration
+	// StreamReads is how many reads of the store the open watches make at once; 0: 16.
+	StreamReads int
 	// Step, if set, is called between the steps of a retry with the name of the one to come. It is
 	// there for tests that stop the process at each of them.
 	Step func(step string)
@@ -70,6 +78,7 @@ type Service struct {
 	// Unsafe: an RPC that is added to the contract and not here shall not compile.
 	verificationv1.UnsafeVerificationServiceServer
 	Config
+	watching *Service // the same for watches: it reads the store by turns
 }
 
 var _ verificationv1.VerificationServiceServer = (*Service)(nil)
@@ -85,11 +94,22 @@ func New(config Config) *Service {
 	if config.Principal == nil {
 		config.Principal = func(context.Context) string { return "" }
 	}
-	return &Service{Config: config}
+	if config.StallTimeout == 0 {
+		config.StallTimeout = stallTimeout
+	}
+	if config.StreamReads == 0 {
+		config.StreamReads = 16
+	}
+	byTurns := config
+	read := turns{Store: config.Store, recent: config.Recent, places: make(chan struct{}, config.StreamReads)}
+	byTurns.Store, byTurns.Recent = read, read
+	return &Service{Config: config, watching: &Service{Config: byTurns}}
 }
 
 // stored is a Recent that remembers nothing.
 type stored struct{ store.Store }
+
+func (stored) Remembered(string, int32) *verification.Session { return nil }
 
 func (s stored) Recent(ctx context.Context, id string, _ int32) (verification.Session, error) {
 	return s.Get(ctx, id)

@@ -31,6 +31,7 @@ type stream struct {
 	woken     *hub.Subscription
 	draining  <-chan struct{}
 	heartbeat time.Duration // 0: none
+	patience  time.Duration // with a caller who does not read
 	sent      time.Time     // when something was sent last
 	expires   time.Time     // zero: never
 	lookAt    time.Time     // when to look again at the latest
@@ -41,7 +42,7 @@ func (s *Service) newStream(server verificationv1.VerificationService_WatchStatu
 	now := time.Now()
 	st := &stream{
 		ctx: server.Context(), send: server.Send, woken: s.Hub.Subscribe(topics...),
-		draining: s.Draining, heartbeat: heartbeat, sent: now,
+		draining: s.Draining, heartbeat: heartbeat, patience: s.StallTimeout, sent: now,
 	}
 	if s.StreamMaxAge > 0 {
 		// Up to a fifth earlier, never later: a proxy may have the same limit.
@@ -51,13 +52,6 @@ func (s *Service) newStream(server verificationv1.VerificationService_WatchStatu
 }
 
 func (st *stream) close() { st.woken.Close() }
-
-// respond sends one response. It may block as long as the caller does not read.
-func (st *stream) respond(v *verificationv1.Verification, token string) error {
-	err := st.send(&verificationv1.WatchStatusResponse{Verification: v, ResumeToken: token})
-	st.sent = time.Now()
-	return err
-}
 
 // look reads the store, within a bound: streams have no deadline of their own.
 func (st *stream) look(read reader) (verification.Session, error) {
@@ -75,20 +69,17 @@ func (st *stream) lookContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(st.ctx, timeout)
 }
 
-// next waits until there may be something new, and reads it. A store that is away does not end a
-// stream that has begun: it goes on when the store is back.
-func (st *stream) next(token string, read reader) (verification.Session, error) {
+// pause waits after a look that ended with err, until there may be something new. It returns why the
+// watch ends: any error does but that of a store which went away once the watch had begun.
+func (st *stream) pause(token string, begun bool, err error) error {
 	pause := lookAgain
-	for {
-		if err := st.wait(token, pause); err != nil {
-			return verification.Session{}, err
-		}
-		session, err := st.look(read)
-		if !away(err) {
-			return session, err
+	if err != nil {
+		if !begun || !away(err) {
+			return err
 		}
 		pause = lookAgainFailed
 	}
+	return st.wait(token, pause)
 }
 
 // away reports whether the store could not be asked.

@@ -22,34 +22,37 @@ func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatus
 		if err != nil {
 			return err
 		}
-		c, look = cursor(place), s.bearing(reference, place.ID, place.Revision)
+		c, look = cursor(place), s.bearing(reference, cursor(place))
 	}
-	session, err := st.look(look)
-	for {
-		if err != nil {
-			return err
-		}
-		if session.ID != c.ID {
-			c = cursor{ID: session.ID}
-		}
-		begun := st.following != ""
-		if st.follow(session.ID) {
-			// Read again now that its wake-ups arrive, lest a change fell in between.
-			again := s.pointed(reference, session)
-			if session, err = st.look(again); begun && away(err) {
-				session, err = st.next(encode(c), again)
-			}
-			continue
-		}
-		c, err = s.sendAfter(st, session, c, encode)
-		if err != nil {
-			return err
-		}
-		if request.GetUntilSettled() && session.Settled() && session.SupersededBy == "" {
+	for begun := false; ; look = s.pointed(reference, c) {
+		settled, err := s.showNewest(st, &c, look, reference, encode)
+		if err == nil && settled && request.GetUntilSettled() {
 			return nil
 		}
-		session, err = st.next(encode(c), s.pointed(reference, session))
+		if err := st.pause(encode(c), begun, err); err != nil {
+			return err
+		}
+		begun = true
 	}
+}
+
+// showNewest is showSession for a reference. A superseded session is not the end.
+//
+//go:noinline
+func (s *Service) showNewest(st *stream, c *cursor, look reader, reference string, encode func(cursor) string) (settled bool, err error) {
+	session, err := st.look(look)
+	for err == nil {
+		if session.ID != c.ID {
+			*c = cursor{ID: session.ID}
+		}
+		if !st.follow(session.ID) {
+			*c, err = s.sendAfter(st, &session, *c, encode)
+			return session.Settled() && session.SupersededBy == "", err
+		}
+		// Read again now that its wake-ups arrive, lest a change fell in between.
+		session, err = st.look(s.pointed(reference, *c))
+	}
+	return false, err
 }
 
 // follow makes the stream be woken by this session and no other; false if it was already.
@@ -67,7 +70,7 @@ func (st *stream) follow(id string) bool {
 
 // pointed reads the session that a reference leads to, or the shown one again while none is newer: a
 // redaction takes the newest one's reference away, and must still be told.
-func (s *Service) pointed(reference string, shown verification.Session) reader {
+func (s *Service) pointed(reference string, shown cursor) reader {
 	return func(ctx context.Context) (verification.Session, error) {
 		current, err := s.held(shown.ID, shown.Revision)(ctx)
 		if err != nil {
@@ -90,9 +93,9 @@ func (s *Service) pointed(reference string, shown verification.Session) reader {
 
 // bearing reads the session of a token, if it still bears the reference, or the newest one that
 // does. Tokens prove nothing: without this, a forged one would show a stranger's session.
-func (s *Service) bearing(reference, id string, revision int32) reader {
+func (s *Service) bearing(reference string, c cursor) reader {
 	return func(ctx context.Context) (verification.Session, error) {
-		session, err := s.held(id, revision)(ctx)
+		session, err := s.held(c.ID, c.Revision)(ctx)
 		if err != nil {
 			return session, err
 		}
@@ -100,12 +103,12 @@ func (s *Service) bearing(reference, id string, revision int32) reader {
 		switch {
 		case err != nil && !errors.Is(err, store.ErrNotFound):
 			return session, err
-		case newest == id:
+		case newest == c.ID:
 			return session, nil
 		case session.Reference != reference:
 			return session, errTokenExpired
 		}
-		return s.pointed(reference, session)(ctx)
+		return s.pointed(reference, c)(ctx)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 // WatchStatus implements the RPC.
 func (s *Service) WatchStatus(request *verificationv1.WatchStatusRequest, server verificationv1.VerificationService_WatchStatusServer) error {
-	if err := s.watchStatus(request, server); err != nil {
+	if err := s.watching.watchStatus(request, server); err != nil {
 		return s.fail(server.Context(), err)
 	}
 	return nil
@@ -56,7 +56,8 @@ func (s *Service) watchStatus(request *verificationv1.WatchStatusRequest, server
 }
 
 // watchSession is snapshot, resume and live in one loop: send what follows the cursor, wait to be
-// woken, look again.
+// woken, look again. A store that is away does not end a watch that has begun: it goes on when the store
+// is back.
 func (s *Service) watchSession(st *stream, request *verificationv1.WatchStatusRequest, id string) error {
 	var c cursor
 	look := func(ctx context.Context) (verification.Session, error) { return s.session(ctx, id, 0) }
@@ -67,20 +68,29 @@ func (s *Service) watchSession(st *stream, request *verificationv1.WatchStatusRe
 		}
 		c, look = cursor(place), s.held(id, place.Revision)
 	}
-	session, err := st.look(look)
-	for {
-		if err != nil {
-			return err
-		}
-		c, err = s.sendAfter(st, session, c, encodeSession)
-		if err != nil {
-			return err
-		}
-		if request.GetUntilSettled() && session.Settled() {
+	for begun := false; ; look = s.held(id, c.Revision) {
+		settled, err := s.showSession(st, &c, look)
+		if err == nil && settled && request.GetUntilSettled() {
 			return nil
 		}
-		session, err = st.next(encodeSession(c), s.held(id, c.Revision))
+		if err := st.pause(encodeSession(c), begun, err); err != nil {
+			return err
+		}
+		begun = true
 	}
+}
+
+// showSession looks once, and sends what follows the cursor. It is a function of its own so that a watch
+// that waits has no record on its stack: 16 KiB of stack for each instead of 8 were a third of its memory.
+//
+//go:noinline
+func (s *Service) showSession(st *stream, c *cursor, look reader) (settled bool, err error) {
+	session, err := st.look(look)
+	if err != nil {
+		return false, err
+	}
+	*c, err = s.sendAfter(st, &session, *c, encodeSession)
+	return session.Settled(), err
 }
 
 // reader reads the session that a watch is about.
@@ -98,18 +108,18 @@ func (s *Service) held(id string, revision int32) reader {
 }
 
 // sendAfter sends what follows the cursor, and returns the cursor behind it.
-func (s *Service) sendAfter(st *stream, session verification.Session, c cursor, token func(cursor) string) (cursor, error) {
+func (s *Service) sendAfter(st *stream, session *verification.Session, c cursor, token func(cursor) string) (cursor, error) {
 	if c.Revision > 0 {
-		if err := c.check(session); err != nil {
+		if err := c.check(*session); err != nil {
 			return c, err
 		}
 	}
-	for _, change := range c.after(session) {
+	for _, change := range c.after(*session) {
 		if err := st.ended(); err != nil {
 			return c, err
 		}
-		c = at(session, change.Revision)
-		if err := st.respond(s.asOf(session, change), token(c)); err != nil {
+		c = at(*session, change.Revision)
+		if err := st.respond(s.asOf(*session, change), token(c)); err != nil {
 			return c, err
 		}
 	}

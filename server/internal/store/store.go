@@ -103,4 +103,7 @@ type Entry struct {
 	Revision int32
 	// Pointer says that a reference may now lead to this session.
 	Pointer bool
+	// Trace is the trace in which the revision was made: its id and that of a span, 24 bytes; empty
+	// where none was kept.
+	Trace string
 }

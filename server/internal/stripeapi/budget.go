@@ -33,6 +33,14 @@ func (b *budget) left(reserve int) bool {
 	return b.check(reserve)
 }
 
+// rest is how many reads are left today; none where there is no bound.
+func (b *budget) rest() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn()
+	return max(0, b.limit-b.used)
+}
+
 // take uses one read of today; false if none is left.
 func (b *budget) take(reserve int) bool {
 	b.mu.Lock()
@@ -48,11 +56,16 @@ func (b *budget) take(reserve int) bool {
 	return true
 }
 
-// check needs b.mu. A clock that goes back does not give a day's reads twice.
-func (b *budget) check(reserve int) bool {
+// turn begins a new day. It needs b.mu. A clock that goes back does not give a day's reads twice.
+func (b *budget) turn() {
 	if day := b.clock().Unix() / (24 * 60 * 60); day > b.day {
 		b.day, b.used, b.told = day, 0, 0
 	}
+}
+
+// check needs b.mu.
+func (b *budget) check(reserve int) bool {
+	b.turn()
 	switch {
 	case b.limit == 0:
 		return true

@@ -37,7 +37,15 @@ func TestDailyBudget(t *testing.T) {
 			t.Fatalf("error %v, want %v", err, want)
 		}
 	}
+	wantLeft := func(want int) {
+		t.Helper()
+		if got := c.ReadsLeft(); got != want {
+			t.Fatalf("%d reads are said to be left, want %d", got, want)
+		}
+	}
+	wantLeft(4)
 	read(nil)
+	wantLeft(3)
 	if count("half") != 0 {
 		t.Error("half is said to be gone after a quarter")
 	}
@@ -66,7 +74,9 @@ func TestDailyBudget(t *testing.T) {
 		t.Errorf("observed %s", c.observed())
 	}
 
+	wantLeft(0)
 	clock.Add(1) // midnight UTC
+	wantLeft(4)
 	for range 4 {
 		read(nil)
 	}

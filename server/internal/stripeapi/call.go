@@ -57,7 +57,9 @@ type raw struct{ stripe.APIResource }
 // call makes one request: the budget first, for it answers at once, then the wait for the rate. A
 // read that got no turn uses nothing of the budget.
 func (c *Client) call(ctx context.Context, r request) error {
+	ctx, end := c.cfg.Trace(ctx, r.operation)
 	f := c.send(ctx, r)
+	end(f.outcome)
 	c.cfg.Observe(r.operation, f.outcome)
 	f.log(c.cfg.Logger, r.operation)
 	return f.err

@@ -9,6 +9,7 @@
 package stripeapi
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -48,6 +49,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Observe is called after each call, from many goroutines at once. nil: nobody counts.
 	Observe func(operation Operation, outcome Outcome)
+	// Trace is called before each call, whose context is the one that it returns, and end after it.
+	// nil: nobody traces.
+	Trace func(ctx context.Context, operation Operation) (_ context.Context, end func(Outcome))
 }
 
 // Client calls Stripe's API. It is safe for concurrent use.
@@ -97,6 +101,9 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Observe == nil {
 		cfg.Observe = func(Operation, Outcome) {}
 	}
+	if cfg.Trace == nil {
+		cfg.Trace = func(ctx context.Context, _ Operation) (context.Context, func(Outcome)) { return ctx, func(Outcome) {} }
+	}
 	transport := newTransport()
 	return &Client{
 		cfg:       cfg,
@@ -112,6 +119,9 @@ func New(cfg Config) (*Client, error) {
 		}),
 	}, nil
 }
+
+// ReadsLeft is how many of Config.ReadsPerDay are left until midnight UTC; 0 where there is no bound.
+func (c *Client) ReadsLeft() int { return c.budget.rest() }
 
 // Close drops idle connections. Calls under way go on until they end.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }

@@ -34,6 +34,7 @@ const (
 
 	defaultTolerance    = 5 * time.Minute
 	defaultApplyTimeout = 10 * time.Second
+	defaultMaxInFlight  = 256
 )
 
 // Applier keeps an event. It returns nil only once the event is kept, or was before.
@@ -59,6 +60,9 @@ type Config struct {
 	// ApplyTimeout bounds one Apply. 0: 10 seconds, which leaves time to answer within NewServer's
 	// write timeout.
 	ApplyTimeout time.Duration
+	// MaxInFlight is how many events are with the Applier at once; further ones are refused at once,
+	// since Stripe sends them again and whoever waits in line fills the memory. 0: 256.
+	MaxInFlight int
 	// Clock is the time. nil: time.Now.
 	Clock func() time.Time
 	// Logger gets event ids, types, session ids and effects. nil: slog.Default.
@@ -70,9 +74,10 @@ type Config struct {
 
 // Handler is the webhook endpoint. It is safe for concurrent use.
 type Handler struct {
-	cfg Config
-	// warned is the Unix second of the last warning about a signature; see refuse.
-	warned atomic.Int64
+	cfg    Config
+	places chan struct{} // taken by the events that are with the Applier
+	// The Unix seconds of the last warnings about a signature and about too many events; see warn.
+	refused, shed atomic.Int64
 }
 
 // New checks the configuration. It refuses an empty secret: a signature that anyone can make with an
@@ -90,14 +95,17 @@ func New(cfg Config) (*Handler, error) {
 			return nil, fmt.Errorf("webhook signing secret %d of %d is empty: correct STRIPE_WEBHOOK_SECRET", i+1, len(secrets))
 		}
 	}
-	if cfg.Tolerance < 0 || cfg.ApplyTimeout < 0 {
-		return nil, errors.New("webhook: Tolerance and ApplyTimeout must not be negative")
+	if cfg.Tolerance < 0 || cfg.ApplyTimeout < 0 || cfg.MaxInFlight < 0 {
+		return nil, errors.New("webhook: Tolerance, ApplyTimeout and MaxInFlight must not be negative")
 	}
 	if cfg.Tolerance == 0 {
 		cfg.Tolerance = defaultTolerance
 	}
 	if cfg.ApplyTimeout == 0 {
 		cfg.ApplyTimeout = defaultApplyTimeout
+	}
+	if cfg.MaxInFlight == 0 {
+		cfg.MaxInFlight = defaultMaxInFlight
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -108,7 +116,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Observe == nil {
 		cfg.Observe = func(Result) {}
 	}
-	return &Handler{cfg: cfg}, nil
+	return &Handler{cfg: cfg, places: make(chan struct{}, cfg.MaxInFlight)}, nil
 }
 
 // ServeHTTP answers one delivery. There is no redirect, whatever the path: Stripe takes one for a
@@ -179,6 +187,15 @@ func (h *Handler) apply(ctx context.Context, body []byte) Result {
 		result.Reason = ReasonOtherAccount
 		return result
 	}
+	select {
+	case h.places <- struct{}{}:
+		defer func() { <-h.places }()
+	default:
+		h.warn(&h.shed, "webhook: events are refused, Stripe will send them again: too many are being kept, because of a slow store or many deliveries",
+			"setting", "WEBHOOK_MAX_IN_FLIGHT", "limit", h.cfg.MaxInFlight)
+		result.Status, result.Reason = http.StatusServiceUnavailable, ReasonOverloaded
+		return result
+	}
 	now := h.cfg.Clock()
 	event.Source, event.RecordTime = verification.SourceWebhook, now.UnixMilli()
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.ApplyTimeout)
@@ -198,18 +215,23 @@ func (h *Handler) apply(ctx context.Context, body []byte) Result {
 	return result
 }
 
-// refuse tells the operator what to look at, once a minute: anybody can send requests with a bad
-// signature, and must not be able to fill the log.
+// refuse tells the operator what to look at.
 func (h *Handler) refuse(reason Reason) {
-	now, last := h.cfg.Clock().Unix(), h.warned.Load()
-	if now >= last && now-last < 60 || !h.warned.CompareAndSwap(last, now) {
-		return
-	}
 	advice := "check STRIPE_WEBHOOK_SECRET; anybody else's requests are refused rightly"
 	if reason == ReasonTooOld || reason == ReasonInFuture {
 		advice = "check this machine's clock; a replayed request is refused rightly"
 	}
-	h.cfg.Logger.Warn("webhook: signature refused; further ones of this minute are only counted", "reason", string(reason), "advice", advice)
+	h.warn(&h.refused, "webhook: signature refused; further ones of this minute are only counted", "reason", string(reason), "advice", advice)
+}
+
+// warn logs once a minute, by the time of the last warning: what others cause at will must not fill
+// the log.
+func (h *Handler) warn(warned *atomic.Int64, text string, args ...any) {
+	now, last := h.cfg.Clock().Unix(), warned.Load()
+	if now >= last && now-last < 60 || !warned.CompareAndSwap(last, now) {
+		return
+	}
+	h.cfg.Logger.Warn(text, args...)
 }
 
 // usable says whether anything may be signed with a secret: a reload may bring blank ones.

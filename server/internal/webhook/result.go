@@ -30,6 +30,7 @@ const (
 	ReasonMalformed          Reason = "malformed_event"     // 400: signed, but not usable
 	ReasonNoSecret           Reason = "no_secret"           // 503: a reload left none
 	ReasonApplyFailed        Reason = "apply_failed"        // 503
+	ReasonOverloaded         Reason = "overloaded"          // 503: too many are being kept
 	ReasonPanic              Reason = "panic"               // 503
 )
 

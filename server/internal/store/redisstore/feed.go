@@ -196,10 +196,14 @@ func parseEntries(partition int, epoch uint64, messages []redis.XMessage) ([]sto
 			return nil, fmt.Errorf("%w: entry %s of feed %d", store.ErrCorrupt, message.ID, partition)
 		}
 		_, pointer := message.Values["p"]
+		trace, _ := message.Values["c"].(string)
+		if len(trace) != traceSize {
+			trace = ""
+		}
 		entries = append(entries, store.Entry{
 			Partition: partition,
 			Position:  store.Position{Epoch: epoch, Seq: seq, Nonce: uint64(nonce)},
-			SessionID: session, Revision: int32(revision), Pointer: pointer,
+			SessionID: session, Revision: int32(revision), Pointer: pointer, Trace: trace,
 		})
 	}
 	return entries, nil

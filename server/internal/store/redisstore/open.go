@@ -36,6 +36,7 @@ const (
 type Store struct {
 	client     redis.UniversalClient
 	follower   *follower
+	hints      *hints
 	keys       keys
 	mode       Mode
 	password   func() string // to keep it out of errors
@@ -46,6 +47,7 @@ type Store struct {
 	logger     *slog.Logger
 	rand       io.Reader
 	clock      func() time.Time
+	trace      func(context.Context) string
 
 	// writer is for commits that wait for replicas: each holds a connection meanwhile, and reads must
 	// not queue behind them when a replica is slow. It is client where nothing is waited for.
@@ -75,6 +77,7 @@ func Open(options Options) (*Store, error) {
 	return &Store{
 		client:     client,
 		follower:   newFollower(newFollowClient(o), names, o.Mode == Cluster),
+		hints:      newHints(),
 		keys:       names,
 		mode:       o.Mode,
 		password:   password,
@@ -85,6 +88,7 @@ func Open(options Options) (*Store, error) {
 		logger:     o.Logger,
 		rand:       o.Rand,
 		clock:      o.Clock,
+		trace:      o.Trace,
 
 		writer:       writer,
 		waitReplicas: o.WaitReplicas,

@@ -32,6 +32,7 @@ const (
 	DefaultWaitTimeout = time.Second
 	maxPrefix          = 64
 	maxAddrs           = 64
+	traceSize          = 24 // a trace id and a span id: w3.org/TR/trace-context
 )
 
 // Options say where Redis is and how it is used. The zero value of each field is usable but for
@@ -84,6 +85,9 @@ type Options struct {
 	Rand io.Reader
 	// Clock is what FeedMaxAge and ListsRepaired go by; time.Now if nil.
 	Clock func() time.Time
+	// Trace tells the trace in which a commit is made, as its feed entries are to hold it: 24 bytes, or
+	// nothing for none. None if nil.
+	Trace func(ctx context.Context) string
 	// Dial, if not nil, makes the connections, such as to a Redis within this process.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -113,6 +117,9 @@ func (o Options) completed() (Options, error) {
 	}
 	if o.Credentials == nil {
 		o.Credentials = func() (string, string) { return "", "" }
+	}
+	if o.Trace == nil {
+		o.Trace = func(context.Context) string { return "" }
 	}
 	o.SplitIndex = o.SplitIndex || o.Mode == Cluster
 

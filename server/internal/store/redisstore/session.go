@@ -70,9 +70,10 @@ func parseRecord(id, value string) (stored, error) {
 	return stored{header: value[:headerSize], session: session}, nil
 }
 
-// Update implements store.Store.
+// Update implements store.Store. It begins with what this process remembers, so that a commit mostly
+// costs one round trip; what is remembered decides nothing but what is tried first.
 func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
-	current, err := s.read(ctx, id)
+	current, remembered, err := s.hints.get(id), true, error(nil)
 	for try := range store.MaxTries {
 		if try > immediateTries {
 			if err := backoff(ctx, try-immediateTries); err != nil {
@@ -84,6 +85,15 @@ func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 			return verification.Session{}, err
 		}
 		next, write, err := fn(current.session)
+		if remembered && (err != nil || !write) {
+			// Nothing is decided by memory alone.
+			current, err = s.read(ctx, id)
+			if err != nil {
+				return verification.Session{}, err
+			}
+			next, write, err = fn(current.session)
+		}
+		remembered = false
 		if err != nil {
 			return current.session, err
 		}
@@ -104,14 +114,16 @@ func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 		if next.ID != id {
 			return current.session, fmt.Errorf("the record of session %s was given the id %q", id, next.ID)
 		}
-		won, other, err := s.commit(ctx, current, next)
+		won, now, err := s.commit(ctx, current, next)
 		if err != nil {
+			s.hints.put(id, stored{})
 			return verification.Session{}, err
 		}
+		s.hints.put(id, now)
 		if won {
 			return next, nil
 		}
-		current = other
+		current = now
 	}
 	return verification.Session{}, fmt.Errorf("session %s: %w", id, store.ErrConflict)
 }
@@ -129,8 +141,9 @@ func backoff(ctx context.Context, try int) error {
 	}
 }
 
-// commit stores next in place of current. Where somebody else was faster it returns their record.
-func (s *Store) commit(ctx context.Context, current stored, next verification.Session) (won bool, other stored, err error) {
+// commit stores next in place of current, and returns what is stored now: where somebody else was faster,
+// their record.
+func (s *Store) commit(ctx context.Context, current stored, next verification.Session) (won bool, now stored, err error) {
 	before, after := indexedBy(current.session), indexedBy(next)
 	if s.split {
 		// Before the commit, so that a crash after it leaves no index entry of a redacted session.
@@ -138,7 +151,7 @@ func (s *Store) commit(ctx context.Context, current stored, next verification.Se
 			return false, stored{}, err
 		}
 	}
-	keys, args, err := s.commitArguments(current, next, before, after)
+	keys, args, err := s.commitArguments(s.traceOf(ctx), current, next, before, after)
 	if err != nil {
 		return false, stored{}, err
 	}
@@ -148,12 +161,13 @@ func (s *Store) commit(ctx context.Context, current stored, next verification.Se
 	}
 	switch {
 	case len(answer) == 1 && answer[0] == "ok":
-		return true, stored{}, s.found(ctx, current.session, next, before, after)
+		record, _ := args[1].(string)
+		return true, stored{header: record[:headerSize], session: next}, s.found(ctx, current.session, next, before, after)
 	case len(answer) == 1 && answer[0] == "conflict":
 		return false, stored{}, nil
 	case len(answer) == 2 && answer[0] == "conflict":
-		other, err = parseRecord(next.ID, answer[1])
-		return false, other, err
+		now, err = parseRecord(next.ID, answer[1])
+		return false, now, err
 	}
 	return false, stored{}, fmt.Errorf("%w: the commit script's answer has %d parts", store.ErrUnavailable, len(answer))
 }
@@ -180,8 +194,16 @@ func (s *Store) ensureFound(ctx context.Context, session verification.Session) e
 	return s.ensureIndex(ctx, session)
 }
 
+// traceOf is the trace of a commit as its feed entries hold it: a colon and traceSize bytes, or nothing.
+func (s *Store) traceOf(ctx context.Context) string {
+	if trace := s.trace(ctx); len(trace) == traceSize {
+		return ":" + trace
+	}
+	return ""
+}
+
 // commitArguments are the KEYS and ARGV of lua/commit.lua.
-func (s *Store) commitArguments(current stored, next verification.Session, before, after indexed) (keys []string, args []any, err error) {
+func (s *Store) commitArguments(trace string, current stored, next verification.Session, before, after indexed) (keys []string, args []any, err error) {
 	if made := int64(next.Revision) - int64(current.session.Revision); made < 0 || made > maxRevisions {
 		return nil, nil, fmt.Errorf("session %s: an update makes 0 to %d revisions, not %d", next.ID, maxRevisions, made)
 	}
@@ -226,7 +248,7 @@ func (s *Store) commitArguments(current stored, next verification.Session, befor
 	}
 	args = append(args, listArgs...)
 	for revision := current.session.Revision + 1; revision <= next.Revision; revision++ {
-		args = append(args, revision)
+		args = append(args, formatUint(uint64(revision))+trace)
 	}
 	return keys, args, nil
 }

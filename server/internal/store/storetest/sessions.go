@@ -57,6 +57,8 @@ func noWrite(t *testing.T, s store.Store) {
 	same(t, "the head of the feed", head(t, s, s.Partition("vs_a")), before)
 }
 
+// funcErrorPassesThrough: at once, or after a look at the record where the store began with what it
+// remembers.
 func funcErrorPassesThrough(t *testing.T, s store.Store) {
 	own := errors.New("the caller's own")
 	calls := 0
@@ -65,8 +67,8 @@ func funcErrorPassesThrough(t *testing.T, s store.Store) {
 		next, _ := verification.Transition(current, event("vs_a", 0))
 		return next, true, own
 	})
-	if err != own || calls != 1 {
-		t.Errorf("Update: error %v after %d calls; want the function's own after 1", err, calls)
+	if err != own || calls > 2 {
+		t.Errorf("Update: error %v after %d calls; want the function's own after 2 at the most", err, calls)
 	}
 	_, err = s.Get(testContext(t), "vs_a")
 	wantError(t, "Get", err, store.ErrNotFound)

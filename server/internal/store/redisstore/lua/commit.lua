@@ -12,7 +12,8 @@
 --      12 now, in Unix seconds              13 oldest second that the feed keeps, "0": any
 --      14 milliseconds that the record lives, "0": for ever
 --      15 how many lists change; then for each a second or "-", and members kept: see lists.lua
---      then the revisions made, ascending (may be none)
+--      then the revisions made, ascending (may be none), each with ":" and 24 bytes of the trace in
+--      which it was made, if that is kept
 -- Returns {"ok"}, or {"conflict", record} or {"conflict"} without a record.
 --
 -- The client sends a script again when the answer was lost, up to four times. The header carries a

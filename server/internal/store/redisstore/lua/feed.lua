@@ -10,14 +10,23 @@ local function ensure_epoch(meta, feed, epoch)
 end
 
 -- append adds one entry under the next number. The number goes up after XADD: if that fails,
--- nothing was changed. Plain tostring would write large numbers as 1e+15.
+-- nothing was changed. Plain tostring would write large numbers as 1e+15. A revision may have the
+-- trace in which it was made behind a colon.
 local function append(meta, feed, maxlen, nonce, session, revision, now, pointer)
   local seq = string.format('%.0f', tonumber(redis.call('HGET', meta, 'seq')) + 1)
-  if pointer then
-    redis.call('XADD', feed, 'MAXLEN', '~', maxlen, seq .. '-0', 's', session, 'r', revision, 'n', nonce, 't', now, 'p', '1')
-  else
-    redis.call('XADD', feed, 'MAXLEN', '~', maxlen, seq .. '-0', 's', session, 'r', revision, 'n', nonce, 't', now)
+  local number, trace = revision, false
+  local colon = string.find(revision, ':', 1, true)
+  if colon then
+    number, trace = string.sub(revision, 1, colon - 1), string.sub(revision, colon + 1)
   end
+  local entry = {'XADD', feed, 'MAXLEN', '~', maxlen, seq .. '-0', 's', session, 'r', number, 'n', nonce, 't', now}
+  if pointer then
+    entry[#entry + 1], entry[#entry + 2] = 'p', '1'
+  end
+  if trace then
+    entry[#entry + 1], entry[#entry + 2] = 'c', trace
+  end
+  redis.call(unpack(entry))
   redis.call('HSET', meta, 'seq', seq, 'nonce', nonce)
 end
 

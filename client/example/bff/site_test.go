@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"example.com/verification-status/client/clienttest"
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is the site, a verification-status, and a Stripe that notes what it is sent.
+type world struct {
+	t       *testing.T
+	backend *clienttest.Server
+	web     *httptest.Server
+	created []url.Values // sessions, with the Idempotency-Key as "key"
+	refuse  bool         // Stripe answers with an error
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, backend: clienttest.New(t)}
+	fake := httptest.NewServer(http.HandlerFunc(w.serveStripe))
+	t.Cleanup(fake.Close)
+	w.web = httptest.NewUnstartedServer(nil)
+	site, err := newSite(w.backend.Client(), stripe{base: fake.URL, key: "sk_test_1"}, "http://"+w.web.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.web.Config.Handler = site.handler()
+	w.web.Start()
+	t.Cleanup(w.web.Close)
+	t.Cleanup(site.stripe.http.CloseIdleConnections)
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	return w
+}
+
+func (w *world) serveStripe(rw http.ResponseWriter, r *http.Request) {
+	if key, _, _ := r.BasicAuth(); key != "sk_test_1" || r.Method != http.MethodPost || r.URL.Path != "/v1/identity/verification_sessions" || r.ParseForm() != nil {
+		w.t.Errorf("Stripe is asked for %s %s by %q", r.Method, r.URL, key)
+	}
+	if w.refuse {
+		rw.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(rw, `{"error":{"message":"Identity is not enabled"}}`)
+		return
+	}
+	r.PostForm.Set("key", r.Header.Get("Idempotency-Key"))
+	w.created = append(w.created, r.PostForm)
+	_, _ = io.WriteString(rw, `{"id":"vs_1","url":"https://verify.stripe.test/start/1","client_secret":"vs_1_secret_x"}`)
+}
+
+// person is a browser with cookies of its own.
+type person struct {
+	*world
+	browser *http.Client
+}
+
+func (w *world) person() *person {
+	jar, _ := cookiejar.New(nil)
+	browser := &http.Client{Jar: jar, Timeout: 20 * time.Second}
+	return &person{world: w, browser: browser}
+}
+
+// ask sends a request with these headers, by twos, and returns the answer with its body.
+func (p *person) ask(method, path string, headers ...string) (*http.Response, string) {
+	p.t.Helper()
+	request, err := http.NewRequestWithContext(p.t.Context(), method, p.web.URL+path, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := p.browser.Do(request)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return response, string(body)
+}
+
+// wantLink presses the page's button.
+func (p *person) wantLink(status int, want answer) {
+	p.t.Helper()
+	response, body := p.ask(http.MethodPost, "/link", "Sec-Fetch-Site", "same-origin")
+	var got answer
+	if err := json.Unmarshal([]byte(body), &got); err != nil || response.StatusCode != status || got != want {
+		p.t.Fatalf("%s %s; want %d %+v", response.Status, body, status, want)
+	}
+	if strings.Contains(body, "secret") || response.Header.Get("Cache-Control") != "no-store" {
+		p.t.Errorf("a link in %s with %v", body, response.Header)
+	}
+}
+
+func session(reference string, status verificationv1.Status) *verificationv1.Verification {
+	return &verificationv1.Verification{SessionId: "vs_1", ClientReferenceId: reference, Status: status}
+}
+
+// TestLink: who is new gets a session at Stripe; for all others verification-status decides.
+func TestLink(t *testing.T) {
+	w := newWorld(t)
+	p := w.person()
+	p.wantLink(http.StatusUnauthorized, answer{Problem: "SIGNED_OUT"})
+	p.ask(http.MethodGet, "/")
+	w.refuse = true
+	p.wantLink(http.StatusServiceUnavailable, answer{Problem: "UNAVAILABLE"})
+	w.refuse = false
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"}) // a double click
+	first, second := w.created[0], w.created[1]
+	reference := first.Get("client_reference_id")
+	if !regexp.MustCompile(`^web-[0-9a-f]{32}$`).MatchString(reference) || first.Get("type") != "document" || first.Get("return_url") != w.web.URL+"/" {
+		t.Errorf("created with %v", first)
+	}
+	if !strings.HasPrefix(first.Get("key"), reference+"-") || second.Get("client_reference_id") != reference {
+		t.Errorf("keys %q, %q", first.Get("key"), second.Get("key"))
+	}
+
+	w.backend.Set(session(reference, verificationv1.Status_STATUS_REQUIRES_INPUT))
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/vs_1"})
+	w.backend.Set(session(reference, verificationv1.Status_STATUS_PROCESSING))
+	p.wantLink(http.StatusConflict, answer{Problem: "PROCESSING"})
+	w.backend.Fail(clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_INTERNAL))
+	p.wantLink(http.StatusServiceUnavailable, answer{Problem: "UNAVAILABLE"})
+	w.backend.Fail(nil)
+	var asked *verificationv1.RetryVerificationRequest
+	w.backend.OnRetry(func(request *verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
+		asked = request
+		return &verificationv1.RetryVerificationResponse{Url: "https://verify.stripe.test/new", ClientSecret: "x_secret_y"}, nil
+	})
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/new"})
+	if asked.GetSessionId() != "vs_1" || !asked.GetReplaceClosed() || asked.GetReturnUrl() != w.web.URL+"/" {
+		t.Errorf("asked for %v", asked)
+	}
+	if len(w.created) != 2 {
+		t.Errorf("%d sessions; want none but the first two calls'", len(w.created))
+	}
+}
+
+// TestOtherSites: a page of another site can neither begin something in somebody's name nor read it.
+func TestOtherSites(t *testing.T) {
+	w := newWorld(t)
+	p := w.person()
+	p.ask(http.MethodGet, "/")
+	for _, headers := range [][]string{
+		{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}, {"Origin", "null"},
+	} {
+		for _, path := range []string{"/link", "/sign-out"} {
+			if response, _ := p.ask(http.MethodPost, path, headers...); response.StatusCode != http.StatusForbidden {
+				t.Errorf("%s with %v: %s", path, headers, response.Status)
+			}
+		}
+	}
+	if response, _ := p.ask(http.MethodGet, "/link"); response.StatusCode == http.StatusOK || len(w.created) > 0 {
+		t.Errorf("GET /link: %s, %d sessions", response.Status, len(w.created))
+	}
+}
+
+// TestEverybodySeesTheirOwn, whatever they ask for; and nothing more once they have signed out.
+func TestEverybodySeesTheirOwn(t *testing.T) {
+	w := newWorld(t)
+	ada, eve := w.person(), w.person()
+	for _, p := range []*person{ada, eve} {
+		p.ask(http.MethodGet, "/")
+		p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+	}
+	reference := w.created[0].Get("client_reference_id")
+	w.backend.Set(session(reference, verificationv1.Status_STATUS_VERIFIED))
+	if _, body := eve.ask(http.MethodGet, "/events?client_reference_id="+reference+"&session_id=vs_1"); !strings.Contains(body, "event: unknown") || strings.Contains(body, "VERIFIED") {
+		t.Errorf("Eve sees %s", body)
+	}
+	if response, _ := w.person().ask(http.MethodGet, "/events"); response.StatusCode != http.StatusUnauthorized {
+		t.Errorf("events for nobody: %s", response.Status)
+	}
+	events := make(chan string, 1)
+	go func() {
+		_, body := ada.ask(http.MethodGet, "/events")
+		events <- body
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := w.backend.AwaitStreams(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	ada.ask(http.MethodPost, "/sign-out")
+	select {
+	case body := <-events:
+		if !strings.Contains(body, "event: end") {
+			t.Errorf("Ada's other tab sees %s", body)
+		}
+	case <-ctx.Done():
+		t.Fatal("the stream in the other tab goes on")
+	}
+}

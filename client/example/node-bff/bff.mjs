@@ -1,0 +1,49 @@
+// A backend for frontends in Node: GET /events streams a signed-in person's live status to their browser.
+//
+//	npm ci && npm start      # beside "go run ./server dev"; then: curl -N -b person=user-42 http://127.0.0.1:8081/events
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import { connect, watch } from './watch.mjs';
+
+const { VERIFICATION_STATUS = '127.0.0.1:50051', PORT = '8081', PING_MS = '30000', HEARTBEAT_S = '15' } = process.env;
+const client = connect(VERIFICATION_STATUS, { ping: Number(PING_MS) });
+
+// signedIn says who a request is from. This is a toy: put your site's own session in its place. The browser
+// must never choose whose status it sees.
+const signedIn = (request) => /(?:^|; )person=([\w-]{1,64})(?:;|$)/.exec(request.headers.cookie ?? '')?.[1];
+
+// shown is what a browser may see of a verification, field by field: what the contract gains later stays here.
+const shown = (v) => ({
+  status: v.status, revision: v.revision, settled: v.settled,
+  lastError: v.last_error && { code: v.last_error.code, reason: v.last_error.reason },
+  retry: v.retry && { allowed: v.retry.allowed, denial: v.retry.denial, retriesRemaining: v.retry.retries_remaining },
+});
+
+async function events(request, response) {
+  const gone = new AbortController();
+  response.on('close', () => gone.abort());
+  response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache, no-transform', 'X-Accel-Buffering': 'no' });
+  response.write('retry: 2000\n\n');
+  const token = request.headers['last-event-id'] ?? '';
+  const options = { token, heartbeat: Number(HEARTBEAT_S), signal: gone.signal, onBreak: (error) => console.error(`resuming: ${error.message}`) };
+  for await (const update of watch(client, { client_reference_id: signedIn(request) }, options)) {
+    const reset = update.reset ? 'event: reset\ndata: {}\n\n' : '';
+    const status = update.verification ? `event: status\ndata: ${JSON.stringify(shown(update.verification))}\n` : '';
+    if (!response.write(`${reset}id: ${update.token}\n${status}\n`)) await once(response, 'drain', { signal: gone.signal });
+  }
+}
+
+const server = createServer((request, response) => {
+  if (request.method !== 'GET' || request.url !== '/events') return response.writeHead(404).end();
+  if (!signedIn(request)) return response.writeHead(401).end();
+  events(request, response).then(() => response.end(), (error) => {
+    console.error(`ended: ${error.message}`);
+    // The browser comes back by itself, from the start: the empty id drops a token that is no good.
+    response.end('event: reset\nid:\ndata: {}\n\n');
+  });
+});
+server.listen(Number(PORT), '127.0.0.1', () => console.log(`listening on ${server.address().port}`));
+process.once('SIGTERM', () => {
+  server.close(() => client.close());
+  server.closeAllConnections(); // the streams: browsers go on elsewhere
+});

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/store/redistest"
+)
+
+// The benchmarks compare the server, in its own process, with the bare one and a real Redis with its
+// log synced every second. Ratios within one run are what counts:
+//
+//	go test -run '^$' -bench . -count 5 ./server | tee bench.txt && benchstat -col /server bench.txt
+
+// subjects are the servers that a benchmark compares.
+var subjects = []struct {
+	name  string
+	start func(*testing.B) *process
+}{
+	{"server=bare", startBare},
+	{"server=ours", startOurs},
+}
+
+func startBare(b *testing.B) *process {
+	b.Helper()
+	p := launch(b, []string{envIsBare + "=1"})
+	p.awaitListening()
+	return p
+}
+
+// startOurs is a server at its production settings, with a caller's credentials checked.
+func startOurs(b *testing.B) *process {
+	b.Helper()
+	redis := redistest.Start(b, "--appendonly", "yes", "--appendfsync", "everysec")
+	return serve(b, settings(redis.Addr, "LOG_FORMAT=json"))
+}
+
+// connections are clients over connections of their own.
+func connections(b *testing.B, p *process, n int) []verificationv1.VerificationServiceClient {
+	b.Helper()
+	clients := make([]verificationv1.VerificationServiceClient, n)
+	for i := range clients {
+		conn, err := grpc.NewClient(p.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = conn.Close() })
+		clients[i] = verificationv1.NewVerificationServiceClient(conn)
+	}
+	return clients
+}
+
+// share lets so many callers make b.N calls, and reports latencies and the server's own time.
+func shareCalls(b *testing.B, p *process, callers int, call func(caller, n int) error) {
+	b.Helper()
+	latencies := make([][]time.Duration, callers)
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	var calling sync.WaitGroup
+	before := p.cpu()
+	b.ResetTimer()
+	for caller := range callers {
+		calling.Go(func() {
+			for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
+				began := time.Now()
+				if err := call(caller, int(n)); err != nil {
+					failed.Store(&err)
+					return
+				}
+				latencies[caller] = append(latencies[caller], time.Since(began))
+			}
+		})
+	}
+	calling.Wait()
+	b.StopTimer()
+	if err := failed.Load(); err != nil {
+		b.Fatal(*err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+	b.ReportMetric(float64((p.cpu()-before).Microseconds())/float64(b.N), "server-µs/op")
+	reportLatencies(b, slices.Concat(latencies...))
+}
+
+func reportLatencies(b *testing.B, all []time.Duration) {
+	slices.Sort(all)
+	for _, q := range []int{50, 99} {
+		b.ReportMetric(float64(all[len(all)*q/100].Microseconds()), fmt.Sprintf("p%d-µs", q))
+	}
+}
+
+// cpu is the time that the process has used so far, of the processors.
+func (p *process) cpu() time.Duration {
+	p.t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	var ticks int64
+	for _, field := range fields[11:13] { // utime and stime, in hundredths of a second: proc(5)
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+// resident is the memory of the process, in bytes.
+func (p *process) resident() int {
+	p.t.Helper()
+	out, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(p.cmd.Process.Pid)).Output()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	kib, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return kib << 10
+}
+
+// BenchmarkGetStatus is 64 callers over 4 connections who ask for the status of a thousand sessions.
+func BenchmarkGetStatus(b *testing.B) {
+	for _, subject := range subjects {
+		b.Run(subject.name, func(b *testing.B) {
+			p := subject.start(b)
+			clients := connections(b, p, 4)
+			const sessions = 1000
+			if subject.name != "server=bare" {
+				client := newHTTPClient(b)
+				for n := range sessions {
+					deliver(b, client, p.webhook, tries(fmt.Sprintf("vs_Bench%d", n), 1)[0])
+				}
+			}
+			shareCalls(b, p, 64, func(caller, n int) error {
+				_, err := clients[caller%len(clients)].GetStatus(context.Background(), &verificationv1.GetStatusRequest{
+					Subject: &verificationv1.GetStatusRequest_SessionId{SessionId: "vs_Bench" + strconv.Itoa(n%sessions)},
+				})
+				return err
+			})
+		})
+	}
+}
+
+// BenchmarkIngest posts lives of five events over 32 connections.
+func BenchmarkIngest(b *testing.B) {
+	for _, subject := range subjects {
+		b.Run(subject.name, func(b *testing.B) {
+			p := subject.start(b)
+			client := newHTTPClient(b)
+			mail := make([]event, b.N)
+			for n := range mail {
+				if n%5 == 0 {
+					copy(mail[n:], tries(fmt.Sprintf("vs_Ingest%d", n), 5))
+				}
+			}
+			shareCalls(b, p, 32, func(_, n int) error {
+				e := mail[n-1]
+				response, text, err := post(client, p.webhook, sign(time.Now(), webhookSecret, e.body), e.body)
+				if err == nil && response.StatusCode != http.StatusOK {
+					err = fmt.Errorf("%s: %s", response.Status, text)
+				}
+				return err
+			})
+		})
+	}
+}

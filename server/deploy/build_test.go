@@ -1,0 +1,157 @@
+// Package deploy has no code: it tests what the server is shipped with (the build, the image, the
+// manifests, the dashboard, the alerts and their runbook) against the server itself.
+package deploy
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"debug/buildinfo"
+	"debug/elf"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// copySource makes a clone of this working tree, as it is now, with one commit that is always the same and
+// bears a tag.
+func copySource(t *testing.T, dir string) (commit string) {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		switch {
+		case entry.Name() == ".git" || name == "bin" || entry.Name() == "node_modules":
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case entry.IsDir():
+			return os.MkdirAll(filepath.Join(dir, name), 0o755)
+		case !entry.Type().IsRegular():
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, name), text, info.Mode().Perm())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	git := func(args ...string) string {
+		cmd := exec.Command("git", args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
+			"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_AUTHOR_DATE=2026-01-02T03:04:05Z",
+			"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com", "GIT_COMMITTER_DATE=2026-01-02T03:04:05Z")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	git("init", "--quiet")
+	git("add", "--all")
+	git("commit", "--quiet", "--message", "All")
+	git("tag", "v1.2.3")
+	return git("rev-parse", "HEAD")
+}
+
+// build runs the script in a source tree, as somebody with settings of their own for Go.
+func build(t *testing.T, dir, out string, env ...string) {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(dir, "server/deploy/build"), out)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), env...)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+}
+
+// TestBuildIsReproducible: two clones in different places, built by people with different settings, give
+// the same bytes: a static program that knows its version.
+func TestBuildIsReproducible(t *testing.T) {
+	if testing.Short() {
+		t.Skip("links the server twice")
+	}
+	need(t, "git", "git")
+	first, second := filepath.Join(t.TempDir(), "here"), filepath.Join(t.TempDir(), "some", "where", "else")
+	commit := copySource(t, first)
+	if other := copySource(t, second); other != commit {
+		t.Fatalf("the copies differ: %s, %s", commit, other)
+	}
+	one, two := filepath.Join(t.TempDir(), "server"), filepath.Join(t.TempDir(), "another-name")
+	build(t, first, one, "CGO_ENABLED=1", "GOFLAGS=")
+	build(t, second, two, "CGO_ENABLED=0", "GOFLAGS=-trimpath=false -ldflags=-X=main.who=me")
+
+	a, err := os.ReadFile(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(a, b) {
+		t.Errorf("two builds of the same commit differ: %x, %x", sha256.Sum256(a), sha256.Sum256(b))
+	}
+	t.Logf("%d bytes, SHA-256 %x", len(a), sha256.Sum256(a))
+	for _, place := range []string{first, second, os.Getenv("HOME") + "/go/pkg"} {
+		if bytes.Contains(a, []byte(place)) {
+			t.Errorf("the program says that it was built in %s", place)
+		}
+	}
+	checkStatic(t, one)
+
+	info, err := buildinfo.ReadFile(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := map[string]string{}
+	for _, setting := range info.Settings {
+		settings[setting.Key] = setting.Value
+	}
+	if info.Main.Version != "v1.2.3" || settings["vcs.revision"] != commit || settings["vcs.modified"] != "false" {
+		t.Errorf("version %q of %v; want v1.2.3 of %s, not modified", info.Main.Version, settings, commit)
+	}
+}
+
+// checkStatic wants a program that needs no interpreter and no library.
+func checkStatic(t *testing.T, file string) {
+	t.Helper()
+	program, err := elf.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	libraries, err := program.ImportedLibraries()
+	if err != nil || len(libraries) > 0 {
+		t.Errorf("libraries: %v %v", libraries, err)
+	}
+	for _, segment := range program.Progs {
+		if segment.Type == elf.PT_INTERP || segment.Type == elf.PT_DYNAMIC {
+			t.Errorf("a segment of type %v: the program is not static", segment.Type)
+		}
+	}
+}

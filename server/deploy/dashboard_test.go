@@ -1,0 +1,134 @@
+package deploy
+
+import (
+	"context"
+	"net"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/stats/opentelemetry"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/telemetry"
+)
+
+// Panels have a place of their own, a unique number, and say what they show.
+func TestDashboardIsWellFormed(t *testing.T) {
+	taken, ids := map[[2]int]string{}, map[int]bool{}
+	for _, p := range readDashboard(t) {
+		if p.Title == "" || len(p.Targets) == 0 || p.Datasource.UID != "${datasource}" || ids[p.ID] {
+			t.Errorf("panel %+v", p)
+		}
+		ids[p.ID] = true
+		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
+			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
+				if other := taken[[2]int{x, y}]; other != "" || x >= 24 {
+					t.Fatalf("%q lies on %q, or outside", p.Title, other)
+				}
+				taken[[2]int{x, y}] = p.Title
+			}
+		}
+	}
+}
+
+// rated is an expression as Grafana would send it for a Prometheus that looks once a second.
+func rated(expr string) string { return strings.ReplaceAll(expr, "$__rate_interval", "10s") }
+
+// everyMetric serves the metrics of a server to which everything happens again and again.
+func everyMetric(t *testing.T) (addr string) {
+	t.Helper()
+	m, err := telemetry.NewMetrics()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Gauge("verification_ready", func() float64 { return 1 })
+	m.Gauge("verification_stripe_reads_left", func() float64 { return 4999 })
+	page := httptest.NewServer(m.Handler())
+	t.Cleanup(page.Close)
+	call := countedCalls(t, m)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(50 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			m.Webhook(200, "applied", "identity.verification_session.verified", 1, time.Millisecond, 2*time.Second)
+			m.Webhook(503, "apply_failed", "", 1, time.Second, -1)
+			m.Commit("committed", 2, time.Millisecond)
+			m.Doubt("pending")
+			m.ReadThrough("found")
+			m.StripeCall("retrieve", "ok")
+			m.CatchUp("done", time.Now(), 1, 1, 1, 1)
+			m.FeedRewound()
+			m.WatchOpened("session", true)
+			m.WatchEnded("session", "Unavailable")
+			m.WatchSent("session")
+			m.RetryGranted()
+			m.RetryDenied("RETRY_DENIAL_COOLDOWN")
+			call(ctx)
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return page.Listener.Addr().String()
+}
+
+// countedCalls returns a call of a gRPC server that counts calls as the service's does. What it answers is of
+// no interest.
+func countedCalls(t *testing.T, m *telemetry.Metrics) func(context.Context) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(opentelemetry.ServerOption(opentelemetry.Options{
+		MetricsOptions: opentelemetry.MetricsOptions{MeterProvider: m.MeterProvider()},
+	}))
+	verificationv1.RegisterVerificationServiceServer(server, verificationv1.UnimplementedVerificationServiceServer{})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn.Close()
+		server.Stop()
+		<-served
+	})
+	client := verificationv1.NewVerificationServiceClient(conn)
+	return func(ctx context.Context) { _, _ = client.GetStatus(ctx, &verificationv1.GetStatusRequest{}) }
+}
+
+// TestDashboardQueriesHaveData: a Prometheus evaluates every query of the dashboard, and each shows something
+// where there is something to show. The expressions of the alerts are evaluated too.
+func TestDashboardQueriesHaveData(t *testing.T) {
+	need(t, "prometheus", "prometheus")
+	rules, err := filepath.Abs("prometheus/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startPrometheus(t, rules, map[string]string{"verification-status-0": everyMetric(t)})
+	for _, panel := range readDashboard(t) {
+		for _, target := range panel.Targets {
+			await(t, panel.Title+": "+target.Expr, func() bool { return len(p.query(rated(target.Expr))) > 0 })
+		}
+	}
+	for _, a := range readAlerts(t) {
+		p.query(a.Expr)
+	}
+	// The relabelling: the pod's name, once, though it has two ports.
+	if up := p.query("up"); len(up) != 1 || up[0].labels["instance"] != "verification-status-0" || up[0].labels["namespace"] != "production" {
+		t.Errorf("targets: %v", up)
+	}
+}

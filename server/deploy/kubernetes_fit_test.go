@@ -1,0 +1,141 @@
+package deploy
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// stopMargin is what a stop may take beyond DRAIN_TIMEOUT where something hangs, and some more.
+const stopMargin = 5 * time.Second
+
+// A stop that is cut off by Kubernetes is a crash.
+func TestGracePeriodIsLongEnough(t *testing.T) {
+	m := readManifests(t)
+	preStop := time.Duration(m.server.Lifecycle.PreStop.Sleep.Seconds) * time.Second
+	grace := time.Duration(m.pod.TerminationGracePeriodSeconds) * time.Second
+	if drain := m.duration(t, "DRAIN_TIMEOUT"); preStop <= 0 || grace < preStop+drain+stopMargin {
+		t.Errorf("terminationGracePeriodSeconds is %v, which is less than preStop %v + DRAIN_TIMEOUT %v + %v", grace, preStop, drain, stopMargin)
+	}
+	// A replica that fails its readiness is known as such before it closes its port.
+	ready := m.server.ReadinessProbe
+	if noticed := time.Duration(ready.PeriodSeconds*ready.FailureThreshold) * time.Second; noticed > preStop {
+		t.Errorf("not ready is noticed after %v, later than preStop %v", noticed, preStop)
+	}
+}
+
+func TestProbesAskTheAdminPort(t *testing.T) {
+	m := readManifests(t)
+	for name, p := range map[string]struct {
+		probe
+		path string
+	}{
+		"startup":   {m.server.StartupProbe, "/livez"},
+		"liveness":  {m.server.LivenessProbe, "/livez"},
+		"readiness": {m.server.ReadinessProbe, "/readyz"},
+	} {
+		if p.HTTPGet.Port != "admin" || p.HTTPGet.Path != p.path || p.PeriodSeconds < 1 || p.FailureThreshold < 1 {
+			t.Errorf("%s: %+v", name, p.probe)
+		}
+	}
+	if s := m.server.StartupProbe; s.PeriodSeconds*s.FailureThreshold < 20 {
+		t.Error("a start on a busy node may take longer than the startup probe bears")
+	}
+}
+
+// The ports are those that the settings open, on every interface.
+func TestPortsAreThoseOfTheSettings(t *testing.T) {
+	m := readManifests(t)
+	for port, name := range map[string]string{"grpc": "GRPC_ADDR", "webhook": "WEBHOOK_ADDR", "admin": "ADMIN_ADDR"} {
+		if addr := m.setting(t, name); addr != ":"+strconv.Itoa(m.port(t, port)) {
+			t.Errorf("%s is %q, the container's port %d", name, addr, m.port(t, port))
+		}
+	}
+}
+
+func TestServicesLeadToThePods(t *testing.T) {
+	m := readManifests(t)
+	labels := m.deployment.Spec.Template.Metadata.Labels
+	for name, selected := range map[string]map[string]string{
+		"Deployment": m.deployment.Spec.Selector.MatchLabels, "PodDisruptionBudget": m.budget.Spec.Selector.MatchLabels,
+		"NetworkPolicy": m.policy.Spec.PodSelector.MatchLabels,
+		"spread 0":      m.pod.TopologySpreadConstraints[0].LabelSelector.MatchLabels,
+		"spread 1":      m.pod.TopologySpreadConstraints[1].LabelSelector.MatchLabels,
+	} {
+		if len(labels) == 0 || !maps.Equal(selected, labels) {
+			t.Errorf("%s selects %v; the pods are %v", name, selected, labels)
+		}
+	}
+	for name, want := range map[string]struct{ ip, port string }{
+		"verification-status": {"None", "grpc"}, "verification-status-webhook": {"", "webhook"},
+	} {
+		s := m.services[name]
+		if !maps.Equal(s.Spec.Selector, labels) || s.Spec.Type != "ClusterIP" || s.Spec.ClusterIP != want.ip ||
+			len(s.Spec.Ports) != 1 || s.Spec.Ports[0].TargetPort != want.port {
+			t.Errorf("%s: %+v", name, s.Spec)
+		}
+	}
+	// Headless: clients come to the pod's own port.
+	if s := m.services["verification-status"]; len(s.Spec.Ports) != 1 || s.Spec.Ports[0].Port != m.port(t, "grpc") {
+		t.Errorf("the headless service has %v", s.Spec.Ports)
+	}
+}
+
+// Each port is open to somebody who is named; the admin port to Prometheus alone.
+func TestNetworkPolicy(t *testing.T) {
+	m := readManifests(t)
+	if !slices.Equal(m.policy.Spec.PolicyTypes, []string{"Ingress", "Egress"}) {
+		t.Errorf("it is for %v", m.policy.Spec.PolicyTypes)
+	}
+	open := map[string]int{}
+	for _, passage := range m.policy.Spec.Ingress {
+		if len(passage.From) != 1 || len(passage.Ports) != 1 {
+			t.Fatalf("a passage for everyone or to every port: %+v", passage)
+		}
+		open[passage.Ports[0].Port]++
+		from := passage.From[0]
+		if passage.Ports[0].Port == "admin" && (from.NamespaceSelector == nil || from.PodSelector == nil ||
+			len(from.NamespaceSelector.MatchLabels) == 0 || len(from.PodSelector.MatchLabels) == 0) {
+			t.Errorf("the admin port is open to %+v", from)
+		}
+	}
+	if want := map[string]int{"grpc": 1, "webhook": 1, "admin": 1}; !maps.Equal(open, want) {
+		t.Errorf("open: %v", open)
+	}
+	for _, passage := range m.policy.Spec.Egress {
+		if len(passage.Ports) == 0 {
+			t.Errorf("a way out to every port: %+v", passage)
+		}
+	}
+}
+
+func TestAvailability(t *testing.T) {
+	m := readManifests(t)
+	s := m.deployment.Spec
+	if s.Replicas != 3 || s.Strategy.RollingUpdate.MaxUnavailable != 0 || s.Strategy.RollingUpdate.MaxSurge < 1 || m.budget.Spec.MaxUnavailable != 1 {
+		t.Errorf("%d replicas, %+v, %+v", s.Replicas, s.Strategy, m.budget.Spec)
+	}
+}
+
+// The README's table of numbers tells those of the manifests.
+func TestReadmeTellsTheNumbers(t *testing.T) {
+	m := readManifests(t)
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	preStop, grace := m.server.Lifecycle.PreStop.Sleep.Seconds, m.pod.TerminationGracePeriodSeconds
+	for _, row := range []string{
+		"| `preStop` | " + strconv.Itoa(preStop) + " s",
+		"| `terminationGracePeriodSeconds` | " + strconv.Itoa(grace) + " s",
+		"| readiness is asked | every " + strconv.Itoa(m.server.ReadinessProbe.PeriodSeconds) + " s",
+	} {
+		if !strings.Contains(string(readme), row) {
+			t.Errorf("server/README.md has no row that begins %q", row)
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package deploy
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// entries is the runbook's sections by title.
+func entries(t *testing.T) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile("RUNBOOK.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for i, section := range strings.Split(string(text), "\n## ") {
+		if i > 0 {
+			title, body, _ := strings.Cut(section, "\n")
+			found[title] = body
+		}
+	}
+	return found
+}
+
+// anchor is what a heading is linked by.
+func anchor(title string) string {
+	return strings.ReplaceAll(regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(title), ""), " ", "-")
+}
+
+// Each alert leads to an entry that answers four questions, in this order and says how urgent it is; no entry is
+// without its alert.
+func TestEveryAlertHasAnEntry(t *testing.T) {
+	sections := entries(t)
+	for _, a := range readAlerts(t) {
+		body, found := sections[a.Alert]
+		if !found {
+			t.Errorf("%s has no entry", a.Alert)
+			continue
+		}
+		delete(sections, a.Alert)
+		if want := "server/deploy/RUNBOOK.md#" + anchor(a.Alert); a.Annotations["runbook"] != want {
+			t.Errorf("%s leads to %q; want %q", a.Alert, a.Annotations["runbook"], want)
+		}
+		if a.Annotations["summary"] == "" {
+			t.Errorf("%s has no summary", a.Alert)
+		}
+		urgency := map[string]string{"page": "\nPage", "ticket": "\nTicket"}[a.Labels["severity"]]
+		if urgency == "" || !strings.HasPrefix(body, urgency) {
+			t.Errorf("%s is %q; its entry begins %.20q", a.Alert, a.Labels["severity"], body)
+		}
+		at := 0
+		for _, part := range []string{"\n\n**Means.** ", "\n\n**Look at.** ", "\n\n**Do.** ", "\n\n**Over when.** "} {
+			next := strings.Index(body[at:], part)
+			if next < 0 {
+				t.Errorf("%s: no %q after the part before it", a.Alert, strings.TrimSpace(part))
+				break
+			}
+			at += next
+		}
+	}
+	for title := range sections {
+		if !strings.HasPrefix(title, "A walk through: ") {
+			t.Errorf("the entry %s has no alert", title)
+		}
+	}
+}
+
+// Links within the runbook, to files and to the server's README lead somewhere.
+func TestRunbookLinksLeadSomewhere(t *testing.T) {
+	text, err := os.ReadFile("RUNBOOK.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range regexp.MustCompile(`\]\(([^)]*)\)`).FindAllStringSubmatch(string(text), -1) {
+		file, fragment, _ := strings.Cut(link[1], "#")
+		target := text
+		if file != "" {
+			if target, err = os.ReadFile(file); err != nil {
+				t.Errorf("%s: %v", link[1], err)
+			}
+		}
+		there := fragment == ""
+		for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(string(target), -1) {
+			there = there || anchor(heading[1]) == fragment
+		}
+		if !there {
+			t.Errorf("%s leads nowhere", link[1])
+		}
+	}
+}
+
+// Panels and log lines are called what they are called.
+func TestRunbookNamesWhatThereIs(t *testing.T) {
+	panels := map[string]bool{}
+	for _, p := range readDashboard(t) {
+		panels[p.Title] = true
+	}
+	var source strings.Builder
+	err := filepath.WalkDir("../internal", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		source.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named, logged := 0, 0
+	for title, body := range entries(t) {
+		body = strings.ReplaceAll(body, "\n", " ")
+		for _, list := range regexp.MustCompile(`[Pp]anels? \*[^*]+\*(?:[^*.;:]{0,30} and \*[^*]+\*)?`).FindAllString(body, -1) {
+			for _, name := range regexp.MustCompile(`\*([^*]+)\*`).FindAllStringSubmatch(list, -1) {
+				named++
+				if !panels[name[1]] {
+					t.Errorf("%s: the dashboard has no panel %q", title, name[1])
+				}
+			}
+		}
+		for _, list := range regexp.MustCompile("log lines? `[^`]+`(?:(?: or|[^`.:;]*,) `[^`]+`)?").FindAllString(body, -1) {
+			for _, line := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(list, -1) {
+				logged++
+				if !strings.Contains(source.String(), line[1]) {
+					t.Errorf("%s: nothing logs %q", title, line[1])
+				}
+			}
+		}
+	}
+	if named < 20 || logged < 8 {
+		t.Errorf("only %d panels and %d log lines were recognised", named, logged)
+	}
+}

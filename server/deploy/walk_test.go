@@ -1,0 +1,197 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// walk tells what somebody sees who goes by the runbook.
+type walk struct {
+	*world
+	prometheus *prometheus
+	panels     []panel
+	began      time.Time // when it went wrong
+	told       strings.Builder
+}
+
+func (w *walk) tell(format string, args ...any) {
+	at := " before"
+	if !w.began.IsZero() {
+		at = fmt.Sprintf("%5.1f s", time.Since(w.began).Seconds())
+	}
+	fmt.Fprintf(&w.told, "%s  %s\n", at, fmt.Sprintf(format, args...))
+}
+
+// shape is a tale without its numbers.
+func shape(tale string) string {
+	return regexp.MustCompile(`[0-9][0-9.]*(e-[0-9]+)?`).ReplaceAllString(strings.ReplaceAll(tale, " ", ""), "N")
+}
+
+// show evaluates every query of the dashboard, and tells those of the panels that are named.
+func (w *walk) show(titles ...string) map[string]float64 {
+	w.t.Helper()
+	shown := map[string]float64{}
+	for _, p := range w.panels {
+		for _, target := range p.Targets {
+			if samples := w.prometheus.query(rated(target.Expr)); len(samples) == 1 {
+				shown[p.Title] = samples[0].value
+			}
+		}
+	}
+	var line []string
+	for _, title := range titles {
+		line = append(line, fmt.Sprintf("%s %.3g", title, shown[title]))
+	}
+	w.tell("dashboard: %s", strings.Join(line, "; "))
+	return shown
+}
+
+// awaitPanel waits until the panel shows what is wanted.
+func (w *walk) awaitPanel(title string, wanted func(float64) bool) {
+	w.t.Helper()
+	for _, p := range w.panels {
+		if p.Title == title {
+			await(w.t, "panel "+title, func() bool {
+				value, found := w.prometheus.value(rated(p.Targets[0].Expr))
+				return found && wanted(value)
+			})
+			return
+		}
+	}
+	w.t.Fatalf("the dashboard has no panel %q", title)
+}
+
+func (w *walk) awaitAlert(name, state string) {
+	w.t.Helper()
+	await(w.t, name+" is "+state, func() bool { return w.prometheus.state(name) == state })
+	w.tell("alert %s: %s", name, state)
+}
+
+func (w *walk) askReadiness(want int) {
+	w.t.Helper()
+	for _, name := range []string{"verification-status-0", "verification-status-1"} {
+		r := w.replicas[name]
+		await(w.t, "the readiness of "+name, func() bool { status, _ := r.ready(w.t); return status == want })
+		status, text := r.ready(w.t)
+		w.tell("%s/readyz: %d %s", name, status, text)
+	}
+}
+
+// askRedis runs redis-cli, as the runbook says.
+func (w *walk) askRedis() string {
+	w.t.Helper()
+	host, port, _ := strings.Cut(w.redis.Addr, ":")
+	out, err := exec.Command(need(w.t, "redis-cli", "redis-tools"), "-h", host, "-p", port, "ping").CombinedOutput()
+	text := strings.TrimSpace(string(out))
+	if err != nil {
+		text = strings.ReplaceAll(text, port, "…")
+	}
+	w.tell("redis-cli ping: %s", text)
+	return text
+}
+
+// tellLog tells the newest line of a replica's log that has this text, without its time.
+func (w *walk) tellLog(replica, text string) {
+	w.t.Helper()
+	var found string
+	for line := range strings.Lines(w.replicas[replica].log.String()) {
+		if strings.Contains(line, text) {
+			found = strings.TrimSpace(line)
+		}
+	}
+	if found == "" {
+		w.t.Fatalf("%s did not log %q", replica, text)
+	}
+	w.tell("%s logs: %s", replica, regexp.MustCompile(`"time":"[^"]*",`).ReplaceAllString(found, ""))
+}
+
+// quickRules is alerts.yml with every "for" at three seconds.
+func quickRules(t *testing.T) string {
+	t.Helper()
+	groups := readRules(t)
+	for i := range groups.Groups[0].Rules {
+		groups.Groups[0].Rules[i].For = "3s"
+	}
+	file := filepath.Join(t.TempDir(), "alerts.yml")
+	writeYAML(t, file, groups)
+	return file
+}
+
+// TestWalkThroughRedisDown: Redis is killed under a running service. The alert fires, by the rule's own
+// expression, on what Prometheus recorded; what the runbook says to look at shows the cause; and once Redis is
+// back, what it says of the end is true, and no webhook and no status is lost. The runbook has what this tells.
+func TestWalkThroughRedisDown(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	need(t, "prometheus", "prometheus")
+	w := &walk{world: newWorld(t), panels: readDashboard(t)}
+	w.prometheus = startPrometheus(t, quickRules(t), map[string]string{
+		"verification-status-0": w.replicas["verification-status-0"].admin,
+		"verification-status-1": w.replicas["verification-status-1"].admin,
+	})
+	const ready, notKept, failing, lag = "Ready replicas", "Webhooks not kept", "Calls that fail", "Oldest news of a watch"
+	w.awaitPanel(ready, func(v float64) bool { return v == 2 })
+	w.awaitPanel(notKept, func(v float64) bool { return v == 0 })
+	w.awaitPanel(failing, func(v float64) bool { return v == 0 })
+	w.awaitAlert("VerificationNotReady", "inactive")
+	w.show(ready, notKept, failing, lag)
+
+	w.redis.Stop()
+	w.began = time.Now()
+	w.tell("redis-server is killed")
+	w.awaitAlert("VerificationNotReady", "pending")
+	w.awaitAlert("VerificationNotReady", "firing")
+	w.awaitAlert("VerificationWebhooksFailing", "firing")
+	w.awaitAlert("VerificationCallsFailing", "firing")
+	w.awaitPanel(notKept, func(v float64) bool { return v > 0.9 })
+	if shown := w.show(ready, notKept, failing, lag); shown[ready] != 0 || shown[failing] < 0.5 || shown[lag] < 5 {
+		t.Errorf("the dashboard does not show it: %v", shown)
+	}
+	w.askReadiness(http.StatusServiceUnavailable)
+	if text := w.askRedis(); !strings.Contains(text, "Connection refused") {
+		t.Errorf("redis-cli says %q", text)
+	}
+	w.tellLog("verification-status-0", "not ready: Redis does not answer")
+	if state := w.prometheus.state("VerificationFeedLag"); state != "inactive" {
+		t.Errorf("VerificationFeedLag is %s: it is for a Redis that answers", state)
+	}
+
+	w.redis.Start()
+	w.tell("redis-server is started again")
+	w.askRedis()
+	w.askReadiness(http.StatusOK)
+	w.awaitAlert("VerificationNotReady", "inactive")
+	w.tellLog("verification-status-0", "ready: Redis can be used")
+	w.awaitPanel(notKept, func(v float64) bool { return v == 0 })
+	w.awaitPanel(failing, func(v float64) bool { return v == 0 })
+	if shown := w.show(ready, notKept, failing, lag); shown[ready] != 2 || shown[lag] > 5 {
+		t.Errorf("the dashboard does not show that it is over: %v", shown)
+	}
+	w.tell("alert VerificationWebhooksFailing: %s", w.prometheus.state("VerificationWebhooksFailing"))
+
+	w.people()
+	settled, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	if err := w.stripe.Settle(settled); err != nil {
+		t.Fatal(err)
+	}
+	stats := w.stripe.Stats()
+	wrong, all := w.wrong()
+	w.tell("Stripe: %d webhooks delivered, %d attempts refused, %d given up; %d of %d statuses differ from Stripe's",
+		stats.Delivered, stats.Failed, stats.Exhausted, wrong, all)
+	if wrong > 0 || stats.Exhausted > 0 || stats.Failed == 0 {
+		t.Errorf("%d statuses are wrong, %+v", wrong, stats)
+	}
+	t.Logf("what somebody sees who goes by the runbook:\n%s", w.told.String())
+	if _, tale, _ := strings.Cut(entries(t)["A walk through: Redis is down"], "```\n"); !strings.HasPrefix(shape(tale), shape(w.told.String())) {
+		t.Error("the runbook tells it otherwise: take the lines above")
+	}
+}

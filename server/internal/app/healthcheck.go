@@ -1,0 +1,52 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// maxReport bounds what of an answer is told.
+const maxReport = 256
+
+// Healthcheck asks the server that runs beside it, with the same settings, whether it is ready.
+type Healthcheck struct {
+	AdminAddr string        `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where the server has its /readyz."`
+	Timeout   time.Duration `name:"timeout" default:"3s" placeholder:"DURATION" help:"How long to wait for the answer."`
+}
+
+// Ask returns nil if the server is ready, or what to look at.
+func (h Healthcheck) Ask(ctx context.Context) error {
+	host, port, err := net.SplitHostPort(h.AdminAddr)
+	if err != nil || h.Timeout <= 0 {
+		return errors.New("ADMIN_ADDR must be HOST:PORT or :PORT, such as 127.0.0.1:9090, and --timeout more than 0s")
+	}
+	// A server on every interface is asked on this machine's own.
+	if addr, err := netip.ParseAddr(host); host == "" || err == nil && addr.IsUnspecified() {
+		host = "localhost"
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	if err != nil {
+		return fmt.Errorf("ADMIN_ADDR: %w", err)
+	}
+	// No proxy of the environment, and no connection that stays.
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("the server cannot be asked on ADMIN_ADDR: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	text, _ := io.ReadAll(io.LimitReader(response.Body, maxReport))
+	return fmt.Errorf("%s: %s", response.Status, strings.TrimSpace(string(text)))
+}

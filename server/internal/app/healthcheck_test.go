@@ -1,0 +1,61 @@
+package app
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestHealthcheck(t *testing.T) {
+	status := http.StatusOK
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/readyz" {
+			status = http.StatusNotFound
+		}
+		writeLine(w, status, "not ready: planted")
+	}))
+	defer server.Close()
+	t.Setenv("HTTP_PROXY", "http://192.0.2.1:1") // never asked
+	addr := server.Listener.Addr().String()
+	_, port, _ := net.SplitHostPort(addr)
+	ask := func(addr string, timeout time.Duration) error {
+		return Healthcheck{AdminAddr: addr, Timeout: timeout}.Ask(t.Context())
+	}
+	for _, addr := range []string{addr, ":" + port, "0.0.0.0:" + port, "[::]:" + port} {
+		if err := ask(addr, 10*time.Second); err != nil {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+	status = http.StatusServiceUnavailable
+	if err := ask(addr, 10*time.Second); err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "not ready: planted") {
+		t.Errorf("not ready: %v", err)
+	}
+	for _, wrong := range []Healthcheck{{AdminAddr: "nothing", Timeout: time.Second}, {AdminAddr: addr}} {
+		if err := wrong.Ask(t.Context()); err == nil || !strings.Contains(err.Error(), "ADMIN_ADDR") {
+			t.Errorf("%+v: %v", wrong, err)
+		}
+	}
+	server.Close()
+	if err := ask(addr, 10*time.Second); err == nil || !strings.Contains(err.Error(), "cannot be asked") {
+		t.Errorf("nobody there: %v", err)
+	}
+}
+
+// A server that takes the connection and says nothing is not waited for longer than the timeout.
+func TestHealthcheckOfAServerThatHangs(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	err = Healthcheck{AdminAddr: listener.Addr().String(), Timeout: 50 * time.Millisecond}.Ask(ctx)
+	if err == nil || ctx.Err() != nil {
+		t.Errorf("got %v, and the test's own patience ended: %v", err, ctx.Err())
+	}
+}

@@ -1,0 +1,209 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"example.com/verification-status/server/internal/grpcserver"
+	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/reconcile"
+	"example.com/verification-status/server/internal/rpc"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/telemetry"
+	"example.com/verification-status/server/internal/verification"
+	"example.com/verification-status/server/internal/webhook"
+)
+
+// observeState shows what is known at any time.
+func (a *App) observeState() {
+	a.metrics.Gauge("verification_ready", func() float64 {
+		if a.readiness.ready() {
+			return 1
+		}
+		return 0
+	})
+	if a.stripe != nil {
+		a.metrics.Gauge("verification_stripe_reads_left", func() float64 { return float64(a.stripe.ReadsLeft()) })
+	}
+}
+
+// meterProvider is nil where gRPC's own metrics are not wanted.
+func (a *App) meterProvider() metric.MeterProvider {
+	if !a.config.GRPCMetrics.On() {
+		return nil
+	}
+	return a.metrics.MeterProvider()
+}
+
+func (a *App) observeWebhook(r webhook.Result) {
+	age := time.Duration(-1)
+	if r.Reason == webhook.ReasonApplied {
+		age = r.Age
+	}
+	a.metrics.Webhook(r.Status, string(r.Reason), r.EventType, r.Secret, r.Took, age)
+}
+
+func (a *App) observeStripeCall(operation stripeapi.Operation, outcome stripeapi.Outcome) {
+	a.metrics.StripeCall(string(operation), string(outcome))
+}
+
+func (a *App) observeCatchUp(s reconcile.Summary, err error) {
+	result, done := "done", a.clock()
+	switch {
+	case err != nil:
+		result, done = "failed", time.Time{}
+	case s.Stopped != nil:
+		result, done = "stopped", time.Time{}
+	}
+	a.metrics.CatchUp(result, done, s.Missed.Sum(), s.Changed, s.Reread-s.Changed, s.Unknown)
+}
+
+// observedStore is the store, with somebody who looks on.
+func (a *App) observedStore() observedStore { return observedStore{a.store, a.metrics, a.traces} }
+
+type observedStore struct {
+	store.Store
+	metrics *telemetry.Metrics
+	traces  *telemetry.Traces
+}
+
+// Update implements store.Store. The trace of a commit is remembered before anyone here is told of it.
+func (s observedStore) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+	began, tries, wrote, before := time.Now(), 0, false, int32(0)
+	ctx, end := s.traces.Commit(ctx, id)
+	session, err := s.Store.Update(ctx, id, func(current verification.Session) (next verification.Session, write bool, err error) {
+		tries++
+		next, write, err = fn(current)
+		wrote, before = write, current.Revision
+		return next, write, err
+	})
+	result := commitResult(wrote, err)
+	s.metrics.Commit(result, tries, time.Since(began))
+	if result == "committed" {
+		for revision := before + 1; revision <= session.Revision; revision++ {
+			s.traces.Remember(session.ID, revision, s.traces.Context(ctx))
+		}
+	}
+	end(session.Revision, result, err != nil)
+	return session, err
+}
+
+// commitResult is the label of an update's end.
+func commitResult(wrote bool, err error) string {
+	switch {
+	case err == nil && wrote:
+		return "committed"
+	case err == nil:
+		return "unchanged"
+	case errors.Is(err, store.ErrConflict):
+		return "conflict"
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return "unavailable"
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	default:
+		return "failed"
+	}
+}
+
+// fullFollow is how many entries Follow returns at the most where one partition has more of them.
+const fullFollow = 1000
+
+// Follow implements store.Feed. With fewer entries than one read can hold, the feed was read to its end.
+// So it seems for up to three seconds, too, while a read hangs: then it fails.
+func (s observedStore) Follow(ctx context.Context, after []store.Position, block time.Duration) ([]store.Entry, error) {
+	entries, err := s.Store.Follow(ctx, after, block)
+	if err == nil && len(entries) < fullFollow {
+		s.metrics.FeedRead()
+	}
+	s.remember(entries)
+	return entries, err
+}
+
+// ReadFeed implements store.Feed.
+func (s observedStore) ReadFeed(ctx context.Context, partition int, after store.Position, limit int) ([]store.Entry, error) {
+	entries, err := s.Store.ReadFeed(ctx, partition, after, limit)
+	s.remember(entries)
+	return entries, err
+}
+
+// remember keeps the traces of other replicas' changes for their deliveries, which follow.
+func (s observedStore) remember(entries []store.Entry) {
+	for _, entry := range entries {
+		if entry.Trace != "" {
+			s.traces.Remember(entry.SessionID, entry.Revision, entry.Trace)
+		}
+	}
+}
+
+// tracedIngest is the way into the store for webhooks, whose events have a span each. Those that a
+// catch-up finds have none: most of them are known.
+type tracedIngest struct {
+	*ingest.Ingest
+	traces *telemetry.Traces
+}
+
+// Apply implements webhook.Applier.
+func (i tracedIngest) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
+	ctx, end := i.traces.Event(ctx, event.Object.ID, event.ID, event.Type)
+	outcome, err := i.Ingest.Apply(ctx, event)
+	end(effectName(outcome), err)
+	return outcome, err
+}
+
+func effectName(outcome verification.Outcome) string {
+	switch {
+	case outcome.Duplicate:
+		return "duplicate"
+	case outcome.Effect == verification.EffectApplied:
+		return "applied"
+	case outcome.Effect == verification.EffectCounted:
+		return "counted"
+	case outcome.Effect == verification.EffectPending:
+		return "pending"
+	default:
+		return "stale"
+	}
+}
+
+func (a *App) traceStripeCall(ctx context.Context, operation stripeapi.Operation) (context.Context, func(stripeapi.Outcome)) {
+	ctx, end := a.traces.StripeCall(ctx, string(operation))
+	return ctx, func(outcome stripeapi.Outcome) { end(string(outcome)) }
+}
+
+// watchful is the rpc package's observer.
+type watchful struct {
+	metrics *telemetry.Metrics
+	traces  *telemetry.Traces
+}
+
+var _ rpc.Observer = watchful{}
+
+func (w watchful) Concerns(ctx context.Context, sessionID string) {
+	grpcserver.NoteSession(ctx, sessionID)
+}
+
+func (w watchful) WatchOpened(kind rpc.WatchKind, resumed bool) {
+	w.metrics.WatchOpened(string(kind), resumed)
+}
+
+func (w watchful) WatchEnded(kind rpc.WatchKind, code string) {
+	w.metrics.WatchEnded(string(kind), code)
+}
+
+func (w watchful) Sending(ctx context.Context, kind rpc.WatchKind, sessionID string, revision int32) func(error) {
+	sent := w.traces.Delivery(ctx, string(kind), sessionID, revision)
+	return func(err error) {
+		sent(err)
+		if err == nil {
+			w.metrics.WatchSent(string(kind))
+		}
+	}
+}
+
+func (w watchful) RetryGranted()             { w.metrics.RetryGranted() }
+func (w watchful) RetryDenied(reason string) { w.metrics.RetryDenied(reason) }

@@ -1,0 +1,112 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/telemetry"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// scripted is a store whose answers are the test's.
+type scripted struct {
+	store.Store
+	entries []store.Entry
+	err     error
+	tries   int
+}
+
+func (s *scripted) Follow(context.Context, []store.Position, time.Duration) ([]store.Entry, error) {
+	return s.entries, s.err
+}
+
+func (s *scripted) Update(_ context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+	for range s.tries {
+		if _, _, err := fn(verification.Session{ID: id}); err != nil {
+			return verification.Session{}, err
+		}
+	}
+	return verification.Session{ID: id}, s.err
+}
+
+func page(t *testing.T, m *telemetry.Metrics) string {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+	return answer.Body.String()
+}
+
+// Only a read that succeeds, and finds less than it could hold, has come to the feed's end.
+func TestTheFeedsLag(t *testing.T) {
+	for name, test := range map[string]struct {
+		store scripted
+		lag   int
+	}{
+		"nothing new":   {scripted{}, 0},
+		"a few entries": {scripted{entries: make([]store.Entry, fullFollow-1)}, 0},
+		"far behind":    {scripted{entries: make([]store.Entry, fullFollow)}, 60},
+		"a failure":     {scripted{err: store.ErrUnavailable}, 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, err := telemetry.NewMetrics()
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				_, _ = observedStore{&test.store, m, nil}.Follow(t.Context(), nil, 0)
+				if want := fmt.Sprintf("verification_feed_lag_seconds %d\n", test.lag); !strings.Contains(page(t, m), want) {
+					t.Errorf("not %s", want)
+				}
+			})
+		})
+	}
+}
+
+func TestUpdatesAreCounted(t *testing.T) {
+	for name, test := range map[string]struct {
+		store  scripted
+		write  bool
+		fnErr  error
+		result string
+	}{
+		"committed at the third try": {scripted{tries: 3}, true, nil, "committed"},
+		"nothing to write":           {scripted{tries: 1}, false, nil, "unchanged"},
+		"others were faster":         {scripted{tries: 16, err: fmt.Errorf("session: %w", store.ErrConflict)}, true, nil, "conflict"},
+		"Redis is away":              {scripted{err: store.ErrUnavailable}, true, nil, "unavailable"},
+		"too late":                   {scripted{err: context.DeadlineExceeded}, true, nil, "unavailable"},
+		"the caller has gone":        {scripted{err: context.Canceled}, true, nil, "canceled"},
+		"unreadable":                 {scripted{err: store.ErrCorrupt}, true, nil, "failed"},
+		"refused by the rules":       {scripted{tries: 1}, false, errors.New("planted"), "failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := telemetry.NewMetrics()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = observedStore{&test.store, m, nil}.Update(t.Context(), "vs_1", func(current verification.Session) (verification.Session, bool, error) {
+				return current, test.write, test.fnErr
+			})
+			if (err != nil) != (test.store.err != nil || test.fnErr != nil) {
+				t.Errorf("error %v", err)
+			}
+			text := page(t, m)
+			for _, want := range []string{
+				fmt.Sprintf(`verification_commit_duration_seconds_count{result=%q} 1`, test.result),
+				fmt.Sprintf(`verification_commit_conflicts_total %d`, max(0, test.store.tries-1)),
+				fmt.Sprintf(`verification_commit_tries_sum %d`, test.store.tries),
+			} {
+				if !strings.Contains(text, want+"\n") {
+					t.Errorf("no line %s", want)
+				}
+			}
+		})
+	}
+}

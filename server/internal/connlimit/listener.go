@@ -1,0 +1,196 @@
+// Package connlimit bounds how many connections a listener holds open. At the bound a newcomer takes
+// the place of the connection that has been of no use the longest, so that whoever opens thousands
+// and sends nothing keeps nobody else out, and those that never were of use go before those that
+// were. Only where all are at work is the newcomer refused, at once.
+//
+// It refuses to know what is spoken on a connection: whoever does says with Hold when there is work.
+package connlimit
+
+import (
+	"container/list"
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// warnEvery is how often the log is told that connections are closed: anybody can open thousands.
+const warnEvery = time.Minute
+
+// Listener is a net.Listener with a bound. It is safe for concurrent use.
+type Listener struct {
+	net.Listener
+	limit   int
+	setting string
+	logger  *slog.Logger
+
+	mu   sync.Mutex
+	open int
+	// The connections without work, the longest useless first: those that never had any, and those
+	// that had.
+	fresh, proven list.List
+	warned        time.Time
+}
+
+// New bounds a listener to limit connections, at least 1. setting is the name of the setting that
+// holds the limit, for the warning that it was reached.
+func New(listener net.Listener, limit int, setting string, logger *slog.Logger) *Listener {
+	return &Listener{Listener: listener, limit: limit, setting: setting, logger: logger}
+}
+
+// Accept returns the next connection that there is room for.
+func (l *Listener) Accept() (net.Conn, error) {
+	for {
+		accepted, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &conn{Conn: accepted, listener: l}
+		closing, admitted := l.admit(c)
+		if closing != nil {
+			abort(closing)
+		}
+		if admitted {
+			return c, nil
+		}
+	}
+}
+
+// admit makes room for a connection. It returns the one to close: another, or this very one.
+func (l *Listener) admit(c *conn) (closing net.Conn, admitted bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open >= l.limit {
+		l.warn()
+		longest := l.longest()
+		if longest == nil {
+			return c.Conn, false
+		}
+		victim := longest.Value.(*conn)
+		victim.leave()
+		closing = victim.Conn
+	}
+	l.open++
+	c.wait(&l.fresh)
+	return closing, true
+}
+
+// longest is the connection to close. A quarter of the places is left to newcomers, lest they close
+// each other before they can be of use. The lock is held.
+func (l *Listener) longest() *list.Element {
+	if l.fresh.Len() > l.limit/4 || l.proven.Len() == 0 {
+		return l.fresh.Front()
+	}
+	return l.proven.Front()
+}
+
+// warn is called with the lock held.
+func (l *Listener) warn() {
+	if now := time.Now(); now.Sub(l.warned) >= warnEvery {
+		l.warned = now
+		l.logger.Warn("all connections are taken: idle ones are closed for new ones; if these are no attack, raise the limit",
+			"setting", l.setting, "limit", l.limit)
+	}
+}
+
+// abort closes a connection with a reset: nothing of it stays behind, here or in the kernel.
+func abort(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = c.Close()
+}
+
+// conn is a connection that counts.
+type conn struct {
+	net.Conn
+	listener *Listener
+
+	// The listener's lock guards these.
+	among *list.List    // the idle that it is one of; nil while there is work
+	place *list.Element // in that list
+	works int
+	gone  bool
+}
+
+// Close closes the connection and makes room for another. It may be called more than once.
+func (c *conn) Close() error {
+	c.listener.mu.Lock()
+	c.leave()
+	c.listener.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// leave ends the counting; the listener's lock is held.
+func (c *conn) leave() {
+	if c.gone {
+		return
+	}
+	c.gone = true
+	c.listener.open--
+	c.unwait()
+}
+
+// wait puts the connection among the idle, and unwait takes it away; the listener's lock is held.
+func (c *conn) wait(among *list.List) { c.among, c.place = among, among.PushBack(c) }
+
+func (c *conn) unwait() {
+	if c.among != nil {
+		c.among.Remove(c.place)
+		c.among = nil
+	}
+}
+
+// RemoteAddr is the peer's address, by which Hold finds the connection again: it is what gRPC and
+// net/http hand on.
+func (c *conn) RemoteAddr() net.Addr { return remoteAddr{c.Conn.RemoteAddr(), c} }
+
+type remoteAddr struct {
+	net.Addr
+	conn *conn
+}
+
+// Work is something under way on a connection. The zero value is nothing.
+type Work struct{ conn *conn }
+
+// Hold keeps the connection with this remote address from being closed for a newcomer until Done.
+// For an address of another listener it does nothing.
+func Hold(addr net.Addr) Work {
+	remote, ok := addr.(remoteAddr)
+	if !ok {
+		return Work{}
+	}
+	c := remote.conn
+	c.listener.mu.Lock()
+	defer c.listener.mu.Unlock()
+	c.works++
+	c.unwait()
+	return Work{c}
+}
+
+// Done ends the work. The connection is then the last that would be closed.
+func (w Work) Done() {
+	if w.conn == nil {
+		return
+	}
+	l := w.conn.listener
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w.conn.works--; w.conn.works == 0 && !w.conn.gone {
+		w.conn.wait(&l.proven)
+	}
+}
+
+type contextKey struct{}
+
+// ConnContext is an http.Server.ConnContext: requests can then be given to HoldRequest.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, contextKey{}, c.RemoteAddr())
+}
+
+// HoldRequest is Hold for the connection that an HTTP request came on, by the request's context.
+func HoldRequest(ctx context.Context) Work {
+	addr, _ := ctx.Value(contextKey{}).(net.Addr)
+	return Hold(addr)
+}

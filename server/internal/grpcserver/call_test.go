@@ -1,0 +1,133 @@
+package grpcserver
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+func TestIsRequestID(t *testing.T) {
+	for text, want := range map[string]bool{
+		"4bf92f3577b34da6": true, "Req-1_2.3:4/5+6=": true, strings.Repeat("x", maxRequestID): true,
+		"": false, strings.Repeat("x", maxRequestID+1): false, "two words": false, "line\nbreak": false, `quo"te`: false, "Zoë": false, "a,b": false,
+	} {
+		if got := isRequestID(text); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
+}
+
+// Every call of the service has a request id: the caller's, if it is one, or another. The caller is told
+// it, also of a call that fails and of a stream, and so are the log's lines.
+func TestRequestIDs(t *testing.T) {
+
+	logger := func(ctx context.Context, s *running) {
+		WithCall(s.Server.log).With("part", "handler").WithGroup("more").InfoContext(ctx, "from the handler")
+	}
+	var s *running
+	s = startOnPipe(t, Config{Access: welcome{gate{callerNamed("backend-7")}}}, &fake{
+		get: func(ctx context.Context, request *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
+			NoteSession(ctx, "vs_Noted")
+			logger(ctx, s)
+			return echo(ctx, request)
+		},
+		retry: func(context.Context) (*verificationv1.RetryVerificationResponse, error) {
+			return nil, status.Error(codes.NotFound, "planted")
+		},
+		watch: func(stream grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]) error {
+			NoteSession(stream.Context(), "vs_Watched")
+			return stream.Send(&verificationv1.WatchStatusResponse{})
+		},
+	})
+	log := s.log
+	calls := map[string]func(context.Context, *metadata.MD) error{
+		"GetStatus": func(ctx context.Context, header *metadata.MD) error {
+			_, err := s.client.GetStatus(ctx, sessionRequest("vs_1"), grpc.Header(header))
+			return err
+		},
+		"RetryVerification": func(ctx context.Context, header *metadata.MD) error {
+			_, err := s.client.RetryVerification(ctx, &verificationv1.RetryVerificationRequest{}, grpc.Header(header))
+			if status.Code(err) == codes.NotFound {
+				return nil
+			}
+			return err
+		},
+		"WatchStatus": func(ctx context.Context, header *metadata.MD) error {
+			stream, err := s.client.WatchStatus(ctx, &verificationv1.WatchStatusRequest{})
+			if err != nil {
+				return err
+			}
+			*header, err = stream.Header()
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			_, _ = stream.Recv()
+			return err
+		},
+	}
+	made := regexp.MustCompile(`^[0-9a-f]{16}$`)
+	for method, call := range calls {
+		for _, given := range []string{"", "caller-4711", "bad id"} {
+			ctx := patient(t)
+			if given != "" {
+				ctx = metadata.AppendToOutgoingContext(ctx, "x-request-id", given)
+			}
+			var header metadata.MD
+			if err := call(ctx, &header); err != nil {
+				t.Fatalf("%s: %v", method, err)
+			}
+			told := header.Get("x-request-id")
+			if len(told) != 1 || given == "caller-4711" && told[0] != given || given != "caller-4711" && !made.MatchString(told[0]) {
+				t.Errorf("%s with %q: told %q", method, given, told)
+				continue
+			}
+			eventually(t, "the line of "+method, func() bool {
+				for line := range strings.Lines(log.String()) {
+					if strings.Contains(line, "gRPC call") && strings.Contains(line, "request_id="+told[0]+" ") && strings.Contains(line, "/"+method+" ") {
+						return strings.Contains(line, "principal=backend-7")
+					}
+				}
+				return false
+			})
+			if method == "GetStatus" && !strings.Contains(log.String(), `msg="from the handler" part=handler more.request_id=`+told[0]) {
+				t.Errorf("the handler's line has no request id:\n%s", log)
+			}
+		}
+	}
+	if text := log.String(); strings.Contains(text, "bad id") || strings.Count(text, "session_id=vs_Noted") != 3 || strings.Count(text, "session_id=vs_Watched") != 3 {
+		t.Errorf("a bad id, or lines without a session:\n%s", text)
+	}
+	var header metadata.MD
+	if _, err := healthpb.NewHealthClient(s.conn).Check(patient(t), &healthpb.HealthCheckRequest{}, grpc.Header(&header)); err != nil || len(header.Get("x-request-id")) != 0 {
+		t.Errorf("a probe: %v, %v", err, header)
+	}
+}
+
+func TestASlowCallIsAWarning(t *testing.T) {
+	s := startOnPipe(t, Config{SlowCall: time.Nanosecond}, &fake{
+		get:   echo,
+		watch: func(grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]) error { return nil },
+		retry: func(context.Context) (*verificationv1.RetryVerificationResponse, error) {
+			return nil, status.Error(codes.Internal, "planted")
+		},
+	})
+	_, _ = s.client.GetStatus(patient(t), sessionRequest("vs_1"))
+	_, _ = s.client.RetryVerification(patient(t), &verificationv1.RetryVerificationRequest{})
+	_ = watchResult(t, s)
+	eventually(t, "three lines", func() bool { return strings.Count(s.log.String(), "\n") == 3 })
+	for method, level := range map[string]string{"GetStatus": "WARN", "RetryVerification": "ERROR", "WatchStatus": "DEBUG"} {
+		if !regexp.MustCompile(`level=` + level + ` .*/` + method + ` `).MatchString(s.log.String()) {
+			t.Errorf("%s is not at %s:\n%s", method, level, s.log)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package grpcserver
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+// TestMaxInFlight: stopped by MaxInFlight: while as many calls of a method are under way as may be, the
+// others are refused at once with what to do; other methods and health are served; then all is as before.
+func TestMaxInFlight(t *testing.T) {
+	const most, refused = 3, 50
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := startOnPipe(t, Config{MaxInFlight: most}, &fake{
+		get: func(ctx context.Context, r *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
+			entered <- struct{}{}
+			<-release
+			return echo(ctx, r)
+		},
+		retry: func(context.Context) (*verificationv1.RetryVerificationResponse, error) {
+			return &verificationv1.RetryVerificationResponse{}, nil
+		},
+	})
+	answers := make(chan error, most)
+	call := func() error {
+		_, err := s.client.GetStatus(patient(t), sessionRequest("vs_1"))
+		return err
+	}
+	for range most {
+		go func() { answers <- call() }()
+		<-entered
+	}
+	for range refused {
+		got := status.Convert(call()) // does not wait: nothing is released
+		var reason string
+		var again time.Duration
+		for _, detail := range got.Details() {
+			switch detail := detail.(type) {
+			case *errdetails.ErrorInfo:
+				reason = detail.GetReason()
+			case *errdetails.RetryInfo:
+				again = detail.GetRetryDelay().AsDuration()
+			}
+		}
+		if got.Code() != codes.Unavailable || reason != "ERROR_REASON_OVERLOADED" || again != time.Second {
+			t.Fatalf("refused with %v, %q, %v", got, reason, again)
+		}
+	}
+	if _, err := s.client.RetryVerification(patient(t), &verificationv1.RetryVerificationRequest{}); err != nil {
+		t.Errorf("another method: %v", err)
+	}
+	if _, err := healthpb.NewHealthClient(s.conn).Check(patient(t), &healthpb.HealthCheckRequest{}); err != nil {
+		t.Errorf("health: %v", err)
+	}
+	if warnings := strings.Count(s.log.String(), "GRPC_MAX_IN_FLIGHT"); warnings != 1 {
+		t.Errorf("%d warnings, want 1 a minute", warnings)
+	}
+	close(release)
+	for range most {
+		if err := <-answers; err != nil {
+			t.Errorf("a call under way: %v", err)
+		}
+	}
+	go func() { <-entered }()
+	if err := call(); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// TestAPanicGivesItsPlaceBack: else each would take one for good.
+func TestAPanicGivesItsPlaceBack(t *testing.T) {
+	s := startOnPipe(t, Config{MaxInFlight: 1}, &fake{get: func(context.Context, *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
+		panic("on purpose")
+	}})
+	for range 3 {
+		if _, err := s.client.GetStatus(patient(t), sessionRequest("vs_1")); status.Code(err) != codes.Internal {
+			t.Fatalf("got %v", err)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package ingest
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+func TestDoubtsAreCounted(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		stripe Stripe
+		want   []Doubt
+	}{
+		{"settled by Stripe", says(passed, base+60), []Doubt{DoubtSettled}},
+		{"Stripe is away", fails(verification.ErrStripeUnavailable), []Doubt{DoubtPending}},
+		{"no key", nil, []Doubt{DoubtPending}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, i, doubtful := doubted(t, test.stripe)
+			var seen []Doubt
+			i.ObserveDoubt = func(d Doubt) { seen = append(seen, d) }
+			apply(t, i, doubtful)
+			apply(t, i, doubtful) // known: no doubt any more
+			if !slices.Equal(seen, test.want) {
+				t.Errorf("told %v, want %v", seen, test.want)
+			}
+		})
+	}
+}
+
+func TestADoubtThatTheStoreCannotKeepIsNotCounted(t *testing.T) {
+	kept := &records{}
+	i := newIngest(t, kept, nil)
+	apply(t, i, event(1, 5, failed))
+	i.ObserveDoubt = func(d Doubt) { t.Errorf("told %s", d) }
+	i.Store = unavailable{kept}
+	if _, err := i.Apply(t.Context(), event(2, 5, passed)); err == nil {
+		t.Error("no error")
+	}
+}
+
+// unavailable is a store that decides, and then cannot write.
+type unavailable struct{ *records }
+
+func (u unavailable) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+	current, _ := u.Get(ctx, id)
+	if _, _, err := fn(current); err != nil {
+		return current, err
+	}
+	return current, store.ErrUnavailable
+}
+
+func TestReadThroughsAreCounted(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		stripe Stripe
+		want   []ReadThrough
+	}{
+		{"found", says(passed, base), []ReadThrough{ReadThroughFound}},
+		{"unknown to Stripe too, and remembered", fails(verification.ErrStripeUnknown), []ReadThrough{ReadThroughUnknown}},
+		{"failed", fails(verification.ErrStripeUnavailable), []ReadThrough{ReadThroughFailed, ReadThroughFailed}},
+		{"no key", nil, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			kept := &records{}
+			i := newIngest(t, kept, test.stripe)
+			var seen []ReadThrough
+			i.ObserveReadThrough = func(r ReadThrough) { seen = append(seen, r) }
+			for range 2 {
+				if _, err := kept.Get(t.Context(), sessionID); err != nil { // as callers do first
+					_, _ = i.ReadUnknown(t.Context(), sessionID)
+				}
+			}
+			if !slices.Equal(seen, test.want) {
+				t.Errorf("told %v, want %v", seen, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,204 @@
+package telemetry
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+)
+
+// Buckets in seconds. An event is minutes old when its webhook was tried again, days at the most.
+var (
+	ageBuckets    = []float64{1, 2, 5, 10, 30, 60, 300, 1800, 3600, 6 * 3600, 86400, 3 * 86400}
+	commitBuckets = []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}
+	answerBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	tryBuckets    = []float64{1, 2, 3, 4, 8, 16}
+)
+
+// Metrics counts what the parts of the service report: see MetricTable. It is safe for concurrent use.
+type Metrics struct {
+	registry *prometheus.Registry
+	factory  promauto.Factory
+	provider *sdkmetric.MeterProvider
+
+	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs *prometheus.CounterVec
+	opened, ended, sent, denied, signatures, reloads, refused      *prometheus.CounterVec
+	missed, conflicts, rewinds, granted                            prometheus.Counter
+	streams                                                        *prometheus.GaugeVec
+	commits                                                        *prometheus.HistogramVec
+	answers, ages, tries                                           prometheus.Observer
+	caughtUp                                                       prometheus.Gauge
+	feedRead                                                       atomic.Pointer[time.Time]
+}
+
+// NewMetrics makes a registry of its own with all of MetricTable but gRPC's, which come with the
+// server that is given MeterProvider.
+func NewMetrics() (*Metrics, error) {
+	registry := prometheus.NewRegistry()
+	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry),
+		otelprometheus.WithoutScopeInfo(), otelprometheus.WithoutTargetInfo())
+	if err != nil {
+		return nil, fmt.Errorf("metrics of gRPC: %w", err)
+	}
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m := &Metrics{
+		registry: registry, factory: promauto.With(registry),
+		provider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter)),
+	}
+	m.webhooks = m.counters("verification_webhooks_total")
+	m.stripeCalls = m.counters("verification_stripe_calls_total")
+	m.catchUps = m.counters("verification_catch_ups_total")
+	m.rereads = m.counters("verification_reread_sessions_total")
+	m.doubts = m.counters("verification_doubts_total")
+	m.readThroughs = m.counters("verification_read_throughs_total")
+	m.opened = m.counters("verification_watches_opened_total")
+	m.ended = m.counters("verification_watches_ended_total")
+	m.sent = m.counters("verification_watch_sent_total")
+	m.denied = m.counters("verification_retries_denied_total")
+	m.signatures = m.counters("verification_webhook_signatures_total")
+	m.reloads = m.counters("verification_file_reloads_total")
+	m.refused = m.counters("verification_calls_refused_total")
+	m.missed = m.counters("verification_missed_events_total").WithLabelValues()
+	m.conflicts = m.counters("verification_commit_conflicts_total").WithLabelValues()
+	m.rewinds = m.counters("verification_feed_rewinds_total").WithLabelValues()
+	m.granted = m.counters("verification_retries_granted_total").WithLabelValues()
+	m.streams = m.gauges("verification_watch_streams")
+	m.caughtUp = m.gauges("verification_catch_up_last_done_timestamp_seconds").WithLabelValues()
+	m.commits = m.histograms("verification_commit_duration_seconds", commitBuckets)
+	m.answers = m.histograms("verification_webhook_duration_seconds", answerBuckets).WithLabelValues()
+	m.ages = m.histograms("verification_event_age_seconds", ageBuckets).WithLabelValues()
+	m.tries = m.histograms("verification_commit_tries", tryBuckets).WithLabelValues()
+	version, revision, goVersion := build()
+	m.gauges("verification_build_info").WithLabelValues(version, revision, goVersion).Set(1)
+	m.FeedRead()
+	m.Gauge("verification_feed_lag_seconds", func() float64 { return time.Since(*m.feedRead.Load()).Seconds() })
+	return m, nil
+}
+
+// Handler serves the metrics as Prometheus reads them.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// MeterProvider takes the metrics that gRPC makes itself.
+func (m *Metrics) MeterProvider() metric.MeterProvider { return m.provider }
+
+// Gauge adds the gauge of MetricTable with this name and no label, read by the function whenever
+// somebody looks, from any goroutine. Once for each name.
+func (m *Metrics) Gauge(name string, read func() float64) {
+	d := describe(name)
+	m.factory.NewGaugeFunc(prometheus.GaugeOpts{Name: d.Name, Help: d.Help}, read)
+}
+
+func (m *Metrics) counters(name string) *prometheus.CounterVec {
+	d := describe(name)
+	return m.factory.NewCounterVec(prometheus.CounterOpts{Name: d.Name, Help: d.Help}, d.Labels)
+}
+
+func (m *Metrics) gauges(name string) *prometheus.GaugeVec {
+	d := describe(name)
+	return m.factory.NewGaugeVec(prometheus.GaugeOpts{Name: d.Name, Help: d.Help}, d.Labels)
+}
+
+func (m *Metrics) histograms(name string, buckets []float64) *prometheus.HistogramVec {
+	d := describe(name)
+	return m.factory.NewHistogramVec(prometheus.HistogramOpts{Name: d.Name, Help: d.Help, Buckets: buckets}, d.Labels)
+}
+
+// Webhook counts one request. eventType must be one of a fixed set, or empty. secret is the place, from 1,
+// of the one that it is signed with; 0: with none. age is that of an event that was new; negative for all
+// others.
+func (m *Metrics) Webhook(status int, reason, eventType string, secret int, took, age time.Duration) {
+	if secret > 0 {
+		m.signatures.WithLabelValues(strconv.Itoa(secret)).Inc()
+	}
+	m.webhooks.WithLabelValues(strconv.Itoa(status), reason, eventType).Inc()
+	m.answers.Observe(took.Seconds())
+	if age >= 0 {
+		m.ages.Observe(age.Seconds())
+	}
+}
+
+// FileReloaded counts a change of the file or files that a setting names.
+func (m *Metrics) FileReloaded(setting string, used bool) {
+	result := "refused"
+	if used {
+		result = "used"
+	}
+	m.reloads.WithLabelValues(setting, result).Inc()
+}
+
+// CallRefused counts a call that may not be made.
+func (m *Metrics) CallRefused(reason string) { m.refused.WithLabelValues(reason).Inc() }
+
+// Commit counts one update of a session.
+func (m *Metrics) Commit(result string, tries int, took time.Duration) {
+	m.commits.WithLabelValues(result).Observe(took.Seconds())
+	if tries > 0 {
+		m.tries.Observe(float64(tries))
+		m.conflicts.Add(float64(tries - 1))
+	}
+}
+
+// Doubt counts an event whose order was in doubt.
+func (m *Metrics) Doubt(outcome string) { m.doubts.WithLabelValues(outcome).Inc() }
+
+// ReadThrough counts a read at Stripe of a session that was not known.
+func (m *Metrics) ReadThrough(outcome string) { m.readThroughs.WithLabelValues(outcome).Inc() }
+
+// StripeCall counts a call of Stripe's API.
+func (m *Metrics) StripeCall(operation, outcome string) {
+	m.stripeCalls.WithLabelValues(operation, outcome).Inc()
+}
+
+// CatchUp counts a run of the catch-up: what the webhook had missed, and what came of the sessions that
+// were read again. done is when it ended, if it is complete; else the zero time.
+func (m *Metrics) CatchUp(result string, done time.Time, missed, changed, unchanged, unknown int) {
+	m.catchUps.WithLabelValues(result).Inc()
+	if !done.IsZero() {
+		m.caughtUp.Set(float64(done.Unix()))
+	}
+	m.missed.Add(float64(missed))
+	m.rereads.WithLabelValues("changed").Add(float64(changed))
+	m.rereads.WithLabelValues("unchanged").Add(float64(unchanged))
+	m.rereads.WithLabelValues("unknown").Add(float64(unknown))
+}
+
+// FeedRead notes that the change feed was read to its end just now.
+func (m *Metrics) FeedRead() {
+	now := time.Now()
+	m.feedRead.Store(&now)
+}
+
+// FeedRewound counts a loss of writes in Redis.
+func (m *Metrics) FeedRewound() { m.rewinds.Inc() }
+
+// WatchOpened and WatchEnded count a watch, in pairs.
+func (m *Metrics) WatchOpened(kind string, resumed bool) {
+	m.opened.WithLabelValues(kind, strconv.FormatBool(resumed)).Inc()
+	m.streams.WithLabelValues(kind).Inc()
+}
+
+// WatchEnded is the other half of WatchOpened; code is gRPC's.
+func (m *Metrics) WatchEnded(kind, code string) {
+	m.ended.WithLabelValues(kind, code).Inc()
+	m.streams.WithLabelValues(kind).Dec()
+}
+
+// WatchSent counts a status or change that was sent on a watch.
+func (m *Metrics) WatchSent(kind string) { m.sent.WithLabelValues(kind).Inc() }
+
+// RetryGranted counts a retry that was answered with a link.
+func (m *Metrics) RetryGranted() { m.granted.Inc() }
+
+// RetryDenied counts a refused retry.
+func (m *Metrics) RetryDenied(reason string) { m.denied.WithLabelValues(reason).Inc() }

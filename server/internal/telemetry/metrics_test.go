@@ -1,0 +1,186 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/stats/opentelemetry"
+	"google.golang.org/grpc/test/bufconn"
+)
+
+func newTestMetrics(t *testing.T) *Metrics {
+	t.Helper()
+	m, err := NewMetrics()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// callOnce makes one call of a gRPC server that has the metrics.
+func callOnce(t *testing.T, m *Metrics) {
+	t.Helper()
+	listener := bufconn.Listen(1 << 16)
+	server := grpc.NewServer(opentelemetry.ServerOption(opentelemetry.Options{
+		MetricsOptions: opentelemetry.MetricsOptions{MeterProvider: m.MeterProvider()},
+	}))
+	healthpb.RegisterHealthServer(server, health.NewServer())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	conn, err := grpc.NewClient("passthrough:///pipe", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	server.GracefulStop()
+	<-served
+}
+
+// every reports each thing once.
+func every(t *testing.T, m *Metrics) {
+	m.Gauge("verification_ready", func() float64 { return 1 })
+	m.Gauge("verification_stripe_reads_left", func() float64 { return 4999 })
+	m.Webhook(200, "applied", "identity.verification_session.verified", 2, 3*time.Millisecond, 4*time.Second)
+	m.Webhook(200, "duplicate", "identity.verification_session.verified", 0, time.Millisecond, -1)
+	m.Commit("committed", 3, 2*time.Millisecond)
+	m.Commit("unavailable", 0, time.Second)
+	m.Doubt("settled")
+	m.ReadThrough("found")
+	m.StripeCall("retrieve", "ok")
+	m.CatchUp("done", time.Unix(1_790_000_000, 0), 2, 1, 3, 4)
+	m.CatchUp("failed", time.Time{}, 1, 0, 0, 0)
+	m.FeedRewound()
+	m.WatchOpened("session", true)
+	m.WatchOpened("session", false)
+	m.WatchEnded("session", "OutOfRange")
+	m.WatchSent("session")
+	m.RetryGranted()
+	m.RetryDenied("RETRY_DENIAL_COOLDOWN")
+	m.FileReloaded("STRIPE_API_KEY_FILE", true)
+	m.FileReloaded("STRIPE_API_KEY_FILE", false)
+	m.CallRefused("ERROR_REASON_UNAUTHENTICATED")
+	callOnce(t, m)
+}
+
+// The metrics that are served are those of the table and no others, each with its kind, labels and
+// help.
+func TestMetricsAreThoseOfTheTable(t *testing.T) {
+	m := newTestMetrics(t)
+	every(t, m)
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, family := range families {
+		name := family.GetName()
+		if strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_") {
+			continue
+		}
+		var labels []string
+		for _, pair := range family.GetMetric()[0].GetLabel() {
+			labels = append(labels, pair.GetName())
+		}
+		slices.Sort(labels)
+		got[name] = fmt.Sprint(strings.ToLower(family.GetType().String()), labels, family.GetHelp())
+	}
+	for _, d := range MetricTable() {
+		labels := slices.Clone(d.Labels)
+		slices.Sort(labels)
+		if want := fmt.Sprint(d.Kind, labels, d.Help); got[d.Name] != want {
+			t.Errorf("%s is %q, the table says %q", d.Name, got[d.Name], want)
+		}
+		delete(got, d.Name)
+	}
+	for name := range got {
+		t.Errorf("the table lacks %s", name)
+	}
+}
+
+func TestMetricNames(t *testing.T) {
+	for _, d := range ownMetrics {
+		if !strings.HasPrefix(d.Name, "verification_") || (d.Kind == "counter") != strings.HasSuffix(d.Name, "_total") || !strings.HasSuffix(d.Help, ".") {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
+func TestMetricValues(t *testing.T) {
+	m := newTestMetrics(t)
+	every(t, m)
+	page := httptest.NewRecorder()
+	m.Handler().ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	text := page.Body.String()
+	for _, want := range []string{
+		`verification_webhooks_total{reason="applied",status="200",type="identity.verification_session.verified"} 1`,
+		`verification_webhook_duration_seconds_count 2`,
+		`verification_event_age_seconds_count 1`,
+		`verification_event_age_seconds_sum 4`,
+		`verification_commit_duration_seconds_count{result="committed"} 1`,
+		`verification_commit_duration_seconds_sum{result="unavailable"} 1`,
+		`verification_commit_tries_sum 3`,
+		`verification_commit_tries_count 1`,
+		`verification_commit_conflicts_total 2`,
+		`verification_catch_ups_total{result="done"} 1`,
+		`verification_catch_up_last_done_timestamp_seconds 1.79e+09`,
+		`verification_missed_events_total 3`,
+		`verification_reread_sessions_total{outcome="unchanged"} 3`,
+		`verification_reread_sessions_total{outcome="unknown"} 4`,
+		`verification_stripe_reads_left 4999`,
+		`verification_watch_streams{kind="session"} 1`,
+		`verification_watches_opened_total{kind="session",resumed="true"} 1`,
+		`verification_watches_ended_total{code="OutOfRange",kind="session"} 1`,
+		`verification_retries_denied_total{reason="RETRY_DENIAL_COOLDOWN"} 1`,
+		`grpc_server_call_started_total{grpc_method="grpc.health.v1.Health/Check"} 1`,
+		`grpc_server_call_duration_seconds_count{grpc_method="grpc.health.v1.Health/Check",grpc_status="OK"} 1`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("no line %s", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+func TestFeedLagIsTheTimeSinceTheEnd(t *testing.T) {
+	m := newTestMetrics(t)
+	long := time.Now().Add(-time.Hour)
+	m.feedRead.Store(&long)
+	if lag := lagOf(t, m); lag < 3600 || lag > 3700 {
+		t.Errorf("lag %v", lag)
+	}
+	m.FeedRead()
+	if lag := lagOf(t, m); lag > 60 {
+		t.Errorf("lag %v after a read", lag)
+	}
+}
+
+func lagOf(t *testing.T, m *Metrics) float64 {
+	t.Helper()
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "verification_feed_lag_seconds" {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatal("no lag")
+	return 0
+}

@@ -1,0 +1,151 @@
+package telemetry
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// The attributes of spans, beside those of gRPC's own. None of them is personal or secret, and errors
+// are told by a word, never by their text.
+const (
+	attrSession   = attribute.Key("verification.session_id")
+	attrRevision  = attribute.Key("verification.revision")
+	attrEvent     = attribute.Key("verification.event_id")
+	attrEventType = attribute.Key("verification.event_type")
+	attrEffect    = attribute.Key("verification.effect")
+	attrResult    = attribute.Key("verification.result")
+	attrWatch     = attribute.Key("verification.watch")
+)
+
+// contextSize is what a feed entry holds of a trace: its id and the span's.
+const contextSize = len(trace.TraceID{}) + len(trace.SpanID{})
+
+type webhookKey struct{}
+
+// webhookRequest is a request whose span begins when its event turns out to be Stripe's.
+type webhookRequest struct {
+	began time.Time
+	span  trace.Span
+}
+
+// Webhook lets requests have a span, from their beginning on, once Event was called for them: whatever
+// else comes from the internet makes none, and no header of a request is believed.
+func (t *Traces) Webhook(next http.Handler) http.Handler {
+	if t == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		request := &webhookRequest{began: time.Now()}
+		defer func() {
+			if request.span != nil {
+				request.span.End()
+			}
+		}()
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), webhookKey{}, request)))
+	})
+}
+
+// Event begins the span in which an event is applied; end takes what it did.
+func (t *Traces) Event(ctx context.Context, sessionID, eventID, eventType string) (_ context.Context, end func(effect string, err error)) {
+	if t == nil {
+		return ctx, func(string, error) {}
+	}
+	if request, ok := ctx.Value(webhookKey{}).(*webhookRequest); ok && request.span == nil {
+		ctx, request.span = t.tracer.Start(ctx, "webhook", trace.WithNewRoot(), trace.WithTimestamp(request.began), trace.WithSpanKind(trace.SpanKindServer))
+	}
+	ctx, span := t.tracer.Start(ctx, "apply event", trace.WithAttributes(attrSession.String(sessionID), attrEvent.String(eventID), attrEventType.String(eventType)))
+	return ctx, func(effect string, err error) {
+		if err != nil {
+			span.SetStatus(codes.Error, "the event was not kept")
+		} else {
+			span.SetAttributes(attrEffect.String(effect))
+		}
+		span.End()
+	}
+}
+
+// Commit begins the span of an update of a session, within another span only: nothing else of the
+// service's own work is traced. end takes the revision that is there then, and how it ended.
+func (t *Traces) Commit(ctx context.Context, sessionID string) (_ context.Context, end func(revision int32, result string, failed bool)) {
+	if !t.within(ctx) {
+		return ctx, func(int32, string, bool) {}
+	}
+	ctx, span := t.tracer.Start(ctx, "commit", trace.WithAttributes(attrSession.String(sessionID)))
+	return ctx, func(revision int32, result string, failed bool) {
+		span.SetAttributes(attrResult.String(result))
+		if failed {
+			span.SetStatus(codes.Error, result)
+		} else {
+			span.SetAttributes(attrRevision.Int(int(revision)))
+		}
+		span.End()
+	}
+}
+
+// StripeCall begins the span of a call of Stripe's API, within another span only.
+func (t *Traces) StripeCall(ctx context.Context, operation string) (_ context.Context, end func(outcome string)) {
+	if !t.within(ctx) {
+		return ctx, func(string) {}
+	}
+	ctx, span := t.tracer.Start(ctx, "stripe "+operation, trace.WithSpanKind(trace.SpanKindClient))
+	return ctx, func(outcome string) {
+		span.SetAttributes(attrResult.String(outcome))
+		span.End()
+	}
+}
+
+// within reports whether ctx is that of a span that is kept.
+func (t *Traces) within(ctx context.Context) bool {
+	return t != nil && trace.SpanContextFromContext(ctx).IsSampled()
+}
+
+// Context is what a feed entry needs of the span of ctx, so that the delivery of the change can join its
+// trace: 24 bytes, or none if the span is not kept.
+func (t *Traces) Context(ctx context.Context) string {
+	if !t.within(ctx) {
+		return ""
+	}
+	made := trace.SpanContextFromContext(ctx)
+	traceID, spanID := made.TraceID(), made.SpanID()
+	return string(append(traceID[:], spanID[:]...))
+}
+
+// Remember takes the Context of a change from its feed entry; one of another size is none.
+func (t *Traces) Remember(sessionID string, revision int32, text string) {
+	if t == nil || len(text) != contextSize {
+		return
+	}
+	size := len(trace.TraceID{})
+	t.recent.Add(change{sessionID, revision}, trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID([]byte(text[:size])), SpanID: trace.SpanID([]byte(text[size:])),
+		TraceFlags: trace.FlagsSampled, Remote: true,
+	}))
+}
+
+// Delivery begins the span of a change that is sent on a watch, in the trace that made it, if that is
+// remembered. It is linked to the caller's span, if there is one.
+func (t *Traces) Delivery(ctx context.Context, watch, sessionID string, revision int32) (sent func(error)) {
+	if t == nil {
+		return func(error) {}
+	}
+	made, found := t.recent.Get(change{sessionID, revision})
+	if !found {
+		return func(error) {}
+	}
+	options := []trace.SpanStartOption{trace.WithAttributes(attrSession.String(sessionID), attrRevision.Int(int(revision)), attrWatch.String(watch))}
+	if caller := trace.SpanContextFromContext(ctx); caller.IsValid() {
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: caller}))
+	}
+	_, span := t.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, made), "deliver change", options...)
+	return func(err error) {
+		if err != nil {
+			span.SetStatus(codes.Error, "the caller has gone")
+		}
+		span.End()
+	}
+}

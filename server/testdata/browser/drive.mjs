@@ -1,0 +1,83 @@
+// Drives Chromium as a test says. In: a JSON object a line, {"do": name, ...}. Out: a JSON object a line,
+// {"result": ...} or {"error": text}. It ends with its standard input.
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+
+const browser = await chromium.launch({
+  executablePath: process.argv[2],
+  args: ['--no-sandbox', '--disable-dev-shm-usage'], // containers' root, and their small /dev/shm
+});
+const context = await browser.newContext({ viewport: { width: 390, height: 844 } });
+context.setDefaultTimeout(20_000);
+const page = await context.newPage();
+const problems = []; // what a person never sees: script errors, and what the page's policy refused
+page.on('pageerror', (error) => problems.push(String(error)));
+page.on('console', (message) => /Content.Security.Policy|Uncaught/i.test(message.text()) && problems.push(message.text()));
+
+const steps = {
+  open: ({ url }) => page.goto(url).then(() => null),
+  see: ({ text }) => page.getByText(text).filter({ visible: true }).first().waitFor().then(() => null),
+  press: ({ name }) => page.getByRole('button', { name }).click(),
+  keys: ({ keys }) => keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve()),
+  submit: async ({ outcome }) => { // on the simulated Stripe's page
+    await page.locator(`input[value="${outcome}"]`).check();
+    await page.getByRole('button', { name: 'Submit this outcome' }).click();
+  },
+  offline: ({ on }) => context.setOffline(on),
+  text: () => page.innerText('body'),
+  html: () => page.content(),
+  cookies: () => context.cookies(),
+  focused: () => page.evaluate(() => document.activeElement.id || document.activeElement.textContent),
+  problems: () => problems,
+  look: async ({ width, dark }) => {
+    await page.emulateMedia({ colorScheme: dark ? 'dark' : 'light', reducedMotion: 'reduce' });
+    await page.setViewportSize({ width, height: 844 });
+  },
+  shot: ({ path }) => page.screenshot({ path, fullPage: true }).then(() => null),
+  flaws: () => page.evaluate(flaws),
+};
+
+// flaws names what is hard to read or to hit: text under WCAG's contrast AA, a page that must be
+// scrolled sideways, buttons under 44 pixels, controls without a name. It runs in the page.
+function flaws() {
+  const found = [];
+  const channels = (color) => color.match(/[\d.]+/g).map(Number);
+  const light = (color) => {
+    const [r, g, b] = channels(color).slice(0, 3).map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    for (; element; element = element.parentElement) {
+      const color = getComputedStyle(element).backgroundColor;
+      if ((channels(color)[3] ?? 1) === 1) return color;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  for (const element of document.body.querySelectorAll('*')) {
+    const text = [...element.childNodes].filter((n) => n.nodeType === Node.TEXT_NODE).map((n) => n.data).join('').trim();
+    if (!element.checkVisibility()) continue;
+    if (text) {
+      const [a, b] = [light(getComputedStyle(element).color), light(ground(element))].sort((x, y) => y - x);
+      const ratio = (a + 0.05) / (b + 0.05);
+      if (ratio < 4.5) found.push(`contrast ${ratio.toFixed(2)}: ${text}`);
+    }
+    if (element.matches('button, a, input, select')) {
+      if (element.getBoundingClientRect().height < 44) found.push(`lower than 44 pixels: ${text}`);
+      if (!text && !element.labels?.length && !element.ariaLabel) found.push(`no name: ${element.outerHTML}`);
+    }
+  }
+  if (document.documentElement.scrollWidth > innerWidth) found.push(`${document.documentElement.scrollWidth} pixels wide of ${innerWidth}`);
+  if (document.querySelectorAll('h1').length !== 1 || !document.documentElement.lang || !document.title) found.push('no single h1, lang or title');
+  return found;
+}
+
+console.log(JSON.stringify({ result: 'ready' }));
+for await (const line of createInterface({ input: process.stdin })) {
+  const step = JSON.parse(line);
+  try {
+    console.log(JSON.stringify({ result: (await steps[step.do](step)) ?? null }));
+  } catch (error) {
+    console.log(JSON.stringify({ error: `${error.message}\nThe page says:\n${await page.innerText('body').catch(String)}` }));
+  }
+}
+await browser.close();
