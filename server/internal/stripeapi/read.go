@@ -25,7 +25,7 @@ var accountPattern = regexp.MustCompile(`^acct_[A-Za-z0-9_]{1,250}$`)
 // or empty. An id or account of the wrong form is ErrStripeUnknown, without asking.
 //
 // Errors: verification.ErrStripeUnknown, ErrStripeUnavailable (with the context's, if that is why),
-// ErrStripeUnauthorized, ErrStripeBudget or a *StripeRefusedError.
+// ErrStripeUnauthorized, ErrStripeBudget, ErrStripeExcluded or a *StripeRefusedError.
 func (c *Client) Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error) {
 	var read verification.Retrieved
 	err := c.get(ctx, request{account: account}, id, func(object verification.Object, a answer) {
