@@ -100,6 +100,18 @@ func wantPresent(t *testing.T, dump string, person erased) {
 			t.Fatalf("Redis does not hold %s even before the redaction", marker)
 		}
 	}
+	found := map[string]bool{}
+	for line := range strings.Lines(dump) {
+		key, value, _ := strings.Cut(line, " = ")
+		for _, index := range []string{"vs:ref:", ":l:"} {
+			if strings.Contains(key, index) && strings.Contains(value, person.id) {
+				found[index] = true
+			}
+		}
+	}
+	if len(found) != 2 {
+		t.Fatalf("%s is in these indexes only before the redaction: %v", person.id, found)
+	}
 	if strings.Contains(dump, person.markers[3]) {
 		t.Fatalf("Redis holds metadata: %s", person.markers[3])
 	}

@@ -1519,7 +1519,8 @@ type ListVerificationsRequest_Status struct {
 
 type ListVerificationsRequest_Denial struct {
 	// Those to whom RetryVerification refuses a retry for this reason: RETRY_DENIAL_LIMIT_REACHED
-	// or RETRY_DENIAL_NOT_RETRYABLE. For the other reasons ask for the status.
+	// or RETRY_DENIAL_NOT_RETRYABLE. Closed sessions (verified, canceled, redacted) are not among them.
+	// For the other reasons ask for the status.
 	Denial RetryDenial `protobuf:"varint,3,opt,name=denial,proto3,enum=verification.v1.RetryDenial,oneof"`
 }
 
@@ -1530,7 +1531,8 @@ type ListVerificationsRequest_InDoubt struct {
 }
 
 type ListVerificationsRequest_ProcessingLongerThan struct {
-	// Those that have been in processing for at least this long; 0 or more.
+	// Those in processing, or of a status that this version does not know, whose update_time is at
+	// least this long ago; 0 or more.
 	ProcessingLongerThan *durationpb.Duration `protobuf:"bytes,5,opt,name=processing_longer_than,json=processingLongerThan,proto3,oneof"`
 }
 

@@ -177,7 +177,7 @@ func (a *App) openStripe(hooks Hooks) error {
 	}
 	client, err := stripeapi.New(stripeapi.Config{
 		Key: func() verification.Secret { return *a.current.apiKey.Load() }, Base: a.config.StripeAPIBase,
-		ReferenceKey: a.config.ReferenceMetadataKey, ReadsPerDay: int(a.config.APIReadsPerDay),
+		Accounts: verification.NewAccounts(a.config.Accounts()), ReferenceKey: a.config.ReferenceMetadataKey, ReadsPerDay: int(a.config.APIReadsPerDay),
 		RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: a.observeStripeCall, Trace: a.traceStripeCall,
 	})
 	a.stripe = client

@@ -8,6 +8,7 @@ import (
 
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/verification"
+	"example.com/verification-status/server/internal/webhook"
 )
 
 // neededEvents are the types that the server lives on.
@@ -52,12 +53,11 @@ func examine(all []stripeapi.Endpoint, target string, live *bool, base string) f
 		f.problem("Stripe has no webhook endpoint with this URL (%s): server webhook-endpoint create --url %s", there, quote(target))
 	case 1:
 	default:
-		// The list does not tell which of them is for connected accounts.
-		var deletions []string
-		for _, id := range ids {
-			deletions = append(deletions, curl(base, id, "-X DELETE"))
-		}
-		f.problem("%s have the same URL, each with a signing secret of its own: delete all but one: %s", strings.Join(ids, " and "), strings.Join(deletions, " or "))
+		f.notes = append(f.notes, fmt.Sprintf("%s have the same URL: one may be for connected accounts, which the Dashboard tells and the API does not; list the signing secrets of both. Two of the same kind send everything twice: delete the one whose secret is not in STRIPE_WEBHOOK_SECRET, in the Dashboard",
+			strings.Join(ids, " and ")))
+	}
+	if u, err := url.Parse(target); err == nil && u.Path != webhook.Path {
+		f.notes = append(f.notes, fmt.Sprintf("the path of this URL is not %s, the only one that the server answers: something in between must change it", webhook.Path))
 	}
 	if len(f.problems) == 0 {
 		f.notes = append([]string{fmt.Sprintf("ok: %s sends all %d types of identity.verification_session events to this URL", ours[0], len(neededEvents))}, f.notes...)
@@ -123,10 +123,11 @@ func normal(text string) string {
 	return u.String()
 }
 
-// curl is a command that changes an endpoint, for a shell that has the key in STRIPE_API_KEY.
+// curl is a command that changes an endpoint, for a shell that has the key in STRIPE_API_KEY, or its
+// file in STRIPE_API_KEY_FILE.
 func curl(base, id string, args ...string) string {
-	target := strings.TrimSuffix(base, "/") + "/v1/webhook_endpoints/" + id
-	return fmt.Sprintf(`curl -u "$STRIPE_API_KEY:" %s %s`, strings.Join(args, " "), target)
+	target := strings.TrimSuffix(strings.TrimSuffix(base, "/"), "/v1") + "/v1/webhook_endpoints/" + id
+	return fmt.Sprintf(`curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" %s %s`, strings.Join(args, " "), target)
 }
 
 // quote makes a text one word of a shell's.

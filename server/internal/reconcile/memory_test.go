@@ -64,7 +64,7 @@ func (m *memory) Update(_ context.Context, id string, fn store.UpdateFunc) (veri
 	return m.sessions[id], err
 }
 
-func (m *memory) Due(_ context.Context, partition int, by int64, limit int) ([]string, error) {
+func (m *memory) Due(_ context.Context, partition int, by int64, skip, limit int) ([]string, error) {
 	if err := m.fail("due", ""); err != nil {
 		return nil, err
 	}
@@ -77,6 +77,7 @@ func (m *memory) Due(_ context.Context, partition int, by int64, limit int) ([]s
 		}
 	}
 	slices.Sort(ids)
+	ids = ids[min(skip, len(ids)):]
 	return ids[:min(limit, len(ids))], nil
 }
 

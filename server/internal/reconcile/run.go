@@ -155,7 +155,7 @@ func (u *run) accounts(ctx context.Context) ([]string, error) {
 // refused reports whether Stripe answered, but will not tell, or must not be asked.
 func refused(err error) bool {
 	var refusal *verification.StripeRefusedError
-	return errors.Is(err, errNotAccepted) || errors.Is(err, verification.ErrStripeUnauthorized) || errors.Is(err, verification.ErrStripeUnknown) || errors.As(err, &refusal)
+	return errors.Is(err, verification.ErrStripeExcluded) || errors.Is(err, verification.ErrStripeUnauthorized) || errors.Is(err, verification.ErrStripeUnknown) || errors.As(err, &refusal)
 }
 
 // patiently does one step, again after a pause where Stripe is away for a moment or other writers

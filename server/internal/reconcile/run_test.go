@@ -411,7 +411,7 @@ func TestAccountsThatAreNotAccepted(t *testing.T) {
 			t.Errorf("%s was caught up", id)
 		}
 	}
-	if _, err := r.Session(t.Context(), two[0]); !errors.Is(err, errNotAccepted) {
+	if _, err := r.Session(t.Context(), two[0]); !errors.Is(err, verification.ErrStripeExcluded) {
 		t.Errorf("one by its id: %v", err)
 	}
 	if _, err := r.Session(t.Context(), two[1]); !errors.Is(err, verification.ErrStripeUnknown) {

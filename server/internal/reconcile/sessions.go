@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// dueAtOnce is how many due sessions of a partition one run looks at.
+	// dueAtOnce is how many due sessions of a partition are listed at a time, and duePages how often one
+	// run does that.
 	dueAtOnce = 1000
+	duePages  = 100
 	// overtaken is how often a session is read again at once where another input was faster.
 	overtaken = 3
 	// A session that was read to no avail is left alone for so long, doubling: it may be stuck at
@@ -21,9 +23,6 @@ const (
 	firstRest = 15 * time.Minute
 	longRest  = 24 * time.Hour
 )
-
-// errNotAccepted is for sessions that were kept before Config.Accounts left their account out.
-var errNotAccepted = errors.New("the session is of a connected account that is not in STRIPE_ACCOUNTS")
 
 // visit is what is remembered of a session that was read again and is due all the same.
 type visit struct {
@@ -35,44 +34,65 @@ type visit struct {
 // due reads the sessions again that ask for it: in doubt, or in processing for too long.
 func (u *run) due(ctx context.Context) error {
 	for partition := range u.Store.Partitions() {
-		now := u.Clock()
-		if err := u.keep(ctx); err != nil {
+		if err := u.dueOf(ctx, partition, u.Clock()); err != nil {
 			return err
-		}
-		ids, err := u.Store.Due(ctx, partition, now.Unix(), dueAtOnce)
-		if err != nil {
-			return fmt.Errorf("listing the sessions that are due: %w", err)
-		}
-		for _, id := range ids {
-			if err := u.dueSession(ctx, id, now); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-func (u *run) dueSession(ctx context.Context, id string, now time.Time) error {
+// dueOf goes on behind those that stay due, lest they keep the others from their turn.
+func (u *run) dueOf(ctx context.Context, partition int, now time.Time) error {
+	stay := 0
+	for range duePages {
+		if err := u.keep(ctx); err != nil {
+			return err
+		}
+		ids, err := u.Store.Due(ctx, partition, now.Unix(), stay, dueAtOnce)
+		if err != nil {
+			return fmt.Errorf("listing the sessions that are due: %w", err)
+		}
+		for _, id := range ids {
+			stays, err := u.dueSession(ctx, id, now)
+			if err != nil {
+				return err
+			}
+			if stays {
+				stay++
+			}
+		}
+		if len(ids) < dueAtOnce {
+			break
+		}
+	}
+	return nil
+}
+
+// dueSession reads one session again, if it is its turn, and says whether it is still listed as due.
+func (u *run) dueSession(ctx context.Context, id string, now time.Time) (stays bool, err error) {
 	before, err := u.Store.Get(ctx, id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return nil // the record went, its index entry will
+		return true, nil // the record went, its index entry will
 	case errors.Is(err, store.ErrCorrupt):
 		u.summary.Unreadable++
 		u.Logger.Error("catch-up: the record of a session that is due cannot be read", "session_id", id, "error", err)
-		return nil
+		return true, nil
 	case err != nil:
-		return fmt.Errorf("reading session %s: %w", id, err)
+		return false, fmt.Errorf("reading session %s: %w", id, err)
 	}
 	second, due := before.DueAt()
-	if !due || second > now.Unix() || !u.Accounts.Accept(before.Account) {
-		return nil
+	if !due || second > now.Unix() {
+		return false, nil // it was changed meanwhile
+	}
+	if !u.Accounts.Accept(before.Account) {
+		return true, nil
 	}
 	u.summary.Due++
 	last, visited := u.visits.Get(id)
 	visited = visited && last.revision == before.Revision
 	if visited && now.Before(last.until) {
-		return nil
+		return true, nil
 	}
 	after, err := u.reread(ctx, before)
 	switch {
@@ -80,20 +100,20 @@ func (u *run) dueSession(ctx context.Context, id string, now time.Time) error {
 		u.summary.Unknown++
 		u.Logger.Warn("catch-up: Stripe does not tell of a session that is due", "session_id", id, "error", err)
 	case err != nil:
-		return fmt.Errorf("reading session %s again: %w", id, err)
+		return false, fmt.Errorf("reading session %s again: %w", id, err)
 	default:
 		u.compare(before, after)
 	}
 	if _, due := after.DueAt(); !due {
 		u.visits.Remove(id)
-		return nil
+		return false, nil
 	}
 	rest := firstRest
 	if visited {
 		rest = min(2*last.rest, longRest)
 	}
 	u.visits.Add(id, visit{revision: after.Revision, rest: rest, until: now.Add(rest)})
-	return nil
+	return true, nil
 }
 
 // reread reads a session at Stripe until the answer is not overtaken by another input.
@@ -131,7 +151,7 @@ func (u *run) compare(before, after verification.Session) {
 func (u *run) refresh(ctx context.Context, id string) (before, after verification.Session, err error) {
 	before, err = u.Store.Get(ctx, id)
 	if err == nil && !u.Accounts.Accept(before.Account) {
-		return before, before, errNotAccepted
+		return before, before, verification.ErrStripeExcluded
 	}
 	if err == nil {
 		after, err = u.reread(ctx, before)

@@ -265,3 +265,26 @@ func TestAWishDuringAFullRunBeginsAgain(t *testing.T) {
 		t.Errorf("%v", third)
 	}
 }
+
+// More sessions than are listed at a time stay due for ever: the others are read all the same.
+func TestThoseThatStayDueDoNotStarveTheOthers(t *testing.T) {
+	s, kept := newStripe(t), newMemory()
+	r := s.replica(kept, func(c *Config, api *stripeapi.Config) {
+		quiet(c, api)
+		c.Accounts = verification.NewAccounts([]string{"acct_1"})
+	})
+	id := processing(s, r, 1, "")[0] // listed behind the others, by its id
+	s.must(s.FinishProcessing(id))
+	for n := range 20 * dueAtOnce {
+		other := fmt.Sprintf("vs_!%d", n) // before any id of Stripe's
+		if partitionOf(other) != partitionOf(id) {
+			continue
+		}
+		kept.sessions[other] = verification.Session{ID: other, Account: "acct_2", Revision: 1, State: verification.State{Status: "processing", UpdateTime: 1_790_000_000}}
+	}
+	s.tick(3600)
+	if summary := r.run(); summary.Due != 1 || summary.Changed != 1 {
+		t.Errorf("%v", summary)
+	}
+	s.check(kept)
+}

@@ -86,6 +86,8 @@ var kinds = []struct {
 		"Stripe knows no such verification session", false}},
 	{verification.ErrStripeNotConfigured, kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED,
 		"this server has no Stripe API key; its operator must set STRIPE_API_KEY", false}},
+	{verification.ErrStripeExcluded, kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED,
+		"the session is of a connected account that this server is not set up for; its operator must add it to STRIPE_ACCOUNTS", false}},
 	{verification.ErrStripeUnauthorized, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,
 		"Stripe refuses this service's API key; its operator must check it", true}},
 	{verification.ErrStripeBudget, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,

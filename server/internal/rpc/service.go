@@ -134,15 +134,44 @@ func (s *Service) recent(ctx context.Context, id string, least int32) (verificat
 // newest returns the newest session that bears a reference, read through from Stripe where none is
 // known.
 func (s *Service) newest(ctx context.Context, reference string, least int32) (verification.Session, error) {
-	id, err := s.Store.Newest(ctx, reference)
+	session, err := s.bearer(ctx, reference, func(ctx context.Context, id string) (verification.Session, error) {
+		return s.session(ctx, id, least)
+	})
 	if errors.Is(err, store.ErrNotFound) {
 		return s.Ingest.ReadUnknownReference(ctx, reference)
 	}
-	if err != nil {
-		return verification.Session{}, err
-	}
-	return s.session(ctx, id, least)
+	return session, err
 }
+
+// bearer returns the newest session of the store that bears a reference, by its record, which read
+// reads. What the index says and the record denies is taken out of the index: it was left over, and
+// nothing else would ever do it.
+func (s *Service) bearer(ctx context.Context, reference string, read func(ctx context.Context, id string) (verification.Session, error)) (verification.Session, error) {
+	for range maxLeftovers {
+		id, err := s.Store.Newest(ctx, reference)
+		if err != nil {
+			return verification.Session{}, err
+		}
+		session, err := read(ctx, id)
+		if err == nil && session.Reference != reference {
+			session, err = s.Store.Get(ctx, id) // memory may be older than the index
+		}
+		switch {
+		case err == nil && session.Reference == reference:
+			return session, nil
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return session, err
+		}
+		s.Logger.WarnContext(ctx, "the index of references led to a session that does not bear the reference; the entry is removed", "session_id", id)
+		if err := s.Store.Unindex(ctx, reference, id); err != nil {
+			return verification.Session{}, err
+		}
+	}
+	return verification.Session{}, store.ErrConflict // the next call goes on
+}
+
+// maxLeftovers bounds the wrong entries of the index that one call takes away.
+const maxLeftovers = 16
 
 // asStored in place of a least revision asks for the record itself: memory is never enough.
 const asStored = math.MaxInt32

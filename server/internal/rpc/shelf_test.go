@@ -103,6 +103,12 @@ func (s *shelf) put(session verification.Session) {
 	s.held[session.ID] = session
 }
 
+// ofPerson makes a session bear the reference "person".
+func ofPerson(session verification.Session) verification.Session {
+	session.Reference = "person"
+	return session
+}
+
 func (s *shelf) set(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -99,7 +99,7 @@ func TestALostWakeUpOnlyDelays(t *testing.T) {
 			w.start(request)
 			w.next()
 			began := time.Now()
-			next := life("vs_1", 2)
+			next := ofPerson(life("vs_1", 2))
 			w.put(next) // and nobody wakes the hub
 			if got := w.next(); got.Verification.GetRevision() != 2 || time.Since(began) > lookAgain*6/5 {
 				t.Errorf("%v after %v", got.WatchStatusResponse, time.Since(began))
@@ -171,8 +171,7 @@ func TestG12_ADrainingServerEndsEveryStreamAndTellsToResume(t *testing.T) {
 		for name, request := range map[string]*verificationv1.WatchStatusRequest{"session": bySession("vs_1", 0), "reference": byReference("person"), "all": allSessions()} {
 			for _, away := range []bool{false, true} {
 				w := newWatching(t, 0)
-				session := life("vs_1", 1)
-				w.put(session)
+				w.put(ofPerson(life("vs_1", 1)))
 				w.newest["person"] = "vs_1"
 				w.start(request)
 				w.next()
@@ -216,8 +215,7 @@ func TestAStoreThatIsAwayInTheMiddleKeepsTheStreamAndItGoesOn(t *testing.T) {
 		for _, hang := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWatching(t, 0)
-				session := life("vs_1", 1)
-				w.put(session)
+				w.put(ofPerson(life("vs_1", 1)))
 				w.newest["person"] = "vs_1"
 				w.start(request)
 				w.next()
@@ -225,7 +223,7 @@ func TestAStoreThatIsAwayInTheMiddleKeepsTheStreamAndItGoesOn(t *testing.T) {
 				w.service.Hub.WakeAll()
 				time.Sleep(10 * time.Minute)
 				w.none()
-				w.put(life("vs_1", 3))
+				w.put(ofPerson(life("vs_1", 3)))
 				w.set(func() { w.fail, w.hang = nil, false })
 				began := time.Now()
 				first, second := w.next(), w.next()
@@ -245,7 +243,7 @@ func TestAStoreThatIsAwayInTheMiddleKeepsTheStreamAndItGoesOn(t *testing.T) {
 func TestAStoreThatGoesAwayWhileAReferenceMovesKeepsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatching(t, 0)
-		first, second := life("vs_1", 1), life("vs_2", 1)
+		first, second := ofPerson(life("vs_1", 1)), ofPerson(life("vs_2", 1))
 		first.Created, second.Created = 1, 2
 		w.put(first)
 		w.newest["person"] = "vs_1"
@@ -332,14 +330,14 @@ func TestAnIdleStreamLooksSeldom(t *testing.T) {
 func TestUntilSettledByReferenceWaitsForTheSuccessorOfASupersededSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatching(t, 0)
-		old := verification.Session{ID: "vs_1", Revision: 1, State: verification.State{Status: verification.StatusCanceled, Created: 1, SupersededBy: "vs_2"}}
+		old := verification.Session{ID: "vs_1", Revision: 1, State: verification.State{Reference: "person", Status: verification.StatusCanceled, Created: 1, SupersededBy: "vs_2"}}
 		w.put(old)
 		w.newest["person"] = "vs_1"
 		w.start(untilSettled(byReference("person")))
 		w.next()
 		time.Sleep(time.Hour)
 		w.none()
-		next := verification.Session{ID: "vs_2", Revision: 1, State: verification.State{Status: verification.StatusVerified, Created: 2}}
+		next := verification.Session{ID: "vs_2", Revision: 1, State: verification.State{Reference: "person", Status: verification.StatusVerified, Created: 2}}
 		w.put(next)
 		w.set(func() { w.newest["person"] = "vs_2" })
 		w.service.Hub.Wake(hub.Reference("person"))

@@ -76,19 +76,25 @@ func (s *Service) pointed(reference string, shown cursor) reader {
 		if err != nil {
 			return current, err
 		}
-		id, err := s.Store.Newest(ctx, reference)
-		if id == current.ID || errors.Is(err, store.ErrNotFound) {
+		return s.newestOr(ctx, reference, current)
+	}
+}
+
+// newestOr is the newest session that bears a reference, or current while none is newer.
+func (s *Service) newestOr(ctx context.Context, reference string, current verification.Session) (verification.Session, error) {
+	newest, err := s.bearer(ctx, reference, func(ctx context.Context, id string) (verification.Session, error) {
+		if id == current.ID {
 			return current, nil
 		}
-		if err != nil {
-			return current, err
-		}
-		candidate, err := s.held(id, 0)(ctx)
-		if err != nil || newer(candidate, current) {
-			return candidate, err
-		}
+		return s.recent(ctx, id, 0)
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return current, nil
+	case err == nil && newest.ID != current.ID && !newer(newest, current):
 		return current, nil
 	}
+	return newest, err
 }
 
 // bearing reads the session of a token, if it still bears the reference, or the newest one that
@@ -96,19 +102,13 @@ func (s *Service) pointed(reference string, shown cursor) reader {
 func (s *Service) bearing(reference string, c cursor) reader {
 	return func(ctx context.Context) (verification.Session, error) {
 		session, err := s.held(c.ID, c.Revision)(ctx)
-		if err != nil {
-			return session, err
-		}
-		newest, err := s.Store.Newest(ctx, reference)
 		switch {
-		case err != nil && !errors.Is(err, store.ErrNotFound):
+		case err != nil:
 			return session, err
-		case newest == c.ID:
-			return session, nil
 		case session.Reference != reference:
 			return session, errTokenExpired
 		}
-		return s.pointed(reference, c)(ctx)
+		return s.newestOr(ctx, reference, session)
 	}
 }
 

@@ -9,8 +9,9 @@ import (
 // concurrent use; errors are those of Store.
 type CatchUp interface {
 	// Due returns the sessions of a partition whose record asks to be read from Stripe again by a
-	// time in Unix seconds (see verification.Session.DueAt), the longest due first, limit at the most.
-	Due(ctx context.Context, partition int, by int64, limit int) ([]string, error)
+	// time in Unix seconds (see verification.Session.DueAt), the longest due first without the first skip
+	// of them, limit at the most.
+	Due(ctx context.Context, partition int, by int64, skip, limit int) ([]string, error)
 	// Accounts returns the connected accounts of which a session is known, in no order.
 	Accounts(ctx context.Context) ([]string, error)
 	// Cursor returns the Unix second up to which an account's events (the platform's own with an

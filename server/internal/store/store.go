@@ -49,8 +49,12 @@ type Store interface {
 	Update(ctx context.Context, id string, fn UpdateFunc) (verification.Session, error)
 
 	// Newest returns the id of the newest session that bears a reference: the greatest creation time
-	// at Stripe, then the greatest id. Redacted sessions bear none.
+	// at Stripe, then the greatest id. Redacted sessions bear none. It is what an index says, which a
+	// crash or a failover may have left wrong: the record is the truth.
 	Newest(ctx context.Context, reference string) (id string, err error)
+	// Unindex makes Newest forget that a session bears a reference, unless its record says that it
+	// does. Without a record it bears none.
+	Unindex(ctx context.Context, reference, id string) error
 
 	Feed
 	Lists

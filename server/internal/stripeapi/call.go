@@ -8,6 +8,8 @@ import (
 
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/form"
+
+	"example.com/verification-status/server/internal/verification"
 )
 
 const (
@@ -54,9 +56,12 @@ type answer struct {
 // still fails.
 type raw struct{ stripe.APIResource }
 
-// call makes one request: the budget first, for it answers at once, then the wait for the rate. A
-// read that got no turn uses nothing of the budget.
+// call makes one request, unless the account is one that is left out: the budget first, for it answers
+// at once, then the wait for the rate. A read that got no turn uses nothing of the budget.
 func (c *Client) call(ctx context.Context, r request) error {
+	if !c.cfg.Accounts.Accept(r.account) {
+		return verification.ErrStripeExcluded
+	}
 	ctx, end := c.cfg.Trace(ctx, r.operation)
 	f := c.send(ctx, r)
 	end(f.outcome)

@@ -35,6 +35,8 @@ type Config struct {
 	Key func() verification.Secret
 	// Base is the URL of the API. Empty: Stripe's own.
 	Base string
+	// Accounts: of other connected accounts nothing is asked. nil: all may be.
+	Accounts verification.Accounts
 	// ReferenceKey is stripeevent.Options.ReferenceKey.
 	ReferenceKey string
 	// RatePerSecond bounds all requests. They are spaced evenly, so that no second sees more. 0: 10.

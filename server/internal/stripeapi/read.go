@@ -12,6 +12,10 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
+// referencePage is how many sessions of a reference, the newest, are looked through for one that is
+// not redacted.
+const referencePage = "10"
+
 // maxReference is the greatest reference, in bytes, that this service knows.
 const maxReference = 255
 
@@ -21,7 +25,7 @@ var accountPattern = regexp.MustCompile(`^acct_[A-Za-z0-9_]{1,250}$`)
 // or empty. An id or account of the wrong form is ErrStripeUnknown, without asking.
 //
 // Errors: verification.ErrStripeUnknown, ErrStripeUnavailable (with the context's, if that is why),
-// ErrStripeUnauthorized, ErrStripeBudget or a *StripeRefusedError.
+// ErrStripeUnauthorized, ErrStripeBudget, ErrStripeExcluded or a *StripeRefusedError.
 func (c *Client) Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error) {
 	var read verification.Retrieved
 	err := c.get(ctx, request{account: account}, id, func(object verification.Object, a answer) {
@@ -83,15 +87,16 @@ func secret(s *string) verification.Secret {
 	return verification.Secret(*s)
 }
 
-// FindByReference reads the platform's newest session with a client_reference_id; Stripe cannot
-// search by metadata. There is no link in the answer. Errors are Retrieve's.
+// FindByReference reads the platform's newest session with a client_reference_id that is not redacted,
+// among the newest ten; Stripe cannot search by metadata. Where each of them is redacted it is the
+// newest. There is no link in the answer. Errors are Retrieve's.
 func (c *Client) FindByReference(ctx context.Context, reference string) (verification.Retrieved, error) {
 	if reference == "" || len(reference) > maxReference {
 		return verification.Retrieved{}, verification.ErrStripeUnknown
 	}
 	filter := &form.Values{}
 	filter.Add("client_reference_id", reference)
-	filter.Add("limit", "1")
+	filter.Add("limit", referencePage)
 	var found *verification.Retrieved
 	err := c.call(ctx, request{
 		operation: OperationFind, method: http.MethodGet, path: sessionsPath, form: filter, reserve: reserveLookup,
@@ -103,16 +108,22 @@ func (c *Client) FindByReference(ctx context.Context, reference string) (verific
 			if json.Unmarshal(a.body, &page) != nil || page.Object != "list" {
 				return "an answer that is no list"
 			}
-			if len(page.Data) == 0 {
-				return ""
-			}
-			object, err := c.object(page.Data[0])
-			if err != nil {
-				return "a list of something else than sessions"
-			}
-			// A server that ignores the filter must not hand one person's status to another.
-			if object.Reference == reference {
-				found = &verification.Retrieved{Object: object, AsOf: a.asOf}
+			for _, body := range page.Data { // the newest first
+				object, err := c.object(body)
+				if err != nil {
+					return "a list of something else than sessions"
+				}
+				// A server that ignores the filter must not hand one person's status to another.
+				if object.Reference != reference {
+					continue
+				}
+				open := object.Redaction == verification.RedactionNone
+				if found == nil || open {
+					found = &verification.Retrieved{Object: object, AsOf: a.asOf}
+				}
+				if open {
+					return ""
+				}
 			}
 			return ""
 		},

@@ -168,10 +168,20 @@ func TestFindByReference(t *testing.T) {
 		body string
 		want error
 	}{
-		"found":               {list(session(fields{"client_reference_id": reference})), nil},
-		"none":                {list(), verification.ErrStripeUnknown},
-		"data null":           {`{"object":"list","data":null}`, verification.ErrStripeUnknown},
-		"of somebody else":    {list(session(fields{"client_reference_id": "case-18"})), verification.ErrStripeUnknown},
+		"found":            {list(session(fields{"client_reference_id": reference})), nil},
+		"none":             {list(), verification.ErrStripeUnknown},
+		"data null":        {`{"object":"list","data":null}`, verification.ErrStripeUnknown},
+		"of somebody else": {list(session(fields{"client_reference_id": "case-18"})), verification.ErrStripeUnknown},
+		"behind redacted ones": {list(
+			session(fields{"id": "vs_9", "client_reference_id": nil, "redaction": fields{"status": "redacted"}}),
+			session(fields{"id": "vs_8", "client_reference_id": reference, "redaction": fields{"status": "processing"}}),
+			session(fields{"client_reference_id": reference}),
+			session(fields{"id": "vs_0", "client_reference_id": reference}),
+		), nil},
+		"redacted alone": {list(
+			session(fields{"client_reference_id": reference, "redaction": fields{"status": "processing"}}),
+			session(fields{"id": "vs_0", "client_reference_id": reference, "redaction": fields{"status": "redacted"}}),
+		), nil},
 		"wiped by redaction":  {list(session(fields{"client_reference_id": nil})), verification.ErrStripeUnknown},
 		"no list":             {encode(session(nil)), verification.ErrStripeUnavailable},
 		"a list of something": {list(fields{"id": "cus_1"}), verification.ErrStripeUnavailable},
@@ -183,7 +193,7 @@ func TestFindByReference(t *testing.T) {
 				t.Fatalf("error %v, want %v", err, test.want)
 			}
 			query := s.seen()[0].query
-			if len(query) != 2 || query.Get("client_reference_id") != reference || query.Get("limit") != "1" {
+			if len(query) != 2 || query.Get("client_reference_id") != reference || query.Get("limit") != "10" {
 				t.Errorf("query %v", query)
 			}
 			if test.want == nil && (got.Object.ID != id || got.Object.Reference != reference || got.AsOf == 0) {

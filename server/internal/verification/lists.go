@@ -48,7 +48,6 @@ func (p RetryPolicy) Lists(s Session) Lists {
 	default:
 		in = in.with(ListProcessing)
 	}
-	p.Cooldown = 0
 	switch p.Judge(s.State, time.Time{}).Denial {
 	case DenialLimitReached:
 		in = in.with(ListLimitReached)

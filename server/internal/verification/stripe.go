@@ -17,6 +17,8 @@ var (
 	ErrStripeBudget = errors.New("the day's budget of Stripe API reads is spent: see API_READS_PER_DAY")
 	// ErrStripeNotConfigured: there is no API key.
 	ErrStripeNotConfigured = errors.New("no Stripe API key is configured: set STRIPE_API_KEY")
+	// ErrStripeExcluded: the session is of a connected account that is not accepted. Stripe was not asked.
+	ErrStripeExcluded = errors.New("the session is of a connected account that is not in STRIPE_ACCOUNTS")
 )
 
 // StripeRefusedError says that Stripe understood a call and refused it (a 4xx other than the above).

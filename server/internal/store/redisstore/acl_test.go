@@ -66,7 +66,7 @@ func exercise(ctx context.Context, s *Store) error {
 		func() error { _, err := s.Newest(ctx, "one"); return err },
 		func() error { _, err := s.ReadFeed(ctx, s.Partition("vs_a"), start, 10); return err },
 		func() error { _, err := s.Follow(ctx, positions, time.Second); return err },
-		func() error { _, err := s.Due(ctx, 0, 1, 1); return err },
+		func() error { _, err := s.Due(ctx, 0, 1, 0, 1); return err },
 		func() error { _, err := s.Accounts(ctx); return err },
 		func() error { return s.SetCursor(ctx, "", 1) },
 		func() error { _, err := s.Cursor(ctx, ""); return err },

@@ -35,15 +35,15 @@ func dueChange(before, after verification.Session) string {
 
 // Due implements store.CatchUp. At most 1,000 sessions. The index is written with each commit, by the
 // same script, so it is as true as the records are.
-func (s *Store) Due(ctx context.Context, partition int, by int64, limit int) ([]string, error) {
+func (s *Store) Due(ctx context.Context, partition int, by int64, skip, limit int) ([]string, error) {
 	if err := checkPartition(partition); err != nil {
 		return nil, err
 	}
-	if limit < 1 {
-		return nil, fmt.Errorf("cannot list %d sessions: ask for at least one", limit)
+	if limit < 1 || skip < 0 {
+		return nil, fmt.Errorf("cannot list %d sessions after %d: ask for at least one, and skip none or more", limit, skip)
 	}
 	ids, err := s.client.ZRangeArgs(ctx, redis.ZRangeArgs{
-		Key: s.keys.due(partition), ByScore: true, Start: "-inf", Stop: by, Count: int64(min(limit, maxDue)),
+		Key: s.keys.due(partition), ByScore: true, Start: "-inf", Stop: by, Offset: int64(skip), Count: int64(min(limit, maxDue)),
 	}).Result()
 	if err != nil {
 		return nil, s.failed(ctx, "list what is due", err)

@@ -51,12 +51,12 @@ func TestLostAnswersAndTheIndexOfDueSessions(t *testing.T) {
 	}
 	partition := s.Partition("vs_a")
 	by := int64(1_790_000_000 + verification.StuckAfter)
-	if due, err := s.Due(testContext(t), partition, by, 10); err != nil || len(due) != 1 || due[0] != "vs_a" {
+	if due, err := s.Due(testContext(t), partition, by, 0, 10); err != nil || len(due) != 1 || due[0] != "vs_a" {
 		t.Errorf("due: %v, %v; want vs_a", due, err)
 	}
 	proxy.loseAnswers("evalsha", 2)
 	apply(t, s, event("vs_a", 1, failing))
-	if due, err := s.Due(testContext(t), partition, by, 10); err != nil || len(due) != 0 {
+	if due, err := s.Due(testContext(t), partition, by, 0, 10); err != nil || len(due) != 0 {
 		t.Errorf("due after the check: %v, %v; want none", due, err)
 	}
 }

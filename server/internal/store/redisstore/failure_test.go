@@ -221,7 +221,7 @@ func TestStoppedServer(t *testing.T) {
 			_, err := s.ReadFeed(ctx, 0, store.Position{}, 10)
 			return err
 		},
-		"Due":       func() error { _, err := s.Due(ctx, 0, 1, 1); return err },
+		"Due":       func() error { _, err := s.Due(ctx, 0, 1, 0, 1); return err },
 		"Accounts":  func() error { _, err := s.Accounts(ctx); return err },
 		"Cursor":    func() error { _, err := s.Cursor(ctx, ""); return err },
 		"SetCursor": func() error { return s.SetCursor(ctx, "", 1) },

@@ -40,6 +40,24 @@ func (s *Store) Newest(ctx context.Context, reference string) (string, error) {
 	return ids[0], nil
 }
 
+// Unindex implements store.Store. An index entry is written with the record or after it, never before:
+// one without a record is left over. The record may come to bear the reference while its entry goes,
+// so it is looked at again.
+func (s *Store) Unindex(ctx context.Context, reference, id string) error {
+	now, err := s.read(ctx, id)
+	if err != nil || indexedBy(now.session).reference == reference {
+		return err
+	}
+	if err := s.client.ZRem(ctx, s.keys.reference(reference), id).Err(); err != nil {
+		return s.failed(ctx, "remove an index entry", err)
+	}
+	now, err = s.read(ctx, id)
+	if err != nil || indexedBy(now.session).reference != reference {
+		return err
+	}
+	return s.ensureIndex(ctx, now.session)
+}
+
 // removeReplaced takes a session out of the index of the reference that it no longer bears.
 func (s *Store) removeReplaced(ctx context.Context, id string, before, after indexed) error {
 	if before.reference == "" || before.reference == after.reference {

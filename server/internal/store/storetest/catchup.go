@@ -24,7 +24,7 @@ func catchUp(t *testing.T, s store.Store) store.CatchUp {
 
 func wantDue(t *testing.T, s store.Store, partition int, by int64, limit int, want ...string) {
 	t.Helper()
-	got, err := catchUp(t, s).Due(testContext(t), partition, by, limit)
+	got, err := catchUp(t, s).Due(testContext(t), partition, by, 0, limit)
 	if err != nil {
 		t.Errorf("Due by %d: %v", by-t0, err)
 	}
@@ -92,9 +92,15 @@ func dueInOrder(t *testing.T, s store.Store) {
 	wantDue(t, s, partition, by, 2, ids[:2]...)
 	wantDue(t, s, partition, by-2, 10, ids[:3]...)
 	wantDue(t, s, elsewhere, by, 10, idsOf(s, elsewhere, 1)...)
-	for _, wrong := range []struct{ partition, limit int }{{-1, 1}, {s.Partitions(), 1}, {0, 0}} {
-		if _, err := catchUp(t, s).Due(testContext(t), wrong.partition, by, wrong.limit); err == nil {
-			t.Errorf("Due(%d, limit %d) has no error", wrong.partition, wrong.limit)
+	for skip := range len(ids) + 2 {
+		got, err := catchUp(t, s).Due(testContext(t), partition, by, skip, 2)
+		if want := ids[min(skip, len(ids)):min(skip+2, len(ids))]; err != nil || !slices.Equal(got, want) {
+			t.Errorf("due after %d others: %v, %v; want %v", skip, got, err, want)
+		}
+	}
+	for _, wrong := range []struct{ partition, skip, limit int }{{-1, 0, 1}, {s.Partitions(), 0, 1}, {0, 0, 0}, {0, -1, 1}} {
+		if _, err := catchUp(t, s).Due(testContext(t), wrong.partition, by, wrong.skip, wrong.limit); err == nil {
+			t.Errorf("Due(%d, skip %d, limit %d) has no error", wrong.partition, wrong.skip, wrong.limit)
 		}
 	}
 }

@@ -98,3 +98,15 @@ func referencePointer(t *testing.T, s store.Store) {
 		}
 	}
 }
+
+// referenceUnindexed: only the record keeps an entry.
+func referenceUnindexed(t *testing.T, s store.Store) {
+	apply(t, s, event("vs_a", 0, withReference("case"), createdAt(t0)))
+	for _, other := range []struct{ reference, id string }{{"case", "vs_a"}, {"case", "vs_unknown"}, {"other", "vs_a"}} {
+		if err := s.Unindex(testContext(t), other.reference, other.id); err != nil {
+			t.Errorf("Unindex(%s, %s): %v", other.reference, other.id, err)
+		}
+	}
+	wantNewest(t, s, "case", "vs_a")
+	wantNewest(t, s, "other", "")
+}

@@ -48,6 +48,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"ReferenceChanges", referenceChanges},
 		{"ReferenceOfTombstone", referenceOfTombstone},
 		{"ReferencePointer", referencePointer},
+		{"ReferenceUnindexed", referenceUnindexed},
 
 		{"FeedOnePerRevision", feedOnePerRevision},
 		{"FeedGaplessUnderConcurrency", feedGapless},
