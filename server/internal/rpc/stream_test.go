@@ -349,3 +349,24 @@ func TestUntilSettledByReferenceWaitsForTheSuccessorOfASupersededSession(t *test
 		}
 	})
 }
+
+// The order is that of the index: of sessions created in the same second the greater id is newer.
+func TestNewerIsDecidedByTheIDWithinASecond(t *testing.T) {
+	session := func(id string, created int64) verification.Session {
+		return verification.Session{ID: id, State: verification.State{Created: created}}
+	}
+	for _, test := range []struct {
+		a, b verification.Session
+		want bool
+	}{
+		{session("vs_a", 2), session("vs_b", 1), true},
+		{session("vs_b", 1), session("vs_a", 2), false},
+		{session("vs_b", 1), session("vs_a", 1), true},
+		{session("vs_a", 1), session("vs_b", 1), false},
+		{session("vs_a", 1), session("vs_a", 1), false},
+	} {
+		if got := newer(test.a, test.b); got != test.want {
+			t.Errorf("newer(%s at %d, %s at %d) = %v", test.a.ID, test.a.Created, test.b.ID, test.b.Created, got)
+		}
+	}
+}
