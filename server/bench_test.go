@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,7 +41,8 @@ func startBare(b *testing.B) *process {
 	return p
 }
 
-// startOurs is a server at its production settings, with a caller's credentials checked.
+// startOurs is a server at its default settings, on loopback: metrics, limits and logs as in production, but
+// without TLS and tokens.
 func startOurs(b *testing.B) *process {
 	b.Helper()
 	redis := redistest.Start(b, "--appendonly", "yes", "--appendfsync", "everysec")
@@ -64,7 +64,7 @@ func connections(b *testing.B, p *process, n int) []verificationv1.VerificationS
 	return clients
 }
 
-// share lets so many callers make b.N calls, and reports latencies and the server's own time.
+// shareCalls lets so many callers make b.N calls, and reports latencies and the server's own time.
 func shareCalls(b *testing.B, p *process, callers int, call func(caller, n int) error) {
 	b.Helper()
 	latencies := make([][]time.Duration, callers)
@@ -119,20 +119,6 @@ func (p *process) cpu() time.Duration {
 		ticks += n
 	}
 	return time.Duration(ticks) * 10 * time.Millisecond
-}
-
-// resident is the memory of the process, in bytes.
-func (p *process) resident() int {
-	p.t.Helper()
-	out, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(p.cmd.Process.Pid)).Output()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	kib, err := strconv.Atoi(strings.TrimSpace(string(out)))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return kib << 10
 }
 
 // BenchmarkGetStatus is 64 callers over 4 connections who ask for the status of a thousand sessions.
