@@ -188,3 +188,16 @@ func TestWhatIsInMemoryNeedsNoTurn(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestAPanicOfASendIsItsHandlers: there it is recovered from; in a goroutine of its own it would end the
+// process.
+func TestAPanicOfASendIsItsHandlers(t *testing.T) {
+	st := &stream{patience: time.Minute, send: func(*verificationv1.WatchStatusResponse) error { panic("planted") }}
+	defer func() {
+		if got := recover(); got != "planted" {
+			t.Errorf("recovered %v", got)
+		}
+	}()
+	_ = st.respond(nil, "")
+	t.Error("respond returned")
+}
