@@ -111,7 +111,7 @@ func TestRequestsAreStripes(t *testing.T) {
 			return err
 		}},
 		"find by reference": {
-			answers: map[string]string{"GET /v1/identity/verification_sessions?client_reference_id=case-17&limit=1": listOf(false, session(nil))},
+			answers: map[string]string{"GET /v1/identity/verification_sessions?client_reference_id=case-17&limit=10": listOf(false, session(nil))},
 			call: func(ctx context.Context, c *client) error {
 				_, err := c.FindByReference(ctx, "case-17")
 				return err
