@@ -201,3 +201,28 @@ func TestAPanicOfASendIsItsHandlers(t *testing.T) {
 	_ = st.respond(nil, "")
 	t.Error("respond returned")
 }
+
+// TestG12_ALookThatHangsDoesNotKeepTheLastWordBack: the store hangs, and the server stops.
+func TestG12_ALookThatHangsDoesNotKeepTheLastWordBack(t *testing.T) {
+	draining := make(chan struct{})
+	st := &stream{ctx: t.Context(), draining: draining}
+	asked, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		_, err := st.look(func(ctx context.Context) (verification.Session, error) {
+			close(asked)
+			<-ctx.Done()
+			return verification.Session{}, fmt.Errorf("%w: it hangs", store.ErrUnavailable)
+		})
+		ended <- err
+	}()
+	<-asked
+	close(draining)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, errDraining) {
+			t.Errorf("the look ended with %v", err)
+		}
+	case <-time.After(lookTimeout - time.Second):
+		t.Error("the look went on although the server stops")
+	}
+}

@@ -57,7 +57,21 @@ func (st *stream) close() { st.woken.Close() }
 func (st *stream) look(read reader) (verification.Session, error) {
 	ctx, cancel := st.lookContext()
 	defer cancel()
-	return read(ctx)
+	session, err := read(ctx)
+	return session, st.orDraining(err)
+}
+
+// orDraining is err, or what ends the stream now that the server stops: a look that was given up for it
+// has failed for no other reason.
+func (st *stream) orDraining(err error) error {
+	select {
+	case <-st.draining:
+		if err != nil {
+			return errDraining
+		}
+	default:
+	}
+	return err
 }
 
 func (st *stream) lookContext() (context.Context, context.CancelFunc) {
@@ -66,7 +80,16 @@ func (st *stream) lookContext() (context.Context, context.CancelFunc) {
 		due := time.Until(st.sent.Add(st.heartbeat))
 		timeout = min(timeout, max(due, 0)+lookGrace)
 	}
-	return context.WithTimeout(st.ctx, timeout)
+	ctx, cancel := context.WithTimeout(st.ctx, timeout)
+	// A store that hangs must not keep the last word back either, when the server stops.
+	go func() {
+		select {
+		case <-st.draining:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // pause waits after a look that ended with err, until there may be something new. It returns why the

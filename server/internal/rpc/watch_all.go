@@ -106,7 +106,7 @@ func (s *Service) sendPage(st *stream, positions []store.Position, partition int
 	entries, err := s.Store.ReadFeed(ctx, partition, positions[partition], feedPage)
 	cancel() // no bound of a look spans the sends: a caller may read slowly
 	if err != nil {
-		return false, err
+		return false, st.orDraining(err)
 	}
 	records := make(map[string]verification.Session)
 	for _, entry := range entries {
