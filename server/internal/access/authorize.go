@@ -7,47 +7,44 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Unary refuses calls that may not be made, before their handler runs. Identify comes first.
-func (a *Access) Unary() grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		if isHealth(info.FullMethod) {
-			return handler(ctx, request)
-		}
-		if refused := a.begin(ctx); refused != nil {
-			return nil, a.refuse(refused)
-		}
-		if refused := a.check(ctx, pathOf(info.FullMethod, request)); refused != nil {
-			return nil, a.refuse(refused)
-		}
-		return handler(ctx, request)
+// Unary refuses a call that may not be made. ctx is from Identify, method is full
+// ("/package.Service/Method").
+func (a *Access) Unary(ctx context.Context, method string, request any) error {
+	if isHealth(method) {
+		return nil
 	}
+	if refused := a.begin(ctx); refused != nil {
+		return a.refuse(refused)
+	}
+	if refused := a.check(ctx, pathOf(method, request)); refused != nil {
+		return a.refuse(refused)
+	}
+	return nil
 }
 
-// Stream does the same for streams. What a watch needs shows in its request: it is checked when that
-// arrives. A stream whose caller loses the right to it ends at the next message.
-func (a *Access) Stream() grpc.StreamServerInterceptor {
-	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		health := isHealth(info.FullMethod)
-		if !health {
-			if refused := a.beginStream(stream.Context(), info.FullMethod); refused != nil {
-				return a.refuse(refused)
-			}
+// Stream does the same for a stream. What a watch needs shows in its request: the stream that is
+// returned, whose context is ctx, checks that when it arrives, and ends at the next message once its
+// caller has lost the right to it. leave is to be called once, at the end.
+func (a *Access) Stream(ctx context.Context, method string, stream grpc.ServerStream) (checked grpc.ServerStream, leave func(), err error) {
+	health := isHealth(method)
+	if !health {
+		if refused := a.beginStream(ctx, method); refused != nil {
+			return nil, nil, a.refuse(refused)
 		}
-		leave, refused := a.limits.enter(callerOf(stream.Context()).principal, health)
-		if refused != nil {
-			return a.refuse(refused)
-		}
-		defer leave()
-		if health || a.open() {
-			return handler(srv, stream)
-		}
-		return handler(srv, &guarded{ServerStream: stream, access: a, method: info.FullMethod})
 	}
+	leave, refused := a.limits.enter(a.callerOf(ctx).principal, health)
+	if refused != nil {
+		return nil, nil, a.refuse(refused)
+	}
+	if health || a.open() {
+		return stream, leave, nil
+	}
+	return &guarded{ServerStream: stream, ctx: ctx, access: a, method: method}, leave, nil
 }
 
 // begin refuses callers who are nobody, and those who call too often.
 func (a *Access) begin(ctx context.Context) *refusal {
-	c := callerOf(ctx)
+	c := a.callerOf(ctx)
 	if c.unknown != "" {
 		return unauthenticated(c.unknown)
 	}
@@ -64,14 +61,14 @@ func (a *Access) beginStream(ctx context.Context, method string) *refusal {
 	}
 	paths := pathsOf(method)
 	if !slices.ContainsFunc(paths, func(path string) bool { return a.check(ctx, path) == nil }) {
-		return denied(callerOf(ctx).principal, paths[0])
+		return denied(a.callerOf(ctx).principal, paths[0])
 	}
 	return nil
 }
 
 // check refuses a caller without the right to a path.
 func (a *Access) check(ctx context.Context, path string) *refusal {
-	c := callerOf(ctx)
+	c := a.callerOf(ctx)
 	switch {
 	case c.unknown != "":
 		return unauthenticated(c.unknown)
@@ -92,7 +89,10 @@ func (a *Access) refuse(refused *refusal) error {
 }
 
 // callerOf is who makes a call; nobody where Identify did not look.
-func callerOf(ctx context.Context) caller {
+func (a *Access) callerOf(ctx context.Context) caller {
+	if a.open() {
+		return caller{}
+	}
 	c, ok := ctx.Value(callerKey{}).(caller)
 	if !ok {
 		return caller{unknown: "this server does not know who calls"}
@@ -104,12 +104,16 @@ func callerOf(ctx context.Context) caller {
 // Its handler receives and sends in turn: no method of this service does both at once.
 type guarded struct {
 	grpc.ServerStream
+	ctx    context.Context
 	access *Access
 	method string
 
 	path       string // what the request needs
 	generation uint64 // of the rights that path was checked by
 }
+
+// Context implements grpc.ServerStream.
+func (g *guarded) Context() context.Context { return g.ctx }
 
 // RecvMsg refuses a request that the caller may not make.
 func (g *guarded) RecvMsg(message any) error {
@@ -118,7 +122,7 @@ func (g *guarded) RecvMsg(message any) error {
 		return err
 	}
 	g.path, g.generation = pathOf(g.method, message), generation
-	if refused := g.access.check(g.Context(), g.path); refused != nil {
+	if refused := g.access.check(g.ctx, g.path); refused != nil {
 		return g.access.refuse(refused)
 	}
 	return nil
@@ -127,7 +131,7 @@ func (g *guarded) RecvMsg(message any) error {
 // SendMsg sends nothing to who may not see it any more.
 func (g *guarded) SendMsg(message any) error {
 	if now := g.access.generation.Load(); now != g.generation {
-		again := g.access.Identify(g.Context()) // the token may have gone, or have other rights
+		again := g.access.Identify(g.ctx) // the token may have gone, or have other rights
 		if refused := g.access.check(again, g.path); refused != nil {
 			return g.access.refuse(refused)
 		}

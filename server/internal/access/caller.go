@@ -22,9 +22,12 @@ type caller struct {
 
 type callerKey struct{}
 
-// Identify notes in the context of a call who makes it. It refuses nobody: the interceptors do. It
+// Identify notes in the context of a call who makes it. It refuses nobody: Unary and Stream do. It
 // must be called by the server, with the context of the call itself.
 func (a *Access) Identify(ctx context.Context) context.Context {
+	if a.open() {
+		return ctx
+	}
 	return context.WithValue(ctx, callerKey{}, a.identify(ctx))
 }
 
@@ -39,9 +42,6 @@ func (*Access) Principal(ctx context.Context) string {
 // identify goes by the bearer token where there is one, good or not: a caller that shows a token wants
 // to be judged by it, and must learn that it is bad. Else by the client certificate.
 func (a *Access) identify(ctx context.Context) caller {
-	if a.open() {
-		return caller{}
-	}
 	if inForce := a.tokens.Load(); inForce != nil {
 		if values := metadata.ValueFromIncomingContext(ctx, "authorization"); len(values) > 0 {
 			return inForce.identify(values)

@@ -72,16 +72,14 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	if hooks.Clock == nil {
 		hooks.Clock = time.Now
 	}
-	m, err := telemetry.NewMetrics()
-	if err != nil {
-		return nil, err
-	}
+	m := telemetry.NewMetrics()
 	a := &App{config: c, logger: logger, metrics: m, clock: hooks.Clock, drain: make(chan struct{})}
 	live, warning := c.EffectiveLivemode()
 	if warning != "" {
 		logger.Warn(warning)
 	}
 	warnOfCodes(c.DenyCodes(), logger)
+	var err error
 	if a.access, err = a.openAccess(); err != nil {
 		return nil, err
 	}
@@ -119,7 +117,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		MaxInFlight:           int(c.GRPCMaxInFlight),
 		Reflection:            c.GRPCReflection.On(),
 		Access:                a.access,
-		MeterProvider:         a.meterProvider(),
+		Meter:                 meter{m},
 		TracerProvider:        a.traces.Provider(),
 	})
 	service := rpc.New(rpc.Config{

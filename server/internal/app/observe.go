@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"go.opentelemetry.io/otel/metric"
-
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/reconcile"
@@ -31,13 +29,11 @@ func (a *App) observeState() {
 	}
 }
 
-// meterProvider is nil where gRPC's own metrics are not wanted.
-func (a *App) meterProvider() metric.MeterProvider {
-	if !a.config.GRPCMetrics.On() {
-		return nil
-	}
-	return a.metrics.MeterProvider()
-}
+// meter makes the metrics gRPC's.
+type meter struct{ *telemetry.Metrics }
+
+// Method implements grpcserver.Meter.
+func (m meter) Method(name string) grpcserver.MethodMeter { return m.Metrics.Method(name) }
 
 func (a *App) observeWebhook(r webhook.Result) {
 	age := time.Duration(-1)

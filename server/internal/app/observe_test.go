@@ -56,10 +56,7 @@ func TestTheFeedsLag(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m, err := telemetry.NewMetrics()
-				if err != nil {
-					t.Fatal(err)
-				}
+				m := telemetry.NewMetrics()
 				time.Sleep(time.Minute)
 				_, _ = observedStore{&test.store, m, nil}.Follow(t.Context(), nil, 0)
 				if want := fmt.Sprintf("verification_feed_lag_seconds %d\n", test.lag); !strings.Contains(page(t, m), want) {
@@ -87,11 +84,8 @@ func TestUpdatesAreCounted(t *testing.T) {
 		"refused by the rules":       {scripted{tries: 1}, false, errors.New("planted"), "failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := telemetry.NewMetrics()
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = observedStore{&test.store, m, nil}.Update(t.Context(), "vs_1", func(current verification.Session) (verification.Session, bool, error) {
+			m := telemetry.NewMetrics()
+			_, err := observedStore{&test.store, m, nil}.Update(t.Context(), "vs_1", func(current verification.Session) (verification.Session, bool, error) {
 				return current, test.write, test.fnErr
 			})
 			if (err != nil) != (test.store.err != nil || test.fnErr != nil) {

@@ -21,7 +21,7 @@ func (c *Config) checkListeners(found *problems) {
 	for _, b := range []struct {
 		env   string
 		value Bool
-	}{{"GRPC_INSECURE", c.GRPCInsecure}, {"GRPC_REFLECTION", c.GRPCReflection}, {"GRPC_METRICS", c.GRPCMetrics}} {
+	}{{"GRPC_INSECURE", c.GRPCInsecure}, {"GRPC_REFLECTION", c.GRPCReflection}} {
 		if b.value != True && b.value != False {
 			found.add("%s must be true or false", b.env)
 		}

@@ -12,7 +12,6 @@ type Config struct {
 	GRPCAddr       string `name:"grpc-addr" env:"GRPC_ADDR" placeholder:"HOST:PORT" help:"Where the gRPC API listens. By default 127.0.0.1:50051, and with TLS :50051. Any other than a loopback address needs TLS, or GRPC_INSECURE."`
 	GRPCInsecure   Bool   `name:"grpc-insecure" env:"GRPC_INSECURE" default:"false" help:"Serve gRPC in plain text on an address that other machines reach. Only where a service mesh encrypts."`
 	GRPCReflection Bool   `name:"grpc-reflection" env:"GRPC_REFLECTION" default:"true" negatable:"" help:"Let gRPC clients list the services and their messages."`
-	GRPCMetrics    Bool   `name:"grpc-metrics" env:"GRPC_METRICS" default:"true" negatable:"" help:"Count and time each gRPC call in /metrics, as gRPC does itself."`
 
 	GRPCTLSCertFile     string `name:"grpc-tls-cert-file" env:"GRPC_TLS_CERT_FILE" placeholder:"PATH" help:"A PEM file with the certificate chain of the gRPC server. This and the files below are read again when they change."`
 	GRPCTLSKeyFile      string `name:"grpc-tls-key-file" env:"GRPC_TLS_KEY_FILE" placeholder:"PATH" help:"A PEM file with the certificate's private key."`

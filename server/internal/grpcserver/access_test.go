@@ -26,31 +26,21 @@ func (gate) Principal(ctx context.Context) string {
 	name, _ := ctx.Value(nameKey{}).(string)
 	return name
 }
-func (gate) Unary() grpc.UnaryServerInterceptor {
-	return func(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any, error) {
-		return nil, status.Error(codes.PermissionDenied, "no")
-	}
+func (gate) Unary(context.Context, string, any) error {
+	return status.Error(codes.PermissionDenied, "no")
 }
 
-func (gate) Stream() grpc.StreamServerInterceptor {
-	return func(any, grpc.ServerStream, *grpc.StreamServerInfo, grpc.StreamHandler) error {
-		return status.Error(codes.PermissionDenied, "no")
-	}
+func (gate) Stream(context.Context, string, grpc.ServerStream) (grpc.ServerStream, func(), error) {
+	return nil, nil, status.Error(codes.PermissionDenied, "no")
 }
 
 // welcome is a gate that lets its one caller through.
 type welcome struct{ gate }
 
-func (welcome) Unary() grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		return handler(ctx, request)
-	}
-}
+func (welcome) Unary(context.Context, string, any) error { return nil }
 
-func (welcome) Stream() grpc.StreamServerInterceptor {
-	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		return handler(srv, stream)
-	}
+func (welcome) Stream(ctx context.Context, _ string, stream grpc.ServerStream) (grpc.ServerStream, func(), error) {
+	return contextStream{stream, ctx}, func() {}, nil
 }
 
 // callerNamed notes a caller's name.

@@ -6,9 +6,10 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
+	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/tap"
 )
 
 const (
@@ -16,22 +17,118 @@ const (
 	requestIDHeader = "x-request-id"
 	// maxRequestID bounds the names that callers give, in bytes.
 	maxRequestID = 128
+
+	// requestTimeout is how long a request may take to arrive after its headers, as an HTTP server's
+	// read timeout: without it a client may open calls, send half of a request and wait for ever.
+	requestTimeout = 10 * time.Second
+	// shortDeadline is a deadline that bounds that wait well enough: gRPC ends the call then. Most calls
+	// have one, and are spared a timer.
+	shortDeadline = 30 * time.Second
 )
+
+// call is one call, and the context that all its others are made from: so there is one object for the
+// request id, the log, the metrics and the time that the request may take, and no context for each.
+type call struct {
+	context.Context
+	method *method
+	began  time.Time
+	cancel context.CancelFunc // ends the call; nil: only gRPC can
+	late   *time.Timer        // does so when the request does not arrive
+
+	given          string // the request id, if the caller gave one
+	number         uint64 // else this is it
+	logged         atomic.Bool
+	sessionID      string
+	received, sent atomic.Int64 // bytes of messages
+}
 
 type callKey struct{}
 
-// call is what is known of a call for the log.
-type call struct {
-	requestID string
-	sessionID atomic.Pointer[string] // nil: none; a watch's responses, which may name one, have goroutines of their own
+// Value implements context.Context.
+func (c *call) Value(key any) any {
+	if _, ok := key.(callKey); ok {
+		return c
+	}
+	return c.Context.Value(key)
 }
 
-// newCall names a call, as its caller does or with a name of its own.
-func newCall(ctx context.Context) *call {
-	if given := metadata.ValueFromIncomingContext(ctx, requestIDHeader); len(given) > 0 && isRequestID(given[0]) {
-		return &call{requestID: given[0]}
+func callOf(ctx context.Context) *call {
+	known, _ := ctx.Value(callKey{}).(*call)
+	return known
+}
+
+// begin makes the call. It is the tap: gRPC calls it for each one when its headers are there.
+//
+// A unary call without a deadline gets one: a caller that forgot it would otherwise wait, and hold a
+// handler, for as long as whatever is behind this service hangs.
+func (s *Server) begin(ctx context.Context, info *tap.Info) (context.Context, error) {
+	c := &call{Context: ctx, method: s.method(info.FullMethodName), began: time.Now(), number: rand.Uint64()}
+	if given := info.Header[requestIDHeader]; len(given) > 0 && isRequestID(given[0]) {
+		c.given = given[0]
 	}
-	return &call{requestID: fmt.Sprintf("%016x", rand.Uint64())}
+	deadline, ok := ctx.Deadline()
+	switch {
+	case ok && deadline.Sub(c.began) <= shortDeadline, c.method == s.unknown:
+	case !ok && !c.method.stream:
+		c.Context, c.cancel = context.WithTimeout(ctx, c.method.deadline)
+	default:
+		c.Context, c.cancel = context.WithCancel(ctx)
+		c.late = time.AfterFunc(requestTimeout, c.cancel)
+	}
+	return c, nil
+}
+
+// arrived notes that the request is there.
+func (c *call) arrived() {
+	if c.late != nil {
+		c.late.Stop()
+		c.late = nil
+	}
+}
+
+// ended lets go of what the call holds.
+func (c *call) ended() {
+	c.arrived()
+	if c.cancel != nil {
+		c.cancel()
+	}
+}
+
+// Cut ends the stream that a context belongs to: a send that waits for its caller then fails. A unary
+// call ends by its deadline.
+func Cut(ctx context.Context) {
+	if c := callOf(ctx); c != nil && c.cancel != nil {
+		c.cancel()
+	}
+}
+
+// NoteSession tells the log which session a call is about: an id of the right form, nothing else of
+// what callers send. It is for the goroutine of the handler, with the context that the handler got.
+func NoteSession(ctx context.Context, sessionID string) {
+	if c := callOf(ctx); c != nil {
+		c.sessionID = sessionID
+	}
+}
+
+// requestID is the name of a call of the service; empty for gRPC's own.
+func (c *call) requestID() string {
+	switch {
+	case c.method.grpcs:
+		return ""
+	case c.given != "":
+		return c.given
+	default:
+		return fmt.Sprintf("%016x", c.number)
+	}
+}
+
+// trailer tells the caller under which name the log has something about the call; nil where it has
+// nothing.
+func (c *call) trailer() metadata.MD {
+	if id := c.requestID(); id != "" && c.logged.Load() {
+		return metadata.Pairs(requestIDHeader, id)
+	}
+	return nil
 }
 
 // isRequestID allows what cannot be mistaken for anything else in a log: no spaces, quotes or signs of
@@ -48,38 +145,6 @@ func isRequestID(text string) bool {
 	return text != "" && len(text) <= maxRequestID
 }
 
-func callOf(ctx context.Context) *call {
-	known, _ := ctx.Value(callKey{}).(*call)
-	return known
-}
-
-// NoteSession tells the log which session a call is about: an id of the right form, nothing else of
-// what callers send. ctx is the one that the handler got.
-func NoteSession(ctx context.Context, sessionID string) {
-	if known := callOf(ctx); known != nil {
-		known.sessionID.Store(&sessionID)
-	}
-}
-
-// nameUnary and nameStream give each call of the service a request id, and tell the caller.
-func nameUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	if isGRPCs(info.FullMethod) {
-		return handler(ctx, request)
-	}
-	named := newCall(ctx)
-	_ = grpc.SetHeader(ctx, metadata.Pairs(requestIDHeader, named.requestID)) // it fails only once headers are sent
-	return handler(context.WithValue(ctx, callKey{}, named), request)
-}
-
-func nameStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	if isGRPCs(info.FullMethod) {
-		return handler(srv, stream)
-	}
-	named := newCall(stream.Context())
-	_ = stream.SetHeader(metadata.Pairs(requestIDHeader, named.requestID))
-	return handler(srv, contextStream{stream, context.WithValue(stream.Context(), callKey{}, named)})
-}
-
 // WithCall makes the lines that are logged with a call's context bear its request id.
 func WithCall(log *slog.Logger) *slog.Logger { return slog.New(callHandler{log.Handler()}) }
 
@@ -87,9 +152,10 @@ type callHandler struct{ slog.Handler }
 
 // Handle implements slog.Handler.
 func (h callHandler) Handle(ctx context.Context, record slog.Record) error {
-	if known := callOf(ctx); known != nil {
+	if c := callOf(ctx); c != nil && c.requestID() != "" {
+		c.logged.Store(true)
 		record = record.Clone()
-		record.AddAttrs(slog.String("request_id", known.requestID))
+		record.AddAttrs(slog.String("request_id", c.requestID()))
 	}
 	return h.Handler.Handle(ctx, record)
 }

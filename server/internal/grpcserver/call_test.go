@@ -2,6 +2,7 @@ package grpcserver
 
 import (
 	"context"
+	"log/slog"
 	"regexp"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ func TestIsRequestID(t *testing.T) {
 }
 
 // Every call of the service has a request id: the caller's, if it is one, or another. The caller is told
-// it, also of a call that fails and of a stream, and so are the log's lines.
+// it where the log has a line of the call, also of one that fails and of a stream.
 func TestRequestIDs(t *testing.T) {
 
 	logger := func(ctx context.Context, s *running) {
@@ -51,27 +52,25 @@ func TestRequestIDs(t *testing.T) {
 	})
 	log := s.log
 	calls := map[string]func(context.Context, *metadata.MD) error{
-		"GetStatus": func(ctx context.Context, header *metadata.MD) error {
-			_, err := s.client.GetStatus(ctx, sessionRequest("vs_1"), grpc.Header(header))
+		"GetStatus": func(ctx context.Context, trailer *metadata.MD) error {
+			_, err := s.client.GetStatus(ctx, sessionRequest("vs_1"), grpc.Trailer(trailer))
 			return err
 		},
-		"RetryVerification": func(ctx context.Context, header *metadata.MD) error {
-			_, err := s.client.RetryVerification(ctx, &verificationv1.RetryVerificationRequest{}, grpc.Header(header))
+		"RetryVerification": func(ctx context.Context, trailer *metadata.MD) error {
+			_, err := s.client.RetryVerification(ctx, &verificationv1.RetryVerificationRequest{}, grpc.Trailer(trailer))
 			if status.Code(err) == codes.NotFound {
 				return nil
 			}
 			return err
 		},
-		"WatchStatus": func(ctx context.Context, header *metadata.MD) error {
+		"WatchStatus": func(ctx context.Context, trailer *metadata.MD) error {
 			stream, err := s.client.WatchStatus(ctx, &verificationv1.WatchStatusRequest{})
 			if err != nil {
 				return err
 			}
-			*header, err = stream.Header()
-			if err == nil {
-				_, err = stream.Recv()
-			}
+			_, err = stream.Recv()
 			_, _ = stream.Recv()
+			*trailer = stream.Trailer()
 			return err
 		},
 	}
@@ -82,18 +81,18 @@ func TestRequestIDs(t *testing.T) {
 			if given != "" {
 				ctx = metadata.AppendToOutgoingContext(ctx, "x-request-id", given)
 			}
-			var header metadata.MD
-			if err := call(ctx, &header); err != nil {
+			var trailer metadata.MD
+			if err := call(ctx, &trailer); err != nil {
 				t.Fatalf("%s: %v", method, err)
 			}
-			told := header.Get("x-request-id")
+			told := trailer.Get("x-request-id")
 			if len(told) != 1 || given == "caller-4711" && told[0] != given || given != "caller-4711" && !made.MatchString(told[0]) {
 				t.Errorf("%s with %q: told %q", method, given, told)
 				continue
 			}
 			eventually(t, "the line of "+method, func() bool {
 				for line := range strings.Lines(log.String()) {
-					if strings.Contains(line, "gRPC call") && strings.Contains(line, "request_id="+told[0]+" ") && strings.Contains(line, "/"+method+" ") {
+					if strings.Contains(line, "gRPC call") && strings.Contains(line, "request_id="+told[0]) && strings.Contains(line, "/"+method+" ") {
 						return strings.Contains(line, "principal=backend-7")
 					}
 				}
@@ -107,9 +106,9 @@ func TestRequestIDs(t *testing.T) {
 	if text := log.String(); strings.Contains(text, "bad id") || strings.Count(text, "session_id=vs_Noted") != 3 || strings.Count(text, "session_id=vs_Watched") != 3 {
 		t.Errorf("a bad id, or lines without a session:\n%s", text)
 	}
-	var header metadata.MD
-	if _, err := healthpb.NewHealthClient(s.conn).Check(patient(t), &healthpb.HealthCheckRequest{}, grpc.Header(&header)); err != nil || len(header.Get("x-request-id")) != 0 {
-		t.Errorf("a probe: %v, %v", err, header)
+	var trailer metadata.MD
+	if _, err := healthpb.NewHealthClient(s.conn).Check(patient(t), &healthpb.HealthCheckRequest{}, grpc.Trailer(&trailer)); err != nil || len(trailer.Get("x-request-id")) != 0 {
+		t.Errorf("a probe: %v, %v", err, trailer)
 	}
 }
 
@@ -129,5 +128,25 @@ func TestASlowCallIsAWarning(t *testing.T) {
 		if !regexp.MustCompile(`level=` + level + ` .*/` + method + ` `).MatchString(s.log.String()) {
 			t.Errorf("%s is not at %s:\n%s", method, level, s.log)
 		}
+	}
+}
+
+// TestNoIDForWhatIsNotInTheLog: a call that went well has no line at this level, and its response no
+// trailer that would name one; a call that failed has both.
+func TestNoIDForWhatIsNotInTheLog(t *testing.T) {
+	log := &logBuffer{}
+	s := startOnPipe(t, Config{Logger: slog.New(slog.NewTextHandler(log, nil))}, &fake{
+		get: echo,
+		retry: func(context.Context) (*verificationv1.RetryVerificationResponse, error) {
+			return nil, status.Error(codes.NotFound, "planted")
+		},
+	})
+	var fine, failed metadata.MD
+	if _, err := s.client.GetStatus(patient(t), sessionRequest("vs_1"), grpc.Trailer(&fine)); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = s.client.RetryVerification(patient(t), &verificationv1.RetryVerificationRequest{}, grpc.Trailer(&failed))
+	if len(fine.Get("x-request-id")) != 0 || len(failed.Get("x-request-id")) != 1 || strings.Count(log.String(), "request_id=") != 1 {
+		t.Errorf("trailers %v and %v, log:\n%s", fine, failed, log)
 	}
 }

@@ -49,22 +49,19 @@ func (s *Server) Stop(ctx context.Context) (graceful bool) {
 	return false
 }
 
-// endHealthWatches ends the streams of health.Watch when Stop begins. grpc's clients keep one open
-// for as long as they live; the health service does not end them, and GracefulStop would wait.
-func endHealthWatches(stopping context.Context) grpc.StreamServerInterceptor {
-	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		if info.FullMethod != healthpb.Health_Watch_FullMethodName {
-			return handler(srv, stream)
-		}
-		ctx, cancel := context.WithCancel(stream.Context())
-		defer cancel()
-		defer context.AfterFunc(stopping, cancel)()
-		err := handler(srv, contextStream{stream, ctx})
-		if stopping.Err() != nil {
-			return status.Error(codes.Unavailable, "the server is stopping")
-		}
-		return err
+const healthWatch = healthpb.Health_Watch_FullMethodName
+
+// watchHealth ends a stream of health.Watch when Stop begins. grpc's clients keep one open for as long
+// as they live; the health service does not end them, and GracefulStop would wait.
+func (s *Server) watchHealth(srv any, stream grpc.ServerStream, handler grpc.StreamHandler) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	defer context.AfterFunc(s.stopping, cancel)()
+	err := handler(srv, contextStream{stream, ctx})
+	if s.stopping.Err() != nil {
+		return status.Error(codes.Unavailable, "the server is stopping")
 	}
+	return err
 }
 
 // contextStream is a stream with another context.

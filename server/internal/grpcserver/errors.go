@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 
-	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -33,40 +30,16 @@ func internalError() error {
 	return s.Err()
 }
 
-// recoverUnary turns a panic into errInternal; its text and stack go to the log alone, since they
-// may hold what the call was about.
-func recoverUnary(log *slog.Logger) grpc.UnaryServerInterceptor {
-	return recovery.UnaryServerInterceptor(recovery.WithRecoveryHandlerContext(logPanic(log)))
+// panicked turns a panic into errInternal; its text and stack go to the log alone, since they may hold
+// what the call was about.
+func (s *Server) panicked(ctx context.Context, c *call, p any) error {
+	s.callLog.ErrorContext(ctx, "a gRPC handler panicked", "method", c.method.full, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	return errInternal
 }
 
-func recoverStream(log *slog.Logger) grpc.StreamServerInterceptor {
-	return recovery.StreamServerInterceptor(recovery.WithRecoveryHandlerContext(logPanic(log)))
-}
-
-func logPanic(log *slog.Logger) recovery.RecoveryHandlerFuncContext {
-	return func(ctx context.Context, p any) error {
-		method, _ := grpc.Method(ctx)
-		log.ErrorContext(ctx, "a gRPC handler panicked", "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		return errInternal
-	}
-}
-
-// statusUnary gives every error that leaves a handler a code. grpc would do so too, but with the
-// error's own text, which may name hosts or hold a secret.
-func statusUnary(log *slog.Logger) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		response, err := handler(ctx, request)
-		return response, withStatus(ctx, log, info.FullMethod, err)
-	}
-}
-
-func statusStream(log *slog.Logger) grpc.StreamServerInterceptor {
-	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		return withStatus(stream.Context(), log, info.FullMethod, handler(srv, stream))
-	}
-}
-
-func withStatus(ctx context.Context, log *slog.Logger, method string, err error) error {
+// withStatus gives every error that leaves a call a code. grpc would do so too, but with the error's own
+// text, which may name hosts or hold a secret.
+func (s *Server) withStatus(ctx context.Context, c *call, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
@@ -76,7 +49,7 @@ func withStatus(ctx context.Context, log *slog.Logger, method string, err error)
 	case errors.Is(err, context.Canceled):
 		return status.Error(codes.Canceled, "the call was canceled")
 	default:
-		log.ErrorContext(ctx, "a gRPC handler returned an error without a code", "method", method, "error", err)
+		s.callLog.ErrorContext(ctx, "a gRPC handler returned an error without a code", "method", c.method.full, "error", err)
 		return errInternal
 	}
 }

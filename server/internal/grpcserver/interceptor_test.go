@@ -192,7 +192,7 @@ func TestCallLevel(t *testing.T) {
 		{"/a/B", true, codes.Internal, "ERROR"}, {"/a/B", false, codes.Unknown, "ERROR"}, {"/grpc.health.v1.Health/Check", false, codes.OK, "DEBUG"},
 		{"/grpc.health.v1.Health/Check", false, codes.Internal, "ERROR"},
 	} {
-		if got := callLevel(test.method, test.stream, test.code).String(); got != test.want {
+		if got := callLevel(&method{full: test.method, stream: test.stream, grpcs: strings.HasPrefix(test.method, "/grpc.")}, test.code).String(); got != test.want {
 			t.Errorf("%+v: got %s", test, got)
 		}
 	}

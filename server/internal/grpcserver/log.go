@@ -3,69 +3,46 @@ package grpcserver
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 )
 
-// logUnary and logStream write one line for each finished call: what was called, by whom and from
-// which address, about which session, with what result, for how long. They see neither request nor
-// response, and leave out the status message, which may quote them. The middleware's own interceptor
-// also wraps every stream and builds its fields for lines that the level drops.
-func logUnary(config Config) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		start := time.Now()
-		response, err := handler(ctx, request)
-		config.logCall(ctx, info.FullMethod, false, time.Since(start), err)
-		return response, err
-	}
-}
-
-func logStream(config Config) grpc.StreamServerInterceptor {
-	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		start := time.Now()
-		err := handler(srv, stream)
-		config.logCall(stream.Context(), info.FullMethod, true, time.Since(start), err)
-		return err
-	}
-}
-
-func (config Config) logCall(ctx context.Context, method string, stream bool, duration time.Duration, err error) {
-	result := status.Convert(err)
-	level := callLevel(method, stream, result.Code())
-	if slow := duration >= config.SlowCall; slow && !stream {
+// logCall writes one line for each finished call: what was called, by whom and from which address,
+// about which session, with what result, for how long. It sees neither request nor response, and leaves
+// out the status message, which may quote them. The middleware's own interceptor also wraps every stream
+// and builds its fields for lines that the level drops.
+func (s *Server) logCall(ctx context.Context, c *call, duration time.Duration, err error) {
+	code := status.Code(err)
+	level := callLevel(c.method, code)
+	if slow := duration >= s.slowCall; slow && !c.method.stream {
 		level = max(level, slog.LevelWarn)
 	}
-	if !config.Logger.Enabled(ctx, level) {
+	if !s.callLog.Enabled(ctx, level) {
 		return
 	}
-	var attrs []slog.Attr
-	if known := callOf(ctx); known != nil {
-		attrs = append(attrs, slog.String("request_id", known.requestID))
-		if id := known.sessionID.Load(); id != nil {
-			attrs = append(attrs, slog.String("session_id", *id))
-		}
+	attrs := make([]slog.Attr, 0, 7)
+	if c.sessionID != "" {
+		attrs = append(attrs, slog.String("session_id", c.sessionID))
 	}
-	if principal := config.principal(ctx); principal != "" {
+	if principal := s.access.Principal(ctx); principal != "" {
 		attrs = append(attrs, slog.String("principal", principal))
 	}
 	attrs = append(attrs,
-		slog.String("method", method),
-		slog.String("code", result.Code().String()),
+		slog.String("method", c.method.full),
+		slog.String("code", code.String()),
 		slog.Duration("duration", duration),
 	)
 	if caller, ok := peer.FromContext(ctx); ok {
 		attrs = append(attrs, slog.String("peer", caller.Addr.String()))
 	}
-	if reason := errorReason(result); reason != "" {
+	if reason := errorReason(status.Convert(err)); reason != "" {
 		attrs = append(attrs, slog.String("reason", reason))
 	}
-	config.Logger.LogAttrs(ctx, level, "gRPC call", attrs...)
+	s.callLog.LogAttrs(ctx, level, "gRPC call", attrs...)
 }
 
 // callLevel is error for faults of this service and warn for its unavailability, since someone must
@@ -73,26 +50,23 @@ func (config Config) logCall(ctx context.Context, method string, stream bool, du
 // for debugging: success, probes, and streams that end because their caller goes or, with UNAVAILABLE,
 // is told to resume elsewhere. So are calls that their callers gave up: whoever does that all the time
 // must not fill the log.
-func callLevel(method string, stream bool, code codes.Code) slog.Level {
+func callLevel(m *method, code codes.Code) slog.Level {
 	switch code {
 	case codes.Internal, codes.Unknown, codes.DataLoss:
 		return slog.LevelError
 	case codes.OK, codes.Canceled:
 		return slog.LevelDebug
 	case codes.Unavailable, codes.DeadlineExceeded:
-		if !stream {
+		if !m.stream {
 			return slog.LevelWarn
 		}
 		return slog.LevelDebug
 	}
-	if isGRPCs(method) {
+	if m.grpcs {
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
 }
-
-// isGRPCs reports whether a method is of gRPC's own services: health and reflection.
-func isGRPCs(method string) bool { return strings.HasPrefix(method, "/grpc.") }
 
 // errorReason is the reason of the status's ErrorInfo, or empty.
 func errorReason(result *status.Status) string {

@@ -1,73 +1,85 @@
 package grpcserver
 
 import (
-	"log/slog"
-	"net"
-	"syscall"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
-	"go.opentelemetry.io/otel/metric"
-	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// BenchmarkUnary is a small call over a loopback socket, client included: what gRPC's own metrics add
-// to it. cpu-ns/op is the processor's time of the whole process, which a busy machine distorts less
-// than the time that passes.
-func BenchmarkUnary(b *testing.B) {
-	b.Run("bare", func(b *testing.B) { benchmarkUnary(b, nil) })
-	b.Run("metrics", func(b *testing.B) {
-		exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(prometheus.NewRegistry()))
-		if err != nil {
-			b.Fatal(err)
-		}
-		benchmarkUnary(b, sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter)))
-	})
+// tally is a Meter that writes down what it is told.
+type tally struct {
+	mu    sync.Mutex
+	lines []string
 }
 
-func benchmarkUnary(b *testing.B, meters metric.MeterProvider) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	server := New(Config{Logger: slog.New(slog.DiscardHandler), MeterProvider: meters})
-	verificationv1.RegisterVerificationServiceServer(server, &fake{get: echo})
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		_ = conn.Close()
-		server.Stop(b.Context())
-		<-served
-	})
-	client := verificationv1.NewVerificationServiceClient(conn)
-	b.ReportAllocs()
-	b.SetParallelism(16)
-	b.ResetTimer()
-	began := processorTime(b)
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := client.GetStatus(b.Context(), sessionRequest("vs_1")); err != nil {
-				b.Error(err)
-			}
-		}
-	})
-	b.ReportMetric(float64(processorTime(b)-began)/float64(b.N), "cpu-ns/op")
+type methodTally struct {
+	*tally
+	name string
 }
 
-// processorTime is what this process has used of the processor, in nanoseconds.
-func processorTime(b *testing.B) int64 {
-	var used syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-		b.Fatal(err)
+func (m *tally) Method(name string) MethodMeter { return methodTally{m, name} }
+
+func (m methodTally) Started() { m.write("started") }
+
+func (m methodTally) Ended(code string, took time.Duration, received, sent int64) {
+	if took <= 0 || took > patience {
+		m.write(took)
 	}
-	return used.Utime.Nano() + used.Stime.Nano()
+	m.write(code, received > 0, sent > 0)
+}
+
+func (m methodTally) write(what ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lines = append(m.lines, m.name+" "+strings.TrimSpace(fmt.Sprintln(what...)))
+}
+
+// TestTheMeterIsToldOfEveryCall: also of those that come to no handler; what callers make up has one name.
+func TestTheMeterIsToldOfEveryCall(t *testing.T) {
+	m := &tally{}
+	s := startOnPipe(t, Config{Meter: m}, &fake{
+		get: echo,
+		retry: func(context.Context) (*verificationv1.RetryVerificationResponse, error) {
+			return nil, status.Error(codes.DeadlineExceeded, "planted")
+		},
+		watch: func(stream grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]) error {
+			_ = stream.Send(&verificationv1.WatchStatusResponse{ResumeToken: "x"})
+			return status.Error(codes.Unavailable, "planted")
+		},
+	})
+	if _, err := s.client.GetStatus(patient(t), sessionRequest("vs_1")); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = s.client.RetryVerification(patient(t), &verificationv1.RetryVerificationRequest{SessionId: "vs_1"})
+	_ = watchResult(t, s)
+	_, _ = healthpb.NewHealthClient(s.conn).Check(patient(t), &healthpb.HealthCheckRequest{Service: "none"})
+	for _, made := range []string{"/verification.v1.VerificationService/Nothing", "/made.Up/Method"} {
+		_ = s.conn.Invoke(patient(t), made, sessionRequest("vs_1"), &verificationv1.GetStatusResponse{})
+	}
+	_, _ = s.client.GetStatus(patient(t), sessionRequest(strings.Repeat("x", maxRequestBytes)))
+	const ours = "verification.v1.VerificationService/"
+	want := []string{
+		ours + "GetStatus OK true true", ours + "GetStatus RESOURCE_EXHAUSTED false false", ours + "GetStatus started", ours + "GetStatus started",
+		ours + "RetryVerification DEADLINE_EXCEEDED true false", ours + "RetryVerification started",
+		ours + "WatchStatus UNAVAILABLE false true", ours + "WatchStatus started",
+		"grpc.health.v1.Health/Check NOT_FOUND true false", "grpc.health.v1.Health/Check started",
+		"other started", "other started",
+	}
+	slices.Sort(want)
+	eventually(t, "twelve lines", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.lines) == len(want) })
+	slices.Sort(m.lines)
+	if !slices.Equal(m.lines, want) {
+		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(m.lines, "\n"), strings.Join(want, "\n"))
+	}
 }

@@ -10,12 +10,10 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"slices"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
-	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -25,7 +23,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/stats"
-	"google.golang.org/grpc/stats/opentelemetry"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
@@ -34,11 +31,15 @@ import (
 var serviceName = verificationv1.VerificationService_ServiceDesc.ServiceName
 
 const (
-	maxRequestBytes   = 64 << 10 // a request holds ids and a token, or an address: 5 KiB at the most
-	maxHeaderBytes    = 16 << 10 // grpc's default is 16 MiB
-	receiveWindow     = 64 << 10 // of a stream and of a connection; unless set, grpc lets it grow to 16 MiB
-	maxIdle           = 15 * time.Minute
-	handshakeTimeout  = 10 * time.Second
+	maxRequestBytes  = 64 << 10 // a request holds ids and a token, or an address: 5 KiB at the most
+	maxHeaderBytes   = 16 << 10 // grpc's default is 16 MiB
+	receiveWindow    = 64 << 10 // of a stream and of a connection; unless set, grpc lets it grow to 16 MiB
+	maxIdle          = 15 * time.Minute
+	handshakeTimeout = 10 * time.Second
+	// streamWorkers are goroutines that serve one call after the other: a new goroutine for each would
+	// grow its stack twice, a tenth of what a small call costs. Calls beyond them have one of their own,
+	// and so do all where as many streams are open: then new goroutines begin with stacks that suit those.
+	streamWorkers     = 64
 	defaultMaxStreams = 10_000
 	defaultInFlight   = 512
 	defaultDeadline   = 5 * time.Second
@@ -82,9 +83,8 @@ type Config struct {
 	Reflection bool
 	// Access decides who may call. nil: everyone, in plain text.
 	Access Access
-	// MeterProvider gets gRPC's own metrics: those of proposal A66, per call, not per message. They
-	// cost a small call about a quarter more, however many of them are wanted. nil: none.
-	MeterProvider metric.MeterProvider
+	// Meter counts the calls. nil: nobody does.
+	Meter Meter
 	// TracerProvider gets a span for each unary call of the service, in the caller's trace if it has
 	// one. Streams get none: it would end when they do. nil: none.
 	TracerProvider trace.TracerProvider
@@ -94,8 +94,15 @@ type Config struct {
 // concurrent use, but services are registered before Serve.
 type Server struct {
 	grpc     *grpc.Server
+	config   Config
 	health   *health.Server
+	access   Access
 	log      *slog.Logger
+	callLog  *slog.Logger // its lines bear the request id
+	slowCall time.Duration
+	methods  map[string]*method
+	unknown  *method
+	warned   atomic.Int64    // of overload when last, in seconds since 1970
 	stopping context.Context // ends when Stop begins
 	stop     context.CancelFunc
 }
@@ -104,7 +111,10 @@ type Server struct {
 // SetServing says so.
 func New(config Config) *Server {
 	config = withDefaults(config)
-	s := &Server{health: health.NewServer(), log: config.Logger}
+	s := &Server{
+		config: config, health: health.NewServer(), access: config.Access, log: config.Logger, callLog: WithCall(config.Logger), slowCall: config.SlowCall,
+		unknown: &method{full: unknownMethod, meter: config.Meter.Method(unknownMethod)},
+	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(s.options(config)...)
 	s.SetServing(false)
@@ -118,6 +128,12 @@ func New(config Config) *Server {
 func withDefaults(config Config) Config {
 	if config.UnaryDeadline == 0 {
 		config.UnaryDeadline = defaultDeadline
+	}
+	if config.Access == nil {
+		config.Access = everyone{}
+	}
+	if config.Meter == nil {
+		config.Meter = noMeter{}
 	}
 	if config.SlowCall == 0 {
 		config.SlowCall = defaultSlowCall
@@ -152,44 +168,39 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.StaticStreamWindowSize(receiveWindow),
 		grpc.StaticConnWindowSize(receiveWindow),
-		grpc.InTapHandle(expectRequest),
+		grpc.InTapHandle(s.begin),
+		grpc.StatsHandler(observer{}),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		// Without it a hard stop returns while handlers still run, and they would use a closed store.
 		grpc.WaitForHandlers(true),
-		grpc.ChainUnaryInterceptor(unaryInterceptors(config)...),
-		grpc.ChainStreamInterceptor(s.streamInterceptors(config)...),
+		grpc.UnaryInterceptor(s.unary),
+		grpc.StreamInterceptor(s.stream),
+		grpc.NumStreamWorkers(streamWorkers),
 	}
-	if config.Access != nil {
-		if secured := config.Access.Credentials(); secured != nil {
-			options = append(options, grpc.Creds(secured))
-		}
-	}
-	if config.MeterProvider != nil {
-		options = append(options, opentelemetry.ServerOption(opentelemetry.Options{
-			MetricsOptions: opentelemetry.MetricsOptions{MeterProvider: config.MeterProvider},
-		}))
+	if secured := config.Access.Credentials(); secured != nil {
+		options = append(options, grpc.Creds(secured))
 	}
 	if config.TracerProvider != nil {
 		options = append(options, grpc.StatsHandler(otelgrpc.NewServerHandler(
 			otelgrpc.WithTracerProvider(config.TracerProvider), otelgrpc.WithMeterProvider(noop.NewMeterProvider()),
-			otelgrpc.WithPropagators(propagation.TraceContext{}), otelgrpc.WithFilter(isTraced),
+			otelgrpc.WithPropagators(propagation.TraceContext{}),
+			otelgrpc.WithFilter(func(call *stats.RPCTagInfo) bool { return isTraced(call.FullMethodName) }),
 		)))
 	}
 	return options
-}
-
-// isTraced picks the unary calls of the service.
-func isTraced(call *stats.RPCTagInfo) bool {
-	service, method, _ := strings.Cut(strings.TrimPrefix(call.FullMethodName, "/"), "/")
-	return service == serviceName && slices.ContainsFunc(verificationv1.VerificationService_ServiceDesc.Methods, func(unary grpc.MethodDesc) bool {
-		return unary.MethodName == method
-	})
 }
 
 // RegisterService makes Server a grpc.ServiceRegistrar, for the generated Register functions. Call
 // it before Serve.
 func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	s.grpc.RegisterService(desc, impl)
+}
+
+func (s *Server) method(full string) *method {
+	if known, ok := s.methods[full]; ok {
+		return known
+	}
+	return s.unknown
 }
 
 // SetServing says whether the service is ready. It has no effect once the drain has begun.
@@ -204,6 +215,7 @@ func (s *Server) SetServing(ready bool) {
 // Serve answers calls on the listener, and closes it, until Stop. It returns nil after a Stop, also
 // one that came first.
 func (s *Server) Serve(listener net.Listener) error {
+	s.methods = methodsOf(s.grpc.GetServiceInfo(), s.config)
 	if err := s.grpc.Serve(listener); s.stopping.Err() == nil {
 		return err
 	}

@@ -78,7 +78,9 @@ type running struct {
 func start(t *testing.T, config Config, service *fake, listener net.Listener) *running {
 	t.Helper()
 	log := &logBuffer{}
-	config.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	server := New(config)
 	verificationv1.RegisterVerificationServiceServer(server, service)
 	served := make(chan error, 1)

@@ -90,7 +90,7 @@ func TestSlowRequestsAreCutOff(t *testing.T) {
 		after time.Duration
 	}{
 		{"no preface, by ConnectionTimeout", nil, 10 * time.Second},
-		{"no request, by requestTimeout", func(w *wire) error { return w.headers(getStatus) }, 10 * time.Second},
+		{"no request, by UnaryDeadline", func(w *wire) error { return w.headers(getStatus) }, 5 * time.Second},
 		{"no request of a stream, by requestTimeout", func(w *wire) error { return w.headers(watchStatus) }, 10 * time.Second},
 		{"no request until a short deadline, by that", func(w *wire) error {
 			return w.headers(getStatus, hpack.HeaderField{Name: "grpc-timeout", Value: "20S"})
@@ -98,12 +98,12 @@ func TestSlowRequestsAreCutOff(t *testing.T) {
 		{"no request and a long deadline, by requestTimeout", func(w *wire) error {
 			return w.headers(getStatus, hpack.HeaderField{Name: "grpc-timeout", Value: "10H"})
 		}, 10 * time.Second},
-		{"half a request, by requestTimeout", func(w *wire) error {
+		{"half a request, by UnaryDeadline", func(w *wire) error {
 			if err := w.headers(getStatus); err != nil {
 				return err
 			}
 			return w.framer.WriteData(w.id, false, []byte{0, 0, 0, 0x40, 0, 1, 2, 3})
-		}, 10 * time.Second},
+		}, 5 * time.Second},
 		{"no call, by MaxConnectionIdle", func(*wire) error { return nil }, 15 * time.Minute},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -11,9 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
-	"go.opentelemetry.io/otel/metric"
-	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 )
 
 // Buckets in seconds. An event is minutes old when its webhook was tried again, days at the most.
@@ -28,7 +24,6 @@ var (
 type Metrics struct {
 	registry *prometheus.Registry
 	factory  promauto.Factory
-	provider *sdkmetric.MeterProvider
 
 	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs *prometheus.CounterVec
 	opened, ended, sent, denied, signatures, reloads, refused      *prometheus.CounterVec
@@ -38,22 +33,17 @@ type Metrics struct {
 	answers, ages, tries                                           prometheus.Observer
 	caughtUp                                                       prometheus.Gauge
 	feedRead                                                       atomic.Pointer[time.Time]
+	calls                                                          *callMeters
 }
 
-// NewMetrics makes a registry of its own with all of MetricTable but gRPC's, which come with the
-// server that is given MeterProvider.
-func NewMetrics() (*Metrics, error) {
+// NewMetrics makes a registry of its own with all of MetricTable.
+func NewMetrics() *Metrics {
 	registry := prometheus.NewRegistry()
-	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry),
-		otelprometheus.WithoutScopeInfo(), otelprometheus.WithoutTargetInfo())
-	if err != nil {
-		return nil, fmt.Errorf("metrics of gRPC: %w", err)
-	}
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m := &Metrics{
 		registry: registry, factory: promauto.With(registry),
-		provider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter)),
 	}
+	m.calls = newCallMeters(m)
 	m.webhooks = m.counters("verification_webhooks_total")
 	m.stripeCalls = m.counters("verification_stripe_calls_total")
 	m.catchUps = m.counters("verification_catch_ups_total")
@@ -81,16 +71,13 @@ func NewMetrics() (*Metrics, error) {
 	m.gauges("verification_build_info").WithLabelValues(version, revision, goVersion).Set(1)
 	m.FeedRead()
 	m.Gauge("verification_feed_lag_seconds", func() float64 { return time.Since(*m.feedRead.Load()).Seconds() })
-	return m, nil
+	return m
 }
 
 // Handler serves the metrics as Prometheus reads them.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
-
-// MeterProvider takes the metrics that gRPC makes itself.
-func (m *Metrics) MeterProvider() metric.MeterProvider { return m.provider }
 
 // Gauge adds the gauge of MetricTable with this name and no label, read by the function whenever
 // somebody looks, from any goroutine. Once for each name.

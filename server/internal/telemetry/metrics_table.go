@@ -1,5 +1,7 @@
 package telemetry
 
+import "slices"
+
 // Metric describes one metric.
 type Metric struct {
 	Name   string
@@ -8,9 +10,9 @@ type Metric struct {
 	Help   string
 }
 
-// MetricTable describes every metric of this service, and gRPC's own. Documentation is tested against
+// MetricTable describes every metric of this service, and those that gRPC specifies. Documentation is tested against
 // it. The metrics of the Go runtime and of the process (go_, process_) come beside them.
-func MetricTable() []Metric { return append(append([]Metric{}, ownMetrics...), grpcMetrics...) }
+func MetricTable() []Metric { return slices.Concat(ownMetrics, grpcMetrics) }
 
 var ownMetrics = []Metric{
 	{"verification_build_info", "gauge", []string{"version", "revision", "go"},
@@ -69,7 +71,7 @@ var ownMetrics = []Metric{
 		"Calls of RetryVerification that were refused, by the contract's RetryDenial."},
 }
 
-// grpcMetrics are those of gRPC proposal A66, made by grpc's own module; help is its text.
+// grpcMetrics are those of gRPC proposal A66; help is the text of grpc's own module.
 var grpcMetrics = []Metric{
 	{"grpc_server_call_started_total", "counter", []string{"grpc_method"}, "Number of server calls started."},
 	{"grpc_server_call_duration_seconds", "histogram", []string{"grpc_method", "grpc_status"},
@@ -80,9 +82,9 @@ var grpcMetrics = []Metric{
 		"Compressed message bytes sent per server call."},
 }
 
-// describe is the own metric of a name; a name that the table lacks is a mistake of this package.
+// describe is the metric of a name; a name that the table lacks is a mistake of this package.
 func describe(name string) Metric {
-	for _, metric := range ownMetrics {
+	for _, metric := range MetricTable() {
 		if metric.Name == name {
 			return metric
 		}

@@ -1,0 +1,109 @@
+package grpcserver
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
+	"example.com/verification-status/server/internal/connlimit"
+)
+
+// Access decides who may call. Its methods are safe for concurrent use.
+type Access interface {
+	// Credentials are what to speak TLS with; nil for plain text.
+	Credentials() credentials.TransportCredentials
+	// Identify notes in a call's context who makes it, and Principal tells that name; empty where
+	// callers have none.
+	Identify(ctx context.Context) context.Context
+	Principal(ctx context.Context) string
+	// Unary refuses a call that may not be made.
+	Unary(ctx context.Context, method string, request any) error
+	// Stream refuses a stream that may not be opened. What it returns goes to the handler, with ctx for
+	// its context; leave is called once, at the end.
+	Stream(ctx context.Context, method string, stream grpc.ServerStream) (checked grpc.ServerStream, leave func(), err error)
+}
+
+// everyone is an Access that lets everyone do everything, in plain text.
+type everyone struct{}
+
+func (everyone) Credentials() credentials.TransportCredentials { return nil }
+func (everyone) Identify(ctx context.Context) context.Context  { return ctx }
+func (everyone) Principal(context.Context) string              { return "" }
+func (everyone) Unary(context.Context, string, any) error      { return nil }
+func (everyone) Stream(_ context.Context, _ string, stream grpc.ServerStream) (grpc.ServerStream, func(), error) {
+	return stream, func() {}, nil
+}
+
+// unary is all that is done around a unary call, in one function: each interceptor of a chain would cost
+// a closure and a piece of the stack. Limits come first, so that what is over them costs next to nothing.
+// What callers send is looked at only where panics are caught.
+func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
+	c := callOf(ctx)
+	if !c.method.take() {
+		return nil, s.overloaded(ctx, c)
+	}
+	work := hold(ctx)
+	defer func() {
+		if p := recover(); p != nil {
+			response, err = nil, s.panicked(ctx, c, p)
+		}
+		work.Done()
+		c.method.leave()
+		err = s.finish(ctx, c, err)
+	}()
+	ctx = s.access.Identify(ctx)
+	if err := s.access.Unary(ctx, c.method.full, request); err != nil {
+		return nil, err
+	}
+	return handler(ctx, request)
+}
+
+// stream is the same around a stream. It stands on the stack of each that is open: what is needed only
+// at the beginning or the end is done elsewhere.
+func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	ctx := stream.Context()
+	c := callOf(ctx)
+	work := hold(ctx)
+	leave := func() {}
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked(ctx, c, p)
+		}
+		work.Done()
+		leave()
+		err = s.finish(ctx, c, err)
+	}()
+	ctx = s.access.Identify(ctx)
+	stream, leaving, err := s.access.Stream(ctx, c.method.full, stream)
+	if err != nil {
+		return err
+	}
+	leave = leaving
+	if c.method.full == healthWatch {
+		return s.watchHealth(srv, stream, handler)
+	}
+	return handler(srv, stream)
+}
+
+// finish gives every error that leaves a call a code, writes the call's line, and tells the caller under
+// which name it is found.
+func (s *Server) finish(ctx context.Context, c *call, err error) error {
+	err = s.withStatus(ctx, c, err)
+	s.logCall(ctx, c, time.Since(c.began), err)
+	if trailer := c.trailer(); trailer != nil {
+		_ = grpc.SetTrailer(ctx, trailer) // it fails only where the caller is gone
+	}
+	return err
+}
+
+// hold keeps the connection of a call from being closed to make room for others.
+func hold(ctx context.Context) connlimit.Work {
+	caller, ok := peer.FromContext(ctx)
+	if !ok {
+		return connlimit.Work{}
+	}
+	return connlimit.Hold(caller.Addr)
+}

@@ -1,0 +1,77 @@
+package grpcserver
+
+import (
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+// method is what is known of a method before anybody calls it.
+type method struct {
+	full   string // "/package.Service/Method"
+	stream bool
+	// grpcs: health or reflection, which are neither counted against a limit nor given a request id.
+	grpcs    bool
+	deadline time.Duration // for unary calls without one
+	places   chan struct{} // for unary calls under way; nil: any number
+	meter    MethodMeter
+}
+
+// unknownMethod stands for whatever callers make up: their names must not become labels.
+const unknownMethod = "other"
+
+// methodsOf lists what is registered.
+func methodsOf(registered map[string]grpc.ServiceInfo, config Config) map[string]*method {
+	methods := make(map[string]*method)
+	for service, info := range registered {
+		for _, m := range info.Methods {
+			name := service + "/" + m.Name
+			known := &method{
+				full: "/" + name, stream: m.IsClientStream || m.IsServerStream, grpcs: strings.HasPrefix(service, "grpc."),
+				deadline: config.UnaryDeadline, meter: config.Meter.Method(name),
+			}
+			if limit, ok := config.MethodDeadlines[known.full]; ok {
+				known.deadline = limit
+			}
+			if service == serviceName && !known.stream {
+				known.places = make(chan struct{}, config.MaxInFlight)
+			}
+			methods[known.full] = known
+		}
+	}
+	return methods
+}
+
+// isTraced picks the unary calls of the service.
+func isTraced(full string) bool {
+	name, ours := strings.CutPrefix(full, "/"+serviceName+"/")
+	for _, unary := range verificationv1.VerificationService_ServiceDesc.Methods {
+		if ours && unary.MethodName == name {
+			return true
+		}
+	}
+	return false
+}
+
+// take takes a place for a unary call; false: as many are under way as may be.
+func (m *method) take() bool {
+	if m.places == nil {
+		return true
+	}
+	select {
+	case m.places <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// leave gives it back.
+func (m *method) leave() {
+	if m.places != nil {
+		<-m.places
+	}
+}
