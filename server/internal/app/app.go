@@ -63,7 +63,7 @@ type App struct {
 	grpc       *grpcserver.Server
 	webhook    *http.Server
 	admin      *http.Server
-	drain      chan struct{} // closed to end the open streams
+	service    *rpc.Service
 }
 
 // New builds everything and contacts nothing. config must have been loaded. secrets is what the logger
@@ -73,7 +73,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		hooks.Clock = time.Now
 	}
 	m := telemetry.NewMetrics()
-	a := &App{config: c, logger: logger, metrics: m, clock: hooks.Clock, drain: make(chan struct{})}
+	a := &App{config: c, logger: logger, metrics: m, clock: hooks.Clock}
 	live, warning := c.EffectiveLivemode()
 	if warning != "" {
 		logger.Warn(warning)
@@ -120,12 +120,12 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		Meter:                 meter{m},
 		TracerProvider:        a.traces.Provider(),
 	})
-	service := rpc.New(rpc.Config{
+	a.service = rpc.New(rpc.Config{
 		Store: a.memory, Recent: a.memory, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
-		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal, Draining: a.drain,
+		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), StreamReads: streamReads(), Step: hooks.RetryStep,
 	})
-	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.Observed(service, watchful{a.metrics, a.traces}))
+	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.Observed(a.service, watchful{a.metrics, a.traces}))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready}
 	handler, err := webhook.New(webhook.Config{
 		Applier: holding{tracedIngest{a.ingest, a.traces}}, MaxInFlight: int(c.WebhookMaxInFlight),

@@ -103,7 +103,7 @@ func (a *App) stop(endWork func()) {
 		a.logger.Warn("webhooks were cut off; Stripe sends them again", "error", err)
 		_ = a.webhook.Close()
 	}
-	close(a.drain)
+	a.service.Drain()
 	if !a.grpc.Stop(ctx) {
 		a.logger.Warn("calls were cut off: they did not end in time")
 	}

@@ -8,7 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 )
 
@@ -21,9 +24,9 @@ const (
 	// requestTimeout is how long a request may take to arrive after its headers, as an HTTP server's
 	// read timeout: without it a client may open calls, send half of a request and wait for ever.
 	requestTimeout = 10 * time.Second
-	// shortDeadline is a deadline that bounds that wait well enough: gRPC ends the call then. Most calls
-	// have one, and are spared a timer.
-	shortDeadline = 30 * time.Second
+	// longestDeadline is how long a unary call may take at the most, whatever its caller allows: no answer
+	// takes that long, and it bounds the arrival of the request too.
+	longestDeadline = 30 * time.Second
 )
 
 // call is one call, and the context that all its others are made from: so there is one object for the
@@ -32,14 +35,13 @@ type call struct {
 	context.Context
 	method *method
 	began  time.Time
-	cancel context.CancelFunc // ends the call; nil: only gRPC can
-	late   *time.Timer        // does so when the request does not arrive
+	cancel context.CancelFunc // lets go of the deadline that it was given; nil: it had its own
 
 	given          string // the request id, if the caller gave one
 	number         uint64 // else this is it
 	logged         atomic.Bool
-	sessionID      string
-	received, sent atomic.Int64 // bytes of messages
+	sessionID      atomic.Pointer[string] // nil: none; a watch's turns have goroutines of their own
+	received, sent atomic.Int64           // bytes of messages
 }
 
 type callKey struct{}
@@ -60,53 +62,61 @@ func callOf(ctx context.Context) *call {
 // begin makes the call. It is the tap: gRPC calls it for each one when its headers are there.
 //
 // A unary call without a deadline gets one: a caller that forgot it would otherwise wait, and hold a
-// handler, for as long as whatever is behind this service hangs.
+// handler, for as long as whatever is behind this service hangs. Streams have none: a context of their own
+// would be a twentieth of their memory.
 func (s *Server) begin(ctx context.Context, info *tap.Info) (context.Context, error) {
 	c := &call{Context: ctx, method: s.method(info.FullMethodName), began: time.Now(), number: rand.Uint64()}
 	if given := info.Header[requestIDHeader]; len(given) > 0 && isRequestID(given[0]) {
 		c.given = given[0]
 	}
-	deadline, ok := ctx.Deadline()
-	switch {
-	case ok && deadline.Sub(c.began) <= shortDeadline, c.method == s.unknown:
-	case !ok && !c.method.stream:
+	if c.method.stream || c.method == s.unknown {
+		return c, nil
+	}
+	if deadline, ok := ctx.Deadline(); !ok {
 		c.Context, c.cancel = context.WithTimeout(ctx, c.method.deadline)
-	default:
-		c.Context, c.cancel = context.WithCancel(ctx)
-		c.late = time.AfterFunc(requestTimeout, c.cancel)
+	} else if deadline.Sub(c.began) > longestDeadline {
+		c.Context, c.cancel = context.WithTimeout(ctx, longestDeadline)
 	}
 	return c, nil
 }
 
-// arrived notes that the request is there.
-func (c *call) arrived() {
-	if c.late != nil {
-		c.late.Stop()
-		c.late = nil
-	}
-}
-
 // ended lets go of what the call holds.
 func (c *call) ended() {
-	c.arrived()
 	if c.cancel != nil {
 		c.cancel()
 	}
 }
 
-// Cut ends the stream that a context belongs to: a send that waits for its caller then fails. A unary
-// call ends by its deadline.
-func Cut(ctx context.Context) {
-	if c := callOf(ctx); c != nil && c.cancel != nil {
-		c.cancel()
+// NoteSession tells the log which session a call is about: an id of the right form, nothing else of
+// what callers send. ctx is the one that the handler got.
+func NoteSession(ctx context.Context, sessionID string) {
+	if c := callOf(ctx); c != nil {
+		c.sessionID.Store(&sessionID)
 	}
 }
 
-// NoteSession tells the log which session a call is about: an id of the right form, nothing else of
-// what callers send. It is for the goroutine of the handler, with the context that the handler got.
-func NoteSession(ctx context.Context, sessionID string) {
-	if c := callOf(ctx); c != nil {
-		c.sessionID = sessionID
+// arriving is a stream whose request must come in time. It is asked for in a goroutine of its own, which
+// ends with the stream if it does not come.
+type arriving struct {
+	grpc.ServerStream
+	arrived bool
+}
+
+// RecvMsg implements grpc.ServerStream.
+func (s *arriving) RecvMsg(message any) error {
+	if s.arrived {
+		return s.ServerStream.RecvMsg(message)
+	}
+	s.arrived = true
+	received := make(chan error, 1)
+	go func() { received <- s.ServerStream.RecvMsg(message) }()
+	late := time.NewTimer(requestTimeout)
+	defer late.Stop()
+	select {
+	case err := <-received:
+		return err
+	case <-late.C:
+		return status.Error(codes.DeadlineExceeded, "the request did not arrive")
 	}
 }
 

@@ -242,7 +242,8 @@ func TestDeadlines(t *testing.T) {
 		min, max time.Duration
 	}{
 		"get without":   {get, 0, 4 * time.Second, 5 * time.Second},
-		"get with":      {get, time.Minute, 50 * time.Second, time.Minute},
+		"get with":      {get, 20 * time.Second, 15 * time.Second, 20 * time.Second},
+		"get with long": {get, time.Hour, 25 * time.Second, 30 * time.Second},
 		"retry without": {retry, 0, 14 * time.Second, 15 * time.Second},
 		"retry with":    {retry, 8 * time.Second, 6 * time.Second, 8 * time.Second},
 		"watch without": {watch, 0, 0, 0},

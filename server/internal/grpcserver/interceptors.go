@@ -77,7 +77,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerI
 		err = s.finish(ctx, c, err)
 	}()
 	ctx = s.access.Identify(ctx)
-	stream, leaving, err := s.access.Stream(ctx, c.method.full, stream)
+	stream, leaving, err := s.access.Stream(ctx, c.method.full, &arriving{ServerStream: stream})
 	if err != nil {
 		return err
 	}

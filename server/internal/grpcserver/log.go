@@ -25,8 +25,8 @@ func (s *Server) logCall(ctx context.Context, c *call, duration time.Duration, e
 		return
 	}
 	attrs := make([]slog.Attr, 0, 7)
-	if c.sessionID != "" {
-		attrs = append(attrs, slog.String("session_id", c.sessionID))
+	if id := c.sessionID.Load(); id != nil {
+		attrs = append(attrs, slog.String("session_id", *id))
 	}
 	if principal := s.access.Principal(ctx); principal != "" {
 		attrs = append(attrs, slog.String("principal", principal))

@@ -47,28 +47,39 @@ type Hub struct {
 	counts [kinds]atomic.Int64
 }
 
-// shard's lock is held only to change or walk the maps, never over a wait: a wake-up never blocks.
+// shard's lock is held only to change or walk the lists, never over a wait: a wake-up never blocks.
 type shard struct {
 	mu     sync.Mutex
-	topics map[Topic]map[*Subscription]uint64
+	topics map[Topic]*link // the first of those who listen
+}
+
+// link is one subscription's place among those who listen to a topic: a list, since most topics have one
+// listener, for whom a map would be larger than the rest of the subscription.
+type link struct {
+	topic      Topic
+	bit        uint64
+	listener   *Subscription
+	next, prev *link
 }
 
 // New makes an empty hub.
 func New() *Hub {
 	h := &Hub{seed: maphash.MakeSeed()}
 	for i := range h.shards {
-		h.shards[i].topics = make(map[Topic]map[*Subscription]uint64)
+		h.shards[i].topics = make(map[Topic]*link)
 	}
 	return h
 }
 
-// Subscription is one watcher's interest in any number of topics. Its methods are for one goroutine.
+// Subscription is one watcher's interest in any number of topics. Its methods are for one goroutine, but
+// for Poke.
 type Subscription struct {
-	hub    *Hub
-	wake   chan struct{}
-	woken  atomic.Uint64
-	added  int
-	topics []Topic
+	hub   *Hub
+	wake  chan struct{}
+	woken atomic.Uint64
+	added int
+	one   link // the only topic of most
+	more  []*link
 }
 
 // Subscribe begins to listen. Subscribe first and read the store second: then no change falls in
@@ -88,45 +99,58 @@ func (s *Subscription) C() <-chan struct{} { return s.wake }
 // 0. Call it after a receive from C.
 func (s *Subscription) Woken() uint64 { return s.woken.Swap(0) }
 
+// Poke is a wake-up for this subscription alone, with no topic. Any goroutine may call it.
+func (s *Subscription) Poke() { s.notify(0) }
+
 // Add listens to one more topic. A topic that is listened to already stays as it is.
 func (s *Subscription) Add(topic Topic) {
-	if slices.Contains(s.topics, topic) {
+	if s.find(topic) != nil {
 		return
 	}
-	shard := s.hub.shard(topic)
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	if shard.topics[topic] == nil {
-		shard.topics[topic] = make(map[*Subscription]uint64, 1)
+	added := &s.one
+	if added.listener != nil {
+		added = &link{}
+		s.more = append(s.more, added)
 	}
-	shard.topics[topic][s] = 1 << (s.added % 64)
+	*added = link{topic: topic, bit: 1 << (s.added % 64), listener: s}
 	s.added++
-	s.topics = append(s.topics, topic)
+	s.hub.shard(topic).add(added)
 	s.hub.counts[topic.Kind].Add(1)
 }
 
 // Remove stops listening to one topic.
 func (s *Subscription) Remove(topic Topic) {
-	at := slices.Index(s.topics, topic)
-	if at < 0 {
+	removed := s.find(topic)
+	if removed == nil {
 		return
 	}
-	s.topics = slices.Delete(s.topics, at, at+1)
-	shard := s.hub.shard(topic)
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	delete(shard.topics[topic], s)
-	if len(shard.topics[topic]) == 0 {
-		delete(shard.topics, topic)
-	}
+	s.hub.shard(topic).remove(removed)
 	s.hub.counts[topic.Kind].Add(-1)
+	if removed == &s.one {
+		removed.listener = nil
+	} else {
+		s.more = slices.DeleteFunc(s.more, func(l *link) bool { return l == removed })
+	}
+}
+
+func (s *Subscription) find(topic Topic) *link {
+	if s.one.listener != nil && s.one.topic == topic {
+		return &s.one
+	}
+	for _, l := range s.more {
+		if l.topic == topic {
+			return l
+		}
+	}
+	return nil
 }
 
 // Close stops listening to everything.
 func (s *Subscription) Close() {
-	for len(s.topics) > 0 {
-		s.Remove(s.topics[len(s.topics)-1])
+	for len(s.more) > 0 {
+		s.Remove(s.more[len(s.more)-1].topic)
 	}
+	s.Remove(s.one.topic)
 }
 
 // Wake wakes everyone who listens to a topic.
@@ -134,8 +158,8 @@ func (h *Hub) Wake(topic Topic) {
 	shard := h.shard(topic)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	for s, bit := range shard.topics[topic] {
-		s.notify(bit)
+	for l := shard.topics[topic]; l != nil; l = l.next {
+		l.listener.notify(l.bit)
 	}
 }
 
@@ -149,12 +173,38 @@ func (h *Hub) WakeAll() {
 // Listening counts the subscriptions to topics of a kind.
 func (h *Hub) Listening(kind Kind) int { return int(h.counts[kind].Load()) }
 
+func (s *shard) add(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.next = s.topics[l.topic]
+	if l.next != nil {
+		l.next.prev = l
+	}
+	s.topics[l.topic] = l
+}
+
+func (s *shard) remove(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.next != nil {
+		l.next.prev = l.prev
+	}
+	switch {
+	case l.prev != nil:
+		l.prev.next = l.next
+	case l.next != nil:
+		s.topics[l.topic] = l.next
+	default:
+		delete(s.topics, l.topic)
+	}
+}
+
 func (s *shard) wakeAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, subscriptions := range s.topics {
-		for subscription, bit := range subscriptions {
-			subscription.notify(bit)
+	for _, first := range s.topics {
+		for l := first; l != nil; l = l.next {
+			l.listener.notify(l.bit)
 		}
 	}
 }

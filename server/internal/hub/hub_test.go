@@ -167,3 +167,51 @@ func TestListeningCounts(t *testing.T) {
 		}
 	})
 }
+
+// Whatever the order in which several come and go, a wake-up reaches exactly those who listen.
+func TestWakesExactlyThoseWhoListen(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := hub.New()
+		subscriptions := make([]*hub.Subscription, 4)
+		listens := make([]map[hub.Topic]bool, len(subscriptions))
+		for i := range subscriptions {
+			subscriptions[i], listens[i] = h.Subscribe(), make(map[hub.Topic]bool)
+		}
+		topics := []hub.Topic{hub.Session("a"), hub.Session("b"), hub.Partition(1)}
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			who := rapid.IntRange(0, len(subscriptions)-1).Draw(t, "who")
+			topic := rapid.SampledFrom(topics).Draw(t, "topic")
+			switch rapid.SampledFrom([]string{"add", "remove", "wake", "close"}).Draw(t, "step") {
+			case "add":
+				subscriptions[who].Add(topic)
+				listens[who][topic] = true
+			case "remove":
+				subscriptions[who].Remove(topic)
+				delete(listens[who], topic)
+			case "close":
+				subscriptions[who].Close()
+				clear(listens[who])
+			case "wake":
+				h.Wake(topic)
+				for i, s := range subscriptions {
+					bits := s.Woken()
+					if got := woken(s); got != listens[i][topic] || (bits != 0) != got {
+						t.Fatalf("%v woke %d: %t (%b), it listens: %t", topic, i, got, bits, listens[i][topic])
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestAPokeHasNoTopic(t *testing.T) {
+	h := hub.New()
+	s, other := h.Subscribe(hub.Session("vs_a")), h.Subscribe(hub.Session("vs_a"))
+	defer s.Close()
+	defer other.Close()
+	s.Poke()
+	s.Poke()
+	if !woken(s) || woken(s) || s.Woken() != 0 || woken(other) {
+		t.Fatal("want one wake-up without a topic, for this one alone")
+	}
+}

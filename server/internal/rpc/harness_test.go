@@ -63,12 +63,11 @@ func newBackend(t *testing.T) *backend {
 // replica is one whole server over an in-memory connection.
 type replica struct {
 	verificationv1.VerificationServiceClient
-	t        *testing.T
-	store    store.Store
-	hub      *hub.Hub
-	ingest   *ingest.Ingest
-	service  *Service
-	draining chan struct{}
+	t       *testing.T
+	store   store.Store
+	hub     *hub.Hub
+	ingest  *ingest.Ingest
+	service *Service
 }
 
 // replica starts a server; change may alter its configuration first.
@@ -79,10 +78,10 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 		t.Fatal(err)
 	}
 	memory := nearcache.New(opened, 1000, time.Now, nil)
-	r := &replica{t: t, store: memory, hub: hub.New(), draining: make(chan struct{})}
+	r := &replica{t: t, store: memory, hub: hub.New()}
 	config := Config{
 		Store: memory, Recent: memory, Hub: r.hub, Policy: b.policy, Clock: b.clock, Logger: b.logger,
-		Draining: r.draining, StreamMaxAge: b.maxAge,
+		StreamMaxAge: b.maxAge,
 	}
 	into := ingest.Config{Store: r.store, Clock: b.clock, Logger: b.logger}
 	if b.stripe != nil {

@@ -59,8 +59,6 @@ type Config struct {
 	// Principal is the name of who makes the call that a context belongs to, of 255 bytes at the most;
 	// it goes into the record of a grant and into the log. nil: callers have no names.
 	Principal func(ctx context.Context) string
-	// Draining is closed when the server begins to stop: open streams then end.
-	Draining <-chan struct{}
 	// StreamMaxAge ends streams so that they spread anew over the servers; 0: never.
 	StreamMaxAge time.Duration
 	// StallTimeout is how long a response may wait for a caller who does not read before the stream
@@ -79,6 +77,9 @@ type Service struct {
 	verificationv1.UnsafeVerificationServiceServer
 	Config
 	watching *Service // the same for watches: it reads the store by turns
+
+	stopping context.Context // ends with Drain
+	stop     context.CancelFunc
 }
 
 var _ verificationv1.VerificationServiceServer = (*Service)(nil)
@@ -103,7 +104,18 @@ func New(config Config) *Service {
 	byTurns := config
 	read := turns{Store: config.Store, recent: config.Recent, places: make(chan struct{}, config.StreamReads)}
 	byTurns.Store, byTurns.Recent = read, read
-	return &Service{Config: config, watching: &Service{Config: byTurns}}
+	stopping, stop := context.WithCancel(context.Background())
+	return &Service{
+		Config: config, watching: &Service{Config: byTurns, stopping: stopping, stop: stop},
+		stopping: stopping, stop: stop,
+	}
+}
+
+// Drain ends the open streams, and those that are opened later, with an error that tells their callers to
+// resume elsewhere. It does not wait.
+func (s *Service) Drain() {
+	s.stop()
+	s.Hub.WakeAll()
 }
 
 // stored is a Recent that remembers nothing.

@@ -157,23 +157,21 @@ func (s *sink) Send(r *verificationv1.WatchStatusResponse) error {
 // watching is one WatchStatus in a bubble of synctest.
 type watching struct {
 	*shelf
-	t        *testing.T
-	service  *Service
-	sink     *sink
-	draining chan struct{}
-	cancel   context.CancelFunc
-	ended    chan error
+	t       *testing.T
+	service *Service
+	sink    *sink
+	cancel  context.CancelFunc
+	ended   chan error
 }
 
 func newWatching(t *testing.T, maxAge time.Duration) *watching {
-	draining := make(chan struct{})
 	w := &watching{
 		t: t, shelf: &shelf{held: map[string]verification.Session{}, newest: map[string]string{}},
-		draining: draining, ended: make(chan error, 1),
+		ended: make(chan error, 1),
 	}
 	w.service = New(Config{
 		Store: w.shelf, Hub: hub.New(), Ingest: nobody{}, Clock: time.Now, Logger: slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)),
-		Draining: draining, StreamMaxAge: maxAge,
+		StreamMaxAge: maxAge,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel

@@ -192,20 +192,21 @@ func TestWhatIsInMemoryNeedsNoTurn(t *testing.T) {
 // TestAPanicOfASendIsItsHandlers: there it is recovered from; in a goroutine of its own it would end the
 // process.
 func TestAPanicOfASendIsItsHandlers(t *testing.T) {
-	st := &stream{patience: time.Minute, send: func(*verificationv1.WatchStatusResponse) error { panic("planted") }}
+	st := &stream{patience: time.Minute, woken: hub.New().Subscribe(), send: func(*verificationv1.WatchStatusResponse) error { panic("planted") }}
+	defer st.close()
 	defer func() {
 		if got := recover(); got != "planted" {
 			t.Errorf("recovered %v", got)
 		}
 	}()
-	_ = st.respond(nil, "")
-	t.Error("respond returned")
+	_ = st.do(func() error { return st.respond(nil, "") })
+	t.Error("the turn returned")
 }
 
 // TestG12_ALookThatHangsDoesNotKeepTheLastWordBack: the store hangs, and the server stops.
 func TestG12_ALookThatHangsDoesNotKeepTheLastWordBack(t *testing.T) {
-	draining := make(chan struct{})
-	st := &stream{ctx: t.Context(), draining: draining}
+	stopping, stop := context.WithCancel(t.Context())
+	st := &stream{ctx: t.Context(), stopping: stopping}
 	asked, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		_, err := st.look(func(ctx context.Context) (verification.Session, error) {
@@ -216,7 +217,7 @@ func TestG12_ALookThatHangsDoesNotKeepTheLastWordBack(t *testing.T) {
 		ended <- err
 	}()
 	<-asked
-	close(draining)
+	stop()
 	select {
 	case err := <-ended:
 		if !errors.Is(err, errDraining) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -29,20 +30,23 @@ type stream struct {
 	ctx       context.Context
 	send      func(*verificationv1.WatchStatusResponse) error
 	woken     *hub.Subscription
-	draining  <-chan struct{}
-	heartbeat time.Duration // 0: none
-	patience  time.Duration // with a caller who does not read
-	sent      time.Time     // when something was sent last
-	expires   time.Time     // zero: never
-	lookAt    time.Time     // when to look again at the latest
-	following string        // the session that wakes a watch by reference
+	stopping  context.Context // ends when the server begins to stop
+	heartbeat time.Duration   // 0: none
+	patience  time.Duration   // with a caller who does not read
+	sent      time.Time       // when something was sent last
+	sending   atomic.Int64    // since when a send waits, in Unix nanoseconds; 0: none does
+	alarm     *time.Timer     // wakes the watch at a time
+	alarmAt   time.Time
+	expires   time.Time // zero: never
+	lookAt    time.Time // when to look again at the latest
+	following string    // the session that wakes a watch by reference
 }
 
 func (s *Service) newStream(server verificationv1.VerificationService_WatchStatusServer, heartbeat time.Duration, topics ...hub.Topic) *stream {
 	now := time.Now()
 	st := &stream{
 		ctx: server.Context(), send: server.Send, woken: s.Hub.Subscribe(topics...),
-		draining: s.Draining, heartbeat: heartbeat, patience: s.StallTimeout, sent: now,
+		stopping: s.stopping, heartbeat: heartbeat, patience: s.StallTimeout, sent: now,
 	}
 	if s.StreamMaxAge > 0 {
 		// Up to a fifth earlier, never later: a proxy may have the same limit.
@@ -51,7 +55,26 @@ func (s *Service) newStream(server verificationv1.VerificationService_WatchStatu
 	return st
 }
 
-func (st *stream) close() { st.woken.Close() }
+func (st *stream) close() {
+	st.woken.Close()
+	if st.alarm != nil {
+		st.alarm.Stop()
+	}
+}
+
+// setAlarm wakes the watch at a time, or before. There is one timer for all that a watch waits for, and an
+// alarm that is set for earlier will do: a busy watch needs no other.
+func (st *stream) setAlarm(at time.Time) {
+	switch now := time.Now(); {
+	case st.alarm == nil:
+		st.alarm = time.AfterFunc(at.Sub(now), st.woken.Poke)
+	case st.alarmAt.After(now) && !st.alarmAt.After(at):
+		return
+	default:
+		st.alarm.Reset(at.Sub(now))
+	}
+	st.alarmAt = at
+}
 
 // look reads the store, within a bound: streams have no deadline of their own.
 func (st *stream) look(read reader) (verification.Session, error) {
@@ -64,12 +87,8 @@ func (st *stream) look(read reader) (verification.Session, error) {
 // orDraining is err, or what ends the stream now that the server stops: a look that was given up for it
 // has failed for no other reason.
 func (st *stream) orDraining(err error) error {
-	select {
-	case <-st.draining:
-		if err != nil {
-			return errDraining
-		}
-	default:
+	if err != nil && st.stopping.Err() != nil {
+		return errDraining
 	}
 	return err
 }
@@ -82,19 +101,13 @@ func (st *stream) lookContext() (context.Context, context.CancelFunc) {
 	}
 	ctx, cancel := context.WithTimeout(st.ctx, timeout)
 	// A store that hangs must not keep the last word back either, when the server stops.
-	go func() {
-		select {
-		case <-st.draining:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
+	forget := context.AfterFunc(st.stopping, cancel)
+	return ctx, func() { forget(); cancel() }
 }
 
 // pause waits after a look that ended with err, until there may be something new. It returns why the
 // watch ends: any error does but that of a store which went away once the watch had begun.
-func (st *stream) pause(token string, begun bool, err error) error {
+func (st *stream) pause(token func() string, begun bool, err error) error {
 	pause := lookAgain
 	if err != nil {
 		if !begun || !away(err) {
@@ -102,7 +115,8 @@ func (st *stream) pause(token string, begun bool, err error) error {
 		}
 		pause = lookAgainFailed
 	}
-	return st.wait(token, pause)
+	_, err = st.wait(token, pause)
+	return err
 }
 
 // away reports whether the store could not be asked.
@@ -112,10 +126,8 @@ func away(err error) bool {
 
 // ended says why the stream must end now, if it must.
 func (st *stream) ended() error {
-	select {
-	case <-st.draining:
+	if st.stopping.Err() != nil {
 		return errDraining
-	default:
 	}
 	if st.expired(time.Now()) {
 		return errStreamExpired
@@ -128,42 +140,39 @@ func (st *stream) expired(now time.Time) bool {
 	return !st.expires.IsZero() && !now.Before(st.expires)
 }
 
-// wait returns nil when it is time to look at the store again, at the latest after a pause, or why
-// the stream ends. Meanwhile it sends heartbeats, with the token as it stands.
-func (st *stream) wait(token string, pause time.Duration) error {
+// wait returns when it is time to look at the store again, at the latest after a pause, with the topics
+// that were woken (see hub.Subscription.Woken), or with why the stream ends. Meanwhile it sends
+// heartbeats, with the token as it stands.
+func (st *stream) wait(token func() string, pause time.Duration) (topics uint64, err error) {
 	st.lookAt = time.Now().Add(spread(pause))
 	for {
+		if topics := st.woken.Woken(); topics != 0 {
+			return topics, st.ended()
+		}
+		now := time.Now()
+		beat := st.sent.Add(st.heartbeat)
+		switch err := st.ended(); {
+		case err != nil:
+			return 0, err
+		case st.heartbeat > 0 && !now.Before(beat): // before a look, which may take its time
+			if err := st.do(func() error { return st.respond(nil, token()) }); err != nil {
+				return 0, err
+			}
+			continue
+		case !now.Before(st.lookAt):
+			return 0, nil
+		}
 		due := st.lookAt
 		if !st.expires.IsZero() && st.expires.Before(due) {
 			due = st.expires
 		}
-		beat := st.sent.Add(st.heartbeat)
 		if st.heartbeat > 0 && beat.Before(due) {
 			due = beat
 		}
-		timer := time.NewTimer(time.Until(due))
+		st.setAlarm(due)
 		select {
 		case <-st.ctx.Done():
-			timer.Stop()
-			return st.ctx.Err()
-		case <-st.draining:
-			timer.Stop()
-			return errDraining
 		case <-st.woken.C():
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
-		now := time.Now()
-		switch {
-		case st.expired(now):
-			return errStreamExpired
-		case st.heartbeat > 0 && !now.Before(beat): // before a look, which may take its time
-			if err := st.respond(nil, token); err != nil {
-				return err
-			}
-		case !now.Before(st.lookAt):
-			return nil
 		}
 	}
 }

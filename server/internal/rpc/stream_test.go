@@ -181,7 +181,7 @@ func TestG12_ADrainingServerEndsEveryStreamAndTellsToResume(t *testing.T) {
 					synctest.Wait()
 				}
 				began := time.Now()
-				close(w.draining)
+				w.service.Drain()
 				d := wantError(t, <-w.ended, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_DRAINING)
 				if d.retry == nil || time.Since(began) > time.Second {
 					t.Errorf("%s: after %v, RetryInfo %v", name, time.Since(began), d.retry)
@@ -202,7 +202,7 @@ func TestADrainingServerEndsAStreamInTheMiddleOfItsBacklog(t *testing.T) {
 		w.service.Hub.WakeAll()
 		time.Sleep(10500 * time.Millisecond)
 		began := time.Now()
-		close(w.draining)
+		w.service.Drain()
 		wantError(t, <-w.ended, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_DRAINING)
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("it sent on for %v", took)

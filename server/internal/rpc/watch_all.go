@@ -27,17 +27,25 @@ func (s *Service) partitionTopics() []hub.Topic {
 // watchAll follows the feed from the token's position, or from its head, which is told at once: a
 // watcher that is cut off before the first change loses nothing.
 func (s *Service) watchAll(st *stream, request *verificationv1.WatchStatusRequest) error {
-	positions, err := s.startOfFeed(st, request.GetResumeToken())
-	if err != nil {
-		return err
+	var positions []store.Position
+	token := func() string { return feedToken(positions) }
+	begin := func() (err error) {
+		if positions, err = s.startOfFeed(st, request.GetResumeToken()); err != nil {
+			return err
+		}
+		return st.respond(nil, token())
 	}
-	if err := st.respond(nil, feedToken(positions)); err != nil {
+	if err := st.do(begin); err != nil {
 		return err
 	}
 	every := uint64(1)<<len(positions) - 1
 	look := every
 	for {
-		rest, err := s.sendFeed(st, positions, look)
+		var rest uint64
+		err := st.do(func() (err error) {
+			rest, err = s.sendFeed(st, positions, look)
+			return err
+		})
 		if err != nil && !away(err) {
 			return err
 		}
@@ -46,10 +54,11 @@ func (s *Service) watchAll(st *stream, request *verificationv1.WatchStatusReques
 		if err != nil {
 			pause = lookAgainFailed
 		}
-		if err := st.wait(feedToken(positions), pause); err != nil {
+		woken, err := st.wait(token, pause)
+		if err != nil {
 			return err
 		}
-		look |= st.woken.Woken()
+		look |= woken
 		if !time.Now().Before(st.lookAt) {
 			look = every
 		}

@@ -24,21 +24,24 @@ func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatus
 		}
 		c, look = cursor(place), s.bearing(reference, cursor(place))
 	}
-	for begun := false; ; look = s.pointed(reference, c) {
-		settled, err := s.showNewest(st, &c, look, reference, encode)
-		if err == nil && settled && request.GetUntilSettled() {
+	until, token := request.GetUntilSettled(), func() string { return encode(c) }
+	for begun := false; ; begun = true {
+		var settled bool
+		err := st.do(func() (err error) {
+			settled, err = s.showNewest(st, &c, look, reference, encode)
+			return err
+		})
+		if err == nil && settled && until {
 			return nil
 		}
-		if err := st.pause(encode(c), begun, err); err != nil {
+		if err := st.pause(token, begun, err); err != nil {
 			return err
 		}
-		begun = true
+		look = s.pointed(reference, c)
 	}
 }
 
 // showNewest is showSession for a reference. A superseded session is not the end.
-//
-//go:noinline
 func (s *Service) showNewest(st *stream, c *cursor, look reader, reference string, encode func(cursor) string) (settled bool, err error) {
 	session, err := st.look(look)
 	for err == nil {

@@ -277,7 +277,7 @@ func TestADrainingServersStreamsGoOnElsewhere(t *testing.T) {
 		w.next()
 		open = append(open, w)
 	}
-	close(one.draining)
+	one.service.Drain()
 	for _, w := range open {
 		if d := wantError(t, w.ended(), codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_DRAINING); d.retry == nil {
 			t.Error("no RetryInfo")
