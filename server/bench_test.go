@@ -144,16 +144,22 @@ func BenchmarkGetStatus(b *testing.B) {
 	}
 }
 
-// BenchmarkIngest posts lives of five events over 32 connections.
+// BenchmarkIngest posts lives of five events over 32 connections: each session's in order, and those of
+// 64 sessions in turn, since Stripe's own are seconds apart.
 func BenchmarkIngest(b *testing.B) {
 	for _, subject := range subjects {
 		b.Run(subject.name, func(b *testing.B) {
 			p := subject.start(b)
 			client := newHTTPClient(b)
-			mail := make([]event, b.N)
-			for n := range mail {
-				if n%5 == 0 {
-					copy(mail[n:], tries(fmt.Sprintf("vs_Ingest%d", n), 5))
+			const abreast, life = 64, 5
+			var mail []event
+			for n := 0; len(mail) < b.N; n++ {
+				lives := make([][]event, abreast)
+				for i := range lives {
+					lives[i] = tries(fmt.Sprintf("vs_Ingest%d", n*abreast+i), life)
+				}
+				for k := range abreast * life {
+					mail = append(mail, lives[k%abreast][k/abreast])
 				}
 			}
 			shareCalls(b, p, 32, func(_, n int) error {

@@ -78,6 +78,7 @@ const (
 // Ingest is safe for concurrent use. Close it when nothing calls it any more.
 type Ingest struct {
 	Config
+	turns   *turns
 	doubts  reads
 	unknown singleflight.Group
 	misses  *lru.Cache[string, time.Time]
@@ -96,7 +97,7 @@ func New(config Config) *Ingest {
 	if config.ObserveReadThrough == nil {
 		config.ObserveReadThrough = func(ReadThrough) {}
 	}
-	return &Ingest{Config: config, misses: misses}
+	return &Ingest{Config: config, turns: newTurns(), misses: misses}
 }
 
 // Close waits for the reads that are under way; each is bounded in time.
@@ -128,9 +129,12 @@ func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verificat
 }
 
 // apply commits an event by the rules alone; one in doubt only if decide says so.
-func (i *Ingest) apply(ctx context.Context, event verification.Event, decide bool) (verification.Outcome, error) {
-	var outcome verification.Outcome
-	_, err := i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+func (i *Ingest) apply(ctx context.Context, event verification.Event, decide bool) (outcome verification.Outcome, err error) {
+	if err := i.turns.enter(ctx, event.Object.ID); err != nil {
+		return outcome, err
+	}
+	defer i.turns.leave(event.Object.ID)
+	_, err = i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 		var next verification.Session
 		next, outcome = verification.Transition(current, event)
 		return next, outcome.Write && (decide || !outcome.Doubt), nil

@@ -10,7 +10,6 @@ package stripeevent
 import (
 	"encoding/json"
 	"errors"
-	"regexp"
 	"strings"
 
 	"example.com/verification-status/server/internal/verification"
@@ -40,38 +39,61 @@ type Options struct {
 	ReferenceKey string
 }
 
-var (
-	// sessionIDPattern is the contract's: what passes it is safe in a path and in a Redis key.
-	sessionIDPattern = regexp.MustCompile(`^vs_[A-Za-z0-9_]{1,252}$`)
-	// idPattern is any other id: visible ASCII, at most 255 bytes, so that it can be logged and sent
-	// in a header.
-	idPattern = regexp.MustCompile(`^[!-~]{1,255}$`)
-)
+// maxID bounds ids, in bytes.
+const maxID = 255
 
-// ValidSessionID reports whether id has the form of a session's id, "vs_...", 255 bytes at most.
-func ValidSessionID(id string) bool { return sessionIDPattern.MatchString(id) }
+// ValidSessionID reports whether id has the contract's form, ^vs_[A-Za-z0-9_]{1,252}$: such an id is
+// safe in a path and in a Redis key.
+func ValidSessionID(id string) bool {
+	rest, ok := strings.CutPrefix(id, "vs_")
+	if !ok || rest == "" || len(id) > maxID {
+		return false
+	}
+	for i := range len(rest) {
+		switch c := rest[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
 
-// envelope is the part of an event around its object. Its fields never fail to decode: whether a
-// wrong one matters depends on the type, and an event that is not ours must not be refused for it.
+// validID is the form of any other id: visible ASCII, so that it can be logged and sent in a header.
+func validID(id string) bool {
+	for i := range len(id) {
+		if id[i] < '!' || id[i] > '~' {
+			return false
+		}
+	}
+	return id != "" && len(id) <= maxID
+}
+
+// envelope is an event with its object, decoded in one go. Its own fields never fail to decode: whether
+// a wrong one matters depends on the type, and an event that is not ours must not be refused for it.
 type envelope struct {
-	ID       text            `json:"id"`
-	Object   text            `json:"object"`
-	Type     text            `json:"type"`
-	Created  second          `json:"created"`
-	Livemode flag            `json:"livemode"`
-	Account  text            `json:"account"`
-	Data     json.RawMessage `json:"data"`
+	ID       text   `json:"id"`
+	Object   text   `json:"object"`
+	Type     text   `json:"type"`
+	Created  second `json:"created"`
+	Livemode flag   `json:"livemode"`
+	Account  text   `json:"account"`
+	Data     struct {
+		Object *object `json:"object"`
+	} `json:"data"`
 }
 
 // Decode reads an event. Source and RecordTime are left for the caller. The error is ErrNotIdentity
 // or a *MalformedError.
 func Decode(body []byte, options Options) (verification.Event, error) {
 	var e envelope
-	if err := json.Unmarshal(body, &e); err != nil {
+	err := json.Unmarshal(body, &e)
+	wrong := (*json.UnmarshalTypeError)(nil) // of another shape than ours, where the rest is decoded all the same
+	if err != nil && (!errors.As(err, &wrong) || wrong.Field == "") {
 		return verification.Event{}, &MalformedError{Reason: "not a JSON object"}
 	}
 	id := string(e.ID)
-	if !idPattern.MatchString(id) {
+	if !validID(id) {
 		id = ""
 	}
 	malformed := func(reason string) (verification.Event, error) {
@@ -88,16 +110,16 @@ func Decode(body []byte, options Options) (verification.Event, error) {
 		return malformed(`no usable event "id"`)
 	case !e.Created.ok:
 		return malformed(`"created" is not an integer of Unix seconds`)
-	case e.Account != "" && !idPattern.MatchString(string(e.Account)):
+	case e.Account != "" && !validID(string(e.Account)):
 		return malformed(`"account" is no usable id`)
 	}
-	var data struct {
-		Object json.RawMessage `json:"object"`
-	}
-	if json.Unmarshal(e.Data, &data) != nil || len(data.Object) == 0 {
+	switch {
+	case wrong != nil && strings.HasPrefix(wrong.Field, "data.object"):
+		return malformed(`"data.object": not a session object`)
+	case wrong != nil || e.Data.Object == nil:
 		return malformed(`no "data.object"`)
 	}
-	session, reason := decodeObject(data.Object, options)
+	session, reason := e.Data.Object.decoded(options)
 	if reason != "" {
 		return malformed(`"data.object": ` + reason)
 	}

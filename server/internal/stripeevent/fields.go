@@ -24,7 +24,22 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	if b[0] != '"' {
 		return nil
 	}
+	if plain := b[1 : len(b)-1]; isPlain(plain) {
+		*t = text(plain)
+		return nil
+	}
 	return json.Unmarshal(b, (*string)(t))
+}
+
+// isPlain reports whether a JSON string says what its bytes are: nearly all do, and a decoder for each
+// would be most of what an event costs.
+func isPlain(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c > '~' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // second is a JSON integer of Unix seconds from 1970 to 9999; any other value, be it 1.0, is not ok.
@@ -71,7 +86,7 @@ func (r *reportID) UnmarshalJSON(b []byte) error {
 		id = report.ID
 	}
 	*r = ""
-	if idPattern.MatchString(string(id)) {
+	if validID(string(id)) {
 		*r = reportID(id)
 	}
 	return nil

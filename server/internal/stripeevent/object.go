@@ -34,19 +34,19 @@ type object struct {
 // wipe out what is known. A last_error or redaction of another shape is refused too: guessing would
 // turn a failure into none, or erase a record.
 func DecodeObject(body []byte, options Options) (verification.Object, error) {
-	decoded, reason := decodeObject(body, options)
+	var o object
+	if err := json.Unmarshal(body, &o); err != nil {
+		return verification.Object{}, &MalformedError{Reason: "not a session object"}
+	}
+	decoded, reason := o.decoded(options)
 	if reason != "" {
 		return verification.Object{}, &MalformedError{Reason: reason}
 	}
 	return decoded, nil
 }
 
-// decodeObject is DecodeObject with the reason alone as error; "" is none.
-func decodeObject(body []byte, options Options) (decoded verification.Object, malformed string) {
-	var o object
-	if err := json.Unmarshal(body, &o); err != nil {
-		return decoded, "not a session object"
-	}
+// decoded is the core's object, or the reason why there is none; "" is none.
+func (o *object) decoded(options Options) (decoded verification.Object, malformed string) {
 	switch {
 	case !ValidSessionID(string(o.ID)):
 		return decoded, `no "id" of a session ("vs_...")`
@@ -73,7 +73,7 @@ func decodeObject(body []byte, options Options) (decoded verification.Object, ma
 }
 
 // redaction reads Stripe's open list of values: every one but "redacted" is on its way there.
-func (o object) redaction() verification.Redaction {
+func (o *object) redaction() verification.Redaction {
 	switch {
 	case o.Redaction == nil || o.Redaction.Status == "":
 		return verification.RedactionNone
@@ -85,7 +85,7 @@ func (o object) redaction() verification.Redaction {
 }
 
 // reference is client_reference_id, or the metadata's value where that gives none.
-func (o object) reference(key string) string {
+func (o *object) reference(key string) string {
 	if usableReference(string(o.Reference)) {
 		return string(o.Reference)
 	}

@@ -176,14 +176,13 @@ func (h *Handler) apply(ctx context.Context, body []byte) Result {
 		return Result{Status: http.StatusOK, Reason: ReasonNotIdentity}
 	}
 	result := Result{Status: http.StatusOK, EventType: knownType(event.Type)}
-	log := h.cfg.Logger.With("event_id", event.ID, "type", event.Type, "session_id", event.Object.ID)
 	if h.cfg.Livemode != nil && *h.cfg.Livemode != event.Object.Livemode {
-		log.Debug("webhook: event of the other mode ignored", "livemode", event.Object.Livemode)
+		h.log(ctx, slog.LevelDebug, "webhook: event of the other mode ignored", event, slog.Bool("livemode", event.Object.Livemode))
 		result.Reason = ReasonOtherLivemode
 		return result
 	}
 	if !h.cfg.Accounts.Accept(event.Object.Account) {
-		log.Debug("webhook: event of an account that is not in STRIPE_ACCOUNTS ignored", "account", event.Object.Account)
+		h.log(ctx, slog.LevelDebug, "webhook: event of an account that is not in STRIPE_ACCOUNTS ignored", event, slog.String("account", event.Object.Account))
 		result.Reason = ReasonOtherAccount
 		return result
 	}
@@ -202,7 +201,7 @@ func (h *Handler) apply(ctx context.Context, body []byte) Result {
 	defer cancel()
 	outcome, err := h.cfg.Applier.Apply(ctx, event)
 	if err != nil {
-		log.Error("webhook: event not kept, Stripe will send it again", "error", err)
+		h.log(ctx, slog.LevelError, "webhook: event not kept, Stripe will send it again", event, slog.Any("error", err))
 		result.Status, result.Reason = http.StatusServiceUnavailable, ReasonApplyFailed
 		return result
 	}
@@ -211,8 +210,17 @@ func (h *Handler) apply(ctx context.Context, body []byte) Result {
 		result.Reason = ReasonDuplicate
 	}
 	result.Age = max(0, now.Sub(time.Unix(event.Second, 0)))
-	log.Info("webhook: event kept", "outcome", string(result.Reason), "effect", int(outcome.Effect))
+	h.log(ctx, slog.LevelInfo, "webhook: event kept", event, slog.String("outcome", string(result.Reason)), slog.Int("effect", int(outcome.Effect)))
 	return result
+}
+
+// log writes a line about an event. A logger with its attributes would be made for every event.
+func (h *Handler) log(ctx context.Context, level slog.Level, text string, event verification.Event, attrs ...slog.Attr) {
+	if !h.cfg.Logger.Enabled(ctx, level) {
+		return
+	}
+	about := append(make([]slog.Attr, 0, 5), slog.String("event_id", event.ID), slog.String("type", event.Type), slog.String("session_id", event.Object.ID))
+	h.cfg.Logger.LogAttrs(ctx, level, text, append(about, attrs...)...)
 }
 
 // refuse tells the operator what to look at.

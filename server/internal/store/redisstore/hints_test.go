@@ -8,12 +8,17 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-func applied(t *testing.T, s *Store, e verification.Event) verification.Session {
-	t.Helper()
-	session, err := s.Update(testContext(t), e.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+// transition applies an event.
+func transition(e verification.Event) store.UpdateFunc {
+	return func(current verification.Session) (verification.Session, bool, error) {
 		next, outcome := verification.Transition(current, e)
 		return next, outcome.Write, nil
-	})
+	}
+}
+
+func applied(t *testing.T, s *Store, e verification.Event) verification.Session {
+	t.Helper()
+	session, err := s.Update(testContext(t), e.Object.ID, transition(e))
 	if err != nil {
 		t.Fatal(err)
 	}

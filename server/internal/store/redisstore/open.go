@@ -37,6 +37,7 @@ type Store struct {
 	client     redis.UniversalClient
 	follower   *follower
 	hints      *hints
+	batches    *batches
 	keys       keys
 	mode       Mode
 	password   func() string // to keep it out of errors
@@ -78,6 +79,7 @@ func Open(options Options) (*Store, error) {
 		client:     client,
 		follower:   newFollower(newFollowClient(o), names, o.Mode == Cluster),
 		hints:      newHints(),
+		batches:    newBatches(client),
 		keys:       names,
 		mode:       o.Mode,
 		password:   password,
@@ -107,6 +109,7 @@ func (s *Store) Close() error {
 	if s.writer != s.client {
 		err = errors.Join(err, s.writer.Close())
 	}
+	s.batches.wait()
 	return err
 }
 

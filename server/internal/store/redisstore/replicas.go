@@ -22,7 +22,7 @@ var errTooFewReplicas = errors.New("too few replicas have the write")
 // replicas have the commit.
 func (s *Store) runCommit(ctx context.Context, keys []string, args []any) (answer []string, err error) {
 	if s.waitReplicas == 0 {
-		return commitScript.Run(ctx, s.client, keys, args...).StringSlice()
+		return s.batches.run(ctx, keys, args)
 	}
 	err = s.pinned(ctx, keys[0], func(run runner) (wrote bool, err error) {
 		answer, err = run(commitScript, keys, args...).StringSlice()
