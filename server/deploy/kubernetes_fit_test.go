@@ -13,6 +13,21 @@ import (
 // stopMargin is what a stop may take beyond DRAIN_TIMEOUT where something hangs, and some more.
 const stopMargin = 5 * time.Second
 
+const (
+	// lookEvery is how often gRPC's clients look at DNS at the most.
+	lookEvery = 30 * time.Second
+	// namesLag is how old what they see may be: the ttl that kubeadm gives CoreDNS.
+	namesLag = 30 * time.Second
+)
+
+// A client that has just seen old replicas only must be allowed to look again before the last of them goes.
+func TestPreStopOutlastsWhatClientsKnow(t *testing.T) {
+	preStop := time.Duration(readManifests(t).server.Lifecycle.PreStop.Sleep.Seconds) * time.Second
+	if preStop <= lookEvery+namesLag {
+		t.Errorf("preStop is %v: clients may know only old replicas for %v", preStop, lookEvery+namesLag)
+	}
+}
+
 // A stop that is cut off by Kubernetes is a crash.
 func TestGracePeriodIsLongEnough(t *testing.T) {
 	m := readManifests(t)

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// outcomes is how many of something there were, and what was wrong with those that failed.
+type outcomes struct {
+	n, failed atomic.Int64
+	mu        sync.Mutex
+	first     []string // of the failures
+}
+
+func (c *outcomes) count(err error) {
+	c.n.Add(1)
+	if err == nil {
+		return
+	}
+	c.failed.Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.first) < 5 {
+		c.first = append(c.first, time.Now().Format("05.000 ")+err.Error())
+	}
+}
+
+// awaitMore waits until there were n more.
+func (c *outcomes) awaitMore(t *testing.T, what string, n int64) {
+	t.Helper()
+	from := c.n.Load()
+	await(t, "more "+what, func() bool { return c.n.Load() >= from+n })
+}
+
+// check says how many there were: none may have failed.
+func (c *outcomes) check(t *testing.T, what string) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.Logf("%s: %d, %d failed", what, c.n.Load(), c.failed.Load())
+	if c.failed.Load() > 0 {
+		t.Errorf("%d %s failed; the first: %q", c.failed.Load(), what, c.first)
+	}
+}
+
+// rollingMail is a steady stream of webhooks, several for each session, those of a session in their order.
+type rollingMail struct {
+	outcomes
+	client   *http.Client
+	target   string
+	sessions []*mailed
+	end      context.CancelFunc
+	ends     sync.WaitGroup
+}
+
+// mailed is a session of which Stripe tells. Each event is one revision.
+type mailed struct {
+	id     string
+	events []event
+	kept   atomic.Int32 // of the events, from the first: the revision
+}
+
+const (
+	mailers    = 5                     // of which the number of sessions is a multiple
+	mailEvery  = 75 * time.Millisecond // for each of them
+	mostOfEach = 400                   // events
+)
+
+// newMail delivers the first event of each session.
+func newMail(t *testing.T, target string, sessions int) *rollingMail {
+	t.Helper()
+	m := &rollingMail{client: newHTTPClient(t), target: target}
+	for n := range sessions {
+		id := fmt.Sprintf("vs_Rolling%d", n)
+		m.sessions = append(m.sessions, &mailed{id: id, events: tries(id, mostOfEach)})
+		m.deliver(m.sessions[n])
+	}
+	return m
+}
+
+// start lets the rest come.
+func (m *rollingMail) start(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	m.end = end
+	t.Cleanup(func() {
+		end()
+		m.ends.Wait()
+	})
+	for n := range mailers {
+		m.ends.Go(func() {
+			ticker := time.NewTicker(mailEvery)
+			defer ticker.Stop()
+			for i := n; ; i += mailers { // each has sessions of its own
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					m.deliver(m.sessions[i%len(m.sessions)])
+				}
+			}
+		})
+	}
+}
+
+// deliver sends a session's next event. One that fails is sent again in its turn, as Stripe does; that it has
+// failed is counted.
+func (m *rollingMail) deliver(s *mailed) {
+	n := int(s.kept.Load())
+	if n == len(s.events) {
+		m.count(fmt.Errorf("there are no more events of %s", s.id))
+		return
+	}
+	e := s.events[n]
+	response, text, err := post(m.client, m.target, sign(time.Now(), webhookSecret, e.body), e.body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s %q", response.Status, text)
+	}
+	if m.count(err); err == nil {
+		s.kept.Add(1)
+	}
+}
+
+// stop ends it: from here on each session stays as it is.
+func (m *rollingMail) stop(t *testing.T) {
+	t.Helper()
+	m.end()
+	m.ends.Wait()
+	m.check(t, "webhooks")
+}
