@@ -196,7 +196,7 @@ func TestPlacesAreGivenBack(t *testing.T) {
 // bounded.
 func TestWhereEveryoneMayCall(t *testing.T) {
 	b := newBench(t, func(c *Config) {
-		*c = Config{MaxStreams: 100, MaxStreamsEach: 1, Logger: c.Logger}
+		*c = Config{MaxStreams: 100, MaxStreamsEach: 1}
 	})
 	conn := b.dial(identity{})
 	for _, call := range everyCall {

@@ -82,13 +82,13 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		logger.Warn(warning)
 	}
 	warnOfCodes(c.DenyCodes(), logger)
+	a.files = reload.New(reload.Config{Logger: logger, Observe: m.FileReloaded})
 	if a.access, err = a.openAccess(); err != nil {
 		return nil, err
 	}
 	if a.current, err = newCurrent(c); err != nil {
 		return nil, err
 	}
-	a.files = reload.New(reload.Config{Read: config.ReadFile, Logger: logger, Observe: m.FileReloaded})
 	if err := a.current.watchFiles(c, secrets, a.files); err != nil {
 		return nil, err
 	}

@@ -54,7 +54,6 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	}
 	workers.Go(func() { a.tailer.Run(background) })
 	workers.Go(func() { a.files.Run(background) })
-	workers.Go(func() { a.access.Run(background) })
 	workers.Go(func() { a.retain(background, a.clock) })
 	workers.Go(func() { a.keepLists(background) })
 	if a.reconciler != nil {
