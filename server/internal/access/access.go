@@ -7,6 +7,7 @@
 package access
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 
@@ -39,9 +40,12 @@ type Config struct {
 	// least 1.
 	MaxStreams int
 
-	// Observe is called for each call that is refused here, with the reason, by many goroutines at
+	// Observe is called for each call that may not be made, with the reason, by many goroutines at
 	// once. nil: nobody counts.
 	Observe func(reason verificationv1.ErrorReason)
+	// Shed is called in its place where a call is one too many, with the full method and the setting
+	// whose limit is reached. nil: nobody counts.
+	Shed func(ctx context.Context, method, setting string)
 }
 
 // Access decides about every call. It is safe for concurrent use.
@@ -63,6 +67,9 @@ const maxFileBytes = 1 << 20
 func Open(config Config, files *reload.Watcher) (*Access, error) {
 	if config.Observe == nil {
 		config.Observe = func(verificationv1.ErrorReason) {}
+	}
+	if config.Shed == nil {
+		config.Shed = func(context.Context, string, string) {}
 	}
 	a := &Access{config: config, limits: newLimits(config)}
 	var problems []error

@@ -14,10 +14,10 @@ func (a *Access) Unary() grpc.UnaryServerInterceptor {
 			return handler(ctx, request)
 		}
 		if refused := a.begin(ctx); refused != nil {
-			return nil, a.refuse(refused)
+			return nil, a.refuse(ctx, info.FullMethod, refused)
 		}
 		if refused := a.check(ctx, pathOf(info.FullMethod, request)); refused != nil {
-			return nil, a.refuse(refused)
+			return nil, a.refuse(ctx, info.FullMethod, refused)
 		}
 		return handler(ctx, request)
 	}
@@ -30,12 +30,12 @@ func (a *Access) Stream() grpc.StreamServerInterceptor {
 		health := isHealth(info.FullMethod)
 		if !health {
 			if refused := a.beginStream(stream.Context(), info.FullMethod); refused != nil {
-				return a.refuse(refused)
+				return a.refuse(stream.Context(), info.FullMethod, refused)
 			}
 		}
 		leave, refused := a.limits.enter(callerOf(stream.Context()).principal, health)
 		if refused != nil {
-			return a.refuse(refused)
+			return a.refuse(stream.Context(), info.FullMethod, refused)
 		}
 		defer leave()
 		if health || a.open() {
@@ -85,9 +85,13 @@ func (a *Access) check(ctx context.Context, path string) *refusal {
 	return denied(c.principal, path)
 }
 
-// refuse counts a refusal and makes it an error.
-func (a *Access) refuse(refused *refusal) error {
-	a.config.Observe(refused.reason)
+// refuse tells of a refusal and makes it an error.
+func (a *Access) refuse(ctx context.Context, method string, refused *refusal) error {
+	if refused.limit != "" {
+		a.config.Shed(ctx, method, refused.limit)
+	} else {
+		a.config.Observe(refused.reason)
+	}
 	return refused.err()
 }
 
@@ -119,7 +123,7 @@ func (g *guarded) RecvMsg(message any) error {
 	}
 	g.path, g.generation = pathOf(g.method, message), generation
 	if refused := g.access.check(g.Context(), g.path); refused != nil {
-		return g.access.refuse(refused)
+		return g.access.refuse(g.Context(), g.method, refused)
 	}
 	return nil
 }
@@ -129,7 +133,7 @@ func (g *guarded) SendMsg(message any) error {
 	if now := g.access.generation.Load(); now != g.generation {
 		again := g.access.Identify(g.Context()) // the token may have gone, or have other rights
 		if refused := g.access.check(again, g.path); refused != nil {
-			return g.access.refuse(refused)
+			return g.access.refuse(g.Context(), g.method, refused)
 		}
 		g.generation = now
 	}

@@ -48,6 +48,7 @@ type bench struct {
 	principal atomic.Value                                  // of the last one
 	watch     func(stream grpc.ServerStream) error          // what a watch does after its request
 	observed  sync.Map                                      // reason → true
+	shed      sync.Map                                      // method and setting → true
 	answer    func(context.Context) (*emptypb.Empty, error) // of unary calls; nil: at once
 }
 
@@ -116,6 +117,7 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 		CertFile: b.path("tls.crt"), KeyFile: b.path("tls.key"), ClientCAFile: b.path("ca.crt"),
 		PolicyFile: b.path("policy.json"), TokensFile: b.path("tokens"), MaxStreams: 100,
 		Observe: func(reason verificationv1.ErrorReason) { b.observed.Store(reason, true) },
+		Shed:    func(_ context.Context, method, setting string) { b.shed.Store(method+" "+setting, true) },
 	}
 	if change != nil {
 		change(&config)

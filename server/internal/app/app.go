@@ -44,17 +44,18 @@ type Hooks struct {
 
 // App is one server process: built by New, run once by Run.
 type App struct {
-	config  *config.Config
-	current *current
-	files   *reload.Watcher
-	logger  *slog.Logger
-	metrics *telemetry.Metrics
-	traces  *telemetry.Traces // nil: off
-	clock   func() time.Time
-	store   *redisstore.Store
-	memory  *nearcache.Cache  // in front of store
-	stripe  *stripeapi.Client // nil without a key
-	ingest  *ingest.Ingest
+	config   *config.Config
+	current  *current
+	files    *reload.Watcher
+	logger   *slog.Logger
+	shedding *shedding
+	metrics  *telemetry.Metrics
+	traces   *telemetry.Traces // nil: off
+	clock    func() time.Time
+	store    *redisstore.Store
+	memory   *nearcache.Cache  // in front of store
+	stripe   *stripeapi.Client // nil without a key
+	ingest   *ingest.Ingest
 	// reconciler is nil without a key.
 	reconciler *reconcile.Reconciler
 	tailer     *tailer.Tailer
@@ -82,6 +83,8 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		logger.Warn(warning)
 	}
 	warnOfCodes(c.DenyCodes(), logger)
+	a.shedding = &shedding{metrics: m, logger: grpcserver.WithCall(logger), limits: map[string]*shedLimit{},
+		principal: func(ctx context.Context) string { return a.access.Principal(ctx) }}
 	a.files = reload.New(reload.Config{Logger: logger, Observe: m.FileReloaded})
 	if a.access, err = a.openAccess(); err != nil {
 		return nil, err
@@ -91,6 +94,9 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	}
 	if err := a.current.watchFiles(c, secrets, a.files); err != nil {
 		return nil, err
+	}
+	for _, name := range a.files.Names() {
+		m.FileWatched(name)
 	}
 	if a.traces, err = telemetry.NewTraces(context.Background(), logger); err != nil {
 		return nil, err
@@ -117,6 +123,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
 		MaxInFlight:           int(c.GRPCMaxInFlight),
+		Shed:                  a.shedding.shed,
 		Reflection:            c.GRPCReflection.On(),
 		Access:                a.access,
 		MeterProvider:         a.meterProvider(),

@@ -40,6 +40,9 @@ func (a *App) meterProvider() metric.MeterProvider {
 }
 
 func (a *App) observeWebhook(r webhook.Result) {
+	if r.Reason == webhook.ReasonOverloaded {
+		a.shedding.shed(context.Background(), "webhook", "WEBHOOK_MAX_IN_FLIGHT")
+	}
 	age := time.Duration(-1)
 	if r.Reason == webhook.ReasonApplied {
 		age = r.Age

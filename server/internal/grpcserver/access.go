@@ -41,7 +41,7 @@ func identifyStream(access Access) grpc.StreamServerInterceptor {
 func unaryInterceptors(config Config) []grpc.UnaryServerInterceptor {
 	log := WithCall(config.Logger)
 	named := []grpc.UnaryServerInterceptor{nameUnary, logUnary(config), statusUnary(log), recoverUnary(log)}
-	limits := []grpc.UnaryServerInterceptor{arrivedUnary, holdUnary, shedUnary(config.Logger, config.MaxInFlight)}
+	limits := []grpc.UnaryServerInterceptor{arrivedUnary, holdUnary, shedUnary(config.MaxInFlight, config.Shed)}
 	deadline := deadlineUnary(config.UnaryDeadline, config.MethodDeadlines)
 	if config.Access == nil {
 		return slices.Concat(limits, named, []grpc.UnaryServerInterceptor{deadline})

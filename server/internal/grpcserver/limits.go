@@ -2,13 +2,12 @@ package grpcserver
 
 import (
 	"context"
-	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -20,9 +19,8 @@ import (
 const (
 	// overloadRetry is when a call that was refused for load should be made again.
 	overloadRetry = time.Second
-	// overloadWarnEvery is how often the log is told of refused calls: they are many, and meant to be
-	// cheap.
-	overloadWarnEvery = time.Minute
+	// inFlightSetting holds the limit of shedUnary.
+	inFlightSetting = "GRPC_MAX_IN_FLIGHT"
 )
 
 var errOverloaded = overloadedError()
@@ -41,13 +39,12 @@ func overloadedError() error {
 // shedUnary refuses calls of the service at once where as many of the same method are under way as
 // may be: when the store is slow, callers who wait in line would all be too late, and the line would
 // fill the memory. Each method has its own places, so that retries that wait for Stripe do not keep
-// statuses out. Refused calls are not logged one by one.
-func shedUnary(log *slog.Logger, limit int) grpc.UnaryServerInterceptor {
+// statuses out. Refused calls have a request id, and no line of their own: shed is told of them.
+func shedUnary(limit int, shed func(ctx context.Context, method, setting string)) grpc.UnaryServerInterceptor {
 	places := make(map[string]chan struct{})
 	for _, method := range verificationv1.VerificationService_ServiceDesc.Methods {
 		places["/"+serviceName+"/"+method.MethodName] = make(chan struct{}, limit)
 	}
-	var warned atomic.Int64 // when last, in seconds since 1970
 	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		place, ok := places[info.FullMethod]
 		if !ok {
@@ -59,11 +56,9 @@ func shedUnary(log *slog.Logger, limit int) grpc.UnaryServerInterceptor {
 			return handler(ctx, request)
 		default:
 		}
-		now, last := time.Now().Unix(), warned.Load()
-		if now-last >= int64(overloadWarnEvery/time.Second) && warned.CompareAndSwap(last, now) {
-			log.WarnContext(ctx, "calls are refused: too many are under way, because of many callers or a slow store",
-				"method", info.FullMethod, "setting", "GRPC_MAX_IN_FLIGHT", "limit", limit)
-		}
+		named := newCall(ctx)
+		_ = grpc.SetHeader(ctx, metadata.Pairs(requestIDHeader, named.requestID))
+		shed(context.WithValue(ctx, callKey{}, named), info.FullMethod, inFlightSetting)
 		return nil, errOverloaded
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
 // logUnary and logStream write one line for each finished call: what was called, by whom and from
@@ -40,6 +42,9 @@ func (config Config) logCall(ctx context.Context, method string, stream bool, du
 	level := callLevel(method, stream, result.Code())
 	if slow := duration >= config.SlowCall; slow && !stream {
 		level = max(level, slog.LevelWarn)
+	}
+	if result.Code() == codes.ResourceExhausted && shedReasons[errorReason(result)] {
+		level = slog.LevelDebug
 	}
 	if !config.Logger.Enabled(ctx, level) {
 		return
@@ -89,6 +94,13 @@ func callLevel(method string, stream bool, code codes.Code) slog.Level {
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
+}
+
+// shedReasons are of calls that were turned away by a limit: they may be as many as callers like, and
+// whoever refuses them has them counted, and warned of.
+var shedReasons = map[string]bool{
+	verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED.String():     true,
+	verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS.String(): true,
 }
 
 // isGRPCs reports whether a method is of gRPC's own services: health and reflection.

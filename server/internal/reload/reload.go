@@ -86,6 +86,15 @@ func (w *Watcher) Add(source Source) error {
 	return nil
 }
 
+// Names are those of the sources.
+func (w *Watcher) Names() []string {
+	names := make([]string, len(w.sources))
+	for i, s := range w.sources {
+		names[i] = s.Name
+	}
+	return names
+}
+
 // Run watches until ctx ends. Nothing of it goes on after it has returned.
 func (w *Watcher) Run(ctx context.Context) {
 	ticker := time.NewTicker(w.every)

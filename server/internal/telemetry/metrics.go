@@ -30,14 +30,14 @@ type Metrics struct {
 	factory  promauto.Factory
 	provider *sdkmetric.MeterProvider
 
-	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs *prometheus.CounterVec
-	opened, ended, sent, denied, signatures, reloads, refused      *prometheus.CounterVec
-	missed, conflicts, rewinds, granted                            prometheus.Counter
-	streams                                                        *prometheus.GaugeVec
-	commits                                                        *prometheus.HistogramVec
-	answers, ages, tries                                           prometheus.Observer
-	caughtUp                                                       prometheus.Gauge
-	feedRead                                                       atomic.Pointer[time.Time]
+	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs  *prometheus.CounterVec
+	opened, ended, sent, denied, signatures, reloads, refused, shed *prometheus.CounterVec
+	missed, conflicts, rewinds, granted                             prometheus.Counter
+	streams                                                         *prometheus.GaugeVec
+	commits                                                         *prometheus.HistogramVec
+	answers, ages, tries                                            prometheus.Observer
+	caughtUp                                                        prometheus.Gauge
+	feedRead                                                        atomic.Pointer[time.Time]
 }
 
 // NewMetrics makes a registry of its own with all of MetricTable but gRPC's, which come with the
@@ -67,6 +67,7 @@ func NewMetrics() (*Metrics, error) {
 	m.signatures = m.counters("verification_webhook_signatures_total")
 	m.reloads = m.counters("verification_file_reloads_total")
 	m.refused = m.counters("verification_calls_refused_total")
+	m.shed = m.counters("verification_shed_total")
 	m.missed = m.counters("verification_missed_events_total").WithLabelValues()
 	m.conflicts = m.counters("verification_commit_conflicts_total").WithLabelValues()
 	m.rewinds = m.counters("verification_feed_rewinds_total").WithLabelValues()
@@ -128,6 +129,12 @@ func (m *Metrics) Webhook(status int, reason, eventType string, secret int, took
 	}
 }
 
+// FileWatched shows the counts of FileReloaded from the start: the first that is refused must be a rise.
+func (m *Metrics) FileWatched(setting string) {
+	m.reloads.WithLabelValues(setting, "used")
+	m.reloads.WithLabelValues(setting, "refused")
+}
+
 // FileReloaded counts a change of the file or files that a setting names.
 func (m *Metrics) FileReloaded(setting string, used bool) {
 	result := "refused"
@@ -139,6 +146,10 @@ func (m *Metrics) FileReloaded(setting string, used bool) {
 
 // CallRefused counts a call that may not be made.
 func (m *Metrics) CallRefused(reason string) { m.refused.WithLabelValues(reason).Inc() }
+
+// Shed counts what was turned away because a limit was reached: a method, a webhook or a connection, and
+// the setting that holds the limit.
+func (m *Metrics) Shed(what, setting string) { m.shed.WithLabelValues(what, setting).Inc() }
 
 // Commit counts one update of a session.
 func (m *Metrics) Commit(result string, tries int, took time.Duration) {

@@ -72,6 +72,8 @@ func every(t *testing.T, m *Metrics) {
 	m.RetryDenied("RETRY_DENIAL_COOLDOWN")
 	m.FileReloaded("STRIPE_API_KEY_FILE", true)
 	m.FileReloaded("STRIPE_API_KEY_FILE", false)
+	m.FileWatched("REDIS_URL_FILE")
+	m.Shed("GetStatus", "GRPC_MAX_IN_FLIGHT")
 	m.CallRefused("ERROR_REASON_UNAUTHENTICATED")
 	callOnce(t, m)
 }
@@ -144,6 +146,9 @@ func TestMetricValues(t *testing.T) {
 		`verification_watch_streams{kind="session"} 1`,
 		`verification_watches_opened_total{kind="session",resumed="true"} 1`,
 		`verification_watches_ended_total{code="OutOfRange",kind="session"} 1`,
+		`verification_file_reloads_total{file="REDIS_URL_FILE",result="refused"} 0`,
+		`verification_file_reloads_total{file="STRIPE_API_KEY_FILE",result="refused"} 1`,
+		`verification_shed_total{limit="GRPC_MAX_IN_FLIGHT",what="GetStatus"} 1`,
 		`verification_retries_denied_total{reason="RETRY_DENIAL_COOLDOWN"} 1`,
 		`grpc_server_call_started_total{grpc_method="grpc.health.v1.Health/Check"} 1`,
 		`grpc_server_call_duration_seconds_count{grpc_method="grpc.health.v1.Health/Check",grpc_status="OK"} 1`,
