@@ -17,7 +17,7 @@ import (
 // every is how often all files are looked at. A change is taken at the second look that shows it, so
 // within twice that. Looking costs nothing that shows, and works alike on all file systems; notices of
 // the system's are lost by some, and by links that lead elsewhere.
-const every = 2 * time.Second
+const every = time.Second
 
 // Source is one or several files that are of use only together, such as a certificate and its key.
 type Source struct {
@@ -111,7 +111,7 @@ func (w *Watcher) Run(ctx context.Context) {
 
 // Look reads all files, and takes or refuses what is new and was there at the look before: a file that
 // is written in place is short for a moment, and half a secret looks like a secret. Run calls it every
-// two seconds; it must not be called beside Run, or itself.
+// second; it must not be called beside Run, or itself.
 func (w *Watcher) Look() {
 	for _, s := range w.sources {
 		got := s.look()
