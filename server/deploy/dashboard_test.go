@@ -48,6 +48,9 @@ func everyMetric(t *testing.T) (addr string) {
 	}
 	m.Gauge("verification_ready", func() float64 { return 1 })
 	m.Gauge("verification_stripe_reads_left", func() float64 { return 4999 })
+	memory := func() float64 { return float64(time.Now().UnixMilli()) }
+	m.Counter("verification_memory_hits_total", memory)
+	m.Counter("verification_memory_misses_total", memory)
 	page := httptest.NewServer(m.Handler())
 	t.Cleanup(page.Close)
 	call := countedCalls(t, m)

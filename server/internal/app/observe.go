@@ -26,6 +26,8 @@ func (a *App) observeState() {
 		}
 		return 0
 	})
+	a.metrics.Counter("verification_memory_hits_total", func() float64 { hits, _ := a.memory.Counts(); return float64(hits) })
+	a.metrics.Counter("verification_memory_misses_total", func() float64 { _, misses := a.memory.Counts(); return float64(misses) })
 	if a.stripe != nil {
 		a.metrics.Gauge("verification_stripe_reads_left", func() float64 { return float64(a.stripe.ReadsLeft()) })
 	}

@@ -100,6 +100,12 @@ func (m *Metrics) Gauge(name string, read func() float64) {
 	m.factory.NewGaugeFunc(prometheus.GaugeOpts{Name: d.Name, Help: d.Help}, read)
 }
 
+// Counter is Gauge for a count that somebody else keeps.
+func (m *Metrics) Counter(name string, read func() float64) {
+	d := describe(name)
+	m.factory.NewCounterFunc(prometheus.CounterOpts{Name: d.Name, Help: d.Help}, read)
+}
+
 func (m *Metrics) counters(name string) *prometheus.CounterVec {
 	d := describe(name)
 	return m.factory.NewCounterVec(prometheus.CounterOpts{Name: d.Name, Help: d.Help}, d.Labels)

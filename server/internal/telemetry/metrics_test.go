@@ -54,6 +54,8 @@ func callOnce(t *testing.T, m *Metrics) {
 func every(t *testing.T, m *Metrics) {
 	m.Gauge("verification_ready", func() float64 { return 1 })
 	m.Gauge("verification_stripe_reads_left", func() float64 { return 4999 })
+	m.Counter("verification_memory_hits_total", func() float64 { return 8 })
+	m.Counter("verification_memory_misses_total", func() float64 { return 9 })
 	m.Webhook(200, "applied", "identity.verification_session.verified", 2, 3*time.Millisecond, 4*time.Second)
 	m.Webhook(200, "duplicate", "identity.verification_session.verified", 0, time.Millisecond, -1)
 	m.Commit("committed", 3, 2*time.Millisecond)
@@ -143,6 +145,8 @@ func TestMetricValues(t *testing.T) {
 		`verification_reread_sessions_total{outcome="unchanged"} 3`,
 		`verification_reread_sessions_total{outcome="unknown"} 4`,
 		`verification_stripe_reads_left 4999`,
+		`verification_memory_hits_total 8`,
+		`verification_memory_misses_total 9`,
 		`verification_watch_streams{kind="session"} 1`,
 		`verification_watches_opened_total{kind="session",resumed="true"} 1`,
 		`verification_watches_ended_total{code="OutOfRange",kind="session"} 1`,
