@@ -48,6 +48,7 @@ func everyMetric(t *testing.T) (addr string) {
 	}
 	m.Gauge("verification_ready", func() float64 { return 1 })
 	m.Gauge("verification_stripe_reads_left", func() float64 { return 4999 })
+	m.Gauge("verification_feed_lag_seconds", func() float64 { return 0.5 })
 	memory := func() float64 { return float64(time.Now().UnixMilli()) }
 	m.Counter("verification_memory_hits_total", memory)
 	m.Counter("verification_memory_misses_total", memory)

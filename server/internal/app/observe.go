@@ -26,6 +26,7 @@ func (a *App) observeState() {
 		}
 		return 0
 	})
+	a.metrics.Gauge("verification_feed_lag_seconds", func() float64 { return a.tailer.Lag().Seconds() })
 	a.metrics.Counter("verification_memory_hits_total", func() float64 { hits, _ := a.memory.Counts(); return float64(hits) })
 	a.metrics.Counter("verification_memory_misses_total", func() float64 { _, misses := a.memory.Counts(); return float64(misses) })
 	if a.stripe != nil {
@@ -115,16 +116,9 @@ func commitResult(wrote bool, err error) string {
 	}
 }
 
-// fullFollow is how many entries Follow returns at the most where one partition has more of them.
-const fullFollow = 1000
-
-// Follow implements store.Feed. With fewer entries than one read can hold, the feed was read to its end.
-// So it seems for up to three seconds, too, while a read hangs: then it fails.
+// Follow implements store.Feed.
 func (s observedStore) Follow(ctx context.Context, after []store.Position, block time.Duration) ([]store.Entry, error) {
 	entries, err := s.Store.Follow(ctx, after, block)
-	if err == nil && len(entries) < fullFollow {
-		s.metrics.FeedRead()
-	}
 	s.remember(entries)
 	return entries, err
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,7 +36,6 @@ type Metrics struct {
 	commits                                                         *prometheus.HistogramVec
 	answers, ages, tries                                            prometheus.Observer
 	caughtUp                                                        prometheus.Gauge
-	feedRead                                                        atomic.Pointer[time.Time]
 }
 
 // NewMetrics makes a registry of its own with all of MetricTable but gRPC's, which come with the
@@ -80,8 +78,6 @@ func NewMetrics() (*Metrics, error) {
 	m.tries = m.histograms("verification_commit_tries", tryBuckets).WithLabelValues()
 	version, revision, goVersion := build()
 	m.gauges("verification_build_info").WithLabelValues(version, revision, goVersion).Set(1)
-	m.FeedRead()
-	m.Gauge("verification_feed_lag_seconds", func() float64 { return time.Since(*m.feedRead.Load()).Seconds() })
 	return m, nil
 }
 
@@ -188,12 +184,6 @@ func (m *Metrics) CatchUp(result string, done time.Time, missed, changed, unchan
 	m.rereads.WithLabelValues("changed").Add(float64(changed))
 	m.rereads.WithLabelValues("unchanged").Add(float64(unchanged))
 	m.rereads.WithLabelValues("unknown").Add(float64(unknown))
-}
-
-// FeedRead notes that the change feed was read to its end just now.
-func (m *Metrics) FeedRead() {
-	now := time.Now()
-	m.feedRead.Store(&now)
 }
 
 // FeedRewound counts a loss of writes in Redis.

@@ -58,7 +58,7 @@ var ownMetrics = []Metric{
 	{"verification_memory_misses_total", "counter", nil,
 		"Those that memory did not have, or was not to be trusted with, so that Redis was asked. Reads that memory may never answer count in neither."},
 	{"verification_feed_lag_seconds", "gauge", nil,
-		"Time since this replica last knew that it had read the change feed to its end: under a second or two while all is well."},
+		"How far this replica is behind the change feed: how long ago it had last read every partition of it to its end. Under a second or two while all is well."},
 	{"verification_feed_rewinds_total", "counter", nil,
 		"Times that the change feed was found rewound: Redis has lost writes."},
 	{"verification_watch_streams", "gauge", []string{"kind"},
