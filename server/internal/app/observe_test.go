@@ -16,8 +16,8 @@ import (
 // scripted is a store whose answers are the test's.
 type scripted struct {
 	store.Store
-	err     error
-	tries   int
+	err   error
+	tries int
 }
 
 func (s *scripted) Update(_ context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
