@@ -76,12 +76,13 @@ func Open(config Config, files *reload.Watcher) (*Access, error) {
 	watch := func(setting string, apply func(texts []string) error, paths ...string) {
 		problems = append(problems, files.Add(reload.Source{Name: setting, Paths: paths, Read: readFile, Apply: apply}))
 	}
+	secured := &serverTLS{}
 	if config.CertFile != "" && config.KeyFile != "" {
-		a.tls = &serverTLS{}
-		watch("GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE", a.tls.setPair, config.CertFile, config.KeyFile)
+		a.tls = secured
+		watch("GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE", secured.setPair, config.CertFile, config.KeyFile)
 	}
-	if config.ClientCAFile != "" && a.tls != nil {
-		watch("GRPC_CLIENT_CA_FILE", a.tls.setAuthorities, config.ClientCAFile)
+	if config.ClientCAFile != "" {
+		watch("GRPC_CLIENT_CA_FILE", secured.setAuthorities, config.ClientCAFile)
 	}
 	if config.PolicyFile != "" {
 		watch("GRPC_AUTHZ_POLICY_FILE", a.setPolicy, config.PolicyFile)
