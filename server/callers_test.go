@@ -218,10 +218,16 @@ func TestCallersHaveNamesAndRights(t *testing.T) {
 	}
 	wantError(t, err, codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS)
 	counted := scrape(t, newHTTPClient(t), g.process)
-	for reason, want := range map[string]float64{"UNAUTHENTICATED": 2, "PERMISSION_DENIED": 4, "TOO_MANY_STREAMS": 2} {
+	for reason, want := range map[string]float64{"UNAUTHENTICATED": 2, "PERMISSION_DENIED": 4} {
 		if got := counted[`verification_calls_refused_total{reason="ERROR_REASON_`+reason+`"}`]; got != want {
 			t.Errorf("%v calls were refused as %s, want %v", got, reason, want)
 		}
+	}
+	if got := counted[`verification_shed_total{limit="CALLER_MAX_STREAMS",what="WatchStatus"}`]; got != 2 {
+		t.Errorf("%v streams were one too many, want 2", got)
+	}
+	if log := g.stderr.String(); strings.Count(log, `"setting":"CALLER_MAX_STREAMS","what":"WatchStatus","turned_away":1,"principal":"`+bff+`","request_id":`) != 1 {
+		t.Errorf("no warning of it, or several:\n%s", log)
 	}
 	for _, secret := range []string{reading, retrying} {
 		if strings.Contains(g.stderr.String()+g.stdout.String(), secret) {

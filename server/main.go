@@ -106,7 +106,7 @@ type serveCommand struct{ config.Config }
 
 func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks) error {
 	secrets := telemetry.NewSecrets()
-	logger, err := load(&s.Config, secrets, app.CheckAccess)
+	logger, err := load(&s.Config, secrets, app.CheckAccess, func(*config.Config) error { return telemetry.CheckTraces(ctx) })
 	if err != nil {
 		return err
 	}

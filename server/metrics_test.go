@@ -101,6 +101,9 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	if got := values["verification_stripe_reads_left"]; got < 1 || got > 4998 {
 		t.Errorf("%v reads of 5000 are left after one retry and one unknown session", got)
 	}
+	if got := values["verification_memory_hits_total"] + values["verification_memory_misses_total"]; got < 1 {
+		t.Errorf("%v statuses were looked for in memory", got)
+	}
 	if got := values["verification_feed_lag_seconds"]; got > soon.Seconds() {
 		t.Errorf("the feed's lag is %v", got)
 	}

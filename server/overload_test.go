@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -51,6 +52,15 @@ func TestOverload(t *testing.T) {
 		if len(seen.served) == 0 || len(seen.refused) == 0 {
 			t.Errorf("%s: %d served, %d refused; want some of both", kind, len(seen.served), len(seen.refused))
 		}
+	}
+	counted := scrape(t, o.http, p)
+	for _, what := range []string{`limit="GRPC_MAX_IN_FLIGHT",what="GetStatus"`, `limit="WEBHOOK_MAX_IN_FLIGHT",what="webhook"`} {
+		if counted["verification_shed_total{"+what+"}"] == 0 {
+			t.Errorf("nobody was counted as refused by %s", what)
+		}
+	}
+	if warnings := strings.Count(p.stderr.String(), "a limit is reached"); warnings < 2 || warnings > 4 {
+		t.Errorf("%d warnings of two limits, want one a minute of each", warnings)
 	}
 	if over.memory.used > full.memory.used+64<<20 {
 		t.Errorf("memory %v, and %v with ten times the callers", full.memory, over.memory)

@@ -130,6 +130,9 @@ func TestTheWebhookSecretIsRolledWithoutARestart(t *testing.T) {
 	refused := func() string {
 		return metric(t, p, `verification_file_reloads_total{file="STRIPE_WEBHOOK_SECRET_FILE",result="refused"}`)
 	}
+	if got := refused(); got != "0" { // else the first would be no rise
+		t.Errorf("%q refusals before the first", got)
+	}
 	for n, bad := range []string{"", c + " " + c} {
 		file.swap(bad)
 		p.await("the bad file is noticed", func() bool { return refused() == fmt.Sprint(n+1) })

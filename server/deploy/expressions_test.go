@@ -134,6 +134,7 @@ var valuesOf = map[string][]string{
 	"verification_webhooks_total reason": {string(webhook.ReasonApplied), string(webhook.ReasonWrongSignature),
 		string(webhook.ReasonTooOld), string(webhook.ReasonInFuture)},
 	"verification_stripe_calls_total outcome": {string(stripeapi.OutcomeUnauthorized), string(stripeapi.OutcomeUnavailable)},
+	"verification_file_reloads_total result":  {"used", "refused"},
 	"verification_doubts_total outcome":       {"pending", "settled"},
 }
 

@@ -9,16 +9,15 @@ package access
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc/credentials"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/reload"
 )
 
-// Config says who may call. The zero value but for Logger and MaxStreams lets everyone call, in plain
+// Config says who may call. The zero value but for MaxStreams lets everyone call, in plain
 // text. Fields that contradict each other let nobody in; to say so is for whoever checks the settings.
 type Config struct {
 	// CertFile and KeyFile are the server's certificate chain and key in PEM. Both or neither; without
@@ -41,22 +40,17 @@ type Config struct {
 	// least 1.
 	MaxStreams int
 
-	// Every is how often the files are looked at. 0: every 5 s.
-	Every time.Duration
-	// Logger gets a line when a file was read again, or could not be. Required.
-	Logger *slog.Logger
-	// Observe is called for each call that is refused here, with the reason, by many goroutines at
+	// Observe is called for each call that may not be made, with the reason, by many goroutines at
 	// once. nil: nobody counts.
 	Observe func(reason verificationv1.ErrorReason)
-	// Reloaded is called when a changed file was read, with the setting's name, and whether it is now
-	// in force. nil: nobody counts.
-	Reloaded func(setting string, inForce bool)
+	// Shed is called in its place where a call is one too many, with the full method and the setting
+	// whose limit is reached. nil: nobody counts.
+	Shed func(ctx context.Context, method, setting string)
 }
 
 // Access decides about every call. It is safe for concurrent use.
 type Access struct {
 	config Config
-	files  []*watched
 	tls    *serverTLS // nil: plain text
 	policy atomic.Pointer[policy]
 	tokens atomic.Pointer[tokens]
@@ -65,39 +59,36 @@ type Access struct {
 	generation atomic.Uint64
 }
 
-const defaultEvery = 5 * time.Second
+// maxFileBytes bounds each file.
+const maxFileBytes = 1 << 20
 
-// Open reads all files. Its error names every file that is not as it should be, a line each, by its
-// setting. It starts nothing: Run does.
-func Open(config Config) (*Access, error) {
-	if config.Every == 0 {
-		config.Every = defaultEvery
-	}
+// Open takes what the files say, and adds them to the watcher, which takes what they say later. Its
+// error names every file that is not as it should be, a line each, by its setting.
+func Open(config Config, files *reload.Watcher) (*Access, error) {
 	if config.Observe == nil {
 		config.Observe = func(verificationv1.ErrorReason) {}
 	}
-	if config.Reloaded == nil {
-		config.Reloaded = func(string, bool) {}
+	if config.Shed == nil {
+		config.Shed = func(context.Context, string, string) {}
 	}
 	a := &Access{config: config, limits: newLimits(config)}
-	if config.CertFile != "" && config.KeyFile != "" {
-		a.tls = &serverTLS{}
-		a.watch("GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE", a.tls.setPair, config.CertFile, config.KeyFile)
+	var problems []error
+	watch := func(setting string, apply func(texts []string) error, paths ...string) {
+		problems = append(problems, files.Add(reload.Source{Name: setting, Paths: paths, Read: readFile, Apply: apply}))
 	}
-	if config.ClientCAFile != "" && a.tls != nil {
-		a.watch("GRPC_CLIENT_CA_FILE", a.tls.setAuthorities, config.ClientCAFile)
+	secured := &serverTLS{}
+	if config.CertFile != "" && config.KeyFile != "" {
+		a.tls = secured
+		watch("GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE", secured.setPair, config.CertFile, config.KeyFile)
+	}
+	if config.ClientCAFile != "" {
+		watch("GRPC_CLIENT_CA_FILE", secured.setAuthorities, config.ClientCAFile)
 	}
 	if config.PolicyFile != "" {
-		a.watch("GRPC_AUTHZ_POLICY_FILE", a.setPolicy, config.PolicyFile)
+		watch("GRPC_AUTHZ_POLICY_FILE", a.setPolicy, config.PolicyFile)
 	}
 	if config.TokensFile != "" {
-		a.watch("GRPC_TOKENS_FILE", a.setTokens, config.TokensFile)
-	}
-	var problems []error
-	for _, file := range a.files {
-		if _, err := file.reload(); err != nil {
-			problems = append(problems, err)
-		}
+		watch("GRPC_TOKENS_FILE", a.setTokens, config.TokensFile)
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
@@ -105,40 +96,7 @@ func Open(config Config) (*Access, error) {
 	return a, nil
 }
 
-// Run reads files again that change, until ctx ends. A file that cannot be used leaves what was in
-// force in force, and is told of in the log, once.
-func (a *Access) Run(ctx context.Context) {
-	ticker := time.NewTicker(a.config.Every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			a.reload()
-		}
-	}
-}
-
-// reload looks at every file once.
-func (a *Access) reload() {
-	for _, file := range a.files {
-		changed, err := file.reload()
-		switch {
-		case err != nil:
-			a.config.Logger.Error("a changed file cannot be used; what was read before stays in force", "error", err)
-		case changed:
-			a.config.Logger.Info("a changed file is in force", "setting", file.setting)
-		default:
-			continue
-		}
-		a.config.Reloaded(file.setting, err == nil)
-	}
-}
-
-func (a *Access) watch(setting string, load func(contents [][]byte) error, paths ...string) {
-	a.files = append(a.files, &watched{setting: setting, paths: paths, load: load})
-}
+func readFile(path string) (string, error) { return reload.ReadFile(path, maxFileBytes) }
 
 // open reports whether everyone may do everything.
 func (a *Access) open() bool { return a.config.ClientCAFile == "" && a.config.TokensFile == "" }
@@ -151,8 +109,8 @@ func (a *Access) Credentials() credentials.TransportCredentials {
 	return credentials.NewTLS(a.tls.config())
 }
 
-func (a *Access) setPolicy(contents [][]byte) error {
-	read, err := newPolicy(string(contents[0]))
+func (a *Access) setPolicy(texts []string) error {
+	read, err := newPolicy(texts[0])
 	if err != nil {
 		return err
 	}
@@ -161,8 +119,8 @@ func (a *Access) setPolicy(contents [][]byte) error {
 	return nil
 }
 
-func (a *Access) setTokens(contents [][]byte) error {
-	read, err := ParseTokens(string(contents[0]))
+func (a *Access) setTokens(texts []string) error {
+	read, err := ParseTokens(texts[0])
 	if err != nil {
 		return err
 	}

@@ -14,10 +14,10 @@ func (a *Access) Unary(ctx context.Context, method string, request any) error {
 		return nil
 	}
 	if refused := a.begin(ctx); refused != nil {
-		return a.refuse(refused)
+		return a.refuse(ctx, method, refused)
 	}
 	if refused := a.check(ctx, pathOf(method, request)); refused != nil {
-		return a.refuse(refused)
+		return a.refuse(ctx, method, refused)
 	}
 	return nil
 }
@@ -29,12 +29,12 @@ func (a *Access) Stream(ctx context.Context, method string, stream grpc.ServerSt
 	health := isHealth(method)
 	if !health {
 		if refused := a.beginStream(ctx, method); refused != nil {
-			return nil, nil, a.refuse(refused)
+			return nil, nil, a.refuse(ctx, method, refused)
 		}
 	}
 	leave, refused := a.limits.enter(a.callerOf(ctx).principal, health)
 	if refused != nil {
-		return nil, nil, a.refuse(refused)
+		return nil, nil, a.refuse(ctx, method, refused)
 	}
 	if health || a.open() {
 		return stream, leave, nil
@@ -82,9 +82,13 @@ func (a *Access) check(ctx context.Context, path string) *refusal {
 	return denied(c.principal, path)
 }
 
-// refuse counts a refusal and makes it an error.
-func (a *Access) refuse(refused *refusal) error {
-	a.config.Observe(refused.reason)
+// refuse tells of a refusal and makes it an error.
+func (a *Access) refuse(ctx context.Context, method string, refused *refusal) error {
+	if refused.limit != "" {
+		a.config.Shed(ctx, method, refused.limit)
+	} else {
+		a.config.Observe(refused.reason)
+	}
 	return refused.err()
 }
 
@@ -123,7 +127,7 @@ func (g *guarded) RecvMsg(message any) error {
 	}
 	g.path, g.generation = pathOf(g.method, message), generation
 	if refused := g.access.check(g.ctx, g.path); refused != nil {
-		return g.access.refuse(refused)
+		return g.access.refuse(g.ctx, g.method, refused)
 	}
 	return nil
 }
@@ -133,7 +137,7 @@ func (g *guarded) SendMsg(message any) error {
 	if now := g.access.generation.Load(); now != g.generation {
 		again := g.access.Identify(g.ctx) // the token may have gone, or have other rights
 		if refused := g.access.check(again, g.path); refused != nil {
-			return g.access.refuse(refused)
+			return g.access.refuse(g.ctx, g.method, refused)
 		}
 		g.generation = now
 	}

@@ -21,24 +21,25 @@ type refusal struct {
 	reason verificationv1.ErrorReason
 	text   string
 	after  time.Duration // when to try again; 0: nothing is said of that
+	limit  string        // the setting whose limit is reached; empty: it is no matter of how much
 }
 
 func unauthenticated(text string) *refusal {
-	return &refusal{codes.Unauthenticated, verificationv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED, text, 0}
+	return &refusal{codes.Unauthenticated, verificationv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED, text, 0, ""}
 }
 
 func denied(principal, path string) *refusal {
 	return &refusal{codes.PermissionDenied, verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED,
-		principal + " may not call " + path, 0}
+		principal + " may not call " + path, 0, ""}
 }
 
 func rateLimited(principal string, after time.Duration) *refusal {
 	return &refusal{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
-		principal + " makes too many calls; slow down", max(after, time.Millisecond)}
+		principal + " makes too many calls; slow down", max(after, time.Millisecond), "CALLER_RATE"}
 }
 
-func tooManyStreams(text string) *refusal {
-	return &refusal{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS, text, 0}
+func tooManyStreams(text, limit string) *refusal {
+	return &refusal{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS, text, 0, limit}
 }
 
 // err is the refusal as the caller sees it.

@@ -21,6 +21,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/grpcserver"
+	"example.com/verification-status/server/internal/reload"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,15 +37,18 @@ var methods = []string{"GetStatus", "RetryVerification", "ListVerifications"}
 type bench struct {
 	*Access
 	t         testing.TB
+	files     *reload.Watcher
 	dir       string
 	addr      string
 	servers   *authority // of the server's certificate
 	clients   *authority // of client certificates
 	log       *lines
+	logger    *slog.Logger                                  // writes there
 	reached   atomic.Int64                                  // requests that came to a handler
 	principal atomic.Value                                  // of the last one
 	watch     func(stream grpc.ServerStream) error          // what a watch does after its request
 	observed  sync.Map                                      // reason → true
+	shed      sync.Map                                      // method and setting → true
 	answer    func(context.Context) (*emptypb.Empty, error) // of unary calls; nil: at once
 }
 
@@ -112,18 +116,26 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 	config := Config{
 		CertFile: b.path("tls.crt"), KeyFile: b.path("tls.key"), ClientCAFile: b.path("ca.crt"),
 		PolicyFile: b.path("policy.json"), TokensFile: b.path("tokens"), MaxStreams: 100,
-		Logger:  slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Observe: func(reason verificationv1.ErrorReason) { b.observed.Store(reason, true) },
+		Shed:    func(_ context.Context, method, setting string) { b.shed.Store(method+" "+setting, true) },
 	}
 	if change != nil {
 		change(&config)
 	}
+	b.logger = slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	b.files = reload.New(reload.Config{Logger: b.logger})
 	var err error
-	if b.Access, err = Open(config); err != nil {
+	if b.Access, err = Open(config, b.files); err != nil {
 		t.Fatal(err)
 	}
 	b.serve()
 	return b
+}
+
+// reload looks at the files until what is new is taken or refused.
+func (b *bench) reload() {
+	b.files.Look()
+	b.files.Look()
 }
 
 func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
@@ -147,7 +159,7 @@ func (b *bench) serve() {
 		b.t.Fatal(err)
 	}
 	b.addr = listener.Addr().String()
-	server := grpcserver.New(grpcserver.Config{Logger: b.config.Logger, Reflection: true, Access: b.Access})
+	server := grpcserver.New(grpcserver.Config{Logger: b.logger, Reflection: true, Access: b.Access})
 	server.RegisterService(b.service(), nil)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

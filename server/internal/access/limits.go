@@ -70,16 +70,16 @@ func (l *limits) enter(principal string, health bool) (leave func(), refused *re
 	defer l.mu.Unlock()
 	if health {
 		if l.health >= l.all {
-			return nil, tooManyStreams("this server has as many health watches open as it may")
+			return nil, tooManyStreams("this server has as many health watches open as it may", "GRPC_MAX_STREAMS")
 		}
 		l.health++
 		return func() { l.mu.Lock(); l.health--; l.mu.Unlock() }, nil
 	}
 	if l.open >= l.all {
-		return nil, tooManyStreams("this server has as many streams open as it may; try another replica")
+		return nil, tooManyStreams("this server has as many streams open as it may; try another replica", "GRPC_MAX_STREAMS")
 	}
 	if l.each > 0 && principal != "" && l.streams[principal] >= l.each {
-		return nil, tooManyStreams(principal + " has as many streams open as it may; end one first")
+		return nil, tooManyStreams(principal+" has as many streams open as it may; end one first", "CALLER_MAX_STREAMS")
 	}
 	l.open++
 	l.streams[principal]++

@@ -2,6 +2,7 @@ package access
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,6 +106,32 @@ func TestOneWhoCallsTooOftenDoesNotKeepOthersOut(t *testing.T) {
 	if err := unaryHealth(t, b.dial(web)); err != nil {
 		t.Errorf("health: %v", err)
 	}
+	b.wantShed(pathGetStatus+" CALLER_RATE", pathWatch+" CALLER_RATE")
+	// Whoever calls too often must not fill the log.
+	await(t, "both calls' lines", func() bool { return strings.Count(b.log.String(), "RATE_LIMITED") == 2 })
+	for line := range strings.Lines(b.log.String()) {
+		if strings.Contains(line, "RATE_LIMITED") && !strings.Contains(line, "level=DEBUG") {
+			t.Errorf("a line that everybody sees: %s", line)
+		}
+	}
+}
+
+// wantShed checks what was told of as one too many, and that it was not told of as forbidden.
+func (b *bench) wantShed(want ...string) {
+	b.t.Helper()
+	got := map[string]bool{}
+	b.shed.Range(func(what, _ any) bool { got[what.(string)] = true; return true })
+	for _, what := range want {
+		if !got[what] {
+			b.t.Errorf("told of %v, want %q", got, what)
+		}
+		delete(got, what)
+	}
+	for _, reason := range []verificationv1.ErrorReason{verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS} {
+		if _, counted := b.observed.Load(reason); counted || len(got) > 0 {
+			b.t.Errorf("also told of %v; as forbidden: %v", got, counted)
+		}
+	}
 }
 
 func unaryHealth(t *testing.T, conn *grpc.ClientConn) error {
@@ -159,6 +186,7 @@ func TestStreamsOfEachAndOfAll(t *testing.T) {
 	})
 	_, err = open(web)
 	wantExhausted(t, err, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS)
+	b.wantShed(pathWatch+" CALLER_MAX_STREAMS", pathWatch+" GRPC_MAX_STREAMS", healthPrefix+"Watch GRPC_MAX_STREAMS")
 }
 
 func watchHealth(t *testing.T, conn *grpc.ClientConn, want codes.Code) {
@@ -196,7 +224,7 @@ func TestPlacesAreGivenBack(t *testing.T) {
 // bounded.
 func TestWhereEveryoneMayCall(t *testing.T) {
 	b := newBench(t, func(c *Config) {
-		*c = Config{MaxStreams: 100, MaxStreamsEach: 1, Logger: c.Logger}
+		*c = Config{MaxStreams: 100, MaxStreamsEach: 1}
 	})
 	conn := b.dial(identity{})
 	for _, call := range everyCall {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/reload"
 )
 
 // get calls once, on a connection of its own.
@@ -112,12 +112,17 @@ func TestTLSFilesSwappedUnderLoad(t *testing.T) {
 			files[name], *path = string(content), filepath.Join(mount.root, name)
 		}
 		mount.swap(files)
-		c.Every = time.Millisecond
 	})
 	ctx, stop := context.WithCancel(context.Background())
-	var running, calls sync.WaitGroup
-	running.Go(func() { b.Run(ctx) })
-	defer running.Wait()
+	var looking, calls sync.WaitGroup
+	looking.Go(func() {
+		ticker := time.NewTicker(time.Millisecond)
+		defer ticker.Stop()
+		for ; ctx.Err() == nil; <-ticker.C {
+			b.files.Look()
+		}
+	})
+	defer looking.Wait()
 	defer stop()
 
 	who := b.as(b.clients.client(spiffe(t, "spiffe://example.org/bff")))
@@ -319,15 +324,19 @@ func TestOpenNamesEveryFileAtOnce(t *testing.T) {
 	certificate, key := authority.server()
 	good := Config{
 		CertFile: write("crt", certificate), KeyFile: write("key", key), ClientCAFile: write("ca", authority.pem()),
-		PolicyFile: write("policy", policyText), TokensFile: write("tokens", ""), MaxStreams: 1, Logger: slog.New(slog.DiscardHandler),
+		PolicyFile: write("policy", policyText), TokensFile: write("tokens", ""), MaxStreams: 1,
 	}
-	if _, err := Open(good); err != nil {
+	open := func(config Config) error {
+		_, err := Open(config, reload.New(reload.Config{}))
+		return err
+	}
+	if err := open(good); err != nil {
 		t.Fatal(err)
 	}
 	bad := good
 	bad.KeyFile, bad.ClientCAFile, bad.PolicyFile = write("key2", certificate), write("ca2", key), write("policy2", `{"name": "x", "allow_rule": []}`)
 	bad.TokensFile = write("tokens2", strings.Repeat("#", maxFileBytes+1))
-	_, err := Open(bad)
+	err := open(bad)
 	if err == nil {
 		t.Fatal("bad files were taken")
 	}
@@ -344,7 +353,7 @@ func TestOpenNamesEveryFileAtOnce(t *testing.T) {
 	for name, path := range map[string]string{"missing": filepath.Join(dir, "none"), "directory": dir, "pipe": pipe} {
 		odd := good
 		odd.TokensFile = path
-		if _, err := Open(odd); err == nil || !strings.HasPrefix(err.Error(), "GRPC_TOKENS_FILE: ") {
+		if err := open(odd); err == nil || !strings.HasPrefix(err.Error(), "GRPC_TOKENS_FILE: ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

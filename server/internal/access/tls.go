@@ -16,8 +16,8 @@ type serverTLS struct {
 
 // setPair takes a certificate chain and its key. In a swap they may be read from two generations and
 // not belong together: then the old pair stays until both are there. No error holds any of the key.
-func (s *serverTLS) setPair(contents [][]byte) error {
-	pair, err := tls.X509KeyPair(contents[0], contents[1])
+func (s *serverTLS) setPair(texts []string) error {
+	pair, err := tls.X509KeyPair([]byte(texts[0]), []byte(texts[1]))
 	if err != nil {
 		return err
 	}
@@ -26,9 +26,9 @@ func (s *serverTLS) setPair(contents [][]byte) error {
 	return nil
 }
 
-func (s *serverTLS) setAuthorities(contents [][]byte) error {
+func (s *serverTLS) setAuthorities(texts []string) error {
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(contents[0]) {
+	if !pool.AppendCertsFromPEM([]byte(texts[0])) {
 		return errors.New("there is no certificate in PEM: name a file with -----BEGIN CERTIFICATE-----")
 	}
 	s.authorities = pool

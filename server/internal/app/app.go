@@ -44,17 +44,18 @@ type Hooks struct {
 
 // App is one server process: built by New, run once by Run.
 type App struct {
-	config  *config.Config
-	current *current
-	files   *reload.Watcher
-	logger  *slog.Logger
-	metrics *telemetry.Metrics
-	traces  *telemetry.Traces // nil: off
-	clock   func() time.Time
-	store   *redisstore.Store
-	memory  *nearcache.Cache  // in front of store
-	stripe  *stripeapi.Client // nil without a key
-	ingest  *ingest.Ingest
+	config   *config.Config
+	current  *current
+	files    *reload.Watcher
+	logger   *slog.Logger
+	shedding *shedding
+	metrics  *telemetry.Metrics
+	traces   *telemetry.Traces // nil: off
+	clock    func() time.Time
+	store    *redisstore.Store
+	memory   *nearcache.Cache  // in front of store
+	stripe   *stripeapi.Client // nil without a key
+	ingest   *ingest.Ingest
 	// reconciler is nil without a key.
 	reconciler *reconcile.Reconciler
 	tailer     *tailer.Tailer
@@ -79,6 +80,9 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		logger.Warn(warning)
 	}
 	warnOfCodes(c.DenyCodes(), logger)
+	a.shedding = &shedding{metrics: m, logger: grpcserver.WithCall(logger), limits: map[string]*shedLimit{},
+		principal: func(ctx context.Context) string { return a.access.Principal(ctx) }}
+	a.files = reload.New(reload.Config{Logger: logger, Observe: m.FileReloaded})
 	var err error
 	if a.access, err = a.openAccess(); err != nil {
 		return nil, err
@@ -86,9 +90,11 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	if a.current, err = newCurrent(c); err != nil {
 		return nil, err
 	}
-	a.files = reload.New(reload.Config{Read: config.ReadFile, Logger: logger, Observe: m.FileReloaded})
 	if err := a.current.watchFiles(c, secrets, a.files); err != nil {
 		return nil, err
+	}
+	for _, name := range a.files.Names() {
+		m.FileWatched(name)
 	}
 	if a.traces, err = telemetry.NewTraces(context.Background(), logger); err != nil {
 		return nil, err
@@ -115,6 +121,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
 		MaxInFlight:           int(c.GRPCMaxInFlight),
+		Shed:                  a.shedding.shed,
 		Reflection:            c.GRPCReflection.On(),
 		Access:                a.access,
 		Meter:                 meter{m},
@@ -143,13 +150,6 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	return a, nil
 }
 
-// retryPolicy is the same wherever a retry is judged: in answers and in the lists.
-func retryPolicy(c *config.Config) verification.RetryPolicy {
-	return verification.RetryPolicy{
-		MaxRetries: int32(c.MaxRetries), DenyCodes: c.DenyCodes(), Cooldown: time.Duration(c.RetryCooldown),
-	}
-}
-
 func (a *App) openStore() error {
 	target := a.current.redis.Load()
 	options := redisstore.Options{
@@ -165,20 +165,6 @@ func (a *App) openStore() error {
 	}
 	opened, err := redisstore.Open(options)
 	a.store = opened
-	return err
-}
-
-func (a *App) openStripe(hooks Hooks) error {
-	if a.config.StripeAPIKey == "" {
-		a.logger.Warn("no STRIPE_API_KEY: unknown sessions stay unknown, doubts are decided by rule, and RetryVerification is refused")
-		return nil
-	}
-	client, err := stripeapi.New(stripeapi.Config{
-		Key: func() verification.Secret { return *a.current.apiKey.Load() }, Base: a.config.StripeAPIBase,
-		Accounts: verification.NewAccounts(a.config.Accounts()), ReferenceKey: a.config.ReferenceMetadataKey, ReadsPerDay: int(a.config.APIReadsPerDay),
-		RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: a.observeStripeCall, Trace: a.traceStripeCall,
-	})
-	a.stripe = client
 	return err
 }
 
@@ -205,31 +191,6 @@ func (a *App) ready(ready bool) {
 	a.grpc.SetServing(ready)
 	if ready && a.reconciler != nil {
 		a.reconciler.Trigger()
-	}
-}
-
-// ingestStripe and rpcStripe keep a missing client from becoming an interface that is not nil.
-func (a *App) ingestStripe() ingest.Stripe {
-	if a.stripe == nil {
-		return nil
-	}
-	return a.stripe
-}
-
-func (a *App) rpcStripe() rpc.Stripe {
-	if a.stripe == nil {
-		return nil
-	}
-	return a.stripe
-}
-
-// warnOfCodes names codes that may have been mistyped. They are allowed: Stripe may know more of them
-// than this version does.
-func warnOfCodes(codes []string, logger *slog.Logger) {
-	for _, code := range codes {
-		if !rpc.KnowsErrorCode(code) {
-			logger.Warn("RETRY_DENY_CODES names an error code that this version does not know: check its spelling", "code", code)
-		}
 	}
 }
 

@@ -102,7 +102,7 @@ func (v *current) watchFiles(c *config.Config, secrets *telemetry.Secrets, watch
 			continue
 		}
 		source := reload.Source{
-			Name: file.env, Paths: []string{file.path},
+			Name: file.env, Paths: []string{file.path}, Read: config.ReadFile,
 			Apply: func(texts []string) error { return file.take(texts[0]) },
 		}
 		if err := watcher.Add(source); err != nil {

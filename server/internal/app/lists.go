@@ -95,16 +95,16 @@ func (a *App) repairLists(ctx context.Context, holder string) (store.ListRepair,
 			a.logger.Debug("lists: the lease was not released; it ends by itself", "error", err)
 		}
 	}()
-	leased := time.Now()
+	leased := a.clock()
 	found, err := a.store.RepairLists(ctx, func(ctx context.Context) error {
-		if time.Since(leased) < listsLease/3 {
+		if a.clock().Sub(leased) < listsLease/3 {
 			return nil
 		}
 		held, err := a.store.Lease(ctx, "lists", holder, listsLease)
 		if err == nil && !held {
 			err = errListsLost
 		}
-		leased = time.Now()
+		leased = a.clock()
 		return err
 	})
 	if err == nil {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -47,41 +48,52 @@ func (a *App) blocked(t *testing.T) int {
 	return len(page.Sessions)
 }
 
-// A lower MAX_RETRIES blocks people without an event of theirs: the loop finds them at once, and does
-// no work while nothing is due.
-func TestListsFollowTheSettings(t *testing.T) {
-	server := miniredis.RunT(t)
+// openLists is an App that can look after its lists.
+func openLists(t *testing.T, server *miniredis.Miniredis, maxRetries config.Count, logs io.Writer, clock func() time.Time) *App {
+	t.Helper()
+	a := &App{
+		config: &config.Config{RedisURL: "redis://" + server.Addr(), RedisMode: "standalone", RedisKeyPrefix: "vs:", FeedMaxLen: 1000},
+		logger: slog.New(slog.NewTextHandler(logs, nil)), clock: clock,
+	}
+	a.config.MaxRetries = maxRetries
+	var err error
+	if a.current, err = newCurrent(a.config); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.openStore(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.store.Close() })
+	return a
+}
+
+// fail lets a person fail once.
+func (a *App) fail(t *testing.T, id string) {
+	t.Helper()
 	now := time.Unix(1_790_000_000, 0)
-	open := func(maxRetries config.Count, logs *strings.Builder) *App {
-		a := &App{
-			config: &config.Config{RedisURL: "redis://" + server.Addr(), RedisMode: "standalone", RedisKeyPrefix: "vs:", FeedMaxLen: 1000},
-			logger: slog.New(slog.NewTextHandler(logs, nil)), clock: func() time.Time { return now },
-		}
-		a.config.MaxRetries = maxRetries
-		var err error
-		if a.current, err = newCurrent(a.config); err != nil {
-			t.Fatal(err)
-		}
-		if err := a.openStore(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = a.store.Close() })
-		return a
-	}
-	var logs strings.Builder
-	generous := open(1, &logs)
 	event := verification.Event{
-		ID: "evt_1", Type: verification.EventRequiresInput, Second: now.Unix(), RecordTime: now.UnixMilli(),
-		Object: verification.Object{ID: "vs_a", Status: verification.StatusRequiresInput, Error: verification.Error{Code: "document_expired"}, Report: "vr_1"},
+		ID: "evt_" + id, Type: verification.EventRequiresInput, Second: now.Unix(), RecordTime: now.UnixMilli(),
+		Object: verification.Object{ID: id, Status: verification.StatusRequiresInput, Error: verification.Error{Code: "document_expired"}, Report: "vr_1"},
 	}
-	_, err := generous.store.Update(t.Context(), "vs_a", func(current verification.Session) (verification.Session, bool, error) {
+	_, err := a.store.Update(t.Context(), id, func(current verification.Session) (verification.Session, bool, error) {
 		next, outcome := verification.Transition(current, event)
 		return next, outcome.Write, nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	strict := open(0, &logs)
+}
+
+// A lower MAX_RETRIES blocks people without an event of theirs: the loop finds them at once, and does
+// no work while nothing is due.
+func TestListsFollowTheSettings(t *testing.T) {
+	server := miniredis.RunT(t)
+	now := time.Unix(1_790_000_000, 0)
+	clock := func() time.Time { return now }
+	var logs strings.Builder
+	generous := openLists(t, server, 1, &logs, clock)
+	generous.fail(t, "vs_a")
+	strict := openLists(t, server, 0, &logs, clock)
 	if got := strict.blocked(t); got != 0 {
 		t.Fatalf("%d are blocked before anybody looked", got)
 	}
@@ -103,9 +115,42 @@ func TestListsFollowTheSettings(t *testing.T) {
 	if held, err := strict.store.Lease(t.Context(), "lists", "other", time.Minute); err != nil || !held {
 		t.Errorf("the lease was not given back: %v, %v", held, err)
 	}
-	_, err = generous.repairLists(t.Context(), "a")
+	_, err := generous.repairLists(t.Context(), "a")
 	if !errors.Is(err, errListsElsewhere) || listsFailure(err) != nil || !strings.Contains(listsSummary(store.ListRepair{}, err), "another replica") {
 		t.Errorf("while another has the lease: %v", err)
+	}
+}
+
+// A replica whose lease another took over stops in the middle, notes nothing as done, and leaves the other
+// its lease.
+func TestARepairEndsWhereTheLeaseIsLost(t *testing.T) {
+	server := miniredis.RunT(t)
+	now := time.Unix(1_790_000_000, 0)
+	other := openLists(t, server, 1, io.Discard, func() time.Time { return now })
+	other.fail(t, "vs_a")
+	var logs strings.Builder
+	slow := openLists(t, server, 0, &logs, func() time.Time {
+		if has, _ := server.Get("vs:lease:lists"); has == "slow" { // it hangs until its lease has ended
+			server.FastForward(listsLease)
+			if held, err := other.store.Lease(t.Context(), "lists", "other", listsLease); err != nil || !held {
+				t.Errorf("the lease of a replica that hangs: %v, %v", held, err)
+			}
+		}
+		now = now.Add(listsLease / 2)
+		return now
+	})
+	found, err := slow.repairLists(t.Context(), "slow")
+	if !errors.Is(err, errListsLost) || listsFailure(err) != nil || !strings.Contains(listsSummary(found, err), "took the lease over") {
+		t.Errorf("it ended with %v: %s", err, listsSummary(found, err))
+	}
+	if got := slow.blocked(t); got != 0 || strings.Contains(logs.String(), "every session was looked at") {
+		t.Errorf("it went on: %d are blocked, and the log says %q", got, logs.String())
+	}
+	if last, _, err := slow.store.ListsRepaired(t.Context()); err != nil || last != 0 {
+		t.Errorf("noted as done at %d, %v", last, err)
+	}
+	if has, _ := server.Get("vs:lease:lists"); has != "other" {
+		t.Errorf("the lease is %q's now", has)
 	}
 }
 
@@ -113,17 +158,7 @@ func TestListsFollowTheSettings(t *testing.T) {
 func TestKeepListsEnds(t *testing.T) {
 	for _, away := range []bool{false, true} {
 		server := miniredis.RunT(t)
-		a := &App{
-			config: &config.Config{RedisURL: "redis://" + server.Addr(), RedisMode: "standalone", RedisKeyPrefix: "vs:", FeedMaxLen: 1000},
-			logger: slog.New(slog.DiscardHandler), clock: time.Now,
-		}
-		var err error
-		if a.current, err = newCurrent(a.config); err != nil {
-			t.Fatal(err)
-		}
-		if err := a.openStore(); err != nil {
-			t.Fatal(err)
-		}
+		a := openLists(t, server, 2, io.Discard, time.Now)
 		if away {
 			server.Close()
 		}
@@ -132,6 +167,5 @@ func TestKeepListsEnds(t *testing.T) {
 		loop.Go(func() { a.keepLists(ctx) })
 		cancel()
 		loop.Wait()
-		_ = a.store.Close()
 	}
 }

@@ -24,6 +24,9 @@ func (a *App) observeState() {
 		}
 		return 0
 	})
+	a.metrics.Gauge("verification_feed_lag_seconds", func() float64 { return a.tailer.Lag().Seconds() })
+	a.metrics.Counter("verification_memory_hits_total", func() float64 { hits, _ := a.memory.Counts(); return float64(hits) })
+	a.metrics.Counter("verification_memory_misses_total", func() float64 { _, misses := a.memory.Counts(); return float64(misses) })
 	if a.stripe != nil {
 		a.metrics.Gauge("verification_stripe_reads_left", func() float64 { return float64(a.stripe.ReadsLeft()) })
 	}
@@ -36,6 +39,9 @@ type meter struct{ *telemetry.Metrics }
 func (m meter) Method(name string) grpcserver.MethodMeter { return m.Metrics.Method(name) }
 
 func (a *App) observeWebhook(r webhook.Result) {
+	if r.Reason == webhook.ReasonOverloaded {
+		a.shedding.shed(context.Background(), "webhook", "WEBHOOK_MAX_IN_FLIGHT")
+	}
 	age := time.Duration(-1)
 	if r.Reason == webhook.ReasonApplied {
 		age = r.Age
@@ -106,16 +112,9 @@ func commitResult(wrote bool, err error) string {
 	}
 }
 
-// fullFollow is how many entries Follow returns at the most where one partition has more of them.
-const fullFollow = 1000
-
-// Follow implements store.Feed. With fewer entries than one read can hold, the feed was read to its end.
-// So it seems for up to three seconds, too, while a read hangs: then it fails.
+// Follow implements store.Feed.
 func (s observedStore) Follow(ctx context.Context, after []store.Position, block time.Duration) ([]store.Entry, error) {
 	entries, err := s.Store.Follow(ctx, after, block)
-	if err == nil && len(entries) < fullFollow {
-		s.metrics.FeedRead()
-	}
 	s.remember(entries)
 	return entries, err
 }

@@ -7,8 +7,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/telemetry"
@@ -18,13 +16,8 @@ import (
 // scripted is a store whose answers are the test's.
 type scripted struct {
 	store.Store
-	entries []store.Entry
-	err     error
-	tries   int
-}
-
-func (s *scripted) Follow(context.Context, []store.Position, time.Duration) ([]store.Entry, error) {
-	return s.entries, s.err
+	err   error
+	tries int
 }
 
 func (s *scripted) Update(_ context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
@@ -41,30 +34,6 @@ func page(t *testing.T, m *telemetry.Metrics) string {
 	answer := httptest.NewRecorder()
 	m.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
 	return answer.Body.String()
-}
-
-// Only a read that succeeds, and finds less than it could hold, has come to the feed's end.
-func TestTheFeedsLag(t *testing.T) {
-	for name, test := range map[string]struct {
-		store scripted
-		lag   int
-	}{
-		"nothing new":   {scripted{}, 0},
-		"a few entries": {scripted{entries: make([]store.Entry, fullFollow-1)}, 0},
-		"far behind":    {scripted{entries: make([]store.Entry, fullFollow)}, 60},
-		"a failure":     {scripted{err: store.ErrUnavailable}, 60},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := telemetry.NewMetrics()
-				time.Sleep(time.Minute)
-				_, _ = observedStore{&test.store, m, nil}.Follow(t.Context(), nil, 0)
-				if want := fmt.Sprintf("verification_feed_lag_seconds %d\n", test.lag); !strings.Contains(page(t, m), want) {
-					t.Errorf("not %s", want)
-				}
-			})
-		})
-	}
 }
 
 func TestUpdatesAreCounted(t *testing.T) {

@@ -54,7 +54,6 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	}
 	workers.Go(func() { a.tailer.Run(background) })
 	workers.Go(func() { a.files.Run(background) })
-	workers.Go(func() { a.access.Run(background) })
 	workers.Go(func() { a.retain(background, a.clock) })
 	workers.Go(func() { a.keepLists(background) })
 	if a.reconciler != nil {
@@ -146,7 +145,10 @@ func (a *App) listen() (grpcListener, webhookListener, adminListener net.Listene
 		}
 		return nil, nil, nil, err
 	}
-	return connlimit.New(grpcListener, int(a.config.GRPCMaxConnections), "GRPC_MAX_CONNECTIONS", a.logger),
-		connlimit.New(webhookListener, int(a.config.WebhookMaxConnections), "WEBHOOK_MAX_CONNECTIONS", a.logger),
-		connlimit.New(adminListener, adminMaxConnections, "none: it is fixed for ADMIN_ADDR", a.logger), nil
+	bounded := func(listener net.Listener, limit int, setting string) net.Listener {
+		return connlimit.New(listener, limit, func() { a.shedding.shed(context.Background(), "connection", setting) })
+	}
+	return bounded(grpcListener, int(a.config.GRPCMaxConnections), "GRPC_MAX_CONNECTIONS"),
+		bounded(webhookListener, int(a.config.WebhookMaxConnections), "WEBHOOK_MAX_CONNECTIONS"),
+		bounded(adminListener, adminMaxConnections, "ADMIN_ADDR (fixed)"), nil
 }

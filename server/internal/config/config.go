@@ -1,8 +1,8 @@
 // Package config holds the settings of the server: their names, defaults and help, where secrets
 // are read from, and what makes a set of them unsafe or contradictory.
 //
-// It refuses to know what the settings are used for: it imports no other package of the project,
-// opens no connection and starts nothing. The struct tags are those of alecthomas/kong.
+// It refuses to know what the settings are used for: of the project it imports reload alone, to read
+// files as that does, opens no connection and starts nothing. The struct tags are those of alecthomas/kong.
 package config
 
 // Config is every setting of the server: a flag and an environment variable each. Embed it in a

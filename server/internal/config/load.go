@@ -3,13 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
-	"syscall"
+
+	"example.com/verification-status/server/internal/reload"
 )
 
-// maxFileSize bounds a secret's file, in bytes: a path to something else must not fill the memory.
+// maxFileSize bounds a secret's file, in bytes.
 const maxFileSize = 64 << 10
 
 // problems collects what is wrong with the settings, a plain sentence each, so that an operator
@@ -68,29 +67,13 @@ func readSecret(value *string, path string) (err error) {
 // ReadFile returns the text of a setting's file, 1 byte to 64 KiB, without newlines at its end. The
 // error says what to change and quotes nothing of the file. It waits for nothing but the disk.
 func ReadFile(path string) (string, error) {
-	// A named pipe would block for ever without the flag. Only regular files are read.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	text, err := reload.ReadFile(path, maxFileSize)
 	if err != nil {
-		return "", fmt.Errorf("the file cannot be read: %w", err)
+		return "", err
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return "", fmt.Errorf("the file cannot be read: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is no regular file: name one that holds the value and nothing else", path)
-	}
-	text, err := io.ReadAll(io.LimitReader(file, maxFileSize+1))
-	if err != nil {
-		return "", fmt.Errorf("the file cannot be read: %w", err)
-	}
-	if len(text) > maxFileSize {
-		return "", fmt.Errorf("%s is greater than %d bytes: name the file that holds the value and nothing else", path, maxFileSize)
-	}
-	content := strings.TrimRight(string(text), "\r\n")
-	if content == "" {
+	text = strings.TrimRight(text, "\r\n")
+	if text == "" {
 		return "", fmt.Errorf("%s is empty: write the value into it", path)
 	}
-	return content, nil
+	return text, nil
 }

@@ -9,34 +9,27 @@ package connlimit
 import (
 	"container/list"
 	"context"
-	"log/slog"
 	"net"
 	"sync"
-	"time"
 )
-
-// warnEvery is how often the log is told that connections are closed: anybody can open thousands.
-const warnEvery = time.Minute
 
 // Listener is a net.Listener with a bound. It is safe for concurrent use.
 type Listener struct {
 	net.Listener
-	limit   int
-	setting string
-	logger  *slog.Logger
+	limit int
+	shed  func()
 
 	mu   sync.Mutex
 	open int
 	// The connections without work, the longest useless first: those that never had any, and those
 	// that had.
 	fresh, proven list.List
-	warned        time.Time
 }
 
-// New bounds a listener to limit connections, at least 1. setting is the name of the setting that
-// holds the limit, for the warning that it was reached.
-func New(listener net.Listener, limit int, setting string, logger *slog.Logger) *Listener {
-	return &Listener{Listener: listener, limit: limit, setting: setting, logger: logger}
+// New bounds a listener to limit connections, at least 1. shed is called for each connection that is
+// closed because of that.
+func New(listener net.Listener, limit int, shed func()) *Listener {
+	return &Listener{Listener: listener, limit: limit, shed: shed}
 }
 
 // Accept returns the next connection that there is room for.
@@ -49,6 +42,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		c := &conn{Conn: accepted, listener: l}
 		closing, admitted := l.admit(c)
 		if closing != nil {
+			l.shed()
 			abort(closing)
 		}
 		if admitted {
@@ -62,7 +56,6 @@ func (l *Listener) admit(c *conn) (closing net.Conn, admitted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open >= l.limit {
-		l.warn()
 		longest := l.longest()
 		if longest == nil {
 			return c.Conn, false
@@ -83,15 +76,6 @@ func (l *Listener) longest() *list.Element {
 		return l.fresh.Front()
 	}
 	return l.proven.Front()
-}
-
-// warn is called with the lock held.
-func (l *Listener) warn() {
-	if now := time.Now(); now.Sub(l.warned) >= warnEvery {
-		l.warned = now
-		l.logger.Warn("all connections are taken: idle ones are closed for new ones; if these are no attack, raise the limit",
-			"setting", l.setting, "limit", l.limit)
-	}
 }
 
 // abort closes a connection with a reset: nothing of it stays behind, here or in the kernel.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -15,9 +16,8 @@ import (
 const (
 	// overloadRetry is when a call that was refused for load should be made again.
 	overloadRetry = time.Second
-	// overloadWarnEvery is how often the log is told of refused calls: they are many, and meant to be
-	// cheap.
-	overloadWarnEvery = time.Minute
+	// inFlightSetting holds the limit.
+	inFlightSetting = "GRPC_MAX_IN_FLIGHT"
 )
 
 var errOverloaded = overloadedError()
@@ -35,13 +35,12 @@ func overloadedError() error {
 
 // overloaded refuses a call where as many of the same method are under way as may be: when the store is
 // slow, callers who wait in line would all be too late, and the line would fill the memory. Each method
-// has its own places, so that retries that wait for Stripe do not keep statuses out. Refused calls are
-// not logged one by one.
+// has its own places, so that retries that wait for Stripe do not keep statuses out. Refused calls have
+// no line of their own: Shed is told of them.
 func (s *Server) overloaded(ctx context.Context, c *call) error {
-	now, last := time.Now().Unix(), s.warned.Load()
-	if now-last >= int64(overloadWarnEvery/time.Second) && s.warned.CompareAndSwap(last, now) {
-		s.log.WarnContext(ctx, "calls are refused: too many are under way, because of many callers or a slow store",
-			"method", c.method.full, "setting", "GRPC_MAX_IN_FLIGHT", "limit", cap(c.method.places))
+	s.config.Shed(ctx, c.method.full, inFlightSetting)
+	if trailer := c.trailer(); trailer != nil {
+		_ = grpc.SetTrailer(ctx, trailer) // it fails only where the caller is gone
 	}
 	return errOverloaded
 }

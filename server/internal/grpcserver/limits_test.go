@@ -2,13 +2,16 @@ package grpcserver
 
 import (
 	"context"
-	"strings"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -18,8 +21,13 @@ import (
 // others are refused at once with what to do; other methods and health are served; then all is as before.
 func TestMaxInFlight(t *testing.T) {
 	const most, refused = 3, 50
+	var shed []string // each with its request id
 	entered, release := make(chan struct{}), make(chan struct{})
-	s := startOnPipe(t, Config{MaxInFlight: most}, &fake{
+	var s *running
+	s = startOnPipe(t, Config{MaxInFlight: most, Shed: func(ctx context.Context, method, setting string) {
+		shed = append(shed, callOf(ctx).requestID()+" "+method+" "+setting)
+		s.callLog.InfoContext(ctx, "shed")
+	}}, &fake{
 		get: func(ctx context.Context, r *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
 			entered <- struct{}{}
 			<-release
@@ -38,8 +46,11 @@ func TestMaxInFlight(t *testing.T) {
 		go func() { answers <- call() }()
 		<-entered
 	}
-	for range refused {
-		got := status.Convert(call()) // does not wait: nothing is released
+	for n := range refused {
+		id := fmt.Sprintf("call-%d", n)
+		var trailer metadata.MD
+		_, err := s.client.GetStatus(metadata.AppendToOutgoingContext(patient(t), "x-request-id", id), sessionRequest("vs_1"), grpc.Trailer(&trailer))
+		got := status.Convert(err) // does not wait: nothing is released
 		var reason string
 		var again time.Duration
 		for _, detail := range got.Details() {
@@ -53,6 +64,9 @@ func TestMaxInFlight(t *testing.T) {
 		if got.Code() != codes.Unavailable || reason != "ERROR_REASON_OVERLOADED" || again != time.Second {
 			t.Fatalf("refused with %v, %q, %v", got, reason, again)
 		}
+		if want := id + " /verification.v1.VerificationService/GetStatus GRPC_MAX_IN_FLIGHT"; shed[n] != want || !slices.Equal(trailer.Get("x-request-id"), []string{id}) {
+			t.Fatalf("told of %q, and the caller of the request id %q; want %q", shed[n], trailer.Get("x-request-id"), want)
+		}
 	}
 	if _, err := s.client.RetryVerification(patient(t), &verificationv1.RetryVerificationRequest{}); err != nil {
 		t.Errorf("another method: %v", err)
@@ -60,8 +74,8 @@ func TestMaxInFlight(t *testing.T) {
 	if _, err := healthpb.NewHealthClient(s.conn).Check(patient(t), &healthpb.HealthCheckRequest{}); err != nil {
 		t.Errorf("health: %v", err)
 	}
-	if warnings := strings.Count(s.log.String(), "GRPC_MAX_IN_FLIGHT"); warnings != 1 {
-		t.Errorf("%d warnings, want 1 a minute", warnings)
+	if len(shed) != refused {
+		t.Errorf("told of %d calls, want %d", len(shed), refused)
 	}
 	close(release)
 	for range most {

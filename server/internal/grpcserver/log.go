@@ -9,6 +9,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
 // logCall writes one line for each finished call: what was called, by whom and from which address,
@@ -20,6 +22,9 @@ func (s *Server) logCall(ctx context.Context, c *call, duration time.Duration, e
 	level := callLevel(c.method, code)
 	if slow := duration >= s.slowCall; slow && !c.method.stream {
 		level = max(level, slog.LevelWarn)
+	}
+	if code == codes.ResourceExhausted && shedReasons[errorReason(status.Convert(err))] {
+		level = slog.LevelDebug
 	}
 	if !s.callLog.Enabled(ctx, level) {
 		return
@@ -66,6 +71,13 @@ func callLevel(m *method, code codes.Code) slog.Level {
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
+}
+
+// shedReasons are of calls that were turned away by a limit: they may be as many as callers like, and
+// whoever refuses them has them counted, and warned of.
+var shedReasons = map[string]bool{
+	verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED.String():     true,
+	verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS.String(): true,
 }
 
 // errorReason is the reason of the status's ErrorInfo, or empty.

@@ -10,7 +10,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
@@ -67,6 +66,9 @@ type Config struct {
 	// MaxInFlight is how many unary calls of each method may be under way at once: 512. Further ones
 	// are refused at once. Health and reflection are not counted.
 	MaxInFlight int
+	// Shed is told of each call that MaxInFlight refuses, by its full method, with the setting's name,
+	// by many goroutines at once. nil: nobody is.
+	Shed func(ctx context.Context, method, setting string)
 	// MaxStreams is how many calls one connection may have open: 10,000. Further ones wait in the
 	// client without an error until their deadline.
 	MaxStreams uint32
@@ -102,7 +104,6 @@ type Server struct {
 	slowCall time.Duration
 	methods  map[string]*method
 	unknown  *method
-	warned   atomic.Int64    // of overload when last, in seconds since 1970
 	stopping context.Context // ends when Stop begins
 	stop     context.CancelFunc
 }
@@ -140,6 +141,9 @@ func withDefaults(config Config) Config {
 	}
 	if config.MaxInFlight == 0 {
 		config.MaxInFlight = defaultInFlight
+	}
+	if config.Shed == nil {
+		config.Shed = func(context.Context, string, string) {}
 	}
 	if config.MaxStreams == 0 {
 		config.MaxStreams = defaultMaxStreams

@@ -52,6 +52,7 @@ type Cache struct {
 	shards    [shards]shard
 	followed  []atomic.Int64 // by partition: until when the feed is known, in ns since began; 0: not
 	reads     singleflight.Group
+	misses    atomic.Uint64
 	committed func(before, after verification.Session)
 }
 
@@ -60,6 +61,7 @@ type shard struct {
 	mu       sync.Mutex
 	sessions *simplelru.LRU[string, *verification.Session]
 	news     [counters]uint64 // counts what became known of the sessions that share a counter
+	hits     atomic.Uint64
 }
 
 // place is where a session is remembered.
@@ -95,11 +97,21 @@ func (c *Cache) Remembered(id string, least int32) *verification.Session {
 	if !c.trusted(c.Partition(id)) {
 		return nil
 	}
-	session := c.place(id).get()
+	at := c.place(id)
+	session := at.get()
 	if session == nil || session.Revision < least {
 		return nil
 	}
+	at.hits.Add(1)
 	return session
+}
+
+// Counts says how many answers came from memory so far, and how many the store was asked for in Recent.
+func (c *Cache) Counts() (hits, misses uint64) {
+	for i := range c.shards {
+		hits += c.shards[i].hits.Load()
+	}
+	return hits, c.misses.Load()
 }
 
 // Recent returns a session at a revision of at least least, from memory where that may be trusted.
@@ -107,6 +119,7 @@ func (c *Cache) Recent(ctx context.Context, id string, least int32) (verificatio
 	if session := c.Remembered(id, least); session != nil {
 		return *session, nil
 	}
+	c.misses.Add(1)
 	session, shared, err := c.read(ctx, c.place(id))
 	if shared && (session.Revision < least || errors.Is(err, store.ErrNotFound)) {
 		return c.Get(ctx, id) // it began before the question: what the caller knows may be newer

@@ -134,6 +134,10 @@ func TestWhatWasReadIsServedFromMemoryWhileTheFeedIsFollowed(t *testing.T) {
 		if got := r.count(); got != 3 {
 			t.Errorf("%d reads after the feed was followed again, want 3", got)
 		}
+		c.Remembered("vs_1", 9) // memory's no is no miss: who wants more asks Recent
+		if hits, misses := c.Counts(); hits != 5 || misses != 3 {
+			t.Errorf("%d hits and %d misses are counted, want 5 and 3", hits, misses)
+		}
 	})
 }
 

@@ -1,5 +1,5 @@
 // Package reload reads files again when they change: secrets that are rolled, keys and certificates
-// that are replaced while the server runs.
+// that are replaced, rights that are given and taken while the server runs.
 //
 // It refuses to know what is in the files. Whoever adds one says what a good text is and takes it;
 // as long as there is none, the one before stays in use. Texts are in none of its logs.
@@ -14,16 +14,10 @@ import (
 	"time"
 )
 
-const (
-	// settle is for how long files must look the same before they are taken: one that is written in
-	// place is short for a moment, and half a secret looks like a secret.
-	settle = 2 * time.Second
-	// quiet is the pause between a notification and the look at the files: changes come in swarms.
-	quiet = 50 * time.Millisecond
-	// poll is how often files are looked at without a notification: network file systems send none,
-	// nor does a file behind a symbolic link that leads to another directory.
-	poll = 30 * time.Second
-)
+// every is how often all files are looked at. A change is taken at the second look that shows it, so
+// within twice that. Looking costs nothing that shows, and works alike on all file systems; notices of
+// the system's are lost by some, and by links that lead elsewhere.
+const every = time.Second
 
 // Source is one or several files that are of use only together, such as a certificate and its key.
 type Source struct {
@@ -31,15 +25,15 @@ type Source struct {
 	Name string
 	// Paths are the files, in the order in which Apply gets their texts. Symbolic links are followed.
 	Paths []string
+	// Read returns a file's text, of bounded size, or says in an error what is wrong with the file.
+	Read func(path string) (string, error)
 	// Apply takes the texts into use, or refuses them and changes nothing. It is never called twice
 	// at the same time. Its error says what to correct in the files and quotes nothing of them.
 	Apply func(texts []string) error
 }
 
-// Config is what a Watcher needs. Read is required.
+// Config is what a Watcher may be given.
 type Config struct {
-	// Read returns a file's text, of bounded size, or says in an error what is wrong with the file.
-	Read func(path string) (string, error)
 	// Logger gets a line for each change. nil: slog.Default.
 	Logger *slog.Logger
 	// Observe is called after each change: used says whether the new texts are in use now. nil:
@@ -49,18 +43,15 @@ type Config struct {
 
 // Watcher watches the files of its sources. Add them all, then Run it once.
 type Watcher struct {
-	cfg          Config
-	settle, poll time.Duration // see the constants
-	sources      []*watched
+	cfg     Config
+	every   time.Duration
+	sources []*watched
 }
 
-// watched is a source with what was seen of it.
+// watched is a source with what was seen of it: judged was taken or refused last, seen is the newest.
 type watched struct {
 	Source
-	// judged is the last reading that was taken or refused; seen is the newest one, which has looked
-	// like that since then.
 	judged, seen reading
-	since        time.Time
 }
 
 // reading is what one look at the files has shown: their texts, or what is wrong with one of them.
@@ -81,84 +72,72 @@ func New(cfg Config) *Watcher {
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, bool) {}
 	}
-	return &Watcher{cfg: cfg, settle: settle, poll: poll}
+	return &Watcher{cfg: cfg, every: every}
 }
 
 // Add reads a source and applies it at once, so that a start and a change go the same way. Its error
 // is that of a file, or Apply's. Call it before Run.
 func (w *Watcher) Add(source Source) error {
-	first := w.read(source)
-	if first.wrong != "" {
-		return fmt.Errorf("%s: %w", source.Name, errors.New(first.wrong))
-	}
-	if err := source.Apply(first.texts); err != nil {
+	first := source.look()
+	if err := source.apply(first); err != nil {
 		return fmt.Errorf("%s: %w", source.Name, err)
 	}
 	w.sources = append(w.sources, &watched{Source: source, judged: first, seen: first})
 	return nil
 }
 
+// Names are those of the sources.
+func (w *Watcher) Names() []string {
+	names := make([]string, len(w.sources))
+	for i, s := range w.sources {
+		names[i] = s.Name
+	}
+	return names
+}
+
 // Run watches until ctx ends. Nothing of it goes on after it has returned.
 func (w *Watcher) Run(ctx context.Context) {
-	if len(w.sources) == 0 {
-		return
-	}
-	notices := w.listen()
-	defer notices.close()
-	polling := time.NewTicker(w.poll)
-	defer polling.Stop()
-	look, due := time.NewTimer(0), true // at once: they may have changed since Add
-	defer look.Stop()
-	soon := func(pause time.Duration) {
-		if !due {
-			look.Reset(pause)
-			due = true
-		}
-	}
+	ticker := time.NewTicker(w.every)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-notices.events:
-			soon(quiet)
-		case err := <-notices.errors:
-			w.cfg.Logger.Debug("notices of files were lost: looking at all of them", "error", err)
-			soon(quiet)
-		case <-polling.C:
-			notices.watch() // a directory that was away has no watch any more
-			soon(0)
-		case <-look.C:
-			due = false
-			if w.look(time.Now()) {
-				soon(w.settle)
-			}
+		case <-ticker.C:
+			w.Look()
 		}
 	}
 }
 
-// look reads all files, and takes or refuses what has settled. again says that something has not.
-func (w *Watcher) look(now time.Time) (again bool) {
+// Look reads all files, and takes or refuses what is new and was there at the look before: a file that
+// is written in place is short for a moment, and half a secret looks like a secret. Run calls it every
+// second; it must not be called beside Run, or itself.
+func (w *Watcher) Look() {
 	for _, s := range w.sources {
-		got := w.read(s.Source)
-		if !got.same(s.seen) {
-			s.seen, s.since = got, now
-		}
-		switch {
-		case got.same(s.judged):
-		case now.Sub(s.since) < w.settle:
-			again = true
-		default:
+		got := s.look()
+		if got.same(s.seen) && !got.same(s.judged) {
 			s.judged = got
 			w.judge(s.Source, got)
 		}
+		s.seen = got
 	}
-	return again
 }
 
-func (w *Watcher) read(source Source) reading {
+// judge takes a reading into use or says why not, once for each change.
+func (w *Watcher) judge(source Source, got reading) {
+	err := source.apply(got)
+	if err != nil {
+		w.cfg.Logger.Error("a file that changed is not used: what it held before stays in use", "file", source.Name, "error", err)
+	} else {
+		w.cfg.Logger.Info("a file that changed is in use", "file", source.Name)
+	}
+	w.cfg.Observe(source.Name, err == nil)
+}
+
+func (s Source) look() reading {
 	var got reading
-	for _, path := range source.Paths {
-		text, err := w.cfg.Read(path)
+	for _, path := range s.Paths {
+		text, err := s.Read(path)
 		if err != nil {
 			return reading{wrong: err.Error()}
 		}
@@ -167,18 +146,9 @@ func (w *Watcher) read(source Source) reading {
 	return got
 }
 
-// judge takes a reading into use or says why not, once for each change.
-func (w *Watcher) judge(source Source, got reading) {
-	var err error
+func (s Source) apply(got reading) error {
 	if got.wrong != "" {
-		err = errors.New(got.wrong)
-	} else {
-		err = source.Apply(got.texts)
+		return errors.New(got.wrong)
 	}
-	if err != nil {
-		w.cfg.Logger.Error("a file that changed is not used: what it held before stays in use", "file", source.Name, "error", err)
-	} else {
-		w.cfg.Logger.Info("a file that changed is in use", "file", source.Name)
-	}
-	w.cfg.Observe(source.Name, err == nil)
+	return s.Apply(got.texts)
 }

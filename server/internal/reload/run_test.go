@@ -2,22 +2,32 @@ package reload
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
-
-	"example.com/verification-status/server/internal/config"
 )
 
-// started runs a Watcher of one file and returns what it takes.
-func started(t *testing.T, path string, settle, poll time.Duration) <-chan string {
-	t.Helper()
-	taken := make(chan string, 10)
-	w := New(Config{Read: config.ReadFile, Logger: slog.New(slog.DiscardHandler)})
-	w.settle, w.poll = settle, poll
-	err := w.Add(Source{Name: "SECRET_FILE", Paths: []string{path}, Apply: func(texts []string) error {
+// TestRunFindsEveryKindOfChange: however a file is replaced, also in a directory that was away, and
+// behind a link that leads elsewhere. Run ends with its context.
+func TestRunFindsEveryKindOfChange(t *testing.T) {
+	mounted := &volume{t: t, dir: filepath.Join(t.TempDir(), "mount")}
+	mount := func(text string) {
+		if err := os.MkdirAll(mounted.dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		mounted.swap(map[string]string{"secret": text})
+	}
+	mount("start")
+	path := filepath.Join(mounted.dir, "secret")
+	elsewhere := filepath.Join(t.TempDir(), "secret")
+	taken := make(chan string, 1)
+	w := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	w.every = time.Millisecond
+	err := w.Add(Source{Name: "SECRET_FILE", Paths: []string{path}, Read: readSmall, Apply: func(texts []string) error {
 		taken <- texts[0]
 		return nil
 	}})
@@ -25,109 +35,52 @@ func started(t *testing.T, path string, settle, poll time.Duration) <-chan strin
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		w.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
-	})
-	return taken
-}
-
-func awaitTaken(t *testing.T, taken <-chan string, want string) {
-	t.Helper()
-	select {
-	case got := <-taken:
-		if got != want {
-			t.Fatalf("%q was taken, want %q", got, want)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	await := func(want string) {
+		t.Helper()
+		select {
+		case got := <-taken:
+			if got != want {
+				t.Fatalf("%q was taken, want %q", got, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("waited in vain for %q", want)
 		}
-	case <-time.After(20 * time.Second):
-		t.Fatalf("waited in vain for %q", want)
 	}
-}
-
-// The file system tells of every way in which a file is replaced: with a poll an hour away, nothing
-// else can.
-func TestNoticesOfTheFileSystem(t *testing.T) {
-	mounted := &volume{t: t, dir: t.TempDir()}
-	mounted.swap(map[string]string{"secret": "1"})
-	path := filepath.Join(mounted.dir, "secret")
-	taken := started(t, path, 20*time.Millisecond, time.Hour)
-	awaitTaken(t, taken, "1")
-	mounted.swap(map[string]string{"secret": "2"})
-	awaitTaken(t, taken, "2")
-	mounted.swap(map[string]string{"secret": "3"}) // the watch must outlive the directory it led to
-	awaitTaken(t, taken, "3")
-	replace(t, path, "4")
-	awaitTaken(t, taken, "4")
-	write(t, path, "5")
-	awaitTaken(t, taken, "5")
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
+	await("start")
+	replace(t, path, "before Run")
+	running.Go(func() { w.Run(ctx) })
+	await("before Run")
+	for _, change := range []struct {
+		name string
+		make func(text string)
+	}{
+		{"renamed over", func(text string) { replace(t, path, text) }},
+		{"removed, and there again", func(text string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			replace(t, path, text)
+		}},
+		{"its directory made anew", func(text string) {
+			if err := os.RemoveAll(mounted.dir); err != nil {
+				t.Fatal(err)
+			}
+			mount(text)
+		}},
+		{"swapped", mount},
+		{"swapped again", mount},
+		{"a link to elsewhere", func(text string) {
+			replace(t, elsewhere, text)
+			if err := errors.Join(os.Symlink(elsewhere, path+".new"), os.Rename(path+".new", path)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"replaced there", func(text string) { replace(t, elsewhere, text) }},
+	} {
+		change.make(change.name)
+		await(change.name)
 	}
-	write(t, path, "6")
-	awaitTaken(t, taken, "6")
-}
-
-// A directory that went away takes its watch along: the poll finds what came in its place.
-func TestPollWithoutNotices(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "mount")
-	path := filepath.Join(dir, "secret")
-	mount := func(text string) {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		write(t, path, text)
-	}
-	mount("1")
-	taken := started(t, path, 10*time.Millisecond, 20*time.Millisecond)
-	awaitTaken(t, taken, "1")
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	mount("2")
-	awaitTaken(t, taken, "2")
-	// Behind a link to elsewhere nothing is told either.
-	elsewhere := filepath.Join(t.TempDir(), "secret")
-	write(t, elsewhere, "3")
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(elsewhere, path); err != nil {
-		t.Fatal(err)
-	}
-	awaitTaken(t, taken, "3")
-	replace(t, elsewhere, "4")
-	awaitTaken(t, taken, "4")
-}
-
-// What changed between Add and Run is found without any notice.
-func TestChangeBeforeRun(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "secret")
-	write(t, path, "good-1")
-	s := newSetting(t, path)
-	write(t, path, "good-2")
-	changed := make(chan string, 1)
-	s.sources[0].Apply = func(texts []string) error {
-		changed <- texts[0]
-		return nil
-	}
-	s.settle = 10 * time.Millisecond
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		s.Run(ctx)
-	}()
-	awaitTaken(t, changed, "good-2")
-	cancel()
-	<-ended
-}
-
-// Nothing to watch is no work, and no reason to wait for an end.
-func TestRunOfNothing(t *testing.T) {
-	New(Config{Read: config.ReadFile}).Run(context.Background())
 }

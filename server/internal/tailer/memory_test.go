@@ -1,6 +1,7 @@
 package tailer
 
 import (
+	"log/slog"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -35,6 +36,39 @@ func TestTheMemoryIsToldWhatTheFeedCanVouchFor(t *testing.T) {
 		step("it is back, as it was", "trust")
 		f.set(func() { f.lost = true })
 		step("it was rewound", "forget 0", "forget 1", "trust")
+	})
+}
+
+// TestTheLagIsThatOfThePartitionThatIsFurthestBehind, and grows while nothing is known of one.
+func TestTheLagIsThatOfThePartitionThatIsFurthestBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFeed()
+		tailer := New(f, hub.New(), &memory{}, nil, slog.New(slog.DiscardHandler))
+		runTailer(t, tailer)
+		const most = block + checkEvery // between two looks
+		lag := func(what string, passed, least, greatest time.Duration) {
+			t.Helper()
+			time.Sleep(passed)
+			synctest.Wait()
+			if got := tailer.Lag(); got < least || got > greatest {
+				t.Errorf("%s: a lag of %v, want %v to %v", what, got, least, greatest)
+			}
+		}
+		lag("at the start", time.Second, 0, most)
+		lag("nothing new", time.Minute, 0, most)
+		stuck := time.Now()
+		f.set(func() { f.behind = &stuck })
+		lag("one partition is followed no more, the other is", time.Minute, time.Minute, time.Minute)
+		f.set(func() { f.behind = &time.Time{} })
+		lag("one was never followed since a failure", time.Minute, 2*time.Minute, 2*time.Minute)
+		f.set(func() { f.behind = nil })
+		lag("all are", retryMax, 0, most)
+		f.set(func() { f.fail = store.ErrUnavailable })
+		lag("the store is away", time.Minute, time.Minute-retryMax, time.Minute+most)
+		f.set(func() { f.fail = nil; f.hang = true })
+		lag("it hangs", time.Minute, 2*time.Minute-retryMax, 2*time.Minute+most)
+		f.set(func() { f.hang = false })
+		lag("it is back", 2*(retryMax+callTimeout), 0, most)
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"example.com/verification-status/server/internal/hub"
@@ -28,15 +29,6 @@ const (
 	callTimeout = 2 * time.Second
 )
 
-// Memory is what this process remembers of sessions, and must be told what the feed says; see
-// nearcache.Cache.
-type Memory interface {
-	Told(id string, revision int32)
-	Trust(partition int, until time.Time)
-	Forget(partition int)
-	Distrust()
-}
-
 // Rewound is told what the store has lost: the sessions whose entries are gone, each once, and
 // whether there may be others, because the loss goes back further than is remembered here. It must
 // not block.
@@ -53,6 +45,8 @@ type Tailer struct {
 	// positions and recent outlive an outage: a failover loses entries while nobody can look.
 	positions []store.Position
 	recent    []recent
+
+	known atomic.Pointer[time.Time] // see Lag
 }
 
 // New makes a Tailer. rewound may be nil.
@@ -60,7 +54,10 @@ func New(s store.Store, h *hub.Hub, memory Memory, rewound Rewound, logger *slog
 	if rewound == nil {
 		rewound = func([]string, bool) {}
 	}
-	return &Tailer{store: s, hub: h, memory: memory, rewound: rewound, logger: logger, recent: make([]recent, s.Partitions())}
+	t := &Tailer{store: s, hub: h, memory: memory, rewound: rewound, logger: logger, recent: make([]recent, s.Partitions())}
+	now := time.Now()
+	t.known.Store(&now)
+	return t
 }
 
 // Run follows the feed until ctx ends. A store that is away is waited for. Run once only.
@@ -120,20 +117,6 @@ func (t *Tailer) tell(entries []store.Entry) {
 	for _, entry := range entries {
 		t.hub.Wake(hub.Session(entry.SessionID))
 		t.hub.Wake(hub.Partition(entry.Partition))
-	}
-}
-
-// trust lets the memory be used as far as the feed was followed, and checked.
-func (t *Tailer) trust(checked time.Time) {
-	for partition := range t.positions {
-		until := t.store.Followed(partition)
-		if until.IsZero() {
-			continue
-		}
-		if checked.Before(until) {
-			until = checked
-		}
-		t.memory.Trust(partition, until)
 	}
 }
 

@@ -22,9 +22,10 @@ type feed struct {
 
 	mu      sync.Mutex
 	entries [2][]store.Entry
-	lost    bool  // positions given out are no longer in the feed
-	fail    error // of every call, as long as it is set
-	hang    bool  // calls answer only when their context ends
+	lost    bool       // positions given out are no longer in the feed
+	fail    error      // of every call, as long as it is set
+	hang    bool       // calls answer only when their context ends
+	behind  *time.Time // up to when partition 1 was followed, if not up to now
 	added   chan struct{}
 	heads   int
 	gets    int
@@ -145,9 +146,12 @@ func (f *feed) Check(ctx context.Context, positions []store.Position) (each []er
 	return each, nil
 }
 
-func (f *feed) Followed(int) time.Time {
+func (f *feed) Followed(partition int) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.behind != nil && partition == 1 {
+		return *f.behind
+	}
 	if f.fail != nil {
 		return time.Time{}
 	}
@@ -223,11 +227,15 @@ func run(t *testing.T, s store.Store, h *hub.Hub) (stop func() time.Duration) {
 }
 
 func runWith(t *testing.T, s store.Store, h *hub.Hub, m Memory) (stop func() time.Duration) {
+	return runTailer(t, New(s, h, m, nil, slog.New(slog.DiscardHandler)))
+}
+
+func runTailer(t *testing.T, tailer *Tailer) (stop func() time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		New(s, h, m, nil, slog.New(slog.DiscardHandler)).Run(ctx)
+		tailer.Run(ctx)
 	}()
 	stop = sync.OnceValue(func() time.Duration {
 		began := time.Now()

@@ -3,7 +3,6 @@ package telemetry
 import (
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,15 +24,14 @@ type Metrics struct {
 	registry *prometheus.Registry
 	factory  promauto.Factory
 
-	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs *prometheus.CounterVec
-	opened, ended, sent, denied, signatures, reloads, refused      *prometheus.CounterVec
-	missed, conflicts, rewinds, granted                            prometheus.Counter
-	streams                                                        *prometheus.GaugeVec
-	commits                                                        *prometheus.HistogramVec
-	answers, ages, tries                                           prometheus.Observer
-	caughtUp                                                       prometheus.Gauge
-	feedRead                                                       atomic.Pointer[time.Time]
-	calls                                                          *callMeters
+	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs  *prometheus.CounterVec
+	opened, ended, sent, denied, signatures, reloads, refused, shed *prometheus.CounterVec
+	missed, conflicts, rewinds, granted                             prometheus.Counter
+	streams                                                         *prometheus.GaugeVec
+	commits                                                         *prometheus.HistogramVec
+	answers, ages, tries                                            prometheus.Observer
+	caughtUp                                                        prometheus.Gauge
+	calls                                                           *callMeters
 }
 
 // NewMetrics makes a registry of its own with all of MetricTable.
@@ -57,6 +55,7 @@ func NewMetrics() *Metrics {
 	m.signatures = m.counters("verification_webhook_signatures_total")
 	m.reloads = m.counters("verification_file_reloads_total")
 	m.refused = m.counters("verification_calls_refused_total")
+	m.shed = m.counters("verification_shed_total")
 	m.missed = m.counters("verification_missed_events_total").WithLabelValues()
 	m.conflicts = m.counters("verification_commit_conflicts_total").WithLabelValues()
 	m.rewinds = m.counters("verification_feed_rewinds_total").WithLabelValues()
@@ -69,8 +68,6 @@ func NewMetrics() *Metrics {
 	m.tries = m.histograms("verification_commit_tries", tryBuckets).WithLabelValues()
 	version, revision, goVersion := build()
 	m.gauges("verification_build_info").WithLabelValues(version, revision, goVersion).Set(1)
-	m.FeedRead()
-	m.Gauge("verification_feed_lag_seconds", func() float64 { return time.Since(*m.feedRead.Load()).Seconds() })
 	return m
 }
 
@@ -84,6 +81,12 @@ func (m *Metrics) Handler() http.Handler {
 func (m *Metrics) Gauge(name string, read func() float64) {
 	d := describe(name)
 	m.factory.NewGaugeFunc(prometheus.GaugeOpts{Name: d.Name, Help: d.Help}, read)
+}
+
+// Counter is Gauge for a count that somebody else keeps.
+func (m *Metrics) Counter(name string, read func() float64) {
+	d := describe(name)
+	m.factory.NewCounterFunc(prometheus.CounterOpts{Name: d.Name, Help: d.Help}, read)
 }
 
 func (m *Metrics) counters(name string) *prometheus.CounterVec {
@@ -115,6 +118,12 @@ func (m *Metrics) Webhook(status int, reason, eventType string, secret int, took
 	}
 }
 
+// FileWatched shows the counts of FileReloaded from the start: the first that is refused must be a rise.
+func (m *Metrics) FileWatched(setting string) {
+	m.reloads.WithLabelValues(setting, "used")
+	m.reloads.WithLabelValues(setting, "refused")
+}
+
 // FileReloaded counts a change of the file or files that a setting names.
 func (m *Metrics) FileReloaded(setting string, used bool) {
 	result := "refused"
@@ -126,6 +135,10 @@ func (m *Metrics) FileReloaded(setting string, used bool) {
 
 // CallRefused counts a call that may not be made.
 func (m *Metrics) CallRefused(reason string) { m.refused.WithLabelValues(reason).Inc() }
+
+// Shed counts what was turned away because a limit was reached: a method, a webhook or a connection, and
+// the setting that holds the limit.
+func (m *Metrics) Shed(what, setting string) { m.shed.WithLabelValues(what, setting).Inc() }
 
 // Commit counts one update of a session.
 func (m *Metrics) Commit(result string, tries int, took time.Duration) {
@@ -158,12 +171,6 @@ func (m *Metrics) CatchUp(result string, done time.Time, missed, changed, unchan
 	m.rereads.WithLabelValues("changed").Add(float64(changed))
 	m.rereads.WithLabelValues("unchanged").Add(float64(unchanged))
 	m.rereads.WithLabelValues("unknown").Add(float64(unknown))
-}
-
-// FeedRead notes that the change feed was read to its end just now.
-func (m *Metrics) FeedRead() {
-	now := time.Now()
-	m.feedRead.Store(&now)
 }
 
 // FeedRewound counts a loss of writes in Redis.

@@ -120,6 +120,19 @@ func TestG11_TombstoneStaysOne(t *testing.T) {
 	}
 }
 
+// TestG11_AnEntryOfATombstoneCarriesNothing, whatever input comes to have its name or more in an entry.
+func TestG11_AnEntryOfATombstoneCarriesNothing(t *testing.T) {
+	s, _ := Transition(talkative(t), redacted("r", 9, StatusCanceled, RedactionProcessing))
+	s.record(s, Entry{
+		EventID: "late", EventType: EventVerified, Source: SourceWebhook, Effect: EffectStale, EventTime: 7, RecordTime: 8000,
+		Status: "SECRET-STATUS", Error: Error{Code: "document_expired", Reason: secretReason}, Principal: "SECRET-PRINCIPAL", Extra: []byte("SECRET-EXTRA"),
+	})
+	got, want := lastEntry(t, s), Entry{EventID: "late", EventType: EventVerified, Source: SourceWebhook, Effect: EffectStale, RecordTime: 8000}
+	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) || strings.Contains(dump(s), "SECRET") {
+		t.Errorf("an entry holds %+v, want %+v", got, want)
+	}
+}
+
 // TestRedactionOnlyRises, whatever the order.
 func TestRedactionOnlyRises(t *testing.T) {
 	s := after(verified("a", 5, "vr_1"), redacted("r", 20, StatusVerified, RedactionRedacted))

@@ -76,8 +76,7 @@ type Config struct {
 type Handler struct {
 	cfg    Config
 	places chan struct{} // taken by the events that are with the Applier
-	// The Unix seconds of the last warnings about a signature and about too many events; see warn.
-	refused, shed atomic.Int64
+	warned atomic.Int64  // the Unix second of the last warning about a signature
 }
 
 // New checks the configuration. It refuses an empty secret: a signature that anyone can make with an
@@ -190,8 +189,7 @@ func (h *Handler) apply(ctx context.Context, body []byte) Result {
 	case h.places <- struct{}{}:
 		defer func() { <-h.places }()
 	default:
-		h.warn(&h.shed, "webhook: events are refused, Stripe will send them again: too many are being kept, because of a slow store or many deliveries",
-			"setting", "WEBHOOK_MAX_IN_FLIGHT", "limit", h.cfg.MaxInFlight)
+		h.log(ctx, slog.LevelDebug, "webhook: event refused, Stripe will send it again: too many are being kept", event)
 		result.Status, result.Reason = http.StatusServiceUnavailable, ReasonOverloaded
 		return result
 	}
@@ -223,23 +221,18 @@ func (h *Handler) log(ctx context.Context, level slog.Level, text string, event 
 	h.cfg.Logger.LogAttrs(ctx, level, text, append(about, attrs...)...)
 }
 
-// refuse tells the operator what to look at.
+// refuse tells the operator what to look at, once a minute: what others cause at will must not fill the
+// log.
 func (h *Handler) refuse(reason Reason) {
+	now, last := h.cfg.Clock().Unix(), h.warned.Load()
+	if now >= last && now-last < 60 || !h.warned.CompareAndSwap(last, now) {
+		return
+	}
 	advice := "check STRIPE_WEBHOOK_SECRET; anybody else's requests are refused rightly"
 	if reason == ReasonTooOld || reason == ReasonInFuture {
 		advice = "check this machine's clock; a replayed request is refused rightly"
 	}
-	h.warn(&h.refused, "webhook: signature refused; further ones of this minute are only counted", "reason", string(reason), "advice", advice)
-}
-
-// warn logs once a minute, by the time of the last warning: what others cause at will must not fill
-// the log.
-func (h *Handler) warn(warned *atomic.Int64, text string, args ...any) {
-	now, last := h.cfg.Clock().Unix(), warned.Load()
-	if now >= last && now-last < 60 || !warned.CompareAndSwap(last, now) {
-		return
-	}
-	h.cfg.Logger.Warn(text, args...)
+	h.cfg.Logger.Warn("webhook: signature refused; further ones of this minute are only counted", "reason", string(reason), "advice", advice)
 }
 
 // usable says whether anything may be signed with a secret: a reload may bring blank ones.

@@ -234,8 +234,8 @@ func TestMaxInFlight(t *testing.T) {
 			t.Fatalf("answered %d, %+v", w.Code, result)
 		}
 	}
-	if warnings := strings.Count(log.String(), "WEBHOOK_MAX_IN_FLIGHT"); warnings != 1 {
-		t.Errorf("%d warnings, want 1: %s", warnings, log.String())
+	if log.Len() != 0 {
+		t.Errorf("the log can be filled: %s", log.String())
 	}
 	close(commit)
 	for range most {

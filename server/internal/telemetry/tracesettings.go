@@ -1,0 +1,119 @@
+package telemetry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/resource"
+)
+
+// CheckTraces names every one of OpenTelemetry's variables that somebody must change, a line each. Most of
+// them its SDK would only tell of in passing, and put something else in their place.
+func CheckTraces(ctx context.Context) error {
+	if tracesOff() {
+		return nil
+	}
+	_, err := describeProcess(ctx)
+	return errors.Join(checkEndpoint(), checkProtocol(), checkHeaders(), checkSampler(), err)
+}
+
+func tracesOff() bool {
+	return strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none" || endpoint() == ""
+}
+
+// setting is a variable that has a form for traces alone, which goes first.
+func setting(name string) string {
+	return cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_"+name), os.Getenv("OTEL_EXPORTER_OTLP_"+name))
+}
+
+func endpoint() string { return setting("ENDPOINT") }
+
+func checkEndpoint() error {
+	target, err := url.Parse(endpoint())
+	if err != nil || target.Scheme != "http" && target.Scheme != "https" || target.Host == "" || target.User != nil {
+		return errors.New("OTEL_EXPORTER_OTLP_ENDPOINT must be like http://127.0.0.1:4318, without user and password")
+	}
+	return nil
+}
+
+func checkProtocol() error {
+	switch setting("PROTOCOL") {
+	case "", "http/protobuf", "grpc":
+		return nil
+	}
+	return errors.New("OTEL_EXPORTER_OTLP_PROTOCOL must be grpc or http/protobuf, the default")
+}
+
+func checkHeaders() error {
+	for header := range strings.SplitSeq(setting("HEADERS"), ",") {
+		name, value, found := strings.Cut(header, "=")
+		if _, err := url.PathUnescape(value); strings.TrimSpace(header) != "" && (!found || strings.TrimSpace(name) == "" || err != nil) {
+			return errors.New("OTEL_EXPORTER_OTLP_HEADERS must be like authorization=Bearer%20TOKEN, several separated by commas")
+		}
+	}
+	return nil
+}
+
+// samplers are those of the standard that the SDK knows; true: with a ratio as argument.
+var samplers = map[string]bool{
+	"": false, "always_on": false, "always_off": false, "traceidratio": true,
+	"parentbased_always_on": false, "parentbased_always_off": false, "parentbased_traceidratio": true,
+}
+
+// checkSampler refuses what the SDK would replace by sampling everything.
+func checkSampler() error {
+	name, argument := strings.ToLower(strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER"))), strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER_ARG"))
+	takesRatio, known := samplers[name]
+	if !known {
+		return errors.New("OTEL_TRACES_SAMPLER must be always_on, always_off or traceidratio, or one of them after parentbased_")
+	}
+	if ratio, err := strconv.ParseFloat(argument, 64); takesRatio && argument != "" && (err != nil || !(ratio >= 0 && ratio <= 1)) {
+		return errors.New("OTEL_TRACES_SAMPLER_ARG must be a ratio from 0 to 1, such as 0.01")
+	}
+	return nil
+}
+
+// describeProcess is what the spans say of this process. What the environment says comes last and wins.
+// Nothing of the command line: it may hold secrets.
+func describeProcess(ctx context.Context) (*resource.Resource, error) {
+	version, _, _ := build()
+	described, err := resource.New(ctx, resource.WithTelemetrySDK(),
+		resource.WithAttributes(attribute.String("service.name", "verification-status"), attribute.String("service.version", version)),
+		resource.WithFromEnv())
+	if err != nil {
+		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES must be like deployment.environment=production,team=identity: %w", err)
+	}
+	return described, nil
+}
+
+// TraceSecrets are the values of the headers that go to the collector, as they are set and as they are
+// sent: they may be its tokens, and must not be logged.
+func TraceSecrets() []string {
+	var secrets []string
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"} {
+		for header := range strings.SplitSeq(os.Getenv(name), ",") {
+			_, value, found := strings.Cut(header, "=")
+			if !found {
+				value = header
+			}
+			value = strings.TrimSpace(value)
+			secrets = append(secrets, value)
+			if sent, err := url.PathUnescape(value); err == nil && sent != value {
+				secrets = append(secrets, sent)
+				// The scheme's word before a token is none.
+				if _, token, found := strings.Cut(sent, " "); found {
+					secrets = append(secrets, token)
+				}
+			}
+		}
+	}
+	return slices.DeleteFunc(secrets, func(s string) bool { return s == "" })
+}
