@@ -37,29 +37,30 @@ func identifyStream(access Access) grpc.StreamServerInterceptor {
 
 // unaryInterceptors are in the order in which they see a call. Limits come first, so that what is over
 // them costs next to nothing. The log comes before those whose panics and errors it tells, and right
-// after who calls and the call's name, which are in its line.
+// after who calls and the call's name, which are in its line. A connection is held for calls that were
+// let in, and for no others.
 func unaryInterceptors(config Config) []grpc.UnaryServerInterceptor {
 	log := WithCall(config.Logger)
 	named := []grpc.UnaryServerInterceptor{nameUnary, logUnary(config), statusUnary(log), recoverUnary(log)}
-	limits := []grpc.UnaryServerInterceptor{arrivedUnary, holdUnary, shedUnary(config.Logger, config.MaxInFlight)}
+	limits := []grpc.UnaryServerInterceptor{arrivedUnary, shedUnary(config.Logger, config.MaxInFlight)}
 	deadline := deadlineUnary(config.UnaryDeadline, config.MethodDeadlines)
 	if config.Access == nil {
-		return slices.Concat(limits, named, []grpc.UnaryServerInterceptor{deadline})
+		return slices.Concat(limits, named, []grpc.UnaryServerInterceptor{holdUnary, deadline})
 	}
 	return slices.Concat(limits, []grpc.UnaryServerInterceptor{recoverUnary(log), identifyUnary(config.Access)}, named,
-		[]grpc.UnaryServerInterceptor{config.Access.Unary(), deadline})
+		[]grpc.UnaryServerInterceptor{config.Access.Unary(), holdUnary, deadline})
 }
 
 func (s *Server) streamInterceptors(config Config) []grpc.StreamServerInterceptor {
 	log := WithCall(config.Logger)
 	named := []grpc.StreamServerInterceptor{nameStream, logStream(config), statusStream(log), recoverStream(log)}
-	limits := []grpc.StreamServerInterceptor{arrivedStream, holdStream}
+	limits := []grpc.StreamServerInterceptor{arrivedStream}
 	ending := endHealthWatches(s.stopping)
 	if config.Access == nil {
-		return slices.Concat(limits, named, []grpc.StreamServerInterceptor{ending})
+		return slices.Concat(limits, named, []grpc.StreamServerInterceptor{holdStream, ending})
 	}
 	return slices.Concat(limits, []grpc.StreamServerInterceptor{recoverStream(log), identifyStream(config.Access)}, named,
-		[]grpc.StreamServerInterceptor{config.Access.Stream(), ending})
+		[]grpc.StreamServerInterceptor{config.Access.Stream(), holdStream, ending})
 }
 
 // principal is the name of who makes a call.

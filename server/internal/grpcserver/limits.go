@@ -69,19 +69,21 @@ func shedUnary(log *slog.Logger, limit int) grpc.UnaryServerInterceptor {
 }
 
 // holdUnary and holdStream keep the connection of a call from being closed to make room for others.
-func holdUnary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	defer hold(ctx).Done()
+func holdUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	defer hold(ctx, info.FullMethod).Done()
 	return handler(ctx, request)
 }
 
-func holdStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	defer hold(stream.Context()).Done()
+func holdStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	defer hold(stream.Context(), info.FullMethod).Done()
 	return handler(srv, stream)
 }
 
-func hold(ctx context.Context) connlimit.Work {
+// hold is nothing for health, which strangers may watch for as long as they like: a connection for each
+// of such watches would keep all callers out.
+func hold(ctx context.Context, method string) connlimit.Work {
 	caller, ok := peer.FromContext(ctx)
-	if !ok {
+	if !ok || isGRPCs(method) {
 		return connlimit.Work{}
 	}
 	return connlimit.Hold(caller.Addr)
