@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -112,6 +113,8 @@ type conn struct {
 	place *list.Element // in that list
 	works int
 	gone  bool
+
+	proven atomic.Bool // there was work once
 }
 
 // Close closes the connection and makes room for another. It may be called more than once.
@@ -162,11 +165,19 @@ func Hold(addr net.Addr) Work {
 		return Work{}
 	}
 	c := remote.conn
+	c.proven.Store(true)
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
 	c.works++
 	c.unwait()
 	return Work{c}
+}
+
+// Proven reports whether there ever was work on the connection with this remote address. One of another
+// listener is taken for proven.
+func Proven(addr net.Addr) bool {
+	remote, ok := addr.(remoteAddr)
+	return !ok || remote.conn.proven.Load()
 }
 
 // Done ends the work. The connection is then the last that would be closed.

@@ -2,10 +2,14 @@ package grpcserver
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/tap"
+
+	"example.com/verification-status/server/internal/connlimit"
 )
 
 // requestTimeout is how long a request may take to arrive after its headers, as an HTTP server's read
@@ -16,32 +20,62 @@ const requestTimeout = 10 * time.Second
 // callers have one, and are spared a timer.
 const shortDeadline = 30 * time.Second
 
+// maxUnproven is how many calls may wait so long for their requests on connections on which no call was
+// let in yet, all together. Who calls is looked at when the request is there, and until then each takes
+// 14 KiB, and up to 64 more for what was sent of it: strangers could fill the memory from one
+// connection. Further ones get hurriedTimeout, in which whoever sends requests whole has sent them.
+const (
+	maxUnproven    = 2048
+	hurriedTimeout = 100 * time.Millisecond
+)
+
+// arrivals waits for the requests of one server's calls.
+type arrivals struct{ unproven atomic.Int64 }
+
 // arrival waits for a request.
 type arrival struct {
-	late   *time.Timer // ends the stream
-	unwait func() bool // undoes the stopping of late at the stream's end
+	late     *time.Timer // ends the stream
+	unwait   func() bool // undoes what is to be done at the stream's end
+	unproven *atomic.Int64
 }
 
 type arrivalKey struct{}
 
 // expectRequest begins the time that a request may take to arrive. It is the tap: gRPC calls it for
 // each stream when its headers are there.
-func expectRequest(ctx context.Context, _ *tap.Info) (context.Context, error) {
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= shortDeadline {
+func (all *arrivals) expectRequest(ctx context.Context, _ *tap.Info) (context.Context, error) {
+	caller, _ := peer.FromContext(ctx)
+	proven := caller == nil || connlimit.Proven(caller.Addr)
+	if deadline, ok := ctx.Deadline(); proven && ok && time.Until(deadline) <= shortDeadline {
 		return ctx, nil
 	}
+	var a arrival
+	patience := requestTimeout
+	if !proven {
+		a.unproven = &all.unproven
+		if a.unproven.Add(1) > maxUnproven {
+			patience = hurriedTimeout
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	late := time.AfterFunc(requestTimeout, cancel)
+	a.late = time.AfterFunc(patience, cancel)
 	// A stream that is reset before must not be kept in memory until then.
-	unwait := context.AfterFunc(ctx, func() { late.Stop() })
-	return context.WithValue(ctx, arrivalKey{}, arrival{late, unwait}), nil
+	a.unwait = context.AfterFunc(ctx, a.end)
+	return context.WithValue(ctx, arrivalKey{}, a), nil
+}
+
+// end is called once for each arrival.
+func (a arrival) end() {
+	a.late.Stop()
+	if a.unproven != nil {
+		a.unproven.Add(-1)
+	}
 }
 
 // arrived ends that time.
 func arrived(ctx context.Context) {
-	if a, ok := ctx.Value(arrivalKey{}).(arrival); ok {
-		a.late.Stop()
-		a.unwait()
+	if a, ok := ctx.Value(arrivalKey{}).(arrival); ok && a.unwait() {
+		a.end()
 	}
 }
 

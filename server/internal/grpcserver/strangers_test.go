@@ -2,10 +2,15 @@ package grpcserver
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -13,6 +18,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/connlimit"
@@ -114,4 +120,61 @@ func TestARefusedCallProvesNothing(t *testing.T) {
 	if err != nil || after.GetVerification().GetSessionId() != before.GetVerification().GetSessionId() {
 		t.Errorf("the caller's connection was %v, and is %v (%v)", before, after, err)
 	}
+}
+
+// TestHalfCallsOfStrangersAreBounded: in virtual time. Beyond maxUnproven calls whose requests do not come
+// each further one has hurriedTimeout, which is enough for a whole one; that one proves its connection, and
+// the others there have their time.
+func TestHalfCallsOfStrangersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, pipe := New(Config{Logger: slog.New(slog.DiscardHandler)}), bufconn.Listen(1<<20)
+		verificationv1.RegisterVerificationServiceServer(server, &fake{get: echo})
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(connlimit.New(pipe, 10, "TEST", slog.New(slog.DiscardHandler))) }()
+		conn, err := pipe.Dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun, w := time.Now(), newWire(t, conn)
+		half := func() {
+			// A deadline that the caller may choose changes nothing.
+			if err := w.headers(getStatus, hpack.HeaderField{Name: "grpc-timeout", Value: "29S"}); err != nil {
+				t.Fatal(err)
+			}
+			w.id += 2
+		}
+		// ends waits for the end of the next call to end, and checks which that is, and when.
+		ends := func(what string, id uint32, want time.Duration) {
+			t.Helper()
+			for {
+				frame, err := w.framer.ReadFrame()
+				if err != nil {
+					t.Fatalf("%s: %v", what, err)
+				}
+				if trailers, ok := frame.(*http2.HeadersFrame); ok && trailers.StreamEnded() {
+					took := time.Since(begun)
+					if trailers.StreamID != id && id != 0 || took < want || took > want+hurriedTimeout/2 {
+						t.Errorf("%s: call %d ended after %v, want %d after %v", what, trailers.StreamID, took, id, want)
+					}
+					return
+				}
+			}
+		}
+		for range maxUnproven + 1 {
+			half()
+		}
+		ends("one too many", w.id-2, hurriedTimeout)
+		if err := errors.Join(w.headers(getStatus), w.message()); err != nil {
+			t.Fatal(err)
+		}
+		ends("a whole call", w.id, hurriedTimeout)
+		w.id += 2
+		half()
+		ends("the others", 0, requestTimeout)
+		_ = conn.Close()
+		server.Stop(t.Context())
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
 }
