@@ -2,9 +2,11 @@ package access
 
 import (
 	"context"
+	"net"
 	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
 )
 
 // Unary refuses calls that may not be made, before their handler runs. Identify comes first.
@@ -27,22 +29,36 @@ func (a *Access) Unary() grpc.UnaryServerInterceptor {
 // arrives. A stream whose caller loses the right to it ends at the next message.
 func (a *Access) Stream() grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		health := isHealth(info.FullMethod)
-		if !health {
-			if refused := a.beginStream(stream.Context(), info.FullMethod); refused != nil {
-				return a.refuse(refused)
-			}
+		if isHealth(info.FullMethod) {
+			return a.health(srv, stream, handler)
 		}
-		leave, refused := a.limits.enter(callerOf(stream.Context()).principal, health)
+		if refused := a.beginStream(stream.Context(), info.FullMethod); refused != nil {
+			return a.refuse(refused)
+		}
+		leave, refused := a.limits.enter(callerOf(stream.Context()).principal)
 		if refused != nil {
 			return a.refuse(refused)
 		}
 		defer leave()
-		if health || a.open() {
+		if a.open() {
 			return handler(srv, stream)
 		}
 		return handler(srv, &guarded{ServerStream: stream, access: a, method: info.FullMethod})
 	}
+}
+
+// health lets a health watch through, within its limits.
+func (a *Access) health(srv any, stream grpc.ServerStream, handler grpc.StreamHandler) error {
+	var connection net.Addr
+	if from, ok := peer.FromContext(stream.Context()); ok {
+		connection = from.Addr
+	}
+	leave, refused := a.limits.watchHealth(connection)
+	if refused != nil {
+		return a.refuse(refused)
+	}
+	defer leave()
+	return handler(srv, stream)
 }
 
 // begin refuses callers who are nobody, and those who call too often.
