@@ -43,7 +43,9 @@ func (a *Access) Stream() grpc.StreamServerInterceptor {
 		if a.open() {
 			return handler(srv, stream)
 		}
-		return handler(srv, &guarded{ServerStream: stream, access: a, method: info.FullMethod})
+		return handler(srv, &guarded{
+			ServerStream: stream, access: a, method: info.FullMethod, generation: callerOf(stream.Context()).generation,
+		})
 	}
 }
 
@@ -124,30 +126,38 @@ type guarded struct {
 	method string
 
 	path       string // what the request needs
-	generation uint64 // of the rights that path was checked by
+	generation uint64 // of the rights that the caller was last judged by
 }
 
 // RecvMsg refuses a request that the caller may not make.
 func (g *guarded) RecvMsg(message any) error {
-	generation := g.access.generation.Load()
 	if err := g.ServerStream.RecvMsg(message); err != nil {
 		return err
 	}
-	g.path, g.generation = pathOf(g.method, message), generation
-	if refused := g.access.check(g.Context(), g.path); refused != nil {
-		return g.access.refuse(refused)
-	}
-	return nil
+	g.path = pathOf(g.method, message)
+	return g.judge()
 }
 
 // SendMsg sends nothing to who may not see it any more.
 func (g *guarded) SendMsg(message any) error {
-	if now := g.access.generation.Load(); now != g.generation {
-		again := g.access.Identify(g.Context()) // the token may have gone, or have other rights
-		if refused := g.access.check(again, g.path); refused != nil {
-			return g.access.refuse(refused)
+	if g.access.generation.Load() != g.generation {
+		if err := g.judge(); err != nil {
+			return err
 		}
-		g.generation = now
 	}
 	return g.ServerStream.SendMsg(message)
+}
+
+// judge checks the path. Where rights have changed since the caller was looked at, the token may have
+// gone, or have other rights.
+func (g *guarded) judge() error {
+	ctx, now := g.Context(), g.access.generation.Load()
+	if now != g.generation {
+		ctx = g.access.Identify(ctx)
+	}
+	if refused := g.access.check(ctx, g.path); refused != nil {
+		return g.access.refuse(refused)
+	}
+	g.generation = now
+	return nil
 }
