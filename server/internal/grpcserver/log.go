@@ -41,7 +41,7 @@ func (config Config) logCall(ctx context.Context, method string, stream bool, du
 	if slow := duration >= config.SlowCall; slow && !stream {
 		level = max(level, slog.LevelWarn)
 	}
-	if !config.Logger.Enabled(ctx, level) {
+	if !config.Logger.Enabled(ctx, level) || isAtWill(result.Code()) && !config.atWill.Allow() {
 		return
 	}
 	var attrs []slog.Attr
@@ -66,6 +66,17 @@ func (config Config) logCall(ctx context.Context, method string, stream bool, du
 		attrs = append(attrs, slog.String("reason", reason))
 	}
 	config.Logger.LogAttrs(ctx, level, "gRPC call", attrs...)
+}
+
+// Lines of the calls that anybody may have refused as often as they like, in all: the metrics count each.
+const (
+	atWillPerSecond = 10
+	atWillBurst     = 100
+)
+
+// isAtWill reports whether a refusal cost its caller nothing: of strangers, and of callers over their rate.
+func isAtWill(code codes.Code) bool {
+	return code == codes.Unauthenticated || code == codes.ResourceExhausted
 }
 
 // callLevel is error for faults of this service and warn for its unavailability, since someone must

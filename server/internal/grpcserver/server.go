@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -88,6 +89,8 @@ type Config struct {
 	// TracerProvider gets a span for each unary call of the service, in the caller's trace if it has
 	// one. Streams get none: it would end when they do. nil: none.
 	TracerProvider trace.TracerProvider
+
+	atWill *rate.Limiter // see isAtWill
 }
 
 // Server is a gRPC server with health and, if asked for, reflection. Its methods are safe for
@@ -134,6 +137,7 @@ func withDefaults(config Config) Config {
 	if config.MaxConnectionAgeGrace == 0 {
 		config.MaxConnectionAgeGrace = defaultAgeGrace
 	}
+	config.atWill = rate.NewLimiter(atWillPerSecond, atWillBurst)
 	return config
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,4 +178,24 @@ func TestHalfCallsOfStrangersAreBounded(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestStrangersDoNotFillTheLog: they have some lines, and those who are let in theirs none the less.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	s := startBehindDoor(t, 10)
+	stranger := verificationv1.NewVerificationServiceClient(s.another(t))
+	began := time.Now()
+	for range 3 * atWillBurst {
+		if _, err := stranger.GetStatus(patient(t), sessionRequest("vs_1")); status.Code(err) != codes.Unauthenticated {
+			t.Fatal(err)
+		}
+	}
+	most := atWillBurst + atWillPerSecond*(1+int(time.Since(began)/time.Second))
+	if lines := strings.Count(s.log.String(), "code=Unauthenticated"); lines < atWillBurst || lines > most {
+		t.Errorf("%d lines of %d refused calls, want %d to %d", lines, 3*atWillBurst, atWillBurst, most)
+	}
+	if _, err := s.client.GetStatus(welcomed(t), sessionRequest("vs_1")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a caller's line", func() bool { return strings.Contains(s.log.String(), "code=OK") })
 }
