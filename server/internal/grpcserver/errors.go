@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
@@ -33,8 +34,8 @@ func internalError() error {
 	return s.Err()
 }
 
-// recoverUnary turns a panic into errInternal; its text and stack go to the log alone, since they
-// may hold what the call was about.
+// recoverUnary turns a panic into errInternal. The log gets the stack and what kind of panic it was; a
+// text only of Go's own, since any other may quote what the call was about.
 func recoverUnary(log *slog.Logger) grpc.UnaryServerInterceptor {
 	return recovery.UnaryServerInterceptor(recovery.WithRecoveryHandlerContext(logPanic(log)))
 }
@@ -46,7 +47,11 @@ func recoverStream(log *slog.Logger) grpc.StreamServerInterceptor {
 func logPanic(log *slog.Logger) recovery.RecoveryHandlerFuncContext {
 	return func(ctx context.Context, p any) error {
 		method, _ := grpc.Method(ctx)
-		log.ErrorContext(ctx, "a gRPC handler panicked", "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		kind := fmt.Sprintf("%T", p)
+		if own, ok := p.(runtime.Error); ok {
+			kind = own.Error()
+		}
+		log.ErrorContext(ctx, "a gRPC handler panicked", "method", method, "panic", kind, "stack", string(debug.Stack()))
 		return errInternal
 	}
 }
