@@ -2,9 +2,11 @@ package access
 
 import (
 	"context"
+	"net"
 	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
 )
 
 // Unary refuses a call that may not be made. ctx is from Identify, method is full
@@ -26,20 +28,34 @@ func (a *Access) Unary(ctx context.Context, method string, request any) error {
 // returned, whose context is ctx, checks that when it arrives, and ends at the next message once its
 // caller has lost the right to it. leave is to be called once, at the end.
 func (a *Access) Stream(ctx context.Context, method string, stream grpc.ServerStream) (checked grpc.ServerStream, leave func(), err error) {
-	health := isHealth(method)
-	if !health {
-		if refused := a.beginStream(ctx, method); refused != nil {
-			return nil, nil, a.refuse(ctx, method, refused)
-		}
+	if isHealth(method) {
+		return a.health(ctx, method, stream)
 	}
-	leave, refused := a.limits.enter(a.callerOf(ctx).principal, health)
+	if refused := a.beginStream(ctx, method); refused != nil {
+		return nil, nil, a.refuse(ctx, method, refused)
+	}
+	caller := a.callerOf(ctx)
+	leave, refused := a.limits.enter(caller.principal)
 	if refused != nil {
 		return nil, nil, a.refuse(ctx, method, refused)
 	}
-	if health || a.open() {
+	if a.open() {
 		return stream, leave, nil
 	}
-	return &guarded{ServerStream: stream, ctx: ctx, access: a, method: method}, leave, nil
+	return &guarded{ServerStream: stream, ctx: ctx, access: a, method: method, generation: caller.generation}, leave, nil
+}
+
+// health lets a health watch through, within its limits.
+func (a *Access) health(ctx context.Context, method string, stream grpc.ServerStream) (checked grpc.ServerStream, leave func(), err error) {
+	var connection net.Addr
+	if from, ok := peer.FromContext(ctx); ok {
+		connection = from.Addr
+	}
+	leave, refused := a.limits.watchHealth(connection)
+	if refused != nil {
+		return nil, nil, a.refuse(ctx, method, refused)
+	}
+	return stream, leave, nil
 }
 
 // begin refuses callers who are nobody, and those who call too often.
@@ -113,7 +129,7 @@ type guarded struct {
 	method string
 
 	path       string // what the request needs
-	generation uint64 // of the rights that path was checked by
+	generation uint64 // of the rights that the caller was last judged by
 }
 
 // Context implements grpc.ServerStream.
@@ -121,25 +137,33 @@ func (g *guarded) Context() context.Context { return g.ctx }
 
 // RecvMsg refuses a request that the caller may not make.
 func (g *guarded) RecvMsg(message any) error {
-	generation := g.access.generation.Load()
 	if err := g.ServerStream.RecvMsg(message); err != nil {
 		return err
 	}
-	g.path, g.generation = pathOf(g.method, message), generation
-	if refused := g.access.check(g.ctx, g.path); refused != nil {
-		return g.access.refuse(g.ctx, g.method, refused)
-	}
-	return nil
+	g.path = pathOf(g.method, message)
+	return g.judge()
 }
 
 // SendMsg sends nothing to who may not see it any more.
 func (g *guarded) SendMsg(message any) error {
-	if now := g.access.generation.Load(); now != g.generation {
-		again := g.access.Identify(g.ctx) // the token may have gone, or have other rights
-		if refused := g.access.check(again, g.path); refused != nil {
-			return g.access.refuse(g.ctx, g.method, refused)
+	if g.access.generation.Load() != g.generation {
+		if err := g.judge(); err != nil {
+			return err
 		}
-		g.generation = now
 	}
 	return g.ServerStream.SendMsg(message)
+}
+
+// judge checks the path. Where rights have changed since the caller was looked at, the token may have
+// gone, or have other rights.
+func (g *guarded) judge() error {
+	ctx, now := g.ctx, g.access.generation.Load()
+	if now != g.generation {
+		ctx = g.access.Identify(ctx)
+	}
+	if refused := g.access.check(ctx, g.path); refused != nil {
+		return g.access.refuse(g.ctx, g.method, refused)
+	}
+	g.generation = now
+	return nil
 }

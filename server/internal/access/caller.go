@@ -18,6 +18,8 @@ type caller struct {
 	principal string // empty where everyone may call, and where unknown says why
 	token     *Token // nil: by certificate
 	unknown   string // why the caller is nobody; empty: the caller is somebody
+
+	generation uint64 // of the rights that this was told by, or an earlier one
 }
 
 type callerKey struct{}
@@ -28,7 +30,10 @@ func (a *Access) Identify(ctx context.Context) context.Context {
 	if a.open() {
 		return ctx
 	}
-	return context.WithValue(ctx, callerKey{}, a.identify(ctx))
+	generation := a.generation.Load() // before the tokens are: a change meanwhile must be noticed
+	c := a.identify(ctx)
+	c.generation = generation
+	return context.WithValue(ctx, callerKey{}, c)
 }
 
 // Principal is the name of who makes the call that ctx belongs to: the SPIFFE id or DNS name of a

@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 )
@@ -121,4 +122,26 @@ func spiffe(t testing.TB, ids ...string) func(*x509.Certificate) {
 // dns gives a certificate DNS names.
 func dns(names ...string) func(*x509.Certificate) {
 	return func(c *x509.Certificate) { c.DNSNames = names }
+}
+
+// TestAuthoritiesAreReadWhole: each of them counts, or none.
+func TestAuthoritiesAreReadWhole(t *testing.T) {
+	one, two := newAuthority(t, "one").pem(), newAuthority(t, "two").pem()
+	_, key := newAuthority(t, "three").server()
+	for name, text := range map[string]string{
+		"one": one, "both": one + two, "words between them": "# one\n" + one + "\n# two\r\n" + two + "# the end", "a key beside it": one + key,
+	} {
+		if _, err := authorities([]byte(text)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, text := range map[string]string{
+		"nothing": "", "no certificate": key, "a cut": one[:len(one)/2], "a cut in the second": one + two[:len(two)/2],
+		"the first garbled": strings.Replace(one, "\nM", "\n!", 1) + two, "the second garbled": one + strings.Replace(two, "\nM", "\nN", 1),
+		"the second without its end": one + strings.TrimSuffix(two, "-----END CERTIFICATE-----\n"),
+	} {
+		if _, err := authorities([]byte(text)); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"net"
 	"sync"
 	"time"
 
@@ -11,6 +12,11 @@ import (
 // maxPrincipals bounds how many callers' rates are remembered. Beyond it those who called longest ago
 // begin anew. Callers cannot make up names: an authority or the operator gives them.
 const maxPrincipals = 10_000
+
+// maxHealthEach is how many health watches one connection may have. A client has one; a proxy, one for
+// each client behind it. Without this bound a stranger takes all places from one or two connections, and
+// clients that watch the server's health before they call take it for dead.
+const maxHealthEach = 100
 
 // limits are how much each caller, and all of them, may do.
 type limits struct {
@@ -24,6 +30,7 @@ type limits struct {
 	streams map[string]int // open ones by principal, above 0
 	open    int
 	health  int
+	healthy map[net.Addr]int // health watches by connection, above 0
 }
 
 func newLimits(config Config) *limits {
@@ -33,7 +40,7 @@ func newLimits(config Config) *limits {
 	}
 	return &limits{
 		rate: rate.Limit(config.Rate), burst: config.Rate, each: config.MaxStreamsEach, all: config.MaxStreams,
-		now: time.Now, callers: callers, streams: map[string]int{},
+		now: time.Now, callers: callers, streams: map[string]int{}, healthy: map[net.Addr]int{},
 	}
 }
 
@@ -63,18 +70,33 @@ func (l *limits) limiter(principal string) *rate.Limiter {
 	return limiter
 }
 
-// enter counts a stream until leave is called, once, or refuses it. Health watches have places of
+// watchHealth counts a health watch until leave is called, once, or refuses it. These have places of
 // their own: who has no credentials cannot take those of others.
-func (l *limits) enter(principal string, health bool) (leave func(), refused *refusal) {
+func (l *limits) watchHealth(connection net.Addr) (leave func(), refused *refusal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if health {
-		if l.health >= l.all {
-			return nil, tooManyStreams("this server has as many health watches open as it may", "GRPC_MAX_STREAMS")
-		}
-		l.health++
-		return func() { l.mu.Lock(); l.health--; l.mu.Unlock() }, nil
+	if l.health >= l.all {
+		return nil, tooManyStreams("this server has as many health watches open as it may", "GRPC_MAX_STREAMS")
 	}
+	if l.healthy[connection] >= maxHealthEach {
+		return nil, tooManyStreams("this connection has as many health watches open as it may", "none: it is fixed for health watches of a connection")
+	}
+	l.health++
+	l.healthy[connection]++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.health--
+		if l.healthy[connection]--; l.healthy[connection] == 0 {
+			delete(l.healthy, connection)
+		}
+	}, nil
+}
+
+// enter counts a stream until leave is called, once, or refuses it.
+func (l *limits) enter(principal string) (leave func(), refused *refusal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.open >= l.all {
 		return nil, tooManyStreams("this server has as many streams open as it may; try another replica", "GRPC_MAX_STREAMS")
 	}

@@ -2,6 +2,7 @@ package access
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -200,12 +201,28 @@ func watchHealth(t *testing.T, conn *grpc.ClientConn, want codes.Code) {
 	}
 }
 
+// TestOneConnectionTakesFewHealthWatches: clients watch the server's health before they call, and a
+// stranger must not be in their place.
+func TestOneConnectionTakesFewHealthWatches(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.MaxStreams = maxHealthEach + 1 })
+	stranger := b.dial(b.as(nil))
+	for range maxHealthEach {
+		watchHealth(t, stranger, codes.OK)
+	}
+	watchHealth(t, stranger, codes.ResourceExhausted)
+	watchHealth(t, b.dial(b.as(nil)), codes.OK)
+}
+
 // TestPlacesAreGivenBack: after everyone has left, nothing is remembered.
 func TestPlacesAreGivenBack(t *testing.T) {
 	l := newLimits(Config{MaxStreams: 10, MaxStreamsEach: 3})
 	var leave []func()
 	for i := range 30 {
-		if done, refused := l.enter(fmt.Sprint(i%4), i%5 == 0); refused == nil {
+		enter := func() (func(), *refusal) { return l.enter(fmt.Sprint(i % 4)) }
+		if i%5 == 0 {
+			enter = func() (func(), *refusal) { return l.watchHealth(&net.TCPAddr{Port: i}) }
+		}
+		if done, refused := enter(); refused == nil {
 			leave = append(leave, done)
 		}
 	}
@@ -215,8 +232,8 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	for _, done := range leave {
 		done()
 	}
-	if l.open != 0 || l.health != 0 || len(l.streams) != 0 {
-		t.Errorf("%d streams, %d health watches, %v", l.open, l.health, l.streams)
+	if l.open != 0 || l.health != 0 || len(l.streams) != 0 || len(l.healthy) != 0 {
+		t.Errorf("%d streams, %d health watches, %v, %v", l.open, l.health, l.streams, l.healthy)
 	}
 }
 

@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"google.golang.org/grpc"
@@ -9,29 +10,60 @@ import (
 )
 
 // policy is grpc's authorization policy: deny rules, then allow rules, then no.
-type policy struct{ engine *authz.StaticInterceptor }
+type policy struct {
+	engine *authz.StaticInterceptor
+	// denials is the same policy with everything allowed that is not denied; nil: nothing is denied.
+	denials *authz.StaticInterceptor
+}
 
 func newPolicy(text string) (*policy, error) {
+	// The engine reads one value and leaves what is behind it, which may be the rules that matter.
+	var parts struct {
+		Name      json.RawMessage   `json:"name"`
+		DenyRules []json.RawMessage `json:"deny_rules"`
+	}
+	if err := json.Unmarshal([]byte(text), &parts); err != nil {
+		return nil, fmt.Errorf("this is no authorization policy of grpc: %w", err)
+	}
 	engine, err := authz.NewStatic(text)
 	if err != nil {
 		return nil, fmt.Errorf("this is no authorization policy of grpc: %w", err)
 	}
-	return &policy{engine}, nil
+	if len(parts.DenyRules) == 0 {
+		return &policy{engine: engine}, nil
+	}
+	rest, err := json.Marshal(map[string]any{
+		"name": parts.Name, "deny_rules": parts.DenyRules, "allow_rules": []map[string]string{{"name": "all"}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("this is no authorization policy of grpc: %w", err)
+	}
+	denials, err := authz.NewStatic(string(rest))
+	if err != nil {
+		return nil, fmt.Errorf("this is no authorization policy of grpc: %w", err)
+	}
+	return &policy{engine, denials}, nil
 }
 
-// allows reports whether the caller whose call ctx belongs to may do what path stands for. The engine
-// looks at the method that ctx names: it is shown one with that name. No policy allows nothing.
+// allows reports whether the caller whose call ctx belongs to may do what path stands for. No policy
+// allows nothing. A rule that denies watches denies that of all sessions too: it is the same method, and
+// more.
 func (p *policy) allows(ctx context.Context, path string) bool {
-	if p == nil {
+	if p == nil || path == pathWatchAll && p.denials != nil && !passes(ctx, p.denials, pathWatch) {
 		return false
 	}
+	return passes(ctx, p.engine, path)
+}
+
+// passes asks an engine. It looks at the method that ctx names: it is shown one with that name.
+func passes(ctx context.Context, engine *authz.StaticInterceptor, path string) bool {
 	named := grpc.NewContextWithServerTransportStream(ctx, renamed{grpc.ServerTransportStreamFromContext(ctx), path})
-	allowed := false
-	_, err := p.engine.UnaryInterceptor(named, nil, nil, func(context.Context, any) (any, error) {
-		allowed = true
+	passed := false
+	_, err := engine.UnaryInterceptor(named, nil, nil, func(context.Context, any) (any, error) {
+		passed = true
 		return nil, nil
 	})
-	return err == nil && allowed
+	return err == nil && passed
 }
 
 // renamed is a call under another method's name.

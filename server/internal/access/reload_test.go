@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/reload"
@@ -286,6 +287,36 @@ func TestTokensSwapped(t *testing.T) {
 	}
 	if log := b.log.String(); !strings.Contains(log, "GRPC_TOKENS_FILE") || strings.Contains(log, "half a") {
 		t.Errorf("the log says %s", log)
+	}
+}
+
+// begun is a stream that was begun with a context, and brings a request for one session.
+type begun struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (b begun) Context() context.Context { return b.ctx }
+func (b begun) RecvMsg(message any) error {
+	proto.Merge(message.(proto.Message), watchOne)
+	return nil
+}
+
+// TestATokenThatGoesWhileAStreamBegins: between the look at the token and the request it may be taken
+// away, and the stream would go on for as long as it may.
+func TestATokenThatGoesWhileAStreamBegins(t *testing.T) {
+	b := newBench(t, nil)
+	token := b.token("web", RightRead)
+	ctx := b.Identify(metadata.NewIncomingContext(patient(t), metadata.Pairs("authorization", "Bearer "+token)))
+	b.write("tokens", "# nobody\n")
+	b.reload()
+	stream, leave, err := b.Stream(ctx, pathWatch, begun{ctx: ctx})
+	if err == nil {
+		err = stream.RecvMsg(&verificationv1.WatchStatusRequest{})
+		leave()
+	}
+	if status.Code(err) != codes.Unauthenticated {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -1,9 +1,12 @@
 package access
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"sync/atomic"
 )
 
@@ -27,13 +30,32 @@ func (s *serverTLS) setPair(texts []string) error {
 }
 
 func (s *serverTLS) setAuthorities(texts []string) error {
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM([]byte(texts[0])) {
-		return errors.New("there is no certificate in PEM: name a file with -----BEGIN CERTIFICATE-----")
+	pool, err := authorities([]byte(texts[0]))
+	if err != nil {
+		return err
 	}
 	s.authorities = pool
 	s.renew()
 	return nil
+}
+
+// authorities reads all certificates of a PEM text. x509's own reader passes over one that is cut off or
+// garbled, and whoever is of that authority would be kept out without a word here.
+func authorities(text []byte) (*x509.CertPool, error) {
+	const begin = "-----BEGIN CERTIFICATE-----"
+	pool, read := x509.NewCertPool(), 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if pool.AppendCertsFromPEM(pem.EncodeToMemory(block)) {
+			read++
+		}
+	}
+	switch there := bytes.Count(text, []byte(begin)); {
+	case there == 0:
+		return nil, errors.New("there is no certificate in PEM: name a file with " + begin)
+	case read < there:
+		return nil, fmt.Errorf("only %d of %d certificates can be read: one is cut off or garbled", read, there)
+	}
+	return pool, nil
 }
 
 // renew makes the configuration of handshakes to come. Those under way keep theirs.

@@ -29,6 +29,16 @@ func (a *App) observeState() {
 	a.metrics.Counter("verification_memory_misses_total", func() float64 { _, misses := a.memory.Counts(); return float64(misses) })
 	if a.stripe != nil {
 		a.metrics.Gauge("verification_stripe_reads_left", func() float64 { return float64(a.stripe.ReadsLeft()) })
+		showRefusedKeys(a.metrics)
+	}
+}
+
+// showRefusedKeys begins to count calls for which Stripe refuses the key: somebody is paged for the first.
+func showRefusedKeys(m *telemetry.Metrics) {
+	for _, operation := range []stripeapi.Operation{
+		stripeapi.OperationRetrieve, stripeapi.OperationFind, stripeapi.OperationCreate, stripeapi.OperationEvents,
+	} {
+		m.NoStripeCall(string(operation), string(stripeapi.OutcomeUnauthorized))
 	}
 }
 

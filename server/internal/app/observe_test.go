@@ -73,3 +73,14 @@ func TestUpdatesAreCounted(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedKeysAreCountedFromZero: Prometheus sees no increase in a count that begins with one.
+func TestRefusedKeysAreCountedFromZero(t *testing.T) {
+	m := telemetry.NewMetrics()
+	showRefusedKeys(m)
+	for _, operation := range []string{"retrieve", "find", "create", "events"} {
+		if want := fmt.Sprintf("verification_stripe_calls_total{operation=%q,outcome=\"unauthorized\"} 0\n", operation); !strings.Contains(page(t, m), want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"net"
 	"net/url"
@@ -110,11 +111,21 @@ func (c *Config) RedisTLS() (*tls.Config, error) {
 	return TLSWith(text)
 }
 
-// TLSWith trusts the authorities in a text, which is PEM, and no others.
+// TLSWith trusts the authorities in a text, which is PEM, and no others. One that is cut off or garbled
+// is an error: x509 passes over it, and the next Redis might be of that very one.
 func TLSWith(text string) (*tls.Config, error) {
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM([]byte(text)) {
-		return nil, errors.New("the file has no certificate in PEM: name one with -----BEGIN CERTIFICATE-----")
+	const begin = "-----BEGIN CERTIFICATE-----"
+	pool, read := x509.NewCertPool(), 0
+	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
+		if pool.AppendCertsFromPEM(pem.EncodeToMemory(block)) {
+			read++
+		}
+	}
+	switch there := strings.Count(text, begin); {
+	case there == 0:
+		return nil, errors.New("the file has no certificate in PEM: name one with " + begin)
+	case read < there:
+		return nil, errors.New("the file has a certificate that is cut off or garbled")
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil
 }

@@ -19,7 +19,8 @@ func TestRedisTLS(t *testing.T) {
 		}
 		return path
 	}
-	authority := write("ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	authority := write("ca.pem", text)
 
 	for _, test := range []struct {
 		name, url, file string
@@ -47,6 +48,7 @@ func TestRedisTLS(t *testing.T) {
 	for _, test := range []struct{ url, file, want string }{
 		{"redis://h", authority, "REDIS_CA_FILE is set, but REDIS_URL is not rediss://"},
 		{"rediss://h", write("key.pem", []byte("-----BEGIN PRIVATE KEY-----\n")), "has no certificate in PEM"},
+		{"rediss://h", write("half.pem", append(text, text[:len(text)/2]...)), "cut off or garbled"},
 		{"rediss://h", t.TempDir(), "no regular file"},
 		{"rediss://h", t.TempDir() + "/none", "the file cannot be read"},
 	} {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // Listener is a net.Listener with a bound. It is safe for concurrent use.
@@ -96,6 +97,8 @@ type conn struct {
 	place *list.Element // in that list
 	works int
 	gone  bool
+
+	proven atomic.Bool // there was work once
 }
 
 // Close closes the connection and makes room for another. It may be called more than once.
@@ -146,11 +149,19 @@ func Hold(addr net.Addr) Work {
 		return Work{}
 	}
 	c := remote.conn
+	c.proven.Store(true)
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
 	c.works++
 	c.unwait()
 	return Work{c}
+}
+
+// Proven reports whether there ever was work on the connection with this remote address. One of another
+// listener is taken for proven.
+func Proven(addr net.Addr) bool {
+	remote, ok := addr.(remoteAddr)
+	return !ok || remote.conn.proven.Load()
 }
 
 // Done ends the work. The connection is then the last that would be closed.

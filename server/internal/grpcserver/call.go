@@ -8,11 +8,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/tap"
+
+	"example.com/verification-status/server/internal/connlimit"
 )
 
 const (
@@ -21,9 +21,6 @@ const (
 	// maxRequestID bounds the names that callers give, in bytes.
 	maxRequestID = 128
 
-	// requestTimeout is how long a request may take to arrive after its headers, as an HTTP server's
-	// read timeout: without it a client may open calls, send half of a request and wait for ever.
-	requestTimeout = 10 * time.Second
 	// longestDeadline is how long a unary call may take at the most, whatever its caller allows: no answer
 	// takes that long, and it bounds the arrival of the request too.
 	longestDeadline = 30 * time.Second
@@ -35,7 +32,10 @@ type call struct {
 	context.Context
 	method *method
 	began  time.Time
-	cancel context.CancelFunc // lets go of the deadline that it was given; nil: it had its own
+	cancel context.CancelFunc // ends the context; nil: that is gRPC's own
+	late   *time.Timer        // ends it if the request of a stranger does not arrive; nil: of others
+	absent atomic.Bool        // such a request is not there yet
+	server *Server
 
 	given          string // the request id, if the caller gave one
 	number         uint64 // else this is it
@@ -65,23 +65,29 @@ func callOf(ctx context.Context) *call {
 // handler, for as long as whatever is behind this service hangs. Streams have none: a context of their own
 // would be a twentieth of their memory.
 func (s *Server) begin(ctx context.Context, info *tap.Info) (context.Context, error) {
-	c := &call{Context: ctx, method: s.method(info.FullMethodName), began: time.Now(), number: rand.Uint64()}
+	c := &call{Context: ctx, server: s, method: s.method(info.FullMethodName), began: time.Now(), number: rand.Uint64()}
 	if given := info.Header[requestIDHeader]; len(given) > 0 && isRequestID(given[0]) {
 		c.given = given[0]
 	}
-	if c.method.stream || c.method == s.unknown {
-		return c, nil
+	if c.method == s.unknown {
+		return c, nil // it is answered at once
 	}
-	if deadline, ok := ctx.Deadline(); !ok {
+	if deadline, ok := ctx.Deadline(); c.method.stream {
+		// none
+	} else if !ok {
 		c.Context, c.cancel = context.WithTimeout(ctx, c.method.deadline)
 	} else if deadline.Sub(c.began) > longestDeadline {
 		c.Context, c.cancel = context.WithTimeout(ctx, longestDeadline)
+	}
+	if caller, ok := peer.FromContext(ctx); ok && !connlimit.Proven(caller.Addr) {
+		c.expect()
 	}
 	return c, nil
 }
 
 // ended lets go of what the call holds.
 func (c *call) ended() {
+	c.arrived()
 	if c.cancel != nil {
 		c.cancel()
 	}
@@ -92,31 +98,6 @@ func (c *call) ended() {
 func NoteSession(ctx context.Context, sessionID string) {
 	if c := callOf(ctx); c != nil {
 		c.sessionID.Store(&sessionID)
-	}
-}
-
-// arriving is a stream whose request must come in time. It is asked for in a goroutine of its own, which
-// ends with the stream if it does not come.
-type arriving struct {
-	grpc.ServerStream
-	arrived bool
-}
-
-// RecvMsg implements grpc.ServerStream.
-func (s *arriving) RecvMsg(message any) error {
-	if s.arrived {
-		return s.ServerStream.RecvMsg(message)
-	}
-	s.arrived = true
-	received := make(chan error, 1)
-	go func() { received <- s.ServerStream.RecvMsg(message) }()
-	late := time.NewTimer(requestTimeout)
-	defer late.Stop()
-	select {
-	case err := <-received:
-		return err
-	case <-late.C:
-		return status.Error(codes.DeadlineExceeded, "the request did not arrive")
 	}
 }
 

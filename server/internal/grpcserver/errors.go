@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -30,10 +31,14 @@ func internalError() error {
 	return s.Err()
 }
 
-// panicked turns a panic into errInternal; its text and stack go to the log alone, since they may hold
-// what the call was about.
+// panicked turns a panic into errInternal. The log gets the stack and what kind of panic it was; a text
+// only of Go's own, since any other may quote what the call was about.
 func (s *Server) panicked(ctx context.Context, c *call, p any) error {
-	s.callLog.ErrorContext(ctx, "a gRPC handler panicked", "method", c.method.full, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	kind := fmt.Sprintf("%T", p)
+	if own, ok := p.(runtime.Error); ok {
+		kind = own.Error()
+	}
+	s.callLog.ErrorContext(ctx, "a gRPC handler panicked", "method", c.method.full, "panic", kind, "stack", string(debug.Stack()))
 	return errInternal
 }
 

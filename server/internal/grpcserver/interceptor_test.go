@@ -62,7 +62,7 @@ func TestPanicsBecomeInternal(t *testing.T) {
 	wantInternal(t, watchResult(t, s))
 	eventually(t, "the stream's line", func() bool { return strings.Count(s.log.String(), "reason=ERROR_REASON_INTERNAL") == 2 })
 	log := withoutField(s.log.String(), "duration", "peer")
-	for _, want := range []string{"planted in unary", "planted in stream", "interceptor_test.go", "WatchStatus", "code=Internal reason=ERROR_REASON_INTERNAL", "level=ERROR"} {
+	for _, want := range []string{"panic=string", "panic=*errors.errorString", "interceptor_test.go", "WatchStatus", "code=Internal reason=ERROR_REASON_INTERNAL", "level=ERROR"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log lacks %q:\n%s", want, log)
 		}
@@ -70,6 +70,10 @@ func TestPanicsBecomeInternal(t *testing.T) {
 	// The server survived.
 	if _, err := s.client.RetryVerification(patient(t), nil); status.Code(err) != codes.Internal {
 		t.Errorf("a nil handler: %v", err)
+	}
+	eventually(t, "the text of Go's own panic", func() bool { return strings.Contains(s.log.String(), "invalid memory address") })
+	if strings.Contains(s.log.String(), "planted") {
+		t.Error("the text of a panic, which may quote the call, is in the log")
 	}
 }
 

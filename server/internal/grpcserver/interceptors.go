@@ -45,7 +45,7 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 	if !c.method.take() {
 		return nil, s.overloaded(ctx, c)
 	}
-	work := hold(ctx)
+	var work connlimit.Work
 	defer func() {
 		if p := recover(); p != nil {
 			response, err = nil, s.panicked(ctx, c, p)
@@ -58,6 +58,7 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 	if err := s.access.Unary(ctx, c.method.full, request); err != nil {
 		return nil, err
 	}
+	work = hold(ctx, c.method)
 	return handler(ctx, request)
 }
 
@@ -66,7 +67,7 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	ctx := stream.Context()
 	c := callOf(ctx)
-	work := hold(ctx)
+	var work connlimit.Work
 	leave := func() {}
 	defer func() {
 		if p := recover(); p != nil {
@@ -81,7 +82,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerI
 	if err != nil {
 		return err
 	}
-	leave = leaving
+	leave, work = leaving, hold(ctx, c.method)
 	if c.method.full == healthWatch {
 		return s.watchHealth(srv, stream, handler)
 	}
@@ -99,10 +100,12 @@ func (s *Server) finish(ctx context.Context, c *call, err error) error {
 	return err
 }
 
-// hold keeps the connection of a call from being closed to make room for others.
-func hold(ctx context.Context) connlimit.Work {
+// hold keeps the connection of a call that was let in from being closed to make room for others. It is
+// nothing for health, which strangers may watch for as long as they like: a connection for each of such
+// watches would keep all callers out.
+func hold(ctx context.Context, m *method) connlimit.Work {
 	caller, ok := peer.FromContext(ctx)
-	if !ok {
+	if !ok || m.grpcs {
 		return connlimit.Work{}
 	}
 	return connlimit.Hold(caller.Addr)

@@ -26,7 +26,7 @@ func (s *Server) logCall(ctx context.Context, c *call, duration time.Duration, e
 	if code == codes.ResourceExhausted && shedReasons[errorReason(status.Convert(err))] {
 		level = slog.LevelDebug
 	}
-	if !s.callLog.Enabled(ctx, level) {
+	if !s.callLog.Enabled(ctx, level) || isAtWill(code) && !s.atWill.Allow() {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 7)
@@ -48,6 +48,17 @@ func (s *Server) logCall(ctx context.Context, c *call, duration time.Duration, e
 		attrs = append(attrs, slog.String("reason", reason))
 	}
 	s.callLog.LogAttrs(ctx, level, "gRPC call", attrs...)
+}
+
+// Lines of the calls that anybody may have refused as often as they like, in all: the metrics count each.
+const (
+	atWillPerSecond = 10
+	atWillBurst     = 100
+)
+
+// isAtWill reports whether a refusal cost its caller nothing: of strangers, and of callers over their rate.
+func isAtWill(code codes.Code) bool {
+	return code == codes.Unauthenticated || code == codes.ResourceExhausted
 }
 
 // callLevel is error for faults of this service and warn for its unavailability, since someone must

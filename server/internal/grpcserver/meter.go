@@ -59,6 +59,7 @@ func (observer) HandleRPC(ctx context.Context, event stats.RPCStats) {
 	case *stats.InHeader:
 		c.method.meter.Started()
 	case *stats.InPayload:
+		c.arrived()
 		c.received.Add(int64(event.CompressedLength))
 	case *stats.OutPayload:
 		c.sent.Add(int64(event.CompressedLength))

@@ -10,12 +10,14 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -102,10 +104,13 @@ type Server struct {
 	log      *slog.Logger
 	callLog  *slog.Logger // its lines bear the request id
 	slowCall time.Duration
+	atWill   *rate.Limiter // see isAtWill
 	methods  map[string]*method
 	unknown  *method
-	stopping context.Context // ends when Stop begins
-	stop     context.CancelFunc
+	// strangers counts the calls that wait for their requests on connections without one that was let in.
+	strangers atomic.Int64
+	stopping  context.Context // ends when Stop begins
+	stop      context.CancelFunc
 }
 
 // New makes a Server. The process is healthy ("") at once; the service is not ready until
@@ -114,6 +119,7 @@ func New(config Config) *Server {
 	config = withDefaults(config)
 	s := &Server{
 		config: config, health: health.NewServer(), access: config.Access, log: config.Logger, callLog: WithCall(config.Logger), slowCall: config.SlowCall,
+		atWill:  rate.NewLimiter(atWillPerSecond, atWillBurst),
 		unknown: &method{full: unknownMethod, meter: config.Meter.Method(unknownMethod)},
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())

@@ -23,7 +23,7 @@ const (
 
 var secretTexts = []string{
 	"sk_test_planted0", "sk_live_planted0", "rk_live_planted0", "rk_test_planted_0", "sk_org_live_planted0",
-	"whsec_planted0/+=", "vs_1Abc_secret_planted0", "vs_1Abc_secret_test_planted0",
+	"vst_planted0" + strings.Repeat("A", 35), "whsec_planted0/+=", "vs_1Abc_secret_planted0", "vs_1Abc_secret_test_planted0",
 	"https://verify.stripe.com/start/test_planted0", "https://verify.stripe.com/start/a?b=planted0#planted0",
 	"http://127.0.0.1:12111/verify/planted_0", "/verify/planted0", "return=https%3A%2F%2Fh%2Fverify%2Fplanted0",
 	"redis://user:planted0@host:6379/0", "rediss://:pl@planted0@host", "redis://planted-user@host",

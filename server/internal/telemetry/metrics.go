@@ -160,6 +160,12 @@ func (m *Metrics) StripeCall(operation, outcome string) {
 	m.stripeCalls.WithLabelValues(operation, outcome).Inc()
 }
 
+// NoStripeCall shows that there were no such calls yet: to Prometheus a count that begins with one has
+// not increased, and an alert would miss the first.
+func (m *Metrics) NoStripeCall(operation, outcome string) {
+	m.stripeCalls.WithLabelValues(operation, outcome)
+}
+
 // CatchUp counts a run of the catch-up: what the webhook had missed, and what came of the sessions that
 // were read again. done is when it ended, if it is complete; else the zero time.
 func (m *Metrics) CatchUp(result string, done time.Time, missed, changed, unchanged, unknown int) {

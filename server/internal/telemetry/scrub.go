@@ -21,6 +21,8 @@ var shapes = []struct {
 	{"_test_", regexp.MustCompile(`[sr]k_(?:org_)?test_[A-Za-z0-9_]+`), concealed},
 	// Signing secrets of webhook endpoints: docs.stripe.com/webhooks
 	{"whsec_", regexp.MustCompile(`whsec_[A-Za-z0-9_+/=-]+`), concealed},
+	// Callers' bearer tokens; see server token new.
+	{"vst_", regexp.MustCompile(`vst_[A-Za-z0-9_-]{43}`), concealed},
 	// A session's client_secret begins with the session's id, which stays.
 	{"_secret_", regexp.MustCompile(`(vs_[A-Za-z0-9_]*?_secret_)[A-Za-z0-9_-]+`), "${1}" + concealed},
 	// Stripe's hosted page, and whatever else has /verify/<token> in its path.

@@ -1,0 +1,189 @@
+package grpcserver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/connlimit"
+)
+
+// door is an Access that lets in who says so, and everyone to the health service.
+type door struct{ gate }
+
+func lets(ctx context.Context, method string) error {
+	if strings.HasPrefix(method, "/grpc.") || len(metadata.ValueFromIncomingContext(ctx, "welcome")) > 0 {
+		return nil
+	}
+	return status.Error(codes.Unauthenticated, "no")
+}
+
+func (door) Unary(ctx context.Context, method string, _ any) error { return lets(ctx, method) }
+
+func (door) Stream(ctx context.Context, method string, stream grpc.ServerStream) (grpc.ServerStream, func(), error) {
+	return stream, func() {}, lets(ctx, method)
+}
+
+// startBehindDoor serves with few connections; GetStatus answers with the address that the caller has.
+func startBehindDoor(t *testing.T, connections int) *running {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := func(ctx context.Context) context.Context { return ctx }
+	return start(t, Config{Access: door{gate{nobody}}}, &fake{
+		get: func(ctx context.Context, _ *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
+			caller, _ := peer.FromContext(ctx)
+			return echo(ctx, sessionRequest(caller.Addr.String()))
+		},
+	}, connlimit.New(listener, connections, func() {}))
+}
+
+// another is a further connection to the same server, of its own.
+func (s *running) another(t *testing.T) *grpc.ClientConn {
+	conn, err := grpc.NewClient(s.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func welcomed(t *testing.T) context.Context {
+	return metadata.AppendToOutgoingContext(patient(t), "welcome", "yes")
+}
+
+// TestHealthWatchesOfStrangersKeepNobodyOut: each holds a connection for as long as it likes, and all of
+// them together no caller's.
+func TestHealthWatchesOfStrangersKeepNobodyOut(t *testing.T) {
+	const connections = 4
+	s := startBehindDoor(t, connections)
+	for range connections {
+		watch, err := healthpb.NewHealthClient(s.another(t)).Watch(patient(t), &healthpb.HealthCheckRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := watch.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := verificationv1.NewVerificationServiceClient(s.another(t))
+	if _, err := client.GetStatus(welcomed(t), sessionRequest("vs_1")); err != nil {
+		t.Errorf("a caller, while strangers have all connections: %v", err)
+	}
+}
+
+// TestARefusedCallProvesNothing: the connections of strangers make room before a caller's that is idle.
+func TestARefusedCallProvesNothing(t *testing.T) {
+	const connections = 4
+	s := startBehindDoor(t, connections)
+	caller := verificationv1.NewVerificationServiceClient(s.another(t))
+	before, err := caller.GetStatus(welcomed(t), sessionRequest("vs_1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 * connections {
+		stranger := verificationv1.NewVerificationServiceClient(s.another(t))
+		if _, err := stranger.GetStatus(patient(t), sessionRequest("vs_1")); status.Code(err) != codes.Unauthenticated {
+			t.Fatalf("a stranger got %v", err)
+		}
+	}
+	after, err := caller.GetStatus(welcomed(t), sessionRequest("vs_1"))
+	if err != nil || after.GetVerification().GetSessionId() != before.GetVerification().GetSessionId() {
+		t.Errorf("the caller's connection was %v, and is %v (%v)", before, after, err)
+	}
+}
+
+// TestHalfCallsOfStrangersAreBounded: in virtual time. Beyond maxStrangers calls whose requests do not come
+// each further one has hurriedTimeout, which is enough for a whole one; that one proves its connection, and
+// the others there have their time.
+func TestHalfCallsOfStrangersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, pipe := New(Config{Logger: slog.New(slog.DiscardHandler)}), bufconn.Listen(1<<20)
+		verificationv1.RegisterVerificationServiceServer(server, &fake{get: echo})
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(connlimit.New(pipe, 10, func() {})) }()
+		conn, err := pipe.Dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun, w := time.Now(), newWire(t, conn)
+		half := func() {
+			// A deadline that the caller may choose changes nothing.
+			if err := w.headers(getStatus, hpack.HeaderField{Name: "grpc-timeout", Value: "29S"}); err != nil {
+				t.Fatal(err)
+			}
+			w.id += 2
+		}
+		// ends waits for the end of the next call to end, and checks which that is, and when.
+		ends := func(what string, id uint32, want time.Duration) {
+			t.Helper()
+			for {
+				frame, err := w.framer.ReadFrame()
+				if err != nil {
+					t.Fatalf("%s: %v", what, err)
+				}
+				if trailers, ok := frame.(*http2.HeadersFrame); ok && trailers.StreamEnded() {
+					took := time.Since(begun)
+					if trailers.StreamID != id && id != 0 || took < want || took > want+hurriedTimeout/2 {
+						t.Errorf("%s: call %d ended after %v, want %d after %v", what, trailers.StreamID, took, id, want)
+					}
+					return
+				}
+			}
+		}
+		for range maxStrangers + 1 {
+			half()
+		}
+		ends("one too many", w.id-2, hurriedTimeout)
+		if err := errors.Join(w.headers(getStatus), w.message()); err != nil {
+			t.Fatal(err)
+		}
+		ends("a whole call", w.id, hurriedTimeout)
+		w.id += 2
+		half()
+		ends("the others", 0, requestTimeout)
+		_ = conn.Close()
+		server.Stop(t.Context())
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestStrangersDoNotFillTheLog: they have some lines, and those who are let in theirs none the less.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	s := startBehindDoor(t, 10)
+	stranger := verificationv1.NewVerificationServiceClient(s.another(t))
+	began := time.Now()
+	for range 3 * atWillBurst {
+		if _, err := stranger.GetStatus(patient(t), sessionRequest("vs_1")); status.Code(err) != codes.Unauthenticated {
+			t.Fatal(err)
+		}
+	}
+	most := atWillBurst + atWillPerSecond*(1+int(time.Since(began)/time.Second))
+	if lines := strings.Count(s.log.String(), "code=Unauthenticated"); lines < atWillBurst || lines > most {
+		t.Errorf("%d lines of %d refused calls, want %d to %d", lines, 3*atWillBurst, atWillBurst, most)
+	}
+	if _, err := s.client.GetStatus(welcomed(t), sessionRequest("vs_1")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a caller's line", func() bool { return strings.Contains(s.log.String(), "code=OK") })
+}
