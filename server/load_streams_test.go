@@ -26,9 +26,9 @@ const (
 	loadConnections = 200
 	eventsPerSecond = 1000
 	eventsFor       = 20 * time.Second
-	// quiet is how long the server is left alone before it is measured: about as long as an idle watch
-	// waits before it looks by itself, so that what that costs is seen.
-	quiet = 30 * time.Second
+	// quiet is how long the server is left alone: longer than any idle watch waits before it looks by
+	// itself, so that what that costs is seen.
+	quiet = 40 * time.Second
 	// grace is DRAIN_TIMEOUT's default, and exitGrace what a stop may take beyond it.
 	grace, exitGrace = 25 * time.Second, 3 * time.Second
 )
@@ -72,6 +72,7 @@ type streamLoad struct {
 	conns    []*grpc.ClientConn
 	watches  []*loadWatch
 	watching sync.WaitGroup
+	before   memory // of the server, without streams
 
 	mu        sync.Mutex // guards what follows
 	latencies []time.Duration
@@ -102,7 +103,7 @@ func (l *streamLoad) connect() {
 // what they take while nothing happens.
 func (l *streamLoad) openAll() {
 	l.t.Helper()
-	before := l.p.memoryLeft(l.http)
+	l.before = l.p.memoryLeft(l.http)
 	ctx, cancel := context.WithCancel(l.t.Context())
 	l.t.Cleanup(func() {
 		cancel()
@@ -130,14 +131,22 @@ func (l *streamLoad) openAll() {
 	n := len(l.watches)
 	l.t.Logf("%s streams of as many sessions over %d connections: opened in %.1f s, %s a second",
 		grouped(n), loadConnections, took.Seconds(), grouped(int(float64(n)/took.Seconds())))
-
-	opened, cpu, began := l.p.memory(l.http), l.p.cpu(), time.Now()
+	l.t.Logf("memory of the server before: %v", l.before)
+	l.reportMemory("opened")
+	cpu, began := l.p.cpu(), time.Now()
 	time.Sleep(quiet) // nothing is waited for: this is what is measured
 	l.t.Logf("while nothing happens, for %v: the server takes %.2f of a core", quiet, (l.p.cpu()-cpu).Seconds()/time.Since(began).Seconds())
-	left := l.p.memoryLeft(l.http)
-	each := func(after, before int) string { return fmt.Sprintf("%.1f kB", float64(after-before)/float64(n)/1000) }
-	l.t.Logf("memory of the server, before: %v; opened: %v; then, after a collection: %v", before, opened, left)
-	l.t.Logf("each stream: %s of heap and stacks in use, %s resident", each(left.used, before.used), each(left.resident, before.resident))
+	l.reportMemory("idle since")
+}
+
+// reportMemory is what a stream takes of the server's memory, after a collection: its session in the
+// server's memory is part of it, its part of a connection is not.
+func (l *streamLoad) reportMemory(when string) {
+	l.t.Helper()
+	now := l.p.memoryLeft(l.http)
+	each := func(now, before int) float64 { return float64(now-before) / float64(len(l.watches)) / 1000 }
+	l.t.Logf("memory, %s: %v; each stream %.1f kB used, %.1f of them for its stack, %.1f kB resident", when, now,
+		each(now.used, l.before.used), each(now.stacks, l.before.stacks), each(now.resident, l.before.resident))
 }
 
 // drain stops the server under all its streams.

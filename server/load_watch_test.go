@@ -125,7 +125,7 @@ func (l *streamLoad) sendAll() {
 	used := (l.p.cpu() - cpu).Seconds() / took.Seconds()
 	l.awaitSeen()
 	l.checkSeen(events, took, used)
-	l.t.Logf("memory of the server then: %v", l.p.memoryLeft(l.http))
+	l.reportMemory("after that")
 }
 
 // pick is a random session of which nothing is under way, so that its events come in order.
