@@ -12,11 +12,12 @@ import (
 // memory is what a server takes, in bytes.
 type memory struct {
 	used     int // heap and stacks, as its metrics say
+	stacks   int // of these
 	resident int // as the kernel says; the race detector's own included
 }
 
 func (m memory) String() string {
-	return fmt.Sprintf("%d MiB used, %d MiB resident", m.used>>20, m.resident>>20)
+	return fmt.Sprintf("%d MiB used, %d of them for stacks, %d MiB resident", m.used>>20, m.stacks>>20, m.resident>>20)
 }
 
 // memoryUntil looks again and again, and returns the most that it saw.
@@ -26,7 +27,7 @@ func (p *process) memoryUntil(client *http.Client, over time.Time) (most memory)
 	defer watching.Stop()
 	for ; time.Now().Before(over); <-watching.C {
 		now := p.memory(client)
-		most = memory{max(most.used, now.used), max(most.resident, now.resident)}
+		most = memory{max(most.used, now.used), max(most.stacks, now.stacks), max(most.resident, now.resident)}
 	}
 	return most
 }
@@ -63,7 +64,8 @@ func (p *process) memory(client *http.Client) (m memory) {
 		}
 		return int(v)
 	}
-	m.used = value("go_memstats_heap_inuse_bytes") + value("go_memstats_stack_inuse_bytes")
+	m.stacks = value("go_memstats_stack_inuse_bytes")
+	m.used = m.stacks + value("go_memstats_heap_inuse_bytes")
 	m.resident = value("process_resident_memory_bytes")
 	return m
 }
