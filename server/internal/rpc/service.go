@@ -102,7 +102,7 @@ func New(config Config) *Service {
 		config.StreamReads = 16
 	}
 	byTurns := config
-	read := turns{Store: config.Store, recent: config.Recent, places: make(chan struct{}, config.StreamReads)}
+	read := newTurns(config.Store, config.Recent, config.StreamReads)
 	byTurns.Store, byTurns.Recent = read, read
 	stopping, stop := context.WithCancel(context.Background())
 	return &Service{

@@ -145,9 +145,39 @@ func TestManyWatchesWakeAtOnce(t *testing.T) {
 	t.Logf("%d watches woken, %d reads at once at the most", watches, counting.most.Load())
 }
 
+// TestIdleLooksLeavePlacesToThoseThatWereWoken.
+func TestIdleLooksLeavePlacesToThoseThatWereWoken(t *testing.T) {
+	const places = 8
+	some := newTurns(nil, remembering{}, places)
+	idle, cancel := context.WithCancel(context.WithValue(t.Context(), idleKey{}, true))
+	var leaves []func()
+	take := func(ctx context.Context, n int) {
+		t.Helper()
+		for range n {
+			leave, err := some.take(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leaves = append(leaves, leave)
+		}
+	}
+	take(idle, places/4)
+	take(t.Context(), places-places/4)
+	cancel()
+	if _, err := some.take(idle); err != context.Canceled {
+		t.Errorf("an idle look beyond the quarter: %v", err)
+	}
+	for _, leave := range leaves {
+		leave()
+	}
+	if len(some.places) != 0 || len(some.idle) != 0 {
+		t.Errorf("%d places and %d of the idle are still taken", len(some.places), len(some.idle))
+	}
+}
+
 // TestAWaitForATurnEndsWithItsCaller: a caller who has gone must not keep its place in the line.
 func TestAWaitForATurnEndsWithItsCaller(t *testing.T) {
-	full := turns{recent: remembering{}, places: make(chan struct{})} // nobody ever leaves
+	full := newTurns(nil, remembering{}, 0) // nobody ever leaves
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, get := full.Get(ctx, "vs_1")
@@ -178,7 +208,7 @@ func (remembering) Remembered(id string, least int32) *verification.Session {
 
 // TestWhatIsInMemoryNeedsNoTurn: only what it is too old for waits for one.
 func TestWhatIsInMemoryNeedsNoTurn(t *testing.T) {
-	full := turns{recent: remembering{}, places: make(chan struct{})}
+	full := newTurns(nil, remembering{}, 0)
 	if session, err := full.Recent(t.Context(), "vs_1", 3); err != nil || session.Revision != 3 {
 		t.Errorf("got %+v, %v", session, err)
 	}

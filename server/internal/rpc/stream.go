@@ -39,6 +39,7 @@ type stream struct {
 	alarmAt   time.Time
 	expires   time.Time // zero: never
 	lookAt    time.Time // when to look again at the latest
+	behind    bool      // there may be something new: woken, and no look has succeeded since
 	following string    // the session that wakes a watch by reference
 }
 
@@ -46,7 +47,7 @@ func (s *Service) newStream(server verificationv1.VerificationService_WatchStatu
 	now := time.Now()
 	st := &stream{
 		ctx: server.Context(), send: server.Send, woken: s.Hub.Subscribe(topics...),
-		stopping: s.stopping, heartbeat: heartbeat, patience: s.StallTimeout, sent: now,
+		stopping: s.stopping, heartbeat: heartbeat, patience: s.StallTimeout, sent: now, behind: true,
 	}
 	if s.StreamMaxAge > 0 {
 		// Up to a fifth earlier, never later: a proxy may have the same limit.
@@ -64,15 +65,24 @@ func (st *stream) close() {
 
 // setAlarm wakes the watch at a time, or before. There is one timer for all that a watch waits for, and an
 // alarm that is set for earlier will do: a busy watch needs no other.
+//
+// The runtime's heap of timers takes more stack than a watch otherwise needs, so it is another goroutine
+// that sets it; see do.
 func (st *stream) setAlarm(at time.Time) {
-	switch now := time.Now(); {
-	case st.alarm == nil:
-		st.alarm = time.AfterFunc(at.Sub(now), st.woken.Poke)
-	case st.alarmAt.After(now) && !st.alarmAt.After(at):
+	now := time.Now()
+	if st.alarmAt.After(now) && !st.alarmAt.After(at) {
 		return
-	default:
-		st.alarm.Reset(at.Sub(now))
 	}
+	set := make(chan struct{})
+	go func() {
+		defer close(set)
+		if st.alarm == nil {
+			st.alarm = time.AfterFunc(at.Sub(now), st.woken.Poke)
+		} else {
+			st.alarm.Reset(at.Sub(now))
+		}
+	}()
+	<-set
 	st.alarmAt = at
 }
 
@@ -99,7 +109,11 @@ func (st *stream) lookContext() (context.Context, context.CancelFunc) {
 		due := time.Until(st.sent.Add(st.heartbeat))
 		timeout = min(timeout, max(due, 0)+lookGrace)
 	}
-	ctx, cancel := context.WithTimeout(st.ctx, timeout)
+	parent := st.ctx
+	if !st.behind {
+		parent = context.WithValue(parent, idleKey{}, true)
+	}
+	ctx, cancel := context.WithTimeout(parent, timeout)
 	// A store that hangs must not keep the last word back either, when the server stops.
 	forget := context.AfterFunc(st.stopping, cancel)
 	return ctx, func() { forget(); cancel() }
@@ -107,15 +121,21 @@ func (st *stream) lookContext() (context.Context, context.CancelFunc) {
 
 // pause waits after a look that ended with err, until there may be something new. It returns why the
 // watch ends: any error does but that of a store which went away once the watch had begun.
+//
+// A look that nothing had asked for is not repeated soon when it fails: thousands of watches would ask a
+// store that is slow already again and again.
 func (st *stream) pause(token func() string, begun bool, err error) error {
 	pause := lookAgain
-	if err != nil {
-		if !begun || !away(err) {
-			return err
-		}
+	switch {
+	case err == nil:
+		st.behind = false
+	case !begun || !away(err):
+		return err
+	case st.behind:
 		pause = lookAgainFailed
 	}
-	_, err = st.wait(token, pause)
+	topics, err := st.wait(token, pause)
+	st.behind = st.behind || topics != 0
 	return err
 }
 

@@ -325,6 +325,34 @@ func TestAnIdleStreamLooksSeldom(t *testing.T) {
 	})
 }
 
+// A store that is away is asked by thousands of watches; those to whom nothing has happened must not ask it
+// every second.
+func TestAnIdleLookThatFailsIsNotRepeatedSoon(t *testing.T) {
+	for name, request := range map[string]*verificationv1.WatchStatusRequest{"session": bySession("vs_1", 0), "reference": byReference("person")} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWatching(t, 0)
+			w.put(ofPerson(life("vs_1", 1)))
+			w.newest["person"] = "vs_1"
+			w.start(request)
+			w.next()
+			var before, after int
+			w.set(func() { w.fail = store.ErrUnavailable; before = w.looks })
+			time.Sleep(time.Hour)
+			w.set(func() { after = w.looks })
+			if got := after - before; got < 90 || got > 160 {
+				t.Errorf("%s: %d looks in an hour, want about %d", name, got, time.Hour/lookAgain)
+			}
+			w.service.Hub.WakeAll()
+			time.Sleep(time.Minute)
+			w.set(func() { before = w.looks - after })
+			if before < 40 {
+				t.Errorf("%s: only %d looks in the minute after a wake-up", name, before)
+			}
+			w.stop()
+		})
+	}
+}
+
 // Superseded is settled for the old session, but by reference the person goes on in the next one,
 // which the index may show a moment later.
 func TestUntilSettledByReferenceWaitsForTheSuccessorOfASupersededSession(t *testing.T) {

@@ -11,19 +11,50 @@ import (
 // contexts. Watches read through it: a change may wake thousands of them, and a call or a webhook
 // must not stand in line behind all their reads. Waiting is no loss to them, since each reads all
 // that it has missed.
+//
+// Looks that nothing has asked for, the net under a lost wake-up, have a quarter of the places: with
+// more watches than memory holds sessions, those that were woken would stand in line behind them.
 type turns struct {
 	store.Store
-	recent Recent
-	places chan struct{}
+	recent       Recent
+	places, idle chan struct{}
 }
 
-func (t turns) take(ctx context.Context) error {
+func newTurns(s store.Store, recent Recent, places int) turns {
+	return turns{s, recent, make(chan struct{}, places), make(chan struct{}, max(1, places/4))}
+}
+
+// idleKey marks the context of a look that nothing has asked for.
+type idleKey struct{}
+
+func (t turns) take(ctx context.Context) (leave func(), err error) {
+	if ctx.Value(idleKey{}) == nil {
+		return t.leave, enter(ctx, t.places)
+	}
+	if err := enter(ctx, t.idle); err != nil {
+		return nil, err
+	}
+	if err := enter(ctx, t.places); err != nil {
+		<-t.idle
+		return nil, err
+	}
+	return t.leaveIdle, nil
+}
+
+func enter(ctx context.Context, places chan struct{}) error {
 	select {
-	case t.places <- struct{}{}:
+	case places <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func (t turns) leave() { <-t.places }
+
+func (t turns) leaveIdle() {
+	<-t.places
+	<-t.idle
 }
 
 // Remembered implements Recent.
@@ -36,45 +67,50 @@ func (t turns) Recent(ctx context.Context, id string, least int32) (verification
 	if session := t.recent.Remembered(id, least); session != nil {
 		return *session, nil
 	}
-	if err := t.take(ctx); err != nil {
+	leave, err := t.take(ctx)
+	if err != nil {
 		return verification.Session{}, err
 	}
-	defer func() { <-t.places }()
+	defer leave()
 	return t.recent.Recent(ctx, id, least)
 }
 
 // Get implements store.Store.
 func (t turns) Get(ctx context.Context, id string) (verification.Session, error) {
-	if err := t.take(ctx); err != nil {
+	leave, err := t.take(ctx)
+	if err != nil {
 		return verification.Session{}, err
 	}
-	defer func() { <-t.places }()
+	defer leave()
 	return t.Store.Get(ctx, id)
 }
 
 // Newest implements store.Store.
 func (t turns) Newest(ctx context.Context, reference string) (string, error) {
-	if err := t.take(ctx); err != nil {
+	leave, err := t.take(ctx)
+	if err != nil {
 		return "", err
 	}
-	defer func() { <-t.places }()
+	defer leave()
 	return t.Store.Newest(ctx, reference)
 }
 
 // Head implements store.Store.
 func (t turns) Head(ctx context.Context, partition int) (store.Position, error) {
-	if err := t.take(ctx); err != nil {
+	leave, err := t.take(ctx)
+	if err != nil {
 		return store.Position{}, err
 	}
-	defer func() { <-t.places }()
+	defer leave()
 	return t.Store.Head(ctx, partition)
 }
 
 // ReadFeed implements store.Store.
 func (t turns) ReadFeed(ctx context.Context, partition int, after store.Position, limit int) ([]store.Entry, error) {
-	if err := t.take(ctx); err != nil {
+	leave, err := t.take(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer func() { <-t.places }()
+	defer leave()
 	return t.Store.ReadFeed(ctx, partition, after, limit)
 }
