@@ -32,6 +32,7 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 			a.logger.Warn("closing", "error", err)
 		}
 	}()
+	defer paceCollector()()
 	if err := a.readiness.prepare(ctx); err != nil {
 		return err
 	}

@@ -212,13 +212,16 @@ func (h *Handler) apply(ctx context.Context, body []byte) Result {
 	return result
 }
 
-// log writes a line about an event. A logger with its attributes would be made for every event.
+// log writes a line about an event. A logger with its attributes, and the place in the source, which the
+// line does not bear, would be found anew for every event.
 func (h *Handler) log(ctx context.Context, level slog.Level, text string, event verification.Event, attrs ...slog.Attr) {
 	if !h.cfg.Logger.Enabled(ctx, level) {
 		return
 	}
-	about := append(make([]slog.Attr, 0, 5), slog.String("event_id", event.ID), slog.String("type", event.Type), slog.String("session_id", event.Object.ID))
-	h.cfg.Logger.LogAttrs(ctx, level, text, append(about, attrs...)...)
+	line := slog.NewRecord(time.Now(), level, text, 0)
+	line.AddAttrs(slog.String("event_id", event.ID), slog.String("type", event.Type), slog.String("session_id", event.Object.ID))
+	line.AddAttrs(attrs...)
+	_ = h.cfg.Logger.Handler().Handle(ctx, line) // a log that cannot be written has nowhere to say so
 }
 
 // refuse tells the operator what to look at, once a minute: what others cause at will must not fill the

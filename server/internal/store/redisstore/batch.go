@@ -29,7 +29,6 @@ type batches struct {
 
 	mu      sync.Mutex
 	waiting []*batched
-	running sync.WaitGroup
 }
 
 // batched is one commit.
@@ -45,7 +44,8 @@ func newBatches(client redis.UniversalClient) *batches {
 	return &batches{client: client, lanes: make(chan struct{}, batchLanes)}
 }
 
-// run runs the commit script. Where ctx ends first the commit may still be made.
+// run runs the commit script. Where ctx ends first the commit may still be made. Who sends a batch waits
+// for its end, whatever ctx says: others are in it.
 func (b *batches) run(ctx context.Context, keys []string, args []any) ([]string, error) {
 	commit := &batched{ctx: ctx, keys: keys, args: args, done: make(chan struct{})}
 	b.mu.Lock()
@@ -53,21 +53,29 @@ func (b *batches) run(ctx context.Context, keys []string, args []any) ([]string,
 	b.mu.Unlock()
 	select {
 	case b.lanes <- struct{}{}:
-		b.running.Go(func() {
-			for b.send() {
-			}
-			<-b.lanes
-		})
+		for !commit.isDone() && b.send() { // those who come later send their own
+		}
+		<-b.lanes
 	case <-commit.done:
+	case <-ctx.Done():
+	}
+	if commit.isDone() {
+		return b.answer(ctx, commit)
+	}
+	select {
+	case <-commit.done: // in a batch of another lane
 		return b.answer(ctx, commit)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+func (c *batched) isDone() bool {
 	select {
-	case <-commit.done:
-		return b.answer(ctx, commit)
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	case <-c.done:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -109,6 +117,3 @@ func (b *batches) send() bool {
 	}
 	return true
 }
-
-// wait returns when no batch is under way any more.
-func (b *batches) wait() { b.running.Wait() }

@@ -109,7 +109,6 @@ func (s *Store) Close() error {
 	if s.writer != s.client {
 		err = errors.Join(err, s.writer.Close())
 	}
-	s.batches.wait()
 	return err
 }
 
