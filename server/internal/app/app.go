@@ -106,9 +106,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		return nil, errors.Join(err, a.store.Close(), a.flush(closeTimeout))
 	}
 	watchers := hub.New()
-	a.memory = nearcache.New(a.observedStore(), int(c.CacheSessions), time.Now, func(before, after verification.Session) {
-		tellOwn(watchers, a.store.Partition(after.ID), before, after)
-	})
+	a.memory = nearcache.New(a.observedStore(), int(c.CacheSessions), time.Now, ownNews{watchers, a.store.Partition})
 	a.ingest = a.newIngest(a.memory)
 	reconciler, err := a.newReconciler(hooks)
 	if err != nil {
@@ -168,14 +166,23 @@ func (a *App) openStore() error {
 	return err
 }
 
-// tellOwn wakes this process's watchers of a commit that it made itself, before the feed does.
-func tellOwn(watchers *hub.Hub, partition int, before, after verification.Session) {
-	watchers.Wake(hub.Session(after.ID))
-	watchers.Wake(hub.Partition(partition))
+// ownNews wakes this process's watchers of a commit that it made itself, before the feed does.
+type ownNews struct {
+	watchers  *hub.Hub
+	partition func(sessionID string) int
+}
+
+// Committed implements nearcache.Watchers.
+func (n ownNews) Committed(before, after verification.Session) {
+	n.watchers.Wake(hub.Session(after.ID))
+	n.watchers.Wake(hub.Partition(n.partition(after.ID)))
 	if after.Reference != before.Reference && after.Reference != "" {
-		watchers.Wake(hub.Reference(after.Reference))
+		n.watchers.Wake(hub.Reference(after.Reference))
 	}
 }
+
+// Changed implements nearcache.Watchers.
+func (n ownNews) Changed(id string) { n.watchers.Wake(hub.Session(id)) }
 
 // newIngest makes the way into the store.
 func (a *App) newIngest(s store.Store) *ingest.Ingest {

@@ -46,22 +46,46 @@ const (
 // use. Get and all else of the Store ask the store as ever.
 type Cache struct {
 	store.Store
-	clock     func() time.Time
-	began     time.Time
-	seed      maphash.Seed
-	shards    [shards]shard
-	followed  []atomic.Int64 // by partition: until when the feed is known, in ns since began; 0: not
-	reads     singleflight.Group
-	misses    atomic.Uint64
-	committed func(before, after verification.Session)
+	clock    func() time.Time
+	began    time.Time
+	seed     maphash.Seed
+	shards   [shards]shard
+	followed []atomic.Int64 // by partition: until when the feed is known, in ns since began; 0: not
+	reads    singleflight.Group
+	misses   atomic.Uint64
+	watchers Watchers // nil: nobody
+}
+
+// Watchers are told of what this process's own updates bring to light. Its methods must not block.
+type Watchers interface {
+	// Committed comes after each commit.
+	Committed(before, after verification.Session)
+	// Changed comes where the feed told of a session while an update of it was under way, and the update
+	// did not commit what it told; see Told.
+	Changed(id string)
 }
 
 // shard's lock is held for a few instructions, never over I/O.
 type shard struct {
 	mu       sync.Mutex
-	sessions *simplelru.LRU[string, *verification.Session]
+	sessions *simplelru.LRU[string, remembered]
 	news     [counters]uint64 // counts what became known of the sessions that share a counter
+	updates  map[string]*update
 	hits     atomic.Uint64
+}
+
+// remembered is a session, and up to which revision Committed has told of it.
+type remembered struct {
+	session *verification.Session
+	own     int32
+}
+
+// update stands for the updates of one session that are under way here.
+type update struct {
+	users     int
+	told      int32 // the newest revision that the feed has told of since the first of them began
+	read      int32 // and the newest that was read or committed
+	forgotten bool  // the feed could vouch for nothing since
 }
 
 // place is where a session is remembered.
@@ -71,22 +95,18 @@ type place struct {
 	counter *uint64
 }
 
-// New makes a cache of up to size sessions, at least one for each of its 64 parts. committed, if not
-// nil, is told of each commit of this process; it must not block.
-func New(s store.Store, size int, clock func() time.Time, committed func(before, after verification.Session)) *Cache {
-	if committed == nil {
-		committed = func(_, _ verification.Session) {}
-	}
+// New makes a cache of up to size sessions, at least one for each of its 64 parts. watchers may be nil.
+func New(s store.Store, size int, clock func() time.Time, watchers Watchers) *Cache {
 	c := &Cache{
 		Store: s, clock: clock, began: clock().Add(-time.Second), seed: maphash.MakeSeed(),
-		followed: make([]atomic.Int64, s.Partitions()), committed: committed,
+		followed: make([]atomic.Int64, s.Partitions()), watchers: watchers,
 	}
 	for i := range c.shards {
-		sessions, err := simplelru.NewLRU[string, *verification.Session](max(1, size/shards), nil)
+		sessions, err := simplelru.NewLRU[string, remembered](max(1, size/shards), nil)
 		if err != nil {
 			panic(err) // only for a size below 1
 		}
-		c.shards[i].sessions = sessions
+		c.shards[i].sessions, c.shards[i].updates = sessions, make(map[string]*update)
 	}
 	return c
 }
@@ -133,7 +153,7 @@ func (c *Cache) Get(ctx context.Context, id string) (verification.Session, error
 	since := at.now()
 	session, err := c.Store.Get(ctx, id)
 	if err == nil {
-		at.put(&session, since)
+		at.put(&session, since, 0, nil)
 	}
 	return session, err
 }
@@ -149,7 +169,7 @@ func (c *Cache) read(ctx context.Context, at place) (session verification.Sessio
 		if err != nil {
 			return nil, err
 		}
-		at.put(&session, since)
+		at.put(&session, since, 0, nil)
 		return &session, nil
 	})
 	select {
@@ -166,6 +186,13 @@ func (c *Cache) read(ctx context.Context, at place) (session verification.Sessio
 // Update implements store.Store. What was committed is remembered, and told at once.
 func (c *Cache) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
 	at := c.place(id)
+	u := at.begin()
+	var announced int32
+	defer func() {
+		if told := at.end(u); told > announced && c.watchers != nil {
+			c.watchers.Changed(id)
+		}
+	}()
 	var since uint64
 	var before verification.Session
 	var wrote bool
@@ -178,23 +205,34 @@ func (c *Cache) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 	if err != nil || !session.Exists() {
 		return session, err
 	}
-	at.put(&session, since)
-	if wrote {
-		c.committed(before, session)
+	if !wrote || c.watchers == nil {
+		at.put(&session, since, 0, u)
+		return session, nil
 	}
+	at.put(&session, since, session.Revision, u)
+	announced = session.Revision
+	c.watchers.Committed(before, session)
 	return session, nil
 }
 
-// Told notes what the feed says of a session. Afterwards no older revision is answered.
-func (c *Cache) Told(id string, revision int32) {
+// Told notes what the feed says of a session. Afterwards no older revision is answered. It reports whether
+// the watchers of the session must be told: they were if the revision was committed here, and will be if an
+// update is under way, which is mostly the one that made it. The feed tends to come before the commit's own
+// answer, and whoever looked then would find nothing in memory.
+func (c *Cache) Told(id string, revision int32) (news bool) {
 	at := c.place(id)
 	at.mu.Lock()
 	defer at.mu.Unlock()
-	if held, ok := at.sessions.Peek(id); ok && held.Revision >= revision {
-		return // this process made it, or has read it
+	u := at.updates[id]
+	if u != nil {
+		u.told = max(u.told, revision)
 	}
-	*at.counter++
-	at.sessions.Remove(id)
+	held, ok := at.sessions.Peek(id)
+	if !ok || held.session.Revision < revision {
+		*at.counter++
+		at.sessions.Remove(id)
+	}
+	return c.watchers == nil || u == nil && held.own < revision
 }
 
 // Trust notes that all that a partition's feed held at a time has been told.
@@ -211,6 +249,9 @@ func (c *Cache) Forget(partition int) {
 		shard.mu.Lock()
 		for n := range shard.news {
 			shard.news[n]++
+		}
+		for _, u := range shard.updates {
+			u.forgotten = true
 		}
 		shard.sessions.Purge()
 		shard.mu.Unlock()
@@ -246,25 +287,52 @@ func (p place) now() uint64 {
 func (p place) get() *verification.Session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	session, _ := p.sessions.Get(p.id)
-	return session
+	held, _ := p.sessions.Get(p.id)
+	return held.session
+}
+
+// begin and end stand around an update. end returns the newest revision that was told meanwhile; 0: none.
+func (p place) begin() *update {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := p.updates[p.id]
+	if u == nil {
+		u = &update{}
+		p.updates[p.id] = u
+	}
+	u.users++
+	return u
+}
+
+func (p place) end(u *update) (told int32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if u.users--; u.users == 0 {
+		delete(p.updates, p.id)
+	}
+	return u.told
 }
 
 // put remembers a session that was read when so much was known. A read that news have overtaken is not
-// remembered, and takes what is older than itself away.
-func (p place) put(session *verification.Session, since uint64) {
+// remembered, and takes what is older than itself away. Of an update it is known what the news were: its
+// own commit is none. own is the revision that Committed tells of.
+func (p place) put(session *verification.Session, since uint64, own int32, u *update) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	held, ok := p.sessions.Peek(p.id)
-	switch overtaken := *p.counter != since; {
-	case ok && held.Revision > session.Revision:
+	overtaken := *p.counter != since && (u == nil || u.forgotten || session.Revision < max(u.told, u.read))
+	if under := p.updates[p.id]; under != nil {
+		under.read = max(under.read, session.Revision)
+	}
+	switch {
+	case ok && held.session.Revision > session.Revision:
 		return
 	case !overtaken:
-		p.sessions.Add(p.id, session)
-	case ok && held.Revision < session.Revision:
+		p.sessions.Add(p.id, remembered{session, max(own, held.own)})
+	case ok && held.session.Revision < session.Revision:
 		p.sessions.Remove(p.id)
 	}
-	if !ok || held.Revision < session.Revision {
+	if !ok || held.session.Revision < session.Revision {
 		*p.counter++ // reads that are under way may be older than this one
 	}
 }

@@ -241,10 +241,66 @@ func TestACallerWhoGoesLeavesTheReadToTheOthers(t *testing.T) {
 	})
 }
 
+// watchers are the test's.
+type watchers struct {
+	committed func(before, after verification.Session)
+	changed   func(id string)
+}
+
+func (w watchers) Committed(before, after verification.Session) { w.committed(before, after) }
+func (w watchers) Changed(id string)                            { w.changed(id) }
+
+// TestAnOwnCommitsEntryIsNoNews: whether the feed tells of it before the commit's answer is here or after; what
+// others have committed is.
+func TestAnOwnCommitsEntryIsNoNews(t *testing.T) {
+	r := newRecords()
+	committed, changed := 0, 0
+	c := New(r, 1000, time.Now, watchers{func(_, _ verification.Session) { committed++ }, func(string) { changed++ }})
+	c.Trust(0, time.Now())
+	update := func(during func(), fn store.UpdateFunc) {
+		t.Helper()
+		_, err := c.Update(t.Context(), "vs_1", func(current verification.Session) (verification.Session, bool, error) {
+			next, write, err := fn(current)
+			during() // as close to the commit's answer as may be
+			return next, write, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(func() {
+		if c.Told("vs_1", 1) {
+			t.Error("an entry was news while its commit was under way")
+		}
+	}, advance)
+	if got := recent(t, c, 0); got != 1 || r.count() != 0 || committed != 1 || changed != 0 {
+		t.Errorf("revision %d after %d reads; %d commits and %d changes told", got, r.count(), committed, changed)
+	}
+	if c.Told("vs_1", 1) || !c.Told("vs_1", 2) {
+		t.Error("afterwards: the own commit is news, or the next one is none")
+	}
+	r.commit("vs_1")
+	update(func() {
+		if c.Told("vs_1", 2) {
+			t.Error("an entry was news while an update was under way")
+		}
+	}, func(s verification.Session) (verification.Session, bool, error) { return s, false, nil })
+	if changed != 1 || committed != 1 {
+		t.Errorf("%d changes and %d commits told, after an update that wrote nothing", changed, committed)
+	}
+	update(func() { c.Told("vs_1", 4) }, advance) // another process's commit comes right behind
+	if changed != 2 || committed != 2 || c.Remembered("vs_1", 0) != nil {
+		t.Errorf("%d changes told, remembered %v, although a newer one was told", changed, c.Remembered("vs_1", 0))
+	}
+	if left := len(c.place("vs_1").updates); left != 0 {
+		t.Errorf("%d updates are still under way", left)
+	}
+}
+
 func TestAnOwnCommitIsKnownAndToldAtOnce(t *testing.T) {
 	r := newRecords()
 	var told []int32
-	c := New(r, 1000, time.Now, func(_, after verification.Session) { told = append(told, after.Revision) })
+	c := New(r, 1000, time.Now, watchers{func(_, after verification.Session) { told = append(told, after.Revision) }, nil})
 	c.Trust(0, time.Now())
 	for range 2 {
 		if _, err := c.Update(t.Context(), "vs_1", advance); err != nil {
@@ -341,8 +397,15 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 		time.Sleep(d)
 	}
 	r.slow = func() { wait(30 * time.Millisecond) }
-	c := New(r, 64, time.Now, nil)
-	var shown int32
+	woken := make(chan struct{}, 1)
+	wake := func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	}
+	c := New(r, 64, time.Now, watchers{func(_, _ verification.Session) { wake() }, func(string) { wake() }})
+	var shown, seen int32
 	over := time.Now().Add(20 * time.Second)
 	var working sync.WaitGroup
 	repeat := func(do func(), pause time.Duration) {
@@ -394,7 +457,9 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 		changes := r.changesUntil(until)
 		wait(100 * time.Millisecond)
 		for ; place < len(changes); place++ {
-			c.Told(changes[place].id, changes[place].revision)
+			if c.Told(changes[place].id, changes[place].revision) {
+				wake()
+			}
 		}
 		c.Trust(0, until)
 		mu.Lock()
@@ -407,9 +472,39 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 		case trim: // the reader goes to the head
 			place = len(r.changesUntil(time.Now()))
 			c.Forget(0)
+			wake()
 		}
 	}, 100*time.Millisecond)
+	// A watcher looks whenever it is woken, and never else.
+	ending := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for {
+			select {
+			case <-woken:
+				session, err := c.Recent(t.Context(), "vs_1", 0)
+				if err != nil {
+					t.Error(err)
+				}
+				seen = max(seen, session.Revision)
+			case <-ending:
+				return
+			}
+		}
+	})
 	working.Wait()
+	for changes := r.changesUntil(time.Now()); place < len(changes); place++ {
+		if c.Told(changes[place].id, changes[place].revision) {
+			wake()
+		}
+	}
+	synctest.Wait()
+	time.Sleep(time.Second) // reads take their time
+	close(ending)
+	watching.Wait()
+	if last, err := r.Get(t.Context(), "vs_1"); err != nil || seen != last.Revision {
+		t.Errorf("the watcher was woken up to revision %d of %d, %v", seen, last.Revision, err)
+	}
 }
 
 func (r *records) changesUntil(until time.Time) []change {

@@ -5,7 +5,8 @@ import "time"
 // Memory is what this process remembers of sessions, and must be told what the feed says; see
 // nearcache.Cache.
 type Memory interface {
-	Told(id string, revision int32)
+	// Told reports whether the watchers of the session must still be told.
+	Told(id string, revision int32) (news bool)
 	Trust(partition int, until time.Time)
 	Forget(partition int)
 	Distrust()

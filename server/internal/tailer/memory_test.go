@@ -95,10 +95,11 @@ type early struct {
 	tooLate bool
 }
 
-func (e *early) Told(string, int32) {
+func (e *early) Told(string, int32) bool {
 	select {
 	case <-e.woken.C():
 		e.tooLate = true
 	default:
 	}
+	return true
 }

@@ -25,6 +25,10 @@ const (
 	checkEvery = 250 * time.Millisecond
 	// retryMin and retryMax bound the pause after a failure.
 	retryMin, retryMax = 100 * time.Millisecond, 2 * time.Second
+	// ownPause is how long the feed is left alone after it held nothing but this process's own commits,
+	// whose watchers know: else a busy process would read it once for each of them. What others commit
+	// meanwhile is told that much later.
+	ownPause = 5 * time.Millisecond
 	// callTimeout bounds each call but Follow.
 	callTimeout = 2 * time.Second
 )
@@ -95,8 +99,13 @@ func (t *Tailer) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t.tell(entries)
+		news := t.tell(entries)
 		t.wakeReferences(ctx, entries)
+		if !news && len(entries) > 0 {
+			if err := pauseFor(ctx, ownPause); err != nil {
+				return err
+			}
+		}
 		if began := time.Now(); began.Sub(checked) >= checkEvery {
 			if err := t.check(ctx); err != nil {
 				return err
@@ -107,16 +116,33 @@ func (t *Tailer) follow(ctx context.Context) error {
 	}
 }
 
-// tell lets the memory know before those who will read it are woken.
-func (t *Tailer) tell(entries []store.Entry) {
-	for _, entry := range entries {
+// tell lets the memory know before those who will read it are woken. It returns whether anything was news
+// to anybody here.
+func (t *Tailer) tell(entries []store.Entry) (news bool) {
+	others := make([]bool, len(entries))
+	for n, entry := range entries {
 		t.positions[entry.Partition] = entry.Position
 		t.recent[entry.Partition].add(entry)
-		t.memory.Told(entry.SessionID, entry.Revision)
+		others[n] = t.memory.Told(entry.SessionID, entry.Revision)
+		news = news || others[n]
 	}
-	for _, entry := range entries {
-		t.hub.Wake(hub.Session(entry.SessionID))
+	for n, entry := range entries {
+		if others[n] {
+			t.hub.Wake(hub.Session(entry.SessionID))
+		}
 		t.hub.Wake(hub.Partition(entry.Partition))
+	}
+	return news
+}
+
+func pauseFor(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

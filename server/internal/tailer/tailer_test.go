@@ -172,7 +172,10 @@ func (m *memory) note(format string, arguments ...any) {
 	}
 }
 
-func (m *memory) Told(id string, revision int32) { m.note("told %s %d", id, revision) }
+func (m *memory) Told(id string, revision int32) bool {
+	m.note("told %s %d", id, revision)
+	return true
+}
 func (m *memory) Trust(partition int, _ time.Time) {
 	if partition == 0 {
 		m.note("trust")
