@@ -31,7 +31,7 @@ func wrongSettings(t *testing.T) []wrongSetting {
 	const pair = "GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE:"
 	return []wrongSetting{
 		{env: "GRPC_ADDR", value: "nowhere"}, {env: "WEBHOOK_ADDR", value: ":http"}, {env: "ADMIN_ADDR", value: ":99999"},
-		{env: "GRPC_INSECURE", value: "maybe"}, {env: "GRPC_REFLECTION", value: "maybe"}, {env: "GRPC_METRICS", value: "maybe"},
+		{env: "GRPC_INSECURE", value: "maybe"}, {env: "GRPC_REFLECTION", value: "maybe"},
 		{env: "GRPC_TLS_CERT_FILE", value: "/nowhere", beside: tls[1:], line: pair},
 		{env: "GRPC_TLS_KEY_FILE", value: "/nowhere", beside: tls[:1:1], line: pair},
 		{env: "GRPC_CLIENT_CA_FILE", value: "/nowhere", beside: append(tls, policy)},

@@ -11,7 +11,7 @@ import (
 
 // gcHeadroom is how much may be allocated between two collections at the least, in bytes. By default that is
 // as much as is alive, some 20 MiB for a replica with few streams: then collecting is a tenth of all work.
-const gcHeadroom = 96 << 20
+const gcHeadroom = 48 << 20
 
 // paceCollector gives the garbage collector that headroom, until stop, which waits for a setting that is under
 // way: with much alive it works as ever, and the memory never grows by more than the headroom over what the

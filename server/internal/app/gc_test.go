@@ -9,7 +9,7 @@ import (
 
 func TestPercentFor(t *testing.T) {
 	for alive, want := range map[uint64]int{
-		0: 9600, 1 << 20: 9600, 24 << 20: 400, 48 << 20: 200, 96 << 20: 100, 1 << 30: 100,
+		0: 4800, 1 << 20: 4800, 12 << 20: 400, 24 << 20: 200, 48 << 20: 100, 1 << 30: 100,
 	} {
 		if got := percentFor(alive); got != want {
 			t.Errorf("%d MiB alive: %d %%, want %d", alive>>20, got, want)

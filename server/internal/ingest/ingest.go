@@ -130,10 +130,7 @@ func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verificat
 
 // apply commits an event by the rules alone; one in doubt only if decide says so.
 func (i *Ingest) apply(ctx context.Context, event verification.Event, decide bool) (outcome verification.Outcome, err error) {
-	if err := i.turns.enter(ctx, event.Object.ID); err != nil {
-		return outcome, err
-	}
-	defer i.turns.leave(event.Object.ID)
+	defer i.turns.enter(ctx, event.Object.ID)()
 	_, err = i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 		var next verification.Session
 		next, outcome = verification.Transition(current, event)

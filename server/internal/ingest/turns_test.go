@@ -2,81 +2,92 @@ package ingest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
 
-// rendezvous is a store in which each update waits for those of all other sessions.
-type rendezvous struct {
+// slowly is a store whose updates take a moment, and that counts those of one session which meet.
+type slowly struct {
 	store.Store
-	sessions int
+	took time.Duration
 
 	mu   sync.Mutex
-	open map[string]bool // the sessions that are being updated
-	all  chan struct{}   // closed when they are so many
+	open map[string]int // updates under way, by session
+	met  int
 }
 
-func (r *rendezvous) Update(_ context.Context, id string, _ store.UpdateFunc) (verification.Session, error) {
-	r.mu.Lock()
-	if r.open[id] {
-		r.mu.Unlock()
-		return verification.Session{}, errors.New("two updates of " + id + " at once")
+func (s *slowly) Update(_ context.Context, id string, _ store.UpdateFunc) (verification.Session, error) {
+	s.mu.Lock()
+	s.open[id]++
+	if s.open[id] > 1 {
+		s.met++
 	}
-	r.open[id] = true
-	all := r.all
-	if len(r.open) == r.sessions {
-		close(all)
-		r.open, r.all = make(map[string]bool), make(chan struct{})
-	}
-	r.mu.Unlock()
-	<-all
+	s.mu.Unlock()
+	time.Sleep(s.took)
+	s.mu.Lock()
+	s.open[id]--
+	s.mu.Unlock()
 	return verification.Session{}, nil
 }
 
-// TestEventsOfASessionTakeTurns: and those of different sessions do not: each update here ends only when
-// as many are under way as there are sessions.
+// TestEventsOfASessionTakeTurns: in virtual time. Those of one session follow one another while each is quick,
+// those of others go side by side; nobody waits for long behind one that is slow, or after the caller has gone.
 func TestEventsOfASessionTakeTurns(t *testing.T) {
-	const sessions, events = 4, 20
-	into := New(Config{
-		Store: &rendezvous{sessions: sessions, open: make(map[string]bool), all: make(chan struct{})},
-		Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
-	})
-	defer into.Close()
-	var applying sync.WaitGroup
-	for n := range sessions * events {
-		applying.Go(func() {
-			event := verification.Event{ID: fmt.Sprint("evt_", n), Object: verification.Object{ID: fmt.Sprint("vs_", n%sessions)}}
-			if _, err := into.Apply(t.Context(), event); err != nil {
-				t.Error(err)
+	const sessions, events = 5, 4
+	for name, test := range map[string]struct {
+		took, most time.Duration
+		meet       bool
+	}{
+		"quick": {turnPatience / 10, events * turnPatience / 10, false},
+		"slow":  {10 * turnPatience, 11 * turnPatience, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			records := &slowly{took: test.took, open: make(map[string]int)}
+			into := New(Config{Store: records, Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
+			defer into.Close()
+			began := time.Now()
+			var applying sync.WaitGroup
+			for n := range sessions * events {
+				applying.Go(func() {
+					event := verification.Event{ID: fmt.Sprint("evt_", n), Object: verification.Object{ID: fmt.Sprint("vs_", n%sessions)}}
+					if _, err := into.Apply(t.Context(), event); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			applying.Wait()
+			if took := time.Since(began); took > test.most || (records.met > 0) != test.meet {
+				t.Errorf("%s: %d events of %d sessions took %v, %d met; want %v at the most", name, sessions*events, sessions, took, records.met, test.most)
+			}
+			if left := len(into.turns.busy); left != 0 {
+				t.Errorf("%s: %d sessions are remembered", name, left)
 			}
 		})
 	}
-	applying.Wait()
-	if left := len(into.turns.busy); left != 0 {
-		t.Errorf("%d sessions are remembered", left)
-	}
 }
 
-// TestWhoGivesUpWaitingForATurnLeavesNoTrace.
-func TestWhoGivesUpWaitingForATurnLeavesNoTrace(t *testing.T) {
-	turns := newTurns()
-	if err := turns.enter(t.Context(), "vs_a"); err != nil {
-		t.Fatal(err)
-	}
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := turns.enter(gone, "vs_a"); !errors.Is(err, context.Canceled) {
-		t.Errorf("a second one: %v", err)
-	}
-	turns.leave("vs_a")
-	if len(turns.busy) != 0 {
-		t.Error("a session is remembered")
-	}
+// TestWhoGoesDoesNotWaitForATurn.
+func TestWhoGoesDoesNotWaitForATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns()
+		leave := turns.enter(t.Context(), "vs_a")
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		began := time.Now()
+		turns.enter(gone, "vs_a")()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it waited %v", took)
+		}
+		leave()
+		if len(turns.busy) != 0 {
+			t.Error("a session is remembered")
+		}
+	})
 }
