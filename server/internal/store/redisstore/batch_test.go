@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"example.com/verification-status/server/internal/store/redistest"
 )
 
@@ -75,4 +77,46 @@ func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
 	if n := len(s.batches.take()); n != 0 {
 		t.Errorf("%d commits still wait", n)
 	}
+}
+
+// hanging is a pipeline that ends when a test lets it, whatever its context says.
+type hanging struct {
+	begun chan struct{}
+	end   chan struct{}
+}
+
+func (hanging) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (hanging) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (h hanging) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		h.begun <- struct{}{}
+		<-h.end
+		return next(ctx, commands)
+	}
+}
+
+// TestNobodyWaitsForABatchLongerThanTheyMay: also not whose commit was the reason to send it. A webhook could
+// not be answered in time, nor a call with a short deadline be told what is wrong.
+func TestNobodyWaitsForABatchLongerThanTheyMay(t *testing.T) {
+	s := openStore(t, Options{Addrs: []string{redistest.Start(t).Addr}})
+	applied(t, s, event("vs_warm", 0))
+	stuck := hanging{begun: make(chan struct{}, 1), end: make(chan struct{})}
+	s.client.AddHook(stuck)
+	ctx, cancel := context.WithCancel(t.Context())
+	given := make(chan error, 1)
+	go func() {
+		_, err := s.Update(ctx, "vs_a", transition(event("vs_a", 0)))
+		given <- err
+	}()
+	<-stuck.begun
+	cancel()
+	select {
+	case err := <-given:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("who sends a batch waits for it although it may not")
+	}
+	close(stuck.end)
 }

@@ -109,6 +109,7 @@ func (s *Store) Close() error {
 	if s.writer != s.client {
 		err = errors.Join(err, s.writer.Close())
 	}
+	s.batches.close()
 	return err
 }
 
