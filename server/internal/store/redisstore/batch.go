@@ -40,8 +40,22 @@ type batched struct {
 	cmd  *redis.Cmd
 }
 
-func newBatches(client redis.UniversalClient) *batches {
-	return &batches{client: client, lanes: make(chan struct{}, batchLanes)}
+// newBatches makes one, and on a Cluster one for each partition: a batch for several nodes ends when the
+// slowest has answered, and a node that hangs would hold up the commits of all others.
+func newBatches(client redis.UniversalClient, mode Mode) []*batches {
+	made := make([]*batches, 1)
+	if mode == Cluster {
+		made = make([]*batches, partitions)
+	}
+	for n := range made {
+		made[n] = &batches{client: client, lanes: make(chan struct{}, batchLanes)}
+	}
+	return made
+}
+
+// batchesOf are those that a session's commits go with.
+func (s *Store) batchesOf(id string) *batches {
+	return s.batches[partitionOf(id)%len(s.batches)]
 }
 
 // run runs the commit script. Where ctx ends first the commit may still be made. Batches are sent by
