@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"runtime/debug"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -13,8 +14,18 @@ const stallTimeout = 30 * time.Second
 // turn is what became of one turn of a watch.
 type turn struct {
 	err      error
-	panicked any
+	panicked *turnPanic
 }
+
+// turnPanic is a panic of a turn, on its way to whoever recovers from those of handlers: the stack there
+// would not say where it was.
+type turnPanic struct {
+	value any
+	stack []byte
+}
+
+// Panicked is the panic as it was, and its stack.
+func (p *turnPanic) Panicked() (value any, stack []byte) { return p.value, p.stack }
 
 // do takes a turn, a look and the sends that follow, in a goroutine of its own, and waits for its end.
 //
@@ -27,7 +38,9 @@ func (st *stream) do(take func() error) error {
 	go func() {
 		var t turn
 		defer func() {
-			t.panicked = recover()
+			if p := recover(); p != nil {
+				t.panicked = &turnPanic{p, debug.Stack()}
+			}
 			ended <- t
 		}()
 		t.err = take()

@@ -225,8 +225,13 @@ func TestAPanicOfASendIsItsHandlers(t *testing.T) {
 	st := &stream{patience: time.Minute, woken: hub.New().Subscribe(), send: func(*verificationv1.WatchStatusResponse) error { panic("planted") }}
 	defer st.close()
 	defer func() {
-		if got := recover(); got != "planted" {
-			t.Errorf("recovered %v", got)
+		carried, ok := recover().(*turnPanic)
+		if !ok {
+			t.Fatal("recovered something else")
+		}
+		value, stack := carried.Panicked()
+		if value != "planted" || !strings.Contains(string(stack), ".respond(") {
+			t.Errorf("recovered %v, from:\n%s", value, stack)
 		}
 	}()
 	_ = st.do(func() error { return st.respond(nil, "") })
