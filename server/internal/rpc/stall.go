@@ -11,6 +11,10 @@ import (
 // kilobytes are on their way to it then.
 const stallTimeout = 30 * time.Second
 
+// loaded is what sends are timed from: the wall clock may be set meanwhile, and would end a stream too soon
+// or too late.
+var loaded = time.Now()
+
 // turn is what became of one turn of a watch.
 type turn struct {
 	err      error
@@ -63,8 +67,7 @@ func (st *stream) do(take func() error) error {
 
 // respond sends one response, in a turn.
 func (st *stream) respond(v *verificationv1.Verification, token string) error {
-	began := time.Now()
-	st.sending.Store(began.UnixNano())
+	st.sending.Store(int64(time.Since(loaded)))
 	err := st.send(&verificationv1.WatchStatusResponse{Verification: v, ResumeToken: token})
 	st.sending.Store(0)
 	st.sent = time.Now()
@@ -74,7 +77,7 @@ func (st *stream) respond(v *verificationv1.Verification, token string) error {
 // patienceEnds is when a send that is under way has waited for as long as it may; or one that begins now.
 func (st *stream) patienceEnds() time.Time {
 	if since := st.sending.Load(); since != 0 {
-		return time.Unix(0, since).Add(st.patience)
+		return loaded.Add(time.Duration(since)).Add(st.patience)
 	}
 	return time.Now().Add(st.patience)
 }

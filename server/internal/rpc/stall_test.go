@@ -238,6 +238,26 @@ func TestAPanicOfASendIsItsHandlers(t *testing.T) {
 	t.Error("the turn returned")
 }
 
+// TestPatienceIsNotMeasuredByTheWallClock: it may be set while a send waits.
+func TestPatienceIsNotMeasuredByTheWallClock(t *testing.T) {
+	st := &stream{patience: time.Minute}
+	var before, after, ends time.Time
+	st.send = func(*verificationv1.WatchStatusResponse) error {
+		after, ends = time.Now(), st.patienceEnds()
+		return nil
+	}
+	before = time.Now()
+	if err := st.respond(nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	if ends.Before(before.Add(st.patience)) || ends.After(after.Add(st.patience)) {
+		t.Errorf("the patience with a send between %v and %v ends at %v", before, after, ends)
+	}
+	if !strings.Contains(ends.String(), " m=") {
+		t.Errorf("%v has no monotonic clock", ends)
+	}
+}
+
 // TestG12_ALookThatHangsDoesNotKeepTheLastWordBack: the store hangs, and the server stops.
 func TestG12_ALookThatHangsDoesNotKeepTheLastWordBack(t *testing.T) {
 	stopping, stop := context.WithCancel(t.Context())
