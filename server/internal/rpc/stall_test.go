@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -173,6 +174,44 @@ func TestIdleLooksLeavePlacesToThoseThatWereWoken(t *testing.T) {
 	if len(some.places) != 0 || len(some.idle) != 0 {
 		t.Errorf("%d places and %d of the idle are still taken", len(some.places), len(some.idle))
 	}
+}
+
+// asking tells which reads of the feed nothing has asked for.
+type asking struct {
+	store.Store
+	idle chan bool
+}
+
+func (a asking) ReadFeed(ctx context.Context, partition int, after store.Position, limit int) ([]store.Entry, error) {
+	a.idle <- ctx.Value(idleKey{}) != nil
+	return a.Store.ReadFeed(ctx, partition, after, limit)
+}
+
+// TestIdleLooksOfWatchesOfAllSessionsAreIdle: they read every partition, and would be in the way of others.
+func TestIdleLooksOfWatchesOfAllSessionsAreIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatching(t, 0)
+		reads := asking{w.service.watching.Store, make(chan bool)}
+		w.service.watching.Store = reads
+		w.start(allSessions())
+		partitions := w.shelf.Partitions()
+		for _, want := range []struct {
+			reads int
+			idle  bool
+		}{{partitions, false}, {partitions, true}, {partitions, true}} {
+			for range want.reads {
+				if idle := <-reads.idle; idle != want.idle {
+					t.Fatalf("a read is idle: %t, want %t", idle, want.idle)
+				}
+			}
+		}
+		synctest.Wait()
+		w.service.Hub.Wake(hub.Partition(0))
+		if <-reads.idle {
+			t.Error("a read that was asked for is idle")
+		}
+		w.stop()
+	})
 }
 
 // TestAWaitForATurnEndsWithItsCaller: a caller who has gone must not keep its place in the line.
