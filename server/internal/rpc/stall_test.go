@@ -194,7 +194,7 @@ func TestIdleLooksOfWatchesOfAllSessionsAreIdle(t *testing.T) {
 		reads := asking{w.service.watching.Store, make(chan bool)}
 		w.service.watching.Store = reads
 		w.start(allSessions())
-		partitions := w.shelf.Partitions()
+		partitions := w.Partitions()
 		for _, want := range []struct {
 			reads int
 			idle  bool
