@@ -44,9 +44,7 @@ func (p *pacer) collected() {
 	if p.stopped {
 		return
 	}
-	alive := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(alive)
-	debug.SetGCPercent(percentFor(alive[0].Value.Uint64()))
+	debug.SetGCPercent(percentFor(alive()))
 	p.set.Add(1)
 	p.watch()
 }
@@ -58,8 +56,19 @@ func (p *pacer) stop() {
 	debug.SetGCPercent(100)
 }
 
+// alive is what the last collection has found, and the percentage is of: stacks too. Where many calls wait
+// they are more than the heap.
+func alive() (bytes uint64) {
+	found := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
+	metrics.Read(found)
+	for _, part := range found {
+		bytes += part.Value.Uint64()
+	}
+	return bytes
+}
+
 // percentFor is how much may be allocated, in percent of what is alive.
 func percentFor(alive uint64) int {
-	const leastAlive = 1 << 20 // the runtime's own minimum is 4 MiB
+	const leastAlive = 4 << 20 // the runtime counts less as that much
 	return int(max(100, 100*gcHeadroom/max(alive, leastAlive)))
 }

@@ -3,13 +3,15 @@ package app
 import (
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
+	"sync"
 	"testing"
 	"time"
 )
 
 func TestPercentFor(t *testing.T) {
 	for alive, want := range map[uint64]int{
-		0: 4800, 1 << 20: 4800, 12 << 20: 400, 24 << 20: 200, 48 << 20: 100, 1 << 30: 100,
+		0: 1200, 4 << 20: 1200, 12 << 20: 400, 24 << 20: 200, 48 << 20: 100, 1 << 30: 100,
 	} {
 		if got := percentFor(alive); got != want {
 			t.Errorf("%d MiB alive: %d %%, want %d", alive>>20, got, want)
@@ -44,6 +46,48 @@ func TestTheCollectorIsPaced(t *testing.T) {
 	if p.set.Load() != set {
 		t.Error("it goes on after the stop")
 	}
+}
+
+// TestTheHeadroomIsKeptWithManyStacks: they count for the runtime as the heap does. A little more than the
+// default takes is allowed for, since stacks come and go between two looks.
+func TestTheHeadroomIsKeptWithManyStacks(t *testing.T) {
+	t.Setenv("GOGC", "")
+	before := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(before)
+	let := make(chan struct{})
+	var deep sync.WaitGroup
+	var there sync.WaitGroup
+	for range 2000 {
+		there.Add(1)
+		deep.Go(func() { waitDeep(128, there.Done, let) })
+	}
+	there.Wait()
+	defer deep.Wait()
+	defer close(let)
+	goal := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		goal := []metrics.Sample{{Name: "/gc/heap/goal:bytes"}}
+		metrics.Read(goal)
+		return int64(goal[0].Value.Uint64())
+	}
+	normal := goal()
+	debug.SetGCPercent(percentFor(alive()))
+	if paced := goal(); paced > normal+gcHeadroom+gcHeadroom/4 {
+		t.Errorf("the heap may grow to %d MiB, by default to %d: more than %d MiB beyond", paced>>20, normal>>20, gcHeadroom>>20)
+	}
+}
+
+// waitDeep waits with at least as many KiB on the stack.
+func waitDeep(depth int, there func(), let <-chan struct{}) byte {
+	var frame [1 << 10]byte
+	if depth > 0 {
+		frame[depth] = waitDeep(depth-1, there, let)
+		return frame[depth] + frame[0]
+	}
+	there()
+	<-let
+	return 0
 }
 
 // TestGOGCIsRespected: who sets it knows why.

@@ -31,15 +31,26 @@ func (c *call) expect() {
 		c.Context, c.cancel = context.WithCancel(c.Context)
 	}
 	c.absent.Store(true)
-	c.late = time.AfterFunc(patience, c.cancel)
+	c.late = time.AfterFunc(patience, func() {
+		c.leave() // gRPC does not tell the end of a call whose deadline was over when it began
+		c.cancel()
+	})
 }
 
 // arrived notes that the request is there, or never will be.
 func (c *call) arrived() {
-	if c.absent.CompareAndSwap(true, false) {
+	if c.leave() {
 		c.late.Stop()
+	}
+}
+
+// leave gives the place of a call that waits for its request back, once.
+func (c *call) leave() bool {
+	left := c.absent.CompareAndSwap(true, false)
+	if left {
 		c.server.strangers.Add(-1)
 	}
+	return left
 }
 
 // arriving is a stream whose request must come in time. It is asked for in a goroutine of its own, which

@@ -34,11 +34,15 @@ func internalError() error {
 // panicked turns a panic into errInternal. The log gets the stack and what kind of panic it was; a text
 // only of Go's own, since any other may quote what the call was about.
 func (s *Server) panicked(ctx context.Context, c *call, p any) error {
+	stack := debug.Stack()
+	if elsewhere, ok := p.(interface{ Panicked() (any, []byte) }); ok {
+		p, stack = elsewhere.Panicked() // in a goroutine of the handler
+	}
 	kind := fmt.Sprintf("%T", p)
 	if own, ok := p.(runtime.Error); ok {
 		kind = own.Error()
 	}
-	s.callLog.ErrorContext(ctx, "a gRPC handler panicked", "method", c.method.full, "panic", kind, "stack", string(debug.Stack()))
+	s.callLog.ErrorContext(ctx, "a gRPC handler panicked", "method", c.method.full, "panic", kind, "stack", string(stack))
 	return errInternal
 }
 

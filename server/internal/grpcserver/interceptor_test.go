@@ -77,6 +77,25 @@ func TestPanicsBecomeInternal(t *testing.T) {
 	}
 }
 
+// carried is a panic of another goroutine.
+type carried struct{}
+
+func (carried) Panicked() (value any, stack []byte) {
+	return errors.New("planted elsewhere"), []byte("where it was")
+}
+
+// TestAPanicOfAHandlersGoroutineIsLoggedWithItsOwnStack: the handler's says nothing.
+func TestAPanicOfAHandlersGoroutineIsLoggedWithItsOwnStack(t *testing.T) {
+	s := startOnPipe(t, Config{}, &fake{
+		watch: func(grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]) error { panic(carried{}) },
+	})
+	wantInternal(t, watchResult(t, s))
+	eventually(t, "the line", func() bool { return strings.Contains(s.log.String(), `panic=*errors.errorString stack="where it was"`) })
+	if strings.Contains(s.log.String(), "planted") {
+		t.Error("the text of a panic, which may quote the call, is in the log")
+	}
+}
+
 func TestErrorsThatLeaveHandlers(t *testing.T) {
 	rich, err := status.New(codes.NotFound, "no such session").WithDetails(&errdetails.ErrorInfo{Domain: "verification.v1", Reason: "ERROR_REASON_SESSION_NOT_FOUND"})
 	if err != nil {

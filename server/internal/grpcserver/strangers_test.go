@@ -168,6 +168,43 @@ func TestHalfCallsOfStrangersAreBounded(t *testing.T) {
 	})
 }
 
+// TestCallsWithoutTimeTakeNoPlace: gRPC ends a call whose deadline is over when it begins, and tells nobody;
+// such calls must not keep the places of strangers for ever.
+func TestCallsWithoutTimeTakeNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, pipe := New(Config{Logger: slog.New(slog.DiscardHandler)}), bufconn.Listen(1<<20)
+		verificationv1.RegisterVerificationServiceServer(server, &fake{get: echo})
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(connlimit.New(pipe, 10, func() {})) }()
+		conn, err := pipe.Dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWire(t, conn)
+		for range 10 {
+			if err := w.headers(getStatus, hpack.HeaderField{Name: "grpc-timeout", Value: "0n"}); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"trailers", "RST_STREAM NO_ERROR"} {
+				if end := w.ended(); end != want {
+					t.Fatalf("a call without time: %s, want %s", end, want)
+				}
+			}
+			w.id += 2
+		}
+		time.Sleep(requestTimeout)
+		synctest.Wait()
+		if left := server.strangers.Load(); left != 0 {
+			t.Errorf("%d calls that are over take places", left)
+		}
+		_ = conn.Close()
+		server.Stop(t.Context())
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestStrangersDoNotFillTheLog: they have some lines, and those who are let in theirs none the less.
 func TestStrangersDoNotFillTheLog(t *testing.T) {
 	s := startBehindDoor(t, 10)

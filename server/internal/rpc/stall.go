@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"runtime/debug"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -10,11 +11,25 @@ import (
 // kilobytes are on their way to it then.
 const stallTimeout = 30 * time.Second
 
+// loaded is what sends are timed from: the wall clock may be set meanwhile, and would end a stream too soon
+// or too late.
+var loaded = time.Now()
+
 // turn is what became of one turn of a watch.
 type turn struct {
 	err      error
-	panicked any
+	panicked *turnPanic
 }
+
+// turnPanic is a panic of a turn, on its way to whoever recovers from those of handlers: the stack there
+// would not say where it was.
+type turnPanic struct {
+	value any
+	stack []byte
+}
+
+// Panicked is the panic as it was, and its stack.
+func (p *turnPanic) Panicked() (value any, stack []byte) { return p.value, p.stack }
 
 // do takes a turn, a look and the sends that follow, in a goroutine of its own, and waits for its end.
 //
@@ -27,7 +42,9 @@ func (st *stream) do(take func() error) error {
 	go func() {
 		var t turn
 		defer func() {
-			t.panicked = recover()
+			if p := recover(); p != nil {
+				t.panicked = &turnPanic{p, debug.Stack()}
+			}
 			ended <- t
 		}()
 		t.err = take()
@@ -50,8 +67,7 @@ func (st *stream) do(take func() error) error {
 
 // respond sends one response, in a turn.
 func (st *stream) respond(v *verificationv1.Verification, token string) error {
-	began := time.Now()
-	st.sending.Store(began.UnixNano())
+	st.sending.Store(int64(time.Since(loaded)))
 	err := st.send(&verificationv1.WatchStatusResponse{Verification: v, ResumeToken: token})
 	st.sending.Store(0)
 	st.sent = time.Now()
@@ -61,7 +77,7 @@ func (st *stream) respond(v *verificationv1.Verification, token string) error {
 // patienceEnds is when a send that is under way has waited for as long as it may; or one that begins now.
 func (st *stream) patienceEnds() time.Time {
 	if since := st.sending.Load(); since != 0 {
-		return time.Unix(0, since).Add(st.patience)
+		return loaded.Add(time.Duration(since)).Add(st.patience)
 	}
 	return time.Now().Add(st.patience)
 }

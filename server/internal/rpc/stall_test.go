@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -175,6 +176,44 @@ func TestIdleLooksLeavePlacesToThoseThatWereWoken(t *testing.T) {
 	}
 }
 
+// asking tells which reads of the feed nothing has asked for.
+type asking struct {
+	store.Store
+	idle chan bool
+}
+
+func (a asking) ReadFeed(ctx context.Context, partition int, after store.Position, limit int) ([]store.Entry, error) {
+	a.idle <- ctx.Value(idleKey{}) != nil
+	return a.Store.ReadFeed(ctx, partition, after, limit)
+}
+
+// TestIdleLooksOfWatchesOfAllSessionsAreIdle: they read every partition, and would be in the way of others.
+func TestIdleLooksOfWatchesOfAllSessionsAreIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatching(t, 0)
+		reads := asking{w.service.watching.Store, make(chan bool)}
+		w.service.watching.Store = reads
+		w.start(allSessions())
+		partitions := w.Partitions()
+		for _, want := range []struct {
+			reads int
+			idle  bool
+		}{{partitions, false}, {partitions, true}, {partitions, true}} {
+			for range want.reads {
+				if idle := <-reads.idle; idle != want.idle {
+					t.Fatalf("a read is idle: %t, want %t", idle, want.idle)
+				}
+			}
+		}
+		synctest.Wait()
+		w.service.Hub.Wake(hub.Partition(0))
+		if <-reads.idle {
+			t.Error("a read that was asked for is idle")
+		}
+		w.stop()
+	})
+}
+
 // TestAWaitForATurnEndsWithItsCaller: a caller who has gone must not keep its place in the line.
 func TestAWaitForATurnEndsWithItsCaller(t *testing.T) {
 	full := newTurns(nil, remembering{}, 0) // nobody ever leaves
@@ -225,12 +264,37 @@ func TestAPanicOfASendIsItsHandlers(t *testing.T) {
 	st := &stream{patience: time.Minute, woken: hub.New().Subscribe(), send: func(*verificationv1.WatchStatusResponse) error { panic("planted") }}
 	defer st.close()
 	defer func() {
-		if got := recover(); got != "planted" {
-			t.Errorf("recovered %v", got)
+		carried, ok := recover().(*turnPanic)
+		if !ok {
+			t.Fatal("recovered something else")
+		}
+		value, stack := carried.Panicked()
+		if value != "planted" || !strings.Contains(string(stack), ".respond(") {
+			t.Errorf("recovered %v, from:\n%s", value, stack)
 		}
 	}()
 	_ = st.do(func() error { return st.respond(nil, "") })
 	t.Error("the turn returned")
+}
+
+// TestPatienceIsNotMeasuredByTheWallClock: it may be set while a send waits.
+func TestPatienceIsNotMeasuredByTheWallClock(t *testing.T) {
+	st := &stream{patience: time.Minute}
+	var before, after, ends time.Time
+	st.send = func(*verificationv1.WatchStatusResponse) error {
+		after, ends = time.Now(), st.patienceEnds()
+		return nil
+	}
+	before = time.Now()
+	if err := st.respond(nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	if ends.Before(before.Add(st.patience)) || ends.After(after.Add(st.patience)) {
+		t.Errorf("the patience with a send between %v and %v ends at %v", before, after, ends)
+	}
+	if !strings.Contains(ends.String(), " m=") {
+		t.Errorf("%v has no monotonic clock", ends)
+	}
 }
 
 // TestG12_ALookThatHangsDoesNotKeepTheLastWordBack: the store hangs, and the server stops.

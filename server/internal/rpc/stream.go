@@ -34,7 +34,7 @@ type stream struct {
 	heartbeat time.Duration   // 0: none
 	patience  time.Duration   // with a caller who does not read
 	sent      time.Time       // when something was sent last
-	sending   atomic.Int64    // since when a send waits, in Unix nanoseconds; 0: none does
+	sending   atomic.Int64    // since when a send waits, in nanoseconds after loaded; 0: none does
 	alarm     *time.Timer     // wakes the watch at a time
 	alarmAt   time.Time
 	expires   time.Time // zero: never

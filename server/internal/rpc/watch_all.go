@@ -51,7 +51,9 @@ func (s *Service) watchAll(st *stream, request *verificationv1.WatchStatusReques
 		}
 		look = rest
 		pause := lookAgain
-		if err != nil {
+		if err == nil {
+			st.behind = false
+		} else if st.behind { // see stream.pause
 			pause = lookAgainFailed
 		}
 		woken, err := st.wait(token, pause)
@@ -59,6 +61,7 @@ func (s *Service) watchAll(st *stream, request *verificationv1.WatchStatusReques
 			return err
 		}
 		look |= woken
+		st.behind = st.behind || woken != 0
 		if !time.Now().Before(st.lookAt) {
 			look = every
 		}

@@ -40,12 +40,27 @@ type batched struct {
 	cmd  *redis.Cmd
 }
 
-func newBatches(client redis.UniversalClient) *batches {
-	return &batches{client: client, lanes: make(chan struct{}, batchLanes)}
+// newBatches makes one, and on a Cluster one for each partition: a batch for several nodes ends when the
+// slowest has answered, and a node that hangs would hold up the commits of all others.
+func newBatches(client redis.UniversalClient, mode Mode) []*batches {
+	made := make([]*batches, 1)
+	if mode == Cluster {
+		made = make([]*batches, partitions)
+	}
+	for n := range made {
+		made[n] = &batches{client: client, lanes: make(chan struct{}, batchLanes)}
+	}
+	return made
 }
 
-// run runs the commit script. Where ctx ends first the commit may still be made. Who sends a batch waits
-// for its end, whatever ctx says: others are in it.
+// batchesOf are those that a session's commits go with.
+func (s *Store) batchesOf(id string) *batches {
+	return s.batches[partitionOf(id)%len(s.batches)]
+}
+
+// run runs the commit script. Where ctx ends first the commit may still be made. Batches are sent by
+// goroutines of their own: who waits for one waits no longer than it may, and no commit of others depends on
+// who waits.
 func (b *batches) run(ctx context.Context, keys []string, args []any) ([]string, error) {
 	commit := &batched{ctx: ctx, keys: keys, args: args, done: make(chan struct{})}
 	b.mu.Lock()
@@ -53,29 +68,30 @@ func (b *batches) run(ctx context.Context, keys []string, args []any) ([]string,
 	b.mu.Unlock()
 	select {
 	case b.lanes <- struct{}{}:
-		for !commit.isDone() && b.send() { // those who come later send their own
-		}
-		<-b.lanes
+		go b.serve()
 	case <-commit.done:
 	case <-ctx.Done():
 	}
-	if commit.isDone() {
-		return b.answer(ctx, commit)
-	}
 	select {
-	case <-commit.done: // in a batch of another lane
+	case <-commit.done:
 		return b.answer(ctx, commit)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-func (c *batched) isDone() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
+// serve sends batches in a lane until nobody waits. Who comes just then finds the lane free.
+func (b *batches) serve() {
+	defer func() { <-b.lanes }()
+	for b.send() {
+	}
+}
+
+// close waits for the batches that are under way; the client must be closed, so that they end, and nobody
+// may come any more.
+func (b *batches) close() {
+	for range batchLanes {
+		b.lanes <- struct{}{}
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"example.com/verification-status/server/internal/store/redistest"
 )
 
@@ -28,9 +30,9 @@ func TestCommitsThatComeWhileRedisIsBusyAreAllMade(t *testing.T) {
 		})
 	}
 	waiting := func() int {
-		s.batches.mu.Lock()
-		defer s.batches.mu.Unlock()
-		return len(s.batches.waiting)
+		s.batches[0].mu.Lock()
+		defer s.batches[0].mu.Unlock()
+		return len(s.batches[0].waiting)
 	}
 	for deadline := time.Now().Add(time.Second); waiting() < commits-batchLanes*maxBatch && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond) // Redis must not hang for as long as its clients' patience
@@ -54,11 +56,11 @@ func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
 	applied(t, s, event("vs_warm", 0))
 	for range batchLanes {
-		s.batches.lanes <- struct{}{} // all lanes are busy
+		s.batches[0].lanes <- struct{}{} // all lanes are busy
 	}
 	impatient, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := s.batches.run(impatient, []string{"a"}, nil); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := s.batches[0].run(impatient, []string{"a"}, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v", err)
 	}
 	patient := make(chan error, 1)
@@ -67,12 +69,96 @@ func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
 		patient <- err
 	}()
 	for range batchLanes {
-		<-s.batches.lanes
+		<-s.batches[0].lanes
 	}
 	if err := <-patient; err != nil {
 		t.Error(err)
 	}
-	if n := len(s.batches.take()); n != 0 {
+	if n := len(s.batches[0].take()); n != 0 {
 		t.Errorf("%d commits still wait", n)
 	}
+}
+
+// hanging is a pipeline that ends when a test lets it, whatever its context says.
+type hanging struct {
+	begun chan struct{}
+	end   chan struct{}
+}
+
+func (hanging) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (hanging) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (h hanging) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		h.begun <- struct{}{}
+		<-h.end
+		return next(ctx, commands)
+	}
+}
+
+// TestNobodyWaitsForABatchLongerThanTheyMay: also not whose commit was the reason to send it. A webhook could
+// not be answered in time, nor a call with a short deadline be told what is wrong.
+func TestNobodyWaitsForABatchLongerThanTheyMay(t *testing.T) {
+	s := openStore(t, Options{Addrs: []string{redistest.Start(t).Addr}})
+	applied(t, s, event("vs_warm", 0))
+	stuck := hanging{begun: make(chan struct{}, 1), end: make(chan struct{})}
+	s.client.AddHook(stuck)
+	ctx, cancel := context.WithCancel(t.Context())
+	given := make(chan error, 1)
+	go func() {
+		_, err := s.Update(ctx, "vs_a", transition(event("vs_a", 0)))
+		given <- err
+	}()
+	<-stuck.begun
+	cancel()
+	select {
+	case err := <-given:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("who sends a batch waits for it although it may not")
+	}
+	close(stuck.end)
+}
+
+// TestANodeThatHangsHoldsUpItsOwnCommitsAlone.
+func TestANodeThatHangsHoldsUpItsOwnCommitsAlone(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3, 0)
+	for _, node := range cluster.Nodes { // a node that hangs takes nothing else with it
+		node.MustAsk("CONFIG", "SET", "cluster-node-timeout", "60000")
+		node.MustAsk("CONFIG", "SET", "cluster-require-full-coverage", "no")
+	}
+	s := openStore(t, Options{Addrs: cluster.Addrs(), Mode: Cluster})
+	of := func(partition int) *redistest.Server { return cluster.MasterOf(slot(s.keys.feed(partition))) }
+	hangs := of(0)
+	elsewhere := make(map[int]bool)
+	for partition := range partitions {
+		elsewhere[partition] = of(partition) != hangs
+	}
+	for n := range 4 * partitions { // the nodes know the script, and the driver has connections
+		applied(t, s, event(fmt.Sprint("vs_warm", n), 0))
+	}
+	hangs.Pause()
+	defer hangs.Resume()
+	ctx, cancel := context.WithTimeout(t.Context(), batchTimeout-time.Second) // a batch that hangs hangs longer
+	defer cancel()
+	var others, stuck sync.WaitGroup
+	for n := range 4 * partitions {
+		id, waits := fmt.Sprint("vs_", n), &stuck
+		if elsewhere[s.Partition(id)] {
+			waits = &others
+		}
+		waits.Go(func() {
+			_, err := s.Update(ctx, id, transition(event(id, 0)))
+			if err != nil && elsewhere[s.Partition(id)] {
+				t.Errorf("%s is on a node that answers: %v", id, err)
+			}
+			if err == nil && !elsewhere[s.Partition(id)] {
+				t.Errorf("%s is on a node that hangs", id)
+			}
+		})
+	}
+	others.Wait()
+	cancel()
+	stuck.Wait()
 }

@@ -37,7 +37,7 @@ type Store struct {
 	client     redis.UniversalClient
 	follower   *follower
 	hints      *hints
-	batches    *batches
+	batches    []*batches // one; on a Cluster one for each partition
 	keys       keys
 	mode       Mode
 	password   func() string // to keep it out of errors
@@ -79,7 +79,7 @@ func Open(options Options) (*Store, error) {
 		client:     client,
 		follower:   newFollower(newFollowClient(o), names, o.Mode == Cluster),
 		hints:      newHints(),
-		batches:    newBatches(client),
+		batches:    newBatches(client, o.Mode),
 		keys:       names,
 		mode:       o.Mode,
 		password:   password,
@@ -108,6 +108,9 @@ func (s *Store) Close() error {
 	err := errors.Join(s.follower.close(), s.client.Close())
 	if s.writer != s.client {
 		err = errors.Join(err, s.writer.Close())
+	}
+	for _, b := range s.batches {
+		b.close()
 	}
 	return err
 }

@@ -20,9 +20,9 @@ var errTooFewReplicas = errors.New("too few replicas have the write")
 
 // runCommit runs the commit script. With WaitReplicas it returns an answer of "ok" only once so many
 // replicas have the commit.
-func (s *Store) runCommit(ctx context.Context, keys []string, args []any) (answer []string, err error) {
+func (s *Store) runCommit(ctx context.Context, id string, keys []string, args []any) (answer []string, err error) {
 	if s.waitReplicas == 0 {
-		return s.batches.run(ctx, keys, args)
+		return s.batchesOf(id).run(ctx, keys, args)
 	}
 	err = s.pinned(ctx, keys[0], func(run runner) (wrote bool, err error) {
 		answer, err = run(commitScript, keys, args...).StringSlice()

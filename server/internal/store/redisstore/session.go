@@ -155,7 +155,7 @@ func (s *Store) commit(ctx context.Context, current stored, next verification.Se
 	if err != nil {
 		return false, stored{}, err
 	}
-	answer, err := s.runCommit(ctx, keys, args)
+	answer, err := s.runCommit(ctx, next.ID, keys, args)
 	if err != nil {
 		return false, stored{}, s.failed(ctx, "commit a session", err)
 	}
