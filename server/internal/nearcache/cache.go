@@ -19,7 +19,6 @@ import (
 	"errors"
 	"hash/maphash"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -63,36 +62,6 @@ type Watchers interface {
 	// Changed comes where the feed told of a session while an update of it was under way, and the update
 	// did not commit what it told; see Told.
 	Changed(id string)
-}
-
-// shard's lock is held for a few instructions, never over I/O.
-type shard struct {
-	mu       sync.Mutex
-	sessions *simplelru.LRU[string, remembered]
-	news     [counters]uint64 // counts what became known of the sessions that share a counter
-	updates  map[string]*update
-	hits     atomic.Uint64
-}
-
-// remembered is a session, and up to which revision Committed has told of it.
-type remembered struct {
-	session *verification.Session
-	own     int32
-}
-
-// update stands for the updates of one session that are under way here.
-type update struct {
-	users     int
-	told      int32 // the newest revision that the feed has told of since the first of them began
-	read      int32 // and the newest that was read or committed
-	forgotten bool  // the feed could vouch for nothing since
-}
-
-// place is where a session is remembered.
-type place struct {
-	*shard
-	id      string
-	counter *uint64
 }
 
 // New makes a cache of up to size sessions, at least one for each of its 64 parts. watchers may be nil.
@@ -269,70 +238,4 @@ func (c *Cache) Distrust() {
 func (c *Cache) trusted(partition int) bool {
 	until := c.followed[partition].Load()
 	return until > 0 && int64(c.clock().Sub(c.began))-until < int64(Bound)
-}
-
-func (c *Cache) place(id string) place {
-	hash := maphash.String(c.seed, id)
-	shard := &c.shards[hash%shards]
-	return place{shard: shard, id: id, counter: &shard.news[hash/shards%counters]}
-}
-
-// now is what is known so far: look before a read begins.
-func (p place) now() uint64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return *p.counter
-}
-
-func (p place) get() *verification.Session {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	held, _ := p.sessions.Get(p.id)
-	return held.session
-}
-
-// begin and end stand around an update. end returns the newest revision that was told meanwhile; 0: none.
-func (p place) begin() *update {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	u := p.updates[p.id]
-	if u == nil {
-		u = &update{}
-		p.updates[p.id] = u
-	}
-	u.users++
-	return u
-}
-
-func (p place) end(u *update) (told int32) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if u.users--; u.users == 0 {
-		delete(p.updates, p.id)
-	}
-	return u.told
-}
-
-// put remembers a session that was read when so much was known. A read that news have overtaken is not
-// remembered, and takes what is older than itself away. Of an update it is known what the news were: its
-// own commit is none. own is the revision that Committed tells of.
-func (p place) put(session *verification.Session, since uint64, own int32, u *update) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	held, ok := p.sessions.Peek(p.id)
-	overtaken := *p.counter != since && (u == nil || u.forgotten || session.Revision < max(u.told, u.read))
-	if under := p.updates[p.id]; under != nil {
-		under.read = max(under.read, session.Revision)
-	}
-	switch {
-	case ok && held.session.Revision > session.Revision:
-		return
-	case !overtaken:
-		p.sessions.Add(p.id, remembered{session, max(own, held.own)})
-	case ok && held.session.Revision < session.Revision:
-		p.sessions.Remove(p.id)
-	}
-	if !ok || held.session.Revision < session.Revision {
-		*p.counter++ // reads that are under way may be older than this one
-	}
 }
