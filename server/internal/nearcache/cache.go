@@ -162,11 +162,11 @@ func (c *Cache) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 			c.watchers.Changed(id)
 		}
 	}()
-	var since uint64
+	since := at.now() // not in fn: the read that came before it may be older than what was told meanwhile
 	var before verification.Session
 	var wrote bool
 	session, err := c.Store.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
-		since, before = at.now(), current
+		before = current
 		next, write, err := fn(current)
 		wrote = write && err == nil
 		return next, write, err

@@ -297,6 +297,39 @@ func TestAnOwnCommitsEntryIsNoNews(t *testing.T) {
 	}
 }
 
+// TestAnUpdateThatWritesNothingBringsNothingOldIn: its read may be answered after the feed has told of what came next.
+func TestAnUpdateThatWritesNothingBringsNothingOldIn(t *testing.T) {
+	for name, meanwhile := range map[string]func(c *Cache){
+		"told":      func(c *Cache) { c.Told("vs_1", 2) },
+		"forgotten": func(c *Cache) { c.Forget(0); c.Trust(0, time.Now()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, c := newCache()
+			c.Store = answersLate{r, func() { meanwhile(c) }}
+			_, err := c.Update(t.Context(), "vs_1", func(s verification.Session) (verification.Session, bool, error) { return s, false, nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if held := c.Remembered("vs_1", 0); held != nil {
+				t.Errorf("revision %d is remembered", held.Revision)
+			}
+		})
+	}
+}
+
+// answersLate lets something happen between what an update reads and its function.
+type answersLate struct {
+	*records
+	meanwhile func()
+}
+
+func (a answersLate) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+	return a.records.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
+		a.meanwhile()
+		return fn(current)
+	})
+}
+
 func TestAnOwnCommitIsKnownAndToldAtOnce(t *testing.T) {
 	r := newRecords()
 	var told []int32
