@@ -39,6 +39,9 @@ const (
 	counters = 32
 	// readTimeout bounds a read of the store that several may be waiting for.
 	readTimeout = 5 * time.Second
+	// patience is how long news wait at most for an update that is under way: it may hang for seconds, such
+	// as on late replicas or on a node that holds an index.
+	patience = 100 * time.Millisecond
 )
 
 // Cache is a store.Store whose writes are remembered, with Recent beside it. It is safe for concurrent
@@ -60,7 +63,7 @@ type Watchers interface {
 	// Committed comes after each commit.
 	Committed(before, after verification.Session)
 	// Changed comes where the feed told of a session while an update of it was under way, and the update
-	// did not commit what it told; see Told.
+	// did not commit what it told, or not soon; see Told.
 	Changed(id string)
 }
 
@@ -186,8 +189,8 @@ func (c *Cache) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 
 // Told notes what the feed says of a session. Afterwards no older revision is answered. It reports whether
 // the watchers of the session must be told: they were if the revision was committed here, and will be if an
-// update is under way, which is mostly the one that made it. The feed tends to come before the commit's own
-// answer, and whoever looked then would find nothing in memory.
+// update is under way, which is mostly the one that made it: at its end, or when patience is over. The feed
+// tends to come before the commit's own answer, and whoever looked then would find nothing in memory.
 func (c *Cache) Told(id string, revision int32) (news bool) {
 	at := c.place(id)
 	at.mu.Lock()
@@ -201,7 +204,18 @@ func (c *Cache) Told(id string, revision int32) (news bool) {
 		*at.counter++
 		at.sessions.Remove(id)
 	}
-	return c.watchers == nil || u == nil && held.own < revision
+	if c.watchers == nil || u == nil {
+		return c.watchers == nil || held.own < revision
+	}
+	if u.late == nil {
+		u.late = time.AfterFunc(patience, func() {
+			at.mu.Lock()
+			u.late = nil
+			at.mu.Unlock()
+			c.watchers.Changed(id)
+		})
+	}
+	return false
 }
 
 // Trust notes that all that a partition's feed held at a time has been told.

@@ -330,6 +330,38 @@ func (a answersLate) Update(ctx context.Context, id string, fn store.UpdateFunc)
 	})
 }
 
+// TestAnUpdateThatHangsKeepsNoNewsBack, neither the first nor the next.
+func TestAnUpdateThatHangsKeepsNoNewsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, changed := newRecords(), 0
+		c := New(r, 1000, time.Now, watchers{nil, func(string) { changed++ }})
+		hangs := make(chan struct{})
+		r.slow = func() { <-hangs }
+		var updating sync.WaitGroup
+		updating.Go(func() {
+			_, _ = c.Update(t.Context(), "vs_1", func(s verification.Session) (verification.Session, bool, error) { return s, false, nil })
+		})
+		for revision := range int32(2) {
+			synctest.Wait()
+			if c.Told("vs_1", revision+1) {
+				t.Error("news did not wait for the update")
+			}
+			time.Sleep(patience)
+			synctest.Wait()
+			if changed != int(revision)+1 {
+				t.Errorf("%d changes told after revision %d, and %v", changed, revision+1, patience)
+			}
+		}
+		c.Told("vs_1", 3)
+		close(hangs)
+		updating.Wait()
+		time.Sleep(2 * patience)
+		if changed != 3 {
+			t.Errorf("%d changes told, want 3: the end of the update tells of the last", changed)
+		}
+	})
+}
+
 func TestAnOwnCommitIsKnownAndToldAtOnce(t *testing.T) {
 	r := newRecords()
 	var told []int32

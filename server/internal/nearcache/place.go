@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
@@ -28,9 +29,10 @@ type remembered struct {
 // update stands for the updates of one session that are under way here.
 type update struct {
 	users     int
-	told      int32 // the newest revision that the feed has told of since the first of them began
-	read      int32 // and the newest that was read or committed
-	forgotten bool  // the feed could vouch for nothing since
+	told      int32       // the newest revision that the feed has told of since the first of them began
+	read      int32       // and the newest that was read or committed
+	forgotten bool        // the feed could vouch for nothing since
+	late      *time.Timer // runs while watchers wait to be told; see Told
 }
 
 // place is where a session is remembered.
@@ -78,6 +80,9 @@ func (p place) end(u *update) (told int32) {
 	defer p.mu.Unlock()
 	if u.users--; u.users == 0 {
 		delete(p.updates, p.id)
+		if u.late != nil {
+			u.late.Stop()
+		}
 	}
 	return u.told
 }
