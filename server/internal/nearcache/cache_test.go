@@ -362,6 +362,30 @@ func TestAnUpdateThatHangsKeepsNoNewsBack(t *testing.T) {
 	})
 }
 
+// TestARevisionOfALostTimelineHidesNoNews: after a loss the numbers begin anew, below what was committed before.
+func TestARevisionOfALostTimelineHidesNoNews(t *testing.T) {
+	r := newRecords()
+	r.set(func() { r.held["vs_1"] = verification.Session{ID: "vs_1", Revision: 8} })
+	var c *Cache
+	news, changed := true, 0
+	c = New(r, 1000, time.Now, watchers{
+		func(_, _ verification.Session) { // as close to the update's end as may be
+			c.Forget(0)
+			news = c.Told("vs_1", 1)
+		},
+		func(string) { changed++ },
+	})
+	if _, err := c.Update(t.Context(), "vs_1", advance); err != nil {
+		t.Fatal(err)
+	}
+	if !news && changed == 0 {
+		t.Error("nobody was told of revision 1, because revision 9 was committed before the loss")
+	}
+	if c.Forget(0); !c.Told("vs_1", 2) {
+		t.Error("revision 2 was no news after the update")
+	}
+}
+
 func TestAnOwnCommitIsKnownAndToldAtOnce(t *testing.T) {
 	r := newRecords()
 	var told []int32

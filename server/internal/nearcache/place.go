@@ -2,6 +2,7 @@ package nearcache
 
 import (
 	"hash/maphash"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,6 +84,9 @@ func (p place) end(u *update) (told int32) {
 		if u.late != nil {
 			u.late.Stop()
 		}
+	}
+	if u.forgotten && u.told > 0 {
+		return math.MaxInt32 // a revision of a lost timeline hides none of the new one
 	}
 	return u.told
 }
