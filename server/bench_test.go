@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/access"
 	"example.com/verification-status/server/internal/store/redistest"
 )
 
@@ -41,20 +43,45 @@ func startBare(b *testing.B) *process {
 	return p
 }
 
-// startOurs is a server at its default settings, on loopback: metrics, limits and logs as in production, but
-// without TLS and tokens.
+// startOurs is a server on loopback with metrics, limits, bearer tokens and logs as in production, but without
+// TLS.
 func startOurs(b *testing.B) *process {
 	b.Helper()
 	redis := redistest.Start(b, "--appendonly", "yes", "--appendfsync", "everysec")
-	return serve(b, settings(redis.Addr, "LOG_FORMAT=json"))
+	token, line, err := access.NewToken("bench", []access.Right{access.RightRead})
+	if err != nil {
+		b.Fatal(err)
+	}
+	file := filepath.Join(b.TempDir(), "tokens")
+	if err := os.WriteFile(file, []byte(line.String()+"\n"), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	p := serve(b, settings(redis.Addr, "LOG_FORMAT=json", "GRPC_TOKENS_FILE="+file))
+	p.token = token
+	return p
 }
 
-// connections are clients over connections of their own.
+// bearer shows a token with every call, also without TLS.
+type bearer string
+
+// GetRequestMetadata implements credentials.PerRPCCredentials.
+func (t bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(t)}, nil
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials.
+func (bearer) RequireTransportSecurity() bool { return false }
+
+// connections are clients over connections of their own, with the token if the server wants one.
 func connections(b *testing.B, p *process, n int) []verificationv1.VerificationServiceClient {
 	b.Helper()
+	options := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
+	if p.token != "" {
+		options = append(options, grpc.WithPerRPCCredentials(bearer(p.token)))
+	}
 	clients := make([]verificationv1.VerificationServiceClient, n)
 	for i := range clients {
-		conn, err := grpc.NewClient(p.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := grpc.NewClient(p.grpc, options...)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -31,8 +31,11 @@ func TestNormalCallsGoOnWhileAllThatIsHostileComes(t *testing.T) {
 	h := &attackers{ctx: ctx, webhook: strings.TrimSuffix(strings.TrimPrefix(p.webhook, "http://"), "/webhook"),
 		grpc: p.grpc, admin: strings.TrimPrefix(p.admin, "http://"), counts: map[string]*atomic.Int64{}}
 	var attack sync.WaitGroup
-	for name, kind := range h.kinds() {
+	kinds := h.kinds()
+	for name := range kinds { // before anybody reads it
 		h.counts[name] = new(atomic.Int64)
+	}
+	for name, kind := range kinds {
 		for range kind.clients {
 			attack.Go(func() { h.repeat(name, kind) })
 		}

@@ -53,6 +53,7 @@ type process struct {
 	ended          chan struct{} // closed when the process is gone
 
 	grpc, webhook, admin string // addresses, once it listens
+	token                string // what callers must show; empty: nothing
 }
 
 // launch starts the command line with this environment and no other setting. It ends with the test.
