@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// relistTries is how often a repair looks at a session that is written meanwhile.
-	relistTries = 5
+	// relistTries is how often a repair looks at a session that is written meanwhile. One that is written
+	// without a pause is met in between about every third time.
+	relistTries = 16
 	// repairStep is how many entries of a list one step of a repair looks at.
 	repairStep = 500
 )
