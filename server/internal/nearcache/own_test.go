@@ -173,3 +173,19 @@ func TestAnOwnCommitIsKnownAndToldAtOnce(t *testing.T) {
 		t.Errorf("told %v of an update that wrote nothing, %v", told, err)
 	}
 }
+
+// TestACommitDoesNotEnterBehindANewerRead: another process has committed revision 2, and somebody was answered
+// it from a read that could not be remembered; our own revision 1 comes last.
+func TestACommitDoesNotEnterBehindANewerRead(t *testing.T) {
+	c := New(newRecords(), 1000, time.Now, nil)
+	at := c.place("vs_1")
+	before := at.now()
+	c.Told("vs_1", 0) // news of a session that shares the counter would do
+	u, since := at.begin(), at.now()
+	at.put(&verification.Session{ID: "vs_1", Revision: 2}, before, 0, nil)
+	at.put(&verification.Session{ID: "vs_1", Revision: 1}, since, 1, u)
+	if held := at.get(); held != nil {
+		t.Errorf("revision %d is remembered after 2 was answered", held.Revision)
+	}
+	at.end(u)
+}
