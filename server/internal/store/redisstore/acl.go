@@ -5,7 +5,7 @@ import "slices"
 // commands are what this package sends, or its scripts call, in any mode. Tests take each one away
 // and see something fail.
 var commands = []string{
-	"del", "eval", "evalsha", "exec", "get", "getrange", "hexists", "hget", "hmget", "hset", "hsetnx", "info",
+	"del", "eval", "evalsha", "exec", "get", "getrange", "hget", "hmget", "hset", "hsetnx", "info",
 	"multi", "ping", "sadd", "scan", "set", "setrange", "smembers", "wait", "xadd", "xlen", "xrange", "xread", "xtrim",
 	"zadd", "zcard", "zcount", "zrange", "zrem", "zremrangebyrank", "zrevrange", "zscore",
 }

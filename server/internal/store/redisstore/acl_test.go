@@ -131,8 +131,8 @@ func TestACLListIsExact(t *testing.T) {
 // client to look elsewhere.
 func TestACLListIsExactOnACluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, 2, 0)
-	lost := fmt.Sprint(slot(keys{prefix: "vs:"}.record("vs_a")))
-	from := cluster.MasterOf(slot(keys{prefix: "vs:"}.record("vs_a")))
+	lost := fmt.Sprint(slot(newKeys("vs:").record("vs_a")))
+	from := cluster.MasterOf(slot(newKeys("vs:").record("vs_a")))
 	to := cluster.Nodes[0]
 	if to == from {
 		to = cluster.Nodes[1]

@@ -18,19 +18,12 @@ const maxDue = 1000
 
 var _ store.CatchUp = (*Store)(nil)
 
-// dueChange is how a commit changes the index of due sessions: "" not at all, "-" the session leaves
-// it, else its second. Where before and after are the same nothing is sent: most commits of a busy
-// session would only write what is there.
-func dueChange(before, after verification.Session) string {
-	was, wasDue := before.DueAt()
-	now, nowDue := after.DueAt()
-	switch {
-	case nowDue && (!wasDue || now != was):
-		return strconv.FormatInt(now, 10)
-	case wasDue && !nowDue:
-		return "-"
+// dueSecond is from when on a session is due, as its index has it; notListed: it is not.
+func dueSecond(session verification.Session) string {
+	if second, due := session.DueAt(); due {
+		return formatSecond(second)
 	}
-	return ""
+	return notListed
 }
 
 // Due implements store.CatchUp. At most 1,000 sessions. The index is written with each commit, by the

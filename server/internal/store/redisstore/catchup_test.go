@@ -18,21 +18,29 @@ func TestDueChange(t *testing.T) {
 	pending.Pending = true
 	waiting := checking
 	waiting.Status = verification.StatusRequiresInput
+	s := openStore(t, Options{Addrs: []string{"127.0.0.1:1"}})
+	names := &s.keys.partitions[0]
 	tests := []struct {
 		what          string
 		before, after verification.Session
 		want          string
 	}{
-		{"nothing begins with a check", verification.Session{}, checking, "1900"},
+		{"nothing begins with a check", verification.Session{}, checking, "1900, was -"},
 		{"nothing begins with waiting", verification.Session{}, waiting, ""},
 		{"the same", checking, checking, ""},
-		{"a later check", checking, later, "1901"},
-		{"a doubt", checking, pending, "1000"},
-		{"the check ends", checking, waiting, "-"},
+		{"a later check", checking, later, "1901, was 1900"},
+		{"a doubt", checking, pending, "1000, was 1900"},
+		{"the check ends", checking, waiting, "-, was 1900"},
 		{"still waiting", waiting, waiting, ""},
 	}
 	for _, test := range tests {
-		if got := dueChange(test.before, test.after); got != test.want {
+		got := ""
+		for _, set := range s.setChanges(names, test.before, test.after) {
+			if set.key == names.due {
+				got += set.second + ", was " + set.former
+			}
+		}
+		if got != test.want {
 			t.Errorf("%s: %q; want %q", test.what, got, test.want)
 		}
 	}

@@ -63,24 +63,30 @@ func corrupt(what string) error {
 	return fmt.Errorf("%w: %s is not as written by this version; was it written by a much newer one?", store.ErrCorrupt, what)
 }
 
-// header is the 12 bytes before the body.
-func header(counter uint32, nonce uint64) string {
-	var h [headerSize]byte
-	binary.BigEndian.PutUint32(h[:4], counter)
-	binary.BigEndian.PutUint64(h[4:], nonce)
-	return string(h[:])
+// newHeader is the header of the record that follows the one with the header before, if there is one, with
+// room for a body.
+func newHeader(before string, nonce uint64) []byte {
+	var counter uint32
+	if before != "" {
+		counter = binary.BigEndian.Uint32([]byte(before))
+	}
+	h := binary.BigEndian.AppendUint32(make([]byte, 0, 768), counter+1)
+	return binary.BigEndian.AppendUint64(h, nonce)
 }
 
-// encode is the body of a record.
-func encode(s verification.Session) ([]byte, error) {
-	w := &writer{buf: make([]byte, 0, 512)}
-	w.buf = append(w.buf, format)
+// appendBody appends the body of a record to buf.
+func appendBody(buf []byte, s verification.Session) ([]byte, error) {
+	before := len(buf)
+	w := &writer{buf: append(buf, format)}
 	encodeFailures(w, s)
 
 	var prior progress
-	for _, entry := range s.History {
+	entry := &writer{buf: make([]byte, 0, 256)}
+	for i := range s.History {
+		entry.buf = entry.buf[:0]
+		encodeEntry(entry, &prior, s.Failures, &s.History[i])
 		w.buf = protowire.AppendTag(w.buf, sessionEntry, protowire.BytesType)
-		w.buf = protowire.AppendBytes(w.buf, encodeEntry(&prior, s.Failures, entry))
+		w.buf = protowire.AppendBytes(w.buf, entry.buf)
 	}
 	encodeState(w, prior.result, s.State, prior.second, s.Failures)
 
@@ -98,9 +104,10 @@ func encode(s verification.Session) ([]byte, error) {
 	w.textIf(sessionReturnURL, s.Replacement.ReturnURL)
 	encodeForgotten(w, s.Forgotten)
 	w.buf = append(w.buf, s.Extra...)
-	if len(w.buf) > maxBody || len(s.History) > maxEntries || len(s.Failures) > maxHashes || len(s.Forgotten) > maxHashes {
+	size := len(w.buf) - before
+	if size > maxBody || len(s.History) > maxEntries || len(s.Failures) > maxHashes || len(s.Forgotten) > maxHashes {
 		return nil, fmt.Errorf("%w: the record would be %d bytes long with %d entries; the bounds are %d and %d",
-			store.ErrCorrupt, len(w.buf), len(s.History), maxBody, maxEntries)
+			store.ErrCorrupt, size, len(s.History), maxBody, maxEntries)
 	}
 	return w.buf, nil
 }

@@ -20,7 +20,7 @@ import (
 )
 
 func roundTrip(t interface{ Fatalf(string, ...any) }, want verification.Session) {
-	body, err := encode(want)
+	body, err := appendBody(nil, want)
 	if err != nil {
 		t.Fatalf("encode: %v", err)
 	}
@@ -164,7 +164,7 @@ func TestFieldsOfTheNextVersionAreKept(t *testing.T) {
 	newer = &writer{}
 	newer.text(501, "of the entry")
 	session.History[0].Extra = newer.buf
-	body, err := encode(session)
+	body, err := appendBody(nil, session)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestFieldsOfTheNextVersionAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, _ = verification.Transition(got, event("vs_a", 1))
-	if body, err = encode(got); err != nil {
+	if body, err = appendBody(nil, got); err != nil {
 		t.Fatal(err)
 	}
 	if body[0] != format {
@@ -237,7 +237,7 @@ func TestRecordsThatCouldNotBeReadAgainAreNotWritten(t *testing.T) {
 		"too many entries": {History: make([]verification.Entry, maxEntries+1)},
 	}
 	for name, session := range tests {
-		if _, err := encode(session); !errors.Is(err, store.ErrCorrupt) {
+		if _, err := appendBody(nil, session); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("%s: %v; want ErrCorrupt", name, err)
 		}
 	}
@@ -259,7 +259,7 @@ func TestGoldenRecord(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	body, err := encode(fiveEvents())
+	body, err := appendBody(nil, fiveEvents())
 	if err != nil {
 		f.Fatal(err)
 	}

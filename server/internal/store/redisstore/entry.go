@@ -40,8 +40,7 @@ type progress struct {
 }
 
 // encodeEntry writes what prior does not predict, and moves prior on.
-func encodeEntry(prior *progress, failures []verification.Failure, e verification.Entry) []byte {
-	w := &writer{}
+func encodeEntry(w *writer, prior *progress, failures []verification.Failure, e *verification.Entry) {
 	w.intIf(entryRevision, int64(e.Revision))
 	if e.EventID != "" {
 		encodeID(w, eventPrefix, entryEventID, entryEventIDText, e.EventID)
@@ -73,7 +72,7 @@ func encodeEntry(prior *progress, failures []verification.Failure, e verificatio
 		encodeCode(w, errorCodes, entryErrorCode, entryErrorText, e.Error.Code)
 	}
 	textDiff(w, entryErrorReason, prior.result.Error.Reason, e.Error.Reason)
-	return append(w.buf, e.Extra...)
+	w.buf = append(w.buf, e.Extra...)
 }
 
 // decodeEntry is the reverse of encodeEntry, in three passes: what stands alone, the result, and what

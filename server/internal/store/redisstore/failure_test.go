@@ -182,7 +182,7 @@ func TestScriptsSurviveScriptFlush(t *testing.T) {
 // A script is not undone half way: where one of its keys has a foreign type, nothing is written.
 func TestForeignTypesChangeNothing(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
-		for _, key := range []string{"record", "feed", "meta", "reference", "due"} {
+		for _, key := range []string{"record", "feed", "meta", "reference", "due", "list"} {
 			raw, ctx := rawClient(t, addr), testContext(t)
 			raw.FlushAll(ctx)
 			s := openStore(t, Options{Addrs: []string{addr}})
@@ -190,7 +190,7 @@ func TestForeignTypesChangeNothing(t *testing.T) {
 			foreign := map[string]string{
 				"record": s.keys.record("vs_a"), "feed": s.keys.feed(partition),
 				"meta": s.keys.meta(partition), "reference": s.keys.reference("case"),
-				"due": s.keys.due(partition),
+				"due": s.keys.due(partition), "list": s.keys.list(partition, verification.ListProcessing),
 			}[key]
 			raw.RPush(ctx, foreign, "x")
 			_, err := s.Update(ctx, "vs_a", applying(event("vs_a", 0, withReference("case"))))
@@ -200,6 +200,40 @@ func TestForeignTypesChangeNothing(t *testing.T) {
 			if keys := raw.Keys(ctx, "*").Val(); len(keys) != 1 || keys[0] != foreign {
 				t.Errorf("%s: written: %v", key, keys)
 			}
+		}
+	})
+}
+
+// So too where there is data already: what the commit has written before it fails is taken back.
+func TestAKeyThatBecomesForeignChangesNothing(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		for _, key := range []string{"record", "feed", "meta", "due", "left", "entered", "reference", "old reference"} {
+			raw, ctx := rawClient(t, addr), testContext(t)
+			raw.FlushAll(ctx)
+			s := openStore(t, Options{Addrs: []string{addr}, Policy: listPolicy})
+			partition := s.Partition("vs_a")
+			foreign := map[string]string{
+				"record": s.keys.record("vs_a"), "feed": s.keys.feed(partition), "meta": s.keys.meta(partition), "due": s.keys.due(partition),
+				"left": s.keys.list(partition, verification.ListProcessing), "entered": s.keys.list(partition, verification.ListLimitReached),
+				"reference": s.keys.reference("new"), "old reference": s.keys.reference("case"),
+			}[key]
+			apply(t, s, event("vs_a", 0, withReference("case")))
+			raw.Rename(ctx, foreign, "kept")
+			raw.RPush(ctx, foreign, "x")
+			before := dump(t, raw)
+			update := applying(event("vs_a", 1, failing, withReference("new")))
+			if _, err := s.Update(ctx, "vs_a", update); !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("%s: Update: %v; want an error", key, err)
+			}
+			if after := dump(t, raw); after != before {
+				t.Errorf("%s: before:\n%s\nafter:\n%s", key, before, after)
+			}
+			raw.Del(ctx, foreign)
+			raw.Rename(ctx, "kept", foreign)
+			if got, err := s.Update(ctx, "vs_a", update); err != nil || got.Revision != 2 {
+				t.Errorf("%s: mended, Update = %+v, %v", key, got, err)
+			}
+			wantTruth(t, s, raw)
 		}
 	})
 }

@@ -29,7 +29,7 @@ const (
 // began it, at most by maxBlock, and the next Follow takes its result.
 type follower struct {
 	client redis.UniversalClient
-	keys   keys
+	keys   *keys
 	groups [][]int
 
 	caller   sync.Mutex // held during Follow; guards the next two, both by group
@@ -52,7 +52,7 @@ type groupResult struct {
 
 var errFollowTwice = errors.New("Follow has a caller already: one at a time")
 
-func newFollower(client redis.UniversalClient, keys keys, split bool) *follower {
+func newFollower(client redis.UniversalClient, keys *keys, split bool) *follower {
 	var groups [][]int
 	for partition := range partitions {
 		if split || len(groups) == 0 {

@@ -131,7 +131,7 @@ func (s *Store) announcePointer(ctx context.Context, id string) error {
 	partition := partitionOf(id)
 	keys := []string{s.keys.feed(partition), s.keys.meta(partition)}
 	now, oldest := s.feedTimes()
-	args := []any{formatUint(epoch), s.feedMaxLen, formatNonce(nonce), id, now, oldest}
+	args := []any{epoch, s.feedMaxLen, signed(nonce), id, now, oldest}
 	if err := pointerScript.Run(ctx, s.client, keys, args...).Err(); err != nil {
 		return s.failed(ctx, "announce a reference", err)
 	}

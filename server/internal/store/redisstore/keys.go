@@ -28,47 +28,73 @@ func partitionOf(sessionID string) int {
 	return int(hash.Sum32() % partitions)
 }
 
-// keys builds every key of this package. Those of one partition share a hash tag, so that one script
+// keys are every key of this package. Those of one partition share a hash tag, so that one script
 // may touch them on a Cluster.
-type keys struct{ prefix string }
+type keys struct {
+	prefix     string
+	partitions [partitions]partitionKeys
+}
+
+// partitionKeys are the keys of one partition.
+type partitionKeys struct {
+	records string // what the keys of its records begin with
+	feed    string
+	meta    string
+	due     string
+	lists   [verification.ListCount]string
+}
+
+func newKeys(prefix string) *keys {
+	k := &keys{prefix: prefix}
+	for n, tag := range tags {
+		begin := prefix + "{" + tag + "}:"
+		of := partitionKeys{records: begin + "s:", feed: begin + "feed", meta: begin + "meta", due: begin + "due"}
+		for list, name := range listNames {
+			of.lists[list] = begin + "l:" + name
+		}
+		k.partitions[n] = of
+	}
+	return k
+}
 
 // record is a STRING: header and body, see codec.go.
-func (k keys) record(sessionID string) string {
-	return k.prefix + "{" + tags[partitionOf(sessionID)] + "}:s:" + sessionID
+func (k *keys) record(sessionID string) string {
+	return k.partitions[partitionOf(sessionID)].records + sessionID
 }
 
 // feed is a STREAM: ids "<seq>-0", fields s (session id), r (revision), n (nonce), t (Unix second
 // of the commit), and p where the reference may now lead to the session.
-func (k keys) feed(partition int) string { return k.prefix + "{" + tags[partition] + "}:feed" }
+func (k *keys) feed(partition int) string { return k.partitions[partition].feed }
 
-// meta is a HASH: epoch, seq and nonce of the newest feed entry, partitions, format.
-func (k keys) meta(partition int) string { return k.prefix + "{" + tags[partition] + "}:meta" }
+// meta is a HASH: epoch, seq and nonce of the newest feed entry, partitions, format; since, the Unix second
+// of an entry of the feed that is not younger than its oldest one, if known.
+func (k *keys) meta(partition int) string { return k.partitions[partition].meta }
 
 // due is a ZSET: the ids of sessions that must be read from Stripe again, by the second from which on.
-func (k keys) due(partition int) string { return k.prefix + "{" + tags[partition] + "}:due" }
+func (k *keys) due(partition int) string { return k.partitions[partition].due }
 
 // list is a ZSET: the ids of the sessions of a partition that belong in a list, by update time.
-func (k keys) list(partition int, list verification.List) string {
-	return k.prefix + "{" + tags[partition] + "}:l:" + listNames[list]
+func (k *keys) list(partition int, list verification.List) string {
+	return k.partitions[partition].lists[list]
 }
 
 // repaired is a HASH: fingerprint (of the layout and policy of the lists), last and first, the Unix
 // seconds of repairs with it.
-func (k keys) repaired() string { return k.prefix + "lists" }
+func (k *keys) repaired() string { return k.prefix + "lists" }
 
 // accounts is a SET: the connected accounts of which a session is known.
-func (k keys) accounts() string { return k.prefix + "accounts" }
+func (k *keys) accounts() string { return k.prefix + "accounts" }
 
 // cursors is a HASH: up to which Unix second the events of an account have been caught up; the
 // platform's own under the empty name.
-func (k keys) cursors() string { return k.prefix + "cursors" }
+func (k *keys) cursors() string { return k.prefix + "cursors" }
 
 // lease is a STRING with a TTL: who holds it.
-func (k keys) lease(name string) string { return k.prefix + "lease:" + name }
+func (k *keys) lease(name string) string { return k.prefix + "lease:" + name }
 
 // reference is a ZSET: session ids by Stripe's creation time. The reference is hashed, so that no
 // key names a person; it has no hash tag, because its sessions are in any partition.
-func (k keys) reference(reference string) string {
+func (k *keys) reference(reference string) string {
 	sum := sha256.Sum256([]byte(reference))
 	return k.prefix + "ref:" + base64.RawURLEncoding.EncodeToString(sum[:16])
 }

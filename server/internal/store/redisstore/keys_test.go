@@ -59,7 +59,7 @@ func TestTagsAreEvenOverAnyNumberOfMasters(t *testing.T) {
 
 func TestKeysOfOneSessionShareASlot(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		k := keys{prefix: rapid.SampledFrom([]string{"vs:", "x", "a:b:"}).Draw(t, "prefix")}
+		k := newKeys(rapid.SampledFrom([]string{"vs:", "x", "a:b:"}).Draw(t, "prefix"))
 		id := rapid.StringMatching(`vs_[A-Za-z0-9_]{1,40}`).Draw(t, "id")
 		p := partitionOf(id)
 		want := slot(k.record(id))
@@ -81,7 +81,7 @@ func TestPartitionsAreFixed(t *testing.T) {
 }
 
 func TestReferenceKeysShowNoReference(t *testing.T) {
-	key := keys{prefix: "vs:"}.reference("jane.doe@example.com")
+	key := newKeys("vs:").reference("jane.doe@example.com")
 	if strings.Contains(key, "jane") || len(key) != len("vs:ref:")+22 {
 		t.Errorf("key = %s", key)
 	}

@@ -172,7 +172,7 @@ func (s *Store) listed(ctx context.Context, query store.ListQuery, entries []sto
 			}
 			return
 		}
-		change := listChange{query.List, notListed}
+		change := listChange{list: query.List, second: notListed}
 		belongs := s.policy.Lists(session).Has(query.List)
 		if belongs {
 			change.second = formatSecond(session.UpdateTime)

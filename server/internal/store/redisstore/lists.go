@@ -41,8 +41,8 @@ func listCap(list verification.List) int {
 
 // listChange is one list that a commit changes.
 type listChange struct {
-	list   verification.List
-	second string // see lua/lists.lua
+	list           verification.List
+	second, former string // as lua/lists.lua and lua/commit.lua have them
 }
 
 // listChanges are the lists that a commit changes. What leaves all lists is taken out of each, also of
@@ -50,13 +50,18 @@ type listChange struct {
 func (s *Store) listChanges(before, after verification.Session) []listChange {
 	was, now := s.policy.Lists(before), s.policy.Lists(after)
 	moved := before.UpdateTime != after.UpdateTime
+	secondWas, secondNow := formatSecond(before.UpdateTime), formatSecond(after.UpdateTime)
 	var changes []listChange
 	for list := range verification.List(verification.ListCount) {
-		switch {
-		case now.Has(list) && (moved || !was.Has(list)):
-			changes = append(changes, listChange{list, formatSecond(after.UpdateTime)})
-		case !now.Has(list) && (was.Has(list) || now == 0):
-			changes = append(changes, listChange{list, notListed})
+		change := listChange{list, notListed, notListed}
+		if was.Has(list) {
+			change.former = secondWas
+		}
+		if now.Has(list) {
+			change.second = secondNow
+		}
+		if now.Has(list) && (moved || !was.Has(list)) || !now.Has(list) && (was.Has(list) || now == 0) {
+			changes = append(changes, change)
 		}
 	}
 	return changes
@@ -70,21 +75,12 @@ func (s *Store) listings(session verification.Session) []listChange {
 	in := s.policy.Lists(session)
 	all := make([]listChange, verification.ListCount)
 	for list := range verification.List(verification.ListCount) {
-		all[list] = listChange{list, notListed}
+		all[list] = listChange{list: list, second: notListed}
 		if in.Has(list) {
 			all[list].second = formatSecond(session.UpdateTime)
 		}
 	}
 	return all
-}
-
-// listArguments are the keys and arguments of the lists' part of a script.
-func (s *Store) listArguments(partition int, changes []listChange) (keys []string, args []any) {
-	for _, change := range changes {
-		keys = append(keys, s.keys.list(partition, change.list))
-		args = append(args, change.second, listCap(change.list))
-	}
-	return keys, args
 }
 
 // listFingerprint tells what the lists depend on beside the records.

@@ -80,25 +80,25 @@ func TestListChangesTouchOnlyWhatChanges(t *testing.T) {
 		return session
 	}
 	checked := with(func(s *verification.Session) { s.Status, s.UpdateTime = verification.StatusProcessing, 101 })
+	nowhere := "requires_input -/100 processing -/- verified -/- canceled -/- limit_reached -/- not_retryable -/- in_doubt -/-"
 	blocked := with(func(s *verification.Session) { s.ShownFailure = 1 })
 	erased := with(func(s *verification.Session) { s.Redaction = verification.RedactionProcessing })
-	nowhere := "requires_input - processing - verified - canceled - limit_reached - not_retryable - in_doubt -"
 	for name, c := range map[string]struct {
 		before, after verification.Session
 		want          string
 	}{
-		"begins":                  {verification.Session{}, open, "requires_input 100"},
+		"begins":                  {verification.Session{}, open, "requires_input 100/-"},
 		"stays":                   {open, open, ""},
-		"moves to another list":   {open, checked, "requires_input - processing 101"},
-		"enters one more":         {open, blocked, "limit_reached 100"},
-		"leaves one":              {blocked, open, "limit_reached -"},
-		"another second":          {blocked, with(func(s *verification.Session) { s.ShownFailure, s.UpdateTime = 1, 102 }), "requires_input 102 limit_reached 102"},
+		"moves to another list":   {open, checked, "requires_input -/100 processing 101/-"},
+		"enters one more":         {open, blocked, "limit_reached 100/-"},
+		"leaves one":              {blocked, open, "limit_reached -/100"},
+		"another second":          {blocked, with(func(s *verification.Session) { s.ShownFailure, s.UpdateTime = 1, 102 }), "requires_input 102/100 limit_reached 102/100"},
 		"is redacted":             {open, erased, nowhere},
-		"hears more, as redacted": {erased, erased, nowhere},
+		"hears more, as redacted": {erased, erased, strings.ReplaceAll(nowhere, "100", "-")},
 	} {
 		var got []string
 		for _, change := range s.listChanges(c.before, c.after) {
-			got = append(got, listNames[change.list], change.second)
+			got = append(got, listNames[change.list], change.second+"/"+change.former)
 		}
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("%s: %v; want %s", name, got, c.want)

@@ -38,7 +38,7 @@ type Store struct {
 	follower   *follower
 	hints      *hints
 	batches    []*batches // one; on a Cluster one for each partition
-	keys       keys
+	keys       *keys
 	mode       Mode
 	password   func() string // to keep it out of errors
 	feedMaxLen int64
@@ -69,7 +69,7 @@ func Open(options Options) (*Store, error) {
 	}
 	password := func() string { _, password := o.Credentials(); return password }
 	redis.SetLogger(driverLog{logger: o.Logger, password: password})
-	names := keys{prefix: o.Prefix}
+	names := newKeys(o.Prefix)
 	client := newClient(o)
 	writer := client
 	if o.WaitReplicas > 0 {

@@ -38,8 +38,12 @@ func (s *Store) relist(ctx context.Context, all []relisting) (found store.ListRe
 	answers := make([]*redis.Cmd, len(all))
 	_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error { // each answer has its error
 		for i, r := range all {
-			keys, args := s.listArguments(partitionOf(r.id), r.changes)
-			answers[i] = relistScript.Eval(ctx, p, append([]string{s.keys.record(r.id)}, keys...), append([]any{r.header, r.id}, args...)...)
+			keys, args := []string{s.keys.record(r.id)}, []any{r.header, r.id}
+			for _, change := range r.changes {
+				keys = append(keys, s.keys.list(partitionOf(r.id), change.list))
+				args = append(args, change.second, listCap(change.list))
+			}
+			answers[i] = relistScript.Eval(ctx, p, keys, args...)
 		}
 		return nil
 	})
@@ -140,7 +144,7 @@ func (s *Store) removeOrphans(ctx context.Context, partition int, list verificat
 				return s.failed(ctx, "look for records", err)
 			}
 			if header == "" {
-				orphans = append(orphans, relisting{id: entry.ID, changes: []listChange{{list, notListed}}})
+				orphans = append(orphans, relisting{id: entry.ID, changes: []listChange{{list: list, second: notListed}}})
 			}
 		}
 		found, _, err := s.relist(ctx, orphans)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -131,6 +132,7 @@ func dump(t *testing.T, raw *redis.Client) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	slices.Sort(keys)
 	var text strings.Builder
 	for _, key := range keys {
 		fmt.Fprintln(&text, key)
@@ -140,7 +142,9 @@ func dump(t *testing.T, raw *redis.Client) string {
 		case "hash":
 			fmt.Fprintln(&text, raw.HGetAll(ctx, key).Val())
 		case "zset":
-			fmt.Fprintln(&text, raw.ZRange(ctx, key, 0, -1).Val())
+			fmt.Fprintln(&text, raw.ZRangeWithScores(ctx, key, 0, -1).Val())
+		case "list":
+			fmt.Fprintln(&text, raw.LRange(ctx, key, 0, -1).Val())
 		case "set":
 			fmt.Fprintln(&text, raw.SMembers(ctx, key).Val())
 		case "stream":

@@ -2,16 +2,16 @@
 --
 -- KEYS  1 record  2 feed  3 meta
 --       then, each only where it is written: the reference that the session leaves, the reference
---       that it bears, the index of due sessions, the lists that change
+--       that it comes to bear, the sets that change: due sessions and lists
 -- ARGV  1 header expected ("" = no record)   2 the record to store, header first
 --       3 epoch for a partition without one  4 MAXLEN of the feed
 --       5 nonce                              6 session id
---       7 leaves a reference (0 or 1)        8 bears a reference (0 or 1)
+--       7 leaves a reference (0 or 1)        8 comes to bear a reference (0 or 1)
 --       9 score in the reference's index    10 members kept in it
---      11 second from which the session is due, "-": not any more, "": as before
---      12 now, in Unix seconds              13 oldest second that the feed keeps, "0": any
---      14 milliseconds that the record lives, "0": for ever
---      15 how many lists change; then for each a second or "-", and members kept: see lists.lua
+--      11 now, in Unix seconds              12 oldest second that the feed keeps, "0": any
+--      13 milliseconds that the record lives, "0": for ever
+--      14 how many sets change; then for each its second there, the second that it had ("-": not in it),
+--         and members kept: see lists.lua
 --      then the revisions made, ascending (may be none), each with ":" and 24 bytes of the trace in
 --      which it was made, if that is kept
 -- Returns {"ok"}, or {"conflict", record} or {"conflict"} without a record.
@@ -21,25 +21,13 @@
 -- nothing is done twice. All of the header is compared, not the counter alone: after a failover that
 -- lost writes the same counter comes again with another record.
 --
--- Redis does not undo a script that fails half way. What may fail (wrong types) is read first.
+-- Redis does not undo a script that fails half way. What may fail are keys of foreign types: those of
+-- references, of which few commits write any, and the feed's are looked at first; the sets get back what
+-- they had. A call costs a script more than what most commands do, so that looking at each first would
+-- cost a third of a commit.
 
 local record, feed, meta = KEYS[1], KEYS[2], KEYS[3]
-local at = 3
-local function optional(wanted)
-  if wanted then
-    at = at + 1
-    return KEYS[at]
-  end
-  return false
-end
-local rem = optional(ARGV[7] == '1')
-local ref = optional(ARGV[8] == '1')
-local due = optional(ARGV[11] ~= '')
-local lists = {}
-for i = 1, tonumber(ARGV[15]) do
-  lists[i] = {optional(true), ARGV[14 + 2 * i], ARGV[15 + 2 * i]}
-end
-local first = 16 + 2 * #lists
+local id = ARGV[6]
 
 local header = redis.call('GETRANGE', record, '0', '11')
 local own = string.sub(ARGV[2], 1, 12)
@@ -55,35 +43,58 @@ if header ~= ARGV[1] then
   end
   return {'conflict'}
 end
-if rem then redis.call('ZCARD', rem) end
-if ref then redis.call('ZCARD', ref) end
-if due then redis.call('ZCARD', due) end
-for _, list in ipairs(lists) do redis.call('ZCARD', list[1]) end
-redis.call('XLEN', feed)
 
-ensure_epoch(meta, feed, ARGV[3])
+local head = read_head(meta, feed)
+local at, rem, ref = 3, false, false
+if ARGV[7] == '1' then
+  at = at + 1
+  rem = KEYS[at]
+  redis.call('ZCARD', rem)
+end
+if ARGV[8] == '1' then
+  at = at + 1
+  ref = KEYS[at]
+  redis.call('ZCARD', ref)
+end
+if rem or ref then redis.call('XLEN', feed) end
+
+local sets, placed = tonumber(ARGV[14]), 0
+-- fail gives the sets back what they had, and ends the commit with an error.
+local function fail(failure)
+  for i = placed, 1, -1 do
+    place(KEYS[at + i], id, ARGV[13 + 3 * i], '0')
+  end
+  if head.number then end_feed(head, meta, feed, ARGV[3], '0') end
+  return failure
+end
+
+for i = 1, sets do
+  local failure = place(KEYS[at + i], id, ARGV[12 + 3 * i], ARGV[14 + 3 * i])
+  if failure then return fail(failure) end
+  placed = i
+end
+
 local moved = false
-if rem then redis.call('ZREM', rem, ARGV[6]) end
+if rem then redis.call('ZREM', rem, id) end
 if ref then
   local _
-  _, moved = add(ref, ARGV[6], ARGV[9], ARGV[10])
+  _, moved = add(ref, id, ARGV[9], ARGV[10])
 end
-if ARGV[11] == '-' then
-  redis.call('ZREM', due, ARGV[6])
-elseif due then
-  redis.call('ZADD', due, ARGV[11], ARGV[6])
-end
-for _, list in ipairs(lists) do place(list[1], ARGV[6], list[2], list[3]) end
+
+begin_feed(head, feed)
+local first = 15 + 3 * sets
 for i = first, #ARGV do
-  append(meta, feed, ARGV[4], ARGV[5], ARGV[6], ARGV[i], ARGV[12], moved and i == #ARGV)
+  local failure = append(head, feed, ARGV[4], ARGV[5], id, ARGV[i], ARGV[11], moved and i == #ARGV)
+  if failure then return fail(failure) end
 end
 if moved and #ARGV < first then
-  append(meta, feed, ARGV[4], ARGV[5], ARGV[6], '0', ARGV[12], true)
+  local failure = append(head, feed, ARGV[4], ARGV[5], id, '0', ARGV[11], true)
+  if failure then return fail(failure) end
 end
-forget(feed, ARGV[13])
-if ARGV[14] == '0' then
+end_feed(head, meta, feed, ARGV[3], ARGV[12])
+if ARGV[13] == '0' then
   redis.call('SET', record, ARGV[2])
 else
-  redis.call('SET', record, ARGV[2], 'PX', ARGV[14])
+  redis.call('SET', record, ARGV[2], 'PX', ARGV[13])
 end
 return {'ok'}

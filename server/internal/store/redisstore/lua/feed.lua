@@ -1,19 +1,27 @@
 -- Shared by the scripts that write the feed; put in front of each.
 
--- ensure_epoch gives a partition that has no meta (new, or after a FLUSHALL) an epoch. A feed
--- without meta is a remainder whose numbers would collide with those that begin at 1 again.
-local function ensure_epoch(meta, feed, epoch)
-  if redis.call('HEXISTS', meta, 'epoch') == 0 then
-    redis.call('DEL', feed)
-    redis.call('HSET', meta, 'epoch', epoch, 'seq', '0')
+-- read_head reads a partition's meta before anything is written: {seq, since, nonce, fresh}. fresh: it has
+-- none (new, or after a FLUSHALL). Where the feed is of a foreign type it fails.
+local function read_head(meta, feed)
+  local m = redis.call('HMGET', meta, 'epoch', 'seq', 'since', 'nonce')
+  if not m[1] then
+    redis.call('XLEN', feed)
+    return {seq = 0, fresh = true}
   end
+  return {seq = tonumber(m[2]), since = tonumber(m[3] or ''), nonce = m[4]}
 end
 
--- append adds one entry under the next number. The number goes up after XADD: if that fails,
--- nothing was changed. Plain tostring would write large numbers as 1e+15. A revision may have the
--- trace in which it was made behind a colon.
-local function append(meta, feed, maxlen, nonce, session, revision, now, pointer)
-  local seq = string.format('%.0f', tonumber(redis.call('HGET', meta, 'seq')) + 1)
+-- begin_feed makes way for the numbers of a partition that begin at 1 again: what is in the feed without
+-- meta is a remainder.
+local function begin_feed(head, feed)
+  if head.fresh then redis.call('DEL', feed) end
+end
+
+-- append adds one entry under the next number, and returns nothing, or the error with which nothing was
+-- changed. Plain tostring would write large numbers as 1e+15. A revision may have the trace in which it
+-- was made behind a colon.
+local function append(head, feed, maxlen, nonce, session, revision, now, pointer)
+  local seq = string.format('%.0f', head.seq + 1)
   local number, trace = revision, false
   local colon = string.find(revision, ':', 1, true)
   if colon then
@@ -26,34 +34,53 @@ local function append(meta, feed, maxlen, nonce, session, revision, now, pointer
   if trace then
     entry[#entry + 1], entry[#entry + 2] = 'c', trace
   end
-  redis.call(unpack(entry))
-  redis.call('HSET', meta, 'seq', seq, 'nonce', nonce)
+  local answer = redis.pcall(unpack(entry))
+  if type(answer) == 'table' and answer.err then return answer end
+  head.seq, head.number, head.nonce = head.seq + 1, seq, nonce
 end
 
--- is_older says whether an entry was written before a second. One without a time stays.
-local function is_older(entry, oldest)
+-- second_of is when an entry was written, or nil: one without a time stays.
+local function second_of(entry)
   local fields = entry[2]
   for i = 1, #fields, 2 do
-    if fields[i] == 't' then
-      return tonumber(fields[i + 1]) < tonumber(oldest)
-    end
+    if fields[i] == 't' then return tonumber(fields[i + 1]) end
   end
-  return false
 end
 
 -- forget removes entries written before a second: the oldest 20 at the most, more than one commit
--- adds, so that the feed shrinks and no commit pays for a long silence.
+-- adds, so that the feed shrinks and no commit pays for a long silence. It returns the second of the
+-- oldest entry, or nil where it has none: most commits know by that that nothing is to be removed.
 local function forget(feed, oldest)
-  if oldest == '0' then return end
-  local head = redis.call('XRANGE', feed, '-', '+', 'COUNT', '1')[1]
-  if not head or not is_older(head, oldest) then return end
+  local first = redis.call('XRANGE', feed, '-', '+', 'COUNT', '1')[1]
+  local second = first and second_of(first)
+  if not second or second >= oldest then return second end
   local last
   for _, entry in ipairs(redis.call('XRANGE', feed, '-', '+', 'COUNT', '20')) do
-    if not is_older(entry, oldest) then break end
+    second = second_of(entry)
+    if not second or second >= oldest then break end
     last = entry[1]
   end
   local seq = tonumber(string.match(last, '^%d+')) + 1
   redis.call('XTRIM', feed, 'MINID', string.format('%.0f-0', seq))
+  return second
+end
+
+-- end_feed forgets what is too old and writes a partition's meta, where something was appended or there was
+-- none.
+local function end_feed(head, meta, feed, epoch, oldest)
+  if head.fresh then
+    redis.call('HSET', meta, 'epoch', epoch, 'seq', head.number or '0')
+  end
+  if not head.number then return end
+  oldest = tonumber(oldest)
+  if oldest > 0 and (not head.since or head.since < oldest) then
+    local since = forget(feed, oldest)
+    if since then
+      redis.call('HSET', meta, 'seq', head.number, 'nonce', head.nonce, 'since', string.format('%.0f', since))
+      return
+    end
+  end
+  redis.call('HSET', meta, 'seq', head.number, 'nonce', head.nonce)
 end
 
 -- top is the newest session of a reference, or false.
@@ -70,4 +97,3 @@ local function add(ref, session, score, cap)
   local newest = top(ref) == session
   return newest, newest and before ~= session
 end
-

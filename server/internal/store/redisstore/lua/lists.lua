@@ -1,15 +1,16 @@
--- Shared by the scripts that write the lists; put in front of each.
+-- Shared by the scripts that write sets of sessions by their seconds; put in front of each.
 
--- place puts a session into a list at a second, or takes it out with "-". It forgets the oldest
--- beyond cap; with "0" none.
-local function place(list, session, second, cap)
+-- place puts a session into a set at a second, or takes it out with "-". It forgets the oldest
+-- beyond cap; with "0" none. It returns nothing, or the error with which nothing was changed.
+local function place(set, session, second, cap)
+  local answer
   if second == '-' then
-    redis.call('ZREM', list, session)
-    return
+    answer = redis.pcall('ZREM', set, session)
+  else
+    answer = redis.pcall('ZADD', set, second, session)
   end
-  redis.call('ZADD', list, second, session)
-  if cap ~= '0' then
-    redis.call('ZREMRANGEBYRANK', list, '0', '-' .. string.format('%.0f', tonumber(cap) + 1))
+  if type(answer) == 'table' and answer.err then return answer end
+  if second ~= '-' and cap ~= '0' then
+    redis.call('ZREMRANGEBYRANK', set, '0', '-' .. string.format('%.0f', tonumber(cap) + 1))
   end
 end
-

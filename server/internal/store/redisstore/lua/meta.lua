@@ -4,7 +4,9 @@
 -- ARGV  1 epoch for a partition without one  2 number of partitions  3 record format
 -- Returns {epoch, seq, nonce of the newest entry or "0", partitions, format} as strings.
 
-ensure_epoch(KEYS[2], KEYS[1], ARGV[1])
+local head = read_head(KEYS[2], KEYS[1])
+begin_feed(head, KEYS[1])
+end_feed(head, KEYS[2], KEYS[1], ARGV[1], '0')
 redis.call('HSETNX', KEYS[2], 'partitions', ARGV[2])
 redis.call('HSETNX', KEYS[2], 'format', ARGV[3])
 local m = redis.call('HMGET', KEYS[2], 'epoch', 'seq', 'nonce', 'partitions', 'format')

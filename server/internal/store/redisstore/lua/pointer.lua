@@ -6,11 +6,12 @@
 -- Returns "ok". Sent again at once it finds its own nonce and does nothing; a second entry would
 -- only wake twice.
 
-if redis.call('HGET', KEYS[2], 'nonce') == ARGV[3] then
+local head = read_head(KEYS[2], KEYS[1])
+if head.nonce == ARGV[3] then
   return 'ok'
 end
-redis.call('XLEN', KEYS[1])
-ensure_epoch(KEYS[2], KEYS[1], ARGV[1])
-append(KEYS[2], KEYS[1], ARGV[2], ARGV[3], ARGV[4], '0', ARGV[5], true)
-forget(KEYS[1], ARGV[6])
+begin_feed(head, KEYS[1])
+local failure = append(head, KEYS[1], ARGV[2], ARGV[3], ARGV[4], '0', ARGV[5], true)
+if failure then return failure end
+end_feed(head, KEYS[2], KEYS[1], ARGV[1], ARGV[6])
 return 'ok'

@@ -12,7 +12,8 @@ end
 local added, removed = 0, 0
 for i = 2, #KEYS do
   local before = redis.call('ZSCORE', KEYS[i], ARGV[2])
-  place(KEYS[i], ARGV[2], ARGV[2 * i - 1], ARGV[2 * i])
+  local failure = place(KEYS[i], ARGV[2], ARGV[2 * i - 1], ARGV[2 * i])
+  if failure then return failure end
   local after = redis.call('ZSCORE', KEYS[i], ARGV[2])
   if before and not after then
     removed = removed + 1

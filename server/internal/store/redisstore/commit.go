@@ -1,0 +1,161 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// maxRevisions bounds the revisions of one update. The core makes two at most: a read, then an event.
+const maxRevisions = 16
+
+// commit stores next in place of current, and returns what is stored now: where somebody else was faster,
+// their record.
+func (s *Store) commit(ctx context.Context, current stored, next verification.Session) (won bool, now stored, err error) {
+	before, after := indexedBy(current.session), indexedBy(next)
+	if s.split {
+		// Before the commit, so that a crash after it leaves no index entry of a redacted session.
+		if err := s.removeReplaced(ctx, next.ID, before, after); err != nil {
+			return false, stored{}, err
+		}
+	}
+	keys, args, header, err := s.commitArguments(s.traceOf(ctx), current, next, before, after)
+	if err != nil {
+		return false, stored{}, err
+	}
+	answer, err := s.runCommit(ctx, next.ID, keys, args)
+	if err != nil {
+		return false, stored{}, s.failed(ctx, "commit a session", err)
+	}
+	switch {
+	case len(answer) == 1 && answer[0] == "ok":
+		return true, stored{header: header, session: next}, s.found(ctx, current.session, next, before, after)
+	case len(answer) == 1 && answer[0] == "conflict":
+		return false, stored{}, nil
+	case len(answer) == 2 && answer[0] == "conflict":
+		now, err = parseRecord(next.ID, answer[1])
+		return false, now, err
+	}
+	return false, stored{}, fmt.Errorf("%w: the commit script's answer has %d parts", store.ErrUnavailable, len(answer))
+}
+
+// found makes what was committed findable where the commit itself could not, in other slots.
+func (s *Store) found(ctx context.Context, current, next verification.Session, before, after indexed) error {
+	if !current.Exists() {
+		if err := s.ensureAccount(ctx, next); err != nil {
+			return err
+		}
+	}
+	return s.indexAfterCommit(ctx, next, before, after)
+}
+
+// ensureFound repairs what a crash between a commit and found left undone. The next delivery of the
+// same event comes here, because it writes nothing.
+func (s *Store) ensureFound(ctx context.Context, session verification.Session) error {
+	if !session.Exists() {
+		return nil
+	}
+	if err := s.ensureAccount(ctx, session); err != nil {
+		return err
+	}
+	return s.ensureIndex(ctx, session)
+}
+
+// traceOf is the trace of a commit as its feed entries hold it: a colon and traceSize bytes, or nothing.
+func (s *Store) traceOf(ctx context.Context) string {
+	if trace := s.trace(ctx); len(trace) == traceSize {
+		return ":" + trace
+	}
+	return ""
+}
+
+// commitArguments are the KEYS and ARGV of lua/commit.lua, and the header of the record in them.
+func (s *Store) commitArguments(trace string, current stored, next verification.Session, before, after indexed) (keys []string, args []any, header string, err error) {
+	made := int64(next.Revision) - int64(current.session.Revision)
+	if made < 0 || made > maxRevisions {
+		return nil, nil, "", fmt.Errorf("session %s: an update makes 0 to %d revisions, not %d", next.ID, maxRevisions, made)
+	}
+	nonce, err := s.random()
+	if err != nil {
+		return nil, nil, "", err
+	}
+	epoch, err := s.random()
+	if err != nil {
+		return nil, nil, "", err
+	}
+	record, err := appendBody(newHeader(current.header, nonce), next)
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("session %s: %w", next.ID, err)
+	}
+	names := &s.keys.partitions[partitionOf(next.ID)]
+	leaves := !s.split && before.reference != "" && before.reference != after.reference
+	bears := !s.split && after.reference != "" && before != after
+	sets := s.setChanges(names, current.session, next)
+	now, oldest := s.feedTimes()
+
+	keys = make([]string, 0, 5+len(sets))
+	keys = append(keys, names.records+next.ID, names.feed, names.meta)
+	if leaves {
+		keys = append(keys, s.keys.reference(before.reference))
+	}
+	if bears {
+		keys = append(keys, s.keys.reference(after.reference))
+	}
+	args = make([]any, 0, 14+3*len(sets)+int(made))
+	args = append(args,
+		current.header, record, epoch, s.feedMaxLen, signed(nonce), next.ID, leaves, bears, after.created, maxIndexed,
+		now, oldest, lifeOf(next).Milliseconds(), len(sets),
+	)
+	for _, set := range sets {
+		keys = append(keys, set.key)
+		args = append(args, set.second, set.former, set.kept)
+	}
+	for revision := current.session.Revision + 1; revision <= next.Revision; revision++ {
+		args = append(args, strconv.FormatInt(int64(revision), 10)+trace)
+	}
+	return keys, args, string(record[:headerSize]), nil
+}
+
+// setChange is a change of a set of sessions by their seconds.
+type setChange struct {
+	key            string
+	second, former string // notListed where the session is not in it
+	kept           int    // members; 0: any number
+}
+
+// setChanges are those that a commit makes.
+func (s *Store) setChanges(names *partitionKeys, before, after verification.Session) []setChange {
+	lists := s.listChanges(before, after)
+	sets := make([]setChange, 0, 1+len(lists))
+	if second, former := dueSecond(after), dueSecond(before); second != former {
+		sets = append(sets, setChange{key: names.due, second: second, former: former})
+	}
+	for _, change := range lists {
+		sets = append(sets, setChange{names.lists[change.list], change.second, change.former, listCap(change.list)})
+	}
+	return sets
+}
+
+// lifeOf is how long Redis keeps a record; 0 for ever.
+func lifeOf(session verification.Session) time.Duration {
+	if session.Stub() {
+		return verification.StubLife * time.Second
+	}
+	return 0
+}
+
+// signed is a nonce as streams keep it in 9 bytes.
+func signed(nonce uint64) int64 { return int64(nonce) }
+
+// feedTimes are now and the oldest second that the feed keeps, 0 for any.
+func (s *Store) feedTimes() (now, oldest int64) {
+	now = s.clock().Unix()
+	if s.feedMaxAge > 0 {
+		oldest = now - int64(s.feedMaxAge/time.Second)
+	}
+	return now, oldest
+}
