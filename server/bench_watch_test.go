@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ const watchers, idle = 1000, 10_000
 // BenchmarkDelivery is the way of a change from Stripe's POST to a watcher: a thousand watchers of a
 // session each, 500 webhooks a second.
 func BenchmarkDelivery(b *testing.B) {
-	for _, subject := range subjects {
+	for _, subject := range append(slices.Clone(subjects), centrifuge(b)) {
 		b.Run(subject.name, func(b *testing.B) {
 			p := subject.start(b)
 			d := &delivery{b: b, p: p, http: newHTTPClient(b), posted: make(map[string]time.Time)}

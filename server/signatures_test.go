@@ -131,7 +131,7 @@ func signWithNode(t *testing.T) signer {
 }
 
 // installNode copies a Node program into a directory and installs what its lock file names.
-func installNode(t *testing.T, dir, from string) {
+func installNode(t testing.TB, dir, from string) {
 	t.Helper()
 	need(t, "node")
 	need(t, "npm")
@@ -161,7 +161,7 @@ func installNode(t *testing.T, dir, from string) {
 }
 
 // need is for a program that another machine may lack.
-func need(t *testing.T, program string) {
+func need(t testing.TB, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		missing(t, program+" is not installed")
@@ -169,10 +169,13 @@ func need(t *testing.T, program string) {
 }
 
 // missing skips the test, but never where it must run.
-func missing(t *testing.T, text string) {
+func missing(t testing.TB, text string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
 		t.Fatal(text)
+	}
+	if _, measures := t.(*testing.B); measures { // a benchmark says why it is skipped with -v only
+		fmt.Fprintf(os.Stderr, "%s is skipped: %s\n", t.Name(), text)
 	}
 	t.Skip(text)
 }
