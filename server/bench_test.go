@@ -63,7 +63,7 @@ func startOurs(b *testing.B) *process {
 		b.Fatal(err)
 	}
 	p := serve(b, settings(redis.Addr, "LOG_FORMAT=json", "GRPC_TOKENS_FILE="+file))
-	p.token = token
+	p.token, p.redis = token, redis
 	return p
 }
 
@@ -104,7 +104,7 @@ func shareCalls(b *testing.B, p *process, callers int, call func(caller, n int) 
 	var next atomic.Int64
 	var failed atomic.Pointer[error]
 	var calling sync.WaitGroup
-	before := p.cpu()
+	before, redisBefore := p.cpu(), p.redisCPU()
 	b.ResetTimer()
 	for caller := range callers {
 		calling.Go(func() {
@@ -125,6 +125,9 @@ func shareCalls(b *testing.B, p *process, callers int, call func(caller, n int) 
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
 	b.ReportMetric(float64((p.cpu()-before).Microseconds())/float64(b.N), "server-µs/op")
+	if p.redis != nil {
+		b.ReportMetric(float64((p.redisCPU()-redisBefore).Microseconds())/float64(b.N), "redis-µs/op")
+	}
 	reportLatencies(b, slices.Concat(latencies...))
 }
 
@@ -152,6 +155,22 @@ func (p *process) cpu() time.Duration {
 		ticks += n
 	}
 	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+// redisCPU is the time that the process's Redis has used so far, if it has one.
+func (p *process) redisCPU() time.Duration {
+	p.t.Helper()
+	var seconds float64
+	if p.redis != nil {
+		for _, name := range []string{"used_cpu_user", "used_cpu_sys"} {
+			n, err := strconv.ParseFloat(p.redis.Info(name), 64)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			seconds += n
+		}
+	}
+	return time.Duration(seconds * float64(time.Second))
 }
 
 // BenchmarkGetStatus is 64 callers over 4 connections who ask for the status of a thousand sessions.

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/verification-status/server/internal/store/redistest"
 )
 
 const (
@@ -52,8 +54,9 @@ type process struct {
 	stdout, stderr output
 	ended          chan struct{} // closed when the process is gone
 
-	grpc, webhook, admin string // addresses, once it listens
-	token                string // what callers must show; empty: nothing
+	grpc, webhook, admin string            // addresses, once it listens
+	token                string            // what callers must show; empty: nothing
+	redis                *redistest.Server // nil where a test does not say
 }
 
 // launch starts the command line with this environment and no other setting. It ends with the test.
