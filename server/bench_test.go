@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/access"
@@ -54,17 +53,24 @@ func startRedis(b *testing.B) *redistest.Server {
 func startOurs(b *testing.B) *process {
 	b.Helper()
 	redis := startRedis(b)
-	token, line, err := access.NewToken("bench", []access.Right{access.RightRead})
-	if err != nil {
-		b.Fatal(err)
-	}
-	file := filepath.Join(b.TempDir(), "tokens")
-	if err := os.WriteFile(file, []byte(line.String()+"\n"), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	p := serve(b, settings(redis.Addr, "LOG_FORMAT=json", "GRPC_TOKENS_FILE="+file))
+	tokens, token := tokensFile(b)
+	p := serve(b, settings(redis.Addr, "LOG_FORMAT=json", tokens))
 	p.token, p.redis = token, redis
 	return p
+}
+
+// tokensFile is the setting of a file with one token, and the token.
+func tokensFile(t testing.TB) (setting, token string) {
+	t.Helper()
+	token, line, err := access.NewToken("bench", []access.Right{access.RightRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, []byte(line.String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "GRPC_TOKENS_FILE=" + file, token
 }
 
 // bearer shows a token with every call, also without TLS.
@@ -81,18 +87,13 @@ func (bearer) RequireTransportSecurity() bool { return false }
 // connections are clients over connections of their own, with the token if the server wants one.
 func connections(b *testing.B, p *process, n int) []verificationv1.VerificationServiceClient {
 	b.Helper()
-	options := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
+	var options []grpc.DialOption
 	if p.token != "" {
 		options = append(options, grpc.WithPerRPCCredentials(bearer(p.token)))
 	}
 	clients := make([]verificationv1.VerificationServiceClient, n)
 	for i := range clients {
-		conn, err := grpc.NewClient(p.grpc, options...)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { _ = conn.Close() })
-		clients[i] = verificationv1.NewVerificationServiceClient(conn)
+		clients[i], _ = dial(b, p.grpc, options...)
 	}
 	return clients
 }

@@ -16,9 +16,9 @@ import (
 )
 
 // dial connects to a server's gRPC address until the test ends.
-func dial(t testing.TB, addr string) (verificationv1.VerificationServiceClient, *grpc.ClientConn) {
+func dial(t testing.TB, addr string, options ...grpc.DialOption) (verificationv1.VerificationServiceClient, *grpc.ClientConn) {
 	t.Helper()
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(addr, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ const (
 )
 
 // TestLoadStreams: a replica with 100,000 open watches, each of a session of its own, over 200
-// connections. A thousand events a second for 20 s are delivered, each to its watcher, in order, once
+// connections, with a bearer token. A thousand events a second for 20 s are delivered, each to its watcher, in order, once
 // and none missed; and on SIGTERM every stream is told why it ends, within the grace of a stop. Memory
 // and times are reported, not judged: the clients and Redis share the server's processors.
 //
@@ -54,9 +54,11 @@ func TestLoadStreams(t *testing.T) {
 		event.ID, event.Object.ID = "evt_"+l.watches[n].id+"_0", l.watches[n].id
 		return []verification.Event{event}
 	})
+	tokens, token := tokensFile(t)
 	// As whoever expects so many watches would set it. What is watched and not in memory is read from
 	// Redis whenever an idle watch looks by itself, and those that are woken stand in line with these.
-	l.p = serve(t, settings(redis.Addr, fmt.Sprintf("GRPC_MAX_STREAMS=%d", streams), fmt.Sprintf("CACHE_SESSIONS=%d", streams*6/5)))
+	l.p = serve(t, settings(redis.Addr, fmt.Sprintf("GRPC_MAX_STREAMS=%d", streams), fmt.Sprintf("CACHE_SESSIONS=%d", streams*6/5), tokens))
+	l.p.token = token
 	l.p.awaitLists()
 	l.connect()
 	l.openAll()
@@ -86,7 +88,7 @@ func (l *streamLoad) connect() {
 	l.t.Helper()
 	ctx := within(l.t, soon)
 	for range loadConnections {
-		_, conn := dial(l.t, l.p.grpc)
+		_, conn := dial(l.t, l.p.grpc, grpc.WithPerRPCCredentials(bearer(l.p.token)))
 		conn.Connect()
 		l.conns = append(l.conns, conn)
 	}
