@@ -16,7 +16,7 @@ type Access interface {
 	// Credentials are what to speak TLS with; nil for plain text.
 	Credentials() credentials.TransportCredentials
 	// Identify notes in a call's context who makes it, and Principal tells that name; empty where
-	// callers have none.
+	// callers have none. None of these methods waits for anything.
 	Identify(ctx context.Context) context.Context
 	Principal(ctx context.Context) string
 	// Unary refuses a call that may not be made.
@@ -65,28 +65,25 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 // stream is the same around a stream. It stands on the stack of each that is open: what is needed only
 // at the beginning or the end is done elsewhere.
 func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	ctx := stream.Context()
-	c := callOf(ctx)
+	in := &incoming{ServerStream: stream, ctx: stream.Context(), leave: func() {}}
+	c := callOf(in.ctx)
 	var work connlimit.Work
-	leave := func() {}
 	defer func() {
 		if p := recover(); p != nil {
-			err = s.panicked(ctx, c, p)
+			err = s.panicked(in.ctx, c, p)
 		}
 		work.Done()
-		leave()
-		err = s.finish(ctx, c, err)
+		in.leave()
+		err = s.finish(in.ctx, c, err)
 	}()
-	ctx = s.access.Identify(ctx)
-	stream, leaving, err := s.access.Stream(ctx, c.method.full, &arriving{ServerStream: stream})
-	if err != nil {
+	if err := in.admit(s.access, c.method.full); err != nil {
 		return err
 	}
-	leave, work = leaving, hold(ctx, c.method)
+	work = hold(in.ctx, c.method)
 	if c.method.full == healthWatch {
-		return s.watchHealth(srv, stream, handler)
+		return s.watchHealth(srv, in, handler)
 	}
-	return handler(srv, stream)
+	return handler(srv, in)
 }
 
 // finish gives every error that leaves a call a code, writes the call's line, and tells the caller under
