@@ -6,7 +6,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 
 	"example.com/verification-status/server/internal/connlimit"
 )
@@ -58,7 +57,7 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 	if err := s.access.Unary(ctx, c.method.full, request); err != nil {
 		return nil, err
 	}
-	work = hold(ctx, c.method)
+	work = c.hold()
 	return handler(ctx, request)
 }
 
@@ -79,7 +78,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerI
 	if err := in.admit(s.access, c.method.full); err != nil {
 		return err
 	}
-	work = hold(in.ctx, c.method)
+	work = c.hold()
 	if c.method.full == healthWatch {
 		return s.watchHealth(srv, in, handler)
 	}
@@ -100,10 +99,9 @@ func (s *Server) finish(ctx context.Context, c *call, err error) error {
 // hold keeps the connection of a call that was let in from being closed to make room for others. It is
 // nothing for health, which strangers may watch for as long as they like: a connection for each of such
 // watches would keep all callers out.
-func hold(ctx context.Context, m *method) connlimit.Work {
-	caller, ok := peer.FromContext(ctx)
-	if !ok || m.grpcs {
+func (c *call) hold() connlimit.Work {
+	if c.method.grpcs {
 		return connlimit.Work{}
 	}
-	return connlimit.Hold(caller.Addr)
+	return connlimit.Hold(c.peer)
 }
