@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -17,11 +18,14 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// streams is how many are open.
-func (b *bench) streams() int {
-	b.limits.mu.Lock()
-	defer b.limits.mu.Unlock()
-	return b.limits.open
+// awaitStreams waits until so many are open, 0 or 1.
+func (b *bench) awaitStreams(want int) {
+	b.t.Helper()
+	await(b.t, fmt.Sprintf("%d streams are open", want), func() bool {
+		b.limits.mu.Lock()
+		defer b.limits.mu.Unlock()
+		return b.limits.open == want && len(b.limits.streams) == want
+	})
 }
 
 // TestRightsThatGoWhileTheRequestIsAwaited: the stream is let in, then its caller loses the right, and only
@@ -33,7 +37,7 @@ func TestRightsThatGoWhileTheRequestIsAwaited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the stream is let in", func() bool { return b.streams() == 1 })
+	b.awaitStreams(1)
 	b.write("tokens", "# nobody\n")
 	b.reload()
 	if err := errors.Join(stream.SendMsg(watchOne), stream.CloseSend()); err != nil {
@@ -45,7 +49,7 @@ func TestRightsThatGoWhileTheRequestIsAwaited(t *testing.T) {
 	if b.reached.Load() != 0 {
 		t.Error("the handler ran")
 	}
-	await(t, "its place is given back", func() bool { return b.streams() == 0 })
+	b.awaitStreams(0)
 }
 
 // TestStreamsThatBeginAndEndWhileRightsChange: callers open streams and go away, some before their request
@@ -81,10 +85,7 @@ func TestStreamsThatBeginAndEndWhileRightsChange(t *testing.T) {
 	calling.Wait()
 	close(ending)
 	changing.Wait()
-	await(t, "all places are given back", func() bool { return b.streams() == 0 })
-	if len(b.limits.streams) != 0 {
-		t.Errorf("callers who are remembered: %v", b.limits.streams)
-	}
+	b.awaitStreams(0)
 }
 
 // hasty opens a stream on a connection of its own, and goes away at some point.
