@@ -124,7 +124,7 @@ func (a *Access) setTokens(texts []string) error {
 	if err != nil {
 		return err
 	}
-	a.tokens.Store(&tokens{read})
+	a.tokens.Store(newTokens(read))
 	a.generation.Add(1)
 	return nil
 }

@@ -15,10 +15,12 @@ func (a *Access) Unary(ctx context.Context, method string, request any) error {
 	if isHealth(method) {
 		return nil
 	}
-	if refused := a.begin(ctx); refused != nil {
-		return a.refuse(ctx, method, refused)
+	who := a.callerOf(ctx)
+	refused := a.begin(who.caller)
+	if refused == nil {
+		refused = a.check(who, pathOf(method, request))
 	}
-	if refused := a.check(ctx, pathOf(method, request)); refused != nil {
+	if refused != nil {
 		return a.refuse(ctx, method, refused)
 	}
 	return nil
@@ -31,18 +33,18 @@ func (a *Access) Stream(ctx context.Context, method string, stream grpc.ServerSt
 	if isHealth(method) {
 		return a.health(ctx, method, stream)
 	}
-	if refused := a.beginStream(ctx, method); refused != nil {
-		return nil, nil, a.refuse(ctx, method, refused)
+	who := a.callerOf(ctx)
+	refused := a.beginStream(who, method)
+	if refused == nil {
+		leave, refused = a.limits.enter(who.caller.principal)
 	}
-	caller := a.callerOf(ctx)
-	leave, refused := a.limits.enter(caller.principal)
 	if refused != nil {
 		return nil, nil, a.refuse(ctx, method, refused)
 	}
 	if a.open() {
 		return stream, leave, nil
 	}
-	return &guarded{ServerStream: stream, ctx: ctx, access: a, method: method, generation: caller.generation}, leave, nil
+	return &guarded{ServerStream: stream, ctx: ctx, access: a, method: method, generation: who.generation}, leave, nil
 }
 
 // health lets a health watch through, within its limits.
@@ -59,8 +61,7 @@ func (a *Access) health(ctx context.Context, method string, stream grpc.ServerSt
 }
 
 // begin refuses callers who are nobody, and those who call too often.
-func (a *Access) begin(ctx context.Context) *refusal {
-	c := a.callerOf(ctx)
+func (a *Access) begin(c *caller) *refusal {
 	if c.unknown != "" {
 		return unauthenticated(c.unknown)
 	}
@@ -71,31 +72,30 @@ func (a *Access) begin(ctx context.Context) *refusal {
 }
 
 // beginStream refuses also those who may not make the call whatever the request.
-func (a *Access) beginStream(ctx context.Context, method string) *refusal {
-	if refused := a.begin(ctx); refused != nil {
+func (a *Access) beginStream(who *identified, method string) *refusal {
+	if refused := a.begin(who.caller); refused != nil {
 		return refused
 	}
 	paths := pathsOf(method)
-	if !slices.ContainsFunc(paths, func(path string) bool { return a.check(ctx, path) == nil }) {
-		return denied(a.callerOf(ctx).principal, paths[0])
+	if !slices.ContainsFunc(paths, func(path string) bool { return a.check(who, path) == nil }) {
+		return denied(who.caller.principal, paths[0])
 	}
 	return nil
 }
 
 // check refuses a caller without the right to a path.
-func (a *Access) check(ctx context.Context, path string) *refusal {
-	c := a.callerOf(ctx)
-	switch {
+func (a *Access) check(who *identified, path string) *refusal {
+	switch c := who.caller; {
 	case c.unknown != "":
 		return unauthenticated(c.unknown)
 	case a.open():
 		return nil
 	case c.token != nil && c.token.opens(path):
 		return nil
-	case c.token == nil && a.policy.Load().allows(ctx, path):
+	case c.token == nil && a.policy.Load().allows(who, path):
 		return nil
 	}
-	return denied(c.principal, path)
+	return denied(who.caller.principal, path)
 }
 
 // refuse tells of a refusal and makes it an error.
@@ -108,16 +108,18 @@ func (a *Access) refuse(ctx context.Context, method string, refused *refusal) er
 	return refused.err()
 }
 
+// anybody is who calls where everyone may.
+var anybody = &identified{context.Background(), &caller{}, 0}
+
 // callerOf is who makes a call; nobody where Identify did not look.
-func (a *Access) callerOf(ctx context.Context) caller {
+func (a *Access) callerOf(ctx context.Context) *identified {
 	if a.open() {
-		return caller{}
+		return anybody
 	}
-	c, ok := ctx.Value(callerKey{}).(caller)
-	if !ok {
-		return caller{unknown: "this server does not know who calls"}
+	if i, ok := ctx.Value(callerKey{}).(*identified); ok {
+		return i
 	}
-	return c
+	return &identified{ctx, nobody("this server does not know who calls"), 0}
 }
 
 // guarded is a stream that checks what its request needs, and looks again when rights have changed.
@@ -161,7 +163,7 @@ func (g *guarded) judge() error {
 	if now != g.generation {
 		ctx = g.access.Identify(ctx)
 	}
-	if refused := g.access.check(ctx, g.path); refused != nil {
+	if refused := g.access.check(g.access.callerOf(ctx), g.path); refused != nil {
 		return g.access.refuse(g.ctx, g.method, refused)
 	}
 	g.generation = now

@@ -67,14 +67,10 @@ func isHealth(method string) bool { return strings.HasPrefix(method, healthPrefi
 
 // pathsOf are what a call may need, before its request is known.
 func pathsOf(method string) []string {
-	switch {
-	case strings.HasPrefix(method, reflectionPrefix):
-		return []string{pathGetStatus} // who may read may know what there is to read
-	case method == pathWatch:
+	if method == pathWatch {
 		return []string{pathWatch, pathWatchAll}
-	default:
-		return []string{method}
 	}
+	return []string{pathOf(method, nil)}
 }
 
 // pathOf is what a call needs.
@@ -82,5 +78,8 @@ func pathOf(method string, request any) string {
 	if watch, ok := request.(*verificationv1.WatchStatusRequest); ok && watch.GetAllSessions() != nil {
 		return pathWatchAll
 	}
-	return pathsOf(method)[0]
+	if strings.HasPrefix(method, reflectionPrefix) {
+		return pathGetStatus // who may read may know what there is to read
+	}
+	return method
 }

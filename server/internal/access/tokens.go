@@ -112,21 +112,37 @@ func parseToken(fields []string) (Token, error) {
 	return token, err
 }
 
-// tokens are those in force.
-type tokens struct{ all []Token }
+// tokens are those in force, and who holds each.
+type tokens struct {
+	all     []Token
+	holders []caller
+}
 
-// find looks a token up. It takes as long for one that is almost right as for one that is not, and
-// looks at every entry.
-func (t *tokens) find(text string) (Token, bool) {
-	hash := sha256.Sum256([]byte(text))
+func newTokens(all []Token) *tokens {
+	t := &tokens{all, make([]caller, len(all))}
+	for i := range all {
+		t.holders[i] = caller{principal: all[i].principal(), token: &all[i]}
+	}
+	return t
+}
+
+// find returns who holds a token; nil: nobody. It takes as long for one that is almost right as for one that
+// is not, and looks at every entry.
+func (t *tokens) find(text string) *caller {
+	if len(text) != tokenLength {
+		return nil
+	}
+	var token [tokenLength]byte // on the stack, not in the heap
+	copy(token[:], text)
+	hash := sha256.Sum256(token[:])
 	found := -1
 	for i := range t.all {
 		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(hash[:], t.all[i].Hash[:]), i, found)
 	}
 	if found < 0 {
-		return Token{}, false
+		return nil
 	}
-	return t.all[found], true
+	return &t.holders[found]
 }
 
 // parseBearer takes the token out of the values of the authorization header (RFC 6750, section 2.1):

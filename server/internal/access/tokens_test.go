@@ -37,14 +37,14 @@ func TestNewTokensAreReadAndFound(t *testing.T) {
 	if err != nil || len(read) != 3 {
 		t.Fatalf("%v, %v", read, err)
 	}
-	inForce := &tokens{read}
+	inForce := newTokens(read)
 	for token, line := range made {
-		got, ok := inForce.find(token)
-		if !ok || !reflect.DeepEqual(got, line) {
-			t.Errorf("%v, %v; want %v", got, ok, line)
+		got := inForce.find(token)
+		if got == nil || !reflect.DeepEqual(*got.token, line) || got.principal != "token:"+line.Name {
+			t.Errorf("%v; want %v", got, line)
 		}
 		for _, wrong := range []string{token + "x", token[:len(token)-1], strings.ToUpper(token), ""} {
-			if got, ok := inForce.find(wrong); ok {
+			if got := inForce.find(wrong); got != nil {
 				t.Errorf("%q found %v", wrong, got)
 			}
 		}
@@ -146,7 +146,7 @@ func FuzzBearer(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	inForce := &tokens{[]Token{line}}
+	inForce := newTokens([]Token{line})
 	for _, value := range []string{"", "Bearer", "Bearer ", "Bearer " + token, "bEARER " + token, "Bearer  " + token, "Bearer " + token + " ", token, "Basic " + token, "Bearer " + strings.Repeat("a", 1<<16)} {
 		f.Add(value)
 	}

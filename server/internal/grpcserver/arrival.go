@@ -7,6 +7,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"example.com/verification-status/server/internal/turn"
 )
 
 const (
@@ -53,26 +55,41 @@ func (c *call) leave() bool {
 	return left
 }
 
-// arriving is a stream whose request must come in time. It is asked for in a goroutine of its own, which
-// ends with the stream if it does not come.
-type arriving struct {
-	grpc.ServerStream
-	arrived bool
+// incoming is a stream from its beginning until its request is there. What looks at the caller and at the
+// request takes its turns: none of it needs the stack of the stream's own goroutine.
+type incoming struct {
+	grpc.ServerStream                 // the one that checks what its request needs, once it is let in
+	ctx               context.Context // tells who calls, once that is known
+	leave             func()          // what is called at the end
+	arrived           bool
 }
 
-// RecvMsg implements grpc.ServerStream.
-func (s *arriving) RecvMsg(message any) error {
+// admit finds out who calls, and refuses a stream that may not be opened.
+func (s *incoming) admit(access Access, method string) error {
+	admission := turn.Begin(func() error {
+		s.ctx = access.Identify(s.ctx)
+		checked, leave, err := access.Stream(s.ctx, method, s.ServerStream)
+		if err == nil {
+			s.ServerStream, s.leave = checked, leave
+		}
+		return err
+	})
+	return (<-admission).Err() // it asks nobody, and so ends by itself
+}
+
+// RecvMsg implements grpc.ServerStream. The request must come in time; if it does not, the turn that waits
+// for it ends with the stream.
+func (s *incoming) RecvMsg(message any) error {
 	if s.arrived {
 		return s.ServerStream.RecvMsg(message)
 	}
 	s.arrived = true
-	received := make(chan error, 1)
-	go func() { received <- s.ServerStream.RecvMsg(message) }()
+	received := turn.Begin(func() error { return s.ServerStream.RecvMsg(message) })
 	late := time.NewTimer(requestTimeout)
 	defer late.Stop()
 	select {
-	case err := <-received:
-		return err
+	case t := <-received:
+		return t.Err()
 	case <-late.C:
 		return status.Error(codes.DeadlineExceeded, "the request did not arrive")
 	}

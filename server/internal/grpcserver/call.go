@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,9 @@ const (
 type call struct {
 	context.Context
 	method *method
+	peer   net.Addr // nil: gRPC does not tell
 	began  time.Time
+	tagged bool               // its metadata is told; see Value
 	cancel context.CancelFunc // ends the context; nil: that is gRPC's own
 	late   *time.Timer        // ends it if the request of a stranger does not arrive; nil: of others
 	absent atomic.Bool        // such a request is not there yet
@@ -47,11 +50,37 @@ type call struct {
 type callKey struct{}
 
 // Value implements context.Context.
+//
+// Where there is a stats handler, gRPC copies the metadata of each call for it, header by header, before it
+// tells of the call: a twentieth of what a small call costs, and ours does not look at it. So the call has
+// no metadata until then. If gRPC ceases to tell, callers have no tokens, and are refused.
 func (c *call) Value(key any) any {
 	if _, ok := key.(callKey); ok {
 		return c
 	}
+	if !c.tagged && key == metadataKey {
+		return nil
+	}
 	return c.Context.Value(key)
+}
+
+// metadataKey is what gRPC asks a context for to get a call's metadata.
+var metadataKey = func() any {
+	var asked asking
+	metadata.FromIncomingContext(&asked)
+	return asked.key
+}()
+
+// asking is a context that notes what it is asked for.
+type asking struct {
+	context.Context
+	key any
+}
+
+// Value implements context.Context.
+func (a *asking) Value(key any) any {
+	a.key = key
+	return nil
 }
 
 func callOf(ctx context.Context) *call {
@@ -69,6 +98,9 @@ func (s *Server) begin(ctx context.Context, info *tap.Info) (context.Context, er
 	if given := info.Header[requestIDHeader]; len(given) > 0 && isRequestID(given[0]) {
 		c.given = given[0]
 	}
+	if caller, ok := peer.FromContext(ctx); ok {
+		c.peer = caller.Addr
+	}
 	if c.method == s.unknown {
 		return c, nil // it is answered at once
 	}
@@ -79,7 +111,7 @@ func (s *Server) begin(ctx context.Context, info *tap.Info) (context.Context, er
 	} else if deadline.Sub(c.began) > longestDeadline {
 		c.Context, c.cancel = context.WithTimeout(ctx, longestDeadline)
 	}
-	if caller, ok := peer.FromContext(ctx); ok && !connlimit.Proven(caller.Addr) {
+	if !connlimit.Proven(c.peer) {
 		c.expect()
 	}
 	return c, nil
@@ -116,8 +148,8 @@ func (c *call) requestID() string {
 // trailer tells the caller under which name the log has something about the call; nil where it has
 // nothing.
 func (c *call) trailer() metadata.MD {
-	if id := c.requestID(); id != "" && c.logged.Load() {
-		return metadata.Pairs(requestIDHeader, id)
+	if c.logged.Load() {
+		return metadata.Pairs(requestIDHeader, c.requestID())
 	}
 	return nil
 }

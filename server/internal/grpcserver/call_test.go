@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -148,5 +149,18 @@ func TestNoIDForWhatIsNotInTheLog(t *testing.T) {
 	_, _ = s.client.RetryVerification(patient(t), &verificationv1.RetryVerificationRequest{}, grpc.Trailer(&failed))
 	if len(fine.Get("x-request-id")) != 0 || len(failed.Get("x-request-id")) != 1 || strings.Count(log.String(), "request_id=") != 1 {
 		t.Errorf("trailers %v and %v, log:\n%s", fine, failed, log)
+	}
+}
+
+// TestMetadataIsToldWithTheCall: not before, or gRPC copies it for nothing; and whoever looks then sees all.
+// It fails where gRPC gets it in another way, or tells of calls in another.
+func TestMetadataIsToldWithTheCall(t *testing.T) {
+	c := &call{Context: metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer x"))}
+	if early, ok := metadata.FromIncomingContext(c); ok {
+		t.Errorf("copied before anybody can use it: %v", early)
+	}
+	ctx := observer{}.TagRPC(c, nil)
+	if got := metadata.ValueFromIncomingContext(ctx, "authorization"); !slices.Equal(got, []string{"Bearer x"}) {
+		t.Errorf("got %q", got)
 	}
 }

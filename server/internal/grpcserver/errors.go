@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/turn"
 )
 
 // errorDomain is the ErrorInfo domain that the contract promises.
@@ -35,8 +36,8 @@ func internalError() error {
 // only of Go's own, since any other may quote what the call was about.
 func (s *Server) panicked(ctx context.Context, c *call, p any) error {
 	stack := debug.Stack()
-	if elsewhere, ok := p.(interface{ Panicked() (any, []byte) }); ok {
-		p, stack = elsewhere.Panicked() // in a goroutine of the handler
+	if elsewhere, ok := p.(*turn.Panic); ok {
+		p, stack = elsewhere.Value, elsewhere.Stack
 	}
 	kind := fmt.Sprintf("%T", p)
 	if own, ok := p.(runtime.Error); ok {

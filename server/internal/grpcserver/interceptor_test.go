@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/turn"
 )
 
 // watchResult opens a watch and returns the error that ends it.
@@ -77,17 +78,12 @@ func TestPanicsBecomeInternal(t *testing.T) {
 	}
 }
 
-// carried is a panic of another goroutine.
-type carried struct{}
-
-func (carried) Panicked() (value any, stack []byte) {
-	return errors.New("planted elsewhere"), []byte("where it was")
-}
-
 // TestAPanicOfAHandlersGoroutineIsLoggedWithItsOwnStack: the handler's says nothing.
 func TestAPanicOfAHandlersGoroutineIsLoggedWithItsOwnStack(t *testing.T) {
 	s := startOnPipe(t, Config{}, &fake{
-		watch: func(grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]) error { panic(carried{}) },
+		watch: func(grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]) error {
+			panic(&turn.Panic{Value: errors.New("planted elsewhere"), Stack: []byte("where it was")})
+		},
 	})
 	wantInternal(t, watchResult(t, s))
 	eventually(t, "the line", func() bool { return strings.Contains(s.log.String(), `panic=*errors.errorString stack="where it was"`) })

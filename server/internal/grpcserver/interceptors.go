@@ -6,7 +6,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 
 	"example.com/verification-status/server/internal/connlimit"
 )
@@ -16,7 +15,7 @@ type Access interface {
 	// Credentials are what to speak TLS with; nil for plain text.
 	Credentials() credentials.TransportCredentials
 	// Identify notes in a call's context who makes it, and Principal tells that name; empty where
-	// callers have none.
+	// callers have none. None of these methods waits for anything.
 	Identify(ctx context.Context) context.Context
 	Principal(ctx context.Context) string
 	// Unary refuses a call that may not be made.
@@ -58,35 +57,32 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 	if err := s.access.Unary(ctx, c.method.full, request); err != nil {
 		return nil, err
 	}
-	work = hold(ctx, c.method)
+	work = c.hold()
 	return handler(ctx, request)
 }
 
 // stream is the same around a stream. It stands on the stack of each that is open: what is needed only
 // at the beginning or the end is done elsewhere.
 func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	ctx := stream.Context()
-	c := callOf(ctx)
+	in := &incoming{ServerStream: stream, ctx: stream.Context(), leave: func() {}}
+	c := callOf(in.ctx)
 	var work connlimit.Work
-	leave := func() {}
 	defer func() {
 		if p := recover(); p != nil {
-			err = s.panicked(ctx, c, p)
+			err = s.panicked(in.ctx, c, p)
 		}
 		work.Done()
-		leave()
-		err = s.finish(ctx, c, err)
+		in.leave()
+		err = s.finish(in.ctx, c, err)
 	}()
-	ctx = s.access.Identify(ctx)
-	stream, leaving, err := s.access.Stream(ctx, c.method.full, &arriving{ServerStream: stream})
-	if err != nil {
+	if err := in.admit(s.access, c.method.full); err != nil {
 		return err
 	}
-	leave, work = leaving, hold(ctx, c.method)
+	work = c.hold()
 	if c.method.full == healthWatch {
-		return s.watchHealth(srv, stream, handler)
+		return s.watchHealth(srv, in, handler)
 	}
-	return handler(srv, stream)
+	return handler(srv, in)
 }
 
 // finish gives every error that leaves a call a code, writes the call's line, and tells the caller under
@@ -103,10 +99,9 @@ func (s *Server) finish(ctx context.Context, c *call, err error) error {
 // hold keeps the connection of a call that was let in from being closed to make room for others. It is
 // nothing for health, which strangers may watch for as long as they like: a connection for each of such
 // watches would keep all callers out.
-func hold(ctx context.Context, m *method) connlimit.Work {
-	caller, ok := peer.FromContext(ctx)
-	if !ok || m.grpcs {
+func (c *call) hold() connlimit.Work {
+	if c.method.grpcs {
 		return connlimit.Work{}
 	}
-	return connlimit.Hold(caller.Addr)
+	return connlimit.Hold(c.peer)
 }

@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -41,8 +40,8 @@ func (s *Server) logCall(ctx context.Context, c *call, duration time.Duration, e
 		slog.String("code", code.String()),
 		slog.Duration("duration", duration),
 	)
-	if caller, ok := peer.FromContext(ctx); ok {
-		attrs = append(attrs, slog.String("peer", caller.Addr.String()))
+	if c.peer != nil {
+		attrs = append(attrs, slog.String("peer", c.peer.String()))
 	}
 	if reason := errorReason(status.Convert(err)); reason != "" {
 		attrs = append(attrs, slog.String("reason", reason))

@@ -2,6 +2,7 @@ package grpcserver
 
 import (
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -16,7 +17,8 @@ type method struct {
 	// grpcs: health or reflection, which are neither counted against a limit nor given a request id.
 	grpcs    bool
 	deadline time.Duration // for unary calls without one
-	places   chan struct{} // for unary calls under way; nil: any number
+	limit    int64         // of unary calls under way; 0: any number
+	underWay atomic.Int64
 	meter    MethodMeter
 }
 
@@ -37,7 +39,7 @@ func methodsOf(registered map[string]grpc.ServiceInfo, config Config) map[string
 				known.deadline = limit
 			}
 			if service == serviceName && !known.stream {
-				known.places = make(chan struct{}, config.MaxInFlight)
+				known.limit = int64(config.MaxInFlight)
 			}
 			methods[known.full] = known
 		}
@@ -58,20 +60,21 @@ func isTraced(full string) bool {
 
 // take takes a place for a unary call; false: as many are under way as may be.
 func (m *method) take() bool {
-	if m.places == nil {
-		return true
+	for m.limit > 0 {
+		n := m.underWay.Load()
+		if n >= m.limit {
+			return false
+		}
+		if m.underWay.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
-	select {
-	case m.places <- struct{}{}:
-		return true
-	default:
-		return false
-	}
+	return true
 }
 
 // leave gives it back.
 func (m *method) leave() {
-	if m.places != nil {
-		<-m.places
+	if m.limit > 0 {
+		m.underWay.Add(-1)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/turn"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -264,13 +265,12 @@ func TestAPanicOfASendIsItsHandlers(t *testing.T) {
 	st := &stream{patience: time.Minute, woken: hub.New().Subscribe(), send: func(*verificationv1.WatchStatusResponse) error { panic("planted") }}
 	defer st.close()
 	defer func() {
-		carried, ok := recover().(*turnPanic)
+		carried, ok := recover().(*turn.Panic)
 		if !ok {
 			t.Fatal("recovered something else")
 		}
-		value, stack := carried.Panicked()
-		if value != "planted" || !strings.Contains(string(stack), ".respond(") {
-			t.Errorf("recovered %v, from:\n%s", value, stack)
+		if carried.Value != "planted" || !strings.Contains(string(carried.Stack), ".respond(") {
+			t.Errorf("recovered %v", carried)
 		}
 	}()
 	_ = st.do(func() error { return st.respond(nil, "") })

@@ -20,38 +20,45 @@ func (s *Service) WatchStatus(request *verificationv1.WatchStatusRequest, server
 	return nil
 }
 
+// watchStatus is there for as long as the stream is, and so small: what reads the request is elsewhere.
 func (s *Service) watchStatus(request *verificationv1.WatchStatusRequest, server verificationv1.VerificationService_WatchStatusServer) error {
-	heartbeat, err := heartbeatOf(request)
+	heartbeat, topics, err := s.asked(request)
 	if err != nil {
 		return err
 	}
+	st := s.newStream(server, heartbeat, topics...)
+	defer st.close()
+	switch subject := request.GetSubject().(type) {
+	case *verificationv1.WatchStatusRequest_SessionId:
+		return s.watchSession(st, request, subject.SessionId)
+	case *verificationv1.WatchStatusRequest_ClientReferenceId:
+		return s.watchReference(st, request, subject.ClientReferenceId)
+	default:
+		return s.watchAll(st, request)
+	}
+}
+
+// asked is what a request wants to be woken by, and how often it wants a sign of life, if all of it is as it
+// may be.
+func (s *Service) asked(request *verificationv1.WatchStatusRequest) (heartbeat time.Duration, topics []hub.Topic, err error) {
+	if heartbeat, err = heartbeatOf(request); err != nil {
+		return 0, nil, err
+	}
 	if err := checkToken("resume_token", request.GetResumeToken()); err != nil {
-		return err
+		return 0, nil, err
 	}
 	switch subject := request.GetSubject().(type) {
 	case *verificationv1.WatchStatusRequest_SessionId:
-		if err := checkSessionID(subject.SessionId); err != nil {
-			return err
-		}
-		st := s.newStream(server, heartbeat, hub.Session(subject.SessionId))
-		defer st.close()
-		return s.watchSession(st, request, subject.SessionId)
+		return heartbeat, []hub.Topic{hub.Session(subject.SessionId)}, checkSessionID(subject.SessionId)
 	case *verificationv1.WatchStatusRequest_ClientReferenceId:
-		if err := checkReference(subject.ClientReferenceId); err != nil {
-			return err
-		}
-		st := s.newStream(server, heartbeat, hub.Reference(subject.ClientReferenceId))
-		defer st.close()
-		return s.watchReference(st, request, subject.ClientReferenceId)
+		return heartbeat, []hub.Topic{hub.Reference(subject.ClientReferenceId)}, checkReference(subject.ClientReferenceId)
 	case *verificationv1.WatchStatusRequest_AllSessions:
 		if request.GetUntilSettled() {
-			return invalid("until_settled", "does not go with all_sessions")
+			return 0, nil, invalid("until_settled", "does not go with all_sessions")
 		}
-		st := s.newStream(server, heartbeat, s.partitionTopics()...)
-		defer st.close()
-		return s.watchAll(st, request)
+		return heartbeat, s.partitionTopics(), nil
 	default:
-		return invalid("subject", "is missing: set session_id, client_reference_id or all_sessions")
+		return 0, nil, invalid("subject", "is missing: set session_id, client_reference_id or all_sessions")
 	}
 }
 
