@@ -153,14 +153,16 @@ func (s *Subscription) Close() {
 	s.Remove(s.one.topic)
 }
 
-// Wake wakes everyone who listens to a topic.
-func (h *Hub) Wake(topic Topic) {
+// Wake wakes everyone who listens to a topic, and says whether anyone does.
+func (h *Hub) Wake(topic Topic) (listening bool) {
 	shard := h.shard(topic)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	for l := shard.topics[topic]; l != nil; l = l.next {
 		l.listener.notify(l.bit)
+		listening = true
 	}
+	return listening
 }
 
 // WakeAll wakes everyone: after a time in which changes may have been missed.

@@ -27,8 +27,9 @@ func TestWakesOnlyItsTopic(t *testing.T) {
 	defer a.Close()
 	defer b.Close()
 
-	h.Wake(hub.Session("vs_a"))
-
+	if !h.Wake(hub.Session("vs_a")) || h.Wake(hub.Session("vs_c")) || h.Wake(hub.Partition(0)) {
+		t.Error("Wake must tell whether anyone listens")
+	}
 	if !woken(a) || woken(b) {
 		t.Fatal("the session's watcher must be woken, and nobody else: a reference of the same name is another topic")
 	}
