@@ -40,6 +40,7 @@ type stream struct {
 	expires   time.Time // zero: never
 	lookAt    time.Time // when to look again at the latest
 	behind    bool      // there may be something new: woken, and no look has succeeded since
+	topics    uint64    // what woke it since the last look that succeeded; see hub.Subscription.Woken
 	following string    // the session that wakes a watch by reference
 }
 
@@ -128,14 +129,14 @@ func (st *stream) pause(token func() string, begun bool, err error) error {
 	pause := lookAgain
 	switch {
 	case err == nil:
-		st.behind = false
+		st.behind, st.topics = false, 0
 	case !begun || !away(err):
 		return err
 	case st.behind:
 		pause = lookAgainFailed
 	}
 	topics, err := st.wait(token, pause)
-	st.behind = st.behind || topics != 0
+	st.behind, st.topics = st.behind || topics != 0, st.topics|topics
 	return err
 }
 

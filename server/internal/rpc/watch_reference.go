@@ -37,9 +37,16 @@ func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatus
 		if err := st.pause(token, begun, err); err != nil {
 			return err
 		}
-		look = s.pointed(reference, c)
+		if look = s.pointed(reference, c); st.topics != 0 && st.topics&referenceTopic == 0 {
+			look = s.held(c.ID, c.Revision) // where the reference leads has not changed
+		}
 	}
 }
+
+// referenceTopic is the one that a watch by reference begins with. It is woken whenever the reference may
+// lead elsewhere, so that the index, which is in no memory, need not be asked for every change of the
+// session that is shown.
+const referenceTopic = 1
 
 // showNewest is showSession for a reference. A superseded session is not the end.
 func (s *Service) showNewest(st *stream, c *cursor, look reader, reference string, encode func(cursor) string) (settled bool, err error) {

@@ -1,0 +1,91 @@
+package rpc
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/nearcache"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// TestAReferenceIsLookedUpOnlyWhereItMayLeadElsewhere: a change of the session that is shown asks the store
+// nothing; where the reference may lead to another, the index is asked, and again while that fails.
+func TestAReferenceIsLookedUpOnlyWhereItMayLeadElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		of := func(o *verification.Object) { o.Reference = "person" }
+		records := &counted{shelf: &shelf{held: map[string]verification.Session{}, newest: map[string]string{"person": "vs_1"}}}
+		session, _ := verification.Transition(verification.Session{}, eventOf(1, 1, object("vs_1", "requires_input", of)))
+		records.put(session)
+		woken := hub.New()
+		memory := nearcache.New(records, 1000, time.Now, ownNews{woken})
+		service := New(Config{
+			Store: memory, Recent: memory, Hub: woken, Ingest: nobody{}, Clock: time.Now,
+			Logger: slog.New(slog.DiscardHandler), StreamReads: 16,
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		watcher := &sink{ctx: ctx, got: make(chan arrival, 10)}
+		ended := make(chan error)
+		go func() { ended <- service.WatchStatus(byReference("person"), watcher) }()
+		defer func() { cancel(); <-ended }()
+		told := func(id string, revision int32) {
+			t.Helper()
+			synctest.Wait()
+			if len(watcher.got) != 1 {
+				t.Fatalf("told %d times; want once, of %s", len(watcher.got), id)
+			}
+			if got := (<-watcher.got).GetVerification(); got.GetSessionId() != id || got.GetRevision() != revision {
+				t.Fatalf("told of %s, revision %d; want %s, %d", got.GetSessionId(), got.GetRevision(), id, revision)
+			}
+		}
+		asked := func() int {
+			records.mu.Lock()
+			defer records.mu.Unlock()
+			looks := records.looks
+			records.looks = 0
+			return looks
+		}
+		apply := func(e verification.Event) {
+			t.Helper()
+			memory.Trust(0, time.Now())
+			if _, err := memory.Update(ctx, e.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+				next, outcome := verification.Transition(current, e)
+				return next, outcome.Write, nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told("vs_1", 1)
+		asked()
+
+		for n := int32(2); n <= 20; n++ {
+			apply(eventOf(int(n), int64(n), object("vs_1", []string{"processing", "requires_input"}[n%2], of)))
+			told("vs_1", n)
+		}
+		if looks := asked(); looks != 0 {
+			t.Errorf("changes of the session that is shown asked the store %d times", looks)
+		}
+
+		newer := object("vs_2", "requires_input", of, func(o *verification.Object) { o.Created++ })
+		apply(eventOf(1, 30, newer))
+		records.mu.Lock()
+		records.newest["person"], records.fail = "vs_2", store.ErrUnavailable
+		records.mu.Unlock()
+		woken.Wake(hub.Reference("person"))
+		synctest.Wait()
+		woken.Wake(hub.Session("vs_1")) // meanwhile, another wake-up by the session does not make it forget the index
+		synctest.Wait()
+		if asked() == 0 || len(watcher.got) != 0 {
+			t.Fatal("the index was not asked, or something was told without it")
+		}
+		records.mu.Lock()
+		records.fail = nil
+		records.mu.Unlock()
+		time.Sleep(2 * lookAgainFailed)
+		told("vs_2", 1)
+	})
+}
