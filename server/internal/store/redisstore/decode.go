@@ -1,0 +1,155 @@
+package redisstore
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// decode reads a body. It trusts nothing: any bytes give a record or an error of store.ErrCorrupt.
+func decode(id string, body []byte) (verification.Session, error) {
+	switch {
+	case len(body) == 0:
+		return verification.Session{}, corrupt("the length")
+	case len(body) > maxBody:
+		return verification.Session{}, corrupt("the length")
+	case body[0] != format && body[0] != format+1:
+		return verification.Session{}, fmt.Errorf("%w: format %d; this version reads %d and %d", store.ErrCorrupt, body[0], format, format+1)
+	}
+	return decodeSession(id, body[1:])
+}
+
+// decodeSession reads the fields in three passes, by what they need to be understood: failures stand
+// alone, entries need the failures, the state needs the entries.
+func decodeSession(id string, body []byte) (verification.Session, error) {
+	s := verification.Session{ID: id}
+	r := &reader{}
+	if err := decodeFailures(r, body, &s); err != nil {
+		return verification.Session{}, err
+	}
+
+	var prior progress
+	_ = eachField(body, func(f field) { // the first pass has seen all errors
+		if f.num == sessionEntry && r.err == nil {
+			s.History = append(s.History, decodeEntry(r, &prior, s.Failures, r.bytes(f)))
+			if len(s.History) > maxEntries {
+				r.fail("the number of entries")
+			}
+		}
+	})
+
+	s.State = prior.result
+	var second, lastSecond int64
+	hasLast := false
+	_ = eachField(body, func(f field) {
+		switch {
+		case f.num == sessionFailures, f.num == sessionGranted, f.num == sessionEntry:
+		case decodeStateField(r, f, &s.State, prior.second, s.Failures):
+		case f.num == sessionSecond:
+			second = r.int64(f)
+		case f.num == sessionLastSecond:
+			lastSecond, hasLast = r.int64(f), true
+		case !decodeSessionField(r, f, &s):
+			s.Extra = append(s.Extra, f.raw...)
+		}
+	})
+	s.Second = s.UpdateTime + second
+	if hasLast {
+		s.LastFailure.Second = s.Second + lastSecond
+	}
+	if r.err != nil {
+		return verification.Session{}, r.err
+	}
+	return s, nil
+}
+
+// decodeSessionField takes a field that stands alone; false if it is not known.
+func decodeSessionField(r *reader, f field, s *verification.Session) bool {
+	switch f.num {
+	case sessionRevision:
+		s.Revision = r.int32(f)
+	case sessionApplied:
+		s.Applied = uint32(r.uint(f, 1<<32-1))
+	case sessionLivemode:
+		s.Livemode = r.bool(f)
+	case sessionLastCode:
+		s.LastFailure.Code = r.code(f, errorCodes)
+	case sessionLastText:
+		s.LastFailure.Code = r.text(f)
+	case sessionAsOf:
+		s.AsOf = r.int64(f)
+	case sessionAccount:
+		s.Account = r.text(f)
+	case sessionPending:
+		s.Pending = r.bool(f)
+	case sessionLastID:
+		s.LastFailure.ID = r.fixed(f)
+	case sessionReplacement:
+		s.Replacement.Granted = r.bool(f)
+	case sessionReturnURL:
+		s.Replacement.ReturnURL = r.text(f)
+	case sessionPredecessor:
+		s.Predecessor = r.text(f)
+	case sessionForgotten:
+		s.Forgotten = decodeForgotten(r, r.bytes(f))
+	default:
+		return false
+	}
+	return true
+}
+
+// decodeFailures is the first pass. Its error says that the bytes are no fields at all.
+func decodeFailures(r *reader, body []byte, s *verification.Session) error {
+	var ids, granted []byte
+	err := eachField(body, func(f field) {
+		switch f.num {
+		case sessionFailures:
+			ids = r.bytes(f)
+		case sessionGranted:
+			granted = r.bytes(f)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if len(ids)%8 != 0 || len(ids) > 8*maxHashes {
+		return corrupt("the failures")
+	}
+	for ; len(ids) > 0; ids = ids[8:] {
+		s.Failures = append(s.Failures, verification.Failure{ID: binary.LittleEndian.Uint64(ids)})
+	}
+	for len(granted) > 0 {
+		i, n := protowire.ConsumeVarint(granted)
+		if n < 0 || i >= uint64(len(s.Failures)) {
+			return corrupt("a grant")
+		}
+		s.Failures[i].Granted, granted = true, granted[n:]
+	}
+	s.LastFailure.ID = newestFailure(s.Failures)
+	return nil
+}
+
+func decodeForgotten(r *reader, packed []byte) []verification.Forgotten {
+	var forgotten []verification.Forgotten
+	var until int64
+	for len(packed) > 0 {
+		id, n := protowire.ConsumeFixed64(packed)
+		if n < 0 || len(forgotten) == maxHashes {
+			r.fail("the forgotten")
+			return nil
+		}
+		delta, m := protowire.ConsumeVarint(packed[n:])
+		if m < 0 {
+			r.fail("the forgotten")
+			return nil
+		}
+		until += protowire.DecodeZigZag(delta)
+		forgotten = append(forgotten, verification.Forgotten{ID: id, Until: until})
+		packed = packed[n+m:]
+	}
+	return forgotten
+}
