@@ -179,7 +179,7 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 		grpc.StaticStreamWindowSize(receiveWindow),
 		grpc.StaticConnWindowSize(receiveWindow),
 		grpc.InTapHandle(s.begin),
-		grpc.StatsHandler(observer{}),
+		grpc.StatsHandler(observer{}), // the first: before its TagRPC a call has no metadata, and none of its caller's trace
 		grpc.ConnectionTimeout(handshakeTimeout),
 		// Without it a hard stop returns while handlers still run, and they would use a closed store.
 		grpc.WaitForHandlers(true),

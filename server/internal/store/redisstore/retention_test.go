@@ -65,6 +65,26 @@ func TestFeedIsTrimmedByAge(t *testing.T) {
 	})
 }
 
+// A replica whose clock is years ahead writes the first entry, and its length takes it from the feed. What the
+// others write is forgotten in time all the same.
+func TestAClockThatWasAheadKeepsNothing(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		right := time.Unix(1_800_000_000, 0)
+		now := right.AddDate(10, 0, 0)
+		s := openStore(t, Options{Addrs: []string{addr}, FeedMaxAge: time.Hour, Clock: func() time.Time { return now }})
+		raw, ctx, feed := rawClient(t, addr), testContext(t), s.keys.feed(s.Partition("vs_a"))
+		apply(t, s, event("vs_a", 0))
+		now = right
+		apply(t, s, event("vs_a", 1))
+		raw.XTrimMaxLen(ctx, feed, 1)
+		now = now.Add(time.Hour + time.Second)
+		apply(t, s, event("vs_a", 2))
+		if got := raw.XLen(ctx, feed).Val(); got != 1 {
+			t.Errorf("%d entries; want that of the last commit", got)
+		}
+	})
+}
+
 // Entries of before this version have no time: length takes them, not age.
 func TestEntriesWithoutATimeStay(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {

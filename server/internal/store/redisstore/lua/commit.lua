@@ -21,10 +21,10 @@
 -- nothing is done twice. All of the header is compared, not the counter alone: after a failover that
 -- lost writes the same counter comes again with another record.
 --
--- Redis does not undo a script that fails half way. What may fail are keys of foreign types: those of
--- references, of which few commits write any, and the feed's are looked at first; the sets get back what
--- they had. A call costs a script more than what most commands do, so that looking at each first would
--- cost a third of a commit.
+-- Redis does not undo a script that fails half way. What may fail are keys of foreign types. The few
+-- commits that change a reference look at its keys and the feed first; the sets get back what the record
+-- expected says that they had. A call costs a script more than what most commands do, so that looking at
+-- each first would cost a third of a commit.
 
 local record, feed, meta = KEYS[1], KEYS[2], KEYS[3]
 local id = ARGV[6]

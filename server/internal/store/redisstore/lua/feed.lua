@@ -36,7 +36,7 @@ local function append(head, feed, maxlen, nonce, session, revision, now, pointer
   end
   local answer = redis.pcall(unpack(entry))
   if type(answer) == 'table' and answer.err then return answer end
-  head.seq, head.number, head.nonce = head.seq + 1, seq, nonce
+  head.seq, head.number, head.nonce, head.now = head.seq + 1, seq, nonce, tonumber(now)
 end
 
 -- second_of is when an entry was written, or nil: one without a time stays.
@@ -66,14 +66,15 @@ local function forget(feed, oldest)
 end
 
 -- end_feed forgets what is too old and writes a partition's meta, where something was appended or there was
--- none.
+-- none. An oldest entry that is not written yet is of a clock that was wrong: length may have taken it, and
+-- nothing would be too old before that second.
 local function end_feed(head, meta, feed, epoch, oldest)
   if head.fresh then
     redis.call('HSET', meta, 'epoch', epoch, 'seq', head.number or '0')
   end
   if not head.number then return end
   oldest = tonumber(oldest)
-  if oldest > 0 and (not head.since or head.since < oldest) then
+  if oldest > 0 and (not head.since or head.since < oldest or head.since > head.now) then
     local since = forget(feed, oldest)
     if since then
       redis.call('HSET', meta, 'seq', head.number, 'nonce', head.nonce, 'since', string.format('%.0f', since))
