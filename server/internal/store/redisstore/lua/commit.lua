@@ -23,8 +23,7 @@
 --
 -- Redis does not undo a script that fails half way. What may fail are keys of foreign types. The few
 -- commits that change a reference look at its keys and the feed first; the sets get back what the record
--- expected says that they had. A call costs a script more than what most commands do, so that looking at
--- each first would cost a third of a commit.
+-- expected says that they had. Looking at each of these first too, at every commit, would cost a tenth of it.
 
 local record, feed, meta = KEYS[1], KEYS[2], KEYS[3]
 local id = ARGV[6]
