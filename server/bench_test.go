@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -197,6 +199,19 @@ func BenchmarkGetStatus(b *testing.B) {
 	}
 }
 
+// indented are events in the shape in which Stripe sends them.
+func indented(b *testing.B, events []event) []event {
+	b.Helper()
+	for i := range events {
+		var body bytes.Buffer
+		if err := json.Indent(&body, events[i].body, "", "  "); err != nil {
+			b.Fatal(err)
+		}
+		events[i].body = body.Bytes()
+	}
+	return events
+}
+
 // BenchmarkIngest posts lives of five events over 32 connections: each session's in order, and those of
 // 64 sessions in turn, since Stripe's own are seconds apart.
 func BenchmarkIngest(b *testing.B) {
@@ -209,7 +224,7 @@ func BenchmarkIngest(b *testing.B) {
 			for n := 0; len(mail) < b.N; n++ {
 				lives := make([][]event, abreast)
 				for i := range lives {
-					lives[i] = tries(fmt.Sprintf("vs_Ingest%d", n*abreast+i), life)
+					lives[i] = indented(b, tries(fmt.Sprintf("vs_Ingest%d", n*abreast+i), life))
 				}
 				for k := range abreast * life {
 					mail = append(mail, lives[k%abreast][k/abreast])

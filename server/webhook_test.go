@@ -32,11 +32,11 @@ func newEvent(id, kind, session string, second int64, version any, object fields
 	for name, value := range object {
 		o[name] = value
 	}
-	body, err := json.MarshalIndent(fields{ // as Stripe sends them
+	body, err := json.Marshal(fields{
 		"id": id, "object": "event", "api_version": version, "created": second, "data": fields{"object": o},
 		"livemode": false, "pending_webhooks": 1, "request": fields{"id": nil, "idempotency_key": nil},
 		"type": "identity.verification_session." + kind,
-	}, "", "  ")
+	})
 	if err != nil {
 		panic(err)
 	}

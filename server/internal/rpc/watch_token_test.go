@@ -168,7 +168,11 @@ func TestG8_AfterAFlushMinRevisionIsToldToBeLost(t *testing.T) {
 	flushAll(t, server.Addr)
 	request := statusByID("vs_1")
 	request.MinRevision = 3
-	_, err := r.GetStatus(t.Context(), request)
+	var err error
+	eventually(t, "the loss is told", func() bool { // what is in memory may be shown until it is noticed
+		_, err = r.GetStatus(t.Context(), request)
+		return err != nil
+	})
 	wantError(t, err, codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST)
 	// Without it Stripe's word is there again.
 	if v := r.status("vs_1"); v.GetStatus() != verificationv1.Status_STATUS_VERIFIED || v.GetRevision() != 1 {
