@@ -86,7 +86,7 @@ func (s *Store) checkServer(info map[string]string) error {
 	} else if policy != "noeviction" {
 		problems = append(problems, fmt.Errorf("%w: maxmemory-policy is %s, which deletes sessions when memory is short; set it to noeviction", ErrMisconfigured, policy))
 	}
-	if info["redis_mode"] == "cluster" && s.mode != Cluster {
+	if clusterNode(info) && s.mode != Cluster {
 		problems = append(problems, fmt.Errorf("%w: the server is a Cluster's node, but the mode is %s; set the mode to cluster", ErrMisconfigured, s.mode))
 	}
 	if replicas, err := strconv.Atoi(info["connected_slaves"]); err == nil && replicas < s.waitReplicas {
@@ -96,6 +96,12 @@ func (s *Store) checkServer(info map[string]string) error {
 		s.logger.Warn("appendonly is off in Redis: if it crashes, everything since its last snapshot is lost; set appendonly yes")
 	}
 	return errors.Join(problems...)
+}
+
+// clusterNode reports whether a server is a Cluster's node. Valkey has no redis_mode in INFO: it says
+// server_mode (github.com/valkey-io/valkey/pull/306). Both say cluster_enabled.
+func clusterNode(info map[string]string) bool {
+	return info["redis_mode"] == "cluster" || info["server_mode"] == "cluster" || info["cluster_enabled"] == "1"
 }
 
 // versionAtLeast compares the first two numbers; what cannot be read passes.
