@@ -37,11 +37,11 @@ func (s *Store) failed(ctx context.Context, what string, err error) error {
 
 // redacted removes what a server or driver may quote: an old Redis repeats the arguments of a command
 // that it does not know, and HELLO carries the password.
-func (s *Store) redacted(text string) string { return redact(text, s.password()) }
+func (s *Store) redacted(text string) string { return redact(text, s.passwords()) }
 
-func redact(text, password string) string {
+func redact(text string, passwords []string) string {
 	text, _, _ = strings.Cut(text, ", with args beginning with")
-	if password != "" {
+	for _, password := range passwords {
 		text = strings.ReplaceAll(text, password, "[secret]")
 	}
 	return text

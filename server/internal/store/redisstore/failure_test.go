@@ -398,7 +398,7 @@ func TestErrorsShowNoSecret(t *testing.T) {
 	}
 	old := s.failed(testContext(t), "x", errors.New("ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 'x'"))
 	echo := s.failed(testContext(t), "x", errors.New("bad "+secret))
-	driverLog{logger: debugLogger(&log), password: func() string { return secret }}.Printf(testContext(t), "auth %s", secret)
+	driverLog{logger: debugLogger(&log), passwords: func() []string { return []string{secret} }}.Printf(testContext(t), "auth %s", secret)
 	for _, text := range []string{err.Error(), err2.Error(), old.Error(), echo.Error(), log.String()} {
 		if strings.Contains(text, secret) || strings.Contains(text, "'AUTH'") {
 			t.Errorf("shows the password: %s", text)

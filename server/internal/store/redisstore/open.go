@@ -40,7 +40,7 @@ type Store struct {
 	batches    []*batches // one; on a Cluster one for each partition
 	keys       *keys
 	mode       Mode
-	password   func() string // to keep it out of errors
+	passwords  func() []string // to keep them out of errors
 	feedMaxLen int64
 	feedMaxAge time.Duration
 	split      bool
@@ -67,8 +67,7 @@ func Open(options Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	password := func() string { _, password := o.Credentials(); return password }
-	redis.SetLogger(driverLog{logger: o.Logger, password: password})
+	redis.SetLogger(driverLog{logger: o.Logger, passwords: o.passwords})
 	names := newKeys(o.Prefix)
 	client := newClient(o)
 	writer := client
@@ -82,7 +81,7 @@ func Open(options Options) (*Store, error) {
 		batches:    newBatches(client, o.Mode),
 		keys:       names,
 		mode:       o.Mode,
-		password:   password,
+		passwords:  o.passwords,
 		feedMaxLen: o.FeedMaxLen,
 		feedMaxAge: o.FeedMaxAge,
 		split:      o.SplitIndex,
@@ -143,7 +142,7 @@ func universal(o Options) *redis.UniversalOptions {
 	if dial == nil && o.TLS != nil {
 		dial = o.dialTLS
 	}
-	return &redis.UniversalOptions{
+	u := &redis.UniversalOptions{
 		// A Cluster's client appends to its addresses: each needs a list of its own.
 		Addrs: slices.Clone(o.Addrs), MasterName: o.SentinelMaster, IsClusterMode: o.Mode == Cluster,
 		CredentialsProvider: o.Credentials, DB: o.DB, Dialer: dial,
@@ -154,6 +153,10 @@ func universal(o Options) *redis.UniversalOptions {
 		PipelinePoolSize:         -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
+	if o.Mode == Sentinel {
+		u.OnConnect = o.greetSentinel
+	}
+	return u
 }
 
 // dialTLS makes a connection by the TLS of this moment: the driver would keep that of the start.
@@ -187,13 +190,13 @@ func newFollowClient(o Options) redis.UniversalClient {
 // driverLog hands the driver's messages on. They are at debug level: whatever matters comes back as
 // an error too, and a Redis that is away would fill the log.
 type driverLog struct {
-	logger   *slog.Logger
-	password func() string
+	logger    *slog.Logger
+	passwords func() []string
 }
 
 // Printf implements the driver's logging interface.
 func (l driverLog) Printf(ctx context.Context, text string, args ...any) {
 	if l.logger.Enabled(ctx, slog.LevelDebug) {
-		l.logger.DebugContext(ctx, "redis driver", "text", redact(fmt.Sprintf(text, args...), l.password()))
+		l.logger.DebugContext(ctx, "redis driver", "text", redact(fmt.Sprintf(text, args...), l.passwords()))
 	}
 }

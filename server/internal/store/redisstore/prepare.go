@@ -134,6 +134,10 @@ var refusals = []string{"WRONGPASS", "NOAUTH", "MOVED", "CROSSSLOT", "ERR This i
 func (s *Store) prepareFailed(ctx context.Context, err error) error {
 	refused := slices.ContainsFunc(refusals, func(prefix string) bool { return strings.Contains(err.Error(), prefix) })
 	forbidden := strings.Contains(err.Error(), "NOPERM") || strings.Contains(err.Error(), "The user executing the script")
+	var sentinel *sentinelRefusal
+	if errors.As(err, &sentinel) && ctx.Err() == nil {
+		return fmt.Errorf("%w: %s", ErrMisconfigured, s.redacted(sentinel.Error()))
+	}
 	if forbidden && ctx.Err() == nil {
 		return fmt.Errorf("%w: it says: %s; allow its user -@all +%s", ErrMisconfigured, s.redacted(err.Error()), strings.Join(ACLCommands(s.mode), " +"))
 	}
