@@ -153,7 +153,7 @@ func (a *App) openStore() error {
 	target := a.current.redis.Load()
 	options := redisstore.Options{
 		Addrs: target.Addrs, Mode: redisstore.Mode(a.config.RedisMode), SentinelMaster: a.config.RedisSentinelMaster,
-		Credentials: a.current.credentials, DB: target.DB,
+		Credentials: a.current.credentials, SentinelCredentials: a.current.sentinelCredentials, DB: target.DB,
 		Prefix: a.config.RedisKeyPrefix, Logger: a.logger,
 		Policy: retryPolicy(a.config), Clock: a.clock, Trace: a.traces.Context,
 		FeedMaxLen: int64(a.config.FeedMaxLen), FeedMaxAge: time.Duration(a.config.FeedMaxAge),
