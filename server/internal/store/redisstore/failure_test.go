@@ -299,7 +299,8 @@ func TestPausedServer(t *testing.T) {
 }
 
 func TestCloseEndsFollow(t *testing.T) {
-	s, err := Open(Options{Addrs: []string{miniredis.RunT(t).Addr()}})
+	server := redistest.Start(t)
+	s, err := Open(Options{Addrs: []string{server.Addr}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,14 +309,7 @@ func TestCloseEndsFollow(t *testing.T) {
 		_, err := s.Follow(context.Background(), make([]store.Position, partitions), time.Hour)
 		done <- err
 	}()
-	// The one way to see that the call is waiting: nobody else may call.
-	waitUntil(t, func() bool {
-		if s.follower.caller.TryLock() {
-			s.follower.caller.Unlock()
-			return false
-		}
-		return true
-	})
+	waitUntil(t, func() bool { return server.Info("blocked_clients") == "1" })
 	if _, err := s.Follow(context.Background(), make([]store.Position, partitions), 0); !errors.Is(err, errFollowTwice) {
 		t.Errorf("a second Follow: %v", err)
 	}
