@@ -22,9 +22,12 @@ import (
 // readyWithin is how long a server may take to answer.
 const readyWithin = 10 * time.Second
 
-// Program is the server's program: the value of TEST_REDIS_SERVER, by default redis-server. It can be any
-// server that takes the arguments of redis-server, such as another version of Redis, or Valkey.
-func Program() string { return cmp.Or(os.Getenv("TEST_REDIS_SERVER"), "redis-server") }
+// Default is the program that servers are started with where nothing else is said.
+const Default = "redis-server"
+
+// Program is the server's program: the value of TEST_REDIS_SERVER, or Default. It can be any server that takes
+// the arguments of redis-server, such as another version of Redis, or Valkey.
+func Program() string { return cmp.Or(os.Getenv("TEST_REDIS_SERVER"), Default) }
 
 // Server is one redis-server process on a free loopback port, without persistence, in a directory of
 // the test. It ends with the test. Not for concurrent use.
