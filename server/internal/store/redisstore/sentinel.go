@@ -11,16 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// sentinelRefusal means: a Sentinel refuses this service, and waiting does not help.
-type sentinelRefusal struct {
-	what string // the end of "a Sentinel refuses"
-	err  error  // the Sentinel's answer
-}
-
-func (r *sentinelRefusal) Error() string {
-	return fmt.Sprintf("a Sentinel refuses %s: %v", r.what, r.err)
-}
-
 // SentinelRule is what a user of the Sentinels needs, as an ACL rule: the driver asks for the master and for
 // the other Sentinels, and is told of a new master.
 const SentinelRule = "resetchannels &+switch-master &+replica-reconf-done -@all +ping +sentinel|get-master-addr-by-name +sentinel|sentinels +subscribe"
@@ -29,18 +19,28 @@ const SentinelRule = "resetchannels &+switch-master &+replica-reconf-done -@all 
 // a connection to a Sentinel has that one's address.
 const toMaster = "Redis<FailoverClient "
 
+// greeting returns what each new connection begins with, according to whom it leads to.
+func greeting(o Options) func(ctx context.Context, conn *redis.Conn) error {
+	admit := admission(o)
+	return func(ctx context.Context, conn *redis.Conn) error {
+		if o.Mode == Sentinel && !strings.HasPrefix(conn.String(), toMaster) {
+			if err := o.greetSentinel(ctx, conn); err != nil {
+				return fmt.Errorf("a Sentinel was not asked: %w", err) // the driver unwraps it once
+			}
+			return nil
+		}
+		return admit(ctx, conn)
+	}
+}
+
 // greetSentinel authenticates a new connection to a Sentinel by the credentials of this moment: the driver can
 // be given fixed ones only. It asks what the driver asks next, so that a refusal names the setting to change.
-// The driver calls it for connections to data nodes too; those have authenticated by then.
 func (o Options) greetSentinel(ctx context.Context, conn *redis.Conn) error {
-	if strings.HasPrefix(conn.String(), toMaster) {
-		return nil
-	}
 	username, password := o.SentinelCredentials()
 	if password != "" {
 		// With a user's name, because Sentinels without a password refuse AUTH without one.
 		if err := conn.AuthACL(ctx, cmp.Or(username, "default"), password).Err(); redis.HasErrorPrefix(err, "WRONGPASS") {
-			return &sentinelRefusal{"the user or password of REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD", err}
+			return refuse(ReasonPassword, "a Sentinel says: %v; correct REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD, or switch the user on", err)
 		} else if err != nil {
 			return err
 		}
@@ -48,11 +48,11 @@ func (o Options) greetSentinel(ctx context.Context, conn *redis.Conn) error {
 	err := conn.Do(ctx, "sentinel", "get-master-addr-by-name", o.SentinelMaster).Err()
 	switch {
 	case redis.HasErrorPrefix(err, "NOAUTH"):
-		return &sentinelRefusal{"to answer without a password; set REDIS_SENTINEL_PASSWORD, since that of REDIS_URL is for Redis only", err}
-	case errors.Is(err, redis.Nil): // no refusal: one that has just started might learn the name yet
-		return errors.New("a Sentinel knows no master of the name in REDIS_SENTINEL_MASTER")
+		return refuse(ReasonPassword, "a Sentinel says: %v set REDIS_SENTINEL_PASSWORD, since that of REDIS_URL is for Redis only", err)
 	case redis.HasErrorPrefix(err, "NOPERM"):
-		return &sentinelRefusal{"a command; allow its user " + SentinelRule, err}
+		return refuse(ReasonTopology, "a Sentinel says: %v; allow its user %s", err, SentinelRule)
+	case errors.Is(err, redis.Nil):
+		return errNoMaster
 	}
 	return nil // the driver asks again
 }

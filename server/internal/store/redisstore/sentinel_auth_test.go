@@ -13,8 +13,8 @@ import (
 
 var sentinelRule = strings.Fields(SentinelRule)
 
-// guard makes the Sentinels ask for a password, and each other by it.
-func guard(set *redistest.SentinelSet, password string) {
+// guardSentinels makes the Sentinels ask for a password, and each other by it.
+func guardSentinels(set *redistest.SentinelSet, password string) {
 	for _, sentinel := range set.Sentinels {
 		sentinel.MustAsk("SENTINEL", "CONFIG", "SET", "sentinel-pass", password)
 		sentinel.MustAsk("ACL", "SETUSER", "default", "resetpass", ">"+password)
@@ -25,7 +25,7 @@ func guard(set *redistest.SentinelSet, password string) {
 // Sentinels have credentials of their own, apart from those of Redis, and a failover is followed with them.
 func TestSentinelsWithAPassword(t *testing.T) {
 	set := redistest.StartSentinel(t, 1, 3)
-	guard(set, "sentinels-secret")
+	guardSentinels(set, "sentinels-secret")
 	for _, server := range set.Servers {
 		allow(server, ACLCommands(Sentinel))
 	}
@@ -46,38 +46,34 @@ func TestSentinelsWithAPassword(t *testing.T) {
 	}
 }
 
-// A refusal of a Sentinel says which setting is wrong. Waiting does not help, and no password is told.
+// A refusal of a Sentinel says which setting is wrong, and no password.
 func TestPrepareNamesTheSentinelsSettings(t *testing.T) {
 	set := redistest.StartSentinel(t, 0, 2)
-	guard(set, "sentinels-secret")
+	guardSentinels(set, "sentinels-secret")
 	for _, sentinel := range set.Sentinels {
 		sentinel.MustAsk("ACL", "SETUSER", "idle", "on", ">sentinels-secret", "-@all", "+ping")
 	}
 	for _, test := range []struct {
 		name, username, password string
-		want                     []string
+		reason                   Reason
+		want                     string
 	}{
-		{"no password", "", "", []string{"without a password", "set REDIS_SENTINEL_PASSWORD"}},
-		{"a wrong password", "", "planted-secret", []string{"refuses the user or password", "REDIS_SENTINEL_PASSWORD"}},
-		{"an unknown user", "someone", "planted-secret", []string{"refuses the user or password", "REDIS_SENTINEL_USERNAME", "REDIS_SENTINEL_PASSWORD"}},
-		{"a user without rights", "idle", "sentinels-secret", []string{"refuses a command", "allow its user " + SentinelRule}},
+		{"no password", "", "", ReasonPassword, "set REDIS_SENTINEL_PASSWORD"},
+		{"a wrong password", "", "planted-secret", ReasonPassword, "correct REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD"},
+		{"an unknown user", "someone", "planted-secret", ReasonPassword, "correct REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD"},
+		{"a user without rights", "idle", "sentinels-secret", ReasonTopology, "allow its user " + SentinelRule},
 	} {
 		var log safeBuffer
 		o := sentinelOptions(set)
 		o.SentinelCredentials = credentials(test.username, test.password)
 		o.Logger = debugLogger(&log)
 		err := openStore(t, o).Prepare(testContext(t))
-		if !errors.Is(err, ErrMisconfigured) {
-			t.Errorf("%s: %v; want ErrMisconfigured", test.name, err)
+		if ReasonOf(err) != test.reason {
+			t.Errorf("%s: %v; want the reason %s", test.name, err, test.reason)
 			continue
 		}
-		for _, word := range test.want {
-			if !strings.Contains(err.Error(), word) {
-				t.Errorf("%s: %v; want also %q", test.name, err, word)
-			}
-		}
-		if strings.Contains(err.Error(), "+evalsha") {
-			t.Errorf("%s: %v; want nothing of the rights in Redis", test.name, err)
+		if !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "+evalsha") {
+			t.Errorf("%s: %v; want %q, and nothing of rights in Redis", test.name, err, test.want)
 		}
 		if told := err.Error() + log.String(); strings.Contains(told, "planted-secret") || strings.Contains(told, "sentinels-secret") {
 			t.Errorf("%s: a password is told:\n%s", test.name, told)
@@ -111,7 +107,7 @@ func TestG17_SentinelsCredentialsChange(t *testing.T) {
 	set := redistest.StartSentinel(t, 0, 1)
 	sentinel, master := set.Sentinels[0], set.Servers[0]
 	sentinel.MustAsk(append([]string{"ACL", "SETUSER", "app", "on", ">first-secret"}, sentinelRule...)...)
-	guard(set, "sentinels-secret")
+	guardSentinels(set, "sentinels-secret")
 	var password atomic.Pointer[string]
 	use := func(text string) { password.Store(&text) }
 	use("first-secret")
