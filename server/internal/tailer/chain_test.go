@@ -38,11 +38,15 @@ func (l *losses) told() (sessions []string, more bool, times int) {
 // entry that is read next follows another one than the one read last. The same where an older version writes
 // these, so that they do not say what they follow.
 func TestG7_ALossThatIsOvergrownBetweenTwoChecksIsNoticed(t *testing.T) {
-	for _, old := range []bool{false, true} {
-		t.Run(fmt.Sprintf("old=%v", old), func(t *testing.T) {
+	for name, set := range map[string]func(*feed){
+		"this version":     func(*feed) {},
+		"an older version": func(f *feed) { f.old = true },
+		"and the check meets an untouched server": func(f *feed) { f.blind = true },
+	} {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, h, m, l := newFeed(), hub.New(), &memory{}, &losses{}
-				f.old = old
+				set(f)
 				runTailer(t, New(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
 				synctest.Wait()
 				for n := range 5 {
