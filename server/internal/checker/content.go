@@ -139,7 +139,22 @@ type fact struct {
 	session  *session
 	revision int32
 	first    moment
-	by       string // who saw it first
+	again    []moment // when it was first seen after each begin and end of a loss since
+	by       string   // who saw it first
+}
+
+// sightings are when it was seen: first at all, and first since each begin and end of a loss.
+func (f *fact) sightings() []moment { return append([]moment{f.first}, f.again...) }
+
+// seenAgain notes a further sighting, if a loss began or ended since the last one that is kept.
+func (f *fact) seenAgain(now moment, turned uint64) {
+	last := f.first
+	if len(f.again) > 0 {
+		last = f.again[len(f.again)-1]
+	}
+	if last.seq < turned {
+		f.again = append(f.again, now)
+	}
 }
 
 func (f *fact) String() string {
