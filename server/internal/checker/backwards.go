@@ -10,7 +10,7 @@ func (c *checking) checkContents() {
 		}
 		for _, f := range s.facts {
 			if f.settled != f.ended() {
-				c.violation(SettledEnds, s, f.first, []string{f.String()}, "settled is %t", f.settled)
+				c.violation(SettledEnds, s, f.first.moment, []string{f.String()}, "settled is %t", f.settled)
 			}
 		}
 	}
@@ -22,7 +22,7 @@ func (c *checking) checkSame(life []*fact, known map[[2]*fact]bool) {
 		a, b := life[i-1], life[i]
 		if pair := [2]*fact{a, b}; a.revision == b.revision && !known[pair] {
 			known[pair] = true
-			c.violation(NeverBackwards, a.session, b.first, []string{a.String(), b.String()}, "revision %d shows different %s", a.revision, differences(a.content, b.content))
+			c.violation(NeverBackwards, a.session, b.first.moment, []string{a.String(), b.String()}, "revision %d shows different %s", a.revision, differences(a.content, b.content))
 		}
 	}
 }
@@ -47,7 +47,7 @@ func (c *checking) checkRising(life []*fact) {
 		default:
 			continue
 		}
-		c.violation(NeverBackwards, a.session, b.first, []string{a.String(), b.String()}, "%s fell from revision %d to %d", fell, a.revision, b.revision)
+		c.violation(NeverBackwards, a.session, b.first.moment, []string{a.String(), b.String()}, "%s fell from revision %d to %d", fell, a.revision, b.revision)
 	}
 }
 
@@ -73,7 +73,7 @@ func (c *checking) proven(s *session, revision int32, from, to moment) *fact {
 	}
 	for _, f := range s.facts {
 		for _, seen := range f.sightings() {
-			if f.revision >= revision && seen.seq < from.seq && !c.lost(f, seen, to) {
+			if f.revision >= revision && seen.seq < from.seq && !c.lost(f, seen.moment, to) {
 				return f
 			}
 		}

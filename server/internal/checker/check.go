@@ -137,6 +137,6 @@ func (c *checking) collapsed(before, next *fact, told moment) bool {
 		return false
 	}
 	return !slices.ContainsFunc(next.session.facts, func(f *fact) bool {
-		return f.revision == next.revision-1 && f.redacted() && !c.between(f.session, f.first, told)
+		return f.revision == next.revision-1 && f.redacted() && !c.between(f.session, f.first.moment, told)
 	})
 }

@@ -102,7 +102,7 @@ func (f *feed) checkHole(hole Rule, e entry) {
 		f.inWatch(hole, f.watch, next.session, e.moment, "begins at revision %d with a session born since the watch began", next.revision)
 	default:
 		for _, missed := range next.session.facts {
-			if missed.revision < next.revision && missed.updated > f.since && !f.lost(missed, missed.first, e.moment) {
+			if missed.revision < next.revision && missed.updated > f.since && !f.lost(missed, missed.first.moment, e.moment) {
 				f.violation(hole, next.session, e.moment, append([]string{missed.String()}, f.watch.evidence(next.session, e.moment)...),
 					"%s: begins at revision %d, but %d happened since the watch began", f.watch.name, next.revision, missed.revision)
 				return

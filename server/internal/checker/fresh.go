@@ -42,7 +42,7 @@ func (c *checking) newerThan(g get, bound int64) *fact {
 			continue
 		}
 		for _, seen := range f.sightings() {
-			if seen.seq < g.asked.seq && g.asked.at-seen.at > bound && !c.lost(f, seen, g.moment) {
+			if seen.seq < g.asked.seq && g.asked.at-seen.at > bound && !c.lost(f, seen.moment, g.moment) {
 				return f
 			}
 		}

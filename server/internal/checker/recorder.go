@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -126,7 +127,7 @@ func (r *Recorder) AsksAt(server string, request *verificationv1.GetStatusReques
 		defer r.mu.Unlock()
 		g.moment, g.code = r.now(), r.codeOf(err)
 		if err == nil {
-			g.fact = r.see(response.GetVerification(), g.moment, "a getter")
+			g.fact = r.see(response.GetVerification(), g.moment, cmp.Or(server, "a getter"))
 		}
 		if id != "" {
 			g.session = r.session(id)
@@ -232,11 +233,11 @@ func (r *Recorder) see(v *verificationv1.Verification, now moment, by string) *f
 	s, shown := r.session(v.GetSessionId()), r.contentOf(v)
 	for _, f := range s.facts {
 		if f.revision == v.GetRevision() && f.content == shown {
-			f.seenAgain(now, r.turned)
+			f.seenAgain(sighting{now, by}, r.turned)
 			return f
 		}
 	}
-	f := &fact{content: shown, session: s, revision: v.GetRevision(), first: now, by: by}
+	f := &fact{content: shown, session: s, revision: v.GetRevision(), first: sighting{now, by}}
 	s.facts = append(s.facts, f)
 	return f
 }
