@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// atMost bounds every call.
+	// atMost bounds every call, by far: no fault lasts so long, so a call that reaches it was forgotten.
 	atMost = 8 * time.Second
 	// withinABatch is a deadline that ends while a commit is under way.
 	withinABatch = 2 * time.Millisecond
@@ -30,7 +30,7 @@ func bySession(id string) *verificationv1.GetStatusRequest_SessionId {
 
 // delivers brings events, in random order and up to five at a time, to both replicas.
 func (r *round) delivers(ctx context.Context, rng *rand.Rand) {
-	for pause(ctx, time.Duration(rng.Int64N(int64(4*time.Millisecond)))) == nil {
+	for pause(ctx, r.pace(rng, 4*time.Millisecond)) == nil {
 		event, fresh := r.stripe.nextEvent(rng)
 		var acknowledged atomic.Bool
 		var each sync.WaitGroup
@@ -57,6 +57,7 @@ func (r *round) deliver(ctx context.Context, rng *rand.Rand, event verification.
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	_, err := r.replicas[rng.IntN(2)].ingest.Apply(ctx, event)
+	r.wantAnswer(ctx, "event "+event.ID, within)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrConflict) && !errors.Is(err, context.DeadlineExceeded) {
 		r.violation("event %s: %v", event.ID, err)
 	}
@@ -87,6 +88,7 @@ func (r *round) get(ctx context.Context, from *replica, request *verificationv1.
 	answered := r.recorder.AsksAt(from.name, request)
 	response, err := from.GetStatus(ctx, request)
 	answered(response, err)
+	r.wantAnswer(ctx, "GetStatus", atMost)
 	r.saw(response.GetVerification())
 	events := make(map[string]bool)
 	for _, entry := range response.GetHistory() {
@@ -101,7 +103,7 @@ func (r *round) get(ctx context.Context, from *replica, request *verificationv1.
 
 // retries calls RetryVerification, with replace_closed or without. Some callers give up.
 func (r *round) retries(ctx context.Context, rng *rand.Rand) {
-	for pause(ctx, time.Duration(rng.Int64N(int64(20*time.Millisecond)))) == nil {
+	for pause(ctx, r.pace(rng, 10*time.Millisecond)) == nil {
 		request := &verificationv1.RetryVerificationRequest{SessionId: r.stripe.anyID(rng), ReplaceClosed: rng.IntN(3) == 0}
 		within := []time.Duration{atMost, atMost, time.Duration(1+rng.IntN(30)) * time.Millisecond}[rng.IntN(3)]
 		err := r.retry(ctx, r.replicas[rng.IntN(2)], request, within)
@@ -116,8 +118,16 @@ func (r *round) retry(ctx context.Context, from *replica, request *verificationv
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	response, err := from.RetryVerification(ctx, request)
+	r.wantAnswer(ctx, "RetryVerification", within)
 	r.recorder.Retry(request, response, err)
 	r.saw(response.GetVerification())
 	r.count("RetryVerification " + status.Code(err).String())
 	return err
+}
+
+// wantAnswer says that a call was answered before its deadline, if that was not meant to come.
+func (r *round) wantAnswer(ctx context.Context, what string, within time.Duration) {
+	if within >= atMost && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		r.violation("%s: no answer within %v", what, within)
+	}
 }

@@ -14,8 +14,10 @@ import (
 func startPair(t *testing.T, split bool) *form {
 	first := redistest.Start(t)
 	master, replica := newServer(t, first), newServer(t, redistest.StartReplica(t, first))
-	door := openFront(t, master.Addr)
-	f := &form{options: redisstore.Options{Addrs: []string{door.addr()}, SplitIndex: split}}
+	fronts := fronts{openFront(t, master.Addr), openFront(t, master.Addr)}
+	f := &form{fronts: fronts, options: func(replica int) redisstore.Options {
+		return redisstore.Options{Addrs: []string{fronts[replica].addr()}, SplitIndex: split}
+	}}
 	f.setMasters(master)
 	move := func(r *round, away, to func()) (map[string]int32, error) {
 		away()
@@ -33,19 +35,19 @@ func startPair(t *testing.T, split bool) *form {
 		{
 			name: "failover, connections survive", prepare: func(*round) bool { return replica.detach(master) },
 			lose: func(r *round) (map[string]int32, error) {
-				return move(r, door.hold, func() { door.reconnect(master.Addr); door.release() })
+				return move(r, fronts.hold, func() { fronts.reconnect(master.Addr); fronts.release() })
 			},
 		},
 		{
 			name: "failover, idle connections closed", prepare: func(*round) bool { return replica.detach(master) },
 			lose: func(r *round) (map[string]int32, error) {
-				return move(r, door.hold, func() { door.cutAll(master.Addr); door.release() })
+				return move(r, fronts.hold, func() { fronts.cutAll(master.Addr); fronts.release() })
 			},
 		},
 		{
 			name: "failover, connections cut", prepare: func(*round) bool { return replica.detach(master) },
 			lose: func(r *round) (map[string]int32, error) {
-				return move(r, func() { door.cutAll(""); door.hold() }, func() { door.cutAll(master.Addr); door.release() })
+				return move(r, func() { fronts.cutAll(""); fronts.hold() }, func() { fronts.cutAll(master.Addr); fronts.release() })
 			},
 		},
 		everythingLost(f),
@@ -71,3 +73,17 @@ func (s *server) follow(master *server) error {
 	}
 	return patiently(func(ctx context.Context) error { return s.Do(ctx, "REPLICAOF", host, port).Err() })
 }
+
+// fronts are one for each replica, so that one of them can be disturbed alone.
+type fronts []*front
+
+func (all fronts) each(do func(*front)) {
+	for _, f := range all {
+		do(f)
+	}
+}
+
+func (all fronts) hold()                   { all.each((*front).hold) }
+func (all fronts) release()                { all.each((*front).release) }
+func (all fronts) cutAll(target string)    { all.each(func(f *front) { f.cutAll(target) }) }
+func (all fronts) reconnect(target string) { all.each(func(f *front) { f.reconnect(target) }) }

@@ -11,7 +11,7 @@ func (r *round) faults(ctx context.Context) {
 	for pause(ctx, time.Duration(rng.Int64N(int64(400*time.Millisecond)))) == nil {
 		master := r.form.master(rng)
 		var name string
-		switch rng.IntN(6) {
+		switch rng.IntN(7) {
 		case 0, 1:
 			name = "all connections killed"
 			master.Do(ctx, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -29,6 +29,12 @@ func (r *round) faults(ctx context.Context) {
 			r.stripe.away.Store(true)
 			_ = pause(ctx, time.Duration(rng.Int64N(int64(60*time.Millisecond))))
 			r.stripe.away.Store(false)
+		case 6:
+			if len(r.form.fronts) == 0 || rng.IntN(2) > 0 {
+				continue // it lasts
+			}
+			name = "one replica's feed stalled"
+			r.form.fronts[rng.IntN(2)].stallFeed(2500 * time.Millisecond)
 		}
 		r.count("fault, " + name)
 	}

@@ -17,8 +17,9 @@ import (
 
 // form is a way in which Redis is run.
 type form struct {
-	options redisstore.Options // of the replicas
+	options func(replica int) redisstore.Options
 	losses  []loss
+	fronts  []*front // of the replicas; none on a Cluster
 
 	mu  sync.Mutex
 	now []*server // see masters

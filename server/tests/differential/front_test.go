@@ -3,6 +3,7 @@ package differential
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -20,10 +21,10 @@ type front struct {
 	gate     sync.RWMutex // held for reading while a command is under way
 	running  sync.WaitGroup
 
-	mu     sync.Mutex
-	target string // empty: nobody is let in
-	links  map[*link]bool
-	closed bool
+	mu      sync.Mutex
+	target  string // empty: nobody is let in
+	links   map[*link]bool
+	stalled time.Time // until then no read of the feed is forwarded
 }
 
 // link is one connection and what it is forwarded to.
@@ -39,6 +40,7 @@ func openFront(t *testing.T, target string) *front {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
 	f := &front{listener: listener, target: target, links: make(map[*link]bool)}
 	f.running.Go(func() {
 		for {
@@ -46,10 +48,11 @@ func openFront(t *testing.T, target string) *front {
 			if err != nil {
 				return
 			}
-			f.running.Go(func() { f.serve(client) })
+			f.running.Go(func() { f.serve(ctx, client) })
 		}
 	})
 	t.Cleanup(func() {
+		cancel()
 		listener.Close()
 		f.cutAll("")
 		f.running.Wait()
@@ -86,8 +89,15 @@ func (f *front) reconnect(target string) {
 	}
 }
 
+// stallFeed lets reads of the feed wait for a while, and nothing else.
+func (f *front) stallFeed(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stalled = time.Now().Add(d)
+}
+
 // serve forwards a connection's commands.
-func (f *front) serve(client net.Conn) {
+func (f *front) serve(ctx context.Context, client net.Conn) {
 	l, err := f.link(client)
 	if err != nil {
 		client.Close()
@@ -104,6 +114,14 @@ func (f *front) serve(client net.Conn) {
 		command, err := readValue(commands)
 		if err != nil {
 			return
+		}
+		if is(command, "xread") {
+			f.mu.Lock()
+			left := time.Until(f.stalled)
+			f.mu.Unlock()
+			if err := pause(ctx, left); err != nil {
+				return
+			}
 		}
 		reply, err := f.forward(l, command)
 		if err != nil {
@@ -134,10 +152,15 @@ func (f *front) link(client net.Conn) (*link, error) {
 func (f *front) forward(l *link, command []byte) (reply []byte, err error) {
 	f.gate.RLock()
 	defer f.gate.RUnlock()
-	if bytes.Contains(command[:min(len(command), 20)], []byte("hello")) || bytes.Contains(command[:min(len(command), 20)], []byte("HELLO")) {
+	if is(command, "hello") {
 		l.hello = command
 	}
 	return l.ask(command)
+}
+
+// is reports whether a command has a name, in small letters.
+func is(command []byte, name string) bool {
+	return bytes.Contains(bytes.ToLower(command[:min(len(command), 20)]), []byte("\r\n"+name+"\r\n"))
 }
 
 func (l *link) close() {

@@ -72,7 +72,9 @@ func rewind(t *testing.T, f *form) loss {
 // startMasters is a Cluster of three masters.
 func startMasters(t *testing.T) *form {
 	cluster := redistest.StartCluster(t, 3, 0)
-	f := &form{options: redisstore.Options{Addrs: cluster.Addrs(), Mode: redisstore.Cluster}}
+	f := &form{options: func(int) redisstore.Options {
+		return redisstore.Options{Addrs: cluster.Addrs(), Mode: redisstore.Cluster}
+	}}
 	var masters []*server
 	for _, node := range cluster.Nodes {
 		masters = append(masters, newServer(t, node))

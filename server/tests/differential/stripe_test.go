@@ -106,6 +106,7 @@ func (s *stripe) step(l *life, rng *rand.Rand) {
 		s.happens(l, verification.EventVerified)
 	case o.Status == verification.StatusProcessing:
 		s.fails(l, []string{"document_expired", "selfie_face_mismatch", "consent_declined", verification.CodeAbandoned}[rng.IntN(4)])
+	case o.Status == verification.StatusRequiresInput && !o.Error.IsZero() && rng.IntN(2) == 0: // thinks it over
 	case o.Status == verification.StatusRequiresInput && rng.IntN(12) > 0:
 		o.Status, o.Error = verification.StatusProcessing, verification.Error{}
 		s.happens(l, verification.EventProcessing)
