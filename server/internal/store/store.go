@@ -5,6 +5,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"example.com/verification-status/server/internal/verification"
@@ -70,15 +71,17 @@ type Feed interface {
 	// Head is the position after the newest entry of a partition.
 	Head(ctx context.Context, partition int) (Position, error)
 	// ReadFeed returns up to limit entries after a position, oldest first; none if there are none
-	// yet. ErrTrimmed or ErrRewound where the position is not, or no longer, in the feed: it never
-	// skips silently.
+	// yet. It never skips an entry silently. It returns ErrTrimmed if an entry after the position is
+	// missing, and ErrRewound if the position's own entry is not, or never was, part of the feed. A
+	// position stays good after its own entry was trimmed, as long as the oldest entry names it.
 	ReadFeed(ctx context.Context, partition int, after Position, limit int) ([]Entry, error)
-	// Check looks whether each of the positions, one for each partition, still is in the feed: nil,
-	// ErrTrimmed or ErrRewound for each. It costs one round trip.
+	// Check judges a position of each partition as ReadFeed does: nil, ErrTrimmed or ErrRewound for
+	// each. It costs one round trip, and a further one for a partition that looks trimmed.
 	Check(ctx context.Context, positions []Position) (each []error, err error)
 	// Follow waits up to block, or less, for entries after the positions (one for each partition) and
-	// returns what there is, oldest first within a partition. It does not check the positions: call
-	// Check now and then. One caller at a time; Close of the store ends it.
+	// returns what there is, oldest first within a partition; the entries of a partition are of one
+	// moment. It does not judge the positions: compare each entry with the position before it (see
+	// Entry.Follows), and call Check now and then. One caller at a time; Close of the store ends it.
 	Follow(ctx context.Context, after []Position, block time.Duration) ([]Entry, error)
 	// Followed says up to when the calls of Follow have returned all that came to a partition after the
 	// positions of the last one; the zero time where none has. For the caller of Follow.
@@ -110,4 +113,22 @@ type Entry struct {
 	// Trace is the trace in which the revision was made: its id and that of a span, 24 bytes; empty
 	// where none was kept.
 	Trace string
+	// Before is the nonce of the entry before this one; 0 for the first entry of a partition. It means
+	// something only if Chained is set: entries that an older version wrote do not hold it.
+	Before  uint64
+	Chained bool
+}
+
+// Follows returns nil if the entry is the next one after a position, as far as the entry can tell.
+// It returns ErrTrimmed if entries are missing in between, and ErrRewound if the entry before it is
+// another one than the position's. An entry that is not Chained tells its number only. The epochs are
+// not compared: an entry does not hold one.
+func (e Entry) Follows(position Position) error {
+	switch {
+	case e.Position.Seq != position.Seq+1:
+		return fmt.Errorf("%w: entry %d does not follow %d", ErrTrimmed, e.Position.Seq, position.Seq)
+	case e.Chained && e.Before != position.Nonce:
+		return fmt.Errorf("%w: entry %d follows another entry %d", ErrRewound, e.Position.Seq, position.Seq)
+	}
+	return nil
 }

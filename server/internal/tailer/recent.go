@@ -21,15 +21,19 @@ func (r *recent) add(entry store.Entry) {
 	r.entries = append(r.entries, entry)
 }
 
-// lost returns the sessions of the entries that are gone, each once. more says that older entries,
-// which are not remembered, may be gone too. contains asks the feed about a position; an entry that
-// was trimmed by age was not lost.
+// lost returns the sessions of the entries that are gone, each once. more says that older entries may be
+// gone too, which are not remembered, or of which the feed cannot tell since it was trimmed. contains asks
+// the feed about a position.
 func (r *recent) lost(contains func(store.Position) error) (sessions []string, more bool, err error) {
+	trimmed := 0 // so many of the entries were trimmed, and may have been lost before
 	first := sort.Search(len(r.entries), func(i int) bool {
 		if err != nil {
 			return true
 		}
 		found := contains(r.entries[i].Position)
+		if errors.Is(found, store.ErrTrimmed) {
+			trimmed = max(trimmed, i+1)
+		}
 		if found != nil && !errors.Is(found, store.ErrRewound) && !errors.Is(found, store.ErrTrimmed) {
 			err = found
 		}
@@ -45,5 +49,5 @@ func (r *recent) lost(contains func(store.Position) error) (sessions []string, m
 			sessions = append(sessions, entry.SessionID)
 		}
 	}
-	return sessions, first == 0, nil
+	return sessions, first == trimmed, nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,8 +21,9 @@ const (
 	// block is how long one wait for the feed lasts at most, and so how late a check may be.
 	block = 250 * time.Millisecond
 	// checkEvery is how often the positions are checked against the feed. After a failover that lost
-	// entries, or a FLUSHALL, Redis neither fails nor leaves a gap: only the check sees it. The memory
-	// is trusted as far as the last check only.
+	// entries, or a FLUSHALL, Redis neither fails nor leaves a gap: until there is an entry that does not
+	// follow the one read before it, only the check sees it. The memory is trusted as far as the last
+	// check only.
 	checkEvery = 250 * time.Millisecond
 	// retryMin and retryMax bound the pause after a failure.
 	retryMin, retryMax = 100 * time.Millisecond, 2 * time.Second
@@ -99,6 +101,14 @@ func (t *Tailer) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if unproven(entries) {
+			began := time.Now()
+			if err := t.check(ctx, nil); err != nil {
+				return err
+			}
+			checked = began
+		}
+		entries, breaks := t.advance(entries)
 		news := t.tell(entries)
 		t.wakeReferences(ctx, entries)
 		if !news && len(entries) > 0 {
@@ -106,8 +116,8 @@ func (t *Tailer) follow(ctx context.Context) error {
 				return err
 			}
 		}
-		if began := time.Now(); began.Sub(checked) >= checkEvery {
-			if err := t.check(ctx); err != nil {
+		if began := time.Now(); breaks != nil || began.Sub(checked) >= checkEvery {
+			if err := t.check(ctx, breaks); err != nil {
 				return err
 			}
 			checked = began
@@ -116,13 +126,46 @@ func (t *Tailer) follow(ctx context.Context) error {
 	}
 }
 
+// unproven reports whether entries were read that do not name the one before them, as those of an older
+// version: only the feed can say then whether they follow the positions. What came in one answer is of one
+// moment, so the first entry of each partition matters.
+func unproven(entries []store.Entry) bool {
+	last := -1
+	return slices.ContainsFunc(entries, func(entry store.Entry) bool {
+		first := entry.Partition != last
+		last = entry.Partition
+		return first && !entry.Chained
+	})
+}
+
+// advance moves the positions over entries, as far as each follows the one before it, and returns these.
+// Where one does not, the store has lost what was read before, and others have written over it, or the feed
+// was trimmed too soon: breaks holds why, by partition. A check of the new position would find nothing.
+func (t *Tailer) advance(entries []store.Entry) (following []store.Entry, breaks map[int]error) {
+	for _, entry := range entries {
+		position := &t.positions[entry.Partition]
+		if entry.Position.Seq <= position.Seq || breaks[entry.Partition] != nil {
+			continue // the head has been taken since, or is about to be
+		}
+		if err := entry.Follows(*position); err != nil {
+			if breaks == nil {
+				breaks = make(map[int]error)
+			}
+			breaks[entry.Partition] = err
+			continue
+		}
+		*position = entry.Position
+		t.recent[entry.Partition].add(entry)
+		following = append(following, entry)
+	}
+	return following, breaks
+}
+
 // tell lets the memory know before those who will read it are woken. It returns whether anything was news
 // to anybody here.
 func (t *Tailer) tell(entries []store.Entry) (news bool) {
 	others := make([]bool, len(entries))
 	for n, entry := range entries {
-		t.positions[entry.Partition] = entry.Position
-		t.recent[entry.Partition].add(entry)
 		others[n] = t.memory.Told(entry.SessionID, entry.Revision)
 		news = news || others[n]
 	}
@@ -149,7 +192,7 @@ func pauseFor(ctx context.Context, pause time.Duration) error {
 // begin takes the heads at first, and later makes sure that the feed still is the one that was read.
 func (t *Tailer) begin(ctx context.Context) error {
 	if t.positions != nil {
-		return t.check(ctx)
+		return t.check(ctx, nil)
 	}
 	positions := make([]store.Position, t.store.Partitions())
 	for partition := range positions {
@@ -166,8 +209,9 @@ func (t *Tailer) begin(ctx context.Context) error {
 	return nil
 }
 
-// check moves to the head, and wakes everyone, where a position is no longer in the feed.
-func (t *Tailer) check(ctx context.Context) error {
+// check moves to the head, and wakes everyone, where a position is not good any more, or where its break was
+// seen: the server that answers now may be another one, which has not lost the same.
+func (t *Tailer) check(ctx context.Context, breaks map[int]error) error {
 	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	each, err := t.store.Check(limited, t.positions)
@@ -175,6 +219,9 @@ func (t *Tailer) check(ctx context.Context) error {
 		return err
 	}
 	for partition, err := range each {
+		if err == nil {
+			err = breaks[partition]
+		}
 		switch {
 		case errors.Is(err, store.ErrRewound):
 			if err := t.tellLoss(ctx, partition, err); err != nil {

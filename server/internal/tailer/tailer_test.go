@@ -22,6 +22,11 @@ type feed struct {
 
 	mu      sync.Mutex
 	entries [2][]store.Entry
+	trimmed int        // so many entries of each partition are no longer held
+	nonces  uint64     // given out
+	old     bool       // entries are written by an older version, and name no other
+	checked time.Time  // when the last check began
+	blind   bool       // a check finds nothing
 	lost    bool       // positions given out are no longer in the feed
 	fail    error      // of every call, as long as it is set
 	hang    bool       // calls answer only when their context ends
@@ -60,17 +65,29 @@ func (f *feed) Head(ctx context.Context, partition int) (store.Position, error) 
 	defer f.mu.Unlock()
 	f.heads++
 	f.lost = false
-	return store.Position{Epoch: 1, Seq: uint64(len(f.entries[partition]))}, nil
+	return f.end(partition), nil
 }
 
-func (f *feed) ReadFeed(ctx context.Context, _ int, _ store.Position, _ int) ([]store.Entry, error) {
+// end is the position behind the newest entry.
+func (f *feed) end(partition int) store.Position {
+	if n := len(f.entries[partition]); n > 0 {
+		return f.entries[partition][n-1].Position
+	}
+	return store.Position{Epoch: 1}
+}
+
+func (f *feed) ReadFeed(ctx context.Context, partition int, after store.Position, _ int) ([]store.Entry, error) {
 	if err := f.trouble(ctx); err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.lost {
+	held := f.entries[partition]
+	if f.lost || after.Seq > uint64(len(held)) || after.Seq > 0 && held[after.Seq-1].Position != after {
 		return nil, fmt.Errorf("partition: %w", store.ErrRewound)
+	}
+	if after.Seq < uint64(f.trimmed) {
+		return nil, fmt.Errorf("partition: %w", store.ErrTrimmed)
 	}
 	return nil, nil
 }
@@ -85,7 +102,8 @@ func (f *feed) Follow(ctx context.Context, after []store.Position, block time.Du
 		f.mu.Lock()
 		var found []store.Entry
 		for partition := range f.entries {
-			if seq := after[partition].Seq; !f.lost && seq < uint64(len(f.entries[partition])) {
+			seq := max(after[partition].Seq, uint64(f.trimmed))
+			if !f.lost && seq < uint64(len(f.entries[partition])) {
 				found = append(found, f.entries[partition][seq:]...)
 			}
 		}
@@ -119,10 +137,23 @@ func (f *feed) Get(ctx context.Context, id string) (verification.Session, error)
 // add appends an entry, as a commit would.
 func (f *feed) add(partition int, entry store.Entry) {
 	f.mu.Lock()
-	entry.Partition = partition
-	entry.Position = store.Position{Epoch: 1, Seq: uint64(len(f.entries[partition]) + 1)}
-	f.entries[partition] = append(f.entries[partition], entry)
+	f.append(partition, entry)
 	f.mu.Unlock()
+	f.notify()
+}
+
+func (f *feed) append(partition int, entry store.Entry) {
+	before := f.end(partition)
+	f.nonces++
+	entry.Partition = partition
+	entry.Position = store.Position{Epoch: 1, Seq: before.Seq + 1, Nonce: f.nonces}
+	if !f.old {
+		entry.Before, entry.Chained = before.Nonce, true
+	}
+	f.entries[partition] = append(f.entries[partition], entry)
+}
+
+func (f *feed) notify() {
 	select {
 	case f.added <- struct{}{}:
 	default:
@@ -136,9 +167,14 @@ func (f *feed) set(change func()) {
 }
 
 func (f *feed) Check(ctx context.Context, positions []store.Position) (each []error, err error) {
+	blind := false
+	f.set(func() { f.checked, blind = time.Now(), f.blind })
+	if blind {
+		return make([]error, len(positions)), nil
+	}
 	for partition, position := range positions {
 		_, err := f.ReadFeed(ctx, partition, position, 1)
-		if err != nil && !errors.Is(err, store.ErrRewound) {
+		if err != nil && !errors.Is(err, store.ErrRewound) && !errors.Is(err, store.ErrTrimmed) {
 			return nil, err
 		}
 		each = append(each, err)

@@ -17,11 +17,11 @@ import (
 
 func TestConformanceOnACluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3, 0)
-	storetest.Run(t, func(t *testing.T) store.Store {
+	storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store {
 		for _, node := range cluster.Nodes {
 			node.MustAsk("FLUSHALL")
 		}
-		s := openStore(t, Options{Addrs: cluster.Addrs()[:1], Mode: Cluster, FeedMaxLen: storetest.FeedMaxLen, Policy: storetest.Policy})
+		s := openStore(t, conforming(Options{Addrs: cluster.Addrs()[:1], Mode: Cluster}, clock))
 		if err := s.Prepare(testContext(t)); err != nil {
 			t.Fatal(err)
 		}

@@ -105,7 +105,7 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	if bears {
 		keys = append(keys, s.keys.reference(after.reference))
 	}
-	args = make([]any, 0, 14+3*len(sets)+int(made))
+	args = make([]any, 0, 14+3*len(sets)+2*int(made))
 	args = append(args,
 		current.header, record, epoch, s.feedMaxLen, signed(nonce), next.ID, leaves, bears, after.created, maxIndexed,
 		now, oldest, lifeOf(next).Milliseconds(), len(sets),
@@ -114,8 +114,11 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 		keys = append(keys, set.key)
 		args = append(args, set.second, set.former, set.kept)
 	}
+	// Each entry has a nonce of its own: a commit that is sent again after a loss may put its entries one
+	// number further on, and a position at its second entry must not pass for one at its first.
 	for revision := current.session.Revision + 1; revision <= next.Revision; revision++ {
-		args = append(args, strconv.FormatInt(int64(revision), 10)+trace)
+		args = append(args, strconv.FormatInt(int64(revision), 10)+trace, signed(nonce))
+		nonce++
 	}
 	return keys, args, string(record[:headerSize]), nil
 }

@@ -152,6 +152,11 @@ func TestLostFeedIsTrimmedNotSilent(t *testing.T) {
 		s := openStore(t, Options{Addrs: []string{addr}})
 		apply(t, s, event("vs_a", 0))
 		partition := s.Partition("vs_a")
+		missing, err := s.Head(testContext(t), partition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, s, event("vs_a", 1))
 		before, err := s.Head(testContext(t), partition)
 		if err != nil {
 			t.Fatal(err)
@@ -160,9 +165,12 @@ func TestLostFeedIsTrimmedNotSilent(t *testing.T) {
 		if entries, err := s.ReadFeed(testContext(t), partition, before, 10); err != nil || len(entries) != 0 {
 			t.Errorf("after the head nothing is missing, but: %v, %v", entries, err)
 		}
-		apply(t, s, event("vs_a", 1))
-		if _, err := s.ReadFeed(testContext(t), partition, before, 10); !errors.Is(err, store.ErrTrimmed) {
-			t.Errorf("ReadFeed: %v; want ErrTrimmed", err)
+		apply(t, s, event("vs_a", 2))
+		if entries, err := s.ReadFeed(testContext(t), partition, before, 10); err != nil || len(entries) != 1 {
+			t.Errorf("after the entry before the loss: %v, %v; want the one that followed", entries, err)
+		}
+		if _, err := s.ReadFeed(testContext(t), partition, missing, 10); !errors.Is(err, store.ErrTrimmed) {
+			t.Errorf("ReadFeed before a missing entry: %v; want ErrTrimmed", err)
 		}
 	})
 }

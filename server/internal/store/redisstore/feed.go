@@ -73,7 +73,8 @@ func (m meta) head() (store.Position, error) {
 }
 
 // ReadFeed implements store.Feed. It reads from the position's own entry on, which proves that the
-// position is still the one that was given out. At most 1,000 entries.
+// position is still the one that was given out; if that entry was trimmed, the next one proves it. At
+// most 1,000 entries.
 func (s *Store) ReadFeed(ctx context.Context, partition int, after store.Position, limit int) ([]store.Entry, error) {
 	if err := checkPartition(partition); err != nil {
 		return nil, err
@@ -104,11 +105,13 @@ func (s *Store) ReadFeed(ctx context.Context, partition int, after store.Positio
 	if err != nil {
 		return nil, err
 	}
-	return following(after, head, known, entries)
+	entries, err = following(after, head, known, entries)
+	return entries[:min(limit, len(entries))], err
 }
 
-// Check implements store.Feed. The position's own entry is looked at before the head: what is lost in
-// between shows in the head.
+// Check implements store.Feed. The position's own entry is read before the head: what is lost in between
+// shows in the head. What is appended in between makes a position look trimmed, so ReadFeed, which sees
+// both at one moment, judges these.
 func (s *Store) Check(ctx context.Context, positions []store.Position) (each []error, err error) {
 	if len(positions) != partitions {
 		return nil, fmt.Errorf("Check needs %d positions, one for each partition; got %d", partitions, len(positions))
@@ -117,7 +120,7 @@ func (s *Store) Check(ctx context.Context, positions []store.Position) (each []e
 	var heads [partitions]*redis.SliceCmd
 	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for partition, position := range positions {
-			entries[partition] = p.XRangeN(ctx, s.keys.feed(partition), streamID(max(1, position.Seq)), "+", 1)
+			entries[partition] = p.XRangeN(ctx, s.keys.feed(partition), streamID(max(1, position.Seq)), "+", 2)
 			heads[partition] = p.HMGet(ctx, s.keys.meta(partition), "epoch", "seq", "nonce")
 		}
 		return nil
@@ -136,6 +139,12 @@ func (s *Store) Check(ctx context.Context, positions []store.Position) (each []e
 			return nil, err
 		}
 		_, each[partition] = following(position, head, known, found)
+		if errors.Is(each[partition], store.ErrTrimmed) {
+			_, each[partition] = s.ReadFeed(ctx, partition, position, 1)
+		}
+		if err := each[partition]; err != nil && !errors.Is(err, store.ErrTrimmed) && !errors.Is(err, store.ErrRewound) {
+			return nil, err
+		}
 	}
 	return each, nil
 }
@@ -154,7 +163,9 @@ func parseHead(values []any) (head store.Position, known bool, err error) {
 	return head, true, err
 }
 
-// following is what follows a position, given the entries from its own on: or why that cannot be told.
+// following returns what follows a position, given the entries from its own on, or why that cannot be told.
+// It alone decides whether a position is good. The position's own entry proves that it is; without that
+// entry the next one does, which holds its nonce. The first position needs no proof but its epoch.
 func following(after, head store.Position, known bool, entries []store.Entry) ([]store.Entry, error) {
 	beginning := after == store.Position{}
 	switch {
@@ -165,46 +176,76 @@ func following(after, head store.Position, known bool, entries []store.Entry) ([
 	case after.Seq > head.Seq:
 		return nil, fmt.Errorf("%w: it ends before the position", store.ErrRewound)
 	case after.Seq == head.Seq && after.Seq > 0 && after.Nonce != head.Nonce:
-		return nil, fmt.Errorf("%w: another entry has the position's number", store.ErrRewound)
+		return nil, errOtherEntry
 	case after.Seq == head.Seq:
 		return nil, nil
-	case after.Seq == 0 && (len(entries) == 0 || entries[0].Position.Seq != 1):
-		return nil, store.ErrTrimmed
-	case after.Seq == 0:
-		return entries, nil
-	case len(entries) == 0 || entries[0].Position.Seq != after.Seq:
-		return nil, store.ErrTrimmed
-	case entries[0].Position.Nonce != after.Nonce:
-		return nil, fmt.Errorf("%w: another entry has the position's number", store.ErrRewound)
 	}
-	return entries[1:], nil
+	proven := after.Seq == 0
+	if len(entries) > 0 && entries[0].Position.Seq == after.Seq {
+		if entries[0].Position.Nonce != after.Nonce {
+			return nil, errOtherEntry
+		}
+		proven, entries = true, entries[1:]
+	}
+	if len(entries) == 0 || !proven && !entries[0].Chained {
+		return nil, store.ErrTrimmed
+	}
+	for n, entry := range entries {
+		if err := entry.Follows(after); err != nil {
+			if n > 0 {
+				err = nil // the next read begins here, and says it
+			}
+			return entries[:n], err
+		}
+		after = entry.Position
+	}
+	return entries, nil
 }
+
+var errOtherEntry = fmt.Errorf("%w: another entry has the position's number", store.ErrRewound)
 
 func streamID(seq uint64) string { return strconv.FormatUint(seq, 10) + "-0" }
 
 func parseEntries(partition int, epoch uint64, messages []redis.XMessage) ([]store.Entry, error) {
 	entries := make([]store.Entry, 0, len(messages))
 	for _, message := range messages {
-		id, _, _ := strings.Cut(message.ID, "-")
-		seq, err1 := strconv.ParseUint(id, 10, 64)
-		session, _ := message.Values["s"].(string)
-		revisionText, _ := message.Values["r"].(string)
-		nonceText, _ := message.Values["n"].(string)
-		revision, err2 := strconv.ParseInt(revisionText, 10, 32)
-		nonce, err3 := strconv.ParseInt(nonceText, 10, 64)
-		if err := errors.Join(err1, err2, err3); err != nil || session == "" {
+		entry, err := parseEntry(message)
+		if err != nil {
 			return nil, fmt.Errorf("%w: entry %s of feed %d", store.ErrCorrupt, message.ID, partition)
 		}
-		_, pointer := message.Values["p"]
-		trace, _ := message.Values["c"].(string)
-		if len(trace) != traceSize {
-			trace = ""
-		}
-		entries = append(entries, store.Entry{
-			Partition: partition,
-			Position:  store.Position{Epoch: epoch, Seq: seq, Nonce: uint64(nonce)},
-			SessionID: session, Revision: int32(revision), Pointer: pointer, Trace: trace,
-		})
+		entry.Partition, entry.Position.Epoch = partition, epoch
+		entries = append(entries, entry)
 	}
 	return entries, nil
+}
+
+// parseEntry reads the fields of an entry; see keys.feed.
+func parseEntry(message redis.XMessage) (store.Entry, error) {
+	text := func(name string) string {
+		value, _ := message.Values[name].(string)
+		return value
+	}
+	id, _, _ := strings.Cut(message.ID, "-")
+	seq, err1 := strconv.ParseUint(id, 10, 64)
+	revision, err2 := strconv.ParseInt(text("r"), 10, 32)
+	nonce, err3 := strconv.ParseInt(text("n"), 10, 64)
+	if err := errors.Join(err1, err2, err3); err != nil || text("s") == "" {
+		return store.Entry{}, store.ErrCorrupt
+	}
+	entry := store.Entry{
+		Position:  store.Position{Seq: seq, Nonce: uint64(nonce)},
+		SessionID: text("s"), Revision: int32(revision),
+	}
+	if text("b") != "" {
+		before, err := strconv.ParseInt(text("b"), 10, 64)
+		if err != nil {
+			return store.Entry{}, store.ErrCorrupt
+		}
+		entry.Before, entry.Chained = uint64(before), true
+	}
+	_, entry.Pointer = message.Values["p"]
+	if trace := text("c"); len(trace) == traceSize {
+		entry.Trace = trace
+	}
+	return entry, nil
 }

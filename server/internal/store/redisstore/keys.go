@@ -62,12 +62,13 @@ func (k *keys) record(sessionID string) string {
 	return k.partitions[partitionOf(sessionID)].records + sessionID
 }
 
-// feed is a STREAM: ids "<seq>-0", fields s (session id), r (revision), n (nonce), t (Unix second
-// of the commit), and p where the reference may now lead to the session.
+// feed is a STREAM: ids "<seq>-0", fields s (session id), r (revision), n (nonce), b (nonce of the entry
+// before, "0" for the first), t (Unix second of the commit), c (trace, if it is kept) and p where the
+// reference may now lead to the session.
 func (k *keys) feed(partition int) string { return k.partitions[partition].feed }
 
-// meta is a HASH: epoch, seq and nonce of the newest feed entry, partitions, format; since, the Unix second
-// of an entry of the feed that is not younger than its oldest one, if known.
+// meta is a HASH: epoch, seq and nonce of the newest feed entry, partitions, format; since, if known, a Unix
+// second before which no entry is due to be removed.
 func (k *keys) meta(partition int) string { return k.partitions[partition].meta }
 
 // due is a ZSET: the ids of sessions that must be read from Stripe again, by the second from which on.

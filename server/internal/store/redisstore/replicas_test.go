@@ -16,9 +16,9 @@ import (
 func TestConformanceWithReplicas(t *testing.T) {
 	master := redistest.Start(t)
 	redistest.StartReplica(t, master)
-	storetest.Run(t, func(t *testing.T) store.Store {
+	storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store {
 		master.MustAsk("FLUSHALL")
-		return openStore(t, Options{Addrs: []string{master.Addr}, FeedMaxLen: storetest.FeedMaxLen, Policy: storetest.Policy, WaitReplicas: 1, WaitTimeout: 10 * time.Second})
+		return openStore(t, conforming(Options{Addrs: []string{master.Addr}, WaitReplicas: 1, WaitTimeout: 10 * time.Second}, clock))
 	})
 }
 

@@ -24,9 +24,14 @@ func TestFeedIsTrimmedByAge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for n := range 30 {
+		for n := range 29 {
 			apply(t, s, event("vs_a", n))
 		}
+		older, err := s.Head(ctx, partition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, s, event("vs_a", 29))
 		old, err := s.Head(ctx, partition)
 		if err != nil {
 			t.Fatal(err)
@@ -51,8 +56,11 @@ func TestFeedIsTrimmedByAge(t *testing.T) {
 		if got := length(); got != 3 {
 			t.Errorf("%d entries after the next commit; want 3", got)
 		}
-		if _, err := s.ReadFeed(ctx, partition, old, 10); !errors.Is(err, store.ErrTrimmed) {
-			t.Errorf("ReadFeed after an entry that is gone: %v; want ErrTrimmed", err)
+		if entries, err := s.ReadFeed(ctx, partition, old, 10); err != nil || len(entries) != 3 {
+			t.Errorf("ReadFeed after the newest entry that is gone = %d entries, %v; want 3", len(entries), err)
+		}
+		if _, err := s.ReadFeed(ctx, partition, older, 10); !errors.Is(err, store.ErrTrimmed) {
+			t.Errorf("ReadFeed before an entry that is gone: %v; want ErrTrimmed", err)
 		}
 
 		// Alone at the end, with everything older gone.

@@ -34,11 +34,9 @@ func untilApplied(t *testing.T, s *Store, e verification.Event) (verification.Se
 func TestSentinel(t *testing.T) {
 	set := redistest.StartSentinel(t, 2, 3)
 	t.Run("Conformance", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) store.Store {
+		storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store {
 			set.Master().MustAsk("FLUSHALL")
-			o := sentinelOptions(set)
-			o.FeedMaxLen, o.Policy = storetest.FeedMaxLen, storetest.Policy
-			s := openStore(t, o)
+			s := openStore(t, conforming(sentinelOptions(set), clock))
 			if err := s.Prepare(testContext(t)); err != nil {
 				t.Fatal(err)
 			}

@@ -110,14 +110,20 @@ func servers(t *testing.T, run func(t *testing.T, addr string)) {
 	t.Run("redis-server", func(t *testing.T) { run(t, redistest.Start(t).Addr) })
 }
 
+// conforming are options as storetest needs them.
+func conforming(o Options, clock func() time.Time) Options {
+	o.FeedMaxLen, o.FeedMaxAge, o.Policy, o.Clock = storetest.FeedMaxLen, storetest.FeedMaxAge, storetest.Policy, clock
+	return o
+}
+
 func TestConformance(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		for _, split := range []bool{false, true} {
 			t.Run(fmt.Sprintf("split=%v", split), func(t *testing.T) {
 				raw := rawClient(t, addr)
-				storetest.Run(t, func(t *testing.T) store.Store {
+				storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store {
 					raw.FlushAll(testContext(t))
-					return openStore(t, Options{Addrs: []string{addr}, FeedMaxLen: storetest.FeedMaxLen, Policy: storetest.Policy, SplitIndex: split})
+					return openStore(t, conforming(Options{Addrs: []string{addr}, SplitIndex: split}, clock))
 				})
 			})
 		}

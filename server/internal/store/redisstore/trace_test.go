@@ -31,7 +31,7 @@ func TestTheTraceOfACommitIsInItsFeedEntry(t *testing.T) {
 			}
 		}
 		messages, err := rawClient(t, addr).XRange(ctx, s.keys.feed(partition), "-", "+").Result()
-		if err != nil || len(messages) != 4 || len(messages[0].Values) != 5 || len(messages[1].Values) != 4 {
+		if err != nil || len(messages) != 4 || len(messages[0].Values) != 6 || len(messages[1].Values) != 5 {
 			t.Errorf("%v, %v", messages, err)
 		}
 		positions := make([]store.Position, partitions)

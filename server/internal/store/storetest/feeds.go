@@ -36,6 +36,13 @@ func feedOnePerRevision(t *testing.T, s store.Store) {
 		want := store.Entry{
 			Partition: partition, SessionID: "vs_a", Revision: int32(i + 1),
 			Position: store.Position{Epoch: start.Epoch, Seq: start.Seq + uint64(i) + 1, Nonce: entry.Position.Nonce},
+			Before:   start.Nonce, Chained: true,
+		}
+		if i > 0 {
+			want.Before = entries[i-1].Position.Nonce
+			if entry.Position.Nonce == want.Before {
+				t.Errorf("entries %d and %d have one nonce", i-1, i)
+			}
 		}
 		same(t, fmt.Sprintf("entry %d", i), entry, want)
 	}

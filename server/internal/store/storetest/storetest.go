@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,15 +21,18 @@ import (
 // more or fewer: the suite writes more to see the oldest go.
 const FeedMaxLen = 200
 
+// FeedMaxAge is how long the feed under test must keep an entry, by the clock that Run gives.
+const FeedMaxAge = 168 * time.Hour
+
 // timeout bounds each call; a store that hangs fails its test.
 const timeout = 30 * time.Second
 
 // t0 is when the sessions of the suite were created, in Unix seconds.
 const t0 = 1_790_000_000
 
-// Run runs the suite. open returns an empty store with Policy whose feed keeps FeedMaxLen entries; it is
-// called once for each test and may clean up with t.Cleanup.
-func Run(t *testing.T, open func(t *testing.T) store.Store) {
+// Run runs the suite. open returns an empty store with Policy whose feed keeps FeedMaxLen entries, for
+// FeedMaxAge by the clock given; it is called once for each test and may clean up with t.Cleanup.
+func Run(t *testing.T, open func(t *testing.T, clock func() time.Time) store.Store) {
 	tests := []struct {
 		name string
 		run  func(*testing.T, store.Store)
@@ -55,6 +59,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"FeedLimits", feedLimits},
 		{"FeedBookmark", feedBookmark},
 		{"FeedTrimmed", feedTrimmed},
+		{"G6_FeedTrimmedByLength", feedTrimmedByLength},
 		{"FeedRewound", feedRewound},
 		{"FeedArguments", feedArguments},
 		{"FollowWakes", followWakes},
@@ -76,8 +81,13 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"RepairsOfRightLists", repairsOfRightLists},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
+		t.Run(test.name, func(t *testing.T) { test.run(t, open(t, time.Now)) })
 	}
+	t.Run("G6_FeedAfterASilence", func(t *testing.T) {
+		var now atomic.Int64
+		now.Store(t0)
+		feedAfterASilence(t, open(t, func() time.Time { return time.Unix(now.Load(), 0) }), &now)
+	})
 }
 
 func testContext(t *testing.T) context.Context {

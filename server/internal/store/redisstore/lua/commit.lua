@@ -5,7 +5,7 @@
 --       that it comes to bear, the sets that change: due sessions and lists
 -- ARGV  1 header expected ("" = no record)   2 the record to store, header first
 --       3 epoch for a partition without one  4 MAXLEN of the feed
---       5 nonce                              6 session id
+--       5 nonce of an entry without revision 6 session id
 --       7 leaves a reference (0 or 1)        8 comes to bear a reference (0 or 1)
 --       9 score in the reference's index    10 members kept in it
 --      11 now, in Unix seconds              12 oldest second that the feed keeps, "0": any
@@ -13,7 +13,7 @@
 --      14 how many sets change; then for each its second there, the second that it had ("-": not in it),
 --         and members kept: see lists.lua
 --      then the revisions made, ascending (may be none), each with ":" and 24 bytes of the trace in
---      which it was made, if that is kept
+--      which it was made, if that is kept, and each followed by the nonce of its entry
 -- Returns {"ok"}, or {"conflict", record} or {"conflict"} without a record.
 --
 -- The client sends a script again when the answer was lost, up to four times. The header carries a
@@ -82,8 +82,8 @@ end
 
 begin_feed(head, feed)
 local first = 15 + 3 * sets
-for i = first, #ARGV do
-  local failure = append(head, feed, ARGV[4], ARGV[5], id, ARGV[i], ARGV[11], moved and i == #ARGV)
+for i = first, #ARGV, 2 do
+  local failure = append(head, feed, ARGV[4], ARGV[i + 1], id, ARGV[i], ARGV[11], moved and i + 1 == #ARGV)
   if failure then return fail(failure) end
 end
 if moved and #ARGV < first then

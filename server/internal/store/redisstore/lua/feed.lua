@@ -18,8 +18,9 @@ local function begin_feed(head, feed)
 end
 
 -- append adds one entry under the next number, and returns nothing, or the error with which nothing was
--- changed. Plain tostring would write large numbers as 1e+15. A revision may have the trace in which it
--- was made behind a colon.
+-- changed. The entry holds the nonce of the one before (b): a reader that has seen that one knows then that
+-- it missed nothing, also when that one is trimmed, in this very call or later. Plain tostring would write
+-- large numbers as 1e+15. A revision may have the trace in which it was made behind a colon.
 local function append(head, feed, maxlen, nonce, session, revision, now, pointer)
   local seq = string.format('%.0f', head.seq + 1)
   local number, trace = revision, false
@@ -27,7 +28,7 @@ local function append(head, feed, maxlen, nonce, session, revision, now, pointer
   if colon then
     number, trace = string.sub(revision, 1, colon - 1), string.sub(revision, colon + 1)
   end
-  local entry = {'XADD', feed, 'MAXLEN', '~', maxlen, seq .. '-0', 's', session, 'r', number, 'n', nonce, 't', now}
+  local entry = {'XADD', feed, 'MAXLEN', '~', maxlen, seq .. '-0', 's', session, 'r', number, 'n', nonce, 'b', head.nonce or '0', 't', now}
   if pointer then
     entry[#entry + 1], entry[#entry + 2] = 'p', '1'
   end
@@ -39,29 +40,36 @@ local function append(head, feed, maxlen, nonce, session, revision, now, pointer
   head.seq, head.number, head.nonce, head.now = head.seq + 1, seq, nonce, tonumber(now)
 end
 
--- second_of is when an entry was written, or nil: one without a time stays.
-local function second_of(entry)
+-- field_of is a field of an entry, or nil.
+local function field_of(entry, name)
   local fields = entry[2]
   for i = 1, #fields, 2 do
-    if fields[i] == 't' then return tonumber(fields[i + 1]) end
+    if fields[i] == name then return fields[i + 1] end
   end
 end
 
+-- second_of is when an entry was written, or nil: one without a time stays.
+local function second_of(entry) return tonumber(field_of(entry, 't') or '') end
+
 -- forget removes entries written before a second: the oldest 20 at the most, more than one commit
--- adds, so that the feed shrinks and no commit pays for a long silence. It returns the second of the
--- oldest entry, or nil where it has none: most commits know by that that nothing is to be removed.
+-- adds, so that the feed shrinks and no commit pays for a long silence. Entries of an older version do not
+-- name the one before: where such an entry would be the oldest, the one before it stays, or a reader that
+-- has seen all up to there would be told that it missed something. It returns the second of the oldest
+-- entry that is young enough or was not reached, or nil where that has none: most commits know by that that
+-- nothing is to be removed.
 local function forget(feed, oldest)
   local first = redis.call('XRANGE', feed, '-', '+', 'COUNT', '1')[1]
   local second = first and second_of(first)
   if not second or second >= oldest then return second end
-  local last
-  for _, entry in ipairs(redis.call('XRANGE', feed, '-', '+', 'COUNT', '20')) do
+  local entries, removed = redis.call('XRANGE', feed, '-', '+', 'COUNT', '21'), 0
+  for i, entry in ipairs(entries) do
     second = second_of(entry)
-    if not second or second >= oldest then break end
-    last = entry[1]
+    if i > 20 or not second or second >= oldest then break end
+    removed = i
   end
-  local seq = tonumber(string.match(last, '^%d+')) + 1
-  redis.call('XTRIM', feed, 'MINID', string.format('%.0f-0', seq))
+  local kept = entries[removed + 1]
+  if not kept or not field_of(kept, 'b') then removed = removed - 1 end
+  if removed > 0 then redis.call('XTRIM', feed, 'MINID', entries[removed + 1][1]) end
   return second
 end
 

@@ -1,0 +1,147 @@
+package tailer
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/nearcache"
+	"example.com/verification-status/server/internal/store"
+)
+
+// losses are what a tailer has told of them.
+type losses struct {
+	mu       sync.Mutex
+	sessions []string
+	more     bool
+	times    int
+}
+
+func (l *losses) rewound(sessions []string, more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sessions, l.more, l.times = append(l.sessions, sessions...), l.more || more, l.times+1
+}
+
+func (l *losses) told() (sessions []string, more bool, times int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.sessions), l.more, l.times
+}
+
+// The store loses its newest entries, and more come than were lost before anybody asks for a position: the
+// entry that is read next follows another one than the one read last. The same where an older version writes
+// these, so that they do not say what they follow.
+func TestG7_ALossThatIsOvergrownBetweenTwoChecksIsNoticed(t *testing.T) {
+	for name, set := range map[string]func(*feed){
+		"this version":     func(*feed) {},
+		"an older version": func(f *feed) { f.old = true },
+		"and the check meets an untouched server": func(f *feed) { f.blind = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, h, m, l := newFeed(), hub.New(), &memory{}, &losses{}
+				set(f)
+				runTailer(t, New(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
+				synctest.Wait()
+				for n := range 5 {
+					f.add(0, store.Entry{SessionID: fmt.Sprintf("vs_%d", n), Revision: 1})
+				}
+				quiet := watch(t, h, hub.Session("vs_quiet"), hub.Reference("person"), hub.Partition(1))
+				time.Sleep(checkEvery / 5)
+				synctest.Wait()
+				quiet.woken()
+				f.set(func() {
+					f.entries[0] = slices.Clone(f.entries[0][:3])
+					for n := range 4 {
+						f.append(0, store.Entry{SessionID: fmt.Sprintf("vs_new%d", n), Revision: 1})
+					}
+				})
+				f.notify()
+				if !quiet.woken() {
+					t.Error("a watcher of another session was not woken, although the store has lost writes")
+				}
+				if lost, more, times := l.told(); !slices.Equal(lost, []string{"vs_3", "vs_4"}) || more || times != 1 {
+					t.Errorf("told of %v as lost, more %v, %d times; want vs_3 and vs_4 once", lost, more, times)
+				}
+				if lines := m.lines(); lines[len(lines)-2] != "forget 0" {
+					t.Errorf("the memory was told %q; want it to forget last", lines)
+				}
+				f.add(0, store.Entry{SessionID: "vs_quiet", Revision: 1})
+				if !quiet.woken() {
+					t.Error("the feed is not followed any more")
+				}
+				if _, _, times := l.told(); times != 1 {
+					t.Errorf("told of a loss %d times", times)
+				}
+			})
+		})
+	}
+}
+
+// Entries are trimmed before they were read: the next one that is there follows none that was seen.
+func TestG6_AFeedThatIsTrimmedBeforeItIsReadIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, h, m, l := newFeed(), hub.New(), &memory{}, &losses{}
+		runTailer(t, New(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
+		synctest.Wait()
+		quiet := watch(t, h, hub.Session("vs_quiet"))
+		f.set(func() {
+			for range 3 {
+				f.append(0, store.Entry{SessionID: "vs_1", Revision: 1})
+			}
+			f.trimmed = 2
+		})
+		f.notify()
+		if !quiet.woken() {
+			t.Error("a watcher was not woken, although entries were trimmed before they were read")
+		}
+		if lines := m.lines(); !slices.Contains(lines[2:], "forget 0") {
+			t.Errorf("the memory was told %q; want it to forget", lines)
+		}
+		if _, _, times := l.told(); times != 0 {
+			t.Error("trimmed entries were told as lost")
+		}
+	})
+}
+
+// An answer of the feed does not say that its positions still are good: memory is trusted as far as the last
+// check, however much is read since.
+func TestG8_TheMemoryIsTrustedAsFarAsTheLastCheckOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, m := newFeed(), &trustful{memory: &memory{}}
+		m.trusted = func(until time.Time) {
+			if f.mu.Lock(); until.After(f.checked) && !f.checked.IsZero() {
+				t.Errorf("memory is trusted until %v after the last check", until.Sub(f.checked))
+			}
+			f.mu.Unlock()
+		}
+		runWith(t, f, hub.New(), m)
+		for n := range 200 {
+			time.Sleep(7 * time.Millisecond)
+			f.add(n%2, store.Entry{SessionID: "vs_1", Revision: int32(n)})
+		}
+		synctest.Wait()
+	})
+}
+
+// trustful is a memory that tells until when it is trusted.
+type trustful struct {
+	*memory
+	trusted func(until time.Time)
+}
+
+func (m *trustful) Trust(_ int, until time.Time) { m.trusted(until) }
+
+// On a feed without news a wait and a check may both pass before memory is trusted anew, and on a busy
+// machine they take longer: else memory would answer nothing much of the time.
+func TestTheMemoryIsTrustedLongerThanAWaitAndACheckTake(t *testing.T) {
+	if least := (block + checkEvery) * 3 / 2; nearcache.Bound < least {
+		t.Errorf("memory is trusted for %v; want at least %v, half as long again as %v and %v", nearcache.Bound, least, block, checkEvery)
+	}
+}
