@@ -28,6 +28,7 @@ func wrongSettings(t *testing.T) []wrongSetting {
 	policy := "GRPC_AUTHZ_POLICY_FILE=" + writeFile(t, "policy", readmePolicy(t))
 	authorities := "GRPC_CLIENT_CA_FILE=" + writeFile(t, "ca", chain)
 	collector := []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1"}
+	sentinel := []string{"REDIS_MODE=sentinel", "REDIS_SENTINEL_MASTER=m"}
 	const pair = "GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE:"
 	return []wrongSetting{
 		{env: "GRPC_ADDR", value: "nowhere"}, {env: "WEBHOOK_ADDR", value: ":http"}, {env: "ADMIN_ADDR", value: ":99999"},
@@ -42,6 +43,9 @@ func wrongSettings(t *testing.T) []wrongSetting {
 		{env: "GRPC_MAX_CONNECTIONS", value: "1e3"}, {env: "GRPC_MAX_IN_FLIGHT", value: ""},
 		{env: "REDIS_URL", value: "http://h"}, {env: "REDIS_URL_FILE", value: "/nowhere", beside: []string{"REDIS_URL="}, alone: true},
 		{env: "REDIS_MODE", value: "ring"}, {env: "REDIS_SENTINEL_MASTER", value: "m"}, {env: "REDIS_KEY_PREFIX", value: "{x}"},
+		{env: "REDIS_SENTINEL_USERNAME", value: "u", beside: sentinel}, {env: "REDIS_SENTINEL_PASSWORD", value: "p"},
+		{env: "REDIS_SENTINEL_USERNAME_FILE", value: "/nowhere", beside: append(sentinel, "REDIS_SENTINEL_PASSWORD=p"), alone: true},
+		{env: "REDIS_SENTINEL_PASSWORD_FILE", value: "/nowhere", beside: append(sentinel, "REDIS_SENTINEL_USERNAME=u"), alone: true},
 		{env: "REDIS_CA_FILE", value: "/nowhere", beside: []string{"REDIS_URL=rediss://h"}},
 		{env: "REDIS_WAIT_REPLICAS", value: "-1"}, {env: "REDIS_WAIT_TIMEOUT", value: "0s"},
 		{env: "FEED_MAX_LEN", value: "999"}, {env: "FEED_MAX_AGE", value: "1d"}, {env: "SETTLED_TTL", value: "1h"},

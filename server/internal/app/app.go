@@ -132,7 +132,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		StreamMaxAge: time.Duration(c.StreamMaxAge), StreamReads: streamReads(), Step: hooks.RetryStep,
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.Observed(a.service, watchful{a.metrics, a.traces}))
-	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready}
+	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready, wrong: a.showMisconfigured}
 	handler, err := webhook.New(webhook.Config{
 		Applier: holding{tracedIngest{a.ingest, a.traces}}, MaxInFlight: int(c.WebhookMaxInFlight),
 		Secrets:  func() []verification.Secret { return *a.current.webhookSecrets.Load() },
@@ -153,7 +153,7 @@ func (a *App) openStore() error {
 	target := a.current.redis.Load()
 	options := redisstore.Options{
 		Addrs: target.Addrs, Mode: redisstore.Mode(a.config.RedisMode), SentinelMaster: a.config.RedisSentinelMaster,
-		Credentials: a.current.credentials, DB: target.DB,
+		Credentials: a.current.credentials, SentinelCredentials: a.current.sentinelCredentials, DB: target.DB,
 		Prefix: a.config.RedisKeyPrefix, Logger: a.logger,
 		Policy: retryPolicy(a.config), Clock: a.clock, Trace: a.traces.Context,
 		FeedMaxLen: int64(a.config.FeedMaxLen), FeedMaxAge: time.Duration(a.config.FeedMaxAge),

@@ -17,6 +17,8 @@ type current struct {
 	apiKey         atomic.Pointer[verification.Secret]
 	redis          atomic.Pointer[config.RedisTarget]
 	redisTLS       atomic.Pointer[tls.Config] // nil: plain text
+
+	sentinelUsername, sentinelPassword atomic.Pointer[string]
 }
 
 // newCurrent is what the settings say at the start.
@@ -24,6 +26,8 @@ func newCurrent(c *config.Config) (*current, error) {
 	var v current
 	v.takeWebhookSecrets(c)
 	v.takeAPIKey(c)
+	v.sentinelUsername.Store(&c.RedisSentinelUsername)
+	v.sentinelPassword.Store(&c.RedisSentinelPassword)
 	if err := v.takeRedis(c); err != nil {
 		return nil, err
 	}
@@ -59,6 +63,11 @@ func (v *current) credentials() (username, password string) {
 	return target.Username, target.Password
 }
 
+// sentinelCredentials are redisstore.Options.SentinelCredentials.
+func (v *current) sentinelCredentials() (username, password string) {
+	return *v.sentinelUsername.Load(), *v.sentinelPassword.Load()
+}
+
 // watchFiles makes what reads the settings' files again when they change. The log learns a secret
 // before anything uses it.
 func (v *current) watchFiles(c *config.Config, secrets *telemetry.Secrets, watcher *reload.Watcher) error {
@@ -87,6 +96,21 @@ func (v *current) watchFiles(c *config.Config, secrets *telemetry.Secrets, watch
 			if err == nil {
 				secrets.Add(next.Secrets()...)
 				err = v.takeRedis(next)
+			}
+			return err
+		}},
+		{"REDIS_SENTINEL_USERNAME_FILE", c.RedisSentinelUsernameFile, func(text string) error {
+			next, err := c.WithSentinelUsername(text)
+			if err == nil {
+				v.sentinelUsername.Store(&next.RedisSentinelUsername)
+			}
+			return err
+		}},
+		{"REDIS_SENTINEL_PASSWORD_FILE", c.RedisSentinelPasswordFile, func(text string) error {
+			next, err := c.WithSentinelPassword(text)
+			if err == nil {
+				secrets.Add(next.Secrets()...)
+				v.sentinelPassword.Store(&next.RedisSentinelPassword)
 			}
 			return err
 		}},

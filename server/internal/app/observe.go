@@ -10,6 +10,7 @@ import (
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/rpc"
 	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/verification"
@@ -27,9 +28,17 @@ func (a *App) observeState() {
 	a.metrics.Gauge("verification_feed_lag_seconds", func() float64 { return a.tailer.Lag().Seconds() })
 	a.metrics.Counter("verification_memory_hits_total", func() float64 { hits, _ := a.memory.Counts(); return float64(hits) })
 	a.metrics.Counter("verification_memory_misses_total", func() float64 { _, misses := a.memory.Counts(); return float64(misses) })
+	a.showMisconfigured("")
 	if a.stripe != nil {
 		a.metrics.Gauge("verification_stripe_reads_left", func() float64 { return float64(a.stripe.ReadsLeft()) })
 		showRefusedKeys(a.metrics)
+	}
+}
+
+// showMisconfigured shows for each reason whether it is why Redis must not be used.
+func (a *App) showMisconfigured(now redisstore.Reason) {
+	for _, reason := range redisstore.Reasons {
+		a.metrics.RedisMisconfigured(string(reason), reason == now)
 	}
 }
 

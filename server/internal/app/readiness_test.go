@@ -1,11 +1,13 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,15 +16,27 @@ import (
 	"example.com/verification-status/server/internal/store/redisstore"
 )
 
-// flaky is a Redis that is away between two moments, counted from its beginning.
+// flaky is a Redis that is away between two moments, counted from its beginning, and has something to be
+// corrected between two others.
 type flaky struct {
-	began    time.Time
-	from, to time.Duration
-	hangs    bool  // away: it takes connections and answers when it is back
-	wrong    error // what Prepare says once it is back
+	began     time.Time
+	from, to  time.Duration
+	hangs     bool // away: it takes connections and answers when it is back
+	wrongFrom time.Duration
+	wrongTo   time.Duration
+	wrong     error
+	refuses   bool // while something is wrong, the open connections fail too, and the store suspects it
+}
+
+func (f *flaky) isWrong() bool {
+	now := time.Since(f.began)
+	return f.wrong != nil && f.wrongFrom <= now && now < f.wrongTo
 }
 
 func (f *flaky) Ping(ctx context.Context) error {
+	if f.isWrong() && f.refuses {
+		return f.wrong
+	}
 	if now := time.Since(f.began); now < f.from || now >= f.to {
 		return nil
 	}
@@ -38,33 +52,44 @@ func (f *flaky) Ping(ctx context.Context) error {
 }
 
 func (f *flaky) Prepare(ctx context.Context) error {
-	if err := f.Ping(ctx); err != nil {
-		return err
-	}
-	if time.Since(f.began) >= f.to {
+	if f.isWrong() {
 		return f.wrong
 	}
-	return nil
+	return f.Ping(ctx)
 }
 
-// watchReadiness runs readiness for a virtual minute and returns when it changed.
-func watchReadiness(t *testing.T, store *flaky) (changes []string, err error) {
+func (f *flaky) Suspect() bool { return f.isWrong() && f.refuses }
+
+// looks is what readiness has done in a virtual time.
+type looks struct {
+	changes, reasons []string
+	log              bytes.Buffer
+	err              error // of the start
+}
+
+// watchReadiness runs readiness for a virtual time.
+func watchReadiness(t *testing.T, store *flaky, within time.Duration) *looks {
 	t.Helper()
+	l := &looks{}
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), within)
 		defer cancel()
 		store.began = time.Now()
-		r := &readiness{store: store, logger: slog.New(slog.DiscardHandler), publish: func(ready bool) {
-			changes = append(changes, fmt.Sprintf("%v %t", time.Since(store.began), ready))
-		}}
-		if err = r.prepare(ctx); err != nil {
+		r := &readiness{
+			store: store, logger: slog.New(slog.NewTextHandler(&l.log, nil)),
+			publish: func(ready bool) { l.changes = append(l.changes, fmt.Sprintf("%v %t", time.Since(store.began), ready)) },
+			wrong: func(reason redisstore.Reason) {
+				l.reasons = append(l.reasons, fmt.Sprintf("%v %q", time.Since(store.began), reason))
+			},
+		}
+		if l.err = r.begin(ctx); l.err != nil {
 			return
 		}
 		var running sync.WaitGroup
-		running.Go(func() { err = r.run(ctx) })
+		running.Go(func() { r.run(ctx) })
 		running.Wait()
 	})
-	return changes, err
+	return l
 }
 
 // A blip of Redis shorter than three seconds takes no replica out of service; what lasts longer does,
@@ -86,31 +111,78 @@ func TestReadinessDoesNotFlap(t *testing.T) {
 		{"away at the start", flaky{to: 4500 * ms}, []string{"5s true"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			changes, err := watchReadiness(t, &test.store)
-			if err != nil || !slices.Equal(changes, test.want) {
-				t.Errorf("changes %v, %v; want %v", changes, err, test.want)
+			got := watchReadiness(t, &test.store, time.Minute)
+			if got.err != nil || !slices.Equal(got.changes, test.want) || len(got.reasons) != 0 {
+				t.Errorf("changes %v, reasons %v, %v; want %v", got.changes, got.reasons, got.err, test.want)
 			}
 		})
 	}
 }
 
-// What comes back after an absence may be another server, which must not be used.
-func TestReadinessEndsWithARedisThatMustNotBeUsed(t *testing.T) {
-	wrong := fmt.Errorf("%w: it evicts", redisstore.ErrMisconfigured)
-	changes, err := watchReadiness(t, &flaky{from: 5 * time.Second, to: 20 * time.Second, wrong: wrong})
-	if !errors.Is(err, redisstore.ErrMisconfigured) || !slices.Equal(changes, []string{"0s true", "8s false"}) {
-		t.Errorf("changes %v, %v", changes, err)
+// TestG17_WhatGoesWrongInRedisIsWaitedFor: the process is not ready, says so at once and once a minute, and is
+// ready within a second or two of the correction.
+func TestG17_WhatGoesWrongInRedisIsWaitedFor(t *testing.T) {
+	const second = time.Second
+	evicts := &redisstore.RefusedError{Reason: redisstore.ReasonEviction, Text: "it evicts"}
+	password := &redisstore.RefusedError{Reason: redisstore.ReasonPassword, Text: "WRONGPASS"}
+	topology := &redisstore.RefusedError{Reason: redisstore.ReasonTopology, Text: "no address"}
+	for _, test := range []struct {
+		name             string
+		store            flaky
+		changes, reasons []string
+		errors           int // lines of the log
+	}{
+		{"a policy that changes", flaky{wrong: evicts, wrongFrom: 12 * second, wrongTo: 40 * second},
+			[]string{"0s true", "20s false", "40s true"}, []string{`20s "eviction"`, `40s ""`}, 1},
+		{"a policy that stays for three minutes", flaky{wrong: evicts, wrongFrom: 12 * second, wrongTo: 192 * second},
+			[]string{"0s true", "20s false", "3m12s true"}, []string{`20s "eviction"`, `3m12s ""`}, 3},
+		{"what comes back is another server", flaky{from: 5 * second, to: 20 * second, wrong: evicts, wrongFrom: 20 * second, wrongTo: 30 * second},
+			[]string{"0s true", "8s false", "30s true"}, []string{`20s "eviction"`, `30s ""`}, 1},
+		{"a password that is refused to open connections", flaky{wrong: password, refuses: true, wrongFrom: 11500 * time.Millisecond, wrongTo: 15500 * time.Millisecond},
+			[]string{"0s true", "12s false", "16s true"}, []string{`12s "password"`, `16s ""`}, 1},
+		{"a password that is refused to new connections alone", flaky{wrong: password, wrongFrom: 12 * second, wrongTo: 25500 * time.Millisecond},
+			[]string{"0s true"}, []string{`20s "password"`, `26s ""`}, 1},
+		{"a first contact with a wrong password", flaky{to: 3 * second, wrong: password, refuses: true, wrongFrom: 3 * second, wrongTo: 10 * second},
+			[]string{"10s true"}, []string{`3s "password"`, `10s ""`}, 1},
+		{"a topology that cannot be read at the start", flaky{wrong: topology, refuses: true, wrongTo: 10 * second},
+			[]string{"10s true"}, []string{`0s "topology"`, `10s ""`}, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := watchReadiness(t, &test.store, 4*time.Minute)
+			if got.err != nil {
+				t.Fatalf("it ends: %v", got.err)
+			}
+			if !slices.Equal(got.changes, test.changes) {
+				t.Errorf("changes: got %v, want %v", got.changes, test.changes)
+			}
+			if !slices.Equal(got.reasons, test.reasons) {
+				t.Errorf("reasons: got %v, want %v", got.reasons, test.reasons)
+			}
+			log := got.log.String()
+			if lines := strings.Count(log, "level=ERROR"); lines != test.errors || !strings.Contains(log, test.store.wrong.Error()) {
+				t.Errorf("error lines: got %d, want %d, with %q, in\n%s", lines, test.errors, test.store.wrong, log)
+			}
+		})
+	}
+}
+
+// TestG17_WhatIsWrongAtTheStartEndsIt: somebody looks on then.
+func TestG17_WhatIsWrongAtTheStartEndsIt(t *testing.T) {
+	wrong := &redisstore.RefusedError{Reason: redisstore.ReasonPassword, Text: "WRONGPASS"}
+	got := watchReadiness(t, &flaky{wrong: wrong, wrongTo: time.Hour}, time.Minute)
+	if !errors.Is(got.err, redisstore.ErrMisconfigured) || len(got.changes) != 0 {
+		t.Errorf("the start: %v, changes %v; want ErrMisconfigured and none", got.err, got.changes)
 	}
 }
 
 // Once the process stops it stays unready, however well Redis is.
 func TestReadinessStopsForGood(t *testing.T) {
 	r := &readiness{store: &flaky{began: time.Now()}, logger: slog.New(slog.DiscardHandler), publish: func(bool) {}}
-	if err := r.prepare(t.Context()); err != nil || !r.ready() {
+	if err := r.begin(t.Context()); err != nil || !r.ready() {
 		t.Fatalf("not ready: %v", err)
 	}
 	r.stop()
-	if err := r.prepare(t.Context()); err != nil || r.ready() {
+	if err := r.begin(t.Context()); err != nil || r.ready() {
 		t.Errorf("ready again: %v", err)
 	}
 }

@@ -25,7 +25,8 @@ const lastGrace = time.Second
 type Addrs struct{ GRPC, Webhook, Admin net.Addr }
 
 // Run listens and serves until ctx ends, then stops in order, within DRAIN_TIMEOUT. started is told
-// once where it listens. A Redis that is away is waited for; one that must not be used ends Run.
+// once where it listens. A Redis that is away is waited for, as is one that must not be used; at the start the
+// latter ends Run before anything listens.
 func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	defer func() {
 		if err := a.close(); err != nil {
@@ -33,7 +34,7 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 		}
 	}()
 	defer paceCollector()()
-	if err := a.readiness.prepare(ctx); err != nil {
+	if err := a.readiness.begin(ctx); err != nil {
 		return err
 	}
 	grpcListener, webhookListener, adminListener, err := a.listen()
@@ -62,11 +63,7 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	}
 	checking, endChecking := context.WithCancel(background)
 	defer endChecking()
-	workers.Go(func() {
-		if err := a.readiness.run(checking); err != nil {
-			fail(err)
-		}
-	})
+	workers.Go(func() { a.readiness.run(checking) })
 	serve("gRPC", func() error { return a.grpc.Serve(grpcListener) })
 	serve("webhook", func() error { return a.webhook.Serve(webhookListener) })
 	serve("admin", func() error { return a.admin.Serve(adminListener) })

@@ -102,6 +102,27 @@ func (c *Config) checkRedis(found *problems, urlUnread bool) {
 	}
 }
 
+// checkSentinel looks at the credentials for the Sentinels.
+func (c *Config) checkSentinel(found *problems, passwordUnread bool) {
+	user, password := c.RedisSentinelUsername, c.RedisSentinelPassword
+	for _, credential := range []struct{ env, value string }{{"REDIS_SENTINEL_USERNAME", user}, {"REDIS_SENTINEL_PASSWORD", password}} {
+		switch {
+		case credential.value == "":
+		case c.RedisMode != RedisSentinel:
+			found.add("%s is set, but REDIS_MODE is not sentinel: set that too, or drop it", credential.env)
+		case strings.ContainsFunc(credential.value, unicode.IsControl):
+			found.add("%s has a line break or another control character: give one line of text", credential.env)
+		}
+	}
+	switch {
+	case c.RedisMode != RedisSentinel || user == "":
+	case password == "" && !passwordUnread:
+		found.add("REDIS_SENTINEL_USERNAME is set without a password: set REDIS_SENTINEL_PASSWORD too, or drop the user")
+	case len(user) > maxNameBytes || strings.Contains(user, " "):
+		found.add("REDIS_SENTINEL_USERNAME must be a name without spaces, of %d bytes at the most", maxNameBytes)
+	}
+}
+
 func (c *Config) checkLimits(found *problems) {
 	for _, n := range []struct {
 		env             string

@@ -34,8 +34,14 @@ type Config struct {
 	RedisURLFile        string `name:"redis-url-file" env:"REDIS_URL_FILE" placeholder:"PATH" help:"A file that holds REDIS_URL. It is read again when it changes."`
 	RedisMode           string `name:"redis-mode" env:"REDIS_MODE" default:"standalone" placeholder:"MODE" help:"What REDIS_URL leads to: standalone, sentinel or cluster."`
 	RedisSentinelMaster string `name:"redis-sentinel-master" env:"REDIS_SENTINEL_MASTER" placeholder:"NAME" help:"The name under which the sentinels know the master. Required with sentinel."`
-	RedisCAFile         string `name:"redis-ca-file" env:"REDIS_CA_FILE" placeholder:"PATH" help:"A PEM file with the authorities that Redis's certificate may be from. By default the system's. Only with rediss://. It is read again when it changes."`
-	RedisKeyPrefix      string `name:"redis-key-prefix" env:"REDIS_KEY_PREFIX" default:"vs:" placeholder:"TEXT" help:"What every key in Redis begins with. Services that share a Redis need one each."`
+
+	RedisSentinelUsername     string `name:"redis-sentinel-username" env:"REDIS_SENTINEL_USERNAME" placeholder:"NAME" help:"The user that the sentinels know this service by. By default their default user."`
+	RedisSentinelUsernameFile string `name:"redis-sentinel-username-file" env:"REDIS_SENTINEL_USERNAME_FILE" placeholder:"PATH" help:"A file that holds REDIS_SENTINEL_USERNAME. It is read again when it changes."`
+	RedisSentinelPassword     string `name:"redis-sentinel-password" env:"REDIS_SENTINEL_PASSWORD" secret:"true" placeholder:"PASSWORD" help:"The password that the sentinels ask for. They are never shown that of REDIS_URL."`
+	RedisSentinelPasswordFile string `name:"redis-sentinel-password-file" env:"REDIS_SENTINEL_PASSWORD_FILE" placeholder:"PATH" help:"A file that holds REDIS_SENTINEL_PASSWORD. It is read again when it changes."`
+
+	RedisCAFile    string `name:"redis-ca-file" env:"REDIS_CA_FILE" placeholder:"PATH" help:"A PEM file with the authorities that Redis's certificate may be from. By default the system's. Only with rediss://. It is read again when it changes."`
+	RedisKeyPrefix string `name:"redis-key-prefix" env:"REDIS_KEY_PREFIX" default:"vs:" placeholder:"TEXT" help:"What every key in Redis begins with. Services that share a Redis need one each."`
 
 	FeedMaxLen        Count    `name:"feed-max-len" env:"FEED_MAX_LEN" default:"100000" placeholder:"N" help:"About how many changes each of the 16 partitions of the feed keeps, 1000 to 10000000. Older resume tokens of all_sessions are refused."`
 	FeedMaxAge        Duration `name:"feed-max-age" env:"FEED_MAX_AGE" default:"168h" placeholder:"DURATION" help:"How long the feed keeps a change: 1h to 8760h, or 0s for as long as FEED_MAX_LEN allows."`

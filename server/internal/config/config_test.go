@@ -139,6 +139,7 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 		"REFERENCE_METADATA_KEY": "", "LOG_LEVEL": "info", "LOG_FORMAT": "json", "GRPC_INSECURE": "false",
 		"API_READS_PER_DAY": "5000", "DRAIN_TIMEOUT": "25s", "STREAM_MAX_AGE": "30m", "GRPC_REFLECTION": "true",
 		"REDIS_URL_FILE": "", "STRIPE_API_KEY_FILE": "", "STRIPE_WEBHOOK_SECRET_FILE": "",
+		"REDIS_SENTINEL_USERNAME": "", "REDIS_SENTINEL_USERNAME_FILE": "", "REDIS_SENTINEL_PASSWORD": "", "REDIS_SENTINEL_PASSWORD_FILE": "",
 		"REDIS_CA_FILE": "", "REDIS_WAIT_REPLICAS": "0", "REDIS_WAIT_TIMEOUT": "1s", "RECONCILE_INTERVAL": "15m",
 		"STRIPE_ACCOUNTS": "", "RETRY_COOLDOWN": "0s", "RETRY_DENY_CODES": "consent_declined,country_not_supported,selfie_manipulated,under_supported_age",
 		"GRPC_TLS_CERT_FILE": "", "GRPC_TLS_KEY_FILE": "", "GRPC_CLIENT_CA_FILE": "", "GRPC_AUTHZ_POLICY_FILE": "", "GRPC_TOKENS_FILE": "",
@@ -146,7 +147,7 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 		"FEED_MAX_LEN": "100000", "FEED_MAX_AGE": "168h", "SETTLED_TTL": "0s",
 		"WEBHOOK_MAX_CONNECTIONS": "1000", "WEBHOOK_MAX_IN_FLIGHT": "256", "GRPC_MAX_CONNECTIONS": "1000", "GRPC_MAX_IN_FLIGHT": "512",
 	}
-	secret := map[string]bool{"REDIS_URL": true, "STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true}
+	secret := map[string]bool{"REDIS_URL": true, "REDIS_SENTINEL_PASSWORD": true, "STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true}
 	for _, setting := range Table() {
 		fixed, ok := want[setting.Env]
 		if !ok || fixed != setting.Default || setting.Secret != secret[setting.Env] {
@@ -162,6 +163,7 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 func TestHelpShowsNoSecret(t *testing.T) {
 	t.Setenv("STRIPE_API_KEY", plantedKey)
 	t.Setenv("REDIS_URL", plantedURL)
+	t.Setenv("REDIS_SENTINEL_PASSWORD", "planted-password")
 	var c Config
 	var out bytes.Buffer
 	parser, err := kong.New(&c, kong.Name("server"), kong.Writers(&out, &out), kong.Exit(func(int) {}))
@@ -175,7 +177,8 @@ func TestHelpShowsNoSecret(t *testing.T) {
 }
 
 func TestRedacted(t *testing.T) {
-	c := valid(t, "STRIPE_API_KEY="+plantedKey, "STRIPE_WEBHOOK_SECRET="+plantedSecret+",whsec_planted2")
+	c := valid(t, "STRIPE_API_KEY="+plantedKey, "STRIPE_WEBHOOK_SECRET="+plantedSecret+",whsec_planted2",
+		"REDIS_MODE=sentinel", "REDIS_SENTINEL_MASTER=m", "REDIS_SENTINEL_USERNAME=app", "REDIS_SENTINEL_PASSWORD=planted3")
 	if err := c.Load(); err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +193,7 @@ func TestRedacted(t *testing.T) {
 		t.Errorf("%d settings are shown, %d exist", len(shown), len(Table()))
 	}
 	for name, want := range map[string]string{
-		"REDIS_URL": "redis://app:[secret]@redis.example:6379/0", "STRIPE_API_KEY": "[secret]", "STRIPE_WEBHOOK_SECRET": "[secret]",
+		"REDIS_URL": "redis://app:[secret]@redis.example:6379/0", "REDIS_SENTINEL_USERNAME": "app", "REDIS_SENTINEL_PASSWORD": "[secret]", "STRIPE_API_KEY": "[secret]", "STRIPE_WEBHOOK_SECRET": "[secret]",
 		"DRAIN_TIMEOUT": "25s", "MAX_RETRIES": "2", "GRPC_REFLECTION": "true", "LIVEMODE": "",
 	} {
 		if shown[name] != want {
@@ -206,9 +209,10 @@ func TestRedacted(t *testing.T) {
 }
 
 func TestSecrets(t *testing.T) {
-	c := valid(t, "STRIPE_API_KEY="+plantedKey, "STRIPE_WEBHOOK_SECRET=whsec_a, whsec_b", "REDIS_URL=redis://:p%40ss@h")
+	c := valid(t, "STRIPE_API_KEY="+plantedKey, "STRIPE_WEBHOOK_SECRET=whsec_a, whsec_b", "REDIS_URL=redis://:p%40ss@h",
+		"REDIS_SENTINEL_PASSWORD=sp@ss")
 	got := strings.Join(c.Secrets(), " ")
-	if want := plantedKey + " whsec_a whsec_b p@ss"; got != want {
+	if want := plantedKey + " sp@ss whsec_a whsec_b p@ss"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got := (&Config{}).Secrets(); len(got) != 0 {

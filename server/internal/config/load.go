@@ -31,6 +31,8 @@ func (c *Config) Load() error {
 		path  string
 	}{
 		{"REDIS_URL", &c.RedisURL, c.RedisURLFile},
+		{"REDIS_SENTINEL_USERNAME", &c.RedisSentinelUsername, c.RedisSentinelUsernameFile},
+		{"REDIS_SENTINEL_PASSWORD", &c.RedisSentinelPassword, c.RedisSentinelPasswordFile},
 		{"STRIPE_API_KEY", &c.StripeAPIKey, c.StripeAPIKeyFile},
 		{"STRIPE_WEBHOOK_SECRET", &c.StripeWebhookSecret, c.StripeWebhookSecretFile},
 	} {
@@ -45,6 +47,7 @@ func (c *Config) Load() error {
 	c.checkListeners(&found)
 	c.checkCallers(&found)
 	c.checkRedis(&found, unread["REDIS_URL"])
+	c.checkSentinel(&found, unread["REDIS_SENTINEL_PASSWORD"])
 	c.checkStripe(&found)
 	if !unread["STRIPE_WEBHOOK_SECRET"] {
 		c.checkWebhookSecrets(&found)

@@ -36,6 +36,22 @@ func (c *Config) WithRedisURL(text string) (*Config, error) {
 	return &next, errors.Join(found...)
 }
 
+// WithSentinelUsername is the settings with what REDIS_SENTINEL_USERNAME_FILE holds now.
+func (c *Config) WithSentinelUsername(text string) (*Config, error) {
+	next, found := *c, problems{}
+	next.RedisSentinelUsername = text
+	next.checkSentinel(&found, false)
+	return &next, errors.Join(found...)
+}
+
+// WithSentinelPassword is the settings with what REDIS_SENTINEL_PASSWORD_FILE holds now.
+func (c *Config) WithSentinelPassword(text string) (*Config, error) {
+	next, found := *c, problems{}
+	next.RedisSentinelPassword = text
+	next.checkSentinel(&found, false)
+	return &next, errors.Join(found...)
+}
+
 // sameRedis says whether the URLs differ in nothing but the user and password.
 func sameRedis(a, b *Config) bool {
 	before, errBefore := a.RedisTarget()

@@ -10,6 +10,8 @@ func TestChangedFilesAreHeldToTheRulesOfTheStart(t *testing.T) {
 	webhook := func(c *Config, text string) (*Config, error) { return c.WithWebhookSecret(text) }
 	key := func(c *Config, text string) (*Config, error) { return c.WithAPIKey(text) }
 	redis := func(c *Config, text string) (*Config, error) { return c.WithRedisURL(text) }
+	user := func(c *Config, text string) (*Config, error) { return c.WithSentinelUsername(text) }
+	password := func(c *Config, text string) (*Config, error) { return c.WithSentinelPassword(text) }
 	const test, live = "STRIPE_API_KEY=sk_test_start", "STRIPE_API_KEY=rk_live_start"
 	for _, check := range []struct {
 		name, start string
@@ -38,12 +40,19 @@ func TestChangedFilesAreHeldToTheRulesOfTheStart(t *testing.T) {
 		{"another host", "", redis, "redis://app:planted2@elsewhere.example:6379/0", "leads elsewhere"},
 		{"another database", "", redis, "redis://app:planted2@redis.example:6379/1", "leads elsewhere"},
 		{"TLS", "", redis, "rediss://app:planted2@redis.example:6379/0", "leads elsewhere"},
+		{"another password of the Sentinels", "REDIS_MODE=sentinel", password, "planted 2", ""},
+		{"a password of two lines", "REDIS_MODE=sentinel", password, "planted\nplanted2", "line break"},
+		{"another user of the Sentinels", "REDIS_MODE=sentinel", user, "app2", ""},
+		{"a user with a space", "REDIS_MODE=sentinel", user, "planted user", "without spaces"},
 		{"no URL", "", redis, "planted", "must begin with redis://"},
 	} {
 		t.Run(check.name, func(t *testing.T) {
 			var changes []string
 			if check.start != "" {
 				changes = append(changes, check.start)
+			}
+			if check.start == "REDIS_MODE=sentinel" {
+				changes = append(changes, "REDIS_SENTINEL_MASTER=m", "REDIS_SENTINEL_USERNAME=app", "REDIS_SENTINEL_PASSWORD=start")
 			}
 			c := valid(t, changes...)
 			if err := c.Load(); err != nil {
@@ -55,7 +64,7 @@ func TestChangedFilesAreHeldToTheRulesOfTheStart(t *testing.T) {
 				t.Error("the settings of the start have changed")
 			}
 			if check.want == "" {
-				if err != nil || !strings.Contains(next.StripeWebhookSecret+next.StripeAPIKey+next.RedisURL, check.text) {
+				if err != nil || !strings.Contains(next.StripeWebhookSecret+next.StripeAPIKey+next.RedisURL+next.RedisSentinelUsername+next.RedisSentinelPassword, check.text) {
 					t.Errorf("got %v", err)
 				}
 				return

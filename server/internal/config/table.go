@@ -58,9 +58,9 @@ func (c *Config) Redacted() []slog.Attr {
 }
 
 // Secrets is every secret text among the settings, so that the log can conceal them wherever they
-// turn up: the API key, the webhook secrets and the password of Redis.
+// turn up: the API key, the webhook secrets and the passwords of Redis and its Sentinels.
 func (c *Config) Secrets() []string {
-	secrets := []string{c.StripeAPIKey}
+	secrets := []string{c.StripeAPIKey, c.RedisSentinelPassword}
 	secrets = append(secrets, c.WebhookSecrets()...)
 	if target, err := c.RedisTarget(); err == nil {
 		secrets = append(secrets, target.Password)

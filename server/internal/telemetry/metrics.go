@@ -27,7 +27,7 @@ type Metrics struct {
 	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs  *prometheus.CounterVec
 	opened, ended, sent, denied, signatures, reloads, refused, shed *prometheus.CounterVec
 	missed, conflicts, rewinds, granted                             prometheus.Counter
-	streams                                                         *prometheus.GaugeVec
+	streams, misconfigured                                          *prometheus.GaugeVec
 	commits                                                         *prometheus.HistogramVec
 	answers, ages, tries                                            prometheus.Observer
 	caughtUp                                                        prometheus.Gauge
@@ -61,6 +61,7 @@ func NewMetrics() *Metrics {
 	m.rewinds = m.counters("verification_feed_rewinds_total").WithLabelValues()
 	m.granted = m.counters("verification_retries_granted_total").WithLabelValues()
 	m.streams = m.gauges("verification_watch_streams")
+	m.misconfigured = m.gauges("verification_redis_misconfigured")
 	m.caughtUp = m.gauges("verification_catch_up_last_done_timestamp_seconds").WithLabelValues()
 	m.commits = m.histograms("verification_commit_duration_seconds", commitBuckets)
 	m.answers = m.histograms("verification_webhook_duration_seconds", answerBuckets).WithLabelValues()
@@ -139,6 +140,15 @@ func (m *Metrics) CallRefused(reason string) { m.refused.WithLabelValues(reason)
 // Shed counts what was turned away because a limit was reached: a method, a webhook or a connection, and
 // the setting that holds the limit.
 func (m *Metrics) Shed(what, setting string) { m.shed.WithLabelValues(what, setting).Inc() }
+
+// RedisMisconfigured shows whether a reason is why Redis must not be used.
+func (m *Metrics) RedisMisconfigured(reason string, is bool) {
+	value := 0.0
+	if is {
+		value = 1
+	}
+	m.misconfigured.WithLabelValues(reason).Set(value)
+}
 
 // Commit counts one update of a session.
 func (m *Metrics) Commit(result string, tries int, took time.Duration) {

@@ -19,6 +19,8 @@ var ownMetrics = []Metric{
 		"Always 1; what is running: the module's version, the commit it was built from and the version of Go."},
 	{"verification_ready", "gauge", nil,
 		"Whether this replica is ready: 1, or 0 while Redis cannot be used and once the process is stopping."},
+	{"verification_redis_misconfigured", "gauge", []string{"reason"},
+		"1 while Redis answers and somebody must correct something, else 0, by reason: password, permission, command, eviction, mode, data, version, topology. The log names the correction."},
 	{"verification_webhooks_total", "counter", []string{"status", "reason", "type"},
 		"Webhook requests, by HTTP status, by what was decided, and by event type for events that were kept."},
 	{"verification_webhook_duration_seconds", "histogram", nil,

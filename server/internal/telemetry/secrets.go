@@ -13,8 +13,8 @@ import (
 // minSecret is the least length, in bytes, of a text that is concealed.
 const minSecret = 6
 
-// Secrets are texts that must never appear in the log: the API key, the webhook secrets, the password
-// of Redis. It is safe for concurrent use and only grows: what was a secret once is none the less one.
+// Secrets are texts that must never appear in the log: the API key, the webhook secrets, the passwords
+// of Redis and its Sentinels. It is safe for concurrent use and only grows: what was a secret once is none the less one.
 type Secrets struct {
 	adding   sync.Mutex
 	literals atomic.Pointer[[]string] // the longest first, so that no rest of a longer one remains

@@ -12,7 +12,7 @@ var commands = []string{
 
 // ACLCommands are the commands that a Redis user of this package must be allowed, sorted, as "+name"
 // in a rule such as "-@all +get"; with the keys "~vs:*", by the prefix. `select` is needed only for a
-// database other than 0, `wait` only with WaitReplicas. Sentinels are asked without a user.
+// database other than 0, `wait` only with WaitReplicas. A user of the Sentinels needs SentinelRule.
 func ACLCommands(mode Mode) []string {
 	all := slices.Clone(commands)
 	if mode == Cluster {

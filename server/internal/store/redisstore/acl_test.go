@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -173,6 +174,20 @@ func TestACLListIsExactOnACluster(t *testing.T) {
 		i := slices.Index(all, command)
 		if err := attempt(slices.Delete(slices.Clone(all), i, i+1)); err == nil {
 			t.Errorf("nothing needs %s", command)
+		}
+	}
+}
+
+// The README's rules for users of Redis and of the Sentinels are those that the tests hold to the code.
+func TestReadmeHasTheRules(t *testing.T) {
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(string(readme)), " ")
+	for _, rule := range []string{"~vs:* -@all +" + strings.Join(ACLCommands(Standalone), " +"), SentinelRule} {
+		if !strings.Contains(text, "ACL SETUSER verification on >… "+rule+" ```") {
+			t.Errorf("server/README.md does not have the rule %s", rule)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,6 +34,28 @@ func TestConformanceOnACluster(t *testing.T) {
 			t.Errorf("a Cluster's node as standalone: %v; want ErrMisconfigured", err)
 		}
 	})
+}
+
+// A Cluster's node is refused in mode standalone, whichever of these words its INFO has.
+func TestClusterNodesAreKnownByTheirInfo(t *testing.T) {
+	for line, refused := range map[string]bool{
+		"redis_mode:cluster": true, "server_mode:cluster": true, "cluster_enabled:1": true,
+		"redis_mode:standalone": false, "server_mode:standalone": false, "cluster_enabled:0": false, "": false,
+	} {
+		if err := judgeServer(parseInfo(line), Standalone); errors.Is(err, ErrMisconfigured) != refused {
+			t.Errorf("INFO with %q: %v; want a refusal: %v", line, err, refused)
+		}
+	}
+}
+
+// A Cluster of one node serves all slots, so nothing but its INFO tells that a script with keys of two
+// slots will be refused.
+func TestASingleClusterNodeInModeStandalone(t *testing.T) {
+	cluster := redistest.StartCluster(t, 1, 0)
+	s := openStore(t, Options{Addrs: cluster.Addrs()})
+	if err := s.Prepare(testContext(t)); !errors.Is(err, ErrMisconfigured) || !strings.Contains(err.Error(), "set the mode to cluster") {
+		t.Errorf("Prepare: %v; want ErrMisconfigured and what to set", err)
+	}
 }
 
 func TestClusterModeOnAStandaloneServer(t *testing.T) {

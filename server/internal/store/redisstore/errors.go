@@ -13,13 +13,10 @@ import (
 	"example.com/verification-status/server/internal/store"
 )
 
-// ErrMisconfigured means: Redis answers, but must not be used as it is configured, or this service must be
-// configured otherwise. Waiting does not help.
-var ErrMisconfigured = errors.New("Redis is not configured as this service needs it")
-
 // failed turns an error of the driver into one of the port: the context's where that has ended, a
 // record of a foreign type as corrupt, and anything else as unavailable. The driver's error is kept as
-// text only: its own deadlines would look like the caller's.
+// text only: its own deadlines would look like the caller's. An answer that will be the same until somebody
+// corrects something makes Redis suspect.
 func (s *Store) failed(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", what, ctx.Err())
@@ -32,16 +29,19 @@ func (s *Store) failed(ctx context.Context, what string, err error) error {
 	if redis.HasErrorPrefix(err, "WRONGTYPE") {
 		return fmt.Errorf("%s: %w: a key of this service has a foreign type", what, store.ErrCorrupt)
 	}
+	if s.refused(err) != nil {
+		s.suspect.Store(true)
+	}
 	return fmt.Errorf("%s: %w: %s", what, store.ErrUnavailable, s.redacted(err.Error()))
 }
 
 // redacted removes what a server or driver may quote: an old Redis repeats the arguments of a command
 // that it does not know, and HELLO carries the password.
-func (s *Store) redacted(text string) string { return redact(text, s.password()) }
+func (s *Store) redacted(text string) string { return redact(text, s.passwords()) }
 
-func redact(text, password string) string {
+func redact(text string, passwords []string) string {
 	text, _, _ = strings.Cut(text, ", with args beginning with")
-	if password != "" {
+	for _, password := range passwords {
 		text = strings.ReplaceAll(text, password, "[secret]")
 	}
 	return text

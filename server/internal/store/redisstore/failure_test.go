@@ -307,7 +307,8 @@ func TestPausedServer(t *testing.T) {
 }
 
 func TestCloseEndsFollow(t *testing.T) {
-	s, err := Open(Options{Addrs: []string{miniredis.RunT(t).Addr()}})
+	server := redistest.Start(t)
+	s, err := Open(Options{Addrs: []string{server.Addr}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,14 +317,7 @@ func TestCloseEndsFollow(t *testing.T) {
 		_, err := s.Follow(context.Background(), make([]store.Position, partitions), time.Hour)
 		done <- err
 	}()
-	// The one way to see that the call is waiting: nobody else may call.
-	waitUntil(t, func() bool {
-		if s.follower.caller.TryLock() {
-			s.follower.caller.Unlock()
-			return false
-		}
-		return true
-	})
+	waitUntil(t, func() bool { return server.Info("blocked_clients") == "1" })
 	if _, err := s.Follow(context.Background(), make([]store.Position, partitions), 0); !errors.Is(err, errFollowTwice) {
 		t.Errorf("a second Follow: %v", err)
 	}
@@ -406,7 +400,7 @@ func TestErrorsShowNoSecret(t *testing.T) {
 	}
 	old := s.failed(testContext(t), "x", errors.New("ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 'x'"))
 	echo := s.failed(testContext(t), "x", errors.New("bad "+secret))
-	driverLog{logger: debugLogger(&log), password: func() string { return secret }}.Printf(testContext(t), "auth %s", secret)
+	driverLog{logger: debugLogger(&log), passwords: func() []string { return []string{secret} }}.Printf(testContext(t), "auth %s", secret)
 	for _, text := range []string{err.Error(), err2.Error(), old.Error(), echo.Error(), log.String()} {
 		if strings.Contains(text, secret) || strings.Contains(text, "'AUTH'") {
 			t.Errorf("shows the password: %s", text)

@@ -27,7 +27,7 @@ func (s *Store) Head(ctx context.Context, partition int) (store.Position, error)
 	if err := checkPartition(partition); err != nil {
 		return store.Position{}, err
 	}
-	m, err := s.ensureMeta(ctx, partition)
+	m, err := s.ensureMeta(ctx, s.client, partition)
 	if err != nil {
 		return store.Position{}, s.failed(ctx, "read the head of the feed", err)
 	}
@@ -45,13 +45,13 @@ func checkPartition(partition int) error {
 type meta struct{ epoch, seq, nonce, partitions, format string }
 
 // ensureMeta runs lua/meta.lua. Its error is the driver's.
-func (s *Store) ensureMeta(ctx context.Context, partition int) (meta, error) {
+func (s *Store) ensureMeta(ctx context.Context, client redis.UniversalClient, partition int) (meta, error) {
 	epoch, err := s.random()
 	if err != nil {
 		return meta{}, err
 	}
 	keys := []string{s.keys.feed(partition), s.keys.meta(partition)}
-	m, err := metaScript.Run(ctx, s.client, keys, epoch, partitions, format).StringSlice()
+	m, err := metaScript.Run(ctx, client, keys, epoch, partitions, format).StringSlice()
 	if err != nil {
 		return meta{}, err
 	}

@@ -202,6 +202,8 @@ func (f *follower) covers(result groupResult, after []store.Position) bool {
 func (f *follower) close() error {
 	f.stop()
 	err := f.client.Close()
+	f.caller.Lock() // a Follow that has not seen the stop can still begin a read
+	defer f.caller.Unlock()
 	f.wg.Wait()
 	return err
 }

@@ -41,6 +41,7 @@ type partitionKeys struct {
 	feed    string
 	meta    string
 	due     string
+	probe   string
 	lists   [verification.ListCount]string
 }
 
@@ -48,7 +49,7 @@ func newKeys(prefix string) *keys {
 	k := &keys{prefix: prefix}
 	for n, tag := range tags {
 		begin := prefix + "{" + tag + "}:"
-		of := partitionKeys{records: begin + "s:", feed: begin + "feed", meta: begin + "meta", due: begin + "due"}
+		of := partitionKeys{records: begin + "s:", feed: begin + "feed", meta: begin + "meta", due: begin + "due", probe: begin + "probe"}
 		for list, name := range listNames {
 			of.lists[list] = begin + "l:" + name
 		}
@@ -70,6 +71,9 @@ func (k *keys) feed(partition int) string { return k.partitions[partition].feed 
 // meta is a HASH: epoch, seq and nonce of the newest feed entry, partitions, format; since, if known, a Unix
 // second before which no entry is due to be removed.
 func (k *keys) meta(partition int) string { return k.partitions[partition].meta }
+
+// probe is a key that is never there for longer than a script runs: see lua/probe.lua.
+func (k *keys) probe(partition int) string { return k.partitions[partition].probe }
 
 // due is a ZSET: the ids of sessions that must be read from Stripe again, by the second from which on.
 func (k *keys) due(partition int) string { return k.partitions[partition].due }

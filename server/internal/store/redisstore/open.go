@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -37,10 +38,14 @@ type Store struct {
 	client     redis.UniversalClient
 	follower   *follower
 	hints      *hints
-	batches    []*batches // one; on a Cluster one for each partition
+	guard      *guard
+	fresh      func() redis.UniversalClient // a client with no connection yet, to be closed
+	suspect    atomic.Bool                  // see Suspect
+	advised    map[string]bool              // what Prepare has warned of and still holds
+	batches    []*batches                   // one; on a Cluster one for each partition
 	keys       *keys
 	mode       Mode
-	password   func() string // to keep it out of errors
+	passwords  func() []string // to keep them out of errors
 	feedMaxLen int64
 	feedMaxAge time.Duration
 	split      bool
@@ -67,22 +72,24 @@ func Open(options Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	password := func() string { _, password := o.Credentials(); return password }
-	redis.SetLogger(driverLog{logger: o.Logger, password: password})
+	redis.SetLogger(driverLog{logger: o.Logger, passwords: o.passwords})
 	names := newKeys(o.Prefix)
-	client := newClient(o)
+	g := &guard{}
+	client := newClient(o, g)
 	writer := client
 	if o.WaitReplicas > 0 {
-		writer = newClient(o)
+		writer = newClient(o, g)
 	}
 	return &Store{
 		client:     client,
-		follower:   newFollower(newFollowClient(o), names, o.Mode == Cluster),
+		follower:   newFollower(newFollowClient(o, g), names, o.Mode == Cluster),
 		hints:      newHints(),
+		guard:      g,
+		fresh:      func() redis.UniversalClient { return newClient(o, &guard{}) },
 		batches:    newBatches(client, o.Mode),
 		keys:       names,
 		mode:       o.Mode,
-		password:   password,
+		passwords:  o.passwords,
 		feedMaxLen: o.FeedMaxLen,
 		feedMaxAge: o.FeedMaxAge,
 		split:      o.SplitIndex,
@@ -98,7 +105,9 @@ func Open(options Options) (*Store, error) {
 		node: func(addr string) *redis.Client {
 			single := o
 			single.Addrs = []string{addr}
-			return redis.NewClient(universal(single).Simple())
+			client := redis.NewClient(universal(single).Simple())
+			client.AddHook(g)
+			return client
 		},
 	}, nil
 }
@@ -115,9 +124,13 @@ func (s *Store) Close() error {
 	return err
 }
 
-// Ping reports whether Redis answers.
+// Ping reports whether Redis answers, on the connections that calls are made on.
 func (s *Store) Ping(ctx context.Context) error {
-	if err := s.client.Ping(ctx).Err(); err != nil {
+	err := s.client.Ping(ctx).Err()
+	if err == nil && s.writer != s.client {
+		err = s.writer.Ping(ctx).Err()
+	}
+	if err != nil {
 		return s.failed(ctx, "ping", err)
 	}
 	return nil
@@ -146,7 +159,7 @@ func universal(o Options) *redis.UniversalOptions {
 	return &redis.UniversalOptions{
 		// A Cluster's client appends to its addresses: each needs a list of its own.
 		Addrs: slices.Clone(o.Addrs), MasterName: o.SentinelMaster, IsClusterMode: o.Mode == Cluster,
-		CredentialsProvider: o.Credentials, DB: o.DB, Dialer: dial,
+		CredentialsProvider: o.Credentials, DB: o.DB, Dialer: dial, OnConnect: greeting(o),
 		DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: poolTimeout,
 		DialerRetries:            1, // commands are tried again already
 		ContextTimeoutEnabled:    true,
@@ -162,7 +175,7 @@ func (o Options) dialTLS(ctx context.Context, network, addr string) (net.Conn, e
 	return dialer.DialContext(ctx, network, addr)
 }
 
-func newClient(o Options) redis.UniversalClient { return open(universal(o)) }
+func newClient(o Options, g *guard) redis.UniversalClient { return guarded(open(universal(o)), g) }
 
 // open makes the client. On a Cluster it asks for the slots every second while it is used: a node
 // that died redirects nobody, and the driver's own interval is a minute.
@@ -177,23 +190,23 @@ func open(u *redis.UniversalOptions) redis.UniversalClient {
 
 // newFollowClient is for blocked reads: few connections, and no repeats, since Follow is called
 // again anyway.
-func newFollowClient(o Options) redis.UniversalClient {
+func newFollowClient(o Options, g *guard) redis.UniversalClient {
 	u := universal(o)
 	u.PoolSize = partitions
 	u.MaxRetries = -1
-	return open(u)
+	return guarded(open(u), g)
 }
 
 // driverLog hands the driver's messages on. They are at debug level: whatever matters comes back as
 // an error too, and a Redis that is away would fill the log.
 type driverLog struct {
-	logger   *slog.Logger
-	password func() string
+	logger    *slog.Logger
+	passwords func() []string
 }
 
 // Printf implements the driver's logging interface.
 func (l driverLog) Printf(ctx context.Context, text string, args ...any) {
 	if l.logger.Enabled(ctx, slog.LevelDebug) {
-		l.logger.DebugContext(ctx, "redis driver", "text", redact(fmt.Sprintf(text, args...), l.password()))
+		l.logger.DebugContext(ctx, "redis driver", "text", redact(fmt.Sprintf(text, args...), l.passwords()))
 	}
 }

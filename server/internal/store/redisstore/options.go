@@ -44,10 +44,12 @@ type Options struct {
 	Mode Mode
 	// SentinelMaster is the name of the master set, in Sentinel mode only.
 	SentinelMaster string
-	// Credentials returns the user and password for the data nodes as they are now; Sentinels are asked
-	// without. It is called for every new connection, from many goroutines at once: connections that
-	// are open keep what they began with. nil: none are given.
+	// Credentials returns the user and password for the data nodes as they are now. It is called for every
+	// new connection, from many goroutines at once: connections that are open keep what they began with.
+	// nil: none are given.
 	Credentials func() (username, password string)
+	// SentinelCredentials are the same for the Sentinels. An empty user is the default one.
+	SentinelCredentials func() (username, password string)
 	// DB is the database number; 0 on a Cluster.
 	DB int
 	// TLS returns what new connections are secured with, as it is now; called like Credentials. nil:
@@ -115,8 +117,12 @@ func (o Options) completed() (Options, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	none := func() (string, string) { return "", "" }
 	if o.Credentials == nil {
-		o.Credentials = func() (string, string) { return "", "" }
+		o.Credentials = none
+	}
+	if o.SentinelCredentials == nil {
+		o.SentinelCredentials = none
 	}
 	if o.Trace == nil {
 		o.Trace = func(context.Context) string { return "" }

@@ -3,8 +3,6 @@ package redisstore
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,51 +14,88 @@ import (
 // get no more security fixes.
 const minMajor, minMinor = 6, 2
 
-// Prepare checks that the server can be used and gives each partition its epoch. Call it at start,
-// and again until it returns nil: with store.ErrUnavailable Redis may come back; with ErrMisconfigured
-// somebody must act. What is merely unwise is logged as a warning.
+// Prepare checks that the server can be used and gives each partition its epoch. It does so with connections
+// of its own, as a process does that starts: the open ones outlive their password. Call it at start, again
+// until it returns nil, and every few seconds from then on, one call at a time. With store.ErrUnavailable
+// Redis may come back; with ErrMisconfigured somebody must act. ReasonOf says what is to be done. While
+// Redis must not be used as it is, every other call fails with store.ErrUnavailable, until Prepare returns
+// nil. What is merely unwise is logged as a warning, once.
 func (s *Store) Prepare(ctx context.Context) error {
-	infos, err := s.serverInfos(ctx)
+	client := s.fresh()
+	defer client.Close()
+	if err := s.examine(ctx, client); err != nil {
+		var refused *RefusedError
+		if errors.As(err, &refused) && !refused.Reason.NewConnectionsOnly() {
+			s.guard.hold(refused)
+		}
+		return err
+	}
+	s.guard.hold(nil)
+	// The driver tries once a second whether a server is back that refused many connections.
+	return s.Ping(ctx)
+}
+
+// Suspect reports whether an answer since the last call was one that Prepare should look into.
+func (s *Store) Suspect() bool { return s.suspect.Swap(false) }
+
+func (s *Store) examine(ctx context.Context, client redis.UniversalClient) error {
+	infos, err := serverInfos(ctx, client)
 	if err != nil {
 		return s.prepareFailed(ctx, err)
 	}
 	var problems []error
 	for _, info := range infos {
-		problems = append(problems, s.checkServer(info))
+		problems = append(problems, judgeServer(info, s.mode))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
+	s.advise(infos)
+	if err := s.probe(ctx, client); err != nil {
+		return err
+	}
 	// Writes: a replica or a server that refuses writes is noticed here.
 	for partition := range partitions {
-		m, err := s.ensureMeta(ctx, partition)
+		m, err := s.ensureMeta(ctx, client, partition)
 		if err != nil {
 			return s.prepareFailed(ctx, err)
 		}
-		if err := checkMeta(m); err != nil {
+		if err := judgeLayout([]any{m.partitions, m.format}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// serverInfos asks every master.
-func (s *Store) serverInfos(ctx context.Context) ([]map[string]string, error) {
-	cluster, ok := s.client.(*redis.ClusterClient)
-	if !ok {
-		text, err := s.client.Info(ctx).Result()
-		return []map[string]string{parseInfo(text)}, err
+// prepareFailed tells a server that refuses from one that is away.
+func (s *Store) prepareFailed(ctx context.Context, err error) error {
+	if refused := s.refused(err); refused != nil && ctx.Err() == nil {
+		return refused
 	}
-	var mu sync.Mutex // guards infos: the driver asks the masters concurrently
+	return s.failed(ctx, "prepare", err)
+}
+
+// serverInfos asks every master.
+func serverInfos(ctx context.Context, client redis.UniversalClient) ([]map[string]string, error) {
+	var mu sync.Mutex // guards infos
 	var infos []map[string]string
-	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-		text, err := node.Info(ctx).Result()
+	err := eachMaster(ctx, client, func(ctx context.Context, master redis.UniversalClient) error {
+		text, err := master.Info(ctx).Result()
 		mu.Lock()
 		defer mu.Unlock()
 		infos = append(infos, parseInfo(text))
 		return err
 	})
 	return infos, err
+}
+
+// eachMaster calls do for the client of each master, concurrently.
+func eachMaster(ctx context.Context, client redis.UniversalClient, do func(context.Context, redis.UniversalClient) error) error {
+	cluster, ok := client.(*redis.ClusterClient)
+	if !ok {
+		return do(ctx, client)
+	}
+	return cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return do(ctx, node) })
 }
 
 func parseInfo(text string) map[string]string {
@@ -73,29 +108,52 @@ func parseInfo(text string) map[string]string {
 	return info
 }
 
-// checkServer judges one server by its INFO; CONFIG is often forbidden.
-func (s *Store) checkServer(info map[string]string) error {
+// judgeServer says why a server must not be used, by its INFO; CONFIG is often forbidden.
+func judgeServer(info map[string]string, mode Mode) error {
 	var problems []error
-	if version, ok := info["redis_version"]; !ok {
-		s.logger.Info("Redis does not tell its version; 6.2 is the oldest that works")
-	} else if !versionAtLeast(version, minMajor, minMinor) {
-		problems = append(problems, fmt.Errorf("%w: its version is %s; %d.%d is the oldest that works", ErrMisconfigured, version, minMajor, minMinor))
+	if version, ok := info["redis_version"]; ok && !versionAtLeast(version, minMajor, minMinor) {
+		problems = append(problems, refuse(ReasonVersion, "its version is %s; %d.%d is the oldest that works", version, minMajor, minMinor))
 	}
-	if policy, ok := info["maxmemory_policy"]; !ok {
-		s.logger.Info("Redis does not tell its maxmemory-policy; it must be noeviction")
-	} else if policy != "noeviction" {
-		problems = append(problems, fmt.Errorf("%w: maxmemory-policy is %s, which deletes sessions when memory is short; set it to noeviction", ErrMisconfigured, policy))
+	if policy, ok := info["maxmemory_policy"]; ok && policy != "noeviction" {
+		problems = append(problems, refuse(ReasonEviction, "maxmemory-policy is %s, which deletes sessions when memory is short; set it to noeviction", policy))
 	}
-	if info["redis_mode"] == "cluster" && s.mode != Cluster {
-		problems = append(problems, fmt.Errorf("%w: the server is a Cluster's node, but the mode is %s; set the mode to cluster", ErrMisconfigured, s.mode))
-	}
-	if replicas, err := strconv.Atoi(info["connected_slaves"]); err == nil && replicas < s.waitReplicas {
-		s.logger.Warn("Redis has too few replicas: every commit is refused until there are enough", "replicas", replicas, "REDIS_WAIT_REPLICAS", s.waitReplicas)
-	}
-	if info["aof_enabled"] == "0" {
-		s.logger.Warn("appendonly is off in Redis: if it crashes, everything since its last snapshot is lost; set appendonly yes")
+	if clusterNode(info) && mode != Cluster {
+		problems = append(problems, refuse(ReasonMode, "the server is a Cluster's node, but the mode is %s; set the mode to cluster", mode))
 	}
 	return errors.Join(problems...)
+}
+
+// clusterNode reports whether a server is a Cluster's node. Valkey has no redis_mode in INFO: it says
+// server_mode (github.com/valkey-io/valkey/pull/306). Both say cluster_enabled.
+func clusterNode(info map[string]string) bool {
+	return info["redis_mode"] == "cluster" || info["server_mode"] == "cluster" || info["cluster_enabled"] == "1"
+}
+
+// advise logs what is unwise about the servers, each sentence once for as long as it holds.
+func (s *Store) advise(infos []map[string]string) {
+	advised := make(map[string]bool)
+	once := func(text string, say func(text string, args ...any), args ...any) {
+		if !s.advised[text] && !advised[text] {
+			say(text, args...)
+		}
+		advised[text] = true
+	}
+	for _, info := range infos {
+		if info["redis_version"] == "" {
+			once("Redis does not tell its version; 6.2 is the oldest that works", s.logger.Info)
+		}
+		if info["maxmemory_policy"] == "" {
+			once("Redis does not tell its maxmemory-policy; it must be noeviction", s.logger.Info)
+		}
+		if replicas, err := strconv.Atoi(info["connected_slaves"]); err == nil && replicas < s.waitReplicas {
+			once("Redis has too few replicas: every commit is refused until there are enough", s.logger.Warn,
+				"replicas", replicas, "REDIS_WAIT_REPLICAS", s.waitReplicas)
+		}
+		if info["aof_enabled"] == "0" {
+			once("appendonly is off in Redis: if it crashes, everything since its last snapshot is lost; set appendonly yes", s.logger.Warn)
+		}
+	}
+	s.advised = advised
 }
 
 // versionAtLeast compares the first two numbers; what cannot be read passes.
@@ -109,30 +167,19 @@ func versionAtLeast(version string, major, minor int) bool {
 	return err != nil || have >= minor
 }
 
-// checkMeta compares how the data are laid out with how this version does it.
-func checkMeta(m meta) error {
-	if m.partitions != strconv.Itoa(partitions) {
-		return fmt.Errorf("%w: its data are in %s partitions, and this version uses %d; use another key prefix, or the version that wrote them",
-			ErrMisconfigured, m.partitions, partitions)
+// judgeLayout compares how the data of a partition are laid out, the fields partitions and format of its
+// meta, with how this version does it. What is not there is no data yet.
+func judgeLayout(layout []any) error {
+	if len(layout) != 2 {
+		return nil
 	}
-	if stored, err := strconv.Atoi(m.format); err != nil || stored > format+1 {
-		return fmt.Errorf("%w: its data have format %s, and this version reads up to %d; use a newer version", ErrMisconfigured, m.format, format+1)
+	stored, ok := layout[0].(string)
+	if ok && stored != strconv.Itoa(partitions) {
+		return refuse(ReasonData, "its data are in %s partitions, and this version uses %d; use another key prefix, or the version that wrote them", stored, partitions)
+	}
+	stored, ok = layout[1].(string)
+	if number, err := strconv.Atoi(stored); ok && (err != nil || number > format+1) {
+		return refuse(ReasonData, "its data have format %s, and this version reads up to %d; use a newer version", stored, format+1)
 	}
 	return nil
-}
-
-// refusals begin the answers of servers that will never agree.
-var refusals = []string{"WRONGPASS", "NOAUTH", "MOVED", "CROSSSLOT", "ERR This instance has cluster support disabled", "ERR DB index is out of range", "ERR invalid DB index"}
-
-// prepareFailed tells a server that refuses from one that is away.
-func (s *Store) prepareFailed(ctx context.Context, err error) error {
-	refused := slices.ContainsFunc(refusals, func(prefix string) bool { return strings.Contains(err.Error(), prefix) })
-	forbidden := strings.Contains(err.Error(), "NOPERM") || strings.Contains(err.Error(), "The user executing the script")
-	if forbidden && ctx.Err() == nil {
-		return fmt.Errorf("%w: it says: %s; allow its user -@all +%s", ErrMisconfigured, s.redacted(err.Error()), strings.Join(ACLCommands(s.mode), " +"))
-	}
-	if refused && ctx.Err() == nil {
-		return fmt.Errorf("%w: it says: %s", ErrMisconfigured, s.redacted(err.Error()))
-	}
-	return s.failed(ctx, "prepare", err)
 }

@@ -31,6 +31,8 @@ var (
 	relistLua string
 	//go:embed lua/after.lua
 	afterLua string
+	//go:embed lua/probe.lua
+	probeLua string
 
 	commitScript  = redis.NewScript(feedLua + listsLua + commitLua)
 	pointerScript = redis.NewScript(feedLua + pointerLua)
@@ -41,4 +43,5 @@ var (
 	leaseScript   = redis.NewScript(leaseLua)
 	relistScript  = redis.NewScript(listsLua + relistLua)
 	afterScript   = redis.NewScript(afterLua)
+	probeScript   = redis.NewScript(probeLua)
 )

@@ -104,9 +104,12 @@ func applying(e verification.Event) store.UpdateFunc {
 	}
 }
 
-// servers are what the tests of this package run on.
+// servers are what the tests of this package run on. A run on another server than redis-server leaves the
+// imitation out: it has been tested beside that one.
 func servers(t *testing.T, run func(t *testing.T, addr string)) {
-	t.Run("miniredis", func(t *testing.T) { run(t, miniredis.RunT(t).Addr()) })
+	if redistest.Program() == redistest.Default {
+		t.Run("miniredis", func(t *testing.T) { run(t, miniredis.RunT(t).Addr()) })
+	}
 	t.Run("redis-server", func(t *testing.T) { run(t, redistest.Start(t).Addr) })
 }
 

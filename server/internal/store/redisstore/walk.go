@@ -81,16 +81,12 @@ func (s *Store) walkOne(ctx context.Context, master redis.UniversalClient, visit
 
 // masters are the clients of every master.
 func (s *Store) masters(ctx context.Context) ([]redis.UniversalClient, error) {
-	cluster, ok := s.client.(*redis.ClusterClient)
-	if !ok {
-		return []redis.UniversalClient{s.client}, nil
-	}
-	var mu sync.Mutex // guards masters: the driver calls back concurrently
+	var mu sync.Mutex // guards masters
 	var masters []redis.UniversalClient
-	err := cluster.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
+	err := eachMaster(ctx, s.client, func(_ context.Context, master redis.UniversalClient) error {
 		mu.Lock()
 		defer mu.Unlock()
-		masters = append(masters, node)
+		masters = append(masters, master)
 		return nil
 	})
 	return masters, err

@@ -25,6 +25,16 @@ func (s *Server) Ask(args ...string) (string, error) {
 	if err := conn.SetDeadline(time.Now().Add(askWithin)); err != nil {
 		return "", err
 	}
+	reader := bufio.NewReader(conn)
+	if s.password != "" {
+		if _, err := exchange(conn, reader, "AUTH", s.password); err != nil {
+			return "", err
+		}
+	}
+	return exchange(conn, reader, args...)
+}
+
+func exchange(conn io.Writer, reader *bufio.Reader, args ...string) (string, error) {
 	var command strings.Builder
 	fmt.Fprintf(&command, "*%d\r\n", len(args))
 	for _, arg := range args {
@@ -33,8 +43,12 @@ func (s *Server) Ask(args ...string) (string, error) {
 	if _, err := io.WriteString(conn, command.String()); err != nil {
 		return "", err
 	}
-	return readAnswer(bufio.NewReader(conn))
+	return readAnswer(reader)
 }
+
+// AskWith makes Ask, and what waits for the server, authenticate by a password of the default user, which
+// the server must have; empty: by none.
+func (s *Server) AskWith(password string) { s.password = password }
 
 // MustAsk is Ask where an error fails the test.
 func (s *Server) MustAsk(args ...string) string {

@@ -6,6 +6,7 @@ package redistest
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -21,6 +22,13 @@ import (
 // readyWithin is how long a server may take to answer.
 const readyWithin = 10 * time.Second
 
+// Default is the program that servers are started with where nothing else is said.
+const Default = "redis-server"
+
+// Program is the server's program: the value of TEST_REDIS_SERVER, or Default. It can be any server that takes
+// the arguments of redis-server, such as another version of Redis, or Valkey.
+func Program() string { return cmp.Or(os.Getenv("TEST_REDIS_SERVER"), Default) }
+
 // Server is one redis-server process on a free loopback port, without persistence, in a directory of
 // the test. It ends with the test. Not for concurrent use.
 type Server struct {
@@ -31,13 +39,14 @@ type Server struct {
 	dir      string
 	args     []string
 	sentinel string        // the configuration of a Sentinel; empty: a data node
+	password string        // that Ask authenticates by; empty: none
 	cmd      *exec.Cmd     // nil while stopped
 	exited   chan struct{} // closed when the process has ended and output is complete
 	output   bytes.Buffer  // of the process
 }
 
-// Start runs a server with further arguments, such as "--appendonly", "yes". Without an installed
-// redis-server the test is skipped or, where the environment has CI set, fails.
+// Start runs a server with further arguments, such as "--appendonly", "yes". If Program is not installed,
+// the test is skipped or, where the environment has CI set, fails.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return start(t, "", args...)
@@ -45,8 +54,8 @@ func Start(t testing.TB, args ...string) *Server {
 
 func start(t testing.TB, sentinel string, args ...string) *Server {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		const text = "redis-server is not installed: apt-get install redis-server"
+	if _, err := exec.LookPath(Program()); err != nil {
+		text := Program() + " is not installed: apt-get install redis-server"
 		if os.Getenv("CI") != "" {
 			t.Fatal(text)
 		}
@@ -128,7 +137,7 @@ func (s *Server) run() error {
 		}
 	}
 	s.output.Reset()
-	cmd := exec.Command("redis-server", args...)
+	cmd := exec.Command(Program(), args...)
 	cmd.Stdout, cmd.Stderr = &s.output, &s.output
 	if err := cmd.Start(); err != nil {
 		return err
@@ -193,9 +202,12 @@ func (s *Server) answers() error {
 	loads := true // Sentinels hold no data, and say nothing about it
 	for {
 		line, err := reader.ReadString('\n')
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
+		}
+		// Valkey's name for redis_mode (github.com/valkey-io/valkey/pull/306).
+		line = strings.Replace(line, "server_mode:", "redis_mode:", 1)
+		switch {
 		case strings.HasPrefix(line, "-NOAUTH"), strings.TrimSpace(line) == "loading:0":
 			return nil
 		case strings.HasPrefix(line, "loading:"):

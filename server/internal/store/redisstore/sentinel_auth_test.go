@@ -1,0 +1,177 @@
+package redisstore
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/store/redistest"
+)
+
+var sentinelRule = strings.Fields(SentinelRule)
+
+// guardSentinels makes the Sentinels ask for a password, and each other by it.
+func guardSentinels(set *redistest.SentinelSet, password string) {
+	for _, sentinel := range set.Sentinels {
+		sentinel.MustAsk("SENTINEL", "CONFIG", "SET", "sentinel-pass", password)
+		sentinel.MustAsk("ACL", "SETUSER", "default", "resetpass", ">"+password)
+		sentinel.AskWith(password)
+	}
+}
+
+// Sentinels have credentials of their own, apart from those of Redis, and a failover is followed with them.
+func TestSentinelsWithAPassword(t *testing.T) {
+	set := redistest.StartSentinel(t, 1, 3)
+	guardSentinels(set, "sentinels-secret")
+	for _, server := range set.Servers {
+		allow(server, ACLCommands(Sentinel))
+	}
+	o := sentinelOptions(set)
+	o.Addrs = o.Addrs[:1] // it learns the others from the first, and has to authenticate there too
+	o.Credentials = credentials("vs", "swordfish")
+	o.SentinelCredentials = credentials("", "sentinels-secret")
+	s := openStore(t, o)
+	if err := s.Prepare(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	untilApplied(t, s, event("vs_a", 0))
+	set.Servers[1].AwaitSynced(set.Servers[0])
+	set.Sentinels[0].Stop()
+	set.Servers[0].Stop()
+	if session, _ := untilApplied(t, s, event("vs_a", 1)); session.Revision != 2 {
+		t.Errorf("revision %d after the failover; want 2", session.Revision)
+	}
+}
+
+// A refusal of a Sentinel says which setting is wrong, and no password.
+func TestPrepareNamesTheSentinelsSettings(t *testing.T) {
+	set := redistest.StartSentinel(t, 0, 2)
+	guardSentinels(set, "sentinels-secret")
+	for _, sentinel := range set.Sentinels {
+		sentinel.MustAsk("ACL", "SETUSER", "idle", "on", ">sentinels-secret", "-@all", "+ping")
+	}
+	for _, test := range []struct {
+		name, username, password string
+		reason                   Reason
+		want                     string
+	}{
+		{"no password", "", "", ReasonPassword, "set REDIS_SENTINEL_PASSWORD"},
+		{"a wrong password", "", "planted-secret", ReasonPassword, "correct REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD"},
+		{"an unknown user", "someone", "planted-secret", ReasonPassword, "correct REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD"},
+		{"a user without rights", "idle", "sentinels-secret", ReasonTopology, "allow its user " + SentinelRule},
+	} {
+		var log safeBuffer
+		o := sentinelOptions(set)
+		o.SentinelCredentials = credentials(test.username, test.password)
+		o.Logger = debugLogger(&log)
+		err := openStore(t, o).Prepare(testContext(t))
+		if ReasonOf(err) != test.reason {
+			t.Errorf("%s: %v; want the reason %s", test.name, err, test.reason)
+			continue
+		}
+		if !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "+evalsha") {
+			t.Errorf("%s: %v; want %q, and nothing of rights in Redis", test.name, err, test.want)
+		}
+		if told := err.Error() + log.String(); strings.Contains(told, "planted-secret") || strings.Contains(told, "sentinels-secret") {
+			t.Errorf("%s: a password is told:\n%s", test.name, told)
+		}
+	}
+}
+
+// Sentinels that do not know the master are no proof that a session does not exist.
+func TestSentinelsThatDoNotKnowTheMaster(t *testing.T) {
+	set := redistest.StartSentinel(t, 0, 2)
+	o := sentinelOptions(set)
+	s := openStore(t, o)
+	apply(t, s, event("vs_a", 0))
+	for _, sentinel := range set.Sentinels {
+		sentinel.MustAsk("SENTINEL", "REMOVE", redistest.MasterName)
+	}
+	set.Servers[0].MustAsk("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	for what, err := range map[string]error{
+		"Prepare": s.Prepare(testContext(t)),
+		"Get":     func() error { _, err := s.Get(testContext(t), "vs_a"); return err }(),
+	} {
+		if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "REDIS_SENTINEL_MASTER") {
+			t.Errorf("%s: %v; want ErrUnavailable and the setting", what, err)
+		}
+	}
+}
+
+// G17: credentials of the Sentinels can change while the store is open: each new connection has those of
+// its moment, and those that are open stay.
+func TestG17_SentinelsCredentialsChange(t *testing.T) {
+	set := redistest.StartSentinel(t, 0, 1)
+	sentinel, master := set.Sentinels[0], set.Servers[0]
+	sentinel.MustAsk(append([]string{"ACL", "SETUSER", "app", "on", ">first-secret"}, sentinelRule...)...)
+	guardSentinels(set, "sentinels-secret")
+	var password atomic.Pointer[string]
+	use := func(text string) { password.Store(&text) }
+	use("first-secret")
+	o := sentinelOptions(set)
+	o.SentinelCredentials = func() (string, string) { return "app", *password.Load() }
+	s := openStore(t, o)
+	// reconnect makes the next call ask a Sentinel again, over a new connection.
+	reconnect := func() {
+		t.Helper()
+		for _, server := range []*redistest.Server{sentinel, master} {
+			server.MustAsk("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+			server.MustAsk("CLIENT", "KILL", "TYPE", "pubsub")
+		}
+	}
+	if err := s.Ping(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	sentinel.MustAsk("ACL", "SETUSER", "app", "<first-secret", ">second-secret")
+	if err := s.Ping(testContext(t)); err != nil {
+		t.Errorf("on the open connections: %v", err)
+	}
+	reconnect()
+	if err := s.Ping(testContext(t)); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "REDIS_SENTINEL_PASSWORD") {
+		t.Errorf("by the old password: %v; want ErrUnavailable and the setting", err)
+	}
+	use("second-secret")
+	if err := s.Ping(testContext(t)); err != nil {
+		t.Errorf("by the new password: %v", err)
+	}
+}
+
+// With the documented rule a user of the Sentinels is refused nothing, and without any part of it something:
+// to ask for the master, to learn the other Sentinels, to be told of a new master, to see that the connection lives.
+func TestSentinelRuleIsExact(t *testing.T) {
+	set := redistest.StartSentinel(t, 0, 1)
+	sentinel := set.Sentinels[0]
+	refused := func(user string) bool { return strings.Contains(sentinel.MustAsk("ACL", "LOG"), user) }
+	pinged := func(user string) bool {
+		for line := range strings.Lines(sentinel.MustAsk("CLIENT", "LIST", "TYPE", "pubsub")) {
+			if strings.Contains(line, "user="+user+" ") && strings.Contains(line, " cmd=ping ") {
+				return true
+			}
+		}
+		return false
+	}
+	begin := func(user string, rule []string) {
+		sentinel.MustAsk(append([]string{"ACL", "SETUSER", user, "on", ">sentinels-secret"}, rule...)...)
+		o := sentinelOptions(set)
+		o.SentinelCredentials = credentials(user, "sentinels-secret")
+		_ = openStore(t, o).Prepare(testContext(t)) // some are refused
+	}
+	begin("whole", sentinelRule)
+	for i, part := range sentinelRule {
+		if strings.HasPrefix(part, "+") || strings.HasPrefix(part, "&") {
+			begin("without"+part, slices.Delete(slices.Clone(sentinelRule), i, i+1))
+		}
+	}
+	waitUntil(t, func() bool { return pinged("whole") }) // the last that it does, after some seconds
+	for _, part := range sentinelRule {
+		if strings.HasPrefix(part, "+") || strings.HasPrefix(part, "&") {
+			waitUntil(t, func() bool { return refused("without" + part) })
+		}
+	}
+	if refused("whole") {
+		t.Errorf("with the whole rule something is refused:\n%s", sentinel.MustAsk("ACL", "LOG"))
+	}
+}
