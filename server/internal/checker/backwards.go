@@ -1,35 +1,28 @@
 package checker
 
-import (
-	"cmp"
-	"slices"
-)
-
 // checkContents is NeverBackwards for what was seen, wherever it was, and of SettledEnds the flag.
 func (c *checking) checkContents() {
 	for _, s := range c.sorted {
-		c.checkSame(s)
+		known := make(map[[2]*fact]bool) // pairs of contents that were found to differ
 		for _, life := range c.lives(s) {
+			c.checkSame(life, known)
 			c.checkRising(life)
 		}
 		for _, f := range s.facts {
 			if f.settled != f.ended() {
-				c.violation(SettledEnds, s, f.first, []string{f.String()}, "settled is %t", f.settled)
+				c.violation(SettledEnds, s, f.first.moment, []string{f.String()}, "settled is %t", f.settled)
 			}
 		}
 	}
 }
 
-// checkSame: a revision looks the same wherever it is seen. Of two contents, one was made after a loss.
-func (c *checking) checkSame(s *session) {
-	facts := slices.Clone(s.facts)
-	slices.SortStableFunc(facts, func(a, b *fact) int {
-		return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.first.seq, b.first.seq))
-	})
-	for i := 1; i < len(facts); i++ {
-		a, b := facts[i-1], facts[i]
-		if a.revision == b.revision && !c.between(s, a.first, b.first) {
-			c.violation(NeverBackwards, s, b.first, []string{a.String(), b.String()}, "revision %d shows different %s", a.revision, differences(a.content, b.content))
+// checkSame: a revision looks the same wherever it is seen in an era.
+func (c *checking) checkSame(life []*fact, known map[[2]*fact]bool) {
+	for i := 1; i < len(life); i++ {
+		a, b := life[i-1], life[i]
+		if pair := [2]*fact{a, b}; a.revision == b.revision && !known[pair] {
+			known[pair] = true
+			c.violation(NeverBackwards, a.session, b.first.moment, []string{a.String(), b.String()}, "revision %d shows different %s", a.revision, differences(a.content, b.content))
 		}
 	}
 }
@@ -54,7 +47,7 @@ func (c *checking) checkRising(life []*fact) {
 		default:
 			continue
 		}
-		c.violation(NeverBackwards, a.session, b.first, []string{a.String(), b.String()}, "%s fell from revision %d to %d", fell, a.revision, b.revision)
+		c.violation(NeverBackwards, a.session, b.first.moment, []string{a.String(), b.String()}, "%s fell from revision %d to %d", fell, a.revision, b.revision)
 	}
 }
 
@@ -79,8 +72,10 @@ func (c *checking) proven(s *session, revision int32, from, to moment) *fact {
 		return nil
 	}
 	for _, f := range s.facts {
-		if f.revision >= revision && f.first.seq < from.seq && !c.between(s, f.first, to) {
-			return f
+		for _, seen := range f.sightings() {
+			if f.revision >= revision && seen.seq < from.seq && !c.lost(f, seen.moment, to) {
+				return f
+			}
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Options are what the rules must know of the service's settings.
@@ -14,6 +15,8 @@ type Options struct {
 	MaxRetries int32
 	// Trimmed says that the feed or histories were cut during the run: OUT_OF_RANGE then needs no loss.
 	Trimmed bool
+	// Freshness is how old an answer to GetStatus may be, by the recorder's clock; 0: any.
+	Freshness time.Duration
 }
 
 // Violation is one breach of a rule.
@@ -68,7 +71,10 @@ func (r Report) String() string {
 func (r *Recorder) Check(options Options) Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := &checking{Recorder: r, options: options, end: r.now()}
+	c := &checking{
+		Recorder: r, options: options, end: r.now(),
+		factLives: make(map[*fact][]bool), sessionEras: make(map[*session][]*era),
+	}
 	c.sorted = slices.SortedFunc(maps.Values(r.sessions), func(a, b *session) int { return cmp.Compare(a.id, b.id) })
 	c.predecessors = c.findPredecessors()
 	for _, w := range r.watches {
@@ -83,6 +89,7 @@ func (r *Recorder) Check(options Options) Report {
 	}
 	c.checkContents()
 	c.checkGets()
+	c.checkFresh()
 	c.checkConverged()
 	c.checkGrants()
 	c.checkRetries()
@@ -102,6 +109,8 @@ type checking struct {
 	end          moment // of the record
 	sorted       []*session
 	predecessors map[*session][]*session // by successor: whom it replaced
+	factLives    map[*fact][]bool
+	sessionEras  map[*session][]*era
 	found        Report
 }
 
@@ -121,56 +130,6 @@ func (c *checking) inWatch(rule Rule, w *Watch, s *session, at moment, format st
 	c.violation(rule, s, at, w.evidence(s, at), w.name+": "+format, arguments...)
 }
 
-// concerns reports whether a loss affects a session; nil: whether it affects any.
-func (e *era) concerns(s *session) bool { return s == nil || e.Affects == nil || e.Affects(s.id) }
-
-// over is when the loss was over; for one that goes on, after everything.
-func (e *era) over() uint64 {
-	if e.end.seq == 0 {
-		return ^uint64(0)
-	}
-	return e.end.seq
-}
-
-// between reports whether a loss that affects the session went on between two moments, whichever is
-// first, and so explains that what was seen at one is not so at the other.
-func (c *checking) between(s *session, a, b moment) bool {
-	return slices.ContainsFunc(c.eras, func(e *era) bool {
-		return e.begin.seq <= max(a.seq, b.seq) && e.over() >= min(a.seq, b.seq) && e.concerns(s)
-	})
-}
-
-// life numbers the eras of a session, from 0; -1 is while a loss went on.
-func (c *checking) life(s *session, at moment) int {
-	life := 0
-	for _, e := range c.eras {
-		switch {
-		case e.begin.seq > at.seq || !e.concerns(s):
-		case e.over() > at.seq:
-			return -1
-		default:
-			life++
-		}
-	}
-	return life
-}
-
-// lives are the facts of a session, by the era in which each was seen first, by revision.
-func (c *checking) lives(s *session) [][]*fact {
-	byLife := make(map[int][]*fact)
-	for _, f := range s.facts {
-		if life := c.life(s, f.first); life >= 0 {
-			byLife[life] = append(byLife[life], f)
-		}
-	}
-	var lives [][]*fact
-	for _, life := range slices.Sorted(maps.Keys(byLife)) {
-		slices.SortStableFunc(byLife[life], func(a, b *fact) int { return cmp.Compare(a.revision, b.revision) })
-		lives = append(lives, byLife[life])
-	}
-	return lives
-}
-
 // collapsed reports whether redaction explains that nothing was told between two revisions: the
 // second, told at that moment, is the one that records it.
 func (c *checking) collapsed(before, next *fact, told moment) bool {
@@ -178,6 +137,6 @@ func (c *checking) collapsed(before, next *fact, told moment) bool {
 		return false
 	}
 	return !slices.ContainsFunc(next.session.facts, func(f *fact) bool {
-		return f.revision == next.revision-1 && f.redacted() && !c.between(f.session, f.first, told)
+		return f.revision == next.revision-1 && f.redacted() && !c.between(f.session, f.first.moment, told)
 	})
 }

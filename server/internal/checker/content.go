@@ -138,10 +138,34 @@ type fact struct {
 	content
 	session  *session
 	revision int32
-	first    moment
-	by       string // who saw it first
+	first    sighting
+	again    []sighting // the first after each begin and end of a loss since
+}
+
+// sighting is when a fact was seen, and by whom.
+type sighting struct {
+	moment
+	by string
+}
+
+// sightings are when it was seen: first at all, and first since each begin and end of a loss.
+func (f *fact) sightings() []sighting { return append([]sighting{f.first}, f.again...) }
+
+// seenAgain notes a further sighting, if a loss began or ended since the last one that is kept.
+func (f *fact) seenAgain(now sighting, turned uint64) {
+	last := f.first
+	if len(f.again) > 0 {
+		last = f.again[len(f.again)-1]
+	}
+	if last.seq < turned {
+		f.again = append(f.again, now)
+	}
 }
 
 func (f *fact) String() string {
-	return fmt.Sprintf("%v %s revision %d: %v; first seen by %s", f.first, f.session.id, f.revision, f.content, f.by)
+	text := fmt.Sprintf("%v %s revision %d: %v; first seen by %s", f.first.moment, f.session.id, f.revision, f.content, f.first.by)
+	for _, seen := range f.again {
+		text += fmt.Sprintf("; at %v by %s", seen, seen.by)
+	}
+	return text
 }

@@ -4,16 +4,22 @@ package checker
 type feed struct {
 	*checking
 	watch     *Watch
-	since     int64              // of the first response, in Unix seconds: what Stripe did later must be told
-	handled   []*fact            // in order
-	positions map[*session]*fact // the greatest revision handled of each session
-	places    map[uint64]int     // by token: how many were handled
+	since     int64             // of the first response, in Unix seconds: what Stripe did later must be told
+	handled   []told            // in order
+	positions map[*session]told // the greatest revision handled of each session
+	places    map[uint64]int    // by token: how many were handled
+}
+
+// told is a change that was handled, and when.
+type told struct {
+	*fact
+	when moment
 }
 
 // checkFeed is Ordered, Gapless and Resumable for a watch of all sessions. last says that no other chain
 // follows.
 func (c *checking) checkFeed(w *Watch, chain []leg, last bool) {
-	f := feed{checking: c, watch: w, positions: make(map[*session]*fact), places: make(map[uint64]int)}
+	f := feed{checking: c, watch: w, positions: make(map[*session]told), places: make(map[uint64]int)}
 	if len(chain[0].responses) == 0 {
 		return // it never began
 	}
@@ -52,8 +58,8 @@ func (f *feed) resume(l leg) {
 	}
 }
 
-func (f *feed) handle(next *fact) {
-	if at := f.positions[next.session]; at == nil || next.revision > at.revision {
+func (f *feed) handle(next told) {
+	if at := f.positions[next.session]; at.fact == nil || next.revision > at.revision {
 		f.positions[next.session] = next
 	}
 }
@@ -63,19 +69,22 @@ func (f *feed) follow(l leg, resumed bool) {
 	onStream := make(map[*session]int32)
 	for _, e := range l.responses {
 		if next := e.fact; next != nil {
-			before, told := onStream[next.session]
+			before, been := onStream[next.session]
 			hole := Gapless
-			if resumed && !told {
+			if resumed && !been {
 				hole = Resumable
 			}
-			if next.revision < before {
+			if at := f.positions[next.session]; at.fact != nil && f.overwritten(at.fact, at.when, e.moment) {
+				f.inWatch(Resumable, f.watch, next.session, e.moment, "goes on with revision %d, though a loss took %d, which it had told", next.revision, at.revision)
+			} else if next.revision < before {
 				f.inWatch(Ordered, f.watch, next.session, e.moment, "revision %d follows %d", next.revision, before)
 			} else {
 				f.checkHole(hole, e)
 			}
 			onStream[next.session] = next.revision
-			f.handled = append(f.handled, next)
-			f.handle(next)
+			handled := told{next, e.moment}
+			f.handled = append(f.handled, handled)
+			f.handle(handled)
 		}
 		f.places[e.token] = len(f.handled)
 	}
@@ -86,14 +95,14 @@ func (f *feed) checkHole(hole Rule, e entry) {
 	next := e.fact
 	at := f.positions[next.session]
 	switch {
-	case at != nil && next.revision <= at.revision+1, f.collapsed(at, next, e.moment):
-	case at != nil:
+	case at.fact != nil && next.revision <= at.revision+1, f.collapsed(at.fact, next, e.moment):
+	case at.fact != nil:
 		f.inWatch(hole, f.watch, next.session, e.moment, "revision %d follows %d", next.revision, at.revision)
 	case next.created > f.since && next.revision > 1:
 		f.inWatch(hole, f.watch, next.session, e.moment, "begins at revision %d with a session born since the watch began", next.revision)
 	default:
 		for _, missed := range next.session.facts {
-			if missed.revision < next.revision && missed.updated > f.since && !f.between(next.session, missed.first, e.moment) {
+			if missed.revision < next.revision && missed.updated > f.since && !f.lost(missed, missed.first.moment, e.moment) {
 				f.violation(hole, next.session, e.moment, append([]string{missed.String()}, f.watch.evidence(next.session, e.moment)...),
 					"%s: begins at revision %d, but %d happened since the watch began", f.watch.name, next.revision, missed.revision)
 				return
@@ -109,12 +118,12 @@ func (f *feed) checkTold(end moment) {
 		life := f.life(s, end)
 		var newest *fact
 		for _, seen := range s.facts {
-			if seen.first.seq < end.seq && f.life(s, seen.first) == life && life >= 0 && (newest == nil || seen.revision > newest.revision) {
+			if seen.first.seq < end.seq && life >= 0 && f.livesOf(seen)[life] && (newest == nil || seen.revision > newest.revision) {
 				newest = seen
 			}
 		}
 		at := f.positions[s]
-		if newest == nil || at != nil && at.revision >= newest.revision || at == nil && newest.updated <= f.since {
+		if newest == nil || at.fact != nil && at.revision >= newest.revision || at.fact == nil && newest.updated <= f.since {
 			continue
 		}
 		f.violation(Gapless, s, end, append([]string{newest.String()}, f.watch.evidence(s, end)...),

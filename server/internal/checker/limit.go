@@ -25,9 +25,9 @@ func (c *checking) checkCounts(f *fact) {
 	switch {
 	// A successor that lost its inheritance may have grants of its own when it inherits again.
 	case f.granted > c.options.MaxRetries && (!lost || replaced == 0):
-		c.violation(AtMostLimit, f.session, f.first, []string{f.String()}, "%d retries were granted, %d is the limit", f.granted, c.options.MaxRetries)
+		c.violation(AtMostLimit, f.session, f.first.moment, []string{f.String()}, "%d retries were granted, %d is the limit", f.granted, c.options.MaxRetries)
 	case f.granted > allowed && !lost:
-		c.violation(AtMostLimit, f.session, f.first, []string{f.String()}, "%d retries were granted for %d failures and %d replacements", f.granted, f.attempts, allowed-f.attempts)
+		c.violation(AtMostLimit, f.session, f.first.moment, []string{f.String()}, "%d retries were granted for %d failures and %d replacements", f.granted, f.attempts, allowed-f.attempts)
 	}
 }
 
@@ -45,7 +45,7 @@ func (c *checking) checkSuccessor(s *session) {
 		case first == nil:
 			first = f
 		case f.supersededBy != first.supersededBy:
-			c.violation(AtMostLimit, s, f.first, []string{first.String(), f.String()}, "it has two successors")
+			c.violation(AtMostLimit, s, f.first.moment, []string{first.String(), f.String()}, "it has two successors")
 		}
 	}
 }
@@ -79,11 +79,11 @@ func (c *checking) checkGrowth(life []*fact) {
 			inherits = false
 			granted[purpose] = earlier
 		case purpose == "":
-			c.violation(AtMostLimit, b.session, b.first, evidence, "a retry was granted at revision %d, which shows no failure", b.revision)
+			c.violation(AtMostLimit, b.session, b.first.moment, evidence, "a retry was granted at revision %d, which shows no failure", b.revision)
 		case grown > 1:
-			c.violation(AtMostLimit, b.session, b.first, evidence, "%d retries were granted at once, for %s", grown, purpose)
+			c.violation(AtMostLimit, b.session, b.first.moment, evidence, "%d retries were granted at once, for %s", grown, purpose)
 		case earlier != nil:
-			c.violation(AtMostLimit, b.session, b.first, append([]string{earlier.String()}, evidence...), "a second retry was granted for %s", purpose)
+			c.violation(AtMostLimit, b.session, b.first.moment, append([]string{earlier.String()}, evidence...), "a second retry was granted for %s", purpose)
 		}
 	}
 }

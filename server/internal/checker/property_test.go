@@ -33,6 +33,7 @@ func TestFlawsAreFound(t *testing.T) {
 		"the bookmark is left out":        SnapshotFirst,
 		"until_settled looks at the past": SettledEnds,
 		"min_revision is ignored":         NeverBackwards,
+		"memory outlives a loss":          NeverBackwards,
 		"an event is lost":                Converged,
 		"a grant is not remembered":       AtMostLimit,
 	} {

@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -36,6 +37,7 @@ type Recorder struct {
 	gets     []get
 	retries  []retry
 	eras     []*era
+	turned   uint64 // the newest begin or end of a loss
 }
 
 // session is what is known of one session.
@@ -52,6 +54,7 @@ type get struct {
 	moment
 	asked   moment
 	session *session // nil: by reference
+	server  string   // that answered; empty: not told
 	least   int32    // min_revision
 	fact    *fact    // nil: an error
 	code    string
@@ -75,6 +78,9 @@ type Loss struct {
 	Everything bool
 	// Affects says which sessions are concerned; nil: all. It must be pure.
 	Affects func(sessionID string) bool
+	// Kept says up to which revision of a session the store has kept all: every later one that was seen
+	// before is lost. nil: nobody knows. It must be pure once the loss is over.
+	Kept func(sessionID string) int32
 }
 
 // era is a loss and when it went on: it has begun before begin, and was over after end.
@@ -107,16 +113,21 @@ func (r *Recorder) Get(request *verificationv1.GetStatusRequest, response *verif
 // Asks records that GetStatus is called, and returns what records the answer. What others see in
 // between need not be in it.
 func (r *Recorder) Asks(request *verificationv1.GetStatusRequest) (answered func(*verificationv1.GetStatusResponse, error)) {
+	return r.AsksAt("", request)
+}
+
+// AsksAt is Asks of a server with a name: its own answers are compared with each other.
+func (r *Recorder) AsksAt(server string, request *verificationv1.GetStatusRequest) (answered func(*verificationv1.GetStatusResponse, error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	g := get{asked: r.now(), least: request.GetMinRevision()}
+	g := get{asked: r.now(), server: server, least: request.GetMinRevision()}
 	id := request.GetSessionId()
 	return func(response *verificationv1.GetStatusResponse, err error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		g.moment, g.code = r.now(), r.codeOf(err)
 		if err == nil {
-			g.fact = r.see(response.GetVerification(), g.moment, "a getter")
+			g.fact = r.see(response.GetVerification(), g.moment, cmp.Or(server, "a getter"))
 		}
 		if id != "" {
 			g.session = r.session(id)
@@ -176,11 +187,12 @@ func (r *Recorder) Era(loss Loss) (settled func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := &era{Loss: loss, begin: r.now()}
-	r.eras = append(r.eras, e)
+	r.eras, r.turned = append(r.eras, e), e.begin.seq
 	return sync.OnceFunc(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		e.end = r.now()
+		r.turned = e.end.seq
 	})
 }
 
@@ -221,10 +233,11 @@ func (r *Recorder) see(v *verificationv1.Verification, now moment, by string) *f
 	s, shown := r.session(v.GetSessionId()), r.contentOf(v)
 	for _, f := range s.facts {
 		if f.revision == v.GetRevision() && f.content == shown {
+			f.seenAgain(sighting{now, by}, r.turned)
 			return f
 		}
 	}
-	f := &fact{content: shown, session: s, revision: v.GetRevision(), first: now, by: by}
+	f := &fact{content: shown, session: s, revision: v.GetRevision(), first: sighting{now, by}}
 	s.facts = append(s.facts, f)
 	return f
 }

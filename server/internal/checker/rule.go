@@ -1,7 +1,7 @@
 // Package checker decides whether what clients saw of the service keeps its guarantees. A Recorder is
 // told of every response to a watch, a GetStatus and a RetryVerification, of every event that a
 // simulated Stripe emitted, of Stripe's final word, and of every fault by which the store may have
-// lost acknowledged or visible writes. Check then holds all of it against nine named rules.
+// lost acknowledged or visible writes. Check then holds all of it against ten named rules.
 //
 // It is an oracle for tests and shares no logic with the service: it counts failures, finds holes and
 // compares contents by itself. It starts nothing, speaks to nobody, and knows no Redis, no transport
@@ -22,6 +22,9 @@
 //     within an era. What one watch shows is not excused: a watch that a loss concerns must be told so.
 //     The one exception is a watch of a session or reference that goes on into a redacted revision: the
 //     redaction has erased what would tell of the loss.
+//     A watch that had told what the loss took must not go on at all.
+//     Where Kept says what a loss has left, that is of the era before and of the one after. A lost content
+//     that somebody is shown again after the loss is of the new era too: it contradicts what replaced it.
 //     A failover is a loss even where WAIT is used: WAIT keeps what was acknowledged, but a reader may
 //     have seen a commit that never was.
 package checker
@@ -64,6 +67,10 @@ const (
 	// denial, remaining, next time). With rising revisions of an era, update_time, redaction and both
 	// counts never fall.
 	NeverBackwards Rule = "NeverBackwards"
+	// Fresh (G8, the contract of GetStatus): with Options.Freshness, an answer is no older than what
+	// anybody had seen for that long when the call came. No server answers with an older revision than
+	// in an answer of its own that was complete by then.
+	Fresh Rule = "Fresh"
 	// Converged (G1, G2, G3): when all is quiet, the last GetStatus by id of each session that Stripe
 	// holds shows Stripe's status, error code and redaction, and has counted each failure that was
 	// emitted once (by report, else by event; `abandoned` is none), and what it inherited. Of the
@@ -81,4 +88,4 @@ const (
 )
 
 // rules is the order of a report.
-var rules = []Rule{Ordered, Unique, Gapless, Resumable, SnapshotFirst, SettledEnds, NeverBackwards, Converged, AtMostLimit}
+var rules = []Rule{Ordered, Unique, Gapless, Resumable, SnapshotFirst, SettledEnds, NeverBackwards, Fresh, Converged, AtMostLimit}

@@ -59,6 +59,8 @@ func (c *checking) checkLeft(w *Watch, left []*session, e entry) {
 func (c *checking) checkStep(w *Watch, before position, e entry, resumed bool) {
 	at, next := before.at.revision, e.fact.revision
 	switch {
+	case !e.fact.redacted() && c.overwritten(before.at, before.when, e.moment):
+		c.inWatch(Resumable, w, e.fact.session, e.moment, "goes on with revision %d, though a loss took %d, which it had told", next, at)
 	case next == at+1, next > at && c.collapsed(before.at, e.fact, e.moment):
 	case next > at && e.fact.redacted() && c.between(e.fact.session, before.when, e.moment):
 		// The redaction has erased what would tell that the revisions before it were lost.

@@ -25,6 +25,7 @@ type world struct {
 	made    int // ids and nonces
 	watches []*client
 	highest map[string]int32 // what the getter has seen
+	memory  map[string]verification.Session
 	policy  verification.RetryPolicy
 	flaw    string // what the service does wrong; empty: nothing
 }
@@ -177,7 +178,12 @@ func (w *world) loses() {
 		return
 	}
 	partition := w.draw(partitions)
-	settled := w.Era(Loss{Reason: "failover", Affects: func(id string) bool { return w.partition(id) == partition }})
+	loss := Loss{Reason: "failover", Affects: func(id string) bool { return w.partition(id) == partition }}
+	kept := make(map[string]int32)
+	if w.draw(2) == 0 {
+		loss.Kept = func(id string) int32 { return kept[id] }
+	}
+	settled := w.Era(loss)
 	feed := &w.feeds[partition]
 	for range min(w.draw(5), len(feed.commits)) {
 		last := feed.commits[len(feed.commits)-1]
@@ -185,6 +191,9 @@ func (w *world) loses() {
 		if delete(w.records, last.id); last.before.Exists() {
 			w.records[last.id] = last.before
 		}
+	}
+	for id, record := range w.records {
+		kept[id] = record.Revision
 	}
 	settled()
 }
@@ -248,6 +257,10 @@ func (w *world) getsStatus(id string) {
 		w.highest[id] = 0
 		return
 	}
+	if remembered := w.memory[id]; w.flaw == "memory outlives a loss" && remembered.Revision > record.Revision {
+		record = remembered
+	}
+	w.memory[id] = record
 	w.highest[id] = record.Revision
 	w.Get(request, &verificationv1.GetStatusResponse{Verification: shown(record, record.Revision, record.State)}, nil)
 }
@@ -267,7 +280,7 @@ func shown(s verification.Session, revision int32, state verification.State) *ve
 // drawHistory draws a life of the whole, with a flaw or none, checked by nobody yet.
 func drawHistory(t *rapid.T, flaw string) *history {
 	w := &world{
-		history: newHistory(), t: t, records: make(map[string]verification.Session),
+		history: newHistory(), t: t, records: make(map[string]verification.Session), memory: make(map[string]verification.Session),
 		highest: make(map[string]int32), policy: verification.RetryPolicy{MaxRetries: 2}, flaw: flaw,
 	}
 	w.born()

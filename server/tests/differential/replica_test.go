@@ -1,0 +1,178 @@
+package differential
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/nearcache"
+	"example.com/verification-status/server/internal/reconcile"
+	"example.com/verification-status/server/internal/rpc"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/store/redisstore"
+	"example.com/verification-status/server/internal/tailer"
+	"example.com/verification-status/server/internal/verification"
+)
+
+const maxRetries = 2
+
+func policy() verification.RetryPolicy {
+	return verification.RetryPolicy{MaxRetries: maxRetries, DenyCodes: verification.DefaultDenyCodes()}
+}
+
+// replica is one server as app builds it, over an in-memory connection.
+type replica struct {
+	verificationv1.VerificationServiceClient
+	name       string
+	ingest     *ingest.Ingest
+	store      *redisstore.Store
+	reconciler *reconcile.Reconciler
+	follows    *follows
+}
+
+// startReplica runs a replica until the test ends, with a memory of so many sessions.
+func startReplica(t *testing.T, name string, options redisstore.Options, s *stripe, size int) *replica {
+	t.Helper()
+	logger := slog.New(slog.DiscardHandler)
+	options.Policy, options.Logger = policy(), logger
+	opened, err := redisstore.Open(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := opened.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	watchers := hub.New()
+	memory := nearcache.New(opened, size, time.Now, ownNews{watchers, opened})
+	into := ingest.New(ingest.Config{Store: memory, Stripe: s, Clock: s.clock.now, Logger: logger})
+	reconciler, err := reconcile.New(reconcile.Config{
+		Store: opened, Stripe: s, Ingest: into, Holder: name, Clock: s.clock.now, Logger: logger,
+		// Only what the tailer tells may bring back what was lost, and the last run of a round.
+		Interval: time.Hour, Overlap: 10 * scale * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	follows := &follows{Cache: memory, named: make(map[string]bool), told: make(map[string]int32)}
+	rewound := func(lost []string, more bool) {
+		follows.rewound(lost, more)
+		reconciler.Lost(lost...)
+		if more {
+			reconciler.LostAll()
+		}
+	}
+	service := rpc.New(rpc.Config{
+		Store: memory, Recent: memory, Hub: watchers, Ingest: into, Stripe: s, Policy: policy(),
+		Clock: s.clock.now, Logger: logger, StreamMaxAge: 5 * time.Second,
+	})
+	listener := bufconn.Listen(1 << 20)
+	server := grpc.NewServer()
+	verificationv1.RegisterVerificationServiceServer(server, service)
+	connection, err := grpc.NewClient("passthrough:///"+name,
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = server.Serve(listener) })
+	running.Go(func() { tailer.New(memory, watchers, follows, rewound, logger).Run(ctx) })
+	running.Go(func() { reconciler.Loop(ctx) })
+	t.Cleanup(func() {
+		connection.Close()
+		server.Stop()
+		cancel()
+		running.Wait()
+		into.Close()
+		if err := opened.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &replica{
+		VerificationServiceClient: verificationv1.NewVerificationServiceClient(connection),
+		name:                      name, ingest: into, store: opened, reconciler: reconciler, follows: follows,
+	}
+}
+
+// ownNews wakes watchers of this replica's own commits, as app does.
+type ownNews struct {
+	hub   *hub.Hub
+	store store.Store
+}
+
+func (n ownNews) Committed(before, after verification.Session) {
+	n.hub.Wake(hub.Session(after.ID))
+	n.hub.Wake(hub.Partition(n.store.Partition(after.ID)))
+	if after.Reference != before.Reference && after.Reference != "" {
+		n.hub.Wake(hub.Reference(after.Reference))
+	}
+}
+
+func (n ownNews) Changed(id string) { n.hub.Wake(hub.Session(id)) }
+
+// follows is a replica's memory, with a note of what the tailer told it, and of what the tailer says was
+// lost.
+type follows struct {
+	*nearcache.Cache
+
+	mu    sync.Mutex
+	told  map[string]int32 // the greatest revision of each session since the last reset
+	named map[string]bool  // sessions that were named as lost since the last loss
+	more  bool             // there may be others
+}
+
+// Told implements tailer.Memory.
+func (f *follows) Told(id string, revision int32) bool {
+	f.mu.Lock()
+	f.told[id] = max(f.told[id], revision)
+	f.mu.Unlock()
+	return f.Cache.Told(id, revision)
+}
+
+func (f *follows) rewound(lost []string, more bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, id := range lost {
+		f.named[id] = true
+	}
+	f.more = f.more || more
+}
+
+// beforeLoss returns what was told so far; from now on what is named counts.
+func (f *follows) beforeLoss() map[string]int32 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	told := f.told
+	f.told, f.named, f.more = make(map[string]int32), make(map[string]bool), false
+	return told
+}
+
+// afterLoss begins a new record of what is told: what was told meanwhile may be of either timeline.
+func (f *follows) afterLoss() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = make(map[string]int32)
+}
+
+// unnamed are the sessions of which the tailer had told what a loss took, and which it has not named.
+func (f *follows) unnamed(told, kept map[string]int32) (ids []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, revision := range told {
+		if !f.more && !f.named[id] && revision > kept[id] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}

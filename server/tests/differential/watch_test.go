@@ -1,0 +1,163 @@
+package differential
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/checker"
+)
+
+const (
+	// watchedWithin is how long it may take at the end until a watch has told everything.
+	watchedWithin = 10 * time.Second
+	// quietFor is how long a watch is followed at the end, when nothing happens any more.
+	quietFor = 1500 * time.Millisecond
+)
+
+// watcher is a client that watches, is cut, and resumes at either replica.
+type watcher struct {
+	*round
+	rng     *rand.Rand
+	kind    string
+	forever bool // one watch from the beginning to the end
+	request *verificationv1.WatchStatusRequest
+	record  *checker.Watch
+	told    map[string]int32 // the newest revision of each session
+}
+
+// watchers are those of a round: of sessions, references and everything.
+func (r *round) watchers() (all []*watcher) {
+	for n, kind := range []string{"all", "session", "session", "session", "session", "reference", "reference", "reference", "all", "all"} {
+		w := &watcher{round: r, rng: r.choices.of(uint64(400 + n)), kind: kind, forever: n < 2}
+		w.begin()
+		all = append(all, w)
+	}
+	return all
+}
+
+// begin chooses what to watch, without a token.
+func (w *watcher) begin() {
+	w.request, w.told = &verificationv1.WatchStatusRequest{}, make(map[string]int32)
+	switch w.kind {
+	case "all":
+		w.request.Subject = &verificationv1.WatchStatusRequest_AllSessions{AllSessions: &verificationv1.AllSessions{}}
+	case "session":
+		w.request.Subject = &verificationv1.WatchStatusRequest_SessionId{SessionId: w.stripe.anyID(w.rng)}
+	case "reference":
+		w.request.Subject = &verificationv1.WatchStatusRequest_ClientReferenceId{ClientReferenceId: fmt.Sprintf("person %d", w.rng.IntN(6))}
+	}
+	w.record = w.recorder.Watch(w.request)
+}
+
+func (w *watcher) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if !w.forever && w.rng.IntN(12) == 0 {
+			w.begin()
+		}
+		life, cancel := context.WithTimeout(ctx, time.Duration(w.rng.Int64N(int64(1500*time.Millisecond))))
+		err := w.stream(life)
+		if life.Err() != nil {
+			err = errCut
+		}
+		w.record.Ended(err)
+		w.restart(err)
+		cancel()
+		_ = pause(ctx, time.Duration(w.rng.Int64N(int64(20*time.Millisecond))))
+	}
+}
+
+// restart drops the token where the service said so.
+func (w *watcher) restart(err error) {
+	w.count("watch of " + w.kind + ": " + status.Code(err).String())
+	switch status.Code(err) {
+	case codes.OutOfRange:
+		w.request.ResumeToken, w.told = "", make(map[string]int32)
+	case codes.NotFound:
+		if !w.forever {
+			w.begin()
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		w.wantKnown("WatchStatus", err)
+	}
+}
+
+// errCut is the end of a stream that its client cut off.
+var errCut = status.Error(codes.DeadlineExceeded, "cut off")
+
+// stream is one stream of the watch, until it ends.
+func (w *watcher) stream(ctx context.Context) error {
+	w.record.Opened(w.request.GetResumeToken())
+	stream, err := w.replicas[w.rng.IntN(2)].WatchStatus(ctx, w.request)
+	for err == nil {
+		var response *verificationv1.WatchStatusResponse
+		if response, err = stream.Recv(); err != nil {
+			break
+		}
+		w.record.Response(response)
+		w.request.ResumeToken = response.GetResumeToken()
+		if v := response.GetVerification(); v != nil {
+			w.saw(v)
+			w.told[v.GetSessionId()] = v.GetRevision()
+		}
+	}
+	return err
+}
+
+// endWatches lets each watch of a session or of everything tell what is left, and ends it: then the
+// checker asks whether it has told all.
+func (r *round) endWatches(all []*watcher) {
+	var ending sync.WaitGroup
+	for _, w := range all {
+		if w.kind != "reference" && w.request.GetResumeToken() != "" {
+			ending.Go(w.end)
+		}
+	}
+	ending.Wait()
+}
+
+func (w *watcher) end() {
+	for deadline := time.Now().Add(watchedWithin); ; {
+		life, cancel := context.WithTimeout(w.t.Context(), quietFor)
+		err := w.stream(life)
+		quiet := life.Err() != nil
+		cancel()
+		switch {
+		case quiet && w.complete():
+			w.record.Ended(status.Error(codes.Canceled, "the client has all"))
+			return
+		case quiet:
+			w.record.Ended(errCut)
+		default:
+			w.record.Ended(err)
+			w.restart(err)
+			if w.request.GetResumeToken() == "" {
+				return // told so: it would begin with the end
+			}
+		}
+		if time.Now().After(deadline) {
+			w.violation("watch of %s: not complete %v after all was quiet; it has told %v", w.kind, watchedWithin, w.told)
+			return
+		}
+	}
+}
+
+// complete reports whether the newest revision of what is watched was told. Of everything that is asked of
+// those sessions only that it has told of; the checker knows of the others.
+func (w *watcher) complete() bool {
+	for id, revision := range w.told {
+		if s, err := w.replicas[0].store.Get(w.t.Context(), id); err != nil || s.Revision > revision {
+			return false
+		}
+	}
+	return true
+}
