@@ -68,6 +68,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"AccountsAreKnown", accountsAreKnown},
 		{"CursorNeverFalls", cursorNeverFalls},
 		{"LeaseHasOneHolder", leaseHasOneHolder},
+		{"MarksAreKept", marksAreKept},
 
 		{"ListsFollowTheRecord", listsFollowTheRecord},
 		{"ListsInOrder", listsInOrder},
