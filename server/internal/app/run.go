@@ -55,8 +55,9 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	}
 	workers.Go(func() { a.tailer.Run(background) })
 	workers.Go(func() { a.files.Run(background) })
-	workers.Go(func() { a.retain(background, a.clock) })
-	workers.Go(func() { a.keepLists(background) })
+	jobs := a.jobs()
+	workers.Go(func() { jobs.Retain(background) })
+	workers.Go(func() { jobs.KeepLists(background) })
 	if a.reconciler != nil {
 		workers.Go(func() { a.reconciler.Loop(background) })
 	}

@@ -1,4 +1,4 @@
-package app
+package maintain
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
-	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -17,18 +16,10 @@ import (
 func TestSettledSessionsAreShrunk(t *testing.T) {
 	const day = 24 * 60 * 60
 	now := time.Unix(1_790_000_000, 0)
-	a := &App{
-		config: &config.Config{RedisURL: "redis://" + miniredis.RunT(t).Addr(), RedisMode: "standalone", RedisKeyPrefix: "vs:", FeedMaxLen: 1000},
-		logger: slog.New(slog.DiscardHandler), clock: func() time.Time { return now },
+	kept := openStore(t, miniredis.RunT(t).Addr(), 2, func() time.Time { return now })
+	j := &Jobs{
+		Store: kept, SettledTTL: 30 * day * time.Second, Clock: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
 	}
-	var err error
-	if a.current, err = newCurrent(a.config); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.openStore(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = a.store.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for id, object := range map[string]struct {
@@ -40,7 +31,7 @@ func TestSettledSessionsAreShrunk(t *testing.T) {
 			Second: now.Unix() - object.age, RecordTime: (now.Unix() - object.age) * 1000,
 			Object: verification.Object{ID: id, Status: object.status, Type: "document", Reference: "person-" + id},
 		}
-		_, err := a.store.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
+		_, err := kept.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
 			next, outcome := verification.Transition(current, event)
 			return next, outcome.Write, nil
 		})
@@ -49,12 +40,12 @@ func TestSettledSessionsAreShrunk(t *testing.T) {
 		}
 	}
 	for turn, want := range []int{1, 0} {
-		if shrunk, err := a.shrink(ctx, 30*day*time.Second, a.clock); err != nil || shrunk != want {
+		if shrunk, err := j.shrink(ctx, j.SettledTTL); err != nil || shrunk != want {
 			t.Fatalf("turn %d: %d were shrunk, %v; want %d", turn, shrunk, err, want)
 		}
 	}
 	for id, want := range map[string]bool{"vs_old": true, "vs_young": false, "vs_open": false} {
-		session, err := a.store.Get(ctx, id)
+		session, err := kept.Get(ctx, id)
 		if err != nil || session.Stub() != want || (session.Reference == "") != want || !session.Knows("evt_"+id) {
 			t.Errorf("%s: %+v, %v", id, session, err)
 		}

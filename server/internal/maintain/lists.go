@@ -1,4 +1,7 @@
-package app
+// Package maintain does the work on all sessions that one replica does at a time: it puts the lists right
+// and shrinks the sessions that have been settled for long. It knows the store's port and no other part of
+// the server.
+package maintain
 
 import (
 	"context"
@@ -9,6 +12,7 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
 )
 
 const (
@@ -28,23 +32,45 @@ const (
 	releaseTimeout = 2 * time.Second
 )
 
+// Store is what the jobs ask of the store.
+type Store interface {
+	store.Jobs
+	store.ListRepairs
+	// Update is store.Store's.
+	Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error)
+	// Walk calls visit for every session at least once, in no order, and returns visit's first error.
+	Walk(ctx context.Context, visit func(context.Context, verification.Session) error) error
+}
+
+// Jobs are the jobs of one process.
+type Jobs struct {
+	// Store keeps the sessions, the lists, the leases and the marks.
+	Store Store
+	// SettledTTL is how long after its last news a settled session shrinks; 0: never.
+	SettledTTL time.Duration
+	// Clock tells what is due.
+	Clock func() time.Time
+	// Logger gets what was done and what failed.
+	Logger *slog.Logger
+}
+
 var (
 	errListsElsewhere = errors.New("another replica is putting them right")
 	errListsLost      = errors.New("another replica took the lease over")
 )
 
-// keepLists puts the lists right whenever that is due, until ctx ends: at once where the settings that
+// KeepLists puts the lists right whenever that is due, until ctx ends: at once where the settings that
 // they depend on have changed, or they were never there.
-func (a *App) keepLists(ctx context.Context) {
+func (j *Jobs) KeepLists(ctx context.Context) {
 	holder := rand.Text()
 	for {
 		pause := listsLook
-		if err := a.lookAtLists(ctx, holder); err != nil && ctx.Err() == nil {
+		if err := j.lookAtLists(ctx, holder); err != nil && ctx.Err() == nil {
 			level := slog.LevelWarn
 			if errors.Is(err, store.ErrUnavailable) {
 				level = slog.LevelDebug // readiness tells of a Redis that is away
 			}
-			a.logger.Log(ctx, level, "lists: they are not put right now; it is tried again", "reason", err, "in", listsRetry)
+			j.Logger.Log(ctx, level, "lists: they are not put right now; it is tried again", "reason", err, "in", listsRetry)
 			pause = listsRetry
 		}
 		timer := time.NewTimer(pause)
@@ -58,12 +84,12 @@ func (a *App) keepLists(ctx context.Context) {
 }
 
 // lookAtLists repairs the lists if that is due.
-func (a *App) lookAtLists(ctx context.Context, holder string) error {
-	last, first, err := a.store.ListsRepaired(ctx)
-	if err != nil || !listsDue(a.clock(), last, first) {
+func (j *Jobs) lookAtLists(ctx context.Context, holder string) error {
+	last, first, err := j.Store.ListsRepaired(ctx)
+	if err != nil || !listsDue(j.Clock(), last, first) {
 		return err
 	}
-	_, err = a.repairLists(ctx, holder)
+	_, err = j.RepairLists(ctx, holder)
 	if errors.Is(err, errListsElsewhere) {
 		return nil // it is looked at again in a while
 	}
@@ -77,11 +103,11 @@ func listsDue(now time.Time, last, first int64) bool {
 	return last == 0 || now.Sub(latest) >= listsEvery || latest.Before(again) && !now.Before(again)
 }
 
-// repairLists puts the lists right once, while this process has the lease, and logs what was found.
-func (a *App) repairLists(ctx context.Context, holder string) (store.ListRepair, error) {
+// RepairLists puts the lists right once, while this process has the lease, and logs what was found.
+func (j *Jobs) RepairLists(ctx context.Context, holder string) (store.ListRepair, error) {
 	ctx, cancel := context.WithTimeout(ctx, listsTimeout)
 	defer cancel()
-	held, err := a.store.Lease(ctx, "lists", holder, listsLease)
+	held, err := j.Store.Lease(ctx, "lists", holder, listsLease)
 	if err != nil {
 		return store.ListRepair{}, err
 	}
@@ -91,30 +117,30 @@ func (a *App) repairLists(ctx context.Context, holder string) (store.ListRepair,
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 		defer cancel()
-		if err := a.store.Release(ctx, "lists", holder); err != nil {
-			a.logger.Debug("lists: the lease was not released; it ends by itself", "error", err)
+		if err := j.Store.Release(ctx, "lists", holder); err != nil {
+			j.Logger.Debug("lists: the lease was not released; it ends by itself", "error", err)
 		}
 	}()
-	leased := a.clock()
-	found, err := a.store.RepairLists(ctx, func(ctx context.Context) error {
-		if a.clock().Sub(leased) < listsLease/3 {
+	leased := j.Clock()
+	found, err := j.Store.RepairLists(ctx, func(ctx context.Context) error {
+		if j.Clock().Sub(leased) < listsLease/3 {
 			return nil
 		}
-		held, err := a.store.Lease(ctx, "lists", holder, listsLease)
+		held, err := j.Store.Lease(ctx, "lists", holder, listsLease)
 		if err == nil && !held {
 			err = errListsLost
 		}
-		leased = a.clock()
+		leased = j.Clock()
 		return err
 	})
 	if err == nil {
-		a.logger.Info("lists: every session was looked at", "sessions", found.Sessions, "added", found.Added, "removed", found.Removed, "busy", found.Busy)
+		j.Logger.Info("lists: every session was looked at", "sessions", found.Sessions, "added", found.Added, "removed", found.Removed, "busy", found.Busy)
 	}
 	return found, err
 }
 
-// listsSummary is one line about a repair, without a newline.
-func listsSummary(found store.ListRepair, err error) string {
+// ListsSummary is one line about a repair, without a newline.
+func ListsSummary(found store.ListRepair, err error) string {
 	text := fmt.Sprintf("%d sessions looked at; %d entries added, %d removed", found.Sessions, found.Added, found.Removed)
 	if found.Busy > 0 {
 		text += fmt.Sprintf("; %d sessions were too busy", found.Busy)
@@ -125,8 +151,8 @@ func listsSummary(found store.ListRepair, err error) string {
 	return text
 }
 
-// listsFailure is what makes the command fail; that another replica is at it does not.
-func listsFailure(err error) error {
+// ListsFailure is what makes the command fail; that another replica is at it does not.
+func ListsFailure(err error) error {
 	if errors.Is(err, errListsElsewhere) || errors.Is(err, errListsLost) {
 		return nil
 	}
