@@ -199,7 +199,7 @@ func (a *App) newIngest(s store.Store) *ingest.Ingest {
 
 // jobs makes the work on all sessions that one replica does at a time.
 func (a *App) jobs() *maintain.Jobs {
-	return &maintain.Jobs{Store: a.store, SettledTTL: time.Duration(a.config.SettledTTL), Clock: a.clock, Logger: a.logger}
+	return maintain.New(maintain.Config{Store: a.store, SettledTTL: time.Duration(a.config.SettledTTL), Clock: a.clock, Logger: a.logger})
 }
 
 // ready is told when Redis comes and goes. Whoever was away may have missed something.

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -84,6 +83,6 @@ func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *sl
 		return one.String(), nil
 	}
 	all, err := reconciler.Run(ctx)
-	lists, listsErr := a.jobs().RepairLists(ctx, rand.Text())
+	lists, listsErr := a.jobs().RepairLists(ctx)
 	return all.String() + "\n  lists:    " + maintain.ListsSummary(lists, listsErr), errors.Join(err, maintain.ListsFailure(listsErr))
 }

@@ -55,9 +55,7 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	}
 	workers.Go(func() { a.tailer.Run(background) })
 	workers.Go(func() { a.files.Run(background) })
-	jobs := a.jobs()
-	workers.Go(func() { jobs.Retain(background) })
-	workers.Go(func() { jobs.KeepLists(background) })
+	workers.Go(func() { a.jobs().Run(background) })
 	if a.reconciler != nil {
 		workers.Go(func() { a.reconciler.Loop(background) })
 	}

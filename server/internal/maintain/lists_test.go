@@ -61,7 +61,7 @@ type replica struct {
 func openLists(t *testing.T, server *miniredis.Miniredis, maxRetries int32, logs io.Writer, clock func() time.Time) replica {
 	t.Helper()
 	kept := openStore(t, server.Addr(), maxRetries, clock)
-	return replica{&Jobs{Store: kept, Clock: clock, Logger: slog.New(slog.NewTextHandler(logs, nil))}, kept}
+	return replica{New(Config{Store: kept, Clock: clock, Logger: slog.New(slog.NewTextHandler(logs, nil))}), kept}
 }
 
 // blocked is how many sessions the list of those at the limit has.
@@ -106,7 +106,7 @@ func TestListsFollowTheSettings(t *testing.T) {
 	}
 	look := func(r replica) {
 		t.Helper()
-		if err := r.lookAtLists(t.Context(), "a"); err != nil {
+		if err := r.look(t.Context(), r.lists()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,11 +119,11 @@ func TestListsFollowTheSettings(t *testing.T) {
 	if logs.Len() > 0 {
 		t.Errorf("looked at again at once: %s", logs.String())
 	}
-	if held, err := strict.store.Lease(t.Context(), "lists", "other", time.Minute); err != nil || !held {
+	if held, err := strict.store.Lease(t.Context(), listsLease, "other", time.Minute); err != nil || !held {
 		t.Errorf("the lease was not given back: %v, %v", held, err)
 	}
-	_, err := generous.RepairLists(t.Context(), "a")
-	if !errors.Is(err, errListsElsewhere) || ListsFailure(err) != nil || !strings.Contains(ListsSummary(store.ListRepair{}, err), "another replica") {
+	_, err := generous.RepairLists(t.Context())
+	if !errors.Is(err, ErrElsewhere) || ListsFailure(err) != nil || !strings.Contains(ListsSummary(store.ListRepair{}, err), "another replica") {
 		t.Errorf("while another has the lease: %v", err)
 	}
 }
@@ -136,18 +136,19 @@ func TestARepairEndsWhereTheLeaseIsLost(t *testing.T) {
 	other := openLists(t, server, 1, io.Discard, func() time.Time { return now })
 	other.fail(t, "vs_a")
 	var logs strings.Builder
-	slow := openLists(t, server, 0, &logs, func() time.Time {
-		if has, _ := server.Get("vs:lease:lists"); has == "slow" { // it hangs until its lease has ended
-			server.FastForward(listsLease)
-			if held, err := other.store.Lease(t.Context(), "lists", "other", listsLease); err != nil || !held {
+	var slow replica
+	slow = openLists(t, server, 0, &logs, func() time.Time {
+		if has, _ := server.Get("vs:lease:lists"); has == slow.holder { // it hangs until its lease has ended
+			server.FastForward(LeaseFor)
+			if held, err := other.store.Lease(t.Context(), listsLease, "other", LeaseFor); err != nil || !held {
 				t.Errorf("the lease of a replica that hangs: %v, %v", held, err)
 			}
 		}
-		now = now.Add(listsLease / 2)
+		now = now.Add(LeaseFor / 2)
 		return now
 	})
-	found, err := slow.RepairLists(t.Context(), "slow")
-	if !errors.Is(err, errListsLost) || ListsFailure(err) != nil || !strings.Contains(ListsSummary(found, err), "took the lease over") {
+	found, err := slow.RepairLists(t.Context())
+	if !errors.Is(err, ErrLost) || ListsFailure(err) != nil || !strings.Contains(ListsSummary(found, err), "took the lease over") {
 		t.Errorf("it ended with %v: %s", err, ListsSummary(found, err))
 	}
 	if got := slow.blocked(t); got != 0 || strings.Contains(logs.String(), "every session was looked at") {
@@ -162,7 +163,7 @@ func TestARepairEndsWhereTheLeaseIsLost(t *testing.T) {
 }
 
 // The loop ends with its context, also while Redis is away.
-func TestKeepListsEnds(t *testing.T) {
+func TestRunEnds(t *testing.T) {
 	for _, away := range []bool{false, true} {
 		server := miniredis.RunT(t)
 		a := openLists(t, server, 2, io.Discard, time.Now)
@@ -171,7 +172,7 @@ func TestKeepListsEnds(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var loop sync.WaitGroup
-		loop.Go(func() { a.KeepLists(ctx) })
+		loop.Go(func() { a.Run(ctx) })
 		cancel()
 		loop.Wait()
 	}
