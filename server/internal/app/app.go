@@ -17,6 +17,7 @@ import (
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/maintain"
 	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/reload"
@@ -194,6 +195,11 @@ func (a *App) newIngest(s store.Store) *ingest.Ingest {
 		ObserveDoubt:       func(d ingest.Doubt) { a.metrics.Doubt(string(d)) },
 		ObserveReadThrough: func(r ingest.ReadThrough) { a.metrics.ReadThrough(string(r)) },
 	})
+}
+
+// jobs makes the work on all sessions that one replica does at a time.
+func (a *App) jobs() *maintain.Jobs {
+	return maintain.New(maintain.Config{Store: a.store, SettledTTL: time.Duration(a.config.SettledTTL), Clock: a.clock, Logger: a.logger})
 }
 
 // ready is told when Redis comes and goes. Whoever was away may have missed something.

@@ -2,13 +2,13 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"example.com/verification-status/server/internal/config"
+	"example.com/verification-status/server/internal/maintain"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/telemetry"
@@ -83,6 +83,6 @@ func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *sl
 		return one.String(), nil
 	}
 	all, err := reconciler.Run(ctx)
-	lists, listsErr := a.repairLists(ctx, rand.Text())
-	return all.String() + "\n  lists:    " + listsSummary(lists, listsErr), errors.Join(err, listsFailure(listsErr))
+	lists, listsErr := a.jobs().RepairLists(ctx)
+	return all.String() + "\n  lists:    " + maintain.ListsSummary(lists, listsErr), errors.Join(err, maintain.ListsFailure(listsErr))
 }

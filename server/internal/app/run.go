@@ -56,8 +56,7 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	}
 	workers.Go(func() { a.tailer.Run(background) })
 	workers.Go(func() { a.files.Run(background) })
-	workers.Go(func() { a.retain(background, a.clock) })
-	workers.Go(func() { a.keepLists(background) })
+	workers.Go(func() { a.jobs().Run(background) })
 	if a.reconciler != nil {
 		workers.Go(func() { a.reconciler.Loop(background) })
 	}

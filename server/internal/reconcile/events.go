@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
@@ -26,32 +27,84 @@ const (
 	namedSessions = 20
 )
 
-// account catches up with an account's events and moves its cursor. All times are Stripe's: the cursor
+// errLeft: the list was read to its end, but events of it could not be applied.
+var errLeft = errors.New("events could not be applied: the log names their records")
+
+// rest is how long the events that an account's run has left are not tried again.
+type rest struct {
+	pause time.Duration
+	until time.Time
+}
+
+// catchUpWith catches up with an account's events and moves its cursor. All times are Stripe's: the cursor
 // is the `created` of an event that was listed, and an upper bound is found in the list as well. So
 // this machine's clock can be wrong by any amount.
-func (u *run) account(ctx context.Context, account string, full int) error {
-	cursor, err := u.Store.Cursor(ctx, account)
+func (u *run) catchUpWith(ctx context.Context, s state) error {
+	cursor, err := u.Store.Cursor(ctx, s.account)
+	if errors.Is(err, store.ErrCorrupt) { // it must not keep the account from being caught up for ever
+		u.Logger.Error("catch-up: a cursor cannot be read; all of the account's events are read again", "account", s.account, "error", err)
+		cursor, err = 0, nil
+	}
 	if err != nil {
 		return fmt.Errorf("reading the cursor: %w", err)
 	}
-	first := cursor == 0
-	if full > 0 {
-		cursor = u.fullCursor(full, account)
+	w := &walk{run: u, state: s, first: cursor == 0}
+	if w.full() {
+		cursor = u.fullCursor(s.losses, s.account)
 	}
-	w := &walk{run: u, account: account, full: full, first: first}
 	if cursor > 0 {
 		w.from = max(1, cursor-int64(u.Overlap.Seconds()))
 	}
-	return w.events(ctx)
+	if s.left > 0 && !u.Clock().Before(u.rests[s.account].until) {
+		w.from = min(w.from, s.left)
+	}
+	begun := w.from
+	if err := w.events(ctx); err != nil {
+		return err
+	}
+	if w.full() {
+		if err := u.note(ctx, markRestored+s.account, s.losses); err != nil {
+			return err
+		}
+	}
+	return w.noteLeft(ctx, begun)
 }
 
 // walk goes through one account's events.
 type walk struct {
 	*run
-	account string
-	full    int   // see fullRun
-	first   bool  // nothing was ever caught up: what is missing here is no drift
-	from    int64 // what was created before this second is done
+	state
+	first bool  // nothing was ever caught up: what is missing here is no drift
+	from  int64 // what was created before this second is done
+	// skipped is the second of the oldest event that could not be applied; 0: none.
+	skipped int64
+}
+
+// full says whether a full run is owed to the account.
+func (w *walk) full() bool { return w.restored != w.losses }
+
+// noteLeft notes which events were left by a walk that began at a second. They are tried again by later
+// runs, at most as often as sessions that are read to no avail: all that followed is listed again then.
+func (w *walk) noteLeft(ctx context.Context, begun int64) error {
+	left := w.skipped
+	if w.left > 0 && w.left < begun { // those of before were not tried
+		if left == 0 {
+			return errLeft
+		}
+		left = min(left, w.left)
+	}
+	if left != w.left {
+		if err := w.note(ctx, markLeft+w.account, left); err != nil {
+			return err
+		}
+	}
+	if left == 0 {
+		delete(w.rests, w.account)
+		return nil
+	}
+	pause := min(max(firstRest, 2*w.rests[w.account].pause), longRest)
+	w.rests[w.account] = rest{pause, w.Clock().Add(pause)}
+	return errLeft
 }
 
 // batch is the newest events of a window, as many as may be held.
@@ -118,43 +171,64 @@ func (w *walk) cut(before int64, b batch, halve bool) (bound int64, ok bool) {
 // collect reads the window [w.from, before), up to batchPages.
 func (w *walk) collect(ctx context.Context, before int64) (batch, error) {
 	var b batch
-	query := EventQuery{From: w.from, Before: before}
-	for n := range batchPages {
-		page, err := w.page(ctx, query)
-		if err != nil {
-			return batch{}, err
+	err := w.listed(func() error {
+		b = batch{}
+		query := EventQuery{From: w.from, Before: before}
+		for n := range batchPages {
+			page, err := w.page(ctx, query)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				b.asOf = page.AsOf
+			}
+			b.events = append(b.events, page.Events...)
+			b.malformed = append(b.malformed, page.Malformed...)
+			b.newest = max(b.newest, page.Newest)
+			if page.Oldest > 0 && (b.oldest == 0 || page.Oldest < b.oldest) {
+				b.oldest = page.Oldest
+			}
+			if !page.More {
+				return nil
+			}
+			query.After = page.Last
 		}
-		if n == 0 {
-			b.asOf = page.AsOf
-		}
-		b.events = append(b.events, page.Events...)
-		b.malformed = append(b.malformed, page.Malformed...)
-		b.newest = max(b.newest, page.Newest)
-		if page.Oldest > 0 && (b.oldest == 0 || page.Oldest < b.oldest) {
-			b.oldest = page.Oldest
-		}
-		if !page.More {
-			return b, nil
-		}
-		query.After = page.Last
-	}
-	b.crowded = true
-	return b, nil
+		b.crowded = true
+		return nil
+	})
+	return b, err
 }
 
 // stream applies a window page by page, the newest first: so much can happen within a second that it
 // fits no batch. The rules of order bring the same about.
 func (w *walk) stream(ctx context.Context, before int64) error {
-	for query := (EventQuery{From: w.from, Before: before}); ; {
-		page, err := w.page(ctx, query)
-		if err != nil {
+	return w.listed(func() error {
+		for query := (EventQuery{From: w.from, Before: before}); ; {
+			page, err := w.page(ctx, query)
+			if err != nil {
+				return err
+			}
+			if err := w.apply(ctx, batch{events: page.Events, malformed: page.Malformed, asOf: page.AsOf}); err != nil || !page.More {
+				return err
+			}
+			query.After = page.Last
+		}
+	})
+}
+
+// errDropped: Stripe no longer has the event after which a page was asked for, since it became too old
+// meanwhile. That is no refusal of the account.
+var errDropped = errors.New("Stripe no longer has the event after which the list was to go on")
+
+// listed reads a list, and from its beginning again if Stripe drops the place in it.
+func (w *walk) listed(read func() error) error {
+	var err error
+	for range tries {
+		if err = read(); !errors.Is(err, errDropped) {
 			return err
 		}
-		if err := w.apply(ctx, batch{events: page.Events, malformed: page.Malformed, asOf: page.AsOf}); err != nil || !page.More {
-			return err
-		}
-		query.After = page.Last
 	}
+	return fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, err)
 }
 
 // page reads one page of the list.
@@ -164,6 +238,9 @@ func (w *walk) page(ctx context.Context, query EventQuery) (EventPage, error) {
 		page, err = w.Stripe.Events(ctx, w.account, query)
 		return err
 	})
+	if query.After != "" && errors.Is(err, verification.ErrStripeUnknown) {
+		return EventPage{}, errDropped
+	}
 	if err != nil {
 		return EventPage{}, err
 	}
@@ -174,8 +251,8 @@ func (w *walk) page(ctx context.Context, query EventQuery) (EventPage, error) {
 	return page, nil
 }
 
-// apply gives a batch to ingest, the oldest first. An event whose record cannot be read is counted and
-// left: it must not keep all others away, now and in every run to come.
+// apply gives a batch to ingest, the oldest first. An event whose record cannot be read or written is
+// counted and left for a later run: it must not keep all others away, now and in every run to come.
 func (w *walk) apply(ctx context.Context, b batch) error {
 	w.summary.noteMalformed(b.malformed)
 	var drift []string
@@ -187,9 +264,12 @@ func (w *walk) apply(ctx context.Context, b batch) error {
 			return err
 		})
 		switch {
-		case errors.Is(err, store.ErrCorrupt):
+		case errors.Is(err, store.ErrCorrupt), errors.Is(err, store.ErrConflict):
 			w.summary.Unreadable++
-			w.Logger.Error("catch-up: an event's record cannot be read", "event_id", event.ID, "session_id", event.Object.ID, "error", err)
+			if w.skipped == 0 || event.Second < w.skipped {
+				w.skipped = max(1, event.Second)
+			}
+			w.Logger.Error("catch-up: an event could not be applied to its record; a later run tries again", "event_id", event.ID, "session_id", event.Object.ID, "error", err)
 		case err != nil:
 			w.logDrift(drift)
 			return fmt.Errorf("applying event %s: %w", event.ID, err)
@@ -232,6 +312,8 @@ func (w *walk) advance(ctx context.Context, second int64) error {
 	if err := w.Store.SetCursor(ctx, w.account, second); err != nil {
 		return fmt.Errorf("moving the cursor: %w", err)
 	}
-	w.fullAdvances(w.full, w.account, second)
+	if w.full() {
+		w.fullAdvances(w.losses, w.account, second)
+	}
 	return nil
 }

@@ -44,20 +44,25 @@ func (r *Reconciler) Loop(ctx context.Context) {
 	}
 }
 
-// pass is one turn of the loop: what is known to be lost, then all the rest.
+// pass is one turn of the loop: what is known to be lost, then all the rest. Lost sessions that cannot
+// be read now keep nothing else from being caught up.
 func (r *Reconciler) pass(ctx context.Context) (Summary, error) {
-	var summary Summary
-	err := r.rereadLost(ctx)
-	if stopped(ctx, err) {
-		summary.Stopped, err = err, nil
-	} else if err == nil {
-		summary, err = r.Run(ctx)
+	lost := r.rereadLost(ctx)
+	summary, err := r.Run(ctx)
+	if err == nil && summary.Stopped == nil {
+		if stopped(ctx, lost) {
+			summary.Stopped = lost
+		} else {
+			err = lost
+		}
 	}
 	switch {
 	case err != nil:
 		r.logFailure(ctx, err)
 	case summary.Stopped != nil:
 		r.Logger.Info("catch-up: stopped early; the next run goes on from there", "reason", summary.Stopped, "summary", summary)
+	case !summary.Complete():
+		r.Logger.Warn("catch-up: ended, but not complete", "summary", summary)
 	default:
 		r.Logger.Info("catch-up: done", "summary", summary)
 	}

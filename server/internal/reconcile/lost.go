@@ -1,6 +1,10 @@
 package reconcile
 
-import "slices"
+import (
+	"context"
+	"fmt"
+	"slices"
+)
 
 // maxLost bounds the queue of lost sessions. More than that are found by a full run.
 const maxLost = 10_000
@@ -11,12 +15,15 @@ type lostQueue struct {
 	queued map[string]bool
 }
 
-// fullRun is the wish for a run that begins where Stripe's list does, whatever the cursor says: the
-// store lost more than the sessions that are known by name. It is kept in memory only; so is how far
-// it has come, since the cursor in the store never falls.
+// fullRun is the wish for a run that begins where Stripe's list does, whatever the cursors say: the
+// store lost more than the sessions that are known by name. The store counts such losses, so that the
+// run stays owed to each account, whichever replica does it and however often the process restarts. How
+// far a run has come is kept in memory only, since the cursors in the store never fall.
 type fullRun struct {
-	wish    int // grows with each wish; 0: none yet
-	done    int // the wish that was fulfilled last
+	wishes int // of this process
+	noted  int // those that the store knows of
+	losses int64
+	// cursors are how far the accounts have come in making good that many losses, in Unix seconds.
 	cursors map[string]int64
 }
 
@@ -61,19 +68,35 @@ func (r *Reconciler) Trigger() {
 }
 
 // wishFull needs r.mu.
-func (r *Reconciler) wishFull() {
-	r.full.wish++
-	r.full.cursors = make(map[string]int64)
+func (r *Reconciler) wishFull() { r.full.wishes++ }
+
+// noteLosses lets the store count what this process wishes a full run for. Replicas that note the same
+// loss at once may count it once: the run begins after both.
+func (u *run) noteLosses(ctx context.Context) error {
+	u.mu.Lock()
+	wishes, noted := u.full.wishes, u.full.noted
+	u.mu.Unlock()
+	if wishes == noted {
+		return nil
+	}
+	marks, err := u.Store.Marks(ctx, markLosses)
+	if err != nil {
+		return fmt.Errorf("counting a loss of the store: %w", err)
+	}
+	if err := u.note(ctx, markLosses, marks[0]+1); err != nil {
+		return err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.full.noted = wishes
+	return nil
 }
 
-// nextLost returns the session that has waited longest; it stays in the queue.
-func (r *Reconciler) nextLost() (id string, ok bool) {
+// lostSessions returns the sessions in the queue, the one that has waited longest first.
+func (r *Reconciler) lostSessions() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.lost.ids) == 0 {
-		return "", false
-	}
-	return r.lost.ids[0], true
+	return slices.Clone(r.lost.ids)
 }
 
 // found takes a session out of the queue. It may have been emptied meanwhile.
@@ -88,39 +111,21 @@ func (r *Reconciler) found(id string) {
 	r.lost.ids = slices.Delete(r.lost.ids, at, at+1)
 }
 
-// fullBegins returns the wish that a run shall fulfil; 0: none.
-func (r *Reconciler) fullBegins() (wish int) {
+// fullCursor is how far a full run has come with an account, in Unix seconds; 0: not begun.
+func (r *Reconciler) fullCursor(losses int64, account string) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.full.wish == r.full.done {
+	if losses != r.full.losses {
 		return 0
-	}
-	return r.full.wish
-}
-
-// fullCursor is how far a wish has come with an account, in Unix seconds; 0: not begun.
-func (r *Reconciler) fullCursor(wish int, account string) int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if wish != r.full.wish {
-		return 0 // wished for again meanwhile: from the beginning
 	}
 	return r.full.cursors[account]
 }
 
-func (r *Reconciler) fullAdvances(wish int, account string, second int64) {
+func (r *Reconciler) fullAdvances(losses int64, account string, second int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if wish > 0 && wish == r.full.wish {
-		r.full.cursors[account] = max(r.full.cursors[account], second)
+	if losses != r.full.losses || r.full.cursors == nil {
+		r.full.losses, r.full.cursors = losses, make(map[string]int64)
 	}
-}
-
-// fullEnds notes that a wish is fulfilled.
-func (r *Reconciler) fullEnds(wish int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if wish > 0 && wish == r.full.wish {
-		r.full.done, r.full.cursors = wish, nil
-	}
+	r.full.cursors[account] = max(r.full.cursors[account], second)
 }

@@ -20,6 +20,7 @@ type memory struct {
 	mu       sync.Mutex
 	sessions map[string]verification.Session
 	cursors  map[string]int64
+	marks    map[string]int64
 	holder   string
 	until    time.Time
 	leased   int
@@ -27,7 +28,7 @@ type memory struct {
 
 func newMemory() *memory {
 	return &memory{
-		sessions: make(map[string]verification.Session), cursors: make(map[string]int64),
+		sessions: make(map[string]verification.Session), cursors: make(map[string]int64), marks: make(map[string]int64),
 		fail: func(string, string) error { return nil }, clock: time.Now,
 	}
 }
@@ -139,6 +140,29 @@ func (m *memory) Release(_ context.Context, _, holder string) error {
 	if m.holder == holder {
 		m.holder = ""
 	}
+	return nil
+}
+
+func (m *memory) Marks(_ context.Context, names ...string) ([]int64, error) {
+	if err := m.fail("marks", ""); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	marks := make([]int64, len(names))
+	for i, name := range names {
+		marks[i] = m.marks[name]
+	}
+	return marks, nil
+}
+
+func (m *memory) SetMark(_ context.Context, name string, value int64) error {
+	if err := m.fail("setmark", name); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.marks[name] = value
 	return nil
 }
 

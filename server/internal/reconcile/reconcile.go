@@ -83,7 +83,8 @@ type Config struct {
 	Store  Store
 	Stripe Stripe
 	Ingest Ingest
-	// Accounts: nothing of other connected accounts is read. nil: all are caught up.
+	// Accounts: these connected accounts are caught up, whether or not a session of theirs is known,
+	// and nothing of others is read. nil: all of which a session is known are caught up.
 	Accounts verification.Accounts
 	// Interval is between two runs of Loop, give or take a tenth. 0: 15 min.
 	Interval time.Duration
@@ -112,9 +113,12 @@ type Reconciler struct {
 
 	firstPause time.Duration // see the constant
 
+	rests map[string]rest // by account; of the one Run that is under way
+
 	mu   sync.Mutex
 	lost lostQueue
 	full fullRun
+	seen map[string]bool // the accounts that this process has known
 }
 
 // New checks the configuration and returns a Reconciler. It asks nobody anything.
@@ -150,8 +154,14 @@ func New(config Config) (*Reconciler, error) {
 	if err != nil {
 		return nil, err
 	}
+	seen := make(map[string]bool)
+	for account := range config.Accounts {
+		seen[account] = true
+	}
 	return &Reconciler{
 		Config:  config,
+		rests:   make(map[string]rest),
+		seen:    seen,
 		running: make(chan struct{}, 1),
 		wake:    make(chan struct{}, 1),
 		visits:  visits,

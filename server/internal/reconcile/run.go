@@ -4,50 +4,55 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
+	"example.com/verification-status/server/internal/maintain"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
 
 const (
 	leaseName = "catch-up"
-	// leaseFor is how long others wait for a replica that died. It is prolonged between steps, once a
-	// third of it is over: a step that takes all of its time still ends before the lease.
-	leaseFor = time.Minute
-	// releaseTimeout bounds the release, which is made also when the run was canceled.
-	releaseTimeout = 2 * time.Second
+	leaseFor  = maintain.LeaseFor
 
 	// A step that fails for a moment is tried so often, the pauses doubling.
 	tries      = 5
 	firstPause = 500 * time.Millisecond
-	// stepTimeout bounds one try, whatever the store and Stripe allow themselves.
+	// stepTimeout bounds one try, whatever the store and Stripe allow themselves. It ends before a lease
+	// that is prolonged between steps does.
 	stepTimeout = 30 * time.Second
+	// inARow is how many accounts, or sessions, Stripe leaves unanswered one after the other until it
+	// counts as away. Fewer can be the fault of these accounts or sessions, and the others are tried.
+	inARow = 3
 
 	progressEvery = 5 * time.Second
 )
 
 // Reasons to end a run early that are nobody's fault.
 var (
-	errLeaseElsewhere = errors.New("another replica is catching up")
-	errLeaseLost      = errors.New("another replica took the lease over")
+	errLeaseElsewhere = maintain.ErrElsewhere
+	errLeaseLost      = maintain.ErrLost
+	errDueLeft        = errors.New("more sessions are due than one run lists")
 )
 
 // run is one Run. Nothing of it is shared between goroutines.
 type run struct {
 	*Reconciler
 	summary Summary
-	leased  time.Time // when the lease was taken or prolonged; zero: without a lease
-	told    time.Time // when progress was logged
+	prolong maintain.Keep // nil: without a lease
+	told    time.Time     // when progress was logged
+
+	unanswered int // sessions in a row that Stripe did not tell of
+	retryLater []verification.Session
 }
 
-// Run catches up once: the events of the platform and of each connected account known here, then the
-// sessions that should be read again. A second Run in this process waits for the first.
+// Run catches up once: the events of the platform and of each connected account, then the sessions that
+// should be read again. A second Run in this process waits for the first.
 //
-// Where the budget is spent, Stripe stays away or another replica is at it, Run ends without an error
-// and the summary says why; the next one goes on where this one stopped. An error is the store's, the
-// context's, or Stripe's refusal of the key.
+// If the budget is spent, Stripe stays away or another replica is at it, Run ends without an error and
+// the summary says why; the next run resumes where this one stopped. An account that Stripe refuses, or
+// does not answer for, is left behind: the summary names it, and each later run tries it again. An
+// error is the store's, the context's, or Stripe's refusal of the key.
 func (r *Reconciler) Run(ctx context.Context) (Summary, error) {
 	select {
 	case r.running <- struct{}{}:
@@ -57,7 +62,7 @@ func (r *Reconciler) Run(ctx context.Context) (Summary, error) {
 	}
 	began := r.Clock()
 	u := &run{Reconciler: r, told: began}
-	err := u.withLease(ctx, u.catchUp)
+	err := u.underLease(ctx)
 	u.summary.Took = r.Clock().Sub(began)
 	if stopped(ctx, err) {
 		u.summary.Stopped, err = err, nil
@@ -69,87 +74,97 @@ func (r *Reconciler) Run(ctx context.Context) (Summary, error) {
 // stopped reports whether an error only means "not now".
 func stopped(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && (errors.Is(err, verification.ErrStripeBudget) || errors.Is(err, verification.ErrStripeUnavailable) ||
-		errors.Is(err, errLeaseElsewhere) || errors.Is(err, errLeaseLost))
+		errors.Is(err, errLeaseElsewhere) || errors.Is(err, errLeaseLost) || errors.Is(err, errDueLeft))
 }
 
-// withLease does something while this replica has the lease, or says that another one has it.
-func (u *run) withLease(ctx context.Context, do func(context.Context) error) error {
-	held, err := u.Store.Lease(ctx, leaseName, u.Holder, leaseFor)
-	if err != nil {
-		return fmt.Errorf("taking the lease: %w", err)
+// underLease catches up while this replica has the lease. If another replica has it, that one's run
+// decides which accounts are behind, and the store knows.
+func (u *run) underLease(ctx context.Context) error {
+	if err := u.noteLosses(ctx); err != nil {
+		return err
 	}
-	if !held {
-		return errLeaseElsewhere
-	}
-	u.leased = u.Clock()
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-		defer cancel()
-		if err := u.Store.Release(ctx, leaseName, u.Holder); err != nil {
-			u.Logger.Debug("catch-up: the lease was not released; it ends by itself", "error", err)
+	lease := maintain.Lease{Store: u.Store, Name: leaseName, Holder: u.Holder, Clock: u.Clock, Logger: u.Logger}
+	err := lease.Do(ctx, func(ctx context.Context, keep maintain.Keep) error {
+		u.prolong = keep
+		return u.catchUp(ctx)
+	})
+	if errors.Is(err, errLeaseElsewhere) || errors.Is(err, errLeaseLost) {
+		behind, storeErr := u.behind(ctx)
+		if storeErr != nil {
+			return storeErr
 		}
-	}()
-	return do(ctx)
+		u.summary.Behind = behind
+	}
+	return err
 }
 
-// keep prolongs the lease where a third of it is over. It is called before every step.
+// keep prolongs the lease if need be. It is called before every step.
 func (u *run) keep(ctx context.Context) error {
-	now := u.Clock()
-	if u.leased.IsZero() || now.Sub(u.leased) < leaseFor/3 {
+	if u.prolong == nil {
 		return ctx.Err()
 	}
-	held, err := u.Store.Lease(ctx, leaseName, u.Holder, leaseFor)
-	if err != nil {
-		return fmt.Errorf("prolonging the lease: %w", err)
-	}
-	if !held {
-		return errLeaseLost
-	}
-	u.leased = now
-	return nil
+	return u.prolong(ctx)
 }
 
 func (u *run) catchUp(ctx context.Context) error {
-	accounts, err := u.accounts(ctx)
+	states, err := u.states(ctx)
 	if err != nil {
 		return err
 	}
-	full := u.fullBegins()
-	var refusals []error
-	for _, account := range accounts {
-		err := u.account(ctx, account, full)
-		if !refused(err) {
-			if err != nil {
+	behind := []Behind{}
+	var own, stop error // of the platform's list, and of all that follow
+	answered, unanswered := 0, 0
+	for _, s := range states {
+		err := stop
+		if err == nil {
+			err = u.catchUpWith(ctx, s)
+		}
+		switch {
+		case err == nil:
+			answered, unanswered = answered+1, 0
+			u.summary.Accounts++
+			if err := u.caughtUp(ctx, s); err != nil {
 				return err
 			}
-			u.summary.Accounts++
 			continue
+		case ctx.Err() != nil:
+			return err
+		case refused(err):
+			// One account that took its permission back must not keep the others from being caught up.
+			u.Logger.Error("catch-up: Stripe refuses an account's events", "account", s.account, "error", err)
+			answered, unanswered = answered+1, 0
+			u.summary.Refused++
+		case errors.Is(err, errLeft):
+			answered, unanswered = answered+1, 0
+		case errors.Is(err, verification.ErrStripeBudget):
+			stop = err
+		case errors.Is(err, verification.ErrStripeUnavailable):
+			if unanswered++; unanswered >= inARow {
+				stop = err
+			}
+		default:
+			return err
 		}
-		// One account that took its permission back must not keep the others from being caught up.
-		u.Logger.Error("catch-up: Stripe refuses an account's events", "account", account, "error", err)
-		u.summary.Refused++
-		if account == "" {
-			refusals = append(refusals, fmt.Errorf("the platform's events: %w", err))
+		since, markErr := u.fallsBehind(ctx, s)
+		if markErr != nil {
+			return markErr
 		}
+		behind = append(behind, Behind{Account: s.account, Since: since, Reason: err})
+		if s.account == "" && !errors.Is(err, errLeft) {
+			own = fmt.Errorf("the platform's events: %w", err)
+		}
+	}
+	u.summary.Behind = sortedBehind(behind)
+	switch {
+	case stop != nil:
+		return stop
+	case answered == 0:
+		return own
 	}
 	if err := u.due(ctx); err != nil {
 		return err
 	}
-	if len(refusals) == 0 {
-		u.fullEnds(full)
-	}
-	return errors.Join(refusals...)
-}
-
-// accounts are those to read from: the platform, then the connected ones that are known and accepted.
-func (u *run) accounts(ctx context.Context) ([]string, error) {
-	connected, err := u.Store.Accounts(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("listing the connected accounts: %w", err)
-	}
-	slices.Sort(connected)
-	connected = slices.DeleteFunc(connected, func(account string) bool { return !u.Accounts.Accept(account) })
-	return append([]string{""}, connected...), nil
+	return own
 }
 
 // refused reports whether Stripe answered, but will not tell, or must not be asked.

@@ -38,6 +38,22 @@ func (u *run) due(ctx context.Context) error {
 			return err
 		}
 	}
+	return u.dueUnanswered()
+}
+
+// dueUnanswered decides about the sessions for which Stripe gave no answer. If it told of another
+// session, the fault is theirs: they rest, so that later runs do not spend their reads on them.
+func (u *run) dueUnanswered() error {
+	if len(u.retryLater) == 0 {
+		return nil
+	}
+	if u.summary.Reread+u.summary.Unknown == 0 {
+		return fmt.Errorf("reading the sessions that are due: %w", verification.ErrStripeUnavailable)
+	}
+	u.summary.Unanswered = len(u.retryLater)
+	for _, session := range u.retryLater {
+		u.restSession(session)
+	}
 	return nil
 }
 
@@ -62,10 +78,10 @@ func (u *run) dueOf(ctx context.Context, partition int, now time.Time) error {
 			}
 		}
 		if len(ids) < dueAtOnce {
-			break
+			return nil
 		}
 	}
-	return nil
+	return errDueLeft
 }
 
 // dueSession reads one session again, if it is its turn, and says whether it is still listed as due.
@@ -99,21 +115,37 @@ func (u *run) dueSession(ctx context.Context, id string, now time.Time) (stays b
 	case refused(err) && (before.Account != "" || !errors.Is(err, verification.ErrStripeUnauthorized)):
 		u.summary.Unknown++
 		u.Logger.Warn("catch-up: Stripe does not tell of a session that is due", "session_id", id, "error", err)
+	case ctx.Err() == nil && (errors.Is(err, verification.ErrStripeUnavailable) || errors.Is(err, store.ErrConflict)):
+		u.Logger.Warn("catch-up: a session that is due could not be read again", "session_id", id, "error", err)
+		u.retryLater = append(u.retryLater, before)
+		if u.unanswered++; u.unanswered >= inARow {
+			return false, fmt.Errorf("reading session %s again: %w", id, err)
+		}
+		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("reading session %s again: %w", id, err)
 	default:
 		u.compare(before, after)
 	}
+	u.unanswered = 0
 	if _, due := after.DueAt(); !due {
 		u.visits.Remove(id)
 		return false, nil
 	}
+	if !visited {
+		u.visits.Remove(id)
+	}
+	u.restSession(after)
+	return true, nil
+}
+
+// restSession leaves a session alone for a while, twice as long each time.
+func (u *run) restSession(session verification.Session) {
 	rest := firstRest
-	if visited {
+	if last, found := u.visits.Get(session.ID); found {
 		rest = min(2*last.rest, longRest)
 	}
-	u.visits.Add(id, visit{revision: after.Revision, rest: rest, until: now.Add(rest)})
-	return true, nil
+	u.visits.Add(session.ID, visit{revision: session.Revision, rest: rest, until: u.Clock().Add(rest)})
 }
 
 // reread reads a session at Stripe until the answer is not overtaken by another input.
@@ -164,15 +196,26 @@ func (u *run) refresh(ctx context.Context, id string) (before, after verificatio
 	if err != nil {
 		return before, before, err
 	}
-	var refusal error
+	var refusal, unanswered error
+	silent := 0
 	for _, account := range accounts {
 		after, err = u.reread(ctx, verification.Session{ID: id, Account: account})
-		if !refused(err) {
+		switch {
+		case refused(err):
+			if refusal == nil || !errors.Is(err, verification.ErrStripeUnknown) {
+				refusal = err
+			}
+		case ctx.Err() == nil && errors.Is(err, verification.ErrStripeUnavailable):
+			// Another account can be the session's, and answer.
+			if unanswered, silent = err, silent+1; silent >= inARow {
+				return before, before, unanswered
+			}
+		default:
 			return before, after, err
 		}
-		if refusal == nil || !errors.Is(err, verification.ErrStripeUnknown) {
-			refusal = err
-		}
+	}
+	if unanswered != nil {
+		return before, before, unanswered
 	}
 	return before, before, refusal
 }
@@ -192,7 +235,8 @@ func (r *Reconciler) Session(ctx context.Context, id string) (SessionSummary, er
 }
 
 // rereadLost empties the queue of lost sessions. It needs no lease: each replica reads what it saw
-// lost. Those that are left when it stops stay in the queue.
+// lost. A session for which Stripe gives no answer stays in the queue. If Stripe refuses to tell of one,
+// or its record cannot be read, it is left to a full run.
 func (r *Reconciler) rereadLost(ctx context.Context) error {
 	u := &run{Reconciler: r, told: r.Clock()}
 	defer func() {
@@ -200,23 +244,32 @@ func (r *Reconciler) rereadLost(ctx context.Context) error {
 			r.Logger.Info("catch-up: sessions that may have lost writes were read again", "reread", s.Reread, "changed", s.Changed, "unknown", s.Unknown)
 		}
 	}()
-	for {
-		id, ok := r.nextLost()
-		if !ok {
-			return nil
-		}
+	var unanswered error
+	for _, id := range r.lostSessions() {
 		before, after, err := u.refresh(ctx, id)
 		switch {
+		case errors.Is(err, verification.ErrStripeUnknown), errors.Is(err, verification.ErrStripeExcluded):
+			u.summary.Unknown++
 		case refused(err):
 			u.summary.Unknown++
+			r.LostAll()
 		case errors.Is(err, store.ErrCorrupt):
 			u.summary.Unreadable++
 			r.Logger.Error("catch-up: the record of a lost session cannot be read", "session_id", id, "error", err)
+			r.LostAll()
+		case ctx.Err() == nil && errors.Is(err, verification.ErrStripeUnavailable):
+			unanswered = err
+			if u.unanswered++; u.unanswered >= inARow {
+				return err
+			}
+			continue
 		case err != nil:
 			return err
 		default:
 			u.compare(before, after)
 		}
+		u.unanswered = 0
 		r.found(id)
 	}
+	return unanswered
 }

@@ -13,8 +13,13 @@ import (
 type Summary struct {
 	// Took is how long it ran.
 	Took time.Duration
-	// Stopped is why it ended early, for example verification.ErrStripeBudget; nil: it is complete.
+	// Stopped is why it ended early, for example verification.ErrStripeBudget; nil: it went through all
+	// accounts and all sessions that were due.
 	Stopped error
+	// Behind are the accounts whose events are not caught up, the longest behind first; nil: not known,
+	// because the run failed before it had gone through them. After a run of another replica they are
+	// what that one has noted.
+	Behind []Behind
 
 	// Accounts were caught up, the platform's own among them; Refused are those whose events Stripe
 	// would not list.
@@ -32,9 +37,30 @@ type Summary struct {
 	// Due sessions asked to be read again; Reread ones were, and Changed by it. Of Unknown ones Stripe
 	// would not tell. The rest was read to no avail lately, and is left alone for a while.
 	Due, Reread, Changed, Unknown int
-	// Unreadable counts what was left because a stored record cannot be read by this version.
+	// Unanswered sessions were due, and Stripe gave no answer about them though it told of others.
+	Unanswered int
+	// Unreadable counts what was left because a stored record cannot be read by this version, or was
+	// written again and again meanwhile.
 	Unreadable int
 }
+
+// Complete says whether all that Stripe lists has been applied.
+func (s Summary) Complete() bool {
+	return s.Stopped == nil && len(s.Behind) == 0 && s.Unanswered == 0
+}
+
+// Err returns an error that says how many accounts are behind; nil: none is known to be.
+func (s Summary) Err() error {
+	if len(s.Behind) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d accounts are behind, the first one since %s: %s", len(s.Behind), second(s.Behind[0].Since), s.Behind[0].Name())
+}
+
+func second(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// maxBehind bounds the accounts that a summary names.
+const maxBehind = 20
 
 // Effects counts events by what they did.
 type Effects struct{ Applied, Stale, Counted, Pending int }
@@ -71,11 +97,21 @@ func (s *Summary) noteMalformed(ids []string) {
 func (s Summary) String() string {
 	var b strings.Builder
 	state := "complete"
-	if s.Stopped != nil {
+	switch {
+	case s.Stopped != nil:
 		state = "stopped early: " + s.Stopped.Error() + ". The next run goes on from there"
+	case !s.Complete():
+		state = "ended, but not complete"
 	}
 	fmt.Fprintf(&b, "catch-up %s (%v)\n", state, s.Took.Round(time.Millisecond))
 	fmt.Fprintf(&b, "  accounts: %d caught up, %d refused by Stripe\n", s.Accounts, s.Refused)
+	for n, behind := range s.Behind {
+		if n == maxBehind {
+			fmt.Fprintf(&b, "  behind:   %d more\n", len(s.Behind)-n)
+			break
+		}
+		fmt.Fprintf(&b, "  behind:   %s since %s%s\n", behind.Name(), second(behind.Since), behind.because())
+	}
 	fmt.Fprintf(&b, "  events:   %d on %d pages; %d known, %d missed, %d of the last minute, %d malformed\n",
 		s.Events, s.Pages, s.Known, s.Missed.Sum(), s.Recent, s.Malformed)
 	if m := s.Missed; m.Sum() > 0 {
@@ -85,18 +121,37 @@ func (s Summary) String() string {
 		fmt.Fprintf(&b, "  malformed: %s\n", strings.Join(s.MalformedIDs, " "))
 	}
 	fmt.Fprintf(&b, "  sessions: %d due; %d read again, %d of them changed, %d unknown to Stripe", s.Due, s.Reread, s.Changed, s.Unknown)
+	if s.Unanswered > 0 {
+		fmt.Fprintf(&b, ", %d without an answer", s.Unanswered)
+	}
 	if s.Unreadable > 0 {
 		fmt.Fprintf(&b, "\n  unreadable: %d records; see the log", s.Unreadable)
 	}
 	return b.String()
 }
 
+func (b Behind) because() string {
+	if b.Reason == nil {
+		return ""
+	}
+	return ": " + b.Reason.Error()
+}
+
 // LogValue is the summary as fields.
 func (s Summary) LogValue() slog.Value {
-	return slog.GroupValue(slog.Duration("took", s.Took), slog.Int("accounts", s.Accounts), slog.Int("refused", s.Refused),
+	fields := []slog.Attr{slog.Duration("took", s.Took), slog.Int("accounts", s.Accounts), slog.Int("refused", s.Refused),
 		slog.Int("pages", s.Pages), slog.Int("events", s.Events), slog.Int("known", s.Known), slog.Int("missed", s.Missed.Sum()),
 		slog.Int("recent", s.Recent), slog.Int("malformed", s.Malformed), slog.Int("due", s.Due), slog.Int("reread", s.Reread),
-		slog.Int("changed", s.Changed), slog.Int("unknown", s.Unknown), slog.Int("unreadable", s.Unreadable))
+		slog.Int("changed", s.Changed), slog.Int("unknown", s.Unknown), slog.Int("unanswered", s.Unanswered),
+		slog.Int("unreadable", s.Unreadable), slog.Int("behind", len(s.Behind))}
+	if len(s.Behind) > 0 {
+		var names []string
+		for _, behind := range s.Behind[:min(len(s.Behind), maxBehind)] {
+			names = append(names, behind.Name())
+		}
+		fields = append(fields, slog.String("behind_accounts", strings.Join(names, " ")), slog.String("behind_since", second(s.Behind[0].Since)))
+	}
+	return slog.GroupValue(fields...)
 }
 
 // SessionSummary says what reading one session again has changed.

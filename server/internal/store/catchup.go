@@ -1,13 +1,11 @@
 package store
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // CatchUp is what must be remembered to make up for missed and lost events. It is safe for
 // concurrent use; errors are those of Store.
 type CatchUp interface {
+	Jobs
 	// Due returns the sessions of a partition whose record asks to be read from Stripe again by a
 	// time in Unix seconds (see verification.Session.DueAt), the longest due first without the first skip
 	// of them, limit at the most.
@@ -19,10 +17,4 @@ type CatchUp interface {
 	Cursor(ctx context.Context, account string) (int64, error)
 	// SetCursor notes how far an account's events have been caught up. It never falls.
 	SetCursor(ctx context.Context, account string, second int64) error
-	// Lease takes or prolongs the lease of a name for a holder; false: another one has it. It keeps
-	// replicas from doing the same work at once. Nothing's correctness may depend on it: it ends when
-	// the store loses it, and while its holder still works.
-	Lease(ctx context.Context, name, holder string, duration time.Duration) (bool, error)
-	// Release gives a lease up, if the holder has it.
-	Release(ctx context.Context, name, holder string) error
 }

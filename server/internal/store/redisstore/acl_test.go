@@ -73,6 +73,8 @@ func exercise(ctx context.Context, s *Store) error {
 		func() error { _, err := s.Cursor(ctx, ""); return err },
 		func() error { _, err := s.Lease(ctx, "work", "a", time.Second); return err },
 		func() error { return s.Release(ctx, "work", "a") },
+		func() error { _, err := s.Marks(ctx, "work"); return err },
+		func() error { return s.SetMark(ctx, "work", 1) },
 		func() error {
 			_, err := s.List(ctx, store.ListQuery{Limit: 1, After: store.ListPlace{Second: 1, ID: "vs_a"}})
 			return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -86,26 +85,4 @@ func (s *Store) SetCursor(ctx context.Context, account string, second int64) err
 		return s.failed(ctx, "store a cursor", err)
 	}
 	return nil
-}
-
-// Lease implements store.CatchUp. The duration is at least a millisecond.
-func (s *Store) Lease(ctx context.Context, name, holder string, duration time.Duration) (bool, error) {
-	if holder == "" || duration < time.Millisecond {
-		return false, fmt.Errorf("the lease %s needs a holder, and at least a millisecond; got %v", name, duration)
-	}
-	return s.lease(ctx, name, holder, duration.Milliseconds())
-}
-
-// Release implements store.CatchUp.
-func (s *Store) Release(ctx context.Context, name, holder string) error {
-	_, err := s.lease(ctx, name, holder, 0)
-	return err
-}
-
-func (s *Store) lease(ctx context.Context, name, holder string, milliseconds int64) (bool, error) {
-	has, err := leaseScript.Run(ctx, s.client, []string{s.keys.lease(name)}, holder, milliseconds).Text()
-	if err != nil {
-		return false, s.failed(ctx, "take or give up a lease", err)
-	}
-	return has == "1", nil
 }

@@ -108,5 +108,21 @@ func TestForeignCursorIsCorrupt(t *testing.T) {
 		if _, err := s.Cursor(testContext(t), "acct_1"); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("Cursor: %v; want ErrCorrupt", err)
 		}
+		if err := s.SetCursor(testContext(t), "acct_1", 7); err != nil {
+			t.Errorf("SetCursor in its place: %v", err)
+		}
+		if second, err := s.Cursor(testContext(t), "acct_1"); err != nil || second != 7 {
+			t.Errorf("Cursor = %d, %v; want 7", second, err)
+		}
+	})
+}
+
+func TestForeignMarkCountsAsNone(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s, raw := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr)
+		raw.HSet(testContext(t), s.keys.marks(), "work", "soon")
+		if marks, err := s.Marks(testContext(t), "work"); err != nil || marks[0] != 0 {
+			t.Errorf("Marks = %v, %v; want 0", marks, err)
+		}
 	})
 }

@@ -269,6 +269,8 @@ func TestStoppedServer(t *testing.T) {
 		"SetCursor": func() error { return s.SetCursor(ctx, "", 1) },
 		"Lease":     func() error { _, err := s.Lease(ctx, "work", "a", time.Second); return err },
 		"Release":   func() error { return s.Release(ctx, "work", "a") },
+		"Marks":     func() error { _, err := s.Marks(ctx, "work"); return err },
+		"SetMark":   func() error { return s.SetMark(ctx, "work", 1) },
 		"Ping":      func() error { return s.Ping(ctx) },
 		"Prepare":   func() error { return s.Prepare(ctx) },
 	}

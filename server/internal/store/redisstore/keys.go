@@ -97,6 +97,9 @@ func (k *keys) cursors() string { return k.prefix + "cursors" }
 // lease is a STRING with a TTL: who holds it.
 func (k *keys) lease(name string) string { return k.prefix + "lease:" + name }
 
+// marks is a HASH: numbers that jobs have noted by name, such as the Unix second of their last completion.
+func (k *keys) marks() string { return k.prefix + "marks" }
+
 // reference is a ZSET: session ids by Stripe's creation time. The reference is hashed, so that no
 // key names a person; it has no hash tag, because its sessions are in any partition.
 func (k *keys) reference(reference string) string {

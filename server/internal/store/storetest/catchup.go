@@ -3,10 +3,8 @@ package storetest
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
@@ -183,57 +181,4 @@ func cursorNeverFalls(t *testing.T, s store.Store) {
 	}
 	wg.Wait()
 	want("acct_3", t0+19)
-}
-
-func leaseHasOneHolder(t *testing.T, s store.Store) {
-	c := catchUp(t, s)
-	want := func(name, holder string, duration time.Duration, want bool) {
-		t.Helper()
-		if got, err := c.Lease(testContext(t), name, holder, duration); err != nil || got != want {
-			t.Errorf("Lease(%s, %s) = %v, %v; want %v", name, holder, got, err, want)
-		}
-	}
-	release := func(name, holder string) {
-		t.Helper()
-		if err := c.Release(testContext(t), name, holder); err != nil {
-			t.Error(err)
-		}
-	}
-	want("work", "a", time.Minute, true)
-	want("work", "b", time.Minute, false)
-	want("work", "a", time.Minute, true)
-	want("other", "b", time.Minute, true)
-	release("work", "b") // not theirs
-	want("work", "b", time.Minute, false)
-	release("work", "a")
-	release("work", "a")
-	want("work", "b", time.Minute, true)
-	for _, wrong := range []struct {
-		holder   string
-		duration time.Duration
-	}{{"", time.Minute}, {"a", 0}, {"a", -time.Second}} {
-		if _, err := c.Lease(testContext(t), "work", wrong.holder, wrong.duration); err == nil {
-			t.Errorf("Lease of %q for %v has no error", wrong.holder, wrong.duration)
-		}
-	}
-
-	var wg sync.WaitGroup
-	var mu sync.Mutex // guards holders
-	var holders []string
-	for _, holder := range strings.Split("abcdefgh", "") {
-		wg.Go(func() {
-			has, err := c.Lease(testContext(t), "contended", holder, time.Minute)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				t.Error(err)
-			} else if has {
-				holders = append(holders, holder)
-			}
-		})
-	}
-	wg.Wait()
-	if len(holders) != 1 {
-		t.Errorf("%v have the lease; want one", holders)
-	}
 }

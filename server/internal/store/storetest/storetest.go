@@ -73,6 +73,7 @@ func Run(t *testing.T, open func(t *testing.T, clock func() time.Time) store.Sto
 		{"AccountsAreKnown", accountsAreKnown},
 		{"CursorNeverFalls", cursorNeverFalls},
 		{"LeaseHasOneHolder", leaseHasOneHolder},
+		{"MarksAreKept", marksAreKept},
 
 		{"ListsFollowTheRecord", listsFollowTheRecord},
 		{"ListsInOrder", listsInOrder},

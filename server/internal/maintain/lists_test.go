@@ -1,4 +1,4 @@
-package app
+package maintain
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
-	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -38,44 +38,51 @@ func TestWhenListsAreDue(t *testing.T) {
 	}
 }
 
-// blocked is how many sessions the list of those at the limit has.
-func (a *App) blocked(t *testing.T) int {
+// openStore opens a store whose lists follow maxRetries.
+func openStore(t *testing.T, addr string, maxRetries int32, clock func() time.Time) *redisstore.Store {
 	t.Helper()
-	page, err := a.store.List(t.Context(), store.ListQuery{List: verification.ListLimitReached, Limit: 100})
+	kept, err := redisstore.Open(redisstore.Options{
+		Addrs: []string{addr}, Clock: clock, Policy: verification.RetryPolicy{MaxRetries: maxRetries},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = kept.Close() })
+	return kept
+}
+
+// replica is one process with its jobs.
+type replica struct {
+	*Jobs
+	store *redisstore.Store
+}
+
+// openLists is a replica that can look after its lists.
+func openLists(t *testing.T, server *miniredis.Miniredis, maxRetries int32, logs io.Writer, clock func() time.Time) replica {
+	t.Helper()
+	kept := openStore(t, server.Addr(), maxRetries, clock)
+	return replica{New(Config{Store: kept, Clock: clock, Logger: slog.New(slog.NewTextHandler(logs, nil))}), kept}
+}
+
+// blocked is how many sessions the list of those at the limit has.
+func (r replica) blocked(t *testing.T) int {
+	t.Helper()
+	page, err := r.store.List(t.Context(), store.ListQuery{List: verification.ListLimitReached, Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return len(page.Sessions)
 }
 
-// openLists is an App that can look after its lists.
-func openLists(t *testing.T, server *miniredis.Miniredis, maxRetries config.Count, logs io.Writer, clock func() time.Time) *App {
-	t.Helper()
-	a := &App{
-		config: &config.Config{RedisURL: "redis://" + server.Addr(), RedisMode: "standalone", RedisKeyPrefix: "vs:", FeedMaxLen: 1000},
-		logger: slog.New(slog.NewTextHandler(logs, nil)), clock: clock,
-	}
-	a.config.MaxRetries = maxRetries
-	var err error
-	if a.current, err = newCurrent(a.config); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.openStore(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = a.store.Close() })
-	return a
-}
-
 // fail lets a person fail once.
-func (a *App) fail(t *testing.T, id string) {
+func (r replica) fail(t *testing.T, id string) {
 	t.Helper()
 	now := time.Unix(1_790_000_000, 0)
 	event := verification.Event{
 		ID: "evt_" + id, Type: verification.EventRequiresInput, Second: now.Unix(), RecordTime: now.UnixMilli(),
 		Object: verification.Object{ID: id, Status: verification.StatusRequiresInput, Error: verification.Error{Code: "document_expired"}, Report: "vr_1"},
 	}
-	_, err := a.store.Update(t.Context(), id, func(current verification.Session) (verification.Session, bool, error) {
+	_, err := r.store.Update(t.Context(), id, func(current verification.Session) (verification.Session, bool, error) {
 		next, outcome := verification.Transition(current, event)
 		return next, outcome.Write, nil
 	})
@@ -97,9 +104,9 @@ func TestListsFollowTheSettings(t *testing.T) {
 	if got := strict.blocked(t); got != 0 {
 		t.Fatalf("%d are blocked before anybody looked", got)
 	}
-	look := func(a *App) {
+	look := func(r replica) {
 		t.Helper()
-		if err := a.lookAtLists(t.Context(), "a"); err != nil {
+		if err := r.look(t.Context(), r.lists()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -112,11 +119,11 @@ func TestListsFollowTheSettings(t *testing.T) {
 	if logs.Len() > 0 {
 		t.Errorf("looked at again at once: %s", logs.String())
 	}
-	if held, err := strict.store.Lease(t.Context(), "lists", "other", time.Minute); err != nil || !held {
+	if held, err := strict.store.Lease(t.Context(), listsLease, "other", time.Minute); err != nil || !held {
 		t.Errorf("the lease was not given back: %v, %v", held, err)
 	}
-	_, err := generous.repairLists(t.Context(), "a")
-	if !errors.Is(err, errListsElsewhere) || listsFailure(err) != nil || !strings.Contains(listsSummary(store.ListRepair{}, err), "another replica") {
+	_, err := generous.RepairLists(t.Context())
+	if !errors.Is(err, ErrElsewhere) || ListsFailure(err) != nil || !strings.Contains(ListsSummary(store.ListRepair{}, err), "another replica") {
 		t.Errorf("while another has the lease: %v", err)
 	}
 }
@@ -129,19 +136,20 @@ func TestARepairEndsWhereTheLeaseIsLost(t *testing.T) {
 	other := openLists(t, server, 1, io.Discard, func() time.Time { return now })
 	other.fail(t, "vs_a")
 	var logs strings.Builder
-	slow := openLists(t, server, 0, &logs, func() time.Time {
-		if has, _ := server.Get("vs:lease:lists"); has == "slow" { // it hangs until its lease has ended
-			server.FastForward(listsLease)
-			if held, err := other.store.Lease(t.Context(), "lists", "other", listsLease); err != nil || !held {
+	var slow replica
+	slow = openLists(t, server, 0, &logs, func() time.Time {
+		if has, _ := server.Get("vs:lease:lists"); has == slow.holder { // it hangs until its lease has ended
+			server.FastForward(LeaseFor)
+			if held, err := other.store.Lease(t.Context(), listsLease, "other", LeaseFor); err != nil || !held {
 				t.Errorf("the lease of a replica that hangs: %v, %v", held, err)
 			}
 		}
-		now = now.Add(listsLease / 2)
+		now = now.Add(LeaseFor / 2)
 		return now
 	})
-	found, err := slow.repairLists(t.Context(), "slow")
-	if !errors.Is(err, errListsLost) || listsFailure(err) != nil || !strings.Contains(listsSummary(found, err), "took the lease over") {
-		t.Errorf("it ended with %v: %s", err, listsSummary(found, err))
+	found, err := slow.RepairLists(t.Context())
+	if !errors.Is(err, ErrLost) || ListsFailure(err) != nil || !strings.Contains(ListsSummary(found, err), "took the lease over") {
+		t.Errorf("it ended with %v: %s", err, ListsSummary(found, err))
 	}
 	if got := slow.blocked(t); got != 0 || strings.Contains(logs.String(), "every session was looked at") {
 		t.Errorf("it went on: %d are blocked, and the log says %q", got, logs.String())
@@ -155,7 +163,7 @@ func TestARepairEndsWhereTheLeaseIsLost(t *testing.T) {
 }
 
 // The loop ends with its context, also while Redis is away.
-func TestKeepListsEnds(t *testing.T) {
+func TestRunEnds(t *testing.T) {
 	for _, away := range []bool{false, true} {
 		server := miniredis.RunT(t)
 		a := openLists(t, server, 2, io.Discard, time.Now)
@@ -164,7 +172,7 @@ func TestKeepListsEnds(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var loop sync.WaitGroup
-		loop.Go(func() { a.keepLists(ctx) })
+		loop.Go(func() { a.Run(ctx) })
 		cancel()
 		loop.Wait()
 	}

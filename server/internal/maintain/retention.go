@@ -1,0 +1,75 @@
+package maintain
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+const (
+	retentionLease = "retention-walk"
+	retentionMark  = "retention"
+
+	// The version before this one has no mark. Its replicas walk if they get the lease "retention" for
+	// formerFor, and their leases say nothing about whether a walk was completed. So that lease keeps
+	// no replica of this version from its work; a replica that has completed a walk takes it, so that
+	// replicas of the version before, running beside it or after a roll back, do not walk once more.
+	formerLease  = "retention"
+	formerHolder = "done"
+	formerFor    = 23 * time.Hour
+)
+
+// retention shrinks the sessions that have been settled for longer than SettledTTL. It reads every
+// record once a day, in small steps.
+func (j *Jobs) retention() job {
+	return job{
+		name: "retention", lease: retentionLease,
+		due: func(ctx context.Context) (bool, error) {
+			marks, err := j.config.Store.Marks(ctx, retentionMark)
+			return err == nil && dueAgain(j.config.Clock(), marks[0]), err
+		},
+		do: func(ctx context.Context, keep Keep) error {
+			shrunk, left, err := j.shrink(ctx, keep)
+			if err != nil {
+				return err
+			}
+			j.config.Logger.Info("retention: sessions settled for longer than SETTLED_TTL were shrunk", "shrunk", shrunk, "left", left)
+			if err := j.config.Store.SetMark(ctx, retentionMark, j.config.Clock().Unix()); err != nil {
+				return err
+			}
+			_, err = j.config.Store.Lease(ctx, formerLease, formerHolder, formerFor)
+			return err
+		},
+	}
+}
+
+// shrink looks through all sessions once. It leaves out a session that cannot be read, or that is
+// written again and again, for the next day: it must not keep the others from being shrunk.
+func (j *Jobs) shrink(ctx context.Context, keep Keep) (shrunk, left int, err error) {
+	err = j.config.Store.Walk(ctx, func(ctx context.Context, session verification.Session) error {
+		if err := keep(ctx); err != nil {
+			return err
+		}
+		if _, due := verification.Shrink(session, j.config.SettledTTL, j.config.Clock()); !due {
+			return nil
+		}
+		changed := false
+		_, err := j.config.Store.Update(ctx, session.ID, func(current verification.Session) (verification.Session, bool, error) {
+			var next verification.Session
+			next, changed = verification.Shrink(current, j.config.SettledTTL, j.config.Clock())
+			return next, changed, nil
+		})
+		switch {
+		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrCorrupt):
+			left++
+			return nil
+		case err == nil && changed:
+			shrunk++
+		}
+		return err
+	})
+	return shrunk, left, err
+}

@@ -1,0 +1,635 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// named is the setting STRIPE_ACCOUNTS.
+func named(accounts ...string) func(*Config, *stripeapi.Config) {
+	return func(c *Config, _ *stripeapi.Config) { c.Accounts = verification.NewAccounts(accounts) }
+}
+
+// missing returns those of the sessions that are not kept.
+func (m *memory) missing(ids ...string) (missing []string) {
+	for _, id := range ids {
+		if !m.session(id).Exists() {
+			missing = append(missing, id)
+		}
+	}
+	return missing
+}
+
+// lose takes sessions away, as a failover does: the names of accounts, the cursors and the marks stay.
+func (m *memory) lose(ids ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range ids {
+		delete(m.sessions, id)
+	}
+}
+
+// loseAll empties the store, as FLUSHALL does.
+func (m *memory) loseAll() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.sessions)
+	clear(m.cursors)
+	clear(m.marks)
+	m.holder = ""
+}
+
+func wantBehind(t *testing.T, summary Summary, want ...string) {
+	t.Helper()
+	var got []string
+	for _, behind := range summary.Behind {
+		got = append(got, behind.Name())
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("behind are %v; want %v\n%v", got, want, summary)
+	}
+	if summary.Complete() != (len(want) == 0 && summary.Stopped == nil) || (summary.Err() == nil) != (len(want) == 0) {
+		t.Errorf("complete: %v, error %v\n%v", summary.Complete(), summary.Err(), summary)
+	}
+}
+
+// The accounts that the settings name are caught up before anything of theirs is known: at the first
+// start, and after the store has lost everything.
+func TestG3_NamedAccountsAreCaughtUpFromTheFirstStart(t *testing.T) {
+	s, kept := newStripe(t), newMemory()
+	own, one, two, other := s.live(4, ""), s.live(4, "acct_1"), s.live(4, "acct_2"), s.live(4, "acct_3")
+	s.tick(1000)
+	wanted := append(append(own, one...), two...)
+	r := s.replica(kept, named("acct_1", "acct_2"))
+	for n := range 3 {
+		summary := r.run()
+		wantBehind(t, summary)
+		if missing := kept.missing(wanted...); len(missing) > 0 || len(kept.missing(other...)) != len(other) || summary.Accounts != 3 {
+			t.Errorf("run %d: missing are %v\n%v", n, missing, summary)
+		}
+		s.tick(1000)
+		kept.loseAll()
+		r.LostAll()
+		if n == 1 {
+			r = s.replica(kept, named("acct_1", "acct_2"))
+		}
+	}
+	// The store names the session, and nobody knows whose it was.
+	r.Lost(two[0])
+	if err := r.rereadLost(t.Context()); err != nil || len(kept.missing(two[0])) > 0 {
+		t.Errorf("a session that is known to be lost was not read again: %v", err)
+	}
+	if _, err := r.Session(t.Context(), one[0]); err != nil {
+		t.Errorf("one session by its id: %v", err)
+	}
+}
+
+// Without STRIPE_ACCOUNTS the accounts of which a session is known are caught up, also after the store
+// has lost their names while the process runs.
+func TestG3_KnownAccountsAreCaughtUpAfterATotalLoss(t *testing.T) {
+	s, kept := newStripe(t), newMemory()
+	s.live(4, "")
+	one := s.live(4, "acct_1")
+	s.tick(1000)
+	r, idle := s.replica(kept, nil), s.replica(kept, nil)
+	r.webhook(s.events()...)
+	r.run()
+	if held, err := kept.Lease(t.Context(), leaseName, "another", leaseFor); err != nil || !held {
+		t.Fatal(held, err)
+	}
+	if summary, err := idle.Run(t.Context()); err != nil || !errors.Is(summary.Stopped, errLeaseElsewhere) {
+		t.Errorf("%v, %v", summary, err)
+	}
+	for name, r := range map[string]*replica{"the replica that ran": r, "the replica that looked on": idle} {
+		kept.loseAll()
+		r.LostAll()
+		r.run()
+		if missing := kept.missing(one...); len(missing) > 0 {
+			t.Errorf("%s: missing are %v", name, missing)
+		}
+	}
+	s.check(kept)
+}
+
+// failing is a Stripe whose list fails for one account, from its n-th page on.
+type failing struct {
+	Stripe
+	account string
+	page    int // 0: the first
+	err     error
+	asked   *int
+}
+
+func (f failing) Events(ctx context.Context, account string, query EventQuery) (EventPage, error) {
+	if account != f.account {
+		return f.Stripe.Events(ctx, account, query)
+	}
+	*f.asked++
+	if *f.asked > f.page {
+		return EventPage{}, f.err
+	}
+	return f.Stripe.Events(ctx, account, query)
+}
+
+// After a loss every account is owed a run from the beginning of its list. An account with which that
+// run came to no end is owed it still, whatever was in the way and whichever replica runs next; the
+// others are not read from the beginning again.
+func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
+	faults := map[string]error{
+		"refused":         &verification.StripeRefusedError{Code: "x"},
+		"no permission":   verification.ErrStripeUnauthorized,
+		"unknown":         verification.ErrStripeUnknown,
+		"unavailable":     verification.ErrStripeUnavailable,
+		"the budget":      verification.ErrStripeBudget,
+		"its list stands": fmt.Errorf("%w: its list of events does not go on", verification.ErrStripeUnavailable),
+	}
+	for name, fault := range faults {
+		for _, account := range []string{"", "acct_1"} {
+			for page := range 2 {
+				t.Run(fmt.Sprintf("%s of %q on page %d", name, account, page+1), func(t *testing.T) {
+					s, kept := newStripe(t), newMemory()
+					sessions := map[string][]string{}
+					for _, of := range []string{"", "acct_1", "acct_2"} {
+						sessions[of] = s.live(30, of) // two pages
+					}
+					s.tick(100_000)
+					for of := range sessions {
+						s.live(1, of)
+					}
+					s.tick(1000)
+					r := s.replica(kept, nil)
+					r.webhook(s.events()...)
+					r.run()
+					for _, ids := range sessions {
+						kept.lose(ids...)
+					}
+					r.LostAll()
+					stripe := r.Stripe
+					r.Stripe = failing{stripe, account, page, fault, new(int)}
+					summary, err := r.Run(t.Context())
+					if account == "" && refused(fault) {
+						if !errors.Is(err, fault) {
+							t.Errorf("error %v; want %v", err, fault)
+						}
+					} else if err != nil {
+						t.Errorf("error %v", err)
+					}
+					if errors.Is(fault, verification.ErrStripeBudget) {
+						if !errors.Is(summary.Stopped, fault) || len(summary.Behind) == 0 {
+							t.Errorf("%v", summary)
+						}
+					} else {
+						wantBehind(t, summary, Behind{Account: account}.Name())
+						for of, ids := range sessions {
+							if missing := kept.missing(ids...); of != account && len(missing) > 0 {
+								t.Errorf("%d of %q are missing, which was not in the way", len(missing), of)
+							}
+						}
+					}
+					// The next run is another process's, hours later.
+					s.tick(10_000)
+					next := s.replica(kept, nil)
+					summary = next.run()
+					wantBehind(t, summary)
+					for of, ids := range sessions {
+						if missing := kept.missing(ids...); len(missing) > 0 {
+							t.Errorf("%d of %q were never replayed", len(missing), of)
+						}
+					}
+					s.check(kept)
+					s.tick(10_000)
+					r.Stripe = stripe
+					if third := r.run(); third.Events > 20 {
+						t.Errorf("the wish is fulfilled, yet: %v", third)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A wish stays open over whatever ends the run for all accounts.
+func TestG3_AFullRunIsOwedAfterARunThatEnded(t *testing.T) {
+	for name, end := range map[string]func(kept *memory, cancel func()){
+		"its context ends":     func(_ *memory, cancel func()) { cancel() },
+		"the lease is lost":    func(kept *memory, _ func()) { kept.holder, kept.until = "another", kept.clock().Add(leaseFor) },
+		"the store goes away":  func(kept *memory, _ func()) { kept.fail = func(string, string) error { return errStore } },
+		"the process restarts": func(_ *memory, cancel func()) { cancel() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, kept := newStripe(t), newMemory()
+			kept.clock = func() time.Time { return time.Unix(s.now.Load(), 0) }
+			ids := append(s.live(300, ""), s.live(20, "acct_1")...)
+			s.tick(100_000)
+			r := s.replica(kept, func(c *Config, _ *stripeapi.Config) {
+				c.Clock = func() time.Time { return time.Unix(s.now.Add(1), 0) } // each look takes a second
+			})
+			r.webhook(s.events()...)
+			r.run()
+			kept.lose(ids[:len(ids)-1]...) // the account stays known
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			commits := 0
+			kept.fail = func(call, _ string) error {
+				if call == "update" {
+					if commits++; commits == 200 {
+						kept.mu.Lock()
+						defer kept.mu.Unlock()
+						end(kept, cancel)
+					}
+				}
+				return nil
+			}
+			r.LostAll()
+			summary, err := r.Run(ctx)
+			if err == nil && (summary.Stopped == nil || summary.Complete()) {
+				t.Errorf("it says complete: %v", summary)
+			}
+			kept.fail = func(string, string) error { return nil }
+			kept.mu.Lock()
+			kept.holder = ""
+			kept.mu.Unlock()
+			s.tick(1000)
+			if name == "the process restarts" {
+				r = s.replica(kept, nil)
+			}
+			wantBehind(t, r.run())
+			s.check(kept)
+		})
+	}
+}
+
+// A wish that the store could not take is noted when it is there again.
+func TestG3_ALossIsNotedWhenTheStoreIsBack(t *testing.T) {
+	s, kept := newStripe(t), newMemory()
+	ids := s.live(8, "")
+	s.tick(100_000)
+	r := s.replica(kept, nil)
+	r.webhook(s.events()...)
+	r.run()
+	kept.lose(ids...)
+	r.LostAll()
+	for _, call := range []string{"marks", "setmark"} {
+		kept.fail = func(what, _ string) error {
+			if what == call {
+				return errStore
+			}
+			return nil
+		}
+		if _, err := r.Run(t.Context()); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s: error %v", call, err)
+		}
+	}
+	kept.fail = func(string, string) error { return nil }
+	r.run()
+	s.check(kept)
+}
+
+// An account that is not named any more, and named again after a loss, is owed what it lost meanwhile.
+func TestG3_AnAccountThatIsNamedAgain(t *testing.T) {
+	s, kept := newStripe(t), newMemory()
+	one, two := s.live(8, "acct_1"), s.live(8, "acct_2")
+	s.tick(100_000)
+	first := s.replica(kept, named("acct_1", "acct_2"))
+	first.run()
+	without := s.replica(kept, named("acct_1"))
+	kept.lose(append(one, two...)...)
+	without.LostAll()
+	meanwhile := s.live(2, "acct_2")
+	s.tick(1000)
+	wantBehind(t, without.run())
+	if missing := kept.missing(one...); len(missing) > 0 || len(kept.missing(two...)) != len(two) {
+		t.Errorf("missing are %v", missing)
+	}
+	again := s.replica(kept, named("acct_1", "acct_2"))
+	wantBehind(t, again.run())
+	if missing := kept.missing(append(two, meanwhile...)...); len(missing) > 0 {
+		t.Errorf("missing are %v", missing)
+	}
+}
+
+// Since when an account is behind is the same for all replicas and runs, and over when it is caught up.
+func TestG3_WhoIsBehindAndSinceWhen(t *testing.T) {
+	s, kept := newStripe(t), newMemory()
+	kept.clock = func() time.Time { return time.Unix(s.now.Load(), 0) }
+	s.live(2, "")
+	s.live(2, "acct_1")
+	s.tick(1000)
+	var observed Summary
+	r := s.replica(kept, func(c *Config, _ *stripeapi.Config) {
+		c.Accounts = verification.NewAccounts([]string{"acct_1", "acct_2"})
+		c.Observe = func(summary Summary, _ error) { observed = summary }
+	})
+	stripe := r.Stripe
+	r.Stripe = refusing{stripe, "acct_1", &verification.StripeRefusedError{Code: "testing"}}
+	since := s.now.Load()
+	for range 3 {
+		summary, err := r.pass(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantBehind(t, summary, "acct_1")
+		wantBehind(t, observed, "acct_1")
+		text := summary.String()
+		want := "behind:   acct_1 since " + time.Unix(since, 0).UTC().Format(time.RFC3339) + ": Stripe refused the call: testing"
+		if !strings.HasPrefix(text, "catch-up ended, but not complete") || !strings.Contains(text, want) {
+			t.Errorf("got\n%s\nwant\n%s", text, want)
+		}
+		s.tick(1000)
+	}
+	if log := r.logs.String(); !strings.Contains(log, "level=WARN") || !strings.Contains(log, "summary.behind_accounts=acct_1") || strings.Contains(log, "catch-up: done") {
+		t.Errorf("log:\n%s", log)
+	}
+	// A replica that does not run itself learns it from the store.
+	if held, err := kept.Lease(t.Context(), leaseName, "another", leaseFor); err != nil || !held {
+		t.Fatal(held, err)
+	}
+	idle := s.replica(kept, named("acct_1", "acct_2"))
+	summary, err := idle.Run(t.Context())
+	if err != nil || len(summary.Behind) != 1 || summary.Behind[0].Since.Unix() != since || !errors.Is(summary.Stopped, errLeaseElsewhere) {
+		t.Errorf("%v, %v", summary, err)
+	}
+	s.tick(1000)
+	r.Stripe = stripe
+	if summary, err = r.pass(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantBehind(t, summary)
+	wantBehind(t, observed)
+	if !strings.HasPrefix(summary.String(), "catch-up complete") || !strings.Contains(r.logs.String(), "catch-up: done") {
+		t.Errorf("%v", summary)
+	}
+}
+
+// silentFor leaves requests for some accounts unanswered.
+type silentFor struct {
+	Stripe
+	accounts map[string]bool
+}
+
+func (s silentFor) Events(ctx context.Context, account string, query EventQuery) (EventPage, error) {
+	if s.accounts[account] {
+		return EventPage{}, verification.ErrStripeUnavailable
+	}
+	return s.Stripe.Events(ctx, account, query)
+}
+
+// However many accounts Stripe never answers for, the others are caught up, and one of them when Stripe
+// answers again; and if it answers for none, the run ends soon.
+func TestAccountsWithoutAnAnswerKeepNoOtherAway(t *testing.T) {
+	s, kept := newStripe(t), newMemory()
+	silent, accounts := map[string]bool{}, []string{}
+	for n := range 8 {
+		accounts = append(accounts, fmt.Sprint("acct_", n))
+		silent[accounts[n]] = n < 6
+		s.live(1, accounts[n])
+	}
+	processing(s, s.replica(kept, quiet), 1, "")
+	s.tick(3600)
+	r := s.replica(kept, named(accounts...))
+	r.Stripe = silentFor{r.Stripe, silent}
+	// The first run may meet three of them in a row, and takes Stripe for away.
+	for range 20 {
+		if _, err := r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.tick(1000)
+	}
+	for n, account := range accounts {
+		if moved := kept.cursor(account) != 0; moved != (n >= 6) {
+			t.Errorf("%s: cursor %d", account, kept.cursor(account))
+		}
+	}
+	silent["acct_0"] = false
+	for range 100 { // the order of those that are behind is random: seldom more than 20 runs
+		if kept.cursor("acct_0") != 0 {
+			break
+		}
+		if _, err := r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.tick(1000)
+	}
+	if kept.cursor("acct_0") == 0 {
+		t.Error("an account that Stripe answers for again was not caught up")
+	}
+	asked := &asking{Stripe: silentFor{r.Stripe, map[string]bool{"": true, "acct_0": true, "acct_6": true, "acct_7": true}}}
+	r.Stripe = asked
+	summary, err := r.Run(t.Context())
+	if err != nil || !errors.Is(summary.Stopped, verification.ErrStripeUnavailable) || len(asked.accounts) != inARow*tries || len(summary.Behind) != 9 {
+		t.Errorf("%d requests, %v, %v", len(asked.accounts), err, summary)
+	}
+}
+
+// An event of a record that could not be read, or written, is applied when that is possible again, by
+// whichever process; until then the account is behind, and the other events are applied.
+func TestG3_EventsThatCouldNotBeAppliedAreAppliedLater(t *testing.T) {
+	for name, cause := range map[string]error{"unreadable": store.ErrCorrupt, "always overtaken": store.ErrConflict} {
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", restart ", restart), func(t *testing.T) {
+				s, kept := newStripe(t), newMemory()
+				ids := s.live(8, "acct_1")
+				s.tick(10_000)
+				late := s.live(1, "acct_1")
+				s.tick(1000)
+				r := s.replica(kept, named("acct_1"))
+				kept.fail = func(call, name string) error {
+					if call == "update" && name == ids[2] {
+						return cause
+					}
+					return nil
+				}
+				for range 3 {
+					wantBehind(t, r.run(), "acct_1")
+					s.tick(60)
+				}
+				if missing := kept.missing(append(ids[3:], late...)...); len(missing) > 0 {
+					t.Errorf("missing are %v", missing)
+				}
+				asked := &asking{Stripe: r.Stripe}
+				r.Stripe = asked
+				for range 4 * 24 {
+					r.run()
+					s.tick(15 * 60)
+				}
+				// At most twice 96 runs, and a few that go back.
+				if len(asked.accounts) > 2*4*24+20 {
+					t.Errorf("%d requests in a day", len(asked.accounts))
+				}
+				kept.fail = func(string, string) error { return nil }
+				if restart {
+					r = s.replica(kept, named("acct_1"))
+				} else {
+					s.tick(24 * 60 * 60)
+				}
+				wantBehind(t, r.run())
+				s.check(kept)
+				if marks, err := kept.Marks(t.Context(), markLeft+"acct_1"); err != nil || marks[0] != 0 {
+					t.Errorf("%v, %v", marks, err)
+				}
+			})
+		}
+	}
+}
+
+// dropping is a list whose place after a page is dropped, as it becomes too old.
+type dropping struct {
+	Stripe
+	drops int
+}
+
+func (d *dropping) Events(ctx context.Context, account string, query EventQuery) (EventPage, error) {
+	if query.After != "" && d.drops > 0 {
+		d.drops--
+		return EventPage{}, verification.ErrStripeUnknown
+	}
+	return d.Stripe.Events(ctx, account, query)
+}
+
+// A place in the list that Stripe has dropped is no refusal: the list is read from its beginning again.
+func TestG3_APlaceInTheListThatIsDropped(t *testing.T) {
+	for _, drops := range []int{1, tries - 1, tries, 1000} {
+		s, kept := newStripe(t), newMemory()
+		s.live(100, "")
+		s.tick(1000)
+		r := s.replica(kept, nil)
+		r.Stripe = &dropping{r.Stripe, drops}
+		summary, err := r.Run(t.Context())
+		if drops < tries {
+			if err != nil || summary.Stopped != nil {
+				t.Errorf("%d drops: %v, %v", drops, err, summary)
+			}
+			s.check(kept)
+		} else if err != nil || !errors.Is(summary.Stopped, verification.ErrStripeUnavailable) || kept.cursor("") != 0 {
+			t.Errorf("%d drops: %v, %v", drops, err, summary)
+		}
+	}
+}
+
+func TestACursorThatCannotBeReadIsReplaced(t *testing.T) {
+	s, kept := newStripe(t), newMemory()
+	s.live(8, "")
+	s.tick(1000)
+	r := s.replica(kept, nil)
+	kept.fail = func(call, _ string) error {
+		if call == "cursor" {
+			return fmt.Errorf("%w: planted", store.ErrCorrupt)
+		}
+		return nil
+	}
+	wantBehind(t, r.run())
+	s.check(kept)
+}
+
+// unread is an ingest that cannot read some sessions.
+type unread struct {
+	Ingest
+	fail map[string]error
+}
+
+func (u unread) Reread(ctx context.Context, current verification.Session) (verification.Session, error) {
+	if err := u.fail[current.ID]; err != nil {
+		return current, err
+	}
+	return u.Ingest.Reread(ctx, current)
+}
+
+// One session that Stripe does not answer for keeps no other that is due from being read.
+func TestADueSessionWithoutAnAnswerKeepsNoOtherAway(t *testing.T) {
+	for _, cause := range []error{verification.ErrStripeUnavailable, store.ErrConflict} {
+		s, kept := newStripe(t), newMemory()
+		r := s.replica(kept, quiet)
+		ids := processing(s, r, 6, "")
+		for _, id := range ids {
+			s.must(s.FinishProcessing(id))
+		}
+		s.tick(3600)
+		r.Ingest = unread{r.Ingest, map[string]error{ids[0]: cause}}
+		summary := r.run()
+		if summary.Changed != 5 || summary.Unanswered != 1 || summary.Complete() || !strings.Contains(summary.String(), "1 without an answer") {
+			t.Errorf("%v: %v", cause, summary)
+		}
+		if summary := r.run(); summary.Unanswered != 0 || summary.Due != 1 {
+			t.Errorf("%v: it does not rest: %v", cause, summary)
+		}
+		r.Ingest = r.ingest
+		s.tick(3600)
+		if summary := r.run(); summary.Changed != 1 {
+			t.Errorf("%v: %v", cause, summary)
+		}
+		s.check(kept)
+	}
+}
+
+// A lost session that Stripe refuses to tell of comes back by its events; one without an answer stays in
+// the queue, and keeps neither another one nor the run away.
+func TestG3_LostSessionsThatCannotBeRead(t *testing.T) {
+	s, kept := newStripe(t), newMemory()
+	ids := s.live(6, "acct_1")
+	s.tick(100_000)
+	r := s.replica(kept, named("acct_1"))
+	r.webhook(s.events()...)
+	r.run()
+	kept.lose(ids...)
+	r.Ingest = unread{r.Ingest, map[string]error{
+		ids[0]: verification.ErrStripeUnavailable, ids[1]: verification.ErrStripeUnauthorized, ids[2]: &verification.StripeRefusedError{Code: "x"},
+	}}
+	r.Lost(ids...)
+	fresh := s.live(1, "acct_1")
+	s.tick(1000)
+	summary, err := r.pass(t.Context())
+	if err != nil || !errors.Is(summary.Stopped, verification.ErrStripeUnavailable) || len(r.lost.ids) != 1 {
+		t.Errorf("%d are queued, %v, %v", len(r.lost.ids), err, summary)
+	}
+	if missing := kept.missing(append(ids, fresh...)...); len(missing) > 0 {
+		t.Errorf("missing are %v", missing)
+	}
+	r.Ingest = r.ingest
+	if summary, err := r.pass(t.Context()); err != nil || !summary.Complete() || len(r.lost.ids) != 0 {
+		t.Errorf("%d are queued, %v, %v", len(r.lost.ids), err, summary)
+	}
+	s.check(kept)
+}
+
+// The budget that ends in the middle leaves all accounts behind that were not reached, and only those.
+func TestABudgetThatIsSpentInTheMiddle(t *testing.T) {
+	s, kept := newStripe(t), newMemory()
+	s.live(2, "")
+	s.live(600, "acct_1")
+	s.live(2, "acct_2")
+	s.tick(1000)
+	day := s.now.Load()
+	r := s.replica(kept, func(c *Config, api *stripeapi.Config) {
+		c.Accounts = verification.NewAccounts([]string{"acct_1", "acct_2"})
+		api.ReadsPerDay = 45
+		api.Clock = func() time.Time { return time.Unix(day, 0) }
+	})
+	summary, err := r.Run(t.Context())
+	if err != nil || !errors.Is(summary.Stopped, verification.ErrStripeBudget) || len(summary.Behind) == 0 || kept.cursor("") == 0 {
+		t.Errorf("%v, %v", err, summary)
+	}
+	for _, behind := range summary.Behind {
+		if behind.Account == "" || !errors.Is(behind.Reason, verification.ErrStripeBudget) {
+			t.Errorf("%+v", behind)
+		}
+	}
+	for range 20 {
+		if summary.Stopped == nil {
+			break
+		}
+		day += 24 * 60 * 60
+		if summary, err = r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantBehind(t, summary)
+	s.check(kept)
+}
