@@ -3,7 +3,8 @@
 //
 // [Client.Status] answers once. [Client.Watch] is a loop over every change from now on; it goes on by
 // itself when connections break and servers are replaced. [Client.Retry] lets the person try again.
-// The contract with all fields and errors is the package verificationv1.
+// [Client.List] is a loop over the sessions that somebody must look after. The contract with all fields
+// and errors is the package verificationv1.
 //
 // The package clienttest has a server for the tests of programs that use this one, and the package
 // sse brings a watch to a browser.
@@ -64,7 +65,7 @@ func Dial(target string, options ...Option) (*Client, error) {
 	return c, nil
 }
 
-// ErrClosed is what a watch ends with when its Client is closed.
+// ErrClosed is what a watch and a list end with when their Client is closed.
 var ErrClosed = errors.New("client: is closed")
 
 // Close ends the connections, and calls and watches that are still open.

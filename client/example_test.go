@@ -93,6 +93,24 @@ func ExampleClient_Retry() {
 	// RETRY_DENIAL_PROCESSING
 }
 
+// Somebody calls the people that cannot go on alone.
+func ExampleClient_List() {
+	server := demo()
+	defer server.Close()
+	c := server.Client()
+	declined := failed()
+	declined.LastError.Code = verificationv1.ErrorCode_ERROR_CODE_CONSENT_DECLINED
+	server.Set(declined)
+
+	for v, err := range c.List(context.Background(), client.ByDenial(verificationv1.RetryDenial_RETRY_DENIAL_NOT_RETRYABLE)) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(v.GetClientReferenceId(), v.GetLastError().GetCode())
+	}
+	// Output: user-42 ERROR_CODE_CONSENT_DECLINED
+}
+
 func ExampleClient_WaitSettled() {
 	server := demo()
 	defer server.Close()

@@ -45,6 +45,8 @@ func Error(reason verificationv1.ErrorReason) error {
 	switch code := reasonCodes[reason]; {
 	case code == codes.Unavailable, code == codes.Aborted, reason == verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED:
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
+	case reason == verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID:
+		details = append(details, badRequest("resume_token", "is no token of this service for this subject"))
 	}
 	return newError(reason, "made by clienttest", nil, details...)
 }
@@ -56,7 +58,9 @@ func RetryDenied(denial verificationv1.RetryDenial, supersededBy string, wait ti
 	if supersededBy != "" {
 		metadata["superseded_by"] = supersededBy
 	}
-	var details []protoadapt.MessageV1
+	details := []protoadapt.MessageV1{&errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{{
+		Type: denial.String(), Subject: "session_id", Description: "made by clienttest",
+	}}}}
 	if denial == verificationv1.RetryDenial_RETRY_DENIAL_COOLDOWN {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
 	}
@@ -64,8 +68,11 @@ func RetryDenied(denial verificationv1.RetryDenial, supersededBy string, wait ti
 }
 
 func invalid(field, description string) error {
-	return newError(verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, field+": "+description, nil,
-		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: description}}})
+	return newError(verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, field+": "+description, nil, badRequest(field, description))
+}
+
+func badRequest(field, description string) *errdetails.BadRequest {
+	return &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: description}}}
 }
 
 func newError(reason verificationv1.ErrorReason, text string, metadata map[string]string, details ...protoadapt.MessageV1) error {

@@ -16,32 +16,38 @@ type follower struct {
 // follow checks a request and returns what it follows.
 func (s *state) follow(request *verificationv1.WatchStatusRequest) (*follower, error) {
 	f := &follower{}
+	if err := checkToken("resume_token", request.GetResumeToken()); err != nil {
+		return nil, err
+	}
+	var err error
 	switch subject := request.GetSubject().(type) {
 	case *verificationv1.WatchStatusRequest_SessionId:
 		f.at = token{Subject: subject.SessionId, Session: subject.SessionId}
-		if !sessionID.MatchString(subject.SessionId) {
-			return nil, invalid("session_id", "is not a verification session's id")
-		}
+		err = checkSessionID(subject.SessionId)
 	case *verificationv1.WatchStatusRequest_ClientReferenceId:
 		f.reference = subject.ClientReferenceId
-		f.at = token{Subject: digest(f.reference)}
-		if f.reference == "" || len(f.reference) > 255 {
-			return nil, invalid("client_reference_id", "must have 1 to 255 bytes")
-		}
+		f.at = token{Subject: digest("reference", f.reference)}
+		err = checkReference(f.reference)
 	case *verificationv1.WatchStatusRequest_AllSessions:
 		f.all = true
 		f.at = token{Subject: "all", Entries: len(s.feed)}
 		if request.GetUntilSettled() {
-			return nil, invalid("until_settled", "does not go with all_sessions")
+			err = invalid("until_settled", "does not go with all_sessions")
 		}
 	default:
-		return nil, invalid("subject", "is missing: set session_id, client_reference_id or all_sessions")
+		err = invalid("subject", "is missing: set session_id, client_reference_id or all_sessions")
+	}
+	if err != nil {
+		return nil, err
 	}
 	f.at.Epoch = s.epoch
-	if request.GetResumeToken() != "" {
-		at, err := parseToken(request.GetResumeToken(), f.at.Subject, s.epoch)
-		if err != nil {
-			return nil, err
+	if text := request.GetResumeToken(); text != "" {
+		at, err := parseToken(text, f.at.Subject)
+		switch {
+		case err != nil:
+			return nil, Error(verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID)
+		case at.Epoch != s.epoch:
+			return nil, Error(verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED)
 		}
 		f.at = at
 	}

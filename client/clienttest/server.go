@@ -10,8 +10,10 @@
 //		greet(server.Client(), "vs_1")
 //	}
 //
-// It keeps the contract's promises: revisions from 1 without gaps, resume tokens, reasons of errors. It
-// refuses to know Stripe and the rules by which events become a status: that is for the test to say.
+// It keeps the contract's promises: revisions from 1 without gaps, resume tokens, reasons and details of
+// errors, retries and replacements as with the service's default settings, lists. The service's own tests
+// send the same requests to both and compare the answers. The package refuses to know Stripe and the rules
+// by which events become a status: that is for the test to say.
 package clienttest
 
 import (

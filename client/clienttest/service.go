@@ -1,8 +1,10 @@
 package clienttest
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -16,71 +18,79 @@ type service struct {
 	state *state
 }
 
+func checkSessionID(id string) error {
+	if !sessionID.MatchString(id) {
+		return invalid("session_id", "is not a verification session's id")
+	}
+	return nil
+}
+
+func checkReference(reference string) error {
+	if reference == "" || len(reference) > 255 {
+		return invalid("client_reference_id", "must have 1 to 255 bytes")
+	}
+	return nil
+}
+
 func (s *service) GetStatus(_ context.Context, request *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	if err := s.state.nextFailure(); err != nil {
+	err := s.state.nextFailure()
+	if err != nil {
 		return nil, err
-	}
-	if request.GetMinRevision() < 0 {
-		return nil, invalid("min_revision", "is negative")
 	}
 	var life *session
 	switch subject := request.GetSubject().(type) {
 	case *verificationv1.GetStatusRequest_SessionId:
-		if !sessionID.MatchString(subject.SessionId) {
-			return nil, invalid("session_id", "is not a verification session's id")
-		}
-		life = s.state.sessions[subject.SessionId]
+		life, err = s.state.sessions[subject.SessionId], checkSessionID(subject.SessionId)
 	case *verificationv1.GetStatusRequest_ClientReferenceId:
-		if subject.ClientReferenceId == "" || len(subject.ClientReferenceId) > 255 {
-			return nil, invalid("client_reference_id", "must have 1 to 255 bytes")
-		}
-		life = s.state.newest(subject.ClientReferenceId)
+		life, err = s.state.newest(subject.ClientReferenceId), checkReference(subject.ClientReferenceId)
 	default:
-		return nil, invalid("subject", "is missing: set session_id or client_reference_id")
+		err = invalid("subject", "is missing: set session_id or client_reference_id")
 	}
+	switch {
+	case err != nil:
+		return nil, err
+	case request.GetMinRevision() < 0:
+		return nil, invalid("min_revision", "is negative")
 	// The real service waits up to two seconds for min_revision first.
-	if life.latest().GetRevision() < request.GetMinRevision() {
+	case life.latest().GetRevision() < request.GetMinRevision():
 		return nil, Error(verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST)
-	}
-	if life == nil {
+	case life == nil:
 		return nil, Error(verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
 	}
 	response := &verificationv1.GetStatusResponse{Verification: life.latest()}
 	if request.GetIncludeHistory() && life.redacted == 0 {
-		response.History = history(life)
+		response.History = slices.Clone(life.history)
 	}
 	return response, nil
-}
-
-// history has an entry for each revision, as if a webhook had brought each.
-func history(life *session) []*verificationv1.HistoryEntry {
-	entries := make([]*verificationv1.HistoryEntry, len(life.revisions))
-	for i, v := range life.revisions {
-		entries[i] = &verificationv1.HistoryEntry{
-			Revision: v.GetRevision(), Source: verificationv1.Source_SOURCE_WEBHOOK, Effect: verificationv1.Effect_EFFECT_APPLIED,
-			EventTime: v.GetUpdateTime(), RecordTime: v.GetUpdateTime(), Status: v.GetStatus(), Error: v.GetLastError(),
-		}
-	}
-	return entries
 }
 
 func (s *service) RetryVerification(_ context.Context, request *verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
 	s.state.mu.Lock()
 	answer, err := s.state.onRetry, s.state.nextFailure()
 	s.state.mu.Unlock()
+	if err == nil {
+		err = cmp.Or(checkSessionID(request.GetSessionId()), checkReturnURL(request.GetReturnUrl()))
+	}
 	switch {
 	case err != nil:
 		return nil, err
-	case !sessionID.MatchString(request.GetSessionId()):
-		return nil, invalid("session_id", "is not a verification session's id")
 	case answer != nil:
 		return answer(request)
 	}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	return s.state.retry(request.GetSessionId())
+	return s.state.retry(request)
+}
+
+func (s *service) ListVerifications(_ context.Context, request *verificationv1.ListVerificationsRequest) (*verificationv1.ListVerificationsResponse, error) {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	if err := s.state.nextFailure(); err != nil {
+		return nil, err
+	}
+	return s.state.list(request, time.Now())
 }
 
 func (s *service) WatchStatus(request *verificationv1.WatchStatusRequest, stream grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]) error {

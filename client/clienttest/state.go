@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
@@ -27,6 +26,7 @@ type state struct {
 	cuts     int // how often streams were cut
 	cut      error
 	silent   bool
+	links    int // given out
 	fail     error
 	failNext []error
 	onRetry  func(*verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error)
@@ -37,8 +37,12 @@ type state struct {
 // session is one session's life.
 type session struct {
 	revisions []*verificationv1.Verification // revision n at n-1
-	redacted  int32                          // the first revision that was; 0: none
-	granted   bool                           // the failure shown has its retry
+	history   []*verificationv1.HistoryEntry
+	redacted  int32           // the first revision that was; 0: none
+	failures  map[string]bool // those counted, and whether they have their grant
+	shown     string          // the failure that is shown; "": none that counts
+	newest    failure         // the one counted last
+	inDoubt   bool
 }
 
 // entry is one change of any session.
@@ -68,9 +72,12 @@ var sessionID = regexp.MustCompile(`^vs_[A-Za-z0-9_]{1,252}$`)
 //
 // The session begins with the first Set; of several with one client_reference_id, the one begun last is
 // the newest. Filled in where they are left out: the times, a second apart for each change;
-// stripe_status; retry, with two retries at first and a failure counted for each Set that brings a
-// last_error. settled and revision are always filled in. A redaction takes the reference, the error and
-// the report away, as the real one does. A session id that is none panics.
+// stripe_status, stripe_type, stripe_code and category; retry, by the rules of the service with its
+// default settings: two retries at first, a failure counted for each last_verification_report that comes
+// with a last_error (without a report, for each Set that brings a last_error), none for "abandoned".
+// settled and revision are always filled in. Type, client_reference_id, account and superseded_by stay as
+// they were where they are left out. A redaction takes the reference, the error and the report away and
+// stays, and a cancel takes the error away, as the real ones do. A session id that is none panics.
 func (s *Server) Set(v *verificationv1.Verification) *verificationv1.Verification {
 	if !sessionID.MatchString(v.GetSessionId()) {
 		panic(fmt.Sprintf(`clienttest: Set: session_id %q: it must be "vs_" and 1 to 252 letters, digits or underscores`, v.GetSessionId()))
@@ -78,24 +85,41 @@ func (s *Server) Set(v *verificationv1.Verification) *verificationv1.Verificatio
 	next := proto.CloneOf(v)
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	return proto.CloneOf(s.state.set(next, false))
+	return proto.CloneOf(s.state.set(next, verificationv1.Source_SOURCE_WEBHOOK))
 }
 
-// set takes v over. It is called with the lock held.
-func (s *state) set(v *verificationv1.Verification, granted bool) *verificationv1.Verification {
+// SetInDoubt puts a session into the list of those in doubt, or takes it out.
+func (s *Server) SetInDoubt(sessionID string, inDoubt bool) {
+	s.change(func(st *state) {
+		if life := st.sessions[sessionID]; life != nil {
+			life.inDoubt = inDoubt
+		}
+	})
+}
+
+// set takes v over. Only a webhook's retry state is kept as it is; from elsewhere it has the counts. It
+// is called with the lock held.
+func (s *state) set(v *verificationv1.Verification, source verificationv1.Source) *verificationv1.Verification {
 	life := s.sessions[v.GetSessionId()]
 	if life == nil {
-		life = &session{}
+		life = &session{failures: make(map[string]bool)}
 	}
 	last := life.latest()
+	timed := v.UpdateTime != nil && !proto.Equal(v.GetUpdateTime(), last.GetUpdateTime())
 	s.clock++
 	fill(v, last, s.clock)
-	if last != nil && same(v, last) {
+	carried := proto.CloneOf(v.GetLastError())
+	failed := life.count(v, last)
+	erase(v)
+	if source != verificationv1.Source_SOURCE_WEBHOOK || v.Retry == nil {
+		v.Retry = life.retryState(v, last, failed)
+	}
+	if last != nil && !timed && same(v, last) {
 		return last
 	}
 	v.Revision = last.GetRevision() + 1
 	life.revisions = append(life.revisions, v)
-	life.granted = granted || life.granted && sameFailure(v, last)
+	life.history = append(life.history, historyEntry(v, carried, source))
 	if v.GetRedaction() != 0 && life.redacted == 0 {
 		life.redacted = v.GetRevision()
 	}
@@ -105,36 +129,8 @@ func (s *state) set(v *verificationv1.Verification, granted bool) *verificationv
 	return v
 }
 
-// fill completes a state by the one before it, which may be nil.
-func fill(v, last *verificationv1.Verification, now int64) {
-	if v.GetRedaction() != 0 {
-		v.ClientReferenceId, v.LastError, v.LastVerificationReport = "", nil, ""
-	}
-	v.Settled = v.GetStatus() == verificationv1.Status_STATUS_VERIFIED || v.GetStatus() == verificationv1.Status_STATUS_CANCELED ||
-		v.GetRedaction() == verificationv1.Redaction_REDACTION_REDACTED
-	v.StripeStatus = cmp.Or(v.GetStripeStatus(), stripeStatuses[v.GetStatus()])
-	if v.CreateTime == nil {
-		v.CreateTime = last.GetCreateTime()
-	}
-	if v.CreateTime == nil {
-		v.CreateTime = &timestamppb.Timestamp{Seconds: now}
-	}
-	if v.Retry == nil {
-		v.Retry = retryState(v, last)
-	}
-	if v.UpdateTime == nil {
-		v.UpdateTime = &timestamppb.Timestamp{Seconds: now}
-	}
-}
-
-var stripeStatuses = map[verificationv1.Status]string{
-	verificationv1.Status_STATUS_REQUIRES_INPUT: "requires_input",
-	verificationv1.Status_STATUS_PROCESSING:     "processing",
-	verificationv1.Status_STATUS_VERIFIED:       "verified",
-	verificationv1.Status_STATUS_CANCELED:       "canceled",
-}
-
-// same compares all but the revision and the time of the change, which follow from the rest.
+// same compares all but the revision and the time of the change, which follow from the rest where they are
+// left out.
 func same(a, b *verificationv1.Verification) bool {
 	a, b = proto.CloneOf(a), proto.CloneOf(b)
 	a.Revision, b.Revision, a.UpdateTime, b.UpdateTime = 0, 0, nil, nil

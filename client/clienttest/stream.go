@@ -31,16 +31,15 @@ type stream struct {
 func (s *state) open(request *verificationv1.WatchStatusRequest) (*stream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	heartbeat := never
-	if request.GetHeartbeat() != nil {
-		heartbeat = request.GetHeartbeat().AsDuration()
-		if heartbeat <= 0 {
-			return nil, invalid("heartbeat", "is not positive; leave it out for none")
-		}
-		heartbeat = min(max(heartbeat, minHeartbeat), maxHeartbeat)
-	}
 	if err := s.nextFailure(); err != nil {
 		return nil, err
+	}
+	heartbeat := never
+	if asked := request.GetHeartbeat(); asked != nil {
+		if asked.CheckValid() != nil || asked.AsDuration() <= 0 {
+			return nil, invalid("heartbeat", "is no duration above 0; leave it out for none")
+		}
+		heartbeat = min(max(asked.AsDuration(), minHeartbeat), maxHeartbeat)
 	}
 	f, err := s.follow(request)
 	if err != nil {

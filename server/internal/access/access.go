@@ -9,6 +9,7 @@ package access
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 
 	"google.golang.org/grpc/credentials"
@@ -40,6 +41,9 @@ type Config struct {
 	// least 1.
 	MaxStreams int
 
+	// Logger gets a warning for each line of TokensFile with a right that is not known, at start and at
+	// each change of the file. nil: nobody is told.
+	Logger *slog.Logger
 	// Observe is called for each call that may not be made, with the reason, by many goroutines at
 	// once. nil: nobody counts.
 	Observe func(reason verificationv1.ErrorReason)
@@ -65,6 +69,9 @@ const maxFileBytes = 1 << 20
 // Open takes what the files say, and adds them to the watcher, which takes what they say later. Its
 // error names every file that is not as it should be, a line each, by its setting.
 func Open(config Config, files *reload.Watcher) (*Access, error) {
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
 	if config.Observe == nil {
 		config.Observe = func(verificationv1.ErrorReason) {}
 	}
@@ -120,9 +127,14 @@ func (a *Access) setPolicy(texts []string) error {
 }
 
 func (a *Access) setTokens(texts []string) error {
-	read, err := ParseTokens(texts[0])
+	read, odd, err := readTokens(texts[0])
 	if err != nil {
 		return err
+	}
+	// Without a word of the file in it: what stands in the place of a right can be a token.
+	for _, o := range odd {
+		a.config.Logger.Warn("a token's line names rights that this version does not know; they are ignored, look for a typing error",
+			"file", "GRPC_TOKENS_FILE", "line", o.line, "principal", o.holder, "unknown", o.number, "without_any_right", o.none, "known", rightNames)
 	}
 	a.tokens.Store(newTokens(read))
 	a.generation.Add(1)

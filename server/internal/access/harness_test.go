@@ -123,6 +123,7 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 		change(&config)
 	}
 	b.logger = slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	config.Logger = b.logger
 	b.files = reload.New(reload.Config{Logger: b.logger})
 	var err error
 	if b.Access, err = Open(config, b.files); err != nil {

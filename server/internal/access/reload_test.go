@@ -341,6 +341,53 @@ func TestPolicySwapped(t *testing.T) {
 	}
 }
 
+// A file that names a right of a later version is taken, at start and later, and the log says so. A token
+// whose only rights are not known may do nothing.
+func TestARightOfALaterVersionIsLoggedAndIgnored(t *testing.T) {
+	token, line, err := NewToken("web", []Right{RightRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	withRights := func(rights string) string { return strings.TrimSuffix(line.String(), "read") + rights + "\n" }
+	b := newBench(t, func(c *Config) {
+		if err := os.WriteFile(c.TokensFile, []byte("# first\n"+withRights("read,operate")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	who := b.as(nil, "Bearer "+token)
+	warned := func(times int) {
+		t.Helper()
+		log := b.log.String()
+		if got := strings.Count(log, "rights that this version does not know"); got != times {
+			t.Errorf("%d warnings; want %d:\n%s", got, times, log)
+		}
+		if strings.Contains(log, token) || strings.Contains(log, line.String()[len("web "):40]) {
+			t.Errorf("the log shows the token or its hash:\n%s", log)
+		}
+	}
+	b.wantGet("with a right more", who, codes.OK)
+	warned(1)
+	for _, want := range []string{"line=2", "principal=token:web", "level=WARN", "read, watch-all, list and retry", "without_any_right=false"} {
+		if !strings.Contains(b.log.String(), want) {
+			t.Errorf("the warning does not say %q:\n%s", want, b.log.String())
+		}
+	}
+	b.write("tokens", withRights("operate"))
+	b.reload()
+	b.wantGet("with no right that is known", who, codes.PermissionDenied)
+	warned(2)
+	b.write("tokens", withRights(token)) // a token in the wrong column
+	b.reload()
+	b.wantGet("with a token in place of a right", who, codes.PermissionDenied)
+	warned(3)
+	b.reload()
+	warned(3) // once for each change
+	b.write("tokens", withRights("read"))
+	b.reload()
+	b.wantGet("with a right", who, codes.OK)
+	warned(3)
+}
+
 // TestOpenNamesEveryFileAtOnce by its setting.
 func TestOpenNamesEveryFileAtOnce(t *testing.T) {
 	dir := t.TempDir()

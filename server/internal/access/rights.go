@@ -45,20 +45,35 @@ var opens = map[Right][]string{
 	RightRetry:    {pathRetry},
 }
 
+// rightNames are those of all rights, for people.
+const rightNames = "read, watch-all, list and retry"
+
 // ParseRights reads rights separated by commas, each once.
 func ParseRights(text string) ([]Right, error) {
-	var rights []Right
+	rights, unknown, err := readRights(text)
+	if err == nil && unknown > 0 {
+		err = fmt.Errorf("rights are %s, separated by commas and without spaces", rightNames)
+	}
+	return rights, err
+}
+
+// readRights is ParseRights for a file that a later version might read, too: it counts the rights that this
+// version does not know, and leaves them out.
+func readRights(text string) (rights []Right, unknown int, err error) {
 	for _, word := range strings.Split(text, ",") {
 		right := Right(word)
-		if opens[right] == nil {
-			return nil, fmt.Errorf("rights are read, watch-all, list and retry, separated by commas and without spaces")
+		switch {
+		case word == "":
+			return nil, 0, fmt.Errorf("rights are %s, separated by commas and without spaces", rightNames)
+		case opens[right] == nil:
+			unknown++
+		case slices.Contains(rights, right):
+			return nil, 0, fmt.Errorf("the right %s is there twice", right)
+		default:
+			rights = append(rights, right)
 		}
-		if slices.Contains(rights, right) {
-			return nil, fmt.Errorf("the right %s is there twice", right)
-		}
-		rights = append(rights, right)
 	}
-	return rights, nil
+	return rights, unknown, nil
 }
 
 // isHealth reports whether a method is open to everyone: a prober has no credentials, and learns

@@ -67,8 +67,24 @@ func (t Token) opens(path string) bool {
 // hexadecimal digits, and its rights, separated by spaces. Empty lines, and lines that begin with #,
 // are nothing. Two tokens may have one name: so a token is rolled. A file without tokens lets nobody
 // in. There are 256 at the most. Errors name the line, never what is in it.
+//
+// A right that this version does not know is left out, so that a file can name the rights of a later
+// version before the last replica has it. A token that is left without a right may do nothing.
 func ParseTokens(text string) ([]Token, error) {
-	var tokens []Token
+	tokens, _, err := readTokens(text)
+	return tokens, err
+}
+
+// unknownRights says that a token's line names rights that this version does not know.
+type unknownRights struct {
+	line   int
+	holder string
+	number int
+	none   bool // it has no others
+}
+
+// readTokens is ParseTokens, and tells of the rights that were left out.
+func readTokens(text string) (tokens []Token, odd []unknownRights, err error) {
 	seen := map[[sha256.Size]byte]bool{}
 	number := 0
 	for line := range strings.Lines(text) {
@@ -77,39 +93,41 @@ func ParseTokens(text string) ([]Token, error) {
 		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
 			continue
 		}
-		token, err := parseToken(fields)
+		token, unknown, err := parseToken(fields)
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", number, err)
+			return nil, nil, fmt.Errorf("line %d: %w", number, err)
 		}
 		if seen[token.Hash] {
-			return nil, fmt.Errorf("line %d: the same token is in an earlier line", number)
+			return nil, nil, fmt.Errorf("line %d: the same token is in an earlier line", number)
 		}
 		if len(tokens) == maxTokens {
-			return nil, fmt.Errorf("line %d: there are over %d tokens", number, maxTokens)
+			return nil, nil, fmt.Errorf("line %d: there are over %d tokens", number, maxTokens)
 		}
 		seen[token.Hash] = true
 		tokens = append(tokens, token)
+		if unknown > 0 {
+			odd = append(odd, unknownRights{number, token.principal(), unknown, len(token.Rights) == 0})
+		}
 	}
-	return tokens, nil
+	return tokens, odd, nil
 }
 
-func parseToken(fields []string) (Token, error) {
+func parseToken(fields []string) (token Token, unknown int, err error) {
 	if len(fields) != 3 {
-		return Token{}, errors.New(`a line is "NAME SHA256 RIGHTS"; server token new prints one`)
+		return Token{}, 0, errors.New(`a line is "NAME SHA256 RIGHTS"; server token new prints one`)
 	}
-	token := Token{Name: fields[0]}
+	token.Name = fields[0]
 	if !tokenName.MatchString(token.Name) {
-		return Token{}, errors.New("the name has over 100 characters, or others than letters, digits, dots, dashes, slashes and underscores")
+		return Token{}, 0, errors.New("the name has over 100 characters, or others than letters, digits, dots, dashes, slashes and underscores")
 	}
 	if len(fields[1]) != hex.EncodedLen(sha256.Size) {
-		return Token{}, errors.New("the second word is no SHA-256 in 64 hexadecimal digits; server token new prints it")
+		return Token{}, 0, errors.New("the second word is no SHA-256 in 64 hexadecimal digits; server token new prints it")
 	}
 	if _, err := hex.Decode(token.Hash[:], []byte(fields[1])); err != nil {
-		return Token{}, errors.New("the second word is no SHA-256 in 64 hexadecimal digits; server token new prints it")
+		return Token{}, 0, errors.New("the second word is no SHA-256 in 64 hexadecimal digits; server token new prints it")
 	}
-	var err error
-	token.Rights, err = ParseRights(fields[2])
-	return token, err
+	token.Rights, unknown, err = readRights(fields[2])
+	return token, unknown, err
 }
 
 // tokens are those in force, and who holds each.

@@ -16,6 +16,7 @@ func CheckAccess(c *config.Config) error {
 
 func (a *App) openAccess() (*access.Access, error) {
 	settings := accessConfig(a.config)
+	settings.Logger = a.logger
 	settings.Observe = func(reason verificationv1.ErrorReason) { a.metrics.CallRefused(reason.String()) }
 	settings.Shed = a.shedding.shed
 	return access.Open(settings, a.files)

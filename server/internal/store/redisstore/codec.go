@@ -23,8 +23,9 @@ import (
 // Rules for the next version, so that rolling forward and back loses nothing:
 //   - Version N reads formats N and N+1 (N-1 too, once there is one) and keeps fields that it does
 //     not know, in Extra. So a new field must mean something alone, not relative to other fields.
-//   - A new code of a table (statuses, event types) must be read for one version before it is
-//     written: a code that is not known is refused, because it could not be kept in order.
+//   - The tables of codes (statuses, error codes, event types) never grow: an older version refuses
+//     a place that its table does not have. What has no place is stored as text. See state.go.
+//   - Sources, effects and redactions are numbers up to 255, and one that is not known is kept.
 //   - A number is never used for another meaning.
 const (
 	headerSize = 12
@@ -131,7 +132,7 @@ func encodeFailures(w *writer, s verification.Session) {
 		w.int(sessionLastSecond, last.Second-s.Second)
 	}
 	if last.Code != "" {
-		encodeCode(w, errorCodes, sessionLastCode, sessionLastText, last.Code)
+		encodeCode(w, errorCodes[:], sessionLastCode, sessionLastText, last.Code)
 	}
 }
 

@@ -77,7 +77,7 @@ func decodeSessionField(r *reader, f field, s *verification.Session) bool {
 	case sessionLivemode:
 		s.Livemode = r.bool(f)
 	case sessionLastCode:
-		s.LastFailure.Code = r.code(f, errorCodes)
+		s.LastFailure.Code = r.code(f, errorCodes[:])
 	case sessionLastText:
 		s.LastFailure.Code = r.text(f)
 	case sessionAsOf:

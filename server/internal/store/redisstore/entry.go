@@ -27,8 +27,8 @@ const (
 	entryPrincipal   protowire.Number = 40 // who a retry was granted to
 )
 
-// eventTypes are the event types with a number; others are kept as text. See codec.go on new ones.
-var eventTypes = []string{
+// eventTypes are the event types with a number. It never changes: see statusCodes.
+var eventTypes = [7]string{
 	"", verification.EventCreated, verification.EventProcessing, verification.EventRequiresInput,
 	verification.EventVerified, verification.EventCanceled, verification.EventRedacted,
 }
@@ -46,7 +46,7 @@ func encodeEntry(w *writer, prior *progress, failures []verification.Failure, e 
 		encodeID(w, eventPrefix, entryEventID, entryEventIDText, e.EventID)
 	}
 	if e.EventType != "" {
-		encodeCode(w, eventTypes, entryEventType, entryEventText, e.EventType)
+		encodeCode(w, eventTypes[:], entryEventType, entryEventText, e.EventType)
 	}
 	w.intIf(entryEventTime, e.EventTime-prior.second)
 	w.intIf(entryRecordTime, e.RecordTime-e.EventTime*1000)
@@ -66,10 +66,10 @@ func encodeEntry(w *writer, prior *progress, failures []verification.Failure, e 
 		prior.result = e.Result
 	}
 	if e.Status != prior.result.Status {
-		encodeCode(w, statusCodes, entryStatus, entryStatusText, e.Status)
+		encodeCode(w, statusCodes[:], entryStatus, entryStatusText, e.Status)
 	}
 	if e.Error.Code != prior.result.Error.Code {
-		encodeCode(w, errorCodes, entryErrorCode, entryErrorText, e.Error.Code)
+		encodeCode(w, errorCodes[:], entryErrorCode, entryErrorText, e.Error.Code)
 	}
 	textDiff(w, entryErrorReason, prior.result.Error.Reason, e.Error.Reason)
 	w.buf = append(w.buf, e.Extra...)
@@ -113,14 +113,14 @@ func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool) {
 	case entryEventIDText:
 		e.EventID = r.text(f)
 	case entryEventType:
-		e.EventType = r.code(f, eventTypes)
+		e.EventType = r.code(f, eventTypes[:])
 	case entryEventText:
 		e.EventType = r.text(f)
 	case entryEventTime:
 		e.EventTime = r.int64(f)
 	case entryRecordTime:
 		e.RecordTime = r.int64(f)
-	case entrySource:
+	case entrySource: // like entryEffect: a number to come is kept, and told as it is
 		e.Source = verification.Source(r.uint(f, 255))
 	case entryEffect:
 		e.Effect = verification.Effect(r.uint(f, 255))
@@ -135,11 +135,11 @@ func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool) {
 func decodeCarried(r *reader, f field, e *verification.Entry) {
 	switch f.num {
 	case entryStatus:
-		e.Status = r.code(f, statusCodes)
+		e.Status = r.code(f, statusCodes[:])
 	case entryStatusText:
 		e.Status = r.text(f)
 	case entryErrorCode:
-		e.Error.Code = r.code(f, errorCodes)
+		e.Error.Code = r.code(f, errorCodes[:])
 	case entryErrorText:
 		e.Error.Code = r.text(f)
 	case entryErrorReason:

@@ -1,0 +1,41 @@
+package resumetoken_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"example.com/verification-status/server/internal/resumetoken"
+)
+
+// Tokens outlive an update: a caller hands back to this version what another one gave out, and during a
+// rolling update to an older one what this one gave out. So a token of each kind is read for ever as it was
+// first written, and a new layout takes a number of its own, which the older versions refuse.
+func TestTokensOfEarlierVersionsAreRead(t *testing.T) {
+	at := resumetoken.Session{ID: "vs_1", Revision: 3, Fingerprint: 0xdeadbeef}
+	feed := []resumetoken.Position{{Epoch: 1, Seq: 300, Nonce: 2}, {}}
+	place := resumetoken.Place{Second: 1_700_000_000, ID: "vs_1"}
+	tokens := map[string]string{
+		"session": resumetoken.EncodeSession(at), "reference": resumetoken.EncodeReference("user-42", at),
+		"feed": resumetoken.EncodeFeed(feed), "list": resumetoken.EncodeList("status 1", place),
+	}
+	first := map[string]string{
+		"session": "AQED3q2-73ZzXzG396W0", "reference": "AQJtiUqj7oAlSdfzQOfBzw0cA96tvu92c18xn2FZUw",
+		"feed": "AQMCAAAAAAAAAAGsAgAAAAAAAAACAAAAAAAAAAAAAAAAAAAAAAAut5Cl", "list": "AQTZtqRHCT2fRd_Ltx0BSf4_gMSf1Qx2c18xt5RGAQ",
+	}
+	if diff := cmp.Diff(first, tokens); diff != "" {
+		t.Errorf("tokens are written otherwise (-first +now):\n%s", diff)
+	}
+	if got, err := resumetoken.DecodeSession(first["session"], "vs_1"); err != nil || got != at {
+		t.Errorf("session: got %v, %v; want %v", got, err, at)
+	}
+	if got, err := resumetoken.DecodeReference(first["reference"], "user-42"); err != nil || got != at {
+		t.Errorf("reference: got %v, %v; want %v", got, err, at)
+	}
+	if got, err := resumetoken.DecodeFeed(first["feed"], 2); err != nil || !cmp.Equal(got, feed) {
+		t.Errorf("feed: got %v, %v; want %v", got, err, feed)
+	}
+	if got, err := resumetoken.DecodeList(first["list"], "status 1"); err != nil || got != place {
+		t.Errorf("list: got %v, %v; want %v", got, err, place)
+	}
+}

@@ -1,0 +1,145 @@
+package redisstore
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"example.com/verification-status/server/internal/verification"
+)
+
+// During a rolling update a replica of an older version reads what this one writes. These tests pin what
+// both must mean alike. A test that fails here says that the change breaks the update: find a form that an
+// older version keeps (a text, a new field), instead of another expectation.
+
+// An older version refuses a record with a place that its table does not have.
+func TestTablesOfCodesNeverChange(t *testing.T) {
+	for name, c := range map[string]struct{ got, want []string }{
+		"statuses": {statusCodes[:], []string{"", "requires_input", "processing", "verified", "canceled"}},
+		"event types": {eventTypes[:], []string{
+			"", "identity.verification_session.created", "identity.verification_session.processing", "identity.verification_session.requires_input",
+			"identity.verification_session.verified", "identity.verification_session.canceled", "identity.verification_session.redacted",
+		}},
+		"error codes": {errorCodes[:], []string{
+			"", "abandoned", "consent_declined", "country_not_supported", "device_not_supported", "document_expired",
+			"document_type_not_supported", "document_unverified_other", "email_unverified_other",
+			"email_verification_declined", "id_number_insufficient_document_data", "id_number_mismatch",
+			"id_number_unverified_other", "phone_unverified_other", "phone_verification_declined",
+			"selfie_document_missing_photo", "selfie_face_mismatch", "selfie_manipulated", "selfie_unverified_other",
+			"under_supported_age",
+		}},
+	} {
+		if diff := cmp.Diff(c.want, c.got); diff != "" {
+			t.Errorf("the table of %s changed (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// address_mismatch is a code of the contract that came after the table. It and what Stripe adds one day
+// are stored as text wherever a code can stand, so that every version reads them.
+func TestWhatHasNoCodeIsStoredAsText(t *testing.T) {
+	for _, code := range []string{"address_mismatch", "a_code_to_come"} {
+		failed := verification.Error{Code: code, Reason: "Because."}
+		state := verification.State{Status: "a_status_to_come", Error: failed, UpdateTime: 7}
+		session := verification.Session{
+			ID: "vs_a", State: state, Revision: 1, Second: 7, LastFailure: verification.LastFailure{Second: 7, Code: code},
+			History: []verification.Entry{
+				{Revision: 1, EventID: "evt_1", EventType: "a_type_to_come", Source: 1, Effect: 1, EventTime: 7, Status: "a_status_to_come", Error: failed, Result: state},
+				{EventID: "evt_2", Source: 1, Effect: 2, EventTime: 6, Status: "another_status", Error: verification.Error{Code: code + "_2"}},
+			},
+		}
+		roundTrip(t, session)
+		body, err := appendBody(nil, session)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{code, code + "_2", "a_status_to_come", "another_status", "a_type_to_come"} {
+			if !bytes.Contains(body, []byte(text)) {
+				t.Errorf("the record does not hold %q as text", text)
+			}
+		}
+		wrong := func(where string, coded ...protowire.Number) func(field) {
+			return func(f field) {
+				if slices.Contains(coded, f.num) {
+					t.Errorf("%s: %s has a place in a table in field %d", code, where, f.num)
+				}
+			}
+		}
+		if err := eachField(body[1:], wrong("the session", stateStatus, stateErrorCode, sessionLastCode)); err != nil {
+			t.Fatal(err)
+		}
+		_ = eachField(body[1:], func(f field) {
+			if f.num == sessionEntry {
+				_ = eachField(f.text, wrong("an entry", stateStatus, stateErrorCode, entryEventType, entryStatus, entryErrorCode))
+			}
+		})
+	}
+}
+
+// Sources, effects and redactions are the contract's numbers. One that is not known is kept and told, and
+// a redaction that is not known still is one.
+func TestNumbersToComeAreKept(t *testing.T) {
+	session := verification.Session{
+		ID: "vs_a", State: verification.State{Status: "verified", Redaction: 200}, Revision: 1,
+		History: []verification.Entry{{Revision: 1, Source: 201, Effect: 202, Result: verification.State{Status: "verified", Redaction: 200}, Status: "verified"}},
+	}
+	roundTrip(t, session)
+	if !session.Tombstone() {
+		t.Error("a redaction to come is none")
+	}
+	for name, number := range map[string][2]uint8{
+		"webhook": {uint8(verification.SourceWebhook), 1}, "API": {uint8(verification.SourceStripeAPI), 2}, "retry": {uint8(verification.SourceRetry), 3},
+		"replacement": {uint8(verification.SourceReplacement), 4}, "applied": {uint8(verification.EffectApplied), 1}, "stale": {uint8(verification.EffectStale), 2},
+		"counted": {uint8(verification.EffectCounted), 3}, "pending": {uint8(verification.EffectPending), 4}, "no redaction": {uint8(verification.RedactionNone), 0},
+		"redaction in process": {uint8(verification.RedactionProcessing), 1}, "redacted": {uint8(verification.RedactionRedacted), 2},
+	} {
+		if number[0] != number[1] {
+			t.Errorf("%s is stored as %d; want %d", name, number[0], number[1])
+		}
+	}
+}
+
+// Fields have the meaning for ever that they have. New ones take other numbers.
+func TestNumbersOfFieldsNeverChange(t *testing.T) {
+	want := []protowire.Number{
+		1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+		8, 9, 10, 11, 12, 13, 14, 32, 33, 34, 35, 39, 36, 37, 38, 40,
+		8, 9, 10, 11, 12, 13, 14, 15, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41,
+	}
+	got := []protowire.Number{
+		stateStatus, stateErrorCode, stateErrorReason, stateReport, stateUpdateTime, stateFailedAttempts, stateShownFailure, stateStatusText,
+		stateType, stateCreated, stateReference, stateRedaction, stateRetriesGranted, stateSupersededBy, stateShownGranted, stateShownHash,
+		stateReportText, stateErrorText,
+		entryRevision, entryEventID, entryEventType, entryEventTime, entryRecordTime, entrySource, entryEffect, entryEventText, entryStatus,
+		entryStatusText, entryErrorCode, entryErrorText, entryErrorReason, entryHasResult, entryEventIDText, entryPrincipal,
+		sessionRevision, sessionEntry, sessionFailures, sessionLastSecond, sessionApplied, sessionLivemode, sessionLastCode, sessionAsOf,
+		sessionAccount, sessionPending, sessionGranted, sessionLastID, sessionReplacement, sessionReturnURL, sessionPredecessor,
+		sessionForgotten, sessionSecond, sessionLastText,
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("fields changed their numbers (-want +got):\n%s", diff)
+	}
+}
+
+// Replicas of two versions share each key. A list of sessions is known by its name, not by its number.
+func TestKeysNeverChange(t *testing.T) {
+	k := newKeys("vs:")
+	got := []string{
+		k.record("vs_a"), k.feed(0), k.meta(0), k.due(0), k.list(0, verification.ListRequiresInput), k.list(0, verification.ListProcessing),
+		k.list(0, verification.ListVerified), k.list(0, verification.ListCanceled), k.list(0, verification.ListLimitReached),
+		k.list(0, verification.ListNotRetryable), k.list(0, verification.ListInDoubt), k.repaired(), k.accounts(), k.cursors(), k.lease("x"),
+		k.reference("user-42"),
+	}
+	want := []string{
+		"vs:{p192}:s:vs_a", "vs:{p852}:feed", "vs:{p852}:meta", "vs:{p852}:due", "vs:{p852}:l:requires_input", "vs:{p852}:l:processing",
+		"vs:{p852}:l:verified", "vs:{p852}:l:canceled", "vs:{p852}:l:limit_reached", "vs:{p852}:l:not_retryable", "vs:{p852}:l:in_doubt",
+		"vs:lists", "vs:accounts", "vs:cursors", "vs:lease:x", "vs:ref:bYlKo-6AJUnX80Dnwc8NHA",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("keys changed (-want +got):\n%s", diff)
+	}
+}
