@@ -146,7 +146,10 @@ func TestWhatIsKnownOfAReferenceEndsWithTheRecord(t *testing.T) {
 	t.Run("redacted", func(t *testing.T) {
 		r := newArchive(t)
 		r.ask(t, "at first", 1, 0)
-		r.edit(t, func(s verification.Session) verification.Session { s.Redaction = verification.RedactionRedacted; return s })
+		r.edit(t, func(s verification.Session) verification.Session {
+			s.Redaction = verification.RedactionRedacted
+			return s
+		})
 		r.found.Redaction = verification.RedactionRedacted
 		r.unknown(t, "redacted", 2)
 		r.unknown(t, "redacted, again", 2)

@@ -43,6 +43,15 @@ func (c cursor) remade(session verification.Session) bool {
 	return known && c.Fingerprint != 0 && fingerprint != c.Fingerprint
 }
 
+// strayed reports whether the session had another reference since the cursor: what followed it then was
+// another person's. Before the snapshot it is what the session has now that counts.
+func (c cursor) strayed(session verification.Session, reference string) bool {
+	if c.Revision == 0 {
+		return session.Reference != "" && session.Reference != reference
+	}
+	return session.ID == c.ID && session.Strayed(reference, c.Revision)
+}
+
 // after returns what is to be sent next: the snapshot first, then every later revision.
 func (c cursor) after(session verification.Session) []verification.Change {
 	if c.Revision == 0 {

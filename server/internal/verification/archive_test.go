@@ -101,6 +101,17 @@ func TestWhatWasArchivedStaysErased(t *testing.T) {
 			t.Errorf("%s: a read that says the same is an input: %+v", what, outcome)
 		}
 		sameSecond := told
+		uncounted := late
+		uncounted.Report = "vr_never_seen"
+		counted := continued(stub, Event{ID: "evt_7", Type: EventRequiresInput, Second: 1_000_050, RecordTime: 9_000_000_000, Object: uncounted})
+		if !counted.Stub() || counted.FailedAttempts != 2 || counted.Revision != stub.Revision+1 {
+			t.Errorf("%s, a late failure: archived %v, %d failures at revision %d", what, counted.Stub(), counted.FailedAttempts, counted.Revision)
+		}
+		for _, word := range []string{"person-4711", "vr_", "has expired"} {
+			if strings.Contains(dump(counted), word) {
+				t.Errorf("%s: a late failure brings back %q", what, word)
+			}
+		}
 		for how, next := range map[string]Session{
 			"a read":     byRead,
 			"late event": continued(stub, Event{ID: "evt_8", Type: EventRequiresInput, Second: 1_000_050, RecordTime: 9_000_000_000, Object: late}),

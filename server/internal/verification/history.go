@@ -65,6 +65,9 @@ func (s *Session) record(before Session, entry Entry) {
 	if s.Tombstone() && !before.Tombstone() {
 		s.purge()
 	}
+	if entry.EventID != "" && s.Applied == before.Applied && before.Stub() {
+		s.Archived = s.Revision // a late event counts a failure, and brings nothing back
+	}
 	if s.Tombstone() || s.Stub() { // no reason comes back with a late input
 		entry = entry.redacted()
 	}

@@ -6,8 +6,8 @@ import "time"
 // list, an event of the session that the stub would have to know again.
 const StubLife = RememberFor + 24*60*60
 
-// Stub reports whether the session is archived: Shrink took the details, and nothing visible has changed
-// since. Only settled sessions are archived.
+// Stub reports whether the session is archived: Shrink took the details, and nothing that came since brought
+// any. Only settled sessions are archived.
 func (s Session) Stub() bool {
 	if !s.Exists() || s.Tombstone() || !s.Settled() {
 		return false
