@@ -26,8 +26,9 @@ const (
 	readTimeout = 5 * time.Second
 	// missFor is how long Stripe is not asked again for what it did not know.
 	missFor = 30 * time.Second
-	// maxMisses bounds the memory of misses.
-	maxMisses = 10_000
+	// maxMisses bounds the memory of misses, and maxArchives that of archived sessions by reference.
+	maxMisses   = 10_000
+	maxArchives = 50_000
 )
 
 // Stripe is what ingest asks of Stripe's API. Errors are verification's ErrStripe….
@@ -78,16 +79,21 @@ const (
 // Ingest is safe for concurrent use. Close it when nothing calls it any more.
 type Ingest struct {
 	Config
-	turns   *turns
-	doubts  reads
-	unknown singleflight.Group
-	misses  *lru.Cache[string, time.Time]
-	working sync.WaitGroup
+	turns    *turns
+	doubts   reads
+	unknown  singleflight.Group
+	misses   *lru.Cache[question, time.Time]
+	archives *lru.Cache[string, archived] // by reference
+	working  sync.WaitGroup
 }
 
 // New makes an Ingest.
 func New(config Config) *Ingest {
-	misses, err := lru.New[string, time.Time](maxMisses)
+	misses, err := lru.New[question, time.Time](maxMisses)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	archives, err := lru.New[string, archived](maxArchives)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
@@ -97,7 +103,7 @@ func New(config Config) *Ingest {
 	if config.ObserveReadThrough == nil {
 		config.ObserveReadThrough = func(ReadThrough) {}
 	}
-	return &Ingest{Config: config, turns: newTurns(), misses: misses}
+	return &Ingest{Config: config, turns: newTurns(), misses: misses, archives: archives}
 }
 
 // Close waits for the reads that are under way; each is bounded in time.
@@ -111,6 +117,7 @@ func (i *Ingest) Close() {
 // is never one.
 func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
 	event.RecordTime = i.Clock().UnixMilli()
+	defer i.forget(event.Object)
 	outcome, err := i.apply(ctx, event, i.Stripe == nil)
 	if err != nil || !outcome.Doubt {
 		return outcome, err
@@ -171,7 +178,7 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 // read makes a GET of a session that begins after this call, shared with others who wait for the
 // next one. The record is looked at just before, so that the answer is known to be newer.
 func (i *Ingest) read(ctx context.Context, object verification.Object) (verification.Read, error) {
-	return i.doubts.next(ctx, object.ID, func() (verification.Read, error) {
+	return i.doubts.next(ctx, question{account: object.Account, id: object.ID}, func() (verification.Read, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doubtTimeout)
 		defer cancel()
 		current, err := i.Store.Get(ctx, object.ID)

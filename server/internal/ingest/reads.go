@@ -12,7 +12,7 @@ import (
 // all newcomers wait for the next one. The zero value is ready.
 type reads struct {
 	mu      sync.Mutex
-	waiting map[string]*sharedRead // by session id; nil value: one is under way and nobody waits
+	waiting map[question]*sharedRead // nil value: one is under way and nobody waits
 	working sync.WaitGroup
 }
 
@@ -26,8 +26,8 @@ type sharedRead struct {
 
 // next returns the answer of a GET that begins after this call. run is called without locks, in a
 // goroutine that outlives an impatient caller.
-func (r *reads) next(ctx context.Context, id string, run func() (verification.Read, error)) (verification.Read, error) {
-	mine := r.join(id, run)
+func (r *reads) next(ctx context.Context, what question, run func() (verification.Read, error)) (verification.Read, error) {
+	mine := r.join(what, run)
 	select {
 	case <-mine.done:
 		return mine.read, mine.err
@@ -36,37 +36,37 @@ func (r *reads) next(ctx context.Context, id string, run func() (verification.Re
 	}
 }
 
-func (r *reads) join(id string, run func() (verification.Read, error)) *sharedRead {
+func (r *reads) join(what question, run func() (verification.Read, error)) *sharedRead {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.waiting == nil {
-		r.waiting = make(map[string]*sharedRead)
+		r.waiting = make(map[question]*sharedRead)
 	}
-	next, underWay := r.waiting[id]
+	next, underWay := r.waiting[what]
 	if next != nil {
 		return next
 	}
 	next = &sharedRead{run: run, done: make(chan struct{})}
 	if underWay {
-		r.waiting[id] = next
+		r.waiting[what] = next
 		return next
 	}
-	r.waiting[id] = nil
-	r.working.Go(func() { r.work(id, next) })
+	r.waiting[what] = nil
+	r.working.Go(func() { r.work(what, next) })
 	return next
 }
 
 // work makes one GET after the other until nobody waits.
-func (r *reads) work(id string, current *sharedRead) {
+func (r *reads) work(what question, current *sharedRead) {
 	for current != nil {
 		current.read, current.err = current.run()
 		close(current.done)
 		r.mu.Lock()
-		current = r.waiting[id]
+		current = r.waiting[what]
 		if current == nil {
-			delete(r.waiting, id)
+			delete(r.waiting, what)
 		} else {
-			r.waiting[id] = nil
+			r.waiting[what] = nil
 		}
 		r.mu.Unlock()
 	}

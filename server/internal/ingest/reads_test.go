@@ -27,7 +27,7 @@ func TestThoseWhoWaitShareTheNextReadAndNeverTheOneUnderWay(t *testing.T) {
 		}
 		answers := make(chan int64, 100)
 		join := func() {
-			read, err := shared.next(t.Context(), "vs_1", run)
+			read, err := shared.next(t.Context(), question{id: "vs_1"}, run)
 			if err != nil {
 				t.Error(err)
 			}
@@ -78,7 +78,7 @@ func TestAReadBeginsAfterEveryoneWhoGetsIt(t *testing.T) {
 			for range 200 {
 				id := ids[random.IntN(len(ids))]
 				asked := clock.Add(1)
-				read, err := shared.next(t.Context(), id, func() (verification.Read, error) {
+				read, err := shared.next(t.Context(), question{id: id}, func() (verification.Read, error) {
 					began := clock.Add(1)
 					for range random.IntN(50) {
 						clock.Load()
@@ -106,14 +106,14 @@ func TestAnImpatientCallerLeavesAndTheOthersGetTheirRead(t *testing.T) {
 		defer cancel()
 		patient := make(chan error, 1)
 		go func() {
-			_, err := shared.next(ctx, "vs_1", slow)
+			_, err := shared.next(ctx, question{id: "vs_1"}, slow)
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("error %v", err)
 			}
 		}()
 		synctest.Wait()
 		go func() {
-			_, err := shared.next(t.Context(), "vs_1", slow)
+			_, err := shared.next(t.Context(), question{id: "vs_1"}, slow)
 			patient <- err
 		}()
 		if err := <-patient; err != nil {
@@ -126,10 +126,10 @@ func TestAnImpatientCallerLeavesAndTheOthersGetTheirRead(t *testing.T) {
 func TestAnErrorGoesToThoseWhoSharedTheReadAndNoFurther(t *testing.T) {
 	var shared reads
 	wrong := errors.New("boom")
-	if _, err := shared.next(t.Context(), "vs_1", func() (verification.Read, error) { return verification.Read{}, wrong }); !errors.Is(err, wrong) {
+	if _, err := shared.next(t.Context(), question{id: "vs_1"}, func() (verification.Read, error) { return verification.Read{}, wrong }); !errors.Is(err, wrong) {
 		t.Errorf("error %v", err)
 	}
-	read, err := shared.next(t.Context(), "vs_1", func() (verification.Read, error) { return asOf(7), nil })
+	read, err := shared.next(t.Context(), question{id: "vs_1"}, func() (verification.Read, error) { return asOf(7), nil })
 	if err != nil || read.AsOf != 7 {
 		t.Errorf("%+v, %v", read, err)
 	}
@@ -143,7 +143,7 @@ func TestDifferentSessionsDoNotWaitForEachOther(t *testing.T) {
 		var group sync.WaitGroup
 		for _, id := range []string{"vs_1", "vs_2", "vs_3"} {
 			group.Go(func() {
-				_, _ = shared.next(t.Context(), id, func() (verification.Read, error) { time.Sleep(time.Second); return asOf(1), nil })
+				_, _ = shared.next(t.Context(), question{id: id}, func() (verification.Read, error) { time.Sleep(time.Second); return asOf(1), nil })
 			})
 		}
 		group.Wait()

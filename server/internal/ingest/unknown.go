@@ -9,29 +9,24 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
+// question is what Stripe was asked for: a session of an account, or a reference.
+type question struct{ account, id, reference string }
+
+// String tells any two of them apart, whatever their parts are.
+func (q question) String() string { return fmt.Sprintf("%q %q %q", q.account, q.id, q.reference) }
+
 // ReadUnknown reads a session that the store does not have from Stripe, once for all who ask at the
 // same time, and keeps it. store.ErrNotFound if Stripe does not know it either (remembered for 30 s)
 // or no API key is configured; else verification's ErrStripe… (with the context's, if that ended
 // first) or the store's.
 func (i *Ingest) ReadUnknown(ctx context.Context, id string) (verification.Session, error) {
-	return i.readUnknown(ctx, "id:"+id, func(ctx context.Context) (verification.Retrieved, error) {
-		return i.Stripe.Lookup(ctx, id)
+	return i.readUnknown(ctx, question{id: id}, func(ctx context.Context) (verification.Session, error) {
+		retrieved, err := i.Stripe.Lookup(ctx, id)
+		if err != nil {
+			return verification.Session{}, err
+		}
+		return i.keep(ctx, retrieved)
 	})
-}
-
-// ReadUnknownReference is ReadUnknown for the newest session with a client_reference_id. A redacted
-// one bears none here, whatever Stripe still shows: it is kept and counts as a miss, lest each call
-// ask Stripe again.
-func (i *Ingest) ReadUnknownReference(ctx context.Context, reference string) (verification.Session, error) {
-	key := "reference:" + reference
-	session, err := i.readUnknown(ctx, key, func(ctx context.Context) (verification.Retrieved, error) {
-		return i.Stripe.FindByReference(ctx, reference)
-	})
-	if err == nil && session.Tombstone() {
-		i.misses.Add(key, i.Clock())
-		return verification.Session{}, store.ErrNotFound
-	}
-	return session, err
 }
 
 // Reread reads a session from Stripe that may have been lost or missed here, and keeps what is new.
@@ -46,8 +41,8 @@ func (i *Ingest) Reread(ctx context.Context, current verification.Session) (veri
 	return i.applyRead(ctx, read)
 }
 
-func (i *Ingest) readUnknown(ctx context.Context, key string, ask func(context.Context) (verification.Retrieved, error)) (verification.Session, error) {
-	if i.Stripe == nil || i.missed(key) {
+func (i *Ingest) readUnknown(ctx context.Context, what question, ask func(context.Context) (verification.Session, error)) (verification.Session, error) {
+	if i.Stripe == nil || i.missed(what) {
 		return verification.Session{}, store.ErrNotFound
 	}
 	type result struct {
@@ -59,8 +54,8 @@ func (i *Ingest) readUnknown(ctx context.Context, key string, ask func(context.C
 		// Others wait for this answer too: it must not end with the first caller.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 		defer cancel()
-		session, err, _ := i.unknown.Do(key, func() (any, error) {
-			session, err := i.ask(ctx, key, ask)
+		session, err, _ := i.unknown.Do(what.String(), func() (any, error) {
+			session, err := i.ask(ctx, what, ask)
 			i.ObserveReadThrough(readThroughOf(err))
 			return session, err
 		})
@@ -74,15 +69,20 @@ func (i *Ingest) readUnknown(ctx context.Context, key string, ask func(context.C
 	}
 }
 
-func (i *Ingest) ask(ctx context.Context, key string, ask func(context.Context) (verification.Retrieved, error)) (verification.Session, error) {
-	retrieved, err := ask(ctx)
+func (i *Ingest) ask(ctx context.Context, what question, ask func(context.Context) (verification.Session, error)) (verification.Session, error) {
+	session, err := ask(ctx)
 	if errors.Is(err, verification.ErrStripeUnknown) {
-		i.misses.Add(key, i.Clock())
-		return verification.Session{}, store.ErrNotFound
+		i.misses.Add(what, i.Clock())
+		err = store.ErrNotFound
 	}
 	if err != nil {
 		return verification.Session{}, err
 	}
+	return session, nil
+}
+
+// keep commits what Stripe told of a session that was not known here.
+func (i *Ingest) keep(ctx context.Context, retrieved verification.Retrieved) (verification.Session, error) {
 	return i.applyRead(ctx, verification.Read{
 		Object: retrieved.Object, AsOf: retrieved.AsOf, RecordTime: i.Clock().UnixMilli(),
 	})
@@ -107,7 +107,7 @@ func (i *Ingest) applyRead(ctx context.Context, read verification.Read) (verific
 	})
 }
 
-func (i *Ingest) missed(key string) bool {
-	at, found := i.misses.Get(key)
+func (i *Ingest) missed(what question) bool {
+	at, found := i.misses.Get(what)
 	return found && i.Clock().Sub(at) < missFor
 }

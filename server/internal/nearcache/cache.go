@@ -134,7 +134,7 @@ func (c *Cache) Get(ctx context.Context, id string) (verification.Session, error
 // woken by a change must not be given a read that began before it.
 func (c *Cache) read(ctx context.Context, at place) (session verification.Session, shared bool, err error) {
 	since := at.now()
-	answer := c.reads.DoChan(at.id+strconv.FormatUint(since, 36), func() (any, error) {
+	answer := c.reads.DoChan(readKey(at.id, since), func() (any, error) {
 		reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 		defer cancel()
 		session, err := c.Store.Get(reading, at.id)
@@ -154,6 +154,10 @@ func (c *Cache) read(ctx context.Context, at place) (session verification.Sessio
 		return verification.Session{}, false, ctx.Err()
 	}
 }
+
+// readKey is that of the reads of a session at a generation. The number ends at the colon, so that no id and
+// number make the key of another id.
+func readKey(id string, since uint64) string { return strconv.FormatUint(since, 36) + ":" + id }
 
 // Update implements store.Store. What was committed is remembered, and told at once.
 func (c *Cache) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {

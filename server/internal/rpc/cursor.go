@@ -11,7 +11,10 @@ type cursor resumetoken.Session
 
 // at is the cursor behind a revision of a session.
 func at(session verification.Session, revision int32) cursor {
-	fingerprint, _ := session.Fingerprint(revision)
+	fingerprint, known := session.Fingerprint(revision)
+	if !known {
+		fingerprint, _ = session.ErasedFingerprint(revision)
+	}
 	return cursor{ID: session.ID, Revision: revision, Fingerprint: fingerprint}
 }
 
@@ -19,17 +22,34 @@ func at(session verification.Session, revision int32) cursor {
 // writes it may have fewer revisions, or others of the same number; and a bounded history may have
 // let go of what follows. A redaction is no loss: what it erased collapses into what is there.
 func (c cursor) check(session verification.Session) error {
-	if session.ID != c.ID || session.Revision < c.Revision {
+	if session.ID != c.ID || session.Revision < c.Revision || c.remade(session) {
 		return errTokenExpired
 	}
-	fingerprint, known := session.Fingerprint(c.Revision)
-	switch {
-	case known && fingerprint != c.Fingerprint:
-		return errTokenExpired
-	case !known && !session.Tombstone() && session.Floor() > c.Revision+1:
+	if !session.Tombstone() && session.Floor() > c.Revision+1 {
 		return errTokenExpired
 	}
 	return nil
+}
+
+// remade reports whether the cursor's revision is another one than the record's with the same number, such as
+// after a FLUSHALL. An erased revision keeps its fingerprint for that. Where none is kept, because the history
+// was cut or an older version erased it, and where an older version gave a cursor without one, nothing can be
+// told: a redaction must not refuse a token that was good.
+func (c cursor) remade(session verification.Session) bool {
+	if fingerprint, known := session.Fingerprint(c.Revision); known {
+		return fingerprint != c.Fingerprint
+	}
+	fingerprint, known := session.ErasedFingerprint(c.Revision)
+	return known && c.Fingerprint != 0 && fingerprint != c.Fingerprint
+}
+
+// strayed reports whether the session had another reference since the cursor: what followed it then was
+// another person's. Before the snapshot it is what the session has now that counts.
+func (c cursor) strayed(session verification.Session, reference string) bool {
+	if c.Revision == 0 {
+		return session.Reference != "" && session.Reference != reference
+	}
+	return session.ID == c.ID && session.Strayed(reference, c.Revision)
 }
 
 // after returns what is to be sent next: the snapshot first, then every later revision.

@@ -123,7 +123,7 @@ func (s *Service) fresher(ctx context.Context, session verification.Session, rev
 			return verification.Session{}, errNotYet
 		}
 	}
-	newer, err := s.Ingest.Reread(ctx, session)
+	newer, err := s.rereads.read(ctx, s.Ingest, session, s.Clock())
 	switch {
 	case err == nil && newer.Revision >= revision:
 		return newer, nil

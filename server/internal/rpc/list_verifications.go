@@ -108,7 +108,8 @@ func (s *Service) listFilter(request *verificationv1.ListVerificationsRequest) (
 			return query, "", invalid("processing_longer_than", "is no duration of 0 or more")
 		}
 		query.List = verification.ListProcessing
-		query.NotAfter = s.Clock().Add(-asked.AsDuration()).Unix()
+		notAfter := s.Clock().Add(-asked.AsDuration()).Unix()
+		query.NotAfter = &notAfter
 		return query, fmt.Sprintf("processing %d", asked.AsDuration()), nil
 	default:
 		return query, "", invalid("filter", "is missing: set client_reference_id, status, denial, in_doubt or processing_longer_than")

@@ -220,6 +220,23 @@ func TestListFiltersHaveDifferentNames(t *testing.T) {
 	}
 }
 
+// TestProcessingLongerThanSince1970ListsNothing: the bound is then second 0, which is a bound as every other.
+func TestProcessingLongerThanSince1970ListsNothing(t *testing.T) {
+	b := newBackend(t)
+	now := time.Unix(1_800_000_000, 0)
+	b.clock = func() time.Time { return now }
+	r := b.replica(t)
+	r.apply(eventOf(1, 99_999_990, object("vs_1", "processing"))) // ten seconds ago
+	for seconds, want := range map[int64]int{
+		0: 1, 10: 1, 11: 0, 1_799_999_999: 0, 1_800_000_000: 0, 1_800_000_001: 0, 300_000_000_000: 0,
+	} {
+		got, err := r.ListVerifications(t.Context(), listStuck(&durationpb.Duration{Seconds: seconds}))
+		if err != nil || len(got.GetVerifications()) != want {
+			t.Errorf("longer than %d s: %d sessions, %v; want %d", seconds, len(got.GetVerifications()), err, want)
+		}
+	}
+}
+
 func TestListsWithoutAStore(t *testing.T) {
 	b := newBackend(t)
 	flaky := &flakyStore{}

@@ -77,6 +77,7 @@ type Service struct {
 	verificationv1.UnsafeVerificationServiceServer
 	Config
 	watching *Service // the same for watches: it reads the store by turns
+	rereads  rereads  // of GetStatus
 
 	stopping context.Context // ends with Drain
 	stop     context.CancelFunc
@@ -107,7 +108,7 @@ func New(config Config) *Service {
 	stopping, stop := context.WithCancel(context.Background())
 	return &Service{
 		Config: config, watching: &Service{Config: byTurns, stopping: stopping, stop: stop},
-		stopping: stopping, stop: stop,
+		rereads: newRereads(), stopping: stopping, stop: stop,
 	}
 }
 

@@ -12,7 +12,9 @@ import (
 )
 
 // watchReference is watchSession over whichever session is the newest with a reference. When a newer
-// one appears it goes on with that one's current status.
+// one appears it goes on with that one's current status. When the session that is shown gets another
+// reference, it is another person's from then on: nothing more of it is sent, and the stream goes on with
+// the newest session that still has the reference, or ends as one that begins now would.
 func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatusRequest, reference string) error {
 	var c cursor
 	encode := func(c cursor) string { return resumetoken.EncodeReference(reference, resumetoken.Session(c)) }
@@ -38,7 +40,7 @@ func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatus
 			return err
 		}
 		if look = s.pointed(reference, c); st.topics != 0 && st.topics&referenceTopic == 0 {
-			look = s.held(c.ID, c.Revision) // where the reference leads has not changed
+			look = s.kept(reference, c) // where the reference leads has not changed
 		}
 	}
 }
@@ -56,6 +58,9 @@ func (s *Service) showNewest(st *stream, c *cursor, look reader, reference strin
 			*c = cursor{ID: session.ID}
 		}
 		if !st.follow(session.ID) {
+			if c.strayed(session, reference) {
+				return false, errTokenExpired // it has the reference again, and had another one in between
+			}
 			*c, err = s.sendAfter(st, &session, *c, encode)
 			return session.Settled() && session.SupersededBy == "", err
 		}
@@ -78,19 +83,30 @@ func (st *stream) follow(id string) bool {
 	return true
 }
 
+// kept reads the session that is shown, or where the reference leads once that session has strayed from it.
+func (s *Service) kept(reference string, shown cursor) reader {
+	return func(ctx context.Context) (verification.Session, error) {
+		session, err := s.held(shown.ID, shown.Revision)(ctx)
+		if err == nil && shown.strayed(session, reference) {
+			return s.newest(ctx, reference, 0)
+		}
+		return session, err
+	}
+}
+
 // pointed reads the session that a reference leads to, or the shown one again while none is newer: a
 // redaction takes the newest one's reference away, and must still be told.
 func (s *Service) pointed(reference string, shown cursor) reader {
 	return func(ctx context.Context) (verification.Session, error) {
-		current, err := s.held(shown.ID, shown.Revision)(ctx)
-		if err != nil {
+		current, err := s.kept(reference, shown)(ctx)
+		if err != nil || current.ID != shown.ID {
 			return current, err
 		}
 		return s.newestOr(ctx, reference, current)
 	}
 }
 
-// newestOr is the newest session that bears a reference, or current while none is newer.
+// newestOr is the newest session that has a reference, or current while none is newer.
 func (s *Service) newestOr(ctx context.Context, reference string, current verification.Session) (verification.Session, error) {
 	newest, err := s.bearer(ctx, reference, func(ctx context.Context, id string) (verification.Session, error) {
 		if id == current.ID {
@@ -107,18 +123,25 @@ func (s *Service) newestOr(ctx context.Context, reference string, current verifi
 	return newest, err
 }
 
-// bearing reads the session of a token, if it still bears the reference, or the newest one that
-// does. Tokens prove nothing: without this, a forged one would show a stranger's session.
+// bearing reads the session of a token, if it still has the reference, or the newest one that does. Tokens
+// prove nothing: without this, a forged one would show a stranger's session. The record of an archived session
+// names no reference: that one's is asked for as if the watch began.
 func (s *Service) bearing(reference string, c cursor) reader {
 	return func(ctx context.Context) (verification.Session, error) {
 		session, err := s.held(c.ID, c.Revision)(ctx)
 		switch {
 		case err != nil:
 			return session, err
-		case session.Reference != reference:
+		case session.Reference == reference:
+			return s.newestOr(ctx, reference, session)
+		case !session.Stub():
 			return session, errTokenExpired
 		}
-		return s.newestOr(ctx, reference, session)
+		newest, err := s.newest(ctx, reference, 0)
+		if errors.Is(err, store.ErrNotFound) || err == nil && newest.ID != session.ID && !newer(newest, session) {
+			return session, errTokenExpired
+		}
+		return newest, err
 	}
 }
 

@@ -34,8 +34,9 @@ type ListQuery struct {
 	Reference string
 	// List is the list to read.
 	List verification.List
-	// NotAfter leaves out what was updated after it, in Unix seconds; 0: nothing. Not by reference.
-	NotAfter int64
+	// NotAfter leaves out sessions that were updated after it, in Unix seconds; nil: none. Every number is a
+	// bound, 0 too. Not by reference.
+	NotAfter *int64
 	// After is the place after which the page begins: the Next of the page before, or zero.
 	After ListPlace
 	// Limit is the number of sessions, at least 1.

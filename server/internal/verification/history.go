@@ -59,26 +59,41 @@ func (s *Session) record(before Session, entry Entry) {
 		s.Revision++
 		entry.Revision, entry.Result = s.Revision, s.State
 	}
-	if s.Tombstone() {
-		if !before.Tombstone() {
-			s.History = purged(s.History)
-		}
+	if before.Reference != "" && s.Reference != "" && before.Reference != s.Reference {
+		s.Moved = s.Revision
+	}
+	if s.Tombstone() && !before.Tombstone() {
+		s.purge()
+	}
+	if entry.EventID != "" && s.Applied == before.Applied && before.Stub() {
+		s.Archived = s.Revision // a late event counts a failure, and brings nothing back
+	}
+	if s.Tombstone() || s.Stub() { // no reason comes back with a late input
 		entry = entry.redacted()
 	}
 	s.History = append(s.History, entry)
 	s.trim(entry.RecordTime / 1000)
 }
 
-// purged is the history as a redaction leaves it: event ids and effects, to know them again.
-func purged(history []Entry) []Entry {
+// purge leaves of the history what a redaction and the archive leave: event ids and effects, to know them
+// again, and the fingerprints of revisions, so that a resume token of before a loss of data is still told
+// from one of before the erasure.
+func (s *Session) purge() {
 	var kept []Entry
-	for _, entry := range history {
+	for _, entry := range s.History {
+		if entry.Revision > 0 {
+			s.Erased = append(s.Erased, ErasedRevision{entry.Revision, s.fingerprint(entry)})
+		}
 		if entry.EventID != "" {
 			kept = append(kept, Entry{EventID: entry.EventID, EventType: entry.EventType, Effect: entry.Effect})
 		}
 	}
-	return kept
+	s.History = kept
+	s.Erased = s.Erased[max(0, len(s.Erased)-MaxHistory):]
 }
+
+// purged reports whether an entry is as purge leaves it. Every other entry has a source.
+func (e Entry) purged() bool { return e.Source == 0 && e.RecordTime == 0 && e.Status == "" }
 
 // redacted is an entry without what it carried. Its result holds no personal data any more.
 func (e Entry) redacted() Entry {
@@ -131,17 +146,42 @@ func (s Session) Floor() int32 {
 // number may come again with other content. ok is false where the revision can no longer be told.
 func (s Session) Fingerprint(revision int32) (fingerprint uint32, ok bool) {
 	for _, entry := range s.History {
-		if entry.Revision != revision || revision == 0 {
-			continue
+		if entry.Revision == revision && revision != 0 {
+			return s.fingerprint(entry), true
 		}
-		hash := fnv.New32a()
-		var numbers [16]byte
-		binary.BigEndian.PutUint64(numbers[:8], uint64(entry.RecordTime))
-		binary.BigEndian.PutUint32(numbers[8:12], uint32(entry.Revision))
-		numbers[12], numbers[13] = byte(entry.Source), byte(entry.Effect)
-		hash.Write(numbers[:])
-		hash.Write([]byte(s.ID + "\x00" + entry.EventID))
-		return hash.Sum32(), true
 	}
 	return 0, false
+}
+
+// ErasedFingerprint is the Fingerprint of a revision whose content was erased. ok is false where it is not
+// held: the revision can be told, was cut from the history, or was erased by a version that kept none.
+func (s Session) ErasedFingerprint(revision int32) (fingerprint uint32, ok bool) {
+	for _, erased := range s.Erased {
+		if erased.Revision == revision {
+			return erased.Fingerprint, true
+		}
+	}
+	return 0, false
+}
+
+func (s Session) fingerprint(entry Entry) uint32 {
+	hash := fnv.New32a()
+	var numbers [16]byte
+	binary.BigEndian.PutUint64(numbers[:8], uint64(entry.RecordTime))
+	binary.BigEndian.PutUint32(numbers[8:12], uint32(entry.Revision))
+	numbers[12], numbers[13] = byte(entry.Source), byte(entry.Effect)
+	hash.Write(numbers[:])
+	hash.Write([]byte(s.ID + "\x00" + entry.EventID))
+	return hash.Sum32()
+}
+
+// Strayed reports whether the session had another reference than the given one at a revision after the
+// given one. Where both are erased it is what Moved still tells.
+func (s Session) Strayed(reference string, revision int32) bool {
+	if s.Moved > revision || s.Reference != "" && s.Reference != reference {
+		return true
+	}
+	return slices.ContainsFunc(s.History, func(e Entry) bool {
+		return e.Revision > revision && e.Result.Reference != "" && e.Result.Reference != reference
+	})
 }

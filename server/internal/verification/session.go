@@ -68,6 +68,15 @@ type Session struct {
 	History []Entry
 	// Forgotten are the event ids whose entries left the history.
 	Forgotten []Forgotten
+	// Erased are the revisions whose entries a redaction or the archive emptied, oldest first.
+	Erased []ErasedRevision
+	// Archived is the revision at which Shrink archived the session; 0: never. It counts only while it is
+	// the session's revision, so that an older replica, which keeps the field and does not know it, can
+	// change the session without leaving a false mark.
+	Archived int32
+	// Moved is the newest revision at which the session changed from one reference to another; 0: never.
+	// It stays where the references themselves are erased.
+	Moved int32
 
 	// Extra is what a newer version of this service wrote and this one does not understand. It is
 	// kept, so that a rolling upgrade loses nothing.
@@ -160,6 +169,13 @@ type Forgotten struct {
 	Until int64
 }
 
+// ErasedRevision is what is kept of a revision whose content is erased: enough to tell it from another one
+// with the same number.
+type ErasedRevision struct {
+	Revision    int32
+	Fingerprint uint32 // see Session.Fingerprint; the archive's own revision has one too
+}
+
 // Exists reports whether the session is known.
 func (s Session) Exists() bool { return s.Revision > 0 }
 
@@ -177,6 +193,7 @@ func (s Session) clone() Session {
 	s.Failures = slices.Clone(s.Failures)
 	s.History = slices.Clone(s.History)
 	s.Forgotten = slices.Clone(s.Forgotten)
+	s.Erased = slices.Clone(s.Erased)
 	return s
 }
 

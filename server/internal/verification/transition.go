@@ -20,7 +20,7 @@ func Transition(current Session, event Event) (Session, Outcome) {
 // second wins, and of one second the higher rank, unless only Stripe can tell.
 func judge(current Session, event Event) verdict {
 	says := event.Object
-	if current.Tombstone() {
+	if current.detailsErased() {
 		says = says.scrubbed()
 	}
 	wasVerified := current.Status == StatusVerified
@@ -61,7 +61,7 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 	if v.applies {
 		next.show(object, event.Second)
 	}
-	next.describe(object, v.applies)
+	next.describe(current, object, v.applies)
 	counted := next.count(object, event.ID, event.Second, v.applies)
 	if v.doubt {
 		next.Pending = true
@@ -121,9 +121,9 @@ func applyRead(current Session, read Read, doubted int64) (Session, Outcome) {
 	next.identify(object)
 	next.Pending = false
 	next.Redaction = max(next.Redaction, object.Redaction)
-	// Nothing leaves canceled, and what a redaction erased here does not make Stripe's answer new.
+	// Nothing leaves canceled, and what was erased here does not make Stripe's answer new.
 	says := object
-	if current.Tombstone() {
+	if current.detailsErased() {
 		says = says.scrubbed()
 	}
 	shows := !next.Exists() || current.Status != StatusCanceled && !says.saysState(current.State)
@@ -131,7 +131,8 @@ func applyRead(current Session, read Read, doubted int64) (Session, Outcome) {
 		next.show(object, max(read.AsOf, doubted))
 		next.AsOf = max(next.AsOf, read.AsOf)
 	}
-	next.describe(object, shows)
+	// It is newer than the record: it corrects the reference and the type also where the state is the same.
+	next.describe(current, object, shows || !current.detailsErased())
 	next.count(object, "", next.Second, shows) // as_of may be before a failure that is older than this one
 	next.scrub()
 	if !shows && sameSeen(next.State, current.State) && next.ShownFailure == current.ShownFailure {
@@ -168,8 +169,11 @@ func (s *Session) show(object Object, second int64) {
 }
 
 // describe fills in what an input tells beside the state. An input that applies may correct it; a
-// late one only adds what is missing.
-func (s *Session) describe(object Object, applies bool) {
+// late one only adds what is missing, and nothing that was erased before.
+func (s *Session) describe(before Session, object Object, applies bool) {
+	if !applies && before.detailsErased() {
+		object = object.scrubbed()
+	}
 	if object.Type != "" && (applies || s.Type == "") {
 		s.Type = object.Type
 	}

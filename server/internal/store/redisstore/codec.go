@@ -58,6 +58,9 @@ const (
 	sessionForgotten   protowire.Number = 39 // 8 bytes id, zigzag Until less the one before; repeated
 	sessionSecond      protowire.Number = 40 // Second less UpdateTime
 	sessionLastText    protowire.Number = 41
+	sessionArchived    protowire.Number = 43
+	sessionMoved       protowire.Number = 60
+	sessionErased      protowire.Number = 61 // zigzag revision less the one before, 4 bytes fingerprint; repeated
 )
 
 func corrupt(what string) error {
@@ -104,9 +107,12 @@ func appendBody(buf []byte, s verification.Session) ([]byte, error) {
 	w.trueIf(sessionReplacement, s.Replacement.Granted)
 	w.textIf(sessionReturnURL, s.Replacement.ReturnURL)
 	encodeForgotten(w, s.Forgotten)
+	w.intIf(sessionArchived, int64(s.Archived))
+	w.intIf(sessionMoved, int64(s.Moved))
+	encodeErased(w, s.Erased)
 	w.buf = append(w.buf, s.Extra...)
 	size := len(w.buf) - before
-	if size > maxBody || len(s.History) > maxEntries || len(s.Failures) > maxHashes || len(s.Forgotten) > maxHashes {
+	if size > maxBody || len(s.History) > maxEntries || len(s.Failures) > maxHashes || len(s.Forgotten) > maxHashes || len(s.Erased) > maxEntries {
 		return nil, fmt.Errorf("%w: the record would be %d bytes long with %d entries; the bounds are %d and %d",
 			store.ErrCorrupt, size, len(s.History), maxBody, maxEntries)
 	}
@@ -145,6 +151,17 @@ func encodeForgotten(w *writer, forgotten []verification.Forgotten) {
 		until = f.Until
 	}
 	w.textIf(sessionForgotten, string(packed))
+}
+
+func encodeErased(w *writer, erased []verification.ErasedRevision) {
+	var packed []byte
+	var revision int64
+	for _, e := range erased {
+		packed = protowire.AppendVarint(packed, protowire.EncodeZigZag(int64(e.Revision)-revision))
+		packed = protowire.AppendFixed32(packed, e.Fingerprint)
+		revision = int64(e.Revision)
+	}
+	w.textIf(sessionErased, string(packed))
 }
 
 func newestFailure(failures []verification.Failure) uint64 {

@@ -96,6 +96,12 @@ func decodeSessionField(r *reader, f field, s *verification.Session) bool {
 		s.Predecessor = r.text(f)
 	case sessionForgotten:
 		s.Forgotten = decodeForgotten(r, r.bytes(f))
+	case sessionArchived:
+		s.Archived = r.int32(f)
+	case sessionMoved:
+		s.Moved = r.int32(f)
+	case sessionErased:
+		s.Erased = decodeErased(r, r.bytes(f))
 	default:
 		return false
 	}
@@ -152,4 +158,25 @@ func decodeForgotten(r *reader, packed []byte) []verification.Forgotten {
 		packed = packed[n+m:]
 	}
 	return forgotten
+}
+
+func decodeErased(r *reader, packed []byte) []verification.ErasedRevision {
+	var erased []verification.ErasedRevision
+	var revision int64
+	for len(packed) > 0 {
+		delta, n := protowire.ConsumeVarint(packed)
+		if n < 0 || len(erased) == maxEntries {
+			r.fail("the erased revisions")
+			return nil
+		}
+		fingerprint, m := protowire.ConsumeFixed32(packed[n:])
+		revision += protowire.DecodeZigZag(delta)
+		if m < 0 || int64(int32(revision)) != revision {
+			r.fail("the erased revisions")
+			return nil
+		}
+		erased = append(erased, verification.ErasedRevision{Revision: int32(revision), Fingerprint: fingerprint})
+		packed = packed[n+m:]
+	}
+	return erased
 }

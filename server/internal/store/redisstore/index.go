@@ -75,9 +75,12 @@ func (s *Store) indexAfterCommit(ctx context.Context, session verification.Sessi
 	if !s.split {
 		return nil
 	}
-	// Once more after the commit: another writer may have made sure of the old entry in between.
-	if err := s.removeReplaced(ctx, session.ID, before, after); err != nil {
-		return err
+	// Once more after the commit: another writer can have made sure of the old entry in between. Or it has
+	// given the session its old reference back; so the record decides.
+	if before.reference != "" && before.reference != after.reference {
+		if err := s.Unindex(ctx, before.reference, session.ID); err != nil {
+			return err
+		}
 	}
 	if after.reference == "" {
 		return nil
@@ -107,8 +110,8 @@ func (s *Store) index(ctx context.Context, id string, by indexed, changed bool) 
 	if err != nil {
 		return err
 	}
-	if still := indexedBy(now.session); still.reference != by.reference {
-		return s.removeReplaced(ctx, id, by, still)
+	if indexedBy(now.session).reference != by.reference {
+		return s.Unindex(ctx, by.reference, id)
 	}
 	newest := len(answer) == 2 && answer[0] == "1"
 	moved := len(answer) == 2 && answer[1] == "1"

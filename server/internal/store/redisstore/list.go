@@ -39,8 +39,10 @@ func (s *Store) List(ctx context.Context, query store.ListQuery) (store.ListPage
 		keys = s.listKeys(query.List)
 	}
 	place := query.After
-	if bound := (store.ListPlace{Second: query.NotAfter, ID: lastID}); query.NotAfter != 0 && (place.ID == "" || newestFirst(place, bound) < 0) {
-		place = bound
+	if query.NotAfter != nil {
+		if bound := (store.ListPlace{Second: *query.NotAfter, ID: lastID}); place.ID == "" || newestFirst(place, bound) < 0 {
+			place = bound
+		}
 	}
 	var page store.ListPage
 	for range listRounds {
@@ -180,7 +182,7 @@ func (s *Store) listed(ctx context.Context, query store.ListQuery, entries []sto
 		if !belongs || session.UpdateTime != entries[at].Second {
 			wrong = append(wrong, relisting{id, current.header, []listChange{change}})
 		}
-		if belongs && (query.NotAfter == 0 || session.UpdateTime <= query.NotAfter) {
+		if belongs && (query.NotAfter == nil || session.UpdateTime <= *query.NotAfter) {
 			sessions = append(sessions, session)
 		}
 	})

@@ -84,7 +84,7 @@ var crowdQueries = map[string]struct {
 }{
 	"blocked":       {store.ListQuery{List: verification.ListLimitReached}, 0},
 	"not retryable": {store.ListQuery{List: verification.ListNotRetryable}, 1},
-	"stuck":         {store.ListQuery{List: verification.ListProcessing, NotAfter: 1_800_000_000}, 2},
+	"stuck":         {store.ListQuery{List: verification.ListProcessing, NotAfter: second(1_800_000_000)}, 2},
 	"in doubt":      {store.ListQuery{List: verification.ListInDoubt}, 3},
 	"of a person":   {store.ListQuery{Reference: "person-4711"}, 4},
 }
@@ -178,9 +178,9 @@ func TestListingIsFlatInTheRest(t *testing.T) {
 	}
 	// Half of a long list is too young: it is not read either.
 	cost := commandsOf(t, raw, func() {
-		query := store.ListQuery{List: verification.ListRequiresInput, NotAfter: 1_790_500_000, Limit: 20}
+		query := store.ListQuery{List: verification.ListRequiresInput, NotAfter: second(1_790_500_000), Limit: 20}
 		page, err := s.List(testContext(t), query)
-		if err != nil || len(page.Sessions) != 20 || page.Sessions[0].UpdateTime > query.NotAfter || page.Sessions[0].UpdateTime < query.NotAfter-1000 {
+		if err != nil || len(page.Sessions) != 20 || page.Sessions[0].UpdateTime > *query.NotAfter || page.Sessions[0].UpdateTime < *query.NotAfter-1000 {
 			t.Errorf("%d sessions up to a second, %v", len(page.Sessions), err)
 		}
 	})
@@ -220,3 +220,5 @@ func BenchmarkRepair(b *testing.B) {
 		}
 	}
 }
+
+func second(unix int64) *int64 { return &unix }

@@ -154,9 +154,9 @@ func listsInOrder(t *testing.T, s store.Store) {
 		}
 		same(t, fmt.Sprintf("the list in pages of %d", size), got, want)
 	}
-	for _, bound := range []int64{t0 - 1, t0, t0 + 2, t0 + 100, t0 + 130, t0 + 1000} {
+	for _, bound := range []int64{-1, 0, 1, t0 - 1, t0, t0 + 2, t0 + 100, t0 + 130, t0 + 1000} {
 		var got []store.ListPlace
-		for _, session := range listAll(t, s, store.ListQuery{List: verification.ListProcessing, NotAfter: bound}, 9) {
+		for _, session := range listAll(t, s, store.ListQuery{List: verification.ListProcessing, NotAfter: &bound}, 9) {
 			got = append(got, store.ListPlace{Second: session.UpdateTime, ID: session.ID})
 		}
 		from := slices.IndexFunc(want, func(p store.ListPlace) bool { return p.Second <= bound })

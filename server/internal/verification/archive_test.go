@@ -1,0 +1,217 @@
+package verification
+
+import (
+	"strings"
+	"testing"
+)
+
+// flooded is a session after late events that change nothing, n of them.
+func flooded(s Session, n int) Session {
+	for k := range n {
+		s, _ = Transition(s, processing(name("late", k), 5, ""))
+	}
+	return s
+}
+
+// unmarked is an archived session as versions before the mark wrote it.
+func unmarked(s Session) Session {
+	s.Archived, s.Erased = 0, nil
+	return s
+}
+
+func archived(t *testing.T, s Session) Session {
+	t.Helper()
+	stub, changed := Shrink(s, keep, at(2_000_000_000))
+	if !changed {
+		t.Fatal("nothing was archived")
+	}
+	return stub
+}
+
+// TestOnlyWhatWasArchivedIsAStub: a full history of inputs without a revision looks like an archived one,
+// and is none.
+func TestOnlyWhatWasArchivedIsAStub(t *testing.T) {
+	settled := after(verified("v", 1_000, ""))
+	byRead, _ := ApplyRead(Session{}, Read{Object: object(StatusCanceled, Error{}, ""), AsOf: 1_000, RecordTime: 1})
+	stub := archived(t, settled)
+	bare := archived(t, byRead)
+	override := failed("o", 2_000_000, "vr_9", expired)
+	for what, test := range map[string]struct {
+		session Session
+		want    bool
+	}{
+		"a settled session":                          {settled, false},
+		"one late event short of a full history":     {flooded(settled, MaxHistory-1), false},
+		"a full history":                             {flooded(settled, MaxHistory), false},
+		"more than full":                             {flooded(settled, 3*MaxHistory), false},
+		"a full history after a read":                {flooded(byRead, MaxHistory), false},
+		"archived":                                   {stub, true},
+		"archived, then late events":                 {flooded(stub, 5), true},
+		"archived, then a full history":              {flooded(stub, MaxHistory+1), true},
+		"archived after a full history":              {archived(t, flooded(settled, MaxHistory)), true},
+		"archived after a read, without an entry":    {bare, true},
+		"archived by the version before":             {unmarked(stub), true},
+		"the same, then late events":                 {flooded(unmarked(stub), MaxHistory-1), true},
+		"the same after a full history":              {unmarked(archived(t, flooded(settled, MaxHistory))), true},
+		"the same without an entry":                  {unmarked(bare), true},
+		"the same without an entry, then a late one": {flooded(unmarked(bare), 1), true},
+		"back in life":                               {continued(stub, override), false},
+		"back in life and settled":                   {continued(stub, override, verified("w", 3_000_000, "vr_10")), false},
+		"back in life by the version before":         {continued(unmarked(stub), override), false},
+	} {
+		if got := test.session.Stub(); got != test.want {
+			t.Errorf("%s: archived %v, want %v", what, got, test.want)
+		}
+	}
+	if _, changed := Shrink(flooded(settled, MaxHistory), keep, at(2_000_000_000)); !changed {
+		t.Error("a session with a full history is never archived")
+	}
+}
+
+func continued(s Session, events ...Event) Session {
+	for _, e := range events {
+		s, _ = Transition(s, e)
+	}
+	return s
+}
+
+// TestAnOlderReplicaLeavesNoFalseMark: it keeps the field, changes the session and archives nothing.
+func TestAnOlderReplicaLeavesNoFalseMark(t *testing.T) {
+	stub := archived(t, after(verified("v", 1_000, "vr_1")))
+	changed := continued(unmarked(stub), failed("o", 2_000_000, "vr_9", expired), verified("w", 3_000_000, "vr_10"))
+	changed.Archived = stub.Archived
+	if changed.Stub() {
+		t.Error("a mark of an earlier revision counts")
+	}
+}
+
+// TestWhatWasArchivedStaysErased: neither a late event nor a read that says what is shown brings back a
+// reference, a report or a reason.
+func TestWhatWasArchivedStaysErased(t *testing.T) {
+	for what, stub := range map[string]Session{
+		"marked": archived(t, settledLife()), "unmarked": unmarked(archived(t, settledLife())),
+	} {
+		told := Object{
+			ID: "vs_a", Type: "document", Created: 1_000_000, Status: StatusVerified, Report: "vr_2", Reference: "person-4711",
+		}
+		late := told
+		late.Status, late.Error, late.Report = StatusRequiresInput, Error{Code: "document_expired", Reason: "The document has expired."}, "vr_1"
+		byRead, outcome := ApplyRead(stub, Read{Object: told, AsOf: 9_000_000, Applied: stub.Applied, RecordTime: 9_000_000_000})
+		if outcome.Write {
+			t.Errorf("%s: a read that says the same is an input: %+v", what, outcome)
+		}
+		sameSecond := told
+		uncounted := late
+		uncounted.Report = "vr_never_seen"
+		counted := continued(stub, Event{ID: "evt_7", Type: EventRequiresInput, Second: 1_000_050, RecordTime: 9_000_000_000, Object: uncounted})
+		if !counted.Stub() || counted.FailedAttempts != 2 || counted.Revision != stub.Revision+1 {
+			t.Errorf("%s, a late failure: archived %v, %d failures at revision %d", what, counted.Stub(), counted.FailedAttempts, counted.Revision)
+		}
+		for _, word := range []string{"person-4711", "vr_", "has expired"} {
+			if strings.Contains(dump(counted), word) {
+				t.Errorf("%s: a late failure brings back %q", what, word)
+			}
+		}
+		for how, next := range map[string]Session{
+			"a read":     byRead,
+			"late event": continued(stub, Event{ID: "evt_8", Type: EventRequiresInput, Second: 1_000_050, RecordTime: 9_000_000_000, Object: late}),
+			"an event of the same second": continued(stub, Event{
+				ID: "evt_9", Type: EventVerified, Second: stub.Second, RecordTime: 9_000_000_000, Object: sameSecond,
+			}),
+		} {
+			if !next.Stub() || next.Revision != stub.Revision || next.Pending {
+				t.Errorf("%s, %s: archived %v, revision %d of %d, pending %v", what, how, next.Stub(), next.Revision, stub.Revision, next.Pending)
+			}
+			for _, word := range []string{"person-4711", "vr_", "has expired"} {
+				if strings.Contains(dump(next), word) {
+					t.Errorf("%s, %s brings back %q", what, how, word)
+				}
+			}
+		}
+	}
+}
+
+// TestAReadCorrectsTheReference: it is newer than all that the record holds, also where the state is the
+// same. One without a reference takes none away.
+func TestAReadCorrectsTheReference(t *testing.T) {
+	open := created("a", 1)
+	open.Object.Reference = "wrong"
+	s := after(open)
+	o := open.Object
+	o.Reference = "right"
+	s, outcome := ApplyRead(s, read(s, 50, o))
+	if s.Reference != "right" || s.Revision != 2 || outcome.Effect != EffectApplied {
+		t.Errorf("reference %q at revision %d, %+v", s.Reference, s.Revision, outcome)
+	}
+	o.Reference = ""
+	if next, outcome := ApplyRead(s, read(s, 60, o)); outcome.Write || next.Reference != "right" {
+		t.Errorf("reference %q, %+v", next.Reference, outcome)
+	}
+}
+
+// TestG5_StrayedTellsOfEachOtherReference, also where the references are erased.
+func TestG5_StrayedTellsOfEachOtherReference(t *testing.T) {
+	of := func(e Event, reference string) Event {
+		e.Object.Reference = reference
+		return e
+	}
+	s := after(of(created("a", 1), "first"), of(processing("b", 5, ""), "second"), of(verified("c", 9, "vr_1"), "first"))
+	redacted, _ := Transition(s, redacted("r", 20, StatusVerified, RedactionRedacted))
+	stub := archived(t, s)
+	older := s
+	older.Moved = 0
+	for _, test := range []struct {
+		what      string
+		session   Session
+		reference string
+		revision  int32
+		want      bool
+	}{
+		{"seen before it moved", s, "first", 1, true},
+		{"seen before it moved back", s, "first", 2, true},
+		{"seen since", s, "first", 3, false},
+		{"another's", s, "second", 3, true},
+		{"redacted, seen before", redacted, "first", 1, true},
+		{"redacted, seen since", redacted, "first", 3, false},
+		{"archived, seen before", stub, "first", 2, true},
+		{"archived, seen since", stub, "first", 3, false},
+		{"by an older replica, seen before", older, "first", 1, true},
+		{"by an older replica, seen since", older, "first", 3, false},
+	} {
+		if got := test.session.Strayed(test.reference, test.revision); got != test.want {
+			t.Errorf("%s: %v, want %v", test.what, got, test.want)
+		}
+	}
+}
+
+// TestErasedFingerprintsAreThoseOfTheRevisions, over several erasures, and bounded.
+func TestErasedFingerprintsAreThoseOfTheRevisions(t *testing.T) {
+	s := after(created("a", 1), processing("b", 5, ""), verified("c", 9, "vr_1"))
+	was := map[int32]uint32{}
+	note := func() {
+		for revision := int32(1); revision <= s.Revision; revision++ {
+			if print, ok := s.Fingerprint(revision); ok {
+				was[revision] = print
+			}
+		}
+	}
+	note()
+	s = archived(t, s)
+	s = continued(s, failed("o", 2_000_000, "vr_9", expired))
+	note()
+	s, _ = Transition(s, redacted("r", 3_000_000, StatusRequiresInput, RedactionProcessing))
+	for revision, want := range was {
+		if got, ok := s.ErasedFingerprint(revision); !ok || got != want {
+			t.Errorf("revision %d: %d %v, want %d", revision, got, ok, want)
+		}
+	}
+	if _, ok := s.ErasedFingerprint(s.Revision); ok {
+		t.Error("the redaction's own revision is not erased")
+	}
+	for n := range 3 * MaxHistory {
+		s.History = append(s.History, Entry{Revision: int32(n + 10), Source: SourceWebhook})
+	}
+	if s.purge(); len(s.Erased) != MaxHistory {
+		t.Errorf("%d fingerprints are kept", len(s.Erased))
+	}
+}
