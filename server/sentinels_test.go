@@ -29,8 +29,8 @@ func TestServeIsRefusedBySentinels(t *testing.T) {
 	}{
 		{"no password", nil, "set REDIS_SENTINEL_PASSWORD"},
 		{"the password in REDIS_URL", []string{"REDIS_URL=redis://:" + right + "@" + set.Addrs()[0]}, "set REDIS_SENTINEL_PASSWORD"},
-		{"a wrong password", []string{"REDIS_SENTINEL_PASSWORD=" + wrong}, "the user or password of REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD"},
-		{"a wrong user", []string{"REDIS_SENTINEL_USERNAME=other", "REDIS_SENTINEL_PASSWORD=" + right}, "the user or password of REDIS_SENTINEL_USERNAME"},
+		{"a wrong password", []string{"REDIS_SENTINEL_PASSWORD=" + wrong}, "correct REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD"},
+		{"a wrong user", []string{"REDIS_SENTINEL_USERNAME=other", "REDIS_SENTINEL_PASSWORD=" + right}, "correct REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := launch(t, sentinelSettings(set, test.env...), "serve")

@@ -48,7 +48,7 @@ func (o Options) greetSentinel(ctx context.Context, conn *redis.Conn) error {
 	err := conn.Do(ctx, "sentinel", "get-master-addr-by-name", o.SentinelMaster).Err()
 	switch {
 	case redis.HasErrorPrefix(err, "NOAUTH"):
-		return refuse(ReasonPassword, "a Sentinel says: %v set REDIS_SENTINEL_PASSWORD, since that of REDIS_URL is for Redis only", err)
+		return refuse(ReasonPassword, "a Sentinel says: %v; set REDIS_SENTINEL_PASSWORD, since that of REDIS_URL is for Redis only", err)
 	case redis.HasErrorPrefix(err, "NOPERM"):
 		return refuse(ReasonTopology, "a Sentinel says: %v; allow its user %s", err, SentinelRule)
 	case errors.Is(err, redis.Nil):
