@@ -56,6 +56,7 @@ type Cache struct {
 	seed     maphash.Seed
 	shards   [shards]shard
 	followed []atomic.Int64 // by partition: until when the feed is known, in ns since began; 0: not
+	unheard  []unheard      // by partition
 	reads    singleflight.Group
 	misses   atomic.Uint64
 	watchers Watchers // nil: nobody
@@ -74,7 +75,7 @@ type Watchers interface {
 func New(s store.Store, size int, clock func() time.Time, watchers Watchers) *Cache {
 	c := &Cache{
 		Store: s, clock: clock, began: clock().Add(-time.Second), seed: maphash.MakeSeed(),
-		followed: make([]atomic.Int64, s.Partitions()), watchers: watchers,
+		followed: make([]atomic.Int64, s.Partitions()), unheard: make([]unheard, s.Partitions()), watchers: watchers,
 	}
 	for i := range c.shards {
 		sessions, err := simplelru.NewLRU[string, remembered](max(1, size/shards), nil)
@@ -180,6 +181,9 @@ func (c *Cache) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 	if err != nil || !session.Exists() {
 		return session, err
 	}
+	if wrote && session.Revision > before.Revision {
+		at.awaitTold(session.Revision, u, c.clock(), &c.unheard[c.Partition(id)])
+	}
 	if !wrote || c.watchers == nil {
 		at.put(&session, since, 0, u)
 		return session, nil
@@ -202,6 +206,7 @@ func (c *Cache) Told(id string, revision int32) (news bool) {
 	if u != nil {
 		u.told = max(u.told, revision)
 	}
+	c.unheard[c.Partition(id)].told(id, revision)
 	held, ok := at.sessions.Peek(id)
 	if !ok || held.session.Revision < revision {
 		*at.counter++
@@ -221,15 +226,25 @@ func (c *Cache) Told(id string, revision int32) (news bool) {
 	return false
 }
 
-// Trust notes that all that a partition's feed held at a time has been told.
-func (c *Cache) Trust(partition int, until time.Time) {
+// Trust notes that all that a partition's feed held at a time has been told. It returns the sessions of which
+// it ought to have told, since a commit of this process had been answered by then: the store has lost these
+// commits. They are not answered any more.
+func (c *Cache) Trust(partition int, until time.Time) (lost []string) {
+	lost = c.unheard[partition].lost(until)
+	for _, id := range lost {
+		c.place(id).drop()
+	}
 	c.followed[partition].Store(int64(until.Sub(c.began)))
+	return lost
 }
 
 // Forget empties the memory: the feed of a partition cannot vouch for it any more. Reads that are under
-// way do not enter it. Until Trust is called again nothing of that partition is served from it.
-func (c *Cache) Forget(partition int) {
+// way do not enter it. Until Trust is called again nothing of that partition is served from it. It returns
+// the sessions with a commit of this process of which the feed had not told yet: after a loss nobody else
+// knows of them.
+func (c *Cache) Forget(partition int) (unheard []string) {
 	c.followed[partition].Store(0)
+	unheard = c.unheard[partition].forget()
 	for i := range c.shards {
 		shard := &c.shards[i]
 		shard.mu.Lock()
@@ -242,6 +257,7 @@ func (c *Cache) Forget(partition int) {
 		shard.sessions.Purge()
 		shard.mu.Unlock()
 	}
+	return unheard
 }
 
 // Distrust notes that the feed is not followed now, such as after an error: memory is kept, and not

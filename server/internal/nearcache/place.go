@@ -107,6 +107,24 @@ func (p place) end(u *update) (told int32) {
 	return u.told
 }
 
+// awaitTold notes that the feed must tell of a commit of this process, unless it has done so while the update
+// was under way. Where the reader of the feed has gone to its head meanwhile, it may never tell.
+func (p place) awaitTold(revision int32, u *update, at time.Time, unheard *unheard) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !u.forgotten && u.told < revision {
+		unheard.add(p.id, revision, at)
+	}
+}
+
+// drop takes a session out of memory, and keeps reads that are under way from entering.
+func (p place) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	*p.counter++
+	p.sessions.Remove(p.id)
+}
+
 // put remembers a session that was read when so much was known. A read that news have overtaken is not
 // remembered, and takes what is older than itself away. Of an update it is known what the news were: its
 // own commit is none. own is the revision that Committed tells of. A read that nothing has overtaken, and

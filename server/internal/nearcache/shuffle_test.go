@@ -97,7 +97,9 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 				wake()
 			}
 		}
-		c.Trust(0, until)
+		if lost := c.Trust(0, until); len(lost) > 0 {
+			t.Errorf("%v is taken for lost", lost)
+		}
 		mu.Lock()
 		cut, trim := rng.IntN(40) == 0, rng.IntN(60) == 0
 		mu.Unlock()

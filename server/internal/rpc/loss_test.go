@@ -134,14 +134,19 @@ func TestG8_ALossThatIsOvergrownIsNotVouchedFor(t *testing.T) {
 	neighbours := idsBeside(other, "vs_x", 2)
 	write(1, "vs_x", "requires_input")
 	write(2, "vs_x", "processing")
+	inMemory := func(revision int32) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("revision %d is answered from memory", revision), func() bool {
+			return reads.status("vs_x").GetRevision() == revision && reads.service.Recent.Remembered("vs_x", revision) != nil
+		})
+	}
+	inMemory(2) // each partition is followed by now
 	lose := server.Keep()
 	write(3, "vs_x", "verified")
 	w, all := reads.watch(bySession("vs_x", 0)), reads.watch(allSessions())
 	w.wantNext("vs_x", 3, "verified")
 	all.next()
-	eventually(t, "revision 3 is answered from memory", func() bool {
-		return reads.status("vs_x").GetRevision() == 3 && reads.service.Recent.Remembered("vs_x", 3) != nil
-	})
+	inMemory(3)
 
 	lose()
 	for _, id := range neighbours {

@@ -136,7 +136,37 @@ type trustful struct {
 	trusted func(until time.Time)
 }
 
-func (m *trustful) Trust(_ int, until time.Time) { m.trusted(until) }
+func (m *trustful) Trust(_ int, until time.Time) []string {
+	m.trusted(until)
+	return nil
+}
+
+// A commit of this process that the feed does not tell of is lost, although the positions are good; after a
+// break all those that it had not told of may be.
+func TestG7_OwnCommitsThatTheFeedDoesNotTellOfAreTold(t *testing.T) {
+	for name, loses := range map[string]func(*feed){
+		"behind the position": func(*feed) {},
+		"with the position":   func(f *feed) { f.lost = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, h, m, l := newFeed(), hub.New(), &memory{}, &losses{}
+				runTailer(t, New(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
+				synctest.Wait()
+				watcher := watch(t, h, hub.Session("vs_own"))
+				m.setUnheard("vs_own")
+				f.set(func() { loses(f) })
+				time.Sleep(2 * (block + checkEvery))
+				if !watcher.woken() {
+					t.Error("the session's watcher was not woken")
+				}
+				if lost, _, _ := l.told(); !slices.Equal(lost, []string{"vs_own"}) {
+					t.Errorf("told of %v as lost; want vs_own", lost)
+				}
+			})
+		})
+	}
+}
 
 // On a feed without news a wait and a check may both pass before memory is trusted anew, and on a busy
 // machine they take longer: else memory would answer nothing much of the time.

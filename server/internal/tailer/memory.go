@@ -7,8 +7,10 @@ import "time"
 type Memory interface {
 	// Told reports whether the watchers of the session must still be told.
 	Told(id string, revision int32) (news bool)
-	Trust(partition int, until time.Time)
-	Forget(partition int)
+	// Trust returns the sessions whose commit by this process the feed ought to have told of, and has not.
+	Trust(partition int, until time.Time) (lost []string)
+	// Forget returns the sessions whose commit by this process the feed had not told of yet.
+	Forget(partition int) (unheard []string)
 	Distrust()
 }
 
@@ -27,11 +29,21 @@ func (t *Tailer) trust(checked time.Time) {
 		if until.Before(known) {
 			known = until
 		}
-		t.memory.Trust(partition, until)
+		if lost := t.memory.Trust(partition, until); len(lost) > 0 {
+			t.tellUnheard(partition, lost)
+		}
 	}
 	if all {
 		t.known.Store(&known)
 	}
+}
+
+// tellUnheard tells of commits of this process that the store has lost before the feed told of them: the
+// positions are good all the same.
+func (t *Tailer) tellUnheard(partition int, lost []string) {
+	t.logger.Warn("the store has lost writes: commits of this process are not in the change feed", "partition", partition, "sessions", len(lost))
+	t.rewound(lost, false)
+	t.hub.WakeAll()
 }
 
 // Lag is how far this process is behind the feed: the time that has passed since that up to which it

@@ -218,19 +218,19 @@ func (t *Tailer) check(ctx context.Context, breaks map[int]error) error {
 	if err != nil {
 		return err
 	}
-	for partition, err := range each {
-		if err == nil {
-			err = breaks[partition]
+	for partition, cause := range each {
+		if cause == nil {
+			cause = breaks[partition]
 		}
 		switch {
-		case errors.Is(err, store.ErrRewound):
-			if err := t.tellLoss(ctx, partition, err); err != nil {
+		case errors.Is(cause, store.ErrRewound):
+			if err := t.tellLoss(ctx, partition, cause); err != nil {
 				return err
 			}
-		case errors.Is(err, store.ErrTrimmed):
+		case errors.Is(cause, store.ErrTrimmed):
 			t.logger.Warn("the change feed was trimmed before it was read: everyone looks again", "partition", partition)
-		case err != nil:
-			return err
+		case cause != nil:
+			return cause
 		default:
 			continue
 		}
@@ -239,7 +239,10 @@ func (t *Tailer) check(ctx context.Context, breaks map[int]error) error {
 			return err
 		}
 		t.positions[partition], t.recent[partition] = head, recent{}
-		t.memory.Forget(partition)
+		unheard := t.memory.Forget(partition)
+		if errors.Is(cause, store.ErrRewound) && len(unheard) > 0 {
+			t.tellUnheard(partition, unheard)
+		}
 		t.hub.WakeAll()
 	}
 	return nil

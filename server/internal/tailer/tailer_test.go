@@ -196,8 +196,9 @@ func (f *feed) Followed(partition int) time.Time {
 
 // memory notes what it is told, in order.
 type memory struct {
-	mu  sync.Mutex
-	log []string
+	mu      sync.Mutex
+	log     []string
+	unheard []string // what Trust or Forget returns next
 }
 
 func (m *memory) note(format string, arguments ...any) {
@@ -212,13 +213,31 @@ func (m *memory) Told(id string, revision int32) bool {
 	m.note("told %s %d", id, revision)
 	return true
 }
-func (m *memory) Trust(partition int, _ time.Time) {
+func (m *memory) Trust(partition int, _ time.Time) []string {
 	if partition == 0 {
 		m.note("trust")
 	}
+	return m.takeUnheard()
 }
-func (m *memory) Forget(partition int) { m.note("forget %d", partition) }
-func (m *memory) Distrust()            { m.note("distrust") }
+func (m *memory) Forget(partition int) []string {
+	m.note("forget %d", partition)
+	return m.takeUnheard()
+}
+
+func (m *memory) takeUnheard() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	unheard := m.unheard
+	m.unheard = nil
+	return unheard
+}
+
+func (m *memory) setUnheard(ids ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.unheard = ids
+}
+func (m *memory) Distrust() { m.note("distrust") }
 
 func (m *memory) lines() []string {
 	m.mu.Lock()

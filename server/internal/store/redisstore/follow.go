@@ -140,9 +140,16 @@ func (f *follower) read(group []int, after []store.Position, block time.Duration
 		streams = append(streams, f.keys.feed(partition))
 		ids = append(ids, streamID(after[partition].Seq))
 	}
+	// A nil in what a Cluster says of its nodes is redis.Nil too, and would pass for "nothing came", by which
+	// memory is trusted.
+	if cluster, ok := f.client.(*redis.ClusterClient); ok {
+		if _, err := cluster.MasterForKey(ctx, streams[0]); err != nil {
+			return nil, time.Time{}, fmt.Errorf("the Cluster's nodes cannot be read: %w", err)
+		}
+	}
 	until = time.Now()
 	found, err := f.client.XRead(ctx, &redis.XReadArgs{Streams: append(streams, ids...), Count: maxRead, Block: block}).Result()
-	if errors.Is(err, redis.Nil) {
+	if err == redis.Nil { //nolint:errorlint // a wrapped one is of a Sentinel that knows no master
 		return nil, until.Add(max(0, block-blockEarly)), nil
 	}
 	if err != nil {

@@ -1,0 +1,84 @@
+package nearcache
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/verification-status/server/internal/verification"
+)
+
+// The store loses a commit of this process before the feed was read up to it: nothing is missing behind the
+// reader's position, but the entry of the commit never comes.
+func TestG8_AnOwnCommitThatTheFeedDoesNotTellOfIsNotVouchedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, c := newCache()
+		if _, err := c.Update(t.Context(), "vs_1", advance); err != nil {
+			t.Fatal(err)
+		}
+		r.set(func() { r.held["vs_1"] = verification.Session{ID: "vs_1", Revision: 1} })
+		if lost := c.Trust(0, time.Now()); len(lost) != 0 {
+			t.Errorf("%v is lost by what the feed held when the commit was answered", lost)
+		}
+		if got := recent(t, c, 0); got != 2 {
+			t.Errorf("revision %d; want 2 from memory as long as the feed may yet tell of it", got)
+		}
+		time.Sleep(time.Millisecond)
+		if lost := c.Trust(0, time.Now()); !slices.Equal(lost, []string{"vs_1"}) {
+			t.Errorf("lost are %v; want vs_1", lost)
+		}
+		if got := recent(t, c, 0); got != 1 {
+			t.Errorf("revision %d; want 1, which the store has", got)
+		}
+		time.Sleep(time.Millisecond)
+		if lost := c.Trust(0, time.Now()); len(lost) != 0 {
+			t.Errorf("%v is lost a second time", lost)
+		}
+	})
+}
+
+// What the feed has told of, before the commit's answer or behind it, is not lost; nor is an update without a
+// revision, of which it does not tell.
+func TestOwnCommitsThatTheFeedToldOfAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, c := newCache()
+		kept := func(what string) {
+			t.Helper()
+			time.Sleep(time.Millisecond)
+			if lost := c.Trust(0, time.Now()); len(lost) != 0 {
+				t.Errorf("%s: %v is lost", what, lost)
+			}
+		}
+		update := func(do func(verification.Session) (verification.Session, bool, error)) {
+			t.Helper()
+			if _, err := c.Update(t.Context(), "vs_1", do); err != nil {
+				t.Fatal(err)
+			}
+		}
+		update(advance)
+		c.Told("vs_1", 2)
+		kept("told behind the answer")
+		calls := 0
+		r.slow = func() {
+			if calls++; calls == 2 {
+				c.Told("vs_1", 3)
+			}
+		}
+		update(advance)
+		r.slow = func() {}
+		kept("told before the answer")
+		update(func(s verification.Session) (verification.Session, bool, error) { return s, true, nil })
+		kept("without a revision")
+		update(advance)
+		update(advance)
+		c.Told("vs_1", 4)
+		c.Told("vs_1", 5)
+		kept("two, told together")
+		update(advance)
+		if unheard := c.Forget(0); !slices.Equal(unheard, []string{"vs_1"}) {
+			t.Errorf("forgotten with %v unheard; want vs_1", unheard)
+		}
+		kept("forgotten")
+	})
+}
