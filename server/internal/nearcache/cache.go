@@ -10,6 +10,9 @@
 //   - A read that began before a change was told never comes after it: it does not enter the memory.
 //   - A session is never answered with an older revision than an answer of this cache that was
 //     complete when the question came.
+//   - A revision that the store lost before the feed told of it, of which the feed keeps no sign, is served
+//     for Bound at most: what was read or committed must be read once more, after the feed was followed past
+//     it, to be vouched for.
 //   - What the feed cannot vouch for (a trimmed or rewound partition, a reader that begins anew) is
 //     forgotten.
 package nearcache
@@ -135,7 +138,7 @@ func (c *Cache) Get(ctx context.Context, id string) (verification.Session, error
 // woken by a change must not be given a read that began before it.
 func (c *Cache) read(ctx context.Context, at place) (session verification.Session, shared bool, err error) {
 	since := at.now()
-	answer := c.reads.DoChan(readKey(at.id, since), func() (any, error) {
+	answer := c.reads.DoChan(readKey(at.id, since.news), func() (any, error) {
 		reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 		defer cancel()
 		session, err := c.Store.Get(reading, at.id)
@@ -271,5 +274,8 @@ func (c *Cache) Distrust() {
 
 func (c *Cache) trusted(partition int) bool {
 	until := c.followed[partition].Load()
-	return until > 0 && int64(c.clock().Sub(c.began))-until < int64(Bound)
+	return until > 0 && c.age()-until < int64(Bound)
 }
+
+// age is for how long the cache is there, in ns.
+func (c *Cache) age() int64 { return int64(c.clock().Sub(c.began)) }

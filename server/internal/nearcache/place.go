@@ -25,6 +25,11 @@ type shard struct {
 type remembered struct {
 	session *verification.Session
 	own     int32
+	// put is when the store was first seen to have this revision. The store can lose it before the feed has
+	// told of it, which leaves no sign in the feed. So the feed vouches for a revision only once it is proven:
+	// found again by a read that began after the feed had been followed past put.
+	put    int64 // ns since the cache began
+	proven bool
 }
 
 // update stands for the updates of one session that are under way here.
@@ -39,27 +44,38 @@ type update struct {
 // place is where a session is remembered.
 type place struct {
 	*shard
+	cache   *Cache
 	id      string
 	counter *uint64
+}
+
+// generation is what is known at a moment: a read that begins then is no older.
+type generation struct {
+	news     uint64
+	followed int64 // up to when the feed is, in ns since the cache began; 0: not
 }
 
 func (c *Cache) place(id string) place {
 	hash := maphash.String(c.seed, id)
 	shard := &c.shards[hash%shards]
-	return place{shard: shard, id: id, counter: &shard.news[hash/shards%counters]}
+	return place{shard: shard, cache: c, id: id, counter: &shard.news[hash/shards%counters]}
 }
 
 // now is what is known so far: look before a read begins.
-func (p place) now() uint64 {
+func (p place) now() generation {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return *p.counter
+	return generation{news: *p.counter, followed: p.cache.followed[p.cache.Partition(p.id)].Load()}
 }
 
+// get returns a session, or nil if there is none, or one that was not proven for too long.
 func (p place) get() *verification.Session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	held, _ := p.sessions.Get(p.id)
+	held, ok := p.sessions.Get(p.id)
+	if !ok || !held.proven && p.cache.age()-held.put >= int64(Bound) {
+		return nil
+	}
 	return held.session
 }
 
@@ -111,24 +127,42 @@ func (p place) drop() {
 
 // put remembers a session that was read when so much was known. A read that news have overtaken is not
 // remembered, and takes what is older than itself away. Of an update it is known what the news were: its
-// own commit is none. own is the revision that Committed tells of.
-func (p place) put(session *verification.Session, since uint64, own int32, u *update) {
+// own commit is none. own is the revision that Committed tells of. A read that nothing has overtaken, and
+// that finds less than an earlier one did, shows a loss.
+func (p place) put(session *verification.Session, since generation, own int32, u *update) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	held, ok := p.sessions.Peek(p.id)
-	overtaken := *p.counter != since && (u == nil || u.forgotten || session.Revision < max(u.told, u.read))
+	same := ok && sameMaking(held.session, session)
+	overtaken := *p.counter != since.news && (u == nil || u.forgotten || session.Revision < max(u.told, u.read))
 	if under := p.updates[p.id]; under != nil {
 		under.read = max(under.read, session.Revision)
 	}
+	next := remembered{session: session, own: own, put: p.cache.age()}
 	switch {
-	case ok && held.session.Revision > session.Revision:
+	case same:
+		next.own, next.put = max(own, held.own), held.put
+		next.proven = held.proven || held.put <= since.followed
+	case ok && held.session.Revision < session.Revision:
+		next.own = max(own, held.own)
+	}
+	switch {
+	case ok && held.session.Revision > session.Revision && (overtaken || held.proven):
 		return
 	case !overtaken:
-		p.sessions.Add(p.id, remembered{session, max(own, held.own)})
-	case ok && held.session.Revision < session.Revision:
+		p.sessions.Add(p.id, next)
+	case ok && !same:
 		p.sessions.Remove(p.id)
 	}
-	if !ok || held.session.Revision < session.Revision {
+	if !same {
 		*p.counter++ // reads that are under way may be older than this one
 	}
+}
+
+// sameMaking reports whether two records show the same making of the same revision: after a loss its number
+// can come again.
+func sameMaking(a, b *verification.Session) bool {
+	first, known := a.Fingerprint(a.Revision)
+	second, alsoKnown := b.Fingerprint(b.Revision)
+	return a.Revision == b.Revision && known == alsoKnown && first == second && a.State == b.State
 }
