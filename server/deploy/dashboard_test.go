@@ -60,6 +60,7 @@ func everyMetric(t *testing.T) (addr string) {
 			m.ReadThrough("found")
 			m.StripeCall("retrieve", "ok")
 			m.CatchUp("done", time.Now(), 1, 1, 1, 1)
+			m.CatchUpBehind([]telemetry.BehindAccount{{Name: "acct_1", Since: time.Now()}})
 			m.FeedRewound()
 			m.RedisMisconfigured("eviction", true)
 			m.WatchOpened("session", true)

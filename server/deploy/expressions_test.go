@@ -207,7 +207,7 @@ func TestAlertsFitTheSettings(t *testing.T) {
 	}
 	// A catch-up is missed four times before anybody is told.
 	if interval := m.duration(t, "RECONCILE_INTERVAL"); interval.Seconds()*4 != 3600 {
-		t.Errorf("RECONCILE_INTERVAL is %v; VerificationCatchUpStalled waits an hour", interval)
+		t.Errorf("RECONCILE_INTERVAL is %v; VerificationCatchUpStalled and VerificationAccountBehind wait an hour", interval)
 	}
 }
 

@@ -49,7 +49,8 @@ func (a *App) rewound(lost []string, more bool) {
 }
 
 // CatchUp runs one catch-up, or reads one session again where an id is given, and returns what there
-// is to say about it. After a catch-up it puts the lists right. It listens nowhere.
+// is to say about it. After a catch-up it puts the lists right. It listens nowhere. It returns an error,
+// beside the summary, also if the catch-up has left an account behind.
 func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *slog.Logger) (summary string, err error) {
 	if c.StripeAPIKey == "" {
 		return "", errors.New("STRIPE_API_KEY is not set: catching up reads from Stripe's API")
@@ -84,5 +85,5 @@ func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *sl
 	}
 	all, err := reconciler.Run(ctx)
 	lists, listsErr := a.jobs().RepairLists(ctx)
-	return all.String() + "\n  lists:    " + maintain.ListsSummary(lists, listsErr), errors.Join(err, maintain.ListsFailure(listsErr))
+	return all.String() + "\n  lists:    " + maintain.ListsSummary(lists, listsErr), errors.Join(err, all.Err(), maintain.ListsFailure(listsErr))
 }

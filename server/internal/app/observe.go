@@ -79,8 +79,18 @@ func (a *App) observeCatchUp(s reconcile.Summary, err error) {
 		result, done = "failed", time.Time{}
 	case s.Stopped != nil:
 		result, done = "stopped", time.Time{}
+	case !s.Complete():
+		result = "incomplete"
 	}
 	a.metrics.CatchUp(result, done, s.Missed.Sum(), s.Changed, s.Reread-s.Changed, s.Unknown)
+	if s.Behind == nil {
+		return // not known: what was shown stays
+	}
+	behind := make([]telemetry.BehindAccount, len(s.Behind))
+	for i, account := range s.Behind {
+		behind[i] = telemetry.BehindAccount{Name: account.Name(), Since: account.Since}
+	}
+	a.metrics.CatchUpBehind(behind)
 }
 
 // observedStore is the store, with somebody who looks on.

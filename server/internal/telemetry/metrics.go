@@ -27,11 +27,13 @@ type Metrics struct {
 	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs  *prometheus.CounterVec
 	opened, ended, sent, denied, signatures, reloads, refused, shed *prometheus.CounterVec
 	missed, conflicts, rewinds, granted                             prometheus.Counter
-	streams, misconfigured                                          *prometheus.GaugeVec
+	streams, misconfigured, behindSince                             *prometheus.GaugeVec
 	commits                                                         *prometheus.HistogramVec
 	answers, ages, tries                                            prometheus.Observer
-	caughtUp                                                        prometheus.Gauge
+	caughtUp, behind                                                prometheus.Gauge
 	calls                                                           *callMeters
+
+	behindShown map[string]bool // by CatchUpBehind alone
 }
 
 // NewMetrics makes a registry of its own with all of MetricTable.
@@ -62,6 +64,8 @@ func NewMetrics() *Metrics {
 	m.granted = m.counters("verification_retries_granted_total").WithLabelValues()
 	m.streams = m.gauges("verification_watch_streams")
 	m.misconfigured = m.gauges("verification_redis_misconfigured")
+	m.behind = m.gauges("verification_catch_up_behind_accounts").WithLabelValues()
+	m.behindSince = m.gauges("verification_catch_up_behind_since_timestamp_seconds")
 	m.caughtUp = m.gauges("verification_catch_up_last_done_timestamp_seconds").WithLabelValues()
 	m.commits = m.histograms("verification_commit_duration_seconds", commitBuckets)
 	m.answers = m.histograms("verification_webhook_duration_seconds", answerBuckets).WithLabelValues()
@@ -187,6 +191,33 @@ func (m *Metrics) CatchUp(result string, done time.Time, missed, changed, unchan
 	m.rereads.WithLabelValues("changed").Add(float64(changed))
 	m.rereads.WithLabelValues("unchanged").Add(float64(unchanged))
 	m.rereads.WithLabelValues("unknown").Add(float64(unknown))
+}
+
+// maxBehind bounds the accounts that are told by name.
+const maxBehind = 20
+
+// BehindAccount is an account whose events are not caught up.
+type BehindAccount struct {
+	Name  string
+	Since time.Time
+}
+
+// CatchUpBehind shows the accounts whose events are not caught up, the longest behind first, in place
+// of those before. Calls come one at a time.
+func (m *Metrics) CatchUpBehind(accounts []BehindAccount) {
+	m.behind.Set(float64(len(accounts)))
+	shown := make(map[string]bool)
+	for _, account := range accounts[:min(len(accounts), maxBehind)] {
+		m.behindSince.WithLabelValues(account.Name).Set(float64(account.Since.Unix()))
+		shown[account.Name] = true
+	}
+	// An account that stays is never absent, so that an alert about it does not end in between.
+	for name := range m.behindShown {
+		if !shown[name] {
+			m.behindSince.DeleteLabelValues(name)
+		}
+	}
+	m.behindShown = shown
 }
 
 // FeedRewound counts a loss of writes in Redis.

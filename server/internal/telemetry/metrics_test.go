@@ -25,6 +25,7 @@ func every(m *Metrics) {
 	m.StripeCall("retrieve", "ok")
 	m.CatchUp("done", time.Unix(1_790_000_000, 0), 2, 1, 3, 4)
 	m.CatchUp("failed", time.Time{}, 1, 0, 0, 0)
+	m.CatchUpBehind([]BehindAccount{{"acct_1", time.Unix(1_790_000_000, 0)}})
 	m.FeedRewound()
 	m.RedisMisconfigured("eviction", true)
 	m.WatchOpened("session", true)
@@ -105,6 +106,8 @@ func TestMetricValues(t *testing.T) {
 		`verification_commit_conflicts_total 2`,
 		`verification_catch_ups_total{result="done"} 1`,
 		`verification_catch_up_last_done_timestamp_seconds 1.79e+09`,
+		`verification_catch_up_behind_accounts 1`,
+		`verification_catch_up_behind_since_timestamp_seconds{account="acct_1"} 1.79e+09`,
 		`verification_missed_events_total 3`,
 		`verification_reread_sessions_total{outcome="unchanged"} 3`,
 		`verification_reread_sessions_total{outcome="unknown"} 4`,
@@ -130,5 +133,27 @@ func TestMetricValues(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(text)
+	}
+}
+
+// The accounts that are behind are named, a bounded number of them, and only as long as they are.
+func TestAccountsThatAreBehind(t *testing.T) {
+	m := NewMetrics()
+	text := func() string {
+		page := httptest.NewRecorder()
+		m.Handler().ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+		return page.Body.String()
+	}
+	var many []BehindAccount
+	for n := range 1000 {
+		many = append(many, BehindAccount{fmt.Sprint("acct_", n), time.Unix(int64(n), 0)})
+	}
+	const series = "verification_catch_up_behind_since_timestamp_seconds{"
+	for _, step := range []struct{ behind, named int }{{0, 0}, {2, 2}, {1000, maxBehind}, {1, 1}, {0, 0}} {
+		m.CatchUpBehind(many[:step.behind])
+		got := text()
+		if n := strings.Count(got, series); n != step.named || !strings.Contains(got, fmt.Sprintf("verification_catch_up_behind_accounts %d\n", step.behind)) {
+			t.Errorf("%d are behind: %d are named, want %d", step.behind, n, step.named)
+		}
 	}
 }
