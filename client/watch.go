@@ -33,8 +33,9 @@ import (
 //     the codes FAILED_PRECONDITION, ALREADY_EXISTS and UNIMPLEMENTED.
 //
 // Where the server no longer holds what follows (OUT_OF_RANGE), it starts again with the current
-// status and says so: see [Update]. A watch by reference whose session was redacted meanwhile may end
-// with ErrNotFound, since the reference is erased with the person's data.
+// status and says so: see [Update]. A watch by reference can end with ErrNotFound: the session was redacted
+// meanwhile, which erases the reference with the person's data, or it got another reference, and no other
+// session has this one.
 //
 // Nothing is left running when the loop is over. Ranging over the result again starts anew.
 func (c *Client) Watch(ctx context.Context, subject Subject, options ...WatchOption) iter.Seq2[Update, error] {

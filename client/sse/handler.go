@@ -14,7 +14,8 @@
 //     retry (allowed, denial, nextRetryTime, retriesRemaining), settled, updateTime. As always with
 //     protobuf's JSON, what is false, 0 or empty is left out.
 //   - "reset": changes may have been missed; forget what was shown. A status follows.
-//   - "unknown": there is no such session yet. The browser comes back in a few seconds.
+//   - "unknown": there is no such session, yet or any more; forget what was shown. The browser comes back in
+//     a few seconds.
 //   - "busy": the user has too many streams open. The browser comes back in half a minute.
 //   - "end": the user's session has ended; the page asks them to sign in, and closes the EventSource.
 //

@@ -1141,7 +1141,9 @@ type WatchStatusRequest_SessionId struct {
 
 type WatchStatusRequest_ClientReferenceId struct {
 	// Whichever session is the newest with this reference: when a newer one appears, the stream
-	// goes on with it. Revisions start over there: compare them only within a session_id.
+	// goes on with it. Revisions start over there: compare them only within a session_id. A session
+	// that gets another reference is not shown any more: the stream goes on with the newest one that
+	// still has this reference, or ends with NOT_FOUND.
 	ClientReferenceId string `protobuf:"bytes,2,opt,name=client_reference_id,json=clientReferenceId,proto3,oneof"`
 }
 
@@ -1651,7 +1653,8 @@ type Verification struct {
 	Type VerificationType `protobuf:"varint,3,opt,name=type,proto3,enum=verification.v1.VerificationType" json:"type,omitempty"`
 	// Why the last submission failed; unset unless that is the current state.
 	LastError *VerificationError `protobuf:"bytes,4,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
-	// The caller's own id for the person or case; empty where none was given.
+	// The caller's own id for the person or case; empty where none was given, after a redaction, and
+	// where only the status of a settled session is kept any more.
 	ClientReferenceId string `protobuf:"bytes,5,opt,name=client_reference_id,json=clientReferenceId,proto3" json:"client_reference_id,omitempty"`
 	// Whether it is real; false in Stripe's test mode.
 	Livemode bool `protobuf:"varint,6,opt,name=livemode,proto3" json:"livemode,omitempty"`

@@ -58,8 +58,8 @@ func (s *Service) retryState(state *verification.State) *verificationv1.RetrySta
 	return retry
 }
 
-// history is what reached the session; nothing of it is told after a redaction, nor of a session that
-// was shrunk.
+// history is what reached the session; nothing of it is told after a redaction, nor of an archived
+// session.
 func history(session verification.Session) []*verificationv1.HistoryEntry {
 	if session.Tombstone() || session.Stub() {
 		return nil
