@@ -57,8 +57,6 @@ type Session struct {
 
 	// Failures holds every counted failure of this session, oldest count first.
 	Failures []Failure
-	// LastFailure is the newest counted failure by Stripe's time.
-	LastFailure LastFailure
 	// Replacement says whether the grant to replace this closed session was given.
 	Replacement Replacement
 	// Predecessor is the session that this one replaced, whose counts it inherited.
@@ -104,6 +102,10 @@ type State struct {
 	ShownFailure uint64
 	// ShownGranted says that the failure shown has its grant.
 	ShownGranted bool
+	// LastFailure is the newest counted failure by Stripe's time; zero where none is counted. Not
+	// visible itself: a retry is judged by it where no counted failure is shown. In an Entry's Result
+	// it is zero: ChangesAfter derives it.
+	LastFailure LastFailure
 }
 
 // Error is Stripe's last_error. The zero value is no error.
@@ -135,12 +137,15 @@ type Failure struct {
 	Granted bool
 }
 
-// LastFailure is what the retry policy must know of the newest failure once a cancel has cleared it
-// from the state.
+// LastFailure is what the retry policy must know of a counted failure that the state does not show: a
+// cancel, an abandoned attempt or a reviewer has cleared it.
 type LastFailure struct {
+	// ID is its identity; 0: no failure.
 	ID     uint64
 	Second int64
 	Code   string
+	// Granted says that a retry was granted for it.
+	Granted bool
 }
 
 // Replacement is the grant to replace a closed session.
@@ -183,6 +188,6 @@ func (s Session) clone() Session {
 // sameSeen reports whether two states look the same from outside. What a grant belongs to is not
 // seen: retry.allowed is computed when sent and makes no revision.
 func sameSeen(a, b State) bool {
-	a.ShownFailure, a.ShownGranted = b.ShownFailure, b.ShownGranted
+	a.ShownFailure, a.ShownGranted, a.LastFailure = b.ShownFailure, b.ShownGranted, b.LastFailure
 	return a == b
 }

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -42,7 +43,9 @@ func decodeSession(id string, body []byte) (verification.Session, error) {
 		}
 	})
 
+	last := s.LastFailure
 	s.State = prior.result
+	s.LastFailure = last
 	var second, lastSecond int64
 	hasLast := false
 	_ = eachField(body, func(f field) {
@@ -61,6 +64,7 @@ func decodeSession(id string, body []byte) (verification.Session, error) {
 	if hasLast {
 		s.LastFailure.Second = s.Second + lastSecond
 	}
+	s.LastFailure.Granted = slices.Contains(s.Failures, verification.Failure{ID: s.LastFailure.ID, Granted: true})
 	if r.err != nil {
 		return verification.Session{}, r.err
 	}
