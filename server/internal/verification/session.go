@@ -59,8 +59,13 @@ type Session struct {
 	Failures []Failure
 	// Replacement says whether the grant to replace this closed session was given.
 	Replacement Replacement
+	// Replaces is the session that this one claims to replace, by its metadata at Stripe; empty: none.
+	// The claim proves nothing: see Accepts.
+	Replaces string
 	// Predecessor is the session that this one replaced, whose counts it inherited.
 	Predecessor string
+	// Inherited is what it inherited from Predecessor.
+	Inherited Inheritance
 
 	// History is what reached the session, oldest arrival first.
 	History []Entry
@@ -155,6 +160,13 @@ type Replacement struct {
 	// ReturnURL is what the first caller asked for. The request to Stripe must be the same however
 	// often it is repeated, or Stripe refuses the idempotency key. Empty once the successor is known.
 	ReturnURL string
+}
+
+// Inheritance is what a replacement inherited: its share of the counts that State shows. The zero value:
+// nothing yet, or an older version brought the counts, which notes no amounts.
+type Inheritance struct {
+	FailedAttempts int32
+	RetriesGranted int32
 }
 
 // Forgotten is an event id whose entry is gone.

@@ -21,14 +21,16 @@ import (
 // time of the event) is left out; that makes a record four times smaller than plain JSON.
 //
 // Rules for the next version, so that rolling forward and back loses nothing:
-//   - Version N reads formats N and N+1 (N-1 too, once there is one) and keeps fields that it does
-//     not know, in Extra. So a new field must mean something alone, not relative to other fields.
+//   - Version N reads formats N-1, N and N+1 and keeps fields that it does not know, in Extra. So a new
+//     field must mean something alone, not relative to other fields.
+//   - It writes format N, or N-1 if Options.RecordFormat says so, as during a roll: asBefore then leaves
+//     the fields of format N as the record has them.
 //   - A new code of a table (statuses, event types) must be read for one version before it is
 //     written: a code that is not known is refused, because it could not be kept in order.
 //   - A number is never used for another meaning.
 const (
 	headerSize = 12
-	format     = 1
+	format     = 2
 
 	// maxBody bounds what is written and what is read. 256 entries of the usual kind take 40 KiB.
 	maxBody = 4 << 20
@@ -57,7 +59,19 @@ const (
 	sessionForgotten   protowire.Number = 39 // 8 bytes id, zigzag Until less the one before; repeated
 	sessionSecond      protowire.Number = 40 // Second less UpdateTime
 	sessionLastText    protowire.Number = 41
+
+	// Since format 2.
+	sessionReplaces         protowire.Number = 42
+	sessionInheritedFailed  protowire.Number = 43
+	sessionInheritedGranted protowire.Number = 44
 )
+
+// asBefore is next as a store with the format before writes it in place of current: the fields that are
+// new in this format keep the values that the record has, so that a roll of the setting loses none.
+func asBefore(current, next verification.Session) verification.Session {
+	next.Replaces, next.Inherited = current.Replaces, current.Inherited
+	return next
+}
 
 func corrupt(what string) error {
 	return fmt.Errorf("%w: %s is not as written by this version; was it written by a much newer one?", store.ErrCorrupt, what)
@@ -74,10 +88,10 @@ func newHeader(before string, nonce uint64) []byte {
 	return binary.BigEndian.AppendUint64(h, nonce)
 }
 
-// appendBody appends the body of a record to buf.
-func appendBody(buf []byte, s verification.Session) ([]byte, error) {
+// appendBody appends the body of a record to buf, in the format given.
+func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 	before := len(buf)
-	w := &writer{buf: append(buf, format)}
+	w := &writer{buf: append(buf, as)}
 	encodeFailures(w, s)
 
 	var prior progress
@@ -100,6 +114,9 @@ func appendBody(buf []byte, s verification.Session) ([]byte, error) {
 	w.trueIf(sessionPending, s.Pending)
 	w.textIf(sessionAccount, s.Account)
 	w.textIf(sessionPredecessor, s.Predecessor)
+	w.textIf(sessionReplaces, s.Replaces)
+	w.intIf(sessionInheritedFailed, int64(s.Inherited.FailedAttempts))
+	w.intIf(sessionInheritedGranted, int64(s.Inherited.RetriesGranted))
 	w.trueIf(sessionReplacement, s.Replacement.Granted)
 	w.textIf(sessionReturnURL, s.Replacement.ReturnURL)
 	encodeForgotten(w, s.Forgotten)

@@ -18,8 +18,8 @@ func decode(id string, body []byte) (verification.Session, error) {
 		return verification.Session{}, corrupt("the length")
 	case len(body) > maxBody:
 		return verification.Session{}, corrupt("the length")
-	case body[0] != format && body[0] != format+1:
-		return verification.Session{}, fmt.Errorf("%w: format %d; this version reads %d and %d", store.ErrCorrupt, body[0], format, format+1)
+	case body[0] < format-1 || body[0] > format+1:
+		return verification.Session{}, fmt.Errorf("%w: format %d; this version reads %d to %d", store.ErrCorrupt, body[0], format-1, format+1)
 	}
 	return decodeSession(id, body[1:])
 }
@@ -98,6 +98,12 @@ func decodeSessionField(r *reader, f field, s *verification.Session) bool {
 		s.Replacement.ReturnURL = r.text(f)
 	case sessionPredecessor:
 		s.Predecessor = r.text(f)
+	case sessionReplaces:
+		s.Replaces = r.text(f)
+	case sessionInheritedFailed:
+		s.Inherited.FailedAttempts = r.int32(f)
+	case sessionInheritedGranted:
+		s.Inherited.RetriesGranted = r.int32(f)
 	case sessionForgotten:
 		s.Forgotten = decodeForgotten(r, r.bytes(f))
 	default:

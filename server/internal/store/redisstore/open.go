@@ -43,6 +43,7 @@ type Store struct {
 	password   func() string // to keep it out of errors
 	feedMaxLen int64
 	feedMaxAge time.Duration
+	format     byte // in which records are written
 	split      bool
 	policy     verification.RetryPolicy
 	logger     *slog.Logger
@@ -85,6 +86,7 @@ func Open(options Options) (*Store, error) {
 		password:   password,
 		feedMaxLen: o.FeedMaxLen,
 		feedMaxAge: o.FeedMaxAge,
+		format:     byte(o.RecordFormat),
 		split:      o.SplitIndex,
 		policy:     o.Policy,
 		logger:     o.Logger,
