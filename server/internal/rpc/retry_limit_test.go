@@ -11,7 +11,9 @@ import (
 // unfinished are the states of a session that waits for input and shows no counted failure. None of them may open
 // the way again to a person who has no retry left.
 var unfinished = map[string]func(*verification.Object){
-	"abandoned": func(o *verification.Object) { o.Error = verification.Error{Code: verification.CodeAbandoned, Reason: "Left."} },
+	"abandoned": func(o *verification.Object) {
+		o.Error = verification.Error{Code: verification.CodeAbandoned, Reason: "Left."}
+	},
 	"abandoned, with a report": func(o *verification.Object) {
 		o.Error, o.Report = verification.Error{Code: verification.CodeAbandoned, Reason: "Left."}, "vr_abandoned"
 	},
