@@ -48,6 +48,7 @@ func wrongSettings(t *testing.T) []wrongSetting {
 		{env: "REDIS_SENTINEL_PASSWORD_FILE", value: "/nowhere", beside: append(sentinel, "REDIS_SENTINEL_USERNAME=u"), alone: true},
 		{env: "REDIS_CA_FILE", value: "/nowhere", beside: []string{"REDIS_URL=rediss://h"}},
 		{env: "REDIS_WAIT_REPLICAS", value: "-1"}, {env: "REDIS_WAIT_TIMEOUT", value: "0s"},
+		{env: "RECORD_FORMAT", value: "new"},
 		{env: "FEED_MAX_LEN", value: "999"}, {env: "FEED_MAX_AGE", value: "1d"}, {env: "SETTLED_TTL", value: "1h"},
 		{env: "STRIPE_API_KEY", value: "pk_test_1"}, {env: "STRIPE_API_KEY_FILE", value: "/nowhere", alone: true},
 		{env: "STRIPE_API_BASE", value: "http://example.com"}, {env: "STRIPE_WEBHOOK_SECRET", value: "whsec_a,,whsec_b"},

@@ -57,7 +57,8 @@ type VerificationServiceClient interface {
 	//
 	// A retry is granted at most once for each failure and at most MAX_RETRIES times in all. The call
 	// is idempotent: repeated while the person has not submitted again, it gives a fresh link and
-	// uses nothing. A session that was never submitted gets a fresh link and uses nothing either.
+	// uses nothing. A session without a failure gets a fresh link and uses nothing either. An attempt
+	// that was abandoned is no failure: the newest failure before it decides.
 	RetryVerification(ctx context.Context, in *RetryVerificationRequest, opts ...grpc.CallOption) (*RetryVerificationResponse, error)
 	// ListVerifications lists the sessions to which one filter applies, the newest first: by
 	// update_time (those of a reference by create_time), then by session id. It is for people who
@@ -157,7 +158,8 @@ type VerificationServiceServer interface {
 	//
 	// A retry is granted at most once for each failure and at most MAX_RETRIES times in all. The call
 	// is idempotent: repeated while the person has not submitted again, it gives a fresh link and
-	// uses nothing. A session that was never submitted gets a fresh link and uses nothing either.
+	// uses nothing. A session without a failure gets a fresh link and uses nothing either. An attempt
+	// that was abandoned is no failure: the newest failure before it decides.
 	RetryVerification(context.Context, *RetryVerificationRequest) (*RetryVerificationResponse, error)
 	// ListVerifications lists the sessions to which one filter applies, the newest first: by
 	// update_time (those of a reference by create_time), then by session id. It is for people who

@@ -14,6 +14,8 @@ const (
 	maxKeyPrefixBytes   = 64
 	maxNameBytes        = 255
 	maxMetadataKeyBytes = 40 // Stripe's limit: docs.stripe.com/api/metadata
+
+	replacesKey = "verification_status_replaces" // verification.ReplacesKey; a test ties them
 )
 
 // checkListeners looks at the addresses that the server listens on.
@@ -132,6 +134,7 @@ func (c *Config) checkLimits(found *problems) {
 		{"CACHE_SESSIONS", c.CacheSessions, 1000, 10_000_000},
 		{"API_READS_PER_DAY", c.APIReadsPerDay, 1, 1_000_000},
 		{"REDIS_WAIT_REPLICAS", c.RedisWaitReplicas, 0, 10},
+		{"RECORD_FORMAT", c.RecordFormat, 1, 2},
 		{"FEED_MAX_LEN", c.FeedMaxLen, 1000, 10_000_000},
 		{"GRPC_MAX_STREAMS", c.GRPCMaxStreams, 1, 1_000_000},
 		{"CALLER_MAX_STREAMS", c.CallerMaxStreams, 0, 1_000_000},
@@ -169,6 +172,9 @@ func (c *Config) checkLimits(found *problems) {
 	}
 	if key := c.ReferenceMetadataKey; len(key) > maxMetadataKeyBytes || strings.ContainsAny(key, "[]") {
 		found.add("REFERENCE_METADATA_KEY must be a key that Stripe allows: no square brackets, %d bytes at the most", maxMetadataKeyBytes)
+	}
+	if c.ReferenceMetadataKey == replacesKey {
+		found.add("REFERENCE_METADATA_KEY must not be %s: a replacement holds the id of its predecessor there", replacesKey)
 	}
 	c.LogLevel, c.LogFormat = strings.ToLower(c.LogLevel), strings.ToLower(c.LogFormat)
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {

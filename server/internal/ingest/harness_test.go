@@ -24,7 +24,8 @@ type records struct {
 
 	mu      sync.Mutex
 	held    map[string]verification.Session
-	fail    error // of Get and Update, as long as it is set
+	fail    error            // of Get and Update, as long as it is set
+	refuse  map[string]error // the same for some sessions
 	updates int
 	// raced, if set, runs once inside an Update, between the read and the commit, as another writer
 	// would; it must not call the store.
@@ -40,6 +41,8 @@ func (r *records) Get(ctx context.Context, id string) (verification.Session, err
 		return session, ctx.Err()
 	case r.fail != nil:
 		return session, r.fail
+	case r.refuse[id] != nil:
+		return session, r.refuse[id]
 	case !ok:
 		return session, store.ErrNotFound
 	}

@@ -118,12 +118,21 @@ func (i *Ingest) Close() {
 func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
 	event.RecordTime = i.Clock().UnixMilli()
 	defer i.forget(event.Object)
-	outcome, err := i.apply(ctx, event, i.Stripe == nil)
+	session, outcome, err := i.decide(ctx, event)
+	if err == nil {
+		_, err = i.Inherit(ctx, session)
+	}
+	return outcome, err
+}
+
+// decide commits one event by the rules and, in doubt, by what Stripe says.
+func (i *Ingest) decide(ctx context.Context, event verification.Event) (verification.Session, verification.Outcome, error) {
+	session, outcome, err := i.apply(ctx, event, i.Stripe == nil)
 	if err != nil || !outcome.Doubt {
-		return outcome, err
+		return session, outcome, err
 	}
 	if i.Stripe != nil {
-		outcome, err = i.settle(ctx, event)
+		session, outcome, err = i.settle(ctx, event)
 	}
 	switch {
 	case err != nil:
@@ -132,23 +141,23 @@ func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verificat
 	default:
 		i.ObserveDoubt(DoubtSettled)
 	}
-	return outcome, err
+	return session, outcome, err
 }
 
 // apply commits an event by the rules alone; one in doubt only if decide says so.
-func (i *Ingest) apply(ctx context.Context, event verification.Event, decide bool) (outcome verification.Outcome, err error) {
+func (i *Ingest) apply(ctx context.Context, event verification.Event, decide bool) (session verification.Session, outcome verification.Outcome, err error) {
 	defer i.turns.enter(ctx, event.Object.ID)()
-	_, err = i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+	session, err = i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 		var next verification.Session
 		next, outcome = verification.Transition(current, event)
 		return next, outcome.Write && (decide || !outcome.Doubt), nil
 	})
-	return outcome, err
+	return session, outcome, err
 }
 
 // settle asks Stripe about an event whose order is in doubt. A read that another input overtook is
 // dropped, and the event meets the rules again.
-func (i *Ingest) settle(ctx context.Context, event verification.Event) (verification.Outcome, error) {
+func (i *Ingest) settle(ctx context.Context, event verification.Event) (verification.Session, verification.Outcome, error) {
 	asking, cancel := context.WithTimeout(ctx, doubtTimeout)
 	defer cancel()
 	log := i.Logger.With("event_id", event.ID, "session_id", event.Object.ID)
@@ -159,7 +168,7 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 			return i.apply(ctx, event, true)
 		}
 		var outcome verification.Outcome
-		_, err = i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+		session, err := i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 			var next verification.Session
 			next, outcome = verification.Settle(current, event, read)
 			if outcome.Dropped {
@@ -168,7 +177,7 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 			return next, outcome.Write && !outcome.Doubt, nil
 		})
 		if err != nil || !outcome.Doubt {
-			return outcome, err
+			return session, outcome, err
 		}
 	}
 	log.Warn("the order of an event is in doubt and each answer of Stripe was overtaken: decided by rule")

@@ -101,10 +101,14 @@ func readThroughOf(err error) ReadThrough {
 
 // applyRead commits a read. One that was overtaken is not needed: the record is newer.
 func (i *Ingest) applyRead(ctx context.Context, read verification.Read) (verification.Session, error) {
-	return i.Store.Update(ctx, read.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+	session, err := i.Store.Update(ctx, read.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 		next, outcome := verification.ApplyRead(current, read)
 		return next, outcome.Write, nil
 	})
+	if err != nil {
+		return session, err
+	}
+	return i.Inherit(ctx, session)
 }
 
 func (i *Ingest) missed(what question) bool {

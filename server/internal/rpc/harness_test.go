@@ -347,7 +347,10 @@ type fakeStripe struct {
 	during   func(id string) // called inside each GET, after Stripe has looked
 	replaced map[string]string
 	keyed    map[string]string // return URL of the first POST for a key
+	made     []string          // the sessions that were made
 	secrets  []string          // all links ever given
+	// unnamed makes new sessions without the claim in their metadata, as where 50 other keys are there.
+	unnamed bool
 }
 
 func newFakeStripe(objects ...verification.Object) *fakeStripe {
@@ -370,6 +373,11 @@ func (f *fakeStripe) change(c func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c()
+}
+
+// forgetKeys forgets all idempotency keys, as Stripe does after a day.
+func (f *fakeStripe) forgetKeys() {
+	f.change(func() { f.replaced, f.keyed = map[string]string{}, map[string]string{} })
 }
 
 func (f *fakeStripe) counts() (gets, finds, creates int) {
@@ -448,9 +456,16 @@ func (f *fakeStripe) CreateLike(_ context.Context, _, id, returnURL string) (str
 	f.creates++
 	o := f.sessions[id]
 	next := verification.Object{
-		ID: fmt.Sprintf("%sr", id), Type: o.Type, Status: verification.StatusRequiresInput, Created: o.Created + 100, Reference: o.Reference,
+		ID: fmt.Sprintf("%sr", id), Type: o.Type, Status: verification.StatusRequiresInput, Created: o.Created + 100, Reference: o.Reference, Replaces: id,
+	}
+	if _, made := f.sessions[next.ID]; made { // the key was forgotten: another session
+		next.ID = fmt.Sprintf("%s%d", next.ID, f.creates)
+	}
+	if f.unnamed {
+		next.Replaces = ""
 	}
 	f.sessions[next.ID], f.replaced[id] = next, next.ID
+	f.made = append(f.made, next.ID)
 	return next.ID, nil
 }
 

@@ -9,23 +9,27 @@ import (
 )
 
 // replace makes the one replacement of a canceled session and gives a link to it. It may stop after
-// each step and be called again, by anyone at the same time: the grant is found again, Stripe creates
-// one session for one idempotency key, the counts are inherited once, and the first successor stays.
+// each step and be called again, by anyone at the same time and by the id of either session: the grant is
+// found again, Stripe creates one session for one idempotency key, the counts are inherited once, and the
+// first successor stays.
 func (s *Service) replace(ctx context.Context, closed verification.Session, request *verificationv1.RetryVerificationRequest) (retried, error) {
 	var decision verification.Decision
-	closed, _, err := s.readAndUpdate(ctx, closed.ID, closed.Account, StepReplace, func(current verification.Session) verification.Session {
-		var next verification.Session
-		next, decision, _ = verification.GrantReplacement(current, s.Policy, s.Clock(), s.Principal(ctx), request.GetReturnUrl())
-		return next
+	// The record as it is now: a successor that it names is the one, however long ago it was made. Stripe
+	// forgets idempotency keys after a day and would make another.
+	closed, _, err := s.readAndDecide(ctx, closed, StepReplace, func(current verification.Session) (next verification.Session, write bool) {
+		if current.SupersededBy != "" {
+			return current, false
+		}
+		next, decision, write = verification.GrantReplacement(current, s.Policy, s.Clock(), s.Principal(ctx), request.GetReturnUrl())
+		return next, write
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return retried{}, err
-	}
-	if decision.Denial != verification.DenialNone {
-		return retried{}, &deniedError{decision: decision, supersededBy: closed.SupersededBy}
-	}
-	if closed.SupersededBy != "" { // another call was faster: go on with its successor
+	case closed.SupersededBy != "": // another call was faster: continue with its successor
 		return retried{}, supersededError(closed.SupersededBy)
+	case decision.Denial != verification.DenialNone:
+		return retried{}, &deniedError{decision: decision}
 	}
 
 	s.Step(StepCreate)
@@ -34,32 +38,57 @@ func (s *Service) replace(ctx context.Context, closed verification.Session, requ
 	if err != nil {
 		return retried{}, errors.Join(err, s.revoke(ctx, closed, err))
 	}
-	// Stripe answers a repeated key with the first answer, whose link may be used: grant reads again.
-	result, granting := s.grant(ctx, successor, closed.Account, StepInherit, func(current verification.Session) verification.Session {
-		next, _ := verification.Inherit(current, closed, s.Clock())
-		return next
+	return s.adopt(ctx, closed, successor)
+}
+
+// adopt makes a session that Stripe has made the successor of the closed one, and grants it a retry. The
+// order of the commits is what holds: the successor names its predecessor as soon as it is known here, so
+// that whoever continues with it finds what is due; the predecessor names it, from when on the
+// predecessor's counts are final; it inherits them; and only then is anything granted.
+func (s *Service) adopt(ctx context.Context, closed verification.Session, successor string) (retried, error) {
+	// Stripe answers a repeated key with the first answer, whose link may be used: so this reads again.
+	heir, link, err := s.readAndUpdate(ctx, successor, closed.Account, StepClaim, func(current verification.Session) (verification.Session, bool) {
+		return verification.Claim(current, closed.ID)
 	})
-
-	var denied *deniedError
-	if granting != nil && !errors.As(granting, &denied) {
-		return retried{}, granting // the counts may not be inherited: the old one must not lead there yet
+	if err != nil {
+		return retried{}, err
 	}
-
 	s.Step(StepSupersede)
-	_, err = s.Store.Update(ctx, closed.ID, func(current verification.Session) (verification.Session, bool, error) {
+	closed, err = s.Store.Update(ctx, closed.ID, func(current verification.Session) (verification.Session, bool, error) {
 		if !current.Exists() {
-			return current, false, errOvertaken // the store has lost it since: the next call begins anew
+			return current, false, errOvertaken // the store has lost it since: the next call starts over
 		}
-		next, changed := verification.Supersede(current, successor, s.Clock())
+		next, changed := verification.Replace(current, successor, s.Clock())
 		return next, changed, nil
 	})
 	if err != nil {
 		return retried{}, err
 	}
-	if denied != nil && denied.decision.Denial == verification.DenialCanceled {
-		return retried{}, supersededError(successor) // closed again already: its turn to be replaced
+	if closed.SupersededBy != successor {
+		return retried{}, s.disown(ctx, closed, successor)
 	}
-	return result, granting
+	var decision verification.Decision
+	heir, err = s.inheritAndDecide(ctx, heir, s.grantRetry(ctx, &decision))
+	if errors.Is(err, errOvertaken) {
+		return retried{}, supersededError(successor) // the next turn reads it again
+	}
+	if err != nil {
+		return retried{}, err
+	}
+	return granted(heir, link, decision)
+}
+
+// disown leaves a session that Stripe made although the closed one has another successor. It keeps the
+// counts, so that it grants no more than the chain has left.
+func (s *Service) disown(ctx context.Context, closed verification.Session, orphan string) error {
+	_, err := s.Store.Update(ctx, orphan, func(current verification.Session) (verification.Session, bool, error) {
+		next, changed := verification.Inherit(current, closed, s.Clock())
+		return next, changed && current.Exists(), nil
+	})
+	if err != nil {
+		return err
+	}
+	return supersededError(closed.SupersededBy)
 }
 
 // revoke takes the grant back where Stripe refused to make the session, such as for a return URL that
@@ -67,7 +96,7 @@ func (s *Service) replace(ctx context.Context, closed verification.Session, requ
 // error says the opposite: there was such a request before, and there may be a session.
 func (s *Service) revoke(ctx context.Context, closed verification.Session, cause error) error {
 	var refused *verification.StripeRefusedError
-	if !errors.As(cause, &refused) || refused.Code == "idempotency_error" {
+	if !errors.As(cause, &refused) || refused.Code == verification.CodeIdempotency {
 		return nil
 	}
 	_, err := s.Store.Update(ctx, closed.ID, func(current verification.Session) (verification.Session, bool, error) {

@@ -210,8 +210,8 @@ func TestG9_AReplacementStoppedAfterEachStepIsFinishedByTheNextCall(t *testing.T
 		}
 		checkOneReplacement(t, r, stripe, 1)
 	}
-	if stops != 8 {
-		t.Errorf("%d steps, want 8", stops)
+	if stops != 10 {
+		t.Errorf("%d steps, want 10", stops)
 	}
 }
 

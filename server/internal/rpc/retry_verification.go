@@ -25,8 +25,9 @@ const (
 	StepAnswer    = "answer with the link"
 	StepReplace   = "commit the replacement's grant"
 	StepCreate    = "create the replacement at Stripe"
-	StepInherit   = "commit the replacement with its counts"
+	StepClaim     = "commit the replacement, which names its predecessor"
 	StepSupersede = "note the successor"
+	StepInherit   = "commit the inherited counts"
 )
 
 // RetryVerification implements the RPC.
@@ -64,15 +65,12 @@ func (s *Service) retryVerification(ctx context.Context, request *verificationv1
 	}
 	ctx, cancel := withMargin(ctx)
 	defer cancel()
-	if !request.GetReplaceClosed() {
-		return s.retryOrReplace(ctx, request.GetSessionId(), request)
-	}
 	id := request.GetSessionId()
 	for range maxSuccessors {
 		result, err := s.retryOrReplace(ctx, id, request)
 		var denied *deniedError
 		switch {
-		case !errors.As(err, &denied):
+		case !request.GetReplaceClosed(), !errors.As(err, &denied):
 			return result, err
 		case denied.decision.Denial == verification.DenialSuperseded:
 			id = denied.supersededBy // whoever comes second goes on with the same successor
@@ -91,6 +89,9 @@ func (s *Service) retryOrReplace(ctx context.Context, id string, request *verifi
 	if err != nil {
 		return retried{}, err
 	}
+	if session, err = s.Ingest.Inherit(ctx, session); err != nil {
+		return retried{}, err
+	}
 	if request.GetReplaceClosed() && session.Status == verification.StatusCanceled && session.SupersededBy == "" {
 		return s.replace(ctx, session, request)
 	}
@@ -106,21 +107,27 @@ func (s *Service) retry(ctx context.Context, session verification.Session) (retr
 		verification.DenialLimitReached, verification.DenialCooldown:
 		return retried{}, &deniedError{decision: decision, supersededBy: session.SupersededBy}
 	}
-	return s.grant(ctx, session.ID, session.Account, StepGrant, func(current verification.Session) verification.Session { return current })
+	session, link, err := s.readAndDecide(ctx, session, StepGrant, s.grantRetry(ctx, &decision))
+	if err != nil {
+		return retried{}, err
+	}
+	return granted(session, link, decision)
 }
 
-// grant reads the session at Stripe, prepares the record and grants the retry, all in one commit,
-// and answers with the link of that very read.
-func (s *Service) grant(ctx context.Context, id, account, step string, prepare func(verification.Session) verification.Session) (retried, error) {
-	var decision verification.Decision
-	session, link, err := s.readAndUpdate(ctx, id, account, step, func(current verification.Session) verification.Session {
-		var next verification.Session
-		next, decision, _ = verification.GrantRetry(prepare(current), s.Policy, s.Clock(), s.Principal(ctx))
-		return next
-	})
+// change is what a step makes of the record as it is; write says that it must be stored.
+type change func(current verification.Session) (next verification.Session, write bool)
+
+// grantRetry grants a retry, or tells the denial in decision.
+func (s *Service) grantRetry(ctx context.Context, decision *verification.Decision) change {
+	return func(current verification.Session) (next verification.Session, write bool) {
+		next, *decision, write = verification.GrantRetry(current, s.Policy, s.Clock(), s.Principal(ctx))
+		return next, write
+	}
+}
+
+// granted is the answer of a call that has judged a retry, with the link of the read that it was judged by.
+func granted(session verification.Session, link verification.Link, decision verification.Decision) (retried, error) {
 	switch {
-	case err != nil:
-		return retried{}, err
 	case decision.Denial != verification.DenialNone:
 		return retried{}, &deniedError{decision: decision, supersededBy: session.SupersededBy}
 	case link.URL == "" && link.ClientSecret == "":
@@ -129,9 +136,44 @@ func (s *Service) grant(ctx context.Context, id, account, step string, prepare f
 	return retried{session, link}, nil
 }
 
-// readAndUpdate makes a GET at Stripe and commits what it says together with what change makes of
+// readAndDecide makes a GET at Stripe and commits what it says together with a grant. Where the read shows
+// that the session claims to replace another one, which the record did not know, its counts come first.
+func (s *Service) readAndDecide(ctx context.Context, session verification.Session, step string, grant change) (verification.Session, verification.Link, error) {
+	looked, due := session.Owes(), false // that claim was looked at before
+	read, link, err := s.readAndUpdate(ctx, session.ID, session.Account, step, func(current verification.Session) (verification.Session, bool) {
+		if due = current.Owes() != "" && current.Owes() != looked; due {
+			return current, false
+		}
+		return grant(current)
+	})
+	if err != nil || !due {
+		return read, link, err
+	}
+	read, err = s.inheritAndDecide(ctx, read, grant)
+	return read, link, err
+}
+
+// inheritAndDecide does what is due of a session that was just read, and then commits a grant. errOvertaken:
+// an input was applied since the read.
+func (s *Service) inheritAndDecide(ctx context.Context, read verification.Session, grant change) (verification.Session, error) {
+	s.Step(StepInherit)
+	read, err := s.Ingest.Inherit(ctx, read)
+	if err != nil {
+		return read, err
+	}
+	s.Step(StepGrant)
+	return s.Store.Update(ctx, read.ID, func(current verification.Session) (verification.Session, bool, error) {
+		if current.Applied != read.Applied {
+			return current, false, errOvertaken
+		}
+		next, write := grant(current)
+		return next, write, nil
+	})
+}
+
+// readAndUpdate makes a GET at Stripe and commits what it says together with what then makes of
 // it. A read that other news overtook is made again, a few times.
-func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, change func(verification.Session) verification.Session) (verification.Session, verification.Link, error) {
+func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, then change) (verification.Session, verification.Link, error) {
 	for range maxReads {
 		before, err := s.Store.Get(ctx, id)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -153,8 +195,8 @@ func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, c
 			if overtaken {
 				return current, false, nil
 			}
-			changed := change(next)
-			return changed, outcome.Write || changed.Revision != next.Revision, nil
+			changed, write := then(next)
+			return changed, outcome.Write || write, nil
 		})
 		if err != nil || !overtaken {
 			return session, retrieved.Link, err

@@ -25,6 +25,8 @@ type Ingest interface {
 	ReadUnknownReference(ctx context.Context, reference string) (verification.Session, error)
 	// Reread reads a known session again.
 	Reread(ctx context.Context, current verification.Session) (verification.Session, error)
+	// Inherit does what is due between a session and the one that it replaced: see ingest.Ingest.
+	Inherit(ctx context.Context, current verification.Session) (verification.Session, error)
 }
 
 // Stripe is what a retry asks of Stripe's API. Errors are verification's ErrStripe….

@@ -130,6 +130,10 @@ func (nobody) Reread(_ context.Context, current verification.Session) (verificat
 	return current, verification.ErrStripeNotConfigured
 }
 
+func (nobody) Inherit(_ context.Context, current verification.Session) (verification.Session, error) {
+	return current, nil
+}
+
 // arrival is one response and when it was sent.
 type arrival struct {
 	*verificationv1.WatchStatusResponse

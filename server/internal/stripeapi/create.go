@@ -28,14 +28,16 @@ const (
 
 // Bounds of what is copied. Stripe's metadata alone may have 50 keys.
 const (
-	maxFields = 500
-	maxDepth  = 8
+	maxFields   = 500
+	maxDepth    = 8
+	maxMetadata = 50
 )
 
 // CreateLike creates a session like another one: same type or flow, options, metadata,
-// client_reference_id and provided details. returnURL is where Stripe's page sends the person
-// afterwards; empty: Stripe's default. It returns the new id and no link, because Stripe repeats the
-// first answer, with its old link, to every repetition.
+// client_reference_id and provided details. Under verification.ReplacesKey its metadata names the other
+// one, unless 50 other keys are there. returnURL is where Stripe's page sends the person afterwards;
+// empty: Stripe's default. It returns the new id and no link, because Stripe repeats the first answer,
+// with its old link, to every repetition.
 //
 // Repeated within a day it returns the same id, if returnURL and the old session are unchanged; else
 // Stripe refuses with code "idempotency_error". Other errors are Retrieve's.
@@ -44,7 +46,19 @@ func (c *Client) CreateLike(ctx context.Context, account, id, returnURL string) 
 	if err := c.get(ctx, request{account: account}, id, func(_ verification.Object, a answer) { old = a.body }); err != nil {
 		return "", err
 	}
-	fields, ok := likeness(old, returnURL)
+	newID, err = c.create(ctx, account, id, old, returnURL, id)
+	refused := (*verification.StripeRefusedError)(nil)
+	if errors.As(err, &refused) && refused.Code == verification.CodeIdempotency {
+		// A replica of the version before may have been first. Its request named no predecessor.
+		return c.create(ctx, account, id, old, returnURL, "")
+	}
+	return newID, err
+}
+
+// create makes the session that replaces another one, whose object is old. replaces is what its metadata
+// names as the session that it replaces; empty: the metadata is old's as it is.
+func (c *Client) create(ctx context.Context, account, id string, old []byte, returnURL, replaces string) (newID string, err error) {
+	fields, ok := likeness(old, returnURL, replaces)
 	if !ok {
 		return "", &verification.StripeRefusedError{Code: "session_too_large_to_copy"}
 	}
@@ -81,7 +95,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 // likeness is the form that creates a session like the one given. It is made from the raw object, so
 // that options newer than stripe-go's structs survive, and in a fixed order, so that a repetition is
 // the same request byte for byte.
-func likeness(session []byte, returnURL string) (*form.Values, bool) {
+func likeness(session []byte, returnURL, replaces string) (*form.Values, bool) {
 	var old struct {
 		Type      json.RawMessage `json:"type"`
 		Flow      json.RawMessage `json:"verification_flow"`
@@ -101,7 +115,7 @@ func likeness(session []byte, returnURL string) (*form.Values, bool) {
 		f.add("type", old.Type)
 	}
 	f.add("options", old.Options)
-	f.add("metadata", old.Metadata)
+	f.addMetadata(old.Metadata, replaces)
 	f.add("client_reference_id", old.Reference)
 	f.add("provided_details", old.Details)
 	if returnURL != "" {
@@ -130,6 +144,27 @@ func (f *flattener) add(key string, value json.RawMessage) {
 		return
 	}
 	f.walk(key, tree, 0)
+}
+
+// addMetadata adds metadata, with the session that is replaced in place of the one that it may name itself.
+// Where Stripe would refuse one key more, none is named.
+func (f *flattener) addMetadata(metadata json.RawMessage, replaces string) {
+	if replaces == "" {
+		f.add("metadata", metadata)
+		return
+	}
+	var values map[string]json.RawMessage
+	if len(metadata) > 0 && json.Unmarshal(metadata, &values) != nil {
+		f.failed = true
+		return
+	}
+	delete(values, verification.ReplacesKey)
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		f.add("metadata["+name+"]", values[name])
+	}
+	if len(values) < maxMetadata {
+		f.put("metadata["+verification.ReplacesKey+"]", replaces)
+	}
 }
 
 func (f *flattener) walk(key string, value any, depth int) {

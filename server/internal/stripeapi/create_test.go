@@ -3,6 +3,7 @@ package stripeapi_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -26,6 +27,9 @@ func replacing(t *testing.T, old fields, status int, body string) *server {
 		_, _ = io.WriteString(w, body)
 	})
 }
+
+// claimField is the parameter that names the session which a new one replaces.
+const claimField = "metadata[" + verification.ReplacesKey + "]"
 
 func TestCreateLike(t *testing.T) {
 	canceled := func(change fields) fields {
@@ -76,6 +80,7 @@ func TestCreateLike(t *testing.T) {
 			if len(calls) != 2 || calls[1].method != http.MethodPost || calls[1].path != "/v1/identity/verification_sessions" {
 				t.Fatalf("calls %+v", calls)
 			}
+			test.want.Set(claimField, id)
 			if diff := cmp.Diff(test.want, calls[1].form); diff != "" {
 				t.Errorf("form (-want +got):\n%s", diff)
 			}
@@ -151,6 +156,79 @@ func TestCreateLikeFails(t *testing.T) {
 				t.Errorf("error %v, want refused: %s", err, test.refused)
 			}
 		})
+	}
+}
+
+// The claim of the old session is never copied: it names the one before. Stripe allows 50 keys.
+func TestG9_ANewSessionNamesTheOneThatItReplaces(t *testing.T) {
+	keys := func(n int) fields {
+		metadata := fields{}
+		for i := range n {
+			metadata[fmt.Sprintf("key_%d", i)] = "x"
+		}
+		return metadata
+	}
+	heir := func(metadata fields) fields {
+		metadata[verification.ReplacesKey] = "vs_0"
+		return metadata
+	}
+	for name, test := range map[string]struct {
+		metadata any
+		want     string
+		fields   int
+	}{
+		"no metadata":               {nil, id, 1},
+		"its own claim":             {heir(keys(3)), id, 4},
+		"49 other keys":             {keys(49), id, 50},
+		"49 other keys and a claim": {heir(keys(49)), id, 50},
+		"50 other keys":             {keys(50), "", 50},
+	} {
+		s := replacing(t, session(fields{"metadata": test.metadata}), 200, encode(session(fields{"id": "vs_1New"})))
+		if _, err := dial(t, s.URL, nil).CreateLike(context.Background(), "", id, ""); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		sent, metadata := s.seen()[1].form, 0
+		for field := range sent {
+			if strings.HasPrefix(field, "metadata[") {
+				metadata++
+			}
+		}
+		if got := sent[claimField]; strings.Join(got, ",") != test.want || metadata != test.fields {
+			t.Errorf("%s: claims to replace %q with %d keys; want %q with %d", name, got, metadata, test.want, test.fields)
+		}
+	}
+}
+
+// A replica of the version before may have sent the same key, with the metadata as it is: then Stripe has
+// that session, and gives it for that request alone.
+func TestG9_TheRequestOfTheVersionBeforeIsRepeated(t *testing.T) {
+	old := session(fields{"metadata": fields{"person": "p", verification.ReplacesKey: "vs_0"}})
+	for _, known := range []bool{true, false} {
+		s := serve(t, func(w http.ResponseWriter, c call) {
+			switch {
+			case c.method == http.MethodGet:
+				always(200, encode(old))(w, c)
+			case known && c.form.Get(claimField) == "vs_0":
+				always(200, encode(session(fields{"id": "vs_1New"})))(w, c)
+			default:
+				always(400, refusal("idempotency_error", ""))(w, c)
+			}
+		})
+		newID, err := dial(t, s.URL, nil).CreateLike(context.Background(), "", id, "https://shop.example")
+		refused := (*verification.StripeRefusedError)(nil)
+		if known && (err != nil || newID != "vs_1New") || !known && (!errors.As(err, &refused) || refused.Code != verification.CodeIdempotency) {
+			t.Errorf("the older request is known %v: id %q, error %v", known, newID, err)
+		}
+		calls := s.seen()
+		if len(calls) != 3 || calls[1].form.Get(claimField) != id || calls[2].form.Get(claimField) != "vs_0" || calls[2].form.Get("return_url") != "https://shop.example" {
+			t.Errorf("the older request is known %v: calls %+v; want a GET, the POST and the POST as it was", known, calls)
+		}
+		for _, post := range calls[1:] {
+			if key := post.header.Get("Idempotency-Key"); key != "verification-status-replace-"+id {
+				t.Errorf("Idempotency-Key %q", key)
+			}
+		}
 	}
 }
 

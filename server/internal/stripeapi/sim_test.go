@@ -67,8 +67,12 @@ func TestAgainstTheSimulator(t *testing.T) {
 		t.Errorf("with another return URL: error %v", err)
 	}
 	successor, ok := sim.Session(newID)
-	if !ok || successor.Type != created.Type || successor.ClientReferenceID != "case-17" || successor.Metadata["team"] != "a&b" {
+	if !ok || successor.Type != created.Type || successor.ClientReferenceID != "case-17" || successor.Metadata["team"] != "a&b" ||
+		successor.Metadata[verification.ReplacesKey] != created.ID {
 		t.Errorf("successor %+v", successor)
+	}
+	if read, err := c.Retrieve(ctx, "", newID); err != nil || read.Object.Replaces != created.ID {
+		t.Errorf("the successor claims to replace %q, error %v; want %s", read.Object.Replaces, err, created.ID)
 	}
 	if newest, err := c.FindByReference(ctx, "case-17"); err != nil || newest.Object.ID != newID {
 		t.Errorf("newest %s, error %v", newest.Object.ID, err)

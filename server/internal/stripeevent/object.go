@@ -1,6 +1,7 @@
 package stripeevent
 
 import (
+	"bytes"
 	"encoding/json"
 	"unicode/utf8"
 
@@ -61,6 +62,7 @@ func (o *object) decoded(options Options) (decoded verification.Object, malforme
 		Report:    string(o.Report),
 		Created:   o.Created.value,
 		Reference: o.reference(options.ReferenceKey),
+		Replaces:  o.replaces(),
 		Redaction: o.redaction(),
 	}
 	if o.LastError != nil {
@@ -92,10 +94,31 @@ func (o *object) reference(key string) string {
 	if key == "" {
 		return ""
 	}
+	if value := o.metadata(key); usableReference(value) {
+		return value
+	}
+	return ""
+}
+
+// replaces is the session that this one claims to replace. The claim of another form than a session id,
+// or of the session itself, is none.
+func (o *object) replaces() string {
+	// Few have the key, and decoding the metadata of all would be a good part of what an event costs.
+	if !bytes.Contains(o.Metadata, []byte(verification.ReplacesKey)) {
+		return ""
+	}
+	claimed := o.metadata(verification.ReplacesKey)
+	if !ValidSessionID(claimed) || claimed == string(o.ID) {
+		return ""
+	}
+	return claimed
+}
+
+// metadata is the text under a key. Metadata is free text of everyone that has the API key: one that
+// cannot be read costs what it would have said, never the event.
+func (o *object) metadata(key string) string {
 	var metadata map[string]text
-	// Metadata is free text of whoever has the API key: one that cannot be read costs its reference,
-	// never the event.
-	if json.Unmarshal(o.Metadata, &metadata) != nil || !usableReference(string(metadata[key])) {
+	if json.Unmarshal(o.Metadata, &metadata) != nil {
 		return ""
 	}
 	return string(metadata[key])

@@ -37,14 +37,18 @@ func (s *Session) count(object Object, eventID string, second int64, applies boo
 	if isNew {
 		s.Failures = append(s.Failures, Failure{ID: id})
 		if len(s.Failures) > MaxRemembered {
-			s.Failures = s.Failures[1:]
+			oldest := 0
+			if s.Failures[0].ID == s.LastFailure.ID {
+				oldest = 1 // whether the newest failure has its grant must stay known
+			}
+			s.Failures = slices.Delete(s.Failures, oldest, oldest+1)
 		}
 		at = len(s.Failures) - 1
 		s.FailedAttempts++
 	}
 	// Known ones too: an override can bring a counted failure back, later and with another code.
 	if second >= s.LastFailure.Second {
-		s.LastFailure = LastFailure{ID: id, Second: second, Code: object.Error.Code}
+		s.LastFailure = LastFailure{ID: id, Second: second, Code: object.Error.Code, Granted: s.Failures[at].Granted}
 	}
 	if s.ShownFailure == id {
 		s.ShownGranted = s.Failures[at].Granted
@@ -52,7 +56,27 @@ func (s *Session) count(object Object, eventID string, second int64, applies boo
 	return isNew
 }
 
-// granted reports whether a failure has its grant.
-func (s Session) granted(id uint64) bool {
-	return slices.Contains(s.Failures, Failure{ID: id, Granted: true})
+// judged is the counted failure by which a retry is judged: the one shown, else the newest. The zero
+// value: none is counted.
+func (s State) judged() LastFailure {
+	if s.ShownFailure == 0 {
+		return s.LastFailure
+	}
+	return LastFailure{ID: s.ShownFailure, Second: s.UpdateTime, Code: s.Error.Code, Granted: s.ShownGranted}
+}
+
+// grant notes that a counted failure has its grant.
+func (s *Session) grant(id uint64) {
+	at := slices.IndexFunc(s.Failures, func(f Failure) bool { return f.ID == id })
+	if at < 0 { // beyond MaxRemembered; the grant must still be found again
+		s.Failures = append(s.Failures, Failure{ID: id})
+		at = len(s.Failures) - 1
+	}
+	s.Failures[at].Granted = true
+	if s.ShownFailure == id {
+		s.ShownGranted = true
+	}
+	if s.LastFailure.ID == id {
+		s.LastFailure.Granted = true
+	}
 }

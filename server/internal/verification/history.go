@@ -58,6 +58,7 @@ func (s *Session) record(before Session, entry Entry) {
 	if !before.Exists() || !sameSeen(s.State, before.State) {
 		s.Revision++
 		entry.Revision, entry.Result = s.Revision, s.State
+		entry.Result.LastFailure = LastFailure{}
 	}
 	if before.Reference != "" && s.Reference != "" && before.Reference != s.Reference {
 		s.Moved = s.Revision
@@ -121,9 +122,22 @@ func (s *Session) trim(now int64) {
 // the bound of the history took entries away; see Floor.
 func (s Session) ChangesAfter(revision int32) []Change {
 	var changes []Change
+	var last LastFailure // as far as the history tells
 	for _, entry := range s.History {
-		if entry.Revision > max(0, revision) {
-			changes = append(changes, Change{Revision: entry.Revision, State: entry.Result})
+		if entry.Revision <= 0 {
+			continue
+		}
+		state := entry.Result
+		if state.ShownFailure != 0 {
+			last = state.judged()
+		}
+		last.Granted = last.Granted || entry.Source == SourceRetry
+		state.LastFailure = last
+		if entry.Revision == s.Revision {
+			state = s.State
+		}
+		if entry.Revision > revision {
+			changes = append(changes, Change{Revision: entry.Revision, State: state})
 		}
 	}
 	if s.Revision > revision && (len(changes) == 0 || changes[len(changes)-1].Revision < s.Revision) {

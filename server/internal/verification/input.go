@@ -48,6 +48,8 @@ type Object struct {
 	Report    string
 	Created   int64
 	Reference string
+	// Replaces is the session id under ReplacesKey in its metadata; empty: none.
+	Replaces  string
 	Redaction Redaction
 }
 

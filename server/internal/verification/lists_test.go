@@ -72,6 +72,9 @@ func TestListsSayWhatJudgeSays(t *testing.T) {
 		if !one(3) {
 			s.ShownFailure = 1
 		}
+		if !one(3) {
+			s.LastFailure = LastFailure{ID: 2, Code: errors[rng.IntN(len(errors))].Code, Second: rng.Int64N(100_000), Granted: one(3)}
+		}
 		if one(5) {
 			s.Redaction = Redaction(1 + rng.IntN(2))
 		}

@@ -70,36 +70,18 @@ func (p RetryPolicy) Judge(state State, now time.Time) Decision {
 		return Decision{}
 	case p.denies(state.Error.Code):
 		return Decision{Denial: DenialNotRetryable}
+	}
+	failure := state.judged()
+	switch {
 	// Without a counted failure a link is given and nothing is used.
-	case state.ShownFailure == 0:
+	case failure.ID == 0, failure.Granted:
 		return Decision{}
+	case p.denies(failure.Code):
+		return Decision{Denial: DenialNotRetryable}
 	case p.Remaining(state) == 0:
 		return Decision{Denial: DenialLimitReached}
 	}
-	return p.cooldown(state.UpdateTime, now)
-}
-
-// judgeReplacement is Judge for a closed session that shall be replaced: superseded and canceled are
-// no denials, and the newest counted failure stands for the one that the cancel cleared.
-func (p RetryPolicy) judgeReplacement(s Session, now time.Time) Decision {
-	last := s.LastFailure
-	switch {
-	case s.Redaction > RedactionNone:
-		return Decision{Denial: DenialRedacted}
-	case s.Replacement.Granted:
-		return Decision{}
-	case s.Status == StatusVerified: // a caller whose session is not closed after all
-		return Decision{Denial: DenialAlreadyVerified}
-	case s.Status != StatusCanceled && s.Status != StatusRequiresInput:
-		return Decision{Denial: DenialProcessing}
-	case !s.granted(last.ID) && p.denies(last.Code):
-		return Decision{Denial: DenialNotRetryable}
-	case p.Remaining(s.State) == 0:
-		return Decision{Denial: DenialLimitReached}
-	case last.ID == 0 || s.granted(last.ID):
-		return Decision{}
-	}
-	return p.cooldown(last.Second, now)
+	return p.cooldown(failure.Second, now)
 }
 
 func (p RetryPolicy) denies(code string) bool {
@@ -114,78 +96,21 @@ func (p RetryPolicy) cooldown(failure int64, now time.Time) Decision {
 	return Decision{}
 }
 
-// GrantRetry grants a retry for the failure shown, once: the same failure asked for again has its
-// grant, and nothing is used. Where no counted failure is shown (never submitted, abandoned) there is
-// nothing to grant and the person may go on. principal is who asked, by name; the history keeps it.
-// changed says that the record must be stored.
+// GrantRetry grants a retry for the failure that is judged (the one shown, else the newest counted),
+// once: the same failure asked for again has its grant, and nothing is used. Where no failure is
+// counted there is nothing to grant and the person may continue. principal is who asked, by name; the
+// history keeps it. changed says that the record must be stored.
 func GrantRetry(current Session, policy RetryPolicy, now time.Time, principal string) (next Session, decision Decision, changed bool) {
 	decision = policy.Judge(current.State, now)
-	if decision.Denial != DenialNone || current.ShownFailure == 0 || current.ShownGranted {
+	failure := current.judged()
+	if decision.Denial != DenialNone || failure.ID == 0 || failure.Granted {
 		return current, decision, false
 	}
 	next = current.clone()
-	at := slices.IndexFunc(next.Failures, func(f Failure) bool { return f.ID == next.ShownFailure })
-	if at < 0 { // beyond MaxRemembered; the grant must still be found again
-		next.Failures = append(next.Failures, Failure{ID: next.ShownFailure})
-		at = len(next.Failures) - 1
-	}
-	next.Failures[at].Granted = true
-	next.ShownGranted = true
+	next.grant(failure.ID)
 	next.RetriesGranted++
 	next.recordGrant(current, now, principal)
 	return next, Decision{}, true
-}
-
-// GrantReplacement grants the one replacement of a canceled session. It uses a retry. Asked for
-// again it is found, with the return URL of the first caller. principal is as in GrantRetry.
-func GrantReplacement(current Session, policy RetryPolicy, now time.Time, principal, returnURL string) (next Session, decision Decision, changed bool) {
-	decision = policy.judgeReplacement(current, now)
-	if decision.Denial != DenialNone || current.Replacement.Granted {
-		return current, decision, false
-	}
-	next = current.clone()
-	next.Replacement = Replacement{Granted: true, ReturnURL: returnURL}
-	next.RetriesGranted++
-	next.recordGrant(current, now, principal)
-	return next, Decision{}, true
-}
-
-// RevokeReplacement takes back the grant of a replacement that Stripe refused to make, if it still is
-// the one that was asked for with this return URL.
-func RevokeReplacement(current Session, returnURL string, now time.Time) (next Session, changed bool) {
-	if current.Replacement != (Replacement{Granted: true, ReturnURL: returnURL}) || current.SupersededBy != "" {
-		return current, false
-	}
-	next = current.clone()
-	next.Replacement = Replacement{}
-	next.RetriesGranted--
-	next.recordOwn(current, SourceReplacement, now)
-	return next, true
-}
-
-// Inherit gives a replacement the counts of the session that it replaces, once.
-func Inherit(current, predecessor Session, now time.Time) (next Session, changed bool) {
-	if current.Predecessor != "" {
-		return current, false
-	}
-	next = current.clone()
-	next.Predecessor = predecessor.ID
-	next.FailedAttempts += predecessor.FailedAttempts
-	next.RetriesGranted += predecessor.RetriesGranted
-	next.recordOwn(current, SourceReplacement, now)
-	return next, true
-}
-
-// Supersede notes the session that replaced this one. The first one stays.
-func Supersede(current Session, successor string, now time.Time) (next Session, changed bool) {
-	if current.SupersededBy != "" {
-		return current, false
-	}
-	next = current.clone()
-	next.SupersededBy = successor
-	next.Replacement.ReturnURL = ""
-	next.recordOwn(current, SourceReplacement, now)
-	return next, true
 }
 
 // recordOwn adds the entry of something that this service did itself. Stripe knows nothing of it, so

@@ -24,6 +24,11 @@ func TestG9_DenialsInTheirOrder(t *testing.T) {
 		Status: StatusRequiresInput, Error: declined, ShownFailure: 1, RetriesGranted: 2, UpdateTime: 100,
 	}
 	with := func(change func(*State)) State { s := worst; change(&s); return s }
+	// unshown makes the failure one that the state does not show; the state is much younger.
+	unshown := func(s *State, shown Error) {
+		s.LastFailure = LastFailure{ID: s.ShownFailure, Second: s.UpdateTime, Code: s.Error.Code}
+		s.Error, s.ShownFailure, s.UpdateTime = shown, 0, 1000
+	}
 	now := at(101)
 	for name, c := range map[string]struct {
 		state State
@@ -32,19 +37,28 @@ func TestG9_DenialsInTheirOrder(t *testing.T) {
 		"superseded above all": {with(func(s *State) {
 			s.SupersededBy, s.Redaction, s.Status = "vs_2", RedactionRedacted, StatusCanceled
 		}), DenialSuperseded},
-		"redacted":                          {with(func(s *State) { s.Redaction, s.Status = RedactionRedacted, StatusCanceled }), DenialRedacted},
-		"being redacted":                    {with(func(s *State) { s.Redaction, s.Status = RedactionProcessing, StatusVerified }), DenialRedacted},
-		"canceled":                          {with(func(s *State) { s.Status = StatusCanceled }), DenialCanceled},
-		"verified":                          {with(func(s *State) { s.Status = StatusVerified }), DenialAlreadyVerified},
-		"processing":                        {with(func(s *State) { s.Status = StatusProcessing }), DenialProcessing},
-		"a status that is not known":        {with(func(s *State) { s.Status = "reviewing" }), DenialProcessing},
-		"not retryable before the limit":    {worst, DenialNotRetryable},
-		"limit before the cooldown":         {with(func(s *State) { s.Error = expired }), DenialLimitReached},
-		"cooldown":                          {with(func(s *State) { s.Error, s.RetriesGranted = expired, 1 }), DenialCooldown},
-		"its grant is past the last three":  {with(func(s *State) { s.ShownGranted = true }), DenialNone},
-		"never submitted, at the limit":     {with(func(s *State) { s.Error, s.ShownFailure = Error{}, 0 }), DenialNone},
-		"abandoned, at the limit":           {with(func(s *State) { s.Error, s.ShownFailure = abandoned, 0 }), DenialNone},
-		"a grant does not outlive verified": {with(func(s *State) { s.ShownGranted, s.Status = true, StatusVerified }), DenialAlreadyVerified},
+		"redacted":                         {with(func(s *State) { s.Redaction, s.Status = RedactionRedacted, StatusCanceled }), DenialRedacted},
+		"being redacted":                   {with(func(s *State) { s.Redaction, s.Status = RedactionProcessing, StatusVerified }), DenialRedacted},
+		"canceled":                         {with(func(s *State) { s.Status = StatusCanceled }), DenialCanceled},
+		"verified":                         {with(func(s *State) { s.Status = StatusVerified }), DenialAlreadyVerified},
+		"processing":                       {with(func(s *State) { s.Status = StatusProcessing }), DenialProcessing},
+		"a status that is not known":       {with(func(s *State) { s.Status = "reviewing" }), DenialProcessing},
+		"not retryable before the limit":   {worst, DenialNotRetryable},
+		"limit before the cooldown":        {with(func(s *State) { s.Error = expired }), DenialLimitReached},
+		"cooldown":                         {with(func(s *State) { s.Error, s.RetriesGranted = expired, 1 }), DenialCooldown},
+		"its grant is past the last three": {with(func(s *State) { s.ShownGranted = true }), DenialNone},
+		"never submitted, at the limit":    {with(func(s *State) { s.Error, s.ShownFailure = Error{}, 0 }), DenialNone},
+		"abandoned, at the limit":          {with(func(s *State) { s.Error, s.ShownFailure = abandoned, 0 }), DenialNone},
+		"never submitted, the newest failure is denied":   {with(func(s *State) { unshown(s, Error{}) }), DenialNotRetryable},
+		"abandoned, the newest failure is denied":         {with(func(s *State) { unshown(s, abandoned) }), DenialNotRetryable},
+		"uncounted, the newest failure is denied":         {with(func(s *State) { unshown(s, expired) }), DenialNotRetryable},
+		"abandoned, the newest failure is at the limit":   {with(func(s *State) { unshown(s, abandoned); s.LastFailure.Code = "" }), DenialLimitReached},
+		"abandoned, the newest failure is too young":      {with(func(s *State) { unshown(s, abandoned); s.LastFailure.Code, s.RetriesGranted = "", 1 }), DenialCooldown},
+		"abandoned, the newest failure has its grant":     {with(func(s *State) { unshown(s, abandoned); s.LastFailure.Granted = true }), DenialNone},
+		"uncounted and denied, the newest has its grant":  {with(func(s *State) { unshown(s, declined); s.LastFailure.Granted = true }), DenialNotRetryable},
+		"the shown failure is judged, not the newest":     {with(func(s *State) { s.Error, s.LastFailure = expired, LastFailure{ID: 2, Code: declined.Code, Second: 100} }), DenialLimitReached},
+		"the shown failure's grant counts, not the other": {with(func(s *State) { s.ShownGranted, s.LastFailure = true, LastFailure{ID: 2, Code: declined.Code} }), DenialNone},
+		"a grant does not outlive verified":               {with(func(s *State) { s.ShownGranted, s.Status = true, StatusVerified }), DenialAlreadyVerified},
 	} {
 		decision := p.Judge(c.state, now)
 		if decision.Denial != c.want {
@@ -113,6 +127,100 @@ func TestG9_GrantOnceUntilTheNextFailure(t *testing.T) {
 	}
 	if (RetryPolicy{MaxRetries: 1}).Remaining(s.State) != 0 {
 		t.Error("a lower limit leaves nothing, never less")
+	}
+}
+
+// TestG9_AnUnfinishedAttemptIsJudgedByTheNewestFailure, whatever the state shows in its place: an abandoned attempt,
+// no error, or a failure that a read told without its report.
+func TestG9_AnUnfinishedAttemptIsJudgedByTheNewestFailure(t *testing.T) {
+	readOf := func(s Session, failure Error) Session {
+		s, outcome := ApplyRead(s, Read{Object: object(StatusRequiresInput, failure, ""), AsOf: 100, Applied: s.Applied, RecordTime: 100_000})
+		if outcome.Effect != EffectApplied {
+			t.Fatalf("the read was not applied: %+v", outcome)
+		}
+		return s
+	}
+	for name, unfinished := range map[string]func(Session) Session{
+		"abandoned":                  func(s Session) Session { return andThen(s, failed("x", 100, "", abandoned)) },
+		"abandoned, the old report":  func(s Session) Session { return andThen(s, failed("x", 100, "vr_1", abandoned)) },
+		"no error":                   func(s Session) Session { return andThen(s, failed("x", 100, "vr_1", Error{})) },
+		"overridden":                 func(s Session) Session { return readOf(andThen(s, verified("v", 90, "vr_1")), Error{}) },
+		"a failure without a report": func(s Session) Session { return readOf(s, Error{Code: "selfie_face_mismatch"}) },
+	} {
+		s := unfinished(after(failed("a", 1, "vr_1", expired)))
+		if s.ShownFailure != 0 {
+			t.Fatalf("%s: a counted failure is shown", name)
+		}
+		used, decision, changed := GrantRetry(s, policy(), at(200), bff)
+		if decision.Denial != DenialNone || !changed || used.RetriesGranted != 1 || !used.LastFailure.Granted || !used.Failures[0].Granted {
+			t.Errorf("%s: denial %d, changed %v, %+v; want a grant for the failure", name, decision.Denial, changed, used.State)
+		}
+		if _, decision, changed := GrantRetry(used, policy(), at(200), bff); decision.Denial != DenialNone || changed {
+			t.Errorf("%s, again: denial %d, changed %v; want the link, and no grant", name, decision.Denial, changed)
+		}
+		if back := andThen(used, failed("b", 300, "vr_1", expired)); !back.ShownGranted {
+			t.Errorf("%s: the failure is shown again without its grant", name)
+		}
+		for p, want := range map[*RetryPolicy]Denial{
+			{}: DenialLimitReached,
+			{MaxRetries: 2, DenyCodes: []string{expired.Code}}:     DenialNotRetryable,
+			{MaxRetries: 2, Cooldown: time.Second * 200}:           DenialCooldown,
+			{MaxRetries: 2, Cooldown: time.Second * 100}:           DenialNone,
+			{MaxRetries: 2, DenyCodes: []string{"under_12_years"}}: DenialNone,
+		} {
+			if got := p.Judge(s.State, at(150)); got.Denial != want {
+				t.Errorf("%s, with %+v: denial %d, want %d", name, *p, got.Denial, want)
+			}
+			if in := p.Lists(s); in.Has(ListLimitReached) != (want == DenialLimitReached) || in.Has(ListNotRetryable) != (want == DenialNotRetryable) {
+				t.Errorf("%s, with %+v: in the lists %07b", name, *p, in)
+			}
+			closed := andThen(s, canceled("c", 400, "vr_1"))
+			if _, got, _ := GrantReplacement(closed, *p, at(150), bff, backTo); got.Denial != want {
+				t.Errorf("%s, closed, with %+v: denial %d, want %d", name, *p, got.Denial, want)
+			}
+		}
+	}
+}
+
+// TestG9_TheNewestFailureStaysKnownBeyondTheRemembered, with its grant: it decides whether the limit holds.
+func TestG9_TheNewestFailureStaysKnownBeyondTheRemembered(t *testing.T) {
+	s := after(failed("newest", 10_000, "vr_newest", expired))
+	s, _, _ = GrantRetry(s, policy(), at(10_001), bff)
+	for n := range MaxRemembered + 10 {
+		s = andThen(s, failed(name("e", n), int64(n), name("vr", n), expired))
+	}
+	s = andThen(s, failed("left", 20_000, "", abandoned))
+	if got, decision, changed := GrantRetry(s, policy(), at(20_001), bff); decision.Denial != DenialNone || changed {
+		t.Errorf("denial %d, granted once more %v: %+v", decision.Denial, changed, got.LastFailure)
+	}
+	if len(s.Failures) != MaxRemembered {
+		t.Errorf("%d failures are remembered; want %d", len(s.Failures), MaxRemembered)
+	}
+}
+
+// TestG9_EarlierRevisionsAreJudgedByTheFailureOfTheirTime: a watch that catches up is told of each revision what a live
+// one was told.
+func TestG9_EarlierRevisionsAreJudgedByTheFailureOfTheirTime(t *testing.T) {
+	p := RetryPolicy{MaxRetries: 1}
+	s := Session{}
+	var live []Denial
+	step := func(next Session) {
+		s = next
+		live = append(live, p.Judge(s.State, at(0)).Denial)
+	}
+	step(andThen(s, created("a", 1)))
+	step(andThen(s, failed("b", 2, "vr_1", expired)))
+	granted, _, _ := GrantRetry(s, p, at(3), bff)
+	step(granted)
+	step(andThen(s, failed("c", 4, "", abandoned)))
+	step(andThen(s, failed("d", 5, "vr_2", expired)))
+	step(andThen(s, failed("e", 6, "", abandoned)))
+	var told []Denial
+	for _, change := range s.ChangesAfter(0) {
+		told = append(told, p.Judge(change.State, at(0)).Denial)
+	}
+	if want := []Denial{0, 0, 0, 0, DenialLimitReached, DenialLimitReached}; !reflect.DeepEqual(live, want) || !reflect.DeepEqual(told, want) {
+		t.Errorf("live %v, told later %v; want %v", live, told, want)
 	}
 }
 

@@ -57,12 +57,15 @@ type Session struct {
 
 	// Failures holds every counted failure of this session, oldest count first.
 	Failures []Failure
-	// LastFailure is the newest counted failure by Stripe's time.
-	LastFailure LastFailure
 	// Replacement says whether the grant to replace this closed session was given.
 	Replacement Replacement
+	// Replaces is the session that this one claims to replace, by its metadata at Stripe; empty: none.
+	// The claim proves nothing: see Accepts.
+	Replaces string
 	// Predecessor is the session that this one replaced, whose counts it inherited.
 	Predecessor string
+	// Inherited is what it inherited from Predecessor.
+	Inherited Inheritance
 
 	// History is what reached the session, oldest arrival first.
 	History []Entry
@@ -113,6 +116,10 @@ type State struct {
 	ShownFailure uint64
 	// ShownGranted says that the failure shown has its grant.
 	ShownGranted bool
+	// LastFailure is the newest counted failure by Stripe's time; zero where none is counted. Not
+	// visible itself: a retry is judged by it where no counted failure is shown. In an Entry's Result
+	// it is zero: ChangesAfter derives it.
+	LastFailure LastFailure
 }
 
 // Error is Stripe's last_error. The zero value is no error.
@@ -144,12 +151,15 @@ type Failure struct {
 	Granted bool
 }
 
-// LastFailure is what the retry policy must know of the newest failure once a cancel has cleared it
-// from the state.
+// LastFailure is what the retry policy must know of a counted failure that the state does not show: a
+// cancel, an abandoned attempt or a reviewer has cleared it.
 type LastFailure struct {
+	// ID is its identity; 0: no failure.
 	ID     uint64
 	Second int64
 	Code   string
+	// Granted says that a retry was granted for it.
+	Granted bool
 }
 
 // Replacement is the grant to replace a closed session.
@@ -159,6 +169,13 @@ type Replacement struct {
 	// ReturnURL is what the first caller asked for. The request to Stripe must be the same however
 	// often it is repeated, or Stripe refuses the idempotency key. Empty once the successor is known.
 	ReturnURL string
+}
+
+// Inheritance is what a replacement inherited: its share of the counts that State shows. The zero value:
+// nothing yet, or an older version brought the counts, which notes no amounts.
+type Inheritance struct {
+	FailedAttempts int32
+	RetriesGranted int32
 }
 
 // Forgotten is an event id whose entry is gone.
@@ -200,6 +217,6 @@ func (s Session) clone() Session {
 // sameSeen reports whether two states look the same from outside. What a grant belongs to is not
 // seen: retry.allowed is computed when sent and makes no revision.
 func sameSeen(a, b State) bool {
-	a.ShownFailure, a.ShownGranted = b.ShownFailure, b.ShownGranted
+	a.ShownFailure, a.ShownGranted, a.LastFailure = b.ShownFailure, b.ShownGranted, b.LastFailure
 	return a == b
 }

@@ -28,6 +28,9 @@ type StripeRefusedError struct {
 	Code string
 }
 
+// CodeIdempotency is Stripe's refusal of an idempotency key that came with another request before.
+const CodeIdempotency = "idempotency_error"
+
 func (e *StripeRefusedError) Error() string { return "Stripe refused the call: " + e.Code }
 
 // Retrieved is the answer to a GET of a session at Stripe.

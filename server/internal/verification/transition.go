@@ -11,9 +11,17 @@ type verdict struct {
 // the session returned is the one to store if Stripe cannot be asked.
 func Transition(current Session, event Event) (Session, Outcome) {
 	if current.Knows(event.ID) {
-		return current, Outcome{Duplicate: true}
+		return duplicate(current, event)
 	}
 	return applyEvent(current, event, judge(current, event))
+}
+
+// duplicate changes nothing but a claim that is not kept yet: a replica of an older version, which does
+// not know of claims, may have been the first to get the event.
+func duplicate(current Session, event Event) (Session, Outcome) {
+	next := current
+	next.claim(event.Object)
+	return next, Outcome{Duplicate: true, Write: next.Replaces != current.Replaces}
 }
 
 // judge is the order of events, rules 2 to 7: canceled is final, `created` only begins, the newer
@@ -98,7 +106,7 @@ func ApplyRead(current Session, read Read) (Session, Outcome) {
 // of its own where it changed something.
 func Settle(current Session, event Event, read Read) (Session, Outcome) {
 	if current.Knows(event.ID) {
-		return current, Outcome{Duplicate: true}
+		return duplicate(current, event)
 	}
 	next, outcome := applyRead(current, read, event.Second)
 	if outcome.Dropped {
@@ -136,7 +144,7 @@ func applyRead(current Session, read Read, doubted int64) (Session, Outcome) {
 	next.count(object, "", next.Second, shows) // as_of may be before a failure that is older than this one
 	next.scrub()
 	if !shows && sameSeen(next.State, current.State) && next.ShownFailure == current.ShownFailure {
-		return next, Outcome{Write: current.Pending}
+		return next, Outcome{Write: current.Pending || next.Replaces != current.Replaces}
 	}
 	next.record(current, Entry{
 		Source: SourceStripeAPI, Effect: EffectApplied,
@@ -183,6 +191,7 @@ func (s *Session) describe(before Session, object Object, applies bool) {
 	if s.Created == 0 {
 		s.Created = object.Created
 	}
+	s.claim(object)
 }
 
 // scrub erases what a redacted session must not keep.

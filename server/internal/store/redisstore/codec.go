@@ -21,15 +21,17 @@ import (
 // time of the event) is left out; that makes a record four times smaller than plain JSON.
 //
 // Rules for the next version, so that rolling forward and back loses nothing:
-//   - Version N reads formats N and N+1 (N-1 too, once there is one) and keeps fields that it does
-//     not know, in Extra. So a new field must mean something alone, not relative to other fields.
+//   - Version N reads formats N-1, N and N+1 and keeps fields that it does not know, in Extra. So a new
+//     field must mean something alone, not relative to other fields.
+//   - It writes format N, or N-1 if Options.RecordFormat says so, as during a roll: asBefore then leaves
+//     the fields of format N as the record has them.
 //   - The tables of codes (statuses, error codes, event types) never grow: an older version refuses
 //     a place that its table does not have. What has no place is stored as text. See state.go.
 //   - Sources, effects and redactions are numbers up to 255, and one that is not known is kept.
 //   - A number is never used for another meaning.
 const (
 	headerSize = 12
-	format     = 1
+	format     = 2
 
 	// maxBody bounds what is written and what is read. 256 entries of the usual kind take 40 KiB.
 	maxBody = 4 << 20
@@ -58,10 +60,23 @@ const (
 	sessionForgotten   protowire.Number = 39 // 8 bytes id, zigzag Until less the one before; repeated
 	sessionSecond      protowire.Number = 40 // Second less UpdateTime
 	sessionLastText    protowire.Number = 41
-	sessionArchived    protowire.Number = 43
-	sessionMoved       protowire.Number = 60
-	sessionErased      protowire.Number = 61 // zigzag revision less the one before, 4 bytes fingerprint; repeated
+
+	// Since format 2.
+	sessionReplaces         protowire.Number = 42
+	sessionArchived         protowire.Number = 43
+	sessionInheritedFailed  protowire.Number = 44
+	sessionInheritedGranted protowire.Number = 45
+	sessionMoved            protowire.Number = 46
+	sessionErased           protowire.Number = 47 // zigzag revision less the one before, 4 bytes fingerprint; repeated
 )
+
+// asBefore is next as a store with the format before writes it in place of current: the fields that are
+// new in this format keep the values that the record has, so that a roll of the setting loses none.
+func asBefore(current, next verification.Session) verification.Session {
+	next.Replaces, next.Inherited = current.Replaces, current.Inherited
+	next.Archived, next.Moved, next.Erased = current.Archived, current.Moved, current.Erased
+	return next
+}
 
 func corrupt(what string) error {
 	return fmt.Errorf("%w: %s is not as written by this version; was it written by a much newer one?", store.ErrCorrupt, what)
@@ -78,10 +93,10 @@ func newHeader(before string, nonce uint64) []byte {
 	return binary.BigEndian.AppendUint64(h, nonce)
 }
 
-// appendBody appends the body of a record to buf.
-func appendBody(buf []byte, s verification.Session) ([]byte, error) {
+// appendBody appends the body of a record to buf, in the format given.
+func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 	before := len(buf)
-	w := &writer{buf: append(buf, format)}
+	w := &writer{buf: append(buf, as)}
 	encodeFailures(w, s)
 
 	var prior progress
@@ -104,6 +119,9 @@ func appendBody(buf []byte, s verification.Session) ([]byte, error) {
 	w.trueIf(sessionPending, s.Pending)
 	w.textIf(sessionAccount, s.Account)
 	w.textIf(sessionPredecessor, s.Predecessor)
+	w.textIf(sessionReplaces, s.Replaces)
+	w.intIf(sessionInheritedFailed, int64(s.Inherited.FailedAttempts))
+	w.intIf(sessionInheritedGranted, int64(s.Inherited.RetriesGranted))
 	w.trueIf(sessionReplacement, s.Replacement.Granted)
 	w.textIf(sessionReturnURL, s.Replacement.ReturnURL)
 	encodeForgotten(w, s.Forgotten)

@@ -20,7 +20,7 @@ import (
 )
 
 func roundTrip(t interface{ Fatalf(string, ...any) }, want verification.Session) {
-	body, err := appendBody(nil, want)
+	body, err := appendBody(nil, want, format)
 	if err != nil {
 		t.Fatalf("encode: %v", err)
 	}
@@ -50,6 +50,7 @@ func lives(t *rapid.T) verification.Session {
 			Created:   1_790_000_000,
 			Reference: rapid.SampledFrom([]string{"", "case-1", "case-2"}).Draw(t, "reference"),
 			Redaction: rapid.SampledFrom([]verification.Redaction{0, 0, 0, 0, 0, 0, 1, 2}).Draw(t, "redaction"),
+			Replaces:  rapid.SampledFrom([]string{"", "", "vs_0"}).Draw(t, "replaces"),
 		}
 		if object.Status == "requires_input" {
 			object.Error = verification.Error{Code: texts.Draw(t, "code"), Reason: texts.Draw(t, "reason")}
@@ -110,13 +111,15 @@ func anything(t *rapid.T) verification.Session {
 		ID: "vs_a", Account: text.Draw(t, "account"), Livemode: rapid.Bool().Draw(t, "livemode"), State: state(),
 		Revision: rapid.Int32().Draw(t, "revision"), Second: number.Draw(t, "second"), AsOf: number.Draw(t, "as of"),
 		Applied: rapid.Uint32().Draw(t, "applied"), Pending: rapid.Bool().Draw(t, "pending"),
-		LastFailure: verification.LastFailure{ID: hash.Draw(t, "last"), Second: number.Draw(t, "last second"), Code: text.Draw(t, "last code")},
 		Replacement: verification.Replacement{Granted: rapid.Bool().Draw(t, "replaced"), ReturnURL: text.Draw(t, "url")},
-		Predecessor: text.Draw(t, "predecessor"), Extra: extra(t),
+		Predecessor: text.Draw(t, "predecessor"), Replaces: text.Draw(t, "replaces"), Extra: extra(t),
+		Inherited: verification.Inheritance{FailedAttempts: rapid.Int32().Draw(t, "inherited attempts"), RetriesGranted: rapid.Int32().Draw(t, "inherited retries")},
 	}
 	for range rapid.IntRange(0, 4).Draw(t, "failures") {
 		s.Failures = append(s.Failures, verification.Failure{ID: hash.Draw(t, "failure"), Granted: rapid.Bool().Draw(t, "granted")})
 	}
+	s.LastFailure = verification.LastFailure{ID: hash.Draw(t, "last"), Second: number.Draw(t, "last second"), Code: text.Draw(t, "last code")}
+	s.LastFailure.Granted = slices.Contains(s.Failures, verification.Failure{ID: s.LastFailure.ID, Granted: true})
 	for range rapid.IntRange(0, 4).Draw(t, "forgotten") {
 		s.Forgotten = append(s.Forgotten, verification.Forgotten{ID: hash.Draw(t, "forgotten"), Until: number.Draw(t, "until")})
 	}
@@ -164,7 +167,7 @@ func TestFieldsOfTheNextVersionAreKept(t *testing.T) {
 	newer = &writer{}
 	newer.text(501, "of the entry")
 	session.History[0].Extra = newer.buf
-	body, err := appendBody(nil, session)
+	body, err := appendBody(nil, session, format)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +178,7 @@ func TestFieldsOfTheNextVersionAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, _ = verification.Transition(got, event("vs_a", 1))
-	if body, err = appendBody(nil, got); err != nil {
+	if body, err = appendBody(nil, got, format); err != nil {
 		t.Fatal(err)
 	}
 	if body[0] != format {
@@ -244,29 +247,109 @@ func TestRecordsThatCouldNotBeReadAgainAreNotWritten(t *testing.T) {
 		"too many entries": {History: make([]verification.Entry, maxEntries+1)},
 	}
 	for name, session := range tests {
-		if _, err := appendBody(nil, session); !errors.Is(err, store.ErrCorrupt) {
+		if _, err := appendBody(nil, session, format); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("%s: %v; want ErrCorrupt", name, err)
 		}
 	}
 }
 
-// The stored bytes of a known record must be readable for ever: this is one, as first written.
+// The stored bytes of a known record must be readable for ever: these are such, as first written.
 func TestGoldenRecord(t *testing.T) {
-	body, err := os.ReadFile("testdata/format1.bin")
-	if err != nil {
-		t.Fatal(err)
+	for file, want := range map[string]verification.Session{
+		"format1.bin": fiveEvents(),
+		"format2.bin": successor(),
+		// That record, with one event more, as a replica of the version before writes it.
+		"format2_written_by_1.bin": afterOneMore(successor()),
+	} {
+		body, err := os.ReadFile("testdata/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decode("vs_1MgnjdLkdIwHu7ixRNuiPmx8", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: the record as first written is read otherwise today (-want +got):\n%s", file, diff)
+		}
 	}
-	got, err := decode("vs_1MgnjdLkdIwHu7ixRNuiPmx8", body)
-	if err != nil {
-		t.Fatal(err)
+}
+
+// successor is the life of five events of a session that replaced another one.
+func successor() verification.Session {
+	var session verification.Session
+	for n, event := range lifeOfFive() {
+		event.Object.Replaces = "vs_1MgnjdLkdIwHu7ixPredeces"
+		session, _ = verification.Transition(session, event)
+		if n == 0 {
+			predecessor := verification.Session{ID: event.Object.Replaces, State: verification.State{FailedAttempts: 2, RetriesGranted: 1}}
+			session, _ = verification.Inherit(session, predecessor, time.Unix(event.Second, 0))
+		}
 	}
-	if diff := cmp.Diff(fiveEvents(), got, cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("the record as first written is read otherwise today (-want +got):\n%s", diff)
+	return session
+}
+
+// afterOneMore is a session after an event that came late.
+func afterOneMore(session verification.Session) verification.Session {
+	late := lifeOfFive()[1]
+	late.ID = "evt_1MgnkALkdIwHu7ixLate0001"
+	session, _ = verification.Transition(session, late)
+	return session
+}
+
+// A store with the format before writes none of the new fields, and keeps those that are there: replicas
+// with either setting run side by side while the setting is rolled.
+func TestTheFormatBeforeIsWrittenDuringARoll(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		older := openStore(t, Options{Addrs: []string{addr}, RecordFormat: 1})
+		newer := openStore(t, Options{Addrs: []string{addr}})
+		ctx, raw := testContext(t), rawClient(t, addr)
+		write := func(s *Store, change func(verification.Session) verification.Session) verification.Session {
+			t.Helper()
+			id := successor().ID
+			if _, err := s.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
+				return change(current), true, nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			kept, err := s.Get(ctx, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			value, err := raw.Get(ctx, s.keys.record(id)).Bytes()
+			if err != nil || value[headerSize] != s.format {
+				t.Fatalf("written as format %d, %v; want %d", value[headerSize], err, s.format)
+			}
+			return kept
+		}
+		whole := func(verification.Session) verification.Session { return successor() }
+		plain := successor()
+		plain.Replaces, plain.Inherited = "", verification.Inheritance{}
+
+		for range 2 { // also with what the store remembers of its own commit
+			if got := write(older, whole); !cmp.Equal(plain, got, cmpopts.EquateEmpty()) {
+				t.Errorf("format 1 holds new fields: %s", cmp.Diff(plain, got, cmpopts.EquateEmpty()))
+			}
+		}
+		if got := write(newer, whole); !cmp.Equal(successor(), got, cmpopts.EquateEmpty()) {
+			t.Errorf("format 2: %s", cmp.Diff(successor(), got, cmpopts.EquateEmpty()))
+		}
+		if got := write(older, afterOneMore); !cmp.Equal(afterOneMore(successor()), got, cmpopts.EquateEmpty()) {
+			t.Errorf("format 1 lost new fields: %s", cmp.Diff(afterOneMore(successor()), got, cmpopts.EquateEmpty()))
+		}
+	})
+}
+
+func TestRecordFormatsThatAreNotWritten(t *testing.T) {
+	for _, wrong := range []int{-1, 3} {
+		if _, err := Open(Options{Addrs: []string{"127.0.0.1:1"}, RecordFormat: wrong}); !errors.Is(err, ErrMisconfigured) {
+			t.Errorf("records of format %d: %v; want ErrMisconfigured", wrong, err)
+		}
 	}
 }
 
 func FuzzDecode(f *testing.F) {
-	body, err := appendBody(nil, fiveEvents())
+	body, err := appendBody(nil, fiveEvents(), format)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -323,5 +406,10 @@ func TestEveryFieldIsStored(t *testing.T) {
 	var session verification.Session
 	var next uint8
 	fill(t, reflect.ValueOf(&session).Elem(), &next)
+	// What is derived: whether the newest failure has its grant, and which one was the newest earlier.
+	session.Failures[1] = verification.Failure{ID: session.LastFailure.ID, Granted: true}
+	for i := range session.History {
+		session.History[i].Result.LastFailure = verification.LastFailure{}
+	}
 	roundTrip(t, session)
 }

@@ -87,7 +87,7 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	if err != nil {
 		return nil, nil, "", err
 	}
-	record, err := appendBody(newHeader(current.header, nonce), next)
+	record, err := appendBody(newHeader(current.header, nonce), next, s.format)
 	if err != nil {
 		return nil, nil, "", fmt.Errorf("session %s: %w", next.ID, err)
 	}

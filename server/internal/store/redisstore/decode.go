@@ -3,6 +3,7 @@ package redisstore
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -17,8 +18,8 @@ func decode(id string, body []byte) (verification.Session, error) {
 		return verification.Session{}, corrupt("the length")
 	case len(body) > maxBody:
 		return verification.Session{}, corrupt("the length")
-	case body[0] != format && body[0] != format+1:
-		return verification.Session{}, fmt.Errorf("%w: format %d; this version reads %d and %d", store.ErrCorrupt, body[0], format, format+1)
+	case body[0] < format-1 || body[0] > format+1:
+		return verification.Session{}, fmt.Errorf("%w: format %d; this version reads %d to %d", store.ErrCorrupt, body[0], format-1, format+1)
 	}
 	return decodeSession(id, body[1:])
 }
@@ -42,7 +43,9 @@ func decodeSession(id string, body []byte) (verification.Session, error) {
 		}
 	})
 
+	last := s.LastFailure
 	s.State = prior.result
+	s.LastFailure = last
 	var second, lastSecond int64
 	hasLast := false
 	_ = eachField(body, func(f field) {
@@ -61,6 +64,7 @@ func decodeSession(id string, body []byte) (verification.Session, error) {
 	if hasLast {
 		s.LastFailure.Second = s.Second + lastSecond
 	}
+	s.LastFailure.Granted = slices.Contains(s.Failures, verification.Failure{ID: s.LastFailure.ID, Granted: true})
 	if r.err != nil {
 		return verification.Session{}, r.err
 	}
@@ -94,6 +98,12 @@ func decodeSessionField(r *reader, f field, s *verification.Session) bool {
 		s.Replacement.ReturnURL = r.text(f)
 	case sessionPredecessor:
 		s.Predecessor = r.text(f)
+	case sessionReplaces:
+		s.Replaces = r.text(f)
+	case sessionInheritedFailed:
+		s.Inherited.FailedAttempts = r.int32(f)
+	case sessionInheritedGranted:
+		s.Inherited.RetriesGranted = r.int32(f)
 	case sessionForgotten:
 		s.Forgotten = decodeForgotten(r, r.bytes(f))
 	case sessionArchived:

@@ -51,7 +51,7 @@ func (s *Store) ensureMeta(ctx context.Context, client redis.UniversalClient, pa
 		return meta{}, err
 	}
 	keys := []string{s.keys.feed(partition), s.keys.meta(partition)}
-	m, err := metaScript.Run(ctx, client, keys, epoch, partitions, format).StringSlice()
+	m, err := metaScript.Run(ctx, client, keys, epoch, partitions, int(s.format)).StringSlice()
 	if err != nil {
 		return meta{}, err
 	}

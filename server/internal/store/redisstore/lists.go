@@ -10,9 +10,9 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// listFormat is the layout of the lists: keys, scores, bounds. Whoever changes it adds one, and the
-// next repair puts right what is there.
-const listFormat = 1
+// listFormat is the layout of the lists (keys, scores, bounds) and the rules by which a session is in
+// them. A change of either adds one, and the next repair puts right what is there.
+const listFormat = 2
 
 // listNames are the lists' in keys; a name is never used for another meaning.
 var listNames = [verification.ListCount]string{

@@ -48,6 +48,7 @@ type Store struct {
 	passwords  func() []string // to keep them out of errors
 	feedMaxLen int64
 	feedMaxAge time.Duration
+	format     byte // in which records are written
 	split      bool
 	policy     verification.RetryPolicy
 	logger     *slog.Logger
@@ -92,6 +93,7 @@ func Open(options Options) (*Store, error) {
 		passwords:  o.passwords,
 		feedMaxLen: o.FeedMaxLen,
 		feedMaxAge: o.FeedMaxAge,
+		format:     byte(o.RecordFormat),
 		split:      o.SplitIndex,
 		policy:     o.Policy,
 		logger:     o.Logger,

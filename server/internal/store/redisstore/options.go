@@ -64,6 +64,9 @@ type Options struct {
 	// FeedMaxAge is how long the feed keeps an entry; 0 for as long as FeedMaxLen allows. Old entries
 	// go when new ones are written to their partition.
 	FeedMaxAge time.Duration
+	// RecordFormat is the format in which records are written: 2, or 1 as long as replicas of the version
+	// before run, which keep the new fields but cannot fill them. 2 if 0.
+	RecordFormat int
 	// SplitIndex commits the index of references in a script of its own. Always so on a Cluster.
 	SplitIndex bool
 
@@ -105,6 +108,9 @@ func (o Options) completed() (Options, error) {
 	if o.FeedMaxLen == 0 {
 		o.FeedMaxLen = DefaultFeedMaxLen
 	}
+	if o.RecordFormat == 0 {
+		o.RecordFormat = format
+	}
 	if o.WaitTimeout == 0 {
 		o.WaitTimeout = DefaultWaitTimeout
 	}
@@ -145,6 +151,7 @@ func (o Options) completed() (Options, error) {
 	wrong(o.FeedMaxAge < 0 || o.FeedMaxAge > 0 && o.FeedMaxAge < time.Second, "the feed's age %v; give 1s or more, or 0 for no bound", o.FeedMaxAge)
 	wrong(o.WaitReplicas < 0, "%d replicas to wait for; give 0 or more", o.WaitReplicas)
 	wrong(o.WaitTimeout < time.Millisecond, "%v to wait for replicas; give 1ms or more", o.WaitTimeout)
+	wrong(o.RecordFormat != format && o.RecordFormat != format-1, "records of format %d; give %d or %d", o.RecordFormat, format-1, format)
 	wrong(o.FeedMaxLen < 0, "the feed's length %d; give 1 or more", o.FeedMaxLen)
 	return o, errors.Join(problems...)
 }

@@ -109,7 +109,11 @@ func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 		if next.ID != id {
 			return current.session, fmt.Errorf("the record of session %s was given the id %q", id, next.ID)
 		}
-		won, now, err := s.commit(ctx, current, next)
+		kept := next
+		if s.format < format {
+			kept = asBefore(current.session, next)
+		}
+		won, now, err := s.commit(ctx, current, kept)
 		if err != nil {
 			s.hints.put(id, stored{})
 			return verification.Session{}, err
