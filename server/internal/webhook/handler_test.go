@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )
@@ -249,7 +250,7 @@ func TestAnswerFollowsTheCommit(t *testing.T) {
 	if err := request.Write(connection); err != nil {
 		t.Fatal(err)
 	}
-	<-entered
+	await.One(t, entered)
 	// Nothing, not even a header, may come while the event is not kept.
 	if err := connection.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 		t.Fatal(err)
