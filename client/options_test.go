@@ -135,7 +135,12 @@ func TestARenewedCertificateIsReadAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := <-seen
+		var before string
+		select {
+		case before = <-seen:
+		case <-time.After(soon):
+			t.Fatal("no certificate was seen")
+		}
 		if update.Verification.GetRevision() == 2 {
 			if want := renewed.pair.Leaf.SerialNumber.String(); before != want {
 				t.Errorf("the second connection had certificate %s; want %s", before, want)

@@ -28,7 +28,7 @@ const (
 	// afterLoss is how long responses of before a loss may be on their way.
 	afterLoss = 2 * time.Second
 	// feedsEndWithin is how long a stream of all sessions may stay open after a loss of everything: its
-	// feed is gone, and the tailer looks every 5 s.
+	// feed is gone, which the tailer notices within half a second if it can reach Redis.
 	feedsEndWithin = 20 * time.Second
 )
 

@@ -228,5 +228,10 @@ func TestG12_StopWithRedisAway(t *testing.T) {
 	if kept, _ := answers(); len(kept) != 0 {
 		t.Errorf("%d webhooks were acknowledged without Redis", len(kept))
 	}
-	wantError(t, <-end, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_DRAINING)
+	select {
+	case err := <-end:
+		wantError(t, err, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_DRAINING)
+	case <-time.After(limit):
+		t.Error("the watch did not end")
+	}
 }

@@ -149,11 +149,18 @@ func TestABrowserThatTakesNothingIsEnded(t *testing.T) {
 	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.backend.AwaitStreams(t.Context(), 1); err != nil { // else it begins with the last status alone
+		t.Fatal(err)
+	}
 	v := &verificationv1.Verification{SessionId: "vs_1", LastError: &verificationv1.VerificationError{}}
 	reason := strings.Repeat("x", 10_000)
 	for i := range 600 { // 6 MB: more than the buffers in between
 		v.LastError.Reason = reason + string(rune('a'+i%2))
 		s.backend.Set(v)
 	}
-	<-ended
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Error("the stream of a browser that takes nothing goes on")
+	}
 }

@@ -23,6 +23,7 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/telemetry"
 )
@@ -71,7 +72,7 @@ func dial(t testing.TB, server served, stop func()) (client verificationv1.Verif
 	return verificationv1.NewVerificationServiceClient(conn), func() {
 		_ = conn.Close()
 		stop()
-		if err := <-ended; err != nil {
+		if err := await.One(t, ended); err != nil {
 			t.Error(err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/await"
 )
 
 // TestReport: people can read it, it is the same each time, and holds nothing that must not be shown.
@@ -80,7 +81,7 @@ func TestConcurrentUse(t *testing.T) {
 		}()
 	}
 	for range workers {
-		<-done
+		await.One(t, done)
 	}
 	if report := h.Check(Options{}); len(report) > 0 {
 		t.Error(report)

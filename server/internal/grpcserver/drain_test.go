@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/await"
 )
 
 func TestHealthThroughALife(t *testing.T) {
@@ -82,7 +83,7 @@ func TestStopWaitsForStreamsThatEnd(t *testing.T) {
 	if _, err := stream.Recv(); status.Convert(err).Message() != "resume elsewhere" {
 		t.Errorf("the stream ended with %v", err)
 	}
-	if !<-stopped {
+	if !await.One(t, stopped) {
 		t.Error("the stop was not graceful")
 	}
 	if _, err := s.client.GetStatus(patient(t), sessionRequest("vs_1")); status.Code(err) != codes.Unavailable {
@@ -137,7 +138,7 @@ func TestStopDoesNotWaitForEverForAHandler(t *testing.T) {
 		t.Errorf("the log does not say so: %s", s.log.String())
 	}
 	close(release)
-	<-ended
+	await.One(t, ended)
 }
 
 // A client with health checking holds a health.Watch stream open: it must not delay the stop.

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/turn"
 )
 
@@ -277,7 +278,7 @@ func TestDeadlines(t *testing.T) {
 			if err := test.call(ctx); err != nil {
 				t.Fatal(err)
 			}
-			if got := <-seen; got < test.min || got > test.max {
+			if got := await.One(t, seen); got < test.min || got > test.max {
 				t.Errorf("%v left, want %v to %v", got, test.min, test.max)
 			}
 		})

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/await"
 )
 
 // TestMaxInFlight: stopped by MaxInFlight: while as many calls of a method are under way as may be, the
@@ -46,7 +47,7 @@ func TestMaxInFlight(t *testing.T) {
 	}
 	for range most {
 		go func() { answers <- call() }()
-		<-entered
+		await.One(t, entered)
 	}
 	for n := range refused {
 		id := fmt.Sprintf("call-%d", n)
@@ -81,7 +82,7 @@ func TestMaxInFlight(t *testing.T) {
 	}
 	close(release)
 	for range most {
-		if err := <-answers; err != nil {
+		if err := await.One(t, answers); err != nil {
 			t.Errorf("a call under way: %v", err)
 		}
 	}

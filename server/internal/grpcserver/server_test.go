@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/await"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -212,7 +213,7 @@ func TestMaxStreamsIsAnnounced(t *testing.T) {
 		return status.Code(err) == codes.DeadlineExceeded
 	})
 	close(release)
-	if err := <-first; err != nil {
+	if err := await.One(t, first); err != nil {
 		t.Error(err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/await"
 )
 
 // wire is a bare HTTP/2 client: it can do what grpc's never does.
@@ -182,7 +183,7 @@ func TestHeaderFloodsOnTheWire(t *testing.T) {
 			}
 			t.Logf("ended with %s", how)
 			_ = conn.Close()
-			<-flooded
+			await.One(t, flooded)
 			if _, err := s.client.GetStatus(patient(t), sessionRequest("vs_1")); err != nil {
 				t.Errorf("another client: %v", err)
 			}

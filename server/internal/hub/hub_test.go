@@ -3,6 +3,7 @@ package hub_test
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
@@ -112,7 +113,11 @@ func TestNoLostWakeUpUnderConcurrency(t *testing.T) {
 			s := h.Subscribe(hub.Session("vs_a"))
 			defer s.Close()
 			ready.Done()
-			<-s.C() // hangs, and the test with it, if the wake-up was lost
+			select {
+			case <-s.C():
+			case <-time.After(time.Minute):
+				t.Error("the wake-up was lost")
+			}
 		})
 	}
 	var noise sync.WaitGroup

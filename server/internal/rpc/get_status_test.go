@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
@@ -191,7 +192,7 @@ func TestG8_MinRevisionIsReachedWaitedForOrRefused(t *testing.T) {
 		}()
 		eventually(t, "it waits", func() bool { return two.hub.Listening(hub.KindSession) > 0 })
 		one.apply(eventOf(2, 2, object("vs_1", "verified")))
-		if got := <-answers; got.err != nil || got.v.GetRevision() != 2 || got.took > freshnessWait-200*time.Millisecond {
+		if got := await.One(t, answers); got.err != nil || got.v.GetRevision() != 2 || got.took > freshnessWait-200*time.Millisecond {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -232,7 +233,7 @@ func TestG8_ARevisionWhoseWakeUpWasLostIsNotCalledLost(t *testing.T) {
 	}()
 	eventually(t, "it waits", func() bool { return deaf.service.Hub.Listening(hub.KindSession) > 0 })
 	writer.apply(eventOf(2, 2, object("vs_1", "verified")))
-	if err := <-failed; err != nil {
+	if err := await.One(t, failed); err != nil {
 		t.Errorf("the store holds it, and the answer is %v", err)
 	}
 }
@@ -277,7 +278,7 @@ func TestG8_AStoreThatIsAwayIsNotALoss(t *testing.T) {
 	}()
 	eventually(t, "it waits", func() bool { return r.hub.Listening(hub.KindSession) > 0 })
 	flaky.set(store.ErrUnavailable)
-	wantError(t, <-failed, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE)
+	wantError(t, await.One(t, failed), codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE)
 }
 
 // Conflicts while Stripe's answer is committed say nothing about the revision asked for.

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/turn"
@@ -310,7 +311,7 @@ func TestG12_ALookThatHangsDoesNotKeepTheLastWordBack(t *testing.T) {
 		})
 		ended <- err
 	}()
-	<-asked
+	await.One(t, asked)
 	stop()
 	select {
 	case err := <-ended:

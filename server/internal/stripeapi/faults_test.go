@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -158,7 +159,7 @@ func TestCallerGivesUp(t *testing.T) {
 	s, arrived := stalled(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		<-arrived
+		await.One(t, arrived)
 		cancel()
 	}()
 	_, err := dial(t, s.URL, nil).Retrieve(ctx, "", id)

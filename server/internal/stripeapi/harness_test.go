@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -172,7 +173,7 @@ func captureStderr(t *testing.T, fn func()) string {
 		fn()
 	}()
 	_ = writer.Close()
-	text := <-read
+	text := await.One(t, read)
 	_ = reader.Close()
 	return text
 }

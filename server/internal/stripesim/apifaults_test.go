@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"example.com/verification-status/server/internal/await"
 )
 
 // try is a GET that may get no answer: status 0.
@@ -154,7 +156,7 @@ func TestASlowAnswerTellsAnOldTruth(t *testing.T) {
 			}
 			must(t, b.Submit(id, OutcomeVerified))
 			now := clock.Add(100)
-			got := <-answered
+			got := await.One(t, answered)
 			if got.session(t).Status != tc.want {
 				t.Errorf("status %s, want %s", got.session(t).Status, tc.want)
 			}

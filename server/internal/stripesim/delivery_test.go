@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stripe/stripe-go/v76/webhook"
+
+	"example.com/verification-status/server/internal/await"
 )
 
 // consumer is a webhook endpoint that records what comes and answers as told.
@@ -309,9 +311,9 @@ func TestStoppedRunGoesOnLater(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- b.Run(ctx) }()
-	<-entered
+	await.One(t, entered)
 	cancel() // while the first webhook is in flight
-	must(t, <-done)
+	must(t, await.One(t, done))
 	close(release)
 	if s := b.Stats(); s.Delivered != 0 {
 		t.Fatalf("%+v", s)

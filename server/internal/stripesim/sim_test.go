@@ -15,6 +15,8 @@ import (
 	stripe "github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/identity/verificationsession"
 	"go.uber.org/goleak"
+
+	"example.com/verification-status/server/internal/await"
 )
 
 const (
@@ -79,7 +81,7 @@ func (b *bench) run() {
 	go func() { done <- b.Run(ctx) }()
 	b.t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := await.One(b.t, done); err != nil {
 			b.t.Errorf("Run: %v", err)
 		}
 	})

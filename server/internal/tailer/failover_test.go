@@ -135,7 +135,7 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 		}
 		return session.Revision
 	}
-	await(t, "revision 2 is in memory", func() bool {
+	eventually(t, "revision 2 is in memory", func() bool {
 		answered()
 		return cache.Remembered("vs_a", 2) != nil
 	})
@@ -147,7 +147,7 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 	if got := answered(); got != 2 {
 		t.Fatalf("revision %d; want 2 of the old master, where this process still is", got)
 	}
-	await(t, "the other process has gone to the new master, which has lost revision 2", func() bool {
+	eventually(t, "the other process has gone to the new master, which has lost revision 2", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		session, err := other.Get(ctx, "vs_a")
@@ -157,7 +157,7 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 		change(t, other, id, fmt.Sprintf("evt_beside%d", n), 3)
 	}
 	seen := checks.Load()
-	await(t, "a check meets the old master", func() bool { return checks.Load() > seen })
+	eventually(t, "a check meets the old master", func() bool { return checks.Load() > seen })
 	for drained := false; !drained; {
 		select {
 		case <-watcher.C():
@@ -169,12 +169,12 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 	way.moveTo(replica.Addr)
 	const most = nearcache.Bound + block + checkEvery
 	watcher.wokenWithin(most)
-	await(t, "what is left is answered", func() bool { return answered() == 1 })
+	eventually(t, "what is left is answered", func() bool { return answered() == 1 })
 	t.Logf("revision 1 is answered after %v", time.Since(moved).Round(time.Millisecond))
 	if took := time.Since(moved); took > most {
 		t.Errorf("a lost revision was answered for %v; want %v at the most", took, most)
 	}
-	await(t, "the loss is told", func() bool {
+	eventually(t, "the loss is told", func() bool {
 		lost, _, _ := l.told()
 		return slices.Contains(lost, "vs_a")
 	})
@@ -194,8 +194,8 @@ func (c counting) Check(ctx context.Context, positions []store.Position) ([]erro
 	return each, err
 }
 
-// await polls until what is true.
-func await(t *testing.T, what string, is func() bool) {
+// eventually polls until a condition is true.
+func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	tick := time.NewTicker(2 * time.Millisecond)

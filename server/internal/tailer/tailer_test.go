@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
@@ -298,7 +299,7 @@ func runTailer(t *testing.T, tailer *Tailer) (stop func() time.Duration) {
 	stop = sync.OnceValue(func() time.Duration {
 		began := time.Now()
 		cancel()
-		<-done
+		await.One(t, done)
 		return time.Since(began)
 	})
 	t.Cleanup(func() { stop() })

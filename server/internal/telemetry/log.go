@@ -1,8 +1,8 @@
-// Package telemetry makes the server's logger. Whatever is logged, by its own code or by a library,
-// leaves without the secrets of Stripe and Redis: they are cut out of every text, whichever
-// attribute, message or error carries it.
+// Package telemetry makes the server's logger, its metrics and its traces. Log lines, also those of
+// libraries, leave without the secrets of Stripe and Redis: these are cut out of every text, in any
+// attribute, message or error.
 //
-// It refuses to know what is being logged: it imports no other package of the project.
+// It does not know what is logged, counted or traced: it imports no other package of the project.
 package telemetry
 
 import (

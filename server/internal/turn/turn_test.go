@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/turn"
 )
 
@@ -16,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestATurnReturnsWhatItReturned(t *testing.T) {
 	planted := errors.New("planted")
 	for _, want := range []error{nil, planted} {
-		if got := (<-turn.Begin(func() error { return want })).Err(); got != want {
+		if got := await.One(t, turn.Begin(func() error { return want })).Err(); got != want {
 			t.Errorf("got %v, want %v", got, want)
 		}
 	}
@@ -45,7 +46,7 @@ func TestAPanicIsOfWhoeverBeganTheTurn(t *testing.T) {
 					t.Errorf("recovered %v, want %v at %s", carried, test.value, test.at)
 				}
 			}()
-			err := (<-turn.Begin(test.take)).Err()
+			err := await.One(t, turn.Begin(test.take)).Err()
 			t.Errorf("the turn returned %v", err)
 		})
 	}

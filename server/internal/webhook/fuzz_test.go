@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/stripeevent"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
@@ -48,7 +49,7 @@ func FuzzHandler(f *testing.F) {
 		answer := httptest.NewRecorder()
 		handler.ServeHTTP(answer, request)
 
-		result, kept := <-results, keeper.kept()
+		result, kept := await.One(t, results), keeper.kept()
 		switch {
 		case result.Status != answer.Code || len(results) > 0:
 			t.Fatalf("answered %d, observed %+v and %d more", answer.Code, result, len(results))

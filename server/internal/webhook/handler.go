@@ -121,10 +121,10 @@ func New(cfg Config) (*Handler, error) {
 // ServeHTTP answers one delivery. There is no redirect, whatever the path: Stripe takes one for a
 // failure.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	started := time.Now()
+	started := h.cfg.Clock()
 	result := h.process(w, r)
 	result.write(w)
-	result.Took = time.Since(started)
+	result.Took = h.cfg.Clock().Sub(started)
 	h.cfg.Observe(result)
 }
 

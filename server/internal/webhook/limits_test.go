@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )
@@ -226,11 +227,11 @@ func TestMaxInFlight(t *testing.T) {
 	answers := make(chan *httptest.ResponseRecorder, most)
 	for n := range most {
 		go func() { answers <- post(n) }()
-		<-entered
+		await.One(t, entered)
 	}
 	for n := range refused {
 		w := post(100 + n) // does not wait: nobody commits
-		if result := <-results; w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || result.Reason != webhook.ReasonOverloaded {
+		if result := await.One(t, results); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || result.Reason != webhook.ReasonOverloaded {
 			t.Fatalf("answered %d, %+v", w.Code, result)
 		}
 	}
@@ -239,7 +240,7 @@ func TestMaxInFlight(t *testing.T) {
 	}
 	close(commit)
 	for range most {
-		if w := <-answers; w.Code != http.StatusOK {
+		if w := await.One(t, answers); w.Code != http.StatusOK {
 			t.Errorf("an event under way was answered %d", w.Code)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/stripesim"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
@@ -26,7 +27,7 @@ func TestAgainstTheSimulator(t *testing.T) {
 	go func() { ran <- sim.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-ran; err != nil {
+		if err := await.One(t, ran); err != nil {
 			t.Errorf("simulator: %v", err)
 		}
 	})

@@ -45,7 +45,7 @@ func TestGoldenArchivedRecords(t *testing.T) {
 		if !got.Stub() {
 			t.Errorf("%s does not count as archived", file)
 		}
-		if again, err := appendBody(nil, got); err != nil || string(again) != string(body) {
+		if again, err := appendBody(nil, got, body[0]); err != nil || string(again) != string(body) {
 			t.Errorf("%s is written otherwise today: %x, %v", file, again, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store/redistest"
 )
 
@@ -69,9 +70,9 @@ func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
 		patient <- err
 	}()
 	for range batchLanes {
-		<-s.batches[0].lanes
+		await.One(t, s.batches[0].lanes)
 	}
-	if err := <-patient; err != nil {
+	if err := await.One(t, patient); err != nil {
 		t.Error(err)
 	}
 	if n := len(s.batches[0].take()); n != 0 {
@@ -108,7 +109,7 @@ func TestNobodyWaitsForABatchLongerThanTheyMay(t *testing.T) {
 		_, err := s.Update(ctx, "vs_a", transition(event("vs_a", 0)))
 		given <- err
 	}()
-	<-stuck.begun
+	await.One(t, stuck.begun)
 	cancel()
 	select {
 	case err := <-given:

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/store/storetest"
@@ -113,7 +114,7 @@ func migrateWhileWriting(t *testing.T, cluster *redistest.Cluster, o Options) {
 		})
 	}
 	for range writers {
-		<-begun
+		await.One(t, begun)
 	}
 	moved := 0
 	cluster.MigrateSlot(at, to, func(n int) { moved = n })

@@ -10,6 +10,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/verification"
@@ -326,7 +327,7 @@ func TestCloseEndsFollow(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
-	if err := <-done; !errors.Is(err, store.ErrUnavailable) {
+	if err := await.One(t, done); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("Follow: %v; want ErrUnavailable", err)
 	}
 }

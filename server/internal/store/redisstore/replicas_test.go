@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/store/storetest"
@@ -126,7 +127,7 @@ func TestAcknowledgedWritesSurviveTheMaster(t *testing.T) {
 		})
 	}
 	for range writers {
-		<-enough
+		await.One(t, enough)
 	}
 	master.Stop() // in the middle of writing
 	wg.Wait()

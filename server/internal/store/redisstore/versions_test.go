@@ -46,14 +46,15 @@ func TestWhatHasNoCodeIsStoredAsText(t *testing.T) {
 		failed := verification.Error{Code: code, Reason: "Because."}
 		state := verification.State{Status: "a_status_to_come", Error: failed, UpdateTime: 7}
 		session := verification.Session{
-			ID: "vs_a", State: state, Revision: 1, Second: 7, LastFailure: verification.LastFailure{Second: 7, Code: code},
+			ID: "vs_a", State: state, Revision: 1, Second: 7,
 			History: []verification.Entry{
 				{Revision: 1, EventID: "evt_1", EventType: "a_type_to_come", Source: 1, Effect: 1, EventTime: 7, Status: "a_status_to_come", Error: failed, Result: state},
 				{EventID: "evt_2", Source: 1, Effect: 2, EventTime: 6, Status: "another_status", Error: verification.Error{Code: code + "_2"}},
 			},
 		}
+		session.LastFailure = verification.LastFailure{Second: 7, Code: code}
 		roundTrip(t, session)
-		body, err := appendBody(nil, session)
+		body, err := appendBody(nil, session, format)
 		if err != nil {
 			t.Fatal(err)
 		}

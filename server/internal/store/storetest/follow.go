@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store"
 )
 
@@ -45,7 +46,7 @@ func followWakes(t *testing.T, s store.Store) {
 		}()
 		id := fmt.Sprintf("vs_%d", n)
 		apply(t, s, event(id, 0))
-		got := <-done
+		got := await.One(t, done)
 		if got.err != nil || len(got.entries) != 1 || got.entries[0].SessionID != id {
 			t.Fatalf("Follow = %+v, %v; want the entry of %s", got.entries, got.err, id)
 		}
