@@ -122,11 +122,11 @@ func (r *readiness) conclude(err error, answers bool) {
 		} else if r.reason != "" {
 			r.logger.Info("Redis lets new connections in again")
 		}
-	case reason != "" && !(serving && reason.NewConnectionsOnly()):
+	case serving && reason.NewConnectionsOnly():
+		r.complain("Redis refuses new connections: this replica works only until its open ones end; no restart is needed", reason, err)
+	case reason != "":
 		r.set(false)
 		r.complain("not ready: Redis must not be used until somebody corrects this; no restart is needed", reason, err)
-	case reason != "":
-		r.complain("Redis refuses new connections: this replica works only until its open ones end; no restart is needed", reason, err)
 	case r.ready():
 		return // pings decide whether it is away
 	case !r.waiting:

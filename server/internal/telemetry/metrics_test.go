@@ -26,6 +26,7 @@ func every(m *Metrics) {
 	m.CatchUp("done", time.Unix(1_790_000_000, 0), 2, 1, 3, 4)
 	m.CatchUp("failed", time.Time{}, 1, 0, 0, 0)
 	m.FeedRewound()
+	m.RedisMisconfigured("eviction", true)
 	m.WatchOpened("session", true)
 	m.WatchOpened("session", false)
 	m.WatchEnded("session", "OutOfRange")

@@ -102,8 +102,10 @@ func reasonIn(mode Mode, text string) Reason {
 		return ReasonPermission
 	case unknownCommand.MatchString(text):
 		return ReasonCommand
-	case wrongMode.MatchString(text) && !(mode == Cluster && strings.Contains(text, "MOVED ")):
-		return ReasonMode // in a Cluster MOVED passes
+	case mode == Cluster && strings.Contains(text, "MOVED "):
+		return "" // it passes
+	case wrongMode.MatchString(text):
+		return ReasonMode
 	}
 	return ""
 }
