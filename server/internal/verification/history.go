@@ -69,7 +69,9 @@ func (s *Session) record(before Session, entry Entry) {
 	if entry.EventID != "" && s.Applied == before.Applied && before.Stub() {
 		s.Archived = s.Revision // a late event counts a failure, and brings nothing back
 	}
-	if s.Tombstone() || s.Stub() { // no reason comes back with a late input
+	// No reason comes back with a late input. The first input of a session is none, though no entry tells yet
+	// how the session came to its state.
+	if s.Tombstone() || before.Exists() && s.Stub() {
 		entry = entry.redacted()
 	}
 	s.History = append(s.History, entry)

@@ -17,6 +17,14 @@ local function begin_feed(head, feed)
   if head.fresh then redis.call('DEL', feed) end
 end
 
+-- field_of is a field of an entry, or nil.
+local function field_of(entry, name)
+  local fields = entry[2]
+  for i = 1, #fields, 2 do
+    if fields[i] == name then return fields[i + 1] end
+  end
+end
+
 -- append adds one entry under the next number, and returns nothing, or the error with which nothing was
 -- changed. The entry holds the nonce of the one before (b): a reader that has seen that one knows then that
 -- it missed nothing, also when that one is trimmed, in this very call or later. Plain tostring would write
@@ -40,22 +48,14 @@ local function append(head, feed, maxlen, nonce, session, revision, now, pointer
     -- A script was refused, by a permission that was taken, after its entry and before its meta: Redis does not
     -- undo it. The numbers go on behind what it left, or no commit would ever succeed again.
     for _, left in ipairs(redis.call('XRANGE', feed, seq .. '-0', '+')) do
-      head.seq = tonumber(string.match(left[1], '^%d+'))
+      head.seq, head.nonce = tonumber(string.match(left[1], '^%d+')), field_of(left, 'n')
     end
     seq = string.format('%.0f', head.seq + 1)
-    entry[6] = seq .. '-0'
+    entry[6], entry[14] = seq .. '-0', head.nonce
     answer = redis.pcall(unpack(entry))
   end
   if type(answer) == 'table' and answer.err then return answer end
   head.seq, head.number, head.nonce, head.now = head.seq + 1, seq, nonce, tonumber(now)
-end
-
--- field_of is a field of an entry, or nil.
-local function field_of(entry, name)
-  local fields = entry[2]
-  for i = 1, #fields, 2 do
-    if fields[i] == name then return fields[i + 1] end
-  end
 end
 
 -- second_of is when an entry was written, or nil: one without a time stays.
