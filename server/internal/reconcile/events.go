@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"slices"
-	"time"
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
@@ -21,20 +18,7 @@ const (
 	descents = 8
 	// stripeKeeps is a little more than Stripe keeps events for, in seconds.
 	stripeKeeps = 31 * 24 * 60 * 60
-	// recentSeconds is how young an event may be that its webhook is likely still on its way.
-	recentSeconds = 60
-	// namedSessions bounds the session ids in one line about drift.
-	namedSessions = 20
 )
-
-// errLeft: the list was read to its end, but events of it could not be applied.
-var errLeft = errors.New("events could not be applied: the log names their records")
-
-// rest is how long the events that an account's run has left are not tried again.
-type rest struct {
-	pause time.Duration
-	until time.Time
-}
 
 // catchUpWith catches up with an account's events and moves its cursor. All times are Stripe's: the cursor
 // is the `created` of an event that was listed, and an upper bound is found in the list as well. So
@@ -82,30 +66,6 @@ type walk struct {
 
 // full says whether a full run is owed to the account.
 func (w *walk) full() bool { return w.restored != w.losses }
-
-// noteLeft notes which events were left by a walk that began at a second. They are tried again by later
-// runs, at most as often as sessions that are read to no avail: all that followed is listed again then.
-func (w *walk) noteLeft(ctx context.Context, begun int64) error {
-	left := w.skipped
-	if w.left > 0 && w.left < begun { // those of before were not tried
-		if left == 0 {
-			return errLeft
-		}
-		left = min(left, w.left)
-	}
-	if left != w.left {
-		if err := w.note(ctx, markLeft+w.account, left); err != nil {
-			return err
-		}
-	}
-	if left == 0 {
-		delete(w.rests, w.account)
-		return nil
-	}
-	pause := min(max(firstRest, 2*w.rests[w.account].pause), longRest)
-	w.rests[w.account] = rest{pause, w.Clock().Add(pause)}
-	return errLeft
-}
 
 // batch is the newest events of a window, as many as may be held.
 type batch struct {
@@ -249,71 +209,4 @@ func (w *walk) page(ctx context.Context, query EventQuery) (EventPage, error) {
 		return EventPage{}, fmt.Errorf("%w: its list of events does not go on", verification.ErrStripeUnavailable)
 	}
 	return page, nil
-}
-
-// apply gives a batch to ingest, the oldest first. An event whose record cannot be read or written is
-// counted and left for a later run: it must not keep all others away, now and in every run to come.
-func (w *walk) apply(ctx context.Context, b batch) error {
-	w.summary.noteMalformed(b.malformed)
-	var drift []string
-	for i := len(b.events) - 1; i >= 0; i-- {
-		event := b.events[i]
-		var outcome verification.Outcome
-		err := w.patiently(ctx, func(ctx context.Context) (err error) {
-			outcome, err = w.Ingest.Apply(ctx, event)
-			return err
-		})
-		switch {
-		case errors.Is(err, store.ErrCorrupt), errors.Is(err, store.ErrConflict):
-			w.summary.Unreadable++
-			if w.skipped == 0 || event.Second < w.skipped {
-				w.skipped = max(1, event.Second)
-			}
-			w.Logger.Error("catch-up: an event could not be applied to its record; a later run tries again", "event_id", event.ID, "session_id", event.Object.ID, "error", err)
-		case err != nil:
-			w.logDrift(drift)
-			return fmt.Errorf("applying event %s: %w", event.ID, err)
-		case outcome.Duplicate:
-			w.summary.Known++
-		case b.asOf > 0 && event.Second > b.asOf-recentSeconds:
-			w.summary.Recent++
-		default:
-			w.summary.Missed.add(outcome.Effect)
-			drift = append(drift, event.Object.ID)
-		}
-		w.summary.Events++
-		w.tell(w.account, event.Second)
-	}
-	w.logDrift(drift)
-	return nil
-}
-
-// logDrift tells of events that no webhook had brought, or that the store has lost. Where nothing was
-// ever caught up, that was to be expected.
-func (w *walk) logDrift(sessions []string) {
-	if len(sessions) == 0 {
-		return
-	}
-	level := slog.LevelWarn
-	if w.first {
-		level = slog.LevelInfo
-	}
-	slices.Sort(sessions)
-	distinct := slices.Compact(slices.Clone(sessions))
-	w.Logger.Log(context.Background(), level, "catch-up: events that were missing here", "account", w.account,
-		"events", len(sessions), "sessions", len(distinct), "session_ids", distinct[:min(len(distinct), namedSessions)])
-}
-
-// advance notes that all up to a second is applied.
-func (w *walk) advance(ctx context.Context, second int64) error {
-	if second <= 0 {
-		return nil
-	}
-	if err := w.Store.SetCursor(ctx, w.account, second); err != nil {
-		return fmt.Errorf("moving the cursor: %w", err)
-	}
-	if w.full() {
-		w.fullAdvances(w.losses, w.account, second)
-	}
-	return nil
 }
