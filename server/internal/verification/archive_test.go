@@ -8,7 +8,9 @@ import (
 // flooded is a session after late events that change nothing, n of them.
 func flooded(s Session, n int) Session {
 	for k := range n {
-		s, _ = Transition(s, processing(name("late", k), 5, ""))
+		late := processing(name("late", k), 5, "")
+		late.Object.Reference = ""
+		s, _ = Transition(s, late)
 	}
 	return s
 }
@@ -31,8 +33,14 @@ func archived(t *testing.T, s Session) Session {
 // TestOnlyWhatWasArchivedIsAStub: a full history of inputs without a revision looks like an archived one,
 // and is none.
 func TestOnlyWhatWasArchivedIsAStub(t *testing.T) {
-	settled := after(verified("v", 1_000, ""))
-	byRead, _ := ApplyRead(Session{}, Read{Object: object(StatusCanceled, Error{}, ""), AsOf: 1_000, RecordTime: 1})
+	// Nothing that the archive erases: no reference, no report and no error tell the two apart.
+	plain := verified("v", 1_000, "")
+	plain.Object.Reference = ""
+	settled := after(plain)
+	withReference := after(verified("v", 1_000, ""))
+	canceled := object(StatusCanceled, Error{}, "")
+	canceled.Reference = ""
+	byRead, _ := ApplyRead(Session{}, Read{Object: canceled, AsOf: 1_000, RecordTime: 1})
 	stub := archived(t, settled)
 	bare := archived(t, byRead)
 	override := failed("o", 2_000_000, "vr_9", expired)
@@ -44,6 +52,7 @@ func TestOnlyWhatWasArchivedIsAStub(t *testing.T) {
 		"one late event short of a full history":     {flooded(settled, MaxHistory-1), false},
 		"a full history":                             {flooded(settled, MaxHistory), false},
 		"more than full":                             {flooded(settled, 3*MaxHistory), false},
+		"a full history of a person":                 {flooded(withReference, MaxHistory), false},
 		"a full history after a read":                {flooded(byRead, MaxHistory), false},
 		"archived":                                   {stub, true},
 		"archived, then late events":                 {flooded(stub, 5), true},
