@@ -1259,7 +1259,8 @@ type RetryVerificationRequest struct {
 	// Stripe's id of the session: "vs_...".
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// Where the session is canceled: create a new one like it (same type or flow, options, metadata
-	// and client_reference_id) instead of refusing. It inherits the counts; making it uses a retry.
+	// and client_reference_id) instead of refusing. It inherits the counts; making it uses a retry. Its
+	// metadata names the old one, under the key verification_status_replaces, where there is room.
 	// However often it is asked for, a session has one replacement.
 	ReplaceClosed bool `protobuf:"varint,2,opt,name=replace_closed,json=replaceClosed,proto3" json:"replace_closed,omitempty"`
 	// Where Stripe's hosted page sends the person afterwards; used only for a new session.
