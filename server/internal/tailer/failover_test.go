@@ -79,7 +79,7 @@ func (c *movingConn) Write(request []byte) (int, error) {
 				return 0, err
 			}
 		}
-		_ = c.Conn.Close()
+		_ = c.Close()
 		c.Conn, c.to = conn, to
 	}
 	if c.hello == nil {

@@ -64,7 +64,7 @@ func newRound(t *testing.T, form *form, c choices, losing bool) *round {
 	}
 	r.stripe.mu.Lock()
 	for n := range 16 {
-		r.stripe.born(fmt.Sprintf("vs_%04d", n), fmt.Sprintf("person %d", n/3))
+		r.stripe.born(fmt.Sprintf("vs_%04d", n), fmt.Sprintf("person %d", n/3), "")
 	}
 	r.stripe.mu.Unlock()
 	return r

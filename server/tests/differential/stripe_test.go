@@ -53,10 +53,10 @@ func newStripe(clock sessionClock, emitted func(verification.Event)) *stripe {
 	return &stripe{clock: clock, emitted: emitted, lives: make(map[string]*life), replaced: make(map[string]string)}
 }
 
-// born makes a session. It needs s.mu.
-func (s *stripe) born(id, reference string) {
+// born makes a session; replaces is the one that its metadata claims to replace, if any. It needs s.mu.
+func (s *stripe) born(id, reference, replaces string) {
 	l := &life{object: verification.Object{
-		ID: id, Type: "document", Status: verification.StatusRequiresInput, Created: s.clock.now().Unix(), Reference: reference,
+		ID: id, Type: "document", Status: verification.StatusRequiresInput, Created: s.clock.now().Unix(), Reference: reference, Replaces: replaces,
 	}}
 	s.lives[id] = l
 	s.ids = append(s.ids, id)
@@ -82,7 +82,7 @@ func (s *stripe) steps(rng *rand.Rand) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if rng.IntN(60) == 0 {
-		s.born(fmt.Sprintf("vs_%04d", len(s.ids)), fmt.Sprintf("person %d", rng.IntN(6)))
+		s.born(fmt.Sprintf("vs_%04d", len(s.ids)), fmt.Sprintf("person %d", rng.IntN(6)), "")
 	}
 	l := s.lives[s.pick(rng)]
 	for range 1 + rng.IntN(4)/3 {
@@ -249,7 +249,7 @@ func (s *stripe) CreateLike(ctx context.Context, _, id, _ string) (string, error
 	if successor == "" {
 		successor = id + "r"
 		s.replaced[id] = successor
-		s.born(successor, s.lives[id].object.Reference)
+		s.born(successor, s.lives[id].object.Reference, id)
 	}
 	s.mu.Unlock()
 	if err := pause(ctx, rand.N(3*time.Millisecond)); err != nil {
