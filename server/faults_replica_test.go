@@ -25,8 +25,9 @@ const drainLimit = 5 * time.Second
 
 // replica is one of the servers: a process, then another one in its place.
 type replica struct {
-	t   testing.TB
-	env []string
+	t      testing.TB
+	env    []string
+	number int // among the replicas, from 0
 
 	mu      sync.Mutex // guards what follows; nil and empty while there is no process
 	process *process
@@ -37,7 +38,7 @@ type replica struct {
 // start runs a new process. Only the test's goroutine may.
 func (r *replica) start() {
 	r.t.Helper()
-	p := serve(r.t, r.env)
+	p := r.launch()
 	conn, err := grpc.NewClient(p.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		r.t.Fatal(err)
@@ -45,6 +46,16 @@ func (r *replica) start() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.process, r.conn, r.all = p, conn, append(r.all, p)
+}
+
+// launch starts this version or, with -faults.program, this and the other one in turn. Replicas begin with
+// different ones, so that both always run.
+func (r *replica) launch() *process {
+	r.t.Helper()
+	if *faultProgram == "" || (len(r.all)+r.number)%2 == 0 {
+		return serve(r.t, r.env)
+	}
+	return awaited(launchProgram(r.t, *faultProgram, r.env, "serve"))
 }
 
 // complaints are what the processes logged as errors: faults of the service, not of what it needs.

@@ -21,6 +21,7 @@ var (
 	faultSessions = flag.Int("faults.sessions", 300, "how many sessions live meanwhile, over all topologies and replacements aside")
 	faultSeed     = flag.Uint64("faults.seed", 0, "repeats the choices of an earlier run; 0: a new seed")
 	faultFor      = flag.Duration("faults.for", 0, "how long faults and births are spread over, for each topology; 0: 2 s for each fault")
+	faultProgram  = flag.String("faults.program", "", "the test program of another version (go test -c -tags=faults ./server), which every other process of each replica runs, as in a rolling update")
 	faultWhere    = flag.String("faults.topologies", "standalone,sentinel,cluster,sentinel-nowait", "how Redis is run, separated by commas")
 )
 

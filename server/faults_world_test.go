@@ -100,7 +100,7 @@ func newWorld(t *testing.T, redis *topology, p plan) *world {
 			"STRIPE_API_KEY="+apiKey, "API_READS_PER_DAY=1000000", envStripeRate+"=200",
 			fmt.Sprintf("MAX_RETRIES=%d", maxRetries), "DRAIN_TIMEOUT="+drainLimit.String(), "RECONCILE_INTERVAL=10s",
 		)
-		r := &replica{t: t, env: append(env, "STRIPE_API_BASE="+w.stripe)}
+		r := &replica{t: t, number: i, env: append(env, "STRIPE_API_BASE="+w.stripe)}
 		w.replicas = append(w.replicas, r)
 		r.start()
 	}

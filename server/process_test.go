@@ -66,7 +66,13 @@ func launch(t testing.TB, env []string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, args...)
+	return launchProgram(t, self, env, args...)
+}
+
+// launchProgram is launch for a given test program, such as that of another version.
+func launchProgram(t testing.TB, program string, env []string, args ...string) *process {
+	t.Helper()
+	cmd := exec.Command(program, args...)
 	cmd.Env = append([]string{
 		envIsServer + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
 		"GORACE=atexit_sleep_ms=0", // else each exit of a race-detecting binary takes a second
@@ -125,7 +131,12 @@ func settings(redis string, more ...string) []string {
 // serve starts a server and waits until it is ready.
 func serve(t testing.TB, env []string) *process {
 	t.Helper()
-	p := launch(t, env, "serve")
+	return awaited(launch(t, env, "serve"))
+}
+
+// awaited waits until a server that was launched is ready.
+func awaited(p *process) *process {
+	p.t.Helper()
 	p.awaitListening()
 	p.awaitReady(http.StatusOK)
 	return p
