@@ -125,7 +125,7 @@ func TestRequestsAreStripes(t *testing.T) {
 				return err
 			},
 			names: []string{
-				"client_reference_id", "metadata[team]", "options[document][allowed_types][0]", "options[document][allowed_types][1]",
+				"client_reference_id", "metadata[team]", "metadata[verification_status_replaces]", "options[document][allowed_types][0]", "options[document][allowed_types][1]",
 				"options[document][require_id_number]", "options[document][require_live_capture]", "options[document][require_matching_selfie]",
 				"provided_details[email]", "provided_details[phone]", "return_url", "type",
 			},
@@ -136,14 +136,14 @@ func TestRequestsAreStripes(t *testing.T) {
 				_, err := c.CreateLike(ctx, "", id, "")
 				return err
 			},
-			names: []string{"client_reference_id", "verification_flow"},
+			names: []string{"client_reference_id", "metadata[verification_status_replaces]", "verification_flow"},
 		},
 		"create like stripe-mock's own": {
 			call: func(ctx context.Context, c *client) error {
 				_, err := c.CreateLike(ctx, "", id, "")
 				return err
 			},
-			names: []string{"options[document][require_matching_selfie]", "type"},
+			names: []string{"metadata[verification_status_replaces]", "options[document][require_matching_selfie]", "type"},
 		},
 		"list events": {
 			call: func(ctx context.Context, c *client) error {
