@@ -184,7 +184,7 @@ func goThrough(t *testing.T, fault redisFault) (row faultRow) {
 	case err := <-end:
 		t.Errorf("the watch has ended: %v", err)
 	default:
-		row.watch = "stays open, then goes on without a hole"
+		row.watch = "stays open, then continues without a hole"
 	}
 	return row
 }

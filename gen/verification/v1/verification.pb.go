@@ -1142,7 +1142,7 @@ type WatchStatusRequest_SessionId struct {
 type WatchStatusRequest_ClientReferenceId struct {
 	// Whichever session is the newest with this reference: when a newer one appears, the stream
 	// goes on with it. Revisions start over there: compare them only within a session_id. A session
-	// that gets another reference is not shown any more: the stream goes on with the newest one that
+	// that gets another reference is not shown any more: the stream continues with the newest one that
 	// still has this reference, or ends with NOT_FOUND.
 	ClientReferenceId string `protobuf:"bytes,2,opt,name=client_reference_id,json=clientReferenceId,proto3,oneof"`
 }

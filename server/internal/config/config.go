@@ -46,7 +46,7 @@ type Config struct {
 	RecordFormat      Count    `name:"record-format" env:"RECORD_FORMAT" default:"2" placeholder:"N" help:"The format of the records that are written: 2, or 1 while replicas of the version before this one still run."`
 	FeedMaxLen        Count    `name:"feed-max-len" env:"FEED_MAX_LEN" default:"100000" placeholder:"N" help:"About how many changes each of the 16 partitions of the feed keeps, 1000 to 10000000. Older resume tokens of all_sessions are refused."`
 	FeedMaxAge        Duration `name:"feed-max-age" env:"FEED_MAX_AGE" default:"168h" placeholder:"DURATION" help:"How long the feed keeps a change: 1h to 8760h, or 0s for as long as FEED_MAX_LEN allows."`
-	SettledTTL        Duration `name:"settled-ttl" env:"SETTLED_TTL" default:"0s" placeholder:"DURATION" help:"How long after its last change a settled session keeps its details: 24h to 87600h, or 0s for ever. After that its status and counts stay for 35 days more."`
+	SettledTTL        Duration `name:"settled-ttl" env:"SETTLED_TTL" default:"0s" placeholder:"DURATION" help:"How long after its last change a settled session keeps its details: 24h to 87600h, or 0s for ever. After that its status and counts stay for 36 days more."`
 	RedisWaitReplicas Count    `name:"redis-wait-replicas" env:"REDIS_WAIT_REPLICAS" default:"0" placeholder:"N" help:"How many Redis replicas must have an event before the webhook is answered 2xx, 0 to 10. Without enough of them Stripe is told to send it again."`
 	RedisWaitTimeout  Duration `name:"redis-wait-timeout" env:"REDIS_WAIT_TIMEOUT" default:"1s" placeholder:"DURATION" help:"How long to wait for those replicas: 10ms to 5s."`
 

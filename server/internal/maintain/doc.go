@@ -1,5 +1,5 @@
 // Package maintain does the work on all sessions that one replica does at a time: it puts the lists
-// right and shrinks the sessions that have been settled for long. It knows the store's port and no
+// right and archives the sessions that have been settled for long. It knows the store's port and no
 // other part of the server.
 //
 // A job is done while the replica holds the job's Lease, which ends a minute after the replica has

@@ -37,7 +37,7 @@ type Store interface {
 type Config struct {
 	// Store keeps the sessions, the lists, the leases and the marks.
 	Store Store
-	// SettledTTL is how long after its last change a settled session shrinks; 0: never.
+	// SettledTTL is how long after its last change a settled session is archived; 0: never.
 	SettledTTL time.Duration
 	// Clock tells what is due. Those of replicas can differ by minutes.
 	Clock func() time.Time

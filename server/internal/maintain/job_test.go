@@ -313,8 +313,8 @@ func (f *fleet) former(name string) {
 			if held, err := view.Lease(ctx, "retention", name, day-day/24); err != nil || !held {
 				continue
 			}
-			shrinking := New(Config{Store: view, SettledTTL: time.Hour, Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
-			if _, _, err := shrinking.shrink(ctx, func(context.Context) error { return nil }); err != nil && !errors.Is(err, context.Canceled) {
+			archiving := New(Config{Store: view, SettledTTL: time.Hour, Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
+			if _, _, err := archiving.archive(ctx, func(context.Context) error { return nil }); err != nil && !errors.Is(err, context.Canceled) {
 				f.t.Error(err)
 			}
 		}

@@ -22,7 +22,7 @@ const (
 	formerFor    = 23 * time.Hour
 )
 
-// retention shrinks the sessions that have been settled for longer than SettledTTL. It reads every
+// retention archives the sessions that have been settled for longer than SettledTTL. It reads every
 // record once a day, in small steps.
 func (j *Jobs) retention() job {
 	return job{
@@ -32,11 +32,11 @@ func (j *Jobs) retention() job {
 			return err == nil && dueAgain(j.config.Clock(), marks[0]), err
 		},
 		do: func(ctx context.Context, keep Keep) error {
-			shrunk, left, err := j.shrink(ctx, keep)
+			archived, left, err := j.archive(ctx, keep)
 			if err != nil {
 				return err
 			}
-			j.config.Logger.Info("retention: sessions settled for longer than SETTLED_TTL were shrunk", "shrunk", shrunk, "left", left)
+			j.config.Logger.Info("retention: sessions settled for longer than SETTLED_TTL were archived", "archived", archived, "left", left)
 			if err := j.config.Store.SetMark(ctx, retentionMark, j.config.Clock().Unix()); err != nil {
 				return err
 			}
@@ -46,9 +46,9 @@ func (j *Jobs) retention() job {
 	}
 }
 
-// shrink looks through all sessions once. It leaves out a session that cannot be read, or that is
-// written again and again, for the next day: it must not keep the others from being shrunk.
-func (j *Jobs) shrink(ctx context.Context, keep Keep) (shrunk, left int, err error) {
+// archive looks through all sessions once. It leaves out a session that cannot be read, or that is
+// written again and again, for the next day: it must not keep the others from being archived.
+func (j *Jobs) archive(ctx context.Context, keep Keep) (archived, left int, err error) {
 	err = j.config.Store.Walk(ctx, func(ctx context.Context, session verification.Session) error {
 		if err := keep(ctx); err != nil {
 			return err
@@ -67,9 +67,9 @@ func (j *Jobs) shrink(ctx context.Context, keep Keep) (shrunk, left int, err err
 			left++
 			return nil
 		case err == nil && changed:
-			shrunk++
+			archived++
 		}
 		return err
 	})
-	return shrunk, left, err
+	return archived, left, err
 }

@@ -38,7 +38,7 @@ func TestRetentionIsMarkedInTheStore(t *testing.T) {
 				if err := j.look(ctx, j.retention()); err != nil {
 					t.Fatal(err)
 				}
-				if got := strings.Count(logs.String(), "were shrunk"); got != want {
+				if got := strings.Count(logs.String(), "were archived"); got != want {
 					t.Errorf("%d walks; want %d", got, want)
 				}
 			}
@@ -95,8 +95,8 @@ func TestSettledSessionsAreShrunk(t *testing.T) {
 		}
 	}
 	for turn, want := range []int{1, 0} {
-		if shrunk, left, err := j.shrink(ctx, func(context.Context) error { return nil }); err != nil || shrunk != want || left != 0 {
-			t.Fatalf("turn %d: %d were shrunk, %v; want %d", turn, shrunk, err, want)
+		if archived, left, err := j.archive(ctx, func(context.Context) error { return nil }); err != nil || archived != want || left != 0 {
+			t.Fatalf("turn %d: %d were archived, %v; want %d", turn, archived, err, want)
 		}
 	}
 	for id, want := range map[string]bool{"vs_old": true, "vs_young": false, "vs_open": false} {

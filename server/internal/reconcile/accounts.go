@@ -12,10 +12,10 @@ import (
 // The names of the marks that the store keeps for all replicas. Those of accounts end with the
 // account's id, which is empty for the platform.
 const (
-	// markLosses counts the losses of the store that only a full run makes good.
-	markLosses = "catch-up:losses"
-	// markRestored is the number of losses that a full run of the account has made good. If it differs
-	// from markLosses, a full run is owed to the account.
+	// markLoss is a random number for the newest loss of the store that only a full run makes good; 0: none.
+	markLoss = "catch-up:loss"
+	// markRestored is the markLoss that a full run of the account has made good. If it differs from
+	// markLoss, a full run is owed to the account.
 	markRestored = "catch-up:restored:"
 	// markBehind is the Unix second since when the account is behind; 0: it is not.
 	markBehind = "catch-up:behind:"
@@ -26,7 +26,7 @@ const (
 // state is what the store has noted about the catch-up of one account.
 type state struct {
 	account  string // empty: the platform
-	losses   int64  // markLosses
+	loss     int64  // markLoss
 	restored int64
 	behind   int64
 	left     int64
@@ -84,7 +84,7 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := []string{markLosses}
+	names := []string{markLoss}
 	for _, account := range accounts {
 		names = append(names, markRestored+account, markBehind+account, markLeft+account)
 	}
@@ -95,7 +95,7 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	states := make([]state, len(accounts))
 	for i, account := range accounts {
 		of := marks[1+3*i:]
-		states[i] = state{account: account, losses: marks[0], restored: of[0], behind: of[1], left: of[2]}
+		states[i] = state{account: account, loss: marks[0], restored: of[0], behind: of[1], left: of[2]}
 	}
 	mathrand.Shuffle(len(states), func(i, j int) { states[i], states[j] = states[j], states[i] })
 	slices.SortStableFunc(states, func(a, b state) int { return cmp.Compare(a.rank(), b.rank()) })

@@ -90,7 +90,7 @@ func (w *walk) advance(ctx context.Context, second int64) error {
 		return fmt.Errorf("moving the cursor: %w", err)
 	}
 	if w.full() {
-		w.fullAdvances(w.losses, w.account, second)
+		w.fullAdvances(w.loss, w.account, second)
 	}
 	return nil
 }

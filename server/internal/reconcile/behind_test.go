@@ -267,6 +267,50 @@ func TestG3_AFullRunIsOwedAfterARunThatEnded(t *testing.T) {
 	}
 }
 
+// A store that is emptied forgets which losses were made good. Each time it is emptied, between two runs or
+// in the middle of one, a run over the whole list is owed once more, also by a process that has done one.
+func TestG3_AFullRunIsOwedEachTimeTheStoreIsEmptied(t *testing.T) {
+	for name, inRun := range map[string]bool{"between two runs": false, "in the middle of a run": true} {
+		t.Run(name, func(t *testing.T) {
+			s, kept := newStripe(t), newMemory()
+			var ids []string
+			for range 2 {
+				ids = append(ids, append(s.live(8, ""), s.live(8, "acct_1")...)...)
+				s.tick(100_000)
+			}
+			r := s.replica(kept, nil)
+			r.webhook(s.events()...)
+			r.run() // it knows the account
+			for n := range 4 {
+				emptied := !inRun
+				if emptied {
+					kept.loseAll()
+					r.LostAll()
+				}
+				kept.fail = func(call, account string) error {
+					if call == "setcursor" && account == "acct_1" && !emptied {
+						emptied = true
+						kept.loseAll()
+						r.LostAll()
+					}
+					return nil
+				}
+				r.run()
+				if !emptied {
+					t.Fatal("the store was not emptied")
+				}
+				if inRun {
+					r.run()
+				}
+				if missing := kept.missing(ids...); len(missing) > 0 {
+					t.Errorf("emptied %d times: missing are %v", n+1, missing)
+				}
+			}
+			s.check(kept)
+		})
+	}
+}
+
 // A wish that the store could not take is noted when it is there again.
 func TestG3_ALossIsNotedWhenTheStoreIsBack(t *testing.T) {
 	s, kept := newStripe(t), newMemory()

@@ -34,7 +34,7 @@ func (u *run) catchUpWith(ctx context.Context, s state) error {
 	}
 	w := &walk{run: u, state: s, first: cursor == 0}
 	if w.full() {
-		cursor = u.fullCursor(s.losses, s.account)
+		cursor = u.fullCursor(s.loss, s.account)
 	}
 	if cursor > 0 {
 		w.from = max(1, cursor-int64(u.Overlap.Seconds()))
@@ -47,7 +47,7 @@ func (u *run) catchUpWith(ctx context.Context, s state) error {
 		return err
 	}
 	if w.full() {
-		if err := u.note(ctx, markRestored+s.account, s.losses); err != nil {
+		if err := u.note(ctx, markRestored+s.account, s.loss); err != nil {
 			return err
 		}
 	}
@@ -65,7 +65,7 @@ type walk struct {
 }
 
 // full says whether a full run is owed to the account.
-func (w *walk) full() bool { return w.restored != w.losses }
+func (w *walk) full() bool { return w.restored != w.loss }
 
 // batch is the newest events of a window, as many as may be held.
 type batch struct {

@@ -2,7 +2,8 @@ package reconcile
 
 import (
 	"context"
-	"fmt"
+	"math"
+	mathrand "math/rand/v2"
 	"slices"
 )
 
@@ -16,14 +17,14 @@ type lostQueue struct {
 }
 
 // fullRun is the wish for a run that begins where Stripe's list does, whatever the cursors say: the
-// store lost more than the sessions that are known by name. The store counts such losses, so that the
-// run stays owed to each account, whichever replica does it and however often the process restarts. How
-// far a run has come is kept in memory only, since the cursors in the store never fall.
+// store lost more than the sessions that are known by name. Each such loss gets a random number, which the
+// store keeps, so that the run stays owed to each account, whichever replica does it and however often the
+// process restarts. How far a run has come is kept in memory only, since the cursors in the store never fall.
 type fullRun struct {
 	wishes int // of this process
 	noted  int // those that the store knows of
-	losses int64
-	// cursors are how far the accounts have come in making good that many losses, in Unix seconds.
+	loss   int64
+	// cursors are how far the accounts have come in making good that loss, in Unix seconds.
 	cursors map[string]int64
 }
 
@@ -70,20 +71,16 @@ func (r *Reconciler) Trigger() {
 // wishFull needs r.mu.
 func (r *Reconciler) wishFull() { r.full.wishes++ }
 
-// noteLosses lets the store count what this process wishes a full run for. Replicas that note the same
-// loss at once may count it once: the run begins after both.
-func (u *run) noteLosses(ctx context.Context) error {
+// noteLoss lets the store know what this process wishes a full run for. The number is random: a count would
+// begin again in a store that was emptied, and come to one that was made good before.
+func (u *run) noteLoss(ctx context.Context) error {
 	u.mu.Lock()
 	wishes, noted := u.full.wishes, u.full.noted
 	u.mu.Unlock()
 	if wishes == noted {
 		return nil
 	}
-	marks, err := u.Store.Marks(ctx, markLosses)
-	if err != nil {
-		return fmt.Errorf("counting a loss of the store: %w", err)
-	}
-	if err := u.note(ctx, markLosses, marks[0]+1); err != nil {
+	if err := u.note(ctx, markLoss, 1+mathrand.Int64N(math.MaxInt64)); err != nil {
 		return err
 	}
 	u.mu.Lock()
@@ -112,20 +109,20 @@ func (r *Reconciler) found(id string) {
 }
 
 // fullCursor is how far a full run has come with an account, in Unix seconds; 0: not begun.
-func (r *Reconciler) fullCursor(losses int64, account string) int64 {
+func (r *Reconciler) fullCursor(loss int64, account string) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if losses != r.full.losses {
+	if loss != r.full.loss {
 		return 0
 	}
 	return r.full.cursors[account]
 }
 
-func (r *Reconciler) fullAdvances(losses int64, account string, second int64) {
+func (r *Reconciler) fullAdvances(loss int64, account string, second int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if losses != r.full.losses || r.full.cursors == nil {
-		r.full.losses, r.full.cursors = losses, make(map[string]int64)
+	if loss != r.full.loss || r.full.cursors == nil {
+		r.full.loss, r.full.cursors = loss, make(map[string]int64)
 	}
 	r.full.cursors[account] = max(r.full.cursors[account], second)
 }

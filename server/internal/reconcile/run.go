@@ -80,7 +80,7 @@ func stopped(ctx context.Context, err error) bool {
 // underLease catches up while this replica has the lease. If another replica has it, that one's run
 // decides which accounts are behind, and the store knows.
 func (u *run) underLease(ctx context.Context) error {
-	if err := u.noteLosses(ctx); err != nil {
+	if err := u.noteLoss(ctx); err != nil {
 		return err
 	}
 	lease := maintain.Lease{Store: u.Store, Name: leaseName, Holder: u.Holder, Clock: u.Clock, Logger: u.Logger}

@@ -34,8 +34,6 @@ var (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestDifferential is one test of many guarantees; the checker names the one that is broken.
-//
-// What must make it fail was tried once each: see the table in server/README.md.
 func TestDifferential(t *testing.T) {
 	chosen := *seed
 	if chosen == 0 {

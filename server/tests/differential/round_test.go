@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -182,6 +183,7 @@ func (r *round) verdict() {
 		}
 		r.t.Errorf("-differential.seed=%d, round %d: %d violations", r.choices.seed, r.choices.round+1, len(report)+r.wrong)
 	}
+	r.busy()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var counts []string
@@ -189,6 +191,28 @@ func (r *round) verdict() {
 		counts = append(counts, fmt.Sprintf("%s: %d", name, r.stats[name]))
 	}
 	r.t.Logf("%v; %v", r.recorder.Seen(), counts)
+}
+
+// busy fails a round in which too little happened to show anything. The bounds are a small part of what
+// happens in the short form on a busy machine.
+func (r *round) busy() {
+	least := map[string]int{"deliveries": 50, "GetStatus OK": 50, "RetryVerification OK": 1, "watch of ": 10, "fault, ": 3}
+	if r.losing {
+		least["loss, "] = 1
+	}
+	for prefix, want := range least {
+		got := 0
+		r.mu.Lock()
+		for name, count := range r.stats {
+			if strings.HasPrefix(name, prefix) {
+				got += count
+			}
+		}
+		r.mu.Unlock()
+		if got < want {
+			r.t.Errorf("%q: %d; want at least %d, or this round shows nothing", prefix, got, want)
+		}
+	}
 }
 
 // history is a record in short, for people.
