@@ -15,6 +15,9 @@ const (
 	pingEvery = time.Second
 	// pingTimeout bounds one look.
 	pingTimeout = 2 * time.Second
+	// prepareTimeout bounds a check while not ready: each begins with connections of its own, so one that is cut off
+	// leaves nothing done, and a Redis that is slow for all would never be used again.
+	prepareTimeout = 5 * time.Second
 	// unreadyAfter is how long looks must have failed before the server calls itself not ready: a short
 	// blip must not take all replicas out of service, since calls answer UNAVAILABLE anyway.
 	unreadyAfter = 3 * time.Second
@@ -65,7 +68,7 @@ func (r *readiness) set(ready bool) bool {
 // begin checks Redis before the process listens. Only a Redis that must not be used is an error: at the
 // start somebody looks on. One that is away is waited for.
 func (r *readiness) begin(ctx context.Context) error {
-	err := r.prepare(ctx)
+	err := r.prepare(ctx, pingTimeout)
 	if errors.Is(err, redisstore.ErrMisconfigured) {
 		return err
 	}
@@ -88,7 +91,7 @@ func (r *readiness) run(ctx context.Context) {
 		case <-ticker.C:
 		}
 		if !r.ready() {
-			r.conclude(r.prepare(ctx), false)
+			r.conclude(r.prepare(ctx, prepareTimeout), false)
 			missing, prepared = time.Time{}, time.Now()
 			continue
 		}
@@ -101,7 +104,7 @@ func (r *readiness) run(ctx context.Context) {
 			missing = looked
 		}
 		if suspect := r.store.Suspect(); suspect || r.reason != "" || answers && looked.Sub(prepared) >= prepareEvery {
-			r.conclude(r.prepare(ctx), answers)
+			r.conclude(r.prepare(ctx, pingTimeout), answers)
 			prepared = time.Now()
 		}
 		if !missing.IsZero() && time.Since(missing) >= unreadyAfter && r.set(false) {
@@ -147,8 +150,8 @@ func (r *readiness) complain(what string, reason redisstore.Reason, err error) {
 	}
 }
 
-func (r *readiness) prepare(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+func (r *readiness) prepare(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return r.store.Prepare(ctx)
 }

@@ -21,7 +21,8 @@ import (
 type flaky struct {
 	began     time.Time
 	from, to  time.Duration
-	hangs     bool // away: it takes connections and answers when it is back
+	hangs     bool          // away: it takes connections and answers when it is back
+	slow      time.Duration // what a check takes
 	wrongFrom time.Duration
 	wrongTo   time.Duration
 	wrong     error
@@ -54,6 +55,11 @@ func (f *flaky) Ping(ctx context.Context) error {
 func (f *flaky) Prepare(ctx context.Context) error {
 	if f.isWrong() {
 		return f.wrong
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(f.slow):
 	}
 	return f.Ping(ctx)
 }
@@ -109,6 +115,7 @@ func TestReadinessDoesNotFlap(t *testing.T) {
 		{"a hang of 2.9 s", flaky{from: 9500 * ms, to: 12400 * ms, hangs: true}, []string{"0s true"}},
 		{"a hang of 20 s", flaky{from: 9500 * ms, to: 29500 * ms, hangs: true}, []string{"0s true", "14s false", "29.5s true"}},
 		{"away at the start", flaky{to: 4500 * ms}, []string{"5s true"}},
+		{"so slow that a check takes 3 s", flaky{from: 9950 * ms, to: 13050 * ms, slow: 3 * time.Second}, []string{"6s true", "13s false", "17s true"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := watchReadiness(t, &test.store, time.Minute)

@@ -25,7 +25,9 @@ func (u *unheard) add(id string, revision int32, at time.Time) {
 	if u.commits == nil {
 		u.commits = make(map[string]ownCommit)
 	}
-	u.commits[id] = ownCommit{revision, at}
+	if u.commits[id].revision < revision { // else the newer one was noted first
+		u.commits[id] = ownCommit{revision, at}
+	}
 }
 
 // told notes that the feed has come to a revision.

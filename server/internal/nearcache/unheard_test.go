@@ -82,3 +82,16 @@ func TestOwnCommitsThatTheFeedToldOfAreKept(t *testing.T) {
 		kept("forgotten")
 	})
 }
+
+// Two commits of one session are answered in either order: the feed tells of the older first, and the newer is
+// waited for all the same.
+func TestTheNewestOwnCommitIsWaitedFor(t *testing.T) {
+	var u unheard
+	at := time.Now()
+	u.add("vs_1", 6, at)
+	u.add("vs_1", 5, at)
+	u.told("vs_1", 5)
+	if lost := u.lost(at.Add(time.Millisecond)); !slices.Equal(lost, []string{"vs_1"}) {
+		t.Errorf("lost are %v; want vs_1, of whose revision 6 the feed has not told", lost)
+	}
+}

@@ -68,7 +68,7 @@ var ownMetrics = []Metric{
 	{"verification_feed_lag_seconds", "gauge", nil,
 		"How far this replica is behind the change feed: how long ago it had last read every partition of it to its end. Under a second or two while all is well."},
 	{"verification_feed_rewinds_total", "counter", nil,
-		"Times that the change feed was found rewound: Redis has lost writes."},
+		"Times that Redis was found to have lost writes: the change feed was rewound, or a commit of this process was not in it."},
 	{"verification_watch_streams", "gauge", []string{"kind"},
 		"Open watches, by kind: session, reference, all."},
 	{"verification_watches_opened_total", "counter", []string{"kind", "resumed"},

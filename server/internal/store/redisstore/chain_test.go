@@ -119,7 +119,7 @@ func TestG6_EntriesOfTheVersionBeforeStayAsLongAsTheyAreNeeded(t *testing.T) {
 		r.wants("at the one that is kept", three, 2, nil)
 		r.wants("before it", two, 0, store.ErrTrimmed)
 		r.wants("at a young one", four, 1, nil)
-		if asked := commandsOf(t, r.raw, func() { r.commit(1) }); asked["xrange"] != 0 {
+		if asked := commandsOf(t, r.raw, func() { apply(t, r.Store, event("vs_a", 1)) }); asked["xrange"] != 0 {
 			t.Errorf("the next commit asks for %v; it need not look at the oldest entries", asked)
 		}
 		r.now = r.now.Add(45 * time.Minute)

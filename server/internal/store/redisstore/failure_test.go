@@ -3,8 +3,10 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -329,6 +331,51 @@ func TestCloseEndsFollow(t *testing.T) {
 	}
 	if err := await.One(t, done); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("Follow: %v; want ErrUnavailable", err)
+	}
+}
+
+// TestCloseWaitsForNoConnectionThatIsChecked: a server that takes connections and then hangs must not hold up the
+// end of the process.
+func TestCloseWaitsForNoConnectionThatIsChecked(t *testing.T) {
+	for _, o := range []Options{{Mode: Standalone}, {Mode: Cluster}, {Mode: Cluster, WaitReplicas: 1}, {Mode: Sentinel, SentinelMaster: "main"}} {
+		t.Run(fmt.Sprint(o.Mode, o.WaitReplicas), func(t *testing.T) {
+			t.Parallel()
+			var dialed atomic.Int64
+			o.Addrs = []string{"redis:6379"}
+			o.Dial = func(context.Context, string, string) (net.Conn, error) {
+				dialed.Add(1)
+				return greeted(t), nil
+			}
+			s, err := Open(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended, closed := make(chan error, 3), make(chan error, 1)
+			for _, call := range []func() error{
+				func() error { _, err := s.Get(context.Background(), "vs_a"); return err },
+				func() error {
+					_, err := s.Update(context.Background(), "vs_a", applying(event("vs_a", 1)))
+					return err
+				},
+				func() error {
+					_, err := s.Follow(context.Background(), make([]store.Position, partitions), time.Hour)
+					return err
+				},
+			} {
+				go func() { ended <- call() }()
+			}
+			waitUntil(t, func() bool { return dialed.Load() >= 2 })
+			began := time.Now()
+			go func() { closed <- s.Close() }()
+			if err, took := await.One(t, closed), time.Since(began); err != nil || took > 10*time.Second {
+				t.Errorf("Close: %v after %v", err, took)
+			}
+			for range 3 {
+				if err := await.One(t, ended); err == nil {
+					t.Error("a call has an answer")
+				}
+			}
+		})
 	}
 }
 

@@ -46,12 +46,43 @@ type meta struct{ epoch, seq, nonce, partitions, format string }
 
 // ensureMeta runs lua/meta.lua. Its error is the driver's.
 func (s *Store) ensureMeta(ctx context.Context, client redis.UniversalClient, partition int) (meta, error) {
-	epoch, err := s.random()
+	keys, args, err := s.metaArguments(partition)
 	if err != nil {
 		return meta{}, err
 	}
-	keys := []string{s.keys.feed(partition), s.keys.meta(partition)}
-	m, err := metaScript.Run(ctx, client, keys, epoch, partitions, int(s.format)).StringSlice()
+	return parseMeta(metaScript.Run(ctx, client, keys, args...))
+}
+
+// ensureMetas does it for all partitions, in one round trip where the servers know the script.
+func (s *Store) ensureMetas(ctx context.Context, client redis.UniversalClient) (metas [partitions]meta, err error) {
+	var answers [partitions]*redis.Cmd
+	// Each command has the error too.
+	_, _ = client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for partition := range answers {
+			keys, args, argsErr := s.metaArguments(partition)
+			err = errors.Join(err, argsErr)
+			answers[partition] = metaScript.EvalSha(ctx, p, keys, args...)
+		}
+		return err
+	})
+	for partition, answer := range answers {
+		if err == nil {
+			metas[partition], err = parseMeta(answer)
+		}
+		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+			metas[partition], err = s.ensureMeta(ctx, client, partition)
+		}
+	}
+	return metas, err
+}
+
+func (s *Store) metaArguments(partition int) (keys []string, args []any, err error) {
+	epoch, err := s.random()
+	return []string{s.keys.feed(partition), s.keys.meta(partition)}, []any{epoch, partitions, int(s.format)}, err
+}
+
+func parseMeta(answer *redis.Cmd) (meta, error) {
+	m, err := answer.StringSlice()
 	if err != nil {
 		return meta{}, err
 	}

@@ -150,7 +150,7 @@ func (f *follower) read(group []int, after []store.Position, block time.Duration
 	until = time.Now()
 	found, err := f.client.XRead(ctx, &redis.XReadArgs{Streams: append(streams, ids...), Count: maxRead, Block: block}).Result()
 	if err == redis.Nil { //nolint:errorlint // a wrapped one is of a Sentinel that knows no master
-		return nil, until.Add(max(0, block-blockEarly)), nil
+		return nil, until.Add(max(0, min(block, time.Since(until))-blockEarly)), nil // the block may end early, see CLIENT UNBLOCK
 	}
 	if err != nil {
 		return nil, time.Time{}, err

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,4 +40,47 @@ func TestG8_ATopologyThatCannotBeReadIsNoQuietFeed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestG8_AReadThatEndedEarlyVouchesForNoTimeToCome: a block ends before its time where somebody unblocks the client,
+// or the server's clock is set.
+func TestG8_AReadThatEndedEarlyVouchesForNoTimeToCome(t *testing.T) {
+	server := redistest.Start(t)
+	s, ctx := openStore(t, Options{Addrs: []string{server.Addr}}), testContext(t)
+	positions := make([]store.Position, partitions)
+	for partition := range positions {
+		head, err := s.Head(ctx, partition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		positions[partition] = head
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Follow(ctx, positions, maxBlock)
+		ended <- err
+	}()
+	unblock(t, server)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if now, until := time.Now(), s.Followed(0); until.IsZero() || until.After(now) {
+		t.Errorf("followed until %v, %v ahead", until, until.Sub(now))
+	}
+}
+
+// unblock ends the read that waits at a server, as its timeout would.
+func unblock(t *testing.T, server *redistest.Server) {
+	t.Helper()
+	raw := rawClient(t, server.Addr)
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		for line := range strings.Lines(raw.ClientList(testContext(t)).Val()) {
+			if id, _, found := strings.Cut(strings.TrimPrefix(line, "id="), " "); found && strings.Contains(line, "cmd=xread") {
+				if server.MustAsk("CLIENT", "UNBLOCK", id) == "1" {
+					return
+				}
+			}
+		}
+	}
+	t.Fatal("no read waits")
 }

@@ -55,11 +55,11 @@ func (s *Store) examine(ctx context.Context, client redis.UniversalClient) error
 		return err
 	}
 	// Writes: a replica or a server that refuses writes is noticed here.
-	for partition := range partitions {
-		m, err := s.ensureMeta(ctx, client, partition)
-		if err != nil {
-			return s.prepareFailed(ctx, err)
-		}
+	metas, err := s.ensureMetas(ctx, client)
+	if err != nil {
+		return s.prepareFailed(ctx, err)
+	}
+	for _, m := range metas {
 		if err := judgeLayout([]any{m.partitions, m.format}); err != nil {
 			return err
 		}

@@ -1,8 +1,11 @@
 package redisstore
 
 import (
+	"context"
 	"errors"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"example.com/verification-status/server/internal/store"
@@ -87,4 +90,36 @@ func TestVersionAtLeast(t *testing.T) {
 			t.Errorf("versionAtLeast(%s) = %v; want %v", version, got, want)
 		}
 	}
+}
+
+// TestPrepareTakesFewRoundTrips: each one more is one more that a busy machine can keep beyond readiness' bound.
+func TestPrepareTakesFewRoundTrips(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3, 0)
+	var sent atomic.Int64
+	s := openStore(t, Options{Addrs: cluster.Addrs(), Mode: Cluster, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, network, addr)
+		return countingConn{conn, &sent}, err
+	}})
+	for range 2 { // the first brings the scripts
+		sent.Store(0)
+		if err := s.Prepare(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// 22 as a rule, to three masters and with three or four handshakes. One for each partition would be 13 more.
+	if n := sent.Load(); n > 30 {
+		t.Errorf("%d times something was sent; want 30 at the most", n)
+	}
+}
+
+// countingConn counts what is sent.
+type countingConn struct {
+	net.Conn
+	sent *atomic.Int64
+}
+
+func (c countingConn) Write(b []byte) (int, error) {
+	c.sent.Add(1)
+	return c.Conn.Write(b)
 }

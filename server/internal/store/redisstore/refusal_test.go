@@ -3,11 +3,12 @@ package redisstore
 import (
 	"errors"
 	"fmt"
-
 	"slices"
 	"strings"
-
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redistest"
@@ -43,6 +44,63 @@ func TestG17_APermissionThatIsTakenForAMomentLeavesNothingBroken(t *testing.T) {
 			}
 			wantTruth(t, s, rawClient(t, server.Addr))
 		})
+	}
+}
+
+// TestG6_AnEntryThatARefusedScriptLeftIsNoLoss: whoever has read it is at a good position as soon as Redis has been
+// looked at, not only after the partition's next commit.
+func TestG6_AnEntryThatARefusedScriptLeftIsNoLoss(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		ctx := testContext(t)
+		s, raw := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr)
+		partition := s.Partition("vs_a")
+		for n, look := range map[string]func() error{
+			"Prepare": func() error { return s.Prepare(ctx) },
+			"Head":    func() error { _, err := s.Head(ctx, partition); return err },
+		} {
+			t.Run(n, func(t *testing.T) {
+				raw.FlushAll(ctx)
+				apply(t, s, event("vs_a", 0))
+				positions := make([]store.Position, partitions)
+				for partition := range positions {
+					head, err := s.Head(ctx, partition)
+					if err != nil {
+						t.Fatal(err)
+					}
+					positions[partition] = head
+				}
+				before := positions[partition]
+				left := store.Position{Epoch: before.Epoch, Seq: before.Seq + 1, Nonce: 77}
+				leaveEntry(t, raw, s, "vs_a", before, left)
+				positions[partition] = left
+				if err := look(); err != nil {
+					t.Fatal(err)
+				}
+				if head, err := s.Head(ctx, partition); err != nil || head != left {
+					t.Errorf("Head: %+v, %v; want %+v, the entry that was left", head, err, left)
+				}
+				if each, err := s.Check(ctx, positions); err != nil || each[partition] != nil {
+					t.Errorf("Check: %v, %v; want the position to be good", each[partition], err)
+				}
+				apply(t, s, event("vs_a", 1))
+				entries, err := s.ReadFeed(ctx, partition, before, 10)
+				if err != nil || len(entries) != 2 || entries[1].Before != left.Nonce {
+					t.Errorf("ReadFeed: %+v, %v; want the entry that was left, and one that names it", entries, err)
+				}
+			})
+		}
+	})
+}
+
+// leaveEntry writes a feed entry as a script does that is refused before its meta.
+func leaveEntry(t *testing.T, raw *redis.Client, s *Store, id string, before, left store.Position) {
+	t.Helper()
+	err := raw.XAdd(testContext(t), &redis.XAddArgs{
+		Stream: s.keys.feed(s.Partition(id)), ID: streamID(left.Seq),
+		Values: []any{"s", id, "r", 2, "n", signed(left.Nonce), "b", signed(before.Nonce), "t", time.Now().Unix()},
+	}).Err()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -46,7 +46,10 @@ func (o Options) greetSentinel(ctx context.Context, conn *redis.Conn) error {
 		}
 	}
 	err := conn.Do(ctx, "sentinel", "get-master-addr-by-name", o.SentinelMaster).Err()
+	var answer redis.Error
 	switch {
+	case err != nil && !errors.As(err, &answer):
+		return err // an answer may still come, and would be taken for another command's
 	case redis.HasErrorPrefix(err, "NOAUTH"):
 		return refuse(ReasonPassword, "a Sentinel says: %v; set REDIS_SENTINEL_PASSWORD, since that of REDIS_URL is for Redis only", err)
 	case redis.HasErrorPrefix(err, "NOPERM"):

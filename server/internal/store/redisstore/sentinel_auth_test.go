@@ -1,11 +1,18 @@
 package redisstore
 
 import (
+	"context"
 	"errors"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redistest"
@@ -174,4 +181,36 @@ func TestSentinelRuleIsExact(t *testing.T) {
 	if refused("whole") {
 		t.Errorf("with the whole rule something is refused:\n%s", sentinel.MustAsk("ACL", "LOG"))
 	}
+}
+
+// TestASentinelThatDoesNotAnswerIsNotUsed: its late answer would be taken for that to the next command.
+func TestASentinelThatDoesNotAnswerIsNotUsed(t *testing.T) {
+	o := Options{Mode: Sentinel, SentinelMaster: "main", SentinelCredentials: credentials("", "")}
+	mute := redis.NewClient(&redis.Options{
+		Dialer:      func(context.Context, string, string) (net.Conn, error) { return greeted(t), nil },
+		ReadTimeout: 50 * time.Millisecond, MaxRetries: -1, DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	defer mute.Close()
+	conn := mute.Conn()
+	defer conn.Close()
+	var timeout net.Error
+	if err := o.greetSentinel(testContext(t), conn); !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("%v; want the timeout", err)
+	}
+}
+
+// greeted is a connection to a server that refuses HELLO, which the driver accepts, and answers nothing else.
+func greeted(t *testing.T) net.Conn {
+	client, server := net.Pipe()
+	t.Cleanup(func() { client.Close(); server.Close() })
+	go func() {
+		buffer := make([]byte, 1024)
+		if _, err := server.Read(buffer); err != nil {
+			return
+		}
+		_, _ = io.WriteString(server, "-ERR unknown command 'HELLO'\r\n")
+		_, _ = io.Copy(io.Discard, server)
+	}()
+	return client
 }

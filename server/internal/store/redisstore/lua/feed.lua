@@ -25,6 +25,15 @@ local function field_of(entry, name)
   end
 end
 
+-- go_on moves the head over entries that it does not know: those of a script that was refused, by a permission
+-- that was taken, after its entry and before its meta. Redis does not undo it.
+local function go_on(head, feed)
+  for _, left in ipairs(redis.call('XRANGE', feed, string.format('%.0f-0', head.seq + 1), '+')) do
+    head.number = string.match(left[1], '^%d+')
+    head.seq, head.nonce = tonumber(head.number), field_of(left, 'n')
+  end
+end
+
 -- append adds one entry under the next number, and returns nothing, or the error with which nothing was
 -- changed. The entry holds the nonce of the one before (b): a reader that has seen that one knows then that
 -- it missed nothing, also when that one is trimmed, in this very call or later. Plain tostring would write
@@ -45,11 +54,7 @@ local function append(head, feed, maxlen, nonce, session, revision, now, pointer
   end
   local answer = redis.pcall(unpack(entry))
   if type(answer) == 'table' and answer.err and string.find(answer.err, 'equal or smaller', 1, true) then
-    -- A script was refused, by a permission that was taken, after its entry and before its meta: Redis does not
-    -- undo it. The numbers go on behind what it left, or no commit would ever succeed again.
-    for _, left in ipairs(redis.call('XRANGE', feed, seq .. '-0', '+')) do
-      head.seq, head.nonce = tonumber(string.match(left[1], '^%d+')), field_of(left, 'n')
-    end
+    go_on(head, feed) -- or no commit would ever succeed again
     seq = string.format('%.0f', head.seq + 1)
     entry[6], entry[14] = seq .. '-0', head.nonce
     answer = redis.pcall(unpack(entry))
@@ -83,8 +88,8 @@ local function forget(feed, oldest)
   return second
 end
 
--- end_feed forgets what is too old and writes a partition's meta, where something was appended or there was
--- none. An oldest entry that is not written yet is of a clock that was wrong: length may have taken it, and
+-- end_feed forgets what is too old and writes a partition's meta, where something was appended or left, or there
+-- was none. An oldest entry that is not written yet is of a clock that was wrong: length may have taken it, and
 -- nothing would be too old before that second.
 local function end_feed(head, meta, feed, epoch, oldest)
   if head.fresh then
