@@ -1,6 +1,8 @@
 package clienttest
 
 import (
+	"slices"
+
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
@@ -76,16 +78,13 @@ func (s *state) exists(f *follower) error {
 	return nil
 }
 
-// pending is what the watch has not sent yet.
-func (s *state) pending(f *follower) []*verificationv1.WatchStatusResponse {
+// pending is what the watch has not sent yet, or why it ends.
+func (s *state) pending(f *follower) ([]*verificationv1.WatchStatusResponse, error) {
 	if f.all {
-		return s.pendingFeed(f)
+		return s.pendingFeed(f), nil
 	}
-	if f.reference != "" {
-		current := s.newest(f.reference)
-		if current != nil && newer(current.latest(), s.sessions[f.at.Session].latest()) {
-			f.at.Session, f.at.Revision = current.latest().GetSessionId(), 0
-		}
+	if err := s.lead(f); err != nil {
+		return nil, err
 	}
 	life := s.sessions[f.at.Session]
 	next := f.at.Revision + 1
@@ -99,7 +98,33 @@ func (s *state) pending(f *follower) []*verificationv1.WatchStatusResponse {
 			responses = append(responses, f.response(v))
 		}
 	}
-	return responses
+	return responses, nil
+}
+
+// lead makes a watch by reference go on with the newest session that has the reference, where that is newer
+// than the one shown, or where the one shown had another reference since: it was another person's then.
+func (s *state) lead(f *follower) error {
+	if f.reference == "" {
+		return nil
+	}
+	shown, newest := s.sessions[f.at.Session], s.newest(f.reference)
+	strayed := shown.strayed(f.reference, f.at.Revision)
+	switch {
+	case strayed && newest == nil:
+		return Error(verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
+	case strayed && newest == shown: // it has the reference again
+		return Error(verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED)
+	case strayed, newest != nil && newer(newest.latest(), shown.latest()):
+		f.at.Session, f.at.Revision = newest.latest().GetSessionId(), 0
+	}
+	return nil
+}
+
+// strayed reports whether the session had another reference than this one after a revision.
+func (l *session) strayed(reference string, revision int32) bool {
+	return revision > 0 && slices.ContainsFunc(l.revisions[min(int(revision), len(l.revisions)):], func(v *verificationv1.Verification) bool {
+		return v.GetClientReferenceId() != "" && v.GetClientReferenceId() != reference
+	})
 }
 
 func (s *state) pendingFeed(f *follower) []*verificationv1.WatchStatusResponse {

@@ -71,7 +71,10 @@ func (s *state) look(st *stream) ([]*verificationv1.WatchStatusResponse, <-chan 
 		return nil, s.changed, nil
 	}
 	st.at.Epoch = s.epoch
-	responses := s.pending(st.follower)
+	responses, err := s.pending(st.follower)
+	if err != nil {
+		return nil, nil, err
+	}
 	if len(responses) == 0 && (st.due || st.beats != s.beats) {
 		responses = append(responses, st.response(nil))
 	}

@@ -10,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/reconcile"
+	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/stripesim"
 	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/verification"
@@ -43,7 +42,7 @@ func TestCatchUpFailsWhileAnAccountIsBehind(t *testing.T) {
 	}
 	c := &config.Config{
 		StripeAPIKey: key, StripeAPIBase: api.URL, APIReadsPerDay: 1000,
-		RedisURL: "redis://" + miniredis.RunT(t).Addr(), RedisMode: "standalone", RedisKeyPrefix: "vs:", FeedMaxLen: 1000,
+		RedisURL: "redis://" + redistest.Imitate(t).Addr(), RedisMode: "standalone", RedisKeyPrefix: "vs:", FeedMaxLen: 1000,
 		StripeAccounts: "acct_1,acct_2", MaxRetries: 2,
 	}
 	run := func() (string, error) {

@@ -14,6 +14,7 @@ import (
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
+	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -94,7 +95,7 @@ func (r replica) fail(t *testing.T, id string) {
 // A lower MAX_RETRIES blocks people without an event of theirs: the loop finds them at once, and does
 // no work while nothing is due.
 func TestListsFollowTheSettings(t *testing.T) {
-	server := miniredis.RunT(t)
+	server := redistest.Imitate(t)
 	now := time.Unix(1_790_000_000, 0)
 	clock := func() time.Time { return now }
 	var logs strings.Builder
@@ -131,7 +132,7 @@ func TestListsFollowTheSettings(t *testing.T) {
 // A replica whose lease another took over stops in the middle, notes nothing as done, and leaves the other
 // its lease.
 func TestARepairEndsWhereTheLeaseIsLost(t *testing.T) {
-	server := miniredis.RunT(t)
+	server := redistest.Imitate(t)
 	now := time.Unix(1_790_000_000, 0)
 	other := openLists(t, server, 1, io.Discard, func() time.Time { return now })
 	other.fail(t, "vs_a")
@@ -165,7 +166,7 @@ func TestARepairEndsWhereTheLeaseIsLost(t *testing.T) {
 // The loop ends with its context, also while Redis is away.
 func TestRunEnds(t *testing.T) {
 	for _, away := range []bool{false, true} {
-		server := miniredis.RunT(t)
+		server := redistest.Imitate(t)
 		a := openLists(t, server, 2, io.Discard, time.Now)
 		if away {
 			server.Close()

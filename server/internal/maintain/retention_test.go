@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/verification"
@@ -18,7 +16,7 @@ import (
 // The mark, the lease and the lease for the version before are those of the store.
 func TestRetentionIsMarkedInTheStore(t *testing.T) {
 	for name, addr := range map[string]func() string{
-		"miniredis":    func() string { return miniredis.RunT(t).Addr() },
+		"miniredis":    func() string { return redistest.Imitate(t).Addr() },
 		"redis-server": func() string { return redistest.Start(t).Addr },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +69,7 @@ func TestRetentionIsMarkedInTheStore(t *testing.T) {
 func TestSettledSessionsAreShrunk(t *testing.T) {
 	const day = 24 * 60 * 60 // in seconds
 	now := time.Unix(1_790_000_000, 0)
-	kept := openStore(t, miniredis.RunT(t).Addr(), 2, func() time.Time { return now })
+	kept := openStore(t, redistest.Imitate(t).Addr(), 2, func() time.Time { return now })
 	j := New(Config{
 		Store: kept, SettledTTL: 30 * day * time.Second, Clock: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
 	})

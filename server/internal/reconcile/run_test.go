@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/store/redistest"
@@ -40,7 +38,7 @@ func TestAThousandMissedLives(t *testing.T) {
 		open     func(t *testing.T) records
 	}{
 		"memory":    {300, func(*testing.T) records { return newMemory() }},
-		"miniredis": {300, func(t *testing.T) records { return openRedis(t, miniredis.RunT(t).Addr()) }},
+		"miniredis": {300, func(t *testing.T) records { return openRedis(t, redistest.Imitate(t).Addr()) }},
 		"redis":     {1000, func(t *testing.T) records { return openRedis(t, redistest.Start(t).Addr) }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -450,6 +450,42 @@ func TestClienttestWatchesAsTheServerDoes(t *testing.T) {
 	p.same("watch the erased by reference", p.watch(1, byReference("another")))
 }
 
+// A session that gets another reference is another person's from then on.
+func TestClienttestLeavesAStrayedSessionAsTheServerDoes(t *testing.T) {
+	p := newPair(t)
+	p.set(object("vs_0", "processing", reference("wrong"), created(-50)))
+	p.set(object("vs_1", "requires_input", reference("wrong")))
+	person, settled := p.live(byReference("wrong")), p.live(untilSettled(byReference("wrong")))
+	tokens := map[verificationv1.VerificationServiceClient]string{}
+	for _, c := range []verificationv1.VerificationServiceClient{p.server, p.wire} {
+		response, err := p.open(c, byReference("wrong")).Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens[c] = response.GetResumeToken()
+	}
+	byToken := func(c verificationv1.VerificationServiceClient) answer {
+		return p.watch(1, resumed(byReference("wrong"), tokens[c]))(c)
+	}
+	person("snapshot", 1)
+	settled("snapshot until settled", 1)
+	p.set(object("vs_1", "verified", reference("right")))
+	person("the older one that still has the reference", 1)
+	settled("the older one, which is not settled", 1)
+	p.same("resume behind the session that strayed", byToken)
+	p.same("watch the reference that it has now", p.watch(1, byReference("right")))
+	p.set(object("vs_1", "verified", reference("wrong"), report("vr_1")))
+	person("the newer one, which has the reference again", 1)
+	settled("the newer one, and the end", 2)
+	p.same("resume behind the session that strayed and came back", byToken)
+	p.set(object("vs_0", "processing", reference("right"), created(-50)))
+	p.set(object("vs_1", "verified", reference("right"), report("vr_1")))
+	if got := p.same("no session has it any more", p.watch(1, byReference("wrong"))); got.Code != "NotFound" {
+		t.Errorf("answered %s", got.Code)
+	}
+	person("the end", 1)
+}
+
 // Where a cooldown is set, and where a test says that one is.
 func TestClienttestTellsACooldownAsTheServerDoes(t *testing.T) {
 	now := time.Unix(t0+200, 0)

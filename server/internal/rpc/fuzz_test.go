@@ -8,7 +8,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/alicebob/miniredis/v2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -20,6 +19,7 @@ import (
 	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/resumetoken"
 	"example.com/verification-status/server/internal/store/redisstore"
+	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -112,11 +112,7 @@ func checkSize(t *testing.T, response proto.Message, err error) {
 // hostileService is the service with two sessions: one that may be retried and one that is closed.
 func hostileService(f *testing.F) *Service {
 	f.Helper()
-	redis := miniredis.NewMiniRedis()
-	if err := redis.Start(); err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(redis.Close)
+	redis := redistest.Imitate(f)
 	logger := slog.New(slog.DiscardHandler)
 	opened, err := redisstore.Open(redisstore.Options{Addrs: []string{redis.Addr()}, Logger: logger})
 	if err != nil {

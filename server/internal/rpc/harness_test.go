@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -26,6 +25,7 @@ import (
 	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
+	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/tailer"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -53,7 +53,7 @@ type backend struct {
 func newBackend(t *testing.T) *backend {
 	t.Helper()
 	return &backend{
-		addr:   miniredis.RunT(t).Addr(),
+		addr:   redistest.Imitate(t).Addr(),
 		policy: verification.RetryPolicy{MaxRetries: 2, DenyCodes: verification.DefaultDenyCodes()},
 		clock:  time.Now,
 		logger: slog.New(slog.DiscardHandler),

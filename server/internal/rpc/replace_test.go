@@ -278,6 +278,30 @@ func TestAReplacementWhosePersonWasFasterIsNotedAllTheSame(t *testing.T) {
 	wantError(t, err, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED)
 }
 
+// TestG9_AReplacementIsNotGrantedByAReadThatNewsOvertook: the successor's person failed before the counts were
+// there. That failure is judged by a read of its own, whose link is good.
+func TestG9_AReplacementIsNotGrantedByAReadThatNewsOvertook(t *testing.T) {
+	_, stripe, r := retryBench(t)
+	r.closed(stripe, "vs_1")
+	overtaken, gets := false, 0
+	r.service.Step = func(step string) {
+		if step == StepInherit && !overtaken {
+			overtaken = true
+			gets, _, _ = stripe.counts()
+			o := object("vs_1r", "requires_input", failure("document_expired", 2), created(100), func(o *verification.Object) { o.Replaces = "vs_1" })
+			stripe.set(o)
+			r.apply(eventOf(1, 2_000_000, o)) // after the read that the link is of
+		}
+	}
+	response := r.retry(replaceRequest("vs_1"))
+	if after, _, _ := stripe.counts(); !overtaken || after == gets {
+		t.Errorf("overtaken %v, read %d times in all and %d before", overtaken, after, gets)
+	}
+	if v := response.GetVerification(); v.GetLastError() == nil || v.GetRetry().GetRetriesGranted() != 2 {
+		t.Errorf("%v", v)
+	}
+}
+
 // A replacement that Stripe refuses uses nothing, and does not bind the next caller to what was
 // refused, such as a return URL that Stripe does not like.
 func TestAReplacementThatStripeRefusesUsesNothing(t *testing.T) {

@@ -156,6 +156,7 @@ func (s *Service) readAndDecide(ctx context.Context, session verification.Sessio
 // inheritAndDecide does what is due of a session that was just read, and then commits a grant. errOvertaken:
 // an input was applied since the read.
 func (s *Service) inheritAndDecide(ctx context.Context, read verification.Session, grant change) (verification.Session, error) {
+	applied := read.Applied // Inherit returns the record as it is then, with what came since
 	s.Step(StepInherit)
 	read, err := s.Ingest.Inherit(ctx, read)
 	if err != nil {
@@ -163,7 +164,7 @@ func (s *Service) inheritAndDecide(ctx context.Context, read verification.Sessio
 	}
 	s.Step(StepGrant)
 	return s.Store.Update(ctx, read.ID, func(current verification.Session) (verification.Session, bool, error) {
-		if current.Applied != read.Applied {
+		if current.Applied != applied {
 			return current, false, errOvertaken
 		}
 		next, write := grant(current)

@@ -140,6 +140,26 @@ func TestWhatWasArchivedStaysErased(t *testing.T) {
 	}
 }
 
+// TestAnOlderReadTakesNoReferenceBack: two reads were under way, and the newer one was recorded first.
+func TestAnOlderReadTakesNoReferenceBack(t *testing.T) {
+	o := object(StatusVerified, Error{}, "vr_1")
+	o.Reference = "wrong"
+	s := after(event("e_1", EventVerified, 10, o))
+	older, newer := read(s, 20, o), read(s, 21, o)
+	newer.Object.Reference = "right"
+	s, _ = ApplyRead(s, newer)
+	next, outcome := ApplyRead(s, older)
+	if !outcome.Dropped || next.Reference != "right" || next.Revision != s.Revision {
+		t.Errorf("%+v, reference %s at revision %d", outcome, next.Reference, next.Revision)
+	}
+	older, newer = read(s, 22, newer.Object), read(s, 23, newer.Object)
+	newer.Object.Type = "id_number"
+	s, _ = ApplyRead(s, newer)
+	if next, outcome := ApplyRead(s, older); !outcome.Dropped || next.Type != "id_number" {
+		t.Errorf("%+v, type %s", outcome, next.Type)
+	}
+}
+
 // TestAReadCorrectsTheReference: it is newer than all that the record holds, also where the state is the
 // same. One without a reference takes none away.
 func TestAReadCorrectsTheReference(t *testing.T) {

@@ -49,8 +49,9 @@ type Session struct {
 	// AsOf is the moment, in Unix seconds, up to which a read from Stripe has told everything; 0: no
 	// read was applied.
 	AsOf int64
-	// Applied counts the inputs that became the state. A read from Stripe that was begun at another
-	// count than the record's has been overtaken, and is dropped.
+	// Applied counts the inputs that became the state, and the reads that corrected the reference or the
+	// type. A read from Stripe that was begun at another count than the record's has been overtaken, and
+	// is dropped.
 	Applied uint32
 	// Pending says that the order of two inputs is in doubt and Stripe could not be asked.
 	Pending bool

@@ -143,6 +143,9 @@ func applyRead(current Session, read Read, doubted int64) (Session, Outcome) {
 	next.describe(current, object, shows || !current.detailsErased())
 	next.count(object, "", next.Second, shows) // as_of may be before a failure that is older than this one
 	next.scrub()
+	if !shows && (next.Reference != current.Reference || next.Type != current.Type) {
+		next.Applied++ // a read that began before this one must not take it back
+	}
 	if !shows && sameSeen(next.State, current.State) && next.ShownFailure == current.ShownFailure {
 		return next, Outcome{Write: current.Pending || next.Replaces != current.Replaces}
 	}

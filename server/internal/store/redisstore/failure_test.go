@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-
 	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redistest"
@@ -459,7 +457,7 @@ func TestErrorsShowNoSecret(t *testing.T) {
 }
 
 func TestDialIsUsed(t *testing.T) {
-	mini := miniredis.RunT(t)
+	mini := redistest.Imitate(t)
 	s := openStore(t, Options{
 		Addrs: []string{"nowhere.invalid:1"},
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {

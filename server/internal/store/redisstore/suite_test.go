@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
@@ -108,7 +107,7 @@ func applying(e verification.Event) store.UpdateFunc {
 // imitation out: it has been tested beside that one.
 func servers(t *testing.T, run func(t *testing.T, addr string)) {
 	if redistest.Program() == redistest.Default {
-		t.Run("miniredis", func(t *testing.T) { run(t, miniredis.RunT(t).Addr()) })
+		t.Run("miniredis", func(t *testing.T) { run(t, redistest.Imitate(t).Addr()) })
 	}
 	t.Run("redis-server", func(t *testing.T) { run(t, redistest.Start(t).Addr) })
 }
