@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	redisserver "github.com/alicebob/miniredis/v2/server"
 
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/stripesim"
@@ -49,6 +50,14 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 		return fmt.Errorf("the embedded Redis does not start: %w", err)
 	}
 	defer redis.Close()
+	// Its own INFO, which tells nothing that is needed here, panics in a server that is being closed. Each new
+	// connection begins with INFO.
+	redis.Server().SetPreHook(func(peer *redisserver.Peer, command string, _ ...string) bool {
+		if command == "INFO" {
+			peer.WriteBulk("")
+		}
+		return command == "INFO"
+	})
 
 	stripeListener, err := Listen("--stripe-addr", dev.StripeAddr)
 	if err != nil {
