@@ -84,7 +84,8 @@ func (i *Ingest) inheritFrom(ctx context.Context, predecessor, heir verification
 	}
 	return i.Store.Update(ctx, heir.ID, func(current verification.Session) (verification.Session, bool, error) {
 		if !current.Exists() {
-			return current, false, store.ErrNotFound // lost since: the next input begins it again
+			// The store has lost it since. That is no absence: a caller would be told that Stripe does not know it.
+			return current, false, store.ErrConflict
 		}
 		next, changed := verification.Inherit(current, predecessor, i.Clock())
 		return next, changed, nil

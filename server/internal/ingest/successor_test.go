@@ -60,6 +60,15 @@ func TestG9_AnEventIsNotAcknowledgedWhileTheCountsAreDue(t *testing.T) {
 	}
 }
 
+// A store that loses the successor while its counts are brought has not made it unknown: a caller must try again.
+func TestG9_ASuccessorThatIsLostMeanwhileIsAConflict(t *testing.T) {
+	_, i := newHeirs(old("vs_1"))
+	lost, _ := verification.Transition(verification.Session{}, claims("vs_2", "vs_1"))
+	if _, err := i.Inherit(t.Context(), lost); !errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
+		t.Errorf("Inherit: %v; want ErrConflict", err)
+	}
+}
+
 func TestG9_AFalseClaimChangesNothing(t *testing.T) {
 	taken, account := old("vs_1"), old("vs_1")
 	taken.SupersededBy = "vs_9"

@@ -2,6 +2,7 @@ package differential
 
 import (
 	"math/rand/v2"
+	"time"
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
@@ -10,6 +11,7 @@ import (
 // compareRecords asks of the records what no response shows: that all of Stripe's events are there once,
 // and that grants are as many as were noted.
 func (r *round) compareRecords() {
+	r.awaitCatchUp()
 	for _, id := range r.stripe.sessions() {
 		s, err := r.replicas[0].store.Get(r.t.Context(), id)
 		if err != nil {
@@ -28,16 +30,40 @@ func (r *round) compareRecords() {
 	}
 }
 
-// compareHistory: after the catch-up, no event is missing. A full history has let some go.
-func (r *round) compareHistory(s verification.Session) {
+// awaitCatchUp waits, within convergeWithin, until the catch-up has brought what Redis lost. If nothing was
+// lost it does not wait: every event was acknowledged.
+func (r *round) awaitCatchUp() {
+	for began := time.Now(); r.losing && time.Since(began) < convergeWithin; _ = pause(r.t.Context(), 250*time.Millisecond) {
+		missing := 0
+		for _, id := range r.stripe.sessions() {
+			if s, err := r.replicas[0].store.Get(r.t.Context(), id); err == nil {
+				missing += len(r.missing(s))
+			}
+		}
+		if missing == 0 {
+			return
+		}
+	}
+}
+
+// missing returns the events that a record does not have. A full history has let some go.
+func (r *round) missing(s verification.Session) (ids []string) {
 	has := make(map[string]bool)
 	for _, entry := range s.History {
 		has[entry.EventID] = true
 	}
 	for _, event := range r.stripe.events() {
 		if event.Object.ID == s.ID && !has[event.ID] && len(s.History) < verification.MaxHistory {
-			r.violation("%s: event %s is not in the record", s.ID, event.ID)
+			ids = append(ids, event.ID)
 		}
+	}
+	return ids
+}
+
+// compareHistory: after the catch-up, no event is missing.
+func (r *round) compareHistory(s verification.Session) {
+	for _, id := range r.missing(s) {
+		r.violation("%s: event %s is not in the record", s.ID, id)
 	}
 }
 

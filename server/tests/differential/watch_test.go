@@ -19,8 +19,8 @@ import (
 const (
 	// watchedWithin is how long it may take at the end until a watch has told everything.
 	watchedWithin = 10 * time.Second
-	// quietFor is how long a watch is followed at the end, when nothing happens any more.
-	quietFor = 1500 * time.Millisecond
+	// quietFor is how long nothing must have come, at the end, when nothing happens any more.
+	quietFor = 3 * time.Second
 )
 
 // watcher is a client that watches, is cut, and resumes at either replica.
@@ -64,7 +64,7 @@ func (w *watcher) run(ctx context.Context) {
 			w.begin()
 		}
 		life, cancel := context.WithTimeout(ctx, time.Duration(w.rng.Int64N(int64(1500*time.Millisecond))))
-		err := w.stream(life)
+		err := w.stream(life, func() {})
 		if life.Err() != nil {
 			err = errCut
 		}
@@ -95,7 +95,7 @@ func (w *watcher) restart(err error) {
 var errCut = status.Error(codes.DeadlineExceeded, "cut off")
 
 // stream is one stream of the watch, until it ends.
-func (w *watcher) stream(ctx context.Context) error {
+func (w *watcher) stream(ctx context.Context, came func()) error {
 	w.record.Opened(w.request.GetResumeToken())
 	stream, err := w.replicas[w.rng.IntN(2)].WatchStatus(ctx, w.request)
 	for err == nil {
@@ -103,6 +103,7 @@ func (w *watcher) stream(ctx context.Context) error {
 		if response, err = stream.Recv(); err != nil {
 			break
 		}
+		came()
 		w.record.Response(response)
 		w.request.ResumeToken = response.GetResumeToken()
 		if v := response.GetVerification(); v != nil {
@@ -127,8 +128,10 @@ func (r *round) endWatches(all []*watcher) {
 
 func (w *watcher) end() {
 	for deadline := time.Now().Add(watchedWithin); ; {
-		life, cancel := context.WithTimeout(w.t.Context(), quietFor)
-		err := w.stream(life)
+		life, cancel := context.WithCancel(w.t.Context())
+		idle := time.AfterFunc(watchedWithin, cancel)
+		err := w.stream(life, func() { idle.Reset(quietFor) })
+		idle.Stop()
 		quiet := life.Err() != nil
 		cancel()
 		switch {
