@@ -129,13 +129,14 @@ func (r *round) endWatches(all []*watcher) {
 func (w *watcher) end() {
 	for deadline := time.Now().Add(watchedWithin); ; {
 		life, cancel := context.WithCancel(w.t.Context())
-		idle := time.AfterFunc(watchedWithin, cancel)
-		err := w.stream(life, func() { idle.Reset(quietFor) })
+		idle := time.AfterFunc(quietFor, cancel)
+		answered := w.kind != "all" // a watch of all begins with a bookmark, behind which the changes come
+		err := w.stream(life, func() { answered = true; idle.Reset(quietFor) })
 		idle.Stop()
 		quiet := life.Err() != nil
 		cancel()
 		switch {
-		case quiet && w.complete():
+		case quiet && answered && w.complete():
 			w.record.Ended(status.Error(codes.Canceled, "the client has all"))
 			return
 		case quiet:
