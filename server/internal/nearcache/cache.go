@@ -126,7 +126,7 @@ func (c *Cache) Recent(ctx context.Context, id string, least int32) (verificatio
 // Get implements store.Store. What it reads is remembered.
 func (c *Cache) Get(ctx context.Context, id string) (verification.Session, error) {
 	at := c.place(id)
-	since := at.now()
+	since := at.generation()
 	session, err := c.Store.Get(ctx, id)
 	if err == nil {
 		at.put(&session, since, 0, nil)
@@ -137,7 +137,7 @@ func (c *Cache) Get(ctx context.Context, id string) (verification.Session, error
 // read asks the store once for all who ask at the same time, with nothing new in between: who was
 // woken by a change must not be given a read that began before it.
 func (c *Cache) read(ctx context.Context, at place) (session verification.Session, shared bool, err error) {
-	since := at.now()
+	since := at.generation()
 	answer := c.reads.DoChan(readKey(at.id, since.news), func() (any, error) {
 		reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 		defer cancel()
@@ -173,7 +173,7 @@ func (c *Cache) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 			c.watchers.Changed(id)
 		}
 	}()
-	since := at.now() // not in fn: the read that came before it may be older than what was told meanwhile
+	since := at.generation() // not in fn: the read that came before it may be older than what was told meanwhile
 	var before verification.Session
 	var wrote bool
 	session, err := c.Store.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {

@@ -179,9 +179,9 @@ func TestAnOwnCommitIsKnownAndToldAtOnce(t *testing.T) {
 func TestACommitDoesNotEnterBehindANewerRead(t *testing.T) {
 	c := New(newRecords(), 1000, time.Now, nil)
 	at := c.place("vs_1")
-	before := at.now()
+	before := at.generation()
 	c.Told("vs_1", 0) // news of a session that shares the counter would do
-	u, since := at.begin(), at.now()
+	u, since := at.begin(), at.generation()
 	at.put(&verification.Session{ID: "vs_1", Revision: 2}, before, 0, nil)
 	at.put(&verification.Session{ID: "vs_1", Revision: 1}, since, 1, u)
 	if held := at.get(); held != nil {

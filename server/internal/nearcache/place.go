@@ -61,11 +61,18 @@ func (c *Cache) place(id string) place {
 	return place{shard: shard, cache: c, id: id, counter: &shard.news[hash/shards%counters]}
 }
 
-// now is what is known so far: look before a read begins.
-func (p place) now() generation {
+// now is the number of news so far.
+func (p place) now() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return generation{news: *p.counter, followed: p.cache.followed[p.cache.Partition(p.id)].Load()}
+	return *p.counter
+}
+
+// generation is what is known so far: look before a read begins. The feed is looked at first, so that it vouches
+// for no more than the number tells.
+func (p place) generation() generation {
+	followed := p.cache.followed[p.cache.Partition(p.id)].Load()
+	return generation{news: p.now(), followed: followed}
 }
 
 // get returns a session, or nil if there is none, or one that was not proven for too long.

@@ -21,7 +21,7 @@ func TestAReadOfOneSessionIsNotSharedWithAnother(t *testing.T) {
 		for c.place("vs_a").counter == c.place("vs_a1").counter {
 			c = New(r, 1000, time.Now, nil) // another seed
 		}
-		for n := 0; strconv.FormatUint(c.place("vs_a").now().news, 36) != "1"+strconv.FormatUint(c.place("vs_a1").now().news, 36); n++ {
+		for n := 0; strconv.FormatUint(c.place("vs_a").now(), 36) != "1"+strconv.FormatUint(c.place("vs_a1").now(), 36); n++ {
 			if n > 100 {
 				t.Fatal("the generations never meet")
 			}
