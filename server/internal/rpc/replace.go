@@ -43,7 +43,7 @@ func (s *Service) replace(ctx context.Context, closed verification.Session, requ
 
 // adopt makes a session that Stripe has made the successor of the closed one, and grants it a retry. The
 // order of the commits is what holds: the successor names its predecessor as soon as it is known here, so
-// that whoever continues with it finds what is due; the predecessor names it, from when on the
+// that a caller that continues with it finds what is due; the predecessor names it, from when on the
 // predecessor's counts are final; it inherits them; and only then is anything granted.
 func (s *Service) adopt(ctx context.Context, closed verification.Session, successor string) (retried, error) {
 	// Stripe answers a repeated key with the first answer, whose link may be used: so this reads again.

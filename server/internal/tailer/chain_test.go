@@ -168,7 +168,7 @@ func TestG7_OwnCommitsThatTheFeedDoesNotTellOfAreTold(t *testing.T) {
 	}
 }
 
-// On a feed without news a wait and a check may both pass before memory is trusted anew, and on a busy
+// On a feed without news a wait and a check can both pass before the cache is trusted again, and on a busy
 // machine they take longer: else memory would answer nothing much of the time.
 func TestTheMemoryIsTrustedLongerThanAWaitAndACheckTake(t *testing.T) {
 	if least := (block + checkEvery) * 3 / 2; nearcache.Bound < least {

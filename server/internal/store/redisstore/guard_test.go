@@ -16,7 +16,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// everyCall are the calls of a store that ask Redis something, but Prepare. Session vs_a is there, and bears
+// everyCall are the calls of a store that ask Redis something, but Prepare. Session vs_a is there, and has
 // the reference "case".
 func everyCall(ctx context.Context, s *Store) map[string]func() error {
 	positions := make([]store.Position, partitions)

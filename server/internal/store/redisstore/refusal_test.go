@@ -47,7 +47,7 @@ func TestG17_APermissionThatIsTakenForAMomentLeavesNothingBroken(t *testing.T) {
 	}
 }
 
-// TestG6_AnEntryThatARefusedScriptLeftIsNoLoss: whoever has read it is at a good position as soon as Redis has been
+// TestG6_AnEntryThatARefusedScriptLeftIsNoLoss: a reader of it is at a good position as soon as Redis has been
 // looked at, not only after the partition's next commit.
 func TestG6_AnEntryThatARefusedScriptLeftIsNoLoss(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
