@@ -59,18 +59,16 @@ func (r *round) loses(ctx context.Context, kind loss) {
 	}
 	lost, at := time.Now(), r.stripe.clock.now()
 	_ = pause(context.WithoutCancel(ctx), forgotten)
+	r.calls.wait()
+	settled()
+	r.setLoss(false)
 	for i, replica := range r.replicas {
-		if unnamed := replica.follows.unnamed(told[i], kept); len(unnamed) > 0 {
+		if unnamed := replica.follows.awaitNamed(told[i], kept, lost.Add(named)); len(unnamed) > 0 {
 			slices.Sort(unnamed)
 			r.violation("%v after a loss (%s), the tailer of %s has not named %d sessions of which it had told what is lost: %s", time.Since(lost).Round(time.Millisecond), kind.name, replica.name, len(unnamed), describe(unnamed[:min(3, len(unnamed))], told[i], kept))
 		}
-	}
-	r.calls.wait()
-	for _, replica := range r.replicas {
 		replica.follows.afterLoss()
 	}
-	settled()
-	r.setLoss(false)
 	r.t.Logf("%s: %s; over at %s", at.UTC().Format("15:04:05.000"), kind.name, r.stripe.clock.now().UTC().Format("15:04:05.000"))
 }
 

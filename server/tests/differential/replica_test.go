@@ -165,6 +165,14 @@ func (f *follows) afterLoss() {
 	f.told = make(map[string]int32)
 }
 
+// awaitNamed waits until all of them are named, and returns those that are not at the deadline.
+func (f *follows) awaitNamed(told, kept map[string]int32, deadline time.Time) (ids []string) {
+	for ids = f.unnamed(told, kept); len(ids) > 0 && time.Now().Before(deadline); ids = f.unnamed(told, kept) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return ids
+}
+
 // unnamed are the sessions of which the tailer had told what a loss took, and which it has not named.
 func (f *follows) unnamed(told, kept map[string]int32) (ids []string) {
 	f.mu.Lock()

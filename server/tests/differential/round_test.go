@@ -24,6 +24,9 @@ const (
 	// forgotten is how long after a loss what it took may still be shown: a second as well, and what it
 	// takes a busy machine to bring an answer to its client.
 	forgotten = 2 * time.Second
+	// named is how long after a loss the tailer must have named what it took: it can do so once it reads the feed
+	// again, which a fault of the same moment keeps from it for 2.5 s, and another of that kind for as long again.
+	named = 10 * time.Second
 	// convergeWithin is how long it may take after the load until all is as Stripe says: a catch-up rests
 	// for 5 s after the one before, and pauses where Stripe was away.
 	convergeWithin = 30 * time.Second
