@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -28,6 +29,7 @@ func (c chainCase) String() string {
 // TestG9_WhereverAReplacementStopsAndWhoeverContinuesIt: the process dies before each of its reads and writes, of
 // the store and of Stripe. At most MAX_RETRIES are granted, Stripe makes one session, and the counts are exact.
 func TestG9_WhereverAReplacementStopsAndWhoeverContinuesIt(t *testing.T) {
+	redis := redistest.Any(t)
 	cases, points := 0, 0
 	for life := 0; ; life++ {
 		finished := false
@@ -35,7 +37,9 @@ func TestG9_WhereverAReplacementStopsAndWhoeverContinuesIt(t *testing.T) {
 			for _, webhook := range []string{"before", "after", "never"} {
 				for _, kind := range []chainCase{{}, {forgotten: true}, {unnamed: true}} {
 					c := chainCase{life, continues, webhook, kind.forgotten, kind.unnamed}
-					t.Run(c.String(), func(t *testing.T) { finished = c.run(t) })
+					t.Run(c.String(), func(t *testing.T) {
+						finished = c.run(t, newBackendAt(redis, fmt.Sprintf("case%d:", cases)))
+					})
 					cases++
 				}
 			}
@@ -51,8 +55,8 @@ func TestG9_WhereverAReplacementStopsAndWhoeverContinuesIt(t *testing.T) {
 }
 
 // run plays a case; finished says that the process did not die.
-func (c chainCase) run(t *testing.T) (finished bool) {
-	b, stripe, r := retryBench(t)
+func (c chainCase) run(t *testing.T, b *backend) (finished bool) {
+	stripe, r := b.retries(t)
 	b.policy.MaxRetries, r.service.Policy.MaxRetries = 3, 3
 	stripe.unnamed = c.unnamed
 	// Two failures, one retry used, canceled; the replacement uses the second, and one is left.

@@ -42,6 +42,7 @@ type stripeAPI interface {
 // backend is what the replicas share: one Redis, one Stripe, one clock.
 type backend struct {
 	addr   string
+	prefix string    // of all keys
 	stripe stripeAPI // nil: no API key
 	policy verification.RetryPolicy
 	clock  func() time.Time
@@ -52,8 +53,12 @@ type backend struct {
 
 func newBackend(t *testing.T) *backend {
 	t.Helper()
+	return newBackendAt(redistest.Imitate(t).Addr(), "")
+}
+
+func newBackendAt(addr, prefix string) *backend {
 	return &backend{
-		addr:   redistest.Imitate(t).Addr(),
+		addr: addr, prefix: prefix,
 		policy: verification.RetryPolicy{MaxRetries: 2, DenyCodes: verification.DefaultDenyCodes()},
 		clock:  time.Now,
 		logger: slog.New(slog.DiscardHandler),
@@ -73,7 +78,7 @@ type replica struct {
 // replica starts a server; change may alter its configuration first.
 func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	t.Helper()
-	opened, err := redisstore.Open(redisstore.Options{Addrs: []string{b.addr}, FeedMaxLen: b.feed, Policy: b.policy, Logger: b.logger})
+	opened, err := redisstore.Open(redisstore.Options{Addrs: []string{b.addr}, Prefix: b.prefix, FeedMaxLen: b.feed, Policy: b.policy, Logger: b.logger})
 	if err != nil {
 		t.Fatal(err)
 	}

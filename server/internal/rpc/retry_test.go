@@ -54,9 +54,16 @@ func (r *replica) failAt(stripe *fakeStripe, id string, n int, second int64, cha
 func retryBench(t *testing.T) (*backend, *fakeStripe, *replica) {
 	t.Helper()
 	b := newBackend(t)
+	stripe, r := b.retries(t)
+	return b, stripe, r
+}
+
+// retries starts a replica with a Stripe of its own.
+func (b *backend) retries(t *testing.T) (*fakeStripe, *replica) {
+	t.Helper()
 	stripe := newFakeStripe()
 	b.stripe = stripe
-	return b, stripe, b.replica(t)
+	return stripe, b.replica(t)
 }
 
 func TestG9_64ConcurrentCallsOnOneFailureUseOneGrantAndEachHasItsOwnLink(t *testing.T) {

@@ -1,11 +1,22 @@
 package redistest
 
 import (
+	"os/exec"
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
 )
+
+// Any runs an empty Redis until the test ends, and returns its address: a real one where Program is installed, for
+// an imitation takes several times as long under the race detector.
+func Any(t testing.TB) (addr string) {
+	t.Helper()
+	if _, err := exec.LookPath(Program()); err != nil {
+		return Imitate(t).Addr()
+	}
+	return Start(t).Addr
+}
 
 // Imitate runs an embedded imitation of Redis until the test ends.
 func Imitate(t testing.TB) *miniredis.Miniredis {
