@@ -180,6 +180,11 @@ func TestG9_AtMostLimit(t *testing.T) {
 	failed := func(revision int32, report string, attempts, granted int32) *verificationv1.Verification {
 		return at(revision, failedWith(report), counting(attempts, granted))
 	}
+	abandoned := func(revision, attempts, granted int32) *verificationv1.Verification {
+		return at(revision, failedWith("vr_3"), counting(attempts, granted), func(v *verificationv1.Verification) {
+			v.LastError.StripeCode = "abandoned"
+		})
+	}
 	check(t, []story{
 		{"one for each failure", "", func(h *history) {
 			h.watchOne().tells(failed(1, "vr_1", 1, 0), failed(2, "vr_1", 1, 1), failed(3, "vr_2", 2, 1), failed(4, "vr_2", 2, 2))
@@ -199,6 +204,16 @@ func TestG9_AtMostLimit(t *testing.T) {
 			h.gets(0, failed(2, "vr_1", 1, 1), nil)
 		}},
 
+		{"one for each failure that is counted behind an abandoned one", "", func(h *history) {
+			h.watchOne().tells(abandoned(1, 1, 0), abandoned(2, 1, 1), abandoned(3, 2, 1), abandoned(4, 2, 2))
+		}},
+
+		{"twice for the newest failure behind an abandoned one", AtMostLimit, func(h *history) {
+			h.watchOne().tells(abandoned(1, 2, 0), abandoned(2, 2, 1), abandoned(3, 2, 2))
+		}},
+		{"for a failure, and again once it was abandoned", AtMostLimit, func(h *history) {
+			h.watchOne().tells(failed(1, "vr_2", 2, 0), failed(2, "vr_2", 2, 1), abandoned(3, 2, 1), abandoned(4, 2, 2))
+		}},
 		{"over the limit", AtMostLimit, func(h *history) { h.gets(0, failed(9, "vr_1", 5, 3), nil) }},
 		{"more than failures", AtMostLimit, func(h *history) { h.gets(0, failed(9, "vr_1", 1, 2), nil) }},
 		{"twice for one failure", AtMostLimit, func(h *history) {

@@ -71,6 +71,9 @@ func (c content) ended() bool {
 // canceled reports whether the session is closed for good.
 func (c content) canceled() bool { return c.stripeStatus == verification.StatusCanceled }
 
+// abandoned reports whether what is shown is no failed submission, and not counted as one.
+func (c content) abandoned() bool { return c.failed && c.stripeCode == "abandoned" }
+
 // redacted reports whether an erasure has at least begun.
 func (c content) redacted() bool {
 	return c.redaction != verificationv1.Redaction_REDACTION_UNSPECIFIED

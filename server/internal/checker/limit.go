@@ -50,12 +50,14 @@ func (c *checking) checkSuccessor(s *session) {
 	}
 }
 
-// checkGrowth: within an era, one grant for each failure shown and one for the replacement. Only what
+// checkGrowth: within an era, one grant for each failure shown, or counted where `abandoned` is shown, which is
+// judged by the newest of them, and one for the replacement. Only what
 // happened from one revision to the next is judged. A successor inherits once, at one revision.
 func (c *checking) checkGrowth(life []*fact) {
 	replaced := c.replacements(life[0].session) > 0
 	inherits := replaced || c.mayInherit(life[0].session)
 	granted := make(map[string]*fact) // by what it was granted for
+	counted := make(map[int32]*fact)  // for a failure, by how many were counted
 	for i := 1; i < len(life); i++ {
 		a, b := life[i-1], life[i]
 		grown := b.granted - a.granted
@@ -66,6 +68,9 @@ func (c *checking) checkGrowth(life []*fact) {
 		switch {
 		case b.canceled():
 			purpose = "the replacement"
+		case b.abandoned() && b.attempts > 0:
+			purpose = fmt.Sprintf("the newest of %d counted failures", b.attempts)
+			granted[purpose] = counted[b.attempts]
 		case b.failed && b.report != "":
 			purpose = "the failure of " + b.report
 		case b.failed:
@@ -73,6 +78,9 @@ func (c *checking) checkGrowth(life []*fact) {
 		}
 		earlier := granted[purpose]
 		granted[purpose] = b
+		if !b.canceled() {
+			counted[b.attempts] = b
+		}
 		evidence := []string{a.String(), b.String()}
 		switch {
 		case inherits && (purpose == "" || replaced && (grown > 1 || earlier != nil)):
