@@ -1,0 +1,300 @@
+package fair
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+
+	"example.com/verification-status/client"
+	"example.com/verification-status/server/internal/stripesim"
+)
+
+// callDeadline bounds each call of others. It is generous: this machine is shared.
+const callDeadline = 5 * time.Second
+
+// What others do.
+const (
+	probeStatus    = "Status"
+	probeReconnect = "connect, Status"
+	probeOpen      = "open a watch"
+	probeUpdate    = "update"
+	probeRetry     = "Retry"
+	probeSignUp    = "sign up"
+	probePage      = "page"
+	probeOrder     = "ambiguous order"
+	probeWebhook   = "webhook"
+)
+
+var probeNames = []string{probeStatus, probeReconnect, probeOpen, probeUpdate, probeRetry, probeSignUp, probePage, probeOrder, probeWebhook}
+
+// series are the calls of one kind.
+type series struct {
+	mu       sync.Mutex
+	took     []time.Duration
+	failures []string
+}
+
+func (s *series) add(took time.Duration, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.failures = append(s.failures, fmt.Sprintf("after %v: %v", took.Round(time.Millisecond), err))
+		return
+	}
+	s.took = append(s.took, took)
+}
+
+func (s *series) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.took, s.failures = nil, nil
+}
+
+func (s *series) calls() int { return len(s.took) + len(s.failures) }
+
+// quantile is 0 where no call succeeded.
+func (s *series) quantile(q float64) time.Duration {
+	if len(s.took) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(s.took))
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}
+
+// measurement is what others saw.
+type measurement struct {
+	series             map[string]*series
+	took               time.Duration
+	reads, othersReads int
+}
+
+// probe lets others call until stop is closed, each of them one call after the other.
+func (p *plant) probe(stop <-chan struct{}) *measurement {
+	m := &measurement{series: map[string]*series{}}
+	for _, name := range probeNames {
+		m.series[name] = &series{}
+	}
+	m.series[probeWebhook] = &series{}
+	began := time.Now()
+	var running sync.WaitGroup
+	every := func(pause time.Duration, call func(ctx context.Context)) {
+		running.Go(func() {
+			ticker := time.NewTicker(pause)
+			defer ticker.Stop()
+			for {
+				// Not bound to stop: a call that is cut off by the measurement's end is no failure.
+				ctx, cancel := context.WithTimeout(context.Background(), 4*callDeadline)
+				call(ctx)
+				cancel()
+				select {
+				case <-stop:
+					return
+				case <-ticker.C:
+				}
+			}
+		})
+	}
+	timed := func(ctx context.Context, name string, call func(ctx context.Context) error) {
+		ctx, cancel := context.WithTimeout(ctx, callDeadline)
+		defer cancel()
+		began := time.Now()
+		err := call(ctx)
+		m.series[name].add(time.Since(began), err)
+	}
+	every(20*time.Millisecond, func(ctx context.Context) {
+		timed(ctx, probeStatus, func(ctx context.Context) error { return p.askKnown(ctx, p.web) })
+	})
+	every(300*time.Millisecond, func(ctx context.Context) {
+		timed(ctx, probeReconnect, func(ctx context.Context) error {
+			fresh := p.dial(0, "web")
+			defer fresh.Close()
+			return p.askKnown(ctx, fresh)
+		})
+	})
+	every(300*time.Millisecond, func(ctx context.Context) {
+		if err := p.watchOne(ctx, m); err != nil {
+			m.series[probeUpdate].add(0, err)
+		}
+	})
+	every(time.Second, func(ctx context.Context) {
+		id, err := p.stripe.attempt(ctx, "document_expired")
+		timed(ctx, probeRetry, func(ctx context.Context) error {
+			if err != nil {
+				return fmt.Errorf("the webhooks of a failed attempt: %w", err)
+			}
+			link, err := p.desk.Retry(ctx, id)
+			if err == nil && link.URL.Reveal() == "" {
+				err = errors.New("no link")
+			}
+			return err
+		})
+	})
+	var people atomic.Uint32
+	every(time.Second, func(ctx context.Context) {
+		n := people.Add(1)
+		newcomer := newPerson(p.bff, fmt.Sprintf("127.0.2.%d", n%250+1))
+		defer newcomer.http.CloseIdleConnections()
+		timed(ctx, probeSignUp, newcomer.signUp)
+	})
+	every(300*time.Millisecond, func(ctx context.Context) {
+		timed(ctx, probePage, p.persons[int(people.Load())%len(p.persons)].seesStatus)
+	})
+	every(2*time.Second, func(ctx context.Context) {
+		timed(ctx, probeOrder, p.ambiguous)
+	})
+	running.Wait()
+	m.took = time.Since(began)
+	p.stripe.webhooks.mu.Lock()
+	m.series[probeWebhook].took = slices.Clone(p.stripe.webhooks.took)
+	m.series[probeWebhook].failures = slices.Clone(p.stripe.webhooks.failures)
+	p.stripe.webhooks.mu.Unlock()
+	return m
+}
+
+func (p *plant) askKnown(ctx context.Context, c *client.Client) error {
+	v, err := c.Status(ctx, client.Session(p.known))
+	if err == nil && v.GetStatus() != verificationv1.Status_STATUS_VERIFIED {
+		err = fmt.Errorf("answered %v", v.GetStatus())
+	}
+	return err
+}
+
+// watchOne opens a watch of a session that is known, and measures its first status and one update.
+func (p *plant) watchOne(ctx context.Context, m *measurement) error {
+	id, err := p.stripe.create(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = p.stripe.FinishProcessing(id) }() // a session that is left in processing is read again
+	ctx, cancel := context.WithTimeout(ctx, 2*callDeadline)
+	defer cancel()
+	began, opened := time.Now(), false
+	interrupted := client.OnInterruption(func(err error, _ time.Duration) { m.series[probeOpen].add(time.Since(began), err) })
+	for update, err := range p.web.Watch(ctx, client.Session(id), interrupted) {
+		switch {
+		case err != nil:
+			return err
+		case !opened:
+			m.series[probeOpen].add(time.Since(began), nil)
+			began, opened = time.Now(), true
+			p.stripe.steps.Add(1)
+			if err := p.stripe.Submit(id, "verified"); err != nil {
+				return err
+			}
+		case update.Verification.GetStatus() != verificationv1.Status_STATUS_PROCESSING:
+			return fmt.Errorf("the update says %v", update.Verification.GetStatus())
+		default:
+			m.series[probeUpdate].add(time.Since(began), nil)
+			return nil
+		}
+	}
+	return nil
+}
+
+// ambiguous makes events of one second whose order only Stripe knows. Stripe says that the session is
+// verified, and so must the server.
+func (p *plant) ambiguous(ctx context.Context) error {
+	if err := p.stripe.SetFaults(stripesim.Faults{FreezeClock: true}); err != nil {
+		return err
+	}
+	session, err := p.stripe.Create(stripesim.NewSession{})
+	if err == nil {
+		err = errors.Join(p.stripe.submit(session.ID, "document_expired"), p.stripe.submit(session.ID, "verified"))
+	}
+	if err := errors.Join(err, p.stripe.SetFaults(stripesim.Faults{})); err != nil {
+		return err
+	}
+	if err := p.stripe.awaitTaken(ctx, session.ID, 5); err != nil {
+		return fmt.Errorf("the webhooks: %w", err)
+	}
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		v, err := p.web.Status(ctx, client.Session(session.ID))
+		if err != nil || v.GetStatus() == verificationv1.Status_STATUS_VERIFIED {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the status stays %v, Stripe says verified", v.GetStatus())
+		}
+	}
+}
+
+// wantStatus is an error that tells an answer of another status.
+func wantStatus(response *http.Response, want int) error {
+	if response.StatusCode != want {
+		return fmt.Errorf("answered %s", response.Status)
+	}
+	return nil
+}
+
+// do sends a request of a person, and returns the answer's body.
+func (a *person) do(ctx context.Context, method, path string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, method, a.bff+path, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := a.http.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	return string(body), errors.Join(err, wantStatus(response, http.StatusOK))
+}
+
+// signUp opens the page and presses the button.
+func (a *person) signUp(ctx context.Context) error {
+	if _, err := a.do(ctx, http.MethodGet, "/"); err != nil {
+		return fmt.Errorf("the page: %w", err)
+	}
+	body, err := a.do(ctx, http.MethodPost, "/link")
+	if err != nil {
+		return fmt.Errorf("the button: %w: %s", err, body)
+	}
+	var answer struct{ URL string }
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.URL == "" {
+		return fmt.Errorf("the button answers %q", body)
+	}
+	return nil
+}
+
+// seesStatus opens the page's stream, and waits for the first status.
+func (a *person) seesStatus(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.bff+"/events", nil)
+	if err != nil {
+		return err
+	}
+	response, err := a.http.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if err := wantStatus(response, http.StatusOK); err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(response.Body)
+	var seen []string
+	for lines.Scan() {
+		if lines.Text() == "event: status" || lines.Text() == "event:status" {
+			return nil
+		}
+		if strings.HasPrefix(lines.Text(), "event") {
+			seen = append(seen, lines.Text())
+		}
+	}
+	return errors.Join(fmt.Errorf("the stream ended without a status, after %q", seen), lines.Err())
+}
