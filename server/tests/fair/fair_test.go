@@ -28,6 +28,7 @@ import (
 var (
 	runFor = flag.Duration("fair.for", 0, "how long each attack of the whole table lasts; 0: the short form")
 	rows   = flag.String("fair.rows", "", "a regular expression of the names of the rows to run; empty: all rows of the form")
+	built  = flag.String("fair.programs", "", "a directory with the programs server and bff, of another version perhaps; empty: they are built")
 	seed   = flag.Uint64("fair.seed", 0, "repeats the choices of an earlier run; 0: a new seed")
 )
 
@@ -138,7 +139,7 @@ func allRows() []row {
 		{column: person, name: "made-up cookies", reads: noRead},
 		{column: person, name: "visitors", reads: noRead},
 		{column: person, name: "streams", reads: noRead},
-		{column: person, name: "slow bodies", reads: noRead},
+		{column: person, name: "slow bodies", reads: oneSession},
 		{column: tabs, name: "idle tabs", short: true, least: time.Minute, reads: noRead},
 	}
 }

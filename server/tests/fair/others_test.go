@@ -1,15 +1,10 @@
 package fair
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +12,6 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 
 	"example.com/verification-status/client"
-	"example.com/verification-status/server/internal/stripesim"
 )
 
 // callDeadline bounds each call of others. It is generous: this machine is shared.
@@ -37,47 +31,6 @@ const (
 )
 
 var probeNames = []string{probeStatus, probeReconnect, probeOpen, probeUpdate, probeRetry, probeSignUp, probePage, probeOrder, probeWebhook}
-
-// series are the calls of one kind.
-type series struct {
-	mu       sync.Mutex
-	took     []time.Duration
-	failures []string
-}
-
-func (s *series) add(took time.Duration, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err != nil {
-		s.failures = append(s.failures, fmt.Sprintf("after %v: %v", took.Round(time.Millisecond), err))
-		return
-	}
-	s.took = append(s.took, took)
-}
-
-func (s *series) reset() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.took, s.failures = nil, nil
-}
-
-func (s *series) calls() int { return len(s.took) + len(s.failures) }
-
-// quantile is 0 where no call succeeded.
-func (s *series) quantile(q float64) time.Duration {
-	if len(s.took) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(s.took))
-	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
-}
-
-// measurement is what others saw.
-type measurement struct {
-	series             map[string]*series
-	took               time.Duration
-	reads, othersReads int
-}
 
 // probe lets others call until stop is closed, each of them one call after the other.
 func (p *plant) probe(stop <-chan struct{}) *measurement {
@@ -202,26 +155,30 @@ func (p *plant) watchOne(ctx context.Context, m *measurement) error {
 	return nil
 }
 
-// ambiguous makes events of one second whose order only Stripe knows. Stripe says that the session is
-// verified, and so must the server.
+// ambiguous lets a reviewer take a verified person's status away and give it back, and loses the webhook of the
+// second change. Only a read tells that the order of the events that arrived is not the whole story: without it
+// the rules say REQUIRES_INPUT. Stripe says that the session is verified, and so must the server.
 func (p *plant) ambiguous(ctx context.Context) error {
-	if err := p.stripe.SetFaults(stripesim.Faults{FreezeClock: true}); err != nil {
+	id, err := p.stripe.attempt(ctx, "verified")
+	if err != nil {
+		return fmt.Errorf("the webhooks of an attempt: %w", err)
+	}
+	release := p.stripe.only(id, 4)
+	p.stripe.steps.Add(1)
+	err = p.stripe.Override(id, "requires_input", "document_expired")
+	p.stripe.steps.Add(1)
+	err = errors.Join(err, p.stripe.Override(id, "verified", ""))
+	release()
+	if err != nil {
 		return err
 	}
-	session, err := p.stripe.Create(stripesim.NewSession{})
-	if err == nil {
-		err = errors.Join(p.stripe.submit(session.ID, "document_expired"), p.stripe.submit(session.ID, "verified"))
-	}
-	if err := errors.Join(err, p.stripe.SetFaults(stripesim.Faults{})); err != nil {
-		return err
-	}
-	if err := p.stripe.awaitTaken(ctx, session.ID, 5); err != nil {
-		return fmt.Errorf("the webhooks: %w", err)
+	if err := p.stripe.awaitTaken(ctx, id, 4); err != nil {
+		return fmt.Errorf("the webhook of the first change: %w", err)
 	}
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		v, err := p.web.Status(ctx, client.Session(session.ID))
+		v, err := p.web.Status(ctx, client.Session(id))
 		if err != nil || v.GetStatus() == verificationv1.Status_STATUS_VERIFIED {
 			return err
 		}
@@ -231,70 +188,4 @@ func (p *plant) ambiguous(ctx context.Context) error {
 			return fmt.Errorf("the status stays %v, Stripe says verified", v.GetStatus())
 		}
 	}
-}
-
-// wantStatus is an error that tells an answer of another status.
-func wantStatus(response *http.Response, want int) error {
-	if response.StatusCode != want {
-		return fmt.Errorf("answered %s", response.Status)
-	}
-	return nil
-}
-
-// do sends a request of a person, and returns the answer's body.
-func (a *person) do(ctx context.Context, method, path string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, method, a.bff+path, nil)
-	if err != nil {
-		return "", err
-	}
-	response, err := a.http.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-	return string(body), errors.Join(err, wantStatus(response, http.StatusOK))
-}
-
-// signUp opens the page and presses the button.
-func (a *person) signUp(ctx context.Context) error {
-	if _, err := a.do(ctx, http.MethodGet, "/"); err != nil {
-		return fmt.Errorf("the page: %w", err)
-	}
-	body, err := a.do(ctx, http.MethodPost, "/link")
-	if err != nil {
-		return fmt.Errorf("the button: %w: %s", err, body)
-	}
-	var answer struct{ URL string }
-	if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.URL == "" {
-		return fmt.Errorf("the button answers %q", body)
-	}
-	return nil
-}
-
-// seesStatus opens the page's stream, and waits for the first status.
-func (a *person) seesStatus(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.bff+"/events", nil)
-	if err != nil {
-		return err
-	}
-	response, err := a.http.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if err := wantStatus(response, http.StatusOK); err != nil {
-		return err
-	}
-	lines := bufio.NewScanner(response.Body)
-	var seen []string
-	for lines.Scan() {
-		if lines.Text() == "event: status" || lines.Text() == "event:status" {
-			return nil
-		}
-		if strings.HasPrefix(lines.Text(), "event") {
-			seen = append(seen, lines.Text())
-		}
-	}
-	return errors.Join(fmt.Errorf("the stream ended without a status, after %q", seen), lines.Err())
 }

@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"example.com/verification-status/client"
 	"example.com/verification-status/server/internal/store/redistest"
@@ -46,12 +44,6 @@ type plant struct {
 	known     string // a session that others ask for: verified
 	persons   []*person
 	target    orders
-}
-
-// person is a visitor of the BFF with a cookie jar and an address of their own.
-type person struct {
-	http *http.Client
-	bff  string
 }
 
 // newPlant starts what does not depend on the servers.
@@ -145,16 +137,6 @@ func (p *plant) dial(server int, caller string) *client.Client {
 	return c
 }
 
-// newPerson is somebody at an address of this machine.
-func newPerson(bff, address string) *person {
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		panic(err) // for options only
-	}
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
-	return &person{bff: bff, http: &http.Client{Jar: jar, Transport: &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 64}}}
-}
-
 // startPlant starts one server and the BFF, with people on both sides of each attack.
 func startPlant(t *testing.T) *plant {
 	t.Helper()
@@ -174,7 +156,7 @@ func startPlant(t *testing.T) *plant {
 	p.must(err)
 	p.target = orders{GRPC: p.grpc[0], BFF: p.bff, CA: p.ca.file, Reader: p.tokens["reader"], Retrier: p.tokens["retrier"], Connections: 40, Seed: *seed}
 	if *runFor > 0 {
-		p.target.Connections = 200 // with 100 streams each the default of GRPC_MAX_STREAMS
+		p.target.Connections = 210 // with 100 streams each more than the default of GRPC_MAX_STREAMS
 	}
 	p.target.Verified, err = p.stripe.attempt(ctx, "verified")
 	p.must(err)
@@ -219,53 +201,4 @@ func (p *plant) must(err error) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-}
-
-// measure lets others call for a while, with an attack or without, and asserts what they see.
-func (p *plant) measure(t *testing.T, atLeast time.Duration, attack *row) *measurement {
-	t.Helper()
-	count := p.stripe.restart()
-	p.stripe.webhooks.reset()
-	stop := make(chan struct{})
-	measured := make(chan *measurement)
-	go func() { measured <- p.probe(stop) }()
-	var attacker *process
-	if attack != nil {
-		attacker = p.attack(t, attack.name)
-	}
-	over := time.NewTimer(atLeast)
-	defer over.Stop()
-	<-over.C
-	close(stop)
-	m := <-measured
-	m.reads, m.othersReads = count()
-	if attacker == nil {
-		check(t, m, 0)
-		return m
-	}
-	attacker.finish()
-	t.Logf("%v: the attacker counted %s", attack, strings.TrimSpace(strings.TrimPrefix(attacker.stdout.String(), begunLine)))
-	check(t, m, attack.reads(m.took))
-	return m
-}
-
-// attack starts an attacker and waits until it has its hold.
-func (p *plant) attack(t *testing.T, name string) *process {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := begin(t, []string{envIsAttacker + "=1"}, self)
-	target := p.target
-	target.Attack = name
-	line, err := json.Marshal(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.stdin.Write(append(line, '\n')); err != nil {
-		t.Fatal(err)
-	}
-	a.await("the attack "+name+" begins", func() bool { return strings.HasPrefix(a.stdout.String(), begunLine) })
-	return a
 }

@@ -26,6 +26,9 @@ var programs struct {
 
 func program(t *testing.T, name string) string {
 	t.Helper()
+	if *built != "" {
+		return filepath.Join(*built, name)
+	}
 	programs.once.Do(func() { programs.dir, programs.err = buildPrograms() })
 	if programs.err != nil {
 		t.Fatal(programs.err)

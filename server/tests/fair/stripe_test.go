@@ -2,11 +2,7 @@ package fair
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -44,14 +40,22 @@ type stripe struct {
 	mu       sync.Mutex
 	attacked map[string]bool // sessions and references that belong to attackers
 	reads    map[read]int
-	webhook  string         // where webhooks are forwarded to
-	held     chan struct{}  // nil, or webhooks wait until it is closed
+	webhook  string        // where webhooks are forwarded to
+	held     chan struct{} // nil, or all webhooks wait until it is closed
+	partial  map[string]part
 	taken    map[string]int // webhooks answered 2xx, by session
+}
+
+// part limits the webhooks of a session that arrive: the first count of them, and none before the gate is
+// closed. Stripe takes the others for delivered.
+type part struct {
+	count int
+	gate  chan struct{}
 }
 
 func startStripe(t *testing.T) *stripe {
 	t.Helper()
-	s := &stripe{attacked: map[string]bool{}, reads: map[read]int{}, taken: map[string]int{}, webhooks: &series{}}
+	s := &stripe{attacked: map[string]bool{}, reads: map[read]int{}, partial: map[string]part{}, taken: map[string]int{}, webhooks: &series{}}
 	api := httptest.NewUnstartedServer(http.HandlerFunc(s.api))
 	forward := httptest.NewServer(http.HandlerFunc(s.forward))
 	s.url = "http://" + api.Listener.Addr().String()
@@ -106,99 +110,6 @@ var forwarding = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32
 
 func (s *stripe) clock() time.Time {
 	return time.Now().Add(time.Duration(s.steps.Load())*time.Second - stripeBehind)
-}
-
-// sign is Stripe's scheme (docs.stripe.com/webhooks#verify-manually), by this machine's clock.
-func sign(body []byte) string {
-	now := time.Now().Unix()
-	mac := hmac.New(sha256.New, []byte(webhookSecret))
-	fmt.Fprintf(mac, "%d.%s", now, body)
-	return fmt.Sprintf("t=%d,v1=%x", now, mac.Sum(nil))
-}
-
-// forward brings a webhook to the server, and measures the answer.
-func (s *stripe) forward(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return
-	}
-	s.mu.Lock()
-	to, held := s.webhook, s.held
-	s.mu.Unlock()
-	if held != nil {
-		select {
-		case <-held:
-		case <-r.Context().Done():
-			return
-		}
-	}
-	request, err := http.NewRequestWithContext(r.Context(), http.MethodPost, to, strings.NewReader(string(body)))
-	if err != nil {
-		w.WriteHeader(http.StatusBadGateway)
-		return
-	}
-	request.Header = r.Header.Clone()
-	request.Header.Set("Stripe-Signature", sign(body))
-	began := time.Now()
-	response, err := forwarding.Do(request)
-	if err != nil {
-		s.webhooks.add(time.Since(began), err)
-		w.WriteHeader(http.StatusBadGateway)
-		return
-	}
-	_, _ = io.Copy(io.Discard, response.Body)
-	_ = response.Body.Close()
-	s.webhooks.add(time.Since(began), wantStatus(response, http.StatusOK))
-	if response.StatusCode == http.StatusOK {
-		var event struct {
-			Data struct{ Object struct{ ID string } }
-		}
-		_ = json.Unmarshal(body, &event)
-		s.mu.Lock()
-		s.taken[event.Data.Object.ID]++
-		s.mu.Unlock()
-	}
-	w.WriteHeader(response.StatusCode)
-}
-
-// sendTo sets the server that gets the webhooks.
-func (s *stripe) sendTo(url string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.webhook = url
-}
-
-// hold keeps webhooks back until release is called.
-func (s *stripe) hold() (release func()) {
-	held := make(chan struct{})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.held = held
-	return sync.OnceFunc(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.held = nil
-		close(held)
-	})
-}
-
-// awaitTaken waits until the server has taken so many webhooks of a session.
-func (s *stripe) awaitTaken(ctx context.Context, id string, count int) error {
-	ticker := time.NewTicker(2 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		s.mu.Lock()
-		taken := s.taken[id]
-		s.mu.Unlock()
-		if taken >= count {
-			return nil
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // attack notes that a session belongs to attackers: what is read of it is their cost.
