@@ -163,7 +163,7 @@ func TestG15_OneCallerLeavesReadsToOthers(t *testing.T) {
 	if _, err := p.desk.Retry(ctx, id); err != nil {
 		t.Errorf("somebody tries again: %v", err)
 	}
-	settled, done := context.WithTimeout(ctx, callDeadline)
+	settled, done := context.WithTimeout(ctx, callDeadline())
 	defer done()
 	if err := p.ambiguous(settled); err != nil {
 		t.Errorf("an ambiguous order: %v", err)

@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestG15_NobodyShutsOthersOut asserts that no call of others is refused, answered wrongly or later than
-// its deadline of 5 s, and that an attack spends no more reads than its row allows. It asserts no other
+// its deadline, and that an attack spends no more reads than its row allows. It asserts no other
 // time: it prints those.
 func TestG15_NobodyShutsOthersOut(t *testing.T) {
 	if *seed == 0 {
@@ -119,6 +119,7 @@ func oneSession(d time.Duration) int { return int(d.Seconds()) + 4 }
 // share is a quarter of the default of API_READS_PER_DAY, no faster than the rate of 10 a second.
 func share(d time.Duration) int { return min(5000/4, int(10*d.Seconds())+20) }
 
+// allRows has rows that may cost no read before those that may: the reads of an attack can end after it.
 func allRows() []row {
 	const strangers, read, retry, person, tabs = "strangers", "`read` only", "`retry` only", "one person at the BFF", "honest idle tabs"
 	return []row{
@@ -126,6 +127,7 @@ func allRows() []row {
 		{column: strangers, name: "connections", reads: noRead},
 		{column: strangers, name: "unary calls", reads: noRead},
 		{column: strangers, name: "traceparent", reads: noRead},
+		{column: tabs, name: "idle tabs", short: true, least: time.Minute, reads: noRead},
 		{column: read, name: "min_revision waiters", short: true, reads: oneSession},
 		{column: read, name: "min_revision loop", reads: oneSession},
 		{column: read, name: "all watches", reads: noRead},
@@ -140,6 +142,5 @@ func allRows() []row {
 		{column: person, name: "visitors", reads: noRead},
 		{column: person, name: "streams", reads: noRead},
 		{column: person, name: "slow bodies", reads: oneSession},
-		{column: tabs, name: "idle tabs", short: true, least: time.Minute, reads: noRead},
 	}
 }

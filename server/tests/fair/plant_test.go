@@ -154,7 +154,7 @@ func startPlant(t *testing.T) *plant {
 	var err error
 	p.known, err = p.stripe.attempt(ctx, "verified")
 	p.must(err)
-	p.target = orders{GRPC: p.grpc[0], BFF: p.bff, CA: p.ca.file, Reader: p.tokens["reader"], Retrier: p.tokens["retrier"], Connections: 40, Seed: *seed}
+	p.target = orders{GRPC: p.grpc[0], BFF: p.bff, CA: p.ca.file, Reader: p.tokens["reader"], Retrier: p.tokens["retrier"], Connections: 20, Seed: *seed}
 	if *runFor > 0 {
 		p.target.Connections = 210 // with 100 streams each more than the default of GRPC_MAX_STREAMS
 	}
