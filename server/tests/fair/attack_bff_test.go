@@ -155,8 +155,9 @@ func slowBodies(a *attacker, begun func()) {
 		_, err = fmt.Fprintf(conn, "POST /link HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\nContent-Length: 100000\r\n\r\n", host, a.Cookie)
 		opened()
 		for buffer := make([]byte, 4096); err == nil && a.ctx.Err() == nil; {
-			_ = conn.SetDeadline(time.Now().Add(time.Second))
+			_ = conn.SetReadDeadline(time.Now().Add(time.Second))
 			if _, err = conn.Read(buffer); isTimeout(err) {
+				_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 				_, err = conn.Write([]byte("x"))
 			}
 		}

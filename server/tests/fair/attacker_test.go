@@ -15,9 +15,10 @@ import (
 const (
 	// envIsAttacker makes this test program an attacker, with orders on its standard input.
 	envIsAttacker = "FAIR_ATTACKER"
-	// begunLine is what an attacker prints when it has its hold.
+	// begunLine is the line that an attacker prints when it has its hold.
 	begunLine = "begun\n"
-	// attackersAddress is where attackers call from: what is divided by address is not taken from others.
+	// attackersAddress is the address that attackers call from. Others have other addresses, as in reality: a limit
+	// by address must not hit them.
 	attackersAddress = "127.0.9.9"
 
 	// longestAttack bounds an attacker that is not stopped, and beginsWithin the time until it says that it
@@ -26,7 +27,7 @@ const (
 	beginsWithin  = 20 * time.Second
 )
 
-// orders are what an attacker is told.
+// orders are the first line of an attacker's input.
 type orders struct {
 	Attack                    string
 	GRPC, BFF, CA             string // addresses, and the file of the authority
@@ -44,10 +45,10 @@ type attacker struct {
 	stop context.CancelFunc
 
 	mu     sync.Mutex
-	counts map[string]int // what became of its calls
+	counts map[string]int // calls by their outcome
 }
 
-// runAttacker attacks until the input ends, and prints what it counted.
+// runAttacker attacks until the input ends, and prints its counts.
 func runAttacker(in io.Reader, out io.Writer) (code int) {
 	lines := bufio.NewReader(in)
 	line, err := lines.ReadBytes('\n')
@@ -71,18 +72,18 @@ func runAttacker(in io.Reader, out io.Writer) (code int) {
 	return map[bool]int{true: 0, false: 1}[json.NewEncoder(out).Encode(a.counts) == nil]
 }
 
-// count notes what became of a call.
-func (a *attacker) count(what string) {
+// count counts one call by its outcome.
+func (a *attacker) count(outcome string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.counts[what]++
+	a.counts[outcome]++
 }
 
-// paced is the pause of each of n workers that together do 5,000 things a second at most: an attack is to
-// show what the server shares badly, not how many cores this machine has.
+// paced is the pause of each of n workers that together make 5,000 calls a second at most: an attack is to
+// show a limit that the server divides badly, not the number of this machine's cores.
 func paced(n int) time.Duration { return time.Duration(n) * 200 * time.Microsecond }
 
-// loop has n workers do something again and again until the attack ends.
+// loop runs n workers that repeat one step until the attack ends.
 func (a *attacker) loop(n int, pause time.Duration, do func(worker int, rng *rand.Rand)) {
 	var running sync.WaitGroup
 	for worker := range n {
@@ -97,8 +98,8 @@ func (a *attacker) loop(n int, pause time.Duration, do func(worker int, rng *ran
 	running.Wait()
 }
 
-// hold has n workers each keep something open until the attack ends: open returns when it was lost. An
-// attacker has its hold when each worker has called opened, or lost what it had, once.
+// hold runs n workers that each keep one stream or connection open until the attack ends: open returns when
+// it is lost. The attack has begun when each worker has called opened, or open has returned, once.
 func (a *attacker) hold(n int, pause time.Duration, begun func(), open func(worker int, opened func())) {
 	var first sync.WaitGroup
 	first.Add(n)

@@ -1,10 +1,10 @@
-// Package fair measures what others see while one caller, or somebody without credentials, takes as much
-// as it can get: the time of their calls, the calls that were refused, and the reads that were spent at
+// Package fair measures how the service treats others while one caller, or an unauthenticated one, takes as
+// much as it can get: the time of their calls, the calls that were refused, and the reads that were spent at
 // Stripe. It starts the real server over a real Redis, with TLS, client certificates and bearer tokens and
 // with every limit at its default, and the example BFF in front of it. Stripe is simulated in this process
 // and counts its requests. Attackers are processes of their own: this test program, started again.
 //
-// It knows the contract and the command lines, and nothing of how the server divides what is scarce.
+// It knows the contract and the command lines, and nothing of how the server divides its limits.
 package fair
 
 import (
@@ -81,7 +81,7 @@ func TestG15_NobodyShutsOthersOut(t *testing.T) {
 	_, _ = io.WriteString(os.Stdout, printed.String())
 }
 
-// check asserts what a measurement must show.
+// check asserts that others were served, and that an attack spent no more reads than it may.
 func check(t *testing.T, m *measurement, mostReads int) {
 	t.Helper()
 	for _, name := range probeNames {

@@ -45,14 +45,14 @@ func (s *series) quantile(q float64) time.Duration {
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }
 
-// measurement is what others saw.
+// measurement holds the calls of others during one run.
 type measurement struct {
 	series             map[string]*series
 	took               time.Duration
 	reads, othersReads int
 }
 
-// measure lets others call for a while, with an attack or without, and asserts what they see.
+// measure lets others call for a while, with an attack or without, and asserts that they were served.
 func (p *plant) measure(t *testing.T, atLeast time.Duration, attack *row) *measurement {
 	t.Helper()
 	count := p.stripe.restart()

@@ -46,7 +46,7 @@ type plant struct {
 	target    orders
 }
 
-// newPlant starts what does not depend on the servers.
+// newPlant starts Redis and Stripe, and makes the certificates and tokens.
 func newPlant(t *testing.T) *plant {
 	t.Helper()
 	p := &plant{t: t, stripe: startStripe(t), ca: newAuthority(t), redis: redistest.Start(t), tokens: map[string]string{}}

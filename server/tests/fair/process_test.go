@@ -64,7 +64,7 @@ func buildPrograms() (dir string, err error) {
 	return dir, nil
 }
 
-// output is what a process wrote, readable while it writes.
+// output collects the text that a process writes. It can be read meanwhile.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -140,12 +140,12 @@ func (p *process) await(what string, done func() bool) {
 		default:
 		}
 		if time.Now().After(deadline) {
-			p.t.Fatalf("waited %v in vain for this: %s: %s", soon, what, tail(p.stderr.String()))
+			p.t.Fatalf("waited %v for this: %s: %s", soon, what, tail(p.stderr.String()))
 		}
 	}
 }
 
-// finish closes the input, which asks an attacker to end, and kills what does not within a while.
+// finish closes the input, which asks an attacker to end. It kills an attacker that does not end in time.
 func (p *process) finish() {
 	_ = p.stdin.Close()
 	select {

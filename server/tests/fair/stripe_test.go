@@ -112,7 +112,7 @@ func (s *stripe) clock() time.Time {
 	return time.Now().Add(time.Duration(s.steps.Load())*time.Second - stripeBehind)
 }
 
-// attack notes that a session belongs to attackers: what is read of it is their cost.
+// attack notes that a session belongs to attackers: reads of it are counted as theirs.
 func (s *stripe) attack(id string) {
 	session, _ := s.Session(id)
 	s.mu.Lock()
@@ -123,8 +123,8 @@ func (s *stripe) attack(id string) {
 	}
 }
 
-// restart sets the counters to zero, and returns a function that reads them. Reads of what Stripe does not know are
-// an attacker's: others ask for nobody without signing them up.
+// restart sets the counters to zero, and returns a function that reads them. A read of an id or reference that
+// Stripe does not know is an attacker's: others ask for no such session.
 func (s *stripe) restart() (count func() (attack, others int)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// table is what TestG15_NobodyShutsOthersOut prints: a line for each attack.
+// table is printed by TestG15_NobodyShutsOthersOut: a line for each attack.
 type table struct{ lines []string }
 
 func (d *table) add(r row, undisturbed, disturbed *measurement) {
