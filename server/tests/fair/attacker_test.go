@@ -83,13 +83,13 @@ func (a *attacker) count(outcome string) {
 // show a limit that the server divides badly, not the number of this machine's cores.
 func paced(n int) time.Duration { return time.Duration(n) * 200 * time.Microsecond }
 
-// loop runs n workers that repeat one step until the attack ends.
+// loop runs n workers that repeat one step until the attack ends. They begin one after the other.
 func (a *attacker) loop(n int, pause time.Duration, do func(worker int, rng *rand.Rand)) {
 	var running sync.WaitGroup
 	for worker := range n {
 		rng := rand.New(rand.NewPCG(a.Seed, uint64(worker)))
 		running.Go(func() {
-			for a.ctx.Err() == nil {
+			for a.wait(paced(worker)); a.ctx.Err() == nil; {
 				do(worker, rng)
 				a.wait(pause/2 + rand.N(pause))
 			}

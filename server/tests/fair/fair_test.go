@@ -87,7 +87,7 @@ func check(t *testing.T, m *measurement, mostReads int) {
 	for _, name := range probeNames {
 		s := m.series[name]
 		if len(s.failures) > 0 {
-			t.Errorf("%s: %d of %d calls of others failed, such as: %s", name, len(s.failures), s.calls(), s.failures[0])
+			t.Errorf("%s: %d of %d calls of others failed, %d of them by their deadline, such as: %s", name, len(s.failures), s.calls(), s.late, s.failures[0])
 		}
 		if s.calls() == 0 {
 			t.Errorf("%s: nobody called", name)

@@ -1,7 +1,9 @@
 package fair
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -16,12 +18,16 @@ type series struct {
 	mu       sync.Mutex
 	took     []time.Duration
 	failures []string
+	late     int // failures that are the end of a deadline: the machine, or a queue
 }
 
 func (s *series) add(took time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			s.late++
+		}
 		s.failures = append(s.failures, fmt.Sprintf("after %v: %v", took.Round(time.Millisecond), err))
 		return
 	}
@@ -31,7 +37,7 @@ func (s *series) add(took time.Duration, err error) {
 func (s *series) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.took, s.failures = nil, nil
+	s.took, s.failures, s.late = nil, nil, 0
 }
 
 func (s *series) calls() int { return len(s.took) + len(s.failures) }

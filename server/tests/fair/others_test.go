@@ -117,6 +117,7 @@ func (p *plant) probe(stop <-chan struct{}) *measurement {
 	p.stripe.webhooks.mu.Lock()
 	m.series[probeWebhook].took = slices.Clone(p.stripe.webhooks.took)
 	m.series[probeWebhook].failures = slices.Clone(p.stripe.webhooks.failures)
+	m.series[probeWebhook].late = p.stripe.webhooks.late
 	p.stripe.webhooks.mu.Unlock()
 	return m
 }

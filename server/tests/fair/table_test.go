@@ -16,7 +16,7 @@ func (d *table) add(r row, undisturbed, disturbed *measurement) {
 		before, during := undisturbed.series[name], disturbed.series[name]
 		cells = append(cells, during.against(before))
 		if n := len(during.failures); n > 0 {
-			refused = append(refused, fmt.Sprintf("%s %d of %d", name, n, during.calls()))
+			refused = append(refused, fmt.Sprintf("%s %d of %d (%d late)", name, n, during.calls(), during.late))
 		}
 	}
 	if refused == nil {
@@ -48,7 +48,7 @@ func (d *table) String() string {
 	if len(d.lines) == 0 {
 		return ""
 	}
-	head := append(append([]string{"who attacks", "attack"}, probeNames...), "refused to others", "reads spent", "allowed", "for")
+	head := append(append([]string{"who attacks", "attack"}, probeNames...), "refused to others, or late", "reads spent", "allowed", "for")
 	rule := strings.Repeat("|---", len(head)) + "|"
 	return fmt.Sprintf("\nTimes: median / p99 (× p99 of an undisturbed run)\n\n| %s |\n%s\n%s\n\n",
 		strings.Join(head, " | "), rule, strings.Join(d.lines, "\n"))
