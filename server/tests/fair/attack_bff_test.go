@@ -85,7 +85,7 @@ func (v *visitor) stream(within time.Duration, lastEventID string, seen func(lin
 // linkLoop is a person, verified already, who presses the button again and again.
 func linkLoop(a *attacker, begun func()) {
 	v := a.visitor(attackersAddress, a.Cookie)
-	begun()
+	a.first = begun
 	a.loop(16, paced(16), func(int, *rand.Rand) { v.touch(http.MethodPost, "/link") })
 }
 
@@ -105,7 +105,7 @@ func (a *attacker) madeUp(rng *rand.Rand) string {
 // madeUpCookies asks for the status of one made-up person after the other.
 func madeUpCookies(a *attacker, begun func()) {
 	shared := a.visitor(attackersAddress, "").http
-	begun()
+	a.first = begun
 	a.loop(50, paced(50), func(_ int, rng *rand.Rand) {
 		(&visitor{a, shared, a.madeUp(rng)}).stream(time.Second, "", untilEvent)
 	})
@@ -114,7 +114,7 @@ func madeUpCookies(a *attacker, begun func()) {
 // visitors take a cookie that the site gives out, and ask for the status of whom it stands for.
 func visitors(a *attacker, begun func()) {
 	shared := a.visitor(attackersAddress, "").http
-	begun()
+	a.first = begun
 	a.loop(50, paced(50), func(int, *rand.Rand) {
 		v := &visitor{a, shared, ""}
 		v.touch(http.MethodGet, "/")
@@ -174,7 +174,7 @@ func isTimeout(err error) bool {
 // browsers come back as EventSource does (html.spec.whatwg.org/multipage/server-sent-events.html).
 func idleTabs(a *attacker, begun func()) {
 	const tabs = 50
-	begun()
+	a.first = begun
 	opened := make([]*visitor, tabs)
 	last, pause := make([]string, tabs), make([]time.Duration, tabs)
 	a.loop(tabs, time.Millisecond, func(tab int, _ *rand.Rand) {

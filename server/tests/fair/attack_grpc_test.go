@@ -141,7 +141,7 @@ func connections(a *attacker, begun func()) {
 func (a *attacker) statusCalls(begun func(), workers int, ctx func(*rand.Rand) context.Context, request func(*rand.Rand) *verificationv1.GetStatusRequest) {
 	connections := a.connect(8)
 	defer shut(connections)
-	begun()
+	a.first = begun
 	a.loop(workers, paced(workers), func(worker int, rng *rand.Rand) {
 		a.call(ctx(rng), func(ctx context.Context) error {
 			_, err := verificationv1.NewVerificationServiceClient(connections[worker%8]).GetStatus(ctx, request(rng))
@@ -196,7 +196,7 @@ func unknownReferences(a *attacker, begun func()) {
 func retries(a *attacker, begun func(), workers int, sessions ...string) {
 	connections := a.connect(8)
 	defer shut(connections)
-	begun()
+	a.first = begun
 	a.loop(workers, paced(workers), func(worker int, rng *rand.Rand) {
 		a.call(a.as(a.Retrier), func(ctx context.Context) error {
 			request := &verificationv1.RetryVerificationRequest{SessionId: sessions[rng.IntN(len(sessions))]}

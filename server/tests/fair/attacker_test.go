@@ -44,6 +44,7 @@ type attacker struct {
 	ctx  context.Context
 	stop context.CancelFunc
 
+	first  func() // called with the first outcome of a call; nil for attacks that hold something
 	mu     sync.Mutex
 	counts map[string]int // calls by their outcome
 }
@@ -75,8 +76,11 @@ func runAttacker(in io.Reader, out io.Writer) (code int) {
 // count counts one call by its outcome.
 func (a *attacker) count(outcome string) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.counts[outcome]++
+	a.mu.Unlock()
+	if a.first != nil {
+		a.first()
+	}
 }
 
 // paced is the pause of each of n workers that together make 5,000 calls a second at most: an attack is to

@@ -143,12 +143,12 @@ func TestG15_OneCallerLeavesReadsToOthers(t *testing.T) {
 		p.must(err)
 		_, _ = retrier.Retry(ctx, id) // refused at some time
 	}
-	for i := range 8 {
+	for i := range 4 {
 		visitor := newPerson(p.bff, attackersAddress)
 		if _, err := visitor.do(ctx, http.MethodGet, "/"); err != nil {
 			t.Fatalf("visitor %d: %v", i, err)
 		}
-		brief, done := context.WithTimeout(ctx, 200*time.Millisecond)
+		brief, done := context.WithTimeout(ctx, 100*time.Millisecond)
 		_ = visitor.seesStatus(brief) // there is none
 		done()
 		visitor.http.CloseIdleConnections()

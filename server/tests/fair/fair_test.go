@@ -33,7 +33,7 @@ var (
 )
 
 // shortFor is how long an attack of the short form lasts.
-const shortFor = 1500 * time.Millisecond
+const shortFor = time.Second
 
 func TestMain(m *testing.M) {
 	if os.Getenv(envIsAttacker) != "" {
