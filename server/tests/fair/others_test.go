@@ -1,0 +1,198 @@
+package fair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+
+	"example.com/verification-status/client"
+)
+
+// callDeadline bounds each call of others. It is generous, since the machine is shared; in the short form, which
+// runs beside other tests and with the race detector, more so.
+func callDeadline() time.Duration {
+	if *runFor > 0 {
+		return 5 * time.Second
+	}
+	return 10 * time.Second
+}
+
+// What others do.
+const (
+	probeStatus    = "Status"
+	probeReconnect = "connect, Status"
+	probeOpen      = "open a watch"
+	probeUpdate    = "update"
+	probeRetry     = "Retry"
+	probeSignUp    = "sign up"
+	probePage      = "page"
+	probeOrder     = "ambiguous order"
+	probeWebhook   = "webhook"
+)
+
+var probeNames = []string{probeStatus, probeReconnect, probeOpen, probeUpdate, probeRetry, probeSignUp, probePage, probeOrder, probeWebhook}
+
+// probe lets others call until stop is closed, each of them one call after the other.
+func (p *plant) probe(stop <-chan struct{}) *measurement {
+	m := &measurement{series: map[string]*series{}}
+	for _, name := range probeNames {
+		m.series[name] = &series{}
+	}
+	m.series[probeWebhook] = &series{}
+	began := time.Now()
+	var running sync.WaitGroup
+	every := func(pause time.Duration, call func(ctx context.Context)) {
+		running.Go(func() {
+			ticker := time.NewTicker(pause)
+			defer ticker.Stop()
+			for {
+				// Not bound to stop: a call that is cut off by the measurement's end is no failure.
+				ctx, cancel := context.WithTimeout(context.Background(), 4*callDeadline())
+				call(ctx)
+				cancel()
+				select {
+				case <-stop:
+					return
+				case <-ticker.C:
+				}
+			}
+		})
+	}
+	timed := func(ctx context.Context, name string, call func(ctx context.Context) error) {
+		ctx, cancel := context.WithTimeout(ctx, callDeadline())
+		defer cancel()
+		began := time.Now()
+		err := call(ctx)
+		m.series[name].add(time.Since(began), err)
+	}
+	every(20*time.Millisecond, func(ctx context.Context) {
+		timed(ctx, probeStatus, func(ctx context.Context) error { return p.askKnown(ctx, p.web) })
+	})
+	every(300*time.Millisecond, func(ctx context.Context) {
+		timed(ctx, probeReconnect, func(ctx context.Context) error {
+			fresh := p.dial(0, "web")
+			defer fresh.Close()
+			return p.askKnown(ctx, fresh)
+		})
+	})
+	every(300*time.Millisecond, func(ctx context.Context) {
+		if err := p.watchOne(ctx, m); err != nil {
+			m.series[probeUpdate].add(0, err)
+		}
+	})
+	every(time.Second, func(ctx context.Context) {
+		id, err := p.stripe.attempt(ctx, "document_expired")
+		timed(ctx, probeRetry, func(ctx context.Context) error {
+			if err != nil {
+				return fmt.Errorf("the webhooks of a failed attempt: %w", err)
+			}
+			link, err := p.desk.Retry(ctx, id)
+			if err == nil && link.URL.Reveal() == "" {
+				err = errors.New("no link")
+			}
+			return err
+		})
+	})
+	var people atomic.Uint32
+	every(time.Second, func(ctx context.Context) {
+		n := people.Add(1)
+		newcomer := newPerson(p.bff, fmt.Sprintf("127.0.2.%d", n%250+1))
+		defer newcomer.http.CloseIdleConnections()
+		timed(ctx, probeSignUp, newcomer.signUp)
+	})
+	every(300*time.Millisecond, func(ctx context.Context) {
+		timed(ctx, probePage, p.persons[int(people.Load())%len(p.persons)].seesStatus)
+	})
+	every(2*time.Second, func(ctx context.Context) {
+		timed(ctx, probeOrder, p.ambiguous)
+	})
+	running.Wait()
+	m.took = time.Since(began)
+	p.stripe.webhooks.mu.Lock()
+	m.series[probeWebhook].took = slices.Clone(p.stripe.webhooks.took)
+	m.series[probeWebhook].failures = slices.Clone(p.stripe.webhooks.failures)
+	m.series[probeWebhook].late = p.stripe.webhooks.late
+	p.stripe.webhooks.mu.Unlock()
+	return m
+}
+
+func (p *plant) askKnown(ctx context.Context, c *client.Client) error {
+	v, err := c.Status(ctx, client.Session(p.known))
+	if err == nil && v.GetStatus() != verificationv1.Status_STATUS_VERIFIED {
+		err = fmt.Errorf("answered %v", v.GetStatus())
+	}
+	return err
+}
+
+// watchOne opens a watch of a session that is known, and measures its first status and one update.
+func (p *plant) watchOne(ctx context.Context, m *measurement) error {
+	id, err := p.stripe.create(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = p.stripe.FinishProcessing(id) }() // a session that is left in processing is read again
+	ctx, cancel := context.WithTimeout(ctx, 2*callDeadline())
+	defer cancel()
+	began, opened := time.Now(), false
+	interrupted := client.OnInterruption(func(err error, _ time.Duration) { m.series[probeOpen].add(time.Since(began), err) })
+	for update, err := range p.web.Watch(ctx, client.Session(id), interrupted) {
+		switch {
+		case err != nil:
+			return err
+		case !opened:
+			m.series[probeOpen].add(time.Since(began), nil)
+			began, opened = time.Now(), true
+			p.stripe.steps.Add(1)
+			if err := p.stripe.Submit(id, "verified"); err != nil {
+				return err
+			}
+		case update.Verification.GetStatus() != verificationv1.Status_STATUS_PROCESSING:
+			return fmt.Errorf("the update says %v", update.Verification.GetStatus())
+		default:
+			m.series[probeUpdate].add(time.Since(began), nil)
+			return nil
+		}
+	}
+	return nil
+}
+
+// ambiguous lets a reviewer take a verified person's status away and give it back, and loses the webhook of the
+// second change. Only a read tells that the order of the events that arrived is not the whole story: without it
+// the rules say REQUIRES_INPUT. Stripe says that the session is verified, and so must the server.
+func (p *plant) ambiguous(ctx context.Context) error {
+	id, err := p.stripe.attempt(ctx, "verified")
+	if err != nil {
+		return fmt.Errorf("the webhooks of an attempt: %w", err)
+	}
+	release := p.stripe.only(id, 4)
+	p.stripe.steps.Add(1)
+	err = p.stripe.Override(id, "requires_input", "document_expired")
+	p.stripe.steps.Add(1)
+	err = errors.Join(err, p.stripe.Override(id, "verified", ""))
+	release()
+	if err != nil {
+		return err
+	}
+	if err := p.stripe.awaitTaken(ctx, id, 4); err != nil {
+		return fmt.Errorf("the webhook of the first change: %w", err)
+	}
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		v, err := p.web.Status(ctx, client.Session(id))
+		if err != nil || v.GetStatus() == verificationv1.Status_STATUS_VERIFIED {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the status stays %v, Stripe says verified", v.GetStatus())
+		}
+	}
+}
