@@ -40,6 +40,9 @@ func Peer(addr net.Addr) Holder {
 
 func (h Holder) named() bool { return h.name != "" && !h.peer }
 
+// IsPeer reports whether the holder is a caller without credentials.
+func (h Holder) IsPeer() bool { return h.peer }
+
 // String returns the name or the address. It is empty for the zero Holder.
 func (h Holder) String() string { return h.name }
 
