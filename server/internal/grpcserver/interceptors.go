@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"example.com/verification-status/server/internal/connlimit"
+	"example.com/verification-status/server/internal/shares"
 )
 
 // Access decides who may call. Its methods are safe for concurrent use.
@@ -58,7 +59,7 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 	if err := s.takePlace(ctx, c); err != nil {
 		return nil, err
 	}
-	work = s.hold(ctx, c)
+	work = c.hold(ctx)
 	return handler(ctx, request)
 }
 
@@ -79,7 +80,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerI
 	if err := in.admit(s.access, c.method.full); err != nil {
 		return err
 	}
-	work = s.hold(in.ctx, c)
+	work = c.hold(in.ctx)
 	if c.method.full == healthWatch {
 		return s.watchHealth(srv, in, handler)
 	}
@@ -103,12 +104,13 @@ func (s *Server) finish(ctx context.Context, c *call, err error) error {
 // nothing for health, which strangers may watch for as long as they like: a connection for each of such
 // watches would keep all callers out. That of a caller with a name only shows that the connection is of use: a
 // client watches the server's health before its first call, and a flood of connections must not close it in between.
-func (s *Server) hold(ctx context.Context, c *call) connlimit.Work {
+func (c *call) hold(ctx context.Context) connlimit.Work {
+	holder := shares.HolderOf(ctx)
 	if !c.method.grpcs {
-		return connlimit.Hold(c.peer)
+		return connlimit.Hold(c.peer, holder)
 	}
-	if s.access.Principal(ctx) != "" {
-		connlimit.Hold(c.peer).Done()
+	if holder != (shares.Holder{}) {
+		connlimit.Hold(c.peer, holder).Done()
 	}
 	return connlimit.Work{}
 }

@@ -239,7 +239,7 @@ func TestG15_AHealthWatchWithCredentialsProvesItsConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := start(t, Config{Access: newNames()}, &fake{get: echo}, connlimit.New(listener, connections, func() {}))
+	s := start(t, Config{Access: newNames()}, &fake{get: echo}, connlimit.New(listener, connections, 0, func() {}))
 	watch := func(ctx context.Context, conn *grpc.ClientConn) grpc.ServerStreamingClient[healthpb.HealthCheckResponse] {
 		t.Helper()
 		stream, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{})
