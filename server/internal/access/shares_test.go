@@ -62,7 +62,7 @@ func (b *bench) flood(connections, watches int) {
 					for err == nil {
 						_, err = stream.Recv()
 					}
-					select { // a stranger that does not obey, but leaves a processor to others
+					select { // it does not obey the error, but leaves a processor to others
 					case <-ctx.Done():
 					case <-time.After(20 * time.Millisecond):
 					}

@@ -132,13 +132,13 @@ func TestG15_OneCallersCallsLeaveOthersTheirs(t *testing.T) {
 
 // TestG15_ACallThatIsNotLetInHoldsNoPlace, not even while that is being found out.
 func TestG15_ACallThatIsNotLetInHoldsNoPlace(t *testing.T) {
-	const strangers = 5
+	const refusals = 5
 	asked, release := make(chan struct{}), make(chan struct{})
 	access := newNames()
 	access.refuse = func() { asked <- struct{}{}; <-release }
 	s := startOnPipe(t, Config{MaxInFlight: 1, Access: access}, &fake{get: echo})
-	refused := make(chan error, strangers)
-	for range strangers {
+	refused := make(chan error, refusals)
+	for range refusals {
 		go func() {
 			_, err := s.client.GetStatus(patient(t), sessionRequest("vs_1"))
 			refused <- err
@@ -146,12 +146,12 @@ func TestG15_ACallThatIsNotLetInHoldsNoPlace(t *testing.T) {
 		await.One(t, asked)
 	}
 	if _, err := s.client.GetStatus(caller(t, "a"), sessionRequest("vs_1")); err != nil {
-		t.Errorf("a caller while strangers are looked at: %v", err)
+		t.Errorf("a caller while others without credentials are looked at: %v", err)
 	}
 	close(release)
-	for range strangers {
+	for range refusals {
 		if err := await.One(t, refused); status.Code(err) != codes.Unauthenticated {
-			t.Errorf("a stranger: got %v, want UNAUTHENTICATED", err)
+			t.Errorf("a call without credentials: got %v, want UNAUTHENTICATED", err)
 		}
 	}
 }
@@ -232,7 +232,7 @@ func TestAPanicWhileACallWaits(t *testing.T) {
 }
 
 // TestG15_AHealthWatchWithCredentialsProvesItsConnection: a client watches the server's health before it
-// calls, and connections of strangers must not close its own in between.
+// calls, and connections without credentials must not close its own in between.
 func TestG15_AHealthWatchWithCredentialsProvesItsConnection(t *testing.T) {
 	const connections = 8
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
