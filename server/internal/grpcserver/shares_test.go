@@ -255,7 +255,7 @@ func TestG15_AHealthWatchWithCredentialsProvesItsConnection(t *testing.T) {
 	for range 3 * connections {
 		watch(patient(t), s.another(t))
 	}
-	s.Server.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
+	s.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	if response, err := own.Recv(); err != nil || response.GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING {
 		t.Errorf("the caller's health watch: got %v, %v, want NOT_SERVING", response, err)
 	}
