@@ -24,10 +24,10 @@ import (
 // names is an Access that believes what callers say that they are, and refuses those that say nothing.
 type names struct {
 	welcome
-	refuse func() // is called before a refusal
+	refuse func(context.Context) // is called before a refusal
 }
 
-func newNames() *names { return &names{welcome{gate{byHeader}}, func() {}} }
+func newNames() *names { return &names{welcome{gate{byHeader}}, func(context.Context) {}} }
 
 func byHeader(ctx context.Context) context.Context {
 	if values := metadata.ValueFromIncomingContext(ctx, "caller"); len(values) == 1 {
@@ -38,7 +38,7 @@ func byHeader(ctx context.Context) context.Context {
 
 func (n *names) Unary(ctx context.Context, _ string, _ any) error {
 	if n.Principal(ctx) == "" {
-		n.refuse()
+		n.refuse(ctx)
 		return status.Error(codes.Unauthenticated, "no")
 	}
 	return nil
@@ -69,6 +69,14 @@ func (s *told) want(t *testing.T, want ...string) {
 	}
 }
 
+// until waits for a channel to close, or for the end of the call: a test that failed must end, too.
+func until(ctx context.Context, closed <-chan struct{}) {
+	select {
+	case <-closed:
+	case <-ctx.Done():
+	}
+}
+
 // wantOverloaded holds an error to the contract's for load, and to what its text must say.
 func wantOverloaded(t *testing.T, err error, text string) {
 	t.Helper()
@@ -93,12 +101,12 @@ func wantOverloaded(t *testing.T, err error, text string) {
 func TestG15_OneCallersCallsLeaveOthersTheirs(t *testing.T) {
 	const most, each = 8, 2
 	shed := &told{}
-	entered, release := make(chan struct{}), make(chan struct{})
+	entered, release := make(chan struct{}, 100), make(chan struct{})
 	s := startOnPipe(t, Config{MaxInFlight: most, SharePercent: 25, Shed: shed.shed, Access: newNames()}, &fake{
 		get: func(ctx context.Context, r *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
 			if r.GetSessionId() == "vs_Hangs" {
 				entered <- struct{}{}
-				<-release
+				until(ctx, release)
 			}
 			return echo(ctx, r)
 		},
@@ -133,9 +141,9 @@ func TestG15_OneCallersCallsLeaveOthersTheirs(t *testing.T) {
 // TestG15_ACallThatIsNotLetInHoldsNoPlace, not even while that is being found out.
 func TestG15_ACallThatIsNotLetInHoldsNoPlace(t *testing.T) {
 	const refusals = 5
-	asked, release := make(chan struct{}), make(chan struct{})
+	asked, release := make(chan struct{}, 100), make(chan struct{})
 	access := newNames()
-	access.refuse = func() { asked <- struct{}{}; <-release }
+	access.refuse = func(ctx context.Context) { asked <- struct{}{}; until(ctx, release) }
 	s := startOnPipe(t, Config{MaxInFlight: 1, Access: access}, &fake{get: echo})
 	refused := make(chan error, refusals)
 	for range refusals {
@@ -161,18 +169,18 @@ func TestG15_ACallThatIsNotLetInHoldsNoPlace(t *testing.T) {
 func TestG15_WaitingHoldsNoPlace(t *testing.T) {
 	const most, each = 4, 1
 	shed := &told{}
-	waits, goOn := make(chan struct{}), make(chan struct{})
-	entered, release := make(chan struct{}), make(chan struct{})
+	waits, goOn := make(chan struct{}, 100), make(chan struct{})
+	entered, release := make(chan struct{}, 100), make(chan struct{})
 	s := startOnPipe(t, Config{MaxInFlight: most, SharePercent: 25, Shed: shed.shed, Access: newNames()}, &fake{
 		get: func(ctx context.Context, r *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
 			switch r.GetSessionId() {
 			case "vs_Waits":
-				if err := Await(ctx, func() { waits <- struct{}{}; <-goOn }); err != nil {
+				if err := Await(ctx, func() { waits <- struct{}{}; until(ctx, goOn) }); err != nil {
 					return nil, err
 				}
 			case "vs_Hangs":
 				entered <- struct{}{}
-				<-release
+				until(ctx, release)
 			}
 			return echo(ctx, r)
 		},
