@@ -56,7 +56,7 @@ func startOurs(b *testing.B) *process {
 	b.Helper()
 	redis := startRedis(b)
 	tokens, token := tokensFile(b)
-	p := serve(b, settings(redis.Addr, "LOG_FORMAT=json", tokens))
+	p := serve(b, settings(redis.Addr, "LOG_FORMAT=json", "CALLER_SHARE_PERCENT=100", tokens))
 	p.token, p.redis = token, redis
 	return p
 }

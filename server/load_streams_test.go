@@ -57,7 +57,7 @@ func TestLoadStreams(t *testing.T) {
 	tokens, token := tokensFile(t)
 	// As whoever expects so many watches would set it. What is watched and not in memory is read from
 	// Redis whenever an idle watch looks by itself, and those that are woken stand in line with these.
-	l.p = serve(t, settings(redis.Addr, fmt.Sprintf("GRPC_MAX_STREAMS=%d", streams), fmt.Sprintf("CACHE_SESSIONS=%d", streams*6/5), tokens))
+	l.p = serve(t, settings(redis.Addr, fmt.Sprintf("GRPC_MAX_STREAMS=%d", streams), fmt.Sprintf("CACHE_SESSIONS=%d", streams*6/5), "CALLER_SHARE_PERCENT=100", tokens))
 	l.p.token = token
 	l.p.awaitLists()
 	l.connect()

@@ -38,7 +38,7 @@ func wrongSettings(t *testing.T) []wrongSetting {
 		{env: "GRPC_CLIENT_CA_FILE", value: "/nowhere", beside: append(tls, policy)},
 		{env: "GRPC_AUTHZ_POLICY_FILE", value: "/nowhere", beside: append(tls, authorities)},
 		{env: "GRPC_TOKENS_FILE", value: "/nowhere"},
-		{env: "GRPC_MAX_STREAMS", value: "0"}, {env: "CALLER_MAX_STREAMS", value: "many"}, {env: "CALLER_RATE", value: "-1"},
+		{env: "GRPC_MAX_STREAMS", value: "0"}, {env: "CALLER_SHARE_PERCENT", value: "25%"}, {env: "CALLER_MAX_STREAMS", value: "many"}, {env: "CALLER_RATE", value: "-1"},
 		{env: "WEBHOOK_MAX_CONNECTIONS", value: "9"}, {env: "WEBHOOK_MAX_IN_FLIGHT", value: "all"},
 		{env: "GRPC_MAX_CONNECTIONS", value: "1e3"}, {env: "GRPC_MAX_IN_FLIGHT", value: ""},
 		{env: "REDIS_URL", value: "http://h"}, {env: "REDIS_URL_FILE", value: "/nowhere", beside: []string{"REDIS_URL="}, alone: true},

@@ -35,11 +35,14 @@ type Config struct {
 	// Rate is how many calls a second each principal may make, with bursts of one second's worth. 0:
 	// any number.
 	Rate int
-	// MaxStreamsEach is how many streams each principal may have open. 0: any number.
-	MaxStreamsEach int
 	// MaxStreams is how many streams may be open in all, and as many health watches beside them. At
 	// least 1.
 	MaxStreams int
+	// SharePercent is the part of MaxStreams that each principal may have open, of streams and of health watches, in
+	// percent. 0: no bound for each.
+	SharePercent int
+	// MaxStreamsEach is how many streams each principal may have open. 0: its share.
+	MaxStreamsEach int
 
 	// Logger gets a warning for each line of TokensFile with a right that is not known, at start and at
 	// each change of the file. nil: nobody is told.

@@ -2,11 +2,12 @@ package access
 
 import (
 	"context"
-	"net"
 	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
+
+	"example.com/verification-status/server/internal/shares"
 )
 
 // Unary refuses a call that may not be made. ctx is from Identify, method is full
@@ -36,7 +37,7 @@ func (a *Access) Stream(ctx context.Context, method string, stream grpc.ServerSt
 	who := a.callerOf(ctx)
 	refused := a.beginStream(who, method)
 	if refused == nil {
-		leave, refused = a.limits.enter(who.caller.principal)
+		leave, refused = a.limits.enter(who.caller.holder)
 	}
 	if refused != nil {
 		return nil, nil, a.refuse(ctx, method, refused)
@@ -47,18 +48,53 @@ func (a *Access) Stream(ctx context.Context, method string, stream grpc.ServerSt
 	return &guarded{ServerStream: stream, ctx: ctx, access: a, method: method, generation: who.generation}, leave, nil
 }
 
-// health lets a health watch through, within its limits.
+// health lets a health watch through, within its limits. Everybody may open one, but only those of callers with
+// credentials are kept until they end.
 func (a *Access) health(ctx context.Context, method string, stream grpc.ServerStream) (checked grpc.ServerStream, leave func(), err error) {
-	var connection net.Addr
-	if from, ok := peer.FromContext(ctx); ok {
-		connection = from.Addr
+	holder, evict := a.holderOf(ctx), func() {}
+	if holder.IsPeer() {
+		cancelable, cancel := context.WithCancelCause(ctx)
+		evict = func() { cancel(a.refuse(ctx, method, evicted())) }
+		stream = &ending{stream, cancelable}
 	}
-	leave, refused := a.limits.watchHealth(connection)
+	leave, refused := a.limits.watchHealth(holder, evict)
 	if refused != nil {
 		return nil, nil, a.refuse(ctx, method, refused)
 	}
 	return stream, leave, nil
 }
+
+// holderOf is what the health watch of a call is counted for: its caller, else the holder of the connection's
+// certificate, else the address.
+func (a *Access) holderOf(ctx context.Context) shares.Holder {
+	if a.open() {
+		return shares.Holder{}
+	}
+	if who := a.callerOf(ctx); who.caller.unknown == "" {
+		return who.caller.holder
+	}
+	if a.config.ClientCAFile != "" {
+		if certificate := verified(ctx); certificate != nil {
+			if who := identifyCertificate(certificate); who.unknown == "" {
+				return who.holder
+			}
+		}
+	}
+	from, _ := peer.FromContext(ctx)
+	if from == nil {
+		return shares.Peer(nil)
+	}
+	return shares.Peer(from.Addr)
+}
+
+// ending is a stream whose context ends with a cause before its caller or its handler ends it.
+type ending struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context implements grpc.ServerStream.
+func (e *ending) Context() context.Context { return e.ctx }
 
 // begin refuses callers who are nobody, and those who call too often.
 func (a *Access) begin(c *caller) *refusal {

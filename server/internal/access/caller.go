@@ -8,6 +8,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+
+	"example.com/verification-status/server/internal/shares"
 )
 
 // maxPrincipal bounds a caller's name, in bytes: it goes into records.
@@ -15,9 +17,10 @@ const maxPrincipal = 255
 
 // caller is who makes a call, as far as it could be told. It does not change.
 type caller struct {
-	principal string // empty where everyone may call, and where unknown says why
-	token     *Token // nil: by certificate
-	unknown   string // why the caller is nobody; empty: the caller is somebody
+	principal string        // empty where everyone may call, and where unknown says why
+	token     *Token        // nil: by certificate
+	unknown   string        // why the caller is nobody; empty: the caller is somebody
+	holder    shares.Holder // of the principal; none where that is empty
 }
 
 type callerKey struct{}
@@ -31,13 +34,16 @@ type identified struct {
 
 // Value implements context.Context.
 func (i *identified) Value(key any) any {
-	if _, ok := key.(callerKey); ok {
+	switch key.(type) {
+	case callerKey:
 		return i
+	case shares.ContextKey:
+		return &i.caller.holder
 	}
 	return i.Context.Value(key)
 }
 
-// Identify notes in the context of a call who makes it. It refuses nobody: Unary and Stream do. It
+// Identify notes in the context of a call who makes it, and for which holder it counts. It refuses nobody: Unary and Stream do. It
 // must be called by the server, with the context of the call itself.
 func (a *Access) Identify(ctx context.Context) context.Context {
 	if a.open() {
@@ -125,7 +131,7 @@ func identifyCertificate(certificate *x509.Certificate) *caller {
 	if len(name) > maxPrincipal || strings.ContainsFunc(name, unfit) || strings.HasPrefix(name, tokenPrincipal) {
 		return nobody("the client certificate's name is longer than 255 bytes, or not printable")
 	}
-	return &caller{principal: name}
+	return &caller{principal: name, holder: shares.Named(name)}
 }
 
 // unfit reports whether a character could make two names look alike in a log, or break a line.

@@ -42,6 +42,16 @@ func tooManyStreams(text, limit string) *refusal {
 	return &refusal{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS, text, 0, limit}
 }
 
+// evicted ends a health watch without credentials. Clients take UNAVAILABLE as a reason to try again.
+func evicted() *refusal {
+	return &refusal{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_OVERLOADED,
+		"this health watch, which has no credentials, makes room for another one; try again", evictedRetry,
+		"none: it is fixed for health watches without credentials"}
+}
+
+// evictedRetry is when a client should open a health watch again that made room for another one.
+const evictedRetry = time.Second
+
 // err is the refusal as the caller sees it.
 func (r *refusal) err() error {
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Domain: errorDomain, Reason: r.reason.String()}}

@@ -38,6 +38,7 @@ type bench struct {
 	*Access
 	t         testing.TB
 	files     *reload.Watcher
+	server    *grpcserver.Server
 	dir       string
 	addr      string
 	servers   *authority // of the server's certificate
@@ -161,6 +162,7 @@ func (b *bench) serve() {
 	}
 	b.addr = listener.Addr().String()
 	server := grpcserver.New(grpcserver.Config{Logger: b.logger, Reflection: true, Access: b.Access})
+	b.server = server
 	server.RegisterService(b.service(), nil)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

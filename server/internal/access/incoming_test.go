@@ -18,14 +18,10 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// awaitStreams waits until so many are open, 0 or 1.
+// awaitStreams waits until so many are open.
 func (b *bench) awaitStreams(want int) {
 	b.t.Helper()
-	await(b.t, fmt.Sprintf("%d streams are open", want), func() bool {
-		b.limits.mu.Lock()
-		defer b.limits.mu.Unlock()
-		return b.limits.open == want && len(b.limits.streams) == want
-	})
+	await(b.t, fmt.Sprintf("%d streams are open", want), func() bool { return b.limits.streams.Taken() == want })
 }
 
 // TestRightsThatGoWhileTheRequestIsAwaited: the stream is let in, then its caller loses the right, and only

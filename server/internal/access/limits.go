@@ -1,36 +1,31 @@
 package access
 
 import (
-	"net"
+	"errors"
 	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
+
+	"example.com/verification-status/server/internal/shares"
 )
 
 // maxPrincipals bounds how many callers' rates are remembered. Beyond it those who called longest ago
 // begin anew. Callers cannot make up names: an authority or the operator gives them.
 const maxPrincipals = 10_000
 
-// maxHealthEach is how many health watches one connection may have. A client has one; a proxy, one for
-// each client behind it. Without this bound a stranger takes all places from one or two connections, and
-// clients that watch the server's health before they call take it for dead.
-const maxHealthEach = 100
-
 // limits are how much each caller, and all of them, may do.
 type limits struct {
-	rate      rate.Limit // 0: any
-	burst     int
-	each, all int // streams; each 0: any
-	now       func() time.Time
+	rate  rate.Limit // 0: any
+	burst int
+	now   func() time.Time
 
 	mu      sync.Mutex
 	callers *lru.Cache[string, *rate.Limiter]
-	streams map[string]int // open ones by principal, above 0
-	open    int
-	health  int
-	healthy map[net.Addr]int // health watches by connection, above 0
+
+	streams, health *shares.Pot
+	each            string // the setting that bounds the streams of one caller
 }
 
 func newLimits(config Config) *limits {
@@ -38,9 +33,14 @@ func newLimits(config Config) *limits {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
+	share := shares.Of(config.MaxStreams, config.SharePercent)
+	streams, setting := share, "CALLER_SHARE_PERCENT"
+	if config.MaxStreamsEach > 0 {
+		streams, setting = config.MaxStreamsEach, "CALLER_MAX_STREAMS"
+	}
 	return &limits{
-		rate: rate.Limit(config.Rate), burst: config.Rate, each: config.MaxStreamsEach, all: config.MaxStreams,
-		now: time.Now, callers: callers, streams: map[string]int{}, healthy: map[net.Addr]int{},
+		rate: rate.Limit(config.Rate), burst: config.Rate, now: time.Now, callers: callers,
+		streams: shares.New(config.MaxStreams, streams), health: shares.New(config.MaxStreams, share), each: setting,
 	}
 }
 
@@ -70,49 +70,28 @@ func (l *limits) limiter(principal string) *rate.Limiter {
 	return limiter
 }
 
-// watchHealth counts a health watch until leave is called, once, or refuses it. These have places of
-// their own: who has no credentials cannot take those of others.
-func (l *limits) watchHealth(connection net.Addr) (leave func(), refused *refusal) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.health >= l.all {
-		return nil, tooManyStreams("this server has as many health watches open as it may", "GRPC_MAX_STREAMS")
-	}
-	if l.healthy[connection] >= maxHealthEach {
-		return nil, tooManyStreams("this connection has as many health watches open as it may", "none: it is fixed for health watches of a connection")
-	}
-	l.health++
-	l.healthy[connection]++
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.health--
-		if l.healthy[connection]--; l.healthy[connection] == 0 {
-			delete(l.healthy, connection)
-		}
-	}, nil
-}
-
 // enter counts a stream until leave is called, once, or refuses it.
-func (l *limits) enter(principal string) (leave func(), refused *refusal) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open >= l.all {
+func (l *limits) enter(holder shares.Holder) (leave func(), refused *refusal) {
+	unit, err := l.streams.Take(holder, nil)
+	switch {
+	case errors.Is(err, shares.ErrShare):
+		return nil, tooManyStreams(holder.String()+" has its share of the streams of this server open; end one first", l.each)
+	case err != nil:
 		return nil, tooManyStreams("this server has as many streams open as it may; try another replica", "GRPC_MAX_STREAMS")
 	}
-	if l.each > 0 && principal != "" && l.streams[principal] >= l.each {
-		return nil, tooManyStreams(principal+" has as many streams open as it may; end one first", "CALLER_MAX_STREAMS")
-	}
-	l.open++
-	l.streams[principal]++
-	return func() { l.leave(principal) }, nil
+	return unit.Release, nil
 }
 
-func (l *limits) leave(principal string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open--
-	if l.streams[principal]--; l.streams[principal] == 0 {
-		delete(l.streams, principal)
+// watchHealth counts a health watch until leave is called, once, or refuses it. Health watches have a pot of
+// their own, since callers without credentials may open them, and clients take a server whose health they
+// cannot watch for dead. evict ends the watch of such a caller when it makes room for another one.
+func (l *limits) watchHealth(holder shares.Holder, evict func()) (leave func(), refused *refusal) {
+	unit, err := l.health.Take(holder, evict)
+	switch {
+	case errors.Is(err, shares.ErrShare):
+		return nil, tooManyStreams(holder.String()+" has its share of the health watches of this server open; end one first", "CALLER_SHARE_PERCENT")
+	case err != nil:
+		return nil, tooManyStreams("this server has as many health watches open as it may; try another replica", "GRPC_MAX_STREAMS")
 	}
+	return unit.Release, nil
 }

@@ -2,7 +2,6 @@ package access
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -176,10 +175,7 @@ func TestStreamsOfEachAndOfAll(t *testing.T) {
 	_, err = open(ops)
 	wantExhausted(t, err, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS)
 	b.wantGet("calls go on", ops, codes.OK)
-	for range 3 {
-		watchHealth(t, b.dial(b.as(nil)), codes.OK)
-	}
-	watchHealth(t, b.dial(b.as(nil)), codes.ResourceExhausted)
+	watchHealth(t, b.dial(b.as(nil)), codes.OK)
 	_ = first.Close()
 	await(t, "the place of a stream that ended", func() bool {
 		_, err := open(ops)
@@ -187,7 +183,7 @@ func TestStreamsOfEachAndOfAll(t *testing.T) {
 	})
 	_, err = open(web)
 	wantExhausted(t, err, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS)
-	b.wantShed(pathWatch+" CALLER_MAX_STREAMS", pathWatch+" GRPC_MAX_STREAMS", healthPrefix+"Watch GRPC_MAX_STREAMS")
+	b.wantShed(pathWatch+" CALLER_MAX_STREAMS", pathWatch+" GRPC_MAX_STREAMS")
 }
 
 func watchHealth(t *testing.T, conn *grpc.ClientConn, want codes.Code) {
@@ -198,42 +194,6 @@ func watchHealth(t *testing.T, conn *grpc.ClientConn, want codes.Code) {
 	}
 	if status.Code(err) != want {
 		t.Errorf("a health watch: %v, want %v", err, want)
-	}
-}
-
-// TestOneConnectionTakesFewHealthWatches: clients watch the server's health before they call, and a
-// stranger must not be in their place.
-func TestOneConnectionTakesFewHealthWatches(t *testing.T) {
-	b := newBench(t, func(c *Config) { c.MaxStreams = maxHealthEach + 1 })
-	stranger := b.dial(b.as(nil))
-	for range maxHealthEach {
-		watchHealth(t, stranger, codes.OK)
-	}
-	watchHealth(t, stranger, codes.ResourceExhausted)
-	watchHealth(t, b.dial(b.as(nil)), codes.OK)
-}
-
-// TestPlacesAreGivenBack: after everyone has left, nothing is remembered.
-func TestPlacesAreGivenBack(t *testing.T) {
-	l := newLimits(Config{MaxStreams: 10, MaxStreamsEach: 3})
-	var leave []func()
-	for i := range 30 {
-		enter := func() (func(), *refusal) { return l.enter(fmt.Sprint(i % 4)) }
-		if i%5 == 0 {
-			enter = func() (func(), *refusal) { return l.watchHealth(&net.TCPAddr{Port: i}) }
-		}
-		if done, refused := enter(); refused == nil {
-			leave = append(leave, done)
-		}
-	}
-	if l.open != 10 || l.health != 6 {
-		t.Errorf("%d streams, %d health watches", l.open, l.health)
-	}
-	for _, done := range leave {
-		done()
-	}
-	if l.open != 0 || l.health != 0 || len(l.streams) != 0 || len(l.healthy) != 0 {
-		t.Errorf("%d streams, %d health watches, %v, %v", l.open, l.health, l.streams, l.healthy)
 	}
 }
 

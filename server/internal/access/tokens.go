@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"example.com/verification-status/server/internal/shares"
 )
 
 const (
@@ -139,7 +141,8 @@ type tokens struct {
 func newTokens(all []Token) *tokens {
 	t := &tokens{all, make([]caller, len(all))}
 	for i := range all {
-		t.holders[i] = caller{principal: all[i].principal(), token: &all[i]}
+		name := all[i].principal()
+		t.holders[i] = caller{principal: name, token: &all[i], holder: shares.Named(name)}
 	}
 	return t
 }

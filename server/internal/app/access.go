@@ -26,6 +26,7 @@ func accessConfig(c *config.Config) access.Config {
 	return access.Config{
 		CertFile: c.GRPCTLSCertFile, KeyFile: c.GRPCTLSKeyFile, ClientCAFile: c.GRPCClientCAFile,
 		PolicyFile: c.GRPCAuthzPolicyFile, TokensFile: c.GRPCTokensFile,
-		Rate: int(c.CallerRate), MaxStreamsEach: int(c.CallerMaxStreams), MaxStreams: int(c.GRPCMaxStreams),
+		Rate: int(c.CallerRate), MaxStreams: int(c.GRPCMaxStreams),
+		SharePercent: int(c.CallerSharePercent), MaxStreamsEach: int(c.CallerMaxStreams),
 	}
 }

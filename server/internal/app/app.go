@@ -121,6 +121,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
 		MaxInFlight:           int(c.GRPCMaxInFlight),
+		SharePercent:          int(c.CallerSharePercent),
 		Shed:                  a.shedding.shed,
 		Reflection:            c.GRPCReflection.On(),
 		Access:                a.access,
@@ -129,7 +130,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	})
 	a.service = rpc.New(rpc.Config{
 		Store: a.memory, Recent: a.memory, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
-		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal,
+		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal, Await: grpcserver.Await,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), StreamReads: streamReads(), Step: hooks.RetryStep,
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.Observed(a.service, watchful{a.metrics, a.traces}))

@@ -69,7 +69,7 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 	}
 	settings := &config.Config{
 		GRPCAddr: dev.GRPCAddr, WebhookAddr: dev.WebhookAddr, AdminAddr: dev.AdminAddr,
-		GRPCReflection: config.True, GRPCMaxStreams: 1000,
+		GRPCReflection: config.True, GRPCMaxStreams: 1000, CallerSharePercent: 25,
 		RedisURL: "redis://" + redis.Addr(), RedisMode: config.RedisStandalone, RedisKeyPrefix: "vs:",
 		StripeAPIKey: devAPIKey, StripeAPIBase: "http://" + stripeListener.Addr().String(), StripeWebhookSecret: devWebhookSecret,
 		APIReadsPerDay: 100_000, MaxRetries: 2, CacheSessions: 1000, RetryDenyCodes: strings.Join(verification.DefaultDenyCodes(), ","), LogLevel: dev.LogLevel, LogFormat: "text",

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/connlimit"
+	"example.com/verification-status/server/internal/shares"
 )
 
 // flushTimeout bounds what the last spans may take of a stop: a collector may be away.
@@ -142,10 +143,11 @@ func (a *App) listen() (grpcListener, webhookListener, adminListener net.Listene
 		}
 		return nil, nil, nil, err
 	}
-	bounded := func(listener net.Listener, limit int, setting string) net.Listener {
-		return connlimit.New(listener, limit, func() { a.shedding.shed(context.Background(), "connection", setting) })
+	bounded := func(listener net.Listener, limit, each int, setting string) net.Listener {
+		return connlimit.New(listener, limit, each, func() { a.shedding.shed(context.Background(), "connection", setting) })
 	}
-	return bounded(grpcListener, int(a.config.GRPCMaxConnections), "GRPC_MAX_CONNECTIONS"),
-		bounded(webhookListener, int(a.config.WebhookMaxConnections), "WEBHOOK_MAX_CONNECTIONS"),
-		bounded(adminListener, adminMaxConnections, "ADMIN_ADDR (fixed)"), nil
+	most := int(a.config.GRPCMaxConnections)
+	return bounded(grpcListener, most, shares.Of(most, int(a.config.CallerSharePercent)), "GRPC_MAX_CONNECTIONS"),
+		bounded(webhookListener, int(a.config.WebhookMaxConnections), 0, "WEBHOOK_MAX_CONNECTIONS"),
+		bounded(adminListener, adminMaxConnections, 0, "ADMIN_ADDR (fixed)"), nil
 }

@@ -137,6 +137,7 @@ func (c *Config) checkLimits(found *problems) {
 		{"RECORD_FORMAT", c.RecordFormat, 1, 2},
 		{"FEED_MAX_LEN", c.FeedMaxLen, 1000, 10_000_000},
 		{"GRPC_MAX_STREAMS", c.GRPCMaxStreams, 1, 1_000_000},
+		{"CALLER_SHARE_PERCENT", c.CallerSharePercent, 0, 100},
 		{"CALLER_MAX_STREAMS", c.CallerMaxStreams, 0, 1_000_000},
 		{"CALLER_RATE", c.CallerRate, 0, 1_000_000},
 		{"WEBHOOK_MAX_CONNECTIONS", c.WebhookMaxConnections, 10, 100_000},

@@ -19,7 +19,8 @@ type Config struct {
 	GRPCAuthzPolicyFile string `name:"grpc-authz-policy-file" env:"GRPC_AUTHZ_POLICY_FILE" placeholder:"PATH" help:"The authorization policy of grpc, in JSON: which client certificates may call what."`
 	GRPCTokensFile      string `name:"grpc-tokens-file" env:"GRPC_TOKENS_FILE" placeholder:"PATH" help:"A file of hashed bearer tokens with their rights, for callers without a client certificate. Lines are made by: server token new."`
 	GRPCMaxStreams      Count  `name:"grpc-max-streams" env:"GRPC_MAX_STREAMS" default:"20000" placeholder:"N" help:"How many watches may be open in all, 1 to 1000000."`
-	CallerMaxStreams    Count  `name:"caller-max-streams" env:"CALLER_MAX_STREAMS" default:"0" placeholder:"N" help:"How many watches each caller may have open, up to 1000000, or 0 for any number. Needs callers with names."`
+	CallerSharePercent  Count  `name:"caller-share-percent" env:"CALLER_SHARE_PERCENT" default:"25" placeholder:"PERCENT" help:"How much of the calls at once, the watches, the health watches and the reads at Stripe one caller with a name can have, 1 to 100 percent, so that it keeps no other caller out. 0 for no bound by caller."`
+	CallerMaxStreams    Count  `name:"caller-max-streams" env:"CALLER_MAX_STREAMS" default:"0" placeholder:"N" help:"How many watches each caller may have open, up to 1000000, or 0 for CALLER_SHARE_PERCENT of GRPC_MAX_STREAMS. Needs callers with names."`
 	CallerRate          Count  `name:"caller-rate" env:"CALLER_RATE" default:"0" placeholder:"N" help:"How many calls a second each caller may make, up to 1000000, or 0 for any number. Needs callers with names."`
 
 	WebhookAddr string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:":4242" placeholder:"HOST:PORT" help:"Where Stripe's webhooks arrive, at the path /webhook."`

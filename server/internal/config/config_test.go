@@ -61,7 +61,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Config{
 		GRPCAddr: "127.0.0.1:50051", WebhookAddr: ":4242", AdminAddr: "127.0.0.1:9090",
-		GRPCReflection: True, GRPCMaxStreams: 20_000,
+		GRPCReflection: True, GRPCMaxStreams: 20_000, CallerSharePercent: 25,
 		WebhookMaxConnections: 1000, WebhookMaxInFlight: 256, GRPCMaxConnections: 1000, GRPCMaxInFlight: 512,
 		RedisURL: plantedURL, RedisMode: "standalone", RedisKeyPrefix: "vs:",
 		RedisWaitTimeout: Duration(1e9), RecordFormat: 2, FeedMaxLen: 100_000, FeedMaxAge: Duration(7 * 24 * 60 * 60e9),
@@ -143,7 +143,7 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 		"REDIS_CA_FILE": "", "REDIS_WAIT_REPLICAS": "0", "REDIS_WAIT_TIMEOUT": "1s", "RECONCILE_INTERVAL": "15m",
 		"STRIPE_ACCOUNTS": "", "RETRY_COOLDOWN": "0s", "RETRY_DENY_CODES": "consent_declined,country_not_supported,selfie_manipulated,under_supported_age",
 		"GRPC_TLS_CERT_FILE": "", "GRPC_TLS_KEY_FILE": "", "GRPC_CLIENT_CA_FILE": "", "GRPC_AUTHZ_POLICY_FILE": "", "GRPC_TOKENS_FILE": "",
-		"GRPC_MAX_STREAMS": "20000", "CALLER_MAX_STREAMS": "0", "CALLER_RATE": "0",
+		"GRPC_MAX_STREAMS": "20000", "CALLER_SHARE_PERCENT": "25", "CALLER_MAX_STREAMS": "0", "CALLER_RATE": "0",
 		"RECORD_FORMAT": "2", "FEED_MAX_LEN": "100000", "FEED_MAX_AGE": "168h", "SETTLED_TTL": "0s",
 		"WEBHOOK_MAX_CONNECTIONS": "1000", "WEBHOOK_MAX_IN_FLIGHT": "256", "GRPC_MAX_CONNECTIONS": "1000", "GRPC_MAX_IN_FLIGHT": "512",
 	}

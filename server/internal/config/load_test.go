@@ -79,6 +79,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"GRPC_ADDR=50051", "GRPC_ADDR must be HOST:PORT"},
 		{"GRPC_AUTHZ_POLICY_FILE=/p", "GRPC_CLIENT_CA_FILE is not"},
 		{"GRPC_MAX_STREAMS=0", "GRPC_MAX_STREAMS must be a whole number from 1"},
+		{"CALLER_SHARE_PERCENT=101", "CALLER_SHARE_PERCENT must be a whole number from 0 to 100"},
+		{"CALLER_SHARE_PERCENT=-1", "CALLER_SHARE_PERCENT must be a whole number from 0"},
 		{"CALLER_RATE=-1", "CALLER_RATE must be a whole number from 0"},
 		{"CALLER_RATE=5", "CALLER_RATE is set, but callers have no names"},
 		{"CALLER_MAX_STREAMS=5", "CALLER_MAX_STREAMS is set, but callers have no names"},

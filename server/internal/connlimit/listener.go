@@ -1,7 +1,8 @@
 // Package connlimit bounds how many connections a listener holds open. At the bound a newcomer takes
 // the place of the connection that has been of no use the longest, so that whoever opens thousands
 // and sends nothing keeps nobody else out, and those that never were of use go before those that
-// were. Only where all are at work is the newcomer refused, at once.
+// were. Only where all are at work is the newcomer refused, at once. A caller with a name keeps so many
+// connections by its work as its share is: those beyond give way to newcomers, also while they are at work.
 //
 // It refuses to know what is spoken on a connection: whoever does says with Hold when there is work.
 package connlimit
@@ -12,6 +13,8 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+
+	"example.com/verification-status/server/internal/shares"
 )
 
 // Listener is a net.Listener with a bound. It is safe for concurrent use.
@@ -19,18 +22,19 @@ type Listener struct {
 	net.Listener
 	limit int
 	shed  func()
+	held  *shares.Pot // connections that are kept by their work
 
 	mu   sync.Mutex
 	open int
-	// The connections without work, the longest useless first: those that never had any, and those
-	// that had.
-	fresh, proven list.List
+	// The connections that may be closed, the longest useless first: those without work that never had any, and those
+	// that had; and those at work beyond their caller's share.
+	fresh, proven, over list.List
 }
 
-// New bounds a listener to limit connections, at least 1. shed is called for each connection that is
-// closed because of that.
-func New(listener net.Listener, limit int, shed func()) *Listener {
-	return &Listener{Listener: listener, limit: limit, shed: shed}
+// New bounds a listener to limit connections, at least 1. A caller with a name keeps at most each of them by its
+// work; 0: no bound. shed is called for each connection that is closed because of that.
+func New(listener net.Listener, limit, each int, shed func()) *Listener {
+	return &Listener{Listener: listener, limit: limit, shed: shed, held: shares.New(limit, each)}
 }
 
 // Accept returns the next connection that there is room for.
@@ -73,10 +77,16 @@ func (l *Listener) admit(c *conn) (closing net.Conn, admitted bool) {
 // longest is the connection to close. A quarter of the places is left to newcomers, lest they close
 // each other before they can be of use. The lock is held.
 func (l *Listener) longest() *list.Element {
-	if l.fresh.Len() > l.limit/4 || l.proven.Len() == 0 {
+	switch {
+	case l.fresh.Len() > l.limit/4:
+		return l.fresh.Front()
+	case l.over.Len() > 0:
+		return l.over.Front()
+	case l.proven.Len() > 0:
+		return l.proven.Front()
+	default:
 		return l.fresh.Front()
 	}
-	return l.proven.Front()
 }
 
 // abort closes a connection with a reset: nothing of it stays behind, here or in the kernel.
@@ -93,9 +103,10 @@ type conn struct {
 	listener *Listener
 
 	// The listener's lock guards these.
-	among *list.List    // the idle that it is one of; nil while there is work
+	among *list.List    // those that may be closed that it is one of; nil while work keeps it
 	place *list.Element // in that list
 	works int
+	held  shares.Unit // while work keeps it
 	gone  bool
 
 	proven atomic.Bool // there was work once
@@ -116,10 +127,20 @@ func (c *conn) leave() {
 	}
 	c.gone = true
 	c.listener.open--
+	c.held.Release()
 	c.unwait()
 }
 
-// wait puts the connection among the idle, and unwait takes it away; the listener's lock is held.
+// keep makes work keep the connection, unless its caller has its share. The listener's lock is held.
+func (c *conn) keep(holder shares.Holder) {
+	c.unwait()
+	var err error
+	if c.held, err = c.listener.held.Take(holder, nil); err != nil {
+		c.wait(&c.listener.over)
+	}
+}
+
+// wait puts the connection among those that may be closed, and unwait takes it away; the listener's lock is held.
 func (c *conn) wait(among *list.List) { c.among, c.place = among, among.PushBack(c) }
 
 func (c *conn) unwait() {
@@ -141,9 +162,9 @@ type remoteAddr struct {
 // Work is something under way on a connection. The zero value is nothing.
 type Work struct{ conn *conn }
 
-// Hold keeps the connection with this remote address from being closed for a newcomer until Done.
-// For an address of another listener it does nothing.
-func Hold(addr net.Addr) Work {
+// Hold keeps the connection with this remote address from being closed for a newcomer until Done: for the holder, if
+// that has not its share already. For an address of another listener it does nothing.
+func Hold(addr net.Addr, holder shares.Holder) Work {
 	remote, ok := addr.(remoteAddr)
 	if !ok {
 		return Work{}
@@ -152,8 +173,9 @@ func Hold(addr net.Addr) Work {
 	c.proven.Store(true)
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
-	c.works++
-	c.unwait()
+	if c.works++; c.works == 1 && !c.gone {
+		c.keep(holder)
+	}
 	return Work{c}
 }
 
@@ -173,6 +195,8 @@ func (w Work) Done() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if w.conn.works--; w.conn.works == 0 && !w.conn.gone {
+		w.conn.held.Release()
+		w.conn.unwait()
 		w.conn.wait(&l.proven)
 	}
 }
@@ -187,5 +211,5 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 // HoldRequest is Hold for the connection that an HTTP request came on, by the request's context.
 func HoldRequest(ctx context.Context) Work {
 	addr, _ := ctx.Value(contextKey{}).(net.Addr)
-	return Hold(addr)
+	return Hold(addr, shares.Holder{})
 }

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"example.com/verification-status/server/internal/connlimit"
+	"example.com/verification-status/server/internal/shares"
 )
 
 // net/http closes a refused connection half a second later; goleak waits less.
@@ -22,6 +23,9 @@ func TestMain(m *testing.M) {
 
 const patience = 10 * time.Second
 
+// nobody is the holder where callers have no names.
+var nobody shares.Holder
+
 // bounded is a listener with what it has accepted.
 type bounded struct {
 	t        *testing.T
@@ -30,14 +34,17 @@ type bounded struct {
 	accepted chan net.Conn
 }
 
-func newBounded(t *testing.T, limit int) *bounded {
+func newBounded(t *testing.T, limit int) *bounded { return newShared(t, limit, 0) }
+
+// newShared is a listener on which each caller keeps so many connections by its work.
+func newShared(t *testing.T, limit, each int) *bounded {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := &bounded{t: t, accepted: make(chan net.Conn, 100)}
-	b.listener = connlimit.New(inner, limit, func() { b.shed.Add(1) })
+	b.listener = connlimit.New(inner, limit, each, func() { b.shed.Add(1) })
 	var accepting sync.WaitGroup
 	accepting.Go(func() {
 		for {
@@ -115,7 +122,7 @@ func TestANewcomerTakesThePlaceOfTheLongestUseless(t *testing.T) {
 	first, _ := b.open()
 	second, secondServer := b.open()
 	third, _ := b.open()
-	connlimit.Hold(secondServer.RemoteAddr()).Done() // it was of use: now the last to go
+	connlimit.Hold(secondServer.RemoteAddr(), nobody).Done() // it was of use: now the last to go
 	fourth, _ := b.open()
 	gone(t, first, true)
 	gone(t, second, false)
@@ -135,7 +142,7 @@ func TestTheProvenOutliveAFloodAndLeaveRoomForNewcomers(t *testing.T) {
 	var proven []net.Conn
 	for range 4 {
 		client, server := b.open()
-		connlimit.Hold(server.RemoteAddr()).Done()
+		connlimit.Hold(server.RemoteAddr(), nobody).Done()
 		proven = append(proven, client)
 	}
 	for range 50 {
@@ -146,7 +153,7 @@ func TestTheProvenOutliveAFloodAndLeaveRoomForNewcomers(t *testing.T) {
 	}
 	for range 3 { // three of the newcomers become useful too: 7 of 8 are, and 2 must be left to others
 		_, server := b.open()
-		connlimit.Hold(server.RemoteAddr()).Done()
+		connlimit.Hold(server.RemoteAddr(), nobody).Done()
 	}
 	b.open()
 	last, _ := b.open()
@@ -159,8 +166,8 @@ func TestWorkKeepsAConnectionAndTheNewcomerIsRefusedAtOnce(t *testing.T) {
 	b := newBounded(t, 2)
 	one, oneServer := b.open()
 	two, twoServer := b.open()
-	first, second := connlimit.Hold(oneServer.RemoteAddr()), connlimit.Hold(oneServer.RemoteAddr())
-	other := connlimit.Hold(twoServer.RemoteAddr())
+	first, second := connlimit.Hold(oneServer.RemoteAddr(), nobody), connlimit.Hold(oneServer.RemoteAddr(), nobody)
+	other := connlimit.Hold(twoServer.RemoteAddr(), nobody)
 	b.refused()
 	first.Done() // a second piece of work is still under way
 	b.refused()
@@ -177,7 +184,7 @@ func TestClosedConnectionsMakeRoom(t *testing.T) {
 	b := newBounded(t, 1)
 	for range 20 {
 		client, server := b.open()
-		work := connlimit.Hold(server.RemoteAddr())
+		work := connlimit.Hold(server.RemoteAddr(), nobody)
 		_ = server.Close()
 		_ = server.Close() // counts once
 		work.Done()
@@ -188,8 +195,8 @@ func TestClosedConnectionsMakeRoom(t *testing.T) {
 }
 
 func TestOtherListenersConnectionsAreNotItsBusiness(t *testing.T) {
-	connlimit.Hold(&net.TCPAddr{}).Done()
-	connlimit.Hold(nil).Done()
+	connlimit.Hold(&net.TCPAddr{}, nobody).Done()
+	connlimit.Hold(nil, nobody).Done()
 	connlimit.HoldRequest(t.Context()).Done()
 }
 
@@ -199,7 +206,7 @@ func TestFloodAndUse(t *testing.T) {
 	const limit = 8
 	b := newBounded(t, limit)
 	busy, busyServer := b.open()
-	work := connlimit.Hold(busyServer.RemoteAddr())
+	work := connlimit.Hold(busyServer.RemoteAddr(), nobody)
 	var flood sync.WaitGroup
 	for range 4 {
 		flood.Go(func() {
@@ -217,7 +224,7 @@ func TestFloodAndUse(t *testing.T) {
 	for open := true; open; {
 		select {
 		case c := <-b.accepted:
-			connlimit.Hold(c.RemoteAddr()).Done()
+			connlimit.Hold(c.RemoteAddr(), nobody).Done()
 			_ = c.Close()
 		case <-done:
 			open = false
@@ -239,4 +246,36 @@ func TestFloodAndUse(t *testing.T) {
 		}
 		return
 	}
+}
+
+// TestG15_OneCallersConnectionsLeaveOthersTheirs: a caller with work on every connection that there may be keeps its
+// share of them. The others give way to newcomers, the longest at work first, and so another caller gets in.
+func TestG15_OneCallersConnectionsLeaveOthersTheirs(t *testing.T) {
+	const limit, each = 8, 2
+	b := newShared(t, limit, each)
+	a, other := shares.Named("a"), shares.Named("b")
+	var clients []net.Conn
+	var works []connlimit.Work
+	for range limit {
+		client, server := b.open()
+		clients, works = append(clients, client), append(works, connlimit.Hold(server.RemoteAddr(), a))
+	}
+	for n := range each {
+		_, server := b.open()
+		defer connlimit.Hold(server.RemoteAddr(), other).Done()
+		gone(t, clients[each+n], true)
+	}
+	for n := range each {
+		gone(t, clients[n], false)
+	}
+	for _, work := range works {
+		work.Done()
+	}
+	// What it kept is free again: its connections are kept as before, and the share of the other is its own still.
+	client, server := b.open()
+	defer connlimit.Hold(server.RemoteAddr(), a).Done()
+	for range limit {
+		b.open()
+	}
+	gone(t, client, false)
 }

@@ -77,8 +77,8 @@ func (s *incoming) admit(access Access, method string) error {
 	return (<-admission).Err() // it asks nobody, and so ends by itself
 }
 
-// RecvMsg implements grpc.ServerStream. The request must come in time; if it does not, the turn that waits
-// for it ends with the stream.
+// RecvMsg implements grpc.ServerStream. The request must come in time, and before the stream's context ends; if it
+// does not, the turn that waits for it ends with the stream.
 func (s *incoming) RecvMsg(message any) error {
 	if s.arrived {
 		return s.ServerStream.RecvMsg(message)
@@ -90,6 +90,8 @@ func (s *incoming) RecvMsg(message any) error {
 	select {
 	case t := <-received:
 		return t.Err()
+	case <-s.Context().Done():
+		return endedBy(s.Context(), s.Context().Err())
 	case <-late.C:
 		return status.Error(codes.DeadlineExceeded, "the request did not arrive")
 	}

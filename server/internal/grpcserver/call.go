@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/tap"
 
 	"example.com/verification-status/server/internal/connlimit"
+	"example.com/verification-status/server/internal/shares"
 )
 
 const (
@@ -39,6 +40,8 @@ type call struct {
 	late   *time.Timer        // ends it if the request of a stranger does not arrive; nil: of others
 	absent atomic.Bool        // such a request is not there yet
 	server *Server
+	place  shares.Unit // among the calls under way; the handler's goroutine alone uses it
+	shed   bool        // it was refused for load
 
 	given          string // the request id, if the caller gave one
 	number         uint64 // else this is it

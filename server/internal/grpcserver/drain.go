@@ -61,6 +61,16 @@ func (s *Server) watchHealth(srv any, stream grpc.ServerStream, handler grpc.Str
 	if s.stopping.Err() != nil {
 		return status.Error(codes.Unavailable, "the server is stopping")
 	}
+	return endedBy(stream.Context(), err)
+}
+
+// endedBy returns the status that ended a stream's context, if one did: Access ends streams so. Else it returns err.
+func endedBy(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		if _, ok := status.FromError(cause); ok {
+			return cause
+		}
+	}
 	return err
 }
 

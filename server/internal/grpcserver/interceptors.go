@@ -8,20 +8,22 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"example.com/verification-status/server/internal/connlimit"
+	"example.com/verification-status/server/internal/shares"
 )
 
 // Access decides who may call. Its methods are safe for concurrent use.
 type Access interface {
 	// Credentials are what to speak TLS with; nil for plain text.
 	Credentials() credentials.TransportCredentials
-	// Identify notes in a call's context who makes it, and Principal tells that name; empty where
-	// callers have none. None of these methods waits for anything.
+	// Identify notes in a call's context who makes it and for which holder it counts (shares.HolderOf), and
+	// Principal tells that name; empty where callers have none. None of these methods waits for anything.
 	Identify(ctx context.Context) context.Context
 	Principal(ctx context.Context) string
 	// Unary refuses a call that may not be made.
 	Unary(ctx context.Context, method string, request any) error
-	// Stream refuses a stream that may not be opened. What it returns goes to the handler, with ctx for
-	// its context; leave is called once, at the end.
+	// Stream refuses a stream that may not be opened. What it returns goes to the handler, with ctx, or a
+	// context made from it, for its context; leave is called once, at the end. If that context ends with a
+	// status for its cause, a health watch ends with that status.
 	Stream(ctx context.Context, method string, stream grpc.ServerStream) (checked grpc.ServerStream, leave func(), err error)
 }
 
@@ -37,27 +39,27 @@ func (everyone) Stream(_ context.Context, _ string, stream grpc.ServerStream) (g
 }
 
 // unary is all that is done around a unary call, in one function: each interceptor of a chain would cost
-// a closure and a piece of the stack. Limits come first, so that what is over them costs next to nothing.
-// What callers send is looked at only where panics are caught.
+// a closure and a piece of the stack. Only a call that was let in takes a place: callers without credentials
+// hold none. What callers send is looked at only where panics are caught.
 func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
 	c := callOf(ctx)
-	if !c.method.take() {
-		return nil, s.overloaded(ctx, c)
-	}
 	var work connlimit.Work
 	defer func() {
 		if p := recover(); p != nil {
 			response, err = nil, s.panicked(ctx, c, p)
 		}
 		work.Done()
-		c.method.leave()
+		c.place.Release()
 		err = s.finish(ctx, c, err)
 	}()
 	ctx = s.access.Identify(ctx)
 	if err := s.access.Unary(ctx, c.method.full, request); err != nil {
 		return nil, err
 	}
-	work = c.hold()
+	if err := s.takePlace(ctx, c); err != nil {
+		return nil, err
+	}
+	work = c.hold(ctx)
 	return handler(ctx, request)
 }
 
@@ -78,7 +80,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerI
 	if err := in.admit(s.access, c.method.full); err != nil {
 		return err
 	}
-	work = c.hold()
+	work = c.hold(in.ctx)
 	if c.method.full == healthWatch {
 		return s.watchHealth(srv, in, handler)
 	}
@@ -89,7 +91,9 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerI
 // which name it is found.
 func (s *Server) finish(ctx context.Context, c *call, err error) error {
 	err = s.withStatus(ctx, c, err)
-	s.logCall(ctx, c, time.Since(c.began), err)
+	if !c.shed {
+		s.logCall(ctx, c, time.Since(c.began), err)
+	}
 	if trailer := c.trailer(); trailer != nil {
 		_ = grpc.SetTrailer(ctx, trailer) // it fails only where the caller is gone
 	}
@@ -98,10 +102,15 @@ func (s *Server) finish(ctx context.Context, c *call, err error) error {
 
 // hold keeps the connection of a call that was let in from being closed to make room for others. It is
 // nothing for health, which strangers may watch for as long as they like: a connection for each of such
-// watches would keep all callers out.
-func (c *call) hold() connlimit.Work {
-	if c.method.grpcs {
-		return connlimit.Work{}
+// watches would keep all callers out. That of a caller with a name only shows that the connection is of use: a
+// client watches the server's health before its first call, and a flood of connections must not close it in between.
+func (c *call) hold(ctx context.Context) connlimit.Work {
+	holder := shares.HolderOf(ctx)
+	if !c.method.grpcs {
+		return connlimit.Hold(c.peer, holder)
 	}
-	return connlimit.Hold(c.peer)
+	if holder != (shares.Holder{}) {
+		connlimit.Hold(c.peer, holder).Done()
+	}
+	return connlimit.Work{}
 }

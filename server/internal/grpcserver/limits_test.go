@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,36 +98,6 @@ func TestAPanicGivesItsPlaceBack(t *testing.T) {
 	for range 3 {
 		if _, err := s.client.GetStatus(patient(t), sessionRequest("vs_1")); status.Code(err) != codes.Internal {
 			t.Fatalf("got %v", err)
-		}
-	}
-}
-
-// TestPlacesOfAMethodAreExact, however many callers come at once.
-func TestPlacesOfAMethodAreExact(t *testing.T) {
-	m := &method{limit: 1}
-	var inside, most atomic.Int64
-	var calling sync.WaitGroup
-	for range 8 {
-		calling.Go(func() {
-			for range 200_000 {
-				if !m.take() {
-					continue
-				}
-				if n := inside.Add(1); n > most.Load() {
-					most.Store(n)
-				}
-				inside.Add(-1)
-				m.leave()
-			}
-		})
-	}
-	calling.Wait()
-	if most.Load() > m.limit {
-		t.Errorf("%d at once, %d may be", most.Load(), m.limit)
-	}
-	for n := range m.limit + 1 {
-		if m.take() != (n < m.limit) {
-			t.Errorf("place %d of %d", n+1, m.limit)
 		}
 	}
 }

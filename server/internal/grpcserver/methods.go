@@ -2,12 +2,12 @@ package grpcserver
 
 import (
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/shares"
 )
 
 // method is what is known of a method before anybody calls it.
@@ -17,8 +17,7 @@ type method struct {
 	// grpcs: health or reflection, which are neither counted against a limit nor given a request id.
 	grpcs    bool
 	deadline time.Duration // for unary calls without one
-	limit    int64         // of unary calls under way; 0: any number
-	underWay atomic.Int64
+	places   *shares.Pot   // of unary calls under way; nil: any number
 	meter    MethodMeter
 }
 
@@ -39,7 +38,7 @@ func methodsOf(registered map[string]grpc.ServiceInfo, config Config) map[string
 				known.deadline = limit
 			}
 			if service == serviceName && !known.stream {
-				known.limit = int64(config.MaxInFlight)
+				known.places = places(config)
 			}
 			methods[known.full] = known
 		}
@@ -56,25 +55,4 @@ func isTraced(full string) bool {
 		}
 	}
 	return false
-}
-
-// take takes a place for a unary call; false: as many are under way as may be.
-func (m *method) take() bool {
-	for m.limit > 0 {
-		n := m.underWay.Load()
-		if n >= m.limit {
-			return false
-		}
-		if m.underWay.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-	return true
-}
-
-// leave gives it back.
-func (m *method) leave() {
-	if m.limit > 0 {
-		m.underWay.Add(-1)
-	}
 }

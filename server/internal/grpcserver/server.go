@@ -26,6 +26,7 @@ import (
 	"google.golang.org/grpc/stats"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/shares"
 )
 
 // serviceName is what health reports readiness for.
@@ -65,10 +66,12 @@ type Config struct {
 	UnaryDeadline time.Duration
 	// MethodDeadlines are the exceptions to it, by full method ("/package.Service/Method").
 	MethodDeadlines map[string]time.Duration
-	// MaxInFlight is how many unary calls of each method may be under way at once: 512. Further ones
-	// are refused at once. Health and reflection are not counted.
+	// MaxInFlight is how many unary calls of each method may be under way at once: 512. As many more may
+	// wait (Await). Further ones are refused at once. Health and reflection are not counted.
 	MaxInFlight int
-	// Shed is told of each call that MaxInFlight refuses, by its full method, with the setting's name,
+	// SharePercent is how many of those one caller may have, in percent. 0: no bound for one caller.
+	SharePercent int
+	// Shed is told of each call that these two refuse, by its full method, with the setting's name,
 	// by many goroutines at once. nil: nobody is.
 	Shed func(ctx context.Context, method, setting string)
 	// MaxStreams is how many calls one connection may have open: 10,000. Further ones wait in the
@@ -107,6 +110,7 @@ type Server struct {
 	atWill   *rate.Limiter // see isAtWill
 	methods  map[string]*method
 	unknown  *method
+	waiting  *shares.Pot // calls that wait, and hold no place of their method
 	// strangers counts the calls that wait for their requests on connections without one that was let in.
 	strangers atomic.Int64
 	stopping  context.Context // ends when Stop begins
@@ -121,6 +125,7 @@ func New(config Config) *Server {
 		config: config, health: health.NewServer(), access: config.Access, log: config.Logger, callLog: WithCall(config.Logger), slowCall: config.SlowCall,
 		atWill:  rate.NewLimiter(atWillPerSecond, atWillBurst),
 		unknown: &method{full: unknownMethod, meter: config.Meter.Method(unknownMethod)},
+		waiting: places(config),
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(s.options(config)...)

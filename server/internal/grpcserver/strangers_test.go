@@ -53,7 +53,7 @@ func startBehindDoor(t *testing.T, connections int) *running {
 			caller, _ := peer.FromContext(ctx)
 			return echo(ctx, sessionRequest(caller.Addr.String()))
 		},
-	}, connlimit.New(listener, connections, func() {}))
+	}, connlimit.New(listener, connections, 0, func() {}))
 }
 
 // another is a further connection to the same server, of its own.
@@ -119,7 +119,7 @@ func TestHalfCallsOfStrangersAreBounded(t *testing.T) {
 		server, pipe := New(Config{Logger: slog.New(slog.DiscardHandler)}), bufconn.Listen(1<<20)
 		verificationv1.RegisterVerificationServiceServer(server, &fake{get: echo})
 		served := make(chan error, 1)
-		go func() { served <- server.Serve(connlimit.New(pipe, 10, func() {})) }()
+		go func() { served <- server.Serve(connlimit.New(pipe, 10, 0, func() {})) }()
 		conn, err := pipe.Dial()
 		if err != nil {
 			t.Fatal(err)
@@ -175,7 +175,7 @@ func TestCallsWithoutTimeTakeNoPlace(t *testing.T) {
 		server, pipe := New(Config{Logger: slog.New(slog.DiscardHandler)}), bufconn.Listen(1<<20)
 		verificationv1.RegisterVerificationServiceServer(server, &fake{get: echo})
 		served := make(chan error, 1)
-		go func() { served <- server.Serve(connlimit.New(pipe, 10, func() {})) }()
+		go func() { served <- server.Serve(connlimit.New(pipe, 10, 0, func() {})) }()
 		conn, err := pipe.Dial()
 		if err != nil {
 			t.Fatal(err)

@@ -93,7 +93,8 @@ func (s *Service) statusReader(request *verificationv1.GetStatusRequest) (status
 
 // fresher waits for a revision that the caller has seen elsewhere. The store is always asked where
 // it is written, so a revision that does not come is one that the store has lost, unless Stripe
-// knows more.
+// knows more. While it waits the call holds no place: else a caller that asks for revisions that do not come
+// would hold all of them, 2 s each, at no cost.
 func (s *Service) fresher(ctx context.Context, session verification.Session, revision int32, read statusReader) (verification.Session, error) {
 	woken := s.Hub.Subscribe(hub.Session(session.ID))
 	defer woken.Close()
@@ -115,12 +116,17 @@ func (s *Service) fresher(ctx context.Context, session verification.Session, rev
 		if waiting.Err() != nil {
 			break
 		}
-		select {
-		case <-woken.C():
-		case <-waiting.Done():
-		}
+		err = s.Await(ctx, func() {
+			select {
+			case <-woken.C():
+			case <-waiting.Done():
+			}
+		})
 		if ctx.Err() != nil {
 			return verification.Session{}, errNotYet
+		}
+		if err != nil {
+			return verification.Session{}, err
 		}
 	}
 	newer, err := s.rereads.read(ctx, s.Ingest, session, s.Clock())

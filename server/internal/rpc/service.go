@@ -61,6 +61,9 @@ type Config struct {
 	// Principal is the name of who makes the call that a context belongs to, of 255 bytes at the most;
 	// it goes into the record of a grant and into the log. nil: callers have no names.
 	Principal func(ctx context.Context) string
+	// Await runs wait, while the call that ctx belongs to holds none of the places of calls under way. It
+	// returns an error for the caller if too many calls wait, or if no place is free afterwards. nil: wait is called.
+	Await func(ctx context.Context, wait func()) error
 	// StreamMaxAge ends streams so that they spread anew over the servers; 0: never.
 	StreamMaxAge time.Duration
 	// StallTimeout is how long a response may wait for a caller who does not read before the stream
@@ -97,6 +100,9 @@ func New(config Config) *Service {
 	}
 	if config.Principal == nil {
 		config.Principal = func(context.Context) string { return "" }
+	}
+	if config.Await == nil {
+		config.Await = func(_ context.Context, wait func()) error { wait(); return nil }
 	}
 	if config.StallTimeout == 0 {
 		config.StallTimeout = stallTimeout
