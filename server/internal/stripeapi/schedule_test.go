@@ -111,12 +111,15 @@ func TestTheServicesOwnCallsHaveTheirTurnBesideAFlood(t *testing.T) {
 
 func TestOfOneHolderTheFirstCallGoesFirst(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
+		var mu sync.Mutex
 		var order []int
 		for n := range 20 {
 			l.calls.Go(func() {
 				if err := l.wait(t.Context(), retries, shares.Named("person")); err != nil {
 					t.Error(err)
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				order = append(order, n) // turns are 100 ms apart
 			})
 			synctest.Wait()
