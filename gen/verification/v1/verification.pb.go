@@ -622,7 +622,8 @@ const (
 	ErrorReason_ERROR_REASON_REVISION_LOST ErrorReason = 6
 	// UNAVAILABLE with RetryInfo: Redis cannot be reached.
 	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 7
-	// UNAVAILABLE with RetryInfo: Stripe cannot be reached, or refuses this service's key.
+	// UNAVAILABLE with RetryInfo: Stripe cannot be reached, refuses this service's key, or is not asked because
+	// the reads of the day or of this caller are used up.
 	ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE ErrorReason = 8
 	// FAILED_PRECONDITION: Stripe refused the call; metadata["stripe_code"] says why.
 	ErrorReason_ERROR_REASON_STRIPE_REFUSED ErrorReason = 9

@@ -49,7 +49,9 @@ type VerificationServiceClient interface {
 	// hole, across reconnects too where the resume token is handed back.
 	//
 	// A session or reference that is known neither here nor at Stripe ends the stream with NOT_FOUND:
-	// a watch never waits for a birth. Redaction is the one thing that takes changes away: those not
+	// a watch never waits for a birth. If it is not known here and this service has no read left to ask
+	// Stripe, the stream stays open until either tells: its first status comes with the session's webhook.
+	// A heartbeat before the first status has no resume_token. Redaction is the one thing that takes changes away: those not
 	// yet delivered collapse into the revision that records the redaction. The service ends streams
 	// of a great age and when it stops, with UNAVAILABLE: resume with the last token.
 	WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchStatusResponse], error)
@@ -150,7 +152,9 @@ type VerificationServiceServer interface {
 	// hole, across reconnects too where the resume token is handed back.
 	//
 	// A session or reference that is known neither here nor at Stripe ends the stream with NOT_FOUND:
-	// a watch never waits for a birth. Redaction is the one thing that takes changes away: those not
+	// a watch never waits for a birth. If it is not known here and this service has no read left to ask
+	// Stripe, the stream stays open until either tells: its first status comes with the session's webhook.
+	// A heartbeat before the first status has no resume_token. Redaction is the one thing that takes changes away: those not
 	// yet delivered collapse into the revision that records the redaction. The service ends streams
 	// of a great age and when it stops, with UNAVAILABLE: resume with the last token.
 	WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error

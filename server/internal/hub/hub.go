@@ -72,7 +72,7 @@ func New() *Hub {
 }
 
 // Subscription is one watcher's interest in any number of topics. Its methods are for one goroutine, but
-// for Poke.
+// for Poke and Pending.
 type Subscription struct {
 	hub   *Hub
 	wake  chan struct{}
@@ -98,6 +98,9 @@ func (s *Subscription) C() <-chan struct{} { return s.wake }
 // Woken returns which topics were woken since the last call: bit n%64 for the n-th one added, from
 // 0. Call it after a receive from C.
 func (s *Subscription) Woken() uint64 { return s.woken.Swap(0) }
+
+// Pending reports whether a topic was woken since the last call of Woken. Any goroutine may call it.
+func (s *Subscription) Pending() bool { return s.woken.Load() != 0 }
 
 // Poke is a wake-up for this subscription alone, with no topic. Any goroutine may call it.
 func (s *Subscription) Poke() { s.notify(0) }

@@ -90,23 +90,21 @@ func (r *records) session(t *testing.T) verification.Session {
 type stripe struct {
 	mu       sync.Mutex
 	gets     int
+	purposes []verification.Purpose // of the GETs
 	finds    int
 	retrieve func(ctx context.Context, n int) (verification.Retrieved, error) // n: 1 for the first GET
 	find     func(ctx context.Context, reference string) (verification.Retrieved, error)
 }
 
-func (s *stripe) Retrieve(ctx context.Context, _, id string) (verification.Retrieved, error) {
+func (s *stripe) Read(ctx context.Context, purpose verification.Purpose, _, id string) (verification.Retrieved, error) {
 	s.mu.Lock()
 	s.gets++
+	s.purposes = append(s.purposes, purpose)
 	n := s.gets
 	s.mu.Unlock()
 	read, err := s.retrieve(ctx, n)
 	read.Object.ID = id
 	return read, err
-}
-
-func (s *stripe) Lookup(ctx context.Context, id string) (verification.Retrieved, error) {
-	return s.Retrieve(ctx, "", id)
 }
 
 func (s *stripe) FindByReference(ctx context.Context, reference string) (verification.Retrieved, error) {

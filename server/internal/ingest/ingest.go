@@ -13,6 +13,8 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
+	"example.com/verification-status/server/internal/sharedread"
+	"example.com/verification-status/server/internal/shares"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -24,19 +26,14 @@ const (
 	doubtReads = 3
 	// readTimeout bounds a read of Stripe that nobody may be waiting for any more.
 	readTimeout = 5 * time.Second
-	// missFor is how long Stripe is not asked again for what it did not know.
-	missFor = 30 * time.Second
-	// maxMisses bounds the memory of misses, and maxArchives that of archived sessions by reference.
-	maxMisses   = 10_000
+	// maxArchives bounds the memory of archived sessions by reference.
 	maxArchives = 50_000
 )
 
 // Stripe is what ingest asks of Stripe's API. Errors are verification's ErrStripe….
 type Stripe interface {
-	// Retrieve reads a session, of a connected account unless account is empty.
-	Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error)
-	// Lookup reads a session of the platform that is not known here, and so may not exist.
-	Lookup(ctx context.Context, id string) (verification.Retrieved, error)
+	// Read reads a session, of a connected account unless account is empty.
+	Read(ctx context.Context, purpose verification.Purpose, account, id string) (verification.Retrieved, error)
 	// FindByReference reads the newest session with this client_reference_id.
 	FindByReference(ctx context.Context, reference string) (verification.Retrieved, error)
 }
@@ -80,19 +77,16 @@ const (
 type Ingest struct {
 	Config
 	turns    *turns
-	doubts   reads
+	reads    sharedread.Group[readKey, verification.Read]
 	unknown  singleflight.Group
-	misses   *lru.Cache[question, time.Time]
+	misses   *misses
+	rechecks *rechecks
 	archives *lru.Cache[string, archived] // by reference
 	working  sync.WaitGroup
 }
 
 // New makes an Ingest.
 func New(config Config) *Ingest {
-	misses, err := lru.New[question, time.Time](maxMisses)
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
 	archives, err := lru.New[string, archived](maxArchives)
 	if err != nil {
 		panic(err) // only for a size below 1
@@ -103,12 +97,13 @@ func New(config Config) *Ingest {
 	if config.ObserveReadThrough == nil {
 		config.ObserveReadThrough = func(ReadThrough) {}
 	}
-	return &Ingest{Config: config, turns: newTurns(), misses: misses, archives: archives}
+	return &Ingest{Config: config, turns: newTurns(), misses: newMisses(), rechecks: newRechecks(), archives: archives}
 }
 
 // Close waits for the reads that are under way; each is bounded in time.
 func (i *Ingest) Close() {
-	i.doubts.wait()
+	i.rechecks.close()
+	i.reads.Wait()
 	i.working.Wait()
 }
 
@@ -162,10 +157,10 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 	defer cancel()
 	log := i.Logger.With("event_id", event.ID, "session_id", event.Object.ID)
 	for range doubtReads {
-		read, err := i.read(asking, event.Object)
+		read, err := i.read(asking, verification.PurposeDoubt, event.Object)
 		if err != nil {
 			log.Warn("the order of an event is in doubt and Stripe gave no answer: decided by rule", "error", err)
-			return i.apply(ctx, event, true)
+			return i.decideByRule(ctx, event, wasBusy(err))
 		}
 		var outcome verification.Outcome
 		session, err := i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
@@ -181,20 +176,38 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 		}
 	}
 	log.Warn("the order of an event is in doubt and each answer of Stripe was overtaken: decided by rule")
-	return i.apply(ctx, event, true)
+	return i.decideByRule(ctx, event, true)
+}
+
+// decideByRule commits an event that is in doubt. again: Stripe could tell soon, and is asked then.
+func (i *Ingest) decideByRule(ctx context.Context, event verification.Event, again bool) (verification.Session, verification.Outcome, error) {
+	session, outcome, err := i.apply(ctx, event, true)
+	if err == nil && again && session.Pending {
+		i.recheck(event.Object)
+	}
+	return session, outcome, err
+}
+
+// readKey is what reads of a session are shared by. A doubt's read does not wait for one of less worth, and
+// none fails because another caller's share of the reads is used up.
+type readKey struct {
+	question
+	purpose verification.Purpose
+	holder  shares.Holder
 }
 
 // read makes a GET of a session that begins after this call, shared with others who wait for the
 // next one. The record is looked at just before, so that the answer is known to be newer.
-func (i *Ingest) read(ctx context.Context, object verification.Object) (verification.Read, error) {
-	return i.doubts.next(ctx, question{account: object.Account, id: object.ID}, func() (verification.Read, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doubtTimeout)
+func (i *Ingest) read(ctx context.Context, purpose verification.Purpose, object verification.Object) (verification.Read, error) {
+	key := readKey{question{account: object.Account, id: object.ID}, purpose, shares.HolderOf(ctx)}
+	return i.reads.Next(ctx, key, func(ctx context.Context) (verification.Read, error) {
+		ctx, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
 		current, err := i.Store.Get(ctx, object.ID)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return verification.Read{}, err
 		}
-		retrieved, err := i.Stripe.Retrieve(ctx, object.Account, object.ID)
+		retrieved, err := i.Stripe.Read(ctx, purpose, object.Account, object.ID)
 		if err != nil {
 			return verification.Read{}, err
 		}

@@ -94,7 +94,7 @@ func TestADoubtIsNotSettledByAReadBegunBeforeTheEventArrived(t *testing.T) {
 			return verification.Retrieved{Object: passed, AsOf: base + 7}, nil
 		}
 		kept, i, second := doubted(t, asked)
-		go func() { _, _ = i.Reread(t.Context(), verification.Session{ID: sessionID}) }()
+		go func() { _, _ = i.Reread(t.Context(), verification.Session{ID: sessionID, Pending: true}) }()
 		synctest.Wait()
 		answered := make(chan verification.Outcome, 1)
 		go func() {

@@ -37,7 +37,7 @@ func (i *Ingest) ReadUnknownReference(ctx context.Context, reference string) (ve
 		return verification.Session{}, err
 	}
 	now := i.Clock()
-	if err == nil && (now.Sub(known.at) < archiveFor || now.Sub(known.tried) < missFor) {
+	if err == nil && (now.Sub(known.at) < archiveFor || now.Sub(known.tried) < missFor[0]) {
 		return session, nil
 	}
 	found, failed := i.readUnknown(ctx, question{reference: reference}, func(ctx context.Context) (verification.Session, error) {
@@ -95,7 +95,7 @@ func (i *Ingest) findSession(ctx context.Context, reference string) (verificatio
 	}
 	session, err := i.keep(ctx, retrieved)
 	if err == nil && saysMore(session, retrieved) {
-		return i.Reread(ctx, session)
+		return i.Refresh(ctx, session)
 	}
 	return session, err
 }
@@ -111,9 +111,9 @@ func saysMore(session verification.Session, retrieved verification.Retrieved) bo
 
 // forget drops what Stripe said before an event of a session came.
 func (i *Ingest) forget(object verification.Object) {
-	i.misses.Remove(question{account: object.Account, id: object.ID})
+	i.misses.end(question{account: object.Account, id: object.ID})
 	if object.Reference != "" {
-		i.misses.Remove(question{reference: object.Reference})
+		i.misses.end(question{reference: object.Reference})
 		i.archives.Remove(object.Reference)
 	}
 }

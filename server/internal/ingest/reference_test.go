@@ -109,7 +109,7 @@ func TestStripeAwayDoesNotTakeAnArchivedAnswer(t *testing.T) {
 		r.fail = fault
 		r.now = r.now.Add(archiveFor)
 		r.ask(t, "away", 2, 0)
-		r.now = r.now.Add(missFor - time.Second)
+		r.now = r.now.Add(missFor[0] - time.Second)
 		r.ask(t, "away, again", 2, 0)
 		r.now = r.now.Add(time.Second)
 		r.ask(t, "away, later", 3, 0)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"example.com/verification-status/server/internal/shares"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -16,12 +17,12 @@ type question struct{ account, id, reference string }
 func (q question) String() string { return fmt.Sprintf("%q %q %q", q.account, q.id, q.reference) }
 
 // ReadUnknown reads a session that the store does not have from Stripe, once for all who ask at the
-// same time, and keeps it. store.ErrNotFound if Stripe does not know it either (remembered for 30 s)
+// same time, and keeps it. store.ErrNotFound if Stripe does not know it either (see missFor)
 // or no API key is configured; else verification's ErrStripe… (with the context's, if that ended
 // first) or the store's.
 func (i *Ingest) ReadUnknown(ctx context.Context, id string) (verification.Session, error) {
 	return i.readUnknown(ctx, question{id: id}, func(ctx context.Context) (verification.Session, error) {
-		retrieved, err := i.Stripe.Lookup(ctx, id)
+		retrieved, err := i.Stripe.Read(ctx, verification.PurposeLookup, "", id)
 		if err != nil {
 			return verification.Session{}, err
 		}
@@ -29,12 +30,25 @@ func (i *Ingest) ReadUnknown(ctx context.Context, id string) (verification.Sessi
 	})
 }
 
-// Reread reads a session from Stripe that may have been lost or missed here, and keeps what is new.
+// Reread reads a session from Stripe that may have been lost or missed here, and keeps what is new. It is for
+// work that no caller waits for: a doubt is settled before all else.
 func (i *Ingest) Reread(ctx context.Context, current verification.Session) (verification.Session, error) {
+	if current.Pending {
+		return i.reread(ctx, verification.PurposeDoubt, current)
+	}
+	return i.reread(ctx, verification.PurposeCatchUp, current)
+}
+
+// Refresh is Reread for a caller that wants more than is known here.
+func (i *Ingest) Refresh(ctx context.Context, current verification.Session) (verification.Session, error) {
+	return i.reread(ctx, verification.PurposeLookup, current)
+}
+
+func (i *Ingest) reread(ctx context.Context, purpose verification.Purpose, current verification.Session) (verification.Session, error) {
 	if i.Stripe == nil {
 		return current, verification.ErrStripeNotConfigured
 	}
-	read, err := i.read(ctx, verification.Object{ID: current.ID, Account: current.Account})
+	read, err := i.read(ctx, purpose, verification.Object{ID: current.ID, Account: current.Account})
 	if err != nil {
 		return current, err
 	}
@@ -42,7 +56,7 @@ func (i *Ingest) Reread(ctx context.Context, current verification.Session) (veri
 }
 
 func (i *Ingest) readUnknown(ctx context.Context, what question, ask func(context.Context) (verification.Session, error)) (verification.Session, error) {
-	if i.Stripe == nil || i.missed(what) {
+	if i.Stripe == nil || i.misses.fresh(what, i.Clock()) {
 		return verification.Session{}, store.ErrNotFound
 	}
 	type result struct {
@@ -54,7 +68,8 @@ func (i *Ingest) readUnknown(ctx context.Context, what question, ask func(contex
 		// Others wait for this answer too: it must not end with the first caller.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 		defer cancel()
-		session, err, _ := i.unknown.Do(what.String(), func() (any, error) {
+		// Not shared with other callers: their share of the reads may be used up, and this one's not.
+		session, err, _ := i.unknown.Do(what.String()+shares.HolderOf(ctx).String(), func() (any, error) {
 			session, err := i.ask(ctx, what, ask)
 			i.ObserveReadThrough(readThroughOf(err))
 			return session, err
@@ -72,7 +87,7 @@ func (i *Ingest) readUnknown(ctx context.Context, what question, ask func(contex
 func (i *Ingest) ask(ctx context.Context, what question, ask func(context.Context) (verification.Session, error)) (verification.Session, error) {
 	session, err := ask(ctx)
 	if errors.Is(err, verification.ErrStripeUnknown) {
-		i.misses.Add(what, i.Clock())
+		i.misses.add(what, i.Clock())
 		err = store.ErrNotFound
 	}
 	if err != nil {
@@ -109,9 +124,4 @@ func (i *Ingest) applyRead(ctx context.Context, read verification.Read) (verific
 		return session, err
 	}
 	return i.Inherit(ctx, session)
-}
-
-func (i *Ingest) missed(what question) bool {
-	at, found := i.misses.Get(what)
-	return found && i.Clock().Sub(at) < missFor
 }

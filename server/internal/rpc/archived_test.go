@@ -106,9 +106,9 @@ func TestG7_AForgedTokenOfAnArchivedSessionShowsNothing(t *testing.T) {
 	wantError(t, one.watch(resumed(byReference("else"), forged)).ended(), codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE)
 }
 
-// TestAMinRevisionThatDoesNotComeSpendsOneRead, however often it is asked for, also of a tombstone and of a
+// TestG15_AMinRevisionThatDoesNotComeSpendsOneRead, however often it is asked for, also of a tombstone and of a
 // session that Stripe does not know.
-func TestAMinRevisionThatDoesNotComeSpendsOneRead(t *testing.T) {
+func TestG15_AMinRevisionThatDoesNotComeSpendsOneRead(t *testing.T) {
 	t.Parallel()
 	b := newBackend(t)
 	stripe := newFakeStripe(object("vs_1", "processing"), object("vs_2", "verified", erased))

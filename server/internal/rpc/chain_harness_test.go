@@ -71,7 +71,7 @@ func (r *replica) mortal(stripe stripeAPI, life int) (service *Service, process 
 	config.Store, config.Recent, config.Stripe = kept, nil, api
 	news := ingest.New(ingest.Config{Store: kept, Stripe: api, Clock: config.Clock, Logger: config.Logger})
 	config.Ingest = news
-	return New(config), process, news.Close
+	return newUnpaced(config), process, news.Close
 }
 
 // webhook brings what Stripe says of a session now, as an event of this number.

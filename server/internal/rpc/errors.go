@@ -21,10 +21,13 @@ import (
 const domain = "verification.v1"
 
 // retryAfter is what RetryInfo asks of callers where nothing better is known; operatorAfter where
-// somebody must act first.
+// somebody must act first. readAfter bounds it for reads and watches: what they ask for can come by webhook
+// at any moment. Only a retry needs Stripe, and waits for as long as Stripe is not asked.
 const (
 	retryAfter    = time.Second
 	operatorAfter = time.Minute
+	readAfter     = 30 * time.Second
+	retryDayAfter = 24 * time.Hour
 )
 
 // Ends of streams that are nobody's fault.
@@ -36,6 +39,7 @@ var (
 	errNotYet        = errors.New("min_revision was not reached within the caller's deadline")
 	errTokenExpired  = errors.New("what followed the resume token is no longer held")
 	errOvertaken     = errors.New("other news overtook this call, several times in a row")
+	errWoken         = errors.New("the session came while Stripe was asked for it") // ends a look, no stream
 	errNoLink        = errors.New("Stripe gave no link for the session")
 )
 
@@ -90,8 +94,12 @@ var kinds = []struct {
 		"the session is of a connected account that this server is not set up for; its operator must add it to STRIPE_ACCOUNTS", false}},
 	{verification.ErrStripeUnauthorized, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,
 		"Stripe refuses this service's API key; its operator must check it", true}},
+	{verification.ErrStripeShare, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,
+		"this caller's share of this service's Stripe reads is spent for today; try again later", true}},
 	{verification.ErrStripeBudget, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,
 		"this service's budget of Stripe reads is spent for today; try again later", true}},
+	{verification.ErrStripeBusy, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,
+		"too many calls wait for Stripe here; try again", true}},
 	{verification.ErrStripeUnavailable, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,
 		"Stripe cannot be reached; try again", true}},
 	{store.ErrConflict, kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT,
@@ -100,9 +108,17 @@ var kinds = []struct {
 		"the store cannot be reached; try again", true}},
 }
 
-// fail makes the error that leaves the service. What it does not know is a fault of ours: logged,
-// and told as INTERNAL without its text, which may hold anything.
-func (s *Service) fail(ctx context.Context, err error) error {
+// fail makes the error that leaves the service, of a read or a watch. What it does not know is a fault of ours:
+// logged, and told as INTERNAL without its text, which may hold anything.
+func (s *Service) fail(ctx context.Context, err error) error { return s.failure(ctx, err, readAfter) }
+
+// failRetry is fail for RetryVerification.
+func (s *Service) failRetry(ctx context.Context, err error) error {
+	return s.failure(ctx, err, retryDayAfter)
+}
+
+// failure is fail with a bound of what RetryInfo asks for; a cooldown has none.
+func (s *Service) failure(ctx context.Context, err error, longest time.Duration) error {
 	var wrong *invalidError
 	if errors.As(err, &wrong) {
 		return newStatus(kind{codes.InvalidArgument, verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, wrong.Error(), false}, nil,
@@ -132,7 +148,7 @@ func (s *Service) fail(ctx context.Context, err error) error {
 			if known.reason == verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID {
 				return newStatus(known.kind, nil, badRequest("resume_token", "is no token of this service for this subject"))
 			}
-			return newStatus(known.kind, nil, s.better(known.err)...)
+			return newStatus(known.kind, nil, s.better(known.err, longest)...)
 		}
 	}
 	if late {
@@ -147,13 +163,13 @@ func (s *Service) fail(ctx context.Context, err error) error {
 
 // better is the RetryInfo of an error that is not over in a second: an obedient caller must not come
 // back all day.
-func (s *Service) better(err error) []protoadapt.MessageV1 {
+func (s *Service) better(err error, longest time.Duration) []protoadapt.MessageV1 {
 	switch {
 	case errors.Is(err, verification.ErrStripeBudget):
 		now := s.Clock().UTC()
-		return []protoadapt.MessageV1{retryInfo(now.Truncate(24 * time.Hour).Add(24 * time.Hour).Sub(now))}
+		return []protoadapt.MessageV1{retryInfo(min(longest, now.Truncate(24*time.Hour).Add(24*time.Hour).Sub(now)))}
 	case errors.Is(err, verification.ErrStripeUnauthorized):
-		return []protoadapt.MessageV1{retryInfo(operatorAfter)}
+		return []protoadapt.MessageV1{retryInfo(min(longest, operatorAfter))}
 	default:
 		return nil
 	}

@@ -128,7 +128,7 @@ func TestEveryKindOfErrorHasItsCodeReasonAndDetails(t *testing.T) {
 		t.Run(test.err.Error(), func(t *testing.T) {
 			var logged bytes.Buffer
 			// Wrapped, as errors arrive.
-			d := wantError(t, newErrorService(&logged).fail(t.Context(), fmt.Errorf("somewhere: %w", test.err)), test.want.code, test.want.reason)
+			d := wantError(t, newErrorService(&logged).failRetry(t.Context(), fmt.Errorf("somewhere: %w", test.err)), test.want.code, test.want.reason)
 			if got := d.retry.GetRetryDelay().AsDuration(); got != test.want.retry {
 				t.Errorf("RetryInfo %v, want %v", got, test.want.retry)
 			}
@@ -166,7 +166,7 @@ func TestEveryKindOfErrorHasItsCodeReasonAndDetails(t *testing.T) {
 
 func TestAFaultOfThisServiceTellsNothingOfItself(t *testing.T) {
 	var logged bytes.Buffer
-	err := newErrorService(&logged).fail(t.Context(), errors.New("password hunter2 at 10.0.0.1"))
+	err := newErrorService(&logged).failRetry(t.Context(), errors.New("password hunter2 at 10.0.0.1"))
 	if d := detailsOf(t, err); strings.Contains(d.message, "hunter2") || strings.Contains(d.message, "10.0") {
 		t.Errorf("message %q", d.message)
 	}
@@ -238,7 +238,7 @@ func TestACallersOwnEndIsToldAsSuch(t *testing.T) {
 // A send fails when the caller has gone: that is gRPC's error, and no fault to be logged.
 func TestASendThatFailedIsNoFaultOfOurs(t *testing.T) {
 	var logged bytes.Buffer
-	err := newErrorService(&logged).fail(t.Context(), status.Error(codes.Canceled, "context canceled"))
+	err := newErrorService(&logged).failRetry(t.Context(), status.Error(codes.Canceled, "context canceled"))
 	if status.Code(err) != codes.Canceled || logged.Len() > 0 {
 		t.Errorf("%v, logged %q", err, &logged)
 	}

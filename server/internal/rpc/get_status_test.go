@@ -294,7 +294,7 @@ func TestG8_ABusyRecordIsNotALoss(t *testing.T) {
 
 type busy struct{ Ingest }
 
-func (busy) Reread(_ context.Context, current verification.Session) (verification.Session, error) {
+func (busy) Refresh(_ context.Context, current verification.Session) (verification.Session, error) {
 	return current, store.ErrConflict
 }
 
@@ -316,7 +316,7 @@ func TestG8_ADeadlineWhileStripeIsAskedIsNotALoss(t *testing.T) {
 
 type slowIngest struct{ Ingest }
 
-func (slowIngest) Reread(ctx context.Context, current verification.Session) (verification.Session, error) {
+func (slowIngest) Refresh(ctx context.Context, current verification.Session) (verification.Session, error) {
 	<-ctx.Done()
 	return current, ctx.Err()
 }

@@ -100,7 +100,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	if config.Store != r.store {
 		config.Recent = nil // a test's own store is asked each time
 	}
-	r.service = New(config)
+	r.service = newUnpaced(config)
 
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer()
@@ -125,6 +125,13 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 		_ = opened.Close()
 	})
 	return r
+}
+
+// newUnpaced is New without pauses between the GETs of one session: most tests are about grants, not about links.
+func newUnpaced(config Config) *Service {
+	s := New(config)
+	s.links.group.Spacing = 0
+	return s
 }
 
 // apply brings one event in, as the webhook does.
@@ -399,8 +406,8 @@ func (f *fakeStripe) Retrieve(ctx context.Context, _, id string) (verification.R
 	return read, err
 }
 
-func (f *fakeStripe) Lookup(ctx context.Context, id string) (verification.Retrieved, error) {
-	return f.Retrieve(ctx, "", id)
+func (f *fakeStripe) Read(ctx context.Context, _ verification.Purpose, account, id string) (verification.Retrieved, error) {
+	return f.Retrieve(ctx, account, id)
 }
 
 func (f *fakeStripe) retrieve(ctx context.Context, id string) (verification.Retrieved, func(string), error) {

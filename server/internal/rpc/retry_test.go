@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,9 +67,10 @@ func (b *backend) retries(t *testing.T) (*fakeStripe, *replica) {
 	return stripe, b.replica(t)
 }
 
-func TestG9_64ConcurrentCallsOnOneFailureUseOneGrantAndEachHasItsOwnLink(t *testing.T) {
+func TestG9_64ConcurrentCallsOnOneFailureUseOneGrantAndShareLinks(t *testing.T) {
 	b, stripe, one := retryBench(t)
 	two := b.replica(t)
+	one.service.links.group.Spacing, two.service.links.group.Spacing = linkSpacing, linkSpacing
 	one.failAt(stripe, "vs_1", 1, 1)
 	var mu sync.Mutex
 	links := map[string]bool{}
@@ -95,8 +97,10 @@ func TestG9_64ConcurrentCallsOnOneFailureUseOneGrantAndEachHasItsOwnLink(t *test
 	if record.RetriesGranted != 1 || record.Revision != 2 || len(record.Failures) != 1 {
 		t.Errorf("record %+v", record)
 	}
-	if answered != 64 || len(links) != 2*answered {
-		t.Errorf("%d calls were answered, with %d different links and secrets", answered, len(links))
+	// Each replica makes one GET at once, and one a second later for all calls that came meanwhile; and a further one
+	// where the other replica's grant was faster.
+	if gets, _, _ := stripe.counts(); answered != 64 || len(links) > 2*gets || gets > 6 {
+		t.Errorf("%d of 64 calls were answered, with %d different links and secrets of %d GETs; want 6 GETs at most", answered, len(links), gets)
 	}
 }
 
@@ -196,7 +200,12 @@ func TestWhatIsCertainIsDeniedWithoutAskingStripe(t *testing.T) {
 }
 
 func TestADenialThatStripeMayRefuteAsksStripeFirst(t *testing.T) {
-	_, stripe, r := retryBench(t)
+	b := newBackend(t)
+	stripe := newFakeStripe()
+	b.stripe = stripe
+	var late atomic.Int64
+	b.clock = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+	r := b.replica(t)
 	tests := []struct {
 		name   string
 		here   verification.Object
@@ -204,7 +213,6 @@ func TestADenialThatStripeMayRefuteAsksStripeFirst(t *testing.T) {
 	}{
 		{"processing", object("vs_p", "processing"), verificationv1.RetryDenial_RETRY_DENIAL_PROCESSING},
 		{"verified", object("vs_v", "verified"), verificationv1.RetryDenial_RETRY_DENIAL_ALREADY_VERIFIED},
-		{"not retryable", object("vs_n", "requires_input", failure("consent_declined", 1)), verificationv1.RetryDenial_RETRY_DENIAL_NOT_RETRYABLE},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -214,7 +222,8 @@ func TestADenialThatStripeMayRefuteAsksStripeFirst(t *testing.T) {
 			if got := r.status(test.here.ID).GetRetry().GetDenial(); got != test.denial {
 				t.Errorf("GetStatus said %v", got)
 			}
-			// Stripe knows of a newer failure that may be retried.
+			// Stripe knows of a newer failure that may be retried. What Stripe said over a minute ago it may take back.
+			late.Add(int64(certainFor))
 			stripe.set(object(test.here.ID, "requires_input", failure("document_expired", 2)))
 			if v := r.retry(retryRequest(test.here.ID)).GetVerification(); v.GetLastError().GetStripeCode() != "document_expired" || v.GetRetry().GetRetriesGranted() != 1 {
 				t.Errorf("%v", v)

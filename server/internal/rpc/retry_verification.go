@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -34,7 +33,7 @@ const (
 func (s *Service) RetryVerification(ctx context.Context, request *verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
 	result, err := s.retryVerification(ctx, request)
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, s.failRetry(ctx, err)
 	}
 	s.Step(StepAnswer)
 	s.Logger.InfoContext(ctx, "the person may try again", "session_id", result.session.ID,
@@ -102,9 +101,7 @@ func (s *Service) retryOrReplace(ctx context.Context, id string, request *verifi
 // once; for the rest Stripe is asked first, and the read and the grant are one commit.
 func (s *Service) retry(ctx context.Context, session verification.Session) (retried, error) {
 	decision := s.Policy.Judge(session.State, s.Clock())
-	switch decision.Denial {
-	case verification.DenialSuperseded, verification.DenialRedacted, verification.DenialCanceled,
-		verification.DenialLimitReached, verification.DenialCooldown:
+	if s.certain(session, decision.Denial) {
 		return retried{}, &deniedError{decision: decision, supersededBy: session.SupersededBy}
 	}
 	session, link, err := s.readAndDecide(ctx, session, StepGrant, s.grantRetry(ctx, &decision))
@@ -176,31 +173,15 @@ func (s *Service) inheritAndDecide(ctx context.Context, read verification.Sessio
 // it. A read that other news overtook is made again, a few times.
 func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, then change) (verification.Session, verification.Link, error) {
 	for range maxReads {
-		before, err := s.Store.Get(ctx, id)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return verification.Session{}, verification.Link{}, err
-		}
 		s.Step(StepRetrieve)
-		retrieved, err := s.Stripe.Retrieve(ctx, account, id)
+		read, err := s.link(ctx, account, id)
 		if err != nil {
 			return verification.Session{}, verification.Link{}, err
 		}
-		read := verification.Read{
-			Object: retrieved.Object, AsOf: retrieved.AsOf, Applied: before.Applied, RecordTime: s.Clock().UnixMilli(),
-		}
 		s.Step(step)
-		overtaken := false
-		session, err := s.Store.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
-			next, outcome := verification.ApplyRead(current, read)
-			overtaken = outcome.Dropped
-			if overtaken {
-				return current, false, nil
-			}
-			changed, write := then(next)
-			return changed, outcome.Write || write, nil
-		})
+		session, overtaken, err := s.commit(ctx, read, then)
 		if err != nil || !overtaken {
-			return session, retrieved.Link, err
+			return session, read.link, err
 		}
 	}
 	return verification.Session{}, verification.Link{}, errOvertaken

@@ -23,8 +23,8 @@ type Ingest interface {
 	// store.ErrNotFound if Stripe does not either.
 	ReadUnknown(ctx context.Context, id string) (verification.Session, error)
 	ReadUnknownReference(ctx context.Context, reference string) (verification.Session, error)
-	// Reread reads a known session again.
-	Reread(ctx context.Context, current verification.Session) (verification.Session, error)
+	// Refresh reads a known session again.
+	Refresh(ctx context.Context, current verification.Session) (verification.Session, error)
 	// Inherit does what is due between a session and the one that it replaced: see ingest.Ingest.
 	Inherit(ctx context.Context, current verification.Session) (verification.Session, error)
 }
@@ -82,7 +82,8 @@ type Service struct {
 	verificationv1.UnsafeVerificationServiceServer
 	Config
 	watching *Service // the same for watches: it reads the store by turns
-	rereads  rereads  // of GetStatus
+	rereads  *rereads // of GetStatus
+	links    *links   // of RetryVerification
 
 	stopping context.Context // ends with Drain
 	stop     context.CancelFunc
@@ -116,7 +117,7 @@ func New(config Config) *Service {
 	stopping, stop := context.WithCancel(context.Background())
 	return &Service{
 		Config: config, watching: &Service{Config: byTurns, stopping: stopping, stop: stop},
-		rereads: newRereads(), stopping: stopping, stop: stop,
+		rereads: newRereads(), links: newLinks(), stopping: stopping, stop: stop,
 	}
 }
 

@@ -126,7 +126,7 @@ func (nobody) ReadUnknownReference(context.Context, string) (verification.Sessio
 	return verification.Session{}, store.ErrNotFound
 }
 
-func (nobody) Reread(_ context.Context, current verification.Session) (verification.Session, error) {
+func (nobody) Refresh(_ context.Context, current verification.Session) (verification.Session, error) {
 	return current, verification.ErrStripeNotConfigured
 }
 

@@ -26,6 +26,9 @@ func (st *stream) do(take func() error) error {
 		case t := <-ended:
 			return t.Err()
 		case <-st.woken.C(): // the topics are remembered; or it is the alarm
+			if interrupt := st.interrupt.Load(); interrupt != nil && st.woken.Pending() {
+				(*interrupt)(errWoken)
+			}
 			if st.sending.Load() != 0 && !time.Now().Before(st.patienceEnds()) {
 				return errStalled
 			}

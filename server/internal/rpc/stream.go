@@ -37,11 +37,12 @@ type stream struct {
 	sending   atomic.Int64    // since when a send waits, in nanoseconds after loaded; 0: none does
 	alarm     *time.Timer     // wakes the watch at a time
 	alarmAt   time.Time
-	expires   time.Time // zero: never
-	lookAt    time.Time // when to look again at the latest
-	behind    bool      // there may be something new: woken, and no look has succeeded since
-	topics    uint64    // what woke it since the last look that succeeded; see hub.Subscription.Woken
-	following string    // the session that wakes a watch by reference
+	expires   time.Time                               // zero: never
+	lookAt    time.Time                               // when to look again at the latest
+	behind    bool                                    // there may be something new: woken, and no look has succeeded since
+	topics    uint64                                  // what woke it since the last look that succeeded; see hub.Subscription.Woken
+	interrupt atomic.Pointer[context.CancelCauseFunc] // of a look that a wake-up ends; see untilWoken
+	following string                                  // the session that wakes a watch by reference
 }
 
 func (s *Service) newStream(server verificationv1.VerificationService_WatchStatusServer, heartbeat time.Duration, topics ...hub.Topic) *stream {
@@ -120,8 +121,25 @@ func (st *stream) lookContext() (context.Context, context.CancelFunc) {
 	return ctx, func() { forget(); cancel() }
 }
 
+// untilWoken is a look that asks Stripe for a session that is not known here. It ends with errWoken when the
+// session's webhook comes: Stripe can take seconds to answer, and by then the store has the session.
+func (st *stream) untilWoken(read reader) reader {
+	return func(ctx context.Context) (verification.Session, error) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		st.interrupt.Store(&cancel)
+		defer st.interrupt.Store(nil)
+		session, err := read(ctx)
+		if err != nil && errors.Is(context.Cause(ctx), errWoken) {
+			err = errWoken
+		}
+		return session, err
+	}
+}
+
 // pause waits after a look that ended with err, until there may be something new. It returns why the
-// watch ends: any error does but that of a store which went away once the watch had begun.
+// watch ends: any error does but that of a store which went away once the watch had begun, and that of a
+// session that is not known here while this service has no read left for Stripe. The latter waits for its webhook.
 //
 // A look that nothing had asked for is not repeated soon when it fails: thousands of watches would ask a
 // store that is slow already again and again.
@@ -130,6 +148,7 @@ func (st *stream) pause(token func() string, begun bool, err error) error {
 	switch {
 	case err == nil:
 		st.behind, st.topics = false, 0
+	case errors.Is(err, errWoken), unasked(err):
 	case !begun || !away(err):
 		return err
 	case st.behind:
@@ -138,6 +157,11 @@ func (st *stream) pause(token func() string, begun bool, err error) error {
 	topics, err := st.wait(token, pause)
 	st.behind, st.topics = st.behind || topics != 0, st.topics|topics
 	return err
+}
+
+// unasked reports whether Stripe was not asked.
+func unasked(err error) bool {
+	return errors.Is(err, verification.ErrStripeBudget) || errors.Is(err, verification.ErrStripeBusy)
 }
 
 // away reports whether the store could not be asked.

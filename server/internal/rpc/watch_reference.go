@@ -18,7 +18,7 @@ import (
 func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatusRequest, reference string) error {
 	var c cursor
 	encode := func(c cursor) string { return resumetoken.EncodeReference(reference, resumetoken.Session(c)) }
-	look := func(ctx context.Context) (verification.Session, error) { return s.newest(ctx, reference, 0) }
+	look := st.untilWoken(func(ctx context.Context) (verification.Session, error) { return s.newest(ctx, reference, 0) })
 	if token := request.GetResumeToken(); token != "" {
 		place, err := resumetoken.DecodeReference(token, reference)
 		if err != nil {
@@ -26,8 +26,8 @@ func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatus
 		}
 		c, look = cursor(place), s.bearing(reference, cursor(place))
 	}
-	until, token := request.GetUntilSettled(), func() string { return encode(c) }
-	for begun := false; ; begun = true {
+	until, token := request.GetUntilSettled(), func() string { return tokenOf(c, encode) }
+	for begun := false; ; {
 		var settled bool
 		err := st.do(func() (err error) {
 			settled, err = s.showNewest(st, &c, look, reference, encode)
@@ -36,8 +36,12 @@ func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatus
 		if err == nil && settled && until {
 			return nil
 		}
+		begun = begun || err == nil
 		if err := st.pause(token, begun, err); err != nil {
 			return err
+		}
+		if !begun {
+			continue
 		}
 		if look = s.pointed(reference, c); st.topics != 0 && st.topics&referenceTopic == 0 {
 			look = s.kept(reference, c) // where the reference leads has not changed

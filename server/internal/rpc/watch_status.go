@@ -64,10 +64,10 @@ func (s *Service) asked(request *verificationv1.WatchStatusRequest) (heartbeat t
 
 // watchSession is snapshot, resume and live in one loop: send what follows the cursor, wait to be
 // woken, look again. A store that is away does not end a watch that has begun: it goes on when the store
-// is back.
+// is back. A session that is not known here, and that Stripe cannot be asked for now, is waited for.
 func (s *Service) watchSession(st *stream, request *verificationv1.WatchStatusRequest, id string) error {
 	var c cursor
-	look := func(ctx context.Context) (verification.Session, error) { return s.session(ctx, id, 0) }
+	look := st.untilWoken(func(ctx context.Context) (verification.Session, error) { return s.session(ctx, id, 0) })
 	if token := request.GetResumeToken(); token != "" {
 		place, err := resumetoken.DecodeSession(token, id)
 		if err != nil {
@@ -75,8 +75,8 @@ func (s *Service) watchSession(st *stream, request *verificationv1.WatchStatusRe
 		}
 		c, look = cursor(place), s.held(id, place.Revision)
 	}
-	until, token := request.GetUntilSettled(), func() string { return encodeSession(c) }
-	for begun := false; ; begun = true {
+	until, token := request.GetUntilSettled(), func() string { return tokenOf(c, encodeSession) }
+	for begun := false; ; {
 		var settled bool
 		err := st.do(func() (err error) {
 			settled, err = s.showSession(st, &c, id, look)
@@ -85,10 +85,13 @@ func (s *Service) watchSession(st *stream, request *verificationv1.WatchStatusRe
 		if err == nil && settled && until {
 			return nil
 		}
+		begun = begun || err == nil
 		if err := st.pause(token, begun, err); err != nil {
 			return err
 		}
-		look = s.held(id, c.Revision)
+		if begun {
+			look = s.held(id, c.Revision)
+		}
 	}
 }
 
@@ -138,6 +141,14 @@ func (s *Service) sendAfter(st *stream, session *verification.Session, c cursor,
 		}
 	}
 	return c, nil
+}
+
+// tokenOf is a watch's token, of none before the first status: such a watch begins again.
+func tokenOf(c cursor, encode func(cursor) string) string {
+	if c == (cursor{}) {
+		return ""
+	}
+	return encode(c)
 }
 
 func encodeSession(c cursor) string { return resumetoken.EncodeSession(resumetoken.Session(c)) }

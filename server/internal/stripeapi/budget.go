@@ -1,36 +1,59 @@
 package stripeapi
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
+
+	"example.com/verification-status/server/internal/shares"
+	"example.com/verification-status/server/internal/verification"
 )
 
-// budget counts the reads of a day. Stripe allows as few as 10,000 reads a month to a small account.
-// What can wait may not use it up: whoever polls unknown ids, and a catch-up after a bad day, must not
-// keep people from trying again, or doubts from being settled.
+// How much of the day's reads a read leaves to those of more worth, in percent; see verification.Purpose.
+const (
+	reserveCatchUp = 20
+	reserveLookup  = 50
+)
+
+// budget counts the reads of a day. Stripe allows as few as 10,000 reads a month to a small account. Reads
+// of less worth leave a part of the day to retries, and each caller has a share of the whole and the same share
+// of the lookups: a caller that asks all day for sessions that do not exist takes nothing from others.
 type budget struct {
 	limit int // reads a day; 0: no bound
 	clock func() time.Time
 	log   *slog.Logger
 
+	reads   *shares.Pot // all reads that count
+	lookups *shares.Pot // those for lookups, which take a unit of each pot
+
 	mu   sync.Mutex
 	day  int64 // days since 1970, UTC
-	used int
-	told int // 0: nothing yet today; 1: that half is gone; 2: that all is
+	told map[string]bool
 }
 
-// How much of the day's reads a read must leave to others, in percent; nothing for most.
+// What is logged once a day, beside the names of callers that have used up their share.
 const (
-	reserveCatchUp = 20 // Stripe's list of events
-	reserveLookup  = 50 // a caller asks for what is not known here
+	toldHalf = "half"
+	toldAll  = "all"
 )
 
-// left reports whether a read is left today.
-func (b *budget) left(reserve int) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.check(reserve)
+func newBudget(limit, sharePercent int, clock func() time.Time, log *slog.Logger) *budget {
+	lookups := limit - limit*reserveLookup/100
+	return &budget{
+		limit: limit, clock: clock, log: log, told: map[string]bool{},
+		reads:   shares.New(limit, shares.Of(limit, sharePercent)),
+		lookups: shares.New(lookups, shares.Of(lookups, sharePercent)),
+	}
+}
+
+// spent is a read that the budget has counted.
+type spent struct{ read, lookup shares.Unit }
+
+// giveBack counts the read out: it was not made.
+func (s *spent) giveBack() {
+	s.read.Release()
+	s.lookup.Release()
 }
 
 // rest is how many reads are left today; none where there is no bound.
@@ -38,45 +61,82 @@ func (b *budget) rest() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.turn()
-	return max(0, b.limit-b.used)
+	if b.limit == 0 {
+		return 0
+	}
+	return max(0, b.limit-b.reads.Taken())
 }
 
-// take uses one read of today; false if none is left.
-func (b *budget) take(reserve int) bool {
+// take counts one read of today for a holder. It returns verification.ErrStripeBudget if none is left for
+// such a read, and ErrStripeShare if the holder has had its share.
+func (b *budget) take(purpose verification.Purpose, holder shares.Holder) (spent, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.check(reserve) {
+	b.turn()
+	var s spent
+	if b.limit == 0 || purpose == verification.PurposeDoubt {
+		return s, nil
+	}
+	used := b.reads.Taken()
+	if used >= b.limit && b.first(toldAll) {
+		b.log.Error("stripe: the day's API reads are used up; until midnight UTC Stripe is asked about events and doubts only. Raise API_READS_PER_DAY if Stripe's allowance permits", "limit", b.limit)
+	}
+	if used >= b.limit-b.limit*reserve(purpose)/100 {
+		return s, verification.ErrStripeBudget
+	}
+	var err error
+	if purpose == verification.PurposeLookup {
+		if s.lookup, err = b.lookups.Take(holder, nil); err != nil {
+			return s, b.refusal(err, holder)
+		}
+	}
+	if s.read, err = b.reads.Take(holder, nil); err != nil {
+		s.lookup.Release()
+		return s, b.refusal(err, holder)
+	}
+	if (used+1)*2 >= b.limit && b.first(toldHalf) {
+		b.log.Warn("stripe: half of the day's API reads is used", "used", used+1, "limit", b.limit)
+	}
+	return s, nil
+}
+
+func reserve(purpose verification.Purpose) int {
+	switch purpose {
+	case verification.PurposeLookup:
+		return reserveLookup
+	case verification.PurposeCatchUp:
+		return reserveCatchUp
+	default:
+		return 0
+	}
+}
+
+// refusal is the error for a pot's refusal. It needs b.mu.
+func (b *budget) refusal(err error, holder shares.Holder) error {
+	if !errors.Is(err, shares.ErrShare) {
+		return verification.ErrStripeBudget
+	}
+	if b.first("share of " + holder.String()) {
+		b.log.Warn("stripe: a caller has used up its share of the day's API reads", "principal", holder.String(), "limit", b.limit)
+	}
+	return verification.ErrStripeShare
+}
+
+// first reports whether something is told for the first time today. It needs b.mu.
+func (b *budget) first(what string) bool {
+	if b.told[what] {
 		return false
 	}
-	b.used++
-	if b.limit > 0 && b.told == 0 && b.used*2 >= b.limit {
-		b.told = 1
-		b.log.Warn("stripe: half of the day's API reads is used", "used", b.used, "limit", b.limit)
-	}
+	b.told[what] = true
 	return true
 }
 
 // turn begins a new day. It needs b.mu. A clock that goes back does not give a day's reads twice.
 func (b *budget) turn() {
 	if day := b.clock().Unix() / (24 * 60 * 60); day > b.day {
-		b.day, b.used, b.told = day, 0, 0
+		b.day = day
+		clear(b.told)
+		b.reads.Reset()
+		b.lookups.Reset()
 	}
-}
-
-// check needs b.mu.
-func (b *budget) check(reserve int) bool {
-	b.turn()
-	switch {
-	case b.limit == 0:
-		return true
-	case b.used < b.limit && b.used >= b.limit-b.limit*reserve/100:
-		return false
-	case b.used < b.limit:
-		return true
-	}
-	if b.told < 2 {
-		b.told = 2
-		b.log.Error("stripe: the day's API reads are used up; sessions are not read from Stripe until midnight UTC. Raise API_READS_PER_DAY if Stripe's allowance permits", "limit", b.limit)
-	}
-	return false
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/form"
 
+	"example.com/verification-status/server/internal/shares"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -36,7 +37,7 @@ type request struct {
 	operation Operation
 	method    string
 	path      string
-	reserve   int    // what a read must leave of the day's budget, in percent
+	purpose   verification.Purpose
 	account   string // connected account; empty: the platform's own
 	form      *form.Values
 	// idempotencyKey is for POST.
@@ -57,7 +58,7 @@ type answer struct {
 type raw struct{ stripe.APIResource }
 
 // call makes one request, unless the account is one that is left out: the budget first, for it answers
-// at once, then the wait for the rate. A read that got no turn uses nothing of the budget.
+// at once, then the wait for a turn. A read that got no turn uses nothing of the budget.
 func (c *Client) call(ctx context.Context, r request) error {
 	if !c.cfg.Accounts.Accept(r.account) {
 		return verification.ErrStripeExcluded
@@ -73,15 +74,17 @@ func (c *Client) call(ctx context.Context, r request) error {
 func (c *Client) send(caller context.Context, r request) fault {
 	ctx, cancel := context.WithTimeout(caller, c.cfg.Timeout)
 	defer cancel()
-	isRead := r.method == http.MethodGet
-	if isRead && !c.budget.left(r.reserve) {
-		return budgetFault()
+	holder := shares.HolderOf(caller)
+	var read spent
+	if r.method == http.MethodGet {
+		var err error
+		if read, err = c.budget.take(r.purpose, holder); err != nil {
+			return fault{outcome: OutcomeBudget, err: err}
+		}
 	}
-	if c.limiter.Wait(ctx) != nil {
-		return unavailable(caller, "the rate leaves no turn before the deadline")
-	}
-	if isRead && !c.budget.take(r.reserve) {
-		return budgetFault()
+	if c.turn(ctx, r.purpose, holder) != nil {
+		read.giveBack()
+		return busy(caller)
 	}
 	params := &stripe.Params{Context: ctx}
 	if r.account != "" {
@@ -105,6 +108,18 @@ func (c *Client) send(caller context.Context, r request) fault {
 		return unavailable(caller, wrong)
 	}
 	return fault{outcome: OutcomeOK}
+}
+
+// turn waits for the call's turn. Events and doubts have a rate of their own, which no other call can use up.
+func (c *Client) turn(ctx context.Context, purpose verification.Purpose, holder shares.Holder) error {
+	switch purpose {
+	case verification.PurposeDoubt:
+		return c.doubts.wait(ctx, 0, holder)
+	case verification.PurposeRetry:
+		return c.others.wait(ctx, 0, holder)
+	default:
+		return c.others.wait(ctx, 1, holder)
+	}
 }
 
 // asOf is verification.Read.AsOf: Stripe had not looked at the session before the call began, and

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/stripe/stripe-go/v76"
-	"golang.org/x/time/rate"
 
 	"example.com/verification-status/server/internal/verification"
 )
@@ -26,6 +25,8 @@ import (
 const (
 	defaultRate    = 10
 	defaultTimeout = 10 * time.Second
+	// doubtRate is how many times RatePerSecond events and doubts have for themselves.
+	doubtRate = 2
 )
 
 // Config says how to reach Stripe. Only Key is required.
@@ -39,11 +40,15 @@ type Config struct {
 	Accounts verification.Accounts
 	// ReferenceKey is stripeevent.Options.ReferenceKey.
 	ReferenceKey string
-	// RatePerSecond bounds all requests. They are spaced evenly, so that no second sees more. 0: 10.
+	// RatePerSecond bounds all requests but the reads for events and doubts, which have twice the rate for
+	// themselves. Requests are spaced evenly, so that no second sees more. 0: 10.
 	RatePerSecond float64
-	// ReadsPerDay bounds the GETs of one day (UTC). 0: no bound.
+	// ReadsPerDay bounds the GETs of one day (UTC) but those for events and doubts. 0: no bound.
 	ReadsPerDay int
-	// Timeout bounds a call, the wait for the rate included, beside the caller's deadline. 0: 10 s.
+	// CallerSharePercent is the greatest part of ReadsPerDay, of its lookups and, while others wait, of
+	// RatePerSecond that one named caller has; see package shares. 0: no bound by caller.
+	CallerSharePercent int
+	// Timeout bounds a call, the wait for its turn included, beside the caller's deadline. 0: 10 s.
 	Timeout time.Duration
 	// Clock tells the day and measures calls. nil: time.Now.
 	Clock func() time.Time
@@ -61,7 +66,8 @@ type Client struct {
 	cfg       Config
 	backend   stripe.Backend
 	transport *http.Transport
-	limiter   *rate.Limiter
+	doubts    *schedule // of the reads for events and doubts
+	others    *schedule // of all other requests: retries, then all the rest
 	budget    *budget
 }
 
@@ -85,8 +91,8 @@ func New(cfg Config) (*Client, error) {
 		base.User != nil || base.RawQuery != "" || base.Fragment != "" {
 		return nil, errors.New("STRIPE_API_BASE must be like https://api.stripe.com, without user, query or fragment")
 	}
-	if cfg.RatePerSecond < 0 || cfg.ReadsPerDay < 0 || cfg.Timeout < 0 {
-		return nil, errors.New("rate, budget and timeout of the Stripe API must not be negative")
+	if cfg.RatePerSecond < 0 || cfg.ReadsPerDay < 0 || cfg.Timeout < 0 || cfg.CallerSharePercent < 0 {
+		return nil, errors.New("rate, budget, shares and timeout of the Stripe API must not be negative")
 	}
 	if cfg.RatePerSecond == 0 {
 		cfg.RatePerSecond = defaultRate
@@ -110,8 +116,9 @@ func New(cfg Config) (*Client, error) {
 	return &Client{
 		cfg:       cfg,
 		transport: transport,
-		limiter:   rate.NewLimiter(rate.Limit(cfg.RatePerSecond), 1),
-		budget:    &budget{limit: cfg.ReadsPerDay, clock: cfg.Clock, log: cfg.Logger},
+		doubts:    newSchedule(doubtRate*cfg.RatePerSecond, 1, 0),
+		others:    newSchedule(cfg.RatePerSecond, 2, cfg.CallerSharePercent),
+		budget:    newBudget(cfg.ReadsPerDay, cfg.CallerSharePercent, cfg.Clock, cfg.Logger),
 		backend: stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
 			URL:               stripe.String(cfg.Base),
 			HTTPClient:        newHTTPClient(transport, cfg.Timeout),

@@ -107,7 +107,7 @@ func TestRequestsAreStripes(t *testing.T) {
 			return err
 		}},
 		"look up": {call: func(ctx context.Context, c *client) error {
-			_, err := c.Lookup(ctx, id)
+			_, err := c.Read(ctx, verification.PurposeLookup, "", id)
 			return err
 		}},
 		"find by reference": {

@@ -43,7 +43,7 @@ const (
 // Stripe refuses with code "idempotency_error". Other errors are Retrieve's.
 func (c *Client) CreateLike(ctx context.Context, account, id, returnURL string) (newID string, err error) {
 	var old []byte
-	if err := c.get(ctx, request{account: account}, id, func(_ verification.Object, a answer) { old = a.body }); err != nil {
+	if err := c.get(ctx, request{account: account, purpose: verification.PurposeRetry}, id, func(_ verification.Object, a answer) { old = a.body }); err != nil {
 		return "", err
 	}
 	newID, err = c.create(ctx, account, id, old, returnURL, id)
@@ -63,7 +63,7 @@ func (c *Client) create(ctx context.Context, account, id string, old []byte, ret
 		return "", &verification.StripeRefusedError{Code: "session_too_large_to_copy"}
 	}
 	creation := request{
-		operation: OperationCreate, method: http.MethodPost, path: sessionsPath, account: account,
+		operation: OperationCreate, method: http.MethodPost, path: sessionsPath, account: account, purpose: verification.PurposeRetry,
 		form: fields, idempotencyKey: idempotencyPrefix + id,
 		decode: func(a answer) (wrong string) {
 			session, err := c.object(a.body)

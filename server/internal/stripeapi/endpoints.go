@@ -68,7 +68,7 @@ func (c *Client) Endpoints(ctx context.Context) ([]Endpoint, error) {
 			filter.Add("starting_after", after)
 		}
 		err := c.call(ctx, request{
-			operation: OperationEndpoints, method: http.MethodGet, path: endpointsPath, form: filter,
+			operation: OperationEndpoints, method: http.MethodGet, path: endpointsPath, form: filter, purpose: verification.PurposeLookup,
 			decode: func(a answer) (wrong string) {
 				var read []Endpoint
 				if read, more, wrong = decodeEndpoints(a.body); wrong != "" {
@@ -107,7 +107,7 @@ func (c *Client) CreateEndpoint(ctx context.Context, n NewEndpoint) (made Endpoi
 		fields.Add("connect", "true")
 	}
 	creation := request{
-		operation: OperationCreateEndpoint, method: http.MethodPost, path: endpointsPath, form: fields,
+		operation: OperationCreateEndpoint, method: http.MethodPost, path: endpointsPath, form: fields, purpose: verification.PurposeLookup,
 		idempotencyKey: "verification-status-endpoint-" + rand.Text(),
 		decode: func(a answer) (wrong string) {
 			made, secret, wrong = decodeNewEndpoint(a.body)

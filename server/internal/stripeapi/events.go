@@ -71,7 +71,7 @@ func (c *Client) Events(ctx context.Context, account string, query EventQuery) (
 	}
 	var page EventPage
 	err := c.call(ctx, request{
-		operation: OperationEvents, method: http.MethodGet, path: eventsPath, account: account, form: filter, reserve: reserveCatchUp,
+		operation: OperationEvents, method: http.MethodGet, path: eventsPath, account: account, form: filter, purpose: verification.PurposeCatchUp,
 		decode: func(a answer) (wrong string) {
 			page, wrong = c.eventPage(a, account)
 			return wrong

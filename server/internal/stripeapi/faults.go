@@ -25,7 +25,8 @@ const (
 	OutcomeUnknown      Outcome = "unknown"      // verification.ErrStripeUnknown
 	OutcomeUnavailable  Outcome = "unavailable"  // verification.ErrStripeUnavailable
 	OutcomeUnauthorized Outcome = "unauthorized" // verification.ErrStripeUnauthorized
-	OutcomeBudget       Outcome = "budget"       // verification.ErrStripeBudget
+	OutcomeBudget       Outcome = "budget"       // verification.ErrStripeBudget: not sent
+	OutcomeBusy         Outcome = "busy"         // verification.ErrStripeBusy: not sent
 	OutcomeRefused      Outcome = "refused"      // *verification.StripeRefusedError
 )
 
@@ -54,8 +55,12 @@ func word(s string) string {
 	return ""
 }
 
-func budgetFault() fault {
-	return fault{outcome: OutcomeBudget, err: verification.ErrStripeBudget}
+// busy is a call that got no turn.
+func busy(caller context.Context) fault {
+	if over := ended(caller); over != nil {
+		return fault{outcome: OutcomeBusy, err: fmt.Errorf("%w: %w", verification.ErrStripeBusy, over)}
+	}
+	return fault{outcome: OutcomeBusy, err: verification.ErrStripeBusy}
 }
 
 // unavailable is a call without a usable answer. Where the caller's own context is over, the error
@@ -147,12 +152,12 @@ func cause(caller context.Context, err error) string {
 	}
 }
 
-// log writes one line about a call that failed. Unknown sessions and a spent budget are no failures;
-// the budget has lines of its own.
+// log writes one line about a call that failed. Unknown sessions are no failures. A call that was not sent
+// has no line: callers would decide how many there are. The budget has lines of its own.
 func (f fault) log(logger *slog.Logger, operation Operation) {
 	level := slog.LevelWarn
 	switch f.outcome {
-	case OutcomeOK, OutcomeBudget:
+	case OutcomeOK, OutcomeBudget, OutcomeBusy:
 		return
 	case OutcomeUnknown:
 		level = slog.LevelDebug

@@ -25,20 +25,19 @@ var accountPattern = regexp.MustCompile(`^acct_[A-Za-z0-9_]{1,250}$`)
 // or empty. An id or account of the wrong form is ErrStripeUnknown, without asking.
 //
 // Errors: verification.ErrStripeUnknown, ErrStripeUnavailable (with the context's, if that is why),
-// ErrStripeUnauthorized, ErrStripeBudget, ErrStripeExcluded or a *StripeRefusedError.
+// ErrStripeBusy, ErrStripeUnauthorized, ErrStripeBudget, ErrStripeExcluded or a *StripeRefusedError.
 func (c *Client) Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error) {
 	var read verification.Retrieved
-	err := c.get(ctx, request{account: account}, id, func(object verification.Object, a answer) {
+	err := c.get(ctx, request{account: account, purpose: verification.PurposeRetry}, id, func(object verification.Object, a answer) {
 		read = verification.Retrieved{Object: object, AsOf: a.asOf, Link: linkOf(object, a.body)}
 	})
 	return read, err
 }
 
-// Lookup is Retrieve for a session of the platform that is not known here, without a link. Half of the
-// day's budget is enough for such.
-func (c *Client) Lookup(ctx context.Context, id string) (verification.Retrieved, error) {
+// Read is Retrieve for another purpose than a retry, without a link.
+func (c *Client) Read(ctx context.Context, purpose verification.Purpose, account, id string) (verification.Retrieved, error) {
 	var read verification.Retrieved
-	err := c.get(ctx, request{reserve: reserveLookup}, id, func(object verification.Object, a answer) {
+	err := c.get(ctx, request{account: account, purpose: purpose}, id, func(object verification.Object, a answer) {
 		read = verification.Retrieved{Object: object, AsOf: a.asOf}
 	})
 	return read, err
@@ -99,7 +98,7 @@ func (c *Client) FindByReference(ctx context.Context, reference string) (verific
 	filter.Add("limit", referencePage)
 	var found *verification.Retrieved
 	err := c.call(ctx, request{
-		operation: OperationFind, method: http.MethodGet, path: sessionsPath, form: filter, reserve: reserveLookup,
+		operation: OperationFind, method: http.MethodGet, path: sessionsPath, form: filter, purpose: verification.PurposeLookup,
 		decode: func(a answer) (wrong string) {
 			var page struct {
 				Object string            `json:"object"`

@@ -17,11 +17,11 @@ func TestCuriosityLeavesHalfOfTheBudget(t *testing.T) {
 	c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.ReadsPerDay = 5 })
 	ctx := context.Background()
 	for n := range 3 {
-		if read, err := c.Lookup(ctx, id); err != nil || read.Link != (verification.Link{}) {
+		if read, err := c.Read(ctx, verification.PurposeLookup, "", id); err != nil || read.Link != (verification.Link{}) {
 			t.Fatalf("lookup %d: %v, %v", n, read, err)
 		}
 	}
-	if _, err := c.Lookup(ctx, id); !errors.Is(err, verification.ErrStripeBudget) {
+	if _, err := c.Read(ctx, verification.PurposeLookup, "", id); !errors.Is(err, verification.ErrStripeBudget) {
 		t.Errorf("a fourth lookup: %v", err)
 	}
 	if _, err := c.FindByReference(ctx, "case-17"); !errors.Is(err, verification.ErrStripeBudget) {

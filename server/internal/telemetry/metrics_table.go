@@ -46,7 +46,7 @@ var ownMetrics = []Metric{
 	{"verification_read_throughs_total", "counter", []string{"outcome"},
 		"Reads of sessions at Stripe that were asked for and not known here, by outcome: found, unknown, failed."},
 	{"verification_stripe_calls_total", "counter", []string{"operation", "outcome"},
-		"Calls of Stripe's API, by operation and outcome."},
+		"Calls of Stripe's API, by operation and outcome. With budget and busy Stripe was not asked."},
 	{"verification_stripe_reads_left", "gauge", nil,
 		"Reads that API_READS_PER_DAY leaves this replica until midnight UTC. Absent without an API key."},
 	{"verification_catch_ups_total", "counter", []string{"result"},

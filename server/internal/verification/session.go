@@ -6,7 +6,10 @@
 // as it was. So the rules can be shuffled, repeated and cut by tests as often as they like.
 package verification
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Stripe's statuses of a session. The record keeps whatever Stripe sent, also what is not here.
 const (
@@ -220,4 +223,15 @@ func (s Session) clone() Session {
 func sameSeen(a, b State) bool {
 	a.ShownFailure, a.ShownGranted, a.LastFailure = b.ShownFailure, b.ShownGranted, b.LastFailure
 	return a == b
+}
+
+// ToldAt is when Stripe last told what the record shows, by this service's clock: the arrival of the newest
+// input of the history that became the state. It is zero if the history does not say.
+func (s Session) ToldAt() time.Time {
+	for _, entry := range slices.Backward(s.History) {
+		if entry.Effect == EffectApplied && (entry.Source == SourceWebhook || entry.Source == SourceStripeAPI) {
+			return time.UnixMilli(entry.RecordTime)
+		}
+	}
+	return time.Time{}
 }

@@ -2,6 +2,7 @@ package verification
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 )
 
@@ -13,8 +14,13 @@ var (
 	ErrStripeUnavailable = errors.New("Stripe's API is unavailable")
 	// ErrStripeUnauthorized: Stripe refuses this service's key (401, 403). Not the caller's fault.
 	ErrStripeUnauthorized = errors.New("Stripe refuses the API key: check STRIPE_API_KEY and its permissions")
-	// ErrStripeBudget: the day's reads are used up.
+	// ErrStripeBusy: Stripe was not asked, because too many calls wait for their turn here. It is an
+	// ErrStripeUnavailable.
+	ErrStripeBusy = fmt.Errorf("%w: too many calls wait for their turn", ErrStripeUnavailable)
+	// ErrStripeBudget: the day's reads for such a purpose are used up.
 	ErrStripeBudget = errors.New("the day's budget of Stripe API reads is spent: see API_READS_PER_DAY")
+	// ErrStripeShare: the caller's share of the day's reads is used up. It is an ErrStripeBudget.
+	ErrStripeShare = fmt.Errorf("%w: the share of this caller", ErrStripeBudget)
 	// ErrStripeNotConfigured: there is no API key.
 	ErrStripeNotConfigured = errors.New("no Stripe API key is configured: set STRIPE_API_KEY")
 	// ErrStripeExcluded: the session is of a connected account that is not accepted. Stripe was not asked.
@@ -32,6 +38,23 @@ type StripeRefusedError struct {
 const CodeIdempotency = "idempotency_error"
 
 func (e *StripeRefusedError) Error() string { return "Stripe refused the call: " + e.Code }
+
+// Purpose says what Stripe is asked for. The smaller one goes first, and no purpose can use up what a smaller
+// one needs.
+type Purpose uint8
+
+// The purposes, of the greatest worth first.
+const (
+	// PurposeDoubt: the order of two events is ambiguous, or an event must be read.
+	PurposeDoubt Purpose = iota
+	// PurposeRetry: a person wants to try again.
+	PurposeRetry
+	// PurposeLookup: a caller asks for more than is known here.
+	PurposeLookup
+	// PurposeCatchUp: this service looks for what it might have missed. It waits in line with the lookups, and
+	// the day's budget keeps more for it than lookups can use.
+	PurposeCatchUp
+)
 
 // Retrieved is the answer to a GET of a session at Stripe.
 type Retrieved struct {

@@ -1,4 +1,4 @@
-package ingest
+package sharedread
 
 import (
 	"context"
@@ -9,29 +9,28 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"example.com/verification-status/server/internal/verification"
 )
 
-func asOf(second int64) verification.Read { return verification.Read{AsOf: second} }
+// reads is a group under test: its answers are numbers.
+type reads = Group[string, int64]
 
 func TestThoseWhoWaitShareTheNextReadAndNeverTheOneUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var shared reads
 		var runs atomic.Int64
 		gate := make(chan struct{})
-		run := func() (verification.Read, error) {
+		run := func(context.Context) (int64, error) {
 			n := runs.Add(1)
 			<-gate
-			return asOf(n), nil
+			return n, nil
 		}
 		answers := make(chan int64, 100)
 		join := func() {
-			read, err := shared.next(t.Context(), question{id: "vs_1"}, run)
+			read, err := shared.Next(t.Context(), "vs_1", run)
 			if err != nil {
 				t.Error(err)
 			}
-			answers <- read.AsOf
+			answers <- read
 		}
 		go join()
 		synctest.Wait()
@@ -59,7 +58,7 @@ func TestThoseWhoWaitShareTheNextReadAndNeverTheOneUnderWay(t *testing.T) {
 		if counts[2] != 50 || counts[3] != 20 || runs.Load() != 3 {
 			t.Errorf("answers by read %v, %d reads; want 50 of the 2nd, 20 of the 3rd", counts, runs.Load())
 		}
-		shared.wait()
+		shared.Wait()
 		if len(shared.waiting) != 0 {
 			t.Errorf("%d sessions are still remembered", len(shared.waiting))
 		}
@@ -78,21 +77,21 @@ func TestAReadBeginsAfterEveryoneWhoGetsIt(t *testing.T) {
 			for range 200 {
 				id := ids[random.IntN(len(ids))]
 				asked := clock.Add(1)
-				read, err := shared.next(t.Context(), question{id: id}, func() (verification.Read, error) {
+				read, err := shared.Next(t.Context(), id, func(context.Context) (int64, error) {
 					began := clock.Add(1)
 					for range random.IntN(50) {
 						clock.Load()
 					}
-					return asOf(began), nil
+					return began, nil
 				})
-				if err != nil || read.AsOf <= asked {
-					t.Errorf("asked at %d, got a read begun at %d (%v)", asked, read.AsOf, err)
+				if err != nil || read <= asked {
+					t.Errorf("asked at %d, got a read begun at %d (%v)", asked, read, err)
 				}
 			}
 		})
 	}
 	group.Wait()
-	shared.wait()
+	shared.Wait()
 	if len(shared.waiting) != 0 {
 		t.Errorf("%d sessions are still remembered", len(shared.waiting))
 	}
@@ -101,39 +100,39 @@ func TestAReadBeginsAfterEveryoneWhoGetsIt(t *testing.T) {
 func TestAnImpatientCallerLeavesAndTheOthersGetTheirRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var shared reads
-		slow := func() (verification.Read, error) { time.Sleep(time.Minute); return asOf(1), nil }
+		slow := func(context.Context) (int64, error) { time.Sleep(time.Minute); return 1, nil }
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		patient := make(chan error, 1)
 		go func() {
-			_, err := shared.next(ctx, question{id: "vs_1"}, slow)
+			_, err := shared.Next(ctx, "vs_1", slow)
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("error %v", err)
 			}
 		}()
 		synctest.Wait()
 		go func() {
-			_, err := shared.next(t.Context(), question{id: "vs_1"}, slow)
+			_, err := shared.Next(t.Context(), "vs_1", slow)
 			patient <- err
 		}()
 		if err := <-patient; err != nil {
 			t.Errorf("error %v", err)
 		}
-		shared.wait()
+		shared.Wait()
 	})
 }
 
 func TestAnErrorGoesToThoseWhoSharedTheReadAndNoFurther(t *testing.T) {
 	var shared reads
 	wrong := errors.New("boom")
-	if _, err := shared.next(t.Context(), question{id: "vs_1"}, func() (verification.Read, error) { return verification.Read{}, wrong }); !errors.Is(err, wrong) {
+	if _, err := shared.Next(t.Context(), "vs_1", func(context.Context) (int64, error) { return 0, wrong }); !errors.Is(err, wrong) {
 		t.Errorf("error %v", err)
 	}
-	read, err := shared.next(t.Context(), question{id: "vs_1"}, func() (verification.Read, error) { return asOf(7), nil })
-	if err != nil || read.AsOf != 7 {
+	read, err := shared.Next(t.Context(), "vs_1", func(context.Context) (int64, error) { return 7, nil })
+	if err != nil || read != 7 {
 		t.Errorf("%+v, %v", read, err)
 	}
-	shared.wait()
+	shared.Wait()
 }
 
 func TestDifferentSessionsDoNotWaitForEachOther(t *testing.T) {
@@ -143,13 +142,13 @@ func TestDifferentSessionsDoNotWaitForEachOther(t *testing.T) {
 		var group sync.WaitGroup
 		for _, id := range []string{"vs_1", "vs_2", "vs_3"} {
 			group.Go(func() {
-				_, _ = shared.next(t.Context(), question{id: id}, func() (verification.Read, error) { time.Sleep(time.Second); return asOf(1), nil })
+				_, _ = shared.Next(t.Context(), id, func(context.Context) (int64, error) { time.Sleep(time.Second); return 1, nil })
 			})
 		}
 		group.Wait()
 		if took := time.Since(began); took != time.Second {
 			t.Errorf("took %v", took)
 		}
-		shared.wait()
+		shared.Wait()
 	})
 }

@@ -1,0 +1,97 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"example.com/verification-status/server/internal/verification"
+)
+
+const (
+	// maxRechecks bounds the sessions that wait to be read again. The catch-up reads the others.
+	maxRechecks = 1000
+	// recheckAfter is the pause before the first read. It doubles before each of the recheckTries.
+	recheckAfter = time.Second
+	recheckTries = 5
+)
+
+// rechecks are the sessions whose doubt was decided by rule only because this service was busy. Stripe can
+// be asked: to wait for the next catch-up would show what is wrong for a quarter of an hour.
+type rechecks struct {
+	ctx  context.Context // ends when the process stops
+	stop context.CancelFunc
+
+	mu      sync.Mutex
+	waiting map[question]bool
+	working sync.WaitGroup
+}
+
+func newRechecks() *rechecks {
+	r := &rechecks{waiting: make(map[question]bool)}
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	return r
+}
+
+// close gives up what waits: the record says that it is pending, and the catch-up begins with a start.
+func (r *rechecks) close() {
+	r.stop()
+	r.working.Wait()
+}
+
+// add has run called for a session in a goroutine of its own, once at a time.
+func (r *rechecks) add(what question, run func(context.Context)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting[what] || len(r.waiting) >= maxRechecks || r.ctx.Err() != nil {
+		return
+	}
+	r.waiting[what] = true
+	r.working.Go(func() {
+		run(r.ctx)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.waiting, what)
+	})
+}
+
+// wasBusy reports whether a read failed because this service had no turn for it, or no time to wait for one
+// that is shared. A failure of Stripe is none: the catch-up deals with an outage.
+func wasBusy(err error) bool {
+	return errors.Is(err, verification.ErrStripeBusy) ||
+		errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, verification.ErrStripeUnavailable)
+}
+
+// recheck reads a session again soon, until it is no longer in doubt or Stripe fails.
+func (i *Ingest) recheck(object verification.Object) {
+	i.rechecks.add(question{account: object.Account, id: object.ID}, func(ctx context.Context) {
+		for pause := recheckAfter; pause < recheckAfter<<recheckTries; pause *= 2 {
+			timer := time.NewTimer(pause)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			}
+			session, err := i.recheckNow(ctx, object.ID)
+			if err == nil && !session.Pending {
+				i.Logger.Info("a doubt that was decided by rule is settled", "session_id", object.ID, "status", session.Status)
+				return
+			}
+			if err != nil && !wasBusy(err) {
+				return
+			}
+		}
+	})
+}
+
+func (i *Ingest) recheckNow(ctx context.Context, id string) (verification.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	session, err := i.Store.Get(ctx, id)
+	if err != nil || !session.Pending {
+		return session, err
+	}
+	return i.Reread(ctx, session)
+}

@@ -1,0 +1,277 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// laterBench is a retryBench whose clock the test can move.
+func laterBench(t *testing.T) (later func(time.Duration), stripe *fakeStripe, r *replica) {
+	t.Helper()
+	var late atomic.Int64
+	b := newBackend(t)
+	stripe = newFakeStripe()
+	b.stripe = stripe
+	b.clock = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+	return func(d time.Duration) { late.Add(int64(d)) }, stripe, b.replica(t)
+}
+
+func TestG15_ACertainDenialAsksStripeNothing(t *testing.T) {
+	erased := func(o *verification.Object) { o.Redaction = verification.RedactionRedacted }
+	tests := []struct {
+		here   verification.Object
+		denial verificationv1.RetryDenial
+		late   time.Duration // since Stripe told it
+		most   int           // reads for 60 clicks
+	}{
+		{object("vs_v", "verified"), verificationv1.RetryDenial_RETRY_DENIAL_ALREADY_VERIFIED, 0, 0},
+		{object("vs_v2", "verified"), verificationv1.RetryDenial_RETRY_DENIAL_ALREADY_VERIFIED, time.Hour, 1},
+		{object("vs_p", "processing"), verificationv1.RetryDenial_RETRY_DENIAL_PROCESSING, 0, 0},
+		{object("vs_p2", "processing"), verificationv1.RetryDenial_RETRY_DENIAL_PROCESSING, time.Hour, 1},
+		{object("vs_n", "requires_input", failure("consent_declined", 1)), verificationv1.RetryDenial_RETRY_DENIAL_NOT_RETRYABLE, time.Hour, 0},
+		{object("vs_r", "verified", erased), verificationv1.RetryDenial_RETRY_DENIAL_REDACTED, time.Hour, 0},
+		{object("vs_c", "canceled"), verificationv1.RetryDenial_RETRY_DENIAL_CANCELED, time.Hour, 0},
+	}
+	later, stripe, r := laterBench(t)
+	for _, test := range tests {
+		t.Run(test.here.ID, func(t *testing.T) {
+			r.apply(eventOf(1, 1, test.here))
+			stripe.set(test.here)
+			later(test.late)
+			before, _, _ := stripe.counts()
+			for range 60 {
+				r.denied(retryRequest(test.here.ID), test.denial)
+			}
+			if after, _, _ := stripe.counts(); after-before > test.most {
+				t.Errorf("60 clicks cost %d reads, want %d at most", after-before, test.most)
+			}
+		})
+	}
+}
+
+func TestADenialOfAnAmbiguousSessionAsksStripe(t *testing.T) {
+	_, stripe, r := laterBench(t)
+	stripe.change(func() { stripe.fail = verification.ErrStripeUnavailable })
+	r.apply(eventOf(1, 1, object("vs_1", "requires_input", failure("document_expired", 1))))
+	r.apply(eventOf(2, 1, object("vs_1", "verified")))
+	if session := r.record("vs_1"); !session.Pending || session.Status != verification.StatusVerified {
+		t.Fatalf("the rule decided %s, pending %v", session.Status, session.Pending)
+	}
+	stripe.change(func() { stripe.fail = nil })
+	stripe.set(object("vs_1", "requires_input", failure("document_expired", 1)))
+	if v := r.retry(retryRequest("vs_1")).GetVerification(); v.GetRetry().GetRetriesGranted() != 1 {
+		t.Errorf("%v", v)
+	}
+}
+
+func TestG15_ClicksOfOnePersonMakeOneReadASecond(t *testing.T) {
+	_, stripe, r := retryBench(t)
+	r.service.links.group.Spacing = linkSpacing
+	r.failAt(stripe, "vs_1", 1, 1)
+	began := time.Now()
+	var clicks sync.WaitGroup
+	for range 100 {
+		clicks.Go(func() {
+			if _, err := r.RetryVerification(t.Context(), retryRequest("vs_1")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	clicks.Wait()
+	gets, _, _ := stripe.counts()
+	if most := int(time.Since(began)/linkSpacing) + 1; gets > most {
+		t.Errorf("100 clicks within %v made %d GETs, want %d at most", time.Since(began), gets, most)
+	}
+	if granted := r.record("vs_1").RetriesGranted; granted != 1 {
+		t.Errorf("%d grants, want 1", granted)
+	}
+}
+
+func TestALinkIsWaitedForWithinTheDeadline(t *testing.T) {
+	_, stripe, r := retryBench(t)
+	r.service.links.group.Spacing = time.Hour
+	r.failAt(stripe, "vs_1", 1, 1)
+	r.retry(retryRequest("vs_1"))
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := r.RetryVerification(ctx, retryRequest("vs_1"))
+	wantError(t, err, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE)
+}
+
+func TestG15_RetryInfoOfAReadIsThirtySecondsAtMost(t *testing.T) {
+	s := newErrorService(&bytes.Buffer{})
+	for _, known := range kinds {
+		d := detailsOf(t, s.fail(t.Context(), fmt.Errorf("somewhere: %w", known.err)))
+		if d.retry.GetRetryDelay().AsDuration() > 30*time.Second {
+			t.Errorf("%v: RetryInfo of %v, want 30s at most", known.err, d.retry.GetRetryDelay().AsDuration())
+		}
+	}
+}
+
+// unasked are the reasons for which this service does not ask Stripe.
+var unaskedErrors = []error{verification.ErrStripeBudget, verification.ErrStripeShare, verification.ErrStripeBusy}
+
+func TestG15_AWatchOfASessionNotYetKnownIsWokenByItsWebhook(t *testing.T) {
+	b := newBackend(t)
+	stripe := newFakeStripe()
+	b.stripe = stripe
+	one := b.replica(t)
+	two := b.replica(t)
+	for n, err := range unaskedErrors {
+		for here, r := range []*replica{two, one} {
+			for by, request := range map[string]func(id string) *verificationv1.WatchStatusRequest{
+				"id": byID, "reference": func(id string) *verificationv1.WatchStatusRequest { return byReference("person of " + id) },
+			} {
+				id := fmt.Sprintf("vs_%d%d%s", n, here, by)
+				stripe.change(func() { stripe.fail = err })
+				w := r.watch(request(id))
+				eventually(t, "Stripe is asked", func() bool { gets, finds, _ := stripe.counts(); return gets+finds > 0 })
+				stripe.change(func() { stripe.gets, stripe.finds = 0, 0 })
+				began := time.Now()
+				one.apply(eventOf(1, 1, object(id, "requires_input", reference("person of "+id))))
+				w.wantNext(id, 1, "requires_input")
+				if took := time.Since(began); took > 2*time.Second {
+					t.Errorf("%v, by %s: the first status came %v after the webhook", err, by, took)
+				}
+				// From here on it is a watch like any other.
+				one.apply(eventOf(2, 2, object(id, "processing", reference("person of "+id))))
+				w.wantNext(id, 2, "processing")
+				w.stop()
+			}
+		}
+	}
+}
+
+func byID(id string) *verificationv1.WatchStatusRequest {
+	return &verificationv1.WatchStatusRequest{Subject: &verificationv1.WatchStatusRequest_SessionId{SessionId: id}}
+}
+
+// hangingStripe answers a read only when its caller has given up or the test ends.
+type hangingStripe struct {
+	*fakeStripe
+	asked, release chan struct{}
+}
+
+func (s *hangingStripe) Read(ctx context.Context, _ verification.Purpose, _, _ string) (verification.Retrieved, error) {
+	s.asked <- struct{}{}
+	select {
+	case <-ctx.Done():
+	case <-s.release:
+	}
+	return verification.Retrieved{}, fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, ctx.Err())
+}
+
+func TestG15_AWebhookComesBeforeTheAnswerOfASlowStripe(t *testing.T) {
+	b := newBackend(t)
+	slow := &hangingStripe{newFakeStripe(), make(chan struct{}, 1), make(chan struct{})}
+	b.stripe = slow
+	one, two := b.replica(t), b.replica(t)
+	t.Cleanup(func() { close(slow.release) }) // before the replicas wait for it
+	w := two.watch(byID("vs_1"))
+	select {
+	case <-slow.asked:
+	case <-time.After(patience):
+		t.Fatal("Stripe was not asked")
+	}
+	began := time.Now()
+	one.apply(eventOf(1, 1, object("vs_1", "requires_input")))
+	w.wantNext("vs_1", 1, "requires_input")
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the first status came %v after the webhook", took)
+	}
+}
+
+// unborn is an ingest that fails for an unknown session, so often as it is asked.
+type unborn struct {
+	nobody
+	mu    sync.Mutex
+	err   error
+	asked int
+}
+
+func (u *unborn) ReadUnknown(context.Context, string) (verification.Session, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.asked++
+	return verification.Session{}, u.err
+}
+
+func TestAWatchThatWaitsForItsSessionShowsSignsOfLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatching(t, 0)
+		ingest := &unborn{err: verification.ErrStripeBudget}
+		w.service.watching.Ingest = ingest
+		request := byID("vs_1")
+		request.Heartbeat = durationpb.New(10 * time.Second)
+		w.start(request)
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		beats := len(w.sink.got)
+		if beats != 6 {
+			t.Errorf("%d heartbeats in a minute, want 6", beats)
+		}
+		for range beats {
+			if beat := <-w.sink.got; beat.GetVerification() != nil || beat.GetResumeToken() != "" {
+				t.Errorf("a heartbeat before the first status is %v, want one without a token", beat)
+			}
+		}
+		if ingest.asked > 4 {
+			t.Errorf("Stripe's budget was asked for %d times in a minute", ingest.asked)
+		}
+		w.put(life("vs_1", 1))
+		w.service.Hub.Wake(hub.Session("vs_1"))
+		synctest.Wait()
+		if len(w.sink.got) != 1 || (<-w.sink.got).GetVerification().GetRevision() != 1 {
+			t.Error("the session's wake-up brought no status")
+		}
+		w.stop()
+	})
+}
+
+// A budget that comes back tells what there is to tell: the session does not exist.
+func TestAWatchThatWaitsEndsWhenStripeSaysUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatching(t, 0)
+		ingest := &unborn{err: verification.ErrStripeBusy}
+		w.service.watching.Ingest = ingest
+		w.start(byID("vs_1"))
+		ingest.mu.Lock()
+		ingest.err = store.ErrNotFound
+		ingest.mu.Unlock()
+		select {
+		case err := <-w.ended:
+			wantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
+		case <-time.After(time.Minute):
+			t.Error("the watch waits for a session that Stripe does not know")
+		}
+	})
+}
+
+func TestG15_ATabThatWaitsForAFirstSessionCostsFewReads(t *testing.T) {
+	later, stripe, r := laterBench(t)
+	for range 360 { // an hour, as the browser asks again
+		w := r.watch(byReference("somebody"))
+		if err := w.ended(); err == nil || errors.Is(err, context.Canceled) {
+			t.Fatalf("the watch ended with %v", err)
+		}
+		later(10 * time.Second)
+	}
+	if _, finds, _ := stripe.counts(); finds > 9 {
+		t.Errorf("an hour of one tab cost %d reads, want 9 at most: after 0, 0.5, 2.5, 12.5 min, and every 10", finds)
+	}
+}

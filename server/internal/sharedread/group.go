@@ -1,0 +1,124 @@
+// Package sharedread lets callers that ask for the same thing at the same time share the answer.
+//
+// Unlike golang.org/x/sync/singleflight it never gives a caller the answer of a read that was already under
+// way: that can be older than what the caller asks for. While one read is under way, all callers that
+// come wait for the next one.
+package sharedread
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Group makes reads of values V by key K. The zero value is ready. It is safe for concurrent use.
+type Group[K comparable, V any] struct {
+	// Spacing is the least time between the beginnings of two reads of one key. 0: none.
+	Spacing time.Duration
+
+	mu      sync.Mutex
+	waiting map[K]*read[V] // nil value: one is under way, or was a moment ago, and nobody waits
+	working sync.WaitGroup
+}
+
+// read is one read. Its answer is set before done is closed. The rest belongs to Group.mu.
+type read[V any] struct {
+	run   func(context.Context) (V, error)
+	done  chan struct{}
+	value V
+	err   error
+
+	ctx      context.Context // of the first caller
+	deadline time.Time       // the latest of the callers; zero: none
+	callers  int
+	cancel   context.CancelFunc // nil: not begun
+}
+
+// Next returns the answer of a read that begins after this call. run gets the values of the context of the
+// first caller that waits for the read, and the latest deadline of all. Its context ends when no caller waits any
+// more. Next returns the context's error if that ends first.
+func (g *Group[K, V]) Next(ctx context.Context, key K, run func(context.Context) (V, error)) (V, error) {
+	mine := g.join(ctx, key, run)
+	select {
+	case <-mine.done:
+		return mine.value, mine.err
+	case <-ctx.Done():
+		g.leave(key, mine)
+		var none V
+		return none, ctx.Err()
+	}
+}
+
+// Wait returns when no read is under way. No caller may come meanwhile.
+func (g *Group[K, V]) Wait() { g.working.Wait() }
+
+func (g *Group[K, V]) join(ctx context.Context, key K, run func(context.Context) (V, error)) *read[V] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.waiting == nil {
+		g.waiting = make(map[K]*read[V])
+	}
+	deadline, _ := ctx.Deadline()
+	next, busy := g.waiting[key]
+	if next != nil {
+		next.callers++
+		if deadline.IsZero() || !next.deadline.IsZero() && deadline.After(next.deadline) {
+			next.deadline = deadline
+		}
+		return next
+	}
+	next = &read[V]{run: run, done: make(chan struct{}), ctx: ctx, deadline: deadline, callers: 1}
+	if busy {
+		g.waiting[key] = next
+		return next
+	}
+	g.begin(key, next)
+	return next
+}
+
+// leave takes out a caller that has given up. The last one takes the read with it.
+func (g *Group[K, V]) leave(key K, r *read[V]) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r.callers--; r.callers > 0 {
+		return
+	}
+	if r.cancel != nil {
+		r.cancel()
+	} else {
+		g.waiting[key] = nil
+	}
+}
+
+// begin makes a read in a goroutine of its own, which outlives a caller that gives up. The lock is held.
+func (g *Group[K, V]) begin(key K, r *read[V]) {
+	g.waiting[key] = nil
+	ctx := context.WithoutCancel(r.ctx)
+	if r.deadline.IsZero() {
+		ctx, r.cancel = context.WithCancel(ctx)
+	} else {
+		ctx, r.cancel = context.WithDeadline(ctx, r.deadline)
+	}
+	g.working.Go(func() {
+		began := time.Now()
+		r.value, r.err = r.run(ctx)
+		r.cancel()
+		close(r.done)
+		if rest := g.Spacing - time.Since(began); rest > 0 {
+			time.AfterFunc(rest, func() { g.advance(key) })
+			return
+		}
+		g.advance(key)
+	})
+}
+
+// advance begins the read that callers wait for, if any do.
+func (g *Group[K, V]) advance(key K) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if next := g.waiting[key]; next != nil {
+		g.begin(key, next)
+		return
+	}
+	delete(g.waiting, key)
+}

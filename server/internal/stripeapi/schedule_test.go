@@ -1,0 +1,177 @@
+package stripeapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/verification-status/server/internal/shares"
+)
+
+const (
+	retries = 0
+	lookups = 1
+)
+
+// line is a schedule under test, on the clock of a synctest bubble.
+type line struct {
+	*schedule
+	t     *testing.T
+	calls sync.WaitGroup
+}
+
+// flood has a number of calls wait, within their deadline, and returns once they do.
+func (l *line) flood(n, class int, holder shares.Holder, deadline time.Duration) {
+	for range n {
+		l.calls.Go(func() {
+			ctx, cancel := context.WithTimeout(l.t.Context(), deadline)
+			defer cancel()
+			_ = l.wait(ctx, class, holder)
+		})
+	}
+	synctest.Wait()
+}
+
+// took is how long one call waits for its turn, which it must get.
+func (l *line) took(class int, holder shares.Holder) time.Duration {
+	l.t.Helper()
+	began := time.Now()
+	if err := l.wait(l.t.Context(), class, holder); err != nil {
+		l.t.Errorf("%v waited %v in class %d: %v", holder, time.Since(began), class, err)
+	}
+	return time.Since(began)
+}
+
+// inLine runs a test on a schedule of ten turns a second, a quarter of which is a caller's share.
+func inLine(t *testing.T, test func(*testing.T, *line)) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &line{schedule: newSchedule(10, 2, 25), t: t}
+		defer l.calls.Wait()
+		test(t, l)
+	})
+}
+
+func TestG15_AFloodOfOneCallersRetriesDelaysNobodyElse(t *testing.T) {
+	inLine(t, func(t *testing.T, l *line) {
+		l.flood(300, retries, shares.Named("flood"), 30*time.Second)
+		for n := range 20 {
+			time.Sleep(400 * time.Millisecond)
+			other := shares.Named(fmt.Sprintf("caller %d", n%2))
+			if took := l.took(n%2, other); took > 200*time.Millisecond {
+				t.Errorf("call %d of %v in class %d waited %v behind the flood", n, other, n%2, took)
+			}
+		}
+	})
+}
+
+func TestG15_AFloodOfLookupsDelaysNoRetry(t *testing.T) {
+	inLine(t, func(t *testing.T, l *line) {
+		for n := range 8 {
+			l.flood(100, lookups, shares.Named(fmt.Sprintf("flood %d", n)), 30*time.Second)
+		}
+		for n := range 20 {
+			time.Sleep(400 * time.Millisecond)
+			if took := l.took(retries, shares.Named("person")); took > 200*time.Millisecond {
+				t.Errorf("retry %d waited %v", n, took)
+			}
+		}
+	})
+}
+
+// A caller that asks while nobody else does has all turns.
+func TestTurnsThatNobodyElseWantsAreNotHeldBack(t *testing.T) {
+	inLine(t, func(t *testing.T, l *line) {
+		began := time.Now()
+		for range 40 {
+			l.took(lookups, shares.Named("alone"))
+		}
+		if took := time.Since(began); took != 3900*time.Millisecond {
+			t.Errorf("40 turns of one caller took %v, want 3.9s", took)
+		}
+	})
+}
+
+func TestTheServicesOwnCallsHaveTheirTurnBesideAFlood(t *testing.T) {
+	inLine(t, func(t *testing.T, l *line) {
+		l.flood(300, lookups, shares.Named("flood"), 30*time.Second)
+		began := time.Now()
+		for range 10 {
+			l.took(lookups, shares.Holder{})
+		}
+		if took := time.Since(began); took > 2100*time.Millisecond {
+			t.Errorf("10 turns of the service itself took %v beside a flood of one caller", took)
+		}
+	})
+}
+
+func TestOfOneHolderTheFirstCallGoesFirst(t *testing.T) {
+	inLine(t, func(t *testing.T, l *line) {
+		var mu sync.Mutex
+		var order []int
+		for n := range 20 {
+			l.calls.Go(func() {
+				if err := l.wait(t.Context(), retries, shares.Named("person")); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, n) // turns are 100 ms apart
+			})
+			synctest.Wait()
+		}
+		l.calls.Wait()
+		for n, got := range order {
+			if got != n {
+				t.Fatalf("turns went to %v", order)
+			}
+		}
+	})
+}
+
+func TestNoTurnBeforeTheDeadlineIsToldAtOnceAndTakesNone(t *testing.T) {
+	inLine(t, func(t *testing.T, l *line) {
+		l.flood(300, lookups, shares.Named("flood"), 3*time.Second)
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if err := l.wait(ctx, lookups, shares.Named("flood")); !errors.Is(err, errNoTurn) || time.Since(began) != 0 {
+			t.Errorf("error %v after %v, want errNoTurn at once", err, time.Since(began))
+		}
+		if waiting := len(l.classes[lookups].calls[shares.Named("flood")]); waiting > 31 {
+			t.Errorf("%d calls wait; those after the 31st have no turn within their 3 s", waiting)
+		}
+		// Another caller's call has its turn in time, and is let in.
+		if err := l.wait(ctx, lookups, shares.Named("other")); err != nil {
+			t.Errorf("another caller: %v", err)
+		}
+	})
+}
+
+func TestACallThatGivesUpLeavesItsPlace(t *testing.T) {
+	inLine(t, func(t *testing.T, l *line) {
+		l.took(retries, shares.Holder{})
+		var gone atomic.Int32
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 50 {
+			l.calls.Go(func() {
+				if errors.Is(l.wait(ctx, retries, shares.Holder{}), errNoTurn) {
+					gone.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		cancel()
+		l.calls.Wait()
+		if took := l.took(retries, shares.Holder{}); gone.Load() != 50 || took > 200*time.Millisecond {
+			t.Errorf("%d of 50 gave up; the next call waited %v", gone.Load(), took)
+		}
+		if n := len(l.classes[retries].calls); n != 0 {
+			t.Errorf("%d holders are still in line", n)
+		}
+	})
+}
