@@ -3,6 +3,9 @@
 // and sends nothing keeps nobody else out, and those that never were of use go before those that
 // were. Only where all are at work is the newcomer refused, at once.
 //
+// Connections that never were of use are at most a quarter of the bound (1,000 at least): a great bound, for
+// callers whose proxy opens a connection for each stream, gives those without credentials no more memory.
+//
 // It refuses to know what is spoken on a connection: whoever does says with Hold when there is work.
 package connlimit
 
@@ -17,8 +20,9 @@ import (
 // Listener is a net.Listener with a bound. It is safe for concurrent use.
 type Listener struct {
 	net.Listener
-	limit int
-	shed  func()
+	limit    int
+	unproven int // of them, connections that never had work
+	shed     func()
 
 	mu   sync.Mutex
 	open int
@@ -27,10 +31,13 @@ type Listener struct {
 	fresh, proven list.List
 }
 
+// minUnproven is how many connections without work so far are always allowed, if the limit allows them.
+const minUnproven = 1000
+
 // New bounds a listener to limit connections, at least 1. shed is called for each connection that is
 // closed because of that.
 func New(listener net.Listener, limit int, shed func()) *Listener {
-	return &Listener{Listener: listener, limit: limit, shed: shed}
+	return &Listener{Listener: listener, limit: limit, unproven: max(limit/4, minUnproven), shed: shed}
 }
 
 // Accept returns the next connection that there is room for.
@@ -56,7 +63,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 func (l *Listener) admit(c *conn) (closing net.Conn, admitted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open >= l.limit {
+	if l.open >= l.limit || l.fresh.Len() >= l.unproven {
 		longest := l.longest()
 		if longest == nil {
 			return c.Conn, false
@@ -73,7 +80,7 @@ func (l *Listener) admit(c *conn) (closing net.Conn, admitted bool) {
 // longest is the connection to close. A quarter of the places is left to newcomers, lest they close
 // each other before they can be of use. The lock is held.
 func (l *Listener) longest() *list.Element {
-	if l.fresh.Len() > l.limit/4 || l.proven.Len() == 0 {
+	if l.fresh.Len() > l.limit/4 || l.fresh.Len() >= l.unproven || l.proven.Len() == 0 {
 		return l.fresh.Front()
 	}
 	return l.proven.Front()
