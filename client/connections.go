@@ -234,10 +234,8 @@ func (p picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	best := healthPending
-	for c := range b.all {
-		if c.usable() {
-			best = max(best, c.health)
-		}
+	for _, a := range b.order {
+		best = max(best, a.health())
 	}
 	if best == healthPending {
 		return balancer.PickResult{}, b.noConnection()
@@ -245,14 +243,37 @@ func (p picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	isStream := info.FullMethodName == verificationv1.VerificationService_WatchStatus_FullMethodName
 	for range b.order {
 		b.next = (b.next + 1) % len(b.order)
-		for _, c := range b.order[b.next].conns {
-			if c.usable() && c.health == best && c.load.calls < c.streams.room(isStream) {
+		if a := b.order[b.next]; a.health() == best {
+			if c := a.withRoom(isStream); c != nil {
 				return b.take(info.Ctx, c), nil
 			}
 		}
 	}
 	b.starved = true
 	return balancer.PickResult{}, b.grow(best)
+}
+
+// health is the best of the address's connections: a proxy can show another replica's on each of them.
+func (a *address) health() health {
+	best := healthPending
+	for _, c := range a.conns {
+		if c.usable() {
+			best = max(best, c.health)
+		}
+	}
+	return best
+}
+
+// withRoom returns the healthiest connection that carries one call more, and of these the first, so that
+// those behind it get empty; nil if all are full.
+func (a *address) withRoom(isStream bool) *connection {
+	var found *connection
+	for _, c := range a.conns {
+		if c.usable() && c.load.calls < c.streams.room(isStream) && (found == nil || c.health > found.health) {
+			found = c
+		}
+	}
+	return found
 }
 
 // noConnection says why there is none. The lock is held.
@@ -265,21 +286,22 @@ func (b *connections) noConnection() error {
 	return fmt.Errorf("no connection: %w", b.failure)
 }
 
-// grow opens one more connection, to an address whose connections are all full, unless one is on the way.
-// The lock is held.
+// grow opens one more connection to the address that has the fewest, unless one is on the way. All connections
+// of the addresses that are considered are full. The lock is held.
 func (b *connections) grow(best health) error {
 	var fewest *address
 	for _, a := range b.order {
-		serves, fails := false, false
-		for _, c := range a.conns {
-			serves = serves || c.usable() && c.health == best
-			fails = fails || c.state == connectivity.TransientFailure
+		if a.health() != best {
+			continue
 		}
-		switch {
-		case !serves || fails: // one that fails is tried again by itself
-		case slices.ContainsFunc(a.conns, func(c *connection) bool { return !c.usable() }):
-			return balancer.ErrNoSubConnAvailable
-		case fewest == nil || len(a.conns) < len(fewest.conns):
+		fails := false
+		for _, c := range a.conns {
+			if !c.usable() && c.state != connectivity.TransientFailure {
+				return balancer.ErrNoSubConnAvailable
+			}
+			fails = fails || c.state == connectivity.TransientFailure // it is tried again by itself
+		}
+		if !fails && (fewest == nil || len(a.conns) < len(fewest.conns)) {
 			fewest = a
 		}
 	}
