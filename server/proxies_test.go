@@ -228,10 +228,10 @@ func TestManyWatchesOfOneProgramThroughAProxy(t *testing.T) {
 	}
 }
 
-// TestWatchesOutliveAnIngressThatAnswersByItself: for a moment nginx has no route to the service, refuses, is
+// TestG5_WatchesOutliveAnIngressThatAnswersByItself: for a moment nginx has no route to the service, refuses, is
 // broken or shows a page. Watches of the Go client and of the example for Node outlive each of these, and what
 // they say of it shows no page.
-func TestWatchesOutliveAnIngressThatAnswersByItself(t *testing.T) {
+func TestG5_WatchesOutliveAnIngressThatAnswersByItself(t *testing.T) {
 	t.Parallel() // it mostly waits
 	p := serve(t, settings(redistest.Start(t).Addr))
 	sender, events := newHTTPClient(t), withReference("user-12", tries("vs_Routed", 2))

@@ -155,9 +155,9 @@ func TestTheProvenOutliveAFloodAndLeaveRoomForNewcomers(t *testing.T) {
 	gone(t, proven[0], true)
 }
 
-// TestAGreatLimitIsNoPlaceForTheUseless: connections that never had work are at most a quarter of the limit, 1,000
+// TestG15_AGreatLimitIsNoPlaceForTheUseless: connections that never had work are at most a quarter of the limit, 1,000
 // at least. Beyond that the oldest of them goes, although there is room.
-func TestAGreatLimitIsNoPlaceForTheUseless(t *testing.T) {
+func TestG15_AGreatLimitIsNoPlaceForTheUseless(t *testing.T) {
 	b := newBounded(t, 1100)
 	proven, provenServer := b.open()
 	connlimit.Hold(provenServer.RemoteAddr()).Done()
