@@ -136,6 +136,7 @@ func (b *connections) open(a *address) {
 	c := &connection{at: a, state: connectivity.Connecting, endHealth: func() {}, streams: new(streamLimit), load: new(load)}
 	target := a.Address
 	target.Attributes = target.Attributes.WithValue(streamLimitKey{}, c.streams)
+	//nolint:staticcheck // one address is what the future version supports
 	sub, err := b.cc.NewSubConn([]resolver.Address{target}, balancer.NewSubConnOptions{
 		StateListener: func(s balancer.SubConnState) { b.changed(c, s) },
 	})
