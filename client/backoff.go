@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	grpcbackoff "google.golang.org/grpc/backoff"
 )
 
 // backoff is how long to wait before the next try: a random part of a ceiling that doubles with each
@@ -12,7 +14,7 @@ type backoff struct {
 	base, max time.Duration
 }
 
-var defaultBackoff = backoff{base: 500 * time.Millisecond, max: 30 * time.Second}
+var defaultBackoff = backoff{base: 500 * time.Millisecond, max: 3 * time.Second}
 
 // maxRetryAfter bounds what a server may ask for.
 const maxRetryAfter = time.Hour
@@ -33,6 +35,13 @@ func (b backoff) ceiling(failures int) time.Duration {
 // full: the random part comes on top.
 func (b backoff) pause(failures int, retryAfter time.Duration) time.Duration {
 	return min(retryAfter, maxRetryAfter) + rand.N(b.ceiling(failures)+1)
+}
+
+// ofConnections is the same backoff for gRPC's connections. gRPC waits from half to one and a half times the
+// delay: the ceiling is two thirds of it there, so that max holds, and clients that lost one server do not
+// connect in step.
+func (b backoff) ofConnections() grpcbackoff.Config {
+	return grpcbackoff.Config{BaseDelay: b.base * 2 / 3, MaxDelay: b.max * 2 / 3, Multiplier: 2, Jitter: 0.5}
 }
 
 // sleep returns false if the context ended first.

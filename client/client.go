@@ -16,10 +16,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
-	_ "google.golang.org/grpc/health" // client-side health checking, as the service configuration asks for
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -29,20 +33,29 @@ import (
 const (
 	statusTimeout = 10 * time.Second
 	retryTimeout  = 30 * time.Second
+	// connectedWithin is how long such a call waits for a connection.
+	connectedWithin = 10 * time.Second
 )
 
 // Client speaks to one verification-status, at any number of addresses. Its methods are safe for
 // concurrent use; one Client is enough for a program.
 type Client struct {
-	conn    *grpc.ClientConn
+	conn    channel
 	rpc     verificationv1.VerificationServiceClient
 	backoff backoff
 	open    context.Context // ends when Close begins
 	end     context.CancelFunc
 }
 
+// channel is what a Client needs of a *grpc.ClientConn.
+type channel interface {
+	GetState() connectivity.State
+	WaitForStateChange(context.Context, connectivity.State) bool
+	Close() error
+}
+
 // Dial makes a Client. The target is gRPC's: "host:port", or "dns:///host:port" for a name with
-// several addresses, which share the calls; those that are not ready are left out.
+// several addresses, which share the calls. Those that are not ready are left out while others are.
 //
 // Connections use TLS with the system's authorities, unless an Option says otherwise. Dial does not
 // connect: an address that nobody answers shows in the first call. It fails for options that
@@ -75,7 +88,8 @@ func (c *Client) Close() error {
 }
 
 // Status is the current status of a session, or of the newest session with a reference. The answer
-// may be a second old; see [MinRevision]. Without a deadline in ctx it waits 10 s at the most.
+// may be a second old; see [MinRevision]. While the service cannot be reached, it waits until ctx's deadline;
+// without a deadline it waits 10 s at the most, in all.
 //
 // Errors: [ErrNotFound], [ErrRevisionLost], and those of every call (see [Error]).
 func (c *Client) Status(ctx context.Context, subject Subject, options ...StatusOption) (*verificationv1.Verification, error) {
@@ -118,20 +132,64 @@ func MinRevision(revision int32) StatusOption {
 
 func withHistory(request *verificationv1.GetStatusRequest) { request.IncludeHistory = true }
 
-// withDefaultTimeout gives a deadline to a context that has none.
+// waiting is a call whose caller gave no deadline, until it has a connection.
+type waiting struct {
+	caller    context.Context
+	connected atomic.Bool
+}
+
+type waitingKey struct{}
+
+// withDefaultTimeout gives a deadline to a context that has none. Such a call ends after connectedWithin
+// already if it has no connection by then.
 func withDefaultTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if _, has := ctx.Deadline(); has {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, timeout)
+	w := &waiting{caller: ctx}
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, waitingKey{}, w), timeout)
+	late := time.AfterFunc(connectedWithin, func() {
+		if !w.connected.Load() {
+			cancel()
+		}
+	})
+	return ctx, func() { late.Stop(); cancel() }
 }
 
-// asError makes an *Error, or one that wraps it, of what a call returned. Where the caller's context
-// has ended it is that end, whatever it looked like on the wire.
+// asError makes an *Error, or one that wraps it, of what a call returned. If the caller's context has ended
+// it is that end, whatever it looked like on the wire.
 func asError(ctx context.Context, err error) error {
-	if ended := ctx.Err(); ended != nil {
-		code := status.FromContextError(ended)
-		return &Error{Code: code.Code(), Message: ended.Error(), status: code, cause: errors.Join(ended, err)}
+	ended := ctx.Err()
+	if ended == nil {
+		return newError(err)
 	}
-	return newError(err)
+	text := ended.Error()
+	if reason, found := strings.CutPrefix(status.Convert(err).Message(), "latest balancer error: "); found {
+		text, err = reason, errors.Join(err, ErrUnavailable) // it says why there was no connection
+	}
+	if w, ok := ctx.Value(waitingKey{}).(*waiting); ok && w.caller.Err() == nil && !w.connected.Load() {
+		return newError(status.Errorf(codes.Unavailable, "the service could not be reached for %v: %s", connectedWithin, text))
+	}
+	code := status.FromContextError(ended)
+	return &Error{Code: code.Code(), Message: readable(text), status: code, cause: errors.Join(ended, err)}
+}
+
+// pause waits before the next try of a watch, for as long as it says at the most: if the connection was lost,
+// the pause ends when it is back, and a short while later, so that not all watches resume in one moment.
+// It returns false if the context ended first.
+func (c *Client) pause(ctx context.Context, longest time.Duration) bool {
+	state := c.conn.GetState()
+	if state == connectivity.Ready {
+		return sleep(ctx, longest)
+	}
+	over, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	for state != connectivity.Ready {
+		if !c.conn.WaitForStateChange(over, state) {
+			return ctx.Err() == nil
+		}
+		state = c.conn.GetState()
+	}
+	sleep(over, rand.N(c.backoff.base))
+	return ctx.Err() == nil
 }

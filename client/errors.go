@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -56,6 +57,7 @@ type Error struct {
 	// Metadata are the reason's particulars, such as "stripe_code" with ERROR_REASON_STRIPE_REFUSED.
 	Metadata map[string]string
 
+	own    bool // of verification-status, not of a proxy or a connection
 	status *status.Status
 	cause  error
 }
@@ -123,11 +125,12 @@ func (e *RetryDeniedError) Unwrap() error { return e.cause }
 // newError reads a gRPC error.
 func newError(err error) error {
 	received := status.Convert(err)
-	e := &Error{Code: received.Code(), Message: received.Message(), status: received, cause: err}
+	e := &Error{Code: received.Code(), Message: readable(received.Message()), status: received, cause: err}
 	for _, detail := range received.Details() {
 		switch detail := detail.(type) {
 		case *errdetails.ErrorInfo:
 			if detail.GetDomain() == errorDomain {
+				e.own, e.Message = true, received.Message()
 				e.Reason = verificationv1.ErrorReason(verificationv1.ErrorReason_value[detail.GetReason()])
 				e.Metadata = detail.GetMetadata()
 			}
@@ -139,6 +142,19 @@ func newError(err error) error {
 		return newRetryDenied(e)
 	}
 	return e
+}
+
+// maxText bounds what somebody else than the service says in an error.
+const maxText = 300
+
+// readable makes one line of a text that can hold a proxy's HTML page, which gRPC quotes. The page is cut.
+func readable(text string) string {
+	text, _, _ = strings.Cut(text, "data: ")
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "…"
+	}
+	return text
 }
 
 func newRetryDenied(e *Error) *RetryDeniedError {

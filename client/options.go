@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
@@ -42,9 +41,13 @@ func WithTLS(config *tls.Config) Option {
 // A token never leaves the machine in plain text.
 func WithBearerToken(source TokenSource) Option { return func(s *settings) { s.token = source } }
 
-// WithBackoff is how long a watch waits before it tries again: at random between 0 and a ceiling that
-// begins with base (by default 500 ms) and doubles with each failure in a row up to max (30 s). A wait
-// that the server asks for comes on top. Connections are tried again in the same rhythm.
+// WithBackoff sets how long a watch waits before it tries again: at random between 0 and a ceiling that
+// begins with base (by default 500 ms) and doubles with each failure in a row up to max (3 s). A wait that
+// the server asks for comes on top. A lost connection is tried again after the same ceilings, at random in
+// their upper two thirds; as soon as it is back, all watches that wait for it resume within base.
+//
+// So a server that comes back has each client's connection within max, and 1,000 clients, which lost it at
+// the same moment, as some 500 handshakes a second. A greater max suits more clients, or a smaller server.
 func WithBackoff(base, max time.Duration) Option {
 	return func(s *settings) {
 		s.backoff = backoff{base: base, max: max}
@@ -68,18 +71,24 @@ const (
 	connectTimeout = 5 * time.Second
 )
 
-// serviceConfig: all addresses share the calls; those whose health service says that they are not ready
-// are left out; GetStatus, which changes nothing, is tried up to four times. WatchStatus has its own way
-// to go on, and a retry is the caller's to repeat.
+// serviceConfig: all addresses share the calls (see [connections]). Unary calls wait for a connection until
+// their deadline. GetStatus, which changes nothing, is tried up to four times. A watch does not wait for a
+// connection: it reports the interruption at once, and has its own backoff. A retry is the caller's to repeat.
 const serviceConfig = `{
-	"loadBalancingConfig": [{"round_robin": {}}],
-	"healthCheckConfig": {"serviceName": "verification.v1.VerificationService"},
+	"loadBalancingConfig": [{"` + balancingPolicy + `": {}}],
 	"methodConfig": [{
 		"name": [{"service": "verification.v1.VerificationService", "method": "GetStatus"}],
+		"waitForReady": true,
 		"retryPolicy": {
 			"maxAttempts": 4, "initialBackoff": "0.2s", "maxBackoff": "2s", "backoffMultiplier": 3,
 			"retryableStatusCodes": ["UNAVAILABLE", "ABORTED"]
 		}
+	}, {
+		"name": [
+			{"service": "verification.v1.VerificationService", "method": "ListVerifications"},
+			{"service": "verification.v1.VerificationService", "method": "RetryVerification"}
+		],
+		"waitForReady": true
 	}],
 	"retryThrottling": {"maxTokens": 20, "tokenRatio": 0.2}
 }`
@@ -95,12 +104,12 @@ func (s *settings) dialOptions(target string) ([]grpc.DialOption, error) {
 		return nil, err
 	}
 	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(s.transport()),
+		grpc.WithTransportCredentials(announcing{s.transport()}),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(), // else whoever answers for the DNS name could replace it
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           grpcbackoff.Config{BaseDelay: s.backoff.base, MaxDelay: s.backoff.max, Multiplier: 2, Jitter: 0.5},
+			Backoff:           s.backoff.ofConnections(),
 			MinConnectTimeout: connectTimeout,
 		}),
 		grpc.WithUserAgent("verification-status-client"),

@@ -21,10 +21,12 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 
 	"example.com/verification-status/client"
 	"example.com/verification-status/client/clienttest"
+	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
 // identity is a self-signed certificate for loopback, which is its own authority.
@@ -71,8 +73,8 @@ func (id identity) write(t *testing.T, cert, key []byte) {
 	}
 }
 
-// ask dials the server by itself, without clienttest's help, and makes a call that is never repeated: a
-// retry of vs_1, which is verified. Nil: the server answered.
+// ask dials the server by itself, without clienttest's help, and makes one try: a watch, which unlike other
+// calls does not wait for a connection. Nil: the server answered.
 func ask(t *testing.T, server *clienttest.Server, options ...client.Option) error {
 	t.Helper()
 	c, err := client.Dial(server.Target(), options...)
@@ -80,12 +82,16 @@ func ask(t *testing.T, server *clienttest.Server, options ...client.Option) erro
 		return err
 	}
 	defer c.Close()
-	_, err = c.Retry(within(t), "vs_1")
-	var denied *client.RetryDeniedError
-	if errors.As(err, &denied) {
-		return nil
+	ctx, cancel := context.WithCancelCause(within(t))
+	defer cancel(nil)
+	failed := client.OnInterruption(func(err error, _ time.Duration) { cancel(err) })
+	for _, err := range c.Watch(ctx, client.Session("vs_1"), failed) {
+		if err != nil {
+			return context.Cause(ctx)
+		}
+		break
 	}
-	return err
+	return nil
 }
 
 func TestTLSAndMutualTLS(t *testing.T) {
@@ -163,10 +169,10 @@ func TestARenewedCertificateIsReadAgain(t *testing.T) {
 // headers collects the authorization that calls came with.
 func headers() (*sync.Map, grpc.ServerOption) {
 	var seen sync.Map
-	return &seen, grpc.UnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		md, _ := metadata.FromIncomingContext(ctx)
-		seen.Store(strings.Join(md.Get("authorization"), "|"), true)
-		return handler(ctx, request)
+	return &seen, grpc.StreamInterceptor(func(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		md, _ := metadata.FromIncomingContext(stream.Context())
+		seen.Store(info.FullMethod+" "+strings.Join(md.Get("authorization"), "|"), true)
+		return handler(server, stream)
 	})
 }
 
@@ -184,8 +190,10 @@ func TestBearerToken(t *testing.T) {
 		if err := ask(t, server, transport[0].(client.Option), client.WithBearerToken(token)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, ok := seen.Load("Bearer s3cret"); !ok {
-			t.Errorf("%s: the token did not arrive", name)
+		for _, method := range []string{verificationv1.VerificationService_WatchStatus_FullMethodName, healthpb.Health_Watch_FullMethodName} {
+			if _, ok := seen.Load(method + " Bearer s3cret"); !ok {
+				t.Errorf("%s: the token did not arrive with %s", name, method)
+			}
 		}
 	}
 }

@@ -50,8 +50,8 @@ func ReplaceClosed(returnURL string) RetryOption {
 }
 
 // Retry lets the person of a session ("vs_...") try again, within the limit of attempts, and returns a
-// fresh link. It may be repeated: a retry is counted once for each failure. Without a deadline in ctx
-// it waits 30 s at the most.
+// fresh link. It may be repeated: a retry is counted once for each failure. While the service cannot be
+// reached, it waits until ctx's deadline; without a deadline it waits 10 s for a connection, 30 s in all.
 //
 // Errors: [*RetryDeniedError], [ErrNotFound], [ErrStripeNotConfigured], and those of every call (see
 // [Error]).

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -30,7 +31,7 @@ func (s *script) WatchStatus(ctx context.Context, request *verificationv1.WatchS
 	s.requests = append(s.requests, request.GetResumeToken())
 	s.opened = append(s.opened, time.Now())
 	if len(s.streams) == 0 {
-		return nil, status.Error(codes.NotFound, "the script is over")
+		return nil, ours(codes.NotFound)
 	}
 	next := s.streams[0]
 	s.streams = s.streams[1:]
@@ -72,9 +73,23 @@ func (s *script) then(pause time.Duration, end error, left ...*verificationv1.Wa
 }
 
 func (s *script) client() *Client {
-	c := &Client{rpc: s, backoff: defaultBackoff}
+	c := &Client{conn: connected{}, rpc: s, backoff: defaultBackoff}
 	c.open, c.end = context.WithCancel(context.Background())
 	return c
+}
+
+// connected is a connection that is never lost.
+type connected struct{ channel }
+
+func (connected) GetState() connectivity.State { return connectivity.Ready }
+
+// ours is an error of the service itself.
+func ours(code codes.Code) error {
+	s, err := status.New(code, "an answer of the service").WithDetails(&errdetails.ErrorInfo{Domain: errorDomain})
+	if err != nil {
+		panic(err) // of a wrong code only
+	}
+	return s.Err()
 }
 
 func beat(token string) *verificationv1.WatchStatusResponse {
@@ -154,7 +169,7 @@ func TestTheBackoffGrowsAndIsReset(t *testing.T) {
 		}
 		s.then(0, io.EOF, beat("a")).then(0, io.EOF)
 		_, waits, _ := s.run(t.Context(), nothing)
-		ceilings := []time.Duration{500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000, 500, 1000}
+		ceilings := []time.Duration{500, 1000, 2000, 3000, 3000, 3000, 3000, 3000, 3000, 500, 1000}
 		for i, wait := range waits {
 			if ceiling := ceilings[i] * time.Millisecond; wait < 0 || wait > ceiling {
 				t.Errorf("wait %d was %v; its ceiling is %v", i+1, wait, ceiling)
@@ -184,26 +199,41 @@ func TestTheWaitThatTheServerAsksForIsKept(t *testing.T) {
 	})
 }
 
+// TestWhichErrorsEndAWatch: by code, by who says it, and by when. HTTP's 404 arrives as UNIMPLEMENTED, 403 as
+// PERMISSION_DENIED, 401 as UNAUTHENTICATED.
 func TestWhichErrorsEndAWatch(t *testing.T) {
-	ends := []codes.Code{
+	final := []codes.Code{
 		codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied, codes.Unauthenticated,
 		codes.FailedPrecondition, codes.Unimplemented,
 	}
-	for code := codes.OK; code <= codes.Unauthenticated; code++ {
-		synctest.Test(t, func(t *testing.T) {
-			end := status.Error(code, "an error")
-			if code == codes.OK {
-				end = io.EOF
-			}
-			s := new(script).then(0, end)
-			_, waits, last := s.run(t.Context(), nothing)
-			switch ended := len(waits) == 0; {
-			case ended != slices.Contains(ends, code):
-				t.Errorf("%v ended the watch: %v", code, ended)
-			case ended && (status.Code(last) != code || len(s.requests) != 1):
-				t.Errorf("%v: ended with %v after %d streams", code, last, len(s.requests))
-			}
-		})
+	for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
+		if code == codes.OutOfRange {
+			continue // see TestOutOfRangeStartsAgainOrEnds
+		}
+		isFinal, broken := slices.Contains(final, code), status.Error(codes.Unavailable, "broken")
+		for _, test := range []struct {
+			name   string
+			script *script
+			ends   bool
+		}{
+			{"the service's, as the first answer", new(script).then(0, ours(code)), isFinal},
+			{"the service's, later", new(script).then(0, io.EOF, change(1, "a")).then(0, ours(code)), isFinal},
+			{"a proxy's, as the first answer", new(script).then(0, status.Error(code, "an error")), isFinal},
+			{"a proxy's, after a response", new(script).then(0, status.Error(code, "an error"), change(1, "a")), false},
+			{"a proxy's, in another stream", new(script).then(0, io.EOF, change(1, "a")).then(0, status.Error(code, "an error")), false},
+			{"a proxy's, after a break", new(script).then(0, broken).then(0, status.Error(code, "an error")), false},
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				streams := len(test.script.streams)
+				_, _, last := test.script.run(t.Context(), nothing)
+				switch {
+				case test.ends && (status.Code(last) != code || len(test.script.requests) != streams):
+					t.Errorf("%v, %s: ended with %v after %d streams; want that error after %d", code, test.name, last, len(test.script.requests), streams)
+				case !test.ends && len(test.script.requests) != streams+1:
+					t.Errorf("%v, %s: ended with %v after %d streams; want one more", code, test.name, last, len(test.script.requests))
+				}
+			})
+		}
 	}
 }
 

@@ -28,9 +28,12 @@ import (
 //
 //   - when the body leaves the loop;
 //   - with ctx's error, when ctx ends, and with [ErrClosed], when the Client is closed;
-//   - with an error that trying again cannot mend, which is the last thing it yields: [ErrNotFound],
+//   - with an error that another try cannot fix, which is the last thing it yields: [ErrNotFound],
 //     [ErrInvalidRequest], [ErrResumeTokenInvalid], [ErrUnauthenticated], [ErrPermissionDenied], and
 //     the codes FAILED_PRECONDITION, ALREADY_EXISTS and UNIMPLEMENTED.
+//
+// Only the service itself, or the very first answer, ends a watch with such an error. A proxy that has no
+// route, refuses or is broken for a moment (404, 403, 401, 502, 503) interrupts it.
 //
 // Where the server no longer holds what follows (OUT_OF_RANGE), it starts again with the current
 // status and says so: see [Update]. A watch by reference can end with ErrNotFound: the session was redacted
@@ -102,6 +105,7 @@ type watch struct {
 	token    string // of the last response handled
 	last     place  // handled last
 	reset    bool   // the next verification starts anew
+	begun    bool   // a response came, or a first stream failed
 	failures int    // in a row
 }
 
@@ -118,6 +122,9 @@ var (
 	errSettled = errors.New("the subject is settled")
 	errSilent  = errors.New("client: the stream fell silent")
 	errEnded   = errors.New("client: the stream ended without an error")
+	// errUnanswered: the stream was silent from its beginning.
+	errUnanswered = errors.New("client: the stream was never answered: the server hangs, or a proxy on the way " +
+		"has its limit of streams for a connection and does not announce it")
 )
 
 // run follows one stream after the other, until one ends for good.
@@ -130,14 +137,15 @@ func (w *watch) run(ctx context.Context, yield func(Update, error) bool) {
 		case ctx.Err() != nil:
 			yield(Update{}, endOf(ctx))
 			return
-		case !w.mends(err):
+		case w.isFinal(err):
 			yield(Update{}, err)
 			return
 		}
+		w.begun = true
 		w.failures++
 		wait := w.client.backoff.pause(w.failures, retryAfter(err))
 		w.onInterruption(err, wait)
-		if !sleep(ctx, wait) {
+		if !w.client.pause(ctx, wait) {
 			yield(Update{}, endOf(ctx))
 			return
 		}
@@ -162,8 +170,9 @@ func (w *watch) stream(ctx context.Context, yield func(Update, error) bool) erro
 	w.request.ResumeToken = w.token
 	stream, err := w.client.rpc.WatchStatus(ctx, w.request)
 	if err != nil {
-		return streamError(ctx, err)
+		return streamError(ctx, err, errUnanswered)
 	}
+	silent := errUnanswered
 	for {
 		response, err := stream.Recv()
 		silence.Stop()
@@ -171,17 +180,19 @@ func (w *watch) stream(ctx context.Context, yield func(Update, error) bool) erro
 		case errors.Is(err, io.EOF):
 			return w.ended()
 		case err != nil:
-			return streamError(ctx, err)
+			return streamError(ctx, err, silent)
 		case !w.deliver(response, yield):
 			return errLeft
 		}
+		silent = errSilent
 		silence.Reset(w.patience)
 	}
 }
 
-func streamError(ctx context.Context, err error) error {
+// streamError is err, or silent if the stream was given up for its silence.
+func streamError(ctx context.Context, err, silent error) error {
 	if errors.Is(context.Cause(ctx), errSilent) {
-		return errSilent
+		return silent
 	}
 	return newError(err)
 }
@@ -198,7 +209,7 @@ func (w *watch) ended() error {
 // deliver hands one response to the body, and moves the token once that is done with it. False: the
 // body has left the loop.
 func (w *watch) deliver(response *verificationv1.WatchStatusResponse, yield func(Update, error) bool) bool {
-	w.failures = 0
+	w.failures, w.begun = 0, true
 	update := Update{Verification: response.GetVerification(), ResumeToken: response.GetResumeToken()}
 	switch {
 	case update.Verification == nil && !w.bookmarks, w.repeated(update.Verification):
@@ -224,23 +235,25 @@ func (w *watch) repeated(v *verificationv1.Verification) bool {
 	return v != nil && w.request.GetAllSessions() == nil && v.GetSessionId() == w.last.session && v.GetRevision() <= w.last.revision
 }
 
-// mends reports whether another try may do better, and prepares it.
-func (w *watch) mends(err error) bool {
+// isFinal reports whether another try cannot do better. If it can, isFinal prepares it.
+func (w *watch) isFinal(err error) bool {
 	var failed *Error
 	if !errors.As(err, &failed) {
-		return true // errSilent, errEnded
+		return false // errSilent, errUnanswered, errEnded
 	}
 	switch failed.Code {
 	case codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied, codes.Unauthenticated,
 		codes.FailedPrecondition, codes.Unimplemented:
-		return false
-	case codes.OutOfRange:
+		// A proxy's 404 is UNIMPLEMENTED here, its 403 PERMISSION_DENIED, its 401 UNAUTHENTICATED. The first
+		// answer is believed: it can be a wrong address, and the caller must learn of it.
+		return failed.own || !w.begun
+	case codes.OutOfRange: // made of no HTTP status
 		if w.request.GetAllSessions() != nil {
-			return false
+			return true
 		}
 		w.token, w.last, w.reset = "", place{}, true
 	}
-	return true
+	return false
 }
 
 func retryAfter(err error) time.Duration {

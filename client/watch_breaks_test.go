@@ -143,34 +143,6 @@ func TestWatchOutlivesOneOfTwoAddresses(t *testing.T) {
 	}
 }
 
-func TestNewWatchesAvoidAnAddressThatIsNotReady(t *testing.T) {
-	leavesNothing(t)
-	first := clienttest.New(t)
-	second := listenSecond(t, first)
-	first.Set(session("vs_1", verified))
-	second.SetReady(false)
-	c := first.Client()
-	first.SetReady(false)
-	ctx := within(t)
-	for {
-		// The news of its health comes a moment later.
-		_, err := c.Status(ctx, client.Session("vs_1"))
-		if errors.Is(err, client.ErrUnavailable) {
-			break
-		}
-		if err != nil {
-			t.Fatalf("an address that is not ready is called for ever: %v", err)
-		}
-	}
-	second.SetReady(true)
-	for update, err := range c.Watch(within(t), client.Session("vs_1")) {
-		if err != nil || update.Verification.GetStatus() != verified {
-			t.Errorf("%v, %v", update, err)
-		}
-		break
-	}
-}
-
 func TestWatchOfABrokenAddressEndsWithItsContext(t *testing.T) {
 	leavesNothing(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -90,7 +90,8 @@ func TestServerReadmesLimitsAreTrue(t *testing.T) {
 			t.Errorf("%d cells: %s", len(cells), row)
 			continue
 		}
-		if setting := quoted.FindStringSubmatch(cells[2]); setting != nil && defaults[setting[1]] != strings.ReplaceAll(strings.TrimSpace(cells[1]), ",", "") {
+		value, _, _ := strings.Cut(cells[1], ":")
+		if setting := quoted.FindStringSubmatch(cells[2]); setting != nil && defaults[setting[1]] != strings.ReplaceAll(strings.TrimSpace(value), ",", "") {
 			t.Errorf("the default of %s is %s: %s", setting[1], defaults[setting[1]], row)
 		}
 		var dir string

@@ -73,7 +73,7 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 		RedisURL: "redis://" + redis.Addr(), RedisMode: config.RedisStandalone, RedisKeyPrefix: "vs:",
 		StripeAPIKey: devAPIKey, StripeAPIBase: "http://" + stripeListener.Addr().String(), StripeWebhookSecret: devWebhookSecret,
 		APIReadsPerDay: 100_000, MaxRetries: 2, CacheSessions: 1000, RetryDenyCodes: strings.Join(verification.DefaultDenyCodes(), ","), LogLevel: dev.LogLevel, LogFormat: "text",
-		WebhookMaxConnections: 1000, WebhookMaxInFlight: 256, GRPCMaxConnections: 1000, GRPCMaxInFlight: 512,
+		WebhookMaxConnections: 1000, WebhookMaxInFlight: 256, GRPCMaxInFlight: 512,
 		RedisWaitTimeout: config.Duration(time.Second), RecordFormat: 2, FeedMaxLen: 100_000, ReconcileInterval: config.Duration(15 * time.Minute),
 		StreamMaxAge: config.Duration(30 * time.Minute), DrainTimeout: config.Duration(5 * time.Second),
 	}

@@ -125,7 +125,14 @@ func (c *Config) checkSentinel(found *problems, passwordUnread bool) {
 	}
 }
 
+// maxConnections is the greatest GRPC_MAX_CONNECTIONS.
+const maxConnections = 100_000
+
 func (c *Config) checkLimits(found *problems) {
+	if c.GRPCMaxConnections == 0 {
+		// Room for a proxy that opens a connection for each watch, and for calls beside them.
+		c.GRPCMaxConnections = min(c.GRPCMaxStreams+1000, maxConnections)
+	}
 	for _, n := range []struct {
 		env             string
 		value, min, max Count
@@ -142,7 +149,7 @@ func (c *Config) checkLimits(found *problems) {
 		{"CALLER_RATE", c.CallerRate, 0, 1_000_000},
 		{"WEBHOOK_MAX_CONNECTIONS", c.WebhookMaxConnections, 10, 100_000},
 		{"WEBHOOK_MAX_IN_FLIGHT", c.WebhookMaxInFlight, 1, 10_000},
-		{"GRPC_MAX_CONNECTIONS", c.GRPCMaxConnections, 10, 100_000},
+		{"GRPC_MAX_CONNECTIONS", c.GRPCMaxConnections, 10, maxConnections},
 		{"GRPC_MAX_IN_FLIGHT", c.GRPCMaxInFlight, 1, 100_000},
 	} {
 		if n.value < n.min || n.value > n.max {

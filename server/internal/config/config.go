@@ -28,7 +28,7 @@ type Config struct {
 
 	WebhookMaxConnections Count `name:"webhook-max-connections" env:"WEBHOOK_MAX_CONNECTIONS" default:"1000" placeholder:"N" help:"How many connections the webhook listener holds, 10 to 100000. At the limit the one without use for longest makes room for a new one."`
 	WebhookMaxInFlight    Count `name:"webhook-max-in-flight" env:"WEBHOOK_MAX_IN_FLIGHT" default:"256" placeholder:"N" help:"How many events are committed at once, 1 to 10000. Further ones get 503 at once, and Stripe sends them again."`
-	GRPCMaxConnections    Count `name:"grpc-max-connections" env:"GRPC_MAX_CONNECTIONS" default:"1000" placeholder:"N" help:"How many connections the gRPC listener holds, 10 to 100000. At the limit one without a call makes room for a new one."`
+	GRPCMaxConnections    Count `name:"grpc-max-connections" env:"GRPC_MAX_CONNECTIONS" default:"0" placeholder:"N" help:"How many connections the gRPC listener holds, 10 to 100000, or 0 for 1000 more than GRPC_MAX_STREAMS, since nginx opens one for each watch. At the limit one without a call makes room for a new one."`
 	GRPCMaxInFlight       Count `name:"grpc-max-in-flight" env:"GRPC_MAX_IN_FLIGHT" default:"512" placeholder:"N" help:"How many calls of each unary method are served at once, 1 to 100000. Further ones get UNAVAILABLE at once. Streams are not counted."`
 
 	RedisURL            string `name:"redis-url" env:"REDIS_URL" secret:"true" placeholder:"URL" help:"Redis, as redis:// or, with TLS, rediss://user:password@host:6379/0. Several addresses are separated by commas. With sentinel, those of the sentinels. Required."`

@@ -62,7 +62,7 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		GRPCAddr: "127.0.0.1:50051", WebhookAddr: ":4242", AdminAddr: "127.0.0.1:9090",
 		GRPCReflection: True, GRPCMaxStreams: 20_000, CallerSharePercent: 25,
-		WebhookMaxConnections: 1000, WebhookMaxInFlight: 256, GRPCMaxConnections: 1000, GRPCMaxInFlight: 512,
+		WebhookMaxConnections: 1000, WebhookMaxInFlight: 256, GRPCMaxConnections: 21_000, GRPCMaxInFlight: 512,
 		RedisURL: plantedURL, RedisMode: "standalone", RedisKeyPrefix: "vs:",
 		RedisWaitTimeout: Duration(1e9), RecordFormat: 2, FeedMaxLen: 100_000, FeedMaxAge: Duration(7 * 24 * 60 * 60e9),
 		ReconcileInterval: Duration(15 * 60e9),
@@ -71,6 +71,19 @@ func TestDefaults(t *testing.T) {
 	}
 	if *c != want {
 		t.Errorf("got  %+v\nwant %+v", *c, want)
+	}
+}
+
+// TestConnectionsFollowStreams: nginx opens a connection for each watch, so all watches must find one.
+func TestConnectionsFollowStreams(t *testing.T) {
+	for _, test := range []struct {
+		streams, connections string
+		want                 Count
+	}{{"50", "0", 1050}, {"20000", "0", 21_000}, {"1000000", "0", 100_000}, {"50", "10", 10}} {
+		c := valid(t, "GRPC_MAX_STREAMS="+test.streams, "GRPC_MAX_CONNECTIONS="+test.connections)
+		if err := c.Load(); err != nil || c.GRPCMaxConnections != test.want {
+			t.Errorf("%s streams, GRPC_MAX_CONNECTIONS=%s: %d connections, %v; want %d", test.streams, test.connections, c.GRPCMaxConnections, err, test.want)
+		}
 	}
 }
 
@@ -145,7 +158,7 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 		"GRPC_TLS_CERT_FILE": "", "GRPC_TLS_KEY_FILE": "", "GRPC_CLIENT_CA_FILE": "", "GRPC_AUTHZ_POLICY_FILE": "", "GRPC_TOKENS_FILE": "",
 		"GRPC_MAX_STREAMS": "20000", "CALLER_SHARE_PERCENT": "25", "CALLER_MAX_STREAMS": "0", "CALLER_RATE": "0",
 		"RECORD_FORMAT": "2", "FEED_MAX_LEN": "100000", "FEED_MAX_AGE": "168h", "SETTLED_TTL": "0s",
-		"WEBHOOK_MAX_CONNECTIONS": "1000", "WEBHOOK_MAX_IN_FLIGHT": "256", "GRPC_MAX_CONNECTIONS": "1000", "GRPC_MAX_IN_FLIGHT": "512",
+		"WEBHOOK_MAX_CONNECTIONS": "1000", "WEBHOOK_MAX_IN_FLIGHT": "256", "GRPC_MAX_CONNECTIONS": "0", "GRPC_MAX_IN_FLIGHT": "512",
 	}
 	secret := map[string]bool{"REDIS_URL": true, "REDIS_SENTINEL_PASSWORD": true, "STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true}
 	for _, setting := range Table() {

@@ -4,6 +4,9 @@
 // were. Only where all are at work is the newcomer refused, at once. A caller with a name keeps so many
 // connections by its work as its share is: those beyond give way to newcomers, also while they are at work.
 //
+// Connections that never were of use are at most a quarter of the bound (1,000 at least): a great bound, for
+// callers whose proxy opens a connection for each stream, gives those without credentials no more memory.
+//
 // It refuses to know what is spoken on a connection: whoever does says with Hold when there is work.
 package connlimit
 
@@ -20,9 +23,10 @@ import (
 // Listener is a net.Listener with a bound. It is safe for concurrent use.
 type Listener struct {
 	net.Listener
-	limit int
-	shed  func()
-	held  *shares.Pot // connections that are kept by their work
+	limit    int
+	unproven int // of them, connections that never had work
+	shed     func()
+	held     *shares.Pot // connections that are kept by their work
 
 	mu   sync.Mutex
 	open int
@@ -31,10 +35,16 @@ type Listener struct {
 	fresh, proven, over list.List
 }
 
+// minUnproven is how many connections without work so far are always allowed, if the limit allows them.
+const minUnproven = 1000
+
 // New bounds a listener to limit connections, at least 1. A caller with a name keeps at most each of them by its
 // work; 0: no bound. shed is called for each connection that is closed because of that.
 func New(listener net.Listener, limit, each int, shed func()) *Listener {
-	return &Listener{Listener: listener, limit: limit, shed: shed, held: shares.New(limit, each)}
+	return &Listener{
+		Listener: listener, limit: limit, unproven: max(limit/4, minUnproven), shed: shed,
+		held: shares.New(limit, each),
+	}
 }
 
 // Accept returns the next connection that there is room for.
@@ -60,7 +70,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 func (l *Listener) admit(c *conn) (closing net.Conn, admitted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open >= l.limit {
+	if l.open >= l.limit || l.fresh.Len() >= l.unproven {
 		longest := l.longest()
 		if longest == nil {
 			return c.Conn, false
@@ -78,7 +88,7 @@ func (l *Listener) admit(c *conn) (closing net.Conn, admitted bool) {
 // each other before they can be of use. The lock is held.
 func (l *Listener) longest() *list.Element {
 	switch {
-	case l.fresh.Len() > l.limit/4:
+	case l.fresh.Len() > l.limit/4 || l.fresh.Len() >= l.unproven:
 		return l.fresh.Front()
 	case l.over.Len() > 0:
 		return l.over.Front()

@@ -162,6 +162,28 @@ func TestTheProvenOutliveAFloodAndLeaveRoomForNewcomers(t *testing.T) {
 	gone(t, proven[0], true)
 }
 
+// TestG15_AGreatLimitIsNoPlaceForTheUseless: connections that never had work are at most a quarter of the limit, 1,000
+// at least. Beyond that the oldest of them goes, although there is room.
+func TestG15_AGreatLimitIsNoPlaceForTheUseless(t *testing.T) {
+	b := newBounded(t, 1100)
+	proven, provenServer := b.open()
+	connlimit.Hold(provenServer.RemoteAddr(), nobody).Done()
+	oldest, _ := b.open()
+	second, _ := b.open()
+	for range 998 {
+		b.open()
+	}
+	gone(t, oldest, false)
+	last, _ := b.open()
+	gone(t, oldest, true)
+	for _, c := range []net.Conn{proven, second, last} {
+		gone(t, c, false)
+	}
+	if got := b.shed.Load(); got != 1 {
+		t.Errorf("told of %d closed connections, want 1", got)
+	}
+}
+
 func TestWorkKeepsAConnectionAndTheNewcomerIsRefusedAtOnce(t *testing.T) {
 	b := newBounded(t, 2)
 	one, oneServer := b.open()

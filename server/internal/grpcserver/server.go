@@ -36,6 +36,7 @@ const (
 	maxRequestBytes  = 64 << 10 // a request holds ids and a token, or an address: 5 KiB at the most
 	maxHeaderBytes   = 16 << 10 // grpc's default is 16 MiB
 	receiveWindow    = 64 << 10 // of a stream and of a connection; unless set, grpc lets it grow to 16 MiB
+	readBuffer       = 4 << 10  // of a connection, which behind nginx has one watch; grpc's default is 32 KiB
 	maxIdle          = 15 * time.Minute
 	handshakeTimeout = 10 * time.Second
 	// streamWorkers are goroutines that serve one call after the other: a new goroutine for each would
@@ -183,6 +184,7 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.StaticStreamWindowSize(receiveWindow),
 		grpc.StaticConnWindowSize(receiveWindow),
+		grpc.ReadBufferSize(readBuffer),
 		grpc.InTapHandle(s.begin),
 		grpc.StatsHandler(observer{}), // the first: before its TagRPC a call has no metadata, and none of its caller's trace
 		grpc.ConnectionTimeout(handshakeTimeout),

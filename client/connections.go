@@ -1,0 +1,222 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/resolver"
+)
+
+// balancingPolicy is the name by which the service configuration asks for connections.
+const balancingPolicy = "verification_status"
+
+func init() { balancer.Register(policy{}) }
+
+type policy struct{}
+
+func (policy) Name() string { return balancingPolicy }
+
+func (policy) Build(cc balancer.ClientConn, _ balancer.BuildOptions) balancer.Balancer {
+	b := &connections{cc: cc, addresses: resolver.NewAddressMapV2[*address](), next: rand.IntN(1 << 16)}
+	b.ctx, b.stop = context.WithCancel(context.Background())
+	return b
+}
+
+// connections is gRPC's balancer of a Client: round robin over the addresses, and over as many connections
+// to each as its calls need. gRPC itself has one connection for each address; a call beyond the number of
+// streams that the other end allows there (nginx 128, HAProxy 100) would wait in silence.
+//
+// A connection whose health service answers NOT_SERVING, or does not answer, is used only if there is no
+// better one: see [health].
+type connections struct {
+	cc   balancer.ClientConn
+	ctx  context.Context // ends with the balancer
+	stop context.CancelFunc
+
+	mu        sync.Mutex
+	addresses *resolver.AddressMapV2[*address]
+	order     []*address
+	next      int   // where the round robin continues
+	starved   bool  // a call found no room and waits
+	failure   error // of the name or of the last connection that could not be opened
+}
+
+// address is one address of the service. It has at least one connection.
+type address struct {
+	resolver.Address
+	conns []*connection
+}
+
+// connection is one connection, which gRPC opens again if it is lost.
+type connection struct {
+	at        *address
+	sub       balancer.SubConn
+	state     connectivity.State // TransientFailure stays until Ready: attempts that follow are not told
+	health    health
+	endHealth context.CancelFunc
+	streams   *streamLimit
+	load      *load
+	retiring  *time.Timer // nil: it has calls, or is the only one
+}
+
+// load counts the calls of one connection until it is lost or told to go away. The streams that end only
+// after that count for nothing any more.
+type load struct{ calls int }
+
+// UpdateClientConnState takes over the addresses that the name resolves to.
+func (b *connections) UpdateClientConnState(s balancer.ClientConnState) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := b.addresses
+	b.addresses, b.order = resolver.NewAddressMapV2[*address](), nil
+	for _, endpoint := range s.ResolverState.Endpoints {
+		for _, resolved := range endpoint.Addresses {
+			if _, twice := b.addresses.Get(resolved); twice {
+				continue
+			}
+			a, known := before.Get(resolved)
+			if !known {
+				a = &address{Address: resolved}
+				b.open(a)
+			}
+			b.addresses.Set(resolved, a)
+			b.order = append(b.order, a)
+		}
+	}
+	for resolved, a := range before.All() {
+		if _, still := b.addresses.Get(resolved); !still {
+			a.close()
+		}
+	}
+	if len(b.order) == 0 {
+		b.failure = errors.New("the name has no address")
+		b.update()
+		return balancer.ErrBadResolverState
+	}
+	b.update()
+	return nil
+}
+
+// ResolverError matters only while there is no address: older ones can still be right.
+func (b *connections) ResolverError(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.order) == 0 {
+		b.failure = fmt.Errorf("the name cannot be resolved: %w", err)
+		b.update()
+	}
+}
+
+// UpdateSubConnState is not called: each SubConn has a listener.
+func (b *connections) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {}
+
+// ExitIdle does nothing: no connection stays idle.
+func (b *connections) ExitIdle() {}
+
+// Close closes the connections.
+func (b *connections) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stop()
+	for _, a := range b.order {
+		a.close()
+	}
+	b.addresses, b.order = resolver.NewAddressMapV2[*address](), nil
+}
+
+// open begins another connection to an address. The lock is held.
+func (b *connections) open(a *address) {
+	c := &connection{at: a, state: connectivity.Connecting, endHealth: func() {}, streams: new(streamLimit), load: new(load)}
+	target := a.Address
+	target.Attributes = target.Attributes.WithValue(streamLimitKey{}, c.streams)
+	//nolint:staticcheck // one address is what the future version supports
+	sub, err := b.cc.NewSubConn([]resolver.Address{target}, balancer.NewSubConnOptions{
+		StateListener: func(s balancer.SubConnState) { b.changed(c, s) },
+	})
+	if err != nil { // only while gRPC closes
+		b.failure = err
+		return
+	}
+	c.sub = sub
+	a.conns = append(a.conns, c)
+	sub.Connect()
+}
+
+func (a *address) close() {
+	for _, c := range a.conns {
+		c.close()
+	}
+	a.conns = nil
+}
+
+// close lets calls that have begun end.
+func (c *connection) close() {
+	c.endHealth()
+	if c.retiring != nil {
+		c.retiring.Stop()
+	}
+	c.sub.Shutdown()
+}
+
+// changed takes over a new state of a connection.
+func (b *connections) changed(c *connection, s balancer.SubConnState) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.Contains(c.at.conns, c) {
+		return // closed meanwhile
+	}
+	if c.state == connectivity.Ready {
+		c.endHealth()
+		c.load = new(load)
+		b.retireLater(c)
+	}
+	switch s.ConnectivityState {
+	case connectivity.Ready:
+		c.state = connectivity.Ready
+		b.watchHealth(c)
+	case connectivity.TransientFailure:
+		c.state, b.failure = connectivity.TransientFailure, s.ConnectionError
+		b.cc.ResolveNow(resolver.ResolveNowOptions{})
+	case connectivity.Idle: // lost, or the pause after a failure is over
+		if c.state == connectivity.Ready {
+			c.state = connectivity.Connecting
+			b.cc.ResolveNow(resolver.ResolveNowOptions{})
+		}
+		c.sub.Connect()
+	}
+	b.update()
+}
+
+// update tells gRPC the state of all, and lets the calls that wait pick again. The lock is held.
+func (b *connections) update() {
+	b.starved = false
+	state := connectivity.TransientFailure
+	for c := range b.all {
+		switch {
+		case c.usable():
+			state = connectivity.Ready
+		case c.state != connectivity.TransientFailure && state != connectivity.Ready:
+			state = connectivity.Connecting
+		}
+	}
+	b.cc.UpdateState(balancer.State{ConnectivityState: state, Picker: picker{b}})
+}
+
+func (b *connections) all(yield func(*connection) bool) {
+	for _, a := range b.order {
+		for _, c := range a.conns {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+func (c *connection) usable() bool { return c.state == connectivity.Ready && c.health != healthPending }

@@ -1,0 +1,181 @@
+package client
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/resolver"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+// fakeConn is gRPC's side of the balancer: its connections are in the states that the test says.
+type fakeConn struct {
+	balancer.ClientConn
+	t     *testing.T
+	subs  []*fakeSub
+	state balancer.State
+}
+
+type fakeSub struct {
+	balancer.SubConn
+	listener func(balancer.SubConnState)
+	connects int
+	closed   bool
+}
+
+func (f *fakeConn) NewSubConn(_ []resolver.Address, options balancer.NewSubConnOptions) (balancer.SubConn, error) {
+	sub := &fakeSub{listener: options.StateListener}
+	f.subs = append(f.subs, sub)
+	return sub, nil
+}
+func (f *fakeConn) UpdateState(s balancer.State)          { f.state = s }
+func (f *fakeConn) ResolveNow(resolver.ResolveNowOptions) {}
+func (s *fakeSub) Connect()                               { s.connects++ }
+func (s *fakeSub) Shutdown()                              { s.closed = true }
+func (s *fakeSub) becomes(state connectivity.State) {
+	s.listener(balancer.SubConnState{ConnectivityState: state})
+}
+
+// newFake is a balancer with one address, whose other end announces a limit of streams so small that no health
+// watch begins. Each connection then carries one call.
+func newFake(t *testing.T) (*fakeConn, *connections) {
+	f := &fakeConn{t: t}
+	b := policy{}.Build(f, balancer.BuildOptions{}).(*connections)
+	if err := b.UpdateClientConnState(balancer.ClientConnState{ResolverState: resolver.State{
+		Endpoints: []resolver.Endpoint{{Addresses: []resolver.Address{{Addr: "one"}}}},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	return f, b
+}
+
+func (f *fakeConn) ready(b *connections, n int) {
+	for c := range b.all {
+		if c.sub == f.subs[n] {
+			c.streams.known.Store(1)
+		}
+	}
+	f.subs[n].becomes(connectivity.Ready)
+}
+
+// pick begins a watch; its end is the result's Done.
+func (f *fakeConn) pick() (balancer.PickResult, error) {
+	return f.state.Picker.Pick(balancer.PickInfo{FullMethodName: verificationv1.VerificationService_WatchStatus_FullMethodName, Ctx: f.t.Context()})
+}
+
+func (f *fakeConn) mustPick(n int) (end func()) {
+	f.t.Helper()
+	result, err := f.pick()
+	if err != nil || result.SubConn != f.subs[n] {
+		f.t.Fatalf("picked %v, %v; want connection %d", result.SubConn, err, n)
+	}
+	return func() { result.Done(balancer.DoneInfo{}) }
+}
+
+func TestFurtherConnectionsAreClosedWhenTheyHadNoCallForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, b := newFake(t)
+		defer b.Close()
+		f.ready(b, 0)
+		endFirst := f.mustPick(0)
+		if _, err := f.pick(); err != balancer.ErrNoSubConnAvailable || len(f.subs) != 2 {
+			t.Fatalf("beyond the limit: %v, %d connections; want a wait for the second", err, len(f.subs))
+		}
+		if _, err := f.pick(); err != balancer.ErrNoSubConnAvailable || len(f.subs) != 2 {
+			t.Fatalf("while one is on the way: %v, %d connections; want no third", err, len(f.subs))
+		}
+		f.ready(b, 1)
+		endSecond := f.mustPick(1)
+		endSecond()
+		time.Sleep(linger - time.Second)
+		endSecond = f.mustPick(1) // in time
+		time.Sleep(time.Hour)
+		if f.subs[1].closed {
+			t.Fatal("a connection with a watch was closed")
+		}
+		endSecond()
+		time.Sleep(linger + time.Second)
+		synctest.Wait()
+		if !f.subs[1].closed || f.subs[0].closed {
+			t.Errorf("closed: the first %v, the second %v; want the second alone", f.subs[0].closed, f.subs[1].closed)
+		}
+		endFirst()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if f.subs[0].closed {
+			t.Error("the only connection was closed")
+		}
+	})
+}
+
+// TestALostConnectionBeginsWithoutCalls: streams of a connection that was told to go away end later. They take no
+// room on the one that replaces it.
+func TestALostConnectionBeginsWithoutCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, b := newFake(t)
+		defer b.Close()
+		f.ready(b, 0)
+		endOld := f.mustPick(0)
+		f.subs[0].becomes(connectivity.Idle)
+		if f.subs[0].connects != 2 || f.state.ConnectivityState != connectivity.Connecting {
+			t.Fatalf("after a loss: %d attempts to connect, state %v", f.subs[0].connects, f.state.ConnectivityState)
+		}
+		f.ready(b, 0)
+		endNew := f.mustPick(0)
+		endOld()
+		if _, err := f.pick(); err != balancer.ErrNoSubConnAvailable {
+			t.Errorf("the end of an old stream made room: %v", err)
+		}
+		endNew()
+		f.mustPick(0)()
+	})
+}
+
+// TestCallsAreToldWhyThereIsNoConnection: a failure stays what calls are told until a connection is there.
+func TestCallsAreToldWhyThereIsNoConnection(t *testing.T) {
+	f, b := newFake(t)
+	defer b.Close()
+	if _, err := f.pick(); err != balancer.ErrNoSubConnAvailable {
+		t.Errorf("at first: %v; want a wait", err)
+	}
+	for _, state := range []connectivity.State{connectivity.TransientFailure, connectivity.Idle, connectivity.Connecting} {
+		f.subs[0].becomes(state)
+		if _, err := f.pick(); err == nil || err == balancer.ErrNoSubConnAvailable || f.state.ConnectivityState != connectivity.TransientFailure {
+			t.Errorf("%v: %v, state %v; want the failure", state, err, f.state.ConnectivityState)
+		}
+	}
+	f.ready(b, 0)
+	end := f.mustPick(0)
+	defer end()
+	_, _ = f.pick() // opens a second one
+	f.subs[1].becomes(connectivity.TransientFailure)
+	if _, err := f.pick(); err == nil || err == balancer.ErrNoSubConnAvailable || len(f.subs) != 2 {
+		t.Errorf("a further connection that cannot be opened: %v, %d connections; want the failure", err, len(f.subs))
+	}
+}
+
+// TestAFurtherConnectionOfPoorerHealthIsUsed: behind a proxy each connection shows the health of some replica, and
+// a server can refuse further health watches. Calls beyond the first connection are served all the same, and no
+// third connection is opened for them.
+func TestAFurtherConnectionOfPoorerHealthIsUsed(t *testing.T) {
+	f, b := newFake(t)
+	defer b.Close()
+	f.ready(b, 0)
+	end := f.mustPick(0)
+	_, _ = f.pick() // opens a second one
+	f.ready(b, 1)
+	healths := []health{healthServing, healthNotServing}
+	for c := range b.all {
+		c.health, healths = healths[0], healths[1:]
+	}
+	f.mustPick(1)()
+	end()
+	f.mustPick(0)() // the healthier first
+	if len(f.subs) != 2 {
+		t.Errorf("%d connections; want 2", len(f.subs))
+	}
+}
