@@ -190,7 +190,7 @@ func (s *stripe) truth(id string) verification.Object {
 	return s.lives[id].object
 }
 
-// Retrieve implements ingest.Stripe and rpc.Stripe: it takes a moment, before and after.
+// Retrieve implements rpc.Stripe: it takes a moment, before and after.
 func (s *stripe) Retrieve(ctx context.Context, _, id string) (verification.Retrieved, error) {
 	asOf := s.clock.now().Unix() - 1
 	if err := pause(ctx, rand.N(3*time.Millisecond)); err != nil || s.away.Load() {
@@ -218,9 +218,9 @@ func (s *stripe) retrieve(asOf int64, id string) (verification.Retrieved, error)
 	return answer, nil
 }
 
-// Lookup implements ingest.Stripe.
-func (s *stripe) Lookup(ctx context.Context, id string) (verification.Retrieved, error) {
-	return s.Retrieve(ctx, "", id)
+// Read implements ingest.Stripe.
+func (s *stripe) Read(ctx context.Context, _ verification.Purpose, account, id string) (verification.Retrieved, error) {
+	return s.Retrieve(ctx, account, id)
 }
 
 // FindByReference implements ingest.Stripe.
