@@ -132,8 +132,8 @@ func TestG15_AWebhookEndsAMissHoweverOftenItWasAskedFor(t *testing.T) {
 		kept := &records{}
 		i := newIngest(t, kept, asked)
 		for range 4 {
-			_, _ = i.ReadUnknown(t.Context(), sessionID)
 			time.Sleep(10 * time.Minute)
+			_, _ = i.ReadUnknown(t.Context(), sessionID)
 		}
 		if asked.count() != 4 {
 			t.Fatalf("%d GETs, want 4", asked.count())
