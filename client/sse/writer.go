@@ -1,6 +1,7 @@
 package sse
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,6 +28,11 @@ type event struct {
 func (w *writer) begin(retry time.Duration) error {
 	control := http.NewResponseController(w.ResponseWriter)
 	if err := control.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
+		return err
+	}
+	// http.Server.ReadTimeout is for requests that come slowly. It would end the stream as well: the server
+	// reads on during the answer, to notice a browser that goes.
+	if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	header := w.Header()
@@ -61,9 +67,6 @@ func (w *writer) event(events ...event) error {
 	}
 	return w.write(text.String())
 }
-
-// comment is a sign of life that browsers ignore, and proxies do not.
-func (w *writer) comment() error { return w.write(":\n\n") }
 
 func (w *writer) write(text string) error {
 	control := http.NewResponseController(w.ResponseWriter)
