@@ -102,6 +102,7 @@ type times struct {
 	live  time.Duration // liveInterval
 	write time.Duration // writeTimeout
 	age   time.Duration // maxAge
+	reach time.Duration // reachTimeout
 }
 
 const (

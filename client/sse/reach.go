@@ -1,12 +1,10 @@
 package sse
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"sync"
 	"time"
-
-	"example.com/verification-status/client"
 )
 
 // reachTimeout bounds the question whether the service answers.
@@ -44,16 +42,12 @@ func (h *Handler) reachable(ctx context.Context) error {
 	}
 }
 
-// ask sends a question that names no session. The service refuses it at once, and reads nothing for it; a
-// service that is not ready, or a program that may not call it, gets another error.
+// ask sets a question's answer, and logs one that is another than before.
 func (h *Handler) ask(question *reached) {
 	defer close(question.done)
-	ctx, cancel := context.WithTimeout(context.Background(), reachTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(h.times.reach, reachTimeout))
 	defer cancel()
-	_, err := h.Client.Status(ctx, client.Subject{})
-	if errors.Is(err, client.ErrInvalidRequest) {
-		err = nil
-	}
+	err := h.Client.Ready(ctx)
 	question.err = err
 	h.reach.mu.Lock()
 	defer h.reach.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,7 +153,7 @@ func TestSlowRequestsAreCut(t *testing.T) {
 // TestHeaders: every answer has them, and the page lives with them: it has no script or style of its own.
 func TestHeaders(t *testing.T) {
 	w := newWorld(t)
-	for _, path := range []string{"/", "/app.js", "/style.css", "/missing", "/events"} {
+	for _, path := range []string{"/", "/app.js", "/style.css", "/noscript.css", "/missing", "/events"} {
 		response, body := w.visitor().ask(http.MethodGet, path)
 		csp := response.Header.Get("Content-Security-Policy")
 		if !strings.HasPrefix(csp, "default-src 'none';") || strings.Contains(csp, "unsafe") || response.Header.Get("X-Content-Type-Options") != "nosniff" {
@@ -259,8 +260,8 @@ func TestRunEnds(t *testing.T) {
 	}
 }
 
-// TestWords: the page has words for every status and denial of the contract, and a button only where it
-// would help.
+// TestWords: in each language the page has words for every status, failure and denial of the contract, speaks to
+// the person, and leaves nobody without something to do or to wait for.
 func TestWords(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		if os.Getenv("CI") != "" {
@@ -269,8 +270,8 @@ func TestWords(t *testing.T) {
 		t.Skip("node is not installed")
 	}
 	type fields = map[string]any
-	refused := func(retry fields) fields {
-		return fields{"status": "STATUS_REQUIRES_INPUT", "lastError": fields{"code": "ERROR_CODE_DOCUMENT_EXPIRED", "reason": "It has expired."}, "retry": retry}
+	refused := func(code string, retry fields) fields {
+		return fields{"status": "STATUS_REQUIRES_INPUT", "lastError": fields{"code": code, "reason": "The person is refused."}, "retry": retry}
 	}
 	cases := map[string]any{
 		"Verify your identity":         nil,
@@ -278,46 +279,89 @@ func TestWords(t *testing.T) {
 		"We’re checking your document": fields{"status": "STATUS_PROCESSING"},
 		"You’re verified":              fields{"status": "STATUS_VERIFIED", "updateTime": "2026-01-02T03:04:05Z", "settled": true},
 		"This check was closed":        fields{"status": "STATUS_CANCELED", "retry": fields{"denial": "RETRY_DENIAL_CANCELED", "retriesRemaining": 1}},
-		"That didn’t work":             refused(fields{"allowed": true, "retriesRemaining": 1}),
-		"We couldn’t verify you":       refused(fields{"denial": "RETRY_DENIAL_LIMIT_REACHED"}),
+		"closed for good":              fields{"status": "STATUS_CANCELED", "retry": fields{"denial": "RETRY_DENIAL_CANCELED"}},
+		"That didn’t work":             refused("ERROR_CODE_DOCUMENT_EXPIRED", fields{"allowed": true, "retriesRemaining": 1}),
+		"We couldn’t verify you":       refused("ERROR_CODE_DOCUMENT_EXPIRED", fields{"denial": "RETRY_DENIAL_LIMIT_REACHED"}),
 	}
 	for _, denial := range verificationv1.RetryDenial_name {
-		cases["denied "+denial] = refused(fields{"denial": denial, "nextRetryTime": "2026-01-02T03:04:05Z"})
+		cases["denied "+denial] = refused("ERROR_CODE_DOCUMENT_EXPIRED", fields{"denial": denial, "nextRetryTime": "2026-01-02T03:04:05Z"})
+	}
+	for _, code := range verificationv1.ErrorCode_name {
+		cases["failed "+code] = refused(code, fields{"allowed": true, "retriesRemaining": 2})
+		cases["last "+code] = refused(code, fields{"denial": "RETRY_DENIAL_NOT_RETRYABLE"})
 	}
 	input, err := json.Marshal(cases)
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := `import { refusals, wordsFor } from "./static/words.js";
-		const said = Object.entries(JSON.parse(process.argv[1])).map(([name, status]) => [name, wordsFor(status)]);
-		console.log(JSON.stringify({ said: Object.fromEntries(said), refusals }));`
+	script := `import { choose, tables, wordsFor } from "./static/words.js";
+		const cases = Object.entries(JSON.parse(process.argv[1]));
+		const keys = (o) => Object.entries(o).flatMap(([k, v]) => typeof v === "object" ? keys(v).map((rest) => k + "." + rest) : [k]).sort();
+		const of = (t) => ({ said: Object.fromEntries(cases.map(([name, status]) => [name, wordsFor(status, t)])), refusals: t.refusals, keys: keys(t) });
+		console.log(JSON.stringify({
+			tables: Object.fromEntries(Object.entries(tables).map(([language, t]) => [language, of(t)])),
+			chosen: [["de-AT", "en"], ["fr", "de"], ["fr"], [], undefined, ["EN-us", "de"]].map((list) => choose(list).language),
+		}));`
 	out, err := exec.CommandContext(t.Context(), "node", "--input-type=module", "-e", script, string(input)).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
+	type said struct {
+		Title, Text, State, Button, Note string
+		Fact                             struct{ Text string }
+		Call                             bool
+	}
 	var words struct {
-		Said     map[string]struct{ Title, Text, State, Button, Note string }
-		Refusals map[string]string
+		Tables map[string]struct {
+			Said     map[string]said
+			Refusals map[string]string
+			Keys     []string
+		}
+		Chosen []string
 	}
 	if err := json.Unmarshal(out, &words); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for name, said := range words.Said {
-		if said.Title == "" || said.Text == "" || said.State == "" || said.Button == "" && said.Note == "" || strings.Contains(string(out), "undefined") {
-			t.Errorf("%s: %+v", name, said)
-		}
-		denied := strings.HasPrefix(name, "denied ")
-		if !denied && said.Title != name {
-			t.Errorf("%q is said where %q is meant", said.Title, name)
-		}
-		if denied && said.Button != "" && name != "denied RETRY_DENIAL_COOLDOWN" {
-			t.Errorf("%s has the button %q", name, said.Button)
+	if strings.Contains(string(out), "undefined") {
+		t.Errorf("the words have a hole: %s", out)
+	}
+	if want := []string{"de", "de", "en", "en", "en", "en"}; !slices.Equal(words.Chosen, want) {
+		t.Errorf("chosen %v; want %v", words.Chosen, want)
+	}
+	if len(words.Tables) < 2 {
+		t.Errorf("%d languages; want two at least", len(words.Tables))
+	}
+	english := words.Tables["en"]
+	for name, got := range english.Said {
+		if cases[name] != nil && !strings.ContainsAny(name, "_") && name != "closed for good" && got.Title != name {
+			t.Errorf("%q is said where %q is meant", got.Title, name)
 		}
 	}
-	for number, denial := range verificationv1.RetryDenial_name {
-		short := strings.TrimPrefix(denial, "RETRY_DENIAL_")
-		if replaced := short == "CANCELED" || short == "SUPERSEDED"; number != 0 && !replaced && words.Refusals[short] == "" {
-			t.Errorf("no words for the refusal %s", short)
+	for language, table := range words.Tables {
+		if !slices.Equal(table.Keys, english.Keys) {
+			t.Errorf("%s: the keys %v; want English's %v", language, table.Keys, english.Keys)
+		}
+		for name, got := range table.Said {
+			of := language + ", " + name
+			if got.Title == "" || got.Text == "" || got.State == "" || got.Button == "" && !got.Call && got.Note == "" {
+				t.Errorf("%s: %+v", of, got)
+			}
+			if got.State == "stop" && got.Button == "" && !got.Call {
+				t.Errorf("%s is a dead end: %+v", of, got)
+			}
+			if strings.HasPrefix(name, "denied ") && got.Button != "" && name != "denied RETRY_DENIAL_COOLDOWN" {
+				t.Errorf("%s has the button %q", of, got.Button)
+			}
+			code := name[strings.Index(name, " ")+1:]
+			unknown := code == "ERROR_CODE_OTHER" || code == "ERROR_CODE_UNSPECIFIED"
+			if strings.HasPrefix(code, "ERROR_CODE_") && !unknown && strings.Contains(got.Fact.Text, "The person") {
+				t.Errorf("%s: Stripe's words %q are said to the person", of, got.Fact.Text)
+			}
+		}
+		for number, denial := range verificationv1.RetryDenial_name {
+			if number != 0 && table.Refusals[strings.TrimPrefix(denial, "RETRY_DENIAL_")] == "" {
+				t.Errorf("%s: no words for the refusal %s", language, denial)
+			}
 		}
 	}
 }
