@@ -61,6 +61,8 @@ type Config struct {
 	// Principal is the name of who makes the call that a context belongs to, of 255 bytes at the most;
 	// it goes into the record of a grant and into the log. nil: callers have no names.
 	Principal func(ctx context.Context) string
+	// InTouch reports whether the store can be read, as far as is known; heartbeats depend on it. nil: always.
+	InTouch func() bool
 	// StreamMaxAge ends streams so that they spread anew over the servers; 0: never.
 	StreamMaxAge time.Duration
 	// StallTimeout is how long a response may wait for a caller who does not read before the stream
@@ -91,6 +93,9 @@ var _ verificationv1.VerificationServiceServer = (*Service)(nil)
 func New(config Config) *Service {
 	if config.Step == nil {
 		config.Step = func(string) {}
+	}
+	if config.InTouch == nil {
+		config.InTouch = func() bool { return true }
 	}
 	if config.Recent == nil {
 		config.Recent = stored{config.Store}
