@@ -1,7 +1,6 @@
 package sse
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,11 +27,6 @@ type event struct {
 func (w *writer) begin(retry time.Duration) error {
 	control := http.NewResponseController(w.ResponseWriter)
 	if err := control.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
-		return err
-	}
-	// http.Server.ReadTimeout is for requests that come slowly. It would end the stream as well: the server
-	// reads on during the answer, to notice a browser that goes.
-	if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	header := w.Header()

@@ -85,8 +85,8 @@ func run(ctx context.Context, s settings) error {
 	return server.Shutdown(stopping)
 }
 
-// newServer has a limit for whatever a browser could take for ever over. The streams of /events lift those of
-// reading and writing, and have their own.
+// newServer has a limit for whatever a browser could take for ever over. The streams of /events lift that of
+// writing, and have their own.
 func newServer(site *site) *http.Server {
 	return &http.Server{
 		Handler:           site.handler(),

@@ -325,7 +325,7 @@ func TestWords(t *testing.T) {
 	if strings.Contains(string(out), "undefined") {
 		t.Errorf("the words have a hole: %s", out)
 	}
-	if want := []string{"de", "de", "en", "en", "en", "en"}; !slices.Equal(words.Chosen, want) {
+	if want := []string{"de-AT", "de", "en", "en", "en", "EN-us"}; !slices.Equal(words.Chosen, want) {
 		t.Errorf("chosen %v; want %v", words.Chosen, want)
 	}
 	if len(words.Tables) < 2 {
@@ -354,6 +354,9 @@ func TestWords(t *testing.T) {
 			}
 			code := name[strings.Index(name, " ")+1:]
 			unknown := code == "ERROR_CODE_OTHER" || code == "ERROR_CODE_UNSPECIFIED"
+			if unknown && !strings.Contains(got.Fact.Text, "The person") {
+				t.Errorf("%s: %q is said; want Stripe's words, for the page has none", of, got.Fact.Text)
+			}
 			if strings.HasPrefix(code, "ERROR_CODE_") && !unknown && strings.Contains(got.Fact.Text, "The person") {
 				t.Errorf("%s: Stripe's words %q are said to the person", of, got.Fact.Text)
 			}

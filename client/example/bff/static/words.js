@@ -56,8 +56,8 @@ const en = {
   // "failed" (try) and "denied" (end).
   codes: {
     CONSENT_DECLINED: {
-      fact: "You did not agree to the check, so we checked nothing.",
-      end: { title: "You chose not to be verified", text: "That is your decision, and nothing was stored.", help: "Have you changed your mind? Our team opens the check for you again." },
+      fact: "You did not agree to the check.",
+      end: { title: "You chose not to be verified", text: "That is up to you: without your consent we check nothing.", help: "Have you changed your mind? Our team opens the check for you again." },
     },
     COUNTRY_NOT_SUPPORTED: { fact: "We can’t check documents from that country.", advice: "If you have a document of another country, use that one." },
     DEVICE_NOT_SUPPORTED: {
@@ -135,8 +135,8 @@ const de = {
   denied: { title: "Wir konnten Sie nicht bestätigen", used: "Sie haben alle Versuche gebraucht.", final: "Ein weiterer Versuch würde hier nicht helfen.", help: "Unser Team kann Ihnen auf anderem Weg helfen." },
   codes: {
     CONSENT_DECLINED: {
-      fact: "Sie haben der Prüfung nicht zugestimmt, also haben wir nichts geprüft.",
-      end: { title: "Sie wollten nicht geprüft werden", text: "Das entscheiden Sie, und nichts wurde gespeichert.", help: "Haben Sie es sich anders überlegt? Unser Team öffnet die Prüfung wieder für Sie." },
+      fact: "Sie haben der Prüfung nicht zugestimmt.",
+      end: { title: "Sie wollten nicht geprüft werden", text: "Das entscheiden Sie: Ohne Ihre Zustimmung prüfen wir nichts.", help: "Haben Sie es sich anders überlegt? Unser Team öffnet die Prüfung wieder für Sie." },
     },
     COUNTRY_NOT_SUPPORTED: { fact: "Ausweise aus diesem Land können wir nicht prüfen.", advice: "Wenn Sie einen Ausweis eines anderen Landes haben, nehmen Sie diesen." },
     DEVICE_NOT_SUPPORTED: {
@@ -165,12 +165,12 @@ const de = {
 
 export const tables = { en, de };
 
-// choose returns the table of the first language that there is one for: the browser's list is that of its
+// choose returns the table of the first language that has one: the browser's list is that of its
 // Accept-Language.
 export function choose(languages) {
   for (const language of languages ?? []) {
     const table = tables[language.toLowerCase().split("-")[0]];
-    if (table) return table;
+    if (table) return { ...table, language }; // with the country, for dates
   }
   return en;
 }
@@ -199,8 +199,9 @@ export function wordsFor(status, t) {
 // failed takes Stripe's own sentence only for a code that is newer than this page.
 function failed(error, retry, t) {
   if (error.code === "ERROR_CODE_ABANDONED") return { state: "document", step: 0, ...t.abandoned };
-  const code = t.codes[error.code?.replace("ERROR_CODE_", "")];
-  const { fact, advice, try: again, end } = code ?? { ...t.codes.OTHER, fact: error.reason || t.codes.OTHER.fact };
+  const code = t.codes[error.code?.replace("ERROR_CODE_", "")] ?? t.codes.OTHER;
+  const fact = code === t.codes.OTHER && error.reason || code.fact;
+  const { advice, try: again, end } = code;
   const words = { state: "problem", step: 1, title: t.failed.title, fact: { title: t.failed.fact, text: fact }, advice };
   if (retry.allowed) {
     // Never more than there is: the try that is under way may be counted already.
