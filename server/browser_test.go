@@ -193,7 +193,7 @@ func TestPersonInABrowser(t *testing.T) {
 	b.see("Simulation.")
 	stripe.catchUp()
 	stripe.tick()
-	b.choose("selfie_face_mismatch")
+	b.choose("document_unverified_other")
 	b.see("We’re checking your document")
 
 	b.offline(true)
@@ -202,7 +202,7 @@ func TestPersonInABrowser(t *testing.T) {
 	p = serve(t, again)
 	finish() // while nobody can see it
 	b.offline(false)
-	b.see("Live", "Your selfie does not match the photo on your document.", "You have one try left.")
+	b.see("Live", "We could not verify your document.", "You have one try left.")
 	b.press("Try again")
 	b.see("Simulation.")
 	stripe.catchUp()

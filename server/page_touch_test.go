@@ -174,12 +174,12 @@ func TestG18_ThePageSaysThatItLostTouch(t *testing.T) {
 	r.see("Simulation.")
 	r.stripe.catchUp()
 	r.stripe.tick()
-	r.choose("selfie_face_mismatch")
+	r.choose("document_unverified_other")
 	r.see("We’re checking your document", "Live")
 	r.do("freeze", fields{"on": true})
 	r.breaks("the tab is frozen, and its connection dies meanwhile", func() { r.line.fallSilent(); finish() })
 	r.breaks("the tab is thawed", func() { r.do("freeze", fields{"on": false}) })
-	r.reads("Your selfie does not match the photo on your document.", "Live")
+	r.reads("We could not verify your document.", "Live")
 	if took := time.Since(r.since); took > silence/2 {
 		t.Errorf("the tab is right %v after it was thawed; want it at once", took)
 	}
