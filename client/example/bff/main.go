@@ -74,6 +74,9 @@ func run(ctx context.Context, s settings) error {
 	if s.madeKey {
 		slog.Info("BFF_COOKIE_KEY is not set: this start has made its own key, so everybody is a new person after the next start")
 	}
+	if site.people.secure && s.addressHeader == "" {
+		slog.Info("BFF_ADDRESS_HEADER is not set: the proxy hides the browsers' addresses, so streams are not bounded by address")
+	}
 	slog.Info("open " + s.publicURL)
 	select {
 	case err := <-served:

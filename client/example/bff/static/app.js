@@ -87,8 +87,11 @@ function connected(to) {
 function say() {
   speaking = -1; // said
   const why = document.body.dataset.connection;
-  if (!shown || ["loading", "away"].includes(card.dataset.state)) show({ state: "away", step: 0, ...t.away }, follow);
-  fill("notice", t.notices[why !== "busy" && !navigator.onLine ? "offline" : why] ?? t.notices.lost);
+  if (card.dataset.state === "loading") show({ state: "away", step: -1, ...t.away }, follow);
+  if (why === "busy") return fill("notice", t.notices.busy);
+  if (!navigator.onLine) return fill("notice", t.notices.offline);
+  const outdated = ["away", "start"].includes(card.dataset.state) ? "" : t.notices.outdated;
+  fill("notice", `${t.notices[why] ?? t.notices.lost} ${outdated}`.trim());
 }
 
 // follow opens the stream of events, in place of one that may be there. A new stream begins with the status.
@@ -181,6 +184,6 @@ async function askForLink() {
 
 go.addEventListener("click", () => go.getAttribute("aria-disabled") || action());
 
-show({ state: "loading", step: 0, ...t.loading });
+show({ state: "loading", step: -1, ...t.loading });
 connected("connecting");
 follow();

@@ -13,8 +13,9 @@ const en = {
   // What the page says of itself while it is not live.
   notices: {
     offline: "You are offline. This page goes on by itself when you have a connection again.",
-    lost: "We can’t reach our server, so this may be out of date. The page goes on by itself.",
-    stale: "We can’t reach our verification service right now, so this may be out of date. The page goes on by itself.",
+    lost: "We can’t reach our server right now.",
+    stale: "We can’t reach our verification service right now.",
+    outdated: "What you see may be out of date. The page goes on by itself.", // after one of the last two
     busy: "You have this page open too often. Close some of the others, or come back to this one later.",
     slow: "This takes longer than usual. Please stay on this page.",
   },
@@ -95,8 +96,9 @@ const de = {
   },
   notices: {
     offline: "Sie sind offline. Sobald Sie wieder verbunden sind, geht es hier von selbst weiter.",
-    lost: "Wir erreichen unseren Server nicht. Was Sie sehen, kann veraltet sein. Es geht von selbst weiter.",
-    stale: "Wir erreichen unseren Prüfdienst gerade nicht. Was Sie sehen, kann veraltet sein. Es geht von selbst weiter.",
+    lost: "Wir erreichen unseren Server gerade nicht.",
+    stale: "Wir erreichen unseren Prüfdienst gerade nicht.",
+    outdated: "Was Sie sehen, kann veraltet sein. Es geht von selbst weiter.",
     busy: "Sie haben diese Seite zu oft geöffnet. Schließen Sie einige davon, oder kommen Sie später hierher zurück.",
     slow: "Das dauert länger als sonst. Bitte bleiben Sie auf dieser Seite.",
   },
