@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -19,9 +20,10 @@ type pageLine struct {
 
 // lineConn is one connection, both ends of it.
 type lineConn struct {
-	ends [2]net.Conn
-	mu   sync.Mutex
-	dead bool // what arrives vanishes, and no end is told
+	ends   [2]net.Conn
+	mu     sync.Mutex
+	events bool // it carries the page's events
+	dead   bool // what arrives vanishes, and no end is told
 }
 
 func newPageLine(t testing.TB, target string) *pageLine {
@@ -66,13 +68,14 @@ func (l *pageLine) serve() {
 	}
 }
 
-// fallSilent makes black holes of the connections that are open. New ones work.
+// fallSilent makes black holes of the connections that carry events. Others work: a browser that took one of its
+// idle connections for the next stream would have to find out about that one too.
 func (l *pageLine) fallSilent() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.conns {
 		c.mu.Lock()
-		c.dead = true
+		c.dead = c.dead || c.events
 		c.mu.Unlock()
 	}
 }
@@ -82,6 +85,9 @@ func (c *lineConn) copy(from, to int) {
 	for {
 		n, err := c.ends[from].Read(buffer)
 		c.mu.Lock()
+		if from == 0 && n > 0 {
+			c.events = bytes.HasPrefix(buffer[:n], []byte("GET /events "))
+		}
 		dead := c.dead
 		c.mu.Unlock()
 		if err != nil {

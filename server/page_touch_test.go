@@ -176,9 +176,9 @@ func TestG18_ThePageSaysThatItLostTouch(t *testing.T) {
 	r.stripe.tick()
 	r.choose("document_unverified_other")
 	r.see("We’re checking your document", "Live")
-	r.do("freeze", fields{"on": true})
+	r.do("freeze", nil)
 	r.breaks("the tab is frozen, and its connection dies meanwhile", func() { r.line.fallSilent(); finish() })
-	r.breaks("the tab is thawed", func() { r.do("freeze", fields{"on": false}) })
+	r.breaks("the tab is thawed", func() { r.do("thaw", fields{"event": "resume"}) })
 	r.reads("We could not verify your document.", "Live")
 	if took := time.Since(r.since); took > silence/2 {
 		t.Errorf("the tab is right %v after it was thawed; want it at once", took)

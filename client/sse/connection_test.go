@@ -64,8 +64,8 @@ func TestASilentStreamStaysOpen(t *testing.T) {
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
 			s := newSite(t, func(s *site) {
-				s.times = times{live: 150 * time.Millisecond, write: 50 * time.Millisecond}
-				s.web.Config.ReadTimeout = 100 * time.Millisecond
+				s.times = times{live: 400 * time.Millisecond, write: 300 * time.Millisecond}
+				s.web.Config.ReadTimeout = time.Second // a TLS handshake has to be done in it
 				if protocol == "HTTP/2.0" {
 					s.web.EnableHTTP2 = true
 					s.web.StartTLS()
@@ -79,7 +79,7 @@ func TestASilentStreamStaysOpen(t *testing.T) {
 			}
 			b.want("status")
 			s.backend.Silence(true)
-			for range 3 { // each behind a pause that is longer than both
+			for range 3 { // behind pauses that are longer than a write may take, and together than a request
 				b.want("stale")
 			}
 			s.backend.Silence(false)

@@ -12,11 +12,11 @@ import (
 // TestDeadPeersAreNoticedByTheKernel: with TLS and without it.
 func TestDeadPeersAreNoticedByTheKernel(t *testing.T) {
 	for _, start := range []func(*httptest.Server){(*httptest.Server).Start, (*httptest.Server).StartTLS} {
-		conns := make(chan net.Conn, 1)
+		limits := make(chan int, 10)
 		web := httptest.NewUnstartedServer(http.NotFoundHandler())
 		web.Config.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 			ctx = ConnContext(ctx, conn)
-			conns <- conn
+			limits <- userTimeout(t, conn)
 			return ctx
 		}
 		start(web)
@@ -25,21 +25,27 @@ func TestDeadPeersAreNoticedByTheKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = response.Body.Close()
-		conn := <-conns
-		if tls, ok := conn.(interface{ NetConn() net.Conn }); ok {
-			conn = tls.NetConn()
-		}
-		raw, err := conn.(*net.TCPConn).SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got int
-		if failed := raw.Control(func(fd uintptr) { got, err = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout) }); failed != nil || err != nil {
-			t.Fatal(failed, err)
-		}
-		if want := int(peerTimeout.Milliseconds()); got != want {
+		if got, want := <-limits, int(peerTimeout.Milliseconds()); got != want {
 			t.Errorf("TCP_USER_TIMEOUT is %d ms; want %d", got, want)
 		}
 		web.Close()
 	}
+}
+
+// userTimeout reads TCP_USER_TIMEOUT.
+func userTimeout(t *testing.T, conn net.Conn) (limit int) {
+	if tls, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = tls.NetConn()
+	}
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { limit, failed = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout) })
+	if err != nil || failed != nil {
+		t.Error(err, failed)
+	}
+	return limit
 }

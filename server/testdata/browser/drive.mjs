@@ -36,10 +36,11 @@ const steps = {
   },
   begin,
   pass: ({ ms }) => page.clock.fastForward(ms),
-  freeze: async ({ on }) => { // as browsers do with tabs that nobody looks at
-    const session = await context.newCDPSession(page);
-    await session.send('Page.setWebLifecycleState', { state: on ? 'frozen' : 'active' });
-    await session.detach();
+  freeze: () => page.evaluate(() => Date.now()).then((now) => page.clock.pauseAt(now + 1)), // no timer runs any more
+  thaw: async ({ event }) => { // a minute later; headless browsers freeze no tab themselves, and tell none
+    await page.clock.setSystemTime(await page.evaluate(() => Date.now() + 60_000));
+    await page.clock.resume();
+    await page.evaluate((name) => document.dispatchEvent(new Event(name)), event);
   },
   answer: async ({ path, body, type, status = 200, after = 0 }) => { // in the server's place, for pictures
     await page.unroute(path);
