@@ -144,7 +144,7 @@ func buildPageServer(t *testing.T, status, stripe string) *pageServer {
 func (s *pageServer) start() {
 	s.t.Helper()
 	cmd := exec.Command(s.program, s.args...)
-	cmd.Env = append(os.Environ(), "STRIPE_API_KEY="+apiKey)
+	cmd.Env = append(os.Environ(), "STRIPE_API_KEY="+apiKey, "BFF_COOKIE_KEY=0123456789abcdef0123456789abcdef")
 	s.running = begin(s.t, cmd)
 	s.running.await("the page's server listens", func() bool { return strings.Contains(s.running.stderr.String(), s.url) })
 }
@@ -163,6 +163,7 @@ func TestPersonInABrowser(t *testing.T) {
 	b := startBrowser(t)
 	finish := func() {
 		t.Helper()
+		stripe.catchUp()
 		stripe.do(stripe.FinishProcessing, stripe.Sessions()[0].ID)
 	}
 
@@ -171,26 +172,28 @@ func TestPersonInABrowser(t *testing.T) {
 	b.inspect("start")
 	b.press("Start verification")
 	b.see("Simulation.")
+	stripe.catchUp()
 	stripe.tick()
 	b.choose("document_expired")
 	b.see("We’re checking your document")
 	b.inspect("checking")
 	finish()
-	b.see("That didn’t work", "The document is expired.", "You have 2 tries left.")
+	b.see("That didn’t work", "Your document has expired.", "You have 2 tries left.")
 	b.inspect("refused")
 
 	page.running.kill()
-	b.see("Reconnecting…", "The document is expired.") // what is known stays
+	b.see("Reconnecting…", "Your document has expired.") // what is known stays
 	page.start()
-	b.see("Live", "The document is expired.")
+	b.see("Live", "Your document has expired.")
 	b.do("keys", fields{"keys": []string{"Tab"}})
 	if focused := b.do("focused", nil); focused != `"go"` {
 		t.Errorf("the first Tab leads to %s; want the button", focused)
 	}
 	b.do("keys", fields{"keys": []string{"Enter"}})
 	b.see("Simulation.")
+	stripe.catchUp()
 	stripe.tick()
-	b.choose("selfie_face_mismatch")
+	b.choose("document_unverified_other")
 	b.see("We’re checking your document")
 
 	b.offline(true)
@@ -199,9 +202,10 @@ func TestPersonInABrowser(t *testing.T) {
 	p = serve(t, again)
 	finish() // while nobody can see it
 	b.offline(false)
-	b.see("Live", "The selfie does not match the photo on the document.", "You have one try left.")
+	b.see("Live", "We could not verify your document.", "You have one try left.")
 	b.press("Try again")
 	b.see("Simulation.")
+	stripe.catchUp()
 	stripe.tick()
 	b.choose("verified")
 	b.see("We’re checking your document")

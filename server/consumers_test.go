@@ -147,7 +147,7 @@ func readEvents(ctx context.Context, web *http.Client, url, person string, revis
 	for lines.Scan() {
 		data, found := bytes.CutPrefix(lines.Bytes(), []byte("data: "))
 		var shown struct{ Revision int32 }
-		if found && json.Unmarshal(data, &shown) == nil {
+		if found && json.Unmarshal(data, &shown) == nil && shown.Revision > 0 { // else "live" or "stale"
 			revisions <- shown.Revision
 		}
 	}

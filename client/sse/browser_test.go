@@ -32,7 +32,7 @@ type browser struct {
 
 	response *http.Response
 	lines    *bufio.Reader
-	comments int
+	lives    int // "live" events so far
 	cancel   context.CancelFunc
 }
 
@@ -67,8 +67,27 @@ func (b *browser) close() {
 	}
 }
 
-// next parses up to the next event that the page sees; false at the end of the stream.
+// next parses up to the next event that is not "live"; false at the end of the stream.
 func (b *browser) next() (dispatched, bool) {
+	b.t.Helper()
+	for {
+		event, ok := b.nextOfAll()
+		if !ok || event.name != "live" {
+			return event, ok
+		}
+	}
+}
+
+// wantLive reads the next event and checks that it is "live".
+func (b *browser) wantLive() {
+	b.t.Helper()
+	if event, ok := b.nextOfAll(); !ok || event.name != "live" {
+		b.t.Fatalf("event %+v, open %v; want live", event, ok)
+	}
+}
+
+// nextOfAll parses up to the next event that the page sees; false at the end of the stream.
+func (b *browser) nextOfAll() (dispatched, bool) {
 	b.t.Helper()
 	var name string
 	var data []string
@@ -84,6 +103,9 @@ func (b *browser) next() (dispatched, bool) {
 		line = strings.TrimSuffix(line, "\n")
 		if line == "" {
 			b.lastEventID = id
+			if name == "live" {
+				b.lives++
+			}
 			if len(data) > 0 {
 				return dispatched{name, strings.Join(data, "\n")}, true
 			}
@@ -93,8 +115,6 @@ func (b *browser) next() (dispatched, bool) {
 		field, value, _ := strings.Cut(line, ":")
 		value = strings.TrimPrefix(value, " ")
 		switch field {
-		case "":
-			b.comments++
 		case "event":
 			name = value
 		case "data":

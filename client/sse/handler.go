@@ -3,6 +3,8 @@
 //	const source = new EventSource("/verification/events");
 //	source.addEventListener("status", (e) => show(JSON.parse(e.data)));
 //	source.addEventListener("reset", () => forget());
+//	source.addEventListener("live", () => current(true));
+//	source.addEventListener("stale", () => current(false));
 //
 // The browser reconnects by itself and goes on where it was, also at another replica of the program
 // that serves it. It never says what to watch: [Handler.Authorize] does, by who is signed in.
@@ -13,10 +15,16 @@
 //     Verification and no others: sessionId, status, type, lastError (code, reason, category), revision,
 //     retry (allowed, denial, nextRetryTime, retriesRemaining), settled, updateTime. As always with
 //     protobuf's JSON, what is false, 0 or empty is left out.
+//   - "live": the service has just answered, so what was sent is current. It follows whatever comes from
+//     the service, and comes every 5 s while the service answers; never otherwise. A page that has heard
+//     nothing for 15 s has lost its connection: it closes the EventSource and opens another one.
+//   - "stale": the service cannot be reached; what was sent can be out of date. It is repeated every 5 s
+//     until "live" follows.
 //   - "reset": changes may have been missed; forget what was shown. A status follows.
-//   - "unknown": there is no such session, yet or any more; forget what was shown. The browser comes back in
-//     a few seconds.
-//   - "busy": the user has too many streams open. The browser comes back in half a minute.
+//   - "unknown": there is no such session, yet or any more; forget what was shown. "live" or "stale"
+//     follows, and the browser comes back in a few seconds.
+//   - "busy": this stream has no place: the user has opened newer ones, or the address, or all users
+//     together, have too many. The browser comes back in half a minute.
 //   - "end": the user's session has ended; the page asks them to sign in, and closes the EventSource.
 //
 // The package refuses to know how users sign in, and what a page looks like.
@@ -38,7 +46,7 @@ import (
 // and not changed; it is safe for concurrent use.
 //
 // It ends with the request's context. http.Server.Shutdown waits for open streams and does not end
-// them: give the server a BaseContext that RegisterOnShutdown cancels.
+// them: give the server a BaseContext that RegisterOnShutdown cancels. Give it [ConnContext] too.
 type Handler struct {
 	// Client watches. Required.
 	Client *client.Client
@@ -46,21 +54,35 @@ type Handler struct {
 	// say; never by what the browser asks for. It is asked again at each reconnect. [ErrNotSignedIn] and
 	// [ErrForbidden] stop the browser for good; after other errors it comes back. Required.
 	Authorize func(*http.Request) (Viewer, error)
-	// MaxStreams is how many streams one user may have open at this Handler: by default 8. A browser
-	// opens 6 connections at the most over HTTP/1.1, for all tabs together: serve HTTP/2.
+	// MaxStreams is how many streams one user may have open at this Handler: by default 8. One more takes
+	// the place of the oldest. A browser opens 6 connections at the most over HTTP/1.1, for all tabs
+	// together: serve HTTP/2.
 	MaxStreams int
-	// Logger is told of what is this program's or the service's fault: by default slog.Default().
+	// MaxStreamsPerAddress bounds the streams of one Viewer.Address: by default 250, for an office or a
+	// mobile network behind one address. Further ones are "busy".
+	MaxStreamsPerAddress int
+	// MaxStreamsTotal bounds the streams of all users: by default 5,000, a named caller's share of the
+	// service's own default. Further ones are "busy".
+	MaxStreamsTotal int
+	// Logger is told of what is this program's or the service's fault, and once of each time that the
+	// service cannot be reached: by default slog.Default().
 	Logger *slog.Logger
 
-	users users
-	times times
+	seats  seats
+	outage outage
+	reach  reach
+	times  times
 }
 
 // Viewer is a signed-in user, and what they may watch.
 type Viewer struct {
 	// User tells users apart, for MaxStreams. Required; it is not logged.
 	User string
-	// Subject is what they watch.
+	// Address is where the request comes from, for MaxStreamsPerAddress. Empty: that bound is not applied,
+	// as where a proxy in front hides the addresses.
+	Address string
+	// Subject is what they watch. The zero Subject is for a user who has begun nothing: they are told
+	// "unknown" and whether the service answers, and cost it no call of their own.
 	Subject client.Subject
 	// Session ends when the user's session does: they signed out, or it expired. The stream ends with
 	// it. Nil: it lasts as long as the request.
@@ -75,23 +97,45 @@ var (
 	ErrForbidden = errors.New("forbidden")
 )
 
-// times are how long things take; the zero values stand for those of withDefaults.
+// times are how long things take; 0 stands for the constant of the same name.
 type times struct {
-	comment time.Duration // between signs of life
-	write   time.Duration // the longest that a browser may take nothing
+	live  time.Duration // liveInterval
+	write time.Duration // writeTimeout
+	age   time.Duration // maxAge
+	reach time.Duration // reachTimeout
 }
 
 const (
-	defaultMaxStreams = 8
-	commentInterval   = 15 * time.Second // proxies' patience is seldom below 30 s
-	writeTimeout      = 10 * time.Second
+	defaultMaxStreams           = 8
+	defaultMaxStreamsPerAddress = 250
+	defaultMaxStreamsTotal      = 5000
 
-	// How long a browser waits before it comes back: after a break, where nothing is known yet, and
-	// where coming back soon does not help.
+	// liveInterval is the service's shortest heartbeat. A page must notice within 20 s that it lost touch,
+	// and takes three missed events for that.
+	liveInterval = 5 * time.Second
+	// writeTimeout is the longest that a browser may take nothing.
+	writeTimeout = 10 * time.Second
+	// maxAge is the greatest age of a stream, less up to a fifth. It ends the streams of phones that are
+	// gone where a proxy in front keeps the connection; a browser that is there reconnects by itself.
+	maxAge = 5 * time.Minute
+
+	// How long a browser waits before it comes back: after the greatest age, after a break, where nothing is
+	// known yet, and where coming back soon does not help.
+	retryAged    = 500 * time.Millisecond
 	retryBreak   = 2 * time.Second
 	retryUnknown = 5 * time.Second
 	retryLong    = 30 * time.Second
 )
+
+func (h *Handler) liveInterval() time.Duration { return cmp.Or(h.times.live, liveInterval) }
+
+func (h *Handler) limits() limits {
+	return limits{
+		user:    cmp.Or(h.MaxStreams, defaultMaxStreams),
+		address: cmp.Or(h.MaxStreamsPerAddress, defaultMaxStreamsPerAddress),
+		all:     cmp.Or(h.MaxStreamsTotal, defaultMaxStreamsTotal),
+	}
+}
 
 // ServeHTTP streams events until the browser goes, or the user's session ends.
 //
@@ -129,12 +173,30 @@ func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		h.logger().ErrorContext(r.Context(), "sse: Authorize failed", "error", err)
 		return
 	}
-	if !h.users.enter(viewer.User, cmp.Or(h.MaxStreams, defaultMaxStreams)) {
+	seat := h.seats.take(viewer.User, viewer.Address, h.limits())
+	if seat == nil {
 		_ = out.event(event{name: "busy", retry: spread(retryLong)})
 		return
 	}
-	defer h.users.leave(viewer.User)
-	h.stream(r, viewer, out)
+	defer h.seats.leave(seat)
+	if viewer.Subject == (client.Subject{}) {
+		h.showNothing(r.Context(), out)
+		return
+	}
+	h.stream(r, viewer, seat, out)
+}
+
+// showNothing answers a user who has begun nothing. The page of such a user is current as long as the
+// service answers.
+func (h *Handler) showNothing(ctx context.Context, out *writer) {
+	if out.event(event{name: "unknown", retry: spread(retryUnknown)}) != nil {
+		return
+	}
+	name := "live"
+	if h.reachable(ctx) != nil {
+		name = "stale"
+	}
+	_ = out.event(event{name: name})
 }
 
 func (h *Handler) logger() *slog.Logger {

@@ -32,9 +32,12 @@ func TestStreamsChanges(t *testing.T) {
 	if b.retry < retryBreak || b.retry >= 2*retryBreak {
 		t.Errorf("retry: %v", b.retry)
 	}
-	s.backend.CutStreams(nil) // the browser notices nothing
+	b.wantLive()
+	s.backend.CutStreams(nil)
+	b.want("stale")
 	s.set(processing)
 	b.want("status", `"status":"STATUS_PROCESSING"`, `"revision":2`)
+	b.wantLive()
 }
 
 func TestResumesWhereTheBrowserWas(t *testing.T) {
@@ -62,26 +65,19 @@ func TestResumesWhereTheBrowserWas(t *testing.T) {
 	}
 }
 
-func TestAHeartbeatMovesLastEventIDAlone(t *testing.T) {
+func TestAHeartbeatMovesLastEventID(t *testing.T) {
 	s := newSite(t)
 	s.set(requiresInput)
 	b := s.browser(t)
 	b.connect()
 	b.want("status", `"revision":1`)
+	b.wantLive()
 	old := b.lastEventID
 	s.backend.ExpireTokens()
 	s.backend.Heartbeat()
-	if err := s.backend.AwaitStreams(t.Context(), 1); err != nil {
-		t.Fatal(err)
-	}
-	for b.lastEventID == old { // an id without data: next would read past it
-		line, err := b.lines.ReadString('\n')
-		if err != nil || strings.HasPrefix(line, "event:") || strings.HasPrefix(line, "data:") {
-			t.Fatalf("line %q, %v", line, err)
-		}
-		if id, ok := strings.CutPrefix(line, "id: "); ok {
-			b.lastEventID = strings.TrimSpace(id)
-		}
+	b.wantLive()
+	if b.lastEventID == old {
+		t.Error("Last-Event-ID did not move")
 	}
 	b.connect()
 	s.set(processing)
@@ -124,6 +120,7 @@ func TestAnUnknownSessionIsAskedForAgain(t *testing.T) {
 	b := s.browser(t)
 	b.connect()
 	b.want("unknown")
+	b.wantLive()
 	b.wantEnd()
 	if b.response.StatusCode != http.StatusOK || b.retry < retryUnknown {
 		t.Errorf("answered %d, retry %v", b.response.StatusCode, b.retry)
@@ -138,8 +135,9 @@ func TestAServiceThatRefusesIsAskedAgainLater(t *testing.T) {
 	s.backend.Fail(clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED))
 	b := s.browser(t)
 	b.connect()
+	b.want("stale")
 	b.wantEnd()
-	if b.response.StatusCode != http.StatusOK || b.retry < retryLong {
+	if b.response.StatusCode != http.StatusOK || b.retry < retryLong || b.lives > 0 {
 		t.Errorf("answered %d, retry %v", b.response.StatusCode, b.retry)
 	}
 	s.web.Close()

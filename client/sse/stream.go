@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"time"
@@ -18,94 +19,158 @@ const maxToken = 2048
 
 var resumeToken = regexp.MustCompile(`^[A-Za-z0-9_.~-]+$`)
 
-// news is one turn of a watch.
+// news is one turn of a watch: an update, the error that ended it, or an interruption, after which it
+// goes on by itself.
 type news struct {
 	client.Update
-	err error
+	err          error
+	interruption error
 }
 
-// stream writes the watch's news and signs of life, until one side ends it. The watch has a goroutine
-// of its own, which is gone when stream returns.
-func (h *Handler) stream(r *http.Request, viewer Viewer, out *writer) {
+// stream is one open stream, and what it knows of the watch behind it.
+type stream struct {
+	*Handler
+	out   *writer
+	heard time.Time // when the watch answered last, or began
+	stale bool
+}
+
+var (
+	errSilent = errors.New("the service has not answered in time")
+	errOver   = errors.New("the stream is over")
+)
+
+// stream writes the watch's news, until one side ends it. The watch has a goroutine of its own, which is
+// gone when stream returns.
+func (h *Handler) stream(r *http.Request, viewer Viewer, seat *seat, out *writer) {
 	ctx, cancel := context.WithCancel(r.Context())
 	incoming := make(chan news)
+	tell := func(next news) bool {
+		select {
+		case incoming <- next:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
 	go func() {
 		defer close(incoming)
-		for update, err := range h.watch(ctx, viewer.Subject, r.Header.Get("Last-Event-ID")) {
-			select {
-			case incoming <- news{update, err}:
-			case <-ctx.Done():
+		interrupted := client.OnInterruption(func(err error, _ time.Duration) {
+			if !errors.Is(err, client.ErrResumeTokenExpired) { // which is an answer: a reset follows
+				tell(news{interruption: err})
+			}
+		})
+		for update, err := range h.watch(ctx, viewer.Subject, r.Header.Get("Last-Event-ID"), interrupted) {
+			if !tell(news{Update: update, err: err}) {
 				return
 			}
 		}
 	}()
+	st := &stream{Handler: h, out: out, heard: time.Now()}
 	defer func() {
 		cancel()
 		for range incoming { // until it is closed
+		}
+		if st.stale {
+			h.outage.end(h.logger(), false)
 		}
 	}()
 	session := viewer.Session
 	if session == nil {
 		session = context.Background()
 	}
-	comments := time.NewTicker(cmp.Or(h.times.comment, commentInterval))
-	defer comments.Stop()
-	for r.Context().Err() == nil {
+	beat := time.NewTicker(h.liveInterval())
+	defer beat.Stop()
+	age := cmp.Or(h.times.age, maxAge)
+	aged := time.NewTimer(age - rand.N(age/5+1))
+	defer aged.Stop()
+	var err error
+	for err == nil && r.Context().Err() == nil {
 		if session.Err() != nil {
 			_ = out.event(event{name: "end", data: `{"reason":"signed_out"}`, retry: retryLong})
 			return
 		}
-		var err error
 		select {
 		case <-r.Context().Done():
 		case <-session.Done():
-		case <-comments.C:
-			err = out.comment()
+		case <-seat.displaced:
+			_ = out.event(event{name: "busy", retry: spread(retryLong)})
+			return
+		case <-aged.C:
+			_ = out.event(event{retry: spread(retryAged)})
+			return
+		case <-beat.C:
+			err = st.beat()
 		case next, open := <-incoming:
-			if !open {
+			switch {
+			case !open:
 				return
+			case session.Err() != nil: // nothing more is shown to a user who has signed out
+			case next.interruption != nil:
+				err = st.lose(next.interruption)
+			default:
+				err = st.tell(r.Context(), next)
 			}
-			if session.Err() == nil { // nothing more is shown to whoever has signed out
-				err = h.tell(r.Context(), out, next)
-			}
-		}
-		if err != nil {
-			return // the browser is gone, or the watch is over
 		}
 	}
 }
 
-// tell writes one turn of the watch. An error ends the stream.
-func (h *Handler) tell(ctx context.Context, out *writer, next news) error {
+// beat repeats that the stream is stale. It also finds out: a watch that waits for a connection is not
+// interrupted, and has not answered either.
+func (st *stream) beat() error {
+	if st.stale || time.Since(st.heard) >= 2*st.liveInterval() {
+		return st.lose(errSilent)
+	}
+	return nil
+}
+
+// lose tells the page that the watch has lost the service.
+func (st *stream) lose(err error) error {
+	if !st.stale {
+		st.stale = true
+		st.outage.begin(st.logger(), err)
+	}
+	return st.out.event(event{name: "stale"})
+}
+
+// tell writes one turn of the watch, and that the stream is live. An error ends the stream.
+func (st *stream) tell(ctx context.Context, next news) error {
+	live := event{name: "live"}
 	switch {
 	case errors.Is(next.err, client.ErrNotFound):
-		_ = out.event(event{name: "unknown", retry: spread(retryUnknown)})
-		return next.err
+		_ = st.out.event(event{name: "unknown", retry: spread(retryUnknown)}, live)
+		return errOver
 	case next.err != nil:
 		if ctx.Err() == nil {
-			h.logger().ErrorContext(ctx, "sse: a watch ended; the browser will try again", "error", next.err)
-			_ = out.event(event{retry: spread(retryLong)})
+			st.logger().ErrorContext(ctx, "sse: a watch ended; the browser will try again", "error", next.err)
+			_ = st.out.event(event{name: "stale", retry: spread(retryLong)})
 		}
-		return next.err
-	case next.Verification == nil:
-		// Moves the browser's Last-Event-ID, and the page notices nothing.
-		return out.event(event{id: next.ResumeToken})
+		return errOver
+	}
+	st.heard = time.Now()
+	if st.stale {
+		st.stale = false
+		st.outage.end(st.logger(), true)
+	}
+	live.id = next.ResumeToken
+	if next.Verification == nil {
+		return st.out.event(live)
 	}
 	data, err := public(next.Verification)
 	if err != nil {
-		h.logger().ErrorContext(ctx, "sse: a verification cannot be encoded", "session_id", next.Verification.GetSessionId(), "error", err)
+		st.logger().ErrorContext(ctx, "sse: a verification cannot be encoded", "session_id", next.Verification.GetSessionId(), "error", err)
 		return err
 	}
 	status := event{name: "status", id: next.ResumeToken, data: data}
 	if next.Reset {
-		return out.event(event{name: "reset"}, status)
+		return st.out.event(event{name: "reset"}, status, live)
 	}
-	return out.event(status)
+	return st.out.event(status, live)
 }
 
 // watch is Client.Watch from where the browser was. Where that cannot be, since the browser's token is
 // none, another user's or another version's, it starts again and says so.
-func (h *Handler) watch(ctx context.Context, subject client.Subject, lastEventID string) iter.Seq2[client.Update, error] {
+func (h *Handler) watch(ctx context.Context, subject client.Subject, lastEventID string, interrupted client.WatchOption) iter.Seq2[client.Update, error] {
 	return func(yield func(client.Update, error) bool) {
 		token := lastEventID
 		reset := token != "" && (len(token) > maxToken || !resumeToken.MatchString(token))
@@ -114,7 +179,7 @@ func (h *Handler) watch(ctx context.Context, subject client.Subject, lastEventID
 		}
 		for again := true; again; {
 			again = false
-			for update, err := range h.Client.Watch(ctx, subject, client.ResumeFrom(token), client.Bookmarks()) {
+			for update, err := range h.Client.Watch(ctx, subject, client.ResumeFrom(token), client.Bookmarks(), client.Heartbeat(h.liveInterval()), interrupted) {
 				if token != "" && errors.Is(err, client.ErrResumeTokenInvalid) {
 					token, reset, again = "", true, true
 					break

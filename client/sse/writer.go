@@ -62,9 +62,6 @@ func (w *writer) event(events ...event) error {
 	return w.write(text.String())
 }
 
-// comment is a sign of life that browsers ignore, and proxies do not.
-func (w *writer) comment() error { return w.write(":\n\n") }
-
 func (w *writer) write(text string) error {
 	control := http.NewResponseController(w.ResponseWriter)
 	if err := control.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {

@@ -5,7 +5,7 @@
 //	go run ./client/example/bff    # in another; then open http://127.0.0.1:8080
 //
 // It keeps nothing: who somebody is, is in their cookie; how far they are, verification-status knows.
-// So it can be stopped, replaced and run several times.
+// So it can be stopped, replaced and run several times, with one BFF_COOKIE_KEY.
 package main
 
 import (
@@ -16,70 +16,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
 	"example.com/verification-status/client"
+	"example.com/verification-status/client/sse"
 )
-
-// settings are flags, with an environment variable each.
-type settings struct {
-	addr      string
-	publicURL string
-	target    string
-	stripe    stripe
-}
-
-// readSettings takes defaults that fit "server dev".
-func readSettings(args []string, env func(string) string) (settings, error) {
-	var s settings
-	flags := flag.NewFlagSet("bff", flag.ContinueOnError)
-	setting := func(to *string, name, variable, standard, help string) {
-		if value := env(variable); value != "" {
-			standard = value
-		}
-		flags.StringVar(to, name, standard, help+" ("+variable+")")
-	}
-	setting(&s.addr, "addr", "BFF_ADDR", "127.0.0.1:8080", "where the page is served")
-	setting(&s.publicURL, "public-url", "PUBLIC_URL", "", "the page's address as people see it; by default http:// and addr")
-	setting(&s.target, "status", "VERIFICATION_STATUS", "127.0.0.1:50051", "verification-status: host:port or dns:///host:port; plain text on loopback, else TLS")
-	setting(&s.stripe.base, "stripe-api-base", "STRIPE_API_BASE", "http://127.0.0.1:12111", "Stripe's API; http:// is for loopback only")
-	if err := flags.Parse(args); err != nil {
-		return s, err
-	}
-	// No flag: other users of the machine can read those.
-	if s.stripe.key = env("STRIPE_API_KEY"); s.stripe.key == "" {
-		s.stripe.key = "sk_test_simulated"
-	}
-	if s.publicURL == "" {
-		s.publicURL = "http://" + s.addr
-	}
-	return s, errors.Join(checkURL("public-url", s.publicURL), checkURL("stripe-api-base", s.stripe.base))
-}
-
-// checkURL keeps cookies and Stripe's key from crossing a network in plain text.
-func checkURL(name, text string) error {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Host == "" || u.Path != "" || u.RawQuery != "":
-		return fmt.Errorf("-%s %q: give a scheme and a host only, such as https://verify.example.com", name, text)
-	case u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Host):
-		return nil
-	default:
-		return fmt.Errorf("-%s %s: use https://, except on a loopback address", name, text)
-	}
-}
-
-func isLoopback(hostPort string) bool {
-	host, _, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		host = hostPort
-	}
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
-}
 
 func main() {
 	err := start(os.Args[1:])
@@ -111,20 +55,15 @@ func run(ctx context.Context, s settings) error {
 		return err
 	}
 	defer status.Close()
-	site, err := newSite(status, s.stripe, s.publicURL)
+	site, err := newSite(status, s)
 	if err != nil {
 		return err
 	}
 	// Shutdown waits for streams and does not end them: their context does.
 	streams, endStreams := context.WithCancel(context.Background())
 	defer endStreams()
-	server := &http.Server{
-		Handler:           site.handler(),
-		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		BaseContext:       func(net.Listener) context.Context { return streams },
-	}
+	server := newServer(site)
+	server.BaseContext = func(net.Listener) context.Context { return streams }
 	server.RegisterOnShutdown(endStreams)
 	listener, err := net.Listen("tcp", s.addr)
 	if err != nil {
@@ -132,6 +71,12 @@ func run(ctx context.Context, s settings) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
+	if s.madeKey {
+		slog.Info("BFF_COOKIE_KEY is not set: this start has made its own key, so everybody is a new person after the next start")
+	}
+	if site.people.secure && s.addressHeader == "" {
+		slog.Info("BFF_ADDRESS_HEADER is not set: the proxy hides the browsers' addresses, so streams are not bounded by address")
+	}
 	slog.Info("open " + s.publicURL)
 	select {
 	case err := <-served:
@@ -141,4 +86,18 @@ func run(ctx context.Context, s settings) error {
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return server.Shutdown(stopping)
+}
+
+// newServer has a limit for whatever a browser could take for ever over. The streams of /events lift that of
+// writing, and have their own.
+func newServer(site *site) *http.Server {
+	return &http.Server{
+		Handler:           site.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      linkTimeout + 10*time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ConnContext:       sse.ConnContext,
+	}
 }

@@ -8,7 +8,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,40 +18,143 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// TestCookie: who comes without one becomes somebody; who has one stays that.
-func TestCookie(t *testing.T) {
-	for name, secure := range map[string]bool{"http://127.0.0.1:8080": false, "https://verify.example.com": true} {
-		s, err := newSite(nil, stripe{}, name)
+// sites are one without TLS and one with it.
+func sites(t *testing.T) map[string]*site {
+	t.Helper()
+	all := make(map[string]*site)
+	for _, at := range []string{"http://127.0.0.1:8080", "https://verify.example.com"} {
+		s, err := newSite(nil, settings{publicURL: at, cookieKey: []byte(cookieKey)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		visit := func(cookie string) []*http.Cookie {
-			r := httptest.NewRequest(http.MethodGet, name+"/", nil)
-			if cookie != "" {
-				r.Header.Set("Cookie", cookieName+"="+cookie)
+		all[at] = s
+	}
+	return all
+}
+
+// visit loads the page with this Cookie header.
+func (s *site) visit(cookie string) *http.Response {
+	r := httptest.NewRequest(http.MethodGet, s.publicURL+"/", nil)
+	if cookie != "" {
+		r.Header.Set("Cookie", cookie)
+	}
+	rec := httptest.NewRecorder()
+	s.handler().ServeHTTP(rec, r)
+	return rec.Result()
+}
+
+// TestCookie: a browser without one becomes a new person; one with a cookie that the site gave out stays that.
+func TestCookie(t *testing.T) {
+	for at, s := range sites(t) {
+		secure, name := s.people.secure, s.people.cookieName()
+		if want := map[bool]string{true: "__Host-person", false: "person"}[secure]; name != want {
+			t.Errorf("%s: the cookie is %s; want %s", at, name, want)
+		}
+		set := s.visit("").Cookies()
+		if len(set) != 1 || set[0].Name != name || !set[0].HttpOnly || set[0].Secure != secure || set[0].SameSite != http.SameSiteLaxMode || set[0].Domain != "" || set[0].Path != "/" {
+			t.Fatalf("%s: cookies %v", at, set)
+		}
+		good := set[0].Value
+		if again := s.visit(name + "=" + good).Cookies(); len(again) != 0 {
+			t.Errorf("%s: a known person becomes another one: %v", at, again)
+		}
+		another := s.visit("").Cookies()[0].Value
+		id, rest, _ := strings.Cut(good, ".")
+		_, mac, _ := strings.Cut(rest, ".")
+		for what, cookie := range map[string]string{
+			"made up":                name + "=" + id,
+			"of the old form":        name + "=" + strings.Repeat("A", 26),
+			"with another's MAC":     name + "=" + id + "." + another[27:],
+			"begun, unsigned":        name + "=" + id + ".1700000000." + mac,
+			"without a MAC":          name + "=" + id + ".0.",
+			"with more":              name + "=" + good + "A",
+			"in lower case":          name + "=" + strings.ToLower(id) + "." + rest,
+			"beside a planted one":   name + "=" + another + "; " + name + "=" + good,
+			"twice":                  name + "=" + good + "; " + name + "=" + good,
+			"under the other's name": map[bool]string{true: "person=", false: "__Host-person="}[secure] + good,
+		} {
+			got := s.visit(cookie).Cookies()
+			if len(got) != 1 || strings.HasPrefix(got[0].Value, id) {
+				t.Errorf("%s: with a cookie %s: %v; want a new person", at, what, got)
 			}
+		}
+		other, err := newSite(nil, settings{publicURL: at, cookieKey: []byte(strings.Repeat("x", 32))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := other.visit(name + "=" + good).Cookies(); len(got) != 1 {
+			t.Errorf("%s: a cookie of another key counts", at)
+		}
+	}
+}
+
+// TestBegunIsSigned: the cookie says since when a person has a session, and a later one is as good.
+func TestBegunIsSigned(t *testing.T) {
+	for at, s := range sites(t) {
+		want := person{id: strings.Repeat("B", 26), begun: time.Unix(1_700_000_000, 0)}
+		for _, want.begun = range []time.Time{{}, want.begun} {
 			rec := httptest.NewRecorder()
-			s.handler().ServeHTTP(rec, r)
-			return rec.Result().Cookies()
+			s.people.remember(rec, want)
+			r := httptest.NewRequest(http.MethodGet, at, nil)
+			r.AddCookie(rec.Result().Cookies()[0])
+			if got, ok := s.people.who(r); !ok || got != want {
+				t.Errorf("%s: got %v, %v; want %v", at, got, ok, want)
+			}
 		}
-		set := visit("")
-		if len(set) != 1 || !set[0].HttpOnly || set[0].Secure != secure || set[0].SameSite != http.SameSiteLaxMode || set[0].Domain != "" {
-			t.Fatalf("%s: cookies %v", name, set)
+	}
+}
+
+// TestHSTS: the setting decides, not what a visitor sends.
+func TestHSTS(t *testing.T) {
+	for at, s := range sites(t) {
+		r := httptest.NewRequest(http.MethodGet, at+"/", nil)
+		r.Header.Set("X-Forwarded-Proto", map[bool]string{true: "http", false: "https"}[s.people.secure])
+		rec := httptest.NewRecorder()
+		s.handler().ServeHTTP(rec, r)
+		if got := rec.Header().Get("Strict-Transport-Security"); (got != "") != s.people.secure {
+			t.Errorf("%s: Strict-Transport-Security is %q", at, got)
 		}
-		if again := visit(set[0].Value); len(again) != 0 {
-			t.Errorf("%s: somebody known becomes somebody else: %v", name, again)
+	}
+}
+
+// TestAddress: what a browser may make up is not its address, and where a proxy hides the address there is none.
+func TestAddress(t *testing.T) {
+	for _, test := range []struct {
+		secure             bool
+		header, peer, sent string
+		want               string
+	}{
+		{false, "", "192.0.2.1:5", "198.51.100.7", "192.0.2.1"},
+		{false, "", "[2001:db8:1:2:3::4]:5", "", "2001:db8:1:2::/64"},
+		{false, "", "[::ffff:192.0.2.1]:5", "", "192.0.2.1"},
+		{true, "", "192.0.2.1:5", "198.51.100.7", ""},
+		{true, "X-Forwarded-For", "192.0.2.1:5", "203.0.113.9, 198.51.100.7", "198.51.100.7"},
+		{true, "X-Forwarded-For", "192.0.2.1:5", "unknown", "unknown"},
+		{true, "X-Forwarded-For", "192.0.2.1:5", "", ""},
+	} {
+		s := &site{addressHeader: test.header, people: people{secure: test.secure}}
+		r := httptest.NewRequest(http.MethodGet, "/events", nil)
+		r.RemoteAddr = test.peer
+		r.Header.Set("X-Forwarded-For", test.sent)
+		if got := s.address(r); got != test.want {
+			t.Errorf("%+v: got %q", test, got)
 		}
-		if garbage := visit("user-42"); len(garbage) != 1 || garbage[0].Value == set[0].Value {
-			t.Errorf("%s: with a cookie from elsewhere: %v", name, garbage)
-		}
+	}
+}
+
+// TestSlowRequestsAreCut: a request whose body never comes holds nothing for long.
+func TestSlowRequestsAreCut(t *testing.T) {
+	server := newServer(sites(t)["http://127.0.0.1:8080"])
+	if server.ReadTimeout <= 0 || server.ReadTimeout > 10*time.Second || server.ReadHeaderTimeout <= 0 || server.WriteTimeout <= 0 || server.ConnContext == nil {
+		t.Errorf("the limits are %v, %v, %v", server.ReadTimeout, server.ReadHeaderTimeout, server.WriteTimeout)
 	}
 }
 
 // TestHeaders: every answer has them, and the page lives with them: it has no script or style of its own.
 func TestHeaders(t *testing.T) {
 	w := newWorld(t)
-	for _, path := range []string{"/", "/app.js", "/style.css", "/missing", "/events"} {
-		response, body := w.person().ask(http.MethodGet, path)
+	for _, path := range []string{"/", "/app.js", "/style.css", "/noscript.css", "/missing", "/events"} {
+		response, body := w.visitor().ask(http.MethodGet, path)
 		csp := response.Header.Get("Content-Security-Policy")
 		if !strings.HasPrefix(csp, "default-src 'none';") || strings.Contains(csp, "unsafe") || response.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %v", path, response.Header)
@@ -62,10 +167,7 @@ func TestHeaders(t *testing.T) {
 
 // TestOneAddress: under another name cookies and the way back from Stripe would not fit together.
 func TestOneAddress(t *testing.T) {
-	s, err := newSite(nil, stripe{}, "http://127.0.0.1:8080")
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := sites(t)["http://127.0.0.1:8080"]
 	for path, want := range map[string]int{"/": http.StatusTemporaryRedirect, "/events": http.StatusMisdirectedRequest} {
 		rec := httptest.NewRecorder()
 		s.handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "http://localhost:8080"+path, nil))
@@ -85,11 +187,34 @@ func TestSettings(t *testing.T) {
 		"-public-url a.example":                                     "a scheme and a host only",
 	} {
 		s, err := readSettings(strings.Fields(args), func(name string) string { return map[string]string{"VERIFICATION_STATUS": "dns:///status:1"}[name] })
-		if problem == "" && (err != nil || s.target != "dns:///status:1" || s.stripe.key != "sk_test_simulated" || s.publicURL != "http://"+s.addr) {
+		if problem == "" && (err != nil || !s.madeKey || len(s.cookieKey) < minCookieKey || s.target != "dns:///status:1" || s.stripe.key != "sk_test_simulated" || s.publicURL != "http://"+s.addr) {
 			t.Errorf("%q: %+v, %v", args, s, err)
 		}
 		if problem != "" && (err == nil || !strings.Contains(err.Error(), problem)) {
 			t.Errorf("%q: %v; want %q", args, err, problem)
+		}
+	}
+}
+
+// TestSecrets: from a variable or a file, never both, and no key that can be guessed.
+func TestSecrets(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte(cookieKey+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for problem, env := range map[string]map[string]string{
+		"":              {"BFF_COOKIE_KEY_FILE": file},
+		"has 5 char":    {"BFF_COOKIE_KEY": "short"},
+		"both set":      {"BFF_COOKIE_KEY": cookieKey, "BFF_COOKIE_KEY_FILE": file},
+		"no such file":  {"BFF_COOKIE_KEY_FILE": file + "x"},
+		"STRIPE_API_KE": {"STRIPE_API_KEY": "sk_test_1", "STRIPE_API_KEY_FILE": file},
+	} {
+		s, err := readSettings(nil, func(name string) string { return env[name] })
+		if problem == "" && (err != nil || string(s.cookieKey) != cookieKey || s.madeKey) {
+			t.Errorf("a file: %q, %v", s.cookieKey, err)
+		}
+		if problem != "" && (err == nil || !strings.Contains(err.Error(), problem) || strings.Contains(err.Error(), cookieKey)) {
+			t.Errorf("%v; want %q", err, problem)
 		}
 	}
 }
@@ -115,7 +240,9 @@ func TestRunEnds(t *testing.T) {
 	var response *http.Response
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, s.publicURL+"/events", nil)
-		request.AddCookie(&http.Cookie{Name: cookieName, Value: strings.Repeat("A", 26)})
+		recorder := httptest.NewRecorder()
+		(&people{key: s.cookieKey}).remember(recorder, person{id: strings.Repeat("A", 26), begun: time.Now()})
+		request.AddCookie(recorder.Result().Cookies()[0])
 		if response, err = transport.RoundTrip(request); err == nil {
 			break
 		}
@@ -133,8 +260,8 @@ func TestRunEnds(t *testing.T) {
 	}
 }
 
-// TestWords: the page has words for every status and denial of the contract, and a button only where it
-// would help.
+// TestWords: in each language the page has words for every status, failure and denial of the contract, speaks to
+// the person, and leaves nobody without something to do or to wait for.
 func TestWords(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		if os.Getenv("CI") != "" {
@@ -143,8 +270,8 @@ func TestWords(t *testing.T) {
 		t.Skip("node is not installed")
 	}
 	type fields = map[string]any
-	refused := func(retry fields) fields {
-		return fields{"status": "STATUS_REQUIRES_INPUT", "lastError": fields{"code": "ERROR_CODE_DOCUMENT_EXPIRED", "reason": "It has expired."}, "retry": retry}
+	refused := func(code string, retry fields) fields {
+		return fields{"status": "STATUS_REQUIRES_INPUT", "lastError": fields{"code": code, "reason": "The person is refused."}, "retry": retry}
 	}
 	cases := map[string]any{
 		"Verify your identity":         nil,
@@ -152,46 +279,92 @@ func TestWords(t *testing.T) {
 		"We’re checking your document": fields{"status": "STATUS_PROCESSING"},
 		"You’re verified":              fields{"status": "STATUS_VERIFIED", "updateTime": "2026-01-02T03:04:05Z", "settled": true},
 		"This check was closed":        fields{"status": "STATUS_CANCELED", "retry": fields{"denial": "RETRY_DENIAL_CANCELED", "retriesRemaining": 1}},
-		"That didn’t work":             refused(fields{"allowed": true, "retriesRemaining": 1}),
-		"We couldn’t verify you":       refused(fields{"denial": "RETRY_DENIAL_LIMIT_REACHED"}),
+		"closed for good":              fields{"status": "STATUS_CANCELED", "retry": fields{"denial": "RETRY_DENIAL_CANCELED"}},
+		"That didn’t work":             refused("ERROR_CODE_DOCUMENT_EXPIRED", fields{"allowed": true, "retriesRemaining": 1}),
+		"We couldn’t verify you":       refused("ERROR_CODE_DOCUMENT_EXPIRED", fields{"denial": "RETRY_DENIAL_LIMIT_REACHED"}),
 	}
 	for _, denial := range verificationv1.RetryDenial_name {
-		cases["denied "+denial] = refused(fields{"denial": denial, "nextRetryTime": "2026-01-02T03:04:05Z"})
+		cases["denied "+denial] = refused("ERROR_CODE_DOCUMENT_EXPIRED", fields{"denial": denial, "nextRetryTime": "2026-01-02T03:04:05Z"})
+	}
+	for _, code := range verificationv1.ErrorCode_name {
+		cases["failed "+code] = refused(code, fields{"allowed": true, "retriesRemaining": 2})
+		cases["last "+code] = refused(code, fields{"denial": "RETRY_DENIAL_NOT_RETRYABLE"})
 	}
 	input, err := json.Marshal(cases)
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := `import { refusals, wordsFor } from "./static/words.js";
-		const said = Object.entries(JSON.parse(process.argv[1])).map(([name, status]) => [name, wordsFor(status)]);
-		console.log(JSON.stringify({ said: Object.fromEntries(said), refusals }));`
+	script := `import { choose, tables, wordsFor } from "./static/words.js";
+		const cases = Object.entries(JSON.parse(process.argv[1]));
+		const keys = (o) => Object.entries(o).flatMap(([k, v]) => typeof v === "object" ? keys(v).map((rest) => k + "." + rest) : [k]).sort();
+		const of = (t) => ({ said: Object.fromEntries(cases.map(([name, status]) => [name, wordsFor(status, t)])), refusals: t.refusals, keys: keys(t) });
+		console.log(JSON.stringify({
+			tables: Object.fromEntries(Object.entries(tables).map(([language, t]) => [language, of(t)])),
+			chosen: [["de-AT", "en"], ["fr", "de"], ["fr"], [], undefined, ["EN-us", "de"]].map((list) => choose(list).language),
+		}));`
 	out, err := exec.CommandContext(t.Context(), "node", "--input-type=module", "-e", script, string(input)).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
+	type said struct {
+		Title, Text, State, Button, Note string
+		Fact                             struct{ Text string }
+		Call                             bool
+	}
 	var words struct {
-		Said     map[string]struct{ Title, Text, State, Button, Note string }
-		Refusals map[string]string
+		Tables map[string]struct {
+			Said     map[string]said
+			Refusals map[string]string
+			Keys     []string
+		}
+		Chosen []string
 	}
 	if err := json.Unmarshal(out, &words); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for name, said := range words.Said {
-		if said.Title == "" || said.Text == "" || said.State == "" || said.Button == "" && said.Note == "" || strings.Contains(string(out), "undefined") {
-			t.Errorf("%s: %+v", name, said)
-		}
-		denied := strings.HasPrefix(name, "denied ")
-		if !denied && said.Title != name {
-			t.Errorf("%q is said where %q is meant", said.Title, name)
-		}
-		if denied && said.Button != "" && name != "denied RETRY_DENIAL_COOLDOWN" {
-			t.Errorf("%s has the button %q", name, said.Button)
+	if strings.Contains(string(out), "undefined") {
+		t.Errorf("the words have a hole: %s", out)
+	}
+	if want := []string{"de-AT", "de", "en", "en", "en", "EN-us"}; !slices.Equal(words.Chosen, want) {
+		t.Errorf("chosen %v; want %v", words.Chosen, want)
+	}
+	if len(words.Tables) < 2 {
+		t.Errorf("%d languages; want two at least", len(words.Tables))
+	}
+	english := words.Tables["en"]
+	for name, got := range english.Said {
+		if cases[name] != nil && !strings.ContainsAny(name, "_") && name != "closed for good" && got.Title != name {
+			t.Errorf("%q is said where %q is meant", got.Title, name)
 		}
 	}
-	for number, denial := range verificationv1.RetryDenial_name {
-		short := strings.TrimPrefix(denial, "RETRY_DENIAL_")
-		if replaced := short == "CANCELED" || short == "SUPERSEDED"; number != 0 && !replaced && words.Refusals[short] == "" {
-			t.Errorf("no words for the refusal %s", short)
+	for language, table := range words.Tables {
+		if !slices.Equal(table.Keys, english.Keys) {
+			t.Errorf("%s: the keys %v; want English's %v", language, table.Keys, english.Keys)
+		}
+		for name, got := range table.Said {
+			of := language + ", " + name
+			if got.Title == "" || got.Text == "" || got.State == "" || got.Button == "" && !got.Call && got.Note == "" {
+				t.Errorf("%s: %+v", of, got)
+			}
+			if got.State == "stop" && got.Button == "" && !got.Call {
+				t.Errorf("%s is a dead end: %+v", of, got)
+			}
+			if strings.HasPrefix(name, "denied ") && got.Button != "" && name != "denied RETRY_DENIAL_COOLDOWN" {
+				t.Errorf("%s has the button %q", of, got.Button)
+			}
+			code := name[strings.Index(name, " ")+1:]
+			unknown := code == "ERROR_CODE_OTHER" || code == "ERROR_CODE_UNSPECIFIED"
+			if unknown && !strings.Contains(got.Fact.Text, "The person") {
+				t.Errorf("%s: %q is said; want Stripe's words, for the page has none", of, got.Fact.Text)
+			}
+			if strings.HasPrefix(code, "ERROR_CODE_") && !unknown && strings.Contains(got.Fact.Text, "The person") {
+				t.Errorf("%s: Stripe's words %q are said to the person", of, got.Fact.Text)
+			}
+		}
+		for number, denial := range verificationv1.RetryDenial_name {
+			if number != 0 && table.Refusals[strings.TrimPrefix(denial, "RETRY_DENIAL_")] == "" {
+				t.Errorf("%s: no words for the refusal %s", language, denial)
+			}
 		}
 	}
 }

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"example.com/verification-status/client"
 	"example.com/verification-status/client/sse"
@@ -20,16 +23,17 @@ var static embed.FS
 
 // site is the page and what it asks for.
 type site struct {
-	status    *client.Client
-	stripe    stripe
-	publicURL string
-	host      string // publicURL's
-	people    people
-	files     fs.FS
+	status        *client.Client
+	stripe        stripe
+	publicURL     string
+	host          string // publicURL's
+	addressHeader string
+	people        people
+	files         fs.FS
 }
 
-func newSite(status *client.Client, stripe stripe, publicURL string) (*site, error) {
-	u, err := url.Parse(publicURL)
+func newSite(status *client.Client, s settings) (*site, error) {
+	u, err := url.Parse(s.publicURL)
 	if err != nil {
 		return nil, err
 	}
@@ -38,8 +42,8 @@ func newSite(status *client.Client, stripe stripe, publicURL string) (*site, err
 		return nil, err
 	}
 	return &site{
-		status: status, stripe: stripe, publicURL: publicURL, host: u.Host,
-		people: people{secure: u.Scheme == "https"}, files: files,
+		status: status, stripe: s.stripe, publicURL: s.publicURL, host: u.Host, addressHeader: s.addressHeader,
+		people: people{key: s.cookieKey, secure: u.Scheme == "https"}, files: files,
 	}, nil
 }
 
@@ -69,6 +73,9 @@ func (s *site) guard(next http.Handler) http.Handler {
 		header.Set("Referrer-Policy", "same-origin")
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Cache-Control", "no-store")
+		if s.people.secure { // the setting says so: a header that a visitor can send does not
+			header.Set("Strict-Transport-Security", "max-age=31536000")
+		}
 		switch {
 		case r.Host == s.host:
 			next.ServeHTTP(w, r)
@@ -87,13 +94,40 @@ func (s *site) page(w http.ResponseWriter, r *http.Request) {
 	http.ServeFileFS(w, r, s.files, "index.html")
 }
 
-// authorize says whose status a request may watch: the signed-in person's.
+// authorize says whose status a request may watch: the signed-in person's. A person who has not begun has
+// none: nothing is asked about them.
 func (s *site) authorize(r *http.Request) (sse.Viewer, error) {
-	reference, ok := s.people.who(r)
+	who, ok := s.people.who(r)
 	if !ok {
 		return sse.Viewer{}, sse.ErrNotSignedIn
 	}
-	return sse.Viewer{User: reference, Subject: client.Reference(reference), Session: s.people.session(r, reference)}, nil
+	viewer := sse.Viewer{User: who.reference(), Address: s.address(r), Session: s.people.session(r, who)}
+	if !who.begun.IsZero() {
+		viewer.Subject = client.Reference(who.reference())
+	}
+	return viewer, nil
+}
+
+// address is where a browser is, or empty where a proxy hides it: one with the certificate is in front
+// wherever the site has TLS. An IPv6 network of 64 bits is one address, for it is one machine's to choose from.
+func (s *site) address(r *http.Request) string {
+	text, _, _ := net.SplitHostPort(r.RemoteAddr)
+	switch {
+	case s.addressHeader != "":
+		all := strings.Split(strings.Join(r.Header.Values(s.addressHeader), ","), ",")
+		text = strings.TrimSpace(all[len(all)-1]) // what stands before it the browser may have made up
+	case s.people.secure:
+		return ""
+	}
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		return text
+	}
+	if address = address.Unmap(); address.Is6() {
+		network, _ := address.WithZone("").Prefix(64)
+		return network.String()
+	}
+	return address.String()
 }
 
 // answer is what POST /link says: one of the two.
@@ -102,35 +136,50 @@ type answer struct {
 	Problem string `json:"problem,omitempty"` // a RetryDenial, "SIGNED_OUT" or "UNAVAILABLE"
 }
 
+// linkTimeout bounds one POST /link: longer than a call at Stripe that is repeated, and shorter than the page
+// waits.
+const linkTimeout = 40 * time.Second
+
 // link gives the person a way to Stripe's page: for the first time, to go on, or to try again. Its url is
 // for this one answer; the client_secret stays here, for the page does not use Stripe.js.
 func (s *site) link(w http.ResponseWriter, r *http.Request) {
-	reference, ok := s.people.who(r)
+	who, ok := s.people.who(r)
 	if !ok {
 		reply(w, http.StatusUnauthorized, answer{Problem: "SIGNED_OUT"})
 		return
 	}
-	link, err := s.wayIn(r.Context(), reference)
+	ctx, cancel := context.WithTimeout(r.Context(), linkTimeout)
+	defer cancel()
+	link, err := s.wayIn(ctx, &who)
 	var denied *client.RetryDeniedError
 	switch {
 	case errors.As(err, &denied):
 		reply(w, http.StatusConflict, answer{Problem: strings.TrimPrefix(denied.Denial.String(), "RETRY_DENIAL_")})
 	case err != nil:
-		slog.ErrorContext(r.Context(), "no link for a person", "reference", reference, "error", err)
+		slog.ErrorContext(ctx, "no link for a person", "reference", who.reference(), "error", err)
 		reply(w, http.StatusServiceUnavailable, answer{Problem: "UNAVAILABLE"})
 	default:
+		s.people.remember(w, who) // that they have begun, for 30 more days
 		reply(w, http.StatusOK, answer{URL: link})
 	}
 }
 
-// wayIn creates a session only for those who have none. For all others verification-status decides: it
+// wayIn creates a session only for a person who has none. For all others verification-status decides: it
 // counts the attempts, and replaces a session that was canceled.
-func (s *site) wayIn(ctx context.Context, reference string) (string, error) {
-	v, err := s.status.Status(ctx, client.Reference(reference))
-	if errors.Is(err, client.ErrNotFound) {
-		return s.stripe.create(ctx, reference, s.publicURL+"/")
+//
+// A person who begins is not looked up: there is nothing to find, and a look-up at Stripe that finds nothing
+// is a read that somebody else needs. So people can sign up while verification-status cannot be reached too,
+// or has no reads left for look-ups today. A person who has just begun gets the same session once more where
+// no status can be had.
+func (s *site) wayIn(ctx context.Context, who *person) (string, error) {
+	if who.begun.IsZero() {
+		return s.begin(ctx, who)
 	}
-	if err != nil {
+	v, err := s.status.Status(ctx, client.Reference(who.reference()))
+	switch {
+	case errors.Is(err, client.ErrNotFound), errors.Is(err, client.ErrUnavailable) && who.justBegan():
+		return s.begin(ctx, who)
+	case err != nil:
 		return "", err
 	}
 	link, err := s.status.Retry(ctx, v.GetSessionId(), client.ReplaceClosed(s.publicURL+"/"))
@@ -140,9 +189,17 @@ func (s *site) wayIn(ctx context.Context, reference string) (string, error) {
 	return link.URL.Reveal(), nil
 }
 
+// begin creates the person's session, or gets the one that they have just begun.
+func (s *site) begin(ctx context.Context, who *person) (string, error) {
+	if !who.justBegan() {
+		who.begun = time.Now()
+	}
+	return s.stripe.create(ctx, who.reference(), who.begun, s.publicURL+"/")
+}
+
 func (s *site) signOut(w http.ResponseWriter, r *http.Request) {
-	reference, _ := s.people.who(r)
-	s.people.signOut(w, reference)
+	who, _ := s.people.who(r)
+	s.people.signOut(w, who)
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 

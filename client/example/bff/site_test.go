@@ -10,10 +10,12 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 
 	"example.com/verification-status/client/clienttest"
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -21,29 +23,41 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+const cookieKey = "0123456789abcdef0123456789abcdef"
+
 // world is the site, a verification-status, and a Stripe that notes what it is sent.
 type world struct {
 	t       *testing.T
 	backend *clienttest.Server
 	web     *httptest.Server
+	people  *people
+	watches atomic.Int32 // that the service was asked for
 	created []url.Values // sessions, with the Idempotency-Key as "key"
 	refuse  bool         // Stripe answers with an error
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, backend: clienttest.New(t)}
+	w := &world{t: t}
+	w.backend = clienttest.New(t, grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		if info.FullMethod == verificationv1.VerificationService_WatchStatus_FullMethodName {
+			w.watches.Add(1)
+		}
+		return next(srv, stream)
+	}))
 	fake := httptest.NewServer(http.HandlerFunc(w.serveStripe))
 	t.Cleanup(fake.Close)
 	w.web = httptest.NewUnstartedServer(nil)
-	site, err := newSite(w.backend.Client(), stripe{base: fake.URL, key: "sk_test_1"}, "http://"+w.web.Listener.Addr().String())
+	site, err := newSite(w.backend.Client(), settings{
+		stripe: stripe{base: fake.URL, key: "sk_test_1"}, publicURL: "http://" + w.web.Listener.Addr().String(), cookieKey: []byte(cookieKey),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.web.Config.Handler = site.handler()
+	w.people = &site.people
+	w.web.Config = newServer(site)
 	w.web.Start()
 	t.Cleanup(w.web.Close)
-	t.Cleanup(site.stripe.http.CloseIdleConnections)
 	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
 	return w
 }
@@ -62,20 +76,20 @@ func (w *world) serveStripe(rw http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(rw, `{"id":"vs_1","url":"https://verify.stripe.test/start/1","client_secret":"vs_1_secret_x"}`)
 }
 
-// person is a browser with cookies of its own.
-type person struct {
+// visitor is a browser with cookies of its own.
+type visitor struct {
 	*world
 	browser *http.Client
 }
 
-func (w *world) person() *person {
+func (w *world) visitor() *visitor {
 	jar, _ := cookiejar.New(nil)
 	browser := &http.Client{Jar: jar, Timeout: 20 * time.Second}
-	return &person{world: w, browser: browser}
+	return &visitor{world: w, browser: browser}
 }
 
 // ask sends a request with these headers, by twos, and returns the answer with its body.
-func (p *person) ask(method, path string, headers ...string) (*http.Response, string) {
+func (p *visitor) ask(method, path string, headers ...string) (*http.Response, string) {
 	p.t.Helper()
 	request, err := http.NewRequestWithContext(p.t.Context(), method, p.web.URL+path, nil)
 	if err != nil {
@@ -97,7 +111,7 @@ func (p *person) ask(method, path string, headers ...string) (*http.Response, st
 }
 
 // wantLink presses the page's button.
-func (p *person) wantLink(status int, want answer) {
+func (p *visitor) wantLink(status int, want answer) {
 	p.t.Helper()
 	response, body := p.ask(http.MethodPost, "/link", "Sec-Fetch-Site", "same-origin")
 	var got answer
@@ -116,7 +130,7 @@ func session(reference string, status verificationv1.Status) *verificationv1.Ver
 // TestLink: who is new gets a session at Stripe; for all others verification-status decides.
 func TestLink(t *testing.T) {
 	w := newWorld(t)
-	p := w.person()
+	p := w.visitor()
 	p.wantLink(http.StatusUnauthorized, answer{Problem: "SIGNED_OUT"})
 	p.ask(http.MethodGet, "/")
 	w.refuse = true
@@ -157,7 +171,7 @@ func TestLink(t *testing.T) {
 // TestOtherSites: a page of another site can neither begin something in somebody's name nor read it.
 func TestOtherSites(t *testing.T) {
 	w := newWorld(t)
-	p := w.person()
+	p := w.visitor()
 	p.ask(http.MethodGet, "/")
 	for _, headers := range [][]string{
 		{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}, {"Origin", "null"},
@@ -176,8 +190,8 @@ func TestOtherSites(t *testing.T) {
 // TestEverybodySeesTheirOwn, whatever they ask for; and nothing more once they have signed out.
 func TestEverybodySeesTheirOwn(t *testing.T) {
 	w := newWorld(t)
-	ada, eve := w.person(), w.person()
-	for _, p := range []*person{ada, eve} {
+	ada, eve := w.visitor(), w.visitor()
+	for _, p := range []*visitor{ada, eve} {
 		p.ask(http.MethodGet, "/")
 		p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
 	}
@@ -186,7 +200,7 @@ func TestEverybodySeesTheirOwn(t *testing.T) {
 	if _, body := eve.ask(http.MethodGet, "/events?client_reference_id="+reference+"&session_id=vs_1"); !strings.Contains(body, "event: unknown") || strings.Contains(body, "VERIFIED") {
 		t.Errorf("Eve sees %s", body)
 	}
-	if response, _ := w.person().ask(http.MethodGet, "/events"); response.StatusCode != http.StatusUnauthorized {
+	if response, _ := w.visitor().ask(http.MethodGet, "/events"); response.StatusCode != http.StatusUnauthorized {
 		t.Errorf("events for nobody: %s", response.Status)
 	}
 	events := make(chan string, 1)
@@ -208,4 +222,102 @@ func TestEverybodySeesTheirOwn(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("the stream in the other tab goes on")
 	}
+}
+
+// TestSignUpWithoutTheService: a person who begins needs Stripe alone, and a second click is no second session.
+func TestSignUpWithoutTheService(t *testing.T) {
+	w := newWorld(t)
+	w.backend.Fail(clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE))
+	p := w.visitor()
+	p.ask(http.MethodGet, "/")
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+	if len(w.created) != 2 || w.created[0].Get("key") != w.created[1].Get("key") {
+		t.Errorf("created with %v; want one key", w.created)
+	}
+	p.begunAgo(sameSession)
+	p.wantLink(http.StatusServiceUnavailable, answer{Problem: "UNAVAILABLE"}) // else a click would be a further try
+	if len(w.created) != 2 {
+		t.Errorf("%d sessions are created; want no further one", len(w.created)-2)
+	}
+}
+
+// TestASessionNotYetKnownIsCreatedOnce: its webhook is on the way, and the ten minutes of the key are over.
+func TestASessionNotYetKnownIsCreatedOnce(t *testing.T) {
+	w := newWorld(t)
+	p := w.visitor()
+	p.ask(http.MethodGet, "/")
+	p.begunAgo(sameSession - time.Minute)
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+	p.begunAgo(sameSession - time.Minute)
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+	if w.created[0].Get("key") != w.created[1].Get("key") {
+		t.Errorf("created with %v; want one key", w.created)
+	}
+	p.begunAgo(time.Hour)
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+	if w.created[1].Get("key") == w.created[2].Get("key") {
+		t.Errorf("created with %v; want another key after an hour", w.created)
+	}
+}
+
+// begunAgo gives the browser the cookie of a person who began so long ago.
+func (p *visitor) begunAgo(d time.Duration) {
+	p.t.Helper()
+	at, err := url.Parse(p.web.URL)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	request, recorder := httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder()
+	for _, cookie := range p.browser.Jar.Cookies(at) {
+		request.AddCookie(cookie)
+	}
+	who, ok := p.people.who(request)
+	if !ok {
+		p.t.Fatal("the browser is nobody")
+	}
+	who.begun = time.Now().Add(-d)
+	p.people.remember(recorder, who)
+	p.browser.Jar.SetCookies(at, recorder.Result().Cookies())
+}
+
+// TestWhoHasNotBegunCostsNothing: neither the page nor its events ask the service about a person who has
+// begun nothing, nor about one who made a cookie up.
+func TestWhoHasNotBegunCostsNothing(t *testing.T) {
+	w := newWorld(t)
+	for range 20 {
+		p := w.visitor()
+		p.ask(http.MethodGet, "/")
+		if _, body := p.ask(http.MethodGet, "/events"); !strings.Contains(body, "event: unknown") || !strings.Contains(body, "event: live") {
+			t.Fatalf("events of a person who has not begun: %s", body)
+		}
+	}
+	if asked := w.watches.Load(); asked != 0 {
+		t.Errorf("%d watches are asked for; want none", asked)
+	}
+	for _, value := range []string{"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "ABCDEFGHIJKLMNOPQRSTUVWXYZ.1.", "ABCDEFGHIJKLMNOPQRSTUVWXYZ.1." + strings.Repeat("A", 43)} {
+		for _, path := range []string{"/events", "/link"} {
+			method := map[string]string{"/events": http.MethodGet, "/link": http.MethodPost}[path]
+			if response, _ := w.visitor().ask(method, path, "Cookie", "person="+value); response.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s with the made-up cookie %s: %s", path, value, response.Status)
+			}
+		}
+	}
+}
+
+// TestARedirectIsNotFollowed: the key would go along.
+func TestARedirectIsNotFollowed(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("another server is sent %s %s with %v", r.Method, r.URL, r.Header)
+	}))
+	t.Cleanup(elsewhere.Close)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		lying := httptest.NewServer(http.RedirectHandler(elsewhere.URL, status))
+		s := stripe{base: lying.URL, key: "sk_test_1"}
+		if link, err := s.create(t.Context(), "web-1", time.Now(), "http://127.0.0.1/"); err == nil {
+			t.Errorf("%d: the link is %q", status, link)
+		}
+		lying.Close()
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }

@@ -15,20 +15,25 @@ import (
 // stripe is the one call of Stripe's API that a site makes itself; yours may use Stripe's library.
 type stripe struct {
 	base, key string
-	http      http.Client
 }
+
+// noRedirects shows the key to nobody that an answer names: Go's client takes it along to another port of
+// the same host.
+var noRedirects = http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 
 const (
 	stripeTimeout = 20 * time.Second
 	maxAnswer     = 256 << 10 // bytes
+	// sameSession is how long a repeated creation makes no second session.
+	sameSession = 10 * time.Minute
 )
 
 var errStripe = errors.New("Stripe did not create a session")
 
 // create makes a verification session for a person, and returns the link of Stripe's page for it:
-// single use, and whoever has it is that person to Stripe. Within the same ten minutes it is the same
-// session, so that a double click or a lost answer makes no second one.
-func (s *stripe) create(ctx context.Context, reference, returnURL string) (link string, err error) {
+// single use, and whoever has it is that person to Stripe. It is the same session for a person who began in
+// the same ten minutes, so that a double click or a lost answer makes no second one.
+func (s *stripe) create(ctx context.Context, reference string, begun time.Time, returnURL string) (link string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, stripeTimeout)
 	defer cancel()
 	form := url.Values{"type": {"document"}, "client_reference_id": {reference}, "return_url": {returnURL}}
@@ -38,8 +43,8 @@ func (s *stripe) create(ctx context.Context, reference, returnURL string) (link 
 	}
 	request.SetBasicAuth(s.key, "")
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	request.Header.Set("Idempotency-Key", fmt.Sprintf("%s-%d", reference, time.Now().Truncate(10*time.Minute).Unix()))
-	response, err := s.http.Do(request)
+	request.Header.Set("Idempotency-Key", fmt.Sprintf("%s-%d", reference, begun.Truncate(sameSession).Unix()))
+	response, err := noRedirects.Do(request)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", errStripe, err)
 	}

@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import { once } from 'node:events';
 import { connect, watch } from './watch.mjs';
 
-const { VERIFICATION_STATUS = '127.0.0.1:50051', PORT = '8081', PING_MS = '30000', HEARTBEAT_S = '15' } = process.env;
+const { VERIFICATION_STATUS = '127.0.0.1:50051', PORT = '8081', PING_MS = '30000', HEARTBEAT_S = '5' } = process.env;
 const client = connect(VERIFICATION_STATUS, { ping: Number(PING_MS) });
 
 // signedIn says who a request is from. This is a toy: put your site's own session in its place. The browser
@@ -25,11 +25,16 @@ async function events(request, response) {
   response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache, no-transform', 'X-Accel-Buffering': 'no' });
   response.write('retry: 2000\n\n');
   const token = request.headers['last-event-id'] ?? '';
-  const options = { token, heartbeat: Number(HEARTBEAT_S), signal: gone.signal, onBreak: (error) => console.error(`resuming: ${error.message}`) };
+  // "live" follows whatever comes from the service, "stale" says that it is away: see the Go package client/sse.
+  const onBreak = (error) => {
+    console.error(`resuming: ${error.message}`);
+    response.write('event: stale\ndata: {}\n\n');
+  };
+  const options = { token, heartbeat: Number(HEARTBEAT_S), signal: gone.signal, onBreak };
   for await (const update of watch(client, { client_reference_id: signedIn(request) }, options)) {
     const reset = update.reset ? 'event: reset\ndata: {}\n\n' : '';
-    const status = update.verification ? `event: status\ndata: ${JSON.stringify(shown(update.verification))}\n` : '';
-    if (!response.write(`${reset}id: ${update.token}\n${status}\n`)) await once(response, 'drain', { signal: gone.signal });
+    const status = update.verification ? `id: ${update.token}\nevent: status\ndata: ${JSON.stringify(shown(update.verification))}\n\n` : '';
+    if (!response.write(`${reset}${status}id: ${update.token}\nevent: live\ndata: {}\n\n`)) await once(response, 'drain', { signal: gone.signal });
   }
 }
 

@@ -1040,7 +1040,8 @@ type WatchStatusRequest struct {
 	UntilSettled bool `protobuf:"varint,5,opt,name=until_settled,json=untilSettled,proto3" json:"until_settled,omitempty"`
 	// Asks for a response without a verification whenever the stream was idle this long, so that
 	// proxies keep it open and resume_token stays young. Unset: none. Clamped to 5 s .. 5 min;
-	// zero and negative are refused.
+	// zero and negative are refused. None is sent while Redis cannot be reached: it would say that there is
+	// no news. A stream that is silent for two and a half times as long has lost touch: resume.
 	Heartbeat     *durationpb.Duration `protobuf:"bytes,6,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

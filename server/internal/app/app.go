@@ -132,6 +132,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		Store: a.memory, Recent: a.memory, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
 		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal, Await: grpcserver.Await,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), StreamReads: streamReads(), Step: hooks.RetryStep,
+		InTouch: func() bool { return a.readiness.state.Load() },
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.Observed(a.service, watchful{a.metrics, a.traces}))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready, wrong: a.showMisconfigured}

@@ -64,6 +64,8 @@ type Config struct {
 	// Await runs wait, while the call that ctx belongs to holds none of the places of calls under way. It
 	// returns an error for the caller if too many calls wait, or if no place is free afterwards. nil: wait is called.
 	Await func(ctx context.Context, wait func()) error
+	// InTouch reports whether the store can be read, as far as is known; heartbeats depend on it. nil: always.
+	InTouch func() bool
 	// StreamMaxAge ends streams so that they spread anew over the servers; 0: never.
 	StreamMaxAge time.Duration
 	// StallTimeout is how long a response may wait for a caller who does not read before the stream
@@ -95,6 +97,9 @@ var _ verificationv1.VerificationServiceServer = (*Service)(nil)
 func New(config Config) *Service {
 	if config.Step == nil {
 		config.Step = func(string) {}
+	}
+	if config.InTouch == nil {
+		config.InTouch = func() bool { return true }
 	}
 	if config.Recent == nil {
 		config.Recent = stored{config.Store}

@@ -32,6 +32,7 @@ type stream struct {
 	woken     *hub.Subscription
 	stopping  context.Context // ends when the server begins to stop
 	heartbeat time.Duration   // 0: none
+	inTouch   func() bool     // with the store; see Config.InTouch
 	patience  time.Duration   // with a caller who does not read
 	sent      time.Time       // when something was sent last
 	sending   atomic.Int64    // since when a send waits, in nanoseconds after loaded; 0: none does
@@ -49,7 +50,7 @@ func (s *Service) newStream(server verificationv1.VerificationService_WatchStatu
 	now := time.Now()
 	st := &stream{
 		ctx: server.Context(), send: server.Send, woken: s.Hub.Subscribe(topics...),
-		stopping: s.stopping, heartbeat: heartbeat, patience: s.StallTimeout, sent: now, behind: true,
+		stopping: s.stopping, heartbeat: heartbeat, inTouch: s.InTouch, patience: s.StallTimeout, sent: now, behind: true,
 	}
 	if s.StreamMaxAge > 0 {
 		// Up to a fifth earlier, never later: a proxy may have the same limit.
@@ -187,7 +188,9 @@ func (st *stream) expired(now time.Time) bool {
 
 // wait returns when it is time to look at the store again, at the latest after a pause, with the topics
 // that were woken (see hub.Subscription.Woken), or with why the stream ends. Meanwhile it sends
-// heartbeats, with the token as it stands.
+// heartbeats, with the token as it stands. Out of touch with the store it sends none: a heartbeat says that
+// there is no news, and nobody knows. A caller that hears none takes the stream for dead, and is told the
+// reason by the next one.
 func (st *stream) wait(token func() string, pause time.Duration) (topics uint64, err error) {
 	st.lookAt = time.Now().Add(spread(pause))
 	for {
@@ -196,6 +199,9 @@ func (st *stream) wait(token func() string, pause time.Duration) (topics uint64,
 		}
 		now := time.Now()
 		beat := st.sent.Add(st.heartbeat)
+		if st.heartbeat > 0 && !now.Before(beat) && !st.inTouch() {
+			beat = now.Add(lookAgainFailed)
+		}
 		switch err := st.ended(); {
 		case err != nil:
 			return 0, err

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,6 +45,36 @@ func TestAHeartbeatComesWheneverTheStreamWasIdleThatLongAndBearsTheToken(t *test
 		}
 		w.stop()
 	})
+}
+
+// TestG18_NoHeartbeatWithoutTheStore: nobody knows then whether there is news.
+func TestG18_NoHeartbeatWithoutTheStore(t *testing.T) {
+	for name, request := range map[string]*verificationv1.WatchStatusRequest{
+		"session": bySession("vs_1", 5*time.Second), "reference": byReference("person"), "all": allSessions(),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			request.Heartbeat = durationpb.New(5 * time.Second)
+			w := newWatching(t, 0)
+			var away atomic.Bool
+			w.service.watching.InTouch = func() bool { return !away.Load() }
+			session := life("vs_1", 1)
+			session.Reference = "person"
+			w.put(session)
+			w.newest["person"] = "vs_1"
+			w.start(request)
+			w.next()
+			w.next() // a heartbeat
+			away.Store(true)
+			time.Sleep(20 * time.Minute)
+			w.none()
+			away.Store(false)
+			back := time.Now()
+			if beat := w.next(); beat.at.Sub(back) > 2*time.Second {
+				t.Errorf("%s: a heartbeat %v after the store was back; want it within a second", name, beat.at.Sub(back))
+			}
+			w.stop()
+		})
+	}
 }
 
 func TestWithoutHeartbeatAnIdleStreamIsSilent(t *testing.T) {

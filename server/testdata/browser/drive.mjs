@@ -7,21 +7,47 @@ const browser = await chromium.launch({
   executablePath: process.argv[2],
   args: ['--no-sandbox', '--disable-dev-shm-usage'], // containers' root, and their small /dev/shm
 });
-const context = await browser.newContext({ viewport: { width: 390, height: 844 } });
-context.setDefaultTimeout(20_000);
-const page = await context.newPage();
 const problems = []; // what a person never sees: script errors, and what the page's policy refused
-page.on('pageerror', (error) => problems.push(String(error)));
-page.on('console', (message) => /Content.Security.Policy|Uncaught/i.test(message.text()) && problems.push(message.text()));
+let context, page;
+
+// begin opens a browser of another person on a phone. Its clock can be moved on: see pass.
+async function begin({ locale = 'en-GB', javaScript = true } = {}) {
+  await context?.close();
+  context = await browser.newContext({ viewport: { width: 390, height: 844 }, locale, javaScriptEnabled: javaScript });
+  context.setDefaultTimeout(20_000);
+  page = await context.newPage();
+  if (javaScript) await page.clock.install();
+  page.on('pageerror', (error) => problems.push(String(error)));
+  page.on('console', (message) => /Content.Security.Policy|Uncaught/i.test(message.text()) && problems.push(message.text()));
+}
+await begin();
 
 const steps = {
   open: ({ url }) => page.goto(url).then(() => null),
   see: ({ text }) => page.getByText(text).filter({ visible: true }).first().waitFor().then(() => null),
   press: ({ name }) => page.getByRole('button', { name }).click(),
   keys: ({ keys }) => keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve()),
-  submit: async ({ outcome }) => { // on the simulated Stripe's page
-    await page.locator(`input[value="${outcome}"]`).check();
+  submit: async ({ outcome }) => { // on the simulated Stripe's page: a button for each outcome, or one for a choice
+    const choice = page.locator(`[name="outcome"][value="${outcome}"]`).first();
+    await choice.evaluate((element) => element.closest('details')?.setAttribute('open', ''));
+    if (await choice.evaluate((element) => element.tagName === 'BUTTON')) return choice.click();
+    await choice.check();
     await page.getByRole('button', { name: 'Submit this outcome' }).click();
+  },
+  begin,
+  pass: ({ ms }) => page.clock.fastForward(ms),
+  freeze: () => page.evaluate(() => Date.now()).then((now) => page.clock.pauseAt(now + 1)), // no timer runs any more
+  thaw: async ({ event }) => { // a minute later; headless browsers freeze no tab themselves, and tell none
+    await page.clock.setSystemTime(await page.evaluate(() => Date.now() + 60_000));
+    await page.clock.resume();
+    await page.evaluate((name) => document.dispatchEvent(new Event(name)), event);
+  },
+  answer: async ({ path, body, type, status = 200, after = 0 }) => { // in the server's place, for pictures
+    await page.unroute(path);
+    await page.route(path, async (route) => {
+      await new Promise((done) => setTimeout(done, after));
+      await route.fulfill({ status, body, contentType: type }).catch(() => {}); // a page that is gone
+    });
   },
   offline: ({ on }) => context.setOffline(on),
   text: () => page.innerText('body'),

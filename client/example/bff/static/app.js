@@ -1,9 +1,15 @@
 // The page: it follows the live status at /events, says it in words, and asks /link for the way to
 // Stripe's page. Who the person is, the cookie says; nothing here chooses whose status is shown.
-import { wordsFor, refusals } from "./words.js";
+import { choose, wordsFor } from "./words.js";
 
 const element = (id) => document.getElementById(id);
 const card = element("card"), go = element("go");
+const t = choose(navigator.languages);
+
+document.documentElement.lang = t.language;
+document.title = `${t.page.title} – Larkspur`;
+for (const each of document.querySelectorAll("[data-word]")) each.textContent = t.page[each.dataset.word];
+element("steps").setAttribute("aria-label", t.page.progress);
 
 // fill shows a text, or hides its element where there is none.
 function fill(id, text) {
@@ -11,12 +17,18 @@ function fill(id, text) {
   element(id).hidden = !text;
 }
 
-// show puts a state of words.js on the page. Screen readers hear what changed in #news; who had the
-// focus on a button that goes is taken to the title, not to the top of the page.
-function show(words) {
+let shown = "", action;
+
+// show puts a state of words.js on the page, unless it is there. Screen readers hear what changed in #news; a
+// person who had the focus on a button that goes is taken to the title, not to the top of the page.
+function show(words, press = askForLink) {
+  const now = JSON.stringify(words);
+  if (now === shown) return;
+  shown = now;
+  action = press;
   const hadFocus = document.activeElement === go;
   card.dataset.state = words.state;
-  card.removeAttribute("aria-busy"); // with it, screen readers would not read the news
+  if (words.state !== "loading") card.removeAttribute("aria-busy"); // with it, screen readers would not read the news
   document.title = `${words.title} – Larkspur`;
   element("title").textContent = words.title;
   element("text").textContent = words.text;
@@ -27,8 +39,9 @@ function show(words) {
   fill("note", words.note);
   fill("problem", "");
   element("bring").hidden = words.state !== "start";
+  element("call").hidden = !words.call;
   fill("go", words.button);
-  go.removeAttribute("aria-disabled");
+  waiting(false);
   ["document", "check", "done"].forEach((step, i) => {
     const li = element(`step-${step}`);
     li.dataset.is = i < words.step ? "past" : i > words.step ? "next" : ["problem", "stop"].includes(words.state) ? "bad" : "now";
@@ -38,63 +51,139 @@ function show(words) {
   if (hadFocus && go.hidden) element("title").focus();
 }
 
+// How long, in milliseconds: until a stream that says nothing is given up (the server says something every 5 s:
+// three are missed), until one that does not open is, until a stream that ended counts as lost, and until the
+// person is told in words.
+const silence = 16_000, opening = 8_000, grace = 4_000, patience = 8_000;
+
+let source, again, slipping, speaking; // the stream, and timers
+let opened = 0, heard = 0; // when
+let answered = false; // the stream has opened
+let pause; // that the server asked for
+let failures = 0;
+
 // connected says whether what is shown is live.
 function connected(to) {
-  const pill = element("connection");
-  if (pill.dataset.to === to) return;
-  pill.dataset.to = to;
-  pill.textContent = { live: "Live", lost: "Reconnecting…" }[to];
+  clearTimeout(slipping);
+  slipping = undefined;
+  const before = document.body.dataset.connection;
+  if (before === to) return;
+  document.body.dataset.connection = to;
+  element("connection").textContent = t.page[to];
+  if (to === "live") {
+    clearTimeout(speaking);
+    speaking = undefined;
+    fill("notice", "");
+    fill("problem", "");
+  } else if (to === "busy") {
+    say();
+  } else {
+    speaking ??= setTimeout(say, patience);
+    if (!element("notice").hidden) say(); // other words
+  }
 }
 
-let source, again, expected = false;
+// say tells the person in words that this is not live. Without a status there is nothing else to tell.
+function say() {
+  speaking = -1; // said
+  const why = document.body.dataset.connection;
+  if (card.dataset.state === "loading") show({ state: "away", step: -1, ...t.away }, follow);
+  if (why === "busy") return fill("notice", t.notices.busy);
+  if (!navigator.onLine) return fill("notice", t.notices.offline);
+  const outdated = ["away", "start"].includes(card.dataset.state) ? "" : t.notices.outdated;
+  fill("notice", `${t.notices[why] ?? t.notices.lost} ${outdated}`.trim());
+}
 
-// follow opens the stream of events. The browser reopens it by itself, from where it was; only after an
-// answer that is no stream (a proxy's error page, say) it gives up, and then the page tries.
+// follow opens the stream of events, in place of one that may be there. A new stream begins with the status.
 function follow() {
   clearTimeout(again);
   source?.close();
-  source = new EventSource("/events");
-  source.addEventListener("open", () => connected("live"));
-  source.addEventListener("error", () => {
-    if (source.readyState === EventSource.CLOSED) again = setTimeout(follow, 3000 + 4000 * Math.random());
-    if (expected) expected = false; // the server said that it would close
-    else connected("lost");
+  opened = heard = Date.now();
+  answered = false;
+  pause = undefined;
+  const stream = source = new EventSource("/events");
+  const on = (name, react) => stream.addEventListener(name, (event) => {
+    if (stream !== source) return;
+    if (name !== "error") [heard, answered] = [Date.now(), true];
+    react?.(event);
   });
-  source.addEventListener("status", (event) => show(wordsFor(JSON.parse(event.data))));
-  source.addEventListener("unknown", () => { expected = true; show(wordsFor(null)); });
-  source.addEventListener("busy", () => {
-    expected = true;
-    fill("problem", "This page is open too often. Close the other tabs.");
-  });
-  source.addEventListener("end", () => {
-    source.close();
-    location.reload(); // signed out in another tab: whoever that is now is shown
+  on("open");
+  on("live", () => { failures = 0; connected("live"); });
+  on("stale", () => connected("stale"));
+  on("status", (event) => show(wordsFor(JSON.parse(event.data), t)));
+  on("unknown", () => { pause = 5_000 + 5_000 * Math.random(); show(wordsFor(null, t)); });
+  on("busy", () => { pause = 30_000 + 30_000 * Math.random(); connected("busy"); });
+  on("end", () => { stream.close(); location.reload(); }); // signed out in another tab
+  on("error", () => {
+    // Not a stream: a proxy's error, or a cookie that counts no more. The page hands out a new one.
+    if (stream.readyState === EventSource.CLOSED) fetch("/", { method: "HEAD" }).catch(() => {});
+    stream.close();
+    again = setTimeout(follow, pause ?? (failures++ ? 1_000 + 2_000 * Math.random() : 1_000 * Math.random()));
+    if (pause === undefined) slipping ??= setTimeout(() => connected("lost"), grace);
   });
 }
 
-// A browser that is told of its network knows sooner than the stream does.
-addEventListener("offline", () => connected("lost"));
-addEventListener("online", follow);
-addEventListener("pageshow", (event) => { if (event.persisted) follow(); });
+// A stream whose connection has died silently never says so.
+setInterval(() => {
+  if (source.readyState === EventSource.CLOSED || Date.now() - heard < (answered ? silence : opening)) return;
+  connected("lost");
+  follow();
+}, 1_000);
 
-go.addEventListener("click", async () => {
-  if (go.getAttribute("aria-disabled")) return;
-  go.setAttribute("aria-disabled", "true"); // keeps the focus, as disabled would not
+// comeBack is for a page that nobody looked at, or that had no network: its stream may be dead, and its timers
+// may have stood still.
+function comeBack() {
+  if (document.hidden || Date.now() - opened < 2_000) return;
+  if (Date.now() - heard > silence) connected("lost");
+  follow();
+}
+addEventListener("pageshow", (event) => event.persisted && comeBack());
+document.addEventListener("visibilitychange", comeBack);
+document.addEventListener("resume", comeBack); // from being frozen
+addEventListener("online", comeBack);
+addEventListener("offline", () => { connected("lost"); say(); });
+
+// Other tabs have the same cookie: they follow anew when it changes.
+const tabs = new BroadcastChannel("person");
+tabs.onmessage = comeBack;
+tabs.postMessage("loaded");
+
+// waiting shows that the button was pressed. It keeps the focus, as disabled would not.
+function waiting(on) {
+  if (on) go.setAttribute("aria-disabled", "true");
+  else go.removeAttribute("aria-disabled");
+  if (on) go.textContent = t.page.wait;
+  else if (shown) go.textContent = JSON.parse(shown).button ?? "";
+}
+
+async function askForLink() {
+  waiting(true);
   fill("problem", "");
+  const slow = setTimeout(() => fill("notice", t.notices.slow), patience);
   let problem = "UNAVAILABLE";
   try {
     const response = await fetch("/link", { method: "POST", signal: AbortSignal.timeout(45_000) });
     const answer = await response.json();
     if (answer.url) {
+      tabs.postMessage("begun");
       location.assign(answer.url);
       return;
     }
     problem = answer.problem;
   } catch {
     // Offline, or no JSON: what the person reads is the same.
+  } finally {
+    clearTimeout(slow);
+    if (element("notice").textContent === t.notices.slow) fill("notice", "");
   }
-  go.removeAttribute("aria-disabled");
-  fill("problem", refusals[problem] ?? refusals.UNAVAILABLE);
-});
+  waiting(false);
+  if (problem === "SIGNED_OUT") return location.reload(); // the page hands out a new cookie
+  fill("problem", t.refusals[problem] ?? t.refusals.UNAVAILABLE);
+  if (problem !== "UNAVAILABLE") follow(); // what is shown is not what the service knows
+}
 
+go.addEventListener("click", () => go.getAttribute("aria-disabled") || action());
+
+show({ state: "loading", step: -1, ...t.loading });
+connected("connecting");
 follow();

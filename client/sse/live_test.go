@@ -1,0 +1,250 @@
+package sse
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"example.com/verification-status/client"
+	"example.com/verification-status/client/clienttest"
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+func TestG18_LiveOnlyWhileTheServiceAnswers(t *testing.T) {
+	s := newSite(t, func(s *site) { s.times.live = time.Hour }) // nothing but the watch says stale
+	s.set(requiresInput)
+	b := s.browser(t)
+	b.connect()
+	b.want("status", `"revision":1`)
+	b.wantLive()
+	s.backend.Heartbeat()
+	b.wantLive()
+	s.backend.Stop()
+	b.want("stale")
+	s.set(processing)
+	if err := s.backend.Start(); err != nil {
+		t.Fatal(err)
+	}
+	b.wantNotStale("status")
+	b.wantLive()
+}
+
+// wantNotStale reads up to the next event that is not "stale" and checks its name.
+func (b *browser) wantNotStale(name string) {
+	b.t.Helper()
+	lives := b.lives
+	event, ok := b.next()
+	for event.name == "stale" {
+		event, ok = b.next()
+	}
+	if !ok || event.name != name || b.lives != lives {
+		b.t.Fatalf("event %+v, open %v, live %d times; want %s behind stale alone", event, ok, b.lives-lives, name)
+	}
+}
+
+func TestG18_AServiceThatFallsSilentIsStale(t *testing.T) {
+	s := newSite(t, func(s *site) { s.times.live = 50 * time.Millisecond })
+	s.set(requiresInput)
+	b := s.browser(t)
+	b.connect()
+	b.want("status")
+	s.backend.Silence(true)
+	b.want("stale")
+	b.want("stale") // again and again: the page knows from it that this program is there
+	s.backend.Silence(false)
+	s.set(processing)
+	b.wantNotStale("status")
+	b.wantLive()
+}
+
+// TestG18_AServiceThatIsAwayIsStaleAndLoggedOnce: the first word of a new stream is no "live", and many
+// streams make one line in the log.
+func TestG18_AServiceThatIsAwayIsStaleAndLoggedOnce(t *testing.T) {
+	s := newSite(t, func(s *site) { s.MaxStreams = 30; s.times.live = 50 * time.Millisecond })
+	s.set(requiresInput)
+	s.backend.Stop()
+	for range 20 {
+		b := s.browser(t)
+		b.connect()
+		b.want("stale")
+		if b.lives > 0 {
+			t.Fatal("live without the service")
+		}
+		defer b.close()
+	}
+	last := s.browser(t)
+	last.connect()
+	last.want("stale")
+	last.want("stale")
+	s.web.CloseClientConnections()
+	s.web.Close()
+	if logged := s.logged.String(); strings.Count(logged, "level=WARN") != 1 {
+		t.Errorf("logged %s\nwant one line at level WARN", logged)
+	}
+}
+
+// TestNothingBegunCostsTheServiceNothing: the users share one question, and no session is looked up.
+func TestNothingBegunCostsTheServiceNothing(t *testing.T) {
+	var calls, others atomic.Int32
+	unary := func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		calls.Add(1)
+		if asked, ok := request.(*verificationv1.GetStatusRequest); !ok || asked.GetSubject() != nil {
+			others.Add(1)
+		}
+		return next(ctx, request)
+	}
+	stream := func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		if info.FullMethod == verificationv1.VerificationService_WatchStatus_FullMethodName {
+			others.Add(1)
+		}
+		return next(srv, ss)
+	}
+	s := newSite(t, func(s *site) {
+		s.backend = clienttest.New(t, grpc.UnaryInterceptor(unary), grpc.StreamInterceptor(stream))
+		s.Client = s.backend.Client()
+		s.times.live = time.Hour
+		s.Authorize = func(r *http.Request) (Viewer, error) { return Viewer{User: r.URL.Query().Get("user")}, nil }
+	})
+	for _, user := range strings.Split("abcdefghijklmnopqrstuvwxyz", "") {
+		b := s.browser(t)
+		b.url += "?user=" + user
+		b.connect()
+		b.want("unknown")
+		b.wantLive()
+		b.wantEnd()
+		if b.retry < retryUnknown {
+			t.Errorf("retry %v; want at least %v", b.retry, retryUnknown)
+		}
+	}
+	if calls.Load() > 1 || others.Load() != 0 {
+		t.Errorf("%d calls, and %d that look up or watch; want 1 at the most and 0", calls.Load(), others.Load())
+	}
+}
+
+func TestG18_NothingBegunIsStaleWithoutTheService(t *testing.T) {
+	s := newSite(t, func(s *site) {
+		s.times = times{live: 10 * time.Millisecond, reach: 300 * time.Millisecond}
+		s.Authorize = func(*http.Request) (Viewer, error) { return Viewer{User: "ada"}, nil }
+	})
+	s.backend.Stop()
+	b := s.browser(t)
+	for range 2 { // the second time it is no news for the log
+		b.connect()
+		b.want("unknown")
+		b.want("stale")
+		b.wantEnd()
+	}
+	if err := s.backend.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for lives := b.lives; b.lives == lives && ctx.Err() == nil; {
+		b.connect()
+		b.want("unknown")
+		b.next()
+	}
+	s.web.Close()
+	if logged := s.logged.String(); ctx.Err() != nil || strings.Count(logged, "level=WARN") != 1 || strings.Count(logged, "level=INFO") != 1 {
+		t.Errorf("logged %s\nwant one line when the service went and one when it was back", logged)
+	}
+}
+
+func TestAStreamHasAGreatestAge(t *testing.T) {
+	s := newSite(t, func(s *site) { s.times.age = 50 * time.Millisecond })
+	s.set(requiresInput)
+	b := s.browser(t)
+	b.connect()
+	b.want("status", `"revision":1`)
+	b.wantEnd()
+	if b.retry < retryAged || b.retry >= retryBreak {
+		t.Errorf("retry %v; want a short one", b.retry)
+	}
+	s.set(processing)
+	b.connect()
+	b.want("status", `"revision":2`) // from where it was
+}
+
+// seatsSite is a site whose users and addresses the requests name.
+func seatsSite(t *testing.T, change func(*site)) (*site, func(user, address string) *browser) {
+	s := newSite(t, change, func(s *site) {
+		s.Authorize = func(r *http.Request) (Viewer, error) {
+			query := r.URL.Query()
+			return Viewer{User: query.Get("user"), Address: query.Get("address"), Subject: client.Session("vs_1")}, nil
+		}
+	})
+	s.set(requiresInput)
+	return s, func(user, address string) *browser {
+		b := s.browser(t)
+		b.url += "?user=" + user + "&address=" + address
+		b.connect()
+		return b
+	}
+}
+
+// TestTheNewestStreamTakesTheOldestsPlace: the oldest can be of a phone that is gone.
+func TestTheNewestStreamTakesTheOldestsPlace(t *testing.T) {
+	_, open := seatsSite(t, func(s *site) { s.MaxStreams = 2 })
+	first, second := open("ada", ""), open("ada", "")
+	first.want("status")
+	second.want("status")
+	third := open("ada", "")
+	third.want("status")
+	first.want("busy")
+	first.wantEnd()
+	if first.response.StatusCode != http.StatusOK || first.retry < retryLong {
+		t.Errorf("answered %d, retry %v", first.response.StatusCode, first.retry)
+	}
+	open("bob", "").want("status") // another user's
+	open("ada", "").want("status")
+	second.want("busy")
+}
+
+func TestAnAddressAndAllHaveSoManyStreams(t *testing.T) {
+	_, open := seatsSite(t, func(s *site) { s.MaxStreams = 2; s.MaxStreamsPerAddress = 3; s.MaxStreamsTotal = 5 })
+	served := func(user, address string) *browser {
+		t.Helper()
+		b := open(user, address)
+		b.want("status")
+		return b
+	}
+	refused := func(user, address string) {
+		t.Helper()
+		b := open(user, address)
+		b.want("busy")
+		b.wantEnd()
+	}
+	first := served("a", "one")
+	served("a", "one")
+	served("b", "one")
+	refused("c", "one")
+	served("a", "one") // in the place of their own
+	first.want("busy")
+	served("c", "two")
+	served("d", "") // an address that is not known is not bounded
+	refused("e", "three")
+	refused("d", "two") // a second one of a user has no more right to a place than a first one
+}
+
+func TestSeatsAreCountedExactly(t *testing.T) {
+	var s seats
+	most := limits{user: 2, address: 3, all: 4}
+	var open []*seat
+	for _, user := range []string{"a", "a", "a", "b"} {
+		open = append(open, s.take(user, "x", most))
+	}
+	if s.take("c", "x", most) != nil {
+		t.Error("an address has a fourth seat")
+	}
+	for _, taken := range append(open, open...) { // a seat that was taken over or left is left again
+		s.leave(taken)
+	}
+	if s.all != 0 || len(s.users) != 0 || len(s.addresses) != 0 {
+		t.Errorf("left over: %d seats, users %v, addresses %v", s.all, s.users, s.addresses)
+	}
+}
