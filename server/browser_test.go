@@ -190,7 +190,7 @@ func TestPersonInABrowser(t *testing.T) {
 	b.do("keys", fields{"keys": []string{"Enter"}})
 	b.see("Simulation.")
 	stripe.tick()
-	b.choose("selfie_face_mismatch")
+	b.choose("document_unverified_other")
 	b.see("We’re checking your document")
 
 	b.offline(true)
@@ -199,7 +199,7 @@ func TestPersonInABrowser(t *testing.T) {
 	p = serve(t, again)
 	finish() // while nobody can see it
 	b.offline(false)
-	b.see("Live", "The selfie does not match the photo on the document.", "You have one try left.")
+	b.see("Live", "The document could not be verified.", "You have one try left.")
 	b.press("Try again")
 	b.see("Simulation.")
 	stripe.tick()

@@ -20,8 +20,10 @@ const steps = {
   press: ({ name }) => page.getByRole('button', { name }).click(),
   keys: ({ keys }) => keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve()),
   submit: async ({ outcome }) => { // on the simulated Stripe's page
-    await page.locator(`input[value="${outcome}"]`).check();
-    await page.getByRole('button', { name: 'Submit this outcome' }).click();
+    const button = page.locator(`button[value="${outcome}"]`);
+    await button.waitFor({ state: 'attached' });
+    if (!(await button.isVisible())) await page.getByText('more outcomes').click();
+    await button.click();
   },
   offline: ({ on }) => context.setOffline(on),
   text: () => page.innerText('body'),
