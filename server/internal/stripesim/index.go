@@ -11,14 +11,15 @@ import (
 const (
 	// maxIndex is how many sessions the index page lists, the newest first.
 	maxIndex = 50
-	// indexReload is for a page with a session whose outcome comes by itself; seconds.
-	indexReload = 2
+	// indexReload is for a page with a session whose outcome comes by itself. It names the page: without that, a
+	// browser that shows /#vs_... moves to the fragment and loads nothing.
+	indexReload = "2; url=/"
 )
 
 // indexView is the page at the simulator's address.
 type indexView struct {
 	Title      string
-	Reload     int
+	Reload     string // of <meta http-equiv="refresh">; empty: the page stays as it is
 	Base       string
 	CreatePath string
 	Sessions   []indexSession

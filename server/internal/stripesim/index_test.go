@@ -29,7 +29,7 @@ func TestIndexShowsTheSessions(t *testing.T) {
 	if a.status != 303 || a.header.Get("Location") != "/#"+made.ID || a.body != "Submitted: document_expired\n" {
 		t.Fatalf("%d %q %v", a.status, a.body, a.header)
 	}
-	if page = b.call("GET", "/", nil).body; !strings.Contains(page, `<span class="status processing">`) || !strings.Contains(page, `http-equiv="refresh"`) ||
+	if page = b.call("GET", "/", nil).body; !strings.Contains(page, `<span class="status processing">`) || !strings.Contains(page, `<meta http-equiv="refresh" content="2; url=/">`) ||
 		len(offeredOn(page)) != 0 {
 		t.Errorf("while it is processed: %s", page)
 	}

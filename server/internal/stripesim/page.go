@@ -33,7 +33,7 @@ var contentPolicy = func() string {
 // pageView is what the hosted page shows: the form, or one message.
 type pageView struct {
 	Title   string
-	Reload  int // seconds; 0: never
+	Reload  string // see indexView
 	Message string
 	Good    bool
 	Back    string // where the business wants the person back; empty: nowhere
