@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
+	"strings"
 )
 
 const maxEndpointURLBytes = 2048
@@ -59,6 +61,27 @@ func CheckEndpointURL(text string) error {
 	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
 		return nil
 	default:
-		return errors.New("--url must begin with https://: webhooks carry personal data")
+		return errors.New("--url must begin with https://: webhooks carry personal data; for this machine alone use: stripe listen --forward-to localhost:4242/webhook")
 	}
+}
+
+// CheckReachable says that Stripe cannot send webhooks to a URL that leads to this machine or into a private network. A
+// simulated Stripe on this machine can.
+func (a *API) CheckReachable(endpoint string) error {
+	base, err := url.Parse(a.StripeAPIBase)
+	if err == nil && isLoopback(base.Hostname()) {
+		return nil
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil // CheckEndpointURL says so
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	addr, err := netip.ParseAddr(host)
+	addr = addr.Unmap()
+	if isLoopback(host) || strings.HasSuffix(host, ".localhost") ||
+		err == nil && (addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsUnspecified()) {
+		return fmt.Errorf("--url: Stripe cannot reach %s from the internet; for events on this machine use: stripe listen --forward-to localhost:4242/webhook, and give serve the signing secret that it prints as STRIPE_WEBHOOK_SECRET", host)
+	}
+	return nil
 }
