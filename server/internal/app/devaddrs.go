@@ -37,9 +37,9 @@ func (a devAddr) move(offset int) error {
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("%s %s: dev listens on this machine only: give 127.0.0.1 and a port", a.flag, *a.addr)
 	}
-	number, err := strconv.Atoi(port)
-	if err != nil || number == 0 || offset == 0 {
-		return nil // a port can have a name too
+	number, _ := strconv.Atoi(port) // a port can have a name too, which stays
+	if number == 0 || offset == 0 {
+		return nil
 	}
 	if moved := number + offset; moved < 1 || moved > 65535 {
 		return fmt.Errorf("%s %s: with --port-offset %d its port is %d: choose an offset that leads to 1 to 65535", a.flag, *a.addr, offset, moved)

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"google.golang.org/grpc"
-	grpcstatus "google.golang.org/grpc/status"
-
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/rpc"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
@@ -139,7 +137,7 @@ func (s devService) RetryVerification(ctx context.Context, request *verification
 	}
 	switch {
 	case err != nil:
-		s.lines.say("retry", "%s refused: %s", request.GetSessionId(), strings.TrimPrefix(grpcstatus.Convert(err).Message(), "no retry: "))
+		s.lines.say("retry", "%s refused: %s", request.GetSessionId(), strings.TrimPrefix(rpc.Message(err), "no retry: "))
 	case v.GetSessionId() != request.GetSessionId():
 		s.lines.say("retry", "%s granted: %s takes its place, %s", request.GetSessionId(), v.GetSessionId(), left)
 	default:
@@ -149,21 +147,21 @@ func (s devService) RetryVerification(ctx context.Context, request *verification
 }
 
 // WatchStatus implements the RPC.
-func (s devService) WatchStatus(request *verificationv1.WatchStatusRequest, stream grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]) error {
-	return s.VerificationServiceServer.WatchStatus(request, &devStream{ServerStreamingServer: stream, lines: s.lines, request: request})
+func (s devService) WatchStatus(request *verificationv1.WatchStatusRequest, stream verificationv1.VerificationService_WatchStatusServer) error {
+	return s.VerificationServiceServer.WatchStatus(request, &devStream{VerificationService_WatchStatusServer: stream, lines: s.lines, request: request})
 }
 
 // devStream shows a watch with its first response: one that finds no session has none.
 type devStream struct {
-	grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]
+	verificationv1.VerificationService_WatchStatusServer
 	lines   *devLines
 	request *verificationv1.WatchStatusRequest
 	opened  bool
 }
 
-// Send implements grpc.ServerStreamingServer.
+// Send implements the stream.
 func (s *devStream) Send(response *verificationv1.WatchStatusResponse) error {
-	err := s.ServerStreamingServer.Send(response)
+	err := s.VerificationService_WatchStatusServer.Send(response)
 	if s.opened || err != nil {
 		return err
 	}

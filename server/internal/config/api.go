@@ -66,17 +66,12 @@ func CheckEndpointURL(text string) error {
 }
 
 // CheckReachable says that Stripe cannot send webhooks to a URL that leads to this machine or into a private network. A
-// simulated Stripe on this machine can.
+// simulated Stripe on this machine can. The URL must have passed CheckEndpointURL.
 func (a *API) CheckReachable(endpoint string) error {
-	base, err := url.Parse(a.StripeAPIBase)
-	if err == nil && isLoopback(base.Hostname()) {
+	if isLoopback(hostOf(a.StripeAPIBase)) {
 		return nil
 	}
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		return nil // CheckEndpointURL says so
-	}
-	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	host := hostOf(endpoint)
 	addr, err := netip.ParseAddr(host)
 	addr = addr.Unmap()
 	if isLoopback(host) || strings.HasSuffix(host, ".localhost") ||
@@ -84,4 +79,13 @@ func (a *API) CheckReachable(endpoint string) error {
 		return fmt.Errorf("--url: Stripe cannot reach %s from the internet; for events on this machine use: stripe listen --forward-to localhost:4242/webhook, and give serve the signing secret that it prints as STRIPE_WEBHOOK_SECRET", host)
 	}
 	return nil
+}
+
+// hostOf returns the host of a URL in lower case, without the dot of a complete name; "" if there is none.
+func hostOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
 }

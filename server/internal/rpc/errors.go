@@ -129,7 +129,7 @@ func (s *Service) fail(ctx context.Context, err error) error {
 	}
 	for _, known := range kinds {
 		if errors.Is(err, known.err) {
-			if known.err == store.ErrNotFound && s.Stripe == nil { // Stripe may well know it
+			if errors.Is(known.err, store.ErrNotFound) && s.Stripe == nil { // Stripe may well know it
 				known.text = "no such verification session is known here; this server has no Stripe API key, so Stripe was not asked"
 			}
 			if known.reason == verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID {
