@@ -73,7 +73,6 @@ func (a *API) CheckReachable(endpoint string) error {
 	}
 	host := hostOf(endpoint)
 	addr, err := netip.ParseAddr(host)
-	addr = addr.Unmap()
 	if isLoopback(host) || strings.HasSuffix(host, ".localhost") ||
 		err == nil && (addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsUnspecified()) {
 		return fmt.Errorf("--url: Stripe cannot reach %s from the internet; for events on this machine use: stripe listen --forward-to localhost:4242/webhook, and give serve the signing secret that it prints as STRIPE_WEBHOOK_SECRET", host)

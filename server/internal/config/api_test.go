@@ -99,6 +99,7 @@ func TestCheckReachable(t *testing.T) {
 		"https://0.0.0.0/webhook":                  false,
 		"https://10.1.2.3/webhook":                 false,
 		"https://192.168.1.2/webhook":              false,
+		"https://[::ffff:10.1.2.3]/webhook":        false,
 		"https://[fd00::1]/webhook":                false,
 		"https://169.254.1.1/webhook":              false,
 	} {
