@@ -17,7 +17,7 @@ import (
 
 // What errors.Is finds in an error of this package. The [Error] in it says more.
 var (
-	// ErrNotFound means: no such session is known here or at Stripe.
+	// ErrNotFound means: the service knows no such session, and neither does Stripe if the service can ask it.
 	ErrNotFound = errors.New("no such verification session")
 	// ErrInvalidRequest means: the caller's code must change; the text names the field.
 	ErrInvalidRequest = errors.New("invalid request")

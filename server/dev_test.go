@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -75,6 +78,7 @@ func TestDevWalk(t *testing.T) {
 	if v := next(verificationv1.Status_STATUS_VERIFIED); !v.GetSettled() || v.GetRetry().GetFailedAttempts() != 1 {
 		t.Errorf("verified as %v", v)
 	}
+	checkLines(t, p, g)
 	g.checkHistory()
 	g.checkAnother()
 	checkReflection(t, g.conn)
@@ -87,6 +91,114 @@ func TestDevWalk(t *testing.T) {
 	p.signal(syscall.SIGINT)
 	if code := p.exit(8 * time.Second); code != 0 {
 		t.Errorf("Ctrl-C: exit code %d", code)
+	}
+}
+
+// checkLines wants a line in plain words, in this order, for each thing that the walk did.
+func checkLines(t *testing.T, p *process, g *guided) {
+	t.Helper()
+	var subject struct {
+		ID string `json:"session_id"`
+	}
+	if err := json.Unmarshal([]byte(g.command("grpcurl", "/WatchStatus")[3]), &subject); err != nil {
+		t.Fatal(err)
+	}
+	const webhook = "webhook  verification_session."
+	for _, line := range []string{
+		webhook + "created  " + subject.ID + " → requires_input, revision 1",
+		"watch    " + subject.ID + ": opened at requires_input, revision 1",
+		webhook + "processing  " + subject.ID + " → processing, revision 2",
+		webhook + "requires_input  " + subject.ID + " → requires_input (document_expired), revision 3",
+		"retry    " + subject.ID + " granted: a fresh link, retries left: 1, revision 4",
+		webhook + "processing  " + subject.ID + " → processing, revision 5",
+		webhook + "verified  " + subject.ID + " → verified, revision 6",
+	} {
+		p.await("the line "+line, func() bool { return strings.Contains(p.stdout.String(), "  "+line+"\n") })
+	}
+	_, lines, _ := strings.Cut(p.stdout.String(), "What arrives is shown below.\n\n")
+	for line := range strings.Lines(lines) {
+		if !regexp.MustCompile(`^\d\d:\d\d:\d\d  (webhook|watch  |retry  )  \S`).MatchString(line) {
+			t.Errorf("not a line for people: %q", line)
+		}
+	}
+}
+
+// TestDevNamesAllTakenPorts: a second dev beside the first is told once what is in its way, and how to start all the same.
+func TestDevNamesAllTakenPorts(t *testing.T) {
+	flags := []string{"--grpc-addr", "--webhook-addr", "--admin-addr", "--stripe-addr"}
+	args, offset := []string{"dev"}, ""
+	for i, flag := range flags {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		args = append(args, flag+"="+listener.Addr().String())
+		if _, port, _ := net.SplitHostPort(listener.Addr().String()); i == 0 {
+			number, _ := strconv.Atoi(port)
+			offset = strconv.Itoa(65536 - number) // leads the first of them too far
+		}
+	}
+	p := launch(t, nil, args...)
+	if code := p.exit(soon); code == 0 {
+		t.Error("exit code 0")
+	}
+	for _, want := range append(flags, "is taken by another process", "--port-offset 100") {
+		if !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("standard error %q, want %q", p.stderr.String(), want)
+		}
+	}
+	p = launch(t, nil, append(args, "--port-offset", offset)...)
+	if code, text := p.exit(soon), p.stderr.String(); code == 0 || !strings.Contains(text, "--grpc-addr") || !strings.Contains(text, "choose an offset") {
+		t.Errorf("an offset that leads beyond all ports: exit code %d, %q", code, text)
+	}
+}
+
+// TestDevRunsBesideAnother: --port-offset moves all four addresses.
+func TestDevRunsBesideAnother(t *testing.T) {
+	args := []string{"dev", "--port-offset", "1"}
+	var want []string
+	for _, flag := range []string{"--grpc-addr", "--webhook-addr", "--admin-addr", "--stripe-addr"} {
+		listener, free := pairOfPorts(t)
+		defer listener.Close()
+		args, want = append(args, flag+"="+listener.Addr().String()), append(want, free)
+	}
+	p := launch(t, nil, args...)
+	p.await("dev's guide", func() bool { return strings.Contains(p.stdout.String(), "Ctrl-C stops it.") })
+	for _, addr := range want {
+		if !strings.Contains(p.stdout.String(), addr) {
+			t.Errorf("nothing listens on %s: %s", addr, p.stdout.String())
+		}
+	}
+}
+
+// pairOfPorts takes a port whose successor is free.
+func pairOfPorts(t *testing.T) (taken net.Listener, free string) {
+	t.Helper()
+	for range 100 {
+		first, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		free = net.JoinHostPort("127.0.0.1", strconv.Itoa(first.Addr().(*net.TCPAddr).Port+1))
+		if second, err := net.Listen("tcp", free); err == nil {
+			_ = second.Close()
+			return first, free
+		}
+		_ = first.Close()
+	}
+	t.Fatal("no two free ports in a row")
+	return nil, ""
+}
+
+// TestDevAtInfoDoesNotMislead: what a developer reads about the embedded Redis is nothing to act on.
+func TestDevAtInfoDoesNotMislead(t *testing.T) {
+	p := launch(t, nil, "dev", "--log-level=info", "--grpc-addr=127.0.0.1:0", "--webhook-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--stripe-addr=127.0.0.1:0")
+	p.await("the first event", func() bool { return strings.Contains(p.stderr.String(), "event kept") })
+	for _, misleading := range []string{"does not tell", "noeviction", "6.2", "appendonly", "level=WARN"} {
+		if strings.Contains(p.stderr.String(), misleading) {
+			t.Errorf("the log has %q: %s", misleading, p.stderr.String())
+		}
 	}
 }
 

@@ -49,7 +49,7 @@ func run(hooks app.Hooks) int {
 		kong.ValueFormatter(describe), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(hooks))
 	parsed, err := parser.Parse(os.Args[1:])
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "the command line cannot be read: %s\nserver --help and server serve --help tell what there is\n", withoutValues(err.Error()))
+		misread(err)
 		return 2
 	}
 	if err := parsed.Run(); err != nil {
@@ -57,6 +57,33 @@ func run(hooks app.Hooks) int {
 		return 1
 	}
 	return 0
+}
+
+// misread says what is wrong with the command line, and which help to ask for. Without a command it is that help.
+func misread(err error) {
+	var wrong *kong.ParseError
+	if !errors.As(err, &wrong) {
+		fmt.Fprintln(os.Stderr, withoutValues(err.Error()))
+		return
+	}
+	node, name := wrong.Context.Model.Node, wrong.Context.Model.Name
+	if selected := wrong.Context.Selected(); selected != nil {
+		node, name = selected, selected.FullPath()
+	}
+	var commands []string
+	for _, child := range node.Children {
+		commands = append(commands, child.Name)
+	}
+	text := withoutValues(err.Error())
+	switch {
+	case len(commands) > 0 && strings.HasPrefix(text, "expected "):
+		_ = wrong.Context.PrintUsage(false)
+		fmt.Fprintf(os.Stderr, "%s: a command is missing: %s\n", name, strings.Join(commands, ", "))
+		return
+	case len(commands) > 0 && strings.HasPrefix(text, "unexpected argument "):
+		text += "; the commands are " + strings.Join(commands, ", ")
+	}
+	fmt.Fprintf(os.Stderr, "the command line cannot be read: %s\n%s --help tells what there is\n", text, name)
 }
 
 // withoutValues takes out of an error what was typed or set: a secret with a space before it is an

@@ -181,3 +181,33 @@ func TestReadmeRecipes(t *testing.T) {
 		}
 	}
 }
+
+// TestReadmeListStep: the walk's last step can be followed to the letter, in a dev where nothing else was done.
+func TestReadmeListStep(t *testing.T) {
+	t.Parallel() // it mostly waits
+	need(t, "curl")
+	k := openKitchen(t)
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(readme), "<!-- refused -->\n```\n")
+	loop, rest, closed := strings.Cut(rest, "```\n<!-- /refused -->\n")
+	list := regexp.MustCompile(`ListVerifications|-d '(\{[^']*"page_size":1\})'`).FindStringSubmatch(rest)
+	const printed = "http://127.0.0.1:12111/"
+	if !found || !closed || list == nil || list[1] == "" || strings.Count(loop, printed) != 1 {
+		t.Fatal("README.md has no commands between <!-- refused --> and <!-- /refused -->, and a list of one session after them")
+	}
+	stripe, _, _ := strings.Cut(strings.TrimPrefix(k.guided.command("curl", "-u")[7], "http://"), "/")
+	cmd := exec.Command("sh", "-c", strings.Replace(loop, printed, "http://"+stripe+"/", 1))
+	p := begin(t, cmd)
+	k.see(p, "Submitted: under_supported_age", "Submitted: under_supported_age")
+	if code := p.exit(soon); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr.String())
+	}
+	k.recipes["the walk's list"] = "vs ListVerifications '" + list[1] + "'"
+	output := k.serve("the walk's list", "", `"ERROR_CODE_UNDER_SUPPORTED_AGE"`, `"user-44"`, `"nextPageToken"`)
+	if strings.Contains(output, "user-43") {
+		t.Errorf("the page has more than one session: %s", output)
+	}
+}

@@ -34,7 +34,7 @@ import (
 // retryDeadline is given to RetryVerification calls without one: it waits for Stripe, twice at times.
 const retryDeadline = 15 * time.Second
 
-// Hooks let tests stop the process where it hurts most. The zero value does nothing.
+// Hooks let tests stop the process where it hurts most, and dev look on. The zero value does nothing.
 type Hooks struct {
 	// RetryStep is rpc.Config.Step.
 	RetryStep func(step string)
@@ -42,6 +42,8 @@ type Hooks struct {
 	Clock func() time.Time
 	// StripeRate is stripeapi.Config.RatePerSecond.
 	StripeRate float64
+
+	dev *devLines // nil: nobody looks on
 }
 
 // App is one server process: built by New, run once by Run.
@@ -109,7 +111,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	}
 	watchers := hub.New()
 	a.memory = nearcache.New(a.observedStore(), int(c.CacheSessions), time.Now, ownNews{watchers, a.store.Partition})
-	a.ingest = a.newIngest(a.memory)
+	a.ingest = a.newIngest(hooks.dev.store(a.memory))
 	reconciler, err := a.newReconciler(hooks)
 	if err != nil {
 		return nil, errors.Join(err, a.close())
@@ -134,13 +136,13 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		StreamMaxAge: time.Duration(c.StreamMaxAge), StreamReads: streamReads(), Step: hooks.RetryStep,
 		InTouch: func() bool { return a.readiness.state.Load() },
 	})
-	verificationv1.RegisterVerificationServiceServer(a.grpc, rpc.Observed(a.service, watchful{a.metrics, a.traces}))
+	verificationv1.RegisterVerificationServiceServer(a.grpc, hooks.dev.service(rpc.Observed(a.service, watchful{a.metrics, a.traces})))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready, wrong: a.showMisconfigured}
 	handler, err := webhook.New(webhook.Config{
-		Applier: holding{tracedIngest{a.ingest, a.traces}}, MaxInFlight: int(c.WebhookMaxInFlight),
+		Applier: hooks.dev.applier(holding{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
 		Secrets:  func() []verification.Secret { return *a.current.webhookSecrets.Load() },
 		Livemode: live, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
-		Clock: hooks.Clock, Logger: logger, Observe: a.observeWebhook,
+		Clock: hooks.Clock, Logger: logger, Observe: hooks.dev.webhooks(a.observeWebhook),
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.close())

@@ -48,7 +48,7 @@ func guide(addrs Addrs, stripe string, d demo) string {
   gRPC        %[1]s   (reflection is on)
   webhooks    http://%[2]s/webhook
   admin       http://%[3]s/metrics  /livez  /readyz
-  "Stripe"    %[4]s   (key %[6]s)
+  "Stripe"    %[4]s   (key %[6]s; in a browser: its sessions, and a button for each outcome)
 
 A session to play with: %[5]s   (client_reference_id %[7]s)
 Its hosted page:        %[8]s
@@ -70,6 +70,7 @@ Try, each in a terminal of its own:
   # another session
   curl -u %[6]s: -d type=document -d client_reference_id=%[7]s %[4]s/v1/identity/verification_sessions
 
-Ctrl-C stops it.
+Ctrl-C stops it. What arrives is shown below.
+
 `, addrs.GRPC, addrs.Webhook, addrs.Admin, stripe, d.ID, devAPIKey, devReference, d.URL)
 }

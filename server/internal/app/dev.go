@@ -34,14 +34,16 @@ type Dev struct {
 	GRPCAddr    string `name:"grpc-addr" default:"127.0.0.1:50051" placeholder:"HOST:PORT" help:"Where the gRPC API listens."`
 	WebhookAddr string `name:"webhook-addr" default:"127.0.0.1:4242" placeholder:"HOST:PORT" help:"Where the simulated Stripe sends its webhooks."`
 	AdminAddr   string `name:"admin-addr" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where /metrics, /livez, /readyz and /debug/pprof are served."`
-	StripeAddr  string `name:"stripe-addr" default:"127.0.0.1:12111" placeholder:"HOST:PORT" help:"Where the simulated Stripe listens: its API and its hosted page."`
+	StripeAddr  string `name:"stripe-addr" default:"127.0.0.1:12111" placeholder:"HOST:PORT" help:"Where the simulated Stripe listens: its API, its hosted page, and at / a list of the sessions."`
+	PortOffset  int    `name:"port-offset" default:"0" placeholder:"N" help:"Added to each of the four ports, so that a second dev runs beside the first: --port-offset 100."`
 	LogLevel    string `name:"log-level" default:"warn" placeholder:"LEVEL" help:"The least level that is logged: debug, info, warn or error."`
 }
 
 // RunDev runs everything on this machine, with an embedded Redis and a simulated Stripe, until ctx
-// ends. It writes to out what there is to try. Nothing is kept.
+// ends. It writes to out what there is to try, then a line for each thing that arrives. Nothing is kept.
 func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) error {
-	if err := dev.loopbackOnly(); err != nil {
+	dev, err := dev.placed()
+	if err != nil {
 		return err
 	}
 	redis := miniredis.NewMiniRedis()
@@ -50,11 +52,11 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 		return fmt.Errorf("the embedded Redis does not start: %w", err)
 	}
 	defer redis.Close()
-	// Its own INFO, which tells nothing that is needed here, panics in a server that is being closed. Each new
-	// connection begins with INFO.
+	// Its own INFO panics in a server that is being closed, and each new connection begins with INFO. What it lacks
+	// would be said in the log as if a developer had to act: the embedded Redis evicts nothing, and is as new as needed.
 	redis.Server().SetPreHook(func(peer *redisserver.Peer, command string, _ ...string) bool {
 		if command == "INFO" {
-			peer.WriteBulk("")
+			peer.WriteBulk("redis_version:7.2.0\r\nmaxmemory_policy:noeviction\r\n")
 		}
 		return command == "INFO"
 	})
@@ -80,7 +82,8 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 	if err := settings.Load(); err != nil {
 		return errors.Join(err, stripeListener.Close())
 	}
-	server, err := New(settings, logger, telemetry.NewSecrets(), Hooks{})
+	lines := newDevLines()
+	server, err := New(settings, logger, telemetry.NewSecrets(), Hooks{dev: lines})
 	if err != nil {
 		return errors.Join(err, stripeListener.Close())
 	}
@@ -98,6 +101,7 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 	}()
 	running, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
+	defer lines.end()
 	err = server.Run(running, func(addrs Addrs) {
 		endpoint := stripesim.Endpoint{
 			URL: "http://" + addrs.Webhook.String() + webhook.Path, Secrets: []string{devWebhookSecret},
@@ -112,6 +116,7 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 			return
 		}
 		_, _ = io.WriteString(out, guide(addrs, settings.StripeAPIBase, demo))
+		lines.begin(out)
 	})
 	if err == nil && ctx.Err() == nil {
 		return context.Cause(running)
@@ -127,18 +132,4 @@ func newSimulatedStripe(addr net.Addr, logger *slog.Logger) (*stripesim.Sim, err
 		RedactionDelay: 5 * time.Second,
 		Logger:         logger,
 	})
-}
-
-// loopbackOnly keeps the simulator's well-known key from being served to others.
-func (d Dev) loopbackOnly() error {
-	var wrong []error
-	for _, l := range []struct{ flag, addr string }{
-		{"--grpc-addr", d.GRPCAddr}, {"--webhook-addr", d.WebhookAddr}, {"--admin-addr", d.AdminAddr}, {"--stripe-addr", d.StripeAddr},
-	} {
-		host, _, err := net.SplitHostPort(l.addr)
-		if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			wrong = append(wrong, fmt.Errorf("%s %s: dev listens on this machine only: give 127.0.0.1 and a port", l.flag, l.addr))
-		}
-	}
-	return errors.Join(wrong...)
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 
 // NewEndpoint is the webhook endpoint that CreateEndpoint registers at Stripe.
 type NewEndpoint struct {
-	URL         string `name:"url" required:"" placeholder:"URL" help:"Where Stripe reaches the webhook listener: https://, or http:// on a loopback address. Required."`
+	URL         string `name:"url" required:"" placeholder:"URL" help:"Where Stripe reaches the webhook listener: https://. A loopback address is for a simulated Stripe only; for the real one on your own machine use: stripe listen --forward-to. Required."`
 	Connect     bool   `name:"connect" help:"Get the events of connected accounts in place of the account's own. For both, register two endpoints, the second with a URL such as https://your-host/webhook?connect=1."`
 	APIVersion  string `name:"api-version" placeholder:"VERSION" help:"The API version of the events, such as 2023-10-16; it stays for ever. By default the account's. The server takes any."`
 	Description string `name:"description" placeholder:"TEXT" help:"What Stripe's Dashboard says about the endpoint."`
@@ -29,7 +30,7 @@ var versionPattern = regexp.MustCompile(`^20\d\d-\d\d-\d\d(\.[a-z]+)?$`)
 // CreateEndpoint registers an endpoint at Stripe, unless its URL has one already. The signing secret
 // goes to out, as a line for the environment of serve, and nowhere else; words for people go to said.
 func CreateEndpoint(ctx context.Context, api *config.API, n NewEndpoint, logger *slog.Logger, out, said io.Writer) error {
-	wrong := []error{config.CheckEndpointURL(n.URL)}
+	wrong := []error{cmp.Or(config.CheckEndpointURL(n.URL), api.CheckReachable(n.URL))}
 	if n.APIVersion != "" && !versionPattern.MatchString(n.APIVersion) {
 		wrong = append(wrong, errors.New("--api-version must be a version of Stripe's API, such as 2023-10-16 or 2026-08-26.dahlia"))
 	}

@@ -180,18 +180,10 @@ func (i tracedIngest) Apply(ctx context.Context, event verification.Event) (veri
 }
 
 func effectName(outcome verification.Outcome) string {
-	switch {
-	case outcome.Duplicate:
+	if outcome.Duplicate {
 		return "duplicate"
-	case outcome.Effect == verification.EffectApplied:
-		return "applied"
-	case outcome.Effect == verification.EffectCounted:
-		return "counted"
-	case outcome.Effect == verification.EffectPending:
-		return "pending"
-	default:
-		return "stale"
 	}
+	return outcome.Effect.String()
 }
 
 func (a *App) traceStripeCall(ctx context.Context, operation stripeapi.Operation) (context.Context, func(stripeapi.Outcome)) {

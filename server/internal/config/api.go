@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
+	"strings"
 )
 
 const maxEndpointURLBytes = 2048
@@ -59,6 +61,30 @@ func CheckEndpointURL(text string) error {
 	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
 		return nil
 	default:
-		return errors.New("--url must begin with https://: webhooks carry personal data")
+		return errors.New("--url must begin with https://: webhooks carry personal data; for this machine alone use: stripe listen --forward-to localhost:4242/webhook")
 	}
+}
+
+// CheckReachable says that Stripe cannot send webhooks to a URL that leads to this machine or into a private network. A
+// simulated Stripe on this machine can. The URL must have passed CheckEndpointURL.
+func (a *API) CheckReachable(endpoint string) error {
+	if isLoopback(hostOf(a.StripeAPIBase)) {
+		return nil
+	}
+	host := hostOf(endpoint)
+	addr, err := netip.ParseAddr(host)
+	if isLoopback(host) || strings.HasSuffix(host, ".localhost") ||
+		err == nil && (addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsUnspecified()) {
+		return fmt.Errorf("--url: Stripe cannot reach %s from the internet; for events on this machine use: stripe listen --forward-to localhost:4242/webhook, and give serve the signing secret that it prints as STRIPE_WEBHOOK_SECRET", host)
+	}
+	return nil
+}
+
+// hostOf returns the host of a URL in lower case, without the dot of a complete name; "" if there is none.
+func hostOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
 }

@@ -82,3 +82,33 @@ func TestCheckEndpointURL(t *testing.T) {
 		}
 	}
 }
+
+// What Stripe cannot reach must not be registered: its webhooks would fail for days before Stripe says so.
+func TestCheckReachable(t *testing.T) {
+	for text, reachable := range map[string]bool{
+		"https://verification.example.com/webhook": true,
+		"https://192.0.2.1/webhook":                true,
+		"https://localhost.example.com/webhook":    true,
+		"http://127.0.0.1:4242/webhook":            false,
+		"http://localhost:4242/webhook":            false,
+		"https://localhost/webhook":                false,
+		"https://LOCALHOST./webhook":               false,
+		"https://app.localhost/webhook":            false,
+		"https://[::1]/webhook":                    false,
+		"https://[::ffff:127.0.0.1]/webhook":       false,
+		"https://0.0.0.0/webhook":                  false,
+		"https://10.1.2.3/webhook":                 false,
+		"https://192.168.1.2/webhook":              false,
+		"https://[::ffff:10.1.2.3]/webhook":        false,
+		"https://[fd00::1]/webhook":                false,
+		"https://169.254.1.1/webhook":              false,
+	} {
+		err := (&API{StripeAPIBase: "https://api.stripe.com"}).CheckReachable(text)
+		if (err == nil) != reachable || err != nil && !strings.Contains(err.Error(), "stripe listen --forward-to") {
+			t.Errorf("%s: %v", text, err)
+		}
+		if err := (&API{StripeAPIBase: "http://127.0.0.1:12111"}).CheckReachable(text); err != nil {
+			t.Errorf("%s, with a simulated Stripe: %v", text, err)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -85,7 +86,7 @@ func TestAReadThatBeganBeforeTheFeedWasFollowedProvesNothing(t *testing.T) {
 			r.slow = func() {}
 		}
 		go func() { _, _ = c.Get(context.Background(), "vs_1") }()
-		<-began
+		await.One(t, began)
 		c.Trust(0, time.Now())
 		time.Sleep(Bound / 2)
 		r.set(func() { r.held["vs_1"] = verification.Session{ID: "vs_1", Revision: 0} })

@@ -145,6 +145,9 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 	}
 	for _, known := range kinds {
 		if errors.Is(err, known.err) {
+			if errors.Is(known.err, store.ErrNotFound) && s.Stripe == nil { // Stripe may well know it
+				known.text = "no such verification session is known here; this server has no Stripe API key, so Stripe was not asked"
+			}
 			if known.reason == verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID {
 				return newStatus(known.kind, nil, badRequest("resume_token", "is no token of this service for this subject"))
 			}

@@ -206,6 +206,25 @@ func TestEveryDenialIsTold(t *testing.T) {
 	}
 }
 
+// A server without a key has not asked Stripe, and must not say what Stripe knows.
+func TestNotFoundSaysWhoWasAsked(t *testing.T) {
+	s := newErrorService(&bytes.Buffer{})
+	for _, test := range []struct {
+		stripe Stripe
+		want   string
+	}{
+		{nil, "no such verification session is known here; this server has no Stripe API key, so Stripe was not asked"},
+		{&fakeStripe{}, "no such verification session is known here or at Stripe"},
+	} {
+		s.Stripe = test.stripe
+		err := s.fail(t.Context(), fmt.Errorf("get: %w", store.ErrNotFound))
+		wantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
+		if got := status.Convert(err).Message(); got != test.want {
+			t.Errorf("with %T at Stripe: got %q, want %q", test.stripe, got, test.want)
+		}
+	}
+}
+
 func TestStripesRefusalIsToldByItsCode(t *testing.T) {
 	err := newErrorService(&bytes.Buffer{}).fail(t.Context(), &verification.StripeRefusedError{Code: "parameter_invalid"})
 	if got := detailsOf(t, err).info.GetMetadata()["stripe_code"]; got != "parameter_invalid" {

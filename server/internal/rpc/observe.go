@@ -38,6 +38,9 @@ type Observer interface {
 	RetryDenied(reason string)
 }
 
+// Message returns the sentence of an error that the service answered a call with.
+func Message(err error) string { return status.Convert(err).Message() }
+
 // Observed is the service with somebody who looks on, from outside: the service itself knows nothing
 // of it.
 func Observed(service *Service, observer Observer) verificationv1.VerificationServiceServer {

@@ -37,7 +37,8 @@ type operation func() (any, *Error)
 // preparation checks a call's parameters; what it refuses is not saved under an Idempotency-Key.
 type preparation func(s *Sim, c call) (operation, *Error)
 
-// Handler serves the API under /v1/ and the hosted page under /verify/.
+// Handler serves the API under /v1/, the hosted page under /verify/ and an index of the sessions at /. It
+// refuses forms of other sites' pages, and a Host header that is a name other than localhost and BaseURL's.
 func (s *Sim) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+sessionsPath, s.serve(createSession))
@@ -54,7 +55,8 @@ func (s *Sim) Handler() http.Handler {
 	mux.Handle("DELETE "+endpointsPath+"/{id}", s.serve(deleteEndpoint))
 	mux.Handle("/v1/", s.serve(nil))
 	s.routePage(mux)
-	return mux
+	s.routeIndex(mux)
+	return s.guarded(mux)
 }
 
 // serve wraps a preparation with all that Stripe's routes share; nil is the unknown route.
@@ -174,11 +176,11 @@ func (s *Sim) carryOut(r *http.Request, prepare preparation, c call) (status int
 		status, body = errorBody(err)
 		return status, body, true
 	}
-	return http.StatusOK, encode(result), true
+	return http.StatusOK, encodeLine(result), true
 }
 
 func errorBody(err *Error) (int, []byte) {
-	return err.HTTPStatus, encode(map[string]*Error{"error": err})
+	return err.HTTPStatus, encodeLine(map[string]*Error{"error": err})
 }
 
 // authenticate finds the key's mode.

@@ -40,28 +40,29 @@ const (
 	linkClosed // the session takes no input now
 )
 
-// openLink returns the session and number of a link, and whether it may be used now. Needs s.mu.
+// openLink returns the session and number of a link, and whether it may be used now. The session of an
+// unknown link is nil, unless the link is misspelt behind the session's id. Needs s.mu.
 func (s *Sim) openLink(token string) (*session, uint32, linkState) {
 	parts := strings.Split(token, "_")
 	if len(parts) != 4 {
 		return nil, 0, linkUnknown
 	}
 	payload := strings.Join(parts[:3], "_")
+	sess := s.sessions["vs_"+parts[0]]
 	if !hmac.Equal([]byte(s.linkMAC(payload)), []byte(parts[3])) {
-		return nil, 0, linkUnknown
+		return sess, 0, linkUnknown
 	}
 	n, errN := strconv.ParseUint(parts[1], 36, 32)
 	end, errEnd := strconv.ParseInt(parts[2], 36, 64)
-	sess := s.sessions["vs_"+parts[0]]
 	if errN != nil || errEnd != nil || sess == nil {
-		return nil, 0, linkUnknown
+		return sess, 0, linkUnknown
 	}
 	switch {
 	case sess.linkUsed(uint32(n)):
 		return sess, uint32(n), linkUsed
 	case s.now().Unix() >= end:
 		return sess, uint32(n), linkExpired
-	case sess.status != statusRequiresInput || sess.redaction != "":
+	case !sess.takesInput():
 		return sess, uint32(n), linkClosed
 	default:
 		return sess, uint32(n), linkUsable

@@ -102,3 +102,6 @@ func encode(v any) []byte {
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
+
+// encodeLine is encode for the API's answers: without its newline, a shell's prompt sticks to the JSON.
+func encodeLine(v any) []byte { return append(encode(v), '\n') }

@@ -2,7 +2,9 @@ package stripesim
 
 import (
 	"bytes"
-	_ "embed"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -11,16 +13,30 @@ import (
 
 const maxPageForm = 4 << 10 // bytes
 
-//go:embed page.html
-var pageHTML string
+//go:embed pages
+var pageFiles embed.FS
 
-var pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+//go:embed pages/style.css
+var style string
+
+var pages = template.Must(template.New("").Funcs(template.FuncMap{
+	"style": func() template.CSS { return template.CSS(style) },
+}).ParseFS(pageFiles, "pages/*.html"))
+
+// contentPolicy lets a page load nothing and run nothing; its one style sheet is known by its hash. There
+// is no form-action: browsers apply it to the redirect after a form too, and that leads to the business.
+var contentPolicy = func() string {
+	sum := sha256.Sum256([]byte(style))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; frame-ancestors 'none'"
+}()
 
 // pageView is what the hosted page shows: the form, or one message.
 type pageView struct {
 	Title   string
+	Reload  string // see indexView
 	Message string
 	Good    bool
+	Back    string // where the business wants the person back; empty: nowhere
 	Form    *formView
 }
 
@@ -28,15 +44,8 @@ type formView struct {
 	SessionID string
 	Link      string
 	Problem   string // why the last try was refused
-	Groups    []groupView
+	Choices   choices
 }
-
-type groupView struct {
-	Title   string
-	Choices []choiceView
-}
-
-type choiceView struct{ Value, Text string }
 
 func (s *Sim) routePage(mux *http.ServeMux) {
 	mux.HandleFunc("GET /verify/{token}", s.showForm)
@@ -59,7 +68,7 @@ func (s *Sim) showForm(w http.ResponseWriter, r *http.Request) {
 		refusal.write(w, r)
 		return
 	}
-	writePage(w, http.StatusOK, view)
+	writePage(w, http.StatusOK, "hosted.html", view)
 }
 
 // takeForm is the person's submission: it uses the link up and sends them where the business wants.
@@ -71,10 +80,9 @@ func (s *Sim) takeForm(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	sess, number, state := s.openLink(token)
 	refusal := refusalOf(sess, state)
-	if refusal == nil && !offered(outcome) {
+	if refusal == nil && !isOutcome(outcome) {
 		view := s.formPage(sess, token, "Choose one of the outcomes below.")
-		refusal = &pageRefusal{http.StatusBadRequest, view,
-			"Send outcome=verified, canceled or an error code such as document_expired. The page lists them all."}
+		refusal = &pageRefusal{http.StatusBadRequest, view, wrongOutcome}
 	}
 	next := "/verify/" + token + "/done"
 	if refusal == nil {
@@ -90,11 +98,11 @@ func (s *Sim) takeForm(w http.ResponseWriter, r *http.Request) {
 		refusal.write(w, r)
 		return
 	}
-	setPageHeaders(w, "text/plain; charset=utf-8")
-	w.Header().Set("Location", next)
-	w.WriteHeader(http.StatusSeeOther)
-	_, _ = fmt.Fprintf(w, "Submitted: %s\n", outcome)
+	seeOther(w, next, "Submitted: "+outcome)
 }
+
+// wrongOutcome is for command lines, and names what can be sent.
+const wrongOutcome = "Send outcome=verified, canceled or an error code such as document_expired. The page lists them all."
 
 func (s *Sim) showDone(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
@@ -102,7 +110,7 @@ func (s *Sim) showDone(w http.ResponseWriter, r *http.Request) {
 	refusal := refusalOf(sess, state)
 	s.mu.Unlock()
 	if state == linkUsed {
-		writePage(w, http.StatusOK, pageView{Title: "Thank you", Good: true,
+		writePage(w, http.StatusOK, "hosted.html", pageView{Title: "Thank you", Good: true,
 			Message: "Your answer was taken. You can close this page."})
 		return
 	}
@@ -114,22 +122,8 @@ func (s *Sim) showDone(w http.ResponseWriter, r *http.Request) {
 
 // formPage needs s.mu.
 func (s *Sim) formPage(sess *session, token, problem string) pageView {
-	form := &formView{SessionID: sess.id, Link: s.base + "/verify/" + token, Problem: problem,
-		Groups: []groupView{{"Success", []choiceView{{OutcomeVerified, "The identity is verified."}}}}}
-	for _, g := range errorGroups {
-		group := groupView{Title: g.title + " problems"}
-		for _, c := range g.codes {
-			if c.code != OutcomeAbandoned {
-				group.Choices = append(group.Choices, choiceView{c.code, c.reason})
-			}
-		}
-		form.Groups = append(form.Groups, group)
-	}
-	form.Groups = append(form.Groups, groupView{"Leave without submitting", []choiceView{
-		{OutcomeAbandoned, "Close the page: nothing is submitted, and the session can be tried again."},
-		{OutcomeCanceled, "Cancel the session, as the business would. This cannot be undone."},
-	}})
-	return pageView{Title: "Verify your identity", Form: form}
+	return pageView{Title: "Verify your identity", Form: &formView{SessionID: sess.id, Link: s.base + "/verify/" + token,
+		Problem: problem, Choices: sess.offered()}}
 }
 
 // pageRefusal is an answer other than success, as a page and as a line for command lines.
@@ -145,26 +139,33 @@ func refuse(status int, title, message string) *pageRefusal {
 
 // refusalOf says why a link cannot be used, or nil. It reads the session: needs s.mu.
 func refusalOf(sess *session, state linkState) *pageRefusal {
-	const again = "Ask whoever sent you here for a new link."
+	const again = "Ask the site that sent you here for a new link."
+	var refusal *pageRefusal
 	switch state {
 	case linkUnknown:
-		return refuse(http.StatusNotFound, "This link is not known", "It is misspelt, or the simulator was started anew. "+again)
+		refusal = refuse(http.StatusNotFound, "This link is not known", "It is misspelt, or the simulator was restarted since. "+again)
 	case linkUsed:
-		return refuse(http.StatusGone, "This link was already used", "Each link works once. "+again)
+		refusal = refuse(http.StatusGone, "This link was already used", "Each link works once. "+again)
 	case linkExpired:
-		return refuse(http.StatusGone, "This link has expired", "Links work for 48 hours. "+again)
+		refusal = refuse(http.StatusGone, "This link has expired", "Links work for 48 hours. "+again)
 	case linkClosed:
-		return refuse(http.StatusGone, "This verification takes no answer now",
-			"Its status is "+strings.ReplaceAll(sess.status, "_", " ")+".")
+		refusal = refuse(http.StatusGone, "This verification takes no answer now", "Its status is "+spaced(sess.status)+".")
 	default:
 		return nil
 	}
+	if sess != nil {
+		refusal.view.Back = sess.returnURL
+	}
+	return refusal
 }
+
+// spaced is a status in words.
+func spaced(status string) string { return strings.ReplaceAll(status, "_", " ") }
 
 func (p *pageRefusal) write(w http.ResponseWriter, r *http.Request) {
 	// Browsers say that they want HTML; curl does not, and a terminal full of tags helps nobody.
 	if strings.Contains(r.Header.Get("Accept"), "text/html") {
-		writePage(w, p.status, p.view)
+		writePage(w, p.status, "hosted.html", p.view)
 		return
 	}
 	setPageHeaders(w, "text/plain; charset=utf-8")
@@ -172,9 +173,17 @@ func (p *pageRefusal) write(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintln(w, p.line)
 }
 
-func writePage(w http.ResponseWriter, status int, view pageView) {
+// seeOther sends a browser on, and tells a command line what was done.
+func seeOther(w http.ResponseWriter, next, line string) {
+	setPageHeaders(w, "text/plain; charset=utf-8")
+	w.Header().Set("Location", next)
+	w.WriteHeader(http.StatusSeeOther)
+	_, _ = fmt.Fprintln(w, line)
+}
+
+func writePage(w http.ResponseWriter, status int, name string, view any) {
 	var b bytes.Buffer
-	if err := pageTemplate.Execute(&b, view); err != nil {
+	if err := pages.ExecuteTemplate(&b, name, view); err != nil {
 		// Only a fault in the embedded template leads here, and the tests render every branch.
 		http.Error(w, "The page cannot be shown.", http.StatusInternalServerError)
 		return
@@ -191,5 +200,5 @@ func setPageHeaders(w http.ResponseWriter, contentType string) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", contentPolicy)
 }

@@ -60,18 +60,3 @@ func reasonFor(code string) string {
 	}
 	return "The verification failed."
 }
-
-// offered tells whether the hosted page takes the outcome: a typing error must not become a code.
-func offered(outcome string) bool {
-	if outcome == OutcomeVerified || outcome == OutcomeCanceled {
-		return true
-	}
-	for _, g := range errorGroups {
-		for _, c := range g.codes {
-			if c.code == outcome {
-				return true
-			}
-		}
-	}
-	return false
-}

@@ -149,7 +149,7 @@ func (s *Sim) update(sess *session, u sessionUpdate) *Error {
 
 // submit is what a person does: hand in documents, or leave without.
 func (s *Sim) submit(sess *session, outcome string) *Error {
-	if sess.status != statusRequiresInput || sess.redaction != "" {
+	if !sess.takesInput() {
 		return errStatus(fmt.Sprintf("This VerificationSession takes no submission because it has a status of %q.", sess.status))
 	}
 	switch outcome {
@@ -270,6 +270,11 @@ func (sess *session) view() Session {
 		v.LastErrorCode, v.LastErrorReason = sess.lastError.Code, sess.lastError.Reason
 	}
 	return v
+}
+
+// takesInput reports whether a person can submit now.
+func (sess *session) takesInput() bool {
+	return sess.status == statusRequiresInput && sess.redaction == ""
 }
 
 func (sess *session) linkUsed(n uint32) bool { return slices.Contains(sess.usedLinks, n) }

@@ -1,6 +1,7 @@
 package stripesim
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -146,6 +147,7 @@ func (b *bench) call(method, path string, form url.Values, headers ...string) an
 			req.Header.Del(headers[i])
 		}
 	}
+	req.Host = cmp.Or(req.Header.Get("Host"), req.Host)
 	res, err := b.http.Do(req)
 	if err != nil {
 		b.t.Fatal(err)
@@ -158,12 +160,15 @@ func (b *bench) call(method, path string, form url.Values, headers ...string) an
 	return answer{res.StatusCode, res.Header, string(raw)}
 }
 
-// create makes a document session through the API.
+// create makes a session through the API, of type document unless the parameters say otherwise; an empty one is left out.
 func (b *bench) create(pairs ...string) sessionObject {
 	b.t.Helper()
 	form := url.Values{"type": {"document"}}
 	for i := 0; i < len(pairs); i += 2 {
 		form.Set(pairs[i], pairs[i+1])
+		if pairs[i+1] == "" {
+			form.Del(pairs[i])
+		}
 	}
 	a := b.call("POST", sessionsPath, form)
 	if a.status != 200 {

@@ -27,6 +27,8 @@ const (
 	checkEvery = 250 * time.Millisecond
 	// retryMin and retryMax bound the pause after a failure.
 	retryMin, retryMax = 100 * time.Millisecond, 2 * time.Second
+	// sayEvery is how often the log repeats that a store stays away.
+	sayEvery = time.Minute
 	// ownPause is how long the feed is left alone after it held nothing but this process's own commits,
 	// whose watchers know: else a busy process would read it once for each of them. What others commit
 	// meanwhile is told that much later.
@@ -69,8 +71,10 @@ func New(s store.Store, h *hub.Hub, memory Memory, rewound Rewound, logger *slog
 // Run follows the feed until ctx ends. A store that is away is waited for. Run once only.
 func (t *Tailer) Run(ctx context.Context) {
 	pause := retryMin
+	var said time.Time // the last warning; zero: none since the feed was read
+	failures := 0      // since then
 	for {
-		began := time.Now()
+		began, known := time.Now(), t.known.Load()
 		err := t.follow(ctx)
 		t.memory.Distrust()
 		if ctx.Err() != nil {
@@ -78,8 +82,15 @@ func (t *Tailer) Run(ctx context.Context) {
 		}
 		if time.Since(began) > retryMax {
 			pause = retryMin
+			if t.known.Load() != known { // it was read, and did not hang
+				said = time.Time{}
+			}
 		}
-		t.logger.Warn("the change feed cannot be read: trying again", "error", err, "pause", pause)
+		failures++
+		if time.Since(said) >= sayEvery {
+			t.logger.Warn("the change feed cannot be read: trying again", "error", err, "failures", failures)
+			said, failures = time.Now(), 0
+		}
 		select {
 		case <-ctx.Done():
 			return

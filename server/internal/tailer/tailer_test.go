@@ -1,11 +1,13 @@
 package tailer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -379,6 +381,33 @@ func TestAStoreThatIsAwayAtStartIsWaitedFor(t *testing.T) {
 			f.add(0, store.Entry{SessionID: "vs_1", Revision: 1})
 			session.wokenWithin(block)
 			stop()
+		})
+	}
+}
+
+// A store that stays away is said at once and then once a minute, with the number of failures, however it fails; and at once
+// when it goes away again.
+func TestAStoreThatStaysAwayIsSaidOnceAMinute(t *testing.T) {
+	for name, hang := range map[string]bool{"it fails": false, "it hangs": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var logged bytes.Buffer
+				f := newFeed()
+				runTailer(t, New(f, hub.New(), &memory{}, nil, slog.New(slog.NewTextHandler(&logged, nil))))
+				synctest.Wait()
+				f.set(func() { f.fail, f.hang = store.ErrUnavailable, hang })
+				time.Sleep(2*time.Minute + 10*time.Second)
+				if got := strings.Count(logged.String(), "cannot be read"); got != 3 || !strings.Contains(logged.String(), " failures=1\n") {
+					t.Errorf("got %d lines in 130 s, want 3: %s", got, &logged)
+				}
+				f.set(func() { f.fail, f.hang = nil, false })
+				time.Sleep(10 * time.Second)
+				f.set(func() { f.fail, f.hang = store.ErrUnavailable, hang })
+				time.Sleep(10 * time.Second)
+				if got := strings.Count(logged.String(), "cannot be read"); got != 4 {
+					t.Errorf("got %d lines after it went away again, want 4: %s", got, &logged)
+				}
+			})
 		})
 	}
 }

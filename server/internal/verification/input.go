@@ -37,6 +37,22 @@ const (
 	EffectPending Effect = 4
 )
 
+// String returns the effect in one word, for logs and traces.
+func (e Effect) String() string {
+	switch e {
+	case EffectApplied:
+		return "applied"
+	case EffectStale:
+		return "stale"
+	case EffectCounted:
+		return "counted"
+	case EffectPending:
+		return "pending"
+	default:
+		return "none"
+	}
+}
+
 // Object is a verification session as Stripe described it at some moment. It holds no secret.
 type Object struct {
 	ID        string

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"testing"
+
+	"example.com/verification-status/server/internal/await"
 )
 
 var chainLives = flag.Int("chains", 3000, "how many chains TestG9_ModelOfReplacement lives")
@@ -13,6 +15,7 @@ var chainLives = flag.Int("chains", 3000, "how many chains TestG9_ModelOfReplace
 // chainWorld is what processes share: the records, and Stripe with its sessions and idempotency keys. One of
 // them runs at a time, between two of its steps, and each step is atomic.
 type chainWorld struct {
+	t       *testing.T
 	rng     *rand.Rand
 	policy  RetryPolicy
 	records map[string]Session
@@ -44,7 +47,7 @@ func (w *chainWorld) begin(run func(step func())) {
 		step()
 		run(step)
 	}()
-	<-p.idle
+	await.One(w.t, p.idle)
 	w.procs = append(w.procs, p)
 }
 
@@ -52,8 +55,8 @@ func (w *chainWorld) begin(run func(step func())) {
 func (w *chainWorld) move(kill bool) {
 	n := w.rng.IntN(len(w.procs))
 	p := w.procs[n]
-	p.turn <- !kill
-	if !<-p.idle {
+	p.turn <- !kill // it waits for this: it is idle
+	if !await.One(w.t, p.idle) {
 		w.procs = append(w.procs[:n], w.procs[n+1:]...)
 	}
 }
@@ -309,7 +312,7 @@ func TestG9_ModelOfReplacement(t *testing.T) {
 	t.Logf("seed: -life-seed=%d -chains=%d", seed, *chainLives)
 	made := 0
 	for n := range uint64(*chainLives) {
-		w := &chainWorld{rng: rand.New(rand.NewPCG(seed, n))}
+		w := &chainWorld{t: t, rng: rand.New(rand.NewPCG(seed, n))}
 		if wrong := w.live(n%2 == 1); wrong != "" {
 			t.Fatalf("chain %d of -life-seed=%d: %s", n, seed, wrong)
 		}
@@ -319,7 +322,7 @@ func TestG9_ModelOfReplacement(t *testing.T) {
 		t.Errorf("%d replacements in %d chains; the model hardly lives", made, *chainLives)
 	}
 	for n := range uint64(100_000) {
-		w := &chainWorld{rng: rand.New(rand.NewPCG(seed, n)), flaw: "no inheritance before a grant"}
+		w := &chainWorld{t: t, rng: rand.New(rand.NewPCG(seed, n)), flaw: "no inheritance before a grant"}
 		if w.live(false) != "" {
 			return
 		}

@@ -75,8 +75,8 @@ type Config struct {
 // Handler is the webhook endpoint. It is safe for concurrent use.
 type Handler struct {
 	cfg    Config
-	places chan struct{} // taken by the events that are with the Applier
-	warned atomic.Int64  // the Unix second of the last warning about a signature
+	places chan struct{}            // taken by the events that are with the Applier
+	said   map[Reason]*atomic.Int64 // the Unix second of the last warning about a signature, by reason
 }
 
 // New checks the configuration. It refuses an empty secret: a signature that anyone can make with an
@@ -115,7 +115,11 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Observe == nil {
 		cfg.Observe = func(Result) {}
 	}
-	return &Handler{cfg: cfg, places: make(chan struct{}, cfg.MaxInFlight)}, nil
+	h := &Handler{cfg: cfg, places: make(chan struct{}, cfg.MaxInFlight), said: map[Reason]*atomic.Int64{}}
+	for reason := range advice {
+		h.said[reason] = &atomic.Int64{}
+	}
+	return h, nil
 }
 
 // ServeHTTP answers one delivery. There is no redirect, whatever the path: Stripe takes one for a
@@ -208,7 +212,7 @@ func (h *Handler) apply(ctx context.Context, body []byte) Result {
 		result.Reason = ReasonDuplicate
 	}
 	result.Age = max(0, now.Sub(time.Unix(event.Second, 0)))
-	h.log(ctx, slog.LevelInfo, "webhook: event kept", event, slog.String("outcome", string(result.Reason)), slog.Int("effect", int(outcome.Effect)))
+	h.log(ctx, slog.LevelInfo, "webhook: event kept", event, slog.String("outcome", string(result.Reason)), slog.String("effect", outcome.Effect.String()))
 	return result
 }
 
@@ -224,18 +228,25 @@ func (h *Handler) log(ctx context.Context, level slog.Level, text string, event 
 	_ = h.cfg.Logger.Handler().Handle(ctx, line) // a log that cannot be written has nowhere to say so
 }
 
-// refuse tells the operator what to look at, once a minute: what others cause at will must not fill the
-// log.
+// refuse tells the operator what to look at, once a minute for each reason: what others cause at will must not fill
+// the log, nor keep a line out of it that the operator needs.
 func (h *Handler) refuse(reason Reason) {
-	now, last := h.cfg.Clock().Unix(), h.warned.Load()
-	if now >= last && now-last < 60 || !h.warned.CompareAndSwap(last, now) {
+	said := h.said[reason]
+	now, last := h.cfg.Clock().Unix(), said.Load()
+	if now >= last && now-last < 60 || !said.CompareAndSwap(last, now) {
 		return
 	}
-	advice := "check STRIPE_WEBHOOK_SECRET; anybody else's requests are refused rightly"
-	if reason == ReasonTooOld || reason == ReasonInFuture {
-		advice = "check this machine's clock; a replayed request is refused rightly"
-	}
-	h.cfg.Logger.Warn("webhook: signature refused; further ones of this minute are only counted", "reason", string(reason), "advice", advice)
+	h.cfg.Logger.Warn("webhook: signature refused; further ones of this minute with this reason are only counted",
+		"reason", string(reason), "advice", advice[reason])
+}
+
+// advice is what an operator does about each reason to refuse a signature.
+var advice = map[Reason]string{
+	ReasonNotSigned:          "Stripe signs every webhook: another client sent this, or a proxy removes the Stripe-Signature header",
+	ReasonMalformedSignature: "another client sent this, or a proxy changes the Stripe-Signature header",
+	ReasonWrongSignature:     "check STRIPE_WEBHOOK_SECRET against the endpoint's signing secret at Stripe, and that no proxy changes the body; another client's requests are refused rightly",
+	ReasonTooOld:             "check this machine's clock; a replayed request is refused rightly",
+	ReasonInFuture:           "check this machine's clock; a replayed request is refused rightly",
 }
 
 // usable says whether anything may be signed with a secret: a reload may bring blank ones.

@@ -173,3 +173,29 @@ func TestBadSignaturesAreLoggedOnceAMinute(t *testing.T) {
 		t.Errorf("an old signature does not point to the clock:\n%s", e.logs)
 	}
 }
+
+// One reason's flood must not keep another reason's line out of the log: an unsigned request is anybody's, a wrong secret
+// is the operator's to correct.
+func TestRefusedSignaturesAreLoggedByReason(t *testing.T) {
+	var at atomic.Int64
+	at.Store(now.Unix())
+	e := start(t, func(c *webhook.Config) { c.Clock = func() time.Time { return time.Unix(at.Load(), 0) } })
+	fresh := time.Unix(at.Load(), 0)
+	signatures := map[webhook.Reason]string{
+		webhook.ReasonNotSigned: "", webhook.ReasonMalformedSignature: "hello", webhook.ReasonWrongSignature: sign(verifiedEvent, fresh, another),
+		webhook.ReasonTooOld: sign(verifiedEvent, fresh.Add(-time.Hour), secret), webhook.ReasonInFuture: sign(verifiedEvent, fresh.Add(time.Hour), secret),
+	}
+	for round, want := range []int{1, 1, 2} {
+		for reason, signature := range signatures {
+			for range 3 {
+				if got := e.post(t, verifiedEvent, signature).result.Reason; got != reason {
+					t.Fatalf("round %d: refused for %s, want %s", round, got, reason)
+				}
+			}
+			if got := strings.Count(e.logs.String(), `"reason":"`+string(reason)+`","advice":"`); got != want {
+				t.Errorf("round %d: %d lines for %s, want %d: %s", round, got, reason, want, e.logs.String())
+			}
+		}
+		at.Add(30)
+	}
+}

@@ -27,12 +27,11 @@ const steps = {
   see: ({ text }) => page.getByText(text).filter({ visible: true }).first().waitFor().then(() => null),
   press: ({ name }) => page.getByRole('button', { name }).click(),
   keys: ({ keys }) => keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve()),
-  submit: async ({ outcome }) => { // on the simulated Stripe's page: a button for each outcome, or one for a choice
-    const choice = page.locator(`[name="outcome"][value="${outcome}"]`).first();
-    await choice.evaluate((element) => element.closest('details')?.setAttribute('open', ''));
-    if (await choice.evaluate((element) => element.tagName === 'BUTTON')) return choice.click();
-    await choice.check();
-    await page.getByRole('button', { name: 'Submit this outcome' }).click();
+  submit: async ({ outcome }) => { // on the simulated Stripe's page
+    const button = page.locator(`button[value="${outcome}"]`);
+    await button.waitFor({ state: 'attached' });
+    if (!(await button.isVisible())) await page.getByText('more outcomes').click();
+    await button.click();
   },
   begin,
   pass: ({ ms }) => page.clock.fastForward(ms),

@@ -45,6 +45,9 @@ type Store struct {
 	batches    []*batches                   // one; on a Cluster one for each partition
 	keys       *keys
 	mode       Mode
+	addrs      []string        // what a hint is about
+	secured    bool            // by TLS
+	prepared   bool            // Prepare has returned nil before
 	passwords  func() []string // to keep them out of errors
 	feedMaxLen int64
 	feedMaxAge time.Duration
@@ -90,6 +93,9 @@ func Open(options Options) (*Store, error) {
 		batches:    newBatches(client, o.Mode),
 		keys:       names,
 		mode:       o.Mode,
+		addrs:      o.Addrs,
+		secured:    o.TLS != nil,
+		prepared:   o.Dial != nil, // no hint can be found out
 		passwords:  o.passwords,
 		feedMaxLen: o.FeedMaxLen,
 		feedMaxAge: o.FeedMaxAge,

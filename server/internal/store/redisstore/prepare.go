@@ -28,9 +28,10 @@ func (s *Store) Prepare(ctx context.Context) error {
 		if errors.As(err, &refused) && !refused.Reason.NewConnectionsOnly() {
 			s.guard.hold(refused)
 		}
-		return err
+		return s.hinted(err)
 	}
 	s.guard.hold(nil)
+	s.prepared = true
 	// The driver tries once a second whether a server is back that refused many connections.
 	return s.Ping(ctx)
 }

@@ -43,7 +43,7 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
-	if e.Reason == ReasonTopology {
+	if e.Reason == ReasonTopology || e.Reason == ReasonPassword { // not Redis must be configured, but this service
 		return e.Text
 	}
 	return ErrMisconfigured.Error() + ": " + e.Text
@@ -122,13 +122,25 @@ func (s *Store) refused(err error) error {
 	case "":
 		return nil
 	case ReasonPassword:
-		return refuse(reason, "it says: %s; correct the user and password in REDIS_URL, or switch the user on", text)
+		return refuse(reason, "%s (Redis says: %s)", passwordAdvice(text), text)
 	case ReasonPermission:
 		return refuse(reason, "it says: %s; allow its user %s", text, s.rule())
 	case ReasonCommand:
 		return refuse(reason, "it says: %s; this service needs the command: remove its rename-command, or use another server", text)
 	default:
 		return refuse(reason, "it says: %s; compare REDIS_MODE and the database in REDIS_URL with how Redis is run", text)
+	}
+}
+
+// passwordAdvice says what to do about an answer to credentials, or to their absence.
+func passwordAdvice(text string) string {
+	switch {
+	case strings.Contains(text, "NOAUTH"):
+		return "Redis wants a password and was given none: write it into REDIS_URL, as in redis://user:password@host:6379"
+	case strings.Contains(text, "without any password configured"):
+		return "Redis has no password, and REDIS_URL has one: take it out of REDIS_URL, or set requirepass in Redis"
+	default:
+		return "Redis does not let this service in: correct the user and password in REDIS_URL, or switch the user on"
 	}
 }
 

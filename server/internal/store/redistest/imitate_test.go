@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	bounded "example.com/verification-status/server/internal/await"
 )
 
 // An imitation that is closed while connections begin must not end the process of the tests.
@@ -16,7 +18,7 @@ func TestAnImitationIsClosedWhileConnectionsBegin(t *testing.T) {
 		begun := make(chan struct{}, 4) // one for each client
 		for range cap(begun) {
 			clients.Go(func() {
-				conn, err := net.Dial("tcp", address)
+				conn, err := net.DialTimeout("tcp", address, time.Second)
 				begun <- struct{}{}
 				if err != nil {
 					return // closed before
@@ -34,8 +36,8 @@ func TestAnImitationIsClosedWhileConnectionsBegin(t *testing.T) {
 				}
 			})
 		}
-		<-begun
+		bounded.One(t, begun)
 		imitation.Close()
-		clients.Wait()
+		bounded.All(t, &clients)
 	}
 }

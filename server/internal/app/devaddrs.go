@@ -1,0 +1,66 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+)
+
+// devAddr is one of dev's four addresses, with its flag.
+type devAddr struct {
+	flag string
+	addr *string
+}
+
+func (d *Dev) addrs() []devAddr {
+	return []devAddr{{"--grpc-addr", &d.GRPCAddr}, {"--webhook-addr", &d.WebhookAddr}, {"--admin-addr", &d.AdminAddr}, {"--stripe-addr", &d.StripeAddr}}
+}
+
+// placed returns dev with its ports moved by PortOffset. The error names every address that cannot be used, so that a
+// developer corrects all of them at once.
+func (d Dev) placed() (Dev, error) {
+	var wrong []error
+	for _, a := range d.addrs() {
+		wrong = append(wrong, a.move(d.PortOffset))
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return d, err
+	}
+	return d, d.checkFree()
+}
+
+// move adds to the port, unless any free one will do. It keeps the simulator's well-known key from being served to
+// other machines.
+func (a devAddr) move(offset int) error {
+	host, port, err := net.SplitHostPort(*a.addr)
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%s %s: dev listens on this machine only: give 127.0.0.1 and a port", a.flag, *a.addr)
+	}
+	number, _ := strconv.Atoi(port) // a port can have a name too, which stays
+	if number == 0 || offset == 0 {
+		return nil
+	}
+	if moved := number + offset; moved < 1 || moved > 65535 {
+		return fmt.Errorf("%s %s: with --port-offset %d its port is %d: choose an offset that leads to 1 to 65535", a.flag, *a.addr, offset, moved)
+	}
+	*a.addr = net.JoinHostPort(host, strconv.Itoa(number+offset))
+	return nil
+}
+
+// checkFree opens all the addresses for a moment.
+func (d Dev) checkFree() error {
+	var wrong []error
+	for _, a := range d.addrs() {
+		listener, err := Listen(a.flag, *a.addr)
+		if err != nil {
+			wrong = append(wrong, err)
+			continue
+		}
+		defer listener.Close()
+	}
+	if len(wrong) > 1 {
+		wrong = append(wrong, errors.New("if that is another dev: --port-offset 100 starts this one beside it"))
+	}
+	return errors.Join(wrong...)
+}

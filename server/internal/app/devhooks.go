@@ -1,0 +1,186 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/rpc"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+	"example.com/verification-status/server/internal/webhook"
+)
+
+// committed is where an Apply finds what it committed.
+type committed struct{ session verification.Session }
+
+type committedKey struct{}
+
+// devStore notes each session that is committed for a devApplier.
+type devStore struct{ store.Store }
+
+func (d *devLines) store(s store.Store) store.Store {
+	if d == nil {
+		return s
+	}
+	return devStore{s}
+}
+
+// Update implements store.Store.
+func (s devStore) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+	session, err := s.Store.Update(ctx, id, fn)
+	if note, ok := ctx.Value(committedKey{}).(*committed); ok && err == nil {
+		note.session = session
+	}
+	return session, err
+}
+
+type devApplier struct {
+	webhook.Applier
+	lines *devLines
+}
+
+func (d *devLines) applier(a webhook.Applier) webhook.Applier {
+	if d == nil {
+		return a
+	}
+	return devApplier{a, d}
+}
+
+// Apply implements webhook.Applier.
+func (a devApplier) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
+	var note committed
+	outcome, err := a.Applier.Apply(context.WithValue(ctx, committedKey{}, &note), event)
+	a.lines.say("webhook", "%s  %s %s", strings.TrimPrefix(event.Type, "identity."), event.Object.ID, became(note.session, outcome, err))
+	return outcome, err
+}
+
+// became says what an event did to its session.
+func became(session verification.Session, outcome verification.Outcome, err error) string {
+	is := stripeStatus(session.Status, session.Error.Code, session.Revision)
+	switch {
+	case err != nil:
+		return "could not be kept; Stripe sends it again"
+	case outcome.Duplicate:
+		return "was known already; still " + is
+	case outcome.Effect == verification.EffectApplied && session.Redaction != verification.RedactionNone:
+		return "→ " + is + ", personal data erased or being erased"
+	case outcome.Effect == verification.EffectApplied:
+		return "→ " + is
+	case outcome.Effect == verification.EffectCounted:
+		return "came late: its failure is counted; still " + is
+	case outcome.Effect == verification.EffectPending:
+		return "→ " + is + "; its order is not certain until Stripe is asked"
+	default:
+		return "came late and changes nothing; still " + is
+	}
+}
+
+func stripeStatus(status, code string, revision int32) string {
+	if code != "" {
+		status += " (" + code + ")"
+	}
+	return fmt.Sprintf("%s, revision %d", status, revision)
+}
+
+// notKept are the webhooks that reach no applier, in words.
+var notKept = map[webhook.Reason]string{
+	webhook.ReasonNotIdentity:        "ignored: not an event of a verification session",
+	webhook.ReasonOtherLivemode:      "ignored: an event of the other mode, live or test",
+	webhook.ReasonOtherAccount:       "ignored: an event of another connected account",
+	webhook.ReasonWrongPath:          "refused: webhooks belong to " + webhook.Path,
+	webhook.ReasonWrongMethod:        "refused: webhooks are sent by POST",
+	webhook.ReasonTooLarge:           "refused: the body is too large",
+	webhook.ReasonUnreadable:         "refused: the body broke off",
+	webhook.ReasonNotSigned:          "refused: it has no Stripe-Signature",
+	webhook.ReasonMalformedSignature: "refused: its Stripe-Signature cannot be read",
+	webhook.ReasonTooOld:             "refused: it was signed more than 5 minutes ago",
+	webhook.ReasonInFuture:           "refused: it was signed in the future",
+	webhook.ReasonWrongSignature:     "refused: it was signed with another secret",
+	webhook.ReasonMalformed:          "refused: it is signed, but no usable event",
+	webhook.ReasonOverloaded:         "refused: too many at once; Stripe sends it again",
+}
+
+// webhooks shows those that reach no applier, beside the observer that there is.
+func (d *devLines) webhooks(observe func(webhook.Result)) func(webhook.Result) {
+	if d == nil {
+		return observe
+	}
+	return func(r webhook.Result) {
+		observe(r)
+		if text, ok := notKept[r.Reason]; ok {
+			d.say("webhook", "%s (%d)", text, r.Status)
+		}
+	}
+}
+
+// devService shows what callers change and watch.
+type devService struct {
+	verificationv1.VerificationServiceServer
+	lines *devLines
+}
+
+func (d *devLines) service(s verificationv1.VerificationServiceServer) verificationv1.VerificationServiceServer {
+	if d == nil {
+		return s
+	}
+	return devService{s, d}
+}
+
+// RetryVerification implements the RPC.
+func (s devService) RetryVerification(ctx context.Context, request *verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
+	response, err := s.VerificationServiceServer.RetryVerification(ctx, request)
+	v, left := response.GetVerification(), ""
+	if retry := v.GetRetry(); retry != nil {
+		left = fmt.Sprintf("retries left: %d", retry.GetRetriesRemaining())
+	}
+	switch {
+	case err != nil:
+		s.lines.say("retry", "%s refused: %s", request.GetSessionId(), strings.TrimPrefix(rpc.Message(err), "no retry: "))
+	case v.GetSessionId() != request.GetSessionId():
+		s.lines.say("retry", "%s granted: %s takes its place, %s", request.GetSessionId(), v.GetSessionId(), left)
+	default:
+		s.lines.say("retry", "%s granted: a fresh link, %s, revision %d", v.GetSessionId(), left, v.GetRevision())
+	}
+	return response, err
+}
+
+// WatchStatus implements the RPC.
+func (s devService) WatchStatus(request *verificationv1.WatchStatusRequest, stream verificationv1.VerificationService_WatchStatusServer) error {
+	return s.VerificationServiceServer.WatchStatus(request, &devStream{VerificationService_WatchStatusServer: stream, lines: s.lines, request: request})
+}
+
+// devStream shows a watch with its first response: one that finds no session has none.
+type devStream struct {
+	verificationv1.VerificationService_WatchStatusServer
+	lines   *devLines
+	request *verificationv1.WatchStatusRequest
+	opened  bool
+}
+
+// Send implements the stream.
+func (s *devStream) Send(response *verificationv1.WatchStatusResponse) error {
+	err := s.VerificationService_WatchStatusServer.Send(response)
+	if s.opened || err != nil {
+		return err
+	}
+	s.opened = true
+	v := response.GetVerification()
+	switch {
+	case s.request.GetAllSessions() != nil:
+		s.lines.say("watch", "all sessions: opened")
+	case v == nil: // resumed, and nothing is new
+		s.lines.say("watch", "%s: resumed", s.subject())
+	default:
+		s.lines.say("watch", "%s: opened at %s", v.GetSessionId(), stripeStatus(v.GetStripeStatus(), v.GetLastError().GetStripeCode(), v.GetRevision()))
+	}
+	return nil
+}
+
+func (s *devStream) subject() string {
+	if id := s.request.GetSessionId(); id != "" {
+		return id
+	}
+	return "a person's newest session"
+}
