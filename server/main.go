@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -52,11 +53,31 @@ func run(hooks app.Hooks) int {
 		fmt.Fprintf(os.Stderr, "the command line cannot be read: %s\nserver --help and server serve --help tell what there is\n", withoutValues(err.Error()))
 		return 2
 	}
-	if err := parsed.Run(); err != nil {
+	if err := parsed.Run(secretsInFlags(parsed)); err != nil {
 		fmt.Fprintf(os.Stderr, "%s\n", err)
 		return 1
 	}
 	return 0
+}
+
+// flagWarnings has a sentence for each secret that was given as a flag.
+type flagWarnings []string
+
+// secretsInFlags looks for secrets among the flags that were typed: ps shows them to every user of the machine for as
+// long as the process runs. An address of Redis without a password is no secret.
+func secretsInFlags(parsed *kong.Context) (warnings flagWarnings) {
+	for _, element := range parsed.Path {
+		flag := element.Flag
+		if flag == nil || flag.Tag.Get("secret") != "true" {
+			continue
+		}
+		if target, err := (&config.Config{RedisURL: fmt.Sprint(flag.Target.Interface())}).RedisTarget(); err == nil && target.Password == "" {
+			continue
+		}
+		env := flag.Tag.Get("env")
+		warnings = append(warnings, fmt.Sprintf("--%s is a flag, and ps shows its secret to every user of this machine: set %s, or name a file in %s_FILE", flag.Name, env, env))
+	}
+	return warnings
 }
 
 // withoutValues takes out of an error what was typed or set: a secret with a space before it is an
@@ -104,9 +125,9 @@ func (d *devCommand) Run(ctx context.Context) error {
 
 type serveCommand struct{ config.Config }
 
-func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks) error {
+func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks, typed flagWarnings) error {
 	secrets := telemetry.NewSecrets()
-	logger, err := load(&s.Config, secrets, app.CheckAccess, func(*config.Config) error { return telemetry.CheckTraces(ctx) })
+	logger, err := load(&s.Config, secrets, typed, app.CheckAccess, func(*config.Config) error { return telemetry.CheckTraces(ctx) })
 	if err != nil {
 		return err
 	}
@@ -125,8 +146,8 @@ type reconcileCommand struct {
 	Session string `placeholder:"ID" help:"Read this one session again from Stripe (vs_...), and nothing else."`
 }
 
-func (r *reconcileCommand) Run(ctx context.Context) error {
-	logger, err := load(&r.Config, telemetry.NewSecrets())
+func (r *reconcileCommand) Run(ctx context.Context, typed flagWarnings) error {
+	logger, err := load(&r.Config, telemetry.NewSecrets(), typed)
 	if err != nil {
 		return err
 	}
@@ -148,8 +169,8 @@ type createEndpointCommand struct {
 	config.API
 }
 
-func (c *createEndpointCommand) Run(ctx context.Context) error {
-	logger, err := loadAPI(&c.API)
+func (c *createEndpointCommand) Run(ctx context.Context, typed flagWarnings) error {
+	logger, err := loadAPI(&c.API, typed)
 	if err != nil {
 		return err
 	}
@@ -158,8 +179,8 @@ func (c *createEndpointCommand) Run(ctx context.Context) error {
 
 type listEndpointsCommand struct{ config.API }
 
-func (l *listEndpointsCommand) Run(ctx context.Context) error {
-	logger, err := loadAPI(&l.API)
+func (l *listEndpointsCommand) Run(ctx context.Context, typed flagWarnings) error {
+	logger, err := loadAPI(&l.API, typed)
 	if err != nil {
 		return err
 	}
@@ -171,8 +192,8 @@ type checkEndpointCommand struct {
 	config.API
 }
 
-func (c *checkEndpointCommand) Run(ctx context.Context) error {
-	logger, err := loadAPI(&c.API)
+func (c *checkEndpointCommand) Run(ctx context.Context, typed flagWarnings) error {
+	logger, err := loadAPI(&c.API, typed)
 	if err != nil {
 		return err
 	}
@@ -180,11 +201,18 @@ func (c *checkEndpointCommand) Run(ctx context.Context) error {
 }
 
 // loadAPI is load for the commands that speak with Stripe only. Their log is for a person at a terminal.
-func loadAPI(a *config.API) (*slog.Logger, error) {
+func loadAPI(a *config.API, typed flagWarnings) (*slog.Logger, error) {
 	if err := a.Load(); err != nil {
 		return nil, fmt.Errorf("Stripe's API cannot be used with these settings:\n%w", err)
 	}
-	return telemetry.NewLogger(os.Stderr, "warn", "text", telemetry.WithSecrets(telemetry.NewSecrets(a.StripeAPIKey)))
+	logger, err := telemetry.NewLogger(os.Stderr, "warn", "text", telemetry.WithSecrets(telemetry.NewSecrets(a.StripeAPIKey)))
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range slices.Concat(typed, a.Warnings()) {
+		logger.Warn(warning)
+	}
+	return logger, nil
 }
 
 // newTokenCommand prints a token, once: only its hash is in the line.
@@ -211,8 +239,8 @@ type healthcheckCommand struct{ app.Healthcheck }
 func (h *healthcheckCommand) Run(ctx context.Context) error { return h.Ask(ctx) }
 
 // load checks the settings, in more ways where there are more, and makes the logger, which conceals what
-// is in secrets: those of the settings and whatever is added later.
-func load(c *config.Config, secrets *telemetry.Secrets, more ...func(*config.Config) error) (*slog.Logger, error) {
+// is in secrets: those of the settings and whatever is added later. It logs what is unsafe in some places.
+func load(c *config.Config, secrets *telemetry.Secrets, typed flagWarnings, more ...func(*config.Config) error) (*slog.Logger, error) {
 	problems := []error{c.Load()}
 	for _, check := range more {
 		problems = append(problems, check(c))
@@ -226,5 +254,8 @@ func load(c *config.Config, secrets *telemetry.Secrets, more ...func(*config.Con
 		return nil, err
 	}
 	slog.SetDefault(logger)
+	for _, warning := range slices.Concat(typed, c.Warnings(), telemetry.TraceWarnings()) {
+		logger.Warn(warning)
+	}
 	return logger, nil
 }
