@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-
-	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
 // method is what is known of a method before anybody calls it.
@@ -45,17 +43,6 @@ func methodsOf(registered map[string]grpc.ServiceInfo, config Config) map[string
 		}
 	}
 	return methods
-}
-
-// isTraced picks the unary calls of the service.
-func isTraced(full string) bool {
-	name, ours := strings.CutPrefix(full, "/"+serviceName+"/")
-	for _, unary := range verificationv1.VerificationService_ServiceDesc.Methods {
-		if ours && unary.MethodName == name {
-			return true
-		}
-	}
-	return false
 }
 
 // take takes a place for a unary call; false: as many are under way as may be.
