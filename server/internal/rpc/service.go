@@ -61,6 +61,8 @@ type Config struct {
 	// Principal is the name of who makes the call that a context belongs to, of 255 bytes at the most;
 	// it goes into the record of a grant and into the log. nil: callers have no names.
 	Principal func(ctx context.Context) string
+	// MayRead reports whether the caller of the call that a context belongs to may call GetStatus. nil: all may.
+	MayRead func(ctx context.Context) bool
 	// StreamMaxAge ends streams so that they spread anew over the servers; 0: never.
 	StreamMaxAge time.Duration
 	// StallTimeout is how long a response may wait for a caller who does not read before the stream
@@ -97,6 +99,9 @@ func New(config Config) *Service {
 	}
 	if config.Principal == nil {
 		config.Principal = func(context.Context) string { return "" }
+	}
+	if config.MayRead == nil {
+		config.MayRead = func(context.Context) bool { return true }
 	}
 	if config.StallTimeout == 0 {
 		config.StallTimeout = stallTimeout
