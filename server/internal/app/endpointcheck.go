@@ -82,7 +82,7 @@ func (f *findings) examineOne(e stripeapi.Endpoint, live *bool, base string) {
 	}
 	var fields []string
 	for _, eventType := range append(wanted, neededEvents...) {
-		field := "-d 'enabled_events[]=" + eventType + "'"
+		field := "-d " + quote("enabled_events[]="+eventType)
 		if !slices.Contains(fields, field) {
 			fields = append(fields, field)
 		}
@@ -127,10 +127,11 @@ func normal(text string) string {
 // file in STRIPE_API_KEY_FILE.
 func curl(base, id string, args ...string) string {
 	target := strings.TrimSuffix(strings.TrimSuffix(base, "/"), "/v1") + "/v1/webhook_endpoints/" + id
-	return fmt.Sprintf(`curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" %s %s`, strings.Join(args, " "), target)
+	return fmt.Sprintf(`curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" %s %s`, strings.Join(args, " "), quote(target))
 }
 
-// quote makes a text one word of a shell's.
+// quote makes a text one word of a shell's. Every value of a command that is printed goes through it: a person copies the
+// line, and the API that was asked might not be Stripe's.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 func status(enabled bool) string {

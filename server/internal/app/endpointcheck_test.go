@@ -1,9 +1,12 @@
 package app
 
 import (
+	"context"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/verification"
@@ -36,7 +39,7 @@ func TestExamine(t *testing.T) {
 		"nothing":      {nil, &test, []string{"no webhook endpoint with this URL (it has no other either): server webhook-endpoint create --url '" + hook + "'"}, nil},
 		"only another": {[]stripeapi.Endpoint{other}, &test, []string{"(it has we_2 " + hook + "/)"}, nil},
 		"disabled": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.Enabled = false })}, &test,
-			[]string{`we_1 is disabled, Stripe sends it nothing: curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" -d disabled=false https://api.stripe.com/v1/webhook_endpoints/we_1`}, []string{"takes any"}},
+			[]string{`we_1 is disabled, Stripe sends it nothing: curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" -d disabled=false 'https://api.stripe.com/v1/webhook_endpoints/we_1'`}, []string{"takes any"}},
 		"without a type": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) {
 			e.EnabledEvents = append(slices.DeleteFunc(e.EnabledEvents, func(t string) bool { return t == verification.EventCanceled }), "charge.failed")
 		})}, &test, []string{"we_1 does not send identity.verification_session.canceled: curl"}, []string{"takes any"}},
@@ -83,6 +86,29 @@ func TestExamineMendsTypes(t *testing.T) {
 	}
 }
 
+// A shell that runs a printed command sees each value as one word, also if the API that was asked is not Stripe's.
+func TestPrintedCommandsKeepTheirValues(t *testing.T) {
+	const odd = `a';echo pwned;'$(echo pwned)`
+	const hook, base = "https://a.example/" + odd, "http://127.0.0.1:1/" + odd
+	e := stripeapi.Endpoint{ID: "we_1", URL: hook, EnabledEvents: []string{odd}}
+	for _, line := range append(examine([]stripeapi.Endpoint{e}, hook, nil, base).problems, examine(nil, hook, nil, base).problems...) {
+		_, command, _ := strings.Cut(line, ": ")
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		shell := exec.CommandContext(ctx, "sh", "-c", `curl() { printf '%s\n' "$@"; }; server() { printf '%s\n' "$@"; }; `+command)
+		shell.Env = []string{"STRIPE_API_KEY=planted"}
+		out, err := shell.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v: %s", command, err, out)
+		}
+		for word := range strings.Lines(string(out)) {
+			if strings.Contains(word, "pwned") && !strings.Contains(word, odd) {
+				t.Errorf("%s\nthe shell ran a value: %s", command, out)
+			}
+		}
+	}
+}
+
 func TestQuote(t *testing.T) {
 	if got := quote("https://a.example/?a=b&c='d'"); got != `'https://a.example/?a=b&c='\''d'\'''` {
 		t.Errorf("%s", got)
@@ -93,7 +119,7 @@ func TestQuote(t *testing.T) {
 // does not answer is told of.
 func TestExamineBaseAndPath(t *testing.T) {
 	for _, base := range []string{"http://127.0.0.1:1", "http://127.0.0.1:1/", "http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1/"} {
-		if got := curl(base, "we_1"); !strings.HasSuffix(got, " http://127.0.0.1:1/v1/webhook_endpoints/we_1") {
+		if got := curl(base, "we_1"); !strings.HasSuffix(got, " 'http://127.0.0.1:1/v1/webhook_endpoints/we_1'") {
 			t.Errorf("%s: %s", base, got)
 		}
 	}
