@@ -28,6 +28,7 @@ It takes Stripe's identity.verification_session.* webhooks, keeps each session's
 type commands struct {
 	Dev         devCommand         `cmd:"" help:"Run everything on this machine with nothing installed: embedded Redis, simulated Stripe. Nothing is kept."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the server on this machine whether it is ready, for containers: exit code 0 if it is."`
+	Licenses    licensesCommand    `cmd:"" help:"Print the licences and notices of the modules that this program contains."`
 	Reconcile   reconcileCommand   `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and say what was found. With the settings of serve."`
 	Serve       serveCommand       `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
 

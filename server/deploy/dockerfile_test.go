@@ -71,14 +71,14 @@ func TestDockerfileBuilds(t *testing.T) {
 	}
 }
 
-// The image holds the program alone and runs it as nobody, as Kubernetes does.
+// The image holds the program and the notices that must go along with it, and runs it as nobody, as Kubernetes does.
 func TestDockerfileRuns(t *testing.T) {
 	stage := readDockerfile(t)[1]
 	if want := "gcr.io/distroless/static-debian12:nonroot"; stage[0].rest != want {
 		t.Errorf("FROM %s; want %s", stage[0].rest, want)
 	}
 	for name, want := range map[string][]string{
-		"COPY": {"--from=build /server /server"}, "USER": {"65532:65532"}, "RUN": nil, "ENV": nil, "VOLUME": nil,
+		"COPY": {"--from=build /server /server", "--from=build /src/server/THIRD_PARTY_NOTICES /THIRD_PARTY_NOTICES"}, "USER": {"65532:65532"}, "RUN": nil, "ENV": nil, "VOLUME": nil,
 		"ENTRYPOINT": {`["/server"]`}, "CMD": {`["serve"]`},
 	} {
 		if got := find(stage, name); !slices.Equal(got, want) {
