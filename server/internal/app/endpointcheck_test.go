@@ -39,7 +39,7 @@ func TestExamine(t *testing.T) {
 		"nothing":      {nil, &test, []string{"no webhook endpoint with this URL (it has no other either): server webhook-endpoint create --url '" + hook + "'"}, nil},
 		"only another": {[]stripeapi.Endpoint{other}, &test, []string{"(it has we_2 " + hook + "/)"}, nil},
 		"disabled": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.Enabled = false })}, &test,
-			[]string{`we_1 is disabled, Stripe sends it nothing: curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" -d disabled=false 'https://api.stripe.com/v1/webhook_endpoints/we_1'`}, []string{"takes any"}},
+			[]string{`we_1 is disabled, Stripe sends it nothing: curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" -d disabled=false https://api.stripe.com/v1/webhook_endpoints/we_1`}, []string{"takes any"}},
 		"without a type": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) {
 			e.EnabledEvents = append(slices.DeleteFunc(e.EnabledEvents, func(t string) bool { return t == verification.EventCanceled }), "charge.failed")
 		})}, &test, []string{"we_1 does not send identity.verification_session.canceled: curl"}, []string{"takes any"}},
@@ -119,7 +119,7 @@ func TestQuote(t *testing.T) {
 // does not answer is told of.
 func TestExamineBaseAndPath(t *testing.T) {
 	for _, base := range []string{"http://127.0.0.1:1", "http://127.0.0.1:1/", "http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1/"} {
-		if got := curl(base, "we_1"); !strings.HasSuffix(got, " 'http://127.0.0.1:1/v1/webhook_endpoints/we_1'") {
+		if got := curl(base, "we_1"); !strings.HasSuffix(got, " http://127.0.0.1:1/v1/webhook_endpoints/we_1") {
 			t.Errorf("%s: %s", base, got)
 		}
 	}
