@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/store/redistest"
@@ -261,5 +262,30 @@ func TestTokenNewRefuses(t *testing.T) {
 		if code := p.exit(soon); code == 0 || p.stdout.String() != "" || p.stderr.String() == "" {
 			t.Errorf("%v: exit code %d, %s%s", args, code, p.stdout.String(), p.stderr.String())
 		}
+	}
+}
+
+// TestRetryWithoutReadShowsWhatTheContractSays: the session to go on with, and nothing of the person.
+func TestRetryWithoutReadShowsWhatTheContractSays(t *testing.T) {
+	retrier, retrierLine := newToken(t, "desk", "retry")
+	both, bothLine := newToken(t, "web", "read,retry")
+	p := newPair(t, "GRPC_TOKENS_FILE="+writeFile(t, "tokens", retrierLine+bothLine))
+	id := p.stripe.newSession("person-PlantedReference")
+	p.stripe.submit(id, "document_expired")
+	call := func(token string) *verificationv1.Verification {
+		ctx := metadata.AppendToOutgoingContext(within(t, soon), "authorization", "Bearer "+token)
+		response, err := p.clients[0].RetryVerification(ctx, &verificationv1.RetryVerificationRequest{SessionId: id})
+		if err != nil || response.GetUrl() == "" || response.GetClientSecret() == "" {
+			t.Fatalf("no link: %v", err)
+		}
+		return response.GetVerification()
+	}
+	whole := call(both)
+	if whole.GetClientReferenceId() != "person-PlantedReference" || whole.GetLastError().GetReason() == "" || whole.GetRevision() == 0 {
+		t.Errorf("a caller that may read sees %v", whole)
+	}
+	want := &verificationv1.Verification{SessionId: id, Status: whole.GetStatus(), Retry: whole.GetRetry()}
+	if got := call(retrier); !proto.Equal(got, want) {
+		t.Errorf("a caller that may not read sees %v, want %v", got, want)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -27,6 +28,7 @@ It takes Stripe's identity.verification_session.* webhooks, keeps each session's
 type commands struct {
 	Dev         devCommand         `cmd:"" help:"Run everything on this machine with nothing installed: embedded Redis, simulated Stripe. Nothing is kept."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the server on this machine whether it is ready, for containers: exit code 0 if it is."`
+	Licenses    licensesCommand    `cmd:"" help:"Print the licences and notices of the modules that this program contains."`
 	Reconcile   reconcileCommand   `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and say what was found. With the settings of serve."`
 	Serve       serveCommand       `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
 
@@ -52,7 +54,7 @@ func run(hooks app.Hooks) int {
 		misread(err)
 		return 2
 	}
-	if err := parsed.Run(); err != nil {
+	if err := parsed.Run(secretsInFlags(parsed)); err != nil {
 		fmt.Fprintf(os.Stderr, "%s\n", err)
 		return 1
 	}
@@ -84,6 +86,26 @@ func misread(err error) {
 		text += "; the commands are " + strings.Join(commands, ", ")
 	}
 	fmt.Fprintf(os.Stderr, "the command line cannot be read: %s\n%s --help tells what there is\n", text, name)
+}
+
+// flagWarnings has a sentence for each secret that was given as a flag.
+type flagWarnings []string
+
+// secretsInFlags looks for secrets among the flags that were typed: ps shows them to every user of the machine for as
+// long as the process runs. An address of Redis without a password is no secret.
+func secretsInFlags(parsed *kong.Context) (warnings flagWarnings) {
+	for _, element := range parsed.Path {
+		flag := element.Flag
+		if flag == nil || flag.Tag.Get("secret") != "true" {
+			continue
+		}
+		if target, err := (&config.Config{RedisURL: fmt.Sprint(flag.Target.Interface())}).RedisTarget(); err == nil && target.Password == "" {
+			continue
+		}
+		env := flag.Tag.Get("env")
+		warnings = append(warnings, fmt.Sprintf("--%s is a flag, and ps shows its secret to every user of this machine: set %s, or name a file in %s_FILE", flag.Name, env, env))
+	}
+	return warnings
 }
 
 // withoutValues takes out of an error what was typed or set: a secret with a space before it is an
@@ -131,9 +153,9 @@ func (d *devCommand) Run(ctx context.Context) error {
 
 type serveCommand struct{ config.Config }
 
-func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks) error {
+func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks, typed flagWarnings) error {
 	secrets := telemetry.NewSecrets()
-	logger, err := load(&s.Config, secrets, app.CheckAccess, func(*config.Config) error { return telemetry.CheckTraces(ctx) })
+	logger, err := load(&s.Config, secrets, typed, app.CheckAccess, func(*config.Config) error { return telemetry.CheckTraces(ctx) })
 	if err != nil {
 		return err
 	}
@@ -152,8 +174,8 @@ type reconcileCommand struct {
 	Session string `placeholder:"ID" help:"Read this one session again from Stripe (vs_...), and nothing else."`
 }
 
-func (r *reconcileCommand) Run(ctx context.Context) error {
-	logger, err := load(&r.Config, telemetry.NewSecrets())
+func (r *reconcileCommand) Run(ctx context.Context, typed flagWarnings) error {
+	logger, err := load(&r.Config, telemetry.NewSecrets(), typed)
 	if err != nil {
 		return err
 	}
@@ -175,8 +197,8 @@ type createEndpointCommand struct {
 	config.API
 }
 
-func (c *createEndpointCommand) Run(ctx context.Context) error {
-	logger, err := loadAPI(&c.API)
+func (c *createEndpointCommand) Run(ctx context.Context, typed flagWarnings) error {
+	logger, err := loadAPI(&c.API, typed)
 	if err != nil {
 		return err
 	}
@@ -185,8 +207,8 @@ func (c *createEndpointCommand) Run(ctx context.Context) error {
 
 type listEndpointsCommand struct{ config.API }
 
-func (l *listEndpointsCommand) Run(ctx context.Context) error {
-	logger, err := loadAPI(&l.API)
+func (l *listEndpointsCommand) Run(ctx context.Context, typed flagWarnings) error {
+	logger, err := loadAPI(&l.API, typed)
 	if err != nil {
 		return err
 	}
@@ -198,8 +220,8 @@ type checkEndpointCommand struct {
 	config.API
 }
 
-func (c *checkEndpointCommand) Run(ctx context.Context) error {
-	logger, err := loadAPI(&c.API)
+func (c *checkEndpointCommand) Run(ctx context.Context, typed flagWarnings) error {
+	logger, err := loadAPI(&c.API, typed)
 	if err != nil {
 		return err
 	}
@@ -207,11 +229,18 @@ func (c *checkEndpointCommand) Run(ctx context.Context) error {
 }
 
 // loadAPI is load for the commands that speak with Stripe only. Their log is for a person at a terminal.
-func loadAPI(a *config.API) (*slog.Logger, error) {
+func loadAPI(a *config.API, typed flagWarnings) (*slog.Logger, error) {
 	if err := a.Load(); err != nil {
 		return nil, fmt.Errorf("Stripe's API cannot be used with these settings:\n%w", err)
 	}
-	return telemetry.NewLogger(os.Stderr, "warn", "text", telemetry.WithSecrets(telemetry.NewSecrets(a.StripeAPIKey)))
+	logger, err := telemetry.NewLogger(os.Stderr, "warn", "text", telemetry.WithSecrets(telemetry.NewSecrets(a.StripeAPIKey)))
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range slices.Concat(typed, a.Warnings()) {
+		logger.Warn(warning)
+	}
+	return logger, nil
 }
 
 // newTokenCommand prints a token, once: only its hash is in the line.
@@ -238,8 +267,8 @@ type healthcheckCommand struct{ app.Healthcheck }
 func (h *healthcheckCommand) Run(ctx context.Context) error { return h.Ask(ctx) }
 
 // load checks the settings, in more ways where there are more, and makes the logger, which conceals what
-// is in secrets: those of the settings and whatever is added later.
-func load(c *config.Config, secrets *telemetry.Secrets, more ...func(*config.Config) error) (*slog.Logger, error) {
+// is in secrets: those of the settings and whatever is added later. It logs what is unsafe in some places.
+func load(c *config.Config, secrets *telemetry.Secrets, typed flagWarnings, more ...func(*config.Config) error) (*slog.Logger, error) {
 	problems := []error{c.Load()}
 	for _, check := range more {
 		problems = append(problems, check(c))
@@ -253,5 +282,8 @@ func load(c *config.Config, secrets *telemetry.Secrets, more ...func(*config.Con
 		return nil, err
 	}
 	slog.SetDefault(logger)
+	for _, warning := range slices.Concat(typed, c.Warnings(), telemetry.TraceWarnings()) {
+		logger.Warn(warning)
+	}
 	return logger, nil
 }

@@ -35,6 +35,8 @@ func TestG10_RefusalsHoldNoSecret(t *testing.T) {
 		{"key with a line break", with("STRIPE_API_KEY=sk_live_" + secret + "\n"), nil},
 		{"key of the other mode", with("STRIPE_API_KEY=sk_live_"+secret, "LIVEMODE=false"), nil},
 		{"webhook secret with a space", with("STRIPE_WEBHOOK_SECRET=whsec_a whsec_" + secret), nil},
+		{"API key as the webhook secret", with("STRIPE_WEBHOOK_SECRET=sk_live_" + secret), nil},
+		{"webhook secret in quotes", with(`STRIPE_WEBHOOK_SECRET="whsec_` + secret + `"`), nil},
 		{"key as the base", with("STRIPE_API_BASE=https://sk_live_" + secret + "@api.stripe.com"), nil},
 		{"key as a number", with("MAX_RETRIES=sk_live_" + secret), nil},
 		{"key in a boolean", with("GRPC_INSECURE=sk_live_" + secret), nil},

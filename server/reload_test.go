@@ -88,8 +88,7 @@ func metric(t *testing.T, p *process, name string) string {
 func TestTheWebhookSecretIsRolledWithoutARestart(t *testing.T) {
 	var secrets planted
 	a, b := secrets.plant("whsec_%s", "PlantedFirstSecret"), secrets.plant("whsec_%s", "PlantedSecondSecret")
-	// What does not look like Stripe's is concealed by the log only if it was told.
-	c := secrets.plant("%s", "PlantedUnlikelySecret")
+	c := secrets.plant("whsec_%s", "PlantedThirdSecret")
 	file := mount(t, a+"\n")
 	p := serve(t, settings(redistest.Start(t).Addr, "STRIPE_WEBHOOK_SECRET=", "STRIPE_WEBHOOK_SECRET_FILE="+file.path, "LOG_LEVEL=debug"))
 	client, sent := newHTTPClient(t), 0
@@ -133,14 +132,14 @@ func TestTheWebhookSecretIsRolledWithoutARestart(t *testing.T) {
 	if got := refused(); got != "0" { // else the first would be no rise
 		t.Errorf("%q refusals before the first", got)
 	}
-	for n, bad := range []string{"", c + " " + c} {
+	for n, bad := range []string{"", c + " " + c, strings.TrimPrefix(c, "whsec_")} {
 		file.swap(bad)
 		p.await("the bad file is noticed", func() bool { return refused() == fmt.Sprint(n+1) })
 		want(b, http.StatusOK)
 		want("", http.StatusBadRequest)
 	}
 	file.remove()
-	p.await("the missing file is noticed", func() bool { return refused() == "3" })
+	p.await("the missing file is noticed", func() bool { return refused() == "4" })
 	want(b, http.StatusOK)
 	file.swap(c)
 	p.await("the file that came back is used", func() bool { return send(c) == http.StatusOK })
@@ -157,8 +156,8 @@ func TestTheWebhookSecretIsRolledWithoutARestart(t *testing.T) {
 			return strings.Contains(p.stderr.String(), fmt.Sprintf("evt_x%d_[secret]", n))
 		})
 	}
-	if errors := strings.Count(p.stderr.String(), `"level":"ERROR"`); errors != 3 {
-		t.Errorf("%d error lines for 3 bad files", errors)
+	if errors := strings.Count(p.stderr.String(), `"level":"ERROR"`); errors != 4 {
+		t.Errorf("%d error lines for 4 bad files", errors)
 	}
 	secrets.find(t, "an admin page", strings.Join(adminPages(t, p), "\n"))
 	secrets.find(t, "the log", p.stderr.String()+p.stdout.String())

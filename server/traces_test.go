@@ -19,7 +19,9 @@ import (
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -324,5 +326,52 @@ func TestACollectorThatIsAwayHoldsNothingUp(t *testing.T) {
 	log := p.servers[0].stderr.String()
 	if !strings.Contains(log, "the last traces could not be sent") || strings.Contains(log, "PlantedCollectorToken") {
 		t.Errorf("the log does not say that spans were lost, or holds the token:\n%s", tail(log))
+	}
+}
+
+// TestOnlyCallsThatAreLetInAreTraced: with every span sampled, and with none but those that a caller asks for. Callers
+// without credentials, with bad ones and without the right make no span, whatever trace they name.
+func TestOnlyCallsThatAreLetInAreTraced(t *testing.T) {
+	for _, sampler := range []string{"parentbased_always_on", "parentbased_traceidratio"} {
+		t.Run(sampler, func(t *testing.T) {
+			r, env := startReceiver(t, "http/protobuf")
+			good, goodLine := newToken(t, "reader", "read")
+			other, otherLine := newToken(t, "retrier", "retry")
+			p := newPair(t, append(env, "OTEL_TRACES_SAMPLER="+sampler, "OTEL_TRACES_SAMPLER_ARG=0",
+				"GRPC_TOKENS_FILE="+writeFile(t, "tokens", goodLine+otherLine))...)
+			id := p.stripe.newSession("person")
+			const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+			call := func(token string) error {
+				ctx := metadata.AppendToOutgoingContext(within(t, soon), "traceparent", "00-"+trace+"-"+parent+"-01", "tracestate", "planted=1")
+				if token != "" {
+					ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+				}
+				watch, err := p.clients[0].WatchStatus(ctx, watchSession(id, ""))
+				if err == nil {
+					_, err = watch.Recv()
+				}
+				_, errUnary := p.clients[0].GetStatus(ctx, &verificationv1.GetStatusRequest{Subject: &verificationv1.GetStatusRequest_SessionId{SessionId: id}})
+				if status.Code(err) != status.Code(errUnary) {
+					t.Errorf("the watch ends with %v, the call with %v", err, errUnary)
+				}
+				return errUnary
+			}
+			for token, want := range map[string]codes.Code{"": codes.Unauthenticated, good[:len(good)-4] + "AAAA": codes.Unauthenticated, other: codes.PermissionDenied} {
+				if got := status.Code(call(token)); got != want {
+					t.Errorf("%v, want %v", got, want)
+				}
+			}
+			if err := call(good); err != nil {
+				t.Fatal(err)
+			}
+			stop(t, p.servers[:]...)
+			span := r.one(t, "verification.v1.VerificationService/GetStatus")
+			if got := fmt.Sprintf("%x %x %s", span.GetTraceId(), span.GetParentSpanId(), span.GetTraceState()); got != trace+" "+parent+" planted=1" {
+				t.Errorf("the span of the call that was let in is in %s:\n%s", got, r)
+			}
+			if n := strings.Count(r.String(), trace); n != 1 {
+				t.Errorf("%d spans in the callers' trace, want 1:\n%s", n, r)
+			}
+		})
 	}
 }

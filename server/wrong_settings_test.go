@@ -4,7 +4,9 @@ import (
 	"crypto/x509"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"example.com/verification-status/server/internal/config"
 )
@@ -51,7 +53,7 @@ func wrongSettings(t *testing.T) []wrongSetting {
 		{env: "RECORD_FORMAT", value: "new"},
 		{env: "FEED_MAX_LEN", value: "999"}, {env: "FEED_MAX_AGE", value: "1d"}, {env: "SETTLED_TTL", value: "1h"},
 		{env: "STRIPE_API_KEY", value: "pk_test_1"}, {env: "STRIPE_API_KEY_FILE", value: "/nowhere", alone: true},
-		{env: "STRIPE_API_BASE", value: "http://example.com"}, {env: "STRIPE_WEBHOOK_SECRET", value: "whsec_a,,whsec_b"},
+		{env: "STRIPE_API_BASE", value: "http://example.com"}, {env: "STRIPE_WEBHOOK_SECRET", value: webhookSecret + ",sk_test_1"},
 		{env: "STRIPE_WEBHOOK_SECRET_FILE", value: "/nowhere", beside: []string{"STRIPE_WEBHOOK_SECRET="}, alone: true},
 		{env: "LIVEMODE", value: "maybe"}, {env: "STRIPE_ACCOUNTS", value: "1"}, {env: "API_READS_PER_DAY", value: "0"},
 		{env: "RECONCILE_INTERVAL", value: "15"}, {env: "CACHE_SESSIONS", value: "few"}, {env: "MAX_RETRIES", value: "many"},
@@ -133,5 +135,24 @@ func TestServeNamesEveryWrongSettingAtOnce(t *testing.T) {
 		if len(missing) != 2 || !strings.HasPrefix(missing[i], setting) {
 			t.Errorf("without settings it says:\n%s", strings.Join(missing, "\n"))
 		}
+	}
+}
+
+// TestServeWarnsOfSettingsThatAreUnsafeInSomePlaces: it starts, and says each in one sentence without a secret.
+// 0.0.0.0 leads to this machine, but no setting says that it always does.
+func TestServeWarnsOfSettingsThatAreUnsafeInSomePlaces(t *testing.T) {
+	const secret = "PlantedSecret0123456789"
+	env := settings("127.0.0.1:1", "REDIS_URL=redis://user:"+secret+"@0.0.0.0:1",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://0.0.0.0:1", "OTEL_EXPORTER_OTLP_HEADERS=authorization="+secret)
+	p := launch(t, env, "serve", "--stripe-api-key=sk_test_"+secret)
+	p.awaitListening()
+	for _, want := range []string{"REDIS_URL leads to another machine in plain text", "OTEL_EXPORTER_OTLP_HEADERS go to another machine in plain text", "--stripe-api-key is a flag"} {
+		if !strings.Contains(p.stderr.String(), `"level":"WARN","msg":"`+want) {
+			t.Errorf("no warning that %s", want)
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(10 * time.Second); code != 0 || strings.Contains(p.stderr.String(), secret) {
+		t.Errorf("exit code %d, and it says: %s", code, p.stderr.String())
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,6 +135,31 @@ func TestBuildIsReproducible(t *testing.T) {
 	}
 	if info.Main.Version != "v1.2.3" || settings["vcs.revision"] != commit || settings["vcs.modified"] != "false" {
 		t.Errorf("version %q of %v; want v1.2.3 of %s, not modified", info.Main.Version, settings, commit)
+	}
+	checkNotices(t, info)
+}
+
+// checkNotices wants the notices to name each module that the program contains, at its version, and no other.
+func checkNotices(t *testing.T, info *buildinfo.BuildInfo) {
+	t.Helper()
+	text, err := os.ReadFile("../THIRD_PARTY_NOTICES")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _, _ := strings.Cut(string(text), strings.Repeat("=", 80))
+	var got, want []string
+	for line := range strings.Lines(list) {
+		if name, indented := strings.CutPrefix(strings.TrimRight(line, "\n"), "  "); indented {
+			got = append(got, name)
+		}
+	}
+	for _, module := range info.Deps {
+		want = append(want, module.Path+" "+module.Version)
+	}
+	want = append(want, "the Go standard library")
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("the notices name\n%s\nand the program contains\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 

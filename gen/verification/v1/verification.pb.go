@@ -1325,7 +1325,8 @@ func (x *RetryVerificationRequest) GetReturnUrl() string {
 // RetryVerificationResponse holds the person's way back in.
 type RetryVerificationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The session to go on with; a new one where the old one had to be replaced.
+	// The session to go on with; a new one where the old one had to be replaced. A caller without the right to call
+	// GetStatus sees session_id, status and retry of it, and nothing else.
 	Verification *Verification `protobuf:"bytes,1,opt,name=verification,proto3" json:"verification,omitempty"`
 	// For Stripe.js: single use, expires after 24 hours. Never stored, never logged.
 	ClientSecret string `protobuf:"bytes,2,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`

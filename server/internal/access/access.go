@@ -119,6 +119,11 @@ func (a *Access) Credentials() credentials.TransportCredentials {
 	return credentials.NewTLS(a.tls.config())
 }
 
+// MayRead reports whether the caller of a call with this context may ask for the status of a session.
+func (a *Access) MayRead(ctx context.Context) bool {
+	return a.check(a.callerOf(ctx), pathGetStatus) == nil
+}
+
 func (a *Access) setPolicy(texts []string) error {
 	read, err := newPolicy(texts[0])
 	if err != nil {

@@ -2,11 +2,14 @@ package access
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/authz"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 )
 
 // policy is grpc's authorization policy: deny rules, then allow rules, then no.
@@ -47,12 +50,31 @@ func newPolicy(text string) (*policy, error) {
 
 // allows reports whether the caller whose call ctx belongs to may do what path stands for. No policy
 // allows nothing. A rule that denies watches denies that of all sessions too: it is the same method, and
-// more.
+// more. Of a certificate with several DNS names, each can be denied, and the first alone is allowed anything: it is the
+// name in the log and in the record, and an authority can let its clients choose the others.
 func (p *policy) allows(ctx context.Context, path string) bool {
 	if p == nil || path == pathWatchAll && p.denials != nil && !passes(ctx, p.denials, pathWatch) {
 		return false
 	}
+	if named := withFirstName(ctx); named != nil {
+		return (p.denials == nil || passes(ctx, p.denials, path)) && passes(named, p.engine, path)
+	}
 	return passes(ctx, p.engine, path)
+}
+
+// withFirstName returns ctx with a peer whose certificate has its first DNS name alone; nil if it has no others.
+func withFirstName(ctx context.Context) context.Context {
+	certificate := verified(ctx)
+	if certificate == nil || len(certificate.DNSNames) < 2 {
+		return nil
+	}
+	named := *certificate
+	named.DNSNames = named.DNSNames[:1]
+	from, _ := peer.FromContext(ctx) // verified has looked at it
+	known, secured := *from, from.AuthInfo.(credentials.TLSInfo)
+	secured.State.PeerCertificates = []*x509.Certificate{&named}
+	known.AuthInfo = secured
+	return peer.NewContext(ctx, &known)
 }
 
 // passes asks an engine. It looks at the method that ctx names: it is shown one with that name.

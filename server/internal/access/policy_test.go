@@ -49,6 +49,32 @@ func TestADenyRuleForWatchesDeniesThatOfAllSessions(t *testing.T) {
 	}
 }
 
+// TestADenyRuleHoldsForEachNameOfACertificate: otherwise a caller that may order its names escapes the rule.
+func TestADenyRuleHoldsForEachNameOfACertificate(t *testing.T) {
+	b := newBench(t, nil)
+	b.write("policy.json", `{
+		"name": "test",
+		"deny_rules": [{"name": "no", "source": {"principals": ["eve.internal"]}, "request": {"paths": ["/verification.v1.VerificationService/GetStatus"]}}],
+		"allow_rules": [{"name": "yes", "source": {"principals": ["web.internal", "eve.internal"]}}]}`)
+	b.reload()
+	for _, c := range []struct {
+		names []string
+		want  codes.Code
+	}{
+		{[]string{"web.internal"}, codes.OK},
+		{[]string{"web.internal", "other.internal"}, codes.OK},
+		{[]string{"other.internal", "web.internal"}, codes.PermissionDenied},
+		{[]string{"eve.internal", "web.internal"}, codes.PermissionDenied},
+		{[]string{"web.internal", "eve.internal"}, codes.PermissionDenied},
+		{[]string{"web.internal", "other.internal", "eve.internal"}, codes.PermissionDenied},
+	} {
+		client := verificationv1.NewVerificationServiceClient(b.dial(b.as(b.clients.client(dns(c.names...)))))
+		if _, err := client.GetStatus(patient(t), &verificationv1.GetStatusRequest{}); status.Code(err) != c.want {
+			t.Errorf("%v: got %v, want %v", c.names, err, c.want)
+		}
+	}
+}
+
 // TestAPolicyIsOneText: what comes behind it might be the rules that matter.
 func TestAPolicyIsOneText(t *testing.T) {
 	for name, text := range map[string]string{

@@ -162,6 +162,9 @@ func TestEveryMethodForEveryIdentity(t *testing.T) {
 			spiffe(t, "spiffe://example.org/nobody")(c)
 			dns("reporting.internal")(c)
 		})), "", healthOnly, codes.PermissionDenied},
+		{"the right DNS name is the first of two", b.as(b.clients.client(dns("reporting.internal", "nobody.internal"))), "reporting.internal",
+			append([]string{"list", "watch all"}, healthOnly...), codes.PermissionDenied},
+		{"the right DNS name is the second of two", b.as(b.clients.client(dns("nobody.internal", "reporting.internal"))), "", healthOnly, codes.PermissionDenied},
 		{"bad token", b.as(nil, "Bearer "+unknown), "", healthOnly, codes.Unauthenticated},
 		{"no token", b.as(nil, "Bearer "), "", healthOnly, codes.Unauthenticated},
 		{"another scheme", b.as(nil, "Basic "+reader), "", healthOnly, codes.Unauthenticated},

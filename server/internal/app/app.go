@@ -132,7 +132,8 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	})
 	a.service = rpc.New(rpc.Config{
 		Store: a.memory, Recent: a.memory, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
-		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal, Await: grpcserver.Await,
+		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal,
+		MayRead: a.access.MayRead, Await: grpcserver.Await,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), StreamReads: streamReads(), Step: hooks.RetryStep,
 		InTouch: func() bool { return a.readiness.state.Load() },
 	})

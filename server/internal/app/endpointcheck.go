@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -82,7 +83,7 @@ func (f *findings) examineOne(e stripeapi.Endpoint, live *bool, base string) {
 	}
 	var fields []string
 	for _, eventType := range append(wanted, neededEvents...) {
-		field := "-d 'enabled_events[]=" + eventType + "'"
+		field := "-d " + quote("enabled_events[]="+eventType)
 		if !slices.Contains(fields, field) {
 			fields = append(fields, field)
 		}
@@ -127,10 +128,17 @@ func normal(text string) string {
 // file in STRIPE_API_KEY_FILE.
 func curl(base, id string, args ...string) string {
 	target := strings.TrimSuffix(strings.TrimSuffix(base, "/"), "/v1") + "/v1/webhook_endpoints/" + id
+	if !plainWord.MatchString(target) {
+		target = quote(target)
+	}
 	return fmt.Sprintf(`curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" %s %s`, strings.Join(args, " "), target)
 }
 
-// quote makes a text one word of a shell's.
+// plainWord is a text that a shell takes as one word without quotes, as most URLs are.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:%@+-]+$`)
+
+// quote makes a text one word of a shell's. Every value of a command that is printed goes through it, unless it is a plainWord: a person copies the
+// line, and the API that was asked might not be Stripe's.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 func status(enabled bool) string {

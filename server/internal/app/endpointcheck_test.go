@@ -1,9 +1,12 @@
 package app
 
 import (
+	"context"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/verification"
@@ -79,6 +82,29 @@ func TestExamineMendsTypes(t *testing.T) {
 		if n := strings.Count(line, "enabled_events[]="); n != tc.count || strings.Contains(line, "=*") ||
 			strings.Count(line, "-d 'enabled_events[]="+verification.EventVerified+"'") != 1 {
 			t.Errorf("%s: %s", name, line)
+		}
+	}
+}
+
+// A shell that runs a printed command sees each value as one word, also if the API that was asked is not Stripe's.
+func TestPrintedCommandsKeepTheirValues(t *testing.T) {
+	const odd = `a';echo pwned;'$(echo pwned)`
+	const hook, base = "https://a.example/" + odd, "http://127.0.0.1:1/" + odd
+	e := stripeapi.Endpoint{ID: "we_1", URL: hook, EnabledEvents: []string{odd}}
+	for _, line := range append(examine([]stripeapi.Endpoint{e}, hook, nil, base).problems, examine(nil, hook, nil, base).problems...) {
+		_, command, _ := strings.Cut(line, ": ")
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		shell := exec.CommandContext(ctx, "sh", "-c", `curl() { printf '%s\n' "$@"; }; server() { printf '%s\n' "$@"; }; `+command)
+		shell.Env = []string{"STRIPE_API_KEY=planted"}
+		out, err := shell.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v: %s", command, err, out)
+		}
+		for word := range strings.Lines(string(out)) {
+			if strings.Contains(word, "pwned") && !strings.Contains(word, odd) {
+				t.Errorf("%s\nthe shell ran a value: %s", command, out)
+			}
 		}
 	}
 }

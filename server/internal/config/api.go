@@ -44,8 +44,11 @@ func (a *API) Live() *bool {
 	return live
 }
 
+// Warnings is Config.Warnings for these settings.
+func (a *API) Warnings() []string { return a.config().warnOfFiles() }
+
 func (a *API) config() *Config {
-	return &Config{StripeAPIKey: a.StripeAPIKey, StripeAPIBase: a.StripeAPIBase, Livemode: a.Livemode}
+	return &Config{StripeAPIKey: a.StripeAPIKey, StripeAPIKeyFile: a.StripeAPIKeyFile, StripeAPIBase: a.StripeAPIBase, Livemode: a.Livemode}
 }
 
 // CheckEndpointURL says what keeps Stripe from sending webhooks to a URL, or them from being safe on

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
@@ -11,8 +12,11 @@ import (
 const (
 	maxWebhookSecrets     = 10  // each costs a hash for a forged webhook
 	maxWebhookSecretBytes = 255 // Stripe's have 38
-	maxAccounts           = 1000
-	maxDenyCodes          = 100
+	minWebhookSecretBytes = 15  // a shorter one can be guessed from one signed webhook
+
+	webhookSecretPrefix = "whsec_"
+	maxAccounts         = 1000
+	maxDenyCodes        = 100
 )
 
 var (
@@ -58,27 +62,62 @@ func (c *Config) checkWebhookSecrets(found *problems) {
 		found.add("STRIPE_WEBHOOK_SECRET has over %d secrets: drop those that no endpoint uses any more", maxWebhookSecrets)
 	}
 	for i, secret := range secrets {
-		switch {
-		case secret == "":
-			// An empty secret verifies whatever is signed with an empty key: an open door.
-			found.add("STRIPE_WEBHOOK_SECRET: secret %d of %d is empty: remove the comma too much", i+1, len(secrets))
-		case len(secret) > maxWebhookSecretBytes || hasSpace(secret):
-			found.add("STRIPE_WEBHOOK_SECRET: secret %d of %d has spaces or line breaks, or over %d bytes: separate secrets by commas", i+1, len(secrets), maxWebhookSecretBytes)
+		if problem := webhookSecretProblem(secret); problem != "" {
+			found.add("STRIPE_WEBHOOK_SECRET: secret %d of %d %s", i+1, len(secrets), problem)
 		}
 	}
+}
+
+// webhookSecretProblem says what is wrong with one signing secret and how to fix it, without quoting it. It returns
+// "" for a secret of Stripe's form. What is no secret of Stripe's verifies no webhook of Stripe's, or those of anybody.
+func webhookSecretProblem(secret string) string {
+	const give = "give the endpoint's signing secret (whsec_...)"
+	switch {
+	case secret == "":
+		// An empty secret verifies whatever is signed with an empty key: an open door.
+		return "is empty: remove the comma too much"
+	case len(secret) > maxWebhookSecretBytes || hasSpace(secret):
+		return fmt.Sprintf("has spaces or line breaks, or over %d bytes: separate secrets by commas", maxWebhookSecretBytes)
+	case strings.ContainsAny(secret, quotes):
+		return "has quotes: give the secret without them"
+	case hasAPIKeyPrefix(secret):
+		return "is an API key: " + give + ", and the key in STRIPE_API_KEY"
+	case strings.ContainsFunc(secret, notPrintable):
+		return "has characters that no secret has, such as a byte order mark: " + give + " and nothing else"
+	case !strings.HasPrefix(secret, webhookSecretPrefix):
+		return "does not begin with whsec_: " + give
+	case len(secret) < minWebhookSecretBytes:
+		return fmt.Sprintf("has under %d characters, which can be guessed: %s whole", minWebhookSecretBytes, give)
+	}
+	return ""
 }
 
 // checkAPIKey looks at a key that is set.
 func checkAPIKey(found *problems, key string) {
 	switch {
+	case strings.ContainsAny(key, quotes):
+		found.add("STRIPE_API_KEY has quotes: give the key without them")
 	case strings.HasPrefix(key, "pk_"):
 		found.add("STRIPE_API_KEY is a publishable key: give a secret (sk_...) or restricted (rk_...) one")
+	case strings.HasPrefix(key, webhookSecretPrefix):
+		found.add("STRIPE_API_KEY is a webhook's signing secret: give a secret (sk_...) or restricted (rk_...) key, and the signing secret in STRIPE_WEBHOOK_SECRET")
 	case !strings.HasPrefix(key, "sk_") && !strings.HasPrefix(key, "rk_"):
 		found.add("STRIPE_API_KEY is no key of Stripe's: a secret key begins with sk_, a restricted one with rk_")
-	case len(key) > maxNameBytes || strings.ContainsFunc(key, func(r rune) bool { return r < '!' || r > '~' }):
+	case len(key) > maxNameBytes || strings.ContainsFunc(key, notPrintable):
 		found.add("STRIPE_API_KEY has spaces, line breaks or other characters that no key has, or over %d bytes: give the key and nothing else", maxNameBytes)
 	}
 }
+
+// hasAPIKeyPrefix reports whether a text begins as the API keys of Stripe do.
+func hasAPIKeyPrefix(text string) bool {
+	return strings.HasPrefix(text, "sk_") || strings.HasPrefix(text, "rk_") || strings.HasPrefix(text, "pk_")
+}
+
+// quotes are what a shell or an env file leaves around a value that it does not unquote.
+const quotes = "\"'`“”‘’"
+
+// notPrintable reports whether a character is outside printable ASCII: no key or secret of Stripe's has one.
+func notPrintable(r rune) bool { return r < '!' || r > '~' }
 
 func (c *Config) checkAccounts(found *problems) {
 	accounts := c.Accounts()

@@ -196,7 +196,7 @@ func TestHelpShowsNoSecret(t *testing.T) {
 }
 
 func TestRedacted(t *testing.T) {
-	c := valid(t, "STRIPE_API_KEY="+plantedKey, "STRIPE_WEBHOOK_SECRET="+plantedSecret+",whsec_planted2",
+	c := valid(t, "STRIPE_API_KEY="+plantedKey, "STRIPE_WEBHOOK_SECRET="+plantedSecret+",whsec_planted02",
 		"REDIS_MODE=sentinel", "REDIS_SENTINEL_MASTER=m", "REDIS_SENTINEL_USERNAME=app", "REDIS_SENTINEL_PASSWORD=planted3")
 	if err := c.Load(); err != nil {
 		t.Fatal(err)
@@ -228,10 +228,10 @@ func TestRedacted(t *testing.T) {
 }
 
 func TestSecrets(t *testing.T) {
-	c := valid(t, "STRIPE_API_KEY="+plantedKey, "STRIPE_WEBHOOK_SECRET=whsec_a, whsec_b", "REDIS_URL=redis://:p%40ss@h",
+	c := valid(t, "STRIPE_API_KEY="+plantedKey, "STRIPE_WEBHOOK_SECRET=whsec_aaaaaaaaa, whsec_bbbbbbbbb", "REDIS_URL=redis://:p%40ss@h",
 		"REDIS_SENTINEL_PASSWORD=sp@ss")
 	got := strings.Join(c.Secrets(), " ")
-	if want := plantedKey + " sp@ss whsec_a whsec_b p@ss"; got != want {
+	if want := plantedKey + " sp@ss whsec_aaaaaaaaa whsec_bbbbbbbbb p@ss"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got := (&Config{}).Secrets(); len(got) != 0 {

@@ -47,8 +47,9 @@ func TestLoadAccepts(t *testing.T) {
 		"a code of tomorrow":            {"RETRY_DENY_CODES=selfie_manipulated, code_of_tomorrow_2"},
 		"cooldown, least":               {"RETRY_COOLDOWN=1s"},
 		"cooldown, greatest":            {"RETRY_COOLDOWN=720h"},
-		"two secrets":                   {"STRIPE_WEBHOOK_SECRET=whsec_1, whsec_2"},
-		"greatest secret":               {"STRIPE_WEBHOOK_SECRET=" + strings.Repeat("s", 255)},
+		"two secrets":                   {"STRIPE_WEBHOOK_SECRET=whsec_planted01, whsec_planted02"},
+		"greatest secret":               {"STRIPE_WEBHOOK_SECRET=whsec_" + strings.Repeat("s", 249)},
+		"least secret":                  {"STRIPE_WEBHOOK_SECRET=whsec_123456789"},
 		"limits, least":                 {"MAX_RETRIES=0", "CACHE_SESSIONS=1000", "API_READS_PER_DAY=1", "DRAIN_TIMEOUT=1s", "STREAM_MAX_AGE=1s"},
 		"retention, least":              {"FEED_MAX_LEN=1000", "FEED_MAX_AGE=1h", "SETTLED_TTL=24h", "REDIS_WAIT_TIMEOUT=10ms"},
 		"retention, greatest":           {"FEED_MAX_LEN=10000000", "FEED_MAX_AGE=8760h", "SETTLED_TTL=87600h", "REDIS_WAIT_REPLICAS=10", "REDIS_WAIT_TIMEOUT=5s"},
@@ -124,12 +125,28 @@ func TestLoadRefuses(t *testing.T) {
 		{"STRIPE_API_BASE=http://api.stripe.com", "must begin with https://"},
 		{"STRIPE_API_BASE=ftp://127.0.0.1", "must begin with https://"},
 		{"STRIPE_WEBHOOK_SECRET=", "STRIPE_WEBHOOK_SECRET is not set"},
-		{"STRIPE_WEBHOOK_SECRET=whsec_planted,", "secret 2 of 2 is empty"},
-		{"STRIPE_WEBHOOK_SECRET=,whsec_planted", "secret 1 of 2 is empty"},
+		{"STRIPE_WEBHOOK_SECRET=" + plantedSecret + ",", "secret 2 of 2 is empty"},
+		{"STRIPE_WEBHOOK_SECRET=," + plantedSecret, "secret 1 of 2 is empty"},
 		{"STRIPE_WEBHOOK_SECRET= ", "secret 1 of 1 is empty"},
 		{"STRIPE_WEBHOOK_SECRET=whsec_planted whsec_planted", "separate secrets by commas"},
 		{"STRIPE_WEBHOOK_SECRET=" + strings.Repeat("s", 256), "255 bytes"},
-		{"STRIPE_WEBHOOK_SECRET=a,a,a,a,a,a,a,a,a,a,a", "over 10 secrets"},
+		{"STRIPE_WEBHOOK_SECRET=" + strings.Repeat(plantedSecret+",", 10) + plantedSecret, "over 10 secrets"},
+		{"STRIPE_WEBHOOK_SECRET=x", "secret 1 of 1 does not begin with whsec_"},
+		{"STRIPE_WEBHOOK_SECRET=plantedplantedplanted", "does not begin with whsec_"},
+		{"STRIPE_WEBHOOK_SECRET=WHSEC_plantedplanted", "does not begin with whsec_"},
+		{"STRIPE_WEBHOOK_SECRET=whsec_planted0", "under 15 characters"},
+		{"STRIPE_WEBHOOK_SECRET=" + plantedSecret + ",whsec_", "secret 2 of 2 has under 15 characters"},
+		{"STRIPE_WEBHOOK_SECRET=\"" + plantedSecret + "\"", "has quotes"},
+		{"STRIPE_WEBHOOK_SECRET='" + plantedSecret + "'", "has quotes"},
+		{"STRIPE_WEBHOOK_SECRET=“" + plantedSecret + "”", "has quotes"},
+		{"STRIPE_WEBHOOK_SECRET=" + plantedSecret + "\"", "has quotes"},
+		{"STRIPE_WEBHOOK_SECRET=\ufeff" + plantedSecret, "byte order mark"},
+		{"STRIPE_WEBHOOK_SECRET=" + plantedSecret + "é", "characters that no secret has"},
+		{"STRIPE_WEBHOOK_SECRET=sk_test_plantedplanted", "is an API key"},
+		{"STRIPE_WEBHOOK_SECRET=" + plantedSecret + ",rk_live_plantedplanted", "secret 2 of 2 is an API key"},
+		{"STRIPE_WEBHOOK_SECRET=pk_live_plantedplanted", "is an API key"},
+		{"STRIPE_API_KEY=" + plantedSecret, "STRIPE_API_KEY is a webhook's signing secret"},
+		{"STRIPE_API_KEY=\"sk_test_planted\"", "STRIPE_API_KEY has quotes"},
 		{"STRIPE_API_KEY=sk_test_plantéd", "STRIPE_API_KEY has spaces"},
 		{"STRIPE_ACCOUNTS=acct_1,", "account 2 of 2"},
 		{"STRIPE_ACCOUNTS=1", "account 1 of 1"},
@@ -229,7 +246,7 @@ func TestSecretsFromFiles(t *testing.T) {
 	c, err := parse(t, map[string]string{
 		"REDIS_URL_FILE":             write("redis", plantedURL+"\n"),
 		"STRIPE_API_KEY_FILE":        write("key", plantedKey+"\r\n"),
-		"STRIPE_WEBHOOK_SECRET_FILE": write("hook", "whsec_1,whsec_2"),
+		"STRIPE_WEBHOOK_SECRET_FILE": write("hook", "whsec_planted01,whsec_planted02"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -237,7 +254,7 @@ func TestSecretsFromFiles(t *testing.T) {
 	if err := c.Load(); err != nil {
 		t.Fatal(err)
 	}
-	if c.RedisURL != plantedURL || c.StripeAPIKey != plantedKey || strings.Join(c.WebhookSecrets(), " ") != "whsec_1 whsec_2" {
+	if c.RedisURL != plantedURL || c.StripeAPIKey != plantedKey || strings.Join(c.WebhookSecrets(), " ") != "whsec_planted01 whsec_planted02" {
 		t.Errorf("got %+v", c)
 	}
 
@@ -254,6 +271,8 @@ func TestSecretsFromFiles(t *testing.T) {
 		"missing":   {"STRIPE_API_KEY_FILE=" + dir + "/none", "STRIPE_API_KEY_FILE: the file cannot be read"},
 		"directory": {"STRIPE_API_KEY_FILE=" + dir, "no regular file"},
 		"device":    {"STRIPE_API_KEY_FILE=/dev/zero", "no regular file"},
+		"marked":    {"STRIPE_API_KEY_FILE=" + write("marked", "\ufeff"+plantedKey), "begins with a byte order mark"},
+		"UTF-16":    {"STRIPE_API_KEY_FILE=" + write("wide", "\xff\xfes\x00k\x00"), "begins with a byte order mark"},
 		"empty":     {"STRIPE_API_KEY_FILE=" + write("empty", "\n"), "is empty"},
 		"too great": {"STRIPE_API_KEY_FILE=" + write("great", "sk_test_"+strings.Repeat("a", 64<<10)), "is greater than 65536 bytes"},
 		"two lines": {"STRIPE_API_KEY_FILE=" + write("lines", plantedKey+"\n"+plantedKey), "STRIPE_API_KEY has spaces, line breaks"},

@@ -18,11 +18,12 @@ func TestChangedFilesAreHeldToTheRulesOfTheStart(t *testing.T) {
 		change      func(*Config, string) (*Config, error)
 		text, want  string // want: a part of the error; empty: accepted
 	}{
-		{"a secret more", "", webhook, "whsec_planted2,whsec_planted", ""},
-		{"a comma too much", "", webhook, "whsec_planted2,", "secret 2 of 2 is empty"},
+		{"a secret more", "", webhook, "whsec_planted02,whsec_planted01", ""},
+		{"a comma too much", "", webhook, "whsec_planted02,", "secret 2 of 2 is empty"},
 		{"nothing but a space", "", webhook, " ", "is empty"},
 		{"two lines", "", webhook, "whsec_planted\nwhsec_planted2", "line breaks"},
-		{"too many", "", webhook, strings.Repeat("whsec_planted,", 10) + "whsec_planted", "over 10 secrets"},
+		{"an API key for a secret", "", webhook, "sk_test_plantedplanted", "is an API key"},
+		{"too many", "", webhook, strings.Repeat("whsec_planted01,", 10) + "whsec_planted01", "over 10 secrets"},
 		{"another key", test, key, "sk_test_planted", ""},
 		{"a restricted key for a secret one", test, key, "rk_test_planted", ""},
 		{"a live key for a test one", test, key, "sk_live_planted", "other mode"},

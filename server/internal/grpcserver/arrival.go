@@ -64,13 +64,17 @@ type incoming struct {
 	arrived           bool
 }
 
+// Context implements grpc.ServerStream.
+func (s *incoming) Context() context.Context { return s.ctx }
+
 // admit finds out who calls, and refuses a stream that may not be opened.
-func (s *incoming) admit(access Access, method string) error {
+func (s *incoming) admit(server *Server, method string) error {
 	admission := turn.Begin(func() error {
-		s.ctx = access.Identify(s.ctx)
-		checked, leave, err := access.Stream(s.ctx, method, s.ServerStream)
+		s.ctx = server.access.Identify(s.ctx)
+		checked, leave, err := server.access.Stream(s.ctx, method, s.ServerStream)
 		if err == nil {
 			s.ServerStream, s.leave = checked, leave
+			s.ctx = server.continueTrace(s.ctx)
 		}
 		return err
 	})

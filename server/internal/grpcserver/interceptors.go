@@ -60,6 +60,7 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 		return nil, err
 	}
 	work = c.hold(ctx)
+	ctx = s.startSpan(ctx, c)
 	return handler(ctx, request)
 }
 
@@ -77,7 +78,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerI
 		in.leave()
 		err = s.finish(in.ctx, c, err)
 	}()
-	if err := in.admit(s.access, c.method.full); err != nil {
+	if err := in.admit(s, c.method.full); err != nil {
 		return err
 	}
 	work = c.hold(in.ctx)
@@ -93,6 +94,9 @@ func (s *Server) finish(ctx context.Context, c *call, err error) error {
 	err = s.withStatus(ctx, c, err)
 	if !c.shed {
 		s.logCall(ctx, c, time.Since(c.began), err)
+	}
+	if s.tracer != nil && !c.method.stream {
+		endSpan(ctx, err)
 	}
 	if trailer := c.trailer(); trailer != nil {
 		_ = grpc.SetTrailer(ctx, trailer) // it fails only where the caller is gone

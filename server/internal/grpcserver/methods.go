@@ -6,7 +6,6 @@ import (
 
 	"google.golang.org/grpc"
 
-	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/shares"
 )
 
@@ -44,15 +43,4 @@ func methodsOf(registered map[string]grpc.ServiceInfo, config Config) map[string
 		}
 	}
 	return methods
-}
-
-// isTraced picks the unary calls of the service.
-func isTraced(full string) bool {
-	name, ours := strings.CutPrefix(full, "/"+serviceName+"/")
-	for _, unary := range verificationv1.VerificationService_ServiceDesc.Methods {
-		if ours && unary.MethodName == name {
-			return true
-		}
-	}
-	return false
 }

@@ -13,9 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
-	"go.opentelemetry.io/otel/metric/noop"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
@@ -23,7 +20,6 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
-	"google.golang.org/grpc/stats"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/shares"
@@ -93,7 +89,7 @@ type Config struct {
 	Access Access
 	// Meter counts the calls. nil: nobody does.
 	Meter Meter
-	// TracerProvider gets a span for each unary call of the service, in the caller's trace if it has
+	// TracerProvider gets a span for each unary call of the service that was let in, in the caller's trace if it has
 	// one. Streams get none: it would end when they do. nil: none.
 	TracerProvider trace.TracerProvider
 }
@@ -109,6 +105,7 @@ type Server struct {
 	callLog  *slog.Logger // its lines bear the request id
 	slowCall time.Duration
 	atWill   *rate.Limiter // see isAtWill
+	tracer   trace.Tracer  // nil: no spans
 	methods  map[string]*method
 	unknown  *method
 	waiting  *shares.Pot // calls that wait, and hold no place of their method
@@ -127,6 +124,9 @@ func New(config Config) *Server {
 		atWill:  rate.NewLimiter(atWillPerSecond, atWillBurst),
 		unknown: &method{full: unknownMethod, meter: config.Meter.Method(unknownMethod)},
 		waiting: places(config),
+	}
+	if config.TracerProvider != nil {
+		s.tracer = config.TracerProvider.Tracer("example.com/verification-status")
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(s.options(config)...)
@@ -186,7 +186,7 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 		grpc.StaticConnWindowSize(receiveWindow),
 		grpc.ReadBufferSize(readBuffer),
 		grpc.InTapHandle(s.begin),
-		grpc.StatsHandler(observer{}), // the first: before its TagRPC a call has no metadata, and none of its caller's trace
+		grpc.StatsHandler(observer{}), // before its TagRPC a call has no metadata
 		grpc.ConnectionTimeout(handshakeTimeout),
 		// Without it a hard stop returns while handlers still run, and they would use a closed store.
 		grpc.WaitForHandlers(true),
@@ -196,13 +196,6 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 	}
 	if secured := config.Access.Credentials(); secured != nil {
 		options = append(options, grpc.Creds(secured))
-	}
-	if config.TracerProvider != nil {
-		options = append(options, grpc.StatsHandler(otelgrpc.NewServerHandler(
-			otelgrpc.WithTracerProvider(config.TracerProvider), otelgrpc.WithMeterProvider(noop.NewMeterProvider()),
-			otelgrpc.WithPropagators(propagation.TraceContext{}),
-			otelgrpc.WithFilter(func(call *stats.RPCTagInfo) bool { return isTraced(call.FullMethodName) }),
-		)))
 	}
 	return options
 }

@@ -4,8 +4,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 )
+
+// byteOrderMarks are those of UTF-8 and of both kinds of UTF-16. Some editors and shells write one before a text, and it
+// would become a part of the secret.
+var byteOrderMarks = []string{"\ufeff", "\xfe\xff", "\xff\xfe"}
 
 // ReadFile returns the text of a regular file of maxBytes at the most, which may be none: a path to
 // something else must not fill the memory, nor wait for anything but the disk. The error says what to
@@ -30,6 +36,9 @@ func ReadFile(path string, maxBytes int64) (string, error) {
 	}
 	if int64(len(text)) > maxBytes {
 		return "", fmt.Errorf("%s is greater than %d bytes: name the file that holds the value and nothing else", path, maxBytes)
+	}
+	if slices.ContainsFunc(byteOrderMarks, func(mark string) bool { return strings.HasPrefix(string(text), mark) }) {
+		return "", fmt.Errorf("%s begins with a byte order mark: save it as UTF-8 without one", path)
 	}
 	return string(text), nil
 }

@@ -181,7 +181,8 @@ func readSession(body []byte) (Session, error) {
 	}, nil
 }
 
-// digest stands for a reference or filter, which may be personal and must not travel in a URL.
+// digest stands for a reference or filter, which may be personal and must not travel in a URL in clear. A list of guesses
+// turns it back.
 func digest(reference string) []byte {
 	sum := sha256.Sum256([]byte(reference))
 	return sum[:16]

@@ -40,10 +40,19 @@ func (s *Service) RetryVerification(ctx context.Context, request *verificationv1
 		"retries_granted", result.session.RetriesGranted, "asked_for", request.GetSessionId(),
 		"principal", s.Principal(ctx))
 	return &verificationv1.RetryVerificationResponse{
-		Verification: s.current(&result.session),
+		Verification: s.forCaller(ctx, s.current(&result.session)),
 		ClientSecret: result.link.ClientSecret.Reveal(),
 		Url:          result.link.URL.Reveal(),
 	}, nil
+}
+
+// forCaller returns what the answer to a retry shows of a session: all of it to a caller that may read it, and to others what
+// it takes to go on, as the contract says.
+func (s *Service) forCaller(ctx context.Context, v *verificationv1.Verification) *verificationv1.Verification {
+	if s.MayRead(ctx) {
+		return v
+	}
+	return &verificationv1.Verification{SessionId: v.GetSessionId(), Status: v.GetStatus(), Retry: v.GetRetry()}
 }
 
 // retried is a retry that was granted, or one that uses nothing.

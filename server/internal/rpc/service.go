@@ -66,6 +66,8 @@ type Config struct {
 	Await func(ctx context.Context, wait func()) error
 	// InTouch reports whether the store can be read, as far as is known; heartbeats depend on it. nil: always.
 	InTouch func() bool
+	// MayRead reports whether the caller of the call that a context belongs to may call GetStatus. nil: all may.
+	MayRead func(ctx context.Context) bool
 	// StreamMaxAge ends streams so that they spread anew over the servers; 0: never.
 	StreamMaxAge time.Duration
 	// StallTimeout is how long a response may wait for a caller who does not read before the stream
@@ -109,6 +111,9 @@ func New(config Config) *Service {
 	}
 	if config.Await == nil {
 		config.Await = func(_ context.Context, wait func()) error { wait(); return nil }
+	}
+	if config.MayRead == nil {
+		config.MayRead = func(context.Context) bool { return true }
 	}
 	if config.StallTimeout == 0 {
 		config.StallTimeout = stallTimeout

@@ -238,3 +238,18 @@ func FuzzNoSecretLeaves(f *testing.F) {
 		}
 	})
 }
+
+// Every duration names its unit, wherever it stands in a record and in both formats.
+func TestDurationsNameTheirUnit(t *testing.T) {
+	for format, want := range map[string]string{
+		"json": `"took_ms":1500,"after_ms":0.25,"g":{"pause_ms":100,"map":{"wait_ms":2000}},"limit_ms":3}`,
+		"text": "took_ms=1500 after_ms=0.25 g.pause_ms=100 g.map.wait_ms=2000 limit_ms=3",
+	} {
+		var out bytes.Buffer
+		newTestLogger(t, &out, format).With("took", 1500*time.Millisecond).Info("m", "after", 250*time.Microsecond,
+			slog.Group("g", "pause", 100*time.Millisecond, "map", map[string]any{"wait": 2 * time.Second}), "limit_ms", 3*time.Millisecond)
+		if got := strings.TrimSpace(out.String()); !strings.HasSuffix(got, want) {
+			t.Errorf("%s: got %s, want %s at its end", format, got, want)
+		}
+	}
+}

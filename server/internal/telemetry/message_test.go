@@ -72,7 +72,7 @@ func TestMessageKinds(t *testing.T) {
 	}{
 		{&verificationv1.GetStatusResponse{History: []*verificationv1.HistoryEntry{{Revision: 1}, {EventId: "evt_1"}}},
 			`{"history":{"0":{"revision":1},"1":{"event_id":"evt_1"}}}`},
-		{&verificationv1.WatchStatusRequest{Heartbeat: durationpb.New(time.Second)}, `{"heartbeat":1000000000}`},
+		{&verificationv1.WatchStatusRequest{Heartbeat: durationpb.New(time.Second)}, `{"heartbeat_ms":1000}`},
 		{&verificationv1.Verification{Status: 99}, `{"status":99}`},
 		{packed, `{"type_url":"type.googleapis.com/verification.v1.RetryVerificationResponse","value":"9 bytes"}`},
 		{fields, `{"fields":{"a":{"string_value":"[secret]"},"b":{"number_value":1}}}`},

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -24,6 +25,9 @@ type redactor struct {
 func (r *redactor) replace(groups []string, attr slog.Attr) slog.Attr {
 	attr.Key = r.scrub.clean(attr.Key)
 	value := attr.Value
+	if value.Kind() == slog.KindDuration {
+		return milliseconds(attr)
+	}
 	if value.Kind() == slog.KindAny {
 		value = r.render(value.Any())
 	}
@@ -36,6 +40,11 @@ func (r *redactor) replace(groups []string, attr slog.Attr) slog.Attr {
 	}
 	attr.Value = value
 	return attr
+}
+
+// milliseconds names the unit of a duration in its key: slog's JSON is a bare number of nanoseconds.
+func milliseconds(attr slog.Attr) slog.Attr {
+	return slog.Float64(strings.TrimSuffix(attr.Key, "_ms")+"_ms", float64(attr.Value.Duration().Microseconds())/1000)
 }
 
 // render makes a value of any type one that can be cleaned: a text or a group of attributes, which

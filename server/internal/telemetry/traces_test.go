@@ -14,6 +14,7 @@ func cleared(t *testing.T, variables ...string) {
 		"OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_RESOURCE_ATTRIBUTES",
 		"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL",
 		"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+		"OTEL_EXPORTER_OTLP_INSECURE", "OTEL_EXPORTER_OTLP_TRACES_INSECURE",
 	} {
 		t.Setenv(name, "")
 	}
@@ -101,5 +102,37 @@ func TestContextsFromElsewhereAreNone(t *testing.T) {
 	}
 	if traces.recent.Len() != recentChanges {
 		t.Errorf("%d are remembered", traces.recent.Len())
+	}
+}
+
+// A collector's token that the network can read is warned about, whichever variable makes the connection plain.
+func TestHeadersInPlainTextAreWarnedAbout(t *testing.T) {
+	const token = "OTEL_EXPORTER_OTLP_HEADERS=authorization=planted"
+	at := func(endpoint string) string { return "OTEL_EXPORTER_OTLP_ENDPOINT=" + endpoint }
+	for _, test := range []struct {
+		name      string
+		variables []string
+		want      bool
+	}{
+		{"http", []string{at("http://192.0.2.1:4318"), token}, true},
+		{"http by name", []string{at("http://collector:4318"), token}, true},
+		{"grpc", []string{at("http://192.0.2.1:4317"), token, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}, true},
+		{"for traces alone", []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://192.0.2.1", "OTEL_EXPORTER_OTLP_TRACES_HEADERS=a=planted"}, true},
+		{"https made insecure", []string{at("https://192.0.2.1"), token, "OTEL_EXPORTER_OTLP_INSECURE=True"}, true},
+		{"http made secure", []string{at("http://192.0.2.1"), token, "OTEL_EXPORTER_OTLP_INSECURE=false"}, false},
+		{"https", []string{at("https://192.0.2.1"), token}, false},
+		{"no headers", []string{at("http://192.0.2.1")}, false},
+		{"loopback", []string{at("http://127.0.0.1:4318"), token}, false},
+		{"loopback by name", []string{at("http://localhost:4318"), token}, false},
+		{"loopback of IPv6", []string{at("http://[::1]:4318"), token}, false},
+		{"off", []string{at("http://192.0.2.1"), token, "OTEL_SDK_DISABLED=true"}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cleared(t, test.variables...)
+			got := TraceWarnings()
+			if (len(got) == 1) != test.want || strings.Contains(strings.Join(got, ""), "planted") {
+				t.Errorf("got %q, want a warning: %v", got, test.want)
+			}
+		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -60,6 +61,27 @@ func checkHeaders() error {
 		}
 	}
 	return nil
+}
+
+// TraceWarnings returns a sentence if headers, which can be a collector's tokens, go to another machine in plain text.
+func TraceWarnings() []string {
+	target, err := url.Parse(endpoint())
+	if tracesOff() || err != nil || setting("HEADERS") == "" || isLoopback(target.Hostname()) {
+		return nil
+	}
+	// The exporter goes by this variable first, also for https://.
+	insecure := strings.TrimSpace(setting("INSECURE"))
+	if plain := strings.EqualFold(insecure, "true") || insecure == "" && target.Scheme == "http"; !plain {
+		return nil
+	}
+	return []string{"OTEL_EXPORTER_OTLP_HEADERS go to another machine in plain text, so that the network can read the collector's token: " +
+		"use https:// in OTEL_EXPORTER_OTLP_ENDPOINT, or make sure that a mesh or a tunnel encrypts"}
+}
+
+// isLoopback reports whether a host is this machine. Of names only localhost counts: others can resolve to anything.
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
 }
 
 // samplers are those of the standard that the SDK knows; true: with a ratio as argument.

@@ -101,7 +101,7 @@ func (k *keys) lease(name string) string { return k.prefix + "lease:" + name }
 func (k *keys) marks() string { return k.prefix + "marks" }
 
 // reference is a ZSET: session ids by Stripe's creation time. The reference is hashed, so that no
-// key names a person; it has no hash tag, because its sessions are in any partition.
+// key names a person in clear (a list of guesses turns the hash back); it has no hash tag, because its sessions are in any partition.
 func (k *keys) reference(reference string) string {
 	sum := sha256.Sum256([]byte(reference))
 	return k.prefix + "ref:" + base64.RawURLEncoding.EncodeToString(sum[:16])

@@ -1,0 +1,97 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Redis on another machine without TLS is warned about, with or without a password, and the sentence shows none.
+func TestRedisInPlainTextIsWarnedAbout(t *testing.T) {
+	sentinel := []string{"REDIS_MODE=sentinel", "REDIS_SENTINEL_MASTER=m"}
+	for name, test := range map[string]struct {
+		changes []string
+		want    string // a part of the only warning; empty: no warning
+	}{
+		"password":                  {[]string{"REDIS_URL=redis://user:planted@192.0.2.1"}, "the password and personal data"},
+		"password, by name":         {[]string{"REDIS_URL=redis://:planted@redis.example"}, "the password and personal data"},
+		"password of the Sentinels": {append(sentinel, "REDIS_URL=redis://192.0.2.1", "REDIS_SENTINEL_PASSWORD=planted"), "the password and personal data"},
+		"no password":               {[]string{"REDIS_URL=redis://192.0.2.1"}, "can read personal data"},
+		"one of several away":       {[]string{"REDIS_MODE=cluster", "REDIS_URL=redis://:planted@127.0.0.1:1,192.0.2.1:2"}, "the password and personal data"},
+		"any address":               {[]string{"REDIS_URL=redis://:planted@0.0.0.0"}, "the password and personal data"},
+		"TLS":                       {[]string{"REDIS_URL=rediss://:planted@192.0.2.1"}, ""},
+		"loopback":                  {[]string{"REDIS_URL=redis://:planted@127.0.0.2"}, ""},
+		"loopback by name":          {[]string{"REDIS_URL=redis://:planted@localhost"}, ""},
+		"loopback of IPv6":          {[]string{"REDIS_URL=redis://:planted@[::1]:6379"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := valid(t, test.changes...)
+			if err := c.Load(); err != nil {
+				t.Fatal(err)
+			}
+			checkWarnings(t, c.Warnings(), "REDIS_URL", test.want)
+		})
+	}
+}
+
+// A file that every user of the machine can change is warned about, and one with a secret that they can read.
+func TestFilesOpenToEveryUserAreWarnedAbout(t *testing.T) {
+	for name, test := range map[string]struct {
+		env, text string
+		mode      os.FileMode
+		want      string
+	}{
+		"key of the API, readable":  {"STRIPE_API_KEY_FILE", plantedKey, 0o644, "can read"},
+		"key of the API, writable":  {"STRIPE_API_KEY_FILE", plantedKey, 0o622, "can change"},
+		"key of the API, for group": {"STRIPE_API_KEY_FILE", plantedKey, 0o660, ""},
+		"tokens, writable":          {"GRPC_TOKENS_FILE", "", 0o666, "can change"},
+		"tokens, readable":          {"GRPC_TOKENS_FILE", "", 0o644, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "file")
+			if err := os.WriteFile(path, []byte(test.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(path, test.mode); err != nil { // past the umask
+				t.Fatal(err)
+			}
+			c := valid(t, "REDIS_URL=redis://127.0.0.1", test.env+"="+path)
+			if err := c.Load(); err != nil {
+				t.Fatal(err)
+			}
+			checkWarnings(t, c.Warnings(), test.env, test.want)
+		})
+	}
+}
+
+// Every file is looked at: a setting that names one, and is none of a secret's value, is in the list.
+func TestEveryFileIsLookedAt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil { // past the umask
+		t.Fatal(err)
+	}
+	for _, setting := range Table() {
+		if !strings.HasSuffix(setting.Env, "_FILE") {
+			continue
+		}
+		checkWarnings(t, valid(t, "REDIS_URL=redis://127.0.0.1", setting.Env+"="+path).Warnings(), setting.Env, "can change")
+	}
+}
+
+// checkWarnings checks that there is one warning about a setting, with a text in it; none if the text is empty.
+func checkWarnings(t *testing.T, got []string, env, want string) {
+	t.Helper()
+	switch {
+	case want == "" && len(got) != 0:
+		t.Errorf("got %q, want no warning", got)
+	case want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], env+" ") || !strings.Contains(got[0], want)):
+		t.Errorf("got %q, want one that begins with %s and contains %q", got, env, want)
+	}
+	if strings.Contains(strings.Join(got, ""), "planted") {
+		t.Errorf("a secret is in %q", got)
+	}
+}
