@@ -133,9 +133,11 @@ func labelsOf() map[string][]string {
 var valuesOf = map[string][]string{
 	"verification_webhooks_total reason": {string(webhook.ReasonApplied), string(webhook.ReasonWrongSignature),
 		string(webhook.ReasonTooOld), string(webhook.ReasonInFuture)},
-	"verification_stripe_calls_total outcome": {string(stripeapi.OutcomeUnauthorized), string(stripeapi.OutcomeUnavailable)},
-	"verification_doubts_total outcome":       {"pending", "settled"},
-	"verification_file_reloads_total result":  {"used", "refused"},
+	"verification_stripe_calls_total outcome": {
+		string(stripeapi.OutcomeUnauthorized), string(stripeapi.OutcomeUnavailable), string(stripeapi.OutcomeBudget), string(stripeapi.OutcomeBusy),
+	},
+	"verification_doubts_total outcome":      {"pending", "settled"},
+	"verification_file_reloads_total result": {"used", "refused"},
 }
 
 // Every metric that is asked for is one that the server has, with these labels and these values.

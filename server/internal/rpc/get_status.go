@@ -133,10 +133,17 @@ func (s *Service) fresher(ctx context.Context, session verification.Session, rev
 	switch {
 	case err == nil && newer.Revision >= revision:
 		return newer, nil
-	case ctx.Err() != nil:
+	case over(ctx):
 		return verification.Session{}, errNotYet
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrConflict):
 		return verification.Session{}, err // not asked is not lost
 	}
 	return verification.Session{}, errRevisionLost
+}
+
+// over reports whether a context has ended, also if its deadline is this very moment: the read that it bounds can
+// end before it does.
+func over(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
