@@ -147,8 +147,8 @@ func TestG18_ThePageSaysThatItLostTouch(t *testing.T) {
 	r.pass(patience)
 	r.reads("This takes longer than it should", "Try again now")
 	r.inspect("service-dead-reload")
+	r.press("Try again now") // in vain
 	r.breaks("the service is back", func() { r.service = serve(t, r.env) })
-	r.press("Try again now")
 	r.reads("We’re checking your document", "Live")
 
 	r.breaks("the page's server dies", func() { r.page.running.kill() })
