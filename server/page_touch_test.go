@@ -146,6 +146,9 @@ func TestG18_ThePageSaysThatItLostTouch(t *testing.T) {
 	r.reads(reconnecting)
 	r.pass(patience)
 	r.reads("This takes longer than it should", "Try again now")
+	if said := r.do("connections", nil); strings.Contains(said, "live") {
+		r.t.Errorf("the page was %s; want live never", said)
+	}
 	r.inspect("service-dead-reload")
 	r.press("Try again now") // in vain
 	r.breaks("the service is back", func() { r.service = serve(t, r.env) })
