@@ -146,9 +146,12 @@ func TestG18_ThePageSaysThatItLostTouch(t *testing.T) {
 	r.reads(reconnecting)
 	r.pass(patience)
 	r.reads("This takes longer than it should", "Try again now")
+	if said := r.do("connections", nil); strings.Contains(said, "live") {
+		r.t.Errorf("the page was %s; want live never", said)
+	}
 	r.inspect("service-dead-reload")
+	r.press("Try again now") // in vain
 	r.breaks("the service is back", func() { r.service = serve(t, r.env) })
-	r.press("Try again now")
 	r.reads("We’re checking your document", "Live")
 
 	r.breaks("the page's server dies", func() { r.page.running.kill() })
@@ -164,11 +167,16 @@ func TestG18_ThePageSaysThatItLostTouch(t *testing.T) {
 
 	r.breaks("the network changes", func() { r.offline(true) })
 	r.reads(reconnecting, "You are offline")
-	r.inspect("offline")
 	r.breaks("there is another network", func() { r.offline(false) })
-	r.pass(3 * time.Second)
 	r.reads("Live")
+	r.do("pass", fields{"ms": patience.Milliseconds()}) // nothing is said late
 	r.readsNot("You are offline")
+	r.readsNot(noServer)
+	r.offline(true)
+	r.see("You are offline")
+	r.inspect("offline")
+	r.offline(false)
+	r.see("Live")
 
 	if *browserWait { // the service's own waits cannot be moved on
 		r.breaks("Redis falls silent behind the service", r.redis.Pause)

@@ -15,6 +15,10 @@ async function begin({ locale = 'en-GB', javaScript = true } = {}) {
   await context?.close();
   context = await browser.newContext({ viewport: { width: 390, height: 844 }, locale, javaScriptEnabled: javaScript });
   context.setDefaultTimeout(20_000);
+  await context.addInitScript(() => { // all that the page said of its connection, however briefly
+    window.connections = [];
+    new MutationObserver(() => window.connections.push(document.body?.dataset.connection)).observe(document, { subtree: true, attributeFilter: ['data-connection'] });
+  });
   page = await context.newPage();
   if (javaScript) await page.clock.install();
   page.on('pageerror', (error) => problems.push(String(error)));
@@ -53,6 +57,7 @@ const steps = {
   html: () => page.content(),
   cookies: () => context.cookies(),
   focused: () => page.evaluate(() => document.activeElement.id || document.activeElement.textContent),
+  connections: () => page.evaluate(() => window.connections),
   problems: () => problems,
   look: async ({ width, dark }) => {
     await page.emulateMedia({ colorScheme: dark ? 'dark' : 'light', reducedMotion: 'reduce' });

@@ -85,6 +85,7 @@ function connected(to) {
 
 // say tells the person in words that this is not live. Without a status there is nothing else to tell.
 function say() {
+  clearTimeout(speaking);
   speaking = -1; // said
   const why = document.body.dataset.connection;
   if (card.dataset.state === "loading") show({ state: "away", step: -1, ...t.away }, follow);
@@ -133,7 +134,8 @@ setInterval(() => {
 // comeBack is for a page that nobody looked at, or that had no network: its stream may be dead, and its timers
 // may have stood still.
 function comeBack() {
-  if (document.hidden || Date.now() - opened < 2_000) return;
+  const fresh = source.readyState !== EventSource.CLOSED && Date.now() - opened < 2_000;
+  if (document.hidden || fresh) return;
   if (Date.now() - heard > silence) connected("lost");
   follow();
 }
