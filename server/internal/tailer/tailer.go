@@ -80,7 +80,7 @@ func (t *Tailer) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > retryMax {
+		if time.Since(began) >= retryMax {
 			pause = retryMin
 			if t.known.Load() != known { // it was read, and did not hang
 				said = time.Time{}

@@ -397,6 +397,7 @@ func TestAStoreThatStaysAwayIsSaidOnceAMinute(t *testing.T) {
 				synctest.Wait()
 				f.set(func() { f.fail, f.hang = store.ErrUnavailable, hang })
 				time.Sleep(2*time.Minute + 10*time.Second)
+				synctest.Wait()
 				if got := strings.Count(logged.String(), "cannot be read"); got != 3 || !strings.Contains(logged.String(), " failures=1\n") {
 					t.Errorf("got %d lines in 130 s, want 3: %s", got, &logged)
 				}
@@ -404,6 +405,7 @@ func TestAStoreThatStaysAwayIsSaidOnceAMinute(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				f.set(func() { f.fail, f.hang = store.ErrUnavailable, hang })
 				time.Sleep(10 * time.Second)
+				synctest.Wait()
 				if got := strings.Count(logged.String(), "cannot be read"); got != 4 {
 					t.Errorf("got %d lines after it went away again, want 4: %s", got, &logged)
 				}
