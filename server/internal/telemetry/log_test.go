@@ -176,7 +176,7 @@ func TestOrdinaryValuesKeepTheirType(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]any{
-		"level": "INFO", "msg": "m", "n": 7.0, "b": true, "d": 1e9, "nil": nil, "typed": 3.0, "f": 1.5, "u": 9.0,
+		"level": "INFO", "msg": "m", "n": 7.0, "b": true, "d_ms": 1000.0, "nil": nil, "typed": 3.0, "f": 1.5, "u": 9.0,
 		"secret_index": 1.0, "password": "", "t": "1970-01-01T00:00:00Z", "e": "<nil>",
 	} {
 		if got[key] != want {
