@@ -98,12 +98,12 @@ func (b *browser) text() string {
 	return text
 }
 
-// grace is how long the page waits until a stream that ended counts as lost, patience how long until it says in
+// touchGrace is how long the page waits until a stream that ended counts as lost, patience how long until it says in
 // words that it is not live, silence how long until it gives a stream up that says nothing.
 const (
-	grace    = 4 * time.Second
-	patience = 8 * time.Second
-	silence  = 17 * time.Second
+	touchGrace = 4 * time.Second
+	patience   = 8 * time.Second
+	silence    = 17 * time.Second
 )
 
 // TestG18_ThePageSaysThatItLostTouch: whatever breaks between a person and the service, the page does not call
@@ -155,7 +155,7 @@ func TestG18_ThePageSaysThatItLostTouch(t *testing.T) {
 	r.reads("We’re checking your document", "Live")
 
 	r.breaks("the page's server dies", func() { r.page.running.kill() })
-	r.pass(grace)
+	r.pass(touchGrace)
 	r.reads(reconnecting)
 	r.pass(patience)
 	r.reads(noServer)
