@@ -227,7 +227,7 @@ func TestG3_AFullRunIsOwedAfterARunThatEnded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, kept := newStripe(t), newMemory()
 			kept.clock = func() time.Time { return time.Unix(s.now.Load(), 0) }
-			ids := append(s.live(300, ""), s.live(20, "acct_1")...)
+			ids := append(s.live(60, ""), s.live(20, "acct_1")...)
 			s.tick(100_000)
 			r := s.replica(kept, func(c *Config, _ *stripeapi.Config) {
 				c.Clock = func() time.Time { return time.Unix(s.now.Add(1), 0) } // each look takes a second

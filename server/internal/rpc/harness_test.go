@@ -130,7 +130,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 // newUnpaced is New without pauses between the GETs of one session: most tests are about grants, not about links.
 func newUnpaced(config Config) *Service {
 	s := New(config)
-	s.links.group.Spacing = 0
+	s.links.spacing = 0
 	return s
 }
 

@@ -2,22 +2,19 @@ package rpc
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/time/rate"
 
-	"example.com/verification-status/server/internal/sharedread"
 	"example.com/verification-status/server/internal/shares"
-	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
 
 const (
 	// linkSpacing is the least time between two GETs of one session for one caller: a person that presses a
-	// button again and again uses up no reads. Calls that come meanwhile share the next GET, and its link.
+	// button again and again uses up few reads. Each call still has a link of its own: links work once.
 	linkSpacing = time.Second
 	// certainFor is how long a denial that Stripe could take back is answered without Stripe, after Stripe has said
 	// what it follows from.
@@ -26,16 +23,17 @@ const (
 	maxLinks = 10_000
 )
 
-// links makes the GETs of retries. It is safe for concurrent use.
+// links says when a retry may make a GET, and remembers what GETs have confirmed. It is safe for concurrent use.
 type links struct {
-	group sharedread.Group[linkKey, *linkRead]
-	told  *lru.Cache[sessionKey, toldRead]
+	spacing time.Duration
+	turns   *lru.Cache[linkKey, *rate.Limiter]
+	told    *lru.Cache[sessionKey, toldRead]
 }
 
 type sessionKey struct{ account, id string }
 
-// linkKey is what a GET is shared by. It has the caller, so that no call fails because another caller's share
-// of the reads is used up.
+// linkKey is what turns are divided by. It has the caller, so that the calls of one do not keep another from
+// the same session.
 type linkKey struct {
 	sessionKey
 	holder shares.Holder
@@ -47,77 +45,37 @@ type toldRead struct {
 	at      time.Time
 }
 
-// linkRead is one GET, shared by all calls that waited for it.
-type linkRead struct {
-	read verification.Read
-	link verification.Link
-
-	mu        sync.Mutex
-	committed bool   // it is in the record
-	applied   uint32 // the record's count of inputs then
-}
-
 func newLinks() *links {
-	told, err := lru.New[sessionKey, toldRead](maxLinks)
+	turns, err := lru.New[linkKey, *rate.Limiter](maxLinks)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return &links{group: sharedread.Group[linkKey, *linkRead]{Spacing: linkSpacing}, told: told}
+	told, err := lru.New[sessionKey, toldRead](maxLinks)
+	if err != nil {
+		panic(err)
+	}
+	return &links{spacing: linkSpacing, turns: turns, told: told}
 }
 
-// link returns a GET of a session that begins after this call, with what the record held before it. Errors
-// are the store's or verification's ErrStripe….
-func (s *Service) link(ctx context.Context, account, id string) (*linkRead, error) {
+// wait returns when the caller may make a GET of the session. It returns an error that is ErrStripeBusy at once if
+// no turn comes before the context's deadline, and ErrStripeUnavailable when the context ends before the turn.
+func (l *links) wait(ctx context.Context, account, id string) error {
+	if l.spacing == 0 {
+		return nil
+	}
 	key := linkKey{sessionKey{account, id}, shares.HolderOf(ctx)}
-	got, err := s.links.group.Next(ctx, key, func(ctx context.Context) (*linkRead, error) {
-		before, err := s.Store.Get(ctx, id)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, err
-		}
-		retrieved, err := s.Stripe.Retrieve(ctx, account, id)
-		if err != nil {
-			return nil, err
-		}
-		return &linkRead{link: retrieved.Link, read: verification.Read{
-			Object: retrieved.Object, AsOf: retrieved.AsOf, Applied: before.Applied, RecordTime: s.Clock().UnixMilli(),
-		}}, nil
-	})
-	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) && !errors.Is(err, verification.ErrStripeUnavailable) {
-		err = fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, ctx.Err())
+	fresh := rate.NewLimiter(rate.Every(l.spacing), 1)
+	turns, known, _ := l.turns.PeekOrAdd(key, fresh)
+	if !known {
+		turns = fresh
 	}
-	return got, err
-}
-
-// commit commits a read together with what then makes of it. overtaken: other news came since the read, and
-// nothing was committed. A read is not overtaken by its own commit for the other calls that share it.
-func (s *Service) commit(ctx context.Context, r *linkRead, then change) (session verification.Session, overtaken bool, err error) {
-	id := r.read.Object.ID
-	r.mu.Lock()
-	if r.committed {
-		r.mu.Unlock()
-		session, err = s.Store.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
-			if overtaken = current.Applied != r.applied; overtaken {
-				return current, false, nil
-			}
-			next, write := then(current)
-			return next, write, nil
-		})
-		return session, overtaken, err
-	}
-	defer r.mu.Unlock()
-	session, err = s.Store.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
-		next, outcome := verification.ApplyRead(current, r.read)
-		if overtaken = outcome.Dropped; overtaken {
-			return current, false, nil
+	if err := turns.Wait(ctx); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, ctx.Err())
 		}
-		changed, write := then(next)
-		return changed, outcome.Write || write, nil
-	})
-	if err == nil && !overtaken {
-		r.committed, r.applied = true, session.Applied
-		s.links.told.Add(sessionKey{session.Account, id}, toldRead{session.Applied, s.Clock()})
+		return verification.ErrStripeBusy
 	}
-	return session, overtaken, err
+	return nil
 }
 
 // certain reports whether a denial is answered without asking Stripe: the record says it for good, or Stripe has said

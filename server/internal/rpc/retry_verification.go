@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -182,15 +183,36 @@ func (s *Service) inheritAndDecide(ctx context.Context, read verification.Sessio
 // it. A read that other news overtook is made again, a few times.
 func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, then change) (verification.Session, verification.Link, error) {
 	for range maxReads {
+		if err := s.links.wait(ctx, account, id); err != nil {
+			return verification.Session{}, verification.Link{}, err
+		}
+		before, err := s.Store.Get(ctx, id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return verification.Session{}, verification.Link{}, err
+		}
 		s.Step(StepRetrieve)
-		read, err := s.link(ctx, account, id)
+		retrieved, err := s.Stripe.Retrieve(ctx, account, id)
 		if err != nil {
 			return verification.Session{}, verification.Link{}, err
 		}
+		read := verification.Read{
+			Object: retrieved.Object, AsOf: retrieved.AsOf, Applied: before.Applied, RecordTime: s.Clock().UnixMilli(),
+		}
 		s.Step(step)
-		session, overtaken, err := s.commit(ctx, read, then)
+		overtaken := false
+		session, err := s.Store.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
+			next, outcome := verification.ApplyRead(current, read)
+			if overtaken = outcome.Dropped; overtaken {
+				return current, false, nil
+			}
+			changed, write := then(next)
+			return changed, outcome.Write || write, nil
+		})
+		if err == nil && !overtaken {
+			s.links.told.Add(sessionKey{session.Account, id}, toldRead{session.Applied, s.Clock()})
+		}
 		if err != nil || !overtaken {
-			return session, read.link, err
+			return session, retrieved.Link, err
 		}
 	}
 	return verification.Session{}, verification.Link{}, errOvertaken

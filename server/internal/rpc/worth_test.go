@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -79,23 +80,40 @@ func TestADenialOfAnAmbiguousSessionAsksStripe(t *testing.T) {
 	}
 }
 
+// TestG15_ClicksOfOnePersonMakeOneReadASecond, with a second of 50 ms: each click that is answered has a link of its
+// own, and those that have no turn before their deadline are refused.
 func TestG15_ClicksOfOnePersonMakeOneReadASecond(t *testing.T) {
 	_, stripe, r := retryBench(t)
-	r.service.links.group.Spacing = linkSpacing
+	spacing := 50 * time.Millisecond
+	r.service.links.spacing = spacing
 	r.failAt(stripe, "vs_1", 1, 1)
 	began := time.Now()
+	var mu sync.Mutex
+	urls := map[string]bool{}
+	answered := 0
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
 	var clicks sync.WaitGroup
 	for range 100 {
 		clicks.Go(func() {
-			if _, err := r.RetryVerification(t.Context(), retryRequest("vs_1")); err != nil {
+			response, err := r.RetryVerification(ctx, retryRequest("vs_1"))
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				answered++
+				urls[response.GetUrl()] = true
+			} else if code := status.Code(err); code != codes.Unavailable && code != codes.DeadlineExceeded {
 				t.Error(err)
 			}
 		})
 	}
 	clicks.Wait()
 	gets, _, _ := stripe.counts()
-	if most := int(time.Since(began)/linkSpacing) + 1; gets > most {
+	if most := int(time.Since(began)/spacing) + 1; gets > most {
 		t.Errorf("100 clicks within %v made %d GETs, want %d at most", time.Since(began), gets, most)
+	}
+	if answered == 0 || answered == 100 || len(urls) != answered {
+		t.Errorf("%d of 100 clicks were answered, with %d links; want some, each with its own", answered, len(urls))
 	}
 	if granted := r.record("vs_1").RetriesGranted; granted != 1 {
 		t.Errorf("%d grants, want 1", granted)
@@ -104,7 +122,7 @@ func TestG15_ClicksOfOnePersonMakeOneReadASecond(t *testing.T) {
 
 func TestALinkIsWaitedForWithinTheDeadline(t *testing.T) {
 	_, stripe, r := retryBench(t)
-	r.service.links.group.Spacing = time.Hour
+	r.service.links.spacing = time.Hour
 	r.failAt(stripe, "vs_1", 1, 1)
 	r.retry(retryRequest("vs_1"))
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)

@@ -13,11 +13,8 @@ import (
 
 // Group makes reads of values V by key K. The zero value is ready. It is safe for concurrent use.
 type Group[K comparable, V any] struct {
-	// Spacing is the least time between the beginnings of two reads of one key. 0: none.
-	Spacing time.Duration
-
 	mu      sync.Mutex
-	waiting map[K]*read[V] // nil value: one is under way, or was a moment ago, and nobody waits
+	waiting map[K]*read[V] // nil value: one is under way, and nobody waits
 	working sync.WaitGroup
 }
 
@@ -100,14 +97,9 @@ func (g *Group[K, V]) begin(key K, r *read[V]) {
 		ctx, r.cancel = context.WithDeadline(ctx, r.deadline)
 	}
 	g.working.Go(func() {
-		began := time.Now()
 		r.value, r.err = r.run(ctx)
 		r.cancel()
 		close(r.done)
-		if rest := g.Spacing - time.Since(began); rest > 0 {
-			time.AfterFunc(rest, func() { g.advance(key) })
-			return
-		}
 		g.advance(key)
 	})
 }
