@@ -30,7 +30,8 @@ func (c chainCase) String() string {
 // the store and of Stripe. At most MAX_RETRIES are granted, Stripe makes one session, and the counts are exact.
 func TestG9_WhereverAReplacementStopsAndWhoeverContinuesIt(t *testing.T) {
 	redis := redistest.Any(t)
-	cases, points := 0, 0
+	cases := 0
+	var points int
 	for life := 0; ; life++ {
 		finished := false
 		for _, continues := range []string{"old id", "new id", "reference"} {
