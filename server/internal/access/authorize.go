@@ -28,7 +28,7 @@ func (a *Access) Unary(ctx context.Context, method string, request any) error {
 }
 
 // Stream does the same for a stream. What a watch needs shows in its request: the stream that is
-// returned, whose context is ctx, checks that when it arrives, and ends at the next message once its
+// returned, whose context is made from ctx, checks that when it arrives, and ends at the next message once its
 // caller has lost the right to it. leave is to be called once, at the end.
 func (a *Access) Stream(ctx context.Context, method string, stream grpc.ServerStream) (checked grpc.ServerStream, leave func(), err error) {
 	if isHealth(method) {
@@ -51,17 +51,17 @@ func (a *Access) Stream(ctx context.Context, method string, stream grpc.ServerSt
 // health lets a health watch through, within its limits. Everybody may open one, but only those of callers with
 // credentials are kept until they end.
 func (a *Access) health(ctx context.Context, method string, stream grpc.ServerStream) (checked grpc.ServerStream, leave func(), err error) {
-	holder, evict := a.holderOf(ctx), func() {}
+	holder, evict, until := a.holderOf(ctx), func() {}, ctx
 	if holder.IsPeer() {
 		cancelable, cancel := context.WithCancelCause(ctx)
 		evict = func() { cancel(a.refuse(ctx, method, evicted())) }
-		stream = &ending{stream, cancelable}
+		until = cancelable
 	}
 	leave, refused := a.limits.watchHealth(holder, evict)
 	if refused != nil {
 		return nil, nil, a.refuse(ctx, method, refused)
 	}
-	return stream, leave, nil
+	return &ending{stream, until}, leave, nil
 }
 
 // holderOf is what the health watch of a call is counted for: its caller, else the holder of the connection's

@@ -74,7 +74,7 @@ func (s *incoming) admit(server *Server, method string) error {
 		checked, leave, err := server.access.Stream(s.ctx, method, s.ServerStream)
 		if err == nil {
 			s.ServerStream, s.leave = checked, leave
-			s.ctx = server.continueTrace(s.ctx)
+			s.ctx = server.continueTrace(checked.Context()) // Access may end the stream by it
 		}
 		return err
 	})
