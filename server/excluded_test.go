@@ -16,6 +16,7 @@ import (
 // TestNothingOfAnExcludedAccountIsReadAtStripe: not for a retry, nor for a caller who has seen more,
 // nor by the catch-up. What was kept of it before is served.
 func TestNothingOfAnExcludedAccountIsReadAtStripe(t *testing.T) {
+	t.Parallel()
 	stripe, redis := startStripe(t), redistest.Start(t)
 	first := serve(t, stripe.settings(redis.Addr))
 	stripe.sendTo(first)

@@ -16,6 +16,9 @@ import (
 
 // The long form: go test -tags=faults ./server -run TestFaults -timeout 2h -faults.count=500
 // -faults.sessions=20000. Without flags it is the short form.
+// sideBySide is how many topologies are broken at once.
+const sideBySide = "2"
+
 var (
 	faultCount    = flag.Int("faults.count", 40, "how many faults are injected, over all topologies")
 	faultSessions = flag.Int("faults.sessions", 300, "how many sessions live meanwhile, over all topologies and replacements aside")

@@ -10,6 +10,7 @@ import (
 
 // TestHealthcheckCommand: exit code 0 while the server beside it is ready, 1 with a word otherwise.
 func TestHealthcheckCommand(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	p := serve(t, settings(redis.Addr))
 	check := func() *process {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"flag"
 	"io"
 	"os"
 	"strconv"
@@ -29,6 +30,10 @@ const (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(envIsServer) == "" {
+		flag.Parse()
+		if err := flag.Set("test.parallel", sideBySide); err != nil {
+			panic(err)
+		}
 		goleak.VerifyTestMain(m)
 		return
 	}

@@ -112,6 +112,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 
 // TestFeedLagGrowsWhileRedisHangs: the one number that tells that watchers learn nothing new.
 func TestFeedLagGrowsWhileRedisHangs(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	client := newHTTPClient(t)
 	lag := func() float64 { return scrape(t, client, p.servers[0])["verification_feed_lag_seconds"] }

@@ -348,6 +348,7 @@ func redisWithout(t *testing.T, command string) (addr string) {
 // TestG17_ATopologyThatCannotBeReadIsNotAbsence: the driver knows no node of such a Cluster. A session that
 // is there must not be NOT_FOUND, at which watches end for good.
 func TestG17_ATopologyThatCannotBeReadIsNotAbsence(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, 0)
 	env := settings(cluster.Addrs()[0], "REDIS_MODE=cluster")
 	p := serve(t, env)

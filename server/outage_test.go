@@ -113,6 +113,7 @@ func TestG3_RedisGoesAndComesBack(t *testing.T) {
 // TestG3_RedisHangs: connections that stay silent are worse than ones that are refused. Within the
 // caller's deadline everybody gets an answer that says what is wrong.
 func TestG3_RedisHangs(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	p := serve(t, settings(redis.Addr, "STRIPE_API_KEY="+apiKey, "STRIPE_API_BASE=http://127.0.0.1:1"))
 	client, events := dialed(t, p), tries("vs_Hang", 3)
@@ -204,6 +205,7 @@ func TestRedisThatMustNotBeUsedEndsTheProcess(t *testing.T) {
 
 // TestG12_StopWithRedisAway: also then the process ends by itself, in order and in time.
 func TestG12_StopWithRedisAway(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	const limit = 3 * time.Second
 	p := serve(t, settings(redis.Addr, "DRAIN_TIMEOUT="+limit.String()))

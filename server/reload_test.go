@@ -86,6 +86,7 @@ func metric(t *testing.T, p *process, name string) string {
 
 // TestTheWebhookSecretIsRolledWithoutARestart: from A over "B,A" to B, and a file that goes bad.
 func TestTheWebhookSecretIsRolledWithoutARestart(t *testing.T) {
+	t.Parallel()
 	var secrets planted
 	a, b := secrets.plant("whsec_%s", "PlantedFirstSecret"), secrets.plant("whsec_%s", "PlantedSecondSecret")
 	c := secrets.plant("whsec_%s", "PlantedThirdSecret")
@@ -166,6 +167,7 @@ func TestTheWebhookSecretIsRolledWithoutARestart(t *testing.T) {
 // TestTheAPIKeyIsRolledWithoutARestart: when the old key is revoked the new one serves retries; a key
 // of the other mode is not used.
 func TestTheAPIKeyIsRolledWithoutARestart(t *testing.T) {
+	t.Parallel()
 	secrets := planted{texts: []string{apiKey, rolledKey}}
 	file := mount(t, apiKey+"\n")
 	stripe := startStripe(t)
@@ -211,6 +213,7 @@ func TestTheAPIKeyIsRolledWithoutARestart(t *testing.T) {
 // TestThePasswordOfRedisIsRolledWithoutARestart: connections made after the old one was taken away
 // use the new one.
 func TestThePasswordOfRedisIsRolledWithoutARestart(t *testing.T) {
+	t.Parallel()
 	var secrets planted
 	first, second := secrets.plant("%s", "PlantedFirstPassword"), secrets.plant("%s", "PlantedSecondPassword")
 	db := redistest.Start(t)

@@ -14,6 +14,7 @@ import (
 // same time, on whichever server, gets the same one, and a link of its own. Who loses the race for
 // Stripe's idempotency key may be told to try again.
 func TestReplaceClosedTwice(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	for _, callers := range []int{2, 2, 8} {
 		id := p.stripe.newSession("")
@@ -73,6 +74,7 @@ func TestReplaceClosedTwice(t *testing.T) {
 
 // TestReplaceClosedCountsTowardsTheLimit: replacements use retries, over the whole chain.
 func TestReplaceClosedCountsTowardsTheLimit(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, "MAX_RETRIES=2")
 	id := p.stripe.newSession("")
 	first := id

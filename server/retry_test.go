@@ -47,6 +47,7 @@ func newPair(t *testing.T, more ...string) *pair {
 // TestG9_ConcurrentRetriesMakeOneGrant: 8 calls at the same time on one failure, over two servers, each of which
 // makes a link a second.
 func TestG9_ConcurrentRetriesMakeOneGrant(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	id := p.stripe.newSession("person-1")
 	p.stripe.submit(id, "document_expired")

@@ -310,6 +310,7 @@ func feedEntries(t *testing.T, addr string) (entries []map[string]any) {
 
 // TestACollectorThatIsAwayHoldsNothingUp: the process serves, complains, and stops within its limit.
 func TestACollectorThatIsAwayHoldsNothingUp(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

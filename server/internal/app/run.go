@@ -147,7 +147,11 @@ func (a *App) listen() (grpcListener, webhookListener, adminListener net.Listene
 		return connlimit.New(listener, limit, each, func() { a.shedding.shed(context.Background(), "connection", setting) })
 	}
 	most := int(a.config.GRPCMaxConnections)
-	return bounded(grpcListener, most, shares.Of(most, int(a.config.CallerSharePercent)), "GRPC_MAX_CONNECTIONS"),
+	each := shares.Of(most, int(a.config.CallerSharePercent))
+	if each > 0 {
+		each = max(each, int(a.config.CallerMaxStreams)) // behind nginx each watch has a connection
+	}
+	return bounded(grpcListener, most, each, "GRPC_MAX_CONNECTIONS"),
 		bounded(webhookListener, int(a.config.WebhookMaxConnections), 0, "WEBHOOK_MAX_CONNECTIONS"),
 		bounded(adminListener, adminMaxConnections, 0, "ADMIN_ADDR (fixed)"), nil
 }

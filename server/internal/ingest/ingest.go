@@ -24,8 +24,9 @@ const (
 	doubtTimeout = 2 * time.Second
 	// doubtReads is how many GETs a doubt is worth when each is overtaken by another input.
 	doubtReads = 3
-	// readTimeout bounds a read of Stripe that nobody may be waiting for any more.
-	readTimeout = 5 * time.Second
+	// readTimeout bounds a read of Stripe that nobody may be waiting for any more. It is shorter than a look of a watch
+	// (5 s), so that a watch learns why there was no answer.
+	readTimeout = 4500 * time.Millisecond
 	// maxArchives bounds the memory of archived sessions by reference.
 	maxArchives = 50_000
 )

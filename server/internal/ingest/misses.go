@@ -40,9 +40,13 @@ func (m *misses) fresh(what question, now time.Time) bool {
 	return found && now.Sub(last.at) < missFor[min(last.times, len(missFor))-1]
 }
 
+// add notes that Stripe did not know something. Answers to callers who asked at the same time are one miss.
 func (m *misses) add(what question, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.fresh(what, now) {
+		return
+	}
 	last, _ := m.seen.Peek(what)
 	m.seen.Add(what, miss{at: now, times: last.times + 1})
 }

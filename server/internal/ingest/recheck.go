@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -15,6 +16,9 @@ const (
 	// recheckAfter is the pause before the first read. It doubles before each of the recheckTries.
 	recheckAfter = time.Second
 	recheckTries = 5
+	// recheckTimeout bounds one of them. It is below doubtTimeout: what is read again must not make the line so long that
+	// doubts of this moment have no turn.
+	recheckTimeout = doubtTimeout / 2
 )
 
 // rechecks are the sessions whose doubt was decided by rule only because this service was busy. Stripe can
@@ -67,7 +71,7 @@ func wasBusy(err error) bool {
 func (i *Ingest) recheck(object verification.Object) {
 	i.rechecks.add(question{account: object.Account, id: object.ID}, func(ctx context.Context) {
 		for pause := recheckAfter; pause < recheckAfter<<recheckTries; pause *= 2 {
-			timer := time.NewTimer(pause)
+			timer := time.NewTimer(pause/2 + rand.N(pause/2)) // events that were refused together come back one by one
 			select {
 			case <-timer.C:
 			case <-ctx.Done():
@@ -87,7 +91,7 @@ func (i *Ingest) recheck(object verification.Object) {
 }
 
 func (i *Ingest) recheckNow(ctx context.Context, id string) (verification.Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, recheckTimeout)
 	defer cancel()
 	session, err := i.Store.Get(ctx, id)
 	if err != nil || !session.Pending {

@@ -16,7 +16,7 @@ type question struct{ account, id, reference string }
 // String tells any two of them apart, whatever their parts are.
 func (q question) String() string { return fmt.Sprintf("%q %q %q", q.account, q.id, q.reference) }
 
-// ReadUnknown reads a session that the store does not have from Stripe, once for all who ask at the
+// ReadUnknown reads a session that the store does not have from Stripe, once for all calls of one caller at the
 // same time, and keeps it. store.ErrNotFound if Stripe does not know it either (see missFor)
 // or no API key is configured; else verification's ErrStripe… (with the context's, if that ended
 // first) or the store's.

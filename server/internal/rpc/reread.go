@@ -51,7 +51,7 @@ func (r *rereads) read(ctx context.Context, from Ingest, session verification.Se
 			return session, nil
 		}
 		read, err := from.Refresh(ctx, session)
-		if !unasked(err) {
+		if ctx.Err() == nil && !unasked(err) {
 			r.last.Add(key, lastReread{read.Revision, read.Applied, now})
 		}
 		return read, err

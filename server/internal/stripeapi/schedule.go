@@ -93,12 +93,17 @@ func (s *schedule) enter(ctx context.Context, class int, holder shares.Holder) (
 	return mine, nil
 }
 
-// expected is when the turn of a further call comes if nobody else begins to wait. The lock is held.
+// expected is about when the turn of a further call comes if nobody else begins to wait. A holder within its share
+// waits for no more than the share of each of the others, as pick does. The lock is held.
 func (s *schedule) expected(now time.Time, class int, holder shares.Holder) time.Time {
 	ahead := 0
 	for i := range class {
-		for _, calls := range s.classes[i].calls {
-			ahead += len(calls)
+		for other, calls := range s.classes[i].calls {
+			if s.share > 0 && other != (shares.Holder{}) && other != holder && s.within(holder) {
+				ahead += min(len(calls), s.share)
+			} else {
+				ahead += len(calls)
+			}
 		}
 	}
 	own := len(s.classes[class].calls[holder])
@@ -139,15 +144,22 @@ func (s *schedule) give() {
 	}
 }
 
-// pick takes out the call that goes next; nil if none waits. The lock is held.
+// pick takes out the call that goes next; nil if none waits. The service's own calls go before no better class: a
+// catch-up must not take the turns of retries, however many of the last ones those had. The lock is held.
 func (s *schedule) pick() (shares.Holder, *waiter) {
-	within := func(holder shares.Holder) bool { return s.within(holder) }
-	anybody := func(shares.Holder) bool { return true }
-	for _, may := range []func(shares.Holder) bool{within, anybody} {
-		for i := range s.classes {
-			if holder, first := s.classes[i].take(may); first != nil {
-				return holder, first
-			}
+	better := false // calls of a better class wait
+	for i := range s.classes {
+		within := func(holder shares.Holder) bool {
+			return s.within(holder) && !(better && holder == (shares.Holder{}))
+		}
+		if holder, first := s.classes[i].take(within); first != nil {
+			return holder, first
+		}
+		better = better || len(s.classes[i].order) > 0
+	}
+	for i := range s.classes {
+		if holder, first := s.classes[i].take(func(shares.Holder) bool { return true }); first != nil {
+			return holder, first
 		}
 	}
 	return shares.Holder{}, nil

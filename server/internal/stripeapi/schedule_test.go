@@ -41,7 +41,9 @@ func (l *line) flood(n, class int, holder shares.Holder, deadline time.Duration)
 func (l *line) took(class int, holder shares.Holder) time.Duration {
 	l.t.Helper()
 	began := time.Now()
-	if err := l.wait(l.t.Context(), class, holder); err != nil {
+	ctx, cancel := context.WithTimeout(l.t.Context(), 5*time.Second) // what a lookup has
+	defer cancel()
+	if err := l.wait(ctx, class, holder); err != nil {
 		l.t.Errorf("%v waited %v in class %d: %v", holder, time.Since(began), class, err)
 	}
 	return time.Since(began)
@@ -105,6 +107,18 @@ func TestTheServicesOwnCallsHaveTheirTurnBesideAFlood(t *testing.T) {
 		}
 		if took := time.Since(began); took > 2100*time.Millisecond {
 			t.Errorf("10 turns of the service itself took %v beside a flood of one caller", took)
+		}
+	})
+}
+
+// A catch-up takes no turn of retries, although those of one caller have had their share of the last turns.
+func TestTheServicesOwnReadsGoBehindRetries(t *testing.T) {
+	inLine(t, func(t *testing.T, l *line) {
+		l.flood(20, retries, shares.Named("person"), 30*time.Second)
+		began := time.Now()
+		l.took(lookups, shares.Holder{})
+		if took := time.Since(began); took < 1900*time.Millisecond {
+			t.Errorf("a read of the service itself waited %v, before 20 retries that waited for 2s", took)
 		}
 	})
 }

@@ -83,7 +83,7 @@ func (t *Tailer) Run(ctx context.Context) {
 		if time.Since(began) >= retryMax {
 			pause = retryMin
 			if t.known.Load() != known { // it was read, and did not hang
-				said = time.Time{}
+				said, failures = time.Time{}, 0
 			}
 		}
 		failures++

@@ -20,8 +20,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// streamsEach is how many streams an attacker opens on a connection: the server allows no more health
-// watches on one.
+// streamsEach is how many streams an attacker opens on a connection.
 const streamsEach = 100
 
 func (a *attacker) tls() *tls.Config {
