@@ -40,13 +40,20 @@ func (s *fakeSub) becomes(state connectivity.State) {
 	s.listener(balancer.SubConnState{ConnectivityState: state})
 }
 
-// newFake is a balancer with one address, whose other end announces a limit of streams so small that no health
+// newFake is a balancer with one address, or with the given ones. Their other end announces a limit of streams so small that no health
 // watch begins. Each connection then carries one call.
-func newFake(t *testing.T) (*fakeConn, *connections) {
+func newFake(t *testing.T, addresses ...string) (*fakeConn, *connections) {
 	f := &fakeConn{t: t}
+	if len(addresses) == 0 {
+		addresses = []string{"one"}
+	}
+	var endpoints []resolver.Endpoint
+	for _, address := range addresses {
+		endpoints = append(endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: address}}})
+	}
 	b := policy{}.Build(f, balancer.BuildOptions{}).(*connections)
 	if err := b.UpdateClientConnState(balancer.ClientConnState{ResolverState: resolver.State{
-		Endpoints: []resolver.Endpoint{{Addresses: []resolver.Address{{Addr: "one"}}}},
+		Endpoints: endpoints,
 	}}); err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +67,15 @@ func (f *fakeConn) ready(b *connections, n int) {
 		}
 	}
 	f.subs[n].becomes(connectivity.Ready)
+}
+
+// says sets the health that connection n shows.
+func (f *fakeConn) says(b *connections, n int, h health) {
+	for c := range b.all {
+		if c.sub == f.subs[n] {
+			c.health = h
+		}
+	}
 }
 
 // pick begins a watch; its end is the result's Done.
@@ -177,5 +193,49 @@ func TestAFurtherConnectionOfPoorerHealthIsUsed(t *testing.T) {
 	f.mustPick(0)() // the healthier first
 	if len(f.subs) != 2 {
 		t.Errorf("%d connections; want 2", len(f.subs))
+	}
+}
+
+// TestAFullAddressThatCannotGrowLeavesCallsToTheNext: a further connection to the ready address fails. Calls then go
+// to the address that is not ready and has room.
+func TestAFullAddressThatCannotGrowLeavesCallsToTheNext(t *testing.T) {
+	f, b := newFake(t, "one", "two")
+	defer b.Close()
+	f.ready(b, 0)
+	f.ready(b, 1)
+	f.says(b, 0, healthServing)
+	f.says(b, 1, healthNotServing)
+	f.mustPick(0)
+	if _, err := f.pick(); err != balancer.ErrNoSubConnAvailable || len(f.subs) != 3 {
+		t.Fatalf("the ready address is full: %v, %d connections; want a wait for the third", err, len(f.subs))
+	}
+	f.subs[2].becomes(connectivity.TransientFailure)
+	f.mustPick(1)
+	// Now the other address is full too, and can grow.
+	if _, err := f.pick(); err != balancer.ErrNoSubConnAvailable || len(f.subs) != 4 {
+		t.Fatalf("both addresses are full: %v, %d connections; want a wait for the fourth", err, len(f.subs))
+	}
+	f.subs[3].becomes(connectivity.TransientFailure)
+	if _, err := f.pick(); err == nil || err == balancer.ErrNoSubConnAvailable {
+		t.Errorf("no address has room or can grow: %v; want the failure", err)
+	}
+}
+
+// TestAServingConnectionWithRoomComesFirst: an address has a full connection that is ready and another one with room
+// that is not. Calls go to the ready connection of the other address.
+func TestAServingConnectionWithRoomComesFirst(t *testing.T) {
+	f, b := newFake(t, "one", "two")
+	defer b.Close()
+	f.ready(b, 0)
+	f.ready(b, 1)
+	f.says(b, 0, healthServing)
+	f.says(b, 1, healthNotServing)
+	f.mustPick(0)
+	_, _ = f.pick() // opens a second connection to the first address
+	f.ready(b, 2)
+	f.says(b, 2, healthNotServing)
+	f.says(b, 1, healthServing)
+	for range 4 { // wherever the round robin stands
+		f.mustPick(1)()
 	}
 }
