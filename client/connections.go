@@ -51,7 +51,8 @@ type connections struct {
 // address is one address of the service. It has at least one connection.
 type address struct {
 	resolver.Address
-	conns []*connection
+	conns  []*connection
+	needed time.Time // when a call last found all connections full
 }
 
 // connection is one connection, which gRPC opens again if it is lost.
@@ -63,7 +64,7 @@ type connection struct {
 	endHealth context.CancelFunc
 	streams   *streamLimit
 	load      *load
-	retiring  *time.Timer // nil: it has calls, or is the only one
+	retiring  *time.Timer // nil: it has calls, or was the only one
 }
 
 // load counts the calls of one connection until it is lost or told to go away. The streams that end only
@@ -146,6 +147,7 @@ func (b *connections) open(a *address) {
 	}
 	c.sub = sub
 	a.conns = append(a.conns, c)
+	b.retireLater(c)
 	sub.Connect()
 }
 

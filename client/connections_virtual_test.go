@@ -128,6 +128,68 @@ func TestFurtherConnectionsAreClosedWhenTheyHadNoCallForAWhile(t *testing.T) {
 	})
 }
 
+// TestAFurtherConnectionWithoutAnyCallIsClosed: the call that needed it has gone elsewhere or given up.
+func TestAFurtherConnectionWithoutAnyCallIsClosed(t *testing.T) {
+	for name, reach := range map[string]func(*fakeConn, *connections){
+		"ready":   func(f *fakeConn, b *connections) { f.ready(b, 1) },
+		"failing": func(f *fakeConn, _ *connections) { f.subs[1].becomes(connectivity.TransientFailure) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, b := newFake(t)
+				defer b.Close()
+				f.ready(b, 0)
+				end := f.mustPick(0)
+				_, _ = f.pick() // opens a second one
+				reach(f, b)
+				end()
+				time.Sleep(linger + time.Second)
+				synctest.Wait()
+				if f.subs[0].closed == f.subs[1].closed {
+					t.Fatalf("closed: the first %v, the second %v; want one of them", f.subs[0].closed, f.subs[1].closed)
+				}
+				if name == "failing" && !f.subs[1].closed {
+					t.Error("the usable connection was closed")
+				}
+				attempts := f.subs[1].connects
+				f.subs[1].becomes(connectivity.Idle)
+				if f.subs[1].closed && f.subs[1].connects != attempts {
+					t.Error("a closed connection was tried again")
+				}
+			})
+		})
+	}
+}
+
+// TestAFailingConnectionIsTriedWhileCallsNeedIt: its backoff goes on, and calls are told the failure.
+func TestAFailingConnectionIsTriedWhileCallsNeedIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, b := newFake(t)
+		defer b.Close()
+		f.ready(b, 0)
+		f.mustPick(0)
+		_, _ = f.pick() // opens a second one
+		f.subs[1].becomes(connectivity.TransientFailure)
+		for range 10 {
+			time.Sleep(linger / 2)
+			if _, err := f.pick(); err == nil || err == balancer.ErrNoSubConnAvailable {
+				t.Fatalf("the second connection fails: %v; want the failure", err)
+			}
+		}
+		b.mu.Lock()
+		closed := f.subs[1].closed
+		b.mu.Unlock()
+		if closed {
+			t.Error("the second connection was closed while calls needed it")
+		}
+		time.Sleep(2*linger + time.Second)
+		synctest.Wait()
+		if !f.subs[1].closed {
+			t.Error("the second connection was not closed after the last need")
+		}
+	})
+}
+
 // TestALostConnectionBeginsWithoutCalls: streams of a connection that was told to go away end later. They take no
 // room on the one that replaces it.
 func TestALostConnectionBeginsWithoutCalls(t *testing.T) {

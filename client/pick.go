@@ -100,6 +100,7 @@ func (b *connections) grow(h health, isStream bool) bool {
 		if a.health() != h || a.withRoom(isStream) != nil {
 			continue
 		}
+		a.needed = time.Now()
 		fails := false
 		for _, c := range a.conns {
 			if !c.usable() && c.state != connectivity.TransientFailure {
@@ -142,20 +143,35 @@ func (b *connections) take(ctx context.Context, c *connection) balancer.PickResu
 	}}
 }
 
-// retireLater closes a further connection when it has had no call for a while. The lock is held.
+// retireLater closes a further connection when it has had no call for a while. A connection that is not usable stays
+// while calls need it. A usable one stays if its address has no other usable one. The lock is held.
 func (b *connections) retireLater(c *connection) {
 	if len(c.at.conns) == 1 || c.retiring != nil || b.ctx.Err() != nil {
 		return
 	}
-	c.retiring = time.AfterFunc(linger, func() {
+	var timer *time.Timer
+	timer = time.AfterFunc(linger, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		i := slices.Index(c.at.conns, c)
-		if i < 0 || c.load.calls > 0 || len(c.at.conns) == 1 {
+		if i < 0 || c.retiring != timer {
+			return // closed, or used meanwhile
+		}
+		c.retiring = nil
+		spare := time.Since(c.at.needed) >= linger
+		if c.usable() {
+			spare = slices.ContainsFunc(c.at.conns, func(other *connection) bool { return other != c && other.usable() })
+		}
+		if !spare {
+			b.retireLater(c)
+			return
+		}
+		if c.load.calls > 0 || len(c.at.conns) == 1 {
 			return
 		}
 		c.at.conns = slices.Delete(c.at.conns, i, i+1)
 		c.close()
 		b.update()
 	})
+	c.retiring = timer
 }
