@@ -37,8 +37,8 @@ func (b backoff) random(failures int) time.Duration {
 }
 
 // ofConnections is the same backoff for gRPC's connections. gRPC waits from half to one and a half times the
-// delay: the ceiling is two thirds of it there, so that max holds, and clients that lost one server do not
-// connect in step.
+// delay: the ceiling is two thirds of it there, so that max holds. gRPC's first wait is not random. Clients that lost
+// one server do not connect in step all the same, because each begins at a random moment: see [policyConfig].
 func (b backoff) ofConnections() grpcbackoff.Config {
 	return grpcbackoff.Config{BaseDelay: b.base * 2 / 3, MaxDelay: b.max * 2 / 3, Multiplier: 2, Jitter: 0.5}
 }

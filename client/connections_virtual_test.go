@@ -1,6 +1,8 @@
 package client
 
 import (
+	"encoding/json"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +26,7 @@ type fakeSub struct {
 	balancer.SubConn
 	listener func(balancer.SubConnState)
 	connects int
+	last     time.Time // of the connects
 	closed   bool
 }
 
@@ -34,7 +37,7 @@ func (f *fakeConn) NewSubConn(_ []resolver.Address, options balancer.NewSubConnO
 }
 func (f *fakeConn) UpdateState(s balancer.State)          { f.state = s }
 func (f *fakeConn) ResolveNow(resolver.ResolveNowOptions) {}
-func (s *fakeSub) Connect()                               { s.connects++ }
+func (s *fakeSub) Connect()                               { s.connects, s.last = s.connects+1, time.Now() }
 func (s *fakeSub) Shutdown()                              { s.closed = true }
 func (s *fakeSub) becomes(state connectivity.State) {
 	s.listener(balancer.SubConnState{ConnectivityState: state})
@@ -52,9 +55,10 @@ func newFake(t *testing.T, addresses ...string) (*fakeConn, *connections) {
 		endpoints = append(endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: address}}})
 	}
 	b := policy{}.Build(f, balancer.BuildOptions{}).(*connections)
-	if err := b.UpdateClientConnState(balancer.ClientConnState{ResolverState: resolver.State{
-		Endpoints: endpoints,
-	}}); err != nil {
+	if err := b.UpdateClientConnState(balancer.ClientConnState{
+		ResolverState:  resolver.State{Endpoints: endpoints},
+		BalancerConfig: policyConfig{ReconnectWithin: time.Second},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return f, b
@@ -199,6 +203,8 @@ func TestALostConnectionBeginsWithoutCalls(t *testing.T) {
 		f.ready(b, 0)
 		endOld := f.mustPick(0)
 		f.subs[0].becomes(connectivity.Idle)
+		time.Sleep(time.Second)
+		synctest.Wait()
 		if f.subs[0].connects != 2 || f.state.ConnectivityState != connectivity.Connecting {
 			t.Fatalf("after a loss: %d attempts to connect, state %v", f.subs[0].connects, f.state.ConnectivityState)
 		}
@@ -299,5 +305,58 @@ func TestAServingConnectionWithRoomComesFirst(t *testing.T) {
 	f.says(b, 1, healthServing)
 	for range 4 { // wherever the round robin stands
 		f.mustPick(1)()
+	}
+}
+
+// TestLostConnectionsAreNotTriedAgainInStep: many clients lose one server in one moment. A connection that is closed
+// before its attempt is not tried again.
+func TestLostConnectionsAreNotTriedAgainInStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const clients = 1000
+		var fakes [clients]*fakeConn
+		for i := range fakes {
+			f, b := newFake(t)
+			defer b.Close()
+			f.ready(b, 0)
+			f.subs[0].becomes(connectivity.Idle)
+			fakes[i] = f
+		}
+		closed, b := newFake(t)
+		closed.ready(b, 0)
+		closed.subs[0].becomes(connectivity.Idle)
+		b.Close()
+		lost := time.Now()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		early := 0
+		for i, f := range fakes {
+			if n := f.subs[0].connects; n != 2 {
+				t.Fatalf("client %d: %d attempts to connect; want 2", i, n)
+			}
+			if f.subs[0].last.Sub(lost) < time.Second/2 {
+				early++
+			}
+		}
+		if early < 400 || early > 600 {
+			t.Errorf("%d of %d connections were tried in the first half of the time; want some 500", early, clients)
+		}
+		if n := closed.subs[0].connects; n != 1 {
+			t.Errorf("a closed connection was tried again: %d attempts; want 1", n)
+		}
+	})
+}
+
+// TestTheBackoffsBaseReachesThePolicy: it passes through the service configuration.
+func TestTheBackoffsBaseReachesThePolicy(t *testing.T) {
+	var service struct{ LoadBalancingConfig []map[string]json.RawMessage }
+	if err := json.Unmarshal(fmt.Appendf(nil, serviceConfig, balancingPolicy, defaultBackoff.base), &service); err != nil {
+		t.Fatal(err)
+	}
+	config, err := policy{}.ParseConfig(service.LoadBalancingConfig[0][balancingPolicy])
+	if want := (policyConfig{ReconnectWithin: defaultBackoff.base}); err != nil || config != want {
+		t.Errorf("ParseConfig: %v, %v; want %v", config, err, want)
+	}
+	if config, err := (policy{}).ParseConfig([]byte(`{"reconnectWithin": -1}`)); err == nil {
+		t.Errorf("ParseConfig of a negative time: %v; want an error", config)
 	}
 }
