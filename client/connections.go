@@ -87,7 +87,7 @@ type connection struct {
 	endHealth context.CancelFunc
 	streams   *streamLimit
 	load      *load
-	again     *time.Timer // nil: it was never lost
+	again     *time.Timer // of connectLater, or nil
 	retiring  *time.Timer // nil: it has calls, or was the only one
 }
 
@@ -228,15 +228,31 @@ func (b *connections) changed(c *connection, s balancer.SubConnState) {
 	b.update()
 }
 
-// connectLater connects again within the policy's ReconnectWithin. The lock is held.
+// connectLater connects again within the policy's ReconnectWithin, or when a unary call needs the connection. The lock is held.
 func (b *connections) connectLater(c *connection) {
-	c.again = time.AfterFunc(rand.N(b.config.ReconnectWithin+1), func() {
+	var timer *time.Timer
+	timer = time.AfterFunc(rand.N(b.config.ReconnectWithin+1), func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if slices.Contains(c.at.conns, c) {
+		if c.again == timer && slices.Contains(c.at.conns, c) {
+			c.again = nil
 			c.sub.Connect()
 		}
 	})
+	c.again = timer
+}
+
+// connectNow begins the attempts that connectLater delays: a unary call waits for them. A proxy can end a connection
+// after a number of calls (nginx: 1,000), and busy callers would wait each time. Watches do not begin the attempts:
+// they all lost their streams at the same moment. The lock is held.
+func (b *connections) connectNow() {
+	for c := range b.all {
+		if c.again != nil {
+			c.again.Stop()
+			c.again = nil
+			c.sub.Connect()
+		}
+	}
 }
 
 // update tells gRPC the state of all, and lets the calls that wait pick again. The lock is held.

@@ -346,6 +346,30 @@ func TestLostConnectionsAreNotTriedAgainInStep(t *testing.T) {
 	})
 }
 
+// TestAUnaryCallConnectsAtOnce: a proxy ended the only connection after a number of calls. A watch waits for the random
+// moment, a unary call does not, and the attempt is not repeated.
+func TestAUnaryCallConnectsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, b := newFake(t)
+		defer b.Close()
+		f.ready(b, 0)
+		f.subs[0].becomes(connectivity.Idle)
+		_, _ = f.pick()
+		if n := f.subs[0].connects; n != 1 {
+			t.Fatalf("after a watch: %d attempts; want the 1 of the beginning", n)
+		}
+		call := balancer.PickInfo{FullMethodName: verificationv1.VerificationService_GetStatus_FullMethodName, Ctx: t.Context()}
+		if _, err := f.state.Picker.Pick(call); err != balancer.ErrNoSubConnAvailable || f.subs[0].connects != 2 {
+			t.Fatalf("a unary call: %v, %d attempts; want a wait and 2", err, f.subs[0].connects)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if n := f.subs[0].connects; n != 2 {
+			t.Errorf("%d attempts; want 2", n)
+		}
+	})
+}
+
 // TestTheBackoffsBaseReachesThePolicy: it passes through the service configuration.
 func TestTheBackoffsBaseReachesThePolicy(t *testing.T) {
 	var service struct{ LoadBalancingConfig []map[string]json.RawMessage }

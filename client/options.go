@@ -45,7 +45,7 @@ func WithBearerToken(source TokenSource) Option { return func(s *settings) { s.t
 // begins with base (by default 500 ms) and doubles with each failure in a row up to max (3 s). A wait that
 // the server asks for is kept in full first.
 //
-// A lost connection is tried again at a random moment within base. If that fails, the next attempt follows two
+// A lost connection is tried again at a random moment within base, or at once if a unary call needs it. If that fails, the next attempt follows two
 // thirds of base later, and further ones at random in the upper two thirds of the same ceilings. As soon as the
 // connection is back, all watches that wait for it resume within base.
 //

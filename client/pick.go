@@ -31,6 +31,9 @@ func (p picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 		best = max(best, a.health())
 	}
 	if best == healthPending {
+		if !isStream {
+			b.connectNow()
+		}
 		return balancer.PickResult{}, b.noConnection()
 	}
 	for h := best; h > healthPending; h-- {
