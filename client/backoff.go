@@ -16,7 +16,7 @@ type backoff struct {
 
 var defaultBackoff = backoff{base: 500 * time.Millisecond, max: 3 * time.Second}
 
-// maxRetryAfter bounds what a server may ask for.
+// maxRetryAfter bounds the wait that a server asks for.
 const maxRetryAfter = time.Hour
 
 // ceiling is the longest wait after a number of failures in a row, from 1.
@@ -31,15 +31,14 @@ func (b backoff) ceiling(failures int) time.Duration {
 	return ceiling
 }
 
-// pause is the wait after a number of failures in a row, from 1. What the server asked for is kept in
-// full: the random part comes on top.
-func (b backoff) pause(failures int, retryAfter time.Duration) time.Duration {
-	return min(retryAfter, maxRetryAfter) + rand.N(b.ceiling(failures)+1)
+// random returns the wait after a number of failures in a row, from 1.
+func (b backoff) random(failures int) time.Duration {
+	return rand.N(b.ceiling(failures) + 1)
 }
 
 // ofConnections is the same backoff for gRPC's connections. gRPC waits from half to one and a half times the
-// delay: the ceiling is two thirds of it there, so that max holds, and clients that lost one server do not
-// connect in step.
+// delay: the ceiling is two thirds of it there, so that max holds. gRPC's first wait is not random. Clients that lost
+// one server do not connect in step all the same, because each begins at a random moment: see [policyConfig].
 func (b backoff) ofConnections() grpcbackoff.Config {
 	return grpcbackoff.Config{BaseDelay: b.base * 2 / 3, MaxDelay: b.max * 2 / 3, Multiplier: 2, Jitter: 0.5}
 }

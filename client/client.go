@@ -174,21 +174,23 @@ func asError(ctx context.Context, err error) error {
 	return &Error{Code: code.Code(), Message: readable(text), status: code, cause: errors.Join(ended, err)}
 }
 
-// pause waits before the next try of a watch, for as long as it says at the most: if the connection was lost,
-// the pause ends when it is back, and a short while later, so that not all watches resume in one moment.
-// It returns false if the context ended first.
-func (c *Client) pause(ctx context.Context, longest time.Duration) bool {
+// pause waits before the next try of a watch: asked, the server's own wait, in full, and then random at the most.
+// If the connection was lost, random ends early: at a random moment within the backoff's base after the connection
+// is back, so that not all watches resume at once. It returns false if the context ended first.
+func (c *Client) pause(ctx context.Context, asked, random time.Duration) bool {
 	state := c.conn.GetState()
 	if state == connectivity.Ready {
-		return sleep(ctx, longest)
+		return sleep(ctx, asked+random)
 	}
-	over, cancel := context.WithTimeout(ctx, longest)
+	if !sleep(ctx, asked) {
+		return false
+	}
+	over, cancel := context.WithTimeout(ctx, random)
 	defer cancel()
-	for state != connectivity.Ready {
+	for state = c.conn.GetState(); state != connectivity.Ready; state = c.conn.GetState() {
 		if !c.conn.WaitForStateChange(over, state) {
 			return ctx.Err() == nil
 		}
-		state = c.conn.GetState()
 	}
 	sleep(over, rand.N(c.backoff.base))
 	return ctx.Err() == nil

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/serviceconfig"
 )
 
 // balancingPolicy is the name by which the service configuration asks for connections.
@@ -29,6 +31,26 @@ func (policy) Build(cc balancer.ClientConn, _ balancer.BuildOptions) balancer.Ba
 	return b
 }
 
+// policyConfig is the configuration of the policy in the service configuration.
+type policyConfig struct {
+	serviceconfig.LoadBalancingConfig `json:"-"`
+
+	// ReconnectWithin is in nanoseconds. A lost connection is tried again at a random moment within it: gRPC
+	// would connect at once, and all clients that lost one server in one moment.
+	ReconnectWithin time.Duration `json:"reconnectWithin"`
+}
+
+func (policy) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingConfig, error) {
+	var config policyConfig
+	if err := json.Unmarshal(text, &config); err != nil {
+		return nil, fmt.Errorf("the configuration of %s: %w", balancingPolicy, err)
+	}
+	if config.ReconnectWithin < 0 {
+		return nil, fmt.Errorf("the configuration of %s: reconnectWithin is negative", balancingPolicy)
+	}
+	return config, nil
+}
+
 // connections is gRPC's balancer of a Client: round robin over the addresses, and over as many connections
 // to each as its calls need. gRPC itself has one connection for each address; a call beyond the number of
 // streams that the other end allows there (nginx 128, HAProxy 100) would wait in silence.
@@ -43,6 +65,7 @@ type connections struct {
 	mu        sync.Mutex
 	addresses *resolver.AddressMapV2[*address]
 	order     []*address
+	config    policyConfig
 	next      int   // where the round robin continues
 	starved   bool  // a call found no room and waits
 	failure   error // of the name or of the last connection that could not be opened
@@ -51,7 +74,8 @@ type connections struct {
 // address is one address of the service. It has at least one connection.
 type address struct {
 	resolver.Address
-	conns []*connection
+	conns  []*connection
+	needed time.Time // when a call last found all connections full
 }
 
 // connection is one connection, which gRPC opens again if it is lost.
@@ -63,7 +87,8 @@ type connection struct {
 	endHealth context.CancelFunc
 	streams   *streamLimit
 	load      *load
-	retiring  *time.Timer // nil: it has calls, or is the only one
+	again     *time.Timer // of connectLater, or nil
+	retiring  *time.Timer // nil: it has calls, or was the only one
 }
 
 // load counts the calls of one connection until it is lost or told to go away. The streams that end only
@@ -74,6 +99,9 @@ type load struct{ calls int }
 func (b *connections) UpdateClientConnState(s balancer.ClientConnState) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if config, ok := s.BalancerConfig.(policyConfig); ok {
+		b.config = config
+	}
 	before := b.addresses
 	b.addresses, b.order = resolver.NewAddressMapV2[*address](), nil
 	for _, endpoint := range s.ResolverState.Endpoints {
@@ -146,6 +174,7 @@ func (b *connections) open(a *address) {
 	}
 	c.sub = sub
 	a.conns = append(a.conns, c)
+	b.retireLater(c)
 	sub.Connect()
 }
 
@@ -159,6 +188,9 @@ func (a *address) close() {
 // close lets calls that have begun end.
 func (c *connection) close() {
 	c.endHealth()
+	if c.again != nil {
+		c.again.Stop()
+	}
 	if c.retiring != nil {
 		c.retiring.Stop()
 	}
@@ -188,10 +220,39 @@ func (b *connections) changed(c *connection, s balancer.SubConnState) {
 		if c.state == connectivity.Ready {
 			c.state = connectivity.Connecting
 			b.cc.ResolveNow(resolver.ResolveNowOptions{})
+			b.connectLater(c)
+		} else {
+			c.sub.Connect()
 		}
-		c.sub.Connect()
 	}
 	b.update()
+}
+
+// connectLater connects again within the policy's ReconnectWithin, or when a unary call needs the connection. The lock is held.
+func (b *connections) connectLater(c *connection) {
+	var timer *time.Timer
+	timer = time.AfterFunc(rand.N(b.config.ReconnectWithin+1), func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if c.again == timer && slices.Contains(c.at.conns, c) {
+			c.again = nil
+			c.sub.Connect()
+		}
+	})
+	c.again = timer
+}
+
+// connectNow begins the attempts that connectLater delays: a unary call waits for them. A proxy can end a connection
+// after a number of calls (nginx: 1,000), and busy callers would wait each time. Watches do not begin the attempts:
+// they all lost their streams at the same moment. The lock is held.
+func (b *connections) connectNow() {
+	for c := range b.all {
+		if c.again != nil {
+			c.again.Stop()
+			c.again = nil
+			c.sub.Connect()
+		}
+	}
 }
 
 // update tells gRPC the state of all, and lets the calls that wait pick again. The lock is held.

@@ -66,7 +66,7 @@ func (b *connections) watchHealth(c *connection) {
 				failures = 1
 			}
 			report(healthUnknown, false)
-			if !sleep(ctx, healthBackoff.pause(failures, 0)) {
+			if !sleep(ctx, healthBackoff.random(failures)) {
 				return
 			}
 		}

@@ -146,7 +146,7 @@ func (c *Client) page(ctx context.Context, request *verificationv1.ListVerificat
 			return page, nil
 		}
 		err = c.pageError(ctx, err)
-		wait := c.backoff.pause(failures, retryAfter(err))
+		wait := retryAfter(err) + c.backoff.random(failures)
 		// With too little time left, the error says more than the deadline would.
 		if deadline, _ := ctx.Deadline(); !passes(err) || time.Until(deadline) < wait {
 			return nil, err

@@ -18,29 +18,47 @@ const linger = time.Minute
 // picker exists because gRPC wants another one for each update.
 type picker struct{ *connections }
 
-// Pick finds a connection for a call.
+// Pick finds a connection for a call: one of the best health, over all addresses, that has room. If all connections
+// of that health are full, Pick first waits for a further connection to one of their addresses. It goes on to the
+// next health only if no further connection can be had.
 func (p picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	b := p.connections
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	isStream := info.FullMethodName == verificationv1.VerificationService_WatchStatus_FullMethodName
 	best := healthPending
 	for _, a := range b.order {
 		best = max(best, a.health())
 	}
 	if best == healthPending {
+		if !isStream {
+			b.connectNow()
+		}
 		return balancer.PickResult{}, b.noConnection()
 	}
-	isStream := info.FullMethodName == verificationv1.VerificationService_WatchStatus_FullMethodName
-	for range b.order {
-		b.next = (b.next + 1) % len(b.order)
-		if a := b.order[b.next]; a.health() == best {
-			if c := a.withRoom(isStream); c != nil {
-				return b.take(info.Ctx, c), nil
-			}
+	for h := best; h > healthPending; h-- {
+		if c := b.withRoom(h, isStream); c != nil {
+			return b.take(info.Ctx, c), nil
+		}
+		if b.grow(h, isStream) {
+			b.starved = true
+			return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
 		}
 	}
 	b.starved = true
-	return balancer.PickResult{}, b.grow(best)
+	return balancer.PickResult{}, fmt.Errorf("all connections are full, and a further connection cannot be opened: %w", b.failure)
+}
+
+// withRoom returns a connection of this health that has room, from the next address that has one; nil if there is
+// none. The lock is held.
+func (b *connections) withRoom(h health, isStream bool) *connection {
+	for range b.order {
+		b.next = (b.next + 1) % len(b.order)
+		if c := b.order[b.next].withRoom(isStream); c != nil && c.health == h {
+			return c
+		}
+	}
+	return nil
 }
 
 // health is the best of the address's connections: a proxy can show another replica's on each of them.
@@ -76,30 +94,32 @@ func (b *connections) noConnection() error {
 	return fmt.Errorf("no connection: %w", b.failure)
 }
 
-// grow opens one more connection to the address that has the fewest, unless one is on the way. All connections
-// of the addresses that are considered are full. The lock is held.
-func (b *connections) grow(best health) error {
+// grow opens a further connection to an address of this health, unless one is on the way already. It returns
+// whether a connection is on the way. Of the addresses that are full it chooses the one with the fewest connections.
+// It skips an address whose last further connection failed: gRPC retries that one. The lock is held.
+func (b *connections) grow(h health, isStream bool) bool {
 	var fewest *address
 	for _, a := range b.order {
-		if a.health() != best {
+		if a.health() != h || a.withRoom(isStream) != nil {
 			continue
 		}
+		a.needed = time.Now()
 		fails := false
 		for _, c := range a.conns {
 			if !c.usable() && c.state != connectivity.TransientFailure {
-				return balancer.ErrNoSubConnAvailable
+				return true
 			}
-			fails = fails || c.state == connectivity.TransientFailure // it is tried again by itself
+			fails = fails || c.state == connectivity.TransientFailure
 		}
 		if !fails && (fewest == nil || len(a.conns) < len(fewest.conns)) {
 			fewest = a
 		}
 	}
 	if fewest == nil {
-		return fmt.Errorf("each connection carries its fill of calls, and a further one cannot be opened: %w", b.failure)
+		return false
 	}
 	b.open(fewest)
-	return balancer.ErrNoSubConnAvailable
+	return true
 }
 
 // take gives a call to a connection. The lock is held.
@@ -126,20 +146,35 @@ func (b *connections) take(ctx context.Context, c *connection) balancer.PickResu
 	}}
 }
 
-// retireLater closes a further connection when it has had no call for a while. The lock is held.
+// retireLater closes a further connection when it has had no call for a while. A connection that is not usable stays
+// while calls need it. A usable one stays if its address has no other usable one. The lock is held.
 func (b *connections) retireLater(c *connection) {
 	if len(c.at.conns) == 1 || c.retiring != nil || b.ctx.Err() != nil {
 		return
 	}
-	c.retiring = time.AfterFunc(linger, func() {
+	var timer *time.Timer
+	timer = time.AfterFunc(linger, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		i := slices.Index(c.at.conns, c)
-		if i < 0 || c.load.calls > 0 || len(c.at.conns) == 1 {
+		if i < 0 || c.retiring != timer {
+			return // closed, or used meanwhile
+		}
+		c.retiring = nil
+		spare := time.Since(c.at.needed) >= linger
+		if c.usable() {
+			spare = slices.ContainsFunc(c.at.conns, func(other *connection) bool { return other != c && other.usable() })
+		}
+		if !spare {
+			b.retireLater(c)
+			return
+		}
+		if c.load.calls > 0 || len(c.at.conns) == 1 {
 			return
 		}
 		c.at.conns = slices.Delete(c.at.conns, i, i+1)
 		c.close()
 		b.update()
 	})
+	c.retiring = timer
 }

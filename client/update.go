@@ -53,7 +53,7 @@ func Heartbeat(d time.Duration) WatchOption {
 }
 
 // OnInterruption is called whenever the watch has lost its stream and will go on by itself: with the
-// error, which wraps an *Error where a server sent it, and the wait before the next try. For logs and
+// error, which wraps an *Error where a server sent it, and the longest wait before the next try. For logs and
 // metrics. It is called from the loop's goroutine.
 func OnInterruption(f func(err error, wait time.Duration)) WatchOption {
 	return func(w *watch) { w.onInterruption = f }

@@ -199,6 +199,32 @@ func TestTheWaitThatTheServerAsksForIsKept(t *testing.T) {
 	})
 }
 
+// returning is a connection that is lost and Ready again at once.
+type returning struct {
+	channel
+	asked int
+}
+
+func (r *returning) GetState() connectivity.State {
+	if r.asked++; r.asked == 1 {
+		return connectivity.Connecting
+	}
+	return connectivity.Ready
+}
+
+// TestTheServersWaitIsKeptWhenTheConnectionReturns: a server that stops ends a stream with RetryInfo and then sends
+// GOAWAY. The client's connection to the next server is Ready before the wait is over.
+func TestTheServersWaitIsKeptWhenTheConnectionReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Client{conn: new(returning), backoff: backoff{base: 500 * time.Millisecond, max: time.Hour}}
+		begun := time.Now()
+		ok := c.pause(t.Context(), time.Second, time.Hour)
+		if waited := time.Since(begun); !ok || waited < time.Second || waited > 1500*time.Millisecond {
+			t.Errorf("pause waited %v and returned %v; want 1 s to 1.5 s, true", waited, ok)
+		}
+	})
+}
+
 // TestWhichErrorsEndAWatch: by code, by who says it, and by when. HTTP's 404 arrives as UNIMPLEMENTED, 403 as
 // PERMISSION_DENIED, 401 as UNAUTHENTICATED.
 func TestWhichErrorsEndAWatch(t *testing.T) {

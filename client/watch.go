@@ -143,9 +143,9 @@ func (w *watch) run(ctx context.Context, yield func(Update, error) bool) {
 		}
 		w.begun = true
 		w.failures++
-		wait := w.client.backoff.pause(w.failures, retryAfter(err))
-		w.onInterruption(err, wait)
-		if !w.client.pause(ctx, wait) {
+		asked, random := retryAfter(err), w.client.backoff.random(w.failures)
+		w.onInterruption(err, asked+random)
+		if !w.client.pause(ctx, asked, random) {
 			yield(Update{}, endOf(ctx))
 			return
 		}
@@ -256,10 +256,11 @@ func (w *watch) isFinal(err error) bool {
 	return false
 }
 
+// retryAfter returns the wait that the server asks for, maxRetryAfter at the most, or 0.
 func retryAfter(err error) time.Duration {
 	var failed *Error
 	if errors.As(err, &failed) {
-		return failed.RetryAfter
+		return min(failed.RetryAfter, maxRetryAfter)
 	}
 	return 0
 }
