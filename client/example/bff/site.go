@@ -140,6 +140,10 @@ type answer struct {
 // waits.
 const linkTimeout = 40 * time.Second
 
+// statusTimeout bounds the look-up in one POST /link. Without a connection a call waits for one until its deadline,
+// and a person can begin without the service.
+const statusTimeout = 5 * time.Second
+
 // link gives the person a way to Stripe's page: for the first time, to go on, or to try again. Its url is
 // for this one answer; the client_secret stays here, for the page does not use Stripe.js.
 func (s *site) link(w http.ResponseWriter, r *http.Request) {
@@ -175,9 +179,11 @@ func (s *site) wayIn(ctx context.Context, who *person) (string, error) {
 	if who.begun.IsZero() {
 		return s.begin(ctx, who)
 	}
-	v, err := s.status.Status(ctx, client.Reference(who.reference()))
+	asking, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	v, err := s.status.Status(asking, client.Reference(who.reference()))
 	switch {
-	case errors.Is(err, client.ErrNotFound), errors.Is(err, client.ErrUnavailable) && who.justBegan():
+	case errors.Is(err, client.ErrNotFound), away(ctx, err) && who.justBegan():
 		return s.begin(ctx, who)
 	case err != nil:
 		return "", err
@@ -187,6 +193,12 @@ func (s *site) wayIn(ctx context.Context, who *person) (string, error) {
 		return "", err
 	}
 	return link.URL.Reveal(), nil
+}
+
+// away reports whether a call failed because verification-status cannot be reached, or cannot answer in time. The
+// context is that of the caller: if it has ended, there is nothing to do in place of the call.
+func away(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && (errors.Is(err, client.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded))
 }
 
 // begin creates the person's session, or gets the one that they have just begun.

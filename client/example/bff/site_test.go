@@ -242,6 +242,21 @@ func TestSignUpWithoutTheService(t *testing.T) {
 	}
 }
 
+// TestALinkWhileTheServiceIsStopped: a call without a connection waits; the person must not wait with it.
+func TestALinkWhileTheServiceIsStopped(t *testing.T) {
+	w := newWorld(t)
+	w.backend.Stop()
+	p := w.visitor()
+	p.ask(http.MethodGet, "/")
+	for range 2 { // the second time there could be a status
+		start := time.Now()
+		p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+		if took := time.Since(start); took > statusTimeout+3*time.Second {
+			t.Errorf("a link took %v; want at most %v and a little", took, statusTimeout)
+		}
+	}
+}
+
 // TestASessionNotYetKnownIsCreatedOnce: its webhook is on the way, and the ten minutes of the key are over.
 func TestASessionNotYetKnownIsCreatedOnce(t *testing.T) {
 	w := newWorld(t)
