@@ -60,13 +60,16 @@ func TestCookie(t *testing.T) {
 		}
 		another := s.visit("").Cookies()[0].Value
 		id, rest, _ := strings.Cut(good, ".")
-		_, mac, _ := strings.Cut(rest, ".")
+		parts := strings.Split(rest, ".")
+		issued, mac := parts[0], parts[2]
 		for what, cookie := range map[string]string{
 			"made up":                name + "=" + id,
 			"of the old form":        name + "=" + strings.Repeat("A", 26),
 			"with another's MAC":     name + "=" + id + "." + another[27:],
-			"begun, unsigned":        name + "=" + id + ".1700000000." + mac,
-			"without a MAC":          name + "=" + id + ".0.",
+			"begun, unsigned":        name + "=" + id + "." + issued + ".1700000000." + mac,
+			"issued later, unsigned": name + "=" + id + ".9999999999.0." + mac,
+			"of the form before":     name + "=" + id + ".0." + mac,
+			"without a MAC":          name + "=" + id + "." + issued + ".0.",
 			"with more":              name + "=" + good + "A",
 			"in lower case":          name + "=" + strings.ToLower(id) + "." + rest,
 			"beside a planted one":   name + "=" + another + "; " + name + "=" + good,
@@ -91,10 +94,10 @@ func TestCookie(t *testing.T) {
 // TestBegunIsSigned: the cookie says since when a person has a session, and a later one is as good.
 func TestBegunIsSigned(t *testing.T) {
 	for at, s := range sites(t) {
-		want := person{id: strings.Repeat("B", 26), begun: time.Unix(1_700_000_000, 0)}
+		want := person{id: strings.Repeat("B", 26), issued: time.Unix(time.Now().Unix(), 0), begun: time.Unix(1_700_000_000, 0)}
 		for _, want.begun = range []time.Time{{}, want.begun} {
 			rec := httptest.NewRecorder()
-			s.people.remember(rec, want)
+			s.people.give(rec, want)
 			r := httptest.NewRequest(http.MethodGet, at, nil)
 			r.AddCookie(rec.Result().Cookies()[0])
 			if got, ok := s.people.who(r); !ok || got != want {

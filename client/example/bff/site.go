@@ -171,19 +171,21 @@ func (s *site) link(w http.ResponseWriter, r *http.Request) {
 // wayIn creates a session only for a person who has none. For all others verification-status decides: it
 // counts the attempts, and replaces a session that was canceled.
 //
-// A person who begins is not looked up: there is nothing to find, and a look-up at Stripe that finds nothing
-// is a read that somebody else needs. So people can sign up while verification-status cannot be reached too,
-// or has no reads left for look-ups today. A person who has just begun gets the same session once more where
-// no status can be had.
+// A person with a new cookie is not looked up: there is nothing to find, and a look-up at Stripe that finds nothing
+// is a read that somebody else needs. A person with an older cookie is, even if it says that nothing has begun:
+// else a copy of it would be a further first try on each day.
+//
+// People can begin while verification-status cannot be reached too, or has no reads left for look-ups today. A
+// person who has just begun gets the same session once more then.
 func (s *site) wayIn(ctx context.Context, who *person) (string, error) {
-	if who.begun.IsZero() {
+	if who.isNew() {
 		return s.begin(ctx, who)
 	}
 	asking, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	v, err := s.status.Status(asking, client.Reference(who.reference()))
 	switch {
-	case errors.Is(err, client.ErrNotFound), away(ctx, err) && who.justBegan():
+	case errors.Is(err, client.ErrNotFound), away(ctx, err) && (who.begun.IsZero() || who.justBegan()):
 		return s.begin(ctx, who)
 	case err != nil:
 		return "", err
@@ -206,7 +208,7 @@ func (s *site) begin(ctx context.Context, who *person) (string, error) {
 	if !who.justBegan() {
 		who.begun = time.Now()
 	}
-	return s.stripe.create(ctx, who.reference(), who.begun, s.publicURL+"/")
+	return s.stripe.create(ctx, who.reference(), s.publicURL+"/")
 }
 
 func (s *site) signOut(w http.ResponseWriter, r *http.Request) {
