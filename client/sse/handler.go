@@ -15,8 +15,8 @@
 //     Verification and no others: sessionId, status, type, lastError (code, reason, category), revision,
 //     retry (allowed, denial, nextRetryTime, retriesRemaining), settled, updateTime. As always with
 //     protobuf's JSON, what is false, 0 or empty is left out.
-//   - "live": the service has just answered, so what was sent is current. It follows whatever comes from
-//     the service, and comes every 5 s while the service answers; never otherwise. A page that has heard
+//   - "live": the service has answered within 5 s, so what was sent is current. It follows whatever comes
+//     from the service, and comes every 5 s while the service answers; never otherwise. A page that has heard
 //     nothing for 15 s has lost its connection: it closes the EventSource and opens another one.
 //   - "stale": the service cannot be reached; what was sent can be out of date. It is repeated every 5 s
 //     until "live" follows.
@@ -84,7 +84,7 @@ type Viewer struct {
 	// as where a proxy in front hides the addresses.
 	Address string
 	// Subject is what they watch. The zero Subject is for a user who has begun nothing: they are told
-	// "unknown" and whether the service answers, and cost it no call of their own.
+	// "unknown" and whether the service answers. They share one call in 5 s, which reads nothing.
 	Subject client.Subject
 	// Session ends when the user's session does: they signed out, or it expired. The stream ends with
 	// it. Nil: it lasts as long as the request.

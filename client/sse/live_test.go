@@ -88,8 +88,8 @@ func TestG18_AServiceThatIsAwayIsStaleAndLoggedOnce(t *testing.T) {
 	}
 }
 
-// TestNothingBegunCostsTheServiceNothing: the users share one question, and no session is looked up.
-func TestNothingBegunCostsTheServiceNothing(t *testing.T) {
+// TestNothingBegunSharesOneQuestion, and no session is looked up.
+func TestNothingBegunSharesOneQuestion(t *testing.T) {
 	var calls, others atomic.Int32
 	unary := func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		calls.Add(1)
@@ -121,8 +121,8 @@ func TestNothingBegunCostsTheServiceNothing(t *testing.T) {
 			t.Errorf("retry %v; want at least %v", b.retry, retryUnknown)
 		}
 	}
-	if calls.Load() > 1 || others.Load() != 0 {
-		t.Errorf("%d calls, and %d that look up or watch; want 1 at the most and 0", calls.Load(), others.Load())
+	if calls.Load() != 1 || others.Load() != 0 {
+		t.Errorf("%d calls, and %d that look up or watch; want 1 and 0", calls.Load(), others.Load())
 	}
 }
 
@@ -153,6 +153,32 @@ func TestG18_NothingBegunIsStaleWithoutTheService(t *testing.T) {
 	if logged := s.logged.String(); ctx.Err() != nil || strings.Count(logged, "level=WARN") != 1 || strings.Count(logged, "level=INFO") != 1 {
 		t.Errorf("logged %s\nwant one line when the service went and one when it was back", logged)
 	}
+}
+
+// TestG18_NothingBegunIsStaleBehindADeadService: the connection is there, and nothing answers on it.
+func TestG18_NothingBegunIsStaleBehindADeadService(t *testing.T) {
+	var dead atomic.Bool
+	s := newSite(t, func(s *site) {
+		s.backend = clienttest.New(t, grpc.UnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+			if dead.Load() {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return next(ctx, request)
+		}))
+		s.Client = s.backend.Client()
+		s.times = times{live: 10 * time.Millisecond, reach: 300 * time.Millisecond}
+		s.Authorize = func(*http.Request) (Viewer, error) { return Viewer{User: "ada"}, nil }
+	})
+	b := s.browser(t)
+	b.connect()
+	b.want("unknown")
+	b.wantLive()
+	dead.Store(true)
+	time.Sleep(20 * time.Millisecond) // the answer is older than live
+	b.connect()
+	b.want("unknown")
+	b.want("stale")
 }
 
 func TestAStreamHasAGreatestAge(t *testing.T) {
