@@ -132,8 +132,11 @@ func TestAddress(t *testing.T) {
 		{false, "", "[::ffff:192.0.2.1]:5", "", "192.0.2.1"},
 		{true, "", "192.0.2.1:5", "198.51.100.7", ""},
 		{true, "X-Forwarded-For", "192.0.2.1:5", "203.0.113.9, 198.51.100.7", "198.51.100.7"},
-		{true, "X-Forwarded-For", "192.0.2.1:5", "unknown", "unknown"},
-		{true, "X-Forwarded-For", "192.0.2.1:5", "", ""},
+		{true, "X-Forwarded-For", "192.0.2.1:5", "unknown", "192.0.2.1"},
+		{true, "X-Forwarded-For", "192.0.2.1:5", "", "192.0.2.1"},
+		{true, "X-Forwarded-For", "192.0.2.1:5", "203.0.113.9:80, 198.51.100.7:4711", "198.51.100.7"},
+		{true, "X-Forwarded-For", "192.0.2.1:5", "[2001:db8:1:2:3::4]:4711", "2001:db8:1:2::/64"},
+		{true, "X-Forwarded-For", "192.0.2.1:5", "[2001:db8:1:2:3::4]", "2001:db8:1:2::/64"},
 	} {
 		s := &site{addressHeader: test.header, people: people{secure: test.secure}}
 		r := httptest.NewRequest(http.MethodGet, "/events", nil)

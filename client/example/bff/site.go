@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -110,18 +109,30 @@ func (s *site) authorize(r *http.Request) (sse.Viewer, error) {
 
 // address is where a browser is, or empty where a proxy hides it: one with the certificate is in front
 // wherever the site has TLS. An IPv6 network of 64 bits is one address, for it is one machine's to choose from.
+// If the proxy's header is missing or cannot be read, it is the address of the proxy. With no
+// address such a request would have no limit.
 func (s *site) address(r *http.Request) string {
-	text, _, _ := net.SplitHostPort(r.RemoteAddr)
-	switch {
-	case s.addressHeader != "":
+	if s.addressHeader != "" {
 		all := strings.Split(strings.Join(r.Header.Values(s.addressHeader), ","), ",")
-		text = strings.TrimSpace(all[len(all)-1]) // what stands before it the browser may have made up
-	case s.people.secure:
+		if found := network(all[len(all)-1]); found != "" { // what stands before it the browser may have made up
+			return found
+		}
+	} else if s.people.secure {
 		return ""
 	}
-	address, err := netip.ParseAddr(text)
+	return network(r.RemoteAddr)
+}
+
+// network reads an address, with or without a port. It is empty if there is none.
+func network(text string) string {
+	text = strings.TrimSpace(text)
+	withPort, err := netip.ParseAddrPort(text)
+	address := withPort.Addr()
 	if err != nil {
-		return text
+		address, err = netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
+	}
+	if err != nil {
+		return ""
 	}
 	if address = address.Unmap(); address.Is6() {
 		network, _ := address.WithZone("").Prefix(64)
