@@ -266,6 +266,53 @@ func TestRunEnds(t *testing.T) {
 	}
 }
 
+// TestAStopLetsALinkFinish, and ends the streams at once: a person whose link is lost has a session and no way to it.
+func TestAStopLetsALinkFinish(t *testing.T) {
+	w := newWorld(t)
+	w.asked, w.answers = make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	await := func(what string, done <-chan struct{}) {
+		t.Helper()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			t.Fatal(what)
+		}
+	}
+	in := func(f func()) <-chan struct{} {
+		done := make(chan struct{})
+		go func() { defer close(done); f() }()
+		return done
+	}
+	ada, bob := w.visitor(), w.visitor()
+	ada.ask(http.MethodGet, "/")
+	ada.changeCookie(func(who *person) {
+		who.begun = time.Now()
+		w.backend.Set(session(who.reference(), verificationv1.Status_STATUS_PROCESSING))
+	})
+	bob.ask(http.MethodGet, "/")
+	streamed := in(func() { ada.ask(http.MethodGet, "/events") })
+	if err := w.backend.AwaitStreams(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	linked := in(func() { bob.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"}) })
+	await("Stripe is not asked", w.asked)
+	var stopped error
+	down := in(func() { stopped = w.web.Config.Shutdown(ctx) })
+	await("the stream does not end", streamed)
+	select {
+	case <-linked:
+		t.Error("the link ends before Stripe answers")
+	default:
+	}
+	close(w.answers)
+	await("the link does not end", linked)
+	if await("the server does not stop", down); stopped != nil {
+		t.Errorf("the server stops with %v", stopped)
+	}
+}
+
 // TestWords: in each language the page has words for every status, failure and denial of the contract, speaks to
 // the person, and leaves nobody without something to do or to wait for.
 func TestWords(t *testing.T) {

@@ -29,6 +29,8 @@ type site struct {
 	addressHeader string
 	people        people
 	files         fs.FS
+	streams       context.Context // ends the streams of /events when the server stops
+	endStreams    context.CancelFunc
 }
 
 func newSite(status *client.Client, s settings) (*site, error) {
@@ -40,7 +42,9 @@ func newSite(status *client.Client, s settings) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
+	streams, endStreams := context.WithCancel(context.Background())
 	return &site{
+		streams: streams, endStreams: endStreams,
 		status: status, stripe: s.stripe, publicURL: s.publicURL, host: u.Host, addressHeader: s.addressHeader,
 		people: people{key: s.cookieKey, secure: u.Scheme == "https"}, files: files,
 	}, nil
@@ -51,11 +55,21 @@ func (s *site) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.Handle("GET /", http.FileServerFS(s.files))
-	mux.Handle("GET /events", &sse.Handler{Client: s.status, Authorize: s.authorize})
+	mux.Handle("GET /events", s.untilStopped(&sse.Handler{Client: s.status, Authorize: s.authorize}))
 	mux.HandleFunc("POST /link", s.link)
 	mux.HandleFunc("POST /sign-out", s.signOut)
 	// Other sites' pages cannot send what changes something: browsers say where a request comes from.
 	return s.guard(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// untilStopped ends requests when the server stops.
+func (s *site) untilStopped(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(s.streams, cancel)()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // policy lets the page run its own files, and nothing that got into it.

@@ -31,9 +31,11 @@ type world struct {
 	backend *clienttest.Server
 	web     *httptest.Server
 	people  *people
-	watches atomic.Int32 // that the service was asked for
-	created []url.Values // sessions, with the Idempotency-Key as "key"
-	refuse  bool         // Stripe answers with an error
+	watches atomic.Int32  // that the service was asked for
+	created []url.Values  // sessions, with the Idempotency-Key as "key"
+	refuse  bool          // Stripe answers with an error
+	asked   chan struct{} // if set, Stripe sends here that it was asked,
+	answers chan struct{} // and waits for this before it answers
 }
 
 func newWorld(t *testing.T) *world {
@@ -70,6 +72,10 @@ func (w *world) serveStripe(rw http.ResponseWriter, r *http.Request) {
 		rw.WriteHeader(http.StatusBadRequest)
 		_, _ = io.WriteString(rw, `{"error":{"message":"Identity is not enabled"}}`)
 		return
+	}
+	if w.asked != nil {
+		w.asked <- struct{}{}
+		<-w.answers
 	}
 	r.PostForm.Set("key", r.Header.Get("Idempotency-Key"))
 	w.created = append(w.created, r.PostForm)
