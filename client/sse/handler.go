@@ -15,16 +15,16 @@
 //     Verification and no others: sessionId, status, type, lastError (code, reason, category), revision,
 //     retry (allowed, denial, nextRetryTime, retriesRemaining), settled, updateTime. As always with
 //     protobuf's JSON, what is false, 0 or empty is left out.
-//   - "live": the service has just answered, so what was sent is current. It follows whatever comes from
-//     the service, and comes every 5 s while the service answers; never otherwise. A page that has heard
+//   - "live": the service has answered within 5 s, so what was sent is current. It follows whatever comes
+//     from the service, and comes every 5 s while the service answers; never otherwise. A page that has heard
 //     nothing for 15 s has lost its connection: it closes the EventSource and opens another one.
 //   - "stale": the service cannot be reached; what was sent can be out of date. It is repeated every 5 s
 //     until "live" follows.
 //   - "reset": changes may have been missed; forget what was shown. A status follows.
 //   - "unknown": there is no such session, yet or any more; forget what was shown. "live" or "stale"
 //     follows, and the browser comes back in a few seconds.
-//   - "busy": this stream has no place: the user has opened newer ones, or the address, or all users
-//     together, have too many. The browser comes back in half a minute.
+//   - "busy": a newer stream has taken the place of this one: the user, their address, or all users
+//     together, had too many. The browser comes back in half a minute.
 //   - "end": the user's session has ended; the page asks them to sign in, and closes the EventSource.
 //
 // The package refuses to know how users sign in, and what a page looks like.
@@ -59,10 +59,12 @@ type Handler struct {
 	// together: serve HTTP/2.
 	MaxStreams int
 	// MaxStreamsPerAddress bounds the streams of one Viewer.Address: by default 250, for an office or a
-	// mobile network behind one address. Further ones are "busy".
+	// mobile network behind one address. One more takes the place of the oldest stream of the user with
+	// the most streams at the address.
 	MaxStreamsPerAddress int
 	// MaxStreamsTotal bounds the streams of all users: by default 5,000, a named caller's share of the
-	// service's own default. Further ones are "busy".
+	// service's own default. One more takes the place of the oldest stream of the user with the most
+	// streams. Streams with the zero Subject are short, and no limit counts them.
 	MaxStreamsTotal int
 	// Logger is told of what is this program's or the service's fault, and once of each time that the
 	// service cannot be reached: by default slog.Default().
@@ -82,7 +84,7 @@ type Viewer struct {
 	// as where a proxy in front hides the addresses.
 	Address string
 	// Subject is what they watch. The zero Subject is for a user who has begun nothing: they are told
-	// "unknown" and whether the service answers, and cost it no call of their own.
+	// "unknown" and whether the service answers. They share one call in 5 s, which reads nothing.
 	Subject client.Subject
 	// Session ends when the user's session does: they signed out, or it expired. The stream ends with
 	// it. Nil: it lasts as long as the request.
@@ -173,16 +175,12 @@ func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		h.logger().ErrorContext(r.Context(), "sse: Authorize failed", "error", err)
 		return
 	}
-	seat := h.seats.take(viewer.User, viewer.Address, h.limits())
-	if seat == nil {
-		_ = out.event(event{name: "busy", retry: spread(retryLong)})
-		return
-	}
-	defer h.seats.leave(seat)
-	if viewer.Subject == (client.Subject{}) {
+	if viewer.Subject == (client.Subject{}) { // a short answer, without a seat: no limit keeps a person from beginning
 		h.showNothing(r.Context(), out)
 		return
 	}
+	seat := h.seats.take(viewer.User, viewer.Address, h.limits())
+	defer h.seats.leave(seat)
 	h.stream(r, viewer, seat, out)
 }
 

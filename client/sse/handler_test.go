@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -143,6 +145,30 @@ func TestAServiceThatRefusesIsAskedAgainLater(t *testing.T) {
 	s.web.Close()
 	if !strings.Contains(s.logged.String(), "PERMISSION_DENIED") {
 		t.Errorf("logged %q", s.logged)
+	}
+}
+
+// TestAnErrorThatIsNotTheServicesIsAnInterruption: a proxy's refusal says nothing about the person.
+func TestAnErrorThatIsNotTheServicesIsAnInterruption(t *testing.T) {
+	s := newSite(t)
+	b := s.browser(t)
+	for _, code := range []codes.Code{codes.PermissionDenied, codes.NotFound} {
+		s.backend.Fail(status.Error(code, "a proxy's"))
+		b.connect()
+		b.want("stale")
+		b.wantEnd()
+		if b.retry < retryBreak || b.retry >= 2*retryBreak || b.lives > 0 {
+			t.Errorf("%v: retry %v, live %d times; want from %v on, and not live", code, b.retry, b.lives, retryBreak)
+		}
+	}
+	s.backend.Fail(nil)
+	s.set(requiresInput)
+	b.connect()
+	b.want("status")
+	b.close()
+	s.web.Close()
+	if logged := s.logged.String(); strings.Contains(logged, "level=ERROR") || strings.Count(logged, "level=WARN") != 1 {
+		t.Errorf("logged %s\nwant one line at level WARN", logged)
 	}
 }
 

@@ -88,8 +88,8 @@ func TestG18_AServiceThatIsAwayIsStaleAndLoggedOnce(t *testing.T) {
 	}
 }
 
-// TestNothingBegunCostsTheServiceNothing: the users share one question, and no session is looked up.
-func TestNothingBegunCostsTheServiceNothing(t *testing.T) {
+// TestNothingBegunSharesOneQuestion, and no session is looked up.
+func TestNothingBegunSharesOneQuestion(t *testing.T) {
 	var calls, others atomic.Int32
 	unary := func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		calls.Add(1)
@@ -121,8 +121,8 @@ func TestNothingBegunCostsTheServiceNothing(t *testing.T) {
 			t.Errorf("retry %v; want at least %v", b.retry, retryUnknown)
 		}
 	}
-	if calls.Load() > 1 || others.Load() != 0 {
-		t.Errorf("%d calls, and %d that look up or watch; want 1 at the most and 0", calls.Load(), others.Load())
+	if calls.Load() != 1 || others.Load() != 0 {
+		t.Errorf("%d calls, and %d that look up or watch; want 1 and 0", calls.Load(), others.Load())
 	}
 }
 
@@ -153,6 +153,32 @@ func TestG18_NothingBegunIsStaleWithoutTheService(t *testing.T) {
 	if logged := s.logged.String(); ctx.Err() != nil || strings.Count(logged, "level=WARN") != 1 || strings.Count(logged, "level=INFO") != 1 {
 		t.Errorf("logged %s\nwant one line when the service went and one when it was back", logged)
 	}
+}
+
+// TestG18_NothingBegunIsStaleBehindADeadService: the connection is there, and nothing answers on it.
+func TestG18_NothingBegunIsStaleBehindADeadService(t *testing.T) {
+	var dead atomic.Bool
+	s := newSite(t, func(s *site) {
+		s.backend = clienttest.New(t, grpc.UnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+			if dead.Load() {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return next(ctx, request)
+		}))
+		s.Client = s.backend.Client()
+		s.times = times{live: 10 * time.Millisecond, reach: 300 * time.Millisecond}
+		s.Authorize = func(*http.Request) (Viewer, error) { return Viewer{User: "ada"}, nil }
+	})
+	b := s.browser(t)
+	b.connect()
+	b.want("unknown")
+	b.wantLive()
+	dead.Store(true)
+	time.Sleep(20 * time.Millisecond) // the answer is older than live
+	b.connect()
+	b.want("unknown")
+	b.want("stale")
 }
 
 func TestAStreamHasAGreatestAge(t *testing.T) {
@@ -205,7 +231,8 @@ func TestTheNewestStreamTakesTheOldestsPlace(t *testing.T) {
 	second.want("busy")
 }
 
-func TestAnAddressAndAllHaveSoManyStreams(t *testing.T) {
+// TestNobodyIsShutOut: at the limit of an address, or of all, the user with the most streams loses their oldest.
+func TestNobodyIsShutOut(t *testing.T) {
 	_, open := seatsSite(t, func(s *site) { s.MaxStreams = 2; s.MaxStreamsPerAddress = 3; s.MaxStreamsTotal = 5 })
 	served := func(user, address string) *browser {
 		t.Helper()
@@ -213,33 +240,59 @@ func TestAnAddressAndAllHaveSoManyStreams(t *testing.T) {
 		b.want("status")
 		return b
 	}
-	refused := func(user, address string) {
+	displaced := func(b *browser) {
 		t.Helper()
-		b := open(user, address)
 		b.want("busy")
 		b.wantEnd()
 	}
-	first := served("a", "one")
-	served("a", "one")
-	served("b", "one")
-	refused("c", "one")
-	served("a", "one") // in the place of their own
-	first.want("busy")
-	served("c", "two")
-	served("d", "") // an address that is not known is not bounded
-	refused("e", "three")
-	refused("d", "two") // a second one of a user has no more right to a place than a first one
+	a1, a2, b1 := served("a", "one"), served("a", "one"), served("b", "one")
+	c1 := served("c", "one")
+	displaced(a1)
+	d1 := served("d", "one") // one stream each: the oldest
+	displaced(a2)
+	served("e", "two")
+	served("f", "")      // an address that is not known is not bounded
+	served("g", "three") // all are five: the oldest
+	displaced(b1)
+	served("c", "one") // c has the most with the new one
+	displaced(c1)
+	served("h", "four")
+	displaced(d1)
+}
+
+// TestWhoHasBegunNothingIsNotBusy: a full site does not keep a person from beginning, and they displace nobody.
+func TestWhoHasBegunNothingIsNotBusy(t *testing.T) {
+	s, open := seatsSite(t, func(s *site) { s.MaxStreamsTotal = 1 })
+	authorize := s.Authorize
+	s.Authorize = func(r *http.Request) (Viewer, error) {
+		viewer, err := authorize(r)
+		if viewer.User == "new" {
+			viewer.Subject = client.Subject{}
+		}
+		return viewer, err
+	}
+	ada := open("ada", "")
+	ada.want("status", `"revision":1`)
+	fresh := open("new", "")
+	fresh.want("unknown")
+	fresh.wantLive()
+	s.set(processing)
+	ada.want("status", `"revision":2`)
 }
 
 func TestSeatsAreCountedExactly(t *testing.T) {
 	var s seats
 	most := limits{user: 2, address: 3, all: 4}
 	var open []*seat
-	for _, user := range []string{"a", "a", "a", "b"} {
+	for _, user := range []string{"a", "a", "a", "b", "c"} {
 		open = append(open, s.take(user, "x", most))
 	}
-	if s.take("c", "x", most) != nil {
-		t.Error("an address has a fourth seat")
+	if s.all != 3 || s.addresses["x"] != 3 {
+		t.Errorf("%d seats, %v; want 3 at the address", s.all, s.addresses)
+	}
+	open = append(open, s.take("d", "y", most), s.take("e", "z", most))
+	if s.all != 4 {
+		t.Errorf("%d seats; want 4 in all", s.all)
 	}
 	for _, taken := range append(open, open...) { // a seat that was taken over or left is left again
 		s.leave(taken)

@@ -10,8 +10,8 @@ import (
 // reachTimeout bounds the question whether the service answers.
 const reachTimeout = 5 * time.Second
 
-// reach knows whether the service answers, for users who have nothing to watch yet. They share one
-// question in liveInterval, so that visitors cost the service nothing, however many they are.
+// reach knows whether the service answers, for users who have nothing to watch yet. All of them share one question
+// in liveInterval, however many they are. See Client.Ready: it costs no read.
 type reach struct {
 	mu    sync.Mutex
 	last  *reached
@@ -25,7 +25,7 @@ type reached struct {
 	err   error
 }
 
-// reachable returns nil if the service answered within the last liveInterval, or answers now.
+// reachable returns nil if the service answered a question of the last liveInterval, or answers one now.
 func (h *Handler) reachable(ctx context.Context) error {
 	h.reach.mu.Lock()
 	if h.reach.last == nil || time.Since(h.reach.last.asked) >= h.liveInterval() {

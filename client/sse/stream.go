@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/verification-status/client"
+	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
 // maxToken and resumeToken are what the contract says of a token; anything else in Last-Event-ID is
@@ -137,14 +138,17 @@ func (st *stream) lose(err error) error {
 func (st *stream) tell(ctx context.Context, next news) error {
 	live := event{name: "live"}
 	switch {
+	case next.err != nil && ctx.Err() != nil:
+		return errOver
+	case next.err != nil && !isOwn(next.err): // the browser is soon back, after retryBreak
+		_ = st.lose(next.err)
+		return errOver
 	case errors.Is(next.err, client.ErrNotFound):
 		_ = st.out.event(event{name: "unknown", retry: spread(retryUnknown)}, live)
 		return errOver
 	case next.err != nil:
-		if ctx.Err() == nil {
-			st.logger().ErrorContext(ctx, "sse: a watch ended; the browser will try again", "error", next.err)
-			_ = st.out.event(event{name: "stale", retry: spread(retryLong)})
-		}
+		st.logger().ErrorContext(ctx, "sse: a watch ended; the browser will try again", "error", next.err)
+		_ = st.out.event(event{name: "stale", retry: spread(retryLong)})
 		return errOver
 	}
 	st.heard = time.Now()
@@ -166,6 +170,13 @@ func (st *stream) tell(ctx context.Context, next news) error {
 		return st.out.event(event{name: "reset"}, status, live)
 	}
 	return st.out.event(status, live)
+}
+
+// isOwn reports whether an error is the service's own. One of a proxy between says nothing about the session, or
+// about this program's rights: it can come while the service is exchanged.
+func isOwn(err error) bool {
+	var failed *client.Error
+	return errors.As(err, &failed) && failed.Reason != verificationv1.ErrorReason_ERROR_REASON_UNSPECIFIED
 }
 
 // watch is Client.Watch from where the browser was. Where that cannot be, since the browser's token is

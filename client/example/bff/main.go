@@ -59,12 +59,8 @@ func run(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	// Shutdown waits for streams and does not end them: their context does.
-	streams, endStreams := context.WithCancel(context.Background())
-	defer endStreams()
+	defer site.endStreams()
 	server := newServer(site)
-	server.BaseContext = func(net.Listener) context.Context { return streams }
-	server.RegisterOnShutdown(endStreams)
 	listener, err := net.Listen("tcp", s.addr)
 	if err != nil {
 		return err
@@ -83,15 +79,18 @@ func run(ctx context.Context, s settings) error {
 		return err
 	case <-ctx.Done():
 	}
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), linkTimeout+5*time.Second)
 	defer cancel()
 	return server.Shutdown(stopping)
 }
 
 // newServer has a limit for whatever a browser could take for ever over. The streams of /events lift that of
 // writing, and have their own.
+//
+// Shutdown waits for requests and does not end them. Only the streams of /events are ended then. A POST /link that
+// is under way finishes: otherwise its person has a session at Stripe and no link.
 func newServer(site *site) *http.Server {
-	return &http.Server{
+	server := &http.Server{
 		Handler:           site.handler(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
@@ -100,4 +99,6 @@ func newServer(site *site) *http.Server {
 		MaxHeaderBytes:    16 << 10,
 		ConnContext:       sse.ConnContext,
 	}
+	server.RegisterOnShutdown(site.endStreams)
+	return server
 }

@@ -60,13 +60,16 @@ func TestCookie(t *testing.T) {
 		}
 		another := s.visit("").Cookies()[0].Value
 		id, rest, _ := strings.Cut(good, ".")
-		_, mac, _ := strings.Cut(rest, ".")
+		parts := strings.Split(rest, ".")
+		issued, mac := parts[0], parts[2]
 		for what, cookie := range map[string]string{
 			"made up":                name + "=" + id,
 			"of the old form":        name + "=" + strings.Repeat("A", 26),
 			"with another's MAC":     name + "=" + id + "." + another[27:],
-			"begun, unsigned":        name + "=" + id + ".1700000000." + mac,
-			"without a MAC":          name + "=" + id + ".0.",
+			"begun, unsigned":        name + "=" + id + "." + issued + ".1700000000." + mac,
+			"issued later, unsigned": name + "=" + id + ".9999999999.0." + mac,
+			"of the form before":     name + "=" + id + ".0." + mac,
+			"without a MAC":          name + "=" + id + "." + issued + ".0.",
 			"with more":              name + "=" + good + "A",
 			"in lower case":          name + "=" + strings.ToLower(id) + "." + rest,
 			"beside a planted one":   name + "=" + another + "; " + name + "=" + good,
@@ -91,10 +94,10 @@ func TestCookie(t *testing.T) {
 // TestBegunIsSigned: the cookie says since when a person has a session, and a later one is as good.
 func TestBegunIsSigned(t *testing.T) {
 	for at, s := range sites(t) {
-		want := person{id: strings.Repeat("B", 26), begun: time.Unix(1_700_000_000, 0)}
+		want := person{id: strings.Repeat("B", 26), issued: time.Unix(time.Now().Unix(), 0), begun: time.Unix(1_700_000_000, 0)}
 		for _, want.begun = range []time.Time{{}, want.begun} {
 			rec := httptest.NewRecorder()
-			s.people.remember(rec, want)
+			s.people.give(rec, want)
 			r := httptest.NewRequest(http.MethodGet, at, nil)
 			r.AddCookie(rec.Result().Cookies()[0])
 			if got, ok := s.people.who(r); !ok || got != want {
@@ -129,8 +132,11 @@ func TestAddress(t *testing.T) {
 		{false, "", "[::ffff:192.0.2.1]:5", "", "192.0.2.1"},
 		{true, "", "192.0.2.1:5", "198.51.100.7", ""},
 		{true, "X-Forwarded-For", "192.0.2.1:5", "203.0.113.9, 198.51.100.7", "198.51.100.7"},
-		{true, "X-Forwarded-For", "192.0.2.1:5", "unknown", "unknown"},
-		{true, "X-Forwarded-For", "192.0.2.1:5", "", ""},
+		{true, "X-Forwarded-For", "192.0.2.1:5", "unknown", "192.0.2.1"},
+		{true, "X-Forwarded-For", "192.0.2.1:5", "", "192.0.2.1"},
+		{true, "X-Forwarded-For", "192.0.2.1:5", "203.0.113.9:80, 198.51.100.7:4711", "198.51.100.7"},
+		{true, "X-Forwarded-For", "192.0.2.1:5", "[2001:db8:1:2:3::4]:4711", "2001:db8:1:2::/64"},
+		{true, "X-Forwarded-For", "192.0.2.1:5", "[2001:db8:1:2:3::4]", "2001:db8:1:2::/64"},
 	} {
 		s := &site{addressHeader: test.header, people: people{secure: test.secure}}
 		r := httptest.NewRequest(http.MethodGet, "/events", nil)
@@ -257,6 +263,53 @@ func TestRunEnds(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil { // it has a limit of its own
 		t.Errorf("the site ended with %v", err)
+	}
+}
+
+// TestAStopLetsALinkFinish, and ends the streams at once: a person whose link is lost has a session and no way to it.
+func TestAStopLetsALinkFinish(t *testing.T) {
+	w := newWorld(t)
+	w.asked, w.answers = make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	await := func(what string, done <-chan struct{}) {
+		t.Helper()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			t.Fatal(what)
+		}
+	}
+	in := func(f func()) <-chan struct{} {
+		done := make(chan struct{})
+		go func() { defer close(done); f() }()
+		return done
+	}
+	ada, bob := w.visitor(), w.visitor()
+	ada.ask(http.MethodGet, "/")
+	ada.changeCookie(func(who *person) {
+		who.begun = time.Now()
+		w.backend.Set(session(who.reference(), verificationv1.Status_STATUS_PROCESSING))
+	})
+	bob.ask(http.MethodGet, "/")
+	streamed := in(func() { ada.ask(http.MethodGet, "/events") })
+	if err := w.backend.AwaitStreams(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	linked := in(func() { bob.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"}) })
+	await("Stripe is not asked", w.asked)
+	var stopped error
+	down := in(func() { stopped = w.web.Config.Shutdown(ctx) })
+	await("the stream does not end", streamed)
+	select {
+	case <-linked:
+		t.Error("the link ends before Stripe answers")
+	default:
+	}
+	close(w.answers)
+	await("the link does not end", linked)
+	if await("the server does not stop", down); stopped != nil {
+		t.Errorf("the server stops with %v", stopped)
 	}
 }
 

@@ -27,10 +27,12 @@ type people struct {
 
 // person is what a cookie says.
 type person struct {
-	id    string    // what rand.Text makes: 130 random bits
-	begun time.Time // when the person got their first link; zero: they have no session
+	id     string    // what rand.Text makes: 130 random bits
+	issued time.Time // when the cookie was given out
+	begun  time.Time // when the person got their first link; zero: they had no session when the cookie was given out
 }
 
+// signedInFor is how long a cookie counts. The browser drops it then, and the site refuses a copy.
 const signedInFor = 30 * 24 * time.Hour
 
 // cookieName is "person". With TLS it has the prefix by which browsers refuse a cookie that another host of
@@ -43,32 +45,38 @@ func (p *people) cookieName() string {
 	return "person"
 }
 
-// cookieValue is the person's id, the second when they began, and a signature of both.
-var cookieValue = regexp.MustCompile(`^([A-Z2-7]{26})\.(0|[1-9][0-9]{0,11})\.([A-Za-z0-9_-]{43})$`)
+// cookieValue is the person's id, the second when the cookie was given out, the second when they began, and a
+// signature of the three.
+var cookieValue = regexp.MustCompile(`^([A-Z2-7]{26})\.([1-9][0-9]{0,11})\.(0|[1-9][0-9]{0,11})\.([A-Za-z0-9_-]{43})$`)
 
-// who returns the person of a request; false without a cookie of this site. Of two cookies with the name one
-// was planted, and it is unknown which.
+// who returns the person of a request; false without a cookie of this site that still counts. Of two cookies with
+// the name one was planted, and it is unknown which.
 func (p *people) who(r *http.Request) (person, bool) {
 	cookies := r.CookiesNamed(p.cookieName())
 	if len(cookies) != 1 {
 		return person{}, false
 	}
 	parts := cookieValue.FindStringSubmatch(cookies[0].Value)
-	if parts == nil || !hmac.Equal([]byte(parts[3]), []byte(p.sign(parts[1], parts[2]))) {
+	if parts == nil || !hmac.Equal([]byte(parts[4]), []byte(p.sign(parts[1], parts[2], parts[3]))) {
 		return person{}, false
 	}
-	who := person{id: parts[1]}
-	if seconds, err := strconv.ParseInt(parts[2], 10, 64); err == nil && seconds > 0 {
-		who.begun = time.Unix(seconds, 0)
+	who := person{id: parts[1], issued: parseSecond(parts[2]), begun: parseSecond(parts[3])}
+	return who, time.Since(who.issued) < signedInFor
+}
+
+// parseSecond reads a time of a cookie; "0" is the zero Time.
+func parseSecond(text string) time.Time {
+	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil && seconds > 0 {
+		return time.Unix(seconds, 0)
 	}
-	return who, true
+	return time.Time{}
 }
 
 // sign is an HMAC-SHA256. It spans the cookie's name: a value of the site without TLS is none of the site
 // with TLS.
-func (p *people) sign(id, begun string) string {
+func (p *people) sign(id, issued, begun string) string {
 	mac := hmac.New(sha256.New, p.key)
-	mac.Write([]byte(p.cookieName() + "=" + id + "." + begun))
+	mac.Write([]byte(p.cookieName() + "=" + id + "." + issued + "." + begun))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
@@ -79,19 +87,28 @@ func (p person) reference() string {
 	return "web-" + hex.EncodeToString(sum[:16])
 }
 
-// justBegan reports whether a repeated creation is answered with the session that there is.
+// justBegan reports whether a further press of the button can be a double click, or follow a lost answer.
 func (p person) justBegan() bool { return time.Since(p.begun) < sameSession }
+
+// isNew reports whether there can be no session yet. An older cookie that says so can be a copy from before the
+// person began.
+func (p person) isNew() bool { return p.begun.IsZero() && time.Since(p.issued) < sameSession }
 
 // signIn makes a new person.
 func (p *people) signIn(w http.ResponseWriter) { p.remember(w, person{id: rand.Text()}) }
 
-// remember gives the person their cookie.
+// remember gives the person a new cookie, for 30 days.
 func (p *people) remember(w http.ResponseWriter, who person) {
-	begun := "0"
+	who.issued = time.Now()
+	p.give(w, who)
+}
+
+func (p *people) give(w http.ResponseWriter, who person) {
+	issued, begun := strconv.FormatInt(who.issued.Unix(), 10), "0"
 	if !who.begun.IsZero() {
 		begun = strconv.FormatInt(who.begun.Unix(), 10)
 	}
-	p.setCookie(w, who.id+"."+begun+"."+p.sign(who.id, begun), int(signedInFor.Seconds()))
+	p.setCookie(w, who.id+"."+issued+"."+begun+"."+p.sign(who.id, issued, begun), int(signedInFor.Seconds()))
 }
 
 // signOut forgets the person, and ends the streams that show them their status, in other tabs too.

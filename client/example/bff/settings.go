@@ -40,7 +40,7 @@ func readSettings(args []string, env func(string) string) (settings, error) {
 	setting(&s.publicURL, "public-url", "PUBLIC_URL", "", "the page's address as people see it; by default http:// and addr; https:// where a proxy in front has the certificate")
 	setting(&s.target, "status", "VERIFICATION_STATUS", "127.0.0.1:50051", "verification-status: host:port or dns:///host:port; plain text on loopback, else TLS")
 	setting(&s.stripe.base, "stripe-api-base", "STRIPE_API_BASE", "http://127.0.0.1:12111", "Stripe's API; http:// is for loopback only")
-	setting(&s.addressHeader, "address-header", "BFF_ADDRESS_HEADER", "", "the header in which the proxy in front names the browser's address, such as X-Forwarded-For; the last address in it counts; empty: no proxy is in front")
+	setting(&s.addressHeader, "address-header", "BFF_ADDRESS_HEADER", "", "the header in which the proxy in front names the browser's address, such as X-Forwarded-For; the last address in it counts, with or without a port; empty: no proxy is in front")
 	flags.Usage = func() {
 		fmt.Fprintln(flags.Output(), `A web site of one page, on which people verify their identity. Settings:
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -30,6 +29,8 @@ type site struct {
 	addressHeader string
 	people        people
 	files         fs.FS
+	streams       context.Context // ends the streams of /events when the server stops
+	endStreams    context.CancelFunc
 }
 
 func newSite(status *client.Client, s settings) (*site, error) {
@@ -41,7 +42,9 @@ func newSite(status *client.Client, s settings) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
+	streams, endStreams := context.WithCancel(context.Background())
 	return &site{
+		streams: streams, endStreams: endStreams,
 		status: status, stripe: s.stripe, publicURL: s.publicURL, host: u.Host, addressHeader: s.addressHeader,
 		people: people{key: s.cookieKey, secure: u.Scheme == "https"}, files: files,
 	}, nil
@@ -52,11 +55,21 @@ func (s *site) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.Handle("GET /", http.FileServerFS(s.files))
-	mux.Handle("GET /events", &sse.Handler{Client: s.status, Authorize: s.authorize})
+	mux.Handle("GET /events", s.untilStopped(&sse.Handler{Client: s.status, Authorize: s.authorize}))
 	mux.HandleFunc("POST /link", s.link)
 	mux.HandleFunc("POST /sign-out", s.signOut)
 	// Other sites' pages cannot send what changes something: browsers say where a request comes from.
 	return s.guard(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// untilStopped ends requests when the server stops.
+func (s *site) untilStopped(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(s.streams, cancel)()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // policy lets the page run its own files, and nothing that got into it.
@@ -110,18 +123,30 @@ func (s *site) authorize(r *http.Request) (sse.Viewer, error) {
 
 // address is where a browser is, or empty where a proxy hides it: one with the certificate is in front
 // wherever the site has TLS. An IPv6 network of 64 bits is one address, for it is one machine's to choose from.
+// If the proxy's header is missing or cannot be read, it is the address of the proxy. With no
+// address such a request would have no limit.
 func (s *site) address(r *http.Request) string {
-	text, _, _ := net.SplitHostPort(r.RemoteAddr)
-	switch {
-	case s.addressHeader != "":
+	if s.addressHeader != "" {
 		all := strings.Split(strings.Join(r.Header.Values(s.addressHeader), ","), ",")
-		text = strings.TrimSpace(all[len(all)-1]) // what stands before it the browser may have made up
-	case s.people.secure:
+		if found := network(all[len(all)-1]); found != "" { // what stands before it the browser may have made up
+			return found
+		}
+	} else if s.people.secure {
 		return ""
 	}
-	address, err := netip.ParseAddr(text)
+	return network(r.RemoteAddr)
+}
+
+// network reads an address, with or without a port. It is empty if there is none.
+func network(text string) string {
+	text = strings.TrimSpace(text)
+	withPort, err := netip.ParseAddrPort(text)
+	address := withPort.Addr()
 	if err != nil {
-		return text
+		address, err = netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
+	}
+	if err != nil {
+		return ""
 	}
 	if address = address.Unmap(); address.Is6() {
 		network, _ := address.WithZone("").Prefix(64)
@@ -139,6 +164,10 @@ type answer struct {
 // linkTimeout bounds one POST /link: longer than a call at Stripe that is repeated, and shorter than the page
 // waits.
 const linkTimeout = 40 * time.Second
+
+// statusTimeout bounds the look-up in one POST /link. Without a connection a call waits for one until its deadline,
+// and a person can begin without the service.
+const statusTimeout = 5 * time.Second
 
 // link gives the person a way to Stripe's page: for the first time, to go on, or to try again. Its url is
 // for this one answer; the client_secret stays here, for the page does not use Stripe.js.
@@ -167,17 +196,21 @@ func (s *site) link(w http.ResponseWriter, r *http.Request) {
 // wayIn creates a session only for a person who has none. For all others verification-status decides: it
 // counts the attempts, and replaces a session that was canceled.
 //
-// A person who begins is not looked up: there is nothing to find, and a look-up at Stripe that finds nothing
-// is a read that somebody else needs. So people can sign up while verification-status cannot be reached too,
-// or has no reads left for look-ups today. A person who has just begun gets the same session once more where
-// no status can be had.
+// A person with a new cookie is not looked up: there is nothing to find, and a look-up at Stripe that finds nothing
+// is a read that somebody else needs. A person with an older cookie is, even if it says that nothing has begun:
+// else a copy of it would be a further first try on each day.
+//
+// People can begin while verification-status cannot be reached too, or has no reads left for look-ups today. A
+// person who has just begun gets the same session once more then.
 func (s *site) wayIn(ctx context.Context, who *person) (string, error) {
-	if who.begun.IsZero() {
+	if who.isNew() {
 		return s.begin(ctx, who)
 	}
-	v, err := s.status.Status(ctx, client.Reference(who.reference()))
+	asking, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	v, err := s.status.Status(asking, client.Reference(who.reference()))
 	switch {
-	case errors.Is(err, client.ErrNotFound), errors.Is(err, client.ErrUnavailable) && who.justBegan():
+	case errors.Is(err, client.ErrNotFound), away(ctx, err) && (who.begun.IsZero() || who.justBegan()):
 		return s.begin(ctx, who)
 	case err != nil:
 		return "", err
@@ -189,12 +222,18 @@ func (s *site) wayIn(ctx context.Context, who *person) (string, error) {
 	return link.URL.Reveal(), nil
 }
 
+// away reports whether a call failed because verification-status cannot be reached, or cannot answer in time. The
+// context is that of the caller: if it has ended, there is nothing to do in place of the call.
+func away(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && (errors.Is(err, client.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded))
+}
+
 // begin creates the person's session, or gets the one that they have just begun.
 func (s *site) begin(ctx context.Context, who *person) (string, error) {
 	if !who.justBegan() {
 		who.begun = time.Now()
 	}
-	return s.stripe.create(ctx, who.reference(), who.begun, s.publicURL+"/")
+	return s.stripe.create(ctx, who.reference(), s.publicURL+"/")
 }
 
 func (s *site) signOut(w http.ResponseWriter, r *http.Request) {

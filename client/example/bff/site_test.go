@@ -31,9 +31,11 @@ type world struct {
 	backend *clienttest.Server
 	web     *httptest.Server
 	people  *people
-	watches atomic.Int32 // that the service was asked for
-	created []url.Values // sessions, with the Idempotency-Key as "key"
-	refuse  bool         // Stripe answers with an error
+	watches atomic.Int32  // that the service was asked for
+	created []url.Values  // sessions, with the Idempotency-Key as "key"
+	refuse  bool          // Stripe answers with an error
+	asked   chan struct{} // if set, Stripe sends here that it was asked,
+	answers chan struct{} // and waits for this before it answers
 }
 
 func newWorld(t *testing.T) *world {
@@ -70,6 +72,10 @@ func (w *world) serveStripe(rw http.ResponseWriter, r *http.Request) {
 		rw.WriteHeader(http.StatusBadRequest)
 		_, _ = io.WriteString(rw, `{"error":{"message":"Identity is not enabled"}}`)
 		return
+	}
+	if w.asked != nil {
+		w.asked <- struct{}{}
+		<-w.answers
 	}
 	r.PostForm.Set("key", r.Header.Get("Idempotency-Key"))
 	w.created = append(w.created, r.PostForm)
@@ -143,7 +149,7 @@ func TestLink(t *testing.T) {
 	if !regexp.MustCompile(`^web-[0-9a-f]{32}$`).MatchString(reference) || first.Get("type") != "document" || first.Get("return_url") != w.web.URL+"/" {
 		t.Errorf("created with %v", first)
 	}
-	if !strings.HasPrefix(first.Get("key"), reference+"-") || second.Get("client_reference_id") != reference {
+	if first.Get("key") != reference || second.Get("key") != reference || second.Get("client_reference_id") != reference {
 		t.Errorf("keys %q, %q", first.Get("key"), second.Get("key"))
 	}
 
@@ -235,34 +241,112 @@ func TestSignUpWithoutTheService(t *testing.T) {
 	if len(w.created) != 2 || w.created[0].Get("key") != w.created[1].Get("key") {
 		t.Errorf("created with %v; want one key", w.created)
 	}
-	p.begunAgo(sameSession)
+	p.changeCookie(func(who *person) { who.begun = time.Now().Add(-sameSession) })
 	p.wantLink(http.StatusServiceUnavailable, answer{Problem: "UNAVAILABLE"}) // else a click would be a further try
 	if len(w.created) != 2 {
 		t.Errorf("%d sessions are created; want no further one", len(w.created)-2)
 	}
 }
 
-// TestASessionNotYetKnownIsCreatedOnce: its webhook is on the way, and the ten minutes of the key are over.
+// TestALinkWhileTheServiceIsStopped: a call without a connection waits; the person must not wait with it.
+func TestALinkWhileTheServiceIsStopped(t *testing.T) {
+	w := newWorld(t)
+	w.backend.Stop()
+	p := w.visitor()
+	p.ask(http.MethodGet, "/")
+	for range 2 { // the second time there could be a status
+		start := time.Now()
+		p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+		if took := time.Since(start); took > statusTimeout+3*time.Second {
+			t.Errorf("a link took %v; want at most %v and a little", took, statusTimeout)
+		}
+	}
+}
+
+// TestASessionNotYetKnownIsCreatedOnce: its webhook is on the way, and Stripe's list does not have it yet.
 func TestASessionNotYetKnownIsCreatedOnce(t *testing.T) {
 	w := newWorld(t)
 	p := w.visitor()
 	p.ask(http.MethodGet, "/")
-	p.begunAgo(sameSession - time.Minute)
-	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
-	p.begunAgo(sameSession - time.Minute)
-	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
-	if w.created[0].Get("key") != w.created[1].Get("key") {
-		t.Errorf("created with %v; want one key", w.created)
-	}
-	p.begunAgo(time.Hour)
-	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
-	if w.created[1].Get("key") == w.created[2].Get("key") {
-		t.Errorf("created with %v; want another key after an hour", w.created)
+	for _, ago := range []time.Duration{0, sameSession - time.Minute, sameSession + time.Minute, time.Hour} {
+		p.changeCookie(func(who *person) { who.begun = time.Now().Add(-ago) })
+		p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+		if last := w.created[len(w.created)-1]; last.Get("key") != last.Get("client_reference_id") || last.Get("key") != w.created[0].Get("key") {
+			t.Errorf("begun %v ago, created with %v; want the key of the first time", ago, last)
+		}
 	}
 }
 
-// begunAgo gives the browser the cookie of a person who began so long ago.
-func (p *visitor) begunAgo(d time.Duration) {
+// TestARolledBackCookie: a copy of the cookie from before the person began gives them no further session.
+func TestARolledBackCookie(t *testing.T) {
+	w := newWorld(t)
+	p := w.visitor()
+	p.ask(http.MethodGet, "/")
+	rollBack := func(age time.Duration) {
+		p.changeCookie(func(who *person) { who.begun, who.issued = time.Time{}, time.Now().Add(-age) })
+	}
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+	rollBack(sameSession - time.Minute)
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+	reference := w.created[0].Get("client_reference_id")
+	if len(w.created) != 2 || w.created[0].Get("key") != w.created[1].Get("key") {
+		t.Errorf("created with %v; want one key", w.created)
+	}
+	w.backend.Set(session(reference, verificationv1.Status_STATUS_PROCESSING))
+	rollBack(sameSession + time.Minute)
+	p.wantLink(http.StatusConflict, answer{Problem: "PROCESSING"})
+	rollBack(signedInFor - time.Minute)
+	p.wantLink(http.StatusConflict, answer{Problem: "PROCESSING"})
+	rollBack(signedInFor + time.Second)
+	p.wantLink(http.StatusUnauthorized, answer{Problem: "SIGNED_OUT"})
+	if len(w.created) != 2 {
+		t.Errorf("%d sessions are created; want no further one", len(w.created)-2)
+	}
+}
+
+// TestBeginningLate: a person who reads the page for an hour can begin, also while there is no status to be had.
+func TestBeginningLate(t *testing.T) {
+	for name, failure := range map[string]error{"unknown": nil, "unavailable": clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE)} {
+		w := newWorld(t)
+		w.backend.Fail(failure)
+		p := w.visitor()
+		p.ask(http.MethodGet, "/")
+		p.changeCookie(func(who *person) { who.issued = time.Now().Add(-time.Hour) })
+		p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+		if len(w.created) != 1 {
+			t.Errorf("%s: %d sessions are created; want 1", name, len(w.created))
+		}
+	}
+}
+
+// TestARepeatedFailureIsNoDeadEnd: Stripe answers a key with its first answer for a day, also if that was a 500.
+func TestARepeatedFailureIsNoDeadEnd(t *testing.T) {
+	var keys []string
+	fake := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		key := r.Header.Get("Idempotency-Key")
+		if keys = append(keys, key); key == "web-1" {
+			if len(keys) > 1 {
+				rw.Header().Set("Idempotent-Replayed", "true")
+			}
+			rw.WriteHeader(http.StatusInternalServerError)
+			_, _ = io.WriteString(rw, `{"error":{"message":"an error"}}`)
+			return
+		}
+		_, _ = io.WriteString(rw, `{"url":"https://verify.stripe.test/start/2"}`)
+	}))
+	defer fake.Close()
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	s := stripe{base: fake.URL, key: "sk_test_1"}
+	if link, err := s.create(t.Context(), "web-1", "http://127.0.0.1/"); err == nil {
+		t.Errorf("the link is %q; want the error", link)
+	}
+	if link, err := s.create(t.Context(), "web-1", "http://127.0.0.1/"); link != "https://verify.stripe.test/start/2" || len(keys) != 3 {
+		t.Errorf("the link is %q, %v after the keys %v; want one of a second key", link, err, keys)
+	}
+}
+
+// changeCookie gives the browser another cookie of its person.
+func (p *visitor) changeCookie(change func(*person)) {
 	p.t.Helper()
 	at, err := url.Parse(p.web.URL)
 	if err != nil {
@@ -276,8 +360,8 @@ func (p *visitor) begunAgo(d time.Duration) {
 	if !ok {
 		p.t.Fatal("the browser is nobody")
 	}
-	who.begun = time.Now().Add(-d)
-	p.people.remember(recorder, who)
+	change(&who)
+	p.people.give(recorder, who)
 	p.browser.Jar.SetCookies(at, recorder.Result().Cookies())
 }
 
@@ -295,7 +379,7 @@ func TestWhoHasNotBegunCostsNothing(t *testing.T) {
 	if asked := w.watches.Load(); asked != 0 {
 		t.Errorf("%d watches are asked for; want none", asked)
 	}
-	for _, value := range []string{"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "ABCDEFGHIJKLMNOPQRSTUVWXYZ.1.", "ABCDEFGHIJKLMNOPQRSTUVWXYZ.1." + strings.Repeat("A", 43)} {
+	for _, value := range []string{"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "ABCDEFGHIJKLMNOPQRSTUVWXYZ.1.1.", "ABCDEFGHIJKLMNOPQRSTUVWXYZ.1.1." + strings.Repeat("A", 43)} {
 		for _, path := range []string{"/events", "/link"} {
 			method := map[string]string{"/events": http.MethodGet, "/link": http.MethodPost}[path]
 			if response, _ := w.visitor().ask(method, path, "Cookie", "person="+value); response.StatusCode != http.StatusUnauthorized {
@@ -314,7 +398,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		lying := httptest.NewServer(http.RedirectHandler(elsewhere.URL, status))
 		s := stripe{base: lying.URL, key: "sk_test_1"}
-		if link, err := s.create(t.Context(), "web-1", time.Now(), "http://127.0.0.1/"); err == nil {
+		if link, err := s.create(t.Context(), "web-1", "http://127.0.0.1/"); err == nil {
 			t.Errorf("%d: the link is %q", status, link)
 		}
 		lying.Close()

@@ -18,12 +18,16 @@ function fill(id, text) {
 }
 
 let shown = "", action;
+let asking = false; // POST /link is under way
 
 // show puts a state of words.js on the page, unless it is there. Screen readers hear what changed in #news; a
 // person who had the focus on a button that goes is taken to the title, not to the top of the page.
 function show(words, press = askForLink) {
   const now = JSON.stringify(words);
-  if (now === shown) return;
+  if (now === shown) {
+    if (!asking) waiting(false); // back from Stripe's page, with nothing done there
+    return;
+  }
   shown = now;
   action = press;
   const hadFocus = document.activeElement === go;
@@ -61,6 +65,8 @@ let opened = 0, heard = 0; // when
 let answered = false; // the stream has opened
 let pause; // that the server asked for
 let failures = 0;
+let handedOut = false; // the page has given out a cookie since a stream opened last
+let refused = false; // and the stream that followed was refused all the same
 
 // connected says whether what is shown is live.
 function connected(to) {
@@ -90,6 +96,7 @@ function say() {
   const why = document.body.dataset.connection;
   if (card.dataset.state === "loading") show({ state: "away", step: -1, ...t.away }, follow);
   if (why === "busy") return fill("notice", t.notices.busy);
+  if (refused) return fill("notice", t.notices.cookies);
   if (!navigator.onLine) return fill("notice", t.notices.offline);
   const outdated = ["away", "start"].includes(card.dataset.state) ? "" : t.notices.outdated;
   fill("notice", `${t.notices[why] ?? t.notices.lost} ${outdated}`.trim());
@@ -102,22 +109,33 @@ function follow() {
   opened = heard = Date.now();
   answered = false;
   pause = undefined;
-  const stream = source = new EventSource("/events");
+  const stream = source = new EventSource("/events"), withCookie = handedOut;
   const on = (name, react) => stream.addEventListener(name, (event) => {
     if (stream !== source) return;
-    if (name !== "error") [heard, answered] = [Date.now(), true];
+    if (name !== "error") [heard, answered, handedOut, refused] = [Date.now(), true, false, false];
     react?.(event);
   });
   on("open");
-  on("live", () => { failures = 0; connected("live"); });
+  // Without a status the page shows nothing that could be live.
+  on("live", () => { failures = 0; connected(["loading", "away"].includes(card.dataset.state) ? "stale" : "live"); });
   on("stale", () => connected("stale"));
   on("status", (event) => show(wordsFor(JSON.parse(event.data), t)));
   on("unknown", () => { pause = 5_000 + 5_000 * Math.random(); show(wordsFor(null, t)); });
   on("busy", () => { pause = 30_000 + 30_000 * Math.random(); connected("busy"); });
   on("end", () => { stream.close(); location.reload(); }); // signed out in another tab
   on("error", () => {
-    // Not a stream: a proxy's error, or a cookie that counts no more. The page hands out a new one.
-    if (stream.readyState === EventSource.CLOSED) fetch("/", { method: "HEAD" }).catch(() => {});
+    // Not a stream: a proxy's error, or a cookie that counts no more. The page hands out a new one. If a stream
+    // with that one is refused too, the browser most likely keeps no cookies.
+    if (stream.readyState === EventSource.CLOSED) {
+      fetch("/", { method: "HEAD" }).then((page) => {
+        if (!page.ok || stream !== source) return;
+        handedOut = true;
+        if (!withCookie || refused) return;
+        refused = true;
+        connected("lost");
+        say();
+      }).catch(() => {});
+    }
     stream.close();
     again = setTimeout(follow, pause ?? (failures++ ? 1_000 + 2_000 * Math.random() : 1_000 * Math.random()));
     if (pause === undefined) slipping ??= setTimeout(() => connected("lost"), grace);
@@ -135,7 +153,9 @@ setInterval(() => {
 // may have stood still.
 function comeBack() {
   const fresh = source.readyState !== EventSource.CLOSED && Date.now() - opened < 2_000;
-  if (document.hidden || fresh) return;
+  if (document.hidden) return;
+  if (!asking) waiting(false); // a page that comes back from Stripe's has its button again
+  if (fresh) return;
   if (Date.now() - heard > silence) connected("lost");
   follow();
 }
@@ -159,7 +179,7 @@ function waiting(on) {
 }
 
 async function askForLink() {
-  waiting(true);
+  waiting(asking = true);
   fill("problem", "");
   const slow = setTimeout(() => fill("notice", t.notices.slow), patience);
   let problem = "UNAVAILABLE";
@@ -169,12 +189,14 @@ async function askForLink() {
     if (answer.url) {
       tabs.postMessage("begun");
       location.assign(answer.url);
+      setTimeout(() => asking || waiting(false), 10_000); // the person stopped it, or it failed
       return;
     }
     problem = answer.problem;
   } catch {
     // Offline, or no JSON: what the person reads is the same.
   } finally {
+    asking = false;
     clearTimeout(slow);
     if (element("notice").textContent === t.notices.slow) fill("notice", "");
   }

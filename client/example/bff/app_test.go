@@ -1,0 +1,24 @@
+package main
+
+import (
+	_ "embed"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+//go:embed app_test.mjs
+var appTest string
+
+// TestApp runs app_test.mjs: what the page shows of what comes from /events and /link, with a clock that is moved on.
+func TestApp(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("node is not installed")
+		}
+		t.Skip("node is not installed")
+	}
+	if out, err := exec.CommandContext(t.Context(), "node", "--input-type=module", "-e", appTest).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}

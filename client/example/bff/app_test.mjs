@@ -1,0 +1,104 @@
+// The tests of static/app.js, with a document of nothing but its elements. app_test.go runs them.
+import assert from "node:assert/strict";
+import { mock } from "node:test";
+
+const elements = {};
+const element = (id) => elements[id] ??= {
+  id, dataset: {}, attributes: {}, hidden: false, textContent: "", listeners: {},
+  setAttribute(name, value) { this.attributes[name] = value; },
+  removeAttribute(name) { delete this.attributes[name]; },
+  getAttribute(name) { return this.attributes[name] ?? null; },
+  addEventListener(name, react) { this.listeners[name] = react; },
+  focus() {},
+};
+const body = element("body"), go = element("go"), notice = element("notice");
+const streams = [];
+class Source {
+  static CLOSED = 2;
+  listeners = {};
+  constructor() { streams.push(this); this.readyState = 1; }
+  addEventListener(name, react) { this.listeners[name] = react; }
+  close() { this.readyState = Source.CLOSED; }
+  say(name, data = {}) { this.listeners[name]?.({ data: JSON.stringify(data) }); }
+  refuse() { this.readyState = Source.CLOSED; this.say("error"); }
+}
+const heard = {};
+let fetched = async () => ({ ok: true });
+const define = (name, value) => Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+define("document", { getElementById: element, querySelectorAll: () => [], documentElement: {}, body, hidden: false, addEventListener: (name, react) => { heard[name] = react; } });
+define("navigator", { languages: ["en"], onLine: true });
+define("location", { assign() {}, reload() {} });
+define("EventSource", Source);
+define("BroadcastChannel", class { postMessage() {} });
+define("fetch", (...all) => fetched(...all));
+define("addEventListener", (name, react) => { heard[name] = react; });
+mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
+const settle = async () => { for (let i = 0; i < 20; i++) await null; };
+const pass = async (ms) => { for (; ms > 0; ms -= 500) { mock.timers.tick(500); await settle(); } };
+const last = () => streams.at(-1);
+
+await import("./static/app.js");
+assert.equal(body.dataset.connection, "connecting");
+
+// Live without a status is not live, and the person gets words and a button.
+for (let i = 0; i < 9; i++) { last().say("live"); await pass(1_000); }
+assert.notEqual(body.dataset.connection, "live");
+assert.equal(element("title").textContent, "This takes longer than it should");
+assert.equal(go.textContent, "Try again now");
+assert.equal(go.hidden, false);
+last().say("live");
+assert.notEqual(body.dataset.connection, "live", "the page that says it cannot look it up");
+last().say("unknown");
+last().say("live");
+assert.equal(body.dataset.connection, "live");
+assert.equal(go.textContent, "Start verification");
+assert.equal(notice.hidden, true);
+
+// The button comes back: when the page does, with the same status, and by itself.
+const press = async () => { go.listeners.click(); await settle(); };
+const waits = () => go.attributes["aria-disabled"] === "true";
+fetched = async () => ({ ok: true, json: async () => ({ url: "https://verify.stripe.test/1" }) });
+for (const [how, back] of [
+  ["comes back", () => heard.visibilitychange()],
+  ["gets the same status", () => last().say("unknown")],
+  ["stays for 10 s", async () => { for (let i = 0; i < 10; i++) { assert.ok(waits(), `after ${i} s`); last().say("live"); await pass(1_000); } }],
+]) {
+  await press();
+  assert.ok(waits(), "the pressed button");
+  assert.equal(go.textContent, "One moment…");
+  await back();
+  assert.ok(!waits(), `the button of a page that ${how}`);
+  assert.equal(go.textContent, "Start verification");
+  await pass(11_000);
+}
+let answer;
+fetched = () => new Promise((resolve) => { answer = resolve; });
+await press();
+last().say("unknown");
+heard.visibilitychange();
+assert.ok(waits(), "the button while /link is under way");
+answer({ json: async () => ({ problem: "UNAVAILABLE" }) });
+await settle();
+assert.ok(!waits());
+
+// Cookies are blamed for the second refusal only, and if the page's server answers.
+const blamed = () => notice.textContent.includes("needs cookies");
+const refuse = async (head) => { fetched = head; last().refuse(); await settle(); const n = streams.length; await pass(3_500); assert.ok(streams.length > n, "the page follows again"); };
+last().say("live");
+await refuse(async () => ({ ok: true }));
+assert.ok(!blamed(), "after one refusal");
+last().say("open");
+await refuse(async () => ({ ok: false }));
+await refuse(async () => { throw new Error("offline"); });
+await refuse(async () => ({ ok: true }));
+assert.ok(!blamed(), "of a server that did not answer");
+await refuse(async () => ({ ok: true }));
+assert.ok(blamed(), notice.textContent);
+last().say("open");
+last().say("unknown");
+last().say("live");
+assert.equal(notice.hidden, true);
+
+last().say("busy");
+assert.match(notice.textContent, /open too often from here/);
+process.exit(0);
