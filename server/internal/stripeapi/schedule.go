@@ -150,7 +150,7 @@ func (s *schedule) pick() (shares.Holder, *waiter) {
 	better := false // calls of a better class wait
 	for i := range s.classes {
 		within := func(holder shares.Holder) bool {
-			return s.within(holder) && !(better && holder == (shares.Holder{}))
+			return s.within(holder) && (!better || holder != (shares.Holder{}))
 		}
 		if holder, first := s.classes[i].take(within); first != nil {
 			return holder, first
