@@ -7,6 +7,7 @@ import (
 
 // TestCommandLineLeadsToItsHelp: what is said of a command line that cannot be read leads to the right command or help.
 func TestCommandLineLeadsToItsHelp(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		line   string
 		stdout string

@@ -46,6 +46,7 @@ func (c *crash) killAt(step string, request *verificationv1.RetryVerificationReq
 // TestG9_RetryKilledBetweenSteps: wherever the server dies, the same call again finds or makes the one
 // grant, and gives a link that works.
 func TestG9_RetryKilledBetweenSteps(t *testing.T) {
+	t.Parallel()
 	c := newCrash(t)
 	for _, step := range []string{rpc.StepRead, rpc.StepRetrieve, rpc.StepGrant, rpc.StepAnswer} {
 		id := c.stripe.newSession("")
@@ -65,6 +66,7 @@ func TestG9_RetryKilledBetweenSteps(t *testing.T) {
 // TestG9_ReplacementKilledBetweenSteps: the same for the replacement of a canceled session, which is
 // more steps: there is one new session, and it has the old one's counts once.
 func TestG9_ReplacementKilledBetweenSteps(t *testing.T) {
+	t.Parallel()
 	c := newCrash(t)
 	for _, step := range []string{
 		rpc.StepRead, rpc.StepRetrieve, rpc.StepReplace, rpc.StepCreate, stepName(rpc.StepRetrieve, 2),

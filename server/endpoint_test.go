@@ -71,6 +71,7 @@ func (s *stripe) createEndpoint(args ...string) (secret, id string) {
 // TestGoingLive does what the guide says: register, give the secret to the server, check. A connected
 // account's events come by a second endpoint.
 func TestGoingLive(t *testing.T) {
+	t.Parallel()
 	stripe, redis, front := startStripe(t), redistest.Start(t), newFront(t)
 	own, id := stripe.createEndpoint("--url", front.url)
 	connected, _ := stripe.createEndpoint("--url", front.url+"?connect=1", "--connect", "--api-version=2023-10-16", "--description=accounts")
@@ -167,6 +168,7 @@ func TestCheckTellsWhatIsMissing(t *testing.T) {
 
 // TestEndpointCommandsRefuse: what is wrong is said before anything is created, and without the key.
 func TestEndpointCommandsRefuse(t *testing.T) {
+	t.Parallel()
 	stripe := startStripe(t)
 	const hook = "--url=https://verification.example.com/webhook"
 	for name, c := range map[string]struct {

@@ -269,6 +269,7 @@ func faultIsSaid(t *testing.T, p *process, client *http.Client, since int, reaso
 // TestG17_APasswordThatWasChangedAtRedisAloneIsSaidWhileConnectionsLast: nothing fails yet, so nobody is sent
 // away; but an operator is told before the connections end.
 func TestG17_APasswordThatWasChangedAtRedisAloneIsSaidWhileConnectionsLast(t *testing.T) {
+	t.Parallel()
 	r := &wrongRedis{Server: redistest.Start(t), url: filepath.Join(t.TempDir(), "url")}
 	addUser(r.Server)
 	r.setPassword(t, "one")

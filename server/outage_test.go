@@ -70,6 +70,7 @@ func wantRevision(t *testing.T, revisions <-chan int32, want int32) {
 // TestG3_RedisGoesAndComesBack: without Redis nothing is acknowledged and nothing is made up; streams
 // stay; and when it is back all goes on.
 func TestG3_RedisGoesAndComesBack(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	p := serve(t, settings(redis.Addr, "STRIPE_API_KEY="+apiKey, "STRIPE_API_BASE=http://127.0.0.1:1"))
 	client, events := dialed(t, p), tries("vs_Outage", 5)
@@ -136,6 +137,7 @@ func TestG3_RedisHangs(t *testing.T) {
 
 // TestG3_RedisAwayAtStart: the process listens all the same, says that it is not ready, and recovers.
 func TestG3_RedisAwayAtStart(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	redis.Stop()
 	p := launch(t, settings(redis.Addr, "STRIPE_API_KEY="+apiKey, "STRIPE_API_BASE=http://127.0.0.1:1"), "serve")
@@ -153,6 +155,7 @@ func TestG3_RedisAwayAtStart(t *testing.T) {
 // TestG7_G8_RedisLosesEverything: a Redis that comes back empty is noticed: no token and no revision
 // of before is answered with silence.
 func TestG7_G8_RedisLosesEverything(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	p := serve(t, settings(redis.Addr))
 	client, events := dialed(t, p), tries("vs_Lost", 6)

@@ -13,6 +13,7 @@ import (
 
 // TestG10_RefusalsHoldNoSecret: whoever mistypes a setting must not find its secret in the log.
 func TestG10_RefusalsHoldNoSecret(t *testing.T) {
+	t.Parallel()
 	const secret = "PlantedSecret0123456789"
 	db := redistest.Start(t, "--requirepass", "another-one")
 	wrongPassword := "redis://" + url.UserPassword("", secret+"!").String() + "@"

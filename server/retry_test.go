@@ -92,6 +92,7 @@ func TestG9_ConcurrentRetriesMakeOneGrant(t *testing.T) {
 // TestG9_LimitIsToldInAdvance: after MAX_RETRIES granted failures the next is refused, and GetStatus
 // said so before; what was granted stays granted.
 func TestG9_LimitIsToldInAdvance(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, "MAX_RETRIES=2")
 	id := p.stripe.newSession("person-2")
 	request := &verificationv1.RetryVerificationRequest{SessionId: id}

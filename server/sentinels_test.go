@@ -45,6 +45,7 @@ func TestServeIsRefusedBySentinels(t *testing.T) {
 // TestG17_TheSentinelsPasswordIsRolledWithoutARestart: connections made after the old one was taken away
 // use the new one.
 func TestG17_TheSentinelsPasswordIsRolledWithoutARestart(t *testing.T) {
+	t.Parallel()
 	var secrets planted
 	first, second, admin := secrets.plant("%s", "PlantedFirstPassword"), secrets.plant("%s", "PlantedSecondPassword"), secrets.plant("%s", "PlantedAdminPassword")
 	set := redistest.StartSentinel(t, 0, 1)

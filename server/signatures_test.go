@@ -27,6 +27,7 @@ type signer func(t *testing.T, body []byte, secret string) string
 // taken, with any api_version and with the old and the new secret of a roll; and what they sign for
 // somebody else is not.
 func TestSignedByOthers(t *testing.T) {
+	t.Parallel()
 	const older = "whsec_theOneBeforeTheRoll"
 	redis := redistest.Start(t)
 	p := serve(t, settings(redis.Addr, "STRIPE_WEBHOOK_SECRET="+older+","+webhookSecret))

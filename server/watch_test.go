@@ -75,6 +75,7 @@ func (w *watcher) connect(enough func(*verificationv1.WatchStatusResponse) bool)
 // TestG5_WatcherCutAndResumed: a watcher that is cut off and resumes a hundred times while a session
 // lives, on two servers by turns, has seen every revision once and in order.
 func TestG5_WatcherCutAndResumed(t *testing.T) {
+	t.Parallel()
 	const cuts, perCut, id = 100, 2, "vs_Watched"
 	redis := redistest.Start(t)
 	servers := [2]*process{serve(t, settings(redis.Addr)), serve(t, settings(redis.Addr))}

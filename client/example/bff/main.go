@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -47,7 +48,7 @@ func start(args []string) error {
 // run serves until ctx ends.
 func run(ctx context.Context, s settings) error {
 	var options []client.Option
-	if isLoopback(s.target) {
+	if isLoopback(strings.TrimPrefix(s.target, "dns:///")) {
 		options = append(options, client.WithPlaintext())
 	}
 	status, err := client.Dial(s.target, options...)
