@@ -184,7 +184,11 @@ func testOutage(t *testing.T, long time.Duration) {
 						ready <- struct{}{}
 						continue
 					}
-					<-restored
+					select {
+					case <-restored:
+					case <-ctx.Done():
+						return
+					}
 					watched.add(time.Since(back))
 					caughtUp <- struct{}{}
 					return
@@ -212,7 +216,11 @@ func testOutage(t *testing.T, long time.Duration) {
 		c, began := clients[random.IntN(len(clients))], time.Now()
 		running.Go(func() {
 			_, err := c.Status(ctx, client.Session("vs_1"))
-			<-restored
+			select {
+			case <-restored:
+			case <-ctx.Done():
+				return
+			}
 			switch {
 			case began.Before(back.Add(-5 * time.Second)):
 			case err != nil:

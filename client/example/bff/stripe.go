@@ -31,8 +31,8 @@ const (
 
 var errStripe = errors.New("Stripe did not create a session")
 
-// create makes a verification session for a person, and returns the link of Stripe's page for it: single use, and
-// whoever has it is that person to Stripe. The reference alone is the idempotency key. So a repetition within 24
+// create makes a verification session for a person, and returns the link of Stripe's page for it. The link
+// works once, and Stripe takes the person who opens it for this one. The reference alone is the idempotency key. So a repetition within 24
 // hours makes no second session, whatever the cookie says: a double click, a lost answer, or an old copy of a
 // cookie that says that nothing has begun.
 //

@@ -10,7 +10,7 @@ import (
 // maxMisses bounds how many misses are remembered.
 const maxMisses = 10_000
 
-// missFor is how long Stripe is not asked again for what it did not know: longer each time, since whoever
+// missFor is how long Stripe is not asked again for what it did not know: longer each time. A caller that
 // waits asks again and again, and the webhook of a session that is created meanwhile ends the miss.
 var missFor = []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute}
 
