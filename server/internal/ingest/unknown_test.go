@@ -261,3 +261,19 @@ func TestCloseWaitsForADoubtsRead(t *testing.T) {
 		}
 	})
 }
+
+// Callers who ask for the same at the same time make one miss: it is not remembered for ten minutes after the first
+// asking.
+func TestG15_AnswersToCallersAtTheSameTimeAreOneMiss(t *testing.T) {
+	m, what, now := newMisses(), question{id: "vs_1"}, time.Now()
+	for range 3 {
+		m.add(what, now)
+	}
+	if !m.fresh(what, now.Add(missFor[0]-time.Second)) || m.fresh(what, now.Add(missFor[0])) {
+		t.Errorf("three answers at once are not remembered for %v", missFor[0])
+	}
+	m.add(what, now.Add(missFor[0]))
+	if !m.fresh(what, now.Add(missFor[0]+missFor[1]-time.Second)) {
+		t.Errorf("the second miss is not remembered for %v", missFor[1])
+	}
+}
