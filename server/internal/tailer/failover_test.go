@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -140,7 +141,14 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 		return cache.Remembered("vs_a", 2) != nil
 	})
 
-	set.Sentinels[0].MustAsk("SENTINEL", "FAILOVER", redistest.MasterName)
+	// A Sentinel that has not asked the replica for a while promotes none (NOGOODSLAVE): it asks each ten seconds.
+	eventually(t, "the Sentinel begins a failover", func() bool {
+		answer, err := set.Sentinels[0].Ask("SENTINEL", "FAILOVER", redistest.MasterName)
+		if err != nil && !strings.Contains(err.Error(), "NOGOODSLAVE") {
+			t.Fatalf("%s, %v", answer, err)
+		}
+		return err == nil
+	})
 	if promoted := set.AwaitNewMaster(master); promoted != replica {
 		t.Fatalf("%s was promoted", promoted.Addr)
 	}
