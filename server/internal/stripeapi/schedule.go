@@ -18,20 +18,26 @@ var errNoTurn = errors.New("the rate leaves no turn before the deadline")
 // window is how many of the last turns are looked at to tell whether a holder has had its share of the rate.
 const window = 8
 
+// kept is how many turns are kept for holders within their share: a holder beyond it waits until so many would be left.
+// Without them the first call of another would wait for the end of a turn that a flood has just used.
+const kept = 2
+
 // schedule gives the turns of one rate to the calls that wait. A call of a better class goes before all of
 // the others; within a class the holders take turns, however many calls each of them has waiting. A named holder
 // that has had its share of the last turns goes behind all holders that have not, of every class: so a flood
-// of retries by one caller does not keep the lookups of others waiting.
+// of retries by one caller does not keep the lookups of others waiting. It also leaves some turns unused, so that a
+// call of another goes at once.
 //
 // Who goes next is decided when a turn comes, not when a call begins to wait.
 type schedule struct {
-	limiter *rate.Limiter
-	share   int // of window, for a named holder; 0: no bound
+	limiter *rate.Limiter // its tokens are the turns that are free
+	share   int           // of window, for a named holder; 0: no bound
+	kept    float64
 
 	mu      sync.Mutex
 	classes []class         // the best first
 	last    []shares.Holder // of the last turns, the oldest first
-	next    time.Time       // when the turn comes that is reserved for those who wait; zero: nobody waits
+	timer   *time.Timer     // runs run when the next call that waits can go
 }
 
 // class is the calls of one worth that wait.
@@ -44,14 +50,16 @@ type class struct {
 type waiter struct{ turn chan struct{} }
 
 func newSchedule(perSecond float64, classes, sharePercent int) *schedule {
-	s := &schedule{
-		limiter: rate.NewLimiter(rate.Limit(perSecond), 1),
-		share:   shares.Of(window, sharePercent),
-		classes: make([]class, classes),
+	s := &schedule{share: shares.Of(window, sharePercent), classes: make([]class, classes)}
+	if s.share > 0 {
+		s.kept = kept
 	}
+	s.limiter = rate.NewLimiter(rate.Limit(perSecond), 1+int(s.kept))
 	for i := range s.classes {
 		s.classes[i].calls = make(map[shares.Holder][]*waiter)
 	}
+	s.timer = time.AfterFunc(time.Hour, s.turnCame)
+	s.timer.Stop()
 	return s
 }
 
@@ -61,9 +69,9 @@ func (s *schedule) wait(ctx context.Context, class int, holder shares.Holder) er
 	if ctx.Err() != nil {
 		return errNoTurn
 	}
-	mine, err := s.enter(ctx, class, holder)
+	mine := s.enter(ctx, class, holder)
 	if mine == nil {
-		return err
+		return errNoTurn
 	}
 	select {
 	case <-mine.turn:
@@ -73,24 +81,18 @@ func (s *schedule) wait(ctx context.Context, class int, holder shares.Holder) er
 	}
 }
 
-// enter takes a turn that is free, or makes the call wait; then it returns the waiter.
-func (s *schedule) enter(ctx context.Context, class int, holder shares.Holder) (*waiter, error) {
+// enter makes a call wait, for no time if a turn is free. It returns nil if no turn comes in time.
+func (s *schedule) enter(ctx context.Context, class int, holder shares.Holder) *waiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if s.next.IsZero() && s.limiter.AllowN(now, 1) {
-		s.note(holder)
-		return nil, nil
-	}
 	if deadline, ok := ctx.Deadline(); ok && s.expected(now, class, holder).After(deadline) {
-		return nil, errNoTurn
+		return nil
 	}
 	mine := &waiter{turn: make(chan struct{})}
 	s.classes[class].add(holder, mine)
-	if s.next.IsZero() {
-		s.reserve(now)
-	}
-	return mine, nil
+	s.run(now)
+	return mine
 }
 
 // expected is about when the turn of a further call comes if nobody else begins to wait. A holder within its share
@@ -114,55 +116,65 @@ func (s *schedule) expected(now time.Time, class int, holder shares.Holder) time
 			ahead += min(len(calls), own+1)
 		}
 	}
-	perSecond := float64(s.limiter.Limit())
-	first := s.next
-	if first.IsZero() {
-		missing := max(0, 1-s.limiter.TokensAt(now))
-		first = now.Add(time.Duration(missing / perSecond * float64(time.Second)))
+	return now.Add(s.until(now, float64(ahead)+s.needs(s.within(holder))))
+}
+
+// needs is how many turns must be free for a call to go.
+func (s *schedule) needs(within bool) float64 {
+	if within {
+		return 1
 	}
-	return first.Add(time.Duration(float64(ahead) / perSecond * float64(time.Second)))
+	return 1 + s.kept
 }
 
-// reserve has the next turn given away when it comes. The lock is held.
-func (s *schedule) reserve(now time.Time) {
-	delay := s.limiter.ReserveN(now, 1).DelayFrom(now)
-	s.next = now.Add(delay)
-	time.AfterFunc(delay, s.give)
+// until is how long it takes until so many turns have become free, if none is used.
+func (s *schedule) until(now time.Time, turns float64) time.Duration {
+	missing := max(0, turns-s.limiter.TokensAt(now))
+	return time.Duration(missing / float64(s.limiter.Limit()) * float64(time.Second))
 }
 
-// give lets the call go whose turn it is. A turn that nobody waits for any more is lost.
-func (s *schedule) give() {
+// turnCame is the timer's.
+func (s *schedule) turnCame() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.next = time.Time{}
-	if holder, first := s.pick(); first != nil {
+	s.run(time.Now())
+}
+
+// run lets the calls go that can, and sets the timer for the next one. The lock is held.
+func (s *schedule) run(now time.Time) {
+	for {
+		in, holder, within := s.pick()
+		if in == nil {
+			return
+		}
+		if delay := s.until(now, s.needs(within)); delay > 0 || !s.limiter.AllowN(now, 1) {
+			s.timer.Reset(max(delay, time.Microsecond)) // a token can be missing by less than a nanosecond's worth
+			return
+		}
 		s.note(holder)
-		close(first.turn)
-	}
-	if slices.ContainsFunc(s.classes, func(c class) bool { return len(c.order) > 0 }) {
-		s.reserve(time.Now())
+		close(in.take(holder).turn)
 	}
 }
 
-// pick takes out the call that goes next; nil if none waits. The service's own calls go before no better class: a
-// catch-up must not take the turns of retries, however many of the last ones those had. The lock is held.
-func (s *schedule) pick() (shares.Holder, *waiter) {
+// pick returns whose call goes next, and in which class; nil if none waits. The service's own calls go before no better
+// class: a catch-up must not take the turns of retries, however many of the last ones those had. The lock is held.
+func (s *schedule) pick() (in *class, holder shares.Holder, within bool) {
 	better := false // calls of a better class wait
 	for i := range s.classes {
-		within := func(holder shares.Holder) bool {
-			return s.within(holder) && (!better || holder != (shares.Holder{}))
+		c := &s.classes[i]
+		for _, holder := range c.order {
+			if s.within(holder) && (!better || holder != (shares.Holder{})) {
+				return c, holder, true
+			}
 		}
-		if holder, first := s.classes[i].take(within); first != nil {
-			return holder, first
-		}
-		better = better || len(s.classes[i].order) > 0
+		better = better || len(c.order) > 0
 	}
 	for i := range s.classes {
-		if holder, first := s.classes[i].take(func(shares.Holder) bool { return true }); first != nil {
-			return holder, first
+		if c := &s.classes[i]; len(c.order) > 0 {
+			return c, c.order[0], false
 		}
 	}
-	return shares.Holder{}, nil
+	return nil, shares.Holder{}, false
 }
 
 // within reports whether a holder has not had its share of the last turns. The lock is held.
@@ -204,19 +216,14 @@ func (c *class) add(holder shares.Holder, w *waiter) {
 	c.calls[holder] = append(c.calls[holder], w)
 }
 
-// take takes out the first call of the first holder that may have it. The holder goes behind the others.
-func (c *class) take(may func(shares.Holder) bool) (shares.Holder, *waiter) {
-	at := slices.IndexFunc(c.order, may)
-	if at < 0 {
-		return shares.Holder{}, nil
-	}
-	holder := c.order[at]
+// take takes out the first call of a holder, which waits. The holder goes behind the others.
+func (c *class) take(holder shares.Holder) *waiter {
 	first := c.calls[holder][0]
 	c.remove(holder, first)
 	if waits := slices.Index(c.order, holder); waits >= 0 {
 		c.order = append(slices.Delete(c.order, waits, waits+1), holder)
 	}
-	return holder, first
+	return first
 }
 
 // remove takes a call out, and reports whether it was there.

@@ -71,6 +71,21 @@ func TestG15_AFloodOfOneCallersRetriesDelaysNobodyElse(t *testing.T) {
 	})
 }
 
+// The turns that are kept let a call of another caller go at once, and not when the next turn comes.
+func TestG15_ACallGoesAtOnceBesideAFloodOfAnotherCaller(t *testing.T) {
+	inLine(t, func(t *testing.T, l *line) {
+		l.flood(300, retries, shares.Named("flood"), 30*time.Second)
+		for n := range 20 {
+			time.Sleep(time.Second)
+			for range 2 { // its share of the last turns
+				if took := l.took(n%2, shares.Named("other")); took > 0 {
+					t.Errorf("call %d in class %d waited %v", n, n%2, took)
+				}
+			}
+		}
+	})
+}
+
 func TestG15_AFloodOfLookupsDelaysNoRetry(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
 		for n := range 8 {
@@ -168,7 +183,9 @@ func TestNoTurnBeforeTheDeadlineIsToldAtOnceAndTakesNone(t *testing.T) {
 
 func TestACallThatGivesUpLeavesItsPlace(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
-		l.took(retries, shares.Holder{})
+		for range 1 + kept { // no turn is free now
+			l.took(retries, shares.Holder{})
+		}
 		var gone atomic.Int32
 		ctx, cancel := context.WithCancel(t.Context())
 		for range 50 {

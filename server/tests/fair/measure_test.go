@@ -93,7 +93,8 @@ func (p *plant) attack(t *testing.T, name string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := begin(t, []string{envIsAttacker + "=1"}, self)
+	// At the lowest priority: an attacker in the world has a machine of its own, and takes no processor from the server.
+	a := begin(t, []string{envIsAttacker + "=1"}, "nice", "-n", "19", self)
 	target := p.target
 	target.Attack = name
 	line, err := json.Marshal(target)

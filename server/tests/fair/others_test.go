@@ -86,7 +86,7 @@ func (p *plant) probe(stop <-chan struct{}) *measurement {
 			m.series[probeUpdate].add(0, err)
 		}
 	})
-	every(time.Second, func(ctx context.Context) {
+	every(750*time.Millisecond, func(ctx context.Context) {
 		id, err := p.stripe.attempt(ctx, "document_expired")
 		timed(ctx, probeRetry, func(ctx context.Context) error {
 			if err != nil {
