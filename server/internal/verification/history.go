@@ -64,7 +64,7 @@ func (s *Session) record(before Session, entry Entry) {
 		s.Moved = s.Revision
 	}
 	if s.Tombstone() && !before.Tombstone() {
-		s.purge()
+		s.redactHistory()
 	}
 	if entry.EventID != "" && s.Applied == before.Applied && before.Stub() {
 		s.Archived = s.Revision // a late event counts a failure, and brings nothing back
@@ -78,10 +78,10 @@ func (s *Session) record(before Session, entry Entry) {
 	s.trim(entry.RecordTime / 1000)
 }
 
-// purge leaves of the history what a redaction and the archive leave: event ids and effects, to know them
+// redactHistory leaves of the history what a redaction and the archive leave: event ids and effects, to know them
 // again, and the fingerprints of revisions, so that a resume token of before a loss of data is still told
 // from one of before the erasure.
-func (s *Session) purge() {
+func (s *Session) redactHistory() {
 	var kept []Entry
 	for _, entry := range s.History {
 		if entry.Revision > 0 {
@@ -95,8 +95,8 @@ func (s *Session) purge() {
 	s.Erased = s.Erased[max(0, len(s.Erased)-MaxHistory):]
 }
 
-// purged reports whether an entry is as purge leaves it. Every other entry has a source.
-func (e Entry) purged() bool { return e.Source == 0 && e.RecordTime == 0 && e.Status == "" }
+// erased reports whether an entry is as redactHistory leaves it. Every other entry has a source.
+func (e Entry) erased() bool { return e.Source == 0 && e.RecordTime == 0 && e.Status == "" }
 
 // redacted is an entry without what it carried. Its result holds no personal data any more.
 func (e Entry) redacted() Entry {

@@ -120,8 +120,8 @@ func (o Object) isFailure() bool {
 	return o.Status == StatusRequiresInput && !o.Error.IsZero() && o.Error.Code != CodeAbandoned
 }
 
-// scrubbed is the object without what a redaction erases.
-func (o Object) scrubbed() Object {
+// redacted is the object without what a redaction erases.
+func (o Object) redacted() Object {
 	o.Error, o.Report, o.Reference = Error{}, "", ""
 	return o
 }

@@ -2,9 +2,9 @@ package verification
 
 // verdict is what the rules of order say about one input.
 type verdict struct {
-	applies bool // it becomes the state
-	doubt   bool // only Stripe can tell; applies is then the rule without an answer
-	agrees  bool // Stripe was asked, and says what the input says
+	applies   bool // it becomes the state
+	ambiguous bool // only Stripe can tell; applies is then the rule without an answer
+	agrees    bool // Stripe was asked, and says what the input says
 }
 
 // Transition applies an event to a session. Where outcome.Doubt is set, ask Stripe and call Settle;
@@ -29,7 +29,7 @@ func duplicate(current Session, event Event) (Session, Outcome) {
 func judge(current Session, event Event) verdict {
 	says := event.Object
 	if current.detailsErased() {
-		says = says.scrubbed()
+		says = says.redacted()
 	}
 	wasVerified := current.Status == StatusVerified
 	saysVerified := says.Status == StatusVerified
@@ -43,7 +43,7 @@ func judge(current Session, event Event) verdict {
 	case event.Type == EventCreated:
 		return verdict{}
 	case event.Second > current.Second:
-		return verdict{applies: true, doubt: wasVerified && !saysVerified}
+		return verdict{applies: true, ambiguous: wasVerified && !saysVerified}
 	case event.Second < current.Second, event.Second <= current.AsOf:
 		return verdict{}
 	case says.saysState(current.State):
@@ -56,7 +56,7 @@ func judge(current Session, event Event) verdict {
 	}
 	older := rank(current.Status, !current.Error.IsZero())
 	newer := rank(says.Status, !says.Error.IsZero())
-	return verdict{doubt: true, applies: newer > older || newer == older && !wasVerified}
+	return verdict{ambiguous: true, applies: newer > older || newer == older && !wasVerified}
 }
 
 // applyEvent makes the record after an event, given the verdict. Whatever that is, redaction rises
@@ -71,7 +71,7 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 	}
 	next.describe(current, object, v.applies)
 	counted := next.count(object, event.ID, event.Second, v.applies)
-	if v.doubt {
+	if v.ambiguous {
 		next.Pending = true
 	}
 
@@ -80,9 +80,9 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 		EventTime: event.Second, RecordTime: event.RecordTime,
 		Status: object.Status, Error: object.Error,
 	}
-	next.scrub()
+	next.redact()
 	switch {
-	case v.doubt:
+	case v.ambiguous:
 		entry.Effect = EffectPending
 	case v.applies, v.agrees, !sameSeen(withCounts(next.State, current.State), current.State):
 		entry.Effect = EffectApplied
@@ -92,7 +92,7 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 		entry.Effect = EffectStale
 	}
 	next.record(current, entry)
-	return next, Outcome{Effect: entry.Effect, Write: true, Doubt: v.doubt}
+	return next, Outcome{Effect: entry.Effect, Write: true, Doubt: v.ambiguous}
 }
 
 // ApplyRead applies what Stripe's API said about a session. A read is newer than everything the
@@ -119,8 +119,8 @@ func Settle(current Session, event Event, read Read) (Session, Outcome) {
 	return applyEvent(next, event, verdict{agrees: agrees, applies: agrees && newer})
 }
 
-// applyRead is ApplyRead; doubted is the second of the event that was in doubt, or 0.
-func applyRead(current Session, read Read, doubted int64) (Session, Outcome) {
+// applyRead is ApplyRead; ambiguousSecond is the second of the event that was in doubt, or 0.
+func applyRead(current Session, read Read, ambiguousSecond int64) (Session, Outcome) {
 	if current.Applied != read.Applied {
 		return current, Outcome{Dropped: true}
 	}
@@ -132,17 +132,17 @@ func applyRead(current Session, read Read, doubted int64) (Session, Outcome) {
 	// Nothing leaves canceled, and what was erased here does not make Stripe's answer new.
 	says := object
 	if current.detailsErased() {
-		says = says.scrubbed()
+		says = says.redacted()
 	}
 	shows := !next.Exists() || current.Status != StatusCanceled && !says.saysState(current.State)
 	if shows {
-		next.show(object, max(read.AsOf, doubted))
+		next.show(object, max(read.AsOf, ambiguousSecond))
 		next.AsOf = max(next.AsOf, read.AsOf)
 	}
 	// It is newer than the record: it corrects the reference and the type also where the state is the same.
 	next.describe(current, object, shows || !current.detailsErased())
 	next.count(object, "", next.Second, shows) // as_of may be before a failure that is older than this one
-	next.scrub()
+	next.redact()
 	if !shows && (next.Reference != current.Reference || next.Type != current.Type) {
 		next.Applied++ // a read that began before this one must not take it back
 	}
@@ -183,7 +183,7 @@ func (s *Session) show(object Object, second int64) {
 // late one only adds what is missing, and nothing that was erased before.
 func (s *Session) describe(before Session, object Object, applies bool) {
 	if !applies && before.detailsErased() {
-		object = object.scrubbed()
+		object = object.redacted()
 	}
 	if object.Type != "" && (applies || s.Type == "") {
 		s.Type = object.Type
@@ -197,8 +197,8 @@ func (s *Session) describe(before Session, object Object, applies bool) {
 	s.claim(object)
 }
 
-// scrub erases what a redacted session must not keep.
-func (s *Session) scrub() {
+// redact erases what a redacted session must not keep.
+func (s *Session) redact() {
 	if !s.Tombstone() {
 		return
 	}

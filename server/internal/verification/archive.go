@@ -27,7 +27,7 @@ func (s Session) archivedUnmarked() bool {
 			return false
 		}
 	}
-	return len(s.History) < MaxHistory || s.History[0].purged()
+	return len(s.History) < MaxHistory || s.History[0].erased()
 }
 
 // detailsErased reports whether the details were taken, by a redaction or by the archive. An input that says
@@ -45,7 +45,7 @@ func Shrink(current Session, keep time.Duration, now time.Time) (next Session, c
 		return current, false
 	}
 	next = current.clone()
-	next.purge()
+	next.redactHistory()
 	next.Error, next.Report, next.Reference = Error{}, "", ""
 	next.LastFailure.Code = ""
 	next.Replacement.ReturnURL = ""
