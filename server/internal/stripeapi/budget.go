@@ -29,19 +29,19 @@ type budget struct {
 
 	mu   sync.Mutex
 	day  int64 // days since 1970, UTC
-	told map[string]bool
+	logged map[string]bool
 }
 
 // What is logged once a day, beside the names of callers that have used up their share.
 const (
-	toldHalf = "half"
-	toldAll  = "all"
+	logHalf = "half"
+	logAll  = "all"
 )
 
 func newBudget(limit, sharePercent int, clock func() time.Time, log *slog.Logger) *budget {
 	lookups := limit - limit*reserveLookup/100
 	return &budget{
-		limit: limit, clock: clock, log: log, told: map[string]bool{},
+		limit: limit, clock: clock, log: log, logged: map[string]bool{},
 		reads:   shares.New(limit, shares.Of(limit, sharePercent)),
 		lookups: shares.New(lookups, shares.Of(lookups, sharePercent)),
 	}
@@ -50,17 +50,17 @@ func newBudget(limit, sharePercent int, clock func() time.Time, log *slog.Logger
 // spent is a read that the budget has counted.
 type spent struct{ read, lookup shares.Unit }
 
-// giveBack counts the read out: it was not made.
-func (s *spent) giveBack() {
+// refund counts the read out: it was not made.
+func (s *spent) refund() {
 	s.read.Release()
 	s.lookup.Release()
 }
 
-// rest is how many reads are left today; none where there is no bound.
-func (b *budget) rest() int {
+// left is how many reads are left today; none where there is no bound.
+func (b *budget) left() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turn()
+	b.startDay()
 	if b.limit == 0 {
 		return 0
 	}
@@ -72,13 +72,13 @@ func (b *budget) rest() int {
 func (b *budget) take(purpose verification.Purpose, holder shares.Holder) (spent, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turn()
+	b.startDay()
 	var s spent
 	if b.limit == 0 || purpose == verification.PurposeDoubt {
 		return s, nil
 	}
 	used := b.reads.Taken()
-	if used >= b.limit && b.first(toldAll) {
+	if used >= b.limit && b.firstToday(logAll) {
 		b.log.Error("stripe: the day's API reads are used up; until midnight UTC Stripe is asked about events and doubts only. Raise API_READS_PER_DAY if Stripe's allowance permits", "limit", b.limit)
 	}
 	if used >= b.limit-b.limit*reserve(purpose)/100 {
@@ -94,7 +94,7 @@ func (b *budget) take(purpose verification.Purpose, holder shares.Holder) (spent
 		s.lookup.Release()
 		return s, b.refusal(err, holder)
 	}
-	if (used+1)*2 >= b.limit && b.first(toldHalf) {
+	if (used+1)*2 >= b.limit && b.firstToday(logHalf) {
 		b.log.Warn("stripe: half of the day's API reads is used", "used", used+1, "limit", b.limit)
 	}
 	return s, nil
@@ -116,26 +116,26 @@ func (b *budget) refusal(err error, holder shares.Holder) error {
 	if !errors.Is(err, shares.ErrShare) {
 		return verification.ErrStripeBudget
 	}
-	if b.first("share of " + holder.String()) {
+	if b.firstToday("share of " + holder.String()) {
 		b.log.Warn("stripe: a caller has used up its share of the day's API reads", "principal", holder.String(), "limit", b.limit)
 	}
 	return verification.ErrStripeShare
 }
 
-// first reports whether something is told for the first time today. It needs b.mu.
-func (b *budget) first(what string) bool {
-	if b.told[what] {
+// firstToday reports whether something is told for the first time today. It needs b.mu.
+func (b *budget) firstToday(what string) bool {
+	if b.logged[what] {
 		return false
 	}
-	b.told[what] = true
+	b.logged[what] = true
 	return true
 }
 
-// turn begins a new day. It needs b.mu. A clock that goes back does not give a day's reads twice.
-func (b *budget) turn() {
+// startDay begins a new day. It needs b.mu. A clock that goes back does not give a day's reads twice.
+func (b *budget) startDay() {
 	if day := b.clock().Unix() / (24 * 60 * 60); day > b.day {
 		b.day = day
-		clear(b.told)
+		clear(b.logged)
 		b.reads.Reset()
 		b.lookups.Reset()
 	}

@@ -60,19 +60,19 @@ type raw struct{ stripe.APIResource }
 // call makes one request, unless the account is one that is left out: the budget first, for it answers
 // at once, then the wait for a turn. A read that got no turn uses nothing of the budget.
 func (c *Client) call(ctx context.Context, r request) error {
-	if !c.cfg.Accounts.Accept(r.account) {
+	if !c.config.Accounts.Accept(r.account) {
 		return verification.ErrStripeExcluded
 	}
-	ctx, end := c.cfg.Trace(ctx, r.operation)
+	ctx, end := c.config.Trace(ctx, r.operation)
 	f := c.send(ctx, r)
 	end(f.outcome)
-	c.cfg.Observe(r.operation, f.outcome)
-	f.log(c.cfg.Logger, r.operation)
+	c.config.Observe(r.operation, f.outcome)
+	f.log(c.config.Logger, r.operation)
 	return f.err
 }
 
 func (c *Client) send(caller context.Context, r request) fault {
-	ctx, cancel := context.WithTimeout(caller, c.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(caller, c.config.Timeout)
 	defer cancel()
 	holder := shares.HolderOf(caller)
 	var read spent
@@ -82,8 +82,8 @@ func (c *Client) send(caller context.Context, r request) fault {
 			return fault{outcome: OutcomeBudget, err: err}
 		}
 	}
-	if c.turn(ctx, r.purpose, holder) != nil {
-		read.giveBack()
+	if c.awaitSlot(ctx, r.purpose, holder) != nil {
+		read.refund()
 		return busy(caller)
 	}
 	params := &stripe.Params{Context: ctx}
@@ -94,9 +94,9 @@ func (c *Client) send(caller context.Context, r request) fault {
 		params.SetIdempotencyKey(r.idempotencyKey)
 	}
 	var response raw
-	started := c.cfg.Clock()
-	err := c.backend.CallRaw(r.method, r.path, c.cfg.Key().Reveal(), r.form, params, &response)
-	took := c.cfg.Clock().Sub(started)
+	started := c.config.Clock()
+	err := c.backend.CallRaw(r.method, r.path, c.config.Key().Reveal(), r.form, params, &response)
+	took := c.config.Clock().Sub(started)
 	if err != nil {
 		return classify(caller, r.method, err)
 	}
@@ -111,7 +111,7 @@ func (c *Client) send(caller context.Context, r request) fault {
 }
 
 // turn waits for the call's turn. Events and doubts have a rate of their own, which no other call can use up.
-func (c *Client) turn(ctx context.Context, purpose verification.Purpose, holder shares.Holder) error {
+func (c *Client) awaitSlot(ctx context.Context, purpose verification.Purpose, holder shares.Holder) error {
 	switch purpose {
 	case verification.PurposeDoubt:
 		return c.doubts.wait(ctx, 0, holder)

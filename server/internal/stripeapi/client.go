@@ -63,7 +63,7 @@ type Config struct {
 
 // Client calls Stripe's API. It is safe for concurrent use.
 type Client struct {
-	cfg       Config
+	config    Config
 	backend   stripe.Backend
 	transport *http.Transport
 	doubts    *schedule // of the reads for events and doubts
@@ -76,52 +76,52 @@ type Client struct {
 var keyPattern = regexp.MustCompile(`^[!-~]{1,512}$`)
 
 // New checks the configuration and returns a client. It connects to nothing.
-func New(cfg Config) (*Client, error) {
-	if cfg.Key == nil || cfg.Key() == "" {
+func New(config Config) (*Client, error) {
+	if config.Key == nil || config.Key() == "" {
 		return nil, verification.ErrStripeNotConfigured
 	}
-	if !keyPattern.MatchString(cfg.Key().Reveal()) {
+	if !keyPattern.MatchString(config.Key().Reveal()) {
 		return nil, errors.New("the Stripe API key holds spaces, line ends or other characters that no key has: correct STRIPE_API_KEY")
 	}
-	if cfg.Base == "" {
-		cfg.Base = stripe.APIURL
+	if config.Base == "" {
+		config.Base = stripe.APIURL
 	}
-	base, err := url.Parse(cfg.Base)
+	base, err := url.Parse(config.Base)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" ||
 		base.User != nil || base.RawQuery != "" || base.Fragment != "" {
 		return nil, errors.New("STRIPE_API_BASE must be like https://api.stripe.com, without user, query or fragment")
 	}
-	if cfg.RatePerSecond < 0 || cfg.ReadsPerDay < 0 || cfg.Timeout < 0 || cfg.CallerSharePercent < 0 {
+	if config.RatePerSecond < 0 || config.ReadsPerDay < 0 || config.Timeout < 0 || config.CallerSharePercent < 0 {
 		return nil, errors.New("rate, budget, shares and timeout of the Stripe API must not be negative")
 	}
-	if cfg.RatePerSecond == 0 {
-		cfg.RatePerSecond = defaultRate
+	if config.RatePerSecond == 0 {
+		config.RatePerSecond = defaultRate
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = defaultTimeout
+	if config.Timeout == 0 {
+		config.Timeout = defaultTimeout
 	}
-	if cfg.Clock == nil {
-		cfg.Clock = time.Now
+	if config.Clock == nil {
+		config.Clock = time.Now
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
+	if config.Logger == nil {
+		config.Logger = slog.Default()
 	}
-	if cfg.Observe == nil {
-		cfg.Observe = func(Operation, Outcome) {}
+	if config.Observe == nil {
+		config.Observe = func(Operation, Outcome) {}
 	}
-	if cfg.Trace == nil {
-		cfg.Trace = func(ctx context.Context, _ Operation) (context.Context, func(Outcome)) { return ctx, func(Outcome) {} }
+	if config.Trace == nil {
+		config.Trace = func(ctx context.Context, _ Operation) (context.Context, func(Outcome)) { return ctx, func(Outcome) {} }
 	}
 	transport := newTransport()
 	return &Client{
-		cfg:       cfg,
+		config:    config,
 		transport: transport,
-		doubts:    newSchedule(doubtRate*cfg.RatePerSecond, 1, 0),
-		others:    newSchedule(cfg.RatePerSecond, 2, cfg.CallerSharePercent),
-		budget:    newBudget(cfg.ReadsPerDay, cfg.CallerSharePercent, cfg.Clock, cfg.Logger),
+		doubts:    newSchedule(doubtRate*config.RatePerSecond, 1, 0),
+		others:    newSchedule(config.RatePerSecond, 2, config.CallerSharePercent),
+		budget:    newBudget(config.ReadsPerDay, config.CallerSharePercent, config.Clock, config.Logger),
 		backend: stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
-			URL:               stripe.String(cfg.Base),
-			HTTPClient:        newHTTPClient(transport, cfg.Timeout),
+			URL:               stripe.String(config.Base),
+			HTTPClient:        newHTTPClient(transport, config.Timeout),
 			MaxNetworkRetries: stripe.Int64(0),
 			EnableTelemetry:   stripe.Bool(false),
 			LeveledLogger:     silence{},
@@ -130,7 +130,7 @@ func New(cfg Config) (*Client, error) {
 }
 
 // ReadsLeft is how many of Config.ReadsPerDay are left until midnight UTC; 0 where there is no bound.
-func (c *Client) ReadsLeft() int { return c.budget.rest() }
+func (c *Client) ReadsLeft() int { return c.budget.left() }
 
 // Close drops idle connections. Calls under way go on until they end.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }

@@ -58,7 +58,7 @@ func (c *Client) CreateLike(ctx context.Context, account, id, returnURL string) 
 // create makes the session that replaces another one, whose object is old. replaces is what its metadata
 // names as the session that it replaces; empty: the metadata is old's as it is.
 func (c *Client) create(ctx context.Context, account, id string, old []byte, returnURL, replaces string) (newID string, err error) {
-	fields, ok := likeness(old, returnURL, replaces)
+	fields, ok := formLike(old, returnURL, replaces)
 	if !ok {
 		return "", &verification.StripeRefusedError{Code: "session_too_large_to_copy"}
 	}
@@ -92,10 +92,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// likeness is the form that creates a session like the one given. It is made from the raw object, so
+// formLike is the form that creates a session like the one given. It is made from the raw object, so
 // that options newer than stripe-go's structs survive, and in a fixed order, so that a repetition is
 // the same request byte for byte.
-func likeness(session []byte, returnURL, replaces string) (*form.Values, bool) {
+func formLike(session []byte, returnURL, replaces string) (*form.Values, bool) {
 	var old struct {
 		Type      json.RawMessage `json:"type"`
 		Flow      json.RawMessage `json:"verification_flow"`

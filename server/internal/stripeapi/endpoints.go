@@ -59,7 +59,7 @@ func (c *Client) Endpoints(ctx context.Context) ([]Endpoint, error) {
 	after, more := "", true
 	for page := 0; more; page++ {
 		if page == endpointPages {
-			c.cfg.Logger.Warn("stripe: the list of webhook endpoints does not end", "read", len(all))
+			c.config.Logger.Warn("stripe: the list of webhook endpoints does not end", "read", len(all))
 			return nil, verification.ErrStripeUnavailable
 		}
 		filter := &form.Values{}

@@ -96,12 +96,12 @@ func (c *Client) eventPage(a answer, account string) (page EventPage, wrong stri
 	page.AsOf, page.More = a.asOf, list.More
 	for _, item := range list.Data {
 		page.place(item)
-		event, err := stripeevent.Decode(item, stripeevent.Options{ReferenceKey: c.cfg.ReferenceKey})
+		event, err := stripeevent.Decode(item, stripeevent.Options{ReferenceKey: c.config.ReferenceKey})
 		if errors.Is(err, stripeevent.ErrNotIdentity) {
 			continue
 		}
 		if malformed := (*stripeevent.MalformedError)(nil); errors.As(err, &malformed) {
-			c.cfg.Logger.Warn("stripe: an event of the list cannot be used", "event_id", malformed.EventID, "reason", malformed.Reason)
+			c.config.Logger.Warn("stripe: an event of the list cannot be used", "event_id", malformed.EventID, "reason", malformed.Reason)
 			page.Malformed = append(page.Malformed, malformed.EventID)
 			continue
 		}

@@ -63,7 +63,7 @@ func (c *Client) get(ctx context.Context, r request, id string, use func(verific
 }
 
 func (c *Client) object(body []byte) (verification.Object, error) {
-	return stripeevent.DecodeObject(body, stripeevent.Options{ReferenceKey: c.cfg.ReferenceKey})
+	return stripeevent.DecodeObject(body, stripeevent.Options{ReferenceKey: c.config.ReferenceKey})
 }
 
 // linkOf is the link in an answer. One of another form than Stripe's is none: the status is good all

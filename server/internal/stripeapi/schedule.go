@@ -12,8 +12,8 @@ import (
 	"example.com/verification-status/server/internal/shares"
 )
 
-// errNoTurn: the call has no turn before its deadline.
-var errNoTurn = errors.New("the rate leaves no turn before the deadline")
+// errNoSlot: the call has no turn before its deadline.
+var errNoSlot = errors.New("the rate leaves no turn before the deadline")
 
 // window is how many of the last turns are looked at to tell whether a holder has had its share of the rate.
 const window = 8
@@ -30,18 +30,18 @@ type schedule struct {
 
 	mu      sync.Mutex
 	classes []class         // the best first
-	last    []shares.Holder // of the last turns, the oldest first
+	recent  []shares.Holder // of the last turns, the oldest first
 	next    time.Time       // when the turn comes that is reserved for those who wait; zero: nobody waits
 }
 
 // class is the calls of one worth that wait.
 type class struct {
-	order []shares.Holder // whose turn it is next, of those with calls that wait
+	rotation []shares.Holder // whose turn it is next, of those with calls that wait
 	calls map[shares.Holder][]*waiter
 }
 
 // waiter is a call that waits. turn is closed when it goes.
-type waiter struct{ turn chan struct{} }
+type waiter struct{ granted chan struct{} }
 
 func newSchedule(perSecond float64, classes, sharePercent int) *schedule {
 	s := &schedule{
@@ -55,37 +55,37 @@ func newSchedule(perSecond float64, classes, sharePercent int) *schedule {
 	return s
 }
 
-// wait returns when it is the call's turn. It returns errNoTurn at once if no turn comes before the context's
+// wait returns when it is the call's turn. It returns errNoSlot at once if no turn comes before the context's
 // deadline as things stand, and when the context ends before the turn.
 func (s *schedule) wait(ctx context.Context, class int, holder shares.Holder) error {
 	if ctx.Err() != nil {
-		return errNoTurn
+		return errNoSlot
 	}
-	mine, err := s.enter(ctx, class, holder)
+	mine, err := s.enqueue(ctx, class, holder)
 	if mine == nil {
 		return err
 	}
 	select {
-	case <-mine.turn:
+	case <-mine.granted:
 		return nil
 	case <-ctx.Done():
-		return s.leave(class, holder, mine)
+		return s.giveUp(class, holder, mine)
 	}
 }
 
 // enter takes a turn that is free, or makes the call wait; then it returns the waiter.
-func (s *schedule) enter(ctx context.Context, class int, holder shares.Holder) (*waiter, error) {
+func (s *schedule) enqueue(ctx context.Context, class int, holder shares.Holder) (*waiter, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	if s.next.IsZero() && s.limiter.AllowN(now, 1) {
-		s.note(holder)
+		s.record(holder)
 		return nil, nil
 	}
 	if deadline, ok := ctx.Deadline(); ok && s.expected(now, class, holder).After(deadline) {
-		return nil, errNoTurn
+		return nil, errNoSlot
 	}
-	mine := &waiter{turn: make(chan struct{})}
+	mine := &waiter{granted: make(chan struct{})}
 	s.classes[class].add(holder, mine)
 	if s.next.IsZero() {
 		s.reserve(now)
@@ -127,19 +127,19 @@ func (s *schedule) expected(now time.Time, class int, holder shares.Holder) time
 func (s *schedule) reserve(now time.Time) {
 	delay := s.limiter.ReserveN(now, 1).DelayFrom(now)
 	s.next = now.Add(delay)
-	time.AfterFunc(delay, s.give)
+	time.AfterFunc(delay, s.grantNext)
 }
 
 // give lets the call go whose turn it is. A turn that nobody waits for any more is lost.
-func (s *schedule) give() {
+func (s *schedule) grantNext() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next = time.Time{}
 	if holder, first := s.pick(); first != nil {
-		s.note(holder)
-		close(first.turn)
+		s.record(holder)
+		close(first.granted)
 	}
-	if slices.ContainsFunc(s.classes, func(c class) bool { return len(c.order) > 0 }) {
+	if slices.ContainsFunc(s.classes, func(c class) bool { return len(c.rotation) > 0 }) {
 		s.reserve(time.Now())
 	}
 }
@@ -155,7 +155,7 @@ func (s *schedule) pick() (shares.Holder, *waiter) {
 		if holder, first := s.classes[i].take(within); first != nil {
 			return holder, first
 		}
-		better = better || len(s.classes[i].order) > 0
+		better = better || len(s.classes[i].rotation) > 0
 	}
 	for i := range s.classes {
 		if holder, first := s.classes[i].take(func(shares.Holder) bool { return true }); first != nil {
@@ -171,7 +171,7 @@ func (s *schedule) within(holder shares.Holder) bool {
 		return true
 	}
 	had := 0
-	for _, one := range s.last {
+	for _, one := range s.recent {
 		if one == holder {
 			had++
 		}
@@ -180,41 +180,41 @@ func (s *schedule) within(holder shares.Holder) bool {
 }
 
 // note remembers whose the last turns were. The lock is held.
-func (s *schedule) note(holder shares.Holder) {
-	if len(s.last) == window {
-		s.last = slices.Delete(s.last, 0, 1)
+func (s *schedule) record(holder shares.Holder) {
+	if len(s.recent) == window {
+		s.recent = slices.Delete(s.recent, 0, 1)
 	}
-	s.last = append(s.last, holder)
+	s.recent = append(s.recent, holder)
 }
 
 // leave takes a call out that has given up. A call that got its turn at the same moment goes.
-func (s *schedule) leave(class int, holder shares.Holder, mine *waiter) error {
+func (s *schedule) giveUp(class int, holder shares.Holder, mine *waiter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.classes[class].remove(holder, mine) {
-		return errNoTurn
+		return errNoSlot
 	}
 	return nil
 }
 
 func (c *class) add(holder shares.Holder, w *waiter) {
 	if len(c.calls[holder]) == 0 {
-		c.order = append(c.order, holder)
+		c.rotation = append(c.rotation, holder)
 	}
 	c.calls[holder] = append(c.calls[holder], w)
 }
 
 // take takes out the first call of the first holder that may have it. The holder goes behind the others.
-func (c *class) take(may func(shares.Holder) bool) (shares.Holder, *waiter) {
-	at := slices.IndexFunc(c.order, may)
+func (c *class) take(allowed func(shares.Holder) bool) (shares.Holder, *waiter) {
+	at := slices.IndexFunc(c.rotation, allowed)
 	if at < 0 {
 		return shares.Holder{}, nil
 	}
-	holder := c.order[at]
+	holder := c.rotation[at]
 	first := c.calls[holder][0]
 	c.remove(holder, first)
-	if waits := slices.Index(c.order, holder); waits >= 0 {
-		c.order = append(slices.Delete(c.order, waits, waits+1), holder)
+	if waits := slices.Index(c.rotation, holder); waits >= 0 {
+		c.rotation = append(slices.Delete(c.rotation, waits, waits+1), holder)
 	}
 	return holder, first
 }
@@ -228,7 +228,7 @@ func (c *class) remove(holder shares.Holder, w *waiter) bool {
 	c.calls[holder] = slices.Delete(c.calls[holder], at, at+1)
 	if len(c.calls[holder]) == 0 {
 		delete(c.calls, holder)
-		c.order = slices.DeleteFunc(c.order, func(one shares.Holder) bool { return one == holder })
+		c.rotation = slices.DeleteFunc(c.rotation, func(one shares.Holder) bool { return one == holder })
 	}
 	return true
 }
