@@ -57,7 +57,7 @@ func sortedBehind(behind []Behind) []Behind {
 // those that the settings name, those of which the store knows a session, and those that were known to
 // this process before, since the store can lose what it knew.
 func (u *run) accounts(ctx context.Context) ([]string, error) {
-	known, err := u.Store.Accounts(ctx)
+	known, err := u.config.Store.Accounts(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing the connected accounts: %w", err)
 	}
@@ -68,7 +68,7 @@ func (u *run) accounts(ctx context.Context) ([]string, error) {
 	}
 	accounts := []string{""}
 	for account := range u.seen {
-		if account != "" && u.Accounts.Accept(account) {
+		if account != "" && u.config.Accounts.Accept(account) {
 			accounts = append(accounts, account)
 		}
 	}
@@ -88,7 +88,7 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	for _, account := range accounts {
 		names = append(names, markRestored+account, markBehind+account, markLeft+account)
 	}
-	marks, err := u.Store.Marks(ctx, names...)
+	marks, err := u.config.Store.Marks(ctx, names...)
 	if err != nil {
 		return nil, fmt.Errorf("reading what is noted about the accounts: %w", err)
 	}
@@ -128,26 +128,26 @@ func (u *run) behind(ctx context.Context) ([]Behind, error) {
 	return sortedBehind(behind), nil
 }
 
-// caughtUp notes that a run came to the end of an account's events.
-func (u *run) caughtUp(ctx context.Context, s state) error {
+// noteCaughtUp notes that a run came to the end of an account's events.
+func (u *run) noteCaughtUp(ctx context.Context, s state) error {
 	if s.behind == 0 {
 		return nil
 	}
 	return u.note(ctx, markBehind+s.account, 0)
 }
 
-// fallsBehind notes that a run did not come to the end of an account's events, and returns since when
+// noteBehind notes that a run did not come to the end of an account's events, and returns since when
 // that is so.
-func (u *run) fallsBehind(ctx context.Context, s state) (time.Time, error) {
+func (u *run) noteBehind(ctx context.Context, s state) (time.Time, error) {
 	if s.behind != 0 {
 		return time.Unix(s.behind, 0), nil
 	}
-	now := u.Clock().Unix()
+	now := u.config.Clock().Unix()
 	return time.Unix(now, 0), u.note(ctx, markBehind+s.account, now)
 }
 
 func (u *run) note(ctx context.Context, name string, value int64) error {
-	if err := u.Store.SetMark(ctx, name, value); err != nil {
+	if err := u.config.Store.SetMark(ctx, name, value); err != nil {
 		return fmt.Errorf("noting %s: %w", name, err)
 	}
 	return nil

@@ -19,11 +19,11 @@ const (
 	namedSessions = 20
 )
 
-// errLeft: the list was read to its end, but events of it could not be applied.
-var errLeft = errors.New("events could not be applied: the log names their records")
+// errSkipped: the list was read to its end, but events of it could not be applied.
+var errSkipped = errors.New("events could not be applied: the log names their records")
 
 // rest is how long the events that an account's run has left are not tried again.
-type rest struct {
+type holdOff struct {
 	pause time.Duration
 	until time.Time
 }
@@ -36,8 +36,8 @@ func (w *walk) apply(ctx context.Context, b batch) error {
 	for i := len(b.events) - 1; i >= 0; i-- {
 		event := b.events[i]
 		var outcome verification.Outcome
-		err := w.patiently(ctx, func(ctx context.Context) (err error) {
-			outcome, err = w.Ingest.Apply(ctx, event)
+		err := w.withRetries(ctx, func(ctx context.Context) (err error) {
+			outcome, err = w.config.Ingest.Apply(ctx, event)
 			return err
 		})
 		switch {
@@ -46,7 +46,7 @@ func (w *walk) apply(ctx context.Context, b batch) error {
 			if w.skipped == 0 || event.Second < w.skipped {
 				w.skipped = max(1, event.Second)
 			}
-			w.Logger.Error("catch-up: an event could not be applied to its record; a later run tries again", "event_id", event.ID, "session_id", event.Object.ID, "error", err)
+			w.config.Logger.Error("catch-up: an event could not be applied to its record; a later run tries again", "event_id", event.ID, "session_id", event.Object.ID, "error", err)
 		case err != nil:
 			w.logDrift(drift)
 			return fmt.Errorf("applying event %s: %w", event.ID, err)
@@ -59,7 +59,7 @@ func (w *walk) apply(ctx context.Context, b batch) error {
 			drift = append(drift, event.Object.ID)
 		}
 		w.summary.Events++
-		w.tell(w.account, event.Second)
+		w.logProgress(w.account, event.Second)
 	}
 	w.logDrift(drift)
 	return nil
@@ -77,7 +77,7 @@ func (w *walk) logDrift(sessions []string) {
 	}
 	slices.Sort(sessions)
 	distinct := slices.Compact(slices.Clone(sessions))
-	w.Logger.Log(context.Background(), level, "catch-up: events that were missing here", "account", w.account,
+	w.config.Logger.Log(context.Background(), level, "catch-up: events that were missing here", "account", w.account,
 		"events", len(sessions), "sessions", len(distinct), "session_ids", distinct[:min(len(distinct), namedSessions)])
 }
 
@@ -86,7 +86,7 @@ func (w *walk) advance(ctx context.Context, second int64) error {
 	if second <= 0 {
 		return nil
 	}
-	if err := w.Store.SetCursor(ctx, w.account, second); err != nil {
+	if err := w.config.Store.SetCursor(ctx, w.account, second); err != nil {
 		return fmt.Errorf("moving the cursor: %w", err)
 	}
 	if w.full() {
@@ -101,7 +101,7 @@ func (w *walk) noteLeft(ctx context.Context, begun int64) error {
 	left := w.skipped
 	if w.left > 0 && w.left < begun { // those of before were not tried
 		if left == 0 {
-			return errLeft
+			return errSkipped
 		}
 		left = min(left, w.left)
 	}
@@ -111,10 +111,10 @@ func (w *walk) noteLeft(ctx context.Context, begun int64) error {
 		}
 	}
 	if left == 0 {
-		delete(w.rests, w.account)
+		delete(w.holdOffs, w.account)
 		return nil
 	}
-	pause := min(max(firstRest, 2*w.rests[w.account].pause), longRest)
-	w.rests[w.account] = rest{pause, w.Clock().Add(pause)}
-	return errLeft
+	pause := min(max(firstHoldOff, 2*w.holdOffs[w.account].pause), longHoldOff)
+	w.holdOffs[w.account] = holdOff{pause, w.config.Clock().Add(pause)}
+	return errSkipped
 }

@@ -172,8 +172,8 @@ func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
 						kept.lose(ids...)
 					}
 					r.LostAll()
-					stripe := r.Stripe
-					r.Stripe = failing{stripe, account, page, fault, new(int)}
+					stripe := r.config.Stripe
+					r.config.Stripe = failing{stripe, account, page, fault, new(int)}
 					summary, err := r.Run(t.Context())
 					if account == "" && refused(fault) {
 						if !errors.Is(err, fault) {
@@ -206,7 +206,7 @@ func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
 					}
 					s.check(kept)
 					s.tick(10_000)
-					r.Stripe = stripe
+					r.config.Stripe = stripe
 					if third := r.run(); third.Events > 20 {
 						t.Errorf("the wish is fulfilled, yet: %v", third)
 					}
@@ -372,8 +372,8 @@ func TestG3_WhoIsBehindAndSinceWhen(t *testing.T) {
 		c.Accounts = verification.NewAccounts([]string{"acct_1", "acct_2"})
 		c.Observe = func(summary Summary, _ error) { observed = summary }
 	})
-	stripe := r.Stripe
-	r.Stripe = refusing{stripe, "acct_1", &verification.StripeRefusedError{Code: "testing"}}
+	stripe := r.config.Stripe
+	r.config.Stripe = refusing{stripe, "acct_1", &verification.StripeRefusedError{Code: "testing"}}
 	since := s.now.Load()
 	for range 3 {
 		summary, err := r.pass(t.Context())
@@ -402,7 +402,7 @@ func TestG3_WhoIsBehindAndSinceWhen(t *testing.T) {
 		t.Errorf("%v, %v", summary, err)
 	}
 	s.tick(1000)
-	r.Stripe = stripe
+	r.config.Stripe = stripe
 	if summary, err = r.pass(t.Context()); err != nil {
 		t.Fatal(err)
 	}

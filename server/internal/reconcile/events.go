@@ -12,10 +12,10 @@ import (
 const (
 	// batchPages is how many pages of events are held in memory, to be applied oldest first.
 	batchPages = 10
-	// descents is how many batches a crowded window is cut by before it is halved instead: cutting
+	// maxCuts is how many batches a crowded window is cut by before it is halved instead: cutting
 	// knows that the upper part fits a batch, halving comes to the oldest events soon, which a small
 	// budget needs to get anywhere.
-	descents = 8
+	maxCuts = 8
 	// stripeKeeps is a little more than Stripe keeps events for, in seconds.
 	stripeKeeps = 31 * 24 * 60 * 60
 )
@@ -24,9 +24,9 @@ const (
 // is the `created` of an event that was listed, and an upper bound is found in the list as well. So
 // this machine's clock can be wrong by any amount.
 func (u *run) catchUpWith(ctx context.Context, s state) error {
-	cursor, err := u.Store.Cursor(ctx, s.account)
+	cursor, err := u.config.Store.Cursor(ctx, s.account)
 	if errors.Is(err, store.ErrCorrupt) { // it must not keep the account from being caught up for ever
-		u.Logger.Error("catch-up: a cursor cannot be read; all of the account's events are read again", "account", s.account, "error", err)
+		u.config.Logger.Error("catch-up: a cursor cannot be read; all of the account's events are read again", "account", s.account, "error", err)
 		cursor, err = 0, nil
 	}
 	if err != nil {
@@ -37,9 +37,9 @@ func (u *run) catchUpWith(ctx context.Context, s state) error {
 		cursor = u.fullCursor(s.loss, s.account)
 	}
 	if cursor > 0 {
-		w.from = max(1, cursor-int64(u.Overlap.Seconds()))
+		w.from = max(1, cursor-int64(u.config.Overlap.Seconds()))
 	}
-	if s.left > 0 && !u.Clock().Before(u.rests[s.account].until) {
+	if s.left > 0 && !u.config.Clock().Before(u.holdOffs[s.account].until) {
 		w.from = min(w.from, s.left)
 	}
 	begun := w.from
@@ -92,7 +92,7 @@ func (w *walk) events(ctx context.Context) error {
 		}
 		before := bounds[top]
 		if b.crowded {
-			if bound, ok := w.cut(before, b, cuts >= descents); ok {
+			if bound, ok := w.cut(before, b, cuts >= maxCuts); ok {
 				bounds, cuts = append(bounds, bound), cuts+1
 				continue
 			}
@@ -194,8 +194,8 @@ func (w *walk) listed(read func() error) error {
 // page reads one page of the list.
 func (w *walk) page(ctx context.Context, query EventQuery) (EventPage, error) {
 	var page EventPage
-	err := w.patiently(ctx, func(ctx context.Context) (err error) {
-		page, err = w.Stripe.Events(ctx, w.account, query)
+	err := w.withRetries(ctx, func(ctx context.Context) (err error) {
+		page, err = w.config.Stripe.Events(ctx, w.account, query)
 		return err
 	})
 	if query.After != "" && errors.Is(err, verification.ErrStripeUnknown) {

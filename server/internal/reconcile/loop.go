@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// soonest is the least time between two runs: a service that flaps must not spend the day's
+	// minPause is the least time between two runs: a service that flaps must not spend the day's
 	// budget on catching up.
-	soonest = 5 * time.Second
+	minPause = 5 * time.Second
 	// After a failure the next run comes after 1 s to 5 min, doubling.
 	firstBackoff = time.Second
 	longBackoff  = 5 * time.Minute
@@ -27,7 +27,7 @@ func (r *Reconciler) Loop(ctx context.Context) {
 		default:
 		}
 		summary, err := r.pass(ctx)
-		pause := r.Interval*9/10 + time.Duration(r.Jitter()*float64(r.Interval/5))
+		pause := r.config.Interval*9/10 + time.Duration(r.config.Jitter()*float64(r.config.Interval/5))
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -60,24 +60,24 @@ func (r *Reconciler) pass(ctx context.Context) (Summary, error) {
 	case err != nil:
 		r.logFailure(ctx, err)
 	case summary.Stopped != nil:
-		r.Logger.Info("catch-up: stopped early; the next run goes on from there", "reason", summary.Stopped, "summary", summary)
+		r.config.Logger.Info("catch-up: stopped early; the next run goes on from there", "reason", summary.Stopped, "summary", summary)
 	case !summary.Complete():
-		r.Logger.Warn("catch-up: ended, but not complete", "summary", summary)
+		r.config.Logger.Warn("catch-up: ended, but not complete", "summary", summary)
 	default:
-		r.Logger.Info("catch-up: done", "summary", summary)
+		r.config.Logger.Info("catch-up: done", "summary", summary)
 	}
 	return summary, err
 }
 
 func (r *Reconciler) logFailure(ctx context.Context, err error) {
 	if ctx.Err() == nil {
-		r.Logger.Error("catch-up: failed; it is tried again", "error", err)
+		r.config.Logger.Error("catch-up: failed; it is tried again", "error", err)
 	}
 }
 
-// wait ends when the pause is over, when a run is asked for (but not sooner than soonest) or with ctx.
+// wait ends when the pause is over, when a run is asked for (but not sooner than minPause) or with ctx.
 func (r *Reconciler) wait(ctx context.Context, pause time.Duration) {
-	early := min(pause, soonest)
+	early := min(pause, minPause)
 	if sleep(ctx, early) != nil {
 		return
 	}

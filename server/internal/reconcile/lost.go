@@ -21,9 +21,9 @@ type lostQueue struct {
 // store keeps, so that the run stays owed to each account, whichever replica does it and however often the
 // process restarts. How far a run has come is kept in memory only, since the cursors in the store never fall.
 type fullRun struct {
-	wishes int // of this process
-	noted  int // those that the store knows of
-	loss   int64
+	requested int // of this process
+	noted     int // those that the store knows of
+	loss      int64
 	// cursors are how far the accounts have come in making good that loss, in Unix seconds.
 	cursors map[string]int64
 }
@@ -37,9 +37,9 @@ func (r *Reconciler) Lost(ids ...string) {
 			continue
 		}
 		if len(r.lost.ids) >= maxLost {
-			r.Logger.Warn("catch-up: too many sessions lost writes; all of Stripe's events are read again", "at_most", maxLost)
+			r.config.Logger.Warn("catch-up: too many sessions lost writes; all of Stripe's events are read again", "at_most", maxLost)
 			r.lost = lostQueue{}
-			r.wishFull()
+			r.requestFull()
 			break
 		}
 		if r.lost.queued == nil {
@@ -55,7 +55,7 @@ func (r *Reconciler) Lost(ids ...string) {
 // LostAll asks for a full run: the store has lost writes, and nobody knows whose.
 func (r *Reconciler) LostAll() {
 	r.mu.Lock()
-	r.wishFull()
+	r.requestFull()
 	r.mu.Unlock()
 	r.Trigger()
 }
@@ -68,16 +68,16 @@ func (r *Reconciler) Trigger() {
 	}
 }
 
-// wishFull needs r.mu.
-func (r *Reconciler) wishFull() { r.full.wishes++ }
+// requestFull needs r.mu.
+func (r *Reconciler) requestFull() { r.full.requested++ }
 
 // noteLoss lets the store know what this process wishes a full run for. The number is random: a count would
 // begin again in a store that was emptied, and come to one that was made good before.
 func (u *run) noteLoss(ctx context.Context) error {
 	u.mu.Lock()
-	wishes, noted := u.full.wishes, u.full.noted
+	requested, noted := u.full.requested, u.full.noted
 	u.mu.Unlock()
-	if wishes == noted {
+	if requested == noted {
 		return nil
 	}
 	if err := u.note(ctx, markLoss, 1+mathrand.Int64N(math.MaxInt64)); err != nil {
@@ -85,7 +85,7 @@ func (u *run) noteLoss(ctx context.Context) error {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.full.noted = wishes
+	u.full.noted = requested
 	return nil
 }
 
@@ -96,8 +96,8 @@ func (r *Reconciler) lostSessions() []string {
 	return slices.Clone(r.lost.ids)
 }
 
-// found takes a session out of the queue. It may have been emptied meanwhile.
-func (r *Reconciler) found(id string) {
+// dequeue takes a session out of the queue. It may have been emptied meanwhile.
+func (r *Reconciler) dequeue(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.lost.queued[id] {

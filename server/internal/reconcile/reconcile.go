@@ -106,14 +106,14 @@ type Config struct {
 // Reconciler catches up. It is safe for concurrent use. It starts no goroutine: Loop runs in its
 // caller's.
 type Reconciler struct {
-	Config
+	config  Config
 	running chan struct{} // holds a token while a Run is under way
 	wake    chan struct{} // size 1
 	visits  *lru.Cache[string, visit]
 
 	firstPause time.Duration // see the constant
 
-	rests map[string]rest // by account; of the one Run that is under way
+	holdOffs map[string]holdOff // by account; of the one Run that is under way
 
 	mu   sync.Mutex
 	lost lostQueue
@@ -159,12 +159,12 @@ func New(config Config) (*Reconciler, error) {
 		seen[account] = true
 	}
 	return &Reconciler{
-		Config:  config,
-		rests:   make(map[string]rest),
-		seen:    seen,
-		running: make(chan struct{}, 1),
-		wake:    make(chan struct{}, 1),
-		visits:  visits,
+		config:   config,
+		holdOffs: make(map[string]holdOff),
+		seen:     seen,
+		running:  make(chan struct{}, 1),
+		wake:     make(chan struct{}, 1),
+		visits:   visits,
 
 		firstPause: firstPause,
 	}, nil

@@ -21,9 +21,9 @@ const (
 	// stepTimeout bounds one try, whatever the store and Stripe allow themselves. It ends before a lease
 	// that is prolonged between steps does.
 	stepTimeout = 30 * time.Second
-	// inARow is how many accounts, or sessions, Stripe leaves unanswered one after the other until it
+	// maxUnanswered is how many accounts, or sessions, Stripe leaves unanswered one after the other until it
 	// counts as away. Fewer can be the fault of these accounts or sessions, and the others are tried.
-	inARow = 3
+	maxUnanswered = 3
 
 	progressEvery = 5 * time.Second
 )
@@ -38,9 +38,9 @@ var (
 // run is one Run. Nothing of it is shared between goroutines.
 type run struct {
 	*Reconciler
-	summary Summary
-	prolong maintain.Keep // nil: without a lease
-	told    time.Time     // when progress was logged
+	summary  Summary
+	prolong  maintain.Keep // nil: without a lease
+	loggedAt time.Time     // when progress was logged
 
 	unanswered int // sessions in a row that Stripe did not tell of
 	retryLater []verification.Session
@@ -60,14 +60,14 @@ func (r *Reconciler) Run(ctx context.Context) (Summary, error) {
 	case <-ctx.Done():
 		return Summary{}, ctx.Err()
 	}
-	began := r.Clock()
-	u := &run{Reconciler: r, told: began}
+	began := r.config.Clock()
+	u := &run{Reconciler: r, loggedAt: began}
 	err := u.underLease(ctx)
-	u.summary.Took = r.Clock().Sub(began)
+	u.summary.Took = r.config.Clock().Sub(began)
 	if stopped(ctx, err) {
 		u.summary.Stopped, err = err, nil
 	}
-	r.Observe(u.summary, err)
+	r.config.Observe(u.summary, err)
 	return u.summary, err
 }
 
@@ -83,7 +83,7 @@ func (u *run) underLease(ctx context.Context) error {
 	if err := u.noteLoss(ctx); err != nil {
 		return err
 	}
-	lease := maintain.Lease{Store: u.Store, Name: leaseName, Holder: u.Holder, Clock: u.Clock, Logger: u.Logger}
+	lease := maintain.Lease{Store: u.config.Store, Name: leaseName, Holder: u.config.Holder, Clock: u.config.Clock, Logger: u.config.Logger}
 	err := lease.Do(ctx, func(ctx context.Context, keep maintain.Keep) error {
 		u.prolong = keep
 		return u.catchUp(ctx)
@@ -112,7 +112,7 @@ func (u *run) catchUp(ctx context.Context) error {
 		return err
 	}
 	behind := []Behind{}
-	var own, stop error // of the platform's list, and of all that follow
+	var platform, stop error // of the platform's list, and of all that follow
 	answered, unanswered := 0, 0
 	for _, s := range states {
 		err := stop
@@ -123,7 +123,7 @@ func (u *run) catchUp(ctx context.Context) error {
 		case err == nil:
 			answered, unanswered = answered+1, 0
 			u.summary.Accounts++
-			if err := u.caughtUp(ctx, s); err != nil {
+			if err := u.noteCaughtUp(ctx, s); err != nil {
 				return err
 			}
 			continue
@@ -131,27 +131,27 @@ func (u *run) catchUp(ctx context.Context) error {
 			return err
 		case refused(err):
 			// One account that took its permission back must not keep the others from being caught up.
-			u.Logger.Error("catch-up: Stripe refuses an account's events", "account", s.account, "error", err)
+			u.config.Logger.Error("catch-up: Stripe refuses an account's events", "account", s.account, "error", err)
 			answered, unanswered = answered+1, 0
 			u.summary.Refused++
-		case errors.Is(err, errLeft):
+		case errors.Is(err, errSkipped):
 			answered, unanswered = answered+1, 0
 		case errors.Is(err, verification.ErrStripeBudget):
 			stop = err
 		case errors.Is(err, verification.ErrStripeUnavailable):
-			if unanswered++; unanswered >= inARow {
+			if unanswered++; unanswered >= maxUnanswered {
 				stop = err
 			}
 		default:
 			return err
 		}
-		since, markErr := u.fallsBehind(ctx, s)
+		since, markErr := u.noteBehind(ctx, s)
 		if markErr != nil {
 			return markErr
 		}
 		behind = append(behind, Behind{Account: s.account, Since: since, Reason: err})
-		if s.account == "" && !errors.Is(err, errLeft) {
-			own = fmt.Errorf("the platform's events: %w", err)
+		if s.account == "" && !errors.Is(err, errSkipped) {
+			platform = fmt.Errorf("the platform's events: %w", err)
 		}
 	}
 	u.summary.Behind = sortedBehind(behind)
@@ -159,12 +159,12 @@ func (u *run) catchUp(ctx context.Context) error {
 	case stop != nil:
 		return stop
 	case answered == 0:
-		return own
+		return platform
 	}
 	if err := u.due(ctx); err != nil {
 		return err
 	}
-	return own
+	return platform
 }
 
 // refused reports whether Stripe answered, but will not tell, or must not be asked.
@@ -173,9 +173,9 @@ func refused(err error) bool {
 	return errors.Is(err, verification.ErrStripeExcluded) || errors.Is(err, verification.ErrStripeUnauthorized) || errors.Is(err, verification.ErrStripeUnknown) || errors.As(err, &refusal)
 }
 
-// patiently does one step, again after a pause where Stripe is away for a moment or other writers
+// withRetries does one step, again after a pause where Stripe is away for a moment or other writers
 // were faster.
-func (u *run) patiently(ctx context.Context, do func(context.Context) error) error {
+func (u *run) withRetries(ctx context.Context, do func(context.Context) error) error {
 	pause := u.firstPause
 	for try := 1; ; try++ {
 		if err := u.keep(ctx); err != nil {
@@ -196,7 +196,7 @@ func (u *run) patiently(ctx context.Context, do func(context.Context) error) err
 
 // jittered is half to the whole of a pause, so that replicas do not come back in step.
 func (r *Reconciler) jittered(d time.Duration) time.Duration {
-	return d/2 + time.Duration(r.Jitter()*float64(d/2))
+	return d/2 + time.Duration(r.config.Jitter()*float64(d/2))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -211,13 +211,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // tell logs progress now and then: the first run may take minutes.
-func (u *run) tell(account string, second int64) {
-	now := u.Clock()
-	if now.Sub(u.told) < progressEvery {
+func (u *run) logProgress(account string, second int64) {
+	now := u.config.Clock()
+	if now.Sub(u.loggedAt) < progressEvery {
 		return
 	}
-	u.told = now
+	u.loggedAt = now
 	s := &u.summary
-	u.Logger.Info("catch-up: working", "account", account, "at", time.Unix(second, 0).UTC(), "pages", s.Pages,
+	u.config.Logger.Info("catch-up: working", "account", account, "at", time.Unix(second, 0).UTC(), "pages", s.Pages,
 		"events", s.Events, "known", s.Known, "missed", s.Missed.Sum(), "reread", s.Reread)
 }

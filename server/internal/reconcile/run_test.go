@@ -370,7 +370,7 @@ func TestObserveIsToldOfEachRun(t *testing.T) {
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	s := newStripe(t)
-	good := s.replica(newMemory(), nil).Config
+	good := s.replica(newMemory(), nil).config
 	for name, change := range map[string]func(*Config){
 		"no store":  func(c *Config) { c.Store = nil },
 		"no Stripe": func(c *Config) { c.Stripe = nil },

@@ -252,7 +252,7 @@ func TestAWishDuringAFullRunBeginsAgain(t *testing.T) {
 	r := s.replica(kept, nil)
 	r.LostAll()
 	kept.fail = func(call, _ string) error {
-		if call == "setcursor" && r.full.wishes == 1 {
+		if call == "setcursor" && r.full.requested == 1 {
 			r.LostAll()
 		}
 		return nil
