@@ -2,12 +2,12 @@ package verification
 
 import "time"
 
-// StubLife is how long a stub must still be kept, in seconds: by then Stripe can no longer send, nor
-// list, an event of the session that the stub would have to know again.
+// StubLife is how long an archived record must be kept, in seconds. After this time Stripe can neither send nor list an
+// event that the record would have to recognize.
 const StubLife = RememberFor + 24*60*60
 
-// Stub reports whether the session is archived: Shrink took the details, and nothing that came since brought
-// any. Only settled sessions are archived.
+// Stub reports whether the session is archived: Shrink removed its details, and no later input brought new ones. Only
+// settled sessions are archived.
 func (s Session) Stub() bool {
 	if !s.Exists() || s.Tombstone() || !s.Settled() {
 		return false
@@ -15,9 +15,9 @@ func (s Session) Stub() bool {
 	return s.Archived == s.Revision || s.archivedUnmarked()
 }
 
-// archivedUnmarked reports whether a version that set no mark archived the session. That shows in the entry
-// of the current revision, which is missing: only the bound of the history removes it too, and leaves a full
-// history without a purged entry, because a purged one is older and was removed before it.
+// archivedUnmarked reports whether a version that set no mark archived the session. Then the history has no entry of the
+// current revision. The bound of the history can also remove that entry, but it leaves a full history that does not
+// begin with an erased entry: an erased entry is older and is trimmed first.
 func (s Session) archivedUnmarked() bool {
 	if s.Reference != "" || s.Report != "" || !s.Error.IsZero() {
 		return false
@@ -30,15 +30,14 @@ func (s Session) archivedUnmarked() bool {
 	return len(s.History) < MaxHistory || s.History[0].erased()
 }
 
-// detailsErased reports whether the details were taken, by a redaction or by the archive. An input that says
-// what is shown then brings none of them back.
+// detailsErased reports whether a redaction or the archive removed the details. An input that repeats the state then
+// restores none of them.
 func (s Session) detailsErased() bool { return s.Tombstone() || s.Stub() }
 
-// Shrink archives a session that has been settled for longer than keep: what a tombstone has remains
-// (status, revision, position, counts, event ids and effects, failure hashes), and no reason,
-// reference, report or history detail. As that is seen, it makes a revision where there was any of it.
-// An ambiguous session, a tombstone and an archived session stay as they are. keep of 0 or less keeps for
-// ever.
+// Shrink archives a session that has been settled for longer than keep. It keeps what a tombstone has: status, revision,
+// position, counts, event ids and effects, and failure hashes. It removes the reason, the reference, the report and the
+// details of the history, and makes a revision if that changes the visible state. It changes no unresolved session, no
+// tombstone and no archived session. If keep is 0 or less it archives nothing.
 func Shrink(current Session, keep time.Duration, now time.Time) (next Session, changed bool) {
 	settled := current.Exists() && current.Settled() && !current.Pending && !current.Tombstone()
 	if keep <= 0 || !settled || current.Stub() || now.Sub(time.Unix(current.lastHeard(), 0)) < keep {
@@ -59,8 +58,8 @@ func Shrink(current Session, keep time.Duration, now time.Time) (next Session, c
 	return next, true
 }
 
-// lastHeard is when the session's newest input came, by Stripe's clock or by this service's, whichever
-// is later: what the catch-up learned only today is not old.
+// lastHeard returns the Unix second of the session's newest input: the later one of Stripe's time and this service's. An
+// old event that the catch-up found only today makes the session young.
 func (s Session) lastHeard() int64 {
 	last := s.UpdateTime
 	for _, entry := range s.History {
