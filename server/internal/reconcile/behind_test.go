@@ -149,7 +149,7 @@ func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
 		"unknown":         verification.ErrStripeUnknown,
 		"unavailable":     verification.ErrStripeUnavailable,
 		"the budget":      verification.ErrStripeBudget,
-		"its list stands": fmt.Errorf("%w: its list of events does not go on", verification.ErrStripeUnavailable),
+		"its list stands": fmt.Errorf("%w: its list of events does not continue", verification.ErrStripeUnavailable),
 	}
 	for name, fault := range faults {
 		for _, account := range []string{"", "acct_1"} {

@@ -15,44 +15,44 @@ const (
 	leaseName = "catch-up"
 	leaseFor  = maintain.LeaseFor
 
-	// A step that fails for a moment is tried so often, the pauses doubling.
+	// tries is how often a step is tried. The pauses between the tries begin with firstPause and double.
 	tries      = 5
 	firstPause = 500 * time.Millisecond
-	// stepTimeout bounds one try, whatever the store and Stripe allow themselves. It ends before a lease
-	// that is prolonged between steps does.
+	// stepTimeout bounds one try, whatever timeouts the store and the Stripe client have. It is shorter than the lease,
+	// which is prolonged between two steps.
 	stepTimeout = 30 * time.Second
-	// maxUnanswered is how many accounts, or sessions, Stripe leaves unanswered one after the other until it
-	// counts as away. Fewer can be the fault of these accounts or sessions, and the others are tried.
+	// maxUnanswered is after how many accounts, or sessions, without an answer in a row Stripe counts as unavailable. If
+	// there are fewer, these accounts or sessions themselves can be the cause, and the run tries the others.
 	maxUnanswered = 3
 
 	progressEvery = 5 * time.Second
 )
 
-// Reasons to end a run early that are nobody's fault.
+// Reasons to end a run early that are not failures.
 var (
 	errLeaseElsewhere = maintain.ErrElsewhere
 	errLeaseLost      = maintain.ErrLost
 	errDueLeft        = errors.New("more sessions are due than one run lists")
 )
 
-// run is one Run. Nothing of it is shared between goroutines.
+// run is one Run. Only one goroutine uses it.
 type run struct {
 	*Reconciler
 	summary  Summary
-	prolong  maintain.Keep // nil: without a lease
-	loggedAt time.Time     // when progress was logged
+	prolong  maintain.Keep // nil without a lease
+	loggedAt time.Time     // when progress was last logged
 
-	unanswered int // sessions in a row that Stripe did not tell of
+	unanswered int // sessions in a row without an answer of Stripe
 	retryLater []verification.Session
 }
 
-// Run catches up once: the events of the platform and of each connected account, then the sessions that
-// should be read again. A second Run in this process waits for the first.
+// Run catches up once: first the events of the platform and of each connected account, then the sessions that are due. A
+// second Run in this process waits for the first one.
 //
-// If the budget is spent, Stripe stays away or another replica is at it, Run ends without an error and
-// the summary says why; the next run resumes where this one stopped. An account that Stripe refuses, or
-// does not answer for, is left behind: the summary names it, and each later run tries it again. An
-// error is the store's, the context's, or Stripe's refusal of the key.
+// If the budget is spent, if Stripe stays unavailable, or if another replica holds the lease, Run stops early without an
+// error. Summary.Stopped says why, and the next run resumes there. If Stripe refuses an account or does not answer for
+// it, the account stays behind: the summary names it, and each later run tries it again. Run returns an error of the
+// store or the context, or Stripe's refusal of the key.
 func (r *Reconciler) Run(ctx context.Context) (Summary, error) {
 	select {
 	case r.running <- struct{}{}:
@@ -71,14 +71,14 @@ func (r *Reconciler) Run(ctx context.Context) (Summary, error) {
 	return u.summary, err
 }
 
-// stopped reports whether an error only means "not now".
+// stopped reports whether an error only means that a later run can continue.
 func stopped(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && (errors.Is(err, verification.ErrStripeBudget) || errors.Is(err, verification.ErrStripeUnavailable) ||
 		errors.Is(err, errLeaseElsewhere) || errors.Is(err, errLeaseLost) || errors.Is(err, errDueLeft))
 }
 
-// underLease catches up while this replica has the lease. If another replica has it, that one's run
-// decides which accounts are behind, and the store knows.
+// underLease catches up while this replica holds the lease. If another replica holds it, that replica's run decides which
+// accounts are behind, and underLease reads them from the store.
 func (u *run) underLease(ctx context.Context) error {
 	if err := u.noteLoss(ctx); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (u *run) underLease(ctx context.Context) error {
 	return err
 }
 
-// keep prolongs the lease if need be. It is called before every step.
+// keep prolongs the lease if necessary. Call it before every step.
 func (u *run) keep(ctx context.Context) error {
 	if u.prolong == nil {
 		return ctx.Err()
@@ -112,7 +112,7 @@ func (u *run) catchUp(ctx context.Context) error {
 		return err
 	}
 	behind := []Behind{}
-	var platform, stop error // of the platform's list, and of all that follow
+	var platform, stop error // stop ends the run: no further account is read
 	answered, unanswered := 0, 0
 	for _, s := range states {
 		err := stop
@@ -130,7 +130,7 @@ func (u *run) catchUp(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return err
 		case refused(err):
-			// One account that took its permission back must not keep the others from being caught up.
+			// One account that revoked its permission must not block the others.
 			u.config.Logger.Error("catch-up: Stripe refuses an account's events", "account", s.account, "error", err)
 			answered, unanswered = answered+1, 0
 			u.summary.Refused++
@@ -167,14 +167,13 @@ func (u *run) catchUp(ctx context.Context) error {
 	return platform
 }
 
-// refused reports whether Stripe answered, but will not tell, or must not be asked.
+// refused reports whether Stripe answered and refused the request, or must not be asked about the account.
 func refused(err error) bool {
 	var refusal *verification.StripeRefusedError
 	return errors.Is(err, verification.ErrStripeExcluded) || errors.Is(err, verification.ErrStripeUnauthorized) || errors.Is(err, verification.ErrStripeUnknown) || errors.As(err, &refusal)
 }
 
-// withRetries does one step, again after a pause where Stripe is away for a moment or other writers
-// were faster.
+// withRetries does one step. It tries again after a pause if Stripe is unavailable or if other writers were faster.
 func (u *run) withRetries(ctx context.Context, do func(context.Context) error) error {
 	pause := u.firstPause
 	for try := 1; ; try++ {
@@ -194,7 +193,7 @@ func (u *run) withRetries(ctx context.Context, do func(context.Context) error) e
 	}
 }
 
-// jittered is half to the whole of a pause, so that replicas do not come back in step.
+// jittered returns a random duration from d/2 to d, so that replicas do not retry at the same time.
 func (r *Reconciler) jittered(d time.Duration) time.Duration {
 	return d/2 + time.Duration(r.config.Jitter()*float64(d/2))
 }
@@ -210,7 +209,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// tell logs progress now and then: the first run may take minutes.
+// logProgress logs the progress once in progressEvery. The first run can take minutes.
 func (u *run) logProgress(account string, second int64) {
 	now := u.config.Clock()
 	if now.Sub(u.loggedAt) < progressEvery {
@@ -218,6 +217,6 @@ func (u *run) logProgress(account string, second int64) {
 	}
 	u.loggedAt = now
 	s := &u.summary
-	u.config.Logger.Info("catch-up: working", "account", account, "at", time.Unix(second, 0).UTC(), "pages", s.Pages,
+	u.config.Logger.Info("catch-up: in progress", "account", account, "at", time.Unix(second, 0).UTC(), "pages", s.Pages,
 		"events", s.Events, "known", s.Known, "missed", s.Missed.Sum(), "reread", s.Reread)
 }

@@ -79,7 +79,7 @@ func TestOnlyTheMissedOnesAreDrift(t *testing.T) {
 		t.Errorf("%d were missed\n%v", missed, summary)
 	}
 	log := r.logs.String()
-	if !strings.Contains(log, "were missing here") || !strings.Contains(log, "session_ids=") || !strings.Contains(log, fmt.Sprintf("events=%d", missed)) {
+	if !strings.Contains(log, "events that were missing") || !strings.Contains(log, "session_ids=") || !strings.Contains(log, fmt.Sprintf("events=%d", missed)) {
 		t.Errorf("log:\n%s", log)
 	}
 }
@@ -333,7 +333,7 @@ func TestALeaseIsHeldProlongedAndLost(t *testing.T) {
 	if kept.leased < 5 {
 		t.Errorf("the lease was taken %d times: not prolonged", kept.leased)
 	}
-	if !strings.Contains(slow.logs.String(), "catch-up: working") {
+	if !strings.Contains(slow.logs.String(), "catch-up: in progress") {
 		t.Error("a long run tells no progress")
 	}
 	kept.fail = func(call, _ string) error {

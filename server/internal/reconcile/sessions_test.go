@@ -52,7 +52,7 @@ func TestSessionsStuckInProcessingAreReadAgain(t *testing.T) {
 		t.Errorf("%v", summary)
 	}
 	s.check(kept)
-	if log := r.logs.String(); strings.Count(log, "was not what Stripe says") != 7 || !strings.Contains(log, "session_id="+ids[0]) {
+	if log := r.logs.String(); strings.Count(log, "a session differed from Stripe and was corrected") != 7 || !strings.Contains(log, "session_id="+ids[0]) {
 		t.Errorf("log:\n%s", log)
 	}
 	if summary := r.run(); summary.Due != 0 {
@@ -131,7 +131,7 @@ func TestOneSession(t *testing.T) {
 	own, theirs := s.live(3, "")[2], s.live(2, "acct_1")[1]
 	r := s.replica(kept, quiet)
 	missed, err := r.Session(t.Context(), own)
-	if err != nil || missed.Before.Exists() || missed.After.Status != "verified" || !strings.Contains(missed.String(), "was not known here") {
+	if err != nil || missed.Before.Exists() || missed.After.Status != "verified" || !strings.Contains(missed.String(), "was not known") {
 		t.Errorf("error %v\n%v", err, missed)
 	}
 	again, err := r.Session(t.Context(), own)
