@@ -10,29 +10,29 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// How much of the day's reads a read leaves to those of more worth, in percent; see verification.Purpose.
+// The part of the day's reads, in percent, that a read leaves to more important purposes. See verification.Purpose.
 const (
 	reserveCatchUp = 20
 	reserveLookup  = 50
 )
 
-// budget counts the reads of a day. Stripe allows as few as 10,000 reads a month to a small account. Reads
-// of less worth leave a part of the day to retries, and each caller has a share of the whole and the same share
-// of the lookups: a caller that asks all day for sessions that do not exist takes nothing from others.
+// budget counts the reads of one day (UTC). Stripe can allow a small account as few as 10,000 reads a month. Less important
+// reads leave a part of the day to retries. Each caller has a share of all reads, and the same share of the lookups: a
+// caller that looks up missing sessions all day takes no read from the others. It is safe for concurrent use.
 type budget struct {
-	limit int // reads a day; 0: no bound
+	limit int // reads a day; 0 means no limit
 	clock func() time.Time
 	log   *slog.Logger
 
 	reads   *shares.Pot // all reads that count
-	lookups *shares.Pot // those for lookups, which take a unit of each pot
+	lookups *shares.Pot // the lookups, which take a unit of both pots
 
-	mu   sync.Mutex
-	day  int64 // days since 1970, UTC
+	mu     sync.Mutex
+	day    int64 // days since 1970, UTC
 	logged map[string]bool
 }
 
-// What is logged once a day, beside the names of callers that have used up their share.
+// Keys of budget.logged: what is logged once a day. The names of callers that have used up their share are keys too.
 const (
 	logHalf = "half"
 	logAll  = "all"
@@ -50,13 +50,13 @@ func newBudget(limit, sharePercent int, clock func() time.Time, log *slog.Logger
 // spent is a read that the budget has counted.
 type spent struct{ read, lookup shares.Unit }
 
-// refund counts the read out: it was not made.
+// refund gives the read back. Call it if the read was not made.
 func (s *spent) refund() {
 	s.read.Release()
 	s.lookup.Release()
 }
 
-// left is how many reads are left today; none where there is no bound.
+// left returns how many reads are left today. It returns 0 if there is no limit.
 func (b *budget) left() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -67,8 +67,8 @@ func (b *budget) left() int {
 	return max(0, b.limit-b.reads.Taken())
 }
 
-// take counts one read of today for a holder. It returns verification.ErrStripeBudget if none is left for
-// such a read, and ErrStripeShare if the holder has had its share.
+// take counts one read for a holder. It returns verification.ErrStripeBudget if no read is left for this purpose, and
+// ErrStripeShare if the holder has used up its share.
 func (b *budget) take(purpose verification.Purpose, holder shares.Holder) (spent, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,7 +79,7 @@ func (b *budget) take(purpose verification.Purpose, holder shares.Holder) (spent
 	}
 	used := b.reads.Taken()
 	if used >= b.limit && b.firstToday(logAll) {
-		b.log.Error("stripe: the day's API reads are used up; until midnight UTC Stripe is asked about events and doubts only. Raise API_READS_PER_DAY if Stripe's allowance permits", "limit", b.limit)
+		b.log.Error("stripe: the day's API reads are used up; until midnight UTC only events and ambiguous orders are read. Raise API_READS_PER_DAY if Stripe's allowance permits", "limit", b.limit)
 	}
 	if used >= b.limit-b.limit*reserve(purpose)/100 {
 		return s, verification.ErrStripeBudget
@@ -111,7 +111,7 @@ func reserve(purpose verification.Purpose) int {
 	}
 }
 
-// refusal is the error for a pot's refusal. It needs b.mu.
+// refusal returns the error for the refusal of a pot. The caller holds b.mu.
 func (b *budget) refusal(err error, holder shares.Holder) error {
 	if !errors.Is(err, shares.ErrShare) {
 		return verification.ErrStripeBudget
@@ -122,7 +122,7 @@ func (b *budget) refusal(err error, holder shares.Holder) error {
 	return verification.ErrStripeShare
 }
 
-// firstToday reports whether something is told for the first time today. It needs b.mu.
+// firstToday reports whether it is called with a key for the first time today. The caller holds b.mu.
 func (b *budget) firstToday(what string) bool {
 	if b.logged[what] {
 		return false
@@ -131,7 +131,8 @@ func (b *budget) firstToday(what string) bool {
 	return true
 }
 
-// startDay begins a new day. It needs b.mu. A clock that goes back does not give a day's reads twice.
+// startDay resets the budget if a new day has begun. A clock that goes back does not give the reads of a day twice. The
+// caller holds b.mu.
 func (b *budget) startDay() {
 	if day := b.clock().Unix() / (24 * 60 * 60); day > b.day {
 		b.day = day

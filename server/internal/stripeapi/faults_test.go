@@ -176,7 +176,7 @@ func TestOwnTimeout(t *testing.T) {
 	if !errors.Is(err, verification.ErrStripeUnavailable) || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
-	if c.observed() != "retrieve:unavailable" || !strings.Contains(c.logs.String(), "no answer in time") {
+	if c.observed() != "retrieve:unavailable" || !strings.Contains(c.logs.String(), `"cause":"timeout"`) {
 		t.Errorf("observed %s, log %s", c.observed(), c.logs)
 	}
 }

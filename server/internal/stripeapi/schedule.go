@@ -12,35 +12,35 @@ import (
 	"example.com/verification-status/server/internal/shares"
 )
 
-// errNoSlot: the call has no turn before its deadline.
-var errNoSlot = errors.New("the rate leaves no turn before the deadline")
+// errNoSlot: the call gets no slot before its deadline.
+var errNoSlot = errors.New("the rate leaves no slot before the deadline")
 
-// window is how many of the last turns are looked at to tell whether a holder has had its share of the rate.
+// window is the number of the last slots that decide whether a holder has used up its share of the rate.
 const window = 8
 
-// schedule gives the turns of one rate to the calls that wait. A call of a better class goes before all of
-// the others; within a class the holders take turns, however many calls each of them has waiting. A named holder
-// that has had its share of the last turns goes behind all holders that have not, of every class: so a flood
-// of retries by one caller does not keep the lookups of others waiting.
+// schedule gives the slots of one rate to waiting calls. A call of a better class goes before the calls of all other
+// classes. Within a class the holders alternate, however many calls each of them has. A named holder that has used up its
+// share of the last slots goes behind all holders of every class that have not. So a flood of retries by one caller does
+// not delay the lookups of others. It is safe for concurrent use.
 //
-// Who goes next is decided when a turn comes, not when a call begins to wait.
+// The schedule chooses the next call when the slot comes, not when a call begins to wait.
 type schedule struct {
 	limiter *rate.Limiter
-	share   int // of window, for a named holder; 0: no bound
+	share   int // slots of window for a named holder; 0 means no limit
 
 	mu      sync.Mutex
 	classes []class         // the best first
-	recent  []shares.Holder // of the last turns, the oldest first
-	next    time.Time       // when the turn comes that is reserved for those who wait; zero: nobody waits
+	recent  []shares.Holder // the holders of the last slots, the oldest first
+	next    time.Time       // when the reserved slot comes; zero if no call waits
 }
 
-// class is the calls of one worth that wait.
+// class holds the waiting calls of one importance.
 type class struct {
-	rotation []shares.Holder // whose turn it is next, of those with calls that wait
-	calls map[shares.Holder][]*waiter
+	rotation []shares.Holder // the holders with waiting calls, the next one first
+	calls    map[shares.Holder][]*waiter
 }
 
-// waiter is a call that waits. turn is closed when it goes.
+// waiter is a waiting call. granted is closed when it gets its slot.
 type waiter struct{ granted chan struct{} }
 
 func newSchedule(perSecond float64, classes, sharePercent int) *schedule {
@@ -55,8 +55,8 @@ func newSchedule(perSecond float64, classes, sharePercent int) *schedule {
 	return s
 }
 
-// wait returns when it is the call's turn. It returns errNoSlot at once if no turn comes before the context's
-// deadline as things stand, and when the context ends before the turn.
+// wait returns nil when the call gets a slot. It returns errNoSlot at once if no slot is expected before the deadline of
+// ctx, and when ctx ends.
 func (s *schedule) wait(ctx context.Context, class int, holder shares.Holder) error {
 	if ctx.Err() != nil {
 		return errNoSlot
@@ -73,7 +73,7 @@ func (s *schedule) wait(ctx context.Context, class int, holder shares.Holder) er
 	}
 }
 
-// enter takes a turn that is free, or makes the call wait; then it returns the waiter.
+// enqueue takes a free slot and returns nil, or adds the call to the queue and returns its waiter.
 func (s *schedule) enqueue(ctx context.Context, class int, holder shares.Holder) (*waiter, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,8 +93,8 @@ func (s *schedule) enqueue(ctx context.Context, class int, holder shares.Holder)
 	return mine, nil
 }
 
-// expected is about when the turn of a further call comes if nobody else begins to wait. A holder within its share
-// waits for no more than the share of each of the others, as pick does. The lock is held.
+// expected estimates when a further call gets its slot if no other call begins to wait. A holder within its share waits for
+// at most the share of each other holder, as in pick. The caller holds the lock.
 func (s *schedule) expected(now time.Time, class int, holder shares.Holder) time.Time {
 	ahead := 0
 	for i := range class {
@@ -123,14 +123,14 @@ func (s *schedule) expected(now time.Time, class int, holder shares.Holder) time
 	return first.Add(time.Duration(float64(ahead) / perSecond * float64(time.Second)))
 }
 
-// reserve has the next turn given away when it comes. The lock is held.
+// reserve reserves the next slot and calls grantNext when the slot comes. The caller holds the lock.
 func (s *schedule) reserve(now time.Time) {
 	delay := s.limiter.ReserveN(now, 1).DelayFrom(now)
 	s.next = now.Add(delay)
 	time.AfterFunc(delay, s.grantNext)
 }
 
-// give lets the call go whose turn it is. A turn that nobody waits for any more is lost.
+// grantNext gives a slot to the next call. The slot is lost if no call waits any more.
 func (s *schedule) grantNext() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,10 +144,11 @@ func (s *schedule) grantNext() {
 	}
 }
 
-// pick takes out the call that goes next; nil if none waits. The service's own calls go before no better class: a
-// catch-up must not take the turns of retries, however many of the last ones those had. The lock is held.
+// pick removes the next call from the queue. It returns nil if none waits. The service's own calls never go before a better
+// class: a catch-up must not take the slots of retries, however many of the last slots the retries had. The caller holds
+// the lock.
 func (s *schedule) pick() (shares.Holder, *waiter) {
-	better := false // calls of a better class wait
+	better := false // whether calls of a better class wait
 	for i := range s.classes {
 		within := func(holder shares.Holder) bool {
 			return s.within(holder) && (!better || holder != (shares.Holder{}))
@@ -165,7 +166,7 @@ func (s *schedule) pick() (shares.Holder, *waiter) {
 	return shares.Holder{}, nil
 }
 
-// within reports whether a holder has not had its share of the last turns. The lock is held.
+// within reports whether a holder has not used up its share of the last slots. The caller holds the lock.
 func (s *schedule) within(holder shares.Holder) bool {
 	if s.share == 0 || holder == (shares.Holder{}) {
 		return true
@@ -179,7 +180,7 @@ func (s *schedule) within(holder shares.Holder) bool {
 	return had < s.share
 }
 
-// note remembers whose the last turns were. The lock is held.
+// record adds the holder of a slot to recent. The caller holds the lock.
 func (s *schedule) record(holder shares.Holder) {
 	if len(s.recent) == window {
 		s.recent = slices.Delete(s.recent, 0, 1)
@@ -187,7 +188,7 @@ func (s *schedule) record(holder shares.Holder) {
 	s.recent = append(s.recent, holder)
 }
 
-// leave takes a call out that has given up. A call that got its turn at the same moment goes.
+// giveUp removes a call whose context has ended. It returns nil if the call got its slot at the same moment.
 func (s *schedule) giveUp(class int, holder shares.Holder, mine *waiter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,7 +205,8 @@ func (c *class) add(holder shares.Holder, w *waiter) {
 	c.calls[holder] = append(c.calls[holder], w)
 }
 
-// take takes out the first call of the first holder that may have it. The holder goes behind the others.
+// take removes the first call of the first allowed holder and moves the holder behind the others. It returns nil if no
+// holder is allowed.
 func (c *class) take(allowed func(shares.Holder) bool) (shares.Holder, *waiter) {
 	at := slices.IndexFunc(c.rotation, allowed)
 	if at < 0 {
@@ -219,7 +221,7 @@ func (c *class) take(allowed func(shares.Holder) bool) (shares.Holder, *waiter) 
 	return holder, first
 }
 
-// remove takes a call out, and reports whether it was there.
+// remove removes a call and reports whether it was waiting.
 func (c *class) remove(holder shares.Holder, w *waiter) bool {
 	at := slices.Index(c.calls[holder], w)
 	if at < 0 {
