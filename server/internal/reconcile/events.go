@@ -132,7 +132,7 @@ func (w *walk) collect(ctx context.Context, before int64) (batch, error) {
 	err := w.listed(func() error {
 		b = batch{}
 		query := EventQuery{From: w.from, Before: before}
-		for n := range batchPages {
+		for n := range w.batchPages {
 			page, err := w.page(ctx, query)
 			if err != nil {
 				return err

@@ -239,10 +239,10 @@ func TestClockSkewLosesNothing(t *testing.T) {
 	}
 }
 
-func TestAListThatDoesNotGoOn(t *testing.T) {
+func TestAListThatDoesNotContinue(t *testing.T) {
 	list := &listing{page: 1, stuck: true, all: []verification.Event{{ID: "evt_1", Second: 5}, {ID: "evt_2", Second: 5}}}
 	summary, err := byHand(list, newApplied(), newMemory(), time.Now).Run(t.Context())
-	if err != nil || summary.Stopped == nil || !strings.Contains(summary.Stopped.Error(), "go on") || list.calls > 3 {
+	if err != nil || summary.Stopped == nil || !strings.Contains(summary.Stopped.Error(), "does not continue") || list.calls > 3 {
 		t.Errorf("error %v after %d calls, %v", err, list.calls, summary)
 	}
 }

@@ -104,7 +104,9 @@ type Reconciler struct {
 	wake    chan struct{} // size 1
 	visits  *lru.Cache[string, visit]
 
-	firstPause time.Duration // the constant firstPause, but for tests
+	// Tests make these smaller than the constants of the same names.
+	firstPause time.Duration
+	batchPages int
 
 	holdOffs map[string]holdOff // by account; only the Run in progress uses it
 
@@ -160,5 +162,6 @@ func New(config Config) (*Reconciler, error) {
 		visits:   visits,
 
 		firstPause: firstPause,
+		batchPages: batchPages,
 	}, nil
 }

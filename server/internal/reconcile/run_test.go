@@ -46,6 +46,7 @@ func TestAThousandMissedLives(t *testing.T) {
 			kept := test.open(t)
 			s.live(test.sessions, "")
 			r := s.replica(kept, nil)
+			r.batchPages = batchPages
 			first := r.run()
 			s.check(kept)
 			emitted := len(s.Events())
@@ -101,9 +102,12 @@ func TestARunThatTheStoreEndsIsGoneOnWith(t *testing.T) {
 	for _, call := range []string{"update", "setcursor", "cursor", "accounts", "lease", "due"} {
 		t.Run(call, func(t *testing.T) {
 			s, kept := newStripe(t), newMemory()
-			s.live(300, "") // more than one batch
+			s.live(moreThanABatch, "")
+			if emitted := len(s.Events()); emitted <= 100*smallBatch {
+				t.Fatalf("%d events fit into one batch", emitted)
+			}
 			s.tick(3600)
-			for _, after := range []int{0, 1, 300} {
+			for _, after := range []int{0, 1, moreThanABatch} {
 				calls := 0
 				kept.fail = func(what, _ string) error {
 					if what != call {
@@ -119,7 +123,7 @@ func TestARunThatTheStoreEndsIsGoneOnWith(t *testing.T) {
 				if calls > after && !errors.Is(err, store.ErrUnavailable) {
 					t.Fatalf("after %d calls: error %v", after, err)
 				}
-				if call == "update" && after < 200 && kept.cursor("") != reached {
+				if call == "update" && after < moreThanABatch && kept.cursor("") != reached {
 					t.Errorf("after %d calls the cursor has moved to %d", after, kept.cursor(""))
 				}
 				if kept.holder != "" {
@@ -261,7 +265,7 @@ func TestTwoReplicasAtOnce(t *testing.T) {
 	for name, lost := range map[string]bool{"with a lease": false, "without": true} {
 		t.Run(name, func(t *testing.T) {
 			s, kept := newStripe(t), newMemory()
-			s.live(300, "")
+			s.live(moreThanABatch, "")
 			var mu sync.Mutex
 			kept.fail = func(call, _ string) error {
 				if call == "lease" && lost { // a store that forgets it at once

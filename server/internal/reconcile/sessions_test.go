@@ -207,19 +207,19 @@ func TestAFullRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, kept := newStripe(t), newMemory()
-			s.live(300, "")
+			s.live(moreThanABatch, "")
 			s.tick(5 * 24 * 60 * 60)
 			s.live(8, "")
 			r := s.replica(kept, func(c *Config, _ *stripeapi.Config) { c.Overlap = 10 * time.Second })
 			r.run()
 			clear(kept.sessions) // the cursor is on another master, and survived
-			if r.run(); len(kept.sessions) > 100 {
+			if r.run(); len(kept.sessions) > moreThanABatch/3 {
 				t.Fatal("nothing was lost")
 			}
 			ask(r)
 			updates := 0
 			kept.fail = func(call, _ string) error {
-				if updates++; call == "update" && updates > 1200 {
+				if updates++; call == "update" && updates > 4*moreThanABatch {
 					return errStore
 				}
 				return nil
