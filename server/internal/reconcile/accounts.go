@@ -9,43 +9,43 @@ import (
 	"time"
 )
 
-// The names of the marks that the store keeps for all replicas. Those of accounts end with the
-// account's id, which is empty for the platform.
+// The names of the marks that the store keeps for all replicas. The name of an account's mark ends with the id of the
+// account, which is empty for the platform.
 const (
-	// markLoss is a random number for the newest loss of the store that only a full run makes good; 0: none.
+	// markLoss is a random number for the newest loss of the store that needs a full run. 0 means that there was none.
 	markLoss = "catch-up:loss"
-	// markRestored is the markLoss that a full run of the account has made good. If it differs from
-	// markLoss, a full run is owed to the account.
+	// markRestored is the value of markLoss at the last full run of the account. If it differs from markLoss, the account
+	// needs a full run.
 	markRestored = "catch-up:restored:"
-	// markBehind is the Unix second since when the account is behind; 0: it is not.
+	// markBehind is the Unix second since when the account is behind. 0 means that it is not.
 	markBehind = "catch-up:behind:"
-	// markLeft is the Unix second of the oldest event that could not be applied; 0: there is none.
+	// markLeft is the Unix second of the oldest event that could not be applied. 0 means that there is none.
 	markLeft = "catch-up:left:"
 )
 
-// state is what the store has noted about the catch-up of one account.
+// state holds the marks of one account.
 type state struct {
-	account  string // empty: the platform
+	account  string // empty for the platform
 	loss     int64  // markLoss
 	restored int64
 	behind   int64
 	left     int64
 }
 
-// Behind is an account whose events have not been caught up.
+// Behind is an account that is behind.
 type Behind struct {
-	// Account is the connected account's id; empty: the platform itself.
+	// Account is the id of the connected account. It is empty for the platform itself.
 	Account string
-	// Since is when a run came first to no end with it.
+	// Since is when a run first failed to reach the end of the account's events.
 	Since time.Time
-	// Reason is what kept this run from it; nil: another replica's run knows.
+	// Reason is why this run did not reach the end. It is nil if another replica made the run.
 	Reason error
 }
 
 // Name returns the account's id, or "platform".
 func (b Behind) Name() string { return cmp.Or(b.Account, "platform") }
 
-// sortedBehind returns the accounts with the longest behind first.
+// sortedBehind sorts the accounts and returns them. The account that has been behind longest comes first.
 func sortedBehind(behind []Behind) []Behind {
 	slices.SortFunc(behind, func(a, b Behind) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Account, b.Account))
@@ -53,11 +53,11 @@ func sortedBehind(behind []Behind) []Behind {
 	return behind
 }
 
-// accounts returns the accounts to read from: the platform, then the connected ones that are accepted:
-// those that the settings name, those of which the store knows a session, and those that were known to
-// this process before, since the store can lose what it knew.
+// accounts returns the accounts to read: the platform, then every accepted connected account that the settings name, of
+// which the store knows a session, or that this process has seen before. The last ones count because the store can lose
+// its data.
 func (u *run) accounts(ctx context.Context) ([]string, error) {
-	known, err := u.Store.Accounts(ctx)
+	known, err := u.config.Store.Accounts(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing the connected accounts: %w", err)
 	}
@@ -68,7 +68,7 @@ func (u *run) accounts(ctx context.Context) ([]string, error) {
 	}
 	accounts := []string{""}
 	for account := range u.seen {
-		if account != "" && u.Accounts.Accept(account) {
+		if account != "" && u.config.Accounts.Accept(account) {
 			accounts = append(accounts, account)
 		}
 	}
@@ -76,9 +76,9 @@ func (u *run) accounts(ctx context.Context) ([]string, error) {
 	return accounts, nil
 }
 
-// states returns what is noted about all accounts, in the order in which a run takes them: the platform,
-// the accounts that are up to date, then those that are behind, in any order. So an account with which
-// no run comes to an end keeps no other from being caught up, and is not kept from it by another.
+// states returns the marks of all accounts, in the order in which a run reads the accounts: the platform, the accounts
+// that are not behind, then the accounts that are behind in random order. So an account with endless problems cannot
+// block the others, and no other account can block it.
 func (u *run) states(ctx context.Context) ([]state, error) {
 	accounts, err := u.accounts(ctx)
 	if err != nil {
@@ -88,9 +88,9 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	for _, account := range accounts {
 		names = append(names, markRestored+account, markBehind+account, markLeft+account)
 	}
-	marks, err := u.Store.Marks(ctx, names...)
+	marks, err := u.config.Store.Marks(ctx, names...)
 	if err != nil {
-		return nil, fmt.Errorf("reading what is noted about the accounts: %w", err)
+		return nil, fmt.Errorf("reading the marks of the accounts: %w", err)
 	}
 	states := make([]state, len(accounts))
 	for i, account := range accounts {
@@ -113,7 +113,7 @@ func (s state) rank() int {
 	}
 }
 
-// behind returns the accounts that are noted as behind.
+// behind returns the accounts whose marks say that they are behind.
 func (u *run) behind(ctx context.Context) ([]Behind, error) {
 	states, err := u.states(ctx)
 	if err != nil {
@@ -128,27 +128,26 @@ func (u *run) behind(ctx context.Context) ([]Behind, error) {
 	return sortedBehind(behind), nil
 }
 
-// caughtUp notes that a run came to the end of an account's events.
-func (u *run) caughtUp(ctx context.Context, s state) error {
+// noteCaughtUp stores that a run reached the end of an account's events.
+func (u *run) noteCaughtUp(ctx context.Context, s state) error {
 	if s.behind == 0 {
 		return nil
 	}
 	return u.note(ctx, markBehind+s.account, 0)
 }
 
-// fallsBehind notes that a run did not come to the end of an account's events, and returns since when
-// that is so.
-func (u *run) fallsBehind(ctx context.Context, s state) (time.Time, error) {
+// noteBehind stores that a run did not reach the end of an account's events. It returns since when the account is behind.
+func (u *run) noteBehind(ctx context.Context, s state) (time.Time, error) {
 	if s.behind != 0 {
 		return time.Unix(s.behind, 0), nil
 	}
-	now := u.Clock().Unix()
+	now := u.config.Clock().Unix()
 	return time.Unix(now, 0), u.note(ctx, markBehind+s.account, now)
 }
 
 func (u *run) note(ctx context.Context, name string, value int64) error {
-	if err := u.Store.SetMark(ctx, name, value); err != nil {
-		return fmt.Errorf("noting %s: %w", name, err)
+	if err := u.config.Store.SetMark(ctx, name, value); err != nil {
+		return fmt.Errorf("storing the mark %s: %w", name, err)
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func TestAccountsThatAreNotAccepted(t *testing.T) {
 	s.tick(3600)
 	asked := &asking{}
 	r := s.replica(kept, func(c *Config, _ *stripeapi.Config) { c.Accounts = verification.NewAccounts([]string{"acct_1"}) })
-	asked.Stripe, r.Stripe = r.Stripe, asked
+	asked.Stripe, r.config.Stripe = r.config.Stripe, asked
 	summary := r.run()
 	if summary.Accounts != 2 || summary.Due != 2 || strings.Contains(strings.Join(asked.accounts, " "), "acct_2") {
 		t.Errorf("asked for %q\n%v", asked.accounts, summary)
@@ -118,7 +118,7 @@ func TestRefusals(t *testing.T) {
 			s, kept := newStripe(t), newMemory()
 			sessions := map[string]string{"": s.live(1, "")[0], "acct_1": s.live(1, "acct_1")[0], "acct_2": s.live(1, "acct_2")[0]}
 			r := s.replica(kept, nil)
-			r.Stripe = refusing{r.Stripe, test.account, test.err}
+			r.config.Stripe = refusing{r.config.Stripe, test.account, test.err}
 			for _, event := range s.events() {
 				if event.Type == verification.EventProcessing { // never ended, as far as is known here
 					r.webhook(event)

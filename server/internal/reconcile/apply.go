@@ -13,31 +13,31 @@ import (
 )
 
 const (
-	// recentSeconds is how young an event may be that its webhook is likely still on its way.
+	// recentSeconds is the age up to which the webhook of an event is probably still on its way.
 	recentSeconds = 60
-	// namedSessions bounds the session ids in one line about drift.
+	// namedSessions bounds the session ids in one log line about drift.
 	namedSessions = 20
 )
 
-// errLeft: the list was read to its end, but events of it could not be applied.
-var errLeft = errors.New("events could not be applied: the log names their records")
+// errSkipped: the run reached the end of the list, but some events could not be applied.
+var errSkipped = errors.New("some events could not be applied: the log names their sessions")
 
-// rest is how long the events that an account's run has left are not tried again.
-type rest struct {
+// holdOff says until when an account's skipped events are not tried again.
+type holdOff struct {
 	pause time.Duration
 	until time.Time
 }
 
-// apply gives a batch to ingest, the oldest first. An event whose record cannot be read or written is
-// counted and left for a later run: it must not keep all others away, now and in every run to come.
+// apply applies the events of a batch, the oldest first. If the record of an event cannot be read or written, apply counts
+// and skips the event. A later run tries it again. Otherwise one broken record would block all later events in every run.
 func (w *walk) apply(ctx context.Context, b batch) error {
 	w.summary.noteMalformed(b.malformed)
 	var drift []string
 	for i := len(b.events) - 1; i >= 0; i-- {
 		event := b.events[i]
 		var outcome verification.Outcome
-		err := w.patiently(ctx, func(ctx context.Context) (err error) {
-			outcome, err = w.Ingest.Apply(ctx, event)
+		err := w.withRetries(ctx, func(ctx context.Context) (err error) {
+			outcome, err = w.config.Ingest.Apply(ctx, event)
 			return err
 		})
 		switch {
@@ -46,7 +46,7 @@ func (w *walk) apply(ctx context.Context, b batch) error {
 			if w.skipped == 0 || event.Second < w.skipped {
 				w.skipped = max(1, event.Second)
 			}
-			w.Logger.Error("catch-up: an event could not be applied to its record; a later run tries again", "event_id", event.ID, "session_id", event.Object.ID, "error", err)
+			w.config.Logger.Error("catch-up: an event could not be applied to its record; a later run will try again", "event_id", event.ID, "session_id", event.Object.ID, "error", err)
 		case err != nil:
 			w.logDrift(drift)
 			return fmt.Errorf("applying event %s: %w", event.ID, err)
@@ -59,14 +59,14 @@ func (w *walk) apply(ctx context.Context, b batch) error {
 			drift = append(drift, event.Object.ID)
 		}
 		w.summary.Events++
-		w.tell(w.account, event.Second)
+		w.logProgress(w.account, event.Second)
 	}
 	w.logDrift(drift)
 	return nil
 }
 
-// logDrift tells of events that no webhook had brought, or that the store has lost. Where nothing was
-// ever caught up, that was to be expected.
+// logDrift logs the events that no webhook had brought or that the store has lost. In the first run of an account they
+// are expected.
 func (w *walk) logDrift(sessions []string) {
 	if len(sessions) == 0 {
 		return
@@ -77,16 +77,16 @@ func (w *walk) logDrift(sessions []string) {
 	}
 	slices.Sort(sessions)
 	distinct := slices.Compact(slices.Clone(sessions))
-	w.Logger.Log(context.Background(), level, "catch-up: events that were missing here", "account", w.account,
+	w.config.Logger.Log(context.Background(), level, "catch-up: applied events that were missing", "account", w.account,
 		"events", len(sessions), "sessions", len(distinct), "session_ids", distinct[:min(len(distinct), namedSessions)])
 }
 
-// advance notes that all up to a second is applied.
+// advance stores that all events up to a second are applied.
 func (w *walk) advance(ctx context.Context, second int64) error {
 	if second <= 0 {
 		return nil
 	}
-	if err := w.Store.SetCursor(ctx, w.account, second); err != nil {
+	if err := w.config.Store.SetCursor(ctx, w.account, second); err != nil {
 		return fmt.Errorf("moving the cursor: %w", err)
 	}
 	if w.full() {
@@ -95,13 +95,13 @@ func (w *walk) advance(ctx context.Context, second int64) error {
 	return nil
 }
 
-// noteLeft notes which events were left by a walk that began at a second. They are tried again by later
-// runs, at most as often as sessions that are read to no avail: all that followed is listed again then.
+// noteLeft stores the second of the oldest event that a walk skipped. begun is where the walk began. Later runs try the
+// skipped events again, with growing pauses: each time they must list all events since then.
 func (w *walk) noteLeft(ctx context.Context, begun int64) error {
 	left := w.skipped
-	if w.left > 0 && w.left < begun { // those of before were not tried
+	if w.left > 0 && w.left < begun { // this walk did not try the events that were skipped before
 		if left == 0 {
-			return errLeft
+			return errSkipped
 		}
 		left = min(left, w.left)
 	}
@@ -111,10 +111,10 @@ func (w *walk) noteLeft(ctx context.Context, begun int64) error {
 		}
 	}
 	if left == 0 {
-		delete(w.rests, w.account)
+		delete(w.holdOffs, w.account)
 		return nil
 	}
-	pause := min(max(firstRest, 2*w.rests[w.account].pause), longRest)
-	w.rests[w.account] = rest{pause, w.Clock().Add(pause)}
-	return errLeft
+	pause := min(max(firstHoldOff, 2*w.holdOffs[w.account].pause), longHoldOff)
+	w.holdOffs[w.account] = holdOff{pause, w.config.Clock().Add(pause)}
+	return errSkipped
 }

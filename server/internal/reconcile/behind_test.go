@@ -149,7 +149,7 @@ func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
 		"unknown":         verification.ErrStripeUnknown,
 		"unavailable":     verification.ErrStripeUnavailable,
 		"the budget":      verification.ErrStripeBudget,
-		"its list stands": fmt.Errorf("%w: its list of events does not go on", verification.ErrStripeUnavailable),
+		"its list stands": fmt.Errorf("%w: its list of events does not continue", verification.ErrStripeUnavailable),
 	}
 	for name, fault := range faults {
 		for _, account := range []string{"", "acct_1"} {
@@ -158,7 +158,11 @@ func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
 					s, kept := newStripe(t), newMemory()
 					sessions := map[string][]string{}
 					for _, of := range []string{"", "acct_1", "acct_2"} {
-						sessions[of] = s.live(30, of) // two pages
+						count := 8
+						if of == account {
+							count = 30 // two pages of events
+						}
+						sessions[of] = s.live(count, of)
 					}
 					s.tick(100_000)
 					for of := range sessions {
@@ -172,8 +176,8 @@ func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
 						kept.lose(ids...)
 					}
 					r.LostAll()
-					stripe := r.Stripe
-					r.Stripe = failing{stripe, account, page, fault, new(int)}
+					stripe := r.config.Stripe
+					r.config.Stripe = failing{stripe, account, page, fault, new(int)}
 					summary, err := r.Run(t.Context())
 					if account == "" && refused(fault) {
 						if !errors.Is(err, fault) {
@@ -206,7 +210,7 @@ func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
 					}
 					s.check(kept)
 					s.tick(10_000)
-					r.Stripe = stripe
+					r.config.Stripe = stripe
 					if third := r.run(); third.Events > 20 {
 						t.Errorf("the wish is fulfilled, yet: %v", third)
 					}
@@ -372,8 +376,8 @@ func TestG3_WhoIsBehindAndSinceWhen(t *testing.T) {
 		c.Accounts = verification.NewAccounts([]string{"acct_1", "acct_2"})
 		c.Observe = func(summary Summary, _ error) { observed = summary }
 	})
-	stripe := r.Stripe
-	r.Stripe = refusing{stripe, "acct_1", &verification.StripeRefusedError{Code: "testing"}}
+	stripe := r.config.Stripe
+	r.config.Stripe = refusing{stripe, "acct_1", &verification.StripeRefusedError{Code: "testing"}}
 	since := s.now.Load()
 	for range 3 {
 		summary, err := r.pass(t.Context())
@@ -402,7 +406,7 @@ func TestG3_WhoIsBehindAndSinceWhen(t *testing.T) {
 		t.Errorf("%v, %v", summary, err)
 	}
 	s.tick(1000)
-	r.Stripe = stripe
+	r.config.Stripe = stripe
 	if summary, err = r.pass(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -10,23 +10,22 @@ import (
 )
 
 const (
-	// batchPages is how many pages of events are held in memory, to be applied oldest first.
+	// batchPages is how many pages of events are held in memory at a time, to apply them oldest first.
 	batchPages = 10
-	// descents is how many batches a crowded window is cut by before it is halved instead: cutting
-	// knows that the upper part fits a batch, halving comes to the oldest events soon, which a small
-	// budget needs to get anywhere.
-	descents = 8
-	// stripeKeeps is a little more than Stripe keeps events for, in seconds.
+	// maxCuts is how many times a crowded window is cut by one batch. After that it is halved. A cut leaves an upper
+	// part that surely fits into a batch. Halving reaches the oldest events sooner, and without it a small budget would
+	// never reach them.
+	maxCuts = 8
+	// stripeKeeps is a little longer than Stripe keeps events (30 days), in seconds.
 	stripeKeeps = 31 * 24 * 60 * 60
 )
 
-// catchUpWith catches up with an account's events and moves its cursor. All times are Stripe's: the cursor
-// is the `created` of an event that was listed, and an upper bound is found in the list as well. So
-// this machine's clock can be wrong by any amount.
+// catchUpWith applies an account's events and moves its cursor. All times are Stripe's: the cursor is the `created` of a
+// listed event, and the upper bounds come from the list too. So this machine's clock can be wrong by any amount.
 func (u *run) catchUpWith(ctx context.Context, s state) error {
-	cursor, err := u.Store.Cursor(ctx, s.account)
-	if errors.Is(err, store.ErrCorrupt) { // it must not keep the account from being caught up for ever
-		u.Logger.Error("catch-up: a cursor cannot be read; all of the account's events are read again", "account", s.account, "error", err)
+	cursor, err := u.config.Store.Cursor(ctx, s.account)
+	if errors.Is(err, store.ErrCorrupt) { // it must not block the account forever
+		u.config.Logger.Error("catch-up: a cursor cannot be read; reading all events of the account again", "account", s.account, "error", err)
 		cursor, err = 0, nil
 	}
 	if err != nil {
@@ -37,9 +36,9 @@ func (u *run) catchUpWith(ctx context.Context, s state) error {
 		cursor = u.fullCursor(s.loss, s.account)
 	}
 	if cursor > 0 {
-		w.from = max(1, cursor-int64(u.Overlap.Seconds()))
+		w.from = max(1, cursor-int64(u.config.Overlap.Seconds()))
 	}
-	if s.left > 0 && !u.Clock().Before(u.rests[s.account].until) {
+	if s.left > 0 && !u.config.Clock().Before(u.holdOffs[s.account].until) {
 		w.from = min(w.from, s.left)
 	}
 	begun := w.from
@@ -54,33 +53,32 @@ func (u *run) catchUpWith(ctx context.Context, s state) error {
 	return w.noteLeft(ctx, begun)
 }
 
-// walk goes through one account's events.
+// walk reads the events of one account from its first to its last.
 type walk struct {
 	*run
 	state
-	first bool  // nothing was ever caught up: what is missing here is no drift
-	from  int64 // what was created before this second is done
-	// skipped is the second of the oldest event that could not be applied; 0: none.
+	first bool  // the account was never caught up: its missing events are no drift
+	from  int64 // all events that were created before this second are applied
+	// skipped is the second of the oldest event that could not be applied. 0 means that there is none.
 	skipped int64
 }
 
-// full says whether a full run is owed to the account.
+// full reports whether the account needs a full run.
 func (w *walk) full() bool { return w.restored != w.loss }
 
-// batch is the newest events of a window, as many as may be held.
+// batch holds the newest events of a window, at most batchPages pages.
 type batch struct {
 	events         []verification.Event // the newest first
 	malformed      []string
 	oldest, newest int64
 	asOf           int64
-	crowded        bool // the window holds more
+	crowded        bool // the window holds more events
 }
 
-// events applies all events from w.from on, oldest first, as far as memory allows. Stripe lists the
-// newest first; so a window that holds too many is cut, until its lowest part fits. The upper bounds
-// of the parts above wait on a stack.
+// events applies all events from w.from on, the oldest first. Stripe lists the newest first. So a window with too many
+// events for one batch is cut until its oldest part fits. The upper bounds of the younger parts wait on a stack.
 func (w *walk) events(ctx context.Context) error {
-	bounds, cuts := []int64{0}, 0 // 0: open
+	bounds, cuts := []int64{0}, 0 // 0 means no bound
 	for len(bounds) > 0 {
 		top := len(bounds) - 1
 		b, err := w.collect(ctx, bounds[top])
@@ -88,11 +86,11 @@ func (w *walk) events(ctx context.Context) error {
 			return err
 		}
 		if bounds[top] == 0 && b.crowded {
-			bounds[top] = b.newest + 1 // what comes meanwhile is the next run's, lest this one never end
+			bounds[top] = b.newest + 1 // leave younger events to the next run, or this one might never end
 		}
 		before := bounds[top]
 		if b.crowded {
-			if bound, ok := w.cut(before, b, cuts >= descents); ok {
+			if bound, ok := w.cut(before, b, cuts >= maxCuts); ok {
 				bounds, cuts = append(bounds, bound), cuts+1
 				continue
 			}
@@ -115,9 +113,9 @@ func (w *walk) events(ctx context.Context) error {
 	return nil
 }
 
-// cut finds a lower upper bound for a crowded window; not ok where it is one second.
+// cut returns a lower upper bound for a crowded window. ok is false if the window is a single second.
 func (w *walk) cut(before int64, b batch, halve bool) (bound int64, ok bool) {
-	bound = b.oldest + 1 // from here on all has been seen, and fits a batch
+	bound = b.oldest + 1 // the events from here on are all in b, so they fit into a batch
 	if bound >= before {
 		bound = b.oldest
 	}
@@ -128,13 +126,13 @@ func (w *walk) cut(before int64, b batch, halve bool) (bound int64, ok bool) {
 	return bound, bound > floor
 }
 
-// collect reads the window [w.from, before), up to batchPages.
+// collect reads at most batchPages pages of the window [w.from, before).
 func (w *walk) collect(ctx context.Context, before int64) (batch, error) {
 	var b batch
 	err := w.listed(func() error {
 		b = batch{}
 		query := EventQuery{From: w.from, Before: before}
-		for n := range batchPages {
+		for n := range w.batchPages {
 			page, err := w.page(ctx, query)
 			if err != nil {
 				return err
@@ -159,8 +157,8 @@ func (w *walk) collect(ctx context.Context, before int64) (batch, error) {
 	return b, err
 }
 
-// stream applies a window page by page, the newest first: so much can happen within a second that it
-// fits no batch. The rules of order bring the same about.
+// stream applies a window page by page, the newest first. It is for a single second with more events than a batch holds.
+// The rules of order lead to the same result.
 func (w *walk) stream(ctx context.Context, before int64) error {
 	return w.listed(func() error {
 		for query := (EventQuery{From: w.from, Before: before}); ; {
@@ -176,11 +174,11 @@ func (w *walk) stream(ctx context.Context, before int64) error {
 	})
 }
 
-// errDropped: Stripe no longer has the event after which a page was asked for, since it became too old
-// meanwhile. That is no refusal of the account.
-var errDropped = errors.New("Stripe no longer has the event after which the list was to go on")
+// errDropped: Stripe no longer has the event after which a page was requested, because the event became too old. It is not
+// a refusal of the account.
+var errDropped = errors.New("Stripe no longer has the event after which the list should continue")
 
-// listed reads a list, and from its beginning again if Stripe drops the place in it.
+// listed calls read, which reads a list. It calls read again if Stripe drops the event at which the list should continue.
 func (w *walk) listed(read func() error) error {
 	var err error
 	for range tries {
@@ -194,8 +192,8 @@ func (w *walk) listed(read func() error) error {
 // page reads one page of the list.
 func (w *walk) page(ctx context.Context, query EventQuery) (EventPage, error) {
 	var page EventPage
-	err := w.patiently(ctx, func(ctx context.Context) (err error) {
-		page, err = w.Stripe.Events(ctx, w.account, query)
+	err := w.withRetries(ctx, func(ctx context.Context) (err error) {
+		page, err = w.config.Stripe.Events(ctx, w.account, query)
 		return err
 	})
 	if query.After != "" && errors.Is(err, verification.ErrStripeUnknown) {
@@ -206,7 +204,7 @@ func (w *walk) page(ctx context.Context, query EventQuery) (EventPage, error) {
 	}
 	w.summary.Pages++
 	if page.More && (page.Last == "" || page.Last == query.After) {
-		return EventPage{}, fmt.Errorf("%w: its list of events does not go on", verification.ErrStripeUnavailable)
+		return EventPage{}, fmt.Errorf("%w: its list of events does not continue", verification.ErrStripeUnavailable)
 	}
 	return page, nil
 }

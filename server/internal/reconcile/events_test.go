@@ -113,7 +113,7 @@ func TestAnyListIsAppliedWholeAndInOrder(t *testing.T) {
 			t.Fatalf("cursor %d, newest event %d", kept.cursor(""), list.all[n-1].Second)
 		}
 		// Three times all pages, and for each of at most 22 halvings a batch.
-		if pages := len(list.all)/list.page + 1; list.calls > 4*pages+(22+descents)*batchPages {
+		if pages := len(list.all)/list.page + 1; list.calls > 4*pages+(22+maxCuts)*batchPages {
 			t.Fatalf("%d calls for %d pages", list.calls, pages)
 		}
 		// And again, from the cursor: nothing new, nothing lost, little read.
@@ -144,7 +144,7 @@ func TestAMonthOfManyEvents(t *testing.T) {
 		t.Errorf("%d events, %d calls for 400 pages", len(into.known), quick.calls)
 	}
 	// A budget of so many reads a day comes to something every day.
-	if first := slices.IndexFunc(quick.appliedBy, func(n int) bool { return n > 0 }); first < 0 || first > (descents+22)*batchPages {
+	if first := slices.IndexFunc(quick.appliedBy, func(n int) bool { return n > 0 }); first < 0 || first > (maxCuts+22)*batchPages {
 		t.Errorf("nothing was applied before call %d", first)
 	}
 }
@@ -229,7 +229,7 @@ func TestClockSkewLosesNothing(t *testing.T) {
 	for _, skew := range []int64{-3600, -60, 60, 3600} {
 		s, kept := newStripe(t), newMemory()
 		r := s.replica(kept, nil)
-		r.Clock = func() time.Time { return time.Unix(s.now.Load()+skew, 0) }
+		r.config.Clock = func() time.Time { return time.Unix(s.now.Load()+skew, 0) }
 		for range 4 {
 			s.live(8, "")
 			r.run()
@@ -239,10 +239,10 @@ func TestClockSkewLosesNothing(t *testing.T) {
 	}
 }
 
-func TestAListThatDoesNotGoOn(t *testing.T) {
+func TestAListThatDoesNotContinue(t *testing.T) {
 	list := &listing{page: 1, stuck: true, all: []verification.Event{{ID: "evt_1", Second: 5}, {ID: "evt_2", Second: 5}}}
 	summary, err := byHand(list, newApplied(), newMemory(), time.Now).Run(t.Context())
-	if err != nil || summary.Stopped == nil || !strings.Contains(summary.Stopped.Error(), "go on") || list.calls > 3 {
+	if err != nil || summary.Stopped == nil || !strings.Contains(summary.Stopped.Error(), "does not continue") || list.calls > 3 {
 		t.Errorf("error %v after %d calls, %v", err, list.calls, summary)
 	}
 }

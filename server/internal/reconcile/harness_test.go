@@ -24,7 +24,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const apiKey = "sk_test_simulated"
+const (
+	apiKey = "sk_test_simulated"
+	// smallBatch is the number of pages of a replica's batch. moreThanABatch lives have more events than smallBatch pages
+	// hold: about 230.
+	smallBatch     = 2
+	moreThanABatch = 60
+)
 
 // stripe is a simulated Stripe whose clock stands still but for tick.
 type stripe struct {
@@ -167,7 +173,7 @@ func (s *stripe) replica(kept records, change func(*Config, *stripeapi.Config)) 
 	}
 	r.Reconciler, err = New(config)
 	s.must(err)
-	r.firstPause = time.Millisecond
+	r.firstPause, r.batchPages = time.Millisecond, smallBatch
 	return r
 }
 

@@ -9,30 +9,30 @@ import (
 )
 
 const (
-	// soonest is the least time between two runs: a service that flaps must not spend the day's
-	// budget on catching up.
-	soonest = 5 * time.Second
-	// After a failure the next run comes after 1 s to 5 min, doubling.
+	// minPause is the least time between two runs. A service that flaps must not spend the day's budget on the
+	// catch-up.
+	minPause = 5 * time.Second
+	// After a failure the next run waits 1 s. The wait doubles with each further failure, up to 5 min.
 	firstBackoff = time.Second
 	longBackoff  = 5 * time.Minute
 )
 
-// Loop catches up at once, then at every interval, and soon after Trigger, Lost and LostAll, until ctx
-// ends. Call it once.
+// Loop runs the catch-up at once, at every interval, and soon after Trigger, Lost and LostAll. It returns when ctx ends.
+// Call it once.
 func (r *Reconciler) Loop(ctx context.Context) {
 	backoff := firstBackoff
 	for ctx.Err() == nil {
 		select {
-		case <-r.wake: // what was asked for until now, this run does
+		case <-r.wake: // this run does what was requested so far
 		default:
 		}
 		summary, err := r.pass(ctx)
-		pause := r.Interval*9/10 + time.Duration(r.Jitter()*float64(r.Interval/5))
+		pause := r.config.Interval*9/10 + time.Duration(r.config.Jitter()*float64(r.config.Interval/5))
 		switch {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(summary.Stopped, errLeaseElsewhere), errors.Is(summary.Stopped, errLeaseLost):
-			// It may have died with the lease in its hand.
+			// The replica with the lease might have crashed.
 			pause = min(pause, leaseFor+r.jittered(leaseFor/10))
 		case err != nil, errors.Is(summary.Stopped, verification.ErrStripeUnavailable):
 			pause, backoff = min(pause, r.jittered(backoff)), min(2*backoff, longBackoff)
@@ -44,8 +44,8 @@ func (r *Reconciler) Loop(ctx context.Context) {
 	}
 }
 
-// pass is one turn of the loop: what is known to be lost, then all the rest. Lost sessions that cannot
-// be read now keep nothing else from being caught up.
+// pass is one pass of the loop: it reads the lost sessions again, then does one Run. A lost session that cannot be read now
+// does not prevent the Run.
 func (r *Reconciler) pass(ctx context.Context) (Summary, error) {
 	lost := r.rereadLost(ctx)
 	summary, err := r.Run(ctx)
@@ -60,24 +60,24 @@ func (r *Reconciler) pass(ctx context.Context) (Summary, error) {
 	case err != nil:
 		r.logFailure(ctx, err)
 	case summary.Stopped != nil:
-		r.Logger.Info("catch-up: stopped early; the next run goes on from there", "reason", summary.Stopped, "summary", summary)
+		r.config.Logger.Info("catch-up: stopped early; the next run resumes there", "reason", summary.Stopped, "summary", summary)
 	case !summary.Complete():
-		r.Logger.Warn("catch-up: ended, but not complete", "summary", summary)
+		r.config.Logger.Warn("catch-up: ended, but not complete", "summary", summary)
 	default:
-		r.Logger.Info("catch-up: done", "summary", summary)
+		r.config.Logger.Info("catch-up: done", "summary", summary)
 	}
 	return summary, err
 }
 
 func (r *Reconciler) logFailure(ctx context.Context, err error) {
 	if ctx.Err() == nil {
-		r.Logger.Error("catch-up: failed; it is tried again", "error", err)
+		r.config.Logger.Error("catch-up: failed; it will be tried again", "error", err)
 	}
 }
 
-// wait ends when the pause is over, when a run is asked for (but not sooner than soonest) or with ctx.
+// wait returns after the pause, when a run is requested (but not before minPause), or when ctx ends.
 func (r *Reconciler) wait(ctx context.Context, pause time.Duration) {
-	early := min(pause, soonest)
+	early := min(pause, minPause)
 	if sleep(ctx, early) != nil {
 		return
 	}

@@ -141,7 +141,7 @@ func TestLoopReadsWhatIsLost(t *testing.T) {
 		r.LostAll()
 		synctest.Wait()
 		same(t, stripe.asked(), 0, time.Minute)
-		marks, err := r.Store.Marks(t.Context(), markLoss, markRestored)
+		marks, err := r.config.Store.Marks(t.Context(), markLoss, markRestored)
 		if err != nil || marks[0] == 0 || marks[1] != marks[0] {
 			t.Errorf("%v, %v: no full run", marks, err)
 		}
@@ -194,7 +194,7 @@ func TestLoopComesBackForTheLease(t *testing.T) {
 func TestLoopEndsInEveryState(t *testing.T) {
 	// loop cancels and waits; a goroutine left over would fail the bubble.
 	loop(t, 0, func(*Reconciler, *timed) {})
-	loop(t, 0, func(*Reconciler, *timed) { time.Sleep(soonest + time.Second) })
+	loop(t, 0, func(*Reconciler, *timed) { time.Sleep(minPause + time.Second) })
 	loop(t, 0, func(r *Reconciler, stripe *timed) {
 		stripe.set("", verification.ErrStripeUnavailable)
 		time.Sleep(time.Minute)

@@ -7,29 +7,29 @@ import (
 	"slices"
 )
 
-// maxLost bounds the queue of lost sessions. More than that are found by a full run.
+// maxLost bounds the queue of lost sessions. If there are more, a full run finds them.
 const maxLost = 10_000
 
-// lostQueue is the sessions of which the store may have lost writes, in the order of their coming.
+// lostQueue holds the sessions whose writes the store might have lost, the oldest report first.
 type lostQueue struct {
 	ids    []string
 	queued map[string]bool
 }
 
-// fullRun is the wish for a run that begins where Stripe's list does, whatever the cursors say: the
-// store lost more than the sessions that are known by name. Each such loss gets a random number, which the
-// store keeps, so that the run stays owed to each account, whichever replica does it and however often the
-// process restarts. How far a run has come is kept in memory only, since the cursors in the store never fall.
+// fullRun is the request for full runs. A full run is necessary if the store lost more than the sessions in lostQueue. Each
+// such loss has a random number, which the store keeps. So each account gets its full run, whichever replica makes it
+// and however often the process restarts. The progress of a full run is kept only in this process, because the cursors
+// in the store never decrease.
 type fullRun struct {
-	wishes int // of this process
-	noted  int // those that the store knows of
-	loss   int64
-	// cursors are how far the accounts have come in making good that loss, in Unix seconds.
+	requested int // how many losses this process has seen
+	noted     int // how many of them the store knows
+	loss      int64
+	// cursors are the Unix seconds up to which each account's full run for this loss has come.
 	cursors map[string]int64
 }
 
-// Lost asks for sessions to be read from Stripe again, and then for a run: the store has lost writes,
-// and these may have been among them. Where there are too many, the run is a full one.
+// Lost requests that sessions are read from Stripe again, followed by a run. The store has lost writes, and these sessions
+// might be affected. If there are too many sessions, it requests a full run.
 func (r *Reconciler) Lost(ids ...string) {
 	r.mu.Lock()
 	for _, id := range ids {
@@ -37,9 +37,9 @@ func (r *Reconciler) Lost(ids ...string) {
 			continue
 		}
 		if len(r.lost.ids) >= maxLost {
-			r.Logger.Warn("catch-up: too many sessions lost writes; all of Stripe's events are read again", "at_most", maxLost)
+			r.config.Logger.Warn("catch-up: too many sessions lost writes; reading all of Stripe's events again", "limit", maxLost)
 			r.lost = lostQueue{}
-			r.wishFull()
+			r.requestFull()
 			break
 		}
 		if r.lost.queued == nil {
@@ -52,32 +52,32 @@ func (r *Reconciler) Lost(ids ...string) {
 	r.Trigger()
 }
 
-// LostAll asks for a full run: the store has lost writes, and nobody knows whose.
+// LostAll requests a full run: the store has lost writes, and it is not known of which sessions.
 func (r *Reconciler) LostAll() {
 	r.mu.Lock()
-	r.wishFull()
+	r.requestFull()
 	r.mu.Unlock()
 	r.Trigger()
 }
 
-// Trigger asks Loop for a run soon, such as after an outage.
+// Trigger requests a run soon, for example after an outage. It does not block.
 func (r *Reconciler) Trigger() {
 	select {
 	case r.wake <- struct{}{}:
-	default: // one is asked for already
+	default: // a run is requested already
 	}
 }
 
-// wishFull needs r.mu.
-func (r *Reconciler) wishFull() { r.full.wishes++ }
+// requestFull requests a full run. The caller holds r.mu.
+func (r *Reconciler) requestFull() { r.full.requested++ }
 
-// noteLoss lets the store know what this process wishes a full run for. The number is random: a count would
-// begin again in a store that was emptied, and come to one that was made good before.
+// noteLoss stores a number for the losses that this process has seen and the store does not know. The number is random. A
+// counter would restart in a store that was emptied, and reach a number whose full run is already done.
 func (u *run) noteLoss(ctx context.Context) error {
 	u.mu.Lock()
-	wishes, noted := u.full.wishes, u.full.noted
+	requested, noted := u.full.requested, u.full.noted
 	u.mu.Unlock()
-	if wishes == noted {
+	if requested == noted {
 		return nil
 	}
 	if err := u.note(ctx, markLoss, 1+mathrand.Int64N(math.MaxInt64)); err != nil {
@@ -85,19 +85,19 @@ func (u *run) noteLoss(ctx context.Context) error {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.full.noted = wishes
+	u.full.noted = requested
 	return nil
 }
 
-// lostSessions returns the sessions in the queue, the one that has waited longest first.
+// lostSessions returns the sessions in the queue, the one that waits longest first.
 func (r *Reconciler) lostSessions() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.lost.ids)
 }
 
-// found takes a session out of the queue. It may have been emptied meanwhile.
-func (r *Reconciler) found(id string) {
+// dequeue removes a session from the queue. The queue might have been emptied meanwhile.
+func (r *Reconciler) dequeue(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.lost.queued[id] {
@@ -108,7 +108,7 @@ func (r *Reconciler) found(id string) {
 	r.lost.ids = slices.Delete(r.lost.ids, at, at+1)
 }
 
-// fullCursor is how far a full run has come with an account, in Unix seconds; 0: not begun.
+// fullCursor returns the Unix second up to which the full run of an account has come. It returns 0 if the run has not begun.
 func (r *Reconciler) fullCursor(loss int64, account string) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -118,6 +118,7 @@ func (r *Reconciler) fullCursor(loss int64, account string) int64 {
 	return r.full.cursors[account]
 }
 
+// fullAdvances stores the progress of an account's full run.
 func (r *Reconciler) fullAdvances(loss int64, account string, second int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,9 +1,3 @@
-// Package reconcile makes up for what webhooks did not bring: it reads Stripe's list of events from
-// where it stopped last time, and reads sessions again that are in doubt, seem stuck or were lost.
-//
-// It decides nothing about a session: what it finds goes through ingest like any webhook, where what
-// is known already changes nothing. So it may begin too early, repeat itself, or work beside another
-// replica that does the same. It knows neither how Stripe is spoken to nor how records are kept.
 package reconcile
 
 import (
@@ -23,14 +17,14 @@ import (
 
 const (
 	defaultInterval = 15 * time.Minute
-	// defaultOverlap is how far behind the cursor a run begins. An event can appear in Stripe's list
-	// after younger ones, and a failover of the store can lose records but not the cursor.
+	// defaultOverlap is how far before the cursor a run begins. An event can appear in Stripe's list after younger
+	// ones, and a failover of the store can lose records but keep the cursor.
 	defaultOverlap = 10 * time.Minute
-	// maxVisits bounds the memory of sessions that were read again to no avail.
+	// maxVisits bounds the number of sessions in Reconciler.visits.
 	maxVisits = 10_000
 )
 
-// Store is what catching up asks of the store.
+// Store is the part of the store that a catch-up needs.
 type Store interface {
 	store.CatchUp
 	// Get is store.Store's.
@@ -39,18 +33,18 @@ type Store interface {
 	Partitions() int
 }
 
-// Ingest takes what was found; see package ingest.
+// Ingest applies what a catch-up found. See package ingest.
 type Ingest interface {
-	// Apply commits an event; one that is known changes nothing.
+	// Apply commits an event. A known event changes nothing.
 	Apply(ctx context.Context, event verification.Event) (verification.Outcome, error)
-	// Reread reads a session at Stripe, of current.Account, and returns the record after it.
+	// Reread reads a session of current.Account at Stripe and returns the record after the read.
 	Reread(ctx context.Context, current verification.Session) (verification.Session, error)
 }
 
-// Stripe lists events. Errors are verification's ErrStripe… or *StripeRefusedError.
+// Stripe lists events. It returns verification's ErrStripe… or a *StripeRefusedError.
 type Stripe interface {
-	// Events lists one page of the events about Identity sessions, the newest first: a connected
-	// account's, or the platform's own with an empty account.
+	// Events returns one page of the events about Identity sessions, the newest first. account is a connected account,
+	// or empty for the platform itself.
 	Events(ctx context.Context, account string, query EventQuery) (EventPage, error)
 }
 
@@ -78,50 +72,51 @@ type EventPage struct {
 	AsOf int64
 }
 
-// Config is what a Reconciler is made of. Store, Stripe and Ingest are required.
+// Config configures a Reconciler. Store, Stripe and Ingest are required.
 type Config struct {
 	Store  Store
 	Stripe Stripe
 	Ingest Ingest
-	// Accounts: these connected accounts are caught up, whether or not a session of theirs is known,
-	// and nothing of others is read. nil: all of which a session is known are caught up.
+	// Accounts are the connected accounts to catch up, whether or not the store knows a session of them. Nothing is
+	// read of other accounts. If it is nil, a run catches up every account of which the store knows a session.
 	Accounts verification.Accounts
-	// Interval is between two runs of Loop, give or take a tenth. 0: 15 min.
+	// Interval is the time between two runs of Loop, plus or minus a tenth. 0 means 15 minutes.
 	Interval time.Duration
-	// Overlap is how far behind its cursor a run begins, at Stripe's clock. 0: 10 min.
+	// Overlap is how far before its cursor a run begins, by Stripe's clock. 0 means 10 minutes.
 	Overlap time.Duration
-	// Holder is this replica's name for the lease, unlike any other's. Empty: a random one.
+	// Holder is the name of this replica for the lease. It must be unique. If it is empty, New makes a random one.
 	Holder string
-	// Clock says what is due, how long a run takes and when to prolong the lease. Which events are
-	// read never depends on it. nil: time.Now.
+	// Clock decides what is due and when to prolong the lease, and measures runs. Which events are read never depends
+	// on it. nil means time.Now.
 	Clock func() time.Time
-	// Jitter is a random number from 0 to below 1, for pauses. nil: math/rand/v2.
+	// Jitter returns a random number in [0, 1), for pauses. nil means math/rand/v2.
 	Jitter func() float64
-	// Logger gets progress, drift and errors; ids, never what a session says. nil: slog.Default.
+	// Logger gets progress, drift and errors, with ids and never with the content of a session. nil means slog.Default.
 	Logger *slog.Logger
-	// Observe is called after each Run, one at a time. nil: nobody counts.
+	// Observe is called after each Run, by one goroutine at a time. It can be nil.
 	Observe func(Summary, error)
 }
 
-// Reconciler catches up. It is safe for concurrent use. It starts no goroutine: Loop runs in its
-// caller's.
+// Reconciler catches up. It is safe for concurrent use. It starts no goroutine: Loop runs in the goroutine of its caller.
 type Reconciler struct {
-	Config
-	running chan struct{} // holds a token while a Run is under way
+	config  Config
+	running chan struct{} // holds a token while a Run is in progress
 	wake    chan struct{} // size 1
 	visits  *lru.Cache[string, visit]
 
-	firstPause time.Duration // see the constant
+	// Tests make these smaller than the constants of the same names.
+	firstPause time.Duration
+	batchPages int
 
-	rests map[string]rest // by account; of the one Run that is under way
+	holdOffs map[string]holdOff // by account; only the Run in progress uses it
 
 	mu   sync.Mutex
 	lost lostQueue
 	full fullRun
-	seen map[string]bool // the accounts that this process has known
+	seen map[string]bool // the accounts that this process has seen
 }
 
-// New checks the configuration and returns a Reconciler. It asks nobody anything.
+// New returns a Reconciler. It returns an error if the configuration is not valid. It sends no request.
 func New(config Config) (*Reconciler, error) {
 	switch {
 	case config.Store == nil || config.Stripe == nil || config.Ingest == nil:
@@ -159,13 +154,14 @@ func New(config Config) (*Reconciler, error) {
 		seen[account] = true
 	}
 	return &Reconciler{
-		Config:  config,
-		rests:   make(map[string]rest),
-		seen:    seen,
-		running: make(chan struct{}, 1),
-		wake:    make(chan struct{}, 1),
-		visits:  visits,
+		config:   config,
+		holdOffs: make(map[string]holdOff),
+		seen:     seen,
+		running:  make(chan struct{}, 1),
+		wake:     make(chan struct{}, 1),
+		visits:   visits,
 
 		firstPause: firstPause,
+		batchPages: batchPages,
 	}, nil
 }

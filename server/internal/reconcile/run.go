@@ -15,44 +15,44 @@ const (
 	leaseName = "catch-up"
 	leaseFor  = maintain.LeaseFor
 
-	// A step that fails for a moment is tried so often, the pauses doubling.
+	// tries is how often a step is tried. The pauses between the tries begin with firstPause and double.
 	tries      = 5
 	firstPause = 500 * time.Millisecond
-	// stepTimeout bounds one try, whatever the store and Stripe allow themselves. It ends before a lease
-	// that is prolonged between steps does.
+	// stepTimeout bounds one try, whatever timeouts the store and the Stripe client have. It is shorter than the lease,
+	// which is prolonged between two steps.
 	stepTimeout = 30 * time.Second
-	// inARow is how many accounts, or sessions, Stripe leaves unanswered one after the other until it
-	// counts as away. Fewer can be the fault of these accounts or sessions, and the others are tried.
-	inARow = 3
+	// maxUnanswered is after how many accounts, or sessions, without an answer in a row Stripe counts as unavailable. If
+	// there are fewer, these accounts or sessions themselves can be the cause, and the run tries the others.
+	maxUnanswered = 3
 
 	progressEvery = 5 * time.Second
 )
 
-// Reasons to end a run early that are nobody's fault.
+// Reasons to end a run early that are not failures.
 var (
 	errLeaseElsewhere = maintain.ErrElsewhere
 	errLeaseLost      = maintain.ErrLost
 	errDueLeft        = errors.New("more sessions are due than one run lists")
 )
 
-// run is one Run. Nothing of it is shared between goroutines.
+// run is one Run. Only one goroutine uses it.
 type run struct {
 	*Reconciler
-	summary Summary
-	prolong maintain.Keep // nil: without a lease
-	told    time.Time     // when progress was logged
+	summary  Summary
+	prolong  maintain.Keep // nil without a lease
+	loggedAt time.Time     // when progress was last logged
 
-	unanswered int // sessions in a row that Stripe did not tell of
+	unanswered int // sessions in a row without an answer of Stripe
 	retryLater []verification.Session
 }
 
-// Run catches up once: the events of the platform and of each connected account, then the sessions that
-// should be read again. A second Run in this process waits for the first.
+// Run catches up once: first the events of the platform and of each connected account, then the sessions that are due. A
+// second Run in this process waits for the first one.
 //
-// If the budget is spent, Stripe stays away or another replica is at it, Run ends without an error and
-// the summary says why; the next run resumes where this one stopped. An account that Stripe refuses, or
-// does not answer for, is left behind: the summary names it, and each later run tries it again. An
-// error is the store's, the context's, or Stripe's refusal of the key.
+// If the budget is spent, if Stripe stays unavailable, or if another replica holds the lease, Run stops early without an
+// error. Summary.Stopped says why, and the next run resumes there. If Stripe refuses an account or does not answer for
+// it, the account stays behind: the summary names it, and each later run tries it again. Run returns an error of the
+// store or the context, or Stripe's refusal of the key.
 func (r *Reconciler) Run(ctx context.Context) (Summary, error) {
 	select {
 	case r.running <- struct{}{}:
@@ -60,30 +60,30 @@ func (r *Reconciler) Run(ctx context.Context) (Summary, error) {
 	case <-ctx.Done():
 		return Summary{}, ctx.Err()
 	}
-	began := r.Clock()
-	u := &run{Reconciler: r, told: began}
+	began := r.config.Clock()
+	u := &run{Reconciler: r, loggedAt: began}
 	err := u.underLease(ctx)
-	u.summary.Took = r.Clock().Sub(began)
+	u.summary.Took = r.config.Clock().Sub(began)
 	if stopped(ctx, err) {
 		u.summary.Stopped, err = err, nil
 	}
-	r.Observe(u.summary, err)
+	r.config.Observe(u.summary, err)
 	return u.summary, err
 }
 
-// stopped reports whether an error only means "not now".
+// stopped reports whether an error only means that a later run can continue.
 func stopped(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && (errors.Is(err, verification.ErrStripeBudget) || errors.Is(err, verification.ErrStripeUnavailable) ||
 		errors.Is(err, errLeaseElsewhere) || errors.Is(err, errLeaseLost) || errors.Is(err, errDueLeft))
 }
 
-// underLease catches up while this replica has the lease. If another replica has it, that one's run
-// decides which accounts are behind, and the store knows.
+// underLease catches up while this replica holds the lease. If another replica holds it, that replica's run decides which
+// accounts are behind, and underLease reads them from the store.
 func (u *run) underLease(ctx context.Context) error {
 	if err := u.noteLoss(ctx); err != nil {
 		return err
 	}
-	lease := maintain.Lease{Store: u.Store, Name: leaseName, Holder: u.Holder, Clock: u.Clock, Logger: u.Logger}
+	lease := maintain.Lease{Store: u.config.Store, Name: leaseName, Holder: u.config.Holder, Clock: u.config.Clock, Logger: u.config.Logger}
 	err := lease.Do(ctx, func(ctx context.Context, keep maintain.Keep) error {
 		u.prolong = keep
 		return u.catchUp(ctx)
@@ -98,7 +98,7 @@ func (u *run) underLease(ctx context.Context) error {
 	return err
 }
 
-// keep prolongs the lease if need be. It is called before every step.
+// keep prolongs the lease if necessary. Call it before every step.
 func (u *run) keep(ctx context.Context) error {
 	if u.prolong == nil {
 		return ctx.Err()
@@ -112,7 +112,7 @@ func (u *run) catchUp(ctx context.Context) error {
 		return err
 	}
 	behind := []Behind{}
-	var own, stop error // of the platform's list, and of all that follow
+	var platform, stop error // stop ends the run: no further account is read
 	answered, unanswered := 0, 0
 	for _, s := range states {
 		err := stop
@@ -123,35 +123,35 @@ func (u *run) catchUp(ctx context.Context) error {
 		case err == nil:
 			answered, unanswered = answered+1, 0
 			u.summary.Accounts++
-			if err := u.caughtUp(ctx, s); err != nil {
+			if err := u.noteCaughtUp(ctx, s); err != nil {
 				return err
 			}
 			continue
 		case ctx.Err() != nil:
 			return err
 		case refused(err):
-			// One account that took its permission back must not keep the others from being caught up.
-			u.Logger.Error("catch-up: Stripe refuses an account's events", "account", s.account, "error", err)
+			// One account that revoked its permission must not block the others.
+			u.config.Logger.Error("catch-up: Stripe refuses an account's events", "account", s.account, "error", err)
 			answered, unanswered = answered+1, 0
 			u.summary.Refused++
-		case errors.Is(err, errLeft):
+		case errors.Is(err, errSkipped):
 			answered, unanswered = answered+1, 0
 		case errors.Is(err, verification.ErrStripeBudget):
 			stop = err
 		case errors.Is(err, verification.ErrStripeUnavailable):
-			if unanswered++; unanswered >= inARow {
+			if unanswered++; unanswered >= maxUnanswered {
 				stop = err
 			}
 		default:
 			return err
 		}
-		since, markErr := u.fallsBehind(ctx, s)
+		since, markErr := u.noteBehind(ctx, s)
 		if markErr != nil {
 			return markErr
 		}
 		behind = append(behind, Behind{Account: s.account, Since: since, Reason: err})
-		if s.account == "" && !errors.Is(err, errLeft) {
-			own = fmt.Errorf("the platform's events: %w", err)
+		if s.account == "" && !errors.Is(err, errSkipped) {
+			platform = fmt.Errorf("the platform's events: %w", err)
 		}
 	}
 	u.summary.Behind = sortedBehind(behind)
@@ -159,23 +159,22 @@ func (u *run) catchUp(ctx context.Context) error {
 	case stop != nil:
 		return stop
 	case answered == 0:
-		return own
+		return platform
 	}
 	if err := u.due(ctx); err != nil {
 		return err
 	}
-	return own
+	return platform
 }
 
-// refused reports whether Stripe answered, but will not tell, or must not be asked.
+// refused reports whether Stripe answered and refused the request, or must not be asked about the account.
 func refused(err error) bool {
 	var refusal *verification.StripeRefusedError
 	return errors.Is(err, verification.ErrStripeExcluded) || errors.Is(err, verification.ErrStripeUnauthorized) || errors.Is(err, verification.ErrStripeUnknown) || errors.As(err, &refusal)
 }
 
-// patiently does one step, again after a pause where Stripe is away for a moment or other writers
-// were faster.
-func (u *run) patiently(ctx context.Context, do func(context.Context) error) error {
+// withRetries does one step. It tries again after a pause if Stripe is unavailable or if other writers were faster.
+func (u *run) withRetries(ctx context.Context, do func(context.Context) error) error {
 	pause := u.firstPause
 	for try := 1; ; try++ {
 		if err := u.keep(ctx); err != nil {
@@ -194,9 +193,9 @@ func (u *run) patiently(ctx context.Context, do func(context.Context) error) err
 	}
 }
 
-// jittered is half to the whole of a pause, so that replicas do not come back in step.
+// jittered returns a random duration from d/2 to d, so that replicas do not retry at the same time.
 func (r *Reconciler) jittered(d time.Duration) time.Duration {
-	return d/2 + time.Duration(r.Jitter()*float64(d/2))
+	return d/2 + time.Duration(r.config.Jitter()*float64(d/2))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -210,14 +209,14 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// tell logs progress now and then: the first run may take minutes.
-func (u *run) tell(account string, second int64) {
-	now := u.Clock()
-	if now.Sub(u.told) < progressEvery {
+// logProgress logs the progress once in progressEvery. The first run can take minutes.
+func (u *run) logProgress(account string, second int64) {
+	now := u.config.Clock()
+	if now.Sub(u.loggedAt) < progressEvery {
 		return
 	}
-	u.told = now
+	u.loggedAt = now
 	s := &u.summary
-	u.Logger.Info("catch-up: working", "account", account, "at", time.Unix(second, 0).UTC(), "pages", s.Pages,
+	u.config.Logger.Info("catch-up: in progress", "account", account, "at", time.Unix(second, 0).UTC(), "pages", s.Pages,
 		"events", s.Events, "known", s.Known, "missed", s.Missed.Sum(), "reread", s.Reread)
 }

@@ -46,6 +46,7 @@ func TestAThousandMissedLives(t *testing.T) {
 			kept := test.open(t)
 			s.live(test.sessions, "")
 			r := s.replica(kept, nil)
+			r.batchPages = batchPages
 			first := r.run()
 			s.check(kept)
 			emitted := len(s.Events())
@@ -79,7 +80,7 @@ func TestOnlyTheMissedOnesAreDrift(t *testing.T) {
 		t.Errorf("%d were missed\n%v", missed, summary)
 	}
 	log := r.logs.String()
-	if !strings.Contains(log, "were missing here") || !strings.Contains(log, "session_ids=") || !strings.Contains(log, fmt.Sprintf("events=%d", missed)) {
+	if !strings.Contains(log, "events that were missing") || !strings.Contains(log, "session_ids=") || !strings.Contains(log, fmt.Sprintf("events=%d", missed)) {
 		t.Errorf("log:\n%s", log)
 	}
 }
@@ -101,9 +102,12 @@ func TestARunThatTheStoreEndsIsGoneOnWith(t *testing.T) {
 	for _, call := range []string{"update", "setcursor", "cursor", "accounts", "lease", "due"} {
 		t.Run(call, func(t *testing.T) {
 			s, kept := newStripe(t), newMemory()
-			s.live(300, "") // more than one batch
+			s.live(moreThanABatch, "")
+			if emitted := len(s.Events()); emitted <= 100*smallBatch {
+				t.Fatalf("%d events fit into one batch", emitted)
+			}
 			s.tick(3600)
-			for _, after := range []int{0, 1, 300} {
+			for _, after := range []int{0, 1, moreThanABatch} {
 				calls := 0
 				kept.fail = func(what, _ string) error {
 					if what != call {
@@ -119,7 +123,7 @@ func TestARunThatTheStoreEndsIsGoneOnWith(t *testing.T) {
 				if calls > after && !errors.Is(err, store.ErrUnavailable) {
 					t.Fatalf("after %d calls: error %v", after, err)
 				}
-				if call == "update" && after < 200 && kept.cursor("") != reached {
+				if call == "update" && after < moreThanABatch && kept.cursor("") != reached {
 					t.Errorf("after %d calls the cursor has moved to %d", after, kept.cursor(""))
 				}
 				if kept.holder != "" {
@@ -261,7 +265,7 @@ func TestTwoReplicasAtOnce(t *testing.T) {
 	for name, lost := range map[string]bool{"with a lease": false, "without": true} {
 		t.Run(name, func(t *testing.T) {
 			s, kept := newStripe(t), newMemory()
-			s.live(300, "")
+			s.live(moreThanABatch, "")
 			var mu sync.Mutex
 			kept.fail = func(call, _ string) error {
 				if call == "lease" && lost { // a store that forgets it at once
@@ -333,7 +337,7 @@ func TestALeaseIsHeldProlongedAndLost(t *testing.T) {
 	if kept.leased < 5 {
 		t.Errorf("the lease was taken %d times: not prolonged", kept.leased)
 	}
-	if !strings.Contains(slow.logs.String(), "catch-up: working") {
+	if !strings.Contains(slow.logs.String(), "catch-up: in progress") {
 		t.Error("a long run tells no progress")
 	}
 	kept.fail = func(call, _ string) error {
@@ -370,7 +374,7 @@ func TestObserveIsToldOfEachRun(t *testing.T) {
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	s := newStripe(t)
-	good := s.replica(newMemory(), nil).Config
+	good := s.replica(newMemory(), nil).config
 	for name, change := range map[string]func(*Config){
 		"no store":  func(c *Config) { c.Store = nil },
 		"no Stripe": func(c *Config) { c.Stripe = nil },

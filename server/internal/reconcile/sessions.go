@@ -12,37 +12,37 @@ import (
 )
 
 const (
-	// dueAtOnce is how many due sessions of a partition are listed at a time, and duePages how often one
-	// run does that.
+	// dueAtOnce is how many due sessions of a partition are listed at a time. duePages is how often one run does that for
+	// a partition.
 	dueAtOnce = 1000
 	duePages  = 100
-	// overtaken is how often a session is read again at once where another input was faster.
-	overtaken = 3
-	// A session that was read to no avail is left alone for so long, doubling: it may be stuck at
-	// Stripe for days, or unknown there for ever, and each read is one of the day's budget.
-	firstRest = 15 * time.Minute
-	longRest  = 24 * time.Hour
+	// rereadTries is how often a session is read if another input overtakes each read.
+	rereadTries = 3
+	// If a session is still due after a read, the next read waits firstHoldOff. The wait doubles up to longHoldOff. The
+	// session can be stuck at Stripe for days or unknown there forever, and each read uses the day's budget.
+	firstHoldOff = 15 * time.Minute
+	longHoldOff  = 24 * time.Hour
 )
 
-// visit is what is remembered of a session that was read again and is due all the same.
+// visit is the last read of a session that is still due after the read.
 type visit struct {
 	revision int32
-	rest     time.Duration
+	holdOff  time.Duration
 	until    time.Time
 }
 
-// due reads the sessions again that ask for it: in doubt, or in processing for too long.
+// due reads the due sessions again: those that are unresolved, and those that are in processing for too long.
 func (u *run) due(ctx context.Context) error {
-	for partition := range u.Store.Partitions() {
-		if err := u.dueOf(ctx, partition, u.Clock()); err != nil {
+	for partition := range u.config.Store.Partitions() {
+		if err := u.dueOf(ctx, partition, u.config.Clock()); err != nil {
 			return err
 		}
 	}
 	return u.dueUnanswered()
 }
 
-// dueUnanswered decides about the sessions for which Stripe gave no answer. If it told of another
-// session, the fault is theirs: they rest, so that later runs do not spend their reads on them.
+// dueUnanswered decides about the sessions for which Stripe gave no answer. If Stripe answered for another session, these
+// sessions are the cause: they are held off, so that later runs do not spend their reads on them.
 func (u *run) dueUnanswered() error {
 	if len(u.retryLater) == 0 {
 		return nil
@@ -52,19 +52,20 @@ func (u *run) dueUnanswered() error {
 	}
 	u.summary.Unanswered = len(u.retryLater)
 	for _, session := range u.retryLater {
-		u.restSession(session)
+		u.holdOffSession(session)
 	}
 	return nil
 }
 
-// dueOf goes on behind those that stay due, lest they keep the others from their turn.
+// dueOf reads the due sessions of a partition again. It skips the sessions that stay due, so that they do not block the
+// others.
 func (u *run) dueOf(ctx context.Context, partition int, now time.Time) error {
 	stay := 0
 	for range duePages {
 		if err := u.keep(ctx); err != nil {
 			return err
 		}
-		ids, err := u.Store.Due(ctx, partition, now.Unix(), stay, dueAtOnce)
+		ids, err := u.config.Store.Due(ctx, partition, now.Unix(), stay, dueAtOnce)
 		if err != nil {
 			return fmt.Errorf("listing the sessions that are due: %w", err)
 		}
@@ -84,24 +85,24 @@ func (u *run) dueOf(ctx context.Context, partition int, now time.Time) error {
 	return errDueLeft
 }
 
-// dueSession reads one session again, if it is its turn, and says whether it is still listed as due.
+// dueSession reads one session again, unless it is held off. It returns whether the session is still listed as due.
 func (u *run) dueSession(ctx context.Context, id string, now time.Time) (stays bool, err error) {
-	before, err := u.Store.Get(ctx, id)
+	before, err := u.config.Store.Get(ctx, id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return true, nil // the record went, its index entry will
+		return true, nil // the record is gone, and its index entry will follow
 	case errors.Is(err, store.ErrCorrupt):
 		u.summary.Unreadable++
-		u.Logger.Error("catch-up: the record of a session that is due cannot be read", "session_id", id, "error", err)
+		u.config.Logger.Error("catch-up: the record of a session that is due cannot be read", "session_id", id, "error", err)
 		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("reading session %s: %w", id, err)
 	}
 	second, due := before.DueAt()
 	if !due || second > now.Unix() {
-		return false, nil // it was changed meanwhile
+		return false, nil // the session changed meanwhile
 	}
-	if !u.Accounts.Accept(before.Account) {
+	if !u.config.Accounts.Accept(before.Account) {
 		return true, nil
 	}
 	u.summary.Due++
@@ -114,11 +115,11 @@ func (u *run) dueSession(ctx context.Context, id string, now time.Time) (stays b
 	switch {
 	case refused(err) && (before.Account != "" || !errors.Is(err, verification.ErrStripeUnauthorized)):
 		u.summary.Unknown++
-		u.Logger.Warn("catch-up: Stripe does not tell of a session that is due", "session_id", id, "error", err)
+		u.config.Logger.Warn("catch-up: Stripe refuses to return a session that is due", "session_id", id, "error", err)
 	case ctx.Err() == nil && (errors.Is(err, verification.ErrStripeUnavailable) || errors.Is(err, store.ErrConflict)):
-		u.Logger.Warn("catch-up: a session that is due could not be read again", "session_id", id, "error", err)
+		u.config.Logger.Warn("catch-up: a session that is due could not be read again", "session_id", id, "error", err)
 		u.retryLater = append(u.retryLater, before)
-		if u.unanswered++; u.unanswered >= inARow {
+		if u.unanswered++; u.unanswered >= maxUnanswered {
 			return false, fmt.Errorf("reading session %s again: %w", id, err)
 		}
 		return true, nil
@@ -135,25 +136,25 @@ func (u *run) dueSession(ctx context.Context, id string, now time.Time) (stays b
 	if !visited {
 		u.visits.Remove(id)
 	}
-	u.restSession(after)
+	u.holdOffSession(after)
 	return true, nil
 }
 
-// restSession leaves a session alone for a while, twice as long each time.
-func (u *run) restSession(session verification.Session) {
-	rest := firstRest
+// holdOffSession holds a session off. The duration doubles each time.
+func (u *run) holdOffSession(session verification.Session) {
+	pause := firstHoldOff
 	if last, found := u.visits.Get(session.ID); found {
-		rest = min(2*last.rest, longRest)
+		pause = min(2*last.holdOff, longHoldOff)
 	}
-	u.visits.Add(session.ID, visit{revision: session.Revision, rest: rest, until: u.Clock().Add(rest)})
+	u.visits.Add(session.ID, visit{revision: session.Revision, holdOff: pause, until: u.config.Clock().Add(pause)})
 }
 
-// reread reads a session at Stripe until the answer is not overtaken by another input.
+// reread reads a session at Stripe until no other input overtakes the read, at most rereadTries times.
 func (u *run) reread(ctx context.Context, before verification.Session) (after verification.Session, err error) {
 	after = before
-	for range overtaken {
-		err = u.patiently(ctx, func(ctx context.Context) error {
-			read, err := u.Ingest.Reread(ctx, after)
+	for range rereadTries {
+		err = u.withRetries(ctx, func(ctx context.Context) error {
+			read, err := u.config.Ingest.Reread(ctx, after)
 			if err == nil {
 				after = read
 			}
@@ -166,23 +167,23 @@ func (u *run) reread(ctx context.Context, before verification.Session) (after ve
 	return after, err
 }
 
-// compare counts what a read has changed, and logs it.
+// compare counts a read, and logs it if it changed the session.
 func (u *run) compare(before, after verification.Session) {
 	u.summary.Reread++
-	u.tell(after.Account, after.Second)
+	u.logProgress(after.Account, after.Second)
 	if before.Revision == after.Revision && before.Pending == after.Pending {
 		return
 	}
 	u.summary.Changed++
-	u.Logger.Warn("catch-up: a session was not what Stripe says", "session_id", after.ID,
+	u.config.Logger.Warn("catch-up: a session differed from Stripe and was corrected", "session_id", after.ID,
 		"from", before.Status, "to", after.Status, "revision", after.Revision)
 }
 
-// refresh reads a session from Stripe whatever is known of it here. Where nothing is, nobody knows
-// whose it was: all accounts are asked, the platform first.
+// refresh reads a session from Stripe, even if it is not due. If the store does not know the session, its account is not
+// known either: refresh tries all accounts, the platform first.
 func (u *run) refresh(ctx context.Context, id string) (before, after verification.Session, err error) {
-	before, err = u.Store.Get(ctx, id)
-	if err == nil && !u.Accounts.Accept(before.Account) {
+	before, err = u.config.Store.Get(ctx, id)
+	if err == nil && !u.config.Accounts.Accept(before.Account) {
 		return before, before, verification.ErrStripeExcluded
 	}
 	if err == nil {
@@ -206,8 +207,8 @@ func (u *run) refresh(ctx context.Context, id string) (before, after verificatio
 				refusal = err
 			}
 		case ctx.Err() == nil && errors.Is(err, verification.ErrStripeUnavailable):
-			// Another account can be the session's, and answer.
-			if unanswered, silent = err, silent+1; silent >= inARow {
+			// The session can belong to another account that answers.
+			if unanswered, silent = err, silent+1; silent >= maxUnanswered {
 				return before, before, unanswered
 			}
 		default:
@@ -220,13 +221,13 @@ func (u *run) refresh(ctx context.Context, id string) (before, after verificatio
 	return before, before, refusal
 }
 
-// Session reads one session from Stripe now, whatever is known of it here, and says what changed.
-// Errors are the store's, the context's or verification's ErrStripe….
+// Session reads one session from Stripe now, even if it is not due, and returns what changed. It returns an error if id is
+// not a session id, and errors of the store, of the context and verification's ErrStripe….
 func (r *Reconciler) Session(ctx context.Context, id string) (SessionSummary, error) {
 	if !stripeevent.ValidSessionID(id) {
-		return SessionSummary{}, errors.New(`that is no session id: it begins with "vs_"`)
+		return SessionSummary{}, errors.New(`not a session id: it must begin with "vs_"`)
 	}
-	u := &run{Reconciler: r, told: r.Clock()}
+	u := &run{Reconciler: r, loggedAt: r.config.Clock()}
 	before, after, err := u.refresh(ctx, id)
 	if err != nil {
 		return SessionSummary{}, err
@@ -234,14 +235,14 @@ func (r *Reconciler) Session(ctx context.Context, id string) (SessionSummary, er
 	return SessionSummary{ID: id, Before: before, After: after}, nil
 }
 
-// rereadLost empties the queue of lost sessions. It needs no lease: each replica reads what it saw
-// lost. A session for which Stripe gives no answer stays in the queue. If Stripe refuses to tell of one,
-// or its record cannot be read, it is left to a full run.
+// rereadLost reads the lost sessions again and removes them from the queue. It needs no lease, because each replica reads
+// the sessions in its own queue. A session stays in the queue if Stripe gives no answer. If Stripe refuses the read, or
+// if the record cannot be read, rereadLost requests a full run.
 func (r *Reconciler) rereadLost(ctx context.Context) error {
-	u := &run{Reconciler: r, told: r.Clock()}
+	u := &run{Reconciler: r, loggedAt: r.config.Clock()}
 	defer func() {
 		if s := u.summary; s.Reread+s.Unknown > 0 {
-			r.Logger.Info("catch-up: sessions that may have lost writes were read again", "reread", s.Reread, "changed", s.Changed, "unknown", s.Unknown)
+			r.config.Logger.Info("catch-up: read the sessions again that might have lost writes", "reread", s.Reread, "changed", s.Changed, "unknown", s.Unknown)
 		}
 	}()
 	var unanswered error
@@ -255,11 +256,11 @@ func (r *Reconciler) rereadLost(ctx context.Context) error {
 			r.LostAll()
 		case errors.Is(err, store.ErrCorrupt):
 			u.summary.Unreadable++
-			r.Logger.Error("catch-up: the record of a lost session cannot be read", "session_id", id, "error", err)
+			r.config.Logger.Error("catch-up: the record of a lost session cannot be read", "session_id", id, "error", err)
 			r.LostAll()
 		case ctx.Err() == nil && errors.Is(err, verification.ErrStripeUnavailable):
 			unanswered = err
-			if u.unanswered++; u.unanswered >= inARow {
+			if u.unanswered++; u.unanswered >= maxUnanswered {
 				return err
 			}
 			continue
@@ -269,7 +270,7 @@ func (r *Reconciler) rereadLost(ctx context.Context) error {
 			u.compare(before, after)
 		}
 		u.unanswered = 0
-		r.found(id)
+		r.dequeue(id)
 	}
 	return unanswered
 }

@@ -9,63 +9,62 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Summary says what a Run did.
+// Summary is what a Run did.
 type Summary struct {
-	// Took is how long it ran.
+	// Took is how long the Run took.
 	Took time.Duration
-	// Stopped is why it ended early, for example verification.ErrStripeBudget; nil: it went through all
-	// accounts and all sessions that were due.
+	// Stopped is why the Run stopped early, for example verification.ErrStripeBudget. It is nil if the Run tried all
+	// accounts and all due sessions.
 	Stopped error
-	// Behind are the accounts whose events are not caught up, the longest behind first; nil: not known,
-	// because the run failed before it had gone through them. After a run of another replica they are
-	// what that one has noted.
+	// Behind holds the accounts that are behind, the longest first. It is nil if the Run failed before it had tried all
+	// accounts. If another replica holds the lease, it is what that replica has stored.
 	Behind []Behind
 
-	// Accounts were caught up, the platform's own among them; Refused are those whose events Stripe
-	// would not list.
+	// Accounts is the number of accounts that were caught up, including the platform. Refused is the number of accounts
+	// whose events Stripe refused to list.
 	Accounts, Refused int
-	// Pages of Stripe's list were read, and Events gone through. Known ones had come before.
+	// Pages and Events count what was read of Stripe's list. Known counts the events that the sessions had before.
 	Pages, Events, Known int
-	// Missed events had not come before, though their webhook was due: the drift.
+	// Missed counts the new events whose webhook should have come: the drift.
 	Missed Effects
-	// Recent events had not come before either, but are so young that their webhook may be on its way.
+	// Recent counts the new events that are so young that their webhook can still be on its way.
 	Recent int
-	// Malformed events cannot be used; MalformedIDs names the first of them.
+	// Malformed counts the events that cannot be used. MalformedIDs holds the ids of the first ones.
 	Malformed    int
 	MalformedIDs []string
 
-	// Due sessions asked to be read again; Reread ones were, and Changed by it. Of Unknown ones Stripe
-	// would not tell. The rest was read to no avail lately, and is left alone for a while.
+	// Due counts the sessions that were due, Reread those that were read again, Changed those that a read changed, and
+	// Unknown those that Stripe refused to return. The other due sessions are held off.
 	Due, Reread, Changed, Unknown int
-	// Unanswered sessions were due, and Stripe gave no answer about them though it told of others.
+	// Unanswered counts the due sessions for which Stripe gave no answer although it answered for others.
 	Unanswered int
-	// Unreadable counts what was left because a stored record cannot be read by this version, or was
-	// written again and again meanwhile.
+	// Unreadable counts the events and sessions that were skipped because this version cannot read the record, or because
+	// other writers were always faster.
 	Unreadable int
 }
 
-// Complete says whether all that Stripe lists has been applied.
+// Complete reports whether the Run applied all events that Stripe lists and read all due sessions.
 func (s Summary) Complete() bool {
 	return s.Stopped == nil && len(s.Behind) == 0 && s.Unanswered == 0
 }
 
-// Err returns an error that says how many accounts are behind; nil: none is known to be.
+// Err returns an error that says how many accounts are behind. It returns nil if Behind is empty.
 func (s Summary) Err() error {
 	if len(s.Behind) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d accounts are behind, the first one since %s: %s", len(s.Behind), second(s.Behind[0].Since), s.Behind[0].Name())
+	return fmt.Errorf("%d accounts are behind; %s has been behind longest, since %s", len(s.Behind), s.Behind[0].Name(), second(s.Behind[0].Since))
 }
 
 func second(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// maxBehind bounds the accounts that a summary names.
+// maxBehind bounds the accounts that a summary's text names.
 const maxBehind = 20
 
-// Effects counts events by what they did.
+// Effects counts events by their effect.
 type Effects struct{ Applied, Stale, Counted, Pending int }
 
-// Sum is the number of all.
+// Sum returns the number of all events.
 func (e Effects) Sum() int { return e.Applied + e.Stale + e.Counted + e.Pending }
 
 func (e *Effects) add(effect verification.Effect) {
@@ -81,7 +80,7 @@ func (e *Effects) add(effect verification.Effect) {
 	}
 }
 
-// maxMalformedIDs bounds what a summary names.
+// maxMalformedIDs bounds the malformed events that a summary names.
 const maxMalformedIDs = 20
 
 func (s *Summary) noteMalformed(ids []string) {
@@ -93,13 +92,13 @@ func (s *Summary) noteMalformed(ids []string) {
 	}
 }
 
-// String is several lines of plain text, without a newline at the end.
+// String returns several lines of plain text, without a newline at the end.
 func (s Summary) String() string {
 	var b strings.Builder
 	state := "complete"
 	switch {
 	case s.Stopped != nil:
-		state = "stopped early: " + s.Stopped.Error() + ". The next run goes on from there"
+		state = "stopped early: " + s.Stopped.Error() + ". The next run resumes there"
 	case !s.Complete():
 		state = "ended, but not complete"
 	}
@@ -112,10 +111,10 @@ func (s Summary) String() string {
 		}
 		fmt.Fprintf(&b, "  behind:   %s since %s%s\n", behind.Name(), second(behind.Since), behind.because())
 	}
-	fmt.Fprintf(&b, "  events:   %d on %d pages; %d known, %d missed, %d of the last minute, %d malformed\n",
+	fmt.Fprintf(&b, "  events:   %d on %d pages; %d known, %d missed, %d too recent to tell, %d malformed\n",
 		s.Events, s.Pages, s.Known, s.Missed.Sum(), s.Recent, s.Malformed)
 	if m := s.Missed; m.Sum() > 0 {
-		fmt.Fprintf(&b, "  missed:   %d applied, %d too late to matter, %d counted as failures only, %d in doubt\n", m.Applied, m.Stale, m.Counted, m.Pending)
+		fmt.Fprintf(&b, "  missed:   %d applied, %d stale, %d counted as failures only, %d unresolved\n", m.Applied, m.Stale, m.Counted, m.Pending)
 	}
 	if len(s.MalformedIDs) > 0 {
 		fmt.Fprintf(&b, "  malformed: %s\n", strings.Join(s.MalformedIDs, " "))
@@ -137,7 +136,7 @@ func (b Behind) because() string {
 	return ": " + b.Reason.Error()
 }
 
-// LogValue is the summary as fields.
+// LogValue returns the summary as a group of attributes.
 func (s Summary) LogValue() slog.Value {
 	fields := []slog.Attr{slog.Duration("took", s.Took), slog.Int("accounts", s.Accounts), slog.Int("refused", s.Refused),
 		slog.Int("pages", s.Pages), slog.Int("events", s.Events), slog.Int("known", s.Known), slog.Int("missed", s.Missed.Sum()),
@@ -154,22 +153,22 @@ func (s Summary) LogValue() slog.Value {
 	return slog.GroupValue(fields...)
 }
 
-// SessionSummary says what reading one session again has changed.
+// SessionSummary is what a read of one session changed.
 type SessionSummary struct {
 	ID string
-	// Before and After are its records; a zero Before was not known here.
+	// Before and After are the records before and after the read. Before is zero if the session was not known.
 	Before, After verification.Session
 }
 
-// String is several lines of plain text, without a newline at the end and without personal data.
+// String returns several lines of plain text, without a newline at the end and without personal data.
 func (s SessionSummary) String() string {
 	var b strings.Builder
 	before, after := s.Before, s.After
 	switch {
 	case !before.Exists():
-		fmt.Fprintf(&b, "%s was not known here", s.ID)
+		fmt.Fprintf(&b, "%s was not known", s.ID)
 	case before.Revision == after.Revision && before.Pending == after.Pending:
-		fmt.Fprintf(&b, "%s is as Stripe says: nothing changed", s.ID)
+		fmt.Fprintf(&b, "%s equals Stripe's session: nothing changed", s.ID)
 	default:
 		fmt.Fprintf(&b, "%s has changed", s.ID)
 	}
@@ -185,7 +184,7 @@ func (s SessionSummary) String() string {
 	line("redaction", redactions[before.Redaction], redactions[after.Redaction])
 	line("failed attempts", before.FailedAttempts, after.FailedAttempts)
 	line("revision", before.Revision, after.Revision)
-	line("in doubt", before.Pending, after.Pending)
+	line("unresolved", before.Pending, after.Pending)
 	return b.String()
 }
 

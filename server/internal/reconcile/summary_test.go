@@ -17,8 +17,8 @@ func TestSummaryText(t *testing.T) {
 	}
 	want := `catch-up complete (1.235s)
   accounts: 2 caught up, 1 refused by Stripe
-  events:   4018 on 41 pages; 4000 known, 15 missed, 3 of the last minute, 2 malformed
-  missed:   9 applied, 2 too late to matter, 1 counted as failures only, 3 in doubt
+  events:   4018 on 41 pages; 4000 known, 15 missed, 3 too recent to tell, 2 malformed
+  missed:   9 applied, 2 stale, 1 counted as failures only, 3 unresolved
   malformed: evt_1 evt_2
   sessions: 4 due; 3 read again, 1 of them changed, 1 unknown to Stripe
   unreadable: 1 records; see the log`
@@ -26,7 +26,7 @@ func TestSummaryText(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	s.Stopped = verification.ErrStripeBudget
-	if got := s.String(); !strings.HasPrefix(got, "catch-up stopped early: the day's budget") || !strings.Contains(got, "goes on from there") {
+	if got := s.String(); !strings.HasPrefix(got, "catch-up stopped early: the day's budget") || !strings.Contains(got, "resumes there") {
 		t.Errorf("got\n%s", got)
 	}
 	var line bytes.Buffer
@@ -67,7 +67,7 @@ func TestSessionSummaryText(t *testing.T) {
   redaction:       none -> processing
   failed attempts: 0
   revision:        2
-  in doubt:        true -> false`
+  unresolved:      true -> false`
 	if got := s.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -39,7 +39,7 @@ func TestAccountsWithoutAnAnswerKeepNoOtherAway(t *testing.T) {
 	processing(s, s.replica(kept, quiet), 1, "")
 	s.tick(3600)
 	r := s.replica(kept, named(accounts...))
-	r.Stripe = silentFor{r.Stripe, silent}
+	r.config.Stripe = silentFor{r.config.Stripe, silent}
 	// The first run may meet three of them in a row, and takes Stripe for away.
 	for range 20 {
 		if _, err := r.Run(t.Context()); err != nil {
@@ -65,10 +65,10 @@ func TestAccountsWithoutAnAnswerKeepNoOtherAway(t *testing.T) {
 	if kept.cursor("acct_0") == 0 {
 		t.Error("an account that Stripe answers for again was not caught up")
 	}
-	asked := &asking{Stripe: silentFor{r.Stripe, map[string]bool{"": true, "acct_0": true, "acct_6": true, "acct_7": true}}}
-	r.Stripe = asked
+	asked := &asking{Stripe: silentFor{r.config.Stripe, map[string]bool{"": true, "acct_0": true, "acct_6": true, "acct_7": true}}}
+	r.config.Stripe = asked
 	summary, err := r.Run(t.Context())
-	if err != nil || !errors.Is(summary.Stopped, verification.ErrStripeUnavailable) || len(asked.accounts) != inARow*tries || len(summary.Behind) != 9 {
+	if err != nil || !errors.Is(summary.Stopped, verification.ErrStripeUnavailable) || len(asked.accounts) != maxUnanswered*tries || len(summary.Behind) != 9 {
 		t.Errorf("%d requests, %v, %v", len(asked.accounts), err, summary)
 	}
 }
@@ -98,8 +98,8 @@ func TestG3_EventsThatCouldNotBeAppliedAreAppliedLater(t *testing.T) {
 				if missing := kept.missing(append(ids[3:], late...)...); len(missing) > 0 {
 					t.Errorf("missing are %v", missing)
 				}
-				asked := &asking{Stripe: r.Stripe}
-				r.Stripe = asked
+				asked := &asking{Stripe: r.config.Stripe}
+				r.config.Stripe = asked
 				for range 4 * 24 {
 					r.run()
 					s.tick(15 * 60)
@@ -145,7 +145,7 @@ func TestG3_APlaceInTheListThatIsDropped(t *testing.T) {
 		s.live(100, "")
 		s.tick(1000)
 		r := s.replica(kept, nil)
-		r.Stripe = &dropping{r.Stripe, drops}
+		r.config.Stripe = &dropping{r.config.Stripe, drops}
 		summary, err := r.Run(t.Context())
 		if drops < tries {
 			if err != nil || summary.Stopped != nil {
@@ -196,7 +196,7 @@ func TestADueSessionWithoutAnAnswerKeepsNoOtherAway(t *testing.T) {
 			s.must(s.FinishProcessing(id))
 		}
 		s.tick(3600)
-		r.Ingest = unread{r.Ingest, map[string]error{ids[0]: cause}}
+		r.config.Ingest = unread{r.config.Ingest, map[string]error{ids[0]: cause}}
 		summary := r.run()
 		if summary.Changed != 5 || summary.Unanswered != 1 || summary.Complete() || !strings.Contains(summary.String(), "1 without an answer") {
 			t.Errorf("%v: %v", cause, summary)
@@ -204,7 +204,7 @@ func TestADueSessionWithoutAnAnswerKeepsNoOtherAway(t *testing.T) {
 		if summary := r.run(); summary.Unanswered != 0 || summary.Due != 1 {
 			t.Errorf("%v: it does not rest: %v", cause, summary)
 		}
-		r.Ingest = r.ingest
+		r.config.Ingest = r.ingest
 		s.tick(3600)
 		if summary := r.run(); summary.Changed != 1 {
 			t.Errorf("%v: %v", cause, summary)
@@ -223,7 +223,7 @@ func TestG3_LostSessionsThatCannotBeRead(t *testing.T) {
 	r.webhook(s.events()...)
 	r.run()
 	kept.lose(ids...)
-	r.Ingest = unread{r.Ingest, map[string]error{
+	r.config.Ingest = unread{r.config.Ingest, map[string]error{
 		ids[0]: verification.ErrStripeUnavailable, ids[1]: verification.ErrStripeUnauthorized, ids[2]: &verification.StripeRefusedError{Code: "x"},
 	}}
 	r.Lost(ids...)
@@ -236,7 +236,7 @@ func TestG3_LostSessionsThatCannotBeRead(t *testing.T) {
 	if missing := kept.missing(append(ids, fresh...)...); len(missing) > 0 {
 		t.Errorf("missing are %v", missing)
 	}
-	r.Ingest = r.ingest
+	r.config.Ingest = r.ingest
 	if summary, err := r.pass(t.Context()); err != nil || !summary.Complete() || len(r.lost.ids) != 0 {
 		t.Errorf("%d are queued, %v, %v", len(r.lost.ids), err, summary)
 	}

@@ -10,38 +10,38 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// How much of the day's reads a read leaves to those of more worth, in percent; see verification.Purpose.
+// The part of the day's reads, in percent, that a read leaves to more important purposes. See verification.Purpose.
 const (
 	reserveCatchUp = 20
 	reserveLookup  = 50
 )
 
-// budget counts the reads of a day. Stripe allows as few as 10,000 reads a month to a small account. Reads
-// of less worth leave a part of the day to retries, and each caller has a share of the whole and the same share
-// of the lookups: a caller that asks all day for sessions that do not exist takes nothing from others.
+// budget counts the reads of one day (UTC). Stripe can allow a small account as few as 10,000 reads a month. Less important
+// reads leave a part of the day to retries. Each caller has a share of all reads, and the same share of the lookups: a
+// caller that looks up missing sessions all day takes no read from the others. It is safe for concurrent use.
 type budget struct {
-	limit int // reads a day; 0: no bound
+	limit int // reads a day; 0 means no limit
 	clock func() time.Time
 	log   *slog.Logger
 
 	reads   *shares.Pot // all reads that count
-	lookups *shares.Pot // those for lookups, which take a unit of each pot
+	lookups *shares.Pot // the lookups, which take a unit of both pots
 
-	mu   sync.Mutex
-	day  int64 // days since 1970, UTC
-	told map[string]bool
+	mu     sync.Mutex
+	day    int64 // days since 1970, UTC
+	logged map[string]bool
 }
 
-// What is logged once a day, beside the names of callers that have used up their share.
+// Keys of budget.logged: what is logged once a day. The names of callers that have used up their share are keys too.
 const (
-	toldHalf = "half"
-	toldAll  = "all"
+	logHalf = "half"
+	logAll  = "all"
 )
 
 func newBudget(limit, sharePercent int, clock func() time.Time, log *slog.Logger) *budget {
 	lookups := limit - limit*reserveLookup/100
 	return &budget{
-		limit: limit, clock: clock, log: log, told: map[string]bool{},
+		limit: limit, clock: clock, log: log, logged: map[string]bool{},
 		reads:   shares.New(limit, shares.Of(limit, sharePercent)),
 		lookups: shares.New(lookups, shares.Of(lookups, sharePercent)),
 	}
@@ -50,36 +50,36 @@ func newBudget(limit, sharePercent int, clock func() time.Time, log *slog.Logger
 // spent is a read that the budget has counted.
 type spent struct{ read, lookup shares.Unit }
 
-// giveBack counts the read out: it was not made.
-func (s *spent) giveBack() {
+// refund gives the read back. Call it if the read was not made.
+func (s *spent) refund() {
 	s.read.Release()
 	s.lookup.Release()
 }
 
-// rest is how many reads are left today; none where there is no bound.
-func (b *budget) rest() int {
+// left returns how many reads are left today. It returns 0 if there is no limit.
+func (b *budget) left() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turn()
+	b.startDay()
 	if b.limit == 0 {
 		return 0
 	}
 	return max(0, b.limit-b.reads.Taken())
 }
 
-// take counts one read of today for a holder. It returns verification.ErrStripeBudget if none is left for
-// such a read, and ErrStripeShare if the holder has had its share.
+// take counts one read for a holder. It returns verification.ErrStripeBudget if no read is left for this purpose, and
+// ErrStripeShare if the holder has used up its share.
 func (b *budget) take(purpose verification.Purpose, holder shares.Holder) (spent, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turn()
+	b.startDay()
 	var s spent
 	if b.limit == 0 || purpose == verification.PurposeDoubt {
 		return s, nil
 	}
 	used := b.reads.Taken()
-	if used >= b.limit && b.first(toldAll) {
-		b.log.Error("stripe: the day's API reads are used up; until midnight UTC Stripe is asked about events and doubts only. Raise API_READS_PER_DAY if Stripe's allowance permits", "limit", b.limit)
+	if used >= b.limit && b.firstToday(logAll) {
+		b.log.Error("stripe: the day's API reads are used up; until midnight UTC only events and ambiguous orders are read. Raise API_READS_PER_DAY if Stripe's allowance permits", "limit", b.limit)
 	}
 	if used >= b.limit-b.limit*reserve(purpose)/100 {
 		return s, verification.ErrStripeBudget
@@ -94,7 +94,7 @@ func (b *budget) take(purpose verification.Purpose, holder shares.Holder) (spent
 		s.lookup.Release()
 		return s, b.refusal(err, holder)
 	}
-	if (used+1)*2 >= b.limit && b.first(toldHalf) {
+	if (used+1)*2 >= b.limit && b.firstToday(logHalf) {
 		b.log.Warn("stripe: half of the day's API reads is used", "used", used+1, "limit", b.limit)
 	}
 	return s, nil
@@ -111,31 +111,32 @@ func reserve(purpose verification.Purpose) int {
 	}
 }
 
-// refusal is the error for a pot's refusal. It needs b.mu.
+// refusal returns the error for the refusal of a pot. The caller holds b.mu.
 func (b *budget) refusal(err error, holder shares.Holder) error {
 	if !errors.Is(err, shares.ErrShare) {
 		return verification.ErrStripeBudget
 	}
-	if b.first("share of " + holder.String()) {
+	if b.firstToday("share of " + holder.String()) {
 		b.log.Warn("stripe: a caller has used up its share of the day's API reads", "principal", holder.String(), "limit", b.limit)
 	}
 	return verification.ErrStripeShare
 }
 
-// first reports whether something is told for the first time today. It needs b.mu.
-func (b *budget) first(what string) bool {
-	if b.told[what] {
+// firstToday reports whether it is called with a key for the first time today. The caller holds b.mu.
+func (b *budget) firstToday(what string) bool {
+	if b.logged[what] {
 		return false
 	}
-	b.told[what] = true
+	b.logged[what] = true
 	return true
 }
 
-// turn begins a new day. It needs b.mu. A clock that goes back does not give a day's reads twice.
-func (b *budget) turn() {
+// startDay resets the budget if a new day has begun. A clock that goes back does not give the reads of a day twice. The
+// caller holds b.mu.
+func (b *budget) startDay() {
 	if day := b.clock().Unix() / (24 * 60 * 60); day > b.day {
 		b.day = day
-		clear(b.told)
+		clear(b.logged)
 		b.reads.Reset()
 		b.lookups.Reset()
 	}

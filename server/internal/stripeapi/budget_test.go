@@ -25,9 +25,9 @@ func TestDailyBudget(t *testing.T) {
 		}
 		always(200, encode(session(nil)))(w, c)
 	})
-	c := dial(t, s.URL, func(cfg *stripeapi.Config) {
-		cfg.ReadsPerDay = 4
-		cfg.Clock = func() time.Time { return time.Unix(clock.Load(), 0) }
+	c := dial(t, s.URL, func(config *stripeapi.Config) {
+		config.ReadsPerDay = 4
+		config.Clock = func() time.Time { return time.Unix(clock.Load(), 0) }
 	})
 	ctx := context.Background()
 	count := func(text string) int { return strings.Count(c.logs.String(), text) }
@@ -91,7 +91,7 @@ func TestDailyBudget(t *testing.T) {
 
 func TestBudgetUnderConcurrency(t *testing.T) {
 	s := serve(t, always(200, encode(session(nil))))
-	c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.ReadsPerDay = 10 })
+	c := dial(t, s.URL, func(config *stripeapi.Config) { config.ReadsPerDay = 10 })
 	var wg sync.WaitGroup
 	var spent atomic.Int32
 	for range 40 {
@@ -110,7 +110,7 @@ func TestBudgetUnderConcurrency(t *testing.T) {
 // A call that cannot have its turn before the deadline says so at once, and uses none of the budget.
 func TestRateLeavesNoTurn(t *testing.T) {
 	s := serve(t, always(200, encode(session(nil))))
-	c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.RatePerSecond, cfg.ReadsPerDay = 0.01, 2 })
+	c := dial(t, s.URL, func(config *stripeapi.Config) { config.RatePerSecond, config.ReadsPerDay = 0.01, 2 })
 	ctx := context.Background()
 	if _, err := c.Retrieve(ctx, "", id); err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func TestRateLeavesNoTurn(t *testing.T) {
 // No second sees more than the rate: there is no burst.
 func TestCallsAreSpaced(t *testing.T) {
 	s := serve(t, always(200, encode(session(nil))))
-	c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.RatePerSecond = 50 })
+	c := dial(t, s.URL, func(config *stripeapi.Config) { config.RatePerSecond = 50 })
 	started := time.Now()
 	for range 5 {
 		if _, err := c.Retrieve(context.Background(), "", id); err != nil {

@@ -32,47 +32,45 @@ const (
 	OperationCreateEndpoint Operation = "create_endpoint"
 )
 
-// request is one call to Stripe.
+// request is one request to Stripe.
 type request struct {
 	operation Operation
 	method    string
 	path      string
 	purpose   verification.Purpose
-	account   string // connected account; empty: the platform's own
+	account   string // the connected account; empty for the platform
 	form      *form.Values
-	// idempotencyKey is for POST.
+	// idempotencyKey is only for POST.
 	idempotencyKey string
-	// decode takes what is wanted out of a 200; it says in a fixed sentence what is wrong with one
-	// that cannot be used, else "".
+	// decode reads a 200. It returns "", or a fixed sentence that says why the answer cannot be used.
 	decode func(answer) (wrong string)
 }
 
-// answer is a successful response: an object, as the bytes that came.
+// answer is a successful response. body holds the received bytes of an object.
 type answer struct {
 	body []byte
 	asOf int64 // see asOf
 }
 
-// raw makes stripe-go keep the bytes instead of decoding them. An answer that is no JSON object
-// still fails.
+// raw makes stripe-go keep the bytes instead of decoding them. An answer that is not a JSON object still fails.
 type raw struct{ stripe.APIResource }
 
-// call makes one request, unless the account is one that is left out: the budget first, for it answers
-// at once, then the wait for a turn. A read that got no turn uses nothing of the budget.
+// call makes one request. It returns ErrStripeExcluded if the account is not accepted. It takes the read from the budget
+// first, which answers at once, and then waits for a slot of the rate. A read that gets no slot uses no budget.
 func (c *Client) call(ctx context.Context, r request) error {
-	if !c.cfg.Accounts.Accept(r.account) {
+	if !c.config.Accounts.Accept(r.account) {
 		return verification.ErrStripeExcluded
 	}
-	ctx, end := c.cfg.Trace(ctx, r.operation)
+	ctx, end := c.config.Trace(ctx, r.operation)
 	f := c.send(ctx, r)
 	end(f.outcome)
-	c.cfg.Observe(r.operation, f.outcome)
-	f.log(c.cfg.Logger, r.operation)
+	c.config.Observe(r.operation, f.outcome)
+	f.log(c.config.Logger, r.operation)
 	return f.err
 }
 
 func (c *Client) send(caller context.Context, r request) fault {
-	ctx, cancel := context.WithTimeout(caller, c.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(caller, c.config.Timeout)
 	defer cancel()
 	holder := shares.HolderOf(caller)
 	var read spent
@@ -82,8 +80,8 @@ func (c *Client) send(caller context.Context, r request) fault {
 			return fault{outcome: OutcomeBudget, err: err}
 		}
 	}
-	if c.turn(ctx, r.purpose, holder) != nil {
-		read.giveBack()
+	if c.awaitSlot(ctx, r.purpose, holder) != nil {
+		read.refund()
 		return busy(caller)
 	}
 	params := &stripe.Params{Context: ctx}
@@ -94,9 +92,9 @@ func (c *Client) send(caller context.Context, r request) fault {
 		params.SetIdempotencyKey(r.idempotencyKey)
 	}
 	var response raw
-	started := c.cfg.Clock()
-	err := c.backend.CallRaw(r.method, r.path, c.cfg.Key().Reveal(), r.form, params, &response)
-	took := c.cfg.Clock().Sub(started)
+	started := c.config.Clock()
+	err := c.backend.CallRaw(r.method, r.path, c.config.Key().Reveal(), r.form, params, &response)
+	took := c.config.Clock().Sub(started)
 	if err != nil {
 		return classify(caller, r.method, err)
 	}
@@ -110,8 +108,8 @@ func (c *Client) send(caller context.Context, r request) fault {
 	return fault{outcome: OutcomeOK}
 }
 
-// turn waits for the call's turn. Events and doubts have a rate of their own, which no other call can use up.
-func (c *Client) turn(ctx context.Context, purpose verification.Purpose, holder shares.Holder) error {
+// awaitSlot waits for a slot of the rate. Reads for PurposeDoubt have their own rate, which no other call can use up.
+func (c *Client) awaitSlot(ctx context.Context, purpose verification.Purpose, holder shares.Holder) error {
 	switch purpose {
 	case verification.PurposeDoubt:
 		return c.doubts.wait(ctx, 0, holder)
@@ -122,9 +120,9 @@ func (c *Client) turn(ctx context.Context, purpose verification.Purpose, holder 
 	}
 }
 
-// asOf is verification.Read.AsOf: Stripe had not looked at the session before the call began, and
-// Date is when it had answered, by Stripe's own clock. One second less, for Stripe's clocks need not
-// agree to the second. An answer without Date, as some proxies send, tells nothing: 0.
+// asOf returns verification.Read.AsOf: the answer's Date less the duration of the call, because Stripe did not read the
+// session before the call began. It is one second less, because the clocks of Stripe's servers can differ by a second.
+// It returns 0 if the answer has no Date, as with some proxies.
 func asOf(header http.Header, took time.Duration) int64 {
 	date, err := http.ParseTime(header.Get("Date"))
 	if err != nil {

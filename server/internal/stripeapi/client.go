@@ -1,11 +1,3 @@
-// Package stripeapi is the adapter to Stripe's API: it reads sessions, finds them by reference, lists
-// events, creates the successor of a closed session, and registers webhook endpoints, within a rate, a
-// daily budget and a deadline.
-//
-// It uses stripe-go for requests and errors, with its retries (they sleep through deadlines), its
-// telemetry and its logger (it prints bodies) off. Answers are decoded by stripeevent like webhooks.
-// It decides nothing about sessions and keeps nothing: links pass through to the caller alone, and
-// Stripe's messages, which may quote what was sent, go no further than here.
 package stripeapi
 
 import (
@@ -25,103 +17,102 @@ import (
 const (
 	defaultRate    = 10
 	defaultTimeout = 10 * time.Second
-	// doubtRate is how many times RatePerSecond events and doubts have for themselves.
+	// doubtRate times RatePerSecond is the rate of the reads for PurposeDoubt.
 	doubtRate = 2
 )
 
 // Config says how to reach Stripe. Only Key is required.
 type Config struct {
-	// Key returns the secret or restricted API key as it is now. It is called for every request, from
-	// many goroutines at once.
+	// Key returns the current secret or restricted API key. It is called for every request, by many goroutines at once.
 	Key func() verification.Secret
-	// Base is the URL of the API. Empty: Stripe's own.
+	// Base is the URL of the API. Empty means Stripe's own.
 	Base string
-	// Accounts: of other connected accounts nothing is asked. nil: all may be.
+	// Accounts are the accepted connected accounts. No request is sent for another one. nil accepts all.
 	Accounts verification.Accounts
 	// ReferenceKey is stripeevent.Options.ReferenceKey.
 	ReferenceKey string
-	// RatePerSecond bounds all requests but the reads for events and doubts, which have twice the rate for
-	// themselves. Requests are spaced evenly, so that no second sees more. 0: 10.
+	// RatePerSecond limits all requests but the reads for PurposeDoubt, which have twice this rate for themselves.
+	// Requests are spaced evenly, so no second sees more. 0 means 10.
 	RatePerSecond float64
-	// ReadsPerDay bounds the GETs of one day (UTC) but those for events and doubts. 0: no bound.
+	// ReadsPerDay limits the GETs of one day (UTC) but those for PurposeDoubt. 0 means no limit.
 	ReadsPerDay int
-	// CallerSharePercent is the greatest part of ReadsPerDay, of its lookups and, while others wait, of
-	// RatePerSecond that one named caller has; see package shares. 0: no bound by caller.
+	// CallerSharePercent is the largest part of ReadsPerDay, of the lookups in it and, while others wait, of
+	// RatePerSecond that one named caller gets. See package shares. 0 means no limit for a caller.
 	CallerSharePercent int
-	// Timeout bounds a call, the wait for its turn included, beside the caller's deadline. 0: 10 s.
+	// Timeout bounds a call, including its wait for a slot. The caller's deadline also applies. 0 means 10 s.
 	Timeout time.Duration
-	// Clock tells the day and measures calls. nil: time.Now.
+	// Clock decides which day it is and measures calls. nil means time.Now.
 	Clock func() time.Time
-	// Logger gets failed calls and the state of the budget. nil: slog.Default.
+	// Logger gets failed calls and the state of the budget. nil means slog.Default.
 	Logger *slog.Logger
-	// Observe is called after each call, from many goroutines at once. nil: nobody counts.
+	// Observe is called after each call, by many goroutines at once. It can be nil.
 	Observe func(operation Operation, outcome Outcome)
-	// Trace is called before each call, whose context is the one that it returns, and end after it.
-	// nil: nobody traces.
+	// Trace is called before each call and returns the context of the call. end is called after the call. Trace can be
+	// nil.
 	Trace func(ctx context.Context, operation Operation) (_ context.Context, end func(Outcome))
 }
 
 // Client calls Stripe's API. It is safe for concurrent use.
 type Client struct {
-	cfg       Config
+	config    Config
 	backend   stripe.Backend
 	transport *http.Transport
-	doubts    *schedule // of the reads for events and doubts
-	others    *schedule // of all other requests: retries, then all the rest
+	doubts    *schedule // the reads for PurposeDoubt
+	others    *schedule // all other requests: retries first
 	budget    *budget
 }
 
-// keyPattern is visible ASCII: anything else, such as a newline at the end of a file, cannot be sent
-// in a header.
+// keyPattern matches visible ASCII. Anything else, such as the newline at the end of a file, cannot be sent in a header.
 var keyPattern = regexp.MustCompile(`^[!-~]{1,512}$`)
 
-// New checks the configuration and returns a client. It connects to nothing.
-func New(cfg Config) (*Client, error) {
-	if cfg.Key == nil || cfg.Key() == "" {
+// New returns a client. It returns verification.ErrStripeNotConfigured if there is no key, and another error if the
+// configuration is not valid. It sends no request.
+func New(config Config) (*Client, error) {
+	if config.Key == nil || config.Key() == "" {
 		return nil, verification.ErrStripeNotConfigured
 	}
-	if !keyPattern.MatchString(cfg.Key().Reveal()) {
-		return nil, errors.New("the Stripe API key holds spaces, line ends or other characters that no key has: correct STRIPE_API_KEY")
+	if !keyPattern.MatchString(config.Key().Reveal()) {
+		return nil, errors.New("the Stripe API key contains spaces, line ends or other characters that a key cannot have: correct STRIPE_API_KEY")
 	}
-	if cfg.Base == "" {
-		cfg.Base = stripe.APIURL
+	if config.Base == "" {
+		config.Base = stripe.APIURL
 	}
-	base, err := url.Parse(cfg.Base)
+	base, err := url.Parse(config.Base)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" ||
 		base.User != nil || base.RawQuery != "" || base.Fragment != "" {
 		return nil, errors.New("STRIPE_API_BASE must be like https://api.stripe.com, without user, query or fragment")
 	}
-	if cfg.RatePerSecond < 0 || cfg.ReadsPerDay < 0 || cfg.Timeout < 0 || cfg.CallerSharePercent < 0 {
+	if config.RatePerSecond < 0 || config.ReadsPerDay < 0 || config.Timeout < 0 || config.CallerSharePercent < 0 {
 		return nil, errors.New("rate, budget, shares and timeout of the Stripe API must not be negative")
 	}
-	if cfg.RatePerSecond == 0 {
-		cfg.RatePerSecond = defaultRate
+	if config.RatePerSecond == 0 {
+		config.RatePerSecond = defaultRate
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = defaultTimeout
+	if config.Timeout == 0 {
+		config.Timeout = defaultTimeout
 	}
-	if cfg.Clock == nil {
-		cfg.Clock = time.Now
+	if config.Clock == nil {
+		config.Clock = time.Now
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
+	if config.Logger == nil {
+		config.Logger = slog.Default()
 	}
-	if cfg.Observe == nil {
-		cfg.Observe = func(Operation, Outcome) {}
+	if config.Observe == nil {
+		config.Observe = func(Operation, Outcome) {}
 	}
-	if cfg.Trace == nil {
-		cfg.Trace = func(ctx context.Context, _ Operation) (context.Context, func(Outcome)) { return ctx, func(Outcome) {} }
+	if config.Trace == nil {
+		config.Trace = func(ctx context.Context, _ Operation) (context.Context, func(Outcome)) { return ctx, func(Outcome) {} }
 	}
 	transport := newTransport()
 	return &Client{
-		cfg:       cfg,
+		config:    config,
 		transport: transport,
-		doubts:    newSchedule(doubtRate*cfg.RatePerSecond, 1, 0),
-		others:    newSchedule(cfg.RatePerSecond, 2, cfg.CallerSharePercent),
-		budget:    newBudget(cfg.ReadsPerDay, cfg.CallerSharePercent, cfg.Clock, cfg.Logger),
+		doubts:    newSchedule(doubtRate*config.RatePerSecond, 1, 0),
+		others:    newSchedule(config.RatePerSecond, 2, config.CallerSharePercent),
+		budget:    newBudget(config.ReadsPerDay, config.CallerSharePercent, config.Clock, config.Logger),
 		backend: stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
-			URL:               stripe.String(cfg.Base),
-			HTTPClient:        newHTTPClient(transport, cfg.Timeout),
+			URL:               stripe.String(config.Base),
+			HTTPClient:        newHTTPClient(transport, config.Timeout),
 			MaxNetworkRetries: stripe.Int64(0),
 			EnableTelemetry:   stripe.Bool(false),
 			LeveledLogger:     silence{},
@@ -129,8 +120,8 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
-// ReadsLeft is how many of Config.ReadsPerDay are left until midnight UTC; 0 where there is no bound.
-func (c *Client) ReadsLeft() int { return c.budget.rest() }
+// ReadsLeft returns how many of Config.ReadsPerDay are left until midnight UTC. It returns 0 if there is no limit.
+func (c *Client) ReadsLeft() int { return c.budget.left() }
 
-// Close drops idle connections. Calls under way go on until they end.
+// Close closes idle connections. Calls in progress continue until they end.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }

@@ -172,7 +172,7 @@ func TestRequestsAreStripes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, server := newRelay(t, mock, test.answers)
 			// stripe-mock takes no underscores behind sk_test_.
-			c := dial(t, server.URL, func(cfg *stripeapi.Config) { cfg.Key = func() verification.Secret { return "sk_test_planted" } })
+			c := dial(t, server.URL, func(config *stripeapi.Config) { config.Key = func() verification.Secret { return "sk_test_planted" } })
 			if err := test.call(context.Background(), c); err != nil {
 				t.Errorf("the call fails: %v", err)
 			}

@@ -16,31 +16,31 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// idempotencyPrefix and the old session's id are the Idempotency-Key of its successor: however often
-// it is asked for, by whomever, Stripe makes one.
+// idempotencyPrefix and the id of the old session are the Idempotency-Key of its successor. Stripe creates one successor,
+// however often and by whichever replica it is requested.
 const idempotencyPrefix = "verification-status-replace-"
 
-// How often, and how far apart, a creation is tried while another one of the same key is under way.
+// The number of tries, and the pause between them, while another creation with the same key is in progress.
 const (
 	createTries = 20
 	createPause = 250 * time.Millisecond
 )
 
-// Bounds of what is copied. Stripe's metadata alone may have 50 keys.
+// Bounds of what is copied. Stripe's metadata alone can have 50 keys.
 const (
 	maxFields   = 500
 	maxDepth    = 8
 	maxMetadata = 50
 )
 
-// CreateLike creates a session like another one: same type or flow, options, metadata,
-// client_reference_id and provided details. Under verification.ReplacesKey its metadata names the other
-// one, unless 50 other keys are there. returnURL is where Stripe's page sends the person afterwards;
-// empty: Stripe's default. It returns the new id and no link, because Stripe repeats the first answer,
-// with its old link, to every repetition.
+// CreateLike creates a session like another one, with the same type or flow, options, metadata, client_reference_id and
+// provided details. The metadata of the new session names the old one under verification.ReplacesKey, unless it already
+// has 50 other keys. Stripe's page sends the person to returnURL at the end. If it is empty, Stripe's default applies.
+// CreateLike returns the new id and no link, because Stripe answers every repetition with the first answer and its old
+// link.
 //
-// Repeated within a day it returns the same id, if returnURL and the old session are unchanged; else
-// Stripe refuses with code "idempotency_error". Other errors are Retrieve's.
+// A repetition within a day returns the same id if returnURL and the old session are unchanged. Otherwise it returns a
+// *StripeRefusedError with the code "idempotency_error". Other errors are those of Retrieve.
 func (c *Client) CreateLike(ctx context.Context, account, id, returnURL string) (newID string, err error) {
 	var old []byte
 	if err := c.get(ctx, request{account: account, purpose: verification.PurposeRetry}, id, func(_ verification.Object, a answer) { old = a.body }); err != nil {
@@ -49,16 +49,16 @@ func (c *Client) CreateLike(ctx context.Context, account, id, returnURL string) 
 	newID, err = c.create(ctx, account, id, old, returnURL, id)
 	refused := (*verification.StripeRefusedError)(nil)
 	if errors.As(err, &refused) && refused.Code == verification.CodeIdempotency {
-		// A replica of the version before may have been first. Its request named no predecessor.
+		// A replica of the version before might have been first. Its request named no predecessor.
 		return c.create(ctx, account, id, old, returnURL, "")
 	}
 	return newID, err
 }
 
-// create makes the session that replaces another one, whose object is old. replaces is what its metadata
-// names as the session that it replaces; empty: the metadata is old's as it is.
+// create creates the successor of a session whose object is old. The metadata names replaces as the replaced session. If
+// replaces is empty, the metadata is copied unchanged.
 func (c *Client) create(ctx context.Context, account, id string, old []byte, returnURL, replaces string) (newID string, err error) {
-	fields, ok := likeness(old, returnURL, replaces)
+	fields, ok := formLike(old, returnURL, replaces)
 	if !ok {
 		return "", &verification.StripeRefusedError{Code: "session_too_large_to_copy"}
 	}
@@ -68,21 +68,21 @@ func (c *Client) create(ctx context.Context, account, id string, old []byte, ret
 		decode: func(a answer) (wrong string) {
 			session, err := c.object(a.body)
 			if err != nil || session.ID == id {
-				return "an answer that is no new session"
+				return "an answer that is not a new session"
 			}
 			newID = session.ID
 			return ""
 		},
 	}
 	err = c.call(ctx, creation)
-	// Another caller's request for the same session is under way: its answer will be ours too.
+	// Another caller's request for the same session is in progress. Its answer will be ours too.
 	for try := 1; errors.Is(err, errKeyInUse) && try < createTries && pause(ctx, createPause); try++ {
 		err = c.call(ctx, creation)
 	}
 	return newID, err
 }
 
-// pause waits, and says whether the whole time passed.
+// pause waits for d. It returns false if ctx ended before.
 func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -92,10 +92,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// likeness is the form that creates a session like the one given. It is made from the raw object, so
-// that options newer than stripe-go's structs survive, and in a fixed order, so that a repetition is
-// the same request byte for byte.
-func likeness(session []byte, returnURL, replaces string) (*form.Values, bool) {
+// formLike returns the form that creates a session like the given one. It is made from the raw object, so it keeps options
+// that are newer than stripe-go's structs. Its order is fixed, so a repetition is the same request byte for byte. ok is
+// false if the session has too many fields or is nested too deeply.
+func formLike(session []byte, returnURL, replaces string) (*form.Values, bool) {
 	var old struct {
 		Type      json.RawMessage `json:"type"`
 		Flow      json.RawMessage `json:"verification_flow"`
@@ -108,7 +108,7 @@ func likeness(session []byte, returnURL, replaces string) (*form.Values, bool) {
 		return nil, false
 	}
 	f := &flattener{values: &form.Values{}}
-	// Stripe takes either; "verification_flow" is a type to read, not to create.
+	// Stripe takes one of the two. "verification_flow" as a type exists only in answers.
 	if string(old.Type) == `"verification_flow"` {
 		f.add("verification_flow", old.Flow)
 	} else {
@@ -124,12 +124,12 @@ func likeness(session []byte, returnURL, replaces string) (*form.Values, bool) {
 	return f.values, !f.failed
 }
 
-// flattener writes JSON in Stripe's form encoding: {"a":{"b":[true]}} is a[b][0]=true. Nulls and
-// what is empty are left out: in a form an empty value means "unset".
+// flattener writes JSON in Stripe's form encoding: {"a":{"b":[true]}} is a[b][0]=true. It leaves out nulls and empty
+// values, because an empty value in a form means "unset".
 type flattener struct {
 	values *form.Values
 	count  int
-	failed bool // too many fields, or too deep
+	failed bool // too many fields, or nested too deeply
 }
 
 func (f *flattener) add(key string, value json.RawMessage) {
@@ -137,7 +137,7 @@ func (f *flattener) add(key string, value json.RawMessage) {
 		return
 	}
 	decoder := json.NewDecoder(bytes.NewReader(value))
-	decoder.UseNumber() // a number must come out as it went in
+	decoder.UseNumber() // to write each number exactly as it was
 	var tree any
 	if decoder.Decode(&tree) != nil {
 		f.failed = true
@@ -146,8 +146,8 @@ func (f *flattener) add(key string, value json.RawMessage) {
 	f.walk(key, tree, 0)
 }
 
-// addMetadata adds metadata, with the session that is replaced in place of the one that it may name itself.
-// Where Stripe would refuse one key more, none is named.
+// addMetadata adds the metadata. It names replaces as the replaced session, instead of a session that the metadata might
+// name already. It names none if Stripe would refuse one more key.
 func (f *flattener) addMetadata(metadata json.RawMessage, replaces string) {
 	if replaces == "" {
 		f.add("metadata", metadata)

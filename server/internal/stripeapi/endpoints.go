@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	// endpointsPerPage is Stripe's limit, endpointPages a bound: an account may have 16 endpoints.
+	// endpointsPerPage is Stripe's limit. endpointPages bounds the list; an account can have 16 endpoints.
 	endpointsPerPage = 100
 	endpointPages    = 10
-	// endpointTries is how often a creation is tried while Stripe cannot be reached.
+	// endpointTries is how often a creation is tried while Stripe is unavailable.
 	endpointTries = 3
 )
 
@@ -29,37 +29,37 @@ var (
 	endpointSecretPattern = regexp.MustCompile(`^whsec_[!-~]{1,249}$`)
 )
 
-// Endpoint is a webhook endpoint as Stripe has it registered. Its texts hold no control characters.
+// Endpoint is a webhook endpoint that is registered at Stripe. Its texts contain no control characters.
 type Endpoint struct {
 	ID  string
 	URL string
-	// EnabledEvents are types of events, or "*": all but those that must be named.
+	// EnabledEvents holds event types, or "*" for all types but those that must be named.
 	EnabledEvents []string
 	Enabled       bool
-	// APIVersion is that of its events; empty: the account's own.
+	// APIVersion is the version of its events. Empty means the version of the account.
 	APIVersion string
 	Livemode   bool
 }
 
-// NewEndpoint is what there is to say about an endpoint to be created. It gets the six types of
-// Identity sessions by name: "*" leaves redacted out.
+// NewEndpoint describes an endpoint to create. It gets the event types of Identity sessions by name, because "*" does not
+// include redacted.
 type NewEndpoint struct {
 	URL string
-	// Connect asks for the events of connected accounts in place of the account's own.
+	// Connect selects the events of connected accounts instead of the account's own.
 	Connect bool
-	// APIVersion, such as "2023-10-16", stays for ever. Empty: the account's.
+	// APIVersion, such as "2023-10-16", cannot be changed later. Empty means the version of the account.
 	APIVersion  string
-	Description string // empty: none
+	Description string // can be empty
 }
 
-// Endpoints lists all webhook endpoints of the account in the key's mode, the newest first. Errors are
-// Retrieve's.
+// Endpoints returns all webhook endpoints of the account in the mode of the key, the newest first. Its errors are those of
+// Retrieve.
 func (c *Client) Endpoints(ctx context.Context) ([]Endpoint, error) {
 	var all []Endpoint
 	after, more := "", true
 	for page := 0; more; page++ {
 		if page == endpointPages {
-			c.cfg.Logger.Warn("stripe: the list of webhook endpoints does not end", "read", len(all))
+			c.config.Logger.Warn("stripe: the list of webhook endpoints does not end", "read", len(all))
 			return nil, verification.ErrStripeUnavailable
 		}
 		filter := &form.Values{}
@@ -88,9 +88,9 @@ func (c *Client) Endpoints(ctx context.Context) ([]Endpoint, error) {
 	return all, nil
 }
 
-// CreateEndpoint registers an endpoint, and returns the secret that will sign its webhooks: this
-// answer is the only one that holds it. It does not look whether there is one with the same URL. A call
-// that ends in ErrStripeUnavailable may have made the endpoint. Other errors are Retrieve's.
+// CreateEndpoint registers an endpoint. It returns the endpoint and the secret that signs its webhooks: Stripe shows the
+// secret only in this answer. It does not check whether another endpoint has the same URL. If it returns
+// ErrStripeUnavailable, Stripe might have created the endpoint. Other errors are those of Retrieve.
 func (c *Client) CreateEndpoint(ctx context.Context, n NewEndpoint) (made Endpoint, secret verification.Secret, err error) {
 	fields := &form.Values{}
 	fields.Add("url", n.URL)
@@ -115,7 +115,7 @@ func (c *Client) CreateEndpoint(ctx context.Context, n NewEndpoint) (made Endpoi
 		},
 	}
 	err = c.call(ctx, creation)
-	// An answer that was lost is asked for again: under the same key Stripe repeats it, secret included.
+	// The answer might be lost. Under the same key Stripe repeats it, including the secret.
 	for try := 1; errors.Is(err, verification.ErrStripeUnavailable) && try < endpointTries && pause(ctx, createPause); try++ {
 		err = c.call(ctx, creation)
 	}
@@ -125,7 +125,7 @@ func (c *Client) CreateEndpoint(ctx context.Context, n NewEndpoint) (made Endpoi
 	return made, secret, nil
 }
 
-// endpointObject is what is read of Stripe's object.
+// endpointObject holds the fields of Stripe's object that are used.
 type endpointObject struct {
 	ID         string   `json:"id"`
 	URL        string   `json:"url"`
@@ -143,17 +143,17 @@ func decodeEndpoints(body []byte) (read []Endpoint, more bool, wrong string) {
 		More   bool             `json:"has_more"`
 	}
 	if json.Unmarshal(body, &list) != nil || list.Object != "list" {
-		return nil, false, "an answer that is no list of webhook endpoints"
+		return nil, false, "an answer that is not a list of webhook endpoints"
 	}
 	for _, o := range list.Data {
 		e, ok := o.endpoint()
 		if !ok {
-			return nil, false, "a list of something else than webhook endpoints"
+			return nil, false, "a list of other objects than webhook endpoints"
 		}
 		read = append(read, e)
 	}
 	if list.More && len(read) == 0 {
-		return nil, false, "a list that goes on, without an endpoint to go on from"
+		return nil, false, "a list that continues, without an endpoint to continue from"
 	}
 	return read, list.More, ""
 }
@@ -161,16 +161,17 @@ func decodeEndpoints(body []byte) (read []Endpoint, more bool, wrong string) {
 func decodeNewEndpoint(body []byte) (made Endpoint, secret verification.Secret, wrong string) {
 	var o endpointObject
 	if json.Unmarshal(body, &o) != nil {
-		return Endpoint{}, "", "an answer that is no webhook endpoint"
+		return Endpoint{}, "", "an answer that is not a webhook endpoint"
 	}
 	made, ok := o.endpoint()
 	if !ok || !endpointSecretPattern.MatchString(o.Secret) {
-		return Endpoint{}, "", "an answer that is no webhook endpoint with its secret"
+		return Endpoint{}, "", "an answer that is not a webhook endpoint with its secret"
 	}
 	return made, verification.Secret(o.Secret), ""
 }
 
-// endpoint is false for what is none. What it holds is shown on terminals.
+// endpoint converts the object. It returns false if the object is not a webhook endpoint, or contains characters that must
+// not be shown on a terminal.
 func (o endpointObject) endpoint() (Endpoint, bool) {
 	e := Endpoint{ID: o.ID, URL: o.URL, EnabledEvents: o.Events, Enabled: o.Status == "enabled", APIVersion: o.APIVersion, Livemode: o.Livemode}
 	shown := strings.Join(append([]string{o.URL, o.APIVersion}, o.Events...), "")

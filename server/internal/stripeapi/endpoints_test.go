@@ -186,7 +186,7 @@ func TestEndpointListWithoutEnd(t *testing.T) {
 // The lists are reads like others: a day's budget holds for them.
 func TestEndpointListUsesTheBudget(t *testing.T) {
 	s := serve(t, always(200, listOf(false)))
-	c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.ReadsPerDay = 1 })
+	c := dial(t, s.URL, func(config *stripeapi.Config) { config.ReadsPerDay = 1 })
 	if _, err := c.Endpoints(context.Background()); err != nil {
 		t.Fatal(err)
 	}

@@ -83,7 +83,7 @@ func (c *Client) Events(ctx context.Context, account string, query EventQuery) (
 	return page, nil
 }
 
-// eventPage decodes an answer. An event that cannot be used must not keep the others away.
+// eventPage decodes an answer. An event that cannot be used does not hide the others.
 func (c *Client) eventPage(a answer, account string) (page EventPage, wrong string) {
 	var list struct {
 		Object string            `json:"object"`
@@ -91,22 +91,22 @@ func (c *Client) eventPage(a answer, account string) (page EventPage, wrong stri
 		More   bool              `json:"has_more"`
 	}
 	if json.Unmarshal(a.body, &list) != nil || list.Object != "list" {
-		return EventPage{}, "an answer that is no list"
+		return EventPage{}, "an answer that is not a list"
 	}
 	page.AsOf, page.More = a.asOf, list.More
 	for _, item := range list.Data {
 		page.place(item)
-		event, err := stripeevent.Decode(item, stripeevent.Options{ReferenceKey: c.cfg.ReferenceKey})
+		event, err := stripeevent.Decode(item, stripeevent.Options{ReferenceKey: c.config.ReferenceKey})
 		if errors.Is(err, stripeevent.ErrNotIdentity) {
 			continue
 		}
 		if malformed := (*stripeevent.MalformedError)(nil); errors.As(err, &malformed) {
-			c.cfg.Logger.Warn("stripe: an event of the list cannot be used", "event_id", malformed.EventID, "reason", malformed.Reason)
+			c.config.Logger.Warn("stripe: an event of the list cannot be used", "event_id", malformed.EventID, "reason", malformed.Reason)
 			page.Malformed = append(page.Malformed, malformed.EventID)
 			continue
 		}
 		event.Source = verification.SourceStripeAPI
-		// Asked by the account itself, Stripe need not say whose the event is. Without it the session
+		// In an answer for an account Stripe can leave out the account of the event. Without the account the session
 		// could never be read again.
 		if account != "" {
 			event.Object.Account = account
@@ -114,7 +114,7 @@ func (c *Client) eventPage(a answer, account string) (page EventPage, wrong stri
 		page.Events = append(page.Events, event)
 	}
 	if page.More && page.Last == "" {
-		return EventPage{}, "a list that goes on, without an event to go on from"
+		return EventPage{}, "a list that continues, without an event to continue from"
 	}
 	return page, ""
 }

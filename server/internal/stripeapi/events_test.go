@@ -142,7 +142,7 @@ func TestEventErrors(t *testing.T) {
 
 func TestEventsUseTheBudget(t *testing.T) {
 	s := serve(t, always(200, listOf(false)))
-	c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.ReadsPerDay = 1 })
+	c := dial(t, s.URL, func(config *stripeapi.Config) { config.ReadsPerDay = 1 })
 	_, _ = c.Events(context.Background(), "", stripeapi.EventQuery{})
 	if _, err := c.Events(context.Background(), "", stripeapi.EventQuery{}); !errors.Is(err, verification.ErrStripeBudget) {
 		t.Errorf("error %v", err)

@@ -16,7 +16,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Outcome says how a call ended. The set is small and fixed: a metric's label.
+// Outcome is how a call ended. It is the label of a metric, so the set is small and fixed.
 type Outcome string
 
 // The outcomes.
@@ -30,11 +30,11 @@ const (
 	OutcomeRefused      Outcome = "refused"      // *verification.StripeRefusedError
 )
 
-// errKeyInUse: the same POST is under way, and its answer is there for the next try.
-var errKeyInUse = fmt.Errorf("%w: the same request is under way", verification.ErrStripeUnavailable)
+// errKeyInUse: a POST with the same key is in progress. A later try gets its answer.
+var errKeyInUse = fmt.Errorf("%w: the same request is in progress", verification.ErrStripeUnavailable)
 
-// fault is what went wrong, for the caller (err) and for the log (the rest). All its texts are this
-// package's own or have passed wordPattern.
+// fault is the failure of a call: err is for the caller, the other fields are for the log. Each text is this package's own
+// or matches wordPattern.
 type fault struct {
 	outcome   Outcome
 	err       error
@@ -44,8 +44,7 @@ type fault struct {
 	requestID string
 }
 
-// wordPattern is the form of Stripe's codes, types and request ids. Texts of any other form are not
-// passed on: they could be anything.
+// wordPattern matches Stripe's codes, types and request ids. Other texts are dropped, because they can contain anything.
 var wordPattern = regexp.MustCompile(`^[A-Za-z0-9_]{1,100}$`)
 
 func word(s string) string {
@@ -55,7 +54,7 @@ func word(s string) string {
 	return ""
 }
 
-// busy is a call that got no turn.
+// busy returns the fault of a call that got no slot.
 func busy(caller context.Context) fault {
 	if over := ended(caller); over != nil {
 		return fault{outcome: OutcomeBusy, err: fmt.Errorf("%w: %w", verification.ErrStripeBusy, over)}
@@ -63,8 +62,8 @@ func busy(caller context.Context) fault {
 	return fault{outcome: OutcomeBusy, err: verification.ErrStripeBusy}
 }
 
-// unavailable is a call without a usable answer. Where the caller's own context is over, the error
-// is that one's too, so that it can be told from Stripe's trouble.
+// unavailable returns the fault of a call without a usable answer. If the caller's context has ended, the error also wraps
+// the context's error, to distinguish it from a failure at Stripe.
 func unavailable(caller context.Context, cause string) fault {
 	f := fault{outcome: OutcomeUnavailable, err: verification.ErrStripeUnavailable, cause: cause}
 	if over := ended(caller); over != nil {
@@ -73,8 +72,8 @@ func unavailable(caller context.Context, cause string) fault {
 	return f
 }
 
-// ended is ctx.Err(), and DeadlineExceeded from the deadline on: a connection's own deadline is the
-// same moment and may strike first.
+// ended returns ctx.Err(), or DeadlineExceeded after the deadline of ctx. The connection has the same deadline and can
+// fail a moment earlier.
 func ended(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ctx.Err() == nil && ok && !time.Now().Before(deadline) {
 		return context.DeadlineExceeded
@@ -82,7 +81,7 @@ func ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// classify turns stripe-go's error into the core's.
+// classify converts stripe-go's error to an error of package verification.
 func classify(caller context.Context, method string, err error) fault {
 	var refusal *stripe.Error
 	if !errors.As(err, &refusal) {
@@ -109,7 +108,7 @@ func classify(caller context.Context, method string, err error) fault {
 	return f
 }
 
-// judge goes by the HTTP status, and by the code where the status is shared.
+// judge decides by the HTTP status, and by the code if several errors share the status.
 // See https://docs.stripe.com/api/errors.
 func judge(method string, refusal *stripe.Error) (Outcome, error) {
 	status := refusal.HTTPStatusCode
@@ -117,7 +116,7 @@ func judge(method string, refusal *stripe.Error) (Outcome, error) {
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return OutcomeUnauthorized, verification.ErrStripeUnauthorized
-	// What a POST misses is something that it names, such as a deleted verification flow.
+	// If a POST gets a 404, something in its form is missing, such as a deleted verification flow.
 	case missing && method == http.MethodGet:
 		return OutcomeUnknown, verification.ErrStripeUnknown
 	case refusal.Code == stripe.ErrorCodeIdempotencyKeyInUse:
@@ -130,8 +129,8 @@ func judge(method string, refusal *stripe.Error) (Outcome, error) {
 	}
 }
 
-// cause says in our own words why there was no answer. The error's text is not used: it holds the
-// URL, with the session or reference in it, or a sample of the body.
+// cause says in this package's words why there was no answer. The text of the error is not used: it contains the URL with
+// the session or reference, or a part of the body.
 func cause(caller context.Context, err error) string {
 	var network *net.OpError
 	var timeout net.Error
@@ -140,7 +139,7 @@ func cause(caller context.Context, err error) string {
 	case errors.Is(caller.Err(), context.Canceled):
 		return "the caller gave up"
 	case ended(caller) != nil, errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer in time"
+		return "timeout"
 	case errors.As(err, &certificate):
 		return "the server's certificate is not trusted: is STRIPE_API_BASE right?"
 	case errors.Is(err, errAnswerTooLarge):
@@ -152,8 +151,8 @@ func cause(caller context.Context, err error) string {
 	}
 }
 
-// log writes one line about a call that failed. Unknown sessions are no failures. A call that was not sent
-// has no line: callers would decide how many there are. The budget has lines of its own.
+// log writes one line about a failed call. An unknown session is not a failure. A call that was not sent gets no line, or
+// callers would decide how many lines there are. The budget logs its own lines.
 func (f fault) log(logger *slog.Logger, operation Operation) {
 	level := slog.LevelWarn
 	switch f.outcome {

@@ -171,12 +171,12 @@ func TestCallerGivesUp(t *testing.T) {
 // Our own timeout is Stripe's trouble, not the caller's deadline.
 func TestOwnTimeout(t *testing.T) {
 	s, _ := stalled(t)
-	c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.Timeout = 50 * time.Millisecond })
+	c := dial(t, s.URL, func(config *stripeapi.Config) { config.Timeout = 50 * time.Millisecond })
 	_, err := c.Retrieve(context.Background(), "", id)
 	if !errors.Is(err, verification.ErrStripeUnavailable) || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
-	if c.observed() != "retrieve:unavailable" || !strings.Contains(c.logs.String(), "no answer in time") {
+	if c.observed() != "retrieve:unavailable" || !strings.Contains(c.logs.String(), `"cause":"timeout"`) {
 		t.Errorf("observed %s, log %s", c.observed(), c.logs)
 	}
 }
@@ -216,7 +216,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	for name, cfg := range map[string]stripeapi.Config{
+	for name, config := range map[string]stripeapi.Config{
 		"key with a line end":   {Key: keyed(key + "\n")},
 		"base without a scheme": {Key: keyed(key), Base: "localhost:12111"},
 		"base of a file":        {Key: keyed(key), Base: "file:///etc/passwd"},
@@ -226,7 +226,7 @@ func TestNewRefuses(t *testing.T) {
 		"negative budget":       {Key: keyed(key), ReadsPerDay: -1},
 		"negative timeout":      {Key: keyed(key), Timeout: -1},
 	} {
-		if _, err := stripeapi.New(cfg); err == nil || strings.Contains(err.Error(), "planted") {
+		if _, err := stripeapi.New(config); err == nil || strings.Contains(err.Error(), "planted") {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}

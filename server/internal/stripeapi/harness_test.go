@@ -129,7 +129,7 @@ func keyed(key verification.Secret) func() verification.Secret {
 func dial(t *testing.T, base string, change func(*stripeapi.Config)) *client {
 	t.Helper()
 	c := &client{logs: &buffer{}}
-	cfg := stripeapi.Config{
+	config := stripeapi.Config{
 		Key: keyed(key), Base: base, RatePerSecond: 10_000,
 		Logger: slog.New(slog.NewJSONHandler(c.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Observe: func(operation stripeapi.Operation, outcome stripeapi.Outcome) {
@@ -139,10 +139,10 @@ func dial(t *testing.T, base string, change func(*stripeapi.Config)) *client {
 		},
 	}
 	if change != nil {
-		change(&cfg)
+		change(&config)
 	}
 	var err error
-	if c.Client, err = stripeapi.New(cfg); err != nil {
+	if c.Client, err = stripeapi.New(config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -12,20 +12,20 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// referencePage is how many sessions of a reference, the newest, are looked through for one that is
-// not redacted.
+// referencePage is how many of the newest sessions of a reference are searched for one that is not redacted.
 const referencePage = "10"
 
-// maxReference is the greatest reference, in bytes, that this service knows.
+// maxReference is the length limit of a reference in this service, in bytes.
 const maxReference = 255
 
 var accountPattern = regexp.MustCompile(`^acct_[A-Za-z0-9_]{1,250}$`)
 
-// Retrieve reads a session, with a fresh link while it takes input. account is the connected account,
-// or empty. An id or account of the wrong form is ErrStripeUnknown, without asking.
+// Retrieve reads a session, with a new link while the session requires input. account is the connected account, or empty
+// for the platform.
 //
-// Errors: verification.ErrStripeUnknown, ErrStripeUnavailable (with the context's, if that is why),
-// ErrStripeBusy, ErrStripeUnauthorized, ErrStripeBudget, ErrStripeExcluded or a *StripeRefusedError.
+// It returns verification.ErrStripeUnknown (for an id or account of the wrong form without a request),
+// ErrStripeUnavailable (which also wraps the context's error if the context ended), ErrStripeBusy,
+// ErrStripeUnauthorized, ErrStripeBudget, ErrStripeExcluded or a *StripeRefusedError.
 func (c *Client) Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error) {
 	var read verification.Retrieved
 	err := c.get(ctx, request{account: account, purpose: verification.PurposeRetry}, id, func(object verification.Object, a answer) {
@@ -34,7 +34,7 @@ func (c *Client) Retrieve(ctx context.Context, account, id string) (verification
 	return read, err
 }
 
-// Read is Retrieve for another purpose than a retry, without a link.
+// Read is Retrieve for another purpose than a retry. It returns no link.
 func (c *Client) Read(ctx context.Context, purpose verification.Purpose, account, id string) (verification.Retrieved, error) {
 	var read verification.Retrieved
 	err := c.get(ctx, request{account: account, purpose: purpose}, id, func(object verification.Object, a answer) {
@@ -43,8 +43,8 @@ func (c *Client) Read(ctx context.Context, purpose verification.Purpose, account
 	return read, err
 }
 
-// get completes the request to the GET of one session; use gets what came, once, if it is usable. An answer about another
-// session is not: a proxy's mistake must not become a person's status.
+// get completes the request to the GET of one session and sends it. It calls use once if the answer is usable. An answer
+// about another session is not usable: the mistake of a proxy must not become the status of a person.
 func (c *Client) get(ctx context.Context, r request, id string, use func(verification.Object, answer)) error {
 	if !stripeevent.ValidSessionID(id) || r.account != "" && !accountPattern.MatchString(r.account) {
 		return verification.ErrStripeUnknown
@@ -53,7 +53,7 @@ func (c *Client) get(ctx context.Context, r request, id string, use func(verific
 	r.decode = func(a answer) (wrong string) {
 		object, err := c.object(a.body)
 		if err != nil || object.ID != id {
-			return "an answer that is not the session asked for"
+			return "an answer that is not the requested session"
 		}
 		object.Account = r.account
 		use(object, a)
@@ -63,11 +63,11 @@ func (c *Client) get(ctx context.Context, r request, id string, use func(verific
 }
 
 func (c *Client) object(body []byte) (verification.Object, error) {
-	return stripeevent.DecodeObject(body, stripeevent.Options{ReferenceKey: c.cfg.ReferenceKey})
+	return stripeevent.DecodeObject(body, stripeevent.Options{ReferenceKey: c.config.ReferenceKey})
 }
 
-// linkOf is the link in an answer. One of another form than Stripe's is none: the status is good all
-// the same.
+// linkOf returns the link in an answer. It returns no link if the link has another form than Stripe's. The status is
+// still valid.
 func linkOf(object verification.Object, body []byte) verification.Link {
 	var link struct {
 		URL          *string `json:"url"`
@@ -86,9 +86,9 @@ func secret(s *string) verification.Secret {
 	return verification.Secret(*s)
 }
 
-// FindByReference reads the platform's newest session with a client_reference_id that is not redacted,
-// among the newest ten; Stripe cannot search by metadata. Where each of them is redacted it is the
-// newest. There is no link in the answer. Errors are Retrieve's.
+// FindByReference returns the platform's newest session with a client_reference_id that is not redacted. It looks at the
+// newest ten sessions with the reference, and returns the newest one if all of them are redacted. Stripe cannot search
+// by metadata. The result has no link. Its errors are those of Retrieve.
 func (c *Client) FindByReference(ctx context.Context, reference string) (verification.Retrieved, error) {
 	if reference == "" || len(reference) > maxReference {
 		return verification.Retrieved{}, verification.ErrStripeUnknown
@@ -105,14 +105,14 @@ func (c *Client) FindByReference(ctx context.Context, reference string) (verific
 				Data   []json.RawMessage `json:"data"`
 			}
 			if json.Unmarshal(a.body, &page) != nil || page.Object != "list" {
-				return "an answer that is no list"
+				return "an answer that is not a list"
 			}
 			for _, body := range page.Data { // the newest first
 				object, err := c.object(body)
 				if err != nil {
-					return "a list of something else than sessions"
+					return "a list of other objects than sessions"
 				}
-				// A server that ignores the filter must not hand one person's status to another.
+				// A server that ignores the filter must not give the status of one person to another.
 				if object.Reference != reference {
 					continue
 				}

@@ -74,7 +74,7 @@ func TestRetrieveOfAConnectedAccount(t *testing.T) {
 
 func TestReferenceFromMetadata(t *testing.T) {
 	s := serve(t, always(200, encode(session(fields{"client_reference_id": nil, "metadata": fields{"person": "p-1"}}))))
-	c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.ReferenceKey = "person" })
+	c := dial(t, s.URL, func(config *stripeapi.Config) { config.ReferenceKey = "person" })
 	if got, err := c.Retrieve(context.Background(), "", id); err != nil || got.Object.Reference != "p-1" {
 		t.Errorf("reference %q, error %v", got.Object.Reference, err)
 	}
@@ -135,7 +135,7 @@ func TestAsOf(t *testing.T) {
 				}
 				always(200, encode(session(nil)))(w, c)
 			})
-			c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.Clock = clock })
+			c := dial(t, s.URL, func(config *stripeapi.Config) { config.Clock = clock })
 			if got, err := c.Retrieve(context.Background(), "", id); err != nil || got.AsOf != test.want {
 				t.Errorf("as of %d, error %v; want %d", got.AsOf, err, test.want)
 			}
@@ -231,7 +231,7 @@ func TestKeyIsAskedForEachCall(t *testing.T) {
 	}))
 	defer server.Close()
 	current := verification.Secret("sk_test_planted_1")
-	c := dial(t, server.URL, func(cfg *stripeapi.Config) { cfg.Key = func() verification.Secret { return current } })
+	c := dial(t, server.URL, func(config *stripeapi.Config) { config.Key = func() verification.Secret { return current } })
 	for _, key := range []verification.Secret{"sk_test_planted_1", "rk_test_planted_2", "sk_test_planted_1"} {
 		current = key
 		_, _ = c.Retrieve(t.Context(), "", id)

@@ -14,7 +14,7 @@ import (
 // people who want to try again, and for doubts.
 func TestCuriosityLeavesHalfOfTheBudget(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, c call) { always(200, encode(session(nil)))(w, c) })
-	c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.ReadsPerDay = 5 })
+	c := dial(t, s.URL, func(config *stripeapi.Config) { config.ReadsPerDay = 5 })
 	ctx := context.Background()
 	for n := range 3 {
 		if read, err := c.Read(ctx, verification.PurposeLookup, "", id); err != nil || read.Link != (verification.Link{}) {

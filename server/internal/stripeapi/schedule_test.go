@@ -168,8 +168,8 @@ func TestNoTurnBeforeTheDeadlineIsToldAtOnceAndTakesNone(t *testing.T) {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		if err := l.wait(ctx, lookups, shares.Named("flood")); !errors.Is(err, errNoTurn) || time.Since(began) != 0 {
-			t.Errorf("error %v after %v, want errNoTurn at once", err, time.Since(began))
+		if err := l.wait(ctx, lookups, shares.Named("flood")); !errors.Is(err, errNoSlot) || time.Since(began) != 0 {
+			t.Errorf("error %v after %v, want errNoSlot at once", err, time.Since(began))
 		}
 		if waiting := len(l.classes[lookups].calls[shares.Named("flood")]); waiting > 31 {
 			t.Errorf("%d calls wait; those after the 31st have no turn within their 3 s", waiting)
@@ -190,7 +190,7 @@ func TestACallThatGivesUpLeavesItsPlace(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		for range 50 {
 			l.calls.Go(func() {
-				if errors.Is(l.wait(ctx, retries, shares.Holder{}), errNoTurn) {
+				if errors.Is(l.wait(ctx, retries, shares.Holder{}), errNoSlot) {
 					gone.Add(1)
 				}
 			})

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// Bounds of the body of an answer in bytes, unpacked: stripe-go reads without one. A session has a few
-// KB. A hundred events may each carry 50 keys of metadata with 500 characters.
+// Bounds of the uncompressed body of an answer, in bytes. stripe-go reads without a bound. A session takes a few KB. A
+// hundred events can each have 50 metadata keys with 500 characters.
 const (
 	maxAnswer    = 1 << 20
 	maxEventPage = 16 << 20
 )
 
-var errAnswerTooLarge = errors.New("the answer is larger than any of Stripe's should be")
+var errAnswerTooLarge = errors.New("the answer is too large to be Stripe's")
 
 func newTransport() *http.Transport {
 	return &http.Transport{
@@ -35,12 +35,12 @@ func newHTTPClient(transport http.RoundTripper, timeout time.Duration) *http.Cli
 	return &http.Client{
 		Transport: boundedAnswers{transport},
 		Timeout:   timeout,
-		// Stripe's API never redirects; whoever does must not get the key.
+		// Stripe's API never redirects. A server that does must not get the key.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// boundedAnswers makes answers beyond the bounds fail.
+// boundedAnswers makes an answer fail if it is larger than its bound.
 type boundedAnswers struct{ http.RoundTripper }
 
 func (b boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -68,8 +68,8 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// silence is stripe-go's logger: nothing. Its lines hold bodies, with links and client secrets, and
-// paths. What matters comes back as an error and is logged by this package.
+// silence is a logger for stripe-go that drops everything. stripe-go's lines contain paths, and bodies with links and
+// client secrets. This package logs what matters, from the returned errors.
 type silence struct{}
 
 func (silence) Debugf(string, ...any) {}

@@ -28,7 +28,7 @@ func spend(call func() error) (made int, err error) {
 
 func TestG15_TheReadsOfOneCallerAreNotTakenFromAnother(t *testing.T) {
 	s := serve(t, always(200, encode(session(nil))))
-	c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.ReadsPerDay, cfg.CallerSharePercent = 100, 25 })
+	c := dial(t, s.URL, func(config *stripeapi.Config) { config.ReadsPerDay, config.CallerSharePercent = 100, 25 })
 	lookup := func(ctx context.Context) func() error {
 		return func() error {
 			_, err := c.Read(ctx, verification.PurposeLookup, "", id)
@@ -87,7 +87,7 @@ func TestG15_TheReadsOfOneCallerAreNotTakenFromAnother(t *testing.T) {
 
 func TestG15_NoFloodDelaysADoubt(t *testing.T) {
 	s := serve(t, always(200, encode(session(nil))))
-	c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.RatePerSecond, cfg.CallerSharePercent = 10, 25 })
+	c := dial(t, s.URL, func(config *stripeapi.Config) { config.RatePerSecond, config.CallerSharePercent = 10, 25 })
 	ctx, cancel := context.WithCancel(t.Context())
 	var flood sync.WaitGroup
 	defer flood.Wait()
@@ -121,7 +121,7 @@ func TestG15_NoFloodDelaysADoubt(t *testing.T) {
 
 func TestACallWithoutATurnIsBusyAndCostsNoRead(t *testing.T) {
 	s := serve(t, always(200, encode(session(nil))))
-	c := dial(t, s.URL, func(cfg *stripeapi.Config) { cfg.RatePerSecond, cfg.ReadsPerDay = 0.01, 10 })
+	c := dial(t, s.URL, func(config *stripeapi.Config) { config.RatePerSecond, config.ReadsPerDay = 0.01, 10 })
 	if _, err := c.Retrieve(t.Context(), "", id); err != nil {
 		t.Fatal(err)
 	}

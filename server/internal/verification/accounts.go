@@ -1,9 +1,9 @@
 package verification
 
-// Accounts are the connected accounts whose sessions concern this service; nil: all do.
+// Accounts is the set of connected accounts whose sessions this service accepts. A nil set accepts all accounts.
 type Accounts map[string]bool
 
-// NewAccounts makes a list of account ids ("acct_..."); none: all are accepted.
+// NewAccounts returns the set of the account ids ("acct_..."). It returns nil if there are none.
 func NewAccounts(ids []string) Accounts {
 	if len(ids) == 0 {
 		return nil
@@ -15,6 +15,6 @@ func NewAccounts(ids []string) Accounts {
 	return accounts
 }
 
-// Accept says whether the sessions of an account are taken. An empty account is the platform itself,
-// which always is.
+// Accept reports whether the sessions of an account are accepted. The empty account is the platform itself, which
+// is always accepted.
 func (a Accounts) Accept(account string) bool { return a == nil || account == "" || a[account] }

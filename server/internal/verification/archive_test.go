@@ -240,7 +240,7 @@ func TestErasedFingerprintsAreThoseOfTheRevisions(t *testing.T) {
 	for n := range 3 * MaxHistory {
 		s.History = append(s.History, Entry{Revision: int32(n + 10), Source: SourceWebhook})
 	}
-	if s.purge(); len(s.Erased) != MaxHistory {
+	if s.redactHistory(); len(s.Erased) != MaxHistory {
 		t.Errorf("%d fingerprints are kept", len(s.Erased))
 	}
 }

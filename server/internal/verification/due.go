@@ -1,11 +1,11 @@
 package verification
 
-// StuckAfter is how long, in seconds, a check may take before the session is read from Stripe again:
-// its outcome may have been missed. Stripe seldom needs more than a few minutes.
+// StuckAfter is how long, in seconds, a session can be in processing before it is read from Stripe again: the event
+// with its outcome might be lost. Stripe seldom needs more than a few minutes.
 const StuckAfter = 15 * 60
 
-// DueAt says from when on, in Unix seconds, a session should be read from Stripe again: at once where
-// the order of its events is in doubt, and after a while where a check does not end.
+// DueAt returns the Unix second from which on the session should be read from Stripe again. An unresolved session is
+// due at once, and a session in processing after StuckAfter. It returns false if the session is never due.
 func (s Session) DueAt() (second int64, due bool) {
 	switch {
 	case !s.Exists() || s.Settled() && !s.Pending:

@@ -7,18 +7,18 @@ import (
 	"slices"
 )
 
-// FailureID is the identity by which a failure or an event id is known again after its text is
-// gone: 8 bytes of HMAC-SHA256 keyed by the session id, so that the same id in two sessions has
-// nothing in common, and nothing can be looked up by it. Never 0.
+// FailureID returns the hash of a failure's identity or of an event id. The record recognizes a repetition by it after
+// the text is gone. It is 8 bytes of HMAC-SHA256 keyed by the session id: the hashes of one id in two sessions have
+// nothing in common, and no session can be found by one. It is never 0.
 func FailureID(sessionID, identity string) uint64 {
 	mac := hmac.New(sha256.New, []byte(sessionID))
 	mac.Write([]byte(identity))
 	return max(1, binary.BigEndian.Uint64(mac.Sum(nil)))
 }
 
-// count counts the failure that an input carries, once however it is learned, and notes whether it
-// is the one shown. A failure's identity is its verification report, else its event id; a read
-// without a report has neither, and counts nothing: the event will.
+// count counts the failure that an input carries, unless it is counted already, and returns whether it is new. It also
+// notes whether the state shows this failure. The identity of a failure is its verification report or, without one,
+// its event id. A read without a report has no identity and counts nothing: the event will.
 func (s *Session) count(object Object, eventID string, second int64, applies bool) bool {
 	identity := object.Report
 	if identity == "" {
@@ -28,7 +28,7 @@ func (s *Session) count(object Object, eventID string, second int64, applies boo
 		return false
 	}
 	id := FailureID(s.ID, identity)
-	// The second case: a read showed this failure before its event brought the identity.
+	// In the second case a read showed this failure before its event brought the identity.
 	if applies || s.ShownFailure == 0 && object.saysState(s.State) {
 		s.ShownFailure = id
 	}
@@ -39,14 +39,14 @@ func (s *Session) count(object Object, eventID string, second int64, applies boo
 		if len(s.Failures) > MaxRemembered {
 			oldest := 0
 			if s.Failures[0].ID == s.LastFailure.ID {
-				oldest = 1 // whether the newest failure has its grant must stay known
+				oldest = 1 // keep the newest failure: it says whether its retry was granted
 			}
 			s.Failures = slices.Delete(s.Failures, oldest, oldest+1)
 		}
 		at = len(s.Failures) - 1
 		s.FailedAttempts++
 	}
-	// Known ones too: an override can bring a counted failure back, later and with another code.
+	// A counted failure too: an override can show it again, at a later time and with another code.
 	if second >= s.LastFailure.Second {
 		s.LastFailure = LastFailure{ID: id, Second: second, Code: object.Error.Code, Granted: s.Failures[at].Granted}
 	}
@@ -56,8 +56,8 @@ func (s *Session) count(object Object, eventID string, second int64, applies boo
 	return isNew
 }
 
-// judged is the counted failure by which a retry is judged: the one shown, else the newest. The zero
-// value: none is counted.
+// judged returns the counted failure that decides about a retry: the failure that the state shows or, without one, the
+// newest. It returns the zero value if no failure is counted.
 func (s State) judged() LastFailure {
 	if s.ShownFailure == 0 {
 		return s.LastFailure
@@ -65,10 +65,10 @@ func (s State) judged() LastFailure {
 	return LastFailure{ID: s.ShownFailure, Second: s.UpdateTime, Code: s.Error.Code, Granted: s.ShownGranted}
 }
 
-// grant notes that a counted failure has its grant.
+// grant notes that a retry was granted for a failure.
 func (s *Session) grant(id uint64) {
 	at := slices.IndexFunc(s.Failures, func(f Failure) bool { return f.ID == id })
-	if at < 0 { // beyond MaxRemembered; the grant must still be found again
+	if at < 0 { // trimmed at MaxRemembered, but a repeated call must find the grant
 		s.Failures = append(s.Failures, Failure{ID: id})
 		at = len(s.Failures) - 1
 	}

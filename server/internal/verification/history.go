@@ -6,30 +6,30 @@ import (
 	"slices"
 )
 
-// Entry is one input that reached a session and left a trace.
+// Entry is one input in the history of a session.
 type Entry struct {
-	// Revision is the one that it made; 0: none.
+	// Revision is the revision that the input made. 0 means that it made none.
 	Revision int32
-	// EventID and EventType are Stripe's; empty where the input was no event.
+	// EventID and EventType are Stripe's. They are empty if the input was not an event.
 	EventID   string
 	EventType string
 	Source    Source
 	Effect    Effect
-	// EventTime is when it happened at Stripe, in Unix seconds.
+	// EventTime is Stripe's time of the input, in Unix seconds. It is 0 for what this service did itself.
 	EventTime int64
-	// RecordTime is when this service recorded it, in Unix milliseconds.
+	// RecordTime is when this service recorded the input, in Unix milliseconds.
 	RecordTime int64
-	// Status and Error are what it carried.
+	// Status and Error are what the input carried.
 	Status string
 	Error  Error
-	// Principal is the name of the service that a retry was granted to, 255 bytes at the most; empty
-	// in every other entry, and where callers have no names.
+	// Principal is the name of the caller that got a retry, at most 255 bytes. It is empty in every other entry, and
+	// if callers have no names.
 	Principal string
-	// Result is the state after it, where it made a revision. Any earlier revision is derived from
-	// here, so nothing is stored twice.
+	// Result is the state after the input if the input made a revision. Earlier revisions are derived from it, so
+	// no state is stored twice.
 	Result State
 
-	// Extra is what a newer version wrote; see Session.Extra.
+	// Extra holds the fields of a newer version. See Session.Extra.
 	Extra []byte
 }
 
@@ -39,7 +39,7 @@ type Change struct {
 	State    State
 }
 
-// Knows reports whether an event has reached the session before.
+// Knows reports whether the session has had an event before.
 func (s Session) Knows(eventID string) bool {
 	for _, entry := range s.History {
 		if entry.EventID == eventID {
@@ -53,7 +53,7 @@ func (s Session) Knows(eventID string) bool {
 	return slices.ContainsFunc(s.Forgotten, func(f Forgotten) bool { return f.ID == id })
 }
 
-// record adds an entry, with a revision if what is seen differs from before.
+// record appends an entry to the history. It makes a revision if the visible state differs from the one before.
 func (s *Session) record(before Session, entry Entry) {
 	if !before.Exists() || !sameSeen(s.State, before.State) {
 		s.Revision++
@@ -64,13 +64,12 @@ func (s *Session) record(before Session, entry Entry) {
 		s.Moved = s.Revision
 	}
 	if s.Tombstone() && !before.Tombstone() {
-		s.purge()
+		s.redactHistory()
 	}
 	if entry.EventID != "" && s.Applied == before.Applied && before.Stub() {
-		s.Archived = s.Revision // a late event counts a failure, and brings nothing back
+		s.Archived = s.Revision // a late event counts a failure and restores no detail
 	}
-	// No reason comes back with a late input. The first input of a session is none, though no entry tells yet
-	// how the session came to its state.
+	// A late input restores no reason. The first input of a session is not late, although the history is still empty.
 	if s.Tombstone() || before.Exists() && s.Stub() {
 		entry = entry.redacted()
 	}
@@ -78,10 +77,10 @@ func (s *Session) record(before Session, entry Entry) {
 	s.trim(entry.RecordTime / 1000)
 }
 
-// purge leaves of the history what a redaction and the archive leave: event ids and effects, to know them
-// again, and the fingerprints of revisions, so that a resume token of before a loss of data is still told
-// from one of before the erasure.
-func (s *Session) purge() {
+// redactHistory removes from the history what a redaction or the archive removes. It keeps event ids and effects, to
+// recognize repetitions, and the fingerprints of revisions: they tell a resume token that is older than a loss of data
+// from a token that is older than the erasure.
+func (s *Session) redactHistory() {
 	var kept []Entry
 	for _, entry := range s.History {
 		if entry.Revision > 0 {
@@ -95,17 +94,17 @@ func (s *Session) purge() {
 	s.Erased = s.Erased[max(0, len(s.Erased)-MaxHistory):]
 }
 
-// purged reports whether an entry is as purge leaves it. Every other entry has a source.
-func (e Entry) purged() bool { return e.Source == 0 && e.RecordTime == 0 && e.Status == "" }
+// erased reports whether redactHistory has emptied the entry. Every other entry has a source.
+func (e Entry) erased() bool { return e.Source == 0 && e.RecordTime == 0 && e.Status == "" }
 
-// redacted is an entry without what it carried. Its result holds no personal data any more.
+// redacted returns the entry without what the input carried. The result no longer holds personal data.
 func (e Entry) redacted() Entry {
 	e.Status, e.Error, e.EventTime, e.Principal, e.Extra = "", Error{}, 0, "", nil
 	return e
 }
 
-// trim keeps the history within its bound; the event ids of what goes stay known for a while. now is
-// in Unix seconds.
+// trim drops the oldest entries beyond MaxHistory. The session knows their event ids for RememberFor longer. now is in
+// Unix seconds.
 func (s *Session) trim(now int64) {
 	for len(s.History) > MaxHistory {
 		if id := s.History[0].EventID; id != "" {
@@ -119,12 +118,12 @@ func (s *Session) trim(now int64) {
 	}
 }
 
-// ChangesAfter returns the revisions above the given one that can still be told, in order. The last
-// one is the current state. They have no hole, but begin later than revision+1 where a redaction or
-// the bound of the history took entries away; see Floor.
+// ChangesAfter returns the revisions after the given one, in order, as far as the history holds them. The last one is
+// the current state. There is no gap between them, but they begin later than revision+1 if a redaction or the bound of
+// the history removed entries. See Floor.
 func (s Session) ChangesAfter(revision int32) []Change {
 	var changes []Change
-	var last LastFailure // as far as the history tells
+	var last LastFailure // as far as the history shows it
 	for _, entry := range s.History {
 		if entry.Revision <= 0 {
 			continue
@@ -143,12 +142,12 @@ func (s Session) ChangesAfter(revision int32) []Change {
 		}
 	}
 	if s.Revision > revision && (len(changes) == 0 || changes[len(changes)-1].Revision < s.Revision) {
-		changes = append(changes, Change{Revision: s.Revision, State: s.State}) // its entry was cut off
+		changes = append(changes, Change{Revision: s.Revision, State: s.State}) // its entry was trimmed
 	}
 	return changes
 }
 
-// Floor is the smallest revision that ChangesAfter can tell; 0 for a session that is not known.
+// Floor returns the smallest revision that ChangesAfter can return. It returns 0 if the session does not exist.
 func (s Session) Floor() int32 {
 	for _, entry := range s.History {
 		if entry.Revision > 0 {
@@ -158,8 +157,8 @@ func (s Session) Floor() int32 {
 	return s.Revision
 }
 
-// Fingerprint tells one making of a revision from another: where the store lost writes, the same
-// number may come again with other content. ok is false where the revision can no longer be told.
+// Fingerprint returns a hash of what made a revision. After the store lost writes, the same revision number can come
+// again with other content and another fingerprint. ok is false if the history no longer holds the revision.
 func (s Session) Fingerprint(revision int32) (fingerprint uint32, ok bool) {
 	for _, entry := range s.History {
 		if entry.Revision == revision && revision != 0 {
@@ -169,8 +168,8 @@ func (s Session) Fingerprint(revision int32) (fingerprint uint32, ok bool) {
 	return 0, false
 }
 
-// ErasedFingerprint is the Fingerprint of a revision whose content was erased. ok is false where it is not
-// held: the revision can be told, was cut from the history, or was erased by a version that kept none.
+// ErasedFingerprint returns the Fingerprint of a revision whose content was erased. ok is false if there is none: the
+// history holds the revision, trimmed it, or was erased by a version that kept no fingerprints.
 func (s Session) ErasedFingerprint(revision int32) (fingerprint uint32, ok bool) {
 	for _, erased := range s.Erased {
 		if erased.Revision == revision {
@@ -191,8 +190,8 @@ func (s Session) fingerprint(entry Entry) uint32 {
 	return hash.Sum32()
 }
 
-// Strayed reports whether the session had another reference than the given one at a revision after the
-// given one. Where both are erased it is what Moved still tells.
+// Strayed reports whether the session had another reference than the given one at any revision after the given one. If
+// the references are erased, only Moved shows it.
 func (s Session) Strayed(reference string, revision int32) bool {
 	if s.Moved > revision || s.Reference != "" && s.Reference != reference {
 		return true

@@ -10,7 +10,7 @@ const (
 	EventRedacted      = "identity.verification_session.redacted"
 )
 
-// Source says where an input came from. The numbers are the contract's.
+// Source is where an input came from. The numbers are those of the API contract.
 type Source uint8
 
 // The sources.
@@ -18,26 +18,26 @@ const (
 	SourceWebhook   Source = 1
 	SourceStripeAPI Source = 2
 	SourceRetry     Source = 3
-	// SourceReplacement is what followed from replacing a closed session.
+	// SourceReplacement is a change that the replacement of a closed session made.
 	SourceReplacement Source = 4
 )
 
-// Effect says what an input did. The numbers are the contract's.
+// Effect is what an input did to the record. The numbers are those of the API contract.
 type Effect uint8
 
 // The effects.
 const (
-	// EffectApplied: it became the state, or added to what is seen.
+	// EffectApplied: the input became the state, or added to the visible state.
 	EffectApplied Effect = 1
-	// EffectStale: nothing changed.
+	// EffectStale: the input changed nothing.
 	EffectStale Effect = 2
-	// EffectCounted: it was too late for the state, but its failure was not yet counted.
+	// EffectCounted: the input was too late for the state, but its failure was not yet counted.
 	EffectCounted Effect = 3
-	// EffectPending: the order is in doubt and Stripe could not be asked; the rule decided.
+	// EffectPending: the order is ambiguous and Stripe could not be read. The rules decided.
 	EffectPending Effect = 4
 )
 
-// String returns the effect in one word, for logs and traces.
+// String returns the effect as one word, for logs and traces.
 func (e Effect) String() string {
 	switch e {
 	case EffectApplied:
@@ -53,7 +53,7 @@ func (e Effect) String() string {
 	}
 }
 
-// Object is a verification session as Stripe described it at some moment. It holds no secret.
+// Object is a verification session as Stripe described it at one moment. It holds no secret.
 type Object struct {
 	ID        string
 	Account   string
@@ -64,75 +64,74 @@ type Object struct {
 	Report    string
 	Created   int64
 	Reference string
-	// Replaces is the session id under ReplacesKey in its metadata; empty: none.
+	// Replaces is the session id under ReplacesKey in the metadata. It is empty if there is none.
 	Replaces  string
 	Redaction Redaction
 }
 
-// Event is one event of Stripe about one session.
+// Event is one of Stripe's events about one session.
 type Event struct {
 	// ID is Stripe's event id, "evt_...".
 	ID string
-	// Type is Stripe's event type, verbatim. It never decides the status: the object does.
+	// Type is Stripe's event type, verbatim. The status comes from Object and never from Type.
 	Type string
-	// Source is how the event came here: the webhook, or Stripe's event list.
+	// Source is how the event came here: by webhook, or from Stripe's list of events.
 	Source Source
 	// Second is Stripe's `created`, in Unix seconds.
 	Second int64
-	// RecordTime is when this service got it, in Unix milliseconds.
+	// RecordTime is when this service received the event, in Unix milliseconds.
 	RecordTime int64
-	// Object is the session as of the event.
+	// Object is the session at the time of the event.
 	Object Object
 }
 
 // Read is the answer to a GET of one session at Stripe.
 type Read struct {
-	// Object is the session as of the answer.
+	// Object is the session at the time of the answer.
 	Object Object
-	// AsOf is the second before which nothing that Stripe knows is missing from Object: the answer's
-	// Date, less the call's duration, less one second. Never this machine's clock.
+	// AsOf is a Unix second: Object includes all that happened at Stripe before it. It is the answer's Date less the
+	// call's duration, less one second. It never depends on this machine's clock.
 	AsOf int64
-	// Applied is the record's Applied when the GET began.
+	// Applied is Session.Applied at the start of the GET.
 	Applied uint32
-	// RecordTime is when the answer was recorded, in Unix milliseconds.
+	// RecordTime is when this service recorded the answer, in Unix milliseconds.
 	RecordTime int64
 }
 
-// Outcome says what an input did to the record.
+// Outcome is what an input did to a record.
 type Outcome struct {
-	// Effect is what became of the input; 0 where it left no entry.
+	// Effect is the effect in the history entry. It is 0 if the input made no entry.
 	Effect Effect
-	// Write says that the record differs from the one given, be it only in its history, and must be
-	// stored.
+	// Write is true if the record changed, even if only its history did, and must be stored.
 	Write bool
-	// Duplicate says that the event was known already.
+	// Duplicate is true if the session has had the event before.
 	Duplicate bool
-	// Doubt says that only Stripe can tell the order. The record returned is the one to store if
-	// Stripe cannot be asked.
+	// Doubt is true if the order is ambiguous: only Stripe can tell it. Store the returned record only if Stripe
+	// cannot be read.
 	Doubt bool
-	// Dropped says that a read was overtaken by another input and must be made again.
+	// Dropped is true if another input overtook the read. Read the session again.
 	Dropped bool
 }
 
-// isFailure reports whether a submission failed: requires_input with an error. `abandoned` is none,
-// since nothing was submitted.
+// isFailure reports whether the object shows a failed submission: requires_input with an error. The error `abandoned`
+// does not count, because nothing was submitted.
 func (o Object) isFailure() bool {
 	return o.Status == StatusRequiresInput && !o.Error.IsZero() && o.Error.Code != CodeAbandoned
 }
 
-// scrubbed is the object without what a redaction erases.
-func (o Object) scrubbed() Object {
+// redacted returns the object without what a redaction erases.
+func (o Object) redacted() Object {
 	o.Error, o.Report, o.Reference = Error{}, "", ""
 	return o
 }
 
-// saysState reports whether the object says what the state shows.
+// saysState reports whether the object equals the state in status, error and report.
 func (o Object) saysState(s State) bool {
 	return o.Status == s.Status && o.Error == s.Error && o.Report == s.Report
 }
 
-// Rank orders the statuses of one second: nothing submitted, being checked, decided. Canceled is
-// above all: nothing leaves it.
+// rank orders the statuses of events of the same second: nothing submitted, in check, decided. Canceled is the highest,
+// because it is final.
 func rank(status string, failed bool) int {
 	switch {
 	case status == StatusCanceled:

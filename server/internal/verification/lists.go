@@ -2,28 +2,27 @@ package verification
 
 import "time"
 
-// List is a list in which sessions can be found by what they are.
+// List is one of the lists that callers can read: the sessions in one condition.
 type List uint8
 
-// The lists. A session has one status, at most one denial, and may be in doubt beside: it is in up to
-// three of them.
+// The lists. A session is in at most three of them: it has one status, at most one denial, and can be unresolved.
 const (
 	ListRequiresInput List = iota
-	// ListProcessing also has the sessions of a status that is not known: somebody must look.
+	// ListProcessing also holds the sessions whose status this version does not know. An operator should look at them.
 	ListProcessing
 	ListVerified
 	ListCanceled
-	// ListLimitReached and ListNotRetryable are those whom a RetryPolicy denies a retry.
+	// ListLimitReached and ListNotRetryable hold the sessions for which a RetryPolicy denies a retry.
 	ListLimitReached
 	ListNotRetryable
-	// ListInDoubt are the pending ones.
+	// ListInDoubt holds the unresolved sessions.
 	ListInDoubt
 
 	// ListCount is the number of lists.
 	ListCount = iota
 )
 
-// Lists is a set of lists. The zero value is none.
+// Lists is a set of lists. The zero value is the empty set.
 type Lists uint8
 
 // Has reports whether a list is in the set.
@@ -31,8 +30,8 @@ func (l Lists) Has(list List) bool { return l&(1<<list) != 0 }
 
 func (l Lists) with(list List) Lists { return l | 1<<list }
 
-// Lists says in which lists a session belongs under a policy. The clock has no say: a cooldown passes
-// without an input, and a list is kept by inputs. What was redacted or shrunk is in none.
+// Lists returns the lists that a session belongs in under the policy. The result does not depend on the clock, because
+// only an input updates a list and a cooldown ends without one. Redacted and archived sessions are in no list.
 func (p RetryPolicy) Lists(s Session) Lists {
 	var in Lists
 	if !s.Exists() || s.Tombstone() || s.Stub() {
@@ -53,7 +52,7 @@ func (p RetryPolicy) Lists(s Session) Lists {
 		in = in.with(ListLimitReached)
 	case DenialNotRetryable:
 		in = in.with(ListNotRetryable)
-	default: // passes by itself, or follows from the status
+	default: // the denial ends by itself, or follows from the status
 	}
 	if s.Pending {
 		in = in.with(ListInDoubt)

@@ -30,7 +30,7 @@ type flaws struct {
 // its as_of; an agreeing event that does not take its position after a read that was no input (2 lives
 // in 60,000); redaction that falls; failures counted without their identity, by the event's id alone, only in time, or by
 // reads without a report; a revision for everything. What it cannot see (people are slower than a second) the tables
-// of order_test.go and doubt_test.go do. What can be built wrong around the core is in TestModelNoticesFlaws.
+// of order_test.go and ambiguous_test.go do. What can be built wrong around the core is in TestModelNoticesFlaws.
 func TestG1_ModelOfStripe(t *testing.T) {
 	seed := *modelSeed
 	if seed == 0 {

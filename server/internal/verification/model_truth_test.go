@@ -205,7 +205,7 @@ const stillPending = "still in doubt after it was read again"
 func (l truth) differs(s Session) string {
 	want := l.moments[len(l.moments)-1].object
 	if want.Redaction > RedactionNone {
-		want = want.scrubbed()
+		want = want.redacted()
 	}
 	switch {
 	case s.Status != want.Status:

@@ -2,12 +2,12 @@ package verification
 
 import "time"
 
-// ReplacesKey is the metadata key under which a session that this service made holds the id of the session
-// that it replaces. So whatever learns of it first learns whose counts are due.
+// ReplacesKey is the metadata key under which a session that this service created names the session that it replaces.
+// So the first input about the new session also says which session's counts it inherits.
 const ReplacesKey = "verification_status_replaces"
 
-// judgeReplacement is Judge for a closed session that shall be replaced: superseded and canceled are
-// no denials, and the newest counted failure stands for the one that the cancel cleared.
+// judgeReplacement is Judge for the replacement of a closed session. The conditions superseded and canceled are not
+// denials here. The newest counted failure decides, because the cancel cleared the failure that the state showed.
 func (p RetryPolicy) judgeReplacement(s Session, now time.Time) Decision {
 	last := s.LastFailure
 	switch {
@@ -15,7 +15,7 @@ func (p RetryPolicy) judgeReplacement(s Session, now time.Time) Decision {
 		return Decision{Denial: DenialRedacted}
 	case s.Replacement.Granted:
 		return Decision{}
-	case s.Status == StatusVerified: // a caller whose session is not closed after all
+	case s.Status == StatusVerified: // the session is not closed after all
 		return Decision{Denial: DenialAlreadyVerified}
 	case s.Status != StatusCanceled && s.Status != StatusRequiresInput:
 		return Decision{Denial: DenialProcessing}
@@ -29,8 +29,8 @@ func (p RetryPolicy) judgeReplacement(s Session, now time.Time) Decision {
 	return p.cooldown(last.Second, now)
 }
 
-// GrantReplacement grants the one replacement of a canceled session. It uses a retry. Asked for
-// again it is found, with the return URL of the first caller. principal is as in GrantRetry.
+// GrantReplacement grants the one replacement of a canceled session and uses one retry. A repeated call finds the grant
+// and the return URL of the first call. principal is as in GrantRetry. changed is true if the record must be stored.
 func GrantReplacement(current Session, policy RetryPolicy, now time.Time, principal, returnURL string) (next Session, decision Decision, changed bool) {
 	decision = policy.judgeReplacement(current, now)
 	if decision.Denial != DenialNone || current.Replacement.Granted {
@@ -43,8 +43,8 @@ func GrantReplacement(current Session, policy RetryPolicy, now time.Time, princi
 	return next, Decision{}, true
 }
 
-// RevokeReplacement takes back the grant of a replacement that Stripe refused to make, if it still is
-// the one that was asked for with this return URL.
+// RevokeReplacement revokes the grant of a replacement that Stripe refused to create. It changes nothing if the grant
+// has another return URL, or if the session has a successor.
 func RevokeReplacement(current Session, returnURL string, now time.Time) (next Session, changed bool) {
 	if current.Replacement != (Replacement{Granted: true, ReturnURL: returnURL}) || current.SupersededBy != "" {
 		return current, false
@@ -56,16 +56,16 @@ func RevokeReplacement(current Session, returnURL string, now time.Time) (next S
 	return next, true
 }
 
-// claim keeps the session that an input says this one replaces. The first claim stays, and none is kept
-// beside counts that were inherited already.
+// claim notes the session that this one replaces according to an input. The first claim stays. A session that has
+// inherited counts takes no claim.
 func (s *Session) claim(object Object) {
 	if s.Replaces == "" && s.Predecessor == "" && object.Replaces != s.ID {
 		s.Replaces = object.Replaces
 	}
 }
 
-// Claim notes the session that this one was made to replace. Stripe's answer to the creation has said so:
-// it stands above what the metadata claims, which may be copied from another session.
+// Claim notes the session that this one was created to replace. Stripe's answer to the creation proves it, so it
+// overrides the claim in the metadata, which might be copied from another session.
 func Claim(current Session, predecessor string) (next Session, changed bool) {
 	if current.Predecessor != "" || current.Replaces == predecessor || current.ID == predecessor {
 		return current, false
@@ -75,21 +75,22 @@ func Claim(current Session, predecessor string) (next Session, changed bool) {
 	return next, true
 }
 
-// Owes returns the session whose counts this one may still have to inherit, or which may still have to
-// name this one as its successor; empty: none. Whether it has to is Accepts' to say.
+// Owes returns the predecessor with which the replacement might be incomplete: this session might not have inherited
+// its counts, or it might not name this session as its successor. Accepts decides whether the replacement is valid.
+// Owes returns "" if there is no such predecessor.
 func (s Session) Owes() string {
 	switch {
 	case s.Inherited != Inheritance{}:
 		return ""
-	case s.Predecessor != "": // by an older version, which notes the successor last and no amounts
+	case s.Predecessor != "": // from an older version: it notes the successor last, and no amounts
 		return s.Predecessor
 	}
 	return s.Replaces
 }
 
-// Accepts reports whether a session that claims to replace this one does so. Anyone who can set metadata
-// can claim: so only a session that was granted its replacement and names no other successor accepts,
-// within its account and mode, a younger one.
+// Accepts reports whether a session that claims to replace this one really does. Everybody with access to the metadata
+// can claim, so this session accepts only if its replacement was granted and it names no other successor. The claimant
+// must have the same account and mode, and must not be older.
 func (s Session) Accepts(claimant Session) bool {
 	switch {
 	case !s.Exists(), s.ID == claimant.ID, s.ID != claimant.Owes():
@@ -104,10 +105,10 @@ func (s Session) Accepts(claimant Session) bool {
 	return s.Replacement.Granted
 }
 
-// Inherit gives a replacement the counts of the session that it replaces, once.
+// Inherit adds the counts of the replaced session to those of its replacement, once.
 func Inherit(current, predecessor Session, now time.Time) (next Session, changed bool) {
 	amounts := Inheritance{predecessor.FailedAttempts, predecessor.RetriesGranted}
-	byOlder := current.Predecessor == predecessor.ID // the counts are there, the amounts are not noted
+	byOlder := current.Predecessor == predecessor.ID // an older version added the counts and noted no amounts
 	if current.Inherited != (Inheritance{}) || current.Predecessor != "" && !byOlder || byOlder && amounts == (Inheritance{}) {
 		return current, false
 	}
@@ -123,7 +124,7 @@ func Inherit(current, predecessor Session, now time.Time) (next Session, changed
 	return next, true
 }
 
-// Supersede notes the session that replaced this one. The first one stays.
+// Supersede notes the session that replaced this one. The first successor stays.
 func Supersede(current Session, successor string, now time.Time) (next Session, changed bool) {
 	if current.SupersededBy != "" {
 		return current, false
@@ -135,8 +136,8 @@ func Supersede(current Session, successor string, now time.Time) (next Session, 
 	return next, true
 }
 
-// Replace is Supersede for a successor that Stripe has just made. That used the grant, also if another
-// call, which Stripe refused, has taken it back meanwhile.
+// Replace is Supersede for a successor that Stripe has just created. The creation used the grant, even if another call,
+// which Stripe refused, has revoked it meanwhile.
 func Replace(current Session, successor string, now time.Time) (next Session, changed bool) {
 	if current.SupersededBy == "" && !current.Replacement.Granted {
 		current.Replacement.Granted = true

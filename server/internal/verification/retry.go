@@ -5,29 +5,29 @@ import (
 	"time"
 )
 
-// CodeAbandoned is the error of a submission that was begun and never made.
+// CodeAbandoned is Stripe's error code for a submission that the person began and never finished.
 const CodeAbandoned = "abandoned"
 
-// DefaultDenyCodes are the errors that trying again cannot mend: Stripe bills each submission, and
-// the person needs another way or a person to talk to.
+// DefaultDenyCodes returns the error codes that another try cannot fix. Stripe bills each submission, and the person
+// needs another way or somebody to talk to.
 func DefaultDenyCodes() []string {
 	return []string{"consent_declined", "country_not_supported", "selfie_manipulated", "under_supported_age"}
 }
 
-// RetryPolicy says how often and when a person may try again.
+// RetryPolicy says how often and when a person may try again. The zero value grants no retry.
 type RetryPolicy struct {
-	// MaxRetries is how many retries are granted over a chain of replaced sessions; 0 grants none.
+	// MaxRetries is how many retries are granted to a session and all sessions that it replaces. 0 grants none.
 	MaxRetries int32
 	// DenyCodes are Stripe's error codes for which no retry is granted.
 	DenyCodes []string
-	// Cooldown is the least time from a failure to a retry; 0: none.
+	// Cooldown is the least time from a failure to a retry. 0 means no cooldown.
 	Cooldown time.Duration
 }
 
-// Denial says why a retry is refused. The numbers are the contract's.
+// Denial is why a retry is refused. The numbers are those of the API contract.
 type Denial uint8
 
-// The denials; DenialNone is no denial.
+// The denials. DenialNone means that the retry is not denied.
 const (
 	DenialNone            Denial = 0
 	DenialProcessing      Denial = 1
@@ -43,17 +43,17 @@ const (
 // Decision is what a policy says about a retry.
 type Decision struct {
 	Denial Denial
-	// NextRetry is from when on, with DenialCooldown.
+	// NextRetry is the end of the cooldown. It is zero for every other denial.
 	NextRetry time.Time
 }
 
-// Remaining is how many retries may still be granted.
+// Remaining returns how many retries can still be granted.
 func (p RetryPolicy) Remaining(state State) int32 {
 	return max(0, p.MaxRetries-state.RetriesGranted)
 }
 
-// Judge says what RetryVerification would answer, in the fixed order of the denials. A failure that
-// has its grant is past the last three: repeating a call uses nothing.
+// Judge returns what RetryVerification would answer. The order of the denials is fixed. The denials not_retryable,
+// limit_reached and cooldown do not apply to a failure that has its grant: a repeated call uses nothing.
 func (p RetryPolicy) Judge(state State, now time.Time) Decision {
 	switch {
 	case state.SupersededBy != "":
@@ -73,7 +73,7 @@ func (p RetryPolicy) Judge(state State, now time.Time) Decision {
 	}
 	failure := state.judged()
 	switch {
-	// Without a counted failure a link is given and nothing is used.
+	// Without a counted failure the caller gets a link and uses no retry.
 	case failure.ID == 0, failure.Granted:
 		return Decision{}
 	case p.denies(failure.Code):
@@ -96,10 +96,10 @@ func (p RetryPolicy) cooldown(failure int64, now time.Time) Decision {
 	return Decision{}
 }
 
-// GrantRetry grants a retry for the failure that is judged (the one shown, else the newest counted),
-// once: the same failure asked for again has its grant, and nothing is used. Where no failure is
-// counted there is nothing to grant and the person may continue. principal is who asked, by name; the
-// history keeps it. changed says that the record must be stored.
+// GrantRetry grants one retry for the failure that decides: the one that the state shows or, without one, the newest
+// counted failure. A repeated call for the same failure finds its grant and uses nothing. If no failure is counted there
+// is nothing to grant, and the person may continue. principal is the name of the caller; the history keeps it. changed
+// is true if the record must be stored.
 func GrantRetry(current Session, policy RetryPolicy, now time.Time, principal string) (next Session, decision Decision, changed bool) {
 	decision = policy.Judge(current.State, now)
 	failure := current.judged()
@@ -113,13 +113,13 @@ func GrantRetry(current Session, policy RetryPolicy, now time.Time, principal st
 	return next, Decision{}, true
 }
 
-// recordOwn adds the entry of something that this service did itself. Stripe knows nothing of it, so
-// there is no time at Stripe.
+// recordOwn appends the entry of something that this service did itself. It has no Stripe time, because Stripe does not
+// know of it.
 func (s *Session) recordOwn(before Session, source Source, now time.Time) {
 	s.record(before, s.ownEntry(source, now))
 }
 
-// recordGrant adds the entry of a grant, with the name of who got it.
+// recordGrant appends the entry of a grant, with the name of the caller that got it.
 func (s *Session) recordGrant(before Session, now time.Time, principal string) {
 	entry := s.ownEntry(SourceRetry, now)
 	entry.Principal = principal

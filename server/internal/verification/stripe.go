@@ -6,53 +6,53 @@ import (
 	"log/slog"
 )
 
-// Errors of Stripe's API, as the adapter tells them and the rest of the service decides by them.
+// Errors of Stripe's API. The adapter returns them, and the rest of the service decides by them.
 var (
-	// ErrStripeUnknown: Stripe has no such session (in this mode and account).
+	// ErrStripeUnknown: Stripe has no such session in this mode and account.
 	ErrStripeUnknown = errors.New("Stripe knows no such session")
-	// ErrStripeUnavailable: Stripe cannot be reached, answers too late, limits the rate or fails.
+	// ErrStripeUnavailable: Stripe cannot be reached, answers too late, limits the rate, or fails.
 	ErrStripeUnavailable = errors.New("Stripe's API is unavailable")
-	// ErrStripeUnauthorized: Stripe refuses this service's key (401, 403). Not the caller's fault.
+	// ErrStripeUnauthorized: Stripe refuses the key of this service (401 or 403). The caller cannot fix it.
 	ErrStripeUnauthorized = errors.New("Stripe refuses the API key: check STRIPE_API_KEY and its permissions")
-	// ErrStripeBusy: Stripe was not asked, because too many calls wait for their turn here. It is an
+	// ErrStripeBusy: the request was not sent, because too many calls wait within this service. It wraps
 	// ErrStripeUnavailable.
-	ErrStripeBusy = fmt.Errorf("%w: too many calls wait for their turn", ErrStripeUnavailable)
-	// ErrStripeBudget: the day's reads for such a purpose are used up.
+	ErrStripeBusy = fmt.Errorf("%w: too many calls wait for the rate limit", ErrStripeUnavailable)
+	// ErrStripeBudget: the reads of the day for this purpose are used up.
 	ErrStripeBudget = errors.New("the day's budget of Stripe API reads is spent: see API_READS_PER_DAY")
-	// ErrStripeShare: the caller's share of the day's reads is used up. It is an ErrStripeBudget.
+	// ErrStripeShare: the caller's share of the reads of the day is used up. It wraps ErrStripeBudget.
 	ErrStripeShare = fmt.Errorf("%w: the share of this caller", ErrStripeBudget)
 	// ErrStripeNotConfigured: there is no API key.
 	ErrStripeNotConfigured = errors.New("no Stripe API key is configured: set STRIPE_API_KEY")
-	// ErrStripeExcluded: the session is of a connected account that is not accepted. Stripe was not asked.
+	// ErrStripeExcluded: the session belongs to a connected account that is not accepted. The request was not sent.
 	ErrStripeExcluded = errors.New("the session is of a connected account that is not in STRIPE_ACCOUNTS")
 )
 
-// StripeRefusedError says that Stripe understood a call and refused it (a 4xx other than the above).
+// StripeRefusedError is Stripe's refusal of a request that it understood: a 4xx that is none of the errors above.
 type StripeRefusedError struct {
-	// Code is Stripe's error code or, without one, its error type; never its message, which may
-	// quote what was sent.
+	// Code is Stripe's error code or, without one, its error type. It is never Stripe's message, which can quote the
+	// request.
 	Code string
 }
 
-// CodeIdempotency is Stripe's refusal of an idempotency key that came with another request before.
+// CodeIdempotency is Stripe's error code for an idempotency key that it has seen with another request.
 const CodeIdempotency = "idempotency_error"
 
 func (e *StripeRefusedError) Error() string { return "Stripe refused the call: " + e.Code }
 
-// Purpose says what Stripe is asked for. The smaller one goes first, and no purpose can use up what a smaller
-// one needs.
+// Purpose is what a request to Stripe is for. Requests of a smaller purpose go first, and no purpose can use up what a
+// smaller one needs.
 type Purpose uint8
 
-// The purposes, of the greatest worth first.
+// The purposes, the most important first.
 const (
-	// PurposeDoubt: the order of two events is ambiguous, or an event must be read.
+	// PurposeDoubt: the order of two events is ambiguous, or an event must be read at Stripe.
 	PurposeDoubt Purpose = iota
 	// PurposeRetry: a person wants to try again.
 	PurposeRetry
-	// PurposeLookup: a caller asks for more than is known here.
+	// PurposeLookup: a caller asks for something that this service does not know.
 	PurposeLookup
-	// PurposeCatchUp: this service looks for what it might have missed. It waits in line with the lookups, and
-	// the day's budget keeps more for it than lookups can use.
+	// PurposeCatchUp: this service looks for events that it might have missed. These reads wait in one queue with the
+	// lookups, and the budget of the day reserves more for them than lookups can use.
 	PurposeCatchUp
 )
 
@@ -61,35 +61,35 @@ type Retrieved struct {
 	Object Object
 	// AsOf is Read.AsOf.
 	AsOf int64
-	// Link is the way back in; empty unless the status is requires_input.
+	// Link is the person's link back into the session. It is empty unless the status is requires_input.
 	Link Link
 }
 
-// Link is a person's way back into a session: single use, made afresh by each GET. It goes into one
-// response and nowhere else.
+// Link is a person's link back into a session. It can be used once, and each GET makes a new one. It goes into one
+// response and is stored nowhere.
 type Link struct {
-	// URL is Stripe's hosted page, good for 48 hours.
+	// URL is Stripe's hosted page, valid for 48 hours.
 	URL Secret
-	// ClientSecret is for Stripe.js, good for 24 hours.
+	// ClientSecret is for Stripe.js, valid for 24 hours.
 	ClientSecret Secret
 }
 
-// Secret is text that no log, error or format verb shows.
+// Secret is a text that no log, no error and no format verb shows.
 type Secret string
 
 const concealed = "[secret]"
 
-// Reveal returns the text itself, for the one place that may have it.
+// Reveal returns the text itself, for the one response or request that needs it.
 func (s Secret) Reveal() string { return string(s) }
 
-// String conceals the text.
+// String returns a placeholder and not the text.
 func (s Secret) String() string { return concealed }
 
-// GoString conceals the text from %#v.
+// GoString returns a placeholder, for %#v.
 func (s Secret) GoString() string { return concealed }
 
-// LogValue conceals the text from slog.
+// LogValue returns a placeholder, for slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(concealed) }
 
-// MarshalText conceals the text from encoders.
+// MarshalText returns a placeholder, for encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(concealed), nil }

@@ -1,14 +1,14 @@
 package verification
 
-// verdict is what the rules of order say about one input.
+// verdict is the decision of the rules of order about one input.
 type verdict struct {
-	applies bool // it becomes the state
-	doubt   bool // only Stripe can tell; applies is then the rule without an answer
-	agrees  bool // Stripe was asked, and says what the input says
+	applies   bool // the input becomes the state
+	ambiguous bool // only Stripe can tell the order; applies then holds if Stripe gives no answer
+	agrees    bool // Stripe was read, and says what the input says
 }
 
-// Transition applies an event to a session. Where outcome.Doubt is set, ask Stripe and call Settle;
-// the session returned is the one to store if Stripe cannot be asked.
+// Transition applies an event to a session. If outcome.Doubt is true, read the session at Stripe and call Settle; store
+// the returned session only if Stripe cannot be read. An event that the session has had before changes nothing.
 func Transition(current Session, event Event) (Session, Outcome) {
 	if current.Knows(event.ID) {
 		return duplicate(current, event)
@@ -16,20 +16,20 @@ func Transition(current Session, event Event) (Session, Outcome) {
 	return applyEvent(current, event, judge(current, event))
 }
 
-// duplicate changes nothing but a claim that is not kept yet: a replica of an older version, which does
-// not know of claims, may have been the first to get the event.
+// duplicate handles an event that the session has had before. It only adds a missing claim: the first replica that got
+// the event might be of an older version, which does not know claims.
 func duplicate(current Session, event Event) (Session, Outcome) {
 	next := current
 	next.claim(event.Object)
 	return next, Outcome{Duplicate: true, Write: next.Replaces != current.Replaces}
 }
 
-// judge is the order of events, rules 2 to 7: canceled is final, `created` only begins, the newer
-// second wins, and of one second the higher rank, unless only Stripe can tell.
+// judge applies the rules of order 2 to 7. Canceled is final. A `created` event only begins a session. The later second
+// wins. Within one second the higher rank wins, unless only Stripe can tell the order.
 func judge(current Session, event Event) verdict {
 	says := event.Object
 	if current.detailsErased() {
-		says = says.scrubbed()
+		says = says.redacted()
 	}
 	wasVerified := current.Status == StatusVerified
 	saysVerified := says.Status == StatusVerified
@@ -43,12 +43,12 @@ func judge(current Session, event Event) verdict {
 	case event.Type == EventCreated:
 		return verdict{}
 	case event.Second > current.Second:
-		return verdict{applies: true, doubt: wasVerified && !saysVerified}
+		return verdict{applies: true, ambiguous: wasVerified && !saysVerified}
 	case event.Second < current.Second, event.Second <= current.AsOf:
 		return verdict{}
 	case says.saysState(current.State):
 		return verdict{}
-	// Both arrive together every day; no checked session goes back to being checked.
+	// These two arrive together every day. A session that was checked never returns to processing.
 	case wasVerified && says.Status == StatusProcessing:
 		return verdict{}
 	case saysVerified && current.Status == StatusProcessing:
@@ -56,11 +56,11 @@ func judge(current Session, event Event) verdict {
 	}
 	older := rank(current.Status, !current.Error.IsZero())
 	newer := rank(says.Status, !says.Error.IsZero())
-	return verdict{doubt: true, applies: newer > older || newer == older && !wasVerified}
+	return verdict{ambiguous: true, applies: newer > older || newer == older && !wasVerified}
 }
 
-// applyEvent makes the record after an event, given the verdict. Whatever that is, redaction rises
-// (rule 3), a failure not yet counted is counted (rule 8), and what was not known yet is filled in.
+// applyEvent returns the record after an event, given the verdict. With every verdict it raises the redaction (rule 3),
+// counts a failure that is not yet counted (rule 8), and fills in what was missing.
 func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 	next := current.clone()
 	object := event.Object
@@ -71,7 +71,7 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 	}
 	next.describe(current, object, v.applies)
 	counted := next.count(object, event.ID, event.Second, v.applies)
-	if v.doubt {
+	if v.ambiguous {
 		next.Pending = true
 	}
 
@@ -80,9 +80,9 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 		EventTime: event.Second, RecordTime: event.RecordTime,
 		Status: object.Status, Error: object.Error,
 	}
-	next.scrub()
+	next.redact()
 	switch {
-	case v.doubt:
+	case v.ambiguous:
 		entry.Effect = EffectPending
 	case v.applies, v.agrees, !sameSeen(withCounts(next.State, current.State), current.State):
 		entry.Effect = EffectApplied
@@ -92,18 +92,18 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 		entry.Effect = EffectStale
 	}
 	next.record(current, entry)
-	return next, Outcome{Effect: entry.Effect, Write: true, Doubt: v.doubt}
+	return next, Outcome{Effect: entry.Effect, Write: true, Doubt: v.ambiguous}
 }
 
-// ApplyRead applies what Stripe's API said about a session. A read is newer than everything the
-// record held when its GET began: it sets the whole state. A read that was overtaken is dropped, and
-// one that shows what the record shows is no input, but ends a doubt.
+// ApplyRead applies an answer of Stripe's API to a session. The read is newer than everything that the record held at the
+// start of the GET, so it sets the whole state. outcome.Dropped is true if another input overtook the read. A read that
+// equals the state makes no entry and no revision, but it resolves the session.
 func ApplyRead(current Session, read Read) (Session, Outcome) {
 	return applyRead(current, read, 0)
 }
 
-// Settle decides a doubt by what Stripe said: the read first, then the event, each with a revision
-// of its own where it changed something.
+// Settle resolves an ambiguous event by a read of Stripe. It applies the read first and the event second. Each makes a
+// revision of its own if it changes something.
 func Settle(current Session, event Event, read Read) (Session, Outcome) {
 	if current.Knows(event.ID) {
 		return duplicate(current, event)
@@ -113,14 +113,14 @@ func Settle(current Session, event Event, read Read) (Session, Outcome) {
 		return current, outcome
 	}
 	agrees := event.Object.saysState(objectState(read.Object))
-	// Where the record came to say the same from another input meanwhile, the read was none, and the
-	// position is still before the event: without it an older event would overwrite both.
+	// If another input has brought the same state meanwhile, the read changed nothing and the position is still before
+	// the event. Without newer, an older event would overwrite both.
 	newer := event.Second > next.Second && event.Object.Status == next.Status
 	return applyEvent(next, event, verdict{agrees: agrees, applies: agrees && newer})
 }
 
-// applyRead is ApplyRead; doubted is the second of the event that was in doubt, or 0.
-func applyRead(current Session, read Read, doubted int64) (Session, Outcome) {
+// applyRead is ApplyRead. ambiguousSecond is the second of the ambiguous event that the read resolves, or 0.
+func applyRead(current Session, read Read, ambiguousSecond int64) (Session, Outcome) {
 	if current.Applied != read.Applied {
 		return current, Outcome{Dropped: true}
 	}
@@ -129,22 +129,22 @@ func applyRead(current Session, read Read, doubted int64) (Session, Outcome) {
 	next.identify(object)
 	next.Pending = false
 	next.Redaction = max(next.Redaction, object.Redaction)
-	// Nothing leaves canceled, and what was erased here does not make Stripe's answer new.
+	// Canceled is final. Stripe's answer is not new only because this service erased the details.
 	says := object
 	if current.detailsErased() {
-		says = says.scrubbed()
+		says = says.redacted()
 	}
 	shows := !next.Exists() || current.Status != StatusCanceled && !says.saysState(current.State)
 	if shows {
-		next.show(object, max(read.AsOf, doubted))
+		next.show(object, max(read.AsOf, ambiguousSecond))
 		next.AsOf = max(next.AsOf, read.AsOf)
 	}
-	// It is newer than the record: it corrects the reference and the type also where the state is the same.
+	// The read is newer than the record: it corrects the reference and the type even if the state is the same.
 	next.describe(current, object, shows || !current.detailsErased())
-	next.count(object, "", next.Second, shows) // as_of may be before a failure that is older than this one
-	next.scrub()
+	next.count(object, "", next.Second, shows) // next.Second and not AsOf, which can be before an older failure
+	next.redact()
 	if !shows && (next.Reference != current.Reference || next.Type != current.Type) {
-		next.Applied++ // a read that began before this one must not take it back
+		next.Applied++ // so that a read that began earlier cannot undo the correction
 	}
 	if !shows && sameSeen(next.State, current.State) && next.ShownFailure == current.ShownFailure {
 		return next, Outcome{Write: current.Pending || next.Replaces != current.Replaces}
@@ -157,33 +157,33 @@ func applyRead(current Session, read Read, doubted int64) (Session, Outcome) {
 	return next, Outcome{Effect: EffectApplied, Write: true}
 }
 
-// identify takes over, from the first input, what never changes.
+// identify copies from the first input what never changes.
 func (s *Session) identify(object Object) {
 	if s.ID == "" {
 		s.ID, s.Account, s.Livemode = object.ID, object.Account, object.Livemode
 	}
 }
 
-// show makes an input the state. Status, error and report always are those of one input.
+// show makes an input the state. Status, error and report always come from the same input.
 func (s *Session) show(object Object, second int64) {
 	if second > s.Second || object.Status == StatusCanceled {
 		s.Pending = false
 	}
 	s.Status, s.Error, s.Report = object.Status, object.Error, object.Report
 	if object.Status == StatusCanceled {
-		s.Error = Error{} // Stripe clears it too; a body may still carry it
+		s.Error = Error{} // Stripe clears it too, but a body can still carry it
 	}
 	s.ShownFailure, s.ShownGranted = 0, false
 	s.Second = max(s.Second, second)
-	s.UpdateTime = max(s.UpdateTime, second, object.Created) // a read may be as of before the creation
+	s.UpdateTime = max(s.UpdateTime, second, object.Created) // AsOf of a read can be before the creation
 	s.Applied++
 }
 
-// describe fills in what an input tells beside the state. An input that applies may correct it; a
-// late one only adds what is missing, and nothing that was erased before.
+// describe fills in what an input says besides the state. An input that applies corrects the values. A late input only
+// adds missing values, and none that was erased before.
 func (s *Session) describe(before Session, object Object, applies bool) {
 	if !applies && before.detailsErased() {
-		object = object.scrubbed()
+		object = object.redacted()
 	}
 	if object.Type != "" && (applies || s.Type == "") {
 		s.Type = object.Type
@@ -197,8 +197,8 @@ func (s *Session) describe(before Session, object Object, applies bool) {
 	s.claim(object)
 }
 
-// scrub erases what a redacted session must not keep.
-func (s *Session) scrub() {
+// redact erases what a tombstone must not keep. It changes no other session.
+func (s *Session) redact() {
 	if !s.Tombstone() {
 		return
 	}
@@ -208,10 +208,10 @@ func (s *Session) scrub() {
 	s.Extra = nil
 }
 
-// objectState is the part of a state that an object says.
+// objectState returns the part of a state that an object determines.
 func objectState(o Object) State { return State{Status: o.Status, Error: o.Error, Report: o.Report} }
 
-// withCounts is a state with another's counts, to see whether anything else differs.
+// withCounts returns s with the counts of another state, to compare everything else.
 func withCounts(s, counts State) State {
 	s.FailedAttempts, s.RetriesGranted = counts.FailedAttempts, counts.RetriesGranted
 	return s

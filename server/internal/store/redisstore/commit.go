@@ -33,7 +33,7 @@ func (s *Store) commit(ctx context.Context, current stored, next verification.Se
 	}
 	switch {
 	case len(answer) == 1 && answer[0] == "ok":
-		return true, stored{header: header, session: next}, s.found(ctx, current.session, next, before, after)
+		return true, stored{header: header, session: next}, s.indexAndRegister(ctx, current.session, next, before, after)
 	case len(answer) == 1 && answer[0] == "conflict":
 		return false, stored{}, nil
 	case len(answer) == 2 && answer[0] == "conflict":
@@ -43,8 +43,8 @@ func (s *Store) commit(ctx context.Context, current stored, next verification.Se
 	return false, stored{}, fmt.Errorf("%w: the commit script's answer has %d parts", store.ErrUnavailable, len(answer))
 }
 
-// found makes what was committed findable where the commit itself could not, in other slots.
-func (s *Store) found(ctx context.Context, current, next verification.Session, before, after indexed) error {
+// indexAndRegister makes what was committed findable where the commit itself could not, in other slots.
+func (s *Store) indexAndRegister(ctx context.Context, current, next verification.Session, before, after indexed) error {
 	if !current.Exists() {
 		if err := s.ensureAccount(ctx, next); err != nil {
 			return err
@@ -53,9 +53,9 @@ func (s *Store) found(ctx context.Context, current, next verification.Session, b
 	return s.indexAfterCommit(ctx, next, before, after)
 }
 
-// ensureFound repairs what a crash between a commit and found left undone. The next delivery of the
+// ensureRegistered repairs what a crash between a commit and indexAndRegister left undone. The next delivery of the
 // same event comes here, because it writes nothing.
-func (s *Store) ensureFound(ctx context.Context, session verification.Session) error {
+func (s *Store) ensureRegistered(ctx context.Context, session verification.Session) error {
 	if !session.Exists() {
 		return nil
 	}

@@ -58,7 +58,7 @@ func newKeys(prefix string) *keys {
 	return k
 }
 
-// record is a STRING: header and body, see codec.go.
+// record is a STRING: header and body, see codec_record.go.
 func (k *keys) record(sessionID string) string {
 	return k.partitions[partitionOf(sessionID)].records + sessionID
 }

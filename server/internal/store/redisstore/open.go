@@ -37,12 +37,12 @@ const (
 type Store struct {
 	client     redis.UniversalClient
 	follower   *follower
-	hints      *hints
+	cache      *recordCache
 	guard      *guard
 	fresh      func() redis.UniversalClient // a client with no connection yet, to be closed
 	suspect    atomic.Bool                  // see Suspect
 	advised    map[string]bool              // what Prepare has warned of and still holds
-	batches    []*batches                   // one; on a Cluster one for each partition
+	committers []*committer                 // one; on a Cluster one for each partition
 	keys       *keys
 	mode       Mode
 	addrs      []string        // what a hint is about
@@ -87,10 +87,10 @@ func Open(options Options) (*Store, error) {
 	return &Store{
 		client:     client,
 		follower:   newFollower(newFollowClient(o, g), names, o.Mode == Cluster),
-		hints:      newHints(),
+		cache:      newRecordCache(),
 		guard:      g,
 		fresh:      func() redis.UniversalClient { return newClient(o, &guard{}) },
-		batches:    newBatches(client, o.Mode),
+		committers: newCommitters(client, o.Mode),
 		keys:       names,
 		mode:       o.Mode,
 		addrs:      o.Addrs,
@@ -126,7 +126,7 @@ func (s *Store) Close() error {
 	if s.writer != s.client {
 		err = errors.Join(err, s.writer.Close())
 	}
-	for _, b := range s.batches {
+	for _, b := range s.committers {
 		b.close()
 	}
 	return err

@@ -22,7 +22,7 @@ var errTooFewReplicas = errors.New("too few replicas have the write")
 // replicas have the commit.
 func (s *Store) runCommit(ctx context.Context, id string, keys []string, args []any) (answer []string, err error) {
 	if s.waitReplicas == 0 {
-		return s.batchesOf(id).run(ctx, keys, args)
+		return s.committerOf(id).run(ctx, keys, args)
 	}
 	err = s.pinned(ctx, keys[0], func(run runner) (wrote bool, err error) {
 		answer, err = run(commitScript, keys, args...).StringSlice()

@@ -68,7 +68,7 @@ func parseRecord(id, value string) (stored, error) {
 // Update implements store.Store. It begins with what this process remembers, so that a commit mostly
 // costs one round trip; what is remembered decides nothing but what is tried first.
 func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
-	current, remembered, err := s.hints.get(id), true, error(nil)
+	current, cached, err := s.cache.get(id), true, error(nil)
 	for try := range store.MaxTries {
 		if try > immediateTries {
 			if err := backoff(ctx, try-immediateTries); err != nil {
@@ -80,7 +80,7 @@ func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 			return verification.Session{}, err
 		}
 		next, write, err := fn(current.session)
-		if remembered && (err != nil || !write) {
+		if cached && (err != nil || !write) {
 			// Nothing is decided by memory alone.
 			current, err = s.read(ctx, id)
 			if err != nil {
@@ -88,7 +88,7 @@ func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 			}
 			next, write, err = fn(current.session)
 		}
-		remembered = false
+		cached = false
 		if err != nil {
 			return current.session, err
 		}
@@ -98,7 +98,7 @@ func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 				return current.session, err
 			}
 			if same {
-				return current.session, s.ensureFound(ctx, current.session)
+				return current.session, s.ensureRegistered(ctx, current.session)
 			}
 			current, err = s.read(ctx, id)
 			if err != nil {
@@ -115,10 +115,10 @@ func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 		}
 		won, now, err := s.commit(ctx, current, kept)
 		if err != nil {
-			s.hints.put(id, stored{})
+			s.cache.put(id, stored{})
 			return verification.Session{}, err
 		}
-		s.hints.put(id, now)
+		s.cache.put(id, now)
 		if won {
 			return next, nil
 		}

@@ -31,9 +31,9 @@ func TestCommitsThatComeWhileRedisIsBusyAreAllMade(t *testing.T) {
 		})
 	}
 	waiting := func() int {
-		s.batches[0].mu.Lock()
-		defer s.batches[0].mu.Unlock()
-		return len(s.batches[0].waiting)
+		s.committers[0].mu.Lock()
+		defer s.committers[0].mu.Unlock()
+		return len(s.committers[0].waiting)
 	}
 	for deadline := time.Now().Add(time.Second); waiting() < commits-batchLanes*maxBatch && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond) // Redis must not hang for as long as its clients' patience
@@ -57,11 +57,11 @@ func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
 	applied(t, s, event("vs_warm", 0))
 	for range batchLanes {
-		s.batches[0].lanes <- struct{}{} // all lanes are busy
+		s.committers[0].lanes <- struct{}{} // all lanes are busy
 	}
 	impatient, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := s.batches[0].run(impatient, []string{"a"}, nil); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := s.committers[0].run(impatient, []string{"a"}, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v", err)
 	}
 	patient := make(chan error, 1)
@@ -70,12 +70,12 @@ func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
 		patient <- err
 	}()
 	for range batchLanes {
-		await.One(t, s.batches[0].lanes)
+		await.One(t, s.committers[0].lanes)
 	}
 	if err := await.One(t, patient); err != nil {
 		t.Error(err)
 	}
-	if n := len(s.batches[0].take()); n != 0 {
+	if n := len(s.committers[0].take()); n != 0 {
 		t.Errorf("%d commits still wait", n)
 	}
 }

@@ -91,17 +91,17 @@ var crowdQueries = map[string]struct {
 
 // wantedOf are the ids that a list should have, in its order.
 func wantedOf(digit int) []string {
-	var places []store.ListPlace
+	var cursors []store.ListPlace
 	for n := digit; n < 1000; n += 10 {
 		e := crowdEvent(n)
-		place := store.ListPlace{Second: e.Second, ID: e.Object.ID}
+		cursor := store.ListPlace{Second: e.Second, ID: e.Object.ID}
 		if digit == 4 {
-			place.Second = e.Object.Created
+			cursor.Second = e.Object.Created
 		}
-		places = append(places, place)
+		cursors = append(cursors, cursor)
 	}
-	slices.SortFunc(places, newestFirst)
-	return idsOf(places)
+	slices.SortFunc(cursors, newestFirst)
+	return idsOf(cursors)
 }
 
 var calls = regexp.MustCompile(`(?m)^cmdstat_([^:]+):calls=(\d+),`)

@@ -85,7 +85,7 @@ func TestG11_NewsTakeWhatIsRememberedAway(t *testing.T) {
 		}
 	}
 	applied(t, two, event("vs_a", 1))
-	for one.hints.get("vs_a").session.Exists() {
+	for one.cache.get("vs_a").session.Exists() {
 		if _, err := one.Follow(testContext(t), after, maxBlock); err != nil {
 			t.Fatal(err)
 		}

@@ -92,7 +92,7 @@ func (s *Store) Follow(ctx context.Context, after []store.Position, block time.D
 		if err != nil {
 			return nil, s.failed(ctx, "follow the feed", err)
 		}
-		s.hints.drop(entries)
+		s.cache.evictOlder(entries)
 		return entries, nil
 	case <-timer.C:
 		return nil, nil

@@ -7,7 +7,7 @@ import (
 )
 
 // Fields of a history entry; 1 to 7 and 16 to 24 are how its result differs from the one before, in
-// state.go.
+// codec_state.go.
 const (
 	entryRevision    protowire.Number = 8
 	entryEventID     protowire.Number = 9  // without its "evt_"

@@ -26,7 +26,7 @@ import (
 //   - It writes format N, or N-1 if Options.RecordFormat says so, as during a roll: asBefore then leaves
 //     the fields of format N as the record has them.
 //   - The tables of codes (statuses, error codes, event types) never grow: an older version refuses
-//     a place that its table does not have. What has no place is stored as text. See state.go.
+//     a place that its table does not have. What has no place is stored as text. See codec_state.go.
 //   - Sources, effects and redactions are numbers up to 255, and one that is not known is kept.
 //   - A number is never used for another meaning.
 const (
@@ -40,10 +40,10 @@ const (
 	maxHashes  = 4 * verification.MaxRemembered
 )
 
-// Fields of a session; 1 to 7 and 16 to 24 are its state's, in state.go.
+// Fields of a session; 1 to 7 and 16 to 24 are its state's, in codec_state.go.
 const (
 	sessionRevision    protowire.Number = 8
-	sessionEntry       protowire.Number = 9  // one history entry, see entry.go
+	sessionEntry       protowire.Number = 9  // one history entry, see codec_entry.go
 	sessionFailures    protowire.Number = 10 // 8 bytes for each failure's id
 	sessionLastSecond  protowire.Number = 11 // of LastFailure, less Second
 	sessionApplied     protowire.Number = 12

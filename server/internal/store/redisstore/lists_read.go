@@ -38,15 +38,15 @@ func (s *Store) List(ctx context.Context, query store.ListQuery) (store.ListPage
 	if query.Reference == "" {
 		keys = s.listKeys(query.List)
 	}
-	place := query.After
+	cursor := query.After
 	if query.NotAfter != nil {
-		if bound := (store.ListPlace{Second: *query.NotAfter, ID: lastID}); place.ID == "" || newestFirst(place, bound) < 0 {
-			place = bound
+		if bound := (store.ListPlace{Second: *query.NotAfter, ID: lastID}); cursor.ID == "" || newestFirst(cursor, bound) < 0 {
+			cursor = bound
 		}
 	}
 	var page store.ListPage
 	for range listRounds {
-		entries, more, err := s.entriesAfter(ctx, keys, place, limit-len(page.Sessions))
+		entries, more, err := s.entriesAfter(ctx, keys, cursor, limit-len(page.Sessions))
 		if err != nil {
 			return store.ListPage{}, err
 		}
@@ -57,7 +57,7 @@ func (s *Store) List(ctx context.Context, query store.ListQuery) (store.ListPage
 				return store.ListPage{}, err
 			}
 			page.Sessions = append(page.Sessions, sessions...)
-			place, entries = entries[now-1], entries[now:]
+			cursor, entries = entries[now-1], entries[now:]
 		}
 		if len(entries) == 0 && !more {
 			return inOrder(query, page), nil
@@ -66,7 +66,7 @@ func (s *Store) List(ctx context.Context, query store.ListQuery) (store.ListPage
 			break
 		}
 	}
-	page.Next = place
+	page.Next = cursor
 	return inOrder(query, page), nil
 }
 
@@ -83,8 +83,8 @@ func newestFirst(a, b store.ListPlace) int {
 	return cmp.Or(cmp.Compare(b.Second, a.Second), cmp.Compare(b.ID, a.ID))
 }
 
-// placeOf is where a session belongs in a list.
-func placeOf(query store.ListQuery, session verification.Session) store.ListPlace {
+// cursorOf is where a session belongs in a list.
+func cursorOf(query store.ListQuery, session verification.Session) store.ListPlace {
 	if query.Reference != "" {
 		return store.ListPlace{Second: session.Created, ID: session.ID}
 	}
@@ -94,12 +94,12 @@ func placeOf(query store.ListQuery, session verification.Session) store.ListPlac
 // inOrder sorts a page by its records: one may have changed after its entry was read.
 func inOrder(query store.ListQuery, page store.ListPage) store.ListPage {
 	slices.SortFunc(page.Sessions, func(a, b verification.Session) int {
-		return newestFirst(placeOf(query, a), placeOf(query, b))
+		return newestFirst(cursorOf(query, a), cursorOf(query, b))
 	})
 	return page
 }
 
-// entriesAfter merges what follows a place in several sorted sets, at least one entry where there is
+// entriesAfter merges what follows a cursor in several sorted sets, at least one entry where there is
 // any. more says that there are others behind the last one.
 func (s *Store) entriesAfter(ctx context.Context, keys []string, after store.ListPlace, want int) (entries []store.ListPlace, more bool, err error) {
 	score := "+inf"
@@ -123,7 +123,7 @@ func (s *Store) entriesAfter(ctx context.Context, keys []string, after store.Lis
 		if err != nil {
 			return nil, false, s.failed(ctx, "read a list", err)
 		}
-		found, err := parsePlaces(texts)
+		found, err := parseCursors(texts)
 		if err != nil {
 			return nil, false, err
 		}
@@ -140,9 +140,9 @@ func (s *Store) entriesAfter(ctx context.Context, keys []string, after store.Lis
 	return entries, more, nil
 }
 
-// parsePlaces reads members and scores in turn.
-func parsePlaces(texts []string) ([]store.ListPlace, error) {
-	places := make([]store.ListPlace, 0, len(texts)/2)
+// parseCursors reads members and scores in turn.
+func parseCursors(texts []string) ([]store.ListPlace, error) {
+	cursors := make([]store.ListPlace, 0, len(texts)/2)
 	for pair := range slices.Chunk(texts, 2) {
 		score, err := strconv.ParseFloat(pair[len(pair)-1], 64)
 		if len(pair) != 2 || err != nil || math.IsNaN(score) {
@@ -152,9 +152,9 @@ func parsePlaces(texts []string) ([]store.ListPlace, error) {
 		if score < math.MaxInt64 {
 			second = int64(max(score, math.MinInt64))
 		}
-		places = append(places, store.ListPlace{Second: second, ID: pair[0]})
+		cursors = append(cursors, store.ListPlace{Second: second, ID: pair[0]})
 	}
-	return places, nil
+	return cursors, nil
 }
 
 // listed reads the records of entries, and leaves out those that the records deny. It puts the

@@ -118,18 +118,18 @@ func (s *Store) repairSessions(ctx context.Context, ids []string, total *store.L
 // them.
 func (s *Store) removeOrphans(ctx context.Context, partition int, list verification.List, step func(context.Context) error, total *store.ListRepair) error {
 	key := s.keys.list(partition, list)
-	var place store.ListPlace
+	var cursor store.ListPlace
 	for more := true; more; {
 		if err := step(ctx); err != nil {
 			return err
 		}
 		var entries []store.ListPlace
 		var err error
-		entries, more, err = s.entriesAfter(ctx, []string{key}, place, repairStep)
+		entries, more, err = s.entriesAfter(ctx, []string{key}, cursor, repairStep)
 		if err != nil || len(entries) == 0 {
 			return err
 		}
-		place = entries[len(entries)-1]
+		cursor = entries[len(entries)-1]
 		headers := make([]*redis.StringCmd, len(entries))
 		_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error { // each answer has its error
 			for i, entry := range entries {

@@ -1,0 +1,69 @@
+package verification
+
+import "time"
+
+// StubLife is how long an archived record must be kept, in seconds. After this time Stripe can neither send nor list an
+// event that the record would have to recognize.
+const StubLife = RememberFor + 24*60*60
+
+// Stub reports whether the session is archived: Shrink removed its details, and no later input brought new ones. Only
+// settled sessions are archived.
+func (s Session) Stub() bool {
+	if !s.Exists() || s.Tombstone() || !s.Settled() {
+		return false
+	}
+	return s.Archived == s.Revision || s.archivedUnmarked()
+}
+
+// archivedUnmarked reports whether a version that set no mark archived the session. Then the history has no entry of the
+// current revision. The bound of the history can also remove that entry, but it leaves a full history that does not
+// begin with an erased entry: an erased entry is older and is trimmed first.
+func (s Session) archivedUnmarked() bool {
+	if s.Reference != "" || s.Report != "" || !s.Error.IsZero() {
+		return false
+	}
+	for _, entry := range s.History {
+		if entry.Revision != 0 {
+			return false
+		}
+	}
+	return len(s.History) < MaxHistory || s.History[0].erased()
+}
+
+// detailsErased reports whether a redaction or the archive removed the details. An input that repeats the state then
+// restores none of them.
+func (s Session) detailsErased() bool { return s.Tombstone() || s.Stub() }
+
+// Shrink archives a session that has been settled for longer than keep. It keeps what a tombstone has: status, revision,
+// position, counts, event ids and effects, and failure hashes. It removes the reason, the reference, the report and the
+// details of the history, and makes a revision if that changes the visible state. It changes no unresolved session, no
+// tombstone and no archived session. If keep is 0 or less it archives nothing.
+func Shrink(current Session, keep time.Duration, now time.Time) (next Session, changed bool) {
+	settled := current.Exists() && current.Settled() && !current.Pending && !current.Tombstone()
+	if keep <= 0 || !settled || current.Stub() || now.Sub(time.Unix(current.lastHeard(), 0)) < keep {
+		return current, false
+	}
+	next = current.clone()
+	next.redactHistory()
+	next.Error, next.Report, next.Reference = Error{}, "", ""
+	next.LastFailure.Code = ""
+	next.Replacement.ReturnURL = ""
+	next.Extra = nil
+	if !sameSeen(next.State, current.State) {
+		next.Revision++
+		own := Entry{Revision: next.Revision, RecordTime: now.UnixMilli()}
+		next.Erased = append(next.Erased, ErasedRevision{own.Revision, next.fingerprint(own)})
+	}
+	next.Archived = next.Revision
+	return next, true
+}
+
+// lastHeard returns the Unix second of the session's newest input: the later one of Stripe's time and this service's. An
+// old event that the catch-up found only today makes the session young.
+func (s Session) lastHeard() int64 {
+	last := s.UpdateTime
+	for _, entry := range s.History {
+		last = max(last, entry.RecordTime/1000)
+	}
+	return last
+}
