@@ -20,7 +20,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/access"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // The benchmarks compare the server, in its own process and with a real Redis, with the bare one and with

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 var browserShots = flag.String("browser.shots", "", "a directory for pictures of the page; empty: none are made")

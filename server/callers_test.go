@@ -24,7 +24,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // certificate makes a certificate and its key; without a signer it is an authority of its own.

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // TestManyIdleConnections: stopped by WEBHOOK_MAX_CONNECTIONS, GRPC_MAX_CONNECTIONS and the admin port's

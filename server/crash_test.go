@@ -8,7 +8,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/rpc"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // crash is a service of which one server dies in the middle of a call and comes back, while another

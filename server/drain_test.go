@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // TestG12_DrainAnswersEverything: on SIGTERM every webhook that was accepted is answered, every open

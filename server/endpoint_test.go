@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // front is what stands between the internet and the servers: its URL is known before they start.

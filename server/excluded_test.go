@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // TestNothingOfAnExcludedAccountIsReadAtStripe: not for a retry, nor for a caller who has seen more,

@@ -6,9 +6,9 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"example.com/verification-status/server/internal/checker"
-	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/checker"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // fault is a kind of fault. inject runs in the test's goroutine, one at a time; what it leaves wrong

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/checker"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/checker"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // topology is how Redis is run.

@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/checker"
+	"example.com/verification-status/server/internal/testing/checker"
 )
 
 // follower is one logical watch: it resumes on any replica, after faults and after cuts of its own.

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/resolver/manual"
 
 	"example.com/verification-status/client"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // restart ends a server as a roll-out does, and starts another one at its gRPC address.

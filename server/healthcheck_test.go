@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // TestHealthcheckCommand: exit code 0 while the server beside it is ready, 1 with a word otherwise.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // TestNormalCallsGoOnWhileAllThatIsHostileComes: every hostile input at once, on every port of one

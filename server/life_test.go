@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // versions are api_versions of events, as endpoints of all ages get them.

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // listed is what a list has, in one page.

@@ -11,7 +11,7 @@ import (
 
 	"example.com/verification-status/client"
 	"example.com/verification-status/client/sse"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // TestG5_ABrowserIsNotShownASessionThatGotAnotherReference: a session was put to the wrong person, which is

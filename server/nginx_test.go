@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"example.com/verification-status/client"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // nginxPatience is how long this proxy lets a stream be silent. Heartbeats come every 5 s at the most.

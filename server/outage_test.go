@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // wantRefused posts an event to a server whose Redis is away: it is to be sent again later.

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // TestPagePictures takes a picture of each state that a page can have, in both languages, and looks for flaws.

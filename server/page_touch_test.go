@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 var browserWait = flag.Bool("browser.wait", false, "let the page's own waits take their time, and print what a person reads after how long; else its clock is moved on")

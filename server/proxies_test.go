@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"example.com/verification-status/client"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // ingress is a proxy in front of a server, with its own defaults wherever a default concerns streams.

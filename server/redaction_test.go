@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // erased is a life that ends in redaction, full of what must go.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/config"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // TestG10_RefusalsHoldNoSecret: whoever mistypes a setting must not find its secret in the log.

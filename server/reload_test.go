@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // mounted is a secret as Kubernetes mounts it: the file is a link through ..data, and a change is a

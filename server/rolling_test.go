@@ -7,7 +7,7 @@ import (
 
 	"google.golang.org/grpc/resolver/dns"
 
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // rollingPace is how many times faster than in a cluster everything passes that only takes time there:

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // sentinelSettings are those of a server that finds Redis through Sentinels.

@@ -17,7 +17,7 @@ import (
 	stripewebhook "github.com/stripe/stripe-go/v76/webhook"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // signer makes a Stripe-Signature header.

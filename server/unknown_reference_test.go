@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // The newest session of a person is redacted; the one before bears the reference, and is found both

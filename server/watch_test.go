@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // tries are the events of a session that fails again and again: each makes one revision.

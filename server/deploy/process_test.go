@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 const webhookSecret = "whsec_0123456789abcdefghijklmnopqrstuv"

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	bounded "example.com/verification-status/server/internal/await"
+	bounded "example.com/verification-status/server/internal/testing/await"
 )
 
 // An imitation that is closed while connections begin must not end the process of the tests.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/await"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 // TestReport: people can read it, it is the same each time, and holds nothing that must not be shown.
