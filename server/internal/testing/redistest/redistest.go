@@ -55,7 +55,7 @@ func Start(t testing.TB, args ...string) *Server {
 func start(t testing.TB, sentinel string, args ...string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath(Program()); err != nil {
-		text := Program() + " is not installed: apt-get install redis-server"
+		text := Program() + " is not installed: apt-get install redis-server, then go test -count=1"
 		if os.Getenv("CI") != "" {
 			t.Fatal(text)
 		}
