@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"example.com/verification-status/server/internal/app"
+	"example.com/verification-status/server/internal/cli"
 )
 
 // Set in the environment of a test binary, they make it the server itself instead of running tests.
@@ -47,7 +48,7 @@ func TestMain(m *testing.M) {
 		os.Exit(runBare())
 	}
 	rate, _ := strconv.ParseFloat(os.Getenv(envStripeRate), 64)
-	os.Exit(run(app.Hooks{RetryStep: killAt(os.Getenv(envKillAt)), Clock: clock.now, StripeRate: rate}))
+	os.Exit(cli.Run(os.Args[1:], notices, app.Hooks{RetryStep: killAt(os.Getenv(envKillAt)), Clock: clock.now, StripeRate: rate}))
 }
 
 // testClock is the server's clock, which a test sets wrong by lines like "1m0s".
