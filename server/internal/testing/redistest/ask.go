@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// askWithin bounds one question; a paused server does not answer.
+// askWithin bounds one command. A paused server does not answer.
 const askWithin = 2 * time.Second
 
-// Ask sends one command over a connection of its own and returns the answer as text: the parts of an
-// array a line each, nothing for nil. An error answer is an error.
+// Ask sends one command over a new connection and returns the answer as text: each element of an array on a line of its own,
+// and the empty string for nil. It returns an error if the server answers with one.
 func (s *Server) Ask(args ...string) (string, error) {
 	conn, err := net.DialTimeout("tcp", s.Addr, askWithin)
 	if err != nil {
@@ -46,11 +46,11 @@ func exchange(conn io.Writer, reader *bufio.Reader, args ...string) (string, err
 	return readAnswer(reader)
 }
 
-// AskWith makes Ask, and what waits for the server, authenticate by a password of the default user, which
-// the server must have; empty: by none.
+// AskWith sets the password of the default user by which Ask authenticates from now on, and every wait for the server too.
+// With an empty password they do not authenticate.
 func (s *Server) AskWith(password string) { s.password = password }
 
-// MustAsk is Ask where an error fails the test.
+// MustAsk calls Ask, and fails the test if Ask returns an error.
 func (s *Server) MustAsk(args ...string) string {
 	s.t.Helper()
 	answer, err := s.Ask(args...)
@@ -60,7 +60,7 @@ func (s *Server) MustAsk(args ...string) string {
 	return answer
 }
 
-// Info is one line of INFO, such as "role"; empty where the server does not answer.
+// Info returns the value of one line of INFO, such as "role". It is empty if the server does not answer.
 func (s *Server) Info(name string) string {
 	text, _ := s.Ask("INFO", "all")
 	for line := range strings.Lines(text) {
@@ -112,7 +112,7 @@ func readAnswer(reader *bufio.Reader) (string, error) {
 	return "", fmt.Errorf("an answer that begins with %q", line[0])
 }
 
-// await polls until what is true, and fails the test when it is not within the time.
+// await polls until a condition holds. It fails the test if the time is over first.
 func await(s *Server, within time.Duration, what string, is func() bool) {
 	s.t.Helper()
 	deadline := time.NewTimer(within)
@@ -128,7 +128,7 @@ func await(s *Server, within time.Duration, what string, is func() bool) {
 	}
 }
 
-// portOf is the port in a server's address.
+// portOf returns the port of a server's address.
 func portOf(s *Server) string {
 	_, port, err := net.SplitHostPort(s.Addr)
 	if err != nil {

@@ -8,21 +8,20 @@ import (
 	"testing"
 )
 
-// slots is the number of slots of every Cluster.
+// slots is the number of hash slots of every Cluster.
 const slots = 16384
 
-// Cluster is a Redis Cluster on loopback. Stop, Pause and Start its nodes as a fault would; the
-// others notice within two seconds. Not for concurrent use.
+// Cluster is a Redis Cluster on loopback. A test stops, pauses and starts its nodes as a fault would. The other nodes notice
+// within two seconds. It is not safe for concurrent use.
 type Cluster struct {
-	// Nodes are the servers, the first masters first. Which ones are masters now is for MasterOf to
-	// say.
+	// Nodes are the servers. The masters of the start come first; MasterOf returns those of now.
 	Nodes []*Server
 
 	t testing.TB
 }
 
-// StartCluster starts masters with ranges of slots of the same size, and so many replicas for each,
-// and waits until every node knows all. The arguments are for all nodes.
+// StartCluster starts masters with equal ranges of slots, and that many replicas for each master. It waits until every node
+// knows all others. Every node gets the arguments.
 func StartCluster(t testing.TB, masters, replicasEach int, args ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
@@ -45,7 +44,7 @@ func StartCluster(t testing.TB, masters, replicasEach int, args ...string) *Clus
 	return c
 }
 
-// addNode starts one more node, an empty master, and introduces it.
+// addNode starts another node as an empty master and introduces it to the Cluster.
 func (c *Cluster) addNode(args []string) *Server {
 	c.t.Helper()
 	_, bus, err := net.SplitHostPort(freeAddr(c.t))
@@ -65,10 +64,10 @@ func (c *Cluster) addNode(args []string) *Server {
 	return node
 }
 
-// Addrs are all nodes' addresses.
+// Addrs returns the addresses of all nodes.
 func (c *Cluster) Addrs() []string { return addrs(c.Nodes) }
 
-// AwaitOK waits until every running node knows every slot's master and all other running nodes.
+// AwaitOK waits until every running node knows the master of every slot and all other running nodes.
 func (c *Cluster) AwaitOK() {
 	c.t.Helper()
 	running := 0
@@ -99,8 +98,8 @@ func (c *Cluster) AwaitOK() {
 	}
 }
 
-// MasterOf is the running node that calls itself the master of a slot; nil where none does. A paused
-// node does not answer, and is none.
+// MasterOf returns the running node that calls itself the master of a slot, or nil if no node does. A paused node does not
+// answer, so it does not count.
 func (c *Cluster) MasterOf(slot int) *Server {
 	for _, node := range c.Nodes {
 		if !node.Running() {
@@ -117,7 +116,7 @@ func (c *Cluster) MasterOf(slot int) *Server {
 	return nil
 }
 
-// hasSlot looks for a slot in the ranges of a line of CLUSTER NODES; "[7-<-id]" is one on its way.
+// hasSlot returns whether a slot is in the ranges of a line of CLUSTER NODES. A range "[7-<-id]" is a slot that is being moved.
 func hasSlot(ranges []string, slot int) bool {
 	return slices.ContainsFunc(ranges, func(text string) bool {
 		first, last, isRange := strings.Cut(text, "-")
@@ -130,7 +129,7 @@ func hasSlot(ranges []string, slot int) bool {
 	})
 }
 
-// AwaitNewMaster waits until another node than the given one is the master of a slot.
+// AwaitNewMaster waits until a node other than the given one is the master of a slot.
 func (c *Cluster) AwaitNewMaster(slot int, than *Server) *Server {
 	c.t.Helper()
 	var master *Server
@@ -141,9 +140,9 @@ func (c *Cluster) AwaitNewMaster(slot int, than *Server) *Server {
 	return master
 }
 
-// MigrateSlot moves a slot with its keys to another master, as redis-cli's reshard does: clients are
-// redirected by ASK meanwhile and by MOVED afterwards. each, if not nil, is called before each key
-// moves, with the number of keys moved so far.
+// MigrateSlot moves a slot with its keys to another master, as redis-cli --cluster reshard does: clients are redirected by ASK
+// during the move and by MOVED after it. each is called before each key moves, with the number of keys moved so far. It can
+// be nil.
 func (c *Cluster) MigrateSlot(slot int, to *Server, each func(moved int)) {
 	c.t.Helper()
 	from := c.MasterOf(slot)

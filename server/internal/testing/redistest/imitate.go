@@ -8,8 +8,8 @@ import (
 	"github.com/alicebob/miniredis/v2/server"
 )
 
-// Any runs an empty Redis until the test ends, and returns its address: a real one where Program is installed, for
-// an imitation takes several times as long under the race detector.
+// Any runs an empty Redis until the test ends, and returns its address. It is a real server if Program is installed, because
+// the imitation takes several times as long under the race detector.
 func Any(t testing.TB) (addr string) {
 	t.Helper()
 	if _, err := exec.LookPath(Program()); err != nil {
@@ -22,8 +22,8 @@ func Any(t testing.TB) (addr string) {
 func Imitate(t testing.TB) *miniredis.Miniredis {
 	t.Helper()
 	imitation := miniredis.RunT(t)
-	// Its own INFO, which tells nothing that anybody here reads, panics in a server that is being closed. Each new
-	// connection begins with INFO, and some are still being made when a test ends.
+	// The imitation's own INFO panics while the server closes, and no code here reads its answer. Each new connection begins
+	// with INFO, and some connections are still being opened when a test ends.
 	imitation.Server().SetPreHook(func(peer *server.Peer, command string, _ ...string) bool {
 		if command == "INFO" {
 			peer.WriteBulk("")

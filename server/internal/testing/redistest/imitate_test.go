@@ -9,7 +9,7 @@ import (
 	bounded "example.com/verification-status/server/internal/testing/await"
 )
 
-// An imitation that is closed while connections begin must not end the process of the tests.
+// An imitation that closes while connections begin must not end the test process.
 func TestAnImitationIsClosedWhileConnectionsBegin(t *testing.T) {
 	for range 200 {
 		imitation := Imitate(t)

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Keep notes all that a server holds now, without times to live. lose puts it back at one moment, while all
-// connections stay, as a failover to a replica that was behind does where a proxy or a name hides it from
-// the clients. What was blocked on a key stays blocked.
+// Keep copies everything that a server holds now, without times to live. lose restores the copy in one step while all
+// connections stay open. That is what a failover to a replica that lagged behind does if a proxy or a DNS name hides it from
+// the clients. A client that is blocked on a key stays blocked.
 func (s *Server) Keep() (lose func()) {
 	s.t.Helper()
 	var keys, dumps []string

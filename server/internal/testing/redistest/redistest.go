@@ -1,6 +1,3 @@
-// Package redistest starts real redis-servers for a test, alone, with replicas, behind Sentinels or as
-// a Cluster, and lets the test kill, pause and restart each: an embedded imitation is faster, but
-// differs in slots, trimming and failure. It knows nothing of what is kept there.
 package redistest
 
 import (
@@ -19,34 +16,34 @@ import (
 	"time"
 )
 
-// readyWithin is how long a server may take to answer.
+// readyWithin bounds the time from the start of a server to its first answer.
 const readyWithin = 10 * time.Second
 
-// Default is the program that servers are started with where nothing else is said.
+// Default is the program of the servers if TEST_REDIS_SERVER names no other.
 const Default = "redis-server"
 
-// Program is the server's program: the value of TEST_REDIS_SERVER, or Default. It can be any server that takes
-// the arguments of redis-server, such as another version of Redis, or Valkey.
+// Program returns the program of the servers: the value of TEST_REDIS_SERVER, or Default. It can be any server that takes the
+// arguments of redis-server, such as another version of Redis, or Valkey.
 func Program() string { return cmp.Or(os.Getenv("TEST_REDIS_SERVER"), Default) }
 
-// Server is one redis-server process on a free loopback port, without persistence, in a directory of
-// the test. It ends with the test. Not for concurrent use.
+// Server is a redis-server process on a free loopback port, without persistence, in a directory of the test. It ends with the
+// test. It is not safe for concurrent use.
 type Server struct {
-	// Addr is host:port, the same over Stop and Start.
+	// Addr is host:port. It stays the same after Stop and Start.
 	Addr string
 
 	t        testing.TB
 	dir      string
 	args     []string
-	sentinel string        // the configuration of a Sentinel; empty: a data node
-	password string        // that Ask authenticates by; empty: none
+	sentinel string        // the configuration of a Sentinel; empty for a data node
+	password string        // by which Ask authenticates; can be empty
 	cmd      *exec.Cmd     // nil while stopped
 	exited   chan struct{} // closed when the process has ended and output is complete
 	output   bytes.Buffer  // of the process
 }
 
-// Start runs a server with further arguments, such as "--appendonly", "yes". If Program is not installed,
-// the test is skipped or, where the environment has CI set, fails.
+// Start runs a server with further arguments, such as "--appendonly", "yes". If Program is not installed, it skips the test,
+// or fails it if the environment has CI set.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return start(t, "", args...)
@@ -63,7 +60,7 @@ func start(t testing.TB, sentinel string, args ...string) *Server {
 	}
 	s := &Server{t: t, dir: t.TempDir(), args: args, sentinel: sentinel}
 	t.Cleanup(s.Stop)
-	// Between finding a free port and using it another process may take it.
+	// Another process can take the free port before the server does.
 	for try := range 5 {
 		s.Addr = freeAddr(t)
 		err := s.run()
@@ -87,7 +84,7 @@ func freeAddr(t testing.TB) string {
 	return listener.Addr().String()
 }
 
-// Start runs the server again after Stop, on the same address, with what its persistence kept.
+// Start runs the server again after Stop, at the same address, with the data that its persistence kept.
 func (s *Server) Start() {
 	s.t.Helper()
 	if s.cmd != nil {
@@ -98,7 +95,7 @@ func (s *Server) Start() {
 	}
 }
 
-// Stop kills the server as a crash would: nothing is saved, no connection is closed in order.
+// Stop kills the server as a crash would: it saves nothing and closes no connection in order.
 func (s *Server) Stop() {
 	if s.cmd == nil {
 		return
@@ -108,13 +105,13 @@ func (s *Server) Stop() {
 	s.cmd = nil
 }
 
-// Running reports whether the process is there, be it paused.
+// Running returns whether the process exists. A paused process counts.
 func (s *Server) Running() bool { return s.cmd != nil }
 
-// Pause stops the process where it stands: connections stay open and nothing answers.
+// Pause stops the process without ending it: connections stay open and nothing answers.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
-// Resume lets a paused server go on.
+// Resume resumes a paused server.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(signal syscall.Signal) {
@@ -151,8 +148,8 @@ func (s *Server) run() error {
 	return s.awaitReady()
 }
 
-// sentinelArgs writes the file that a Sentinel must have. It keeps there what it learns, so the file of
-// an earlier run on the same address stays.
+// sentinelArgs writes the configuration file that a Sentinel must have. A Sentinel stores there what it learns, so the file of
+// an earlier run at the same address stays.
 func (s *Server) sentinelArgs(host, port string) ([]string, error) {
 	path := filepath.Join(s.dir, "sentinel-"+port+".conf")
 	if _, err := os.Stat(path); err != nil {
@@ -177,16 +174,15 @@ func (s *Server) awaitReady() error {
 		select {
 		case <-ticker.C:
 		case <-s.exited:
-			return fmt.Errorf("it has ended: %s", s.output.String())
+			return fmt.Errorf("the server has ended: %s", s.output.String())
 		case <-deadline.C:
 			return fmt.Errorf("not ready after %v: %w", readyWithin, err)
 		}
 	}
 }
 
-// answers asks for the process id, which proves that this server answers and not another one that
-// took the port, and whether it still loads its data. A server with a password refuses, which is an
-// answer as well.
+// answers asks for the process id, which proves that no other server has taken the port, and for whether the server still
+// loads its data. A server with a password refuses: that is an answer too.
 func (s *Server) answers() error {
 	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
 	if err != nil {
@@ -199,7 +195,7 @@ func (s *Server) answers() error {
 	}
 	reader := bufio.NewReader(conn)
 	want := "process_id:" + strconv.Itoa(s.cmd.Process.Pid)
-	loads := true // Sentinels hold no data, and say nothing about it
+	loads := true // Sentinels hold no data and have no such line
 	for {
 		line, err := reader.ReadString('\n')
 		if err != nil {
@@ -211,14 +207,14 @@ func (s *Server) answers() error {
 		case strings.HasPrefix(line, "-NOAUTH"), strings.TrimSpace(line) == "loading:0":
 			return nil
 		case strings.HasPrefix(line, "loading:"):
-			return fmt.Errorf("it still loads its data")
+			return fmt.Errorf("the server still loads its data")
 		case strings.HasPrefix(line, "redis_mode:"):
 			loads = !strings.HasPrefix(line, "redis_mode:sentinel")
 		case strings.TrimSpace(line) == want && !loads:
 			return nil
 		case strings.TrimSpace(line) == want:
 		case strings.HasPrefix(line, "-"):
-			return fmt.Errorf("it answers %q", strings.TrimSpace(line))
+			return fmt.Errorf("the server answers %q", strings.TrimSpace(line))
 		case strings.HasPrefix(line, "process_id:"):
 			return fmt.Errorf("another server has the port")
 		}

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// ask sends one inline command and returns the first line of the answer.
+// ask sends one inline command, and returns the first line of the answer.
 func ask(t *testing.T, addr, command string, within time.Duration) (string, error) {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", addr, within)

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// syncedWithin is how long a replica may take to have everything.
+// syncedWithin bounds the time until a replica has everything.
 const syncedWithin = 15 * time.Second
 
-// StartReplica starts a server that follows another, and waits until it has everything.
+// StartReplica starts a replica of another server, and waits until the replica has everything.
 func StartReplica(t testing.TB, of *Server, args ...string) *Server {
 	t.Helper()
 	host, port, err := net.SplitHostPort(of.Addr)
@@ -23,7 +23,7 @@ func StartReplica(t testing.TB, of *Server, args ...string) *Server {
 	return s
 }
 
-// AwaitSynced waits until a replica follows a master and has everything that it has now.
+// AwaitSynced waits until a replica follows a master and has everything that the master has now.
 func (s *Server) AwaitSynced(master *Server) {
 	s.t.Helper()
 	port := portOf(master)

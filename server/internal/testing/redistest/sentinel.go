@@ -8,25 +8,22 @@ import (
 	"time"
 )
 
-// failoverWithin is how long a failover may take: Sentinels and Clusters need a few seconds, and
-// several tries on a busy machine.
+// failoverWithin bounds a failover. Sentinels and Clusters need a few seconds, and several tries on a busy machine.
 const failoverWithin = 40 * time.Second
 
 // MasterName is the name by which the Sentinels of StartSentinel know their master.
 const MasterName = "mymaster"
 
-// SentinelSet is a master with replicas, watched by Sentinels. Stop, Pause and Start its servers as
-// a fault would; the Sentinels notice within a second. Not for concurrent use.
+// SentinelSet is a master with replicas, watched by Sentinels. A test stops, pauses and starts its servers as a fault would.
+// The Sentinels notice within a second. It is not safe for concurrent use.
 type SentinelSet struct {
-	// Servers are the data nodes, the first master first. Which one is the master now is for Master
-	// to say.
+	// Servers are the data nodes. The master of the start comes first; Master returns the one of now.
 	Servers []*Server
-	// Sentinels are the watchers. A majority of them elects a new master.
+	// Sentinels watch the data nodes. A majority of them elects a new master.
 	Sentinels []*Server
 }
 
-// StartSentinel starts a master, replicas and Sentinels, and waits until all know each other. The
-// arguments are for the data nodes.
+// StartSentinel starts a master, replicas and Sentinels, and waits until all know each other. The data nodes get the arguments.
 func StartSentinel(t testing.TB, replicas, sentinels int, args ...string) *SentinelSet {
 	t.Helper()
 	set := &SentinelSet{Servers: []*Server{Start(t, args...)}}
@@ -50,7 +47,7 @@ func StartSentinel(t testing.TB, replicas, sentinels int, args ...string) *Senti
 	return set
 }
 
-// Addrs are the Sentinels' addresses.
+// Addrs returns the addresses of the Sentinels.
 func (s *SentinelSet) Addrs() []string { return addrs(s.Sentinels) }
 
 func addrs(servers []*Server) []string {
@@ -61,7 +58,7 @@ func addrs(servers []*Server) []string {
 	return all
 }
 
-// Master is the server that the Sentinels call the master now; nil while they do not agree.
+// Master returns the server that the Sentinels call the master now, or nil while they do not agree.
 func (s *SentinelSet) Master() *Server {
 	var agreed string
 	for _, sentinel := range s.Sentinels {
@@ -83,8 +80,8 @@ func (s *SentinelSet) Master() *Server {
 	return nil
 }
 
-// AwaitNewMaster waits until the Sentinels have made another server than the given one the master,
-// and it says so too.
+// AwaitNewMaster waits until the Sentinels have made a server other than the given one the master, and that server calls itself
+// the master too.
 func (s *SentinelSet) AwaitNewMaster(than *Server) *Server {
 	than.t.Helper()
 	var master *Server
@@ -95,8 +92,8 @@ func (s *SentinelSet) AwaitNewMaster(than *Server) *Server {
 	return master
 }
 
-// Restart starts a server again after Stop and makes it follow the master of now. The Sentinels would
-// do the same, after ten seconds or more.
+// Restart starts a server again after Stop and makes it a replica of the current master. The Sentinels would do the same, after
+// ten seconds or more.
 func (s *SentinelSet) Restart(server *Server) {
 	server.t.Helper()
 	server.Start()
