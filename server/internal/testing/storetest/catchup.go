@@ -10,12 +10,12 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// catchUp is the store as a store.CatchUp, which every Store under test must be too.
+// catchUp returns the store as a store.CatchUp. Every Store under test must be one.
 func catchUp(t *testing.T, s store.Store) store.CatchUp {
 	t.Helper()
 	c, ok := s.(store.CatchUp)
 	if !ok {
-		t.Fatalf("%T is no store.CatchUp", s)
+		t.Fatalf("%T does not implement store.CatchUp", s)
 	}
 	return c
 }
@@ -39,7 +39,7 @@ func verified(e *verification.Event) {
 	e.Type, e.Object.Status, e.Object.Error = verification.EventVerified, verification.StatusVerified, verification.Error{}
 }
 
-// dueFollowsTheRecord: a session is due exactly from when its record says so, until it does not.
+// dueFollowsTheRecord: a session is due from the second that its record says, and as long as its record says so.
 func dueFollowsTheRecord(t *testing.T, s store.Store) {
 	partition := s.Partition("vs_a")
 	steps := []struct {
@@ -75,13 +75,13 @@ func dueFollowsTheRecord(t *testing.T, s store.Store) {
 	}
 }
 
-// dueInOrder: the longest due first, as many as asked for, of one partition.
+// dueInOrder: Due returns the sessions of one partition that are due longest, up to the limit.
 func dueInOrder(t *testing.T, s store.Store) {
 	partition := s.Partition("vs_a")
 	var ids []string
 	for _, id := range idsOf(s, partition, 5) {
 		apply(t, s, event(id, 0, func(e *verification.Event) { e.Second += int64(4 - len(ids)) }))
-		ids = append([]string{id}, ids...) // each one due a second before the one before it
+		ids = append([]string{id}, ids...) // each due one second before the previous one
 	}
 	elsewhere := (partition + 1) % s.Partitions()
 	apply(t, s, event(idsOf(s, elsewhere, 1)[0], 0))
@@ -103,7 +103,7 @@ func dueInOrder(t *testing.T, s store.Store) {
 	}
 }
 
-// idsOf makes ids of sessions in one partition.
+// idsOf returns ids of sessions in one partition.
 func idsOf(s store.Store, partition, n int) []string {
 	var ids []string
 	for i := 0; len(ids) < n; i++ {

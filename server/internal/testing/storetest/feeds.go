@@ -9,7 +9,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// feedOnePerRevision: an entry for each revision and none for an input without one.
+// feedOnePerRevision: each revision appends one entry, and an input that makes no revision appends none.
 func feedOnePerRevision(t *testing.T, s store.Store) {
 	partition := s.Partition("vs_a")
 	start := head(t, s, partition)
@@ -19,7 +19,7 @@ func feedOnePerRevision(t *testing.T, s store.Store) {
 	if session := apply(t, s, stale); session.Revision != 2 || !session.Knows(stale.ID) {
 		t.Fatalf("the stale event made revision %d", session.Revision)
 	}
-	// One update, two revisions: a read that is followed by an event.
+	// One update makes two revisions: by a read and by the event after it.
 	twice := func(current verification.Session) (verification.Session, bool, error) {
 		next, _ := verification.Transition(current, event("vs_a", 5))
 		next, _ = verification.Transition(next, event("vs_a", 6))
@@ -49,7 +49,7 @@ func feedOnePerRevision(t *testing.T, s store.Store) {
 	same(t, "the head", head(t, s, partition), entries[3].Position)
 }
 
-// feedGapless: concurrent writers of many sessions leave no gap, and each session's revisions in order.
+// feedGapless: with concurrent writers of many sessions the feed has no gap, and the revisions of each session are in order.
 func feedGapless(t *testing.T, s store.Store) {
 	const sessions, each = 32, 5
 	var wg sync.WaitGroup
@@ -107,7 +107,7 @@ func feedLimits(t *testing.T, s store.Store) {
 	same(t, "the revisions", revisions, []int32{1, 2, 3, 4, 5})
 }
 
-// feedBookmark: a position before the first entry means something, and is not the zero one.
+// feedBookmark: the head of an empty partition is a position to read from, and not the zero position.
 func feedBookmark(t *testing.T, s store.Store) {
 	partition := s.Partition("vs_a")
 	start := head(t, s, partition)
@@ -132,7 +132,7 @@ func feedTrimmed(t *testing.T, s store.Store) {
 	start := head(t, s, partition)
 	apply(t, s, event("vs_a", 0))
 	first := head(t, s, partition)
-	// Many sessions of the partition, because long histories are slow to write.
+	// Many sessions of the partition, because a long history is slow to write.
 	for n, written := 0, 0; written < 3*FeedMaxLen; n++ {
 		id := fmt.Sprintf("vs_%d", n)
 		if s.Partition(id) != partition {

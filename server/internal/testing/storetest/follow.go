@@ -19,8 +19,7 @@ func heads(t *testing.T, s store.Store) []store.Position {
 	return positions
 }
 
-// follow calls Follow, which may return early with nothing, until it has something, fails, or the block
-// is over.
+// follow calls Follow until it returns entries or an error, or until the block is over. Follow can return early with nothing.
 func follow(ctx context.Context, s store.Store, after []store.Position, block time.Duration) ([]store.Entry, error) {
 	for over := time.Now().Add(block); ; {
 		entries, err := s.Follow(ctx, after, max(time.Millisecond, time.Until(over)))
@@ -30,7 +29,7 @@ func follow(ctx context.Context, s store.Store, after []store.Position, block ti
 	}
 }
 
-// followWakes: a change ends the wait at once, not at the end of the block.
+// followWakes: a change ends the wait at once, before the end of the block.
 func followWakes(t *testing.T, s store.Store) {
 	after := heads(t, s)
 	ctx := testContext(t)
@@ -59,7 +58,7 @@ func followWakes(t *testing.T, s store.Store) {
 	}
 }
 
-// followBacklog: what is there already comes without waiting, in order within a partition, once.
+// followBacklog: Follow returns existing entries without waiting, each once, in order within a partition.
 func followBacklog(t *testing.T, s store.Store) {
 	after := heads(t, s)
 	const sessions, each = 20, 3
@@ -88,7 +87,7 @@ func followBacklog(t *testing.T, s store.Store) {
 	}
 }
 
-// followEnds: with its block, and with its context, also while it waits.
+// followEnds: Follow returns at the end of its block, and if its context ends, also while it waits.
 func followEnds(t *testing.T, s store.Store) {
 	after := heads(t, s)
 	entries, err := follow(testContext(t), s, after, 20*time.Millisecond)
@@ -99,7 +98,7 @@ func followEnds(t *testing.T, s store.Store) {
 	defer cancel()
 	_, err = follow(ctx, s, after, timeout)
 	wantError(t, "Follow with a deadline", err, context.DeadlineExceeded)
-	// The next call is not disturbed by the one that was given up.
+	// The call that was given up does not disturb the next one.
 	apply(t, s, event("vs_a", 0))
 	entries, err = follow(testContext(t), s, after, timeout)
 	if err != nil || len(entries) != 1 {
@@ -107,9 +106,9 @@ func followEnds(t *testing.T, s store.Store) {
 	}
 }
 
-// followedSaysUntilWhen: only what was followed counts, and it does not fall behind by more than a wait.
+// followedSaysUntilWhen: up to the time that Followed returns the feed was really followed, and that time lags by at most one wait.
 func followedSaysUntilWhen(t *testing.T, s store.Store) {
-	const block, slack = 100 * time.Millisecond, 5 * time.Second // the slack is the machine's, not the store's
+	const block, slack = 100 * time.Millisecond, 5 * time.Second // the slack is for the machine, not for the store
 	ctx, after := testContext(t), heads(t, s)
 	apply(t, s, event("vs_a", 0))
 	partition := s.Partition("vs_a")
@@ -133,6 +132,6 @@ func followedSaysUntilWhen(t *testing.T, s store.Store) {
 		}
 	}
 	if until := s.Followed(partition); until.After(time.Now()) {
-		t.Errorf("Followed = %v, which is yet to come", until)
+		t.Errorf("Followed = %v, which is in the future", until)
 	}
 }

@@ -28,7 +28,7 @@ func leaseHasOneHolder(t *testing.T, s store.Store) {
 	want("work", "b", time.Minute, false)
 	want("work", "a", time.Minute, true)
 	want("other", "b", time.Minute, true)
-	release("work", "b") // not theirs
+	release("work", "b") // b does not hold it
 	want("work", "b", time.Minute, false)
 	release("work", "a")
 	release("work", "a")
@@ -63,7 +63,7 @@ func leaseHasOneHolder(t *testing.T, s store.Store) {
 	}
 }
 
-// marksAreKept: each name has the number that was noted last, and a name that nobody noted has 0.
+// marksAreKept: each name has the number that was set last, and a name that was never set has 0.
 func marksAreKept(t *testing.T, s store.Store) {
 	c := catchUp(t, s)
 	want := func(names []string, want ...int64) {

@@ -14,10 +14,10 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Policy is the retry policy that the store under test must be opened with.
+// Policy is the retry policy with which the store under test must be opened.
 var Policy = verification.RetryPolicy{MaxRetries: 1, DenyCodes: verification.DefaultDenyCodes()}
 
-// listAll reads a list to its end, in pages of a size.
+// listAll reads a list to its end, in pages of the given size.
 func listAll(t *testing.T, s store.Store, query store.ListQuery, size int) (sessions []verification.Session) {
 	t.Helper()
 	query.Limit = size
@@ -47,7 +47,7 @@ func ids(sessions []verification.Session) []string {
 	return all
 }
 
-// wantLists compares in which lists sessions are with what their records say.
+// wantLists compares the lists that hold each session with the lists that its record implies.
 func wantLists(t *testing.T, s store.Store, sessionIDs ...string) (seen verification.Lists) {
 	t.Helper()
 	for list := range verification.List(verification.ListCount) {
@@ -72,7 +72,7 @@ func failingWith(code string) func(*verification.Event) {
 	return func(e *verification.Event) { e.Object.Error = verification.Error{Code: code} }
 }
 
-// listsFollowTheRecord: a session is in exactly the lists in which its record says that it belongs.
+// listsFollowTheRecord: a session is in exactly the lists that its record implies.
 func listsFollowTheRecord(t *testing.T, s store.Store) {
 	ctx := testContext(t)
 	grant := func(current verification.Session) (verification.Session, bool, error) {
@@ -125,8 +125,8 @@ func listsFollowTheRecord(t *testing.T, s store.Store) {
 	wantLists(t, s, "vs_a", "vs_b", "vs_c")
 }
 
-// listsInOrder: newest first, by id among those of one second, whatever the size of a page and the
-// order of arrival; ids are compared by bytes.
+// listsInOrder: a list has the newest session first, and orders sessions of one second by the bytes of their ids. The size of
+// a page and the order of arrival change nothing.
 func listsInOrder(t *testing.T, s store.Store) {
 	var want []store.ListPlace
 	crowded := idsOf(s, 3, 60) // half of all in one partition
@@ -169,11 +169,11 @@ func listsInOrder(t *testing.T, s store.Store) {
 		t.Error("a page of no sessions has no error")
 	}
 	if _, err := s.List(testContext(t), store.ListQuery{List: verification.ListCount, Limit: 1}); err == nil {
-		t.Error("a list that there is not has no error")
+		t.Error("a list that does not exist has no error")
 	}
 }
 
-// listsByReference: all sessions of a person by creation time, and only they.
+// listsByReference: a reference lists all sessions of its person by creation time, and no others.
 func listsByReference(t *testing.T, s store.Store) {
 	want := func(reference string, want ...string) {
 		t.Helper()
@@ -195,8 +195,7 @@ func listsByReference(t *testing.T, s store.Store) {
 	want("other", "vs_e", "vs_d")
 }
 
-// listsUnderConcurrency: whoever wins, the lists say what the record says; and a repair beside changes
-// nothing of that.
+// listsUnderConcurrency: whichever writer wins, the lists agree with the record, also with a repair at the same time.
 func listsUnderConcurrency(t *testing.T, s store.Store) {
 	repairs := listRepairs(t, s)
 	var all []string
@@ -234,7 +233,7 @@ func listRepairs(t *testing.T, s store.Store) store.ListRepairs {
 	return repairs
 }
 
-// repairsOfRightLists find nothing, are remembered, and end with the caller's error.
+// repairsOfRightLists: a repair of right lists finds nothing, its time is stored, and it ends with the error of its step.
 func repairsOfRightLists(t *testing.T, s store.Store) {
 	repairs, ctx := listRepairs(t, s), testContext(t)
 	for n, id := range []string{"vs_a", "vs_b", "vs_c", "vs_d"} {

@@ -17,7 +17,8 @@ func wantNewest(t *testing.T, s store.Store, reference, want string) {
 	}
 }
 
-// referenceNewest: by Stripe's creation time, whatever the order of arrival; 0 is the oldest.
+// referenceNewest: the newest session is that with the latest creation time at Stripe, in any order of arrival. A creation time
+// of 0 is the oldest.
 func referenceNewest(t *testing.T, s store.Store) {
 	apply(t, s, event("vs_m", 0, withReference("case"), createdAt(t0+20)))
 	wantNewest(t, s, "case", "vs_m")
@@ -30,7 +31,7 @@ func referenceNewest(t *testing.T, s store.Store) {
 	apply(t, s, event("vs_c", 0, withReference("other"), createdAt(t0+40)))
 	wantNewest(t, s, "case", "vs_a")
 	wantNewest(t, s, "other", "vs_c")
-	// The creation time is learned later.
+	// The creation time arrives later.
 	apply(t, s, event("vs_y", 1, withReference("case"), createdAt(t0+50)))
 	wantNewest(t, s, "case", "vs_y")
 }
@@ -58,14 +59,14 @@ func referenceOfTombstone(t *testing.T, s store.Store) {
 	wantNewest(t, s, "case", "vs_a")
 	apply(t, s, event("vs_a", 1, withReference("case"), redacted))
 	wantNewest(t, s, "case", "")
-	// Later events of a tombstone bring nothing back.
+	// Later events of a tombstone restore nothing.
 	apply(t, s, event("vs_a", 2, withReference("case")))
 	apply(t, s, event("vs_a", 2, withReference("case")))
 	wantNewest(t, s, "case", "")
 }
 
-// referencePointer: whoever follows the feed learns that a reference leads elsewhere now, not before
-// it does, and not from every change.
+// referencePointer: the feed has an entry if a reference leads to another session from now on. The entry does not come before
+// the change, nor with other changes.
 func referencePointer(t *testing.T, s store.Store) {
 	pointers := func(e verification.Event) int {
 		t.Helper()
@@ -99,7 +100,7 @@ func referencePointer(t *testing.T, s store.Store) {
 	}
 }
 
-// referenceUnindexed: only the record keeps an entry.
+// referenceUnindexed: Unindex keeps the entry that agrees with the record, and removes others.
 func referenceUnindexed(t *testing.T, s store.Store) {
 	apply(t, s, event("vs_a", 0, withReference("case"), createdAt(t0)))
 	for _, other := range []struct{ reference, id string }{{"case", "vs_a"}, {"case", "vs_unknown"}, {"other", "vs_a"}} {

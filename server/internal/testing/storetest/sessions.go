@@ -57,8 +57,8 @@ func noWrite(t *testing.T, s store.Store) {
 	same(t, "the head of the feed", head(t, s, s.Partition("vs_a")), before)
 }
 
-// funcErrorPassesThrough: at once, or after a look at the record where the store began with what it
-// remembers.
+// funcErrorPassesThrough: Update returns the error of its function. A store that began with a cached record can read the record
+// and call the function once more before.
 func funcErrorPassesThrough(t *testing.T, s store.Store) {
 	own := errors.New("the caller's own")
 	calls := 0
@@ -85,7 +85,7 @@ func foreignID(t *testing.T, s store.Store) {
 	}
 }
 
-// concurrentWriters loses no update: each failure is an event of its own, and all are counted.
+// concurrentWriters: no update is lost. Each failure is an event of its own, and all of them count.
 func concurrentWriters(t *testing.T, s store.Store) {
 	const writers, each = 16, 5
 	var wg sync.WaitGroup
@@ -107,7 +107,7 @@ func conflictAfterMaxTries(t *testing.T, s store.Store) {
 	calls := 0
 	_, err := s.Update(testContext(t), "vs_a", func(current verification.Session) (verification.Session, bool, error) {
 		calls++
-		apply(t, s, event("vs_a", 2*calls+1)) // somebody else is always faster
+		apply(t, s, event("vs_a", 2*calls+1)) // another writer is always faster
 		next, outcome := verification.Transition(current, event("vs_a", 1001))
 		return next, outcome.Write, nil
 	})
@@ -116,7 +116,7 @@ func conflictAfterMaxTries(t *testing.T, s store.Store) {
 		t.Errorf("%d tries; want %d", calls, store.MaxTries)
 	}
 	if session := get(t, s, "vs_a"); session.FailedAttempts != store.MaxTries || session.Knows(event("vs_a", 1001).ID) {
-		t.Errorf("%d failures counted; want %d, and nothing of the loser", session.FailedAttempts, store.MaxTries)
+		t.Errorf("%d failures counted; want %d, without the event of the update that lost", session.FailedAttempts, store.MaxTries)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// verdicts checks a position by ReadFeed and by Check, which must agree, and returns what follows it.
+// verdicts checks a position by ReadFeed and by Check, which must agree. It returns the entries after the position.
 func verdicts(t *testing.T, s store.Store, partition int, after store.Position, want error) []store.Entry {
 	t.Helper()
 	entries, err := s.ReadFeed(testContext(t), partition, after, 1000)
@@ -32,7 +32,7 @@ func verdicts(t *testing.T, s store.Store, partition int, after store.Position, 
 	return entries
 }
 
-// wrongNonce is a position that another data set gave out.
+// wrongNonce returns a position of another data set.
 func wrongNonce(position store.Position) store.Position {
 	position.Nonce++
 	return position
@@ -51,8 +51,8 @@ func idsOfEach(s store.Store) []string {
 	return ids
 }
 
-// feedAfterASilence: each partition is quiet for a year, again and again. A reader that had seen all of it
-// misses nothing, although the entry that it saw last is removed with the next change.
+// feedAfterASilence: each partition is quiet for a year, again and again. A reader that was at its head misses nothing, although
+// the entry that it read last is trimmed with the next change.
 func feedAfterASilence(t *testing.T, s store.Store, now *atomic.Int64) {
 	const year = int64(365 * 24 * time.Hour / time.Second)
 	ids, start := idsOfEach(s), heads(t, s)
@@ -80,7 +80,7 @@ func feedAfterASilence(t *testing.T, s store.Store, now *atomic.Int64) {
 		verdicts(t, s, partition, wrongNonce(first[partition]), store.ErrRewound)
 	}
 
-	// Several commits, one of which makes two revisions, and then a year for all of them.
+	// Several commits, one of which makes two revisions, and then a year of silence in all partitions.
 	second := heads(t, s)
 	now.Add(year)
 	for _, id := range ids {
@@ -112,8 +112,8 @@ func feedAfterASilence(t *testing.T, s store.Store, now *atomic.Int64) {
 	}
 }
 
-// feedTrimmedByLength: of all positions that were ever given out exactly those are good after which nothing
-// is missing, whether their own entry is held or not.
+// feedTrimmedByLength: of all positions that a reader could have, exactly those are valid after which no entry is missing. The
+// entry of the position itself can be trimmed.
 func feedTrimmedByLength(t *testing.T, s store.Store) {
 	partition := s.Partition("vs_a")
 	at := head(t, s, partition)
@@ -138,7 +138,7 @@ func feedTrimmedByLength(t *testing.T, s store.Store) {
 			positions = append(positions, at)
 		}
 	}
-	// oldest is the number of the oldest entry held: nothing is missing after the position before it.
+	// oldest is the number of the oldest entry that is held. No entry is missing after the position before it.
 	oldest := 0
 	for ; oldest < len(positions); oldest++ {
 		if _, err := s.ReadFeed(testContext(t), partition, positions[oldest], 1); err == nil {

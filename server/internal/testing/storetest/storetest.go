@@ -1,5 +1,3 @@
-// Package storetest is the conformance suite of the store port: what every Store must do, whatever
-// database it is made of: store.Store, store.CatchUp and store.ListRepairs. It drives the store with inputs of the real core only.
 package storetest
 
 import (
@@ -17,21 +15,21 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// FeedMaxLen is about how many entries each partition of the feed under test must keep, such as 100
-// more or fewer: the suite writes more to see the oldest go.
+// FeedMaxLen is the number of entries that each partition of the feed under test must keep, give or take 100. The suite writes
+// more of them, so that the oldest are trimmed.
 const FeedMaxLen = 200
 
-// FeedMaxAge is how long the feed under test must keep an entry, by the clock that Run gives.
+// FeedMaxAge is the age up to which the feed under test must keep an entry, by the clock that Run passes to open.
 const FeedMaxAge = 168 * time.Hour
 
-// timeout bounds each call; a store that hangs fails its test.
+// timeout bounds each call, so that a store that hangs fails its test.
 const timeout = 30 * time.Second
 
-// t0 is when the sessions of the suite were created, in Unix seconds.
+// t0 is the creation time of the suite's sessions, in Unix seconds.
 const t0 = 1_790_000_000
 
-// Run runs the suite. open returns an empty store with Policy whose feed keeps FeedMaxLen entries, for
-// FeedMaxAge by the clock given; it is called once for each test and may clean up with t.Cleanup.
+// Run runs the suite. It calls open once for each test. open returns an empty store with Policy, whose feed keeps FeedMaxLen
+// entries for FeedMaxAge by the clock. It can clean up with t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T, clock func() time.Time) store.Store) {
 	tests := []struct {
 		name string
@@ -98,7 +96,7 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// event is the n-th event of a session: each has a second of its own, and odd ones fail.
+// event returns the n-th event of a session. Each event has a second of its own, and odd ones are failures.
 func event(id string, n int, change ...func(*verification.Event)) verification.Event {
 	e := verification.Event{
 		ID: fmt.Sprintf("evt_%s_%d", id, n), Type: verification.EventProcessing, Source: verification.SourceWebhook,
@@ -129,7 +127,7 @@ func redacted(e *verification.Event) {
 	e.Type, e.Object.Redaction = verification.EventRedacted, verification.RedactionRedacted
 }
 
-// applying is the update that applies an event.
+// applying returns the update that applies an event.
 func applying(e verification.Event) store.UpdateFunc {
 	return func(current verification.Session) (verification.Session, bool, error) {
 		next, outcome := verification.Transition(current, e)
@@ -137,7 +135,7 @@ func applying(e verification.Event) store.UpdateFunc {
 	}
 }
 
-// apply applies an event, again where others were faster.
+// apply applies an event. It tries again if other writers were faster.
 func apply(t *testing.T, s store.Store, e verification.Event) verification.Session {
 	t.Helper()
 	ctx := testContext(t)
