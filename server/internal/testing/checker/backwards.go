@@ -1,6 +1,6 @@
 package checker
 
-// checkContents is NeverBackwards for what was seen, wherever it was, and of SettledEnds the flag.
+// checkContents checks NeverBackwards for the contents that were seen, and of SettledEnds the flag.
 func (c *checking) checkContents() {
 	for _, s := range c.sorted {
 		known := make(map[[2]*fact]bool) // pairs of contents that were found to differ
@@ -16,7 +16,7 @@ func (c *checking) checkContents() {
 	}
 }
 
-// checkSame: a revision looks the same wherever it is seen in an era.
+// checkSame checks that a revision looks the same wherever it is seen in an era.
 func (c *checking) checkSame(life []*fact, known map[[2]*fact]bool) {
 	for i := 1; i < len(life); i++ {
 		a, b := life[i-1], life[i]
@@ -27,7 +27,7 @@ func (c *checking) checkSame(life []*fact, known map[[2]*fact]bool) {
 	}
 }
 
-// checkRising: what must not fall with rising revisions.
+// checkRising checks the fields that must not fall with rising revisions.
 func (c *checking) checkRising(life []*fact) {
 	for i := 1; i < len(life); i++ {
 		a, b := life[i-1], life[i]
@@ -51,7 +51,7 @@ func (c *checking) checkRising(life []*fact) {
 	}
 }
 
-// checkGets is NeverBackwards for GetStatus.
+// checkGets checks NeverBackwards for GetStatus.
 func (c *checking) checkGets() {
 	for _, g := range c.gets {
 		switch {
@@ -65,8 +65,8 @@ func (c *checking) checkGets() {
 	}
 }
 
-// proven returns a fact by which the store must have a revision from one moment to another: one that was
-// seen before, and that no loss since can have taken.
+// proven returns a fact that proves that the store had a revision from one moment to another: a client saw it before, and no loss
+// since can have taken it. It returns nil if there is none.
 func (c *checking) proven(s *session, revision int32, from, to moment) *fact {
 	if s == nil {
 		return nil

@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// Options are what the rules must know of the service's settings.
+// Options are the settings of the service that the rules need.
 type Options struct {
 	// MaxRetries is the service's MAX_RETRIES.
 	MaxRetries int32
-	// Trimmed says that the feed or histories were cut during the run: OUT_OF_RANGE then needs no loss.
+	// Trimmed says that the feed or histories were trimmed during the run: OUT_OF_RANGE then needs no loss.
 	Trimmed bool
-	// Freshness is how old an answer to GetStatus may be, by the recorder's clock; 0: any.
+	// Freshness is the greatest age of an answer to GetStatus, by the recorder's clock. Zero allows any age.
 	Freshness time.Duration
 }
 
 // Violation is one breach of a rule.
 type Violation struct {
 	Rule Rule
-	// Session is the one concerned; empty where a whole stream is.
+	// Session is the id of the session. It is empty if the violation is about a whole stream.
 	Session string
-	// Text says what is wrong.
+	// Text is what is wrong.
 	Text string
 	// Evidence is what was seen, oldest first, with the recorder's time in UTC.
 	Evidence []string
@@ -41,12 +41,12 @@ func (v Violation) String() string {
 	return b.String()
 }
 
-// Report is all violations, by rule, session and time.
+// Report has all violations, ordered by rule, session and time.
 type Report []Violation
 
-// String is for people: how many there are of each rule, and the first ones in full.
+// String returns the count of violations of each rule, and the first ones in full.
 func (r Report) String() string {
-	const most = 5 // of each rule in full
+	const most = 5 // of each rule, in full
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d violations\n", len(r))
 	for _, rule := range rules {
@@ -65,9 +65,9 @@ func (r Report) String() string {
 	return b.String()
 }
 
-// Check holds everything recorded so far against the rules; the recorder stays usable. Call it once all
-// is quiet: every fault over, the final GetStatus and Truth of each session recorded, and each watch of
-// all sessions given the time to tell everything.
+// Check compares everything recorded so far with the rules. The recorder stays usable. Call it when all is quiet: every fault
+// is over, the final GetStatus and Truth of each session are recorded, and each watch of all sessions had the time to show
+// everything.
 func (r *Recorder) Check(options Options) Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,13 +102,13 @@ func (r *Recorder) Check(options Options) Report {
 	return c.found
 }
 
-// checking is one run of the rules, under the recorder's lock.
+// checking is one run of the rules. It holds the recorder's lock.
 type checking struct {
 	*Recorder
 	options      Options
 	end          moment // of the record
 	sorted       []*session
-	predecessors map[*session][]*session // by successor: whom it replaced
+	predecessors map[*session][]*session // by successor: the sessions that it replaced
 	factLives    map[*fact][]bool
 	sessionEras  map[*session][]*era
 	found        Report
@@ -122,7 +122,7 @@ func (c *checking) violation(rule Rule, s *session, at moment, evidence []string
 	c.found = append(c.found, v)
 }
 
-// inWatch is a violation met in a watch.
+// inWatch adds a violation within a watch.
 func (c *checking) inWatch(rule Rule, w *Watch, s *session, at moment, format string, arguments ...any) {
 	if s == nil && w.id != "" {
 		s = c.session(w.id)
@@ -130,8 +130,8 @@ func (c *checking) inWatch(rule Rule, w *Watch, s *session, at moment, format st
 	c.violation(rule, s, at, w.evidence(s, at), w.name+": "+format, arguments...)
 }
 
-// collapsed reports whether redaction explains that nothing was told between two revisions: the
-// second, told at that moment, is the one that records it.
+// collapsed returns whether a redaction explains the hole between two revisions, the second of which was shown at the moment
+// told: the second must be the revision that records the redaction.
 func (c *checking) collapsed(before, next *fact, told moment) bool {
 	if !next.redacted() || before != nil && before.redacted() {
 		return false

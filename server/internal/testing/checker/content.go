@@ -9,8 +9,8 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// content is what a Verification shows at one revision, without what depends on the clock and the
-// policy. It is comparable.
+// content is what a Verification shows at one revision, without the fields that depend on the clock and the policy. It is
+// comparable.
 type content struct {
 	status       verificationv1.Status
 	stripeStatus string
@@ -27,7 +27,7 @@ type content struct {
 	reference    string
 	account      string
 	supersededBy string
-	created      int64 // Unix seconds; 0: not told
+	created      int64 // Unix seconds; 0 if unknown
 	updated      int64
 	attempts     int32
 	granted      int32
@@ -62,24 +62,24 @@ func (r *Recorder) contentOf(v *verificationv1.Verification) content {
 	}
 }
 
-// ended says by the contract whether nothing more is expected of the person.
+// ended returns whether the contract expects nothing more of the person.
 func (c content) ended() bool {
 	return c.status == verificationv1.Status_STATUS_VERIFIED || c.status == verificationv1.Status_STATUS_CANCELED ||
 		c.redaction == verificationv1.Redaction_REDACTION_REDACTED
 }
 
-// canceled reports whether the session is closed for good.
+// canceled returns whether the session is canceled.
 func (c content) canceled() bool { return c.stripeStatus == verification.StatusCanceled }
 
-// abandoned reports whether what is shown is no failed submission, and not counted as one.
+// abandoned returns whether the error shown is "abandoned", which is not a failed submission and does not count as one.
 func (c content) abandoned() bool { return c.failed && c.stripeCode == "abandoned" }
 
-// redacted reports whether an erasure has at least begun.
+// redacted returns whether a redaction has at least begun.
 func (c content) redacted() bool {
 	return c.redaction != verificationv1.Redaction_REDACTION_UNSPECIFIED
 }
 
-// String leaves out Stripe's sentence for the person and the reference.
+// String leaves out the reason that Stripe writes for the person, and the reference.
 func (c content) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s", c.stripeStatus)
@@ -99,7 +99,7 @@ func (c content) String() string {
 	return b.String()
 }
 
-// differences names the fields in which two contents differ.
+// differences returns the names of the fields in which two contents differ.
 func differences(a, b content) string {
 	var names []string
 	for _, field := range []struct {
@@ -128,7 +128,7 @@ func differences(a, b content) string {
 	return strings.Join(names, ", ")
 }
 
-// moment is a place in the order in which the recorder was told, and the time of it.
+// moment is a position in the order of the recorder's calls, and its time.
 type moment struct {
 	seq uint64
 	at  int64 // Unix milliseconds
@@ -136,7 +136,7 @@ type moment struct {
 
 func (m moment) String() string { return time.UnixMilli(m.at).UTC().Format("15:04:05.000") }
 
-// fact is one content of one revision, however often and wherever it was seen.
+// fact is one content of one revision. Every sighting of it is the same fact.
 type fact struct {
 	content
 	session  *session
@@ -145,16 +145,16 @@ type fact struct {
 	again    []sighting // the first after each begin and end of a loss since
 }
 
-// sighting is when a fact was seen, and by whom.
+// sighting is the time at which a client saw a fact, and the name of the client.
 type sighting struct {
 	moment
 	by string
 }
 
-// sightings are when it was seen: first at all, and first since each begin and end of a loss.
+// sightings returns the first sighting, and the first one since each begin and end of a loss.
 func (f *fact) sightings() []sighting { return append([]sighting{f.first}, f.again...) }
 
-// seenAgain notes a further sighting, if a loss began or ended since the last one that is kept.
+// seenAgain adds a sighting if a loss began or ended since the last one.
 func (f *fact) seenAgain(now sighting, turned uint64) {
 	last := f.first
 	if len(f.again) > 0 {

@@ -8,7 +8,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// checkConverged is Converged, for each session of which Stripe's final word was recorded.
+// checkConverged checks Converged for each session whose final state at Stripe was recorded.
 func (c *checking) checkConverged() {
 	for _, s := range c.sorted {
 		if s.truth == nil {
@@ -29,7 +29,7 @@ func (c *checking) checkConverged() {
 	}
 }
 
-// compare says in what a status differs from the truth.
+// compare returns the differences of a status from the state at Stripe.
 func (c *checking) compare(s *session, shown content) []string {
 	var wrong []string
 	differs := func(what string, got, want any) {
@@ -39,7 +39,7 @@ func (c *checking) compare(s *session, shown content) []string {
 	}
 	code := s.truth.Error.Code
 	hasError := !s.truth.Error.IsZero()
-	// A redaction erases it here, a cancel there.
+	// A redaction erases the error in the service, and a cancel erases it at Stripe.
 	if s.truth.Redaction > verification.RedactionNone || s.truth.Status == verification.StatusCanceled {
 		code, hasError = "", false
 	}
@@ -54,8 +54,8 @@ func (c *checking) compare(s *session, shown content) []string {
 	return wrong
 }
 
-// inherited bounds the failed attempts that a session has from the one it replaced. After a loss that
-// one may have forgotten what it passed on.
+// inherited returns bounds of the failed attempts that a session has from the one it replaced. After a loss the record of the
+// replaced session can lack what it passed on.
 func (c *checking) inherited(s *session) (least, most int32) {
 	if len(c.predecessors[s]) > 0 && len(c.eras) > 0 {
 		most = math.MaxInt16
@@ -69,22 +69,22 @@ func (c *checking) inherited(s *session) (least, most int32) {
 		most = max(most, final.attempts)
 		for _, f := range old.facts {
 			if exact && f.granted < final.granted {
-				least = max(least, f.attempts) // the replacement's is the last grant
+				least = max(least, f.attempts) // the last grant is the replacement's
 			}
 		}
 	}
 	return least, most
 }
 
-// lossSince reports whether a loss that affects the session was not over at that Unix second.
+// lossSince returns whether a loss that affects the session was not over at a Unix second.
 func (c *checking) lossSince(s *session, second int64) bool {
 	return slices.ContainsFunc(c.eras, func(e *era) bool {
 		return e.concerns(s) && (e.end.seq == 0 || e.end.at/1000 >= second)
 	})
 }
 
-// findPredecessors finds, for each session, those that it replaced, at once or over others: by
-// superseded_by, and by the calls that were answered with another session than they named.
+// findPredecessors returns for each session those that it replaced, directly or over others. It learns of them by superseded_by,
+// and by calls that were answered with another session than they named.
 func (c *checking) findPredecessors() map[*session][]*session {
 	found := make(map[*session][]*session)
 	add := func(successor, old *session) {
@@ -107,7 +107,7 @@ func (c *checking) findPredecessors() map[*session][]*session {
 	return found
 }
 
-// replacements counts the sessions before this one in its chain.
+// replacements returns the number of sessions before this one in its chain.
 func (c *checking) replacements(s *session) int32 {
 	chain := []*session{s}
 	for i := 0; i < len(chain); i++ {

@@ -72,7 +72,7 @@ func (c *checking) livesOf(f *fact) []bool {
 	return lives
 }
 
-// concerning are the losses that affect a session, in order; they do not overlap.
+// concerning returns the losses that affect a session, in order. They do not overlap.
 func (c *checking) concerning(s *session) []*era {
 	if eras, known := c.sessionEras[s]; known {
 		return eras
@@ -82,7 +82,7 @@ func (c *checking) concerning(s *session) []*era {
 	return eras
 }
 
-// lives are the facts of a session by era, by revision.
+// lives returns the facts of a session for each era, by revision.
 func (c *checking) lives(s *session) [][]*fact {
 	var lives [][]*fact
 	for _, f := range s.facts {
@@ -101,9 +101,9 @@ func (c *checking) lives(s *session) [][]*fact {
 	return slices.DeleteFunc(lives, func(life []*fact) bool { return len(life) == 0 })
 }
 
-// overwritten reports whether a loss took what a watch had told: the watch must be told so, and must not
-// go on with what came in its place. It is certain of a revision that was told before a loss which did
-// not keep it, and of one that others see with another content after a loss.
+// overwritten returns whether a loss took a revision that a watch had shown. The watch must then end with OUT_OF_RANGE and must
+// not continue. It is certain for a revision that was shown before a loss that did not keep it, and for one that other clients
+// see with another content after a loss.
 func (c *checking) overwritten(f *fact, told, now moment) bool {
 	for _, e := range c.eras {
 		if e.concerns(f.session) && e.Kept != nil && told.seq < e.begin.seq && e.over() < now.seq && !e.keeps(f) {

@@ -4,20 +4,19 @@ package checker
 type feed struct {
 	*checking
 	watch     *Watch
-	since     int64             // of the first response, in Unix seconds: what Stripe did later must be told
+	since     int64             // of the first response, in Unix seconds: later changes at Stripe must be shown
 	handled   []told            // in order
-	positions map[*session]told // the greatest revision handled of each session
-	places    map[uint64]int    // by token: how many were handled
+	positions map[*session]told // the greatest handled revision of each session
+	places    map[uint64]int    // by token: the number of handled changes
 }
 
-// told is a change that was handled, and when.
+// told is a handled change and its time.
 type told struct {
 	*fact
 	when moment
 }
 
-// checkFeed is Ordered, Gapless and Resumable for a watch of all sessions. last says that no other chain
-// follows.
+// checkFeed checks Ordered, Gapless and Resumable for a watch of all sessions. last says that this is the last chain.
 func (c *checking) checkFeed(w *Watch, chain []leg, last bool) {
 	f := feed{checking: c, watch: w, positions: make(map[*session]told), places: make(map[uint64]int)}
 	if len(chain[0].responses) == 0 {
@@ -42,7 +41,7 @@ func (c *checking) checkFeed(w *Watch, chain []leg, last bool) {
 	}
 }
 
-// resume goes back to where a token was given.
+// resume returns to the position of a token.
 func (f *feed) resume(l leg) {
 	place, known := f.places[l.opened.token]
 	if !known {
@@ -64,7 +63,7 @@ func (f *feed) handle(next told) {
 	}
 }
 
-// follow judges the responses of one stream.
+// follow checks the responses of one stream.
 func (f *feed) follow(l leg, resumed bool) {
 	onStream := make(map[*session]int32)
 	for _, e := range l.responses {
@@ -75,7 +74,7 @@ func (f *feed) follow(l leg, resumed bool) {
 				hole = Resumable
 			}
 			if at := f.positions[next.session]; at.fact != nil && f.overwritten(at.fact, at.when, e.moment) {
-				f.inWatch(Resumable, f.watch, next.session, e.moment, "goes on with revision %d, though a loss took %d, which it had told", next.revision, at.revision)
+				f.inWatch(Resumable, f.watch, next.session, e.moment, "continues with revision %d, although a loss took %d, which it had shown", next.revision, at.revision)
 			} else if next.revision < before {
 				f.inWatch(Ordered, f.watch, next.session, e.moment, "revision %d follows %d", next.revision, before)
 			} else {
@@ -90,7 +89,7 @@ func (f *feed) follow(l leg, resumed bool) {
 	}
 }
 
-// checkHole: what is before a change was told before it.
+// checkHole checks that the revisions before a change were shown before it.
 func (f *feed) checkHole(hole Rule, e entry) {
 	next := e.fact
 	at := f.positions[next.session]
@@ -111,8 +110,8 @@ func (f *feed) checkHole(hole Rule, e entry) {
 	}
 }
 
-// checkTold: at its end, the watch has told the newest of each session that anybody saw by then, where
-// that is sure to have happened since it began.
+// checkTold checks that the watch, at its end, has shown the newest revision of each session that any client saw by then, if
+// that revision certainly came after the watch began.
 func (f *feed) checkTold(end moment) {
 	for _, s := range f.sorted {
 		life := f.life(s, end)
@@ -127,6 +126,6 @@ func (f *feed) checkTold(end moment) {
 			continue
 		}
 		f.violation(Gapless, s, end, append([]string{newest.String()}, f.watch.evidence(s, end)...),
-			"%s: never told of revision %d", f.watch.name, newest.revision)
+			"%s: never showed revision %d", f.watch.name, newest.revision)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// checkFresh is Fresh, for the answers to GetStatus by id.
+// checkFresh checks Fresh for the answers to GetStatus by id.
 func (c *checking) checkFresh() {
 	bound := c.options.Freshness.Milliseconds()
 	type asked struct {
@@ -31,8 +31,8 @@ func (c *checking) checkFresh() {
 	}
 }
 
-// newerThan returns a fact that the store must have had for so long, in milliseconds, when the call came
-// that an older one answers; nil: there is none, or no bound.
+// newerThan returns a fact newer than the answer that the store had for longer than bound, in milliseconds, when the call came.
+// It returns nil if there is none or bound is 0.
 func (c *checking) newerThan(g get, bound int64) *fact {
 	if bound == 0 {
 		return nil
@@ -50,8 +50,8 @@ func (c *checking) newerThan(g get, bound int64) *fact {
 	return nil
 }
 
-// checkAnswers: no answer of a server is older than one of its own that was complete when the call came.
-// The answers are of one era, in the order in which they came.
+// checkAnswers checks that no answer of a server is older than one of its own that was complete when the call came. The answers
+// are of one era, in the order in which they came.
 func (c *checking) checkAnswers(answers []get) {
 	newest := make([]get, 0, len(answers)) // of those up to each
 	for i, g := range answers {

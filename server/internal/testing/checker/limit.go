@@ -2,7 +2,7 @@ package checker
 
 import "fmt"
 
-// checkGrants is AtMostLimit for the counts that sessions show.
+// checkGrants checks AtMostLimit for the counts that sessions show.
 func (c *checking) checkGrants() {
 	for _, s := range c.sorted {
 		for _, f := range s.facts {
@@ -23,7 +23,7 @@ func (c *checking) checkCounts(f *fact) {
 	}
 	lost := c.mayInherit(f.session)
 	switch {
-	// A successor that lost its inheritance may have grants of its own when it inherits again.
+	// A successor that lost its inheritance can have grants of its own when it inherits again.
 	case f.granted > c.options.MaxRetries && (!lost || replaced == 0):
 		c.violation(AtMostLimit, f.session, f.first.moment, []string{f.String()}, "%d retries were granted, %d is the limit", f.granted, c.options.MaxRetries)
 	case f.granted > allowed && !lost:
@@ -31,8 +31,7 @@ func (c *checking) checkCounts(f *fact) {
 	}
 }
 
-// mayInherit reports whether a session may have a predecessor that nobody knows of, or that lost what it
-// knew: who replaced whom stands in the record of the old one.
+// mayInherit returns whether a session can have a predecessor that no client saw, or one whose record lost the replacement.
 func (c *checking) mayInherit(s *session) bool {
 	return len(c.eras) > 0 && (c.replacements(s) > 0 || c.lossSince(nil, s.facts[0].created))
 }
@@ -50,14 +49,14 @@ func (c *checking) checkSuccessor(s *session) {
 	}
 }
 
-// checkGrowth: within an era, one grant for each failure shown, or counted where `abandoned` is shown, which is
-// judged by the newest of them, and one for the replacement. Only what
-// happened from one revision to the next is judged. A successor inherits once, at one revision.
+// checkGrowth checks that an era has at most one grant for each failure shown and one for the replacement. While "abandoned" is
+// shown, a grant is for the newest failure counted. Only steps from one revision to the next are checked. A successor inherits
+// once, at one revision.
 func (c *checking) checkGrowth(life []*fact) {
 	replaced := c.replacements(life[0].session) > 0
 	inherits := replaced || c.mayInherit(life[0].session)
-	granted := make(map[string]*fact) // by what it was granted for
-	counted := make(map[int32]*fact)  // for a failure, by how many were counted
+	granted := make(map[string]*fact) // by the purpose of the grant
+	counted := make(map[int32]*fact)  // for a failure, by the number counted
 	for i := 1; i < len(life); i++ {
 		a, b := life[i-1], life[i]
 		grown := b.granted - a.granted
@@ -96,7 +95,7 @@ func (c *checking) checkGrowth(life []*fact) {
 	}
 }
 
-// checkRetries is AtMostLimit for answered calls: each has a link, and one of its own.
+// checkRetries checks AtMostLimit for answered calls: each has a link of its own.
 func (c *checking) checkRetries() {
 	calls := make(map[uint64]retry)
 	for _, call := range c.retries {

@@ -13,7 +13,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// The gRPC codes that rules look at, by the names that google.golang.org/grpc/codes gives them.
+// The gRPC codes that rules use, by their names in google.golang.org/grpc/codes.
 const (
 	codeOK              = "OK"
 	codeCanceled        = "Canceled"
@@ -22,8 +22,8 @@ const (
 	codeOutOfRange      = "OutOfRange"
 )
 
-// Recorder keeps what was seen, compactly: each distinct content of a revision once, and some 50 bytes
-// for each response. It is safe for concurrent use.
+// Recorder records what clients saw: each distinct content of a revision once, and some 50 bytes for each response. It is safe
+// for concurrent use.
 type Recorder struct {
 	clock func() time.Time
 	code  func(error) string
@@ -37,15 +37,15 @@ type Recorder struct {
 	gets     []get
 	retries  []retry
 	eras     []*era
-	turned   uint64 // the newest begin or end of a loss
+	turned   uint64 // when the newest loss began or ended
 }
 
-// session is what is known of one session.
+// session is the record of one session.
 type session struct {
 	id       string
 	facts    []*fact
-	failures map[string]bool      // identities of those that were emitted
-	truth    *verification.Object // Stripe's final word
+	failures map[string]bool      // identities of the emitted failures
+	truth    *verification.Object // the final state at Stripe
 	last     *get                 // the newest GetStatus by id
 }
 
@@ -53,14 +53,14 @@ type session struct {
 type get struct {
 	moment
 	asked   moment
-	session *session // nil: by reference
-	server  string   // that answered; empty: not told
+	session *session // nil if asked by reference
+	server  string   // that answered; empty if unknown
 	least   int32    // min_revision
-	fact    *fact    // nil: an error
+	fact    *fact    // nil for an error
 	code    string
 }
 
-// retry is one answered RetryVerification. A hash of 0 is no link.
+// retry is one answered RetryVerification. A hash of 0 means that there is no link.
 type retry struct {
 	moment
 	session *session
@@ -69,34 +69,34 @@ type retry struct {
 	url     uint64
 }
 
-// Loss is a fault by which the store may have lost writes that clients saw.
+// Loss is a fault by which the store can have lost writes that clients saw.
 type Loss struct {
-	// Reason is for the report.
+	// Reason is a text for the report.
 	Reason string
-	// Everything says that no record, feed or token of before is left (FLUSHALL, a crash without
-	// persistence). Otherwise the newest writes may be gone (a failover).
+	// Everything says that no earlier record, feed or token is left (FLUSHALL, a crash without persistence). Without it the
+	// newest writes can be lost (a failover).
 	Everything bool
-	// Affects says which sessions are concerned; nil: all. It must be pure.
+	// Affects returns whether the loss affects a session. nil: it affects all. It must be pure.
 	Affects func(sessionID string) bool
-	// Kept says up to which revision of a session the store has kept all: every later one that was seen
-	// before is lost. nil: nobody knows. It must be pure once the loss is over.
+	// Kept returns the revision up to which the store has kept a session: every later revision that was seen before the loss is
+	// lost. nil: unknown. It must be pure once the loss is over.
 	Kept func(sessionID string) int32
 }
 
-// era is a loss and when it went on: it has begun before begin, and was over after end.
+// era is a loss and its time: it did not begin before begin, and was over by end.
 type era struct {
 	Loss
-	begin, end moment // end is zero while it goes on
+	begin, end moment // end is zero during the loss
 }
 
-// Seen counts what was recorded: a check of nothing finds nothing.
+// Seen counts what was recorded, so that a test can demand that there was something to check.
 type Seen struct {
 	Sessions, Facts, Watches, Responses, Resumes, Restarts, Gets, Retries, Failures, Losses int
 }
 
-// NewRecorder makes a recorder. Its clock must be the one of the simulated Stripe: Stripe's times are
-// compared with those of responses. code names the gRPC code of an error that is not nil, as
-// google.golang.org/grpc/codes does: status.Code(err).String(). The end of a stream (io.EOF) is OK.
+// NewRecorder returns a recorder. Its clock must be the clock of the simulated Stripe, because Stripe's times are compared with
+// the times of responses. code returns the name of an error's gRPC code, such as status.Code(err).String(). It is not called
+// with nil or io.EOF: the end of a stream is OK.
 func NewRecorder(clock func() time.Time, code func(error) string) *Recorder {
 	return &Recorder{
 		clock: clock, code: code, hash: maphash.MakeSeed(),
@@ -104,19 +104,19 @@ func NewRecorder(clock func() time.Time, code func(error) string) *Recorder {
 	}
 }
 
-// Get records an answer to GetStatus, of either kind, that came at once. The answers to one client are
-// told in the order in which it got them.
+// Get records an answer to GetStatus, by id or by reference, that came at once. Record the answers to one client in the order
+// in which it got them.
 func (r *Recorder) Get(request *verificationv1.GetStatusRequest, response *verificationv1.GetStatusResponse, err error) {
 	r.Asks(request)(response, err)
 }
 
-// Asks records that GetStatus is called, and returns what records the answer. What others see in
-// between need not be in it.
+// Asks records a call of GetStatus and returns the function that records its answer. The answer need not include what other
+// clients see in between.
 func (r *Recorder) Asks(request *verificationv1.GetStatusRequest) (answered func(*verificationv1.GetStatusResponse, error)) {
 	return r.AsksAt("", request)
 }
 
-// AsksAt is Asks of a server with a name: its own answers are compared with each other.
+// AsksAt is Asks for a named server, whose own answers are compared with each other.
 func (r *Recorder) AsksAt(server string, request *verificationv1.GetStatusRequest) (answered func(*verificationv1.GetStatusResponse, error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,8 +138,8 @@ func (r *Recorder) AsksAt(server string, request *verificationv1.GetStatusReques
 	}
 }
 
-// Retry records an answer to RetryVerification. Of the link only a hash is kept. A call that failed
-// proves nothing and is not kept.
+// Retry records an answer to RetryVerification. It keeps only a hash of the link. It does not record a call that failed, which
+// proves nothing.
 func (r *Recorder) Retry(request *verificationv1.RetryVerificationRequest, response *verificationv1.RetryVerificationResponse, err error) {
 	if err != nil {
 		return
@@ -154,7 +154,7 @@ func (r *Recorder) Retry(request *verificationv1.RetryVerificationRequest, respo
 	})
 }
 
-// Emitted records an event of Stripe's, whether or not a webhook brings it, once or more.
+// Emitted records an event of Stripe. Whether a webhook delivers the event, and how often, does not matter.
 func (r *Recorder) Emitted(event verification.Event) {
 	object := event.Object
 	if object.Status != verification.StatusRequiresInput || object.Error.IsZero() || object.Error.Code == verification.CodeAbandoned {
@@ -173,16 +173,15 @@ func (r *Recorder) Emitted(event verification.Event) {
 	s.failures[identity] = true
 }
 
-// Truth records Stripe's final word about a session, after its last event. Redactions must have ended.
+// Truth records the final state of a session at Stripe, after its last event. Redactions must have ended.
 func (r *Recorder) Truth(object verification.Object) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.session(object.ID).truth = &object
 }
 
-// Era records that a loss begins: call it before the fault is made. Call settled when the store serves
-// again and no response of before can still be on its way to a recording client; what is seen in
-// between is compared with nothing.
+// Era records that a loss begins. Call it before the fault. Call settled when the store serves again and no earlier response can
+// still be on its way to a recording client. What is seen in between is compared with nothing.
 func (r *Recorder) Era(loss Loss) (settled func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -196,7 +195,7 @@ func (r *Recorder) Era(loss Loss) (settled func()) {
 	})
 }
 
-// Seen counts what was recorded so far.
+// Seen returns counts of what was recorded so far.
 func (r *Recorder) Seen() Seen {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -225,7 +224,7 @@ func (s Seen) String() string {
 		s.Sessions, s.Watches, s.Responses, s.Resumes, s.Restarts, s.Gets, s.Retries, s.Failures, s.Losses, s.Facts)
 }
 
-// see returns the fact that a response shows; nil where it shows none. Needs r.mu.
+// see returns the fact that a response shows, or nil if it shows none. The caller holds r.mu.
 func (r *Recorder) see(v *verificationv1.Verification, now moment, by string) *fact {
 	if v == nil {
 		return nil
@@ -263,7 +262,7 @@ func (r *Recorder) codeOf(err error) string {
 	return r.shared(r.code(err))
 }
 
-// hashOf is never 0 but for the empty text.
+// hashOf returns 0 for the empty text only.
 func (r *Recorder) hashOf(text string) uint64 {
 	if text == "" {
 		return 0
@@ -271,7 +270,7 @@ func (r *Recorder) hashOf(text string) uint64 {
 	return max(1, maphash.String(r.hash, text))
 }
 
-// shared returns the one copy of a text that is kept.
+// shared returns the one copy of a text that the recorder keeps.
 func (r *Recorder) shared(text string) string {
 	if kept, ok := r.strings[text]; ok {
 		return kept

@@ -2,12 +2,12 @@ package checker
 
 import "time"
 
-// settledGrace is how long after a settled response a watch with until_settled may stay open, in
-// milliseconds. The service needs no store for it.
+// settledGrace bounds the time, in milliseconds, for which a watch with until_settled stays open after a settled response. The
+// service needs no store to end it.
 const settledGrace = int64(5 * time.Second / time.Millisecond)
 
-// checkStreams checks what each stream of a watch must do whatever it tells: SnapshotFirst, and of
-// Resumable the tokens and how streams may end.
+// checkStreams checks what each stream of a watch must do, with any content: SnapshotFirst, and of Resumable the tokens and the
+// ends of streams.
 func (c *checking) checkStreams(w *Watch) {
 	for _, chain := range w.chains() {
 		c.checkEverythingLost(w, chain)
@@ -37,7 +37,7 @@ func (c *checking) checkFirst(w *Watch, l leg) {
 	}
 }
 
-// checkEnd checks the ends that a client must be able to believe.
+// checkEnd checks the codes on which clients act.
 func (c *checking) checkEnd(w *Watch, chain []leg, l leg) {
 	at, begun := l.ended.moment, chain[0].opened.moment
 	subject := c.watched(w)
@@ -57,7 +57,7 @@ func (c *checking) checkEnd(w *Watch, chain []leg, l leg) {
 	}
 }
 
-// watched is the session that a watch by id is about; else nil.
+// watched returns the session of a watch by id, or nil.
 func (c *checking) watched(w *Watch) *session {
 	if w.id == "" {
 		return nil
@@ -65,8 +65,8 @@ func (c *checking) watched(w *Watch) *session {
 	return c.session(w.id)
 }
 
-// lostReference reports whether a redaction has taken the reference from a session that the chain told
-// of: the service can then no longer tell that the token's owner may see it.
+// lostReference returns whether a redaction has removed the reference of a session that the chain showed. The service then no
+// longer knows that the owner of the token has a right to see the session.
 func (c *checking) lostReference(w *Watch, chain []leg) bool {
 	if w.all || w.id != "" {
 		return false
@@ -90,14 +90,14 @@ func anyRedacted(s *session) bool {
 	return s.truth != nil && s.truth.Redaction > 0
 }
 
-// checkEverythingLost: after a loss of everything no chain goes on from before it. A watch by reference
-// may still go on with a newer session, whose current status it sends.
+// checkEverythingLost checks that no chain continues over a loss of everything. A watch by reference can continue with a newer
+// session, whose current status it sends.
 func (c *checking) checkEverythingLost(w *Watch, chain []leg) {
 	for _, e := range c.eras {
 		if !e.Everything || e.over() == ^uint64(0) {
 			continue
 		}
-		told := make(map[*session]bool) // before the loss; nil stands for anything at all
+		told := make(map[*session]bool) // shown before the loss; nil stands for any response
 		for _, l := range chain {
 			for _, response := range l.responses {
 				switch {
@@ -107,9 +107,9 @@ func (c *checking) checkEverythingLost(w *Watch, chain []leg) {
 						told[response.fact.session] = true
 					}
 				case response.fact == nil, response.seq < e.end.seq, !e.concerns(response.fact.session):
-				case !w.all && response.fact.redacted(): // by what a redaction left, nobody can tell
+				case !w.all && response.fact.redacted(): // a redaction leaves no evidence
 				case told[response.fact.session], w.all && told[nil]:
-					c.inWatch(Resumable, w, response.fact.session, response.moment, "went on over a loss of everything (%s, %v) without OUT_OF_RANGE", e.Reason, e.begin)
+					c.inWatch(Resumable, w, response.fact.session, response.moment, "continued over a loss of everything (%s, %v) without OUT_OF_RANGE", e.Reason, e.begin)
 					return
 				}
 			}
@@ -117,8 +117,8 @@ func (c *checking) checkEverythingLost(w *Watch, chain []leg) {
 	}
 }
 
-// checkSettled is SettledEnds for one stream of a watch by id or reference. before is what the stream
-// goes on from; nil: it began anew.
+// checkSettled checks SettledEnds for one stream of a watch by id or reference. before is the fact behind which the stream
+// resumes, or nil if it is a new start.
 func (c *checking) checkSettled(w *Watch, l leg, before *fact) {
 	last := before
 	since := l.opened.moment
@@ -127,7 +127,7 @@ func (c *checking) checkSettled(w *Watch, l leg, before *fact) {
 		case e.fact != nil:
 			last, since = e.fact, e.moment
 		case w.untilSettled && last != nil && c.settles(w, last):
-			c.inWatch(SettledEnds, w, last.session, e.moment, "goes on after the session is settled")
+			c.inWatch(SettledEnds, w, last.session, e.moment, "continues after the session is settled")
 		}
 	}
 	settled := last != nil && c.settles(w, last)
@@ -149,7 +149,7 @@ func (c *checking) checkSettled(w *Watch, l leg, before *fact) {
 	}
 }
 
-// settles reports whether a response ends a watch with until_settled.
+// settles returns whether a response ends a watch with until_settled.
 func (c *checking) settles(w *Watch, f *fact) bool {
 	return f.ended() && (w.id != "" || f.supersededBy == "")
 }

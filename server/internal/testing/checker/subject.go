@@ -1,18 +1,18 @@
 package checker
 
-// position is how far a watch of a session or reference has come.
+// position is the position of a watch of a session or reference.
 type position struct {
-	at    *fact  // the last one handled; nil: none yet
-	when  moment // it was
+	at    *fact  // the last one handled; nil before the first
+	when  moment // it was handled
 	floor int32  // the revision with which its session began
-	left  int    // how many sessions the watch went on from
+	left  int    // how many sessions the watch has left
 }
 
-// checkSubject follows a watch of one session or reference over its streams: Ordered, Unique, Gapless,
-// and of Resumable where a resume goes on.
+// checkSubject checks Ordered, Unique, Gapless, and of Resumable the position of a resume, for a watch of one session or
+// reference over its streams.
 func (c *checking) checkSubject(w *Watch, chain []leg) {
 	var now position
-	var left []*session // that a watch by reference went on from
+	var left []*session // that a watch by reference has left
 	places := make(map[uint64]position)
 	for n, l := range chain {
 		if l.resumed() {
@@ -23,12 +23,12 @@ func (c *checking) checkSubject(w *Watch, chain []leg) {
 			now, left = place, left[:place.left]
 		}
 		c.checkSettled(w, l, now.at)
-		behind := n > 0 && l.resumed() // the next one is the first after a resume
+		behind := n > 0 && l.resumed() // the next response is the first after a resume
 		for _, e := range l.responses {
 			if f := e.fact; f != nil {
 				switch {
 				case w.id != "" && f.session.id != w.id:
-					c.inWatch(Ordered, w, f.session, e.moment, "tells of another session than was asked for")
+					c.inWatch(Ordered, w, f.session, e.moment, "shows another session than the one asked for")
 				case now.at == nil:
 					now.floor = f.revision
 				case f.session != now.at.session:
@@ -49,21 +49,21 @@ func (c *checking) checkSubject(w *Watch, chain []leg) {
 func (c *checking) checkLeft(w *Watch, left []*session, e entry) {
 	for _, s := range left {
 		if s == e.fact.session {
-			c.inWatch(Ordered, w, s, e.moment, "comes back to a session that it went on from")
+			c.inWatch(Ordered, w, s, e.moment, "returns to a session that it had left")
 			return
 		}
 	}
 }
 
-// checkStep judges one revision of a session after another.
+// checkStep checks a revision against the previous one of the same session.
 func (c *checking) checkStep(w *Watch, before position, e entry, resumed bool) {
 	at, next := before.at.revision, e.fact.revision
 	switch {
 	case !e.fact.redacted() && c.overwritten(before.at, before.when, e.moment):
-		c.inWatch(Resumable, w, e.fact.session, e.moment, "goes on with revision %d, though a loss took %d, which it had told", next, at)
+		c.inWatch(Resumable, w, e.fact.session, e.moment, "continues with revision %d, although a loss took %d, which it had shown", next, at)
 	case next == at+1, next > at && c.collapsed(before.at, e.fact, e.moment):
 	case next > at && e.fact.redacted() && c.between(e.fact.session, before.when, e.moment):
-		// The redaction has erased what would tell that the revisions before it were lost.
+		// The redaction has erased the evidence that the revisions before it were lost.
 	case next > at && resumed:
 		c.inWatch(Resumable, w, e.fact.session, e.moment, "resumed behind revision %d with %d", at, next)
 	case next > at:

@@ -9,18 +9,18 @@ import (
 // maxToken is the longest resume token, in bytes, that the contract allows.
 const maxToken = 2 << 10
 
-// Watch is one logical watch: a stream, and those that resume it. It is safe for concurrent use, but
-// the calls must come in the order in which the client met what they tell.
+// Watch records one logical watch: a stream, and the streams that resume it. It is safe for concurrent use, but the calls must
+// come in the order of what the client met.
 type Watch struct {
 	recorder     *Recorder
 	name         string
-	id           string // by session id; else empty
+	id           string // of a watch by session id; else empty
 	all          bool
 	untilSettled bool
 	log          []entry
 }
 
-// kind is what a log entry tells.
+// kind is the kind of a log entry.
 type kind uint8
 
 const (
@@ -33,13 +33,12 @@ const (
 type entry struct {
 	moment
 	fact  *fact  // responded with a verification
-	token uint64 // the hash of the token opened with or given; 0: none, or too long
+	token uint64 // the hash of the token of the request or response; 0 if there is none or it is too long
 	code  string // ended
 	kind  kind
 }
 
-// Watch begins the record of a logical watch. Of the request only what is watched and until_settled
-// count.
+// Watch begins the record of a logical watch. Of the request it uses only the subject and until_settled.
 func (r *Recorder) Watch(request *verificationv1.WatchStatusRequest) *Watch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -52,16 +51,15 @@ func (r *Recorder) Watch(request *verificationv1.WatchStatusRequest) *Watch {
 	return w
 }
 
-// Opened records that a stream was asked for, before it is: without a token a new start, with one that
-// an earlier response of this watch gave a resume. A stream that was not told to have ended counts as
-// cut off.
+// Opened records that the client is about to open a stream. Without a token the stream is a new start, and with the token of an
+// earlier response of this watch it is a resume. An earlier stream without Ended counts as cut off.
 func (w *Watch) Opened(token string) {
 	w.add(func(now moment) entry {
 		return entry{moment: now, kind: opened, token: w.recorder.hashOf(token)}
 	})
 }
 
-// Response records a response that the client has handled: one that it got and dropped is not told.
+// Response records a response that the client has handled. Do not record a response that it got and dropped.
 func (w *Watch) Response(response *verificationv1.WatchStatusResponse) {
 	w.add(func(now moment) entry {
 		e := entry{moment: now, kind: responded, fact: w.recorder.see(response.GetVerification(), now, w.name)}
@@ -72,7 +70,7 @@ func (w *Watch) Response(response *verificationv1.WatchStatusResponse) {
 	})
 }
 
-// Ended records how the stream ended: nil or io.EOF is OK, Canceled the client's own doing.
+// Ended records how the stream ended. nil or io.EOF is OK. Canceled means that the client ended it.
 func (w *Watch) Ended(err error) {
 	w.add(func(now moment) entry {
 		return entry{moment: now, kind: ended, code: w.recorder.codeOf(err)}
@@ -89,12 +87,12 @@ func (w *Watch) add(entryAt func(moment) entry) {
 type leg struct {
 	opened    entry
 	responses []entry
-	ended     *entry // nil: cut off, or still open
+	ended     *entry // nil if cut off or still open
 }
 
 func (l leg) resumed() bool { return l.opened.token != 0 }
 
-// legs are the streams of a watch, in order.
+// legs returns the streams of a watch, in order.
 func (w *Watch) legs() []leg {
 	var legs []leg
 	for i, e := range w.log {
@@ -115,7 +113,7 @@ func (w *Watch) legs() []leg {
 	return legs
 }
 
-// chains are the streams that belong together: each begins without a token, the others resume it.
+// chains groups the streams that belong together: the first begins without a token, and the others resume it.
 func (w *Watch) chains() [][]leg {
 	var chains [][]leg
 	for _, l := range w.legs() {
@@ -127,7 +125,7 @@ func (w *Watch) chains() [][]leg {
 	return chains
 }
 
-// line is an entry as evidence.
+// line returns an entry as a line of evidence.
 func (w *Watch) line(e entry) string {
 	var text string
 	switch {
@@ -145,8 +143,8 @@ func (w *Watch) line(e entry) string {
 	return fmt.Sprintf("%v %s %s", e.moment, w.name, text)
 }
 
-// evidence is what led to a moment: the last entries about the streams and about one session (all
-// sessions where it is nil), oldest first.
+// evidence returns the last entries up to a moment about the streams and about one session, oldest first. With a nil session
+// it returns those about all sessions.
 func (w *Watch) evidence(s *session, until moment) []string {
 	const most = 8
 	var lines []string
