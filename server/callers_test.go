@@ -114,21 +114,21 @@ func readmePolicy(t *testing.T) string {
 	return policy
 }
 
-// guarded is a server with TLS, the README's policy and two tokens.
-type guarded struct {
+// securedServer is a server with TLS, the README's policy and two tokens.
+type securedServer struct {
 	*process
 	t      *testing.T
 	ca     *tls.Certificate
 	tokens string // the file
 }
 
-func serveGuarded(t *testing.T, stripe *stripe, lines string) *guarded {
+func serveSecured(t *testing.T, stripe *stripe, lines string) *securedServer {
 	t.Helper()
 	ca := certificate(t, nil, func(*x509.Certificate) {})
 	own := certificate(t, ca, func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} })
 	authority, _ := pemOf(t, ca)
 	chain, key := pemOf(t, own)
-	g := &guarded{t: t, ca: ca, tokens: writeFile(t, "tokens", lines)}
+	g := &securedServer{t: t, ca: ca, tokens: writeFile(t, "tokens", lines)}
 	g.process = serve(t, stripe.settings(redistest.Start(t).Addr,
 		"GRPC_TLS_CERT_FILE="+writeFile(t, "tls.crt", chain), "GRPC_TLS_KEY_FILE="+writeFile(t, "tls.key", key),
 		"GRPC_CLIENT_CA_FILE="+writeFile(t, "ca.crt", authority), "GRPC_AUTHZ_POLICY_FILE="+writeFile(t, "policy.json", readmePolicy(t)),
@@ -138,7 +138,7 @@ func serveGuarded(t *testing.T, stripe *stripe, lines string) *guarded {
 }
 
 // dial connects with a client certificate that has this SPIFFE id, or with none.
-func (g *guarded) dial(id string) *grpc.ClientConn {
+func (g *securedServer) dial(id string) *grpc.ClientConn {
 	g.t.Helper()
 	trusted := x509.NewCertPool()
 	trusted.AddCert(g.ca.Leaf)
@@ -165,7 +165,7 @@ func TestCallersHaveNamesAndRights(t *testing.T) {
 	reading, readingLine := newToken(t, "reports", "read")
 	retrying, retryingLine := newToken(t, "desk", "read,retry")
 	stripe := startStripe(t)
-	g := serveGuarded(t, stripe, readingLine+retryingLine)
+	g := serveSecured(t, stripe, readingLine+retryingLine)
 	one, two := stripe.newSession("person-1"), stripe.newSession("person-2")
 	stripe.submit(one, "document_expired")
 	stripe.submit(two, "document_expired")
@@ -269,7 +269,7 @@ func TestTokenNewRefuses(t *testing.T) {
 func TestRetryWithoutReadShowsWhatTheContractSays(t *testing.T) {
 	retrier, retrierLine := newToken(t, "desk", "retry")
 	both, bothLine := newToken(t, "web", "read,retry")
-	p := newPair(t, "GRPC_TOKENS_FILE="+writeFile(t, "tokens", retrierLine+bothLine))
+	p := newTwoReplicas(t, "GRPC_TOKENS_FILE="+writeFile(t, "tokens", retrierLine+bothLine))
 	id := p.stripe.newSession("person-PlantedReference")
 	p.stripe.submit(id, "document_expired")
 	call := func(token string) *verificationv1.Verification {

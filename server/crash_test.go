@@ -11,18 +11,18 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// crash is a service of which one server dies in the middle of a call and comes back, while another
+// crashRig is a service of which one server dies in the middle of a call and comes back, while another
 // one takes the webhooks.
-type crash struct {
+type crashRig struct {
 	t      *testing.T
 	stripe *stripe
 	redis  *redistest.Server
 	stable verificationv1.VerificationServiceClient
 }
 
-func newCrash(t *testing.T) *crash {
+func newCrashRig(t *testing.T) *crashRig {
 	t.Helper()
-	c := &crash{t: t, stripe: startStripe(t), redis: redistest.Start(t)}
+	c := &crashRig{t: t, stripe: startStripe(t), redis: redistest.Start(t)}
 	other := serve(t, c.stripe.settings(c.redis.Addr))
 	c.stripe.sendTo(other)
 	c.stable = dialed(t, other)
@@ -30,7 +30,7 @@ func newCrash(t *testing.T) *crash {
 }
 
 // killAt makes a call to a server that dies at the step, and repeats it at one started anew.
-func (c *crash) killAt(step string, request *verificationv1.RetryVerificationRequest) *verificationv1.RetryVerificationResponse {
+func (c *crashRig) killAt(step string, request *verificationv1.RetryVerificationRequest) *verificationv1.RetryVerificationResponse {
 	c.t.Helper()
 	dying := serve(c.t, c.stripe.settings(c.redis.Addr, envKillAt+"="+step))
 	if _, err := retry(c.t, dialed(c.t, dying), request); status.Code(err) != codes.Unavailable {
@@ -47,7 +47,7 @@ func (c *crash) killAt(step string, request *verificationv1.RetryVerificationReq
 // grant, and gives a link that works.
 func TestG9_RetryKilledBetweenSteps(t *testing.T) {
 	t.Parallel()
-	c := newCrash(t)
+	c := newCrashRig(t)
 	for _, step := range []string{rpc.StepRead, rpc.StepRetrieve, rpc.StepGrant, rpc.StepAnswer} {
 		id := c.stripe.newSession("")
 		c.stripe.submit(id, "document_expired")
@@ -67,7 +67,7 @@ func TestG9_RetryKilledBetweenSteps(t *testing.T) {
 // more steps: there is one new session, and it has the old one's counts once.
 func TestG9_ReplacementKilledBetweenSteps(t *testing.T) {
 	t.Parallel()
-	c := newCrash(t)
+	c := newCrashRig(t)
 	for _, step := range []string{
 		rpc.StepRead, rpc.StepRetrieve, rpc.StepReplace, rpc.StepCreate, stepName(rpc.StepRetrieve, 2),
 		rpc.StepInherit, rpc.StepSupersede, rpc.StepAnswer,
@@ -89,7 +89,7 @@ func TestG9_ReplacementKilledBetweenSteps(t *testing.T) {
 }
 
 // checkReplaced compares with Stripe, which had so many sessions before.
-func (c *crash) checkReplaced(step, id string, known int, response *verificationv1.RetryVerificationResponse) {
+func (c *crashRig) checkReplaced(step, id string, known int, response *verificationv1.RetryVerificationResponse) {
 	c.t.Helper()
 	if made := len(c.stripe.Sessions()) - known; made != 1 {
 		c.t.Errorf("killed at %q: Stripe has %d new sessions", step, made)
@@ -109,7 +109,7 @@ func (c *crash) checkReplaced(step, id string, known int, response *verification
 	checkRevisions(c.t, made)
 }
 
-func (c *crash) checkVerified(step, person, id, successor string) {
+func (c *crashRig) checkVerified(step, person, id, successor string) {
 	c.t.Helper()
 	ctx := within(c.t, soon)
 	newest, err := c.stable.GetStatus(ctx, &verificationv1.GetStatusRequest{

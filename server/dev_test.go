@@ -39,7 +39,7 @@ func TestDevWalk(t *testing.T) {
 	if !strings.Contains(guide, "Nothing is kept") {
 		t.Errorf("the guide does not say that nothing is kept:\n%s", guide)
 	}
-	g := newGuided(t, guide)
+	g := newGuideRunner(t, guide)
 	var watch verificationv1.WatchStatusRequest
 	stream, err := g.grpcurl("WatchStatus", &watch).WatchStatus(within(t, soon), &watch)
 	if err != nil {
@@ -95,7 +95,7 @@ func TestDevWalk(t *testing.T) {
 }
 
 // checkLines wants a line in plain words, in this order, for each thing that the walk did.
-func checkLines(t *testing.T, p *process, g *guided) {
+func checkLines(t *testing.T, p *process, g *guideRunner) {
 	t.Helper()
 	var subject struct {
 		ID string `json:"session_id"`

@@ -16,15 +16,15 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// front is what stands between the internet and the servers: its URL is known before they start.
-type front struct {
+// gateway is what stands between the internet and the servers: its URL is known before they start.
+type gateway struct {
 	url string
 	to  atomic.Pointer[url.URL]
 }
 
-func newFront(t *testing.T) *front {
+func newGateway(t *testing.T) *gateway {
 	t.Helper()
-	f := &front{}
+	f := &gateway{}
 	transport := &http.Transport{}
 	proxy := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(f.to.Load()) }}
 	server := httptest.NewServer(proxy)
@@ -36,7 +36,7 @@ func newFront(t *testing.T) *front {
 	return f
 }
 
-func (f *front) sendTo(p *process) {
+func (f *gateway) sendTo(p *process) {
 	f.to.Store(&url.URL{Scheme: "http", Host: strings.TrimSuffix(strings.TrimPrefix(p.webhook, "http://"), "/webhook")})
 }
 
@@ -72,7 +72,7 @@ func (s *stripe) createEndpoint(args ...string) (secret, id string) {
 // account's events come by a second endpoint.
 func TestGoingLive(t *testing.T) {
 	t.Parallel()
-	stripe, redis, front := startStripe(t), redistest.Start(t), newFront(t)
+	stripe, redis, front := startStripe(t), redistest.Start(t), newGateway(t)
 	own, id := stripe.createEndpoint("--url", front.url)
 	connected, _ := stripe.createEndpoint("--url", front.url+"?connect=1", "--connect", "--api-version=2023-10-16", "--description=accounts")
 	for range 2 {

@@ -94,7 +94,7 @@ func (p *applicant) ask() {
 }
 
 // get asks any replica, and records the answer.
-func (w *world) get(rng *rand.Rand, request *verificationv1.GetStatusRequest, within time.Duration) (*verificationv1.GetStatusResponse, error) {
+func (w *faultRig) get(rng *rand.Rand, request *verificationv1.GetStatusRequest, within time.Duration) (*verificationv1.GetStatusResponse, error) {
 	client := w.client(rng)
 	if client == nil {
 		return nil, errNoReplica
@@ -110,7 +110,7 @@ func (w *world) get(rng *rand.Rand, request *verificationv1.GetStatusRequest, wi
 }
 
 // wantKnown says that an error is one that clients must expect while things break.
-func (w *world) wantKnown(what string, err error) {
+func (w *faultRig) wantKnown(what string, err error) {
 	switch status.Code(err) {
 	case codes.OK, codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.OutOfRange, codes.NotFound:
 	case codes.Unknown:

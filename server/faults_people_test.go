@@ -16,7 +16,7 @@ import (
 
 // applicant is somebody with a session, and the backend that looks after it.
 type applicant struct {
-	*world
+	*faultRig
 	rng       *rand.Rand
 	reference string
 	id        string

@@ -22,8 +22,8 @@ const (
 
 var cutNames = [cutWays]string{"before a commit", "in a commit's request", "in a commit's answer", "after a commit"}
 
-// cutter stands between one replica and Redis.
-type cutter struct {
+// cutProxy stands between one replica and Redis.
+type cutProxy struct {
 	listener net.Listener
 	target   string
 	running  sync.WaitGroup
@@ -35,13 +35,13 @@ type cutter struct {
 	conns map[net.Conn]bool
 }
 
-func newCutter(t testing.TB, target string) *cutter {
+func newCutProxy(t testing.TB, target string) *cutProxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cutter{listener: listener, target: target, conns: make(map[net.Conn]bool)}
+	c := &cutProxy{listener: listener, target: target, conns: make(map[net.Conn]bool)}
 	c.running.Go(c.serve)
 	t.Cleanup(func() {
 		_ = listener.Close()
@@ -51,23 +51,23 @@ func newCutter(t testing.TB, target string) *cutter {
 	return c
 }
 
-func (c *cutter) addr() string { return c.listener.Addr().String() }
+func (c *cutProxy) addr() string { return c.listener.Addr().String() }
 
 // arm makes the next commits lose their connection.
-func (c *cutter) arm(way cut, commits int) {
+func (c *cutProxy) arm(way cut, commits int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.way, c.armed = way, commits
 }
 
-func (c *cutter) cuts() int {
+func (c *cutProxy) cuts() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.made
 }
 
 // cutAll cuts every connection that is open now.
-func (c *cutter) cutAll() {
+func (c *cutProxy) cutAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for conn := range c.conns {
@@ -75,7 +75,7 @@ func (c *cutter) cutAll() {
 	}
 }
 
-func (c *cutter) serve() {
+func (c *cutProxy) serve() {
 	for {
 		client, err := c.listener.Accept()
 		if err != nil {
@@ -89,37 +89,37 @@ func (c *cutter) serve() {
 		c.mu.Lock()
 		c.conns[client], c.conns[server] = true, true
 		c.mu.Unlock()
-		link := &link{cutter: c, client: client, server: server}
+		link := &cutConn{cutProxy: c, client: client, server: server}
 		c.running.Go(link.requests)
 		c.running.Go(link.answers)
 	}
 }
 
-// link is one connection through a cutter.
-type link struct {
-	*cutter
+// cutConn is one connection through a cutter.
+type cutConn struct {
+	*cutProxy
 	client, server net.Conn
 
 	mu     sync.Mutex
 	losing *cut // what happens to the next answer
 }
 
-func (l *link) close() {
+func (l *cutConn) close() {
 	_, _ = l.client.Close(), l.server.Close()
-	l.cutter.mu.Lock()
-	defer l.cutter.mu.Unlock()
+	l.cutProxy.mu.Lock()
+	defer l.cutProxy.mu.Unlock()
 	delete(l.conns, l.client)
 	delete(l.conns, l.server)
 }
 
 // fate says whether the commit in a request is cut, and how.
-func (l *link) fate(request []byte) (way cut, doomed bool) {
+func (l *cutConn) fate(request []byte) (way cut, doomed bool) {
 	lower := bytes.ToLower(request[:min(len(request), 64)])
 	if !bytes.Contains(lower, []byte("eval")) || !bytes.Contains(request, []byte(":feed")) {
 		return 0, false
 	}
-	l.cutter.mu.Lock()
-	defer l.cutter.mu.Unlock()
+	l.cutProxy.mu.Lock()
+	defer l.cutProxy.mu.Unlock()
 	if l.armed == 0 {
 		return 0, false
 	}
@@ -128,7 +128,7 @@ func (l *link) fate(request []byte) (way cut, doomed bool) {
 	return l.way, true
 }
 
-func (l *link) requests() {
+func (l *cutConn) requests() {
 	defer l.close()
 	buffer := make([]byte, 64<<10)
 	for {
@@ -154,7 +154,7 @@ func (l *link) requests() {
 	}
 }
 
-func (l *link) answers() {
+func (l *cutConn) answers() {
 	defer l.close()
 	buffer := make([]byte, 64<<10)
 	for {

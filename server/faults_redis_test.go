@@ -32,19 +32,19 @@ var topologyNames = map[string]func(testing.TB) *topology{
 // startStandalone is one server, each replica's connections through a cutter of its own.
 func startStandalone(t testing.TB) *topology {
 	server := redistest.Start(t)
-	cutters := []*cutter{newCutter(t, server.Addr), newCutter(t, server.Addr), newCutter(t, server.Addr)}
+	cutters := []*cutProxy{newCutProxy(t, server.Addr), newCutProxy(t, server.Addr), newCutProxy(t, server.Addr)}
 	top := &topology{
 		env:     func(i int) []string { return []string{"REDIS_URL=redis://" + cutters[i].addr()} },
 		masters: func() []*redistest.Server { return []*redistest.Server{server} },
 	}
 	top.faults = append(top.faults,
-		fault{"Redis paused (SIGSTOP) for 1 to 4 s", func(w *world) { pauseServer(w, server, time.Second+w.moment(3)) }},
+		fault{"Redis paused (SIGSTOP) for 1 to 4 s", func(w *faultRig) { pauseServer(w, server, time.Second+w.moment(3)) }},
 		// Longer than a webhook waits for its commit: each of that time must be refused.
-		fault{"Redis paused (SIGSTOP) for 12 s", func(w *world) { pauseServer(w, server, 12*time.Second) }},
-		fault{"all of a replica's connections to Redis cut", func(w *world) { cutters[w.pick(3)].cutAll() }},
+		fault{"Redis paused (SIGSTOP) for 12 s", func(w *faultRig) { pauseServer(w, server, 12*time.Second) }},
+		fault{"all of a replica's connections to Redis cut", func(w *faultRig) { cutters[w.pick(3)].cutAll() }},
 	)
 	for way := range cutWays {
-		top.faults = append(top.faults, fault{"connection to Redis cut " + cutNames[way], func(w *world) { cutCommits(w, cutters[w.pick(3)], way) }})
+		top.faults = append(top.faults, fault{"connection to Redis cut " + cutNames[way], func(w *faultRig) { cutCommits(w, cutters[w.pick(3)], way) }})
 	}
 	return top
 }
@@ -80,7 +80,7 @@ func startSentinel(t testing.TB, wait int) *topology {
 		},
 		masters: func() []*redistest.Server { return []*redistest.Server{master()} },
 		faults: []fault{
-			{"Sentinel: the master killed (kill -9), failover", func(w *world) {
+			{"Sentinel: the master killed (kill -9), failover", func(w *faultRig) {
 				old := master()
 				w.loses(checker.Loss{Reason: "failover of the master"}, func() {
 					old.Stop()
@@ -89,12 +89,12 @@ func startSentinel(t testing.TB, wait int) *topology {
 					set.Restart(old)
 				})
 			}},
-			{"Sentinel: a replica of Redis paused for 1 to 4 s", func(w *world) {
+			{"Sentinel: a replica of Redis paused for 1 to 4 s", func(w *faultRig) {
 				replicas := others(master())
 				pauseServer(w, replicas[w.pick(len(replicas))], time.Second+w.moment(3))
 			}},
 			// What the master takes meanwhile reaches no replica, nor their sockets: without WAIT it is lost.
-			{"Sentinel: the master killed after a second without replicas", func(w *world) {
+			{"Sentinel: the master killed after a second without replicas", func(w *faultRig) {
 				old := master()
 				w.loses(checker.Loss{Reason: "failover to a replica that was behind"}, func() {
 					for _, replica := range others(old) {
@@ -111,7 +111,7 @@ func startSentinel(t testing.TB, wait int) *topology {
 					set.Restart(old)
 				})
 			}},
-			{"Sentinel: all connections to the master cut", func(w *world) { killConnections(master()) }},
+			{"Sentinel: all connections to the master cut", func(w *faultRig) { killConnections(master()) }},
 		},
 	}
 }
@@ -134,7 +134,7 @@ func startCluster(t testing.TB) *topology {
 		},
 		masters: masters,
 		faults: []fault{
-			{"Cluster: a master killed (kill -9), failover", func(w *world) {
+			{"Cluster: a master killed (kill -9), failover", func(w *faultRig) {
 				slot := w.pick(3) * 8191
 				old := cluster.MasterOf(slot)
 				w.loses(checker.Loss{Reason: "failover of a master"}, func() {
@@ -145,14 +145,14 @@ func startCluster(t testing.TB) *topology {
 					cluster.AwaitOK()
 				})
 			}},
-			{"Cluster: a slot moved to another master", func(w *world) { moveSlot(w, cluster, masters()) }},
-			{"Cluster: all connections to a master cut", func(w *world) { killConnections(masters()[w.pick(3)]) }},
+			{"Cluster: a slot moved to another master", func(w *faultRig) { moveSlot(w, cluster, masters()) }},
+			{"Cluster: all connections to a master cut", func(w *faultRig) { killConnections(masters()[w.pick(3)]) }},
 		},
 	}
 }
 
 // moveSlot moves the slot of some session, with time between the keys for clients to be redirected.
-func moveSlot(w *world, cluster *redistest.Cluster, masters []*redistest.Server) {
+func moveSlot(w *faultRig, cluster *redistest.Cluster, masters []*redistest.Server) {
 	n := w.pick(len(masters))
 	from, to := masters[n], masters[(n+1)%len(masters)]
 	for range 20 {

@@ -33,7 +33,7 @@ const (
 )
 
 // settle lets Stripe finish what is under way, and tells the recorder Stripe's final word.
-func (w *world) settle() {
+func (w *faultRig) settle() {
 	for _, session := range w.sim.Sessions() {
 		if session.Status == "processing" {
 			_ = w.sim.FinishProcessing(session.ID)
@@ -71,7 +71,7 @@ func truth(s stripesim.Session) verification.Object {
 
 // judge asks everybody a last time, until all is as Stripe says or the time is over, and then checks
 // all that was ever seen.
-func (w *world) judge() {
+func (w *faultRig) judge() {
 	all := w.sim.Sessions()
 	w.tally.sessions = len(all)
 	left := make([]string, len(all))
@@ -88,20 +88,20 @@ func (w *world) judge() {
 				left = append(left, v.Session)
 			}
 		}
-		if time.Since(w.healed) > limit {
+		if time.Since(w.repaired) > limit {
 			break
 		}
 		slices.Sort(left)
 		left = slices.Compact(left)
 		if len(left) > 0 {
-			w.t.Logf("%v after the last fault %d of %d sessions are not yet as Stripe says", time.Since(w.healed).Round(time.Second), len(left), len(all))
+			w.t.Logf("%v after the last fault %d of %d sessions are not yet as Stripe says", time.Since(w.repaired).Round(time.Second), len(left), len(all))
 			_ = pause(w.watching, 2*time.Second)
 		}
 	}
 	if len(left) == 0 {
-		w.t.Logf("every status was right %v after the last fault", time.Since(w.healed).Round(100*time.Millisecond))
+		w.t.Logf("every status was right %v after the last fault", time.Since(w.repaired).Round(100*time.Millisecond))
 	}
-	for w.news.quietFor() < quietAfter && time.Since(w.healed) < limit+quietAfter {
+	for w.updates.quietFor() < quietAfter && time.Since(w.repaired) < limit+quietAfter {
 		_ = pause(w.watching, 100*time.Millisecond)
 	}
 	w.endWatches()
@@ -121,7 +121,7 @@ func (w *world) judge() {
 
 // askFinally records the final status of sessions, and returns those whose history lacks an event
 // that was acknowledged. A redaction takes histories away.
-func (w *world) askFinally(ids []string) (missing []string) {
+func (w *faultRig) askFinally(ids []string) (missing []string) {
 	rng := w.plan.rand(4)
 	acknowledged := make(map[string][]string)
 	for _, event := range w.sim.Events() {
@@ -147,7 +147,7 @@ func (w *world) askFinally(ids []string) (missing []string) {
 }
 
 // kept are the events in a history. A redaction takes them away.
-func (w *world) kept(response *verificationv1.GetStatusResponse) (events map[string]bool, redacted bool) {
+func (w *faultRig) kept(response *verificationv1.GetStatusResponse) (events map[string]bool, redacted bool) {
 	events = make(map[string]bool)
 	for _, entry := range response.GetHistory() {
 		id := entry.GetEventId()
@@ -161,7 +161,7 @@ func (w *world) kept(response *verificationv1.GetStatusResponse) (events map[str
 
 // wantKept looks, right after an acknowledgement and before any catch-up can help, whether the event
 // is there.
-func (w *world) wantKept(event, session string) {
+func (w *faultRig) wantKept(event, session string) {
 	losses, losing := w.losses()
 	rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
 	request := &verificationv1.GetStatusRequest{Subject: &verificationv1.GetStatusRequest_SessionId{SessionId: session}, IncludeHistory: true}
@@ -178,7 +178,7 @@ func (w *world) wantKept(event, session string) {
 }
 
 // violation is one that the checker cannot see.
-func (w *world) violation(format string, arguments ...any) {
+func (w *faultRig) violation(format string, arguments ...any) {
 	w.t.Errorf("seed %d: "+format, append([]any{w.plan.seed}, arguments...)...)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -186,14 +186,14 @@ func (w *world) violation(format string, arguments ...any) {
 }
 
 // losses counts those that have begun, and says whether one goes on.
-func (w *world) losses() (begun int, losing bool) {
+func (w *faultRig) losses() (begun int, losing bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.lossesBegun, w.losing
 }
 
 // loses does what may take writes away that were seen. Afterwards nothing of before is on its way.
-func (w *world) loses(loss checker.Loss, do func()) {
+func (w *faultRig) loses(loss checker.Loss, do func()) {
 	begins := func(losing bool, more int) {
 		w.mu.Lock()
 		defer w.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 
 // follower is one logical watch: it resumes on any replica, after faults and after cuts of its own.
 type follower struct {
-	*world
+	*faultRig
 	rng     *rand.Rand
 	record  *checker.Watch
 	request *verificationv1.WatchStatusRequest
@@ -40,16 +40,16 @@ func (p *applicant) watch(ctx context.Context) {
 }
 
 // watchEverything starts watches of all sessions, which last until the end.
-func (w *world) watchEverything(n int) {
+func (w *faultRig) watchEverything(n int) {
 	rng := w.plan.rand(2)
 	for range n {
 		request := &verificationv1.WatchStatusRequest{Subject: &verificationv1.WatchStatusRequest_AllSessions{AllSessions: &verificationv1.AllSessions{}}}
-		w.follow(w.watching, rng.Uint64(), request, func(*verificationv1.Verification) { w.news.note() })
+		w.follow(w.watching, rng.Uint64(), request, func(*verificationv1.Verification) { w.updates.note() })
 	}
 }
 
-func (w *world) follow(ctx context.Context, seed uint64, request *verificationv1.WatchStatusRequest, saw func(*verificationv1.Verification)) {
-	f := &follower{world: w, rng: rand.New(rand.NewPCG(seed, 0)), record: w.recorder.Watch(request), request: request, saw: saw}
+func (w *faultRig) follow(ctx context.Context, seed uint64, request *verificationv1.WatchStatusRequest, saw func(*verificationv1.Verification)) {
+	f := &follower{faultRig: w, rng: rand.New(rand.NewPCG(seed, 0)), record: w.recorder.Watch(request), request: request, saw: saw}
 	w.watches.Go(func() { f.run(ctx) })
 }
 
@@ -101,19 +101,19 @@ func (f *follower) stream(ctx context.Context) (done bool) {
 	return false
 }
 
-// newsTime is when something was told last.
-type newsTime struct {
+// updateTime is when something was told last.
+type updateTime struct {
 	mu   sync.Mutex
 	last time.Time
 }
 
-func (n *newsTime) note() {
+func (n *updateTime) note() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.last = time.Now()
 }
 
-func (n *newsTime) quietFor() time.Duration {
+func (n *updateTime) quietFor() time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return time.Since(n.last)

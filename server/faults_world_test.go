@@ -29,8 +29,8 @@ const maxRetries = 2
 // hostile is what always is wrong with webhooks: copies, late and in random order.
 var hostile = stripesim.Faults{MaxCopies: 3, ReorderWindow: 20, DelayMax: 500 * time.Millisecond}
 
-// world is one run: three replicas, a Redis of some topology, a Stripe, and people.
-type world struct {
+// faultRig is one run: three replicas, a Redis of some topology, a Stripe, and people.
+type faultRig struct {
 	t        *testing.T
 	plan     plan
 	redis    *topology
@@ -39,7 +39,7 @@ type world struct {
 	recorder *checker.Recorder
 	balancer *balancer
 	replicas []*replica
-	heals    []heal
+	repairs  []repair
 	tally    tally
 
 	calls underWay // GetStatus and RetryVerification
@@ -56,20 +56,20 @@ type world struct {
 	watches    sync.WaitGroup
 	endWatches context.CancelFunc
 	watching   context.Context
-	news       newsTime
-	healed     time.Time
+	updates    updateTime
+	repaired   time.Time
 	random     *rand.Rand // of the fault that is being injected
 }
 
 // runFaults is one topology's run, from birth to verdict.
 func runFaults(t *testing.T, redis *topology, p plan) tally {
-	w := newWorld(t, redis, p)
+	w := newFaultRig(t, redis, p)
 	w.watchEverything(3)
 	var born sync.WaitGroup
-	born.Go(w.births)
+	born.Go(w.startPeople)
 	w.injectFaults()
 	born.Wait()
-	w.healEverything()
+	w.repairEverything()
 	w.endLives()
 	w.people.Wait()
 	w.settle()
@@ -77,8 +77,8 @@ func runFaults(t *testing.T, redis *topology, p plan) tally {
 	return w.tally
 }
 
-func newWorld(t *testing.T, redis *topology, p plan) *world {
-	w := &world{
+func newFaultRig(t *testing.T, redis *topology, p plan) *faultRig {
+	w := &faultRig{
 		t: t, plan: p, redis: redis, tally: tally{kinds: map[string]int{}},
 		recorder: checker.NewRecorder(time.Now, func(err error) string { return status.Code(err).String() }),
 		balancer: &balancer{client: newHTTPClient(t), acknowledged: map[string]bool{}},
@@ -114,7 +114,7 @@ func newWorld(t *testing.T, redis *topology, p plan) *world {
 }
 
 // keepLogs shows errors, and keeps the whole logs of a failed run where go test -artifacts wants it.
-func (w *world) keepLogs(i int, r *replica) {
+func (w *faultRig) keepLogs(i int, r *replica) {
 	if !w.t.Failed() {
 		return
 	}
@@ -130,7 +130,7 @@ func (w *world) keepLogs(i int, r *replica) {
 }
 
 // startStripe runs a Stripe with the clock of the world: people take their time here.
-func (w *world) startStripe() {
+func (w *faultRig) startStripe() {
 	server := httptest.NewUnstartedServer(nil)
 	hooks := httptest.NewServer(w.balancer)
 	sim, err := stripesim.New(stripesim.Config{
@@ -164,7 +164,7 @@ func (w *world) startStripe() {
 }
 
 // client is any replica that runs; nil: none does.
-func (w *world) client(rng *rand.Rand) verificationv1.VerificationServiceClient {
+func (w *faultRig) client(rng *rand.Rand) verificationv1.VerificationServiceClient {
 	for _, i := range rng.Perm(len(w.replicas)) {
 		if client := w.replicas[i].client(); client != nil {
 			return client
@@ -173,8 +173,8 @@ func (w *world) client(rng *rand.Rand) verificationv1.VerificationServiceClient 
 	return nil
 }
 
-// births brings the people into the world, spread over the time of the faults.
-func (w *world) births() {
+// startPeople brings the people into the world, spread over the time of the faults.
+func (w *faultRig) startPeople() {
 	rng := w.plan.rand(1)
 	began := time.Now()
 	for n := range w.plan.sessions {
@@ -182,7 +182,7 @@ func (w *world) births() {
 		if pause(w.living, due-time.Since(began)) != nil {
 			return
 		}
-		p := &applicant{world: w, rng: w.plan.rand(uint64(1000 + n)), reference: fmt.Sprintf("person-%d", n)}
+		p := &applicant{faultRig: w, rng: w.plan.rand(uint64(1000 + n)), reference: fmt.Sprintf("person-%d", n)}
 		if rng.IntN(10) == 0 && n > 0 {
 			p.reference = fmt.Sprintf("person-%d", rng.IntN(n)) // who comes back with another session
 		}
@@ -204,19 +204,19 @@ func pause(ctx context.Context, d time.Duration) error {
 
 var errNoReplica = errors.New("no replica runs")
 
-// heal ends a fault that lasts.
-type heal struct {
+// repair ends a fault that lasts.
+type repair struct {
 	due time.Time
 	do  func()
 }
 
-func (w *world) healLater(after time.Duration, do func()) {
-	w.heals = append(w.heals, heal{time.Now().Add(after), do})
+func (w *faultRig) repairLater(after time.Duration, do func()) {
+	w.repairs = append(w.repairs, repair{time.Now().Add(after), do})
 }
 
-// healDue ends what has lasted long enough.
-func (w *world) healDue(now time.Time) {
-	w.heals = slices.DeleteFunc(w.heals, func(h heal) bool {
+// repairDue ends what has lasted long enough.
+func (w *faultRig) repairDue(now time.Time) {
+	w.repairs = slices.DeleteFunc(w.repairs, func(h repair) bool {
 		if h.due.After(now) {
 			return false
 		}
@@ -225,9 +225,9 @@ func (w *world) healDue(now time.Time) {
 	})
 }
 
-func (w *world) healEverything() {
-	w.healed = time.Now()
-	w.healDue(time.Now().Add(time.Hour))
+func (w *faultRig) repairEverything() {
+	w.repaired = time.Now()
+	w.repairDue(time.Now().Add(time.Hour))
 	for _, r := range w.replicas {
 		r.setClock(0)
 	}

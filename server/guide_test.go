@@ -16,17 +16,17 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// guided holds the commands of dev's guide, and does what grpcurl and curl would do with them.
-type guided struct {
+// guideRunner holds the commands of dev's guide, and does what grpcurl and curl would do with them.
+type guideRunner struct {
 	t        *testing.T
 	commands []string
 	http     *http.Client
 	conn     *grpc.ClientConn
 }
 
-func newGuided(t *testing.T, guide string) *guided {
+func newGuideRunner(t *testing.T, guide string) *guideRunner {
 	t.Helper()
-	g := &guided{t: t, http: newHTTPClient(t)}
+	g := &guideRunner{t: t, http: newHTTPClient(t)}
 	for line := range strings.Lines(guide) {
 		if line = strings.TrimSpace(line); strings.HasPrefix(line, "grpcurl ") || strings.HasPrefix(line, "curl ") {
 			g.commands = append(g.commands, line)
@@ -36,7 +36,7 @@ func newGuided(t *testing.T, guide string) *guided {
 }
 
 // command finds the one command with these words, and splits it as a shell does.
-func (g *guided) command(words ...string) (args []string) {
+func (g *guideRunner) command(words ...string) (args []string) {
 	g.t.Helper()
 	for _, line := range g.commands {
 		found := true
@@ -55,7 +55,7 @@ func (g *guided) command(words ...string) (args []string) {
 }
 
 // grpcurl reads "grpcurl -plaintext -d JSON ADDR SERVICE/METHOD" into a request.
-func (g *guided) grpcurl(method string, request proto.Message) verificationv1.VerificationServiceClient {
+func (g *guideRunner) grpcurl(method string, request proto.Message) verificationv1.VerificationServiceClient {
 	g.t.Helper()
 	args := g.command("grpcurl", "/"+method)
 	if len(args) != 6 || args[1] != "-plaintext" || args[2] != "-d" || args[5] != "verification.v1.VerificationService/"+method {
@@ -70,7 +70,7 @@ func (g *guided) grpcurl(method string, request proto.Message) verificationv1.Ve
 }
 
 // curl reads "curl [-u USER:] [-d FIELD]... URL" and posts it.
-func (g *guided) curl(args []string) string {
+func (g *guideRunner) curl(args []string) string {
 	g.t.Helper()
 	form, user, target := url.Values{}, "", ""
 	for i := 1; i < len(args); i++ {
@@ -106,7 +106,7 @@ func (g *guided) curl(args []string) string {
 }
 
 // checkHistory asks for the history as the guide says: it has all events, and the grant.
-func (g *guided) checkHistory() {
+func (g *guideRunner) checkHistory() {
 	g.t.Helper()
 	var ask verificationv1.GetStatusRequest
 	response, err := g.grpcurl("GetStatus", &ask).GetStatus(within(g.t, soon), &ask)
@@ -127,7 +127,7 @@ func (g *guided) checkHistory() {
 }
 
 // checkAnother makes another session with the same reference: it is the newest from then on.
-func (g *guided) checkAnother() {
+func (g *guideRunner) checkAnother() {
 	g.t.Helper()
 	var made struct {
 		ID        string `json:"id"`

@@ -20,7 +20,7 @@ import (
 func TestNormalCallsGoOnWhileAllThatIsHostileComes(t *testing.T) {
 	redis := redistest.Start(t)
 	p := serve(t, settings(redis.Addr, "GRPC_MAX_CONNECTIONS=400", "WEBHOOK_MAX_CONNECTIONS=600"))
-	n := &normal{t: t, p: p, events: tries("vs_Normal", 1), staying: newHTTPClient(t), client: dialed(t, p)}
+	n := &normalCalls{t: t, p: p, events: tries("vs_Normal", 1), staying: newHTTPClient(t), client: dialed(t, p)}
 	n.leaving = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
 	deliver(t, n.staying, p.webhook, n.events[0])
 	n.callFor(500 * time.Millisecond) // warms up
@@ -66,8 +66,8 @@ func TestNormalCallsGoOnWhileAllThatIsHostileComes(t *testing.T) {
 	t.Logf("memory in the end: %v", left)
 }
 
-// normal is who uses the server as it is meant to be used.
-type normal struct {
+// normalCalls is who uses the server as it is meant to be used.
+type normalCalls struct {
 	t                *testing.T
 	p                *process
 	events           []event
@@ -82,7 +82,7 @@ type normalResult struct {
 }
 
 // callFor calls and delivers for that long. Whatever fails, fails the test.
-func (n *normal) callFor(d time.Duration) normalResult {
+func (n *normalCalls) callFor(d time.Duration) normalResult {
 	n.t.Helper()
 	result := normalResult{kinds: map[string][]time.Duration{}}
 	over := time.Now().Add(d)
@@ -120,7 +120,7 @@ func (n *normal) callFor(d time.Duration) normalResult {
 	return result
 }
 
-func (n *normal) deliver(client *http.Client) error {
+func (n *normalCalls) deliver(client *http.Client) error {
 	e := n.events[0]
 	response, text, err := post(client, n.p.webhook, sign(time.Now(), webhookSecret, e.body), e.body)
 	if err == nil && response.StatusCode != http.StatusOK {

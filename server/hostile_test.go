@@ -21,7 +21,7 @@ type person struct {
 // the end is the truth.
 func TestG1_HostileDelivery(t *testing.T) {
 	const people, rounds = 40, 8
-	p := newPair(t, "MAX_RETRIES=100")
+	p := newTwoReplicas(t, "MAX_RETRIES=100")
 	rng := newRand(t)
 	err := p.stripe.SetEndpoints(
 		stripesim.Endpoint{URL: p.servers[0].webhook, Secrets: []string{webhookSecret}},
@@ -73,7 +73,7 @@ func TestG1_HostileDelivery(t *testing.T) {
 }
 
 // act is what a person, a reviewer or an operator does next.
-func (one *person) act(t *testing.T, p *pair, rng *rand.Rand) {
+func (one *person) act(t *testing.T, p *twoReplicas, rng *rand.Rand) {
 	t.Helper()
 	var err error
 	session, _ := p.stripe.Session(one.id)

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// lag stands between a server and Redis, and makes each answer late.
-type lag struct {
+// slowProxy stands between a server and Redis, and makes each answer late.
+type slowProxy struct {
 	listener net.Listener
 	target   string
 	late     atomic.Int64 // by how much, in nanoseconds
@@ -19,13 +19,13 @@ type lag struct {
 	conns []net.Conn
 }
 
-func newLag(t testing.TB, target string) *lag {
+func newSlowProxy(t testing.TB, target string) *slowProxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lag{listener: listener, target: target}
+	l := &slowProxy{listener: listener, target: target}
 	l.running.Go(l.serve)
 	t.Cleanup(func() {
 		_ = listener.Close()
@@ -39,12 +39,12 @@ func newLag(t testing.TB, target string) *lag {
 	return l
 }
 
-func (l *lag) addr() string { return l.listener.Addr().String() }
+func (l *slowProxy) addr() string { return l.listener.Addr().String() }
 
 // set makes answers late by that much from now on.
-func (l *lag) set(late time.Duration) { l.late.Store(int64(late)) }
+func (l *slowProxy) set(late time.Duration) { l.late.Store(int64(late)) }
 
-func (l *lag) serve() {
+func (l *slowProxy) serve() {
 	for {
 		client, err := l.listener.Accept()
 		if err != nil {
@@ -64,7 +64,7 @@ func (l *lag) serve() {
 }
 
 // copy hands on what comes, late if asked for, until either side is closed.
-func (l *lag) copy(to, from net.Conn, late bool) {
+func (l *slowProxy) copy(to, from net.Conn, late bool) {
 	defer to.Close()
 	defer from.Close()
 	buffer := make([]byte, 64<<10)

@@ -81,9 +81,9 @@ func (m lifeMaker) life(n int) []verification.Event {
 	return events
 }
 
-// checkPlanted delivers a life by webhooks, and compares what the server says of it with what it says of
+// checkSeeded delivers a life by webhooks, and compares what the server says of it with what it says of
 // a planted one: all but the ids and when it was recorded.
-func checkPlanted(t *testing.T, p *process, planted, delivered int, second int64) {
+func checkSeeded(t *testing.T, p *process, planted, delivered int, second int64) {
 	t.Helper()
 	client := newHTTPClient(t)
 	for _, e := range storedLife(delivered, second).events {

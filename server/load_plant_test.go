@@ -18,8 +18,8 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// planters is how many goroutines plant at once: enough that Redis never waits for one.
-const planters = 64
+// seeders is how many goroutines plant at once: enough that Redis never waits for one.
+const seeders = 64
 
 // loadCount is how many of something a load test has: a number of the environment, within bounds.
 func loadCount(t *testing.T, name string, standard, least, most int) int {
@@ -35,9 +35,9 @@ func loadCount(t *testing.T, name string, standard, least, most int) int {
 	return n
 }
 
-// plant keeps sessions in Redis by the store's own code, as webhooks would, but each life in one update:
+// seedSessions keeps sessions in Redis by the store's own code, as webhooks would, but each life in one update:
 // that leaves the record of five webhooks, and as many feed entries, after one round trip.
-func plant(t *testing.T, addr string, from, to int, life func(n int) []verification.Event) {
+func seedSessions(t *testing.T, addr string, from, to int, life func(n int) []verification.Event) {
 	t.Helper()
 	kept, err := redisstore.Open(redisstore.Options{Addrs: []string{addr}, Policy: verification.RetryPolicy{MaxRetries: 2}})
 	if err != nil {
@@ -51,7 +51,7 @@ func plant(t *testing.T, addr string, from, to int, life func(n int) []verificat
 	next := atomic.Int64{}
 	next.Store(int64(from))
 	planting, ctx := errgroup.WithContext(within(t, 15*time.Minute))
-	for range planters {
+	for range seeders {
 		planting.Go(func() error {
 			for n := int(next.Add(1) - 1); n < to; n = int(next.Add(1) - 1) {
 				events := life(n)

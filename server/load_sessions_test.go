@@ -66,7 +66,7 @@ func TestLoadSessions(t *testing.T) {
 	for _, s := range all {
 		s.start()
 	}
-	checkPlanted(t, all[0].p, smallestStored/2, 99_999_999, second)
+	checkSeeded(t, all[0].p, smallestStored/2, 99_999_999, second)
 	for round := range loadRounds {
 		for i := range all {
 			all[(round+i)%len(all)].round(round > 0)
@@ -100,9 +100,9 @@ type storedLoad struct {
 // scripts and the partitions' own keys.
 func (s *storedLoad) fill(lives lifeMaker) {
 	s.t.Helper()
-	plant(s.t, s.redis.Addr, 0, 1, lives.life)
+	seedSessions(s.t, s.redis.Addr, 0, 1, lives.life)
 	before, rest, _ := s.taken()
-	plant(s.t, s.redis.Addr, 1, s.sessions, lives.life)
+	seedSessions(s.t, s.redis.Addr, 1, s.sessions, lives.life)
 	after, restAfter, entries := s.taken()
 	s.before, s.after, s.records, s.feed, s.entries = before, after, restAfter-rest, after-restAfter, entries
 	if most := int64(s.sessions)*maxStoredBytes + maxFixedBytes; s.records <= 0 || s.records > most {

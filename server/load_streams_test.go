@@ -49,7 +49,7 @@ func TestLoadStreams(t *testing.T) {
 		l.watches = append(l.watches, &loadWatch{id: fmt.Sprintf("vs_Load%06d", n)})
 	}
 	first := decoded(t, tries("vs_Load", 1)[0])
-	plant(t, redis.Addr, 0, streams, func(n int) []verification.Event {
+	seedSessions(t, redis.Addr, 0, streams, func(n int) []verification.Event {
 		event := first
 		event.ID, event.Object.ID = "evt_"+l.watches[n].id+"_0", l.watches[n].id
 		return []verification.Event{event}

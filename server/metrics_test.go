@@ -35,7 +35,7 @@ func scrape(t testing.TB, client *http.Client, p *process) map[string]float64 {
 // TestMetricsTellWhatHappened: a person fails and tries again, is watched and asked for, and each step
 // is in the numbers of the server that did it.
 func TestMetricsTellWhatHappened(t *testing.T) {
-	p := newPair(t)
+	p := newTwoReplicas(t)
 	server, client := p.servers[0], newHTTPClient(t)
 	id := p.stripe.newSession("person-metrics")
 	stream, err := p.clients[0].WatchStatus(t.Context(), watchSession(id, ""))
@@ -113,7 +113,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 // TestFeedLagGrowsWhileRedisHangs: the one number that tells that watchers learn nothing new.
 func TestFeedLagGrowsWhileRedisHangs(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
+	p := newTwoReplicas(t)
 	client := newHTTPClient(t)
 	lag := func() float64 { return scrape(t, client, p.servers[0])["verification_feed_lag_seconds"] }
 	p.redis.Pause()

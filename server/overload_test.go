@@ -25,7 +25,7 @@ import (
 func TestOverload(t *testing.T) {
 	const inFlight, streams = 16, 100
 	redis := redistest.Start(t)
-	lag := newLag(t, redis.Addr)
+	lag := newSlowProxy(t, redis.Addr)
 	p := serve(t, settings(lag.addr(), fmt.Sprintf("GRPC_MAX_IN_FLIGHT=%d", inFlight), fmt.Sprintf("WEBHOOK_MAX_IN_FLIGHT=%d", inFlight)))
 	o := &overload{t: t, p: p, http: newHTTPClient(t), client: dialed(t, p)}
 	for n, kind := range []string{"processing", "requires_input"} {

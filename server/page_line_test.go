@@ -8,31 +8,31 @@ import (
 	"testing"
 )
 
-// pageLine stands between a browser and the page's server.
-type pageLine struct {
+// silentProxy stands between a browser and the page's server.
+type silentProxy struct {
 	listener net.Listener
 	target   string
 	running  sync.WaitGroup
 
 	mu    sync.Mutex // guards what follows
-	conns []*lineConn
+	conns []*silentConn
 }
 
-// lineConn is one connection, both ends of it.
-type lineConn struct {
+// silentConn is one connection, both ends of it.
+type silentConn struct {
 	ends   [2]net.Conn
 	mu     sync.Mutex
 	events bool // it carries the page's events
 	dead   bool // what arrives vanishes, and no end is told
 }
 
-func newPageLine(t testing.TB, target string) *pageLine {
+func newSilentProxy(t testing.TB, target string) *silentProxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &pageLine{listener: listener, target: target}
+	l := &silentProxy{listener: listener, target: target}
 	l.running.Go(l.serve)
 	t.Cleanup(func() {
 		_ = listener.Close()
@@ -46,9 +46,9 @@ func newPageLine(t testing.TB, target string) *pageLine {
 	return l
 }
 
-func (l *pageLine) url() string { return "http://" + l.listener.Addr().String() }
+func (l *silentProxy) url() string { return "http://" + l.listener.Addr().String() }
 
-func (l *pageLine) serve() {
+func (l *silentProxy) serve() {
 	for {
 		near, err := l.listener.Accept()
 		if err != nil {
@@ -59,7 +59,7 @@ func (l *pageLine) serve() {
 			_ = near.Close()
 			continue
 		}
-		c := &lineConn{ends: [2]net.Conn{near, far}}
+		c := &silentConn{ends: [2]net.Conn{near, far}}
 		l.mu.Lock()
 		l.conns = append(l.conns, c)
 		l.mu.Unlock()
@@ -70,7 +70,7 @@ func (l *pageLine) serve() {
 
 // fallSilent makes black holes of the connections that carry events. Others work: a browser that took one of its
 // idle connections for the next stream would have to find out about that one too.
-func (l *pageLine) fallSilent() {
+func (l *silentProxy) fallSilent() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.conns {
@@ -80,7 +80,7 @@ func (l *pageLine) fallSilent() {
 	}
 }
 
-func (c *lineConn) copy(from, to int) {
+func (c *silentConn) copy(from, to int) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := c.ends[from].Read(buffer)
@@ -107,7 +107,7 @@ func (c *lineConn) copy(from, to int) {
 	}
 }
 
-func (c *lineConn) close() {
+func (c *silentConn) close() {
 	_ = c.ends[0].Close()
 	_ = c.ends[1].Close()
 }

@@ -28,7 +28,7 @@ type touchRig struct {
 	redis   *redistest.Server
 	env     []string // of the service at the same addresses
 	page    *pageServer
-	line    *pageLine
+	line    *silentProxy
 	since   time.Time
 }
 
@@ -42,7 +42,7 @@ func newTouchRig(t *testing.T) *touchRig {
 	r.env = r.stripe.settings(redis.Addr, "GRPC_ADDR="+r.service.grpc,
 		"WEBHOOK_ADDR="+strings.TrimSuffix(strings.TrimPrefix(r.service.webhook, "http://"), "/webhook"))
 	r.page = buildPageServer(t, r.service.grpc, r.stripe.url)
-	r.line = newPageLine(t, strings.TrimPrefix(r.page.url, "http://"))
+	r.line = newSilentProxy(t, strings.TrimPrefix(r.page.url, "http://"))
 	r.page.url = r.line.url()
 	r.page.args = append(r.page.args, "-public-url", r.page.url)
 	r.browser = startBrowser(t)

@@ -9,17 +9,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// planted are texts that must turn up nowhere. Each has a middle part of its own, so that it is found
+// secretCanaries are texts that must turn up nowhere. Each has a middle part of its own, so that it is found
 // however its ends are cut or concealed.
-type planted struct{ texts []string }
+type secretCanaries struct{ texts []string }
 
-func (p *planted) plant(format, marker string) string {
+func (p *secretCanaries) add(format, marker string) string {
 	p.texts = append(p.texts, marker)
 	return fmt.Sprintf(format, marker)
 }
 
-// link plants what was answered or sent as a link: its last part, for the rest is no secret.
-func (p *planted) link(url, secret string) {
+// addLink plants what was answered or sent as a link: its last part, for the rest is no secret.
+func (p *secretCanaries) addLink(url, secret string) {
 	if at := strings.LastIndex(url, "/"); at > 0 && len(url) > at+1 {
 		p.texts = append(p.texts, url[at+1:])
 	}
@@ -28,7 +28,7 @@ func (p *planted) link(url, secret string) {
 	}
 }
 
-func (p *planted) find(t *testing.T, where, text string) {
+func (p *secretCanaries) wantAbsent(t *testing.T, where, text string) {
 	t.Helper()
 	for _, marker := range p.texts {
 		for _, form := range []string{marker, url.QueryEscape(marker)} {

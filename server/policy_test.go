@@ -20,7 +20,7 @@ import (
 // and from then on it grants.
 func TestRetriesWaitForTheCooldown(t *testing.T) {
 	const cooldown = 30 * time.Minute
-	p := newPair(t, "RETRY_COOLDOWN=30m")
+	p := newTwoReplicas(t, "RETRY_COOLDOWN=30m")
 	id := p.stripe.newSession("person-1")
 	p.stripe.submit(id, "document_expired")
 	request := &verificationv1.RetryVerificationRequest{SessionId: id}
@@ -64,7 +64,7 @@ func TestRetriesAreDeniedByTheCodesOfTheSettings(t *testing.T) {
 		"none":                               "",
 	} {
 		t.Run(setting, func(t *testing.T) {
-			p := newPair(t, "RETRY_DENY_CODES="+setting)
+			p := newTwoReplicas(t, "RETRY_DENY_CODES="+setting)
 			for i, code := range []string{"document_expired", "consent_declined"} {
 				id := p.stripe.newSession(fmt.Sprintf("person-%d", i))
 				p.stripe.submit(id, code)

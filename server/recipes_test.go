@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// kitchen is where the README's recipes are tried: dev, and what they need of it.
-type kitchen struct {
+// recipeRunner is where the README's recipes are tried: dev, and what they need of it.
+type recipeRunner struct {
 	t       *testing.T
-	guided  *guided
+	guided  *guideRunner
 	shell   string            // defines the function that the recipes use
 	recipes map[string]string // what for: command
 	tried   map[string]bool
@@ -21,8 +21,8 @@ type kitchen struct {
 
 var recipeRow = regexp.MustCompile("(?m)^\\| ([^|`]+) \\| `(vs .+)` \\|$")
 
-// openKitchen reads the recipes as they are printed. Only dev's address is another one.
-func openKitchen(t *testing.T) *kitchen {
+// newRecipeRunner reads the recipes as they are printed. Only dev's address is another one.
+func newRecipeRunner(t *testing.T) *recipeRunner {
 	t.Helper()
 	need(t, "grpcurl")
 	readme, err := os.ReadFile("../README.md")
@@ -37,8 +37,8 @@ func openKitchen(t *testing.T) *kitchen {
 		t.Fatal("README.md has no recipes between <!-- recipes --> and <!-- /recipes -->, with a function for dev's address")
 	}
 	_, guide := launchDev(t)
-	g := newGuided(t, guide)
-	k := &kitchen{
+	g := newGuideRunner(t, guide)
+	k := &recipeRunner{
 		t: t, guided: g, shell: strings.Replace(shell, printed, " "+g.command("grpcurl", "/GetStatus")[4]+" ", 1),
 		recipes: map[string]string{}, tried: map[string]bool{},
 	}
@@ -52,7 +52,7 @@ func openKitchen(t *testing.T) *kitchen {
 }
 
 // cook runs a recipe in a shell and returns it when it has written the texts, each after the other.
-func (k *kitchen) cook(recipe, session, token string, texts ...string) *process {
+func (k *recipeRunner) cook(recipe, session, token string, texts ...string) *process {
 	k.t.Helper()
 	command, ok := k.recipes[recipe]
 	if !ok {
@@ -68,7 +68,7 @@ func (k *kitchen) cook(recipe, session, token string, texts ...string) *process 
 	return p
 }
 
-func (k *kitchen) see(p *process, texts ...string) {
+func (k *recipeRunner) see(p *process, texts ...string) {
 	k.t.Helper()
 	await(k.t, "in the output of "+strings.Join(p.cmd.Args, " ")+": "+strings.Join(texts, " … "), func() bool {
 		rest, found := p.stdout.String(), true
@@ -81,8 +81,8 @@ func (k *kitchen) see(p *process, texts ...string) {
 	})
 }
 
-// serve cooks a recipe that ends by itself.
-func (k *kitchen) serve(recipe, session string, texts ...string) string {
+// serve runs a recipe that ends by itself.
+func (k *recipeRunner) serve(recipe, session string, texts ...string) string {
 	k.t.Helper()
 	p := k.cook(recipe, session, "", texts...)
 	if code := p.exit(soon); code != 0 {
@@ -92,7 +92,7 @@ func (k *kitchen) serve(recipe, session string, texts ...string) string {
 }
 
 // answer finds a field of an output.
-func (k *kitchen) answer(output, field string) string {
+func (k *recipeRunner) answer(output, field string) string {
 	k.t.Helper()
 	found := regexp.MustCompile(`"` + field + `": "([^"]+)"`).FindStringSubmatch(output)
 	if found == nil {
@@ -102,7 +102,7 @@ func (k *kitchen) answer(output, field string) string {
 }
 
 // person makes another session as the guide says.
-func (k *kitchen) person(reference string) (id, url string) {
+func (k *recipeRunner) person(reference string) (id, url string) {
 	k.t.Helper()
 	args := k.guided.command("curl", "-u")
 	for i, arg := range args {
@@ -117,14 +117,14 @@ func (k *kitchen) person(reference string) (id, url string) {
 	return made.ID, made.URL
 }
 
-func (k *kitchen) choose(outcome, url string) {
+func (k *recipeRunner) choose(outcome, url string) {
 	k.t.Helper()
 	k.guided.curl([]string{"curl", "-d", "outcome=" + outcome, url})
 }
 
 // TestReadmeRecipes: every recipe of the README does what it is for, with the real grpcurl and dev.
 func TestReadmeRecipes(t *testing.T) {
-	k := openKitchen(t)
+	k := newRecipeRunner(t)
 	asked := k.serve("is this person verified?", "", `"STATUS_REQUIRES_INPUT"`)
 	id := k.answer(asked, "sessionId")
 	everybody := k.cook("react to every change of everybody", "", "", `"resumeToken"`)
@@ -186,7 +186,7 @@ func TestReadmeRecipes(t *testing.T) {
 func TestReadmeListStep(t *testing.T) {
 	t.Parallel() // it mostly waits
 	need(t, "curl")
-	k := openKitchen(t)
+	k := newRecipeRunner(t)
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -13,16 +13,16 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// erased is a life that ends in redaction, full of what must go.
-type erased struct {
+// redactedLife is a life that ends in redaction, full of what must go.
+type redactedLife struct {
 	id      string
 	events  []event
 	markers []string
 }
 
-// newErased is a person's life; the last two events are its redaction.
-func newErased(n int) erased {
-	e := erased{id: fmt.Sprintf("vs_Erased%05d", n)}
+// newRedactedLife is a person's life; the last two events are its redaction.
+func newRedactedLife(n int) redactedLife {
+	e := redactedLife{id: fmt.Sprintf("vs_Erased%05d", n)}
 	mark := func(what string) string {
 		marker := fmt.Sprintf("%sOf%05dErased", what, n)
 		e.markers = append(e.markers, marker)
@@ -50,8 +50,8 @@ func newErased(n int) erased {
 }
 
 // before and after are the events up to the redaction, and the redaction's.
-func (e erased) before() []event { return e.events[:4] }
-func (e erased) after() []event  { return e.events[4:] }
+func (e redactedLife) before() []event { return e.events[:4] }
+func (e redactedLife) after() []event  { return e.events[4:] }
 
 // permutations are all orders of n things.
 func permutations(n int) (orders [][]int) {
@@ -69,7 +69,7 @@ func permutations(n int) (orders [][]int) {
 
 // wantErased says that nothing of these people is left: no text, and of the session nothing but its
 // tombstone and the feed's entries, which name revisions only.
-func wantErased(t *testing.T, dump string, people []erased) {
+func wantErased(t *testing.T, dump string, people []redactedLife) {
 	t.Helper()
 	for _, person := range people {
 		for _, marker := range person.markers {
@@ -93,7 +93,7 @@ func wantErased(t *testing.T, dump string, people []erased) {
 
 // wantPresent says that each marker but the metadata's, which is never kept, can be found: a scan that
 // finds nothing anyway proves nothing.
-func wantPresent(t *testing.T, dump string, person erased) {
+func wantPresent(t *testing.T, dump string, person redactedLife) {
 	t.Helper()
 	for _, marker := range person.markers[:3] {
 		if !strings.Contains(dump, strings.TrimPrefix(marker, "vr_")) {
@@ -125,8 +125,8 @@ func wantRedacted(t *testing.T, client verificationv1.VerificationServiceClient,
 	}
 }
 
-// mail posts events over many connections to several servers, in their order within each letter.
-func mail(t *testing.T, servers []*process, letters [][]event) {
+// deliverAll posts events over many connections to several servers, in their order within each letter.
+func deliverAll(t *testing.T, servers []*process, letters [][]event) {
 	t.Helper()
 	var group errgroup.Group
 	group.SetLimit(16)
@@ -154,22 +154,22 @@ func mail(t *testing.T, servers []*process, letters [][]event) {
 func TestG11_InEachOrder(t *testing.T) {
 	redis := redistest.Start(t)
 	servers := []*process{serve(t, settings(redis.Addr)), serve(t, settings(redis.Addr))}
-	witness := newErased(99999)
-	mail(t, servers, [][]event{witness.before()})
+	witness := newRedactedLife(99999)
+	deliverAll(t, servers, [][]event{witness.before()})
 	dump, _ := dumpKeys(t, redis.Addr, "")
 	wantPresent(t, dump, witness)
-	mail(t, servers, [][]event{witness.after()})
+	deliverAll(t, servers, [][]event{witness.after()})
 
-	people, letters := []erased{witness}, [][]event{}
+	people, letters := []redactedLife{witness}, [][]event{}
 	for n, order := range permutations(len(witness.events)) {
-		person := newErased(n)
+		person := newRedactedLife(n)
 		var letter []event
 		for _, at := range order {
 			letter = append(letter, person.events[at])
 		}
 		people, letters = append(people, person), append(letters, letter)
 	}
-	mail(t, servers, letters)
+	deliverAll(t, servers, letters)
 	dump, _ = dumpKeys(t, redis.Addr, "")
 	wantErased(t, dump, people)
 	for _, person := range people {
@@ -190,14 +190,14 @@ func TestG11_RacedWithTheIndex(t *testing.T) {
 		}
 		return all
 	}
-	witness := newErased(99999)
-	mail(t, servers, [][]event{witness.before()})
+	witness := newRedactedLife(99999)
+	deliverAll(t, servers, [][]event{witness.before()})
 	wantPresent(t, dumpAll(), witness)
-	mail(t, servers, [][]event{witness.after()})
+	deliverAll(t, servers, [][]event{witness.after()})
 
-	people, letters := []erased{witness}, [][]event{}
+	people, letters := []redactedLife{witness}, [][]event{}
 	for n := range 200 {
-		person := newErased(n)
+		person := newRedactedLife(n)
 		people = append(people, person)
 		for _, e := range person.events {
 			letters = append(letters, []event{e})
@@ -209,7 +209,7 @@ func TestG11_RacedWithTheIndex(t *testing.T) {
 		some := letters[at:min(at+24, len(letters))]
 		rng.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
 	}
-	mail(t, servers, letters)
+	deliverAll(t, servers, letters)
 	wantErased(t, dumpAll(), people)
 	for _, person := range people {
 		wantRedacted(t, dialed(t, servers[0]), person.id)
@@ -226,7 +226,7 @@ func TestG11_LearnedByARead(t *testing.T) {
 	id := stripe.newSession(reference)
 	stripe.submit(id, "document_expired")
 	session, _ := stripe.Session(id)
-	person := erased{id: id, markers: []string{reference, session.LastErrorReason, strings.TrimPrefix(session.LastVerificationReport, "vr_"), "NoMetadata"}}
+	person := redactedLife{id: id, markers: []string{reference, session.LastErrorReason, strings.TrimPrefix(session.LastVerificationReport, "vr_"), "NoMetadata"}}
 	dump, _ := dumpKeys(t, redis.Addr, "")
 	wantPresent(t, dump, person)
 
@@ -241,5 +241,5 @@ func TestG11_LearnedByARead(t *testing.T) {
 	}
 	wantRedacted(t, dialed(t, server), id)
 	dump, _ = dumpKeys(t, redis.Addr, "")
-	wantErased(t, dump, []erased{person})
+	wantErased(t, dump, []redactedLife{person})
 }

@@ -17,15 +17,15 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// returner is a person with two sessions, the newer one begun while the older one's events still come.
-type returner struct {
+// returningPerson is a person with two sessions, the newer one begun while the older one's events still come.
+type returningPerson struct {
 	reference    string
 	older, newer life
 }
 
-// newReturner gives both lives their reference: the odd ones by the metadata key.
-func newReturner(rng *rand.Rand, n int) returner {
-	p := returner{reference: fmt.Sprintf("case-%d", n)}
+// newReturningPerson gives both lives their reference: the odd ones by the metadata key.
+func newReturningPerson(rng *rand.Rand, n int) returningPerson {
+	p := returningPerson{reference: fmt.Sprintf("case-%d", n)}
 	lives := [2]life{}
 	for i := range lives {
 		id := fmt.Sprintf("vs_Person%dSession%d", n, i)
@@ -57,8 +57,8 @@ func newReturner(rng *rand.Rand, n int) returner {
 	return p
 }
 
-// letters are the events of both sessions: the older one's first, all others in any order.
-func (p returner) letters(rng *rand.Rand) []event {
+// deliveries are the events of both sessions: the older one's first, all others in any order.
+func (p returningPerson) deliveries(rng *rand.Rand) []event {
 	rest := append(append([]event{}, p.older.events[1:]...), p.newer.events...)
 	rng.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
 	return append([]event{p.older.events[0]}, rest...)
@@ -67,7 +67,7 @@ func (p returner) letters(rng *rand.Rand) []event {
 // personWatch watches a person by reference on two servers by turns, and is cut off now and then.
 type personWatch struct {
 	t      *testing.T
-	person returner
+	person returningPerson
 
 	mu   sync.Mutex // guards seen
 	seen []*verificationv1.Verification
@@ -154,8 +154,8 @@ func TestReferences_TwoSessionsOfOnePerson(t *testing.T) {
 	var sending errgroup.Group
 	var watches []*personWatch
 	for n := range people {
-		p := newReturner(rng, n)
-		letters, own := p.letters(rng), rand.New(rand.NewPCG(rng.Uint64(), 0))
+		p := newReturningPerson(rng, n)
+		letters, own := p.deliveries(rng), rand.New(rand.NewPCG(rng.Uint64(), 0))
 		if err := send(letters[0], 0); err != nil {
 			t.Fatal(err)
 		}

@@ -18,18 +18,18 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// mounted is a secret as Kubernetes mounts it: the file is a link through ..data, and a change is a
+// mountedSecret is a secret as Kubernetes mounts it: the file is a link through ..data, and a change is a
 // new directory and a renamed link.
-type mounted struct {
+type mountedSecret struct {
 	t    *testing.T
 	dir  string
 	n    int
 	path string
 }
 
-func mount(t *testing.T, text string) *mounted {
+func mountSecret(t *testing.T, text string) *mountedSecret {
 	t.Helper()
-	m := &mounted{t: t, dir: t.TempDir()}
+	m := &mountedSecret{t: t, dir: t.TempDir()}
 	m.path = filepath.Join(m.dir, "value")
 	m.swap(text)
 	if err := os.Symlink(filepath.Join("..data", "value"), m.path); err != nil {
@@ -38,7 +38,7 @@ func mount(t *testing.T, text string) *mounted {
 	return m
 }
 
-func (m *mounted) swap(text string) {
+func (m *mountedSecret) swap(text string) {
 	m.t.Helper()
 	m.n++
 	next, link := fmt.Sprintf("..2026_11_23_%d", m.n), filepath.Join(m.dir, "..data")
@@ -58,7 +58,7 @@ func (m *mounted) swap(text string) {
 }
 
 // remove takes the file away until the next swap.
-func (m *mounted) remove() {
+func (m *mountedSecret) remove() {
 	m.t.Helper()
 	if err := os.Remove(filepath.Join(m.dir, "..data")); err != nil {
 		m.t.Fatal(err)
@@ -87,10 +87,10 @@ func metric(t *testing.T, p *process, name string) string {
 // TestTheWebhookSecretIsRolledWithoutARestart: from A over "B,A" to B, and a file that goes bad.
 func TestTheWebhookSecretIsRolledWithoutARestart(t *testing.T) {
 	t.Parallel()
-	var secrets planted
-	a, b := secrets.plant("whsec_%s", "PlantedFirstSecret"), secrets.plant("whsec_%s", "PlantedSecondSecret")
-	c := secrets.plant("whsec_%s", "PlantedThirdSecret")
-	file := mount(t, a+"\n")
+	var secrets secretCanaries
+	a, b := secrets.add("whsec_%s", "PlantedFirstSecret"), secrets.add("whsec_%s", "PlantedSecondSecret")
+	c := secrets.add("whsec_%s", "PlantedThirdSecret")
+	file := mountSecret(t, a+"\n")
 	p := serve(t, settings(redistest.Start(t).Addr, "STRIPE_WEBHOOK_SECRET=", "STRIPE_WEBHOOK_SECRET_FILE="+file.path, "LOG_LEVEL=debug"))
 	client, sent := newHTTPClient(t), 0
 	send := func(secret string) int {
@@ -160,16 +160,16 @@ func TestTheWebhookSecretIsRolledWithoutARestart(t *testing.T) {
 	if errors := strings.Count(p.stderr.String(), `"level":"ERROR"`); errors != 4 {
 		t.Errorf("%d error lines for 4 bad files", errors)
 	}
-	secrets.find(t, "an admin page", strings.Join(adminPages(t, p), "\n"))
-	secrets.find(t, "the log", p.stderr.String()+p.stdout.String())
+	secrets.wantAbsent(t, "an admin page", strings.Join(adminPages(t, p), "\n"))
+	secrets.wantAbsent(t, "the log", p.stderr.String()+p.stdout.String())
 }
 
 // TestTheAPIKeyIsRolledWithoutARestart: when the old key is revoked the new one serves retries; a key
 // of the other mode is not used.
 func TestTheAPIKeyIsRolledWithoutARestart(t *testing.T) {
 	t.Parallel()
-	secrets := planted{texts: []string{apiKey, rolledKey}}
-	file := mount(t, apiKey+"\n")
+	secrets := secretCanaries{texts: []string{apiKey, rolledKey}}
+	file := mountSecret(t, apiKey+"\n")
 	stripe := startStripe(t)
 	p := serve(t, stripe.settings(redistest.Start(t).Addr, "STRIPE_API_KEY=", "STRIPE_API_KEY_FILE="+file.path, "LOG_LEVEL=debug"))
 	stripe.sendTo(p)
@@ -199,23 +199,23 @@ func TestTheAPIKeyIsRolledWithoutARestart(t *testing.T) {
 	reloads := func(result string) string {
 		return metric(t, p, `verification_file_reloads_total{file="STRIPE_API_KEY_FILE",result="`+result+`"}`)
 	}
-	file.swap(secrets.plant("sk_live_%s", "PlantedLiveKey"))
+	file.swap(secrets.add("sk_live_%s", "PlantedLiveKey"))
 	p.await("the live key is refused", func() bool { return reloads("refused") == "1" })
 	p.await("the log says why", func() bool { return strings.Contains(p.stderr.String(), "other mode") })
 	stripe.openLink(mustRetry(t, client, request).GetUrl())
 	if got := getStatus(t, client, id); reloads("used") != "1" || grants(got) != 1 {
 		t.Errorf("%q changes were used; %d grants", reloads("used"), grants(got))
 	}
-	secrets.find(t, "an admin page", strings.Join(adminPages(t, p), "\n"))
-	secrets.find(t, "the log", p.stderr.String()+p.stdout.String())
+	secrets.wantAbsent(t, "an admin page", strings.Join(adminPages(t, p), "\n"))
+	secrets.wantAbsent(t, "the log", p.stderr.String()+p.stdout.String())
 }
 
 // TestThePasswordOfRedisIsRolledWithoutARestart: connections made after the old one was taken away
 // use the new one.
 func TestThePasswordOfRedisIsRolledWithoutARestart(t *testing.T) {
 	t.Parallel()
-	var secrets planted
-	first, second := secrets.plant("%s", "PlantedFirstPassword"), secrets.plant("%s", "PlantedSecondPassword")
+	var secrets secretCanaries
+	first, second := secrets.add("%s", "PlantedFirstPassword"), secrets.add("%s", "PlantedSecondPassword")
 	db := redistest.Start(t)
 	admin := redis.NewClient(&redis.Options{Addr: db.Addr})
 	defer admin.Close()
@@ -227,7 +227,7 @@ func TestThePasswordOfRedisIsRolledWithoutARestart(t *testing.T) {
 	}
 	do("ACL", "SETUSER", "app", "on", ">"+first, "~*", "&*", "+@all")
 	url := func(password string) string { return "redis://app:" + password + "@" + db.Addr }
-	file := mount(t, url(first))
+	file := mountSecret(t, url(first))
 	p := serve(t, settings(db.Addr, "REDIS_URL=", "REDIS_URL_FILE="+file.path, "LOG_LEVEL=debug"))
 	do("ACL", "SETUSER", "app", ">"+second)
 	file.swap(url(second))
@@ -244,6 +244,6 @@ func TestThePasswordOfRedisIsRolledWithoutARestart(t *testing.T) {
 	if got := getStatus(t, dialed(t, p), "vs_1"); got.GetVerification().GetStatus() != verificationv1.Status_STATUS_PROCESSING {
 		t.Errorf("%v", got)
 	}
-	secrets.find(t, "an admin page", strings.Join(adminPages(t, p), "\n"))
-	secrets.find(t, "the log", p.stderr.String()+p.stdout.String())
+	secrets.wantAbsent(t, "an admin page", strings.Join(adminPages(t, p), "\n"))
+	secrets.wantAbsent(t, "the log", p.stderr.String()+p.stdout.String())
 }

@@ -15,7 +15,7 @@ import (
 // Stripe's idempotency key may be told to try again.
 func TestReplaceClosedTwice(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
+	p := newTwoReplicas(t)
 	for _, callers := range []int{2, 2, 8} {
 		id := p.stripe.newSession("")
 		p.stripe.submit(id, "document_expired")
@@ -75,7 +75,7 @@ func TestReplaceClosedTwice(t *testing.T) {
 // TestReplaceClosedCountsTowardsTheLimit: replacements use retries, over the whole chain.
 func TestReplaceClosedCountsTowardsTheLimit(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, "MAX_RETRIES=2")
+	p := newTwoReplicas(t, "MAX_RETRIES=2")
 	id := p.stripe.newSession("")
 	first := id
 	for replaced := int32(1); replaced <= 2; replaced++ {

@@ -25,17 +25,17 @@ func grants(response *verificationv1.GetStatusResponse) (n int) {
 	return n
 }
 
-// pair is two servers that share a Redis and a simulated Stripe; webhooks go to the first.
-type pair struct {
+// twoReplicas is two servers that share a Redis and a simulated Stripe; webhooks go to the first.
+type twoReplicas struct {
 	stripe  *stripe
 	redis   *redistest.Server
 	servers [2]*process
 	clients [2]verificationv1.VerificationServiceClient
 }
 
-func newPair(t *testing.T, more ...string) *pair {
+func newTwoReplicas(t *testing.T, more ...string) *twoReplicas {
 	t.Helper()
-	p := &pair{stripe: startStripe(t), redis: redistest.Start(t)}
+	p := &twoReplicas{stripe: startStripe(t), redis: redistest.Start(t)}
 	for i := range p.servers {
 		p.servers[i] = serve(t, p.stripe.settings(p.redis.Addr, more...))
 		p.clients[i] = dialed(t, p.servers[i])
@@ -48,7 +48,7 @@ func newPair(t *testing.T, more ...string) *pair {
 // makes a link a second.
 func TestG9_ConcurrentRetriesMakeOneGrant(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
+	p := newTwoReplicas(t)
 	id := p.stripe.newSession("person-1")
 	p.stripe.submit(id, "document_expired")
 
@@ -93,7 +93,7 @@ func TestG9_ConcurrentRetriesMakeOneGrant(t *testing.T) {
 // said so before; what was granted stays granted.
 func TestG9_LimitIsToldInAdvance(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, "MAX_RETRIES=2")
+	p := newTwoReplicas(t, "MAX_RETRIES=2")
 	id := p.stripe.newSession("person-2")
 	request := &verificationv1.RetryVerificationRequest{SessionId: id}
 

@@ -33,8 +33,8 @@ type callers struct {
 	t        *testing.T
 	target   string
 	config   string
-	mail     *rollingMail // whose sessions they ask for
-	sessions []string     // of people who try again
+	webhooks *steadyWebhooks // whose sessions they ask for
+	sessions []string        // of people who try again
 
 	statuses, links outcomes
 	attempts        attempts
@@ -43,7 +43,7 @@ type callers struct {
 	ends            sync.WaitGroup
 }
 
-func newCallers(t *testing.T, target string, m *rollingMail, s *stripe) *callers {
+func newCallers(t *testing.T, target string, m *steadyWebhooks, s *stripe) *callers {
 	t.Helper()
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
@@ -54,7 +54,7 @@ func newCallers(t *testing.T, target string, m *rollingMail, s *stripe) *callers
 	if !found || !closed {
 		t.Fatal("README.md has no service config between <!-- service-config --> and <!-- /service-config -->")
 	}
-	c := &callers{t: t, target: target, config: config, mail: m}
+	c := &callers{t: t, target: target, config: config, webhooks: m}
 	for n := range 4 {
 		c.sessions = append(c.sessions, s.newSession(fmt.Sprintf("person-%d", n)))
 	}
@@ -178,7 +178,7 @@ func (c *callers) askForLink(ctx context.Context, one caller, n int) error {
 
 // askForStatus wants one that is at least as new as what was acknowledged to Stripe before.
 func (c *callers) askForStatus(ctx context.Context, one caller, n int) error {
-	s := c.mail.sessions[n%len(c.mail.sessions)]
+	s := c.webhooks.sessions[n%len(c.webhooks.sessions)]
 	kept := s.kept.Load()
 	v, err := one.status(ctx, s.id, kept)
 	if err == nil && v.GetRevision() < kept {

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// cluster runs replicas as Kubernetes would: each at an address of its own, all at one port.
-type cluster struct {
+// fakeDeployment runs replicas as Kubernetes would: each at an address of its own, all at one port.
+type fakeDeployment struct {
 	t           *testing.T
 	settings    []string
 	replicas    int
@@ -29,9 +29,9 @@ type cluster struct {
 	terminating errgroup.Group
 }
 
-// newCluster has the numbers of the Deployment in deploy/kubernetes. It must be of a kind of update in
+// newFakeDeployment has the numbers of the Deployment in deploy/kubernetes. It must be of a kind of update in
 // which a new replica is ready before an old one goes: that is what this cluster does.
-func newCluster(t *testing.T, pace time.Duration, settings []string) *cluster {
+func newFakeDeployment(t *testing.T, pace time.Duration, settings []string) *fakeDeployment {
 	t.Helper()
 	text, err := os.ReadFile("deploy/kubernetes/deployment.yaml")
 	if err != nil {
@@ -82,7 +82,7 @@ func newCluster(t *testing.T, pace time.Duration, settings []string) *cluster {
 		t.Fatal(err)
 	}
 	preStop := time.Duration(pod.Containers[0].Lifecycle.PreStop.Sleep.Seconds) * time.Second
-	c := &cluster{
+	c := &fakeDeployment{
 		t: t, settings: append(settings, env...), replicas: spec.Replicas, port: port,
 		preStop: preStop / pace, stop: time.Duration(pod.Grace)*time.Second - preStop,
 	}
@@ -91,7 +91,7 @@ func newCluster(t *testing.T, pace time.Duration, settings []string) *cluster {
 }
 
 // start runs a new replica at a new address, until it is ready.
-func (c *cluster) start() *process {
+func (c *fakeDeployment) start() *process {
 	c.t.Helper()
 	ip := fmt.Sprintf("127.0.0.%d", 11+len(c.started))
 	p := serve(c.t, append(slices.Clone(c.settings), "GRPC_ADDR="+ip+":"+c.port, "WEBHOOK_ADDR="+ip+":0", "ADMIN_ADDR="+ip+":0"))
@@ -102,7 +102,7 @@ func (c *cluster) start() *process {
 // delete begins what Kubernetes does with a pod that is no endpoint any more: preStop, while those who have
 // not learned of it still come, SIGTERM, and the wait for its end. Nobody waits for it before the
 // next replica is replaced.
-func (c *cluster) delete(p *process) {
+func (c *fakeDeployment) delete(p *process) {
 	c.terminating.Go(func() error {
 		select {
 		case <-p.ended:
@@ -125,7 +125,7 @@ func (c *cluster) delete(p *process) {
 }
 
 // wait until all that were deleted have ended as they should.
-func (c *cluster) wait() {
+func (c *fakeDeployment) wait() {
 	c.t.Helper()
 	if err := c.terminating.Wait(); err != nil {
 		c.t.Error(err)

@@ -48,54 +48,54 @@ func (c *outcomes) check(t *testing.T, what string) {
 	}
 }
 
-// rollingMail is a steady stream of webhooks, several for each session, those of a session in their order.
-type rollingMail struct {
+// steadyWebhooks is a steady stream of webhooks, several for each session, those of a session in their order.
+type steadyWebhooks struct {
 	outcomes
 	client   *http.Client
 	target   string
-	sessions []*mailed
+	sessions []*rollingSession
 	end      context.CancelFunc
 	ends     sync.WaitGroup
 }
 
-// mailed is a session of which Stripe tells. Each event is one revision.
-type mailed struct {
+// rollingSession is a session of which Stripe tells. Each event is one revision.
+type rollingSession struct {
 	id     string
 	events []event
 	kept   atomic.Int32 // of the events, from the first: the revision
 }
 
 const (
-	mailers    = 5                     // of which the number of sessions is a multiple
-	mailEvery  = 75 * time.Millisecond // for each of them
+	senders    = 5                     // of which the number of sessions is a multiple
+	sendEvery  = 75 * time.Millisecond // for each of them
 	mostOfEach = 400                   // events
 )
 
-// newMail delivers the first event of each session.
-func newMail(t *testing.T, target string, sessions int) *rollingMail {
+// newSteadyWebhooks delivers the first event of each session.
+func newSteadyWebhooks(t *testing.T, target string, sessions int) *steadyWebhooks {
 	t.Helper()
-	m := &rollingMail{client: newHTTPClient(t), target: target}
+	m := &steadyWebhooks{client: newHTTPClient(t), target: target}
 	for n := range sessions {
 		id := fmt.Sprintf("vs_Rolling%d", n)
-		m.sessions = append(m.sessions, &mailed{id: id, events: tries(id, mostOfEach)})
+		m.sessions = append(m.sessions, &rollingSession{id: id, events: tries(id, mostOfEach)})
 		m.deliver(m.sessions[n])
 	}
 	return m
 }
 
 // start lets the rest come.
-func (m *rollingMail) start(t *testing.T) {
+func (m *steadyWebhooks) start(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	m.end = end
 	t.Cleanup(func() {
 		end()
 		m.ends.Wait()
 	})
-	for n := range mailers {
+	for n := range senders {
 		m.ends.Go(func() {
-			ticker := time.NewTicker(mailEvery)
+			ticker := time.NewTicker(sendEvery)
 			defer ticker.Stop()
-			for i := n; ; i += mailers { // each has sessions of its own
+			for i := n; ; i += senders { // each has sessions of its own
 				select {
 				case <-ctx.Done():
 					return
@@ -109,7 +109,7 @@ func (m *rollingMail) start(t *testing.T) {
 
 // deliver sends a session's next event. One that fails is sent again in its turn, as Stripe does; that it has
 // failed is counted.
-func (m *rollingMail) deliver(s *mailed) {
+func (m *steadyWebhooks) deliver(s *rollingSession) {
 	n := int(s.kept.Load())
 	if n == len(s.events) {
 		m.count(fmt.Errorf("there are no more events of %s", s.id))
@@ -126,7 +126,7 @@ func (m *rollingMail) deliver(s *mailed) {
 }
 
 // stop ends it: from here on each session stays as it is.
-func (m *rollingMail) stop(t *testing.T) {
+func (m *steadyWebhooks) stop(t *testing.T) {
 	t.Helper()
 	m.end()
 	m.ends.Wait()

@@ -35,7 +35,7 @@ func TestRollingUpdate(t *testing.T) {
 	t.Cleanup(func() { dns.SetMinResolutionInterval(lookEvery) })
 	rng := newRand(t)
 	stripe := startStripe(t)
-	c := newCluster(t, pace, stripe.settings(redistest.Start(t).Addr))
+	c := newFakeDeployment(t, pace, stripe.settings(redistest.Start(t).Addr))
 	var old []*process
 	for range c.replicas {
 		old = append(old, c.start())
@@ -45,7 +45,7 @@ func TestRollingUpdate(t *testing.T) {
 	ingress := serveIngress(t, func() []*process { return c.in.before(ingressLag / pace) })
 
 	everything := watchEverything(t, target, 3)
-	mail := newMail(t, ingress, 50)
+	mail := newSteadyWebhooks(t, ingress, 50)
 	watches := watchSessions(t, target, mail)
 	mail.start(t)
 	callers := newCallers(t, target, mail, stripe)

@@ -36,7 +36,7 @@ type rollingWatches struct {
 }
 
 // watchSessions opens a watch of each session, ten for each client, and waits until they have begun.
-func watchSessions(t *testing.T, target string, m *rollingMail) *rollingWatches {
+func watchSessions(t *testing.T, target string, m *steadyWebhooks) *rollingWatches {
 	t.Helper()
 	w := &rollingWatches{t: t, what: "watches of a session"}
 	w.open(target, len(m.sessions), 10, func(ctx context.Context, c *client.Client, n int, option client.WatchOption) iter.Seq2[client.Update, error] {
@@ -96,7 +96,7 @@ func (w *rollingWatches) close() {
 }
 
 // finish waits until all have seen what there is to see. Each must have lost its replica.
-func (w *rollingWatches) finish(m *rollingMail) {
+func (w *rollingWatches) finish(m *steadyWebhooks) {
 	w.t.Helper()
 	repeats, resumed, drained := 0, 0, 0
 	for i, one := range w.watches {
@@ -114,7 +114,7 @@ func (w *rollingWatches) finish(m *rollingMail) {
 	w.t.Logf("%d %s: resumed %d times, %d of them told that the server stops; %d repeats", len(w.watches), w.what, resumed, drained, repeats)
 }
 
-func (one *rollingWatch) hasSeen(sessions []*mailed) bool {
+func (one *rollingWatch) hasSeen(sessions []*rollingSession) bool {
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	for _, s := range sessions {

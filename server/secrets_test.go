@@ -21,10 +21,10 @@ import (
 // TestG10_NothingSecretRests plants client secrets, links, webhook secrets, API keys and a Redis
 // password wherever they can come in, and looks for them wherever things come out.
 func TestG10_NothingSecretRests(t *testing.T) {
-	var secrets planted
+	var secrets secretCanaries
 	stripe := startStripe(t)
-	rolled := secrets.plant("whsec_%s", "RolledOutWebhookSecret")
-	password := secrets.plant("%s", "pA55@w:rd/RedisPassword")
+	rolled := secrets.add("whsec_%s", "RolledOutWebhookSecret")
+	password := secrets.add("%s", "pA55@w:rd/RedisPassword")
 	db := redistest.Start(t, "--requirepass", password)
 	redisURL := "REDIS_URL=" + (&url.URL{Scheme: "redis", Host: db.Addr, User: url.UserPassword("", password)}).String()
 	env := stripe.settings(db.Addr, redisURL, "LOG_LEVEL=debug", "STRIPE_WEBHOOK_SECRET="+rolled+","+webhookSecret)
@@ -44,15 +44,15 @@ func TestG10_NothingSecretRests(t *testing.T) {
 	id := stripe.newSession("person-secret")
 	stripe.submit(id, "document_expired")
 	response := mustRetry(t, client, &verificationv1.RetryVerificationRequest{SessionId: id})
-	secrets.link(response.GetUrl(), response.GetClientSecret())
-	plantWebhooks(t, &secrets, servers)
-	plantCalls(t, &secrets, stripe, client, id, note)
+	secrets.addLink(response.GetUrl(), response.GetClientSecret())
+	sendCanaryWebhooks(t, &secrets, servers)
+	makeCanaryCalls(t, &secrets, stripe, client, id, note)
 	stripe.do(stripe.Cancel, id)
 	stripe.tick()
 	replaced := mustRetry(t, client, &verificationv1.RetryVerificationRequest{
 		SessionId: id, ReplaceClosed: true, ReturnUrl: "https://shop.example/back",
 	})
-	secrets.link(replaced.GetUrl(), replaced.GetClientSecret())
+	secrets.addLink(replaced.GetUrl(), replaced.GetClientSecret())
 	stripe.settle()
 	for _, e := range stripe.Events() {
 		var body struct {
@@ -66,7 +66,7 @@ func TestG10_NothingSecretRests(t *testing.T) {
 		if err := json.Unmarshal(e.Body, &body); err != nil {
 			t.Fatal(err)
 		}
-		secrets.link(body.Data.Object.URL, body.Data.Object.ClientSecret)
+		secrets.addLink(body.Data.Object.URL, body.Data.Object.ClientSecret)
 	}
 
 	dump := dumpRedis(t, db.Addr, password)
@@ -87,23 +87,23 @@ func TestG10_NothingSecretRests(t *testing.T) {
 		if !strings.Contains(log, "settings") || server == servers[0] && !strings.Contains(log, `"DEBUG"`) {
 			t.Errorf("the log has no settings or no debug lines: it proves nothing:\n%s", tail(log))
 		}
-		secrets.find(t, "the log", log+server.stdout.String())
+		secrets.wantAbsent(t, "the log", log+server.stdout.String())
 	}
-	secrets.find(t, "Redis", dump)
-	secrets.find(t, "an error or an admin page", strings.Join(told, "\n"))
+	secrets.wantAbsent(t, "Redis", dump)
+	secrets.wantAbsent(t, "an error or an admin page", strings.Join(told, "\n"))
 	t.Logf("looked for %d secrets", len(secrets.texts))
 }
 
-// plantWebhooks sends secrets in bodies and headers, signed and unsigned, well-formed and not.
-func plantWebhooks(t *testing.T, secrets *planted, servers []*process) {
+// sendCanaryWebhooks sends secrets in bodies and headers, signed and unsigned, well-formed and not.
+func sendCanaryWebhooks(t *testing.T, secrets *secretCanaries, servers []*process) {
 	t.Helper()
 	client := newHTTPClient(t)
 	object := fields{
-		"url":           secrets.plant("https://verify.stripe.com/start/%s", "PlantedEventUrl"),
-		"client_secret": secrets.plant("vs_Planted_secret_%s", "PlantedEventSecret"),
-		"metadata":      fields{"note": secrets.plant("vs_Planted_secret_%s", "PlantedMetadata")},
+		"url":           secrets.add("https://verify.stripe.com/start/%s", "PlantedEventUrl"),
+		"client_secret": secrets.add("vs_Planted_secret_%s", "PlantedEventSecret"),
+		"metadata":      fields{"note": secrets.add("vs_Planted_secret_%s", "PlantedMetadata")},
 		"verified_outputs": fields{
-			"first_name": secrets.plant("%s", "PlantedFirstName"),
+			"first_name": secrets.add("%s", "PlantedFirstName"),
 		},
 		"last_error": failed("selfie_face_mismatch"), "last_verification_report": "vr_planted",
 	}
@@ -112,16 +112,16 @@ func plantWebhooks(t *testing.T, secrets *planted, servers []*process) {
 	bad := strings.Replace(string(e.body), `"status":"requires_input"`, `"status":7`, 1)
 	signatures := []string{
 		sign(time.Now(), webhookSecret, []byte(bad)), sign(time.Now(), "whsec_another", e.body), sign(time.Now().Add(-time.Hour), webhookSecret, e.body),
-		"t=1,v1=" + secrets.plant("whsec_%s", "PlantedSignature"), "", "Bearer " + apiKey,
+		"t=1,v1=" + secrets.add("whsec_%s", "PlantedSignature"), "", "Bearer " + apiKey,
 	}
-	for _, body := range []string{bad, string(e.body), bad[:len(bad)/2], secrets.plant(`"sk_live_%s"`, "PlantedBody")} {
+	for _, body := range []string{bad, string(e.body), bad[:len(bad)/2], secrets.add(`"sk_live_%s"`, "PlantedBody")} {
 		for i, server := range servers {
 			for _, signature := range append(signatures, sign(time.Now(), webhookSecret, []byte(body))) {
 				response, answer, err := post(client, server.webhook, signature, []byte(body))
 				if err != nil {
 					t.Fatal(err)
 				}
-				secrets.find(t, fmt.Sprintf("the answer %s of server %d", response.Status, i), answer)
+				secrets.wantAbsent(t, fmt.Sprintf("the answer %s of server %d", response.Status, i), answer)
 			}
 		}
 	}
@@ -130,14 +130,14 @@ func plantWebhooks(t *testing.T, secrets *planted, servers []*process) {
 		if err != nil || response.StatusCode == http.StatusOK {
 			t.Fatal(response, err)
 		}
-		secrets.find(t, "the answer for a path", answer)
+		secrets.wantAbsent(t, "the answer for a path", answer)
 	}
 }
 
-// plantCalls makes Stripe fail with secrets in its answers, and callers send some themselves.
-func plantCalls(t *testing.T, secrets *planted, stripe *stripe, client verificationv1.VerificationServiceClient, id string, note func(error)) {
+// makeCanaryCalls makes Stripe fail with secrets in its answers, and callers send some themselves.
+func makeCanaryCalls(t *testing.T, secrets *secretCanaries, stripe *stripe, client verificationv1.VerificationServiceClient, id string, note func(error)) {
 	t.Helper()
-	message := secrets.plant("sk_live_%s", "PlantedMessage") + " " + secrets.plant("https://verify.stripe.com/start/%s", "PlantedErrorUrl")
+	message := secrets.add("sk_live_%s", "PlantedMessage") + " " + secrets.add("https://verify.stripe.com/start/%s", "PlantedErrorUrl")
 	refusal, err := json.Marshal(fields{"error": fields{
 		"type": "invalid_request_error", "code": "resource_weird", "message": message, "param": message, "doc_url": message,
 	}})

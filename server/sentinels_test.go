@@ -18,8 +18,8 @@ func sentinelSettings(set *redistest.SentinelSet, more ...string) []string {
 
 // TestServeIsRefusedBySentinels ends the start, and says which setting is wrong.
 func TestServeIsRefusedBySentinels(t *testing.T) {
-	var secrets planted
-	right, wrong := secrets.plant("%s", "PlantedRightPassword"), secrets.plant("%s", "PlantedWrongPassword")
+	var secrets secretCanaries
+	right, wrong := secrets.add("%s", "PlantedRightPassword"), secrets.add("%s", "PlantedWrongPassword")
 	set := redistest.StartSentinel(t, 0, 1)
 	set.Sentinels[0].MustAsk("ACL", "SETUSER", "default", "resetpass", ">"+right)
 	for _, test := range []struct {
@@ -37,7 +37,7 @@ func TestServeIsRefusedBySentinels(t *testing.T) {
 			if code := p.exit(soon); code != 1 || !strings.Contains(p.stderr.String(), test.want) {
 				t.Errorf("exit code %d; want 1 and %q in:\n%s", code, test.want, tail(p.stderr.String()))
 			}
-			secrets.find(t, "the log", p.stderr.String()+p.stdout.String())
+			secrets.wantAbsent(t, "the log", p.stderr.String()+p.stdout.String())
 		})
 	}
 }
@@ -46,14 +46,14 @@ func TestServeIsRefusedBySentinels(t *testing.T) {
 // use the new one.
 func TestG17_TheSentinelsPasswordIsRolledWithoutARestart(t *testing.T) {
 	t.Parallel()
-	var secrets planted
-	first, second, admin := secrets.plant("%s", "PlantedFirstPassword"), secrets.plant("%s", "PlantedSecondPassword"), secrets.plant("%s", "PlantedAdminPassword")
+	var secrets secretCanaries
+	first, second, admin := secrets.add("%s", "PlantedFirstPassword"), secrets.add("%s", "PlantedSecondPassword"), secrets.add("%s", "PlantedAdminPassword")
 	set := redistest.StartSentinel(t, 0, 1)
 	sentinel, master := set.Sentinels[0], set.Servers[0]
 	sentinel.MustAsk("ACL", "SETUSER", "app", "on", ">"+first, "&*", "+@all")
 	sentinel.MustAsk("ACL", "SETUSER", "default", "resetpass", ">"+admin)
 	sentinel.AskWith(admin)
-	user, password := mount(t, "app\n"), mount(t, first+"\n")
+	user, password := mountSecret(t, "app\n"), mountSecret(t, first+"\n")
 	p := serve(t, sentinelSettings(set, "REDIS_SENTINEL_USERNAME_FILE="+user.path, "REDIS_SENTINEL_PASSWORD_FILE="+password.path))
 	reloads := func(result string) string {
 		return metric(t, p, `verification_file_reloads_total{file="REDIS_SENTINEL_PASSWORD_FILE",result="`+result+`"}`)
@@ -75,6 +75,6 @@ func TestG17_TheSentinelsPasswordIsRolledWithoutARestart(t *testing.T) {
 	if users := sentinel.MustAsk("CLIENT", "LIST", "TYPE", "normal"); !strings.Contains(users, "user=app") {
 		t.Errorf("the Sentinel has not been asked by the new password:\n%s", users)
 	}
-	secrets.find(t, "an admin page", strings.Join(adminPages(t, p), "\n"))
-	secrets.find(t, "the log", p.stderr.String()+p.stdout.String())
+	secrets.wantAbsent(t, "an admin page", strings.Join(adminPages(t, p), "\n"))
+	secrets.wantAbsent(t, "the log", p.stderr.String()+p.stdout.String())
 }

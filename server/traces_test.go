@@ -27,15 +27,15 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// receiver is an OTLP collector that keeps what it gets, over HTTP or gRPC.
-type receiver struct {
+// fakeCollector is an OTLP collector that keeps what it gets, over HTTP or gRPC.
+type fakeCollector struct {
 	collector.UnimplementedTraceServiceServer
 	mu       sync.Mutex
 	services map[string]bool
 	spans    []*tracev1.Span
 }
 
-func (r *receiver) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+func (r *fakeCollector) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, resource := range request.GetResourceSpans() {
@@ -51,7 +51,7 @@ func (r *receiver) Export(_ context.Context, request *collector.ExportTraceServi
 	return &collector.ExportTraceServiceResponse{}, nil
 }
 
-func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+func (r *fakeCollector) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	var body io.Reader = request.Body
 	if request.Header.Get("Content-Encoding") == "gzip" {
 		body, _ = gzip.NewReader(request.Body)
@@ -66,10 +66,10 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
-// startReceiver returns the collector and the variables that lead to it.
-func startReceiver(t *testing.T, protocol string) (*receiver, []string) {
+// startFakeCollector returns the collector and the variables that lead to it.
+func startFakeCollector(t *testing.T, protocol string) (*fakeCollector, []string) {
 	t.Helper()
-	r := &receiver{services: map[string]bool{}}
+	r := &fakeCollector{services: map[string]bool{}}
 	if protocol != "grpc" {
 		server := httptest.NewServer(r)
 		t.Cleanup(server.Close)
@@ -88,7 +88,7 @@ func startReceiver(t *testing.T, protocol string) (*receiver, []string) {
 }
 
 // named returns the spans of a name whose attributes include these, as key=value.
-func (r *receiver) named(name string, attributes ...string) (found []*tracev1.Span) {
+func (r *fakeCollector) named(name string, attributes ...string) (found []*tracev1.Span) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, span := range r.spans {
@@ -112,7 +112,7 @@ func attributesOf(span *tracev1.Span) (texts []string) {
 	return texts
 }
 
-func (r *receiver) one(t *testing.T, name string, attributes ...string) *tracev1.Span {
+func (r *fakeCollector) one(t *testing.T, name string, attributes ...string) *tracev1.Span {
 	t.Helper()
 	found := r.named(name, attributes...)
 	if len(found) != 1 {
@@ -121,7 +121,7 @@ func (r *receiver) one(t *testing.T, name string, attributes ...string) *tracev1
 	return found[0]
 }
 
-func (r *receiver) String() string {
+func (r *fakeCollector) String() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var b strings.Builder
@@ -156,8 +156,8 @@ func wantChild(t *testing.T, child, parent *tracev1.Span) {
 func TestATraceFromWebhookToDelivery(t *testing.T) {
 	for _, protocol := range []string{"http/protobuf", "grpc"} {
 		t.Run(protocol, func(t *testing.T) {
-			r, env := startReceiver(t, protocol)
-			p := newPair(t, env...)
+			r, env := startFakeCollector(t, protocol)
+			p := newTwoReplicas(t, env...)
 			id := p.stripe.newSession("person-PlantedReference")
 			stream, err := p.clients[1].WatchStatus(t.Context(), watchSession(id, ""))
 			if err != nil {
@@ -225,7 +225,7 @@ func TestATraceFromWebhookToDelivery(t *testing.T) {
 }
 
 // wantDelivered checks that both servers delivered a change in the trace that made it.
-func (r *receiver) wantDelivered(t *testing.T, commit *tracev1.Span, attributes ...string) {
+func (r *fakeCollector) wantDelivered(t *testing.T, commit *tracev1.Span, attributes ...string) {
 	t.Helper()
 	found := r.named("deliver change", attributes...)
 	if len(found) != 2 {
@@ -237,7 +237,7 @@ func (r *receiver) wantDelivered(t *testing.T, commit *tracev1.Span, attributes 
 }
 
 // wantHarmless checks every span: the attributes that may be there, and no span of a stream.
-func (r *receiver) wantHarmless(t *testing.T) {
+func (r *fakeCollector) wantHarmless(t *testing.T) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -265,14 +265,14 @@ func (r *receiver) wantHarmless(t *testing.T) {
 // TestTracesThatAreNotWantedCostNothing: neither a feed entry nor a span, with no collector and with a
 // sampler that drops everything.
 func TestTracesThatAreNotWantedCostNothing(t *testing.T) {
-	r, env := startReceiver(t, "http/protobuf")
+	r, env := startFakeCollector(t, "http/protobuf")
 	for name, more := range map[string][]string{
 		"no endpoint": nil,
 		"disabled":    append(env, "OTEL_SDK_DISABLED=true"),
 		"not sampled": append(env, "OTEL_TRACES_SAMPLER=parentbased_always_off"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPair(t, more...)
+			p := newTwoReplicas(t, more...)
 			id := p.stripe.newSession("person")
 			getStatus(t, p.clients[0], id)
 			stop(t, p.servers[:]...)
@@ -316,7 +316,7 @@ func TestACollectorThatIsAwayHoldsNothingUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close() // it takes connections and never answers
-	p := newPair(t, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+listener.Addr().String(), "DRAIN_TIMEOUT=8s",
+	p := newTwoReplicas(t, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+listener.Addr().String(), "DRAIN_TIMEOUT=8s",
 		"OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20PlantedCollectorToken")
 	p.stripe.newSession("person")
 	began := time.Now()
@@ -335,10 +335,10 @@ func TestACollectorThatIsAwayHoldsNothingUp(t *testing.T) {
 func TestOnlyCallsThatAreLetInAreTraced(t *testing.T) {
 	for _, sampler := range []string{"parentbased_always_on", "parentbased_traceidratio"} {
 		t.Run(sampler, func(t *testing.T) {
-			r, env := startReceiver(t, "http/protobuf")
+			r, env := startFakeCollector(t, "http/protobuf")
 			good, goodLine := newToken(t, "reader", "read")
 			other, otherLine := newToken(t, "retrier", "retry")
-			p := newPair(t, append(env, "OTEL_TRACES_SAMPLER="+sampler, "OTEL_TRACES_SAMPLER_ARG=0",
+			p := newTwoReplicas(t, append(env, "OTEL_TRACES_SAMPLER="+sampler, "OTEL_TRACES_SAMPLER_ARG=0",
 				"GRPC_TOKENS_FILE="+writeFile(t, "tokens", goodLine+otherLine))...)
 			id := p.stripe.newSession("person")
 			const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
