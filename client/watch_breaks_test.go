@@ -106,7 +106,7 @@ func listenSecond(t *testing.T, server *clienttest.Server) *clienttest.Replica {
 	case err != nil && os.Getenv("CI") != "":
 		t.Fatalf("no second loopback address: %v", err)
 	case err != nil:
-		t.Skipf("this machine has no second loopback address: %v", err)
+		t.Skipf("this machine has no second loopback address (%v): ip addr add 127.0.0.2/8 dev lo, then go test -count=1", err)
 	}
 	return second
 }

@@ -25,7 +25,7 @@ const inNamespace = "SSE_TEST_IN_NAMESPACE"
 // within a minute.
 func TestPhonesThatVanish(t *testing.T) {
 	if !*namespace {
-		t.Skip("runs with -sse.namespace")
+		t.Skip("it needs root, unshare, ip and curl: apt-get install util-linux iproute2 curl, then go test -count=1 ./client/sse -sse.namespace")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

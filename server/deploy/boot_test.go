@@ -24,7 +24,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // certificate makes a server's certificate of its own authority.
@@ -57,7 +57,7 @@ func certificate(t *testing.T) (certPEM, keyPEM []byte, roots *x509.CertPool) {
 // server becomes ready, speaks TLS, and answers nobody without a token. Only the ports are free ones.
 func TestServerStartsAsTheManifestsSay(t *testing.T) {
 	if testing.Short() {
-		t.Skip("links the server")
+		t.Skip("it links the server; without -short: go test -count=1 ./server/deploy")
 	}
 	m := readManifests(t)
 	redis, secrets := redistest.Start(t), t.TempDir()

@@ -94,7 +94,7 @@ func build(t *testing.T, dir, out string, env ...string) {
 // the same bytes: a static program that knows its version.
 func TestBuildIsReproducible(t *testing.T) {
 	if testing.Short() {
-		t.Skip("links the server twice")
+		t.Skip("it links the server twice; without -short: go test -count=1 ./server/deploy")
 	}
 	need(t, "git", "git")
 	first, second := filepath.Join(t.TempDir(), "here"), filepath.Join(t.TempDir(), "some", "where", "else")

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 const webhookSecret = "whsec_0123456789abcdefghijklmnopqrstuv"
@@ -135,7 +135,7 @@ func get(t *testing.T, url string) (status int, text string) {
 // image. Without the right to make one, it runs where it is.
 func TestProgramRunsAlone(t *testing.T) {
 	if testing.Short() {
-		t.Skip("links the server")
+		t.Skip("it links the server; without -short: go test -count=1 ./server/deploy")
 	}
 	redis := redistest.Start(t)
 	root := t.TempDir()

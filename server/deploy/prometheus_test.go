@@ -31,7 +31,7 @@ func need(t testing.TB, program, debianPackage string) string {
 	if err == nil {
 		return path
 	}
-	text := fmt.Sprintf("%s is not installed: apt-get install %s", program, debianPackage)
+	text := fmt.Sprintf("%s is not installed: apt-get install %s, then go test -count=1", program, debianPackage)
 	if os.Getenv("CI") != "" {
 		t.Fatal(text)
 	}

@@ -129,7 +129,7 @@ func quickRules(t *testing.T) string {
 // back, what it says of the end is true, and no webhook and no status is lost. The runbook has what this tells.
 func TestWalkThroughRedisDown(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes a minute")
+		t.Skip("it takes a minute; without -short: go test -count=1 ./server/deploy")
 	}
 	need(t, "prometheus", "prometheus")
 	w := &walk{world: newWorld(t), panels: readDashboard(t)}

@@ -17,8 +17,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 const apiKey = "sk_test_0123456789abcdef"

@@ -14,9 +14,9 @@ var appTest string
 func TestApp(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		if os.Getenv("CI") != "" {
-			t.Fatal("node is not installed")
+			t.Fatal("node is not installed: apt-get install nodejs, then go test -count=1")
 		}
-		t.Skip("node is not installed")
+		t.Skip("node is not installed: apt-get install nodejs, then go test -count=1")
 	}
 	if out, err := exec.CommandContext(t.Context(), "node", "--input-type=module", "-e", appTest).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -318,9 +318,9 @@ func TestAStopLetsALinkFinish(t *testing.T) {
 func TestWords(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		if os.Getenv("CI") != "" {
-			t.Fatal("node is not installed")
+			t.Fatal("node is not installed: apt-get install nodejs, then go test -count=1")
 		}
-		t.Skip("node is not installed")
+		t.Skip("node is not installed: apt-get install nodejs, then go test -count=1")
 	}
 	type fields = map[string]any
 	refused := func(code string, retry fields) fields {

@@ -23,9 +23,9 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/telemetry"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 // answering is a service with one answer of each kind.

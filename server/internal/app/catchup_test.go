@@ -12,9 +12,9 @@ import (
 
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/reconcile"
-	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/stripesim"
 	"example.com/verification-status/server/internal/telemetry"
+	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
 

@@ -13,8 +13,8 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/await"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/turn"
 )
 

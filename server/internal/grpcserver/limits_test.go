@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/await"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 // TestMaxInFlight: stopped by MaxInFlight: while as many calls of a method are under way as may be, the

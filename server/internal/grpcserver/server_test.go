@@ -21,7 +21,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/await"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -16,9 +16,9 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/connlimit"
 	"example.com/verification-status/server/internal/shares"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 // names is an Access that believes what callers say that they are, and refuses those that say nothing.

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"example.com/verification-status/server/internal/await"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/verification"
 )
 

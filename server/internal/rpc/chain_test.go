@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
 

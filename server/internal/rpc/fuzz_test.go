@@ -19,7 +19,7 @@ import (
 	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/resumetoken"
 	"example.com/verification-status/server/internal/store/redisstore"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
 

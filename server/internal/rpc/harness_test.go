@@ -25,8 +25,8 @@ import (
 	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
-	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/tailer"
+	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
 

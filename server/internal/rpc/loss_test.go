@@ -9,7 +9,7 @@ import (
 	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // silenceRig is a replica that reads, and a writer whose clock is the test's and whose feed keeps entries for

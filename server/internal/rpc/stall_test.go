@@ -17,9 +17,9 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/turn"
 	"example.com/verification-status/server/internal/verification"
 )

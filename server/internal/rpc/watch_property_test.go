@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // G5, over the wire: two replicas with one store take events in any order, while a watcher is cut and

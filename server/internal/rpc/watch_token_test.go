@@ -11,7 +11,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/resumetoken"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 func flushAll(t *testing.T, addr string) {

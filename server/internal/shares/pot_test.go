@@ -12,8 +12,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/shares"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 func peer(host string, port int) shares.Holder {

@@ -17,8 +17,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/verification"
 )
 

@@ -21,7 +21,7 @@ func startMock(t *testing.T, paths ...string) string {
 	t.Helper()
 	program, err := exec.LookPath("stripe-mock")
 	if err != nil {
-		noMock(t, "stripe-mock is not installed: go install github.com/stripe/stripe-mock@v0.203.0")
+		noMock(t, "stripe-mock is not installed: go install github.com/stripe/stripe-mock@v0.203.0, then go test -count=1")
 	}
 	spec := strictSpec(t, program, paths)
 	out := &announcement{address: make(chan string, 1)}
@@ -81,7 +81,7 @@ func strictSpec(t *testing.T, program string, paths []string) string {
 	module := info.Main.Path + "@" + info.Main.Version
 	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(cache)), module, "embedded", "openapi", "spec3.json"))
 	if err != nil {
-		noMock(t, "stripe-mock's spec is not in the module cache: go mod download "+module)
+		noMock(t, "stripe-mock's spec is not in the module cache: go mod download "+module+", then go test -count=1")
 	}
 	var spec map[string]any
 	if err := json.Unmarshal(text, &spec); err != nil {

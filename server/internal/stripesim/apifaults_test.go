@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/await"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 // try is a GET that may get no answer: status 0.

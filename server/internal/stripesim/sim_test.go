@@ -17,7 +17,7 @@ import (
 	"github.com/stripe/stripe-go/v76/identity/verificationsession"
 	"go.uber.org/goleak"
 
-	"example.com/verification-status/server/internal/await"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 const (

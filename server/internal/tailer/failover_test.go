@@ -18,7 +18,7 @@ import (
 	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // address is one that leads to another server some day, while the connections to it stay, as behind a proxy

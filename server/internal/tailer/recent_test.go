@@ -13,7 +13,7 @@ import (
 
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/store"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // Whatever was kept and lost, exactly the sessions of the lost entries are told, and whether there

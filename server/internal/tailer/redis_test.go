@@ -9,7 +9,7 @@ import (
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
 

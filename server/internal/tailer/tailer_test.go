@@ -11,9 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/verification"
 )
 

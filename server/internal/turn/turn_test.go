@@ -8,7 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"example.com/verification-status/server/internal/await"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/turn"
 )
 

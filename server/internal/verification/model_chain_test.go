@@ -7,7 +7,7 @@ import (
 	"runtime"
 	"testing"
 
-	"example.com/verification-status/server/internal/await"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 var chainLives = flag.Int("chains", 3000, "how many chains TestG9_ModelOfReplacement lives")

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/stripeevent"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"example.com/verification-status/server/internal/await"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"example.com/verification-status/server/internal/store/redisstore"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // startPair is a master and a replica behind one address, as Sentinels or a managed Redis show them: a

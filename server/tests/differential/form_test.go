@@ -12,7 +12,7 @@ import (
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // form is a way in which Redis is run.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"example.com/verification-status/server/internal/checker"
+	"example.com/verification-status/server/internal/testing/checker"
 )
 
 // loss is a way in which Redis loses writes.

@@ -7,7 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"example.com/verification-status/server/internal/store/redisstore"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // dump returns every key of a server with its time to live and content, of one moment.

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/checker"
+	"example.com/verification-status/server/internal/testing/checker"
 )
 
 const (

@@ -14,8 +14,8 @@ import (
 	"testing"
 
 	"example.com/verification-status/client"
-	"example.com/verification-status/server/internal/store/redistest"
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 const (

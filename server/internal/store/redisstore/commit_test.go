@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // What a commit asks Redis for is what it costs there. This one moves a session from one list to another and

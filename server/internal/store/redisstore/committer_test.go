@@ -10,8 +10,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"example.com/verification-status/server/internal/await"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/await"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // TestCommitsThatComeWhileRedisIsBusyAreAllMade: more than fit into the batches that are under way, so that

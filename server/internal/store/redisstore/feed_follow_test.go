@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/store"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // A feed that could not be asked for is not a feed in which nothing came: memory would be trusted by it.

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"example.com/verification-status/server/internal/store"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
 

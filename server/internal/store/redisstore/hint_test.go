@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // tlsRedis is a Redis with a port for plain text and one for TLS.

@@ -15,7 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"example.com/verification-status/server/internal/store"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -138,7 +138,7 @@ func commandsOf(t *testing.T, raw *redis.Client, do func()) map[string]int {
 // first, and it takes the very same commands and lookups as among 1,000.
 func TestListingIsFlatInTheRest(t *testing.T) {
 	if testing.Short() {
-		t.Skip("writes 100,000 sessions")
+		t.Skip("it writes 100,000 sessions; without -short: go test -count=1 ./server/internal/store/redisstore")
 	}
 	server := redistest.Start(t)
 	s, raw := openStore(t, Options{Addrs: []string{server.Addr}, Policy: listPolicy}), rawClient(t, server.Addr)

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"example.com/verification-status/server/internal/store"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 func TestPrepare(t *testing.T) {

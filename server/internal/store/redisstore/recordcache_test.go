@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"example.com/verification-status/server/internal/store"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
 

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store"
-	"example.com/verification-status/server/internal/store/redistest"
-	"example.com/verification-status/server/internal/store/storetest"
+	"example.com/verification-status/server/internal/testing/await"
+	"example.com/verification-status/server/internal/testing/redistest"
+	"example.com/verification-status/server/internal/testing/storetest"
 )
 
 func TestConformanceWithReplicas(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/store"
-	"example.com/verification-status/server/internal/store/redistest"
-	"example.com/verification-status/server/internal/store/storetest"
+	"example.com/verification-status/server/internal/testing/redistest"
+	"example.com/verification-status/server/internal/testing/storetest"
 	"example.com/verification-status/server/internal/verification"
 )
 

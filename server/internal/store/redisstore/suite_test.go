@@ -15,8 +15,8 @@ import (
 	"go.uber.org/goleak"
 
 	"example.com/verification-status/server/internal/store"
-	"example.com/verification-status/server/internal/store/redistest"
-	"example.com/verification-status/server/internal/store/storetest"
+	"example.com/verification-status/server/internal/testing/redistest"
+	"example.com/verification-status/server/internal/testing/storetest"
 	"example.com/verification-status/server/internal/verification"
 )
 

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/store"
-	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // certificate makes a certificate for 127.0.0.1, signed by itself, and writes both parts for a

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"example.com/verification-status/server/internal/app"
+)
+
+// Run runs the command that args name, until it ends or the process gets SIGINT or SIGTERM, and returns the exit code.
+// args has no program name. thirdParty is the text of the licences that the program must bring along. hooks are for tests.
+func Run(args []string, thirdParty string, hooks app.Hooks) int {
+	var c commands
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	parser := kong.Must(&c, kong.Name("server"), kong.Description(description),
+		kong.ValueFormatter(describe), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(hooks, notices(thirdParty)))
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		misread(err, args)
+		return 2
+	}
+	if err := parsed.Run(secretsInFlags(parsed)); err != nil {
+		fmt.Fprintf(os.Stderr, "%s\n", err)
+		return 1
+	}
+	return 0
+}
+
+// misread says what is wrong with the command line, and which help to ask for. Without a command it is that help.
+func misread(err error, args []string) {
+	var wrong *kong.ParseError
+	if !errors.As(err, &wrong) {
+		fmt.Fprintln(os.Stderr, withoutValues(err.Error(), args))
+		return
+	}
+	node, name := wrong.Context.Model.Node, wrong.Context.Model.Name
+	if selected := wrong.Context.Selected(); selected != nil {
+		node, name = selected, selected.FullPath()
+	}
+	var commands []string
+	for _, child := range node.Children {
+		commands = append(commands, child.Name)
+	}
+	text := withoutValues(err.Error(), args)
+	switch {
+	case len(commands) > 0 && strings.HasPrefix(text, "expected "):
+		_ = wrong.Context.PrintUsage(false)
+		fmt.Fprintf(os.Stderr, "%s: a command is missing: %s\n", name, strings.Join(commands, ", "))
+		return
+	case len(commands) > 0 && strings.HasPrefix(text, "unexpected argument "):
+		text += "; the commands are " + strings.Join(commands, ", ")
+	}
+	fmt.Fprintf(os.Stderr, "the command line cannot be read: %s\n%s --help tells what there is\n", text, name)
+}
+
+// describe adds the default to a flag's help: with a placeholder, kong does not show it.
+func describe(value *kong.Value) string {
+	help := kong.DefaultHelpValueFormatter(value)
+	if value.HasDefault {
+		help += fmt.Sprintf(" Default: %s.", value.Default)
+	}
+	return help
+}

@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"example.com/verification-status/server/internal/config"
+)
+
+// flagWarnings has a sentence for each secret that was given as a flag.
+type flagWarnings []string
+
+// secretsInFlags looks for secrets among the flags that were typed: ps shows them to every user of the machine for as
+// long as the process runs. An address of Redis without a password is no secret.
+func secretsInFlags(parsed *kong.Context) (warnings flagWarnings) {
+	for _, element := range parsed.Path {
+		flag := element.Flag
+		if flag == nil || flag.Tag.Get("secret") != "true" {
+			continue
+		}
+		if target, err := (&config.Config{RedisURL: fmt.Sprint(flag.Target.Interface())}).RedisTarget(); err == nil && target.Password == "" {
+			continue
+		}
+		env := flag.Tag.Get("env")
+		warnings = append(warnings, fmt.Sprintf("--%s is a flag, and ps shows its secret to every user of this machine: set %s, or name a file in %s_FILE", flag.Name, env, env))
+	}
+	return warnings
+}
+
+// withoutValues takes out of an error what was typed or set: a secret with a space before it is an
+// argument to kong, which quotes it. Short texts stay, since a mistyped command must be readable.
+func withoutValues(text string, args []string) string {
+	const shortest = 8
+	var values []string
+	for _, arg := range args {
+		if name, value, found := strings.Cut(arg, "="); found && strings.HasPrefix(name, "-") {
+			arg = value
+		}
+		values = append(values, arg)
+	}
+	for _, setting := range config.Table() {
+		values = append(values, os.Getenv(setting.Env))
+	}
+	for _, value := range values {
+		if len(value) >= shortest && !strings.HasPrefix(value, "-") {
+			text = strings.ReplaceAll(text, value, "[value]")
+			text = strings.ReplaceAll(text, strings.ToLower(value), "[value]") // as kong quotes booleans
+		}
+	}
+	return text
+}

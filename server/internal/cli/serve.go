@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"example.com/verification-status/server/internal/app"
+	"example.com/verification-status/server/internal/config"
+	"example.com/verification-status/server/internal/telemetry"
+)
+
+type serveCommand struct{ config.Config }
+
+func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks, typed flagWarnings) error {
+	secrets := telemetry.NewSecrets()
+	logger, err := load(&s.Config, secrets, typed, app.CheckAccess, func(*config.Config) error { return telemetry.CheckTraces(ctx) })
+	if err != nil {
+		return err
+	}
+	logger.LogAttrs(ctx, slog.LevelInfo, "settings", s.Redacted()...)
+	server, err := app.New(&s.Config, logger, secrets, hooks)
+	if err != nil {
+		return err
+	}
+	return server.Run(ctx, func(addrs app.Addrs) {
+		logger.Info("listening", "grpc", addrs.GRPC.String(), "webhook", addrs.Webhook.String(), "admin", addrs.Admin.String())
+	})
+}
+
+type reconcileCommand struct {
+	config.Config
+	Session string `placeholder:"ID" help:"Read this one session again from Stripe (vs_...), and nothing else."`
+}
+
+func (r *reconcileCommand) Run(ctx context.Context, typed flagWarnings) error {
+	logger, err := load(&r.Config, telemetry.NewSecrets(), typed)
+	if err != nil {
+		return err
+	}
+	summary, err := app.CatchUp(ctx, &r.Config, r.Session, logger)
+	if summary != "" {
+		fmt.Println(summary)
+	}
+	return err
+}

@@ -1,0 +1,46 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"example.com/verification-status/server/tests/rig"
+)
+
+// TestCommandLineLeadsToItsHelp: what is said of a command line that cannot be read leads to the right command or help.
+func TestCommandLineLeadsToItsHelp(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		line   string
+		stdout string
+		stderr []string
+	}{
+		{"", "Usage: server <command>", []string{"a command is missing: dev, healthcheck, licenses, reconcile, serve, webhook-endpoint, token"}},
+		{"token", "Usage: server token <command>", []string{"server token: a command is missing: new"}},
+		{"webhook-endpoint", "Usage: server webhook-endpoint <command>", []string{"a command is missing: create, list, check"}},
+		{"start", "", []string{"unexpected argument start", "the commands are dev, ", ", serve", "server --help tells"}},
+		{"serv", "", []string{`did you mean one of "dev", "serve"?`, "server --help tells"}},
+		{"dev --port 5000", "", []string{"unknown flag --port", `did you mean "--port-offset"?`, "server dev --help tells"}},
+		{"dev --port-offset x", "", []string{"--port-offset", "server dev --help tells"}},
+		{"dev extra", "", []string{"unexpected argument extra", "server dev --help tells"}},
+		{"serve --grcp-addr :1", "", []string{"unknown flag --grcp-addr", `did you mean "--grpc-addr"?`, "server serve --help tells"}},
+		{"token new --name a", "", []string{"--rights", "server token new --help tells"}},
+		{"webhook-endpoint create", "", []string{"--url", "server webhook-endpoint create --help tells"}},
+		{"--verbose", "", []string{"unknown flag --verbose", "server --help tells"}},
+	} {
+		t.Run(test.line, func(t *testing.T) {
+			p := rig.Launch(t, nil, strings.Fields(test.line)...)
+			if code := p.Exit(rig.Soon); code != 2 {
+				t.Errorf("exit code %d, want 2", code)
+			}
+			if got := p.Stdout.String(); !strings.HasPrefix(got, test.stdout) || test.stdout == "" && got != "" {
+				t.Errorf("standard output %q, want %q", got, test.stdout)
+			}
+			for _, want := range test.stderr {
+				if got := p.Stderr.String(); !strings.Contains(got, want) {
+					t.Errorf("standard error %q, want %q", got, want)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,213 @@
+//go:build faults
+
+package faults
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/stripeevent"
+	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/checker"
+	"example.com/verification-status/server/internal/verification"
+)
+
+const (
+	// settleWithin is how long it may take after the last fault until every status is right, and for each
+	// session: after a FLUSHALL all of Stripe's events are read again, some ten for each.
+	settleWithin, settleEach = 90 * time.Second, 50 * time.Millisecond
+	// quietAfter is how long nothing must have been told: longer than a tailer takes to see a rewind.
+	quietAfter = 7 * time.Second
+	// afterLoss is how long responses of before a loss may be on their way.
+	afterLoss = 2 * time.Second
+	// feedsEndWithin is how long a stream of all sessions may stay open after a loss of everything: its
+	// feed is gone, which the tailer notices within half a second if it can reach Redis.
+	feedsEndWithin = 20 * time.Second
+)
+
+// settle lets Stripe finish what is under way, and tells the recorder Stripe's final word.
+func (w *faultRig) settle() {
+	for _, session := range w.sim.Sessions() {
+		if session.Status == "processing" {
+			_ = w.sim.FinishProcessing(session.ID)
+		}
+		if session.Redaction == "processing" {
+			_ = w.sim.FinishRedaction(session.ID)
+		}
+	}
+	ctx, cancel := context.WithTimeout(w.watching, settleWithin)
+	defer cancel()
+	if err := w.sim.Settle(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range w.sim.Events() {
+		event, err := stripeevent.Decode(e.Body, stripeevent.Options{})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.recorder.Emitted(event)
+	}
+	for _, session := range w.sim.Sessions() {
+		w.recorder.Truth(truth(session))
+	}
+}
+
+func truth(s stripesim.Session) verification.Object {
+	return verification.Object{
+		ID: s.ID, Type: s.Type, Status: s.Status, Report: s.LastVerificationReport, Created: s.Created,
+		Error: verification.Error{Code: s.LastErrorCode, Reason: s.LastErrorReason}, Reference: s.ClientReferenceID,
+		Redaction: map[string]verification.Redaction{
+			"": verification.RedactionNone, "processing": verification.RedactionProcessing, "redacted": verification.RedactionRedacted,
+		}[s.Redaction],
+	}
+}
+
+// judge asks everybody a last time, until all is as Stripe says or the time is over, and then checks
+// all that was ever seen.
+func (w *faultRig) judge() {
+	all := w.sim.Sessions()
+	w.tally.sessions = len(all)
+	left := make([]string, len(all))
+	for i, session := range all {
+		left[i] = session.ID
+	}
+	limit := settleWithin + time.Duration(len(all))*settleEach
+	var missing []string
+	for len(left) > 0 {
+		missing = w.askFinally(left)
+		left = append([]string{}, missing...)
+		for _, v := range w.recorder.Check(checker.Options{MaxRetries: maxRetries}) {
+			if v.Rule == checker.Converged {
+				left = append(left, v.Session)
+			}
+		}
+		if time.Since(w.repaired) > limit {
+			break
+		}
+		slices.Sort(left)
+		left = slices.Compact(left)
+		if len(left) > 0 {
+			w.t.Logf("%v after the last fault %d of %d sessions are not yet as Stripe says", time.Since(w.repaired).Round(time.Second), len(left), len(all))
+			_ = pause(w.watching, 2*time.Second)
+		}
+	}
+	if len(left) == 0 {
+		w.t.Logf("every status was right %v after the last fault", time.Since(w.repaired).Round(100*time.Millisecond))
+	}
+	for w.updates.quietFor() < quietAfter && time.Since(w.repaired) < limit+quietAfter {
+		_ = pause(w.watching, 100*time.Millisecond)
+	}
+	w.endWatches()
+	w.watches.Wait()
+
+	report := w.recorder.Check(checker.Options{MaxRetries: maxRetries})
+	w.tally.violations = len(report) + len(missing) + w.seenOtherwise
+	if len(report) > 0 {
+		w.t.Errorf("seed %d: %v", w.plan.seed, report)
+	}
+	if len(missing) > 0 {
+		w.t.Errorf("seed %d: %d sessions have lost events that were acknowledged, such as %v", w.plan.seed, len(missing), missing[:min(5, len(missing))])
+	}
+	w.t.Logf("%v", w.recorder.Seen())
+	w.t.Logf("%+v", w.sim.Stats())
+}
+
+// askFinally records the final status of sessions, and returns those whose history lacks an event
+// that was acknowledged. A redaction takes histories away.
+func (w *faultRig) askFinally(ids []string) (missing []string) {
+	rng := w.plan.rand(4)
+	acknowledged := make(map[string][]string)
+	for _, event := range w.sim.Events() {
+		if w.balancer.hasAcknowledged(event.ID) {
+			acknowledged[event.SessionID] = append(acknowledged[event.SessionID], event.ID)
+		}
+	}
+	for _, id := range ids {
+		request := &verificationv1.GetStatusRequest{Subject: &verificationv1.GetStatusRequest_SessionId{SessionId: id}, IncludeHistory: true}
+		response, err := w.get(rng, request, 5*time.Second)
+		if err != nil {
+			if status.Code(err) != codes.Unavailable {
+				w.t.Log(fmt.Errorf("the last GetStatus of %s: %w", id, err))
+			}
+			continue
+		}
+		kept, redacted := w.kept(response)
+		if !redacted && slices.ContainsFunc(acknowledged[id], func(event string) bool { return !kept[event] }) {
+			missing = append(missing, id)
+		}
+	}
+	return missing
+}
+
+// kept are the events in a history. A redaction takes them away.
+func (w *faultRig) kept(response *verificationv1.GetStatusResponse) (events map[string]bool, redacted bool) {
+	events = make(map[string]bool)
+	for _, entry := range response.GetHistory() {
+		id := entry.GetEventId()
+		if id != "" && events[id] {
+			w.violation("%s: event %s is in the history twice", response.GetVerification().GetSessionId(), id)
+		}
+		events[id] = true
+	}
+	return events, response.GetVerification().GetRedaction() != verificationv1.Redaction_REDACTION_UNSPECIFIED
+}
+
+// wantKept looks, right after an acknowledgement and before any catch-up can help, whether the event
+// is there.
+func (w *faultRig) wantKept(event, session string) {
+	losses, losing := w.losses()
+	rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	request := &verificationv1.GetStatusRequest{Subject: &verificationv1.GetStatusRequest_SessionId{SessionId: session}, IncludeHistory: true}
+	response, err := w.get(rng, request, time.Second)
+	for began := time.Now(); err != nil; response, err = w.get(rng, request, time.Second) {
+		if time.Since(began) > 10*time.Second || pause(w.watching, 50*time.Millisecond) != nil {
+			return // by now a catch-up may have helped
+		}
+	}
+	events, redacted := w.kept(response)
+	if after, _ := w.losses(); !redacted && !events[event] && !losing && after == losses {
+		w.violation("%s: event %s was acknowledged and is not in the record", session, event)
+	}
+}
+
+// violation is one that the checker cannot see.
+func (w *faultRig) violation(format string, arguments ...any) {
+	w.t.Errorf("seed %d: "+format, append([]any{w.plan.seed}, arguments...)...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seenOtherwise++
+}
+
+// losses counts those that have begun, and says whether one goes on.
+func (w *faultRig) losses() (begun int, losing bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lossesBegun, w.losing
+}
+
+// loses does what may take writes away that were seen. Afterwards nothing of before is on its way.
+func (w *faultRig) loses(loss checker.Loss, do func()) {
+	begins := func(losing bool, more int) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.losing, w.lossesBegun = losing, w.lossesBegun+more
+	}
+	settled := w.recorder.Era(loss)
+	begins(true, 1)
+	feeds := w.feeds.now()
+	do()
+	_ = pause(w.watching, afterLoss)
+	if loss.Everything && !endedWithin(feeds, feedsEndWithin) {
+		w.violation("%v after %s, a stream of all sessions that was open before still is", feedsEndWithin, loss.Reason)
+	}
+	w.calls.now().Wait() // each has a deadline
+	settled()
+	begins(false, 0)
+}

@@ -1,0 +1,6 @@
+// Package load measures a server with many streams and with many sessions. Its tests need the build tag load, a quiet
+// machine, and up to half an hour:
+//
+//	go test -tags=load -run TestLoadStreams -v -count=1 -timeout=20m ./server/tests/load
+//	go test -tags=load -run TestLoadSessions -v -count=1 -timeout=30m ./server/tests/load
+package load

@@ -1,0 +1,84 @@
+package rig
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// EndpointCommand runs a webhook-endpoint command without any setting but the API's.
+func (s *FakeStripe) EndpointCommand(code int, args ...string) (stdout, stderr string) {
+	s.t.Helper()
+	p := Launch(s.t, []string{"STRIPE_API_KEY=" + APIKey, "STRIPE_API_BASE=" + s.URL}, append([]string{"webhook-endpoint"}, args...)...)
+	if got := p.Exit(Soon); got != code {
+		s.t.Fatalf("%v: exit code %d, want %d: %s%s", args, got, code, p.Stdout.String(), p.Stderr.String())
+	}
+	stdout, stderr = p.Stdout.String(), p.Stderr.String()
+	if strings.Contains(stdout+stderr, APIKey) {
+		s.t.Errorf("%v shows the API key", args)
+	}
+	return stdout, stderr
+}
+
+var secretLine = regexp.MustCompile(`^STRIPE_WEBHOOK_SECRET=(whsec_[A-Za-z0-9]+)\n$`)
+
+// CreateEndpoint registers an endpoint by command and returns its secret and its id.
+func (s *FakeStripe) CreateEndpoint(args ...string) (secret, id string) {
+	s.t.Helper()
+	stdout, stderr := s.EndpointCommand(0, append([]string{"create"}, args...)...)
+	match := secretLine.FindStringSubmatch(stdout)
+	id = regexp.MustCompile(`we_[A-Za-z0-9]+`).FindString(stderr)
+	if match == nil || id == "" || strings.Contains(stderr, "whsec_") {
+		s.t.Fatalf("create wrote %q and %q", stdout, stderr)
+	}
+	return match[1], id
+}
+
+// Curl does what curl would do with a line that check prints: -u, -X, -d and a URL.
+func (s *FakeStripe) Curl(line string) {
+	s.t.Helper()
+	method, target, form := http.MethodPost, "", url.Values{}
+	line = strings.Replace(line, `"${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:"`, "KEY", 1)
+	args := regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`).FindAllString(line, -1)
+	for i := 0; i < len(args); i++ {
+		option, word := args[i], ""
+		if slices.Contains([]string{"-u", "-X", "-d"}, option) {
+			i++
+			word = strings.Trim(args[i], `'"`)
+		}
+		switch option {
+		case "-u":
+			if word != "KEY" {
+				s.t.Fatalf("not to be understood: %s", line)
+			}
+		case "-X":
+			method = word
+		case "-d":
+			name, value, _ := strings.Cut(word, "=")
+			form.Add(name, value)
+		default:
+			target = option
+		}
+	}
+	s.Change(method, target, form)
+}
+
+// Change is a call of Stripe's API that must succeed.
+func (s *FakeStripe) Change(method, target string, form url.Values) {
+	s.t.Helper()
+	request, err := http.NewRequest(method, target, strings.NewReader(form.Encode()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request.SetBasicAuth(APIKey, "")
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	response, err := s.http.Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if text, err := ReadAll(response); err != nil || response.StatusCode != http.StatusOK {
+		s.t.Fatalf("%s %s: %s %s, %v", method, target, response.Status, text, err)
+	}
+}

@@ -1,0 +1,250 @@
+package rig
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/verification-status/server/internal/testing/redistest"
+)
+
+const (
+	// Soon bounds whatever should take milliseconds: it is only waited for when something is wrong.
+	Soon = 20 * time.Second
+	// webhookSecret signs the webhooks of the tests.
+	WebhookSecret = "whsec_0123456789abcdefghijklmnopqrstuv"
+	// apiKey is what the servers show to the simulated Stripe.
+	APIKey = "sk_test_0123456789abcdef"
+	// rolledKey is another one that it takes.
+	RolledKey = "rk_test_RolledApiKey0123"
+)
+
+// output is what a process wrote, readable while it writes.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// Process is the server's real command line in a process of its own.
+type Process struct {
+	T              testing.TB
+	Cmd            *exec.Cmd
+	Stdin          io.WriteCloser
+	Stdout, Stderr output
+	Ended          chan struct{} // closed when the process is gone
+
+	GRPC, Webhook, Admin string            // addresses, once it listens
+	Token                string            // what callers must show; empty: nothing
+	Redis                *redistest.Server // nil where a test does not say
+}
+
+// Launch starts the command line with this environment and no other setting. It ends with the test.
+func Launch(t testing.TB, env []string, args ...string) *Process {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return LaunchProgram(t, self, env, args...)
+}
+
+// LaunchProgram is launch for a given test program, such as that of another version.
+func LaunchProgram(t testing.TB, program string, env []string, args ...string) *Process {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Env = append([]string{
+		envIsServer + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
+		"GORACE=atexit_sleep_ms=0", // else each exit of a race-detecting binary takes a second
+	}, env...)
+	return Begin(t, cmd)
+}
+
+// Begin starts any program. It ends with the test.
+func Begin(t testing.TB, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{T: t, Cmd: cmd, Ended: make(chan struct{})}
+	p.Cmd.Stdout, p.Cmd.Stderr = &p.Stdout, &p.Stderr
+	stdin, err := p.Cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Stdin = stdin
+	if err := p.Cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.Cmd.Wait()
+		close(p.Ended)
+	}()
+	t.Cleanup(func() {
+		p.Kill()
+		_ = stdin.Close()
+		for _, sign := range []string{"DATA RACE", "panic: ", "goroutine "} {
+			if strings.Contains(p.Stderr.String(), sign) {
+				t.Errorf("%v wrote %q", cmd.Args, sign)
+			}
+		}
+		if t.Failed() {
+			t.Logf("%v wrote:\n%s", cmd.Args[1:], Tail(p.Stdout.String()+p.Stderr.String()))
+		}
+	})
+	return p
+}
+
+func Tail(text string) string {
+	const most = 6000
+	if len(text) > most {
+		return "…" + text[len(text)-most:]
+	}
+	return text
+}
+
+// Settings are those of a server on free ports. Later settings go before earlier ones.
+func Settings(redis string, more ...string) []string {
+	return append([]string{
+		"GRPC_ADDR=127.0.0.1:0", "WEBHOOK_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0",
+		"REDIS_URL=redis://" + redis, "STRIPE_WEBHOOK_SECRET=" + WebhookSecret, "LOG_FORMAT=json",
+	}, more...)
+}
+
+// Serve starts a server and waits until it is ready.
+func Serve(t testing.TB, env []string) *Process {
+	t.Helper()
+	return AwaitServing(Launch(t, env, "serve"))
+}
+
+// AwaitServing waits until a server that was launched is ready.
+func AwaitServing(p *Process) *Process {
+	p.T.Helper()
+	p.AwaitListening()
+	p.AwaitReady(http.StatusOK)
+	return p
+}
+
+// AwaitListening learns the ports from the log.
+func (p *Process) AwaitListening() {
+	p.T.Helper()
+	p.Await("the server listens", func() bool {
+		for line := range strings.Lines(p.Stderr.String()) {
+			var entry struct{ Msg, GRPC, Webhook, Admin string }
+			if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "listening" {
+				p.GRPC, p.Webhook, p.Admin = entry.GRPC, "http://"+entry.Webhook+"/webhook", "http://"+entry.Admin
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func (p *Process) AwaitReady(status int) {
+	p.T.Helper()
+	client := NewHTTPClient(p.T)
+	p.Await("the server's readiness", func() bool {
+		response, err := client.Get(p.Admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		return response.StatusCode == status
+	})
+}
+
+// Await is the waiting for something that a process which has ended can do no more.
+func (p *Process) Await(what string, done func() bool) {
+	p.T.Helper()
+	Await(p.T, what, func() bool {
+		if done() {
+			return true
+		}
+		select {
+		case <-p.Ended:
+			p.T.Fatalf("waiting for this: %s: but the process has ended: %s", what, p.Stderr.String())
+		default:
+		}
+		return false
+	})
+}
+
+// Await asks again and again until it is done, or soon has passed.
+func Await(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.Now().Add(Soon)
+	for !done() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v in vain for this: %s", Soon, what)
+		}
+		<-ticker.C
+	}
+}
+
+func (p *Process) Signal(signal syscall.Signal) {
+	p.T.Helper()
+	if err := p.Cmd.Process.Signal(signal); err != nil {
+		p.T.Fatal(err)
+	}
+}
+
+// Kill ends the process at once, if it has not ended, and waits.
+func (p *Process) Kill() {
+	_ = p.Cmd.Process.Kill()
+	<-p.Ended
+}
+
+// Exit waits for the end of the process and returns its exit code.
+func (p *Process) Exit(within time.Duration) int {
+	p.T.Helper()
+	select {
+	case <-p.Ended:
+	case <-time.After(within):
+		p.T.Fatalf("the process still runs after %v", within)
+	}
+	return p.Cmd.ProcessState.ExitCode()
+}
+
+// AwaitKilled waits until the process has ended by SIGKILL.
+func (p *Process) AwaitKilled() {
+	p.T.Helper()
+	p.Exit(Soon)
+	if status, ok := p.Cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+		p.T.Fatalf("the process ended by itself: %v", p.Cmd.ProcessState)
+	}
+}
+
+// NewHTTPClient has connections of its own, closed with the test, and follows no redirect.
+func NewHTTPClient(t testing.TB) *http.Client {
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{
+		Transport: transport, Timeout: 30 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// ReadAll returns the body of an answer and closes it.
+func ReadAll(response *http.Response) (string, error) {
+	body, err := io.ReadAll(response.Body)
+	return string(body), errors.Join(err, response.Body.Close())
+}
