@@ -15,8 +15,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/resumetoken"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/store/redistest"

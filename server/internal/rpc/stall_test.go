@@ -18,7 +18,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/await"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/turn"
 	"example.com/verification-status/server/internal/verification"

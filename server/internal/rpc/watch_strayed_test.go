@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/verification"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redistest"
 )

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/store/redistest"

@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 )
 

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/await"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )

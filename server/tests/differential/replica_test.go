@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/rpc"
