@@ -19,8 +19,8 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/live/hub"
+	"example.com/verification-status/server/internal/offstack"
 	"example.com/verification-status/server/internal/store"
-	"example.com/verification-status/server/internal/turn"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -266,7 +266,7 @@ func TestAPanicOfASendIsItsHandlers(t *testing.T) {
 	st := &stream{patience: time.Minute, woken: hub.New().Subscribe(), send: func(*verificationv1.WatchStatusResponse) error { panic("planted") }}
 	defer st.close()
 	defer func() {
-		carried, ok := recover().(*turn.Panic)
+		carried, ok := recover().(*offstack.Panic)
 		if !ok {
 			t.Fatal("recovered something else")
 		}
