@@ -16,16 +16,15 @@ import (
 	"example.com/verification-status/server/internal/connlimit"
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/maintain"
-	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/reload"
 	"example.com/verification-status/server/internal/rpc"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripeapi"
-	"example.com/verification-status/server/internal/tailer"
 	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
@@ -57,12 +56,12 @@ type App struct {
 	traces   *telemetry.Traces // nil: off
 	clock    func() time.Time
 	store    *redisstore.Store
-	memory   *nearcache.Cache  // in front of store
+	memory   *live.Cache       // in front of store
 	stripe   *stripeapi.Client // nil without a key
 	ingest   *ingest.Ingest
 	// reconciler is nil without a key.
 	reconciler *reconcile.Reconciler
-	tailer     *tailer.Tailer
+	tailer     *live.Tailer
 	readiness  *readiness
 	access     *access.Access
 	grpc       *grpcserver.Server
@@ -79,7 +78,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	}
 	m := telemetry.NewMetrics()
 	a := &App{config: c, logger: logger, metrics: m, clock: hooks.Clock}
-	live, warning := c.EffectiveLivemode()
+	livemode, warning := c.EffectiveLivemode()
 	if warning != "" {
 		logger.Warn(warning)
 	}
@@ -110,14 +109,14 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		return nil, errors.Join(err, a.store.Close(), a.flush(closeTimeout))
 	}
 	watchers := hub.New()
-	a.memory = nearcache.New(a.observedStore(), int(c.CacheSessions), time.Now, ownNews{watchers, a.store.Partition})
+	a.memory = live.NewCache(a.observedStore(), int(c.CacheSessions), time.Now, ownNews{watchers, a.store.Partition})
 	a.ingest = a.newIngest(hooks.dev.store(a.memory))
 	reconciler, err := a.newReconciler(hooks)
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	a.reconciler = reconciler
-	a.tailer = tailer.New(a.memory, watchers, a.memory, a.rewound, logger)
+	a.tailer = live.NewTailer(a.memory, watchers, a.memory, a.rewound, logger)
 	a.grpc = grpcserver.New(grpcserver.Config{
 		Logger:                logger,
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
@@ -142,7 +141,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	handler, err := webhook.New(webhook.Config{
 		Applier: hooks.dev.applier(holding{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
 		Secrets:  func() []verification.Secret { return *a.current.webhookSecrets.Load() },
-		Livemode: live, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
+		Livemode: livemode, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
 		Clock: hooks.Clock, Logger: logger, Observe: hooks.dev.webhooks(a.observeWebhook),
 	})
 	if err != nil {
@@ -179,7 +178,7 @@ type ownNews struct {
 	partition func(sessionID string) int
 }
 
-// Committed implements nearcache.Watchers. Watchers go first: who woke them has a line for the log and an
+// Committed implements live.Watchers. Watchers go first: who woke them has a line for the log and an
 // answer to write, and nobody waits for these.
 func (n ownNews) Committed(before, after verification.Session) {
 	session := n.watchers.Wake(hub.Session(after.ID))
@@ -190,7 +189,7 @@ func (n ownNews) Committed(before, after verification.Session) {
 	}
 }
 
-// Changed implements nearcache.Watchers.
+// Changed implements live.Watchers.
 func (n ownNews) Changed(id string) { n.watchers.Wake(hub.Session(id)) }
 
 // newIngest makes the way into the store.

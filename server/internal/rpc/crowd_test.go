@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/live/hub"
-	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -72,7 +72,7 @@ func TestOneEventIsReadOnceForTenThousandWatchers(t *testing.T) {
 				records := &counted{shelf: &shelf{held: map[string]verification.Session{}}, takes: c.takes}
 				records.put(created)
 				woken := hub.New()
-				memory := nearcache.New(records, 1000, time.Now, ownNews{woken})
+				memory := live.NewCache(records, 1000, time.Now, ownNews{woken})
 				service := New(Config{
 					Store: memory, Recent: memory, Hub: woken, Ingest: nobody{}, Clock: time.Now,
 					Logger: slog.New(slog.DiscardHandler), StreamReads: turns,
@@ -90,7 +90,7 @@ func TestOneEventIsReadOnceForTenThousandWatchers(t *testing.T) {
 				}
 				told := func(revision int32, most int64) {
 					t.Helper()
-					time.Sleep(nearcache.Bound - time.Millisecond) // by turns they may read for 625 ms
+					time.Sleep(live.Bound - time.Millisecond) // by turns they may read for 625 ms
 					synctest.Wait()
 					for n, s := range sinks {
 						if len(s.got) != 1 {

@@ -21,12 +21,11 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/live/hub"
-	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/store/redistest"
-	"example.com/verification-status/server/internal/tailer"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -82,7 +81,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	memory := nearcache.New(opened, 1000, time.Now, nil)
+	memory := live.NewCache(opened, 1000, time.Now, nil)
 	r := &replica{t: t, store: memory, hub: hub.New()}
 	config := Config{
 		Store: memory, Recent: memory, Hub: r.hub, Policy: b.policy, Clock: b.clock, Logger: b.logger,
@@ -108,7 +107,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
 	ctx, cancel := context.WithCancel(context.Background())
-	running.Go(func() { tailer.New(r.store, r.hub, memory, nil, b.logger).Run(ctx) })
+	running.Go(func() { live.NewTailer(r.store, r.hub, memory, nil, b.logger).Run(ctx) })
 	connection, err := grpc.NewClient("passthrough:///replica",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))

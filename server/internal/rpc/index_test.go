@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/live/hub"
-	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -22,7 +22,7 @@ func TestAReferenceIsLookedUpOnlyWhereItMayLeadElsewhere(t *testing.T) {
 		session, _ := verification.Transition(verification.Session{}, eventOf(1, 1, object("vs_1", "requires_input", of)))
 		records.put(session)
 		woken := hub.New()
-		memory := nearcache.New(records, 1000, time.Now, ownNews{woken})
+		memory := live.NewCache(records, 1000, time.Now, ownNews{woken})
 		service := New(Config{
 			Store: memory, Recent: memory, Hub: woken, Ingest: nobody{}, Clock: time.Now,
 			Logger: slog.New(slog.DiscardHandler), StreamReads: 16,

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/ingest"
-	"example.com/verification-status/server/internal/nearcache"
+	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/store/redistest"
@@ -155,7 +155,7 @@ func TestG8_ALossThatIsOvergrownIsNotVouchedFor(t *testing.T) {
 	lost := time.Now()
 	agrees := func(when string) {
 		t.Helper()
-		for time.Since(lost) < nearcache.Bound+time.Second {
+		for time.Since(lost) < live.Bound+time.Second {
 			kept, err := other.Get(t.Context(), "vs_x")
 			if err != nil {
 				t.Fatal(err)

@@ -37,7 +37,7 @@ type Stripe interface {
 	CreateLike(ctx context.Context, account, id, returnURL string) (newID string, err error)
 }
 
-// Recent reads sessions as they are, or were less than a second ago; see nearcache.Cache.
+// Recent reads sessions as they are, or were less than a second ago; see live.Cache.
 type Recent interface {
 	// Recent returns a session at a revision of at least least, if it has come that far. Errors are
 	// those of store.Store.Get.

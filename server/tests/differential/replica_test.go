@@ -14,13 +14,12 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/live/hub"
-	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/rpc"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
-	"example.com/verification-status/server/internal/tailer"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -53,7 +52,7 @@ func startReplica(t *testing.T, name string, options redisstore.Options, s *stri
 		t.Fatal(err)
 	}
 	watchers := hub.New()
-	memory := nearcache.New(opened, size, time.Now, ownNews{watchers, opened})
+	memory := live.NewCache(opened, size, time.Now, ownNews{watchers, opened})
 	into := ingest.New(ingest.Config{Store: memory, Stripe: s, Clock: s.clock.now, Logger: logger})
 	reconciler, err := reconcile.New(reconcile.Config{
 		Store: opened, Stripe: s, Ingest: into, Holder: name, Clock: s.clock.now, Logger: logger,
@@ -87,7 +86,7 @@ func startReplica(t *testing.T, name string, options redisstore.Options, s *stri
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
-	running.Go(func() { tailer.New(memory, watchers, follows, rewound, logger).Run(ctx) })
+	running.Go(func() { live.NewTailer(memory, watchers, follows, rewound, logger).Run(ctx) })
 	running.Go(func() { reconciler.Loop(ctx) })
 	t.Cleanup(func() {
 		connection.Close()
@@ -124,7 +123,7 @@ func (n ownNews) Changed(id string) { n.hub.Wake(hub.Session(id)) }
 // follows is a replica's memory, with a note of what the tailer told it, and of what the tailer says was
 // lost.
 type follows struct {
-	*nearcache.Cache
+	*live.Cache
 
 	mu    sync.Mutex
 	told  map[string]int32 // the greatest revision of each session since the last reset

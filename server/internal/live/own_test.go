@@ -1,4 +1,4 @@
-package nearcache
+package live
 
 import (
 	"context"
@@ -25,7 +25,7 @@ func (w watchers) Changed(id string)                            { w.changed(id) 
 func TestAnOwnCommitsEntryIsNoNews(t *testing.T) {
 	r := newRecords()
 	committed, changed := 0, 0
-	c := New(r, 1000, time.Now, watchers{func(_, _ verification.Session) { committed++ }, func(string) { changed++ }})
+	c := NewCache(r, 1000, time.Now, watchers{func(_, _ verification.Session) { committed++ }, func(string) { changed++ }})
 	c.Trust(0, time.Now())
 	update := func(during func(), fn store.UpdateFunc) {
 		t.Helper()
@@ -104,7 +104,7 @@ func (a answersLate) Update(ctx context.Context, id string, fn store.UpdateFunc)
 func TestAnUpdateThatHangsKeepsNoNewsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, changed := newRecords(), 0
-		c := New(r, 1000, time.Now, watchers{nil, func(string) { changed++ }})
+		c := NewCache(r, 1000, time.Now, watchers{nil, func(string) { changed++ }})
 		hangs := make(chan struct{})
 		r.slow = func() { <-hangs }
 		var updating sync.WaitGroup
@@ -138,7 +138,7 @@ func TestARevisionOfALostTimelineHidesNoNews(t *testing.T) {
 	r.set(func() { r.held["vs_1"] = verification.Session{ID: "vs_1", Revision: 8} })
 	var c *Cache
 	news, changed := true, 0
-	c = New(r, 1000, time.Now, watchers{
+	c = NewCache(r, 1000, time.Now, watchers{
 		func(_, _ verification.Session) { // as close to the update's end as may be
 			c.Forget(0)
 			news = c.Told("vs_1", 1)
@@ -159,7 +159,7 @@ func TestARevisionOfALostTimelineHidesNoNews(t *testing.T) {
 func TestAnOwnCommitIsKnownAndToldAtOnce(t *testing.T) {
 	r := newRecords()
 	var told []int32
-	c := New(r, 1000, time.Now, watchers{func(_, after verification.Session) { told = append(told, after.Revision) }, nil})
+	c := NewCache(r, 1000, time.Now, watchers{func(_, after verification.Session) { told = append(told, after.Revision) }, nil})
 	c.Trust(0, time.Now())
 	for range 2 {
 		if _, err := c.Update(t.Context(), "vs_1", advance); err != nil {
@@ -177,7 +177,7 @@ func TestAnOwnCommitIsKnownAndToldAtOnce(t *testing.T) {
 // TestACommitDoesNotEnterBehindANewerRead: another process has committed revision 2, and somebody was answered
 // it from a read that could not be remembered; our own revision 1 comes last.
 func TestACommitDoesNotEnterBehindANewerRead(t *testing.T) {
-	c := New(newRecords(), 1000, time.Now, nil)
+	c := NewCache(newRecords(), 1000, time.Now, nil)
 	at := c.place("vs_1")
 	before := at.generation()
 	c.Told("vs_1", 0) // news of a session that shares the counter would do

@@ -2,7 +2,7 @@
 // the number of watchers. It notices when the feed was rewound under it, and after any time in which
 // it may have missed something it wakes everyone. It knows no watcher and no session's content but
 // the reference by which a new session may be watched.
-package tailer
+package live
 
 import (
 	"context"
@@ -52,17 +52,17 @@ type Tailer struct {
 
 	// positions and recent outlive an outage: a failover loses entries while nobody can look.
 	positions []store.Position
-	recent    []recent
+	recent    []recentEntries
 
 	known atomic.Pointer[time.Time] // see Lag
 }
 
-// New makes a Tailer. rewound may be nil.
-func New(s store.Store, h *hub.Hub, memory Memory, rewound Rewound, logger *slog.Logger) *Tailer {
+// NewTailer makes a Tailer. rewound may be nil.
+func NewTailer(s store.Store, h *hub.Hub, memory Memory, rewound Rewound, logger *slog.Logger) *Tailer {
 	if rewound == nil {
 		rewound = func([]string, bool) {}
 	}
-	t := &Tailer{store: s, hub: h, memory: memory, rewound: rewound, logger: logger, recent: make([]recent, s.Partitions())}
+	t := &Tailer{store: s, hub: h, memory: memory, rewound: rewound, logger: logger, recent: make([]recentEntries, s.Partitions())}
 	now := time.Now()
 	t.known.Store(&now)
 	return t
@@ -249,7 +249,7 @@ func (t *Tailer) check(ctx context.Context, breaks map[int]error) error {
 		if err != nil {
 			return err
 		}
-		t.positions[partition], t.recent[partition] = head, recent{}
+		t.positions[partition], t.recent[partition] = head, recentEntries{}
 		unheard := t.memory.Forget(partition)
 		if errors.Is(cause, store.ErrRewound) && len(unheard) > 0 {
 			t.tellUnheard(partition, unheard)

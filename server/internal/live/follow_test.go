@@ -1,4 +1,4 @@
-package tailer
+package live
 
 import (
 	"bytes"
@@ -57,7 +57,7 @@ func run(t *testing.T, s store.Store, h *hub.Hub) (stop func() time.Duration) {
 }
 
 func runWith(t *testing.T, s store.Store, h *hub.Hub, m Memory) (stop func() time.Duration) {
-	return runTailer(t, New(s, h, m, nil, slog.New(slog.DiscardHandler)))
+	return runTailer(t, NewTailer(s, h, m, nil, slog.New(slog.DiscardHandler)))
 }
 
 func runTailer(t *testing.T, tailer *Tailer) (stop func() time.Duration) {
@@ -162,7 +162,7 @@ func TestAStoreThatStaysAwayIsSaidOnceAMinute(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var logged bytes.Buffer
 				f := newFeed()
-				runTailer(t, New(f, hub.New(), &memory{}, nil, slog.New(slog.NewTextHandler(&logged, nil))))
+				runTailer(t, NewTailer(f, hub.New(), &memory{}, nil, slog.New(slog.NewTextHandler(&logged, nil))))
 				synctest.Wait()
 				f.set(func() { f.fail, f.hang = store.ErrUnavailable, hang })
 				time.Sleep(2*time.Minute + 10*time.Second)

@@ -1,4 +1,4 @@
-package tailer
+package live
 
 import (
 	"fmt"
@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/live/hub"
-	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/store"
 )
 
@@ -47,7 +46,7 @@ func TestG7_ALossThatIsOvergrownBetweenTwoChecksIsNoticed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, h, m, l := newFeed(), hub.New(), &memory{}, &losses{}
 				set(f)
-				runTailer(t, New(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
+				runTailer(t, NewTailer(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
 				synctest.Wait()
 				for n := range 5 {
 					f.add(0, store.Entry{SessionID: fmt.Sprintf("vs_%d", n), Revision: 1})
@@ -88,7 +87,7 @@ func TestG7_ALossThatIsOvergrownBetweenTwoChecksIsNoticed(t *testing.T) {
 func TestG6_AFeedThatIsTrimmedBeforeItIsReadIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, h, m, l := newFeed(), hub.New(), &memory{}, &losses{}
-		runTailer(t, New(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
+		runTailer(t, NewTailer(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
 		synctest.Wait()
 		quiet := watch(t, h, hub.Session("vs_quiet"))
 		f.set(func() {
@@ -151,7 +150,7 @@ func TestG7_OwnCommitsThatTheFeedDoesNotTellOfAreTold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, h, m, l := newFeed(), hub.New(), &memory{}, &losses{}
-				runTailer(t, New(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
+				runTailer(t, NewTailer(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
 				synctest.Wait()
 				watcher := watch(t, h, hub.Session("vs_own"))
 				m.setUnheard("vs_own")
@@ -171,7 +170,7 @@ func TestG7_OwnCommitsThatTheFeedDoesNotTellOfAreTold(t *testing.T) {
 // On a feed without news a wait and a check can both pass before the cache is trusted again, and on a busy
 // machine they take longer: else memory would answer nothing much of the time.
 func TestTheMemoryIsTrustedLongerThanAWaitAndACheckTake(t *testing.T) {
-	if least := (block + checkEvery) * 3 / 2; nearcache.Bound < least {
-		t.Errorf("memory is trusted for %v; want at least %v, half as long again as %v and %v", nearcache.Bound, least, block, checkEvery)
+	if least := (block + checkEvery) * 3 / 2; Bound < least {
+		t.Errorf("memory is trusted for %v; want at least %v, half as long again as %v and %v", Bound, least, block, checkEvery)
 	}
 }

@@ -15,7 +15,7 @@
 //     it, to be vouched for.
 //   - What the feed cannot vouch for (a trimmed or rewound partition, a reader that begins anew) is
 //     forgotten.
-package nearcache
+package live
 
 import (
 	"context"
@@ -71,8 +71,8 @@ type Watchers interface {
 	Changed(id string)
 }
 
-// New makes a cache of up to size sessions, at least one for each of its 64 parts. watchers may be nil.
-func New(s store.Store, size int, clock func() time.Time, watchers Watchers) *Cache {
+// NewCache makes a cache of up to size sessions, at least one for each of its 64 parts. watchers may be nil.
+func NewCache(s store.Store, size int, clock func() time.Time, watchers Watchers) *Cache {
 	c := &Cache{
 		Store: s, clock: clock, began: clock().Add(-time.Second), seed: maphash.MakeSeed(),
 		followed: make([]atomic.Int64, s.Partitions()), unheard: make([]unheard, s.Partitions()), watchers: watchers,

@@ -1,4 +1,4 @@
-package nearcache
+package live
 
 import (
 	"math/rand/v2"
@@ -40,7 +40,7 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 		default:
 		}
 	}
-	c := New(r, 64, time.Now, watchers{func(_, _ verification.Session) { wake() }, func(string) { wake() }})
+	c := NewCache(r, 64, time.Now, watchers{func(_, _ verification.Session) { wake() }, func(string) { wake() }})
 	var shown, seen int32
 	over := time.Now().Add(20 * time.Second)
 	var working sync.WaitGroup

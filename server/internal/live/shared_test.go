@@ -1,4 +1,4 @@
-package nearcache
+package live
 
 import (
 	"strconv"
@@ -17,9 +17,9 @@ func TestAReadOfOneSessionIsNotSharedWithAnother(t *testing.T) {
 		for _, id := range []string{"vs_a", "vs_a1"} {
 			r.held[id] = verification.Session{ID: id, Revision: 1}
 		}
-		c := New(r, 1000, time.Now, nil)
+		c := NewCache(r, 1000, time.Now, nil)
 		for c.place("vs_a").counter == c.place("vs_a1").counter {
-			c = New(r, 1000, time.Now, nil) // another seed
+			c = NewCache(r, 1000, time.Now, nil) // another seed
 		}
 		for n := 0; strconv.FormatUint(c.place("vs_a").now(), 36) != "1"+strconv.FormatUint(c.place("vs_a1").now(), 36); n++ {
 			if n > 100 {

@@ -1,4 +1,4 @@
-package tailer
+package live
 
 import (
 	"log/slog"
@@ -43,7 +43,7 @@ func TestTheMemoryIsToldWhatTheFeedCanVouchFor(t *testing.T) {
 func TestTheLagIsThatOfThePartitionThatIsFurthestBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFeed()
-		tailer := New(f, hub.New(), &memory{}, nil, slog.New(slog.DiscardHandler))
+		tailer := NewTailer(f, hub.New(), &memory{}, nil, slog.New(slog.DiscardHandler))
 		runTailer(t, tailer)
 		const most = block + checkEvery // between two looks
 		lag := func(what string, passed, least, greatest time.Duration) {

@@ -1,4 +1,4 @@
-package tailer
+package live
 
 import (
 	"errors"
@@ -7,16 +7,16 @@ import (
 	"example.com/verification-status/server/internal/store"
 )
 
-// remembered is how many of a partition's newest entries are kept, at the least, to tell which
+// keptEntries is how many of a partition's newest entries are kept, at the least, to tell which
 // sessions a failover has lost. Asynchronous replication is behind by milliseconds.
-const remembered = 1024
+const keptEntries = 1024
 
-// recent holds the newest entries of one partition, oldest first.
-type recent struct{ entries []store.Entry }
+// recentEntries holds the newest entries of one partition, oldest first.
+type recentEntries struct{ entries []store.Entry }
 
-func (r *recent) add(entry store.Entry) {
-	if len(r.entries) >= 2*remembered {
-		r.entries = append(r.entries[:0], r.entries[len(r.entries)-remembered:]...)
+func (r *recentEntries) add(entry store.Entry) {
+	if len(r.entries) >= 2*keptEntries {
+		r.entries = append(r.entries[:0], r.entries[len(r.entries)-keptEntries:]...)
 	}
 	r.entries = append(r.entries, entry)
 }
@@ -24,7 +24,7 @@ func (r *recent) add(entry store.Entry) {
 // lost returns the sessions of the entries that are gone, each once. more says that older entries may be
 // gone too, which are not remembered, or of which the feed cannot tell since it was trimmed. contains asks
 // the feed about a position.
-func (r *recent) lost(contains func(store.Position) error) (sessions []string, more bool, err error) {
+func (r *recentEntries) lost(contains func(store.Position) error) (sessions []string, more bool, err error) {
 	trimmed := 0 // so many of the entries were trimmed, and may have been lost before
 	first := sort.Search(len(r.entries), func(i int) bool {
 		if err != nil {

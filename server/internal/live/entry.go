@@ -1,4 +1,4 @@
-package nearcache
+package live
 
 import (
 	"hash/maphash"

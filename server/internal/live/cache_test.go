@@ -1,4 +1,4 @@
-package nearcache
+package live
 
 import (
 	"context"
@@ -108,7 +108,7 @@ func recent(t *testing.T, c *Cache, least int32) int32 {
 func newCache() (*records, *Cache) {
 	r := newRecords()
 	r.commit("vs_1")
-	c := New(r, 1000, time.Now, nil)
+	c := NewCache(r, 1000, time.Now, nil)
 	c.Trust(0, time.Now())
 	return r, c
 }
@@ -281,7 +281,7 @@ func TestErrorsAreNotRemembered(t *testing.T) {
 
 func TestTheMemoryIsBounded(t *testing.T) {
 	r := newRecords()
-	c := New(r, 640, time.Now, nil)
+	c := NewCache(r, 640, time.Now, nil)
 	c.Trust(0, time.Now())
 	for i := range 10_000 {
 		id := fmt.Sprintf("vs_%d", i)
