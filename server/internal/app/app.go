@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -17,7 +16,6 @@ import (
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/live"
-	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/maintain"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/reload"
@@ -56,12 +54,11 @@ type App struct {
 	traces   *telemetry.Traces // nil: off
 	clock    func() time.Time
 	store    *redisstore.Store
-	memory   *live.Cache       // in front of store
+	live     *live.View        // in front of store
 	stripe   *stripeapi.Client // nil without a key
 	ingest   *ingest.Ingest
 	// reconciler is nil without a key.
 	reconciler *reconcile.Reconciler
-	tailer     *live.Tailer
 	readiness  *readiness
 	access     *access.Access
 	grpc       *grpcserver.Server
@@ -108,15 +105,15 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	if err := a.openStripe(hooks); err != nil {
 		return nil, errors.Join(err, a.store.Close(), a.flush(closeTimeout))
 	}
-	watchers := hub.New()
-	a.memory = live.NewCache(a.observedStore(), int(c.CacheSessions), time.Now, ownNews{watchers, a.store.Partition})
-	a.ingest = a.newIngest(hooks.dev.store(a.memory))
+	a.live = live.New(live.Config{
+		Store: a.observedStore(), CacheSessions: int(c.CacheSessions), WatchReads: streamReads(), Lost: a.rewound, Logger: logger,
+	})
+	a.ingest = a.newIngest(hooks.dev.store(a.live))
 	reconciler, err := a.newReconciler(hooks)
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	a.reconciler = reconciler
-	a.tailer = live.NewTailer(a.memory, watchers, a.memory, a.rewound, logger)
 	a.grpc = grpcserver.New(grpcserver.Config{
 		Logger:                logger,
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
@@ -130,10 +127,10 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		TracerProvider:        a.traces.Provider(),
 	})
 	a.service = rpc.New(rpc.Config{
-		Store: a.memory, Recent: a.memory, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
+		Live: a.live, Ingest: a.ingest, Stripe: a.rpcStripe(),
 		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal,
 		MayRead: a.access.MayRead, Await: grpcserver.Await,
-		StreamMaxAge: time.Duration(c.StreamMaxAge), StreamReads: streamReads(), Step: hooks.RetryStep,
+		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
 		InTouch: func() bool { return a.readiness.state.Load() },
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, hooks.dev.service(rpc.Observed(a.service, watchful{a.metrics, a.traces})))
@@ -171,26 +168,6 @@ func (a *App) openStore() error {
 	a.store = opened
 	return err
 }
-
-// ownNews wakes this process's watchers of a commit that it made itself, before the feed does.
-type ownNews struct {
-	watchers  *hub.Hub
-	partition func(sessionID string) int
-}
-
-// Committed implements live.Watchers. Watchers go first: who woke them has a line for the log and an
-// answer to write, and nobody waits for these.
-func (n ownNews) Committed(before, after verification.Session) {
-	session := n.watchers.Wake(hub.Session(after.ID))
-	all := n.watchers.Wake(hub.Partition(n.partition(after.ID)))
-	reference := after.Reference != before.Reference && after.Reference != "" && n.watchers.Wake(hub.Reference(after.Reference))
-	if session || all || reference {
-		runtime.Gosched()
-	}
-}
-
-// Changed implements live.Watchers.
-func (n ownNews) Changed(id string) { n.watchers.Wake(hub.Session(id)) }
 
 // newIngest makes the way into the store.
 func (a *App) newIngest(s store.Store) *ingest.Ingest {

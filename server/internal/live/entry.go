@@ -3,172 +3,167 @@ package live
 import (
 	"hash/maphash"
 	"math"
-	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"example.com/verification-status/server/internal/verification"
 )
 
-// shard's lock is held for a few instructions, never over I/O.
-type shard struct {
-	mu       sync.Mutex
-	sessions *simplelru.LRU[string, remembered]
-	news     [counters]uint64 // counts what became known of the sessions that share a counter
-	updates  map[string]*update
-	hits     atomic.Uint64
-}
-
-// remembered is a session, and up to which revision Committed has told of it.
-type remembered struct {
+// entry is a cached session.
+type entry struct {
 	session *verification.Session
-	own     int32
-	// put is when the store was first seen to have this revision. The store can lose it before the feed has
-	// told of it, which leaves no sign in the feed. So the feed vouches for a revision only once it is proven:
-	// found again by a read that began after the feed had been followed past put.
-	put    int64 // ns since the cache began
+	woken   int32 // the revision up to which commits of this process have woken the watchers
+	// seen is when the store was first seen to hold this revision. The store can lose it before the feed has
+	// shown it, which leaves no sign in the feed. So the feed vouches for a revision only once it is proven: a
+	// read that began after the feed was followed past seen has found it again.
+	seen   int64 // ns since the cache began
 	proven bool
 }
 
-// update stands for the updates of one session that are under way here.
-type update struct {
-	users     int
-	told      int32       // the newest revision that the feed has told of since the first of them began
-	read      int32       // and the newest that was read or committed
-	forgotten bool        // the feed could vouch for nothing since
-	late      *time.Timer // runs while watchers wait to be told; see Told
+// inFlight stands for the updates of one session that are under way in this process.
+type inFlight struct {
+	updates int
+	shown   int32       // the newest revision that the feed has shown since the first update began
+	read    int32       // the newest revision that was read or committed since then
+	reset   bool        // the cache was reset since then
+	timer   *time.Timer // runs while the watchers' wake-up is left to the updates; see cache.invalidate
 }
 
-// place is where a session is remembered.
-type place struct {
+// handle leads to the entry of one session.
+type handle struct {
 	*shard
-	cache   *Cache
+	cache   *cache
 	id      string
 	counter *uint64
 }
 
-// generation is what is known at a moment: a read that begins then is no older.
+// generation is what is known of a session at a moment: a read that begins then is no older.
 type generation struct {
-	news     uint64
-	followed int64 // up to when the feed is, in ns since the cache began; 0: not
+	changes  uint64
+	followed int64 // up to when the feed is known, in ns since the cache began; 0: stale
 }
 
-func (c *Cache) place(id string) place {
+func (c *cache) handle(id string) handle {
 	hash := maphash.String(c.seed, id)
 	shard := &c.shards[hash%shards]
-	return place{shard: shard, cache: c, id: id, counter: &shard.news[hash/shards%counters]}
+	return handle{shard: shard, cache: c, id: id, counter: &shard.changes[hash/shards%generations]}
 }
 
-// now is the number of news so far.
-func (p place) now() uint64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return *p.counter
+// generation returns what is known so far. Take it before a read begins. It loads the time of the feed first, so
+// that the feed vouches for no more than the counter includes.
+func (h handle) generation() generation {
+	followed := h.cache.followed[h.cache.partition(h.id)].Load()
+	return generation{changes: h.changeCount(), followed: followed}
 }
 
-// generation is what is known so far: look before a read begins. The feed is looked at first, so that it vouches
-// for no more than the number tells.
-func (p place) generation() generation {
-	followed := p.cache.followed[p.cache.Partition(p.id)].Load()
-	return generation{news: p.now(), followed: followed}
+func (h handle) changeCount() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return *h.counter
 }
 
-// get returns a session, or nil if there is none, or one that was not proven for too long.
-func (p place) get() *verification.Session {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	held, ok := p.sessions.Get(p.id)
-	if !ok || !held.proven && p.cache.age()-held.put >= int64(Bound) {
+// get returns the cached session. It returns nil if there is none, and if it was not proven within
+// FreshnessBound.
+func (h handle) get() *verification.Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	cached, ok := h.entries.Get(h.id)
+	if !ok || !cached.proven && h.cache.age()-cached.seen >= int64(FreshnessBound) {
 		return nil
 	}
-	return held.session
+	return cached.session
 }
 
-// begin and end stand around an update. end returns the newest revision that was told meanwhile; 0: none.
-func (p place) begin() *update {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	u := p.updates[p.id]
+// begin registers an update. Call end when it is done.
+func (h handle) begin() *inFlight {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	u := h.updates[h.id]
 	if u == nil {
-		u = &update{}
-		p.updates[p.id] = u
+		u = &inFlight{}
+		h.updates[h.id] = u
 	}
-	u.users++
+	u.updates++
 	return u
 }
 
-func (p place) end(u *update) (told int32) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if u.users--; u.users == 0 {
-		delete(p.updates, p.id)
-		if u.late != nil {
-			u.late.Stop()
+// end returns the newest revision that the feed has shown since begin; 0: none. After a reset it is greater than
+// any revision: a revision of the lost timeline must not hide one of the new timeline.
+func (h handle) end(u *inFlight) (shown int32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if u.updates--; u.updates == 0 {
+		delete(h.updates, h.id)
+		if u.timer != nil {
+			u.timer.Stop()
 		}
 	}
-	if u.forgotten && u.told > 0 {
-		return math.MaxInt32 // a revision of a lost timeline hides none of the new one
+	if u.reset && u.shown > 0 {
+		return math.MaxInt32
 	}
-	return u.told
+	return u.shown
 }
 
-// awaitTold notes that the feed must tell of a commit of this process, unless it has done so while the update
-// was under way. Where the reader of the feed has gone to its head meanwhile, it may never tell.
-func (p place) awaitTold(revision int32, u *update, at time.Time, unheard *unheard) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !u.forgotten && u.told < revision {
-		unheard.add(p.id, revision, at)
+// expect notes that the feed must show a commit of this process, unless it has shown the commit while the update
+// was in flight. After a reset the follower can have skipped the entry, so nothing is expected.
+func (h handle) expect(revision int32, u *inFlight) {
+	answered := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !u.reset && u.shown < revision {
+		h.cache.own[h.cache.partition(h.id)].add(h.id, revision, answered)
 	}
 }
 
-// drop takes a session out of memory, and keeps reads that are under way from entering.
-func (p place) drop() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	*p.counter++
-	p.sessions.Remove(p.id)
+// evict removes the session, and keeps reads that are under way from being cached.
+func (h handle) evict() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	*h.counter++
+	h.entries.Remove(h.id)
 }
 
-// put remembers a session that was read when so much was known. A read that news have overtaken is not
-// remembered, and takes what is older than itself away. Of an update it is known what the news were: its
-// own commit is none. own is the revision that Committed tells of. A read that nothing has overtaken, and
-// that finds less than an earlier one did, shows a loss.
-func (p place) put(session *verification.Session, since generation, own int32, u *update) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	held, ok := p.sessions.Peek(p.id)
-	same := ok && sameMaking(held.session, session)
-	overtaken := *p.counter != since.news && (u == nil || u.forgotten || session.Revision < max(u.told, u.read))
-	if under := p.updates[p.id]; under != nil {
-		under.read = max(under.read, session.Revision)
+// put caches a session that was read at a generation. u is the update that read or committed it, and nil for a
+// plain read. woken is the revision that the update wakes the watchers for, and 0 if it wakes nobody.
+//
+// If the generation has moved, the session can be stale: it is not cached, and a cached copy that is older, or
+// another version of the same revision, is evicted. An update's session is stale only if the feed has shown a
+// newer revision since the update began, or another call has read one: its own entry moves the generation too.
+//
+// A session that is not stale, and older than a cached copy, shows that the store lost the copy's revision. It
+// replaces the copy, unless the copy is proven: then the feed will show the loss.
+func (h handle) put(session *verification.Session, since generation, woken int32, u *inFlight) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	cached, ok := h.entries.Peek(h.id)
+	same := ok && sameVersion(cached.session, session)
+	stale := *h.counter != since.changes && (u == nil || u.reset || session.Revision < max(u.shown, u.read))
+	if other := h.updates[h.id]; other != nil {
+		other.read = max(other.read, session.Revision)
 	}
-	next := remembered{session: session, own: own, put: p.cache.age()}
+	next := entry{session: session, woken: woken, seen: h.cache.age()}
 	switch {
 	case same:
-		next.own, next.put = max(own, held.own), held.put
-		next.proven = held.proven || held.put <= since.followed
-	case ok && held.session.Revision < session.Revision:
-		next.own = max(own, held.own)
+		next.woken, next.seen = max(woken, cached.woken), cached.seen
+		next.proven = cached.proven || cached.seen <= since.followed
+	case ok && cached.session.Revision < session.Revision:
+		next.woken = max(woken, cached.woken)
 	}
 	switch {
-	case ok && held.session.Revision > session.Revision && (overtaken || held.proven):
+	case ok && cached.session.Revision > session.Revision && (stale || cached.proven):
 		return
-	case !overtaken:
-		p.sessions.Add(p.id, next)
+	case !stale:
+		h.entries.Add(h.id, next)
 	case ok && !same:
-		p.sessions.Remove(p.id)
+		h.entries.Remove(h.id)
 	}
 	if !same {
-		*p.counter++ // reads that are under way may be older than this one
+		*h.counter++ // reads that are under way can be older than this session
 	}
 }
 
-// sameMaking reports whether two records show the same making of the same revision: after a loss its number
-// can come again.
-func sameMaking(a, b *verification.Session) bool {
+// sameVersion reports whether two records hold the same version of the same revision. After a loss its number
+// can come again with other content.
+func sameVersion(a, b *verification.Session) bool {
 	first, known := a.Fingerprint(a.Revision)
 	second, alsoKnown := b.Fingerprint(b.Revision)
 	return a.Revision == b.Revision && known == alsoKnown && first == second && a.State == b.State

@@ -7,8 +7,8 @@ import (
 	"example.com/verification-status/server/internal/store"
 )
 
-// keptEntries is how many of a partition's newest entries are kept, at the least, to tell which
-// sessions a failover has lost. Asynchronous replication is behind by milliseconds.
+// keptEntries is how many of a partition's newest entries the follower keeps, at the least, to tell which
+// sessions a failover has lost. Asynchronous replication is milliseconds behind.
 const keptEntries = 1024
 
 // recentEntries holds the newest entries of one partition, oldest first.
@@ -21,11 +21,11 @@ func (r *recentEntries) add(entry store.Entry) {
 	r.entries = append(r.entries, entry)
 }
 
-// lost returns the sessions of the entries that are gone, each once. more says that older entries may be
-// gone too, which are not remembered, or of which the feed cannot tell since it was trimmed. contains asks
-// the feed about a position.
+// lost returns the sessions of the entries that are gone, each once. more reports that older entries can be gone
+// too: entries that were not kept, or that the feed cannot judge because it was trimmed. contains asks the feed
+// about a position.
 func (r *recentEntries) lost(contains func(store.Position) error) (sessions []string, more bool, err error) {
-	trimmed := 0 // so many of the entries were trimmed, and may have been lost before
+	trimmed := 0 // the number of entries that were trimmed, and that can have been lost before
 	first := sort.Search(len(r.entries), func(i int) bool {
 		if err != nil {
 			return true

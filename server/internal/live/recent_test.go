@@ -72,7 +72,7 @@ func TestG7_ALossDuringAnOutageIsTold(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		NewTailer(s, h, &memory{}, func(lost []string, _ bool) { told <- lost }, slog.New(slog.DiscardHandler)).Run(ctx)
+		newFollowing(s, h, &fakeCache{}, func(lost []string, _ bool) { told <- lost }, slog.New(slog.DiscardHandler)).run(ctx)
 	}()
 	defer func() { cancel(); <-done }()
 	session.wokenWithin(10 * time.Second) // it has begun

@@ -77,7 +77,7 @@ func TestOnARealRedisAFlushIsNoticedEveryoneIsWokenAndItGoesOn(t *testing.T) {
 	quiet.wokenWithin(2 * checkEvery)
 	commitEvent(t, s, "vs_quiet", "evt_2", 3)
 	quiet.wokenWithin(10 * time.Second)
-	if took := stop(); took > 2*block {
+	if took := stop(); took > 2*followBlock {
 		t.Errorf("stopping took %v", took)
 	}
 }
@@ -93,7 +93,7 @@ func TestOnARealRedisACrashIsSurvivedAndItGoesOn(t *testing.T) {
 	quiet.wokenWithin(2 * checkEvery)
 	commitEvent(t, s, "vs_quiet", "evt_1", 1)
 	quiet.wokenWithin(10 * time.Second)
-	if took := stop(); took > 2*block {
+	if took := stop(); took > 2*followBlock {
 		t.Errorf("stopping took %v", took)
 	}
 }
@@ -111,7 +111,7 @@ func TestOnARealRedisAHangIsSurvivedAndItGoesOn(t *testing.T) {
 	quiet.wokenWithin(20 * time.Second)
 	commitEvent(t, s, "vs_quiet", "evt_1", 1)
 	quiet.wokenWithin(10 * time.Second)
-	if took := stop(); took > 2*block {
+	if took := stop(); took > 2*followBlock {
 		t.Errorf("stopping took %v", took)
 	}
 }

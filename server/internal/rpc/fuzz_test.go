@@ -128,7 +128,7 @@ func hostileService(f *testing.F) *Service {
 		}
 	}
 	return New(Config{
-		Store: opened, Hub: hub.New(), Ingest: news, Stripe: stripe, Clock: time.Now, Logger: logger,
+		Live: uncached{opened, hub.New(), 0}, Ingest: news, Stripe: stripe, Clock: time.Now, Logger: logger,
 		Policy: verification.RetryPolicy{MaxRetries: 2, DenyCodes: verification.DefaultDenyCodes()},
 	})
 }
