@@ -74,7 +74,7 @@ func (f *follower) run(ctx context.Context) {
 		}
 		failures++
 		if time.Since(logged) >= logEvery {
-			f.logger.Warn("the change feed cannot be read, retrying", "error", err, "failures", failures)
+			f.logger.Warn("the change feed cannot be read: trying again", "error", err, "failures", failures)
 			logged, failures = time.Now(), 0
 		}
 		if sleep(ctx, pause/2+rand.N(pause/2)) != nil {
