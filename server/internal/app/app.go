@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -15,17 +14,15 @@ import (
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/connlimit"
 	"example.com/verification-status/server/internal/grpcserver"
-	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/maintain"
-	"example.com/verification-status/server/internal/nearcache"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/reload"
 	"example.com/verification-status/server/internal/rpc"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripeapi"
-	"example.com/verification-status/server/internal/tailer"
 	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
@@ -57,12 +54,11 @@ type App struct {
 	traces   *telemetry.Traces // nil: off
 	clock    func() time.Time
 	store    *redisstore.Store
-	memory   *nearcache.Cache  // in front of store
+	live     *live.View        // in front of store
 	stripe   *stripeapi.Client // nil without a key
 	ingest   *ingest.Ingest
 	// reconciler is nil without a key.
 	reconciler *reconcile.Reconciler
-	tailer     *tailer.Tailer
 	readiness  *readiness
 	access     *access.Access
 	grpc       *grpcserver.Server
@@ -79,7 +75,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	}
 	m := telemetry.NewMetrics()
 	a := &App{config: c, logger: logger, metrics: m, clock: hooks.Clock}
-	live, warning := c.EffectiveLivemode()
+	livemode, warning := c.EffectiveLivemode()
 	if warning != "" {
 		logger.Warn(warning)
 	}
@@ -109,15 +105,15 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	if err := a.openStripe(hooks); err != nil {
 		return nil, errors.Join(err, a.store.Close(), a.flush(closeTimeout))
 	}
-	watchers := hub.New()
-	a.memory = nearcache.New(a.observedStore(), int(c.CacheSessions), time.Now, ownNews{watchers, a.store.Partition})
-	a.ingest = a.newIngest(hooks.dev.store(a.memory))
+	a.live = live.New(live.Config{
+		Store: a.observedStore(), CacheSessions: int(c.CacheSessions), WatchReads: streamReads(), Lost: a.rewound, Logger: logger,
+	})
+	a.ingest = a.newIngest(hooks.dev.store(a.live))
 	reconciler, err := a.newReconciler(hooks)
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	a.reconciler = reconciler
-	a.tailer = tailer.New(a.memory, watchers, a.memory, a.rewound, logger)
 	a.grpc = grpcserver.New(grpcserver.Config{
 		Logger:                logger,
 		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
@@ -131,10 +127,10 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		TracerProvider:        a.traces.Provider(),
 	})
 	a.service = rpc.New(rpc.Config{
-		Store: a.memory, Recent: a.memory, Hub: watchers, Ingest: a.ingest, Stripe: a.rpcStripe(),
+		Live: a.live, Ingest: a.ingest, Stripe: a.rpcStripe(),
 		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal,
 		MayRead: a.access.MayRead, Await: grpcserver.Await,
-		StreamMaxAge: time.Duration(c.StreamMaxAge), StreamReads: streamReads(), Step: hooks.RetryStep,
+		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
 		InTouch: func() bool { return a.readiness.state.Load() },
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, hooks.dev.service(rpc.Observed(a.service, watchful{a.metrics, a.traces})))
@@ -142,7 +138,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	handler, err := webhook.New(webhook.Config{
 		Applier: hooks.dev.applier(holding{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
 		Secrets:  func() []verification.Secret { return *a.current.webhookSecrets.Load() },
-		Livemode: live, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
+		Livemode: livemode, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
 		Clock: hooks.Clock, Logger: logger, Observe: hooks.dev.webhooks(a.observeWebhook),
 	})
 	if err != nil {
@@ -172,26 +168,6 @@ func (a *App) openStore() error {
 	a.store = opened
 	return err
 }
-
-// ownNews wakes this process's watchers of a commit that it made itself, before the feed does.
-type ownNews struct {
-	watchers  *hub.Hub
-	partition func(sessionID string) int
-}
-
-// Committed implements nearcache.Watchers. Watchers go first: who woke them has a line for the log and an
-// answer to write, and nobody waits for these.
-func (n ownNews) Committed(before, after verification.Session) {
-	session := n.watchers.Wake(hub.Session(after.ID))
-	all := n.watchers.Wake(hub.Partition(n.partition(after.ID)))
-	reference := after.Reference != before.Reference && after.Reference != "" && n.watchers.Wake(hub.Reference(after.Reference))
-	if session || all || reference {
-		runtime.Gosched()
-	}
-}
-
-// Changed implements nearcache.Watchers.
-func (n ownNews) Changed(id string) { n.watchers.Wake(hub.Session(id)) }
 
 // newIngest makes the way into the store.
 func (a *App) newIngest(s store.Store) *ingest.Ingest {

@@ -36,7 +36,7 @@ func (a *App) newReconciler(hooks Hooks) (*reconcile.Reconciler, error) {
 	})
 }
 
-// rewound is told by the tailer what the store has lost.
+// rewound is told by live.View what the store has lost.
 func (a *App) rewound(lost []string, more bool) {
 	a.metrics.FeedRewound()
 	if a.reconciler == nil {

@@ -25,9 +25,9 @@ func (a *App) observeState() {
 		}
 		return 0
 	})
-	a.metrics.Gauge("verification_feed_lag_seconds", func() float64 { return a.tailer.Lag().Seconds() })
-	a.metrics.Counter("verification_memory_hits_total", func() float64 { hits, _ := a.memory.Counts(); return float64(hits) })
-	a.metrics.Counter("verification_memory_misses_total", func() float64 { _, misses := a.memory.Counts(); return float64(misses) })
+	a.metrics.Gauge("verification_feed_lag_seconds", func() float64 { return a.live.Lag().Seconds() })
+	a.metrics.Counter("verification_memory_hits_total", func() float64 { hits, _ := a.live.Counts(); return float64(hits) })
+	a.metrics.Counter("verification_memory_misses_total", func() float64 { _, misses := a.live.Counts(); return float64(misses) })
 	a.showMisconfigured("")
 	if a.stripe != nil {
 		a.metrics.Gauge("verification_stripe_reads_left", func() float64 { return float64(a.stripe.ReadsLeft()) })

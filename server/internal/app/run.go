@@ -55,7 +55,7 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 			}
 		})
 	}
-	workers.Go(func() { a.tailer.Run(background) })
+	workers.Go(func() { a.live.Run(background) })
 	workers.Go(func() { a.files.Run(background) })
 	workers.Go(func() { a.jobs().Run(background) })
 	if a.reconciler != nil {

@@ -8,7 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"example.com/verification-status/server/internal/turn"
+	"example.com/verification-status/server/internal/offstack"
 )
 
 const (
@@ -69,7 +69,7 @@ func (s *incoming) Context() context.Context { return s.ctx }
 
 // admit finds out who calls, and refuses a stream that may not be opened.
 func (s *incoming) admit(server *Server, method string) error {
-	admission := turn.Begin(func() error {
+	admission := offstack.Go(func() error {
 		s.ctx = server.access.Identify(s.ctx)
 		checked, leave, err := server.access.Stream(s.ctx, method, s.ServerStream)
 		if err == nil {
@@ -88,7 +88,7 @@ func (s *incoming) RecvMsg(message any) error {
 		return s.ServerStream.RecvMsg(message)
 	}
 	s.arrived = true
-	received := turn.Begin(func() error { return s.ServerStream.RecvMsg(message) })
+	received := offstack.Go(func() error { return s.ServerStream.RecvMsg(message) })
 	late := time.NewTimer(requestTimeout)
 	defer late.Stop()
 	select {

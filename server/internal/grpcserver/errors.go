@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/turn"
+	"example.com/verification-status/server/internal/offstack"
 )
 
 // errorDomain is the ErrorInfo domain that the contract promises.
@@ -36,7 +36,7 @@ func internalError() error {
 // only of Go's own, since any other may quote what the call was about.
 func (s *Server) panicked(ctx context.Context, c *call, p any) error {
 	stack := debug.Stack()
-	if elsewhere, ok := p.(*turn.Panic); ok {
+	if elsewhere, ok := p.(*offstack.Panic); ok {
 		p, stack = elsewhere.Value, elsewhere.Stack
 	}
 	kind := fmt.Sprintf("%T", p)

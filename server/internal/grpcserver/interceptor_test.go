@@ -16,8 +16,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/offstack"
 	"example.com/verification-status/server/internal/testing/await"
-	"example.com/verification-status/server/internal/turn"
 )
 
 // watchResult opens a watch and returns the error that ends it.
@@ -83,7 +83,7 @@ func TestPanicsBecomeInternal(t *testing.T) {
 func TestAPanicOfAHandlersGoroutineIsLoggedWithItsOwnStack(t *testing.T) {
 	s := startOnPipe(t, Config{}, &fake{
 		watch: func(grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]) error {
-			panic(&turn.Panic{Value: errors.New("planted elsewhere"), Stack: []byte("where it was")})
+			panic(&offstack.Panic{Value: errors.New("planted elsewhere"), Stack: []byte("where it was")})
 		},
 	})
 	wantInternal(t, watchResult(t, s))

@@ -67,8 +67,8 @@ func (r *replica) mortal(stripe stripeAPI, life int) (service *Service, process 
 	process = &mortal{}
 	process.left.Store(int64(life))
 	kept, api := mortalStore{r.store, process}, mortalStripe{stripe, process}
-	config := r.service.Config
-	config.Store, config.Recent, config.Stripe = kept, nil, api
+	config := r.service.config
+	config.Live, config.Stripe = uncached{kept, r.hub, 0}, api
 	news := ingest.New(ingest.Config{Store: kept, Stripe: api, Clock: config.Clock, Logger: config.Logger})
 	config.Ingest = news
 	return newUnpaced(config), process, news.Close

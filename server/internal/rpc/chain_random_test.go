@@ -80,7 +80,7 @@ func TestG9_AnyCallersOfAChainAtOnce(t *testing.T) {
 func callersOfAChain(t *testing.T, random *rand.Rand) {
 	const retries = 3
 	b, stripe, one := retryBench(t)
-	b.policy.MaxRetries, one.service.Policy.MaxRetries = retries, retries
+	b.policy.MaxRetries, one.service.config.Policy.MaxRetries = retries, retries
 	two := b.replica(t)
 	crowd := &people{random: rand.New(rand.NewPCG(random.Uint64(), 0)), stripe: stripe}
 	stripe.set(object("vs_1", "requires_input", reference("person")))

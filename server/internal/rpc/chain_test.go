@@ -58,7 +58,7 @@ func TestG9_WhereverAReplacementStopsAndWhoeverContinuesIt(t *testing.T) {
 // run plays a case; finished says that the process did not die.
 func (c chainCase) run(t *testing.T, b *backend) (finished bool) {
 	stripe, r := b.retries(t)
-	b.policy.MaxRetries, r.service.Policy.MaxRetries = 3, 3
+	b.policy.MaxRetries, r.service.config.Policy.MaxRetries = 3, 3
 	stripe.unnamed = c.unnamed
 	// Two failures, one retry used, canceled; the replacement uses the second, and one is left.
 	r.comesTo(stripe, "vs_1", 1, func(o *verification.Object) { o.Reference = "person"; failure("document_expired", 1)(o) })
@@ -148,7 +148,7 @@ func TestG9_WhereverTheSuccessorsWebhookStops(t *testing.T) {
 		}
 		service, process, closed := r.mortal(stripe, life)
 		event := stripe.eventNow("vs_1r", 0)
-		_, err := service.Ingest.(interface {
+		_, err := service.config.Ingest.(interface {
 			Apply(ctx context.Context, event verification.Event) (verification.Outcome, error)
 		}).Apply(t.Context(), event)
 		closed()
@@ -210,7 +210,7 @@ func TestG9_ChainsInheritTheEldestFirst(t *testing.T) {
 		stripe.set(object(id, "canceled", func(o *verification.Object) { o.Replaces = replaces }))
 		if _, err := r.store.Update(t.Context(), id, func(s verification.Session) (verification.Session, bool, error) {
 			s, _ = verification.Transition(s, stripe.eventNow(id, 2))
-			s, _, _ = verification.GrantReplacement(s, verification.RetryPolicy{MaxRetries: 9}, r.service.Clock(), "", "")
+			s, _, _ = verification.GrantReplacement(s, verification.RetryPolicy{MaxRetries: 9}, r.service.config.Clock(), "", "")
 			// As if nothing had been inherited: the commits are those of processes that died.
 			s.Predecessor, s.Inherited = "", verification.Inheritance{}
 			return s, true, nil
@@ -222,7 +222,7 @@ func TestG9_ChainsInheritTheEldestFirst(t *testing.T) {
 	if _, err := r.store.Update(t.Context(), "vs_2", func(s verification.Session) (verification.Session, bool, error) {
 		s, _ = verification.Transition(s, eventOf(1, 10, object("vs_2", "requires_input", func(o *verification.Object) { o.Replaces = "vs_1"; failure("document_expired", 1)(o) })))
 		s, _ = verification.Transition(s, eventOf(2, 20, object("vs_2", "canceled")))
-		s, _, _ = verification.GrantReplacement(s, verification.RetryPolicy{MaxRetries: 9}, r.service.Clock(), "", "")
+		s, _, _ = verification.GrantReplacement(s, verification.RetryPolicy{MaxRetries: 9}, r.service.config.Clock(), "", "")
 		return s, true, nil
 	}); err != nil {
 		t.Fatal(err)

@@ -406,7 +406,7 @@ func TestClienttestsErrorsAreTheServers(t *testing.T) {
 			t.Errorf("%s has RetryInfo: %v; the contract says %v", reason[2], hasRetry, saysRetry)
 		}
 	}
-	s := New(Config{Clock: time.Now})
+	s := New(Config{Live: uncached{}, Clock: time.Now})
 	for _, known := range kinds {
 		want, got := result(s.fail(t.Context(), known.err)), result(clienttest.Error(known.reason))
 		if want.Code != got.Code || len(want.Details) != len(got.Details) {

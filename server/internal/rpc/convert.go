@@ -11,16 +11,16 @@ import (
 )
 
 // current is the session as it is now.
-func (s *Service) current(session *verification.Session) *verificationv1.Verification {
-	return s.shown(session, session.Revision, &session.State)
+func (c *Config) current(session *verification.Session) *verificationv1.Verification {
+	return c.shown(session, session.Revision, &session.State)
 }
 
 // asOf is the session as of one revision. What depends on the clock and the policy is of now.
-func (s *Service) asOf(session verification.Session, change verification.Change) *verificationv1.Verification {
-	return s.shown(&session, change.Revision, &change.State)
+func (c *Config) asOf(session verification.Session, change verification.Change) *verificationv1.Verification {
+	return c.shown(&session, change.Revision, &change.State)
 }
 
-func (s *Service) shown(session *verification.Session, revision int32, state *verification.State) *verificationv1.Verification {
+func (c *Config) shown(session *verification.Session, revision int32, state *verification.State) *verificationv1.Verification {
 	return &verificationv1.Verification{
 		SessionId:              session.ID,
 		Status:                 statusOf(state.Status),
@@ -31,7 +31,7 @@ func (s *Service) shown(session *verification.Session, revision int32, state *ve
 		CreateTime:             seconds(state.Created),
 		UpdateTime:             seconds(state.UpdateTime),
 		Revision:               revision,
-		Retry:                  s.retryState(state),
+		Retry:                  c.retryState(state),
 		Redaction:              verificationv1.Redaction(state.Redaction),
 		SupersededBy:           state.SupersededBy,
 		Account:                session.Account,
@@ -43,12 +43,12 @@ func (s *Service) shown(session *verification.Session, revision int32, state *ve
 }
 
 // retryState says in advance what RetryVerification would answer.
-func (s *Service) retryState(state *verification.State) *verificationv1.RetryState {
-	decision := s.Policy.Judge(*state, s.Clock())
+func (c *Config) retryState(state *verification.State) *verificationv1.RetryState {
+	decision := c.Policy.Judge(*state, c.Clock())
 	retry := &verificationv1.RetryState{
 		FailedAttempts:   state.FailedAttempts,
 		RetriesGranted:   state.RetriesGranted,
-		RetriesRemaining: s.Policy.Remaining(*state),
+		RetriesRemaining: c.Policy.Remaining(*state),
 		Allowed:          decision.Denial == verification.DenialNone,
 		Denial:           verificationv1.RetryDenial(decision.Denial),
 	}

@@ -158,7 +158,7 @@ func TestTheCoresNumbersAreTheContracts(t *testing.T) {
 
 func TestAVerificationShowsTheWholeRecord(t *testing.T) {
 	now := time.Unix(1_700_000_100, 0)
-	s := New(Config{Policy: verification.RetryPolicy{MaxRetries: 2, Cooldown: time.Hour}, Clock: func() time.Time { return now }})
+	s := Config{Policy: verification.RetryPolicy{MaxRetries: 2, Cooldown: time.Hour}, Clock: func() time.Time { return now }}
 	session := verification.Session{
 		ID: "vs_1", Account: "acct_1", Livemode: true, Revision: 7,
 		State: verification.State{

@@ -145,7 +145,7 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 	}
 	for _, known := range kinds {
 		if errors.Is(err, known.err) {
-			if errors.Is(known.err, store.ErrNotFound) && s.Stripe == nil { // Stripe may well know it
+			if errors.Is(known.err, store.ErrNotFound) && s.config.Stripe == nil { // Stripe may well know it
 				known.text = "no such verification session is known here; this server has no Stripe API key, so Stripe was not asked"
 			}
 			if known.reason == verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID {
@@ -159,7 +159,7 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 		return newStatus(kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE,
 			"the store did not answer in time; try again", true}, nil)
 	}
-	s.Logger.ErrorContext(ctx, "a call failed for a reason that it should not", "error", err)
+	s.config.Logger.ErrorContext(ctx, "a call failed for a reason that it should not", "error", err)
 	return newStatus(kind{codes.Internal, verificationv1.ErrorReason_ERROR_REASON_INTERNAL,
 		"a fault of this service; its log says more", false}, nil)
 }
@@ -169,7 +169,7 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 func (s *Service) better(err error, longest time.Duration) []protoadapt.MessageV1 {
 	switch {
 	case errors.Is(err, verification.ErrStripeBudget):
-		now := s.Clock().UTC()
+		now := s.config.Clock().UTC()
 		return []protoadapt.MessageV1{retryInfo(min(longest, now.Truncate(24*time.Hour).Add(24*time.Hour).Sub(now)))}
 	case errors.Is(err, verification.ErrStripeUnauthorized):
 		return []protoadapt.MessageV1{retryInfo(min(longest, operatorAfter))}
@@ -191,7 +191,7 @@ func (s *Service) denied(e *deniedError) error {
 		}},
 	})}
 	if e.decision.Denial == verification.DenialCooldown {
-		details = append(details, retryInfo(e.decision.NextRetry.Sub(s.Clock())))
+		details = append(details, retryInfo(e.decision.NextRetry.Sub(s.config.Clock())))
 	}
 	return newStatus(kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED, e.Error(), false},
 		metadata, details...)

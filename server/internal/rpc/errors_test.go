@@ -77,6 +77,7 @@ func wantError(t *testing.T, err error, code codes.Code, reason verificationv1.E
 
 func newErrorService(logged *bytes.Buffer) *Service {
 	return New(Config{
+		Live:   uncached{},
 		Clock:  func() time.Time { return time.Unix(1000, 0) },
 		Logger: slog.New(slog.NewTextHandler(logged, nil)),
 	})
@@ -216,7 +217,7 @@ func TestNotFoundSaysWhoWasAsked(t *testing.T) {
 		{nil, "no such verification session is known here; this server has no Stripe API key, so Stripe was not asked"},
 		{&fakeStripe{}, "no such verification session is known here or at Stripe"},
 	} {
-		s.Stripe = test.stripe
+		s.config.Stripe = test.stripe
 		err := s.fail(t.Context(), fmt.Errorf("get: %w", store.ErrNotFound))
 		wantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
 		if got := status.Convert(err).Message(); got != test.want {

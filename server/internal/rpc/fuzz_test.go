@@ -15,8 +15,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/resumetoken"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/testing/redistest"
@@ -128,7 +128,7 @@ func hostileService(f *testing.F) *Service {
 		}
 	}
 	return New(Config{
-		Store: opened, Hub: hub.New(), Ingest: news, Stripe: stripe, Clock: time.Now, Logger: logger,
+		Live: uncached{opened, hub.New(), 0}, Ingest: news, Stripe: stripe, Clock: time.Now, Logger: logger,
 		Policy: verification.RetryPolicy{MaxRetries: 2, DenyCodes: verification.DefaultDenyCodes()},
 	})
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -19,7 +19,7 @@ func (s *Service) GetStatus(ctx context.Context, request *verificationv1.GetStat
 	// The way of most calls keeps no record on its stack: to grow a goroutine's stack takes longer than
 	// all the rest.
 	if session := s.remembered(request); session != nil {
-		return &verificationv1.GetStatusResponse{Verification: s.current(session)}, nil
+		return &verificationv1.GetStatusResponse{Verification: s.config.current(session)}, nil
 	}
 	return s.lookUp(ctx, request)
 }
@@ -30,7 +30,7 @@ func (s *Service) remembered(request *verificationv1.GetStatusRequest) *verifica
 	if request.GetMinRevision() < 0 || request.GetIncludeHistory() || !isSessionID(id) {
 		return nil
 	}
-	return s.Recent.Remembered(id, request.GetMinRevision())
+	return s.config.Live.Peek(id, request.GetMinRevision())
 }
 
 func (s *Service) lookUp(ctx context.Context, request *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
@@ -38,7 +38,7 @@ func (s *Service) lookUp(ctx context.Context, request *verificationv1.GetStatusR
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	response := &verificationv1.GetStatusResponse{Verification: s.current(&session)}
+	response := &verificationv1.GetStatusResponse{Verification: s.config.current(&session)}
 	if request.GetIncludeHistory() {
 		response.History = history(session)
 	}
@@ -79,12 +79,12 @@ func (s *Service) statusReader(request *verificationv1.GetStatusRequest) (status
 	case *verificationv1.GetStatusRequest_SessionId:
 		id := subject.SessionId
 		return func(ctx context.Context, least int32) (verification.Session, error) {
-			return s.session(ctx, id, atLeast(least))
+			return s.lookup.session(ctx, id, atLeast(least))
 		}, checkSessionID(id)
 	case *verificationv1.GetStatusRequest_ClientReferenceId:
 		reference := subject.ClientReferenceId
 		return func(ctx context.Context, least int32) (verification.Session, error) {
-			return s.newest(ctx, reference, atLeast(least))
+			return s.lookup.newest(ctx, reference, atLeast(least))
 		}, checkReference(reference)
 	default:
 		return nil, invalid("subject", "is missing: set session_id or client_reference_id")
@@ -96,7 +96,7 @@ func (s *Service) statusReader(request *verificationv1.GetStatusRequest) (status
 // knows more. While it waits the call holds no place: else a caller that asks for revisions that do not come
 // would hold all of them, 2 s each, at no cost.
 func (s *Service) fresher(ctx context.Context, session verification.Session, revision int32, read statusReader) (verification.Session, error) {
-	woken := s.Hub.Subscribe(hub.Session(session.ID))
+	woken := s.config.Live.Hub().Subscribe(hub.Session(session.ID))
 	defer woken.Close()
 	waiting, cancel := context.WithTimeout(ctx, freshnessWait)
 	defer cancel()
@@ -116,7 +116,7 @@ func (s *Service) fresher(ctx context.Context, session verification.Session, rev
 		if waiting.Err() != nil {
 			break
 		}
-		err = s.Await(ctx, func() {
+		err = s.config.Await(ctx, func() {
 			select {
 			case <-woken.C():
 			case <-waiting.Done():
@@ -129,7 +129,7 @@ func (s *Service) fresher(ctx context.Context, session verification.Session, rev
 			return verification.Session{}, err
 		}
 	}
-	newer, err := s.rereads.read(ctx, s.Ingest, session, s.Clock())
+	newer, err := s.rereads.read(ctx, s.config.Ingest, session, s.config.Clock())
 	switch {
 	case err == nil && newer.Revision >= revision:
 		return newer, nil

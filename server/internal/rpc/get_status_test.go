@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/verification"
@@ -221,7 +221,7 @@ func TestG8_MinRevisionIsReachedWaitedForOrRefused(t *testing.T) {
 func TestG8_ARevisionWhoseWakeUpWasLostIsNotCalledLost(t *testing.T) {
 	t.Parallel()
 	b := newBackend(t)
-	deaf := b.replica(t, func(c *Config) { c.Hub = hub.New() }) // which nobody wakes
+	deaf := b.replica(t, func(c *Config) { c.Live = uncached{c.Live, hub.New(), 0} }) // whose hub nobody wakes
 	writer := b.replica(t)
 	writer.apply(eventOf(1, 1, object("vs_1", "processing")))
 	request := statusByID("vs_1")
@@ -231,7 +231,7 @@ func TestG8_ARevisionWhoseWakeUpWasLostIsNotCalledLost(t *testing.T) {
 		_, err := deaf.GetStatus(t.Context(), request)
 		failed <- err
 	}()
-	eventually(t, "it waits", func() bool { return deaf.service.Hub.Listening(hub.KindSession) > 0 })
+	eventually(t, "it waits", func() bool { return deaf.service.config.Live.Hub().Listening(hub.KindSession) > 0 })
 	writer.apply(eventOf(2, 2, object("vs_1", "verified")))
 	if err := await.One(t, failed); err != nil {
 		t.Errorf("the store holds it, and the answer is %v", err)
@@ -259,7 +259,7 @@ func TestG8_WhatStripeStillKnowsIsNotLost(t *testing.T) {
 func TestG8_AStoreThatIsAwayIsNotALoss(t *testing.T) {
 	t.Parallel()
 	flaky := &flakyStore{}
-	r := newBackend(t).replica(t, func(c *Config) { flaky.Store = c.Store; c.Store = flaky })
+	r := newBackend(t).replica(t, func(c *Config) { flaky.Store = c.Live; c.Live = uncached{flaky, c.Live.Hub(), 0} })
 	r.apply(eventOf(1, 1, object("vs_1", "processing")))
 	flaky.set(store.ErrUnavailable)
 	_, err := r.GetStatus(t.Context(), statusByID("vs_1"))
@@ -303,7 +303,7 @@ func TestG8_ADeadlineWhileStripeIsAskedIsNotALoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatching(t, 0)
 		w.put(life("vs_1", 1))
-		w.service.Ingest = slowIngest{w.service.Ingest}
+		w.service.config.Ingest = slowIngest{w.service.config.Ingest}
 		ctx, cancel := context.WithTimeout(t.Context(), freshnessWait+time.Second)
 		defer cancel()
 		request := statusByID("vs_1")

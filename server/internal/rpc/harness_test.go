@@ -20,12 +20,11 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
-	"example.com/verification-status/server/internal/nearcache"
+	"example.com/verification-status/server/internal/live"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
-	"example.com/verification-status/server/internal/tailer"
 	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -48,7 +47,8 @@ type backend struct {
 	clock  func() time.Time
 	logger *slog.Logger
 	maxAge time.Duration
-	feed   int64 // FeedMaxLen; 0: the default
+	feed   int64                                                             // FeedMaxLen; 0: the default
+	dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the store's own
 }
 
 func newBackend(t *testing.T) *backend {
@@ -78,14 +78,14 @@ type replica struct {
 // replica starts a server; change may alter its configuration first.
 func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	t.Helper()
-	opened, err := redisstore.Open(redisstore.Options{Addrs: []string{b.addr}, Prefix: b.prefix, FeedMaxLen: b.feed, Policy: b.policy, Logger: b.logger})
+	opened, err := redisstore.Open(redisstore.Options{Addrs: []string{b.addr}, Prefix: b.prefix, FeedMaxLen: b.feed, Dial: b.dial, Policy: b.policy, Logger: b.logger})
 	if err != nil {
 		t.Fatal(err)
 	}
-	memory := nearcache.New(opened, 1000, time.Now, nil)
-	r := &replica{t: t, store: memory, hub: hub.New()}
+	view := live.New(live.Config{Store: opened, CacheSessions: 1000, Logger: b.logger})
+	r := &replica{t: t, store: view, hub: view.Hub()}
 	config := Config{
-		Store: memory, Recent: memory, Hub: r.hub, Policy: b.policy, Clock: b.clock, Logger: b.logger,
+		Live: view, Policy: b.policy, Clock: b.clock, Logger: b.logger,
 		StreamMaxAge: b.maxAge,
 	}
 	into := ingest.Config{Store: r.store, Clock: b.clock, Logger: b.logger}
@@ -97,9 +97,6 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	for _, c := range change {
 		c(&config)
 	}
-	if config.Store != r.store {
-		config.Recent = nil // a test's own store is asked each time
-	}
 	r.service = newUnpaced(config)
 
 	listener := bufconn.Listen(1 << 20)
@@ -108,7 +105,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
 	ctx, cancel := context.WithCancel(context.Background())
-	running.Go(func() { tailer.New(r.store, r.hub, memory, nil, b.logger).Run(ctx) })
+	running.Go(func() { view.Run(ctx) })
 	connection, err := grpc.NewClient("passthrough:///replica",
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -3,12 +3,12 @@ package rpc
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"example.com/verification-status/server/internal/hub"
-	"example.com/verification-status/server/internal/nearcache"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -21,17 +21,14 @@ func TestAReferenceIsLookedUpOnlyWhereItMayLeadElsewhere(t *testing.T) {
 		records := &counted{shelf: &shelf{held: map[string]verification.Session{}, newest: map[string]string{"person": "vs_1"}}}
 		session, _ := verification.Transition(verification.Session{}, eventOf(1, 1, object("vs_1", "requires_input", of)))
 		records.put(session)
-		woken := hub.New()
-		memory := nearcache.New(records, 1000, time.Now, ownNews{woken})
-		service := New(Config{
-			Store: memory, Recent: memory, Hub: woken, Ingest: nobody{}, Clock: time.Now,
-			Logger: slog.New(slog.DiscardHandler), StreamReads: 16,
-		})
 		ctx, cancel := context.WithCancel(t.Context())
+		var following sync.WaitGroup
+		view := records.follow(ctx, &following)
+		service := New(Config{Live: view, Ingest: nobody{}, Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
 		watcher := &sink{ctx: ctx, got: make(chan arrival, 10)}
 		ended := make(chan error)
 		go func() { ended <- service.WatchStatus(byReference("person"), watcher) }()
-		defer func() { cancel(); <-ended }()
+		defer func() { cancel(); <-ended; following.Wait() }()
 		told := func(id string, revision int32) {
 			t.Helper()
 			synctest.Wait()
@@ -51,8 +48,7 @@ func TestAReferenceIsLookedUpOnlyWhereItMayLeadElsewhere(t *testing.T) {
 		}
 		apply := func(e verification.Event) {
 			t.Helper()
-			memory.Trust(0, time.Now())
-			if _, err := memory.Update(ctx, e.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+			if _, err := view.Update(ctx, e.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 				next, outcome := verification.Transition(current, e)
 				return next, outcome.Write, nil
 			}); err != nil {
@@ -75,9 +71,9 @@ func TestAReferenceIsLookedUpOnlyWhereItMayLeadElsewhere(t *testing.T) {
 		records.mu.Lock()
 		records.newest["person"], records.fail = "vs_2", store.ErrUnavailable
 		records.mu.Unlock()
-		woken.Wake(hub.Reference("person"))
+		view.Hub().Wake(hub.Reference("person"))
 		synctest.Wait()
-		woken.Wake(hub.Session("vs_1")) // meanwhile, another wake-up by the session does not make it forget the index
+		view.Hub().Wake(hub.Session("vs_1")) // meanwhile, another wake-up by the session does not make it forget the index
 		synctest.Wait()
 		if asked() == 0 || len(watcher.got) != 0 {
 			t.Fatal("the index was not asked, or something was told without it")

@@ -88,7 +88,7 @@ func (s *Service) certain(session verification.Session, denial verification.Deni
 	case verification.DenialNotRetryable:
 		return !session.Pending
 	case verification.DenialAlreadyVerified, verification.DenialProcessing:
-		return !session.Pending && s.Clock().Sub(s.toldAt(session)) < certainFor
+		return !session.Pending && s.config.Clock().Sub(s.toldAt(session)) < certainFor
 	default:
 		return false
 	}

@@ -33,13 +33,13 @@ func (s *Service) listVerifications(ctx context.Context, request *verificationv1
 	}
 	ctx, cancel := withMargin(ctx)
 	defer cancel()
-	page, err := s.Store.List(ctx, query)
+	page, err := s.config.Live.List(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	response := &verificationv1.ListVerificationsResponse{}
 	for _, session := range page.Sessions {
-		response.Verifications = append(response.Verifications, s.current(&session))
+		response.Verifications = append(response.Verifications, s.config.current(&session))
 	}
 	if page.Next != (store.ListPlace{}) {
 		response.NextPageToken = resumetoken.EncodeList(filter, resumetoken.Place(page.Next))
@@ -108,7 +108,7 @@ func (s *Service) listFilter(request *verificationv1.ListVerificationsRequest) (
 			return query, "", invalid("processing_longer_than", "is no duration of 0 or more")
 		}
 		query.List = verification.ListProcessing
-		notAfter := s.Clock().Add(-asked.AsDuration()).Unix()
+		notAfter := s.config.Clock().Add(-asked.AsDuration()).Unix()
 		query.NotAfter = &notAfter
 		return query, fmt.Sprintf("processing %d", asked.AsDuration()), nil
 	default:

@@ -206,7 +206,7 @@ func TestWhichListsCanBeAskedFor(t *testing.T) {
 
 // Every filter has its own tokens, and so has every value of it.
 func TestListFiltersHaveDifferentNames(t *testing.T) {
-	s := New(Config{Clock: time.Now})
+	s := New(Config{Live: uncached{}, Clock: time.Now})
 	seen := make(map[string]*listRequest)
 	for _, request := range []*listRequest{
 		listStatus(1), listStatus(2), listStatus(3), listStatus(4), listDenial(5), listDenial(6), listInDoubt(),
@@ -240,7 +240,7 @@ func TestProcessingLongerThanSince1970ListsNothing(t *testing.T) {
 func TestListsWithoutAStore(t *testing.T) {
 	b := newBackend(t)
 	flaky := &flakyStore{}
-	r := b.replica(t, func(c *Config) { flaky.Store = c.Store; c.Store = flaky })
+	r := b.replica(t, func(c *Config) { flaky.Store = c.Live; c.Live = uncached{flaky, c.Live.Hub(), 0} })
 	flaky.set(fmt.Errorf("read a list: %w", store.ErrUnavailable))
 	_, err := r.ListVerifications(t.Context(), listInDoubt())
 	if d := wantError(t, err, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE); d.retry == nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/ingest"
-	"example.com/verification-status/server/internal/nearcache"
+	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/testing/redistest"
@@ -137,7 +137,7 @@ func TestG8_ALossThatIsOvergrownIsNotVouchedFor(t *testing.T) {
 	inMemory := func(revision int32) {
 		t.Helper()
 		eventually(t, fmt.Sprintf("revision %d is answered from memory", revision), func() bool {
-			return reads.status("vs_x").GetRevision() == revision && reads.service.Recent.Remembered("vs_x", revision) != nil
+			return reads.status("vs_x").GetRevision() == revision && reads.service.config.Live.Peek("vs_x", revision) != nil
 		})
 	}
 	inMemory(2) // each partition is followed by now
@@ -155,7 +155,7 @@ func TestG8_ALossThatIsOvergrownIsNotVouchedFor(t *testing.T) {
 	lost := time.Now()
 	agrees := func(when string) {
 		t.Helper()
-		for time.Since(lost) < nearcache.Bound+time.Second {
+		for time.Since(lost) < live.FreshnessBound+time.Second {
 			kept, err := other.Get(t.Context(), "vs_x")
 			if err != nil {
 				t.Fatal(err)

@@ -135,7 +135,7 @@ func watchAllRequest() *verificationv1.WatchStatusRequest {
 // A handler that panics has ended its watch all the same.
 func TestAPanicEndsTheObservedWatch(t *testing.T) {
 	var seen notes
-	service := Observed(New(Config{}), &seen) // no hub: it panics
+	service := Observed(New(Config{Live: uncached{}}), &seen) // no hub: it panics
 	func() {
 		defer func() { _ = recover() }()
 		_ = service.WatchStatus(watchAllRequest(), &impatient{ctx: t.Context()})

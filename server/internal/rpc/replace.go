@@ -20,7 +20,7 @@ func (s *Service) replace(ctx context.Context, closed verification.Session, requ
 		if current.SupersededBy != "" {
 			return current, false
 		}
-		next, decision, write = verification.GrantReplacement(current, s.Policy, s.Clock(), s.Principal(ctx), request.GetReturnUrl())
+		next, decision, write = verification.GrantReplacement(current, s.config.Policy, s.config.Clock(), s.config.Principal(ctx), request.GetReturnUrl())
 		return next, write
 	})
 	switch {
@@ -32,9 +32,9 @@ func (s *Service) replace(ctx context.Context, closed verification.Session, requ
 		return retried{}, &deniedError{decision: decision}
 	}
 
-	s.Step(StepCreate)
+	s.config.Step(StepCreate)
 	// The first caller's return URL: another request for the same key would be refused.
-	successor, err := s.Stripe.CreateLike(ctx, closed.Account, closed.ID, closed.Replacement.ReturnURL)
+	successor, err := s.config.Stripe.CreateLike(ctx, closed.Account, closed.ID, closed.Replacement.ReturnURL)
 	if err != nil {
 		return retried{}, errors.Join(err, s.revoke(ctx, closed, err))
 	}
@@ -53,12 +53,12 @@ func (s *Service) adopt(ctx context.Context, closed verification.Session, succes
 	if err != nil {
 		return retried{}, err
 	}
-	s.Step(StepSupersede)
-	closed, err = s.Store.Update(ctx, closed.ID, func(current verification.Session) (verification.Session, bool, error) {
+	s.config.Step(StepSupersede)
+	closed, err = s.config.Live.Update(ctx, closed.ID, func(current verification.Session) (verification.Session, bool, error) {
 		if !current.Exists() {
 			return current, false, errOvertaken // the store has lost it since: the next call starts over
 		}
-		next, changed := verification.Replace(current, successor, s.Clock())
+		next, changed := verification.Replace(current, successor, s.config.Clock())
 		return next, changed, nil
 	})
 	if err != nil {
@@ -81,8 +81,8 @@ func (s *Service) adopt(ctx context.Context, closed verification.Session, succes
 // disown leaves a session that Stripe made although the closed one has another successor. It keeps the
 // counts, so that it grants no more than the chain has left.
 func (s *Service) disown(ctx context.Context, closed verification.Session, orphan string) error {
-	_, err := s.Store.Update(ctx, orphan, func(current verification.Session) (verification.Session, bool, error) {
-		next, changed := verification.Inherit(current, closed, s.Clock())
+	_, err := s.config.Live.Update(ctx, orphan, func(current verification.Session) (verification.Session, bool, error) {
+		next, changed := verification.Inherit(current, closed, s.config.Clock())
 		return next, changed && current.Exists(), nil
 	})
 	if err != nil {
@@ -99,8 +99,8 @@ func (s *Service) revoke(ctx context.Context, closed verification.Session, cause
 	if !errors.As(cause, &refused) || refused.Code == verification.CodeIdempotency {
 		return nil
 	}
-	_, err := s.Store.Update(ctx, closed.ID, func(current verification.Session) (verification.Session, bool, error) {
-		next, changed := verification.RevokeReplacement(current, closed.Replacement.ReturnURL, s.Clock())
+	_, err := s.config.Live.Update(ctx, closed.ID, func(current verification.Session) (verification.Session, bool, error) {
+		next, changed := verification.RevokeReplacement(current, closed.Replacement.ReturnURL, s.config.Clock())
 		return next, changed, nil
 	})
 	return err

@@ -156,7 +156,7 @@ func checkOneReplacement(t *testing.T, r *replica, stripe *fakeStripe, failures 
 func stoppedAt(r *replica, n int, request *verificationv1.RetryVerificationRequest) bool {
 	stopped := true
 	steps := 0
-	config := r.service.Config
+	config := r.service.config
 	config.Step = func(string) {
 		if steps++; steps == n {
 			runtime.Goexit()
@@ -284,7 +284,7 @@ func TestG9_AReplacementIsNotGrantedByAReadThatNewsOvertook(t *testing.T) {
 	_, stripe, r := retryBench(t)
 	r.closed(stripe, "vs_1")
 	overtaken, gets := false, 0
-	r.service.Step = func(step string) {
+	r.service.config.Step = func(step string) {
 		if step == StepInherit && !overtaken {
 			overtaken = true
 			gets, _, _ = stripe.counts()
@@ -307,7 +307,7 @@ func TestG9_AReplacementIsNotGrantedByAReadThatNewsOvertook(t *testing.T) {
 func TestAReplacementThatStripeRefusesUsesNothing(t *testing.T) {
 	_, stripe, r := retryBench(t)
 	r.closed(stripe, "vs_1")
-	r.service.Stripe = &refusingStripe{fakeStripe: stripe}
+	r.service.config.Stripe = &refusingStripe{fakeStripe: stripe}
 	for range 3 {
 		request := replaceRequest("vs_1")
 		request.ReturnUrl = "https://not-allowed.example/"

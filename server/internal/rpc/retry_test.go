@@ -329,7 +329,7 @@ func TestASlowStripeEndsWithinTheCallersDeadline(t *testing.T) {
 	_, stripe, r := retryBench(t)
 	r.failAt(stripe, "vs_1", 1, 1)
 	slow := &slowStripe{fakeStripe: stripe}
-	r.service.Stripe = slow
+	r.service.config.Stripe = slow
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := r.RetryVerification(ctx, retryRequest("vs_1"))

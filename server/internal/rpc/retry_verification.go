@@ -36,12 +36,12 @@ func (s *Service) RetryVerification(ctx context.Context, request *verificationv1
 	if err != nil {
 		return nil, s.failRetry(ctx, err)
 	}
-	s.Step(StepAnswer)
-	s.Logger.InfoContext(ctx, "the person may try again", "session_id", result.session.ID,
+	s.config.Step(StepAnswer)
+	s.config.Logger.InfoContext(ctx, "the person may try again", "session_id", result.session.ID,
 		"retries_granted", result.session.RetriesGranted, "asked_for", request.GetSessionId(),
-		"principal", s.Principal(ctx))
+		"principal", s.config.Principal(ctx))
 	return &verificationv1.RetryVerificationResponse{
-		Verification: s.forCaller(ctx, s.current(&result.session)),
+		Verification: s.forCaller(ctx, s.config.current(&result.session)),
 		ClientSecret: result.link.ClientSecret.Reveal(),
 		Url:          result.link.URL.Reveal(),
 	}, nil
@@ -50,7 +50,7 @@ func (s *Service) RetryVerification(ctx context.Context, request *verificationv1
 // forCaller returns what the answer to a retry shows of a session: all of it to a caller that may read it, and to others what
 // it takes to go on, as the contract says.
 func (s *Service) forCaller(ctx context.Context, v *verificationv1.Verification) *verificationv1.Verification {
-	if s.MayRead(ctx) {
+	if s.config.MayRead(ctx) {
 		return v
 	}
 	return &verificationv1.Verification{SessionId: v.GetSessionId(), Status: v.GetStatus(), Retry: v.GetRetry()}
@@ -69,7 +69,7 @@ func (s *Service) retryVerification(ctx context.Context, request *verificationv1
 	if err := checkReturnURL(request.GetReturnUrl()); err != nil {
 		return retried{}, err
 	}
-	if s.Stripe == nil {
+	if s.config.Stripe == nil {
 		return retried{}, verification.ErrStripeNotConfigured
 	}
 	ctx, cancel := withMargin(ctx)
@@ -93,12 +93,12 @@ func (s *Service) retryVerification(ctx context.Context, request *verificationv1
 
 // retryOrReplace is one turn, with one session of a chain.
 func (s *Service) retryOrReplace(ctx context.Context, id string, request *verificationv1.RetryVerificationRequest) (retried, error) {
-	s.Step(StepRead)
-	session, err := s.session(ctx, id, asStored)
+	s.config.Step(StepRead)
+	session, err := s.lookup.session(ctx, id, asStored)
 	if err != nil {
 		return retried{}, err
 	}
-	if session, err = s.Ingest.Inherit(ctx, session); err != nil {
+	if session, err = s.config.Ingest.Inherit(ctx, session); err != nil {
 		return retried{}, err
 	}
 	if request.GetReplaceClosed() && session.Status == verification.StatusCanceled && session.SupersededBy == "" {
@@ -110,7 +110,7 @@ func (s *Service) retryOrReplace(ctx context.Context, id string, request *verifi
 // retry gives a link for a session that is open. What the record says for certain is answered at
 // once; for the rest Stripe is asked first, and the read and the grant are one commit.
 func (s *Service) retry(ctx context.Context, session verification.Session) (retried, error) {
-	decision := s.Policy.Judge(session.State, s.Clock())
+	decision := s.config.Policy.Judge(session.State, s.config.Clock())
 	if s.certain(session, decision.Denial) {
 		return retried{}, &deniedError{decision: decision, supersededBy: session.SupersededBy}
 	}
@@ -127,7 +127,7 @@ type change func(current verification.Session) (next verification.Session, write
 // grantRetry grants a retry, or tells the denial in decision.
 func (s *Service) grantRetry(ctx context.Context, decision *verification.Decision) change {
 	return func(current verification.Session) (next verification.Session, write bool) {
-		next, *decision, write = verification.GrantRetry(current, s.Policy, s.Clock(), s.Principal(ctx))
+		next, *decision, write = verification.GrantRetry(current, s.config.Policy, s.config.Clock(), s.config.Principal(ctx))
 		return next, write
 	}
 }
@@ -164,13 +164,13 @@ func (s *Service) readAndDecide(ctx context.Context, session verification.Sessio
 // an input was applied since the read.
 func (s *Service) inheritAndDecide(ctx context.Context, read verification.Session, grant change) (verification.Session, error) {
 	applied := read.Applied // Inherit returns the record as it is then, with what came since
-	s.Step(StepInherit)
-	read, err := s.Ingest.Inherit(ctx, read)
+	s.config.Step(StepInherit)
+	read, err := s.config.Ingest.Inherit(ctx, read)
 	if err != nil {
 		return read, err
 	}
-	s.Step(StepGrant)
-	return s.Store.Update(ctx, read.ID, func(current verification.Session) (verification.Session, bool, error) {
+	s.config.Step(StepGrant)
+	return s.config.Live.Update(ctx, read.ID, func(current verification.Session) (verification.Session, bool, error) {
 		if current.Applied != applied {
 			return current, false, errOvertaken
 		}
@@ -186,21 +186,21 @@ func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, t
 		if err := s.links.wait(ctx, account, id); err != nil {
 			return verification.Session{}, verification.Link{}, err
 		}
-		before, err := s.Store.Get(ctx, id)
+		before, err := s.config.Live.Get(ctx, id)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return verification.Session{}, verification.Link{}, err
 		}
-		s.Step(StepRetrieve)
-		retrieved, err := s.Stripe.Retrieve(ctx, account, id)
+		s.config.Step(StepRetrieve)
+		retrieved, err := s.config.Stripe.Retrieve(ctx, account, id)
 		if err != nil {
 			return verification.Session{}, verification.Link{}, err
 		}
 		read := verification.Read{
-			Object: retrieved.Object, AsOf: retrieved.AsOf, Applied: before.Applied, RecordTime: s.Clock().UnixMilli(),
+			Object: retrieved.Object, AsOf: retrieved.AsOf, Applied: before.Applied, RecordTime: s.config.Clock().UnixMilli(),
 		}
-		s.Step(step)
+		s.config.Step(step)
 		overtaken := false
-		session, err := s.Store.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
+		session, err := s.config.Live.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
 			next, outcome := verification.ApplyRead(current, read)
 			if overtaken = outcome.Dropped; overtaken {
 				return current, false, nil
@@ -209,7 +209,7 @@ func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, t
 			return changed, outcome.Write || write, nil
 		})
 		if err == nil && !overtaken {
-			s.links.told.Add(sessionKey{session.Account, id}, toldRead{session.Applied, s.Clock()})
+			s.links.told.Add(sessionKey{session.Account, id}, toldRead{session.Applied, s.config.Clock()})
 		}
 		if err != nil || !overtaken {
 			return session, retrieved.Link, err

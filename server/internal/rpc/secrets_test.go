@@ -15,7 +15,6 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/stripeevent"
 	"example.com/verification-status/server/internal/stripesim"
@@ -80,17 +79,11 @@ func TestG10_SecretsGoIntoTheResponseAndNowhereElse(t *testing.T) {
 			next.ServeHTTP(teeing{w, answered}, r)
 		})
 	})
-	opened, err := redisstore.Open(redisstore.Options{Addrs: []string{b.addr}, Logger: b.logger,
-		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-			return recorder{conn, stored}, err
-		}})
-	if err != nil {
-		t.Fatal(err)
+	b.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return recorder{conn, stored}, err
 	}
-	defer opened.Close()
-	r := b.replica(t, func(c *Config) { c.Store = opened })
-	r.ingest.Store = opened
+	r := b.replica(t)
 
 	session, err := sim.Create(stripesim.NewSession{ClientReferenceID: "person"})
 	if err != nil {

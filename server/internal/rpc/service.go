@@ -6,14 +6,12 @@ package rpc
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"math"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
-	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/live"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -37,21 +35,18 @@ type Stripe interface {
 	CreateLike(ctx context.Context, account, id, returnURL string) (newID string, err error)
 }
 
-// Recent reads sessions as they are, or were less than a second ago; see nearcache.Cache.
-type Recent interface {
-	// Recent returns a session at a revision of at least least, if it has come that far. Errors are
-	// those of store.Store.Get.
-	Recent(ctx context.Context, id string, least int32) (verification.Session, error)
-	// Remembered is Recent without asking anybody: nil where memory does not have the session. It must
-	// not be changed.
-	Remembered(id string, least int32) *verification.Session
+// Live is what this process knows of sessions now; see live.View.
+type Live interface {
+	live.Sessions
+	// Limited returns the same for watches, with a limit on the reads that are under way at once.
+	Limited() live.Sessions
+	// Hub returns the hub that wakes the watches. A watch subscribes first and reads second.
+	Hub() *hub.Hub
 }
 
 // Config is what the service is made of.
 type Config struct {
-	Store  store.Store
-	Recent Recent // nil: the Store is asked each time
-	Hub    *hub.Hub
+	Live   Live
 	Ingest Ingest
 	// Stripe is nil without an API key: then RetryVerification says so.
 	Stripe Stripe
@@ -73,8 +68,6 @@ type Config struct {
 	// StallTimeout is how long a response may wait for a caller who does not read before the stream
 	// ends; 0: 30 seconds.
 	StallTimeout time.Duration
-	// StreamReads is how many reads of the store the open watches make at once; 0: 16.
-	StreamReads int
 	// Step, if set, is called between the steps of a retry with the name of the one to come. It is
 	// there for tests that stop the process at each of them.
 	Step func(step string)
@@ -84,10 +77,11 @@ type Config struct {
 type Service struct {
 	// Unsafe: an RPC that is added to the contract and not here shall not compile.
 	verificationv1.UnsafeVerificationServiceServer
-	Config
-	watching *Service // the same for watches: it reads the store by turns
-	rereads  *rereads // of GetStatus
-	links    *links   // of RetryVerification
+	config  Config
+	lookup  lookup   // for calls
+	watcher *watcher // of WatchStatus
+	rereads *rereads // of GetStatus
+	links   *links   // of RetryVerification
 
 	stopping context.Context // ends with Drain
 	stop     context.CancelFunc
@@ -103,9 +97,6 @@ func New(config Config) *Service {
 	if config.InTouch == nil {
 		config.InTouch = func() bool { return true }
 	}
-	if config.Recent == nil {
-		config.Recent = stored{config.Store}
-	}
 	if config.Principal == nil {
 		config.Principal = func(context.Context) string { return "" }
 	}
@@ -118,95 +109,19 @@ func New(config Config) *Service {
 	if config.StallTimeout == 0 {
 		config.StallTimeout = stallTimeout
 	}
-	if config.StreamReads == 0 {
-		config.StreamReads = 16
-	}
-	byTurns := config
-	read := newTurns(config.Store, config.Recent, config.StreamReads)
-	byTurns.Store, byTurns.Recent = read, read
-	stopping, stop := context.WithCancel(context.Background())
-	return &Service{
-		Config: config, watching: &Service{Config: byTurns, stopping: stopping, stop: stop},
-		rereads: newRereads(), links: newLinks(), stopping: stopping, stop: stop,
-	}
+	s := &Service{config: config, rereads: newRereads(), links: newLinks()}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.lookup = lookup{&s.config, config.Live}
+	s.watcher = &watcher{lookup{&s.config, config.Live.Limited()}, s.stopping}
+	return s
 }
 
 // Drain ends the open streams, and those that are opened later, with an error that tells their callers to
 // resume elsewhere. It does not wait.
 func (s *Service) Drain() {
 	s.stop()
-	s.Hub.WakeAll()
+	s.config.Live.Hub().WakeAll()
 }
-
-// stored is a Recent that remembers nothing.
-type stored struct{ store.Store }
-
-func (stored) Remembered(string, int32) *verification.Session { return nil }
-
-func (s stored) Recent(ctx context.Context, id string, _ int32) (verification.Session, error) {
-	return s.Get(ctx, id)
-}
-
-// session returns a session by id, read through from Stripe where it is not known.
-func (s *Service) session(ctx context.Context, id string, least int32) (verification.Session, error) {
-	session, err := s.recent(ctx, id, least)
-	if errors.Is(err, store.ErrNotFound) {
-		return s.Ingest.ReadUnknown(ctx, id)
-	}
-	return session, err
-}
-
-func (s *Service) recent(ctx context.Context, id string, least int32) (verification.Session, error) {
-	if least == asStored {
-		return s.Store.Get(ctx, id)
-	}
-	return s.Recent.Recent(ctx, id, least)
-}
-
-// newest returns the newest session that bears a reference, read through from Stripe where none is
-// known.
-func (s *Service) newest(ctx context.Context, reference string, least int32) (verification.Session, error) {
-	session, err := s.bearer(ctx, reference, func(ctx context.Context, id string) (verification.Session, error) {
-		return s.session(ctx, id, least)
-	})
-	if errors.Is(err, store.ErrNotFound) {
-		return s.Ingest.ReadUnknownReference(ctx, reference)
-	}
-	return session, err
-}
-
-// bearer returns the newest session of the store that bears a reference, by its record, which read
-// reads. What the index says and the record denies is taken out of the index: it was left over, and
-// nothing else would ever do it.
-func (s *Service) bearer(ctx context.Context, reference string, read func(ctx context.Context, id string) (verification.Session, error)) (verification.Session, error) {
-	for range maxLeftovers {
-		id, err := s.Store.Newest(ctx, reference)
-		if err != nil {
-			return verification.Session{}, err
-		}
-		session, err := read(ctx, id)
-		if err == nil && session.Reference != reference {
-			session, err = s.Store.Get(ctx, id) // memory may be older than the index
-		}
-		switch {
-		case err == nil && session.Reference == reference:
-			return session, nil
-		case err != nil && !errors.Is(err, store.ErrNotFound):
-			return session, err
-		}
-		s.Logger.WarnContext(ctx, "the index of references led to a session that does not bear the reference; the entry is removed", "session_id", id)
-		if err := s.Store.Unindex(ctx, reference, id); err != nil {
-			return verification.Session{}, err
-		}
-	}
-	return verification.Session{}, store.ErrConflict // the next call goes on
-}
-
-// maxLeftovers bounds the wrong entries of the index that one call takes away.
-const maxLeftovers = 16
-
-// asStored in place of a least revision asks for the record itself: memory is never enough.
-const asStored = math.MaxInt32
 
 // answerMargin is kept back of a caller's deadline, so that there is time left to say what is wrong.
 const answerMargin = 250 * time.Millisecond

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -161,6 +161,7 @@ func (s *sink) Send(r *verificationv1.WatchStatusResponse) error {
 // watching is one WatchStatus in a bubble of synctest.
 type watching struct {
 	*shelf
+	hub     *hub.Hub
 	t       *testing.T
 	service *Service
 	sink    *sink
@@ -170,11 +171,11 @@ type watching struct {
 
 func newWatching(t *testing.T, maxAge time.Duration) *watching {
 	w := &watching{
-		t: t, shelf: &shelf{held: map[string]verification.Session{}, newest: map[string]string{}},
+		t: t, hub: hub.New(), shelf: &shelf{held: map[string]verification.Session{}, newest: map[string]string{}},
 		ended: make(chan error, 1),
 	}
 	w.service = New(Config{
-		Store: w.shelf, Hub: hub.New(), Ingest: nobody{}, Clock: time.Now, Logger: slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)),
+		Live: uncached{w.shelf, w.hub, 0}, Ingest: nobody{}, Clock: time.Now, Logger: slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)),
 		StreamMaxAge: maxAge,
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/turn"
+	"example.com/verification-status/server/internal/offstack"
 )
 
 // stallTimeout is how long one response may wait for a caller who does not read: about a hundred
@@ -15,11 +15,11 @@ const stallTimeout = 30 * time.Second
 // or too late.
 var loaded = time.Now()
 
-// do takes a turn, a look and the sends that follow, and waits for its end; see package turn for what it
+// do takes a turn, a look and the sends that follow, and waits for its end; see package offstack for what it
 // saves. So a send that waits for a caller who does not read holds no handler: only the handler's end can
 // end it.
 func (st *stream) do(take func() error) error {
-	ended := turn.Begin(take)
+	ended := offstack.Go(take)
 	for {
 		st.setAlarm(st.patienceEnds())
 		select {

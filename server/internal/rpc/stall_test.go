@@ -17,10 +17,11 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live"
+	"example.com/verification-status/server/internal/live/hub"
+	"example.com/verification-status/server/internal/offstack"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/testing/await"
-	"example.com/verification-status/server/internal/turn"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -113,15 +114,15 @@ func (c *countingStore) Get(ctx context.Context, id string) (verification.Sessio
 	return c.Store.Get(ctx, id)
 }
 
-// TestManyWatchesWakeAtOnce: stopped by StreamReads: however many watches a change wakes, only so many
+// TestManyWatchesWakeAtOnce: stopped by live.Limited: however many watches a change wakes, only so many
 // read the store at once; each is told, and a call in between does not stand in their line.
 func TestManyWatchesWakeAtOnce(t *testing.T) {
 	const watches, reads = 200, 4
 	b := newBackend(t)
 	counting := &countingStore{pause: 10 * time.Millisecond}
 	r := b.replica(t, func(c *Config) {
-		counting.Store = c.Store
-		c.Store, c.StreamReads = counting, reads
+		counting.Store = c.Live
+		c.Live = uncached{counting, c.Live.Hub(), reads}
 	})
 	id := func(n int) string { return fmt.Sprintf("vs_%d", n) } // one each: memory answers many who ask for the same
 	var open []*watched
@@ -148,53 +149,23 @@ func TestManyWatchesWakeAtOnce(t *testing.T) {
 	t.Logf("%d watches woken, %d reads at once at the most", watches, counting.most.Load())
 }
 
-// TestIdleLooksLeavePlacesToThoseThatWereWoken.
-func TestIdleLooksLeavePlacesToThoseThatWereWoken(t *testing.T) {
-	const places = 8
-	some := newTurns(nil, remembering{}, places)
-	idle, cancel := context.WithCancel(context.WithValue(t.Context(), idleKey{}, true))
-	var leaves []func()
-	take := func(ctx context.Context, n int) {
-		t.Helper()
-		for range n {
-			leave, err := some.take(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			leaves = append(leaves, leave)
-		}
-	}
-	take(idle, places/4)
-	take(t.Context(), places-places/4)
-	cancel()
-	if _, err := some.take(idle); err != context.Canceled {
-		t.Errorf("an idle look beyond the quarter: %v", err)
-	}
-	for _, leave := range leaves {
-		leave()
-	}
-	if len(some.places) != 0 || len(some.idle) != 0 {
-		t.Errorf("%d places and %d of the idle are still taken", len(some.places), len(some.idle))
-	}
-}
-
 // asking tells which reads of the feed nothing has asked for.
 type asking struct {
-	store.Store
-	idle chan bool
+	live.Sessions
+	background chan bool
 }
 
 func (a asking) ReadFeed(ctx context.Context, partition int, after store.Position, limit int) ([]store.Entry, error) {
-	a.idle <- ctx.Value(idleKey{}) != nil
-	return a.Store.ReadFeed(ctx, partition, after, limit)
+	a.background <- live.IsBackground(ctx)
+	return a.Sessions.ReadFeed(ctx, partition, after, limit)
 }
 
 // TestIdleLooksOfWatchesOfAllSessionsAreIdle: they read every partition, and would be in the way of others.
 func TestIdleLooksOfWatchesOfAllSessionsAreIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatching(t, 0)
-		reads := asking{w.service.watching.Store, make(chan bool)}
-		w.service.watching.Store = reads
+		reads := asking{w.service.watcher.sessions, make(chan bool)}
+		w.service.watcher.sessions = reads
 		w.start(allSessions())
 		partitions := w.Partitions()
 		for _, want := range []struct {
@@ -202,62 +173,18 @@ func TestIdleLooksOfWatchesOfAllSessionsAreIdle(t *testing.T) {
 			idle  bool
 		}{{partitions, false}, {partitions, true}, {partitions, true}} {
 			for range want.reads {
-				if idle := <-reads.idle; idle != want.idle {
+				if idle := <-reads.background; idle != want.idle {
 					t.Fatalf("a read is idle: %t, want %t", idle, want.idle)
 				}
 			}
 		}
 		synctest.Wait()
-		w.service.Hub.Wake(hub.Partition(0))
-		if <-reads.idle {
+		w.hub.Wake(hub.Partition(0))
+		if <-reads.background {
 			t.Error("a read that was asked for is idle")
 		}
 		w.stop()
 	})
-}
-
-// TestAWaitForATurnEndsWithItsCaller: a caller who has gone must not keep its place in the line.
-func TestAWaitForATurnEndsWithItsCaller(t *testing.T) {
-	full := newTurns(nil, remembering{}, 0) // nobody ever leaves
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, get := full.Get(ctx, "vs_1")
-	_, recent := full.Recent(ctx, "vs_2", 1)
-	_, newest := full.Newest(ctx, "person")
-	_, head := full.Head(ctx, 0)
-	_, feed := full.ReadFeed(ctx, 0, store.Position{}, 1)
-	for _, err := range []error{get, recent, newest, head, feed} {
-		if err != context.Canceled {
-			t.Errorf("got %v", err)
-		}
-	}
-}
-
-// remembering is a Recent with vs_1 at revision 3 in memory, whose store must not be asked.
-type remembering struct{}
-
-func (remembering) Recent(context.Context, string, int32) (verification.Session, error) {
-	return verification.Session{}, errors.New("the store was asked")
-}
-
-func (remembering) Remembered(id string, least int32) *verification.Session {
-	if id != "vs_1" || least > 3 {
-		return nil
-	}
-	return &verification.Session{ID: id, Revision: 3}
-}
-
-// TestWhatIsInMemoryNeedsNoTurn: only what it is too old for waits for one.
-func TestWhatIsInMemoryNeedsNoTurn(t *testing.T) {
-	full := newTurns(nil, remembering{}, 0)
-	if session, err := full.Recent(t.Context(), "vs_1", 3); err != nil || session.Revision != 3 {
-		t.Errorf("got %+v, %v", session, err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := full.Recent(ctx, "vs_1", 4); err != context.Canceled {
-		t.Errorf("got %v", err)
-	}
 }
 
 // TestAPanicOfASendIsItsHandlers: there it is recovered from; in a goroutine of its own it would end the
@@ -266,7 +193,7 @@ func TestAPanicOfASendIsItsHandlers(t *testing.T) {
 	st := &stream{patience: time.Minute, woken: hub.New().Subscribe(), send: func(*verificationv1.WatchStatusResponse) error { panic("planted") }}
 	defer st.close()
 	defer func() {
-		carried, ok := recover().(*turn.Panic)
+		carried, ok := recover().(*offstack.Panic)
 		if !ok {
 			t.Fatal("recovered something else")
 		}

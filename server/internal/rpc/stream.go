@@ -8,7 +8,8 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -46,15 +47,15 @@ type stream struct {
 	following string                                  // the session that wakes a watch by reference
 }
 
-func (s *Service) newStream(server verificationv1.VerificationService_WatchStatusServer, heartbeat time.Duration, topics ...hub.Topic) *stream {
+func (w *watcher) newStream(server verificationv1.VerificationService_WatchStatusServer, heartbeat time.Duration, topics ...hub.Topic) *stream {
 	now := time.Now()
 	st := &stream{
-		ctx: server.Context(), send: server.Send, woken: s.Hub.Subscribe(topics...),
-		stopping: s.stopping, heartbeat: heartbeat, inTouch: s.InTouch, patience: s.StallTimeout, sent: now, behind: true,
+		ctx: server.Context(), send: server.Send, woken: w.config.Live.Hub().Subscribe(topics...),
+		stopping: w.stopping, heartbeat: heartbeat, inTouch: w.config.InTouch, patience: w.config.StallTimeout, sent: now, behind: true,
 	}
-	if s.StreamMaxAge > 0 {
+	if w.config.StreamMaxAge > 0 {
 		// Up to a fifth earlier, never later: a proxy may have the same limit.
-		st.expires = now.Add(s.StreamMaxAge - rand.N(s.StreamMaxAge/5+1))
+		st.expires = now.Add(w.config.StreamMaxAge - rand.N(w.config.StreamMaxAge/5+1))
 	}
 	return st
 }
@@ -114,7 +115,7 @@ func (st *stream) lookContext() (context.Context, context.CancelFunc) {
 	}
 	parent := st.ctx
 	if !st.behind {
-		parent = context.WithValue(parent, idleKey{}, true)
+		parent = live.Background(parent)
 	}
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	// A store that hangs must not keep the last word back either, when the server stops.

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -37,7 +37,7 @@ func TestAHeartbeatComesWheneverTheStreamWasIdleThatLongAndBearsTheToken(t *test
 		// Idleness begins anew with each response.
 		time.Sleep(3 * time.Second)
 		w.put(life("vs_1", 2))
-		w.service.Hub.Wake(hub.Session("vs_1"))
+		w.hub.Wake(hub.Session("vs_1"))
 		change := w.next()
 		beat := w.next()
 		if idle := beat.at.Sub(change.at); idle != 7*time.Second || beat.ResumeToken != change.ResumeToken {
@@ -56,7 +56,7 @@ func TestG18_NoHeartbeatWithoutTheStore(t *testing.T) {
 			request.Heartbeat = durationpb.New(5 * time.Second)
 			w := newWatching(t, 0)
 			var away atomic.Bool
-			w.service.watching.InTouch = func() bool { return !away.Load() }
+			w.service.config.InTouch = func() bool { return !away.Load() }
 			session := life("vs_1", 1)
 			session.Reference = "person"
 			w.put(session)
@@ -104,14 +104,14 @@ func TestHeartbeatsLeaveWithinASecondOfBeingDueAlsoWithAStoreThatHangs(t *testin
 				w.start(request)
 				last := w.next()
 				w.set(func() { w.hang, w.fail = hang, store.ErrUnavailable })
-				w.service.Hub.WakeAll()
+				w.hub.WakeAll()
 				for range 20 {
 					beat := w.next()
 					if idle := beat.at.Sub(last.at); idle < 5*time.Second || idle > 6*time.Second {
 						t.Errorf("%s, hang %v: a heartbeat after %v", name, hang, idle)
 					}
 					last = beat
-					w.service.Hub.WakeAll()
+					w.hub.WakeAll()
 				}
 				w.stop()
 			})
@@ -166,7 +166,7 @@ func TestABusyStreamReachesItsGreatestAgeToo(t *testing.T) {
 		for k := range 300 { // five minutes of sending without a pause
 			w.put(life("vs_busy"+string(rune('a'+k%26))+string(rune('a'+k/26)), 1))
 		}
-		w.service.Hub.WakeAll()
+		w.hub.WakeAll()
 		wantError(t, <-w.ended, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STREAM_EXPIRED)
 		if age := time.Since(began); age > time.Minute+time.Second {
 			t.Errorf("ended after %v", age)
@@ -183,7 +183,7 @@ func TestASlowReaderLosesNothing(t *testing.T) {
 		for k := range 50 {
 			w.put(life("vs_x"+string(rune('a'+k)), 1))
 		}
-		w.service.Hub.WakeAll()
+		w.hub.WakeAll()
 		w.next()
 		for k := range 50 {
 			if got := w.next().Verification.GetSessionId(); got != "vs_x"+string(rune('a'+k)) {
@@ -208,7 +208,7 @@ func TestG12_ADrainingServerEndsEveryStreamAndTellsToResume(t *testing.T) {
 				w.next()
 				if away {
 					w.set(func() { w.fail = store.ErrUnavailable })
-					w.service.Hub.WakeAll()
+					w.hub.WakeAll()
 					synctest.Wait()
 				}
 				began := time.Now()
@@ -230,7 +230,7 @@ func TestADrainingServerEndsAStreamInTheMiddleOfItsBacklog(t *testing.T) {
 		w.next()
 		w.sink.slow = time.Second
 		w.put(life("vs_1", 200))
-		w.service.Hub.WakeAll()
+		w.hub.WakeAll()
 		time.Sleep(10500 * time.Millisecond)
 		began := time.Now()
 		w.service.Drain()
@@ -251,7 +251,7 @@ func TestAStoreThatIsAwayInTheMiddleKeepsTheStreamAndItGoesOn(t *testing.T) {
 				w.start(request)
 				w.next()
 				w.set(func() { w.fail, w.hang = store.ErrUnavailable, hang })
-				w.service.Hub.WakeAll()
+				w.hub.WakeAll()
 				time.Sleep(10 * time.Minute)
 				w.none()
 				w.put(ofPerson(life("vs_1", 3)))
@@ -284,8 +284,8 @@ func TestAStoreThatGoesAwayWhileAReferenceMovesKeepsTheStream(t *testing.T) {
 		w.set(func() { w.newest["person"] = "vs_2" })
 		// pointed reads the old record, the pointer and the new record: then the next look fails.
 		failing := &failAfter{Store: w.shelf, looks: 3}
-		w.service.Store = failing
-		w.service.Hub.Wake(hub.Reference("person"))
+		w.service.watcher.sessions = uncached{failing, w.hub, 0}.Limited()
+		w.hub.Wake(hub.Reference("person"))
 		synctest.Wait()
 		if got := w.next(); got.Verification.GetSessionId() != "vs_2" {
 			t.Errorf("%v", got.WatchStatusResponse)
@@ -373,7 +373,7 @@ func TestAnIdleLookThatFailsIsNotRepeatedSoon(t *testing.T) {
 			if got := after - before; got < 90 || got > 160 {
 				t.Errorf("%s: %d looks in an hour, want about %d", name, got, time.Hour/lookAgain)
 			}
-			w.service.Hub.WakeAll()
+			w.hub.WakeAll()
 			time.Sleep(time.Minute)
 			w.set(func() { before = w.looks - after })
 			if before < 40 {
@@ -399,7 +399,7 @@ func TestUntilSettledByReferenceWaitsForTheSuccessorOfASupersededSession(t *test
 		next := verification.Session{ID: "vs_2", Revision: 1, State: verification.State{Reference: "person", Status: verification.StatusVerified, Created: 2}}
 		w.put(next)
 		w.set(func() { w.newest["person"] = "vs_2" })
-		w.service.Hub.Wake(hub.Reference("person"))
+		w.hub.Wake(hub.Reference("person"))
 		if got := w.next(); got.Verification.GetSessionId() != "vs_2" {
 			t.Errorf("%v", got.WatchStatusResponse)
 		}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/resumetoken"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
@@ -16,8 +16,8 @@ import (
 // feedPage is how many entries are read at a time.
 const feedPage = 100
 
-func (s *Service) partitionTopics() []hub.Topic {
-	topics := make([]hub.Topic, s.Store.Partitions())
+func (w *watcher) partitionTopics() []hub.Topic {
+	topics := make([]hub.Topic, w.sessions.Partitions())
 	for partition := range topics {
 		topics[partition] = hub.Partition(partition)
 	}
@@ -26,11 +26,11 @@ func (s *Service) partitionTopics() []hub.Topic {
 
 // watchAll follows the feed from the token's position, or from its head, which is told at once: a
 // watcher that is cut off before the first change loses nothing.
-func (s *Service) watchAll(st *stream, request *verificationv1.WatchStatusRequest) error {
+func (w *watcher) watchAll(st *stream, request *verificationv1.WatchStatusRequest) error {
 	var positions []store.Position
 	token := func() string { return feedToken(positions) }
 	begin := func() (err error) {
-		if positions, err = s.startOfFeed(st, request.GetResumeToken()); err != nil {
+		if positions, err = w.startOfFeed(st, request.GetResumeToken()); err != nil {
 			return err
 		}
 		return st.respond(nil, token())
@@ -43,7 +43,7 @@ func (s *Service) watchAll(st *stream, request *verificationv1.WatchStatusReques
 	for {
 		var rest uint64
 		err := st.do(func() (err error) {
-			rest, err = s.sendFeed(st, positions, look)
+			rest, err = w.sendFeed(st, positions, look)
 			return err
 		})
 		if err != nil && !away(err) {
@@ -69,13 +69,13 @@ func (s *Service) watchAll(st *stream, request *verificationv1.WatchStatusReques
 }
 
 // startOfFeed is where a watch begins. A token's positions are checked before anything is sent.
-func (s *Service) startOfFeed(st *stream, token string) ([]store.Position, error) {
+func (w *watcher) startOfFeed(st *stream, token string) ([]store.Position, error) {
 	ctx, cancel := context.WithTimeout(st.ctx, lookTimeout)
 	defer cancel()
-	positions := make([]store.Position, s.Store.Partitions())
+	positions := make([]store.Position, w.sessions.Partitions())
 	if token == "" {
 		for partition := range positions {
-			head, err := s.Store.Head(ctx, partition)
+			head, err := w.sessions.Head(ctx, partition)
 			if err != nil {
 				return nil, err
 			}
@@ -89,7 +89,7 @@ func (s *Service) startOfFeed(st *stream, token string) ([]store.Position, error
 	}
 	for partition, place := range places {
 		positions[partition] = store.Position(place)
-		if _, err := s.Store.ReadFeed(ctx, partition, positions[partition], 1); err != nil {
+		if _, err := w.sessions.ReadFeed(ctx, partition, positions[partition], 1); err != nil {
 			return nil, err
 		}
 	}
@@ -98,10 +98,10 @@ func (s *Service) startOfFeed(st *stream, token string) ([]store.Position, error
 
 // sendFeed sends what the named partitions hold after the positions, and moves these. It returns the
 // partitions not yet read to their end.
-func (s *Service) sendFeed(st *stream, positions []store.Position, partitions uint64) (rest uint64, err error) {
+func (w *watcher) sendFeed(st *stream, positions []store.Position, partitions uint64) (rest uint64, err error) {
 	for rest = partitions & (1<<len(positions) - 1); rest != 0; {
 		partition := bits.TrailingZeros64(rest)
-		full, err := s.sendPage(st, positions, partition)
+		full, err := w.sendPage(st, positions, partition)
 		if err != nil {
 			return rest, err
 		}
@@ -113,9 +113,9 @@ func (s *Service) sendFeed(st *stream, positions []store.Position, partitions ui
 }
 
 // sendPage sends one page of one partition; full says that there may be more.
-func (s *Service) sendPage(st *stream, positions []store.Position, partition int) (full bool, err error) {
+func (w *watcher) sendPage(st *stream, positions []store.Position, partition int) (full bool, err error) {
 	ctx, cancel := st.lookContext()
-	entries, err := s.Store.ReadFeed(ctx, partition, positions[partition], feedPage)
+	entries, err := w.sessions.ReadFeed(ctx, partition, positions[partition], feedPage)
 	cancel() // no bound of a look spans the sends: a caller may read slowly
 	if err != nil {
 		return false, st.orDraining(err)
@@ -125,7 +125,7 @@ func (s *Service) sendPage(st *stream, positions []store.Position, partition int
 		if err := st.ended(); err != nil {
 			return false, err
 		}
-		change, session, err := s.derive(st, records, entry)
+		change, session, err := w.derive(st, records, entry)
 		if err != nil {
 			return false, err
 		}
@@ -133,7 +133,7 @@ func (s *Service) sendPage(st *stream, positions []store.Position, partition int
 		if change.Revision == 0 {
 			continue
 		}
-		if err := st.respond(s.asOf(session, change), feedToken(positions)); err != nil {
+		if err := st.respond(w.config.asOf(session, change), feedToken(positions)); err != nil {
 			return false, err
 		}
 	}
@@ -142,7 +142,7 @@ func (s *Service) sendPage(st *stream, positions []store.Position, partition int
 
 // derive makes a change from the record as it is now. The zero change is one that a redaction or a
 // cut took away: a newer entry follows.
-func (s *Service) derive(st *stream, records map[string]verification.Session, entry store.Entry) (verification.Change, verification.Session, error) {
+func (w *watcher) derive(st *stream, records map[string]verification.Session, entry store.Entry) (verification.Change, verification.Session, error) {
 	if entry.Revision == 0 {
 		return verification.Change{}, verification.Session{}, nil
 	}
@@ -150,12 +150,12 @@ func (s *Service) derive(st *stream, records map[string]verification.Session, en
 	if !known {
 		var err error
 		session, err = st.look(func(ctx context.Context) (verification.Session, error) {
-			return s.Store.Get(ctx, entry.SessionID) // not from memory, which may be of before a loss
+			return w.sessions.Get(ctx, entry.SessionID) // not from memory, which may be of before a loss
 		})
 		switch {
 		case errors.Is(err, store.ErrCorrupt):
 			// One unreadable record must not stop the watchers of all others, now and at each resume.
-			s.Logger.Error("a change cannot be told to watchers of all sessions", "session_id", entry.SessionID, "error", err)
+			w.config.Logger.Error("a change cannot be told to watchers of all sessions", "session_id", entry.SessionID, "error", err)
 		case err != nil && !errors.Is(err, store.ErrNotFound):
 			return verification.Change{}, session, err
 		}

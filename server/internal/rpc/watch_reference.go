@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/resumetoken"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
@@ -15,22 +15,22 @@ import (
 // one appears it goes on with that one's current status. When the session that is shown gets another
 // reference, it is another person's from then on: nothing more of it is sent, and the stream goes on with
 // the newest session that still has the reference, or ends as one that begins now would.
-func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatusRequest, reference string) error {
+func (w *watcher) watchReference(st *stream, request *verificationv1.WatchStatusRequest, reference string) error {
 	var c cursor
 	encode := func(c cursor) string { return resumetoken.EncodeReference(reference, resumetoken.Session(c)) }
-	look := st.untilWoken(func(ctx context.Context) (verification.Session, error) { return s.newest(ctx, reference, 0) })
+	look := st.untilWoken(func(ctx context.Context) (verification.Session, error) { return w.newest(ctx, reference, 0) })
 	if token := request.GetResumeToken(); token != "" {
 		place, err := resumetoken.DecodeReference(token, reference)
 		if err != nil {
 			return err
 		}
-		c, look = cursor(place), s.bearing(reference, cursor(place))
+		c, look = cursor(place), w.bearing(reference, cursor(place))
 	}
 	until, token := request.GetUntilSettled(), func() string { return tokenOf(c, encode) }
 	for begun := false; ; {
 		var settled bool
 		err := st.do(func() (err error) {
-			settled, err = s.showNewest(st, &c, look, reference, encode)
+			settled, err = w.showNewest(st, &c, look, reference, encode)
 			return err
 		})
 		if err == nil && settled && until {
@@ -43,8 +43,8 @@ func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatus
 		if !begun {
 			continue
 		}
-		if look = s.pointed(reference, c); st.topics != 0 && st.topics&referenceTopic == 0 {
-			look = s.kept(reference, c) // where the reference leads has not changed
+		if look = w.pointed(reference, c); st.topics != 0 && st.topics&referenceTopic == 0 {
+			look = w.kept(reference, c) // where the reference leads has not changed
 		}
 	}
 }
@@ -55,7 +55,7 @@ func (s *Service) watchReference(st *stream, request *verificationv1.WatchStatus
 const referenceTopic = 1
 
 // showNewest is showSession for a reference. A superseded session is not the end.
-func (s *Service) showNewest(st *stream, c *cursor, look reader, reference string, encode func(cursor) string) (settled bool, err error) {
+func (w *watcher) showNewest(st *stream, c *cursor, look reader, reference string, encode func(cursor) string) (settled bool, err error) {
 	session, err := st.look(look)
 	for err == nil {
 		if session.ID != c.ID {
@@ -65,11 +65,11 @@ func (s *Service) showNewest(st *stream, c *cursor, look reader, reference strin
 			if c.strayed(session, reference) {
 				return false, errTokenExpired // it has the reference again, and had another one in between
 			}
-			*c, err = s.sendAfter(st, &session, *c, encode)
+			*c, err = w.sendAfter(st, &session, *c, encode)
 			return session.Settled() && session.SupersededBy == "", err
 		}
 		// Read again now that its wake-ups arrive, lest a change fell in between.
-		session, err = st.look(s.pointed(reference, *c))
+		session, err = st.look(w.pointed(reference, *c))
 	}
 	return false, err
 }
@@ -88,11 +88,11 @@ func (st *stream) follow(id string) bool {
 }
 
 // kept reads the session that is shown, or where the reference leads once that session has strayed from it.
-func (s *Service) kept(reference string, shown cursor) reader {
+func (w *watcher) kept(reference string, shown cursor) reader {
 	return func(ctx context.Context) (verification.Session, error) {
-		session, err := s.held(shown.ID, shown.Revision)(ctx)
+		session, err := w.held(shown.ID, shown.Revision)(ctx)
 		if err == nil && shown.strayed(session, reference) {
-			return s.newest(ctx, reference, 0)
+			return w.newest(ctx, reference, 0)
 		}
 		return session, err
 	}
@@ -100,23 +100,23 @@ func (s *Service) kept(reference string, shown cursor) reader {
 
 // pointed reads the session that a reference leads to, or the shown one again while none is newer: a
 // redaction takes the newest one's reference away, and must still be told.
-func (s *Service) pointed(reference string, shown cursor) reader {
+func (w *watcher) pointed(reference string, shown cursor) reader {
 	return func(ctx context.Context) (verification.Session, error) {
-		current, err := s.kept(reference, shown)(ctx)
+		current, err := w.kept(reference, shown)(ctx)
 		if err != nil || current.ID != shown.ID {
 			return current, err
 		}
-		return s.newestOr(ctx, reference, current)
+		return w.newestOr(ctx, reference, current)
 	}
 }
 
 // newestOr is the newest session that has a reference, or current while none is newer.
-func (s *Service) newestOr(ctx context.Context, reference string, current verification.Session) (verification.Session, error) {
-	newest, err := s.bearer(ctx, reference, func(ctx context.Context, id string) (verification.Session, error) {
+func (w *watcher) newestOr(ctx context.Context, reference string, current verification.Session) (verification.Session, error) {
+	newest, err := w.newestKnown(ctx, reference, func(ctx context.Context, id string) (verification.Session, error) {
 		if id == current.ID {
 			return current, nil
 		}
-		return s.recent(ctx, id, 0)
+		return w.known(ctx, id, 0)
 	})
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -130,18 +130,18 @@ func (s *Service) newestOr(ctx context.Context, reference string, current verifi
 // bearing reads the session of a token, if it still has the reference, or the newest one that does. Tokens
 // prove nothing: without this, a forged one would show a stranger's session. The record of an archived session
 // names no reference: that one's is asked for as if the watch began.
-func (s *Service) bearing(reference string, c cursor) reader {
+func (w *watcher) bearing(reference string, c cursor) reader {
 	return func(ctx context.Context) (verification.Session, error) {
-		session, err := s.held(c.ID, c.Revision)(ctx)
+		session, err := w.held(c.ID, c.Revision)(ctx)
 		switch {
 		case err != nil:
 			return session, err
 		case session.Reference == reference:
-			return s.newestOr(ctx, reference, session)
+			return w.newestOr(ctx, reference, session)
 		case !session.Stub():
 			return session, errTokenExpired
 		}
-		newest, err := s.newest(ctx, reference, 0)
+		newest, err := w.newest(ctx, reference, 0)
 		if errors.Is(err, store.ErrNotFound) || err == nil && newest.ID != session.ID && !newer(newest, session) {
 			return session, errTokenExpired
 		}

@@ -6,41 +6,47 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/resumetoken"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
 
+// watcher serves WatchStatus. It reads through the slots of Live.Limited.
+type watcher struct {
+	lookup
+	stopping context.Context // ends with Drain
+}
+
 // WatchStatus implements the RPC.
 func (s *Service) WatchStatus(request *verificationv1.WatchStatusRequest, server verificationv1.VerificationService_WatchStatusServer) error {
-	if err := s.watching.watchStatus(request, server); err != nil {
+	if err := s.watcher.watchStatus(request, server); err != nil {
 		return s.fail(server.Context(), err)
 	}
 	return nil
 }
 
 // watchStatus is there for as long as the stream is, and so small: what reads the request is elsewhere.
-func (s *Service) watchStatus(request *verificationv1.WatchStatusRequest, server verificationv1.VerificationService_WatchStatusServer) error {
-	heartbeat, topics, err := s.asked(request)
+func (w *watcher) watchStatus(request *verificationv1.WatchStatusRequest, server verificationv1.VerificationService_WatchStatusServer) error {
+	heartbeat, topics, err := w.asked(request)
 	if err != nil {
 		return err
 	}
-	st := s.newStream(server, heartbeat, topics...)
+	st := w.newStream(server, heartbeat, topics...)
 	defer st.close()
 	switch subject := request.GetSubject().(type) {
 	case *verificationv1.WatchStatusRequest_SessionId:
-		return s.watchSession(st, request, subject.SessionId)
+		return w.watchSession(st, request, subject.SessionId)
 	case *verificationv1.WatchStatusRequest_ClientReferenceId:
-		return s.watchReference(st, request, subject.ClientReferenceId)
+		return w.watchReference(st, request, subject.ClientReferenceId)
 	default:
-		return s.watchAll(st, request)
+		return w.watchAll(st, request)
 	}
 }
 
 // asked is what a request wants to be woken by, and how often it wants a sign of life, if all of it is as it
 // may be.
-func (s *Service) asked(request *verificationv1.WatchStatusRequest) (heartbeat time.Duration, topics []hub.Topic, err error) {
+func (w *watcher) asked(request *verificationv1.WatchStatusRequest) (heartbeat time.Duration, topics []hub.Topic, err error) {
 	if heartbeat, err = heartbeatOf(request); err != nil {
 		return 0, nil, err
 	}
@@ -56,7 +62,7 @@ func (s *Service) asked(request *verificationv1.WatchStatusRequest) (heartbeat t
 		if request.GetUntilSettled() {
 			return 0, nil, invalid("until_settled", "does not go with all_sessions")
 		}
-		return heartbeat, s.partitionTopics(), nil
+		return heartbeat, w.partitionTopics(), nil
 	default:
 		return 0, nil, invalid("subject", "is missing: set session_id, client_reference_id or all_sessions")
 	}
@@ -65,21 +71,21 @@ func (s *Service) asked(request *verificationv1.WatchStatusRequest) (heartbeat t
 // watchSession is snapshot, resume and live in one loop: send what follows the cursor, wait to be
 // woken, look again. A store that is away does not end a watch that has begun: it goes on when the store
 // is back. A session that is not known here, and that Stripe cannot be asked for now, is waited for.
-func (s *Service) watchSession(st *stream, request *verificationv1.WatchStatusRequest, id string) error {
+func (w *watcher) watchSession(st *stream, request *verificationv1.WatchStatusRequest, id string) error {
 	var c cursor
-	look := st.untilWoken(func(ctx context.Context) (verification.Session, error) { return s.session(ctx, id, 0) })
+	look := st.untilWoken(func(ctx context.Context) (verification.Session, error) { return w.session(ctx, id, 0) })
 	if token := request.GetResumeToken(); token != "" {
 		place, err := resumetoken.DecodeSession(token, id)
 		if err != nil {
 			return err
 		}
-		c, look = cursor(place), s.held(id, place.Revision)
+		c, look = cursor(place), w.held(id, place.Revision)
 	}
 	until, token := request.GetUntilSettled(), func() string { return tokenOf(c, encodeSession) }
 	for begun := false; ; {
 		var settled bool
 		err := st.do(func() (err error) {
-			settled, err = s.showSession(st, &c, id, look)
+			settled, err = w.showSession(st, &c, id, look)
 			return err
 		})
 		if err == nil && settled && until {
@@ -90,15 +96,15 @@ func (s *Service) watchSession(st *stream, request *verificationv1.WatchStatusRe
 			return err
 		}
 		if begun {
-			look = s.held(id, c.Revision)
+			look = w.held(id, c.Revision)
 		}
 	}
 }
 
 // showSession looks once, and sends what follows the cursor. What is in memory needs no context with a
 // bound: for most changes it is there.
-func (s *Service) showSession(st *stream, c *cursor, id string, look reader) (settled bool, err error) {
-	session := s.Recent.Remembered(id, c.Revision)
+func (w *watcher) showSession(st *stream, c *cursor, id string, look reader) (settled bool, err error) {
+	session := w.sessions.Peek(id, c.Revision)
 	if session == nil {
 		read, err := st.look(look)
 		if err != nil {
@@ -106,7 +112,7 @@ func (s *Service) showSession(st *stream, c *cursor, id string, look reader) (se
 		}
 		session = &read
 	}
-	*c, err = s.sendAfter(st, session, *c, encodeSession)
+	*c, err = w.sendAfter(st, session, *c, encodeSession)
 	return session.Settled(), err
 }
 
@@ -114,9 +120,9 @@ func (s *Service) showSession(st *stream, c *cursor, id string, look reader) (se
 type reader func(context.Context) (verification.Session, error)
 
 // held reads a record that was in the store before, at that revision. One that is gone was lost.
-func (s *Service) held(id string, revision int32) reader {
+func (w *watcher) held(id string, revision int32) reader {
 	return func(ctx context.Context) (verification.Session, error) {
-		session, err := s.Recent.Recent(ctx, id, revision)
+		session, err := w.sessions.Session(ctx, id, revision)
 		if errors.Is(err, store.ErrNotFound) {
 			return session, errTokenExpired
 		}
@@ -125,7 +131,7 @@ func (s *Service) held(id string, revision int32) reader {
 }
 
 // sendAfter sends what follows the cursor, and returns the cursor behind it.
-func (s *Service) sendAfter(st *stream, session *verification.Session, c cursor, token func(cursor) string) (cursor, error) {
+func (w *watcher) sendAfter(st *stream, session *verification.Session, c cursor, token func(cursor) string) (cursor, error) {
 	if c.Revision > 0 {
 		if err := c.check(*session); err != nil {
 			return c, err
@@ -136,7 +142,7 @@ func (s *Service) sendAfter(st *stream, session *verification.Session, c cursor,
 			return c, err
 		}
 		c = at(*session, change.Revision)
-		if err := st.respond(s.asOf(*session, change), token(c)); err != nil {
+		if err := st.respond(w.config.asOf(*session, change), token(c)); err != nil {
 			return c, err
 		}
 	}

@@ -10,7 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -116,7 +117,7 @@ func TestG5_WhatHappenedUnderAnotherReferenceIsNeverShown(t *testing.T) {
 					if !test.leads {
 						w.set(func() { delete(w.newest, "wrong") })
 					}
-					w.service.Hub.Wake(wake)
+					w.hub.Wake(wake)
 					synctest.Wait()
 					for len(w.sink.got) > 0 {
 						t.Errorf("sent %v", (<-w.sink.got).GetVerification())
@@ -146,7 +147,7 @@ func TestG5_ARedactionUnderTheOwnReferenceIsTold(t *testing.T) {
 		change(3, object("vs_1", "verified", reference("wrong")))
 		change(4, object("vs_1", "verified", erased))
 		w.set(func() { delete(w.newest, "wrong") })
-		w.service.Hub.Wake(hub.Session("vs_1"))
+		w.hub.Wake(hub.Session("vs_1"))
 		if got := w.next().GetVerification(); got.GetRevision() != 4 || got.GetClientReferenceId() != "" {
 			t.Errorf("%v", got)
 		}
@@ -161,7 +162,7 @@ func TestG5_AReferenceThatMovesBetweenTwoLooksIsNotShown(t *testing.T) {
 		session, _ := verification.Transition(verification.Session{}, eventOf(1, 1, object("vs_1", "requires_input", reference("wrong"))))
 		w.put(session)
 		w.newest["wrong"] = "vs_1"
-		w.service.watching.Recent = &movingOnce{recent: w.service.watching.Recent, after: func() {
+		w.service.watcher.sessions = &movingOnce{Sessions: w.service.watcher.sessions, after: func() {
 			moved, _ := verification.Transition(session, eventOf(2, 2, object("vs_1", "verified", reference("right"))))
 			w.put(moved)
 			w.set(func() { delete(w.newest, "wrong") })
@@ -180,17 +181,15 @@ func TestG5_AReferenceThatMovesBetweenTwoLooksIsNotShown(t *testing.T) {
 	})
 }
 
-// movingOnce is a Recent after whose first answer something happens.
+// movingOnce makes something happen after the first session that it returns.
 type movingOnce struct {
-	recent Recent
-	after  func()
-	once   sync.Once
+	live.Sessions
+	after func()
+	once  sync.Once
 }
 
-func (m *movingOnce) Recent(ctx context.Context, id string, least int32) (verification.Session, error) {
-	session, err := m.recent.Recent(ctx, id, least)
+func (m *movingOnce) Session(ctx context.Context, id string, minRevision int32) (verification.Session, error) {
+	session, err := m.Sessions.Session(ctx, id, minRevision)
 	m.once.Do(m.after)
 	return session, err
 }
-
-func (m *movingOnce) Remembered(string, int32) *verification.Session { return nil }

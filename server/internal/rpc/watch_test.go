@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -250,7 +250,7 @@ func TestATokenByReferenceOfARedactedSessionIsExpired(t *testing.T) {
 func TestAStoreThatIsAwayInTheMiddleOfAWatchIsSurvivedOverTheWire(t *testing.T) {
 	flaky := &flakyStore{}
 	b := newBackend(t)
-	r := b.replica(t, func(c *Config) { flaky.Store = c.Store; c.Store = flaky })
+	r := b.replica(t, func(c *Config) { flaky.Store = c.Live; c.Live = uncached{flaky, c.Live.Hub(), 0} })
 	r.apply(eventOf(1, 1, object("vs_1", "processing")))
 	w := r.watch(bySession("vs_1", 0))
 	w.wantNext("vs_1", 1, "processing")

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -233,7 +233,7 @@ func TestAWatchThatWaitsForItsSessionShowsSignsOfLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatching(t, 0)
 		ingest := &unborn{err: verification.ErrStripeBudget}
-		w.service.watching.Ingest = ingest
+		w.service.config.Ingest = ingest
 		request := byID("vs_1")
 		request.Heartbeat = durationpb.New(10 * time.Second)
 		w.start(request)
@@ -252,7 +252,7 @@ func TestAWatchThatWaitsForItsSessionShowsSignsOfLife(t *testing.T) {
 			t.Errorf("Stripe's budget was asked for %d times in a minute", ingest.asked)
 		}
 		w.put(life("vs_1", 1))
-		w.service.Hub.Wake(hub.Session("vs_1"))
+		w.hub.Wake(hub.Session("vs_1"))
 		synctest.Wait()
 		if len(w.sink.got) != 1 || (<-w.sink.got).GetVerification().GetRevision() != 1 {
 			t.Error("the session's wake-up brought no status")
@@ -266,7 +266,7 @@ func TestAWatchThatWaitsEndsWhenStripeSaysUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatching(t, 0)
 		ingest := &unborn{err: verification.ErrStripeBusy}
-		w.service.watching.Ingest = ingest
+		w.service.config.Ingest = ingest
 		w.start(byID("vs_1"))
 		ingest.mu.Lock()
 		ingest.err = store.ErrNotFound

@@ -13,14 +13,11 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/hub"
 	"example.com/verification-status/server/internal/ingest"
-	"example.com/verification-status/server/internal/nearcache"
+	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/rpc"
-	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
-	"example.com/verification-status/server/internal/tailer"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -52,10 +49,20 @@ func startReplica(t *testing.T, name string, options redisstore.Options, s *stri
 	if err := opened.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	watchers := hub.New()
-	memory := nearcache.New(opened, size, time.Now, ownNews{watchers, opened})
-	into := ingest.New(ingest.Config{Store: memory, Stripe: s, Clock: s.clock.now, Logger: logger})
-	reconciler, err := reconcile.New(reconcile.Config{
+	follows := &follows{named: make(map[string]bool), told: make(map[string]int32)}
+	var reconciler *reconcile.Reconciler
+	view := live.New(live.Config{
+		Store: opened, CacheSessions: size, Logger: logger, Changed: follows.changed,
+		Lost: func(lost []string, more bool) {
+			follows.rewound(lost, more)
+			reconciler.Lost(lost...)
+			if more {
+				reconciler.LostAll()
+			}
+		},
+	})
+	into := ingest.New(ingest.Config{Store: view, Stripe: s, Clock: s.clock.now, Logger: logger})
+	reconciler, err = reconcile.New(reconcile.Config{
 		Store: opened, Stripe: s, Ingest: into, Holder: name, Clock: s.clock.now, Logger: logger,
 		// Only what the tailer tells may bring back what was lost, and the last run of a round.
 		Interval: time.Hour, Overlap: 10 * scale * time.Second,
@@ -63,16 +70,8 @@ func startReplica(t *testing.T, name string, options redisstore.Options, s *stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	follows := &follows{Cache: memory, named: make(map[string]bool), told: make(map[string]int32)}
-	rewound := func(lost []string, more bool) {
-		follows.rewound(lost, more)
-		reconciler.Lost(lost...)
-		if more {
-			reconciler.LostAll()
-		}
-	}
 	service := rpc.New(rpc.Config{
-		Store: memory, Recent: memory, Hub: watchers, Ingest: into, Stripe: s, Policy: policy(),
+		Live: view, Ingest: into, Stripe: s, Policy: policy(),
 		Clock: s.clock.now, Logger: logger, StreamMaxAge: 5 * time.Second,
 	})
 	listener := bufconn.Listen(1 << 20)
@@ -87,7 +86,7 @@ func startReplica(t *testing.T, name string, options redisstore.Options, s *stri
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
-	running.Go(func() { tailer.New(memory, watchers, follows, rewound, logger).Run(ctx) })
+	running.Go(func() { view.Run(ctx) })
 	running.Go(func() { reconciler.Loop(ctx) })
 	t.Cleanup(func() {
 		connection.Close()
@@ -105,39 +104,19 @@ func startReplica(t *testing.T, name string, options redisstore.Options, s *stri
 	}
 }
 
-// ownNews wakes watchers of this replica's own commits, as app does.
-type ownNews struct {
-	hub   *hub.Hub
-	store store.Store
-}
-
-func (n ownNews) Committed(before, after verification.Session) {
-	n.hub.Wake(hub.Session(after.ID))
-	n.hub.Wake(hub.Partition(n.store.Partition(after.ID)))
-	if after.Reference != before.Reference && after.Reference != "" {
-		n.hub.Wake(hub.Reference(after.Reference))
-	}
-}
-
-func (n ownNews) Changed(id string) { n.hub.Wake(hub.Session(id)) }
-
-// follows is a replica's memory, with a note of what the tailer told it, and of what the tailer says was
-// lost.
+// follows notes what the feed showed a replica, and what the replica says was lost.
 type follows struct {
-	*nearcache.Cache
-
 	mu    sync.Mutex
 	told  map[string]int32 // the greatest revision of each session since the last reset
 	named map[string]bool  // sessions that were named as lost since the last loss
 	more  bool             // there may be others
 }
 
-// Told implements tailer.Memory.
-func (f *follows) Told(id string, revision int32) bool {
+// changed is live.Config.Changed.
+func (f *follows) changed(id string, revision int32) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.told[id] = max(f.told[id], revision)
-	f.mu.Unlock()
-	return f.Cache.Told(id, revision)
 }
 
 func (f *follows) rewound(lost []string, more bool) {

@@ -1,4 +1,4 @@
-package tailer
+package live
 
 import (
 	"bytes"
@@ -14,8 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/hub"
-	"example.com/verification-status/server/internal/nearcache"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/testing/redistest"
@@ -109,28 +108,28 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = other.Close() })
-	h, l := hub.New(), &losses{}
-	cache := nearcache.New(opened, 1000, time.Now, nil)
-	watcher := watch(t, h, hub.Session("vs_a"))
+	var l losses
 	var checks atomic.Int64
-	runTailer(t, New(counting{cache, &checks}, h, cache, l.rewound, slog.New(slog.DiscardHandler)))
+	v := New(Config{Store: counting{opened, &checks}, CacheSessions: 1000, Lost: l.rewound, Logger: slog.New(slog.DiscardHandler)})
+	watcher := watch(t, v.Hub(), hub.Session("vs_a"))
+	runFollower(t, v.follower)
 	beside := make([]string, 0, 2) // further sessions of the same partition
 	for n := 0; len(beside) < 2; n++ {
 		if id := fmt.Sprintf("vs_%d", n); other.Partition(id) == other.Partition("vs_a") {
 			beside = append(beside, id)
 		}
 	}
-	change(t, other, "vs_a", "evt_1", 1)
+	commitEvent(t, other, "vs_a", "evt_1", 1)
 	replica.AwaitSynced(master)
 	// The replica stays reachable, and gets nothing any more.
 	replica.MustAsk("CONFIG", "SET", "masteruser", "nobody")
 	replica.MustAsk("CONFIG", "SET", "masterauth", "wrong")
 	master.MustAsk("CLIENT", "KILL", "TYPE", "replica")
-	change(t, other, "vs_a", "evt_2", 2)
+	commitEvent(t, other, "vs_a", "evt_2", 2)
 	answered := func() int32 {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		session, err := cache.Recent(ctx, "vs_a", 0)
+		session, err := v.Session(ctx, "vs_a", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +137,7 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 	}
 	eventually(t, "revision 2 is in memory", func() bool {
 		answered()
-		return cache.Remembered("vs_a", 2) != nil
+		return v.Peek("vs_a", 2) != nil
 	})
 
 	// A Sentinel that has not asked the replica for a while promotes none (NOGOODSLAVE): it asks each ten seconds.
@@ -162,7 +161,7 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 		return err == nil && session.Revision == 1
 	})
 	for n, id := range beside {
-		change(t, other, id, fmt.Sprintf("evt_beside%d", n), 3)
+		commitEvent(t, other, id, fmt.Sprintf("evt_beside%d", n), 3)
 	}
 	seen := checks.Load()
 	eventually(t, "a check meets the old master", func() bool { return checks.Load() > seen })
@@ -175,7 +174,7 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 	}
 	moved := time.Now()
 	way.moveTo(replica.Addr)
-	const most = nearcache.Bound + block + checkEvery
+	const most = FreshnessBound + followBlock + checkEvery
 	watcher.wokenWithin(most)
 	eventually(t, "what is left is answered", func() bool { return answered() == 1 })
 	t.Logf("revision 1 is answered after %v", time.Since(moved).Round(time.Millisecond))
@@ -190,12 +189,12 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 
 // counting counts the checks that found nothing.
 type counting struct {
-	*nearcache.Cache
+	store.Store
 	checks *atomic.Int64
 }
 
 func (c counting) Check(ctx context.Context, positions []store.Position) ([]error, error) {
-	each, err := c.Cache.Check(ctx, positions)
+	each, err := c.Store.Check(ctx, positions)
 	if err == nil && errors.Join(each...) == nil {
 		c.checks.Add(1)
 	}

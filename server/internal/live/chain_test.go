@@ -1,4 +1,4 @@
-package tailer
+package live
 
 import (
 	"fmt"
@@ -9,8 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"example.com/verification-status/server/internal/hub"
-	"example.com/verification-status/server/internal/nearcache"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 )
 
@@ -45,9 +44,9 @@ func TestG7_ALossThatIsOvergrownBetweenTwoChecksIsNoticed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, h, m, l := newFeed(), hub.New(), &memory{}, &losses{}
+				f, h, m, l := newFeed(), hub.New(), &fakeCache{}, &losses{}
 				set(f)
-				runTailer(t, New(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
+				runFollower(t, newFollowing(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
 				synctest.Wait()
 				for n := range 5 {
 					f.add(0, store.Entry{SessionID: fmt.Sprintf("vs_%d", n), Revision: 1})
@@ -69,7 +68,7 @@ func TestG7_ALossThatIsOvergrownBetweenTwoChecksIsNoticed(t *testing.T) {
 				if lost, more, times := l.told(); !slices.Equal(lost, []string{"vs_3", "vs_4"}) || more || times != 1 {
 					t.Errorf("told of %v as lost, more %v, %d times; want vs_3 and vs_4 once", lost, more, times)
 				}
-				if lines := m.lines(); lines[len(lines)-2] != "forget 0" {
+				if lines := m.lines(); lines[len(lines)-2] != "reset 0" {
 					t.Errorf("the memory was told %q; want it to forget last", lines)
 				}
 				f.add(0, store.Entry{SessionID: "vs_quiet", Revision: 1})
@@ -87,8 +86,8 @@ func TestG7_ALossThatIsOvergrownBetweenTwoChecksIsNoticed(t *testing.T) {
 // Entries are trimmed before they were read: the next one that is there follows none that was seen.
 func TestG6_AFeedThatIsTrimmedBeforeItIsReadIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, h, m, l := newFeed(), hub.New(), &memory{}, &losses{}
-		runTailer(t, New(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
+		f, h, m, l := newFeed(), hub.New(), &fakeCache{}, &losses{}
+		runFollower(t, newFollowing(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
 		synctest.Wait()
 		quiet := watch(t, h, hub.Session("vs_quiet"))
 		f.set(func() {
@@ -101,7 +100,7 @@ func TestG6_AFeedThatIsTrimmedBeforeItIsReadIsNoticed(t *testing.T) {
 		if !quiet.woken() {
 			t.Error("a watcher was not woken, although entries were trimmed before they were read")
 		}
-		if lines := m.lines(); !slices.Contains(lines[2:], "forget 0") {
+		if lines := m.lines(); !slices.Contains(lines[2:], "reset 0") {
 			t.Errorf("the memory was told %q; want it to forget", lines)
 		}
 		if _, _, times := l.told(); times != 0 {
@@ -114,8 +113,8 @@ func TestG6_AFeedThatIsTrimmedBeforeItIsReadIsNoticed(t *testing.T) {
 // check, however much is read since.
 func TestG8_TheMemoryIsTrustedAsFarAsTheLastCheckOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, m := newFeed(), &trustful{memory: &memory{}}
-		m.trusted = func(until time.Time) {
+		f, m := newFeed(), &boundedCache{fakeCache: &fakeCache{}}
+		m.fresh = func(until time.Time) {
 			if f.mu.Lock(); until.After(f.checked) && !f.checked.IsZero() {
 				t.Errorf("memory is trusted until %v after the last check", until.Sub(f.checked))
 			}
@@ -130,14 +129,14 @@ func TestG8_TheMemoryIsTrustedAsFarAsTheLastCheckOnly(t *testing.T) {
 	})
 }
 
-// trustful is a memory that tells until when it is trusted.
-type trustful struct {
-	*memory
-	trusted func(until time.Time)
+// boundedCache is a memory that tells until when it is trusted.
+type boundedCache struct {
+	*fakeCache
+	fresh func(until time.Time)
 }
 
-func (m *trustful) Trust(_ int, until time.Time) []string {
-	m.trusted(until)
+func (m *boundedCache) markFresh(_ int, until time.Time) []string {
+	m.fresh(until)
 	return nil
 }
 
@@ -150,13 +149,13 @@ func TestG7_OwnCommitsThatTheFeedDoesNotTellOfAreTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, h, m, l := newFeed(), hub.New(), &memory{}, &losses{}
-				runTailer(t, New(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
+				f, h, m, l := newFeed(), hub.New(), &fakeCache{}, &losses{}
+				runFollower(t, newFollowing(f, h, m, l.rewound, slog.New(slog.DiscardHandler)))
 				synctest.Wait()
 				watcher := watch(t, h, hub.Session("vs_own"))
-				m.setUnheard("vs_own")
+				m.setUnconfirmed("vs_own")
 				f.set(func() { loses(f) })
-				time.Sleep(2 * (block + checkEvery))
+				time.Sleep(2 * (followBlock + checkEvery))
 				if !watcher.woken() {
 					t.Error("the session's watcher was not woken")
 				}
@@ -165,13 +164,5 @@ func TestG7_OwnCommitsThatTheFeedDoesNotTellOfAreTold(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-// On a feed without news a wait and a check can both pass before the cache is trusted again, and on a busy
-// machine they take longer: else memory would answer nothing much of the time.
-func TestTheMemoryIsTrustedLongerThanAWaitAndACheckTake(t *testing.T) {
-	if least := (block + checkEvery) * 3 / 2; nearcache.Bound < least {
-		t.Errorf("memory is trusted for %v; want at least %v, half as long again as %v and %v", nearcache.Bound, least, block, checkEvery)
 	}
 }

@@ -1,4 +1,4 @@
-package turn_test
+package offstack_test
 
 import (
 	"errors"
@@ -8,16 +8,16 @@ import (
 
 	"go.uber.org/goleak"
 
+	"example.com/verification-status/server/internal/offstack"
 	"example.com/verification-status/server/internal/testing/await"
-	"example.com/verification-status/server/internal/turn"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestATurnReturnsWhatItReturned(t *testing.T) {
+func TestErrIsTheFunctionsError(t *testing.T) {
 	planted := errors.New("planted")
 	for _, want := range []error{nil, planted} {
-		if got := await.One(t, turn.Begin(func() error { return want })).Err(); got != want {
+		if got := await.One(t, offstack.Go(func() error { return want })).Err(); got != want {
 			t.Errorf("got %v, want %v", got, want)
 		}
 	}
@@ -25,20 +25,20 @@ func TestATurnReturnsWhatItReturned(t *testing.T) {
 
 func plant() error { panic("planted") }
 
-// TestAPanicIsOfWhoeverBeganTheTurn, and says where it was. So is the end of the goroutine, which must not
-// be taken for a turn without an error.
-func TestAPanicIsOfWhoeverBeganTheTurn(t *testing.T) {
+// TestAPanicReachesTheCaller, with the stack where it was. So does a Goexit, which must not look like a
+// function that returned no error.
+func TestAPanicReachesTheCaller(t *testing.T) {
 	for name, test := range map[string]struct {
-		take  func() error
+		run   func() error
 		value any
 		at    string
 	}{
-		"a panic":  {plant, "planted", "turn_test.plant("},
+		"a panic":  {plant, "planted", "offstack_test.plant("},
 		"a Goexit": {func() error { runtime.Goexit(); return nil }, nil, "runtime.Goexit("},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
-				carried, ok := recover().(*turn.Panic)
+				carried, ok := recover().(*offstack.Panic)
 				if !ok {
 					t.Fatal("recovered something else")
 				}
@@ -46,14 +46,14 @@ func TestAPanicIsOfWhoeverBeganTheTurn(t *testing.T) {
 					t.Errorf("recovered %v, want %v at %s", carried, test.value, test.at)
 				}
 			}()
-			err := await.One(t, turn.Begin(test.take)).Err()
-			t.Errorf("the turn returned %v", err)
+			err := await.One(t, offstack.Go(test.run)).Err()
+			t.Errorf("Err returned %v", err)
 		})
 	}
 }
 
-// TestNobodyMustWait: a turn that nobody waits for ends all the same; goleak looks at the end.
-func TestNobodyMustWait(*testing.T) {
-	turn.Begin(func() error { return nil })
-	turn.Begin(plant)
+// TestTheCallerNeedNotWait: a function that no caller waits for ends too; goleak checks at the end.
+func TestTheCallerNeedNotWait(*testing.T) {
+	offstack.Go(func() error { return nil })
+	offstack.Go(plant)
 }

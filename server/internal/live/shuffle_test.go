@@ -1,4 +1,4 @@
-package nearcache
+package live
 
 import (
 	"math/rand/v2"
@@ -12,7 +12,7 @@ import (
 
 // TestG8_NeverOlderThanShown lets readers, own writers, other processes' writers and a feed that lags,
 // is cut and comes back work at the same time. No answer may be older than one that was complete when
-// it was asked for, nor than the store was Bound before.
+// it was asked for, nor than the store was FreshnessBound before.
 func TestG8_NeverOlderThanShown(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -40,7 +40,7 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 		default:
 		}
 	}
-	c := New(r, 64, time.Now, watchers{func(_, _ verification.Session) { wake() }, func(string) { wake() }})
+	v := newWatchedView(r, 64, watchers{func(_, _ verification.Session) { wake() }, func(string) { wake() }})
 	var shown, seen int32
 	over := time.Now().Add(20 * time.Second)
 	var working sync.WaitGroup
@@ -58,9 +58,9 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 		if revision < floor {
 			t.Errorf("revision %d was answered after %d", revision, floor)
 		}
-		for _, change := range r.changesUntil(asked.Add(-Bound)) {
+		for _, change := range r.changesUntil(asked.Add(-FreshnessBound)) {
 			if change.revision > revision {
-				t.Errorf("revision %d was answered, and %d is older than %v", revision, change.revision, Bound)
+				t.Errorf("revision %d was answered, and %d is older than %v", revision, change.revision, FreshnessBound)
 			}
 		}
 		shown = max(shown, revision)
@@ -77,13 +77,13 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 	}
 	for range 8 {
 		repeat(func() {
-			ask(func() (verification.Session, error) { return c.Recent(t.Context(), "vs_1", 0) })
+			ask(func() (verification.Session, error) { return v.Session(t.Context(), "vs_1", 0) })
 		}, 10*time.Millisecond)
 	}
 	rare := []time.Duration{200 * time.Millisecond, 5 * time.Second}[round%2]
-	repeat(func() { ask(func() (verification.Session, error) { return c.Get(t.Context(), "vs_1") }) }, 50*time.Millisecond)
+	repeat(func() { ask(func() (verification.Session, error) { return v.Get(t.Context(), "vs_1") }) }, 50*time.Millisecond)
 	repeat(func() {
-		ask(func() (verification.Session, error) { return c.Update(t.Context(), "vs_1", advance) })
+		ask(func() (verification.Session, error) { return v.Update(t.Context(), "vs_1", advance) })
 	}, rare)
 	repeat(func() { r.commit("vs_1") }, rare)
 	// The feed: follows, lags, is cut, comes back.
@@ -93,11 +93,11 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 		changes := r.changesUntil(until)
 		wait(100 * time.Millisecond)
 		for ; place < len(changes); place++ {
-			if c.Told(changes[place].id, changes[place].revision) {
+			if v.cache.invalidate(changes[place].id, changes[place].revision) {
 				wake()
 			}
 		}
-		if lost := c.Trust(0, until); len(lost) > 0 {
+		if lost := v.cache.markFresh(0, until); len(lost) > 0 {
 			t.Errorf("%v is taken for lost", lost)
 		}
 		mu.Lock()
@@ -105,11 +105,11 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 		mu.Unlock()
 		switch {
 		case cut:
-			c.Distrust()
+			v.cache.markStale()
 			wait(3 * time.Second)
 		case trim: // the reader goes to the head
 			place = len(r.changesUntil(time.Now()))
-			c.Forget(0)
+			v.cache.reset(0)
 			wake()
 		}
 	}, 100*time.Millisecond)
@@ -120,7 +120,7 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 		for {
 			select {
 			case <-woken:
-				session, err := c.Recent(t.Context(), "vs_1", 0)
+				session, err := v.Session(t.Context(), "vs_1", 0)
 				if err != nil {
 					t.Error(err)
 				}
@@ -132,7 +132,7 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 	})
 	working.Wait()
 	for changes := r.changesUntil(time.Now()); place < len(changes); place++ {
-		if c.Told(changes[place].id, changes[place].revision) {
+		if v.cache.invalidate(changes[place].id, changes[place].revision) {
 			wake()
 		}
 	}

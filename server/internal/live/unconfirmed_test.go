@@ -1,4 +1,4 @@
-package nearcache
+package live
 
 import (
 	"slices"
@@ -13,26 +13,26 @@ import (
 // reader's position, but the entry of the commit never comes.
 func TestG8_AnOwnCommitThatTheFeedDoesNotTellOfIsNotVouchedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, c := newCache()
-		if _, err := c.Update(t.Context(), "vs_1", advance); err != nil {
+		r, v := newFreshView()
+		if _, err := v.Update(t.Context(), "vs_1", advance); err != nil {
 			t.Fatal(err)
 		}
 		r.set(func() { r.held["vs_1"] = verification.Session{ID: "vs_1", Revision: 1} })
-		if lost := c.Trust(0, time.Now()); len(lost) != 0 {
+		if lost := v.cache.markFresh(0, time.Now()); len(lost) != 0 {
 			t.Errorf("%v is lost by what the feed held when the commit was answered", lost)
 		}
-		if got := recent(t, c, 0); got != 2 {
+		if got := recent(t, v, 0); got != 2 {
 			t.Errorf("revision %d; want 2 from memory as long as the feed may yet tell of it", got)
 		}
 		time.Sleep(time.Millisecond)
-		if lost := c.Trust(0, time.Now()); !slices.Equal(lost, []string{"vs_1"}) {
+		if lost := v.cache.markFresh(0, time.Now()); !slices.Equal(lost, []string{"vs_1"}) {
 			t.Errorf("lost are %v; want vs_1", lost)
 		}
-		if got := recent(t, c, 0); got != 1 {
+		if got := recent(t, v, 0); got != 1 {
 			t.Errorf("revision %d; want 1, which the store has", got)
 		}
 		time.Sleep(time.Millisecond)
-		if lost := c.Trust(0, time.Now()); len(lost) != 0 {
+		if lost := v.cache.markFresh(0, time.Now()); len(lost) != 0 {
 			t.Errorf("%v is lost a second time", lost)
 		}
 	})
@@ -42,27 +42,27 @@ func TestG8_AnOwnCommitThatTheFeedDoesNotTellOfIsNotVouchedFor(t *testing.T) {
 // revision, of which it does not tell.
 func TestOwnCommitsThatTheFeedToldOfAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, c := newCache()
+		r, v := newFreshView()
 		kept := func(what string) {
 			t.Helper()
 			time.Sleep(time.Millisecond)
-			if lost := c.Trust(0, time.Now()); len(lost) != 0 {
+			if lost := v.cache.markFresh(0, time.Now()); len(lost) != 0 {
 				t.Errorf("%s: %v is lost", what, lost)
 			}
 		}
 		update := func(do func(verification.Session) (verification.Session, bool, error)) {
 			t.Helper()
-			if _, err := c.Update(t.Context(), "vs_1", do); err != nil {
+			if _, err := v.Update(t.Context(), "vs_1", do); err != nil {
 				t.Fatal(err)
 			}
 		}
 		update(advance)
-		c.Told("vs_1", 2)
+		v.cache.invalidate("vs_1", 2)
 		kept("told behind the answer")
 		calls := 0
 		r.slow = func() {
 			if calls++; calls == 2 {
-				c.Told("vs_1", 3)
+				v.cache.invalidate("vs_1", 3)
 			}
 		}
 		update(advance)
@@ -72,12 +72,12 @@ func TestOwnCommitsThatTheFeedToldOfAreKept(t *testing.T) {
 		kept("without a revision")
 		update(advance)
 		update(advance)
-		c.Told("vs_1", 4)
-		c.Told("vs_1", 5)
+		v.cache.invalidate("vs_1", 4)
+		v.cache.invalidate("vs_1", 5)
 		kept("two, told together")
 		update(advance)
-		if unheard := c.Forget(0); !slices.Equal(unheard, []string{"vs_1"}) {
-			t.Errorf("forgotten with %v unheard; want vs_1", unheard)
+		if unconfirmed := v.cache.reset(0); !slices.Equal(unconfirmed, []string{"vs_1"}) {
+			t.Errorf("reset with %v unconfirmed; want vs_1", unconfirmed)
 		}
 		kept("forgotten")
 	})
@@ -86,12 +86,12 @@ func TestOwnCommitsThatTheFeedToldOfAreKept(t *testing.T) {
 // Two commits of one session are answered in either order: the feed tells of the older first, and the newer is
 // waited for all the same.
 func TestTheNewestOwnCommitIsWaitedFor(t *testing.T) {
-	var u unheard
+	var u ownCommits
 	at := time.Now()
 	u.add("vs_1", 6, at)
 	u.add("vs_1", 5, at)
-	u.told("vs_1", 5)
-	if lost := u.lost(at.Add(time.Millisecond)); !slices.Equal(lost, []string{"vs_1"}) {
+	u.confirm("vs_1", 5)
+	if lost := u.overdue(at.Add(time.Millisecond)); !slices.Equal(lost, []string{"vs_1"}) {
 		t.Errorf("lost are %v; want vs_1, of whose revision 6 the feed has not told", lost)
 	}
 }

@@ -1,9 +1,10 @@
-package nearcache
+package live
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -95,77 +96,82 @@ func advance(current verification.Session) (verification.Session, bool, error) {
 }
 
 // recent asks and says at which revision the answer is.
-func recent(t *testing.T, c *Cache, least int32) int32 {
+func recent(t *testing.T, v *View, least int32) int32 {
 	t.Helper()
-	session, err := c.Recent(t.Context(), "vs_1", least)
+	session, err := v.Session(t.Context(), "vs_1", least)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return session.Revision
 }
 
-// newCache is a cache over a store with one session at revision 1, trusted.
-func newCache() (*records, *Cache) {
+// newView returns a View of a cache of so many sessions, whose feed nobody follows.
+func newView(s store.Store, size int) *View {
+	return New(Config{Store: s, CacheSessions: size, Logger: slog.New(slog.DiscardHandler)})
+}
+
+// newFreshView returns a View whose cache is fresh, over a store with one session at revision 1.
+func newFreshView() (*records, *View) {
 	r := newRecords()
 	r.commit("vs_1")
-	c := New(r, 1000, time.Now, nil)
-	c.Trust(0, time.Now())
-	return r, c
+	v := newView(r, 1000)
+	v.cache.markFresh(0, time.Now())
+	return r, v
 }
 
 func TestWhatWasReadIsServedFromMemoryWhileTheFeedIsFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, c := newCache()
+		r, v := newFreshView()
 		for range 5 {
-			recent(t, c, 0)
+			recent(t, v, 0)
 		}
 		if got := r.count(); got != 1 {
 			t.Errorf("%d reads, want 1", got)
 		}
-		time.Sleep(Bound)
-		recent(t, c, 0)
-		recent(t, c, 0)
+		time.Sleep(FreshnessBound)
+		recent(t, v, 0)
+		recent(t, v, 0)
 		if got := r.count(); got != 3 {
-			t.Errorf("%d reads with a feed that was not followed for %v, want 3", got, Bound)
+			t.Errorf("%d reads with a feed that was not followed for %v, want 3", got, FreshnessBound)
 		}
-		c.Trust(0, time.Now())
-		recent(t, c, 0)
+		v.cache.markFresh(0, time.Now())
+		recent(t, v, 0)
 		if got := r.count(); got != 3 {
 			t.Errorf("%d reads after the feed was followed again, want 3", got)
 		}
-		c.Remembered("vs_1", 9) // memory's no is no miss: who wants more asks Recent
-		if hits, misses := c.Counts(); hits != 5 || misses != 3 {
+		v.Peek("vs_1", 9) // memory's no is no miss: who wants more asks Recent
+		if hits, misses := v.Counts(); hits != 5 || misses != 3 {
 			t.Errorf("%d hits and %d misses are counted, want 5 and 3", hits, misses)
 		}
 	})
 }
 
 func TestAChangeThatIsToldTakesTheOlderOneAway(t *testing.T) {
-	r, c := newCache()
-	recent(t, c, 0)
+	r, v := newFreshView()
+	recent(t, v, 0)
 	r.commit("vs_1")
-	if got := recent(t, c, 0); got != 1 {
+	if got := recent(t, v, 0); got != 1 {
 		t.Fatalf("revision %d before anybody told, want 1 from memory", got)
 	}
-	c.Told("vs_1", 2)
-	if got := recent(t, c, 0); got != 2 {
+	v.cache.invalidate("vs_1", 2)
+	if got := recent(t, v, 0); got != 2 {
 		t.Errorf("revision %d after it was told, want 2", got)
 	}
 	reads := r.count()
-	c.Told("vs_1", 2) // again, as after a reconnect
-	if recent(t, c, 0); r.count() != reads {
+	v.cache.invalidate("vs_1", 2) // again, as after a reconnect
+	if recent(t, v, 0); r.count() != reads {
 		t.Error("what is known already was read again")
 	}
 }
 
 func TestALeastRevisionIsReadWhereMemoryIsOlder(t *testing.T) {
-	r, c := newCache()
-	recent(t, c, 0)
+	r, v := newFreshView()
+	recent(t, v, 0)
 	r.commit("vs_1")
-	if got := recent(t, c, 2); got != 2 {
+	if got := recent(t, v, 2); got != 2 {
 		t.Errorf("revision %d, want 2", got)
 	}
-	if got := recent(t, c, 0); got != 2 {
+	if got := recent(t, v, 0); got != 2 {
 		t.Errorf("revision %d after 2 was answered", got)
 	}
 }
@@ -173,7 +179,7 @@ func TestALeastRevisionIsReadWhereMemoryIsOlder(t *testing.T) {
 func TestAReadThatBeganBeforeNewsDoesNotEnter(t *testing.T) {
 	for _, meanwhile := range []bool{false, true} { // whether somebody asks while the old read is under way
 		synctest.Test(t, func(t *testing.T) {
-			r, c := newCache()
+			r, v := newFreshView()
 			late := make(chan struct{})
 			calls := 0
 			r.slow = func() {
@@ -182,19 +188,19 @@ func TestAReadThatBeganBeforeNewsDoesNotEnter(t *testing.T) {
 				}
 			}
 			answered := make(chan int32, 1)
-			go func() { answered <- recent(t, c, 0) }()
+			go func() { answered <- recent(t, v, 0) }()
 			synctest.Wait()
 			r.set(func() { r.held["vs_1"] = verification.Session{ID: "vs_1", Revision: 2} })
-			c.Told("vs_1", 2)
+			v.cache.invalidate("vs_1", 2)
 			// Who is woken by the news does not wait for the old read, nor get its answer.
 			if meanwhile {
-				if got := recent(t, c, 0); got != 2 {
+				if got := recent(t, v, 0); got != 2 {
 					t.Errorf("revision %d, want 2", got)
 				}
 			}
 			close(late)
 			<-answered
-			if got := recent(t, c, 0); got != 2 {
+			if got := recent(t, v, 0); got != 2 {
 				t.Errorf("the old read came into memory: revision %d", got)
 			}
 		})
@@ -203,11 +209,11 @@ func TestAReadThatBeganBeforeNewsDoesNotEnter(t *testing.T) {
 
 func TestWhoAsksAtTheSameTimeSharesARead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, c := newCache()
+		r, v := newFreshView()
 		r.slow = func() { time.Sleep(time.Millisecond) }
 		var asking sync.WaitGroup
 		for range 10_000 {
-			asking.Go(func() { recent(t, c, 0) })
+			asking.Go(func() { recent(t, v, 0) })
 		}
 		asking.Wait()
 		if got := r.count(); got != 1 {
@@ -218,17 +224,17 @@ func TestWhoAsksAtTheSameTimeSharesARead(t *testing.T) {
 
 func TestACallerWhoGoesLeavesTheReadToTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, c := newCache()
+		r, v := newFreshView()
 		r.slow = func() { time.Sleep(time.Second) }
 		ctx, cancel := context.WithCancel(t.Context())
 		gone := make(chan error, 1)
 		go func() {
-			_, err := c.Recent(ctx, "vs_1", 0)
+			_, err := v.Session(ctx, "vs_1", 0)
 			gone <- err
 		}()
 		synctest.Wait()
 		answered := make(chan int32, 1)
-		go func() { answered <- recent(t, c, 0) }()
+		go func() { answered <- recent(t, v, 0) }()
 		synctest.Wait()
 		cancel()
 		if err := <-gone; !errors.Is(err, context.Canceled) {
@@ -243,56 +249,56 @@ func TestACallerWhoGoesLeavesTheReadToTheOthers(t *testing.T) {
 func TestWhatTheFeedCannotVouchForIsForgotten(t *testing.T) {
 	tests := []struct {
 		name   string
-		do     func(*Cache)
+		do     func(*View)
 		forget bool
 	}{
-		{"another partition is trimmed", func(c *Cache) { c.Forget(1) }, true},
-		{"its partition is trimmed", func(c *Cache) { c.Forget(0); c.Trust(0, time.Now()) }, true},
-		{"the feed is cut", func(c *Cache) { c.Distrust() }, true},
-		{"the feed was cut and is back", func(c *Cache) { c.Distrust(); c.Trust(0, time.Now()) }, false},
+		{"another partition is trimmed", func(v *View) { v.cache.reset(1) }, true},
+		{"its partition is trimmed", func(v *View) { v.cache.reset(0); v.cache.markFresh(0, time.Now()) }, true},
+		{"the feed is cut", func(v *View) { v.cache.markStale() }, true},
+		{"the feed was cut and is back", func(v *View) { v.cache.markStale(); v.cache.markFresh(0, time.Now()) }, false},
 	}
 	for _, test := range tests {
-		r, c := newCache()
-		recent(t, c, 0)
-		test.do(c)
+		r, v := newFreshView()
+		recent(t, v, 0)
+		test.do(v)
 		before := r.count()
-		if recent(t, c, 0); (r.count() > before) != test.forget {
+		if recent(t, v, 0); (r.count() > before) != test.forget {
 			t.Errorf("%s: %d reads more", test.name, r.count()-before)
 		}
 	}
 }
 
 func TestErrorsAreNotRemembered(t *testing.T) {
-	r, c := newCache()
+	r, v := newFreshView()
 	r.set(func() { r.fail = store.ErrUnavailable })
-	if _, err := c.Recent(t.Context(), "vs_1", 0); !errors.Is(err, store.ErrUnavailable) {
+	if _, err := v.Session(t.Context(), "vs_1", 0); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("error %v", err)
 	}
 	r.set(func() { r.fail = nil })
-	recent(t, c, 0)
-	if _, err := c.Recent(t.Context(), "vs_unknown", 0); !errors.Is(err, store.ErrNotFound) {
+	recent(t, v, 0)
+	if _, err := v.Session(t.Context(), "vs_unknown", 0); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("error %v", err)
 	}
 	r.commit("vs_unknown")
-	if _, err := c.Recent(t.Context(), "vs_unknown", 0); err != nil {
+	if _, err := v.Session(t.Context(), "vs_unknown", 0); err != nil {
 		t.Errorf("a miss was remembered: %v", err)
 	}
 }
 
 func TestTheMemoryIsBounded(t *testing.T) {
 	r := newRecords()
-	c := New(r, 640, time.Now, nil)
-	c.Trust(0, time.Now())
+	v := newView(r, 640)
+	v.cache.markFresh(0, time.Now())
 	for i := range 10_000 {
 		id := fmt.Sprintf("vs_%d", i)
 		r.held[id] = verification.Session{ID: id, Revision: 1}
-		if _, err := c.Recent(t.Context(), id, 0); err != nil {
+		if _, err := v.Session(t.Context(), id, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	held := 0
-	for i := range c.shards {
-		held += c.shards[i].sessions.Len()
+	for i := range v.cache.shards {
+		held += v.cache.shards[i].entries.Len()
 	}
 	if held > 640 || held < 600 {
 		t.Errorf("%d sessions remembered, want 640", held)

@@ -1,4 +1,4 @@
-package tailer
+package live
 
 import (
 	"context"
@@ -190,14 +190,14 @@ func (f *feed) Followed(partition int) time.Time {
 	return time.Now()
 }
 
-// memory notes what it is told, in order.
-type memory struct {
-	mu      sync.Mutex
-	log     []string
-	unheard []string // what Trust or Forget returns next
+// fakeCache notes what it is told, in order.
+type fakeCache struct {
+	mu          sync.Mutex
+	log         []string
+	unconfirmed []string // what markFresh or reset returns next
 }
 
-func (m *memory) note(format string, arguments ...any) {
+func (m *fakeCache) note(format string, arguments ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if line := fmt.Sprintf(format, arguments...); len(m.log) == 0 || m.log[len(m.log)-1] != line {
@@ -205,37 +205,37 @@ func (m *memory) note(format string, arguments ...any) {
 	}
 }
 
-func (m *memory) Told(id string, revision int32) bool {
-	m.note("told %s %d", id, revision)
+func (m *fakeCache) invalidate(id string, revision int32) bool {
+	m.note("invalidate %s %d", id, revision)
 	return true
 }
-func (m *memory) Trust(partition int, _ time.Time) []string {
+func (m *fakeCache) markFresh(partition int, _ time.Time) []string {
 	if partition == 0 {
-		m.note("trust")
+		m.note("fresh")
 	}
-	return m.takeUnheard()
+	return m.takeUnconfirmed()
 }
-func (m *memory) Forget(partition int) []string {
-	m.note("forget %d", partition)
-	return m.takeUnheard()
+func (m *fakeCache) reset(partition int) []string {
+	m.note("reset %d", partition)
+	return m.takeUnconfirmed()
 }
 
-func (m *memory) takeUnheard() []string {
+func (m *fakeCache) takeUnconfirmed() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	unheard := m.unheard
-	m.unheard = nil
-	return unheard
+	unconfirmed := m.unconfirmed
+	m.unconfirmed = nil
+	return unconfirmed
 }
 
-func (m *memory) setUnheard(ids ...string) {
+func (m *fakeCache) setUnconfirmed(ids ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.unheard = ids
+	m.unconfirmed = ids
 }
-func (m *memory) Distrust() { m.note("distrust") }
+func (m *fakeCache) markStale() { m.note("stale") }
 
-func (m *memory) lines() []string {
+func (m *fakeCache) lines() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.log)

@@ -1,4 +1,4 @@
-package tailer
+package live
 
 import (
 	"log/slog"
@@ -7,16 +7,16 @@ import (
 	"testing/synctest"
 	"time"
 
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 )
 
 func TestTheMemoryIsToldWhatTheFeedCanVouchFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, m := newFeed(), &memory{}
+		f, m := newFeed(), &fakeCache{}
 		step := func(what string, want ...string) {
 			t.Helper()
-			time.Sleep(block + time.Millisecond)
+			time.Sleep(followBlock + time.Millisecond)
 			synctest.Wait()
 			if got := m.lines(); !slices.Equal(got, want) {
 				t.Fatalf("%s: told %q, want %q", what, got, want)
@@ -26,16 +26,16 @@ func TestTheMemoryIsToldWhatTheFeedCanVouchFor(t *testing.T) {
 			m.mu.Unlock()
 		}
 		runWith(t, f, hub.New(), m)
-		step("at the start, behind the head", "forget 0", "forget 1", "trust")
+		step("at the start, behind the head", "reset 0", "reset 1", "fresh")
 		f.add(1, store.Entry{SessionID: "vs_1", Revision: 3})
-		step("an entry, before the feed is trusted", "told vs_1 3", "trust")
+		step("an entry, before the feed is trusted", "invalidate vs_1 3", "fresh")
 		f.set(func() { f.fail = store.ErrUnavailable })
-		step("the store is away", "distrust")
+		step("the store is away", "stale")
 		f.set(func() { f.fail = nil })
 		time.Sleep(retryMax)
-		step("it is back, as it was", "trust")
+		step("it is back, as it was", "fresh")
 		f.set(func() { f.lost = true })
-		step("it was rewound", "forget 0", "forget 1", "trust")
+		step("it was rewound", "reset 0", "reset 1", "fresh")
 	})
 }
 
@@ -43,14 +43,14 @@ func TestTheMemoryIsToldWhatTheFeedCanVouchFor(t *testing.T) {
 func TestTheLagIsThatOfThePartitionThatIsFurthestBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFeed()
-		tailer := New(f, hub.New(), &memory{}, nil, slog.New(slog.DiscardHandler))
-		runTailer(t, tailer)
-		const most = block + checkEvery // between two looks
+		follower := newFollowing(f, hub.New(), &fakeCache{}, nil, slog.New(slog.DiscardHandler))
+		runFollower(t, follower)
+		const most = followBlock + checkEvery // between two looks
 		lag := func(what string, passed, least, greatest time.Duration) {
 			t.Helper()
 			time.Sleep(passed)
 			synctest.Wait()
-			if got := tailer.Lag(); got < least || got > greatest {
+			if got := follower.lag(); got < least || got > greatest {
 				t.Errorf("%s: a lag of %v, want %v to %v", what, got, least, greatest)
 			}
 		}
@@ -77,7 +77,7 @@ func TestAWatcherIsWokenAfterTheMemoryKnows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, h := newFeed(), hub.New()
 		w := watch(t, h, hub.Session("vs_1"))
-		m := &early{memory: &memory{}, woken: w}
+		m := &orderedCache{fakeCache: &fakeCache{}, woken: w}
 		runWith(t, f, h, m)
 		synctest.Wait()
 		w.woken() // everybody is, at the start
@@ -88,17 +88,17 @@ func TestAWatcherIsWokenAfterTheMemoryKnows(t *testing.T) {
 	})
 }
 
-// early is a memory that looks whether a watcher was woken before it was told.
-type early struct {
-	*memory
+// orderedCache notes whether a watcher was woken before the cache was invalidated.
+type orderedCache struct {
+	*fakeCache
 	woken   watcher
 	tooLate bool
 }
 
-func (e *early) Told(string, int32) bool {
+func (c *orderedCache) invalidate(string, int32) bool {
 	select {
-	case <-e.woken.C():
-		e.tooLate = true
+	case <-c.woken.C():
+		c.tooLate = true
 	default:
 	}
 	return true

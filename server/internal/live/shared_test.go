@@ -1,10 +1,9 @@
-package nearcache
+package live
 
 import (
 	"strconv"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"example.com/verification-status/server/internal/verification"
 )
@@ -17,15 +16,15 @@ func TestAReadOfOneSessionIsNotSharedWithAnother(t *testing.T) {
 		for _, id := range []string{"vs_a", "vs_a1"} {
 			r.held[id] = verification.Session{ID: id, Revision: 1}
 		}
-		c := New(r, 1000, time.Now, nil)
-		for c.place("vs_a").counter == c.place("vs_a1").counter {
-			c = New(r, 1000, time.Now, nil) // another seed
+		v := newView(r, 1000)
+		for v.cache.handle("vs_a").counter == v.cache.handle("vs_a1").counter {
+			v = newView(r, 1000) // another seed
 		}
-		for n := 0; strconv.FormatUint(c.place("vs_a").now(), 36) != "1"+strconv.FormatUint(c.place("vs_a1").now(), 36); n++ {
+		for n := 0; strconv.FormatUint(v.cache.handle("vs_a").changeCount(), 36) != "1"+strconv.FormatUint(v.cache.handle("vs_a1").changeCount(), 36); n++ {
 			if n > 100 {
 				t.Fatal("the generations never meet")
 			}
-			c.Told("vs_a", 1)
+			v.cache.invalidate("vs_a", 1)
 		}
 		gate := make(chan struct{})
 		r.slow = func() { <-gate }
@@ -36,7 +35,7 @@ func TestAReadOfOneSessionIsNotSharedWithAnother(t *testing.T) {
 		answers := make(chan answer, 2)
 		for _, id := range []string{"vs_a1", "vs_a"} {
 			go func() {
-				session, err := c.Recent(t.Context(), id, 0)
+				session, err := v.Session(t.Context(), id, 0)
 				answers <- answer{id, session.ID, err}
 			}()
 			synctest.Wait()

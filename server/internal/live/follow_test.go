@@ -1,4 +1,4 @@
-package tailer
+package live
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/verification"
@@ -53,19 +53,24 @@ func (w watcher) wokenWithin(d time.Duration) {
 
 // run tails until the test ends; stop ends it earlier and says how long that took.
 func run(t *testing.T, s store.Store, h *hub.Hub) (stop func() time.Duration) {
-	return runWith(t, s, h, &memory{})
+	return runWith(t, s, h, &fakeCache{})
 }
 
-func runWith(t *testing.T, s store.Store, h *hub.Hub, m Memory) (stop func() time.Duration) {
-	return runTailer(t, New(s, h, m, nil, slog.New(slog.DiscardHandler)))
+func runWith(t *testing.T, s store.Store, h *hub.Hub, m vouched) (stop func() time.Duration) {
+	return runFollower(t, newFollowing(s, h, m, nil, slog.New(slog.DiscardHandler)))
 }
 
-func runTailer(t *testing.T, tailer *Tailer) (stop func() time.Duration) {
+// newFollowing makes a follower of a test's feed, with a test's cache.
+func newFollowing(s store.Store, h *hub.Hub, c vouched, lost func([]string, bool), logger *slog.Logger) *follower {
+	return newFollower(Config{Store: s, Lost: lost, Logger: logger}, h, c)
+}
+
+func runFollower(t *testing.T, f *follower) (stop func() time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tailer.Run(ctx)
+		f.run(ctx)
 	}()
 	stop = sync.OnceValue(func() time.Duration {
 		began := time.Now()
@@ -148,7 +153,7 @@ func TestAStoreThatIsAwayAtStartIsWaitedFor(t *testing.T) {
 			f.set(func() { f.fail, f.hang = nil, false })
 			session.wokenWithin(callTimeout + retryMax)
 			f.add(0, store.Entry{SessionID: "vs_1", Revision: 1})
-			session.wokenWithin(block)
+			session.wokenWithin(followBlock)
 			stop()
 		})
 	}
@@ -162,7 +167,7 @@ func TestAStoreThatStaysAwayIsSaidOnceAMinute(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var logged bytes.Buffer
 				f := newFeed()
-				runTailer(t, New(f, hub.New(), &memory{}, nil, slog.New(slog.NewTextHandler(&logged, nil))))
+				runFollower(t, newFollowing(f, hub.New(), &fakeCache{}, nil, slog.New(slog.NewTextHandler(&logged, nil))))
 				synctest.Wait()
 				f.set(func() { f.fail, f.hang = store.ErrUnavailable, hang })
 				time.Sleep(2*time.Minute + 10*time.Second)
@@ -197,7 +202,7 @@ func TestAfterAStoreThatWasAwayEveryoneLooksAgain(t *testing.T) {
 		f.set(func() { f.fail = nil })
 		f.add(0, store.Entry{SessionID: "vs_1", Revision: 1})
 		quiet.wokenWithin(2 * retryMax)
-		session.wokenWithin(block)
+		session.wokenWithin(followBlock)
 		stop()
 	})
 }
@@ -212,9 +217,9 @@ func TestARewoundFeedIsNoticedAndEveryoneLooksAgain(t *testing.T) {
 		synctest.Wait()
 		quiet := watch(t, h, hub.Session("vs_quiet"))
 		f.set(func() { f.entries[0], f.lost = f.entries[0][:3], true }) // Redis neither fails nor leaves a gap
-		quiet.wokenWithin(checkEvery + block)
+		quiet.wokenWithin(checkEvery + followBlock)
 		f.add(0, store.Entry{SessionID: "vs_quiet", Revision: 4})
-		quiet.wokenWithin(block)
+		quiet.wokenWithin(followBlock)
 		stop()
 	})
 }
@@ -257,7 +262,7 @@ func TestRunEndsPromptly(t *testing.T) {
 				state(f)
 				stop := run(t, f, hub.New())
 				time.Sleep(20 * time.Second)
-				if took := stop(); took > block {
+				if took := stop(); took > followBlock {
 					t.Errorf("it took %v", took)
 				}
 			})
@@ -279,7 +284,7 @@ func TestRunEndsPromptlyInTheMiddleOfABurst(t *testing.T) {
 		}
 		f.set(func() { f.hang = true })
 		time.Sleep(time.Second)
-		if took := stop(); took > block {
+		if took := stop(); took > followBlock {
 			t.Errorf("it took %v", took)
 		}
 	})

@@ -1,4 +1,4 @@
-package tailer
+package live
 
 import (
 	"context"
@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/testing/redistest"
@@ -39,8 +39,8 @@ func flushAll(t *testing.T, server *redistest.Server) {
 	}
 }
 
-// change makes one revision of a session, as soon as the store takes it.
-func change(t *testing.T, s store.Store, id, eventID string, second int64) {
+// commitEvent makes one revision of a session, as soon as the store takes it.
+func commitEvent(t *testing.T, s store.Store, id, eventID string, second int64) {
 	t.Helper()
 	event := verification.Event{
 		ID: eventID, Type: verification.EventProcessing, Source: verification.SourceWebhook, Second: second,
@@ -67,17 +67,17 @@ func change(t *testing.T, s store.Store, id, eventID string, second int64) {
 func TestOnARealRedisAFlushIsNoticedEveryoneIsWokenAndItGoesOn(t *testing.T) {
 	server := redistest.Start(t)
 	s, h := openRedis(t, server), hub.New()
-	change(t, s, "vs_1", "evt_0", 1)
+	commitEvent(t, s, "vs_1", "evt_0", 1)
 	session, quiet := watch(t, h, hub.Session("vs_1")), watch(t, h, hub.Session("vs_quiet"))
 	stop := run(t, s, h)
 	quiet.wokenWithin(10 * time.Second) // it has begun
-	change(t, s, "vs_1", "evt_1", 2)
+	commitEvent(t, s, "vs_1", "evt_1", 2)
 	session.wokenWithin(10 * time.Second)
 	flushAll(t, server)
 	quiet.wokenWithin(2 * checkEvery)
-	change(t, s, "vs_quiet", "evt_2", 3)
+	commitEvent(t, s, "vs_quiet", "evt_2", 3)
 	quiet.wokenWithin(10 * time.Second)
-	if took := stop(); took > 2*block {
+	if took := stop(); took > 2*followBlock {
 		t.Errorf("stopping took %v", took)
 	}
 }
@@ -91,9 +91,9 @@ func TestOnARealRedisACrashIsSurvivedAndItGoesOn(t *testing.T) {
 	server.Stop()
 	server.Start() // empty: nothing was kept
 	quiet.wokenWithin(2 * checkEvery)
-	change(t, s, "vs_quiet", "evt_1", 1)
+	commitEvent(t, s, "vs_quiet", "evt_1", 1)
 	quiet.wokenWithin(10 * time.Second)
-	if took := stop(); took > 2*block {
+	if took := stop(); took > 2*followBlock {
 		t.Errorf("stopping took %v", took)
 	}
 }
@@ -109,9 +109,9 @@ func TestOnARealRedisAHangIsSurvivedAndItGoesOn(t *testing.T) {
 	<-hung.C
 	server.Resume()
 	quiet.wokenWithin(20 * time.Second)
-	change(t, s, "vs_quiet", "evt_1", 1)
+	commitEvent(t, s, "vs_quiet", "evt_1", 1)
 	quiet.wokenWithin(10 * time.Second)
-	if took := stop(); took > 2*block {
+	if took := stop(); took > 2*followBlock {
 		t.Errorf("stopping took %v", took)
 	}
 }

@@ -1,4 +1,4 @@
-package tailer
+package live
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"example.com/verification-status/server/internal/hub"
+	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/testing/redistest"
 )
@@ -20,11 +20,11 @@ import (
 // may be more.
 func TestG7_WhatWasLostIsTold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		total := rapid.IntRange(0, 3*remembered).Draw(t, "entries")
+		total := rapid.IntRange(0, 3*keptEntries).Draw(t, "entries")
 		kept := rapid.IntRange(0, total).Draw(t, "kept")
 		trimmed := rapid.IntRange(0, kept).Draw(t, "trimmed")
 		sessions := rapid.IntRange(1, 50).Draw(t, "sessions")
-		var r recent
+		var r recentEntries
 		for seq := 1; seq <= total; seq++ {
 			r.add(store.Entry{SessionID: "vs_" + strconv.Itoa(seq%sessions), Position: store.Position{Seq: uint64(seq)}})
 		}
@@ -49,14 +49,14 @@ func TestG7_WhatWasLostIsTold(t *testing.T) {
 		if wantMore := kept < oldest || kept == trimmed; more != wantMore {
 			t.Fatalf("more = %v, want %v (kept %d, trimmed %d, remembered from %d)", more, wantMore, kept, trimmed, oldest)
 		}
-		if total >= remembered && len(r.entries) < remembered {
+		if total >= keptEntries && len(r.entries) < keptEntries {
 			t.Fatalf("%d entries are remembered of %d", len(r.entries), total)
 		}
 	})
 }
 
 func TestAStoreThatIsAwayIsNotALoss(t *testing.T) {
-	r := recent{entries: make([]store.Entry, 3)}
+	r := recentEntries{entries: make([]store.Entry, 3)}
 	if got, _, err := r.lost(func(store.Position) error { return store.ErrUnavailable }); !errors.Is(err, store.ErrUnavailable) || got != nil {
 		t.Fatalf("lost %v, %v", got, err)
 	}
@@ -72,11 +72,11 @@ func TestG7_ALossDuringAnOutageIsTold(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		New(s, h, &memory{}, func(lost []string, _ bool) { told <- lost }, slog.New(slog.DiscardHandler)).Run(ctx)
+		newFollowing(s, h, &fakeCache{}, func(lost []string, _ bool) { told <- lost }, slog.New(slog.DiscardHandler)).run(ctx)
 	}()
 	defer func() { cancel(); <-done }()
 	session.wokenWithin(10 * time.Second) // it has begun
-	change(t, s, "vs_1", "evt_1", 1)
+	commitEvent(t, s, "vs_1", "evt_1", 1)
 	session.wokenWithin(10 * time.Second)
 
 	server.Stop()

@@ -1,4 +1,4 @@
-package tailer
+package live
 
 import (
 	"testing"

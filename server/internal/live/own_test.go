@@ -1,4 +1,4 @@
-package nearcache
+package live
 
 import (
 	"context"
@@ -11,25 +11,29 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// watchers are the test's.
+// watchers stand in for the notifier: committed for the commits of this process, changed for a session whose
+// wake-up was left to an update.
 type watchers struct {
 	committed func(before, after verification.Session)
 	changed   func(id string)
 }
 
-func (w watchers) Committed(before, after verification.Session) { w.committed(before, after) }
-func (w watchers) Changed(id string)                            { w.changed(id) }
+func newWatchedView(s store.Store, size int, w watchers) *View {
+	v := newView(s, size)
+	v.committed, v.cache.wake = w.committed, w.changed
+	return v
+}
 
 // TestAnOwnCommitsEntryIsNoNews: whether the feed tells of it before the commit's answer is here or after; what
 // others have committed is.
 func TestAnOwnCommitsEntryIsNoNews(t *testing.T) {
 	r := newRecords()
 	committed, changed := 0, 0
-	c := New(r, 1000, time.Now, watchers{func(_, _ verification.Session) { committed++ }, func(string) { changed++ }})
-	c.Trust(0, time.Now())
+	v := newWatchedView(r, 1000, watchers{func(_, _ verification.Session) { committed++ }, func(string) { changed++ }})
+	v.cache.markFresh(0, time.Now())
 	update := func(during func(), fn store.UpdateFunc) {
 		t.Helper()
-		_, err := c.Update(t.Context(), "vs_1", func(current verification.Session) (verification.Session, bool, error) {
+		_, err := v.Update(t.Context(), "vs_1", func(current verification.Session) (verification.Session, bool, error) {
 			next, write, err := fn(current)
 			during() // as close to the commit's answer as may be
 			return next, write, err
@@ -39,48 +43,48 @@ func TestAnOwnCommitsEntryIsNoNews(t *testing.T) {
 		}
 	}
 	update(func() {
-		if c.Told("vs_1", 1) {
+		if v.cache.invalidate("vs_1", 1) {
 			t.Error("an entry was news while its commit was under way")
 		}
 	}, advance)
-	if got := recent(t, c, 0); got != 1 || r.count() != 0 || committed != 1 || changed != 0 {
+	if got := recent(t, v, 0); got != 1 || r.count() != 0 || committed != 1 || changed != 0 {
 		t.Errorf("revision %d after %d reads; %d commits and %d changes told", got, r.count(), committed, changed)
 	}
-	if c.Told("vs_1", 1) || !c.Told("vs_1", 2) {
+	if v.cache.invalidate("vs_1", 1) || !v.cache.invalidate("vs_1", 2) {
 		t.Error("afterwards: the own commit is news, or the next one is none")
 	}
 	r.commit("vs_1")
 	update(func() {
-		if c.Told("vs_1", 2) {
+		if v.cache.invalidate("vs_1", 2) {
 			t.Error("an entry was news while an update was under way")
 		}
 	}, func(s verification.Session) (verification.Session, bool, error) { return s, false, nil })
 	if changed != 1 || committed != 1 {
 		t.Errorf("%d changes and %d commits told, after an update that wrote nothing", changed, committed)
 	}
-	update(func() { c.Told("vs_1", 4) }, advance) // another process's commit comes right behind
-	if changed != 2 || committed != 2 || c.Remembered("vs_1", 0) != nil {
-		t.Errorf("%d changes told, remembered %v, although a newer one was told", changed, c.Remembered("vs_1", 0))
+	update(func() { v.cache.invalidate("vs_1", 4) }, advance) // another process's commit comes right behind
+	if changed != 2 || committed != 2 || v.Peek("vs_1", 0) != nil {
+		t.Errorf("%d changes told, remembered %v, although a newer one was told", changed, v.Peek("vs_1", 0))
 	}
-	if left := len(c.place("vs_1").updates); left != 0 {
+	if left := len(v.cache.handle("vs_1").updates); left != 0 {
 		t.Errorf("%d updates are still under way", left)
 	}
 }
 
 // TestAnUpdateThatWritesNothingBringsNothingOldIn: its read may be answered after the feed has told of what came next.
 func TestAnUpdateThatWritesNothingBringsNothingOldIn(t *testing.T) {
-	for name, meanwhile := range map[string]func(c *Cache){
-		"told":      func(c *Cache) { c.Told("vs_1", 2) },
-		"forgotten": func(c *Cache) { c.Forget(0); c.Trust(0, time.Now()) },
+	for name, meanwhile := range map[string]func(v *View){
+		"told":      func(v *View) { v.cache.invalidate("vs_1", 2) },
+		"forgotten": func(v *View) { v.cache.reset(0); v.cache.markFresh(0, time.Now()) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, c := newCache()
-			c.Store = answersLate{r, func() { meanwhile(c) }}
-			_, err := c.Update(t.Context(), "vs_1", func(s verification.Session) (verification.Session, bool, error) { return s, false, nil })
+			r, v := newFreshView()
+			v.Store = answersLate{r, func() { meanwhile(v) }}
+			_, err := v.Update(t.Context(), "vs_1", func(s verification.Session) (verification.Session, bool, error) { return s, false, nil })
 			if err != nil {
 				t.Fatal(err)
 			}
-			if held := c.Remembered("vs_1", 0); held != nil {
+			if held := v.Peek("vs_1", 0); held != nil {
 				t.Errorf("revision %d is remembered", held.Revision)
 			}
 		})
@@ -104,28 +108,28 @@ func (a answersLate) Update(ctx context.Context, id string, fn store.UpdateFunc)
 func TestAnUpdateThatHangsKeepsNoNewsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, changed := newRecords(), 0
-		c := New(r, 1000, time.Now, watchers{nil, func(string) { changed++ }})
+		v := newWatchedView(r, 1000, watchers{nil, func(string) { changed++ }})
 		hangs := make(chan struct{})
 		r.slow = func() { <-hangs }
 		var updating sync.WaitGroup
 		updating.Go(func() {
-			_, _ = c.Update(t.Context(), "vs_1", func(s verification.Session) (verification.Session, bool, error) { return s, false, nil })
+			_, _ = v.Update(t.Context(), "vs_1", func(s verification.Session) (verification.Session, bool, error) { return s, false, nil })
 		})
 		for revision := range int32(2) {
 			synctest.Wait()
-			if c.Told("vs_1", revision+1) {
+			if v.cache.invalidate("vs_1", revision+1) {
 				t.Error("news did not wait for the update")
 			}
-			time.Sleep(patience)
+			time.Sleep(updateGrace)
 			synctest.Wait()
 			if changed != int(revision)+1 {
-				t.Errorf("%d changes told after revision %d, and %v", changed, revision+1, patience)
+				t.Errorf("%d changes told after revision %d, and %v", changed, revision+1, updateGrace)
 			}
 		}
-		c.Told("vs_1", 3)
+		v.cache.invalidate("vs_1", 3)
 		close(hangs)
 		updating.Wait()
-		time.Sleep(2 * patience)
+		time.Sleep(2 * updateGrace)
 		if changed != 3 {
 			t.Errorf("%d changes told, want 3: the end of the update tells of the last", changed)
 		}
@@ -136,22 +140,22 @@ func TestAnUpdateThatHangsKeepsNoNewsBack(t *testing.T) {
 func TestARevisionOfALostTimelineHidesNoNews(t *testing.T) {
 	r := newRecords()
 	r.set(func() { r.held["vs_1"] = verification.Session{ID: "vs_1", Revision: 8} })
-	var c *Cache
+	var v *View
 	news, changed := true, 0
-	c = New(r, 1000, time.Now, watchers{
+	v = newWatchedView(r, 1000, watchers{
 		func(_, _ verification.Session) { // as close to the update's end as may be
-			c.Forget(0)
-			news = c.Told("vs_1", 1)
+			v.cache.reset(0)
+			news = v.cache.invalidate("vs_1", 1)
 		},
 		func(string) { changed++ },
 	})
-	if _, err := c.Update(t.Context(), "vs_1", advance); err != nil {
+	if _, err := v.Update(t.Context(), "vs_1", advance); err != nil {
 		t.Fatal(err)
 	}
 	if !news && changed == 0 {
 		t.Error("nobody was told of revision 1, because revision 9 was committed before the loss")
 	}
-	if c.Forget(0); !c.Told("vs_1", 2) {
+	if v.cache.reset(0); !v.cache.invalidate("vs_1", 2) {
 		t.Error("revision 2 was no news after the update")
 	}
 }
@@ -159,17 +163,17 @@ func TestARevisionOfALostTimelineHidesNoNews(t *testing.T) {
 func TestAnOwnCommitIsKnownAndToldAtOnce(t *testing.T) {
 	r := newRecords()
 	var told []int32
-	c := New(r, 1000, time.Now, watchers{func(_, after verification.Session) { told = append(told, after.Revision) }, nil})
-	c.Trust(0, time.Now())
+	v := newWatchedView(r, 1000, watchers{func(_, after verification.Session) { told = append(told, after.Revision) }, nil})
+	v.cache.markFresh(0, time.Now())
 	for range 2 {
-		if _, err := c.Update(t.Context(), "vs_1", advance); err != nil {
+		if _, err := v.Update(t.Context(), "vs_1", advance); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := recent(t, c, 0); got != 2 || r.count() != 0 || len(told) != 2 {
+	if got := recent(t, v, 0); got != 2 || r.count() != 0 || len(told) != 2 {
 		t.Errorf("revision %d after %d reads, told %v", got, r.count(), told)
 	}
-	if _, err := c.Update(t.Context(), "vs_1", func(s verification.Session) (verification.Session, bool, error) { return s, false, nil }); err != nil || len(told) != 2 {
+	if _, err := v.Update(t.Context(), "vs_1", func(s verification.Session) (verification.Session, bool, error) { return s, false, nil }); err != nil || len(told) != 2 {
 		t.Errorf("told %v of an update that wrote nothing, %v", told, err)
 	}
 }
@@ -177,10 +181,10 @@ func TestAnOwnCommitIsKnownAndToldAtOnce(t *testing.T) {
 // TestACommitDoesNotEnterBehindANewerRead: another process has committed revision 2, and somebody was answered
 // it from a read that could not be remembered; our own revision 1 comes last.
 func TestACommitDoesNotEnterBehindANewerRead(t *testing.T) {
-	c := New(newRecords(), 1000, time.Now, nil)
-	at := c.place("vs_1")
+	v := newView(newRecords(), 1000)
+	at := v.cache.handle("vs_1")
 	before := at.generation()
-	c.Told("vs_1", 0) // news of a session that shares the counter would do
+	v.cache.invalidate("vs_1", 0) // news of a session that shares the counter would do
 	u, since := at.begin(), at.generation()
 	at.put(&verification.Session{ID: "vs_1", Revision: 2}, before, 0, nil)
 	at.put(&verification.Session{ID: "vs_1", Revision: 1}, since, 1, u)

@@ -1,0 +1,78 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"math"
+
+	"example.com/verification-status/server/internal/live"
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// lookup finds sessions by id and by reference: here first, and at Stripe if they are not known here.
+type lookup struct {
+	config   *Config
+	sessions live.Sessions
+}
+
+const (
+	// asStored in place of a least revision asks for the record itself: the cache is never enough.
+	asStored = math.MaxInt32
+	// maxLeftovers bounds the wrong entries of the index that one call removes.
+	maxLeftovers = 16
+)
+
+// session returns a session by id, read through from Stripe if it is not known here.
+func (l *lookup) session(ctx context.Context, id string, minRevision int32) (verification.Session, error) {
+	session, err := l.known(ctx, id, minRevision)
+	if errors.Is(err, store.ErrNotFound) {
+		return l.config.Ingest.ReadUnknown(ctx, id)
+	}
+	return session, err
+}
+
+// known returns a session that is known here.
+func (l *lookup) known(ctx context.Context, id string, minRevision int32) (verification.Session, error) {
+	if minRevision == asStored {
+		return l.sessions.Get(ctx, id)
+	}
+	return l.sessions.Session(ctx, id, minRevision)
+}
+
+// newest returns the newest session that has a reference, read through from Stripe if none is known here.
+func (l *lookup) newest(ctx context.Context, reference string, minRevision int32) (verification.Session, error) {
+	session, err := l.newestKnown(ctx, reference, func(ctx context.Context, id string) (verification.Session, error) {
+		return l.session(ctx, id, minRevision)
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return l.config.Ingest.ReadUnknownReference(ctx, reference)
+	}
+	return session, err
+}
+
+// newestKnown returns the newest session of the store that has a reference, by its record, which read returns. An
+// entry of the index that the record contradicts is a leftover: newestKnown removes it, since nothing else would.
+func (l *lookup) newestKnown(ctx context.Context, reference string, read func(ctx context.Context, id string) (verification.Session, error)) (verification.Session, error) {
+	for range maxLeftovers {
+		id, err := l.sessions.Newest(ctx, reference)
+		if err != nil {
+			return verification.Session{}, err
+		}
+		session, err := read(ctx, id)
+		if err == nil && session.Reference != reference {
+			session, err = l.sessions.Get(ctx, id) // the cache can be older than the index
+		}
+		switch {
+		case err == nil && session.Reference == reference:
+			return session, nil
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return session, err
+		}
+		l.config.Logger.WarnContext(ctx, "the index of references led to a session that does not have the reference; the entry is removed", "session_id", id)
+		if err := l.sessions.Unindex(ctx, reference, id); err != nil {
+			return verification.Session{}, err
+		}
+	}
+	return verification.Session{}, store.ErrConflict // the next call continues
+}
