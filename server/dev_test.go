@@ -14,7 +14,7 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/app"
+	"example.com/verification-status/server/internal/dev"
 )
 
 // devReadyWithin is the promise: so soon after the start of the process there is something to try.
@@ -244,7 +244,7 @@ func TestDevLeavesNothingBehind(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() {
 			const free = "127.0.0.1:0"
-			ended <- app.RunDev(ctx, app.Dev{GRPCAddr: free, WebhookAddr: free, AdminAddr: free, StripeAddr: free, LogLevel: "warn"},
+			ended <- dev.Run(ctx, dev.Config{GRPCAddr: free, WebhookAddr: free, AdminAddr: free, StripeAddr: free, LogLevel: "warn"},
 				slog.New(slog.DiscardHandler), out)
 			_ = out.Close()
 		}()

@@ -34,7 +34,7 @@ import (
 // retryDeadline is given to RetryVerification calls without one: it waits for Stripe, twice at times.
 const retryDeadline = 15 * time.Second
 
-// Hooks let tests stop the process where it hurts most, and dev look on. The zero value does nothing.
+// Hooks let tests stop the process where it hurts most, and the development server look on. The zero value does nothing.
 type Hooks struct {
 	// RetryStep is rpc.Config.Step.
 	RetryStep func(step string)
@@ -43,7 +43,20 @@ type Hooks struct {
 	// StripeRate is stripeapi.Config.RatePerSecond.
 	StripeRate float64
 
-	dev *devLines // nil: nobody looks on
+	// WrapStore, WrapApplier and WrapService put something around a part that looks on; nil: nothing.
+	WrapStore   func(store.Store) store.Store
+	WrapApplier func(webhook.Applier) webhook.Applier
+	WrapService func(verificationv1.VerificationServiceServer) verificationv1.VerificationServiceServer
+	// ObserveWebhook is told of each webhook, beside the metrics; nil: nobody is.
+	ObserveWebhook func(webhook.Result)
+}
+
+// wrap returns the part with what a hook puts around it.
+func wrap[T any](hook func(T) T, part T) T {
+	if hook == nil {
+		return part
+	}
+	return hook(part)
 }
 
 // App is one server process: built by New, run once by Run.
@@ -52,7 +65,7 @@ type App struct {
 	current  *current
 	files    *reload.Watcher
 	logger   *slog.Logger
-	shedding *shedding
+	shedding *telemetry.Shedding
 	metrics  *telemetry.Metrics
 	traces   *telemetry.Traces // nil: off
 	clock    func() time.Time
@@ -84,8 +97,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		logger.Warn(warning)
 	}
 	warnOfCodes(c.DenyCodes(), logger)
-	a.shedding = &shedding{metrics: m, logger: grpcserver.WithCall(logger), limits: map[string]*shedLimit{},
-		principal: func(ctx context.Context) string { return a.access.Principal(ctx) }}
+	a.shedding = telemetry.NewShedding(m, grpcserver.WithCall(logger), func(ctx context.Context) string { return a.access.Principal(ctx) })
 	a.files = reload.New(reload.Config{Logger: logger, Observe: m.FileReloaded})
 	var err error
 	if a.access, err = a.openAccess(); err != nil {
@@ -111,7 +123,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	}
 	watchers := hub.New()
 	a.memory = nearcache.New(a.observedStore(), int(c.CacheSessions), time.Now, ownNews{watchers, a.store.Partition})
-	a.ingest = a.newIngest(hooks.dev.store(a.memory))
+	a.ingest = a.newIngest(wrap[store.Store](hooks.WrapStore, a.memory))
 	reconciler, err := a.newReconciler(hooks)
 	if err != nil {
 		return nil, errors.Join(err, a.close())
@@ -124,7 +136,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
 		MaxInFlight:           int(c.GRPCMaxInFlight),
 		SharePercent:          int(c.CallerSharePercent),
-		Shed:                  a.shedding.shed,
+		Shed:                  a.shedding.Shed,
 		Reflection:            c.GRPCReflection.On(),
 		Access:                a.access,
 		Meter:                 meter{m},
@@ -137,13 +149,13 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		StreamMaxAge: time.Duration(c.StreamMaxAge), StreamReads: streamReads(), Step: hooks.RetryStep,
 		InTouch: func() bool { return a.readiness.state.Load() },
 	})
-	verificationv1.RegisterVerificationServiceServer(a.grpc, hooks.dev.service(rpc.Observed(a.service, watchful{a.metrics, a.traces})))
+	verificationv1.RegisterVerificationServiceServer(a.grpc, wrap(hooks.WrapService, rpc.Observed(a.service, watchful{a.metrics, a.traces})))
 	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready, wrong: a.showMisconfigured}
 	handler, err := webhook.New(webhook.Config{
-		Applier: hooks.dev.applier(holding{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
+		Applier: wrap[webhook.Applier](hooks.WrapApplier, holding{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
 		Secrets:  func() []verification.Secret { return *a.current.webhookSecrets.Load() },
 		Livemode: live, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
-		Clock: hooks.Clock, Logger: logger, Observe: hooks.dev.webhooks(a.observeWebhook),
+		Clock: hooks.Clock, Logger: logger, Observe: a.webhookObserver(hooks.ObserveWebhook),
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.close())

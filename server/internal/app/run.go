@@ -34,7 +34,6 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 			a.logger.Warn("closing", "error", err)
 		}
 	}()
-	defer paceCollector()()
 	if err := a.readiness.begin(ctx); err != nil {
 		return err
 	}
@@ -144,7 +143,7 @@ func (a *App) listen() (grpcListener, webhookListener, adminListener net.Listene
 		return nil, nil, nil, err
 	}
 	bounded := func(listener net.Listener, limit, each int, setting string) net.Listener {
-		return connlimit.New(listener, limit, each, func() { a.shedding.shed(context.Background(), "connection", setting) })
+		return connlimit.New(listener, limit, each, func() { a.shedding.Shed(context.Background(), "connection", setting) })
 	}
 	most := int(a.config.GRPCMaxConnections)
 	each := shares.Of(most, int(a.config.CallerSharePercent))
