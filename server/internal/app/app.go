@@ -19,6 +19,7 @@ import (
 	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/maintain"
 	"example.com/verification-status/server/internal/nearcache"
+	"example.com/verification-status/server/internal/readiness"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/reload"
 	"example.com/verification-status/server/internal/rpc"
@@ -69,14 +70,14 @@ type App struct {
 	metrics  *telemetry.Metrics
 	traces   *telemetry.Traces // nil: off
 	clock    func() time.Time
-	store    *redisstore.Store
+	store    store.Backend
 	memory   *nearcache.Cache  // in front of store
 	stripe   *stripeapi.Client // nil without a key
 	ingest   *ingest.Ingest
 	// reconciler is nil without a key.
 	reconciler *reconcile.Reconciler
 	tailer     *tailer.Tailer
-	readiness  *readiness
+	readiness  *readiness.Monitor
 	access     *access.Access
 	grpc       *grpcserver.Server
 	webhook    *http.Server
@@ -147,10 +148,10 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal,
 		MayRead: a.access.MayRead, Await: grpcserver.Await,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), StreamReads: streamReads(), Step: hooks.RetryStep,
-		InTouch: func() bool { return a.readiness.state.Load() },
+		InTouch: func() bool { return a.readiness.InTouch() },
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, wrap(hooks.WrapService, rpc.Observed(a.service, watchful{a.metrics, a.traces})))
-	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready, wrong: a.showMisconfigured}
+	a.readiness = readiness.New(readiness.Config{Store: a.store, Logger: logger, Publish: a.ready, Refused: a.showMisconfigured})
 	handler, err := webhook.New(webhook.Config{
 		Applier: wrap[webhook.Applier](hooks.WrapApplier, holding{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
 		Secrets:  func() []verification.Secret { return *a.current.webhookSecrets.Load() },
@@ -162,7 +163,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	}
 	a.webhook = webhook.NewServer(c.WebhookAddr, a.traces.Webhook(handler), logger)
 	a.webhook.ConnContext = connlimit.ConnContext
-	a.admin = newAdminServer(m, a.readiness, logger)
+	a.admin = newAdminServer(m, a.readiness.Ready, logger)
 	a.observeState()
 	return a, nil
 }
@@ -181,8 +182,11 @@ func (a *App) openStore() error {
 		options.TLS = a.current.redisTLS.Load
 	}
 	opened, err := redisstore.Open(options)
+	if err != nil {
+		return err // not the nil *redisstore.Store, which would become an interface that is not nil
+	}
 	a.store = opened
-	return err
+	return nil
 }
 
 // ownNews wakes this process's watchers of a commit that it made itself, before the feed does.

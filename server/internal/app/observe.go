@@ -20,7 +20,7 @@ import (
 // observeState shows what is known at any time.
 func (a *App) observeState() {
 	a.metrics.Gauge("verification_ready", func() float64 {
-		if a.readiness.ready() {
+		if a.readiness.Ready() {
 			return 1
 		}
 		return 0
@@ -36,9 +36,9 @@ func (a *App) observeState() {
 }
 
 // showMisconfigured shows for each reason whether it is why Redis must not be used.
-func (a *App) showMisconfigured(now redisstore.Reason) {
+func (a *App) showMisconfigured(now string) {
 	for _, reason := range redisstore.Reasons {
-		a.metrics.RedisMisconfigured(string(reason), reason == now)
+		a.metrics.RedisMisconfigured(string(reason), string(reason) == now)
 	}
 }
 

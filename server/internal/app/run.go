@@ -34,7 +34,7 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 			a.logger.Warn("closing", "error", err)
 		}
 	}()
-	if err := a.readiness.begin(ctx); err != nil {
+	if err := a.readiness.Begin(ctx); err != nil {
 		return err
 	}
 	grpcListener, webhookListener, adminListener, err := a.listen()
@@ -62,7 +62,7 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	}
 	checking, endChecking := context.WithCancel(background)
 	defer endChecking()
-	workers.Go(func() { a.readiness.run(checking) })
+	workers.Go(func() { a.readiness.Run(checking) })
 	serve("gRPC", func() error { return a.grpc.Serve(grpcListener) })
 	serve("webhook", func() error { return a.webhook.Serve(webhookListener) })
 	serve("admin", func() error { return a.admin.Serve(adminListener) })
@@ -90,7 +90,7 @@ func (a *App) stop(endWork func()) {
 	a.logger.Info("stopping", "at_most", limit)
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	a.readiness.stop()
+	a.readiness.Stop()
 	a.grpc.BeginDrain()
 	// Webhooks that hang, with Redis, must leave the streams time for their last word.
 	finishing, cancelFinishing := context.WithTimeout(ctx, limit*3/4)
