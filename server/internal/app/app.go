@@ -63,7 +63,7 @@ func wrap[T any](hook func(T) T, part T) T {
 // App is one server process: built by New, run once by Run.
 type App struct {
 	config   *config.Config
-	current  *current
+	live     *config.Live
 	files    *reload.Watcher
 	logger   *slog.Logger
 	shedding *telemetry.Shedding
@@ -93,7 +93,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	}
 	m := telemetry.NewMetrics()
 	a := &App{config: c, logger: logger, metrics: m, clock: hooks.Clock}
-	live, warning := c.EffectiveLivemode()
+	livemode, warning := c.EffectiveLivemode()
 	if warning != "" {
 		logger.Warn(warning)
 	}
@@ -104,10 +104,10 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	if a.access, err = a.openAccess(); err != nil {
 		return nil, err
 	}
-	if a.current, err = newCurrent(c); err != nil {
+	if a.live, err = config.NewLive(c); err != nil {
 		return nil, err
 	}
-	if err := a.current.watchFiles(c, secrets, a.files); err != nil {
+	if err := a.live.Watch(c, a.files, secrets.Add); err != nil {
 		return nil, err
 	}
 	for _, name := range a.files.Names() {
@@ -154,8 +154,8 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	a.readiness = readiness.New(readiness.Config{Store: a.store, Logger: logger, Publish: a.ready, Refused: a.showMisconfigured})
 	handler, err := webhook.New(webhook.Config{
 		Applier: wrap[webhook.Applier](hooks.WrapApplier, holding{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
-		Secrets:  func() []verification.Secret { return *a.current.webhookSecrets.Load() },
-		Livemode: live, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
+		Secrets:  a.live.WebhookSecrets,
+		Livemode: livemode, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
 		Clock: hooks.Clock, Logger: logger, Observe: a.webhookObserver(hooks.ObserveWebhook),
 	})
 	if err != nil {
@@ -169,17 +169,20 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 }
 
 func (a *App) openStore() error {
-	target := a.current.redis.Load()
+	target, err := a.config.RedisTarget()
+	if err != nil {
+		return err
+	}
 	options := redisstore.Options{
 		Addrs: target.Addrs, Mode: redisstore.Mode(a.config.RedisMode), SentinelMaster: a.config.RedisSentinelMaster,
-		Credentials: a.current.credentials, SentinelCredentials: a.current.sentinelCredentials, DB: target.DB,
+		Credentials: a.live.RedisCredentials, SentinelCredentials: a.live.SentinelCredentials, DB: target.DB,
 		Prefix: a.config.RedisKeyPrefix, Logger: a.logger, RecordFormat: int(a.config.RecordFormat),
 		Policy: retryPolicy(a.config), Clock: a.clock, Trace: a.traces.Context,
 		FeedMaxLen: int64(a.config.FeedMaxLen), FeedMaxAge: time.Duration(a.config.FeedMaxAge),
 		WaitReplicas: int(a.config.RedisWaitReplicas), WaitTimeout: time.Duration(a.config.RedisWaitTimeout),
 	}
 	if target.TLS {
-		options.TLS = a.current.redisTLS.Load
+		options.TLS = a.live.RedisTLS
 	}
 	opened, err := redisstore.Open(options)
 	if err != nil {

@@ -57,7 +57,7 @@ func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *sl
 	}
 	hooks := Hooks{Clock: time.Now}
 	a := &App{config: c, logger: logger, clock: hooks.Clock, metrics: telemetry.NewMetrics()}
-	if a.current, err = newCurrent(c); err != nil {
+	if a.live, err = config.NewLive(c); err != nil {
 		return "", err
 	}
 	if err := a.openStore(); err != nil {

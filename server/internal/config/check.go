@@ -8,14 +8,14 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"example.com/verification-status/server/internal/verification"
 )
 
 const (
 	maxKeyPrefixBytes   = 64
 	maxNameBytes        = 255
 	maxMetadataKeyBytes = 40 // Stripe's limit: docs.stripe.com/api/metadata
-
-	replacesKey = "verification_status_replaces" // verification.ReplacesKey; a test ties them
 )
 
 // checkListeners looks at the addresses that the server listens on.
@@ -78,7 +78,7 @@ func (c *Config) checkRedis(found *problems, urlUnread bool) {
 	if c.RedisCAFile != "" {
 		text, err := ReadFile(c.RedisCAFile)
 		if err == nil {
-			_, err = TLSWith(text)
+			_, err = tlsWith(text)
 		}
 		if err != nil {
 			found.add("REDIS_CA_FILE: %w", err)
@@ -181,8 +181,8 @@ func (c *Config) checkLimits(found *problems) {
 	if key := c.ReferenceMetadataKey; len(key) > maxMetadataKeyBytes || strings.ContainsAny(key, "[]") {
 		found.add("REFERENCE_METADATA_KEY must be a key that Stripe allows: no square brackets, %d bytes at the most", maxMetadataKeyBytes)
 	}
-	if c.ReferenceMetadataKey == replacesKey {
-		found.add("REFERENCE_METADATA_KEY must not be %s: a replacement holds the id of its predecessor there", replacesKey)
+	if c.ReferenceMetadataKey == verification.ReplacesKey {
+		found.add("REFERENCE_METADATA_KEY must not be %s: a replacement holds the id of its predecessor there", verification.ReplacesKey)
 	}
 	c.LogLevel, c.LogFormat = strings.ToLower(c.LogLevel), strings.ToLower(c.LogFormat)
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {

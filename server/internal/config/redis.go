@@ -108,12 +108,12 @@ func (c *Config) RedisTLS() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return TLSWith(text)
+	return tlsWith(text)
 }
 
-// TLSWith trusts the authorities in a text, which is PEM, and no others. One that is cut off or garbled
+// tlsWith trusts the authorities in a text, which is PEM, and no others. One that is cut off or garbled
 // is an error: x509 passes over it, and the next Redis might be of that very one.
-func TLSWith(text string) (*tls.Config, error) {
+func tlsWith(text string) (*tls.Config, error) {
 	const begin = "-----BEGIN CERTIFICATE-----"
 	pool, read := x509.NewCertPool(), 0
 	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {

@@ -2,18 +2,18 @@ package config
 
 import "errors"
 
-// WithWebhookSecret is the settings with what STRIPE_WEBHOOK_SECRET_FILE holds now. The error names
+// withWebhookSecret is the settings with what STRIPE_WEBHOOK_SECRET_FILE holds now. The error names
 // every problem, as Load's, and holds no secret.
-func (c *Config) WithWebhookSecret(text string) (*Config, error) {
+func (c *Config) withWebhookSecret(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.StripeWebhookSecret = text
 	next.checkWebhookSecrets(&found)
 	return &next, errors.Join(found...)
 }
 
-// WithAPIKey is the settings with what STRIPE_API_KEY_FILE holds now. A key of the other mode is
+// withAPIKey is the settings with what STRIPE_API_KEY_FILE holds now. A key of the other mode is
 // refused: which events are accepted was settled by the key of the start.
-func (c *Config) WithAPIKey(text string) (*Config, error) {
+func (c *Config) withAPIKey(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.StripeAPIKey = text
 	checkAPIKey(&found, text)
@@ -24,9 +24,9 @@ func (c *Config) WithAPIKey(text string) (*Config, error) {
 	return &next, errors.Join(found...)
 }
 
-// WithRedisURL is the settings with what REDIS_URL_FILE holds now. Only the user and password may
+// withRedisURL is the settings with what REDIS_URL_FILE holds now. Only the user and password may
 // differ: connections lead to where they led at the start.
-func (c *Config) WithRedisURL(text string) (*Config, error) {
+func (c *Config) withRedisURL(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.RedisURL = text
 	next.checkRedis(&found, false)
@@ -36,16 +36,16 @@ func (c *Config) WithRedisURL(text string) (*Config, error) {
 	return &next, errors.Join(found...)
 }
 
-// WithSentinelUsername is the settings with what REDIS_SENTINEL_USERNAME_FILE holds now.
-func (c *Config) WithSentinelUsername(text string) (*Config, error) {
+// withSentinelUsername is the settings with what REDIS_SENTINEL_USERNAME_FILE holds now.
+func (c *Config) withSentinelUsername(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.RedisSentinelUsername = text
 	next.checkSentinel(&found, false)
 	return &next, errors.Join(found...)
 }
 
-// WithSentinelPassword is the settings with what REDIS_SENTINEL_PASSWORD_FILE holds now.
-func (c *Config) WithSentinelPassword(text string) (*Config, error) {
+// withSentinelPassword is the settings with what REDIS_SENTINEL_PASSWORD_FILE holds now.
+func (c *Config) withSentinelPassword(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.RedisSentinelPassword = text
 	next.checkSentinel(&found, false)

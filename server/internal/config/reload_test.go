@@ -7,11 +7,11 @@ import (
 
 // What a file holds after a change is held to the rules of the start, and no refusal shows it.
 func TestChangedFilesAreHeldToTheRulesOfTheStart(t *testing.T) {
-	webhook := func(c *Config, text string) (*Config, error) { return c.WithWebhookSecret(text) }
-	key := func(c *Config, text string) (*Config, error) { return c.WithAPIKey(text) }
-	redis := func(c *Config, text string) (*Config, error) { return c.WithRedisURL(text) }
-	user := func(c *Config, text string) (*Config, error) { return c.WithSentinelUsername(text) }
-	password := func(c *Config, text string) (*Config, error) { return c.WithSentinelPassword(text) }
+	webhook := func(c *Config, text string) (*Config, error) { return c.withWebhookSecret(text) }
+	key := func(c *Config, text string) (*Config, error) { return c.withAPIKey(text) }
+	redis := func(c *Config, text string) (*Config, error) { return c.withRedisURL(text) }
+	user := func(c *Config, text string) (*Config, error) { return c.withSentinelUsername(text) }
+	password := func(c *Config, text string) (*Config, error) { return c.withSentinelPassword(text) }
 	const test, live = "STRIPE_API_KEY=sk_test_start", "STRIPE_API_KEY=rk_live_start"
 	for _, check := range []struct {
 		name, start string

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -26,6 +27,28 @@ func Table() []Setting {
 		table = append(table, describe(field))
 	}
 	return table
+}
+
+// Defaults returns the settings of a server for which nothing is set, as the struct tags say. Call Load after setting
+// what is required.
+func Defaults() *Config {
+	var c Config
+	values := reflect.ValueOf(&c).Elem()
+	for i := range values.NumField() {
+		text := describe(values.Type().Field(i)).Default
+		if text == "" {
+			continue
+		}
+		switch value := values.Field(i).Addr().Interface().(type) {
+		case *string:
+			*value = text
+		case *Bool:
+			*value = readBool(text)
+		case encoding.TextUnmarshaler: // Count and Duration, which never fail
+			_ = value.UnmarshalText([]byte(text))
+		}
+	}
+	return &c
 }
 
 func describe(field reflect.StructField) Setting {

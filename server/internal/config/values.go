@@ -71,14 +71,19 @@ func (b *Bool) Decode(ctx *kong.DecodeContext) error {
 	if ctx.Scan.Peek().Type != kong.FlagValueToken {
 		return nil
 	}
-	switch strings.ToLower(fmt.Sprint(ctx.Scan.Pop().Value)) {
-	case "true", "1", "yes":
-	case "false", "0", "no":
-		*b = False
-	default:
-		*b = unclear
-	}
+	*b = readBool(fmt.Sprint(ctx.Scan.Pop().Value))
 	return nil
+}
+
+func readBool(text string) Bool {
+	switch strings.ToLower(text) {
+	case "true", "1", "yes":
+		return True
+	case "false", "0", "no":
+		return False
+	default:
+		return unclear
+	}
 }
 
 // String is "true" or "false".

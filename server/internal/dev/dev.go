@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +18,6 @@ import (
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/stripesim"
 	"example.com/verification-status/server/internal/telemetry"
-	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )
 
@@ -70,16 +68,15 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, out io.Writer) erro
 	if err != nil {
 		return errors.Join(err, stripeListener.Close())
 	}
-	settings := &config.Config{
-		GRPCAddr: c.GRPCAddr, WebhookAddr: c.WebhookAddr, AdminAddr: c.AdminAddr,
-		GRPCReflection: config.True, GRPCMaxStreams: 1000, CallerSharePercent: 25,
-		RedisURL: "redis://" + redis.Addr(), RedisMode: config.RedisStandalone, RedisKeyPrefix: "vs:",
-		StripeAPIKey: apiKey, StripeAPIBase: "http://" + stripeListener.Addr().String(), StripeWebhookSecret: webhookSecret,
-		APIReadsPerDay: 100_000, MaxRetries: 2, CacheSessions: 1000, RetryDenyCodes: strings.Join(verification.DefaultDenyCodes(), ","), LogLevel: c.LogLevel, LogFormat: "text",
-		WebhookMaxConnections: 1000, WebhookMaxInFlight: 256, GRPCMaxInFlight: 512,
-		RedisWaitTimeout: config.Duration(time.Second), RecordFormat: 2, FeedMaxLen: 100_000, ReconcileInterval: config.Duration(15 * time.Minute),
-		StreamMaxAge: config.Duration(30 * time.Minute), DrainTimeout: config.Duration(5 * time.Second),
-	}
+	settings := config.Defaults()
+	settings.GRPCAddr, settings.WebhookAddr, settings.AdminAddr = c.GRPCAddr, c.WebhookAddr, c.AdminAddr
+	settings.RedisURL = "redis://" + redis.Addr()
+	settings.StripeAPIKey, settings.StripeWebhookSecret = apiKey, webhookSecret
+	settings.StripeAPIBase, settings.APIReadsPerDay = "http://"+stripeListener.Addr().String(), 100_000
+	settings.LogLevel, settings.LogFormat = c.LogLevel, "text"
+	settings.GRPCMaxStreams, settings.CacheSessions = 1000, 1000
+	settings.FeedMaxAge = 0 // the embedded Redis does not live that long
+	settings.DrainTimeout = config.Duration(5 * time.Second)
 	if err := settings.Load(); err != nil {
 		return errors.Join(err, stripeListener.Close())
 	}
