@@ -95,7 +95,7 @@ func List(ctx context.Context, api *config.API, logger *slog.Logger, out io.Writ
 	_, _ = fmt.Fprintln(table, "ID\tSTATUS\tMODE\tIDENTITY EVENTS\tAPI VERSION\tURL")
 	for _, e := range there {
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d of %d\t%s\t%s\n", e.ID, status(e.Enabled), mode(e.Livemode),
-			len(neededEvents)-len(missingEvents(e)), len(neededEvents), version(e), e.URL)
+			len(verification.EventTypes)-len(missingEvents(e)), len(verification.EventTypes), version(e), e.URL)
 	}
 	return table.Flush()
 }

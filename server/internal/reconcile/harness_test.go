@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -160,7 +159,7 @@ func (s *stripe) replica(kept records, change func(*Config, *stripeapi.Config)) 
 		r.client.Close()
 	})
 	if config.Stripe == nil {
-		config.Stripe = lister{r.client}
+		config.Stripe = r.client
 	}
 	if config.Ingest == nil {
 		config.Ingest = r.ingest
@@ -169,14 +168,6 @@ func (s *stripe) replica(kept records, change func(*Config, *stripeapi.Config)) 
 	s.must(err)
 	r.firstPause = time.Millisecond
 	return r
-}
-
-// lister is the one line that joins stripeapi to this package.
-type lister struct{ client *stripeapi.Client }
-
-func (l lister) Events(ctx context.Context, account string, query EventQuery) (EventPage, error) {
-	page, err := l.client.Events(ctx, account, stripeapi.EventQuery(query))
-	return EventPage(page), err
 }
 
 // run is a Run that must be complete.

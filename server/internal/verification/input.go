@@ -10,6 +10,9 @@ const (
 	EventRedacted      = "identity.verification_session.redacted"
 )
 
+// EventTypes are all of them, for lists. It must not be changed.
+var EventTypes = []string{EventCreated, EventProcessing, EventRequiresInput, EventVerified, EventCanceled, EventRedacted}
+
 // Source says where an input came from. The numbers are the contract's.
 type Source uint8
 
