@@ -2,8 +2,8 @@ package config
 
 import "errors"
 
-// withWebhookSecret is the settings with what STRIPE_WEBHOOK_SECRET_FILE holds now. The error names
-// every problem, as Load's, and holds no secret.
+// withWebhookSecret returns the settings with the text that STRIPE_WEBHOOK_SECRET_FILE has now. As with Load, the error
+// names every problem and contains no secret.
 func (c *Config) withWebhookSecret(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.StripeWebhookSecret = text
@@ -11,21 +11,21 @@ func (c *Config) withWebhookSecret(text string) (*Config, error) {
 	return &next, errors.Join(found...)
 }
 
-// withAPIKey is the settings with what STRIPE_API_KEY_FILE holds now. A key of the other mode is
-// refused: which events are accepted was settled by the key of the start.
+// withAPIKey returns the settings with the text that STRIPE_API_KEY_FILE has now. It refuses a key of the other mode,
+// because the key at the start decided which events are accepted.
 func (c *Config) withAPIKey(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.StripeAPIKey = text
 	checkAPIKey(&found, text)
 	accepted, _ := c.EffectiveLivemode()
 	if live, known := keyMode(text); known && accepted != nil && live != *accepted {
-		found.add("STRIPE_API_KEY is a key of the other mode than at the start: give one of the same mode, or restart the server")
+		found.add("STRIPE_API_KEY is a key of another mode than at the start: give a key of the same mode, or restart the server")
 	}
 	return &next, errors.Join(found...)
 }
 
-// withRedisURL is the settings with what REDIS_URL_FILE holds now. Only the user and password may
-// differ: connections lead to where they led at the start.
+// withRedisURL returns the settings with the text that REDIS_URL_FILE has now. Only the user and password may differ:
+// connections go to the addresses of the start.
 func (c *Config) withRedisURL(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.RedisURL = text
@@ -36,7 +36,7 @@ func (c *Config) withRedisURL(text string) (*Config, error) {
 	return &next, errors.Join(found...)
 }
 
-// withSentinelUsername is the settings with what REDIS_SENTINEL_USERNAME_FILE holds now.
+// withSentinelUsername returns the settings with the text that REDIS_SENTINEL_USERNAME_FILE has now.
 func (c *Config) withSentinelUsername(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.RedisSentinelUsername = text
@@ -44,7 +44,7 @@ func (c *Config) withSentinelUsername(text string) (*Config, error) {
 	return &next, errors.Join(found...)
 }
 
-// withSentinelPassword is the settings with what REDIS_SENTINEL_PASSWORD_FILE holds now.
+// withSentinelPassword returns the settings with the text that REDIS_SENTINEL_PASSWORD_FILE has now.
 func (c *Config) withSentinelPassword(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.RedisSentinelPassword = text
@@ -52,7 +52,7 @@ func (c *Config) withSentinelPassword(text string) (*Config, error) {
 	return &next, errors.Join(found...)
 }
 
-// sameRedis says whether the URLs differ in nothing but the user and password.
+// sameRedis reports whether the URLs are the same apart from the user and password.
 func sameRedis(a, b *Config) bool {
 	before, errBefore := a.RedisTarget()
 	after, errAfter := b.RedisTarget()

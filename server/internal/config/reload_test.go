@@ -33,7 +33,7 @@ func TestChangedFilesAreHeldToTheRulesOfTheStart(t *testing.T) {
 		{"a mode for a key without one", "STRIPE_API_KEY=sk_start", key, "sk_live_planted", ""},
 		{"the mode that LIVEMODE rules out", "LIVEMODE=false", key, "sk_live_planted", "other mode"},
 		{"a publishable key", test, key, "pk_test_planted", "publishable"},
-		{"no key", test, key, "planted", "no key of Stripe's"},
+		{"no key", test, key, "planted", "not a key of Stripe"},
 		{"a key of two lines", test, key, "sk_test_planted\nsk_test_planted", "line breaks"},
 		{"another password", "", redis, "redis://app:planted2@redis.example:6379/0", ""},
 		{"another user", "", redis, "redis://admin:planted2@redis.example:6379/0", ""},
