@@ -18,7 +18,7 @@ func (a *App) openAccess() (*access.Access, error) {
 	settings := accessConfig(a.config)
 	settings.Logger = a.logger
 	settings.Observe = func(reason verificationv1.ErrorReason) { a.metrics.CallRefused(reason.String()) }
-	settings.Shed = a.shedding.shed
+	settings.Shed = a.shedding.Shed
 	return access.Open(settings, a.files)
 }
 

@@ -11,12 +11,12 @@ import (
 )
 
 // newAdminServer serves what only operators may see: it must never face the internet.
-func newAdminServer(m *telemetry.Metrics, r *readiness, logger *slog.Logger) *http.Server {
+func newAdminServer(m *telemetry.Metrics, ready func() bool, logger *slog.Logger) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.Handler())
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeLine(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !r.ready() {
+		if !ready() {
 			writeLine(w, http.StatusServiceUnavailable, "not ready: Redis cannot be used, or the server is stopping; the log says more")
 			return
 		}

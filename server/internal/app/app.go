@@ -17,6 +17,7 @@ import (
 	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/maintain"
+	"example.com/verification-status/server/internal/readiness"
 	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/reload"
 	"example.com/verification-status/server/internal/rpc"
@@ -31,7 +32,7 @@ import (
 // retryDeadline is given to RetryVerification calls without one: it waits for Stripe, twice at times.
 const retryDeadline = 15 * time.Second
 
-// Hooks let tests stop the process where it hurts most, and dev look on. The zero value does nothing.
+// Hooks let tests stop the process where it hurts most, and the development server look on. The zero value does nothing.
 type Hooks struct {
 	// RetryStep is rpc.Config.Step.
 	RetryStep func(step string)
@@ -40,26 +41,39 @@ type Hooks struct {
 	// StripeRate is stripeapi.Config.RatePerSecond.
 	StripeRate float64
 
-	dev *devLines // nil: nobody looks on
+	// WrapStore, WrapApplier and WrapService put something around a part that looks on; nil: nothing.
+	WrapStore   func(store.Store) store.Store
+	WrapApplier func(webhook.Applier) webhook.Applier
+	WrapService func(verificationv1.VerificationServiceServer) verificationv1.VerificationServiceServer
+	// ObserveWebhook is told of each webhook, beside the metrics; nil: nobody is.
+	ObserveWebhook func(webhook.Result)
+}
+
+// wrap returns the part with what a hook puts around it.
+func wrap[T any](hook func(T) T, part T) T {
+	if hook == nil {
+		return part
+	}
+	return hook(part)
 }
 
 // App is one server process: built by New, run once by Run.
 type App struct {
 	config   *config.Config
-	current  *current
+	settings *config.Live
 	files    *reload.Watcher
 	logger   *slog.Logger
-	shedding *shedding
+	shedding *telemetry.Shedding
 	metrics  *telemetry.Metrics
 	traces   *telemetry.Traces // nil: off
 	clock    func() time.Time
-	store    *redisstore.Store
+	store    store.Backend
 	live     *live.View        // in front of store
 	stripe   *stripeapi.Client // nil without a key
 	ingest   *ingest.Ingest
 	// reconciler is nil without a key.
 	reconciler *reconcile.Reconciler
-	readiness  *readiness
+	readiness  *readiness.Monitor
 	access     *access.Access
 	grpc       *grpcserver.Server
 	webhook    *http.Server
@@ -80,17 +94,16 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		logger.Warn(warning)
 	}
 	warnOfCodes(c.DenyCodes(), logger)
-	a.shedding = &shedding{metrics: m, logger: grpcserver.WithCall(logger), limits: map[string]*shedLimit{},
-		principal: func(ctx context.Context) string { return a.access.Principal(ctx) }}
+	a.shedding = telemetry.NewShedding(m, grpcserver.WithCall(logger), func(ctx context.Context) string { return a.access.Principal(ctx) })
 	a.files = reload.New(reload.Config{Logger: logger, Observe: m.FileReloaded})
 	var err error
 	if a.access, err = a.openAccess(); err != nil {
 		return nil, err
 	}
-	if a.current, err = newCurrent(c); err != nil {
+	if a.settings, err = config.NewLive(c); err != nil {
 		return nil, err
 	}
-	if err := a.current.watchFiles(c, secrets, a.files); err != nil {
+	if err := a.settings.Watch(c, a.files, secrets.Add); err != nil {
 		return nil, err
 	}
 	for _, name := range a.files.Names() {
@@ -108,7 +121,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	a.live = live.New(live.Config{
 		Store: a.observedStore(), CacheSessions: int(c.CacheSessions), WatchReads: streamReads(), Lost: a.rewound, Logger: logger,
 	})
-	a.ingest = a.newIngest(hooks.dev.store(a.live))
+	a.ingest = a.newIngest(wrap[store.Store](hooks.WrapStore, a.live))
 	reconciler, err := a.newReconciler(hooks)
 	if err != nil {
 		return nil, errors.Join(err, a.close())
@@ -120,7 +133,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
 		MaxInFlight:           int(c.GRPCMaxInFlight),
 		SharePercent:          int(c.CallerSharePercent),
-		Shed:                  a.shedding.shed,
+		Shed:                  a.shedding.Shed,
 		Reflection:            c.GRPCReflection.On(),
 		Access:                a.access,
 		Meter:                 meter{m},
@@ -131,42 +144,48 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal,
 		MayRead: a.access.MayRead, Await: grpcserver.Await,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
-		InTouch: func() bool { return a.readiness.state.Load() },
+		InTouch: func() bool { return a.readiness.InTouch() },
 	})
-	verificationv1.RegisterVerificationServiceServer(a.grpc, hooks.dev.service(rpc.Observed(a.service, watchful{a.metrics, a.traces})))
-	a.readiness = &readiness{store: a.store, logger: logger, publish: a.ready, wrong: a.showMisconfigured}
+	verificationv1.RegisterVerificationServiceServer(a.grpc, wrap(hooks.WrapService, rpc.Observed(a.service, watchful{a.metrics, a.traces})))
+	a.readiness = readiness.New(readiness.Config{Store: a.store, Logger: logger, Publish: a.ready, Refused: a.showMisconfigured})
 	handler, err := webhook.New(webhook.Config{
-		Applier: hooks.dev.applier(holding{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
-		Secrets:  func() []verification.Secret { return *a.current.webhookSecrets.Load() },
+		Applier: wrap[webhook.Applier](hooks.WrapApplier, holding{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
+		Secrets:  a.settings.WebhookSecrets,
 		Livemode: livemode, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
-		Clock: hooks.Clock, Logger: logger, Observe: hooks.dev.webhooks(a.observeWebhook),
+		Clock: hooks.Clock, Logger: logger, Observe: a.webhookObserver(hooks.ObserveWebhook),
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.close())
 	}
 	a.webhook = webhook.NewServer(c.WebhookAddr, a.traces.Webhook(handler), logger)
 	a.webhook.ConnContext = connlimit.ConnContext
-	a.admin = newAdminServer(m, a.readiness, logger)
+	a.admin = newAdminServer(m, a.readiness.Ready, logger)
 	a.observeState()
 	return a, nil
 }
 
 func (a *App) openStore() error {
-	target := a.current.redis.Load()
+	target, err := a.config.RedisTarget()
+	if err != nil {
+		return err
+	}
 	options := redisstore.Options{
 		Addrs: target.Addrs, Mode: redisstore.Mode(a.config.RedisMode), SentinelMaster: a.config.RedisSentinelMaster,
-		Credentials: a.current.credentials, SentinelCredentials: a.current.sentinelCredentials, DB: target.DB,
+		Credentials: a.settings.RedisCredentials, SentinelCredentials: a.settings.SentinelCredentials, DB: target.DB,
 		Prefix: a.config.RedisKeyPrefix, Logger: a.logger, RecordFormat: int(a.config.RecordFormat),
 		Policy: retryPolicy(a.config), Clock: a.clock, Trace: a.traces.Context,
 		FeedMaxLen: int64(a.config.FeedMaxLen), FeedMaxAge: time.Duration(a.config.FeedMaxAge),
 		WaitReplicas: int(a.config.RedisWaitReplicas), WaitTimeout: time.Duration(a.config.RedisWaitTimeout),
 	}
 	if target.TLS {
-		options.TLS = a.current.redisTLS.Load
+		options.TLS = a.settings.RedisTLS
 	}
 	opened, err := redisstore.Open(options)
+	if err != nil {
+		return err // not the nil *redisstore.Store, which would become an interface that is not nil
+	}
 	a.store = opened
-	return err
+	return nil
 }
 
 // newIngest makes the way into the store.

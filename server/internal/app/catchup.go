@@ -10,19 +10,9 @@ import (
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/maintain"
 	"example.com/verification-status/server/internal/reconcile"
-	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/verification"
 )
-
-// eventList is Stripe's list of events as reconcile asks for it.
-type eventList struct{ *stripeapi.Client }
-
-// Events implements reconcile.Stripe.
-func (l eventList) Events(ctx context.Context, account string, query reconcile.EventQuery) (reconcile.EventPage, error) {
-	page, err := l.Client.Events(ctx, account, stripeapi.EventQuery(query))
-	return reconcile.EventPage(page), err
-}
 
 // newReconciler makes what catches up; nil without an API key.
 func (a *App) newReconciler(hooks Hooks) (*reconcile.Reconciler, error) {
@@ -30,7 +20,7 @@ func (a *App) newReconciler(hooks Hooks) (*reconcile.Reconciler, error) {
 		return nil, nil
 	}
 	return reconcile.New(reconcile.Config{
-		Store: a.store, Stripe: eventList{a.stripe}, Ingest: a.ingest,
+		Store: a.store, Stripe: a.stripe, Ingest: a.ingest,
 		Accounts: verification.NewAccounts(a.config.Accounts()),
 		Interval: time.Duration(a.config.ReconcileInterval), Clock: hooks.Clock, Logger: a.logger, Observe: a.observeCatchUp,
 	})
@@ -57,7 +47,7 @@ func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *sl
 	}
 	hooks := Hooks{Clock: time.Now}
 	a := &App{config: c, logger: logger, clock: hooks.Clock, metrics: telemetry.NewMetrics()}
-	if a.current, err = newCurrent(c); err != nil {
+	if a.settings, err = config.NewLive(c); err != nil {
 		return "", err
 	}
 	if err := a.openStore(); err != nil {

@@ -20,7 +20,7 @@ import (
 // observeState shows what is known at any time.
 func (a *App) observeState() {
 	a.metrics.Gauge("verification_ready", func() float64 {
-		if a.readiness.ready() {
+		if a.readiness.Ready() {
 			return 1
 		}
 		return 0
@@ -36,9 +36,9 @@ func (a *App) observeState() {
 }
 
 // showMisconfigured shows for each reason whether it is why Redis must not be used.
-func (a *App) showMisconfigured(now redisstore.Reason) {
+func (a *App) showMisconfigured(now string) {
 	for _, reason := range redisstore.Reasons {
-		a.metrics.RedisMisconfigured(string(reason), reason == now)
+		a.metrics.RedisMisconfigured(string(reason), string(reason) == now)
 	}
 }
 
@@ -57,9 +57,20 @@ type meter struct{ *telemetry.Metrics }
 // Method implements grpcserver.Meter.
 func (m meter) Method(name string) grpcserver.MethodMeter { return m.Metrics.Method(name) }
 
+// webhookObserver returns what counts webhooks, and tells more of each if it is not nil.
+func (a *App) webhookObserver(more func(webhook.Result)) func(webhook.Result) {
+	if more == nil {
+		return a.observeWebhook
+	}
+	return func(r webhook.Result) {
+		a.observeWebhook(r)
+		more(r)
+	}
+}
+
 func (a *App) observeWebhook(r webhook.Result) {
 	if r.Reason == webhook.ReasonOverloaded {
-		a.shedding.shed(context.Background(), "webhook", "WEBHOOK_MAX_IN_FLIGHT")
+		a.shedding.Shed(context.Background(), "webhook", "WEBHOOK_MAX_IN_FLIGHT")
 	}
 	age := time.Duration(-1)
 	if r.Reason == webhook.ReasonApplied {

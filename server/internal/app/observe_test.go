@@ -11,6 +11,7 @@ import (
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/verification"
+	"example.com/verification-status/server/internal/webhook"
 )
 
 // scripted is a store whose answers are the test's.
@@ -71,6 +72,23 @@ func TestUpdatesAreCounted(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestWebhooksAreCountedBesideAHook: who looks on takes nothing from the metrics.
+func TestWebhooksAreCountedBesideAHook(t *testing.T) {
+	a, observed := &App{metrics: telemetry.NewMetrics()}, 0
+	observe := a.webhookObserver(func(webhook.Result) { observed++ })
+	observe(webhook.Result{Status: 400, Reason: webhook.ReasonWrongSignature})
+	observe(webhook.Result{Status: 200, Reason: webhook.ReasonApplied})
+	observe(webhook.Result{Status: 200, Reason: webhook.ReasonNotIdentity})
+	if observed != 3 {
+		t.Errorf("the hook saw %d of 3 webhooks", observed)
+	}
+	for _, want := range []string{`reason="wrong_signature",status="400"`, `reason="applied",status="200"`, `reason="not_identity",status="200"`} {
+		if text := page(t, a.metrics); !strings.Contains(text, want) {
+			t.Errorf("the metrics lack %s:\n%s", want, text)
+		}
 	}
 }
 

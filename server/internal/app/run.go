@@ -34,8 +34,7 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 			a.logger.Warn("closing", "error", err)
 		}
 	}()
-	defer paceCollector()()
-	if err := a.readiness.begin(ctx); err != nil {
+	if err := a.readiness.Begin(ctx); err != nil {
 		return err
 	}
 	grpcListener, webhookListener, adminListener, err := a.listen()
@@ -63,7 +62,7 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	}
 	checking, endChecking := context.WithCancel(background)
 	defer endChecking()
-	workers.Go(func() { a.readiness.run(checking) })
+	workers.Go(func() { a.readiness.Run(checking) })
 	serve("gRPC", func() error { return a.grpc.Serve(grpcListener) })
 	serve("webhook", func() error { return a.webhook.Serve(webhookListener) })
 	serve("admin", func() error { return a.admin.Serve(adminListener) })
@@ -91,7 +90,7 @@ func (a *App) stop(endWork func()) {
 	a.logger.Info("stopping", "at_most", limit)
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	a.readiness.stop()
+	a.readiness.Stop()
 	a.grpc.BeginDrain()
 	// Webhooks that hang, with Redis, must leave the streams time for their last word.
 	finishing, cancelFinishing := context.WithTimeout(ctx, limit*3/4)
@@ -144,7 +143,7 @@ func (a *App) listen() (grpcListener, webhookListener, adminListener net.Listene
 		return nil, nil, nil, err
 	}
 	bounded := func(listener net.Listener, limit, each int, setting string) net.Listener {
-		return connlimit.New(listener, limit, each, func() { a.shedding.shed(context.Background(), "connection", setting) })
+		return connlimit.New(listener, limit, each, func() { a.shedding.Shed(context.Background(), "connection", setting) })
 	}
 	most := int(a.config.GRPCMaxConnections)
 	each := shares.Of(most, int(a.config.CallerSharePercent))

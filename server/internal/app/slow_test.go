@@ -35,7 +35,9 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	}
 	servers := map[string]func() *http.Server{
 		"webhook": func() *http.Server { return webhook.NewServer("", handler, logger) },
-		"admin":   func() *http.Server { return newAdminServer(telemetry.NewMetrics(), &readiness{}, logger) },
+		"admin": func() *http.Server {
+			return newAdminServer(telemetry.NewMetrics(), func() bool { return false }, logger)
+		},
 	}
 	const post = "POST /webhook HTTP/1.1\r\nHost: x\r\nStripe-Signature: t=1,v1=00\r\n"
 	for _, test := range []struct {

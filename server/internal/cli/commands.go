@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"os"
 
-	"example.com/verification-status/server/internal/app"
+	"example.com/verification-status/server/internal/dev"
 	"example.com/verification-status/server/internal/telemetry"
 )
 
@@ -27,7 +27,7 @@ type commands struct {
 	} `cmd:"" help:"Make bearer tokens for callers without a client certificate."`
 }
 
-type devCommand struct{ app.Dev }
+type devCommand struct{ dev.Config }
 
 func (d *devCommand) Run(ctx context.Context) error {
 	logger, err := telemetry.NewLogger(os.Stderr, d.LogLevel, "text")
@@ -35,12 +35,9 @@ func (d *devCommand) Run(ctx context.Context) error {
 		return err
 	}
 	slog.SetDefault(logger)
-	return app.RunDev(ctx, d.Dev, logger, os.Stdout)
+	defer paceCollector()()
+	return dev.Run(ctx, d.Config, logger, os.Stdout)
 }
-
-type healthcheckCommand struct{ app.Healthcheck }
-
-func (h *healthcheckCommand) Run(ctx context.Context) error { return h.Ask(ctx) }
 
 // notices is the text that the licenses command prints.
 type notices string

@@ -4,8 +4,8 @@ import (
 	"context"
 	"os"
 
-	"example.com/verification-status/server/internal/app"
 	"example.com/verification-status/server/internal/config"
+	"example.com/verification-status/server/internal/endpoints"
 )
 
 type webhookEndpointCommand struct {
@@ -15,7 +15,7 @@ type webhookEndpointCommand struct {
 }
 
 type createEndpointCommand struct {
-	app.NewEndpoint
+	endpoints.New
 	config.API
 }
 
@@ -24,7 +24,7 @@ func (c *createEndpointCommand) Run(ctx context.Context, typed flagWarnings) err
 	if err != nil {
 		return err
 	}
-	return app.CreateEndpoint(ctx, &c.API, c.NewEndpoint, logger, os.Stdout, os.Stderr)
+	return endpoints.Create(ctx, &c.API, c.New, logger, os.Stdout, os.Stderr)
 }
 
 type listEndpointsCommand struct{ config.API }
@@ -34,7 +34,7 @@ func (l *listEndpointsCommand) Run(ctx context.Context, typed flagWarnings) erro
 	if err != nil {
 		return err
 	}
-	return app.ListEndpoints(ctx, &l.API, logger, os.Stdout)
+	return endpoints.List(ctx, &l.API, logger, os.Stdout)
 }
 
 type checkEndpointCommand struct {
@@ -47,5 +47,5 @@ func (c *checkEndpointCommand) Run(ctx context.Context, typed flagWarnings) erro
 	if err != nil {
 		return err
 	}
-	return app.CheckEndpoint(ctx, &c.API, c.URL, logger, os.Stdout)
+	return endpoints.Check(ctx, &c.API, c.URL, logger, os.Stdout)
 }

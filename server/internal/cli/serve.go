@@ -23,6 +23,7 @@ func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks, typed flagWarni
 	if err != nil {
 		return err
 	}
+	defer paceCollector()()
 	return server.Run(ctx, func(addrs app.Addrs) {
 		logger.Info("listening", "grpc", addrs.GRPC.String(), "webhook", addrs.Webhook.String(), "admin", addrs.Admin.String())
 	})

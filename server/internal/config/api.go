@@ -10,16 +10,16 @@ import (
 
 const maxEndpointURLBytes = 2048
 
-// API is what a command needs that speaks with Stripe's API and nothing else: those settings of
-// Config, under the same names. Use it like Config.
+// API has the settings of a command that calls Stripe's API and nothing else. They have the same names as in Config. Use
+// it like Config.
 type API struct {
-	StripeAPIKey     string `name:"stripe-api-key" env:"STRIPE_API_KEY" secret:"true" placeholder:"KEY" help:"Stripe's secret (sk_) or restricted (rk_) key, of the mode in question. A restricted one needs write permission for webhook endpoints, and read permission to list and check. Required."`
-	StripeAPIKeyFile string `name:"stripe-api-key-file" env:"STRIPE_API_KEY_FILE" placeholder:"PATH" help:"A file that holds STRIPE_API_KEY."`
-	StripeAPIBase    string `name:"stripe-api-base" env:"STRIPE_API_BASE" default:"https://api.stripe.com" placeholder:"URL" help:"Where Stripe's API is. http:// is for a loopback address only."`
-	Livemode         string `name:"livemode" env:"LIVEMODE" placeholder:"BOOL" help:"The mode that is expected: true for live, false for test. By default the API key's."`
+	StripeAPIKey     string `name:"stripe-api-key" env:"STRIPE_API_KEY" secret:"true" placeholder:"KEY" help:"Stripe's secret (sk_) or restricted (rk_) key, of the mode in question. A restricted key needs write permission for webhook endpoints, and only read permission to list and check. Required."`
+	StripeAPIKeyFile string `name:"stripe-api-key-file" env:"STRIPE_API_KEY_FILE" placeholder:"PATH" help:"A file with STRIPE_API_KEY."`
+	StripeAPIBase    string `name:"stripe-api-base" env:"STRIPE_API_BASE" default:"https://api.stripe.com" placeholder:"URL" help:"The URL of Stripe's API. http:// is allowed for a loopback address only."`
+	Livemode         string `name:"livemode" env:"LIVEMODE" placeholder:"BOOL" help:"The expected mode: true for live, false for test. By default the mode of the API key."`
 }
 
-// Load is Config.Load for these settings.
+// Load does what Config.Load does, for these settings.
 func (a *API) Load() error {
 	var found problems
 	unread := false
@@ -30,7 +30,7 @@ func (a *API) Load() error {
 		}
 	}
 	if a.StripeAPIKey == "" && !unread {
-		found.add("STRIPE_API_KEY is not set: give Stripe's secret or restricted key, or name a file that holds it in STRIPE_API_KEY_FILE")
+		found.add("STRIPE_API_KEY is not set: give Stripe's secret or restricted key, or name a file with it in STRIPE_API_KEY_FILE")
 	}
 	c := a.config()
 	c.checkStripe(&found)
@@ -38,38 +38,37 @@ func (a *API) Load() error {
 	return errors.Join(found...)
 }
 
-// Live says whether live or test endpoints are expected; nil where nothing tells.
+// Live returns true if live endpoints are expected, false if test endpoints are, and nil if no setting says it.
 func (a *API) Live() *bool {
 	live, _ := a.config().EffectiveLivemode()
 	return live
 }
 
-// Warnings is Config.Warnings for these settings.
+// Warnings does what Config.Warnings does, for these settings.
 func (a *API) Warnings() []string { return a.config().warnOfFiles() }
 
 func (a *API) config() *Config {
 	return &Config{StripeAPIKey: a.StripeAPIKey, StripeAPIKeyFile: a.StripeAPIKeyFile, StripeAPIBase: a.StripeAPIBase, Livemode: a.Livemode}
 }
 
-// CheckEndpointURL says what keeps Stripe from sending webhooks to a URL, or them from being safe on
-// their way.
+// CheckEndpointURL returns an error if Stripe cannot send webhooks to the URL, or if they would not be encrypted.
 func CheckEndpointURL(text string) error {
 	if len(text) > maxEndpointURLBytes || hasSpace(text) {
-		return fmt.Errorf("--url must be a URL without spaces, of %d bytes at the most", maxEndpointURLBytes)
+		return fmt.Errorf("--url must be a URL without spaces, of at most %d bytes", maxEndpointURLBytes)
 	}
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
-		return errors.New("--url must be where Stripe reaches the webhook listener, such as https://verification.example.com/webhook, without user and fragment")
+		return errors.New("--url must be the URL at which Stripe reaches the webhook listener, such as https://verification.example.com/webhook, without user and fragment")
 	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
 		return nil
 	default:
-		return errors.New("--url must begin with https://: webhooks carry personal data; for this machine alone use: stripe listen --forward-to localhost:4242/webhook")
+		return errors.New("--url must begin with https://: webhooks carry personal data; for events on this machine use: stripe listen --forward-to localhost:4242/webhook")
 	}
 }
 
-// CheckReachable says that Stripe cannot send webhooks to a URL that leads to this machine or into a private network. A
-// simulated Stripe on this machine can. The URL must have passed CheckEndpointURL.
+// CheckReachable returns an error if the URL leads to this machine or into a private network, where Stripe cannot send
+// webhooks. A simulated Stripe on this machine can. The URL must have passed CheckEndpointURL.
 func (a *API) CheckReachable(endpoint string) error {
 	if isLoopback(hostOf(a.StripeAPIBase)) {
 		return nil
@@ -83,7 +82,7 @@ func (a *API) CheckReachable(endpoint string) error {
 	return nil
 }
 
-// hostOf returns the host of a URL in lower case, without the dot of a complete name; "" if there is none.
+// hostOf returns the host of a URL in lower case, without the final dot of a complete name, or "" if the URL has no host.
 func hostOf(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {

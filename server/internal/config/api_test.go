@@ -40,7 +40,7 @@ func TestAPILoad(t *testing.T) {
 		"a key of no mode":    {API{StripeAPIKey: "sk_planted", StripeAPIBase: base}, nil, nil},
 		"nothing":             {API{StripeAPIBase: base}, []string{"STRIPE_API_KEY is not set"}, nil},
 		"no such file":        {API{StripeAPIKeyFile: file + "x", StripeAPIBase: base}, []string{"STRIPE_API_KEY_FILE"}, nil},
-		"key and file":        {API{StripeAPIKey: "sk_test_planted", StripeAPIKeyFile: file, StripeAPIBase: base}, []string{"keep one of the two"}, &test},
+		"key and file":        {API{StripeAPIKey: "sk_test_planted", StripeAPIKeyFile: file, StripeAPIBase: base}, []string{"remove one of the two"}, &test},
 		"everything is wrong": {API{StripeAPIKey: "pk_test_planted", StripeAPIBase: "http://a.example", Livemode: "perhaps"}, []string{"publishable", "STRIPE_API_BASE", "LIVEMODE"}, nil},
 		"another mode":        {API{StripeAPIKey: "sk_test_planted", StripeAPIBase: base, Livemode: "true"}, []string{"key of the other mode"}, &live},
 	} {

@@ -14,11 +14,11 @@ func TestCallersMustFitTogether(t *testing.T) {
 	}{
 		{[]string{"GRPC_ADDR=localhost:1", "GRPC_TLS_CERT_FILE=/c"}, "GRPC_TLS_CERT_FILE is set, but GRPC_TLS_KEY_FILE is not"},
 		{[]string{"GRPC_ADDR=localhost:1", "GRPC_TLS_KEY_FILE=/k"}, "GRPC_TLS_KEY_FILE is set, but GRPC_TLS_CERT_FILE is not"},
-		{tls, "GRPC_ADDR is reachable from other machines and nothing says who may call"},
-		{append([]string{"GRPC_ADDR=backend:1"}, tls...), "GRPC_ADDR is reachable from other machines and nothing says who may call"},
+		{tls, "GRPC_ADDR is reachable from other machines, and no setting says which callers may call"},
+		{append([]string{"GRPC_ADDR=backend:1"}, tls...), "GRPC_ADDR is reachable from other machines, and no setting says which callers may call"},
 		{append([]string{"GRPC_INSECURE=true", "GRPC_TOKENS_FILE=/t"}, tls...), "GRPC_INSECURE is set, but GRPC_TLS_CERT_FILE"},
 		{append([]string{"GRPC_CLIENT_CA_FILE=/a"}, tls...), "GRPC_AUTHZ_POLICY_FILE is not set"},
-		{[]string{"GRPC_CLIENT_CA_FILE=/a", "GRPC_AUTHZ_POLICY_FILE=/p"}, "GRPC_CLIENT_CA_FILE is set, but there is no TLS"},
+		{[]string{"GRPC_CLIENT_CA_FILE=/a", "GRPC_AUTHZ_POLICY_FILE=/p"}, "GRPC_CLIENT_CA_FILE is set, but TLS is not"},
 		{[]string{"GRPC_ADDR=:1", "GRPC_TOKENS_FILE=/t"}, "GRPC_ADDR is reachable from other machines without encryption"},
 	} {
 		err := valid(t, test.changes...).Load()

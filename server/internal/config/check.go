@@ -8,17 +8,17 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"example.com/verification-status/server/internal/verification"
 )
 
 const (
 	maxKeyPrefixBytes   = 64
 	maxNameBytes        = 255
 	maxMetadataKeyBytes = 40 // Stripe's limit: docs.stripe.com/api/metadata
-
-	replacesKey = "verification_status_replaces" // verification.ReplacesKey; a test ties them
 )
 
-// checkListeners looks at the addresses that the server listens on.
+// checkListeners checks the addresses that the server listens on, and fills in the default of GRPC_ADDR.
 func (c *Config) checkListeners(found *problems) {
 	for _, b := range []struct {
 		env   string
@@ -65,20 +65,20 @@ func (c *Config) checkRedis(found *problems, urlUnread bool) {
 	}
 	switch {
 	case c.RedisMode == RedisSentinel && c.RedisSentinelMaster == "":
-		found.add("REDIS_SENTINEL_MASTER is not set: with REDIS_MODE=sentinel give the master's name, such as mymaster")
+		found.add("REDIS_SENTINEL_MASTER is not set: with REDIS_MODE=sentinel give the name of the master, such as mymaster")
 	case c.RedisMode != RedisSentinel && c.RedisSentinelMaster != "":
-		found.add("REDIS_SENTINEL_MASTER is set, but REDIS_MODE is not sentinel: set that too, or drop the master")
+		found.add("REDIS_SENTINEL_MASTER is set, but REDIS_MODE is not sentinel: set REDIS_MODE=sentinel, or remove the master")
 	case len(c.RedisSentinelMaster) > maxNameBytes || hasSpace(c.RedisSentinelMaster):
-		found.add("REDIS_SENTINEL_MASTER must be a name without spaces, of %d bytes at the most", maxNameBytes)
+		found.add("REDIS_SENTINEL_MASTER must be a name without spaces, of at most %d bytes", maxNameBytes)
 	}
 	if c.RedisKeyPrefix == "" || len(c.RedisKeyPrefix) > maxKeyPrefixBytes || hasSpace(c.RedisKeyPrefix) || strings.ContainsAny(c.RedisKeyPrefix, "{}") {
-		// Braces would take the place of the hash tag that keeps a session and its feed in one slot.
+		// Braces would replace the hash tag that keeps a session and its feed in one slot.
 		found.add("REDIS_KEY_PREFIX must have 1 to %d bytes, without braces and spaces", maxKeyPrefixBytes)
 	}
 	if c.RedisCAFile != "" {
 		text, err := ReadFile(c.RedisCAFile)
 		if err == nil {
-			_, err = TLSWith(text)
+			_, err = tlsWith(text)
 		}
 		if err != nil {
 			found.add("REDIS_CA_FILE: %w", err)
@@ -88,7 +88,7 @@ func (c *Config) checkRedis(found *problems, urlUnread bool) {
 		return
 	}
 	if c.RedisURL == "" {
-		found.add("REDIS_URL is not set: give the address of Redis, such as redis://127.0.0.1:6379, or name a file that holds it in REDIS_URL_FILE")
+		found.add("REDIS_URL is not set: give the address of Redis, such as redis://127.0.0.1:6379, or name a file with it in REDIS_URL_FILE")
 		return
 	}
 	target, err := c.RedisTarget()
@@ -96,22 +96,22 @@ func (c *Config) checkRedis(found *problems, urlUnread bool) {
 	case err != nil:
 		found.add("REDIS_URL %w", err)
 	case c.RedisCAFile != "" && !target.TLS:
-		found.add("REDIS_CA_FILE is set, but REDIS_URL is not rediss://: use that, or drop the file")
+		found.add("REDIS_CA_FILE is set, but REDIS_URL is not rediss://: use rediss://, or remove the file")
 	case c.RedisMode == RedisStandalone && len(target.Addrs) > 1:
-		found.add("REDIS_URL has several addresses: set REDIS_MODE=cluster or REDIS_MODE=sentinel, or keep one")
+		found.add("REDIS_URL has several addresses: set REDIS_MODE=cluster or REDIS_MODE=sentinel, or give one address")
 	case c.RedisMode == RedisCluster && target.DB != 0:
-		found.add("REDIS_URL names database %d, but a Redis Cluster has only database 0: drop it", target.DB)
+		found.add("REDIS_URL names database %d, but a Redis Cluster has only database 0: remove the number", target.DB)
 	}
 }
 
-// checkSentinel looks at the credentials for the Sentinels.
+// checkSentinel checks the credentials for the Sentinels.
 func (c *Config) checkSentinel(found *problems, passwordUnread bool) {
 	user, password := c.RedisSentinelUsername, c.RedisSentinelPassword
 	for _, credential := range []struct{ env, value string }{{"REDIS_SENTINEL_USERNAME", user}, {"REDIS_SENTINEL_PASSWORD", password}} {
 		switch {
 		case credential.value == "":
 		case c.RedisMode != RedisSentinel:
-			found.add("%s is set, but REDIS_MODE is not sentinel: set that too, or drop it", credential.env)
+			found.add("%s is set, but REDIS_MODE is not sentinel: set REDIS_MODE=sentinel, or remove it", credential.env)
 		case strings.ContainsFunc(credential.value, unicode.IsControl):
 			found.add("%s has a line break or another control character: give one line of text", credential.env)
 		}
@@ -119,18 +119,18 @@ func (c *Config) checkSentinel(found *problems, passwordUnread bool) {
 	switch {
 	case c.RedisMode != RedisSentinel || user == "":
 	case password == "" && !passwordUnread:
-		found.add("REDIS_SENTINEL_USERNAME is set without a password: set REDIS_SENTINEL_PASSWORD too, or drop the user")
+		found.add("REDIS_SENTINEL_USERNAME is set without a password: set REDIS_SENTINEL_PASSWORD too, or remove the user")
 	case len(user) > maxNameBytes || strings.Contains(user, " "):
-		found.add("REDIS_SENTINEL_USERNAME must be a name without spaces, of %d bytes at the most", maxNameBytes)
+		found.add("REDIS_SENTINEL_USERNAME must be a name without spaces, of at most %d bytes", maxNameBytes)
 	}
 }
 
-// maxConnections is the greatest GRPC_MAX_CONNECTIONS.
+// maxConnections is the highest value of GRPC_MAX_CONNECTIONS.
 const maxConnections = 100_000
 
 func (c *Config) checkLimits(found *problems) {
 	if c.GRPCMaxConnections == 0 {
-		// Room for a proxy that opens a connection for each watch, and for calls beside them.
+		// Enough for a proxy that opens a connection for each watch, and for other calls.
 		c.GRPCMaxConnections = min(c.GRPCMaxStreams+1000, maxConnections)
 	}
 	for _, n := range []struct {
@@ -161,7 +161,7 @@ func (c *Config) checkLimits(found *problems) {
 		value    Duration
 		min, max time.Duration
 		written  string
-		off      bool // 0 is allowed too
+		off      bool // 0 is allowed too, and means that the limit is off
 	}{
 		{"DRAIN_TIMEOUT", c.DrainTimeout, time.Second, 10 * time.Minute, "from 1s to 10m, such as 25s", false},
 		{"REDIS_WAIT_TIMEOUT", c.RedisWaitTimeout, 10 * time.Millisecond, 5 * time.Second, "from 10ms to 5s, such as 1s", false},
@@ -179,10 +179,10 @@ func (c *Config) checkLimits(found *problems) {
 		}
 	}
 	if key := c.ReferenceMetadataKey; len(key) > maxMetadataKeyBytes || strings.ContainsAny(key, "[]") {
-		found.add("REFERENCE_METADATA_KEY must be a key that Stripe allows: no square brackets, %d bytes at the most", maxMetadataKeyBytes)
+		found.add("REFERENCE_METADATA_KEY must be a key that Stripe allows: no square brackets, at most %d bytes", maxMetadataKeyBytes)
 	}
-	if c.ReferenceMetadataKey == replacesKey {
-		found.add("REFERENCE_METADATA_KEY must not be %s: a replacement holds the id of its predecessor there", replacesKey)
+	if c.ReferenceMetadataKey == verification.ReplacesKey {
+		found.add("REFERENCE_METADATA_KEY must not be %s: this service keeps there the id of the session that was replaced", verification.ReplacesKey)
 	}
 	c.LogLevel, c.LogFormat = strings.ToLower(c.LogLevel), strings.ToLower(c.LogFormat)
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
@@ -193,14 +193,14 @@ func (c *Config) checkLimits(found *problems) {
 	}
 }
 
-// isPort says whether the text is a port number in decimal digits, lowest or above.
+// isPort reports whether the text is a port number in decimal digits, and not below lowest.
 func isPort(text string, lowest uint64) bool {
 	n, err := strconv.ParseUint(text, 10, 16)
 	return err == nil && n >= lowest
 }
 
-// isLoopback says whether the host is this machine and nothing else. An empty host is every
-// interface. Of names only localhost counts: what others resolve to may change.
+// isLoopback reports whether the host is this machine and nothing else. An empty host is every interface. The only name
+// that counts is localhost: the address of another name can change.
 func isLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
@@ -209,13 +209,13 @@ func isLoopback(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// isAnyHost says whether listening on the host takes the port on every interface.
+// isAnyHost reports whether a listener on the host takes the port on every interface.
 func isAnyHost(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "" || err == nil && addr.IsUnspecified()
 }
 
-// hasSpace says whether the text has a space or a control character: a sign of a bad paste.
+// hasSpace reports whether the text has a space or a control character, which a bad paste leaves.
 func hasSpace(text string) bool {
 	return strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
 }

@@ -11,17 +11,16 @@ import (
 // maxFileSize bounds a secret's file, in bytes.
 const maxFileSize = 64 << 10
 
-// problems collects what is wrong with the settings, a plain sentence each, so that an operator
-// mends all of it in one round. No sentence may contain a secret's value.
+// problems collects what is wrong with the settings, one plain sentence each, so that an operator can fix all of it at
+// once. No sentence contains a secret.
 type problems []error
 
 func (p *problems) add(format string, args ...any) {
 	*p = append(*p, fmt.Errorf(format, args...))
 }
 
-// Load reads the secrets that are kept in files and checks every setting. Call it once, before
-// anything listens. Its error names every problem at once, a line each (errors.Join), and holds no
-// secret.
+// Load reads the secrets that are in files, fills in defaults that depend on other settings, and checks every setting. Call
+// it once, before the server listens. Its error names every problem, one line each (errors.Join), and contains no secret.
 func (c *Config) Load() error {
 	var found problems
 	unread := map[string]bool{}
@@ -58,17 +57,17 @@ func (c *Config) Load() error {
 	return errors.Join(found...)
 }
 
-// readSecret sets value to the text of the file at path.
+// readSecret sets value to the text of the file at path. It returns an error if value is set already.
 func readSecret(value *string, path string) (err error) {
 	if *value != "" {
-		return errors.New("the value itself is set too: keep one of the two")
+		return errors.New("the value itself is set too: remove one of the two")
 	}
 	*value, err = ReadFile(path)
 	return err
 }
 
-// ReadFile returns the text of a setting's file, 1 byte to 64 KiB, without newlines at its end. The
-// error says what to change and quotes nothing of the file. It waits for nothing but the disk.
+// ReadFile returns the text of a setting's file, 1 byte to 64 KiB, without newlines at its end. Its error says what to
+// change and quotes nothing of the file. It blocks on the disk alone, and not on a pipe or device.
 func ReadFile(path string) (string, error) {
 	text, err := reload.ReadFile(path, maxFileSize)
 	if err != nil {

@@ -17,17 +17,17 @@ const (
 	maxAddrs     = 100
 )
 
-// RedisTarget is what REDIS_URL says.
+// RedisTarget is REDIS_URL in its parts.
 type RedisTarget struct {
 	TLS                bool     // rediss://
-	Username, Password string   // decoded; empty where none was given
-	Addrs              []string // HOST:PORT, one at the least; of the sentinels in that mode
-	DB                 int      // the database's number
+	Username, Password string   // decoded; empty if the URL has none
+	Addrs              []string // HOST:PORT, at least one; with sentinel, the addresses of the sentinels
+	DB                 int      // the number of the database
 }
 
-// RedisTarget reads RedisURL. A URL has one scheme, one user with a password and one database,
-// which apply to all of its addresses: "redis://user:password@a:6379,b:6379/0", or each address
-// with the scheme again. The error says what to change, never the URL, which holds a password.
+// RedisTarget parses RedisURL. A URL has one scheme, one user with a password and one database, which apply to all
+// addresses: "redis://user:password@a:6379,b:6379/0". Each address can repeat the scheme. The error says what to change. It
+// does not quote the URL, which contains a password.
 func (c *Config) RedisTarget() (RedisTarget, error) {
 	port := redisPort
 	if c.RedisMode == RedisSentinel {
@@ -36,7 +36,7 @@ func (c *Config) RedisTarget() (RedisTarget, error) {
 	var target RedisTarget
 	pieces := strings.Split(c.RedisURL, ",")
 	if len(pieces) > maxAddrs {
-		return RedisTarget{}, errors.New("has too many addresses: name a few, the others are found from there")
+		return RedisTarget{}, errors.New("has too many addresses: give a few of them, Redis tells the others")
 	}
 	scheme, _, _ := strings.Cut(pieces[0], "://")
 	if scheme != "redis" && scheme != "rediss" {
@@ -55,8 +55,7 @@ func (c *Config) RedisTarget() (RedisTarget, error) {
 	return target, nil
 }
 
-// addAddress adds what one URL with one address says. The errors of net/url are not passed on:
-// they quote the URL.
+// addAddress adds the parts of a URL with one address. It does not return the errors of net/url, which quote the URL.
 func (t *RedisTarget) addAddress(raw, scheme, defaultPort string) error {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -74,7 +73,7 @@ func (t *RedisTarget) addAddress(raw, scheme, defaultPort string) error {
 	case !isPort(port, 1):
 		return errors.New("has a port outside 1 to 65535")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return errors.New("has options after a ? or #: none are known, remove them")
+		return errors.New("has options after a ? or #: the server knows none, remove them")
 	}
 	if u.User != nil {
 		password, _ := u.User.Password()
@@ -86,7 +85,7 @@ func (t *RedisTarget) addAddress(raw, scheme, defaultPort string) error {
 	if path := strings.TrimPrefix(u.Path, "/"); path != "" {
 		db, err := strconv.ParseUint(path, 10, 16)
 		if err != nil {
-			return errors.New("has a path that is no database number: end it with /0, or with nothing")
+			return errors.New("has a path that is not a database number: end it with /0, or remove the path")
 		}
 		t.DB = int(db)
 	}
@@ -94,8 +93,8 @@ func (t *RedisTarget) addAddress(raw, scheme, defaultPort string) error {
 	return nil
 }
 
-// RedisTLS is how Redis is spoken to: nil in plain text, else with the authorities of REDIS_CA_FILE,
-// or the system's. The name in the certificate must be that of the address.
+// RedisTLS returns the TLS settings for Redis, with the authorities of REDIS_CA_FILE or of the system. It returns nil if
+// REDIS_URL is plain text. The certificate must be for the host name of the address.
 func (c *Config) RedisTLS() (*tls.Config, error) {
 	target, err := c.RedisTarget()
 	if err != nil || !target.TLS {
@@ -108,12 +107,12 @@ func (c *Config) RedisTLS() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return TLSWith(text)
+	return tlsWith(text)
 }
 
-// TLSWith trusts the authorities in a text, which is PEM, and no others. One that is cut off or garbled
-// is an error: x509 passes over it, and the next Redis might be of that very one.
-func TLSWith(text string) (*tls.Config, error) {
+// tlsWith returns TLS settings that trust the authorities in a PEM text and no others. It returns an error if a certificate
+// is cut off or garbled: x509 skips it, and the next Redis can have a certificate of that authority.
+func tlsWith(text string) (*tls.Config, error) {
 	const begin = "-----BEGIN CERTIFICATE-----"
 	pool, read := x509.NewCertPool(), 0
 	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
@@ -123,14 +122,14 @@ func TLSWith(text string) (*tls.Config, error) {
 	}
 	switch there := strings.Count(text, begin); {
 	case there == 0:
-		return nil, errors.New("the file has no certificate in PEM: name one with " + begin)
+		return nil, errors.New("the file has no certificate in PEM: name a file with " + begin)
 	case read < there:
 		return nil, errors.New("the file has a certificate that is cut off or garbled")
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil
 }
 
-// redacted is the URL again, with "[secret]" for the password.
+// redacted returns the URL with "[secret]" in place of the password.
 func (t RedisTarget) redacted() string {
 	var out strings.Builder
 	out.WriteString("redis")

@@ -49,7 +49,7 @@ func TestRedisTLS(t *testing.T) {
 		{"redis://h", authority, "REDIS_CA_FILE is set, but REDIS_URL is not rediss://"},
 		{"rediss://h", write("key.pem", []byte("-----BEGIN PRIVATE KEY-----\n")), "has no certificate in PEM"},
 		{"rediss://h", write("half.pem", append(text, text[:len(text)/2]...)), "cut off or garbled"},
-		{"rediss://h", t.TempDir(), "no regular file"},
+		{"rediss://h", t.TempDir(), "not a regular file"},
 		{"rediss://h", t.TempDir() + "/none", "the file cannot be read"},
 	} {
 		err := valid(t, "REDIS_URL="+test.url, "REDIS_CA_FILE="+test.file).Load()

@@ -2,31 +2,31 @@ package config
 
 import "errors"
 
-// WithWebhookSecret is the settings with what STRIPE_WEBHOOK_SECRET_FILE holds now. The error names
-// every problem, as Load's, and holds no secret.
-func (c *Config) WithWebhookSecret(text string) (*Config, error) {
+// withWebhookSecret returns the settings with the text that STRIPE_WEBHOOK_SECRET_FILE has now. As with Load, the error
+// names every problem and contains no secret.
+func (c *Config) withWebhookSecret(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.StripeWebhookSecret = text
 	next.checkWebhookSecrets(&found)
 	return &next, errors.Join(found...)
 }
 
-// WithAPIKey is the settings with what STRIPE_API_KEY_FILE holds now. A key of the other mode is
-// refused: which events are accepted was settled by the key of the start.
-func (c *Config) WithAPIKey(text string) (*Config, error) {
+// withAPIKey returns the settings with the text that STRIPE_API_KEY_FILE has now. It refuses a key of the other mode,
+// because the key at the start decided which events are accepted.
+func (c *Config) withAPIKey(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.StripeAPIKey = text
 	checkAPIKey(&found, text)
 	accepted, _ := c.EffectiveLivemode()
 	if live, known := keyMode(text); known && accepted != nil && live != *accepted {
-		found.add("STRIPE_API_KEY is a key of the other mode than at the start: give one of the same mode, or restart the server")
+		found.add("STRIPE_API_KEY is a key of another mode than at the start: give a key of the same mode, or restart the server")
 	}
 	return &next, errors.Join(found...)
 }
 
-// WithRedisURL is the settings with what REDIS_URL_FILE holds now. Only the user and password may
-// differ: connections lead to where they led at the start.
-func (c *Config) WithRedisURL(text string) (*Config, error) {
+// withRedisURL returns the settings with the text that REDIS_URL_FILE has now. Only the user and password may differ:
+// connections go to the addresses of the start.
+func (c *Config) withRedisURL(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.RedisURL = text
 	next.checkRedis(&found, false)
@@ -36,23 +36,23 @@ func (c *Config) WithRedisURL(text string) (*Config, error) {
 	return &next, errors.Join(found...)
 }
 
-// WithSentinelUsername is the settings with what REDIS_SENTINEL_USERNAME_FILE holds now.
-func (c *Config) WithSentinelUsername(text string) (*Config, error) {
+// withSentinelUsername returns the settings with the text that REDIS_SENTINEL_USERNAME_FILE has now.
+func (c *Config) withSentinelUsername(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.RedisSentinelUsername = text
 	next.checkSentinel(&found, false)
 	return &next, errors.Join(found...)
 }
 
-// WithSentinelPassword is the settings with what REDIS_SENTINEL_PASSWORD_FILE holds now.
-func (c *Config) WithSentinelPassword(text string) (*Config, error) {
+// withSentinelPassword returns the settings with the text that REDIS_SENTINEL_PASSWORD_FILE has now.
+func (c *Config) withSentinelPassword(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.RedisSentinelPassword = text
 	next.checkSentinel(&found, false)
 	return &next, errors.Join(found...)
 }
 
-// sameRedis says whether the URLs differ in nothing but the user and password.
+// sameRedis reports whether the URLs are the same apart from the user and password.
 func sameRedis(a, b *Config) bool {
 	before, errBefore := a.RedisTarget()
 	after, errAfter := b.RedisTarget()

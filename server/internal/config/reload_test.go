@@ -7,11 +7,11 @@ import (
 
 // What a file holds after a change is held to the rules of the start, and no refusal shows it.
 func TestChangedFilesAreHeldToTheRulesOfTheStart(t *testing.T) {
-	webhook := func(c *Config, text string) (*Config, error) { return c.WithWebhookSecret(text) }
-	key := func(c *Config, text string) (*Config, error) { return c.WithAPIKey(text) }
-	redis := func(c *Config, text string) (*Config, error) { return c.WithRedisURL(text) }
-	user := func(c *Config, text string) (*Config, error) { return c.WithSentinelUsername(text) }
-	password := func(c *Config, text string) (*Config, error) { return c.WithSentinelPassword(text) }
+	webhook := func(c *Config, text string) (*Config, error) { return c.withWebhookSecret(text) }
+	key := func(c *Config, text string) (*Config, error) { return c.withAPIKey(text) }
+	redis := func(c *Config, text string) (*Config, error) { return c.withRedisURL(text) }
+	user := func(c *Config, text string) (*Config, error) { return c.withSentinelUsername(text) }
+	password := func(c *Config, text string) (*Config, error) { return c.withSentinelPassword(text) }
 	const test, live = "STRIPE_API_KEY=sk_test_start", "STRIPE_API_KEY=rk_live_start"
 	for _, check := range []struct {
 		name, start string
@@ -33,7 +33,7 @@ func TestChangedFilesAreHeldToTheRulesOfTheStart(t *testing.T) {
 		{"a mode for a key without one", "STRIPE_API_KEY=sk_start", key, "sk_live_planted", ""},
 		{"the mode that LIVEMODE rules out", "LIVEMODE=false", key, "sk_live_planted", "other mode"},
 		{"a publishable key", test, key, "pk_test_planted", "publishable"},
-		{"no key", test, key, "planted", "no key of Stripe's"},
+		{"no key", test, key, "planted", "not a key of Stripe"},
 		{"a key of two lines", test, key, "sk_test_planted\nsk_test_planted", "line breaks"},
 		{"another password", "", redis, "redis://app:planted2@redis.example:6379/0", ""},
 		{"another user", "", redis, "redis://admin:planted2@redis.example:6379/0", ""},

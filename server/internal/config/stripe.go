@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// WebhookSecrets is the list in StripeWebhookSecret, in its order.
+// WebhookSecrets returns the secrets in StripeWebhookSecret, in their order.
 func (c *Config) WebhookSecrets() []string { return list(c.StripeWebhookSecret) }
 
-// Accounts are the connected accounts in StripeAccounts; nil: all are accepted.
+// Accounts returns the connected accounts in StripeAccounts, or nil if all are accepted.
 func (c *Config) Accounts() []string {
 	if c.StripeAccounts == "" {
 		return nil
@@ -16,7 +16,7 @@ func (c *Config) Accounts() []string {
 	return list(c.StripeAccounts)
 }
 
-// DenyCodes are the codes in RetryDenyCodes; nil for "none".
+// DenyCodes returns the codes in RetryDenyCodes, or nil for "none".
 func (c *Config) DenyCodes() []string {
 	if c.RetryDenyCodes == "none" {
 		return nil
@@ -24,7 +24,7 @@ func (c *Config) DenyCodes() []string {
 	return list(c.RetryDenyCodes)
 }
 
-// list is what is separated by commas, without the spaces around it.
+// list splits a text at its commas and trims each item.
 func list(text string) []string {
 	items := strings.Split(text, ",")
 	for i := range items {
@@ -33,8 +33,8 @@ func list(text string) []string {
 	return items
 }
 
-// EffectiveLivemode says whether live or test events are to be accepted: by LIVEMODE, else by the
-// API key's prefix. nil means both; the warning, empty otherwise, is then for the log.
+// EffectiveLivemode returns whether live or test events are accepted: as LIVEMODE says, else by the prefix of the API key. If
+// neither says it, live is nil, which means both, and warning is a sentence for the log; otherwise warning is empty.
 func (c *Config) EffectiveLivemode() (live *bool, warning string) {
 	if set, err := strconv.ParseBool(c.Livemode); err == nil {
 		return &set, ""
@@ -42,11 +42,11 @@ func (c *Config) EffectiveLivemode() (live *bool, warning string) {
 	if mode, known := keyMode(c.StripeAPIKey); known {
 		return &mode, ""
 	}
-	return nil, "live and test events are both accepted: set LIVEMODE=true or LIVEMODE=false"
+	return nil, "live events and test events are both accepted: set LIVEMODE=true or LIVEMODE=false"
 }
 
-// keyMode reads the mode from a key's prefix: sk_live_, rk_test_, and, for the keys of an
-// organization, sk_org_live_ (docs.stripe.com/keys).
+// keyMode returns the mode that the prefix of a key says: sk_live_, rk_test_, and for the keys of an organization
+// sk_org_live_ (docs.stripe.com/keys). known is false if the prefix says none.
 func keyMode(key string) (live, known bool) {
 	kind, rest, _ := strings.Cut(key, "_")
 	if kind != "sk" && kind != "rk" {

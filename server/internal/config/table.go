@@ -1,31 +1,52 @@
 package config
 
 import (
+	"encoding"
 	"fmt"
 	"log/slog"
 	"reflect"
 )
 
-// concealed is what is shown in place of a secret.
+// concealed stands in place of a secret.
 const concealed = "[secret]"
 
-// Setting describes one setting, as its struct tags do.
+// Setting describes one setting by its struct tags.
 type Setting struct {
 	Flag    string // without dashes: "grpc-addr"
 	Env     string // "GRPC_ADDR"
-	Default string // empty where there is none
+	Default string // empty if it has none
 	Help    string
 	Secret  bool // its value must not be shown
 }
 
-// Table describes every setting, in the order of Config's fields. Documentation is tested against
-// it.
+// Table describes every setting, in the order of Config's fields. Tests compare the documentation with it.
 func Table() []Setting {
 	var table []Setting
 	for field := range reflect.TypeFor[Config]().Fields() {
 		table = append(table, describe(field))
 	}
 	return table
+}
+
+// Defaults returns settings with the defaults of the struct tags. Set what is required, then call Load.
+func Defaults() *Config {
+	var c Config
+	values := reflect.ValueOf(&c).Elem()
+	for i := range values.NumField() {
+		text := describe(values.Type().Field(i)).Default
+		if text == "" {
+			continue
+		}
+		switch value := values.Field(i).Addr().Interface().(type) {
+		case *string:
+			*value = text
+		case *Bool:
+			*value = readBool(text)
+		case encoding.TextUnmarshaler: // Count and Duration, which never fail
+			_ = value.UnmarshalText([]byte(text))
+		}
+	}
+	return &c
 }
 
 func describe(field reflect.StructField) Setting {
@@ -38,8 +59,8 @@ func describe(field reflect.StructField) Setting {
 	}
 }
 
-// Redacted is every setting under the name of its variable, for the log. A secret that is set
-// reads "[secret]"; of REDIS_URL only the password does.
+// Redacted returns every setting under the name of its environment variable, for the log. "[secret]" stands for a secret that
+// is set; in REDIS_URL it stands for the password only.
 func (c *Config) Redacted() []slog.Attr {
 	var attrs []slog.Attr
 	values := reflect.ValueOf(c).Elem()
@@ -57,8 +78,8 @@ func (c *Config) Redacted() []slog.Attr {
 	return attrs
 }
 
-// Secrets is every secret text among the settings, so that the log can conceal them wherever they
-// turn up: the API key, the webhook secrets and the passwords of Redis and its Sentinels.
+// Secrets returns every secret that is set, so that the log can conceal it in any text: the API key, the webhook secrets and
+// the passwords of Redis and its Sentinels.
 func (c *Config) Secrets() []string {
 	secrets := []string{c.StripeAPIKey, c.RedisSentinelPassword}
 	secrets = append(secrets, c.WebhookSecrets()...)

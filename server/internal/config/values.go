@@ -10,15 +10,14 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// unreadable marks a number or duration whose text could not be parsed. It lies outside every
-// range, so that Load reports it together with all other problems; an error from UnmarshalText
-// would make kong stop at the first one.
+// unreadable is the value of a number or duration whose text could not be parsed. It is outside every range, so that Load
+// reports it together with all other problems. If UnmarshalText returned an error, kong would stop at the first one.
 const unreadable = math.MinInt64
 
-// Count is a whole number. A text that is none is reported by Load, not by UnmarshalText.
+// Count is a whole number. Load, not UnmarshalText, reports a text that is not a number.
 type Count int64
 
-// UnmarshalText never fails; see Count.
+// UnmarshalText never returns an error; see Count.
 func (c *Count) UnmarshalText(text []byte) error {
 	n, err := strconv.ParseInt(string(text), 10, 64)
 	if err != nil {
@@ -28,14 +27,13 @@ func (c *Count) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String is the number in decimal digits.
+// String returns the number in decimal digits.
 func (c Count) String() string { return strconv.FormatInt(int64(c), 10) }
 
-// Duration is a time.Duration in Go's notation ("25s", "30m"). A text that is none is reported by
-// Load, not by UnmarshalText.
+// Duration is a time.Duration in Go's notation ("25s", "30m"). Load, not UnmarshalText, reports a text that is not a duration.
 type Duration time.Duration
 
-// UnmarshalText never fails; see Duration.
+// UnmarshalText never returns an error; see Duration.
 func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
 	if err != nil {
@@ -45,13 +43,13 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String is the duration in Go's notation.
+// String returns the duration in Go's notation.
 func (d Duration) String() string { return time.Duration(d).String() }
 
-// Bool is a switch. A text that is neither on nor off is reported by Load, not by Decode.
+// Bool is a switch. Load, not Decode, reports a text that is neither true nor false.
 type Bool int8
 
-// The values of a switch; any other is a text that could not be read.
+// The values of a Bool. Any other value comes from a text that is neither true nor false.
 const (
 	False Bool = 0
 	True  Bool = 1
@@ -59,27 +57,32 @@ const (
 	unclear Bool = -1
 )
 
-// On says whether the switch is on. It is for settings that Load has checked.
+// On reports whether the switch is on. Call it after Load.
 func (b Bool) On() bool { return b == True }
 
-// IsBool lets kong take the flag without a value.
+// IsBool makes kong accept the flag without a value.
 func (Bool) IsBool() bool { return true }
 
-// Decode never fails on a value; see Bool.
+// Decode never returns an error; see Bool.
 func (b *Bool) Decode(ctx *kong.DecodeContext) error {
 	*b = True
 	if ctx.Scan.Peek().Type != kong.FlagValueToken {
 		return nil
 	}
-	switch strings.ToLower(fmt.Sprint(ctx.Scan.Pop().Value)) {
-	case "true", "1", "yes":
-	case "false", "0", "no":
-		*b = False
-	default:
-		*b = unclear
-	}
+	*b = readBool(fmt.Sprint(ctx.Scan.Pop().Value))
 	return nil
 }
 
-// String is "true" or "false".
+func readBool(text string) Bool {
+	switch strings.ToLower(text) {
+	case "true", "1", "yes":
+		return True
+	case "false", "0", "no":
+		return False
+	default:
+		return unclear
+	}
+}
+
+// String returns "true" or "false".
 func (b Bool) String() string { return strconv.FormatBool(b.On()) }

@@ -7,34 +7,34 @@ import (
 	"slices"
 )
 
-// Warnings returns a sentence for each setting that is safe in some places and unsafe in others: the server starts,
-// and the log says what to look at. Call it after Load. No sentence contains a secret.
+// Warnings returns a sentence for the log for each setting that is safe in some networks and unsafe in others. Such a setting
+// does not keep the server from starting. Call it after Load. No sentence contains a secret.
 func (c *Config) Warnings() []string {
 	return slices.Concat(c.warnOfRedis(), c.warnOfFiles())
 }
 
-// warnOfRedis warns of a Redis on another machine without TLS. It is no refusal: a private network, a mesh or a tunnel
-// can encrypt, and the server cannot see that.
+// warnOfRedis warns if Redis is on another machine and has no TLS. The server does not refuse it: a private network, a mesh
+// or a tunnel can encrypt, and the server cannot see that.
 func (c *Config) warnOfRedis() []string {
 	target, err := c.RedisTarget()
-	if err != nil || target.TLS || !slices.ContainsFunc(target.Addrs, isAway) {
+	if err != nil || target.TLS || !slices.ContainsFunc(target.Addrs, isRemote) {
 		return nil
 	}
 	exposed := "personal data"
 	if target.Password != "" || c.RedisSentinelPassword != "" {
 		exposed = "the password and personal data"
 	}
-	return []string{"REDIS_URL leads to another machine in plain text, so that the network can read " + exposed +
+	return []string{"REDIS_URL leads to another machine in plain text, so that anyone on the network can read " + exposed +
 		": use rediss://, or make sure that a mesh or a tunnel encrypts"}
 }
 
-// isAway reports whether a HOST:PORT is on another machine.
-func isAway(addr string) bool {
+// isRemote reports whether a HOST:PORT is on another machine.
+func isRemote(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	return err != nil || !isLoopback(host)
 }
 
-// warnOfFiles warns of files that every user of the machine can read, where they hold a secret, or write.
+// warnOfFiles warns of each file that every user of the machine can change, and of each secret that they can read.
 func (c *Config) warnOfFiles() (warnings []string) {
 	const othersRead, othersWrite = 0o004, 0o002
 	for _, file := range []struct {
@@ -54,14 +54,14 @@ func (c *Config) warnOfFiles() (warnings []string) {
 		{"STRIPE_WEBHOOK_SECRET_FILE", c.StripeWebhookSecretFile, true},
 	} {
 		info, err := os.Stat(file.path)
-		if err != nil { // not set; a file that cannot be read is refused elsewhere
+		if err != nil { // not set, or refused by Load
 			continue
 		}
 		switch mode := info.Mode().Perm(); {
 		case mode&othersWrite != 0:
-			warnings = append(warnings, fmt.Sprintf("%s names a file that every user of this machine can change: take that from them with chmod o-w", file.env))
+			warnings = append(warnings, fmt.Sprintf("%s names a file that every user of this machine can change: forbid it with chmod o-w", file.env))
 		case file.secret && mode&othersRead != 0:
-			warnings = append(warnings, fmt.Sprintf("%s names a file with a secret that every user of this machine can read: take that from them with chmod o-r, and in Kubernetes with defaultMode: 0440", file.env))
+			warnings = append(warnings, fmt.Sprintf("%s names a file with a secret that every user of this machine can read: forbid it with chmod o-r, or in Kubernetes with defaultMode: 0440", file.env))
 		}
 	}
 	return warnings

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -166,7 +165,7 @@ func (s *stripe) replica(kept records, change func(*Config, *stripeapi.Config)) 
 		r.client.Close()
 	})
 	if config.Stripe == nil {
-		config.Stripe = lister{r.client}
+		config.Stripe = r.client
 	}
 	if config.Ingest == nil {
 		config.Ingest = r.ingest
@@ -175,14 +174,6 @@ func (s *stripe) replica(kept records, change func(*Config, *stripeapi.Config)) 
 	s.must(err)
 	r.firstPause, r.batchPages = time.Millisecond, smallBatch
 	return r
-}
-
-// lister is the one line that joins stripeapi to this package.
-type lister struct{ client *stripeapi.Client }
-
-func (l lister) Events(ctx context.Context, account string, query EventQuery) (EventPage, error) {
-	page, err := l.client.Events(ctx, account, stripeapi.EventQuery(query))
-	return EventPage(page), err
 }
 
 // run is a Run that must be complete.

@@ -48,29 +48,11 @@ type Stripe interface {
 	Events(ctx context.Context, account string, query EventQuery) (EventPage, error)
 }
 
-// EventQuery says which events to list. Its fields are those of stripeapi.EventQuery.
-type EventQuery struct {
-	// From (included) and Before (not included) bound `created`, in Unix seconds. 0: no bound.
-	From, Before int64
-	// After is the EventPage.Last that the page follows. Empty: the first page.
-	After string
-}
+// EventQuery is the core's.
+type EventQuery = verification.EventQuery
 
-// EventPage is one page of the list. Its fields are those of stripeapi.EventPage.
-type EventPage struct {
-	// Events are those that can be used, the newest first.
-	Events []verification.Event
-	// Malformed are the ids of those that cannot; empty where there is not even an id.
-	Malformed []string
-	// Oldest and Newest bound `created` of all that is on the page, in Unix seconds; 0: not told.
-	Oldest, Newest int64
-	// Last is the id of the page's last event.
-	Last string
-	// More says that the list goes on after Last.
-	More bool
-	// AsOf is the time at Stripe, in Unix seconds; 0: not told.
-	AsOf int64
-}
+// EventPage is the core's.
+type EventPage = verification.EventPage
 
 // Config configures a Reconciler. Store, Stripe and Ingest are required.
 type Config struct {

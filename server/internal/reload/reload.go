@@ -1,8 +1,3 @@
-// Package reload reads files again when they change: secrets that are rolled, keys and certificates
-// that are replaced, rights that are given and taken while the server runs.
-//
-// It refuses to know what is in the files. Whoever adds one says what a good text is and takes it;
-// as long as there is none, the one before stays in use. Texts are in none of its logs.
 package reload
 
 import (
@@ -14,47 +9,46 @@ import (
 	"time"
 )
 
-// every is how often all files are looked at. A change is taken at the second look that shows it, so
-// within twice that. Looking costs nothing that shows, and works alike on all file systems; notices of
-// the system's are lost by some, and by links that lead elsewhere.
+// every is the time between two reads of all files. A change is applied at the second read that shows it, so within twice that
+// time. Reads cost next to nothing, and work alike on all file systems. The system's notifications get lost on some file
+// systems, and behind links whose target is replaced.
 const every = time.Second
 
-// Source is one or several files that are of use only together, such as a certificate and its key.
+// Source is one file, or several files that are used only together, such as a certificate and its key.
 type Source struct {
-	// Name is what logs and metrics call it: the setting with the path, "STRIPE_API_KEY_FILE".
+	// Name is its name in logs and metrics: the setting with the path, such as "STRIPE_API_KEY_FILE".
 	Name string
 	// Paths are the files, in the order in which Apply gets their texts. Symbolic links are followed.
 	Paths []string
-	// Read returns a file's text, of bounded size, or says in an error what is wrong with the file.
+	// Read returns the text of a file, of bounded size. Its error says what is wrong with the file.
 	Read func(path string) (string, error)
-	// Apply takes the texts into use, or refuses them and changes nothing. It is never called twice
-	// at the same time. Its error says what to correct in the files and quotes nothing of them.
+	// Apply takes the texts into use. It returns an error and changes nothing if it refuses them; the error says what to
+	// correct in the files and quotes nothing of them. Apply is never called concurrently.
 	Apply func(texts []string) error
 }
 
-// Config is what a Watcher may be given.
+// Config configures a Watcher. The zero value works.
 type Config struct {
 	// Logger gets a line for each change. nil: slog.Default.
 	Logger *slog.Logger
-	// Observe is called after each change: used says whether the new texts are in use now. nil:
-	// nobody counts.
+	// Observe, if not nil, is called after each change. used is true if the new texts are in use now.
 	Observe func(source string, used bool)
 }
 
-// Watcher watches the files of its sources. Add them all, then Run it once.
+// Watcher watches the files of its sources. Call Add for each source, then Run once.
 type Watcher struct {
-	cfg     Config
+	config  Config
 	every   time.Duration
 	sources []*watched
 }
 
-// watched is a source with what was seen of it: judged was taken or refused last, seen is the newest.
+// watched is a source with two readings of it: judged was applied or refused last, seen is the newest.
 type watched struct {
 	Source
 	judged, seen reading
 }
 
-// reading is what one look at the files has shown: their texts, or what is wrong with one of them.
+// reading is the result of reading the files of a source once: their texts, or what is wrong with one file.
 type reading struct {
 	texts []string
 	wrong string
@@ -64,19 +58,19 @@ func (r reading) same(other reading) bool {
 	return r.wrong == other.wrong && slices.Equal(r.texts, other.texts)
 }
 
-// New makes a Watcher of nothing.
-func New(cfg Config) *Watcher {
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
+// New returns a Watcher without sources.
+func New(config Config) *Watcher {
+	if config.Logger == nil {
+		config.Logger = slog.Default()
 	}
-	if cfg.Observe == nil {
-		cfg.Observe = func(string, bool) {}
+	if config.Observe == nil {
+		config.Observe = func(string, bool) {}
 	}
-	return &Watcher{cfg: cfg, every: every}
+	return &Watcher{config: config, every: every}
 }
 
-// Add reads a source and applies it at once, so that a start and a change go the same way. Its error
-// is that of a file, or Apply's. Call it before Run.
+// Add reads a source and applies it at once, so that a start works the same way as a change. It returns the error of a file, or
+// that of Apply. Call it before Run.
 func (w *Watcher) Add(source Source) error {
 	first := source.look()
 	if err := source.apply(first); err != nil {
@@ -86,7 +80,7 @@ func (w *Watcher) Add(source Source) error {
 	return nil
 }
 
-// Names are those of the sources.
+// Names returns the names of the sources.
 func (w *Watcher) Names() []string {
 	names := make([]string, len(w.sources))
 	for i, s := range w.sources {
@@ -95,7 +89,7 @@ func (w *Watcher) Names() []string {
 	return names
 }
 
-// Run watches until ctx ends. Nothing of it goes on after it has returned.
+// Run watches until ctx ends. When it returns, no work of it is left.
 func (w *Watcher) Run(ctx context.Context) {
 	ticker := time.NewTicker(w.every)
 	defer ticker.Stop()
@@ -109,9 +103,9 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-// Look reads all files, and takes or refuses what is new and was there at the look before: a file that
-// is written in place is short for a moment, and half a secret looks like a secret. Run calls it every
-// second; it must not be called beside Run, or itself.
+// Look reads all files. It applies a change only if the call before it has read the same texts: a file that is written in place
+// is short for a moment, and half a secret looks like a secret. Run calls it every second. Do not call it concurrently with
+// itself or Run.
 func (w *Watcher) Look() {
 	for _, s := range w.sources {
 		got := s.look()
@@ -123,15 +117,15 @@ func (w *Watcher) Look() {
 	}
 }
 
-// judge takes a reading into use or says why not, once for each change.
+// judge applies a reading and logs the result.
 func (w *Watcher) judge(source Source, got reading) {
 	err := source.apply(got)
 	if err != nil {
-		w.cfg.Logger.Error("a file that changed is not used: what it held before stays in use", "file", source.Name, "error", err)
+		w.config.Logger.Error("a changed file was refused: its previous text stays in use", "file", source.Name, "error", err)
 	} else {
-		w.cfg.Logger.Info("a file that changed is in use", "file", source.Name)
+		w.config.Logger.Info("a changed file is in use", "file", source.Name)
 	}
-	w.cfg.Observe(source.Name, err == nil)
+	w.config.Observe(source.Name, err == nil)
 }
 
 func (s Source) look() reading {

@@ -211,10 +211,10 @@ func TestABadFileIsToldOnceAndItsTextNever(t *testing.T) {
 	}{
 		{"missing", "no such file", func() { os.Remove(path) }},
 		{"empty", "begin it with good", func() { write(t, path, "") }},
-		{"too big", "greater than 65536 bytes", func() { write(t, path, strings.Repeat("good-planted", 64<<10)) }},
+		{"too big", "larger than 65536 bytes", func() { write(t, path, strings.Repeat("good-planted", 64<<10)) }},
 		{"malformed", "begin it with good", func() { write(t, path, "planted") }},
-		{"a directory", "no regular file", func() { os.Remove(path); os.Mkdir(path, 0o700) }},
-		{"a pipe", "no regular file", func() { os.Remove(path); syscall.Mkfifo(path, 0o600) }}, // which would block for ever
+		{"a directory", "not a regular file", func() { os.Remove(path); os.Mkdir(path, 0o700) }},
+		{"a pipe", "not a regular file", func() { os.Remove(path); syscall.Mkfifo(path, 0o600) }}, // which would block for ever
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			os.RemoveAll(path)

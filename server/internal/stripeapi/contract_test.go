@@ -147,7 +147,7 @@ func TestRequestsAreStripes(t *testing.T) {
 		},
 		"list events": {
 			call: func(ctx context.Context, c *client) error {
-				_, err := c.Events(ctx, "acct_1Abc", stripeapi.EventQuery{From: 1790000100, Before: 1790000500, After: "evt_5"})
+				_, err := c.Events(ctx, "acct_1Abc", verification.EventQuery{From: 1790000100, Before: 1790000500, After: "evt_5"})
 				return err
 			},
 			names: []string{"created[gte]", "created[lt]", "limit", "starting_after", "types[]"},

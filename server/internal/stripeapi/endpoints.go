@@ -94,7 +94,7 @@ func (c *Client) Endpoints(ctx context.Context) ([]Endpoint, error) {
 func (c *Client) CreateEndpoint(ctx context.Context, n NewEndpoint) (made Endpoint, secret verification.Secret, err error) {
 	fields := &form.Values{}
 	fields.Add("url", n.URL)
-	for _, eventType := range eventTypes {
+	for _, eventType := range verification.EventTypes {
 		fields.Add("enabled_events[]", eventType)
 	}
 	if n.APIVersion != "" {

@@ -39,11 +39,11 @@ func TestEvents(t *testing.T) {
 		event("evt_2", 1790000200, fields{"data": fields{"object": fields{"id": "vs_1Old"}}}),
 		event("evt_1", "yesterday", nil))))
 	c := dial(t, s.URL, nil)
-	got, err := c.Events(context.Background(), "", stripeapi.EventQuery{From: 1790000100, Before: 1790000500, After: "evt_5"})
+	got, err := c.Events(context.Background(), "", verification.EventQuery{From: 1790000100, Before: 1790000500, After: "evt_5"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := stripeapi.EventPage{
+	want := verification.EventPage{
 		Events: []verification.Event{{
 			ID: "evt_4", Type: verification.EventRequiresInput, Source: verification.SourceStripeAPI, Second: 1790000400,
 			Object: verification.Object{
@@ -81,7 +81,7 @@ func TestEvents(t *testing.T) {
 
 func TestEventsWithoutBounds(t *testing.T) {
 	s := serve(t, always(200, listOf(false)))
-	got, err := dial(t, s.URL, nil).Events(context.Background(), "", stripeapi.EventQuery{})
+	got, err := dial(t, s.URL, nil).Events(context.Background(), "", verification.EventQuery{})
 	if err != nil || got.More || got.Last != "" || got.Oldest != 0 || got.Newest != 0 || len(got.Events) != 0 || got.AsOf == 0 {
 		t.Errorf("page %+v, error %v", got, err)
 	}
@@ -96,14 +96,14 @@ func TestEventsWithoutBounds(t *testing.T) {
 func TestEventsOfAConnectedAccount(t *testing.T) {
 	s := serve(t, always(200, listOf(false, event("evt_1", 1790000100, nil))))
 	c := dial(t, s.URL, nil)
-	got, err := c.Events(context.Background(), "acct_1Abc", stripeapi.EventQuery{})
+	got, err := c.Events(context.Background(), "acct_1Abc", verification.EventQuery{})
 	if err != nil || len(got.Events) != 1 || got.Events[0].Object.Account != "acct_1Abc" {
 		t.Errorf("page %+v, error %v", got, err)
 	}
 	if sent := s.seen()[0].header.Get("Stripe-Account"); sent != "acct_1Abc" {
 		t.Errorf("Stripe-Account %q", sent)
 	}
-	if _, err := c.Events(context.Background(), "acct_1\r\nX: y", stripeapi.EventQuery{}); !errors.Is(err, verification.ErrStripeUnknown) {
+	if _, err := c.Events(context.Background(), "acct_1\r\nX: y", verification.EventQuery{}); !errors.Is(err, verification.ErrStripeUnknown) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -129,11 +129,11 @@ func TestEventErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, always(test.status, test.body))
-			got, err := dial(t, s.URL, nil).Events(context.Background(), "", stripeapi.EventQuery{})
+			got, err := dial(t, s.URL, nil).Events(context.Background(), "", verification.EventQuery{})
 			if !errors.Is(err, test.want) {
 				t.Errorf("error %v, want %v", err, test.want)
 			}
-			if test.want != nil && !cmp.Equal(got, stripeapi.EventPage{}) {
+			if test.want != nil && !cmp.Equal(got, verification.EventPage{}) {
 				t.Errorf("a page beside the error: %+v", got)
 			}
 		})
@@ -143,8 +143,8 @@ func TestEventErrors(t *testing.T) {
 func TestEventsUseTheBudget(t *testing.T) {
 	s := serve(t, always(200, listOf(false)))
 	c := dial(t, s.URL, func(config *stripeapi.Config) { config.ReadsPerDay = 1 })
-	_, _ = c.Events(context.Background(), "", stripeapi.EventQuery{})
-	if _, err := c.Events(context.Background(), "", stripeapi.EventQuery{}); !errors.Is(err, verification.ErrStripeBudget) {
+	_, _ = c.Events(context.Background(), "", verification.EventQuery{})
+	if _, err := c.Events(context.Background(), "", verification.EventQuery{}); !errors.Is(err, verification.ErrStripeBudget) {
 		t.Errorf("error %v", err)
 	}
 	if len(s.seen()) != 1 {
@@ -171,7 +171,7 @@ func TestEventsOfTheSimulator(t *testing.T) {
 	}
 	c, ctx := dial(t, server.URL, nil), context.Background()
 	var got []string
-	query := stripeapi.EventQuery{From: time.Now().Unix() - 1000}
+	query := verification.EventQuery{From: time.Now().Unix() - 1000}
 	for range 5 {
 		page, err := c.Events(ctx, "", query)
 		if err != nil {

@@ -64,7 +64,7 @@ func TestG15_TheReadsOfOneCallerAreNotTakenFromAnother(t *testing.T) {
 	}
 	// A catch-up leaves a fifth, and retries can use all.
 	if made, err := spend(func() error {
-		_, err := c.Events(t.Context(), "", stripeapi.EventQuery{})
+		_, err := c.Events(t.Context(), "", verification.EventQuery{})
 		if errors.Is(err, verification.ErrStripeUnavailable) {
 			return nil // the server answers with a session
 		}

@@ -88,12 +88,17 @@ func TestMetricNames(t *testing.T) {
 	}
 }
 
+// metricsPage is what Prometheus gets.
+func metricsPage(m *Metrics) string {
+	page := httptest.NewRecorder()
+	m.Handler().ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	return page.Body.String()
+}
+
 func TestMetricValues(t *testing.T) {
 	m := NewMetrics()
 	every(m)
-	page := httptest.NewRecorder()
-	m.Handler().ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
-	text := page.Body.String()
+	text := metricsPage(m)
 	for _, want := range []string{
 		`verification_webhooks_total{reason="applied",status="200",type="identity.verification_session.verified"} 1`,
 		`verification_webhook_duration_seconds_count 2`,
@@ -139,11 +144,7 @@ func TestMetricValues(t *testing.T) {
 // The accounts that are behind are named, a bounded number of them, and only as long as they are.
 func TestAccountsThatAreBehind(t *testing.T) {
 	m := NewMetrics()
-	text := func() string {
-		page := httptest.NewRecorder()
-		m.Handler().ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
-		return page.Body.String()
-	}
+	text := func() string { return metricsPage(m) }
 	var many []BehindAccount
 	for n := range 1000 {
 		many = append(many, BehindAccount{fmt.Sprint("acct_", n), time.Unix(int64(n), 0)})

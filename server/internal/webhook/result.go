@@ -3,6 +3,7 @@ package webhook
 import (
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"example.com/verification-status/server/internal/verification"
@@ -79,9 +80,7 @@ func (r Result) write(w http.ResponseWriter) {
 
 // knownType bounds the values that a metric's label can take.
 func knownType(eventType string) string {
-	switch eventType {
-	case verification.EventCreated, verification.EventProcessing, verification.EventRequiresInput,
-		verification.EventVerified, verification.EventCanceled, verification.EventRedacted:
+	if slices.Contains(verification.EventTypes, eventType) {
 		return eventType
 	}
 	return "other"

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/app"
+	"example.com/verification-status/server/internal/dev"
 	"example.com/verification-status/server/tests/rig"
 )
 
@@ -135,7 +135,7 @@ func TestDevLeavesNothingBehind(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() {
 			const free = "127.0.0.1:0"
-			ended <- app.RunDev(ctx, app.Dev{GRPCAddr: free, WebhookAddr: free, AdminAddr: free, StripeAddr: free, LogLevel: "warn"},
+			ended <- dev.Run(ctx, dev.Config{GRPCAddr: free, WebhookAddr: free, AdminAddr: free, StripeAddr: free, LogLevel: "warn"},
 				slog.New(slog.DiscardHandler), out)
 			_ = out.Close()
 		}()

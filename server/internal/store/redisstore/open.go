@@ -67,7 +67,7 @@ type Store struct {
 	node         func(addr string) *redis.Client // a client of one node, to be closed
 }
 
-var _ store.Store = (*Store)(nil)
+var _ store.Backend = (*Store)(nil)
 
 // Open makes the clients and asks Redis nothing: a Redis that is away must not stop the process. Its
 // errors wrap ErrMisconfigured. Call Prepare before relying on what is there, and Close in the end.

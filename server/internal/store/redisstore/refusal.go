@@ -58,6 +58,15 @@ func (e *RefusedError) Unwrap() error {
 	return ErrMisconfigured
 }
 
+// Refusal returns what store.RefusalOf returns.
+func (e *RefusedError) Refusal() store.Refusal {
+	return store.Refusal{
+		Reason:             string(e.Reason),
+		Misconfigured:      e.Reason != ReasonTopology,
+		NewConnectionsOnly: e.Reason.NewConnectionsOnly(),
+	}
+}
+
 func refuse(reason Reason, text string, args ...any) error {
 	return &RefusedError{Reason: reason, Text: fmt.Sprintf(text, args...)}
 }

@@ -1,38 +1,40 @@
-package app
+package dev
 
 import (
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
+
+	"example.com/verification-status/server/internal/app"
 )
 
-// devAddr is one of dev's four addresses, with its flag.
-type devAddr struct {
+// addr is one of dev's four addresses, with its flag.
+type addr struct {
 	flag string
 	addr *string
 }
 
-func (d *Dev) addrs() []devAddr {
-	return []devAddr{{"--grpc-addr", &d.GRPCAddr}, {"--webhook-addr", &d.WebhookAddr}, {"--admin-addr", &d.AdminAddr}, {"--stripe-addr", &d.StripeAddr}}
+func (c *Config) addrs() []addr {
+	return []addr{{"--grpc-addr", &c.GRPCAddr}, {"--webhook-addr", &c.WebhookAddr}, {"--admin-addr", &c.AdminAddr}, {"--stripe-addr", &c.StripeAddr}}
 }
 
-// placed returns dev with its ports moved by PortOffset. The error names every address that cannot be used, so that a
+// placed returns the Config with its ports moved by PortOffset. The error names every address that cannot be used, so that a
 // developer corrects all of them at once.
-func (d Dev) placed() (Dev, error) {
+func (c Config) placed() (Config, error) {
 	var wrong []error
-	for _, a := range d.addrs() {
-		wrong = append(wrong, a.move(d.PortOffset))
+	for _, a := range c.addrs() {
+		wrong = append(wrong, a.move(c.PortOffset))
 	}
 	if err := errors.Join(wrong...); err != nil {
-		return d, err
+		return c, err
 	}
-	return d, d.checkFree()
+	return c, c.checkFree()
 }
 
 // move adds to the port, unless any free one will do. It keeps the simulator's well-known key from being served to
 // other machines.
-func (a devAddr) move(offset int) error {
+func (a addr) move(offset int) error {
 	host, port, err := net.SplitHostPort(*a.addr)
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("%s %s: dev listens on this machine only: give 127.0.0.1 and a port", a.flag, *a.addr)
@@ -49,10 +51,10 @@ func (a devAddr) move(offset int) error {
 }
 
 // checkFree opens all the addresses for a moment.
-func (d Dev) checkFree() error {
+func (c Config) checkFree() error {
 	var wrong []error
-	for _, a := range d.addrs() {
-		listener, err := Listen(a.flag, *a.addr)
+	for _, a := range c.addrs() {
+		listener, err := app.Listen(a.flag, *a.addr)
 		if err != nil {
 			wrong = append(wrong, err)
 			continue

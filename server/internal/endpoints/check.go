@@ -1,4 +1,4 @@
-package app
+package endpoints
 
 import (
 	"fmt"
@@ -11,12 +11,6 @@ import (
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )
-
-// neededEvents are the types that the server lives on.
-var neededEvents = []string{
-	verification.EventCreated, verification.EventProcessing, verification.EventVerified,
-	verification.EventRequiresInput, verification.EventCanceled, verification.EventRedacted,
-}
 
 // findings are what there is to say about an endpoint, a line each.
 type findings struct {
@@ -61,7 +55,7 @@ func examine(all []stripeapi.Endpoint, target string, live *bool, base string) f
 		f.notes = append(f.notes, fmt.Sprintf("the path of this URL is not %s, the only one that the server answers: something in between must change it", webhook.Path))
 	}
 	if len(f.problems) == 0 {
-		f.notes = append([]string{fmt.Sprintf("ok: %s sends all %d types of identity.verification_session events to this URL", ours[0], len(neededEvents))}, f.notes...)
+		f.notes = append([]string{fmt.Sprintf("ok: %s sends all %d types of identity.verification_session events to this URL", ours[0], len(verification.EventTypes))}, f.notes...)
 	}
 	return f
 }
@@ -82,7 +76,7 @@ func (f *findings) examineOne(e stripeapi.Endpoint, live *bool, base string) {
 		why, wanted = ` ("*" leaves it out; if something else lives on "*", add it in the Dashboard)`, nil
 	}
 	var fields []string
-	for _, eventType := range append(wanted, neededEvents...) {
+	for _, eventType := range append(wanted, verification.EventTypes...) {
 		field := "-d " + quote("enabled_events[]="+eventType)
 		if !slices.Contains(fields, field) {
 			fields = append(fields, field)
@@ -95,7 +89,7 @@ func (f *findings) examineOne(e stripeapi.Endpoint, live *bool, base string) {
 // https://docs.stripe.com/api/events/types.
 func missingEvents(e stripeapi.Endpoint) []string {
 	var missing []string
-	for _, eventType := range neededEvents {
+	for _, eventType := range verification.EventTypes {
 		all := slices.Contains(e.EnabledEvents, "*") && eventType != verification.EventRedacted
 		if !all && !slices.Contains(e.EnabledEvents, eventType) {
 			missing = append(missing, eventType)

@@ -1,4 +1,4 @@
-package app
+package endpoints
 
 import (
 	"context"
@@ -16,7 +16,7 @@ func TestExamine(t *testing.T) {
 	const hook, base = "https://verification.example.com/webhook", "https://api.stripe.com/"
 	live, test := true, false
 	with := func(change func(*stripeapi.Endpoint)) stripeapi.Endpoint {
-		e := stripeapi.Endpoint{ID: "we_1", URL: hook, EnabledEvents: slices.Clone(neededEvents), Enabled: true}
+		e := stripeapi.Endpoint{ID: "we_1", URL: hook, EnabledEvents: slices.Clone(verification.EventTypes), Enabled: true}
 		if change != nil {
 			change(&e)
 		}

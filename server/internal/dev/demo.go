@@ -1,4 +1,4 @@
-package app
+package dev
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"example.com/verification-status/server/internal/app"
 )
 
 // demo is a session that dev makes to begin with.
@@ -21,12 +23,12 @@ type demo struct {
 func newDemo(ctx context.Context, api string) (demo, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	form := url.Values{"type": {"document"}, "client_reference_id": {devReference}}
+	form := url.Values{"type": {"document"}, "client_reference_id": {reference}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, api+"/v1/identity/verification_sessions", strings.NewReader(form.Encode()))
 	if err != nil {
 		return demo{}, err
 	}
-	request.SetBasicAuth(devAPIKey, "")
+	request.SetBasicAuth(apiKey, "")
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -42,7 +44,7 @@ func newDemo(ctx context.Context, api string) (demo, error) {
 }
 
 // guide is what dev prints: where everything is, and what to try, ready to be copied.
-func guide(addrs Addrs, stripe string, d demo) string {
+func guide(addrs app.Addrs, stripe string, d demo) string {
 	return fmt.Sprintf(`verification-status is running on this machine. Nothing is kept: Redis is embedded, Stripe is simulated.
 
   gRPC        %[1]s   (reflection is on)
@@ -72,5 +74,5 @@ Try, each in a terminal of its own:
 
 Ctrl-C stops it. What arrives is shown below.
 
-`, addrs.GRPC, addrs.Webhook, addrs.Admin, stripe, d.ID, devAPIKey, devReference, d.URL)
+`, addrs.GRPC, addrs.Webhook, addrs.Admin, stripe, d.ID, apiKey, reference, d.URL)
 }

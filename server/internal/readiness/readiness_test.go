@@ -1,4 +1,4 @@
-package app
+package readiness
 
 import (
 	"bytes"
@@ -81,18 +81,18 @@ func watchReadiness(t *testing.T, store *flaky, within time.Duration) *looks {
 		ctx, cancel := context.WithTimeout(t.Context(), within)
 		defer cancel()
 		store.began = time.Now()
-		r := &readiness{
-			store: store, logger: slog.New(slog.NewTextHandler(&l.log, nil)),
-			publish: func(ready bool) { l.changes = append(l.changes, fmt.Sprintf("%v %t", time.Since(store.began), ready)) },
-			wrong: func(reason redisstore.Reason) {
+		m := New(Config{
+			Store: store, Logger: slog.New(slog.NewTextHandler(&l.log, nil)),
+			Publish: func(ready bool) { l.changes = append(l.changes, fmt.Sprintf("%v %t", time.Since(store.began), ready)) },
+			Refused: func(reason string) {
 				l.reasons = append(l.reasons, fmt.Sprintf("%v %q", time.Since(store.began), reason))
 			},
-		}
-		if l.err = r.begin(ctx); l.err != nil {
+		})
+		if l.err = m.Begin(ctx); l.err != nil {
 			return
 		}
 		var running sync.WaitGroup
-		running.Go(func() { r.run(ctx) })
+		running.Go(func() { m.Run(ctx) })
 		running.Wait()
 	})
 	return l
@@ -184,12 +184,12 @@ func TestG17_WhatIsWrongAtTheStartEndsIt(t *testing.T) {
 
 // Once the process stops it stays unready, however well Redis is.
 func TestReadinessStopsForGood(t *testing.T) {
-	r := &readiness{store: &flaky{began: time.Now()}, logger: slog.New(slog.DiscardHandler), publish: func(bool) {}}
-	if err := r.begin(t.Context()); err != nil || !r.ready() {
+	m := New(Config{Store: &flaky{began: time.Now()}, Logger: slog.New(slog.DiscardHandler), Publish: func(bool) {}})
+	if err := m.Begin(t.Context()); err != nil || !m.Ready() {
 		t.Fatalf("not ready: %v", err)
 	}
-	r.stop()
-	if err := r.begin(t.Context()); err != nil || r.ready() {
+	m.Stop()
+	if err := m.Begin(t.Context()); err != nil || m.Ready() {
 		t.Errorf("ready again: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package telemetry
 
 import (
 	"context"
@@ -6,19 +6,16 @@ import (
 	"path"
 	"sync"
 	"time"
-
-	"example.com/verification-status/server/internal/telemetry"
 )
 
 // shedWarnEvery is how often the log is told of one limit: what others cause at will must not fill it.
 const shedWarnEvery = time.Minute
 
-// shedding is told of all that is turned away because a limit is reached. It counts everything, and
+// Shedding is told of all that is turned away because a limit is reached. It counts everything, and
 // warns of each limit once a minute.
-type shedding struct {
-	metrics *telemetry.Metrics
-	logger  *slog.Logger
-	// principal tells who makes the call that a context belongs to; empty where nobody knows.
+type Shedding struct {
+	metrics   *Metrics
+	logger    *slog.Logger
 	principal func(context.Context) string
 
 	mu     sync.Mutex
@@ -31,10 +28,15 @@ type shedLimit struct {
 	since  int // how many were turned away since then
 }
 
-// shed notes one that is turned away. what is a gRPC method, "webhook" or "connection"; setting is the
+// NewShedding makes a Shedding. principal tells who makes the call that a context belongs to; empty where nobody knows.
+func NewShedding(metrics *Metrics, logger *slog.Logger, principal func(context.Context) string) *Shedding {
+	return &Shedding{metrics: metrics, logger: logger, principal: principal, limits: map[string]*shedLimit{}}
+}
+
+// Shed notes one that is turned away. what is a gRPC method, "webhook" or "connection"; setting is the
 // one that holds the limit. ctx is that of a call, for its request id. It may be called by many
 // goroutines at once.
-func (s *shedding) shed(ctx context.Context, what, setting string) {
+func (s *Shedding) Shed(ctx context.Context, what, setting string) {
 	what = path.Base(what)
 	s.metrics.Shed(what, setting)
 	s.logger.DebugContext(ctx, "turned away: a limit is reached", "setting", setting, "what", what)
@@ -51,7 +53,7 @@ func (s *shedding) shed(ctx context.Context, what, setting string) {
 
 // due is how many were turned away since the log was told of a limit, if it is time to tell it again;
 // else 0.
-func (s *shedding) due(setting string, now time.Time) int {
+func (s *Shedding) due(setting string, now time.Time) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	limit, known := s.limits[setting]

@@ -1,4 +1,4 @@
-package app
+package dev
 
 import (
 	"context"
@@ -8,29 +8,28 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	redisserver "github.com/alicebob/miniredis/v2/server"
 
+	"example.com/verification-status/server/internal/app"
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/stripesim"
 	"example.com/verification-status/server/internal/telemetry"
-	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )
 
-// The secrets of dev. They open nothing but the simulator on the same machine.
+// The secrets of the development server. They open nothing but the simulator on the same machine.
 const (
-	devAPIKey        = "sk_test_simulated"
-	devWebhookSecret = "whsec_simulated"
-	devReference     = "user-42"
+	apiKey        = "sk_test_simulated"
+	webhookSecret = "whsec_simulated"
+	reference     = "user-42"
 )
 
-// Dev says how the development server is run.
-type Dev struct {
+// Config says how the development server is run.
+type Config struct {
 	GRPCAddr    string `name:"grpc-addr" default:"127.0.0.1:50051" placeholder:"HOST:PORT" help:"Where the gRPC API listens."`
 	WebhookAddr string `name:"webhook-addr" default:"127.0.0.1:4242" placeholder:"HOST:PORT" help:"Where the simulated Stripe sends its webhooks."`
 	AdminAddr   string `name:"admin-addr" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where /metrics, /livez, /readyz and /debug/pprof are served."`
@@ -39,10 +38,10 @@ type Dev struct {
 	LogLevel    string `name:"log-level" default:"warn" placeholder:"LEVEL" help:"The least level that is logged: debug, info, warn or error."`
 }
 
-// RunDev runs everything on this machine, with an embedded Redis and a simulated Stripe, until ctx
+// Run runs everything on this machine, with an embedded Redis and a simulated Stripe, until ctx
 // ends. It writes to out what there is to try, then a line for each thing that arrives. Nothing is kept.
-func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) error {
-	dev, err := dev.placed()
+func Run(ctx context.Context, c Config, logger *slog.Logger, out io.Writer) error {
+	c, err := c.placed()
 	if err != nil {
 		return err
 	}
@@ -61,7 +60,7 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 		return command == "INFO"
 	})
 
-	stripeListener, err := Listen("--stripe-addr", dev.StripeAddr)
+	stripeListener, err := app.Listen("--stripe-addr", c.StripeAddr)
 	if err != nil {
 		return err
 	}
@@ -69,21 +68,20 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 	if err != nil {
 		return errors.Join(err, stripeListener.Close())
 	}
-	settings := &config.Config{
-		GRPCAddr: dev.GRPCAddr, WebhookAddr: dev.WebhookAddr, AdminAddr: dev.AdminAddr,
-		GRPCReflection: config.True, GRPCMaxStreams: 1000, CallerSharePercent: 25,
-		RedisURL: "redis://" + redis.Addr(), RedisMode: config.RedisStandalone, RedisKeyPrefix: "vs:",
-		StripeAPIKey: devAPIKey, StripeAPIBase: "http://" + stripeListener.Addr().String(), StripeWebhookSecret: devWebhookSecret,
-		APIReadsPerDay: 100_000, MaxRetries: 2, CacheSessions: 1000, RetryDenyCodes: strings.Join(verification.DefaultDenyCodes(), ","), LogLevel: dev.LogLevel, LogFormat: "text",
-		WebhookMaxConnections: 1000, WebhookMaxInFlight: 256, GRPCMaxInFlight: 512,
-		RedisWaitTimeout: config.Duration(time.Second), RecordFormat: 2, FeedMaxLen: 100_000, ReconcileInterval: config.Duration(15 * time.Minute),
-		StreamMaxAge: config.Duration(30 * time.Minute), DrainTimeout: config.Duration(5 * time.Second),
-	}
+	settings := config.Defaults()
+	settings.GRPCAddr, settings.WebhookAddr, settings.AdminAddr = c.GRPCAddr, c.WebhookAddr, c.AdminAddr
+	settings.RedisURL = "redis://" + redis.Addr()
+	settings.StripeAPIKey, settings.StripeWebhookSecret = apiKey, webhookSecret
+	settings.StripeAPIBase, settings.APIReadsPerDay = "http://"+stripeListener.Addr().String(), 100_000
+	settings.LogLevel, settings.LogFormat = c.LogLevel, "text"
+	settings.GRPCMaxStreams, settings.CacheSessions = 1000, 1000
+	settings.FeedMaxAge = 0 // the embedded Redis does not live that long
+	settings.DrainTimeout = config.Duration(5 * time.Second)
 	if err := settings.Load(); err != nil {
 		return errors.Join(err, stripeListener.Close())
 	}
-	lines := newDevLines()
-	server, err := New(settings, logger, telemetry.NewSecrets(), Hooks{dev: lines})
+	shown := newConsole()
+	server, err := app.New(settings, logger, telemetry.NewSecrets(), shown.hooks())
 	if err != nil {
 		return errors.Join(err, stripeListener.Close())
 	}
@@ -101,10 +99,10 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 	}()
 	running, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	defer lines.end()
-	err = server.Run(running, func(addrs Addrs) {
+	defer shown.end()
+	err = server.Run(running, func(addrs app.Addrs) {
 		endpoint := stripesim.Endpoint{
-			URL: "http://" + addrs.Webhook.String() + webhook.Path, Secrets: []string{devWebhookSecret},
+			URL: "http://" + addrs.Webhook.String() + webhook.Path, Secrets: []string{webhookSecret},
 		}
 		if err := stripe.SetEndpoints(endpoint); err != nil {
 			fail(fmt.Errorf("the simulated Stripe cannot send webhooks: %w", err))
@@ -116,7 +114,7 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 			return
 		}
 		_, _ = io.WriteString(out, guide(addrs, settings.StripeAPIBase, demo))
-		lines.begin(out)
+		shown.begin(out)
 	})
 	if err == nil && ctx.Err() == nil {
 		return context.Cause(running)
@@ -126,7 +124,7 @@ func RunDev(ctx context.Context, dev Dev, logger *slog.Logger, out io.Writer) er
 
 func newSimulatedStripe(addr net.Addr, logger *slog.Logger) (*stripesim.Sim, error) {
 	return stripesim.New(stripesim.Config{
-		APIKeys:        []string{devAPIKey},
+		APIKeys:        []string{apiKey},
 		BaseURL:        "http://" + addr.String(),
 		APIVersion:     "2026-08-26.dahlia", // as today's accounts have it, not as the library expects
 		RedactionDelay: 5 * time.Second,

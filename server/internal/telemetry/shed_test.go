@@ -1,4 +1,4 @@
-package app
+package telemetry
 
 import (
 	"context"
@@ -8,20 +8,16 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"example.com/verification-status/server/internal/telemetry"
 )
 
 // Everything is counted; the log has one warning a minute of each limit, which says how many there were.
 func TestSheddingCountsAllAndWarnsOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := telemetry.NewMetrics()
+		m := NewMetrics()
 		var logs strings.Builder
 		type key struct{}
-		s := &shedding{
-			metrics: m, logger: slog.New(slog.NewTextHandler(&logs, nil)), limits: map[string]*shedLimit{},
-			principal: func(ctx context.Context) string { name, _ := ctx.Value(key{}).(string); return name },
-		}
+		s := NewShedding(m, slog.New(slog.NewTextHandler(&logs, nil)),
+			func(ctx context.Context) string { name, _ := ctx.Value(key{}).(string); return name })
 		warnings := func(want ...string) {
 			t.Helper()
 			lines := strings.Split(strings.TrimSpace(logs.String()), "\n")
@@ -37,16 +33,16 @@ func TestSheddingCountsAllAndWarnsOnceAMinute(t *testing.T) {
 		}
 		named := context.WithValue(t.Context(), key{}, "token:web")
 		for n := range 100 {
-			s.shed(named, fmt.Sprintf("/verification.v1.VerificationService/%s", []string{"GetStatus", "WatchStatus"}[n%2]), "CALLER_RATE")
-			s.shed(t.Context(), "webhook", "WEBHOOK_MAX_IN_FLIGHT")
+			s.Shed(named, fmt.Sprintf("/verification.v1.VerificationService/%s", []string{"GetStatus", "WatchStatus"}[n%2]), "CALLER_RATE")
+			s.Shed(t.Context(), "webhook", "WEBHOOK_MAX_IN_FLIGHT")
 		}
 		warnings("setting=CALLER_RATE what=GetStatus turned_away=1 principal=token:web", "setting=WEBHOOK_MAX_IN_FLIGHT what=webhook turned_away=1")
 		time.Sleep(shedWarnEvery)
 		for range 10 {
-			s.shed(t.Context(), "webhook", "WEBHOOK_MAX_IN_FLIGHT")
+			s.Shed(t.Context(), "webhook", "WEBHOOK_MAX_IN_FLIGHT")
 		}
 		warnings("setting=WEBHOOK_MAX_IN_FLIGHT what=webhook turned_away=100")
-		text := page(t, m)
+		text := metricsPage(m)
 		for _, want := range []string{
 			`verification_shed_total{limit="CALLER_RATE",what="GetStatus"} 50`, `verification_shed_total{limit="CALLER_RATE",what="WatchStatus"} 50`,
 			`verification_shed_total{limit="WEBHOOK_MAX_IN_FLIGHT",what="webhook"} 110`,

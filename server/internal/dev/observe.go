@@ -1,4 +1,4 @@
-package app
+package dev
 
 import (
 	"context"
@@ -6,29 +6,32 @@ import (
 	"strings"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/app"
 	"example.com/verification-status/server/internal/rpc"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )
 
+// hooks let the console see what goes through the server.
+func (c *console) hooks() app.Hooks {
+	return app.Hooks{WrapStore: c.store, WrapApplier: c.applier, WrapService: c.service, ObserveWebhook: c.webhook}
+}
+
 // committed is where an Apply finds what it committed.
 type committed struct{ session verification.Session }
 
 type committedKey struct{}
 
-// devStore notes each session that is committed for a devApplier.
-type devStore struct{ store.Store }
+// observedStore notes each session that is committed for a observedApplier.
+type observedStore struct{ store.Store }
 
-func (d *devLines) store(s store.Store) store.Store {
-	if d == nil {
-		return s
-	}
-	return devStore{s}
+func (c *console) store(s store.Store) store.Store {
+	return observedStore{s}
 }
 
 // Update implements store.Store.
-func (s devStore) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+func (s observedStore) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
 	session, err := s.Store.Update(ctx, id, fn)
 	if note, ok := ctx.Value(committedKey{}).(*committed); ok && err == nil {
 		note.session = session
@@ -36,23 +39,20 @@ func (s devStore) Update(ctx context.Context, id string, fn store.UpdateFunc) (v
 	return session, err
 }
 
-type devApplier struct {
+type observedApplier struct {
 	webhook.Applier
-	lines *devLines
+	console *console
 }
 
-func (d *devLines) applier(a webhook.Applier) webhook.Applier {
-	if d == nil {
-		return a
-	}
-	return devApplier{a, d}
+func (c *console) applier(a webhook.Applier) webhook.Applier {
+	return observedApplier{a, c}
 }
 
 // Apply implements webhook.Applier.
-func (a devApplier) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
+func (a observedApplier) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
 	var note committed
 	outcome, err := a.Applier.Apply(context.WithValue(ctx, committedKey{}, &note), event)
-	a.lines.say("webhook", "%s  %s %s", strings.TrimPrefix(event.Type, "identity."), event.Object.ID, became(note.session, outcome, err))
+	a.console.say("webhook", "%s  %s %s", strings.TrimPrefix(event.Type, "identity."), event.Object.ID, became(note.session, outcome, err))
 	return outcome, err
 }
 
@@ -102,34 +102,25 @@ var notKept = map[webhook.Reason]string{
 	webhook.ReasonOverloaded:         "refused: too many at once; Stripe sends it again",
 }
 
-// webhooks shows those that reach no applier, beside the observer that there is.
-func (d *devLines) webhooks(observe func(webhook.Result)) func(webhook.Result) {
-	if d == nil {
-		return observe
-	}
-	return func(r webhook.Result) {
-		observe(r)
-		if text, ok := notKept[r.Reason]; ok {
-			d.say("webhook", "%s (%d)", text, r.Status)
-		}
+// webhook shows a webhook that reaches no applier.
+func (c *console) webhook(r webhook.Result) {
+	if text, ok := notKept[r.Reason]; ok {
+		c.say("webhook", "%s (%d)", text, r.Status)
 	}
 }
 
-// devService shows what callers change and watch.
-type devService struct {
+// observedService shows what callers change and watch.
+type observedService struct {
 	verificationv1.VerificationServiceServer
-	lines *devLines
+	console *console
 }
 
-func (d *devLines) service(s verificationv1.VerificationServiceServer) verificationv1.VerificationServiceServer {
-	if d == nil {
-		return s
-	}
-	return devService{s, d}
+func (c *console) service(s verificationv1.VerificationServiceServer) verificationv1.VerificationServiceServer {
+	return observedService{s, c}
 }
 
 // RetryVerification implements the RPC.
-func (s devService) RetryVerification(ctx context.Context, request *verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
+func (s observedService) RetryVerification(ctx context.Context, request *verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
 	response, err := s.VerificationServiceServer.RetryVerification(ctx, request)
 	v, left := response.GetVerification(), ""
 	if retry := v.GetRetry(); retry != nil {
@@ -137,30 +128,30 @@ func (s devService) RetryVerification(ctx context.Context, request *verification
 	}
 	switch {
 	case err != nil:
-		s.lines.say("retry", "%s refused: %s", request.GetSessionId(), strings.TrimPrefix(rpc.Message(err), "no retry: "))
+		s.console.say("retry", "%s refused: %s", request.GetSessionId(), strings.TrimPrefix(rpc.Message(err), "no retry: "))
 	case v.GetSessionId() != request.GetSessionId():
-		s.lines.say("retry", "%s granted: %s takes its place, %s", request.GetSessionId(), v.GetSessionId(), left)
+		s.console.say("retry", "%s granted: %s takes its place, %s", request.GetSessionId(), v.GetSessionId(), left)
 	default:
-		s.lines.say("retry", "%s granted: a fresh link, %s, revision %d", v.GetSessionId(), left, v.GetRevision())
+		s.console.say("retry", "%s granted: a fresh link, %s, revision %d", v.GetSessionId(), left, v.GetRevision())
 	}
 	return response, err
 }
 
 // WatchStatus implements the RPC.
-func (s devService) WatchStatus(request *verificationv1.WatchStatusRequest, stream verificationv1.VerificationService_WatchStatusServer) error {
-	return s.VerificationServiceServer.WatchStatus(request, &devStream{VerificationService_WatchStatusServer: stream, lines: s.lines, request: request})
+func (s observedService) WatchStatus(request *verificationv1.WatchStatusRequest, stream verificationv1.VerificationService_WatchStatusServer) error {
+	return s.VerificationServiceServer.WatchStatus(request, &observedStream{VerificationService_WatchStatusServer: stream, console: s.console, request: request})
 }
 
-// devStream shows a watch with its first response: one that finds no session has none.
-type devStream struct {
+// observedStream shows a watch with its first response: one that finds no session has none.
+type observedStream struct {
 	verificationv1.VerificationService_WatchStatusServer
-	lines   *devLines
+	console *console
 	request *verificationv1.WatchStatusRequest
 	opened  bool
 }
 
 // Send implements the stream.
-func (s *devStream) Send(response *verificationv1.WatchStatusResponse) error {
+func (s *observedStream) Send(response *verificationv1.WatchStatusResponse) error {
 	err := s.VerificationService_WatchStatusServer.Send(response)
 	if s.opened || err != nil {
 		return err
@@ -169,16 +160,16 @@ func (s *devStream) Send(response *verificationv1.WatchStatusResponse) error {
 	v := response.GetVerification()
 	switch {
 	case s.request.GetAllSessions() != nil:
-		s.lines.say("watch", "all sessions: opened")
+		s.console.say("watch", "all sessions: opened")
 	case v == nil: // resumed, and nothing is new
-		s.lines.say("watch", "%s: resumed", s.subject())
+		s.console.say("watch", "%s: resumed", s.subject())
 	default:
-		s.lines.say("watch", "%s: opened at %s", v.GetSessionId(), stripeStatus(v.GetStripeStatus(), v.GetLastError().GetStripeCode(), v.GetRevision()))
+		s.console.say("watch", "%s: opened at %s", v.GetSessionId(), stripeStatus(v.GetStripeStatus(), v.GetLastError().GetStripeCode(), v.GetRevision()))
 	}
 	return nil
 }
 
-func (s *devStream) subject() string {
+func (s *observedStream) subject() string {
 	if id := s.request.GetSessionId(); id != "" {
 		return id
 	}

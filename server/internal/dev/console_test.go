@@ -1,4 +1,4 @@
-package app
+package dev
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 )
 
 // shown ends the lines and returns them without their times.
-func shown(t *testing.T, d *devLines) []string {
+func shown(t *testing.T, d *console) []string {
 	t.Helper()
 	var out strings.Builder
 	d.begin(&out)
@@ -35,7 +35,7 @@ func shown(t *testing.T, d *devLines) []string {
 	return lines
 }
 
-func wantLines(t *testing.T, d *devLines, want ...string) {
+func wantLines(t *testing.T, d *console, want ...string) {
 	t.Helper()
 	if got := shown(t, d); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -89,7 +89,7 @@ func TestDevShowsWhatAnEventDid(t *testing.T) {
 		{"not kept", session, verification.Outcome{}, errors.New("planted error"), "could not be kept; Stripe sends it again"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d, c := newDevLines(), &committing{next: test.next, outcome: test.outcome, err: test.err}
+			d, c := newConsole(), &committing{next: test.next, outcome: test.outcome, err: test.err}
 			event := verification.Event{Type: verification.EventRequiresInput, Object: verification.Object{ID: "vs_1"}}
 			if _, err := d.applier(c.apply(d.store(c))).Apply(t.Context(), event); !errors.Is(err, test.err) {
 				t.Errorf("got %v, want %v", err, test.err)
@@ -101,14 +101,10 @@ func TestDevShowsWhatAnEventDid(t *testing.T) {
 
 // A reason that is added to the webhook must be shown in words, or by the applier.
 func TestDevShowsEveryRefusedWebhook(t *testing.T) {
-	d, observed := newDevLines(), 0
-	observe := d.webhooks(func(webhook.Result) { observed++ })
-	observe(webhook.Result{Status: 400, Reason: webhook.ReasonWrongSignature})
-	observe(webhook.Result{Status: 200, Reason: webhook.ReasonApplied})
-	observe(webhook.Result{Status: 200, Reason: webhook.ReasonNotIdentity})
-	if observed != 3 {
-		t.Errorf("the metrics saw %d of 3 webhooks", observed)
-	}
+	d := newConsole()
+	d.webhook(webhook.Result{Status: 400, Reason: webhook.ReasonWrongSignature})
+	d.webhook(webhook.Result{Status: 200, Reason: webhook.ReasonApplied})
+	d.webhook(webhook.Result{Status: 200, Reason: webhook.ReasonNotIdentity})
 	wantLines(t, d, "webhook  refused: it was signed with another secret (400)", "webhook  ignored: not an event of a verification session (200)")
 }
 
@@ -139,7 +135,7 @@ func TestDevShowsRetries(t *testing.T) {
 		{"denied", retrying{err: grpcstatus.Error(codes.FailedPrecondition, "no retry: the person is verified already")}, "vs_1 refused: the person is verified already"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d := newDevLines()
+			d := newConsole()
 			_, _ = d.service(test.service).RetryVerification(t.Context(), &verificationv1.RetryVerificationRequest{SessionId: "vs_1"})
 			wantLines(t, d, "retry    "+test.want)
 		})
@@ -148,8 +144,8 @@ func TestDevShowsRetries(t *testing.T) {
 
 // A terminal that takes nothing holds up neither the server nor its end.
 func TestDevLinesWaitForNobody(t *testing.T) {
-	d := newDevLines()
-	for n := range maxDevLines + 5 {
+	d := newConsole()
+	for n := range maxLines + 5 {
 		d.say("webhook", "line %d", n)
 	}
 	reader, held := io.Pipe()
@@ -166,11 +162,11 @@ func TestDevLinesWaitForNobody(t *testing.T) {
 	_ = reader.Close()
 	await.One(t, d.written)
 
-	d = newDevLines()
-	for n := range maxDevLines + 5 {
+	d = newConsole()
+	for n := range maxLines + 5 {
 		d.say("webhook", "line %d", n)
 	}
-	if lines := shown(t, d); len(lines) != maxDevLines+1 || lines[0] != "(5 lines are left out)\n" {
-		t.Errorf("got %d lines, the first %q; want %d lines, and a word on 5 more", len(lines), lines[0], maxDevLines)
+	if lines := shown(t, d); len(lines) != maxLines+1 || lines[0] != "(5 lines are left out)\n" {
+		t.Errorf("got %d lines, the first %q; want %d lines, and a word on 5 more", len(lines), lines[0], maxLines)
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package endpoints
 
 import (
 	"cmp"
@@ -15,8 +15,8 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// NewEndpoint is the webhook endpoint that CreateEndpoint registers at Stripe.
-type NewEndpoint struct {
+// New is the webhook endpoint that Create registers at Stripe.
+type New struct {
 	URL         string `name:"url" required:"" placeholder:"URL" help:"Where Stripe reaches the webhook listener: https://. A loopback address is for a simulated Stripe only; for the real one on your own machine use: stripe listen --forward-to. Required."`
 	Connect     bool   `name:"connect" help:"Get the events of connected accounts in place of the account's own. For both, register two endpoints, the second with a URL such as https://your-host/webhook?connect=1."`
 	APIVersion  string `name:"api-version" placeholder:"VERSION" help:"The API version of the events, such as 2023-10-16; it stays for ever. By default the account's. The server takes any."`
@@ -27,9 +27,9 @@ const maxDescription = 5000 // bytes; Stripe's limit, in characters
 
 var versionPattern = regexp.MustCompile(`^20\d\d-\d\d-\d\d(\.[a-z]+)?$`)
 
-// CreateEndpoint registers an endpoint at Stripe, unless its URL has one already. The signing secret
+// Create registers an endpoint at Stripe, unless its URL has one already. The signing secret
 // goes to out, as a line for the environment of serve, and nowhere else; words for people go to said.
-func CreateEndpoint(ctx context.Context, api *config.API, n NewEndpoint, logger *slog.Logger, out, said io.Writer) error {
+func Create(ctx context.Context, api *config.API, n New, logger *slog.Logger, out, said io.Writer) error {
 	wrong := []error{cmp.Or(config.CheckEndpointURL(n.URL), api.CheckReachable(n.URL))}
 	if n.APIVersion != "" && !versionPattern.MatchString(n.APIVersion) {
 		wrong = append(wrong, errors.New("--api-version must be a version of Stripe's API, such as 2023-10-16 or 2026-08-26.dahlia"))
@@ -40,7 +40,7 @@ func CreateEndpoint(ctx context.Context, api *config.API, n NewEndpoint, logger 
 	if err := errors.Join(wrong...); err != nil {
 		return err
 	}
-	client, err := newEndpointClient(api, logger)
+	client, err := newClient(api, logger)
 	if err != nil {
 		return err
 	}
@@ -81,8 +81,8 @@ func notCreated(err error) error {
 	}
 }
 
-// ListEndpoints writes the webhook endpoints that Stripe has in the key's mode to out, a line each.
-func ListEndpoints(ctx context.Context, api *config.API, logger *slog.Logger, out io.Writer) error {
+// List writes the webhook endpoints that Stripe has in the key's mode to out, a line each.
+func List(ctx context.Context, api *config.API, logger *slog.Logger, out io.Writer) error {
 	there, err := readEndpoints(ctx, api, logger)
 	if err != nil {
 		return err
@@ -95,14 +95,14 @@ func ListEndpoints(ctx context.Context, api *config.API, logger *slog.Logger, ou
 	_, _ = fmt.Fprintln(table, "ID\tSTATUS\tMODE\tIDENTITY EVENTS\tAPI VERSION\tURL")
 	for _, e := range there {
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d of %d\t%s\t%s\n", e.ID, status(e.Enabled), mode(e.Livemode),
-			len(neededEvents)-len(missingEvents(e)), len(neededEvents), version(e), e.URL)
+			len(verification.EventTypes)-len(missingEvents(e)), len(verification.EventTypes), version(e), e.URL)
 	}
 	return table.Flush()
 }
 
-// CheckEndpoint writes to out whether the endpoint with this URL brings what the server needs, and all
+// Check writes to out whether the endpoint with this URL brings what the server needs, and all
 // that keeps it from that. The error says that something does.
-func CheckEndpoint(ctx context.Context, api *config.API, url string, logger *slog.Logger, out io.Writer) error {
+func Check(ctx context.Context, api *config.API, url string, logger *slog.Logger, out io.Writer) error {
 	if err := config.CheckEndpointURL(url); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func CheckEndpoint(ctx context.Context, api *config.API, url string, logger *slo
 }
 
 func readEndpoints(ctx context.Context, api *config.API, logger *slog.Logger) ([]stripeapi.Endpoint, error) {
-	client, err := newEndpointClient(api, logger)
+	client, err := newClient(api, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +139,6 @@ func readEndpoints(ctx context.Context, api *config.API, logger *slog.Logger) ([
 	return there, nil
 }
 
-func newEndpointClient(api *config.API, logger *slog.Logger) (*stripeapi.Client, error) {
+func newClient(api *config.API, logger *slog.Logger) (*stripeapi.Client, error) {
 	return stripeapi.New(stripeapi.Config{Key: func() verification.Secret { return verification.Secret(api.StripeAPIKey) }, Base: api.StripeAPIBase, Logger: logger})
 }

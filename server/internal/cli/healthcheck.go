@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"context"
@@ -15,14 +15,14 @@ import (
 // maxReport bounds what of an answer is told.
 const maxReport = 256
 
-// Healthcheck asks the server that runs beside it, with the same settings, whether it is ready.
-type Healthcheck struct {
+// healthcheckCommand asks the server that runs beside it, with the same settings, whether it is ready.
+type healthcheckCommand struct {
 	AdminAddr string        `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where the server has its /readyz."`
 	Timeout   time.Duration `name:"timeout" default:"3s" placeholder:"DURATION" help:"How long to wait for the answer."`
 }
 
-// Ask returns nil if the server is ready, or what to look at.
-func (h Healthcheck) Ask(ctx context.Context) error {
+// Run returns nil if the server is ready, or what to look at.
+func (h *healthcheckCommand) Run(ctx context.Context) error {
 	host, port, err := net.SplitHostPort(h.AdminAddr)
 	if err != nil || h.Timeout <= 0 {
 		return errors.New("ADMIN_ADDR must be HOST:PORT or :PORT, such as 127.0.0.1:9090, and --timeout more than 0s")

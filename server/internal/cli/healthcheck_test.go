@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"context"
@@ -16,14 +16,15 @@ func TestHealthcheck(t *testing.T) {
 		if r.URL.Path != "/readyz" {
 			status = http.StatusNotFound
 		}
-		writeLine(w, status, "not ready: planted")
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte("not ready: planted\n"))
 	}))
 	defer server.Close()
 	t.Setenv("HTTP_PROXY", "http://192.0.2.1:1") // never asked
 	addr := server.Listener.Addr().String()
 	_, port, _ := net.SplitHostPort(addr)
 	ask := func(addr string, timeout time.Duration) error {
-		return Healthcheck{AdminAddr: addr, Timeout: timeout}.Ask(t.Context())
+		return (&healthcheckCommand{AdminAddr: addr, Timeout: timeout}).Run(t.Context())
 	}
 	for _, addr := range []string{addr, ":" + port, "0.0.0.0:" + port, "[::]:" + port} {
 		if err := ask(addr, 10*time.Second); err != nil {
@@ -34,8 +35,8 @@ func TestHealthcheck(t *testing.T) {
 	if err := ask(addr, 10*time.Second); err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "not ready: planted") {
 		t.Errorf("not ready: %v", err)
 	}
-	for _, wrong := range []Healthcheck{{AdminAddr: "nothing", Timeout: time.Second}, {AdminAddr: addr}} {
-		if err := wrong.Ask(t.Context()); err == nil || !strings.Contains(err.Error(), "ADMIN_ADDR") {
+	for _, wrong := range []healthcheckCommand{{AdminAddr: "nothing", Timeout: time.Second}, {AdminAddr: addr}} {
+		if err := wrong.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "ADMIN_ADDR") {
 			t.Errorf("%+v: %v", wrong, err)
 		}
 	}
@@ -54,7 +55,7 @@ func TestHealthcheckOfAServerThatHangs(t *testing.T) {
 	defer listener.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	err = Healthcheck{AdminAddr: listener.Addr().String(), Timeout: 50 * time.Millisecond}.Ask(ctx)
+	err = (&healthcheckCommand{AdminAddr: listener.Addr().String(), Timeout: 50 * time.Millisecond}).Run(ctx)
 	if err == nil || ctx.Err() != nil {
 		t.Errorf("got %v, and the test's own patience ended: %v", err, ctx.Err())
 	}
