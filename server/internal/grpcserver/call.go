@@ -35,7 +35,6 @@ type call struct {
 	method *method
 	peer   net.Addr // nil: gRPC does not tell
 	began  time.Time
-	tagged bool               // its metadata is told; see Value
 	cancel context.CancelFunc // ends the context; nil: that is gRPC's own
 	late   *time.Timer        // ends it if the request of a stranger does not arrive; nil: of others
 	absent atomic.Bool        // such a request is not there yet
@@ -53,37 +52,11 @@ type call struct {
 type callKey struct{}
 
 // Value implements context.Context.
-//
-// Where there is a stats handler, gRPC copies the metadata of each call for it, header by header, before it
-// tells of the call: a twentieth of what a small call costs, and ours does not look at it. So the call has
-// no metadata until then. If gRPC ceases to tell, callers have no tokens, and are refused.
 func (c *call) Value(key any) any {
 	if _, ok := key.(callKey); ok {
 		return c
 	}
-	if !c.tagged && key == metadataKey {
-		return nil
-	}
 	return c.Context.Value(key)
-}
-
-// metadataKey is what gRPC asks a context for to get a call's metadata.
-var metadataKey = func() any {
-	var asked asking
-	metadata.FromIncomingContext(&asked)
-	return asked.key
-}()
-
-// asking is a context that notes what it is asked for.
-type asking struct {
-	context.Context
-	key any
-}
-
-// Value implements context.Context.
-func (a *asking) Value(key any) any {
-	a.key = key
-	return nil
 }
 
 func callOf(ctx context.Context) *call {

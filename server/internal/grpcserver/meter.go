@@ -46,13 +46,8 @@ func (observer) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Conte
 // HandleConn implements stats.Handler.
 func (observer) HandleConn(context.Context, stats.ConnStats) {}
 
-// TagRPC implements stats.Handler. gRPC has made its copy of the metadata by now: see call.Value.
-func (observer) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
-	if c := callOf(ctx); c != nil {
-		c.tagged = true
-	}
-	return ctx
-}
+// TagRPC implements stats.Handler.
+func (observer) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
 
 // HandleRPC implements stats.Handler.
 func (observer) HandleRPC(ctx context.Context, event stats.RPCStats) {

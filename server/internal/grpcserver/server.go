@@ -186,7 +186,7 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 		grpc.StaticConnWindowSize(receiveWindow),
 		grpc.ReadBufferSize(readBuffer),
 		grpc.InTapHandle(s.begin),
-		grpc.StatsHandler(observer{}), // before its TagRPC a call has no metadata
+		grpc.StatsHandler(observer{}),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		// Without it a hard stop returns while handlers still run, and they would use a closed store.
 		grpc.WaitForHandlers(true),
