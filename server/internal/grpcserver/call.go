@@ -87,7 +87,7 @@ func (s *Server) begin(ctx context.Context, info *tap.Info) (context.Context, er
 	} else if deadline.Sub(c.began) > longestDeadline {
 		c.Context, c.cancel = context.WithTimeout(ctx, longestDeadline)
 	}
-	if !connlimit.Proven(c.peer) {
+	if !connlimit.Used(c.peer) {
 		c.expect()
 	}
 	return c, nil

@@ -43,12 +43,12 @@ func (everyone) Stream(_ context.Context, _ string, stream grpc.ServerStream) (g
 // hold none. What callers send is looked at only where panics are caught.
 func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
 	c := callOf(ctx)
-	var work connlimit.Work
+	var lease connlimit.Lease
 	defer func() {
 		if p := recover(); p != nil {
 			response, err = nil, s.panicked(ctx, c, p)
 		}
-		work.Done()
+		lease.Release()
 		c.place.Release()
 		err = s.finish(ctx, c, err)
 	}()
@@ -59,7 +59,7 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 	if err := s.takePlace(ctx, c); err != nil {
 		return nil, err
 	}
-	work = c.hold(ctx)
+	lease = c.lease(ctx)
 	ctx = s.startSpan(ctx, c)
 	return handler(ctx, request)
 }
@@ -69,19 +69,19 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	in := &incoming{ServerStream: stream, ctx: stream.Context(), leave: func() {}}
 	c := callOf(in.ctx)
-	var work connlimit.Work
+	var lease connlimit.Lease
 	defer func() {
 		if p := recover(); p != nil {
 			err = s.panicked(in.ctx, c, p)
 		}
-		work.Done()
+		lease.Release()
 		in.leave()
 		err = s.finish(in.ctx, c, err)
 	}()
 	if err := in.admit(s, c.method.full); err != nil {
 		return err
 	}
-	work = c.hold(in.ctx)
+	lease = c.lease(in.ctx)
 	if c.method.full == healthWatch {
 		return s.watchHealth(srv, in, handler)
 	}
@@ -104,17 +104,17 @@ func (s *Server) finish(ctx context.Context, c *call, err error) error {
 	return err
 }
 
-// hold keeps the connection of a call that was let in from being closed to make room for others. It is
+// lease keeps the connection of a call that was let in from being closed to make room for others. It is
 // nothing for health, which strangers may watch for as long as they like: a connection for each of such
 // watches would keep all callers out. That of a caller with a name only shows that the connection is of use: a
 // client watches the server's health before its first call, and a flood of connections must not close it in between.
-func (c *call) hold(ctx context.Context) connlimit.Work {
+func (c *call) lease(ctx context.Context) connlimit.Lease {
 	holder := shares.HolderOf(ctx)
 	if !c.method.grpcs {
-		return connlimit.Hold(c.peer, holder)
+		return connlimit.Acquire(c.peer, holder)
 	}
 	if holder != (shares.Holder{}) {
-		connlimit.Hold(c.peer, holder).Done()
+		connlimit.Acquire(c.peer, holder).Release()
 	}
-	return connlimit.Work{}
+	return connlimit.Lease{}
 }
