@@ -29,8 +29,8 @@ func TestIsRequestID(t *testing.T) {
 	}
 }
 
-// Every call of the service has a request id: the caller's, if it is one, or another. The caller is told
-// it where the log has a line of the call, also of one that fails and of a stream.
+// Every call of the service has a request id: the caller's if it is valid, else the server's own. The trailers have it if
+// a log line has it, also for a failed call and for a stream.
 func TestRequestIDs(t *testing.T) {
 
 	logger := func(ctx context.Context, s *running) {
@@ -132,8 +132,8 @@ func TestASlowCallIsAWarning(t *testing.T) {
 	}
 }
 
-// TestNoIDForWhatIsNotInTheLog: a call that went well has no line at this level, and its response no
-// trailer that would name one; a call that failed has both.
+// TestNoIDForWhatIsNotInTheLog: a successful call has no line at this level, and no request id in its trailers. A failed
+// call has both.
 func TestNoIDForWhatIsNotInTheLog(t *testing.T) {
 	log := &logBuffer{}
 	s := startOnPipe(t, Config{Logger: slog.New(slog.NewTextHandler(log, nil))}, &fake{
