@@ -1,15 +1,3 @@
-// Package client asks verification-status: is this person verified yet, and if not, why, and may
-// they try again?
-//
-// [Client.Status] answers once. [Client.Watch] is a loop over every change from now on; it goes on by
-// itself when connections break and servers are replaced. [Client.Retry] lets the person try again.
-// [Client.List] is a loop over the sessions that somebody must look after. The contract with all fields
-// and errors is the package verificationv1.
-//
-// The package clienttest has a server for the tests of programs that use this one, and the package
-// sse brings a watch to a browser.
-//
-// It refuses to know how the server works: it has the contract and nothing else.
 package client
 
 import (
@@ -29,16 +17,16 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// Deadlines of calls whose context has none. A retry asks Stripe, perhaps several times.
+// Timeouts of calls whose context has no deadline. A retry can take several requests to Stripe.
 const (
 	statusTimeout = 10 * time.Second
 	retryTimeout  = 30 * time.Second
-	// connectedWithin is how long such a call waits for a connection.
+	// connectedWithin bounds the wait of such a call for a connection.
 	connectedWithin = 10 * time.Second
 )
 
-// Client speaks to one verification-status, at any number of addresses. Its methods are safe for
-// concurrent use; one Client is enough for a program.
+// Client calls one verification-status, at any number of addresses. Make one with [Dial]; the zero Client is not usable. Its
+// methods are safe for concurrent use.
 type Client struct {
 	conn    channel
 	rpc     verificationv1.VerificationServiceClient
@@ -54,12 +42,11 @@ type channel interface {
 	Close() error
 }
 
-// Dial makes a Client. The target is gRPC's: "host:port", or "dns:///host:port" for a name with
-// several addresses, which share the calls. Those that are not ready are left out while others are.
+// Dial returns a Client for a gRPC target: "host:port", or "dns:///host:port" for a name with several addresses. All addresses
+// share the calls; those that are not ready get none while others are. Close the Client in the end.
 //
-// Connections use TLS with the system's authorities, unless an Option says otherwise. Dial does not
-// connect: an address that nobody answers shows in the first call. It fails for options that
-// contradict each other, naming all of them. Close the Client in the end.
+// Connections use TLS with the system's authorities, unless an Option says otherwise. Dial does not connect: a wrong address
+// shows in the first call. Dial returns an error if options contradict each other, and names all of them.
 func Dial(target string, options ...Option) (*Client, error) {
 	s := settings{backoff: defaultBackoff}
 	for _, option := range options {
@@ -78,26 +65,27 @@ func Dial(target string, options ...Option) (*Client, error) {
 	return c, nil
 }
 
-// ErrClosed is what a watch and a list end with when their Client is closed.
-var ErrClosed = errors.New("client: is closed")
+// ErrClosed ends watches and lists when their Client is closed.
+var ErrClosed = errors.New("client: the Client is closed")
 
-// Close ends the connections, and calls and watches that are still open.
+// Close closes the connections and ends calls, watches and lists that are under way.
 func (c *Client) Close() error {
 	c.end()
 	return c.conn.Close()
 }
 
-// Status is the current status of a session, or of the newest session with a reference. The answer
-// may be a second old; see [MinRevision]. While the service cannot be reached, it waits until ctx's deadline;
-// without a deadline it waits 10 s at the most, in all.
+// Status returns the current status of a session, or of the newest session with a reference. The answer can be a second old;
+// see [MinRevision]. While the service cannot be reached, Status waits until the deadline of ctx, or for at most 10 s if ctx
+// has none.
 //
-// Errors: [ErrNotFound], [ErrRevisionLost], and those of every call (see [Error]).
+// It returns [ErrNotFound] if there is no such session, [ErrRevisionLost] if MinRevision cannot be reached, and the errors of
+// every call (see [Error]).
 func (c *Client) Status(ctx context.Context, subject Subject, options ...StatusOption) (*verificationv1.Verification, error) {
 	response, err := c.getStatus(ctx, subject, options)
 	return response.GetVerification(), err
 }
 
-// History is Status together with everything that reached the session, the oldest arrival first.
+// History is Status, and also returns the session's history: every input that reached it, the oldest first.
 func (c *Client) History(ctx context.Context, subject Subject, options ...StatusOption) (*verificationv1.Verification, []*verificationv1.HistoryEntry, error) {
 	response, err := c.getStatus(ctx, subject, append(options[:len(options):len(options)], withHistory))
 	return response.GetVerification(), response.GetHistory(), err
@@ -120,19 +108,18 @@ func (c *Client) getStatus(ctx context.Context, subject Subject, options []Statu
 	return response, nil
 }
 
-// StatusOption changes one question for a status.
+// StatusOption changes one call of Status or History. Make one with [MinRevision].
 type StatusOption func(*verificationv1.GetStatusRequest)
 
-// MinRevision asks for an answer at least as fresh as a revision of the session that was seen before,
-// so that one never reads backwards. It waits up to two seconds; [ErrRevisionLost] if that revision is
-// never reached.
+// MinRevision asks for an answer that is at least as new as this revision of the session, so that a caller never reads
+// backwards. The call waits up to two seconds for it. It fails with [ErrRevisionLost] if the service never reaches it.
 func MinRevision(revision int32) StatusOption {
 	return func(request *verificationv1.GetStatusRequest) { request.MinRevision = revision }
 }
 
 func withHistory(request *verificationv1.GetStatusRequest) { request.IncludeHistory = true }
 
-// waiting is a call whose caller gave no deadline, until it has a connection.
+// waiting is a call without a deadline of its caller.
 type waiting struct {
 	caller    context.Context
 	connected atomic.Bool
@@ -140,8 +127,8 @@ type waiting struct {
 
 type waitingKey struct{}
 
-// withDefaultTimeout gives a deadline to a context that has none. Such a call ends after connectedWithin
-// already if it has no connection by then.
+// withDefaultTimeout adds a timeout to a context without a deadline. It also ends the context after connectedWithin if the
+// call has no connection by then.
 func withDefaultTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if _, has := ctx.Deadline(); has {
 		return ctx, func() {}
@@ -156,8 +143,8 @@ func withDefaultTimeout(ctx context.Context, timeout time.Duration) (context.Con
 	return ctx, func() { late.Stop(); cancel() }
 }
 
-// asError makes an *Error, or one that wraps it, of what a call returned. If the caller's context has ended
-// it is that end, whatever it looked like on the wire.
+// asError returns the error of a call as an *Error, or as an error that wraps one. If the caller's context has ended, the
+// error is that end, whatever the error on the wire.
 func asError(ctx context.Context, err error) error {
 	ended := ctx.Err()
 	if ended == nil {
@@ -174,9 +161,9 @@ func asError(ctx context.Context, err error) error {
 	return &Error{Code: code.Code(), Message: readable(text), status: code, cause: errors.Join(ended, err)}
 }
 
-// pause waits before the next try of a watch: asked, the server's own wait, in full, and then random at the most.
-// If the connection was lost, random ends early: at a random moment within the backoff's base after the connection
-// is back, so that not all watches resume at once. It returns false if the context ended first.
+// pause waits before the next try of a watch: first for asked, the wait that the server asks for, then for at most random. If
+// the connection was lost, the second wait ends early: at a random moment within the backoff's base after the connection is
+// back, so that watches do not all resume at once. It returns false if the context ended first.
 func (c *Client) pause(ctx context.Context, asked, random time.Duration) bool {
 	state := c.conn.GetState()
 	if state == connectivity.Ready {

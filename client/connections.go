@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/serviceconfig"
 )
 
-// balancingPolicy is the name by which the service configuration asks for connections.
+// balancingPolicy is the name of the balancer in the service configuration.
 const balancingPolicy = "verification_status"
 
 func init() { balancer.Register(policy{}) }
@@ -35,8 +35,8 @@ func (policy) Build(cc balancer.ClientConn, _ balancer.BuildOptions) balancer.Ba
 type policyConfig struct {
 	serviceconfig.LoadBalancingConfig `json:"-"`
 
-	// ReconnectWithin is in nanoseconds. A lost connection is tried again at a random moment within it: gRPC
-	// would connect at once, and all clients that lost one server in one moment.
+	// ReconnectWithin, in nanoseconds, is the longest random wait before a lost connection is opened again. gRPC itself
+	// would connect at once, and so would all clients that lost the server at the same moment.
 	ReconnectWithin time.Duration `json:"reconnectWithin"`
 }
 
@@ -51,12 +51,12 @@ func (policy) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingConf
 	return config, nil
 }
 
-// connections is gRPC's balancer of a Client: round robin over the addresses, and over as many connections
-// to each as its calls need. gRPC itself has one connection for each address; a call beyond the number of
-// streams that the other end allows there (nginx 128, HAProxy 100) would wait in silence.
+// connections is gRPC's balancer of a Client: round robin over the addresses, with as many connections to each address as its
+// calls need. gRPC's own balancers have one connection for each address. A call beyond the number of streams that the server
+// or proxy allows on it (nginx 128, HAProxy 100) would wait in silence.
 //
-// A connection whose health service answers NOT_SERVING, or does not answer, is used only if there is no
-// better one: see [health].
+// A connection whose health service answers NOT_SERVING, or does not answer, is used only if there is no better one: see
+// [health].
 type connections struct {
 	cc   balancer.ClientConn
 	ctx  context.Context // ends with the balancer
@@ -68,34 +68,34 @@ type connections struct {
 	config    policyConfig
 	next      int   // where the round robin continues
 	starved   bool  // a call found no room and waits
-	failure   error // of the name or of the last connection that could not be opened
+	failure   error // the last one of the resolver or of a connection that could not be opened
 }
 
 // address is one address of the service. It has at least one connection.
 type address struct {
 	resolver.Address
 	conns  []*connection
-	needed time.Time // when a call last found all connections full
+	needed time.Time // when all connections were last full at a call
 }
 
-// connection is one connection, which gRPC opens again if it is lost.
+// connection is one connection. If it is lost, it is opened again.
 type connection struct {
-	at        *address
+	address   *address
 	sub       balancer.SubConn
-	state     connectivity.State // TransientFailure stays until Ready: attempts that follow are not told
+	state     connectivity.State // TransientFailure stays until Ready, also during further attempts
 	health    health
 	endHealth context.CancelFunc
 	streams   *streamLimit
 	load      *load
-	again     *time.Timer // of connectLater, or nil
-	retiring  *time.Timer // nil: it has calls, or was the only one
+	reconnect *time.Timer // of connectLater, or nil
+	retiring  *time.Timer // of retireLater, or nil
 }
 
-// load counts the calls of one connection until it is lost or told to go away. The streams that end only
-// after that count for nothing any more.
+// load counts the calls of one connection until the connection is lost or gets a GOAWAY. A call that ends after that changes
+// the count of no later connection.
 type load struct{ calls int }
 
-// UpdateClientConnState takes over the addresses that the name resolves to.
+// UpdateClientConnState sets the addresses that the name resolves to.
 func (b *connections) UpdateClientConnState(s balancer.ClientConnState) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -132,7 +132,7 @@ func (b *connections) UpdateClientConnState(s balancer.ClientConnState) error {
 	return nil
 }
 
-// ResolverError matters only while there is no address: older ones can still be right.
+// ResolverError has an effect only while there is no address: earlier addresses can still be right.
 func (b *connections) ResolverError(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -142,7 +142,7 @@ func (b *connections) ResolverError(err error) {
 	}
 }
 
-// UpdateSubConnState is not called: each SubConn has a listener.
+// UpdateSubConnState is never called: each SubConn has a listener.
 func (b *connections) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {}
 
 // ExitIdle does nothing: no connection stays idle.
@@ -159,9 +159,9 @@ func (b *connections) Close() {
 	b.addresses, b.order = resolver.NewAddressMapV2[*address](), nil
 }
 
-// open begins another connection to an address. The lock is held.
+// open starts another connection to an address. The lock is held.
 func (b *connections) open(a *address) {
-	c := &connection{at: a, state: connectivity.Connecting, endHealth: func() {}, streams: new(streamLimit), load: new(load)}
+	c := &connection{address: a, state: connectivity.Connecting, endHealth: func() {}, streams: new(streamLimit), load: new(load)}
 	target := a.Address
 	target.Attributes = target.Attributes.WithValue(streamLimitKey{}, c.streams)
 	//nolint:staticcheck // one address is what the future version supports
@@ -185,11 +185,11 @@ func (a *address) close() {
 	a.conns = nil
 }
 
-// close lets calls that have begun end.
+// close closes the connection for new calls. Calls under way can end.
 func (c *connection) close() {
 	c.endHealth()
-	if c.again != nil {
-		c.again.Stop()
+	if c.reconnect != nil {
+		c.reconnect.Stop()
 	}
 	if c.retiring != nil {
 		c.retiring.Stop()
@@ -197,12 +197,12 @@ func (c *connection) close() {
 	c.sub.Shutdown()
 }
 
-// changed takes over a new state of a connection.
+// changed handles a new state of a connection.
 func (b *connections) changed(c *connection, s balancer.SubConnState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !slices.Contains(c.at.conns, c) {
-		return // closed meanwhile
+	if !slices.Contains(c.address.conns, c) {
+		return // it was closed meanwhile
 	}
 	if c.state == connectivity.Ready {
 		c.endHealth()
@@ -216,7 +216,7 @@ func (b *connections) changed(c *connection, s balancer.SubConnState) {
 	case connectivity.TransientFailure:
 		c.state, b.failure = connectivity.TransientFailure, s.ConnectionError
 		b.cc.ResolveNow(resolver.ResolveNowOptions{})
-	case connectivity.Idle: // lost, or the pause after a failure is over
+	case connectivity.Idle: // it was lost, or the wait after a failure has ended
 		if c.state == connectivity.Ready {
 			c.state = connectivity.Connecting
 			b.cc.ResolveNow(resolver.ResolveNowOptions{})
@@ -228,34 +228,35 @@ func (b *connections) changed(c *connection, s balancer.SubConnState) {
 	b.update()
 }
 
-// connectLater connects again within the policy's ReconnectWithin, or when a unary call needs the connection. The lock is held.
+// connectLater connects again at a random moment within ReconnectWithin, or when a unary call needs the connection. The lock
+// is held.
 func (b *connections) connectLater(c *connection) {
 	var timer *time.Timer
 	timer = time.AfterFunc(rand.N(b.config.ReconnectWithin+1), func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if c.again == timer && slices.Contains(c.at.conns, c) {
-			c.again = nil
+		if c.reconnect == timer && slices.Contains(c.address.conns, c) {
+			c.reconnect = nil
 			c.sub.Connect()
 		}
 	})
-	c.again = timer
+	c.reconnect = timer
 }
 
-// connectNow begins the attempts that connectLater delays: a unary call waits for them. A proxy can end a connection
-// after a number of calls (nginx: 1,000), and busy callers would wait each time. Watches do not begin the attempts:
-// they all lost their streams at the same moment. The lock is held.
+// connectNow starts the attempts that connectLater has delayed, for a unary call that waits. A proxy can close a connection
+// after a number of calls (nginx: 1,000), and a busy caller would wait each time. Watches do not start the attempts: all of
+// them lost their streams at the same moment. The lock is held.
 func (b *connections) connectNow() {
 	for c := range b.all {
-		if c.again != nil {
-			c.again.Stop()
-			c.again = nil
+		if c.reconnect != nil {
+			c.reconnect.Stop()
+			c.reconnect = nil
 			c.sub.Connect()
 		}
 	}
 }
 
-// update tells gRPC the state of all, and lets the calls that wait pick again. The lock is held.
+// update reports the state of all connections to gRPC and lets waiting calls pick again. The lock is held.
 func (b *connections) update() {
 	b.starved = false
 	state := connectivity.TransientFailure

@@ -16,7 +16,7 @@ import (
 	"example.com/verification-status/client/clienttest"
 )
 
-// connectionsSeen is a server option: it collects the addresses that watches come from.
+// connectionsSeen is a server option that collects the addresses from which watches come.
 func connectionsSeen() (count func() int, option grpc.ServerOption) {
 	var seen sync.Map
 	count = func() (n int) {
@@ -61,8 +61,8 @@ func watchMany(t *testing.T, c *client.Client, n int) {
 	}
 }
 
-// TestMoreWatchesThanAConnectionCarries: the other end announces how many streams a connection may have, as
-// nginx (128) and HAProxy (100) do. Further watches get further connections, and calls get through beside them.
+// TestMoreWatchesThanAConnectionCarries: the server announces a stream limit, as nginx (128) and HAProxy (100) do. Further
+// watches get further connections, and unary calls are answered beside them.
 func TestMoreWatchesThanAConnectionCarries(t *testing.T) {
 	id := newIdentity(t)
 	for name, test := range map[string]struct {

@@ -14,7 +14,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// fakeConn is gRPC's side of the balancer: its connections are in the states that the test says.
+// fakeConn is gRPC's side of the balancer. The test sets the states of its connections.
 type fakeConn struct {
 	balancer.ClientConn
 	t     *testing.T
@@ -43,8 +43,8 @@ func (s *fakeSub) becomes(state connectivity.State) {
 	s.listener(balancer.SubConnState{ConnectivityState: state})
 }
 
-// newFake is a balancer with one address, or with the given ones. Their other end announces a limit of streams so small that no health
-// watch begins. Each connection then carries one call.
+// newFake returns a balancer with one address, or with the given ones. The announced stream limit is so small that no health
+// watch begins and each connection has room for one call.
 func newFake(t *testing.T, addresses ...string) (*fakeConn, *connections) {
 	f := &fakeConn{t: t}
 	if len(addresses) == 0 {
@@ -73,7 +73,7 @@ func (f *fakeConn) ready(b *connections, n int) {
 	f.subs[n].becomes(connectivity.Ready)
 }
 
-// says sets the health that connection n shows.
+// says sets the health of connection n.
 func (f *fakeConn) says(b *connections, n int, h health) {
 	for c := range b.all {
 		if c.sub == f.subs[n] {
@@ -82,7 +82,7 @@ func (f *fakeConn) says(b *connections, n int, h health) {
 	}
 }
 
-// pick begins a watch; its end is the result's Done.
+// pick begins a watch. Done of the result ends it.
 func (f *fakeConn) pick() (balancer.PickResult, error) {
 	return f.state.Picker.Pick(balancer.PickInfo{FullMethodName: verificationv1.VerificationService_WatchStatus_FullMethodName, Ctx: f.t.Context()})
 }
@@ -132,7 +132,7 @@ func TestFurtherConnectionsAreClosedWhenTheyHadNoCallForAWhile(t *testing.T) {
 	})
 }
 
-// TestAFurtherConnectionWithoutAnyCallIsClosed: the call that needed it has gone elsewhere or given up.
+// TestAFurtherConnectionWithoutAnyCallIsClosed: the call that needed it took another connection or ended.
 func TestAFurtherConnectionWithoutAnyCallIsClosed(t *testing.T) {
 	for name, reach := range map[string]func(*fakeConn, *connections){
 		"ready":   func(f *fakeConn, b *connections) { f.ready(b, 1) },
@@ -165,7 +165,7 @@ func TestAFurtherConnectionWithoutAnyCallIsClosed(t *testing.T) {
 	}
 }
 
-// TestAFailingConnectionIsTriedWhileCallsNeedIt: its backoff goes on, and calls are told the failure.
+// TestAFailingConnectionIsTriedWhileCallsNeedIt: its backoff continues, and calls fail with its error.
 func TestAFailingConnectionIsTriedWhileCallsNeedIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, b := newFake(t)
@@ -194,8 +194,8 @@ func TestAFailingConnectionIsTriedWhileCallsNeedIt(t *testing.T) {
 	})
 }
 
-// TestALostConnectionBeginsWithoutCalls: streams of a connection that was told to go away end later. They take no
-// room on the one that replaces it.
+// TestALostConnectionBeginsWithoutCalls: streams of a connection that got a GOAWAY end later. They take no room on the
+// connection that replaces it.
 func TestALostConnectionBeginsWithoutCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, b := newFake(t)
@@ -219,7 +219,7 @@ func TestALostConnectionBeginsWithoutCalls(t *testing.T) {
 	})
 }
 
-// TestCallsAreToldWhyThereIsNoConnection: a failure stays what calls are told until a connection is there.
+// TestCallsAreToldWhyThereIsNoConnection: calls fail with the last failure until a connection is ready.
 func TestCallsAreToldWhyThereIsNoConnection(t *testing.T) {
 	f, b := newFake(t)
 	defer b.Close()
@@ -242,9 +242,9 @@ func TestCallsAreToldWhyThereIsNoConnection(t *testing.T) {
 	}
 }
 
-// TestAFurtherConnectionOfPoorerHealthIsUsed: behind a proxy each connection shows the health of some replica, and
-// a server can refuse further health watches. Calls beyond the first connection are served all the same, and no
-// third connection is opened for them.
+// TestAFurtherConnectionOfPoorerHealthIsUsed: behind a proxy each connection has the health of some replica, and a server can
+// refuse further health watches. Calls that the first connection has no room for are served, and no third connection is
+// opened for them.
 func TestAFurtherConnectionOfPoorerHealthIsUsed(t *testing.T) {
 	f, b := newFake(t)
 	defer b.Close()
@@ -279,7 +279,7 @@ func TestAFullAddressThatCannotGrowLeavesCallsToTheNext(t *testing.T) {
 	}
 	f.subs[2].becomes(connectivity.TransientFailure)
 	f.mustPick(1)
-	// Now the other address is full too, and can grow.
+	// Now the other address is full too, and gets a further connection.
 	if _, err := f.pick(); err != balancer.ErrNoSubConnAvailable || len(f.subs) != 4 {
 		t.Fatalf("both addresses are full: %v, %d connections; want a wait for the fourth", err, len(f.subs))
 	}
@@ -308,8 +308,8 @@ func TestAServingConnectionWithRoomComesFirst(t *testing.T) {
 	}
 }
 
-// TestLostConnectionsAreNotTriedAgainInStep: many clients lose one server in one moment. A connection that is closed
-// before its attempt is not tried again.
+// TestLostConnectionsAreNotTriedAgainInStep: many clients lose one server at the same moment. A connection that is closed
+// before its attempt is not opened again.
 func TestLostConnectionsAreNotTriedAgainInStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const clients = 1000
@@ -370,7 +370,7 @@ func TestAUnaryCallConnectsAtOnce(t *testing.T) {
 	})
 }
 
-// TestTheBackoffsBaseReachesThePolicy: it passes through the service configuration.
+// TestTheBackoffsBaseReachesThePolicy: through the service configuration.
 func TestTheBackoffsBaseReachesThePolicy(t *testing.T) {
 	var service struct{ LoadBalancingConfig []map[string]json.RawMessage }
 	if err := json.Unmarshal(fmt.Appendf(nil, serviceConfig, balancingPolicy, defaultBackoff.base), &service); err != nil {

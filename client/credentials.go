@@ -15,10 +15,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// WithTLSFiles connects with TLS, by files of PEM: the authorities that the server's certificate may
-// be from (empty: the system's), and the client's certificate and key for mutual TLS (both empty:
-// none). Certificate and key are read again for each connection, so that renewing them needs no
-// restart; the authorities are read once.
+// WithTLSFiles makes the Client connect with TLS by files in PEM. caFile has the authorities of the server's certificate
+// (empty: the system's). certFile and keyFile have the client's certificate and key for mutual TLS (both empty: none). They
+// are read again for each connection, so that a renewed certificate needs no restart. caFile is read once, by Dial.
 func WithTLSFiles(caFile, certFile, keyFile string) Option {
 	return func(s *settings) {
 		config, err := tlsFromFiles(caFile, certFile, keyFile)
@@ -38,7 +37,7 @@ func tlsFromFiles(caFile, certFile, keyFile string) (*tls.Config, error) {
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return config, fmt.Errorf("%s holds no certificate in PEM", caFile)
+			return config, fmt.Errorf("%s has no certificate in PEM", caFile)
 		}
 	}
 	if certFile == "" && keyFile == "" {
@@ -49,21 +48,21 @@ func tlsFromFiles(caFile, certFile, keyFile string) (*tls.Config, error) {
 		return &certificate, err
 	}
 	config.GetClientCertificate = load
-	_, err := load(nil) // a wrong file shows now, not at the first call
+	_, err := load(nil) // so that Dial returns the error of a wrong file
 	return config, err
 }
 
-// TokenSource returns a bearer token that is good now. Space around it, such as a file's last line
-// break, is left out.
+// TokenSource returns a bearer token that is valid now. Space around the token, such as the last line break of a file, is
+// removed.
 type TokenSource func(context.Context) (string, error)
 
-// bearer sends a TokenSource's tokens.
+// bearer adds the tokens of a TokenSource to calls.
 type bearer struct {
 	source    TokenSource
 	plaintext bool
 }
 
-// GetRequestMetadata is called by grpc for each call.
+// GetRequestMetadata implements credentials.PerRPCCredentials. grpc calls it for each call.
 func (b bearer) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
 	token, err := b.source(ctx)
 	if err != nil {
@@ -72,12 +71,12 @@ func (b bearer) GetRequestMetadata(ctx context.Context, _ ...string) (map[string
 	return map[string]string{"authorization": "Bearer " + strings.TrimSpace(token)}, nil
 }
 
-// RequireTransportSecurity makes grpc refuse plain text; where it was asked for, loopbackOnly guards.
+// RequireTransportSecurity makes grpc refuse plain text. With WithPlaintext, loopbackOnly does so instead.
 func (b bearer) RequireTransportSecurity() bool { return !b.plaintext }
 
-var errNeedsTLS = errors.New("bearer tokens are sent in plain text to loopback addresses only: leave out WithPlaintext")
+var errNeedsTLS = errors.New("bearer tokens are sent in plain text to loopback addresses only: remove WithPlaintext")
 
-// loopbackOnly is plain text that refuses connections to other machines, wherever a name led.
+// loopbackOnly is plain text that refuses connections to other machines, whatever address a name resolves to.
 type loopbackOnly struct {
 	credentials.TransportCredentials
 }
@@ -99,8 +98,7 @@ func (l loopbackOnly) Clone() credentials.TransportCredentials {
 	return loopbackOnly{l.TransportCredentials.Clone()}
 }
 
-// checkLoopback refuses at once what loopbackOnly would refuse at each connection, where the target
-// names an address.
+// checkLoopback returns an error for a target with an address that loopbackOnly would refuse.
 func checkLoopback(target string) error {
 	host := target[strings.LastIndex(target, "/")+1:]
 	if name, _, err := net.SplitHostPort(host); err == nil {

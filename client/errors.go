@@ -15,54 +15,52 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// What errors.Is finds in an error of this package. The [Error] in it says more.
+// The errors that errors.Is finds in an error of a call. The [Error] in it has more.
 var (
-	// ErrNotFound means: the service knows no such session, and neither does Stripe if the service can ask it.
+	// ErrNotFound: the service does not know the session. Stripe does not know it either, if the service can ask.
 	ErrNotFound = errors.New("no such verification session")
-	// ErrInvalidRequest means: the caller's code must change; the text names the field.
+	// ErrInvalidRequest: the request is invalid. The text names the field. The caller's code must change.
 	ErrInvalidRequest = errors.New("invalid request")
-	// ErrResumeTokenInvalid means: no token of this service, or one of another subject.
+	// ErrResumeTokenInvalid: the token is not of this service, or of another subject.
 	ErrResumeTokenInvalid = errors.New("resume token is invalid")
-	// ErrResumeTokenExpired means: what followed the token is no longer held, changes may be lost to
-	// the caller. Only WatchAll ends with it; a watch of one subject starts again (see [Update]).
+	// ErrResumeTokenExpired: the service no longer has the changes after the token, so the caller can have missed some. Only
+	// WatchAll ends with it; Watch restarts (see [Update]).
 	ErrResumeTokenExpired = errors.New("resume token has expired")
-	// ErrRevisionLost means: the store has lost what was seen before; ask again without MinRevision.
+	// ErrRevisionLost: the store has lost the revision of MinRevision. Ask again without it.
 	ErrRevisionLost = errors.New("revision is lost")
-	// ErrUnauthenticated means: the server does not know who calls.
+	// ErrUnauthenticated: the server could not identify the caller.
 	ErrUnauthenticated = errors.New("not authenticated")
-	// ErrPermissionDenied means: the server knows, and refuses.
+	// ErrPermissionDenied: the caller may not make this call.
 	ErrPermissionDenied = errors.New("permission denied")
-	// ErrStripeNotConfigured means: the server has no key of Stripe's API; its operator must set one.
+	// ErrStripeNotConfigured: the server has no Stripe API key. Its operator must set one.
 	ErrStripeNotConfigured = errors.New("server has no Stripe API key")
-	// ErrUnavailable means: try again later; Error.RetryAfter may say when.
+	// ErrUnavailable: try again later. Error.RetryAfter says when, if the server says it.
 	ErrUnavailable = errors.New("unavailable")
 )
 
 // errorDomain is the ErrorInfo domain of the contract.
 const errorDomain = "verification.v1"
 
-// Error is what a call failed with. All errors of calls are an *Error or wrap one, and
-// status.FromError and status.Code work on all of them. errors.Is also finds context.Canceled and
-// context.DeadlineExceeded.
+// Error is the error of a failed call. All errors of calls are an *Error or wrap one. errors.Is finds the package's sentinels
+// in them, and context.Canceled and context.DeadlineExceeded. status.FromError and status.Code work on all of them.
 type Error struct {
-	// Code is gRPC's.
+	// Code is the gRPC code.
 	Code codes.Code
-	// Reason is the contract's; ERROR_REASON_UNSPECIFIED where the error is not the service's own, but
-	// a connection's or a proxy's.
+	// Reason is the contract's reason. It is ERROR_REASON_UNSPECIFIED if the error came from a connection or a proxy.
 	Reason verificationv1.ErrorReason
-	// Message says what happened and what to do.
+	// Message says what has happened and what to do.
 	Message string
-	// RetryAfter is how long the server asks to wait before another try; 0 where it does not say.
+	// RetryAfter is the wait before another try that the server asks for; 0: it asks for none.
 	RetryAfter time.Duration
-	// Metadata are the reason's particulars, such as "stripe_code" with ERROR_REASON_STRIPE_REFUSED.
+	// Metadata has details of the reason, such as "stripe_code" with ERROR_REASON_STRIPE_REFUSED.
 	Metadata map[string]string
 
-	own    bool // of verification-status, not of a proxy or a connection
+	own    bool // made by verification-status, not by a proxy or a connection
 	status *status.Status
 	cause  error
 }
 
-// Error names the reason, or the code where there is none, and what happened.
+// Error returns the message and the reason, or the code if there is no reason.
 func (e *Error) Error() string {
 	if e.Reason != verificationv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
 		return fmt.Sprintf("verification-status: %s (%s)", e.Message, e.Reason)
@@ -70,13 +68,13 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("verification-status: %s (%s)", e.Message, e.Code)
 }
 
-// GRPCStatus is the status as it was received.
+// GRPCStatus returns the status as it was received.
 func (e *Error) GRPCStatus() *status.Status { return e.status }
 
-// Unwrap is the error as gRPC returned it.
+// Unwrap returns the error as gRPC returned it.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Is makes errors.Is find the sentinels of this package.
+// Is reports whether target is a sentinel of this package or of package context that stands for e. errors.Is calls it.
 func (e *Error) Is(target error) bool {
 	if byReason, ok := reasons[e.Reason]; ok && target == byReason {
 		return true
@@ -91,7 +89,7 @@ var reasons = map[verificationv1.ErrorReason]error{
 	verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED: ErrStripeNotConfigured,
 }
 
-// meanings are those of the codes that have one meaning here, whoever sent them.
+// meanings has the codes that have the same meaning from the service and from a proxy.
 var meanings = map[codes.Code][]error{
 	codes.Canceled:          {context.Canceled},
 	codes.DeadlineExceeded:  {context.DeadlineExceeded},
@@ -103,26 +101,26 @@ var meanings = map[codes.Code][]error{
 	codes.ResourceExhausted: {ErrUnavailable},
 }
 
-// RetryDeniedError says why Retry refused. It wraps an *Error.
+// RetryDeniedError is the error of Retry if the service denies a retry. It wraps an [*Error].
 type RetryDeniedError struct {
 	// Denial is the reason.
 	Denial verificationv1.RetryDenial
-	// NextRetryTime is from when on a retry is allowed, with RETRY_DENIAL_COOLDOWN, by this machine's
-	// clock; else zero.
+	// NextRetryTime is the time from which on a retry is allowed, by this machine's clock. Zero without
+	// RETRY_DENIAL_COOLDOWN.
 	NextRetryTime time.Time
-	// SupersededBy is the session to go on with, with RETRY_DENIAL_SUPERSEDED; else empty.
+	// SupersededBy is the session to use instead. Empty without RETRY_DENIAL_SUPERSEDED.
 	SupersededBy string
 
 	cause *Error
 }
 
-// Error is the server's text, which says why.
+// Error returns the server's text, which says why.
 func (e *RetryDeniedError) Error() string { return e.cause.Error() }
 
-// Unwrap is the *Error.
+// Unwrap returns the *Error.
 func (e *RetryDeniedError) Unwrap() error { return e.cause }
 
-// newError reads a gRPC error.
+// newError returns a gRPC error as an *Error or a *RetryDeniedError.
 func newError(err error) error {
 	received := status.Convert(err)
 	e := &Error{Code: received.Code(), Message: readable(received.Message()), status: received, cause: err}
@@ -144,10 +142,10 @@ func newError(err error) error {
 	return e
 }
 
-// maxText bounds what somebody else than the service says in an error.
+// maxText bounds the text of an error that the service did not make, in bytes.
 const maxText = 300
 
-// readable makes one line of a text that can hold a proxy's HTML page, which gRPC quotes. The page is cut.
+// readable returns a text as one line. gRPC quotes the HTML page of a proxy after "data: "; readable cuts it.
 func readable(text string) string {
 	text, _, _ = strings.Cut(text, "data: ")
 	text = strings.Join(strings.Fields(text), " ")

@@ -12,7 +12,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// demo is a server for the examples, where a person fails once and then passes.
+// demo returns a server for the examples, with one session.
 func demo() *clienttest.Server {
 	server, err := clienttest.Start()
 	if err != nil {
@@ -28,9 +28,9 @@ func failed() *verificationv1.Verification {
 	return v
 }
 
-// A program prints live status, whatever is restarted meanwhile.
+// A program prints the live status of a person. It survives restarts of the service.
 func Example() {
-	server := demo() // in real life: somebody runs one
+	server := demo() // in real life, a deployed service
 	defer server.Close()
 
 	c, err := client.Dial(server.Target(), client.WithPlaintext())
@@ -93,7 +93,7 @@ func ExampleClient_Retry() {
 	// RETRY_DENIAL_PROCESSING
 }
 
-// Somebody calls the people that cannot go on alone.
+// A support desk lists the people whose retry is denied.
 func ExampleClient_List() {
 	server := demo()
 	defer server.Close()
@@ -123,7 +123,7 @@ func ExampleClient_WaitSettled() {
 	// Output: STATUS_VERIFIED <nil>
 }
 
-// A backend reacts to every outcome, also to those of the time in which it was down.
+// A backend reacts to every outcome, also to outcomes from while it was down.
 func ExampleClient_WatchAll() {
 	server := demo()
 	defer server.Close()

@@ -11,38 +11,38 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// health is what the health service at the other end of a connection says, the better the greater. gRPC's
-// own check takes every error of it for "not ready". An ingress that passes on the paths of the
-// verification service and refuses all others would then make every call fail for ever. Here the answer
-// only orders connections: if no better one is left, calls go to one that is not ready, and its server
-// or proxy says in its own words why it cannot serve them.
+// health is the answer of the health service over one connection. A greater value is better.
+//
+// gRPC's own health check takes every error for "not ready". Behind an ingress that passes on only the paths of the
+// verification service, every call would fail for ever. Here health only orders the connections: if no better one is left,
+// calls use a connection that is not ready, and its server or proxy returns its own error.
 type health int
 
 const (
-	healthPending health = iota // not asked yet, or no answer yet
+	healthPending health = iota // no answer yet
 	healthNotServing
-	healthUnknown // the health service cannot be asked: refused by a proxy, not there, too many watches
+	healthUnknown // the health service cannot be asked: a proxy refuses it, it is not registered, or it has too many watches
 	healthServing
 )
 
-// healthPatience is how long a connection waits for its first answer.
-const healthPatience = time.Second
+// healthTimeout bounds the wait for the first answer over a connection.
+const healthTimeout = time.Second
 
-// healthBackoff has the waits before a health service that cannot be asked is asked again.
+// healthBackoff has the waits before a health service that could not be asked is asked again.
 var healthBackoff = backoff{base: 500 * time.Millisecond, max: 30 * time.Second}
 
-// healthProducer gives the balancer a way to call over one connection.
+// healthProducer lets the balancer call the health service over one connection.
 type healthProducer struct{}
 
 func (healthProducer) Build(conn any) (balancer.Producer, func()) {
 	return healthpb.NewHealthClient(conn.(grpc.ClientConnInterface)), func() {}
 }
 
-// watchHealth follows the health of a connection until it is lost. The lock is held.
+// watchHealth follows the health of a connection until the connection is lost. The lock is held.
 func (b *connections) watchHealth(c *connection) {
 	c.health = healthPending
 	if c.streams.announced() < 2 {
-		c.health = healthUnknown // the watch would take the place of the calls
+		c.health = healthUnknown // the health watch would take the only stream
 		return
 	}
 	producer, release := c.sub.GetOrBuildProducer(healthProducer{})
@@ -57,7 +57,7 @@ func (b *connections) watchHealth(c *connection) {
 		c.health = h
 		b.update()
 	}
-	late := time.AfterFunc(healthPatience, func() { report(healthUnknown, true) })
+	late := time.AfterFunc(healthTimeout, func() { report(healthUnknown, true) })
 	go func() {
 		defer release()
 		defer late.Stop()
@@ -73,7 +73,7 @@ func (b *connections) watchHealth(c *connection) {
 	}()
 }
 
-// followHealth reports each answer until the stream ends, and whether there was one.
+// followHealth reports each answer until the stream ends. It returns whether there was one.
 func followHealth(ctx context.Context, client healthpb.HealthClient, report func(health)) (answered bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -15,7 +15,7 @@ import (
 	"example.com/verification-status/client/clienttest"
 )
 
-// answerHealth is a server option: answer is given instead of the health service.
+// answerHealth is a server option: answer handles calls of the health service.
 func answerHealth(answer func(grpc.ServerStream) error) grpc.ServerOption {
 	return grpc.StreamInterceptor(func(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		if info.FullMethod == healthpb.Health_Watch_FullMethodName {
@@ -25,9 +25,9 @@ func answerHealth(answer func(grpc.ServerStream) error) grpc.ServerOption {
 	})
 }
 
-// TestCallsDoNotDependOnTheHealthService: an ingress that passes on the service's own paths answers 403, 503 or
-// 404 for others, or swallows them; a server can have too many health watches; a proxy can show the health of
-// one replica, which stops, for all.
+// TestCallsDoNotDependOnTheHealthService: an ingress that passes on only the service's paths answers 403, 503 or 404 for
+// others, or never answers them. A server can have too many health watches. Behind a proxy, all connections can have the
+// health of one replica that stops.
 func TestCallsDoNotDependOnTheHealthService(t *testing.T) {
 	for name, answer := range map[string]func(grpc.ServerStream) error{
 		"403":      func(grpc.ServerStream) error { return status.Error(codes.PermissionDenied, "403 (Forbidden)") },
@@ -65,8 +65,8 @@ func TestCallsDoNotDependOnTheHealthService(t *testing.T) {
 	}
 }
 
-// TestCallsLeaveAnAddressThatIsNotReady: a server that stops says NOT_SERVING while it still answers. Calls and
-// new watches move to the other one, and back when the roles change.
+// TestCallsLeaveAnAddressThatIsNotReady: a server that stops says NOT_SERVING while it still answers. Calls and new watches
+// use the other server, and return when the other one stops.
 func TestCallsLeaveAnAddressThatIsNotReady(t *testing.T) {
 	leavesNothing(t)
 	answered := make(chan string, 1)
@@ -81,7 +81,7 @@ func TestCallsLeaveAnAddressThatIsNotReady(t *testing.T) {
 	first.Set(session("vs_1", verified))
 	second.SetReady(false)
 	c := first.Client()
-	// allAt waits until ten calls in a row are answered at one address: the news of its health comes a moment later.
+	// allAt waits until ten calls in a row are answered at one address: its health arrives a moment later.
 	allAt := func(want string) {
 		t.Helper()
 		ctx := within(t)

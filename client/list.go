@@ -13,57 +13,57 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// Filter says which sessions a list has. Make one with [ByReference], [ByStatus], [ByDenial], [InDoubt] or
-// [ProcessingLongerThan]. The server refuses the zero Filter.
+// Filter selects the sessions of a list. Make one with [ByReference], [ByStatus], [ByDenial], [InDoubt] or
+// [ProcessingLongerThan]. A list with the zero Filter fails with [ErrInvalidRequest].
 type Filter struct {
 	set       func(*verificationv1.ListVerificationsRequest)
 	reference string
 }
 
-// ByReference selects all sessions with the caller's own id for the person or case, 255 bytes at the most:
-// the newest 1,000, by creation time.
+// ByReference selects the sessions with the caller's own id for a person or case (Stripe's client_reference_id), at most 255
+// bytes. The list has the newest 1,000 of them, by creation time.
 func ByReference(clientReferenceID string) Filter {
 	return Filter{reference: clientReferenceID, set: func(r *verificationv1.ListVerificationsRequest) {
 		r.Filter = &verificationv1.ListVerificationsRequest_ClientReferenceId{ClientReferenceId: clientReferenceID}
 	}}
 }
 
-// ByStatus selects the sessions of a status. Of STATUS_VERIFIED and STATUS_CANCELED the server holds about
-// the newest 1,900 each.
+// ByStatus selects the sessions with a status. For STATUS_VERIFIED and STATUS_CANCELED the list has about the newest 1,900
+// sessions.
 func ByStatus(status verificationv1.Status) Filter {
 	return Filter{set: func(r *verificationv1.ListVerificationsRequest) {
 		r.Filter = &verificationv1.ListVerificationsRequest_Status{Status: status}
 	}}
 }
 
-// ByDenial selects the open sessions for which a retry is refused: RETRY_DENIAL_LIMIT_REACHED or
-// RETRY_DENIAL_NOT_RETRYABLE. The server refuses other denials: list a status instead.
+// ByDenial selects the open sessions for which a retry is denied, with RETRY_DENIAL_LIMIT_REACHED or
+// RETRY_DENIAL_NOT_RETRYABLE. A list with another denial fails with [ErrInvalidRequest]: use ByStatus instead.
 func ByDenial(denial verificationv1.RetryDenial) Filter {
 	return Filter{set: func(r *verificationv1.ListVerificationsRequest) {
 		r.Filter = &verificationv1.ListVerificationsRequest_Denial{Denial: denial}
 	}}
 }
 
-// InDoubt selects the sessions whose state can differ from Stripe's: the order of two events is ambiguous,
-// and Stripe could not be asked.
+// InDoubt selects the sessions whose state can differ from Stripe's: the order of two events is ambiguous, and Stripe could not
+// be asked yet.
 func InDoubt() Filter {
 	return Filter{set: func(r *verificationv1.ListVerificationsRequest) {
 		r.Filter = &verificationv1.ListVerificationsRequest_InDoubt{InDoubt: &verificationv1.InDoubt{}}
 	}}
 }
 
-// ProcessingLongerThan selects the sessions in processing whose update_time is at least d ago. Zero selects
-// all sessions in processing.
+// ProcessingLongerThan selects the sessions in processing whose update_time is at least d ago. With 0 it selects all sessions in
+// processing.
 func ProcessingLongerThan(d time.Duration) Filter {
 	return Filter{set: func(r *verificationv1.ListVerificationsRequest) {
 		r.Filter = &verificationv1.ListVerificationsRequest_ProcessingLongerThan{ProcessingLongerThan: durationpb.New(d)}
 	}}
 }
 
-// ListOption changes one list.
+// ListOption changes one list. Make one with [PageSize].
 type ListOption func(*verificationv1.ListVerificationsRequest)
 
-// PageSize sets how many sessions the client asks for at a time, 1 to 200. The default is the server's, 50.
+// PageSize sets how many sessions a page has, 1 to 200. The default is the service's, 50.
 func PageSize(sessions int) ListOption {
 	return func(r *verificationv1.ListVerificationsRequest) {
 		r.PageSize = int32(min(max(sessions, -1), maxPageSize)) // the server refuses a negative one
@@ -72,12 +72,12 @@ func PageSize(sessions int) ListOption {
 
 const (
 	maxPageSize = 200
-	// pageTimeout bounds one page, with its tries, where the caller's context has no deadline.
+	// pageTimeout bounds one page with all its tries, if the caller's context has no deadline.
 	pageTimeout = 10 * time.Second
 )
 
-// List is a loop over the sessions that a filter selects, the newest first: by update_time (with ByReference
-// by create_time), then by session id.
+// List returns a loop over the sessions that a filter selects, the newest first: by update_time (with ByReference by
+// create_time), then by session id.
 //
 //	for v, err := range c.List(ctx, client.ByDenial(verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED)) {
 //		if err != nil {
@@ -86,16 +86,15 @@ const (
 //		fmt.Println(v.GetSessionId(), v.GetLastError().GetReason())
 //	}
 //
-// List reads a page when the loop body asks for the first session of it, and holds one page at a time. A
-// page that fails with [ErrUnavailable] or a conflict is asked for again, after the waits of
-// [WithBackoff] and those that the server asks for, until ctx ends or, where ctx has no deadline, for 10 s.
-// Sessions that the body has seen do not come again because of that. Any other error, and the last one of
-// these, is the last thing that List yields: see [Error]. It is [ErrClosed] when the Client is closed.
+// The loop reads a page when it needs the first session of it, and keeps one page at a time. It reads a page again that fails
+// with [ErrUnavailable] or a conflict, after the waits of [WithBackoff] and those that the service asks for, until ctx ends,
+// or for 10 s if ctx has no deadline. A repeated page yields no session twice. Any other error, and the last error of a
+// repeated page, is the last thing that the loop yields: see [Error]. It is [ErrClosed] when the Client is closed.
 //
-// A list is not a snapshot. Each session is shown as it is when its page is read. A session that changes
-// meanwhile can come twice or, if it moved to the front, not at all: to miss no change, use [Client.WatchAll].
+// A list is not a snapshot. Each session is yielded as it is when its page is read. A session that changes meanwhile can come
+// twice, or not at all if it moved to the front. A program that must miss no change uses [Client.WatchAll].
 //
-// Nothing is left running when the loop is over. Ranging over the result again reads the list again.
+// No goroutine is left when the loop has ended. Ranging over the result again reads the list again.
 func (c *Client) List(ctx context.Context, filter Filter, options ...ListOption) iter.Seq2[*verificationv1.Verification, error] {
 	return func(yield func(*verificationv1.Verification, error) bool) {
 		request := &verificationv1.ListVerificationsRequest{}
@@ -123,8 +122,8 @@ func (c *Client) List(ctx context.Context, filter Filter, options ...ListOption)
 			switch next := page.GetNextPageToken(); next {
 			case "":
 				return
-			case request.GetPageToken(): // without this, such a server would hold the loop for ever
-				yield(nil, newError(status.Error(codes.Internal, "the server gave the token of a page for the next page, too")))
+			case request.GetPageToken(): // otherwise such a server would keep the loop for ever
+				yield(nil, newError(status.Error(codes.Internal, "the server returned a page's own token as the token of the next page")))
 				return
 			default:
 				request.PageToken = next
@@ -133,7 +132,7 @@ func (c *Client) List(ctx context.Context, filter Filter, options ...ListOption)
 	}
 }
 
-// page reads one page. It tries again while another try can succeed and there is time.
+// page reads one page. It tries again while another try can succeed before the deadline.
 func (c *Client) page(ctx context.Context, request *verificationv1.ListVerificationsRequest) (*verificationv1.ListVerificationsResponse, error) {
 	ctx, cancel := withDefaultTimeout(ctx, pageTimeout)
 	defer cancel()
@@ -147,8 +146,8 @@ func (c *Client) page(ctx context.Context, request *verificationv1.ListVerificat
 		}
 		err = c.pageError(ctx, err)
 		wait := retryAfter(err) + c.backoff.random(failures)
-		// With too little time left, the error says more than the deadline would.
-		if deadline, _ := ctx.Deadline(); !passes(err) || time.Until(deadline) < wait {
+		// If the wait is longer than the time left, this error says more than DEADLINE_EXCEEDED.
+		if deadline, _ := ctx.Deadline(); !isTemporary(err) || time.Until(deadline) < wait {
 			return nil, err
 		}
 		if !sleep(ctx, wait) {
@@ -157,7 +156,7 @@ func (c *Client) page(ctx context.Context, request *verificationv1.ListVerificat
 	}
 }
 
-// pageError is asError, or ErrClosed.
+// pageError returns ErrClosed if the Client is closed, else asError.
 func (c *Client) pageError(ctx context.Context, err error) error {
 	if c.open.Err() != nil {
 		return ErrClosed
@@ -165,8 +164,8 @@ func (c *Client) pageError(ctx context.Context, err error) error {
 	return asError(ctx, err)
 }
 
-// passes reports whether a list that failed can succeed in another try.
-func passes(err error) bool {
+// isTemporary reports whether a page that failed with err can succeed in another try.
+func isTemporary(err error) bool {
 	var failed *Error
 	if !errors.As(err, &failed) {
 		return false

@@ -21,7 +21,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// listed is a list's sessions up to an error; body is called for each.
+// listed returns a list's sessions up to an error. It calls body for each.
 func listed(ctx context.Context, c *client.Client, filter client.Filter, body func(n int), options ...client.ListOption) (ids []string, last error) {
 	for v, err := range c.List(ctx, filter, options...) {
 		if last = err; err == nil {
@@ -34,7 +34,7 @@ func listed(ctx context.Context, c *client.Client, filter client.Filter, body fu
 
 func nothing(int) {}
 
-// newList is a server with sessions vs_1 to vs_n in processing.
+// newList returns a server with sessions vs_1 to vs_n in processing.
 func newList(t *testing.T, n int) *clienttest.Server {
 	server := newServer(t)
 	for i := range n {
@@ -43,7 +43,7 @@ func newList(t *testing.T, n int) *clienttest.Server {
 	return server
 }
 
-// down is vs_n to vs_m, the newest first.
+// down returns vs_n to vs_m, the newest first.
 func down(n, m int) (ids []string) {
 	for ; n >= m; n-- {
 		ids = append(ids, fmt.Sprintf("vs_%d", n))

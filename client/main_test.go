@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// leavesNothing fails the test if a goroutine is left when all of it has been closed. Call it first.
+// leavesNothing fails the test if a goroutine is left after its cleanups. Call it first.
 func leavesNothing(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() { goleak.VerifyNone(t) })
@@ -34,12 +34,12 @@ func session(id string, status verificationv1.Status) *verificationv1.Verificati
 	return &verificationv1.Verification{SessionId: id, Status: status}
 }
 
-// person is a session that bears a reference.
+// person returns a session with a reference.
 func person(id, reference string, status verificationv1.Status) *verificationv1.Verification {
 	return &verificationv1.Verification{SessionId: id, Status: status, ClientReferenceId: reference}
 }
 
-// flip makes the n-th change of a session: no two in a row are alike.
+// flip makes the n-th change of a session. Two in a row always differ.
 func flip(s *clienttest.Server, id string, n int) {
 	v := session(id, processing)
 	if n%2 == 0 {

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// Option changes how a Client connects.
+// Option changes how a Client connects. Make one with a function that begins with With.
 type Option func(*settings)
 
 type settings struct {
@@ -24,34 +24,34 @@ type settings struct {
 	problems  []error
 }
 
-// WithPlaintext connects without TLS: to a server on this machine, or where a service mesh encrypts.
-// Together with [WithBearerToken] only loopback addresses are connected to.
+// WithPlaintext makes the Client connect without TLS, for a server on the same machine or in a service mesh that encrypts.
+// Together with [WithBearerToken] it connects to loopback addresses only.
 func WithPlaintext() Option { return func(s *settings) { s.plaintext = true } }
 
-// WithTLS connects with this configuration, which is copied. For mutual TLS it has the client's
-// certificate; see [WithTLSFiles] for one that is renewed now and then.
+// WithTLS makes the Client connect with a copy of this configuration. For mutual TLS it contains the client's certificate. See
+// [WithTLSFiles] for a certificate that is renewed.
 func WithTLS(config *tls.Config) Option {
 	return func(s *settings) { s.tls = config.Clone() }
 }
 
-// WithBearerToken sends a token with each call, as "authorization: Bearer <token>". The source is asked
-// for each call and each try of a watch; it keeps the token itself while it is good, and is safe for
-// concurrent use. Its errors are told as UNAVAILABLE, so that a watch goes on when it has recovered.
+// WithBearerToken makes the Client send a token with each call, as "authorization: Bearer <token>". It calls source for each
+// call and for each try of a watch, so source should cache the token while it is valid. source must be safe for concurrent
+// use. Its errors become UNAVAILABLE, so that a watch resumes when source works again.
 //
-// A token never leaves the machine in plain text.
+// The Client never sends a token to another machine in plain text.
 func WithBearerToken(source TokenSource) Option { return func(s *settings) { s.token = source } }
 
-// WithBackoff sets how long a watch waits before it tries again: at random between 0 and a ceiling that
-// begins with base (by default 500 ms) and doubles with each failure in a row up to max (3 s). A wait that
-// the server asks for is kept in full first.
+// WithBackoff sets the waits of a watch before it tries again. Each wait is random between 0 and a ceiling. The ceiling begins
+// with base (default 500 ms) and doubles with each failure in a row, up to max (default 3 s). If the server asks for a wait,
+// the watch waits for that time first.
 //
-// A lost connection is tried again at a random moment within base, or at once if a unary call needs it. If that fails, the next attempt follows two
-// thirds of base later, and further ones at random in the upper two thirds of the same ceilings. As soon as the
-// connection is back, all watches that wait for it resume within base.
+// The Client connects again at a random moment within base after a connection is lost, or at once if a unary call needs the
+// connection. If that fails, it tries again two thirds of base later, and then at random moments in the upper two thirds of
+// the same ceilings. All watches that wait for a connection resume within base after it is back.
 //
-// So a server that comes back has each client's connection within max. If 1,000 clients lost it at the same
-// moment, it meets some 500 handshakes a second after an outage of some seconds, and some 2,000 a second for
-// half a second if it is back at once. A greater max or base suits more clients, or a smaller server.
+// So a server that returns has the connections of all clients within max. If 1,000 clients lost it at the same moment, it gets
+// about 500 handshakes a second after an outage of some seconds, and about 2,000 a second for half a second if it returns at
+// once. Set a greater base or max for more clients or a smaller server.
 func WithBackoff(base, max time.Duration) Option {
 	return func(s *settings) {
 		s.backoff = backoff{base: base, max: max}
@@ -61,25 +61,26 @@ func WithBackoff(base, max time.Duration) Option {
 	}
 }
 
-// WithDialOptions adds options of gRPC's own, such as interceptors. They come last and win.
+// WithDialOptions adds gRPC's own options, such as interceptors. They take precedence over those of this package.
 func WithDialOptions(options ...grpc.DialOption) Option {
 	return func(s *settings) { s.extra = append(s.extra, options...) }
 }
 
-// The server allows pings from 5 s apart, other servers and proxies often less. A connection whose
-// other end has gone is noticed after both together.
+// gRPC notices a lost peer after pingAfter and pingTimeout together. The service allows a ping every 5 s; other servers and
+// proxies often allow fewer.
 const (
 	pingAfter   = 30 * time.Second
 	pingTimeout = 10 * time.Second
-	// connectTimeout is given to each address; grpc's default of 20 s holds up those that would answer.
+	// connectTimeout bounds the attempt to connect to one address. grpc's default of 20 s would delay the other addresses.
 	connectTimeout = 5 * time.Second
 )
 
-// serviceConfig: all addresses share the calls (see [connections]). Unary calls wait for a connection until
-// their deadline. GetStatus, which changes nothing, is tried up to four times. A watch does not wait for a
-// connection: it reports the interruption at once, and has its own backoff. A retry is the caller's to repeat.
+// serviceConfig is gRPC's service configuration. %s and %d are the name and the reconnectWithin of the balancing policy (see
+// [policyConfig]), by which all addresses share the calls.
 //
-// %s and %d are the name and the reconnectWithin of the balancing policy (see [policyConfig]).
+// Unary calls wait for a connection until their deadline. GetStatus changes nothing, so gRPC tries it up to four times, also
+// after ABORTED, with which the service reports a conflict of writers. The caller decides whether to repeat
+// RetryVerification. A watch does not wait for a connection: it reports the interruption at once and has its own backoff.
 const serviceConfig = `{
 	"loadBalancingConfig": [{"%s": {"reconnectWithin": %d}}],
 	"methodConfig": [{
@@ -112,7 +113,7 @@ func (s *settings) dialOptions(target string) ([]grpc.DialOption, error) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(announcing{s.transport()}),
 		grpc.WithDefaultServiceConfig(fmt.Sprintf(serviceConfig, balancingPolicy, s.backoff.base)),
-		grpc.WithDisableServiceConfig(), // else whoever answers for the DNS name could replace it
+		grpc.WithDisableServiceConfig(), // otherwise a TXT record of the DNS name could replace it
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           s.backoff.ofConnections(),

@@ -29,7 +29,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// identity is a self-signed certificate for loopback, which is its own authority.
+// identity is a self-signed certificate for loopback, which is also its authority.
 type identity struct {
 	cert, key string // files
 	pair      tls.Certificate
@@ -73,8 +73,8 @@ func (id identity) write(t *testing.T, cert, key []byte) {
 	}
 }
 
-// ask dials the server by itself, without clienttest's help, and makes one try: a watch, which unlike other
-// calls does not wait for a connection. Nil: the server answered.
+// ask dials the server without clienttest and opens a watch, which does not wait for a connection as other calls do. It returns
+// nil if the server answered.
 func ask(t *testing.T, server *clienttest.Server, options ...client.Option) error {
 	t.Helper()
 	c, err := client.Dial(server.Target(), options...)
@@ -208,19 +208,19 @@ func TestABearerTokenStaysOnTheMachine(t *testing.T) {
 			t.Errorf("%s: %v", target, err)
 		}
 	}
-	// A name that leads elsewhere: the connection is refused, whatever address it has.
+	// The name resolves to another machine: the connection is refused.
 	elsewhere := grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", server.Target())
 		return strangeConn{conn}, err
 	})
 	err := ask(t, server, client.WithPlaintext(), client.WithBearerToken(asked), client.WithDialOptions(elsewhere))
-	if err == nil || !strings.Contains(err.Error(), "leave out WithPlaintext") {
+	if err == nil || !strings.Contains(err.Error(), "remove WithPlaintext") {
 		t.Errorf("a connection to another machine: %v", err)
 	}
 	seen.Range(func(header, _ any) bool { t.Errorf("%q left the machine", header); return true })
 }
 
-// strangeConn claims to lead to another machine.
+// strangeConn has the address of another machine.
 type strangeConn struct{ net.Conn }
 
 func (strangeConn) RemoteAddr() net.Addr {

@@ -20,7 +20,7 @@ var (
 	programs = flag.Int("outage.clients", 10, "how many clients TestAfterAnOutage has, with 20 watches each")
 )
 
-// relay hands TCP connections on to a server, until it is cut.
+// relay forwards TCP connections to a server until it is cut.
 type relay struct {
 	t          *testing.T
 	addr, to   string
@@ -96,7 +96,7 @@ func (r *relay) cut() {
 	}
 }
 
-// delays collects how long after the server's return something was well.
+// delays collects the times from the server's return until something worked again.
 type delays struct {
 	mu  sync.Mutex
 	all []time.Duration
@@ -131,9 +131,8 @@ func (d *delays) report(t *testing.T, what string, limit time.Duration) {
 	}
 }
 
-// TestAfterAnOutage: a relay before the server is cut for some seconds and put back. All watches have what
-// happened meanwhile, and calls are answered, within what the default backoff promises; no call fails that had
-// seconds left.
+// TestAfterAnOutage: a relay before the server is cut for some seconds and restored. Within the time that the default backoff
+// promises, all watches have the changes of the outage and calls are answered. No call fails that had seconds left.
 func TestAfterAnOutage(t *testing.T) {
 	lasting := []time.Duration{4 * time.Second}
 	if *outages > 0 {
@@ -210,7 +209,7 @@ func testOutage(t *testing.T, long time.Duration) {
 	r.cut()
 	flip(server, "vs_1", 2)
 
-	// Clicks come all the time; those of the last five seconds of the outage are those that can wait for its end.
+	// Calls come all the time. Those of the last five seconds of the outage can wait for its end.
 	ended := time.After(long)
 	click := func() {
 		c, began := clients[random.IntN(len(clients))], time.Now()

@@ -12,15 +12,15 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// linger is how long a further connection stays open without a call.
+// linger is the time without a call after which a further connection is closed.
 const linger = time.Minute
 
-// picker exists because gRPC wants another one for each update.
+// picker is a balancer.Picker. gRPC needs a new one for each update.
 type picker struct{ *connections }
 
-// Pick finds a connection for a call: one of the best health, over all addresses, that has room. If all connections
-// of that health are full, Pick first waits for a further connection to one of their addresses. It goes on to the
-// next health only if no further connection can be had.
+// Pick returns a connection with room for the call, of the best health over all addresses. If all connections of that health
+// are full, the call waits for a further connection to one of their addresses. Pick tries the next health only if no further
+// connection can be opened.
 func (p picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	b := p.connections
 	b.mu.Lock()
@@ -49,8 +49,7 @@ func (p picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	return balancer.PickResult{}, fmt.Errorf("all connections are full, and a further connection cannot be opened: %w", b.failure)
 }
 
-// withRoom returns a connection of this health that has room, from the next address that has one; nil if there is
-// none. The lock is held.
+// withRoom returns a connection of this health with room, from the next address that has one, or nil. The lock is held.
 func (b *connections) withRoom(h health, isStream bool) *connection {
 	for range b.order {
 		b.next = (b.next + 1) % len(b.order)
@@ -61,7 +60,7 @@ func (b *connections) withRoom(h health, isStream bool) *connection {
 	return nil
 }
 
-// health is the best of the address's connections: a proxy can show another replica's on each of them.
+// health returns the best health of the address's connections. Behind a proxy, each can lead to another replica.
 func (a *address) health() health {
 	best := healthPending
 	for _, c := range a.conns {
@@ -72,8 +71,8 @@ func (a *address) health() health {
 	return best
 }
 
-// withRoom returns the healthiest connection that carries one call more, and of these the first, so that
-// those behind it get empty; nil if all are full.
+// withRoom returns the healthiest connection with room for a call, or nil if all are full. Of several it returns the first, so
+// that those after it become empty.
 func (a *address) withRoom(isStream bool) *connection {
 	var found *connection
 	for _, c := range a.conns {
@@ -84,19 +83,19 @@ func (a *address) withRoom(isStream bool) *connection {
 	return found
 }
 
-// noConnection says why there is none. The lock is held.
+// noConnection returns why there is no usable connection. The lock is held.
 func (b *connections) noConnection() error {
 	for c := range b.all {
 		if c.state != connectivity.TransientFailure {
-			return balancer.ErrNoSubConnAvailable // it is on the way
+			return balancer.ErrNoSubConnAvailable // it is connecting
 		}
 	}
 	return fmt.Errorf("no connection: %w", b.failure)
 }
 
-// grow opens a further connection to an address of this health, unless one is on the way already. It returns
-// whether a connection is on the way. Of the addresses that are full it chooses the one with the fewest connections.
-// It skips an address whose last further connection failed: gRPC retries that one. The lock is held.
+// grow opens a further connection to an address of this health, unless one is connecting already. It returns whether one is
+// connecting. Of several full addresses it chooses the one with the fewest connections. It skips an address with a connection
+// that failed, which gRPC opens again. The lock is held.
 func (b *connections) grow(h health, isStream bool) bool {
 	var fewest *address
 	for _, a := range b.order {
@@ -122,7 +121,7 @@ func (b *connections) grow(h health, isStream bool) bool {
 	return true
 }
 
-// take gives a call to a connection. The lock is held.
+// take assigns a call to a connection. The lock is held.
 func (b *connections) take(ctx context.Context, c *connection) balancer.PickResult {
 	if w, ok := ctx.Value(waitingKey{}).(*waiting); ok {
 		w.connected.Store(true)
@@ -146,33 +145,34 @@ func (b *connections) take(ctx context.Context, c *connection) balancer.PickResu
 	}}
 }
 
-// retireLater closes a further connection when it has had no call for a while. A connection that is not usable stays
-// while calls need it. A usable one stays if its address has no other usable one. The lock is held.
+// retireLater closes a connection after it has had no call for a minute (linger), unless it is the only one of its address. A
+// connection that is not usable stays while calls need it. A usable one stays if its address has no other usable one. The
+// lock is held.
 func (b *connections) retireLater(c *connection) {
-	if len(c.at.conns) == 1 || c.retiring != nil || b.ctx.Err() != nil {
+	if len(c.address.conns) == 1 || c.retiring != nil || b.ctx.Err() != nil {
 		return
 	}
 	var timer *time.Timer
 	timer = time.AfterFunc(linger, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		i := slices.Index(c.at.conns, c)
+		i := slices.Index(c.address.conns, c)
 		if i < 0 || c.retiring != timer {
-			return // closed, or used meanwhile
+			return // it was closed or used meanwhile
 		}
 		c.retiring = nil
-		spare := time.Since(c.at.needed) >= linger
+		spare := time.Since(c.address.needed) >= linger
 		if c.usable() {
-			spare = slices.ContainsFunc(c.at.conns, func(other *connection) bool { return other != c && other.usable() })
+			spare = slices.ContainsFunc(c.address.conns, func(other *connection) bool { return other != c && other.usable() })
 		}
 		if !spare {
 			b.retireLater(c)
 			return
 		}
-		if c.load.calls > 0 || len(c.at.conns) == 1 {
+		if c.load.calls > 0 || len(c.address.conns) == 1 {
 			return
 		}
-		c.at.conns = slices.Delete(c.at.conns, i, i+1)
+		c.address.conns = slices.Delete(c.address.conns, i, i+1)
 		c.close()
 		b.update()
 	})

@@ -7,10 +7,9 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// Ready returns nil if the service answers a call now, or the error that a call gets. It always asks: a connection
-// can outlive the service behind it. It makes a GetStatus that names no session. The service refuses that before
-// it reads anything, at Stripe neither; the refusal, with the service's own reason, is the answer. It is for one
-// question every few seconds, not for one in each request.
+// Ready returns nil if the service answers a call now, or else the error of that call. It makes a call each time, because a
+// connection to a proxy can outlive the service behind it: a GetStatus without a subject. The service refuses that with a
+// reason of its own, before it reads from Redis or Stripe. Call Ready every few seconds, not in each request.
 func (c *Client) Ready(ctx context.Context) error {
 	_, err := c.Status(ctx, Subject{})
 	var answer *Error

@@ -16,7 +16,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// TestReadyIsAnAnswer of the service, not of its connection or of a proxy; it names no session.
+// TestReadyIsAnAnswer of the service, not of its connection or of a proxy. The call names no session.
 func TestReadyIsAnAnswer(t *testing.T) {
 	var calls, named atomic.Int32
 	var dead, proxy atomic.Bool

@@ -7,21 +7,21 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// Link is a person's way back in.
+// Link lets a person continue a verification.
 type Link struct {
-	// Verification is the session to go on with; a new one where the old one was replaced.
+	// Verification is the session to continue with. It is a new session if the old one was replaced.
 	Verification *verificationv1.Verification
-	// ClientSecret is for Stripe.js: single use, expires after 24 hours.
+	// ClientSecret is for Stripe.js. It works once and expires after 24 hours.
 	ClientSecret Secret
-	// URL is the hosted page's: single use, expires after 48 hours.
+	// URL is the address of Stripe's hosted page. It works once and expires after 48 hours.
 	URL Secret
 }
 
-// Secret is a text that does not show itself: printed, logged or encoded it is "[redacted]".
-// Whoever holds a person's link is that person to Stripe.
+// Secret is a text that shows as "[redacted]" when it is printed, logged or encoded. Anybody that has a person's link is that
+// person to Stripe.
 type Secret struct{ text string }
 
-// Reveal is the text, for the one response that takes it to the person.
+// Reveal returns the text. Use it in the one response to the person.
 func (s Secret) Reveal() string { return s.text }
 
 const redacted = "[redacted]"
@@ -35,26 +35,26 @@ func (Secret) GoString() string { return redacted }
 // LogValue returns "[redacted]".
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText returns "[redacted]", for JSON and the like.
+// MarshalText returns "[redacted]". Package json and others use it.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// RetryOption changes one retry.
+// RetryOption changes one call of Retry. Make one with [ReplaceClosed].
 type RetryOption func(*verificationv1.RetryVerificationRequest)
 
-// ReplaceClosed has a new session made, like the old one, where the old one is canceled. The new one's
-// hosted page sends the person to returnURL afterwards; empty: nowhere.
+// ReplaceClosed makes Retry create a new session like the old one if the old one is canceled. The hosted page of the new
+// session sends the person to returnURL at the end; empty: nowhere.
 func ReplaceClosed(returnURL string) RetryOption {
 	return func(request *verificationv1.RetryVerificationRequest) {
 		request.ReplaceClosed, request.ReturnUrl = true, returnURL
 	}
 }
 
-// Retry lets the person of a session ("vs_...") try again, within the limit of attempts, and returns a
-// fresh link. It may be repeated: a retry is counted once for each failure. While the service cannot be
-// reached, it waits until ctx's deadline; without a deadline it waits 10 s for a connection, 30 s in all.
+// Retry lets the person of a session ("vs_...") try again, within the limit of attempts, and returns a new link. Repeating the
+// call is safe: the service counts a retry once for each failure. While the service cannot be reached, Retry waits until the
+// deadline of ctx. If ctx has none, it waits at most 10 s for a connection and 30 s in all.
 //
-// Errors: [*RetryDeniedError], [ErrNotFound], [ErrStripeNotConfigured], and those of every call (see
-// [Error]).
+// It returns a [*RetryDeniedError] if the service denies the retry, [ErrNotFound], [ErrStripeNotConfigured], and the errors of
+// every call (see [Error]).
 func (c *Client) Retry(ctx context.Context, sessionID string, options ...RetryOption) (*Link, error) {
 	request := &verificationv1.RetryVerificationRequest{SessionId: sessionID}
 	for _, option := range options {

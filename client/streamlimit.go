@@ -10,15 +10,15 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// streamLimit is how many streams the other end of a connection allows at once, as it announced in its
-// SETTINGS (RFC 9113, 6.5.2). gRPC keeps to that number and does not tell it.
+// streamLimit is the number of streams that the server or proxy allows on a connection, as announced in its SETTINGS (RFC 9113,
+// 6.5.2). gRPC obeys the number and has no way to read it.
 type streamLimit struct{ known atomic.Uint32 }
 
-// streamLimitKey finds the *streamLimit of a connection among its address's attributes.
+// streamLimitKey is the key of a connection's *streamLimit in the attributes of its address.
 type streamLimitKey struct{}
 
-// unknownLimit is taken where the SETTINGS were not seen, which is with credentials from [WithDialOptions].
-// RFC 9113 recommends to allow no fewer.
+// unknownLimit is used if the SETTINGS were not read, as with credentials from [WithDialOptions]. RFC 9113 recommends a limit of
+// at least 100.
 const unknownLimit = 100
 
 func (l *streamLimit) announced() int {
@@ -28,8 +28,8 @@ func (l *streamLimit) announced() int {
 	return unknownLimit
 }
 
-// room is how many calls a connection carries. One stream is left to the watch of its health, and a tenth
-// to unary calls, which would otherwise wait until a watch ends.
+// room returns how many calls a connection can have. One stream is left for the health watch, and a tenth of all streams for
+// unary calls, which would otherwise wait until a watch ends.
 func (l *streamLimit) room(isStream bool) int {
 	room := l.announced() - 1
 	if isStream {
@@ -38,7 +38,7 @@ func (l *streamLimit) room(isStream bool) int {
 	return max(room, 1)
 }
 
-// announcing is credentials whose connections note the limit that the server announces.
+// announcing adds to credentials that their connections record the announced stream limit.
 type announcing struct {
 	credentials.TransportCredentials
 }
@@ -57,7 +57,7 @@ func (a announcing) Clone() credentials.TransportCredentials {
 	return announcing{a.TransportCredentials.Clone()}
 }
 
-// settingsReader reads along until it has seen the SETTINGS, which are the first that a server sends.
+// settingsReader parses what is read until it has seen the SETTINGS, the first frame that a server sends.
 type settingsReader struct {
 	net.Conn
 	limit *streamLimit
@@ -65,13 +65,13 @@ type settingsReader struct {
 	done  bool
 }
 
-// Of a frame (RFC 9113, 4.1) and of SETTINGS (6.5).
+// Sizes and numbers of a frame (RFC 9113, 4.1) and of SETTINGS (6.5).
 const (
 	frameHeaderBytes     = 9
 	frameSettings        = 4
 	settingBytes         = 6
 	maxConcurrentStreams = 3
-	maxSettingsBytes     = 1 << 10 // there are some ten settings
+	maxSettingsBytes     = 1 << 10 // about ten settings exist
 )
 
 func (r *settingsReader) Read(p []byte) (int, error) {
@@ -88,12 +88,12 @@ func (r *settingsReader) parse() {
 		return
 	}
 	length := int(r.begun[0])<<16 | int(r.begun[1])<<8 | int(r.begun[2])
-	strange := r.begun[3] != frameSettings || length > maxSettingsBytes
-	if !strange && len(r.begun) < frameHeaderBytes+length {
+	other := r.begun[3] != frameSettings || length > maxSettingsBytes
+	if !other && len(r.begun) < frameHeaderBytes+length {
 		return
 	}
-	if !strange {
-		announced := uint32(math.MaxUint32) // without the setting there is no limit
+	if !other {
+		announced := uint32(math.MaxUint32) // no limit if the setting is missing
 		for s := r.begun[frameHeaderBytes : frameHeaderBytes+length]; len(s) >= settingBytes; s = s[settingBytes:] {
 			if binary.BigEndian.Uint16(s) == maxConcurrentStreams {
 				announced = max(binary.BigEndian.Uint32(s[2:]), 1)

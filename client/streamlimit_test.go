@@ -19,8 +19,7 @@ type readerConn struct {
 
 func (c readerConn) Read(p []byte) (int, error) { return c.Reader.Read(p) }
 
-// TestTheAnnouncedLimitIsRead: whole, byte by byte, and beside other settings. What is no SETTINGS frame
-// changes nothing.
+// TestTheAnnouncedLimitIsRead: whole, byte by byte, and beside other settings. Another frame changes nothing.
 func TestTheAnnouncedLimitIsRead(t *testing.T) {
 	settings := func(all ...http2.Setting) func(*http2.Framer) error {
 		return func(f *http2.Framer) error { return f.WriteSettings(all...) }
@@ -59,7 +58,7 @@ func TestTheAnnouncedLimitIsRead(t *testing.T) {
 	}
 }
 
-// FuzzSettings: nothing that the other end sends breaks the reader, or changes what is read.
+// FuzzSettings: no bytes from the server break the reader or change what the connection reads.
 func FuzzSettings(f *testing.F) {
 	f.Add([]byte{0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100})
 	f.Add([]byte{0, 0, 7, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100, 0})

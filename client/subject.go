@@ -9,18 +9,17 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// Subject is whose status is meant. Make one with [Session] or [Reference]; the zero Subject is
-// nobody, and refused by the server.
+// Subject selects the session of a call: one session, or the newest session with a reference. Make one with [Session] or
+// [Reference]. Calls with the zero Subject fail with [ErrInvalidRequest].
 type Subject struct {
 	session, reference string
 }
 
-// Session is one session, by Stripe's id ("vs_...").
+// Session selects one session, by Stripe's id ("vs_...").
 func Session(id string) Subject { return Subject{session: id} }
 
-// Reference is whichever session is the newest with the caller's own id for the person or case, 255
-// bytes at the most. When a newer session appears, a watch goes on with that one; revisions start
-// over there.
+// Reference selects the newest session with the caller's own id for a person or case (Stripe's client_reference_id), at most
+// 255 bytes. When a newer session appears, a watch continues with that session, whose revisions start at 1 again.
 func Reference(clientReferenceID string) Subject { return Subject{reference: clientReferenceID} }
 
 func (s Subject) statusRequest() *verificationv1.GetStatusRequest {
@@ -45,8 +44,7 @@ func (s Subject) watchRequest() *verificationv1.WatchStatusRequest {
 	}
 }
 
-// check refuses what cannot be sent at all. grpc would call it an INTERNAL error, and a watch would
-// try for ever.
+// check returns an error for a text that cannot be sent. grpc would return INTERNAL for it, and a watch would try for ever.
 func (s Subject) check() error { return checkText("the subject", s.session+s.reference) }
 
 func checkText(what, text string) error {

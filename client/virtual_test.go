@@ -19,7 +19,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// script is a server in virtual time: one entry for each stream that is opened, then no more.
+// script is a server in virtual time, with one entry for each stream. After the last entry it opens no more.
 type script struct {
 	verificationv1.VerificationServiceClient
 	streams  []func(ctx context.Context) grpc.ServerStreamingClient[verificationv1.WatchStatusResponse]
@@ -38,7 +38,7 @@ func (s *script) WatchStatus(ctx context.Context, request *verificationv1.WatchS
 	return next(ctx), nil
 }
 
-// lines is a stream that says its lines, each after a pause, and then ends or falls silent.
+// lines is a stream that sends its lines, each after a pause, and then ends or falls silent.
 type lines struct {
 	grpc.ClientStream
 	ctx   context.Context
@@ -83,7 +83,7 @@ type connected struct{ channel }
 
 func (connected) GetState() connectivity.State { return connectivity.Ready }
 
-// ours is an error of the service itself.
+// ours returns an error of the service itself.
 func ours(code codes.Code) error {
 	s, err := status.New(code, "an answer of the service").WithDetails(&errdetails.ErrorInfo{Domain: errorDomain})
 	if err != nil {
@@ -102,7 +102,7 @@ func change(revision int32, token string) *verificationv1.WatchStatusResponse {
 	}
 }
 
-// run ranges to the end, and returns the revisions, the waits and the error.
+// run ranges to the end and returns the revisions, the waits and the error.
 func (s *script) run(ctx context.Context, body func(), options ...WatchOption) (revisions []int32, waits []time.Duration, last error) {
 	options = append(options, OnInterruption(func(_ error, wait time.Duration) { waits = append(waits, wait) }))
 	for update, err := range s.client().Watch(ctx, Session("vs_1"), options...) {
@@ -225,7 +225,7 @@ func TestTheServersWaitIsKeptWhenTheConnectionReturns(t *testing.T) {
 	})
 }
 
-// TestWhichErrorsEndAWatch: by code, by who says it, and by when. HTTP's 404 arrives as UNIMPLEMENTED, 403 as
+// TestWhichErrorsEndAWatch: by code, by sender, and by time. HTTP's 404 arrives as UNIMPLEMENTED, 403 as
 // PERMISSION_DENIED, 401 as UNAUTHENTICATED.
 func TestWhichErrorsEndAWatch(t *testing.T) {
 	final := []codes.Code{

@@ -13,8 +13,8 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// Watch is a loop over a subject's changes: first its current status, then every later revision, in
-// order, none twice and none left out.
+// Watch returns a loop over the changes of a subject: first its current status, then every later revision, in order, without
+// a gap and without a repetition.
 //
 //	for update, err := range c.Watch(ctx, client.Reference("user-42")) {
 //		if err != nil {
@@ -23,48 +23,46 @@ import (
 //		fmt.Println(update.Verification.GetStatus())
 //	}
 //
-// It goes on by itself when a connection breaks, a server stops or falls silent, from the last update
-// that was handled: handled is an update when the loop's body asks for the next. It ends
+// If a connection breaks, or a server stops or falls silent, the watch resumes by itself after the last handled update. An
+// update counts as handled when the loop body returns for the next one. The loop ends
 //
-//   - when the body leaves the loop;
-//   - with ctx's error, when ctx ends, and with [ErrClosed], when the Client is closed;
-//   - with an error that another try cannot fix, which is the last thing it yields: [ErrNotFound],
-//     [ErrInvalidRequest], [ErrResumeTokenInvalid], [ErrUnauthenticated], [ErrPermissionDenied], and
-//     the codes FAILED_PRECONDITION, ALREADY_EXISTS and UNIMPLEMENTED.
+//   - when its body leaves it,
+//   - with the error of ctx when ctx ends, and with [ErrClosed] when the Client is closed,
+//   - with an error that another try cannot fix: [ErrNotFound], [ErrInvalidRequest], [ErrResumeTokenInvalid],
+//     [ErrUnauthenticated], [ErrPermissionDenied], and the codes FAILED_PRECONDITION, ALREADY_EXISTS and UNIMPLEMENTED.
 //
-// Only the service itself, or the very first answer, ends a watch with such an error. A proxy that has no
-// route, refuses or is broken for a moment (404, 403, 401, 502, 503) interrupts it.
+// The error is the last thing that the loop yields. Only the service itself, or the very first answer, ends a watch with an
+// error of the last kind. A proxy that has no route, refuses, or is broken for a while (404, 403, 401, 502, 503) interrupts
+// the watch, and it resumes.
 //
-// Where the server no longer holds what follows (OUT_OF_RANGE), it starts again with the current
-// status and says so: see [Update]. A watch by reference can end with ErrNotFound: the session was redacted
-// meanwhile, which erases the reference with the person's data, or it got another reference, and no other
-// session has this one.
+// If the service no longer has the changes that follow (OUT_OF_RANGE), the watch restarts with the current status and sets
+// [Update].Reset. A watch by reference can end with ErrNotFound when no session has the reference any more: its session was
+// redacted, which erases the reference, or got another reference.
 //
-// Nothing is left running when the loop is over. Ranging over the result again starts anew.
+// No goroutine is left when the loop has ended. Ranging over the result again starts a new watch.
 func (c *Client) Watch(ctx context.Context, subject Subject, options ...WatchOption) iter.Seq2[Update, error] {
 	return c.watch(ctx, subject.check, subject.watchRequest, options)
 }
 
-// WatchAll is a loop over the changes of all sessions, for programs that react to outcomes. In order
-// within a session, each change at least once: one that comes again has a revision already seen. It
-// starts with what comes next, so a program that must see every change stores the tokens, the first
-// of them before any change (see [Bookmarks]), and resumes.
+// WatchAll returns a loop over the changes of all sessions, for programs that react to outcomes. Changes of one session are in
+// order. Each change comes at least once; a repeated one has a revision that was already seen. The loop begins with the next
+// change. A program that must see every change stores the resume tokens, the first of them before any change (see
+// [Bookmarks]), and resumes from the last one.
 //
-// It ends as Watch does, and with [ErrResumeTokenExpired] when changes were lost to the caller: ask
-// for the sessions that matter, and start again without a token.
+// It ends as Watch does. It also ends with [ErrResumeTokenExpired] if changes were lost to the caller: ask for the sessions
+// that matter with Status or List, and start again without a token.
 func (c *Client) WatchAll(ctx context.Context, options ...WatchOption) iter.Seq2[Update, error] {
-	anyone := func() error { return nil }
-	return c.watch(ctx, anyone, func() *verificationv1.WatchStatusRequest {
+	anySubject := func() error { return nil }
+	return c.watch(ctx, anySubject, func() *verificationv1.WatchStatusRequest {
 		return &verificationv1.WatchStatusRequest{
 			Subject: &verificationv1.WatchStatusRequest_AllSessions{AllSessions: &verificationv1.AllSessions{}},
 		}
 	}, options)
 }
 
-// WaitSettled waits until a subject is settled (verified, canceled or redacted; by reference, not by
-// a session that another one replaced) and returns it. Like Watch it outlives what breaks. Where it
-// ends early, by ctx or an error that Watch would end with, it returns the last status known too, or
-// nil.
+// WaitSettled waits until a subject is settled (verified, canceled or redacted) and returns it. By reference, a session that
+// was replaced by another one does not end the wait. WaitSettled resumes as Watch does. If ctx ends, or an error that ends a
+// Watch occurs, it returns that error and the last known status, which can be nil.
 func (c *Client) WaitSettled(ctx context.Context, subject Subject) (*verificationv1.Verification, error) {
 	var last *verificationv1.Verification
 	for update, err := range c.Watch(ctx, subject, UntilSettled()) {
@@ -94,40 +92,40 @@ func (c *Client) watch(ctx context.Context, check func() error, request func() *
 	}
 }
 
-// watch is one run of the loop, over as many streams as it takes.
+// watch is one run of the loop, over one stream after the other.
 type watch struct {
 	client         *Client
 	request        *verificationv1.WatchStatusRequest
-	patience       time.Duration // the longest silence of a stream
+	silenceTimeout time.Duration // of a stream
 	bookmarks      bool
 	onInterruption func(error, time.Duration)
 
-	token    string // of the last response handled
-	last     place  // handled last
-	reset    bool   // the next verification starts anew
-	begun    bool   // a response came, or a first stream failed
-	failures int    // in a row
+	token    string   // of the last handled response
+	last     position // of the last handled verification
+	reset    bool     // the next verification has Update.Reset
+	begun    bool     // a response has arrived, or the first stream has failed
+	failures int      // in a row
 }
 
-// place is what must be known of a verification after the loop's body had it, which may change it.
-type place struct {
+// position is what the watch keeps of a handled verification. It is a copy, because the loop body can change the verification.
+type position struct {
 	session  string
 	revision int32
 	settled  bool
 }
 
 var (
-	// errLeft: the loop's body has left it. errSettled: the server ended the stream as it was asked to.
+	// errLeft: the body has left the loop. errSettled: the server ended the stream because of until_settled.
 	errLeft    = errors.New("the loop was left")
 	errSettled = errors.New("the subject is settled")
 	errSilent  = errors.New("client: the stream fell silent")
 	errEnded   = errors.New("client: the stream ended without an error")
-	// errUnanswered: the stream was silent from its beginning.
-	errUnanswered = errors.New("client: the stream was never answered: the server hangs, or a proxy on the way " +
-		"has its limit of streams for a connection and does not announce it")
+	// errUnanswered: no response has ever arrived.
+	errUnanswered = errors.New("client: the stream got no response: the server hangs, or a proxy in between " +
+		"limits the streams of a connection without announcing it")
 )
 
-// run follows one stream after the other, until one ends for good.
+// run follows one stream after the other, until the watch ends.
 func (w *watch) run(ctx context.Context, yield func(Update, error) bool) {
 	for {
 		err := w.stream(ctx, yield)
@@ -152,7 +150,7 @@ func (w *watch) run(ctx context.Context, yield func(Update, error) bool) {
 	}
 }
 
-// endOf says why the whole watch ends: it is the caller's context, or Close.
+// endOf returns the error of a watch whose context has ended: ErrClosed, or the error of the caller's context.
 func endOf(ctx context.Context) error {
 	if errors.Is(context.Cause(ctx), ErrClosed) {
 		return ErrClosed
@@ -160,12 +158,12 @@ func endOf(ctx context.Context) error {
 	return fmt.Errorf("client: watch: %w", ctx.Err())
 }
 
-// stream follows one stream, and says why it ended; never nil.
+// stream follows one stream and returns why it ended, never nil.
 func (w *watch) stream(ctx context.Context, yield func(Update, error) bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// It runs only while a response is awaited: a body that takes its time is no silence.
-	silence := time.AfterFunc(w.patience, func() { cancel(errSilent) })
+	// The timer runs only while a response is awaited: the time of the loop body does not count.
+	silence := time.AfterFunc(w.silenceTimeout, func() { cancel(errSilent) })
 	defer silence.Stop()
 	w.request.ResumeToken = w.token
 	stream, err := w.client.rpc.WatchStatus(ctx, w.request)
@@ -185,11 +183,11 @@ func (w *watch) stream(ctx context.Context, yield func(Update, error) bool) erro
 			return errLeft
 		}
 		silent = errSilent
-		silence.Reset(w.patience)
+		silence.Reset(w.silenceTimeout)
 	}
 }
 
-// streamError is err, or silent if the stream was given up for its silence.
+// streamError returns silent if the stream was canceled for its silence, else err.
 func streamError(ctx context.Context, err, silent error) error {
 	if errors.Is(context.Cause(ctx), errSilent) {
 		return silent
@@ -197,16 +195,16 @@ func streamError(ctx context.Context, err, silent error) error {
 	return newError(err)
 }
 
-// ended is what OK means. Only with until_settled the server ends a stream so; from a proxy, or of a
-// session that is not settled, it is one more break.
+// ended returns the meaning of OK. The server ends a stream with OK only for until_settled. If the session is not settled, or
+// a proxy answers OK, the stream is interrupted.
 func (w *watch) ended() error {
-	if w.request.GetUntilSettled() && (w.last == place{} || w.last.settled) {
+	if w.request.GetUntilSettled() && (w.last == position{} || w.last.settled) {
 		return errSettled
 	}
 	return errEnded
 }
 
-// deliver hands one response to the body, and moves the token once that is done with it. False: the
+// deliver passes one response to the loop body, and takes over its token when the body has handled it. It returns false if the
 // body has left the loop.
 func (w *watch) deliver(response *verificationv1.WatchStatusResponse, yield func(Update, error) bool) bool {
 	w.failures, w.begun = 0, true
@@ -218,7 +216,7 @@ func (w *watch) deliver(response *verificationv1.WatchStatusResponse, yield func
 	case update.Verification != nil:
 		update.Reset = w.reset
 	}
-	handled := place{update.Verification.GetSessionId(), update.Verification.GetRevision(), update.Verification.GetSettled()}
+	handled := position{update.Verification.GetSessionId(), update.Verification.GetRevision(), update.Verification.GetSettled()}
 	if !yield(update, nil) {
 		return false
 	}
@@ -229,13 +227,13 @@ func (w *watch) deliver(response *verificationv1.WatchStatusResponse, yield func
 	return true
 }
 
-// repeated reports whether a verification was handled before. A watch of all sessions does not
-// remember all of them.
+// repeated reports whether a verification was handled before. A watch of all sessions does not keep all positions, so it
+// returns false there.
 func (w *watch) repeated(v *verificationv1.Verification) bool {
 	return v != nil && w.request.GetAllSessions() == nil && v.GetSessionId() == w.last.session && v.GetRevision() <= w.last.revision
 }
 
-// isFinal reports whether another try cannot do better. If it can, isFinal prepares it.
+// isFinal reports whether another try cannot succeed. Otherwise it prepares the next try.
 func (w *watch) isFinal(err error) bool {
 	var failed *Error
 	if !errors.As(err, &failed) {
@@ -244,19 +242,19 @@ func (w *watch) isFinal(err error) bool {
 	switch failed.Code {
 	case codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied, codes.Unauthenticated,
 		codes.FailedPrecondition, codes.Unimplemented:
-		// A proxy's 404 is UNIMPLEMENTED here, its 403 PERMISSION_DENIED, its 401 UNAUTHENTICATED. The first
-		// answer is believed: it can be a wrong address, and the caller must learn of it.
+		// A proxy's 404 is UNIMPLEMENTED here, its 403 PERMISSION_DENIED, its 401 UNAUTHENTICATED. The first answer is
+		// final: it can come from a wrong address, and the caller must learn of it.
 		return failed.own || !w.begun
-	case codes.OutOfRange: // made of no HTTP status
+	case codes.OutOfRange: // no HTTP status becomes this code
 		if w.request.GetAllSessions() != nil {
 			return true
 		}
-		w.token, w.last, w.reset = "", place{}, true
+		w.token, w.last, w.reset = "", position{}, true
 	}
 	return false
 }
 
-// retryAfter returns the wait that the server asks for, maxRetryAfter at the most, or 0.
+// retryAfter returns the wait that the server asks for, at most maxRetryAfter, or 0.
 func retryAfter(err error) time.Duration {
 	var failed *Error
 	if errors.As(err, &failed) {

@@ -56,7 +56,7 @@ func TestWatchSeesEveryRevisionOnceInOrder(t *testing.T) {
 	}
 }
 
-// disturb makes changes 2 to n of vs_1, and between them breaks all that may break.
+// disturb makes changes 2 to n of vs_1, with an interruption of each kind between them.
 func disturb(ctx context.Context, t *testing.T, server *clienttest.Server, random *rand.Rand, n int) {
 	faults := []func(){
 		func() { server.CutStreams(nil) },

@@ -13,7 +13,7 @@ import (
 	"example.com/verification-status/client"
 )
 
-// soon bounds what would otherwise hang; nothing takes nearly as long.
+// soon bounds waits that would otherwise hang. None takes nearly as long.
 const soon = 30 * time.Second
 
 func within(t *testing.T) context.Context {

@@ -12,7 +12,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// retryAfter is what RetryInfo asks for here; the real service says a second.
+// retryAfter is the RetryInfo of errors. The service's is a second.
 const retryAfter = time.Millisecond
 
 var reasonCodes = map[verificationv1.ErrorReason]codes.Code{
@@ -38,8 +38,8 @@ var reasonCodes = map[verificationv1.ErrorReason]codes.Code{
 	verificationv1.ErrorReason_ERROR_REASON_INTERNAL:              codes.Internal,
 }
 
-// Error is what the service fails with for a reason: code, ErrorInfo and, where the contract promises
-// it, RetryInfo, of a millisecond.
+// Error returns the error of the service for a reason: code, ErrorInfo and, if the contract promises it, RetryInfo, of one
+// millisecond.
 func Error(reason verificationv1.ErrorReason) error {
 	var details []protoadapt.MessageV1
 	switch code := reasonCodes[reason]; {
@@ -51,8 +51,8 @@ func Error(reason verificationv1.ErrorReason) error {
 	return newError(reason, "made by clienttest", nil, details...)
 }
 
-// RetryDenied is what RetryVerification fails with. supersededBy goes with RETRY_DENIAL_SUPERSEDED, wait
-// with RETRY_DENIAL_COOLDOWN.
+// RetryDenied returns the error of a denied RetryVerification. Set supersededBy with RETRY_DENIAL_SUPERSEDED, and wait with
+// RETRY_DENIAL_COOLDOWN.
 func RetryDenied(denial verificationv1.RetryDenial, supersededBy string, wait time.Duration) error {
 	metadata := map[string]string{"denial": denial.String()}
 	if supersededBy != "" {
@@ -79,7 +79,7 @@ func newError(reason verificationv1.ErrorReason, text string, metadata map[strin
 	info := &errdetails.ErrorInfo{Reason: reason.String(), Domain: "verification.v1", Metadata: metadata}
 	s, err := status.New(reasonCodes[reason], text).WithDetails(append([]protoadapt.MessageV1{info}, details...)...)
 	if err != nil {
-		panic("clienttest: " + reason.String() + " is no reason of an error")
+		panic("clienttest: " + reason.String() + " has no gRPC code")
 	}
 	return s.Err()
 }

@@ -4,19 +4,19 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// Fail has every call fail with this error, and ends the open watches with it, until Fail(nil). See
-// [Error] for those of the service.
+// Fail makes every call fail with this error, and ends open watches with it, until Fail(nil). [Error] returns the service's
+// errors.
 func (s *Server) Fail(err error) {
 	s.change(func(st *state) { st.fail = err })
 }
 
-// FailNext has the next calls fail, whichever they are, each with one of these errors. The client
-// repeats GetStatus by itself where the error is UNAVAILABLE: such a call takes four.
+// FailNext makes the next calls fail, of any method, each with one of these errors. The client repeats a GetStatus that fails
+// with UNAVAILABLE: one call of it takes four errors.
 func (s *Server) FailNext(errs ...error) {
 	s.change(func(st *state) { st.failNext = append(st.failNext, errs...) })
 }
 
-// CutStreams ends the open watches with this error; nil: as a server does that stops.
+// CutStreams ends the open watches with this error; nil: with the error of a server that stops.
 func (s *Server) CutStreams(err error) {
 	if err == nil {
 		err = Error(verificationv1.ErrorReason_ERROR_REASON_DRAINING)
@@ -24,18 +24,17 @@ func (s *Server) CutStreams(err error) {
 	s.change(func(st *state) { st.cuts, st.cut = st.cuts+1, err })
 }
 
-// ExpireTokens has all resume tokens given out so far be refused with OUT_OF_RANGE. Open watches go on.
+// ExpireTokens makes all earlier resume tokens fail with OUT_OF_RANGE. Open watches continue.
 func (s *Server) ExpireTokens() {
 	s.change(func(st *state) { st.epoch++ })
 }
 
-// Heartbeat sends a sign of life into every open watch at once.
+// Heartbeat sends a heartbeat to every open watch at once.
 func (s *Server) Heartbeat() {
 	s.change(func(st *state) { st.beats++ })
 }
 
-// Silence has the watches send nothing, no heartbeat either, while it is on: a connection that is dead
-// without showing it.
+// Silence makes the watches send nothing while it is on, not even heartbeats, as a dead connection does that was not closed.
 func (s *Server) Silence(on bool) {
 	s.change(func(st *state) { st.silent = on })
 }
@@ -47,7 +46,7 @@ func (s *Server) change(f func(*state)) {
 	s.state.wake()
 }
 
-// nextFailure is the error that the next call has to fail with, if any. It is called with the lock held.
+// nextFailure returns the error with which the next call must fail, or nil. The lock is held.
 func (s *state) nextFailure() error {
 	if s.fail != nil {
 		return s.fail

@@ -10,7 +10,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// fill completes a state by the one before it, which may be nil.
+// fill sets the missing fields of a state, by the state before it, which can be nil.
 func fill(v, last *verificationv1.Verification, now int64) {
 	v.Redaction = max(v.GetRedaction(), last.GetRedaction())
 	v.ClientReferenceId = cmp.Or(v.GetClientReferenceId(), last.GetClientReferenceId())
@@ -42,12 +42,13 @@ func fill(v, last *verificationv1.Verification, now int64) {
 	}
 }
 
-// stripesName is Stripe's word for a value of the contract, whose names are Stripe's in capitals.
+// stripesName returns Stripe's name of a value of the contract, which is the contract's name in lower case.
 func stripesName(name, prefix string) string {
 	return strings.ToLower(strings.TrimPrefix(name, prefix))
 }
 
-// category goes by the first word of an error code; codes of the session as a whole have none.
+// category returns the category of an error code, by the first word of its name. Codes of the session as a whole have no
+// such word.
 func category(code string) verificationv1.ErrorCategory {
 	for number, name := range verificationv1.ErrorCategory_name {
 		if strings.HasPrefix(code, "ERROR_CODE_"+strings.TrimPrefix(name, "ERROR_CATEGORY_")+"_") {
@@ -57,7 +58,7 @@ func category(code string) verificationv1.ErrorCategory {
 	return verificationv1.ErrorCategory_ERROR_CATEGORY_SESSION
 }
 
-// erase takes away what a cancel and a redaction take away.
+// erase clears the fields that a cancel and a redaction clear.
 func erase(v *verificationv1.Verification) {
 	if v.GetStatus() == verificationv1.Status_STATUS_CANCELED {
 		v.LastError = nil
@@ -67,7 +68,7 @@ func erase(v *verificationv1.Verification) {
 	}
 }
 
-// historyEntry is what brought a revision: a webhook with this error, or the service itself.
+// historyEntry returns the input that made a revision: a webhook with the error in it, or an input of the service itself.
 func historyEntry(v *verificationv1.Verification, carried *verificationv1.VerificationError, source verificationv1.Source) *verificationv1.HistoryEntry {
 	e := &verificationv1.HistoryEntry{
 		Revision: v.GetRevision(), Source: source, Effect: verificationv1.Effect_EFFECT_APPLIED,

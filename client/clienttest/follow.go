@@ -6,8 +6,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// follower is what one watch follows, and how far it has come. Its methods are called with the state's
-// lock held.
+// follower is the subject and the position of one watch. The state's lock is held in its methods.
 type follower struct {
 	at        token
 	reference string
@@ -15,7 +14,7 @@ type follower struct {
 	begun     bool // a watch of all sessions has sent its first token
 }
 
-// follow checks a request and returns what it follows.
+// follow returns the follower of a request, or the error for its caller.
 func (s *state) follow(request *verificationv1.WatchStatusRequest) (*follower, error) {
 	f := &follower{}
 	if err := checkToken("resume_token", request.GetResumeToken()); err != nil {
@@ -56,7 +55,7 @@ func (s *state) follow(request *verificationv1.WatchStatusRequest) (*follower, e
 	return f, s.exists(f)
 }
 
-// exists refuses a watch of what is unknown. By a token, that was known once.
+// exists returns an error if the session or reference of a watch is unknown.
 func (s *state) exists(f *follower) error {
 	if f.all {
 		return nil
@@ -78,7 +77,7 @@ func (s *state) exists(f *follower) error {
 	return nil
 }
 
-// pending is what the watch has not sent yet, or why it ends.
+// pending returns the responses that the watch has not sent yet, or the error that ends it.
 func (s *state) pending(f *follower) ([]*verificationv1.WatchStatusResponse, error) {
 	if f.all {
 		return s.pendingFeed(f), nil
@@ -101,8 +100,8 @@ func (s *state) pending(f *follower) ([]*verificationv1.WatchStatusResponse, err
 	return responses, nil
 }
 
-// lead makes a watch by reference go on with the newest session that has the reference, where that is newer
-// than the one shown, or where the one shown had another reference since: it was another person's then.
+// lead moves a watch by reference to the newest session with the reference, if that is newer than the one shown, or if the one
+// shown has had another reference since: it was another person's then.
 func (s *state) lead(f *follower) error {
 	if f.reference == "" {
 		return nil

@@ -11,20 +11,20 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// The contract's sizes of a page, and how many sessions of one reference are listed.
+// The contract's page sizes, and the number of sessions in the list of a reference.
 const (
 	defaultPageSize = 50
 	maxPageSize     = 200
 	maxOfReference  = 1000
 )
 
-// filter is one list.
+// filter defines one list.
 type filter struct {
 	name string // in tokens
 	has  func(*session) bool
-	// second is what the list is sorted by, the newest first.
+	// second is the sort key. The greatest comes first.
 	second func(*verificationv1.Verification) int64
-	most   int // sessions in all; 0: any number
+	most   int // sessions in the list; 0: any number
 }
 
 func (s *state) list(request *verificationv1.ListVerificationsRequest, now time.Time) (*verificationv1.ListVerificationsResponse, error) {
@@ -64,7 +64,7 @@ func (s *state) list(request *verificationv1.ListVerificationsRequest, now time.
 	return response, nil
 }
 
-// listed is the whole list.
+// listed returns the whole list.
 func (s *state) listed(f filter) []*verificationv1.Verification {
 	var all []*verificationv1.Verification
 	for _, life := range s.sessions {
@@ -116,7 +116,7 @@ func filterOf(request *verificationv1.ListVerificationsRequest, now time.Time) (
 	return f, nil
 }
 
-// listStatus is the status as lists have it: one that is not known is processing.
+// listStatus returns the status under which a session is listed. An unknown status is listed as processing.
 func listStatus(l *session) verificationv1.Status {
 	if status := l.latest().GetStatus(); status != 0 {
 		return status

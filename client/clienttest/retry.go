@@ -11,32 +11,30 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// OnRetry replaces what RetryVerification answers; nil: the rules of the service again, with its default
-// settings, which are
+// OnRetry sets the function that answers RetryVerification. It can return [RetryDenied] as an error. With nil, the rules of the
+// service with its default settings apply again:
 //
-//   - denied, where Verification.retry says so;
-//   - a fresh link, for which a failed session uses one of its retries, once for each failure;
-//   - with replace_closed, a replacement of a canceled session, named after it with "_replacement".
-//
-// For a denial return [RetryDenied].
+//   - A retry is denied if Verification.retry says so.
+//   - Otherwise the answer is a new link. A failed session uses one of its retries, once for each failure.
+//   - With replace_closed, a canceled session gets a replacement, whose id is the old one with "_replacement".
 func (s *Server) OnRetry(answer func(*verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error)) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	s.state.onRetry = answer
 }
 
-// The service's default settings: how many retries a session has, and after which errors it has none.
+// The service's default settings: the number of retries, and the errors after which a retry is denied.
 const maxRetries = 2
 
 var denyCodes = []string{"consent_declined", "country_not_supported", "selfie_manipulated", "under_supported_age"}
 
 // failure is one counted failure.
 type failure struct {
-	id   string // its report or, without one, a number
+	id   string // its report, or a number if it has none
 	code string
 }
 
-// count notes the failure that v shows, if it is one, and reports whether it was not counted before.
+// count counts the failure that v shows, if any. It reports whether the failure is a new one.
 func (l *session) count(v, last *verificationv1.Verification) bool {
 	e, before := v.GetLastError(), l.shown
 	l.shown = ""
@@ -58,7 +56,7 @@ func (l *session) count(v, last *verificationv1.Verification) bool {
 	return !counted
 }
 
-// retryState is what the contract would say, by the state before. failed: one more failure is counted.
+// retryState returns the RetryState of v by the contract. last is the state before. failed adds a failure.
 func (l *session) retryState(v, last *verificationv1.Verification, failed bool) *verificationv1.RetryState {
 	r := proto.CloneOf(v.GetRetry())
 	if r == nil {
@@ -78,7 +76,7 @@ func (l *session) retryState(v, last *verificationv1.Verification, failed bool) 
 	return r
 }
 
-// stateDenial is why a state has no retry.
+// stateDenial returns why the state of a session denies a retry.
 func stateDenial(v *verificationv1.Verification) verificationv1.RetryDenial {
 	switch {
 	case v.GetSupersededBy() != "":
@@ -95,7 +93,7 @@ func stateDenial(v *verificationv1.Verification) verificationv1.RetryDenial {
 	return verificationv1.RetryDenial_RETRY_DENIAL_UNSPECIFIED
 }
 
-// failureDenial is why the failure that is judged has no retry.
+// failureDenial returns why the newest failure denies a retry.
 func (l *session) failureDenial(r *verificationv1.RetryState) verificationv1.RetryDenial {
 	switch {
 	case l.newest.id == "" || l.failures[l.newest.id]:
@@ -108,7 +106,7 @@ func (l *session) failureDenial(r *verificationv1.RetryState) verificationv1.Ret
 	return verificationv1.RetryDenial_RETRY_DENIAL_UNSPECIFIED
 }
 
-// retry is the rule of OnRetry. It is called with the lock held.
+// retry applies the rules that OnRetry lists. The lock is held.
 func (s *state) retry(request *verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
 	id := request.GetSessionId()
 	for range len(s.sessions) + 1 { // a chain of replacements
@@ -131,7 +129,7 @@ func (s *state) retry(request *verificationv1.RetryVerificationRequest) (*verifi
 	return nil, Error(verificationv1.ErrorReason_ERROR_REASON_CONFLICT)
 }
 
-// grant gives a link, or says why not.
+// grant returns a link, or the error of a denied retry.
 func (s *state) grant(life *session) (*verificationv1.RetryVerificationResponse, error) {
 	v := life.latest()
 	if r := v.GetRetry(); !r.GetAllowed() {
@@ -148,12 +146,12 @@ func (s *state) grant(life *session) (*verificationv1.RetryVerificationResponse,
 	return s.link(v), nil
 }
 
-// replace makes a session in place of a canceled one, and gives a link for it.
+// replace creates the replacement of a canceled session, and returns a link for it.
 func (s *state) replace(life *session) (*verificationv1.RetryVerificationResponse, error) {
 	closed := life.latest()
 	denial := life.failureDenial(closed.GetRetry())
 	if denial == 0 && closed.GetRetry().GetRetriesRemaining() == 0 {
-		denial = verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED // a replacement uses a retry of its own
+		denial = verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED // a replacement uses a retry itself
 	}
 	if denial != 0 {
 		return nil, RetryDenied(denial, "", 0)
@@ -183,7 +181,7 @@ func useRetry(v *verificationv1.Verification) *verificationv1.Verification {
 	return v
 }
 
-// link is an answer with a link that was not given before.
+// link returns an answer with a new link.
 func (s *state) link(v *verificationv1.Verification) *verificationv1.RetryVerificationResponse {
 	s.links++
 	name := v.GetSessionId()
@@ -195,7 +193,7 @@ func (s *state) link(v *verificationv1.Verification) *verificationv1.RetryVerifi
 	}
 }
 
-// checkReturnURL takes an absolute web address, or none.
+// checkReturnURL returns an error unless text is an absolute web address or empty.
 func checkReturnURL(text string) error {
 	parsed, err := url.Parse(text)
 	if text != "" && (len(text) > 2048 || err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http") {

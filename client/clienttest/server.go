@@ -1,19 +1,3 @@
-// Package clienttest is a verification-status to test against: a real gRPC server on loopback that
-// keeps what the test sets, pushes it into open streams, and fails when it is told to. A program under
-// test uses the real client, with its connections, resuming and errors.
-//
-//	func TestGreetsTheVerified(t *testing.T) {
-//		server := clienttest.New(t)
-//		server.Set(&verificationv1.Verification{
-//			SessionId: "vs_1", Status: verificationv1.Status_STATUS_VERIFIED,
-//		})
-//		greet(server.Client(), "vs_1")
-//	}
-//
-// It keeps the contract's promises: revisions from 1 without gaps, resume tokens, reasons and details of
-// errors, retries and replacements as with the service's default settings, lists. The service's own tests
-// send the same requests to both and compare the answers. The package refuses to know Stripe and the rules
-// by which events become a status: that is for the test to say.
 package clienttest
 
 import (
@@ -35,8 +19,8 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// Server is one verification-status, at one or more addresses. Its methods are safe for concurrent
-// use; a stream sees each change at once.
+// Server is a fake verification-status at one or more addresses. Its methods are safe for concurrent use. Open streams get
+// each change at once.
 type Server struct {
 	// Replica is the first address.
 	*Replica
@@ -49,8 +33,8 @@ type Server struct {
 	clients  []*client.Client
 }
 
-// New starts a Server that is closed when the test ends. The options are for the gRPC server, such as
-// credentials and interceptors.
+// New starts a Server that is closed when the test ends. The options go to the gRPC server, such as credentials and
+// interceptors.
 func New(tb testing.TB, options ...grpc.ServerOption) *Server {
 	tb.Helper()
 	s, err := Start(options...)
@@ -61,7 +45,7 @@ func New(tb testing.TB, options ...grpc.ServerOption) *Server {
 	return s
 }
 
-// Start is New for where there is no test, such as examples. Close the Server in the end.
+// Start is New without a test, for examples. Close the Server in the end.
 func Start(options ...grpc.ServerOption) (*Server, error) {
 	s := &Server{options: options, state: newState()}
 	first, err := s.Listen("127.0.0.1:0")
@@ -69,8 +53,7 @@ func Start(options ...grpc.ServerOption) (*Server, error) {
 	return s, err
 }
 
-// Listen serves the same sessions at another address, such as "127.0.0.2:0", as another replica of the
-// real service would.
+// Listen serves the same sessions at another address, such as "127.0.0.2:0", as another replica of the service does.
 func (s *Server) Listen(address string) (*Replica, error) {
 	r := &Replica{server: s, address: address}
 	if err := r.Start(); err != nil {
@@ -82,8 +65,8 @@ func (s *Server) Listen(address string) (*Replica, error) {
 	return r, nil
 }
 
-// Client connects to all addresses that are served by now, in plain text, and waits milliseconds where
-// it would wait seconds. It is closed with the Server. Options that contradict each other panic.
+// Client returns a client of all current addresses, in plain text. Its backoff is milliseconds in place of seconds. It is closed
+// with the Server. Client panics if options contradict each other.
 func (s *Server) Client(options ...client.Option) *client.Client {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,7 +89,7 @@ func (s *Server) Client(options ...client.Option) *client.Client {
 	return c
 }
 
-// Close stops everything and returns when nothing runs any more.
+// Close stops the replicas, closes the clients, and returns when no goroutine of them is left.
 func (s *Server) Close() {
 	s.mu.Lock()
 	replicas, clients := s.replicas, s.clients
@@ -131,14 +114,14 @@ type Replica struct {
 	served  chan struct{}
 }
 
-// Target is the address, as host:port.
+// Target returns the address, as host:port.
 func (r *Replica) Target() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.address
 }
 
-// Start serves at the address again after Stop. While it serves, it does nothing.
+// Start serves at the address again after Stop. If it is served already, Start does nothing.
 func (r *Replica) Start() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,12 +143,12 @@ func (r *Replica) Start() error {
 	r.served = make(chan struct{})
 	go func(server *grpc.Server, served chan struct{}) {
 		defer close(served)
-		_ = server.Serve(listener) // only of a listener that was closed
+		_ = server.Serve(listener) // only the error of a closed listener
 	}(r.grpc, r.served)
 	return nil
 }
 
-// Stop cuts all connections and closes the address, as a crash does.
+// Stop cuts all connections and stops listening, as a crash does.
 func (r *Replica) Stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -177,8 +160,8 @@ func (r *Replica) Stop() {
 	r.grpc = nil
 }
 
-// SetReady says what the health service reports. Clients send no new calls to an address that is not
-// ready; open streams stay.
+// SetReady sets what the health service reports. Clients send no new calls to an address that is not ready. Open streams
+// continue.
 func (r *Replica) SetReady(ready bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -53,7 +53,7 @@ func (s *service) GetStatus(_ context.Context, request *verificationv1.GetStatus
 		return nil, err
 	case request.GetMinRevision() < 0:
 		return nil, invalid("min_revision", "is negative")
-	// The real service waits up to two seconds for min_revision first.
+	// The service waits up to two seconds for min_revision first.
 	case life.latest().GetRevision() < request.GetMinRevision():
 		return nil, Error(verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST)
 	case life == nil:

@@ -13,7 +13,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// state is what a Server keeps. Whatever changes it wakes all streams, which look again.
+// state is the state of a Server. Each change wakes all streams, which then look for something to send.
 type state struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed at each change, and replaced
@@ -26,22 +26,22 @@ type state struct {
 	cuts     int // how often streams were cut
 	cut      error
 	silent   bool
-	links    int // given out
+	links    int // so far
 	fail     error
 	failNext []error
 	onRetry  func(*verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error)
 	streams  int // open
-	opened   int // ever
+	opened   int // so far
 }
 
-// session is one session's life.
+// session is one session with all its revisions.
 type session struct {
 	revisions []*verificationv1.Verification // revision n at n-1
 	history   []*verificationv1.HistoryEntry
-	redacted  int32           // the first revision that was; 0: none
-	failures  map[string]bool // those counted, and whether they have their grant
-	shown     string          // the failure that is shown; "": none that counts
-	newest    failure         // the one counted last
+	redacted  int32           // the first redacted revision; 0: none
+	failures  map[string]bool // the counted ones by id; true: a retry was granted for it
+	shown     string          // the id of the failure in the current state; "": none that counts
+	newest    failure         // counted last
 	inDoubt   bool
 }
 
@@ -59,7 +59,7 @@ func newState() state {
 	}
 }
 
-// wake makes all streams look. It is called with the lock held.
+// wake wakes all streams. The lock is held.
 func (s *state) wake() {
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -67,17 +67,19 @@ func (s *state) wake() {
 
 var sessionID = regexp.MustCompile(`^vs_[A-Za-z0-9_]{1,252}$`)
 
-// Set makes this the current state of the session, as its next revision, and returns it as clients see
-// it. A state that is the current one already makes no revision.
+// Set makes v the current state of its session, as the next revision, and returns the state as clients see it. It makes no
+// revision if v equals the current state. It panics if the session id is invalid.
 //
-// The session begins with the first Set; of several with one client_reference_id, the one begun last is
-// the newest. Filled in where they are left out: the times, a second apart for each change;
-// stripe_status, stripe_type, stripe_code and category; retry, by the rules of the service with its
-// default settings: two retries at first, a failure counted for each last_verification_report that comes
-// with a last_error (without a report, for each Set that brings a last_error), none for "abandoned".
-// settled and revision are always filled in. Type, client_reference_id, account and superseded_by stay as
-// they were where they are left out. A redaction takes the reference, the error and the report away and
-// stays, and a cancel takes the error away, as the real ones do. A session id that is none panics.
+// The first Set of a session id creates the session. Of several sessions with one client_reference_id, the one created last is
+// the newest. Set completes v:
+//
+//   - It always sets settled and revision.
+//   - It sets missing times, a second apart for each change, and a missing stripe_status, stripe_type, stripe_code and category.
+//   - It keeps type, client_reference_id, account and superseded_by of the state before, if they are missing.
+//   - It sets a missing retry by the rules of the service with its default settings: two retries at first, and one failure for
+//     each last_verification_report with a last_error (without a report, for each Set with a new last_error). "abandoned" is
+//     not a failure.
+//   - As at Stripe, a redaction clears the reference, the error and the report, and stays; a cancel clears the error.
 func (s *Server) Set(v *verificationv1.Verification) *verificationv1.Verification {
 	if !sessionID.MatchString(v.GetSessionId()) {
 		panic(fmt.Sprintf(`clienttest: Set: session_id %q: it must be "vs_" and 1 to 252 letters, digits or underscores`, v.GetSessionId()))
@@ -88,7 +90,7 @@ func (s *Server) Set(v *verificationv1.Verification) *verificationv1.Verificatio
 	return proto.CloneOf(s.state.set(next, verificationv1.Source_SOURCE_WEBHOOK))
 }
 
-// SetInDoubt puts a session into the list of those in doubt, or takes it out.
+// SetInDoubt adds a session to the list of the filter in_doubt, or removes it.
 func (s *Server) SetInDoubt(sessionID string, inDoubt bool) {
 	s.change(func(st *state) {
 		if life := st.sessions[sessionID]; life != nil {
@@ -97,8 +99,8 @@ func (s *Server) SetInDoubt(sessionID string, inDoubt bool) {
 	})
 }
 
-// set takes v over. Only a webhook's retry state is kept as it is; from elsewhere it has the counts. It
-// is called with the lock held.
+// set makes v the current state. A RetryState in v is kept as it is if source is a webhook; from other sources only its counts
+// are. The lock is held.
 func (s *state) set(v *verificationv1.Verification, source verificationv1.Source) *verificationv1.Verification {
 	life := s.sessions[v.GetSessionId()]
 	if life == nil {
@@ -129,8 +131,7 @@ func (s *state) set(v *verificationv1.Verification, source verificationv1.Source
 	return v
 }
 
-// same compares all but the revision and the time of the change, which follow from the rest where they are
-// left out.
+// same compares two states without revision and update_time, which Set derives if they are missing.
 func same(a, b *verificationv1.Verification) bool {
 	a, b = proto.CloneOf(a), proto.CloneOf(b)
 	a.Revision, b.Revision, a.UpdateTime, b.UpdateTime = 0, 0, nil, nil
@@ -144,7 +145,7 @@ func (l *session) latest() *verificationv1.Verification {
 	return l.revisions[len(l.revisions)-1]
 }
 
-// at is one revision; nil where a redaction took it away.
+// at returns one revision, or nil if a redaction erased it.
 func (l *session) at(revision int32) *verificationv1.Verification {
 	if revision < l.redacted {
 		return nil
@@ -152,7 +153,7 @@ func (l *session) at(revision int32) *verificationv1.Verification {
 	return l.revisions[revision-1]
 }
 
-// newest is the session that a reference leads to, or nil.
+// newest returns the newest session with a reference, or nil.
 func (s *state) newest(reference string) *session {
 	var newest *session
 	for _, life := range s.sessions {
@@ -170,8 +171,8 @@ func newer(a, b *verificationv1.Verification) bool {
 // awaitLimit bounds AwaitStreams.
 const awaitLimit = 30 * time.Second
 
-// AwaitStreams returns once this many watches have been opened since the start, whether they are still
-// open or not; an error when ctx ends or after 30 s.
+// AwaitStreams waits until this number of watches have been opened since the start, including closed ones. It returns an error
+// when ctx ends, or after 30 s.
 func (s *Server) AwaitStreams(ctx context.Context, opened int) error {
 	ctx, cancel := context.WithTimeout(ctx, awaitLimit)
 	defer cancel()
@@ -190,7 +191,7 @@ func (s *Server) AwaitStreams(ctx context.Context, opened int) error {
 	}
 }
 
-// Streams is how many watches are open now, and how many ever were.
+// Streams returns how many watches are open now, and how many have been opened since the start.
 func (s *Server) Streams() (open, opened int) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()

@@ -7,14 +7,14 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// The contract's bounds of a heartbeat. Whoever asks for none gets none while a test lasts.
+// The contract's limits of a heartbeat. never is longer than a test, for watches without heartbeats.
 const (
 	minHeartbeat = 5 * time.Second
 	maxHeartbeat = 5 * time.Minute
 	never        = 24 * time.Hour
 )
 
-// errDone: the stream has ended as it was asked to.
+// errDone: the stream has ended because of until_settled.
 var errDone = errors.New("settled")
 
 // stream is one open watch.
@@ -22,12 +22,12 @@ type stream struct {
 	*follower
 	untilSettled bool
 	heartbeat    time.Duration
-	sent         time.Time // when something was sent last
-	due          bool      // a heartbeat, by the clock
-	beats, cuts  int       // the state's, as far as the stream has seen them
+	sent         time.Time // the time of the last response
+	due          bool      // a heartbeat is due
+	beats, cuts  int       // the values of the state that the stream has seen
 }
 
-// open begins a watch, or refuses it.
+// open returns the stream of a new watch, or the error for its caller.
 func (s *state) open(request *verificationv1.WatchStatusRequest) (*stream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,7 +58,8 @@ func (s *state) close() {
 	s.wake()
 }
 
-// look is what a stream has to send now, why it ends then, if it does, and what to wait for.
+// look returns the responses that a stream must send now, and the channel that closes at the next change or the error that
+// ends the stream.
 func (s *state) look(st *stream) ([]*verificationv1.WatchStatusResponse, <-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

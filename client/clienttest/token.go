@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// token is where a watch stands, behind a revision of a session or a number of feed entries, or where a
-// list stands, behind a session of one second.
+// token is the position of a watch, after a revision of a session or after a number of feed entries, or the cursor of a list,
+// after a session of one second.
 type token struct {
 	Epoch    int    `json:"e"`
 	Subject  string `json:"w"`
@@ -25,12 +25,12 @@ const maxToken = 2048
 func (t token) String() string {
 	text, err := json.Marshal(t)
 	if err != nil {
-		panic(err) // strings and numbers only
+		panic(err) // it has strings and numbers only
 	}
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-// errNoToken: a text is no token of this subject.
+// errNoToken: a text is not a token of this subject.
 var errNoToken = errors.New("no token")
 
 // parseToken reads a token of this subject.
@@ -46,7 +46,7 @@ func parseToken(text, subject string) (token, error) {
 	return t, nil
 }
 
-// checkToken refuses what is too long.
+// checkToken returns an error if a token is too long.
 func checkToken(field, text string) error {
 	if len(text) > maxToken {
 		return invalid(field, "is too long")
@@ -54,7 +54,7 @@ func checkToken(field, text string) error {
 	return nil
 }
 
-// digest stands for a reference or a list, as in the real tokens, which must not show it.
+// digest stands for a reference or a list, as in the service's tokens, in which it must not be readable.
 func digest(kind, text string) string {
 	sum := fnv.New64a()
 	_, _ = sum.Write([]byte(text))

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// browser is an EventSource as HTML describes it, that reconnects when it is told to.
+// browser is an EventSource as HTML defines it. It reconnects when the test says so.
 type browser struct {
 	t           *testing.T
 	client      *http.Client
@@ -155,7 +155,7 @@ func (b *browser) wantEnd() {
 	}
 }
 
-// site is a program with one user, who may watch vs_1, and its backend.
+// site is a web program with one user, who may watch vs_1, and the fake service behind it.
 type site struct {
 	*Handler
 	backend *clienttest.Server
@@ -163,7 +163,7 @@ type site struct {
 	logged  *strings.Builder // read it when the web server is closed
 }
 
-// newSite starts a site. The web server is started by the options' last, so that they may change it.
+// newSite starts a site. The options run before the web server starts, so that they can change it.
 func newSite(t *testing.T, change ...func(*site)) *site {
 	t.Helper()
 	t.Cleanup(func() { goleak.VerifyNone(t) })

@@ -58,8 +58,7 @@ func TestAWriterThatCannotStreamIsRefused(t *testing.T) {
 	}
 }
 
-// TestASilentStreamStaysOpen: neither the deadline of a write nor the server's ReadTimeout outlasts what it
-// is for.
+// TestASilentStreamStaysOpen: neither the deadline of a write nor the server's ReadTimeout ends a stream on which nothing is sent.
 func TestASilentStreamStaysOpen(t *testing.T) {
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {

@@ -62,8 +62,7 @@ func TestG18_AServiceThatFallsSilentIsStale(t *testing.T) {
 	b.wantLive()
 }
 
-// TestG18_AServiceThatIsAwayIsStaleAndLoggedOnce: the first word of a new stream is no "live", and many
-// streams make one line in the log.
+// TestG18_AServiceThatIsAwayIsStaleAndLoggedOnce: a new stream does not begin with "live", and many streams make one log line.
 func TestG18_AServiceThatIsAwayIsStaleAndLoggedOnce(t *testing.T) {
 	s := newSite(t, func(s *site) { s.MaxStreams = 30; s.times.live = 50 * time.Millisecond })
 	s.set(requiresInput)
@@ -88,7 +87,7 @@ func TestG18_AServiceThatIsAwayIsStaleAndLoggedOnce(t *testing.T) {
 	}
 }
 
-// TestNothingBegunSharesOneQuestion, and no session is looked up.
+// TestNothingBegunSharesOneQuestion: users without a session share one call, which reads no session.
 func TestNothingBegunSharesOneQuestion(t *testing.T) {
 	var calls, others atomic.Int32
 	unary := func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
@@ -155,7 +154,7 @@ func TestG18_NothingBegunIsStaleWithoutTheService(t *testing.T) {
 	}
 }
 
-// TestG18_NothingBegunIsStaleBehindADeadService: the connection is there, and nothing answers on it.
+// TestG18_NothingBegunIsStaleBehindADeadService: the connection is open, and nothing answers on it.
 func TestG18_NothingBegunIsStaleBehindADeadService(t *testing.T) {
 	var dead atomic.Bool
 	s := newSite(t, func(s *site) {
@@ -196,8 +195,8 @@ func TestAStreamHasAGreatestAge(t *testing.T) {
 	b.want("status", `"revision":2`) // from where it was
 }
 
-// seatsSite is a site whose users and addresses the requests name.
-func seatsSite(t *testing.T, change func(*site)) (*site, func(user, address string) *browser) {
+// slotsSite returns a site that takes user and address from the request.
+func slotsSite(t *testing.T, change func(*site)) (*site, func(user, address string) *browser) {
 	s := newSite(t, change, func(s *site) {
 		s.Authorize = func(r *http.Request) (Viewer, error) {
 			query := r.URL.Query()
@@ -213,9 +212,9 @@ func seatsSite(t *testing.T, change func(*site)) (*site, func(user, address stri
 	}
 }
 
-// TestTheNewestStreamTakesTheOldestsPlace: the oldest can be of a phone that is gone.
+// TestTheNewestStreamTakesTheOldestsPlace: the oldest can be that of a phone that is gone.
 func TestTheNewestStreamTakesTheOldestsPlace(t *testing.T) {
-	_, open := seatsSite(t, func(s *site) { s.MaxStreams = 2 })
+	_, open := slotsSite(t, func(s *site) { s.MaxStreams = 2 })
 	first, second := open("ada", ""), open("ada", "")
 	first.want("status")
 	second.want("status")
@@ -233,7 +232,7 @@ func TestTheNewestStreamTakesTheOldestsPlace(t *testing.T) {
 
 // TestNobodyIsShutOut: at the limit of an address, or of all, the user with the most streams loses their oldest.
 func TestNobodyIsShutOut(t *testing.T) {
-	_, open := seatsSite(t, func(s *site) { s.MaxStreams = 2; s.MaxStreamsPerAddress = 3; s.MaxStreamsTotal = 5 })
+	_, open := slotsSite(t, func(s *site) { s.MaxStreams = 2; s.MaxStreamsPerAddress = 3; s.MaxStreamsTotal = 5 })
 	served := func(user, address string) *browser {
 		t.Helper()
 		b := open(user, address)
@@ -260,9 +259,9 @@ func TestNobodyIsShutOut(t *testing.T) {
 	displaced(d1)
 }
 
-// TestWhoHasBegunNothingIsNotBusy: a full site does not keep a person from beginning, and they displace nobody.
+// TestWhoHasBegunNothingIsNotBusy: a site at its limit does not keep a person from beginning, and the person displaces no stream.
 func TestWhoHasBegunNothingIsNotBusy(t *testing.T) {
-	s, open := seatsSite(t, func(s *site) { s.MaxStreamsTotal = 1 })
+	s, open := slotsSite(t, func(s *site) { s.MaxStreamsTotal = 1 })
 	authorize := s.Authorize
 	s.Authorize = func(r *http.Request) (Viewer, error) {
 		viewer, err := authorize(r)
@@ -281,23 +280,23 @@ func TestWhoHasBegunNothingIsNotBusy(t *testing.T) {
 }
 
 func TestSeatsAreCountedExactly(t *testing.T) {
-	var s seats
+	var s slots
 	most := limits{user: 2, address: 3, all: 4}
-	var open []*seat
+	var open []*slot
 	for _, user := range []string{"a", "a", "a", "b", "c"} {
 		open = append(open, s.take(user, "x", most))
 	}
 	if s.all != 3 || s.addresses["x"] != 3 {
-		t.Errorf("%d seats, %v; want 3 at the address", s.all, s.addresses)
+		t.Errorf("%d slots, %v; want 3 at the address", s.all, s.addresses)
 	}
 	open = append(open, s.take("d", "y", most), s.take("e", "z", most))
 	if s.all != 4 {
-		t.Errorf("%d seats; want 4 in all", s.all)
+		t.Errorf("%d slots; want 4 in all", s.all)
 	}
-	for _, taken := range append(open, open...) { // a seat that was taken over or left is left again
+	for _, taken := range append(open, open...) { // a slot that was taken over or left is left again
 		s.leave(taken)
 	}
 	if s.all != 0 || len(s.users) != 0 || len(s.addresses) != 0 {
-		t.Errorf("left over: %d seats, users %v, addresses %v", s.all, s.users, s.addresses)
+		t.Errorf("left over: %d slots, users %v, addresses %v", s.all, s.users, s.addresses)
 	}
 }

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// peerTimeout is how long a browser's machine may leave sent bytes unacknowledged.
+// peerTimeout bounds the time in which a browser's machine acknowledges nothing.
 const peerTimeout = 30 * time.Second
 
-// ConnContext is for http.Server.ConnContext. It has the kernel break a connection whose other end has
-// acknowledged nothing for half a minute. A phone that changed its network, or went out of reach, says no
-// goodbye: by default Linux sends to it for a quarter of an hour, and its streams stay open as long.
+// ConnContext is for http.Server.ConnContext. It makes the kernel close a connection whose peer has acknowledged nothing for 30 s.
+// A phone that changes its network or loses it closes no connection: by default Linux sends to it for a quarter of an hour, and
+// its streams stay open for that time.
 //
-// It works on Linux, for browsers that connect directly. Behind a proxy, and elsewhere, a dead stream ends
-// with its greatest age.
+// ConnContext has an effect on Linux, for browsers that connect directly. Behind a proxy and on other systems, a dead stream
+// ends at its maximum age.
 func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	for {
 		wrapped, ok := conn.(interface{ NetConn() net.Conn }) // TLS

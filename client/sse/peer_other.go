@@ -7,5 +7,5 @@ import (
 	"time"
 )
 
-// limitUnacknowledged does nothing: there is no common way.
+// limitUnacknowledged does nothing: other systems have no common option for it.
 func limitUnacknowledged(*net.TCPConn, time.Duration) {}

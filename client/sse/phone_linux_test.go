@@ -20,9 +20,8 @@ var namespace = flag.Bool("sse.namespace", false, "test with a phone that change
 
 const inNamespace = "SSE_TEST_IN_NAMESPACE"
 
-// TestPhonesThatVanish: eight streams of one user are open when their phone gets another address, so that
-// what is sent to it vanishes, without a FIN. The same person is served at once, and the dead streams end
-// within a minute.
+// TestPhonesThatVanish: eight streams of one user are open when their phone gets another address, so that packets to it are lost
+// without a FIN. A new stream of the user is served at once, and the dead streams end within a minute.
 func TestPhonesThatVanish(t *testing.T) {
 	if !*namespace {
 		t.Skip("it needs root, unshare, ip and curl: apt-get install util-linux iproute2 curl, then go test -count=1 ./client/sse -sse.namespace")

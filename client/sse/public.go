@@ -6,12 +6,11 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// public is what of a verification a browser is shown, as JSON on one line. It lists the fields: what
-// the contract gains later stays inside until somebody adds it here.
+// public returns the fields of a verification that a browser may see, as one line of JSON. It lists them one by one, so that a
+// new field of the contract stays private until it is added here.
 //
-// Left out are the company's own (client_reference_id, account, livemode, superseded_by), what leads to
-// more at Stripe (last_verification_report), and Stripe's raw words. The reason of a failure is written
-// by Stripe for the person, so the person sees it.
+// It leaves out the company's own fields (client_reference_id, account, livemode, superseded_by), the id of the report at Stripe
+// (last_verification_report), and Stripe's raw codes. Stripe writes the reason of a failure for the person, so it is included.
 func public(v *verificationv1.Verification) (string, error) {
 	shown := &verificationv1.Verification{
 		SessionId:  v.GetSessionId(),

@@ -7,30 +7,30 @@ import (
 	"time"
 )
 
-// reachTimeout bounds the question whether the service answers.
+// reachTimeout bounds the check whether the service answers.
 const reachTimeout = 5 * time.Second
 
-// reach knows whether the service answers, for users who have nothing to watch yet. All of them share one question
-// in liveInterval, however many they are. See Client.Ready: it costs no read.
+// reach checks whether the service answers, for users without a session. All of them share one check in liveInterval. It costs
+// no read: see Client.Ready.
 type reach struct {
 	mu    sync.Mutex
-	last  *reached
+	last  *check
 	stale bool // counted in the outage
 }
 
-// reached is one question. err is set when done is closed.
-type reached struct {
-	asked time.Time
+// check is one check. err is set before done is closed.
+type check struct {
+	began time.Time
 	done  chan struct{}
 	err   error
 }
 
-// reachable returns nil if the service answered a question of the last liveInterval, or answers one now.
+// reachable returns nil if the service answered a check of the last liveInterval, or answers one now.
 func (h *Handler) reachable(ctx context.Context) error {
 	h.reach.mu.Lock()
-	if h.reach.last == nil || time.Since(h.reach.last.asked) >= h.liveInterval() {
-		h.reach.last = &reached{asked: time.Now(), done: make(chan struct{})}
-		go h.ask(h.reach.last)
+	if h.reach.last == nil || time.Since(h.reach.last.began) >= h.liveInterval() {
+		h.reach.last = &check{began: time.Now(), done: make(chan struct{})}
+		go h.run(h.reach.last)
 	}
 	last := h.reach.last
 	h.reach.mu.Unlock()
@@ -42,13 +42,13 @@ func (h *Handler) reachable(ctx context.Context) error {
 	}
 }
 
-// ask sets a question's answer, and logs one that is another than before.
-func (h *Handler) ask(question *reached) {
-	defer close(question.done)
+// run makes a check, and logs a result that differs from the one before.
+func (h *Handler) run(c *check) {
+	defer close(c.done)
 	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(h.times.reach, reachTimeout))
 	defer cancel()
 	err := h.Client.Ready(ctx)
-	question.err = err
+	c.err = err
 	h.reach.mu.Lock()
 	defer h.reach.mu.Unlock()
 	switch stale := err != nil; {

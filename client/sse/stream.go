@@ -14,25 +14,23 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// maxToken and resumeToken are what the contract says of a token; anything else in Last-Event-ID is
-// not from here.
+// maxToken and resumeToken are the contract's rules for a token. Any other Last-Event-ID is not from this handler.
 const maxToken = 2048
 
 var resumeToken = regexp.MustCompile(`^[A-Za-z0-9_.~-]+$`)
 
-// news is one turn of a watch: an update, the error that ended it, or an interruption, after which it
-// goes on by itself.
-type news struct {
+// step is one step of a watch: an update, the error that ended it, or an interruption, after which it resumes.
+type step struct {
 	client.Update
 	err          error
 	interruption error
 }
 
-// stream is one open stream, and what it knows of the watch behind it.
+// stream is one open stream and the state of its watch.
 type stream struct {
 	*Handler
 	out   *writer
-	heard time.Time // when the watch answered last, or began
+	heard time.Time // the time of the last update, or of the beginning
 	stale bool
 }
 
@@ -41,12 +39,12 @@ var (
 	errOver   = errors.New("the stream is over")
 )
 
-// stream writes the watch's news, until one side ends it. The watch has a goroutine of its own, which is
-// gone when stream returns.
-func (h *Handler) stream(r *http.Request, viewer Viewer, seat *seat, out *writer) {
+// stream writes the steps of the watch until the browser, the watch or the user's sign-in ends. The watch has a goroutine of its
+// own, which has ended when stream returns.
+func (h *Handler) stream(r *http.Request, viewer Viewer, slot *slot, out *writer) {
 	ctx, cancel := context.WithCancel(r.Context())
-	incoming := make(chan news)
-	tell := func(next news) bool {
+	incoming := make(chan step)
+	send := func(next step) bool {
 		select {
 		case incoming <- next:
 			return true
@@ -57,12 +55,12 @@ func (h *Handler) stream(r *http.Request, viewer Viewer, seat *seat, out *writer
 	go func() {
 		defer close(incoming)
 		interrupted := client.OnInterruption(func(err error, _ time.Duration) {
-			if !errors.Is(err, client.ErrResumeTokenExpired) { // which is an answer: a reset follows
-				tell(news{interruption: err})
+			if !errors.Is(err, client.ErrResumeTokenExpired) { // it is an answer: a reset follows
+				send(step{interruption: err})
 			}
 		})
 		for update, err := range h.watch(ctx, viewer.Subject, r.Header.Get("Last-Event-ID"), interrupted) {
-			if !tell(news{Update: update, err: err}) {
+			if !send(step{Update: update, err: err}) {
 				return
 			}
 		}
@@ -70,7 +68,7 @@ func (h *Handler) stream(r *http.Request, viewer Viewer, seat *seat, out *writer
 	st := &stream{Handler: h, out: out, heard: time.Now()}
 	defer func() {
 		cancel()
-		for range incoming { // until it is closed
+		for range incoming { // until the goroutine closes it
 		}
 		if st.stale {
 			h.outage.end(h.logger(), false)
@@ -94,7 +92,7 @@ func (h *Handler) stream(r *http.Request, viewer Viewer, seat *seat, out *writer
 		select {
 		case <-r.Context().Done():
 		case <-session.Done():
-		case <-seat.displaced:
+		case <-slot.displaced:
 			_ = out.event(event{name: "busy", retry: spread(retryLong)})
 			return
 		case <-aged.C:
@@ -106,18 +104,18 @@ func (h *Handler) stream(r *http.Request, viewer Viewer, seat *seat, out *writer
 			switch {
 			case !open:
 				return
-			case session.Err() != nil: // nothing more is shown to a user who has signed out
+			case session.Err() != nil: // a user who has signed out gets nothing more
 			case next.interruption != nil:
 				err = st.lose(next.interruption)
 			default:
-				err = st.tell(r.Context(), next)
+				err = st.write(r.Context(), next)
 			}
 		}
 	}
 }
 
-// beat repeats that the stream is stale. It also finds out: a watch that waits for a connection is not
-// interrupted, and has not answered either.
+// beat sends "stale" again. It also sends the first one if the watch has not answered in time: a watch that waits for a connection
+// is not interrupted.
 func (st *stream) beat() error {
 	if st.stale || time.Since(st.heard) >= 2*st.liveInterval() {
 		return st.lose(errSilent)
@@ -125,7 +123,7 @@ func (st *stream) beat() error {
 	return nil
 }
 
-// lose tells the page that the watch has lost the service.
+// lose tells the page that the data is stale, because of err.
 func (st *stream) lose(err error) error {
 	if !st.stale {
 		st.stale = true
@@ -134,20 +132,20 @@ func (st *stream) lose(err error) error {
 	return st.out.event(event{name: "stale"})
 }
 
-// tell writes one turn of the watch, and that the stream is live. An error ends the stream.
-func (st *stream) tell(ctx context.Context, next news) error {
+// write sends one step of the watch, and "live". An error ends the stream.
+func (st *stream) write(ctx context.Context, next step) error {
 	live := event{name: "live"}
 	switch {
 	case next.err != nil && ctx.Err() != nil:
 		return errOver
-	case next.err != nil && !isOwn(next.err): // the browser is soon back, after retryBreak
+	case next.err != nil && !isOwn(next.err): // the browser reconnects after retryBreak
 		_ = st.lose(next.err)
 		return errOver
 	case errors.Is(next.err, client.ErrNotFound):
 		_ = st.out.event(event{name: "unknown", retry: spread(retryUnknown)}, live)
 		return errOver
 	case next.err != nil:
-		st.logger().ErrorContext(ctx, "sse: a watch ended; the browser will try again", "error", next.err)
+		st.logger().ErrorContext(ctx, "sse: a watch has ended; the browser will reconnect", "error", next.err)
 		_ = st.out.event(event{name: "stale", retry: spread(retryLong)})
 		return errOver
 	}
@@ -172,15 +170,15 @@ func (st *stream) tell(ctx context.Context, next news) error {
 	return st.out.event(status, live)
 }
 
-// isOwn reports whether an error is the service's own. One of a proxy between says nothing about the session, or
-// about this program's rights: it can come while the service is exchanged.
+// isOwn reports whether an error is the service's own. An error of a proxy says nothing about the session or about this program's
+// rights: it can come during a deployment of the service.
 func isOwn(err error) bool {
 	var failed *client.Error
 	return errors.As(err, &failed) && failed.Reason != verificationv1.ErrorReason_ERROR_REASON_UNSPECIFIED
 }
 
-// watch is Client.Watch from where the browser was. Where that cannot be, since the browser's token is
-// none, another user's or another version's, it starts again and says so.
+// watch is Client.Watch from the browser's position. If the browser's token is invalid, or of another user or version, the watch
+// begins with the current status and a reset.
 func (h *Handler) watch(ctx context.Context, subject client.Subject, lastEventID string, interrupted client.WatchOption) iter.Seq2[client.Update, error] {
 	return func(yield func(client.Update, error) bool) {
 		token := lastEventID

@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// writer writes the format of HTML's "Server-sent events", each time with a deadline: a browser that
-// takes nothing must not hold a stream for ever.
+// writer writes the format of HTML's "Server-sent events". Each write has a deadline: a browser that reads nothing must not keep a
+// stream open for ever.
 type writer struct {
 	http.ResponseWriter
 	timeout time.Duration
 }
 
-// event is one block of the format. What is empty or 0 is left out; without data the browser only
-// takes note of id and retry.
+// event is one block of the format, without the fields that are empty or 0. From an event without a name the browser takes only id
+// and retry.
 type event struct {
 	name, id, data string
 	retry          time.Duration
 }
 
-// begin sends the head. http.ErrNotSupported, before anything was sent, if the connection can neither
-// flush nor set deadlines.
+// begin sends the header. It returns http.ErrNotSupported, and sends nothing, if the connection can neither flush nor set
+// deadlines.
 func (w *writer) begin(retry time.Duration) error {
 	control := http.NewResponseController(w.ResponseWriter)
 	if err := control.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
@@ -31,7 +31,7 @@ func (w *writer) begin(retry time.Duration) error {
 	}
 	header := w.Header()
 	header.Set("Content-Type", "text/event-stream")
-	header.Set("Cache-Control", "no-cache, no-transform") // no-transform: else proxies compress, and wait for more
+	header.Set("Cache-Control", "no-cache, no-transform") // no-transform: some proxies compress otherwise, and buffer
 	header.Set("X-Accel-Buffering", "no")                 // nginx
 	header.Set("X-Content-Type-Options", "nosniff")
 	if err := control.Flush(); err != nil {
@@ -40,8 +40,7 @@ func (w *writer) begin(retry time.Duration) error {
 	return w.event(event{retry: retry})
 }
 
-// event writes events, in one piece. One with a name but no data gets empty data: browsers drop it
-// otherwise.
+// event sends events in one write. An event with a name but no data gets empty data, because browsers drop it otherwise.
 func (w *writer) event(events ...event) error {
 	var text strings.Builder
 	for _, e := range events {
@@ -73,11 +72,11 @@ func (w *writer) write(text string) error {
 	if err := control.Flush(); err != nil {
 		return err
 	}
-	// HTTP/2 resets a stream whose deadline passes, although nothing is being written.
+	// HTTP/2 resets a stream whose deadline passes even while nothing is written.
 	return control.SetWriteDeadline(time.Time{})
 }
 
-// finish bounds what net/http writes after the handler.
+// finish sets a deadline for what net/http writes after the handler.
 func (w *writer) finish() {
 	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.timeout))
 }

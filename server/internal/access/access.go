@@ -1,9 +1,3 @@
-// Package access is the trust boundary of the gRPC API: TLS, who a caller is, what a caller may do,
-// and how much of it. Callers have a client certificate or a bearer token; what they may do is in
-// grpc's own authorization policy and in the tokens' file. All files are read again when they change.
-//
-// It refuses to know what the calls do: it looks at a request only to see which right it needs, keeps
-// no session, asks no store, and decides before anything is looked up.
 package access
 
 import (
@@ -18,59 +12,56 @@ import (
 	"example.com/verification-status/server/internal/reload"
 )
 
-// Config says who may call. The zero value but for MaxStreams lets everyone call, in plain
-// text. Fields that contradict each other let nobody in; to say so is for whoever checks the settings.
+// Config configures an Access. With MaxStreams alone, every caller may make every call, in plain text. Fields that
+// contradict each other refuse every call; config checks the settings for that.
 type Config struct {
-	// CertFile and KeyFile are the server's certificate chain and key in PEM. Both or neither; without
-	// them gRPC is in plain text.
+	// CertFile and KeyFile are the server's certificate chain and key in PEM. Set both or neither. Without them gRPC is in
+	// plain text.
 	CertFile, KeyFile string
-	// ClientCAFile holds the authorities, in PEM, that client certificates may be from. Needs CertFile.
+	// ClientCAFile has the authorities, in PEM, whose client certificates are accepted. Needs CertFile.
 	ClientCAFile string
-	// PolicyFile is grpc's authorization policy (google.golang.org/grpc/authz), which says what the
-	// holders of client certificates may do. Needed with ClientCAFile, and useless without.
+	// PolicyFile is grpc's authorization policy (google.golang.org/grpc/authz), with the rights of client certificates.
+	// Needed with ClientCAFile, and useless without it.
 	PolicyFile string
-	// TokensFile holds hashed bearer tokens; see ParseTokens.
+	// TokensFile has hashed bearer tokens; see ParseTokens.
 	TokensFile string
 
-	// Rate is how many calls a second each principal may make, with bursts of one second's worth. 0:
-	// any number.
+	// Rate is how many calls a second each principal may make, with a burst of the same number. 0: any number.
 	Rate int
-	// MaxStreams is how many streams may be open in all, and as many health watches beside them. At
-	// least 1.
+	// MaxStreams is how many streams can be open in all, and how many health watches beside them. At least 1.
 	MaxStreams int
-	// SharePercent is the part of MaxStreams that each principal may have open, of streams and of health watches, in
-	// percent. 0: no bound for each.
+	// SharePercent is the part of MaxStreams that each principal can have open, of streams and of health watches, in
+	// percent. 0: no limit for one principal.
 	SharePercent int
-	// MaxStreamsEach is how many streams each principal may have open. 0: its share.
+	// MaxStreamsEach is how many streams each principal can have open. 0: its share.
 	MaxStreamsEach int
 
-	// Logger gets a warning for each line of TokensFile with a right that is not known, at start and at
-	// each change of the file. nil: nobody is told.
+	// Logger gets a warning for each line of TokensFile with an unknown right, at start and at each change of the file.
+	// nil: no warnings.
 	Logger *slog.Logger
-	// Observe is called for each call that may not be made, with the reason, by many goroutines at
-	// once. nil: nobody counts.
+	// Observe is called for each refused call, with the reason, by many goroutines at once. nil: no calls.
 	Observe func(reason verificationv1.ErrorReason)
-	// Shed is called in its place where a call is one too many, with the full method and the setting
-	// whose limit is reached. nil: nobody counts.
+	// Shed is called in place of Observe for each call that a limit refuses, with the full method and the setting of the
+	// limit, by many goroutines at once. nil: no calls.
 	Shed func(ctx context.Context, method, setting string)
 }
 
-// Access decides about every call. It is safe for concurrent use.
+// Access identifies callers and decides on their calls. It implements grpcserver.Access. It is safe for concurrent use.
 type Access struct {
 	config Config
 	tls    *serverTLS // nil: plain text
 	policy atomic.Pointer[policy]
 	tokens atomic.Pointer[tokens]
 	limits *limits
-	// generation changes when rights may have; open streams then look again.
+	// generation grows at each change of the policy and of the tokens. Open streams then check their caller again.
 	generation atomic.Uint64
 }
 
 // maxFileBytes bounds each file.
 const maxFileBytes = 1 << 20
 
-// Open takes what the files say, and adds them to the watcher, which takes what they say later. Its
-// error names every file that is not as it should be, a line each, by its setting.
+// Open reads the files and adds them to the watcher, which applies their later changes. Its error has a line for each
+// unusable file, with the name of its setting.
 func Open(config Config, files *reload.Watcher) (*Access, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -108,10 +99,10 @@ func Open(config Config, files *reload.Watcher) (*Access, error) {
 
 func readFile(path string) (string, error) { return reload.ReadFile(path, maxFileBytes) }
 
-// open reports whether everyone may do everything.
-func (a *Access) open() bool { return a.config.ClientCAFile == "" && a.config.TokensFile == "" }
+// isOpen reports whether access control is off: every caller may make every call.
+func (a *Access) isOpen() bool { return a.config.ClientCAFile == "" && a.config.TokensFile == "" }
 
-// Credentials are what the server speaks TLS with; nil for plain text.
+// Credentials returns the server's TLS credentials, or nil for plain text.
 func (a *Access) Credentials() credentials.TransportCredentials {
 	if a.tls == nil {
 		return nil
@@ -119,7 +110,7 @@ func (a *Access) Credentials() credentials.TransportCredentials {
 	return credentials.NewTLS(a.tls.config())
 }
 
-// MayRead reports whether the caller of a call with this context may ask for the status of a session.
+// MayRead reports whether the caller of the call with this context may call GetStatus.
 func (a *Access) MayRead(ctx context.Context) bool {
 	return a.check(a.callerOf(ctx), pathGetStatus) == nil
 }
@@ -139,9 +130,9 @@ func (a *Access) setTokens(texts []string) error {
 	if err != nil {
 		return err
 	}
-	// Without a word of the file in it: what stands in the place of a right can be a token.
+	// The line quotes nothing of the file: the text in the field of the rights can be a token.
 	for _, o := range odd {
-		a.config.Logger.Warn("a token's line names rights that this version does not know; they are ignored, look for a typing error",
+		a.config.Logger.Warn("unknown rights in a line of the tokens file are ignored; check their spelling",
 			"file", "GRPC_TOKENS_FILE", "line", o.line, "principal", o.holder, "unknown", o.number, "without_any_right", o.none, "known", rightNames)
 	}
 	a.tokens.Store(newTokens(read))

@@ -10,7 +10,7 @@ import (
 	"example.com/verification-status/server/internal/shares"
 )
 
-// Unary refuses a call that may not be made. ctx is from Identify, method is full
+// Unary returns an error for the caller if it may not make the call. ctx is from Identify. method is full
 // ("/package.Service/Method").
 func (a *Access) Unary(ctx context.Context, method string, request any) error {
 	if isHealth(method) {
@@ -27,9 +27,10 @@ func (a *Access) Unary(ctx context.Context, method string, request any) error {
 	return nil
 }
 
-// Stream does the same for a stream. What a watch needs shows in its request: the stream that is
-// returned, whose context is made from ctx, checks that when it arrives, and ends at the next message once its
-// caller has lost the right to it. leave is to be called once, at the end.
+// Stream returns an error for the caller if it may not open the stream. The right that a watch needs depends on its
+// request, so the returned stream checks it when the request arrives. It checks again at the first message after a change
+// of rights, and returns an error if the caller has lost its right. The context of the stream derives from ctx. Call leave
+// once, at the end.
 func (a *Access) Stream(ctx context.Context, method string, stream grpc.ServerStream) (checked grpc.ServerStream, leave func(), err error) {
 	if isHealth(method) {
 		return a.health(ctx, method, stream)
@@ -37,19 +38,19 @@ func (a *Access) Stream(ctx context.Context, method string, stream grpc.ServerSt
 	who := a.callerOf(ctx)
 	refused := a.beginStream(who, method)
 	if refused == nil {
-		leave, refused = a.limits.enter(who.caller.holder)
+		leave, refused = a.limits.openStream(who.caller.holder)
 	}
 	if refused != nil {
 		return nil, nil, a.refuse(ctx, method, refused)
 	}
-	if a.open() {
+	if a.isOpen() {
 		return stream, leave, nil
 	}
 	return &guarded{ServerStream: stream, ctx: ctx, access: a, method: method, generation: who.generation}, leave, nil
 }
 
-// health lets a health watch through, within its limits. Everybody may open one, but only those of callers with
-// credentials are kept until they end.
+// health admits a health watch within its limits. Every caller may open one. The health watch of an unauthenticated caller
+// can be evicted for another one.
 func (a *Access) health(ctx context.Context, method string, stream grpc.ServerStream) (checked grpc.ServerStream, leave func(), err error) {
 	holder, evict, until := a.holderOf(ctx), func() {}, ctx
 	if holder.IsPeer() {
@@ -61,21 +62,21 @@ func (a *Access) health(ctx context.Context, method string, stream grpc.ServerSt
 	if refused != nil {
 		return nil, nil, a.refuse(ctx, method, refused)
 	}
-	return &ending{stream, until}, leave, nil
+	return &evictable{stream, until}, leave, nil
 }
 
-// holderOf is what the health watch of a call is counted for: its caller, else the holder of the connection's
-// certificate, else the address.
+// holderOf returns the holder that a health watch counts for: its caller, else the holder of the connection's certificate,
+// else the address.
 func (a *Access) holderOf(ctx context.Context) shares.Holder {
-	if a.open() {
+	if a.isOpen() {
 		return shares.Holder{}
 	}
-	if who := a.callerOf(ctx); who.caller.unknown == "" {
+	if who := a.callerOf(ctx); who.caller.problem == "" {
 		return who.caller.holder
 	}
 	if a.config.ClientCAFile != "" {
 		if certificate := verified(ctx); certificate != nil {
-			if who := identifyCertificate(certificate); who.unknown == "" {
+			if who := identifyCertificate(certificate); who.problem == "" {
 				return who.holder
 			}
 		}
@@ -87,19 +88,19 @@ func (a *Access) holderOf(ctx context.Context) shares.Holder {
 	return shares.Peer(from.Addr)
 }
 
-// ending is a stream whose context ends with a cause before its caller or its handler ends it.
-type ending struct {
+// evictable is a health watch whose context can be canceled with a cause, to evict it.
+type evictable struct {
 	grpc.ServerStream
 	ctx context.Context
 }
 
 // Context implements grpc.ServerStream.
-func (e *ending) Context() context.Context { return e.ctx }
+func (e *evictable) Context() context.Context { return e.ctx }
 
-// begin refuses callers who are nobody, and those who call too often.
+// begin refuses unidentified callers and callers over their rate.
 func (a *Access) begin(c *caller) *refusal {
-	if c.unknown != "" {
-		return unauthenticated(c.unknown)
+	if c.problem != "" {
+		return unauthenticated(c.problem)
 	}
 	if after, ok := a.limits.call(c.principal); !ok {
 		return rateLimited(c.principal, after)
@@ -107,7 +108,7 @@ func (a *Access) begin(c *caller) *refusal {
 	return nil
 }
 
-// beginStream refuses also those who may not make the call whatever the request.
+// beginStream refuses the same, and callers that have no right to the method, whatever the request.
 func (a *Access) beginStream(who *identified, method string) *refusal {
 	if refused := a.begin(who.caller); refused != nil {
 		return refused
@@ -119,14 +120,14 @@ func (a *Access) beginStream(who *identified, method string) *refusal {
 	return nil
 }
 
-// check refuses a caller without the right to a path.
+// check returns why a caller has no right to a path, or nil if it has.
 func (a *Access) check(who *identified, path string) *refusal {
 	switch c := who.caller; {
-	case c.unknown != "":
-		return unauthenticated(c.unknown)
-	case a.open():
+	case c.problem != "":
+		return unauthenticated(c.problem)
+	case a.isOpen():
 		return nil
-	case c.token != nil && c.token.opens(path):
+	case c.token != nil && c.token.allows(path):
 		return nil
 	case c.token == nil && a.policy.Load().allows(who, path):
 		return nil
@@ -134,7 +135,7 @@ func (a *Access) check(who *identified, path string) *refusal {
 	return denied(who.caller.principal, path)
 }
 
-// refuse tells of a refusal and makes it an error.
+// refuse reports a refusal to Config.Shed or Config.Observe, and returns its error.
 func (a *Access) refuse(ctx context.Context, method string, refused *refusal) error {
 	if refused.limit != "" {
 		a.config.Shed(ctx, method, refused.limit)
@@ -144,57 +145,57 @@ func (a *Access) refuse(ctx context.Context, method string, refused *refusal) er
 	return refused.err()
 }
 
-// anybody is who calls where everyone may.
-var anybody = &identified{context.Background(), &caller{}, 0}
+// anonymous is the caller of every request while access control is off.
+var anonymous = &identified{context.Background(), &caller{}, 0}
 
-// callerOf is who makes a call; nobody where Identify did not look.
+// callerOf returns the caller of a call. Without a call of Identify the caller is unidentified.
 func (a *Access) callerOf(ctx context.Context) *identified {
-	if a.open() {
-		return anybody
+	if a.isOpen() {
+		return anonymous
 	}
 	if i, ok := ctx.Value(callerKey{}).(*identified); ok {
 		return i
 	}
-	return &identified{ctx, nobody("this server does not know who calls"), 0}
+	return &identified{ctx, unidentified("the caller is not identified"), 0}
 }
 
-// guarded is a stream that checks what its request needs, and looks again when rights have changed.
-// Its handler receives and sends in turn: no method of this service does both at once.
+// guarded is a stream that checks the right that its request needs, and checks again when rights have changed. Its handler
+// must not receive and send at the same time; no method of this service does.
 type guarded struct {
 	grpc.ServerStream
 	ctx    context.Context
 	access *Access
 	method string
 
-	path       string // what the request needs
-	generation uint64 // of the rights that the caller was last judged by
+	path       string // the right that the request needs
+	generation uint64 // of the rights at the last check
 }
 
 // Context implements grpc.ServerStream.
 func (g *guarded) Context() context.Context { return g.ctx }
 
-// RecvMsg refuses a request that the caller may not make.
+// RecvMsg returns an error if the caller may not make the request.
 func (g *guarded) RecvMsg(message any) error {
 	if err := g.ServerStream.RecvMsg(message); err != nil {
 		return err
 	}
 	g.path = pathOf(g.method, message)
-	return g.judge()
+	return g.authorize()
 }
 
-// SendMsg sends nothing to who may not see it any more.
+// SendMsg returns an error, and sends nothing, if the caller has lost its right.
 func (g *guarded) SendMsg(message any) error {
 	if g.access.generation.Load() != g.generation {
-		if err := g.judge(); err != nil {
+		if err := g.authorize(); err != nil {
 			return err
 		}
 	}
 	return g.ServerStream.SendMsg(message)
 }
 
-// judge checks the path. Where rights have changed since the caller was looked at, the token may have
-// gone, or have other rights.
-func (g *guarded) judge() error {
+// authorize checks the path. If rights have changed since the last check, it identifies the caller again: its token can be
+// gone or have other rights.
+func (g *guarded) authorize() error {
 	ctx, now := g.ctx, g.access.generation.Load()
 	if now != g.generation {
 		ctx = g.access.Identify(ctx)

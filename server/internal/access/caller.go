@@ -12,24 +12,24 @@ import (
 	"example.com/verification-status/server/internal/shares"
 )
 
-// maxPrincipal bounds a caller's name, in bytes: it goes into records.
+// maxPrincipal bounds a caller's name, in bytes. Records contain it.
 const maxPrincipal = 255
 
-// caller is who makes a call, as far as it could be told. It does not change.
+// caller is an identified caller, or one that could not be identified. It is immutable.
 type caller struct {
-	principal string        // empty where everyone may call, and where unknown says why
+	principal string        // empty if access control is off, and with a problem
 	token     *Token        // nil: by certificate
-	unknown   string        // why the caller is nobody; empty: the caller is somebody
-	holder    shares.Holder // of the principal; none where that is empty
+	problem   string        // why the caller is not identified; empty: it is
+	holder    shares.Holder // of the principal; zero if that is empty
 }
 
 type callerKey struct{}
 
-// identified is the context of a call whose caller was looked at.
+// identified is the context of a call after Identify.
 type identified struct {
 	context.Context
-	caller     *caller // may be that of other calls too
-	generation uint64  // of the rights that it was told by, or an earlier one
+	caller     *caller // shared with other calls
+	generation uint64  // of the rights by which it was identified, or an earlier one
 }
 
 // Value implements context.Context.
@@ -43,19 +43,19 @@ func (i *identified) Value(key any) any {
 	return i.Context.Value(key)
 }
 
-// Identify notes in the context of a call who makes it, and for which holder it counts. It refuses nobody: Unary and Stream do. It
-// must be called by the server, with the context of the call itself.
+// Identify returns the context of a call with its caller and the holder that it counts for. It refuses no call: Unary and
+// Stream do. The server must call it with the context of the call itself.
 func (a *Access) Identify(ctx context.Context) context.Context {
-	if a.open() {
+	if a.isOpen() {
 		return ctx
 	}
-	generation := a.generation.Load() // before the tokens are: a change meanwhile must be noticed
+	generation := a.generation.Load() // before the tokens: a change in between must not be missed
 	return &identified{ctx, a.identify(ctx), generation}
 }
 
-// Principal is the name of who makes the call that ctx belongs to: the SPIFFE id or DNS name of a
-// client certificate, "token:" and the name of a token, or empty where callers have no names. It has
-// 255 bytes at the most, none of them a space or a control character.
+// Principal returns the name of the caller: the SPIFFE id or DNS name of its client certificate, or "token:" and the name
+// of its token. It returns "" if access control is off or the caller is not identified. A name has at most 255 bytes, and
+// no spaces or control characters. ctx is from Identify, or derives from it.
 func (*Access) Principal(ctx context.Context) string {
 	if i, ok := ctx.Value(callerKey{}).(*identified); ok {
 		return i.caller.principal
@@ -63,12 +63,12 @@ func (*Access) Principal(ctx context.Context) string {
 	return ""
 }
 
-// identify goes by the bearer token where there is one, good or not: a caller that shows a token wants
-// to be judged by it, and must learn that it is bad. Else by the client certificate.
+// identify returns the caller by its bearer token, or by its client certificate if the call has no token. A bad token is
+// not passed over: a caller that sends one must learn that it is bad.
 func (a *Access) identify(ctx context.Context) *caller {
-	if inForce := a.tokens.Load(); inForce != nil {
+	if current := a.tokens.Load(); current != nil {
 		if values := metadata.ValueFromIncomingContext(ctx, "authorization"); len(values) > 0 {
-			return inForce.identify(values)
+			return current.identify(values)
 		}
 	}
 	if a.config.ClientCAFile != "" {
@@ -78,30 +78,30 @@ func (a *Access) identify(ctx context.Context) *caller {
 	}
 	switch {
 	case a.config.ClientCAFile == "":
-		return nobody("the call has no bearer token; send one in the authorization header")
+		return unidentified("the call has no bearer token; send one in the authorization header")
 	case a.config.TokensFile == "":
-		return nobody("the connection has no client certificate; use one of an authority that this server trusts")
+		return unidentified("the connection has no client certificate; use one of an authority that this server trusts")
 	default:
-		return nobody("the call has neither a client certificate nor a bearer token")
+		return unidentified("the call has neither a client certificate nor a bearer token")
 	}
 }
 
-// nobody is a caller who is not let in, and why.
-func nobody(why string) *caller { return &caller{unknown: why} }
+// unidentified returns a caller that is not identified, for this reason.
+func unidentified(why string) *caller { return &caller{problem: why} }
 
 func (t *tokens) identify(values []string) *caller {
 	text, ok := parseBearer(values)
 	if !ok {
-		return nobody(`the authorization header is not "Bearer " and one token of this service`)
+		return unidentified(`the authorization header is not "Bearer " and one token of this service`)
 	}
-	holder := t.find(text)
-	if holder == nil {
-		return nobody("the bearer token is not known, or not any more")
+	found := t.find(text)
+	if found == nil {
+		return unidentified("the bearer token is not known, or not any more")
 	}
-	return holder
+	return found
 }
 
-// verified is the client certificate of the connection, if an authority vouches for it.
+// verified returns the client certificate of the connection, or nil if no authority vouches for one.
 func verified(ctx context.Context) *x509.Certificate {
 	from, ok := peer.FromContext(ctx)
 	if !ok {
@@ -114,25 +114,25 @@ func verified(ctx context.Context) *x509.Certificate {
 	return secured.State.PeerCertificates[0]
 }
 
-// identifyCertificate names the holder by the URI, else by the first DNS name, as the policy's
-// principals do. The subject is no name: authorities vouch for alternative names only.
+// identifyCertificate returns the caller with the name in the certificate: its URI, else its first DNS name, as grpc's
+// policy does. The subject is not used: authorities vouch for the alternative names only.
 func identifyCertificate(certificate *x509.Certificate) *caller {
 	var name string
 	switch {
 	case len(certificate.URIs) == 1 && certificate.URIs[0].Scheme == "spiffe":
 		name = certificate.URIs[0].String()
 	case len(certificate.URIs) > 0:
-		return nobody("the client certificate has a URI that is no SPIFFE id, or several URIs")
+		return unidentified("the client certificate has a URI that is no SPIFFE id, or several URIs")
 	case len(certificate.DNSNames) > 0:
 		name = certificate.DNSNames[0]
 	default:
-		return nobody("the client certificate names neither a SPIFFE id nor a DNS name")
+		return unidentified("the client certificate names neither a SPIFFE id nor a DNS name")
 	}
-	if len(name) > maxPrincipal || strings.ContainsFunc(name, unfit) || strings.HasPrefix(name, tokenPrincipal) {
-		return nobody("the client certificate's name is longer than 255 bytes, or not printable")
+	if len(name) > maxPrincipal || strings.ContainsFunc(name, isUnfit) || strings.HasPrefix(name, tokenPrincipal) {
+		return unidentified("the client certificate's name is longer than 255 bytes, or not printable")
 	}
 	return &caller{principal: name, holder: shares.Named(name)}
 }
 
-// unfit reports whether a character could make two names look alike in a log, or break a line.
-func unfit(r rune) bool { return r <= ' ' || r > '~' }
+// isUnfit reports whether a character could make two names look alike in a log, or break a line.
+func isUnfit(r rune) bool { return r <= ' ' || r > '~' }

@@ -15,13 +15,13 @@ import (
 // errorDomain is the ErrorInfo domain that the contract promises.
 const errorDomain = "verification.v1"
 
-// refusal is why a call is not let through.
+// refusal is why a call is refused.
 type refusal struct {
 	code   codes.Code
 	reason verificationv1.ErrorReason
 	text   string
-	after  time.Duration // when to try again; 0: nothing is said of that
-	limit  string        // the setting whose limit is reached; empty: it is no matter of how much
+	after  time.Duration // RetryInfo; 0: none
+	limit  string        // the setting whose limit is reached; empty: no limit is
 }
 
 func unauthenticated(text string) *refusal {
@@ -42,17 +42,17 @@ func tooManyStreams(text, limit string) *refusal {
 	return &refusal{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS, text, 0, limit}
 }
 
-// evicted ends a health watch without credentials. Clients take UNAVAILABLE as a reason to try again.
+// evicted ends an unauthenticated health watch. Clients try again after UNAVAILABLE.
 func evicted() *refusal {
 	return &refusal{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_OVERLOADED,
 		"this health watch, which has no credentials, makes room for another one; try again", evictedRetry,
 		"none: it is fixed for health watches without credentials"}
 }
 
-// evictedRetry is when a client should open a health watch again that made room for another one.
+// evictedRetry is the RetryInfo of an evicted health watch.
 const evictedRetry = time.Second
 
-// err is the refusal as the caller sees it.
+// err returns the error for the caller.
 func (r *refusal) err() error {
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Domain: errorDomain, Reason: r.reason.String()}}
 	if r.after > 0 {

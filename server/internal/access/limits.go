@@ -11,11 +11,12 @@ import (
 	"example.com/verification-status/server/internal/shares"
 )
 
-// maxPrincipals bounds how many callers' rates are remembered. Beyond it those who called longest ago
-// begin anew. Callers cannot make up names: an authority or the operator gives them.
+// maxPrincipals bounds how many callers have a rate limiter. A further one evicts the limiter of the caller whose last call
+// is the oldest, and that caller then has its full burst again. Callers cannot make up names: an authority or the operator
+// gives them.
 const maxPrincipals = 10_000
 
-// limits are how much each caller, and all of them, may do.
+// limits limit each caller and all callers together.
 type limits struct {
 	rate  rate.Limit // 0: any
 	burst int
@@ -44,8 +45,8 @@ func newLimits(config Config) *limits {
 	}
 }
 
-// call counts a call against its caller's rate. Where it is one too many, ok is false, and after says
-// when there is room for one. It is not counted then: who is refused is not kept out for longer.
+// call counts a call against its caller's rate. If the caller is over its rate, ok is false and after is the time until a
+// call is allowed. A refused call is not counted, so that it does not delay the next one.
 func (l *limits) call(principal string) (after time.Duration, ok bool) {
 	if l.rate == 0 {
 		return 0, true
@@ -70,8 +71,8 @@ func (l *limits) limiter(principal string) *rate.Limiter {
 	return limiter
 }
 
-// enter counts a stream until leave is called, once, or refuses it.
-func (l *limits) enter(holder shares.Holder) (leave func(), refused *refusal) {
+// openStream counts a stream until leave, which is called once. It refuses a stream that is over a limit.
+func (l *limits) openStream(holder shares.Holder) (leave func(), refused *refusal) {
 	unit, err := l.streams.Take(holder, nil)
 	switch {
 	case errors.Is(err, shares.ErrShare):
@@ -82,9 +83,9 @@ func (l *limits) enter(holder shares.Holder) (leave func(), refused *refusal) {
 	return unit.Release, nil
 }
 
-// watchHealth counts a health watch until leave is called, once, or refuses it. Health watches have a pot of
-// their own, since callers without credentials may open them, and clients take a server whose health they
-// cannot watch for dead. evict ends the watch of such a caller when it makes room for another one.
+// watchHealth counts a health watch until leave, which is called once. It refuses one that is over a limit. Health watches
+// have a pot of their own: unauthenticated callers may open them, and clients take a server whose health they cannot watch
+// for dead. evict ends the watch of an unauthenticated caller for another one.
 func (l *limits) watchHealth(holder shares.Holder, evict func()) (leave func(), refused *refusal) {
 	unit, err := l.health.Take(holder, evict)
 	switch {

@@ -12,15 +12,15 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// policy is grpc's authorization policy: deny rules, then allow rules, then no.
+// policy is grpc's authorization policy: deny rules, then allow rules. It denies everything else.
 type policy struct {
 	engine *authz.StaticInterceptor
-	// denials is the same policy with everything allowed that is not denied; nil: nothing is denied.
+	// denials is the same policy, but it allows everything that it does not deny. nil: there are no deny rules.
 	denials *authz.StaticInterceptor
 }
 
 func newPolicy(text string) (*policy, error) {
-	// The engine reads one value and leaves what is behind it, which may be the rules that matter.
+	// The engine reads one JSON value and ignores text after it, which could be the rules that matter.
 	var parts struct {
 		Name      json.RawMessage   `json:"name"`
 		DenyRules []json.RawMessage `json:"deny_rules"`
@@ -48,10 +48,11 @@ func newPolicy(text string) (*policy, error) {
 	return &policy{engine, denials}, nil
 }
 
-// allows reports whether the caller whose call ctx belongs to may do what path stands for. No policy
-// allows nothing. A rule that denies watches denies that of all sessions too: it is the same method, and
-// more. Of a certificate with several DNS names, each can be denied, and the first alone is allowed anything: it is the
-// name in the log and in the record, and an authority can let its clients choose the others.
+// allows reports whether the caller has the right to path. ctx is the context of its call. A nil policy allows nothing.
+//
+// A rule that denies watches also denies the watch of all sessions, which is the same method. Deny rules apply to each DNS
+// name of a certificate, allow rules to the first one alone: it is the name in the log and in the record, and an authority
+// can let its clients choose the others.
 func (p *policy) allows(ctx context.Context, path string) bool {
 	if p == nil || path == pathWatchAll && p.denials != nil && !passes(ctx, p.denials, pathWatch) {
 		return false
@@ -62,7 +63,8 @@ func (p *policy) allows(ctx context.Context, path string) bool {
 	return passes(ctx, p.engine, path)
 }
 
-// withFirstName returns ctx with a peer whose certificate has its first DNS name alone; nil if it has no others.
+// withFirstName returns ctx with a peer whose certificate has its first DNS name alone. It returns nil if the certificate
+// has no other DNS name.
 func withFirstName(ctx context.Context) context.Context {
 	certificate := verified(ctx)
 	if certificate == nil || len(certificate.DNSNames) < 2 {
@@ -70,14 +72,14 @@ func withFirstName(ctx context.Context) context.Context {
 	}
 	named := *certificate
 	named.DNSNames = named.DNSNames[:1]
-	from, _ := peer.FromContext(ctx) // verified has looked at it
+	from, _ := peer.FromContext(ctx) // verified has checked it
 	known, secured := *from, from.AuthInfo.(credentials.TLSInfo)
 	secured.State.PeerCertificates = []*x509.Certificate{&named}
 	known.AuthInfo = secured
 	return peer.NewContext(ctx, &known)
 }
 
-// passes asks an engine. It looks at the method that ctx names: it is shown one with that name.
+// passes reports whether an engine allows a path. The engine takes the method from ctx, so ctx gets path for its method.
 func passes(ctx context.Context, engine *authz.StaticInterceptor, path string) bool {
 	named := grpc.NewContextWithServerTransportStream(ctx, renamed{grpc.ServerTransportStreamFromContext(ctx), path})
 	passed := false
@@ -88,7 +90,7 @@ func passes(ctx context.Context, engine *authz.StaticInterceptor, path string) b
 	return err == nil && passed
 }
 
-// renamed is a call under another method's name.
+// renamed is a call with the name of another method.
 type renamed struct {
 	grpc.ServerTransportStream
 	method string

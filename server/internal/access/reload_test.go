@@ -358,7 +358,7 @@ func TestARightOfALaterVersionIsLoggedAndIgnored(t *testing.T) {
 	warned := func(times int) {
 		t.Helper()
 		log := b.log.String()
-		if got := strings.Count(log, "rights that this version does not know"); got != times {
+		if got := strings.Count(log, "unknown rights in a line of the tokens file"); got != times {
 			t.Errorf("%d warnings; want %d:\n%s", got, times, log)
 		}
 		if strings.Contains(log, token) || strings.Contains(log, line.String()[len("web "):40]) {

@@ -8,9 +8,8 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// What a call needs is one path: its method's or, for a watch of all sessions, one below it. A policy
-// allows paths to certificates, and a right is a name for the paths that it opens to a token. So there
-// is one model for both.
+// A call needs the right to one path: its method's or, for a watch of all sessions, one below it. A policy allows paths to
+// certificates. A Right is a name for paths that it allows to a token. So both have one model.
 const (
 	pathGetStatus = verificationv1.VerificationService_GetStatus_FullMethodName
 	pathWatch     = verificationv1.VerificationService_WatchStatus_FullMethodName
@@ -22,30 +21,30 @@ const (
 	reflectionPrefix = "/grpc.reflection."
 )
 
-// Right is what a bearer token may do.
+// Right is a right of a bearer token.
 type Right string
 
 // The rights.
 const (
-	// RightRead is to ask for and watch the status of a session that the caller can name.
+	// RightRead allows GetStatus, and WatchStatus for a session or reference.
 	RightRead Right = "read"
-	// RightWatchAll is to watch every session.
+	// RightWatchAll allows WatchStatus for all sessions.
 	RightWatchAll Right = "watch-all"
-	// RightList is to list sessions.
+	// RightList allows ListVerifications.
 	RightList Right = "list"
-	// RightRetry is to grant people retries, each of which may be billed.
+	// RightRetry allows RetryVerification. Stripe can bill each retry.
 	RightRetry Right = "retry"
 )
 
-// opens are the paths that each right opens.
-var opens = map[Right][]string{
+// pathsOfRight has the paths that each right allows.
+var pathsOfRight = map[Right][]string{
 	RightRead:     {pathGetStatus, pathWatch},
 	RightWatchAll: {pathWatchAll},
 	RightList:     {pathList},
 	RightRetry:    {pathRetry},
 }
 
-// rightNames are those of all rights, for people.
+// rightNames are the names of all rights, for error texts.
 const rightNames = "read, watch-all, list and retry"
 
 // ParseRights reads rights separated by commas, each once.
@@ -57,18 +56,18 @@ func ParseRights(text string) ([]Right, error) {
 	return rights, err
 }
 
-// readRights is ParseRights for a file that a later version might read, too: it counts the rights that this
-// version does not know, and leaves them out.
+// readRights is ParseRights for a file that a later version can read too: it leaves out the rights that this version does
+// not know, and counts them.
 func readRights(text string) (rights []Right, unknown int, err error) {
 	for _, word := range strings.Split(text, ",") {
 		right := Right(word)
 		switch {
 		case word == "":
 			return nil, 0, fmt.Errorf("rights are %s, separated by commas and without spaces", rightNames)
-		case opens[right] == nil:
+		case pathsOfRight[right] == nil:
 			unknown++
 		case slices.Contains(rights, right):
-			return nil, 0, fmt.Errorf("the right %s is there twice", right)
+			return nil, 0, fmt.Errorf("the right %s is named twice", right)
 		default:
 			rights = append(rights, right)
 		}
@@ -76,11 +75,11 @@ func readRights(text string) (rights []Right, unknown int, err error) {
 	return rights, unknown, nil
 }
 
-// isHealth reports whether a method is open to everyone: a prober has no credentials, and learns
-// nothing but whether the server is up.
+// isHealth reports whether a method is of the health service, which every caller may call: a prober has no credentials, and
+// learns only whether the server is up.
 func isHealth(method string) bool { return strings.HasPrefix(method, healthPrefix) }
 
-// pathsOf are what a call may need, before its request is known.
+// pathsOf returns the paths that a call can need, before its request is known.
 func pathsOf(method string) []string {
 	if method == pathWatch {
 		return []string{pathWatch, pathWatchAll}
@@ -88,13 +87,13 @@ func pathsOf(method string) []string {
 	return []string{pathOf(method, nil)}
 }
 
-// pathOf is what a call needs.
+// pathOf returns the path that a call needs.
 func pathOf(method string, request any) string {
 	if watch, ok := request.(*verificationv1.WatchStatusRequest); ok && watch.GetAllSessions() != nil {
 		return pathWatchAll
 	}
 	if strings.HasPrefix(method, reflectionPrefix) {
-		return pathGetStatus // who may read may know what there is to read
+		return pathGetStatus // a caller that may read may see the services too
 	}
 	return method
 }

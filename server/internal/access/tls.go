@@ -10,15 +10,15 @@ import (
 	"sync/atomic"
 )
 
-// serverTLS is what the next handshake is made with. Its setters are called by one goroutine.
+// serverTLS has the configuration of the next handshake. One goroutine calls its setters.
 type serverTLS struct {
 	pair        tls.Certificate
 	authorities *x509.CertPool // nil: client certificates are not asked for
 	current     atomic.Pointer[tls.Config]
 }
 
-// setPair takes a certificate chain and its key. In a swap they may be read from two generations and
-// not belong together: then the old pair stays until both are there. No error holds any of the key.
+// setPair sets the certificate chain and its key. While the files are replaced, they can be read from two generations and
+// not match: setPair then returns an error and keeps the old pair. No error contains a part of the key.
 func (s *serverTLS) setPair(texts []string) error {
 	pair, err := tls.X509KeyPair([]byte(texts[0]), []byte(texts[1]))
 	if err != nil {
@@ -39,8 +39,8 @@ func (s *serverTLS) setAuthorities(texts []string) error {
 	return nil
 }
 
-// authorities reads all certificates of a PEM text. x509's own reader passes over one that is cut off or
-// garbled, and whoever is of that authority would be kept out without a word here.
+// authorities reads all certificates of a PEM text. x509's own reader skips a certificate that is cut or garbled, and
+// callers of that authority would be refused without a hint in the log.
 func authorities(text []byte) (*x509.CertPool, error) {
 	const begin = "-----BEGIN CERTIFICATE-----"
 	pool, read := x509.NewCertPool(), 0
@@ -49,34 +49,33 @@ func authorities(text []byte) (*x509.CertPool, error) {
 			read++
 		}
 	}
-	switch there := bytes.Count(text, []byte(begin)); {
-	case there == 0:
+	switch begun := bytes.Count(text, []byte(begin)); {
+	case begun == 0:
 		return nil, errors.New("there is no certificate in PEM: name a file with " + begin)
-	case read < there:
-		return nil, fmt.Errorf("only %d of %d certificates can be read: one is cut off or garbled", read, there)
+	case read < begun:
+		return nil, fmt.Errorf("only %d of %d certificates can be read: one is cut off or garbled", read, begun)
 	}
 	return pool, nil
 }
 
-// renew makes the configuration of handshakes to come. Those under way keep theirs.
+// renew makes the configuration of the next handshakes. Handshakes under way keep theirs.
 func (s *serverTLS) renew() {
 	config := &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{s.pair},
-		// A ticket would let a client in again without its certificate being looked at again. gRPC's
-		// connections last; there is little to save.
+		// A ticket would admit a client again without a check of its certificate. gRPC's connections live long, so
+		// tickets would save little.
 		SessionTicketsDisabled: true,
 	}
 	if s.authorities != nil {
 		config.ClientCAs = s.authorities
-		// Who has no certificate may have a token, or ask for the server's health. What is given is
-		// verified always.
+		// A caller without a certificate can have a token, or ask for the health. A certificate is always verified.
 		config.ClientAuth = tls.VerifyClientCertIfGiven
 	}
 	s.current.Store(config)
 }
 
-// config is what a listener is made with: it takes the current configuration at each handshake.
+// config returns the configuration for a listener, which takes the current one at each handshake.
 func (s *serverTLS) config() *tls.Config {
 	return &tls.Config{
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.current.Load(), nil },

@@ -16,29 +16,30 @@ import (
 )
 
 const (
-	// tokenPrefix lets scanners for secrets find a token that was committed or logged.
+	// tokenPrefix lets secret scanners find a token that was committed or logged.
 	tokenPrefix = "vst_"
 	tokenBytes  = 32
 	tokenLength = len(tokenPrefix) + 43 // 32 bytes in base64
-	// tokenPrincipal comes before a token's name, so that no token can be named like a certificate.
+	// tokenPrincipal precedes a token's name, so that no token can have the name of a certificate.
 	tokenPrincipal = "token:"
-	// maxTokens bounds what each call costs: its token is compared with every one.
+	// maxTokens bounds the cost of each call, whose token is compared with all tokens.
 	maxTokens = 256
 )
 
 var tokenName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$`)
 
-// Token is one line of the tokens' file: who, by which token, may do what.
+// Token is one line of the tokens' file.
 //
-// The hash is a plain SHA-256. Slow hashes are for passwords, which can be guessed; a token is 32
-// random bytes, which cannot.
+// Its hash is a plain SHA-256. Slow hashes are for passwords, which can be guessed. A token has 32 random bytes, which
+// cannot.
 type Token struct {
 	Name   string
 	Hash   [sha256.Size]byte
 	Rights []Right
 }
 
-// NewToken makes a token and its line of the file. The token itself is nowhere else.
+// NewToken returns a new token and its line for the file. It keeps no copy of the token. It returns an error for a name that
+// the file cannot have.
 func NewToken(name string, rights []Right) (token string, line Token, err error) {
 	if !tokenName.MatchString(name) {
 		return "", Token{}, errors.New("a token's name is 1 to 100 letters, digits, dots, dashes, slashes and underscores, and begins with a letter or digit")
@@ -49,7 +50,7 @@ func NewToken(name string, rights []Right) (token string, line Token, err error)
 	return token, Token{Name: name, Hash: sha256.Sum256([]byte(token)), Rights: rights}, nil
 }
 
-// String is the line in the file.
+// String returns the line for the file.
 func (t Token) String() string {
 	words := make([]string, len(t.Rights))
 	for i, right := range t.Rights {
@@ -58,34 +59,34 @@ func (t Token) String() string {
 	return t.Name + " " + hex.EncodeToString(t.Hash[:]) + " " + strings.Join(words, ",")
 }
 
-// principal is the token's holder in the record and the log.
+// principal returns the name of the token's callers in records and in the log.
 func (t Token) principal() string { return tokenPrincipal + t.Name }
 
-func (t Token) opens(path string) bool {
-	return slices.ContainsFunc(t.Rights, func(right Right) bool { return slices.Contains(opens[right], path) })
+func (t Token) allows(path string) bool {
+	return slices.ContainsFunc(t.Rights, func(right Right) bool { return slices.Contains(pathsOfRight[right], path) })
 }
 
-// ParseTokens reads the tokens' file: a line for each token with its name, the SHA-256 of the token in
-// hexadecimal digits, and its rights, separated by spaces. Empty lines, and lines that begin with #,
-// are nothing. Two tokens may have one name: so a token is rolled. A file without tokens lets nobody
-// in. There are 256 at the most. Errors name the line, never what is in it.
+// ParseTokens reads the tokens' file. Each token has a line: its name, the SHA-256 of the token in hexadecimal digits, and
+// its rights, separated by spaces. Empty lines and lines that begin with # are skipped. Two tokens can have one name, to
+// replace a token without an interruption. With a file without tokens, every call by token is refused. A file has at most
+// 256 tokens. Errors have the number of the line, and none of its text.
 //
-// A right that this version does not know is left out, so that a file can name the rights of a later
-// version before the last replica has it. A token that is left without a right may do nothing.
+// ParseTokens leaves out a right that this version does not know, so that a file can have the rights of a later version
+// before all replicas run it. A token without rights is valid and may make no call.
 func ParseTokens(text string) ([]Token, error) {
 	tokens, _, err := readTokens(text)
 	return tokens, err
 }
 
-// unknownRights says that a token's line names rights that this version does not know.
+// unknownRights is about a token's line with rights that this version does not know.
 type unknownRights struct {
 	line   int
 	holder string
 	number int
-	none   bool // it has no others
+	none   bool // the token has no known right
 }
 
-// readTokens is ParseTokens, and tells of the rights that were left out.
+// readTokens is ParseTokens, and returns the rights that were left out.
 func readTokens(text string) (tokens []Token, odd []unknownRights, err error) {
 	seen := map[[sha256.Size]byte]bool{}
 	number := 0
@@ -132,23 +133,22 @@ func parseToken(fields []string) (token Token, unknown int, err error) {
 	return token, unknown, err
 }
 
-// tokens are those in force, and who holds each.
+// tokens are the current tokens and the caller of each.
 type tokens struct {
 	all     []Token
-	holders []caller
+	callers []caller // of the token with the same index
 }
 
 func newTokens(all []Token) *tokens {
 	t := &tokens{all, make([]caller, len(all))}
 	for i := range all {
 		name := all[i].principal()
-		t.holders[i] = caller{principal: name, token: &all[i], holder: shares.Named(name)}
+		t.callers[i] = caller{principal: name, token: &all[i], holder: shares.Named(name)}
 	}
 	return t
 }
 
-// find returns who holds a token; nil: nobody. It takes as long for one that is almost right as for one that
-// is not, and looks at every entry.
+// find returns the caller with a token, or nil. It compares the token with all tokens, in constant time.
 func (t *tokens) find(text string) *caller {
 	if len(text) != tokenLength {
 		return nil
@@ -163,11 +163,11 @@ func (t *tokens) find(text string) *caller {
 	if found < 0 {
 		return nil
 	}
-	return &t.holders[found]
+	return &t.callers[found]
 }
 
-// parseBearer takes the token out of the values of the authorization header (RFC 6750, section 2.1):
-// one value, "Bearer" in any case, a space, and a token that looks like one of ours.
+// parseBearer returns the token in the values of the authorization header (RFC 6750, section 2.1): one value, "Bearer" in
+// any case, a space, and a token with the prefix and length of this service's.
 func parseBearer(values []string) (string, bool) {
 	if len(values) != 1 {
 		return "", false

@@ -38,14 +38,14 @@ func TestNewTokensAreReadAndFound(t *testing.T) {
 	if err != nil || len(read) != 3 {
 		t.Fatalf("%v, %v", read, err)
 	}
-	inForce := newTokens(read)
+	current := newTokens(read)
 	for token, line := range made {
-		got := inForce.find(token)
+		got := current.find(token)
 		if got == nil || !reflect.DeepEqual(*got.token, line) || got.principal != "token:"+line.Name {
 			t.Errorf("%v; want %v", got, line)
 		}
 		for _, wrong := range []string{token + "x", token[:len(token)-1], strings.ToUpper(token), ""} {
-			if got := inForce.find(wrong); got != nil {
+			if got := current.find(wrong); got != nil {
 				t.Errorf("%q found %v", wrong, got)
 			}
 		}
@@ -86,7 +86,7 @@ func TestParseTokensRefuses(t *testing.T) {
 		"hash cut off":     {"web " + hash[:62] + " read", "line 1: the second word"},
 		"right cut off":    {"web " + hash + " read,", "line 1: rights are"},
 		"no right":         {"web " + hash + " ,", "line 1: rights are"},
-		"right twice":      {"web " + hash + " read,read", "line 1: the right read is there twice"},
+		"right twice":      {"web " + hash + " read,read", "line 1: the right read is named twice"},
 		"token twice":      {"web " + hash + " read\nops " + strings.ToUpper(hash) + " retry", "line 2: the same token"},
 		"too many":         {manyTokens(maxTokens + 1), fmt.Sprintf("line %d: there are over %d", maxTokens+1, maxTokens)},
 		"the token itself": {"web vst_planted_planted_planted_planted_planted_plante read", "line 1: the second word"},
@@ -120,8 +120,8 @@ func TestRightsThatAreNotKnownAreLeftOut(t *testing.T) {
 		if !slices.Equal(read[i].Rights, want) {
 			t.Errorf("%s has the rights %v; want %v", read[i].Name, read[i].Rights, want)
 		}
-		for right, paths := range opens {
-			if got := read[i].opens(paths[0]); got != slices.Contains(want, right) {
+		for right, paths := range pathsOfRight {
+			if got := read[i].allows(paths[0]); got != slices.Contains(want, right) {
 				t.Errorf("%s may %s: %v", read[i].Name, right, got)
 			}
 		}
@@ -175,17 +175,17 @@ func FuzzBearer(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	inForce := newTokens([]Token{line})
+	current := newTokens([]Token{line})
 	for _, value := range []string{"", "Bearer", "Bearer ", "Bearer " + token, "bEARER " + token, "Bearer  " + token, "Bearer " + token + " ", token, "Basic " + token, "Bearer " + strings.Repeat("a", 1<<16)} {
 		f.Add(value)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		c := inForce.identify([]string{value})
+		c := current.identify([]string{value})
 		right := len(value) > 7 && strings.EqualFold(value[:7], "Bearer ") && value[7:] == token
-		if (c.unknown == "") != right || (c.principal == "token:web") != right || (c.token != nil) != right {
+		if (c.problem == "") != right || (c.principal == "token:web") != right || (c.token != nil) != right {
 			t.Fatalf("%q makes %+v", value, c)
 		}
-		if twice := inForce.identify([]string{value, value}); twice.unknown == "" {
+		if twice := current.identify([]string{value, value}); twice.problem == "" {
 			t.Fatalf("%q twice makes %+v", value, twice)
 		}
 	})

@@ -23,14 +23,14 @@ type holding struct{ webhook.Applier }
 
 // Apply implements webhook.Applier.
 func (h holding) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
-	defer connlimit.HoldRequest(ctx).Done()
+	defer connlimit.AcquireRequest(ctx).Release()
 	return h.Applier.Apply(ctx, event)
 }
 
 // held does the same for whatever an operator asks: a profile takes its time.
 func held(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer connlimit.HoldRequest(r.Context()).Done()
+		defer connlimit.AcquireRequest(r.Context()).Release()
 		next.ServeHTTP(w, r)
 	})
 }

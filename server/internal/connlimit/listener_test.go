@@ -21,12 +21,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
 }
 
-const patience = 10 * time.Second
+const timeout = 10 * time.Second
 
-// nobody is the holder where callers have no names.
+// nobody is the holder of callers without names.
 var nobody shares.Holder
 
-// bounded is a listener with what it has accepted.
+// bounded is a listener and the connections that it has accepted.
 type bounded struct {
 	t        *testing.T
 	listener *connlimit.Listener
@@ -36,7 +36,7 @@ type bounded struct {
 
 func newBounded(t *testing.T, limit int) *bounded { return newShared(t, limit, 0) }
 
-// newShared is a listener on which each caller keeps so many connections by its work.
+// newShared returns a listener on which a caller keeps at most each connections by leases.
 func newShared(t *testing.T, limit, each int) *bounded {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
@@ -73,7 +73,7 @@ func (b *bounded) dial() net.Conn {
 	return c
 }
 
-// refused makes a new connection that is closed at once; that may be seen before it is there.
+// refused makes a new connection and checks that it is closed at once. Dial itself can see that already.
 func (b *bounded) refused() {
 	b.t.Helper()
 	c, err := net.Dial("tcp", b.listener.Addr().String())
@@ -95,16 +95,16 @@ func (b *bounded) open() (client, server net.Conn) {
 	case server = <-b.accepted:
 		b.t.Cleanup(func() { _ = server.Close() })
 		return client, server
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		b.t.Fatal("not accepted")
 		return nil, nil
 	}
 }
 
-// gone says whether the other side has closed a connection that nothing is sent on.
+// gone checks whether the other side has closed a connection that nothing is sent on.
 func gone(t *testing.T, c net.Conn, want bool) {
 	t.Helper()
-	wait := patience
+	wait := timeout
 	if !want {
 		wait = 50 * time.Millisecond
 	}
@@ -122,7 +122,7 @@ func TestANewcomerTakesThePlaceOfTheLongestUseless(t *testing.T) {
 	first, _ := b.open()
 	second, secondServer := b.open()
 	third, _ := b.open()
-	connlimit.Hold(secondServer.RemoteAddr(), nobody).Done() // it was of use: now the last to go
+	connlimit.Acquire(secondServer.RemoteAddr(), nobody).Release() // it is idle: the last one to close
 	fourth, _ := b.open()
 	gone(t, first, true)
 	gone(t, second, false)
@@ -132,17 +132,17 @@ func TestANewcomerTakesThePlaceOfTheLongestUseless(t *testing.T) {
 		gone(t, c, false)
 	}
 	if got := b.shed.Load(); got != 2 {
-		t.Errorf("told of %d closed connections, want 2", got)
+		t.Errorf("shed was called for %d connections, want 2", got)
 	}
 }
 
-// A flood of newcomers closes newcomers; only where many have proven themselves must one of these go.
+// New connections close unused ones. An idle one is closed only if few of the others are unused.
 func TestTheProvenOutliveAFloodAndLeaveRoomForNewcomers(t *testing.T) {
 	b := newBounded(t, 8)
 	var proven []net.Conn
 	for range 4 {
 		client, server := b.open()
-		connlimit.Hold(server.RemoteAddr(), nobody).Done()
+		connlimit.Acquire(server.RemoteAddr(), nobody).Release()
 		proven = append(proven, client)
 	}
 	for range 50 {
@@ -151,9 +151,9 @@ func TestTheProvenOutliveAFloodAndLeaveRoomForNewcomers(t *testing.T) {
 	for _, c := range proven {
 		gone(t, c, false)
 	}
-	for range 3 { // three of the newcomers become useful too: 7 of 8 are, and 2 must be left to others
+	for range 3 { // 7 of 8 have had a lease now, and a quarter of 8 is left to unused ones
 		_, server := b.open()
-		connlimit.Hold(server.RemoteAddr(), nobody).Done()
+		connlimit.Acquire(server.RemoteAddr(), nobody).Release()
 	}
 	b.open()
 	last, _ := b.open()
@@ -162,12 +162,12 @@ func TestTheProvenOutliveAFloodAndLeaveRoomForNewcomers(t *testing.T) {
 	gone(t, proven[0], true)
 }
 
-// TestG15_AGreatLimitIsNoPlaceForTheUseless: connections that never had work are at most a quarter of the limit, 1,000
-// at least. Beyond that the oldest of them goes, although there is room.
+// TestG15_AGreatLimitIsNoPlaceForTheUseless: unused connections are at most a quarter of the limit, at
+// least 1,000. A further one closes the oldest of them, although there is room.
 func TestG15_AGreatLimitIsNoPlaceForTheUseless(t *testing.T) {
 	b := newBounded(t, 1100)
 	proven, provenServer := b.open()
-	connlimit.Hold(provenServer.RemoteAddr(), nobody).Done()
+	connlimit.Acquire(provenServer.RemoteAddr(), nobody).Release()
 	oldest, _ := b.open()
 	second, _ := b.open()
 	for range 998 {
@@ -180,7 +180,7 @@ func TestG15_AGreatLimitIsNoPlaceForTheUseless(t *testing.T) {
 		gone(t, c, false)
 	}
 	if got := b.shed.Load(); got != 1 {
-		t.Errorf("told of %d closed connections, want 1", got)
+		t.Errorf("shed was called for %d connections, want 1", got)
 	}
 }
 
@@ -188,28 +188,28 @@ func TestWorkKeepsAConnectionAndTheNewcomerIsRefusedAtOnce(t *testing.T) {
 	b := newBounded(t, 2)
 	one, oneServer := b.open()
 	two, twoServer := b.open()
-	first, second := connlimit.Hold(oneServer.RemoteAddr(), nobody), connlimit.Hold(oneServer.RemoteAddr(), nobody)
-	other := connlimit.Hold(twoServer.RemoteAddr(), nobody)
+	first, second := connlimit.Acquire(oneServer.RemoteAddr(), nobody), connlimit.Acquire(oneServer.RemoteAddr(), nobody)
+	other := connlimit.Acquire(twoServer.RemoteAddr(), nobody)
 	b.refused()
-	first.Done() // a second piece of work is still under way
+	first.Release() // the second lease is still open
 	b.refused()
 	gone(t, one, false)
-	second.Done()
+	second.Release()
 	three, _ := b.open()
 	gone(t, one, true)
 	gone(t, two, false)
 	gone(t, three, false)
-	other.Done()
+	other.Release()
 }
 
 func TestClosedConnectionsMakeRoom(t *testing.T) {
 	b := newBounded(t, 1)
 	for range 20 {
 		client, server := b.open()
-		work := connlimit.Hold(server.RemoteAddr(), nobody)
+		lease := connlimit.Acquire(server.RemoteAddr(), nobody)
 		_ = server.Close()
 		_ = server.Close() // counts once
-		work.Done()
+		lease.Release()
 		gone(t, client, true)
 	}
 	last, _ := b.open()
@@ -217,18 +217,18 @@ func TestClosedConnectionsMakeRoom(t *testing.T) {
 }
 
 func TestOtherListenersConnectionsAreNotItsBusiness(t *testing.T) {
-	connlimit.Hold(&net.TCPAddr{}, nobody).Done()
-	connlimit.Hold(nil, nobody).Done()
-	connlimit.HoldRequest(t.Context()).Done()
+	connlimit.Acquire(&net.TCPAddr{}, nobody).Release()
+	connlimit.Acquire(nil, nobody).Release()
+	connlimit.AcquireRequest(t.Context()).Release()
 }
 
-// TestFloodAndUse: newcomers, work and closing from many goroutines at once; the bound holds, and a
-// connection that works all the time is never closed.
+// TestFloodAndUse: new connections, leases and closing from many goroutines at once. The limit holds, and a
+// connection that has a lease all the time is never closed.
 func TestFloodAndUse(t *testing.T) {
 	const limit = 8
 	b := newBounded(t, limit)
 	busy, busyServer := b.open()
-	work := connlimit.Hold(busyServer.RemoteAddr(), nobody)
+	lease := connlimit.Acquire(busyServer.RemoteAddr(), nobody)
 	var flood sync.WaitGroup
 	for range 4 {
 		flood.Go(func() {
@@ -246,13 +246,13 @@ func TestFloodAndUse(t *testing.T) {
 	for open := true; open; {
 		select {
 		case c := <-b.accepted:
-			connlimit.Hold(c.RemoteAddr(), nobody).Done()
+			connlimit.Acquire(c.RemoteAddr(), nobody).Release()
 			_ = c.Close()
 		case <-done:
 			open = false
 		}
 	}
-	work.Done()
+	lease.Release()
 	if _, err := io.WriteString(busyServer, "x"); err != nil {
 		t.Error(err)
 	}
@@ -270,32 +270,32 @@ func TestFloodAndUse(t *testing.T) {
 	}
 }
 
-// TestG15_OneCallersConnectionsLeaveOthersTheirs: a caller with work on every connection that there may be keeps its
-// share of them. The others give way to newcomers, the longest at work first, and so another caller gets in.
+// TestG15_OneCallersConnectionsLeaveOthersTheirs: a caller with a lease on every connection keeps its share of them. Its
+// other connections are closed for new ones, the first leased first, so that another caller gets in.
 func TestG15_OneCallersConnectionsLeaveOthersTheirs(t *testing.T) {
 	const limit, each = 8, 2
 	b := newShared(t, limit, each)
 	a, other := shares.Named("a"), shares.Named("b")
 	var clients []net.Conn
-	var works []connlimit.Work
+	var leases []connlimit.Lease
 	for range limit {
 		client, server := b.open()
-		clients, works = append(clients, client), append(works, connlimit.Hold(server.RemoteAddr(), a))
+		clients, leases = append(clients, client), append(leases, connlimit.Acquire(server.RemoteAddr(), a))
 	}
 	for n := range each {
 		_, server := b.open()
-		defer connlimit.Hold(server.RemoteAddr(), other).Done()
+		defer connlimit.Acquire(server.RemoteAddr(), other).Release()
 		gone(t, clients[each+n], true)
 	}
 	for n := range each {
 		gone(t, clients[n], false)
 	}
-	for _, work := range works {
-		work.Done()
+	for _, lease := range leases {
+		lease.Release()
 	}
-	// What it kept is free again: its connections are kept as before, and the share of the other is its own still.
+	// Its share is free again: a lease of it keeps a connection as before. The other caller's share is its own.
 	client, server := b.open()
-	defer connlimit.Hold(server.RemoteAddr(), a).Done()
+	defer connlimit.Acquire(server.RemoteAddr(), a).Release()
 	for range limit {
 		b.open()
 	}

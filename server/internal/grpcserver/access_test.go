@@ -13,7 +13,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// gate is an Access that knows one caller, and lets nobody through.
+// gate is an Access that knows one caller, and refuses every call.
 type gate struct {
 	identify func(context.Context) context.Context
 }
@@ -34,7 +34,7 @@ func (gate) Stream(context.Context, string, grpc.ServerStream) (grpc.ServerStrea
 	return nil, nil, status.Error(codes.PermissionDenied, "no")
 }
 
-// welcome is a gate that lets its one caller through.
+// welcome is a gate that admits every call.
 type welcome struct{ gate }
 
 func (welcome) Unary(context.Context, string, any) error { return nil }
@@ -43,7 +43,7 @@ func (welcome) Stream(ctx context.Context, _ string, stream grpc.ServerStream) (
 	return contextStream{stream, ctx}, func() {}, nil
 }
 
-// callerNamed notes a caller's name.
+// callerNamed adds a caller's name to a context.
 func callerNamed(name string) func(context.Context) context.Context {
 	return func(ctx context.Context) context.Context { return context.WithValue(ctx, nameKey{}, name) }
 }
@@ -62,7 +62,7 @@ func never(t *testing.T) *fake {
 	}
 }
 
-// TestTheLogNamesWhoWasRefused: the caller is known before the line is written.
+// TestTheLogNamesWhoWasRefused: the line of a refused call has the caller's name.
 func TestTheLogNamesWhoWasRefused(t *testing.T) {
 	s := startOnPipe(t, Config{Access: gate{callerNamed("token:web")}}, never(t))
 	if _, err := s.client.GetStatus(patient(t), sessionRequest("vs_1")); status.Code(err) != codes.PermissionDenied {
@@ -74,7 +74,7 @@ func TestTheLogNamesWhoWasRefused(t *testing.T) {
 	eventually(t, "both lines", func() bool { return strings.Count(s.log.String(), "principal=token:web") == 2 })
 }
 
-// TestAPanicOverWhoCallsIsNotTheEnd: what callers send is looked at before the log.
+// TestAPanicOverWhoCallsIsNotTheEnd: a panic in Identify ends its call only.
 func TestAPanicOverWhoCallsIsNotTheEnd(t *testing.T) {
 	s := startOnPipe(t, Config{Access: gate{func(context.Context) context.Context { panic("planted") }}}, never(t))
 	_, err := s.client.GetStatus(patient(t), sessionRequest("vs_1"))

@@ -12,62 +12,63 @@ import (
 )
 
 const (
-	// requestTimeout is how long a request may take to arrive after its headers, as an HTTP server's
-	// read timeout: without it a client may open calls, send half of a request and wait for ever.
+	// requestTimeout bounds the arrival of a request after its headers, as the read timeout of an HTTP server does.
+	// Without it a client could open calls and send half of each request.
 	requestTimeout = 10 * time.Second
-	// maxStrangers is how many calls may wait so long for their requests on connections on which no call
-	// was let in yet, all together. Who calls is looked at when the request is there, and until then each
-	// takes 14 KiB, and up to 64 more for what was sent of it: strangers could fill the memory from one
-	// connection. Further ones get hurriedTimeout, in which whoever sends requests whole has sent them.
-	maxStrangers   = 2048
-	hurriedTimeout = 100 * time.Millisecond
+	// maxUnauthenticated is how many calls, of all connections that have admitted no call yet, have requestTimeout.
+	// Further ones have shortRequestTimeout, which is enough for a client that sends its request whole. Access
+	// identifies a caller when the request has arrived. Until then each call takes 14 KiB, and up to 64 KiB more for
+	// the part of the request that was sent: one connection without credentials could fill the memory.
+	maxUnauthenticated  = 2048
+	shortRequestTimeout = 100 * time.Millisecond
 )
 
-// expect bounds the time in which a stranger's request must arrive.
-func (c *call) expect() {
-	patience := requestTimeout
-	if c.server.strangers.Add(1) > maxStrangers {
-		patience = hurriedTimeout
+// limitArrival bounds the arrival of the request of a call whose connection has admitted no call yet.
+func (c *call) limitArrival() {
+	timeout := requestTimeout
+	if c.server.unauthenticated.Add(1) > maxUnauthenticated {
+		timeout = shortRequestTimeout
 	}
 	if c.cancel == nil {
 		c.Context, c.cancel = context.WithCancel(c.Context)
 	}
-	c.absent.Store(true)
-	c.late = time.AfterFunc(patience, func() {
-		c.leave() // gRPC does not tell the end of a call whose deadline was over when it began
+	c.requestAwaited.Store(true)
+	c.late = time.AfterFunc(timeout, func() {
+		c.stopAwaiting() // gRPC does not report the end of a call whose deadline had passed at its start
 		c.cancel()
 	})
 }
 
-// arrived notes that the request is there, or never will be.
+// arrived records that the request has arrived, or that the call has ended without it.
 func (c *call) arrived() {
-	if c.leave() {
+	if c.stopAwaiting() {
 		c.late.Stop()
 	}
 }
 
-// leave gives the place of a call that waits for its request back, once.
-func (c *call) leave() bool {
-	left := c.absent.CompareAndSwap(true, false)
-	if left {
-		c.server.strangers.Add(-1)
+// stopAwaiting takes the call off the count of those that wait for their requests. It returns true the first time.
+func (c *call) stopAwaiting() bool {
+	first := c.requestAwaited.CompareAndSwap(true, false)
+	if first {
+		c.server.unauthenticated.Add(-1)
 	}
-	return left
+	return first
 }
 
-// incoming is a stream from its beginning until its request is there. What looks at the caller and at the
-// request takes its turns: none of it needs the stack of the stream's own goroutine.
+// incoming is a stream whose request has not arrived yet, and afterwards passes everything on. Identifying the caller and
+// receiving the request run in goroutines of their own: the goroutine of an open stream keeps the stack that it once
+// needed.
 type incoming struct {
-	grpc.ServerStream                 // the one that checks what its request needs, once it is let in
-	ctx               context.Context // tells who calls, once that is known
-	leave             func()          // what is called at the end
+	grpc.ServerStream                 // after admit: Access's stream, which checks the right that the request needs
+	ctx               context.Context // after admit: with the caller
+	leave             func()          // called at the end
 	arrived           bool
 }
 
 // Context implements grpc.ServerStream.
 func (s *incoming) Context() context.Context { return s.ctx }
 
-// admit finds out who calls, and refuses a stream that may not be opened.
+// admit identifies the caller. It returns Access's error if the caller may not open the stream.
 func (s *incoming) admit(server *Server, method string) error {
 	admission := offstack.Go(func() error {
 		s.ctx = server.access.Identify(s.ctx)
@@ -78,11 +79,11 @@ func (s *incoming) admit(server *Server, method string) error {
 		}
 		return err
 	})
-	return (<-admission).Err() // it asks nobody, and so ends by itself
+	return (<-admission).Err() // it does no I/O, so it ends
 }
 
-// RecvMsg implements grpc.ServerStream. The request must come in time, and before the stream's context ends; if it
-// does not, the turn that waits for it ends with the stream.
+// RecvMsg implements grpc.ServerStream. It returns DEADLINE_EXCEEDED if the request does not arrive in time, and the
+// stream's own error if its context ends first. The goroutine that still waits for the request ends with the stream.
 func (s *incoming) RecvMsg(message any) error {
 	if s.arrived {
 		return s.ServerStream.RecvMsg(message)

@@ -18,72 +18,45 @@ import (
 )
 
 const (
-	// requestIDHeader is how callers name a call, and how they are told its name.
+	// requestIDHeader carries the request id, from the caller and in the trailers.
 	requestIDHeader = "x-request-id"
-	// maxRequestID bounds the names that callers give, in bytes.
+	// maxRequestID bounds the request ids of callers, in bytes.
 	maxRequestID = 128
 
-	// longestDeadline is how long a unary call may take at the most, whatever its caller allows: no answer
-	// takes that long, and it bounds the arrival of the request too.
+	// longestDeadline bounds a unary call, even if its caller allows more. No answer takes that long. It also bounds
+	// the arrival of the request.
 	longestDeadline = 30 * time.Second
 )
 
-// call is one call, and the context that all its others are made from: so there is one object for the
-// request id, the log, the metrics and the time that the request may take, and no context for each.
+// call is one call, and the context from which all its other contexts derive. So one object has the request id, the state
+// of the log and of the metrics, and the deadline, and none of them needs a context of its own.
 type call struct {
 	context.Context
 	method *method
-	peer   net.Addr // nil: gRPC does not tell
+	peer   net.Addr // nil: unknown
 	began  time.Time
-	tagged bool               // its metadata is told; see Value
-	cancel context.CancelFunc // ends the context; nil: that is gRPC's own
-	late   *time.Timer        // ends it if the request of a stranger does not arrive; nil: of others
-	absent atomic.Bool        // such a request is not there yet
+	cancel context.CancelFunc // ends the context; nil: the context is gRPC's own
+	late   *time.Timer        // of limitArrival; nil: it was not called
 	server *Server
-	place  shares.Unit // among the calls under way; the handler's goroutine alone uses it
-	shed   bool        // it was refused for load
+	slot   shares.Unit // of method.slots; used by the handler's goroutine alone
+	shed   bool        // refused for load
 
-	given          string // the request id, if the caller gave one
-	number         uint64 // else this is it
-	logged         atomic.Bool
-	sessionID      atomic.Pointer[string] // nil: none; a watch's turns have goroutines of their own
+	givenID        string // the caller's request id; empty: ownID is the request id
+	ownID          uint64
+	requestAwaited atomic.Bool            // counted in Server.unauthenticated
+	logged         atomic.Bool            // a line has the request id
+	sessionID      atomic.Pointer[string] // nil: none. Several goroutines of a watch set it.
 	received, sent atomic.Int64           // bytes of messages
 }
 
 type callKey struct{}
 
 // Value implements context.Context.
-//
-// Where there is a stats handler, gRPC copies the metadata of each call for it, header by header, before it
-// tells of the call: a twentieth of what a small call costs, and ours does not look at it. So the call has
-// no metadata until then. If gRPC ceases to tell, callers have no tokens, and are refused.
 func (c *call) Value(key any) any {
 	if _, ok := key.(callKey); ok {
 		return c
 	}
-	if !c.tagged && key == metadataKey {
-		return nil
-	}
 	return c.Context.Value(key)
-}
-
-// metadataKey is what gRPC asks a context for to get a call's metadata.
-var metadataKey = func() any {
-	var asked asking
-	metadata.FromIncomingContext(&asked)
-	return asked.key
-}()
-
-// asking is a context that notes what it is asked for.
-type asking struct {
-	context.Context
-	key any
-}
-
-// Value implements context.Context.
-func (a *asking) Value(key any) any {
-	a.key = key
-	return nil
 }
 
 func callOf(ctx context.Context) *call {
@@ -91,36 +64,35 @@ func callOf(ctx context.Context) *call {
 	return known
 }
 
-// begin makes the call. It is the tap: gRPC calls it for each one when its headers are there.
+// begin makes the call. It is the tap, which gRPC calls when the headers of a call have arrived.
 //
-// A unary call without a deadline gets one: a caller that forgot it would otherwise wait, and hold a
-// handler, for as long as whatever is behind this service hangs. Streams have none: a context of their own
-// would be a twentieth of their memory.
+// A unary call without a deadline gets one. Otherwise it would hold a handler for as long as Redis or Stripe hangs.
+// Streams get none: a context of its own would be a twentieth of a stream's memory.
 func (s *Server) begin(ctx context.Context, info *tap.Info) (context.Context, error) {
-	c := &call{Context: ctx, server: s, method: s.method(info.FullMethodName), began: time.Now(), number: rand.Uint64()}
+	c := &call{Context: ctx, server: s, method: s.method(info.FullMethodName), began: time.Now(), ownID: rand.Uint64()}
 	if given := info.Header[requestIDHeader]; len(given) > 0 && isRequestID(given[0]) {
-		c.given = given[0]
+		c.givenID = given[0]
 	}
 	if caller, ok := peer.FromContext(ctx); ok {
 		c.peer = caller.Addr
 	}
 	if c.method == s.unknown {
-		return c, nil // it is answered at once
+		return c, nil // gRPC answers it at once
 	}
 	if deadline, ok := ctx.Deadline(); c.method.stream {
-		// none
+		// no deadline
 	} else if !ok {
 		c.Context, c.cancel = context.WithTimeout(ctx, c.method.deadline)
 	} else if deadline.Sub(c.began) > longestDeadline {
 		c.Context, c.cancel = context.WithTimeout(ctx, longestDeadline)
 	}
-	if !connlimit.Proven(c.peer) {
-		c.expect()
+	if !connlimit.Used(c.peer) {
+		c.limitArrival()
 	}
 	return c, nil
 }
 
-// ended lets go of what the call holds.
+// ended releases the timer and the context of the call.
 func (c *call) ended() {
 	c.arrived()
 	if c.cancel != nil {
@@ -128,28 +100,27 @@ func (c *call) ended() {
 	}
 }
 
-// NoteSession tells the log which session a call is about: an id of the right form, nothing else of
-// what callers send. ctx is the one that the handler got.
+// NoteSession sets the session id that the log line of a call has. sessionID must have the form of one: nothing else
+// that callers send goes into the log. ctx is the handler's, or derives from it.
 func NoteSession(ctx context.Context, sessionID string) {
 	if c := callOf(ctx); c != nil {
 		c.sessionID.Store(&sessionID)
 	}
 }
 
-// requestID is the name of a call of the service; empty for gRPC's own.
+// requestID returns the request id of a call of the service, and "" for health and reflection.
 func (c *call) requestID() string {
 	switch {
-	case c.method.grpcs:
+	case c.method.builtIn:
 		return ""
-	case c.given != "":
-		return c.given
+	case c.givenID != "":
+		return c.givenID
 	default:
-		return fmt.Sprintf("%016x", c.number)
+		return fmt.Sprintf("%016x", c.ownID)
 	}
 }
 
-// trailer tells the caller under which name the log has something about the call; nil where it has
-// nothing.
+// trailer returns the request id for the caller, or nil if no log line has it.
 func (c *call) trailer() metadata.MD {
 	if c.logged.Load() {
 		return metadata.Pairs(requestIDHeader, c.requestID())
@@ -157,8 +128,8 @@ func (c *call) trailer() metadata.MD {
 	return nil
 }
 
-// isRequestID allows what cannot be mistaken for anything else in a log: no spaces, quotes or signs of
-// other alphabets.
+// isRequestID reports whether a text can be a request id: it must not look like anything else in a log, so spaces, quotes
+// and characters outside ASCII are refused.
 func isRequestID(text string) bool {
 	for i := range len(text) {
 		switch c := text[i]; {
@@ -171,7 +142,7 @@ func isRequestID(text string) bool {
 	return text != "" && len(text) <= maxRequestID
 }
 
-// WithCall makes the lines that are logged with a call's context bear its request id.
+// WithCall returns a logger that adds the request id to each line that is logged with a call's context.
 func WithCall(log *slog.Logger) *slog.Logger { return slog.New(callHandler{log.Handler()}) }
 
 type callHandler struct{ slog.Handler }

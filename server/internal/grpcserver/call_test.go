@@ -29,8 +29,8 @@ func TestIsRequestID(t *testing.T) {
 	}
 }
 
-// Every call of the service has a request id: the caller's, if it is one, or another. The caller is told
-// it where the log has a line of the call, also of one that fails and of a stream.
+// Every call of the service has a request id: the caller's if it is valid, else the server's own. The trailers have it if
+// a log line has it, also for a failed call and for a stream.
 func TestRequestIDs(t *testing.T) {
 
 	logger := func(ctx context.Context, s *running) {
@@ -132,8 +132,8 @@ func TestASlowCallIsAWarning(t *testing.T) {
 	}
 }
 
-// TestNoIDForWhatIsNotInTheLog: a call that went well has no line at this level, and its response no
-// trailer that would name one; a call that failed has both.
+// TestNoIDForWhatIsNotInTheLog: a successful call has no line at this level, and no request id in its trailers. A failed
+// call has both.
 func TestNoIDForWhatIsNotInTheLog(t *testing.T) {
 	log := &logBuffer{}
 	s := startOnPipe(t, Config{Logger: slog.New(slog.NewTextHandler(log, nil))}, &fake{
@@ -152,13 +152,9 @@ func TestNoIDForWhatIsNotInTheLog(t *testing.T) {
 	}
 }
 
-// TestMetadataIsToldWithTheCall: not before, or gRPC copies it for nothing; and whoever looks then sees all.
-// It fails where gRPC gets it in another way, or tells of calls in another.
-func TestMetadataIsToldWithTheCall(t *testing.T) {
+// TestACallHasItsMetadata: Access finds the bearer token in the context of the call.
+func TestACallHasItsMetadata(t *testing.T) {
 	c := &call{Context: metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer x"))}
-	if early, ok := metadata.FromIncomingContext(c); ok {
-		t.Errorf("copied before anybody can use it: %v", early)
-	}
 	ctx := observer{}.TagRPC(c, nil)
 	if got := metadata.ValueFromIncomingContext(ctx, "authorization"); !slices.Equal(got, []string{"Bearer x"}) {
 		t.Errorf("got %q", got)

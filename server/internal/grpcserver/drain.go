@@ -10,16 +10,15 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// hardStopTimeout bounds the wait for handlers that do not end although their contexts did.
+// hardStopTimeout bounds the wait for handlers that still run after their contexts have ended.
 const hardStopTimeout = 2 * time.Second
 
-// BeginDrain reports everything as not serving, at once and for good, so that load balancers and
-// clients send new calls elsewhere. Calls are still answered. It may be called more than once.
+// BeginDrain makes the health service report everything as not serving, for good, so that load balancers and clients send
+// new calls elsewhere. Calls are still answered. Further calls of BeginDrain do nothing.
 func (s *Server) BeginDrain() { s.health.Shutdown() }
 
-// Stop takes no further calls and waits for those under way. Where ctx ends first they are cut off.
-// It says whether none was. Streams do not end by themselves: the service must have been told to
-// end them, else Stop lasts as long as ctx. It returns 2 s after the end of ctx at the latest.
+// Stop accepts no further calls and waits for those under way. If ctx ends first, it cuts them and returns false, at the
+// latest 2 s later. The service must end its streams by itself: otherwise Stop lasts as long as ctx.
 func (s *Server) Stop(ctx context.Context) (graceful bool) {
 	s.BeginDrain()
 	s.stop()
@@ -44,15 +43,15 @@ func (s *Server) Stop(ctx context.Context) (graceful bool) {
 	select {
 	case <-cutOff:
 	case <-late.C:
-		s.log.Error("gRPC handlers still run although their calls were cut off; the process ends without them")
+		s.log.Error("gRPC handlers still run after their calls were cut; the process exits without waiting for them")
 	}
 	return false
 }
 
 const healthWatch = healthpb.Health_Watch_FullMethodName
 
-// watchHealth ends a stream of health.Watch when Stop begins. grpc's clients keep one open for as long
-// as they live; the health service does not end them, and GracefulStop would wait.
+// watchHealth handles a health watch and ends it when Stop begins. grpc's clients keep one open as long as they live. The
+// health service does not end them, and GracefulStop would wait for them.
 func (s *Server) watchHealth(srv any, stream grpc.ServerStream, handler grpc.StreamHandler) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
@@ -64,7 +63,7 @@ func (s *Server) watchHealth(srv any, stream grpc.ServerStream, handler grpc.Str
 	return endedBy(stream.Context(), err)
 }
 
-// endedBy returns the status that ended a stream's context, if one did: Access ends streams so. Else it returns err.
+// endedBy returns the status that ended a stream's context, which Access ends with one, or err if there is none.
 func endedBy(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		if _, ok := status.FromError(cause); ok {

@@ -50,7 +50,7 @@ func TestHealthThroughALife(t *testing.T) {
 	}
 }
 
-// openWatch has a watch under way: its first response was received.
+// openWatch opens a watch and receives its first response.
 func openWatch(t *testing.T, s *running) grpc.ServerStreamingClient[verificationv1.WatchStatusResponse] {
 	t.Helper()
 	stream, err := s.client.WatchStatus(patient(t), &verificationv1.WatchStatusRequest{})
@@ -131,7 +131,7 @@ func TestStopDoesNotWaitForEverForAHandler(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	begun := time.Now()
-	if s.Stop(ctx) || time.Since(begun) > hardStopTimeout+patience {
+	if s.Stop(ctx) || time.Since(begun) > hardStopTimeout+testTimeout {
 		t.Errorf("Stop took %v", time.Since(begun))
 	}
 	if !strings.Contains(s.log.String(), "handlers still run") {

@@ -18,7 +18,7 @@ import (
 // errorDomain is the ErrorInfo domain that the contract promises.
 const errorDomain = "verification.v1"
 
-// errInternal is what a caller learns of a fault of this service.
+// errInternal is the answer to a call that a fault of this service ended.
 var errInternal = internalError()
 
 func internalError() error {
@@ -27,13 +27,13 @@ func internalError() error {
 		Reason: verificationv1.ErrorReason_ERROR_REASON_INTERNAL.String(),
 	})
 	if err != nil {
-		panic(err) // only a message that cannot be encoded, and this one can
+		panic(err) // only for a message that cannot be encoded, and this one can
 	}
 	return s.Err()
 }
 
-// panicked turns a panic into errInternal. The log gets the stack and what kind of panic it was; a text
-// only of Go's own, since any other may quote what the call was about.
+// panicked logs a panic and returns errInternal. The log line has the stack and the type of the panic value. It has the
+// text of Go's runtime errors only: another text can quote the request.
 func (s *Server) panicked(ctx context.Context, c *call, p any) error {
 	stack := debug.Stack()
 	if elsewhere, ok := p.(*offstack.Panic); ok {
@@ -43,12 +43,12 @@ func (s *Server) panicked(ctx context.Context, c *call, p any) error {
 	if own, ok := p.(runtime.Error); ok {
 		kind = own.Error()
 	}
-	s.callLog.ErrorContext(ctx, "a gRPC handler panicked", "method", c.method.full, "panic", kind, "stack", string(stack))
+	s.callLog.ErrorContext(ctx, "gRPC handler panicked, answering INTERNAL", "method", c.method.full, "panic", kind, "stack", string(stack))
 	return errInternal
 }
 
-// withStatus gives every error that leaves a call a code. grpc would do so too, but with the error's own
-// text, which may name hosts or hold a secret.
+// withStatus returns err with a gRPC code. grpc would add one too, but with the text of the error, which can name hosts or
+// contain a secret.
 func (s *Server) withStatus(ctx context.Context, c *call, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
@@ -59,7 +59,7 @@ func (s *Server) withStatus(ctx context.Context, c *call, err error) error {
 	case errors.Is(err, context.Canceled):
 		return status.Error(codes.Canceled, "the call was canceled")
 	default:
-		s.callLog.ErrorContext(ctx, "a gRPC handler returned an error without a code", "method", c.method.full, "error", err)
+		s.callLog.ErrorContext(ctx, "gRPC handler returned an error without a code, answering INTERNAL", "method", c.method.full, "error", err)
 		return errInternal
 	}
 }

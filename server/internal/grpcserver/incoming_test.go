@@ -18,14 +18,14 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// guard is an Access that lets everyone in, and tells the test of each of its looks.
+// guard is an Access that admits every call, and calls look for each of its checks.
 type guard struct {
-	everyone
+	openAccess
 	look          func(at string)
-	waiting, left atomic.Int64 // requests that are waited for; streams that have ended
+	waiting, left atomic.Int64 // requests that are awaited; streams that have ended
 }
 
-// Where a guard looks.
+// The checks of a guard.
 const atCaller, atStream, atRequest = "caller", "stream", "request"
 
 func (g *guard) Identify(ctx context.Context) context.Context {
@@ -53,14 +53,14 @@ func (s *guardedStream) RecvMsg(message any) error {
 	return nil
 }
 
-// goroutine is the name of the one that asks.
+// goroutine returns the name of the goroutine that calls it.
 func goroutine() string {
 	name, _, _ := strings.Cut(string(debug.Stack()), " [")
 	return name
 }
 
-// TestNoLookTakesAnOpenStreamsStack: the goroutine of a stream keeps the stack that it once needed for as
-// long as the stream is open, so looks at who calls and at what are others' work.
+// TestNoLookTakesAnOpenStreamsStack: the goroutine of a stream keeps the stack that it once needed for as long as the
+// stream is open, so other goroutines check the caller and the request.
 func TestNoLookTakesAnOpenStreamsStack(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string]string{}
@@ -83,13 +83,13 @@ func TestNoLookTakesAnOpenStreamsStack(t *testing.T) {
 	}
 	for at, by := range seen {
 		if at != "handler" && by == seen["handler"] {
-			t.Errorf("the look at the %s was by the stream's own %s", at, by)
+			t.Errorf("the check of the %s ran in the stream's own %s", at, by)
 		}
 	}
 }
 
-// TestAPanicAtALookEndsOneStream with INTERNAL and a line that says where it was: in another goroutine than
-// the handler's it would end the process. Other streams go on, and a place that was taken is given back.
+// TestAPanicAtALookEndsOneStream with INTERNAL and a log line with its stack. The check runs in another goroutine than the
+// handler's, where an unrecovered panic would end the process. Other streams continue, and the stream's leave is called.
 func TestAPanicAtALookEndsOneStream(t *testing.T) {
 	for at, left := range map[string]int64{atCaller: 0, atStream: 0, atRequest: 1} {
 		t.Run(at, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestAPanicAtALookEndsOneStream(t *testing.T) {
 			}
 			eventually(t, "the lines", func() bool { return strings.Count(s.log.String(), "panic=string") == 3 })
 			if log := s.log.String(); !strings.Contains(log, "grpcserver.(*guard") || strings.Contains(log, "planted") {
-				t.Errorf("the log does not say where it was, or quotes it:\n%s", log)
+				t.Errorf("the log has no stack of the panic, or quotes its value:\n%s", log)
 			}
 			close(goOn)
 			if last, err := other.Recv(); err != nil || last.GetResumeToken() != "last" {
@@ -128,8 +128,8 @@ func TestAPanicAtALookEndsOneStream(t *testing.T) {
 	}
 }
 
-// TestAStreamWithoutARequestLeavesNothing: in virtual time. However the wait for it ends, its place is
-// given back and nobody waits for it any more.
+// TestAStreamWithoutARequestLeavesNothing: in virtual time. However the wait for the request ends, the stream's leave is
+// called and no goroutine waits for the request any more.
 func TestAStreamWithoutARequestLeavesNothing(t *testing.T) {
 	for name, end := range map[string]func(*testing.T, *wire, *Server){
 		"the caller resets it": func(t *testing.T, w *wire, _ *Server) {

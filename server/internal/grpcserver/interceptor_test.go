@@ -79,7 +79,7 @@ func TestPanicsBecomeInternal(t *testing.T) {
 	}
 }
 
-// TestAPanicOfAHandlersGoroutineIsLoggedWithItsOwnStack: the handler's says nothing.
+// TestAPanicOfAHandlersGoroutineIsLoggedWithItsOwnStack, not with the handler's, which does not show the panic.
 func TestAPanicOfAHandlersGoroutineIsLoggedWithItsOwnStack(t *testing.T) {
 	s := startOnPipe(t, Config{}, &fake{
 		watch: func(grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]) error {
@@ -176,7 +176,7 @@ func TestOneLineForEachCall(t *testing.T) {
 	if _, err := healthpb.NewHealthClient(s.conn).Check(patient(t), &healthpb.HealthCheckRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	// The line of a stream may be written after its client saw the end.
+	// The line of a stream can be written after its client saw the end.
 	eventually(t, "four lines", func() bool { return strings.Count(s.log.String(), "\n") == 4 })
 	log := s.log.String()
 	if strings.Contains(log, "planted") {
@@ -212,7 +212,7 @@ func TestCallLevel(t *testing.T) {
 		{"/a/B", true, codes.Internal, "ERROR"}, {"/a/B", false, codes.Unknown, "ERROR"}, {"/grpc.health.v1.Health/Check", false, codes.OK, "DEBUG"},
 		{"/grpc.health.v1.Health/Check", false, codes.Internal, "ERROR"},
 	} {
-		if got := callLevel(&method{full: test.method, stream: test.stream, grpcs: strings.HasPrefix(test.method, "/grpc.")}, test.code).String(); got != test.want {
+		if got := callLevel(&method{full: test.method, stream: test.stream, builtIn: strings.HasPrefix(test.method, "/grpc.")}, test.code).String(); got != test.want {
 			t.Errorf("%+v: got %s", test, got)
 		}
 	}

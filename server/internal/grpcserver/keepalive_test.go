@@ -13,8 +13,7 @@ import (
 )
 
 // pings opens a bare HTTP/2 connection in virtual time, pings at the interval for the duration, and
-// says whether the server closed the connection because of it. grpc's own client cannot ping as
-// often.
+// returns whether the server closed the connection for it. grpc's own client cannot ping that often.
 func pings(t *testing.T, interval, duration time.Duration) (closed bool) {
 	synctest.Test(t, func(t *testing.T) {
 		server := New(Config{Logger: slog.New(slog.DiscardHandler), MaxConnectionAge: time.Hour})

@@ -14,17 +14,17 @@ import (
 	"example.com/verification-status/server/internal/shares"
 )
 
-// overloadRetry is when a call that was refused for load should be made again.
+// overloadRetry is the RetryInfo of a call that was refused for load.
 const overloadRetry = time.Second
 
-// The settings that hold the limits.
+// The settings of the limits.
 const (
 	inFlightSetting = "GRPC_MAX_IN_FLIGHT"
 	shareSetting    = "CALLER_SHARE_PERCENT"
 )
 
-// What a refused call is told. The texts say whether the caller or the server is at its limit: only in the one case
-// does it help to make fewer calls.
+// The errors of refused calls. Each says whether the caller or the server is at its limit: fewer calls help only if the
+// caller is.
 var (
 	errOverloaded   = overloadedError("this server has as many calls under way as it can serve; try again, or another")
 	errShareTaken   = overloadedError("this caller has its share of the calls under way on this server; let some of them end, or try another")
@@ -37,39 +37,39 @@ func overloadedError(text string) error {
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(overloadRetry)},
 	)
 	if err != nil {
-		panic(err) // only messages that cannot be encoded, and these can
+		panic(err) // only for messages that cannot be encoded, and these can
 	}
 	return s.Err()
 }
 
-// places are a pot of calls: those of one method that are under way, or those that wait.
-func places(config Config) *shares.Pot {
+// newSlots returns the slots for the calls of one method that are under way, or for the calls that wait.
+func newSlots(config Config) *shares.Pot {
 	return shares.New(config.MaxInFlight, shares.Of(config.MaxInFlight, config.SharePercent))
 }
 
-// takePlace takes a place for a unary call that was let in, or refuses it: when the store is slow, callers
-// that wait in line would all be too late, and the line would fill the memory. Each method has its own
-// places, so that retries that wait for Stripe do not keep statuses out, and each caller has its share of them.
-func (s *Server) takePlace(ctx context.Context, c *call) (err error) {
-	if c.method.places == nil {
+// takeSlot takes a slot for an admitted unary call. It returns an error for the caller if there is none: a queue would fill
+// the memory while the store is slow, and its calls would all be answered too late. Each method has its own slots, so that
+// retries that wait for Stripe do not shut out GetStatus, and each caller has a share of them.
+func (s *Server) takeSlot(ctx context.Context, c *call) (err error) {
+	if c.method.slots == nil {
 		return nil
 	}
-	c.place, err = c.method.places.Take(shares.HolderOf(ctx), nil)
+	c.slot, err = c.method.slots.Take(shares.HolderOf(ctx), nil)
 	if err != nil {
 		return s.overloaded(ctx, c, err, errShareTaken)
 	}
 	return nil
 }
 
-// Await runs wait, and gives the place of the unary call that ctx belongs to to other calls meanwhile: a call that waits for
-// something other than the store or Stripe costs next to nothing, and must not keep out those that would be
-// answered at once. How many calls wait has a bound of its own, with a share for each caller.
+// Await runs wait and releases the slot of the unary call meanwhile. A call that waits for neither the store nor Stripe
+// costs little, and must not shut out calls that can be answered at once. The number of calls that wait has a limit of
+// its own, with a share for each caller.
 //
-// It returns an error for the caller without running wait if too many calls wait, and after wait if no place
-// is free for the rest of the call. ctx is the one that the handler got, or is made from it.
+// Await returns an error for the caller, without running wait, if too many calls wait. It returns one after wait if no slot
+// is free for the rest of the call. ctx is the handler's, or derives from it.
 func Await(ctx context.Context, wait func()) error {
 	c := callOf(ctx)
-	if c == nil || c.method.places == nil {
+	if c == nil || c.method.slots == nil {
 		wait()
 		return nil
 	}
@@ -82,16 +82,16 @@ func (s *Server) await(ctx context.Context, c *call, wait func()) error {
 		return s.overloaded(ctx, c, err, errWaitingTaken)
 	}
 	defer waiting.Release()
-	c.place.Release()
+	c.slot.Release()
 	wait()
 	if ctx.Err() != nil {
-		return nil // the call is over, and needs no place for that
+		return nil // the call is over and needs no slot
 	}
-	return s.takePlace(ctx, c)
+	return s.takeSlot(ctx, c)
 }
 
-// overloaded makes the error of a call that finds no place. Such calls have no line of their own: Shed is told of
-// them.
+// overloaded reports a call for which there is no slot to Config.Shed, and returns the error for its caller. Such calls
+// have no log line.
 func (s *Server) overloaded(ctx context.Context, c *call, err, share error) error {
 	c.shed = true
 	if errors.Is(err, shares.ErrShare) {

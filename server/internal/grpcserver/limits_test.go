@@ -18,8 +18,8 @@ import (
 	"example.com/verification-status/server/internal/testing/await"
 )
 
-// TestMaxInFlight: stopped by MaxInFlight: while as many calls of a method are under way as may be, the
-// others are refused at once with what to do; other methods and health are served; then all is as before.
+// TestMaxInFlight: while MaxInFlight calls of a method are under way, further ones are refused at once, with RetryInfo.
+// Other methods and health are served. When the calls have ended, a further one is served.
 func TestMaxInFlight(t *testing.T) {
 	const most, refused = 3, 50
 	var shed []string // each with its request id
@@ -51,7 +51,7 @@ func TestMaxInFlight(t *testing.T) {
 		id := fmt.Sprintf("call-%d", n)
 		var trailer metadata.MD
 		_, err := s.client.GetStatus(metadata.AppendToOutgoingContext(patient(t), "x-request-id", id), sessionRequest("vs_1"), grpc.Trailer(&trailer))
-		got := status.Convert(err) // does not wait: nothing is released
+		got := status.Convert(err) // it cannot have waited: no slot was released
 		var reason string
 		var again time.Duration
 		for _, detail := range got.Details() {
@@ -66,7 +66,7 @@ func TestMaxInFlight(t *testing.T) {
 			t.Fatalf("refused with %v, %q, %v", got, reason, again)
 		}
 		if want := id + " /verification.v1.VerificationService/GetStatus GRPC_MAX_IN_FLIGHT"; shed[n] != want || !slices.Equal(trailer.Get("x-request-id"), []string{id}) {
-			t.Fatalf("told of %q, and the caller of the request id %q; want %q", shed[n], trailer.Get("x-request-id"), want)
+			t.Fatalf("Shed got %q, and the caller the request id %q; want %q", shed[n], trailer.Get("x-request-id"), want)
 		}
 	}
 	if _, err := s.client.RetryVerification(patient(t), &verificationv1.RetryVerificationRequest{}); err != nil {
@@ -76,7 +76,7 @@ func TestMaxInFlight(t *testing.T) {
 		t.Errorf("health: %v", err)
 	}
 	if len(shed) != refused {
-		t.Errorf("told of %d calls, want %d", len(shed), refused)
+		t.Errorf("Shed was called for %d calls, want %d", len(shed), refused)
 	}
 	close(release)
 	for range most {
@@ -90,7 +90,7 @@ func TestMaxInFlight(t *testing.T) {
 	}
 }
 
-// TestAPanicGivesItsPlaceBack: else each would take one for good.
+// TestAPanicGivesItsPlaceBack: a call that panics releases its slot.
 func TestAPanicGivesItsPlaceBack(t *testing.T) {
 	s := startOnPipe(t, Config{MaxInFlight: 1}, &fake{get: func(context.Context, *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
 		panic("on purpose")

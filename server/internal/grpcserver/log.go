@@ -12,20 +12,19 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// logCall writes one line for each finished call: what was called, by whom and from which address,
-// about which session, with what result, for how long. It sees neither request nor response, and leaves
-// out the status message, which may quote them. The middleware's own interceptor also wraps every stream
-// and builds its fields for lines that the level drops.
+// logCall logs one line for a finished call: session, caller, method, code, duration, address and reason. It sees neither
+// request nor response, and leaves out the status message, which can quote them. The logging interceptor of
+// go-grpc-middleware would also wrap every stream, and build its fields for lines that the level drops.
 func (s *Server) logCall(ctx context.Context, c *call, duration time.Duration, err error) {
 	code := status.Code(err)
 	level := callLevel(c.method, code)
 	if slow := duration >= s.slowCall; slow && !c.method.stream {
 		level = max(level, slog.LevelWarn)
 	}
-	if code == codes.ResourceExhausted && shedReasons[errorReason(status.Convert(err))] {
+	if code == codes.ResourceExhausted && limitReasons[errorReason(status.Convert(err))] {
 		level = slog.LevelDebug
 	}
-	if !s.callLog.Enabled(ctx, level) || isAtWill(code) && !s.atWill.Allow() {
+	if !s.callLog.Enabled(ctx, level) || isFreeRefusal(code) && !s.refusals.Allow() {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 7)
@@ -49,22 +48,20 @@ func (s *Server) logCall(ctx context.Context, c *call, duration time.Duration, e
 	s.callLog.LogAttrs(ctx, level, "gRPC call", attrs...)
 }
 
-// Lines of the calls that anybody may have refused as often as they like, in all: the metrics count each.
+// The limit of log lines for free refusals, of all callers together. The metrics count each call.
 const (
-	atWillPerSecond = 10
-	atWillBurst     = 100
+	refusalsPerSecond = 10
+	refusalsBurst     = 100
 )
 
-// isAtWill reports whether a refusal cost its caller nothing: of strangers, and of callers over their rate.
-func isAtWill(code codes.Code) bool {
+// isFreeRefusal reports whether a call with this code cost its caller nothing: an unauthenticated call, or one over a limit.
+func isFreeRefusal(code codes.Code) bool {
 	return code == codes.Unauthenticated || code == codes.ResourceExhausted
 }
 
-// callLevel is error for faults of this service and warn for its unavailability, since someone must
-// look at those, and info where the caller should have called otherwise. What is as it should be is
-// for debugging: success, probes, and streams that end because their caller goes or, with UNAVAILABLE,
-// is told to resume elsewhere. So are calls that their callers gave up: whoever does that all the time
-// must not fill the log.
+// callLevel returns error for faults of this service, warn if it is unavailable, and info if the caller made a mistake. It
+// returns debug for everything normal: success, probes, and streams that their caller ends or that UNAVAILABLE sends
+// elsewhere. Calls that their callers canceled are at debug too: a caller that cancels all the time must not fill the log.
 func callLevel(m *method, code codes.Code) slog.Level {
 	switch code {
 	case codes.Internal, codes.Unknown, codes.DataLoss:
@@ -77,20 +74,20 @@ func callLevel(m *method, code codes.Code) slog.Level {
 		}
 		return slog.LevelDebug
 	}
-	if m.grpcs {
+	if m.builtIn {
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
 }
 
-// shedReasons are of calls that were turned away by a limit: they may be as many as callers like, and
-// whoever refuses them has them counted, and warned of.
-var shedReasons = map[string]bool{
+// limitReasons are the reasons of calls that Access refuses for a limit. There can be any number of them: Access counts
+// them and logs a warning.
+var limitReasons = map[string]bool{
 	verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED.String():     true,
 	verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS.String(): true,
 }
 
-// errorReason is the reason of the status's ErrorInfo, or empty.
+// errorReason returns the reason of the status's ErrorInfo, or "".
 func errorReason(result *status.Status) string {
 	for _, detail := range result.Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok {

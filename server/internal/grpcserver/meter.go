@@ -9,22 +9,21 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Meter counts calls, as gRPC proposal A66 says. Its methods are called by many goroutines at once.
+// Meter counts calls, as gRPC proposal A66 defines. It is safe for concurrent use.
 //
-// grpc's own stats/opentelemetry does the same, and a test compares the two: it makes two sets of
-// attributes for each call, hashes them, and wraps every handler, which cost a small call a quarter of
-// all that it costs.
+// grpc's own stats/opentelemetry counts the same, and a test compares the two. It makes two sets of attributes for each
+// call, hashes them, and wraps every handler: a quarter of the cost of a small call.
 type Meter interface {
-	// Method is asked once for each method that is served ("package.Service/Method"), and for "other",
-	// which stands for all that are not.
+	// Method returns the meter of a method. It is called once for each registered method ("package.Service/Method"),
+	// and for "other", which stands for all others.
 	Method(name string) MethodMeter
 }
 
 // MethodMeter counts the calls of one method.
 type MethodMeter interface {
 	Started()
-	// Ended comes after Started, but not for methods that are not served. code is canonical, such as
-	// DEADLINE_EXCEEDED; sizes are those of messages, compressed, in bytes.
+	// Ended is called once after Started, but never for "other". code is canonical, such as DEADLINE_EXCEEDED. received
+	// and sent are the sizes of the messages, compressed, in bytes.
 	Ended(code string, took time.Duration, received, sent int64)
 }
 
@@ -35,7 +34,7 @@ func (noMeter) Method(string) MethodMeter                 { return noMeter{} }
 func (noMeter) Started()                                  {}
 func (noMeter) Ended(string, time.Duration, int64, int64) {}
 
-// observer is told by gRPC what becomes of each call.
+// observer implements stats.Handler: gRPC reports the events of each call to it.
 type observer struct{}
 
 var _ stats.Handler = observer{}
@@ -46,19 +45,14 @@ func (observer) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Conte
 // HandleConn implements stats.Handler.
 func (observer) HandleConn(context.Context, stats.ConnStats) {}
 
-// TagRPC implements stats.Handler. gRPC has made its copy of the metadata by now: see call.Value.
-func (observer) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
-	if c := callOf(ctx); c != nil {
-		c.tagged = true
-	}
-	return ctx
-}
+// TagRPC implements stats.Handler.
+func (observer) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
 
 // HandleRPC implements stats.Handler.
 func (observer) HandleRPC(ctx context.Context, event stats.RPCStats) {
 	c := callOf(ctx)
 	if c == nil {
-		return // begin was not called: there is no such call
+		return // gRPC did not call begin
 	}
 	switch event := event.(type) {
 	case *stats.InHeader:
@@ -74,7 +68,7 @@ func (observer) HandleRPC(ctx context.Context, event stats.RPCStats) {
 	}
 }
 
-// canonical is the name of an error's code in gRPC's specification; Go's names differ.
+// canonical returns the name of an error's code in gRPC's specification. Go's names differ.
 func canonical(err error) string {
 	if err == nil {
 		return "OK"

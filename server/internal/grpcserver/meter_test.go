@@ -17,7 +17,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// tally is a Meter that writes down what it is told.
+// tally is a Meter that records its calls.
 type tally struct {
 	mu    sync.Mutex
 	lines []string
@@ -33,7 +33,7 @@ func (m *tally) Method(name string) MethodMeter { return methodTally{m, name} }
 func (m methodTally) Started() { m.write("started") }
 
 func (m methodTally) Ended(code string, took time.Duration, received, sent int64) {
-	if took <= 0 || took > patience {
+	if took <= 0 || took > testTimeout {
 		m.write(took)
 	}
 	m.write(code, received > 0, sent > 0)
@@ -45,7 +45,7 @@ func (m methodTally) write(what ...any) {
 	m.lines = append(m.lines, m.name+" "+strings.TrimSpace(fmt.Sprintln(what...)))
 }
 
-// TestTheMeterIsToldOfEveryCall: also of those that come to no handler; what callers make up has one name.
+// TestTheMeterIsToldOfEveryCall: also of calls that no handler gets. All unknown methods have one name.
 func TestTheMeterIsToldOfEveryCall(t *testing.T) {
 	m := &tally{}
 	s := startOnPipe(t, Config{Meter: m}, &fake{

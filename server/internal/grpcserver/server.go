@@ -1,9 +1,3 @@
-// Package grpcserver makes the gRPC server that the service is registered with: limits, keepalive,
-// the log line of each call, recovery from panics, deadlines, health, reflection and the drain. Who may
-// call is for its Access to say.
-//
-// It refuses to know what the calls mean: it decides nothing by a request's or response's content,
-// and never logs either.
 package grpcserver
 
 import (
@@ -25,19 +19,19 @@ import (
 	"example.com/verification-status/server/internal/shares"
 )
 
-// serviceName is what health reports readiness for.
+// serviceName is the service whose readiness the health service reports.
 var serviceName = verificationv1.VerificationService_ServiceDesc.ServiceName
 
 const (
-	maxRequestBytes  = 64 << 10 // a request holds ids and a token, or an address: 5 KiB at the most
+	maxRequestBytes  = 64 << 10 // a request has ids and a token, or an address: at most 5 KiB
 	maxHeaderBytes   = 16 << 10 // grpc's default is 16 MiB
 	receiveWindow    = 64 << 10 // of a stream and of a connection; unless set, grpc lets it grow to 16 MiB
 	readBuffer       = 4 << 10  // of a connection, which behind nginx has one watch; grpc's default is 32 KiB
 	maxIdle          = 15 * time.Minute
 	handshakeTimeout = 10 * time.Second
-	// streamWorkers are goroutines that serve one call after the other: a new goroutine for each would
-	// grow its stack twice, a tenth of what a small call costs. Calls beyond them have one of their own,
-	// and so do all where as many streams are open: then new goroutines begin with stacks that suit those.
+	// streamWorkers are goroutines that serve one call after the other. A new goroutine for each call would grow its
+	// stack twice, which is a tenth of the cost of a small call. Further calls get a new goroutine each; so do all
+	// calls once 64 streams occupy the workers. The runtime then starts goroutines with larger stacks.
 	streamWorkers     = 64
 	defaultMaxStreams = 10_000
 	defaultInFlight   = 512
@@ -46,84 +40,82 @@ const (
 	defaultMaxAge     = 30 * time.Minute
 	defaultAgeGrace   = 35 * time.Minute
 
-	// Clients may ping every 5 s. The bound is lower, since pings sent every 5 s arrive a little
-	// more and a little less than that apart, and grpc closes the connection at the third that is
-	// early.
+	// Clients may ping every 5 s. The limit is lower: pings that are sent every 5 s arrive a little more or less than
+	// 5 s apart, and grpc closes the connection at the third early ping.
 	minClientPing = 4 * time.Second
-	// A client whose network is gone is noticed within 40 s; grpc's default is two hours.
+	// The server notices within 40 s that a client's network is gone; grpc's default is two hours.
 	serverPing        = 30 * time.Second
 	serverPingTimeout = 10 * time.Second
 )
 
-// Config is what a Server needs. Where a field is zero, what its comment says applies.
+// Config configures a Server. The zero value of a field stands for the default that its comment names.
 type Config struct {
-	// Logger gets a line for each finished call, and panics. Required.
+	// Logger gets a line for each finished call and for each panic. Required.
 	Logger *slog.Logger
-	// UnaryDeadline is given to unary calls that come without a deadline: 5 s. Streams never get one.
+	// UnaryDeadline is the deadline of unary calls that have none. Default 5 s. Streams never get a deadline.
 	UnaryDeadline time.Duration
-	// MethodDeadlines are the exceptions to it, by full method ("/package.Service/Method").
+	// MethodDeadlines overrides UnaryDeadline for single methods, by full method ("/package.Service/Method").
 	MethodDeadlines map[string]time.Duration
-	// MaxInFlight is how many unary calls of each method may be under way at once: 512. As many more may
-	// wait (Await). Further ones are refused at once. Health and reflection are not counted.
+	// MaxInFlight is how many unary calls of each method can be under way at once, and how many calls can wait in
+	// Await. Default 512. Further calls are refused at once. Health and reflection are not counted.
 	MaxInFlight int
-	// SharePercent is how many of those one caller may have, in percent. 0: no bound for one caller.
+	// SharePercent is the part of MaxInFlight that one caller can have, in percent. 0: no limit for one caller.
 	SharePercent int
-	// Shed is told of each call that these two refuse, by its full method, with the setting's name,
-	// by many goroutines at once. nil: nobody is.
+	// Shed is called for each call that MaxInFlight or SharePercent refuses, with the full method and the name of the
+	// setting, by many goroutines at once. nil: no calls.
 	Shed func(ctx context.Context, method, setting string)
-	// MaxStreams is how many calls one connection may have open: 10,000. Further ones wait in the
-	// client without an error until their deadline.
+	// MaxStreams is how many calls one connection can have open. Default 10,000. Further calls wait in the client,
+	// without an error, until their deadline.
 	MaxStreams uint32
-	// MaxConnectionAge is when a connection is told to go (±10 %), so that clients find new replicas
-	// and spread again: 30 minutes.
+	// MaxConnectionAge is the age (±10 %) at which a connection gets a GOAWAY, so that clients find new replicas and
+	// spread again. Default 30 minutes.
 	MaxConnectionAge time.Duration
-	// MaxConnectionAgeGrace is how long streams may then go on before they are cut off: 35 minutes.
-	// It must exceed the age at which the service ends its streams by itself, with an error that
-	// says so.
+	// MaxConnectionAgeGrace is how long streams can continue after that before they are cut. Default 35 minutes. It
+	// must exceed the age at which the service ends its streams with an error of its own.
 	MaxConnectionAgeGrace time.Duration
-	// SlowCall is how long a unary call may take before its line is a warning: 3 s.
+	// SlowCall is the duration from which on the line of a unary call is a warning. Default 3 s.
 	SlowCall time.Duration
 	// Reflection lets clients list the services (v1 and v1alpha).
 	Reflection bool
-	// Access decides who may call. nil: everyone, in plain text.
+	// Access decides who may call. nil: everyone may, in plain text.
 	Access Access
-	// Meter counts the calls. nil: nobody does.
+	// Meter counts the calls. nil: they are not counted.
 	Meter Meter
-	// TracerProvider gets a span for each unary call of the service that was let in, in the caller's trace if it has
-	// one. Streams get none: it would end when they do. nil: none.
+	// TracerProvider gets a span for each unary call of the service that Access admits, in the caller's trace if it
+	// names one. Streams have no span: it would be complete only when the stream ends. nil: no spans.
 	TracerProvider trace.TracerProvider
 }
 
-// Server is a gRPC server with health and, if asked for, reflection. Its methods are safe for
-// concurrent use, but services are registered before Serve.
+// Server is a gRPC server with health and, if configured, reflection. Its methods are safe for concurrent use, but
+// services must be registered before Serve.
 type Server struct {
 	grpc     *grpc.Server
 	config   Config
 	health   *health.Server
 	access   Access
 	log      *slog.Logger
-	callLog  *slog.Logger // its lines bear the request id
+	callLog  *slog.Logger // adds the request id to its lines
 	slowCall time.Duration
-	atWill   *rate.Limiter // see isAtWill
+	refusals *rate.Limiter // of log lines; see isFreeRefusal
 	tracer   trace.Tracer  // nil: no spans
 	methods  map[string]*method
 	unknown  *method
-	waiting  *shares.Pot // calls that wait, and hold no place of their method
-	// strangers counts the calls that wait for their requests on connections without one that was let in.
-	strangers atomic.Int64
-	stopping  context.Context // ends when Stop begins
-	stop      context.CancelFunc
+	waiting  *shares.Pot // calls in Await, which hold no slot of their method
+	// unauthenticated counts the calls that wait for their requests on connections that have admitted no call yet.
+	unauthenticated atomic.Int64
+	stopping        context.Context // ends when Stop begins
+	stop            context.CancelFunc
 }
 
-// New makes a Server. The process is healthy ("") at once; the service is not ready until
-// SetServing says so.
+// New returns a Server. Its health service reports the process ("") as serving at once, and the service as not serving
+// until SetServing(true).
 func New(config Config) *Server {
 	config = withDefaults(config)
 	s := &Server{
 		config: config, health: health.NewServer(), access: config.Access, log: config.Logger, callLog: WithCall(config.Logger), slowCall: config.SlowCall,
-		atWill:  rate.NewLimiter(atWillPerSecond, atWillBurst),
-		unknown: &method{full: unknownMethod, meter: config.Meter.Method(unknownMethod)},
-		waiting: places(config),
+		refusals: rate.NewLimiter(refusalsPerSecond, refusalsBurst),
+		unknown:  &method{full: unknownMethod, meter: config.Meter.Method(unknownMethod)},
+		waiting:  newSlots(config),
 	}
 	if config.TracerProvider != nil {
 		s.tracer = config.TracerProvider.Tracer("example.com/verification-status")
@@ -143,7 +135,7 @@ func withDefaults(config Config) Config {
 		config.UnaryDeadline = defaultDeadline
 	}
 	if config.Access == nil {
-		config.Access = everyone{}
+		config.Access = openAccess{}
 	}
 	if config.Meter == nil {
 		config.Meter = noMeter{}
@@ -186,9 +178,9 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 		grpc.StaticConnWindowSize(receiveWindow),
 		grpc.ReadBufferSize(readBuffer),
 		grpc.InTapHandle(s.begin),
-		grpc.StatsHandler(observer{}), // before its TagRPC a call has no metadata
+		grpc.StatsHandler(observer{}),
 		grpc.ConnectionTimeout(handshakeTimeout),
-		// Without it a hard stop returns while handlers still run, and they would use a closed store.
+		// Without this option a hard stop returns while handlers still run, and these would use a closed store.
 		grpc.WaitForHandlers(true),
 		grpc.UnaryInterceptor(s.unary),
 		grpc.StreamInterceptor(s.stream),
@@ -200,8 +192,7 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 	return options
 }
 
-// RegisterService makes Server a grpc.ServiceRegistrar, for the generated Register functions. Call
-// it before Serve.
+// RegisterService implements grpc.ServiceRegistrar, for the generated Register functions. Call it before Serve.
 func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	s.grpc.RegisterService(desc, impl)
 }
@@ -213,7 +204,7 @@ func (s *Server) method(full string) *method {
 	return s.unknown
 }
 
-// SetServing says whether the service is ready. It has no effect once the drain has begun.
+// SetServing sets whether the health service reports the service as serving. It has no effect after BeginDrain.
 func (s *Server) SetServing(ready bool) {
 	serving := healthpb.HealthCheckResponse_NOT_SERVING
 	if ready {
@@ -222,8 +213,7 @@ func (s *Server) SetServing(ready bool) {
 	s.health.SetServingStatus(serviceName, serving)
 }
 
-// Serve answers calls on the listener, and closes it, until Stop. It returns nil after a Stop, also
-// one that came first.
+// Serve answers calls on the listener until Stop, and closes it. It returns nil if Stop was called, even before Serve.
 func (s *Server) Serve(listener net.Listener) error {
 	s.methods = methodsOf(s.grpc.GetServiceInfo(), s.config)
 	if err := s.grpc.Serve(listener); s.stopping.Err() == nil {

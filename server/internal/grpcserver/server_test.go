@@ -26,8 +26,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait of these tests.
-const patience = 10 * time.Second
+// testTimeout bounds every wait of these tests.
+const testTimeout = 10 * time.Second
 
 // fake is a service whose handlers are the test's.
 type fake struct {
@@ -121,7 +121,7 @@ func startOnSocket(t *testing.T, config Config, service *fake) *running {
 }
 
 func patient(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -129,7 +129,7 @@ func patient(t *testing.T) context.Context {
 // eventually polls until the condition holds.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(testTimeout)
 	for !condition() {
 		if time.Now().After(deadline) {
 			t.Fatalf("never happened: %s", what)

@@ -21,10 +21,10 @@ import (
 	"example.com/verification-status/server/internal/testing/await"
 )
 
-// names is an Access that believes what callers say that they are, and refuses those that say nothing.
+// names is an Access that takes a caller's name from a header, and refuses calls without one.
 type names struct {
 	welcome
-	refuse func(context.Context) // is called before a refusal
+	refuse func(context.Context) // called before a refusal
 }
 
 func newNames() *names { return &names{welcome{gate{byHeader}}, func(context.Context) {}} }
@@ -48,28 +48,28 @@ func caller(t *testing.T, name string) context.Context {
 	return metadata.AppendToOutgoingContext(patient(t), "caller", name)
 }
 
-// told are the calls that were refused for load, by method and setting.
-type told struct {
-	mu   sync.Mutex
-	what []string
+// shedCalls has the calls that were refused for load, by method and setting.
+type shedCalls struct {
+	mu    sync.Mutex
+	calls []string
 }
 
-func (s *told) shed(_ context.Context, method, setting string) {
+func (s *shedCalls) shed(_ context.Context, method, setting string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.what = append(s.what, method+" "+setting)
+	s.calls = append(s.calls, method+" "+setting)
 }
 
-func (s *told) want(t *testing.T, want ...string) {
+func (s *shedCalls) want(t *testing.T, want ...string) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !slices.Equal(s.what, want) {
-		t.Errorf("told of %v, want %v", s.what, want)
+	if !slices.Equal(s.calls, want) {
+		t.Errorf("Shed got %v, want %v", s.calls, want)
 	}
 }
 
-// until waits for a channel to close, or for the end of the call: a test that failed must end, too.
+// until waits for a channel to close or for the end of the call, so that a failed test ends too.
 func until(ctx context.Context, closed <-chan struct{}) {
 	select {
 	case <-closed:
@@ -77,7 +77,7 @@ func until(ctx context.Context, closed <-chan struct{}) {
 	}
 }
 
-// wantOverloaded holds an error to the contract's for load, and to what its text must say.
+// wantOverloaded checks that an error is the contract's for load, and has a text in its message.
 func wantOverloaded(t *testing.T, err error, text string) {
 	t.Helper()
 	got := status.Convert(err)
@@ -96,11 +96,11 @@ func wantOverloaded(t *testing.T, err error, text string) {
 	}
 }
 
-// TestG15_OneCallersCallsLeaveOthersTheirs: a caller whose calls hang is refused at its share, and is told that
-// it is its own. Another caller is served, and then so is the first one.
+// TestG15_OneCallersCallsLeaveOthersTheirs: a caller whose calls hang is refused at its share, and the error says that the
+// share is its own. Another caller is served, and when the calls have ended, so is the first caller.
 func TestG15_OneCallersCallsLeaveOthersTheirs(t *testing.T) {
 	const most, each = 8, 2
-	shed := &told{}
+	shed := &shedCalls{}
 	entered, release := make(chan struct{}, 100), make(chan struct{})
 	s := startOnPipe(t, Config{MaxInFlight: most, SharePercent: 25, Shed: shed.shed, Access: newNames()}, &fake{
 		get: func(ctx context.Context, r *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
@@ -138,7 +138,7 @@ func TestG15_OneCallersCallsLeaveOthersTheirs(t *testing.T) {
 	}
 }
 
-// TestG15_ACallThatIsNotLetInHoldsNoPlace, not even while that is being found out.
+// TestG15_ACallThatIsNotLetInHoldsNoPlace: a call that Access refuses takes no slot, not even while Access decides.
 func TestG15_ACallThatIsNotLetInHoldsNoPlace(t *testing.T) {
 	const refusals = 5
 	asked, release := make(chan struct{}, 100), make(chan struct{})
@@ -154,7 +154,7 @@ func TestG15_ACallThatIsNotLetInHoldsNoPlace(t *testing.T) {
 		await.One(t, asked)
 	}
 	if _, err := s.client.GetStatus(caller(t, "a"), sessionRequest("vs_1")); err != nil {
-		t.Errorf("a caller while others without credentials are looked at: %v", err)
+		t.Errorf("a caller while Access decides on calls without credentials: %v", err)
 	}
 	close(release)
 	for range refusals {
@@ -164,11 +164,11 @@ func TestG15_ACallThatIsNotLetInHoldsNoPlace(t *testing.T) {
 	}
 }
 
-// TestG15_WaitingHoldsNoPlace: as many calls wait as may, each caller at most its share, and all places are free
-// meanwhile. After its wait a call has a place again, or is refused.
+// TestG15_WaitingHoldsNoPlace: calls that wait hold no slot. Their number is limited, with a share for each caller. After
+// its wait a call takes a slot again, or is refused.
 func TestG15_WaitingHoldsNoPlace(t *testing.T) {
 	const most, each = 4, 1
-	shed := &told{}
+	shed := &shedCalls{}
 	waits, goOn := make(chan struct{}, 100), make(chan struct{})
 	entered, release := make(chan struct{}, 100), make(chan struct{})
 	s := startOnPipe(t, Config{MaxInFlight: most, SharePercent: 25, Shed: shed.shed, Access: newNames()}, &fake{
@@ -185,7 +185,7 @@ func TestG15_WaitingHoldsNoPlace(t *testing.T) {
 			return echo(ctx, r)
 		},
 	})
-	places := func() int { return s.methods[getStatus].places.Taken() }
+	slots := func() int { return s.methods[getStatus].slots.Taken() }
 	call := func(name, id string) chan error {
 		answer := make(chan error, 1)
 		go func() {
@@ -199,8 +199,8 @@ func TestG15_WaitingHoldsNoPlace(t *testing.T) {
 		waiting[name] = call(name, "vs_Waits")
 		await.One(t, waits)
 	}
-	if got := places(); got != 0 {
-		t.Errorf("calls that wait hold %d places, want none", got)
+	if got := slots(); got != 0 {
+		t.Errorf("calls that wait hold %d slots, want none", got)
 	}
 	wantOverloaded(t, await.One(t, call("a", "vs_Waits")), "its share of the calls that wait")
 	wantOverloaded(t, await.One(t, call("e", "vs_Waits")), "this server has")
@@ -208,7 +208,7 @@ func TestG15_WaitingHoldsNoPlace(t *testing.T) {
 	if err := await.One(t, call("a", "vs_1")); err != nil {
 		t.Errorf("a call of a caller whose other call waits: %v", err)
 	}
-	// The place of "a" is taken by another call of it when its wait ends.
+	// When the wait of this call of "a" ends, another call of "a" has its slot.
 	hangs := call("a", "vs_Hangs")
 	await.One(t, entered)
 	close(goOn)
@@ -222,10 +222,10 @@ func TestG15_WaitingHoldsNoPlace(t *testing.T) {
 	if err := await.One(t, hangs); err != nil {
 		t.Errorf("a call under way: %v", err)
 	}
-	eventually(t, "all places are free", func() bool { return places() == 0 && s.waiting.Taken() == 0 })
+	eventually(t, "all slots are free", func() bool { return slots() == 0 && s.waiting.Taken() == 0 })
 }
 
-// TestAPanicWhileACallWaits gives what it holds back.
+// TestAPanicWhileACallWaits: the call releases its slot and its unit of the waiting calls.
 func TestAPanicWhileACallWaits(t *testing.T) {
 	s := startOnPipe(t, Config{MaxInFlight: 1}, &fake{
 		get: func(ctx context.Context, _ *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
@@ -239,8 +239,8 @@ func TestAPanicWhileACallWaits(t *testing.T) {
 	}
 }
 
-// TestG15_AHealthWatchWithCredentialsProvesItsConnection: a client watches the server's health before it
-// calls, and connections without credentials must not close its own in between.
+// TestG15_AHealthWatchWithCredentialsProvesItsConnection: a client watches the server's health before its first call.
+// Connections without credentials must not close the client's own in between.
 func TestG15_AHealthWatchWithCredentialsProvesItsConnection(t *testing.T) {
 	const connections = 8
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// continueTrace returns a context in the trace that the caller names by W3C's headers (w3.org/TR/trace-context), or ctx
-// itself without one. Call it only for a call that was let in: otherwise anybody decides what is traced.
+// continueTrace returns ctx in the trace that the caller names in W3C's headers (w3.org/TR/trace-context), or ctx itself if
+// it names none. Call it only for an admitted call: otherwise unauthenticated callers decide what is traced.
 func (s *Server) continueTrace(ctx context.Context) context.Context {
 	if s.tracer == nil {
 		return ctx
@@ -25,10 +25,10 @@ func (s *Server) continueTrace(ctx context.Context) context.Context {
 	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": parent[0], "tracestate": state})
 }
 
-// startSpan starts the span of a unary call of the service that was let in; endSpan ends it. grpc's own stats handlers
-// start theirs before it is known who calls.
+// startSpan starts the span of an admitted unary call of the service; endSpan ends it. grpc's own stats handlers start
+// theirs before the caller is identified.
 func (s *Server) startSpan(ctx context.Context, c *call) context.Context {
-	if s.tracer == nil || c.method.grpcs {
+	if s.tracer == nil || c.method.builtIn {
 		return ctx
 	}
 	name := strings.TrimPrefix(c.method.full, "/")
@@ -37,12 +37,12 @@ func (s *Server) startSpan(ctx context.Context, c *call) context.Context {
 	return ctx
 }
 
-// serverFaults are the codes for which OpenTelemetry's conventions call a server's span failed.
+// serverFaults are the codes with which a server's span has failed, by OpenTelemetry's conventions.
 var serverFaults = map[string]bool{
 	"UNKNOWN": true, "DEADLINE_EXCEEDED": true, "UNIMPLEMENTED": true, "INTERNAL": true, "UNAVAILABLE": true, "DATA_LOSS": true,
 }
 
-// endSpan ends the span of a call, if it has one. The code tells of an error; its text can quote the caller.
+// endSpan ends the span of a call, if it has one. The span has the code of an error, not its text, which can quote the caller.
 func endSpan(ctx context.Context, err error) {
 	span := trace.SpanFromContext(ctx)
 	code := canonical(err)

@@ -21,7 +21,7 @@ import (
 	"example.com/verification-status/server/internal/testing/await"
 )
 
-// wire is a bare HTTP/2 client: it can do what grpc's never does.
+// wire is a bare HTTP/2 client, for what grpc's client never does.
 type wire struct {
 	conn   net.Conn
 	framer *http2.Framer
@@ -38,7 +38,7 @@ func newWire(t *testing.T, conn net.Conn) *wire {
 	return w
 }
 
-// headers begins a call of a method.
+// headers sends the headers of a call of a method.
 func (w *wire) headers(method string, more ...hpack.HeaderField) error {
 	w.block.Reset()
 	for _, field := range append([]hpack.HeaderField{
@@ -58,7 +58,7 @@ func (w *wire) message() error {
 	return w.framer.WriteData(w.id, true, payload)
 }
 
-// ended waits for the end of the connection or of a stream and says how it came.
+// ended waits for the end of the connection or of a stream and returns its kind.
 func (w *wire) ended() string {
 	for {
 		frame, err := w.framer.ReadFrame()
@@ -83,7 +83,7 @@ func (w *wire) ended() string {
 
 const getStatus, watchStatus = verificationv1.VerificationService_GetStatus_FullMethodName, verificationv1.VerificationService_WatchStatus_FullMethodName
 
-// TestSlowRequestsAreCutOff: in virtual time. The limit that ends each is in its name.
+// TestSlowRequestsAreCutOff: in virtual time. Each case is named after the limit that ends it.
 func TestSlowRequestsAreCutOff(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -140,8 +140,7 @@ func TestSlowRequestsAreCutOff(t *testing.T) {
 	}
 }
 
-// TestHeaderFloodsOnTheWire: stopped by MaxHeaderListSize: the stream or the connection ends, and the
-// server serves others.
+// TestHeaderFloodsOnTheWire: MaxHeaderListSize ends the stream or the connection, and other clients are served.
 func TestHeaderFloodsOnTheWire(t *testing.T) {
 	for name, flood := range map[string]func(w *wire) error{
 		"ten thousand headers": func(w *wire) error {
@@ -173,7 +172,7 @@ func TestHeaderFloodsOnTheWire(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(patience))
+			_ = conn.SetDeadline(time.Now().Add(testTimeout))
 			w := newWire(t, conn)
 			flooded := make(chan error, 1)
 			go func() { flooded <- flood(w) }()
@@ -199,9 +198,8 @@ func manyFields(n int, name, value string) []hpack.HeaderField {
 	return fields
 }
 
-// TestRapidReset: clients who begin calls and reset them as fast as they can. Stopped by
-// MaxConcurrentStreams, which grpc keeps for handlers too (a reset stream's handler keeps its place
-// until it returns), and by MaxInFlight: others are served, and no more handlers run than may.
+// TestRapidReset: clients begin calls and reset them as fast as they can. MaxConcurrentStreams, which grpc also applies to
+// handlers (a reset stream counts until its handler returns), and MaxInFlight limit the handlers. Others are served.
 func TestRapidReset(t *testing.T) {
 	const attackers, resets, maxStreams = 4, 20_000, 8
 	var running, most atomic.Int64

@@ -1,7 +1,3 @@
-// Package resumetoken writes and reads the tokens by which a watch goes on after a break, and a list
-// after a page. A token is opaque to callers, URL-safe and at most MaxLength characters. It proves
-// nothing and holds no secret: a caller who may watch a subject may hold any token of it. It names no
-// reference in clear.
 package resumetoken
 
 import (
@@ -17,10 +13,10 @@ import (
 // MaxLength is the longest token, in characters.
 const MaxLength = 2048
 
-// ErrInvalid means: no token of this service, a garbled one, or one for another subject.
+// ErrInvalid is returned for a token that is not of this service, is garbled, or is of another subject.
 var ErrInvalid = errors.New("not a resume token of this subject")
 
-// Kind is what a token's stream watches, or that it is a list's.
+// Kind is the kind of stream or list that a token resumes.
 type Kind byte
 
 // The kinds.
@@ -31,33 +27,33 @@ const (
 	KindList      Kind = 4
 )
 
-// version is the first byte of each token. Another layout gets another number.
+// version is the first byte of each token. A new layout needs a new number.
 const version = 1
 
-// maxPartitions bounds what a token may claim.
+// maxPartitions bounds the number of partitions in a token.
 const maxPartitions = 64
 
-// Session is the place in one session's revisions: after the one named.
+// Session is a position in the revisions of one session.
 type Session struct {
-	// ID is the session's.
+	// ID is the session id.
 	ID string
-	// Revision is the last one handled, from 1; 0: none yet.
+	// Revision is the last handled revision, from 1. 0: none is handled yet.
 	Revision int32
-	// Fingerprint is the record's at that revision, to notice a store that lost it.
+	// Fingerprint is that of the record at Revision. It shows whether the store has lost that revision since.
 	Fingerprint uint32
 }
 
-// Position is a place in one partition of the feed.
+// Position is a position in one partition of the feed.
 type Position struct {
 	Epoch, Seq, Nonce uint64
 }
 
-// EncodeSession makes the token of a watch by session id.
+// EncodeSession returns the token of a watch by session id.
 func EncodeSession(at Session) string {
 	return seal(appendSession([]byte{version, byte(KindSession)}, at))
 }
 
-// DecodeSession reads the token of a watch of the session with this id. ErrInvalid otherwise.
+// DecodeSession reads the token of a watch of the session with this id. It returns ErrInvalid for any other text.
 func DecodeSession(token, id string) (Session, error) {
 	body, err := open(token, KindSession)
 	if err != nil {
@@ -70,13 +66,13 @@ func DecodeSession(token, id string) (Session, error) {
 	return at, nil
 }
 
-// EncodeReference makes the token of a watch by reference, which was at a revision of some session.
+// EncodeReference returns the token of a watch by reference, which is at a revision of one session.
 func EncodeReference(reference string, at Session) string {
 	body := append([]byte{version, byte(KindReference)}, digest(reference)...)
 	return seal(appendSession(body, at))
 }
 
-// DecodeReference reads the token of a watch of this reference. ErrInvalid otherwise.
+// DecodeReference reads the token of a watch of this reference. It returns ErrInvalid for any other text.
 func DecodeReference(token, reference string) (Session, error) {
 	body, err := open(token, KindReference)
 	if err != nil {
@@ -89,7 +85,7 @@ func DecodeReference(token, reference string) (Session, error) {
 	return readSession(body[len(subject):])
 }
 
-// EncodeFeed makes the token of a watch of all sessions: a position for each partition.
+// EncodeFeed returns the token of a watch of all sessions, with a position for each partition.
 func EncodeFeed(positions []Position) string {
 	body := []byte{version, byte(KindFeed), byte(len(positions))}
 	for _, p := range positions {
@@ -100,8 +96,8 @@ func EncodeFeed(positions []Position) string {
 	return seal(body)
 }
 
-// DecodeFeed reads the token of a watch of all sessions, of this many partitions. ErrInvalid
-// otherwise.
+// DecodeFeed reads the token of a watch of all sessions with this number of partitions. It returns ErrInvalid for any other
+// text.
 func DecodeFeed(token string, partitions int) ([]Position, error) {
 	body, err := open(token, KindFeed)
 	if err != nil {
@@ -130,37 +126,36 @@ func DecodeFeed(token string, partitions int) ([]Position, error) {
 	return positions, nil
 }
 
-// Place is a place in a list: behind one session.
-type Place struct {
-	// Second is what the list is sorted by, in Unix seconds.
+// Cursor is a position in a list: after one session.
+type Cursor struct {
+	// Second is the session's sort key, in Unix seconds.
 	Second int64
-	// ID is the session's: 1 to 255 bytes.
+	// ID is the session id: 1 to 255 bytes.
 	ID string
 }
 
-// EncodeList makes the token of a list, which was at a place. filter says which list it is; it may be
-// personal.
-func EncodeList(filter string, at Place) string {
+// EncodeList returns the token of a list. filter identifies the list. It can be personal, so the token has a hash of it.
+func EncodeList(filter string, at Cursor) string {
 	body := append([]byte{version, byte(KindList)}, digest(filter)...)
 	return seal(append(binary.AppendVarint(body, at.Second), at.ID...))
 }
 
-// DecodeList reads the token of a list with this filter. ErrInvalid otherwise.
-func DecodeList(token, filter string) (Place, error) {
+// DecodeList reads the token of a list with this filter. It returns ErrInvalid for any other text.
+func DecodeList(token, filter string) (Cursor, error) {
 	body, err := open(token, KindList)
 	if err != nil {
-		return Place{}, err
+		return Cursor{}, err
 	}
 	list := digest(filter)
 	if !bytes.HasPrefix(body, list) {
-		return Place{}, ErrInvalid
+		return Cursor{}, ErrInvalid
 	}
 	body = body[len(list):]
 	second, n := binary.Varint(body)
 	if n <= 0 || len(body) < n+1 || len(body) > n+255 {
-		return Place{}, ErrInvalid
+		return Cursor{}, ErrInvalid
 	}
-	return Place{Second: second, ID: string(body[n:])}, nil
+	return Cursor{Second: second, ID: string(body[n:])}, nil
 }
 
 func appendSession(body []byte, at Session) []byte {
@@ -181,24 +176,24 @@ func readSession(body []byte) (Session, error) {
 	}, nil
 }
 
-// digest stands for a reference or filter, which may be personal and must not travel in a URL in clear. A list of guesses
-// turns it back.
+// digest stands for a reference or filter, which can be personal and must not be readable in a URL. A list of guesses
+// reverses it.
 func digest(reference string) []byte {
 	sum := sha256.Sum256([]byte(reference))
 	return sum[:16]
 }
 
-// seal adds a checksum, so that a token cut short or mistyped is refused and never half understood.
+// seal adds a checksum, so that a cut or mistyped token is refused.
 func seal(body []byte) string {
 	body = binary.BigEndian.AppendUint32(body, crc32.ChecksumIEEE(body))
 	return base64.RawURLEncoding.EncodeToString(body)
 }
 
 func open(token string, kind Kind) ([]byte, error) {
-	if len(token) > MaxLength || strings.ContainsAny(token, "\r\n") { // the decoder would skip these
+	if len(token) > MaxLength || strings.ContainsAny(token, "\r\n") { // the decoder skips these characters
 		return nil, ErrInvalid
 	}
-	// Strict: of the spellings of one token only the one that was given is taken.
+	// Strict refuses other encodings of the same bytes.
 	body, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(body) < 2+4 {
 		return nil, ErrInvalid

@@ -41,11 +41,11 @@ func TestG7_RoundTrip(t *testing.T) {
 			t.Fatalf("reference: %q gave %v, %v; want %v", token, got, err, at)
 		}
 
-		place := resumetoken.Place{Second: rapid.Int64().Draw(t, "second"), ID: at.ID}
-		token = resumetoken.EncodeList(reference, place)
-		gotPlace, err := resumetoken.DecodeList(token, reference)
-		if err != nil || gotPlace != place || !urlSafe.MatchString(token) || len(token) > resumetoken.MaxLength {
-			t.Fatalf("list: %q gave %v, %v; want %v", token, gotPlace, err, place)
+		cursor := resumetoken.Cursor{Second: rapid.Int64().Draw(t, "second"), ID: at.ID}
+		token = resumetoken.EncodeList(reference, cursor)
+		gotCursor, err := resumetoken.DecodeList(token, reference)
+		if err != nil || gotCursor != cursor || !urlSafe.MatchString(token) || len(token) > resumetoken.MaxLength {
+			t.Fatalf("list: %q gave %v, %v; want %v", token, gotCursor, err, cursor)
 		}
 
 		positions := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) resumetoken.Position {
@@ -54,9 +54,9 @@ func TestG7_RoundTrip(t *testing.T) {
 			}
 		}), 1, 16).Draw(t, "positions")
 		token = resumetoken.EncodeFeed(positions)
-		places, err := resumetoken.DecodeFeed(token, len(positions))
-		if err != nil || !cmp.Equal(places, positions) || !urlSafe.MatchString(token) || len(token) > resumetoken.MaxLength {
-			t.Fatalf("feed: %q gave %v, %v; want %v", token, places, err, positions)
+		decoded, err := resumetoken.DecodeFeed(token, len(positions))
+		if err != nil || !cmp.Equal(decoded, positions) || !urlSafe.MatchString(token) || len(token) > resumetoken.MaxLength {
+			t.Fatalf("feed: %q gave %v, %v; want %v", token, decoded, err, positions)
 		}
 	})
 }
@@ -67,7 +67,7 @@ func TestG7_ForeignTokensAreInvalid(t *testing.T) {
 	feed := resumetoken.EncodeFeed(make([]resumetoken.Position, 16))
 	decodeSession := func(token string) error { _, err := resumetoken.DecodeSession(token, "vs_a"); return err }
 	decodeReference := func(token string) error { _, err := resumetoken.DecodeReference(token, "r"); return err }
-	list := resumetoken.EncodeList("r", resumetoken.Place{Second: 3, ID: "vs_a"})
+	list := resumetoken.EncodeList("r", resumetoken.Cursor{Second: 3, ID: "vs_a"})
 	decodeList := func(token, filter string) error { _, err := resumetoken.DecodeList(token, filter); return err }
 	if err := decodeList(list, "r"); err != nil {
 		t.Errorf("its own list: %v", err)
@@ -87,8 +87,8 @@ func TestG7_ForeignTokensAreInvalid(t *testing.T) {
 		"reference for list":      decodeList(reference, "r"),
 		"feed for list":           decodeList(feed, "r"),
 		"empty list":              decodeList("", "r"),
-		"no id":                   decodeList(resumetoken.EncodeList("r", resumetoken.Place{Second: 3}), "r"),
-		"too long an id":          decodeList(resumetoken.EncodeList("r", resumetoken.Place{ID: strings.Repeat("x", 256)}), "r"),
+		"no id":                   decodeList(resumetoken.EncodeList("r", resumetoken.Cursor{Second: 3}), "r"),
+		"too long an id":          decodeList(resumetoken.EncodeList("r", resumetoken.Cursor{ID: strings.Repeat("x", 256)}), "r"),
 		"empty":                   decodeSession(""),
 		"words":                   decodeSession("now"),
 		"padding":                 decodeSession(session + "="),
@@ -101,7 +101,7 @@ func TestG7_ForeignTokensAreInvalid(t *testing.T) {
 	}
 }
 
-// The client reference may be personal: a token travels through URLs and logs.
+// A client reference can be personal, and tokens are in URLs and logs.
 func TestReferenceIsNotInTheToken(t *testing.T) {
 	const reference = "jane.doe@example.org"
 	token := resumetoken.EncodeReference(reference, resumetoken.Session{ID: "vs_a", Revision: 1})
@@ -109,13 +109,13 @@ func TestReferenceIsNotInTheToken(t *testing.T) {
 	if err != nil || strings.Contains(string(raw), "jane") {
 		t.Fatalf("the token shows its reference: %q, %v", raw, err)
 	}
-	raw, err = base64.RawURLEncoding.DecodeString(resumetoken.EncodeList(reference, resumetoken.Place{ID: "vs_a"}))
+	raw, err = base64.RawURLEncoding.DecodeString(resumetoken.EncodeList(reference, resumetoken.Cursor{ID: "vs_a"}))
 	if err != nil || strings.Contains(string(raw), "jane") {
 		t.Fatalf("the list's token shows its reference: %q, %v", raw, err)
 	}
 }
 
-// Every change of one character, and every cut, is noticed.
+// Every change of one character and every cut is refused.
 func TestG7_GarbledTokensAreInvalid(t *testing.T) {
 	token := resumetoken.EncodeReference("r", resumetoken.Session{ID: "vs_1UEDLcDgSL5WTGpmif87HEZ7", Revision: 300, Fingerprint: 1 << 31})
 	for i := range token {
@@ -139,7 +139,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(resumetoken.EncodeSession(at))
 	f.Add(resumetoken.EncodeReference("r", at))
 	f.Add(resumetoken.EncodeFeed(make([]resumetoken.Position, 16)))
-	f.Add(resumetoken.EncodeList("r", resumetoken.Place{Second: -3, ID: "vs_a"}))
+	f.Add(resumetoken.EncodeList("r", resumetoken.Cursor{Second: -3, ID: "vs_a"}))
 	f.Fuzz(func(t *testing.T, token string) {
 		// What decodes must encode to the very same token: there is one spelling of each.
 		if got, err := resumetoken.DecodeSession(token, "vs_a"); err == nil && resumetoken.EncodeSession(got) != token {

@@ -8,16 +8,16 @@ import (
 	"example.com/verification-status/server/internal/resumetoken"
 )
 
-// Tokens outlive an update: a caller hands back to this version what another one gave out, and during a
-// rolling update to an older one what this one gave out. So a token of each kind is read for ever as it was
-// first written, and a new layout takes a number of its own, which the older versions refuse.
+// Tokens outlive an update: this version gets tokens of other versions, and during a rolling update an older version gets
+// tokens of this one. So every version reads a token of each kind as the first version wrote it. A new layout needs a new
+// number, which older versions refuse.
 func TestTokensOfEarlierVersionsAreRead(t *testing.T) {
 	at := resumetoken.Session{ID: "vs_1", Revision: 3, Fingerprint: 0xdeadbeef}
 	feed := []resumetoken.Position{{Epoch: 1, Seq: 300, Nonce: 2}, {}}
-	place := resumetoken.Place{Second: 1_700_000_000, ID: "vs_1"}
+	cursor := resumetoken.Cursor{Second: 1_700_000_000, ID: "vs_1"}
 	tokens := map[string]string{
 		"session": resumetoken.EncodeSession(at), "reference": resumetoken.EncodeReference("user-42", at),
-		"feed": resumetoken.EncodeFeed(feed), "list": resumetoken.EncodeList("status 1", place),
+		"feed": resumetoken.EncodeFeed(feed), "list": resumetoken.EncodeList("status 1", cursor),
 	}
 	first := map[string]string{
 		"session": "AQED3q2-73ZzXzG396W0", "reference": "AQJtiUqj7oAlSdfzQOfBzw0cA96tvu92c18xn2FZUw",
@@ -35,7 +35,7 @@ func TestTokensOfEarlierVersionsAreRead(t *testing.T) {
 	if got, err := resumetoken.DecodeFeed(first["feed"], 2); err != nil || !cmp.Equal(got, feed) {
 		t.Errorf("feed: got %v, %v; want %v", got, err, feed)
 	}
-	if got, err := resumetoken.DecodeList(first["list"], "status 1"); err != nil || got != place {
-		t.Errorf("list: got %v, %v; want %v", got, err, place)
+	if got, err := resumetoken.DecodeList(first["list"], "status 1"); err != nil || got != cursor {
+		t.Errorf("list: got %v, %v; want %v", got, err, cursor)
 	}
 }

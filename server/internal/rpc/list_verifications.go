@@ -42,7 +42,7 @@ func (s *Service) listVerifications(ctx context.Context, request *verificationv1
 		response.Verifications = append(response.Verifications, s.config.current(&session))
 	}
 	if page.Next != (store.ListPlace{}) {
-		response.NextPageToken = resumetoken.EncodeList(filter, resumetoken.Place(page.Next))
+		response.NextPageToken = resumetoken.EncodeList(filter, resumetoken.Cursor(page.Next))
 	}
 	return response, nil
 }

@@ -25,23 +25,23 @@ import (
 	"example.com/verification-status/server/internal/connlimit"
 )
 
-// door is an Access that lets in who says so, and everyone to the health service.
+// door is an Access that admits calls with the header "welcome", and all calls to the health service.
 type door struct{ gate }
 
-func lets(ctx context.Context, method string) error {
+func admits(ctx context.Context, method string) error {
 	if strings.HasPrefix(method, "/grpc.") || len(metadata.ValueFromIncomingContext(ctx, "welcome")) > 0 {
 		return nil
 	}
 	return status.Error(codes.Unauthenticated, "no")
 }
 
-func (door) Unary(ctx context.Context, method string, _ any) error { return lets(ctx, method) }
+func (door) Unary(ctx context.Context, method string, _ any) error { return admits(ctx, method) }
 
 func (door) Stream(ctx context.Context, method string, stream grpc.ServerStream) (grpc.ServerStream, func(), error) {
-	return stream, func() {}, lets(ctx, method)
+	return stream, func() {}, admits(ctx, method)
 }
 
-// startBehindDoor serves with few connections; GetStatus answers with the address that the caller has.
+// startBehindDoor serves with few connections. GetStatus answers with the caller's address as the session id.
 func startBehindDoor(t *testing.T, connections int) *running {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -56,7 +56,7 @@ func startBehindDoor(t *testing.T, connections int) *running {
 	}, connlimit.New(listener, connections, 0, func() {}))
 }
 
-// another is a further connection to the same server, of its own.
+// another returns a further connection to the same server.
 func (s *running) another(t *testing.T) *grpc.ClientConn {
 	conn, err := grpc.NewClient(s.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -70,8 +70,8 @@ func welcomed(t *testing.T) context.Context {
 	return metadata.AppendToOutgoingContext(patient(t), "welcome", "yes")
 }
 
-// TestHealthWatchesOfStrangersKeepNobodyOut: each holds a connection for as long as it likes, and all of
-// them together no caller's.
+// TestHealthWatchesOfStrangersKeepNobodyOut: unauthenticated health watches stay open on all connections, and a caller
+// still gets one.
 func TestHealthWatchesOfStrangersKeepNobodyOut(t *testing.T) {
 	const connections = 4
 	s := startBehindDoor(t, connections)
@@ -86,11 +86,11 @@ func TestHealthWatchesOfStrangersKeepNobodyOut(t *testing.T) {
 	}
 	client := verificationv1.NewVerificationServiceClient(s.another(t))
 	if _, err := client.GetStatus(welcomed(t), sessionRequest("vs_1")); err != nil {
-		t.Errorf("a caller, while strangers have all connections: %v", err)
+		t.Errorf("a caller, while health watches have all connections: %v", err)
 	}
 }
 
-// TestARefusedCallProvesNothing: the connections of strangers make room before a caller's that is idle.
+// TestARefusedCallProvesNothing: connections whose calls were all refused are closed before a caller's idle one.
 func TestARefusedCallProvesNothing(t *testing.T) {
 	const connections = 4
 	s := startBehindDoor(t, connections)
@@ -100,20 +100,20 @@ func TestARefusedCallProvesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 * connections {
-		stranger := verificationv1.NewVerificationServiceClient(s.another(t))
-		if _, err := stranger.GetStatus(patient(t), sessionRequest("vs_1")); status.Code(err) != codes.Unauthenticated {
-			t.Fatalf("a stranger got %v", err)
+		client := verificationv1.NewVerificationServiceClient(s.another(t))
+		if _, err := client.GetStatus(patient(t), sessionRequest("vs_1")); status.Code(err) != codes.Unauthenticated {
+			t.Fatalf("a call without credentials got %v", err)
 		}
 	}
 	after, err := caller.GetStatus(welcomed(t), sessionRequest("vs_1"))
 	if err != nil || after.GetVerification().GetSessionId() != before.GetVerification().GetSessionId() {
-		t.Errorf("the caller's connection was %v, and is %v (%v)", before, after, err)
+		t.Errorf("the caller's connection was from %v, and is from %v (%v); want the same", before, after, err)
 	}
 }
 
-// TestHalfCallsOfStrangersAreBounded: in virtual time. Beyond maxStrangers calls whose requests do not come
-// each further one has hurriedTimeout, which is enough for a whole one; that one proves its connection, and
-// the others there have their time.
+// TestHalfCallsOfStrangersAreBounded: in virtual time. Beyond maxUnauthenticated calls whose requests do not arrive, each
+// further call has shortRequestTimeout, which is enough for a call that is sent whole. After an admitted call, later calls
+// on the connection have requestTimeout.
 func TestHalfCallsOfStrangersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, pipe := New(Config{Logger: slog.New(slog.DiscardHandler)}), bufconn.Listen(1<<20)
@@ -126,13 +126,13 @@ func TestHalfCallsOfStrangersAreBounded(t *testing.T) {
 		}
 		begun, w := time.Now(), newWire(t, conn)
 		half := func() {
-			// A deadline that the caller may choose changes nothing.
+			// The caller's own deadline changes nothing.
 			if err := w.headers(getStatus, hpack.HeaderField{Name: "grpc-timeout", Value: "29S"}); err != nil {
 				t.Fatal(err)
 			}
 			w.id += 2
 		}
-		// ends waits for the end of the next call to end, and checks which that is, and when.
+		// ends waits until a call ends, and checks which call it is and when.
 		ends := func(what string, id uint32, want time.Duration) {
 			t.Helper()
 			for {
@@ -142,21 +142,21 @@ func TestHalfCallsOfStrangersAreBounded(t *testing.T) {
 				}
 				if trailers, ok := frame.(*http2.HeadersFrame); ok && trailers.StreamEnded() {
 					took := time.Since(begun)
-					if trailers.StreamID != id && id != 0 || took < want || took > want+hurriedTimeout/2 {
+					if trailers.StreamID != id && id != 0 || took < want || took > want+shortRequestTimeout/2 {
 						t.Errorf("%s: call %d ended after %v, want %d after %v", what, trailers.StreamID, took, id, want)
 					}
 					return
 				}
 			}
 		}
-		for range maxStrangers + 1 {
+		for range maxUnauthenticated + 1 {
 			half()
 		}
-		ends("one too many", w.id-2, hurriedTimeout)
+		ends("one too many", w.id-2, shortRequestTimeout)
 		if err := errors.Join(w.headers(getStatus), w.message()); err != nil {
 			t.Fatal(err)
 		}
-		ends("a whole call", w.id, hurriedTimeout)
+		ends("a whole call", w.id, shortRequestTimeout)
 		w.id += 2
 		half()
 		ends("the others", 0, requestTimeout)
@@ -168,8 +168,8 @@ func TestHalfCallsOfStrangersAreBounded(t *testing.T) {
 	})
 }
 
-// TestCallsWithoutTimeTakeNoPlace: gRPC ends a call whose deadline is over when it begins, and tells nobody;
-// such calls must not keep the places of strangers for ever.
+// TestCallsWithoutTimeTakeNoPlace: gRPC ends a call whose deadline has passed at its start, and reports no end. Such calls
+// must not be counted as unauthenticated for ever.
 func TestCallsWithoutTimeTakeNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, pipe := New(Config{Logger: slog.New(slog.DiscardHandler)}), bufconn.Listen(1<<20)
@@ -194,8 +194,8 @@ func TestCallsWithoutTimeTakeNoPlace(t *testing.T) {
 		}
 		time.Sleep(requestTimeout)
 		synctest.Wait()
-		if left := server.strangers.Load(); left != 0 {
-			t.Errorf("%d calls that are over take places", left)
+		if left := server.unauthenticated.Load(); left != 0 {
+			t.Errorf("%d calls that are over are still counted", left)
 		}
 		_ = conn.Close()
 		server.Stop(t.Context())
@@ -205,19 +205,19 @@ func TestCallsWithoutTimeTakeNoPlace(t *testing.T) {
 	})
 }
 
-// TestStrangersDoNotFillTheLog: they have some lines, and those who are let in theirs none the less.
+// TestStrangersDoNotFillTheLog: the lines of refused calls are limited, and an admitted call still has its line.
 func TestStrangersDoNotFillTheLog(t *testing.T) {
 	s := startBehindDoor(t, 10)
-	stranger := verificationv1.NewVerificationServiceClient(s.another(t))
+	client := verificationv1.NewVerificationServiceClient(s.another(t))
 	began := time.Now()
-	for range 3 * atWillBurst {
-		if _, err := stranger.GetStatus(patient(t), sessionRequest("vs_1")); status.Code(err) != codes.Unauthenticated {
+	for range 3 * refusalsBurst {
+		if _, err := client.GetStatus(patient(t), sessionRequest("vs_1")); status.Code(err) != codes.Unauthenticated {
 			t.Fatal(err)
 		}
 	}
-	most := atWillBurst + atWillPerSecond*(1+int(time.Since(began)/time.Second))
-	if lines := strings.Count(s.log.String(), "code=Unauthenticated"); lines < atWillBurst || lines > most {
-		t.Errorf("%d lines of %d refused calls, want %d to %d", lines, 3*atWillBurst, atWillBurst, most)
+	most := refusalsBurst + refusalsPerSecond*(1+int(time.Since(began)/time.Second))
+	if lines := strings.Count(s.log.String(), "code=Unauthenticated"); lines < refusalsBurst || lines > most {
+		t.Errorf("%d lines of %d refused calls, want %d to %d", lines, 3*refusalsBurst, refusalsBurst, most)
 	}
 	if _, err := s.client.GetStatus(welcomed(t), sessionRequest("vs_1")); err != nil {
 		t.Fatal(err)
