@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripeapi"
@@ -291,7 +292,7 @@ func TestTwoReplicasAtOnce(t *testing.T) {
 				})
 			}
 			close(begin)
-			work.Wait()
+			await.All(t, &work)
 			s.check(kept)
 			elsewhere := 0
 			for _, summary := range summaries {

@@ -2,19 +2,19 @@ package store
 
 import "context"
 
-// CatchUp is what must be remembered to make up for missed and lost events. It is safe for
-// concurrent use; errors are those of Store.
+// CatchUp stores what is needed to make up for missed and lost events. It is safe for concurrent use. It returns the errors
+// of Store.
 type CatchUp interface {
 	Jobs
-	// Due returns the sessions of a partition whose record asks to be read from Stripe again by a
-	// time in Unix seconds (see verification.Session.DueAt), the longest due first without the first skip
-	// of them, limit at the most.
+	// Due returns at most limit session ids of a partition whose records are due at the Unix second by (see
+	// verification.Session.DueAt). The one that has been due longest comes first. Due leaves out the first skip of them.
 	Due(ctx context.Context, partition int, by int64, skip, limit int) ([]string, error)
-	// Accounts returns the connected accounts of which a session is known, in no order.
+	// Accounts returns the connected accounts of which a session is stored, in no order.
 	Accounts(ctx context.Context) ([]string, error)
-	// Cursor returns the Unix second up to which an account's events (the platform's own with an
-	// empty name) have been caught up; 0: never, or the store has lost it.
+	// Cursor returns the Unix second up to which an account's events have been caught up. The platform has the empty
+	// name. It returns 0 if there is no cursor, or if the store has lost it. It returns ErrCorrupt if the cursor cannot be
+	// read.
 	Cursor(ctx context.Context, account string) (int64, error)
-	// SetCursor notes how far an account's events have been caught up. It never falls.
+	// SetCursor stores the cursor of an account. A cursor never decreases: SetCursor ignores a smaller second.
 	SetCursor(ctx context.Context, account string, second int64) error
 }

@@ -6,64 +6,64 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Lists finds sessions by what they are. It is safe for concurrent use; errors are those of Store.
+// Lists finds sessions by their condition or reference. It is safe for concurrent use. It returns the errors of Store.
 type Lists interface {
-	// List returns one page of a list, the newest first: by update time, the sessions of a reference
-	// by creation time, then by id, greatest first. A page is no snapshot. It may be short, or empty,
-	// although there is more. It costs the same however many sessions are not in the list. What a list
-	// holds and the record denies is not told; a record that cannot be read is logged and left out.
+	// List returns one page of a list. The newest session comes first: by update time or, if Reference is set, by creation
+	// time; then by id, the greatest first. A page is not a snapshot. It can be short or empty although more sessions
+	// follow. Its cost does not depend on the number of sessions outside the list. An entry that contradicts the record
+	// is left out. A record that cannot be read is logged and left out.
 	List(ctx context.Context, query ListQuery) (ListPage, error)
 }
 
-// ListRepairs puts right what the lists lack. Every commit keeps them, under the retry policy that the
-// store was opened with; what was written under another policy, or by a version without lists, is not
-// in the right ones. It is safe for concurrent use; errors are those of Store.
+// ListRepairs repairs the lists. Every commit updates them under the retry policy that the store was opened with. A session
+// that was written under another policy, or by a version without lists, can be in the wrong lists. It is safe for
+// concurrent use. It returns the errors of Store.
 type ListRepairs interface {
-	// ListsRepaired is when RepairLists came to its end, the last time and the first time, with the
-	// policy and the layout of this store, in Unix seconds; 0: never yet.
+	// ListsRepaired returns when RepairLists last and first completed with the policy and the layout of this store, in
+	// Unix seconds. It returns 0 if RepairLists never completed.
 	ListsRepaired(ctx context.Context) (last, first int64, err error)
-	// RepairLists looks through all sessions and all lists once. It may race with commits, and with
-	// itself. step is called before each step, which takes some milliseconds; its error ends the
-	// repair.
+	// RepairLists checks all sessions and all lists once. It can run at the same time as commits and as another
+	// RepairLists. It calls step before each step, which takes some milliseconds, and ends with an error of step.
 	RepairLists(ctx context.Context, step func(context.Context) error) (ListRepair, error)
 }
 
-// ListQuery says what to list.
+// ListQuery selects a page of a list.
 type ListQuery struct {
-	// Reference lists the sessions that bear it; empty: List does.
+	// Reference selects the sessions with this reference. If it is empty, List selects the list.
 	Reference string
 	// List is the list to read.
 	List verification.List
-	// NotAfter leaves out sessions that were updated after it, in Unix seconds; nil: none. Every number is a
-	// bound, 0 too. Not by reference.
+	// NotAfter leaves out the sessions that were updated after this Unix second. nil leaves out none; 0 is a bound like
+	// every other number. It has no effect if Reference is set.
 	NotAfter *int64
-	// After is the place after which the page begins: the Next of the page before, or zero.
+	// After is the cursor after which the page begins: ListPage.Next of the page before, or zero for the first page.
 	After ListPlace
 	// Limit is the number of sessions, at least 1.
 	Limit int
 }
 
-// ListPlace is a place in a list: behind one session. The zero value is the beginning.
+// ListPlace is a cursor: the position after one session in a list. The zero value is the beginning of the list.
 type ListPlace struct {
-	// Second is its update time, or creation time by reference, in Unix seconds.
+	// Second is the update time of the session or, if the query has a reference, its creation time, in Unix seconds.
 	Second int64
-	// ID is the session's.
+	// ID is the id of the session.
 	ID string
 }
 
 // ListPage is one page of a list.
 type ListPage struct {
 	Sessions []verification.Session
-	// Next is where the next page begins; zero: there is none.
+	// Next is the cursor for the next page. It is zero if this is the last page.
 	Next ListPlace
 }
 
-// ListRepair says what a repair of the lists has found.
+// ListRepair is the result of a repair of the lists.
 type ListRepair struct {
-	// Sessions were looked at.
+	// Sessions counts the sessions that were checked.
 	Sessions int
-	// Added entries were missing, or stood at another time; Removed ones did not belong there.
+	// Added counts the entries that were missing or had another time. Removed counts the entries that did not belong in
+	// their list.
 	Added, Removed int
-	// Busy sessions were written each time that they were looked at, and may still be in wrong lists.
+	// Busy counts the sessions that were written at every check. They can still be in the wrong lists.
 	Busy int
 }

@@ -1,5 +1,3 @@
-// Package store is the port to where sessions are kept: one record per session, committed as one,
-// and a durable feed of every change. It says what an adapter must do, and knows no database.
 package store
 
 import (
@@ -13,116 +11,116 @@ import (
 
 // Errors of a Store. Adapters wrap them; compare with errors.Is.
 var (
-	// ErrNotFound: no such session or reference is kept.
+	// ErrNotFound: the session or reference is not stored.
 	ErrNotFound = errors.New("not found in the store")
-	// ErrConflict: other writers were faster, MaxTries times in a row. Nothing was written; try later.
+	// ErrConflict: other writers were faster MaxTries times in a row. Nothing was written. Try again later.
 	ErrConflict = errors.New("too many writers at once")
-	// ErrUnavailable: the store cannot be asked, or did not answer in time. A write may or may not
-	// have been made; the same Update again is safe.
+	// ErrUnavailable: the store cannot be reached or did not answer in time. A write might or might not have been made.
+	// It is safe to call the same Update again.
 	ErrUnavailable = errors.New("the store is unavailable")
-	// ErrCorrupt: a record cannot be read by this version. Nothing was written.
+	// ErrCorrupt: this version cannot read a record. Nothing was written.
 	ErrCorrupt = errors.New("a stored record cannot be read")
-	// ErrTrimmed: the feed no longer holds what followed a position.
+	// ErrTrimmed: the feed no longer holds all entries after a position.
 	ErrTrimmed = errors.New("the feed no longer goes back that far")
-	// ErrRewound: the feed has no such position: the store lost its newest writes, or all of them.
+	// ErrRewound: the feed does not contain a position. The store has lost its newest writes, or all of them.
 	ErrRewound = errors.New("the feed was rewound: the store has lost writes")
 )
 
-// MaxTries is how often Update tries against other writers before it gives up with ErrConflict.
+// MaxTries is how often Update tries to commit before it returns ErrConflict.
 const MaxTries = 16
 
-// UpdateFunc makes the next record from the current one (the zero Session where none is kept). It
-// is pure: it may be called several times, and what counts is its last call. With write false or an
-// error nothing is stored; the error comes back from Update as it is.
+// UpdateFunc returns the next record for the current one, which is the zero Session if none is stored. It must be pure: Update
+// can call it several times, and only the last call counts. If write is false or err is not nil, nothing is stored.
+// Update returns err unchanged.
 type UpdateFunc func(current verification.Session) (next verification.Session, write bool, err error)
 
-// Store keeps sessions. It is safe for concurrent use. Every call ends with its context, and with an
-// error that wraps one of this package's, or the context's.
+// Store stores sessions. It is safe for concurrent use. Every call ends when its context ends. Every error wraps one of this
+// package's errors or the error of the context.
 type Store interface {
-	// Get returns the record of a session as it is now, never from a replica or a cache.
+	// Get returns the current record of a session. It never reads a replica or a cache. It returns ErrNotFound if there is
+	// no record.
 	Get(ctx context.Context, id string) (verification.Session, error)
 
-	// Update reads a record, calls fn and commits what it returns, if nobody else has written in
-	// between; else it starts again, MaxTries times with jitter. One commit stores the record, one
-	// feed entry for each new revision, in order, and the index of its reference, or nothing of all
-	// that. A commit whose answer was lost is recognised and not made twice. It returns the record
-	// as it is stored after the call. Where fn wants no write, the index is still made sure of.
+	// Update reads a record, calls fn, and commits the record that fn returns. If another writer has committed in between,
+	// it starts again, up to MaxTries times and with jitter. A commit stores the record, one feed entry for each new
+	// revision in order, and the index entry of the reference, or nothing. A commit whose answer was lost is recognized
+	// and not made twice. Update returns the record that is stored after the call. If fn writes nothing, Update still
+	// makes sure that the index entry exists.
 	Update(ctx context.Context, id string, fn UpdateFunc) (verification.Session, error)
 
-	// Newest returns the id of the newest session that bears a reference: the greatest creation time
-	// at Stripe, then the greatest id. Redacted sessions bear none. It is what an index says, which a
-	// crash or a failover may have left wrong: the record is the truth.
+	// Newest returns the id of the newest session with a reference: the one with the latest creation time at Stripe, then
+	// with the greatest id. A redacted session has no reference. The answer comes from an index, which can be wrong after
+	// a crash or a failover; the record decides. It returns ErrNotFound if there is no such session.
 	Newest(ctx context.Context, reference string) (id string, err error)
-	// Unindex makes Newest forget that a session bears a reference, unless its record says that it
-	// does. Without a record it bears none.
+	// Unindex removes a session from the index of a reference, unless its record has this reference. Use it if the answer
+	// of Newest contradicts the record, or if there is no record.
 	Unindex(ctx context.Context, reference, id string) error
 
 	Feed
 	Lists
 }
 
-// Feed is the log of all changes, in partitions. The changes of one session are all in one partition,
-// in the order of their revisions. It is safe for concurrent use.
+// Feed is the log of all changes. It has partitions. All changes of a session are in one partition, in the order of their
+// revisions. It is safe for concurrent use, except Follow.
 type Feed interface {
-	// Partitions is the number of partitions, fixed for the life of the data.
+	// Partitions returns the number of partitions. It never changes for existing data.
 	Partitions() int
-	// Partition is where a session's changes are: 0 to Partitions()-1.
+	// Partition returns the partition of a session: 0 to Partitions()-1.
 	Partition(sessionID string) int
-	// Head is the position after the newest entry of a partition.
+	// Head returns the position after the newest entry of a partition.
 	Head(ctx context.Context, partition int) (Position, error)
-	// ReadFeed returns up to limit entries after a position, oldest first; none if there are none
-	// yet. It never skips an entry silently. It returns ErrTrimmed if an entry after the position is
-	// missing, and ErrRewound if the position's own entry is not, or never was, part of the feed. A
-	// position stays good after its own entry was trimmed, as long as the oldest entry names it.
+	// ReadFeed returns up to limit entries after a position, the oldest first. It returns no entries if there are none yet.
+	// It never skips an entry silently: it returns ErrTrimmed if an entry after the position is missing, and ErrRewound if
+	// the position's own entry is not in the feed or never was. If that entry was trimmed, the position stays valid as
+	// long as the oldest entry refers to it.
 	ReadFeed(ctx context.Context, partition int, after Position, limit int) ([]Entry, error)
-	// Check judges a position of each partition as ReadFeed does: nil, ErrTrimmed or ErrRewound for
-	// each. It costs one round trip, and a further one for a partition that looks trimmed.
+	// Check checks one position of each partition as ReadFeed does. Each result is nil, ErrTrimmed or ErrRewound. Check
+	// costs one round trip, and one more for each partition that looks trimmed.
 	Check(ctx context.Context, positions []Position) (each []error, err error)
-	// Follow waits up to block, or less, for entries after the positions (one for each partition) and
-	// returns what there is, oldest first within a partition; the entries of a partition are of one
-	// moment. It does not judge the positions: compare each entry with the position before it (see
-	// Entry.Follows), and call Check now and then. One caller at a time; Close of the store ends it.
+	// Follow waits at most block for entries after the positions, one position for each partition, and returns them. The
+	// entries of a partition are in order and were read at one moment. Follow does not check the positions: compare each
+	// entry with the position before it (see Entry.Follows), and call Check from time to time. Only one goroutine may call
+	// Follow at a time. Follow returns when the store is closed.
 	Follow(ctx context.Context, after []Position, block time.Duration) ([]Entry, error)
-	// Followed says up to when the calls of Follow have returned all that came to a partition after the
-	// positions of the last one; the zero time where none has. For the caller of Follow.
+	// Followed returns the time up to which Follow has returned every entry of a partition after the positions of its last
+	// call. It returns the zero time if there is no such time. Only the caller of Follow may call it.
 	Followed(partition int) time.Time
 }
 
-// Position is a place in a partition of the feed: behind one entry. The zero Seq is the beginning; the
-// zero Position is the beginning of whatever data set there is.
+// Position is the position after one entry in a partition of the feed. A zero Seq is the beginning. The zero Position is the
+// beginning of any data set.
 type Position struct {
-	// Epoch tells one data set from another, such as the one after a FLUSHALL.
+	// Epoch identifies the data set. After a FLUSHALL there is another one.
 	Epoch uint64
-	// Seq numbers the partition's entries from 1, without gaps.
+	// Seq is the number of the entry. Entries are numbered from 1 without gaps.
 	Seq uint64
-	// Nonce is the entry's random number: after a failover that lost entries the same Seq comes
-	// again, with another one.
+	// Nonce is the random number of the entry. After a failover that lost entries, the same Seq comes again with another
+	// Nonce.
 	Nonce uint64
 }
 
-// Entry is one entry of the feed. It never holds personal data.
+// Entry is one entry of the feed. It never contains personal data.
 type Entry struct {
 	Partition int
-	// Position is behind this entry.
+	// Position is the position after this entry.
 	Position  Position
 	SessionID string
-	// Revision is the one that was made; 0 for an entry that only wakes.
+	// Revision is the revision that was made. It is 0 for an entry that only wakes watchers.
 	Revision int32
-	// Pointer says that a reference may now lead to this session.
+	// Pointer is true if this session can now be the newest one of a reference.
 	Pointer bool
-	// Trace is the trace in which the revision was made: its id and that of a span, 24 bytes; empty
-	// where none was kept.
+	// Trace is the trace in which the revision was made: a trace id and a span id, 24 bytes together. It is empty if none
+	// was recorded.
 	Trace string
-	// Before is the nonce of the entry before this one; 0 for the first entry of a partition. It means
-	// something only if Chained is set: entries that an older version wrote do not hold it.
+	// Before is the nonce of the entry before this one. It is 0 for the first entry of a partition. It is valid only if
+	// Chained is true: an older version wrote entries without it.
 	Before  uint64
 	Chained bool
 }
 
-// Follows returns nil if the entry is the next one after a position, as far as the entry can tell.
-// It returns ErrTrimmed if entries are missing in between, and ErrRewound if the entry before it is
-// another one than the position's. An entry that is not Chained tells its number only. The epochs are
-// not compared: an entry does not hold one.
+// Follows returns nil if the entry is the next one after a position. It returns ErrTrimmed if entries are missing in between,
+// and ErrRewound if the entry before this one is another one than the position's. If the entry is not Chained, only its
+// number is compared. The epochs are not compared, because an entry does not contain one.
 func (e Entry) Follows(position Position) error {
 	switch {
 	case e.Position.Seq != position.Seq+1:

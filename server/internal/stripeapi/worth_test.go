@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/shares"
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/verification"
@@ -105,7 +106,7 @@ func TestG15_NoFloodDelaysADoubt(t *testing.T) {
 		})
 	}
 	for range 600 {
-		<-began
+		await.One(t, began)
 	}
 	asked := time.Now()
 	for range 10 {

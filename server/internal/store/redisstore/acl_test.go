@@ -133,6 +133,7 @@ func TestACLListIsExact(t *testing.T) {
 // On a Cluster, with what it needs more. The server that has no key of a slot on its way asks the
 // client to look elsewhere.
 func TestACLListIsExactOnACluster(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 2, 0)
 	lost := fmt.Sprint(slot(newKeys("vs:").record("vs_a")))
 	from := cluster.MasterOf(slot(newKeys("vs:").record("vs_a")))

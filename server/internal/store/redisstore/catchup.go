@@ -12,12 +12,12 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// maxDue bounds the sessions that one call of Due returns.
+// maxDue bounds the session ids that one call of Due returns.
 const maxDue = 1000
 
 var _ store.CatchUp = (*Store)(nil)
 
-// dueSecond is from when on a session is due, as its index has it; notListed: it is not.
+// dueSecond returns the score of a session in the index of due sessions. It returns notListed if the session is never due.
 func dueSecond(session verification.Session) string {
 	if second, due := session.DueAt(); due {
 		return formatSecond(second)
@@ -25,20 +25,20 @@ func dueSecond(session verification.Session) string {
 	return notListed
 }
 
-// Due implements store.CatchUp. At most 1,000 sessions. The index is written with each commit, by the
-// same script, so it is as true as the records are.
+// Due implements store.CatchUp. It returns at most 1,000 session ids. The commit script writes the index together with the
+// record, so the index always agrees with the records.
 func (s *Store) Due(ctx context.Context, partition int, by int64, skip, limit int) ([]string, error) {
 	if err := checkPartition(partition); err != nil {
 		return nil, err
 	}
 	if limit < 1 || skip < 0 {
-		return nil, fmt.Errorf("cannot list %d sessions after %d: ask for at least one, and skip none or more", limit, skip)
+		return nil, fmt.Errorf("invalid limit %d or skip %d: the limit must be at least 1, and skip must not be negative", limit, skip)
 	}
 	ids, err := s.client.ZRangeArgs(ctx, redis.ZRangeArgs{
 		Key: s.keys.due(partition), ByScore: true, Start: "-inf", Stop: by, Offset: int64(skip), Count: int64(min(limit, maxDue)),
 	}).Result()
 	if err != nil {
-		return nil, s.failed(ctx, "list what is due", err)
+		return nil, s.failed(ctx, "list the due sessions", err)
 	}
 	return ids, nil
 }
@@ -52,15 +52,15 @@ func (s *Store) Accounts(ctx context.Context) ([]string, error) {
 	return accounts, nil
 }
 
-// ensureAccount notes the account of a new session. The set is in a slot of its own, so this comes
-// after the commit; what a crash in between leaves undone, the redelivery of the event does, because
-// every update that writes nothing comes here too.
+// ensureAccount adds the account of a session to the set of accounts. On a Cluster the set is in another slot than the record,
+// so this is a separate write after the commit. After a crash in between, the redelivery of the event does it: every
+// update that writes nothing calls ensureAccount too.
 func (s *Store) ensureAccount(ctx context.Context, session verification.Session) error {
 	if session.Account == "" {
 		return nil
 	}
 	if err := s.client.SAdd(ctx, s.keys.accounts(), session.Account).Err(); err != nil {
-		return s.failed(ctx, "note an account", err)
+		return s.failed(ctx, "store an account", err)
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func (s *Store) Cursor(ctx context.Context, account string) (int64, error) {
 	case errors.Is(err, redis.Nil):
 		return 0, nil
 	case errors.Is(err, strconv.ErrSyntax), errors.Is(err, strconv.ErrRange):
-		return 0, fmt.Errorf("%w: a cursor of the catch-up is no number", store.ErrCorrupt)
+		return 0, fmt.Errorf("%w: a cursor of the catch-up is not a number", store.ErrCorrupt)
 	case err != nil:
 		return 0, s.failed(ctx, "read a cursor", err)
 	}

@@ -18,6 +18,7 @@ import (
 )
 
 func TestConformanceOnACluster(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, 0)
 	storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store {
 		for _, node := range cluster.Nodes {
@@ -52,6 +53,7 @@ func TestClusterNodesAreKnownByTheirInfo(t *testing.T) {
 // A Cluster of one node serves all slots, so nothing but its INFO tells that a script with keys of two
 // slots will be refused.
 func TestASingleClusterNodeInModeStandalone(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 1, 0)
 	s := openStore(t, Options{Addrs: cluster.Addrs()})
 	if err := s.Prepare(testContext(t)); !errors.Is(err, ErrMisconfigured) || !strings.Contains(err.Error(), "set the mode to cluster") {
@@ -67,6 +69,7 @@ func TestClusterModeOnAStandaloneServer(t *testing.T) {
 }
 
 func TestClusterFaults(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, 1)
 	for _, replicas := range []int{0, 1} {
 		t.Run(fmt.Sprintf("MigrationWithWaitFor%d", replicas), func(t *testing.T) {

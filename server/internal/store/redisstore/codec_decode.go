@@ -11,7 +11,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// decode reads a body. It trusts nothing: any bytes give a record or an error of store.ErrCorrupt.
+// decode reads a body. For any bytes it returns a record or an error that wraps store.ErrCorrupt.
 func decode(id string, body []byte) (verification.Session, error) {
 	switch {
 	case len(body) == 0:
@@ -24,8 +24,8 @@ func decode(id string, body []byte) (verification.Session, error) {
 	return decodeSession(id, body[1:])
 }
 
-// decodeSession reads the fields in three passes, by what they need to be understood: failures stand
-// alone, entries need the failures, the state needs the entries.
+// decodeSession reads the fields in three passes: the failures, then the entries, which refer to the failures, then the state,
+// which refers to the entries.
 func decodeSession(id string, body []byte) (verification.Session, error) {
 	s := verification.Session{ID: id}
 	r := &reader{}
@@ -34,7 +34,7 @@ func decodeSession(id string, body []byte) (verification.Session, error) {
 	}
 
 	var prior progress
-	_ = eachField(body, func(f field) { // the first pass has seen all errors
+	_ = eachField(body, func(f field) { // the first pass has returned every error
 		if f.num == sessionEntry && r.err == nil {
 			s.History = append(s.History, decodeEntry(r, &prior, s.Failures, r.bytes(f)))
 			if len(s.History) > maxEntries {
@@ -71,7 +71,7 @@ func decodeSession(id string, body []byte) (verification.Session, error) {
 	return s, nil
 }
 
-// decodeSessionField takes a field that stands alone; false if it is not known.
+// decodeSessionField reads a field that does not depend on others. It returns false if the field is not known.
 func decodeSessionField(r *reader, f field, s *verification.Session) bool {
 	switch f.num {
 	case sessionRevision:
@@ -118,7 +118,7 @@ func decodeSessionField(r *reader, f field, s *verification.Session) bool {
 	return true
 }
 
-// decodeFailures is the first pass. Its error says that the bytes are no fields at all.
+// decodeFailures is the first pass. It returns an error if the bytes are not fields.
 func decodeFailures(r *reader, body []byte, s *verification.Session) error {
 	var ids, granted []byte
 	err := eachField(body, func(f field) {

@@ -6,40 +6,39 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Fields of a history entry; 1 to 7 and 16 to 24 are how its result differs from the one before, in
-// codec_state.go.
+// Fields of a history entry. Fields 1 to 7 and 16 to 26, in codec_state.go, say how its result differs from the one before.
 const (
 	entryRevision    protowire.Number = 8
-	entryEventID     protowire.Number = 9  // without its "evt_"
-	entryEventType   protowire.Number = 10 // code, see eventTypes
-	entryEventTime   protowire.Number = 11 // less the entry's before
-	entryRecordTime  protowire.Number = 12 // in milliseconds, less the event's time
-	entrySource      protowire.Number = 13 // absent: webhook
-	entryEffect      protowire.Number = 14 // absent: applied
+	entryEventID     protowire.Number = 9  // without "evt_"
+	entryEventType   protowire.Number = 10 // code; see eventTypes
+	entryEventTime   protowire.Number = 11 // less the event time of the entry before
+	entryRecordTime  protowire.Number = 12 // in milliseconds, less the event time
+	entrySource      protowire.Number = 13 // absent for the webhook
+	entryEffect      protowire.Number = 14 // absent for applied
 	entryEventText   protowire.Number = 32 // an event type without a code
-	entryStatus      protowire.Number = 33 // carried; absent: as in the last result
+	entryStatus      protowire.Number = 33 // of the input; absent if it equals the last result
 	entryStatusText  protowire.Number = 34
-	entryErrorCode   protowire.Number = 35 // carried; absent: as in the last result
+	entryErrorCode   protowire.Number = 35 // of the input; absent if it equals the last result
 	entryErrorText   protowire.Number = 39
 	entryErrorReason protowire.Number = 36
-	entryHasResult   protowire.Number = 37 // a result despite revision 0
-	entryEventIDText protowire.Number = 38 // where it does not begin with "evt_"
-	entryPrincipal   protowire.Number = 40 // who a retry was granted to
+	entryHasResult   protowire.Number = 37 // a result although the revision is 0
+	entryEventIDText protowire.Number = 38 // an event id that does not begin with "evt_"
+	entryPrincipal   protowire.Number = 40 // the caller that got a retry
 )
 
-// eventTypes are the event types with a number. It never changes: see statusCodes.
+// eventTypes holds the event types with a number. Never change or extend it: see codec_state.go.
 var eventTypes = [7]string{
 	"", verification.EventCreated, verification.EventProcessing, verification.EventRequiresInput,
 	verification.EventVerified, verification.EventCanceled, verification.EventRedacted,
 }
 
-// progress is what the entries so far predict for the next one.
+// progress holds the values of the entries so far that predict the next entry.
 type progress struct {
 	result verification.State // the last result
 	second int64              // the last event time
 }
 
-// encodeEntry writes what prior does not predict, and moves prior on.
+// encodeEntry writes what prior does not predict, and updates prior.
 func encodeEntry(w *writer, prior *progress, failures []verification.Failure, e *verification.Entry) {
 	w.intIf(entryRevision, int64(e.Revision))
 	if e.EventID != "" {
@@ -75,8 +74,8 @@ func encodeEntry(w *writer, prior *progress, failures []verification.Failure, e 
 	w.buf = append(w.buf, e.Extra...)
 }
 
-// decodeEntry is the reverse of encodeEntry, in three passes: what stands alone, the result, and what
-// the result predicts.
+// decodeEntry reverses encodeEntry in three passes: the fields that do not depend on others, the result, and the fields that the
+// result predicts.
 func decodeEntry(r *reader, prior *progress, failures []verification.Failure, buf []byte) verification.Entry {
 	e := verification.Entry{Source: verification.SourceWebhook, Effect: verification.EffectApplied}
 	hasResult := false
@@ -89,7 +88,7 @@ func decodeEntry(r *reader, prior *progress, failures []verification.Failure, bu
 	prior.second = e.EventTime
 
 	result := prior.result
-	_ = eachField(buf, func(f field) { // the first pass has seen all errors
+	_ = eachField(buf, func(f field) { // the first pass has returned every error
 		if !decodeStateField(r, f, &result, e.EventTime, failures) && !isEntryField(f.num) {
 			e.Extra = append(e.Extra, f.raw...)
 		}
@@ -103,7 +102,7 @@ func decodeEntry(r *reader, prior *progress, failures []verification.Failure, bu
 	return e
 }
 
-// decodeOwn takes a field that stands alone, or less a time that is added later.
+// decodeOwn reads a field that does not depend on others, or a time that is relative to another one.
 func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool) {
 	switch f.num {
 	case entryRevision:
@@ -120,7 +119,7 @@ func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool) {
 		e.EventTime = r.int64(f)
 	case entryRecordTime:
 		e.RecordTime = r.int64(f)
-	case entrySource: // like entryEffect: a number to come is kept, and told as it is
+	case entrySource: // an unknown source or effect is kept
 		e.Source = verification.Source(r.uint(f, 255))
 	case entryEffect:
 		e.Effect = verification.Effect(r.uint(f, 255))
@@ -131,7 +130,7 @@ func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool) {
 	}
 }
 
-// decodeCarried takes a field of what the input carried.
+// decodeCarried reads a field of the status or error that the input carried.
 func decodeCarried(r *reader, f field, e *verification.Entry) {
 	switch f.num {
 	case entryStatus:

@@ -13,51 +13,51 @@ import (
 // A stored record is a header and a body.
 //
 //	header  4 bytes  write counter, big-endian; may wrap
-//	        8 bytes  random nonce of the commit that wrote it, big-endian
+//	        8 bytes  random nonce of the commit that wrote the record, big-endian
 //	body    1 byte   format
 //	        rest     fields in protobuf's wire format, numbered below
 //
-// The session id is in the key and not in the body. What equals its prediction (the entry before, the
-// time of the event) is left out; that makes a record four times smaller than plain JSON.
+// The session id is in the key and not in the body. A value is left out if it equals its prediction: the value of the
+// entry before, or the time of the event. So a record is four times smaller than plain JSON.
 //
 // Rules for the next version, so that rolling forward and back loses nothing:
-//   - Version N reads formats N-1, N and N+1 and keeps fields that it does not know, in Extra. So a new
-//     field must mean something alone, not relative to other fields.
-//   - It writes format N, or N-1 if Options.RecordFormat says so, as during a roll: asBefore then leaves
-//     the fields of format N as the record has them.
-//   - The tables of codes (statuses, error codes, event types) never grow: an older version refuses
-//     a place that its table does not have. What has no place is stored as text. See codec_state.go.
-//   - Sources, effects and redactions are numbers up to 255, and one that is not known is kept.
+//   - Version N reads formats N-1, N and N+1. It keeps unknown fields in Extra. So the meaning of a new field must not
+//     depend on other fields.
+//   - Version N writes format N, or N-1 if Options.RecordFormat says so, as during a rolling update. asBefore then leaves
+//     the fields that are new in format N as they are in the record.
+//   - The tables of codes (statuses, error codes, event types) never grow: an older version refuses an index that its
+//     table does not have. A value that is not in its table is stored as text. See codec_state.go.
+//   - Sources, effects and redactions are numbers up to 255. An unknown number is kept.
 //   - A number is never used for another meaning.
 const (
 	headerSize = 12
 	format     = 2
 
-	// maxBody bounds what is written and what is read. 256 entries of the usual kind take 40 KiB.
+	// maxBody bounds the body that is written or read. 256 typical entries take 40 KiB.
 	maxBody = 4 << 20
-	// maxEntries and maxHashes bound the memory that hostile bytes can take when read.
+	// maxEntries and maxHashes bound the memory that hostile bytes can use while they are read.
 	maxEntries = 4 * verification.MaxHistory
 	maxHashes  = 4 * verification.MaxRemembered
 )
 
-// Fields of a session; 1 to 7 and 16 to 24 are its state's, in codec_state.go.
+// Fields of a session. Fields 1 to 7 and 16 to 26 are those of its state, in codec_state.go.
 const (
 	sessionRevision    protowire.Number = 8
-	sessionEntry       protowire.Number = 9  // one history entry, see codec_entry.go
-	sessionFailures    protowire.Number = 10 // 8 bytes for each failure's id
-	sessionLastSecond  protowire.Number = 11 // of LastFailure, less Second
+	sessionEntry       protowire.Number = 9  // one history entry; see codec_entry.go
+	sessionFailures    protowire.Number = 10 // 8 bytes for the id of each failure
+	sessionLastSecond  protowire.Number = 11 // LastFailure.Second less Second
 	sessionApplied     protowire.Number = 12
 	sessionLivemode    protowire.Number = 13
-	sessionLastCode    protowire.Number = 14 // code, see errorCodes
+	sessionLastCode    protowire.Number = 14 // code; see errorCodes
 	sessionAsOf        protowire.Number = 15
 	sessionAccount     protowire.Number = 32
 	sessionPending     protowire.Number = 33
-	sessionGranted     protowire.Number = 34 // varints: which failures have their grant, from 0
-	sessionLastID      protowire.Number = 35 // of LastFailure; absent: the newest failure's
+	sessionGranted     protowire.Number = 34 // varints: the indexes, from 0, of the failures with a grant
+	sessionLastID      protowire.Number = 35 // LastFailure.ID; absent if it is the newest failure
 	sessionReplacement protowire.Number = 36
 	sessionReturnURL   protowire.Number = 37
 	sessionPredecessor protowire.Number = 38
-	sessionForgotten   protowire.Number = 39 // 8 bytes id, zigzag Until less the one before; repeated
+	sessionForgotten   protowire.Number = 39 // repeated: 8 bytes id, zigzag Until less the Until before
 	sessionSecond      protowire.Number = 40 // Second less UpdateTime
 	sessionLastText    protowire.Number = 41
 
@@ -67,11 +67,11 @@ const (
 	sessionInheritedFailed  protowire.Number = 44
 	sessionInheritedGranted protowire.Number = 45
 	sessionMoved            protowire.Number = 46
-	sessionErased           protowire.Number = 47 // zigzag revision less the one before, 4 bytes fingerprint; repeated
+	sessionErased           protowire.Number = 47 // repeated: zigzag revision less the one before, 4 bytes fingerprint
 )
 
-// asBefore is next as a store with the format before writes it in place of current: the fields that are
-// new in this format keep the values that the record has, so that a roll of the setting loses none.
+// asBefore returns next as a store with the format before replaces current by it. The fields that are new in this format keep
+// their values in the record, so a change of the setting loses none.
 func asBefore(current, next verification.Session) verification.Session {
 	next.Replaces, next.Inherited = current.Replaces, current.Inherited
 	next.Archived, next.Moved, next.Erased = current.Archived, current.Moved, current.Erased
@@ -82,8 +82,8 @@ func corrupt(what string) error {
 	return fmt.Errorf("%w: %s is not as written by this version; was it written by a much newer one?", store.ErrCorrupt, what)
 }
 
-// newHeader is the header of the record that follows the one with the header before, if there is one, with
-// room for a body.
+// newHeader returns the header of the record after the one with the header before, which is empty for the first record. The
+// slice has capacity for a body.
 func newHeader(before string, nonce uint64) []byte {
 	var counter uint32
 	if before != "" {
@@ -93,7 +93,7 @@ func newHeader(before string, nonce uint64) []byte {
 	return binary.BigEndian.AppendUint64(h, nonce)
 }
 
-// appendBody appends the body of a record to buf, in the format given.
+// appendBody appends the body of a record to buf in the format as. It returns store.ErrCorrupt if the record exceeds a bound.
 func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 	before := len(buf)
 	w := &writer{buf: append(buf, as)}

@@ -9,42 +9,42 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Fields of a state, within a session or an entry. Each is there only if it differs from the state
-// before; then it holds the new value, which may be zero.
+// Fields of a state, within a session or an entry. A field is present only if it differs from the state before. It holds the
+// new value, which can be zero.
 const (
-	stateStatus         protowire.Number = 1 // code, see statusCodes
-	stateErrorCode      protowire.Number = 2 // code, see errorCodes
+	stateStatus         protowire.Number = 1 // code; see statusCodes
+	stateErrorCode      protowire.Number = 2 // code; see errorCodes
 	stateErrorReason    protowire.Number = 3
-	stateReport         protowire.Number = 4 // without its "vr_"
-	stateUpdateTime     protowire.Number = 5 // less the entry's event time
+	stateReport         protowire.Number = 4 // without "vr_"
+	stateUpdateTime     protowire.Number = 5 // less the event time of the entry
 	stateFailedAttempts protowire.Number = 6
-	stateShownFailure   protowire.Number = 7 // place among the failures, from 1; 0: none
+	stateShownFailure   protowire.Number = 7 // index in the failures, from 1; 0 for none
 	stateStatusText     protowire.Number = 16
 	stateType           protowire.Number = 17
-	stateCreated        protowire.Number = 18 // less the entry's event time
+	stateCreated        protowire.Number = 18 // less the event time of the entry
 	stateReference      protowire.Number = 19
 	stateRedaction      protowire.Number = 20
 	stateRetriesGranted protowire.Number = 21
 	stateSupersededBy   protowire.Number = 22
 	stateShownGranted   protowire.Number = 23
-	stateShownHash      protowire.Number = 24 // the shown failure where it is not among the failures
-	stateReportText     protowire.Number = 25 // where it does not begin with "vr_"
+	stateShownHash      protowire.Number = 24 // the shown failure if it is not in the failures
+	stateReportText     protowire.Number = 25 // a report that does not begin with "vr_"
 	stateErrorText      protowire.Number = 26
 )
 
-// The tables statusCodes, errorCodes and eventTypes never change: a record holds a place in a table, and a
-// replica of an older version refuses a record with a place that its table does not have. A text that is in
-// no table is stored as it is, which every version reads, at the price of a few bytes. So a new status, error
-// code or event type needs no entry. The tables' lengths are part of their types, and a test pins the rest.
+// Never change or extend the tables statusCodes, errorCodes and eventTypes. A record contains an index into a table, and a
+// replica of an older version refuses a record with an index that its table does not have. A text that is not in its table
+// is stored as text. That costs a few bytes, and every version can read it. So a new status, error code or event type needs
+// no entry here. The types of the tables fix their lengths, and a test fixes their contents.
 
-// statusCodes are the statuses with a number.
+// statusCodes holds the statuses with a number. Never change or extend it: see above.
 var statusCodes = [5]string{
 	"", verification.StatusRequiresInput, verification.StatusProcessing,
 	verification.StatusVerified, verification.StatusCanceled,
 }
 
-// errorCodes are the codes of a last_error with a number. Others, such as the contract's address_mismatch,
-// are text.
+// errorCodes holds the codes of a last_error with a number. Never change or extend it: see above. Other codes, such as the
+// contract's address_mismatch, are stored as text.
 var errorCodes = [20]string{
 	"", "abandoned", "consent_declined", "country_not_supported", "device_not_supported", "document_expired",
 	"document_type_not_supported", "document_unverified_other", "email_unverified_other",
@@ -59,7 +59,7 @@ const (
 	eventPrefix  = "evt_"
 )
 
-// encodeID writes a Stripe id without its prefix or, without that prefix, verbatim.
+// encodeID writes a Stripe id without its prefix. It writes the id verbatim if it has another prefix.
 func encodeID(w *writer, prefix string, short, verbatim protowire.Number, id string) {
 	if rest, ok := strings.CutPrefix(id, prefix); ok {
 		w.text(short, rest)
@@ -68,7 +68,7 @@ func encodeID(w *writer, prefix string, short, verbatim protowire.Number, id str
 	}
 }
 
-// encodeCode writes a text as its place in a table, or verbatim.
+// encodeCode writes a text as its index in a table. It writes the text verbatim if it is not in the table.
 func encodeCode(w *writer, table []string, code, verbatim protowire.Number, text string) {
 	if i := slices.Index(table, text); i >= 0 {
 		w.uint(code, uint64(i))
@@ -81,7 +81,7 @@ func (r *reader) code(f field, table []string) string {
 	return table[r.uint(f, uint64(len(table)-1))]
 }
 
-// encodeState writes how a state differs from the one before.
+// encodeState writes the fields in which a state differs from the state before.
 func encodeState(w *writer, before, s verification.State, second int64, failures []verification.Failure) {
 	if s.Status != before.Status {
 		encodeCode(w, statusCodes[:], stateStatus, stateStatusText, s.Status)
@@ -137,7 +137,7 @@ func encodeShown(w *writer, id uint64, failures []verification.Failure) {
 	}
 }
 
-// decodeStateField takes one field into a state that holds the one before; false if it is not known.
+// decodeStateField reads one field into s, which holds the state before. It returns false if the field is not a state's.
 func decodeStateField(r *reader, f field, s *verification.State, second int64, failures []verification.Failure) bool {
 	switch f.num {
 	case stateStatus:
@@ -164,7 +164,7 @@ func decodeStateField(r *reader, f field, s *verification.State, second int64, f
 		s.Created = second + r.int64(f)
 	case stateUpdateTime:
 		s.UpdateTime = second + r.int64(f)
-	case stateRedaction: // a number to come is kept, and is a redaction
+	case stateRedaction: // an unknown number is kept and counts as a redaction
 		s.Redaction = verification.Redaction(r.uint(f, 255))
 	case stateFailedAttempts:
 		s.FailedAttempts = r.int32(f)

@@ -7,61 +7,61 @@ import (
 // writer appends fields in protobuf's wire format.
 type writer struct{ buf []byte }
 
-// uint writes an unsigned number, also 0.
+// uint writes an unsigned number, even 0.
 func (w *writer) uint(num protowire.Number, v uint64) {
 	w.buf = protowire.AppendTag(w.buf, num, protowire.VarintType)
 	w.buf = protowire.AppendVarint(w.buf, v)
 }
 
-// int writes a signed number in zigzag, also 0.
+// int writes a signed number as zigzag, even 0.
 func (w *writer) int(num protowire.Number, v int64) { w.uint(num, protowire.EncodeZigZag(v)) }
 
 // bool writes true or false.
 func (w *writer) bool(num protowire.Number, v bool) { w.uint(num, protowire.EncodeBool(v)) }
 
-// fixed writes a hash, which no varint makes shorter.
+// fixed writes a hash in 8 bytes. A varint would not make it shorter.
 func (w *writer) fixed(num protowire.Number, v uint64) {
 	w.buf = protowire.AppendTag(w.buf, num, protowire.Fixed64Type)
 	w.buf = protowire.AppendFixed64(w.buf, v)
 }
 
-// text writes a string, also an empty one.
+// text writes a string, even an empty one.
 func (w *writer) text(num protowire.Number, v string) {
 	w.buf = protowire.AppendTag(w.buf, num, protowire.BytesType)
 	w.buf = protowire.AppendString(w.buf, v)
 }
 
-// textIf writes a string that is not empty.
+// textIf writes a string unless it is empty.
 func (w *writer) textIf(num protowire.Number, v string) {
 	if v != "" {
 		w.text(num, v)
 	}
 }
 
-// intIf writes a signed number that is not 0.
+// intIf writes a signed number unless it is 0.
 func (w *writer) intIf(num protowire.Number, v int64) {
 	if v != 0 {
 		w.int(num, v)
 	}
 }
 
-// trueIf writes true, or nothing.
+// trueIf writes true. It writes nothing if v is false.
 func (w *writer) trueIf(num protowire.Number, v bool) {
 	if v {
 		w.bool(num, v)
 	}
 }
 
-// field is one field as read: the value in number or, for bytes, in text, which aliases the input.
+// field is one field. The value is in number or, for bytes, in text, which aliases the input.
 type field struct {
 	num    protowire.Number
 	kind   protowire.Type
 	number uint64
 	text   []byte
-	raw    []byte // tag and value, to keep what is not understood
+	raw    []byte // tag and value, to keep unknown fields
 }
 
-// nextField reads the first field of buf and returns what follows it.
+// nextField reads the first field of buf and returns the rest of buf.
 func nextField(buf []byte) (f field, rest []byte, err error) {
 	num, kind, tag := protowire.ConsumeTag(buf)
 	if tag < 0 {
@@ -86,8 +86,8 @@ func nextField(buf []byte) (f field, rest []byte, err error) {
 	return f, buf[tag+n:], nil
 }
 
-// eachField calls take for each field of buf. Reading in several passes, and never collecting fields,
-// keeps the memory that hostile bytes can take in proportion to their number.
+// eachField calls take for each field of buf. It collects no fields, so the memory that hostile bytes can use is proportional to
+// their number.
 func eachField(buf []byte, take func(field)) error {
 	for len(buf) > 0 {
 		f, rest, err := nextField(buf)
@@ -100,7 +100,7 @@ func eachField(buf []byte, take func(field)) error {
 	return nil
 }
 
-// reader takes values out of fields and keeps the first error.
+// reader reads the values of fields and keeps the first error.
 type reader struct{ err error }
 
 func (r *reader) fail(what string) {
@@ -109,7 +109,7 @@ func (r *reader) fail(what string) {
 	}
 }
 
-// uint is a varint up to limit.
+// uint returns a varint up to limit.
 func (r *reader) uint(f field, limit uint64) uint64 {
 	if f.kind != protowire.VarintType || f.number > limit {
 		r.fail("a number")
@@ -118,7 +118,7 @@ func (r *reader) uint(f field, limit uint64) uint64 {
 	return f.number
 }
 
-// int64 is a zigzag number.
+// int64 returns a zigzag number.
 func (r *reader) int64(f field) int64 {
 	if f.kind != protowire.VarintType {
 		r.fail("a number")
@@ -126,7 +126,7 @@ func (r *reader) int64(f field) int64 {
 	return protowire.DecodeZigZag(f.number)
 }
 
-// int32 is a zigzag number that fits.
+// int32 returns a zigzag number that fits into 32 bits.
 func (r *reader) int32(f field) int32 {
 	v := r.int64(f)
 	if int64(int32(v)) != v {

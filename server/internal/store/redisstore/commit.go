@@ -10,15 +10,15 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// maxRevisions bounds the revisions of one update. The core makes two at most: a read, then an event.
+// maxRevisions bounds the revisions of one update. Package verification makes at most two: a read, then an event.
 const maxRevisions = 16
 
-// commit stores next in place of current, and returns what is stored now: where somebody else was faster,
-// their record.
+// commit replaces current by next and returns the record that is stored now. won is false if another writer was faster; then
+// now is that writer's record.
 func (s *Store) commit(ctx context.Context, current stored, next verification.Session) (won bool, now stored, err error) {
 	before, after := indexedBy(current.session), indexedBy(next)
 	if s.split {
-		// Before the commit, so that a crash after it leaves no index entry of a redacted session.
+		// Before the commit, so that a crash after the commit leaves no index entry of a redacted session.
 		if err := s.removeReplaced(ctx, next.ID, before, after); err != nil {
 			return false, stored{}, err
 		}
@@ -43,7 +43,7 @@ func (s *Store) commit(ctx context.Context, current stored, next verification.Se
 	return false, stored{}, fmt.Errorf("%w: the commit script's answer has %d parts", store.ErrUnavailable, len(answer))
 }
 
-// indexAndRegister makes what was committed findable where the commit itself could not, in other slots.
+// indexAndRegister writes what the commit script cannot write, because it is in other slots: the account and the index entry.
 func (s *Store) indexAndRegister(ctx context.Context, current, next verification.Session, before, after indexed) error {
 	if !current.Exists() {
 		if err := s.ensureAccount(ctx, next); err != nil {
@@ -53,8 +53,8 @@ func (s *Store) indexAndRegister(ctx context.Context, current, next verification
 	return s.indexAfterCommit(ctx, next, before, after)
 }
 
-// ensureRegistered repairs what a crash between a commit and indexAndRegister left undone. The next delivery of the
-// same event comes here, because it writes nothing.
+// ensureRegistered does what a crash between a commit and indexAndRegister has left undone. The next delivery of the same event
+// calls it, because that update writes nothing.
 func (s *Store) ensureRegistered(ctx context.Context, session verification.Session) error {
 	if !session.Exists() {
 		return nil
@@ -65,7 +65,7 @@ func (s *Store) ensureRegistered(ctx context.Context, session verification.Sessi
 	return s.ensureIndex(ctx, session)
 }
 
-// traceOf is the trace of a commit as its feed entries hold it: a colon and traceSize bytes, or nothing.
+// traceOf returns the trace of a commit as its feed entries contain it: a colon and traceSize bytes, or nothing.
 func (s *Store) traceOf(ctx context.Context) string {
 	if trace := s.trace(ctx); len(trace) == traceSize {
 		return ":" + trace
@@ -73,7 +73,7 @@ func (s *Store) traceOf(ctx context.Context) string {
 	return ""
 }
 
-// commitArguments are the KEYS and ARGV of lua/commit.lua, and the header of the record in them.
+// commitArguments returns the KEYS and ARGV of lua/commit.lua, and the header of the new record.
 func (s *Store) commitArguments(trace string, current stored, next verification.Session, before, after indexed) (keys []string, args []any, header string, err error) {
 	made := int64(next.Revision) - int64(current.session.Revision)
 	if made < 0 || made > maxRevisions {
@@ -114,8 +114,8 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 		keys = append(keys, set.key)
 		args = append(args, set.second, set.former, set.kept)
 	}
-	// Each entry has a nonce of its own: a commit that is sent again after a loss may put its entries one
-	// number further on, and a position at its second entry must not pass for one at its first.
+	// Each entry has its own nonce. A commit that is sent again after a loss can give its entries numbers that are greater
+	// by one, and a position at its second entry must not be taken for a position at its first.
 	for revision := current.session.Revision + 1; revision <= next.Revision; revision++ {
 		args = append(args, strconv.FormatInt(int64(revision), 10)+trace, signed(nonce))
 		nonce++
@@ -123,14 +123,14 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	return keys, args, string(record[:headerSize]), nil
 }
 
-// setChange is a change of a set of sessions by their seconds.
+// setChange is a change of one sorted set: a list, or the due sessions.
 type setChange struct {
 	key            string
-	second, former string // notListed where the session is not in it
-	kept           int    // members; 0: any number
+	second, former string // scores; notListed if the session is not in the set
+	kept           int    // the number of members to keep; 0 keeps all
 }
 
-// setChanges are those that a commit makes.
+// setChanges returns the sets that a commit changes.
 func (s *Store) setChanges(names *partitionKeys, before, after verification.Session) []setChange {
 	lists := s.listChanges(before, after)
 	sets := make([]setChange, 0, 1+len(lists))
@@ -143,7 +143,7 @@ func (s *Store) setChanges(names *partitionKeys, before, after verification.Sess
 	return sets
 }
 
-// lifeOf is how long Redis keeps a record; 0 for ever.
+// lifeOf returns how long Redis keeps a record. 0 means forever.
 func lifeOf(session verification.Session) time.Duration {
 	if session.Stub() {
 		return verification.StubLife * time.Second
@@ -151,10 +151,10 @@ func lifeOf(session verification.Session) time.Duration {
 	return 0
 }
 
-// signed is a nonce as streams keep it in 9 bytes.
+// signed converts a nonce to the form that a stream stores in 9 bytes.
 func signed(nonce uint64) int64 { return int64(nonce) }
 
-// feedTimes are now and the oldest second that the feed keeps, 0 for any.
+// feedTimes returns the current Unix second and the oldest one that the feed keeps. oldest is 0 if the feed keeps all.
 func (s *Store) feedTimes() (now, oldest int64) {
 	now = s.clock().Unix()
 	if s.feedMaxAge > 0 {

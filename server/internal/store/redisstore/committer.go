@@ -10,38 +10,39 @@ import (
 )
 
 const (
-	// batchLanes is how many batches are under way at once: with one, Redis would wait for this process
-	// between two of them.
+	// batchLanes is how many batches are in progress at the same time. With one, Redis would wait for this process
+	// between two batches.
 	batchLanes = 2
-	// maxBatch bounds a batch, so that no commit waits for hundreds of others.
+	// maxBatch bounds the commits of a batch, so that no commit waits for hundreds of others.
 	maxBatch = 64
-	// batchTimeout bounds a batch. It is for all in it: nobody's own context may end the others' commits.
+	// batchTimeout bounds a batch. The contexts of its requests do not: the context of one request must not end the
+	// commits of the others.
 	batchTimeout = 5 * time.Second
 )
 
-// A committer sends commits that come at the same time together: most of what a commit costs are the system
-// calls of both ends. Nobody is waited for: where a lane is free a commit leaves at once, and those that
-// come while all are busy are the next batch. So a quiet server is as fast as without, and a busy one
-// makes batches as large as it is busy. It is safe for concurrent use.
+// committer sends commits that come at the same time in one pipeline: a batch. Most of the cost of a commit are the system
+// calls at both ends. No commit waits for others: it leaves at once if a lane is free. The commits that come while all
+// lanes are busy form the next batch. So batches make a quiet server no slower, and grow with the load. It is safe for
+// concurrent use.
 type committer struct {
 	client redis.UniversalClient
-	lanes  chan struct{} // holds a value for each batch under way
+	lanes  chan struct{} // holds a value for each batch in progress
 
 	mu      sync.Mutex
 	waiting []*commitRequest
 }
 
-// commitRequest is one commit.
+// commitRequest is one commit that waits for its batch or for the answer.
 type commitRequest struct {
-	ctx  context.Context // of who waits
+	ctx  context.Context // the context of the caller
 	keys []string
 	args []any
 	done chan struct{} // closed when cmd has the answer
 	cmd  *redis.Cmd
 }
 
-// newCommitters makes one, and on a Cluster one for each partition: a batch for several nodes ends when the
-// slowest has answered, and a node that hangs would hold up the commits of all others.
+// newCommitters returns one committer or, on a Cluster, one for each partition. A batch for several nodes would end when the
+// slowest node has answered, so one hanging node would delay the commits of all others.
 func newCommitters(client redis.UniversalClient, mode Mode) []*committer {
 	made := make([]*committer, 1)
 	if mode == Cluster {
@@ -53,14 +54,13 @@ func newCommitters(client redis.UniversalClient, mode Mode) []*committer {
 	return made
 }
 
-// committerOf returns the committer of a session.
+// committerOf returns the committer for a session.
 func (s *Store) committerOf(id string) *committer {
 	return s.committers[partitionOf(id)%len(s.committers)]
 }
 
-// run runs the commit script. Where ctx ends first the commit may still be made. Batches are sent by
-// goroutines of their own: who waits for one waits no longer than it may, and no commit of others depends on
-// who waits.
+// run runs the commit script and returns its answer. If ctx ends before, the commit can still be made. A separate goroutine
+// sends the batch. So a caller never waits longer than its context, and no commit depends on the caller of another one.
 func (c *committer) run(ctx context.Context, keys []string, args []any) ([]string, error) {
 	request := &commitRequest{ctx: ctx, keys: keys, args: args, done: make(chan struct{})}
 	c.mu.Lock()
@@ -80,23 +80,22 @@ func (c *committer) run(ctx context.Context, keys []string, args []any) ([]strin
 	}
 }
 
-// serve sends batches in a lane until nobody waits. Who comes just then finds the lane free.
+// serve sends batches in a lane until no request waits, and then frees the lane.
 func (c *committer) serve() {
 	defer func() { <-c.lanes }()
 	for c.send() {
 	}
 }
 
-// close waits for the batches that are under way; the client must be closed, so that they end, and nobody
-// may come any more.
+// close waits for the batches in progress. Close the client before, so that they end. No call of run may follow.
 func (c *committer) close() {
 	for range batchLanes {
 		c.lanes <- struct{}{}
 	}
 }
 
-// answer is that of a commit which was sent. One that failed is made again alone, with all that the
-// driver does for a single command: the script knows a commit that was made already.
+// answer returns the answer to a commit that was sent. If the commit failed, answer sends it again alone, with the driver's
+// retries for a single command. The script recognizes a commit that was already made.
 func (c *committer) answer(ctx context.Context, request *commitRequest) ([]string, error) {
 	if err := request.cmd.Err(); err != nil {
 		return commitScript.Run(ctx, c.client, request.keys, request.args...).StringSlice()
@@ -104,8 +103,8 @@ func (c *committer) answer(ctx context.Context, request *commitRequest) ([]strin
 	return request.cmd.StringSlice()
 }
 
-// take takes those who have waited the longest. Who does not wait any more is left out: while Redis hangs
-// nothing may pile up.
+// take removes the next batch from the waiting requests, the oldest first. It drops the requests whose context has ended, so
+// that they do not pile up while Redis hangs.
 func (c *committer) take() []*commitRequest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,7 +114,7 @@ func (c *committer) take() []*commitRequest {
 	return batch
 }
 
-// send sends a batch of those who wait; false: nobody does.
+// send sends one batch. It returns false if no request waits.
 func (c *committer) send() bool {
 	batch := c.take()
 	if len(batch) == 0 {
@@ -127,7 +126,7 @@ func (c *committer) send() bool {
 	for _, request := range batch {
 		request.cmd = commitScript.EvalSha(ctx, pipe, request.keys, request.args...)
 	}
-	_, _ = pipe.Exec(ctx) // each has its own answer
+	_, _ = pipe.Exec(ctx) // each request has its own error
 	for _, request := range batch {
 		close(request.done)
 	}

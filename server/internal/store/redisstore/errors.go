@@ -13,15 +13,14 @@ import (
 	"example.com/verification-status/server/internal/store"
 )
 
-// failed turns an error of the driver into one of the port: the context's where that has ended, a
-// record of a foreign type as corrupt, and anything else as unavailable. The driver's error is kept as
-// text only: its own deadlines would look like the caller's. An answer that will be the same until somebody
-// corrects something makes Redis suspect.
+// failed converts an error of the driver to an error of package store: the error of the context if the context has ended,
+// ErrCorrupt if a key has a foreign type, and otherwise ErrUnavailable. It keeps only the text of the driver's error, because
+// the driver's own deadlines would look like the caller's. It sets suspect if an operator must correct something.
 func (s *Store) failed(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", what, ctx.Err())
 	}
-	// The connection's deadline is the context's; it may fire an instant earlier.
+	// The connection has the deadline of the context and can fail a moment earlier.
 	var timeout net.Error
 	if deadline, ok := ctx.Deadline(); ok && errors.As(err, &timeout) && timeout.Timeout() && !time.Now().Before(deadline) {
 		return fmt.Errorf("%s: %w", what, context.DeadlineExceeded)
@@ -35,8 +34,8 @@ func (s *Store) failed(ctx context.Context, what string, err error) error {
 	return fmt.Errorf("%s: %w: %s", what, store.ErrUnavailable, s.redacted(err.Error()))
 }
 
-// redacted removes what a server or driver may quote: an old Redis repeats the arguments of a command
-// that it does not know, and HELLO carries the password.
+// redacted removes passwords from a text of a server or of the driver. An old Redis repeats the arguments of an unknown command,
+// and HELLO contains the password.
 func (s *Store) redacted(text string) string { return redact(text, s.passwords()) }
 
 func redact(text string, passwords []string) string {

@@ -248,6 +248,7 @@ func TestAKeyThatBecomesForeignChangesNothing(t *testing.T) {
 }
 
 func TestStoppedServer(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
 	apply(t, s, event("vs_a", 0))
@@ -293,6 +294,7 @@ func TestStoppedServer(t *testing.T) {
 
 // A server that hangs holds nobody longer than the context allows, and Follow says that it hangs.
 func TestPausedServer(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
 	apply(t, s, event("vs_a", 0))

@@ -21,8 +21,7 @@ func (s *Store) Partitions() int { return partitions }
 // Partition implements store.Feed.
 func (s *Store) Partition(sessionID string) int { return partitionOf(sessionID) }
 
-// Head implements store.Feed. A partition without an epoch gets one, so that the position means
-// something from now on.
+// Head implements store.Feed. It gives a partition without an epoch a new one, so that the position stays valid.
 func (s *Store) Head(ctx context.Context, partition int) (store.Position, error) {
 	if err := checkPartition(partition); err != nil {
 		return store.Position{}, err
@@ -41,10 +40,10 @@ func checkPartition(partition int) error {
 	return nil
 }
 
-// meta is a partition's meta hash as text.
+// meta holds the fields of a partition's meta hash as text.
 type meta struct{ epoch, seq, nonce, partitions, format string }
 
-// ensureMeta runs lua/meta.lua. Its error is the driver's.
+// ensureMeta runs lua/meta.lua. It returns the errors of the driver.
 func (s *Store) ensureMeta(ctx context.Context, client redis.UniversalClient, partition int) (meta, error) {
 	keys, args, err := s.metaArguments(partition)
 	if err != nil {
@@ -53,10 +52,10 @@ func (s *Store) ensureMeta(ctx context.Context, client redis.UniversalClient, pa
 	return parseMeta(metaScript.Run(ctx, client, keys, args...))
 }
 
-// ensureMetas does it for all partitions, in one round trip where the servers know the script.
+// ensureMetas runs lua/meta.lua for all partitions. It takes one round trip if the servers know the script.
 func (s *Store) ensureMetas(ctx context.Context, client redis.UniversalClient) (metas [partitions]meta, err error) {
 	var answers [partitions]*redis.Cmd
-	// Each command has the error too.
+	// Each command also has the error of the pipeline.
 	_, _ = client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for partition := range answers {
 			keys, args, argsErr := s.metaArguments(partition)
@@ -92,32 +91,31 @@ func parseMeta(answer *redis.Cmd) (meta, error) {
 	return meta{epoch: m[0], seq: m[1], nonce: m[2], partitions: m[3], format: m[4]}, nil
 }
 
-// head is the position behind the newest entry.
+// head returns the position after the newest entry.
 func (m meta) head() (store.Position, error) {
 	epoch, err1 := strconv.ParseUint(m.epoch, 10, 64)
 	seq, err2 := strconv.ParseUint(m.seq, 10, 64)
 	nonce, err3 := strconv.ParseInt(m.nonce, 10, 64)
 	if err := errors.Join(err1, err2, err3); err != nil {
-		return store.Position{}, fmt.Errorf("%w: the meta of a partition holds no numbers", store.ErrCorrupt)
+		return store.Position{}, fmt.Errorf("%w: the meta hash of a partition does not contain numbers", store.ErrCorrupt)
 	}
 	return store.Position{Epoch: epoch, Seq: seq, Nonce: uint64(nonce)}, nil
 }
 
-// ReadFeed implements store.Feed. It reads from the position's own entry on, which proves that the
-// position is still the one that was given out; if that entry was trimmed, the next one proves it. At
-// most 1,000 entries.
+// ReadFeed implements store.Feed. It returns at most 1,000 entries. It reads from the position's own entry on, which proves
+// that the position is still valid. If that entry was trimmed, the next one proves it.
 func (s *Store) ReadFeed(ctx context.Context, partition int, after store.Position, limit int) ([]store.Entry, error) {
 	if err := checkPartition(partition); err != nil {
 		return nil, err
 	}
 	if limit < 1 {
-		return nil, fmt.Errorf("cannot read %d entries: ask for at least one", limit)
+		return nil, fmt.Errorf("invalid limit %d: it must be at least 1", limit)
 	}
 	count := int64(min(limit, maxRead))
 	if after.Seq > 0 {
-		count++ // the position's own
+		count++ // the position's own entry
 	}
-	// A transaction, because entry and head must be of one moment.
+	// A transaction, because entries and head must be read at the same moment.
 	var metaCmd *redis.SliceCmd
 	var feedCmd *redis.XMessageSliceCmd
 	_, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
@@ -140,9 +138,9 @@ func (s *Store) ReadFeed(ctx context.Context, partition int, after store.Positio
 	return entries[:min(limit, len(entries))], err
 }
 
-// Check implements store.Feed. The position's own entry is read before the head: what is lost in between
-// shows in the head. What is appended in between makes a position look trimmed, so ReadFeed, which sees
-// both at one moment, judges these.
+// Check implements store.Feed. It reads the position's own entry before the head, so that a loss in between shows in the head.
+// An append in between makes a position look trimmed. Check passes such a position to ReadFeed, which reads both at the same
+// moment.
 func (s *Store) Check(ctx context.Context, positions []store.Position) (each []error, err error) {
 	if len(positions) != partitions {
 		return nil, fmt.Errorf("Check needs %d positions, one for each partition; got %d", partitions, len(positions))
@@ -194,9 +192,9 @@ func parseHead(values []any) (head store.Position, known bool, err error) {
 	return head, true, err
 }
 
-// following returns what follows a position, given the entries from its own on, or why that cannot be told.
-// It alone decides whether a position is good. The position's own entry proves that it is; without that
-// entry the next one does, which holds its nonce. The first position needs no proof but its epoch.
+// following returns the entries after a position, given the entries from the position's own on. It alone decides whether a
+// position is valid, and returns ErrTrimmed or ErrRewound if it is not. The position's own entry proves a position or,
+// without that entry, the next one, which contains the nonce of the one before. A position with Seq 0 needs only its epoch.
 func following(after, head store.Position, known bool, entries []store.Entry) ([]store.Entry, error) {
 	beginning := after == store.Position{}
 	switch {
@@ -224,7 +222,7 @@ func following(after, head store.Position, known bool, entries []store.Entry) ([
 	for n, entry := range entries {
 		if err := entry.Follows(after); err != nil {
 			if n > 0 {
-				err = nil // the next read begins here, and says it
+				err = nil // the next read begins here and returns the error
 			}
 			return entries[:n], err
 		}
@@ -250,7 +248,7 @@ func parseEntries(partition int, epoch uint64, messages []redis.XMessage) ([]sto
 	return entries, nil
 }
 
-// parseEntry reads the fields of an entry; see keys.feed.
+// parseEntry reads the fields of an entry. See keys.feed.
 func parseEntry(message redis.XMessage) (store.Entry, error) {
 	text := func(name string) string {
 		value, _ := message.Values[name].(string)

@@ -14,39 +14,37 @@ import (
 )
 
 const (
-	// maxBlock bounds one XREAD: a cancelled context does not wake it, so Close must wait this long
-	// at worst.
+	// maxBlock bounds one XREAD. A canceled context does not end it, so Close can take this long.
 	maxBlock = time.Second
-	// blockGrace is how much later than its block an XREAD may answer before Redis counts as away.
+	// blockGrace is how much later than its block an XREAD can answer before Redis counts as unavailable.
 	blockGrace = 2 * time.Second
-	// blockEarly is how much earlier than its block an XREAD may end, by its own clock.
+	// blockEarly is how much earlier than its block an XREAD can end, by the clock of the server.
 	blockEarly = 20 * time.Millisecond
 )
 
-// follower waits for feed entries on a client of its own: blocked reads would use up the connections
-// of all others. Each group of partitions has at most one read under way: one group of all partitions
-// where one server has them all, one group for each on a Cluster. A read outlives the Follow that
-// began it, at most by maxBlock, and the next Follow takes its result.
+// follower waits for feed entries. It has its own client, because blocked reads would use up the connections of other calls.
+// Each group of partitions has at most one read in progress. There is one group of all partitions or, on a Cluster, one group
+// for each partition. A read can outlive the Follow that began it by at most maxBlock. The next Follow takes its result.
 type follower struct {
 	client redis.UniversalClient
 	keys   *keys
 	groups [][]int
 
-	caller   sync.Mutex // held during Follow; guards the next two, both by group
+	caller   sync.Mutex // held during Follow; guards reading and followed, both by group
 	reading  []bool
 	followed []time.Time // see store.Feed.Followed
 	results  chan groupResult
 
 	stop   context.CancelFunc
 	stopCx context.Context
-	wg     sync.WaitGroup // the reads under way
+	wg     sync.WaitGroup // the reads in progress
 }
 
 type groupResult struct {
 	group   int
 	from    []store.Position
 	entries []store.Entry
-	until   time.Time // all that came before is in entries, or before from
+	until   time.Time // every entry up to this time is in entries or before from
 	err     error
 }
 
@@ -65,13 +63,13 @@ func newFollower(client redis.UniversalClient, keys *keys, split bool) *follower
 	return &follower{
 		client: client, keys: keys, groups: groups,
 		reading: make([]bool, len(groups)), followed: make([]time.Time, len(groups)),
-		results: make(chan groupResult, len(groups)), // a read never waits to tell
+		results: make(chan groupResult, len(groups)), // so that a read never blocks
 		stop:    stop, stopCx: ctx,
 	}
 }
 
-// Follow implements store.Feed. The entries bear the epoch of the position that they follow. It
-// returns at most 1,000 entries of each partition, and as soon as ctx ends.
+// Follow implements store.Feed. Each entry has the epoch of the position that it follows. Follow returns at most 1,000 entries
+// of each partition. It returns at once when ctx ends.
 func (s *Store) Follow(ctx context.Context, after []store.Position, block time.Duration) ([]store.Entry, error) {
 	if len(after) != partitions {
 		return nil, fmt.Errorf("Follow needs %d positions, one for each partition; got %d", partitions, len(after))
@@ -114,7 +112,7 @@ func (f *follower) groupOf(partition int) int {
 	return slices.IndexFunc(f.groups, func(group []int) bool { return slices.Contains(group, partition) })
 }
 
-// start begins a read for each group that has none under way.
+// start begins a read for each group without a read in progress.
 func (f *follower) start(after []store.Position, block time.Duration) {
 	for group := range f.groups {
 		if f.reading[group] {
@@ -128,11 +126,10 @@ func (f *follower) start(after []store.Position, block time.Duration) {
 	}
 }
 
-// read is one XREAD over the partitions of a group. until is a time up to which it has seen all, of this
-// machine's clock: that of the question, or of the end of a block in which nothing came. Zero where
-// there may be more.
+// read does one XREAD over the partitions of a group. until is a time of this machine's clock up to which the read has seen
+// every entry: the start of the read, or the end of its block if there was no entry. It is zero if there can be more entries.
 func (f *follower) read(group []int, after []store.Position, block time.Duration) (entries []store.Entry, until time.Time, err error) {
-	block = max(block, time.Millisecond) // XREAD takes 0 for ever
+	block = max(block, time.Millisecond) // for XREAD 0 means forever
 	ctx, cancel := context.WithTimeout(f.stopCx, block+blockGrace)
 	defer cancel()
 	var streams, ids []string
@@ -140,8 +137,8 @@ func (f *follower) read(group []int, after []store.Position, block time.Duration
 		streams = append(streams, f.keys.feed(partition))
 		ids = append(ids, streamID(after[partition].Seq))
 	}
-	// A nil in what a Cluster says of its nodes is redis.Nil too, and would pass for "nothing came", by which
-	// memory is trusted.
+	// If a Cluster's list of nodes contains a nil, the driver returns redis.Nil too. That would look like "no entry", and
+	// caches would count as fresh.
 	if cluster, ok := f.client.(*redis.ClusterClient); ok {
 		if _, err := cluster.MasterForKey(ctx, streams[0]); err != nil {
 			return nil, time.Time{}, fmt.Errorf("the Cluster's nodes cannot be read: %w", err)
@@ -149,8 +146,8 @@ func (f *follower) read(group []int, after []store.Position, block time.Duration
 	}
 	until = time.Now()
 	found, err := f.client.XRead(ctx, &redis.XReadArgs{Streams: append(streams, ids...), Count: maxRead, Block: block}).Result()
-	if err == redis.Nil { //nolint:errorlint // a wrapped one is of a Sentinel that knows no master
-		return nil, until.Add(max(0, min(block, time.Since(until))-blockEarly)), nil // the block may end early, see CLIENT UNBLOCK
+	if err == redis.Nil { //nolint:errorlint // a wrapped one comes from a Sentinel without the master
+		return nil, until.Add(max(0, min(block, time.Since(until))-blockEarly)), nil // the block can end early; see CLIENT UNBLOCK
 	}
 	if err != nil {
 		return nil, time.Time{}, err
@@ -169,9 +166,9 @@ func (f *follower) read(group []int, after []store.Position, block time.Duration
 	return entries, until, nil
 }
 
-// collect takes a result, and those that are there already, and returns the entries that follow the
-// positions of today. A read that began elsewhere (its caller has moved on since) may have seen too
-// much, which is left out, or too little: then its result is none, and it is made again.
+// collect takes a result and all further results that are ready. It returns their entries after the positions. A read that began
+// at other positions can have seen too much or too little. collect leaves out what is too much. If it is too little, the
+// next Follow reads again.
 func (f *follower) collect(after []store.Position, result groupResult) (entries []store.Entry, err error) {
 	for {
 		f.reading[result.group] = false
@@ -196,8 +193,7 @@ func (f *follower) collect(after []store.Position, result groupResult) (entries 
 	}
 }
 
-// covers reports whether a read began where its partitions are now, or before: then nothing of after is
-// missing in it.
+// covers reports whether a read began at the positions after, or before them. Then it has seen every entry since then.
 func (f *follower) covers(result groupResult, after []store.Position) bool {
 	return !slices.ContainsFunc(f.groups[result.group], func(partition int) bool {
 		from, to := result.from[partition], after[partition]
@@ -209,7 +205,7 @@ func (f *follower) covers(result groupResult, after []store.Position) bool {
 func (f *follower) close() error {
 	f.stop()
 	err := f.client.Close()
-	f.caller.Lock() // a Follow that has not seen the stop can still begin a read
+	f.caller.Lock() // until then a Follow that has not seen stop can begin a read
 	defer f.caller.Unlock()
 	f.wg.Wait()
 	return err

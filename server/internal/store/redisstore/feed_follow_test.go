@@ -6,12 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
 // A feed that could not be asked for is not a feed in which nothing came: memory would be trusted by it.
 func TestG8_ATopologyThatCannotBeReadIsNoQuietFeed(t *testing.T) {
+	t.Parallel()
 	stores := map[string]func(t *testing.T) *Store{
 		"a Cluster that does not name its nodes": func(t *testing.T) *Store {
 			cluster := redistest.StartCluster(t, 1, 0, "--cluster-preferred-endpoint-type", "unknown-endpoint")
@@ -61,7 +63,7 @@ func TestG8_AReadThatEndedEarlyVouchesForNoTimeToCome(t *testing.T) {
 		ended <- err
 	}()
 	unblock(t, server)
-	if err := <-ended; err != nil {
+	if err := await.One(t, ended); err != nil {
 		t.Fatal(err)
 	}
 	if now, until := time.Now(), s.Followed(0); until.IsZero() || until.After(now) {

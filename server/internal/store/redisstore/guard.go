@@ -10,23 +10,22 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// guard stands between this package and the driver, as a hook of each client. It makes three promises, so
-// that no caller has to think of them:
-//   - While Redis must not be used as it is, nothing is sent to it.
-//   - redis.Nil is the answer of the command itself. The driver returns it too where CLUSTER SLOTS has no
-//     address for a node, or no Sentinel knows the master: every session would seem to be absent.
-//   - A pipeline that failed is seen in each of its commands. The driver leaves them without an error where a
-//     connection is refused (WRONGPASS): an empty answer would be taken for an absent or corrupt record.
+// guard is a hook of each client, between this package and the driver. It makes three promises:
+//   - While Redis must not be used, nothing is sent to it.
+//   - redis.Nil is always the answer of the command itself. The driver also returns redis.Nil if CLUSTER SLOTS has no address
+//     for a node, or if no Sentinel knows the master. Every session would then seem to be missing.
+//   - If a pipeline failed, each of its commands has an error. The driver sets none if a connection is refused (WRONGPASS).
+//     The empty answer would then look like a missing or corrupt record.
 type guard struct {
-	refused atomic.Pointer[RefusedError] // nil: nothing is held back
+	refused atomic.Pointer[RefusedError] // nil if commands may pass
 }
 
 var _ redis.Hook = (*guard)(nil)
 
-// hold makes every further command fail with a refusal; nil lets them pass again.
+// hold makes every further command fail with a refusal. nil lets commands pass again.
 func (g *guard) hold(r *RefusedError) { g.refused.Store(r) }
 
-// pass returns why nothing may be sent.
+// pass returns nil if commands may pass, or the refusal.
 func (g *guard) pass() error {
 	if r := g.refused.Load(); r != nil {
 		return r
@@ -34,7 +33,7 @@ func (g *guard) pass() error {
 	return nil
 }
 
-// DialHook implements redis.Hook. It is where a client asks the Sentinels for the master.
+// DialHook implements redis.Hook. Dialing includes the request for the master to the Sentinels.
 func (g *guard) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := next(ctx, network, addr)
@@ -72,7 +71,7 @@ func (g *guard) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 		own := false
 		for _, cmd := range commands {
 			own = own || cmd.Err() != nil
-			// The server names a command that it refused within a transaction in that command's answer only.
+			// In a transaction only the answer of the refused command says which command was refused.
 			if redis.IsExecAbortError(err) && cmd.Err() != nil && !redis.IsExecAbortError(cmd.Err()) {
 				return cmd.Err()
 			}
@@ -86,8 +85,8 @@ func (g *guard) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	}
 }
 
-// guarded gives a client the hook, and on a Cluster those of its nodes too: the driver asks each for the
-// topology by itself, and this package walks over them.
+// guarded adds the hook to a client. On a Cluster it also adds it to the clients of the nodes: the driver asks each node for the
+// topology, and this package uses them directly.
 func guarded(client redis.UniversalClient, g *guard) redis.UniversalClient {
 	if cluster, ok := client.(*redis.ClusterClient); ok {
 		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(g) })
@@ -96,9 +95,9 @@ func guarded(client redis.UniversalClient, g *guard) redis.UniversalClient {
 	return client
 }
 
-// admission returns what each new connection must pass before anything else is sent on it: its server may
-// be another one than the last connection's. Only what it says about itself counts here; what it refuses to
-// say shows in Prepare.
+// admission returns the check of each new connection. It runs before anything else is sent, because the connection can lead to
+// another server than the one before. It decides by what the server says about itself. Prepare reports what the server
+// refuses to say.
 func admission(o Options) func(ctx context.Context, conn *redis.Conn) error {
 	names := newKeys(o.Prefix)
 	return func(ctx context.Context, conn *redis.Conn) error {
@@ -113,7 +112,7 @@ func admission(o Options) func(ctx context.Context, conn *redis.Conn) error {
 		})
 		var answer redis.Error
 		if err != nil && !errors.As(err, &answer) {
-			return err // an answer may still come, and would be taken for another command's
+			return err // a late answer would be taken for the answer to another command
 		}
 		problems := []error{judgeServer(parseInfo(info.Val()), o.Mode)}
 		for _, layout := range layouts {

@@ -125,6 +125,7 @@ func TestG17_EveryPipelineHasTheErrorOfItsConnection(t *testing.T) {
 
 // TestG17_ATopologyThatCannotBeReadIsNoAnswer: the driver's own redis.Nil is not that of a record.
 func TestG17_ATopologyThatCannotBeReadIsNoAnswer(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, 0)
 	apply(t, openStore(t, Options{Addrs: cluster.Addrs(), Mode: Cluster}), event("vs_a", 0, withReference("case")))
 	for _, node := range cluster.Nodes {
@@ -162,6 +163,7 @@ func TestG17_AMasterThatSentinelsDoNotKnowIsNoAnswer(t *testing.T) {
 // TestG17_NothingReachesAnotherRedisBehindTheAddress: not one call, from the first on, is answered by it, and
 // it is not written to, until the right one is back.
 func TestG17_NothingReachesAnotherRedisBehindTheAddress(t *testing.T) {
+	t.Parallel()
 	for name, other := range map[string]struct {
 		start  func(t *testing.T) *redistest.Server
 		cause  string

@@ -9,13 +9,13 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// maxIndexed is how many sessions, the newest, the index of one reference holds. Only the newest is
-// ever asked for; the others are for when it is redacted.
+// maxIndexed is how many of the newest sessions the index of one reference holds. Newest returns only the newest one. The others
+// follow it if it is redacted.
 const maxIndexed = 1000
 
-// indexed is how the index knows a session.
+// indexed is the entry of a session in the index of a reference.
 type indexed struct {
-	reference string // empty: not at all
+	reference string // empty if the session is in no index
 	created   int64
 }
 
@@ -40,9 +40,8 @@ func (s *Store) Newest(ctx context.Context, reference string) (string, error) {
 	return ids[0], nil
 }
 
-// Unindex implements store.Store. An index entry is written with the record or after it, never before:
-// one without a record is left over. The record may come to bear the reference while its entry goes,
-// so it is looked at again.
+// Unindex implements store.Store. An index entry is written together with the record or after it, so an entry without a record is
+// obsolete. The record can get the reference while its entry is removed, so Unindex reads it again at the end.
 func (s *Store) Unindex(ctx context.Context, reference, id string) error {
 	now, err := s.read(ctx, id)
 	if err != nil || indexedBy(now.session).reference == reference {
@@ -58,7 +57,7 @@ func (s *Store) Unindex(ctx context.Context, reference, id string) error {
 	return s.ensureIndex(ctx, now.session)
 }
 
-// removeReplaced takes a session out of the index of the reference that it no longer bears.
+// removeReplaced removes a session from the index of the reference that it no longer has.
 func (s *Store) removeReplaced(ctx context.Context, id string, before, after indexed) error {
 	if before.reference == "" || before.reference == after.reference {
 		return nil
@@ -69,14 +68,13 @@ func (s *Store) removeReplaced(ctx context.Context, id string, before, after ind
 	return nil
 }
 
-// indexAfterCommit is the second script on a Cluster, where the index is in another slot. Elsewhere
-// the commit has done it.
+// indexAfterCommit updates the index on a Cluster, where the index is in another slot. In the other modes the commit has done it.
 func (s *Store) indexAfterCommit(ctx context.Context, session verification.Session, before, after indexed) error {
 	if !s.split {
 		return nil
 	}
-	// Once more after the commit: another writer can have made sure of the old entry in between. Or it has
-	// given the session its old reference back; so the record decides.
+	// Remove the old entry again after the commit, because another writer can have restored it in between. That writer can
+	// also have restored the old reference, so the record decides.
 	if before.reference != "" && before.reference != after.reference {
 		if err := s.Unindex(ctx, before.reference, session.ID); err != nil {
 			return err
@@ -88,7 +86,7 @@ func (s *Store) indexAfterCommit(ctx context.Context, session verification.Sessi
 	return s.index(ctx, session.ID, after, before != after)
 }
 
-// ensureIndex makes sure that a session is in the index of its reference.
+// ensureIndex adds a session to the index of its reference if it is missing there.
 func (s *Store) ensureIndex(ctx context.Context, session verification.Session) error {
 	if by := indexedBy(session); by.reference != "" {
 		return s.index(ctx, session.ID, by, false)
@@ -96,10 +94,9 @@ func (s *Store) ensureIndex(ctx context.Context, session verification.Session) e
 	return nil
 }
 
-// index adds a session to the index of its reference, then looks whether it still belongs there: a
-// redaction that came in between has removed what was not there yet. Then it tells the watchers by
-// reference: if the reference leads here only now, or if changed says so; the script's own word is
-// not enough, because it is lost when the script is sent again.
+// index adds a session to the index of its reference. Then it reads the record again, because a redaction in between could not
+// remove the entry. At last it wakes the watchers of the reference if the session has become the newest one, or if it is the
+// newest one and changed is true. The script's own answer is not enough: it is lost when the driver sends the script again.
 func (s *Store) index(ctx context.Context, id string, by indexed, changed bool) error {
 	keys := []string{s.keys.reference(by.reference)}
 	answer, err := indexScript.Run(ctx, s.client, keys, id, by.score(), maxIndexed).StringSlice()

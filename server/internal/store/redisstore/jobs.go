@@ -11,10 +11,10 @@ import (
 
 var _ store.Jobs = (*Store)(nil)
 
-// Lease implements store.Jobs. The duration is at least a millisecond.
+// Lease implements store.Jobs. It returns an error if the holder is empty or the duration is below a millisecond.
 func (s *Store) Lease(ctx context.Context, name, holder string, duration time.Duration) (bool, error) {
 	if holder == "" || duration < time.Millisecond {
-		return false, fmt.Errorf("the lease %s needs a holder, and at least a millisecond; got %v", name, duration)
+		return false, fmt.Errorf("the lease %s needs a holder and a duration of at least 1ms; got %v", name, duration)
 	}
 	return s.lease(ctx, name, holder, duration.Milliseconds())
 }
@@ -28,7 +28,7 @@ func (s *Store) Release(ctx context.Context, name, holder string) error {
 func (s *Store) lease(ctx context.Context, name, holder string, milliseconds int64) (bool, error) {
 	has, err := leaseScript.Run(ctx, s.client, []string{s.keys.lease(name)}, holder, milliseconds).Text()
 	if err != nil {
-		return false, s.failed(ctx, "take or give up a lease", err)
+		return false, s.failed(ctx, "take or release a lease", err)
 	}
 	return has == "1", nil
 }
@@ -55,7 +55,7 @@ func (s *Store) Marks(ctx context.Context, names ...string) ([]int64, error) {
 // SetMark implements store.Jobs.
 func (s *Store) SetMark(ctx context.Context, name string, value int64) error {
 	if err := s.client.HSet(ctx, s.keys.marks(), name, value).Err(); err != nil {
-		return s.failed(ctx, "note the mark of a job", err)
+		return s.failed(ctx, "store the mark of a job", err)
 	}
 	return nil
 }

@@ -10,11 +10,11 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// listFormat is the layout of the lists (keys, scores, bounds) and the rules by which a session is in
-// them. A change of either adds one, and the next repair puts right what is there.
+// listFormat is the version of the lists: their layout (keys, scores, bounds) and the rules by which a session is in a list. Add one
+// with each change. The next repair then updates all lists.
 const listFormat = 2
 
-// listNames are the lists' in keys; a name is never used for another meaning.
+// listNames holds the names of the lists in keys. Never use a name for another meaning.
 var listNames = [verification.ListCount]string{
 	verification.ListRequiresInput: "requires_input",
 	verification.ListProcessing:    "processing",
@@ -25,13 +25,13 @@ var listNames = [verification.ListCount]string{
 	verification.ListInDoubt:       "in_doubt",
 }
 
-// maxSettled is how many sessions of a partition, the newest, the lists of the settled ones hold. Most
-// sessions end there, and nothing must be left in memory for each for ever. Up to 128 members Redis
-// packs a sorted set into 40 bytes each; beyond, it takes three times as much and stays so. Fewer
-// are kept, since an entry is put in before the oldest goes.
+// maxSettled is how many of the newest sessions of a partition a list of settled sessions holds. Most sessions end in these lists,
+// and Redis must not hold an entry for each of them forever. Redis packs a sorted set of up to 128 members into 40 bytes each.
+// A larger set takes three times as much, even after it has become smaller. maxSettled is below 128, because an entry is added
+// before the oldest one is removed.
 const maxSettled = 120
 
-// listCap is how many members a list of one partition keeps; 0: any number.
+// listCap returns how many members a list of one partition keeps. 0 means all.
 func listCap(list verification.List) int {
 	if list == verification.ListVerified || list == verification.ListCanceled {
 		return maxSettled
@@ -39,14 +39,14 @@ func listCap(list verification.List) int {
 	return 0
 }
 
-// listChange is one list that a commit changes.
+// listChange is the change of one list by a commit.
 type listChange struct {
 	list           verification.List
-	second, former string // as lua/lists.lua and lua/commit.lua have them
+	second, former string // the new and the old score, as in lua/lists.lua and lua/commit.lua
 }
 
-// listChanges are the lists that a commit changes. What leaves all lists is taken out of each, also of
-// those where a replica with another policy may have put it.
+// listChanges returns the lists that a commit changes. A session that leaves all lists is removed from every list, because a
+// replica with another policy can have added it to any of them.
 func (s *Store) listChanges(before, after verification.Session) []listChange {
 	was, now := s.policy.Lists(before), s.policy.Lists(after)
 	moved := before.UpdateTime != after.UpdateTime
@@ -67,10 +67,10 @@ func (s *Store) listChanges(before, after verification.Session) []listChange {
 	return changes
 }
 
-// notListed stands for a second where a session does not belong in a list.
+// notListed is the score of a session that does not belong in a list.
 const notListed = "-"
 
-// listings are what all lists should say of a session.
+// listings returns the right change for a session in each list.
 func (s *Store) listings(session verification.Session) []listChange {
 	in := s.policy.Lists(session)
 	all := make([]listChange, verification.ListCount)
@@ -83,7 +83,7 @@ func (s *Store) listings(session verification.Session) []listChange {
 	return all
 }
 
-// listFingerprint tells what the lists depend on beside the records.
+// listFingerprint returns a hash of everything that the lists depend on besides the records.
 func listFingerprint(policy verification.RetryPolicy) string {
 	codes := slices.Clone(policy.DenyCodes)
 	slices.Sort(codes)

@@ -18,20 +18,20 @@ import (
 const (
 	// maxListed bounds the sessions of one page.
 	maxListed = 1000
-	// listRounds bounds how often one page looks for more where entries were wrong: then it is short.
+	// listRounds is how often List reads more entries if some were wrong. After that the page stays short.
 	listRounds = 4
-	// spareEntries are read of each partition beyond its share of a page: shares differ.
+	// spareEntries is how many more entries than its share of a page are read from each partition, because shares differ.
 	spareEntries = 8
 )
 
-// lastID is after every session id.
+// lastID sorts after every session id.
 const lastID = "\xff"
 
-// List implements store.Lists. At most 1,000 sessions. It reads about twice as many entries as it is
-// asked for, in one round over the partitions, and the records of those that make the page in another.
+// List implements store.Lists. It returns at most 1,000 sessions. It reads about twice as many entries as the limit in one round
+// over the partitions, and the records of the page in a second round.
 func (s *Store) List(ctx context.Context, query store.ListQuery) (store.ListPage, error) {
 	if query.Limit < 1 || int(query.List) >= verification.ListCount {
-		return store.ListPage{}, fmt.Errorf("cannot list %d sessions of list %d: ask for at least one, of a list that there is", query.Limit, query.List)
+		return store.ListPage{}, fmt.Errorf("invalid limit %d or list %d: the limit must be at least 1, and the list must exist", query.Limit, query.List)
 	}
 	limit := min(query.Limit, maxListed)
 	keys := []string{s.keys.reference(query.Reference)}
@@ -83,7 +83,7 @@ func newestFirst(a, b store.ListPlace) int {
 	return cmp.Or(cmp.Compare(b.Second, a.Second), cmp.Compare(b.ID, a.ID))
 }
 
-// cursorOf is where a session belongs in a list.
+// cursorOf returns the cursor at which a session belongs in a list.
 func cursorOf(query store.ListQuery, session verification.Session) store.ListPlace {
 	if query.Reference != "" {
 		return store.ListPlace{Second: session.Created, ID: session.ID}
@@ -91,7 +91,7 @@ func cursorOf(query store.ListQuery, session verification.Session) store.ListPla
 	return store.ListPlace{Second: session.UpdateTime, ID: session.ID}
 }
 
-// inOrder sorts a page by its records: one may have changed after its entry was read.
+// inOrder sorts a page by its records, because a record can change after its entry was read.
 func inOrder(query store.ListQuery, page store.ListPage) store.ListPage {
 	slices.SortFunc(page.Sessions, func(a, b verification.Session) int {
 		return newestFirst(cursorOf(query, a), cursorOf(query, b))
@@ -99,14 +99,14 @@ func inOrder(query store.ListQuery, page store.ListPage) store.ListPage {
 	return page
 }
 
-// entriesAfter merges what follows a cursor in several sorted sets, at least one entry where there is
-// any. more says that there are others behind the last one.
+// entriesAfter merges the entries after a cursor in several sorted sets. It returns at least one entry if there is any. more is
+// true if further entries follow the last one.
 func (s *Store) entriesAfter(ctx context.Context, keys []string, after store.ListPlace, want int) (entries []store.ListPlace, more bool, err error) {
 	score := "+inf"
 	if after.ID != "" {
 		score = formatSecond(after.Second)
 	}
-	count := want + 1 // to see whether there is more
+	count := want + 1 // one more, to set the result more
 	if len(keys) > 1 {
 		count = 2*want/len(keys) + spareEntries
 	}
@@ -128,7 +128,7 @@ func (s *Store) entriesAfter(ctx context.Context, keys []string, after store.Lis
 			return nil, false, err
 		}
 		entries = append(entries, found...)
-		// Behind the last entry of a set that has more, the others' entries are not yet in their turn.
+		// If a set has more entries, the entries of the others after its last one must wait for the next page.
 		if len(found) == count && (!more || newestFirst(found[count-1], horizon) < 0) {
 			horizon, more = found[count-1], true
 		}
@@ -140,15 +140,15 @@ func (s *Store) entriesAfter(ctx context.Context, keys []string, after store.Lis
 	return entries, more, nil
 }
 
-// parseCursors reads members and scores in turn.
+// parseCursors reads alternating members and scores.
 func parseCursors(texts []string) ([]store.ListPlace, error) {
 	cursors := make([]store.ListPlace, 0, len(texts)/2)
 	for pair := range slices.Chunk(texts, 2) {
 		score, err := strconv.ParseFloat(pair[len(pair)-1], 64)
 		if len(pair) != 2 || err != nil || math.IsNaN(score) {
-			return nil, fmt.Errorf("%w: a list has an entry without a second", store.ErrCorrupt)
+			return nil, fmt.Errorf("%w: a list has an entry whose score is not a number", store.ErrCorrupt)
 		}
-		second := int64(math.MaxInt64) // beyond it the conversion means nothing
+		second := int64(math.MaxInt64) // the conversion of a greater score is undefined
 		if score < math.MaxInt64 {
 			second = int64(max(score, math.MinInt64))
 		}
@@ -157,8 +157,8 @@ func parseCursors(texts []string) ([]store.ListPlace, error) {
 	return cursors, nil
 }
 
-// listed reads the records of entries, and leaves out those that the records deny. It puts the
-// entries right that it finds wrong, unless the record has changed since: then a commit does.
+// listed reads the records of entries and returns the sessions that belong in the list. It repairs wrong entries, unless their
+// record has changed since then: the commit of that change has repaired them.
 func (s *Store) listed(ctx context.Context, query store.ListQuery, entries []store.ListPlace) ([]verification.Session, error) {
 	var sessions []verification.Session
 	var wrong []relisting
@@ -190,7 +190,7 @@ func (s *Store) listed(ctx context.Context, query store.ListQuery, entries []sto
 		return nil, err
 	}
 	if _, _, err := s.relist(ctx, wrong); err != nil {
-		s.logger.Debug("wrong entries stay in a list; the page is right without them", "error", err)
+		s.logger.Debug("wrong list entries could not be repaired; the page leaves them out", "error", err)
 	}
 	return sessions, nil
 }
@@ -203,9 +203,8 @@ func idsOf(entries []store.ListPlace) []string {
 	return ids
 }
 
-// eachRecord reads records in one round and shows them, in the order of the ids; without a header
-// where there is none. One that cannot be read is logged and left out, so that it does not stop what
-// is done with the others.
+// eachRecord reads records in one round and calls show for each, in the order of the ids. The record has no header if it does not
+// exist. A record that cannot be read is logged and left out, so that it does not block the others.
 func (s *Store) eachRecord(ctx context.Context, ids []string, show func(id string, current stored)) error {
 	answers := make([]*redis.StringCmd, len(ids))
 	_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error { // each answer has its error
@@ -218,7 +217,7 @@ func (s *Store) eachRecord(ctx context.Context, ids []string, show func(id strin
 		current, err := s.recordOf(ctx, id, answers[i])
 		switch {
 		case errors.Is(err, store.ErrCorrupt):
-			s.logger.Warn("a record cannot be read; it is left out", "session", id, "error", err)
+			s.logger.Warn("a record cannot be read; skipping it", "session", id, "error", err)
 		case err != nil:
 			return err
 		default:

@@ -13,24 +13,24 @@ import (
 )
 
 const (
-	// relistTries is how often a repair looks at a session that is written meanwhile. One that is written
-	// without a pause is met in between about every third time.
+	// relistTries is how often a repair tries a session that is written at the same time. For a session that is written
+	// without a pause, about every third try succeeds.
 	relistTries = 16
-	// repairStep is how many entries of a list one step of a repair looks at.
+	// repairStep is how many entries of a list one step of a repair reads.
 	repairStep = 500
 )
 
 var _ store.ListRepairs = (*Store)(nil)
 
-// relisting is what lists should say of a session, as of the record with a header.
+// relisting holds the list changes that follow from the record with a header.
 type relisting struct {
 	id      string
-	header  string // empty: no record
+	header  string // empty if there is no record
 	changes []listChange
 }
 
-// relist puts entries right where the record still is the one that they were derived from, in one
-// round. busy are the others.
+// relist repairs the list entries of sessions in one round. It skips each session whose record has changed, and returns these in
+// busy.
 func (s *Store) relist(ctx context.Context, all []relisting) (found store.ListRepair, busy []string, err error) {
 	if len(all) == 0 {
 		return found, nil, nil
@@ -50,7 +50,7 @@ func (s *Store) relist(ctx context.Context, all []relisting) (found store.ListRe
 	for i, answer := range answers {
 		texts, err := answer.StringSlice()
 		if err != nil {
-			return found, busy, s.failed(ctx, "put a list right", err)
+			return found, busy, s.failed(ctx, "repair a list", err)
 		}
 		if len(texts) != 2 {
 			busy = append(busy, all[i].id)
@@ -59,7 +59,7 @@ func (s *Store) relist(ctx context.Context, all []relisting) (found store.ListRe
 		added, err1 := strconv.Atoi(texts[0])
 		removed, err2 := strconv.Atoi(texts[1])
 		if err := errors.Join(err1, err2); err != nil {
-			return found, busy, fmt.Errorf("%w: the answer of a list's script is no number", store.ErrUnavailable)
+			return found, busy, fmt.Errorf("%w: the answer of a list script is not a number", store.ErrUnavailable)
 		}
 		found.Added += added
 		found.Removed += removed
@@ -67,9 +67,8 @@ func (s *Store) relist(ctx context.Context, all []relisting) (found store.ListRe
 	return found, busy, nil
 }
 
-// RepairLists implements store.ListRepairs. It reads every key of the database once, as Walk does, and
-// every entry of the lists. A session that is written meanwhile is looked at again: its commit changes
-// only the lists that it knows to change.
+// RepairLists implements store.ListRepairs. It reads every key of the database once, as Walk does, and every entry of the lists. It
+// checks a session again if the session was written meanwhile: that commit updates only the lists that the change concerns.
 func (s *Store) RepairLists(ctx context.Context, step func(context.Context) error) (store.ListRepair, error) {
 	var total store.ListRepair
 	err := s.walk(ctx, func(ctx context.Context, ids []string) error {
@@ -110,12 +109,11 @@ func (s *Store) repairSessions(ctx context.Context, ids []string, total *store.L
 		ids = busy
 	}
 	total.Busy += len(ids)
-	s.logger.Warn("sessions were written each time that they were looked at; their lists are looked at again the next time", "sessions", len(ids))
+	s.logger.Warn("some sessions were written at every try to repair their lists; the next repair will try again", "sessions", len(ids))
 	return nil
 }
 
-// removeOrphans takes entries out of a list whose records are gone: no walk over the records meets
-// them.
+// removeOrphans removes the entries of a list that have no record. A walk over the records does not find them.
 func (s *Store) removeOrphans(ctx context.Context, partition int, list verification.List, step func(context.Context) error, total *store.ListRepair) error {
 	key := s.keys.list(partition, list)
 	var cursor store.ListPlace
@@ -141,7 +139,7 @@ func (s *Store) removeOrphans(ctx context.Context, partition int, list verificat
 		for i, entry := range entries {
 			header, err := headers[i].Result()
 			if err != nil {
-				return s.failed(ctx, "look for records", err)
+				return s.failed(ctx, "check whether records exist", err)
 			}
 			if header == "" {
 				orphans = append(orphans, relisting{id: entry.ID, changes: []listChange{{list: list, second: notListed}}})
@@ -156,8 +154,8 @@ func (s *Store) removeOrphans(ctx context.Context, partition int, list verificat
 	return nil
 }
 
-// noteRepair remembers that a repair has come to its end. Two at once may both be the first: that
-// only makes one more.
+// noteRepair stores that a repair has completed. If two repairs complete at the same time, both can count as the first one. That is
+// harmless.
 func (s *Store) noteRepair(ctx context.Context) error {
 	_, first, err := s.ListsRepaired(ctx)
 	if err != nil {
@@ -169,7 +167,7 @@ func (s *Store) noteRepair(ctx context.Context) error {
 	}
 	err = s.client.HSet(ctx, s.keys.repaired(), "fingerprint", listFingerprint(s.policy), "last", now, "first", first).Err()
 	if err != nil {
-		return s.failed(ctx, "note the repair of the lists", err)
+		return s.failed(ctx, "store the time of the list repair", err)
 	}
 	return nil
 }
@@ -178,7 +176,7 @@ func (s *Store) noteRepair(ctx context.Context) error {
 func (s *Store) ListsRepaired(ctx context.Context) (last, first int64, err error) {
 	values, err := s.client.HMGet(ctx, s.keys.repaired(), "fingerprint", "last", "first").Result()
 	if err != nil {
-		return 0, 0, s.failed(ctx, "look when the lists were repaired", err)
+		return 0, 0, s.failed(ctx, "read the time of the list repair", err)
 	}
 	texts := make([]string, len(values))
 	for i, value := range values {
@@ -187,7 +185,7 @@ func (s *Store) ListsRepaired(ctx context.Context) (last, first int64, err error
 	if texts[0] != listFingerprint(s.policy) {
 		return 0, 0, nil
 	}
-	last, _ = strconv.ParseInt(texts[1], 10, 64) // what is no number counts as never
+	last, _ = strconv.ParseInt(texts[1], 10, 64) // a text that is not a number counts as never
 	first, _ = strconv.ParseInt(texts[2], 10, 64)
 	return last, first, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
@@ -305,9 +306,9 @@ func TestRepairsRaceWithWriters(t *testing.T) {
 				}
 			})
 		}
-		writers.Wait()
+		await.All(t, &writers)
 		close(done)
-		repairs.Wait()
+		await.All(t, &repairs)
 		wantTruth(t, s, raw)
 	})
 }

@@ -1,9 +1,3 @@
-// Package redisstore keeps sessions in Redis: standalone, behind Sentinel, or on a Cluster, with one
-// code path for all. It alone knows keys, encodings, scripts and the driver. It knows nothing of what
-// a session means: it stores what the pure core makes, and asks the core where a record belongs.
-//
-// What Redis loses (a failover is asynchronous), this package cannot keep; it makes the loss seen, by
-// epochs, gapless numbers and nonces.
 package redisstore
 
 import (
@@ -26,32 +20,32 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Timeouts of one attempt of one command. The caller's context bounds all attempts together.
+// Timeouts of one attempt of one command. The context of the caller bounds all attempts together.
 const (
 	dialTimeout = 2 * time.Second
 	ioTimeout   = 2 * time.Second
 	poolTimeout = 3 * time.Second
 )
 
-// Store is a store.Store in Redis. It is safe for concurrent use, but for Follow.
+// Store is a store.Store in Redis. It is safe for concurrent use, except Follow and Prepare.
 type Store struct {
 	client     redis.UniversalClient
 	follower   *follower
 	cache      *recordCache
 	guard      *guard
-	fresh      func() redis.UniversalClient // a client with no connection yet, to be closed
+	fresh      func() redis.UniversalClient // returns a new client without a connection; close it
 	suspect    atomic.Bool                  // see Suspect
-	advised    map[string]bool              // what Prepare has warned of and still holds
-	committers []*committer                 // one; on a Cluster one for each partition
+	advised    map[string]bool              // the warnings of Prepare that still hold
+	committers []*committer                 // one or, on a Cluster, one for each partition
 	keys       *keys
 	mode       Mode
-	addrs      []string        // what a hint is about
-	secured    bool            // by TLS
-	prepared   bool            // Prepare has returned nil before
-	passwords  func() []string // to keep them out of errors
+	addrs      []string        // the addresses that hinted tests
+	secured    bool            // whether connections use TLS
+	prepared   bool            // whether Prepare has returned nil before
+	passwords  func() []string // to remove them from errors
 	feedMaxLen int64
 	feedMaxAge time.Duration
-	format     byte // in which records are written
+	format     byte // the format of the records that are written
 	split      bool
 	policy     verification.RetryPolicy
 	logger     *slog.Logger
@@ -59,18 +53,18 @@ type Store struct {
 	clock      func() time.Time
 	trace      func(context.Context) string
 
-	// writer is for commits that wait for replicas: each holds a connection meanwhile, and reads must
-	// not queue behind them when a replica is slow. It is client where nothing is waited for.
+	// writer is the client for commits that wait for replicas. Each occupies a connection meanwhile, and reads must not queue
+	// behind them if a replica is slow. Without WaitReplicas it is client.
 	writer       redis.UniversalClient
 	waitReplicas int
 	waitTimeout  time.Duration
-	node         func(addr string) *redis.Client // a client of one node, to be closed
+	node         func(addr string) *redis.Client // returns a new client of one node; close it
 }
 
 var _ store.Backend = (*Store)(nil)
 
-// Open makes the clients and asks Redis nothing: a Redis that is away must not stop the process. Its
-// errors wrap ErrMisconfigured. Call Prepare before relying on what is there, and Close in the end.
+// Open returns a Store. It sends nothing to Redis, because a Redis that is unavailable must not end the process. It returns an error
+// that wraps ErrMisconfigured if the options are not valid. Call Prepare before the first use, and Close at the end.
 func Open(options Options) (*Store, error) {
 	o, err := options.completed()
 	if err != nil {
@@ -95,7 +89,7 @@ func Open(options Options) (*Store, error) {
 		mode:       o.Mode,
 		addrs:      o.Addrs,
 		secured:    o.TLS != nil,
-		prepared:   o.Dial != nil, // no hint can be found out
+		prepared:   o.Dial != nil, // hinted cannot test the addresses then
 		passwords:  o.passwords,
 		feedMaxLen: o.FeedMaxLen,
 		feedMaxAge: o.FeedMaxAge,
@@ -120,7 +114,7 @@ func Open(options Options) (*Store, error) {
 	}, nil
 }
 
-// Close ends every call, also Follow, and waits for what this package has begun.
+// Close ends every call, including Follow, and waits for the goroutines of this package.
 func (s *Store) Close() error {
 	err := errors.Join(s.follower.close(), s.client.Close())
 	if s.writer != s.client {
@@ -132,7 +126,7 @@ func (s *Store) Close() error {
 	return err
 }
 
-// Ping reports whether Redis answers, on the connections that calls are made on.
+// Ping returns nil if Redis answers on the connections that other calls use.
 func (s *Store) Ping(ctx context.Context) error {
 	err := s.client.Ping(ctx).Err()
 	if err == nil && s.writer != s.client {
@@ -144,7 +138,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// random returns a number that is not 0.
+// random returns a random number that is not 0.
 func (s *Store) random() (uint64, error) {
 	for {
 		var b [8]byte
@@ -157,19 +151,19 @@ func (s *Store) random() (uint64, error) {
 	}
 }
 
-// universal are the driver's options. Maintenance notifications and the driver's self-description
-// are off: servers before 7.2 count each as an error. There is no pool of its own for pipelines.
+// universal returns the options of the driver. Maintenance notifications and the driver's self-description are off, because servers
+// before 7.2 count each as an error. Pipelines use the same pool as other commands.
 func universal(o Options) *redis.UniversalOptions {
 	dial := o.Dial
 	if dial == nil && o.TLS != nil {
 		dial = o.dialTLS
 	}
 	return &redis.UniversalOptions{
-		// A Cluster's client appends to its addresses: each needs a list of its own.
+		// A Cluster's client appends to its addresses, so each client needs its own slice.
 		Addrs: slices.Clone(o.Addrs), MasterName: o.SentinelMaster, IsClusterMode: o.Mode == Cluster,
 		CredentialsProvider: o.Credentials, DB: o.DB, Dialer: dial, OnConnect: greeting(o),
 		DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: poolTimeout,
-		DialerRetries:            1, // commands are tried again already
+		DialerRetries:            1, // commands are retried anyway
 		ContextTimeoutEnabled:    true,
 		DisableIdentity:          true,
 		PipelinePoolSize:         -1,
@@ -177,7 +171,7 @@ func universal(o Options) *redis.UniversalOptions {
 	}
 }
 
-// dialTLS makes a connection by the TLS of this moment: the driver would keep that of the start.
+// dialTLS dials with the current TLS configuration. The driver would keep the configuration of the start.
 func (o Options) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
 	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: o.TLS()}
 	return dialer.DialContext(ctx, network, addr)
@@ -185,8 +179,8 @@ func (o Options) dialTLS(ctx context.Context, network, addr string) (net.Conn, e
 
 func newClient(o Options, g *guard) redis.UniversalClient { return guarded(open(universal(o)), g) }
 
-// open makes the client. On a Cluster it asks for the slots every second while it is used: a node
-// that died redirects nobody, and the driver's own interval is a minute.
+// open returns a client. On a Cluster the client reloads the slots every second while it is used: a node that died redirects no
+// command, and the driver's own interval is a minute.
 func open(u *redis.UniversalOptions) redis.UniversalClient {
 	if !u.IsClusterMode {
 		return redis.NewUniversalClient(u)
@@ -196,8 +190,7 @@ func open(u *redis.UniversalOptions) redis.UniversalClient {
 	return redis.NewClusterClient(o)
 }
 
-// newFollowClient is for blocked reads: few connections, and no repeats, since Follow is called
-// again anyway.
+// newFollowClient returns the client for blocked reads. It has few connections and no retries, because Follow is called again anyway.
 func newFollowClient(o Options, g *guard) redis.UniversalClient {
 	u := universal(o)
 	u.PoolSize = partitions
@@ -205,8 +198,8 @@ func newFollowClient(o Options, g *guard) redis.UniversalClient {
 	return guarded(open(u), g)
 }
 
-// driverLog hands the driver's messages on. They are at debug level: whatever matters comes back as
-// an error too, and a Redis that is away would fill the log.
+// driverLog logs the driver's messages at debug level. Everything important is also returned as an error, and a Redis that is
+// unavailable would fill the log.
 type driverLog struct {
 	logger    *slog.Logger
 	passwords func() []string

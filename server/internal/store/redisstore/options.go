@@ -15,7 +15,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Mode is how Redis is run.
+// Mode is how Redis is deployed.
 type Mode string
 
 // The modes.
@@ -35,69 +35,64 @@ const (
 	traceSize          = 24 // a trace id and a span id: w3.org/TR/trace-context
 )
 
-// Options say where Redis is and how it is used. The zero value of each field is usable but for
-// Addrs, and SentinelMaster in Sentinel mode.
+// Options configure a Store. The zero value of each field is valid, except Addrs and, in Sentinel mode, SentinelMaster.
 type Options struct {
-	// Addrs are host:port: the server, or the Sentinels, or some nodes of the Cluster.
+	// Addrs holds addresses as host:port: the server, the Sentinels, or some nodes of the Cluster.
 	Addrs []string
-	// Mode is Standalone if empty.
+	// Mode is how Redis is deployed. Empty means Standalone.
 	Mode Mode
-	// SentinelMaster is the name of the master set, in Sentinel mode only.
+	// SentinelMaster is the name of the master at the Sentinels. It is only for Sentinel mode.
 	SentinelMaster string
-	// Credentials returns the user and password for the data nodes as they are now. It is called for every
-	// new connection, from many goroutines at once: connections that are open keep what they began with.
-	// nil: none are given.
+	// Credentials returns the current user and password for the data nodes. It is called for every new connection, by many
+	// goroutines at once. Open connections keep their credentials. nil means no credentials.
 	Credentials func() (username, password string)
-	// SentinelCredentials are the same for the Sentinels. An empty user is the default one.
+	// SentinelCredentials is the same for the Sentinels. An empty user means the default user.
 	SentinelCredentials func() (username, password string)
-	// DB is the database number; 0 on a Cluster.
+	// DB is the number of the database. It must be 0 on a Cluster.
 	DB int
-	// TLS returns what new connections are secured with, as it is now; called like Credentials. nil:
-	// plain text. It does not concern connections that Dial makes.
+	// TLS returns the current TLS configuration for new connections. It is called like Credentials. nil means plain text. It has
+	// no effect on connections that Dial makes.
 	TLS func() *tls.Config
 
-	// Prefix begins every key: at most 64 bytes without braces. DefaultPrefix if empty.
+	// Prefix is the prefix of every key: at most 64 bytes without braces. Empty means DefaultPrefix.
 	Prefix string
-	// FeedMaxLen is about how many entries each partition of the feed keeps, at least 1.
-	// DefaultFeedMaxLen if 0. Redis cuts in steps of 100.
+	// FeedMaxLen is approximately how many entries each partition of the feed keeps, at least 1. Redis trims in steps of 100. 0
+	// means DefaultFeedMaxLen.
 	FeedMaxLen int64
-	// FeedMaxAge is how long the feed keeps an entry; 0 for as long as FeedMaxLen allows. Old entries
-	// go when new ones are written to their partition.
+	// FeedMaxAge is how long the feed keeps an entry. 0 means as long as FeedMaxLen allows. Old entries are removed when new ones
+	// are written to their partition.
 	FeedMaxAge time.Duration
-	// RecordFormat is the format in which records are written: 2, or 1 as long as replicas of the version
-	// before run, which keep the new fields but cannot fill them. 2 if 0.
+	// RecordFormat is the format of the records that are written: 2, or 1 while replicas of the version before run, which keep the
+	// new fields but cannot fill them. 0 means 2.
 	RecordFormat int
-	// SplitIndex commits the index of references in a script of its own. Always so on a Cluster.
+	// SplitIndex writes the index of references in a separate script. A Cluster always does.
 	SplitIndex bool
 
-	// Policy is what the lists of those who are denied a retry go by. All replicas need the same one;
-	// after a change RepairLists puts right what is there.
+	// Policy decides which sessions are in the lists of denied retries. All replicas need the same policy. After a change
+	// RepairLists updates the lists.
 	Policy verification.RetryPolicy
 
-	// WaitReplicas is how many replicas must have a commit before Update returns it: with 1 or more
-	// no failover to a replica that kept up loses it. 0 waits for none. The index of references on a
-	// Cluster, and what CatchUp remembers, are not waited for.
+	// WaitReplicas is how many replicas must have a commit before Update returns. With 1 or more, a failover to such a replica does
+	// not lose the commit. 0 waits for none. The index of references on a Cluster, and the data of CatchUp, are not waited for.
 	WaitReplicas int
-	// WaitTimeout is how long Update waits for them before it fails with store.ErrUnavailable; the
-	// commit may then be kept or not. DefaultWaitTimeout if 0.
+	// WaitTimeout is how long Update waits for the replicas before it returns store.ErrUnavailable. The commit can then be kept or
+	// lost. 0 means DefaultWaitTimeout.
 	WaitTimeout time.Duration
 
-	// Logger gets warnings, and the driver's messages at debug level. Discarded if nil. The driver
-	// has one logger for the whole process: that of the last Open.
+	// Logger gets warnings, and the driver's messages at debug level. nil discards them. The driver has one logger for the whole
+	// process: that of the last Open.
 	Logger *slog.Logger
-	// Rand is where nonces and epochs come from. It must be safe for concurrent use. crypto/rand's
-	// reader if nil.
+	// Rand is the source of nonces and epochs. It must be safe for concurrent use. nil means crypto/rand.
 	Rand io.Reader
-	// Clock is what FeedMaxAge and ListsRepaired go by; time.Now if nil.
+	// Clock is the clock for FeedMaxAge and ListsRepaired. nil means time.Now.
 	Clock func() time.Time
-	// Trace tells the trace in which a commit is made, as its feed entries are to hold it: 24 bytes, or
-	// nothing for none. None if nil.
+	// Trace returns the trace of a commit for its feed entries: 24 bytes, or "" for none. nil means none.
 	Trace func(ctx context.Context) string
-	// Dial, if not nil, makes the connections, such as to a Redis within this process.
+	// Dial makes the connections if it is not nil, for example to a Redis within this process.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// completed fills in defaults and reports everything that is wrong at once.
+// completed returns the options with their defaults. It returns one error with every problem.
 func (o Options) completed() (Options, error) {
 	if o.Mode == "" {
 		o.Mode = Standalone

@@ -10,16 +10,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The oldest Redis that this package is made for; older ones lack parts of the stream commands and
-// get no more security fixes.
+// The oldest supported version of Redis. Older versions lack parts of the stream commands and get no more security fixes.
 const minMajor, minMinor = 6, 2
 
-// Prepare checks that the server can be used and gives each partition its epoch. It does so with connections
-// of its own, as a process does that starts: the open ones outlive their password. Call it at start, again
-// until it returns nil, and every few seconds from then on, one call at a time. With store.ErrUnavailable
-// Redis may come back; with ErrMisconfigured somebody must act. ReasonOf says what is to be done. While
-// Redis must not be used as it is, every other call fails with store.ErrUnavailable, until Prepare returns
-// nil. What is merely unwise is logged as a warning, once.
+// Prepare checks that the server can be used, and gives each partition an epoch. It uses new connections, because open connections
+// stay valid after a change of the password. Call Prepare at the start until it returns nil, and every few seconds after that, one
+// call at a time.
+//
+// It returns store.ErrUnavailable if Redis might come back by itself, and ErrMisconfigured if an operator must act. ReasonOf returns
+// the reason. While Redis must not be used, every other call fails with store.ErrUnavailable until Prepare returns nil. A setting of
+// Redis that is allowed but risky is logged as a warning, once.
 func (s *Store) Prepare(ctx context.Context) error {
 	client := s.fresh()
 	defer client.Close()
@@ -32,11 +32,11 @@ func (s *Store) Prepare(ctx context.Context) error {
 	}
 	s.guard.hold(nil)
 	s.prepared = true
-	// The driver tries once a second whether a server is back that refused many connections.
+	// After many refused connections the driver tries the server only once a second.
 	return s.Ping(ctx)
 }
 
-// Suspect reports whether an answer since the last call was one that Prepare should look into.
+// Suspect reports whether a call has failed, since the last call of Suspect, in a way that Prepare should check.
 func (s *Store) Suspect() bool { return s.suspect.Swap(false) }
 
 func (s *Store) examine(ctx context.Context, client redis.UniversalClient) error {
@@ -55,7 +55,7 @@ func (s *Store) examine(ctx context.Context, client redis.UniversalClient) error
 	if err := s.probe(ctx, client); err != nil {
 		return err
 	}
-	// Writes: a replica or a server that refuses writes is noticed here.
+	// ensureMetas writes, so it fails on a replica or a server that refuses writes.
 	metas, err := s.ensureMetas(ctx, client)
 	if err != nil {
 		return s.prepareFailed(ctx, err)
@@ -68,7 +68,7 @@ func (s *Store) examine(ctx context.Context, client redis.UniversalClient) error
 	return nil
 }
 
-// prepareFailed tells a server that refuses from one that is away.
+// prepareFailed returns a refusal if the server refused, or else the error of a server that is unavailable.
 func (s *Store) prepareFailed(ctx context.Context, err error) error {
 	if refused := s.refused(err); refused != nil && ctx.Err() == nil {
 		return refused
@@ -76,7 +76,7 @@ func (s *Store) prepareFailed(ctx context.Context, err error) error {
 	return s.failed(ctx, "prepare", err)
 }
 
-// serverInfos asks every master.
+// serverInfos returns INFO of every master.
 func serverInfos(ctx context.Context, client redis.UniversalClient) ([]map[string]string, error) {
 	var mu sync.Mutex // guards infos
 	var infos []map[string]string
@@ -109,7 +109,7 @@ func parseInfo(text string) map[string]string {
 	return info
 }
 
-// judgeServer says why a server must not be used, by its INFO; CONFIG is often forbidden.
+// judgeServer returns why a server must not be used, or nil. It decides by INFO, because CONFIG is often forbidden.
 func judgeServer(info map[string]string, mode Mode) error {
 	var problems []error
 	if version, ok := info["redis_version"]; ok && !versionAtLeast(version, minMajor, minMinor) {
@@ -124,13 +124,13 @@ func judgeServer(info map[string]string, mode Mode) error {
 	return errors.Join(problems...)
 }
 
-// clusterNode reports whether a server is a Cluster's node. Valkey has no redis_mode in INFO: it says
-// server_mode (github.com/valkey-io/valkey/pull/306). Both say cluster_enabled.
+// clusterNode reports whether a server is a node of a Cluster. INFO of Valkey has server_mode instead of redis_mode
+// (github.com/valkey-io/valkey/pull/306). Both have cluster_enabled.
 func clusterNode(info map[string]string) bool {
 	return info["redis_mode"] == "cluster" || info["server_mode"] == "cluster" || info["cluster_enabled"] == "1"
 }
 
-// advise logs what is unwise about the servers, each sentence once for as long as it holds.
+// advise logs the risky settings of the servers. It logs each sentence once for as long as it holds.
 func (s *Store) advise(infos []map[string]string) {
 	advised := make(map[string]bool)
 	once := func(text string, say func(text string, args ...any), args ...any) {
@@ -157,7 +157,7 @@ func (s *Store) advise(infos []map[string]string) {
 	s.advised = advised
 }
 
-// versionAtLeast compares the first two numbers; what cannot be read passes.
+// versionAtLeast compares the first two numbers of a version. A version that cannot be read passes.
 func versionAtLeast(version string, major, minor int) bool {
 	parts := strings.Split(version, ".")
 	have, err := strconv.Atoi(parts[0])
@@ -168,8 +168,8 @@ func versionAtLeast(version string, major, minor int) bool {
 	return err != nil || have >= minor
 }
 
-// judgeLayout compares how the data of a partition are laid out, the fields partitions and format of its
-// meta, with how this version does it. What is not there is no data yet.
+// judgeLayout compares the layout of a partition's data, which is the fields partitions and format of its meta hash, with the layout
+// of this version. Missing fields mean that there are no data yet.
 func judgeLayout(layout []any) error {
 	if len(layout) != 2 {
 		return nil

@@ -9,22 +9,22 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// lacking are the commands that a server refuses for one reason, and what it says of one of them.
+// lacking holds the commands that a server refuses for one reason, and its answer to one of them.
 type lacking struct {
 	commands []string
 	says     string
 }
 
-// probe looks whether the server has every command, and the user may run it, on keys of the prefix: a script
-// that is refused half way leaves half of its writes. It names all that are missing.
+// probe checks that the server has every command, and that the user may run it on the keys of the prefix. A script that is refused
+// half way leaves half of its writes. The error names all missing commands.
 func (s *Store) probe(ctx context.Context, client redis.UniversalClient) error {
-	// What scripts cannot call comes first: each of these is named by the server's own answer.
+	// First the commands that a script cannot call: the server's own answer names them.
 	if err := s.probeAlone(ctx, client); err != nil {
 		return s.prepareFailed(ctx, err)
 	}
 	tried := 1
 	if s.mode == Cluster {
-		tried = partitions // each may be on another server, which has users of its own
+		tried = partitions // each partition can be on another server with its own users
 	}
 	answers := make([]*redis.Cmd, tried)
 	_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -55,7 +55,7 @@ func (s *Store) probe(ctx context.Context, client redis.UniversalClient) error {
 	return s.judgeMissing(missing)
 }
 
-// probeAlone calls those commands that no script can call, and that need no key of their own.
+// probeAlone calls the commands that a script cannot call and that need no separate key.
 func (s *Store) probeAlone(ctx context.Context, client redis.UniversalClient) error {
 	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.HMGet(ctx, s.keys.meta(0), "epoch")
@@ -74,7 +74,7 @@ func (s *Store) probeAlone(ctx context.Context, client redis.UniversalClient) er
 	return err
 }
 
-// judgeMissing makes one error of all that is missing, the same for the same commands.
+// judgeMissing returns one error for all missing commands. Its text is the same for the same commands.
 func (s *Store) judgeMissing(missing map[Reason]*lacking) error {
 	var problems []error
 	if lack := missing[ReasonPermission]; lack != nil {

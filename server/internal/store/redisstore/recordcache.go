@@ -8,12 +8,11 @@ import (
 	"example.com/verification-status/server/internal/store"
 )
 
-// maxCached bounds the records that are remembered to begin an update with, the newest used.
+// maxCached bounds the record cache. It keeps the records that were used last.
 const maxCached = 10_000
 
-// recordCache holds records as this process saw them last. An update begins with one instead of reading: the
-// commit compares the header, so that a hint which is old costs a second try and never a wrong write.
-// It is safe for concurrent use.
+// recordCache holds records as this process last saw them. An update begins with the cached record instead of a read. The commit
+// compares the header, so a stale record costs a second try and never causes a wrong write. It is safe for concurrent use.
 type recordCache struct {
 	mu      sync.Mutex
 	records *simplelru.LRU[string, stored]
@@ -22,12 +21,12 @@ type recordCache struct {
 func newRecordCache() *recordCache {
 	records, err := simplelru.NewLRU[string, stored](maxCached, nil)
 	if err != nil {
-		panic(err) // only for a size below 1
+		panic(err) // only if the size is below 1
 	}
 	return &recordCache{records: records}
 }
 
-// get returns what is remembered; else no record, which is right for a session's first event.
+// get returns the cached record. It returns the zero value on a miss, which is right for the first event of a session.
 func (c *recordCache) get(id string) stored {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -35,6 +34,7 @@ func (c *recordCache) get(id string) stored {
 	return record
 }
 
+// put caches a record. It removes the entry if there is no record.
 func (c *recordCache) put(id string, record stored) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,8 +45,8 @@ func (c *recordCache) put(id string, record stored) {
 	c.records.Add(id, record)
 }
 
-// evictOlder forgets what the feed says is old: it would only conflict, and after a redaction it must not stay
-// in memory.
+// evictOlder evicts the records that are older than their feed entries. A commit with such a record would fail, and a record must
+// not stay in memory after its redaction.
 func (c *recordCache) evictOlder(entries []store.Entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,48 +9,48 @@ import (
 	"example.com/verification-status/server/internal/store"
 )
 
-// ErrMisconfigured means: Redis answers, but must not be used as it is configured, or this service must be
-// configured otherwise. Waiting does not help, until somebody corrects it.
+// ErrMisconfigured: Redis answers, but its configuration or the configuration of this service is wrong. It does not pass by itself:
+// an operator must correct it.
 var ErrMisconfigured = errors.New("Redis is not configured as this service needs it")
 
-// Reason says in one word what must be corrected, for a metric. The empty Reason is none.
+// Reason is what must be corrected, in one word for a metric. The empty Reason means that nothing must be corrected.
 type Reason string
 
 // The reasons.
 const (
 	ReasonPassword   Reason = "password"   // wrong user or password, or the user is off
-	ReasonPermission Reason = "permission" // the user may not run a command, or not on these keys
-	ReasonCommand    Reason = "command"    // the server does not have a command: renamed, or disabled
+	ReasonPermission Reason = "permission" // the user has no permission for a command or for the keys
+	ReasonCommand    Reason = "command"    // the server does not have a command: it is renamed or disabled
 	ReasonEviction   Reason = "eviction"   // its maxmemory-policy deletes sessions
 	ReasonMode       Reason = "mode"       // not what REDIS_MODE or the database number says
 	ReasonData       Reason = "data"       // data of another layout
 	ReasonVersion    Reason = "version"    // too old
-	ReasonTopology   Reason = "topology"   // a Cluster or its Sentinels do not tell where the data are
+	ReasonTopology   Reason = "topology"   // the Cluster or the Sentinels do not say where the data are
 )
 
-// Reasons are all of them.
+// Reasons holds all reasons.
 var Reasons = []Reason{
 	ReasonPassword, ReasonPermission, ReasonCommand, ReasonEviction, ReasonMode, ReasonData, ReasonVersion, ReasonTopology,
 }
 
-// NewConnectionsOnly reports whether connections that are open already can still be used.
+// NewConnectionsOnly reports whether the reason concerns only new connections. Open connections can still be used then.
 func (r Reason) NewConnectionsOnly() bool { return r == ReasonPassword || r == ReasonTopology }
 
-// RefusedError says why Redis must not be used, or does not let this service in.
+// RefusedError is why Redis must not be used, or why it refuses this service.
 type RefusedError struct {
 	Reason Reason
-	Text   string // what is wrong, and what corrects it
+	Text   string // what is wrong, and how to correct it
 }
 
 func (e *RefusedError) Error() string {
-	if e.Reason == ReasonTopology || e.Reason == ReasonPassword { // not Redis must be configured, but this service
+	if e.Reason == ReasonTopology || e.Reason == ReasonPassword { // the configuration of this service is wrong, not that of Redis
 		return e.Text
 	}
 	return ErrMisconfigured.Error() + ": " + e.Text
 }
 
-// Unwrap returns ErrMisconfigured, or store.ErrUnavailable if it can pass by itself: a Cluster and its
-// Sentinels are set up while this service starts.
+// Unwrap returns ErrMisconfigured, or store.ErrUnavailable if the refusal can pass by itself: a Cluster or the Sentinels might still
+// be starting.
 func (e *RefusedError) Unwrap() error {
 	if e.Reason == ReasonTopology {
 		return store.ErrUnavailable
@@ -71,8 +71,7 @@ func refuse(reason Reason, text string, args ...any) error {
 	return &RefusedError{Reason: reason, Text: fmt.Sprintf(text, args...)}
 }
 
-// ReasonOf returns why Prepare says that somebody must correct something; the first one of several, empty
-// if there is none.
+// ReasonOf returns the reason in an error of Prepare: the first one if there are several, or "" if there is none.
 func ReasonOf(err error) Reason {
 	var refused *RefusedError
 	if errors.As(err, &refused) {
@@ -81,28 +80,27 @@ func ReasonOf(err error) Reason {
 	return ""
 }
 
-// errTopology is in place of the driver's redis.Nil, which a command would take for its own answer.
+// errTopology replaces the driver's redis.Nil, which would look like the answer to the command.
 var errTopology = refuse(ReasonTopology,
 	"CLUSTER SLOTS names a node without an address; set cluster-preferred-endpoint-type to ip on all nodes, or announce their hostnames")
 
-// errNoMaster is the same for a name that the Sentinels do not know.
+// errNoMaster replaces redis.Nil for a master's name that the Sentinels do not know.
 var errNoMaster = refuse(ReasonTopology,
 	"the Sentinels do not know the master's name; compare REDIS_SENTINEL_MASTER with their configuration (SENTINEL MASTERS)")
 
 var (
-	// unknownCommand matches what servers say of a command that they do not have, from a client or a script.
+	// unknownCommand matches a server's answer to a command that it does not have, from a client or a script.
 	unknownCommand = regexp.MustCompile(`(?i)\bunknown (\w+ )?(sub)?command\b`)
-	// forbiddenCommand matches what they say of a command or a key that the user has no right to: the first
-	// of a client, then of a script in Redis up to 7.0, then since 7.2 and in Valkey.
+	// forbiddenCommand matches the answer if the user has no permission for a command or a key: to a client, to a script in Redis
+	// up to 7.0, and to a script since Redis 7.2 and in Valkey.
 	forbiddenCommand = regexp.MustCompile(`\bNOPERM\b|The user executing the script|ACL failure in script|has no permissions to (run|access)`)
-	// wrongPassword matches the answers to credentials, and to their absence. The last is that of a server
-	// without a password.
+	// wrongPassword matches the answers to wrong or missing credentials, and to credentials for a server without a password.
 	wrongPassword = regexp.MustCompile(`\bWRONGPASS\b|\bNOAUTH\b|without any password configured`)
-	// wrongMode matches the answers of servers that are run otherwise than REDIS_MODE says, or have fewer databases.
+	// wrongMode matches the answers of a server that is deployed differently from REDIS_MODE, or that has fewer databases.
 	wrongMode = regexp.MustCompile(`\b(MOVED|CROSSSLOT) |cluster support disabled|DB index is out of range|invalid DB index|SELECT is not allowed in cluster mode`)
 )
 
-// reasonIn returns why a server will go on to refuse, if that is what its answer says.
+// reasonIn returns the reason if a server's answer means that it will keep refusing. It returns "" for other answers.
 func reasonIn(mode Mode, text string) Reason {
 	switch {
 	case wrongPassword.MatchString(text):
@@ -112,15 +110,14 @@ func reasonIn(mode Mode, text string) Reason {
 	case unknownCommand.MatchString(text):
 		return ReasonCommand
 	case mode == Cluster && strings.Contains(text, "MOVED "):
-		return "" // it passes
+		return "" // the driver follows the redirection
 	case wrongMode.MatchString(text):
 		return ReasonMode
 	}
 	return ""
 }
 
-// refused makes a refusal of an error of the driver; nil if it is none. A server that answers otherwise,
-// or not at all, may be another one in a moment.
+// refused converts an error of the driver to a refusal. It returns nil if the error can pass by itself.
 func (s *Store) refused(err error) error {
 	var known *RefusedError
 	if errors.As(err, &known) {
@@ -141,7 +138,7 @@ func (s *Store) refused(err error) error {
 	}
 }
 
-// passwordAdvice says what to do about an answer to credentials, or to their absence.
+// passwordAdvice returns how to correct the credentials, by the server's answer.
 func passwordAdvice(text string) string {
 	switch {
 	case strings.Contains(text, "NOAUTH"):
@@ -153,7 +150,7 @@ func passwordAdvice(text string) string {
 	}
 }
 
-// rule is what ACL SETUSER must be given.
+// rule returns the rule for ACL SETUSER.
 func (s *Store) rule() string {
 	return "~" + s.keys.prefix + "* -@all +" + strings.Join(ACLCommands(s.mode), " +")
 }

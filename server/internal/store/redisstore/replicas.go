@@ -12,14 +12,13 @@ import (
 	"example.com/verification-status/server/internal/store"
 )
 
-// pinnedTries is how often a write on one connection is tried, like the driver's own default.
+// pinnedTries is how often a write on one connection is tried. It equals the driver's default.
 const pinnedTries = 4
 
-// errTooFewReplicas is no reason to try again: the time that the setting gives is over.
+// errTooFewReplicas: the replicas did not confirm a write within WaitTimeout. The write is not tried again.
 var errTooFewReplicas = errors.New("too few replicas have the write")
 
-// runCommit runs the commit script. With WaitReplicas it returns an answer of "ok" only once so many
-// replicas have the commit.
+// runCommit runs the commit script. With WaitReplicas it returns "ok" only after that many replicas have the commit.
 func (s *Store) runCommit(ctx context.Context, id string, keys []string, args []any) (answer []string, err error) {
 	if s.waitReplicas == 0 {
 		return s.committerOf(id).run(ctx, keys, args)
@@ -31,9 +30,9 @@ func (s *Store) runCommit(ctx context.Context, id string, keys []string, args []
 	return answer, err
 }
 
-// confirm is for an update that writes nothing: the delivery before it may have written, and then
-// been refused because the replicas were late. It returns false where the record is another one by
-// now, or was lost by a failover: then the update must look at it again.
+// confirm is for an update that writes nothing. The delivery before it can have written the record and then failed because the
+// replicas were late. So confirm waits for the replicas too. It returns false if the record has changed or was lost by a failover.
+// Then the update must start again.
 func (s *Store) confirm(ctx context.Context, current stored) (same bool, err error) {
 	if s.waitReplicas == 0 || current.header == "" {
 		return true, nil
@@ -52,10 +51,10 @@ func (s *Store) confirm(ctx context.Context, current stored) (same bool, err err
 // runner runs a script on one connection.
 type runner func(script *redis.Script, keys []string, args ...any) *redis.Cmd
 
-// pinned makes a write on one connection to the master that has a key, and waits there until enough
-// replicas have it: on any other connection WAIT knows nothing of the write, and answers at once.
-// write is called again on another connection where the master has changed or went away; it says
-// whether there is anything to wait for. The error is the driver's, or wraps errTooFewReplicas.
+// pinned calls write with one connection to the master of a key, and waits on this connection until enough replicas have the write.
+// On any other connection WAIT does not know the write and returns at once. pinned calls write again with another connection if
+// the master has changed or is unavailable. wrote is whether there is a write to wait for. pinned returns an error of the driver,
+// or one that wraps errTooFewReplicas.
 func (s *Store) pinned(ctx context.Context, key string, write func(runner) (wrote bool, err error)) error {
 	var err error
 	var to redirection
@@ -89,7 +88,7 @@ func (s *Store) pinnedOnce(ctx context.Context, key string, to redirection, writ
 	defer conn.Close()
 	wrote, err := write(func(script *redis.Script, keys []string, args ...any) *redis.Cmd {
 		if to.ask {
-			// It holds for one command, so there is no second one for a script that is not known.
+			// ASKING is valid for one command, so there is no second command if the script is not known.
 			if err := conn.Do(ctx, "asking").Err(); err != nil {
 				return errorCmd(ctx, err)
 			}
@@ -104,7 +103,7 @@ func (s *Store) pinnedOnce(ctx context.Context, key string, to redirection, writ
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline))
 	}
-	have, err := conn.Wait(ctx, s.waitReplicas, max(timeout, time.Millisecond)).Result() // 0 would be for ever
+	have, err := conn.Wait(ctx, s.waitReplicas, max(timeout, time.Millisecond)).Result() // 0 would mean forever
 	if err == nil && have < int64(s.waitReplicas) {
 		return fmt.Errorf("%w: %d instead of %d after %v; look at the replication, or lower REDIS_WAIT_REPLICAS", errTooFewReplicas, have, s.waitReplicas, timeout)
 	}
@@ -117,8 +116,8 @@ func errorCmd(ctx context.Context, err error) *redis.Cmd {
 	return cmd
 }
 
-// master is the client of the master that has a key, or of the node where a Cluster has sent us.
-// Call release when it is done.
+// master returns a client of the master of a key or, if addr is not empty, of the node to which a Cluster has redirected. Call
+// release after use.
 func (s *Store) master(ctx context.Context, key, addr string) (master *redis.Client, release func(), err error) {
 	none := func() {}
 	switch client := s.writer.(type) {
@@ -135,10 +134,10 @@ func (s *Store) master(ctx context.Context, key, addr string) (master *redis.Cli
 	return nil, none, fmt.Errorf("%w: the driver's client is a %T", store.ErrUnavailable, s.writer)
 }
 
-// redirection is where a Cluster's node says that a key is; the zero value is nowhere else.
+// redirection is a Cluster node's answer that a key is on another node. The zero value is no redirection.
 type redirection struct {
 	addr string
-	ask  bool // for one command: the slot is on its way there
+	ask  bool // only for one command, while the slot is migrating
 }
 
 func redirectionOf(err error) redirection {
@@ -151,11 +150,10 @@ func redirectionOf(err error) redirection {
 	return redirection{}
 }
 
-// passing begin the answers of servers that will agree to the same write later, or elsewhere.
+// passing holds the prefixes of the answers of servers that will accept the same write later, or on another node.
 var passing = []string{"MOVED ", "ASK ", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED"}
 
-// worthAnother reports whether a write may succeed on another connection: after a connection's end,
-// and after an answer that passes.
+// worthAnother reports whether a write can succeed on another connection: if the connection ended, or if the answer is one of passing.
 func worthAnother(err error) bool {
 	if errors.Is(err, errTooFewReplicas) {
 		return false

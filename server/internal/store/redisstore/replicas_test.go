@@ -15,6 +15,7 @@ import (
 )
 
 func TestConformanceWithReplicas(t *testing.T) {
+	t.Parallel()
 	master := redistest.Start(t)
 	redistest.StartReplica(t, master)
 	storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store {

@@ -6,8 +6,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The scripts compare, write and append; they decide nothing else. Time and randomness are
-// arguments. All values are strings: numbers of Lua are doubles, and cjson differs between servers.
+// The scripts compare, write and append, and decide nothing else. Time and randomness are arguments. All values are strings, because
+// numbers in Lua are doubles and cjson differs between servers.
 var (
 	//go:embed lua/feed.lua
 	feedLua string

@@ -11,15 +11,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// SentinelRule is what a user of the Sentinels needs, as an ACL rule: the driver asks for the master and for
-// the other Sentinels, and is told of a new master.
+// SentinelRule is the ACL rule for a user of the Sentinels. The driver asks for the master and for the other Sentinels, and subscribes
+// to the announcements of a new master.
 const SentinelRule = "resetchannels &+switch-master &+replica-reconf-done -@all +ping +sentinel|get-master-addr-by-name +sentinel|sentinels +subscribe"
 
-// toMaster begins the driver's name of a connection to a data node that it found through Sentinels. The name of
-// a connection to a Sentinel has that one's address.
+// toMaster is the prefix of the driver's name for a connection to a data node that it found through Sentinels. The name of a connection
+// to a Sentinel has the address of the Sentinel.
 const toMaster = "Redis<FailoverClient "
 
-// greeting returns what each new connection begins with, according to whom it leads to.
+// greeting returns the first steps on each new connection: admission on a data node, and greetSentinel on a Sentinel.
 func greeting(o Options) func(ctx context.Context, conn *redis.Conn) error {
 	admit := admission(o)
 	return func(ctx context.Context, conn *redis.Conn) error {
@@ -33,8 +33,8 @@ func greeting(o Options) func(ctx context.Context, conn *redis.Conn) error {
 	}
 }
 
-// greetSentinel authenticates a new connection to a Sentinel by the credentials of this moment: the driver can
-// be given fixed ones only. It asks what the driver asks next, so that a refusal names the setting to change.
+// greetSentinel authenticates a new connection to a Sentinel with the current credentials, because the driver takes only fixed ones. It
+// sends the driver's next command too, so that a refusal names the setting to change.
 func (o Options) greetSentinel(ctx context.Context, conn *redis.Conn) error {
 	username, password := o.SentinelCredentials()
 	if password != "" {
@@ -49,7 +49,7 @@ func (o Options) greetSentinel(ctx context.Context, conn *redis.Conn) error {
 	var answer redis.Error
 	switch {
 	case err != nil && !errors.As(err, &answer):
-		return err // an answer may still come, and would be taken for another command's
+		return err // a late answer would be taken for the answer to another command
 	case redis.HasErrorPrefix(err, "NOAUTH"):
 		return refuse(ReasonPassword, "a Sentinel says: %v; set REDIS_SENTINEL_PASSWORD, since that of REDIS_URL is for Redis only", err)
 	case redis.HasErrorPrefix(err, "NOPERM"):
@@ -57,10 +57,10 @@ func (o Options) greetSentinel(ctx context.Context, conn *redis.Conn) error {
 	case errors.Is(err, redis.Nil):
 		return errNoMaster
 	}
-	return nil // the driver asks again
+	return nil // the driver sends the same command next, and handles other answers
 }
 
-// passwords are those that no error and no log line may hold, the longest first: it can contain the other.
+// passwords returns the passwords that no error and no log line may contain. The longest comes first, because it can contain the other.
 func (o Options) passwords() []string {
 	var set []string
 	for _, credentials := range []func() (string, string){o.Credentials, o.SentinelCredentials} {

@@ -31,6 +31,7 @@ func guardSentinels(set *redistest.SentinelSet, password string) {
 
 // Sentinels have credentials of their own, apart from those of Redis, and a failover is followed with them.
 func TestSentinelsWithAPassword(t *testing.T) {
+	t.Parallel()
 	set := redistest.StartSentinel(t, 1, 3)
 	guardSentinels(set, "sentinels-secret")
 	for _, server := range set.Servers {
@@ -90,6 +91,7 @@ func TestPrepareNamesTheSentinelsSettings(t *testing.T) {
 
 // Sentinels that do not know the master are no proof that a session does not exist.
 func TestSentinelsThatDoNotKnowTheMaster(t *testing.T) {
+	t.Parallel()
 	set := redistest.StartSentinel(t, 0, 2)
 	o := sentinelOptions(set)
 	s := openStore(t, o)
@@ -111,6 +113,7 @@ func TestSentinelsThatDoNotKnowTheMaster(t *testing.T) {
 // G17: credentials of the Sentinels can change while the store is open: each new connection has those of
 // its moment, and those that are open stay.
 func TestG17_SentinelsCredentialsChange(t *testing.T) {
+	t.Parallel()
 	set := redistest.StartSentinel(t, 0, 1)
 	sentinel, master := set.Sentinels[0], set.Servers[0]
 	sentinel.MustAsk(append([]string{"ACL", "SETUSER", "app", "on", ">first-secret"}, sentinelRule...)...)
@@ -149,6 +152,7 @@ func TestG17_SentinelsCredentialsChange(t *testing.T) {
 // With the documented rule a user of the Sentinels is refused nothing, and without any part of it something:
 // to ask for the master, to learn the other Sentinels, to be told of a new master, to see that the connection lives.
 func TestSentinelRuleIsExact(t *testing.T) {
+	t.Parallel()
 	set := redistest.StartSentinel(t, 0, 1)
 	sentinel := set.Sentinels[0]
 	refused := func(user string) bool { return strings.Contains(sentinel.MustAsk("ACL", "LOG"), user) }

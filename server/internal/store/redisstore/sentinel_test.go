@@ -32,6 +32,7 @@ func untilApplied(t *testing.T, s *Store, e verification.Event) (verification.Se
 }
 
 func TestSentinel(t *testing.T) {
+	t.Parallel()
 	set := redistest.StartSentinel(t, 2, 3)
 	t.Run("Conformance", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store {
@@ -75,6 +76,7 @@ func TestSentinel(t *testing.T) {
 // The newest entries are lost when a replica is promoted that did not have them. Whoever holds a
 // position in the lost part is told, before the same numbers come again and after.
 func TestLostEntriesAreSeenAfterAFailover(t *testing.T) {
+	t.Parallel()
 	set := redistest.StartSentinel(t, 1, 1)
 	master, replica := set.Servers[0], set.Servers[1]
 	s := openStore(t, sentinelOptions(set))

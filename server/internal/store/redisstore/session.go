@@ -13,16 +13,16 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// immediateTries are made with the record that a conflict returned, without waiting. Later ones wait
-// and read again: what was read before the wait would conflict with certainty.
+// immediateTries is how many times a commit is tried again at once, with the record that the conflict returned. Later tries wait first
+// and read again, because a record from before the wait would surely conflict.
 const immediateTries = 3
 
 // maxBackoff bounds the wait between two tries.
 const maxBackoff = 64 * time.Millisecond
 
-// stored is a record as it was read. The zero value is no record.
+// stored is a record as it was read. The zero value means that there is no record.
 type stored struct {
-	header  string // empty: no record
+	header  string // empty if there is no record
 	session verification.Session
 }
 
@@ -42,7 +42,7 @@ func (s *Store) read(ctx context.Context, id string) (stored, error) {
 	return s.recordOf(ctx, id, s.client.Get(ctx, s.keys.record(id)))
 }
 
-// recordOf is the record that GET has answered.
+// recordOf returns the record in the answer to a GET.
 func (s *Store) recordOf(ctx context.Context, id string, answer *redis.StringCmd) (stored, error) {
 	value, err := answer.Result()
 	if errors.Is(err, redis.Nil) {
@@ -65,8 +65,8 @@ func parseRecord(id, value string) (stored, error) {
 	return stored{header: value[:headerSize], session: session}, nil
 }
 
-// Update implements store.Store. It begins with what this process remembers, so that a commit mostly
-// costs one round trip; what is remembered decides nothing but what is tried first.
+// Update implements store.Store. It begins with the cached record, so that a commit mostly costs one round trip. The cached record only
+// decides what is tried first.
 func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
 	current, cached, err := s.cache.get(id), true, error(nil)
 	for try := range store.MaxTries {
@@ -81,7 +81,7 @@ func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 		}
 		next, write, err := fn(current.session)
 		if cached && (err != nil || !write) {
-			// Nothing is decided by memory alone.
+			// A cached record alone decides nothing: read it again.
 			current, err = s.read(ctx, id)
 			if err != nil {
 				return verification.Session{}, err
@@ -127,7 +127,7 @@ func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 	return verification.Session{}, fmt.Errorf("session %s: %w", id, store.ErrConflict)
 }
 
-// backoff waits a random time, on average twice as long for each try.
+// backoff waits a random time. The average doubles with each try.
 func backoff(ctx context.Context, try int) error {
 	limit := min(time.Millisecond<<try, maxBackoff)
 	timer := time.NewTimer(rand.N(limit))

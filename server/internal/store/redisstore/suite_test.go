@@ -119,6 +119,7 @@ func conforming(o Options, clock func() time.Time) Options {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	servers(t, func(t *testing.T, addr string) {
 		for _, split := range []bool{false, true} {
 			t.Run(fmt.Sprintf("split=%v", split), func(t *testing.T) {

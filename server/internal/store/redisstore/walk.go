@@ -12,22 +12,21 @@ import (
 )
 
 const (
-	// walkStep is about how many keys one SCAN looks at.
+	// walkStep is approximately how many keys one SCAN reads.
 	walkStep = 500
-	// walkRound is how many records are read in one round: each may be large.
+	// walkRound is how many records are read in one round. Each can be large.
 	walkRound = 100
 )
 
-// Walk calls visit for every session that is there from the beginning to the end of the walk, at least
-// once, in no order, and ends with visit's first error. It is for rare work on all sessions: it reads
-// every key of the database once, in small steps that hold nobody up. A record that cannot be read is
-// logged and left out, so that one such does not stop what must be done for the others. On a Cluster
-// the sessions of a slot that moves meanwhile may be missed.
+// Walk calls visit at least once for every session that exists during the whole walk, in no order. It ends with the first error of
+// visit. It is for rare work on all sessions: it reads every key of the database once, in small steps that do not delay other
+// calls. A record that cannot be read is logged and left out, so that it does not block the others. On a Cluster Walk can miss
+// the sessions of a slot that moves at the same time.
 func (s *Store) Walk(ctx context.Context, visit func(context.Context, verification.Session) error) error {
 	return s.walk(ctx, func(ctx context.Context, ids []string) error {
 		var sessions []verification.Session
 		err := s.eachRecord(ctx, ids, func(_ string, current stored) {
-			if current.header != "" { // else it has expired meanwhile
+			if current.header != "" { // without a header it has expired meanwhile
 				sessions = append(sessions, current.session)
 			}
 		})
@@ -43,7 +42,7 @@ func (s *Store) Walk(ctx context.Context, visit func(context.Context, verificati
 	})
 }
 
-// walk calls visit with the ids of all sessions, some at a time.
+// walk calls visit with the ids of all sessions, at most walkRound at a time.
 func (s *Store) walk(ctx context.Context, visit func(ctx context.Context, ids []string) error) error {
 	masters, err := s.masters(ctx)
 	if err != nil {
@@ -79,7 +78,7 @@ func (s *Store) walkOne(ctx context.Context, master redis.UniversalClient, visit
 	}
 }
 
-// masters are the clients of every master.
+// masters returns a client of every master.
 func (s *Store) masters(ctx context.Context) ([]redis.UniversalClient, error) {
 	var mu sync.Mutex // guards masters
 	var masters []redis.UniversalClient
@@ -92,7 +91,7 @@ func (s *Store) masters(ctx context.Context) ([]redis.UniversalClient, error) {
 	return masters, err
 }
 
-// globQuoted is a text that matches itself only in Redis' patterns.
+// globQuoted escapes a text for Redis' patterns, so that it matches only itself.
 func globQuoted(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
 }

@@ -1,13 +1,13 @@
--- Reads the members of a sorted set after a place, the greatest (score, member) first.
+-- Reads the members of a sorted set after a cursor, the greatest (score, member) first.
 --
 -- KEYS  1 sorted set
--- ARGV  1 score of the place, "+inf": from the beginning  2 its member, which need not be there
---       3 how many
+-- ARGV  1 score of the cursor; "+inf" for the beginning  2 its member, which need not exist
+--       3 how many members
 -- Returns {member, score, member, score, ...}.
 --
--- Among members of the place's own score it searches by halves: there may be very many of one second.
+-- A binary search finds the cursor among the members with its score, because one second can have very many members.
 
--- is_before compares bytes, as sorted sets do; Lua's own < goes by the server's locale.
+-- is_before compares bytes, as sorted sets do. Lua's own < depends on the server's locale.
 local function is_before(a, b)
   for i = 1, math.min(#a, #b) do
     local x, y = string.byte(a, i), string.byte(b, i)

@@ -1,5 +1,5 @@
--- Notes how far an account's events have been caught up. It never falls: a slower replica must not
--- undo what a faster one has noted. A value that is no number counts as none: it must not refuse every
+-- Stores how far an account's events have been caught up. The cursor never decreases: a slower replica must not
+-- undo what a faster one has stored. A value that is not a number counts as no cursor, or it would block every
 -- later one.
 --
 -- KEYS  1 cursors

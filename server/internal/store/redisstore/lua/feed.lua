@@ -1,7 +1,7 @@
--- Shared by the scripts that write the feed; put in front of each.
+-- Shared by the scripts that write the feed. It is put in front of each.
 
--- read_head reads a partition's meta before anything is written: {seq, since, nonce, fresh}. fresh: it has
--- none (new, or after a FLUSHALL). Where the feed is of a foreign type it fails.
+-- read_head reads a partition's meta before anything is written: {seq, since, nonce, fresh}. fresh means that there
+-- is no meta: the partition is new, or there was a FLUSHALL. It fails if the feed has a foreign type.
 local function read_head(meta, feed)
   local m = redis.call('HMGET', meta, 'epoch', 'seq', 'since', 'nonce')
   if not m[1] then
@@ -11,13 +11,12 @@ local function read_head(meta, feed)
   return {seq = tonumber(m[2]), since = tonumber(m[3] or ''), nonce = m[4]}
 end
 
--- begin_feed makes way for the numbers of a partition that begin at 1 again: what is in the feed without
--- meta is a remainder.
+-- begin_feed deletes the feed of a partition without meta: it is a remainder, and the numbers begin at 1 again.
 local function begin_feed(head, feed)
   if head.fresh then redis.call('DEL', feed) end
 end
 
--- field_of is a field of an entry, or nil.
+-- field_of returns a field of an entry, or nil.
 local function field_of(entry, name)
   local fields = entry[2]
   for i = 1, #fields, 2 do
@@ -25,19 +24,19 @@ local function field_of(entry, name)
   end
 end
 
--- go_on moves the head over entries that it does not know: those of a script that was refused, by a permission
--- that was taken, after its entry and before its meta. Redis does not undo it.
-local function go_on(head, feed)
+-- skip_unknown moves the head over entries that it does not know. A script that lost a permission after it had
+-- appended an entry, and before it had written meta, leaves such an entry. Redis does not undo it.
+local function skip_unknown(head, feed)
   for _, left in ipairs(redis.call('XRANGE', feed, string.format('%.0f-0', head.seq + 1), '+')) do
     head.number = string.match(left[1], '^%d+')
     head.seq, head.nonce = tonumber(head.number), field_of(left, 'n')
   end
 end
 
--- append adds one entry under the next number, and returns nothing, or the error with which nothing was
--- changed. The entry holds the nonce of the one before (b): a reader that has seen that one knows then that
--- it missed nothing, also when that one is trimmed, in this very call or later. Plain tostring would write
--- large numbers as 1e+15. A revision may have the trace in which it was made behind a colon.
+-- append adds one entry with the next number. It returns nothing, or an error if it has changed nothing. The entry
+-- contains the nonce of the entry before (b). So a reader that has seen that entry knows that it missed nothing, even
+-- if that entry is trimmed in this call or later. Plain tostring would write large numbers as 1e+15. After a colon
+-- the revision can have the trace in which it was made.
 local function append(head, feed, maxlen, nonce, session, revision, now, pointer)
   local seq = string.format('%.0f', head.seq + 1)
   local number, trace = revision, false
@@ -54,7 +53,7 @@ local function append(head, feed, maxlen, nonce, session, revision, now, pointer
   end
   local answer = redis.pcall(unpack(entry))
   if type(answer) == 'table' and answer.err and string.find(answer.err, 'equal or smaller', 1, true) then
-    go_on(head, feed) -- or no commit would ever succeed again
+    skip_unknown(head, feed) -- or no commit would ever succeed again
     seq = string.format('%.0f', head.seq + 1)
     entry[6], entry[14] = seq .. '-0', head.nonce
     answer = redis.pcall(unpack(entry))
@@ -63,16 +62,16 @@ local function append(head, feed, maxlen, nonce, session, revision, now, pointer
   head.seq, head.number, head.nonce, head.now = head.seq + 1, seq, nonce, tonumber(now)
 end
 
--- second_of is when an entry was written, or nil: one without a time stays.
+-- second_of returns when an entry was written, or nil. An entry without a time is never removed by age.
 local function second_of(entry) return tonumber(field_of(entry, 't') or '') end
 
--- forget removes entries written before a second: the oldest 20 at the most, more than one commit
--- adds, so that the feed shrinks and no commit pays for a long silence. Entries of an older version do not
--- name the one before: where such an entry would be the oldest, the one before it stays, or a reader that
--- has seen all up to there would be told that it missed something. It returns the second of the oldest
--- entry that is young enough or was not reached, or nil where that has none: most commits know by that that
--- nothing is to be removed.
-local function forget(feed, oldest)
+-- trim_old removes entries that were written before a second, at most the 20 oldest. That is more than one commit
+-- adds, so the feed gets shorter, and no commit pays for a long silence. Entries of an older version do not contain
+-- the nonce of the entry before. If such an entry would become the oldest one, the entry before it stays. Otherwise a
+-- reader that has seen everything up to there would get ErrTrimmed. trim_old returns the second of the oldest entry
+-- that is young enough or was not reached, or nil if that entry has none. With it most commits know that there is
+-- nothing to remove.
+local function trim_old(feed, oldest)
   local first = redis.call('XRANGE', feed, '-', '+', 'COUNT', '1')[1]
   local second = first and second_of(first)
   if not second or second >= oldest then return second end
@@ -88,9 +87,9 @@ local function forget(feed, oldest)
   return second
 end
 
--- end_feed forgets what is too old and writes a partition's meta, where something was appended or left, or there
--- was none. An oldest entry that is not written yet is of a clock that was wrong: length may have taken it, and
--- nothing would be too old before that second.
+-- end_feed removes old entries and writes a partition's meta, if entries were appended or skipped, or if there was no
+-- meta. A since in the future comes from a clock that was wrong. Its entry might be trimmed by length already, and
+-- until that second no entry would count as too old. So end_feed does not trust it.
 local function end_feed(head, meta, feed, epoch, oldest)
   if head.fresh then
     redis.call('HSET', meta, 'epoch', epoch, 'seq', head.number or '0')
@@ -98,7 +97,7 @@ local function end_feed(head, meta, feed, epoch, oldest)
   if not head.number then return end
   oldest = tonumber(oldest)
   if oldest > 0 and (not head.since or head.since < oldest or head.since > head.now) then
-    local since = forget(feed, oldest)
+    local since = trim_old(feed, oldest)
     if since then
       redis.call('HSET', meta, 'seq', head.number, 'nonce', head.nonce, 'since', string.format('%.0f', since))
       return
@@ -107,13 +106,13 @@ local function end_feed(head, meta, feed, epoch, oldest)
   redis.call('HSET', meta, 'seq', head.number, 'nonce', head.nonce)
 end
 
--- top is the newest session of a reference, or false.
+-- top returns the newest session of a reference, or false.
 local function top(ref)
   return redis.call('ZREVRANGE', ref, '0', '0')[1]
 end
 
--- add puts a session into the index of a reference and forgets the oldest beyond cap. It returns
--- whether the session is the newest now, and whether it was not before.
+-- add adds a session to the index of a reference and removes the oldest members beyond cap. It returns whether the
+-- session is the newest now, and whether it has just become the newest.
 local function add(ref, session, score, cap)
   local before = top(ref)
   redis.call('ZADD', ref, score, session)

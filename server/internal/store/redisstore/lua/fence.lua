@@ -1,9 +1,9 @@
--- Writes what a record begins with once more, so that a WAIT on this connection covers every write
--- before: WAIT looks at what its own connection has written only.
+-- Writes the header of a record again, so that a WAIT on this connection covers every write before. WAIT covers only
+-- the writes of its own connection.
 --
 -- KEYS  1 record
 -- ARGV  1 header expected
--- Returns "1", or "0" where the record is another one.
+-- Returns "1", or "0" if the record has another header.
 
 if redis.call('GETRANGE', KEYS[1], '0', '11') ~= ARGV[1] then
   return '0'

@@ -1,8 +1,8 @@
--- Takes, prolongs or gives up a lease. Sent again it does the same once more.
+-- Takes, prolongs or releases a lease. It is safe to send it again.
 --
 -- KEYS  1 lease
--- ARGV  1 holder  2 milliseconds; "0" gives it up
--- Returns "1" if the holder has the lease, or has given it up; else "0".
+-- ARGV  1 holder  2 milliseconds; "0" releases the lease
+-- Returns "1" if the holder has the lease or has released it, or "0" if another holder has it.
 
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then

@@ -1,8 +1,8 @@
--- Shared by the scripts that write sets of sessions by their seconds; put in front of each.
+-- Shared by the scripts that write sorted sets of sessions by their seconds. It is put in front of each.
 
--- place puts a session into a set at a second, or takes it out with "-". It forgets the oldest
--- beyond cap; with "0" none. It returns nothing, or the error with which nothing was changed.
-local function place(set, session, second, cap)
+-- set_second sets the second of a session in a set. "-" removes the session from the set. It removes the oldest
+-- members beyond cap; "0" keeps all. It returns nothing, or an error if it has changed nothing.
+local function set_second(set, session, second, cap)
   local answer
   if second == '-' then
     answer = redis.pcall('ZREM', set, session)

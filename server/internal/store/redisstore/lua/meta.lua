@@ -1,5 +1,5 @@
--- Makes sure of a partition's meta and returns it. Entries behind it that a refused script left are taken in: who
--- has read one would be told over and over that the feed ends before it, until the partition's next commit.
+-- Returns a partition's meta, and makes one if there is none. It also moves the head over entries that a refused script
+-- left. Otherwise a reader of such an entry would get ErrRewound until the next commit of the partition.
 --
 -- KEYS  1 feed  2 meta
 -- ARGV  1 epoch for a partition without one  2 number of partitions  3 record format
@@ -7,7 +7,7 @@
 
 local head = read_head(KEYS[2], KEYS[1])
 begin_feed(head, KEYS[1])
-go_on(head, KEYS[1])
+skip_unknown(head, KEYS[1])
 end_feed(head, KEYS[2], KEYS[1], ARGV[1], '0')
 redis.call('HSETNX', KEYS[2], 'partitions', ARGV[2])
 redis.call('HSETNX', KEYS[2], 'format', ARGV[3])

@@ -1,10 +1,10 @@
--- Appends a feed entry that only says that a reference may now lead to a session.
+-- Appends a feed entry that says only that a session can now be the newest one of its reference.
 --
 -- KEYS  1 feed  2 meta
 -- ARGV  1 epoch for a partition without one  2 MAXLEN of the feed  3 nonce  4 session id
---       5 now, in Unix seconds               6 oldest second that the feed keeps, "0": any
--- Returns "ok". Sent again at once it finds its own nonce and does nothing; a second entry would
--- only wake twice.
+--       5 now, in Unix seconds               6 oldest second that the feed keeps, "0" for all
+-- Returns "ok". If it is sent again at once, it finds its own nonce and does nothing. A second entry would only wake
+-- the watchers twice.
 
 local head = read_head(KEYS[2], KEYS[1])
 if head.nonce == ARGV[3] then

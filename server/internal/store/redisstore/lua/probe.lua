@@ -1,10 +1,9 @@
--- Calls each command that scripts and this service's own calls need, so that one that is missing or
--- forbidden is found before a script fails half way for it. It changes nothing: what would write meets a
--- key that is not there, or one of another type. Only while the feed is empty it makes a key of its own, and
--- deletes it.
+-- Calls each command that the scripts and this service need. So a missing or forbidden command is found before a script
+-- fails half way. It changes nothing: a command that writes gets a key that does not exist, or a key of another type.
+-- Only while the feed is empty it makes a key of its own and deletes it.
 --
--- KEYS  1 a key that is not there  2 meta: a hash, or not there  3 feed
--- Returns {command, error, command, error, ...} of those that failed, for whatever reason.
+-- KEYS  1 a key that does not exist  2 meta: a hash, if it exists  3 feed
+-- Returns {command, error, command, error, ...} of the commands that failed.
 
 local failed = {}
 local function try(...)
@@ -18,8 +17,8 @@ local function try(...)
 end
 
 local none, meta, feed = KEYS[1], KEYS[2], KEYS[3]
--- made calls a command that makes a key, on another key that is of another type or has the field already,
--- or else on a key of its own, which goes at once.
+-- made calls a command that creates a key, on another key that has another type or has the field already. Without such a
+-- key it calls the command on a key of its own and deletes that key at once.
 local function made(other, command, ...)
   if other then
     try(command, other, ...)

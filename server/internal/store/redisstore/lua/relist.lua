@@ -1,10 +1,10 @@
--- Puts a session's entries in lists right, if its record still is the one that was read.
+-- Repairs a session's list entries, if its record is still the one that was read.
 --
 -- KEYS  1 record  2... lists
 -- ARGV  1 header expected ("" = no record)  2 session id
---       then for each list a second or "-", and members kept: see lists.lua
--- Returns {added, removed}: how many entries were missing or at another second, and how many were too
--- many; or {"conflict"} where the record is another one, and nothing was done.
+--       then for each list a second or "-", and members kept; see lists.lua
+-- Returns {added, removed}: how many entries were missing or had another second, and how many did not belong there. Or
+-- returns {"conflict"} and does nothing if the record has changed.
 
 if redis.call('GETRANGE', KEYS[1], '0', '11') ~= ARGV[1] then
   return {'conflict'}
@@ -12,7 +12,7 @@ end
 local added, removed = 0, 0
 for i = 2, #KEYS do
   local before = redis.call('ZSCORE', KEYS[i], ARGV[2])
-  local failure = place(KEYS[i], ARGV[2], ARGV[2 * i - 1], ARGV[2 * i])
+  local failure = set_second(KEYS[i], ARGV[2], ARGV[2 * i - 1], ARGV[2 * i])
   if failure then return failure end
   local after = redis.call('ZSCORE', KEYS[i], ARGV[2])
   if before and not after then
