@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 // CatchUp moves Stripe's clock to a minute ago. The server refuses webhooks older than five minutes.
@@ -59,7 +60,7 @@ func StartFakeStripe(t testing.TB) *FakeStripe {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-ran
+		await.One(t, ran)
 		server.Close()
 	})
 	return s
