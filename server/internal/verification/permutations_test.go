@@ -40,6 +40,9 @@ func repeats(order []Event, visit func([]Event)) {
 
 // TestG1_AllOrdersOfSixEvents walks every order of whole lives in distinct seconds, with repeats.
 func TestG1_AllOrdersOfSixEvents(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it tries every order of seven lives; without -short: go test -count=1 ./server/internal/verification")
+	}
 	start := []Event{created("c", 1), processing("p", 5, ""), failed("f", 7, "vr_1", expired), processing("q", 20, "vr_1")}
 	withRedaction := canceled("x", 50, "vr_1")
 	withRedaction.Object.Redaction = RedactionProcessing

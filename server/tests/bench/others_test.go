@@ -87,6 +87,6 @@ func buildCentrifuge(b *testing.B, dir, program string) {
 	build := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-modfile="+filepath.Join(dir, "go.mod"), "-o", program, ".")
 	build.Dir = from
 	if out, err := build.CombinedOutput(); err != nil {
-		rig.SkipOrFail(b, fmt.Sprintf("go cannot build %s, which needs modules that are in its cache or that it can fetch: %v\n%s", from, err, out))
+		rig.SkipOrFail(b, fmt.Sprintf("go cannot build %s, which needs modules that are not in its cache: %v\n%s\nconnect this machine to a Go module proxy", from, err, out))
 	}
 }

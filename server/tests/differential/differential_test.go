@@ -31,7 +31,14 @@ var (
 	losses = flag.Bool("differential.losses", true, "Redis loses writes; every third round of the long form never does")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("left out: two replicas under load and faults, judged by the checker: go test -count=1 ./server/tests/differential")
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // TestDifferential is one test of many guarantees; the checker names the one that is broken.
 func TestDifferential(t *testing.T) {

@@ -27,11 +27,7 @@ type browser struct {
 // startBrowser opens a browser on a phone, with a profile of its own. It ends with the test.
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
-	rig.NeedProgram(t, "chromium")
-	program, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := rig.NeedProgram(t, "chromium")
 	dir := t.TempDir()
 	rig.InstallNode(t, dir, filepath.Join("testdata", "browser"))
 	cmd := exec.Command("node", "drive.mjs", program)

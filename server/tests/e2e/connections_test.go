@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/tests/rig"
 )
@@ -47,7 +48,7 @@ func TestManyIdleConnections(t *testing.T) {
 			}()
 			t.Cleanup(func() {
 				_ = c.Close()
-				<-ended
+				await.One(t, ended)
 			})
 		}
 		rig.Await(t, "those too many are closed", func() bool { return closed.Load() >= more })

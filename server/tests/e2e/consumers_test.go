@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"example.com/verification-status/client"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/tests/rig"
 )
 
@@ -72,7 +73,7 @@ func watchWith(t *testing.T, dialed *client.Client, name, reference string, opti
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-watched
+		await.One(t, watched)
 		_ = dialed.Close()
 	})
 	return c
@@ -121,7 +122,7 @@ func watchWithNode(t *testing.T, dir, name, target, reference string, env ...str
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-read
+		await.One(t, read)
 		// An ingress's page, read as a gRPC message, has letters for its length: no limit of the server's is reached.
 		wrote := strings.ReplaceAll(p.Stderr.String(), "RESOURCE_EXHAUSTED: Received message larger than max", "a page")
 		for _, sign := range []string{"ENHANCE_YOUR_CALM", "too_many_pings", "RESOURCE_EXHAUSTED", "ended: ", "Node.js v"} {

@@ -37,7 +37,7 @@ func restartWith(t *testing.T, p *rig.Process, settings []string) *rig.Process {
 func TestClientGoesOn(t *testing.T) {
 	t.Parallel() // it mostly waits
 	if probe, err := net.Listen("tcp", "127.0.0.2:0"); err != nil {
-		rig.SkipOrFail(t, "this machine has no 127.0.0.2")
+		rig.SkipOrFail(t, "this machine has no 127.0.0.2: ip addr add 127.0.0.2/8 dev lo")
 	} else {
 		_ = probe.Close()
 	}

@@ -36,11 +36,7 @@ http {
 // startNginx runs Debian's nginx in front of a server, until the test ends.
 func startNginx(t *testing.T, upstream string) (addr string) {
 	t.Helper()
-	program, err := exec.LookPath("nginx")
-	if err != nil {
-		program = "/usr/sbin/nginx" // Debian's PATH of ordinary users lacks it
-	}
-	rig.NeedProgram(t, program)
+	program := rig.NeedProgram(t, "nginx")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 // The statuses are answered in the server's place: most of them take a person days.
 func TestPagePictures(t *testing.T) {
 	if *browserShots == "" {
-		t.Skip("runs with -browser.shots")
+		t.Skip("it makes pictures for people: apt-get install chromium, then go test -count=1 -run TestPagePictures ./server/tests/e2e -browser.shots=DIRECTORY")
 	}
 	redis, stripe := redistest.Start(t), rig.StartFakeStripe(t)
 	p := rig.Serve(t, stripe.Settings(redis.Addr))

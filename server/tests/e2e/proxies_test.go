@@ -67,17 +67,6 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// program finds what Debian installs where the PATH of ordinary users does not look.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	found, err := exec.LookPath(name)
-	if err != nil {
-		found = "/usr/sbin/" + name
-	}
-	rig.NeedProgram(t, found)
-	return found
-}
-
 func (f *ingress) start(t *testing.T, cmd *exec.Cmd) *ingress {
 	t.Helper()
 	f.Process = rig.Begin(t, cmd)
@@ -96,7 +85,7 @@ func (f *ingress) start(t *testing.T, cmd *exec.Cmd) *ingress {
 func startIngressNginx(t *testing.T, locations string) *ingress {
 	t.Helper()
 	f := &ingress{addr: freeAddress(t), dir: t.TempDir()}
-	nginx := program(t, "nginx")
+	nginx := rig.NeedProgram(t, "nginx")
 	f.configure(t, locations)
 	f.start(t, exec.Command(nginx, "-p", f.dir, "-c", "nginx.conf", "-e", "stderr"))
 	t.Cleanup(func() { // its worker is a process of its own, which a killed master would leave
@@ -131,7 +120,7 @@ func startHAProxy(t *testing.T, upstream string) *ingress {
 	if err := os.WriteFile(config, fmt.Appendf(nil, ingressHAProxy, f.addr, upstream), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return f.start(t, exec.Command(program(t, "haproxy"), "-f", config, "-db"))
+	return f.start(t, exec.Command(rig.NeedProgram(t, "haproxy"), "-f", config, "-db"))
 }
 
 // dialClient is the Go client at an address, until the test ends.

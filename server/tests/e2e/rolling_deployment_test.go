@@ -76,7 +76,7 @@ func newFakeDeployment(t *testing.T, pace time.Duration, settings []string) *fak
 	}
 	free, err := net.Listen("tcp", "127.0.0.11:0")
 	if err != nil {
-		rig.SkipOrFail(t, "this machine has no 127.0.0.11")
+		rig.SkipOrFail(t, "this machine has no 127.0.0.11: ip addr add 127.0.0.11/8 dev lo")
 	}
 	_ = free.Close()
 	_, port, err := net.SplitHostPort(free.Addr().String())

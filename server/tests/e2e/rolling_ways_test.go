@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/tests/rig"
 )
 
@@ -40,7 +41,7 @@ func serveNames(t *testing.T, in func() []*rig.Process) (addr string) {
 	}()
 	t.Cleanup(func() {
 		_ = conn.Close()
-		<-served
+		await.One(t, served)
 	})
 	return conn.LocalAddr().String()
 }

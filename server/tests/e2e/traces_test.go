@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/tests/rig"
 )
 
@@ -84,7 +85,7 @@ func startFakeCollector(t *testing.T, protocol string) (*fakeCollector, []string
 	collector.RegisterTraceServiceServer(server, r)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	t.Cleanup(func() { server.Stop(); <-served })
+	t.Cleanup(func() { server.Stop(); await.One(t, served) })
 	return r, []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://" + listener.Addr().String(), "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}
 }
 

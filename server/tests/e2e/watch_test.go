@@ -75,7 +75,11 @@ func TestG5_WatcherCutAndResumed(t *testing.T) {
 	permits := make(chan struct{}, cuts*perCut)
 	sending.Go(func() error {
 		for i, e := range events[1:] {
-			<-permits
+			select {
+			case <-permits:
+			case <-t.Context().Done():
+				return t.Context().Err()
+			}
 			response, _, err := rig.Post(sender, servers[i%3%2].Webhook, rig.Sign(time.Now(), rig.WebhookSecret, e.Body), e.Body)
 			if err != nil || response.StatusCode != http.StatusOK {
 				return fmt.Errorf("event %s: %v, %v", e.ID, response, err)

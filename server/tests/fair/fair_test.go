@@ -39,6 +39,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(envIsAttacker) != "" {
 		os.Exit(runAttacker(os.Stdin, os.Stdout))
 	}
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("left out: attacks on a whole server while others use it: go test -count=1 ./server/tests/fair")
+		return
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		removePrograms()
 		os.Exit(code)

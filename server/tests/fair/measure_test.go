@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 // series are the calls of one kind.
@@ -74,7 +76,7 @@ func (p *plant) measure(t *testing.T, atLeast time.Duration, attack *row) *measu
 	defer over.Stop()
 	<-over.C
 	close(stop)
-	m := <-measured
+	m := await.One(t, measured)
 	m.reads, m.othersReads = count()
 	if attacker == nil {
 		check(t, m, 0)

@@ -125,7 +125,11 @@ func tail(text string) string { return text[max(0, len(text)-3000):] }
 // kill ends the process by its id, if it has not ended, and waits.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
-	<-p.ended
+	select {
+	case <-p.ended:
+	case <-time.After(soon):
+		p.t.Errorf("%v has not ended %v after SIGKILL", p.cmd.Args, soon)
+	}
 }
 
 // await asks every few milliseconds until it is done. A process that has ended can do no more.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 const (
@@ -76,7 +77,7 @@ func startStripe(t *testing.T) *stripe {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-ran
+		await.One(t, ran)
 		forward.Close()
 		api.Close()
 	})

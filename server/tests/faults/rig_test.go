@@ -19,6 +19,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/testing/checker"
 	"example.com/verification-status/server/internal/webhook"
 	"example.com/verification-status/server/tests/rig"
@@ -158,7 +159,7 @@ func (w *faultRig) startStripe() {
 	}()
 	w.t.Cleanup(func() {
 		cancel()
-		<-ran
+		await.One(w.t, ran)
 		server.Close()
 		hooks.Close()
 	})

@@ -15,7 +15,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// Dial connects to a server's gRPC address until the test ends.
+// Dial connects to a gRPC address in plaintext, until the test ends.
 func Dial(t testing.TB, addr string, options ...grpc.DialOption) (verificationv1.VerificationServiceClient, *grpc.ClientConn) {
 	t.Helper()
 	conn, err := grpc.NewClient(addr, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
@@ -26,20 +26,21 @@ func Dial(t testing.TB, addr string, options ...grpc.DialOption) (verificationv1
 	return verificationv1.NewVerificationServiceClient(conn), conn
 }
 
+// ClientOf returns a client of a server, until the test ends.
 func ClientOf(t testing.TB, p *Process) verificationv1.VerificationServiceClient {
 	t.Helper()
 	client, _ := Dial(t, p.GRPC)
 	return client
 }
 
-// Within is a context that ends with the test or after a time.
+// Within returns a context that ends after a time, or with the test.
 func Within(t testing.TB, limit time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// GetStatus asks for a session's status with its history.
+// GetStatus returns the status of a session, with its history. An error fails the test.
 func GetStatus(t testing.TB, client verificationv1.VerificationServiceClient, id string) *verificationv1.GetStatusResponse {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Soon)
@@ -53,6 +54,7 @@ func GetStatus(t testing.TB, client verificationv1.VerificationServiceClient, id
 	return response
 }
 
+// Retry calls RetryVerification, for at most 30 seconds.
 func Retry(t testing.TB, client verificationv1.VerificationServiceClient, request *verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -60,6 +62,7 @@ func Retry(t testing.TB, client verificationv1.VerificationServiceClient, reques
 	return client.RetryVerification(ctx, request)
 }
 
+// MustRetry calls Retry. An error fails the test.
 func MustRetry(t testing.TB, client verificationv1.VerificationServiceClient, request *verificationv1.RetryVerificationRequest) *verificationv1.RetryVerificationResponse {
 	t.Helper()
 	response, err := Retry(t, client, request)
@@ -69,12 +72,14 @@ func MustRetry(t testing.TB, client verificationv1.VerificationServiceClient, re
 	return response
 }
 
+// WatchSessionRequest returns the request of a watch of one session. token can be empty.
 func WatchSessionRequest(id, token string) *verificationv1.WatchStatusRequest {
 	return &verificationv1.WatchStatusRequest{
 		Subject: &verificationv1.WatchStatusRequest_SessionId{SessionId: id}, ResumeToken: token,
 	}
 }
 
+// WatchAllRequest returns the request of a watch of all sessions. token can be empty.
 func WatchAllRequest(token string) *verificationv1.WatchStatusRequest {
 	return &verificationv1.WatchStatusRequest{
 		Subject:     &verificationv1.WatchStatusRequest_AllSessions{AllSessions: &verificationv1.AllSessions{}},
@@ -82,8 +87,8 @@ func WatchAllRequest(token string) *verificationv1.WatchStatusRequest {
 	}
 }
 
-// WantError checks an error by the contract: code, domain and reason, and RetryInfo where it promises
-// to be UNAVAILABLE only for a while.
+// WantError checks the code, domain and reason of an error, as the contract says, and returns its ErrorInfo. An error with the
+// code UNAVAILABLE must have RetryInfo.
 func WantError(t testing.TB, err error, code codes.Code, reason verificationv1.ErrorReason) *errdetails.ErrorInfo {
 	t.Helper()
 	got := status.Convert(err)
@@ -107,8 +112,7 @@ func Detail[T any](s *status.Status) (found T) {
 	return found
 }
 
-// CheckRevisions says that the revisions that a history made are 1 to n, each once, and that the
-// session is at the last one.
+// CheckRevisions checks that the revisions of a history are 1 to n, each once, and that the session is at revision n.
 func CheckRevisions(t testing.TB, response *verificationv1.GetStatusResponse) {
 	t.Helper()
 	var revisions []int32
@@ -128,7 +132,7 @@ func CheckRevisions(t testing.TB, response *verificationv1.GetStatusResponse) {
 	}
 }
 
-// CheckHistory is checkRevisions, and says that the history has these events, each once.
+// CheckHistory calls CheckRevisions, and checks that the history has these events, each once.
 func CheckHistory(t testing.TB, response *verificationv1.GetStatusResponse, events []string) {
 	t.Helper()
 	CheckRevisions(t, response)

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// devReadyWithin is the promise: so soon after the start of the process there is something to try.
+// devReadyWithin is the promised time from the start of dev until its guide.
 const devReadyWithin = 2 * time.Second
 
-// LaunchDev starts dev on free ports and waits for its guide.
+// LaunchDev starts dev on free ports, waits for its guide, and returns it. A late guide fails the test.
 func LaunchDev(t *testing.T) (*Process, string) {
 	t.Helper()
 	began := time.Now()

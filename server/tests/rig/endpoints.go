@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// EndpointCommand runs a webhook-endpoint command without any setting but the API's.
+// EndpointCommand runs a webhook-endpoint command with the settings of Stripe's API alone. Its exit code must be code, and it
+// must not show the API key.
 func (s *FakeStripe) EndpointCommand(code int, args ...string) (stdout, stderr string) {
 	s.t.Helper()
 	p := Launch(s.t, []string{"STRIPE_API_KEY=" + APIKey, "STRIPE_API_BASE=" + s.URL}, append([]string{"webhook-endpoint"}, args...)...)
@@ -24,7 +25,7 @@ func (s *FakeStripe) EndpointCommand(code int, args ...string) (stdout, stderr s
 
 var secretLine = regexp.MustCompile(`^STRIPE_WEBHOOK_SECRET=(whsec_[A-Za-z0-9]+)\n$`)
 
-// CreateEndpoint registers an endpoint by command and returns its secret and its id.
+// CreateEndpoint registers an endpoint by command, and returns its secret and its id.
 func (s *FakeStripe) CreateEndpoint(args ...string) (secret, id string) {
 	s.t.Helper()
 	stdout, stderr := s.EndpointCommand(0, append([]string{"create"}, args...)...)
@@ -36,7 +37,7 @@ func (s *FakeStripe) CreateEndpoint(args ...string) (secret, id string) {
 	return match[1], id
 }
 
-// Curl does what curl would do with a line that check prints: -u, -X, -d and a URL.
+// Curl sends the request of a curl command that webhook-endpoint check prints. It understands -u, -X, -d and a URL.
 func (s *FakeStripe) Curl(line string) {
 	s.t.Helper()
 	method, target, form := http.MethodPost, "", url.Values{}
@@ -51,7 +52,7 @@ func (s *FakeStripe) Curl(line string) {
 		switch option {
 		case "-u":
 			if word != "KEY" {
-				s.t.Fatalf("not to be understood: %s", line)
+				s.t.Fatalf("Curl does not understand %s", line)
 			}
 		case "-X":
 			method = word
@@ -65,7 +66,7 @@ func (s *FakeStripe) Curl(line string) {
 	s.Change(method, target, form)
 }
 
-// Change is a call of Stripe's API that must succeed.
+// Change sends a request to Stripe's API. It must succeed.
 func (s *FakeStripe) Change(method, target string, form url.Values) {
 	s.t.Helper()
 	request, err := http.NewRequest(method, target, strings.NewReader(form.Encode()))

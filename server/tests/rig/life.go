@@ -1,13 +1,12 @@
 package rig
 
-import ()
-
-// Life is all that Stripe has to tell of one session, in five different seconds.
+// Life has all events of one session at Stripe, each in a second of its own.
 type Life struct {
 	ID     string
 	Events []Event
 }
 
+// EventIDs returns the ids of the events, in their order.
 func (l Life) EventIDs() (ids []string) {
 	for _, e := range l.Events {
 		ids = append(ids, e.ID)

@@ -18,17 +18,17 @@ import (
 )
 
 const (
-	// Soon bounds whatever should take milliseconds: it is only waited for when something is wrong.
+	// Soon bounds each wait for something that takes milliseconds. A test waits this long only if something is wrong.
 	Soon = 20 * time.Second
-	// webhookSecret signs the webhooks of the tests.
+	// WebhookSecret signs the webhooks of the tests.
 	WebhookSecret = "whsec_0123456789abcdefghijklmnopqrstuv"
-	// apiKey is what the servers show to the simulated Stripe.
+	// APIKey is the key of the servers for the simulated Stripe.
 	APIKey = "sk_test_0123456789abcdef"
-	// rolledKey is another one that it takes.
+	// RolledKey is another key that the simulated Stripe accepts.
 	RolledKey = "rk_test_RolledApiKey0123"
 )
 
-// output is what a process wrote, readable while it writes.
+// output collects the text that a process writes. It can be read at the same time.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -46,20 +46,20 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// Process is the server's real command line in a process of its own.
+// Process is a program that runs: the server, or another one. It ends with the test.
 type Process struct {
 	T              testing.TB
 	Cmd            *exec.Cmd
 	Stdin          io.WriteCloser
 	Stdout, Stderr output
-	Ended          chan struct{} // closed when the process is gone
+	Ended          chan struct{} // closed when the process has ended
 
-	GRPC, Webhook, Admin string            // addresses, once it listens
-	Token                string            // what callers must show; empty: nothing
-	Redis                *redistest.Server // nil where a test does not say
+	GRPC, Webhook, Admin string            // addresses of a server, once it listens
+	Token                string            // that callers must send; can be empty
+	Redis                *redistest.Server // the server's Redis, if the test has set it
 }
 
-// Launch starts the command line with this environment and no other setting. It ends with the test.
+// Launch starts the server's command line with the given environment and no other setting.
 func Launch(t testing.TB, env []string, args ...string) *Process {
 	t.Helper()
 	self, err := os.Executable()
@@ -69,18 +69,19 @@ func Launch(t testing.TB, env []string, args ...string) *Process {
 	return LaunchProgram(t, self, env, args...)
 }
 
-// LaunchProgram is launch for a given test program, such as that of another version.
+// LaunchProgram is Launch for a given test program, such as that of another version.
 func LaunchProgram(t testing.TB, program string, env []string, args ...string) *Process {
 	t.Helper()
 	cmd := exec.Command(program, args...)
 	cmd.Env = append([]string{
 		envIsServer + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
-		"GORACE=atexit_sleep_ms=0", // else each exit of a race-detecting binary takes a second
+		"GORACE=atexit_sleep_ms=0", // without it each exit of a program with the race detector takes a second
 	}, env...)
 	return Begin(t, cmd)
 }
 
-// Begin starts any program. It ends with the test.
+// Begin starts any program. At the end of the test it kills the program, and fails the test if the program wrote of a data race,
+// a panic or its goroutines.
 func Begin(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{T: t, Cmd: cmd, Ended: make(chan struct{})}
@@ -112,6 +113,7 @@ func Begin(t testing.TB, cmd *exec.Cmd) *Process {
 	return p
 }
 
+// Tail returns the end of a text, of at most 6000 bytes.
 func Tail(text string) string {
 	const most = 6000
 	if len(text) > most {
@@ -120,7 +122,8 @@ func Tail(text string) string {
 	return text
 }
 
-// Settings are those of a server on free ports. Later settings go before earlier ones.
+// Settings returns the environment of a server on free ports, over the Redis at an address. Of two values of a setting the later
+// one counts.
 func Settings(redis string, more ...string) []string {
 	return append([]string{
 		"GRPC_ADDR=127.0.0.1:0", "WEBHOOK_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0",
@@ -128,13 +131,13 @@ func Settings(redis string, more ...string) []string {
 	}, more...)
 }
 
-// Serve starts a server and waits until it is ready.
+// Serve starts a server, and waits until it is ready.
 func Serve(t testing.TB, env []string) *Process {
 	t.Helper()
 	return AwaitServing(Launch(t, env, "serve"))
 }
 
-// AwaitServing waits until a server that was launched is ready.
+// AwaitServing waits until a launched server is ready, and returns it.
 func AwaitServing(p *Process) *Process {
 	p.T.Helper()
 	p.AwaitListening()
@@ -142,7 +145,7 @@ func AwaitServing(p *Process) *Process {
 	return p
 }
 
-// AwaitListening learns the ports from the log.
+// AwaitListening waits until the server's log names its addresses.
 func (p *Process) AwaitListening() {
 	p.T.Helper()
 	p.Await("the server listens", func() bool {
@@ -157,6 +160,7 @@ func (p *Process) AwaitListening() {
 	})
 }
 
+// AwaitReady waits until /readyz answers with an HTTP status.
 func (p *Process) AwaitReady(status int) {
 	p.T.Helper()
 	client := NewHTTPClient(p.T)
@@ -170,7 +174,7 @@ func (p *Process) AwaitReady(status int) {
 	})
 }
 
-// Await is the waiting for something that a process which has ended can do no more.
+// Await is Await for something that the process does. It fails the test at once if the process has ended.
 func (p *Process) Await(what string, done func() bool) {
 	p.T.Helper()
 	Await(p.T, what, func() bool {
@@ -179,14 +183,14 @@ func (p *Process) Await(what string, done func() bool) {
 		}
 		select {
 		case <-p.Ended:
-			p.T.Fatalf("waiting for this: %s: but the process has ended: %s", what, p.Stderr.String())
+			p.T.Fatalf("waiting for this: %s: the process has ended: %s", what, p.Stderr.String())
 		default:
 		}
 		return false
 	})
 }
 
-// Await asks again and again until it is done, or soon has passed.
+// Await polls until done returns true. It fails the test after Soon.
 func Await(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)
@@ -194,12 +198,13 @@ func Await(t testing.TB, what string, done func() bool) {
 	deadline := time.Now().Add(Soon)
 	for !done() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain for this: %s", Soon, what)
+			t.Fatalf("waited %v for this: %s", Soon, what)
 		}
 		<-ticker.C
 	}
 }
 
+// Signal sends a signal to the process, which must not have ended.
 func (p *Process) Signal(signal syscall.Signal) {
 	p.T.Helper()
 	if err := p.Cmd.Process.Signal(signal); err != nil {
@@ -207,13 +212,17 @@ func (p *Process) Signal(signal syscall.Signal) {
 	}
 }
 
-// Kill ends the process at once, if it has not ended, and waits.
+// Kill kills the process, if it has not ended, and waits until it has.
 func (p *Process) Kill() {
 	_ = p.Cmd.Process.Kill()
-	<-p.Ended
+	select {
+	case <-p.Ended:
+	case <-time.After(Soon):
+		p.T.Errorf("%v has not ended %v after SIGKILL", p.Cmd.Args, Soon)
+	}
 }
 
-// Exit waits for the end of the process and returns its exit code.
+// Exit waits until the process ends, and returns its exit code.
 func (p *Process) Exit(within time.Duration) int {
 	p.T.Helper()
 	select {
@@ -224,7 +233,7 @@ func (p *Process) Exit(within time.Duration) int {
 	return p.Cmd.ProcessState.ExitCode()
 }
 
-// AwaitKilled waits until the process has ended by SIGKILL.
+// AwaitKilled waits until SIGKILL ends the process.
 func (p *Process) AwaitKilled() {
 	p.T.Helper()
 	p.Exit(Soon)
@@ -233,7 +242,7 @@ func (p *Process) AwaitKilled() {
 	}
 }
 
-// NewHTTPClient has connections of its own, closed with the test, and follows no redirect.
+// NewHTTPClient returns a client with connections of its own, which close with the test. It follows no redirect.
 func NewHTTPClient(t testing.TB) *http.Client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -243,7 +252,7 @@ func NewHTTPClient(t testing.TB) *http.Client {
 	}
 }
 
-// ReadAll returns the body of an answer and closes it.
+// ReadAll returns the body of a response, and closes it.
 func ReadAll(response *http.Response) (string, error) {
 	body, err := io.ReadAll(response.Body)
 	return string(body), errors.Join(err, response.Body.Close())

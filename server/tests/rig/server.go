@@ -18,7 +18,7 @@ const (
 	// envIsServer makes the test program the server. Launch sets it.
 	envIsServer = "VERIFICATION_TEST_IS_SERVER"
 	// EnvKillAt names the step of a retry at which the server kills itself: "note the successor", or
-	// "get the session at Stripe#2" for the second time that it comes there.
+	// "get the session at Stripe#2" when it reaches that step for the second time.
 	EnvKillAt = "VERIFICATION_TEST_KILL_AT"
 	// EnvStripeRate is how many requests a second a server makes to Stripe. Without it the server's own limit holds.
 	EnvStripeRate = "VERIFICATION_TEST_STRIPE_RATE"
@@ -42,12 +42,12 @@ func ExitWithTests() {
 	os.Exit(3)
 }
 
-// testClock is the server's clock, which a test sets wrong by lines like "1m0s".
+// testClock is the server's clock. A test sets it wrong by lines such as "1m0s".
 type testClock struct{ wrong atomic.Int64 }
 
 func (c *testClock) now() time.Time { return time.Now().Add(time.Duration(c.wrong.Load())) }
 
-// follow obeys until there are no more lines.
+// follow reads lines until they end.
 func (c *testClock) follow(lines io.Reader) {
 	for scanner := bufio.NewScanner(lines); scanner.Scan(); {
 		if wrong, err := time.ParseDuration(scanner.Text()); err == nil {
@@ -56,7 +56,7 @@ func (c *testClock) follow(lines io.Reader) {
 	}
 }
 
-// killAt makes a hook that ends this process as a crash would: nothing is flushed, closed or told.
+// killAt returns a hook that ends this process at a step as a crash would: it flushes and closes nothing.
 func killAt(step string) func(string) {
 	seen := map[string]int{}
 	return func(now string) {
@@ -65,12 +65,12 @@ func killAt(step string) func(string) {
 		}
 		if seen[now]++; StepName(now, seen[now]) == step {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {} // not a statement more
+			select {} // no further statement runs
 		}
 	}
 }
 
-// StepName is a step the n-th time that a call comes there.
+// StepName returns the name for EnvKillAt of a step that a call reaches for the n-th time.
 func StepName(step string, n int) string {
 	if n == 1 {
 		return step

@@ -12,17 +12,18 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
-// CatchUp moves the simulated Stripe's clock to a minute ago. A webhook is refused if it is older than five.
+// CatchUp moves Stripe's clock to a minute ago. The server refuses webhooks older than five minutes.
 func (s *FakeStripe) CatchUp() {
 	for time.Since(s.Clock()) > time.Minute {
 		s.Tick()
 	}
 }
 
-// FakeStripe is the simulated Stripe with a clock that a test moves: people are slower than tests, and a
-// test that takes as long as they do is too slow.
+// FakeStripe is the simulated Stripe, with a clock that a test moves: a test that waited as long as people need would be too
+// slow.
 type FakeStripe struct {
 	*stripesim.Sim
 	t    testing.TB
@@ -31,12 +32,12 @@ type FakeStripe struct {
 
 	mu  sync.Mutex
 	now time.Time
-	// answer, if set, answers in Stripe's place; false leaves it to Stripe.
+	// answer, if not nil, answers requests in Stripe's place. If it returns false, Stripe answers.
 	answer func(http.ResponseWriter, *http.Request) bool
 }
 
-// StartFakeStripe runs a Stripe of today, until the test ends. Its clock begins some minutes ago: with
-// 300 seconds of tolerance there is room for a hundred steps.
+// StartFakeStripe runs a simulated Stripe until the test ends. Its clock starts four minutes ago: with 300 seconds of tolerance
+// for signatures there is room for eighty steps of three seconds.
 func StartFakeStripe(t testing.TB) *FakeStripe {
 	t.Helper()
 	s := &FakeStripe{t: t, http: NewHTTPClient(t), now: time.Now().Add(-4 * time.Minute)}
@@ -59,7 +60,7 @@ func StartFakeStripe(t testing.TB) *FakeStripe {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-ran
+		await.One(t, ran)
 		server.Close()
 	})
 	return s
@@ -74,32 +75,33 @@ func (s *FakeStripe) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// AnswerWith lets a function answer in Stripe's place, where it returns true; nil ends that.
+// AnswerWith sets a function that answers requests in Stripe's place. If it returns false, Stripe answers. nil removes it.
 func (s *FakeStripe) AnswerWith(answer func(http.ResponseWriter, *http.Request) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.answer = answer
 }
 
+// Clock returns Stripe's time.
 func (s *FakeStripe) Clock() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.now
 }
 
-// Tick lets as much time pass as people need.
+// Tick moves Stripe's clock by three seconds, as long as people need for a step.
 func (s *FakeStripe) Tick() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = s.now.Add(3 * time.Second)
 }
 
-// Settings are those of a server that talks to this Stripe.
+// Settings returns the environment of a server that uses this Stripe. See the function Settings.
 func (s *FakeStripe) Settings(redis string, more ...string) []string {
 	return Settings(redis, append([]string{"STRIPE_API_KEY=" + APIKey, "STRIPE_API_BASE=" + s.URL}, more...)...)
 }
 
-// SendTo registers a server's webhook listener.
+// SendTo makes a server's webhook listener the only endpoint.
 func (s *FakeStripe) SendTo(p *Process) {
 	s.t.Helper()
 	if err := s.SetEndpoints(stripesim.Endpoint{URL: p.Webhook, Secrets: []string{WebhookSecret}}); err != nil {
@@ -107,7 +109,7 @@ func (s *FakeStripe) SendTo(p *Process) {
 	}
 }
 
-// AwaitDelivered waits until every webhook was delivered.
+// AwaitDelivered waits until every webhook is delivered.
 func (s *FakeStripe) AwaitDelivered() {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), Soon)
@@ -117,7 +119,7 @@ func (s *FakeStripe) AwaitDelivered() {
 	}
 }
 
-// Do is one step of a person's or an operator's, a moment after the last one, with its webhooks.
+// Do makes one step of a person or operator after a Tick, and waits until its webhooks are delivered.
 func (s *FakeStripe) Do(step func(id string) error, id string) {
 	s.t.Helper()
 	s.Tick()
@@ -127,7 +129,7 @@ func (s *FakeStripe) Do(step func(id string) error, id string) {
 	s.AwaitDelivered()
 }
 
-// NewSession creates a session; its person has a reference.
+// NewSession creates a session of a person with a reference, and returns its id.
 func (s *FakeStripe) NewSession(reference string) string {
 	s.t.Helper()
 	s.Tick()
@@ -139,14 +141,14 @@ func (s *FakeStripe) NewSession(reference string) string {
 	return session.ID
 }
 
-// SubmitAndFinish is a submission without the hosted page, up to its outcome.
+// SubmitAndFinish makes a submission with an outcome, without the hosted page.
 func (s *FakeStripe) SubmitAndFinish(id, outcome string) {
 	s.t.Helper()
 	s.Do(func(id string) error { return s.Submit(id, outcome) }, id)
 	s.Do(s.FinishProcessing, id)
 }
 
-// UseLink is what a person does with a link: look at the page, choose an outcome, wait for it.
+// UseLink does what a person does with a link: it opens the page, chooses an outcome, and waits for it.
 func (s *FakeStripe) UseLink(link, id, outcome string) {
 	s.t.Helper()
 	s.OpenLink(link)
@@ -162,7 +164,7 @@ func (s *FakeStripe) UseLink(link, id, outcome string) {
 	s.Do(s.FinishProcessing, id)
 }
 
-// OpenLink looks at the hosted page behind a link: it must be one that can be used.
+// OpenLink opens the hosted page of a link. The link must be usable.
 func (s *FakeStripe) OpenLink(link string) {
 	s.t.Helper()
 	response, err := s.http.Get(link)
@@ -175,7 +177,7 @@ func (s *FakeStripe) OpenLink(link string) {
 	}
 }
 
-// CancelOverAPI cancels as a backend does.
+// CancelOverAPI cancels a session over Stripe's API, as a backend does.
 func (s *FakeStripe) CancelOverAPI(id string) error {
 	request, err := http.NewRequest(http.MethodPost, s.URL+"/v1/identity/verification_sessions/"+id+"/cancel", nil)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"example.com/verification-status/server/internal/access"
 )
 
-// TokensFile is the setting of a file with one token, and the token.
+// TokensFile writes a file with one token that can read. It returns the file's setting and the token.
 func TokensFile(t testing.TB) (setting, token string) {
 	t.Helper()
 	token, line, err := access.NewToken("bench", []access.Right{access.RightRead})
@@ -23,7 +23,7 @@ func TokensFile(t testing.TB) (setting, token string) {
 	return "GRPC_TOKENS_FILE=" + file, token
 }
 
-// Bearer shows a token with every call, also without TLS.
+// Bearer sends a token with every call, also without TLS.
 type Bearer string
 
 // GetRequestMetadata implements credentials.PerRPCCredentials.

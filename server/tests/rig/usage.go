@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// CPU is the time that the process has used so far, of the processors.
+// CPU returns the processor time that the process has used so far.
 func (p *Process) CPU() time.Duration {
 	p.T.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Cmd.Process.Pid))
@@ -29,7 +29,7 @@ func (p *Process) CPU() time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// RedisCPU is the time that the process's Redis has used so far, if it has one.
+// RedisCPU returns the processor time that the server's Redis has used so far, or 0 if Redis is not set.
 func (p *Process) RedisCPU() time.Duration {
 	p.T.Helper()
 	var seconds float64
@@ -45,8 +45,8 @@ func (p *Process) RedisCPU() time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
 
-// AwaitLists waits for the server's look at every session, which a Redis that no server has seen before
-// gets at once, in the background: what is measured meanwhile would be slower.
+// AwaitLists waits until the server has looked at every session, for the lists. A server does so in the background when it first
+// uses a Redis, and measurements at the same time would be slower.
 func (p *Process) AwaitLists() {
 	p.T.Helper()
 	for over := time.Now().Add(10 * time.Minute); ; {
@@ -59,23 +59,23 @@ func (p *Process) AwaitLists() {
 		case <-time.After(100 * time.Millisecond):
 		}
 		if time.Now().After(over) {
-			p.T.Fatal("the lists are not put right")
+			p.T.Fatal("the server has not looked at every session")
 		}
 	}
 }
 
-// MemoryUse is what a server takes, in bytes.
+// MemoryUse is the memory of a server, in bytes.
 type MemoryUse struct {
-	Used     int // heap and stacks, as its metrics say
-	Stacks   int // of these
-	Resident int // as the kernel says; the race detector's own included
+	Used     int // heap and stacks, by its metrics
+	Stacks   int // the part of used for stacks
+	Resident int // by the kernel, with the memory of the race detector
 }
 
 func (m MemoryUse) String() string {
 	return fmt.Sprintf("%d MiB used, %d of them for stacks, %d MiB resident", m.Used>>20, m.Stacks>>20, m.Resident>>20)
 }
 
-// MemoryUntil looks again and again, and returns the most that it saw.
+// MemoryUntil measures every 100 ms until a time, and returns the greatest values.
 func (p *Process) MemoryUntil(client *http.Client, over time.Time) (most MemoryUse) {
 	p.T.Helper()
 	watching := time.NewTicker(100 * time.Millisecond)
@@ -87,7 +87,7 @@ func (p *Process) MemoryUntil(client *http.Client, over time.Time) (most MemoryU
 	return most
 }
 
-// MemoryLeft is the memory after a collection.
+// MemoryLeft returns the memory after a garbage collection.
 func (p *Process) MemoryLeft(client *http.Client) MemoryUse {
 	p.T.Helper()
 	response, err := client.Get(p.Admin + "/debug/pprof/heap?gc=1")
@@ -125,7 +125,7 @@ func (p *Process) memory(client *http.Client) (m MemoryUse) {
 	return m
 }
 
-// Quantiles are the median, the 99th percentile and the greatest of some durations.
+// Quantiles returns the median, the 99th percentile and the greatest of some durations, as a text. It sorts all.
 func Quantiles(all []time.Duration) string {
 	if len(all) == 0 {
 		return "none"

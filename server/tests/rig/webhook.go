@@ -12,32 +12,16 @@ import (
 	"time"
 )
 
-// Tries are the events of a session that fails again and again: each makes one revision.
-func Tries(id string, n int) []Event {
-	second := time.Now().Unix() - 3000
-	events := []Event{NewEvent("evt_"+id+"_0", "created", id, second, nil, Fields{})}
-	for i := 1; i < n; i++ {
-		second += 2
-		kind, object := "processing", Fields{"status": "processing"}
-		if i%2 == 0 {
-			kind = "requires_input"
-			object = Fields{"last_error": LastError("document_unverified_other"), "last_verification_report": fmt.Sprintf("%s_vr%d", id, i)}
-		}
-		events = append(events, NewEvent(fmt.Sprintf("evt_%s_%d", id, i), kind, id, second, nil, object))
-	}
-	return events
-}
-
-// Fields is a JSON object of which a test says a part.
+// Fields is a part of a JSON object.
 type Fields = map[string]any
 
-// Event is a webhook's body, built here and not by the simulator: a second opinion of its form.
+// Event is the body of a webhook. It is built here and not by the simulator, as a second opinion of its form.
 type Event struct {
 	ID, Session string
 	Body        []byte
 }
 
-// NewEvent makes an event. object holds what differs from a session that waits for its first input.
+// NewEvent returns an event. object has the fields that differ from a session that waits for its first input.
 func NewEvent(id, kind, session string, second int64, version any, object Fields) Event {
 	o := Fields{
 		"id": session, "object": "identity.verification_session", "created": second - second%1000,
@@ -59,18 +43,35 @@ func NewEvent(id, kind, session string, second int64, version any, object Fields
 	return Event{ID: id, Session: session, Body: body}
 }
 
+// LastError returns the last_error of a failed submission.
 func LastError(code string) Fields {
 	return Fields{"code": code, "reason": "The submission failed: " + code + "."}
 }
 
-// Sign is Stripe's scheme by the letter: docs.stripe.com/webhooks#verify-manually.
+// Tries returns n events of a session that fails again and again. Each event makes one revision.
+func Tries(id string, n int) []Event {
+	second := time.Now().Unix() - 3000
+	events := []Event{NewEvent("evt_"+id+"_0", "created", id, second, nil, Fields{})}
+	for i := 1; i < n; i++ {
+		second += 2
+		kind, object := "processing", Fields{"status": "processing"}
+		if i%2 == 0 {
+			kind = "requires_input"
+			object = Fields{"last_error": LastError("document_unverified_other"), "last_verification_report": fmt.Sprintf("%s_vr%d", id, i)}
+		}
+		events = append(events, NewEvent(fmt.Sprintf("evt_%s_%d", id, i), kind, id, second, nil, object))
+	}
+	return events
+}
+
+// Sign returns a Stripe-Signature header: docs.stripe.com/webhooks#verify-manually.
 func Sign(at time.Time, secret string, body []byte) string {
 	mac := hmac.New(sha256.New, []byte(secret))
 	fmt.Fprintf(mac, "%d.%s", at.Unix(), body)
 	return fmt.Sprintf("t=%d,v1=%s", at.Unix(), hex.EncodeToString(mac.Sum(nil)))
 }
 
-// Post sends a body with a signature header, and returns the status and the answer.
+// Post sends a body with a signature header. It returns the response, whose body is closed, and the text of the body.
 func Post(client *http.Client, url, signature string, body []byte) (*http.Response, string, error) {
 	request, err := http.NewRequest(http.MethodPost, url, strings.NewReader(string(body)))
 	if err != nil {
@@ -86,10 +87,10 @@ func Post(client *http.Client, url, signature string, body []byte) (*http.Respon
 	return response, text, err
 }
 
-// Deliver sends an event with a fresh signature: it must be taken.
+// Deliver sends an event with a fresh signature. The server must accept it.
 func Deliver(t testing.TB, client *http.Client, url string, e Event) {
 	t.Helper()
-	response, text, err := Post(client, url, Sign(time.Now(), WebhookSecret, e.Body), e.Body)
+	response, text, err := Post(client, url, Sign(time.Now(), WebhookSecret, e.Body), e.Body) //nolint:bodyclose // Post has closed it
 	if err != nil {
 		t.Fatalf("event %s: %v", e.ID, err)
 	}

@@ -24,6 +24,7 @@ type Cluster struct {
 // knows all others. Every node gets the arguments.
 func StartCluster(t testing.TB, masters, replicasEach int, args ...string) *Cluster {
 	t.Helper()
+	skipShort(t, "a Cluster")
 	c := &Cluster{t: t}
 	for range masters * (1 + replicasEach) {
 		c.addNode(args)

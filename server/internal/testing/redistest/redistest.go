@@ -84,6 +84,14 @@ func freeAddr(t testing.TB) string {
 	return listener.Addr().String()
 }
 
+// skipShort skips a test with -short. A topology takes seconds to start, and more to fail over.
+func skipShort(t testing.TB, topology string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts " + topology + "; without -short: go test -count=1")
+	}
+}
+
 // Start runs the server again after Stop, at the same address, with the data that its persistence kept.
 func (s *Server) Start() {
 	s.t.Helper()

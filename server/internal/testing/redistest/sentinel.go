@@ -26,6 +26,7 @@ type SentinelSet struct {
 // StartSentinel starts a master, replicas and Sentinels, and waits until all know each other. The data nodes get the arguments.
 func StartSentinel(t testing.TB, replicas, sentinels int, args ...string) *SentinelSet {
 	t.Helper()
+	skipShort(t, "Sentinels")
 	set := &SentinelSet{Servers: []*Server{Start(t, args...)}}
 	for range replicas {
 		set.Servers = append(set.Servers, StartReplica(t, set.Servers[0], args...))
