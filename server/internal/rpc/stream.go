@@ -67,26 +67,18 @@ func (st *stream) close() {
 	}
 }
 
-// setAlarm wakes the watch at a time, or before. There is one timer for all that a watch waits for, and an
-// alarm that is set for earlier will do: a busy watch needs no other.
-//
-// The runtime's heap of timers takes more stack than a watch otherwise needs, so it is another goroutine
-// that sets it; see do.
+// setAlarm wakes the watch at a time, or earlier. A watch has one timer for all that it waits for. An alarm that is set
+// for an earlier time will do: a busy watch needs no other.
 func (st *stream) setAlarm(at time.Time) {
 	now := time.Now()
 	if st.alarmAt.After(now) && !st.alarmAt.After(at) {
 		return
 	}
-	set := make(chan struct{})
-	go func() {
-		defer close(set)
-		if st.alarm == nil {
-			st.alarm = time.AfterFunc(at.Sub(now), st.woken.Poke)
-		} else {
-			st.alarm.Reset(at.Sub(now))
-		}
-	}()
-	<-set
+	if st.alarm == nil {
+		st.alarm = time.AfterFunc(at.Sub(now), st.woken.Poke)
+	} else {
+		st.alarm.Reset(at.Sub(now))
+	}
 	st.alarmAt = at
 }
 
