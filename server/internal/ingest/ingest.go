@@ -76,8 +76,8 @@ const (
 
 // Ingest is safe for concurrent use. Close it when nothing calls it any more.
 type Ingest struct {
-	Config
-	turns    *turns
+	config   Config
+	sessions *keyedMutex
 	reads    sharedread.Group[readKey, verification.Read]
 	unknown  singleflight.Group
 	misses   *misses
@@ -98,7 +98,7 @@ func New(config Config) *Ingest {
 	if config.ObserveReadThrough == nil {
 		config.ObserveReadThrough = func(ReadThrough) {}
 	}
-	return &Ingest{Config: config, turns: newTurns(), misses: newMisses(), rechecks: newRechecks(), archives: archives}
+	return &Ingest{config: config, sessions: newKeyedMutex(), misses: newMisses(), rechecks: newRechecks(), archives: archives}
 }
 
 // Close waits for the reads that are under way; each is bounded in time.
@@ -112,7 +112,7 @@ func (i *Ingest) Close() {
 // so is everything that it means. An error wraps store's or is the context's: Stripe's API being away
 // is never one.
 func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
-	event.RecordTime = i.Clock().UnixMilli()
+	event.RecordTime = i.config.Clock().UnixMilli()
 	defer i.forget(event.Object)
 	session, outcome, err := i.decide(ctx, event)
 	if err == nil {
@@ -123,27 +123,27 @@ func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verificat
 
 // decide commits one event by the rules and, in doubt, by what Stripe says.
 func (i *Ingest) decide(ctx context.Context, event verification.Event) (verification.Session, verification.Outcome, error) {
-	session, outcome, err := i.apply(ctx, event, i.Stripe == nil)
+	session, outcome, err := i.apply(ctx, event, i.config.Stripe == nil)
 	if err != nil || !outcome.Doubt {
 		return session, outcome, err
 	}
-	if i.Stripe != nil {
+	if i.config.Stripe != nil {
 		session, outcome, err = i.settle(ctx, event)
 	}
 	switch {
 	case err != nil:
 	case outcome.Effect == verification.EffectPending:
-		i.ObserveDoubt(DoubtPending)
+		i.config.ObserveDoubt(DoubtPending)
 	default:
-		i.ObserveDoubt(DoubtSettled)
+		i.config.ObserveDoubt(DoubtSettled)
 	}
 	return session, outcome, err
 }
 
 // apply commits an event by the rules alone; one in doubt only if decide says so.
 func (i *Ingest) apply(ctx context.Context, event verification.Event, decide bool) (session verification.Session, outcome verification.Outcome, err error) {
-	defer i.turns.enter(ctx, event.Object.ID)()
-	session, err = i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+	defer i.sessions.lock(ctx, event.Object.ID)()
+	session, err = i.config.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 		var next verification.Session
 		next, outcome = verification.Transition(current, event)
 		return next, outcome.Write && (decide || !outcome.Doubt), nil
@@ -156,7 +156,7 @@ func (i *Ingest) apply(ctx context.Context, event verification.Event, decide boo
 func (i *Ingest) settle(ctx context.Context, event verification.Event) (verification.Session, verification.Outcome, error) {
 	asking, cancel := context.WithTimeout(ctx, doubtTimeout)
 	defer cancel()
-	log := i.Logger.With("event_id", event.ID, "session_id", event.Object.ID)
+	log := i.config.Logger.With("event_id", event.ID, "session_id", event.Object.ID)
 	for range doubtReads {
 		read, err := i.read(asking, verification.PurposeDoubt, event.Object)
 		if err != nil {
@@ -164,7 +164,7 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 			return i.decideByRule(ctx, event, wasBusy(err))
 		}
 		var outcome verification.Outcome
-		session, err := i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+		session, err := i.config.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 			var next verification.Session
 			next, outcome = verification.Settle(current, event, read)
 			if outcome.Dropped {
@@ -204,17 +204,17 @@ func (i *Ingest) read(ctx context.Context, purpose verification.Purpose, object 
 	return i.reads.Next(ctx, key, func(ctx context.Context) (verification.Read, error) {
 		ctx, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
-		current, err := i.Store.Get(ctx, object.ID)
+		current, err := i.config.Store.Get(ctx, object.ID)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return verification.Read{}, err
 		}
-		retrieved, err := i.Stripe.Read(ctx, purpose, object.Account, object.ID)
+		retrieved, err := i.config.Stripe.Read(ctx, purpose, object.Account, object.ID)
 		if err != nil {
 			return verification.Read{}, err
 		}
 		return verification.Read{
 			Object: retrieved.Object, AsOf: retrieved.AsOf,
-			Applied: current.Applied, RecordTime: i.Clock().UnixMilli(),
+			Applied: current.Applied, RecordTime: i.config.Clock().UnixMilli(),
 		}, nil
 	})
 }

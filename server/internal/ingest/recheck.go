@@ -80,7 +80,7 @@ func (i *Ingest) recheck(object verification.Object) {
 			}
 			session, err := i.recheckNow(ctx, object.ID)
 			if err == nil && !session.Pending {
-				i.Logger.Info("a doubt that was decided by rule is settled", "session_id", object.ID, "status", session.Status)
+				i.config.Logger.Info("a doubt that was decided by rule is settled", "session_id", object.ID, "status", session.Status)
 				return
 			}
 			if err != nil && !wasBusy(err) {
@@ -93,7 +93,7 @@ func (i *Ingest) recheck(object verification.Object) {
 func (i *Ingest) recheckNow(ctx context.Context, id string) (verification.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, recheckTimeout)
 	defer cancel()
-	session, err := i.Store.Get(ctx, id)
+	session, err := i.config.Store.Get(ctx, id)
 	if err != nil || !session.Pending {
 		return session, err
 	}

@@ -36,7 +36,7 @@ func (i *Ingest) ReadUnknownReference(ctx context.Context, reference string) (ve
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return verification.Session{}, err
 	}
-	now := i.Clock()
+	now := i.config.Clock()
 	if err == nil && (now.Sub(known.at) < archiveFor || now.Sub(known.tried) < missFor[0]) {
 		return session, nil
 	}
@@ -44,7 +44,7 @@ func (i *Ingest) ReadUnknownReference(ctx context.Context, reference string) (ve
 		return i.find(ctx, reference)
 	})
 	if failed != nil && !errors.Is(failed, store.ErrNotFound) && err == nil && now.Sub(known.at) < archiveWithoutStripe {
-		known.tried = i.Clock()
+		known.tried = i.config.Clock()
 		i.archives.Add(reference, known)
 		return session, nil
 	}
@@ -57,7 +57,7 @@ func (i *Ingest) archived(ctx context.Context, reference string, known archived)
 	if known.id == "" {
 		return verification.Session{}, store.ErrNotFound
 	}
-	session, err := i.Store.Get(ctx, known.id)
+	session, err := i.config.Store.Get(ctx, known.id)
 	if err == nil && !leads(reference, session) {
 		return session, store.ErrNotFound
 	}
@@ -80,7 +80,7 @@ func (i *Ingest) find(ctx context.Context, reference string) (verification.Sessi
 	case errors.Is(err, verification.ErrStripeUnknown):
 		i.archives.Remove(reference)
 	case err == nil && session.Reference != reference:
-		i.archives.Add(reference, archived{id: session.ID, at: i.Clock()})
+		i.archives.Add(reference, archived{id: session.ID, at: i.config.Clock()})
 	}
 	return session, err
 }
@@ -89,7 +89,7 @@ func (i *Ingest) find(ctx context.Context, reference string) (verification.Sessi
 // says something else, the session gets a GET of its own: of the list it is not known what the record held when
 // it was asked for.
 func (i *Ingest) findSession(ctx context.Context, reference string) (verification.Session, error) {
-	retrieved, err := i.Stripe.FindByReference(ctx, reference)
+	retrieved, err := i.config.Stripe.FindByReference(ctx, reference)
 	if err != nil {
 		return verification.Session{}, err
 	}

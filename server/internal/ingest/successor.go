@@ -49,10 +49,10 @@ func (i *Ingest) line(ctx context.Context, session verification.Session) ([]veri
 			return line, nil
 		}
 		if slices.ContainsFunc(line, func(s verification.Session) bool { return s.ID == elder }) {
-			i.Logger.WarnContext(ctx, "a session claims to replace one that continues it: the claim is ignored", "session_id", heir.ID, "claimed", elder)
+			i.config.Logger.WarnContext(ctx, "a session claims to replace one that continues it: the claim is ignored", "session_id", heir.ID, "claimed", elder)
 			return line[:1], nil
 		}
-		predecessor, err := i.Store.Get(ctx, elder)
+		predecessor, err := i.config.Store.Get(ctx, elder)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			return line, nil
@@ -72,22 +72,22 @@ func (i *Ingest) inheritFrom(ctx context.Context, predecessor, heir verification
 	if heir.Owes() == "" {
 		return heir, nil
 	}
-	predecessor, err := i.Store.Update(ctx, predecessor.ID, func(current verification.Session) (verification.Session, bool, error) {
+	predecessor, err := i.config.Store.Update(ctx, predecessor.ID, func(current verification.Session) (verification.Session, bool, error) {
 		if !current.Accepts(heir) {
 			return current, false, nil // another one was faster
 		}
-		next, changed := verification.Supersede(current, heir.ID, i.Clock())
+		next, changed := verification.Supersede(current, heir.ID, i.config.Clock())
 		return next, changed, nil
 	})
 	if err != nil || predecessor.SupersededBy != heir.ID {
 		return heir, err
 	}
-	return i.Store.Update(ctx, heir.ID, func(current verification.Session) (verification.Session, bool, error) {
+	return i.config.Store.Update(ctx, heir.ID, func(current verification.Session) (verification.Session, bool, error) {
 		if !current.Exists() {
 			// The store has lost it since. That is no absence: a caller would be told that Stripe does not know it.
 			return current, false, store.ErrConflict
 		}
-		next, changed := verification.Inherit(current, predecessor, i.Clock())
+		next, changed := verification.Inherit(current, predecessor, i.config.Clock())
 		return next, changed, nil
 	})
 }

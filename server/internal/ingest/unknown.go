@@ -22,7 +22,7 @@ func (q question) String() string { return fmt.Sprintf("%q %q %q", q.account, q.
 // first) or the store's.
 func (i *Ingest) ReadUnknown(ctx context.Context, id string) (verification.Session, error) {
 	return i.readUnknown(ctx, question{id: id}, func(ctx context.Context) (verification.Session, error) {
-		retrieved, err := i.Stripe.Read(ctx, verification.PurposeLookup, "", id)
+		retrieved, err := i.config.Stripe.Read(ctx, verification.PurposeLookup, "", id)
 		if err != nil {
 			return verification.Session{}, err
 		}
@@ -45,7 +45,7 @@ func (i *Ingest) Refresh(ctx context.Context, current verification.Session) (ver
 }
 
 func (i *Ingest) reread(ctx context.Context, purpose verification.Purpose, current verification.Session) (verification.Session, error) {
-	if i.Stripe == nil {
+	if i.config.Stripe == nil {
 		return current, verification.ErrStripeNotConfigured
 	}
 	read, err := i.read(ctx, purpose, verification.Object{ID: current.ID, Account: current.Account})
@@ -56,7 +56,7 @@ func (i *Ingest) reread(ctx context.Context, purpose verification.Purpose, curre
 }
 
 func (i *Ingest) readUnknown(ctx context.Context, what question, ask func(context.Context) (verification.Session, error)) (verification.Session, error) {
-	if i.Stripe == nil || i.misses.fresh(what, i.Clock()) {
+	if i.config.Stripe == nil || i.misses.fresh(what, i.config.Clock()) {
 		return verification.Session{}, store.ErrNotFound
 	}
 	type result struct {
@@ -71,7 +71,7 @@ func (i *Ingest) readUnknown(ctx context.Context, what question, ask func(contex
 		// Not shared with other callers: their share of the reads may be used up, and this one's not.
 		session, err, _ := i.unknown.Do(what.String()+shares.HolderOf(ctx).String(), func() (any, error) {
 			session, err := i.ask(ctx, what, ask)
-			i.ObserveReadThrough(readThroughOf(err))
+			i.config.ObserveReadThrough(readThroughOf(err))
 			return session, err
 		})
 		answer <- result{session.(verification.Session), err}
@@ -87,7 +87,7 @@ func (i *Ingest) readUnknown(ctx context.Context, what question, ask func(contex
 func (i *Ingest) ask(ctx context.Context, what question, ask func(context.Context) (verification.Session, error)) (verification.Session, error) {
 	session, err := ask(ctx)
 	if errors.Is(err, verification.ErrStripeUnknown) {
-		i.misses.add(what, i.Clock())
+		i.misses.add(what, i.config.Clock())
 		err = store.ErrNotFound
 	}
 	if err != nil {
@@ -99,7 +99,7 @@ func (i *Ingest) ask(ctx context.Context, what question, ask func(context.Contex
 // keep commits what Stripe told of a session that was not known here.
 func (i *Ingest) keep(ctx context.Context, retrieved verification.Retrieved) (verification.Session, error) {
 	return i.applyRead(ctx, verification.Read{
-		Object: retrieved.Object, AsOf: retrieved.AsOf, RecordTime: i.Clock().UnixMilli(),
+		Object: retrieved.Object, AsOf: retrieved.AsOf, RecordTime: i.config.Clock().UnixMilli(),
 	})
 }
 
@@ -116,7 +116,7 @@ func readThroughOf(err error) ReadThrough {
 
 // applyRead commits a read. One that was overtaken is not needed: the record is newer.
 func (i *Ingest) applyRead(ctx context.Context, read verification.Read) (verification.Session, error) {
-	session, err := i.Store.Update(ctx, read.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+	session, err := i.config.Store.Update(ctx, read.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 		next, outcome := verification.ApplyRead(current, read)
 		return next, outcome.Write, nil
 	})
