@@ -11,7 +11,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// ambiguous brings in two events of one second of which only Stripe can tell the order. Stripe says passed.
+// applyAmbiguous applies two events of one second, whose order only Stripe knows. Stripe says passed.
 func applyAmbiguous(t *testing.T, i *Ingest) verification.Outcome {
 	t.Helper()
 	apply(t, i, event(1, 5, passed))
