@@ -1,6 +1,3 @@
-// Package ingest is the one way by which Stripe's news come into the store: an event is applied, a
-// doubt about the order is settled by asking Stripe, and a session that is not known here is read
-// from Stripe. It knows neither HTTP nor gRPC, nor how Stripe's API is spoken.
 package ingest
 
 import (
@@ -20,18 +17,18 @@ import (
 )
 
 const (
-	// doubtTimeout bounds the settling of a doubt inside the webhook request.
+	// doubtTimeout bounds the reads of Stripe for an ambiguous event inside the webhook request.
 	doubtTimeout = 2 * time.Second
-	// doubtReads is how many GETs a doubt is worth when each is overtaken by another input.
+	// doubtReads is how many GETs an ambiguous event gets if each is overtaken by another input.
 	doubtReads = 3
-	// readTimeout bounds a read of Stripe that nobody may be waiting for any more. It is shorter than a look of a watch
-	// (5 s), so that a watch learns why there was no answer.
+	// readTimeout bounds a shared read of Stripe, whose first caller can have given up. It is shorter than a read of a
+	// watch (5 s), so that the watch learns why there was no answer.
 	readTimeout = 4500 * time.Millisecond
-	// maxArchives bounds the memory of archived sessions by reference.
+	// maxArchives bounds the archived sessions that are kept by reference.
 	maxArchives = 50_000
 )
 
-// Stripe is what ingest asks of Stripe's API. Errors are verification's ErrStripe….
+// Stripe is the part of Stripe's API that ingest needs. Errors are verification's ErrStripe….
 type Stripe interface {
 	// Read reads a session, of a connected account unless account is empty.
 	Read(ctx context.Context, purpose verification.Purpose, account, id string) (verification.Retrieved, error)
@@ -39,45 +36,46 @@ type Stripe interface {
 	FindByReference(ctx context.Context, reference string) (verification.Retrieved, error)
 }
 
-// Config is what an Ingest is made of.
+// Config configures an Ingest.
 type Config struct {
 	// Store keeps the sessions.
 	Store store.Store
-	// Stripe is nil without an API key: then doubts are decided by rule, and unknown stays unknown.
+	// Stripe is nil without an API key. Then ambiguous events are decided by rule, and unknown sessions stay
+	// unknown.
 	Stripe Stripe
-	// Clock tells the time of recording.
+	// Clock returns the time of recording.
 	Clock func() time.Time
-	// Logger gets one line for each doubt.
+	// Logger gets a line for each ambiguous event that was decided by rule.
 	Logger *slog.Logger
-	// ObserveDoubt is told what became of each doubt, and ObserveReadThrough of each read of a session
-	// that was not known, by many goroutines at once. nil: nobody counts.
+	// ObserveDoubt is called with the result of each ambiguous event, and ObserveReadThrough with the result of each
+	// read of a session that was not known here. They are called by many goroutines at once. nil: not called.
 	ObserveDoubt       func(Doubt)
 	ObserveReadThrough func(ReadThrough)
 }
 
-// Doubt says what became of an event whose order was in doubt: a small, fixed set.
+// Doubt is the result of an event whose order was ambiguous: a small, fixed set.
 type Doubt string
 
-// What becomes of doubts.
+// The results of ambiguous events.
 const (
-	DoubtSettled Doubt = "settled" // Stripe was read, or the doubt was gone by then
-	DoubtPending Doubt = "pending" // decided by rule, to be read later
+	DoubtSettled Doubt = "settled" // Stripe was read, or the order had become clear by then
+	DoubtPending Doubt = "pending" // decided by rule, unresolved until Stripe is read
 )
 
-// ReadThrough says what became of a read of a session that was not known: a small, fixed set.
+// ReadThrough is the result of a read of a session that was not known here: a small, fixed set.
 type ReadThrough string
 
-// What becomes of them.
+// The results of such reads.
 const (
 	ReadThroughFound   ReadThrough = "found"
-	ReadThroughUnknown ReadThrough = "unknown" // to Stripe too
+	ReadThroughUnknown ReadThrough = "unknown" // Stripe does not know it either
 	ReadThroughFailed  ReadThrough = "failed"
 )
 
 // Ingest is safe for concurrent use. Close it when nothing calls it any more.
 type Ingest struct {
-	Config
-	turns    *turns
+	config   Config
+	sessions *keyedMutex
 	reads    sharedread.Group[readKey, verification.Read]
 	unknown  singleflight.Group
 	misses   *misses
@@ -98,21 +96,20 @@ func New(config Config) *Ingest {
 	if config.ObserveReadThrough == nil {
 		config.ObserveReadThrough = func(ReadThrough) {}
 	}
-	return &Ingest{Config: config, turns: newTurns(), misses: newMisses(), rechecks: newRechecks(), archives: archives}
+	return &Ingest{config: config, sessions: newKeyedMutex(), misses: newMisses(), rechecks: newRechecks(), archives: archives}
 }
 
-// Close waits for the reads that are under way; each is bounded in time.
+// Close waits for the reads that are under way. Each has a timeout.
 func (i *Ingest) Close() {
 	i.rechecks.close()
 	i.reads.Wait()
 	i.working.Wait()
 }
 
-// Apply commits one event and says what it did. When it returns nil, the event is in the store, and
-// so is everything that it means. An error wraps store's or is the context's: Stripe's API being away
-// is never one.
+// Apply commits one event and returns its outcome. If the error is nil, the event and all its effects are in the store.
+// An error wraps one of package store's or is the context's. An outage of Stripe's API is not an error.
 func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
-	event.RecordTime = i.Clock().UnixMilli()
+	event.RecordTime = i.config.Clock().UnixMilli()
 	defer i.forget(event.Object)
 	session, outcome, err := i.decide(ctx, event)
 	if err == nil {
@@ -121,29 +118,29 @@ func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verificat
 	return outcome, err
 }
 
-// decide commits one event by the rules and, in doubt, by what Stripe says.
+// decide commits one event by the rules and, if its order is ambiguous, by what Stripe says.
 func (i *Ingest) decide(ctx context.Context, event verification.Event) (verification.Session, verification.Outcome, error) {
-	session, outcome, err := i.apply(ctx, event, i.Stripe == nil)
+	session, outcome, err := i.apply(ctx, event, i.config.Stripe == nil)
 	if err != nil || !outcome.Doubt {
 		return session, outcome, err
 	}
-	if i.Stripe != nil {
+	if i.config.Stripe != nil {
 		session, outcome, err = i.settle(ctx, event)
 	}
 	switch {
 	case err != nil:
 	case outcome.Effect == verification.EffectPending:
-		i.ObserveDoubt(DoubtPending)
+		i.config.ObserveDoubt(DoubtPending)
 	default:
-		i.ObserveDoubt(DoubtSettled)
+		i.config.ObserveDoubt(DoubtSettled)
 	}
 	return session, outcome, err
 }
 
-// apply commits an event by the rules alone; one in doubt only if decide says so.
+// apply commits an event by the rules alone. It commits an ambiguous event only if decide is set.
 func (i *Ingest) apply(ctx context.Context, event verification.Event, decide bool) (session verification.Session, outcome verification.Outcome, err error) {
-	defer i.turns.enter(ctx, event.Object.ID)()
-	session, err = i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+	defer i.sessions.lock(ctx, event.Object.ID)()
+	session, err = i.config.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 		var next verification.Session
 		next, outcome = verification.Transition(current, event)
 		return next, outcome.Write && (decide || !outcome.Doubt), nil
@@ -151,20 +148,20 @@ func (i *Ingest) apply(ctx context.Context, event verification.Event, decide boo
 	return session, outcome, err
 }
 
-// settle asks Stripe about an event whose order is in doubt. A read that another input overtook is
-// dropped, and the event meets the rules again.
+// settle asks Stripe about an event whose order is ambiguous. A read that another input overtook is dropped, and the rules
+// are applied to the event again.
 func (i *Ingest) settle(ctx context.Context, event verification.Event) (verification.Session, verification.Outcome, error) {
 	asking, cancel := context.WithTimeout(ctx, doubtTimeout)
 	defer cancel()
-	log := i.Logger.With("event_id", event.ID, "session_id", event.Object.ID)
+	log := i.config.Logger.With("event_id", event.ID, "session_id", event.Object.ID)
 	for range doubtReads {
 		read, err := i.read(asking, verification.PurposeDoubt, event.Object)
 		if err != nil {
-			log.Warn("the order of an event is in doubt and Stripe gave no answer: decided by rule", "error", err)
+			log.Warn("the order of an event is ambiguous and Stripe gave no answer: decided by rule", "error", err)
 			return i.decideByRule(ctx, event, wasBusy(err))
 		}
 		var outcome verification.Outcome
-		session, err := i.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+		session, err := i.config.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 			var next verification.Session
 			next, outcome = verification.Settle(current, event, read)
 			if outcome.Dropped {
@@ -176,11 +173,11 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 			return session, outcome, err
 		}
 	}
-	log.Warn("the order of an event is in doubt and each answer of Stripe was overtaken: decided by rule")
+	log.Warn("the order of an event is ambiguous and each answer of Stripe was overtaken: decided by rule")
 	return i.decideByRule(ctx, event, true)
 }
 
-// decideByRule commits an event that is in doubt. again: Stripe could tell soon, and is asked then.
+// decideByRule commits an ambiguous event. If again is set, Stripe can be asked soon, and is.
 func (i *Ingest) decideByRule(ctx context.Context, event verification.Event, again bool) (verification.Session, verification.Outcome, error) {
 	session, outcome, err := i.apply(ctx, event, true)
 	if err == nil && again && session.Pending {
@@ -189,32 +186,32 @@ func (i *Ingest) decideByRule(ctx context.Context, event verification.Event, aga
 	return session, outcome, err
 }
 
-// readKey is what reads of a session are shared by. A doubt's read does not wait for one of less worth, and
-// none fails because another caller's share of the reads is used up.
+// readKey is the key by which reads of a session are shared. The read for an ambiguous event does not wait for one of
+// lower priority, and no read fails because another caller's share of the reads is used up.
 type readKey struct {
 	question
 	purpose verification.Purpose
 	holder  shares.Holder
 }
 
-// read makes a GET of a session that begins after this call, shared with others who wait for the
-// next one. The record is looked at just before, so that the answer is known to be newer.
+// read makes a GET of a session that begins after this call. Callers that wait at the same time share it. It reads the
+// record just before, so that the answer is known to be newer.
 func (i *Ingest) read(ctx context.Context, purpose verification.Purpose, object verification.Object) (verification.Read, error) {
 	key := readKey{question{account: object.Account, id: object.ID}, purpose, shares.HolderOf(ctx)}
 	return i.reads.Next(ctx, key, func(ctx context.Context) (verification.Read, error) {
 		ctx, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
-		current, err := i.Store.Get(ctx, object.ID)
+		current, err := i.config.Store.Get(ctx, object.ID)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return verification.Read{}, err
 		}
-		retrieved, err := i.Stripe.Read(ctx, purpose, object.Account, object.ID)
+		retrieved, err := i.config.Stripe.Read(ctx, purpose, object.Account, object.ID)
 		if err != nil {
 			return verification.Read{}, err
 		}
 		return verification.Read{
 			Object: retrieved.Object, AsOf: retrieved.AsOf,
-			Applied: current.Applied, RecordTime: i.Clock().UnixMilli(),
+			Applied: current.Applied, RecordTime: i.config.Clock().UnixMilli(),
 		}, nil
 	})
 }

@@ -42,9 +42,9 @@ func TestARepeatedEventIsADuplicateAndWritesNothing(t *testing.T) {
 	}
 }
 
-// doubted is a record that shows a failure, and an event of the same second that says verified: only
+// ambiguous is a record that shows a failure, and an event of the same second that says verified: only
 // Stripe can tell which came last.
-func doubted(t *testing.T, asked Stripe) (*records, *Ingest, verification.Event) {
+func ambiguous(t *testing.T, asked Stripe) (*records, *Ingest, verification.Event) {
 	t.Helper()
 	kept := &records{}
 	i := newIngest(t, kept, asked)
@@ -66,7 +66,7 @@ func TestADoubtIsSettledByStripe(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			asked := says(test.truth, base+7)
-			kept, i, second := doubted(t, asked)
+			kept, i, second := ambiguous(t, asked)
 			outcome := apply(t, i, second)
 			session := kept.session(t)
 			if outcome.Effect != test.effect || outcome.Doubt {
@@ -93,7 +93,7 @@ func TestADoubtIsNotSettledByAReadBegunBeforeTheEventArrived(t *testing.T) {
 			}
 			return verification.Retrieved{Object: passed, AsOf: base + 7}, nil
 		}
-		kept, i, second := doubted(t, asked)
+		kept, i, second := ambiguous(t, asked)
 		go func() { _, _ = i.Reread(t.Context(), verification.Session{ID: sessionID, Pending: true}) }()
 		synctest.Wait()
 		answered := make(chan verification.Outcome, 1)
@@ -202,7 +202,7 @@ func TestStripesFailureIsNoErrorOfApplyAndTheRuleDecides(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			kept, i, second := doubted(t, test.asked)
+			kept, i, second := ambiguous(t, test.asked)
 			outcome := apply(t, i, second)
 			if outcome.Effect != verification.EffectPending || !outcome.Write {
 				t.Errorf("outcome %+v, want pending", outcome)
@@ -222,7 +222,7 @@ func TestADoubtTakesAtMostTwoSeconds(t *testing.T) {
 			<-ctx.Done() // never answers
 			return verification.Retrieved{}, ctx.Err()
 		}
-		kept, i, second := doubted(t, asked)
+		kept, i, second := ambiguous(t, asked)
 		began := time.Now()
 		outcome := apply(t, i, second)
 		if took := time.Since(began); took > 2*time.Second {
@@ -241,7 +241,7 @@ func TestADoubtBehindASlowReadTakesAtMostTwoSecondsToo(t *testing.T) {
 			time.Sleep(1900 * time.Millisecond)
 			return verification.Retrieved{Object: passed, AsOf: base + 7}, nil
 		}
-		kept, i, second := doubted(t, asked)
+		kept, i, second := ambiguous(t, asked)
 		go func() { _, _ = i.Reread(t.Context(), verification.Session{ID: sessionID}) }()
 		synctest.Wait()
 		began := time.Now()
@@ -288,7 +288,7 @@ func TestACancelledWebhookEndsADoubtWithTheContextsError(t *testing.T) {
 			<-ctx.Done()
 			return verification.Retrieved{}, ctx.Err()
 		}
-		kept, i, second := doubted(t, asked)
+		kept, i, second := ambiguous(t, asked)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second/2, cancel)
 		if _, err := i.Apply(ctx, second); !errors.Is(err, context.Canceled) {

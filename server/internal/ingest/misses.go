@@ -7,20 +7,20 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// maxMisses bounds how many misses are remembered.
+// maxMisses bounds how many misses are kept.
 const maxMisses = 10_000
 
-// missFor is how long Stripe is not asked again for what it did not know: longer each time. A caller that
-// waits asks again and again, and the webhook of a session that is created meanwhile ends the miss.
+// missFor is how long Stripe is not asked again for a session that it did not know: longer each time. A caller that
+// waits repeats its call; the webhook of a session that is created meanwhile ends the miss.
 var missFor = []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute}
 
-// misses remembers what Stripe did not know. It is safe for concurrent use.
+// misses keeps the sessions and references that Stripe did not know. It is safe for concurrent use.
 type misses struct {
 	mu   sync.Mutex
 	seen *lru.Cache[question, miss]
 }
 
-// miss says when Stripe last did not know something, and how often in a row.
+// miss is when Stripe last did not know something, and how often in a row.
 type miss struct {
 	at    time.Time
 	times int
@@ -40,7 +40,7 @@ func (m *misses) fresh(what question, now time.Time) bool {
 	return found && now.Sub(last.at) < missFor[min(last.times, len(missFor))-1]
 }
 
-// add notes that Stripe did not know something. Answers to callers who asked at the same time are one miss.
+// add notes that Stripe did not know something. Answers to callers that asked at the same time count as one miss.
 func (m *misses) add(what question, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -51,5 +51,5 @@ func (m *misses) add(what question, now time.Time) {
 	m.seen.Add(what, miss{at: now, times: last.times + 1})
 }
 
-// end forgets a miss: an event says that there is something.
+// end removes a miss: an event has shown the session or the reference.
 func (m *misses) end(what question) { m.seen.Remove(what) }

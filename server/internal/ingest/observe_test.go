@@ -20,13 +20,13 @@ func TestDoubtsAreCounted(t *testing.T) {
 		{"no key", nil, []Doubt{DoubtPending}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, i, doubtful := doubted(t, test.stripe)
+			_, i, second := ambiguous(t, test.stripe)
 			var seen []Doubt
-			i.ObserveDoubt = func(d Doubt) { seen = append(seen, d) }
-			apply(t, i, doubtful)
-			apply(t, i, doubtful) // known: no doubt any more
+			i.config.ObserveDoubt = func(d Doubt) { seen = append(seen, d) }
+			apply(t, i, second)
+			apply(t, i, second) // known: no longer ambiguous
 			if !slices.Equal(seen, test.want) {
-				t.Errorf("told %v, want %v", seen, test.want)
+				t.Errorf("got %v, want %v", seen, test.want)
 			}
 		})
 	}
@@ -36,8 +36,8 @@ func TestADoubtThatTheStoreCannotKeepIsNotCounted(t *testing.T) {
 	kept := &records{}
 	i := newIngest(t, kept, nil)
 	apply(t, i, event(1, 5, failed))
-	i.ObserveDoubt = func(d Doubt) { t.Errorf("told %s", d) }
-	i.Store = unavailable{kept}
+	i.config.ObserveDoubt = func(d Doubt) { t.Errorf("called with %s", d) }
+	i.config.Store = unavailable{kept}
 	if _, err := i.Apply(t.Context(), event(2, 5, passed)); err == nil {
 		t.Error("no error")
 	}
@@ -61,7 +61,7 @@ func TestReadThroughsAreCounted(t *testing.T) {
 		want   []ReadThrough
 	}{
 		{"found", says(passed, base), []ReadThrough{ReadThroughFound}},
-		{"unknown to Stripe too, and remembered", fails(verification.ErrStripeUnknown), []ReadThrough{ReadThroughUnknown}},
+		{"unknown to Stripe too, and kept as a miss", fails(verification.ErrStripeUnknown), []ReadThrough{ReadThroughUnknown}},
 		{"failed", fails(verification.ErrStripeUnavailable), []ReadThrough{ReadThroughFailed, ReadThroughFailed}},
 		{"no key", nil, nil},
 	} {
@@ -69,14 +69,14 @@ func TestReadThroughsAreCounted(t *testing.T) {
 			kept := &records{}
 			i := newIngest(t, kept, test.stripe)
 			var seen []ReadThrough
-			i.ObserveReadThrough = func(r ReadThrough) { seen = append(seen, r) }
+			i.config.ObserveReadThrough = func(r ReadThrough) { seen = append(seen, r) }
 			for range 2 {
 				if _, err := kept.Get(t.Context(), sessionID); err != nil { // as callers do first
 					_, _ = i.ReadUnknown(t.Context(), sessionID)
 				}
 			}
 			if !slices.Equal(seen, test.want) {
-				t.Errorf("told %v, want %v", seen, test.want)
+				t.Errorf("got %v, want %v", seen, test.want)
 			}
 		})
 	}

@@ -11,18 +11,18 @@ import (
 )
 
 const (
-	// maxRechecks bounds the sessions that wait to be read again. The catch-up reads the others.
+	// maxRechecks bounds the sessions that wait for another read. The catch-up reads the others.
 	maxRechecks = 1000
 	// recheckAfter is the pause before the first read. It doubles before each of the recheckTries.
 	recheckAfter = time.Second
 	recheckTries = 5
-	// recheckTimeout bounds one of them. It is below doubtTimeout: what is read again must not make the line so long that
-	// doubts of this moment have no turn.
+	// recheckTimeout bounds one read. It is below doubtTimeout: rechecks must not make the queue for Stripe so long that
+	// the reads for new ambiguous events time out.
 	recheckTimeout = doubtTimeout / 2
 )
 
-// rechecks are the sessions whose doubt was decided by rule only because this service was busy. Stripe can
-// be asked: to wait for the next catch-up would show what is wrong for a quarter of an hour.
+// rechecks holds the sessions with an ambiguous event that was decided by rule only because this service was busy. Stripe
+// can be asked soon; until the next catch-up, a quarter of an hour, the session could show a wrong status.
 type rechecks struct {
 	ctx  context.Context // ends when the process stops
 	stop context.CancelFunc
@@ -38,13 +38,13 @@ func newRechecks() *rechecks {
 	return r
 }
 
-// close gives up what waits: the record says that it is pending, and the catch-up begins with a start.
+// close gives up the sessions that wait. Their records are marked as unresolved, and a catch-up begins with each start.
 func (r *rechecks) close() {
 	r.stop()
 	r.working.Wait()
 }
 
-// add has run called for a session in a goroutine of its own, once at a time.
+// add calls run for a session in a goroutine of its own, unless one is running for that session.
 func (r *rechecks) add(what question, run func(context.Context)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -60,18 +60,18 @@ func (r *rechecks) add(what question, run func(context.Context)) {
 	})
 }
 
-// wasBusy reports whether a read failed because this service had no turn for it, or no time to wait for one
-// that is shared. A failure of Stripe is none: the catch-up deals with an outage.
+// wasBusy reports whether a read failed because this service had no slot for it, or because the wait for a shared read
+// timed out. It returns false for a failure of Stripe: the catch-up deals with an outage.
 func wasBusy(err error) bool {
 	return errors.Is(err, verification.ErrStripeBusy) ||
 		errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, verification.ErrStripeUnavailable)
 }
 
-// recheck reads a session again soon, until it is no longer in doubt or Stripe fails.
+// recheck reads a session again soon, until it is resolved or Stripe fails.
 func (i *Ingest) recheck(object verification.Object) {
 	i.rechecks.add(question{account: object.Account, id: object.ID}, func(ctx context.Context) {
 		for pause := recheckAfter; pause < recheckAfter<<recheckTries; pause *= 2 {
-			timer := time.NewTimer(pause/2 + rand.N(pause/2)) // events that were refused together come back one by one
+			timer := time.NewTimer(pause/2 + rand.N(pause/2)) // spread: events that were refused together must not return together
 			select {
 			case <-timer.C:
 			case <-ctx.Done():
@@ -80,7 +80,7 @@ func (i *Ingest) recheck(object verification.Object) {
 			}
 			session, err := i.recheckNow(ctx, object.ID)
 			if err == nil && !session.Pending {
-				i.Logger.Info("a doubt that was decided by rule is settled", "session_id", object.ID, "status", session.Status)
+				i.config.Logger.Info("an event that was decided by rule is settled by Stripe", "session_id", object.ID, "status", session.Status)
 				return
 			}
 			if err != nil && !wasBusy(err) {
@@ -93,7 +93,7 @@ func (i *Ingest) recheck(object verification.Object) {
 func (i *Ingest) recheckNow(ctx context.Context, id string) (verification.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, recheckTimeout)
 	defer cancel()
-	session, err := i.Store.Get(ctx, id)
+	session, err := i.config.Store.Get(ctx, id)
 	if err != nil || !session.Pending {
 		return session, err
 	}

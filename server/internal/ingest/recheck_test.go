@@ -11,8 +11,8 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// ambiguous brings in two events of one second of which only Stripe can tell the order. Stripe says passed.
-func ambiguous(t *testing.T, i *Ingest) verification.Outcome {
+// applyAmbiguous applies two events of one second, whose order only Stripe knows. Stripe says passed.
+func applyAmbiguous(t *testing.T, i *Ingest) verification.Outcome {
 	t.Helper()
 	apply(t, i, event(1, 5, passed))
 	return apply(t, i, event(2, 9, failed))
@@ -44,7 +44,7 @@ func TestG15_ADoubtDecidedByRuleBecauseWeWereBusyIsReadAgainWithinSeconds(t *tes
 			synctest.Test(t, func(t *testing.T) {
 				kept, asked := &records{}, thin(test.faults...)
 				i := newIngest(t, kept, asked)
-				if outcome := ambiguous(t, i); outcome.Effect != verification.EffectPending {
+				if outcome := applyAmbiguous(t, i); outcome.Effect != verification.EffectPending {
 					t.Fatalf("effect %v, want pending", outcome.Effect)
 				}
 				if s := kept.session(t); s.Status != verification.StatusRequiresInput || !s.Pending {
@@ -60,7 +60,7 @@ func TestG15_ADoubtDecidedByRuleBecauseWeWereBusyIsReadAgainWithinSeconds(t *tes
 					t.Errorf("%d GETs, want %d", asked.count(), want)
 				}
 				if slices.ContainsFunc(asked.purposes, func(p verification.Purpose) bool { return p != verification.PurposeDoubt }) {
-					t.Errorf("purposes %v, want only doubts", asked.purposes)
+					t.Errorf("purposes %v, want only those of ambiguous events", asked.purposes)
 				}
 			})
 		})
@@ -72,7 +72,7 @@ func TestADoubtDuringStripesOutageIsLeftToTheCatchUp(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			asked := thin(fault)
 			i := newIngest(t, &records{}, asked)
-			ambiguous(t, i)
+			applyAmbiguous(t, i)
 			time.Sleep(time.Hour)
 			if asked.count() != 1 {
 				t.Errorf("%v: %d GETs, want 1", fault, asked.count())
@@ -85,7 +85,7 @@ func TestAReadOfADoubtIsTriedAgainOnlyAFewTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := fails(verification.ErrStripeBusy)
 		i := newIngest(t, &records{}, asked)
-		ambiguous(t, i)
+		applyAmbiguous(t, i)
 		time.Sleep(time.Hour)
 		if want := 1 + recheckTries; asked.count() != want {
 			t.Errorf("%d GETs, want %d", asked.count(), want)
@@ -97,7 +97,7 @@ func TestCloseEndsWhatWaitsToBeReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := fails(verification.ErrStripeBusy)
 		i := New(Config{Store: &records{}, Stripe: asked, Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
-		ambiguous(t, i)
+		applyAmbiguous(t, i)
 		began := time.Now()
 		i.Close()
 		if took := time.Since(began); took != 0 || asked.count() != 1 {
@@ -109,11 +109,11 @@ func TestCloseEndsWhatWaitsToBeReadAgain(t *testing.T) {
 func TestRereadsAreForTheirPurpose(t *testing.T) {
 	asked := says(passed, base)
 	i := newIngest(t, &records{}, asked)
-	doubted := verification.Session{ID: sessionID, Pending: true}
+	unresolved := verification.Session{ID: sessionID, Pending: true}
 	for _, err := range []error{
-		second(i.Reread(t.Context(), doubted)),
+		second(i.Reread(t.Context(), unresolved)),
 		second(i.Reread(t.Context(), verification.Session{ID: sessionID})),
-		second(i.Refresh(t.Context(), doubted)),
+		second(i.Refresh(t.Context(), unresolved)),
 	} {
 		if err != nil {
 			t.Error(err)
@@ -141,7 +141,7 @@ func TestG15_AWebhookEndsAMissHoweverOftenItWasAskedFor(t *testing.T) {
 		apply(t, i, event(1, 1, open))
 		clear(kept.held) // as where the store loses its last writes
 		if _, _ = i.ReadUnknown(t.Context(), sessionID); asked.count() != 5 {
-			t.Error("the miss is remembered after the session's webhook")
+			t.Error("the miss is kept after the session's webhook")
 		}
 	})
 }

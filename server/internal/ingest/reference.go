@@ -11,32 +11,32 @@ import (
 
 const (
 	// archiveFor is how long Stripe is not asked again which archived session a reference leads to. A newer
-	// session is in the index as soon as its webhook comes, and the catch-up, which runs as often as this,
-	// finds one whose webhook did not come.
+	// session is in the index as soon as its webhook comes. The catch-up, which runs as often as this, finds a
+	// session whose webhook did not come.
 	archiveFor = 15 * time.Minute
-	// archiveWithoutStripe is the same while Stripe cannot be asked: the least SETTLED_TTL. In less time no
-	// newer session can have been settled and archived, so that nothing here leads to it.
+	// archiveWithoutStripe is the same while Stripe cannot be asked: the least SETTLED_TTL. In less time no newer
+	// session can have been settled and archived, and so be missing in the index.
 	archiveWithoutStripe = 24 * time.Hour
 )
 
-// archived is an archived session to which Stripe said that a reference leads. Neither its record nor the
-// index may hold the reference, so without this each call by reference would ask Stripe.
+// archived is an archived session that a reference leads to, as Stripe said. Neither its record nor the index may hold
+// the reference, so without this entry each call by reference would ask Stripe.
 type archived struct {
 	id    string
 	at    time.Time // when Stripe said so
 	tried time.Time // when Stripe was last asked again in vain
 }
 
-// ReadUnknownReference is ReadUnknown for the newest session with a client_reference_id, also where that
-// session is archived: then the session returned has no reference. A redacted session, and one whose record
-// has another reference, count as a miss, whatever Stripe's list says.
+// ReadUnknownReference is ReadUnknown for the newest session with a client_reference_id. If that session is archived, the
+// session returned has no reference. A redacted session, and a session whose record has another reference, count as a
+// miss, whatever Stripe's list says.
 func (i *Ingest) ReadUnknownReference(ctx context.Context, reference string) (verification.Session, error) {
 	known, _ := i.archives.Get(reference)
 	session, err := i.archived(ctx, reference, known)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return verification.Session{}, err
 	}
-	now := i.Clock()
+	now := i.config.Clock()
 	if err == nil && (now.Sub(known.at) < archiveFor || now.Sub(known.tried) < missFor[0]) {
 		return session, nil
 	}
@@ -44,28 +44,28 @@ func (i *Ingest) ReadUnknownReference(ctx context.Context, reference string) (ve
 		return i.find(ctx, reference)
 	})
 	if failed != nil && !errors.Is(failed, store.ErrNotFound) && err == nil && now.Sub(known.at) < archiveWithoutStripe {
-		known.tried = i.Clock()
+		known.tried = i.config.Clock()
 		i.archives.Add(reference, known)
 		return session, nil
 	}
 	return found, failed
 }
 
-// archived reads the archived session that is known of a reference; store.ErrNotFound if none is, or if its
-// record says otherwise by now.
+// archived reads the archived session of a reference. It returns store.ErrNotFound if none is known, or if the session's
+// record has changed since.
 func (i *Ingest) archived(ctx context.Context, reference string, known archived) (verification.Session, error) {
 	if known.id == "" {
 		return verification.Session{}, store.ErrNotFound
 	}
-	session, err := i.Store.Get(ctx, known.id)
+	session, err := i.config.Store.Get(ctx, known.id)
 	if err == nil && !leads(reference, session) {
 		return session, store.ErrNotFound
 	}
 	return session, err
 }
 
-// leads reports whether a session to which Stripe says that a reference leads is shown to callers of the
-// reference: it has the reference, or only the archive took it.
+// leads reports whether callers of a reference see a session that Stripe says it leads to: the session has the reference,
+// or has lost it only because it was archived.
 func leads(reference string, session verification.Session) bool {
 	return session.Reference == reference || session.Reference == "" && session.Stub()
 }
@@ -80,16 +80,15 @@ func (i *Ingest) find(ctx context.Context, reference string) (verification.Sessi
 	case errors.Is(err, verification.ErrStripeUnknown):
 		i.archives.Remove(reference)
 	case err == nil && session.Reference != reference:
-		i.archives.Add(reference, archived{id: session.ID, at: i.Clock()})
+		i.archives.Add(reference, archived{id: session.ID, at: i.config.Clock()})
 	}
 	return session, err
 }
 
-// findSession keeps what Stripe's list says of a session that is not known here. Where the record is known and
-// says something else, the session gets a GET of its own: of the list it is not known what the record held when
-// it was asked for.
+// findSession stores what Stripe's list says of a session that is not known here. If a record exists and differs, the
+// session gets a GET of its own: it is not known what the record held when the list was requested.
 func (i *Ingest) findSession(ctx context.Context, reference string) (verification.Session, error) {
-	retrieved, err := i.Stripe.FindByReference(ctx, reference)
+	retrieved, err := i.config.Stripe.FindByReference(ctx, reference)
 	if err != nil {
 		return verification.Session{}, err
 	}
@@ -100,7 +99,7 @@ func (i *Ingest) findSession(ctx context.Context, reference string) (verificatio
 	return session, err
 }
 
-// saysMore reports whether an answer of Stripe would change a record, if it was read after all that the record
+// saysMore reports whether an answer of Stripe would change a record, if the answer is newer than all that the record
 // holds.
 func saysMore(session verification.Session, retrieved verification.Retrieved) bool {
 	_, outcome := verification.ApplyRead(session, verification.Read{
@@ -109,7 +108,7 @@ func saysMore(session verification.Session, retrieved verification.Retrieved) bo
 	return outcome.Write
 }
 
-// forget drops what Stripe said before an event of a session came.
+// forget drops the misses and archives of a session that has an event: they are older.
 func (i *Ingest) forget(object verification.Object) {
 	i.misses.end(question{account: object.Account, id: object.ID})
 	if object.Reference != "" {

@@ -10,19 +10,19 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// question is what Stripe was asked for: a session of an account, or a reference.
+// question identifies what Stripe is asked for: a session of an account, or a reference.
 type question struct{ account, id, reference string }
 
-// String tells any two of them apart, whatever their parts are.
+// String returns different texts for different questions, whatever their parts are.
 func (q question) String() string { return fmt.Sprintf("%q %q %q", q.account, q.id, q.reference) }
 
-// ReadUnknown reads a session that the store does not have from Stripe, once for all calls of one caller at the
-// same time, and keeps it. store.ErrNotFound if Stripe does not know it either (see missFor)
-// or no API key is configured; else verification's ErrStripe… (with the context's, if that ended
-// first) or the store's.
+// ReadUnknown reads a session that the store does not have from Stripe, and stores it. Concurrent calls of one caller
+// share the read. It returns store.ErrNotFound if Stripe does not know the session either (see missFor), or if no API
+// key is configured. Other errors are verification's ErrStripe… (joined with the context's, if that ended first) or
+// the store's.
 func (i *Ingest) ReadUnknown(ctx context.Context, id string) (verification.Session, error) {
 	return i.readUnknown(ctx, question{id: id}, func(ctx context.Context) (verification.Session, error) {
-		retrieved, err := i.Stripe.Read(ctx, verification.PurposeLookup, "", id)
+		retrieved, err := i.config.Stripe.Read(ctx, verification.PurposeLookup, "", id)
 		if err != nil {
 			return verification.Session{}, err
 		}
@@ -30,8 +30,8 @@ func (i *Ingest) ReadUnknown(ctx context.Context, id string) (verification.Sessi
 	})
 }
 
-// Reread reads a session from Stripe that may have been lost or missed here, and keeps what is new. It is for
-// work that no caller waits for: a doubt is settled before all else.
+// Reread reads a session from Stripe whose changes can have been lost or missed here, and stores what is new. It is for
+// work that no caller waits for. An unresolved session is read at the highest priority.
 func (i *Ingest) Reread(ctx context.Context, current verification.Session) (verification.Session, error) {
 	if current.Pending {
 		return i.reread(ctx, verification.PurposeDoubt, current)
@@ -39,13 +39,13 @@ func (i *Ingest) Reread(ctx context.Context, current verification.Session) (veri
 	return i.reread(ctx, verification.PurposeCatchUp, current)
 }
 
-// Refresh is Reread for a caller that wants more than is known here.
+// Refresh is Reread for a caller that needs more than is known here.
 func (i *Ingest) Refresh(ctx context.Context, current verification.Session) (verification.Session, error) {
 	return i.reread(ctx, verification.PurposeLookup, current)
 }
 
 func (i *Ingest) reread(ctx context.Context, purpose verification.Purpose, current verification.Session) (verification.Session, error) {
-	if i.Stripe == nil {
+	if i.config.Stripe == nil {
 		return current, verification.ErrStripeNotConfigured
 	}
 	read, err := i.read(ctx, purpose, verification.Object{ID: current.ID, Account: current.Account})
@@ -56,7 +56,7 @@ func (i *Ingest) reread(ctx context.Context, purpose verification.Purpose, curre
 }
 
 func (i *Ingest) readUnknown(ctx context.Context, what question, ask func(context.Context) (verification.Session, error)) (verification.Session, error) {
-	if i.Stripe == nil || i.misses.fresh(what, i.Clock()) {
+	if i.config.Stripe == nil || i.misses.fresh(what, i.config.Clock()) {
 		return verification.Session{}, store.ErrNotFound
 	}
 	type result struct {
@@ -65,13 +65,13 @@ func (i *Ingest) readUnknown(ctx context.Context, what question, ask func(contex
 	}
 	answer := make(chan result, 1)
 	i.working.Go(func() {
-		// Others wait for this answer too: it must not end with the first caller.
+		// Other callers wait for this answer too: it must not end with the first caller.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 		defer cancel()
-		// Not shared with other callers: their share of the reads may be used up, and this one's not.
+		// Shared only by calls of one caller: another caller's share of the reads can be used up.
 		session, err, _ := i.unknown.Do(what.String()+shares.HolderOf(ctx).String(), func() (any, error) {
 			session, err := i.ask(ctx, what, ask)
-			i.ObserveReadThrough(readThroughOf(err))
+			i.config.ObserveReadThrough(readThroughOf(err))
 			return session, err
 		})
 		answer <- result{session.(verification.Session), err}
@@ -87,7 +87,7 @@ func (i *Ingest) readUnknown(ctx context.Context, what question, ask func(contex
 func (i *Ingest) ask(ctx context.Context, what question, ask func(context.Context) (verification.Session, error)) (verification.Session, error) {
 	session, err := ask(ctx)
 	if errors.Is(err, verification.ErrStripeUnknown) {
-		i.misses.add(what, i.Clock())
+		i.misses.add(what, i.config.Clock())
 		err = store.ErrNotFound
 	}
 	if err != nil {
@@ -96,10 +96,10 @@ func (i *Ingest) ask(ctx context.Context, what question, ask func(context.Contex
 	return session, nil
 }
 
-// keep commits what Stripe told of a session that was not known here.
+// keep commits what Stripe says of a session that was not known here.
 func (i *Ingest) keep(ctx context.Context, retrieved verification.Retrieved) (verification.Session, error) {
 	return i.applyRead(ctx, verification.Read{
-		Object: retrieved.Object, AsOf: retrieved.AsOf, RecordTime: i.Clock().UnixMilli(),
+		Object: retrieved.Object, AsOf: retrieved.AsOf, RecordTime: i.config.Clock().UnixMilli(),
 	})
 }
 
@@ -114,9 +114,9 @@ func readThroughOf(err error) ReadThrough {
 	}
 }
 
-// applyRead commits a read. One that was overtaken is not needed: the record is newer.
+// applyRead commits a read. A read that was overtaken changes nothing: the record is newer.
 func (i *Ingest) applyRead(ctx context.Context, read verification.Read) (verification.Session, error) {
-	session, err := i.Store.Update(ctx, read.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
+	session, err := i.config.Store.Update(ctx, read.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 		next, outcome := verification.ApplyRead(current, read)
 		return next, outcome.Write, nil
 	})

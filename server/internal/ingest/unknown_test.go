@@ -145,7 +145,7 @@ func TestOnlyUnknownIsRememberedNotStripesTrouble(t *testing.T) {
 			}
 		}
 		if asked.count() != 2 {
-			t.Errorf("%v: %d GETs: the trouble was remembered", fault, asked.count())
+			t.Errorf("%v: %d GETs: the failure was kept as a miss", fault, asked.count())
 		}
 	}
 }
@@ -214,7 +214,7 @@ func TestARedactedSessionIsNotFoundByTheReferenceThatStripeStillShows(t *testing
 		t.Errorf("%d searches at Stripe, want 1", asked.finds)
 	}
 	if !kept.session(t).Tombstone() {
-		t.Error("what Stripe told of the redaction was not kept")
+		t.Error("what Stripe said of the redaction was not kept")
 	}
 }
 
@@ -262,7 +262,7 @@ func TestCloseWaitsForADoubtsRead(t *testing.T) {
 	})
 }
 
-// Callers who ask for the same at the same time make one miss: it is not remembered for ten minutes after the first
+// Callers that ask for the same at the same time make one miss: it is not kept for ten minutes after the first
 // asking.
 func TestG15_AnswersToCallersAtTheSameTimeAreOneMiss(t *testing.T) {
 	m, what, now := newMisses(), question{id: "vs_1"}, time.Now()
@@ -270,10 +270,10 @@ func TestG15_AnswersToCallersAtTheSameTimeAreOneMiss(t *testing.T) {
 		m.add(what, now)
 	}
 	if !m.fresh(what, now.Add(missFor[0]-time.Second)) || m.fresh(what, now.Add(missFor[0])) {
-		t.Errorf("three answers at once are not remembered for %v", missFor[0])
+		t.Errorf("three answers at once do not count as one miss for %v", missFor[0])
 	}
 	m.add(what, now.Add(missFor[0]))
 	if !m.fresh(what, now.Add(missFor[0]+missFor[1]-time.Second)) {
-		t.Errorf("the second miss is not remembered for %v", missFor[1])
+		t.Errorf("the second miss is not kept for %v", missFor[1])
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// records is a store in memory whose answers take their time on the way in and on the way out.
+// records is a store in memory that can be slow before and after each access.
 type records struct {
 	store.Store
 
@@ -72,7 +72,7 @@ func (r *records) Update(_ context.Context, id string, fn store.UpdateFunc) (ver
 	return next, nil
 }
 
-// commit is what another process writes: this one's cache hears of it by the feed only.
+// commit writes as another process does: the cache learns of it by the feed only.
 func (r *records) commit(id string) {
 	_, _ = r.Update(context.Background(), id, advance)
 }
@@ -95,7 +95,7 @@ func advance(current verification.Session) (verification.Session, bool, error) {
 	return current, true, nil
 }
 
-// recent asks and says at which revision the answer is.
+// recent returns the revision that Session answers with.
 func recent(t *testing.T, v *View, least int32) int32 {
 	t.Helper()
 	session, err := v.Session(t.Context(), "vs_1", least)
@@ -119,7 +119,7 @@ func newFreshView() (*records, *View) {
 	return r, v
 }
 
-func TestWhatWasReadIsServedFromMemoryWhileTheFeedIsFollowed(t *testing.T) {
+func TestTheCacheAnswersWhileTheFeedIsFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, v := newFreshView()
 		for range 5 {
@@ -139,23 +139,23 @@ func TestWhatWasReadIsServedFromMemoryWhileTheFeedIsFollowed(t *testing.T) {
 		if got := r.count(); got != 3 {
 			t.Errorf("%d reads after the feed was followed again, want 3", got)
 		}
-		v.Peek("vs_1", 9) // memory's no is no miss: who wants more asks Recent
+		v.Peek("vs_1", 9) // Peek counts no miss: its caller calls Session next
 		if hits, misses := v.Counts(); hits != 5 || misses != 3 {
 			t.Errorf("%d hits and %d misses are counted, want 5 and 3", hits, misses)
 		}
 	})
 }
 
-func TestAChangeThatIsToldTakesTheOlderOneAway(t *testing.T) {
+func TestAnEntryEvictsAnOlderRevision(t *testing.T) {
 	r, v := newFreshView()
 	recent(t, v, 0)
 	r.commit("vs_1")
 	if got := recent(t, v, 0); got != 1 {
-		t.Fatalf("revision %d before anybody told, want 1 from memory", got)
+		t.Fatalf("revision %d before the feed showed 2, want 1 from the cache", got)
 	}
 	v.cache.invalidate("vs_1", 2)
 	if got := recent(t, v, 0); got != 2 {
-		t.Errorf("revision %d after it was told, want 2", got)
+		t.Errorf("revision %d after the feed showed it, want 2", got)
 	}
 	reads := r.count()
 	v.cache.invalidate("vs_1", 2) // again, as after a reconnect
@@ -164,7 +164,7 @@ func TestAChangeThatIsToldTakesTheOlderOneAway(t *testing.T) {
 	}
 }
 
-func TestALeastRevisionIsReadWhereMemoryIsOlder(t *testing.T) {
+func TestAMinRevisionIsReadIfTheCacheIsOlder(t *testing.T) {
 	r, v := newFreshView()
 	recent(t, v, 0)
 	r.commit("vs_1")
@@ -176,7 +176,7 @@ func TestALeastRevisionIsReadWhereMemoryIsOlder(t *testing.T) {
 	}
 }
 
-func TestAReadThatBeganBeforeNewsDoesNotEnter(t *testing.T) {
+func TestAReadThatBeganBeforeAChangeIsNotCached(t *testing.T) {
 	for _, meanwhile := range []bool{false, true} { // whether somebody asks while the old read is under way
 		synctest.Test(t, func(t *testing.T) {
 			r, v := newFreshView()
@@ -192,7 +192,7 @@ func TestAReadThatBeganBeforeNewsDoesNotEnter(t *testing.T) {
 			synctest.Wait()
 			r.set(func() { r.held["vs_1"] = verification.Session{ID: "vs_1", Revision: 2} })
 			v.cache.invalidate("vs_1", 2)
-			// Who is woken by the news does not wait for the old read, nor get its answer.
+			// A caller that the change woke does not wait for the old read, and does not get its answer.
 			if meanwhile {
 				if got := recent(t, v, 0); got != 2 {
 					t.Errorf("revision %d, want 2", got)
@@ -201,13 +201,13 @@ func TestAReadThatBeganBeforeNewsDoesNotEnter(t *testing.T) {
 			close(late)
 			<-answered
 			if got := recent(t, v, 0); got != 2 {
-				t.Errorf("the old read came into memory: revision %d", got)
+				t.Errorf("the old read was cached: revision %d", got)
 			}
 		})
 	}
 }
 
-func TestWhoAsksAtTheSameTimeSharesARead(t *testing.T) {
+func TestCallersAtTheSameTimeShareARead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, v := newFreshView()
 		r.slow = func() { time.Sleep(time.Millisecond) }
@@ -217,12 +217,12 @@ func TestWhoAsksAtTheSameTimeSharesARead(t *testing.T) {
 		}
 		asking.Wait()
 		if got := r.count(); got != 1 {
-			t.Errorf("%d reads for 10,000 who asked at the same time, want 1", got)
+			t.Errorf("%d reads for 10,000 callers at the same time, want 1", got)
 		}
 	})
 }
 
-func TestACallerWhoGoesLeavesTheReadToTheOthers(t *testing.T) {
+func TestACallerThatGivesUpLeavesTheReadToTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, v := newFreshView()
 		r.slow = func() { time.Sleep(time.Second) }
@@ -246,11 +246,11 @@ func TestACallerWhoGoesLeavesTheReadToTheOthers(t *testing.T) {
 	})
 }
 
-func TestWhatTheFeedCannotVouchForIsForgotten(t *testing.T) {
+func TestWhatTheFeedCannotVouchForIsNotAnswered(t *testing.T) {
 	tests := []struct {
-		name   string
-		do     func(*View)
-		forget bool
+		name string
+		do   func(*View)
+		read bool
 	}{
 		{"another partition is trimmed", func(v *View) { v.cache.reset(1) }, true},
 		{"its partition is trimmed", func(v *View) { v.cache.reset(0); v.cache.markFresh(0, time.Now()) }, true},
@@ -262,13 +262,13 @@ func TestWhatTheFeedCannotVouchForIsForgotten(t *testing.T) {
 		recent(t, v, 0)
 		test.do(v)
 		before := r.count()
-		if recent(t, v, 0); (r.count() > before) != test.forget {
+		if recent(t, v, 0); (r.count() > before) != test.read {
 			t.Errorf("%s: %d reads more", test.name, r.count()-before)
 		}
 	}
 }
 
-func TestErrorsAreNotRemembered(t *testing.T) {
+func TestErrorsAreNotCached(t *testing.T) {
 	r, v := newFreshView()
 	r.set(func() { r.fail = store.ErrUnavailable })
 	if _, err := v.Session(t.Context(), "vs_1", 0); !errors.Is(err, store.ErrUnavailable) {
@@ -281,11 +281,11 @@ func TestErrorsAreNotRemembered(t *testing.T) {
 	}
 	r.commit("vs_unknown")
 	if _, err := v.Session(t.Context(), "vs_unknown", 0); err != nil {
-		t.Errorf("a miss was remembered: %v", err)
+		t.Errorf("a miss was cached: %v", err)
 	}
 }
 
-func TestTheMemoryIsBounded(t *testing.T) {
+func TestTheCacheIsBounded(t *testing.T) {
 	r := newRecords()
 	v := newView(r, 640)
 	v.cache.markFresh(0, time.Now())
@@ -301,6 +301,6 @@ func TestTheMemoryIsBounded(t *testing.T) {
 		held += v.cache.shards[i].entries.Len()
 	}
 	if held > 640 || held < 600 {
-		t.Errorf("%d sessions remembered, want 640", held)
+		t.Errorf("%d sessions cached, want 640", held)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"example.com/verification-status/server/internal/store"
 )
 
-// losses are what a tailer has told of them.
+// losses notes what Config.Lost gets.
 type losses struct {
 	mu       sync.Mutex
 	sessions []string
@@ -27,7 +27,7 @@ func (l *losses) rewound(sessions []string, more bool) {
 	l.sessions, l.more, l.times = append(l.sessions, sessions...), l.more || more, l.times+1
 }
 
-func (l *losses) told() (sessions []string, more bool, times int) {
+func (l *losses) noted() (sessions []string, more bool, times int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.sessions), l.more, l.times
@@ -65,18 +65,18 @@ func TestG7_ALossThatIsOvergrownBetweenTwoChecksIsNoticed(t *testing.T) {
 				if !quiet.woken() {
 					t.Error("a watcher of another session was not woken, although the store has lost writes")
 				}
-				if lost, more, times := l.told(); !slices.Equal(lost, []string{"vs_3", "vs_4"}) || more || times != 1 {
-					t.Errorf("told of %v as lost, more %v, %d times; want vs_3 and vs_4 once", lost, more, times)
+				if lost, more, times := l.noted(); !slices.Equal(lost, []string{"vs_3", "vs_4"}) || more || times != 1 {
+					t.Errorf("got %v as lost, more %v, %d times; want vs_3 and vs_4 once", lost, more, times)
 				}
 				if lines := m.lines(); lines[len(lines)-2] != "reset 0" {
-					t.Errorf("the memory was told %q; want it to forget last", lines)
+					t.Errorf("the cache got %q; want a reset last", lines)
 				}
 				f.add(0, store.Entry{SessionID: "vs_quiet", Revision: 1})
 				if !quiet.woken() {
 					t.Error("the feed is not followed any more")
 				}
-				if _, _, times := l.told(); times != 1 {
-					t.Errorf("told of a loss %d times", times)
+				if _, _, times := l.noted(); times != 1 {
+					t.Errorf("a loss was reported %d times", times)
 				}
 			})
 		})
@@ -101,22 +101,22 @@ func TestG6_AFeedThatIsTrimmedBeforeItIsReadIsNoticed(t *testing.T) {
 			t.Error("a watcher was not woken, although entries were trimmed before they were read")
 		}
 		if lines := m.lines(); !slices.Contains(lines[2:], "reset 0") {
-			t.Errorf("the memory was told %q; want it to forget", lines)
+			t.Errorf("the cache got %q; want a reset", lines)
 		}
-		if _, _, times := l.told(); times != 0 {
-			t.Error("trimmed entries were told as lost")
+		if _, _, times := l.noted(); times != 0 {
+			t.Error("trimmed entries were reported as lost")
 		}
 	})
 }
 
-// An answer of the feed does not say that its positions still are good: memory is trusted as far as the last
+// An answer of the feed does not say that the positions still are good: the cache is fresh as far as the last
 // check, however much is read since.
 func TestG8_TheMemoryIsTrustedAsFarAsTheLastCheckOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, m := newFeed(), &boundedCache{fakeCache: &fakeCache{}}
 		m.fresh = func(until time.Time) {
 			if f.mu.Lock(); until.After(f.checked) && !f.checked.IsZero() {
-				t.Errorf("memory is trusted until %v after the last check", until.Sub(f.checked))
+				t.Errorf("the cache is fresh until %v after the last check", until.Sub(f.checked))
 			}
 			f.mu.Unlock()
 		}
@@ -129,7 +129,7 @@ func TestG8_TheMemoryIsTrustedAsFarAsTheLastCheckOnly(t *testing.T) {
 	})
 }
 
-// boundedCache is a memory that tells until when it is trusted.
+// boundedCache reports until when it is marked fresh.
 type boundedCache struct {
 	*fakeCache
 	fresh func(until time.Time)
@@ -140,8 +140,8 @@ func (m *boundedCache) markFresh(_ int, until time.Time) []string {
 	return nil
 }
 
-// A commit of this process that the feed does not tell of is lost, although the positions are good; after a
-// break all those that it had not told of may be.
+// A commit of this process that the feed does not show is lost, although the positions are good; after a
+// break all commits that it had not shown can be lost.
 func TestG7_OwnCommitsThatTheFeedDoesNotTellOfAreTold(t *testing.T) {
 	for name, loses := range map[string]func(*feed){
 		"behind the position": func(*feed) {},
@@ -159,8 +159,8 @@ func TestG7_OwnCommitsThatTheFeedDoesNotTellOfAreTold(t *testing.T) {
 				if !watcher.woken() {
 					t.Error("the session's watcher was not woken")
 				}
-				if lost, _, _ := l.told(); !slices.Equal(lost, []string{"vs_own"}) {
-					t.Errorf("told of %v as lost; want vs_own", lost)
+				if lost, _, _ := l.noted(); !slices.Equal(lost, []string{"vs_own"}) {
+					t.Errorf("got %v as lost; want vs_own", lost)
 				}
 			})
 		})

@@ -135,7 +135,7 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 		}
 		return session.Revision
 	}
-	eventually(t, "revision 2 is in memory", func() bool {
+	eventually(t, "revision 2 is cached", func() bool {
 		answered()
 		return v.Peek("vs_a", 2) != nil
 	})
@@ -181,8 +181,8 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 	if took := time.Since(moved); took > most {
 		t.Errorf("a lost revision was answered for %v; want %v at the most", took, most)
 	}
-	eventually(t, "the loss is told", func() bool {
-		lost, _, _ := l.told()
+	eventually(t, "the loss is reported", func() bool {
+		lost, _, _ := l.noted()
 		return slices.Contains(lost, "vs_a")
 	})
 }

@@ -190,7 +190,7 @@ func (f *feed) Followed(partition int) time.Time {
 	return time.Now()
 }
 
-// fakeCache notes what it is told, in order.
+// fakeCache notes the calls, in order.
 type fakeCache struct {
 	mu          sync.Mutex
 	log         []string

@@ -11,7 +11,7 @@ import (
 	"example.com/verification-status/server/internal/store"
 )
 
-func TestTheMemoryIsToldWhatTheFeedCanVouchFor(t *testing.T) {
+func TestTheCacheLearnsWhatTheFeedCanVouchFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, m := newFeed(), &fakeCache{}
 		step := func(what string, want ...string) {
@@ -19,7 +19,7 @@ func TestTheMemoryIsToldWhatTheFeedCanVouchFor(t *testing.T) {
 			time.Sleep(followBlock + time.Millisecond)
 			synctest.Wait()
 			if got := m.lines(); !slices.Equal(got, want) {
-				t.Fatalf("%s: told %q, want %q", what, got, want)
+				t.Fatalf("%s: the cache got %q, want %q", what, got, want)
 			}
 			m.mu.Lock()
 			m.log = nil
@@ -28,7 +28,7 @@ func TestTheMemoryIsToldWhatTheFeedCanVouchFor(t *testing.T) {
 		runWith(t, f, hub.New(), m)
 		step("at the start, behind the head", "reset 0", "reset 1", "fresh")
 		f.add(1, store.Entry{SessionID: "vs_1", Revision: 3})
-		step("an entry, before the feed is trusted", "invalidate vs_1 3", "fresh")
+		step("an entry, before the cache is fresh", "invalidate vs_1 3", "fresh")
 		f.set(func() { f.fail = store.ErrUnavailable })
 		step("the store is away", "stale")
 		f.set(func() { f.fail = nil })
@@ -72,8 +72,8 @@ func TestTheLagIsThatOfThePartitionThatIsFurthestBehind(t *testing.T) {
 	})
 }
 
-// TestAWatcherIsWokenAfterTheMemoryKnows: else it would be given what it has seen.
-func TestAWatcherIsWokenAfterTheMemoryKnows(t *testing.T) {
+// TestAWatcherIsWokenAfterTheCache: else it would read the session that it has seen.
+func TestAWatcherIsWokenAfterTheCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, h := newFeed(), hub.New()
 		w := watch(t, h, hub.Session("vs_1"))
@@ -83,7 +83,7 @@ func TestAWatcherIsWokenAfterTheMemoryKnows(t *testing.T) {
 		w.woken() // everybody is, at the start
 		f.add(0, store.Entry{SessionID: "vs_1", Revision: 1})
 		if !w.woken() || m.tooLate {
-			t.Errorf("the watcher was woken before the memory was told: %v", m.tooLate)
+			t.Errorf("the watcher was not woken, or before the cache was invalidated: %v", m.tooLate)
 		}
 	})
 }

@@ -10,7 +10,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// TestG8_ARevisionLostBeforeItsNewsIsForgotten: the store loses a revision before the feed has told of it, so
+// TestG8_ARevisionLostBeforeItsNewsIsForgotten: the store loses a revision before the feed has shown it, so
 // that the feed, which is followed all the time, shows no sign of it.
 func TestG8_ARevisionLostBeforeItsNewsIsForgotten(t *testing.T) {
 	for name, learn := range map[string]func(*testing.T, *records, *View){

@@ -24,9 +24,9 @@ func newWatchedView(s store.Store, size int, w watchers) *View {
 	return v
 }
 
-// TestAnOwnCommitsEntryIsNoNews: whether the feed tells of it before the commit's answer is here or after; what
-// others have committed is.
-func TestAnOwnCommitsEntryIsNoNews(t *testing.T) {
+// TestAnOwnCommitsEntryWakesNobodyAgain, whether the feed shows it before the commit's answer or after. The
+// entries of other processes wake.
+func TestAnOwnCommitsEntryWakesNobodyAgain(t *testing.T) {
 	r := newRecords()
 	committed, changed := 0, 0
 	v := newWatchedView(r, 1000, watchers{func(_, _ verification.Session) { committed++ }, func(string) { changed++ }})
@@ -44,38 +44,38 @@ func TestAnOwnCommitsEntryIsNoNews(t *testing.T) {
 	}
 	update(func() {
 		if v.cache.invalidate("vs_1", 1) {
-			t.Error("an entry was news while its commit was under way")
+			t.Error("an entry woke the watchers while its commit was in flight")
 		}
 	}, advance)
 	if got := recent(t, v, 0); got != 1 || r.count() != 0 || committed != 1 || changed != 0 {
-		t.Errorf("revision %d after %d reads; %d commits and %d changes told", got, r.count(), committed, changed)
+		t.Errorf("revision %d after %d reads; %d commits and %d changes woke", got, r.count(), committed, changed)
 	}
 	if v.cache.invalidate("vs_1", 1) || !v.cache.invalidate("vs_1", 2) {
-		t.Error("afterwards: the own commit is news, or the next one is none")
+		t.Error("afterwards: the own commit wakes again, or the next one does not")
 	}
 	r.commit("vs_1")
 	update(func() {
 		if v.cache.invalidate("vs_1", 2) {
-			t.Error("an entry was news while an update was under way")
+			t.Error("an entry woke the watchers while an update was in flight")
 		}
 	}, func(s verification.Session) (verification.Session, bool, error) { return s, false, nil })
 	if changed != 1 || committed != 1 {
-		t.Errorf("%d changes and %d commits told, after an update that wrote nothing", changed, committed)
+		t.Errorf("%d changes and %d commits woke, after an update that wrote nothing", changed, committed)
 	}
 	update(func() { v.cache.invalidate("vs_1", 4) }, advance) // another process's commit comes right behind
 	if changed != 2 || committed != 2 || v.Peek("vs_1", 0) != nil {
-		t.Errorf("%d changes told, remembered %v, although a newer one was told", changed, v.Peek("vs_1", 0))
+		t.Errorf("%d changes woke, cached is %v, although the feed showed a newer one", changed, v.Peek("vs_1", 0))
 	}
 	if left := len(v.cache.handle("vs_1").updates); left != 0 {
 		t.Errorf("%d updates are still under way", left)
 	}
 }
 
-// TestAnUpdateThatWritesNothingBringsNothingOldIn: its read may be answered after the feed has told of what came next.
-func TestAnUpdateThatWritesNothingBringsNothingOldIn(t *testing.T) {
+// TestAnUpdateThatWritesNothingCachesNothingOld: its read can be answered after the feed has shown the next revision.
+func TestAnUpdateThatWritesNothingCachesNothingOld(t *testing.T) {
 	for name, meanwhile := range map[string]func(v *View){
-		"told":      func(v *View) { v.cache.invalidate("vs_1", 2) },
-		"forgotten": func(v *View) { v.cache.reset(0); v.cache.markFresh(0, time.Now()) },
+		"shown": func(v *View) { v.cache.invalidate("vs_1", 2) },
+		"reset": func(v *View) { v.cache.reset(0); v.cache.markFresh(0, time.Now()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, v := newFreshView()
@@ -85,7 +85,7 @@ func TestAnUpdateThatWritesNothingBringsNothingOldIn(t *testing.T) {
 				t.Fatal(err)
 			}
 			if held := v.Peek("vs_1", 0); held != nil {
-				t.Errorf("revision %d is remembered", held.Revision)
+				t.Errorf("revision %d is cached", held.Revision)
 			}
 		})
 	}
@@ -104,8 +104,8 @@ func (a answersLate) Update(ctx context.Context, id string, fn store.UpdateFunc)
 	})
 }
 
-// TestAnUpdateThatHangsKeepsNoNewsBack, neither the first nor the next.
-func TestAnUpdateThatHangsKeepsNoNewsBack(t *testing.T) {
+// TestAnUpdateThatHangsKeepsNoWakeUpBack, neither the first nor the next.
+func TestAnUpdateThatHangsKeepsNoWakeUpBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, changed := newRecords(), 0
 		v := newWatchedView(r, 1000, watchers{nil, func(string) { changed++ }})
@@ -118,12 +118,12 @@ func TestAnUpdateThatHangsKeepsNoNewsBack(t *testing.T) {
 		for revision := range int32(2) {
 			synctest.Wait()
 			if v.cache.invalidate("vs_1", revision+1) {
-				t.Error("news did not wait for the update")
+				t.Error("the wake-up did not wait for the update")
 			}
 			time.Sleep(updateGrace)
 			synctest.Wait()
 			if changed != int(revision)+1 {
-				t.Errorf("%d changes told after revision %d, and %v", changed, revision+1, updateGrace)
+				t.Errorf("%d changes woke after revision %d, and %v", changed, revision+1, updateGrace)
 			}
 		}
 		v.cache.invalidate("vs_1", 3)
@@ -131,65 +131,65 @@ func TestAnUpdateThatHangsKeepsNoNewsBack(t *testing.T) {
 		updating.Wait()
 		time.Sleep(2 * updateGrace)
 		if changed != 3 {
-			t.Errorf("%d changes told, want 3: the end of the update tells of the last", changed)
+			t.Errorf("%d changes woke, want 3: the end of the update wakes for the last", changed)
 		}
 	})
 }
 
-// TestARevisionOfALostTimelineHidesNoNews: after a loss the numbers begin anew, below what was committed before.
-func TestARevisionOfALostTimelineHidesNoNews(t *testing.T) {
+// TestARevisionOfALostTimelineHidesNoWakeUp: after a loss the numbers begin again, below what was committed before.
+func TestARevisionOfALostTimelineHidesNoWakeUp(t *testing.T) {
 	r := newRecords()
 	r.set(func() { r.held["vs_1"] = verification.Session{ID: "vs_1", Revision: 8} })
 	var v *View
-	news, changed := true, 0
+	wake, changed := true, 0
 	v = newWatchedView(r, 1000, watchers{
 		func(_, _ verification.Session) { // as close to the update's end as may be
 			v.cache.reset(0)
-			news = v.cache.invalidate("vs_1", 1)
+			wake = v.cache.invalidate("vs_1", 1)
 		},
 		func(string) { changed++ },
 	})
 	if _, err := v.Update(t.Context(), "vs_1", advance); err != nil {
 		t.Fatal(err)
 	}
-	if !news && changed == 0 {
-		t.Error("nobody was told of revision 1, because revision 9 was committed before the loss")
+	if !wake && changed == 0 {
+		t.Error("nothing woke for revision 1, because revision 9 was committed before the loss")
 	}
 	if v.cache.reset(0); !v.cache.invalidate("vs_1", 2) {
-		t.Error("revision 2 was no news after the update")
+		t.Error("revision 2 woke nobody after the update")
 	}
 }
 
-func TestAnOwnCommitIsKnownAndToldAtOnce(t *testing.T) {
+func TestAnOwnCommitIsCachedAndWakesAtOnce(t *testing.T) {
 	r := newRecords()
-	var told []int32
-	v := newWatchedView(r, 1000, watchers{func(_, after verification.Session) { told = append(told, after.Revision) }, nil})
+	var woke []int32
+	v := newWatchedView(r, 1000, watchers{func(_, after verification.Session) { woke = append(woke, after.Revision) }, nil})
 	v.cache.markFresh(0, time.Now())
 	for range 2 {
 		if _, err := v.Update(t.Context(), "vs_1", advance); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := recent(t, v, 0); got != 2 || r.count() != 0 || len(told) != 2 {
-		t.Errorf("revision %d after %d reads, told %v", got, r.count(), told)
+	if got := recent(t, v, 0); got != 2 || r.count() != 0 || len(woke) != 2 {
+		t.Errorf("revision %d after %d reads, woke for %v", got, r.count(), woke)
 	}
-	if _, err := v.Update(t.Context(), "vs_1", func(s verification.Session) (verification.Session, bool, error) { return s, false, nil }); err != nil || len(told) != 2 {
-		t.Errorf("told %v of an update that wrote nothing, %v", told, err)
+	if _, err := v.Update(t.Context(), "vs_1", func(s verification.Session) (verification.Session, bool, error) { return s, false, nil }); err != nil || len(woke) != 2 {
+		t.Errorf("woke for %v after an update that wrote nothing, %v", woke, err)
 	}
 }
 
-// TestACommitDoesNotEnterBehindANewerRead: another process has committed revision 2, and somebody was answered
-// it from a read that could not be remembered; our own revision 1 comes last.
-func TestACommitDoesNotEnterBehindANewerRead(t *testing.T) {
+// TestACommitIsNotCachedAfterANewerRead: another process has committed revision 2, and somebody was answered
+// it from a read that could not be cached; our own revision 1 comes last.
+func TestACommitIsNotCachedAfterANewerRead(t *testing.T) {
 	v := newView(newRecords(), 1000)
 	at := v.cache.handle("vs_1")
 	before := at.generation()
-	v.cache.invalidate("vs_1", 0) // news of a session that shares the counter would do
+	v.cache.invalidate("vs_1", 0) // a change of another session with the same counter would do too
 	u, since := at.begin(), at.generation()
 	at.put(&verification.Session{ID: "vs_1", Revision: 2}, before, 0, nil)
 	at.put(&verification.Session{ID: "vs_1", Revision: 1}, since, 1, u)
 	if held := at.get(); held != nil {
-		t.Errorf("revision %d is remembered after 2 was answered", held.Revision)
+		t.Errorf("revision %d is cached after 2 was answered", held.Revision)
 	}
 	at.end(u)
 }

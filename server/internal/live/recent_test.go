@@ -16,7 +16,7 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// Whatever was kept and lost, exactly the sessions of the lost entries are told, and whether there
+// Whatever was kept and lost, exactly the sessions of the lost entries are reported, and whether there
 // may be more.
 func TestG7_WhatWasLostIsTold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -47,10 +47,10 @@ func TestG7_WhatWasLostIsTold(t *testing.T) {
 			t.Fatalf("lost %v, %v; want %v", got, err, want)
 		}
 		if wantMore := kept < oldest || kept == trimmed; more != wantMore {
-			t.Fatalf("more = %v, want %v (kept %d, trimmed %d, remembered from %d)", more, wantMore, kept, trimmed, oldest)
+			t.Fatalf("more = %v, want %v (kept %d, trimmed %d, the entries are kept from %d)", more, wantMore, kept, trimmed, oldest)
 		}
 		if total >= keptEntries && len(r.entries) < keptEntries {
-			t.Fatalf("%d entries are remembered of %d", len(r.entries), total)
+			t.Fatalf("%d entries are kept of %d", len(r.entries), total)
 		}
 	})
 }
@@ -62,17 +62,17 @@ func TestAStoreThatIsAwayIsNotALoss(t *testing.T) {
 	}
 }
 
-// The store loses everything while the tailer cannot look: it remembers where it was.
+// The store loses everything while the follower cannot read: it keeps its positions.
 func TestG7_ALossDuringAnOutageIsTold(t *testing.T) {
 	server := redistest.Start(t)
 	s, h := openRedis(t, server), hub.New()
 	session := watch(t, h, hub.Session("vs_1"))
-	told := make(chan []string, 16)
+	reported := make(chan []string, 16)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		newFollowing(s, h, &fakeCache{}, func(lost []string, _ bool) { told <- lost }, slog.New(slog.DiscardHandler)).run(ctx)
+		newFollowing(s, h, &fakeCache{}, func(lost []string, _ bool) { reported <- lost }, slog.New(slog.DiscardHandler)).run(ctx)
 	}()
 	defer func() { cancel(); <-done }()
 	session.wokenWithin(10 * time.Second) // it has begun
@@ -85,12 +85,12 @@ func TestG7_ALossDuringAnOutageIsTold(t *testing.T) {
 	deadline := time.After(4 * checkEvery)
 	for {
 		select {
-		case lost := <-told:
+		case lost := <-reported:
 			if slices.Contains(lost, "vs_1") {
 				return
 			}
 		case <-deadline:
-			t.Fatal("nobody was told that vs_1 is lost")
+			t.Fatal("the loss of vs_1 was not reported")
 		}
 	}
 }

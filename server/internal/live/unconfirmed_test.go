@@ -22,7 +22,7 @@ func TestG8_AnOwnCommitThatTheFeedDoesNotTellOfIsNotVouchedFor(t *testing.T) {
 			t.Errorf("%v is lost by what the feed held when the commit was answered", lost)
 		}
 		if got := recent(t, v, 0); got != 2 {
-			t.Errorf("revision %d; want 2 from memory as long as the feed may yet tell of it", got)
+			t.Errorf("revision %d; want 2 from the cache as long as the feed can still show it", got)
 		}
 		time.Sleep(time.Millisecond)
 		if lost := v.cache.markFresh(0, time.Now()); !slices.Equal(lost, []string{"vs_1"}) {
@@ -38,8 +38,8 @@ func TestG8_AnOwnCommitThatTheFeedDoesNotTellOfIsNotVouchedFor(t *testing.T) {
 	})
 }
 
-// What the feed has told of, before the commit's answer or behind it, is not lost; nor is an update without a
-// revision, of which it does not tell.
+// A commit that the feed has shown, before the commit's answer or after it, is not lost; nor is an update without a
+// revision, which it does not show.
 func TestOwnCommitsThatTheFeedToldOfAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, v := newFreshView()
@@ -58,7 +58,7 @@ func TestOwnCommitsThatTheFeedToldOfAreKept(t *testing.T) {
 		}
 		update(advance)
 		v.cache.invalidate("vs_1", 2)
-		kept("told behind the answer")
+		kept("shown after the answer")
 		calls := 0
 		r.slow = func() {
 			if calls++; calls == 2 {
@@ -67,23 +67,23 @@ func TestOwnCommitsThatTheFeedToldOfAreKept(t *testing.T) {
 		}
 		update(advance)
 		r.slow = func() {}
-		kept("told before the answer")
+		kept("shown before the answer")
 		update(func(s verification.Session) (verification.Session, bool, error) { return s, true, nil })
 		kept("without a revision")
 		update(advance)
 		update(advance)
 		v.cache.invalidate("vs_1", 4)
 		v.cache.invalidate("vs_1", 5)
-		kept("two, told together")
+		kept("two, shown together")
 		update(advance)
 		if unconfirmed := v.cache.reset(0); !slices.Equal(unconfirmed, []string{"vs_1"}) {
 			t.Errorf("reset with %v unconfirmed; want vs_1", unconfirmed)
 		}
-		kept("forgotten")
+		kept("reset")
 	})
 }
 
-// Two commits of one session are answered in either order: the feed tells of the older first, and the newer is
+// Two commits of one session are answered in either order: the feed shows the older first, and the newer is
 // waited for all the same.
 func TestTheNewestOwnCommitIsWaitedFor(t *testing.T) {
 	var u ownCommits
@@ -92,6 +92,6 @@ func TestTheNewestOwnCommitIsWaitedFor(t *testing.T) {
 	u.add("vs_1", 5, at)
 	u.confirm("vs_1", 5)
 	if lost := u.overdue(at.Add(time.Millisecond)); !slices.Equal(lost, []string{"vs_1"}) {
-		t.Errorf("lost are %v; want vs_1, of whose revision 6 the feed has not told", lost)
+		t.Errorf("lost are %v; want vs_1, whose revision 6 the feed has not shown", lost)
 	}
 }

@@ -98,11 +98,11 @@ func TestG7_AForgedTokenOfAnArchivedSessionShowsNothing(t *testing.T) {
 	stripe.set(object("vs_0", "verified", reference("me"), created(-100)))
 	one.apply(eventOf(1, 1, object("vs_0", "verified", reference("me"), created(-100))))
 	for _, me := range []string{"me", "nobody"} {
-		forged := resumetoken.EncodeReference(me, resumetoken.Session(at(one.record("vs_1"), 2)))
+		forged := resumetoken.EncodeReference(me, resumetoken.Session(cursorAt(one.record("vs_1"), 2)))
 		wantExpiredToken(t, one.watch(resumed(byReference(me), forged)).ended())
 	}
 	stripe.change(func() { stripe.fail = verification.ErrStripeUnavailable })
-	forged := resumetoken.EncodeReference("else", resumetoken.Session(at(one.record("vs_1"), 2)))
+	forged := resumetoken.EncodeReference("else", resumetoken.Session(cursorAt(one.record("vs_1"), 2)))
 	wantError(t, one.watch(resumed(byReference("else"), forged)).ended(), codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE)
 }
 

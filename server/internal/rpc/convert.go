@@ -10,17 +10,17 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// current is the session as it is now.
+// current returns the session as it is now, for callers.
 func (c *Config) current(session *verification.Session) *verificationv1.Verification {
-	return c.shown(session, session.Revision, &session.State)
+	return c.show(session, session.Revision, &session.State)
 }
 
-// asOf is the session as of one revision. What depends on the clock and the policy is of now.
+// asOf returns the session as of one revision. Fields that depend on the clock and the policy are as of now.
 func (c *Config) asOf(session verification.Session, change verification.Change) *verificationv1.Verification {
-	return c.shown(&session, change.Revision, &change.State)
+	return c.show(&session, change.Revision, &change.State)
 }
 
-func (c *Config) shown(session *verification.Session, revision int32, state *verification.State) *verificationv1.Verification {
+func (c *Config) show(session *verification.Session, revision int32, state *verification.State) *verificationv1.Verification {
 	return &verificationv1.Verification{
 		SessionId:              session.ID,
 		Status:                 statusOf(state.Status),
@@ -42,7 +42,7 @@ func (c *Config) shown(session *verification.Session, revision int32, state *ver
 	}
 }
 
-// retryState says in advance what RetryVerification would answer.
+// retryState returns what RetryVerification would answer now.
 func (c *Config) retryState(state *verification.State) *verificationv1.RetryState {
 	decision := c.Policy.Judge(*state, c.Clock())
 	retry := &verificationv1.RetryState{
@@ -58,8 +58,7 @@ func (c *Config) retryState(state *verification.State) *verificationv1.RetryStat
 	return retry
 }
 
-// history is what reached the session; nothing of it is told after a redaction, nor of an archived
-// session.
+// history returns the inputs of a session. It is empty after a redaction, and for an archived session.
 func history(session verification.Session) []*verificationv1.HistoryEntry {
 	if session.Tombstone() || session.Stub() {
 		return nil
@@ -98,7 +97,7 @@ var statuses = map[string]verificationv1.Status{
 
 func statusOf(stripe string) verificationv1.Status { return statuses[stripe] }
 
-// types are the contract's, by Stripe's names: those of the contract in small letters.
+// types maps Stripe's names to the contract's types. Stripe's names are the contract's in lower case.
 var types = func() map[string]verificationv1.VerificationType {
 	byName := make(map[string]verificationv1.VerificationType)
 	for name, value := range verificationv1.VerificationType_value {
@@ -109,7 +108,7 @@ var types = func() map[string]verificationv1.VerificationType {
 
 func typeOf(stripe string) verificationv1.VerificationType { return types[stripe] }
 
-// errorOf maps Stripe's error. A code that the contract does not know passes through beside OTHER.
+// errorOf maps Stripe's error. A code that the contract does not have becomes OTHER; stripe_code still shows it.
 func errorOf(stripe verification.Error) *verificationv1.VerificationError {
 	if stripe.IsZero() {
 		return nil
@@ -122,8 +121,8 @@ func errorOf(stripe verification.Error) *verificationv1.VerificationError {
 	}
 }
 
-// codeOf relies on the contract's names being Stripe's codes in capitals, which a test holds to
-// Stripe's list.
+// codeOf maps Stripe's error code. The contract's names are Stripe's codes in upper case; a test holds them to Stripe's
+// list.
 func codeOf(stripe string) verificationv1.ErrorCode {
 	if stripe == "" {
 		return verificationv1.ErrorCode_ERROR_CODE_UNSPECIFIED
@@ -135,13 +134,13 @@ func codeOf(stripe string) verificationv1.ErrorCode {
 	return verificationv1.ErrorCode(code)
 }
 
-// KnowsErrorCode says whether one of Stripe's error codes has a name of its own in the contract.
+// KnowsErrorCode reports whether one of Stripe's error codes has a name of its own in the contract.
 func KnowsErrorCode(stripe string) bool {
 	return codeOf(stripe) > verificationv1.ErrorCode_ERROR_CODE_OTHER
 }
 
-// categoryOf goes by the code's first word, so that a code to come has its category too; the codes
-// that concern the session as a whole have no such word.
+// categoryOf goes by the code's first word, so that a future code has its category too. Codes about the session as a
+// whole have no such word, and are listed.
 func categoryOf(stripe string) verificationv1.ErrorCategory {
 	switch stripe {
 	case "abandoned", "consent_declined", "country_not_supported", "device_not_supported", "under_supported_age":
@@ -165,7 +164,7 @@ func categoryOf(stripe string) verificationv1.ErrorCategory {
 	return verificationv1.ErrorCategory_ERROR_CATEGORY_UNSPECIFIED
 }
 
-// denialText says why a retry is refused, for people.
+// denialText returns why a retry is refused, for people.
 func denialText(denial verification.Denial) string {
 	switch denial {
 	case verification.DenialProcessing:
@@ -179,7 +178,7 @@ func denialText(denial verification.Denial) string {
 	case verification.DenialLimitReached:
 		return "the person had as many attempts as they get; offer another way"
 	case verification.DenialNotRetryable:
-		return "the failure is one that trying again cannot mend; offer another way"
+		return "trying again cannot fix this failure; offer another way"
 	case verification.DenialSuperseded:
 		return "another session replaced this one; see superseded_by"
 	case verification.DenialCooldown:

@@ -55,7 +55,7 @@ func TestACursorSendsTheSnapshotFirstThenEveryLaterRevisionOnce(t *testing.T) {
 				if want := fmt.Sprintf("vr_%d", change.Revision-1); change.State.Report != want {
 					t.Fatalf("revision %d shows %s, want %s", change.Revision, change.State.Report, want)
 				}
-				seen, c = change.Revision, at(session, change.Revision)
+				seen, c = change.Revision, cursorAt(session, change.Revision)
 			}
 		}
 		if seen != int32(total) {
@@ -83,17 +83,17 @@ func TestG7_ACursorNoticesAStoreThatLostWrites(t *testing.T) {
 		now  verification.Session
 		good bool
 	}{
-		{"unchanged", at(whole, 5), whole, true},
-		{"grown", at(whole, 3), whole, true},
-		{"shrunk", at(whole, 5), life("vs_1", 4), false},
-		{"gone another way, same number", at(whole, 4), other, false},
-		{"gone another way, before that", at(whole, 3), other, true},
-		{"the same again", at(whole, 5), again, false},
-		{"history cut right behind it", at(whole, 3), trimmed, true},
-		{"history cut beyond it", at(whole, 2), trimmed, false},
-		{"another session", at(whole, 5), stranger, false},
-		{"redacted", at(whole, 2), redacted(whole, verification.RedactionRedacted), true},
-		{"redacted after a loss that shows", at(whole, 5), redacted(life("vs_1", 2), verification.RedactionRedacted), false},
+		{"unchanged", cursorAt(whole, 5), whole, true},
+		{"grown", cursorAt(whole, 3), whole, true},
+		{"shrunk", cursorAt(whole, 5), life("vs_1", 4), false},
+		{"gone another way, same number", cursorAt(whole, 4), other, false},
+		{"gone another way, before that", cursorAt(whole, 3), other, true},
+		{"the same again", cursorAt(whole, 5), again, false},
+		{"history cut right behind it", cursorAt(whole, 3), trimmed, true},
+		{"history cut beyond it", cursorAt(whole, 2), trimmed, false},
+		{"another session", cursorAt(whole, 5), stranger, false},
+		{"redacted", cursorAt(whole, 2), redacted(whole, verification.RedactionRedacted), true},
+		{"redacted after a loss that shows", cursorAt(whole, 5), redacted(life("vs_1", 2), verification.RedactionRedacted), false},
 	}
 	for _, test := range tests {
 		if err := test.c.check(test.now); (err == nil) != test.good || err != nil && !errors.Is(err, errTokenExpired) {
@@ -106,7 +106,7 @@ func TestARedactionCollapsesWhatWasNotYetSent(t *testing.T) {
 	whole := life("vs_1", 5)
 	erased := redacted(redacted(whole, verification.RedactionProcessing), verification.RedactionRedacted)
 	var revisions []int32
-	for _, change := range at(whole, 2).after(erased) {
+	for _, change := range cursorAt(whole, 2).after(erased) {
 		revisions = append(revisions, change.Revision)
 		if change.State.Error != (verification.Error{}) || change.State.Report != "" {
 			t.Errorf("revision %d still tells of the person: %+v", change.Revision, change.State)

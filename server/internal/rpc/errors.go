@@ -17,12 +17,12 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// domain is ErrorInfo's, of every error that this service makes.
+// domain is the ErrorInfo domain of every error of this service.
 const domain = "verification.v1"
 
-// retryAfter is what RetryInfo asks of callers where nothing better is known; operatorAfter where
-// somebody must act first. readAfter bounds it for reads and watches: what they ask for can come by webhook
-// at any moment. Only a retry needs Stripe, and waits for as long as Stripe is not asked.
+// The delays of RetryInfo: retryAfter if nothing better is known; operatorAfter if an operator must act first.
+// readAfter bounds the delay of reads and watches, since the session can come by webhook at any moment. Only a
+// retry needs Stripe; its delay is bounded by retryDayAfter.
 const (
 	retryAfter    = time.Second
 	operatorAfter = time.Minute
@@ -30,16 +30,16 @@ const (
 	retryDayAfter = 24 * time.Hour
 )
 
-// Ends of streams that are nobody's fault.
+// Errors of this package, by which calls and streams end.
 var (
 	errDraining      = errors.New("this server is stopping")
-	errStreamExpired = errors.New("the stream has reached its greatest age")
+	errStreamExpired = errors.New("the stream has reached its maximum age")
 	errStalled       = errors.New("the caller reads too slowly")
 	errRevisionLost  = errors.New("min_revision was never reached, or the store has lost it")
 	errNotYet        = errors.New("min_revision was not reached within the caller's deadline")
-	errTokenExpired  = errors.New("what followed the resume token is no longer held")
-	errOvertaken     = errors.New("other news overtook this call, several times in a row")
-	errWoken         = errors.New("the session came while Stripe was asked for it") // ends a look, no stream
+	errTokenExpired  = errors.New("the changes after the resume token are no longer kept")
+	errOvertaken     = errors.New("other changes overtook this call, several times in a row")
+	errWoken         = errors.New("the session arrived while Stripe was asked for it") // ends a read, not a stream
 	errNoLink        = errors.New("Stripe gave no link for the session")
 )
 
@@ -51,7 +51,7 @@ type deniedError struct {
 
 func (e *deniedError) Error() string { return "no retry: " + denialText(e.decision.Denial) }
 
-// kind is how one error looks to callers.
+// kind is what callers see of an error.
 type kind struct {
 	code   codes.Code
 	reason verificationv1.ErrorReason
@@ -59,7 +59,7 @@ type kind struct {
 	retry  bool   // with RetryInfo
 }
 
-// kinds maps errors, the first that matches; the order matters where an error wraps two of them.
+// kinds maps errors to kinds. The first match wins, which matters for an error that wraps two of them.
 var kinds = []struct {
 	err error
 	kind
@@ -67,9 +67,9 @@ var kinds = []struct {
 	{resumetoken.ErrInvalid, kind{codes.InvalidArgument, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID,
 		"resume_token: is no token of this service for this subject; hand back a token of the same watch, or none", false}},
 	{errTokenExpired, kind{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED,
-		"what followed the resume token is no longer held; start again without a token", false}},
+		"the changes after the resume token are no longer kept; start again without a token", false}},
 	{store.ErrTrimmed, kind{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED,
-		"what followed the resume token is no longer held; start again without a token", false}},
+		"the changes after the resume token are no longer kept; start again without a token", false}},
 	{store.ErrRewound, kind{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED,
 		"the store has lost what the resume token points to; start again without a token", false}},
 	{errRevisionLost, kind{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST,
@@ -77,9 +77,9 @@ var kinds = []struct {
 	{errDraining, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_DRAINING,
 		"this server is stopping; resume on another", true}},
 	{errStreamExpired, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STREAM_EXPIRED,
-		"the stream has reached its greatest age; resume with the last token", true}},
+		"the stream has reached its maximum age; resume with the last token", true}},
 	{errStalled, kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_STREAM_STALLED,
-		"the caller did not read for too long; resume with the last token", false}},
+		"the caller read too slowly; resume with the last token", false}},
 	{errOvertaken, kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT,
 		"the session changed while it was read; try again", true}},
 	{errNoLink, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,
@@ -108,8 +108,8 @@ var kinds = []struct {
 		"the store cannot be reached; try again", true}},
 }
 
-// fail makes the error that leaves the service, of a read or a watch. What it does not know is a fault of ours:
-// logged, and told as INTERNAL without its text, which may hold anything.
+// fail returns the status error for a failed read or watch. An error that it does not know is a fault of this service:
+// it is logged, and answered as INTERNAL without its text, which can hold anything.
 func (s *Service) fail(ctx context.Context, err error) error { return s.failure(ctx, err, readAfter) }
 
 // failRetry is fail for RetryVerification.
@@ -117,7 +117,7 @@ func (s *Service) failRetry(ctx context.Context, err error) error {
 	return s.failure(ctx, err, retryDayAfter)
 }
 
-// failure is fail with a bound of what RetryInfo asks for; a cooldown has none.
+// failure is fail with a bound on the delay of RetryInfo. The delay of a cooldown has no bound.
 func (s *Service) failure(ctx context.Context, err error, longest time.Duration) error {
 	var wrong *invalidError
 	if errors.As(err, &wrong) {
@@ -134,39 +134,39 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 			"Stripe refused the call: " + refused.Code, false}, map[string]string{"stripe_code": refused.Code})
 	}
 	if sent, ok := status.FromError(err); ok {
-		return sent.Err() // gRPC's own, of a send whose caller has gone: no fault of ours
+		return sent.Err() // gRPC's own error: the caller of a send has gone
 	}
 	if errors.Is(err, errNotYet) {
 		return status.Error(codes.DeadlineExceeded, "min_revision was not reached within the deadline; ask again with more than two seconds")
 	}
 	late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 	if late && ctx.Err() != nil {
-		return status.FromContextError(ctx.Err()).Err() // the caller's own end, whatever it cut short
+		return status.FromContextError(ctx.Err()).Err() // the caller's context ended, whatever call that canceled
 	}
 	for _, known := range kinds {
 		if errors.Is(err, known.err) {
-			if errors.Is(known.err, store.ErrNotFound) && s.config.Stripe == nil { // Stripe may well know it
+			if errors.Is(known.err, store.ErrNotFound) && s.config.Stripe == nil { // Stripe can have it
 				known.text = "no such verification session is known here; this server has no Stripe API key, so Stripe was not asked"
 			}
 			if known.reason == verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID {
 				return newStatus(known.kind, nil, badRequest("resume_token", "is no token of this service for this subject"))
 			}
-			return newStatus(known.kind, nil, s.better(known.err, longest)...)
+			return newStatus(known.kind, nil, s.retryInfoFor(known.err, longest)...)
 		}
 	}
 	if late {
-		// The caller still waits: it was our own time limit for the store.
+		// The caller still waits: this service's own time limit for the store has passed.
 		return newStatus(kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE,
 			"the store did not answer in time; try again", true}, nil)
 	}
-	s.config.Logger.ErrorContext(ctx, "a call failed for a reason that it should not", "error", err)
+	s.config.Logger.ErrorContext(ctx, "unmapped error, answering INTERNAL", "error", err)
 	return newStatus(kind{codes.Internal, verificationv1.ErrorReason_ERROR_REASON_INTERNAL,
 		"a fault of this service; its log says more", false}, nil)
 }
 
-// better is the RetryInfo of an error that is not over in a second: an obedient caller must not come
-// back all day.
-func (s *Service) better(err error, longest time.Duration) []protoadapt.MessageV1 {
+// retryInfoFor returns the RetryInfo of an error that lasts longer than a second: a caller that obeys it must not retry
+// all day.
+func (s *Service) retryInfoFor(err error, longest time.Duration) []protoadapt.MessageV1 {
 	switch {
 	case errors.Is(err, verification.ErrStripeBudget):
 		now := s.config.Clock().UTC()
@@ -178,7 +178,7 @@ func (s *Service) better(err error, longest time.Duration) []protoadapt.MessageV
 	}
 }
 
-// denied tells why a retry is refused, and from when on it is not.
+// denied returns the status error of a denied retry. It says why, and for a cooldown from when on it is allowed.
 func (s *Service) denied(e *deniedError) error {
 	denial := verificationv1.RetryDenial(e.decision.Denial)
 	metadata := map[string]string{"denial": denial.String()}

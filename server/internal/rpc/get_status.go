@@ -16,16 +16,16 @@ const freshnessWait = 2 * time.Second
 
 // GetStatus implements the RPC.
 func (s *Service) GetStatus(ctx context.Context, request *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
-	// The way of most calls keeps no record on its stack: to grow a goroutine's stack takes longer than
-	// all the rest.
-	if session := s.remembered(request); session != nil {
+	// Most calls take this path. It keeps no record on its stack: to grow a goroutine's stack takes longer than
+	// the rest of the call.
+	if session := s.cached(request); session != nil {
 		return &verificationv1.GetStatusResponse{Verification: s.config.current(session)}, nil
 	}
-	return s.lookUp(ctx, request)
+	return s.readStatus(ctx, request)
 }
 
-// remembered is a session that is asked for by a good id and known well enough; else nil.
-func (s *Service) remembered(request *verificationv1.GetStatusRequest) *verification.Session {
+// cached returns the session of a valid request by id, if the cache has it at min_revision; else nil.
+func (s *Service) cached(request *verificationv1.GetStatusRequest) *verification.Session {
 	id := request.GetSessionId()
 	if request.GetMinRevision() < 0 || request.GetIncludeHistory() || !isSessionID(id) {
 		return nil
@@ -33,7 +33,7 @@ func (s *Service) remembered(request *verificationv1.GetStatusRequest) *verifica
 	return s.config.Live.Peek(id, request.GetMinRevision())
 }
 
-func (s *Service) lookUp(ctx context.Context, request *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
+func (s *Service) readStatus(ctx context.Context, request *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
 	session, err := s.getStatus(ctx, request)
 	if err != nil {
 		return nil, s.fail(ctx, err)
@@ -57,21 +57,21 @@ func (s *Service) getStatus(ctx context.Context, request *verificationv1.GetStat
 	defer cancel()
 	session, err := read(ctx, request.GetMinRevision())
 	if errors.Is(err, store.ErrNotFound) && request.GetMinRevision() > 0 {
-		return session, errRevisionLost // the caller has seen it; nobody knows it any more
+		return session, errRevisionLost // the caller has seen it, and neither the store nor Stripe has it
 	}
 	if err != nil || session.Revision >= request.GetMinRevision() {
 		return session, err
 	}
-	return s.fresher(ctx, session, request.GetMinRevision(), read)
+	return s.awaitRevision(ctx, session, request.GetMinRevision(), read)
 }
 
-// statusReader reads the session that a call is about, at least at a revision if it has come so far.
-type statusReader func(ctx context.Context, least int32) (verification.Session, error)
+// statusReader reads the session that a call asks for, at a revision of at least minRevision if it has come that far.
+type statusReader func(ctx context.Context, minRevision int32) (verification.Session, error)
 
 func (s *Service) statusReader(request *verificationv1.GetStatusRequest) (statusReader, error) {
 	atLeast := func(least int32) int32 {
 		if request.GetIncludeHistory() {
-			return asStored // memory may lack entries that made no revision
+			return asStored // the cache can lack entries that made no revision
 		}
 		return least
 	}
@@ -91,11 +91,10 @@ func (s *Service) statusReader(request *verificationv1.GetStatusRequest) (status
 	}
 }
 
-// fresher waits for a revision that the caller has seen elsewhere. The store is always asked where
-// it is written, so a revision that does not come is one that the store has lost, unless Stripe
-// knows more. While it waits the call holds no place: else a caller that asks for revisions that do not come
-// would hold all of them, 2 s each, at no cost.
-func (s *Service) fresher(ctx context.Context, session verification.Session, revision int32, read statusReader) (verification.Session, error) {
+// awaitRevision waits for a revision that the caller has seen elsewhere. The store is read where it is written, never
+// from a replica, so a revision that does not come was lost, unless Stripe knows more. During the wait the call holds
+// no slot: else a caller that asks for revisions that never come would hold all slots, 2 s each, at no cost.
+func (s *Service) awaitRevision(ctx context.Context, session verification.Session, revision int32, read statusReader) (verification.Session, error) {
 	woken := s.config.Live.Hub().Subscribe(hub.Session(session.ID))
 	defer woken.Close()
 	waiting, cancel := context.WithTimeout(ctx, freshnessWait)
@@ -112,7 +111,7 @@ func (s *Service) fresher(ctx context.Context, session verification.Session, rev
 			return newer, nil
 		}
 		session = newer
-		// Only after a last look: the wake-up may have been lost, the revision is not.
+		// Only after a last read: the wake-up can have been lost although the revision was not.
 		if waiting.Err() != nil {
 			break
 		}
@@ -133,17 +132,17 @@ func (s *Service) fresher(ctx context.Context, session verification.Session, rev
 	switch {
 	case err == nil && newer.Revision >= revision:
 		return newer, nil
-	case over(ctx):
+	case hasEnded(ctx):
 		return verification.Session{}, errNotYet
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrConflict):
-		return verification.Session{}, err // not asked is not lost
+		return verification.Session{}, err // the store was not read, so nothing is known to be lost
 	}
 	return verification.Session{}, errRevisionLost
 }
 
-// over reports whether a context has ended, also if its deadline is this very moment: the read that it bounds can
-// end before it does.
-func over(ctx context.Context) bool {
+// hasEnded reports whether a context has ended, or its deadline has passed: a read that the context bounds can return
+// a moment before the context ends.
+func hasEnded(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }

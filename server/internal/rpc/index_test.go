@@ -81,7 +81,7 @@ func TestAReferenceIsLookedUpOnlyWhereItMayLeadElsewhere(t *testing.T) {
 		records.mu.Lock()
 		records.fail = nil
 		records.mu.Unlock()
-		time.Sleep(2 * lookAgainFailed)
+		time.Sleep(2 * pollAfterFailure)
 		told("vs_2", 1)
 	})
 }

@@ -14,62 +14,62 @@ import (
 
 const (
 	// linkSpacing is the least time between two GETs of one session for one caller: a person that presses a
-	// button again and again uses up few reads. Each call still has a link of its own: links work once.
+	// button again and again uses up few reads. Each call still gets a link of its own: links work once.
 	linkSpacing = time.Second
-	// certainFor is how long a denial that Stripe could take back is answered without Stripe, after Stripe has said
-	// what it follows from.
+	// certainFor is how long a denial is answered without Stripe, after a read of Stripe has confirmed the record
+	// that it follows from. Stripe can change such a record: a reviewer can reverse a result.
 	certainFor = time.Minute
-	// maxLinks bounds how many sessions are remembered for that.
+	// maxLinks bounds the sessions that links keeps limiters and confirmations for.
 	maxLinks = 10_000
 )
 
-// links says when a retry may make a GET, and remembers what GETs have confirmed. It is safe for concurrent use.
+// links limits the GETs of retries, and keeps which records a GET has confirmed. It is safe for concurrent use.
 type links struct {
-	spacing time.Duration
-	turns   *lru.Cache[linkKey, *rate.Limiter]
-	told    *lru.Cache[sessionKey, toldRead]
+	spacing   time.Duration
+	limiters  *lru.Cache[linkKey, *rate.Limiter]
+	confirmed *lru.Cache[sessionKey, confirmation]
 }
 
 type sessionKey struct{ account, id string }
 
-// linkKey is what turns are divided by. It has the caller, so that the calls of one do not keep another from
+// linkKey is the key of a limiter. It includes the caller, so that one caller's calls do not keep another caller from
 // the same session.
 type linkKey struct {
 	sessionKey
 	holder shares.Holder
 }
 
-// toldRead says when a read has confirmed a record, and at which count of inputs that was.
-type toldRead struct {
+// confirmation is when a read has confirmed a record, and the record's count of inputs at that time.
+type confirmation struct {
 	applied uint32
 	at      time.Time
 }
 
 func newLinks() *links {
-	turns, err := lru.New[linkKey, *rate.Limiter](maxLinks)
+	limiters, err := lru.New[linkKey, *rate.Limiter](maxLinks)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	told, err := lru.New[sessionKey, toldRead](maxLinks)
+	confirmed, err := lru.New[sessionKey, confirmation](maxLinks)
 	if err != nil {
 		panic(err)
 	}
-	return &links{spacing: linkSpacing, turns: turns, told: told}
+	return &links{spacing: linkSpacing, limiters: limiters, confirmed: confirmed}
 }
 
-// wait returns when the caller may make a GET of the session. It returns an error that is ErrStripeBusy at once if
-// no turn comes before the context's deadline, and ErrStripeUnavailable when the context ends before the turn.
+// wait returns when the caller may make a GET of the session. It returns ErrStripeBusy at once if that is after the
+// context's deadline, and ErrStripeUnavailable if the context ends first.
 func (l *links) wait(ctx context.Context, account, id string) error {
 	if l.spacing == 0 {
 		return nil
 	}
 	key := linkKey{sessionKey{account, id}, shares.HolderOf(ctx)}
 	fresh := rate.NewLimiter(rate.Every(l.spacing), 1)
-	turns, known, _ := l.turns.PeekOrAdd(key, fresh)
+	limiter, known, _ := l.limiters.PeekOrAdd(key, fresh)
 	if !known {
-		turns = fresh
+		limiter = fresh
 	}
-	if err := turns.Wait(ctx); err != nil {
+	if err := limiter.Wait(ctx); err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, ctx.Err())
 		}
@@ -78,8 +78,8 @@ func (l *links) wait(ctx context.Context, account, id string) error {
 	return nil
 }
 
-// certain reports whether a denial is answered without asking Stripe: the record says it for good, or Stripe has said
-// what it follows from a moment ago.
+// certain reports whether a denial is answered without asking Stripe: the record is final, or a read of Stripe has
+// confirmed it less than certainFor ago.
 func (s *Service) certain(session verification.Session, denial verification.Denial) bool {
 	switch denial {
 	case verification.DenialSuperseded, verification.DenialRedacted, verification.DenialCanceled,
@@ -88,16 +88,16 @@ func (s *Service) certain(session verification.Session, denial verification.Deni
 	case verification.DenialNotRetryable:
 		return !session.Pending
 	case verification.DenialAlreadyVerified, verification.DenialProcessing:
-		return !session.Pending && s.config.Clock().Sub(s.toldAt(session)) < certainFor
+		return !session.Pending && s.config.Clock().Sub(s.confirmedAt(session)) < certainFor
 	default:
 		return false
 	}
 }
 
-// toldAt is when Stripe last said that the session is as the record says; zero if that is not known.
-func (s *Service) toldAt(session verification.Session) time.Time {
+// confirmedAt returns when Stripe last said that the session is as the record says; zero if that is not known.
+func (s *Service) confirmedAt(session verification.Session) time.Time {
 	at := session.ToldAt()
-	if read, ok := s.links.told.Get(sessionKey{session.Account, session.ID}); ok && read.applied == session.Applied && read.at.After(at) {
+	if read, ok := s.links.confirmed.Get(sessionKey{session.Account, session.ID}); ok && read.applied == session.Applied && read.at.After(at) {
 		return read.at
 	}
 	return at

@@ -47,7 +47,7 @@ func (s *Service) listVerifications(ctx context.Context, request *verificationv1
 	return response, nil
 }
 
-// listQuery is the request as the store takes it. filter stands for its filter in tokens.
+// listQuery returns the query for the store. filter stands for the request's filter in tokens.
 func (s *Service) listQuery(request *verificationv1.ListVerificationsRequest) (query store.ListQuery, filter string, err error) {
 	query, filter, err = s.listFilter(request)
 	if err != nil {
@@ -68,15 +68,15 @@ func (s *Service) listQuery(request *verificationv1.ListVerificationsRequest) (q
 	if err := checkToken("page_token", token); err != nil {
 		return query, filter, err
 	}
-	place, err := resumetoken.DecodeList(token, filter)
+	cursor, err := resumetoken.DecodeList(token, filter)
 	if errors.Is(err, resumetoken.ErrInvalid) {
 		err = invalid("page_token", "is no token of this service for this filter; hand back the next_page_token of the same list, or none")
 	}
-	query.After = store.ListPlace(place)
+	query.After = store.ListPlace(cursor)
 	return query, filter, err
 }
 
-// statusLists are the lists of the statuses.
+// statusLists maps statuses to lists.
 var statusLists = map[verificationv1.Status]verification.List{
 	verificationv1.Status_STATUS_REQUIRES_INPUT: verification.ListRequiresInput,
 	verificationv1.Status_STATUS_PROCESSING:     verification.ListProcessing,
@@ -116,7 +116,7 @@ func (s *Service) listFilter(request *verificationv1.ListVerificationsRequest) (
 	}
 }
 
-// denialList is the list of a denial. Those that have none say what to ask for instead.
+// denialList returns the list of a denial. The error for a denial without a list says what to ask for instead.
 func denialList(denial verificationv1.RetryDenial) (list verification.List, err error) {
 	var instead string
 	switch denial {
@@ -129,7 +129,7 @@ func denialList(denial verificationv1.RetryDenial) (list verification.List, err 
 	case verificationv1.RetryDenial_RETRY_DENIAL_ALREADY_VERIFIED:
 		instead = "ask for the status STATUS_VERIFIED"
 	case verificationv1.RetryDenial_RETRY_DENIAL_CANCELED, verificationv1.RetryDenial_RETRY_DENIAL_SUPERSEDED:
-		instead = "ask for the status STATUS_CANCELED; superseded_by tells who was replaced"
+		instead = "ask for the status STATUS_CANCELED; superseded_by names the replacement"
 	case verificationv1.RetryDenial_RETRY_DENIAL_COOLDOWN:
 		instead = "it passes by itself; ask for the status STATUS_REQUIRES_INPUT, and see retry.next_retry_time"
 	case verificationv1.RetryDenial_RETRY_DENIAL_REDACTED:

@@ -11,7 +11,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// WatchKind is what a watch is about: a small, fixed set.
+// WatchKind is the kind of a watch's subject: a small, fixed set.
 type WatchKind string
 
 // The kinds of watches.
@@ -21,17 +21,17 @@ const (
 	WatchAll       WatchKind = "all"
 )
 
-// Observer is told what callers do. Its methods are called by many goroutines at once, and must not
+// Observer gets the calls and what they lead to. Its methods are called by many goroutines at once, and must not
 // block.
 type Observer interface {
-	// Concerns names the session that a call turned out to be about, at least once for each call that
-	// is about one. The id is of the right form.
+	// Concerns names the session that a call is about, at least once for each call that is about one. The id is
+	// valid.
 	Concerns(ctx context.Context, sessionID string)
 	// WatchOpened and WatchEnded come in pairs; code is the name of a gRPC code.
 	WatchOpened(kind WatchKind, resumed bool)
 	WatchEnded(kind WatchKind, code string)
-	// Sending comes before a status or change is sent on a watch; what it returns is called after,
-	// with the error of the send.
+	// Sending is called before a status or change is sent on a watch. The function that it returns is called after
+	// the send, with its error.
 	Sending(ctx context.Context, kind WatchKind, sessionID string, revision int32) (sent func(error))
 	// RetryGranted and RetryDenied are for RetryVerification's answers; reason is a RetryDenial's name.
 	RetryGranted()
@@ -41,8 +41,7 @@ type Observer interface {
 // Message returns the sentence of an error that the service answered a call with.
 func Message(err error) string { return status.Convert(err).Message() }
 
-// Observed is the service with somebody who looks on, from outside: the service itself knows nothing
-// of it.
+// Observed returns the service with an observer around it. The service itself does not know the observer.
 func Observed(service *Service, observer Observer) verificationv1.VerificationServiceServer {
 	return &observed{service, observer}
 }
@@ -79,14 +78,14 @@ func (o *observed) WatchStatus(request *verificationv1.WatchStatusRequest, serve
 	}
 	o.concerns(server.Context(), request.GetSessionId(), nil)
 	o.observer.WatchOpened(kind, request.GetResumeToken() != "")
-	code := codes.Internal // what a panic becomes
+	code := codes.Internal // of a panic
 	defer func() { o.observer.WatchEnded(kind, code.String()) }()
 	err := o.Service.WatchStatus(request, &observedStream{server, o, kind})
 	code = status.Code(err)
 	return err
 }
 
-// concerns tells the session of the answer, or else the one that was asked for.
+// concerns names the session of the answer, or else the requested one.
 func (o *observed) concerns(ctx context.Context, asked string, answered *verificationv1.Verification) {
 	if id := answered.GetSessionId(); id != "" {
 		o.observer.Concerns(ctx, id)
@@ -108,7 +107,7 @@ func kindOf(request *verificationv1.WatchStatusRequest) WatchKind {
 	}
 }
 
-// denialOf is why a retry was refused; empty for any other error.
+// denialOf returns the denial of a refused retry; empty for any other error.
 func denialOf(err error) string {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetReason() == verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED.String() {

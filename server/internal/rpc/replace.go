@@ -8,14 +8,14 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// replace makes the one replacement of a canceled session and gives a link to it. It may stop after
-// each step and be called again, by anyone at the same time and by the id of either session: the grant is
-// found again, Stripe creates one session for one idempotency key, the counts are inherited once, and the
-// first successor stays.
+// replace creates the one replacement of a canceled session and returns a link to it. The process can stop after each
+// step, and the call can be repeated, also by several callers at once and by the id of either session: the grant is
+// found again, Stripe creates one session for one idempotency key, the counts are inherited once, and the first
+// successor stays.
 func (s *Service) replace(ctx context.Context, closed verification.Session, request *verificationv1.RetryVerificationRequest) (retried, error) {
 	var decision verification.Decision
-	// The record as it is now: a successor that it names is the one, however long ago it was made. Stripe
-	// forgets idempotency keys after a day and would make another.
+	// The record as it is now: a successor that it names stays the successor, whatever its age. Stripe drops
+	// idempotency keys after a day, and would create another session.
 	closed, _, err := s.readAndDecide(ctx, closed, StepReplace, func(current verification.Session) (next verification.Session, write bool) {
 		if current.SupersededBy != "" {
 			return current, false
@@ -41,12 +41,12 @@ func (s *Service) replace(ctx context.Context, closed verification.Session, requ
 	return s.adopt(ctx, closed, successor)
 }
 
-// adopt makes a session that Stripe has made the successor of the closed one, and grants it a retry. The
-// order of the commits is what holds: the successor names its predecessor as soon as it is known here, so
-// that a caller that continues with it finds what is due; the predecessor names it, from when on the
-// predecessor's counts are final; it inherits them; and only then is anything granted.
+// adopt records a session that Stripe has created as the successor of the closed one, and grants it a retry. The order
+// of the commits matters. First the successor names its predecessor, so that a caller that continues with the
+// successor finds the unfinished replacement. Then the predecessor names the successor; from then on the
+// predecessor's counts are final. Then the successor inherits the counts, and only then a retry is granted.
 func (s *Service) adopt(ctx context.Context, closed verification.Session, successor string) (retried, error) {
-	// Stripe answers a repeated key with the first answer, whose link may be used: so this reads again.
+	// Stripe answers a repeated key with the first answer, whose link can be used up. So the session is read again.
 	heir, link, err := s.readAndUpdate(ctx, successor, closed.Account, StepClaim, func(current verification.Session) (verification.Session, bool) {
 		return verification.Claim(current, closed.ID)
 	})
@@ -56,7 +56,7 @@ func (s *Service) adopt(ctx context.Context, closed verification.Session, succes
 	s.config.Step(StepSupersede)
 	closed, err = s.config.Live.Update(ctx, closed.ID, func(current verification.Session) (verification.Session, bool, error) {
 		if !current.Exists() {
-			return current, false, errOvertaken // the store has lost it since: the next call starts over
+			return current, false, errOvertaken // the store has lost the session since: the next call starts over
 		}
 		next, changed := verification.Replace(current, successor, s.config.Clock())
 		return next, changed, nil
@@ -70,7 +70,7 @@ func (s *Service) adopt(ctx context.Context, closed verification.Session, succes
 	var decision verification.Decision
 	heir, err = s.inheritAndDecide(ctx, heir, s.grantRetry(ctx, &decision))
 	if errors.Is(err, errOvertaken) {
-		return retried{}, supersededError(successor) // the next turn reads it again
+		return retried{}, supersededError(successor) // the caller's loop reads it again
 	}
 	if err != nil {
 		return retried{}, err
@@ -78,8 +78,8 @@ func (s *Service) adopt(ctx context.Context, closed verification.Session, succes
 	return granted(heir, link, decision)
 }
 
-// disown leaves a session that Stripe made although the closed one has another successor. It keeps the
-// counts, so that it grants no more than the chain has left.
+// disown gives up a session that Stripe created although the closed one has another successor. The session keeps the
+// chain's counts, so that it grants no more than the chain has left.
 func (s *Service) disown(ctx context.Context, closed verification.Session, orphan string) error {
 	_, err := s.config.Live.Update(ctx, orphan, func(current verification.Session) (verification.Session, bool, error) {
 		next, changed := verification.Inherit(current, closed, s.config.Clock())
@@ -91,9 +91,9 @@ func (s *Service) disown(ctx context.Context, closed verification.Session, orpha
 	return supersededError(closed.SupersededBy)
 }
 
-// revoke takes the grant back where Stripe refused to make the session, such as for a return URL that
-// it does not like: nothing was used, and the next caller's request may be another one. An idempotency
-// error says the opposite: there was such a request before, and there may be a session.
+// revoke takes the grant back if Stripe refused to create the session, such as for a return URL that it does not
+// accept: nothing was used, and the next caller's request can be another one. An idempotency error says the
+// opposite: there was such a request before, and its session can exist.
 func (s *Service) revoke(ctx context.Context, closed verification.Session, cause error) error {
 	var refused *verification.StripeRefusedError
 	if !errors.As(cause, &refused) || refused.Code == verification.CodeIdempotency {

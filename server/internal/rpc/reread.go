@@ -12,20 +12,21 @@ import (
 )
 
 const (
-	// rereadAgain is how long Stripe is not asked again about one session, as its record is, for a min_revision
-	// that does not come: else each such call would spend a read.
+	// rereadAgain is how long Stripe is not asked again about an unchanged session for a min_revision that does not
+	// come: else each such call would use a read.
 	rereadAgain = 30 * time.Second
-	// maxRereads bounds how many such sessions are remembered.
+	// maxRereads bounds how many such sessions are kept.
 	maxRereads = 10_000
 )
 
-// rereads are the sessions that GetStatus has read again at Stripe lately. It is safe for concurrent use.
+// rereads keeps the sessions that GetStatus has read again at Stripe in the last rereadAgain. It is safe for concurrent
+// use.
 type rereads struct {
 	last   *lru.Cache[sessionKey, lastReread]
 	shared sharedread.Group[linkKey, verification.Session]
 }
 
-// lastReread is when a session was read, and the record after it.
+// lastReread is when a session was read, and identifies the record after the read.
 type lastReread struct {
 	revision int32
 	applied  uint32
@@ -40,18 +41,18 @@ func newRereads() *rereads {
 	return &rereads{last: last}
 }
 
-// read reads a session again at Stripe, once for all calls that want it at the same time. It returns the session
-// as it is if it was read a short time ago and has not changed since.
+// read reads a session again at Stripe, once for all calls that need it at the same time. It returns the session
+// unchanged if it was read less than rereadAgain ago and has not changed since.
 func (r *rereads) read(ctx context.Context, from Ingest, session verification.Session, now time.Time) (verification.Session, error) {
 	key := sessionKey{session.Account, session.ID}
-	// The key has the caller: its share of the reads can be used up, and that of others not.
+	// The key includes the caller: one caller's share of the reads can be used up while others have theirs.
 	return r.shared.Next(ctx, linkKey{key, shares.HolderOf(ctx)}, func(ctx context.Context) (verification.Session, error) {
 		last, known := r.last.Get(key)
 		if known && last.revision == session.Revision && last.applied == session.Applied && now.Sub(last.at) < rereadAgain {
 			return session, nil
 		}
 		read, err := from.Refresh(ctx, session)
-		if ctx.Err() == nil && !unasked(err) {
+		if ctx.Err() == nil && !stripeNotAsked(err) {
 			r.last.Add(key, lastReread{read.Revision, read.Applied, now})
 		}
 		return read, err

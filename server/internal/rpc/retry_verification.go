@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// maxReads is how many GETs a retry makes when each is overtaken by other news.
+	// maxReads is how many GETs a retry makes if each is overtaken by another change.
 	maxReads = 3
 	// maxSuccessors bounds a chain of replaced sessions; each link of it used a retry.
 	maxSuccessors = 128
 )
 
-// The steps of a retry, as told to Config.Step before each. Stopping between any two of them loses
-// no grant and makes no second one.
+// The steps of a retry, as Config.Step gets them. A stop between any two steps loses no grant and causes no second
+// one.
 const (
 	StepRead      = "read the record"
 	StepRetrieve  = "get the session at Stripe"
@@ -37,7 +37,7 @@ func (s *Service) RetryVerification(ctx context.Context, request *verificationv1
 		return nil, s.failRetry(ctx, err)
 	}
 	s.config.Step(StepAnswer)
-	s.config.Logger.InfoContext(ctx, "the person may try again", "session_id", result.session.ID,
+	s.config.Logger.InfoContext(ctx, "a retry was granted", "session_id", result.session.ID,
 		"retries_granted", result.session.RetriesGranted, "asked_for", request.GetSessionId(),
 		"principal", s.config.Principal(ctx))
 	return &verificationv1.RetryVerificationResponse{
@@ -47,8 +47,8 @@ func (s *Service) RetryVerification(ctx context.Context, request *verificationv1
 	}, nil
 }
 
-// forCaller returns what the answer to a retry shows of a session: all of it to a caller that may read it, and to others what
-// it takes to go on, as the contract says.
+// forCaller returns the part of a session that the answer to a retry shows: all of it to a caller that may read it, and to
+// other callers the fields that they need to continue, as the contract says.
 func (s *Service) forCaller(ctx context.Context, v *verificationv1.Verification) *verificationv1.Verification {
 	if s.config.MayRead(ctx) {
 		return v
@@ -56,7 +56,7 @@ func (s *Service) forCaller(ctx context.Context, v *verificationv1.Verification)
 	return &verificationv1.Verification{SessionId: v.GetSessionId(), Status: v.GetStatus(), Retry: v.GetRetry()}
 }
 
-// retried is a retry that was granted, or one that uses nothing.
+// retried is a granted retry with its link.
 type retried struct {
 	session verification.Session
 	link    verification.Link
@@ -82,16 +82,16 @@ func (s *Service) retryVerification(ctx context.Context, request *verificationv1
 		case !request.GetReplaceClosed(), !errors.As(err, &denied):
 			return result, err
 		case denied.decision.Denial == verification.DenialSuperseded:
-			id = denied.supersededBy // whoever comes second goes on with the same successor
+			id = denied.supersededBy // a later caller continues with the same successor
 		case denied.decision.Denial != verification.DenialCanceled:
 			return result, err
 		}
-		// Canceled: Stripe said so just now, and the record knows it. So it can be replaced.
+		// Canceled: Stripe has just said so, and the record holds it. So the session can be replaced.
 	}
 	return retried{}, errOvertaken
 }
 
-// retryOrReplace is one turn, with one session of a chain.
+// retryOrReplace handles one session of a chain.
 func (s *Service) retryOrReplace(ctx context.Context, id string, request *verificationv1.RetryVerificationRequest) (retried, error) {
 	s.config.Step(StepRead)
 	session, err := s.lookup.session(ctx, id, asStored)
@@ -107,8 +107,8 @@ func (s *Service) retryOrReplace(ctx context.Context, id string, request *verifi
 	return s.retry(ctx, session)
 }
 
-// retry gives a link for a session that is open. What the record says for certain is answered at
-// once; for the rest Stripe is asked first, and the read and the grant are one commit.
+// retry returns a link for an open session. A denial that is certain is answered at once. Otherwise Stripe is read first,
+// and the read and the grant are one commit.
 func (s *Service) retry(ctx context.Context, session verification.Session) (retried, error) {
 	decision := s.config.Policy.Judge(session.State, s.config.Clock())
 	if s.certain(session, decision.Denial) {
@@ -121,10 +121,10 @@ func (s *Service) retry(ctx context.Context, session verification.Session) (retr
 	return granted(session, link, decision)
 }
 
-// change is what a step makes of the record as it is; write says that it must be stored.
+// change returns the next record of a step. write reports whether it must be stored.
 type change func(current verification.Session) (next verification.Session, write bool)
 
-// grantRetry grants a retry, or tells the denial in decision.
+// grantRetry returns a change that grants a retry, or sets decision to the denial.
 func (s *Service) grantRetry(ctx context.Context, decision *verification.Decision) change {
 	return func(current verification.Session) (next verification.Session, write bool) {
 		next, *decision, write = verification.GrantRetry(current, s.config.Policy, s.config.Clock(), s.config.Principal(ctx))
@@ -132,7 +132,7 @@ func (s *Service) grantRetry(ctx context.Context, decision *verification.Decisio
 	}
 }
 
-// granted is the answer of a call that has judged a retry, with the link of the read that it was judged by.
+// granted returns the result of a call that has decided on a retry. link is of the read that it was decided by.
 func granted(session verification.Session, link verification.Link, decision verification.Decision) (retried, error) {
 	switch {
 	case decision.Denial != verification.DenialNone:
@@ -143,12 +143,12 @@ func granted(session verification.Session, link verification.Link, decision veri
 	return retried{session, link}, nil
 }
 
-// readAndDecide makes a GET at Stripe and commits what it says together with a grant. Where the read shows
-// that the session claims to replace another one, which the record did not know, its counts come first.
+// readAndDecide makes a GET at Stripe and commits its answer together with a grant. If the answer shows that the session
+// claims to replace another one, and the record did not have the claim, the session inherits the counts first.
 func (s *Service) readAndDecide(ctx context.Context, session verification.Session, step string, grant change) (verification.Session, verification.Link, error) {
-	looked, due := session.Owes(), false // that claim was looked at before
+	checked, due := session.Owes(), false // that claim was checked before
 	read, link, err := s.readAndUpdate(ctx, session.ID, session.Account, step, func(current verification.Session) (verification.Session, bool) {
-		if due = current.Owes() != "" && current.Owes() != looked; due {
+		if due = current.Owes() != "" && current.Owes() != checked; due {
 			return current, false
 		}
 		return grant(current)
@@ -160,10 +160,10 @@ func (s *Service) readAndDecide(ctx context.Context, session verification.Sessio
 	return read, link, err
 }
 
-// inheritAndDecide does what is due of a session that was just read, and then commits a grant. errOvertaken:
-// an input was applied since the read.
+// inheritAndDecide completes the replacement by a session that was just read, and then commits a grant. It returns
+// errOvertaken if an input was applied since the read.
 func (s *Service) inheritAndDecide(ctx context.Context, read verification.Session, grant change) (verification.Session, error) {
-	applied := read.Applied // Inherit returns the record as it is then, with what came since
+	applied := read.Applied // Inherit returns the record with inputs that came since
 	s.config.Step(StepInherit)
 	read, err := s.config.Ingest.Inherit(ctx, read)
 	if err != nil {
@@ -179,8 +179,8 @@ func (s *Service) inheritAndDecide(ctx context.Context, read verification.Sessio
 	})
 }
 
-// readAndUpdate makes a GET at Stripe and commits what it says together with what then makes of
-// it. A read that other news overtook is made again, a few times.
+// readAndUpdate makes a GET at Stripe and commits its answer together with the change that then makes of it. A read
+// that another input overtook is repeated, up to maxReads times.
 func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, then change) (verification.Session, verification.Link, error) {
 	for range maxReads {
 		if err := s.links.wait(ctx, account, id); err != nil {
@@ -209,7 +209,7 @@ func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, t
 			return changed, outcome.Write || write, nil
 		})
 		if err == nil && !overtaken {
-			s.links.told.Add(sessionKey{session.Account, id}, toldRead{session.Applied, s.config.Clock()})
+			s.links.confirmed.Add(sessionKey{session.Account, id}, confirmation{session.Applied, s.config.Clock()})
 		}
 		if err != nil || !overtaken {
 			return session, retrieved.Link, err

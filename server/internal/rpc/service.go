@@ -1,7 +1,3 @@
-// Package rpc is the VerificationService: it turns calls into reads of the store, watches into
-// cursors over a session's revisions, and retries into grants and links. It decides nothing about
-// order, counts or permission to retry (verification does), and knows no transport settings
-// (grpcserver does) and no Redis or Stripe library.
 package rpc
 
 import (
@@ -15,23 +11,23 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Ingest is how sessions come into the store that are not there yet.
+// Ingest reads sessions from Stripe into the store.
 type Ingest interface {
-	// ReadUnknown and ReadUnknownReference read a session from Stripe that the store does not have;
-	// store.ErrNotFound if Stripe does not either.
+	// ReadUnknown and ReadUnknownReference read a session from Stripe that the store does not have. They
+	// return store.ErrNotFound if Stripe does not have it either.
 	ReadUnknown(ctx context.Context, id string) (verification.Session, error)
 	ReadUnknownReference(ctx context.Context, reference string) (verification.Session, error)
-	// Refresh reads a known session again.
+	// Refresh reads a known session from Stripe again.
 	Refresh(ctx context.Context, current verification.Session) (verification.Session, error)
-	// Inherit does what is due between a session and the one that it replaced: see ingest.Ingest.
+	// Inherit completes the replacement of one session by another: see ingest.Ingest.
 	Inherit(ctx context.Context, current verification.Session) (verification.Session, error)
 }
 
-// Stripe is what a retry asks of Stripe's API. Errors are verification's ErrStripe….
+// Stripe is the part of Stripe's API that a retry needs. Errors are verification's ErrStripe….
 type Stripe interface {
 	// Retrieve reads a session and makes a fresh link.
 	Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error)
-	// CreateLike makes a new session like a closed one: one only, however often it is asked for.
+	// CreateLike creates a new session like a closed one. Repeated calls create only one.
 	CreateLike(ctx context.Context, account, id, returnURL string) (newID string, err error)
 }
 
@@ -44,38 +40,39 @@ type Live interface {
 	Hub() *hub.Hub
 }
 
-// Config is what the service is made of.
+// Config configures a Service.
 type Config struct {
 	Live   Live
 	Ingest Ingest
-	// Stripe is nil without an API key: then RetryVerification says so.
+	// Stripe is nil without an API key: then RetryVerification fails with FAILED_PRECONDITION.
 	Stripe Stripe
 	Policy verification.RetryPolicy
 	Clock  func() time.Time
 	Logger *slog.Logger
-	// Principal is the name of who makes the call that a context belongs to, of 255 bytes at the most;
-	// it goes into the record of a grant and into the log. nil: callers have no names.
+	// Principal returns the name of the caller of the call that a context belongs to, 255 bytes at most. The
+	// name goes into the record of a grant and into the log. nil: callers have no names.
 	Principal func(ctx context.Context) string
-	// Await runs wait, while the call that ctx belongs to holds none of the places of calls under way. It
-	// returns an error for the caller if too many calls wait, or if no place is free afterwards. nil: wait is called.
+	// Await runs wait, while the call that ctx belongs to holds none of the slots for calls under way. It
+	// returns an error for the caller if too many calls wait, or if no slot is free afterwards. nil: wait is called.
 	Await func(ctx context.Context, wait func()) error
-	// InTouch reports whether the store can be read, as far as is known; heartbeats depend on it. nil: always.
+	// InTouch reports whether the last check of the store found it readable. Without it no heartbeat is sent.
+	// nil: always.
 	InTouch func() bool
 	// MayRead reports whether the caller of the call that a context belongs to may call GetStatus. nil: all may.
 	MayRead func(ctx context.Context) bool
-	// StreamMaxAge ends streams so that they spread anew over the servers; 0: never.
+	// StreamMaxAge is the age at which streams end, so that they spread over the servers again; 0: never.
 	StreamMaxAge time.Duration
-	// StallTimeout is how long a response may wait for a caller who does not read before the stream
-	// ends; 0: 30 seconds.
+	// StallTimeout bounds the wait of a response for a caller that does not read. Then the stream ends. 0: 30
+	// seconds.
 	StallTimeout time.Duration
-	// Step, if set, is called between the steps of a retry with the name of the one to come. It is
-	// there for tests that stop the process at each of them.
+	// Step is called before each step of a retry, with the step's name. It is there for tests that stop the
+	// process at each step. nil: not called.
 	Step func(step string)
 }
 
 // Service implements verificationv1.VerificationServiceServer. It is safe for concurrent use.
 type Service struct {
-	// Unsafe: an RPC that is added to the contract and not here shall not compile.
+	// Unsafe: without a method for each RPC of the contract this package must not compile.
 	verificationv1.UnsafeVerificationServiceServer
 	config  Config
 	lookup  lookup   // for calls
@@ -116,17 +113,17 @@ func New(config Config) *Service {
 	return s
 }
 
-// Drain ends the open streams, and those that are opened later, with an error that tells their callers to
-// resume elsewhere. It does not wait.
+// Drain ends the open streams, and streams that are opened later, with an error that tells their callers to resume on
+// another server. It does not wait.
 func (s *Service) Drain() {
 	s.stop()
 	s.config.Live.Hub().WakeAll()
 }
 
-// answerMargin is kept back of a caller's deadline, so that there is time left to say what is wrong.
+// answerMargin is the part of a caller's deadline that is kept for the answer, so that an error arrives in time.
 const answerMargin = 250 * time.Millisecond
 
-// withMargin ends a little before the caller's deadline does.
+// withMargin returns a context that ends a little before the caller's deadline.
 func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {

@@ -7,36 +7,36 @@ import (
 	"example.com/verification-status/server/internal/offstack"
 )
 
-// stallTimeout is how long one response may wait for a caller who does not read: about a hundred
-// kilobytes are on their way to it then.
+// stallTimeout is the default of Config.StallTimeout. About a hundred kilobytes are on their way to the caller by
+// then.
 const stallTimeout = 30 * time.Second
 
-// loaded is what sends are timed from: the wall clock may be set meanwhile, and would end a stream too soon
-// or too late.
+// loaded is the start of the times of sends. It has a monotonic clock: the wall clock can be set during a send, and
+// would end a stream too soon or too late.
 var loaded = time.Now()
 
-// do takes a turn, a look and the sends that follow, and waits for its end; see package offstack for what it
-// saves. So a send that waits for a caller who does not read holds no handler: only the handler's end can
-// end it.
-func (st *stream) do(take func() error) error {
-	ended := offstack.Go(take)
+// do runs a step of the watch, a read and the sends that follow, off the handler's stack (see package offstack), and
+// waits for its end. A send that waits for a caller that does not read cannot be canceled, but the handler can
+// return: its end ends the stream, and so the send.
+func (st *stream) do(step func() error) error {
+	ended := offstack.Go(step)
 	for {
-		st.setAlarm(st.patienceEnds())
+		st.setAlarm(st.sendDeadline())
 		select {
 		case t := <-ended:
 			return t.Err()
-		case <-st.woken.C(): // the topics are remembered; or it is the alarm
+		case <-st.woken.C(): // a topic, which stays pending; or the alarm
 			if interrupt := st.interrupt.Load(); interrupt != nil && st.woken.Pending() {
 				(*interrupt)(errWoken)
 			}
-			if st.sending.Load() != 0 && !time.Now().Before(st.patienceEnds()) {
+			if st.sending.Load() != 0 && !time.Now().Before(st.sendDeadline()) {
 				return errStalled
 			}
 		}
 	}
 }
 
-// respond sends one response, in a turn.
+// respond sends one response. Call it in a step of do.
 func (st *stream) respond(v *verificationv1.Verification, token string) error {
 	st.sending.Store(int64(time.Since(loaded)))
 	err := st.send(&verificationv1.WatchStatusResponse{Verification: v, ResumeToken: token})
@@ -45,10 +45,10 @@ func (st *stream) respond(v *verificationv1.Verification, token string) error {
 	return err
 }
 
-// patienceEnds is when a send that is under way has waited for as long as it may; or one that begins now.
-func (st *stream) patienceEnds() time.Time {
+// sendDeadline returns when the send that is under way must have ended, or one that begins now.
+func (st *stream) sendDeadline() time.Time {
 	if since := st.sending.Load(); since != 0 {
-		return loaded.Add(time.Duration(since)).Add(st.patience)
+		return loaded.Add(time.Duration(since)).Add(st.stallTimeout)
 	}
-	return time.Now().Add(st.patience)
+	return time.Now().Add(st.stallTimeout)
 }

@@ -190,7 +190,7 @@ func TestIdleLooksOfWatchesOfAllSessionsAreIdle(t *testing.T) {
 // TestAPanicOfASendIsItsHandlers: there it is recovered from; in a goroutine of its own it would end the
 // process.
 func TestAPanicOfASendIsItsHandlers(t *testing.T) {
-	st := &stream{patience: time.Minute, woken: hub.New().Subscribe(), send: func(*verificationv1.WatchStatusResponse) error { panic("planted") }}
+	st := &stream{stallTimeout: time.Minute, woken: hub.New().Subscribe(), send: func(*verificationv1.WatchStatusResponse) error { panic("planted") }}
 	defer st.close()
 	defer func() {
 		carried, ok := recover().(*offstack.Panic)
@@ -207,17 +207,17 @@ func TestAPanicOfASendIsItsHandlers(t *testing.T) {
 
 // TestPatienceIsNotMeasuredByTheWallClock: it may be set while a send waits.
 func TestPatienceIsNotMeasuredByTheWallClock(t *testing.T) {
-	st := &stream{patience: time.Minute}
+	st := &stream{stallTimeout: time.Minute}
 	var before, after, ends time.Time
 	st.send = func(*verificationv1.WatchStatusResponse) error {
-		after, ends = time.Now(), st.patienceEnds()
+		after, ends = time.Now(), st.sendDeadline()
 		return nil
 	}
 	before = time.Now()
 	if err := st.respond(nil, ""); err != nil {
 		t.Fatal(err)
 	}
-	if ends.Before(before.Add(st.patience)) || ends.After(after.Add(st.patience)) {
+	if ends.Before(before.Add(st.stallTimeout)) || ends.After(after.Add(st.stallTimeout)) {
 		t.Errorf("the patience with a send between %v and %v ends at %v", before, after, ends)
 	}
 	if !strings.Contains(ends.String(), " m=") {
@@ -245,7 +245,7 @@ func TestG12_ALookThatHangsDoesNotKeepTheLastWordBack(t *testing.T) {
 		if !errors.Is(err, errDraining) {
 			t.Errorf("the look ended with %v", err)
 		}
-	case <-time.After(lookTimeout - time.Second):
+	case <-time.After(readTimeout - time.Second):
 		t.Error("the look went on although the server stops")
 	}
 }

@@ -132,7 +132,7 @@ func TestALostWakeUpOnlyDelays(t *testing.T) {
 			began := time.Now()
 			next := ofPerson(life("vs_1", 2))
 			w.put(next) // and nobody wakes the hub
-			if got := w.next(); got.Verification.GetRevision() != 2 || time.Since(began) > lookAgain*6/5 {
+			if got := w.next(); got.Verification.GetRevision() != 2 || time.Since(began) > pollAfter*6/5 {
 				t.Errorf("%v after %v", got.WatchStatusResponse, time.Since(began))
 			}
 			w.stop()
@@ -261,7 +261,7 @@ func TestAStoreThatIsAwayInTheMiddleKeepsTheStreamAndItGoesOn(t *testing.T) {
 				if first.Verification.GetRevision() != 2 || second.Verification.GetRevision() != 3 {
 					t.Errorf("%s: %v, %v", name, first.Verification, second.Verification)
 				}
-				if took := time.Since(began); took > lookTimeout+2*lookAgainFailed {
+				if took := time.Since(began); took > readTimeout+2*pollAfterFailure {
 					t.Errorf("%s: it took %v to go on", name, took)
 				}
 				w.stop()
@@ -331,7 +331,7 @@ func TestAStoreThatIsAwayAtTheStartEndsTheStreamAtOnce(t *testing.T) {
 				began := time.Now()
 				w.start(request)
 				d := wantError(t, <-w.ended, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE)
-				if d.retry == nil || time.Since(began) > lookTimeout {
+				if d.retry == nil || time.Since(began) > readTimeout {
 					t.Errorf("%s: after %v, RetryInfo %v", name, time.Since(began), d.retry)
 				}
 			}
@@ -350,7 +350,7 @@ func TestAnIdleStreamLooksSeldom(t *testing.T) {
 		time.Sleep(time.Hour)
 		w.set(func() { after = w.looks })
 		if got := after - before; got < 90 || got > 160 {
-			t.Errorf("%d looks in an hour, want about %d", got, time.Hour/lookAgain)
+			t.Errorf("%d looks in an hour, want about %d", got, time.Hour/pollAfter)
 		}
 		w.stop()
 	})
@@ -371,7 +371,7 @@ func TestAnIdleLookThatFailsIsNotRepeatedSoon(t *testing.T) {
 			time.Sleep(time.Hour)
 			w.set(func() { after = w.looks })
 			if got := after - before; got < 90 || got > 160 {
-				t.Errorf("%s: %d looks in an hour, want about %d", name, got, time.Hour/lookAgain)
+				t.Errorf("%s: %d looks in an hour, want about %d", name, got, time.Hour/pollAfter)
 			}
 			w.hub.WakeAll()
 			time.Sleep(time.Minute)

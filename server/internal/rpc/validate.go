@@ -10,7 +10,7 @@ import (
 	"example.com/verification-status/server/internal/resumetoken"
 )
 
-// Bounds of what callers may send.
+// Bounds of requests.
 const (
 	maxReference = 255
 	maxReturnURL = 2048
@@ -21,7 +21,7 @@ const (
 // invalidError is a request that the caller must change.
 type invalidError struct {
 	field  string // as in the contract
-	reason string // what is wrong, and what is right
+	reason string // what is wrong, and what is allowed
 }
 
 func (e *invalidError) Error() string { return e.field + ": " + e.reason }
@@ -37,8 +37,8 @@ func checkSessionID(id string) error {
 	return nil
 }
 
-// isSessionID is ^vs_[A-Za-z0-9_]{1,252}$. A regular expression took a sixth of GetStatus, most of it for
-// growing the goroutine's stack.
+// isSessionID reports whether an id matches ^vs_[A-Za-z0-9_]{1,252}$. A regular expression took a sixth of GetStatus,
+// mostly to grow the goroutine's stack.
 func isSessionID(id string) bool {
 	rest, ok := strings.CutPrefix(id, "vs_")
 	if !ok || rest == "" || len(id) > 255 {
@@ -73,7 +73,7 @@ func checkToken(field, token string) error {
 	return nil
 }
 
-// checkReturnURL takes what Stripe takes: an absolute web address.
+// checkReturnURL accepts what Stripe accepts: an absolute web address.
 func checkReturnURL(text string) error {
 	if text == "" {
 		return nil

@@ -24,8 +24,8 @@ func (w *watcher) partitionTopics() []hub.Topic {
 	return topics
 }
 
-// watchAll follows the feed from the token's position, or from its head, which is told at once: a
-// watcher that is cut off before the first change loses nothing.
+// watchAll follows the feed from the token's positions, or from its heads. It sends the positions at once: a watcher
+// whose stream breaks before the first change loses nothing.
 func (w *watcher) watchAll(st *stream, request *verificationv1.WatchStatusRequest) error {
 	var positions []store.Position
 	token := func() string { return feedToken(positions) }
@@ -46,15 +46,15 @@ func (w *watcher) watchAll(st *stream, request *verificationv1.WatchStatusReques
 			rest, err = w.sendFeed(st, positions, look)
 			return err
 		})
-		if err != nil && !away(err) {
+		if err != nil && !isUnavailable(err) {
 			return err
 		}
 		look = rest
-		pause := lookAgain
+		pause := pollAfter
 		if err == nil {
 			st.behind = false
 		} else if st.behind { // see stream.pause
-			pause = lookAgainFailed
+			pause = pollAfterFailure
 		}
 		woken, err := st.wait(token, pause)
 		if err != nil {
@@ -62,15 +62,15 @@ func (w *watcher) watchAll(st *stream, request *verificationv1.WatchStatusReques
 		}
 		look |= woken
 		st.behind = st.behind || woken != 0
-		if !time.Now().Before(st.lookAt) {
+		if !time.Now().Before(st.pollAt) {
 			look = every
 		}
 	}
 }
 
-// startOfFeed is where a watch begins. A token's positions are checked before anything is sent.
+// startOfFeed returns the positions at which a watch begins. A token's positions are checked before anything is sent.
 func (w *watcher) startOfFeed(st *stream, token string) ([]store.Position, error) {
-	ctx, cancel := context.WithTimeout(st.ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(st.ctx, readTimeout)
 	defer cancel()
 	positions := make([]store.Position, w.sessions.Partitions())
 	if token == "" {
@@ -83,12 +83,12 @@ func (w *watcher) startOfFeed(st *stream, token string) ([]store.Position, error
 		}
 		return positions, nil
 	}
-	places, err := resumetoken.DecodeFeed(token, len(positions))
+	decoded, err := resumetoken.DecodeFeed(token, len(positions))
 	if err != nil {
 		return nil, err
 	}
-	for partition, place := range places {
-		positions[partition] = store.Position(place)
+	for partition, position := range decoded {
+		positions[partition] = store.Position(position)
 		if _, err := w.sessions.ReadFeed(ctx, partition, positions[partition], 1); err != nil {
 			return nil, err
 		}
@@ -96,8 +96,8 @@ func (w *watcher) startOfFeed(st *stream, token string) ([]store.Position, error
 	return positions, nil
 }
 
-// sendFeed sends what the named partitions hold after the positions, and moves these. It returns the
-// partitions not yet read to their end.
+// sendFeed sends the changes after the positions in the given partitions (a bit for each), and moves the positions. It
+// returns the partitions that are not yet read to their end.
 func (w *watcher) sendFeed(st *stream, positions []store.Position, partitions uint64) (rest uint64, err error) {
 	for rest = partitions & (1<<len(positions) - 1); rest != 0; {
 		partition := bits.TrailingZeros64(rest)
@@ -112,11 +112,11 @@ func (w *watcher) sendFeed(st *stream, positions []store.Position, partitions ui
 	return 0, nil
 }
 
-// sendPage sends one page of one partition; full says that there may be more.
+// sendPage sends one page of one partition. full reports that there can be more.
 func (w *watcher) sendPage(st *stream, positions []store.Position, partition int) (full bool, err error) {
 	ctx, cancel := st.lookContext()
 	entries, err := w.sessions.ReadFeed(ctx, partition, positions[partition], feedPage)
-	cancel() // no bound of a look spans the sends: a caller may read slowly
+	cancel() // the bound does not include the sends: a caller can read slowly
 	if err != nil {
 		return false, st.orDraining(err)
 	}
@@ -140,8 +140,8 @@ func (w *watcher) sendPage(st *stream, positions []store.Position, partition int
 	return len(entries) == feedPage, nil
 }
 
-// derive makes a change from the record as it is now. The zero change is one that a redaction or a
-// cut took away: a newer entry follows.
+// derive returns the change of an entry, from the record as it is now. It returns the zero Change if a redaction or a cut
+// of the history removed the change: a newer entry follows.
 func (w *watcher) derive(st *stream, records map[string]verification.Session, entry store.Entry) (verification.Change, verification.Session, error) {
 	if entry.Revision == 0 {
 		return verification.Change{}, verification.Session{}, nil
@@ -150,12 +150,12 @@ func (w *watcher) derive(st *stream, records map[string]verification.Session, en
 	if !known {
 		var err error
 		session, err = st.look(func(ctx context.Context) (verification.Session, error) {
-			return w.sessions.Get(ctx, entry.SessionID) // not from memory, which may be of before a loss
+			return w.sessions.Get(ctx, entry.SessionID) // not from the cache, which can be from before a loss
 		})
 		switch {
 		case errors.Is(err, store.ErrCorrupt):
 			// One unreadable record must not stop the watchers of all others, now and at each resume.
-			w.config.Logger.Error("a change cannot be told to watchers of all sessions", "session_id", entry.SessionID, "error", err)
+			w.config.Logger.Error("skipping a change for watches of all sessions: its record cannot be read", "session_id", entry.SessionID, "error", err)
 		case err != nil && !errors.Is(err, store.ErrNotFound):
 			return verification.Change{}, session, err
 		}
@@ -169,9 +169,9 @@ func (w *watcher) derive(st *stream, records map[string]verification.Session, en
 }
 
 func feedToken(positions []store.Position) string {
-	places := make([]resumetoken.Position, len(positions))
+	encoded := make([]resumetoken.Position, len(positions))
 	for i, position := range positions {
-		places[i] = resumetoken.Position(position)
+		encoded[i] = resumetoken.Position(position)
 	}
-	return resumetoken.EncodeFeed(places)
+	return resumetoken.EncodeFeed(encoded)
 }

@@ -62,7 +62,7 @@ func TestG5_ATokenOfAVersionWithoutErasedFingerprintsGoesOn(t *testing.T) {
 	whole := life("vs_1", 5)
 	tombstone := redacted(whole, verification.RedactionRedacted)
 	for revision := int32(1); revision <= 5; revision++ {
-		c := at(whole, revision)
+		c := cursorAt(whole, revision)
 		if err := c.check(tombstone); err != nil {
 			t.Errorf("revision %d: %v", revision, err)
 		}
@@ -91,10 +91,10 @@ func TestG7_ATokenAtAnArchivedSession(t *testing.T) {
 	token := func(c cursor) *verificationv1.WatchStatusRequest {
 		return resumed(bySession("vs_1", 0), resumetoken.EncodeSession(resumetoken.Session(c)))
 	}
-	r.watch(token(at(was, 3))).wantNext("vs_1", 4, "verified")
-	wantExpiredToken(t, r.watch(token(at(was, 2))).ended())
+	r.watch(token(cursorAt(was, 3))).wantNext("vs_1", 4, "verified")
+	wantExpiredToken(t, r.watch(token(cursorAt(was, 2))).ended())
 	for revision := int32(3); revision <= 4; revision++ {
-		c := at(stub, revision)
+		c := cursorAt(stub, revision)
 		if c.Fingerprint++; c.check(stub) == nil {
 			t.Errorf("revision %d of another making goes on", revision)
 		}

@@ -11,20 +11,20 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// watchReference is watchSession over whichever session is the newest with a reference. When a newer
-// one appears it goes on with that one's current status. When the session that is shown gets another
-// reference, it is another person's from then on: nothing more of it is sent, and the stream goes on with
-// the newest session that still has the reference, or ends as one that begins now would.
+// watchReference is watchSession for the newest session that has a reference. When a newer session gets the reference,
+// the watch continues with that session's current status. When the shown session gets another reference, it is another
+// person's from then on: nothing more of it is sent, and the watch continues with the newest session that still has
+// the reference, or ends as a watch that begins now would.
 func (w *watcher) watchReference(st *stream, request *verificationv1.WatchStatusRequest, reference string) error {
 	var c cursor
 	encode := func(c cursor) string { return resumetoken.EncodeReference(reference, resumetoken.Session(c)) }
 	look := st.untilWoken(func(ctx context.Context) (verification.Session, error) { return w.newest(ctx, reference, 0) })
 	if token := request.GetResumeToken(); token != "" {
-		place, err := resumetoken.DecodeReference(token, reference)
+		resumed, err := resumetoken.DecodeReference(token, reference)
 		if err != nil {
 			return err
 		}
-		c, look = cursor(place), w.bearing(reference, cursor(place))
+		c, look = cursor(resumed), w.resumeByReference(reference, cursor(resumed))
 	}
 	until, token := request.GetUntilSettled(), func() string { return tokenOf(c, encode) }
 	for begun := false; ; {
@@ -43,18 +43,17 @@ func (w *watcher) watchReference(st *stream, request *verificationv1.WatchStatus
 		if !begun {
 			continue
 		}
-		if look = w.pointed(reference, c); st.topics != 0 && st.topics&referenceTopic == 0 {
-			look = w.kept(reference, c) // where the reference leads has not changed
+		if look = w.readNewest(reference, c); st.topics != 0 && st.topics&referenceTopic == 0 {
+			look = w.readShown(reference, c) // the reference still leads to the same session
 		}
 	}
 }
 
-// referenceTopic is the one that a watch by reference begins with. It is woken whenever the reference may
-// lead elsewhere, so that the index, which is in no memory, need not be asked for every change of the
-// session that is shown.
+// referenceTopic is the bit of the first topic of a watch by reference. It is woken whenever the reference can lead to
+// another session. So the index, which is not cached, need not be read for each change of the shown session.
 const referenceTopic = 1
 
-// showNewest is showSession for a reference. A superseded session is not the end.
+// showNewest is showSession for a reference. A superseded session does not settle it.
 func (w *watcher) showNewest(st *stream, c *cursor, look reader, reference string, encode func(cursor) string) (settled bool, err error) {
 	session, err := st.look(look)
 	for err == nil {
@@ -68,13 +67,13 @@ func (w *watcher) showNewest(st *stream, c *cursor, look reader, reference strin
 			*c, err = w.sendAfter(st, &session, *c, encode)
 			return session.Settled() && session.SupersededBy == "", err
 		}
-		// Read again now that its wake-ups arrive, lest a change fell in between.
-		session, err = st.look(w.pointed(reference, *c))
+		// Read again now that its wake-ups arrive: a change can have come in between.
+		session, err = st.look(w.readNewest(reference, *c))
 	}
 	return false, err
 }
 
-// follow makes the stream be woken by this session and no other; false if it was already.
+// follow subscribes to this session and to no other. It returns false if the stream followed the session already.
 func (st *stream) follow(id string) bool {
 	if st.following == id {
 		return false
@@ -87,10 +86,11 @@ func (st *stream) follow(id string) bool {
 	return true
 }
 
-// kept reads the session that is shown, or where the reference leads once that session has strayed from it.
-func (w *watcher) kept(reference string, shown cursor) reader {
+// readShown returns a reader of the shown session, or of the newest session with the reference if the shown one has
+// strayed from it.
+func (w *watcher) readShown(reference string, shown cursor) reader {
 	return func(ctx context.Context) (verification.Session, error) {
-		session, err := w.held(shown.ID, shown.Revision)(ctx)
+		session, err := w.readKnown(shown.ID, shown.Revision)(ctx)
 		if err == nil && shown.strayed(session, reference) {
 			return w.newest(ctx, reference, 0)
 		}
@@ -98,11 +98,11 @@ func (w *watcher) kept(reference string, shown cursor) reader {
 	}
 }
 
-// pointed reads the session that a reference leads to, or the shown one again while none is newer: a
-// redaction takes the newest one's reference away, and must still be told.
-func (w *watcher) pointed(reference string, shown cursor) reader {
+// readNewest returns a reader of the newest session with a reference, or of the shown session while no other is newer:
+// a redaction removes the reference of the newest session, and must still be sent.
+func (w *watcher) readNewest(reference string, shown cursor) reader {
 	return func(ctx context.Context) (verification.Session, error) {
-		current, err := w.kept(reference, shown)(ctx)
+		current, err := w.readShown(reference, shown)(ctx)
 		if err != nil || current.ID != shown.ID {
 			return current, err
 		}
@@ -110,7 +110,7 @@ func (w *watcher) pointed(reference string, shown cursor) reader {
 	}
 }
 
-// newestOr is the newest session that has a reference, or current while none is newer.
+// newestOr returns the newest session that has a reference, or current while no other is newer.
 func (w *watcher) newestOr(ctx context.Context, reference string, current verification.Session) (verification.Session, error) {
 	newest, err := w.newestKnown(ctx, reference, func(ctx context.Context, id string) (verification.Session, error) {
 		if id == current.ID {
@@ -127,12 +127,12 @@ func (w *watcher) newestOr(ctx context.Context, reference string, current verifi
 	return newest, err
 }
 
-// bearing reads the session of a token, if it still has the reference, or the newest one that does. Tokens
-// prove nothing: without this, a forged one would show a stranger's session. The record of an archived session
-// names no reference: that one's is asked for as if the watch began.
-func (w *watcher) bearing(reference string, c cursor) reader {
+// resumeByReference returns a reader of a token's session if that still has the reference, or else of the newest session
+// that has it. Tokens prove nothing: without this check a forged token would show another person's session. The record
+// of an archived session names no reference; its reference is looked up as for a new watch.
+func (w *watcher) resumeByReference(reference string, c cursor) reader {
 	return func(ctx context.Context) (verification.Session, error) {
-		session, err := w.held(c.ID, c.Revision)(ctx)
+		session, err := w.readKnown(c.ID, c.Revision)(ctx)
 		switch {
 		case err != nil:
 			return session, err
@@ -149,7 +149,7 @@ func (w *watcher) bearing(reference string, c cursor) reader {
 	}
 }
 
-// newer is the order of sessions with one reference: Stripe's creation time, then the id.
+// newer reports whether a is newer than b, of sessions with one reference: by Stripe's creation time, then by id.
 func newer(a, b verification.Session) bool {
 	if a.Created != b.Created {
 		return a.Created > b.Created

@@ -26,9 +26,9 @@ func (s *Service) WatchStatus(request *verificationv1.WatchStatusRequest, server
 	return nil
 }
 
-// watchStatus is there for as long as the stream is, and so small: what reads the request is elsewhere.
+// watchStatus stays on the stack for the life of the stream, so it keeps few locals: parse reads the request.
 func (w *watcher) watchStatus(request *verificationv1.WatchStatusRequest, server verificationv1.VerificationService_WatchStatusServer) error {
-	heartbeat, topics, err := w.asked(request)
+	heartbeat, topics, err := w.parse(request)
 	if err != nil {
 		return err
 	}
@@ -44,9 +44,9 @@ func (w *watcher) watchStatus(request *verificationv1.WatchStatusRequest, server
 	}
 }
 
-// asked is what a request wants to be woken by, and how often it wants a sign of life, if all of it is as it
-// may be.
-func (w *watcher) asked(request *verificationv1.WatchStatusRequest) (heartbeat time.Duration, topics []hub.Topic, err error) {
+// parse returns the heartbeat of a request (0: none) and the topics that wake its watch. It returns an error if the
+// request is invalid.
+func (w *watcher) parse(request *verificationv1.WatchStatusRequest) (heartbeat time.Duration, topics []hub.Topic, err error) {
 	if heartbeat, err = heartbeatOf(request); err != nil {
 		return 0, nil, err
 	}
@@ -68,18 +68,18 @@ func (w *watcher) asked(request *verificationv1.WatchStatusRequest) (heartbeat t
 	}
 }
 
-// watchSession is snapshot, resume and live in one loop: send what follows the cursor, wait to be
-// woken, look again. A store that is away does not end a watch that has begun: it goes on when the store
-// is back. A session that is not known here, and that Stripe cannot be asked for now, is waited for.
+// watchSession is snapshot, resume and live in one loop: send what follows the cursor, wait for a wake-up, read again.
+// A store that is unavailable does not end a watch that has begun: it resumes when the store is back. If the session is
+// not known here and Stripe cannot be asked now, the watch waits for the session.
 func (w *watcher) watchSession(st *stream, request *verificationv1.WatchStatusRequest, id string) error {
 	var c cursor
 	look := st.untilWoken(func(ctx context.Context) (verification.Session, error) { return w.session(ctx, id, 0) })
 	if token := request.GetResumeToken(); token != "" {
-		place, err := resumetoken.DecodeSession(token, id)
+		resumed, err := resumetoken.DecodeSession(token, id)
 		if err != nil {
 			return err
 		}
-		c, look = cursor(place), w.held(id, place.Revision)
+		c, look = cursor(resumed), w.readKnown(id, resumed.Revision)
 	}
 	until, token := request.GetUntilSettled(), func() string { return tokenOf(c, encodeSession) }
 	for begun := false; ; {
@@ -96,13 +96,13 @@ func (w *watcher) watchSession(st *stream, request *verificationv1.WatchStatusRe
 			return err
 		}
 		if begun {
-			look = w.held(id, c.Revision)
+			look = w.readKnown(id, c.Revision)
 		}
 	}
 }
 
-// showSession looks once, and sends what follows the cursor. What is in memory needs no context with a
-// bound: for most changes it is there.
+// showSession reads once, and sends what follows the cursor. A cached session needs no context with a timeout, and most
+// changes are cached.
 func (w *watcher) showSession(st *stream, c *cursor, id string, look reader) (settled bool, err error) {
 	session := w.sessions.Peek(id, c.Revision)
 	if session == nil {
@@ -119,8 +119,9 @@ func (w *watcher) showSession(st *stream, c *cursor, id string, look reader) (se
 // reader reads the session that a watch is about.
 type reader func(context.Context) (verification.Session, error)
 
-// held reads a record that was in the store before, at that revision. One that is gone was lost.
-func (w *watcher) held(id string, revision int32) reader {
+// readKnown returns a reader of a session that was in the store before, at that revision. A session that is gone was
+// lost.
+func (w *watcher) readKnown(id string, revision int32) reader {
 	return func(ctx context.Context) (verification.Session, error) {
 		session, err := w.sessions.Session(ctx, id, revision)
 		if errors.Is(err, store.ErrNotFound) {
@@ -130,7 +131,7 @@ func (w *watcher) held(id string, revision int32) reader {
 	}
 }
 
-// sendAfter sends what follows the cursor, and returns the cursor behind it.
+// sendAfter sends the changes after the cursor, and returns the cursor after the last one.
 func (w *watcher) sendAfter(st *stream, session *verification.Session, c cursor, token func(cursor) string) (cursor, error) {
 	if c.Revision > 0 {
 		if err := c.check(*session); err != nil {
@@ -141,7 +142,7 @@ func (w *watcher) sendAfter(st *stream, session *verification.Session, c cursor,
 		if err := st.ended(); err != nil {
 			return c, err
 		}
-		c = at(*session, change.Revision)
+		c = cursorAt(*session, change.Revision)
 		if err := st.respond(w.config.asOf(*session, change), token(c)); err != nil {
 			return c, err
 		}
@@ -149,7 +150,7 @@ func (w *watcher) sendAfter(st *stream, session *verification.Session, c cursor,
 	return c, nil
 }
 
-// tokenOf is a watch's token, of none before the first status: such a watch begins again.
+// tokenOf returns a watch's token. It is empty before the first status: such a watch begins again.
 func tokenOf(c cursor, encode func(cursor) string) string {
 	if c == (cursor{}) {
 		return ""
@@ -159,7 +160,7 @@ func tokenOf(c cursor, encode func(cursor) string) string {
 
 func encodeSession(c cursor) string { return resumetoken.EncodeSession(resumetoken.Session(c)) }
 
-// heartbeatOf is the pause after which a sign of life is due; 0: none is asked for.
+// heartbeatOf returns the longest silence that a request allows; 0: any.
 func heartbeatOf(request *verificationv1.WatchStatusRequest) (time.Duration, error) {
 	if request.Heartbeat == nil {
 		return 0, nil

@@ -28,6 +28,8 @@ func TestG5_AWatchByReferenceNeverShowsASessionThatGotAnotherReference(t *testin
 	open := []*watched{one.watch(byReference("wrong")), two.watch(resumed(byReference("wrong"), first.token)), two.watch(byReference("wrong"))}
 	open[0].wantNext("vs_1", 1, "requires_input")
 	open[2].wantNext("vs_1", 1, "requires_input")
+	// The resumed one sends nothing yet. If it began after the change, it would be refused.
+	eventually(t, "the resumed watch has read its session", func() bool { return two.hub.Listening(hub.KindSession) == 2 })
 
 	one.apply(eventOf(2, 2, object("vs_1", "processing", reference("right"))))
 	one.apply(eventOf(3, 3, object("vs_1", "verified", reference("right"))))

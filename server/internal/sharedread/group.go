@@ -1,8 +1,3 @@
-// Package sharedread lets callers that ask for the same thing at the same time share the answer.
-//
-// Unlike golang.org/x/sync/singleflight it never gives a caller the answer of a read that was already under
-// way: that can be older than what the caller asks for. While one read is under way, all callers that
-// come wait for the next one.
 package sharedread
 
 import (
@@ -14,11 +9,11 @@ import (
 // Group makes reads of values V by key K. The zero value is ready. It is safe for concurrent use.
 type Group[K comparable, V any] struct {
 	mu      sync.Mutex
-	waiting map[K]*read[V] // nil value: one is under way, and nobody waits
+	waiting map[K]*read[V] // nil value: a read is under way, and no caller waits for the next one
 	working sync.WaitGroup
 }
 
-// read is one read. Its answer is set before done is closed. The rest belongs to Group.mu.
+// read is one read. Its answer is set before done is closed. Group.mu guards the other fields.
 type read[V any] struct {
 	run   func(context.Context) (V, error)
 	done  chan struct{}
@@ -46,7 +41,7 @@ func (g *Group[K, V]) Next(ctx context.Context, key K, run func(context.Context)
 	}
 }
 
-// Wait returns when no read is under way. No caller may come meanwhile.
+// Wait returns when no read is under way. Next must not be called meanwhile.
 func (g *Group[K, V]) Wait() { g.working.Wait() }
 
 func (g *Group[K, V]) join(ctx context.Context, key K, run func(context.Context) (V, error)) *read[V] {
@@ -73,7 +68,7 @@ func (g *Group[K, V]) join(ctx context.Context, key K, run func(context.Context)
 	return next
 }
 
-// leave takes out a caller that has given up. The last one takes the read with it.
+// leave removes a caller that has given up. The last one cancels the read.
 func (g *Group[K, V]) leave(key K, r *read[V]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -104,7 +99,7 @@ func (g *Group[K, V]) begin(key K, r *read[V]) {
 	})
 }
 
-// advance begins the read that callers wait for, if any do.
+// advance begins the read that callers wait for, if there is one.
 func (g *Group[K, V]) advance(key K) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

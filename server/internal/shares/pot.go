@@ -15,14 +15,14 @@ var (
 )
 
 const (
-	// peersPart is the part of a pot that all peers have together: one in so many units. Probes of a load balancer or an
-	// orchestrator need a few; more would be memory that anybody on the network can take.
+	// All peers together have one in peersPart of a pot's units. Probes of a load balancer or an orchestrator
+	// need a few units; more units would be memory that anybody on the network can take.
 	peersPart = 16
-	// peerPart is the part of that for one address: one in so many units.
+	// One address has one in peerPart of the peers' units.
 	peerPart = 4
 )
 
-// Of returns the share of a number of units that a percentage is: at least 1, and 0 (no bound) for 0 percent.
+// Of returns a percentage of a number of units: at least 1, and 0 (no bound) for 0 percent.
 func Of(units, percent int) int {
 	if percent == 0 {
 		return 0
@@ -43,14 +43,14 @@ type Pot struct {
 	own       map[Holder]*list.List
 }
 
-// evictable is a unit of a peer that can give way to another one.
+// evictable is a unit of a peer that can be evicted for another holder.
 type evictable struct {
 	holder    Holder
 	evict     func()
-	all, mine *list.Element // nil once the unit is given back
+	all, mine *list.Element // nil once the unit is back in the pot
 }
 
-// New makes a pot of units, at least 1. A named caller has at most each of them; 0: no bound.
+// New makes a pot of units, at least one. A named caller gets at most each of them; 0: no bound.
 func New(units, each int) *Pot {
 	units = max(1, units)
 	peers := max(1, units/peersPart)
@@ -60,24 +60,25 @@ func New(units, each int) *Pot {
 	}
 }
 
-// Unit is a unit that was taken. The zero Unit is none. A Unit must not be copied, and Release must not be called
-// by two goroutines at once.
+// Unit is a unit that was taken. The zero Unit stands for none. A Unit must not be copied, and Release must not be
+// called by two goroutines at once.
 type Unit struct {
 	pot    *Pot
 	holder Holder
 	period uint64
-	way    *evictable // nil: it gives way to nobody
+	way    *evictable // nil: it cannot be evicted
 }
 
 // Take takes a unit for a holder, or returns ErrFull or ErrShare. It never waits, and it allocates nothing
 // for a named caller.
 //
-// evict ends what a peer's unit stands for, when the unit goes to another holder: it is called once at most, by the goroutine
-// that takes the unit, and must not wait. nil: the unit is kept until Release. It has no effect for other holders.
+// evict is called when a peer's unit goes to another holder, and must end what the unit stands for. It is called once at
+// most, by the goroutine that takes the unit, and must not wait. nil: the unit is kept until Release. evict has no
+// effect for other holders.
 func (p *Pot) Take(holder Holder, evict func()) (Unit, error) {
 	unit, oldest, err := p.take(holder, evict)
 	if oldest != nil {
-		oldest.evict() // without the lock: what ends may release other units
+		oldest.evict() // without the lock: evict can release other units
 	}
 	return unit, err
 }
@@ -105,9 +106,9 @@ func (p *Pot) take(holder Holder, evict func()) (unit Unit, oldest *evictable, e
 	return unit, oldest, nil
 }
 
-// room returns an error if a holder has no further unit as things stand. The oldest unit of from can make room
-// then: of the holder's own address if that has its share, so that one address cannot evict all others. The
-// lock is held.
+// room returns an error if no further unit is free for a holder. Then the oldest unit of from can be evicted: one of the
+// holder's own address if that address has its share, so that one address cannot evict all others. The lock is
+// held.
 func (p *Pot) room(holder Holder) (from *list.List, err error) {
 	switch held := p.held[holder]; {
 	case holder.peer && held >= p.peer:
@@ -129,7 +130,7 @@ func first(from *list.List) *evictable {
 	return from.Front().Value.(*evictable)
 }
 
-// line puts a unit behind all that can give way; drop gives such a unit back. The lock is held.
+// line adds a unit to the end of the evictable units; drop removes such a unit. The lock is held.
 func (p *Pot) line(holder Holder, evict func()) *evictable {
 	own := p.own[holder]
 	if own == nil {
@@ -151,7 +152,7 @@ func (p *Pot) drop(way *evictable) {
 	p.giveBack(way.holder)
 }
 
-// giveBack counts a unit out. The lock is held.
+// giveBack returns a unit to the pot. The lock is held.
 func (p *Pot) giveBack(holder Holder) {
 	p.taken--
 	if holder.peer {
@@ -167,7 +168,7 @@ func (p *Pot) giveBack(holder Holder) {
 	}
 }
 
-// Release gives the unit back. It does nothing the second time, after an eviction, and after a Reset of the pot.
+// Release returns the unit to the pot. It does nothing the second time, after an eviction, and after a Reset of the pot.
 func (u *Unit) Release() {
 	p := u.pot
 	if p == nil {
@@ -185,8 +186,8 @@ func (u *Unit) Release() {
 	}
 }
 
-// Reset makes all units free. Units that were taken before it are forgotten: they are neither evicted nor
-// counted when they are released.
+// Reset makes all units free. Units that were taken before it no longer count: they are not evicted, and Release does
+// nothing for them.
 func (p *Pot) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

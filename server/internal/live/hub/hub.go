@@ -1,6 +1,7 @@
-// Package hub fans wake-ups out to the watchers of this process. A wake-up says only "look again":
-// what there is to see is in the store. So nothing can overflow, wake-ups that coincide are one, and
-// a lost one only delays. The hub knows no sessions, only topics.
+// Package hub fans wake-ups out to the watchers of this process. A wake-up says only "read again": the data is in
+// the store. So nothing can overflow, wake-ups that coincide are one, and a lost one only delays.
+//
+// The package refuses to know sessions; it knows topics. It imports the standard library only.
 package hub
 
 import (
@@ -22,7 +23,7 @@ const (
 	kinds
 )
 
-// Topic is what a watcher waits for.
+// Topic is something that a watcher waits for.
 type Topic struct {
 	Kind Kind
 	Name string
@@ -31,7 +32,7 @@ type Topic struct {
 // Session is the topic of one session's changes.
 func Session(id string) Topic { return Topic{KindSession, id} }
 
-// Reference is the topic of a reference that may lead to another session.
+// Reference is the topic of a reference that can lead to another session now.
 func Reference(reference string) Topic { return Topic{KindReference, reference} }
 
 // Partition is the topic of one partition of the feed.
@@ -50,11 +51,11 @@ type Hub struct {
 // shard's lock is held only to change or walk the lists, never over a wait: a wake-up never blocks.
 type shard struct {
 	mu     sync.Mutex
-	topics map[Topic]*link // the first of those who listen
+	topics map[Topic]*link // the first link of each topic
 }
 
-// link is one subscription's place among those who listen to a topic: a list, since most topics have one
-// listener, for whom a map would be larger than the rest of the subscription.
+// link is one subscription in the list of a topic's listeners. Most topics have one listener; a map would be larger
+// than the rest of the subscription.
 type link struct {
 	topic      Topic
 	bit        uint64
@@ -62,7 +63,7 @@ type link struct {
 	next, prev *link
 }
 
-// New makes an empty hub.
+// New makes a hub without subscriptions.
 func New() *Hub {
 	h := &Hub{seed: maphash.MakeSeed()}
 	for i := range h.shards {
@@ -71,19 +72,19 @@ func New() *Hub {
 	return h
 }
 
-// Subscription is one watcher's interest in any number of topics. Its methods are for one goroutine, but
-// for Poke and Pending.
+// Subscription listens to any number of topics for one watcher. Its methods are for one goroutine, except Poke and
+// Pending.
 type Subscription struct {
 	hub   *Hub
 	wake  chan struct{}
 	woken atomic.Uint64
 	added int
-	one   link // the only topic of most
+	one   link // most subscriptions have one topic only
 	more  []*link
 }
 
-// Subscribe begins to listen. Subscribe first and read the store second: then no change falls in
-// between. Close it when done.
+// Subscribe listens to topics until Close. Subscribe first and read the store second: then no change falls in
+// between.
 func (h *Hub) Subscribe(topics ...Topic) *Subscription {
 	s := &Subscription{hub: h, wake: make(chan struct{}, 1)}
 	for _, topic := range topics {
@@ -95,17 +96,17 @@ func (h *Hub) Subscribe(topics ...Topic) *Subscription {
 // C receives a value when a topic was woken since the last receive.
 func (s *Subscription) C() <-chan struct{} { return s.wake }
 
-// Woken returns which topics were woken since the last call: bit n%64 for the n-th one added, from
-// 0. Call it after a receive from C.
+// Woken returns which topics were woken since the last call: bit n%64 for the n-th topic added, from 0. Call it after
+// a receive from C.
 func (s *Subscription) Woken() uint64 { return s.woken.Swap(0) }
 
 // Pending reports whether a topic was woken since the last call of Woken. Any goroutine may call it.
 func (s *Subscription) Pending() bool { return s.woken.Load() != 0 }
 
-// Poke is a wake-up for this subscription alone, with no topic. Any goroutine may call it.
+// Poke wakes this subscription alone, without a topic. Any goroutine may call it.
 func (s *Subscription) Poke() { s.notify(0) }
 
-// Add listens to one more topic. A topic that is listened to already stays as it is.
+// Add listens to one more topic. It does nothing if the subscription listens to the topic already.
 func (s *Subscription) Add(topic Topic) {
 	if s.find(topic) != nil {
 		return
@@ -156,7 +157,7 @@ func (s *Subscription) Close() {
 	s.Remove(s.one.topic)
 }
 
-// Wake wakes everyone who listens to a topic, and says whether anyone does.
+// Wake wakes all subscriptions to a topic, and reports whether there are any.
 func (h *Hub) Wake(topic Topic) (listening bool) {
 	shard := h.shard(topic)
 	shard.mu.Lock()
@@ -168,14 +169,14 @@ func (h *Hub) Wake(topic Topic) (listening bool) {
 	return listening
 }
 
-// WakeAll wakes everyone: after a time in which changes may have been missed.
+// WakeAll wakes all subscriptions, after a time in which changes can have been missed.
 func (h *Hub) WakeAll() {
 	for i := range h.shards {
 		h.shards[i].wakeAll()
 	}
 }
 
-// Listening counts the subscriptions to topics of a kind.
+// Listening returns the number of subscriptions to topics of a kind.
 func (h *Hub) Listening(kind Kind) int { return int(h.counts[kind].Load()) }
 
 func (s *shard) add(l *link) {
@@ -214,12 +215,12 @@ func (s *shard) wakeAll() {
 	}
 }
 
-// notify sets the bit before the channel, so that whoever receives finds it.
+// notify sets the bit before it sends, so that the receiver finds it.
 func (s *Subscription) notify(bit uint64) {
 	s.woken.Or(bit)
 	select {
 	case s.wake <- struct{}{}:
-	default: // woken already, and has not looked yet
+	default: // woken already, and not received yet
 	}
 }
 

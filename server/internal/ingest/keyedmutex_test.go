@@ -37,16 +37,16 @@ func (s *slowly) Update(_ context.Context, id string, _ store.UpdateFunc) (verif
 	return verification.Session{}, nil
 }
 
-// TestEventsOfASessionTakeTurns: in virtual time. Those of one session follow one another while each is quick,
+// TestEventsOfASessionFollowOneAnother: in virtual time. Those of one session follow one another while each is quick,
 // those of others go side by side; nobody waits for long behind one that is slow, or after the caller has gone.
-func TestEventsOfASessionTakeTurns(t *testing.T) {
+func TestEventsOfASessionFollowOneAnother(t *testing.T) {
 	const sessions, events = 5, 4
 	for name, test := range map[string]struct {
 		took, most time.Duration
 		meet       bool
 	}{
-		"quick": {turnPatience / 10, events * turnPatience / 10, false},
-		"slow":  {10 * turnPatience, 11 * turnPatience, true},
+		"quick": {lockTimeout / 10, events * lockTimeout / 10, false},
+		"slow":  {10 * lockTimeout, 11 * lockTimeout, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			records := &slowly{took: test.took, open: make(map[string]int)}
@@ -66,28 +66,28 @@ func TestEventsOfASessionTakeTurns(t *testing.T) {
 			if took := time.Since(began); took > test.most || (records.met > 0) != test.meet {
 				t.Errorf("%s: %d events of %d sessions took %v, %d met; want %v at the most", name, sessions*events, sessions, took, records.met, test.most)
 			}
-			if left := len(into.turns.busy); left != 0 {
-				t.Errorf("%s: %d sessions are remembered", name, left)
+			if left := len(into.sessions.locks); left != 0 {
+				t.Errorf("%s: %d locks are left", name, left)
 			}
 		})
 	}
 }
 
-// TestWhoGoesDoesNotWaitForATurn.
-func TestWhoGoesDoesNotWaitForATurn(t *testing.T) {
+// TestAWaitForALockEndsWithItsContext.
+func TestAWaitForALockEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns()
-		leave := turns.enter(t.Context(), "vs_a")
+		mutex := newKeyedMutex()
+		unlock := mutex.lock(t.Context(), "vs_a")
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		began := time.Now()
-		turns.enter(gone, "vs_a")()
+		mutex.lock(gone, "vs_a")()
 		if took := time.Since(began); took != 0 {
 			t.Errorf("it waited %v", took)
 		}
-		leave()
-		if len(turns.busy) != 0 {
-			t.Error("a session is remembered")
+		unlock()
+		if len(mutex.locks) != 0 {
+			t.Error("a lock is left")
 		}
 	})
 }
