@@ -10,7 +10,7 @@ import (
 //go:embed app_test.mjs
 var appTest string
 
-// TestApp runs app_test.mjs: what the page shows of what comes from /events and /link, with a clock that is moved on.
+// TestApp runs app_test.mjs: what the page shows after events of /events and answers of /link, with a fake clock.
 func TestApp(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		if os.Getenv("CI") != "" {

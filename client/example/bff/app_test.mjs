@@ -1,4 +1,4 @@
-// The tests of static/app.js, with a document of nothing but its elements. app_test.go runs them.
+// The tests of static/app.js, with a fake document. app_test.go runs them.
 import assert from "node:assert/strict";
 import { mock } from "node:test";
 
@@ -40,7 +40,7 @@ const last = () => streams.at(-1);
 await import("./static/app.js");
 assert.equal(body.dataset.connection, "connecting");
 
-// Live without a status is not live, and the person gets words and a button.
+// "live" without a status is not shown as live, and the person gets words and a button.
 for (let i = 0; i < 9; i++) { last().say("live"); await pass(1_000); }
 assert.notEqual(body.dataset.connection, "live");
 assert.equal(element("title").textContent, "This takes longer than it should");
@@ -54,7 +54,7 @@ assert.equal(body.dataset.connection, "live");
 assert.equal(go.textContent, "Start verification");
 assert.equal(notice.hidden, true);
 
-// The button comes back: when the page does, with the same status, and by itself.
+// The button is enabled again: when the page is shown again, with the same status, and after a while.
 const press = async () => { go.listeners.click(); await settle(); };
 const waits = () => go.attributes["aria-disabled"] === "true";
 fetched = async () => ({ ok: true, json: async () => ({ url: "https://verify.stripe.test/1" }) });
@@ -81,7 +81,7 @@ answer({ json: async () => ({ problem: "UNAVAILABLE" }) });
 await settle();
 assert.ok(!waits());
 
-// Cookies are blamed for the second refusal only, and if the page's server answers.
+// The page names cookies as the cause after the second refusal only, and if its server answers.
 const blamed = () => notice.textContent.includes("needs cookies");
 const refuse = async (head) => { fetched = head; last().refuse(); await settle(); const n = streams.length; await pass(3_500); assert.ok(streams.length > n, "the page follows again"); };
 last().say("live");

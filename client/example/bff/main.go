@@ -1,11 +1,11 @@
-// Command bff is a web site of one page, on which people verify their identity: a backend for
-// frontends between a browser, Stripe and verification-status. It is there to be read and taken apart.
+// Command bff is an example to read and copy from: a web site of one page, on which people verify their identity. It is a backend
+// for frontends between the browser, Stripe and verification-status.
 //
 //	go run ./server dev            # in one terminal
 //	go run ./client/example/bff    # in another; then open http://127.0.0.1:8080
 //
-// It keeps nothing: who somebody is, is in their cookie; how far they are, verification-status knows.
-// So it can be stopped, replaced and run several times, with one BFF_COOKIE_KEY.
+// It has no state: the cookie identifies the person, and verification-status has their status. So it can be stopped, replaced and
+// run several times, with the same BFF_COOKIE_KEY.
 package main
 
 import (
@@ -68,11 +68,11 @@ func run(ctx context.Context, s settings) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	if s.madeKey {
-		slog.Info("BFF_COOKIE_KEY is not set: this start has made its own key, so everybody is a new person after the next start")
+	if s.generatedKey {
+		slog.Info("BFF_COOKIE_KEY is not set: a key was generated, and every visitor is a new person after a restart")
 	}
 	if site.people.secure && s.addressHeader == "" {
-		slog.Info("BFF_ADDRESS_HEADER is not set: the proxy hides the browsers' addresses, so streams are not bounded by address")
+		slog.Info("BFF_ADDRESS_HEADER is not set: the proxy hides the browsers' addresses, so streams are not limited by address")
 	}
 	slog.Info("open " + s.publicURL)
 	select {
@@ -85,11 +85,11 @@ func run(ctx context.Context, s settings) error {
 	return server.Shutdown(stopping)
 }
 
-// newServer has a limit for whatever a browser could take for ever over. The streams of /events lift that of
-// writing, and have their own.
+// newServer returns a server with a timeout for each step of a request. The streams of /events replace the WriteTimeout by
+// timeouts of their own.
 //
-// Shutdown waits for requests and does not end them. Only the streams of /events are ended then. A POST /link that
-// is under way finishes: otherwise its person has a session at Stripe and no link.
+// Shutdown waits for requests. It ends the streams of /events. A POST /link that is under way finishes: otherwise its person would
+// have a session at Stripe and no link.
 func newServer(site *site) *http.Server {
 	server := &http.Server{
 		Handler:           site.handler(),

@@ -43,7 +43,7 @@ func (s *site) visit(cookie string) *http.Response {
 	return rec.Result()
 }
 
-// TestCookie: a browser without one becomes a new person; one with a cookie that the site gave out stays that.
+// TestCookie: a browser without a valid cookie becomes a new person. A browser with one stays the same person.
 func TestCookie(t *testing.T) {
 	for at, s := range sites(t) {
 		secure, name := s.people.secure, s.people.cookieName()
@@ -91,13 +91,13 @@ func TestCookie(t *testing.T) {
 	}
 }
 
-// TestBegunIsSigned: the cookie says since when a person has a session, and a later one is as good.
+// TestBegunIsSigned: the time at which a person began is signed, and a later cookie is valid too.
 func TestBegunIsSigned(t *testing.T) {
 	for at, s := range sites(t) {
 		want := person{id: strings.Repeat("B", 26), issued: time.Unix(time.Now().Unix(), 0), begun: time.Unix(1_700_000_000, 0)}
 		for _, want.begun = range []time.Time{{}, want.begun} {
 			rec := httptest.NewRecorder()
-			s.people.give(rec, want)
+			s.people.issue(rec, want)
 			r := httptest.NewRequest(http.MethodGet, at, nil)
 			r.AddCookie(rec.Result().Cookies()[0])
 			if got, ok := s.people.who(r); !ok || got != want {
@@ -107,7 +107,7 @@ func TestBegunIsSigned(t *testing.T) {
 	}
 }
 
-// TestHSTS: the setting decides, not what a visitor sends.
+// TestHSTS: the setting decides, not a header of a visitor.
 func TestHSTS(t *testing.T) {
 	for at, s := range sites(t) {
 		r := httptest.NewRequest(http.MethodGet, at+"/", nil)
@@ -120,7 +120,7 @@ func TestHSTS(t *testing.T) {
 	}
 }
 
-// TestAddress: what a browser may make up is not its address, and where a proxy hides the address there is none.
+// TestAddress: an address that a browser can make up is not used. If a proxy hides the address, there is none.
 func TestAddress(t *testing.T) {
 	for _, test := range []struct {
 		secure             bool
@@ -148,7 +148,7 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// TestSlowRequestsAreCut: a request whose body never comes holds nothing for long.
+// TestSlowRequestsAreCut: a request whose body never arrives is ended soon.
 func TestSlowRequestsAreCut(t *testing.T) {
 	server := newServer(sites(t)["http://127.0.0.1:8080"])
 	if server.ReadTimeout <= 0 || server.ReadTimeout > 10*time.Second || server.ReadHeaderTimeout <= 0 || server.WriteTimeout <= 0 || server.ConnContext == nil {
@@ -156,9 +156,9 @@ func TestSlowRequestsAreCut(t *testing.T) {
 	}
 }
 
-// TestHeaders: every answer has them, and the page lives with them: it has no script or style of its own.
+// TestHeaders: every answer has them. The page works with them: it has no inline script or style.
 func TestHeaders(t *testing.T) {
-	w := newWorld(t)
+	w := newRig(t)
 	for _, path := range []string{"/", "/app.js", "/style.css", "/noscript.css", "/missing", "/events"} {
 		response, body := w.visitor().ask(http.MethodGet, path)
 		csp := response.Header.Get("Content-Security-Policy")
@@ -171,7 +171,7 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// TestOneAddress: under another name cookies and the way back from Stripe would not fit together.
+// TestOneAddress: cookies and the return from Stripe work at one address only, so others redirect to it.
 func TestOneAddress(t *testing.T) {
 	s := sites(t)["http://127.0.0.1:8080"]
 	for path, want := range map[string]int{"/": http.StatusTemporaryRedirect, "/events": http.StatusMisdirectedRequest} {
@@ -193,7 +193,7 @@ func TestSettings(t *testing.T) {
 		"-public-url a.example":                                     "a scheme and a host only",
 	} {
 		s, err := readSettings(strings.Fields(args), func(name string) string { return map[string]string{"VERIFICATION_STATUS": "dns:///status:1"}[name] })
-		if problem == "" && (err != nil || !s.madeKey || len(s.cookieKey) < minCookieKey || s.target != "dns:///status:1" || s.stripe.key != "sk_test_simulated" || s.publicURL != "http://"+s.addr) {
+		if problem == "" && (err != nil || !s.generatedKey || len(s.cookieKey) < minCookieKey || s.target != "dns:///status:1" || s.stripe.key != "sk_test_simulated" || s.publicURL != "http://"+s.addr) {
 			t.Errorf("%q: %+v, %v", args, s, err)
 		}
 		if problem != "" && (err == nil || !strings.Contains(err.Error(), problem)) {
@@ -202,7 +202,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestSecrets: from a variable or a file, never both, and no key that can be guessed.
+// TestSecrets: they come from a variable or a file, never both. A key that can be guessed is refused.
 func TestSecrets(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(file, []byte(cookieKey+"\n"), 0o600); err != nil {
@@ -216,7 +216,7 @@ func TestSecrets(t *testing.T) {
 		"STRIPE_API_KE": {"STRIPE_API_KEY": "sk_test_1", "STRIPE_API_KEY_FILE": file},
 	} {
 		s, err := readSettings(nil, func(name string) string { return env[name] })
-		if problem == "" && (err != nil || string(s.cookieKey) != cookieKey || s.madeKey) {
+		if problem == "" && (err != nil || string(s.cookieKey) != cookieKey || s.generatedKey) {
 			t.Errorf("a file: %q, %v", s.cookieKey, err)
 		}
 		if problem != "" && (err == nil || !strings.Contains(err.Error(), problem) || strings.Contains(err.Error(), cookieKey)) {
@@ -225,7 +225,7 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// TestRunEnds: a stop ends the streams, and does not wait for browsers to go.
+// TestRunEnds: a stop ends the streams and does not wait until browsers leave.
 func TestRunEnds(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -247,7 +247,7 @@ func TestRunEnds(t *testing.T) {
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, s.publicURL+"/events", nil)
 		recorder := httptest.NewRecorder()
-		(&people{key: s.cookieKey}).remember(recorder, person{id: strings.Repeat("A", 26), begun: time.Now()})
+		(&people{key: s.cookieKey}).renew(recorder, person{id: strings.Repeat("A", 26), begun: time.Now()})
 		request.AddCookie(recorder.Result().Cookies()[0])
 		if response, err = transport.RoundTrip(request); err == nil {
 			break
@@ -266,9 +266,9 @@ func TestRunEnds(t *testing.T) {
 	}
 }
 
-// TestAStopLetsALinkFinish, and ends the streams at once: a person whose link is lost has a session and no way to it.
+// TestAStopLetsALinkFinish, and ends the streams at once: otherwise the person would have a session and no link to it.
 func TestAStopLetsALinkFinish(t *testing.T) {
-	w := newWorld(t)
+	w := newRig(t)
 	w.asked, w.answers = make(chan struct{}), make(chan struct{})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -313,8 +313,8 @@ func TestAStopLetsALinkFinish(t *testing.T) {
 	}
 }
 
-// TestWords: in each language the page has words for every status, failure and denial of the contract, speaks to
-// the person, and leaves nobody without something to do or to wait for.
+// TestWords: in each language the page has words for every status, failure and denial of the contract, addresses the person, and
+// always names something to do or to wait for.
 func TestWords(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		if os.Getenv("CI") != "" {

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// people knows who a request is from. It is a toy where your site has a real sign-in: a browser without a
-// good cookie becomes a new person. Two things matter: the cookie alone says whose status is shown, nothing
-// that a page or its address says does; and no cookie counts but one that this site gave out.
+// people identifies the person of a request. It stands for the real sign-in of your site: a browser without a valid cookie becomes
+// a new person. Two rules matter in a real one too: the cookie alone decides whose status is shown, never the page or its
+// address; and only a cookie that this site has issued is valid.
 type people struct {
 	key    []byte // signs the cookies
 	secure bool   // the site is served with TLS
@@ -25,19 +25,19 @@ type people struct {
 	streams map[string]map[*context.CancelFunc]struct{} // open ones, by reference
 }
 
-// person is what a cookie says.
+// person is the content of a cookie.
 type person struct {
-	id     string    // what rand.Text makes: 130 random bits
-	issued time.Time // when the cookie was given out
-	begun  time.Time // when the person got their first link; zero: they had no session when the cookie was given out
+	id     string    // from rand.Text: 130 random bits
+	issued time.Time // when the cookie was issued
+	begun  time.Time // when the person got their first link; zero: they had none when the cookie was issued
 }
 
-// signedInFor is how long a cookie counts. The browser drops it then, and the site refuses a copy.
+// signedInFor is the lifetime of a cookie. Then the browser drops it, and the site refuses a copy of it.
 const signedInFor = 30 * 24 * time.Hour
 
-// cookieName is "person". With TLS it has the prefix by which browsers refuse a cookie that another host of
-// the domain, or a page without TLS, tries to set: an attacker who plants their own cookie would get
-// another person's document into their own verification.
+// cookieName returns "person". With TLS it adds the prefix by which browsers refuse a cookie that another host of the domain, or a
+// page without TLS, tries to set. An attacker that sets their own cookie in another person's browser would get that person's
+// document into the attacker's verification.
 func (p *people) cookieName() string {
 	if p.secure {
 		return "__Host-person"
@@ -45,12 +45,12 @@ func (p *people) cookieName() string {
 	return "person"
 }
 
-// cookieValue is the person's id, the second when the cookie was given out, the second when they began, and a
+// cookieValue matches the person's id, the Unix second at which the cookie was issued, the second at which the person began, and a
 // signature of the three.
 var cookieValue = regexp.MustCompile(`^([A-Z2-7]{26})\.([1-9][0-9]{0,11})\.(0|[1-9][0-9]{0,11})\.([A-Za-z0-9_-]{43})$`)
 
-// who returns the person of a request; false without a cookie of this site that still counts. Of two cookies with
-// the name one was planted, and it is unknown which.
+// who returns the person of a request. It returns false without a valid cookie of this site. If a request has two cookies with the
+// name, somebody else has set one of them, and it is unknown which.
 func (p *people) who(r *http.Request) (person, bool) {
 	cookies := r.CookiesNamed(p.cookieName())
 	if len(cookies) != 1 {
@@ -64,7 +64,7 @@ func (p *people) who(r *http.Request) (person, bool) {
 	return who, time.Since(who.issued) < signedInFor
 }
 
-// parseSecond reads a time of a cookie; "0" is the zero Time.
+// parseSecond returns a time in a cookie. "0" is the zero Time.
 func parseSecond(text string) time.Time {
 	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil && seconds > 0 {
 		return time.Unix(seconds, 0)
@@ -72,38 +72,38 @@ func parseSecond(text string) time.Time {
 	return time.Time{}
 }
 
-// sign is an HMAC-SHA256. It spans the cookie's name: a value of the site without TLS is none of the site
-// with TLS.
+// sign returns an HMAC-SHA256. It includes the cookie's name, so that a value of the site without TLS is invalid with TLS.
 func (p *people) sign(id, issued, begun string) string {
 	mac := hmac.New(sha256.New, p.key)
 	mac.Write([]byte(p.cookieName() + "=" + id + "." + issued + "." + begun))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// reference is what Stripe and verification-status know the person by. It is a hash: somebody who reads it
-// in Stripe's Dashboard or a log must not learn what the cookie holds.
+// reference returns the client_reference_id of the person. It is a hash, because a reader of Stripe's Dashboard or of a log must
+// not learn the id in the cookie.
 func (p person) reference() string {
 	sum := sha256.Sum256([]byte(p.id))
 	return "web-" + hex.EncodeToString(sum[:16])
 }
 
-// justBegan reports whether a further press of the button can be a double click, or follow a lost answer.
+// justBegan reports whether another click on the button can be a double click, or follow a lost answer.
 func (p person) justBegan() bool { return time.Since(p.begun) < sameSession }
 
-// isNew reports whether there can be no session yet. An older cookie that says so can be a copy from before the
-// person began.
+// isNew reports whether the person certainly has no session yet. An older cookie without begun can be a copy from before the person
+// began.
 func (p person) isNew() bool { return p.begun.IsZero() && time.Since(p.issued) < sameSession }
 
-// signIn makes a new person.
-func (p *people) signIn(w http.ResponseWriter) { p.remember(w, person{id: rand.Text()}) }
+// signIn issues a cookie for a new person.
+func (p *people) signIn(w http.ResponseWriter) { p.renew(w, person{id: rand.Text()}) }
 
-// remember gives the person a new cookie, for 30 days.
-func (p *people) remember(w http.ResponseWriter, who person) {
+// renew issues a new cookie for the person, for 30 days.
+func (p *people) renew(w http.ResponseWriter, who person) {
 	who.issued = time.Now()
-	p.give(w, who)
+	p.issue(w, who)
 }
 
-func (p *people) give(w http.ResponseWriter, who person) {
+// issue sets the cookie of the person.
+func (p *people) issue(w http.ResponseWriter, who person) {
 	issued, begun := strconv.FormatInt(who.issued.Unix(), 10), "0"
 	if !who.begun.IsZero() {
 		begun = strconv.FormatInt(who.begun.Unix(), 10)
@@ -111,7 +111,7 @@ func (p *people) give(w http.ResponseWriter, who person) {
 	p.setCookie(w, who.id+"."+issued+"."+begun+"."+p.sign(who.id, issued, begun), int(signedInFor.Seconds()))
 }
 
-// signOut forgets the person, and ends the streams that show them their status, in other tabs too.
+// signOut deletes the cookie and ends all streams of the person, also in other tabs.
 func (p *people) signOut(w http.ResponseWriter, who person) {
 	p.setCookie(w, "", -1)
 	p.mu.Lock()
@@ -124,13 +124,12 @@ func (p *people) signOut(w http.ResponseWriter, who person) {
 func (p *people) setCookie(w http.ResponseWriter, value string, maxAge int) {
 	http.SetCookie(w, &http.Cookie{
 		Name: p.cookieName(), Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, Secure: p.secure,
-		// Not Strict: coming back from Stripe's page is a link from another site, and the person who comes
-		// back must be who they were.
+		// Not Strict: the return from Stripe's page is a link from another site, and must have the cookie.
 		SameSite: http.SameSiteLaxMode,
 	})
 }
 
-// session is a context that ends when the person signs out, or with the request.
+// session returns a context that ends when the person signs out, or with the request.
 func (p *people) session(r *http.Request, who person) context.Context {
 	ctx, cancel := context.WithCancel(r.Context())
 	reference := who.reference()

@@ -11,22 +11,21 @@ import (
 	"strings"
 )
 
-// settings are flags, with an environment variable each. Secrets have no flag: other users of the machine
-// can read those.
+// settings are flags, each with an environment variable. Secrets have no flag, because other users of the machine can read flags.
 type settings struct {
 	addr          string
 	publicURL     string
 	target        string
 	addressHeader string
 	cookieKey     []byte
-	madeKey       bool // nobody gave one
+	generatedKey  bool // no setting had one
 	stripe        stripe
 }
 
-// minCookieKey is enough for a text that nobody guesses; "openssl rand -base64 32" makes 44 characters.
+// minCookieKey is the least length of a key that cannot be guessed. "openssl rand -base64 32" prints 44 characters.
 const minCookieKey = 32
 
-// readSettings takes defaults that fit "server dev".
+// readSettings reads the settings. Their defaults fit "server dev".
 func readSettings(args []string, env func(string) string) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("bff", flag.ContinueOnError)
@@ -37,18 +36,18 @@ func readSettings(args []string, env func(string) string) (settings, error) {
 		flags.StringVar(to, name, standard, help+" ("+variable+")")
 	}
 	setting(&s.addr, "addr", "BFF_ADDR", "127.0.0.1:8080", "where the page is served")
-	setting(&s.publicURL, "public-url", "PUBLIC_URL", "", "the page's address as people see it; by default http:// and addr; https:// where a proxy in front has the certificate")
+	setting(&s.publicURL, "public-url", "PUBLIC_URL", "", "the address of the page in browsers; default http:// and addr; use https:// if a proxy in front has the certificate")
 	setting(&s.target, "status", "VERIFICATION_STATUS", "127.0.0.1:50051", "verification-status: host:port or dns:///host:port; plain text on loopback, else TLS")
 	setting(&s.stripe.base, "stripe-api-base", "STRIPE_API_BASE", "http://127.0.0.1:12111", "Stripe's API; http:// is for loopback only")
-	setting(&s.addressHeader, "address-header", "BFF_ADDRESS_HEADER", "", "the header in which the proxy in front names the browser's address, such as X-Forwarded-For; the last address in it counts, with or without a port; empty: no proxy is in front")
+	setting(&s.addressHeader, "address-header", "BFF_ADDRESS_HEADER", "", "the header in which the proxy in front puts the browser's address, such as X-Forwarded-For; its last address is used, with or without a port; empty: there is no proxy")
 	flags.Usage = func() {
 		fmt.Fprintln(flags.Output(), `A web site of one page, on which people verify their identity. Settings:
 
   STRIPE_API_KEY, STRIPE_API_KEY_FILE
-	Stripe's secret key; by default the one of "server dev"
+	Stripe's secret key; default: that of "server dev"
   BFF_COOKIE_KEY, BFF_COOKIE_KEY_FILE
-	signs the cookie that says who a person is: 32 characters or more, the same for all processes of the
-	site; without one, each start makes its own, and everybody is a new person after it`)
+	signs the cookie that identifies a person: at least 32 characters, the same for all processes of the
+	site; without it, each start generates one, and every visitor is a new person after a restart`)
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -66,7 +65,7 @@ func readSettings(args []string, env func(string) string) (settings, error) {
 	switch {
 	case cookieErr != nil:
 	case key == "":
-		key, s.madeKey = rand.Text()+rand.Text(), true
+		key, s.generatedKey = rand.Text()+rand.Text(), true
 	case len(key) < minCookieKey:
 		cookieErr = fmt.Errorf("BFF_COOKIE_KEY has %d characters: give at least %d random ones, such as from: openssl rand -base64 32", len(key), minCookieKey)
 	}
@@ -74,7 +73,7 @@ func readSettings(args []string, env func(string) string) (settings, error) {
 	return s, errors.Join(checkURL("public-url", s.publicURL), checkURL("stripe-api-base", s.stripe.base), keyErr, cookieErr)
 }
 
-// secret reads a variable, or the file that the variable with _FILE names.
+// secret returns the value of a variable, or the content of the file that the variable with _FILE names.
 func secret(variable string, env func(string) string) (string, error) {
 	value, file := env(variable), env(variable+"_FILE")
 	switch {
@@ -93,7 +92,7 @@ func secret(variable string, env func(string) string) (string, error) {
 	return value, nil
 }
 
-// checkURL keeps cookies and Stripe's key from crossing a network in plain text.
+// checkURL returns an error for an address at which cookies or Stripe's key would be sent over a network in plain text.
 func checkURL(name, text string) error {
 	u, err := url.Parse(text)
 	switch {

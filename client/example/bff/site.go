@@ -20,7 +20,7 @@ import (
 //go:embed static
 var static embed.FS
 
-// site is the page and what it asks for.
+// site serves the page and the requests of the page.
 type site struct {
 	status        *client.Client
 	stripe        stripe
@@ -50,7 +50,7 @@ func newSite(status *client.Client, s settings) (*site, error) {
 	}, nil
 }
 
-// handler has four routes: the page with its files, the live status, the way in, and the way out.
+// handler has four routes: the page with its files, the live status, the link to Stripe, and signing out.
 func (s *site) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.page)
@@ -58,11 +58,11 @@ func (s *site) handler() http.Handler {
 	mux.Handle("GET /events", s.untilStopped(&sse.Handler{Client: s.status, Authorize: s.authorize}))
 	mux.HandleFunc("POST /link", s.link)
 	mux.HandleFunc("POST /sign-out", s.signOut)
-	// Other sites' pages cannot send what changes something: browsers say where a request comes from.
+	// Pages of other sites cannot make requests that change something: browsers send the origin of a request.
 	return s.guard(http.NewCrossOriginProtection().Handler(mux))
 }
 
-// untilStopped ends requests when the server stops.
+// untilStopped cancels requests when the server stops.
 func (s *site) untilStopped(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancel(r.Context())
@@ -72,12 +72,11 @@ func (s *site) untilStopped(next http.Handler) http.Handler {
 	})
 }
 
-// policy lets the page run its own files, and nothing that got into it.
+// policy lets the page run its own files and nothing else.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// guard sets the headers that every answer has, and leads to the one address under which cookies and
-// the way back from Stripe work.
+// guard sets the headers of every answer, and redirects to the one address at which cookies and the return from Stripe work.
 func (s *site) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
@@ -86,7 +85,7 @@ func (s *site) guard(next http.Handler) http.Handler {
 		header.Set("Referrer-Policy", "same-origin")
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Cache-Control", "no-store")
-		if s.people.secure { // the setting says so: a header that a visitor can send does not
+		if s.people.secure { // by the setting, never by a header, which a visitor can send
 			header.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		switch {
@@ -107,8 +106,7 @@ func (s *site) page(w http.ResponseWriter, r *http.Request) {
 	http.ServeFileFS(w, r, s.files, "index.html")
 }
 
-// authorize says whose status a request may watch: the signed-in person's. A person who has not begun has
-// none: nothing is asked about them.
+// authorize returns the signed-in person as the viewer. A person without a session has the zero Subject, and costs no watch.
 func (s *site) authorize(r *http.Request) (sse.Viewer, error) {
 	who, ok := s.people.who(r)
 	if !ok {
@@ -121,14 +119,13 @@ func (s *site) authorize(r *http.Request) (sse.Viewer, error) {
 	return viewer, nil
 }
 
-// address is where a browser is, or empty where a proxy hides it: one with the certificate is in front
-// wherever the site has TLS. An IPv6 network of 64 bits is one address, for it is one machine's to choose from.
-// If the proxy's header is missing or cannot be read, it is the address of the proxy. With no
-// address such a request would have no limit.
+// address returns the address of the browser, or "" if a proxy hides it. A site with TLS always has a proxy in front, which has
+// the certificate. A /64 network of IPv6 counts as one address, because one machine can use all of it. If the header of the proxy
+// is missing or unreadable, address returns that of the proxy: without an address, no limit would apply.
 func (s *site) address(r *http.Request) string {
 	if s.addressHeader != "" {
 		all := strings.Split(strings.Join(r.Header.Values(s.addressHeader), ","), ",")
-		if found := network(all[len(all)-1]); found != "" { // what stands before it the browser may have made up
+		if found := network(all[len(all)-1]); found != "" { // the browser can have made up the ones before it
 			return found
 		}
 	} else if s.people.secure {
@@ -137,7 +134,7 @@ func (s *site) address(r *http.Request) string {
 	return network(r.RemoteAddr)
 }
 
-// network reads an address, with or without a port. It is empty if there is none.
+// network returns the address in text, with or without a port, or "" if there is none. Of IPv6 it returns the /64 network.
 func network(text string) string {
 	text = strings.TrimSpace(text)
 	withPort, err := netip.ParseAddrPort(text)
@@ -155,22 +152,21 @@ func network(text string) string {
 	return address.String()
 }
 
-// answer is what POST /link says: one of the two.
+// answer is the answer to POST /link. One field is set.
 type answer struct {
 	URL     string `json:"url,omitempty"`
 	Problem string `json:"problem,omitempty"` // a RetryDenial, "SIGNED_OUT" or "UNAVAILABLE"
 }
 
-// linkTimeout bounds one POST /link: longer than a call at Stripe that is repeated, and shorter than the page
-// waits.
+// linkTimeout bounds one POST /link. It is longer than a repeated call to Stripe, and shorter than the wait of the page.
 const linkTimeout = 40 * time.Second
 
-// statusTimeout bounds the look-up in one POST /link. Without a connection a call waits for one until its deadline,
-// and a person can begin without the service.
+// statusTimeout bounds the GetStatus of a POST /link. Without a connection the call waits for one until its deadline, and a person
+// can begin without the service.
 const statusTimeout = 5 * time.Second
 
-// link gives the person a way to Stripe's page: for the first time, to go on, or to try again. Its url is
-// for this one answer; the client_secret stays here, for the page does not use Stripe.js.
+// link answers with a link to Stripe's page, for a first attempt, to continue, or to try again. The link goes into this answer
+// only. The client_secret stays here, because the page does not use Stripe.js.
 func (s *site) link(w http.ResponseWriter, r *http.Request) {
 	who, ok := s.people.who(r)
 	if !ok {
@@ -179,30 +175,30 @@ func (s *site) link(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), linkTimeout)
 	defer cancel()
-	link, err := s.wayIn(ctx, &who)
+	link, err := s.linkFor(ctx, &who)
 	var denied *client.RetryDeniedError
 	switch {
 	case errors.As(err, &denied):
 		reply(w, http.StatusConflict, answer{Problem: strings.TrimPrefix(denied.Denial.String(), "RETRY_DENIAL_")})
 	case err != nil:
-		slog.ErrorContext(ctx, "no link for a person", "reference", who.reference(), "error", err)
+		slog.ErrorContext(ctx, "cannot create a link for a person", "reference", who.reference(), "error", err)
 		reply(w, http.StatusServiceUnavailable, answer{Problem: "UNAVAILABLE"})
 	default:
-		s.people.remember(w, who) // that they have begun, for 30 more days
+		s.people.renew(w, who) // with begun, for 30 more days
 		reply(w, http.StatusOK, answer{URL: link})
 	}
 }
 
-// wayIn creates a session only for a person who has none. For all others verification-status decides: it
-// counts the attempts, and replaces a session that was canceled.
+// linkFor creates a session only for a person that has none. For all others verification-status decides: it counts the attempts,
+// and replaces a session that was canceled.
 //
-// A person with a new cookie is not looked up: there is nothing to find, and a look-up at Stripe that finds nothing
-// is a read that somebody else needs. A person with an older cookie is, even if it says that nothing has begun:
-// else a copy of it would be a further first try on each day.
+// linkFor does not ask for the status of a person with a new cookie: there is none, and the service would use one of its reads of
+// Stripe to find that out. It does for an older cookie, even one without begun: otherwise a copy of it would be a new first
+// attempt each day.
 //
-// People can begin while verification-status cannot be reached too, or has no reads left for look-ups today. A
-// person who has just begun gets the same session once more then.
-func (s *site) wayIn(ctx context.Context, who *person) (string, error) {
+// People can begin even while verification-status cannot be reached, or has no reads of Stripe left for today. A person that has
+// just begun then gets the same session again.
+func (s *site) linkFor(ctx context.Context, who *person) (string, error) {
 	if who.isNew() {
 		return s.begin(ctx, who)
 	}
@@ -210,7 +206,7 @@ func (s *site) wayIn(ctx context.Context, who *person) (string, error) {
 	defer cancel()
 	v, err := s.status.Status(asking, client.Reference(who.reference()))
 	switch {
-	case errors.Is(err, client.ErrNotFound), away(ctx, err) && (who.begun.IsZero() || who.justBegan()):
+	case errors.Is(err, client.ErrNotFound), isUnavailable(ctx, err) && (who.begun.IsZero() || who.justBegan()):
 		return s.begin(ctx, who)
 	case err != nil:
 		return "", err
@@ -222,13 +218,13 @@ func (s *site) wayIn(ctx context.Context, who *person) (string, error) {
 	return link.URL.Reveal(), nil
 }
 
-// away reports whether a call failed because verification-status cannot be reached, or cannot answer in time. The
-// context is that of the caller: if it has ended, there is nothing to do in place of the call.
-func away(ctx context.Context, err error) bool {
+// isUnavailable reports whether a call failed because verification-status cannot be reached or does not answer in time. ctx is the
+// context of the request: if it has ended, the answer is of no use any more.
+func isUnavailable(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && (errors.Is(err, client.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded))
 }
 
-// begin creates the person's session, or gets the one that they have just begun.
+// begin creates the person's session, or returns the link of the one that was just created.
 func (s *site) begin(ctx context.Context, who *person) (string, error) {
 	if !who.justBegan() {
 		who.begun = time.Now()

@@ -25,22 +25,22 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const cookieKey = "0123456789abcdef0123456789abcdef"
 
-// world is the site, a verification-status, and a Stripe that notes what it is sent.
-type world struct {
+// siteRig has the site, a fake verification-status, and a fake Stripe that records its requests.
+type siteRig struct {
 	t       *testing.T
 	backend *clienttest.Server
 	web     *httptest.Server
 	people  *people
-	watches atomic.Int32  // that the service was asked for
+	watches atomic.Int32  // opened at the service
 	created []url.Values  // sessions, with the Idempotency-Key as "key"
 	refuse  bool          // Stripe answers with an error
-	asked   chan struct{} // if set, Stripe sends here that it was asked,
+	asked   chan struct{} // if set, Stripe sends here for each request,
 	answers chan struct{} // and waits for this before it answers
 }
 
-func newWorld(t *testing.T) *world {
+func newRig(t *testing.T) *siteRig {
 	t.Helper()
-	w := &world{t: t}
+	w := &siteRig{t: t}
 	w.backend = clienttest.New(t, grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 		if info.FullMethod == verificationv1.VerificationService_WatchStatus_FullMethodName {
 			w.watches.Add(1)
@@ -64,7 +64,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) serveStripe(rw http.ResponseWriter, r *http.Request) {
+func (w *siteRig) serveStripe(rw http.ResponseWriter, r *http.Request) {
 	if key, _, _ := r.BasicAuth(); key != "sk_test_1" || r.Method != http.MethodPost || r.URL.Path != "/v1/identity/verification_sessions" || r.ParseForm() != nil {
 		w.t.Errorf("Stripe is asked for %s %s by %q", r.Method, r.URL, key)
 	}
@@ -84,17 +84,17 @@ func (w *world) serveStripe(rw http.ResponseWriter, r *http.Request) {
 
 // visitor is a browser with cookies of its own.
 type visitor struct {
-	*world
+	*siteRig
 	browser *http.Client
 }
 
-func (w *world) visitor() *visitor {
+func (w *siteRig) visitor() *visitor {
 	jar, _ := cookiejar.New(nil)
 	browser := &http.Client{Jar: jar, Timeout: 20 * time.Second}
-	return &visitor{world: w, browser: browser}
+	return &visitor{siteRig: w, browser: browser}
 }
 
-// ask sends a request with these headers, by twos, and returns the answer with its body.
+// ask sends a request with these headers, in pairs of name and value, and returns the answer with its body.
 func (p *visitor) ask(method, path string, headers ...string) (*http.Response, string) {
 	p.t.Helper()
 	request, err := http.NewRequestWithContext(p.t.Context(), method, p.web.URL+path, nil)
@@ -133,9 +133,9 @@ func session(reference string, status verificationv1.Status) *verificationv1.Ver
 	return &verificationv1.Verification{SessionId: "vs_1", ClientReferenceId: reference, Status: status}
 }
 
-// TestLink: who is new gets a session at Stripe; for all others verification-status decides.
+// TestLink: a new person gets a session at Stripe. For all others verification-status decides.
 func TestLink(t *testing.T) {
-	w := newWorld(t)
+	w := newRig(t)
 	p := w.visitor()
 	p.wantLink(http.StatusUnauthorized, answer{Problem: "SIGNED_OUT"})
 	p.ask(http.MethodGet, "/")
@@ -174,9 +174,9 @@ func TestLink(t *testing.T) {
 	}
 }
 
-// TestOtherSites: a page of another site can neither begin something in somebody's name nor read it.
+// TestOtherSites: a page of another site can neither make nor read requests in a person's name.
 func TestOtherSites(t *testing.T) {
-	w := newWorld(t)
+	w := newRig(t)
 	p := w.visitor()
 	p.ask(http.MethodGet, "/")
 	for _, headers := range [][]string{
@@ -193,9 +193,9 @@ func TestOtherSites(t *testing.T) {
 	}
 }
 
-// TestEverybodySeesTheirOwn, whatever they ask for; and nothing more once they have signed out.
+// TestEverybodySeesTheirOwn status, whatever they ask for, and nothing after signing out.
 func TestEverybodySeesTheirOwn(t *testing.T) {
-	w := newWorld(t)
+	w := newRig(t)
 	ada, eve := w.visitor(), w.visitor()
 	for _, p := range []*visitor{ada, eve} {
 		p.ask(http.MethodGet, "/")
@@ -230,9 +230,9 @@ func TestEverybodySeesTheirOwn(t *testing.T) {
 	}
 }
 
-// TestSignUpWithoutTheService: a person who begins needs Stripe alone, and a second click is no second session.
+// TestSignUpWithoutTheService: a person can begin with Stripe alone, and a second click makes no second session.
 func TestSignUpWithoutTheService(t *testing.T) {
-	w := newWorld(t)
+	w := newRig(t)
 	w.backend.Fail(clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE))
 	p := w.visitor()
 	p.ask(http.MethodGet, "/")
@@ -248,9 +248,9 @@ func TestSignUpWithoutTheService(t *testing.T) {
 	}
 }
 
-// TestALinkWhileTheServiceIsStopped: a call without a connection waits; the person must not wait with it.
+// TestALinkWhileTheServiceIsStopped: a call without a connection waits for one. The person must not wait as long.
 func TestALinkWhileTheServiceIsStopped(t *testing.T) {
-	w := newWorld(t)
+	w := newRig(t)
 	w.backend.Stop()
 	p := w.visitor()
 	p.ask(http.MethodGet, "/")
@@ -263,9 +263,9 @@ func TestALinkWhileTheServiceIsStopped(t *testing.T) {
 	}
 }
 
-// TestASessionNotYetKnownIsCreatedOnce: its webhook is on the way, and Stripe's list does not have it yet.
+// TestASessionNotYetKnownIsCreatedOnce: its webhook has not arrived, and Stripe's list does not have it yet.
 func TestASessionNotYetKnownIsCreatedOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newRig(t)
 	p := w.visitor()
 	p.ask(http.MethodGet, "/")
 	for _, ago := range []time.Duration{0, sameSession - time.Minute, sameSession + time.Minute, time.Hour} {
@@ -279,7 +279,7 @@ func TestASessionNotYetKnownIsCreatedOnce(t *testing.T) {
 
 // TestARolledBackCookie: a copy of the cookie from before the person began gives them no further session.
 func TestARolledBackCookie(t *testing.T) {
-	w := newWorld(t)
+	w := newRig(t)
 	p := w.visitor()
 	p.ask(http.MethodGet, "/")
 	rollBack := func(age time.Duration) {
@@ -304,10 +304,10 @@ func TestARolledBackCookie(t *testing.T) {
 	}
 }
 
-// TestBeginningLate: a person who reads the page for an hour can begin, also while there is no status to be had.
+// TestBeginningLate: a person that reads the page for an hour can begin, even while the service cannot be reached.
 func TestBeginningLate(t *testing.T) {
 	for name, failure := range map[string]error{"unknown": nil, "unavailable": clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE)} {
-		w := newWorld(t)
+		w := newRig(t)
 		w.backend.Fail(failure)
 		p := w.visitor()
 		p.ask(http.MethodGet, "/")
@@ -319,7 +319,7 @@ func TestBeginningLate(t *testing.T) {
 	}
 }
 
-// TestARepeatedFailureIsNoDeadEnd: Stripe answers a key with its first answer for a day, also if that was a 500.
+// TestARepeatedFailureIsNoDeadEnd: for a day, Stripe repeats the first answer to a key, even a 500.
 func TestARepeatedFailureIsNoDeadEnd(t *testing.T) {
 	var keys []string
 	fake := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -361,14 +361,14 @@ func (p *visitor) changeCookie(change func(*person)) {
 		p.t.Fatal("the browser is nobody")
 	}
 	change(&who)
-	p.people.give(recorder, who)
+	p.people.issue(recorder, who)
 	p.browser.Jar.SetCookies(at, recorder.Result().Cookies())
 }
 
-// TestWhoHasNotBegunCostsNothing: neither the page nor its events ask the service about a person who has
-// begun nothing, nor about one who made a cookie up.
+// TestWhoHasNotBegunCostsNothing: neither the page nor its events ask the service about a person without a session, or about a
+// made-up cookie.
 func TestWhoHasNotBegunCostsNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newRig(t)
 	for range 20 {
 		p := w.visitor()
 		p.ask(http.MethodGet, "/")
@@ -389,7 +389,7 @@ func TestWhoHasNotBegunCostsNothing(t *testing.T) {
 	}
 }
 
-// TestARedirectIsNotFollowed: the key would go along.
+// TestARedirectIsNotFollowed: the key would be sent too.
 func TestARedirectIsNotFollowed(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("another server is sent %s %s with %v", r.Method, r.URL, r.Header)

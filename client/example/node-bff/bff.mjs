@@ -1,4 +1,4 @@
-// A backend for frontends in Node: GET /events streams a signed-in person's live status to their browser.
+// A backend for frontends in Node. GET /events streams a signed-in person's live status to their browser.
 //
 //	npm ci && npm start      # beside "go run ./server dev"; then: curl -N -b person=user-42 http://127.0.0.1:8081/events
 import { createServer } from 'node:http';
@@ -8,11 +8,11 @@ import { connect, watch } from './watch.mjs';
 const { VERIFICATION_STATUS = '127.0.0.1:50051', PORT = '8081', PING_MS = '30000', HEARTBEAT_S = '5' } = process.env;
 const client = connect(VERIFICATION_STATUS, { ping: Number(PING_MS) });
 
-// signedIn says who a request is from. This is a toy: put your site's own session in its place. The browser
-// must never choose whose status it sees.
+// signedIn returns the person of a request. Replace it by your site's own sign-in. The browser must never choose whose status it
+// sees.
 const signedIn = (request) => /(?:^|; )person=([\w-]{1,64})(?:;|$)/.exec(request.headers.cookie ?? '')?.[1];
 
-// shown is what a browser may see of a verification, field by field: what the contract gains later stays here.
+// shown returns the fields of a verification that a browser may see. New fields of the contract stay private.
 const shown = (v) => ({
   status: v.status, revision: v.revision, settled: v.settled,
   lastError: v.last_error && { code: v.last_error.code, reason: v.last_error.reason },
@@ -25,7 +25,7 @@ async function events(request, response) {
   response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache, no-transform', 'X-Accel-Buffering': 'no' });
   response.write('retry: 2000\n\n');
   const token = request.headers['last-event-id'] ?? '';
-  // "live" follows whatever comes from the service, "stale" says that it is away: see the Go package client/sse.
+  // "live" follows each message of the service; "stale" means that the service cannot be reached. See the Go package client/sse.
   const onBreak = (error) => {
     console.error(`resuming: ${error.message}`);
     response.write('event: stale\ndata: {}\n\n');
@@ -43,12 +43,12 @@ const server = createServer((request, response) => {
   if (!signedIn(request)) return response.writeHead(401).end();
   events(request, response).then(() => response.end(), (error) => {
     console.error(`ended: ${error.message}`);
-    // The browser comes back by itself, from the start: the empty id drops a token that is no good.
+    // The browser reconnects by itself, without a token: the empty id drops an invalid one.
     response.end('event: reset\nid:\ndata: {}\n\n');
   });
 });
 server.listen(Number(PORT), '127.0.0.1', () => console.log(`listening on ${server.address().port}`));
 process.once('SIGTERM', () => {
   server.close(() => client.close());
-  server.closeAllConnections(); // the streams: browsers go on elsewhere
+  server.closeAllConnections(); // the streams: browsers reconnect to another process
 });

@@ -1,5 +1,5 @@
-// The page: it follows the live status at /events, says it in words, and asks /link for the way to
-// Stripe's page. Who the person is, the cookie says; nothing here chooses whose status is shown.
+// The page follows the live status at /events, shows it in words, and asks /link for a link to Stripe's page. The cookie alone
+// identifies the person: nothing here chooses whose status is shown.
 import { choose, wordsFor } from "./words.js";
 
 const element = (id) => document.getElementById(id);
@@ -11,7 +11,7 @@ document.title = `${t.page.title} – Larkspur`;
 for (const each of document.querySelectorAll("[data-word]")) each.textContent = t.page[each.dataset.word];
 element("steps").setAttribute("aria-label", t.page.progress);
 
-// fill shows a text, or hides its element where there is none.
+// fill shows a text, or hides its element if there is no text.
 function fill(id, text) {
   element(id).textContent = text ?? "";
   element(id).hidden = !text;
@@ -20,19 +20,19 @@ function fill(id, text) {
 let shown = "", action;
 let asking = false; // POST /link is under way
 
-// show puts a state of words.js on the page, unless it is there. Screen readers hear what changed in #news; a
-// person who had the focus on a button that goes is taken to the title, not to the top of the page.
+// show shows a state of words.js, unless it is shown already. Screen readers announce changes in #news. If the focused button is
+// removed, the focus moves to the title, not to the top of the page.
 function show(words, press = askForLink) {
   const now = JSON.stringify(words);
   if (now === shown) {
-    if (!asking) waiting(false); // back from Stripe's page, with nothing done there
+    if (!asking) waiting(false); // the person returned from Stripe's page without a change
     return;
   }
   shown = now;
   action = press;
   const hadFocus = document.activeElement === go;
   card.dataset.state = words.state;
-  if (words.state !== "loading") card.removeAttribute("aria-busy"); // with it, screen readers would not read the news
+  if (words.state !== "loading") card.removeAttribute("aria-busy"); // with aria-busy, screen readers would not announce #news
   document.title = `${words.title} – Larkspur`;
   element("title").textContent = words.title;
   element("text").textContent = words.text;
@@ -55,20 +55,19 @@ function show(words, press = askForLink) {
   if (hadFocus && go.hidden) element("title").focus();
 }
 
-// How long, in milliseconds: until a stream that says nothing is given up (the server says something every 5 s:
-// three are missed), until one that does not open is, until a stream that ended counts as lost, and until the
-// person is told in words.
+// Timeouts in milliseconds: of a silent stream (the server sends an event every 5 s: three are missed), of a stream that does not
+// open, until an ended stream counts as lost, and until the page explains it in words.
 const silence = 16_000, opening = 8_000, grace = 4_000, patience = 8_000;
 
 let source, again, slipping, speaking; // the stream, and timers
-let opened = 0, heard = 0; // when
+let opened = 0, heard = 0; // the times of the opening and of the last event
 let answered = false; // the stream has opened
 let pause; // that the server asked for
 let failures = 0;
-let handedOut = false; // the page has given out a cookie since a stream opened last
-let refused = false; // and the stream that followed was refused all the same
+let handedOut = false; // the page has issued a cookie since a stream last opened
+let refused = false; // and the next stream was refused nevertheless
 
-// connected says whether what is shown is live.
+// connected shows whether the status is live.
 function connected(to) {
   clearTimeout(slipping);
   slipping = undefined;
@@ -89,7 +88,7 @@ function connected(to) {
   }
 }
 
-// say tells the person in words that this is not live. Without a status there is nothing else to tell.
+// say explains in words why the status is not live. Without a status it replaces the whole card.
 function say() {
   clearTimeout(speaking);
   speaking = -1; // said
@@ -102,7 +101,7 @@ function say() {
   fill("notice", `${t.notices[why] ?? t.notices.lost} ${outdated}`.trim());
 }
 
-// follow opens the stream of events, in place of one that may be there. A new stream begins with the status.
+// follow opens a stream of events and closes the one before. A new stream begins with the status.
 function follow() {
   clearTimeout(again);
   source?.close();
@@ -124,8 +123,8 @@ function follow() {
   on("busy", () => { pause = 30_000 + 30_000 * Math.random(); connected("busy"); });
   on("end", () => { stream.close(); location.reload(); }); // signed out in another tab
   on("error", () => {
-    // Not a stream: a proxy's error, or a cookie that counts no more. The page hands out a new one. If a stream
-    // with that one is refused too, the browser most likely keeps no cookies.
+    // Not a stream: a proxy's error, or an invalid cookie. GET / issues a new one. If a stream with the new one is refused
+    // too, the browser most likely keeps no cookies.
     if (stream.readyState === EventSource.CLOSED) {
       fetch("/", { method: "HEAD" }).then((page) => {
         if (!page.ok || stream !== source) return;
@@ -142,19 +141,18 @@ function follow() {
   });
 }
 
-// A stream whose connection has died silently never says so.
+// A stream whose connection was lost without a close reports no error.
 setInterval(() => {
   if (source.readyState === EventSource.CLOSED || Date.now() - heard < (answered ? silence : opening)) return;
   connected("lost");
   follow();
 }, 1_000);
 
-// comeBack is for a page that nobody looked at, or that had no network: its stream may be dead, and its timers
-// may have stood still.
+// comeBack runs when a page was hidden or had no network: its stream can be dead, and its timers can have been stopped.
 function comeBack() {
   const fresh = source.readyState !== EventSource.CLOSED && Date.now() - opened < 2_000;
   if (document.hidden) return;
-  if (!asking) waiting(false); // a page that comes back from Stripe's has its button again
+  if (!asking) waiting(false); // after the return from Stripe's page the button works again
   if (fresh) return;
   if (Date.now() - heard > silence) connected("lost");
   follow();
@@ -165,12 +163,12 @@ document.addEventListener("resume", comeBack); // from being frozen
 addEventListener("online", comeBack);
 addEventListener("offline", () => { connected("lost"); say(); });
 
-// Other tabs have the same cookie: they follow anew when it changes.
+// Other tabs have the same cookie: they open a new stream when it changes.
 const tabs = new BroadcastChannel("person");
 tabs.onmessage = comeBack;
 tabs.postMessage("loaded");
 
-// waiting shows that the button was pressed. It keeps the focus, as disabled would not.
+// waiting shows that the button was pressed. Unlike a disabled button, it keeps the focus.
 function waiting(on) {
   if (on) go.setAttribute("aria-disabled", "true");
   else go.removeAttribute("aria-disabled");
@@ -189,21 +187,21 @@ async function askForLink() {
     if (answer.url) {
       tabs.postMessage("begun");
       location.assign(answer.url);
-      setTimeout(() => asking || waiting(false), 10_000); // the person stopped it, or it failed
+      setTimeout(() => asking || waiting(false), 10_000); // the person stopped the navigation, or it failed
       return;
     }
     problem = answer.problem;
   } catch {
-    // Offline, or no JSON: what the person reads is the same.
+    // Offline, or not JSON: the page shows the same text.
   } finally {
     asking = false;
     clearTimeout(slow);
     if (element("notice").textContent === t.notices.slow) fill("notice", "");
   }
   waiting(false);
-  if (problem === "SIGNED_OUT") return location.reload(); // the page hands out a new cookie
+  if (problem === "SIGNED_OUT") return location.reload(); // GET / issues a new cookie
   fill("problem", t.refusals[problem] ?? t.refusals.UNAVAILABLE);
-  if (problem !== "UNAVAILABLE") follow(); // what is shown is not what the service knows
+  if (problem !== "UNAVAILABLE") follow(); // the shown status is out of date
 }
 
 go.addEventListener("click", () => go.getAttribute("aria-disabled") || action());

@@ -1,5 +1,5 @@
-// All words of the page, in one table for each language, and which of them fit a status. To add a language,
-// add a table with the same keys.
+// All texts of the page, in one table for each language, and the choice of texts for a status. To add a language, add a table with
+// the same keys.
 
 const en = {
   language: "en",
@@ -169,8 +169,7 @@ const de = {
 
 export const tables = { en, de };
 
-// choose returns the table of the first language that has one: the browser's list is that of its
-// Accept-Language.
+// choose returns the table of the first language that has one. The browser's list is the one of its Accept-Language.
 export function choose(languages) {
   for (const language of languages ?? []) {
     const table = tables[language.toLowerCase().split("-")[0]];
@@ -179,9 +178,8 @@ export function choose(languages) {
   return en;
 }
 
-// wordsFor returns what to show for a status as /events sends it, or for null where nothing has begun: a state
-// (style.css knows its picture), the step of the progress bar, texts, the button's text where there is something
-// to do, and whether the telephone number is shown.
+// wordsFor returns what the page shows for a status of /events, or for null without a session: a state (style.css has its picture),
+// the step of the progress bar, texts, the text of the button if there is one, and whether the telephone number is shown.
 export function wordsFor(status, t) {
   if (!status) return { state: "start", step: 0, ...t.start };
   switch (status.status) {
@@ -195,12 +193,12 @@ export function wordsFor(status, t) {
     case "STATUS_CANCELED":
       if (status.retry?.retriesRemaining) return { state: "stop", step: 0, ...t.closed };
       return { state: "stop", step: 0, ...t.closed, button: undefined, note: t.denied.help, call: true };
-    default: // processing, and whatever Stripe may add
+    default: // processing, and statuses that Stripe adds later
       return { state: "check", step: 1, ...t.checking };
   }
 }
 
-// failed takes Stripe's own sentence only for a code that is newer than this page.
+// failed uses Stripe's own explanation only for a code that this page does not know.
 function failed(error, retry, t) {
   if (error.code === "ERROR_CODE_ABANDONED") return { state: "document", step: 0, ...t.abandoned };
   const code = t.codes[error.code?.replace("ERROR_CODE_", "")] ?? t.codes.OTHER;
@@ -208,7 +206,7 @@ function failed(error, retry, t) {
   const { advice, try: again, end } = code;
   const words = { state: "problem", step: 1, title: t.failed.title, fact: { title: t.failed.fact, text: fact }, advice };
   if (retry.allowed) {
-    // Never more than there is: the try that is under way may be counted already.
+    // At least one is shown: the retry that is under way can be counted already.
     const left = Math.max(1, retry.retriesRemaining ?? 0);
     return { ...words, text: t.failed.text, button: t.failed.button, note: t.failed.left(left), ...again };
   }
