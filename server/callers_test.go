@@ -25,6 +25,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/document"
 )
 
 // certificate makes a certificate and its key; without a signer it is an authority of its own.
@@ -99,19 +100,10 @@ func newToken(t *testing.T, name, rights string) (token, line string) {
 	return token, line + "\n"
 }
 
-// readmePolicy is the example in the server's README.
+// readmePolicy is the documented example.
 func readmePolicy(t *testing.T) string {
 	t.Helper()
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(readme), "<!-- policy -->\n```json\n")
-	policy, _, closed := strings.Cut(rest, "```")
-	if !found || !closed {
-		t.Fatal("server/README.md has no policy after <!-- policy -->")
-	}
-	return policy
+	return document.Code(t, "server/docs/access.md", "policy")
 }
 
 // guarded is a server with TLS, the README's policy and two tokens.

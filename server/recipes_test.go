@@ -2,15 +2,21 @@ package main
 
 import (
 	"encoding/json"
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"example.com/verification-status/server/internal/testing/document"
 )
 
-// kitchen is where the README's recipes are tried: dev, and what they need of it.
+// longWalk is the document with the recipes.
+const longWalk = "server/docs/walk.md"
+
+// kitchen is where the recipes are tried: dev, and what they need of it.
 type kitchen struct {
 	t       *testing.T
 	guided  *guided
@@ -25,16 +31,10 @@ var recipeRow = regexp.MustCompile("(?m)^\\| ([^|`]+) \\| `(vs .+)` \\|$")
 func openKitchen(t *testing.T) *kitchen {
 	t.Helper()
 	need(t, "grpcurl")
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(readme), "<!-- recipes -->\n```\n")
-	text, _, closed := strings.Cut(rest, "<!-- /recipes -->")
-	shell, table, fenced := strings.Cut(text, "```\n")
+	shell, table := document.Code(t, longWalk, "recipes"), document.Section(t, longWalk, "recipes")
 	const printed = " 127.0.0.1:50051 "
-	if !found || !closed || !fenced || strings.Count(shell, printed) != 1 {
-		t.Fatal("README.md has no recipes between <!-- recipes --> and <!-- /recipes -->, with a function for dev's address")
+	if strings.Count(shell, printed) != 1 {
+		t.Fatalf("the recipes of %s have no function for dev's address", longWalk)
 	}
 	_, guide := launchDev(t)
 	g := newGuided(t, guide)
@@ -56,7 +56,7 @@ func (k *kitchen) cook(recipe, session, token string, texts ...string) *process 
 	k.t.Helper()
 	command, ok := k.recipes[recipe]
 	if !ok {
-		k.t.Fatalf("README.md has no recipe %q", recipe)
+		k.t.Fatalf("%s has no recipe %q", longWalk, recipe)
 	}
 	k.tried[recipe] = true
 	command = strings.NewReplacer("vs_YOURS", session, "TOKEN", token).Replace(command)
@@ -122,27 +122,27 @@ func (k *kitchen) choose(outcome, url string) {
 	k.guided.curl([]string{"curl", "-d", "outcome=" + outcome, url})
 }
 
-// TestReadmeRecipes: every recipe of the README does what it is for, with the real grpcurl and dev.
+// TestReadmeRecipes: every recipe of the long walk does what it is for, with the real grpcurl and dev.
 func TestReadmeRecipes(t *testing.T) {
 	k := openKitchen(t)
 	asked := k.serve("is this person verified?", "", `"STATUS_REQUIRES_INPUT"`)
 	id := k.answer(asked, "sessionId")
-	everybody := k.cook("react to every change of everybody", "", "", `"resumeToken"`)
-	watch := k.cook("watch a person, whichever session is their newest", "", "", id, `"resumeToken"`)
+	everybody := k.cook("watch every change of all sessions", "", "", `"resumeToken"`)
+	watch := k.cook("watch the newest session of a person", "", "", id, `"resumeToken"`)
 	token := k.answer(watch.stdout.String(), "resumeToken")
 	k.guided.curl(k.guided.command("curl", "outcome=document_expired"))
 	failed := []string{`"STATUS_PROCESSING"`, `"revision": 2`, `"ERROR_CODE_DOCUMENT_EXPIRED"`, `"revision": 3`}
 	k.see(watch, failed...)
 	k.see(everybody, failed...)
-	k.cook("go on with that after the response with this token, through proxies", "", token, failed...)
-	k.cook("go on with that, after a stop", "", k.answer(everybody.stdout.String(), "resumeToken"), failed...)
-	k.serve("the same, and never older than what was seen before", id, `"revision": 3`)
-	k.serve("what has reached a session, and what became of it", id, `"evt_`, `"EFFECT_APPLIED"`, `"evt_`, `"evt_`)
-	k.serve("who has not submitted, or must again", "", id)
+	k.cook("resume that watch behind a token, with heartbeats for proxies", "", token, failed...)
+	k.cook("resume that watch after a stop", "", k.answer(everybody.stdout.String(), "resumeToken"), failed...)
+	k.serve("the same, never older than a revision already seen", id, `"revision": 3`)
+	k.serve("the history of a session: each input and its effect", id, `"evt_`, `"EFFECT_APPLIED"`, `"evt_`, `"evt_`)
+	k.serve("sessions that wait for a submission", "", id)
 
 	again := k.answer(k.serve("let a person try again", id, `"clientSecret"`), "url")
 	k.see(watch, `"revision": 4`)
-	settling := k.cook("wait for the end of it", id, "", `"STATUS_REQUIRES_INPUT"`)
+	settling := k.cook("wait until a session is settled", id, "", `"STATUS_REQUIRES_INPUT"`)
 	k.choose("verified", again)
 	if code := settling.exit(soon); code != 0 || !strings.Contains(settling.stdout.String(), `"STATUS_VERIFIED"`) {
 		t.Errorf("the settled watch ended with %d: %s", code, settling.stdout.String())
@@ -153,13 +153,13 @@ func TestReadmeRecipes(t *testing.T) {
 	k.serve("all sessions of a person", "", newer, id)
 	k.choose("canceled", page)
 	k.see(watch, newer, `"STATUS_CANCELED"`)
-	k.see(watch, newer, k.answer(k.serve("a new session in place of a canceled one", newer, `"url"`), "sessionId"))
+	k.see(watch, newer, k.answer(k.serve("replace a canceled session by a new one", newer, `"url"`), "sessionId"))
 
 	minor, page := k.person("user-43")
 	k.see(everybody, minor)
 	k.choose("under_supported_age", page)
 	k.see(everybody, minor, "ERROR_CODE_UNDER_SUPPORTED_AGE")
-	k.serve("who must be helped, for they cannot try again", "", minor)
+	k.serve("sessions whose person cannot try again and needs help", "", minor)
 	tired, page := k.person("user-44")
 	for try := 1; ; try++ {
 		k.choose("selfie_face_mismatch", page)
@@ -169,8 +169,8 @@ func TestReadmeRecipes(t *testing.T) {
 		}
 		page = k.answer(k.serve("let a person try again", tired, `"url"`), "url")
 	}
-	k.serve("who has used all their tries", "", tired)
-	for _, nobody := range []string{"whose check does not end", "who may not be what Stripe says"} {
+	k.serve("sessions whose person has used all retries", "", tired)
+	for _, nobody := range []string{"sessions whose check takes too long", "sessions whose order of events is unresolved"} {
 		if output := strings.TrimSpace(k.serve(nobody, "")); output != "{}" {
 			t.Errorf("%s: %s", nobody, output)
 		}
@@ -187,16 +187,12 @@ func TestReadmeListStep(t *testing.T) {
 	t.Parallel() // it mostly waits
 	need(t, "curl")
 	k := openKitchen(t)
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(readme), "<!-- refused -->\n```\n")
-	loop, rest, closed := strings.Cut(rest, "```\n<!-- /refused -->\n")
+	loop := document.Code(t, longWalk, "refused")
+	_, rest, _ := strings.Cut(document.Text(t, longWalk), "<!-- /refused -->\n")
 	list := regexp.MustCompile(`ListVerifications|-d '(\{[^']*"page_size":1\})'`).FindStringSubmatch(rest)
 	const printed = "http://127.0.0.1:12111/"
-	if !found || !closed || list == nil || list[1] == "" || strings.Count(loop, printed) != 1 {
-		t.Fatal("README.md has no commands between <!-- refused --> and <!-- /refused -->, and a list of one session after them")
+	if list == nil || list[1] == "" || strings.Count(loop, printed) != 1 {
+		t.Fatalf("%s has no commands for people who are refused, and a list of one session after them", longWalk)
 	}
 	stripe, _, _ := strings.Cut(strings.TrimPrefix(k.guided.command("curl", "-u")[7], "http://"), "/")
 	cmd := exec.Command("sh", "-c", strings.Replace(loop, printed, "http://"+stripe+"/", 1))
@@ -209,5 +205,32 @@ func TestReadmeListStep(t *testing.T) {
 	output := k.serve("the walk's list", "", `"ERROR_CODE_UNDER_SUPPORTED_AGE"`, `"user-44"`, `"nextPageToken"`)
 	if strings.Contains(output, "user-43") {
 		t.Errorf("the page has more than one session: %s", output)
+	}
+}
+
+// TestReadmeWalk follows the README's walk: each command runs as it is printed, in one shell, and its output is the lines below it.
+// Only dev's addresses are other ones.
+func TestReadmeWalk(t *testing.T) {
+	t.Parallel() // it mostly waits
+	need(t, "grpcurl")
+	need(t, "curl")
+	k := openKitchen(t)
+	stripe, _, _ := strings.Cut(strings.TrimPrefix(k.guided.command("curl", "-u")[7], "http://"), "/")
+	ours := strings.NewReplacer("127.0.0.1:12111", stripe, "127.0.0.1:50051", k.guided.command("grpcurl", "/GetStatus")[4])
+	var script, want strings.Builder
+	for _, block := range regexp.MustCompile("(?s)```\n(.*?)```").FindAllStringSubmatch(document.Section(t, "README.md", "walk"), -1) {
+		for line := range strings.Lines(block[1]) {
+			if command, ok := strings.CutPrefix(line, "$ "); ok {
+				script.WriteString("cat <<'END'\n" + line + "END\n" + ours.Replace(command))
+			}
+			want.WriteString(line)
+		}
+	}
+	p := begin(t, exec.Command("sh", "-c", script.String()))
+	if code := p.exit(soon); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if diff := cmp.Diff(want.String(), p.stdout.String()); diff != "" {
+		t.Errorf("the walk's output is not what README.md prints (-README +seen):\n%s", diff)
 	}
 }

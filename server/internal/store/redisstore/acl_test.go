@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redistest"
+	"example.com/verification-status/server/internal/testing/document"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -180,16 +180,12 @@ func TestACLListIsExactOnACluster(t *testing.T) {
 	}
 }
 
-// The README's rules for users of Redis and of the Sentinels are those that the tests hold to the code.
+// The documented rules for users of Redis and of the Sentinels are those that the tests hold to the code.
 func TestReadmeHasTheRules(t *testing.T) {
-	readme, err := os.ReadFile("../../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.Join(strings.Fields(string(readme)), " ")
+	text := strings.Join(strings.Fields(document.Text(t, "server/docs/redis.md")), " ")
 	for _, rule := range []string{"~vs:* -@all +" + strings.Join(ACLCommands(Standalone), " +"), SentinelRule} {
 		if !strings.Contains(text, "ACL SETUSER verification on >… "+rule+" ```") {
-			t.Errorf("server/README.md does not have the rule %s", rule)
+			t.Errorf("server/docs/redis.md does not have the rule %s", rule)
 		}
 	}
 }
