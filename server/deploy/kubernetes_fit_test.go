@@ -2,12 +2,13 @@ package deploy
 
 import (
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/verification-status/server/internal/testing/document"
 )
 
 // stopMargin is what a stop may take beyond DRAIN_TIMEOUT where something hangs, and some more.
@@ -136,21 +137,18 @@ func TestAvailability(t *testing.T) {
 	}
 }
 
-// The README's table of numbers tells those of the manifests.
+// The documented table of numbers has those of the manifests.
 func TestReadmeTellsTheNumbers(t *testing.T) {
 	m := readManifests(t)
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	limits := document.Text(t, "server/docs/limits.md")
 	preStop, grace := m.server.Lifecycle.PreStop.Sleep.Seconds, m.pod.TerminationGracePeriodSeconds
 	for _, row := range []string{
 		"| `preStop` | " + strconv.Itoa(preStop) + " s",
 		"| `terminationGracePeriodSeconds` | " + strconv.Itoa(grace) + " s",
 		"| readiness is asked | every " + strconv.Itoa(m.server.ReadinessProbe.PeriodSeconds) + " s",
 	} {
-		if !strings.Contains(string(readme), row) {
-			t.Errorf("server/README.md has no row that begins %q", row)
+		if !strings.Contains(limits, row) {
+			t.Errorf("server/docs/limits.md has no row that begins %q", row)
 		}
 	}
 }

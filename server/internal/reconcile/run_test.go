@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )

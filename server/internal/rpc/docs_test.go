@@ -1,27 +1,19 @@
 package rpc
 
 import (
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/testing/document"
 	"example.com/verification-status/server/internal/verification"
 )
 
 // The table of error codes in the documentation is Stripe's list, and says of each code what the
 // service does with it by default.
 func TestTheTableOfErrorCodesIsTrue(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(readme), "<!-- error-codes -->\n")
-	table, _, closed := strings.Cut(rest, "<!-- /error-codes -->")
-	if !found || !closed {
-		t.Fatal("server/README.md has no table between <!-- error-codes --> and <!-- /error-codes -->")
-	}
+	table := document.Section(t, "server/docs/retries.md", "error-codes")
 	rows := strings.Split(strings.TrimSpace(table), "\n")[2:]
 	if len(rows) != len(stripesCodes) {
 		t.Errorf("the table has %d codes, Stripe's list %d", len(rows), len(stripesCodes))

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/shares"
 	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/verification"
 )
 

@@ -2,17 +2,22 @@ package docs
 
 import (
 	"encoding/json"
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"example.com/verification-status/server/internal/testing/document"
 	"example.com/verification-status/server/tests/rig"
 )
 
-// recipeRunner is where the README's recipes are tried: dev, and what they need of it.
+// longWalk is the document with the recipes.
+const longWalk = "server/docs/walk.md"
+
+// recipeRunner is where the recipes are tried: dev, and what they need of it.
 type recipeRunner struct {
 	t       *testing.T
 	guided  *guideRunner
@@ -27,16 +32,10 @@ var recipeRow = regexp.MustCompile("(?m)^\\| ([^|`]+) \\| `(vs .+)` \\|$")
 func newRecipeRunner(t *testing.T) *recipeRunner {
 	t.Helper()
 	rig.NeedProgram(t, "grpcurl")
-	readme, err := os.ReadFile(rig.Path("README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(readme), "<!-- recipes -->\n```\n")
-	text, _, closed := strings.Cut(rest, "<!-- /recipes -->")
-	shell, table, fenced := strings.Cut(text, "```\n")
+	shell, table := document.Code(t, longWalk, "recipes"), document.Section(t, longWalk, "recipes")
 	const printed = " 127.0.0.1:50051 "
-	if !found || !closed || !fenced || strings.Count(shell, printed) != 1 {
-		t.Fatal("README.md has no recipes between <!-- recipes --> and <!-- /recipes -->, with a function for dev's address")
+	if strings.Count(shell, printed) != 1 {
+		t.Fatalf("the recipes of %s have no function for dev's address", longWalk)
 	}
 	_, guide := rig.LaunchDev(t)
 	g := newGuideRunner(t, guide)
@@ -58,7 +57,7 @@ func (k *recipeRunner) cook(recipe, session, token string, texts ...string) *rig
 	k.t.Helper()
 	command, ok := k.recipes[recipe]
 	if !ok {
-		k.t.Fatalf("README.md has no recipe %q", recipe)
+		k.t.Fatalf("%s has no recipe %q", longWalk, recipe)
 	}
 	k.tried[recipe] = true
 	command = strings.NewReplacer("vs_YOURS", session, "TOKEN", token).Replace(command)
@@ -124,27 +123,27 @@ func (k *recipeRunner) choose(outcome, url string) {
 	k.guided.curl([]string{"curl", "-d", "outcome=" + outcome, url})
 }
 
-// TestReadmeRecipes: every recipe of the README does what it is for, with the real grpcurl and dev.
+// TestReadmeRecipes: every recipe of the long walk does what it is for, with the real grpcurl and dev.
 func TestReadmeRecipes(t *testing.T) {
 	k := newRecipeRunner(t)
 	asked := k.serve("is this person verified?", "", `"STATUS_REQUIRES_INPUT"`)
 	id := k.answer(asked, "sessionId")
-	everybody := k.cook("react to every change of everybody", "", "", `"resumeToken"`)
-	watch := k.cook("watch a person, whichever session is their newest", "", "", id, `"resumeToken"`)
+	everybody := k.cook("watch every change of all sessions", "", "", `"resumeToken"`)
+	watch := k.cook("watch the newest session of a person", "", "", id, `"resumeToken"`)
 	token := k.answer(watch.Stdout.String(), "resumeToken")
 	k.guided.curl(k.guided.command("curl", "outcome=document_expired"))
 	failed := []string{`"STATUS_PROCESSING"`, `"revision": 2`, `"ERROR_CODE_DOCUMENT_EXPIRED"`, `"revision": 3`}
 	k.see(watch, failed...)
 	k.see(everybody, failed...)
-	k.cook("go on with that after the response with this token, through proxies", "", token, failed...)
-	k.cook("go on with that, after a stop", "", k.answer(everybody.Stdout.String(), "resumeToken"), failed...)
-	k.serve("the same, and never older than what was seen before", id, `"revision": 3`)
-	k.serve("what has reached a session, and what became of it", id, `"evt_`, `"EFFECT_APPLIED"`, `"evt_`, `"evt_`)
-	k.serve("who has not submitted, or must again", "", id)
+	k.cook("resume that watch behind a token, with heartbeats for proxies", "", token, failed...)
+	k.cook("resume that watch after a stop", "", k.answer(everybody.Stdout.String(), "resumeToken"), failed...)
+	k.serve("the same, never older than a revision already seen", id, `"revision": 3`)
+	k.serve("the history of a session: each input and its effect", id, `"evt_`, `"EFFECT_APPLIED"`, `"evt_`, `"evt_`)
+	k.serve("sessions that wait for a submission", "", id)
 
 	again := k.answer(k.serve("let a person try again", id, `"clientSecret"`), "url")
 	k.see(watch, `"revision": 4`)
-	settling := k.cook("wait for the end of it", id, "", `"STATUS_REQUIRES_INPUT"`)
+	settling := k.cook("wait until a session is settled", id, "", `"STATUS_REQUIRES_INPUT"`)
 	k.choose("verified", again)
 	if code := settling.Exit(rig.Soon); code != 0 || !strings.Contains(settling.Stdout.String(), `"STATUS_VERIFIED"`) {
 		t.Errorf("the settled watch ended with %d: %s", code, settling.Stdout.String())
@@ -155,13 +154,13 @@ func TestReadmeRecipes(t *testing.T) {
 	k.serve("all sessions of a person", "", newer, id)
 	k.choose("canceled", page)
 	k.see(watch, newer, `"STATUS_CANCELED"`)
-	k.see(watch, newer, k.answer(k.serve("a new session in place of a canceled one", newer, `"url"`), "sessionId"))
+	k.see(watch, newer, k.answer(k.serve("replace a canceled session by a new one", newer, `"url"`), "sessionId"))
 
 	minor, page := k.person("user-43")
 	k.see(everybody, minor)
 	k.choose("under_supported_age", page)
 	k.see(everybody, minor, "ERROR_CODE_UNDER_SUPPORTED_AGE")
-	k.serve("who must be helped, for they cannot try again", "", minor)
+	k.serve("sessions whose person cannot try again and needs help", "", minor)
 	tired, page := k.person("user-44")
 	for try := 1; ; try++ {
 		k.choose("selfie_face_mismatch", page)
@@ -171,8 +170,8 @@ func TestReadmeRecipes(t *testing.T) {
 		}
 		page = k.answer(k.serve("let a person try again", tired, `"url"`), "url")
 	}
-	k.serve("who has used all their tries", "", tired)
-	for _, nobody := range []string{"whose check does not end", "who may not be what Stripe says"} {
+	k.serve("sessions whose person has used all retries", "", tired)
+	for _, nobody := range []string{"sessions whose check takes too long", "sessions whose order of events is unresolved"} {
 		if output := strings.TrimSpace(k.serve(nobody, "")); output != "{}" {
 			t.Errorf("%s: %s", nobody, output)
 		}
@@ -189,16 +188,12 @@ func TestReadmeListStep(t *testing.T) {
 	t.Parallel() // it mostly waits
 	rig.NeedProgram(t, "curl")
 	k := newRecipeRunner(t)
-	readme, err := os.ReadFile(rig.Path("README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(readme), "<!-- refused -->\n```\n")
-	loop, rest, closed := strings.Cut(rest, "```\n<!-- /refused -->\n")
+	loop := document.Code(t, longWalk, "refused")
+	_, rest, _ := strings.Cut(document.Text(t, longWalk), "<!-- /refused -->\n")
 	list := regexp.MustCompile(`ListVerifications|-d '(\{[^']*"page_size":1\})'`).FindStringSubmatch(rest)
 	const printed = "http://127.0.0.1:12111/"
-	if !found || !closed || list == nil || list[1] == "" || strings.Count(loop, printed) != 1 {
-		t.Fatal("README.md has no commands between <!-- refused --> and <!-- /refused -->, and a list of one session after them")
+	if list == nil || list[1] == "" || strings.Count(loop, printed) != 1 {
+		t.Fatalf("%s has no commands for people who are refused, and a list of one session after them", longWalk)
 	}
 	stripe, _, _ := strings.Cut(strings.TrimPrefix(k.guided.command("curl", "-u")[7], "http://"), "/")
 	cmd := exec.Command("sh", "-c", strings.Replace(loop, printed, "http://"+stripe+"/", 1))
@@ -211,5 +206,32 @@ func TestReadmeListStep(t *testing.T) {
 	output := k.serve("the walk's list", "", `"ERROR_CODE_UNDER_SUPPORTED_AGE"`, `"user-44"`, `"nextPageToken"`)
 	if strings.Contains(output, "user-43") {
 		t.Errorf("the page has more than one session: %s", output)
+	}
+}
+
+// TestReadmeWalk follows the README's walk: each command runs as it is printed, in one shell, and its output is the lines below it.
+// Only dev's addresses are other ones.
+func TestReadmeWalk(t *testing.T) {
+	t.Parallel() // it mostly waits
+	rig.NeedProgram(t, "grpcurl")
+	rig.NeedProgram(t, "curl")
+	k := newRecipeRunner(t)
+	stripe, _, _ := strings.Cut(strings.TrimPrefix(k.guided.command("curl", "-u")[7], "http://"), "/")
+	ours := strings.NewReplacer("127.0.0.1:12111", stripe, "127.0.0.1:50051", k.guided.command("grpcurl", "/GetStatus")[4])
+	var script, want strings.Builder
+	for _, block := range regexp.MustCompile("(?s)```\n(.*?)```").FindAllStringSubmatch(document.Section(t, "README.md", "walk"), -1) {
+		for line := range strings.Lines(block[1]) {
+			if command, ok := strings.CutPrefix(line, "$ "); ok {
+				script.WriteString("cat <<'END'\n" + line + "END\n" + ours.Replace(command))
+			}
+			want.WriteString(line)
+		}
+	}
+	p := rig.Begin(t, exec.Command("sh", "-c", script.String()))
+	if code := p.Exit(rig.Soon); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if diff := cmp.Diff(want.String(), p.Stdout.String()); diff != "" {
+		t.Errorf("the walk's output is not what README.md prints (-README +seen):\n%s", diff)
 	}
 }

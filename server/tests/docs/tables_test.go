@@ -2,6 +2,7 @@ package docs
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,40 +11,18 @@ import (
 
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/telemetry"
-	"example.com/verification-status/server/tests/rig"
+	"example.com/verification-status/server/internal/testing/document"
 )
 
-// The README's table of settings is the struct's: a setting that is added, renamed or given another
+// The documented table of settings is the struct's: a setting that is added, renamed or given another
 // default must change there too.
 func TestReadmeListsEverySetting(t *testing.T) {
-	readme, err := os.ReadFile(rig.Path("README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(readme), "<!-- settings -->\n")
-	table, _, closed := strings.Cut(rest, "<!-- /settings -->")
-	if !found || !closed {
-		t.Fatal("README.md has no table of settings between <!-- settings --> and <!-- /settings -->")
-	}
-	if want := settingsTable(); table != want {
-		t.Errorf("README.md's table of settings is not config's; it should be:\n%s", want)
-	}
+	document.Hold(t, "server/docs/settings.md", "settings", settingsTable())
 }
 
-// The server README's table of metrics is the code's.
+// The documented table of metrics is the code's.
 func TestReadmeListsEveryMetric(t *testing.T) {
-	readme, err := os.ReadFile(rig.Path("server", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(readme), "<!-- metrics -->\n")
-	table, _, closed := strings.Cut(rest, "<!-- /metrics -->")
-	if !found || !closed {
-		t.Fatal("server/README.md has no table of metrics between <!-- metrics --> and <!-- /metrics -->")
-	}
-	if want := metricsTable(); table != want {
-		t.Errorf("server/README.md's table of metrics is not telemetry's; it should be:\n%s", want)
-	}
+	document.Hold(t, "server/docs/observing.md", "metrics", metricsTable())
 }
 
 func metricsTable() string {
@@ -70,15 +49,7 @@ func settingsTable() string {
 
 // The table of limits names a setting with its default, and tests that exist.
 func TestServerReadmesLimitsAreTrue(t *testing.T) {
-	readme, err := os.ReadFile(rig.Path("server", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(readme), "<!-- limits -->\n")
-	table, _, closed := strings.Cut(rest, "<!-- /limits -->")
-	if !found || !closed {
-		t.Fatal("README.md has no table of limits between <!-- limits --> and <!-- /limits -->")
-	}
+	table := document.Section(t, "server/docs/limits.md", "limits")
 	defaults := map[string]string{}
 	for _, s := range config.Table() {
 		defaults[s.Env] = s.Default
@@ -99,9 +70,9 @@ func TestServerReadmesLimitsAreTrue(t *testing.T) {
 		for _, name := range quoted.FindAllStringSubmatch(cells[4], -1) {
 			switch {
 			case name[1] == "e2e":
-				dir = rig.Path("server", "tests", "e2e")
+				dir = "server"
 			case !strings.HasPrefix(name[1], "Test"):
-				dir = rig.Path("server", "internal", name[1])
+				dir = "server/internal/" + name[1]
 			case !hasTest(t, dir, name[1]):
 				t.Errorf("%s has no test %s", dir, name[1])
 			}
@@ -109,21 +80,25 @@ func TestServerReadmesLimitsAreTrue(t *testing.T) {
 	}
 }
 
-// hasTest says whether a package has a test of this name.
+// hasTest returns whether a package has a test of this name. For server it looks into all tests of the whole server.
 func hasTest(t *testing.T, dir, name string) bool {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no tests in %s: %v", dir, err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
+	found, top := false, filepath.Join(document.Root(t), filepath.FromSlash(dir))
+	err := filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != top && (dir != "server" || entry.Name() == "internal"):
+			return filepath.SkipDir
+		case !strings.HasSuffix(path, "_test.go"):
+			return nil
 		}
-		if strings.Contains(string(text), "func "+name+"(") {
-			return true
-		}
+		text, err := os.ReadFile(path)
+		found = found || strings.Contains(string(text), "func "+name+"(")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return false
+	return found
 }

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/testing/document"
 	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/tests/rig"
 )
@@ -100,19 +101,10 @@ func newToken(t *testing.T, name, rights string) (token, line string) {
 	return token, line + "\n"
 }
 
-// readmePolicy is the example in the server's README.
+// readmePolicy is the documented example.
 func readmePolicy(t *testing.T) string {
 	t.Helper()
-	readme, err := os.ReadFile(rig.Path("server", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(readme), "<!-- policy -->\n```json\n")
-	policy, _, closed := strings.Cut(rest, "```")
-	if !found || !closed {
-		t.Fatal("server/README.md has no policy after <!-- policy -->")
-	}
-	return policy
+	return document.Code(t, "server/docs/access.md", "policy")
 }
 
 // securedServer is a server with TLS, the README's policy and two tokens.

@@ -86,7 +86,7 @@ var redisFaults = []redisFault{
 
 func addUser(r *redistest.Server) { r.MustAsk("ACL", "SETUSER", "vs", "on", ">one", "~*", "+@all") }
 
-// TestG17_WhatGoesWrongInRedisIsWaitedForAndSaid: the table of the README, "When Redis goes wrong": what
+// TestG17_WhatGoesWrongInRedisIsWaitedForAndSaid: the table of server/docs/redis.md, "When Redis goes wrong": what
 // callers, Stripe, a probe, an operator and an alert see of each fault, and how long until all is well again.
 func TestG17_WhatGoesWrongInRedisIsWaitedForAndSaid(t *testing.T) {
 	const rows = "| %s | %s | %s | %s | %s | %s | %s | %s |"

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,6 +16,7 @@ import (
 
 	"example.com/verification-status/client"
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/testing/document"
 	"example.com/verification-status/server/tests/rig"
 )
 
@@ -29,7 +28,7 @@ const (
 )
 
 // callers ask for statuses, and for links for people to try again, over and over. Half of them use the Go client, half gRPC with the
-// service config that server/README.md recommends. Nothing is tried again but by these two.
+// service config that server/docs/clients.md recommends. Nothing is tried again but by these two.
 type callers struct {
 	t        *testing.T
 	target   string
@@ -46,15 +45,7 @@ type callers struct {
 
 func newCallers(t *testing.T, target string, m *steadyWebhooks, s *rig.FakeStripe) *callers {
 	t.Helper()
-	readme, err := os.ReadFile(rig.Path("server", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(readme), "<!-- service-config -->\n```json\n")
-	config, _, closed := strings.Cut(rest, "```\n<!-- /service-config -->")
-	if !found || !closed {
-		t.Fatal("README.md has no service config between <!-- service-config --> and <!-- /service-config -->")
-	}
+	config := document.Code(t, "server/docs/clients.md", "service-config")
 	c := &callers{t: t, target: target, config: config, webhooks: m}
 	for n := range 4 {
 		c.sessions = append(c.sessions, s.NewSession(fmt.Sprintf("person-%d", n)))

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/testing/document"
 	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -181,16 +181,12 @@ func TestACLListIsExactOnACluster(t *testing.T) {
 	}
 }
 
-// The README's rules for users of Redis and of the Sentinels are those that the tests hold to the code.
+// The documented rules for users of Redis and of the Sentinels are those that the tests hold to the code.
 func TestReadmeHasTheRules(t *testing.T) {
-	readme, err := os.ReadFile("../../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.Join(strings.Fields(string(readme)), " ")
+	text := strings.Join(strings.Fields(document.Text(t, "server/docs/redis.md")), " ")
 	for _, rule := range []string{"~vs:* -@all +" + strings.Join(ACLCommands(Standalone), " +"), SentinelRule} {
 		if !strings.Contains(text, "ACL SETUSER verification on >… "+rule+" ```") {
-			t.Errorf("server/README.md does not have the rule %s", rule)
+			t.Errorf("server/docs/redis.md does not have the rule %s", rule)
 		}
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 

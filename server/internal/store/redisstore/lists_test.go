@@ -10,8 +10,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"example.com/verification-status/server/internal/await"
 	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
