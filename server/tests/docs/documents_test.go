@@ -111,19 +111,54 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-var namedRun = regexp.MustCompile(`-(?:run|bench) '?\^?((?:Test|Benchmark)\w+)`)
+var (
+	namedRun   = regexp.MustCompile(`go test [^` + "`" + `\n]*-(?:run|bench) '?\^?((?:Test|Benchmark)\w+)[^` + "`" + `\n]*`)
+	packageArg = regexp.MustCompile(` \./((?:server|client)[\w/]*)`)
+	quotedPath = regexp.MustCompile("`((?:server|client|api|gen|\\.ci)/[\\w./-]+)`")
+)
 
-// Each test that a document runs by its name exists.
+// Each test that a document runs by its name exists, in the package that the command names.
 func TestCommandsNameTests(t *testing.T) {
-	var code strings.Builder
-	for _, text := range projectFiles(t, "_test.go") {
-		code.WriteString(text)
+	code := map[string]string{}
+	for path, text := range projectFiles(t, "_test.go") {
+		dir := path[:strings.LastIndex(path, "/")]
+		code[dir] += text
+		code[""] += text
 	}
 	for path, text := range projectFiles(t, ".md") {
 		for _, command := range namedRun.FindAllStringSubmatch(text, -1) {
-			if !strings.Contains(code.String(), "func "+command[1]) {
-				t.Errorf("%s runs %s, which no test begins with", path, command[1])
+			dir := ""
+			if named := packageArg.FindStringSubmatch(command[0]); named != nil {
+				dir = named[1]
 			}
+			if !strings.Contains(code[dir], "func "+command[1]) {
+				t.Errorf("%s: no test in %s begins with %s: %s", path, dir, command[1], command[0])
+			}
+		}
+	}
+}
+
+// Each path of the project that a document quotes exists.
+func TestQuotedPathsExist(t *testing.T) {
+	root := document.Root(t)
+	for path, text := range projectFiles(t, ".md") {
+		for _, quoted := range quotedPath.FindAllStringSubmatch(mdFenced.ReplaceAllString(text, ""), -1) {
+			if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(quoted[1]))); err != nil {
+				t.Errorf("%s: %s does not exist", path, quoted[1])
+			}
+		}
+	}
+}
+
+// The architecture names each package of the server.
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	_, packages, _ := strings.Cut(document.Text(t, "server/README.md"), "\n## Packages\n")
+	packages, _, _ = strings.Cut(packages, "\n## ")
+	for path := range projectFiles(t, ".go") {
+		name, inside := strings.CutPrefix(path, "server/internal/")
+		name, _, _ = strings.Cut(name, "/")
+		if inside && !strings.Contains(packages, "`"+name+"`") && !strings.Contains(packages, "`"+name+"/") {
+			t.Errorf("server/README.md does not name the package %s", name)
 		}
 	}
 }
