@@ -11,67 +11,67 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// mortal is a process that does so many things outside of itself (reads and commits of the store, calls of
-// Stripe) and then nothing any more.
-type mortal struct{ left atomic.Int64 }
+// crashing is a process that makes a number of calls (reads and commits of the store, calls of
+// Stripe) and then none.
+type crashing struct{ left atomic.Int64 }
 
-func (m *mortal) do() error {
+func (m *crashing) do() error {
 	if m.left.Add(-1) < 0 {
 		return fmt.Errorf("%w: the process is dead", store.ErrUnavailable)
 	}
 	return nil
 }
 
-func (m *mortal) died() bool { return m.left.Load() < 0 }
+func (m *crashing) died() bool { return m.left.Load() < 0 }
 
-type mortalStore struct {
+type crashingStore struct {
 	store.Store
-	*mortal
+	*crashing
 }
 
-func (s mortalStore) Get(ctx context.Context, id string) (verification.Session, error) {
+func (s crashingStore) Get(ctx context.Context, id string) (verification.Session, error) {
 	if err := s.do(); err != nil {
 		return verification.Session{}, err
 	}
 	return s.Store.Get(ctx, id)
 }
 
-func (s mortalStore) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+func (s crashingStore) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
 	if err := s.do(); err != nil {
 		return verification.Session{}, err
 	}
 	return s.Store.Update(ctx, id, fn)
 }
 
-type mortalStripe struct {
+type crashingStripe struct {
 	stripeAPI
-	*mortal
+	*crashing
 }
 
-func (s mortalStripe) Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error) {
+func (s crashingStripe) Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error) {
 	if err := s.do(); err != nil {
 		return verification.Retrieved{}, err
 	}
 	return s.stripeAPI.Retrieve(ctx, account, id)
 }
 
-func (s mortalStripe) CreateLike(ctx context.Context, account, id, returnURL string) (string, error) {
+func (s crashingStripe) CreateLike(ctx context.Context, account, id, returnURL string) (string, error) {
 	if err := s.do(); err != nil {
 		return "", err
 	}
 	return s.stripeAPI.CreateLike(ctx, account, id, returnURL)
 }
 
-// mortal is a replica beside this one that stops after so many things. close waits for what it has begun.
-func (r *replica) mortal(stripe stripeAPI, life int) (service *Service, process *mortal, closed func()) {
-	process = &mortal{}
+// crashing returns a replica beside this one that makes life calls and then none. closed waits for calls under way.
+func (r *replica) crashing(stripe stripeAPI, life int) (service *Service, process *crashing, closed func()) {
+	process = &crashing{}
 	process.left.Store(int64(life))
-	kept, api := mortalStore{r.store, process}, mortalStripe{stripe, process}
+	kept, api := crashingStore{r.store, process}, crashingStripe{stripe, process}
 	config := r.service.config
 	config.Live, config.Stripe = uncached{kept, r.hub, 0}, api
-	news := ingest.New(ingest.Config{Store: kept, Stripe: api, Clock: config.Clock, Logger: config.Logger})
-	config.Ingest = news
-	return newUnpaced(config), process, news.Close
+	into := ingest.New(ingest.Config{Store: kept, Stripe: api, Clock: config.Clock, Logger: config.Logger})
+	config.Ingest = into
+	return newUnpaced(config), process, into.Close
 }
 
 // webhook brings what Stripe says of a session now, as an event of this number.

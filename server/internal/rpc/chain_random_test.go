@@ -108,7 +108,7 @@ func callersOfAChain(t *testing.T, random *rand.Rand) {
 						_, _ = r.RetryVerification(ctx, request)
 						return
 					}
-					dying, _, closed := r.mortal(stripe, life)
+					dying, _, closed := r.crashing(stripe, life)
 					_, _ = dying.RetryVerification(ctx, request)
 					closed()
 				}

@@ -67,7 +67,7 @@ func (c chainCase) run(t *testing.T, b *backend) (finished bool) {
 	stripe.set(object("vs_1", "canceled", reference("person")))
 	r.webhook(stripe, "vs_1", 3)
 
-	dying, process, closed := r.mortal(stripe, c.life)
+	dying, process, closed := r.crashing(stripe, c.life)
 	_, _ = dying.RetryVerification(t.Context(), replaceRequest("vs_1"))
 	closed()
 	finished = !process.died()
@@ -146,7 +146,7 @@ func TestG9_WhereverTheSuccessorsWebhookStops(t *testing.T) {
 		if !stoppedAt(r, 5, replaceRequest("vs_1")) { // made, and not read
 			t.Fatal("no such step")
 		}
-		service, process, closed := r.mortal(stripe, life)
+		service, process, closed := r.crashing(stripe, life)
 		event := stripe.eventNow("vs_1r", 0)
 		_, err := service.config.Ingest.(interface {
 			Apply(ctx context.Context, event verification.Event) (verification.Outcome, error)

@@ -15,9 +15,9 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// counted is a shelf that counts how often a record is read, and takes its time to answer.
+// counted is a fakeStore that counts how often a record is read, and takes its time to answer.
 type counted struct {
-	*shelf
+	*fakeStore
 	takes time.Duration
 	reads atomic.Int64
 }
@@ -26,7 +26,7 @@ func (c *counted) Partition(string) int { return 0 }
 
 func (c *counted) Get(ctx context.Context, id string) (verification.Session, error) {
 	c.reads.Add(1)
-	session, err := c.shelf.Get(ctx, id)
+	session, err := c.fakeStore.Get(ctx, id)
 	time.Sleep(c.takes)
 	return session, err
 }
@@ -69,10 +69,10 @@ func (c *counted) follow(ctx context.Context, running *sync.WaitGroup) *live.Vie
 	return view
 }
 
-// TestOneEventIsReadOnceForTenThousandWatchers: all of one session. Each is told once, and the store is asked
-// for the record once when all open, and once for the change; not at all if the change was made here.
+// TestOneEventIsReadOnceForTenThousandWatchers: all of one session. Each gets it once. The store is read
+// once when all open, and once for the change; not at all if the change was made here.
 //
-// Once, because all who look while a read is under way share it, and find its answer in memory afterwards. The
+// Once, because all watches that look while a read is under way share it, and find its answer in the cache later. The
 // bound that no schedule breaks is the number of slots: a look that has one can have missed the cache just
 // before the answer came there, and begin to read just after. Between the two are a few instructions, so that
 // only a store that answers in no time, as in the last case, or a busy processor makes the difference.
@@ -92,27 +92,27 @@ func TestOneEventIsReadOnceForTenThousandWatchers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				records := &counted{shelf: &shelf{held: map[string]verification.Session{}}, takes: c.takes}
+				records := &counted{fakeStore: &fakeStore{held: map[string]verification.Session{}}, takes: c.takes}
 				records.put(created)
 				ctx, cancel := context.WithCancel(t.Context())
 				var watching sync.WaitGroup
 				defer watching.Wait()
 				defer cancel()
 				view := records.follow(ctx, &watching)
-				service := New(Config{Live: view, Ingest: nobody{}, Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
+				service := New(Config{Live: view, Ingest: emptyIngest{}, Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
 
 				sinks := make([]*sink, watchers)
 				for n := range sinks {
 					sinks[n] = &sink{ctx: ctx, got: make(chan arrival, 10)}
 					watching.Go(func() { _ = service.WatchStatus(bySession(id, 0), sinks[n]) })
 				}
-				told := func(revision int32, most int64) {
+				wantAll := func(revision int32, most int64) {
 					t.Helper()
 					time.Sleep(live.FreshnessBound - time.Millisecond) // through the slots they can read for 625 ms
 					synctest.Wait()
 					for n, s := range sinks {
 						if len(s.got) != 1 {
-							t.Fatalf("watcher %d has been told %d times of revision %d", n, len(s.got), revision)
+							t.Fatalf("watcher %d got %d responses; want revision %d once", n, len(s.got), revision)
 						}
 						if got := (<-s.got).GetVerification().GetRevision(); got != revision {
 							t.Fatalf("watcher %d: revision %d, want %d", n, got, revision)
@@ -124,7 +124,7 @@ func TestOneEventIsReadOnceForTenThousandWatchers(t *testing.T) {
 						t.Errorf("the store was asked %d times, for %d watchers of one session; want %d at the most", reads, watchers, most)
 					}
 				}
-				told(1, c.opening)
+				wantAll(1, c.opening)
 
 				if c.here {
 					commit := func(verification.Session) (verification.Session, bool, error) { return verified, true, nil }
@@ -134,7 +134,7 @@ func TestOneEventIsReadOnceForTenThousandWatchers(t *testing.T) {
 				} else {
 					records.put(verified)
 				}
-				told(2, c.changing)
+				wantAll(2, c.changing)
 			})
 		})
 	}

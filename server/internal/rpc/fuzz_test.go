@@ -120,15 +120,15 @@ func hostileService(f *testing.F) *Service {
 	}
 	f.Cleanup(func() { _ = opened.Close() })
 	stripe := newFakeStripe(object("vs_1", "requires_input", failure("document_expired", 1), reference("person")), object("vs_2", "canceled"))
-	news := ingest.New(ingest.Config{Store: opened, Stripe: stripe, Clock: time.Now, Logger: logger})
-	f.Cleanup(news.Close)
+	into := ingest.New(ingest.Config{Store: opened, Stripe: stripe, Clock: time.Now, Logger: logger})
+	f.Cleanup(into.Close)
 	for n, id := range []string{"vs_1", "vs_2"} {
-		if _, err := news.Apply(context.Background(), eventOf(n, 1, stripe.sessions[id])); err != nil {
+		if _, err := into.Apply(context.Background(), eventOf(n, 1, stripe.sessions[id])); err != nil {
 			f.Fatal(err)
 		}
 	}
 	return New(Config{
-		Live: uncached{opened, hub.New(), 0}, Ingest: news, Stripe: stripe, Clock: time.Now, Logger: logger,
+		Live: uncached{opened, hub.New(), 0}, Ingest: into, Stripe: stripe, Clock: time.Now, Logger: logger,
 		Policy: verification.RetryPolicy{MaxRetries: 2, DenyCodes: verification.DefaultDenyCodes()},
 	})
 }

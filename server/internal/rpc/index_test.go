@@ -18,25 +18,25 @@ import (
 func TestAReferenceIsLookedUpOnlyWhereItMayLeadElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		of := func(o *verification.Object) { o.Reference = "person" }
-		records := &counted{shelf: &shelf{held: map[string]verification.Session{}, newest: map[string]string{"person": "vs_1"}}}
+		records := &counted{fakeStore: &fakeStore{held: map[string]verification.Session{}, newest: map[string]string{"person": "vs_1"}}}
 		session, _ := verification.Transition(verification.Session{}, eventOf(1, 1, object("vs_1", "requires_input", of)))
 		records.put(session)
 		ctx, cancel := context.WithCancel(t.Context())
 		var following sync.WaitGroup
 		view := records.follow(ctx, &following)
-		service := New(Config{Live: view, Ingest: nobody{}, Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
+		service := New(Config{Live: view, Ingest: emptyIngest{}, Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
 		watcher := &sink{ctx: ctx, got: make(chan arrival, 10)}
 		ended := make(chan error)
 		go func() { ended <- service.WatchStatus(byReference("person"), watcher) }()
 		defer func() { cancel(); <-ended; following.Wait() }()
-		told := func(id string, revision int32) {
+		wantNext := func(id string, revision int32) {
 			t.Helper()
 			synctest.Wait()
 			if len(watcher.got) != 1 {
-				t.Fatalf("told %d times; want once, of %s", len(watcher.got), id)
+				t.Fatalf("got %d responses; want one, of %s", len(watcher.got), id)
 			}
 			if got := (<-watcher.got).GetVerification(); got.GetSessionId() != id || got.GetRevision() != revision {
-				t.Fatalf("told of %s, revision %d; want %s, %d", got.GetSessionId(), got.GetRevision(), id, revision)
+				t.Fatalf("got %s, revision %d; want %s, %d", got.GetSessionId(), got.GetRevision(), id, revision)
 			}
 		}
 		asked := func() int {
@@ -55,12 +55,12 @@ func TestAReferenceIsLookedUpOnlyWhereItMayLeadElsewhere(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		told("vs_1", 1)
+		wantNext("vs_1", 1)
 		asked()
 
 		for n := int32(2); n <= 20; n++ {
 			apply(eventOf(int(n), int64(n), object("vs_1", []string{"processing", "requires_input"}[n%2], of)))
-			told("vs_1", n)
+			wantNext("vs_1", n)
 		}
 		if looks := asked(); looks != 0 {
 			t.Errorf("changes of the session that is shown asked the store %d times", looks)
@@ -76,12 +76,12 @@ func TestAReferenceIsLookedUpOnlyWhereItMayLeadElsewhere(t *testing.T) {
 		view.Hub().Wake(hub.Session("vs_1")) // meanwhile, another wake-up by the session does not make it forget the index
 		synctest.Wait()
 		if asked() == 0 || len(watcher.got) != 0 {
-			t.Fatal("the index was not asked, or something was told without it")
+			t.Fatal("the index was not asked, or something was sent without it")
 		}
 		records.mu.Lock()
 		records.fail = nil
 		records.mu.Unlock()
 		time.Sleep(2 * pollAfterFailure)
-		told("vs_2", 1)
+		wantNext("vs_2", 1)
 	})
 }

@@ -93,7 +93,7 @@ func TestG6_AWatchThatMissedNothingGoesOnAfterASilence(t *testing.T) {
 	}
 }
 
-// A change that a token's holder has not seen is removed: it must be told, in each partition.
+// A change that a token's holder has not seen is removed: it must be reported, in each partition.
 func TestG6_AWatchThatMissedAChangeIsTold(t *testing.T) {
 	r := newSilenceRig(t)
 	r.write("vs_1", "requires_input")
@@ -134,16 +134,16 @@ func TestG8_ALossThatIsOvergrownIsNotVouchedFor(t *testing.T) {
 	neighbours := idsBeside(other, "vs_x", 2)
 	write(1, "vs_x", "requires_input")
 	write(2, "vs_x", "processing")
-	inMemory := func(revision int32) {
+	wantCached := func(revision int32) {
 		t.Helper()
-		eventually(t, fmt.Sprintf("revision %d is answered from memory", revision), func() bool {
+		eventually(t, fmt.Sprintf("revision %d is answered from the cache", revision), func() bool {
 			return reads.status("vs_x").GetRevision() == revision && reads.service.config.Live.Peek("vs_x", revision) != nil
 		})
 	}
-	inMemory(2) // each partition is followed by now
+	wantCached(2) // each partition is followed by now
 	lose := server.Keep()
 	write(3, "vs_x", "verified")
-	inMemory(3) // before the watch, whose snapshot may come from a memory of before
+	wantCached(3) // before the watch, whose snapshot can come from an older cache entry
 	w, all := reads.watch(bySession("vs_x", 0)), reads.watch(allSessions())
 	w.wantNext("vs_x", 3, "verified")
 	all.next()
@@ -164,7 +164,7 @@ func TestG8_ALossThatIsOvergrownIsNotVouchedFor(t *testing.T) {
 				return
 			}
 		}
-		t.Errorf("%s: a lost revision is answered for longer than memory may", when)
+		t.Errorf("%s: a lost revision is answered for longer than the cache may", when)
 	}
 	agrees("two revisions are left")
 	wantExpiredToken(t, w.ended())

@@ -115,7 +115,7 @@ func TestTheObserverIsToldOfEverything(t *testing.T) {
 				t.Errorf("got %v, want %v", err, test.code)
 			}
 			if got := seen.take(); !slices.Equal(got, test.want) {
-				t.Errorf("told %q, want %q", got, test.want)
+				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
 	}
@@ -124,7 +124,7 @@ func TestTheObserverIsToldOfEverything(t *testing.T) {
 		t.Error(err)
 	}
 	if got, want := seen.take(), []string{"concerns vs_Seen", "denied RETRY_DENIAL_CANCELED"}; !slices.Equal(got, want) {
-		t.Errorf("told %q, want %q", got, want)
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -141,6 +141,6 @@ func TestAPanicEndsTheObservedWatch(t *testing.T) {
 		_ = service.WatchStatus(watchAllRequest(), &impatient{ctx: t.Context()})
 	}()
 	if got, want := seen.take(), []string{"opened all false", "ended all Internal"}; !slices.Equal(got, want) {
-		t.Errorf("told %q, want %q", got, want)
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -68,7 +68,7 @@ func TestReplaceClosedRefusesAsTheRulesSay(t *testing.T) {
 	stripe.set(object("vs_red", "canceled", erased)) // only Stripe knows yet
 	r.denied(replaceRequest("vs_red"), verificationv1.RetryDenial_RETRY_DENIAL_REDACTED)
 	if r.status("vs_red").GetRedaction() != verificationv1.Redaction_REDACTION_REDACTED {
-		t.Error("what the read told was not kept")
+		t.Error("what the read said was not kept")
 	}
 	if _, _, creates := stripe.counts(); creates != 0 {
 		t.Errorf("%d sessions were created", creates)

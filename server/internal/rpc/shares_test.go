@@ -25,8 +25,8 @@ import (
 // places is how many calls may be under way, and as many may wait.
 const places = 64
 
-// front is a service behind the server that callers meet: with tokens, limits and shares.
-type front struct {
+// gateway is a service behind the server that callers meet: with tokens, limits and shares.
+type gateway struct {
 	verificationv1.VerificationServiceClient
 	t       *testing.T
 	waited  atomic.Int64  // calls that have waited for a revision, or do
@@ -35,9 +35,9 @@ type front struct {
 	tokens  map[string]string
 }
 
-func newFront(t *testing.T, b *backend, percent int, callers ...string) (*front, *replica) {
+func newGateway(t *testing.T, b *backend, percent int, callers ...string) (*gateway, *replica) {
 	t.Helper()
-	f := &front{t: t, goOn: make(chan struct{}), tokens: map[string]string{}}
+	f := &gateway{t: t, goOn: make(chan struct{}), tokens: map[string]string{}}
 	r := b.replica(t, func(c *Config) {
 		c.Await = func(ctx context.Context, wait func()) error {
 			return grpcserver.Await(ctx, func() {
@@ -96,7 +96,7 @@ func newFront(t *testing.T, b *backend, percent int, callers ...string) (*front,
 }
 
 // get asks for the status of vs_1 at a revision.
-func (f *front) get(name string, revision int32) error {
+func (f *gateway) get(name string, revision int32) error {
 	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 	defer cancel()
 	_, err := f.GetStatus(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+f.tokens[name]), &verificationv1.GetStatusRequest{
@@ -117,7 +117,7 @@ func TestG15_CallsThatWaitForARevisionKeepNobodyFromStatus(t *testing.T) {
 	}{{"by default", 25, calls / 4}, {"no bound by caller", 0, calls}} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			f, r := newFront(t, newBackend(t), test.percent, "a", "b")
+			f, r := newGateway(t, newBackend(t), test.percent, "a", "b")
 			r.apply(eventOf(1, 1, object("vs_1", "requires_input")))
 			answers := make(chan error, calls)
 			for range calls {

@@ -115,7 +115,7 @@ func (c *countingStore) Get(ctx context.Context, id string) (verification.Sessio
 }
 
 // TestManyWatchesWakeAtOnce: stopped by live.Limited: however many watches a change wakes, only so many
-// read the store at once; each is told, and a call in between does not stand in their line.
+// read the store at once; each gets its change, and a call in between does not wait behind them.
 func TestManyWatchesWakeAtOnce(t *testing.T) {
 	const watches, reads = 200, 4
 	b := newBackend(t)
@@ -124,7 +124,7 @@ func TestManyWatchesWakeAtOnce(t *testing.T) {
 		counting.Store = c.Live
 		c.Live = uncached{counting, c.Live.Hub(), reads}
 	})
-	id := func(n int) string { return fmt.Sprintf("vs_%d", n) } // one each: memory answers many who ask for the same
+	id := func(n int) string { return fmt.Sprintf("vs_%d", n) } // one each: the cache answers many watches of one session
 	var open []*watched
 	for n := range watches {
 		r.apply(eventOf(2*n+1, 1, object(id(n), "processing")))
@@ -202,7 +202,7 @@ func TestAPanicOfASendIsItsHandlers(t *testing.T) {
 		}
 	}()
 	_ = st.do(func() error { return st.respond(nil, "") })
-	t.Error("the turn returned")
+	t.Error("the step returned")
 }
 
 // TestPatienceIsNotMeasuredByTheWallClock: it may be set while a send waits.

@@ -47,7 +47,7 @@ func TestAHeartbeatComesWheneverTheStreamWasIdleThatLongAndBearsTheToken(t *test
 	})
 }
 
-// TestG18_NoHeartbeatWithoutTheStore: nobody knows then whether there is news.
+// TestG18_NoHeartbeatWithoutTheStore: it is not known then whether anything has changed.
 func TestG18_NoHeartbeatWithoutTheStore(t *testing.T) {
 	for name, request := range map[string]*verificationv1.WatchStatusRequest{
 		"session": bySession("vs_1", 5*time.Second), "reference": byReference("person"), "all": allSessions(),
@@ -282,8 +282,8 @@ func TestAStoreThatGoesAwayWhileAReferenceMovesKeepsTheStream(t *testing.T) {
 		w.next()
 		w.put(second)
 		w.set(func() { w.newest["person"] = "vs_2" })
-		// pointed reads the old record, the pointer and the new record: then the next look fails.
-		failing := &failAfter{Store: w.shelf, looks: 3}
+		// readNewest reads the old record, the pointer and the new record: then the next look fails.
+		failing := &failAfter{Store: w.fakeStore, looks: 3}
 		w.service.watcher.sessions = uncached{failing, w.hub, 0}.Limited()
 		w.hub.Wake(hub.Reference("person"))
 		synctest.Wait()

@@ -18,7 +18,7 @@ func lifeToRedaction() []verification.Object {
 }
 
 // TestG7_ATokenOfBeforeAFlushIsExpiredAtATombstone: the same events make the same revisions again, and a
-// redaction erases them. A token of before the loss still is told from one of before the redaction.
+// redaction erases them. A token of before the loss still differs from one of before the redaction.
 func TestG7_ATokenOfBeforeAFlushIsExpiredAtATombstone(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

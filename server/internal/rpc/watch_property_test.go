@@ -108,7 +108,7 @@ func watchAllThroughCuts(t *testing.T, b *backend, seed uint64) {
 	const sessions, changes = 25, 6
 	random := rand.New(rand.NewPCG(seed, 1))
 	replicas := []*replica{b.replica(t), b.replica(t)}
-	replicas[0].apply(eventOf(1, 1, object("vs_before", "verified"))) // before the watch: not told
+	replicas[0].apply(eventOf(1, 1, object("vs_before", "verified"))) // before the watch: not sent
 	w := replicas[0].watch(allSessions())
 	if v := w.next(); v != nil {
 		t.Fatalf("the first response is %v, want a bookmark", v)

@@ -260,7 +260,7 @@ func TestAStoreThatIsAwayInTheMiddleOfAWatchIsSurvivedOverTheWire(t *testing.T) 
 	flaky.set(nil)
 	w.wantNext("vs_1", 2, "verified")
 	flaky.set(store.ErrUnavailable)
-	err := r.watch(bySession("vs_2", 0)).ended() // one that memory does not have
+	err := r.watch(bySession("vs_2", 0)).ended() // one that is not cached
 	if d := wantError(t, err, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE); d.retry == nil {
 		t.Error("no RetryInfo")
 	}

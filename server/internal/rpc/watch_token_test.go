@@ -94,7 +94,7 @@ func TestG7_AForgedReferenceTokenShowsNothingOfAStrangersSession(t *testing.T) {
 	r.apply(eventOf(1, 1, object("vs_mine", "processing", reference("me"))))
 	r.apply(eventOf(1, 1, object("vs_stranger", "verified", reference("stranger"))))
 	r.apply(eventOf(1, 1, object("vs_bare", "verified")))
-	// Whoever forges may know everything but the fingerprint, and even that.
+	// A forger can know everything but the fingerprint, and even that.
 	for _, target := range []string{"vs_stranger", "vs_bare", "vs_unknown"} {
 		for _, revision := range []int32{0, 1} {
 			place := resumetoken.Session{ID: target, Revision: revision}
@@ -125,7 +125,7 @@ func TestG7_AfterAFlushEveryTokenIsExpired(t *testing.T) {
 			open = append(open, w)
 		}
 		flushAll(t, server.Addr)
-		if again { // the same events come again: the same revisions, but not those that were told
+		if again { // the same events come again: the same revisions, but not those that were sent
 			for n := int64(1); n <= 3; n++ {
 				r.apply(eventOf(int(n), n, object("vs_1", "requires_input", failure("document_expired", int(n)), reference("person"))))
 			}
@@ -169,7 +169,7 @@ func TestG8_AfterAFlushMinRevisionIsToldToBeLost(t *testing.T) {
 	request := statusByID("vs_1")
 	request.MinRevision = 3
 	var err error
-	eventually(t, "the loss is told", func() bool { // what is in memory may be shown until it is noticed
+	eventually(t, "the loss is reported", func() bool { // a cached session can be shown until the loss is noticed
 		_, err = r.GetStatus(t.Context(), request)
 		return err != nil
 	})

@@ -37,7 +37,7 @@ func TestG15_ACertainDenialAsksStripeNothing(t *testing.T) {
 	tests := []struct {
 		here   verification.Object
 		denial verificationv1.RetryDenial
-		late   time.Duration // since Stripe told it
+		late   time.Duration // since Stripe said so
 		most   int           // reads for 60 clicks
 	}{
 		{object("vs_v", "verified"), verificationv1.RetryDenial_RETRY_DENIAL_ALREADY_VERIFIED, 0, 0},
@@ -81,7 +81,7 @@ func TestADenialOfAnAmbiguousSessionAsksStripe(t *testing.T) {
 }
 
 // TestG15_ClicksOfOnePersonMakeOneReadASecond, with a second of 50 ms: each click that is answered has a link of its
-// own, and those that have no turn before their deadline are refused.
+// own, and those that have no slot before their deadline are refused.
 func TestG15_ClicksOfOnePersonMakeOneReadASecond(t *testing.T) {
 	_, stripe, r := retryBench(t)
 	spacing := 50 * time.Millisecond
@@ -141,7 +141,7 @@ func TestG15_RetryInfoOfAReadIsThirtySecondsAtMost(t *testing.T) {
 	}
 }
 
-// unasked are the reasons for which this service does not ask Stripe.
+// unasked holds the reasons for which this service does not ask Stripe.
 var unaskedErrors = []error{verification.ErrStripeBudget, verification.ErrStripeShare, verification.ErrStripeBusy}
 
 func TestG15_AWatchOfASessionNotYetKnownIsWokenByItsWebhook(t *testing.T) {
@@ -214,15 +214,15 @@ func TestG15_AWebhookComesBeforeTheAnswerOfASlowStripe(t *testing.T) {
 	}
 }
 
-// unborn is an ingest that fails for an unknown session, so often as it is asked.
-type unborn struct {
-	nobody
+// waitingIngest fails for each unknown session, and counts how often it is asked.
+type waitingIngest struct {
+	emptyIngest
 	mu    sync.Mutex
 	err   error
 	asked int
 }
 
-func (u *unborn) ReadUnknown(context.Context, string) (verification.Session, error) {
+func (u *waitingIngest) ReadUnknown(context.Context, string) (verification.Session, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.asked++
@@ -232,7 +232,7 @@ func (u *unborn) ReadUnknown(context.Context, string) (verification.Session, err
 func TestAWatchThatWaitsForItsSessionShowsSignsOfLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatching(t, 0)
-		ingest := &unborn{err: verification.ErrStripeBudget}
+		ingest := &waitingIngest{err: verification.ErrStripeBudget}
 		w.service.config.Ingest = ingest
 		request := byID("vs_1")
 		request.Heartbeat = durationpb.New(10 * time.Second)
@@ -265,7 +265,7 @@ func TestAWatchThatWaitsForItsSessionShowsSignsOfLife(t *testing.T) {
 func TestAWatchThatWaitsEndsWhenStripeSaysUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatching(t, 0)
-		ingest := &unborn{err: verification.ErrStripeBusy}
+		ingest := &waitingIngest{err: verification.ErrStripeBusy}
 		w.service.config.Ingest = ingest
 		w.start(byID("vs_1"))
 		ingest.mu.Lock()

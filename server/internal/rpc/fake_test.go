@@ -18,8 +18,8 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// shelf is as much of a store as watches use, with one partition, and faults at exact moments.
-type shelf struct {
+// fakeStore is as much of a store as watches use, with one partition, and faults at exact moments.
+type fakeStore struct {
 	store.Store
 
 	mu      sync.Mutex
@@ -31,7 +31,7 @@ type shelf struct {
 	looks   int
 }
 
-func (s *shelf) trouble(ctx context.Context) error {
+func (s *fakeStore) trouble(ctx context.Context) error {
 	s.mu.Lock()
 	s.looks++
 	hang, fail := s.hang, s.fail
@@ -45,7 +45,7 @@ func (s *shelf) trouble(ctx context.Context) error {
 	return fail
 }
 
-func (s *shelf) Get(ctx context.Context, id string) (verification.Session, error) {
+func (s *fakeStore) Get(ctx context.Context, id string) (verification.Session, error) {
 	if err := s.trouble(ctx); err != nil {
 		return verification.Session{}, err
 	}
@@ -58,7 +58,7 @@ func (s *shelf) Get(ctx context.Context, id string) (verification.Session, error
 	return session, nil
 }
 
-func (s *shelf) Newest(ctx context.Context, reference string) (string, error) {
+func (s *fakeStore) Newest(ctx context.Context, reference string) (string, error) {
 	if err := s.trouble(ctx); err != nil {
 		return "", err
 	}
@@ -71,16 +71,16 @@ func (s *shelf) Newest(ctx context.Context, reference string) (string, error) {
 	return id, nil
 }
 
-func (s *shelf) Partitions() int { return 1 }
+func (s *fakeStore) Partitions() int { return 1 }
 
-func (s *shelf) Head(ctx context.Context, _ int) (store.Position, error) {
+func (s *fakeStore) Head(ctx context.Context, _ int) (store.Position, error) {
 	err := s.trouble(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return store.Position{Epoch: 1, Seq: uint64(len(s.entries))}, err
 }
 
-func (s *shelf) ReadFeed(ctx context.Context, _ int, after store.Position, limit int) ([]store.Entry, error) {
+func (s *fakeStore) ReadFeed(ctx context.Context, _ int, after store.Position, limit int) ([]store.Entry, error) {
 	if err := s.trouble(ctx); err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (s *shelf) ReadFeed(ctx context.Context, _ int, after store.Position, limit
 }
 
 // put stores a session, and an entry for each revision that is new.
-func (s *shelf) put(session verification.Session) {
+func (s *fakeStore) put(session verification.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for revision := s.held[session.ID].Revision + 1; revision <= session.Revision; revision++ {
@@ -109,28 +109,28 @@ func ofPerson(session verification.Session) verification.Session {
 	return session
 }
 
-func (s *shelf) set(change func()) {
+func (s *fakeStore) set(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change()
 }
 
-// nobody is an ingest that knows nothing more than the store.
-type nobody struct{}
+// emptyIngest is an Ingest that knows nothing more than the store.
+type emptyIngest struct{}
 
-func (nobody) ReadUnknown(context.Context, string) (verification.Session, error) {
+func (emptyIngest) ReadUnknown(context.Context, string) (verification.Session, error) {
 	return verification.Session{}, store.ErrNotFound
 }
 
-func (nobody) ReadUnknownReference(context.Context, string) (verification.Session, error) {
+func (emptyIngest) ReadUnknownReference(context.Context, string) (verification.Session, error) {
 	return verification.Session{}, store.ErrNotFound
 }
 
-func (nobody) Refresh(_ context.Context, current verification.Session) (verification.Session, error) {
+func (emptyIngest) Refresh(_ context.Context, current verification.Session) (verification.Session, error) {
 	return current, verification.ErrStripeNotConfigured
 }
 
-func (nobody) Inherit(_ context.Context, current verification.Session) (verification.Session, error) {
+func (emptyIngest) Inherit(_ context.Context, current verification.Session) (verification.Session, error) {
 	return current, nil
 }
 
@@ -160,7 +160,7 @@ func (s *sink) Send(r *verificationv1.WatchStatusResponse) error {
 
 // watching is one WatchStatus in a bubble of synctest.
 type watching struct {
-	*shelf
+	*fakeStore
 	hub     *hub.Hub
 	t       *testing.T
 	service *Service
@@ -171,11 +171,11 @@ type watching struct {
 
 func newWatching(t *testing.T, maxAge time.Duration) *watching {
 	w := &watching{
-		t: t, hub: hub.New(), shelf: &shelf{held: map[string]verification.Session{}, newest: map[string]string{}},
+		t: t, hub: hub.New(), fakeStore: &fakeStore{held: map[string]verification.Session{}, newest: map[string]string{}},
 		ended: make(chan error, 1),
 	}
 	w.service = New(Config{
-		Live: uncached{w.shelf, w.hub, 0}, Ingest: nobody{}, Clock: time.Now, Logger: slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)),
+		Live: uncached{w.fakeStore, w.hub, 0}, Ingest: emptyIngest{}, Clock: time.Now, Logger: slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)),
 		StreamMaxAge: maxAge,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
