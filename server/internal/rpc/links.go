@@ -6,38 +6,31 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/time/rate"
 
 	"example.com/verification-status/server/internal/shares"
 	"example.com/verification-status/server/internal/verification"
 )
 
 const (
-	// linkSpacing is the least time between two GETs of one session for one caller: a person that presses a
-	// button again and again uses up few reads. Each call still gets a link of its own: links work once.
+	// linkSpacing is the least time between two GETs of one session: a person that presses a button again and again
+	// uses up few reads. Each call still gets a link of its own, because a link works once. The callers of one session
+	// alternate, so that one caller's calls do not keep another caller from the session.
 	linkSpacing = time.Second
 	// certainFor is how long a denial is answered without Stripe, after a read of Stripe has confirmed the record
 	// that it follows from. Stripe can change such a record: a reviewer can reverse a result.
 	certainFor = time.Minute
-	// maxLinks bounds the sessions that links keeps limiters and confirmations for.
+	// maxLinks bounds the sessions that links keeps schedules and confirmations for.
 	maxLinks = 10_000
 )
 
 // links limits the GETs of retries, and keeps which records a GET has confirmed. It is safe for concurrent use.
 type links struct {
 	spacing   time.Duration
-	limiters  *lru.Cache[linkKey, *rate.Limiter]
+	schedules *lru.Cache[sessionKey, *shares.Schedule]
 	confirmed *lru.Cache[sessionKey, confirmation]
 }
 
 type sessionKey struct{ account, id string }
-
-// linkKey is the key of a limiter. It includes the caller, so that one caller's calls do not keep another caller from
-// the same session.
-type linkKey struct {
-	sessionKey
-	holder shares.Holder
-}
 
 // confirmation is when a read has confirmed a record, and the record's count of inputs at that time.
 type confirmation struct {
@@ -46,7 +39,7 @@ type confirmation struct {
 }
 
 func newLinks() *links {
-	limiters, err := lru.New[linkKey, *rate.Limiter](maxLinks)
+	schedules, err := lru.New[sessionKey, *shares.Schedule](maxLinks)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
@@ -54,7 +47,7 @@ func newLinks() *links {
 	if err != nil {
 		panic(err)
 	}
-	return &links{spacing: linkSpacing, limiters: limiters, confirmed: confirmed}
+	return &links{spacing: linkSpacing, schedules: schedules, confirmed: confirmed}
 }
 
 // wait returns when the caller may make a GET of the session. It returns ErrStripeBusy at once if that is after the
@@ -63,19 +56,25 @@ func (l *links) wait(ctx context.Context, account, id string) error {
 	if l.spacing == 0 {
 		return nil
 	}
-	key := linkKey{sessionKey{account, id}, shares.HolderOf(ctx)}
-	fresh := rate.NewLimiter(rate.Every(l.spacing), 1)
-	limiter, known, _ := l.limiters.PeekOrAdd(key, fresh)
-	if !known {
-		limiter = fresh
-	}
-	if err := limiter.Wait(ctx); err != nil {
+	if err := l.schedule(sessionKey{account, id}).Wait(ctx, 0, shares.HolderOf(ctx)); err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, ctx.Err())
 		}
 		return verification.ErrStripeBusy
 	}
 	return nil
+}
+
+// schedule returns the schedule of a session's GETs.
+func (l *links) schedule(key sessionKey) *shares.Schedule {
+	if known, ok := l.schedules.Get(key); ok {
+		return known
+	}
+	fresh := shares.NewSchedule(1/l.spacing.Seconds(), 1, 0)
+	if known, ok, _ := l.schedules.PeekOrAdd(key, fresh); ok {
+		return known
+	}
+	return fresh
 }
 
 // certain reports whether a denial is answered without asking Stripe: the record is final, or a read of Stripe has

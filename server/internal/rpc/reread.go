@@ -23,7 +23,14 @@ const (
 // use.
 type rereads struct {
 	last   *lru.Cache[sessionKey, lastReread]
-	shared sharedread.Group[linkKey, verification.Session]
+	shared sharedread.Group[rereadKey, verification.Session]
+}
+
+// rereadKey is the key of a shared read. It includes the caller: one caller's share of the reads can be used up while
+// others have theirs.
+type rereadKey struct {
+	sessionKey
+	holder shares.Holder
 }
 
 // lastReread is when a session was read, and identifies the record after the read.
@@ -45,8 +52,7 @@ func newRereads() *rereads {
 // unchanged if it was read less than rereadAgain ago and has not changed since.
 func (r *rereads) read(ctx context.Context, from Ingest, session verification.Session, now time.Time) (verification.Session, error) {
 	key := sessionKey{session.Account, session.ID}
-	// The key includes the caller: one caller's share of the reads can be used up while others have theirs.
-	return r.shared.Next(ctx, linkKey{key, shares.HolderOf(ctx)}, func(ctx context.Context) (verification.Session, error) {
+	return r.shared.Next(ctx, rereadKey{key, shares.HolderOf(ctx)}, func(ctx context.Context) (verification.Session, error) {
 		last, known := r.last.Get(key)
 		if known && last.revision == session.Revision && last.applied == session.Applied && now.Sub(last.at) < rereadAgain {
 			return session, nil

@@ -17,6 +17,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/live/hub"
+	"example.com/verification-status/server/internal/shares"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -118,6 +119,39 @@ func TestG15_ClicksOfOnePersonMakeOneReadASecond(t *testing.T) {
 	if granted := r.record("vs_1").RetriesGranted; granted != 1 {
 		t.Errorf("%d grants, want 1", granted)
 	}
+}
+
+// TestG15_CallersOfOneSessionAlternateForItsLinks, with a second of 50 ms: a caller with 100 calls that wait does not
+// keep another caller from the session, and both together make one GET a second.
+func TestG15_CallersOfOneSessionAlternateForItsLinks(t *testing.T) {
+	_, stripe, r := retryBench(t)
+	spacing := 50 * time.Millisecond
+	r.service.links.spacing = spacing
+	r.failAt(stripe, "vs_1", 1, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	flood, stop := context.WithCancel(shares.WithHolder(ctx, shares.Named("flood")))
+	var clicks sync.WaitGroup
+	began := time.Now()
+	for range 100 {
+		clicks.Go(func() { _, _ = r.service.RetryVerification(flood, retryRequest("vs_1")) })
+	}
+	for n := range 5 {
+		asked := time.Now()
+		if _, err := r.service.RetryVerification(shares.WithHolder(ctx, shares.Named("other")), retryRequest("vs_1")); err != nil {
+			t.Fatal(err)
+		}
+		// Its own slot and one of the flood's are two; behind the flood it would be a hundred.
+		if took := time.Since(asked); took > 40*spacing {
+			t.Errorf("call %d of another caller took %v", n, took)
+		}
+	}
+	gets, _, _ := stripe.counts()
+	if most := int(time.Since(began)/spacing) + 1; gets > most {
+		t.Errorf("two callers made %d GETs within %v, want %d at most", gets, time.Since(began), most)
+	}
+	stop()
+	clicks.Wait()
 }
 
 func TestALinkIsWaitedForWithinTheDeadline(t *testing.T) {

@@ -16,6 +16,8 @@
 // A pot that counts work under way gets its units back by Unit.Release. A pot that counts what is used up, such as a
 // day's budget, gets none back; Reset begins the next period.
 //
+// A Schedule divides a rate instead: it decides which of the waiting calls gets the next slot.
+//
 // The context of a call holds its Holder: see HolderOf. Work that no caller waits for has the zero Holder.
 //
 // The package refuses to know what the units stand for, and how a caller learns of a refusal.

@@ -112,11 +112,11 @@ func (c *Client) send(caller context.Context, r request) fault {
 func (c *Client) awaitSlot(ctx context.Context, purpose verification.Purpose, holder shares.Holder) error {
 	switch purpose {
 	case verification.PurposeDoubt:
-		return c.doubts.wait(ctx, 0, holder)
+		return c.doubts.Wait(ctx, 0, holder)
 	case verification.PurposeRetry:
-		return c.others.wait(ctx, 0, holder)
+		return c.others.Wait(ctx, 0, holder)
 	default:
-		return c.others.wait(ctx, 1, holder)
+		return c.others.Wait(ctx, 1, holder)
 	}
 }
 

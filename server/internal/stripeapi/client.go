@@ -11,6 +11,7 @@ import (
 
 	"github.com/stripe/stripe-go/v76"
 
+	"example.com/verification-status/server/internal/shares"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -57,8 +58,8 @@ type Client struct {
 	config    Config
 	backend   stripe.Backend
 	transport *http.Transport
-	doubts    *schedule // the reads for PurposeDoubt
-	others    *schedule // all other requests: retries first
+	doubts    *shares.Schedule // the reads for PurposeDoubt
+	others    *shares.Schedule // all other requests: retries first
 	budget    *budget
 }
 
@@ -107,8 +108,8 @@ func New(config Config) (*Client, error) {
 	return &Client{
 		config:    config,
 		transport: transport,
-		doubts:    newSchedule(doubtRate*config.RatePerSecond, 1, 0),
-		others:    newSchedule(config.RatePerSecond, 2, config.CallerSharePercent),
+		doubts:    shares.NewSchedule(doubtRate*config.RatePerSecond, 1, 0),
+		others:    shares.NewSchedule(config.RatePerSecond, 2, config.CallerSharePercent),
 		budget:    newBudget(config.ReadsPerDay, config.CallerSharePercent, config.Clock, config.Logger),
 		backend: stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
 			URL:               stripe.String(config.Base),

@@ -1,4 +1,4 @@
-package stripeapi
+package shares
 
 import (
 	"context"
@@ -8,12 +8,10 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-
-	"example.com/verification-status/server/internal/shares"
 )
 
-// errNoSlot: the call gets no slot before its deadline.
-var errNoSlot = errors.New("the rate leaves no slot before the deadline")
+// ErrNoSlot says that a call gets no slot before its deadline.
+var ErrNoSlot = errors.New("the rate leaves no slot before the deadline")
 
 // window is the number of the last slots that decide whether a holder has used up its share of the rate.
 const window = 8
@@ -22,41 +20,43 @@ const window = 8
 // left. Otherwise a flood uses each slot when it comes, and a call of another holder waits for the next one.
 const kept = 2
 
-// schedule gives the slots of one rate to waiting calls. A call of a better class goes before the calls of all other
+// Schedule gives the slots of one rate to waiting calls. A call of a better class goes before the calls of all other
 // classes. Within a class the holders alternate, however many calls each of them has. A named holder that has used up its
 // share of the last slots goes behind all holders of every class that have not. So a flood of retries by one caller does
 // not delay the lookups of others. It leaves kept slots unused, so that a call of another holder goes at once. It is safe
 // for concurrent use.
 //
 // The schedule chooses the next call when the slot comes, not when a call begins to wait.
-type schedule struct {
+type Schedule struct {
 	limiter *rate.Limiter // its tokens are the free slots
 	share   int           // slots of window for a named holder; 0 means no limit
 	kept    float64       // 0 without a share
 
 	mu      sync.Mutex
-	classes []class         // the best first
-	recent  []shares.Holder // the holders of the last slots, the oldest first
-	timer   *time.Timer     // calls grant when the next waiting call can go
+	classes []class     // the best first
+	recent  []Holder    // the holders of the last slots, the oldest first
+	timer   *time.Timer // calls grant when the next waiting call can go
 }
 
 // class holds the waiting calls of one importance.
 type class struct {
-	rotation []shares.Holder // the holders with waiting calls, the next one first
-	calls    map[shares.Holder][]*waiter
+	rotation []Holder // the holders with waiting calls, the next one first
+	calls    map[Holder][]*waiter
 }
 
 // waiter is a waiting call. granted is closed when it gets its slot.
 type waiter struct{ granted chan struct{} }
 
-func newSchedule(perSecond float64, classes, sharePercent int) *schedule {
-	s := &schedule{share: shares.Of(window, sharePercent), classes: make([]class, classes)}
+// NewSchedule makes a Schedule of perSecond slots for a number of classes. Class 0 is the best. A named holder has
+// sharePercent of the slots while others wait; 0 means no limit.
+func NewSchedule(perSecond float64, classes, sharePercent int) *Schedule {
+	s := &Schedule{share: Of(window, sharePercent), classes: make([]class, classes)}
 	if s.share > 0 {
 		s.kept = kept
 	}
 	s.limiter = rate.NewLimiter(rate.Limit(perSecond), 1+int(s.kept))
 	for i := range s.classes {
-		s.classes[i].calls = make(map[shares.Holder][]*waiter)
+		s.classes[i].calls = make(map[Holder][]*waiter)
 	}
 	s.timer = time.AfterFunc(time.Hour, func() {
 		s.mu.Lock()
@@ -67,15 +67,15 @@ func newSchedule(perSecond float64, classes, sharePercent int) *schedule {
 	return s
 }
 
-// wait returns nil when the call gets a slot. It returns errNoSlot at once if no slot is expected before the deadline of
+// Wait returns nil when the call gets a slot. It returns ErrNoSlot at once if no slot is expected before the deadline of
 // ctx, and when ctx ends.
-func (s *schedule) wait(ctx context.Context, class int, holder shares.Holder) error {
+func (s *Schedule) Wait(ctx context.Context, class int, holder Holder) error {
 	if ctx.Err() != nil {
-		return errNoSlot
+		return ErrNoSlot
 	}
 	mine := s.enqueue(ctx, class, holder)
 	if mine == nil {
-		return errNoSlot
+		return ErrNoSlot
 	}
 	select {
 	case <-mine.granted:
@@ -87,7 +87,7 @@ func (s *schedule) wait(ctx context.Context, class int, holder shares.Holder) er
 
 // enqueue adds the call to the queue; its waiter is granted already if a slot is free. It returns nil if no slot is
 // expected before the deadline of ctx.
-func (s *schedule) enqueue(ctx context.Context, class int, holder shares.Holder) *waiter {
+func (s *Schedule) enqueue(ctx context.Context, class int, holder Holder) *waiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -102,11 +102,11 @@ func (s *schedule) enqueue(ctx context.Context, class int, holder shares.Holder)
 
 // expected estimates when a further call gets its slot if no other call begins to wait. A holder within its share waits for
 // at most the share of each other holder, as in pick. The caller holds the lock.
-func (s *schedule) expected(now time.Time, class int, holder shares.Holder) time.Time {
+func (s *Schedule) expected(now time.Time, class int, holder Holder) time.Time {
 	ahead := 0
 	for i := range class {
 		for other, calls := range s.classes[i].calls {
-			if s.share > 0 && other != (shares.Holder{}) && other != holder && s.within(holder) {
+			if s.share > 0 && other != (Holder{}) && other != holder && s.within(holder) {
 				ahead += min(len(calls), s.share)
 			} else {
 				ahead += len(calls)
@@ -125,7 +125,7 @@ func (s *schedule) expected(now time.Time, class int, holder shares.Holder) time
 }
 
 // required returns how many slots must be free for a call to go.
-func (s *schedule) required(within bool) float64 {
+func (s *Schedule) required(within bool) float64 {
 	if within {
 		return 1
 	}
@@ -133,13 +133,13 @@ func (s *schedule) required(within bool) float64 {
 }
 
 // until returns the time until so many slots have become free if none is used.
-func (s *schedule) until(now time.Time, slots float64) time.Duration {
+func (s *Schedule) until(now time.Time, slots float64) time.Duration {
 	missing := max(0, slots-s.limiter.TokensAt(now))
 	return time.Duration(missing / float64(s.limiter.Limit()) * float64(time.Second))
 }
 
 // grant gives the free slots to waiting calls and sets the timer for the next one. The caller holds the lock.
-func (s *schedule) grant(now time.Time) {
+func (s *Schedule) grant(now time.Time) {
 	for {
 		in, holder, within := s.pick()
 		if in == nil {
@@ -157,12 +157,12 @@ func (s *schedule) grant(now time.Time) {
 // pick returns the class and the holder of the next call, and whether the holder is within its share. The class is nil if
 // no call waits. The service's own calls never go before a better class: a catch-up must not take the slots of retries,
 // however many of the last slots the retries had. The caller holds the lock.
-func (s *schedule) pick() (in *class, holder shares.Holder, within bool) {
+func (s *Schedule) pick() (in *class, holder Holder, within bool) {
 	better := false // whether calls of a better class wait
 	for i := range s.classes {
 		c := &s.classes[i]
 		for _, one := range c.rotation {
-			if s.within(one) && (!better || one != (shares.Holder{})) {
+			if s.within(one) && (!better || one != (Holder{})) {
 				return c, one, true
 			}
 		}
@@ -173,12 +173,12 @@ func (s *schedule) pick() (in *class, holder shares.Holder, within bool) {
 			return c, c.rotation[0], false
 		}
 	}
-	return nil, shares.Holder{}, false
+	return nil, Holder{}, false
 }
 
 // within reports whether a holder has not used up its share of the last slots. The caller holds the lock.
-func (s *schedule) within(holder shares.Holder) bool {
-	if s.share == 0 || holder == (shares.Holder{}) {
+func (s *Schedule) within(holder Holder) bool {
+	if s.share == 0 || holder == (Holder{}) {
 		return true
 	}
 	had := 0
@@ -191,7 +191,7 @@ func (s *schedule) within(holder shares.Holder) bool {
 }
 
 // record adds the holder of a slot to recent. The caller holds the lock.
-func (s *schedule) record(holder shares.Holder) {
+func (s *Schedule) record(holder Holder) {
 	if len(s.recent) == window {
 		s.recent = slices.Delete(s.recent, 0, 1)
 	}
@@ -199,16 +199,16 @@ func (s *schedule) record(holder shares.Holder) {
 }
 
 // giveUp removes a call whose context has ended. It returns nil if the call got its slot at the same moment.
-func (s *schedule) giveUp(class int, holder shares.Holder, mine *waiter) error {
+func (s *Schedule) giveUp(class int, holder Holder, mine *waiter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.classes[class].remove(holder, mine) {
-		return errNoSlot
+		return ErrNoSlot
 	}
 	return nil
 }
 
-func (c *class) add(holder shares.Holder, w *waiter) {
+func (c *class) add(holder Holder, w *waiter) {
 	if len(c.calls[holder]) == 0 {
 		c.rotation = append(c.rotation, holder)
 	}
@@ -216,7 +216,7 @@ func (c *class) add(holder shares.Holder, w *waiter) {
 }
 
 // take removes the first call of a holder with waiting calls, and moves the holder behind the others.
-func (c *class) take(holder shares.Holder) *waiter {
+func (c *class) take(holder Holder) *waiter {
 	first := c.calls[holder][0]
 	c.remove(holder, first)
 	if at := slices.Index(c.rotation, holder); at >= 0 {
@@ -226,7 +226,7 @@ func (c *class) take(holder shares.Holder) *waiter {
 }
 
 // remove removes a call and reports whether it was waiting.
-func (c *class) remove(holder shares.Holder, w *waiter) bool {
+func (c *class) remove(holder Holder, w *waiter) bool {
 	at := slices.Index(c.calls[holder], w)
 	if at < 0 {
 		return false
@@ -234,7 +234,7 @@ func (c *class) remove(holder shares.Holder, w *waiter) bool {
 	c.calls[holder] = slices.Delete(c.calls[holder], at, at+1)
 	if len(c.calls[holder]) == 0 {
 		delete(c.calls, holder)
-		c.rotation = slices.DeleteFunc(c.rotation, func(one shares.Holder) bool { return one == holder })
+		c.rotation = slices.DeleteFunc(c.rotation, func(one Holder) bool { return one == holder })
 	}
 	return true
 }

@@ -1,4 +1,4 @@
-package stripeapi
+package shares
 
 import (
 	"context"
@@ -9,8 +9,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"example.com/verification-status/server/internal/shares"
 )
 
 const (
@@ -20,30 +18,30 @@ const (
 
 // line is a schedule under test, on the clock of a synctest bubble.
 type line struct {
-	*schedule
+	*Schedule
 	t     *testing.T
 	calls sync.WaitGroup
 }
 
 // flood has a number of calls wait, within their deadline, and returns once they do.
-func (l *line) flood(n, class int, holder shares.Holder, deadline time.Duration) {
+func (l *line) flood(n, class int, holder Holder, deadline time.Duration) {
 	for range n {
 		l.calls.Go(func() {
 			ctx, cancel := context.WithTimeout(l.t.Context(), deadline)
 			defer cancel()
-			_ = l.wait(ctx, class, holder)
+			_ = l.Wait(ctx, class, holder)
 		})
 	}
 	synctest.Wait()
 }
 
 // took is how long one call waits for its turn, which it must get.
-func (l *line) took(class int, holder shares.Holder) time.Duration {
+func (l *line) took(class int, holder Holder) time.Duration {
 	l.t.Helper()
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(l.t.Context(), 5*time.Second) // what a lookup has
 	defer cancel()
-	if err := l.wait(ctx, class, holder); err != nil {
+	if err := l.Wait(ctx, class, holder); err != nil {
 		l.t.Errorf("%v waited %v in class %d: %v", holder, time.Since(began), class, err)
 	}
 	return time.Since(began)
@@ -52,7 +50,7 @@ func (l *line) took(class int, holder shares.Holder) time.Duration {
 // inLine runs a test on a schedule of ten turns a second, a quarter of which is a caller's share.
 func inLine(t *testing.T, test func(*testing.T, *line)) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &line{schedule: newSchedule(10, 2, 25), t: t}
+		l := &line{Schedule: NewSchedule(10, 2, 25), t: t}
 		defer l.calls.Wait()
 		test(t, l)
 	})
@@ -60,10 +58,10 @@ func inLine(t *testing.T, test func(*testing.T, *line)) {
 
 func TestG15_AFloodOfOneCallersRetriesDelaysNobodyElse(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
-		l.flood(300, retries, shares.Named("flood"), 30*time.Second)
+		l.flood(300, retries, Named("flood"), 30*time.Second)
 		for n := range 20 {
 			time.Sleep(400 * time.Millisecond)
-			other := shares.Named(fmt.Sprintf("caller %d", n%2))
+			other := Named(fmt.Sprintf("caller %d", n%2))
 			if took := l.took(n%2, other); took > 200*time.Millisecond {
 				t.Errorf("call %d of %v in class %d waited %v behind the flood", n, other, n%2, took)
 			}
@@ -74,11 +72,11 @@ func TestG15_AFloodOfOneCallersRetriesDelaysNobodyElse(t *testing.T) {
 // The turns that are kept let a call of another caller go at once, and not when the next turn comes.
 func TestG15_ACallGoesAtOnceBesideAFloodOfAnotherCaller(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
-		l.flood(300, retries, shares.Named("flood"), 30*time.Second)
+		l.flood(300, retries, Named("flood"), 30*time.Second)
 		for n := range 20 {
 			time.Sleep(time.Second)
 			for range 2 { // its share of the last turns
-				if took := l.took(n%2, shares.Named("other")); took > 0 {
+				if took := l.took(n%2, Named("other")); took > 0 {
 					t.Errorf("call %d in class %d waited %v", n, n%2, took)
 				}
 			}
@@ -89,11 +87,11 @@ func TestG15_ACallGoesAtOnceBesideAFloodOfAnotherCaller(t *testing.T) {
 func TestG15_AFloodOfLookupsDelaysNoRetry(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
 		for n := range 8 {
-			l.flood(100, lookups, shares.Named(fmt.Sprintf("flood %d", n)), 30*time.Second)
+			l.flood(100, lookups, Named(fmt.Sprintf("flood %d", n)), 30*time.Second)
 		}
 		for n := range 20 {
 			time.Sleep(400 * time.Millisecond)
-			if took := l.took(retries, shares.Named("person")); took > 200*time.Millisecond {
+			if took := l.took(retries, Named("person")); took > 200*time.Millisecond {
 				t.Errorf("retry %d waited %v", n, took)
 			}
 		}
@@ -105,7 +103,7 @@ func TestTurnsThatNobodyElseWantsAreNotHeldBack(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
 		began := time.Now()
 		for range 40 {
-			l.took(lookups, shares.Named("alone"))
+			l.took(lookups, Named("alone"))
 		}
 		if took := time.Since(began); took != 3900*time.Millisecond {
 			t.Errorf("40 turns of one caller took %v, want 3.9s", took)
@@ -115,10 +113,10 @@ func TestTurnsThatNobodyElseWantsAreNotHeldBack(t *testing.T) {
 
 func TestTheServicesOwnCallsHaveTheirTurnBesideAFlood(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
-		l.flood(300, lookups, shares.Named("flood"), 30*time.Second)
+		l.flood(300, lookups, Named("flood"), 30*time.Second)
 		began := time.Now()
 		for range 10 {
-			l.took(lookups, shares.Holder{})
+			l.took(lookups, Holder{})
 		}
 		if took := time.Since(began); took > 2100*time.Millisecond {
 			t.Errorf("10 turns of the service itself took %v beside a flood of one caller", took)
@@ -129,9 +127,9 @@ func TestTheServicesOwnCallsHaveTheirTurnBesideAFlood(t *testing.T) {
 // A catch-up takes no turn of retries, although those of one caller have had their share of the last turns.
 func TestTheServicesOwnReadsGoBehindRetries(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
-		l.flood(20, retries, shares.Named("person"), 30*time.Second)
+		l.flood(20, retries, Named("person"), 30*time.Second)
 		began := time.Now()
-		l.took(lookups, shares.Holder{})
+		l.took(lookups, Holder{})
 		if took := time.Since(began); took < 1900*time.Millisecond {
 			t.Errorf("a read of the service itself waited %v, before 20 retries that waited for 2s", took)
 		}
@@ -144,7 +142,7 @@ func TestOfOneHolderTheFirstCallGoesFirst(t *testing.T) {
 		var order []int
 		for n := range 20 {
 			l.calls.Go(func() {
-				if err := l.wait(t.Context(), retries, shares.Named("person")); err != nil {
+				if err := l.Wait(t.Context(), retries, Named("person")); err != nil {
 					t.Error(err)
 				}
 				mu.Lock()
@@ -164,18 +162,18 @@ func TestOfOneHolderTheFirstCallGoesFirst(t *testing.T) {
 
 func TestNoTurnBeforeTheDeadlineIsToldAtOnceAndTakesNone(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
-		l.flood(300, lookups, shares.Named("flood"), 3*time.Second)
+		l.flood(300, lookups, Named("flood"), 3*time.Second)
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		if err := l.wait(ctx, lookups, shares.Named("flood")); !errors.Is(err, errNoSlot) || time.Since(began) != 0 {
-			t.Errorf("error %v after %v, want errNoSlot at once", err, time.Since(began))
+		if err := l.Wait(ctx, lookups, Named("flood")); !errors.Is(err, ErrNoSlot) || time.Since(began) != 0 {
+			t.Errorf("error %v after %v, want ErrNoSlot at once", err, time.Since(began))
 		}
-		if waiting := len(l.classes[lookups].calls[shares.Named("flood")]); waiting > 31 {
+		if waiting := len(l.classes[lookups].calls[Named("flood")]); waiting > 31 {
 			t.Errorf("%d calls wait; those after the 31st have no turn within their 3 s", waiting)
 		}
 		// Another caller's call has its turn in time, and is let in.
-		if err := l.wait(ctx, lookups, shares.Named("other")); err != nil {
+		if err := l.Wait(ctx, lookups, Named("other")); err != nil {
 			t.Errorf("another caller: %v", err)
 		}
 	})
@@ -184,13 +182,13 @@ func TestNoTurnBeforeTheDeadlineIsToldAtOnceAndTakesNone(t *testing.T) {
 func TestACallThatGivesUpLeavesItsPlace(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
 		for range 1 + kept { // no turn is free now
-			l.took(retries, shares.Holder{})
+			l.took(retries, Holder{})
 		}
 		var gone atomic.Int32
 		ctx, cancel := context.WithCancel(t.Context())
 		for range 50 {
 			l.calls.Go(func() {
-				if errors.Is(l.wait(ctx, retries, shares.Holder{}), errNoSlot) {
+				if errors.Is(l.Wait(ctx, retries, Holder{}), ErrNoSlot) {
 					gone.Add(1)
 				}
 			})
@@ -198,7 +196,7 @@ func TestACallThatGivesUpLeavesItsPlace(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		l.calls.Wait()
-		if took := l.took(retries, shares.Holder{}); gone.Load() != 50 || took > 200*time.Millisecond {
+		if took := l.took(retries, Holder{}); gone.Load() != 50 || took > 200*time.Millisecond {
 			t.Errorf("%d of 50 gave up; the next call waited %v", gone.Load(), took)
 		}
 		if n := len(l.classes[retries].calls); n != 0 {
