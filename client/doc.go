@@ -1,5 +1,5 @@
-// Package client asks verification-status whether a person is verified, why not if not, and whether the person may try
-// again.
+// Package client asks verification-status whether a person is verified, why the last check failed, and whether the person may
+// try again.
 //
 //   - [Client.Status] returns the current status once.
 //   - [Client.Watch] is a loop over the current status and every later change. It resumes by itself when a connection

@@ -56,17 +56,17 @@ func (a *authority) sign(template, parent *x509.Certificate, key *ecdsa.PrivateK
 	return certificate
 }
 
-// pem is the authority's own certificate.
+// pem returns the authority's own certificate.
 func (a *authority) pem() string { return encodePEM("CERTIFICATE", a.certificate.Raw) }
 
-// pool trusts the authority.
+// pool returns a pool with the authority.
 func (a *authority) pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.certificate)
 	return pool
 }
 
-// issue makes a certificate, as PEM, that change has had its way with.
+// issue returns a certificate in PEM. change can alter it before it is signed.
 func (a *authority) issue(change func(*x509.Certificate)) (certificate, key string) {
 	a.t.Helper()
 	a.serial++
@@ -86,12 +86,12 @@ func (a *authority) issue(change func(*x509.Certificate)) (certificate, key stri
 	return encodePEM("CERTIFICATE", leaf.Raw), encodePEM("PRIVATE KEY", der)
 }
 
-// server makes the certificate of a server on loopback.
+// server returns the certificate of a server on loopback.
 func (a *authority) server() (certificate, key string) {
 	return a.issue(func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} })
 }
 
-// client makes a client's certificate.
+// client returns the certificate of a client.
 func (a *authority) client(change func(*x509.Certificate)) *tls.Certificate {
 	a.t.Helper()
 	certificate, key := a.issue(change)
@@ -106,7 +106,7 @@ func encodePEM(kind string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
-// spiffe gives a certificate a SPIFFE id, or whatever URI it is.
+// spiffe sets the URI of a certificate, such as a SPIFFE id.
 func spiffe(t testing.TB, ids ...string) func(*x509.Certificate) {
 	return func(c *x509.Certificate) {
 		for _, id := range ids {
@@ -119,12 +119,12 @@ func spiffe(t testing.TB, ids ...string) func(*x509.Certificate) {
 	}
 }
 
-// dns gives a certificate DNS names.
+// dns sets the DNS names of a certificate.
 func dns(names ...string) func(*x509.Certificate) {
 	return func(c *x509.Certificate) { c.DNSNames = names }
 }
 
-// TestAuthoritiesAreReadWhole: each of them counts, or none.
+// TestAuthoritiesAreReadWhole: a file with one bad certificate is refused.
 func TestAuthoritiesAreReadWhole(t *testing.T) {
 	one, two := newAuthority(t, "one").pem(), newAuthority(t, "two").pem()
 	_, key := newAuthority(t, "three").server()

@@ -26,11 +26,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait of these tests.
-const patience = 20 * time.Second
+// testTimeout bounds every wait of these tests.
+const testTimeout = 20 * time.Second
 
-// methods are the unary ones of the contract. The service here answers all of them alike, so that only
-// the way there is under test.
+// methods are the unary methods of the contract. The service here gives all of them the same answer: only access is under test.
 var methods = []string{"GetStatus", "RetryVerification", "ListVerifications"}
 
 // bench is a served Access with its files and authorities.
@@ -53,7 +52,7 @@ type bench struct {
 	answer    func(context.Context) (*emptypb.Empty, error) // of unary calls; nil: at once
 }
 
-// lines is a log that may be written and read at once.
+// lines is a log that can be written and read at the same time.
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -104,7 +103,7 @@ const policyText = `{
   ]
 }`
 
-// newBench writes a complete set of files and serves; change may alter the configuration first.
+// newBench writes a complete set of files and serves. change can alter the configuration first.
 func newBench(t testing.TB, change func(*Config)) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir(), servers: newAuthority(t, "servers"), clients: newAuthority(t, "clients"), log: &lines{}}
@@ -134,7 +133,7 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 	return b
 }
 
-// reload looks at the files until what is new is taken or refused.
+// reload checks the files until new content is applied or refused.
 func (b *bench) reload() {
 	b.files.Look()
 	b.files.Look()
@@ -142,7 +141,7 @@ func (b *bench) reload() {
 
 func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
 
-// write puts a file in place at once, as an operator should.
+// write replaces a file atomically, as an operator should.
 func (b *bench) write(name, content string) {
 	b.t.Helper()
 	next := b.path("next." + name)
@@ -176,7 +175,7 @@ func (b *bench) serve() {
 	})
 }
 
-// service is the contract's by name, and answers whatever comes.
+// service has the contract's name and answers every call.
 func (b *bench) service() *grpc.ServiceDesc {
 	desc := &grpc.ServiceDesc{ServiceName: verificationv1.VerificationService_ServiceDesc.ServiceName}
 	for _, method := range methods {
@@ -215,13 +214,13 @@ func (b *bench) reach(ctx context.Context) {
 	b.principal.Store(b.Principal(ctx))
 }
 
-// identity is how a caller shows up.
+// identity is the credentials of a caller.
 type identity struct {
 	tls   *tls.Config // nil: plain text
 	token []string    // values of the authorization header
 }
 
-// as is a caller with a client certificate, or nil for none, that shows it whatever the server asks.
+// as returns a caller with a client certificate, or without one for nil. It sends the certificate whatever the server asks for.
 func (b *bench) as(certificate *tls.Certificate, authorization ...string) identity {
 	config := &tls.Config{RootCAs: b.servers.pool()}
 	if certificate != nil {
@@ -230,7 +229,7 @@ func (b *bench) as(certificate *tls.Certificate, authorization ...string) identi
 	return identity{config, authorization}
 }
 
-// dial connects as somebody until the test ends.
+// dial connects with an identity until the test ends.
 func (b *bench) dial(who identity) *grpc.ClientConn {
 	b.t.Helper()
 	conn := b.connect(who)
@@ -248,12 +247,12 @@ func (b *bench) connect(who identity) *grpc.ClientConn {
 }
 
 func patient(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// token adds a token with these rights to the file, and reads it again.
+// token adds a token with these rights to the file and reloads it.
 func (b *bench) token(name string, rights ...Right) string {
 	b.t.Helper()
 	token, line, err := NewToken(name, rights)
@@ -276,7 +275,7 @@ func transport(config *tls.Config) credentials.TransportCredentials {
 	return credentials.NewTLS(config)
 }
 
-// expired makes a certificate one of yesterday.
+// expired makes a certificate that expired yesterday.
 func expired(change func(*x509.Certificate)) func(*x509.Certificate) {
 	return func(c *x509.Certificate) {
 		change(c)

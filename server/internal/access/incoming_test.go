@@ -18,14 +18,13 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// awaitStreams waits until so many are open.
+// awaitStreams waits until this number of streams are open.
 func (b *bench) awaitStreams(want int) {
 	b.t.Helper()
 	await(b.t, fmt.Sprintf("%d streams are open", want), func() bool { return b.limits.streams.Taken() == want })
 }
 
-// TestRightsThatGoWhileTheRequestIsAwaited: the stream is let in, then its caller loses the right, and only
-// then says what it wants.
+// TestRightsThatGoWhileTheRequestIsAwaited: the stream is admitted, its caller loses the right, and then the request arrives.
 func TestRightsThatGoWhileTheRequestIsAwaited(t *testing.T) {
 	b := newBench(t, nil)
 	who := b.as(nil, "Bearer "+b.token("web", RightRead))
@@ -48,9 +47,8 @@ func TestRightsThatGoWhileTheRequestIsAwaited(t *testing.T) {
 	b.awaitStreams(0)
 }
 
-// TestStreamsThatBeginAndEndWhileRightsChange: callers open streams and go away, some before their request
-// is there and some with their connection, while tokens come and go. Every answer is one of those that may be, and
-// every place is given back.
+// TestStreamsThatBeginAndEndWhileRightsChange: callers open streams and end them, some before the request has arrived and some by
+// closing the connection, while tokens are added and removed. Every answer is an expected one, and every stream is uncounted.
 func TestStreamsThatBeginAndEndWhileRightsChange(t *testing.T) {
 	const callers, each = 4, 60
 	b := newBench(t, nil)
@@ -84,7 +82,7 @@ func TestStreamsThatBeginAndEndWhileRightsChange(t *testing.T) {
 	b.awaitStreams(0)
 }
 
-// hasty opens a stream on a connection of its own, and goes away at some point.
+// hasty opens a stream on a connection of its own, and ends it at a random point.
 func (b *bench) hasty(who identity) {
 	conn := b.connect(who)
 	defer conn.Close()
@@ -110,7 +108,7 @@ func (b *bench) hasty(who identity) {
 	}
 }
 
-// BenchmarkUnaryByToken is what looking at a token adds to a call, by how many there are.
+// BenchmarkUnaryByToken measures the check of a token, by the number of tokens.
 func BenchmarkUnaryByToken(b *testing.B) {
 	for name, others := range map[string]int{"tokens=1": 0, "tokens=256": maxTokens - 1} {
 		b.Run(name, func(b *testing.B) {

@@ -64,7 +64,7 @@ func TestNoRateByDefault(t *testing.T) {
 	}
 }
 
-// wantExhausted holds an error to a reason, and says whether it has RetryInfo.
+// wantExhausted checks the reason of an error, and whether it has RetryInfo.
 func wantExhausted(t *testing.T, err error, want verificationv1.ErrorReason) (retryAfter time.Duration) {
 	t.Helper()
 	got := status.Convert(err)
@@ -83,7 +83,7 @@ func wantExhausted(t *testing.T, err error, want verificationv1.ErrorReason) (re
 	return retryAfter
 }
 
-// TestOneWhoCallsTooOftenDoesNotKeepOthersOut, nor does a call that is refused for its rights.
+// TestOneWhoCallsTooOftenDoesNotKeepOthersOut: neither calls over the rate nor calls without a right delay other callers.
 func TestOneWhoCallsTooOftenDoesNotKeepOthersOut(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Rate = 1 })
 	b.limits.now = func() time.Time { return time.Unix(1_790_000_000, 0) }
@@ -107,7 +107,7 @@ func TestOneWhoCallsTooOftenDoesNotKeepOthersOut(t *testing.T) {
 		t.Errorf("health: %v", err)
 	}
 	b.wantShed(pathGetStatus+" CALLER_RATE", pathWatch+" CALLER_RATE")
-	// Whoever calls too often must not fill the log.
+	// A caller over its rate must not fill the log.
 	await(t, "both calls' lines", func() bool { return strings.Count(b.log.String(), "RATE_LIMITED") == 2 })
 	for line := range strings.Lines(b.log.String()) {
 		if strings.Contains(line, "RATE_LIMITED") && !strings.Contains(line, "level=DEBUG") {
@@ -116,20 +116,20 @@ func TestOneWhoCallsTooOftenDoesNotKeepOthersOut(t *testing.T) {
 	}
 }
 
-// wantShed checks what was told of as one too many, and that it was not told of as forbidden.
+// wantShed checks the calls of Shed, and that Observe was not called.
 func (b *bench) wantShed(want ...string) {
 	b.t.Helper()
 	got := map[string]bool{}
 	b.shed.Range(func(what, _ any) bool { got[what.(string)] = true; return true })
 	for _, what := range want {
 		if !got[what] {
-			b.t.Errorf("told of %v, want %q", got, what)
+			b.t.Errorf("Shed got %v, want %q", got, what)
 		}
 		delete(got, what)
 	}
 	for _, reason := range []verificationv1.ErrorReason{verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS} {
 		if _, counted := b.observed.Load(reason); counted || len(got) > 0 {
-			b.t.Errorf("also told of %v; as forbidden: %v", got, counted)
+			b.t.Errorf("Shed also got %v; Observe got %v", got, counted)
 		}
 	}
 }
@@ -139,7 +139,7 @@ func unaryHealth(t *testing.T, conn *grpc.ClientConn) error {
 	return err
 }
 
-// TestStreamsOfEachAndOfAll: whoever ends one may open another, and health has places of its own.
+// TestStreamsOfEachAndOfAll: a caller that ends a stream can open another one, and health watches have a limit of their own.
 func TestStreamsOfEachAndOfAll(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.MaxStreamsEach, c.MaxStreams = 2, 3 })
 	web, ops := b.as(nil, "Bearer "+b.token("web", RightRead)), b.as(nil, "Bearer "+b.token("ops", RightRead))
@@ -197,8 +197,7 @@ func watchHealth(t *testing.T, conn *grpc.ClientConn, want codes.Code) {
 	}
 }
 
-// TestWhereEveryoneMayCall, on loopback or in a mesh: callers have no names, and only the whole is
-// bounded.
+// TestWhereEveryoneMayCall, on loopback or in a mesh: callers have no names, and only the limit of all applies.
 func TestWhereEveryoneMayCall(t *testing.T) {
 	b := newBench(t, func(c *Config) {
 		*c = Config{MaxStreams: 100, MaxStreamsEach: 1}

@@ -10,8 +10,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// TestADenyRuleForWatchesDeniesThatOfAllSessions: it is the same method, and more. What allows the one
-// does not allow the other.
+// TestADenyRuleForWatchesDeniesThatOfAllSessions: it is the same method. A rule that allows one of the two does not allow the other.
 func TestADenyRuleForWatchesDeniesThatOfAllSessions(t *testing.T) {
 	b := newBench(t, nil)
 	ann, eve := b.as(b.clients.client(spiffe(t, "spiffe://example.org/ann"))), b.as(b.clients.client(spiffe(t, "spiffe://example.org/eve")))
@@ -49,7 +48,7 @@ func TestADenyRuleForWatchesDeniesThatOfAllSessions(t *testing.T) {
 	}
 }
 
-// TestADenyRuleHoldsForEachNameOfACertificate: otherwise a caller that may order its names escapes the rule.
+// TestADenyRuleHoldsForEachNameOfACertificate: otherwise a caller that can choose the order of its names escapes the rule.
 func TestADenyRuleHoldsForEachNameOfACertificate(t *testing.T) {
 	b := newBench(t, nil)
 	b.write("policy.json", `{
@@ -75,7 +74,7 @@ func TestADenyRuleHoldsForEachNameOfACertificate(t *testing.T) {
 	}
 }
 
-// TestAPolicyIsOneText: what comes behind it might be the rules that matter.
+// TestAPolicyIsOneText: text after it could be the rules that matter.
 func TestAPolicyIsOneText(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty":                     "",

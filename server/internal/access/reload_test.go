@@ -24,11 +24,11 @@ import (
 	"example.com/verification-status/server/internal/reload"
 )
 
-// get calls once, on a connection of its own.
+// get makes one call on a connection of its own.
 func (b *bench) get(who identity) error {
 	conn := b.connect(who)
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	return unary("GetStatus")(authorized(ctx, who), conn)
 }
@@ -47,7 +47,7 @@ func (b *bench) wantGet(what string, who identity, want codes.Code) {
 	}
 }
 
-// served is the certificate that the server shows.
+// served returns the certificate of the server.
 func (b *bench) served() *x509.Certificate {
 	b.t.Helper()
 	conn, err := tls.Dial("tcp", b.addr, &tls.Config{RootCAs: b.servers.pool(), NextProtos: []string{"h2"}})
@@ -62,15 +62,15 @@ func await(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(patience); !done(); <-ticker.C {
+	for deadline := time.Now().Add(testTimeout); !done(); <-ticker.C {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain for this: %s", patience, what)
+			t.Fatalf("not within %v: %s", testTimeout, what)
 		}
 	}
 }
 
-// mounted are a secret's files as Kubernetes mounts them: names that lead through the link ..data to a
-// directory, and an update is a new directory and a new link.
+// mounted are the files of a secret as Kubernetes mounts them: links through ..data to a directory. An update is a new directory
+// and a new ..data.
 type mounted struct {
 	t    testing.TB
 	root string
@@ -99,8 +99,8 @@ func (m *mounted) swap(files map[string]string) {
 	}
 }
 
-// TestTLSFilesSwappedUnderLoad as Kubernetes does it: callers connect and call all the while, and no
-// call fails. Files that do not belong together, and files that are gone, change nothing.
+// TestTLSFilesSwappedUnderLoad as Kubernetes does it: callers connect and call meanwhile, and no call fails. Files that do not
+// match, and missing files, change nothing.
 func TestTLSFilesSwappedUnderLoad(t *testing.T) {
 	mount := &mounted{t: t, root: t.TempDir()}
 	b := newBench(t, func(c *Config) {
@@ -165,7 +165,7 @@ func TestTLSFilesSwappedUnderLoad(t *testing.T) {
 			b.wantGet("the next authority", b.as(next.client(spiffe(t, "spiffe://example.org/bff"))), codes.OK)
 		}
 	}
-	// Without a file everything stays, for as long as it takes.
+	// While a file is missing, everything stays as it is.
 	if err := os.Remove(filepath.Join(mount.root, "..data")); err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestHalfASwapKeepsThePair(t *testing.T) {
 	}
 	b.reload()
 	if strings.Count(b.log.String(), "does not match") != 1 {
-		t.Error("an old problem is told again")
+		t.Error("an old problem is logged again")
 	}
 	b.write("tls.key", key)
 	b.reload()
@@ -205,7 +205,7 @@ func TestHalfASwapKeepsThePair(t *testing.T) {
 	}
 }
 
-// TestAnAuthorityThatIsTakenAwayLetsNobodyInAnew, not even with what an earlier connection left behind.
+// TestAnAuthorityThatIsTakenAwayLetsNobodyInAnew: new connections fail, even with session tickets of an earlier one.
 func TestAnAuthorityThatIsTakenAwayLetsNobodyInAnew(t *testing.T) {
 	b := newBench(t, nil)
 	who := b.as(b.clients.client(spiffe(t, "spiffe://example.org/bff")))
@@ -221,7 +221,7 @@ func TestAnAuthorityThatIsTakenAwayLetsNobodyInAnew(t *testing.T) {
 	}
 }
 
-// noTickets counts the session tickets that it is given.
+// noTickets counts the session tickets that it gets.
 type noTickets struct{ put atomic.Int64 }
 
 func (*noTickets) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
@@ -258,8 +258,8 @@ func openWatch(t *testing.T, b *bench, who identity, request *verificationv1.Wat
 	return stream, values
 }
 
-// TestTokensSwapped: a token that is taken away is refused, one that is added is not, and an open
-// stream learns nothing more once its token is gone or may no longer watch.
+// TestTokensSwapped: a removed token is refused and an added one is accepted. An open stream gets nothing more when its token is
+// removed or has lost the right.
 func TestTokensSwapped(t *testing.T) {
 	b := newBench(t, nil)
 	first := b.as(nil, "Bearer "+b.token("web", RightRead))
@@ -290,7 +290,7 @@ func TestTokensSwapped(t *testing.T) {
 	}
 }
 
-// begun is a stream that was begun with a context, and brings a request for one session.
+// begun is a stream with a context, and with a request for one session.
 type begun struct {
 	grpc.ServerStream
 	ctx context.Context
@@ -302,8 +302,8 @@ func (b begun) RecvMsg(message any) error {
 	return nil
 }
 
-// TestATokenThatGoesWhileAStreamBegins: between the look at the token and the request it may be taken
-// away, and the stream would go on for as long as it may.
+// TestATokenThatGoesWhileAStreamBegins: the token is removed between its check and the request. Without another check the stream
+// would stay open until its maximum age.
 func TestATokenThatGoesWhileAStreamBegins(t *testing.T) {
 	b := newBench(t, nil)
 	token := b.token("web", RightRead)
@@ -320,7 +320,7 @@ func TestATokenThatGoesWhileAStreamBegins(t *testing.T) {
 	}
 }
 
-// TestPolicySwapped: what a certificate may do changes, for open streams too.
+// TestPolicySwapped: the rights of a certificate change, for open streams too.
 func TestPolicySwapped(t *testing.T) {
 	b := newBench(t, nil)
 	reporting := b.as(b.clients.client(dns("reporting.internal")))
@@ -341,8 +341,8 @@ func TestPolicySwapped(t *testing.T) {
 	}
 }
 
-// A file that names a right of a later version is taken, at start and later, and the log says so. A token
-// whose only rights are not known may do nothing.
+// A file with a right of a later version is accepted, at start and later, with a warning. A token without a known right may make no
+// call.
 func TestARightOfALaterVersionIsLoggedAndIgnored(t *testing.T) {
 	token, line, err := NewToken("web", []Right{RightRead})
 	if err != nil {
@@ -388,7 +388,7 @@ func TestARightOfALaterVersionIsLoggedAndIgnored(t *testing.T) {
 	warned(3)
 }
 
-// TestOpenNamesEveryFileAtOnce by its setting.
+// TestOpenNamesEveryFileAtOnce: the error has the setting of each unusable file.
 func TestOpenNamesEveryFileAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {
@@ -440,7 +440,7 @@ func TestOpenNamesEveryFileAtOnce(t *testing.T) {
 	}
 }
 
-// TestContradictionsLetNobodyIn: the settings' check refuses them, and this is the net under it.
+// TestContradictionsLetNobodyIn: config refuses contradicting settings, and access refuses every call with them.
 func TestContradictionsLetNobodyIn(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"authorities without a policy": func(c *Config) { c.PolicyFile = "" },

@@ -29,7 +29,7 @@ func healthWatch(ctx context.Context, conn *grpc.ClientConn) (grpc.ServerStreami
 	return stream, err
 }
 
-// from is a connection without credentials from an address of this machine.
+// from returns a connection without credentials from an address of this machine.
 func (b *bench) from(address string) *grpc.ClientConn {
 	b.t.Helper()
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
@@ -42,8 +42,8 @@ func (b *bench) from(address string) *grpc.ClientConn {
 	return conn
 }
 
-// flood opens health watches on connections of as many addresses, each without credentials, and opens the next one
-// as soon as one ends, until the test ends. It returns when each was tried once.
+// flood opens health watches without credentials, each on a connection from an address of its own, and opens the next one when one
+// ends, until the test ends. It returns after one try of each.
 func (b *bench) flood(connections, watches int) {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -76,7 +76,7 @@ func (b *bench) flood(connections, watches int) {
 			<-ended
 		}
 	})
-	late := time.After(patience)
+	late := time.After(testTimeout)
 	for range connections * watches {
 		select {
 		case <-tried:
@@ -86,7 +86,7 @@ func (b *bench) flood(connections, watches int) {
 	}
 }
 
-// honest is this project's own client with a token. It watches the server's health before it calls.
+// honest returns this project's client with a token. It watches the server's health before its first call.
 func (b *bench) honest(token string) *client.Client {
 	b.t.Helper()
 	own, err := client.Dial(b.addr, client.WithTLS(b.as(nil).tls),
@@ -98,8 +98,8 @@ func (b *bench) honest(token string) *client.Client {
 	return own
 }
 
-// TestG15_HealthWatchesWithoutCredentialsLockNoClientOut: a client that connects during the flood is served, and
-// so is one that was connected before.
+// TestG15_HealthWatchesWithoutCredentialsLockNoClientOut: a client that connects during the flood is served, and so is one that
+// connected before.
 func TestG15_HealthWatchesWithoutCredentialsLockNoClientOut(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.MaxStreams, c.SharePercent = 64, 25 })
 	b.server.SetServing(true)
@@ -134,14 +134,14 @@ func ended(t *testing.T, stream grpc.ServerStreamingClient[healthpb.HealthCheckR
 	select {
 	case err := <-result:
 		return err
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("the stream does not end")
 		return nil
 	}
 }
 
-// TestG15_TheOldestHealthWatchOfAnAddressGivesWay: beyond its part an address without credentials ends its own
-// oldest watch with an error that clients take for "try again", and the watches of other addresses stay.
+// TestG15_TheOldestHealthWatchOfAnAddressGivesWay: an address beyond its share gets its own oldest watch evicted, with an error after
+// which clients try again. The watches of other addresses stay.
 func TestG15_TheOldestHealthWatchOfAnAddressGivesWay(t *testing.T) {
 	const each = 2 // a quarter of a sixteenth of the health watches
 	b := newBench(t, func(c *Config) { c.MaxStreams, c.SharePercent = each*4*16, 25 })
@@ -173,7 +173,7 @@ func TestG15_TheOldestHealthWatchOfAnAddressGivesWay(t *testing.T) {
 		t.Errorf("got %d health watches, want %d of each of two addresses", got, each)
 	}
 	b.wantShed(healthPrefix + "Watch none: it is fixed for health watches without credentials")
-	// What is left still lives: it hears that the server becomes ready.
+	// The other watches are still open: they receive that the server becomes ready.
 	b.server.SetServing(true)
 	for _, stream := range []grpc.ServerStreamingClient[healthpb.HealthCheckResponse]{second, last} {
 		if response, err := stream.Recv(); err != nil || response.GetStatus() != healthpb.HealthCheckResponse_SERVING {
@@ -182,8 +182,8 @@ func TestG15_TheOldestHealthWatchOfAnAddressGivesWay(t *testing.T) {
 	}
 }
 
-// TestG15_HealthWatchesOfCredentialsAreKept: that of a token, of a certificate, and of a certificate beside a token
-// that is not good any more. A bad token alone is none.
+// TestG15_HealthWatchesOfCredentialsAreKept: of a token, of a certificate, and of a certificate beside a token that is no longer
+// valid. A bad token alone is no credential.
 func TestG15_HealthWatchesOfCredentialsAreKept(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.MaxStreams, c.SharePercent = 64, 25 })
 	certificate := b.clients.client(spiffe(t, "spiffe://example.org/bff"))
@@ -200,7 +200,7 @@ func TestG15_HealthWatchesOfCredentialsAreKept(t *testing.T) {
 		}
 		streams[name] = stream
 	}
-	stranger, err := healthWatch(authorized(patient(t), b.as(nil, bad)), b.dial(b.as(nil, bad)))
+	unidentifiedWatch, err := healthWatch(authorized(patient(t), b.as(nil, bad)), b.dial(b.as(nil, bad)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestG15_HealthWatchesOfCredentialsAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := ended(t, stranger); status.Code(err) != codes.Unavailable {
+	if err := ended(t, unidentifiedWatch); status.Code(err) != codes.Unavailable {
 		t.Errorf("the watch of a bad token: got %v, want UNAVAILABLE", err)
 	}
 	b.server.SetServing(true)
@@ -220,8 +220,8 @@ func TestG15_HealthWatchesOfCredentialsAreKept(t *testing.T) {
 	}
 }
 
-// TestG15_OneCallersStreamsLeaveOthersTheirs: a caller that opens all that it can, watches and health watches, is
-// refused at its share, and is told that it is its own. Another caller has its share still.
+// TestG15_OneCallersStreamsLeaveOthersTheirs: a caller that opens as many watches and health watches as it can is refused at its
+// share, and the error says that the share is its own. Another caller still has its share.
 func TestG15_OneCallersStreamsLeaveOthersTheirs(t *testing.T) {
 	for _, test := range []struct {
 		name                           string
@@ -275,7 +275,7 @@ func TestG15_OneCallersStreamsLeaveOthersTheirs(t *testing.T) {
 					t.Errorf("one caller has %d %s, want %d", got, kind.name, kind.want)
 				}
 				if text := status.Convert(err).Message(); !strings.Contains(text, test.share) {
-					t.Errorf("the caller is told %q, want %q", text, test.share)
+					t.Errorf("the caller got %q, want %q", text, test.share)
 				}
 				if got, _ := fill(other, kind.open); got != min(kind.want, 40-kind.want) {
 					t.Errorf("another caller has %d %s beside it, want %d", got, kind.name, min(kind.want, 40-kind.want))
@@ -290,11 +290,11 @@ func TestG15_OneCallersStreamsLeaveOthersTheirs(t *testing.T) {
 	}
 }
 
-// TestG15_HealthWatchesWithoutCredentialsMakeRoomForCallers, also where callers have all the others.
+// TestG15_HealthWatchesWithoutCredentialsMakeRoomForCallers, even if callers have all the others.
 func TestG15_HealthWatchesWithoutCredentialsMakeRoomForCallers(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.MaxStreams, c.SharePercent = 4, 100 })
 	who := b.as(nil, "Bearer "+b.token("web", RightRead))
-	stranger, err := healthWatch(patient(t), b.from("127.0.0.2"))
+	unidentifiedWatch, err := healthWatch(patient(t), b.from("127.0.0.2"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,12 +303,12 @@ func TestG15_HealthWatchesWithoutCredentialsMakeRoomForCallers(t *testing.T) {
 			t.Errorf("a caller's health watch: %v", err)
 		}
 	}
-	if err := ended(t, stranger); status.Code(err) != codes.Unavailable {
+	if err := ended(t, unidentifiedWatch); status.Code(err) != codes.Unavailable {
 		t.Errorf("got %v, want UNAVAILABLE", err)
 	}
 }
 
-// TestG15_AHealthWatchWithoutItsRequestGivesWay: it ends at once, and not when it has waited for the request.
+// TestG15_AHealthWatchWithoutItsRequestGivesWay: it is evicted at once, not after the wait for its request.
 func TestG15_AHealthWatchWithoutItsRequestGivesWay(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.MaxStreams, c.SharePercent = 16, 25 })
 	half, err := b.from("127.0.0.2").NewStream(patient(t), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, healthPrefix+"Watch")

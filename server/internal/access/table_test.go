@@ -62,7 +62,7 @@ func watch(request *verificationv1.WatchStatusRequest) func(context.Context, *gr
 	}
 }
 
-// everyCall is every method, once for each right that it may need.
+// everyCall has every method, once for each right that it can need.
 var everyCall = []call{
 	{"get", unary("GetStatus")},
 	{"retry", unary("RetryVerification")},
@@ -108,11 +108,11 @@ var (
 	reading    = []string{"get", "watch", "watch by reference", "watch nothing", "reflection", "old reflection"}
 )
 
-// TestEveryMethodForEveryIdentity over real TLS: what a caller may do is answered, and all else ends
-// with one code before any handler learns of it.
+// TestEveryMethodForEveryIdentity over real TLS: an allowed call is answered, and every other call ends with one code before a
+// handler gets it.
 func TestEveryMethodForEveryIdentity(t *testing.T) {
 	b := newBench(t, nil)
-	strangers := newAuthority(t, "strangers")
+	otherCA := newAuthority(t, "otherCA")
 	bff := b.clients.client(spiffe(t, "spiffe://example.org/bff"))
 	all := append(append(slices.Clone(reading), "retry", "list", "watch all"), healthOnly...)
 	reader, noReader := b.token("web", RightRead), b.token("nightly", RightList, RightWatchAll)
@@ -123,9 +123,9 @@ func TestEveryMethodForEveryIdentity(t *testing.T) {
 	}
 	oldTLS := b.as(bff)
 	oldTLS.tls.MaxVersion = tls.VersionTLS12
-	// An ordinary client does not show a certificate that the server did not ask for.
+	// An ordinary client does not send a certificate that the server did not ask for.
 	polite := b.as(nil)
-	polite.tls.Certificates = []tls.Certificate{*strangers.client(spiffe(t, "spiffe://example.org/bff"))}
+	polite.tls.Certificates = []tls.Certificate{*otherCA.client(spiffe(t, "spiffe://example.org/bff"))}
 
 	for _, c := range []struct {
 		name      string
@@ -137,7 +137,7 @@ func TestEveryMethodForEveryIdentity(t *testing.T) {
 		{"no credentials", b.as(nil), "", healthOnly, codes.Unauthenticated},
 		{"plain text", identity{}, "", nil, codes.Unavailable},
 		{"TLS 1.2", oldTLS, "", nil, codes.Unavailable},
-		{"wrong CA", b.as(strangers.client(spiffe(t, "spiffe://example.org/bff"))), "", nil, codes.Unavailable},
+		{"wrong CA", b.as(otherCA.client(spiffe(t, "spiffe://example.org/bff"))), "", nil, codes.Unavailable},
 		{"wrong CA, not shown", polite, "", healthOnly, codes.Unauthenticated},
 		{"expired", b.as(b.clients.client(expired(spiffe(t, "spiffe://example.org/bff")))), "", nil, codes.Unavailable},
 		{"the server's CA", b.as(b.servers.client(spiffe(t, "spiffe://example.org/bff"))), "", nil, codes.Unavailable},
@@ -171,7 +171,7 @@ func TestEveryMethodForEveryIdentity(t *testing.T) {
 		{"the hash for the token", b.as(nil, "Bearer "+hashOf(reader)), "", healthOnly, codes.Unauthenticated},
 		{"two good tokens", b.as(nil, "Bearer "+reader, "Bearer "+everything), "", healthOnly, codes.Unauthenticated},
 		{"bad token, right SAN", b.as(bff, "Bearer "+unknown), "", healthOnly, codes.Unauthenticated},
-		{"good token, wrong CA", b.as(strangers.client(dns("a")), "Bearer "+everything), "", nil, codes.Unavailable},
+		{"good token, wrong CA", b.as(otherCA.client(dns("a")), "Bearer "+everything), "", nil, codes.Unavailable},
 		{"good token that may read", b.as(nil, "Bearer "+reader), "token:web", append(slices.Clone(reading), healthOnly...), codes.PermissionDenied},
 		{"good token, lower case", b.as(nil, "bearer "+reader), "token:web", append(slices.Clone(reading), healthOnly...), codes.PermissionDenied},
 		{"good token that may not read", b.as(nil, "Bearer "+noReader), "token:nightly", append([]string{"list", "watch all"}, healthOnly...), codes.PermissionDenied},
@@ -224,7 +224,7 @@ func TestEveryMethodForEveryIdentity(t *testing.T) {
 	}
 }
 
-// checkReason holds a refusal to the contract's reason.
+// checkReason checks the reason of a refusal.
 func checkReason(t *testing.T, name string, err error) {
 	t.Helper()
 	got := status.Convert(err)
@@ -244,7 +244,7 @@ func checkReason(t *testing.T, name string, err error) {
 	}
 }
 
-// TestAStreamWithoutARequestNeedsARightToo: it must not hold a place until it says what it wants.
+// TestAStreamWithoutARequestNeedsARightToo: otherwise it would count as open until its request arrives.
 func TestAStreamWithoutARequestNeedsARightToo(t *testing.T) {
 	b := newBench(t, nil)
 	for _, c := range []struct {
@@ -265,7 +265,7 @@ func TestAStreamWithoutARequestNeedsARightToo(t *testing.T) {
 	}
 }
 
-// TestACertificateThatNobodyVouchesForIsNone, should TLS ever let one through.
+// TestACertificateThatNobodyVouchesForIsNone: an unverified certificate identifies no caller, even if TLS accepted it.
 func TestACertificateThatNobodyVouchesForIsNone(t *testing.T) {
 	certificate := newAuthority(t, "a").certificate
 	state := tls.ConnectionState{PeerCertificates: []*x509.Certificate{certificate}}
@@ -281,7 +281,7 @@ func TestACertificateThatNobodyVouchesForIsNone(t *testing.T) {
 	}
 }
 
-// TestEveryMethodOfTheContractHasARight: one that is added to the contract needs a decision.
+// TestEveryMethodOfTheContractHasARight: a new method of the contract needs a decision.
 func TestEveryMethodOfTheContractHasARight(t *testing.T) {
 	desc := verificationv1.VerificationService_ServiceDesc
 	var all []string

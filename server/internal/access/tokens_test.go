@@ -114,7 +114,7 @@ func TestRightsThatAreNotKnownAreLeftOut(t *testing.T) {
 	}
 	wantOdd := []unknownRights{{2, "token:web", 1, false}, {3, "token:ops", 2, true}, {5, "token:bad", 2, true}}
 	if !reflect.DeepEqual(odd, wantOdd) {
-		t.Errorf("told of %+v; want %+v", odd, wantOdd)
+		t.Errorf("unknown rights %+v; want %+v", odd, wantOdd)
 	}
 	for i, want := range [][]Right{{RightRead, RightRetry}, nil, {RightList}, nil} {
 		if !slices.Equal(read[i].Rights, want) {
