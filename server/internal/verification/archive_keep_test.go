@@ -9,7 +9,7 @@ import (
 
 const keep = 90 * 24 * time.Hour
 
-// settledLife is a session that failed once and was verified then, at second 1,000,200.
+// settledLife returns a session that failed once and was verified after that, at second 1,000,200.
 func settledLife() Session {
 	object := Object{
 		ID: "vs_a", Account: "acct_1", Livemode: true, Type: "document", Created: 1_000_000, Reference: "person-4711",
@@ -111,7 +111,7 @@ func TestShrinkLeaves(t *testing.T) {
 	}
 }
 
-// A reviewer's override brings a stub back to life.
+// TestStubComesBackToLife: a reviewer's override makes an archived session active again.
 func TestStubComesBackToLife(t *testing.T) {
 	stub, _ := Shrink(settledLife(), keep, time.Unix(1_000_200, 0).Add(keep))
 	read := Read{
@@ -124,8 +124,8 @@ func TestStubComesBackToLife(t *testing.T) {
 	}
 }
 
-// A flood of late events pushes the entries with revisions out of the history; whoever waits must not
-// be forgotten for that.
+// TestAFloodMakesNoStubOfWhatWaits: a flood of late events trims the entries with revisions. A session that is not
+// settled must not count as archived then.
 func TestAFloodMakesNoStubOfWhatWaits(t *testing.T) {
 	s := after(failed("a", 100_000, "vr_1", expired))
 	for n := range MaxHistory + 1 {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// flooded is a session after late events that change nothing, n of them.
+// flooded returns a session after n late events that change nothing.
 func flooded(s Session, n int) Session {
 	for k := range n {
 		late := processing(name("late", k), 5, "")
@@ -15,7 +15,7 @@ func flooded(s Session, n int) Session {
 	return s
 }
 
-// unmarked is an archived session as versions before the mark wrote it.
+// unmarked returns an archived session as a version without the mark wrote it.
 func unmarked(s Session) Session {
 	s.Archived, s.Erased = 0, nil
 	return s
@@ -30,8 +30,8 @@ func archived(t *testing.T, s Session) Session {
 	return stub
 }
 
-// TestOnlyWhatWasArchivedIsAStub: a full history of inputs without a revision looks like an archived one,
-// and is none.
+// TestOnlyWhatWasArchivedIsAStub: a full history of inputs without a revision looks like that of an archived session,
+// but it is not archived.
 func TestOnlyWhatWasArchivedIsAStub(t *testing.T) {
 	// Nothing that the archive erases: no reference, no report and no error tell the two apart.
 	plain := verified("v", 1_000, "")
@@ -84,7 +84,8 @@ func continued(s Session, events ...Event) Session {
 	return s
 }
 
-// TestAnOlderReplicaLeavesNoFalseMark: it keeps the field, changes the session and archives nothing.
+// TestAnOlderReplicaLeavesNoFalseMark: an older replica keeps the field Archived, changes the session and archives
+// nothing.
 func TestAnOlderReplicaLeavesNoFalseMark(t *testing.T) {
 	stub := archived(t, after(verified("v", 1_000, "vr_1")))
 	changed := continued(unmarked(stub), failed("o", 2_000_000, "vr_9", expired), verified("w", 3_000_000, "vr_10"))
@@ -94,8 +95,8 @@ func TestAnOlderReplicaLeavesNoFalseMark(t *testing.T) {
 	}
 }
 
-// TestWhatWasArchivedStaysErased: neither a late event nor a read that says what is shown brings back a
-// reference, a report or a reason.
+// TestWhatWasArchivedStaysErased: neither a late event nor a read that equals the state restores a reference, a
+// report or a reason.
 func TestWhatWasArchivedStaysErased(t *testing.T) {
 	for what, stub := range map[string]Session{
 		"marked": archived(t, settledLife()), "unmarked": unmarked(archived(t, settledLife())),
@@ -140,7 +141,7 @@ func TestWhatWasArchivedStaysErased(t *testing.T) {
 	}
 }
 
-// TestAnOlderReadTakesNoReferenceBack: two reads were under way, and the newer one was recorded first.
+// TestAnOlderReadTakesNoReferenceBack: two reads were in progress, and the newer one was recorded first.
 func TestAnOlderReadTakesNoReferenceBack(t *testing.T) {
 	o := object(StatusVerified, Error{}, "vr_1")
 	o.Reference = "wrong"
@@ -160,8 +161,8 @@ func TestAnOlderReadTakesNoReferenceBack(t *testing.T) {
 	}
 }
 
-// TestAReadCorrectsTheReference: it is newer than all that the record holds, also where the state is the
-// same. One without a reference takes none away.
+// TestAReadCorrectsTheReference: a read is newer than everything in the record, so it corrects the reference even if
+// the state is the same. A read without a reference removes none.
 func TestAReadCorrectsTheReference(t *testing.T) {
 	open := created("a", 1)
 	open.Object.Reference = "wrong"
@@ -178,7 +179,7 @@ func TestAReadCorrectsTheReference(t *testing.T) {
 	}
 }
 
-// TestG5_StrayedTellsOfEachOtherReference, also where the references are erased.
+// TestG5_StrayedTellsOfEachOtherReference: it does so even if the references are erased.
 func TestG5_StrayedTellsOfEachOtherReference(t *testing.T) {
 	of := func(e Event, reference string) Event {
 		e.Object.Reference = reference
@@ -213,7 +214,8 @@ func TestG5_StrayedTellsOfEachOtherReference(t *testing.T) {
 	}
 }
 
-// TestErasedFingerprintsAreThoseOfTheRevisions, over several erasures, and bounded.
+// TestErasedFingerprintsAreThoseOfTheRevisions: the fingerprints stay equal over several erasures, and their number
+// is bounded.
 func TestErasedFingerprintsAreThoseOfTheRevisions(t *testing.T) {
 	s := after(created("a", 1), processing("b", 5, ""), verified("c", 9, "vr_1"))
 	was := map[int32]uint32{}
