@@ -20,12 +20,12 @@ func TestCommitsThatComeWhileRedisIsBusyAreAllMade(t *testing.T) {
 	const commits = batchLanes*maxBatch + maxBatch/2 + 1
 	server := redistest.Start(t)
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
-	applied(t, s, event("vs_warm", 0))
+	apply(t, s, event("vs_warm", 0))
 	server.Pause()
 	var making sync.WaitGroup
 	for n := range commits {
 		making.Go(func() {
-			if got := applied(t, s, event(fmt.Sprint("vs_", n), 0)); got.Revision != 1 {
+			if got := apply(t, s, event(fmt.Sprint("vs_", n), 0)); got.Revision != 1 {
 				t.Errorf("vs_%d: revision %d", n, got.Revision)
 			}
 		})
@@ -55,7 +55,7 @@ func TestCommitsThatComeWhileRedisIsBusyAreAllMade(t *testing.T) {
 func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
 	server := redistest.Start(t)
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
-	applied(t, s, event("vs_warm", 0))
+	apply(t, s, event("vs_warm", 0))
 	for range batchLanes {
 		s.committers[0].lanes <- struct{}{} // all lanes are busy
 	}
@@ -66,7 +66,7 @@ func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
 	}
 	patient := make(chan error, 1)
 	go func() {
-		_, err := s.Update(testContext(t), "vs_a", transition(event("vs_a", 0)))
+		_, err := s.Update(testContext(t), "vs_a", applying(event("vs_a", 0)))
 		patient <- err
 	}()
 	for range batchLanes {
@@ -103,13 +103,13 @@ func (h hanging) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 // not be answered in time, nor a call with a short deadline be told what is wrong.
 func TestNobodyWaitsForABatchLongerThanTheyMay(t *testing.T) {
 	s := openStore(t, Options{Addrs: []string{redistest.Start(t).Addr}})
-	applied(t, s, event("vs_warm", 0))
+	apply(t, s, event("vs_warm", 0))
 	stuck := hanging{begun: make(chan struct{}, 1), end: make(chan struct{})}
 	s.client.AddHook(stuck)
 	ctx, cancel := context.WithCancel(t.Context())
 	given := make(chan error, 1)
 	go func() {
-		_, err := s.Update(ctx, "vs_a", transition(event("vs_a", 0)))
+		_, err := s.Update(ctx, "vs_a", applying(event("vs_a", 0)))
 		given <- err
 	}()
 	await.One(t, stuck.begun)
@@ -141,7 +141,7 @@ func TestANodeThatHangsHoldsUpItsOwnCommitsAlone(t *testing.T) {
 		elsewhere[partition] = of(partition) != hangs
 	}
 	for n := range 4 * partitions { // the nodes know the script, and the driver has connections
-		applied(t, s, event(fmt.Sprint("vs_warm", n), 0))
+		apply(t, s, event(fmt.Sprint("vs_warm", n), 0))
 	}
 	hangs.Pause()
 	defer hangs.Resume()
@@ -154,7 +154,7 @@ func TestANodeThatHangsHoldsUpItsOwnCommitsAlone(t *testing.T) {
 			waits = &others
 		}
 		waits.Go(func() {
-			_, err := s.Update(ctx, id, transition(event(id, 0)))
+			_, err := s.Update(ctx, id, applying(event(id, 0)))
 			if err != nil && elsewhere[s.Partition(id)] {
 				t.Errorf("%s is on a node that answers: %v", id, err)
 			}
