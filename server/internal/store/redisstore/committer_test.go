@@ -14,8 +14,8 @@ import (
 	"example.com/verification-status/server/internal/store/redistest"
 )
 
-// TestCommitsThatComeWhileRedisIsBusyAreAllMade: more than fit into the batches that are under way, so that
-// some wait for a third; none is forgotten, nothing stays behind.
+// TestCommitsThatComeWhileRedisIsBusyAreAllMade: more commits come than fit into the batches in progress, so some
+// wait for a third batch. All are made, and none stays in the queue.
 func TestCommitsThatComeWhileRedisIsBusyAreAllMade(t *testing.T) {
 	const commits = batchLanes*maxBatch + maxBatch/2 + 1
 	server := redistest.Start(t)
@@ -50,8 +50,8 @@ func TestCommitsThatComeWhileRedisIsBusyAreAllMade(t *testing.T) {
 	}
 }
 
-// TestWhoGivesUpACommitHoldsUpNobody: their own context ends their wait, not the others' commits; what was
-// not sent by then is never sent.
+// TestWhoGivesUpACommitHoldsUpNobody: a context ends the wait of its own caller and no other commit. A request whose
+// context ended before it was sent is never sent.
 func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
 	server := redistest.Start(t)
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
@@ -80,7 +80,7 @@ func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
 	}
 }
 
-// hanging is a pipeline that ends when a test lets it, whatever its context says.
+// hanging is a pipeline that ends when the test allows it, whatever its context says.
 type hanging struct {
 	begun chan struct{}
 	end   chan struct{}
@@ -99,8 +99,8 @@ func (h hanging) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	}
 }
 
-// TestNobodyWaitsForABatchLongerThanTheyMay: also not whose commit was the reason to send it. A webhook could
-// not be answered in time, nor a call with a short deadline be told what is wrong.
+// TestNobodyWaitsForABatchLongerThanTheyMay: this includes the caller whose commit began the batch. Otherwise a
+// webhook could not be answered in time, and a call with a short deadline would not get its error.
 func TestNobodyWaitsForABatchLongerThanTheyMay(t *testing.T) {
 	s := openStore(t, Options{Addrs: []string{redistest.Start(t).Addr}})
 	apply(t, s, event("vs_warm", 0))
@@ -125,7 +125,7 @@ func TestNobodyWaitsForABatchLongerThanTheyMay(t *testing.T) {
 	close(stuck.end)
 }
 
-// TestANodeThatHangsHoldsUpItsOwnCommitsAlone.
+// TestANodeThatHangsHoldsUpItsOwnCommitsAlone: the commits on the other nodes of the Cluster are made in time.
 func TestANodeThatHangsHoldsUpItsOwnCommitsAlone(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, 0)

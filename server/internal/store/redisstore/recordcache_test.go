@@ -8,7 +8,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// TestAnUpdateReadsOnlyWhatItDoesNotKnow counts round trips: a webhook is as fast as they are few.
+// TestAnUpdateReadsOnlyWhatItDoesNotKnow counts round trips: fewer round trips make a webhook faster.
 func TestAnUpdateReadsOnlyWhatItDoesNotKnow(t *testing.T) {
 	server := redistest.Start(t)
 	raw := rawClient(t, server.Addr)
@@ -41,7 +41,7 @@ func TestAnUpdateReadsOnlyWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-// TestG2_ARedeliveryAfterALossIsKept: memory knows the event, Redis has lost it.
+// TestG2_ARedeliveryAfterALossIsKept: the cached record has the event, but Redis has lost it.
 func TestG2_ARedeliveryAfterALossIsKept(t *testing.T) {
 	server := redistest.Start(t)
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
@@ -55,7 +55,7 @@ func TestG2_ARedeliveryAfterALossIsKept(t *testing.T) {
 	}
 }
 
-// TestG11_NewsTakeWhatIsRememberedAway: a redaction by another process leaves nothing here.
+// TestG11_NewsTakeWhatIsRememberedAway: after a redaction by another process the record is not in the cache.
 func TestG11_NewsTakeWhatIsRememberedAway(t *testing.T) {
 	server := redistest.Start(t)
 	one, two := openStore(t, Options{Addrs: []string{server.Addr}}), openStore(t, Options{Addrs: []string{server.Addr}})
