@@ -17,8 +17,8 @@ import (
 const (
 	defaultRate    = 10
 	defaultTimeout = 10 * time.Second
-	// doubtRate times RatePerSecond is the rate of the reads for PurposeDoubt.
-	doubtRate = 2
+	// ambiguousRate times RatePerSecond is the rate of the reads for PurposeDoubt.
+	ambiguousRate = 2
 )
 
 // Config says how to reach Stripe. Only Key is required.
@@ -57,7 +57,7 @@ type Client struct {
 	config    Config
 	backend   stripe.Backend
 	transport *http.Transport
-	doubts    *schedule // the reads for PurposeDoubt
+	ambiguous *schedule // the reads for PurposeDoubt
 	others    *schedule // all other requests: retries first
 	budget    *budget
 }
@@ -107,7 +107,7 @@ func New(config Config) (*Client, error) {
 	return &Client{
 		config:    config,
 		transport: transport,
-		doubts:    newSchedule(doubtRate*config.RatePerSecond, 1, 0),
+		ambiguous: newSchedule(ambiguousRate*config.RatePerSecond, 1, 0),
 		others:    newSchedule(config.RatePerSecond, 2, config.CallerSharePercent),
 		budget:    newBudget(config.ReadsPerDay, config.CallerSharePercent, config.Clock, config.Logger),
 		backend: stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
