@@ -62,7 +62,7 @@ func TestG1_SettleTakesItsPositionWhereTheReadWasNoInput(t *testing.T) {
 	s := after(verified("a", 3, ""))
 	_, outcome := Transition(s, second)
 	if !outcome.Doubt {
-		t.Fatal("no doubt")
+		t.Fatal("the order is not ambiguous")
 	}
 	s, _ = Settle(s, first, read(s, 12, first.Object))
 	s, outcome = Settle(s, second, read(s, 13, second.Object))
@@ -120,15 +120,15 @@ func TestG1_ReadSetsTheWholeState(t *testing.T) {
 	was := after(processing("a", 20, "vr_1"))
 	failedNow := object(StatusRequiresInput, expired, "vr_1")
 	for name, c := range map[string]struct {
-		asOf, doubted, second int64
+		asOf, ambiguous, second int64
 	}{
-		"the record's":  {10, 0, 20},
-		"as_of":         {30, 0, 30},
-		"the doubted's": {10, 25, 25},
+		"the record's":          {10, 0, 20},
+		"as_of":                 {30, 0, 30},
+		"the ambiguous event's": {10, 25, 25},
 	} {
 		next, outcome := ApplyRead(was, read(was, c.asOf, failedNow))
-		if c.doubted > 0 {
-			next, outcome = Settle(was, failed("b", c.doubted, "vr_0", mismatch), read(was, c.asOf, failedNow))
+		if c.ambiguous > 0 {
+			next, outcome = Settle(was, failed("b", c.ambiguous, "vr_0", mismatch), read(was, c.asOf, failedNow))
 		}
 		if next.Second != c.second || next.UpdateTime != c.second || next.AsOf != c.asOf || next.Status != StatusRequiresInput || !outcome.Write {
 			t.Errorf("%s: second %d, update_time %d, as of %d", name, next.Second, next.UpdateTime, next.AsOf)
@@ -165,7 +165,7 @@ func TestPendingEnds(t *testing.T) {
 		"the same state":          {failed("c", 5, "vr_1", expired), true},
 		"a later second":          {processing("c", 6, ""), false},
 		"canceled":                {canceled("c", 5, ""), false},
-		"a later doubt, its own":  {failed("c", 5, "vr_9", mismatch), true},
+		"a later ambiguous event": {failed("c", 5, "vr_9", mismatch), true},
 		"created, at any second":  {created("c", 9), true},
 		"a late failure, counted": {failed("c", 3, "vr_0", mismatch), true},
 	} {

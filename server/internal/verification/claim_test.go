@@ -156,9 +156,9 @@ func TestG11_AClaimOutlivesARedaction(t *testing.T) {
 	}
 	whole, _ := Inherit(claimant("vs_2", "vs_1"), replaced(t), at(8))
 	whole, _ = Transition(whole, canceledOf("vs_2", 10))
-	stub, changed := Shrink(whole, time.Second, at(10_000_000))
-	if !changed || stub.Inherited != whole.Inherited || stub.Owes() != "" {
-		t.Errorf("shrunk %v: %+v, owes %q", changed, stub.Inherited, stub.Owes())
+	kept, changed := Shrink(whole, time.Second, at(10_000_000))
+	if !changed || kept.Inherited != whole.Inherited || kept.Owes() != "" {
+		t.Errorf("archived %v: %+v, owes %q", changed, kept.Inherited, kept.Owes())
 	}
 }
 

@@ -27,7 +27,7 @@ func TestG4_EachVisibleChangeMakesOneRevision(t *testing.T) {
 	step("a newer second of the same moves update_time", processing("e", 6, ""), 1)
 	step("a failure counted late", failed("f", 3, "vr_0", expired), 1)
 	step("the same failure by another event", failed("g", 3, "vr_0", expired), 0)
-	step("a doubt without an answer that does not apply", failed("h", 6, "", Error{}), 0)
+	step("an ambiguous event without an answer that does not apply", failed("h", 6, "", Error{}), 0)
 	step("a failure", failed("i", 7, "vr_1", expired), 1)
 	step("another reason", failed("j", 8, "vr_1", mismatch), 1)
 	step("another report", failed("k", 9, "vr_2", mismatch), 1)
