@@ -11,7 +11,7 @@ import (
 )
 
 func TestConnectedAccounts(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	own, one, two := s.live(20, ""), s.live(20, "acct_1"), s.live(20, "acct_2")
 	s.tick(1000)
 	r := s.replica(kept, nil)
@@ -28,10 +28,10 @@ func TestConnectedAccounts(t *testing.T) {
 	}
 }
 
-// Accounts that are not accepted are asked for nothing, though sessions of theirs were kept before:
-// neither their events, nor what is due of theirs, nor one by its id.
+// TestAccountsThatAreNotAccepted: nothing is read of an account that is not accepted, even if its sessions are
+// stored: no events, no due session, no session by its id.
 func TestAccountsThatAreNotAccepted(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	own, one, two := s.live(8, ""), s.live(8, "acct_1"), s.live(8, "acct_2")
 	before := s.replica(kept, nil)
 	for _, event := range s.events() {
@@ -77,7 +77,7 @@ func TestAccountsThatAreNotAccepted(t *testing.T) {
 	}
 }
 
-// asking notes whose events are asked for.
+// asking records the accounts whose events are requested.
 type asking struct {
 	Stripe
 	accounts []string
@@ -101,8 +101,8 @@ func (r refusing) Events(ctx context.Context, account string, query EventQuery) 
 	return r.Stripe.Events(ctx, account, query)
 }
 
-// An account that took its permission back, or a key without the right to list events, keeps nothing
-// else from being done.
+// TestRefusals: an account that revoked its permission, or a key without the permission to list events, does not
+// prevent the rest of the run.
 func TestRefusals(t *testing.T) {
 	for name, test := range map[string]struct {
 		account string
@@ -115,7 +115,7 @@ func TestRefusals(t *testing.T) {
 		"a refusal":             {"acct_1", &verification.StripeRefusedError{Code: "x"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, kept := newStripe(t), newMemory()
+			s, kept := newStripe(t), newFakeStore()
 			sessions := map[string]string{"": s.live(1, "")[0], "acct_1": s.live(1, "acct_1")[0], "acct_2": s.live(1, "acct_2")[0]}
 			r := s.replica(kept, nil)
 			r.config.Stripe = refusing{r.config.Stripe, test.account, test.err}

@@ -13,13 +13,13 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// named is the setting STRIPE_ACCOUNTS.
+// named sets STRIPE_ACCOUNTS.
 func named(accounts ...string) func(*Config, *stripeapi.Config) {
 	return func(c *Config, _ *stripeapi.Config) { c.Accounts = verification.NewAccounts(accounts) }
 }
 
-// missing returns those of the sessions that are not kept.
-func (m *memory) missing(ids ...string) (missing []string) {
+// missing returns the sessions that are not stored.
+func (m *fakeStore) missing(ids ...string) (missing []string) {
 	for _, id := range ids {
 		if !m.session(id).Exists() {
 			missing = append(missing, id)
@@ -28,8 +28,8 @@ func (m *memory) missing(ids ...string) (missing []string) {
 	return missing
 }
 
-// lose takes sessions away, as a failover does: the names of accounts, the cursors and the marks stay.
-func (m *memory) lose(ids ...string) {
+// lose removes sessions, as a failover does. The names of accounts, the cursors and the marks stay.
+func (m *fakeStore) lose(ids ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, id := range ids {
@@ -38,7 +38,7 @@ func (m *memory) lose(ids ...string) {
 }
 
 // loseAll empties the store, as FLUSHALL does.
-func (m *memory) loseAll() {
+func (m *fakeStore) loseAll() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.sessions)
@@ -61,10 +61,10 @@ func wantBehind(t *testing.T, summary Summary, want ...string) {
 	}
 }
 
-// The accounts that the settings name are caught up before anything of theirs is known: at the first
-// start, and after the store has lost everything.
+// TestG3_NamedAccountsAreCaughtUpFromTheFirstStart: the accounts in the settings are caught up before any of their
+// sessions is known: at the first start, and after the store has lost everything.
 func TestG3_NamedAccountsAreCaughtUpFromTheFirstStart(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	own, one, two, other := s.live(4, ""), s.live(4, "acct_1"), s.live(4, "acct_2"), s.live(4, "acct_3")
 	s.tick(1000)
 	wanted := append(append(own, one...), two...)
@@ -92,10 +92,10 @@ func TestG3_NamedAccountsAreCaughtUpFromTheFirstStart(t *testing.T) {
 	}
 }
 
-// Without STRIPE_ACCOUNTS the accounts of which a session is known are caught up, also after the store
-// has lost their names while the process runs.
+// TestG3_KnownAccountsAreCaughtUpAfterATotalLoss: without STRIPE_ACCOUNTS the accounts with a known session are
+// caught up, even if the store loses their names while the process runs.
 func TestG3_KnownAccountsAreCaughtUpAfterATotalLoss(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	s.live(4, "")
 	one := s.live(4, "acct_1")
 	s.tick(1000)
@@ -119,7 +119,7 @@ func TestG3_KnownAccountsAreCaughtUpAfterATotalLoss(t *testing.T) {
 	s.check(kept)
 }
 
-// failing is a Stripe whose list fails for one account, from its n-th page on.
+// failing is a Stripe whose list fails for one account from its n-th page on.
 type failing struct {
 	Stripe
 	account string
@@ -139,9 +139,9 @@ func (f failing) Events(ctx context.Context, account string, query EventQuery) (
 	return f.Stripe.Events(ctx, account, query)
 }
 
-// After a loss every account is owed a run from the beginning of its list. An account with which that
-// run came to no end is owed it still, whatever was in the way and whichever replica runs next; the
-// others are not read from the beginning again.
+// TestG3_AFullRunIsOwedToEachAccountUntilItIsDone: after a loss each account needs a full run. If a full run did not
+// reach the end of an account, the account still needs it, whatever the reason was and whichever replica runs next.
+// The other accounts are not read from the beginning again.
 func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
 	faults := map[string]error{
 		"refused":         &verification.StripeRefusedError{Code: "x"},
@@ -155,7 +155,7 @@ func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
 		for _, account := range []string{"", "acct_1"} {
 			for page := range 2 {
 				t.Run(fmt.Sprintf("%s of %q on page %d", name, account, page+1), func(t *testing.T) {
-					s, kept := newStripe(t), newMemory()
+					s, kept := newStripe(t), newFakeStore()
 					sessions := map[string][]string{}
 					for _, of := range []string{"", "acct_1", "acct_2"} {
 						count := 8
@@ -212,7 +212,7 @@ func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
 					s.tick(10_000)
 					r.config.Stripe = stripe
 					if third := r.run(); third.Events > 20 {
-						t.Errorf("the wish is fulfilled, yet: %v", third)
+						t.Errorf("the full run is done, and still: %v", third)
 					}
 				})
 			}
@@ -220,16 +220,17 @@ func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
 	}
 }
 
-// A wish stays open over whatever ends the run for all accounts.
+// TestG3_AFullRunIsOwedAfterARunThatEnded: the request for a full run survives everything that ends the run for all
+// accounts.
 func TestG3_AFullRunIsOwedAfterARunThatEnded(t *testing.T) {
-	for name, end := range map[string]func(kept *memory, cancel func()){
-		"its context ends":     func(_ *memory, cancel func()) { cancel() },
-		"the lease is lost":    func(kept *memory, _ func()) { kept.holder, kept.until = "another", kept.clock().Add(leaseFor) },
-		"the store goes away":  func(kept *memory, _ func()) { kept.fail = func(string, string) error { return errStore } },
-		"the process restarts": func(_ *memory, cancel func()) { cancel() },
+	for name, end := range map[string]func(kept *fakeStore, cancel func()){
+		"its context ends":     func(_ *fakeStore, cancel func()) { cancel() },
+		"the lease is lost":    func(kept *fakeStore, _ func()) { kept.holder, kept.until = "another", kept.clock().Add(leaseFor) },
+		"the store goes away":  func(kept *fakeStore, _ func()) { kept.fail = func(string, string) error { return errStore } },
+		"the process restarts": func(_ *fakeStore, cancel func()) { cancel() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, kept := newStripe(t), newMemory()
+			s, kept := newStripe(t), newFakeStore()
 			kept.clock = func() time.Time { return time.Unix(s.now.Load(), 0) }
 			ids := append(s.live(60, ""), s.live(20, "acct_1")...)
 			s.tick(100_000)
@@ -271,12 +272,13 @@ func TestG3_AFullRunIsOwedAfterARunThatEnded(t *testing.T) {
 	}
 }
 
-// A store that is emptied forgets which losses were made good. Each time it is emptied, between two runs or
-// in the middle of one, a run over the whole list is owed once more, also by a process that has done one.
+// TestG3_AFullRunIsOwedEachTimeTheStoreIsEmptied: an empty store does not know which losses had their full run. Each
+// time it is emptied, between two runs or during one, another full run is necessary, even in a process that has done
+// one.
 func TestG3_AFullRunIsOwedEachTimeTheStoreIsEmptied(t *testing.T) {
 	for name, inRun := range map[string]bool{"between two runs": false, "in the middle of a run": true} {
 		t.Run(name, func(t *testing.T) {
-			s, kept := newStripe(t), newMemory()
+			s, kept := newStripe(t), newFakeStore()
 			var ids []string
 			for range 2 {
 				ids = append(ids, append(s.live(8, ""), s.live(8, "acct_1")...)...)
@@ -315,9 +317,9 @@ func TestG3_AFullRunIsOwedEachTimeTheStoreIsEmptied(t *testing.T) {
 	}
 }
 
-// A wish that the store could not take is noted when it is there again.
+// TestG3_ALossIsNotedWhenTheStoreIsBack: if the store could not take a loss, it is stored later.
 func TestG3_ALossIsNotedWhenTheStoreIsBack(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	ids := s.live(8, "")
 	s.tick(100_000)
 	r := s.replica(kept, nil)
@@ -341,9 +343,10 @@ func TestG3_ALossIsNotedWhenTheStoreIsBack(t *testing.T) {
 	s.check(kept)
 }
 
-// An account that is not named any more, and named again after a loss, is owed what it lost meanwhile.
+// TestG3_AnAccountThatIsNamedAgain: an account that left the settings before a loss and is in them again gets its
+// full run.
 func TestG3_AnAccountThatIsNamedAgain(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	one, two := s.live(8, "acct_1"), s.live(8, "acct_2")
 	s.tick(100_000)
 	first := s.replica(kept, named("acct_1", "acct_2"))
@@ -364,9 +367,10 @@ func TestG3_AnAccountThatIsNamedAgain(t *testing.T) {
 	}
 }
 
-// Since when an account is behind is the same for all replicas and runs, and over when it is caught up.
+// TestG3_WhoIsBehindAndSinceWhen: all replicas and runs agree since when an account is behind. It ends when the
+// account is caught up.
 func TestG3_WhoIsBehindAndSinceWhen(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	kept.clock = func() time.Time { return time.Unix(s.now.Load(), 0) }
 	s.live(2, "")
 	s.live(2, "acct_1")

@@ -15,7 +15,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// listing is Stripe's list, made by hand: small pages, and events that appear late.
+// listing is a hand-made list of Stripe: small pages, and events that appear late.
 type listing struct {
 	all   []verification.Event // the oldest first
 	page  int
@@ -50,7 +50,7 @@ func (l *listing) Events(_ context.Context, _ string, query EventQuery) (EventPa
 	return page, nil
 }
 
-// applied notes what comes, and what was applied when.
+// applied records the events that are applied, in their order.
 type applied struct {
 	Ingest
 	events []verification.Event
@@ -80,8 +80,9 @@ func byHand(stripe Stripe, into Ingest, kept Store, clock func() time.Time) *Rec
 
 func newApplied() *applied { return &applied{known: make(map[string]bool)} }
 
-// However the events lie in time, each is applied; those of an earlier second before those of a later
-// one; and what is read is no more than a few times what there is. This machine's clock is nowhere.
+// TestAnyListIsAppliedWholeAndInOrder: every event is applied, however the events lie in time. Events of an earlier
+// second come before those of a later one. The number of pages that are read is at most a few times the number of
+// pages in the list. This machine's clock has no influence.
 func TestAnyListIsAppliedWholeAndInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		list := &listing{page: rapid.IntRange(1, 4).Draw(t, "page")}
@@ -94,7 +95,7 @@ func TestAnyListIsAppliedWholeAndInOrder(t *testing.T) {
 				list.all = append(list.all, verification.Event{ID: fmt.Sprintf("evt_%d", len(list.all)), Second: second})
 			}
 		}
-		into, kept := newApplied(), newMemory()
+		into, kept := newApplied(), newFakeStore()
 		clock := time.Unix(rapid.Int64Range(0, 4_000_000_000).Draw(t, "clock"), 0)
 		kept.clock = func() time.Time { return clock }
 		r := byHand(list, into, kept, func() time.Time { return clock })
@@ -129,13 +130,14 @@ func TestAnyListIsAppliedWholeAndInOrder(t *testing.T) {
 	})
 }
 
-// Millions of events cannot be held, nor can one window of them be read again and again.
+// TestAMonthOfManyEvents: very many events can neither be held in memory, nor can one window of them be read again
+// and again.
 func TestAMonthOfManyEvents(t *testing.T) {
 	list := &listing{page: 100}
 	for i := range 40_000 {
 		list.all = append(list.all, verification.Event{ID: fmt.Sprint("evt_", i), Second: 1_790_000_000 + int64(i)*60})
 	}
-	into, kept := newApplied(), newMemory()
+	into, kept := newApplied(), newFakeStore()
 	quick := &quickListing{listing: list, into: into}
 	if _, err := byHand(quick, into, kept, time.Now).Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -149,7 +151,7 @@ func TestAMonthOfManyEvents(t *testing.T) {
 	}
 }
 
-// quickListing is listing for events that are a minute apart each.
+// quickListing is a listing of events that are a minute apart.
 type quickListing struct {
 	*listing
 	into      *applied
@@ -183,7 +185,7 @@ func (l *quickListing) Events(_ context.Context, _ string, query EventQuery) (Ev
 	return page, nil
 }
 
-// An event can appear in the list after younger ones have been read. The overlap finds it.
+// TestAnEventThatAppearsLate: an event can appear in the list after younger ones were read. The overlap finds it.
 func TestAnEventThatAppearsLate(t *testing.T) {
 	list := &listing{page: 10}
 	for i := range 20 {
@@ -192,7 +194,7 @@ func TestAnEventThatAppearsLate(t *testing.T) {
 	late := list.all[12]
 	list.all = slices.Delete(list.all, 12, 13)
 	into := newApplied()
-	r := byHand(list, into, newMemory(), time.Now)
+	r := byHand(list, into, newFakeStore(), time.Now)
 	for range 2 {
 		if _, err := r.Run(t.Context()); err != nil {
 			t.Fatal(err)
@@ -204,9 +206,9 @@ func TestAnEventThatAppearsLate(t *testing.T) {
 	}
 }
 
-// Thousands of changes within one second of Stripe's clock fit no window.
+// TestAllInOneSecond: thousands of changes within one second of Stripe's clock do not fit into a batch.
 func TestAllInOneSecond(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	var ids []string
 	for range 400 {
 		made, err := s.Create(stripesim.NewSession{})
@@ -224,10 +226,10 @@ func TestAllInOneSecond(t *testing.T) {
 	}
 }
 
-// This machine's clock may be wrong by any amount, in either direction.
+// TestClockSkewLosesNothing: this machine's clock can be wrong by any amount in either direction.
 func TestClockSkewLosesNothing(t *testing.T) {
 	for _, skew := range []int64{-3600, -60, 60, 3600} {
-		s, kept := newStripe(t), newMemory()
+		s, kept := newStripe(t), newFakeStore()
 		r := s.replica(kept, nil)
 		r.config.Clock = func() time.Time { return time.Unix(s.now.Load()+skew, 0) }
 		for range 4 {
@@ -241,7 +243,7 @@ func TestClockSkewLosesNothing(t *testing.T) {
 
 func TestAListThatDoesNotContinue(t *testing.T) {
 	list := &listing{page: 1, stuck: true, all: []verification.Event{{ID: "evt_1", Second: 5}, {ID: "evt_2", Second: 5}}}
-	summary, err := byHand(list, newApplied(), newMemory(), time.Now).Run(t.Context())
+	summary, err := byHand(list, newApplied(), newFakeStore(), time.Now).Run(t.Context())
 	if err != nil || summary.Stopped == nil || !strings.Contains(summary.Stopped.Error(), "does not continue") || list.calls > 3 {
 		t.Errorf("error %v after %d calls, %v", err, list.calls, summary)
 	}
@@ -261,7 +263,7 @@ func TestMalformedEventsAreCountedOnce(t *testing.T) {
 		list.all = append(list.all, verification.Event{ID: fmt.Sprint("evt_", i), Second: 1_790_000_000 + int64(i)})
 	}
 	into := newApplied()
-	summary, err := byHand(spoiled{list}, into, newMemory(), time.Now).Run(t.Context())
+	summary, err := byHand(spoiled{list}, into, newFakeStore(), time.Now).Run(t.Context())
 	if err != nil || len(into.known) != 25 || summary.Malformed != 2*25 || !slices.Contains(summary.MalformedIDs, "evt_bad") {
 		t.Errorf("error %v, %v", err, summary)
 	}

@@ -31,7 +31,7 @@ const (
 	moreThanABatch = 60
 )
 
-// stripe is a simulated Stripe whose clock stands still but for tick.
+// stripe is a simulated Stripe. Only tick moves its clock.
 type stripe struct {
 	*stripesim.Sim
 	t   *testing.T
@@ -66,7 +66,7 @@ func (s *stripe) must(err error) {
 	}
 }
 
-// lives is what happens to sessions, one step at a time.
+// lives holds what happens to sessions, one step at a time.
 var lives = [][]string{
 	{"verified"},
 	{"document_expired"},
@@ -78,7 +78,7 @@ var lives = [][]string{
 	{"document_expired", "verified", "override"},
 }
 
-// live lets sessions live side by side, a second between any two changes.
+// live creates sessions and lets them live side by side, a second between any two changes.
 func (s *stripe) live(count int, account string) (ids []string) {
 	s.t.Helper()
 	for range count {
@@ -118,7 +118,7 @@ func (s *stripe) step(id, what string) {
 	}
 }
 
-// events are all that were emitted, as a webhook would bring them.
+// events returns all events that were emitted, as a webhook would bring them.
 func (s *stripe) events() []verification.Event {
 	s.t.Helper()
 	var all []verification.Event
@@ -131,7 +131,7 @@ func (s *stripe) events() []verification.Event {
 	return all
 }
 
-// replica is one process of the service: what catching up needs of it.
+// replica is one process of the service, as far as the catch-up needs it.
 type replica struct {
 	*Reconciler
 	t      *testing.T
@@ -176,7 +176,7 @@ func (s *stripe) replica(kept records, change func(*Config, *stripeapi.Config)) 
 	return r
 }
 
-// run is a Run that must be complete.
+// run does a Run that must be complete.
 func (r *replica) run() Summary {
 	r.t.Helper()
 	summary, err := r.Run(r.t.Context())
@@ -195,7 +195,7 @@ func (r *replica) webhook(events ...verification.Event) {
 	}
 }
 
-// check compares every record with the simulator's truth.
+// check compares every record with the session at the simulated Stripe.
 func (s *stripe) check(kept store.Store) {
 	s.t.Helper()
 	failures := make(map[string]map[string]bool)

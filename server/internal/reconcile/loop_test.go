@@ -12,8 +12,8 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// timed is a Stripe that notes when it is asked, from the start of the loop, and a store that fails
-// with the same error where its call is named.
+// timed is a Stripe that records when it is called, from the start of the loop. It is also a store in which a named
+// call fails with an error.
 type timed struct {
 	began time.Time
 	mu    sync.Mutex
@@ -60,11 +60,11 @@ func (l *timed) failures() int {
 	return l.tried
 }
 
-// loop runs Loop in a bubble until during returns.
+// loop runs Loop in a synctest bubble until during returns.
 func loop(t *testing.T, jitter float64, during func(r *Reconciler, stripe *timed)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		stripe, kept := &timed{began: time.Now()}, newMemory()
+		stripe, kept := &timed{began: time.Now()}, newFakeStore()
 		kept.fail = stripe.refuse
 		r, err := New(Config{
 			Store: kept, Stripe: stripe, Ingest: newApplied(), Holder: "me", Logger: slog.New(slog.DiscardHandler),
@@ -171,10 +171,11 @@ func TestLoopBacksOff(t *testing.T) {
 	}
 }
 
-// Who had the lease may have died: its end is waited for, not the next interval.
+// TestLoopComesBackForTheLease: the holder of the lease might have crashed. The loop waits for the end of the lease
+// and not for the next interval.
 func TestLoopComesBackForTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		stripe, kept := &timed{began: time.Now()}, newMemory()
+		stripe, kept := &timed{began: time.Now()}, newFakeStore()
 		if held, err := kept.Lease(t.Context(), leaseName, "dead", leaseFor); err != nil || !held {
 			t.Fatal(held, err)
 		}

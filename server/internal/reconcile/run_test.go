@@ -31,14 +31,14 @@ func openRedis(t *testing.T, addr string) records {
 	return kept
 }
 
-// With the webhook listener away for whole lives, one run makes everything right; a second finds
-// nothing to do.
+// TestAThousandMissedLives: no webhook came for whole lives. One run brings every record up to date, and a second run
+// finds nothing to do.
 func TestAThousandMissedLives(t *testing.T) {
 	for name, test := range map[string]struct {
 		sessions int
 		open     func(t *testing.T) records
 	}{
-		"memory":    {300, func(*testing.T) records { return newMemory() }},
+		"memory":    {300, func(*testing.T) records { return newFakeStore() }},
 		"miniredis": {300, func(t *testing.T) records { return openRedis(t, redistest.Imitate(t).Addr()) }},
 		"redis":     {1000, func(t *testing.T) records { return openRedis(t, redistest.Start(t).Addr) }},
 	} {
@@ -63,7 +63,7 @@ func TestAThousandMissedLives(t *testing.T) {
 }
 
 func TestOnlyTheMissedOnesAreDrift(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	s.live(40, "")
 	r := s.replica(kept, nil)
 	missed := 0
@@ -87,7 +87,7 @@ func TestOnlyTheMissedOnesAreDrift(t *testing.T) {
 }
 
 func TestEventsWhoseWebhookIsOnItsWayAreNoDrift(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	s.live(1, "")
 	summary := s.replica(kept, nil).run()
 	if summary.Missed.Sum() != 0 || summary.Recent != len(s.Events()) {
@@ -98,11 +98,12 @@ func TestEventsWhoseWebhookIsOnItsWayAreNoDrift(t *testing.T) {
 
 var errStore = fmt.Errorf("%w: planted", store.ErrUnavailable)
 
-// Whatever call of the store fails, the run ends with an error, and a new process makes the rest right.
+// TestARunThatTheStoreEndsIsGoneOnWith: whichever call of the store fails, the run ends with an error, and a new
+// process completes the work.
 func TestARunThatTheStoreEndsIsGoneOnWith(t *testing.T) {
 	for _, call := range []string{"update", "setcursor", "cursor", "accounts", "lease", "due"} {
 		t.Run(call, func(t *testing.T) {
-			s, kept := newStripe(t), newMemory()
+			s, kept := newStripe(t), newFakeStore()
 			s.live(moreThanABatch, "")
 			if emitted := len(s.Events()); emitted <= 100*smallBatch {
 				t.Fatalf("%d events fit into one batch", emitted)
@@ -139,7 +140,7 @@ func TestARunThatTheStoreEndsIsGoneOnWith(t *testing.T) {
 }
 
 func TestARecordThatCannotBeReadKeepsNoOtherAway(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	ids := s.live(8, "")
 	kept.fail = func(call, name string) error {
 		if call == "update" && name == ids[0] {
@@ -158,9 +159,10 @@ func TestARecordThatCannotBeReadKeepsNoOtherAway(t *testing.T) {
 	}
 }
 
-// A spent budget ends the run politely; day by day it comes to its end.
+// TestTheBudgetIsKeptAndTheRunGoesOn: a spent budget stops the run without an error, and the runs of the next days
+// complete it.
 func TestTheBudgetIsKeptAndTheRunGoesOn(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	s.live(600, "")
 	var r *replica
 	day := s.now.Load()
@@ -202,7 +204,7 @@ func TestFaultsOfTheAPI(t *testing.T) {
 		"everything": {RateLimited: 0.1, ServerError: 0.1, Unavailable: 0.1, Closed: 0.1, Slow: 0.5, DelayAfter: time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, kept := newStripe(t), newMemory()
+			s, kept := newStripe(t), newFakeStore()
 			s.live(150, "")
 			s.must(s.SetAPIFaults(faults))
 			r := s.replica(kept, func(_ *Config, api *stripeapi.Config) { api.Timeout = 300 * time.Millisecond })
@@ -228,7 +230,7 @@ func TestFaultsOfTheAPI(t *testing.T) {
 }
 
 func TestAStripeThatStaysAwayEndsTheRunPolitely(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	s.live(3, "")
 	s.must(s.SetAPIFaults(stripesim.APIFaults{ServerError: 1}))
 	summary, err := s.replica(kept, nil).Run(t.Context())
@@ -241,7 +243,7 @@ func TestAStripeThatStaysAwayEndsTheRunPolitely(t *testing.T) {
 }
 
 func TestARunEndsWithItsContext(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	s.live(40, "")
 	ctx, cancel := context.WithCancel(t.Context())
 	updates := 0
@@ -261,11 +263,11 @@ func TestARunEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// Two replicas at once do the same as one, with the lease and where it fails them.
+// TestTwoReplicasAtOnce: two replicas at once do the same as one, with the lease and without it.
 func TestTwoReplicasAtOnce(t *testing.T) {
 	for name, lost := range map[string]bool{"with a lease": false, "without": true} {
 		t.Run(name, func(t *testing.T) {
-			s, kept := newStripe(t), newMemory()
+			s, kept := newStripe(t), newFakeStore()
 			s.live(moreThanABatch, "")
 			var mu sync.Mutex
 			kept.fail = func(call, _ string) error {
@@ -315,7 +317,7 @@ func TestTwoReplicasAtOnce(t *testing.T) {
 }
 
 func TestALeaseIsHeldProlongedAndLost(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	s.live(100, "")
 	clock := func() time.Time { return time.Unix(s.now.Add(1), 0) } // each look takes a second
 	kept.clock = func() time.Time { return time.Unix(s.now.Load(), 0) }
@@ -359,7 +361,7 @@ func TestALeaseIsHeldProlongedAndLost(t *testing.T) {
 }
 
 func TestObserveIsToldOfEachRun(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	s.live(2, "")
 	var seen []string
 	r := s.replica(kept, func(c *Config, _ *stripeapi.Config) {
@@ -375,7 +377,7 @@ func TestObserveIsToldOfEachRun(t *testing.T) {
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	s := newStripe(t)
-	good := s.replica(newMemory(), nil).config
+	good := s.replica(newFakeStore(), nil).config
 	for name, change := range map[string]func(*Config){
 		"no store":  func(c *Config) { c.Store = nil },
 		"no Stripe": func(c *Config) { c.Stripe = nil },

@@ -14,7 +14,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// silent lists no event: what Stripe never made an event of, only a read can find.
+// silent lists no events. Only a read can find a change for which Stripe sent no event.
 type silent struct{}
 
 func (silent) Events(context.Context, string, EventQuery) (EventPage, error) {
@@ -23,7 +23,7 @@ func (silent) Events(context.Context, string, EventQuery) (EventPage, error) {
 
 func quiet(c *Config, _ *stripeapi.Config) { c.Stripe = silent{} }
 
-// processing makes sessions of which only the submission was heard.
+// processing creates sessions of which this service knows only the submission.
 func processing(s *stripe, r *replica, count int, account string) (ids []string) {
 	for range count {
 		s.tick(1)
@@ -37,7 +37,7 @@ func processing(s *stripe, r *replica, count int, account string) (ids []string)
 }
 
 func TestSessionsStuckInProcessingAreReadAgain(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	r := s.replica(kept, quiet)
 	ids := append(processing(s, r, 5, ""), processing(s, r, 2, "acct_1")...)
 	for _, id := range ids {
@@ -61,7 +61,7 @@ func TestSessionsStuckInProcessingAreReadAgain(t *testing.T) {
 }
 
 func TestSessionsInDoubtAreReadAgain(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	r := s.replica(kept, quiet)
 	made, err := s.Create(stripesim.NewSession{})
 	s.must(err)
@@ -83,9 +83,10 @@ func TestSessionsInDoubtAreReadAgain(t *testing.T) {
 	s.check(kept)
 }
 
-// What a read does not mend must not eat the day's budget: it is left alone, longer and longer.
+// TestReadsToNoAvailBecomeRare: a session that stays due after a read must not use up the day's budget. Its reads
+// become rarer and rarer.
 func TestReadsToNoAvailBecomeRare(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	r := s.replica(kept, quiet)
 	stuck := processing(s, r, 1, "")[0]
 	kept.sessions["vs_nowhere"] = verification.Session{ID: "vs_nowhere", Revision: 1, State: verification.State{Status: "processing", UpdateTime: 1_790_000_000}}
@@ -110,7 +111,7 @@ func TestReadsToNoAvailBecomeRare(t *testing.T) {
 }
 
 func TestADueRecordThatCannotBeRead(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	r := s.replica(kept, quiet)
 	ids := processing(s, r, 2, "")
 	s.must(s.FinishProcessing(ids[1]))
@@ -127,7 +128,7 @@ func TestADueRecordThatCannotBeRead(t *testing.T) {
 }
 
 func TestOneSession(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	own, theirs := s.live(3, "")[2], s.live(2, "acct_1")[1]
 	r := s.replica(kept, quiet)
 	missed, err := r.Session(t.Context(), own)
@@ -165,10 +166,10 @@ func TestOneSession(t *testing.T) {
 	}
 }
 
-// After a failover that lost the newest writes, what was lost comes back: status by the read, counts
-// by the events.
+// TestLostSessions: a failover lost the newest writes. The reads restore the status and the events restore the
+// counts.
 func TestLostSessions(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	ids := append(s.live(20, ""), s.live(4, "acct_1")...)
 	r := s.replica(kept, nil)
 	r.webhook(s.events()...)
@@ -192,8 +193,8 @@ func TestLostSessions(t *testing.T) {
 	s.check(kept)
 }
 
-// Where nobody knows what was lost, or it is too much, Stripe's whole list is read again, whatever the
-// cursor says, and over several runs if need be.
+// TestAFullRun: if it is not known what was lost, or if it is too much, Stripe's whole list is read again, whatever
+// the cursor says, and over several runs if necessary.
 func TestAFullRun(t *testing.T) {
 	for name, ask := range map[string]func(*replica){
 		"all lost": func(r *replica) { r.LostAll() },
@@ -206,7 +207,7 @@ func TestAFullRun(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, kept := newStripe(t), newMemory()
+			s, kept := newStripe(t), newFakeStore()
 			s.live(moreThanABatch, "")
 			s.tick(5 * 24 * 60 * 60)
 			s.live(8, "")
@@ -238,14 +239,14 @@ func TestAFullRun(t *testing.T) {
 				t.Errorf("it began again: %v", second)
 			}
 			if third := r.run(); third.Events > 100 {
-				t.Errorf("the wish is fulfilled, yet: %v", third)
+				t.Errorf("the full run is done, and still: %v", third)
 			}
 		})
 	}
 }
 
 func TestAWishDuringAFullRunBeginsAgain(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	s.live(30, "")
 	s.tick(24 * 60 * 60)
 	s.live(1, "")
@@ -266,9 +267,10 @@ func TestAWishDuringAFullRunBeginsAgain(t *testing.T) {
 	}
 }
 
-// More sessions than are listed at a time stay due for ever: the others are read all the same.
+// TestThoseThatStayDueDoNotStarveTheOthers: more sessions stay due than one call lists. The other due sessions are
+// read all the same.
 func TestThoseThatStayDueDoNotStarveTheOthers(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	r := s.replica(kept, func(c *Config, api *stripeapi.Config) {
 		quiet(c, api)
 		c.Accounts = verification.NewAccounts([]string{"acct_1"})

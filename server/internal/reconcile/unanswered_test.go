@@ -13,7 +13,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// silentFor leaves requests for some accounts unanswered.
+// silentFor gives no answer for some accounts.
 type silentFor struct {
 	Stripe
 	accounts map[string]bool
@@ -26,10 +26,10 @@ func (s silentFor) Events(ctx context.Context, account string, query EventQuery)
 	return s.Stripe.Events(ctx, account, query)
 }
 
-// However many accounts Stripe never answers for, the others are caught up, and one of them when Stripe
-// answers again; and if it answers for none, the run ends soon.
+// TestAccountsWithoutAnAnswerKeepNoOtherAway: however many accounts get no answer of Stripe, the others are caught
+// up, and a silent account is caught up when Stripe answers again. If no account gets an answer, the run ends soon.
 func TestAccountsWithoutAnAnswerKeepNoOtherAway(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	silent, accounts := map[string]bool{}, []string{}
 	for n := range 8 {
 		accounts = append(accounts, fmt.Sprint("acct_", n))
@@ -73,13 +73,13 @@ func TestAccountsWithoutAnAnswerKeepNoOtherAway(t *testing.T) {
 	}
 }
 
-// An event of a record that could not be read, or written, is applied when that is possible again, by
-// whichever process; until then the account is behind, and the other events are applied.
+// TestG3_EventsThatCouldNotBeAppliedAreAppliedLater: an event is applied, by any process, as soon as its record can
+// be read and written again. Until then the account is behind, and the other events are applied.
 func TestG3_EventsThatCouldNotBeAppliedAreAppliedLater(t *testing.T) {
 	for name, cause := range map[string]error{"unreadable": store.ErrCorrupt, "always overtaken": store.ErrConflict} {
 		for _, restart := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", restart ", restart), func(t *testing.T) {
-				s, kept := newStripe(t), newMemory()
+				s, kept := newStripe(t), newFakeStore()
 				ids := s.live(8, "acct_1")
 				s.tick(10_000)
 				late := s.live(1, "acct_1")
@@ -124,7 +124,7 @@ func TestG3_EventsThatCouldNotBeAppliedAreAppliedLater(t *testing.T) {
 	}
 }
 
-// dropping is a list whose place after a page is dropped, as it becomes too old.
+// dropping is a list that drops the last event of a page before the next page is requested, as if it became too old.
 type dropping struct {
 	Stripe
 	drops int
@@ -138,10 +138,10 @@ func (d *dropping) Events(ctx context.Context, account string, query EventQuery)
 	return d.Stripe.Events(ctx, account, query)
 }
 
-// A place in the list that Stripe has dropped is no refusal: the list is read from its beginning again.
+// TestG3_APlaceInTheListThatIsDropped: it is not a refusal. The list is read from its beginning again.
 func TestG3_APlaceInTheListThatIsDropped(t *testing.T) {
 	for _, drops := range []int{1, tries - 1, tries, 1000} {
-		s, kept := newStripe(t), newMemory()
+		s, kept := newStripe(t), newFakeStore()
 		s.live(100, "")
 		s.tick(1000)
 		r := s.replica(kept, nil)
@@ -159,7 +159,7 @@ func TestG3_APlaceInTheListThatIsDropped(t *testing.T) {
 }
 
 func TestACursorThatCannotBeReadIsReplaced(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	s.live(8, "")
 	s.tick(1000)
 	r := s.replica(kept, nil)
@@ -186,10 +186,10 @@ func (u unread) Reread(ctx context.Context, current verification.Session) (verif
 	return u.Ingest.Reread(ctx, current)
 }
 
-// One session that Stripe does not answer for keeps no other that is due from being read.
+// TestADueSessionWithoutAnAnswerKeepsNoOtherAway: the other due sessions are read.
 func TestADueSessionWithoutAnAnswerKeepsNoOtherAway(t *testing.T) {
 	for _, cause := range []error{verification.ErrStripeUnavailable, store.ErrConflict} {
-		s, kept := newStripe(t), newMemory()
+		s, kept := newStripe(t), newFakeStore()
 		r := s.replica(kept, quiet)
 		ids := processing(s, r, 6, "")
 		for _, id := range ids {
@@ -213,10 +213,10 @@ func TestADueSessionWithoutAnAnswerKeepsNoOtherAway(t *testing.T) {
 	}
 }
 
-// A lost session that Stripe refuses to tell of comes back by its events; one without an answer stays in
-// the queue, and keeps neither another one nor the run away.
+// TestG3_LostSessionsThatCannotBeRead: if Stripe refuses a lost session, its events restore it. A session without an
+// answer stays in the queue and blocks neither another session nor the run.
 func TestG3_LostSessionsThatCannotBeRead(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	ids := s.live(6, "acct_1")
 	s.tick(100_000)
 	r := s.replica(kept, named("acct_1"))
@@ -243,9 +243,9 @@ func TestG3_LostSessionsThatCannotBeRead(t *testing.T) {
 	s.check(kept)
 }
 
-// The budget that ends in the middle leaves all accounts behind that were not reached, and only those.
+// TestABudgetThatIsSpentInTheMiddle: only the accounts that the run did not reach are behind.
 func TestABudgetThatIsSpentInTheMiddle(t *testing.T) {
-	s, kept := newStripe(t), newMemory()
+	s, kept := newStripe(t), newFakeStore()
 	s.live(2, "")
 	s.live(600, "acct_1")
 	s.live(2, "acct_2")

@@ -23,7 +23,7 @@ type line struct {
 	calls sync.WaitGroup
 }
 
-// flood has a number of calls wait, within their deadline, and returns once they do.
+// flood starts n calls with a deadline and returns when all of them wait.
 func (l *line) flood(n, class int, holder Holder, deadline time.Duration) {
 	for range n {
 		l.calls.Go(func() {
@@ -35,7 +35,7 @@ func (l *line) flood(n, class int, holder Holder, deadline time.Duration) {
 	synctest.Wait()
 }
 
-// took is how long one call waits for its turn, which it must get.
+// took returns how long one call waits for its slot. The call must get one.
 func (l *line) took(class int, holder Holder) time.Duration {
 	l.t.Helper()
 	began := time.Now()
@@ -47,7 +47,7 @@ func (l *line) took(class int, holder Holder) time.Duration {
 	return time.Since(began)
 }
 
-// inLine runs a test on a schedule of ten turns a second, a quarter of which is a caller's share.
+// inLine runs a test on a schedule of ten slots a second. A caller's share is a quarter.
 func inLine(t *testing.T, test func(*testing.T, *line)) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &line{Schedule: NewSchedule(10, 2, 25), t: t}
@@ -69,13 +69,13 @@ func TestG15_AFloodOfOneCallersRetriesDelaysNobodyElse(t *testing.T) {
 	})
 }
 
-// The turns that are kept let a call of another caller go at once, and not when the next turn comes.
+// TestG15_ACallGoesAtOnceBesideAFloodOfAnotherCaller: a kept slot is free before the next one comes.
 func TestG15_ACallGoesAtOnceBesideAFloodOfAnotherCaller(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
 		l.flood(300, retries, Named("flood"), 30*time.Second)
 		for n := range 20 {
 			time.Sleep(time.Second)
-			for range 2 { // its share of the last turns
+			for range 2 { // its share of the last slots
 				if took := l.took(n%2, Named("other")); took > 0 {
 					t.Errorf("call %d in class %d waited %v", n, n%2, took)
 				}
@@ -98,20 +98,20 @@ func TestG15_AFloodOfLookupsDelaysNoRetry(t *testing.T) {
 	})
 }
 
-// A caller that asks while nobody else does has all turns.
-func TestTurnsThatNobodyElseWantsAreNotHeldBack(t *testing.T) {
+// TestUnwantedSlotsAreNotHeldBack: a caller gets all slots while no other caller waits.
+func TestUnwantedSlotsAreNotHeldBack(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
 		began := time.Now()
 		for range 40 {
 			l.took(lookups, Named("alone"))
 		}
 		if took := time.Since(began); took != 3900*time.Millisecond {
-			t.Errorf("40 turns of one caller took %v, want 3.9s", took)
+			t.Errorf("40 slots of one caller took %v, want 3.9s", took)
 		}
 	})
 }
 
-func TestTheServicesOwnCallsHaveTheirTurnBesideAFlood(t *testing.T) {
+func TestTheServicesOwnCallsGetSlotsBesideAFlood(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
 		l.flood(300, lookups, Named("flood"), 30*time.Second)
 		began := time.Now()
@@ -119,12 +119,13 @@ func TestTheServicesOwnCallsHaveTheirTurnBesideAFlood(t *testing.T) {
 			l.took(lookups, Holder{})
 		}
 		if took := time.Since(began); took > 2100*time.Millisecond {
-			t.Errorf("10 turns of the service itself took %v beside a flood of one caller", took)
+			t.Errorf("10 slots of the service itself took %v beside a flood of one caller", took)
 		}
 	})
 }
 
-// A catch-up takes no turn of retries, although those of one caller have had their share of the last turns.
+// TestTheServicesOwnReadsGoBehindRetries: a catch-up takes no slot of retries, even if one caller's retries have used
+// up their share of the last slots.
 func TestTheServicesOwnReadsGoBehindRetries(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
 		l.flood(20, retries, Named("person"), 30*time.Second)
@@ -147,20 +148,20 @@ func TestOfOneHolderTheFirstCallGoesFirst(t *testing.T) {
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				order = append(order, n) // turns are 100 ms apart
+				order = append(order, n) // slots are 100 ms apart
 			})
 			synctest.Wait()
 		}
 		l.calls.Wait()
 		for n, got := range order {
 			if got != n {
-				t.Fatalf("turns went to %v", order)
+				t.Fatalf("slots went to %v", order)
 			}
 		}
 	})
 }
 
-func TestNoTurnBeforeTheDeadlineIsToldAtOnceAndTakesNone(t *testing.T) {
+func TestNoSlotBeforeTheDeadlineFailsAtOnceAndTakesNone(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
 		l.flood(300, lookups, Named("flood"), 3*time.Second)
 		began := time.Now()
@@ -170,18 +171,18 @@ func TestNoTurnBeforeTheDeadlineIsToldAtOnceAndTakesNone(t *testing.T) {
 			t.Errorf("error %v after %v, want ErrNoSlot at once", err, time.Since(began))
 		}
 		if waiting := len(l.classes[lookups].calls[Named("flood")]); waiting > 31 {
-			t.Errorf("%d calls wait; those after the 31st have no turn within their 3 s", waiting)
+			t.Errorf("%d calls wait; those after the 31st get no slot within their 3 s", waiting)
 		}
-		// Another caller's call has its turn in time, and is let in.
+		// Another caller's call gets its slot in time.
 		if err := l.Wait(ctx, lookups, Named("other")); err != nil {
 			t.Errorf("another caller: %v", err)
 		}
 	})
 }
 
-func TestACallThatGivesUpLeavesItsPlace(t *testing.T) {
+func TestACallThatGivesUpLeavesTheQueue(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
-		for range 1 + kept { // no turn is free now
+		for range 1 + kept { // no slot is free now
 			l.took(retries, Holder{})
 		}
 		var gone atomic.Int32

@@ -107,8 +107,8 @@ func TestBudgetUnderConcurrency(t *testing.T) {
 	}
 }
 
-// A call that cannot have its turn before the deadline says so at once, and uses none of the budget.
-func TestRateLeavesNoTurn(t *testing.T) {
+// TestRateLeavesNoSlot: a call that gets no slot before its deadline fails at once and uses no budget.
+func TestRateLeavesNoSlot(t *testing.T) {
 	s := serve(t, always(200, encode(session(nil))))
 	c := dial(t, s.URL, func(config *stripeapi.Config) { config.RatePerSecond, config.ReadsPerDay = 0.01, 2 })
 	ctx := context.Background()
@@ -129,7 +129,7 @@ func TestRateLeavesNoTurn(t *testing.T) {
 	}
 }
 
-// No second sees more than the rate: there is no burst.
+// TestCallsAreSpaced: there is no burst, so no second sees more requests than the rate.
 func TestCallsAreSpaced(t *testing.T) {
 	s := serve(t, always(200, encode(session(nil))))
 	c := dial(t, s.URL, func(config *stripeapi.Config) { config.RatePerSecond = 50 })

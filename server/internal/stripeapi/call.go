@@ -112,7 +112,7 @@ func (c *Client) send(caller context.Context, r request) fault {
 func (c *Client) awaitSlot(ctx context.Context, purpose verification.Purpose, holder shares.Holder) error {
 	switch purpose {
 	case verification.PurposeDoubt:
-		return c.doubts.Wait(ctx, 0, holder)
+		return c.ambiguous.Wait(ctx, 0, holder)
 	case verification.PurposeRetry:
 		return c.others.Wait(ctx, 0, holder)
 	default:

@@ -18,8 +18,8 @@ import (
 const (
 	defaultRate    = 10
 	defaultTimeout = 10 * time.Second
-	// doubtRate times RatePerSecond is the rate of the reads for PurposeDoubt.
-	doubtRate = 2
+	// ambiguousRate times RatePerSecond is the rate of the reads for PurposeDoubt.
+	ambiguousRate = 2
 )
 
 // Config says how to reach Stripe. Only Key is required.
@@ -58,7 +58,7 @@ type Client struct {
 	config    Config
 	backend   stripe.Backend
 	transport *http.Transport
-	doubts    *shares.Schedule // the reads for PurposeDoubt
+	ambiguous *shares.Schedule // the reads for PurposeDoubt
 	others    *shares.Schedule // all other requests: retries first
 	budget    *budget
 }
@@ -108,7 +108,7 @@ func New(config Config) (*Client, error) {
 	return &Client{
 		config:    config,
 		transport: transport,
-		doubts:    shares.NewSchedule(doubtRate*config.RatePerSecond, 1, 0),
+		ambiguous: shares.NewSchedule(ambiguousRate*config.RatePerSecond, 1, 0),
 		others:    shares.NewSchedule(config.RatePerSecond, 2, config.CallerSharePercent),
 		budget:    newBudget(config.ReadsPerDay, config.CallerSharePercent, config.Clock, config.Logger),
 		backend: stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{

@@ -17,7 +17,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// sent is a request as the client made it, and stripe-mock's verdict.
+// sent is a request as the client made it, and the answer of stripe-mock.
 type sent struct {
 	method, path string
 	header       http.Header
@@ -25,8 +25,8 @@ type sent struct {
 	status       int
 }
 
-// relay stands between the client and stripe-mock: it notes each request, and where a fixture is of no
-// use it puts another answer in place of a 200.
+// relay is between the client and stripe-mock. It records each request, and replaces a 200 if the fixture in it is of
+// no use.
 type relay struct {
 	mock    string
 	http    *http.Client
@@ -65,7 +65,7 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, in *http.Request) {
 	_, _ = io.WriteString(w, body)
 }
 
-// send sends a request to stripe-mock, and notes the status.
+// send sends a request to stripe-mock and records the status.
 func (r *relay) send(ctx context.Context, s *sent) (string, error) {
 	target := r.mock + s.path
 	if s.query != "" {
@@ -86,9 +86,9 @@ func (r *relay) send(ctx context.Context, s *sent) (string, error) {
 	return string(body), err
 }
 
-// TestRequestsAreStripes sends everything that the client ever asks for to stripe-mock, which holds it
-// against Stripe's OpenAPI spec. Then it spoils each name in turn, which stripe-mock must notice: else a
-// wrong name would be found by nobody before Stripe does.
+// TestRequestsAreStripes sends every request of the client to stripe-mock, which checks it against Stripe's OpenAPI
+// spec. Then it changes each parameter name in turn, and stripe-mock must refuse it. Otherwise only Stripe itself
+// would find a wrong name.
 func TestRequestsAreStripes(t *testing.T) {
 	mock := startMock(t, "/v1/identity/verification_sessions", "/v1/identity/verification_sessions/{session}", "/v1/events", "/v1/webhook_endpoints")
 	get := "GET /v1/identity/verification_sessions/" + id
@@ -194,7 +194,7 @@ func TestRequestsAreStripes(t *testing.T) {
 	}
 }
 
-// names are those of the request's parameters.
+// names returns the names of the request's parameters.
 func (s sent) names(t *testing.T) []string {
 	t.Helper()
 	var names []string
@@ -212,10 +212,10 @@ func (s sent) names(t *testing.T) []string {
 
 var segment = regexp.MustCompile(`[^\[\]]+`)
 
-// spoil sends the request again and again, each time with one name wrong.
+// spoil sends the request repeatedly, each time with one wrong name.
 func (r *relay) spoil(t *testing.T, s sent) {
 	t.Helper()
-	// Encoded anew, but not spoiled, it is as good as before.
+	// Encoded again without a change it is still valid.
 	r.answersWith(t, sent{method: s.method, path: s.path, header: s.header, query: rename(s.query, "", ""), form: rename(s.form, "", "")}, http.StatusOK)
 	for _, name := range s.names(t) {
 		for _, at := range segment.FindAllStringIndex(name, -1) {

@@ -18,7 +18,7 @@ import (
 
 const hookURL = "https://shop.example/webhook"
 
-// endpoint is a webhook endpoint as Stripe's API shows it.
+// endpoint returns a webhook endpoint as Stripe's API shows it.
 func endpoint(endpointID string, change fields) fields {
 	e := fields{
 		"id": endpointID, "object": "webhook_endpoint", "api_version": nil, "application": nil, "created": 1790000000,

@@ -16,7 +16,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// event is an event as Stripe's list shows it.
+// event returns an event as Stripe's list shows it.
 func event(eventID string, created any, change fields) fields {
 	e := fields{
 		"id": eventID, "object": "event", "type": verification.EventRequiresInput, "created": created,

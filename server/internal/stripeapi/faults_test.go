@@ -16,7 +16,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// refusal is an error of Stripe's API whose message quotes what nobody may see.
+// refusal returns an error of Stripe's API whose message quotes a secret.
 func refusal(kind, code string) string {
 	e := fields{"type": kind, "message": "planted message: No such session vs_1", "param": "planted"}
 	if code != "" {
@@ -130,7 +130,7 @@ func TestConnectionBreaks(t *testing.T) {
 	}
 }
 
-// stalled is a server that answers only when the test is over.
+// stalled starts a server that answers only when the test is over.
 func stalled(t *testing.T) (*server, <-chan struct{}) {
 	over, arrived := make(chan struct{}), make(chan struct{}, 10)
 	s := serve(t, func(w http.ResponseWriter, _ call) {

@@ -34,7 +34,7 @@ var date = time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
 
 type fields = map[string]any
 
-// session is a session as Stripe's API answers it.
+// session returns a session as Stripe's API answers it.
 func session(change fields) fields {
 	o := fields{
 		"id": id, "object": "identity.verification_session", "client_reference_id": "case-17",
@@ -58,7 +58,7 @@ func encode(v any) string {
 	return string(body)
 }
 
-// call is a request as it reached the server.
+// call is a request as the server received it.
 type call struct {
 	method, path string
 	query, form  url.Values
@@ -66,14 +66,14 @@ type call struct {
 	header       http.Header
 }
 
-// server plays Stripe by hand.
+// server is a hand-made Stripe.
 type server struct {
 	*httptest.Server
 	mu    sync.Mutex
 	calls []call
 }
 
-// serve starts a server. respond writes the answer; Date is set unless it is changed.
+// serve starts a server. respond writes the answer. Date is set unless respond changes it.
 func serve(t *testing.T, respond func(w http.ResponseWriter, c call)) *server {
 	t.Helper()
 	s := &server{}
@@ -92,7 +92,7 @@ func serve(t *testing.T, respond func(w http.ResponseWriter, c call)) *server {
 	return s
 }
 
-// always answers the same.
+// always gives the same answer to every request.
 func always(status int, body string) func(http.ResponseWriter, call) {
 	return func(w http.ResponseWriter, _ call) {
 		w.WriteHeader(status)
@@ -106,7 +106,7 @@ func (s *server) seen() []call {
 	return append([]call(nil), s.calls...)
 }
 
-// client is a Client with what a test can see of it.
+// client is a Client with its log and its observed outcomes.
 type client struct {
 	*stripeapi.Client
 	logs *buffer
@@ -120,12 +120,12 @@ func (c *client) observed() string {
 	return strings.Join(c.seen, " ")
 }
 
-// keyed is a key that never changes.
+// keyed returns a key that never changes.
 func keyed(key verification.Secret) func() verification.Secret {
 	return func() verification.Secret { return key }
 }
 
-// dial makes a client, and fails the test if anything planted is in its log in the end.
+// dial returns a client. It fails the test at the end if the log contains anything planted.
 func dial(t *testing.T, base string, change func(*stripeapi.Config)) *client {
 	t.Helper()
 	c := &client{logs: &buffer{}}
@@ -154,7 +154,7 @@ func dial(t *testing.T, base string, change func(*stripeapi.Config)) *client {
 	return c
 }
 
-// captureStderr returns what fn writes to os.Stderr, where stripe-go logs by default.
+// captureStderr returns what fn writes to os.Stderr, which is where stripe-go logs by default.
 func captureStderr(t *testing.T, fn func()) string {
 	t.Helper()
 	reader, writer, err := os.Pipe()

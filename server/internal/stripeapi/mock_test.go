@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// startMock runs the official stripe-mock on free loopback ports until the test ends, with a spec that
-// knows the paths given alone, and returns its URL.
+// startMock runs the official stripe-mock on free loopback ports until the test ends, with a spec of only the given
+// paths. It returns the URL.
 func startMock(t *testing.T, paths ...string) string {
 	t.Helper()
 	program, err := exec.LookPath("stripe-mock")
@@ -51,7 +51,7 @@ func startMock(t *testing.T, paths ...string) string {
 	return ""
 }
 
-// noMock skips the test, but not where everything must be tested.
+// noMock skips the test. It fails the test in CI.
 func noMock(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
@@ -117,7 +117,7 @@ func strictSpec(t *testing.T, program string, paths []string) string {
 	return file
 }
 
-// forbidUnknown says of each object with named properties that it has no others.
+// forbidUnknown forbids further properties in each object with named properties.
 func forbidUnknown(schema any) {
 	switch schema := schema.(type) {
 	case []any:
@@ -137,7 +137,7 @@ func forbidUnknown(schema any) {
 
 var listening = regexp.MustCompile(`Listening for HTTP at address: (127\.0\.0\.1:\d+)\n`)
 
-// announcement reads in a program's output where it listens.
+// announcement finds the listen address in the output of a program.
 type announcement struct {
 	address chan string // size 1
 	mu      sync.Mutex

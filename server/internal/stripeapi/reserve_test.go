@@ -10,9 +10,9 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Whoever asks for what is not known here may use half of the day's reads. The other half is for
-// people who want to try again, and for doubts.
-func TestCuriosityLeavesHalfOfTheBudget(t *testing.T) {
+// TestLookupsLeaveHalfOfTheBudget: lookups can use half of the day's reads. The other half is for retries and for
+// ambiguous orders.
+func TestLookupsLeaveHalfOfTheBudget(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, c call) { always(200, encode(session(nil)))(w, c) })
 	c := dial(t, s.URL, func(config *stripeapi.Config) { config.ReadsPerDay = 5 })
 	ctx := context.Background()

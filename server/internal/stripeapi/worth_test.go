@@ -19,7 +19,7 @@ func as(t *testing.T, caller string) context.Context {
 	return shares.WithHolder(t.Context(), shares.Named(caller))
 }
 
-// spend makes calls until one is refused, and returns how many were made and the refusal.
+// spend makes calls until one is refused. It returns how many were made, and the refusal.
 func spend(call func() error) (made int, err error) {
 	for made = 0; err == nil && made < 1000; made++ {
 		err = call()
@@ -78,7 +78,7 @@ func TestG15_TheReadsOfOneCallerAreNotTakenFromAnother(t *testing.T) {
 	}
 	for range 5 {
 		if _, err := c.Read(t.Context(), verification.PurposeDoubt, "", id); err != nil {
-			t.Errorf("a doubt without a budget: %v", err)
+			t.Errorf("a read for an ambiguous order without a budget: %v", err)
 		}
 	}
 	if left := c.ReadsLeft(); left != 0 {
@@ -116,11 +116,11 @@ func TestG15_NoFloodDelaysADoubt(t *testing.T) {
 	}
 	// Ten of twenty a second, on a machine that can be busy.
 	if took := time.Since(asked); took > 2*time.Second {
-		t.Errorf("10 doubts took %v behind 600 calls that wait", took)
+		t.Errorf("10 reads for ambiguous orders took %v behind 600 calls that wait", took)
 	}
 }
 
-func TestACallWithoutATurnIsBusyAndCostsNoRead(t *testing.T) {
+func TestACallWithoutASlotIsBusyAndCostsNoRead(t *testing.T) {
 	s := serve(t, always(200, encode(session(nil))))
 	c := dial(t, s.URL, func(config *stripeapi.Config) { config.RatePerSecond, config.ReadsPerDay = 0.01, 10 })
 	if _, err := c.Retrieve(t.Context(), "", id); err != nil {

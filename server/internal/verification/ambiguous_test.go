@@ -2,8 +2,8 @@ package verification
 
 import "testing"
 
-// TestG1_SettleReadFirstThenEvent: the read sets the state, then the event is judged by it: each
-// change has a revision and an entry of its own.
+// TestG1_SettleReadFirstThenEvent: the read sets the state first, and the event is judged second. Each change has its
+// own revision and entry.
 func TestG1_SettleReadFirstThenEvent(t *testing.T) {
 	was := after(verified("a", 5, "vr_1"))
 	override := failed("b", 10, "vr_1", expired)
@@ -43,7 +43,7 @@ func TestG1_SettleReadFirstThenEvent(t *testing.T) {
 	}
 }
 
-// TestG1_SettleStaleEvent: an event that says nothing of what was read and is no failure is stale.
+// TestG1_SettleStaleEvent: an event is stale if it differs from the read and is not a failure.
 func TestG1_SettleStaleEvent(t *testing.T) {
 	was := after(failed("a", 5, "vr_1", expired))
 	next, outcome := Settle(was, processing("b", 5, "vr_1"), read(was, 6, was.History[0].object()))
@@ -54,15 +54,15 @@ func TestG1_SettleStaleEvent(t *testing.T) {
 
 func (e Entry) object() Object { return object(e.Status, e.Error, e.Result.Report) }
 
-// TestG1_SettleTakesItsPositionWhereTheReadWasNoInput is a life that the model found: two failures
-// without a report look alike. The first one's read was applied while the second was in doubt; the
-// second's own read then showed nothing new, and an event older than both overwrote them for good.
+// TestG1_SettleTakesItsPositionWhereTheReadWasNoInput is a life that the model found. Two failures without a report
+// look alike. The read for the first one was applied while the order of the second one was ambiguous. The read for
+// the second one then showed nothing new, and an event that was older than both overwrote them forever.
 func TestG1_SettleTakesItsPositionWhereTheReadWasNoInput(t *testing.T) {
 	first, second := failed("first", 11, "", expired), failed("second", 14, "", expired)
 	s := after(verified("a", 3, ""))
 	_, outcome := Transition(s, second)
 	if !outcome.Doubt {
-		t.Fatal("no doubt")
+		t.Fatal("the order is not ambiguous")
 	}
 	s, _ = Settle(s, first, read(s, 12, first.Object))
 	s, outcome = Settle(s, second, read(s, 13, second.Object))
@@ -77,7 +77,7 @@ func TestG1_SettleTakesItsPositionWhereTheReadWasNoInput(t *testing.T) {
 	}
 }
 
-// TestG1_SettleNeverLeavesCanceled: a read that is behind does not reopen what is final.
+// TestG1_SettleNeverLeavesCanceled: an old read does not reopen a canceled session.
 func TestG1_SettleNeverLeavesCanceled(t *testing.T) {
 	s := after(canceled("a", 5, "vr_1"))
 	open := failed("b", 9, "vr_1", expired)
@@ -87,7 +87,7 @@ func TestG1_SettleNeverLeavesCanceled(t *testing.T) {
 	}
 }
 
-// TestG1_OvertakenReadIsDropped: what was applied since the GET began may be newer than its answer.
+// TestG1_OvertakenReadIsDropped: an input that was applied after the start of the GET can be newer than its answer.
 func TestG1_OvertakenReadIsDropped(t *testing.T) {
 	begun := after(verified("a", 5, "vr_1"))
 	answer := read(begun, 12, object(StatusRequiresInput, expired, "vr_1"))
@@ -114,21 +114,21 @@ func TestG1_OvertakenReadIsDropped(t *testing.T) {
 	}
 }
 
-// TestG1_ReadSetsTheWholeState: its position is the greatest of the record's second, as_of and the
-// doubted event's, so that nothing which it included comes again.
+// TestG1_ReadSetsTheWholeState: the position after a read is the greatest of the record's second, the read's AsOf and
+// the second of the ambiguous event. So nothing that the read included is applied again.
 func TestG1_ReadSetsTheWholeState(t *testing.T) {
 	was := after(processing("a", 20, "vr_1"))
 	failedNow := object(StatusRequiresInput, expired, "vr_1")
 	for name, c := range map[string]struct {
-		asOf, doubted, second int64
+		asOf, ambiguous, second int64
 	}{
-		"the record's":  {10, 0, 20},
-		"as_of":         {30, 0, 30},
-		"the doubted's": {10, 25, 25},
+		"the record's":          {10, 0, 20},
+		"as_of":                 {30, 0, 30},
+		"the ambiguous event's": {10, 25, 25},
 	} {
 		next, outcome := ApplyRead(was, read(was, c.asOf, failedNow))
-		if c.doubted > 0 {
-			next, outcome = Settle(was, failed("b", c.doubted, "vr_0", mismatch), read(was, c.asOf, failedNow))
+		if c.ambiguous > 0 {
+			next, outcome = Settle(was, failed("b", c.ambiguous, "vr_0", mismatch), read(was, c.asOf, failedNow))
 		}
 		if next.Second != c.second || next.UpdateTime != c.second || next.AsOf != c.asOf || next.Status != StatusRequiresInput || !outcome.Write {
 			t.Errorf("%s: second %d, update_time %d, as of %d", name, next.Second, next.UpdateTime, next.AsOf)
@@ -136,7 +136,8 @@ func TestG1_ReadSetsTheWholeState(t *testing.T) {
 	}
 }
 
-// TestReadThatShowsTheSame is no input: no entry, no revision, no new position. It ends a doubt.
+// TestReadThatShowsTheSame: a read that equals the state makes no entry, no revision and no new position. It resolves
+// the session.
 func TestReadThatShowsTheSame(t *testing.T) {
 	s := after(failed("a", 5, "vr_1", expired))
 	next, outcome := ApplyRead(s, read(s, 50, object(StatusRequiresInput, expired, "vr_1")))
@@ -153,7 +154,7 @@ func TestReadThatShowsTheSame(t *testing.T) {
 	}
 }
 
-// TestPendingEnds with any read, with a later second's event and with a cancel; nothing else ends it.
+// TestPendingEnds: any read, an event of a later second, and a cancel resolve a session. Nothing else does.
 func TestPendingEnds(t *testing.T) {
 	pending := after(failed("a", 5, "vr_1", expired), processing("b", 5, ""))
 	for name, c := range map[string]struct {
@@ -164,7 +165,7 @@ func TestPendingEnds(t *testing.T) {
 		"the same state":          {failed("c", 5, "vr_1", expired), true},
 		"a later second":          {processing("c", 6, ""), false},
 		"canceled":                {canceled("c", 5, ""), false},
-		"a later doubt, its own":  {failed("c", 5, "vr_9", mismatch), true},
+		"a later ambiguous event": {failed("c", 5, "vr_9", mismatch), true},
 		"created, at any second":  {created("c", 9), true},
 		"a late failure, counted": {failed("c", 3, "vr_0", mismatch), true},
 	} {
@@ -178,7 +179,7 @@ func TestPendingEnds(t *testing.T) {
 	}
 }
 
-// TestReadOfAnUnknownSession begins it, at the position of its as_of.
+// TestReadOfAnUnknownSession: a read can begin a session. Its position is the AsOf of the read.
 func TestReadOfAnUnknownSession(t *testing.T) {
 	s, outcome := ApplyRead(Session{}, read(Session{}, 30, object(StatusProcessing, Error{}, "")))
 	if s.Revision != 1 || s.Second != 30 || s.AsOf != 30 || s.ID != "vs_1" || s.Applied != 1 || outcome.Effect != EffectApplied {

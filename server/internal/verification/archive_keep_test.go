@@ -9,7 +9,7 @@ import (
 
 const keep = 90 * 24 * time.Hour
 
-// settledLife is a session that failed once and was verified then, at second 1,000,200.
+// settledLife returns a session that failed once and was verified after that, at second 1,000,200.
 func settledLife() Session {
 	object := Object{
 		ID: "vs_a", Account: "acct_1", Livemode: true, Type: "document", Created: 1_000_000, Reference: "person-4711",
@@ -31,41 +31,41 @@ func settledLife() Session {
 func TestShrinkKeepsWhatATombstoneHas(t *testing.T) {
 	session := settledLife()
 	now := time.Unix(1_000_200, 0).Add(keep + time.Second)
-	stub, changed := Shrink(session, keep, now)
-	if !changed || !stub.Stub() || session.Stub() {
-		t.Fatalf("changed %v, a stub: %v; before: %v", changed, stub.Stub(), session.Stub())
+	kept, changed := Shrink(session, keep, now)
+	if !changed || !kept.Stub() || session.Stub() {
+		t.Fatalf("changed %v, archived: %v; before: %v", changed, kept.Stub(), session.Stub())
 	}
-	text := fmt.Sprintf("%+v", stub)
+	text := fmt.Sprintf("%+v", kept)
 	for _, word := range []string{"expired", "person", "vr_"} {
 		if !strings.Contains(fmt.Sprintf("%+v", session), word) {
 			t.Fatalf("the session had no %q", word)
 		}
 		if strings.Contains(text, word) {
-			t.Errorf("the stub has %q: %s", word, text)
+			t.Errorf("the archived session has %q: %s", word, text)
 		}
 	}
-	if stub.Status != StatusVerified || stub.Revision != session.Revision+1 || stub.FailedAttempts != 1 || stub.Second != session.Second ||
-		stub.Created != session.Created || stub.UpdateTime != session.UpdateTime || stub.Account != session.Account || stub.Type != session.Type {
-		t.Errorf("the stub is %+v", stub)
+	if kept.Status != StatusVerified || kept.Revision != session.Revision+1 || kept.FailedAttempts != 1 || kept.Second != session.Second ||
+		kept.Created != session.Created || kept.UpdateTime != session.UpdateTime || kept.Account != session.Account || kept.Type != session.Type {
+		t.Errorf("the archived session is %+v", kept)
 	}
-	if changes := stub.ChangesAfter(session.Revision); len(changes) != 1 || changes[0].Revision != stub.Revision || changes[0].State != stub.State {
+	if changes := kept.ChangesAfter(session.Revision); len(changes) != 1 || changes[0].Revision != kept.Revision || changes[0].State != kept.State {
 		t.Errorf("changes after %d: %+v", session.Revision, changes)
 	}
 
 	// Nothing is counted or applied again.
 	for _, n := range []int{0, 1} {
-		if !stub.Knows(fmt.Sprintf("evt_%d", n)) {
+		if !kept.Knows(fmt.Sprintf("evt_%d", n)) {
 			t.Errorf("event %d is not known", n)
 		}
 	}
 	again := Event{ID: "evt_9", Type: EventRequiresInput, Second: 1_000_100, RecordTime: 1_000_100_000, Object: Object{
 		ID: "vs_a", Status: StatusRequiresInput, Error: Error{Code: "document_expired"}, Report: "vr_1",
 	}}
-	if next, outcome := Transition(stub, again); next.FailedAttempts != 1 || next.Status != StatusVerified || outcome.Effect != EffectStale {
+	if next, outcome := Transition(kept, again); next.FailedAttempts != 1 || next.Status != StatusVerified || outcome.Effect != EffectStale {
 		t.Errorf("the same failure under another event id: %d failures, %+v", next.FailedAttempts, outcome)
 	}
-	if _, changed := Shrink(stub, keep, now); changed {
-		t.Error("a stub was shrunk again")
+	if _, changed := Shrink(kept, keep, now); changed {
+		t.Error("an archived session was archived again")
 	}
 }
 
@@ -73,9 +73,9 @@ func TestShrinkWithoutAnythingSeenMakesNoRevision(t *testing.T) {
 	session, _ := Transition(Session{}, Event{
 		ID: "evt_1", Type: EventCanceled, Second: 1000, RecordTime: 1_000_000, Object: Object{ID: "vs_a", Status: StatusCanceled},
 	})
-	stub, changed := Shrink(session, keep, time.Unix(1000, 0).Add(keep))
-	if !changed || stub.Revision != session.Revision || !stub.Stub() {
-		t.Errorf("changed %v, revision %d; want %d", changed, stub.Revision, session.Revision)
+	kept, changed := Shrink(session, keep, time.Unix(1000, 0).Add(keep))
+	if !changed || kept.Revision != session.Revision || !kept.Stub() {
+		t.Errorf("changed %v, revision %d; want %d", changed, kept.Revision, session.Revision)
 	}
 }
 
@@ -101,31 +101,31 @@ func TestShrinkLeaves(t *testing.T) {
 		{"a second too early", settledLife(), keep, time.Unix(1_000_199, 0).Add(keep)},
 		{"what was learned lately", edit(func(s *Session) { s.History[1].RecordTime = late.UnixMilli() }), keep, late.Add(keep / 2)},
 		{"what waits for the person", edit(func(s *Session) { s.Status = StatusRequiresInput }), keep, late},
-		{"a doubt", edit(func(s *Session) { s.Pending = true }), keep, late},
+		{"an unresolved session", edit(func(s *Session) { s.Pending = true }), keep, late},
 		{"a tombstone", redacted, keep, late},
 	}
 	for _, test := range tests {
 		if _, changed := Shrink(test.session, test.keep, test.now); changed {
-			t.Errorf("%s was shrunk", test.what)
+			t.Errorf("%s was archived", test.what)
 		}
 	}
 }
 
-// A reviewer's override brings a stub back to life.
+// TestStubComesBackToLife: a reviewer's override makes an archived session active again.
 func TestStubComesBackToLife(t *testing.T) {
-	stub, _ := Shrink(settledLife(), keep, time.Unix(1_000_200, 0).Add(keep))
+	kept, _ := Shrink(settledLife(), keep, time.Unix(1_000_200, 0).Add(keep))
 	read := Read{
 		Object: Object{ID: "vs_a", Status: StatusRequiresInput, Error: Error{Code: "document_expired"}, Report: "vr_3"},
-		AsOf:   9_000_000, Applied: stub.Applied, RecordTime: 9_000_000_000,
+		AsOf:   9_000_000, Applied: kept.Applied, RecordTime: 9_000_000_000,
 	}
-	next, _ := ApplyRead(stub, read)
-	if next.Stub() || next.Revision != stub.Revision+1 || next.FailedAttempts != 2 || !next.Knows("evt_0") {
+	next, _ := ApplyRead(kept, read)
+	if next.Stub() || next.Revision != kept.Revision+1 || next.FailedAttempts != 2 || !next.Knows("evt_0") {
 		t.Errorf("after an override: %+v", next)
 	}
 }
 
-// A flood of late events pushes the entries with revisions out of the history; whoever waits must not
-// be forgotten for that.
+// TestAFloodMakesNoStubOfWhatWaits: a flood of late events trims the entries with revisions. A session that is not
+// settled must not count as archived then.
 func TestAFloodMakesNoStubOfWhatWaits(t *testing.T) {
 	s := after(failed("a", 100_000, "vr_1", expired))
 	for n := range MaxHistory + 1 {
@@ -135,6 +135,6 @@ func TestAFloodMakesNoStubOfWhatWaits(t *testing.T) {
 		t.Fatalf("revision %d, the first entry's %d", s.Revision, s.History[0].Revision)
 	}
 	if s.Stub() || !(RetryPolicy{}).Lists(s).Has(ListLimitReached) {
-		t.Errorf("a stub: %v", s.Stub())
+		t.Errorf("archived: %v", s.Stub())
 	}
 }

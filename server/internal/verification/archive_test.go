@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// flooded is a session after late events that change nothing, n of them.
+// flooded returns a session after n late events that change nothing.
 func flooded(s Session, n int) Session {
 	for k := range n {
 		late := processing(name("late", k), 5, "")
@@ -15,7 +15,7 @@ func flooded(s Session, n int) Session {
 	return s
 }
 
-// unmarked is an archived session as versions before the mark wrote it.
+// unmarked returns an archived session as a version without the mark wrote it.
 func unmarked(s Session) Session {
 	s.Archived, s.Erased = 0, nil
 	return s
@@ -23,15 +23,15 @@ func unmarked(s Session) Session {
 
 func archived(t *testing.T, s Session) Session {
 	t.Helper()
-	stub, changed := Shrink(s, keep, at(2_000_000_000))
+	kept, changed := Shrink(s, keep, at(2_000_000_000))
 	if !changed {
 		t.Fatal("nothing was archived")
 	}
-	return stub
+	return kept
 }
 
-// TestOnlyWhatWasArchivedIsAStub: a full history of inputs without a revision looks like an archived one,
-// and is none.
+// TestOnlyWhatWasArchivedIsAStub: a full history of inputs without a revision looks like that of an archived session,
+// but it is not archived.
 func TestOnlyWhatWasArchivedIsAStub(t *testing.T) {
 	// Nothing that the archive erases: no reference, no report and no error tell the two apart.
 	plain := verified("v", 1_000, "")
@@ -41,7 +41,7 @@ func TestOnlyWhatWasArchivedIsAStub(t *testing.T) {
 	canceled := object(StatusCanceled, Error{}, "")
 	canceled.Reference = ""
 	byRead, _ := ApplyRead(Session{}, Read{Object: canceled, AsOf: 1_000, RecordTime: 1})
-	stub := archived(t, settled)
+	kept := archived(t, settled)
 	bare := archived(t, byRead)
 	override := failed("o", 2_000_000, "vr_9", expired)
 	for what, test := range map[string]struct {
@@ -54,19 +54,19 @@ func TestOnlyWhatWasArchivedIsAStub(t *testing.T) {
 		"more than full":                             {flooded(settled, 3*MaxHistory), false},
 		"a full history of a person":                 {flooded(withReference, MaxHistory), false},
 		"a full history after a read":                {flooded(byRead, MaxHistory), false},
-		"archived":                                   {stub, true},
-		"archived, then late events":                 {flooded(stub, 5), true},
-		"archived, then a full history":              {flooded(stub, MaxHistory+1), true},
+		"archived":                                   {kept, true},
+		"archived, then late events":                 {flooded(kept, 5), true},
+		"archived, then a full history":              {flooded(kept, MaxHistory+1), true},
 		"archived after a full history":              {archived(t, flooded(settled, MaxHistory)), true},
 		"archived after a read, without an entry":    {bare, true},
-		"archived by the version before":             {unmarked(stub), true},
-		"the same, then late events":                 {flooded(unmarked(stub), MaxHistory-1), true},
+		"archived by the version before":             {unmarked(kept), true},
+		"the same, then late events":                 {flooded(unmarked(kept), MaxHistory-1), true},
 		"the same after a full history":              {unmarked(archived(t, flooded(settled, MaxHistory))), true},
 		"the same without an entry":                  {unmarked(bare), true},
 		"the same without an entry, then a late one": {flooded(unmarked(bare), 1), true},
-		"back in life":                               {continued(stub, override), false},
-		"back in life and settled":                   {continued(stub, override, verified("w", 3_000_000, "vr_10")), false},
-		"back in life by the version before":         {continued(unmarked(stub), override), false},
+		"back in life":                               {continued(kept, override), false},
+		"back in life and settled":                   {continued(kept, override, verified("w", 3_000_000, "vr_10")), false},
+		"back in life by the version before":         {continued(unmarked(kept), override), false},
 	} {
 		if got := test.session.Stub(); got != test.want {
 			t.Errorf("%s: archived %v, want %v", what, got, test.want)
@@ -84,20 +84,21 @@ func continued(s Session, events ...Event) Session {
 	return s
 }
 
-// TestAnOlderReplicaLeavesNoFalseMark: it keeps the field, changes the session and archives nothing.
+// TestAnOlderReplicaLeavesNoFalseMark: an older replica keeps the field Archived, changes the session and archives
+// nothing.
 func TestAnOlderReplicaLeavesNoFalseMark(t *testing.T) {
-	stub := archived(t, after(verified("v", 1_000, "vr_1")))
-	changed := continued(unmarked(stub), failed("o", 2_000_000, "vr_9", expired), verified("w", 3_000_000, "vr_10"))
-	changed.Archived = stub.Archived
+	kept := archived(t, after(verified("v", 1_000, "vr_1")))
+	changed := continued(unmarked(kept), failed("o", 2_000_000, "vr_9", expired), verified("w", 3_000_000, "vr_10"))
+	changed.Archived = kept.Archived
 	if changed.Stub() {
 		t.Error("a mark of an earlier revision counts")
 	}
 }
 
-// TestWhatWasArchivedStaysErased: neither a late event nor a read that says what is shown brings back a
-// reference, a report or a reason.
+// TestWhatWasArchivedStaysErased: neither a late event nor a read that equals the state restores a reference, a
+// report or a reason.
 func TestWhatWasArchivedStaysErased(t *testing.T) {
-	for what, stub := range map[string]Session{
+	for what, kept := range map[string]Session{
 		"marked": archived(t, settledLife()), "unmarked": unmarked(archived(t, settledLife())),
 	} {
 		told := Object{
@@ -105,15 +106,15 @@ func TestWhatWasArchivedStaysErased(t *testing.T) {
 		}
 		late := told
 		late.Status, late.Error, late.Report = StatusRequiresInput, Error{Code: "document_expired", Reason: "The document has expired."}, "vr_1"
-		byRead, outcome := ApplyRead(stub, Read{Object: told, AsOf: 9_000_000, Applied: stub.Applied, RecordTime: 9_000_000_000})
+		byRead, outcome := ApplyRead(kept, Read{Object: told, AsOf: 9_000_000, Applied: kept.Applied, RecordTime: 9_000_000_000})
 		if outcome.Write {
 			t.Errorf("%s: a read that says the same is an input: %+v", what, outcome)
 		}
 		sameSecond := told
 		uncounted := late
 		uncounted.Report = "vr_never_seen"
-		counted := continued(stub, Event{ID: "evt_7", Type: EventRequiresInput, Second: 1_000_050, RecordTime: 9_000_000_000, Object: uncounted})
-		if !counted.Stub() || counted.FailedAttempts != 2 || counted.Revision != stub.Revision+1 {
+		counted := continued(kept, Event{ID: "evt_7", Type: EventRequiresInput, Second: 1_000_050, RecordTime: 9_000_000_000, Object: uncounted})
+		if !counted.Stub() || counted.FailedAttempts != 2 || counted.Revision != kept.Revision+1 {
 			t.Errorf("%s, a late failure: archived %v, %d failures at revision %d", what, counted.Stub(), counted.FailedAttempts, counted.Revision)
 		}
 		for _, word := range []string{"person-4711", "vr_", "has expired"} {
@@ -123,13 +124,13 @@ func TestWhatWasArchivedStaysErased(t *testing.T) {
 		}
 		for how, next := range map[string]Session{
 			"a read":     byRead,
-			"late event": continued(stub, Event{ID: "evt_8", Type: EventRequiresInput, Second: 1_000_050, RecordTime: 9_000_000_000, Object: late}),
-			"an event of the same second": continued(stub, Event{
-				ID: "evt_9", Type: EventVerified, Second: stub.Second, RecordTime: 9_000_000_000, Object: sameSecond,
+			"late event": continued(kept, Event{ID: "evt_8", Type: EventRequiresInput, Second: 1_000_050, RecordTime: 9_000_000_000, Object: late}),
+			"an event of the same second": continued(kept, Event{
+				ID: "evt_9", Type: EventVerified, Second: kept.Second, RecordTime: 9_000_000_000, Object: sameSecond,
 			}),
 		} {
-			if !next.Stub() || next.Revision != stub.Revision || next.Pending {
-				t.Errorf("%s, %s: archived %v, revision %d of %d, pending %v", what, how, next.Stub(), next.Revision, stub.Revision, next.Pending)
+			if !next.Stub() || next.Revision != kept.Revision || next.Pending {
+				t.Errorf("%s, %s: archived %v, revision %d of %d, pending %v", what, how, next.Stub(), next.Revision, kept.Revision, next.Pending)
 			}
 			for _, word := range []string{"person-4711", "vr_", "has expired"} {
 				if strings.Contains(dump(next), word) {
@@ -140,7 +141,7 @@ func TestWhatWasArchivedStaysErased(t *testing.T) {
 	}
 }
 
-// TestAnOlderReadTakesNoReferenceBack: two reads were under way, and the newer one was recorded first.
+// TestAnOlderReadTakesNoReferenceBack: two reads were in progress, and the newer one was recorded first.
 func TestAnOlderReadTakesNoReferenceBack(t *testing.T) {
 	o := object(StatusVerified, Error{}, "vr_1")
 	o.Reference = "wrong"
@@ -160,8 +161,8 @@ func TestAnOlderReadTakesNoReferenceBack(t *testing.T) {
 	}
 }
 
-// TestAReadCorrectsTheReference: it is newer than all that the record holds, also where the state is the
-// same. One without a reference takes none away.
+// TestAReadCorrectsTheReference: a read is newer than everything in the record, so it corrects the reference even if
+// the state is the same. A read without a reference removes none.
 func TestAReadCorrectsTheReference(t *testing.T) {
 	open := created("a", 1)
 	open.Object.Reference = "wrong"
@@ -178,7 +179,7 @@ func TestAReadCorrectsTheReference(t *testing.T) {
 	}
 }
 
-// TestG5_StrayedTellsOfEachOtherReference, also where the references are erased.
+// TestG5_StrayedTellsOfEachOtherReference: it does so even if the references are erased.
 func TestG5_StrayedTellsOfEachOtherReference(t *testing.T) {
 	of := func(e Event, reference string) Event {
 		e.Object.Reference = reference
@@ -186,7 +187,7 @@ func TestG5_StrayedTellsOfEachOtherReference(t *testing.T) {
 	}
 	s := after(of(created("a", 1), "first"), of(processing("b", 5, ""), "second"), of(verified("c", 9, "vr_1"), "first"))
 	redacted, _ := Transition(s, redacted("r", 20, StatusVerified, RedactionRedacted))
-	stub := archived(t, s)
+	kept := archived(t, s)
 	older := s
 	older.Moved = 0
 	for _, test := range []struct {
@@ -202,8 +203,8 @@ func TestG5_StrayedTellsOfEachOtherReference(t *testing.T) {
 		{"another's", s, "second", 3, true},
 		{"redacted, seen before", redacted, "first", 1, true},
 		{"redacted, seen since", redacted, "first", 3, false},
-		{"archived, seen before", stub, "first", 2, true},
-		{"archived, seen since", stub, "first", 3, false},
+		{"archived, seen before", kept, "first", 2, true},
+		{"archived, seen since", kept, "first", 3, false},
 		{"by an older replica, seen before", older, "first", 1, true},
 		{"by an older replica, seen since", older, "first", 3, false},
 	} {
@@ -213,7 +214,8 @@ func TestG5_StrayedTellsOfEachOtherReference(t *testing.T) {
 	}
 }
 
-// TestErasedFingerprintsAreThoseOfTheRevisions, over several erasures, and bounded.
+// TestErasedFingerprintsAreThoseOfTheRevisions: the fingerprints stay equal over several erasures, and their number
+// is bounded.
 func TestErasedFingerprintsAreThoseOfTheRevisions(t *testing.T) {
 	s := after(created("a", 1), processing("b", 5, ""), verified("c", 9, "vr_1"))
 	was := map[int32]uint32{}

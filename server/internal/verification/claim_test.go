@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// replaced is a closed session with its replacement's grant.
+// replaced returns a closed session whose replacement was granted.
 func replaced(t *testing.T) Session {
 	t.Helper()
 	s, decision, changed := GrantReplacement(after(failed("a", 1, "vr_1", expired), canceled("b", 5, "vr_1")), policy(), at(6), bff, backTo)
@@ -15,7 +15,7 @@ func replaced(t *testing.T) Session {
 	return s
 }
 
-// claimant is a session that claims to replace another one.
+// claimant returns a session that claims to replace another one.
 func claimant(id, replaces string, change ...func(*Object)) Session {
 	e := created(id, 7)
 	e.Object.ID, e.Object.Replaces, e.Object.Created = id, replaces, 7
@@ -26,7 +26,7 @@ func claimant(id, replaces string, change ...func(*Object)) Session {
 	return s
 }
 
-// TestG9_AClaimCountsOnlyWhereItsPredecessorAccepts: anyone who can set metadata can claim.
+// TestG9_AClaimCountsOnlyWhereItsPredecessorAccepts: everybody with access to the metadata can claim.
 func TestG9_AClaimCountsOnlyWhereItsPredecessorAccepts(t *testing.T) {
 	old := replaced(t)
 	with := func(change func(*Session)) Session { s := old; change(&s); return s }
@@ -63,7 +63,7 @@ func TestG9_AClaimCountsOnlyWhereItsPredecessorAccepts(t *testing.T) {
 	}
 }
 
-// TestG9_TheClaimIsKeptByTheInputThatBringsIt, whatever it is, and the first one stays.
+// TestG9_TheClaimIsKeptByTheInputThatBringsIt: any input can bring the claim, and the first claim stays.
 func TestG9_TheClaimIsKeptByTheInputThatBringsIt(t *testing.T) {
 	claiming := func(e Event) Event { e.Object.Replaces = "vs_0"; return e }
 	plain := after(failed("a", 10, "vr_1", expired))
@@ -91,7 +91,8 @@ func TestG9_TheClaimIsKeptByTheInputThatBringsIt(t *testing.T) {
 	}
 }
 
-// TestG9_ClaimOfTheMaker stands above what was copied into the metadata.
+// TestG9_ClaimOfTheMaker: the claim of the replica that created the session overrides a claim that was copied into
+// the metadata.
 func TestG9_ClaimOfTheMaker(t *testing.T) {
 	s, changed := Claim(claimant("vs_2", "vs_0"), "vs_1")
 	if !changed || s.Replaces != "vs_1" {
@@ -106,7 +107,7 @@ func TestG9_ClaimOfTheMaker(t *testing.T) {
 	}
 }
 
-// TestG9_CountsAreInheritedOnceBesideAnOlderVersion, which sets the predecessor and notes no amounts.
+// TestG9_CountsAreInheritedOnceBesideAnOlderVersion: an older version sets the predecessor and notes no amounts.
 func TestG9_CountsAreInheritedOnceBesideAnOlderVersion(t *testing.T) {
 	old := replaced(t)
 	byOlder := claimant("vs_2", "vs_1")
@@ -127,7 +128,8 @@ func TestG9_CountsAreInheritedOnceBesideAnOlderVersion(t *testing.T) {
 	}
 }
 
-// TestG9_AGrantThatWasTakenBackIsUsedByTheSessionThatWasMade all the same.
+// TestG9_AGrantThatWasTakenBackIsUsedByTheSessionThatWasMade: a session that Stripe created uses the grant even if
+// the grant was revoked meanwhile.
 func TestG9_AGrantThatWasTakenBackIsUsedByTheSessionThatWasMade(t *testing.T) {
 	old := replaced(t)
 	revoked, _ := RevokeReplacement(old, backTo, at(7))
@@ -142,7 +144,8 @@ func TestG9_AGrantThatWasTakenBackIsUsedByTheSessionThatWasMade(t *testing.T) {
 	}
 }
 
-// TestG11_AClaimOutlivesARedaction: it is an id of Stripe's and no personal data, and what is due stays due.
+// TestG11_AClaimOutlivesARedaction: a claim is one of Stripe's ids and not personal data, and the counts must still
+// be inherited.
 func TestG11_AClaimOutlivesARedaction(t *testing.T) {
 	s := claimant("vs_2", "vs_1")
 	gone := redacted("r", 9, StatusCanceled, RedactionRedacted)
@@ -153,9 +156,9 @@ func TestG11_AClaimOutlivesARedaction(t *testing.T) {
 	}
 	whole, _ := Inherit(claimant("vs_2", "vs_1"), replaced(t), at(8))
 	whole, _ = Transition(whole, canceledOf("vs_2", 10))
-	stub, changed := Shrink(whole, time.Second, at(10_000_000))
-	if !changed || stub.Inherited != whole.Inherited || stub.Owes() != "" {
-		t.Errorf("shrunk %v: %+v, owes %q", changed, stub.Inherited, stub.Owes())
+	kept, changed := Shrink(whole, time.Second, at(10_000_000))
+	if !changed || kept.Inherited != whole.Inherited || kept.Owes() != "" {
+		t.Errorf("archived %v: %+v, owes %q", changed, kept.Inherited, kept.Owes())
 	}
 }
 

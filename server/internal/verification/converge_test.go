@@ -54,7 +54,7 @@ func drawLife(t *rapid.T) []Event {
 	return life
 }
 
-// drawRecord is a record in any state that a life leaves it in, also shuffled, read and granted.
+// drawRecord returns a record in any state that a life can leave it in: also shuffled, read and granted.
 func drawRecord(t *rapid.T) Session {
 	var s Session
 	for _, e := range rapid.Permutation(drawLife(t)).Draw(t, "order") {
@@ -71,7 +71,7 @@ func drawRecord(t *rapid.T) Session {
 	return s
 }
 
-// ended is what must be the same however the events came.
+// ended returns what must be equal for every order of the events.
 type ended struct {
 	Status, Report    string
 	Error             Error
@@ -94,8 +94,8 @@ func endOf(s Session) ended {
 	}
 }
 
-// TestG1_G2_G4_AnyOrderAnyRepeat: events in distinct seconds, shuffled and repeated, end as their true
-// order does; every step keeps revisions gapless and its argument untouched.
+// TestG1_G2_G4_AnyOrderAnyRepeat: events in distinct seconds, shuffled and repeated, end as in their true order.
+// Every step keeps the revisions gapless and its argument unchanged.
 func TestG1_G2_G4_AnyOrderAnyRepeat(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		life := drawLife(t)
@@ -138,7 +138,7 @@ func TestG1_G2_G4_AnyOrderAnyRepeat(t *testing.T) {
 	})
 }
 
-// TestG4_EveryStepOfAnyRecord: whatever is done to whatever record, revisions, history and positions stay sound.
+// TestG4_EveryStepOfAnyRecord: every step keeps the revisions, the history and the position of every record valid.
 func TestG4_EveryStepOfAnyRecord(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawRecord(t)
@@ -209,7 +209,7 @@ func step(t *rapid.T, s Session, do func(Session) (Session, Outcome)) Session {
 
 func stateOf(s Session) string { return fmt.Sprint(s.State, s.Revision, len(s.History), s.Pending) }
 
-// checkRevisions: each change of what is seen made one revision, told by the entry that made it.
+// checkRevisions checks that each visible change made one revision, and that its entry holds it.
 func checkRevisions(t *rapid.T, before, next Session) {
 	grown := next.Revision - before.Revision
 	changed := !before.Exists() && next.Exists() || !sameSeen(before.State, next.State)

@@ -2,7 +2,8 @@ package verification
 
 import "testing"
 
-// TestG2_FailureIsCountedOnce however it is learned: its report is its identity, else its event.
+// TestG2_FailureIsCountedOnce: a failure is counted once, whichever inputs bring it. Its identity is its report or,
+// without one, its event.
 func TestG2_FailureIsCountedOnce(t *testing.T) {
 	failure := failed("a", 5, "vr_1", expired)
 	reportless := failed("a", 5, "", expired)
@@ -49,8 +50,8 @@ func TestG2_FailureIsCountedOnce(t *testing.T) {
 	}
 }
 
-// TestG9_GrantBelongsToTheFailureShown: what is shown is found by its identity, also where the event
-// brings the identity after a read showed the failure.
+// TestG9_GrantBelongsToTheFailureShown: the shown failure is found by its identity, even if a read showed the failure
+// before its event brought the identity.
 func TestG9_GrantBelongsToTheFailureShown(t *testing.T) {
 	id := FailureID("vs_1", "vr_1")
 	for name, c := range map[string]struct {
@@ -82,7 +83,7 @@ func TestG9_GrantBelongsToTheFailureShown(t *testing.T) {
 	}
 }
 
-// TestG9_GrantIsFoundAgain when the failure comes back by a read or by an override.
+// TestG9_GrantIsFoundAgain: a read or an override can show the failure again.
 func TestG9_GrantIsFoundAgain(t *testing.T) {
 	failure := failed("a", 5, "vr_1", expired)
 	s, _, _ := GrantRetry(after(failure), policy(), at(6), bff)
@@ -102,7 +103,7 @@ func TestG9_GrantIsFoundAgain(t *testing.T) {
 	}
 }
 
-// TestLastFailureIsTheNewest by Stripe's time, in any order and however it was learned.
+// TestLastFailureIsTheNewest: it is the newest one by Stripe's time, in any order of the inputs.
 func TestLastFailureIsTheNewest(t *testing.T) {
 	one, two := failed("a", 5, "vr_1", expired), failed("b", 9, "vr_2", mismatch)
 	back := failed("c", 20, "vr_2", expired) // a reviewer's, of a failure that was counted
@@ -129,7 +130,7 @@ func TestLastFailureIsTheNewest(t *testing.T) {
 	}
 }
 
-// TestFailureIDIsKeyedBySession: the same report in two sessions has nothing in common, and none is 0.
+// TestFailureIDIsKeyedBySession: the ids of one report in two sessions have nothing in common, and no id is 0.
 func TestFailureIDIsKeyedBySession(t *testing.T) {
 	if FailureID("vs_1", "vr_1") == FailureID("vs_2", "vr_1") || FailureID("vs_1", "vr_1") == FailureID("vs_1", "vr_2") {
 		t.Error("two identities are one")
@@ -139,7 +140,7 @@ func TestFailureIDIsKeyedBySession(t *testing.T) {
 	}
 }
 
-// TestG2_FailuresAreBounded: beyond the bound the oldest hash goes, never the count.
+// TestG2_FailuresAreBounded: beyond the bound the oldest hash is dropped, but the count stays.
 func TestG2_FailuresAreBounded(t *testing.T) {
 	var s Session
 	for i := range MaxRemembered + 10 {

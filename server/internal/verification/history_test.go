@@ -9,7 +9,7 @@ import (
 
 func name(prefix string, i int) string { return fmt.Sprintf("%s_%d", prefix, i) }
 
-// TestG4_EachVisibleChangeMakesOneRevision and an input without one makes none.
+// TestG4_EachVisibleChangeMakesOneRevision: an input without a visible change makes none.
 func TestG4_EachVisibleChangeMakesOneRevision(t *testing.T) {
 	s := after(created("a", 1))
 	want := int32(1)
@@ -27,7 +27,7 @@ func TestG4_EachVisibleChangeMakesOneRevision(t *testing.T) {
 	step("a newer second of the same moves update_time", processing("e", 6, ""), 1)
 	step("a failure counted late", failed("f", 3, "vr_0", expired), 1)
 	step("the same failure by another event", failed("g", 3, "vr_0", expired), 0)
-	step("a doubt without an answer that does not apply", failed("h", 6, "", Error{}), 0)
+	step("an ambiguous event without an answer that does not apply", failed("h", 6, "", Error{}), 0)
 	step("a failure", failed("i", 7, "vr_1", expired), 1)
 	step("another reason", failed("j", 8, "vr_1", mismatch), 1)
 	step("another report", failed("k", 9, "vr_2", mismatch), 1)
@@ -39,7 +39,8 @@ func TestG4_EachVisibleChangeMakesOneRevision(t *testing.T) {
 	}
 }
 
-// TestG4_GrantHasItsRevision with its own entry, and what it belongs to is not seen.
+// TestG4_GrantHasItsRevision: a grant makes a revision with its own entry. Callers do not see to which failure it
+// belongs.
 func TestG4_GrantHasItsRevision(t *testing.T) {
 	s, _, _ := GrantRetry(after(failed("a", 5, "vr_1", expired)), policy(), at(6), bff)
 	entry := lastEntry(t, s)
@@ -53,8 +54,8 @@ func TestG4_GrantHasItsRevision(t *testing.T) {
 	}
 }
 
-// TestG5_AnyRevisionIsDerived: from any revision on, the changes come in order, without a hole, each as it was, and
-// the last is now.
+// TestG5_AnyRevisionIsDerived: from any revision on, the changes come in order and without a gap, each as it was, and
+// the last one is the current state.
 func TestG5_AnyRevisionIsDerived(t *testing.T) {
 	inputs := []Event{created("a", 1), processing("b", 5, ""), processing("x", 2, ""), failed("c", 7, "vr_1", expired),
 		processing("d", 8, "vr_1"), failed("e", 3, "vr_0", mismatch), verified("f", 9, "vr_2")}
@@ -82,7 +83,7 @@ func TestG5_AnyRevisionIsDerived(t *testing.T) {
 	}
 }
 
-// TestG5_TrimmedHistory: beyond the bound the oldest revisions can no longer be told; the others still can.
+// TestG5_TrimmedHistory: beyond the bound the history no longer holds the oldest revisions. It holds all others.
 func TestG5_TrimmedHistory(t *testing.T) {
 	var s Session
 	const inputs = MaxHistory + 44
@@ -117,7 +118,7 @@ func TestG5_TrimmedHistory(t *testing.T) {
 	}
 }
 
-// TestG2_ForgottenEventsStayKnown for 35 days from when their entry went.
+// TestG2_ForgottenEventsStayKnown: the event id of a trimmed entry stays known for 35 days.
 func TestG2_ForgottenEventsStayKnown(t *testing.T) {
 	const day = 24 * 60 * 60
 	var s Session
@@ -152,7 +153,8 @@ func TestG2_ForgottenEventsStayKnown(t *testing.T) {
 	}
 }
 
-// TestLongRecordsShareNoMemory: what is made of one long record leaves it, and what else is made of it, alone.
+// TestLongRecordsShareNoMemory: a record that is derived from a long record changes neither that record nor any other
+// record derived from it.
 func TestLongRecordsShareNoMemory(t *testing.T) {
 	var s Session
 	for i := range MaxHistory + 9 {
@@ -178,7 +180,8 @@ func TestLongRecordsShareNoMemory(t *testing.T) {
 	}
 }
 
-// TestG7_Fingerprint tells two makings of one revision apart, and stays as the session goes on.
+// TestG7_Fingerprint: the fingerprint differs if a revision was made twice in different ways, and stays equal while
+// the session continues.
 func TestG7_Fingerprint(t *testing.T) {
 	s := after(created("a", 1), processing("b", 5, ""), processing("x", 1, ""))
 	prints := map[uint32]bool{}
@@ -219,7 +222,7 @@ func TestG7_Fingerprint(t *testing.T) {
 	}
 }
 
-// TestExtraIsKept: what a newer version wrote goes along with every change, until a redaction.
+// TestExtraIsKept: the fields of a newer version survive every change but a redaction.
 func TestExtraIsKept(t *testing.T) {
 	s := after(created("a", 1))
 	s.Extra, s.History[0].Extra = []byte("newer"), []byte("entry")

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The builders of the tests. Times are small numbers of seconds; the id of an event says what it is.
+// The builders of the tests. Times are small numbers of seconds. The id of an event says what the event is.
 
 var (
 	mismatch  = Error{Code: "selfie_face_mismatch", Reason: "The face is not the document's."}
@@ -49,12 +49,12 @@ func redacted(id string, second int64, status string, redaction Redaction) Event
 	return event(id, EventRedacted, second, o)
 }
 
-// read is a GET begun with the given record.
+// read returns a GET that began with the given record.
 func read(begun Session, asOf int64, o Object) Read {
 	return Read{Object: o, AsOf: asOf, Applied: begun.Applied, RecordTime: 1000 * (asOf + 1000)}
 }
 
-// after is the record once the events arrived in this order; doubts stay without an answer.
+// after returns the record after the events in this order. Ambiguous events get no answer of Stripe.
 func after(events ...Event) Session {
 	var s Session
 	for _, e := range events {
@@ -63,7 +63,7 @@ func after(events ...Event) Session {
 	return s
 }
 
-// lastEntry is what the newest input left.
+// lastEntry returns the entry of the newest input.
 func lastEntry(t *testing.T, s Session) Entry {
 	t.Helper()
 	if len(s.History) == 0 {
@@ -72,7 +72,7 @@ func lastEntry(t *testing.T, s Session) Entry {
 	return s.History[len(s.History)-1]
 }
 
-// shows checks the three that are always those of one input.
+// shows checks the three fields that always come from the same input.
 func shows(t *testing.T, s Session, status string, e Error, report string) {
 	t.Helper()
 	if s.Status != status || s.Error != e || s.Report != report {
@@ -80,7 +80,7 @@ func shows(t *testing.T, s Session, status string, e Error, report string) {
 	}
 }
 
-// deepCopy shares no memory with its argument, not even spare capacity.
+// deepCopy returns a copy that shares no memory with its argument, not even spare capacity.
 func deepCopy(s Session) Session {
 	s.Failures = slices.Clone(s.Failures)
 	s.Forgotten = slices.Clone(s.Forgotten)
@@ -92,7 +92,7 @@ func deepCopy(s Session) Session {
 	return s
 }
 
-// roomy gives every slice spare capacity, where a careless append would write into another's record.
+// roomy gives every slice spare capacity. A careless append would then write into another record.
 func roomy(s Session) Session {
 	s = deepCopy(s)
 	s.Failures = slices.Grow(s.Failures, 4)

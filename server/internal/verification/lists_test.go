@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// set makes a set of lists.
+// set returns the set of some lists.
 func set(lists ...List) (all Lists) {
 	for _, list := range lists {
 		all = all.with(list)

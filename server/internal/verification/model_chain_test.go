@@ -10,10 +10,10 @@ import (
 	"example.com/verification-status/server/internal/testing/await"
 )
 
-var chainLives = flag.Int("chains", 3000, "how many chains TestG9_ModelOfReplacement lives")
+var chainLives = flag.Int("chains", 3000, "how many chains TestG9_ModelOfReplacement runs")
 
-// chainWorld is what processes share: the records, and Stripe with its sessions and idempotency keys. One of
-// them runs at a time, between two of its steps, and each step is atomic.
+// chainWorld is what the processes share: the records, and Stripe with its sessions and idempotency keys. One process
+// runs at a time, and each of its steps is atomic.
 type chainWorld struct {
 	t       *testing.T
 	rng     *rand.Rand
@@ -28,7 +28,7 @@ type chainWorld struct {
 	flaw    string
 }
 
-// proc is a call or a webhook; it can be killed between any two steps.
+// proc is a call or a webhook. It can be killed between any two steps.
 type proc struct {
 	turn chan bool // false: die
 	idle chan bool // false: over
@@ -163,8 +163,8 @@ func (w *chainWorld) call(id string, step func()) {
 	}
 }
 
-// olderCall is the same in the version before: the heir's counts and its grant are one commit, the note in the
-// old session is the last one, and nobody knows of claims.
+// olderCall is the same call in the version before: one commit stores the successor's counts and its grant, the note
+// in the old session is the last one, and there are no claims.
 func (w *chainWorld) olderCall(id string, step func()) {
 	for range 20 {
 		step()
@@ -204,7 +204,7 @@ func (w *chainWorld) olderCall(id string, step func()) {
 	}
 }
 
-// person fails, or closes the session.
+// person fails or closes the session.
 func (w *chainWorld) person() Event {
 	ids := append([]string{"vs_1"}, w.made...)
 	o := w.stripe[ids[w.rng.IntN(len(ids))]]
@@ -217,7 +217,7 @@ func (w *chainWorld) person() Event {
 	return w.event(o.ID)
 }
 
-// live lives one chain and says what is wrong in the end.
+// live runs one chain and returns what is wrong at the end.
 func (w *chainWorld) live(older bool) string {
 	w.records, w.stripe, w.keys = map[string]Session{}, map[string]Object{}, map[string]string{}
 	w.policy = RetryPolicy{MaxRetries: 3}
@@ -301,9 +301,9 @@ func (w *chainWorld) wrong(older bool) string {
 	return ""
 }
 
-// TestG9_ModelOfReplacement: calls by all ids, webhooks late, again and never, processes that die between any two of
-// their commits. With replicas of the version before among them, which do not know of claims, at least nothing
-// is counted twice and nobody has two heirs.
+// TestG9_ModelOfReplacement: calls by all ids; webhooks late, repeated and never; processes that die between any two
+// commits. If replicas of the version before, which do not know claims, take part, at least nothing is counted twice
+// and no session has two successors.
 func TestG9_ModelOfReplacement(t *testing.T) {
 	seed := *modelSeed
 	if seed == 0 {

@@ -7,13 +7,13 @@ import (
 )
 
 var (
-	modelLives = flag.Int("lives", 20_000, "how many lives TestG1_ModelOfStripe lives")
+	modelLives = flag.Int("lives", 20_000, "how many lives TestG1_ModelOfStripe runs")
 	modelSeed  = flag.Uint64("life-seed", 0, "the seed of the lives; 0: a new one each run")
 	modelLife  = flag.Int("life", -1, "live only this one, and tell it")
 )
 
-// flaws are ways to build the code around the pure core wrongly. Each must make the model end wrong,
-// or the model could not tell that it is built rightly.
+// flaws are mistakes in the code around the pure core. Each must make the model end wrong. Otherwise the model could not show
+// that the code is right.
 type flaws struct {
 	shareUnderWay bool // a doubt takes the answer of a GET that was begun before its event came
 	ignoreApplied bool // a read is applied whatever came in the meantime
@@ -22,15 +22,15 @@ type flaws struct {
 	hasty         bool // people act within the second, which the rules do not promise to bear
 }
 
-// TestG1_ModelOfStripe: whatever way a session's events come (late, twice, in any order, only by the
-// event list) and whatever GETs overlap or fail, the record ends as the session does at Stripe.
+// TestG1_ModelOfStripe: events come late, twice, in any order, or only from the event list, and GETs overlap or fail. The
+// record always ends as the session at Stripe.
 //
-// It was seen to fail with each of these changes of the pure core: `>=` for `>` where seconds are compared;
-// no Applied check, or Applied not counted up; a read that does not end a doubt; a read's position without
-// its as_of; an agreeing event that does not take its position after a read that was no input (2 lives
-// in 60,000); redaction that falls; failures counted without their identity, by the event's id alone, only in time, or by
-// reads without a report; a revision for everything. What it cannot see (people are slower than a second) the tables
-// of order_test.go and ambiguous_test.go do. What can be built wrong around the core is in TestModelNoticesFlaws.
+// It fails with each of these changes of the pure core (each was tried): `>=` for `>` where seconds are compared; no check of
+// Applied, or no count of it; a read that does not resolve the session; a position of a read without its AsOf; an agreeing
+// event that does not set its position after a read that changed nothing (2 lives in 60,000); a redaction that decreases;
+// failures that are counted without their identity, by the event id alone, only in time, or by reads without a report; a
+// revision for every input. It cannot show mistakes that need people faster than a second; the tables of order_test.go and
+// ambiguous_test.go do. TestModelNoticesFlaws has the mistakes around the core.
 func TestG1_ModelOfStripe(t *testing.T) {
 	seed := *modelSeed
 	if seed == 0 {
@@ -60,7 +60,7 @@ func TestG1_ModelOfStripe(t *testing.T) {
 	}
 }
 
-// TestModelNoticesFlaws: the model is worth something only if it ends wrong where things are wrong.
+// TestModelNoticesFlaws: the model must end wrong with each flaw.
 func TestModelNoticesFlaws(t *testing.T) {
 	for name, flaw := range map[string]flaws{
 		"shares a GET already under way": {shareUnderWay: true},
@@ -81,7 +81,7 @@ func TestModelNoticesFlaws(t *testing.T) {
 	}
 }
 
-// liveOnce lives one life and says what ended wrong, and tells the life if asked to.
+// liveOnce runs one life and returns what ended wrong. It logs the life if asked to.
 func liveOnce(seed uint64, number int, flaw flaws, tell bool) (wrong, told string) {
 	rng := rand.New(rand.NewPCG(seed, uint64(number)))
 	w := &world{rng: rng, life: newLife(rng, flaw.hasty), flaw: flaw, tell: tell}

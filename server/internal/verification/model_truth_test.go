@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// truth is one session's life at Stripe: what a GET would have said at any moment, the events of it,
-// and what everybody who heard all of it must end with.
+// truth is one session's life at Stripe: the answer to a GET at any moment, the events, and how every reader of all
+// events must end.
 type truth struct {
 	moments []moment
 	events  []Event
@@ -19,7 +19,7 @@ type moment struct {
 	object Object
 }
 
-// at is what a GET answers at that time; ok is false before the session was created.
+// at returns the answer to a GET at that time. ok is false before the session was created.
 func (l truth) at(ms int64) (object Object, ok bool) {
 	for _, m := range l.moments {
 		if m.at > ms {
@@ -30,7 +30,7 @@ func (l truth) at(ms int64) (object Object, ok bool) {
 	return object, ok
 }
 
-// end is when the last change happened.
+// end returns when the last change happened.
 func (l truth) end() int64 { return l.moments[len(l.moments)-1].at }
 
 // failures counts the failures of a life by their identity.
@@ -49,9 +49,8 @@ func (l truth) failures() int32 {
 	return int32(len(identities))
 }
 
-// biography draws a life. Stripe's times are whole seconds, so changes of one second look alike; the
-// machine at Stripe may make several in one second, people (the person and the reviewer) need more
-// than two.
+// biography draws a life. Stripe's times are whole seconds, so changes within one second look alike. Stripe's machine
+// can make several changes in one second. People (the person and the reviewer) need more than two seconds.
 type biography struct {
 	rng     *rand.Rand
 	life    truth
@@ -80,7 +79,7 @@ func newLife(rng *rand.Rand, hasty bool) truth {
 	return b.life
 }
 
-// happens makes the drawn object the truth, and an event of it.
+// happens makes the drawn object the truth and adds an event of it.
 func (b *biography) happens(eventType string) {
 	b.life.moments = append(b.life.moments, moment{at: b.now, object: b.object})
 	b.life.events = append(b.life.events, Event{
@@ -89,7 +88,7 @@ func (b *biography) happens(eventType string) {
 	})
 }
 
-// pause is a person's: mostly just above two seconds, where it hurts.
+// pause returns the pause of a person: mostly just above two seconds, where mistakes are likely.
 func (b *biography) pause() {
 	if b.hasty {
 		b.now += b.rng.Int64N(500)
@@ -103,7 +102,7 @@ func (b *biography) pause() {
 	}
 }
 
-// step draws what happens next; false ends the life.
+// step draws the next change. It returns false at the end of the life.
 func (b *biography) step() bool {
 	switch {
 	case b.object.Redaction == RedactionRedacted:
@@ -132,7 +131,7 @@ func (b *biography) step() bool {
 	return true
 }
 
-// person draws what becomes of a session that waits for input.
+// person draws what happens to a session that waits for input.
 func (b *biography) person() {
 	switch b.rng.IntN(12) {
 	case 0:
@@ -152,7 +151,7 @@ func (b *biography) person() {
 	}
 }
 
-// submits draws a submission and its check, which may end within the same second.
+// submits draws a submission and its check, which can end within the same second.
 func (b *biography) submits() {
 	report := ""
 	if !b.bare {
@@ -187,8 +186,8 @@ func (b *biography) fails(withError bool) {
 	b.happens(EventRequiresInput)
 }
 
-// redact begins a redaction. Stripe tells it with a canceled event where it closed the session; of a
-// verified one it may tell nothing until it is done.
+// redact begins a redaction. If it closes the session, Stripe sends a canceled event. For a verified session Stripe
+// can send nothing until the redaction is done.
 func (b *biography) redact() {
 	b.object.Redaction, b.object.Error = RedactionProcessing, Error{}
 	if b.object.Status == StatusCanceled || b.rng.IntN(2) == 0 {
@@ -201,7 +200,7 @@ func (b *biography) redact() {
 // stillPending is the one wrong end in which what is shown may be right.
 const stillPending = "still in doubt after it was read again"
 
-// differs compares what a record ended with to the life it heard of; "" is right.
+// differs compares the end of a record with the life whose events it got. It returns "" if they agree.
 func (l truth) differs(s Session) string {
 	want := l.moments[len(l.moments)-1].object
 	if want.Redaction > RedactionNone {

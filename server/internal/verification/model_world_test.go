@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// world is this service around the record of one session: handlers of webhooks, reads and what
-// reconcile does, interleaved by a deterministic scheduler. Times are Stripe's, in milliseconds.
+// world is this service around the record of one session: webhook handlers, reads, and the catch-up, interleaved by a
+// deterministic scheduler. Times are Stripe's, in milliseconds.
 type world struct {
 	rng    *rand.Rand
 	life   truth
@@ -16,10 +16,10 @@ type world struct {
 	now    int64
 	todo   []task
 	made   int
-	skew   int64 // how wrong this machine's clock is
+	skew   int64 // the error of this machine's clock
 	outage bool  // Stripe's API fails often
-	single bool  // one process: those in doubt share the next GET
-	flight *get  // under way, where GETs are shared
+	single bool  // one process: ambiguous events share the next GET
+	flight *get  // the GET in progress, if GETs are shared
 	next   *get  // the one after it
 	flaw   flaws
 	wrong  string
@@ -33,7 +33,7 @@ type task struct {
 	do    func()
 }
 
-// get is a GET of the session: begun with a fresh record, answered at some moment on the way.
+// get is a GET of the session. It begins with a copy of the record and is answered at some later moment.
 type get struct {
 	read    Read
 	begin   int64
@@ -107,13 +107,13 @@ func (w *world) live() {
 	}
 }
 
-// silent: a redaction of a verified session that no event told (the `redacted` one is yet to come).
+// silent reports a redaction of a verified session that no event has brought yet: the `redacted` event is still to come.
 func (w *world) silent() bool {
 	last := w.life.moments[len(w.life.moments)-1].object
 	return last.Redaction == RedactionProcessing && w.record.Redaction == RedactionNone
 }
 
-// latency of a delivery: mostly short, sometimes past the next changes, seldom minutes.
+// latency returns the latency of a delivery: mostly short, sometimes longer than the next changes, seldom minutes.
 func (w *world) latency() int64 {
 	switch w.rng.IntN(8) {
 	case 0:
@@ -125,13 +125,13 @@ func (w *world) latency() int64 {
 	}
 }
 
-// arrive handles one delivery: the rules, then Stripe where they are in doubt.
+// arrive handles one delivery: by the rules, then by a read of Stripe if the order is ambiguous.
 func (w *world) arrive(event Event) {
 	event.RecordTime = w.now + w.skew
 	w.meet(event, 3, w.now+2000)
 }
 
-// meet lets an event meet the rules, with so many GETs left and a budget of time.
+// meet applies the rules to an event, with a number of GETs left and a time budget.
 func (w *world) meet(event Event, gets int, deadline int64) {
 	next, outcome := Transition(w.record, event)
 	if outcome.Doubt && gets > 0 && w.now < deadline {
@@ -161,8 +161,7 @@ func (w *world) settle(event Event, g get, gets int, deadline int64) {
 	w.commit(next, outcome, fmt.Sprintf("settled %s %v by %v as of %d", event.ID, event.Object, g.read.Object, g.read.AsOf))
 }
 
-// ask begins a GET after this moment. Where GETs are shared, those who find one under way wait for the
-// next together.
+// ask begins a GET after this moment. If GETs are shared and one is in progress, the callers share the next one.
 func (w *world) ask(waiter func(get)) {
 	mine := &get{waiting: []func(get){waiter}}
 	switch {
@@ -180,7 +179,7 @@ func (w *world) ask(waiter func(get)) {
 	}
 }
 
-// begin, answer, end: Stripe looks at the session somewhere between, and stamps its Date anywhere.
+// begin, answer and end: Stripe reads the session at some moment in between, and sets the Date at any moment.
 func (w *world) begin(g *get) {
 	g.begun, g.begin, g.read.Applied = true, w.now, w.record.Applied
 	g.failed = w.rng.IntN(20) == 0 || w.outage && w.rng.IntN(2) == 0
@@ -212,8 +211,8 @@ func (w *world) begin(g *get) {
 	})
 }
 
-// look reads the session without an event: RetryVerification, an unknown session, reconcile. Who must
-// know the answer looks again until there is one.
+// look reads the session without an event, as for RetryVerification, an unknown session or the catch-up. A caller that needs
+// the answer reads again until there is one.
 func (w *world) look(must bool) {
 	w.begin(&get{waiting: []func(get){func(g get) {
 		w.after(w.rng.Int64N(30), func() {
@@ -232,7 +231,7 @@ func (w *world) look(must bool) {
 	}}})
 }
 
-// commit stores a record, after a look at what no commit may break.
+// commit stores a record after a check of what no commit may break.
 func (w *world) commit(next Session, outcome Outcome, what string) {
 	w.log("%s: effect %d dropped %v -> %s %v %s second %d as of %d pending %v failed %d", what, outcome.Effect,
 		outcome.Dropped, next.Status, next.Error, next.Report, next.Second, next.AsOf, next.Pending, next.FailedAttempts)

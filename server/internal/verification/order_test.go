@@ -2,8 +2,8 @@ package verification
 
 import "testing"
 
-// TestG1_RulesOfOrder has a case for each line of the rules of order. The third column is the rule
-// without an answer; doubt says that Stripe is to be asked first.
+// TestG1_RulesOfOrder has a case for each line of the rules of order. The third column is the result without an
+// answer of Stripe. doubt is whether the order is ambiguous.
 func TestG1_RulesOfOrder(t *testing.T) {
 	none := Error{}
 	ri := StatusRequiresInput
@@ -80,7 +80,7 @@ func TestG1_RulesOfOrder(t *testing.T) {
 	}
 }
 
-// TestOrder_EntryTellsTheInput: an entry holds what its input carried, and only one with a revision its result.
+// TestOrder_EntryTellsTheInput: an entry holds what its input carried. Only an entry with a revision holds a result.
 func TestOrder_EntryTellsTheInput(t *testing.T) {
 	s := after(verified("a", 9, "vr_2"), failed("b", 5, "vr_1", expired), processing("c", 4, ""))
 	if len(s.History) != 3 {
@@ -105,8 +105,8 @@ func TestOrder_EntryTellsTheInput(t *testing.T) {
 	}
 }
 
-// TestOrder_FirstInputNamesTheSession: identity is the first input's; what it lacked is filled in later, and
-// each such change is seen.
+// TestOrder_FirstInputNamesTheSession: the first input sets the identity. Later inputs fill in what it lacked, and
+// each such change is visible.
 func TestOrder_FirstInputNamesTheSession(t *testing.T) {
 	bare := verified("a", 9, "vr_1")
 	bare.Object.Type, bare.Object.Reference, bare.Object.Created = "", "", 0

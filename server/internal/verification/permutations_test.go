@@ -2,7 +2,7 @@ package verification
 
 import "testing"
 
-// permute calls visit with every order of the events. The slice is reused.
+// permute calls visit with every order of the events. It reuses the slice.
 func permute(events []Event, visit func([]Event)) {
 	var place func(int)
 	place = func(n int) {
@@ -19,8 +19,8 @@ func permute(events []Event, visit func([]Event)) {
 	place(0)
 }
 
-// repeats calls visit with an order in which events come again: each one at each later place, all of
-// them in the same order, and all of them backwards.
+// repeats calls visit with an order in which events come again: each one at each later position, all of them in the
+// same order, and all of them backwards.
 func repeats(order []Event, visit func([]Event)) {
 	visit(order)
 	for i := range order {
@@ -38,7 +38,7 @@ func repeats(order []Event, visit func([]Event)) {
 	visit(twice)
 }
 
-// TestG1_AllOrdersOfSixEvents walks every order of whole lives in distinct seconds, with repeats.
+// TestG1_AllOrdersOfSixEvents tries every order of whole lives in distinct seconds, with repeats.
 func TestG1_AllOrdersOfSixEvents(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it tries every order of seven lives; without -short: go test -count=1 ./server/internal/verification")
@@ -62,7 +62,7 @@ func TestG1_AllOrdersOfSixEvents(t *testing.T) {
 	}
 }
 
-// TestG1_AllOrdersOfOneSecond: events of equal seconds that the rules order without asking Stripe.
+// TestG1_AllOrdersOfOneSecond: the rules order these events of equal seconds without a read of Stripe.
 func TestG1_AllOrdersOfOneSecond(t *testing.T) {
 	atOnce := canceled("x", 30, "vr_2")
 	atOnce.Object.Redaction = RedactionProcessing
@@ -76,7 +76,8 @@ func TestG1_AllOrdersOfOneSecond(t *testing.T) {
 	}
 }
 
-// allEnd checks that all orders end alike, and that none leaves a doubt unless doubts are expected on the way.
+// allEnd checks that all orders end alike, and that no order leaves the session unresolved unless that is expected on
+// the way.
 func allEnd(t *testing.T, life []Event, want ended, doubts bool) {
 	t.Helper()
 	if want.Status != life[len(life)-1].Object.Status && want.Status != StatusVerified {

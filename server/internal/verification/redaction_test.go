@@ -39,8 +39,9 @@ func dump(s Session) string {
 	return text
 }
 
-// TestG11_RedactionPurgesAtOnce, learned by event or read, in the state or too late for it, `processing` or
-// `redacted`: no reason, reference, report or history detail stays, but what was seen is known again.
+// TestG11_RedactionPurgesAtOnce: a redaction can come by event or read, as the state or too late for it, and as
+// `processing` or `redacted`. No reason, reference, report or history detail stays, but known events and failures
+// stay known.
 func TestG11_RedactionPurgesAtOnce(t *testing.T) {
 	redactedRead := func(r Redaction) func(Session) Session {
 		return func(s Session) Session {
@@ -92,7 +93,7 @@ func TestG11_RedactionPurgesAtOnce(t *testing.T) {
 	}
 }
 
-// TestG11_TombstoneStaysOne: what comes later adds id, type, effect and count only, once.
+// TestG11_TombstoneStaysOne: a later input adds only its id, type, effect and count, once.
 func TestG11_TombstoneStaysOne(t *testing.T) {
 	s, _ := Transition(talkative(t), redacted("r", 9, StatusCanceled, RedactionProcessing))
 	late := failed("late", 4, "vr_late", Error{Code: "document_expired", Reason: secretReason})
@@ -120,7 +121,7 @@ func TestG11_TombstoneStaysOne(t *testing.T) {
 	}
 }
 
-// TestG11_AnEntryOfATombstoneCarriesNothing, whatever input comes to have its name or more in an entry.
+// TestG11_AnEntryOfATombstoneCarriesNothing: no input leaves a name or any other detail in an entry.
 func TestG11_AnEntryOfATombstoneCarriesNothing(t *testing.T) {
 	s, _ := Transition(talkative(t), redacted("r", 9, StatusCanceled, RedactionProcessing))
 	s.record(s, Entry{
@@ -133,7 +134,7 @@ func TestG11_AnEntryOfATombstoneCarriesNothing(t *testing.T) {
 	}
 }
 
-// TestRedactionOnlyRises, whatever the order.
+// TestRedactionOnlyRises: the redaction never decreases, in any order.
 func TestRedactionOnlyRises(t *testing.T) {
 	s := after(verified("a", 5, "vr_1"), redacted("r", 20, StatusVerified, RedactionRedacted))
 	revision := s.Revision
@@ -152,7 +153,8 @@ func TestRedactionOnlyRises(t *testing.T) {
 	}
 }
 
-// TestRedactionIsNoChangeOfStatus: update_time is of the status; a read that only tells of a redaction leaves it.
+// TestRedactionIsNoChangeOfStatus: the update time belongs to the status. A read that only brings a redaction does
+// not change it.
 func TestRedactionIsNoChangeOfStatus(t *testing.T) {
 	s := after(verified("a", 5, "vr_1"))
 	o := object(StatusVerified, Error{}, "vr_1")

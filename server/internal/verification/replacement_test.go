@@ -8,7 +8,8 @@ import (
 
 const backTo = "https://shop.example/done"
 
-// TestG9_ReplacementIsGrantedOnce and uses a retry; asked for again it is found, with the first caller's URL.
+// TestG9_ReplacementIsGrantedOnce: it uses one retry. A repeated call finds the grant, with the URL of the first
+// call.
 func TestG9_ReplacementIsGrantedOnce(t *testing.T) {
 	s := after(failed("a", 1, "vr_1", expired), canceled("b", 5, "vr_1"))
 	s, decision, changed := GrantReplacement(s, policy(), at(9), bff, backTo)
@@ -25,7 +26,7 @@ func TestG9_ReplacementIsGrantedOnce(t *testing.T) {
 	}
 }
 
-// TestG9_ReplacementIsJudgedByTheNewestFailure, also after the cancel cleared it.
+// TestG9_ReplacementIsJudgedByTheNewestFailure: this holds after the cancel cleared the failure too.
 func TestG9_ReplacementIsJudgedByTheNewestFailure(t *testing.T) {
 	declined := Error{Code: "consent_declined"}
 	p := policy()
@@ -68,7 +69,7 @@ func TestG9_ReplacementIsJudgedByTheNewestFailure(t *testing.T) {
 	}
 }
 
-// TestG9_LimitOverAChain: a person has MAX_RETRIES, however many sessions they are spread over.
+// TestG9_LimitOverAChain: a person has MAX_RETRIES over all sessions of a chain.
 func TestG9_LimitOverAChain(t *testing.T) {
 	old := after(failed("a", 1, "vr_1", expired))
 	old, _, _ = GrantRetry(old, policy(), at(2), bff)
@@ -117,7 +118,7 @@ func TestG9_LimitOverAChain(t *testing.T) {
 	}
 }
 
-// TestG11_ReplacementForgetsItsURL when the session is redacted before a successor is known.
+// TestG11_ReplacementForgetsItsURL: the URL is erased if the session is redacted before the successor is known.
 func TestG11_ReplacementForgetsItsURL(t *testing.T) {
 	s, _, _ := GrantReplacement(after(canceled("a", 5, "")), policy(), at(6), bff, secretURL)
 	if !strings.Contains(dump(s), secretURL) {

@@ -15,7 +15,7 @@ func policy() RetryPolicy { return RetryPolicy{MaxRetries: 2, DenyCodes: Default
 
 func at(second int64) time.Time { return time.Unix(second, 0) }
 
-// TestG9_DenialsInTheirOrder: each session has every reason from the named one on; the first is told.
+// TestG9_DenialsInTheirOrder: each session has every reason from the named one on, and the first one is returned.
 func TestG9_DenialsInTheirOrder(t *testing.T) {
 	declined := Error{Code: "consent_declined", Reason: "Declined."}
 	p := policy()
@@ -70,7 +70,7 @@ func TestG9_DenialsInTheirOrder(t *testing.T) {
 	}
 }
 
-// TestG9_DenialPerStatus walks real records through all states.
+// TestG9_DenialPerStatus takes real records through all states.
 func TestG9_DenialPerStatus(t *testing.T) {
 	for name, c := range map[string]struct {
 		have    Session
@@ -103,7 +103,7 @@ func TestG9_DenialPerStatus(t *testing.T) {
 	}
 }
 
-// TestG9_GrantOnceUntilTheNextFailure, and MAX_RETRIES in all.
+// TestG9_GrantOnceUntilTheNextFailure: there are MAX_RETRIES grants in all.
 func TestG9_GrantOnceUntilTheNextFailure(t *testing.T) {
 	s, second := Session{}, int64(1)
 	for attempt := range int32(4) {
@@ -130,8 +130,8 @@ func TestG9_GrantOnceUntilTheNextFailure(t *testing.T) {
 	}
 }
 
-// TestG9_AnUnfinishedAttemptIsJudgedByTheNewestFailure, whatever the state shows in its place: an abandoned attempt,
-// no error, or a failure that a read told without its report.
+// TestG9_AnUnfinishedAttemptIsJudgedByTheNewestFailure: the state can show an abandoned attempt, no error, or a
+// failure that a read brought without its report.
 func TestG9_AnUnfinishedAttemptIsJudgedByTheNewestFailure(t *testing.T) {
 	readOf := func(s Session, failure Error) Session {
 		s, outcome := ApplyRead(s, Read{Object: object(StatusRequiresInput, failure, ""), AsOf: 100, Applied: s.Applied, RecordTime: 100_000})
@@ -182,7 +182,8 @@ func TestG9_AnUnfinishedAttemptIsJudgedByTheNewestFailure(t *testing.T) {
 	}
 }
 
-// TestG9_TheNewestFailureStaysKnownBeyondTheRemembered, with its grant: it decides whether the limit holds.
+// TestG9_TheNewestFailureStaysKnownBeyondTheRemembered: it stays with its grant, because it decides whether the limit
+// holds.
 func TestG9_TheNewestFailureStaysKnownBeyondTheRemembered(t *testing.T) {
 	s := after(failed("newest", 10_000, "vr_newest", expired))
 	s, _, _ = GrantRetry(s, policy(), at(10_001), bff)
@@ -198,8 +199,8 @@ func TestG9_TheNewestFailureStaysKnownBeyondTheRemembered(t *testing.T) {
 	}
 }
 
-// TestG9_EarlierRevisionsAreJudgedByTheFailureOfTheirTime: a watch that catches up is told of each revision what a live
-// one was told.
+// TestG9_EarlierRevisionsAreJudgedByTheFailureOfTheirTime: a watch that catches up gets the same for each revision as
+// a live one.
 func TestG9_EarlierRevisionsAreJudgedByTheFailureOfTheirTime(t *testing.T) {
 	p := RetryPolicy{MaxRetries: 1}
 	s := Session{}
@@ -224,7 +225,7 @@ func TestG9_EarlierRevisionsAreJudgedByTheFailureOfTheirTime(t *testing.T) {
 	}
 }
 
-// TestG9_ZeroRetries grants none, but still gives a link to who never submitted.
+// TestG9_ZeroRetries: no retry is granted, but a person that never submitted still gets a link.
 func TestG9_ZeroRetries(t *testing.T) {
 	none := RetryPolicy{}
 	if d := none.Judge(after(failed("a", 1, "vr_1", expired)).State, at(2)); d.Denial != DenialLimitReached {
@@ -235,7 +236,7 @@ func TestG9_ZeroRetries(t *testing.T) {
 	}
 }
 
-// TestG9_Cooldown ends to the second, and its end is told.
+// TestG9_Cooldown: it ends exactly at its second, and the denial says when.
 func TestG9_Cooldown(t *testing.T) {
 	p := policy()
 	p.Cooldown = 10 * time.Second
@@ -256,7 +257,7 @@ func TestG9_Cooldown(t *testing.T) {
 	}
 }
 
-// TestG9_GrantBeyondTheRememberedFailures is still found again.
+// TestG9_GrantBeyondTheRememberedFailures: a repeated call still finds the grant.
 func TestG9_GrantBeyondTheRememberedFailures(t *testing.T) {
 	s := after(failed("a", 1, "vr_1", expired))
 	s.Failures = nil
@@ -269,7 +270,7 @@ func TestG9_GrantBeyondTheRememberedFailures(t *testing.T) {
 	}
 }
 
-// TestG9_JudgeAgreesWithGrantRetry: what GetStatus promises is what RetryVerification answers.
+// TestG9_JudgeAgreesWithGrantRetry: RetryVerification answers what GetStatus promises.
 func TestG9_JudgeAgreesWithGrantRetry(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawRecord(t)

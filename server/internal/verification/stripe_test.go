@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestG10_SecretsAreConcealed by every way in which text usually gets out.
+// TestG10_SecretsAreConcealed: no usual way of writing a text shows a secret.
 func TestG10_SecretsAreConcealed(t *testing.T) {
 	link := Link{URL: "https://verify.example/s3cret", ClientSecret: "vs_1_secret_s3cret"}
 	var logged bytes.Buffer
@@ -34,7 +34,7 @@ func TestG10_SecretsAreConcealed(t *testing.T) {
 	}
 }
 
-// TestStripeRefusedErrorNamesTheCode, which the caller decides by.
+// TestStripeRefusedErrorNamesTheCode: the caller decides by the code.
 func TestStripeRefusedErrorNamesTheCode(t *testing.T) {
 	err := fmt.Errorf("creating: %w", &StripeRefusedError{Code: "status_transition_invalid"})
 	var refused *StripeRefusedError

@@ -27,8 +27,8 @@ func allow(server *redistest.Server, commands []string) {
 	server.MustAsk(rule...)
 }
 
-// exercise calls everything that sends a command of its own, and returns the first error. It needs a
-// feed age of a minute.
+// exercise makes every call that sends a command of its own, and returns the first error. The feed age must be a
+// minute.
 func exercise(ctx context.Context, s *Store) error {
 	if err := s.Prepare(ctx); err != nil {
 		return err
@@ -95,8 +95,8 @@ func exercise(ctx context.Context, s *Store) error {
 	return nil
 }
 
-// The documented list is exactly what is needed: with it everything works, and without any one of its
-// commands something is refused.
+// TestACLListIsExact: with the documented list everything works. Without any one of its commands something is
+// refused.
 func TestACLListIsExact(t *testing.T) {
 	master := redistest.Start(t)
 	redistest.StartReplica(t, master)
@@ -130,8 +130,8 @@ func TestACLListIsExact(t *testing.T) {
 	}
 }
 
-// On a Cluster, with what it needs more. The server that has no key of a slot on its way asks the
-// client to look elsewhere.
+// TestACLListIsExactOnACluster: a Cluster needs more commands. During a migration a server without a key of the slot
+// redirects the client.
 func TestACLListIsExactOnACluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, 2, 0)
@@ -181,7 +181,7 @@ func TestACLListIsExactOnACluster(t *testing.T) {
 	}
 }
 
-// The documented rules for users of Redis and of the Sentinels are those that the tests hold to the code.
+// TestReadmeHasTheRules: the documented rules for users of Redis and of the Sentinels are the rules that the tests check.
 func TestReadmeHasTheRules(t *testing.T) {
 	text := strings.Join(strings.Fields(document.Text(t, "server/docs/redis.md")), " ")
 	for _, rule := range []string{"~vs:* -@all +" + strings.Join(ACLCommands(Standalone), " +"), SentinelRule} {
@@ -191,7 +191,7 @@ func TestReadmeHasTheRules(t *testing.T) {
 	}
 }
 
-// What is missing is said where somebody looks.
+// TestPrepareNamesTheCommands: the error says which commands are missing.
 func TestPrepareNamesTheCommands(t *testing.T) {
 	server := redistest.Start(t)
 	allow(server, []string{"info"})

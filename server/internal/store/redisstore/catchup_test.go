@@ -46,7 +46,8 @@ func TestDueChange(t *testing.T) {
 	}
 }
 
-// A commit that is sent again does not bring back what a later one has taken out of the index.
+// TestLostAnswersAndTheIndexOfDueSessions: a commit that is sent again does not restore an index entry that a later
+// commit has removed.
 func TestLostAnswersAndTheIndexOfDueSessions(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := newProxy(t, server.Addr)
@@ -69,7 +70,8 @@ func TestLostAnswersAndTheIndexOfDueSessions(t *testing.T) {
 	}
 }
 
-// A crash between the commit and the note of its account is repaired by the redelivery.
+// TestDuplicatesRepairTheAccounts: after a crash between the commit and the write of its account, the redelivery
+// writes the account.
 func TestDuplicatesRepairTheAccounts(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s := openStore(t, Options{Addrs: []string{addr}})

@@ -38,7 +38,7 @@ func TestConformanceOnACluster(t *testing.T) {
 	})
 }
 
-// A Cluster's node is refused in mode standalone, whichever of these words its INFO has.
+// TestClusterNodesAreKnownByTheirInfo: mode standalone refuses a node of a Cluster by any of these lines of INFO.
 func TestClusterNodesAreKnownByTheirInfo(t *testing.T) {
 	for line, refused := range map[string]bool{
 		"redis_mode:cluster": true, "server_mode:cluster": true, "cluster_enabled:1": true,
@@ -50,8 +50,8 @@ func TestClusterNodesAreKnownByTheirInfo(t *testing.T) {
 	}
 }
 
-// A Cluster of one node serves all slots, so nothing but its INFO tells that a script with keys of two
-// slots will be refused.
+// TestASingleClusterNodeInModeStandalone: a Cluster of one node serves all slots. Only INFO says that a script with
+// keys of two slots will be refused.
 func TestASingleClusterNodeInModeStandalone(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, 1, 0)
@@ -82,8 +82,8 @@ func TestClusterFaults(t *testing.T) {
 	t.Run("Failover", func(t *testing.T) { failOverOneMaster(t, cluster) })
 }
 
-// migrateWhileWriting moves a partition to another master under writers that repeat what was refused,
-// as Stripe does. Every event has one effect, and the feed no gap.
+// migrateWhileWriting moves a partition to another master while writers repeat every refused event, as Stripe does.
+// Each event must have one effect, and the feed no gap.
 func migrateWhileWriting(t *testing.T, cluster *redistest.Cluster, o Options) {
 	s := openStore(t, o)
 	const partition, writers = 3, 4

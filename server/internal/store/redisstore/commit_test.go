@@ -10,9 +10,9 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// What a commit asks Redis for is what it costs there. This one moves a session from one list to another and
-// out of the due ones: its reference, which it keeps, and the feed's oldest entry, which is young, are not
-// looked at.
+// TestACommitAsksForWhatItChanges: the commands of a commit are its cost in Redis. This commit moves a session from
+// one list to another and out of the due ones. It does not read the index of the reference, which does not change,
+// nor the oldest entry of the feed, which is young.
 func TestACommitAsksForWhatItChanges(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	addr := redistest.Start(t).Addr

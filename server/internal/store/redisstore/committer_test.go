@@ -14,18 +14,18 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// TestCommitsThatComeWhileRedisIsBusyAreAllMade: more than fit into the batches that are under way, so that
-// some wait for a third; none is forgotten, nothing stays behind.
+// TestCommitsThatComeWhileRedisIsBusyAreAllMade: more commits come than fit into the batches in progress, so some
+// wait for a third batch. All are made, and none stays in the queue.
 func TestCommitsThatComeWhileRedisIsBusyAreAllMade(t *testing.T) {
 	const commits = batchLanes*maxBatch + maxBatch/2 + 1
 	server := redistest.Start(t)
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
-	applied(t, s, event("vs_warm", 0))
+	apply(t, s, event("vs_warm", 0))
 	server.Pause()
 	var making sync.WaitGroup
 	for n := range commits {
 		making.Go(func() {
-			if got := applied(t, s, event(fmt.Sprint("vs_", n), 0)); got.Revision != 1 {
+			if got := apply(t, s, event(fmt.Sprint("vs_", n), 0)); got.Revision != 1 {
 				t.Errorf("vs_%d: revision %d", n, got.Revision)
 			}
 		})
@@ -50,12 +50,12 @@ func TestCommitsThatComeWhileRedisIsBusyAreAllMade(t *testing.T) {
 	}
 }
 
-// TestWhoGivesUpACommitHoldsUpNobody: their own context ends their wait, not the others' commits; what was
-// not sent by then is never sent.
+// TestWhoGivesUpACommitHoldsUpNobody: a context ends the wait of its own caller and no other commit. A request whose
+// context ended before it was sent is never sent.
 func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
 	server := redistest.Start(t)
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
-	applied(t, s, event("vs_warm", 0))
+	apply(t, s, event("vs_warm", 0))
 	for range batchLanes {
 		s.committers[0].lanes <- struct{}{} // all lanes are busy
 	}
@@ -66,7 +66,7 @@ func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
 	}
 	patient := make(chan error, 1)
 	go func() {
-		_, err := s.Update(testContext(t), "vs_a", transition(event("vs_a", 0)))
+		_, err := s.Update(testContext(t), "vs_a", applying(event("vs_a", 0)))
 		patient <- err
 	}()
 	for range batchLanes {
@@ -80,7 +80,7 @@ func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
 	}
 }
 
-// hanging is a pipeline that ends when a test lets it, whatever its context says.
+// hanging is a pipeline that ends when the test allows it, whatever its context says.
 type hanging struct {
 	begun chan struct{}
 	end   chan struct{}
@@ -99,17 +99,17 @@ func (h hanging) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	}
 }
 
-// TestNobodyWaitsForABatchLongerThanTheyMay: also not whose commit was the reason to send it. A webhook could
-// not be answered in time, nor a call with a short deadline be told what is wrong.
+// TestNobodyWaitsForABatchLongerThanTheyMay: this includes the caller whose commit began the batch. Otherwise a
+// webhook could not be answered in time, and a call with a short deadline would not get its error.
 func TestNobodyWaitsForABatchLongerThanTheyMay(t *testing.T) {
 	s := openStore(t, Options{Addrs: []string{redistest.Start(t).Addr}})
-	applied(t, s, event("vs_warm", 0))
+	apply(t, s, event("vs_warm", 0))
 	stuck := hanging{begun: make(chan struct{}, 1), end: make(chan struct{})}
 	s.client.AddHook(stuck)
 	ctx, cancel := context.WithCancel(t.Context())
 	given := make(chan error, 1)
 	go func() {
-		_, err := s.Update(ctx, "vs_a", transition(event("vs_a", 0)))
+		_, err := s.Update(ctx, "vs_a", applying(event("vs_a", 0)))
 		given <- err
 	}()
 	await.One(t, stuck.begun)
@@ -125,7 +125,7 @@ func TestNobodyWaitsForABatchLongerThanTheyMay(t *testing.T) {
 	close(stuck.end)
 }
 
-// TestANodeThatHangsHoldsUpItsOwnCommitsAlone.
+// TestANodeThatHangsHoldsUpItsOwnCommitsAlone: the commits on the other nodes of the Cluster are made in time.
 func TestANodeThatHangsHoldsUpItsOwnCommitsAlone(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, 0)
@@ -141,7 +141,7 @@ func TestANodeThatHangsHoldsUpItsOwnCommitsAlone(t *testing.T) {
 		elsewhere[partition] = of(partition) != hangs
 	}
 	for n := range 4 * partitions { // the nodes know the script, and the driver has connections
-		applied(t, s, event(fmt.Sprint("vs_warm", n), 0))
+		apply(t, s, event(fmt.Sprint("vs_warm", n), 0))
 	}
 	hangs.Pause()
 	defer hangs.Resume()
@@ -154,7 +154,7 @@ func TestANodeThatHangsHoldsUpItsOwnCommitsAlone(t *testing.T) {
 			waits = &others
 		}
 		waits.Go(func() {
-			_, err := s.Update(ctx, id, transition(event(id, 0)))
+			_, err := s.Update(ctx, id, applying(event(id, 0)))
 			if err != nil && elsewhere[s.Partition(id)] {
 				t.Errorf("%s is on a node that answers: %v", id, err)
 			}

@@ -16,7 +16,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// G2: the driver sends a commit again when its answer was lost; it counts once.
+// TestLostAnswersOfACommit (G2): the driver sends a commit again if its answer was lost. The commit counts once.
 func TestLostAnswersOfACommit(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := newProxy(t, server.Addr)
@@ -54,7 +54,8 @@ func TestLostAnswersOfACommit(t *testing.T) {
 	}
 }
 
-// When no answer comes at all the caller is told, and the same update again makes nothing twice.
+// TestEveryAnswerOfACommitLost: if every answer is lost the caller gets an error. The same update again makes nothing
+// twice.
 func TestEveryAnswerOfACommitLost(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := newProxy(t, server.Addr)
@@ -77,7 +78,8 @@ func TestEveryAnswerOfACommitLost(t *testing.T) {
 	}
 }
 
-// The pointer of a split index is announced although the script's word that it moved was lost.
+// TestLostAnswerOfTheIndex: the watchers of a split index are woken although the script's answer that the newest
+// session changed was lost.
 func TestLostAnswerOfTheIndex(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := newProxy(t, server.Addr)
@@ -131,7 +133,7 @@ func TestFlushAllIsSeen(t *testing.T) {
 	})
 }
 
-// Without its meta a feed begins anew: its old numbers would make every commit fail.
+// TestLostMetaHeals: without its meta a feed begins again. With its old numbers every commit would fail.
 func TestLostMetaHeals(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s := openStore(t, Options{Addrs: []string{addr}})
@@ -188,7 +190,8 @@ func TestScriptsSurviveScriptFlush(t *testing.T) {
 	})
 }
 
-// A script is not undone half way: where one of its keys has a foreign type, nothing is written.
+// TestForeignTypesChangeNothing: Redis does not undo a script that fails half way. If one of its keys has a foreign
+// type, nothing is written.
 func TestForeignTypesChangeNothing(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		for _, key := range []string{"record", "feed", "meta", "reference", "due", "list"} {
@@ -213,7 +216,8 @@ func TestForeignTypesChangeNothing(t *testing.T) {
 	})
 }
 
-// So too where there is data already: what the commit has written before it fails is taken back.
+// TestAKeyThatBecomesForeignChangesNothing: this holds for a session with data too. The commit restores what it has
+// written before it fails.
 func TestAKeyThatBecomesForeignChangesNothing(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		for _, key := range []string{"record", "feed", "meta", "due", "left", "entered", "reference", "old reference"} {
@@ -292,7 +296,7 @@ func TestStoppedServer(t *testing.T) {
 	})
 }
 
-// A server that hangs holds nobody longer than the context allows, and Follow says that it hangs.
+// TestPausedServer: a call to a hanging server takes no longer than its context allows, and Follow returns an error.
 func TestPausedServer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -334,8 +338,8 @@ func TestCloseEndsFollow(t *testing.T) {
 	}
 }
 
-// TestCloseWaitsForNoConnectionThatIsChecked: a server that takes connections and then hangs must not hold up the
-// end of the process.
+// TestCloseWaitsForNoConnectionThatIsChecked: a server that accepts connections and then hangs must not delay the end
+// of the process.
 func TestCloseWaitsForNoConnectionThatIsChecked(t *testing.T) {
 	for _, o := range []Options{{Mode: Standalone}, {Mode: Cluster}, {Mode: Cluster, WaitReplicas: 1}, {Mode: Sentinel, SentinelMaster: "main"}} {
 		t.Run(fmt.Sprint(o.Mode, o.WaitReplicas), func(t *testing.T) {
@@ -393,7 +397,7 @@ func waitUntil(t *testing.T, what func() bool) {
 	}
 }
 
-// An index entry that was made sure of while a redaction came in is removed again.
+// TestIndexingARedactedSession: an index entry that was added during a redaction is removed again.
 func TestIndexingARedactedSession(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s := openStore(t, Options{Addrs: []string{addr}})
@@ -408,7 +412,7 @@ func TestIndexingARedactedSession(t *testing.T) {
 	})
 }
 
-// A lost index is made again by an update that writes nothing, such as a redelivery.
+// TestDuplicatesRepairTheIndex: an update that writes nothing, such as a redelivery, restores a lost index entry.
 func TestDuplicatesRepairTheIndex(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s := openStore(t, Options{Addrs: []string{addr}})

@@ -14,7 +14,7 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// chainRig is a store with one partition to look at, and positions of that partition.
+// chainRig is a store, one partition of it, and positions in that partition.
 type chainRig struct {
 	*Store
 	t         *testing.T
@@ -40,14 +40,14 @@ func (r *chainRig) head() store.Position {
 	return head
 }
 
-// commit makes one entry and returns the position behind it.
+// commit adds one entry and returns the position after it.
 func (r *chainRig) commit(n int) store.Position {
 	r.t.Helper()
 	apply(r.t, r.Store, event("vs_a", n))
 	return r.head()
 }
 
-// commitOld makes one entry as the version before this one did, which does not name the entry before it.
+// commitOld adds one entry as the version before did: without the nonce of the entry before.
 func (r *chainRig) commitOld() store.Position {
 	r.t.Helper()
 	head := r.head()
@@ -77,7 +77,8 @@ func (r *chainRig) wants(what string, after store.Position, entries int, want er
 	}
 }
 
-// What an operator removes by hand is missing to those who had not read it, and to nobody else.
+// TestG6_AFeedThatIsTrimmedByHand: entries that an operator removes are missing only for readers that have not read
+// them.
 func TestG6_AFeedThatIsTrimmedByHand(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		r := newChainRig(t, addr)
@@ -102,8 +103,8 @@ func TestG6_AFeedThatIsTrimmedByHand(t *testing.T) {
 	})
 }
 
-// Entries of the version before do not name the one before them. The newest one that is too old stays where
-// one that is not names nothing; else it goes.
+// TestG6_EntriesOfTheVersionBeforeStayAsLongAsTheyAreNeeded: the version before wrote entries without the nonce of
+// the entry before. If the oldest young entry is of this kind, the newest old entry stays. Otherwise it is removed.
 func TestG6_EntriesOfTheVersionBeforeStayAsLongAsTheyAreNeeded(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		r := newChainRig(t, addr)
@@ -133,7 +134,8 @@ func TestG6_EntriesOfTheVersionBeforeStayAsLongAsTheyAreNeeded(t *testing.T) {
 	})
 }
 
-// A replica of the version before goes on writing: its entries are read, and this version's name them.
+// TestG6_EntriesOfBothVersionsAreOneFeed: a replica of the version before continues to write. Its entries are read,
+// and the entries of this version contain their nonces.
 func TestG6_EntriesOfBothVersionsAreOneFeed(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		r := newChainRig(t, addr)
@@ -149,8 +151,8 @@ func TestG6_EntriesOfBothVersionsAreOneFeed(t *testing.T) {
 	})
 }
 
-// A commit of two revisions is lost and sent again behind another commit: its first entry has the number now
-// that its second one had.
+// TestG7_APositionInALostCommitIsNotOneInTheSameCommitSentAgain: a commit of two revisions is lost and sent again
+// after another commit. Its first entry then has the number that its second one had.
 func TestG7_APositionInALostCommitIsNotOneInTheSameCommitSentAgain(t *testing.T) {
 	r := newChainRig(t, redistest.Start(t).Addr)
 	r.commit(0)

@@ -11,7 +11,8 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// A feed that could not be asked for is not a feed in which nothing came: memory would be trusted by it.
+// TestG8_ATopologyThatCannotBeReadIsNoQuietFeed: a feed that could not be read is not a feed without new entries.
+// Caches would count as fresh.
 func TestG8_ATopologyThatCannotBeReadIsNoQuietFeed(t *testing.T) {
 	t.Parallel()
 	stores := map[string]func(t *testing.T) *Store{
@@ -44,8 +45,8 @@ func TestG8_ATopologyThatCannotBeReadIsNoQuietFeed(t *testing.T) {
 	}
 }
 
-// TestG8_AReadThatEndedEarlyVouchesForNoTimeToCome: a block ends before its time where somebody unblocks the client,
-// or the server's clock is set.
+// TestG8_AReadThatEndedEarlyVouchesForNoTimeToCome: a block can end early if somebody unblocks the client, or if the
+// clock of the server is set.
 func TestG8_AReadThatEndedEarlyVouchesForNoTimeToCome(t *testing.T) {
 	server := redistest.Start(t)
 	s, ctx := openStore(t, Options{Addrs: []string{server.Addr}}), testContext(t)
@@ -71,7 +72,7 @@ func TestG8_AReadThatEndedEarlyVouchesForNoTimeToCome(t *testing.T) {
 	}
 }
 
-// unblock ends the read that waits at a server, as its timeout would.
+// unblock ends the blocked read at a server, as its timeout would.
 func unblock(t *testing.T, server *redistest.Server) {
 	t.Helper()
 	raw := rawClient(t, server.Addr)

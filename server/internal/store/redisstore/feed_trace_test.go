@@ -9,8 +9,8 @@ import (
 	"example.com/verification-status/server/internal/store"
 )
 
-// The trace of a commit is in its feed entries, byte by byte, and nowhere else; a commit without one has
-// the entry that it always had.
+// TestTheTraceOfACommitIsInItsFeedEntry: its feed entries contain it byte by byte, and nothing else does. A commit
+// without a trace has the same entry as before.
 func TestTheTraceOfACommitIsInItsFeedEntry(t *testing.T) {
 	awkward := string([]byte{0, 1, ':', '\n', 0xff, 0x80, '9', ':', 0, 0, 'c', 's', 0xfe, '%', '1', 10, 13, 26, 0, 127, 128, 200, 250, 0})
 	servers(t, func(t *testing.T, addr string) {
@@ -49,7 +49,7 @@ func TestTheTraceOfACommitIsInItsFeedEntry(t *testing.T) {
 	})
 }
 
-// What another version may have written there is no trace.
+// TestATraceOfAnotherSizeIsNone: another version might have written something else there.
 func TestATraceOfAnotherSizeIsNone(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s := openStore(t, Options{Addrs: []string{addr}})

@@ -16,8 +16,8 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// everyCall are the calls of a store that ask Redis something, but Prepare. Session vs_a is there, and has
-// the reference "case".
+// everyCall holds the calls of a store that send something to Redis, except Prepare. Session vs_a exists and has the
+// reference "case".
 func everyCall(ctx context.Context, s *Store) map[string]func() error {
 	positions := make([]store.Position, partitions)
 	return map[string]func() error{
@@ -50,8 +50,8 @@ func everyCall(ctx context.Context, s *Store) map[string]func() error {
 	}
 }
 
-// wantAllUnavailable says that no call takes what Redis did not say for an answer, and that each error names
-// the cause.
+// wantAllUnavailable checks that no call takes anything else for an answer of Redis, and that each error names the
+// cause.
 func wantAllUnavailable(t *testing.T, s *Store, cause string) {
 	t.Helper()
 	for name, call := range everyCall(testContext(t), s) {
@@ -64,8 +64,8 @@ func wantAllUnavailable(t *testing.T, s *Store, cause string) {
 	}
 }
 
-// wantAllWork says that every call gets its answer. On a Cluster Follow first returns what it was told of each
-// partition before.
+// wantAllWork checks that every call gets its answer. On a Cluster the first Follow returns the earlier results of
+// each partition.
 func wantAllWork(t *testing.T, s *Store) {
 	t.Helper()
 	for name, call := range everyCall(testContext(t), s) {
@@ -81,8 +81,8 @@ func wantAllWork(t *testing.T, s *Store) {
 	}
 }
 
-// TestG17_ARefusedConnectionIsNoAnswer: neither an absent record nor an empty list, nor "unexpected type=<nil>".
-// The driver leaves the commands of a pipeline without an error then.
+// TestG17_ARefusedConnectionIsNoAnswer: a call returns neither a missing record nor an empty list, nor "unexpected
+// type=<nil>". The driver leaves the commands of such a pipeline without an error.
 func TestG17_ARefusedConnectionIsNoAnswer(t *testing.T) {
 	server := redistest.Start(t)
 	allow(server, commands)
@@ -99,7 +99,7 @@ func TestG17_ARefusedConnectionIsNoAnswer(t *testing.T) {
 	wantAllWork(t, s)
 }
 
-// TestG17_EveryPipelineHasTheErrorOfItsConnection: of whatever commands.
+// TestG17_EveryPipelineHasTheErrorOfItsConnection: this holds for all commands.
 func TestG17_EveryPipelineHasTheErrorOfItsConnection(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", "swordfish")
 	s := openStore(t, Options{Addrs: []string{server.Addr}, Credentials: credentials("", "wrong")})
@@ -123,7 +123,7 @@ func TestG17_EveryPipelineHasTheErrorOfItsConnection(t *testing.T) {
 	}
 }
 
-// TestG17_ATopologyThatCannotBeReadIsNoAnswer: the driver's own redis.Nil is not that of a record.
+// TestG17_ATopologyThatCannotBeReadIsNoAnswer: the driver's own redis.Nil does not mean that there is no record.
 func TestG17_ATopologyThatCannotBeReadIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, 0)
@@ -150,7 +150,7 @@ func TestG17_ATopologyThatCannotBeReadIsNoAnswer(t *testing.T) {
 	}
 }
 
-// TestG17_AMasterThatSentinelsDoNotKnowIsNoAnswer: they answer nil to its name.
+// TestG17_AMasterThatSentinelsDoNotKnowIsNoAnswer: the Sentinels answer nil to its name.
 func TestG17_AMasterThatSentinelsDoNotKnowIsNoAnswer(t *testing.T) {
 	set := redistest.StartSentinel(t, 0, 1)
 	s := openStore(t, Options{Addrs: set.Addrs(), Mode: Sentinel, SentinelMaster: "unknown"})
@@ -160,8 +160,8 @@ func TestG17_AMasterThatSentinelsDoNotKnowIsNoAnswer(t *testing.T) {
 	}
 }
 
-// TestG17_NothingReachesAnotherRedisBehindTheAddress: not one call, from the first on, is answered by it, and
-// it is not written to, until the right one is back.
+// TestG17_NothingReachesAnotherRedisBehindTheAddress: from the first call on, the wrong Redis answers no call, and
+// nothing is written to it until the right one is back.
 func TestG17_NothingReachesAnotherRedisBehindTheAddress(t *testing.T) {
 	t.Parallel()
 	for name, other := range map[string]struct {
@@ -219,8 +219,8 @@ func TestG17_NothingReachesAnotherRedisBehindTheAddress(t *testing.T) {
 	}
 }
 
-// TestG17_NothingIsSentWhileRedisMustNotBeUsed: a commit that may be evicted must not be acknowledged, and one
-// whose script is refused half way must not be tried.
+// TestG17_NothingIsSentWhileRedisMustNotBeUsed: a commit that can be evicted must not be acknowledged, and a commit
+// whose script would be refused half way must not be tried.
 func TestG17_NothingIsSentWhileRedisMustNotBeUsed(t *testing.T) {
 	server := redistest.Start(t)
 	allow(server, commands)
@@ -243,7 +243,7 @@ func TestG17_NothingIsSentWhileRedisMustNotBeUsed(t *testing.T) {
 	}
 }
 
-// TestPrepareAdvisesOnce: it is called every few seconds.
+// TestPrepareAdvisesOnce: Prepare is called every few seconds.
 func TestPrepareAdvisesOnce(t *testing.T) {
 	var log safeBuffer
 	server := redistest.Start(t)

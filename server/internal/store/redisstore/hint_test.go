@@ -15,7 +15,7 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// tlsRedis is a Redis with a port for plain text and one for TLS.
+// tlsRedis starts a Redis with one port for plain text and one for TLS.
 func tlsRedis(t *testing.T, args ...string) (plain, secured string) {
 	t.Helper()
 	certFile, keyFile, _ := certificate(t)
@@ -30,8 +30,8 @@ func tlsRedis(t *testing.T, args ...string) (plain, secured string) {
 	return server.Addr, secured
 }
 
-// TestG17_AWrongURLIsSaidWithItsCorrection: each of these mistakes ends in a timeout, an end of file or an answer that
-// cannot be parsed. An operator is told what to change in one sentence.
+// TestG17_AWrongURLIsSaidWithItsCorrection: each of these mistakes ends in a timeout, an end of file or an answer
+// that cannot be parsed. The error must say in one sentence what to change.
 func TestG17_AWrongURLIsSaidWithItsCorrection(t *testing.T) {
 	plain, secured := tlsRedis(t, "--tls-auth-clients", "no")
 	_, mutual := tlsRedis(t)

@@ -7,8 +7,8 @@ import (
 	"example.com/verification-status/server/internal/store"
 )
 
-// TestASlowWriterTakesNoEntryThatIsRightAgain: a reference is changed to another and back while the first
-// writer, which is slow, has not yet put the index right after its commit.
+// TestASlowWriterTakesNoEntryThatIsRightAgain: a reference is changed to another one and back, while the slow first
+// writer has not yet updated the index after its commit.
 func TestASlowWriterTakesNoEntryThatIsRightAgain(t *testing.T) {
 	for _, split := range []bool{false, true} {
 		servers(t, func(t *testing.T, addr string) {

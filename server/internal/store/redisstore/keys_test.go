@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// slot is Redis Cluster's: CRC16 (XMODEM) of the text between the first braces, modulo 16384.
+// slot is Redis Cluster's function: CRC16 (XMODEM) of the text between the first braces, modulo 16384.
 func slot(key string) int {
 	if _, rest, ok := strings.Cut(key, "{"); ok {
 		if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
@@ -71,7 +71,7 @@ func TestKeysOfOneSessionShareASlot(t *testing.T) {
 	})
 }
 
-// A hash that changes moves every session to another key.
+// TestPartitionsAreFixed: another hash would move every session to another key.
 func TestPartitionsAreFixed(t *testing.T) {
 	for id, want := range map[string]int{"": 5, "a": 12, "vs_1MgnjdLkdIwHu7ixRNuiPmx8": 15} {
 		if got := partitionOf(id); got != want {

@@ -19,9 +19,9 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// crowd writes sessions from..to-1 as fast as the store takes them. Of the first 1,000 each tenth is
-// blocked, each tenth denied for good, each tenth stuck in processing and each tenth in doubt, 100 of
-// each, whatever the order of writing; all others are of no interest to anybody.
+// crowd writes the sessions from..to-1 as fast as possible. Of the first 1,000 sessions every tenth is blocked, every
+// tenth denied forever, every tenth stuck in processing and every tenth unresolved: 100 of each, in any order of
+// writing. All others are in none of these lists.
 func crowd(t testing.TB, s *Store, from, to int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -89,7 +89,7 @@ var crowdQueries = map[string]struct {
 	"of a person":   {store.ListQuery{Reference: "person-4711"}, 4},
 }
 
-// wantedOf are the ids that a list should have, in its order.
+// wantedOf returns the ids that a list should have, in its order.
 func wantedOf(digit int) []string {
 	var cursors []store.ListPlace
 	for n := digit; n < 1000; n += 10 {
@@ -106,8 +106,7 @@ func wantedOf(digit int) []string {
 
 var calls = regexp.MustCompile(`(?m)^cmdstat_([^:]+):calls=(\d+),`)
 
-// commandsOf counts the commands that Redis runs, those of scripts among them, and the keys that it
-// looks up.
+// commandsOf counts the commands that Redis runs, including those of scripts, and the keys that it looks up.
 func commandsOf(t *testing.T, raw *redis.Client, do func()) map[string]int {
 	t.Helper()
 	look := func() map[string]int {
@@ -134,8 +133,8 @@ func commandsOf(t *testing.T, raw *redis.Client, do func()) map[string]int {
 	return after
 }
 
-// TestListingIsFlatInTheRest: of 100,000 sessions 100 are blocked. Exactly these are listed, the newest
-// first, and it takes the very same commands and lookups as among 1,000.
+// TestListingIsFlatInTheRest: 100 of 100,000 sessions are blocked. List returns exactly these, the newest first, with
+// the same commands and lookups as among 1,000 sessions.
 func TestListingIsFlatInTheRest(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it writes 100,000 sessions; without -short: go test -count=1 ./server/internal/store/redisstore")
@@ -192,7 +191,7 @@ func TestListingIsFlatInTheRest(t *testing.T) {
 	}
 }
 
-// BenchmarkList reads the first page of those who are blocked.
+// BenchmarkList reads the first page of the blocked sessions.
 func BenchmarkList(b *testing.B) {
 	for _, size := range []int{1000, 100_000} {
 		b.Run(fmt.Sprintf("of=%d", size), func(b *testing.B) {
@@ -209,7 +208,7 @@ func BenchmarkList(b *testing.B) {
 	}
 }
 
-// BenchmarkRepair looks at 10,000 sessions whose lists are right.
+// BenchmarkRepair checks 10,000 sessions whose lists are right.
 func BenchmarkRepair(b *testing.B) {
 	server := redistest.Start(b)
 	s := openStore(b, Options{Addrs: []string{server.Addr}, Policy: listPolicy})

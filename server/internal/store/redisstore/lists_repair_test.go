@@ -11,7 +11,8 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// The first repair under some settings is remembered beside the last one.
+// TestARepairIsNotedFirstAndLast: the store keeps the time of the first repair with the same settings besides that of
+// the last one.
 func TestARepairIsNotedFirstAndLast(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		ctx, now := testContext(t), time.Unix(1_790_000_000, 0)
@@ -28,7 +29,7 @@ func TestARepairIsNotedFirstAndLast(t *testing.T) {
 	})
 }
 
-// More orphans than one step looks at.
+// TestARepairRemovesEveryOrphan: there are more orphans than one step reads.
 func TestARepairRemovesEveryOrphan(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		ctx, raw := testContext(t), rawClient(t, addr)

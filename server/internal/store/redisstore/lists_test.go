@@ -18,8 +18,7 @@ import (
 
 var listPolicy = verification.RetryPolicy{MaxRetries: 0, DenyCodes: verification.DefaultDenyCodes()}
 
-// entriesOf are all entries of all lists, as "list session second", sorted; they are looked at behind
-// the store.
+// entriesOf returns all entries of all lists, as "list session second", sorted. It reads them directly from Redis.
 func entriesOf(t *testing.T, s *Store, raw *redis.Client) []string {
 	t.Helper()
 	var all []string
@@ -34,7 +33,7 @@ func entriesOf(t *testing.T, s *Store, raw *redis.Client) []string {
 	return all
 }
 
-// truth is what entriesOf should be by the records.
+// truth returns what entriesOf should return according to the records.
 func truth(t *testing.T, s *Store) []string {
 	t.Helper()
 	var all []string
@@ -107,8 +106,8 @@ func TestListChangesTouchOnlyWhatChanges(t *testing.T) {
 	}
 }
 
-// What an older version, another policy or a mishap left is not told, and goes; a repair finds what is
-// missing too.
+// TestRepairPutsListsRight: entries of an older version, of another policy or of an accident are not returned and are
+// removed. A repair adds missing entries too.
 func TestRepairPutsListsRight(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}, Policy: listPolicy}), rawClient(t, addr), testContext(t)
@@ -160,7 +159,7 @@ func TestRepairPutsListsRight(t *testing.T) {
 	})
 }
 
-// A page tells the truth whatever the entries say, and is full all the same.
+// TestWrongEntriesAreNotToldAndGo: a page follows the records, whatever the entries say, and is full all the same.
 func TestWrongEntriesAreNotToldAndGo(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}, Policy: listPolicy}), rawClient(t, addr), testContext(t)
@@ -192,7 +191,7 @@ func TestWrongEntriesAreNotToldAndGo(t *testing.T) {
 	})
 }
 
-// So it is with the index of a reference, which a crash on a Cluster may leave behind.
+// TestWrongEntriesOfAReferenceAreNotTold: a crash on a Cluster can leave wrong entries in the index of a reference.
 func TestWrongEntriesOfAReferenceAreNotTold(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr), testContext(t)
@@ -216,7 +215,8 @@ func sessionIDs(page store.ListPage) []string {
 	return ids
 }
 
-// A flood of wrong entries makes a page short, not endless, and the next ones come to the end.
+// TestAFloodOfWrongEntriesIsBounded: a flood of wrong entries makes a page short but not endless. The next pages
+// reach the end.
 func TestAFloodOfWrongEntriesIsBounded(t *testing.T) {
 	addr := redistest.Start(t).Addr
 	s, raw, ctx := openStore(t, Options{Addrs: []string{addr}, Policy: listPolicy}), rawClient(t, addr), testContext(t)
@@ -244,8 +244,8 @@ func TestAFloodOfWrongEntriesIsBounded(t *testing.T) {
 	wantTruth(t, s, raw)
 }
 
-// G11: an entry derived from a record that was redacted since is not put back, and a redaction takes
-// those away that nobody expects.
+// TestG11_ARepairRacesWithARedaction: an entry that was derived from a record before its redaction is not restored,
+// and a redaction removes unexpected entries.
 func TestG11_ARepairRacesWithARedaction(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}, Policy: listPolicy}), rawClient(t, addr), testContext(t)
@@ -271,7 +271,8 @@ func passed(e *verification.Event) {
 	e.Type, e.Object.Status = verification.EventVerified, verification.StatusVerified
 }
 
-// Repairs beside writers: in the end the lists are as the records say, with no further repair.
+// TestRepairsRaceWithWriters: repairs run beside writers. At the end the lists agree with the records, without a
+// further repair.
 func TestRepairsRaceWithWriters(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw := openStore(t, Options{Addrs: []string{addr}, Policy: listPolicy}), rawClient(t, addr)
@@ -313,8 +314,8 @@ func TestRepairsRaceWithWriters(t *testing.T) {
 	})
 }
 
-// A commit changes only the lists that it knows to change: what else a session lacks, a repair must
-// find although the session is written all the time.
+// TestRepairsFindWhatBusySessionsLack: a commit updates only the lists that its change concerns. A repair must add
+// other missing entries although the session is written all the time.
 func TestRepairsFindWhatBusySessionsLack(t *testing.T) {
 	addr := redistest.Start(t).Addr
 	s, raw := openStore(t, Options{Addrs: []string{addr}, Policy: listPolicy}), rawClient(t, addr)
@@ -347,7 +348,7 @@ func TestRepairsFindWhatBusySessionsLack(t *testing.T) {
 	}
 }
 
-// A commit that is sent again does not bring back what a later one has taken out of a list.
+// TestLostAnswersAndTheLists: a commit that is sent again does not restore an entry that a later commit has removed.
 func TestLostAnswersAndTheLists(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := newProxy(t, server.Addr)
@@ -363,7 +364,7 @@ func TestLostAnswersAndTheLists(t *testing.T) {
 	}
 }
 
-// A list of a foreign type is found before anything is written.
+// TestAForeignListLeavesNothingHalfWritten: a list of a foreign type is found before anything is written.
 func TestAForeignListLeavesNothingHalfWritten(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}, Policy: listPolicy}), rawClient(t, addr), testContext(t)

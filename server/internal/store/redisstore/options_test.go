@@ -33,7 +33,7 @@ func TestOpenNamesAllProblems(t *testing.T) {
 	}
 }
 
-// A Redis that is away, and one that does not exist, stop nothing.
+// TestOpenAsksNothing: Open succeeds if Redis is unavailable or does not exist.
 func TestOpenAsksNothing(t *testing.T) {
 	for _, o := range []Options{
 		{Addrs: []string{"127.0.0.1:1"}},

@@ -64,7 +64,7 @@ func TestPrepareIsQuietWithPersistence(t *testing.T) {
 	}
 }
 
-// A replica may become the master: that is waited for.
+// TestPrepareOnAReplica: a replica can become the master, so the error is not a refusal.
 func TestPrepareOnAReplica(t *testing.T) {
 	server := redistest.Start(t, "--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", "yes")
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
@@ -92,7 +92,8 @@ func TestVersionAtLeast(t *testing.T) {
 	}
 }
 
-// TestPrepareTakesFewRoundTrips: each one more is one more that a busy machine can keep beyond readiness' bound.
+// TestPrepareTakesFewRoundTrips: on a busy machine each further round trip can delay Prepare beyond the limit of the
+// readiness check.
 func TestPrepareTakesFewRoundTrips(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3, 0)
 	var sent atomic.Int64

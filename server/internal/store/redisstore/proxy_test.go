@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// proxy stands between a client and a server. Armed, it cuts the connection of the next request that
-// contains a text after the server has answered it, and keeps the answer.
+// proxy is between a client and a server. If armed, it waits until the server has answered the next request that
+// contains a text, drops the answer and closes the connection.
 type proxy struct {
 	listener net.Listener
 	target   string
@@ -42,7 +42,7 @@ func newProxy(t *testing.T, target string) *proxy {
 
 func (p *proxy) addr() string { return p.listener.Addr().String() }
 
-// loseAnswers makes the next so many requests with the text lose their answers.
+// loseAnswers makes the next requests with a text, times of them, lose their answers.
 func (p *proxy) loseAnswers(text string, times int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,7 +94,7 @@ func (p *proxy) serve() {
 	}
 }
 
-// copyChunks copies until keep says no or a side closes, then closes both.
+// copyChunks copies until keep returns false or a side closes, and then closes both.
 func copyChunks(to, from net.Conn, keep func([]byte) bool) {
 	defer to.Close()
 	defer from.Close()

@@ -8,29 +8,12 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// transition applies an event.
-func transition(e verification.Event) store.UpdateFunc {
-	return func(current verification.Session) (verification.Session, bool, error) {
-		next, outcome := verification.Transition(current, e)
-		return next, outcome.Write, nil
-	}
-}
-
-func applied(t *testing.T, s *Store, e verification.Event) verification.Session {
-	t.Helper()
-	session, err := s.Update(testContext(t), e.Object.ID, transition(e))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return session
-}
-
-// TestAnUpdateReadsOnlyWhatItDoesNotKnow counts round trips: a webhook is as fast as they are few.
+// TestAnUpdateReadsOnlyWhatItDoesNotKnow counts round trips: fewer round trips make a webhook faster.
 func TestAnUpdateReadsOnlyWhatItDoesNotKnow(t *testing.T) {
 	server := redistest.Start(t)
 	raw := rawClient(t, server.Addr)
 	one, two := openStore(t, Options{Addrs: []string{server.Addr}}), openStore(t, Options{Addrs: []string{server.Addr}})
-	applied(t, one, event("vs_warm", 0)) // loads the script
+	apply(t, one, event("vs_warm", 0)) // loads the script
 	n := 0
 	next := func() verification.Event { n++; return event("vs_a", n) }
 	first := next()
@@ -39,14 +22,14 @@ func TestAnUpdateReadsOnlyWhatItDoesNotKnow(t *testing.T) {
 		do             func()
 		commits, reads int // GETs from outside; the script has GETs of its own where it conflicts
 	}{
-		{"a session's first event", func() { applied(t, one, first) }, 1, 0},
-		{"one that was just written here", func() { applied(t, one, next()) }, 1, 0},
-		{"one that another process knows", func() { applied(t, two, next()) }, 2, 1},
-		{"one that another process has written since", func() { applied(t, one, next()) }, 2, 1},
-		{"an event that is known", func() { applied(t, one, first) }, 0, 1},
+		{"a session's first event", func() { apply(t, one, first) }, 1, 0},
+		{"one that was just written here", func() { apply(t, one, next()) }, 1, 0},
+		{"one that another process knows", func() { apply(t, two, next()) }, 2, 1},
+		{"one that another process has written since", func() { apply(t, one, next()) }, 2, 1},
+		{"an event that is known", func() { apply(t, one, first) }, 0, 1},
 		{"after the store lost everything", func() {
 			raw.FlushDB(testContext(t))
-			if got := applied(t, one, next()); got.Revision != 1 || len(got.History) != 1 {
+			if got := apply(t, one, next()); got.Revision != 1 || len(got.History) != 1 {
 				t.Errorf("the record came back from memory: %+v", got)
 			}
 		}, 2, 1},
@@ -58,13 +41,13 @@ func TestAnUpdateReadsOnlyWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-// TestG2_ARedeliveryAfterALossIsKept: memory knows the event, Redis has lost it.
+// TestG2_ARedeliveryAfterALossIsKept: the cached record has the event, but Redis has lost it.
 func TestG2_ARedeliveryAfterALossIsKept(t *testing.T) {
 	server := redistest.Start(t)
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
-	applied(t, s, event("vs_a", 0))
+	apply(t, s, event("vs_a", 0))
 	rawClient(t, server.Addr).FlushDB(testContext(t))
-	if got := applied(t, s, event("vs_a", 0)); got.Revision != 1 {
+	if got := apply(t, s, event("vs_a", 0)); got.Revision != 1 {
 		t.Errorf("an event that Redis lost was taken for a known one: %+v", got)
 	}
 	if got, err := s.Get(testContext(t), "vs_a"); err != nil || got.Revision != 1 {
@@ -72,11 +55,11 @@ func TestG2_ARedeliveryAfterALossIsKept(t *testing.T) {
 	}
 }
 
-// TestG11_NewsTakeWhatIsRememberedAway: a redaction by another process leaves nothing here.
+// TestG11_NewsTakeWhatIsRememberedAway: after a redaction by another process the record is not in the cache.
 func TestG11_NewsTakeWhatIsRememberedAway(t *testing.T) {
 	server := redistest.Start(t)
 	one, two := openStore(t, Options{Addrs: []string{server.Addr}}), openStore(t, Options{Addrs: []string{server.Addr}})
-	applied(t, one, event("vs_a", 0))
+	apply(t, one, event("vs_a", 0))
 	after := make([]store.Position, partitions)
 	for partition := range after {
 		var err error
@@ -84,7 +67,7 @@ func TestG11_NewsTakeWhatIsRememberedAway(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	applied(t, two, event("vs_a", 1))
+	apply(t, two, event("vs_a", 1))
 	for one.cache.get("vs_a").session.Exists() {
 		if _, err := one.Follow(testContext(t), after, maxBlock); err != nil {
 			t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"example.com/verification-status/server/internal/store"
 )
 
-// ErrMisconfigured: Redis answers, but its configuration or the configuration of this service is wrong. It does not pass by itself:
+// ErrMisconfigured means that Redis answers, but its configuration or that of this service is wrong. It does not pass by itself:
 // an operator must correct it.
 var ErrMisconfigured = errors.New("Redis is not configured as this service needs it")
 

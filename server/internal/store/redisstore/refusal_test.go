@@ -14,8 +14,8 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// TestG17_APermissionThatIsTakenForAMomentLeavesNothingBroken: Redis does not undo a script that is refused
-// half way. With the permission back the same update is made, and the feed goes on.
+// TestG17_APermissionThatIsTakenForAMomentLeavesNothingBroken: Redis does not undo a script that is refused half way.
+// When the permission is back, the same update succeeds and the feed continues.
 func TestG17_APermissionThatIsTakenForAMomentLeavesNothingBroken(t *testing.T) {
 	server := redistest.Start(t)
 	for _, command := range commands {
@@ -47,8 +47,8 @@ func TestG17_APermissionThatIsTakenForAMomentLeavesNothingBroken(t *testing.T) {
 	}
 }
 
-// TestG6_AnEntryThatARefusedScriptLeftIsNoLoss: a reader of it is at a good position as soon as Redis has been
-// looked at, not only after the partition's next commit.
+// TestG6_AnEntryThatARefusedScriptLeftIsNoLoss: the position of its reader is valid as soon as Prepare has run, and
+// not only after the next commit of the partition.
 func TestG6_AnEntryThatARefusedScriptLeftIsNoLoss(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		ctx := testContext(t)
@@ -92,7 +92,7 @@ func TestG6_AnEntryThatARefusedScriptLeftIsNoLoss(t *testing.T) {
 	})
 }
 
-// leaveEntry writes a feed entry as a script does that is refused before its meta.
+// leaveEntry writes a feed entry like a script that is refused before it writes the meta.
 func leaveEntry(t *testing.T, raw *redis.Client, s *Store, id string, before, left store.Position) {
 	t.Helper()
 	err := raw.XAdd(testContext(t), &redis.XAddArgs{
@@ -104,8 +104,8 @@ func leaveEntry(t *testing.T, raw *redis.Client, s *Store, id string, before, le
 	}
 }
 
-// TestRefusalsAreRecognised: by what servers of several versions say. The texts of Valkey and of Redis since 7.2
-// differ from those of before (redis pull 11160, valkey pull 306).
+// TestRefusalsAreRecognised: the texts of Valkey and of Redis since 7.2 differ from those of older versions (redis
+// pull 11160, valkey pull 306).
 func TestRefusalsAreRecognised(t *testing.T) {
 	for text, want := range map[string]Reason{
 		"WRONGPASS invalid username-password pair or user is disabled.": ReasonPassword,
@@ -156,7 +156,7 @@ func TestRefusalsAreRecognised(t *testing.T) {
 	}
 }
 
-// TestG17_EveryPermissionThatIsMissingIsNamed: all at once, not one at each start.
+// TestG17_EveryPermissionThatIsMissingIsNamed: one error names all missing permissions.
 func TestG17_EveryPermissionThatIsMissingIsNamed(t *testing.T) {
 	server := redistest.Start(t)
 	s := openStore(t, Options{Addrs: []string{server.Addr}, Credentials: credentials("vs", "swordfish")})
@@ -184,7 +184,7 @@ func TestG17_EveryPermissionThatIsMissingIsNamed(t *testing.T) {
 	}
 }
 
-// TestProbeChangesNothing: it runs every few seconds, for ever.
+// TestProbeChangesNothing: the probe runs every few seconds, forever.
 func TestProbeChangesNothing(t *testing.T) {
 	server := redistest.Start(t)
 	s := openStore(t, Options{Addrs: []string{server.Addr}})

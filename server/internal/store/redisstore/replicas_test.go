@@ -24,7 +24,7 @@ func TestConformanceWithReplicas(t *testing.T) {
 	})
 }
 
-// G3: nothing is acknowledged that no replica has: neither a commit, nor its redelivery, which finds
+// TestPausedReplica (G3): a commit that no replica has is not acknowledged, and neither is its redelivery, which finds
 // the commit made. Once the replica is back the redelivery is acknowledged, and has one effect.
 //
 // Mutations: with WAIT on s.client instead of the pinned connection, or without confirm for a
@@ -80,9 +80,9 @@ func TestPausedReplica(t *testing.T) {
 	}
 }
 
-// G3: a commit whose answer was lost is found made by the second sending, on another connection: that one
-// must wait too. Mutation: without the write for an own commit in commit.lua it does not, on Redis 8 and
-// Valkey 8.
+// TestLostAnswerWithAPausedReplica (G3): a commit whose answer was lost is sent again on another connection, which
+// finds it made and must wait for the replicas too. Mutation: without the write for an own commit in commit.lua it
+// does not wait on Redis 8 and Valkey 8.
 func TestLostAnswerWithAPausedReplica(t *testing.T) {
 	master := redistest.Start(t)
 	replica := redistest.StartReplica(t, master)
@@ -104,7 +104,8 @@ func TestLostAnswerWithAPausedReplica(t *testing.T) {
 	}
 }
 
-// G3: whatever was acknowledged before the master died is in the replica that takes its place.
+// TestAcknowledgedWritesSurviveTheMaster (G3): every write that was acknowledged before the master died is in the
+// promoted replica.
 func TestAcknowledgedWritesSurviveTheMaster(t *testing.T) {
 	master := redistest.Start(t)
 	replica := redistest.StartReplica(t, master)

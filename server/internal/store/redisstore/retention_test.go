@@ -73,8 +73,8 @@ func TestFeedIsTrimmedByAge(t *testing.T) {
 	})
 }
 
-// A replica whose clock is years ahead writes the first entry, and its length takes it from the feed. What the
-// others write is forgotten in time all the same.
+// TestAClockThatWasAheadKeepsNothing: a replica whose clock is years ahead writes the first entry, and that entry is
+// trimmed by length. The entries of the others are still removed by age.
 func TestAClockThatWasAheadKeepsNothing(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		right := time.Unix(1_800_000_000, 0)
@@ -93,7 +93,8 @@ func TestAClockThatWasAheadKeepsNothing(t *testing.T) {
 	})
 }
 
-// Entries of before this version have no time: length takes them, not age.
+// TestEntriesWithoutATimeStay: an older version wrote entries without a time. They are trimmed by length and not by
+// age.
 func TestEntriesWithoutATimeStay(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s := openStore(t, Options{Addrs: []string{addr}, FeedMaxAge: time.Hour})
@@ -126,7 +127,7 @@ func canceled(e *verification.Event) {
 	e.Type, e.Object.Status = verification.EventCanceled, verification.StatusCanceled
 }
 
-// A settled session becomes a stub that expires; a new input that counts brings it back for good.
+// TestStubsExpire: an archived session expires. A new input that counts makes it permanent again.
 func TestStubsExpire(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr), testContext(t)

@@ -20,7 +20,7 @@ import (
 
 var sentinelRule = strings.Fields(SentinelRule)
 
-// guardSentinels makes the Sentinels ask for a password, and each other by it.
+// guardSentinels makes the Sentinels ask for a password, also among each other.
 func guardSentinels(set *redistest.SentinelSet, password string) {
 	for _, sentinel := range set.Sentinels {
 		sentinel.MustAsk("SENTINEL", "CONFIG", "SET", "sentinel-pass", password)
@@ -29,7 +29,7 @@ func guardSentinels(set *redistest.SentinelSet, password string) {
 	}
 }
 
-// Sentinels have credentials of their own, apart from those of Redis, and a failover is followed with them.
+// TestSentinelsWithAPassword: Sentinels have credentials of their own, and the store follows a failover with them.
 func TestSentinelsWithAPassword(t *testing.T) {
 	t.Parallel()
 	set := redistest.StartSentinel(t, 1, 3)
@@ -54,7 +54,7 @@ func TestSentinelsWithAPassword(t *testing.T) {
 	}
 }
 
-// A refusal of a Sentinel says which setting is wrong, and no password.
+// TestPrepareNamesTheSentinelsSettings: the refusal of a Sentinel names the wrong setting and contains no password.
 func TestPrepareNamesTheSentinelsSettings(t *testing.T) {
 	set := redistest.StartSentinel(t, 0, 2)
 	guardSentinels(set, "sentinels-secret")
@@ -89,7 +89,7 @@ func TestPrepareNamesTheSentinelsSettings(t *testing.T) {
 	}
 }
 
-// Sentinels that do not know the master are no proof that a session does not exist.
+// TestSentinelsThatDoNotKnowTheMaster: their answer does not mean that a session does not exist.
 func TestSentinelsThatDoNotKnowTheMaster(t *testing.T) {
 	t.Parallel()
 	set := redistest.StartSentinel(t, 0, 2)
@@ -110,8 +110,8 @@ func TestSentinelsThatDoNotKnowTheMaster(t *testing.T) {
 	}
 }
 
-// G17: credentials of the Sentinels can change while the store is open: each new connection has those of
-// its moment, and those that are open stay.
+// TestG17_SentinelsCredentialsChange: the credentials of the Sentinels can change while the store is open. Each new
+// connection uses the current ones, and open connections stay.
 func TestG17_SentinelsCredentialsChange(t *testing.T) {
 	t.Parallel()
 	set := redistest.StartSentinel(t, 0, 1)
@@ -149,8 +149,9 @@ func TestG17_SentinelsCredentialsChange(t *testing.T) {
 	}
 }
 
-// With the documented rule a user of the Sentinels is refused nothing, and without any part of it something:
-// to ask for the master, to learn the other Sentinels, to be told of a new master, to see that the connection lives.
+// TestSentinelRuleIsExact: with the documented rule nothing is refused to a user of the Sentinels. Without any part
+// of it something is: to ask for the master, to learn the other Sentinels, to be told of a new master, or to check
+// the connection.
 func TestSentinelRuleIsExact(t *testing.T) {
 	t.Parallel()
 	set := redistest.StartSentinel(t, 0, 1)
@@ -187,7 +188,7 @@ func TestSentinelRuleIsExact(t *testing.T) {
 	}
 }
 
-// TestASentinelThatDoesNotAnswerIsNotUsed: its late answer would be taken for that to the next command.
+// TestASentinelThatDoesNotAnswerIsNotUsed: its late answer would be taken for the answer to the next command.
 func TestASentinelThatDoesNotAnswerIsNotUsed(t *testing.T) {
 	o := Options{Mode: Sentinel, SentinelMaster: "main", SentinelCredentials: credentials("", "")}
 	mute := redis.NewClient(&redis.Options{
@@ -204,7 +205,7 @@ func TestASentinelThatDoesNotAnswerIsNotUsed(t *testing.T) {
 	}
 }
 
-// greeted is a connection to a server that refuses HELLO, which the driver accepts, and answers nothing else.
+// greeted returns a connection to a server that refuses HELLO, which the driver accepts, and answers nothing else.
 func greeted(t *testing.T) net.Conn {
 	client, server := net.Pipe()
 	t.Cleanup(func() { client.Close(); server.Close() })

@@ -16,7 +16,7 @@ func sentinelOptions(set *redistest.SentinelSet) Options {
 	return Options{Addrs: set.Addrs(), Mode: Sentinel, SentinelMaster: redistest.MasterName}
 }
 
-// untilApplied sends an event again until it is taken, as Stripe does, and tells how long that took.
+// untilApplied sends an event again until it is accepted, as Stripe does, and returns how long that took.
 func untilApplied(t *testing.T, s *Store, e verification.Event) (verification.Session, time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -73,8 +73,8 @@ func TestSentinel(t *testing.T) {
 	})
 }
 
-// The newest entries are lost when a replica is promoted that did not have them. Whoever holds a
-// position in the lost part is told, before the same numbers come again and after.
+// TestLostEntriesAreSeenAfterAFailover: the newest entries are lost if the promoted replica did not have them. A
+// reader with a position among the lost entries gets an error, before the same numbers come again and after that.
 func TestLostEntriesAreSeenAfterAFailover(t *testing.T) {
 	t.Parallel()
 	set := redistest.StartSentinel(t, 1, 1)

@@ -13,7 +13,7 @@ import (
 // maxSessionBytes is what a life of five events may take in Redis.
 const maxSessionBytes = 700
 
-// lifeOfFive are the events of a person who fails once and is verified then, with ids as long as
+// lifeOfFive returns the events of a person that fails once and is verified after that. The ids are as long as
 // Stripe's.
 func lifeOfFive() []verification.Event {
 	const second = 1_790_000_000
@@ -51,7 +51,7 @@ func fiveEvents() verification.Session {
 	return session
 }
 
-// keep commits a record as it is, with an id of its own.
+// keep commits a copy of a record with another id.
 func keep(t testing.TB, s *Store, n int, session verification.Session) {
 	t.Helper()
 	session.ID = fmt.Sprintf("vs_1MgnjdLkdIwHu7ix%08d", n)
@@ -64,8 +64,8 @@ func keep(t testing.TB, s *Store, n int, session verification.Session) {
 	}
 }
 
-// TestMemoryPerSession counts all that a settled session takes: the record, the reference's index entry
-// and its share of the lists, which is the greatest where they are not full yet.
+// TestMemoryPerSession counts all memory of a settled session: the record, the index entry of the reference, and its
+// share of the lists, which is greatest while they are not full.
 func TestMemoryPerSession(t *testing.T) {
 	server := redistest.Start(t)
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
@@ -100,7 +100,7 @@ func TestMemoryPerSession(t *testing.T) {
 	}
 }
 
-// TestListsOfTheSettledKeepTheNewest, also where old ones come late.
+// TestListsOfTheSettledKeepTheNewest: this holds if old sessions come late too.
 func TestListsOfTheSettledKeepTheNewest(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr), testContext(t)
@@ -124,7 +124,7 @@ func TestListsOfTheSettledKeepTheNewest(t *testing.T) {
 	})
 }
 
-// idsIn makes ids of sessions in one partition.
+// idsIn returns ids of sessions in one partition.
 func idsIn(s *Store, partition, n int) (ids []string) {
 	for i := 0; len(ids) < n; i++ {
 		if id := fmt.Sprintf("vs_%d", i); s.Partition(id) == partition {

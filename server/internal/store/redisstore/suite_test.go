@@ -20,8 +20,8 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// The driver looks once a second whether a server that was away is back, and notices only then that
-// its client was closed.
+// TestMain checks for leaked goroutines. The driver tries once a second whether a lost server is back, and notices
+// only then that its client was closed.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
@@ -48,12 +48,12 @@ func openStore(t testing.TB, o Options) *Store {
 	return s
 }
 
-// credentials are a user and password that never change.
+// credentials returns a user and a password that never change.
 func credentials(username, password string) func() (string, string) {
 	return func() (string, string) { return username, password }
 }
 
-// rawClient is a client of the test's own, to look behind the store.
+// rawClient returns a client of the test's own, to read Redis directly.
 func rawClient(t testing.TB, addr string) *redis.Client {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
@@ -103,8 +103,8 @@ func applying(e verification.Event) store.UpdateFunc {
 	}
 }
 
-// servers are what the tests of this package run on. A run on another server than redis-server leaves the
-// imitation out: it has been tested beside that one.
+// servers runs a test on the servers of this package. A run on another server than redis-server leaves out the
+// imitation, which was tested beside redis-server.
 func servers(t *testing.T, run func(t *testing.T, addr string)) {
 	if redistest.Program() == redistest.Default {
 		t.Run("miniredis", func(t *testing.T) { run(t, redistest.Imitate(t).Addr()) })
@@ -112,7 +112,7 @@ func servers(t *testing.T, run func(t *testing.T, addr string)) {
 	t.Run("redis-server", func(t *testing.T) { run(t, redistest.Start(t).Addr) })
 }
 
-// conforming are options as storetest needs them.
+// conforming returns options as storetest needs them.
 func conforming(o Options, clock func() time.Time) Options {
 	o.FeedMaxLen, o.FeedMaxAge, o.Policy, o.Clock = storetest.FeedMaxLen, storetest.FeedMaxAge, storetest.Policy, clock
 	return o
@@ -133,7 +133,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// dump is everything that a server holds, as text.
+// dump returns everything that a server holds, as text.
 func dump(t *testing.T, raw *redis.Client) string {
 	t.Helper()
 	ctx := testContext(t)
@@ -165,7 +165,7 @@ func dump(t *testing.T, raw *redis.Client) string {
 	return text.String()
 }
 
-// G11: after a redaction nothing personal is anywhere in Redis.
+// TestRedactionPurgesRedis (G11): after a redaction no personal data is anywhere in Redis.
 func TestRedactionPurgesRedis(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		for _, split := range []bool{false, true} {

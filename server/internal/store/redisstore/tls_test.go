@@ -22,8 +22,8 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// certificate makes a certificate for 127.0.0.1, signed by itself, and writes both parts for a
-// server. It returns the pool that trusts it.
+// certificate makes a self-signed certificate for 127.0.0.1 and writes both parts for a server. It returns the pool
+// that trusts it.
 func certificate(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -57,8 +57,8 @@ func certificate(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) 
 	return certFile, keyFile, roots
 }
 
-// A server that speaks TLS, with a user who may do what is needed and no more: both reads and writes,
-// and the client of Follow, and what waits for replicas.
+// TestTLSWithAnACLUser: the server speaks TLS, and the user may do only what is necessary. Reads, writes, the client
+// of Follow and the wait for replicas work.
 func TestTLSWithAnACLUser(t *testing.T) {
 	certFile, keyFile, roots := certificate(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -93,8 +93,8 @@ func TestTLSWithAnACLUser(t *testing.T) {
 	}
 }
 
-// What connections begin with can change while the store is open: after a change every new connection
-// has the new, and a server that takes only the new one is served.
+// TestCredentialsAndAuthoritiesChange: credentials and authorities can change while the store is open. After a change
+// every new connection uses the new ones, and a server that accepts only those is served.
 func TestCredentialsAndAuthoritiesChange(t *testing.T) {
 	oldCert, oldKey, oldRoots := certificate(t)
 	newCert, newKey, newRoots := certificate(t)

@@ -10,10 +10,10 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// memory is a store of sessions and of what catching up remembers. fail may refuse any call by its
-// name, and is told the session's or account's name with it.
-type memory struct {
-	store.Store // what nobody here calls
+// fakeStore is a store of sessions and of the data of the catch-up. fail can refuse any call: it gets the name of the
+// call and the id of the session or the name of the account.
+type fakeStore struct {
+	store.Store // for the methods that no test calls
 	fail        func(call, name string) error
 	clock       func() time.Time
 
@@ -26,8 +26,8 @@ type memory struct {
 	leased   int
 }
 
-func newMemory() *memory {
-	return &memory{
+func newFakeStore() *fakeStore {
+	return &fakeStore{
 		sessions: make(map[string]verification.Session), cursors: make(map[string]int64), marks: make(map[string]int64),
 		fail: func(string, string) error { return nil }, clock: time.Now,
 	}
@@ -35,11 +35,11 @@ func newMemory() *memory {
 
 const partitions = 3
 
-func (m *memory) Partitions() int { return partitions }
+func (m *fakeStore) Partitions() int { return partitions }
 
 func partitionOf(id string) int { return int(id[len(id)-1]) % partitions }
 
-func (m *memory) Get(_ context.Context, id string) (verification.Session, error) {
+func (m *fakeStore) Get(_ context.Context, id string) (verification.Session, error) {
 	if err := m.fail("get", id); err != nil {
 		return verification.Session{}, err
 	}
@@ -52,7 +52,7 @@ func (m *memory) Get(_ context.Context, id string) (verification.Session, error)
 	return session, nil
 }
 
-func (m *memory) Update(_ context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+func (m *fakeStore) Update(_ context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
 	if err := m.fail("update", id); err != nil {
 		return verification.Session{}, err
 	}
@@ -65,7 +65,7 @@ func (m *memory) Update(_ context.Context, id string, fn store.UpdateFunc) (veri
 	return m.sessions[id], err
 }
 
-func (m *memory) Due(_ context.Context, partition int, by int64, skip, limit int) ([]string, error) {
+func (m *fakeStore) Due(_ context.Context, partition int, by int64, skip, limit int) ([]string, error) {
 	if err := m.fail("due", ""); err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (m *memory) Due(_ context.Context, partition int, by int64, skip, limit int
 	return ids[:min(limit, len(ids))], nil
 }
 
-func (m *memory) Accounts(context.Context) ([]string, error) {
+func (m *fakeStore) Accounts(context.Context) ([]string, error) {
 	if err := m.fail("accounts", ""); err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (m *memory) Accounts(context.Context) ([]string, error) {
 	return accounts, nil
 }
 
-func (m *memory) Cursor(_ context.Context, account string) (int64, error) {
+func (m *fakeStore) Cursor(_ context.Context, account string) (int64, error) {
 	if err := m.fail("cursor", account); err != nil {
 		return 0, err
 	}
@@ -106,7 +106,7 @@ func (m *memory) Cursor(_ context.Context, account string) (int64, error) {
 	return m.cursors[account], nil
 }
 
-func (m *memory) SetCursor(_ context.Context, account string, second int64) error {
+func (m *fakeStore) SetCursor(_ context.Context, account string, second int64) error {
 	if err := m.fail("setcursor", account); err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (m *memory) SetCursor(_ context.Context, account string, second int64) erro
 	return nil
 }
 
-func (m *memory) Lease(_ context.Context, _, holder string, duration time.Duration) (bool, error) {
+func (m *fakeStore) Lease(_ context.Context, _, holder string, duration time.Duration) (bool, error) {
 	if err := m.fail("lease", holder); err != nil {
 		return false, err
 	}
@@ -131,7 +131,7 @@ func (m *memory) Lease(_ context.Context, _, holder string, duration time.Durati
 	return true, nil
 }
 
-func (m *memory) Release(_ context.Context, _, holder string) error {
+func (m *fakeStore) Release(_ context.Context, _, holder string) error {
 	if err := m.fail("release", holder); err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (m *memory) Release(_ context.Context, _, holder string) error {
 	return nil
 }
 
-func (m *memory) Marks(_ context.Context, names ...string) ([]int64, error) {
+func (m *fakeStore) Marks(_ context.Context, names ...string) ([]int64, error) {
 	if err := m.fail("marks", ""); err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (m *memory) Marks(_ context.Context, names ...string) ([]int64, error) {
 	return marks, nil
 }
 
-func (m *memory) SetMark(_ context.Context, name string, value int64) error {
+func (m *fakeStore) SetMark(_ context.Context, name string, value int64) error {
 	if err := m.fail("setmark", name); err != nil {
 		return err
 	}
@@ -166,13 +166,13 @@ func (m *memory) SetMark(_ context.Context, name string, value int64) error {
 	return nil
 }
 
-func (m *memory) session(id string) verification.Session {
+func (m *fakeStore) session(id string) verification.Session {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.sessions[id]
 }
 
-func (m *memory) cursor(account string) int64 {
+func (m *fakeStore) cursor(account string) int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.cursors[account]
