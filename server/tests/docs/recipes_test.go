@@ -12,7 +12,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// recipeRunner is where the README's recipes are tried: dev, and what they need of it.
+// recipeRunner runs the README's recipes against dev.
 type recipeRunner struct {
 	t       *testing.T
 	guided  *guideRunner
@@ -124,7 +124,7 @@ func (k *recipeRunner) choose(outcome, url string) {
 	k.guided.curl([]string{"curl", "-d", "outcome=" + outcome, url})
 }
 
-// TestReadmeRecipes: every recipe of the README does what it is for, with the real grpcurl and dev.
+// TestReadmeRecipes: every recipe of the README works, with the real grpcurl and dev.
 func TestReadmeRecipes(t *testing.T) {
 	k := newRecipeRunner(t)
 	asked := k.serve("is this person verified?", "", `"STATUS_REQUIRES_INPUT"`)
