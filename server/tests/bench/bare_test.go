@@ -20,9 +20,9 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// bare is the least that the contract can cost, in a process of its own: constant answers without
-// interceptors, webhooks verified and decoded by Stripe's own library and kept nowhere, watches woken
-// from memory. The server is measured against it, side by side.
+// bare has the least cost that the contract allows, in a process of its own: constant answers without interceptors,
+// webhooks that Stripe's own library verifies and decodes and that nothing stores, and watches woken from memory. The
+// server is measured against it, side by side.
 type bare struct {
 	verificationv1.UnimplementedVerificationServiceServer
 
@@ -82,7 +82,7 @@ func (b *bare) WatchStatus(request *verificationv1.WatchStatusRequest, stream ve
 	}
 }
 
-// webhook is what Stripe's documentation shows: ConstructEvent, then the object by the library's type.
+// webhook is the handler of Stripe's documentation: ConstructEvent, then the object by the library's type.
 func (b *bare) webhook(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 256<<10))
 	if err != nil {

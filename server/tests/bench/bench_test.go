@@ -31,7 +31,7 @@ type subject struct {
 	start func(*testing.B) *rig.Process
 }
 
-// subjects are those of every benchmark.
+// subjects are the servers of every benchmark.
 var subjects = []subject{{"server=bare", startBare}, {"server=ours", startOurs}}
 
 func startBare(b *testing.B) *rig.Process {
@@ -113,7 +113,7 @@ func reportLatencies(b *testing.B, all []time.Duration) {
 	}
 }
 
-// BenchmarkGetStatus is 64 callers over 4 connections who ask for the status of a thousand sessions.
+// BenchmarkGetStatus: 64 callers over 4 connections ask for the status of a thousand sessions.
 func BenchmarkGetStatus(b *testing.B) {
 	for _, subject := range subjects {
 		b.Run(subject.name, func(b *testing.B) {
@@ -149,8 +149,8 @@ func indented(b *testing.B, events []rig.Event) []rig.Event {
 	return events
 }
 
-// BenchmarkIngest posts lives of five events over 32 connections: each session's in order, and those of
-// 64 sessions in turn, since Stripe's own are seconds apart.
+// BenchmarkIngest posts lives of five events over 32 connections, each session's in order. The events of 64 sessions
+// alternate, because Stripe's own are seconds apart.
 func BenchmarkIngest(b *testing.B) {
 	for _, subject := range append(slices.Clone(subjects), express(b)) {
 		b.Run(subject.name, func(b *testing.B) {

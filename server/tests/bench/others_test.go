@@ -12,16 +12,16 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// What others make of the same work, beside the server. Each is installed or built once for all runs of its
-// benchmark, and skipped where that cannot be done.
+// Other programs that do the same work. Each is installed or built once for all runs of its benchmark, and skipped if that
+// is not possible.
 
-// warmUp is how many webhooks Node takes before any is measured: it compiles what runs often, and is at its
-// speed after some thousands.
+// warmUp is the number of webhooks that Node takes before the measurement: it compiles code that runs often, and reaches
+// its speed after some thousands.
 const warmUp = 5000
 
-// express takes webhooks as Stripe's documentation shows it for Node, and keeps nothing. It is one process, as
-// the documentation starts it, and so uses one core; the same for all runs, since it remembers nothing but its
-// warmth.
+// express takes webhooks as Stripe's documentation shows it for Node, and stores nothing. It is one process, as the
+// documentation starts it, and so uses one core. All runs share the process, because it keeps nothing but its compiled
+// code.
 func express(all *testing.B) subject {
 	var p *rig.Process
 	return subject{"server=express", func(b *testing.B) *rig.Process {
@@ -48,9 +48,9 @@ func express(all *testing.B) subject {
 	}}
 }
 
-// centrifuge is a library for deliveries in Go, with its own way of Redis: a stream of what was published for each
-// channel, and PUB/SUB. The clients, the contract, the webhooks and the kind of Redis are the same as the
-// server's; the program says what it does less.
+// centrifuge is a library for deliveries in Go. It uses Redis in its own way: a stream of publications for each channel,
+// and PUB/SUB. The clients, the contract, the webhooks and the kind of Redis are the same as the server's. The program's
+// comment says what it does less.
 func centrifuge(all *testing.B) subject {
 	dir, built := all.TempDir(), false
 	program := filepath.Join(dir, "centrifuge")
@@ -67,8 +67,8 @@ func centrifuge(all *testing.B) subject {
 	}}
 }
 
-// buildCentrifuge builds a module of its own, so that the server's stays without the library. What the server's
-// module needs in newer versions is taken from there, in copies of the files that say so.
+// buildCentrifuge builds a module of its own, so that the server's module does not need the library. If the server's module
+// needs a module in a newer version, the version comes from there, in copies of go.mod and go.sum.
 func buildCentrifuge(b *testing.B, dir, program string) {
 	b.Helper()
 	rig.NeedProgram(b, "go")

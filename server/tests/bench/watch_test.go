@@ -97,7 +97,7 @@ func (d *delivery) receive(id string, stream grpc.ServerStreamingClient[verifica
 	}
 }
 
-// BenchmarkIdleStreams is the memory of a watch that waits.
+// BenchmarkIdleStreams measures the memory of a watch that waits.
 func BenchmarkIdleStreams(b *testing.B) {
 	for _, subject := range subjects {
 		b.Run(subject.name, func(b *testing.B) {
@@ -126,7 +126,7 @@ func BenchmarkIdleStreams(b *testing.B) {
 
 var memStats = regexp.MustCompile(`(?m)^# (HeapAlloc|Stack) = (\d+)`)
 
-// inUse is the memory of heap and stacks, after a collection, in bytes.
+// inUse returns the memory of heap and stacks after a garbage collection, in bytes.
 func (d *delivery) inUse() (bytes int) {
 	d.b.Helper()
 	d.http.CloseIdleConnections()

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// atMost bounds every call, by far: no fault lasts so long, so a call that reaches it was forgotten.
+	// atMost bounds every call. No fault lasts nearly as long, so a call that reaches it hangs.
 	atMost = 8 * time.Second
 	// withinABatch is a deadline that ends while a commit is under way.
 	withinABatch = 2 * time.Millisecond
@@ -64,7 +64,7 @@ func (r *round) deliver(ctx context.Context, rng *rand.Rand, event verification.
 	return err
 }
 
-// reads calls GetStatus, mostly with what is known.
+// reads calls GetStatus, mostly with the newest known revision.
 func (r *round) reads(ctx context.Context, rng *rand.Rand) {
 	for pause(ctx, time.Duration(rng.Int64N(int64(3*time.Millisecond)))) == nil {
 		id := r.stripe.anyID(rng)

@@ -1,10 +1,8 @@
-// Package differential runs two replicas of the service over one Redis under random load and faults,
-// and asks the checker whether what clients saw keeps the guarantees. It stands between the fault suite,
-// which breaks whole processes, and the tests of single packages: the replicas are built as app builds
-// them, but in this process, so that calls can end within a batch and Redis can lose its newest writes at
-// an exact moment.
-//
-// It knows no rule of a session's state. It has a Stripe of its own, which is the truth at the end.
+// Package differential runs two replicas of the service over one Redis under random load and faults, and asks the checker
+// whether what clients saw keeps the guarantees. It is between the fault suite, which breaks whole processes, and the tests
+// of single packages: the replicas are built as app builds them, but in this process, so that calls can end within a batch
+// and Redis can lose its newest writes at an exact moment. It knows no rule of a session's state. It has a simulated Stripe
+// of its own, whose state is the truth at the end.
 package differential
 
 import (
@@ -77,8 +75,7 @@ func loadFor() time.Duration {
 // choices are a round's part of a seed.
 type choices struct{ seed, round uint64 }
 
-// of are the choices of one goroutine. What goroutines do at the same time comes in no fixed order, so a
-// seed repeats the choices and not the run.
+// of returns the choices of one goroutine. Goroutines run in no fixed order, so a seed repeats the choices and not the run.
 func (c choices) of(stream uint64) *rand.Rand {
 	return rand.New(rand.NewPCG(c.seed, c.round<<32|stream))
 }

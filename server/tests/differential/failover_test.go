@@ -14,9 +14,9 @@ import (
 func startPair(t *testing.T, split bool) *form {
 	first := redistest.Start(t)
 	master, replica := newServer(t, first), newServer(t, redistest.StartReplica(t, first))
-	fronts := fronts{openFront(t, master.Addr), openFront(t, master.Addr)}
-	f := &form{fronts: fronts, options: func(replica int) redisstore.Options {
-		return redisstore.Options{Addrs: []string{fronts[replica].addr()}, SplitIndex: split}
+	addrs := proxies{openProxy(t, master.Addr), openProxy(t, master.Addr)}
+	f := &form{proxies: addrs, options: func(replica int) redisstore.Options {
+		return redisstore.Options{Addrs: []string{addrs[replica].addr()}, SplitIndex: split}
 	}}
 	f.setMasters(master)
 	move := func(r *round, away, to func()) (map[string]int32, error) {
@@ -35,19 +35,19 @@ func startPair(t *testing.T, split bool) *form {
 		{
 			name: "failover, connections survive", prepare: func(*round) bool { return replica.detach(master) },
 			lose: func(r *round) (map[string]int32, error) {
-				return move(r, fronts.hold, func() { fronts.reconnect(master.Addr); fronts.release() })
+				return move(r, addrs.hold, func() { addrs.reconnect(master.Addr); addrs.release() })
 			},
 		},
 		{
 			name: "failover, idle connections closed", prepare: func(*round) bool { return replica.detach(master) },
 			lose: func(r *round) (map[string]int32, error) {
-				return move(r, fronts.hold, func() { fronts.cutAll(master.Addr); fronts.release() })
+				return move(r, addrs.hold, func() { addrs.cutAll(master.Addr); addrs.release() })
 			},
 		},
 		{
 			name: "failover, connections cut", prepare: func(*round) bool { return replica.detach(master) },
 			lose: func(r *round) (map[string]int32, error) {
-				return move(r, func() { fronts.cutAll(""); fronts.hold() }, func() { fronts.cutAll(master.Addr); fronts.release() })
+				return move(r, func() { addrs.cutAll(""); addrs.hold() }, func() { addrs.cutAll(master.Addr); addrs.release() })
 			},
 		},
 		everythingLost(f),
@@ -55,8 +55,8 @@ func startPair(t *testing.T, split bool) *form {
 	return f
 }
 
-// detach ends the replication of a replica that has all but the newest writes: what the master takes from
-// now on is lost in a failover. It returns false where the replica is not there yet.
+// detach ends the replication of a replica that has all but the newest writes: a failover loses what the master writes from
+// now on. It returns false if the replica is not ready.
 func (s *server) detach(master *server) bool {
 	_, port, _ := net.SplitHostPort(master.Addr)
 	if s.Info("master_port") != port || s.Info("master_link_status") != "up" {
@@ -74,16 +74,16 @@ func (s *server) follow(master *server) error {
 	return patiently(func(ctx context.Context) error { return s.Do(ctx, "REPLICAOF", host, port).Err() })
 }
 
-// fronts are one for each replica, so that one of them can be disturbed alone.
-type fronts []*front
+// proxies are the proxies of the replicas: one for each, so that a test can disturb one alone.
+type proxies []*movingProxy
 
-func (all fronts) each(do func(*front)) {
+func (all proxies) each(do func(*movingProxy)) {
 	for _, f := range all {
 		do(f)
 	}
 }
 
-func (all fronts) hold()                   { all.each((*front).hold) }
-func (all fronts) release()                { all.each((*front).release) }
-func (all fronts) cutAll(target string)    { all.each(func(f *front) { f.cutAll(target) }) }
-func (all fronts) reconnect(target string) { all.each(func(f *front) { f.reconnect(target) }) }
+func (all proxies) hold()                   { all.each((*movingProxy).hold) }
+func (all proxies) release()                { all.each((*movingProxy).release) }
+func (all proxies) cutAll(target string)    { all.each(func(f *movingProxy) { f.cutAll(target) }) }
+func (all proxies) reconnect(target string) { all.each(func(f *movingProxy) { f.reconnect(target) }) }

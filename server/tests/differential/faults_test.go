@@ -30,11 +30,11 @@ func (r *round) faults(ctx context.Context) {
 			_ = pause(ctx, time.Duration(rng.Int64N(int64(60*time.Millisecond))))
 			r.stripe.away.Store(false)
 		case 6:
-			if len(r.form.fronts) == 0 || rng.IntN(2) > 0 {
+			if len(r.form.proxies) == 0 || rng.IntN(2) > 0 {
 				continue // it lasts
 			}
 			name = "one replica's feed stalled"
-			r.form.fronts[rng.IntN(2)].stallFeed(2500 * time.Millisecond)
+			r.form.proxies[rng.IntN(2)].stallFeed(2500 * time.Millisecond)
 		}
 		r.count("fault, " + name)
 	}

@@ -19,13 +19,13 @@ import (
 type form struct {
 	options func(replica int) redisstore.Options
 	losses  []loss
-	fronts  []*front // of the replicas; none on a Cluster
+	proxies []*movingProxy // of the replicas; none on a Cluster
 
 	mu  sync.Mutex
 	now []*server // see masters
 }
 
-// masters are those that are written to now.
+// masters returns the servers that take writes now.
 func (f *form) masters() []*server {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -44,7 +44,7 @@ var formNames = map[string]func(*testing.T) *form{
 	"cluster":    startMasters,
 }
 
-// server is a redis-server with a client of its own, beside those of the replicas.
+// server is a redis-server with a client of its own, besides the clients of the replicas.
 type server struct {
 	*redistest.Server
 	*redis.Client
@@ -65,7 +65,7 @@ func newServer(t *testing.T, s *redistest.Server) *server {
 	return &server{s, client, opened}
 }
 
-// master is one of those that are written to.
+// master returns one of the servers that take writes now.
 func (f *form) master(rng *rand.Rand) *server {
 	masters := f.masters()
 	return masters[rng.IntN(len(masters))]
@@ -96,7 +96,7 @@ func everythingLost(f *form) loss {
 	}
 }
 
-// revisions are those of all sessions that a server has.
+// revisions returns the revisions of all sessions of a server.
 func (s *server) revisions(ids []string) (map[string]int32, error) {
 	found := make(map[string]int32)
 	for _, id := range ids {

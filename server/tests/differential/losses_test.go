@@ -12,7 +12,7 @@ import (
 // loss is a way in which Redis loses writes.
 type loss struct {
 	name string
-	// prepare marks what is to be kept. It returns false where that is not possible now.
+	// prepare marks what is to be kept. It returns false if that is not possible now.
 	prepare func(r *round) bool
 	// lose goes back to the mark, and returns the revision at which each session was kept.
 	lose func(r *round) (kept map[string]int32, err error)
@@ -39,7 +39,7 @@ func (r *round) losses(ctx context.Context) {
 	}
 }
 
-// loses makes a loss, and lets its era go on until nothing of what was lost may be shown any more.
+// loses makes a loss. It ends the era when nothing that was lost must be shown any more.
 func (r *round) loses(ctx context.Context, kind loss) {
 	var kept map[string]int32
 	described := checker.Loss{Reason: kind.name, Everything: kind.everything}
@@ -79,7 +79,7 @@ func describe(ids []string, told, kept map[string]int32) (text string) {
 	return text
 }
 
-// setLoss drops what is known, and notes nothing while a loss goes on.
+// setLoss drops what is known. During a loss nothing is stored.
 func (r *round) setLoss(on bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

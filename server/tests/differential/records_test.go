@@ -8,8 +8,8 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// compareRecords asks of the records what no response shows: that all of Stripe's events are there once,
-// and that grants are as many as were noted.
+// compareRecords checks in the records what no response shows: they have each of Stripe's events once, and as many grants
+// as were counted.
 func (r *round) compareRecords() {
 	r.awaitCatchUp()
 	for _, id := range r.stripe.sessions() {
@@ -30,8 +30,8 @@ func (r *round) compareRecords() {
 	}
 }
 
-// awaitCatchUp waits, within convergeWithin, until the catch-up has brought what Redis lost. If nothing was
-// lost it does not wait: every event was acknowledged.
+// awaitCatchUp waits, for at most convergeWithin, until the catch-up has restored what Redis lost. If nothing was lost it
+// does not wait, because every event was acknowledged.
 func (r *round) awaitCatchUp() {
 	for began := time.Now(); r.losing && time.Since(began) < convergeWithin; _ = pause(r.t.Context(), 250*time.Millisecond) {
 		missing := 0

@@ -20,7 +20,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return all`)
 
-// restore puts a server back to what dump returned, at once.
+// restore sets a server back to what dump returned, at once.
 var restore = redis.NewScript(`
 for _, key in ipairs(redis.call('KEYS', '*')) do
   redis.call('DEL', key)

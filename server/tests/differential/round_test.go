@@ -19,16 +19,16 @@ import (
 )
 
 const (
-	// fresh is how old an answer may be: the contract says a second.
+	// fresh is the greatest age of an answer: the contract says a second.
 	fresh = 1250 * time.Millisecond
-	// forgotten is how long after a loss what it took may still be shown: a second as well, and what it
-	// takes a busy machine to bring an answer to its client.
+	// forgotten bounds the time after a loss for which lost data can be shown: a second too, and the time in which a busy
+	// machine brings an answer to its client.
 	forgotten = 2 * time.Second
-	// named is how long after a loss the tailer must have named what it took: it can do so once it reads the feed
-	// again, which a fault of the same moment keeps from it for 2.5 s, and another of that kind for as long again.
+	// named bounds the time after a loss in which the follower of the feed must name what was lost. It can do so once it
+	// reads the feed again, which a fault of the same moment prevents for 2.5 s, and another such fault for as long again.
 	named = 10 * time.Second
-	// convergeWithin is how long it may take after the load until all is as Stripe says: a catch-up rests
-	// for 5 s after the one before, and pauses where Stripe was away.
+	// convergeWithin bounds the time from the load until all is as at Stripe: a catch-up rests for 5 s after the previous
+	// one, and pauses while Stripe is down.
 	convergeWithin = 30 * time.Second
 )
 
@@ -58,11 +58,10 @@ func newRound(t *testing.T, form *form, c choices, losing bool) *round {
 	r := &round{
 		t: t, form: form, choices: c, losing: losing, recorder: recorder, stripe: newStripe(clock, recorder.Emitted),
 		known: make(map[string]int32), stats: make(map[string]int),
-		// Where much is committed, batches are large and losses are overgrown at once; where little is, what is
-		// in memory gets old.
+		// With many commits, batches are large and losses are overgrown at once. With few commits, the cache gets old.
 		slowness: []int64{1, 12}[c.round%2],
 	}
-	// One with too little memory for all, one with enough.
+	// One cache is too small for all sessions, and one is large enough.
 	for n, size := range []int{64, 10_000} {
 		r.replicas = append(r.replicas, startReplica(t, fmt.Sprintf("replica %d", n), form.options(n), r.stripe, size))
 	}
@@ -74,7 +73,7 @@ func newRound(t *testing.T, form *form, c choices, losing bool) *round {
 	return r
 }
 
-// run is load and faults for a while, then delivery of what is left, and the verdict.
+// run makes load and faults for a while, then delivers the rest, and checks everything.
 func (r *round) run(load time.Duration) {
 	ctx, stop := context.WithCancel(r.t.Context())
 	defer stop()
@@ -119,7 +118,7 @@ func (r *round) pace(rng *rand.Rand, most time.Duration) time.Duration {
 	return time.Duration(rng.Int64N(r.slowness * int64(most)))
 }
 
-// settle lets Stripe finish, deliver what nobody has acknowledged, and say its final word.
+// settle lets Stripe finish and deliver what was not acknowledged, and gives the checker the final states.
 func (r *round) settle() {
 	r.stripe.away.Store(false)
 	r.stripe.finish()
@@ -196,8 +195,8 @@ func (r *round) verdict() {
 	r.t.Logf("%v; %v", r.recorder.Seen(), counts)
 }
 
-// busy fails a round in which too little happened to show anything. The bounds are a small part of what
-// happens in the short form on a busy machine.
+// busy fails a round in which too little happened to show anything. The bounds are a small part of what happens in the
+// short form on a busy machine.
 func (r *round) busy() {
 	least := map[string]int{"deliveries": 50, "GetStatus OK": 50, "RetryVerification OK": 1, "watch of ": 10, "fault, ": 3}
 	if r.losing {

@@ -93,7 +93,7 @@ func (s *stripe) steps(rng *rand.Rand) {
 	}
 }
 
-// step is what happens to a session next. It needs s.mu.
+// step makes the next step of a session. The caller holds s.mu.
 func (s *stripe) step(l *life, rng *rand.Rand) {
 	o := &l.object
 	switch {
@@ -239,7 +239,7 @@ func (s *stripe) FindByReference(ctx context.Context, reference string) (verific
 	return s.Retrieve(ctx, "", newest)
 }
 
-// CreateLike implements rpc.Stripe. The successor is there also where nobody hears of it.
+// CreateLike implements rpc.Stripe. The successor exists even if no caller learns of it.
 func (s *stripe) CreateLike(ctx context.Context, _, id, _ string) (string, error) {
 	if s.away.Load() {
 		return "", verification.ErrStripeUnavailable

@@ -8,9 +8,9 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// TestG8_WhatWasLostBeforeTheFeedToldOfItIsNotShownForLong: a replica knows of a commit, its own or one that
-// it has read, and Redis loses it before the replica's tailer has read its entry. The tailer's position is
-// good before and after, and what others commit follows it: the feed holds no sign of the loss.
+// TestG8_WhatWasLostBeforeTheFeedToldOfItIsNotShownForLong: a replica knows of a commit, its own or one that it has read,
+// and Redis loses it before the replica's follower has read its entry. The position of the follower is valid before and
+// after, and the commits of others follow it: the feed holds no sign of the loss.
 func TestG8_WhatWasLostBeforeTheFeedToldOfItIsNotShownForLong(t *testing.T) {
 	for _, by := range []struct {
 		name      string
@@ -45,7 +45,7 @@ func TestG8_WhatWasLostBeforeTheFeedToldOfItIsNotShownForLong(t *testing.T) {
 			}
 
 			lose := form.masters()[0].Keep()
-			form.fronts[1].stallFeed(900 * time.Millisecond)
+			form.proxies[1].stallFeed(900 * time.Millisecond)
 			_ = pause(t.Context(), 300*time.Millisecond) // the read that was under way is over
 			apply(by.committer, processing)
 			if got := shown(2); got != 2 {

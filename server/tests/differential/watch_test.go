@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// watchedWithin is how long it may take at the end until a watch has told everything.
+	// watchedWithin bounds the time at the end until a watch has shown everything.
 	watchedWithin = 10 * time.Second
 	// quietFor is how long nothing must have come, at the end, when nothing happens any more.
 	quietFor = 3 * time.Second
@@ -34,7 +34,7 @@ type watcher struct {
 	told    map[string]int32 // the newest revision of each session
 }
 
-// watchers are those of a round: of sessions, references and everything.
+// watchers are the watches of a round: of sessions, references and all sessions.
 func (r *round) watchers() (all []*watcher) {
 	for n, kind := range []string{"all", "session", "session", "session", "session", "reference", "reference", "reference", "all", "all"} {
 		w := &watcher{round: r, rng: r.choices.of(uint64(400 + n)), kind: kind, forever: n < 2}
@@ -44,7 +44,7 @@ func (r *round) watchers() (all []*watcher) {
 	return all
 }
 
-// begin chooses what to watch, without a token.
+// begin chooses the subject of a watch, without a token.
 func (w *watcher) begin() {
 	w.request, w.told = &verificationv1.WatchStatusRequest{}, make(map[string]int32)
 	switch w.kind {
@@ -114,8 +114,8 @@ func (w *watcher) stream(ctx context.Context, came func()) error {
 	return err
 }
 
-// endWatches lets each watch of a session or of everything tell what is left, and ends it: then the
-// checker asks whether it has told all.
+// endWatches lets each watch of a session or of all sessions show the rest, and ends it. Then the checker decides whether
+// it has shown everything.
 func (r *round) endWatches(all []*watcher) {
 	var ending sync.WaitGroup
 	for _, w := range all {
@@ -155,8 +155,8 @@ func (w *watcher) end() {
 	}
 }
 
-// complete reports whether the newest revision of what is watched was told. Of everything that is asked of
-// those sessions only that it has told of; the checker knows of the others.
+// complete returns whether the watch has shown the newest revision of its subject. For a watch of all sessions only the
+// sessions that it has shown count: the checker knows of the others.
 func (w *watcher) complete() bool {
 	for id, revision := range w.told {
 		if s, err := w.replicas[0].store.Get(w.t.Context(), id); err != nil || s.Revision > revision {

@@ -17,7 +17,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// guideRunner holds the commands of dev's guide, and does what grpcurl and curl would do with them.
+// guideRunner has the commands of dev's guide, and does what grpcurl and curl would do with them.
 type guideRunner struct {
 	t        *testing.T
 	commands []string
@@ -146,7 +146,7 @@ func (g *guideRunner) checkAnother() {
 	})
 }
 
-// checkReflection is what grpcurl needs to work without the contract.
+// checkReflection checks what grpcurl needs to work without the contract.
 func checkReflection(t *testing.T, conn *grpc.ClientConn) {
 	t.Helper()
 	stream, err := reflectionv1.NewServerReflectionClient(conn).ServerReflectionInfo(rig.Within(t, rig.Soon))

@@ -1,4 +1,4 @@
-// Package docs holds the documents to the code: their tables, recipes and walks say what the server does.
+// Package docs holds the documents to the code: what their tables, recipes and walks say, the server does.
 package docs
 
 import (

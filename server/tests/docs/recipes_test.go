@@ -17,7 +17,7 @@ import (
 // longWalk is the document with the recipes.
 const longWalk = "server/docs/walk.md"
 
-// recipeRunner is where the recipes are tried: dev, and what they need of it.
+// recipeRunner runs the recipes of the long walk against dev.
 type recipeRunner struct {
 	t       *testing.T
 	guided  *guideRunner
@@ -123,7 +123,7 @@ func (k *recipeRunner) choose(outcome, url string) {
 	k.guided.curl([]string{"curl", "-d", "outcome=" + outcome, url})
 }
 
-// TestReadmeRecipes: every recipe of the long walk does what it is for, with the real grpcurl and dev.
+// TestReadmeRecipes: every recipe of the long walk works, with the real grpcurl and dev.
 func TestReadmeRecipes(t *testing.T) {
 	k := newRecipeRunner(t)
 	asked := k.serve("is this person verified?", "", `"STATUS_REQUIRES_INPUT"`)

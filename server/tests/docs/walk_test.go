@@ -12,7 +12,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestDevWalk follows the guide as a stranger would: refused, retried, verified.
+// TestDevWalk follows dev's guide to the letter: refused, retried, verified.
 func TestDevWalk(t *testing.T) {
 	p, guide := rig.LaunchDev(t)
 	if !strings.Contains(guide, "Nothing is kept") {

@@ -114,7 +114,7 @@ func (b *browser) inspect(name string) {
 	b.do("look", rig.Fields{"width": 390, "dark": false})
 }
 
-// pageServer is the example with the page, in front of a server and a simulated Stripe.
+// pageServer is the example with the page. It uses a server and a simulated Stripe.
 type pageServer struct {
 	t       *testing.T
 	program string
@@ -148,9 +148,8 @@ func (s *pageServer) start() {
 	s.running.Await("the page's server listens", func() bool { return strings.Contains(s.running.Stderr.String(), s.url) })
 }
 
-// TestPersonInABrowser: somebody is refused, tries again, is refused, tries again and is verified. In
-// between their network fails, and the page's server and the one behind it are stopped and killed. What
-// they see is right and goes on by itself.
+// TestPersonInABrowser: a person is refused, tries again, is refused, tries again and is verified. In between their network
+// fails, and the page's server and the service are stopped and killed. The page shows the truth and continues by itself.
 func TestPersonInABrowser(t *testing.T) {
 	t.Parallel() // it mostly waits
 	redis, stripe := redistest.Start(t), rig.StartFakeStripe(t)

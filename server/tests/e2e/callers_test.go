@@ -130,7 +130,7 @@ func serveSecured(t *testing.T, stripe *rig.FakeStripe, lines string) *securedSe
 	return g
 }
 
-// dial connects with a client certificate that has this SPIFFE id, or with none.
+// dial connects with a client certificate with this SPIFFE id. Without an id it shows no certificate.
 func (g *securedServer) dial(id string) *grpc.ClientConn {
 	g.t.Helper()
 	trusted := x509.NewCertPool()
@@ -151,8 +151,8 @@ func (g *securedServer) dial(id string) *grpc.ClientConn {
 	return conn
 }
 
-// TestCallersHaveNamesAndRights through the whole server: the README's policy and the tokens that its
-// command makes decide, and the record and the log say who was granted a retry.
+// TestCallersHaveNamesAndRights, through the whole server: the documented policy and the tokens of its command decide. The
+// record and the log name the caller that got a retry.
 func TestCallersHaveNamesAndRights(t *testing.T) {
 	const bff, tester = "spiffe://example.org/web/bff", "spiffe://example.org/web/test-1"
 	reading, readingLine := newToken(t, "reports", "read")
@@ -248,7 +248,7 @@ func TestServeNamesWhatIsWrongWithWhoMayCall(t *testing.T) {
 	}
 }
 
-// TestTokenNewRefuses what the server would not read.
+// TestTokenNewRefuses names and rights that the server would not read.
 func TestTokenNewRefuses(t *testing.T) {
 	for _, args := range [][]string{{"--name", "a b", "--rights", "read"}, {"--name", "a", "--rights", "write"}, {"--name", "a"}, {"--rights", "read"}} {
 		p := rig.Launch(t, nil, append([]string{"token", "new"}, args...)...)
@@ -258,7 +258,8 @@ func TestTokenNewRefuses(t *testing.T) {
 	}
 }
 
-// TestRetryWithoutReadShowsWhatTheContractSays: the session to go on with, and nothing of the person.
+// TestRetryWithoutReadShowsWhatTheContractSays: a caller without the right to read sees the successor's id and nothing of
+// the person.
 func TestRetryWithoutReadShowsWhatTheContractSays(t *testing.T) {
 	retrier, retrierLine := newToken(t, "desk", "retry")
 	both, bothLine := newToken(t, "web", "read,retry")

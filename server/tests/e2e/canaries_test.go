@@ -11,8 +11,8 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// secretCanaries are texts that must turn up nowhere. Each has a middle part of its own, so that it is found
-// however its ends are cut or concealed.
+// secretCanaries are texts that must not appear anywhere. Each has a middle part of its own, so that it is found even if
+// its ends are cut or masked.
 type secretCanaries struct{ texts []string }
 
 func (p *secretCanaries) add(format, marker string) string {
@@ -20,7 +20,7 @@ func (p *secretCanaries) add(format, marker string) string {
 	return fmt.Sprintf(format, marker)
 }
 
-// addLink plants what was answered or sent as a link: its last part, for the rest is no secret.
+// addLink adds the last part of a link, and the random part of a client secret. The rest of either is not secret.
 func (p *secretCanaries) addLink(url, secret string) {
 	if at := strings.LastIndex(url, "/"); at > 0 && len(url) > at+1 {
 		p.texts = append(p.texts, url[at+1:])
@@ -42,7 +42,7 @@ func (p *secretCanaries) wantAbsent(t *testing.T, where, text string) {
 	}
 }
 
-// adminPages returns what operators can see of a running server.
+// adminPages returns the pages of a running server that operators see.
 func adminPages(t *testing.T, server *rig.Process) (pages []string) {
 	t.Helper()
 	client := rig.NewHTTPClient(t)
@@ -105,7 +105,7 @@ func dumpKeys(t *testing.T, addr, password string) (text string, kinds map[strin
 		case "list":
 			value, err = client.LRange(ctx, key, 0, -1).Result()
 		default:
-			t.Fatalf("key %q is a %s, which nobody looked into", key, kind)
+			t.Fatalf("key %q is a %s, which this test does not know", key, kind)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -7,7 +7,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestCommandLineLeadsToItsHelp: what is said of a command line that cannot be read leads to the right command or help.
+// TestCommandLineLeadsToItsHelp: the error for a command line that cannot be read names the right command or its help.
 func TestCommandLineLeadsToItsHelp(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

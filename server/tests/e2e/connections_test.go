@@ -11,9 +11,8 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestManyIdleConnections: stopped by WEBHOOK_MAX_CONNECTIONS, GRPC_MAX_CONNECTIONS and the admin port's
-// own limit: of many idle connections only as many stay as may be, and a newcomer and a client who was
-// there before are served.
+// TestManyIdleConnections: WEBHOOK_MAX_CONNECTIONS, GRPC_MAX_CONNECTIONS and the admin port's own limit close idle
+// connections beyond the limit. A new client and a client that connected before are served.
 func TestManyIdleConnections(t *testing.T) {
 	const limit, adminLimit, more = 20, 100, 50
 	redis := redistest.Start(t)
@@ -52,7 +51,7 @@ func TestManyIdleConnections(t *testing.T) {
 			})
 		}
 		rig.Await(t, "those too many are closed", func() bool { return closed.Load() >= more })
-		// Those who stay are closed by other limits, later: only the beginning is of interest.
+		// Other limits close the remaining connections later. This test looks at the beginning only.
 		t.Logf("%s: %d of %d idle connections closed", port.addr, closed.Load(), port.limit+more)
 	}
 	rig.Deliver(t, before, p.Webhook, events[0])

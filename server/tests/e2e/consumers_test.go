@@ -21,15 +21,15 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// consumer follows a reference as a program would that uses this service, and goes on by itself. What
-// it tells must have no hole and no repeat, whatever happens to its connections.
+// consumer watches a reference as a program does that uses this service, and resumes by itself. Its revisions must have no
+// hole and no repeat, whatever happens to its connections.
 type consumer struct {
 	name      string
 	revisions chan int32
 	breaks    func() int // how often it lost a stream
 }
 
-// want waits for the next revision that the consumer tells: it must be this one.
+// want waits for the next revision of the consumer, which must be the given one.
 func (c *consumer) want(t *testing.T, revision int32) {
 	t.Helper()
 	select {
@@ -38,7 +38,7 @@ func (c *consumer) want(t *testing.T, revision int32) {
 			t.Fatalf("%s: revision %d; want %d", c.name, got, revision)
 		}
 	case <-time.After(rig.Soon):
-		t.Fatalf("%s: waited %v in vain for revision %d", c.name, rig.Soon, revision)
+		t.Fatalf("%s: waited %v for revision %d", c.name, rig.Soon, revision)
 	}
 }
 
@@ -96,7 +96,7 @@ func nodeProgram(t *testing.T) (dir string) {
 
 var nodeListens = regexp.MustCompile(`listening on (\d+)`)
 
-// startNode runs the example for Node in front of a server.
+// startNode runs the example for Node against a server.
 func startNode(t *testing.T, dir, target string, env ...string) (p *rig.Process, url string) {
 	t.Helper()
 	cmd := exec.Command("node", "bff.mjs")
@@ -134,7 +134,7 @@ func watchWithNode(t *testing.T, dir, name, target, reference string, env ...str
 	return c
 }
 
-// readEvents is a browser that is somebody, and sends the revisions of what it is shown.
+// readEvents is the browser of a person. It sends the revisions that it is shown.
 func readEvents(ctx context.Context, web *http.Client, url, person string, revisions chan<- int32) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -158,7 +158,7 @@ func readEvents(ctx context.Context, web *http.Client, url, person string, revis
 	return lines.Err()
 }
 
-// checkNodeRefuses: nobody is shown nothing, and a browser with a token that is no good starts anew.
+// checkNodeRefuses: the example shows nothing to a browser without a person. A browser with an invalid token gets a reset.
 func checkNodeRefuses(t *testing.T, dir, target, person string) {
 	t.Helper()
 	p, url := startNode(t, dir, target)

@@ -30,7 +30,7 @@ func newCrashRig(t *testing.T) *crashRig {
 	return c
 }
 
-// killAt makes a call to a server that dies at the step, and repeats it at one started anew.
+// killAt calls a server that dies at the step, and repeats the call at a new server.
 func (c *crashRig) killAt(step string, request *verificationv1.RetryVerificationRequest) *verificationv1.RetryVerificationResponse {
 	c.t.Helper()
 	dying := rig.Serve(c.t, c.stripe.Settings(c.redis.Addr, rig.EnvKillAt+"="+step))
@@ -44,8 +44,8 @@ func (c *crashRig) killAt(step string, request *verificationv1.RetryVerification
 	return response
 }
 
-// TestG9_RetryKilledBetweenSteps: wherever the server dies, the same call again finds or makes the one
-// grant, and gives a link that works.
+// TestG9_RetryKilledBetweenSteps: at whichever step the server dies, the repeated call finds or makes the one grant, and
+// returns a link that works.
 func TestG9_RetryKilledBetweenSteps(t *testing.T) {
 	t.Parallel()
 	c := newCrashRig(t)

@@ -14,7 +14,8 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestDevNamesAllTakenPorts: a second dev beside the first is told once what is in its way, and how to start all the same.
+// TestDevNamesAllTakenPorts: a second dev beside the first names every taken port at once, and the flag that moves its
+// ports.
 func TestDevNamesAllTakenPorts(t *testing.T) {
 	flags := []string{"--grpc-addr", "--webhook-addr", "--admin-addr", "--stripe-addr"}
 	args, offset := []string{"dev"}, ""
@@ -82,7 +83,7 @@ func pairOfPorts(t *testing.T) (taken net.Listener, free string) {
 	return nil, ""
 }
 
-// TestDevAtInfoDoesNotMislead: what a developer reads about the embedded Redis is nothing to act on.
+// TestDevAtInfoDoesNotMislead: the log at level info has no line about the embedded Redis on which a developer would act.
 func TestDevAtInfoDoesNotMislead(t *testing.T) {
 	p := rig.Launch(t, nil, "dev", "--log-level=info", "--grpc-addr=127.0.0.1:0", "--webhook-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--stripe-addr=127.0.0.1:0")
 	p.Await("the first event", func() bool { return strings.Contains(p.Stderr.String(), "event kept") })

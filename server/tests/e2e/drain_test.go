@@ -17,8 +17,8 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestG12_DrainAnswersEverything: on SIGTERM every webhook that was accepted is answered, every open
-// stream is told why it ends, new ones are refused, and the process ends with 0 within its limit.
+// TestG12_DrainAnswersEverything: on SIGTERM every accepted webhook is answered, every open stream ends with a reason, new
+// streams are refused, and the process ends with 0 within its limit.
 func TestG12_DrainAnswersEverything(t *testing.T) {
 	const webhooks, streams, limit = 40, 50, 10 * time.Second
 	redis := redistest.Start(t)

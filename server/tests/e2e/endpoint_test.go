@@ -15,7 +15,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// gateway is what stands between the internet and the servers: its URL is known before they start.
+// gateway is the proxy between the internet and the servers. Its URL is known before they start.
 type gateway struct {
 	url string
 	to  atomic.Pointer[url.URL]
@@ -39,8 +39,8 @@ func (f *gateway) sendTo(p *rig.Process) {
 	f.to.Store(&url.URL{Scheme: "http", Host: strings.TrimSuffix(strings.TrimPrefix(p.Webhook, "http://"), "/webhook")})
 }
 
-// TestGoingLive does what the guide says: register, give the secret to the server, check. A connected
-// account's events come by a second endpoint.
+// TestGoingLive follows the guide: register an endpoint, give its secret to the server, check. The events of a connected
+// account come over a second endpoint.
 func TestGoingLive(t *testing.T) {
 	t.Parallel()
 	stripe, redis, front := rig.StartFakeStripe(t), redistest.Start(t), newGateway(t)
@@ -94,8 +94,7 @@ func TestGoingLive(t *testing.T) {
 	}
 }
 
-// TestCheckTellsWhatIsMissing spoils an endpoint in every way at once, and mends it by the commands that
-// check prints.
+// TestCheckTellsWhatIsMissing breaks an endpoint in every way at once, and fixes it by the commands that check prints.
 func TestCheckTellsWhatIsMissing(t *testing.T) {
 	stripe := rig.StartFakeStripe(t)
 	const hook = "https://verification.example.com/webhook"
@@ -137,7 +136,7 @@ func TestCheckTellsWhatIsMissing(t *testing.T) {
 	}
 }
 
-// TestEndpointCommandsRefuse: what is wrong is said before anything is created, and without the key.
+// TestEndpointCommandsRefuse: a command names what is wrong before it creates anything, and does not show the key.
 func TestEndpointCommandsRefuse(t *testing.T) {
 	t.Parallel()
 	stripe := rig.StartFakeStripe(t)

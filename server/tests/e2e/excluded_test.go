@@ -14,8 +14,8 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestNothingOfAnExcludedAccountIsReadAtStripe: not for a retry, nor for a caller who has seen more,
-// nor by the catch-up. What was kept of it before is served.
+// TestNothingOfAnExcludedAccountIsReadAtStripe: neither a retry, nor a call with a higher min_revision, nor the catch-up
+// reads a session of an excluded account. Its records of before are served.
 func TestNothingOfAnExcludedAccountIsReadAtStripe(t *testing.T) {
 	t.Parallel()
 	stripe, redis := rig.StartFakeStripe(t), redistest.Start(t)

@@ -109,8 +109,8 @@ func TestClientGoesOn(t *testing.T) {
 
 var nodeFor = flag.Duration("node.for", 0, "how long Node is cut off and pings every 10 s; 0: five cuts")
 
-// TestNodeGoesOn: the example for Node, which pings, goes on while its server is restarted and killed
-// again and again. The long form pings for minutes: no connection may end because of that.
+// TestNodeGoesOn: the example for Node, which sends pings, continues while its server is restarted and killed again and
+// again. The long form pings for minutes: no connection must end because of the pings.
 func TestNodeGoesOn(t *testing.T) {
 	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)

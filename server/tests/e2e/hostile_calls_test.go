@@ -14,7 +14,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// calls is a bare HTTP/2 client, which can do what grpc's does not.
+// calls is a bare HTTP/2 client. It can do what the client of gRPC does not.
 type calls struct {
 	*http2.Framer
 	block  bytes.Buffer
@@ -22,7 +22,7 @@ type calls struct {
 	stream uint32
 }
 
-// call speaks HTTP/2 for an attack; what comes back is thrown away.
+// call runs an attack over HTTP/2, and discards the answers.
 func call(attack func(context.Context, *calls) error) func(context.Context, net.Conn) {
 	return func(ctx context.Context, c net.Conn) {
 		if _, err := io.WriteString(c, http2.ClientPreface); err != nil {
@@ -65,7 +65,7 @@ func (w *calls) begin(method string, more ...hpack.HeaderField) error {
 
 const statusMethod, watchMethod = verificationv1.VerificationService_GetStatus_FullMethodName, verificationv1.VerificationService_WatchStatus_FullMethodName
 
-// aSession is a request for a session that is there, as gRPC frames it.
+// aSession is a request for an existing session, as gRPC frames it.
 const aSession = "\x00\x00\x00\x00\x0b\x0a\x09vs_Normal"
 
 func rapidReset(_ context.Context, w *calls) error {

@@ -14,14 +14,14 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// attackers are everybody who means harm to one server, or has lost their mind.
+// attackers are clients that attack one server, or that are broken.
 type attackers struct {
 	ctx                  context.Context
 	webhook, grpc, admin string // addresses
 	counts               map[string]*atomic.Int64
 }
 
-// attack is one way to do harm: what one connection does, and by how many clients at once.
+// attack is one kind of attack: what one connection does, and the number of clients.
 type attack struct {
 	addr    string
 	clients int
@@ -33,7 +33,7 @@ type attack struct {
 // frames a second are left.
 const breath = 5 * time.Millisecond
 
-// attackTime bounds one connection of an attack; the server may have ended it long before.
+// attackTime bounds one connection of an attack. The server can end it earlier.
 const attackTime = 3 * time.Second
 
 // repeat makes one connection after the other until the end.
@@ -101,7 +101,7 @@ func (h *attackers) kinds() map[string]attack {
 	}
 }
 
-// say sends a text; with hear it then waits for whatever comes until the connection ends.
+// say sends a text. With hear it then reads until the connection ends.
 func say(text string, hear bool) func(context.Context, net.Conn) {
 	return func(_ context.Context, c net.Conn) {
 		if _, err := io.WriteString(c, text); err == nil && hear {

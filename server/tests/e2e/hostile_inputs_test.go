@@ -15,9 +15,9 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestNormalCallsGoOnWhileAllThatIsHostileComes: every hostile input at once, on every port of one
-// server, while statuses are asked for and webhooks delivered, on connections that stay and on new
-// ones. None of these fails, and the server's memory stays within bounds.
+// TestNormalCallsGoOnWhileAllThatIsHostileComes sends every hostile input at once to every port of one server, while normal
+// clients ask for statuses and deliver webhooks, on lasting and on new connections. No normal call fails, and the server's
+// memory stays within bounds.
 func TestNormalCallsGoOnWhileAllThatIsHostileComes(t *testing.T) {
 	redis := redistest.Start(t)
 	p := rig.Serve(t, rig.Settings(redis.Addr, "GRPC_MAX_CONNECTIONS=400", "WEBHOOK_MAX_CONNECTIONS=600"))
@@ -67,7 +67,7 @@ func TestNormalCallsGoOnWhileAllThatIsHostileComes(t *testing.T) {
 	t.Logf("memory in the end: %v", left)
 }
 
-// normalCalls is who uses the server as it is meant to be used.
+// normalCalls are the calls of well-behaved clients.
 type normalCalls struct {
 	t                *testing.T
 	p                *rig.Process
@@ -82,7 +82,7 @@ type normalResult struct {
 	memory rig.MemoryUse // the most
 }
 
-// callFor calls and delivers for that long. Whatever fails, fails the test.
+// callFor calls and delivers for a time. Any failure fails the test.
 func (n *normalCalls) callFor(d time.Duration) normalResult {
 	n.t.Helper()
 	result := normalResult{kinds: map[string][]time.Duration{}}

@@ -17,9 +17,8 @@ type person struct {
 	failures int32
 }
 
-// TestG1_HostileDelivery: Stripe on a bad day (copies, late and in random order, to both servers;
-// outcomes in the second of their submission) and people who do all that people do. What is told in
-// the end is the truth.
+// TestG1_HostileDelivery: Stripe sends copies, late and in random order, to both servers, with outcomes in the second of
+// their submission, and people do everything that people do. At the end each status is the truth.
 func TestG1_HostileDelivery(t *testing.T) {
 	const people, rounds = 40, 8
 	p := newTwoReplicas(t, "MAX_RETRIES=100")
@@ -73,7 +72,7 @@ func TestG1_HostileDelivery(t *testing.T) {
 	t.Logf("%+v", p.stripe.Stats())
 }
 
-// act is what a person, a reviewer or an operator does next.
+// act makes the next step of a person, a reviewer or an operator.
 func (one *person) act(t *testing.T, p *twoReplicas, rng *rand.Rand) {
 	t.Helper()
 	var err error
@@ -95,7 +94,7 @@ func (one *person) act(t *testing.T, p *twoReplicas, rng *rand.Rand) {
 	case chance < 35:
 		err = p.stripe.Submit(one.id, stripesim.OutcomeAbandoned)
 	case chance < 45:
-		// Whether it is granted or refused depends on what has arrived; the truth does not.
+		// Whether the retry is granted depends on the webhooks that have arrived. The truth does not depend on it.
 		_, _ = rig.Retry(t, p.clients[rng.IntN(2)], &verificationv1.RetryVerificationRequest{SessionId: one.id})
 	case chance < 75:
 		one.failures++

@@ -18,9 +18,9 @@ func ofReference(reference string) *verificationv1.GetStatusRequest {
 	return &verificationv1.GetStatusRequest{Subject: &verificationv1.GetStatusRequest_ClientReferenceId{ClientReferenceId: reference}}
 }
 
-// TestG11_ALeftoverInTheIndexIsNotBelieved puts entries into the index of references that a crash
-// between two slots, or a failover, could leave there: of a redacted session, of one that bears
-// another reference, of one whose record is gone.
+// TestG11_ALeftoverInTheIndexIsNotBelieved adds entries to the index of references that a crash between two slots, or a
+// failover, could leave there: of a redacted session, of a session with another reference, and of a session without a
+// record.
 func TestG11_ALeftoverInTheIndexIsNotBelieved(t *testing.T) {
 	stripe, cluster := rig.StartFakeStripe(t), redistest.StartCluster(t, 3, 0)
 	server := rig.Serve(t, stripe.Settings("", "REDIS_URL=redis://"+strings.Join(cluster.Addrs(), ","), "REDIS_MODE=cluster"))
@@ -111,7 +111,7 @@ func TestG11_ALeftoverInTheIndexIsNotBelieved(t *testing.T) {
 	}
 	gone("a resumed watch")
 
-	// Nothing but leftovers: nobody has the reference any more.
+	// The index has leftovers only: no session has the reference any more.
 	for _, id := range bearers {
 		stripe.Do(stripe.Redact, id)
 		stripe.Do(stripe.FinishRedaction, id)

@@ -48,8 +48,8 @@ func newRand(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// TestG1_G2_G4_ThousandLives: a thousand lives, all events shuffled and each sent one to three times
-// over 32 connections to two servers with one Redis, are told as they were.
+// TestG1_G2_G4_ThousandLives: a thousand lives, with all events shuffled and each sent one to three times over 32
+// connections to two servers with one Redis, end as they were.
 func TestG1_G2_G4_ThousandLives(t *testing.T) {
 	redis := redistest.Start(t)
 	env := rig.Settings(redis.Addr)
@@ -83,8 +83,8 @@ func TestG1_G2_G4_ThousandLives(t *testing.T) {
 	checkLives(t, lives, rig.ClientOf(t, servers[0]), rig.ClientOf(t, servers[1]))
 }
 
-// TestG2_G3_LivesOutliveACrash: with an API key, and one of the servers killed in the middle. What
-// was not acknowledged is sent again, as Stripe does; what was is not.
+// TestG2_G3_LivesOutliveACrash: one of two servers with an API key is killed in the middle. An event that was not
+// acknowledged is sent again, as Stripe does, and an acknowledged event is not.
 func TestG2_G3_LivesOutliveACrash(t *testing.T) {
 	redis := redistest.Start(t)
 	var asked atomic.Int64

@@ -11,7 +11,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// listed is what a list has, in one page.
+// listed returns the ids of a list, read in one page.
 func listed(t testing.TB, client verificationv1.VerificationServiceClient, request *verificationv1.ListVerificationsRequest) (ids []string) {
 	t.Helper()
 	response, err := client.ListVerifications(rig.Within(t, rig.Soon), request)
@@ -28,9 +28,8 @@ func denied(denial verificationv1.RetryDenial) *verificationv1.ListVerifications
 	return &verificationv1.ListVerificationsRequest{Filter: &verificationv1.ListVerificationsRequest_Denial{Denial: denial}}
 }
 
-// TestReviewQueue: support finds who is blocked and what else there is of a person. A limit that is
-// lowered blocks people without an event of theirs: they are found all the same, without an API key
-// too; and the reconcile command tells what it put right.
+// TestReviewQueue: support finds blocked sessions, and the other sessions of a person. A lowered limit blocks people
+// without an event of theirs: they are found too, also without an API key. The reconcile command prints what it repaired.
 func TestReviewQueue(t *testing.T) {
 	stripe, redis := rig.StartFakeStripe(t), redistest.Start(t)
 	first := rig.Serve(t, stripe.Settings(redis.Addr))

@@ -7,7 +7,8 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// Four tests run side by side, of those that can: they wait nearly all of the time, for proxies, pages and failovers.
+// Four tests run side by side, of those that call t.Parallel: they spend nearly all of their time waiting for proxies,
+// pages and failovers.
 func TestMain(m *testing.M) {
 	rig.Main(m, rig.Room{
 		Parallel: 4,

@@ -11,7 +11,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// scrape is what a server's /metrics says, by name and labels as they stand there.
+// scrape returns the values of a server's /metrics by name and labels, as the page writes them.
 func scrape(t testing.TB, client *http.Client, p *rig.Process) map[string]float64 {
 	t.Helper()
 	response, err := client.Get(p.Admin + "/metrics")
@@ -83,7 +83,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 			t.Errorf("%s is %v (%t), want %v", name, got, found, want)
 		}
 	}
-	// A catch-up at the start may have been faster than the webhook of an event or two.
+	// A catch-up at the start can be faster than the webhooks of one or two events.
 	var applied, duplicate float64
 	for name, value := range values {
 		if strings.HasPrefix(name, `verification_webhooks_total{reason="applied",status="200",type="identity.verification_session.`) {
@@ -95,7 +95,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	if aged := values["verification_event_age_seconds_count"]; applied < 1 || applied+duplicate != 4 || aged != applied {
 		t.Errorf("%v events were applied and %v known, %v have an age; want 4 in all", applied, duplicate, aged)
 	}
-	// The commits of four events and a grant; a catch-up at the start may have made one of them.
+	// The commits of four events and a grant. A catch-up at the start can have made one of them.
 	if got := values[`verification_commit_duration_seconds_count{result="committed"}`]; got < 4 || got > 6 {
 		t.Errorf("%v commits", got)
 	}
@@ -111,7 +111,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	stream.CloseSend()
 }
 
-// TestFeedLagGrowsWhileRedisHangs: the one number that tells that watchers learn nothing new.
+// TestFeedLagGrowsWhileRedisHangs: this one metric shows that watchers learn nothing new.
 func TestFeedLagGrowsWhileRedisHangs(t *testing.T) {
 	t.Parallel()
 	p := newTwoReplicas(t)

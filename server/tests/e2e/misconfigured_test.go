@@ -110,7 +110,7 @@ func TestG17_WhatGoesWrongInRedisIsWaitedForAndSaid(t *testing.T) {
 
 func rounded(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
 
-// faultRow is what was seen of a fault.
+// faultRow has the observations of one fault.
 type faultRow struct {
 	unready, well                       time.Duration
 	webhook, status, watch, log, metric string
@@ -132,7 +132,8 @@ func goThrough(t *testing.T, fault redisFault) (row faultRow) {
 	revisions, end := receive(stream)
 	wantRevision(t, revisions, 1)
 
-	// Callers and Stripe never stop. Whatever Redis does, they are told the truth, or that it cannot be told.
+	// Callers and Stripe never stop. In every fault of Redis a caller gets the truth, or an error that says that the truth
+	// is not available.
 	asking, stop := context.WithCancel(t.Context())
 	var callers sync.WaitGroup
 	var kept []string
@@ -190,7 +191,7 @@ func goThrough(t *testing.T, fault redisFault) (row faultRow) {
 	return row
 }
 
-// askOn asks for what is there, in three ways, until it is stopped.
+// askOn asks for existing sessions in three ways, until it is stopped.
 func askOn(ctx context.Context, t *testing.T, client verificationv1.VerificationServiceClient) {
 	session := &verificationv1.GetStatusRequest_SessionId{SessionId: "vs_Fault"}
 	reference := &verificationv1.GetStatusRequest_ClientReferenceId{ClientReferenceId: "person-1"}
@@ -203,7 +204,7 @@ func askOn(ctx context.Context, t *testing.T, client verificationv1.Verification
 		page, err3 := client.ListVerifications(ctx, &verificationv1.ListVerificationsRequest{Filter: list})
 		for what, err := range map[string]error{"GetStatus": err1, "GetStatus by reference": err2, "ListVerifications": err3} {
 			if code := status.Code(err); ctx.Err() == nil && code != codes.OK && code != codes.Unavailable && code != codes.DeadlineExceeded {
-				t.Errorf("%s of what is there: %v", what, err)
+				t.Errorf("%s of an existing session: %v", what, err)
 				return
 			}
 		}
@@ -218,8 +219,7 @@ func askOn(ctx context.Context, t *testing.T, client verificationv1.Verification
 	}
 }
 
-// sendOn sends an event of a new session again and again until it is stopped, and returns the sessions of those
-// that were acknowledged.
+// sendOn sends events of new sessions until it is stopped, and returns the sessions whose events were acknowledged.
 func sendOn(ctx context.Context, t *testing.T, client *http.Client, p *rig.Process) (kept []string) {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
@@ -267,8 +267,8 @@ func faultIsSaid(t *testing.T, p *rig.Process, client *http.Client, since int, r
 	return "error: " + strings.SplitN(entry.Msg, ":", 2)[0] + ", `reason=" + reason + "`", "1"
 }
 
-// TestG17_APasswordThatWasChangedAtRedisAloneIsSaidWhileConnectionsLast: nothing fails yet, so nobody is sent
-// away; but an operator is told before the connections end.
+// TestG17_APasswordThatWasChangedAtRedisAloneIsSaidWhileConnectionsLast: nothing fails yet, so no caller is refused. But an
+// operator is warned before the connections end.
 func TestG17_APasswordThatWasChangedAtRedisAloneIsSaidWhileConnectionsLast(t *testing.T) {
 	t.Parallel()
 	r := &wrongRedis{Server: redistest.Start(t), url: filepath.Join(t.TempDir(), "url")}
@@ -288,8 +288,7 @@ func TestG17_APasswordThatWasChangedAtRedisAloneIsSaidWhileConnectionsLast(t *te
 	})
 }
 
-// TestG17_AWrongPasswordAtTheFirstContactIsWaitedFor: the process listens already; only what is wrong before
-// that ends it.
+// TestG17_AWrongPasswordAtTheFirstContactIsWaitedFor: the process listens already. Only a fault before that point ends it.
 func TestG17_AWrongPasswordAtTheFirstContactIsWaitedFor(t *testing.T) {
 	redis := redistest.Start(t, "--requirepass", "one")
 	redis.Stop()
@@ -305,7 +304,7 @@ func TestG17_AWrongPasswordAtTheFirstContactIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestG17_ACommandThatIsNotThereIsNamedAtTheStart: it was renamed away, or the server is none of Redis'.
+// TestG17_ACommandThatIsNotThereIsNamedAtTheStart: the command was renamed, or the server is not a Redis.
 func TestG17_ACommandThatIsNotThereIsNamedAtTheStart(t *testing.T) {
 	for _, command := range []string{"INFO", "EVAL", "EVALSHA", "MULTI", "EXEC", "XREAD", "XRANGE", "HMGET", "ZADD", "GETRANGE", "PING", "SCAN"} {
 		t.Run(command, func(t *testing.T) {
@@ -347,8 +346,8 @@ func redisWithout(t *testing.T, command string) (addr string) {
 	return addr
 }
 
-// TestG17_ATopologyThatCannotBeReadIsNotAbsence: the driver knows no node of such a Cluster. A session that
-// is there must not be NOT_FOUND, at which watches end for good.
+// TestG17_ATopologyThatCannotBeReadIsNotAbsence: the driver knows no node of such a Cluster. An existing session must not
+// be NOT_FOUND, because that ends a watch for good.
 func TestG17_ATopologyThatCannotBeReadIsNotAbsence(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, 0)

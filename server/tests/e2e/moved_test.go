@@ -15,8 +15,8 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestG5_ABrowserIsNotShownASessionThatGotAnotherReference: a session was put to the wrong person, which is
-// corrected in its metadata. The first person's page, which is open, is told nothing of what follows.
+// TestG5_ABrowserIsNotShownASessionThatGotAnotherReference: a session has the reference of the wrong person, and an
+// operator corrects it in the metadata. The open page of the first person shows nothing of what follows.
 func TestG5_ABrowserIsNotShownASessionThatGotAnotherReference(t *testing.T) {
 	redis := redistest.Start(t)
 	env := rig.Settings(redis.Addr, "REFERENCE_METADATA_KEY=case_id")

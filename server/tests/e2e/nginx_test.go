@@ -33,7 +33,7 @@ http {
 }
 `
 
-// startNginx runs Debian's nginx in front of a server, until the test ends.
+// startNginx runs Debian's nginx as a proxy of a server, until the test ends.
 func startNginx(t *testing.T, upstream string) (addr string) {
 	t.Helper()
 	program := rig.NeedProgram(t, "nginx")
@@ -60,9 +60,9 @@ func startNginx(t *testing.T, upstream string) (addr string) {
 	return addr
 }
 
-// TestProxyThatCutsSilentStreams: behind an nginx that cuts what is silent for eight seconds, streams
-// with a heartbeat live on, in Go and in Node. Those without are cut, and go on: nothing is missed and
-// nothing comes twice, also when the server behind the proxy is replaced.
+// TestProxyThatCutsSilentStreams: nginx cuts streams that are silent for eight seconds. Streams with a heartbeat last, in
+// Go and in Node. Streams without one are cut and resume: nothing is missed and nothing comes twice, also when the server
+// behind the proxy is replaced.
 func TestProxyThatCutsSilentStreams(t *testing.T) {
 	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
@@ -83,7 +83,7 @@ func TestProxyThatCutsSilentStreams(t *testing.T) {
 	for _, c := range all {
 		c.want(t, 1)
 	}
-	// The cuts are what the time is told by: where the silent have been cut, the others could have been.
+	// The cuts are the clock of this test: when the silent streams are cut, the others could have been cut too.
 	for _, c := range silent {
 		for ends := 1; ends <= 2; ends++ {
 			rig.Await(t, c.name+" is cut", func() bool { return c.breaks() >= ends })

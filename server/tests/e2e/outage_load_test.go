@@ -27,9 +27,9 @@ const (
 	loadCallers, loadStreams = 4, 40
 )
 
-// TestG3_OutageOfTenSeconds keeps webhooks, calls and streams coming while Redis is away for ten
-// seconds: each is refused with what to do next, within its deadline, and when Redis is back all is
-// served again and nothing of the outage is left in the process.
+// TestG3_OutageOfTenSeconds keeps webhooks, calls and streams coming while Redis is down for ten seconds. Each call is
+// refused within its deadline, with what to do next. When Redis is back, all calls are served again, and the process keeps
+// nothing of the outage.
 func TestG3_OutageOfTenSeconds(t *testing.T) {
 	for _, test := range []struct {
 		name       string
@@ -74,7 +74,7 @@ func TestG3_OutageOfTenSeconds(t *testing.T) {
 	}
 }
 
-// outageLoad is those who call during an outage.
+// outageLoad are the callers during an outage.
 type outageLoad struct {
 	t      *testing.T
 	p      *rig.Process
@@ -165,7 +165,7 @@ func (o *outageLoad) awaitServed() {
 	o.served = time.Since(began)
 }
 
-// checkStreams: they have outlived the outage and tell what came after it.
+// checkStreams checks that the streams have lasted through the outage and show what came after it.
 func (o *outageLoad) checkStreams() {
 	for i, revisions := range o.revisions {
 		select {
@@ -178,7 +178,7 @@ func (o *outageLoad) checkStreams() {
 	}
 }
 
-// checkLeft says that goroutines and memory are where they were, give or take what idles.
+// checkLeft checks that goroutines and memory are back at their values of before, apart from idle ones.
 func (o *outageLoad) checkLeft(goroutines, heap int) {
 	o.t.Helper()
 	const moreGoroutines, moreHeap = 15, 8 << 20

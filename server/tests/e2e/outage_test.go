@@ -68,8 +68,8 @@ func wantRevision(t *testing.T, revisions <-chan int32, want int32) {
 	}
 }
 
-// TestG3_RedisGoesAndComesBack: without Redis nothing is acknowledged and nothing is made up; streams
-// stay; and when it is back all goes on.
+// TestG3_RedisGoesAndComesBack: without Redis nothing is acknowledged and nothing is invented. Streams stay open. When
+// Redis is back, everything works again.
 func TestG3_RedisGoesAndComesBack(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -112,8 +112,8 @@ func TestG3_RedisGoesAndComesBack(t *testing.T) {
 	}
 }
 
-// TestG3_RedisHangs: connections that stay silent are worse than ones that are refused. Within the
-// caller's deadline everybody gets an answer that says what is wrong.
+// TestG3_RedisHangs: silent connections are worse than refused ones. Every caller gets an answer within its deadline that
+// says what is wrong.
 func TestG3_RedisHangs(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -128,7 +128,7 @@ func TestG3_RedisHangs(t *testing.T) {
 	t.Logf("all refused in %v", time.Since(began).Round(time.Millisecond))
 	redis.Resume()
 	p.AwaitReady(http.StatusOK)
-	// What was refused may have been written all the same: it counts once.
+	// A refused event can have been written all the same: it counts once.
 	for range 2 {
 		rig.Deliver(t, rig.NewHTTPClient(t), p.Webhook, events[1])
 		rig.Deliver(t, rig.NewHTTPClient(t), p.Webhook, events[2])
@@ -200,7 +200,7 @@ func TestG7_G8_RedisLosesEverything(t *testing.T) {
 	rig.WantError(t, err, codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST)
 }
 
-// TestRedisThatMustNotBeUsedEndsTheProcess: one that may delete sessions is a setting to mend.
+// TestRedisThatMustNotBeUsedEndsTheProcess: a Redis that can evict sessions is a wrong setting, which ends the process.
 func TestRedisThatMustNotBeUsedEndsTheProcess(t *testing.T) {
 	redis := redistest.Start(t, "--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb")
 	p := rig.Launch(t, rig.Settings(redis.Addr), "serve")

@@ -19,10 +19,10 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestOverload: Redis answers a hundred milliseconds late, and ten times as many callers come as may be
-// under way. Stopped by GRPC_MAX_IN_FLIGHT and WEBHOOK_MAX_IN_FLIGHT: each is served or told at once to
-// come again, memory stays about what it is with callers enough to fill the places, and when Redis is
-// quick again nobody is refused. Streams stay open and are told what came.
+// TestOverload: Redis answers a hundred milliseconds late, and ten times as many callers come as GRPC_MAX_IN_FLIGHT and
+// WEBHOOK_MAX_IN_FLIGHT let in. Each call is served, or refused at once with when to come again. Memory stays near its
+// value with exactly as many callers as there are slots. When Redis is fast again no call is refused. Streams stay open and
+// show all changes.
 func TestOverload(t *testing.T) {
 	const inFlight, streams = 16, 100
 	redis := redistest.Start(t)
@@ -57,7 +57,7 @@ func TestOverload(t *testing.T) {
 	counted := scrape(t, o.http, p)
 	for _, what := range []string{`limit="GRPC_MAX_IN_FLIGHT",what="GetStatus"`, `limit="WEBHOOK_MAX_IN_FLIGHT",what="webhook"`} {
 		if counted["verification_shed_total{"+what+"}"] == 0 {
-			t.Errorf("nobody was counted as refused by %s", what)
+			t.Errorf("no call was counted as refused by %s", what)
 		}
 	}
 	if warnings := strings.Count(p.Stderr.String(), "a limit is reached"); warnings < 2 || warnings > 4 {
@@ -81,7 +81,7 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// overload is those who call more than can be served.
+// overload is a load of more callers than the server has slots for.
 type overload struct {
 	t      *testing.T
 	p      *rig.Process
@@ -93,7 +93,7 @@ type overload struct {
 // answers are how long the answers of one kind of call took.
 type answers struct{ served, refused []time.Duration }
 
-// loadResult is what came of the calls of one while.
+// loadResult has the outcomes of the calls of one period.
 type loadResult struct {
 	kinds  map[string]*answers
 	memory rig.MemoryUse // the most

@@ -10,8 +10,8 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestPagePictures takes a picture of each state that a page can have, in both languages, and looks for flaws.
-// The statuses are answered in the server's place: most of them take a person days.
+// TestPagePictures takes a picture of each state that a page can have, in both languages, and looks for flaws. The test
+// answers the statuses in place of the server, because most of them take a person days.
 func TestPagePictures(t *testing.T) {
 	if *browserShots == "" {
 		t.Skip("it makes pictures for people: apt-get install chromium, then go test -count=1 -run TestPagePictures ./server/tests/e2e -browser.shots=DIRECTORY")

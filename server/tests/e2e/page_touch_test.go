@@ -13,14 +13,14 @@ import (
 
 var browserWait = flag.Bool("browser.wait", false, "let the page's own waits take their time, and print what a person reads after how long; else its clock is moved on")
 
-// touchless is what a person reads where a page has lost touch, in the words of words.js.
+// The texts of words.js that a page shows when it has lost touch.
 const (
 	reconnecting = "Reconnecting…"
 	noServer     = "We can’t reach our server"
 	noService    = "We can’t reach our verification service"
 )
 
-// touchRig is a page, what is behind it, and a browser in front of it.
+// touchRig is a page, everything behind it, and a browser.
 type touchRig struct {
 	*browser
 	t       *testing.T
@@ -50,7 +50,7 @@ func newTouchRig(t *testing.T) *touchRig {
 	return r
 }
 
-// breaks does what makes the page lose touch. What a person reads is timed from here.
+// breaks makes the page lose touch. The times of its texts are measured from here.
 func (r *touchRig) breaks(what string, step func()) {
 	r.t.Helper()
 	r.t.Log(what)
@@ -58,7 +58,7 @@ func (r *touchRig) breaks(what string, step func()) {
 	r.since = time.Now()
 }
 
-// pass moves the page's clock on, by what it waits for.
+// pass moves the page's clock forward.
 func (r *touchRig) pass(d time.Duration) {
 	r.t.Helper()
 	if !*browserWait {
@@ -100,8 +100,8 @@ const (
 	silence    = 17 * time.Second
 )
 
-// TestG18_ThePageSaysThatItLostTouch: whatever breaks between a person and the service, the page does not call
-// what it shows live, says so in words, and continues by itself.
+// TestG18_ThePageSaysThatItLostTouch: whichever part between a person and the service breaks, the page does not call its
+// contents live. It says so in words, and continues by itself.
 func TestG18_ThePageSaysThatItLostTouch(t *testing.T) {
 	t.Parallel() // it mostly waits
 	r := newTouchRig(t)

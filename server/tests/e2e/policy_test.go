@@ -57,8 +57,8 @@ func TestRetriesWaitForTheCooldown(t *testing.T) {
 	}
 }
 
-// TestRetriesAreDeniedByTheCodesOfTheSettings: those that are named, instead of the default, and a
-// code that nobody knows is allowed, and told of.
+// TestRetriesAreDeniedByTheCodesOfTheSettings: the codes of the setting are denied instead of the default ones. An unknown
+// code in the setting is allowed, with a warning.
 func TestRetriesAreDeniedByTheCodesOfTheSettings(t *testing.T) {
 	for setting, denied := range map[string]string{
 		"document_expired, code_of_tomorrow": "document_expired",

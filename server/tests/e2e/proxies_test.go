@@ -19,7 +19,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// ingress is a proxy in front of a server, with its own defaults wherever a default concerns streams.
+// ingress is a proxy of a server. Each option that concerns streams has the proxy's own default.
 type ingress struct {
 	*rig.Process
 	addr, dir string
@@ -56,7 +56,7 @@ backend service
   server one %s proto h2
 `
 
-// freeAddress is one that nobody listens at.
+// freeAddress returns an address at which no process listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -218,9 +218,8 @@ func TestManyWatchesOfOneProgramThroughAProxy(t *testing.T) {
 	}
 }
 
-// TestG5_WatchesOutliveAnIngressThatAnswersByItself: for a moment nginx has no route to the service, refuses, is
-// broken or shows a page. Watches of the Go client and of the example for Node outlive each of these, and what
-// they say of it shows no page.
+// TestG5_WatchesOutliveAnIngressThatAnswersByItself: for a moment nginx has no route to the service, refuses, is broken or
+// shows a page. Watches of the Go client and of the example for Node survive each of these, and their logs show no page.
 func TestG5_WatchesOutliveAnIngressThatAnswersByItself(t *testing.T) {
 	t.Parallel() // it mostly waits
 	p := rig.Serve(t, rig.Settings(redistest.Start(t).Addr))

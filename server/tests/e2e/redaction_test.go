@@ -14,7 +14,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// redactedLife is a life that ends in redaction, full of what must go.
+// redactedLife is a life that ends in a redaction, full of texts that must go.
 type redactedLife struct {
 	id      string
 	events  []rig.Event
@@ -218,7 +218,7 @@ func TestG11_RacedWithTheIndex(t *testing.T) {
 	}
 }
 
-// TestG11_LearnedByARead: no webhook tells of the redaction; a read of Stripe's API does.
+// TestG11_LearnedByARead: no webhook reports the redaction, but a read of Stripe's API does.
 func TestG11_LearnedByARead(t *testing.T) {
 	redis, stripe := redistest.Start(t), rig.StartFakeStripe(t)
 	env := stripe.Settings(redis.Addr)

@@ -65,7 +65,7 @@ func (p returningPerson) deliveries(rng *rand.Rand) []rig.Event {
 	return append([]rig.Event{p.older.Events[0]}, rest...)
 }
 
-// personWatch watches a person by reference on two servers by turns, and is cut off now and then.
+// personWatch watches a person by reference, alternately on two servers, and is cut off now and then.
 type personWatch struct {
 	t      *testing.T
 	person returningPerson
@@ -115,8 +115,8 @@ func (w *personWatch) last() *verificationv1.Verification {
 	return w.seen[len(w.seen)-1]
 }
 
-// check says that the watch told one session after the other, the older one first if at all, and each
-// one's revisions without a hole.
+// check checks that the watch showed at most the older session and then the newer one, and the revisions of each without a
+// hole.
 func (w *personWatch) check() {
 	for i, v := range w.seen {
 		if i == 0 {
@@ -132,8 +132,8 @@ func (w *personWatch) check() {
 	}
 }
 
-// TestReferences_TwoSessionsOfOnePerson: late events of the older session, in any mixture with the
-// newer one's, change nothing for who asks or watches by reference once the newer one is known.
+// TestReferences_TwoSessionsOfOnePerson: once the newer session is known, late events of the older one, in any mixture with
+// the newer one's, change nothing for callers by reference.
 func TestReferences_TwoSessionsOfOnePerson(t *testing.T) {
 	const people = 40
 	redis := redistest.Start(t)

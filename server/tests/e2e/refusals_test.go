@@ -12,7 +12,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestG10_RefusalsHoldNoSecret: whoever mistypes a setting must not find its secret in the log.
+// TestG10_RefusalsHoldNoSecret: a mistyped setting does not put its secret into the log.
 func TestG10_RefusalsHoldNoSecret(t *testing.T) {
 	t.Parallel()
 	const secret = "PlantedSecret0123456789"
@@ -71,7 +71,8 @@ func TestG10_RefusalsHoldNoSecret(t *testing.T) {
 	})
 }
 
-// TestHelpNamesEverySetting: flag, variable and default, of a server that is told secrets at that.
+// TestHelpNamesEverySetting: the help has the flag, variable and default of each setting, and shows no secret of its
+// environment.
 func TestHelpNamesEverySetting(t *testing.T) {
 	const secret = "PlantedSecret0123456789"
 	p := rig.Launch(t, []string{"STRIPE_API_KEY=sk_live_" + secret, "STRIPE_WEBHOOK_SECRET=whsec_" + secret, "REDIS_URL=redis://:" + secret + "@h"}, "serve", "--help")
@@ -100,7 +101,7 @@ func TestHelpNamesEverySetting(t *testing.T) {
 	}
 }
 
-// TestATakenAddressIsOneSentence: which setting, and what to do.
+// TestATakenAddressIsOneSentence: it names the setting, and what to do.
 func TestATakenAddressIsOneSentence(t *testing.T) {
 	first := rig.Serve(t, rig.Settings(redistest.Start(t).Addr))
 	taken := first.GRPC

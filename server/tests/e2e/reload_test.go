@@ -66,7 +66,7 @@ func (m *mountedSecret) remove() {
 	}
 }
 
-// metric is the value of a line of /metrics, empty where there is none.
+// metric returns the value of a line of /metrics, or the empty text if there is no such line.
 func metric(t *testing.T, p *rig.Process, name string) string {
 	t.Helper()
 	response, err := rig.NewHTTPClient(t).Get(p.Admin + "/metrics")
@@ -146,7 +146,7 @@ func TestTheWebhookSecretIsRolledWithoutARestart(t *testing.T) {
 	file.swap(c)
 	p.Await("the file that came back is used", func() bool { return send(c) == http.StatusOK })
 	want(b, http.StatusBadRequest)
-	// Ids of events are logged. The log was told of every secret, and forgets none.
+	// The log has the ids of events, but none of the secrets.
 	file.swap(b)
 	p.Await("the third secret is refused", func() bool { return send(c) == http.StatusBadRequest })
 	for n, secret := range []string{b, c} {

@@ -11,9 +11,9 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestReplaceClosedTwice: whoever asks for the replacement of a canceled session, however many at the
-// same time, on whichever server, gets the same one, and a link of its own. Who loses the race for
-// Stripe's idempotency key may be told to try again.
+// TestReplaceClosedTwice: any number of callers that replace a canceled session at the same time, on any server, get the
+// same new session, and each a link of its own. A caller that loses the race for Stripe's idempotency key can be asked to
+// try again.
 func TestReplaceClosedTwice(t *testing.T) {
 	t.Parallel()
 	p := newTwoReplicas(t)

@@ -16,7 +16,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// grants counts what a history says of granted retries.
+// grants returns the number of granted retries in a history.
 func grants(response *verificationv1.GetStatusResponse) (n int) {
 	for _, entry := range response.GetHistory() {
 		if entry.GetSource() == verificationv1.Source_SOURCE_RETRY {
@@ -90,8 +90,8 @@ func TestG9_ConcurrentRetriesMakeOneGrant(t *testing.T) {
 	}
 }
 
-// TestG9_LimitIsToldInAdvance: after MAX_RETRIES granted failures the next is refused, and GetStatus
-// said so before; what was granted stays granted.
+// TestG9_LimitIsToldInAdvance: after MAX_RETRIES granted failures the next retry is refused, and GetStatus said so before.
+// A granted retry stays granted.
 func TestG9_LimitIsToldInAdvance(t *testing.T) {
 	t.Parallel()
 	p := newTwoReplicas(t, "MAX_RETRIES=2")

@@ -20,7 +20,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// What each caller does. Links take long, so that at any time some calls are under way.
+// The pace of each caller. Links take long, so that some calls are always in flight.
 const (
 	statusEvery = 100 * time.Millisecond
 	linkEvery   = time.Second
@@ -168,7 +168,7 @@ func (c *callers) askForLink(ctx context.Context, one caller, n int) error {
 	return err
 }
 
-// askForStatus wants one that is at least as new as what was acknowledged to Stripe before.
+// askForStatus wants a status at least as new as the last webhook that was acknowledged before the call.
 func (c *callers) askForStatus(ctx context.Context, one caller, n int) error {
 	s := c.webhooks.sessions[n%len(c.webhooks.sessions)]
 	kept := s.kept.Load()
@@ -179,7 +179,7 @@ func (c *callers) askForStatus(ctx context.Context, one caller, n int) error {
 	return err
 }
 
-// stop ends them. No call may have failed.
+// stop ends the callers. No call must have failed.
 func (c *callers) stop() {
 	c.t.Helper()
 	c.end()
@@ -189,7 +189,7 @@ func (c *callers) stop() {
 	c.t.Logf("gRPC tried again: %d", c.attempts.n.Load()-c.statuses.n.Load()-c.links.n.Load())
 }
 
-// attempts counts those of unary calls, gRPC's own further ones included.
+// attempts counts the attempts of unary calls, with the further attempts of gRPC itself.
 type attempts struct{ n atomic.Int64 }
 
 func (*attempts) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }

@@ -31,8 +31,8 @@ type fakeDeployment struct {
 	terminating errgroup.Group
 }
 
-// newFakeDeployment has the numbers of the Deployment in deploy/kubernetes. It must be of a kind of update in
-// which a new replica is ready before an old one goes: that is what this cluster does.
+// newFakeDeployment has the numbers of the Deployment in deploy/kubernetes. It imitates an update in which a new replica is
+// ready before an old one ends, and fails the test if the Deployment says otherwise.
 func newFakeDeployment(t *testing.T, pace time.Duration, settings []string) *fakeDeployment {
 	t.Helper()
 	text, err := os.ReadFile(rig.Path("server", "deploy", "kubernetes", "deployment.yaml"))
@@ -101,9 +101,8 @@ func (c *fakeDeployment) start() *rig.Process {
 	return p
 }
 
-// delete begins what Kubernetes does with a pod that is no endpoint any more: preStop, while those who have
-// not learned of it still come, SIGTERM, and the wait for its end. Nobody waits for it before the
-// next replica is replaced.
+// delete does what Kubernetes does with a pod that is no longer an endpoint: preStop, while clients with an old list of
+// endpoints still come, then SIGTERM, then the wait for its end. The next replica is replaced without that wait.
 func (c *fakeDeployment) delete(p *rig.Process) {
 	c.terminating.Go(func() error {
 		select {
@@ -139,8 +138,7 @@ func (c *fakeDeployment) wait() {
 	}
 }
 
-// endpoints are the replicas to which new work may go, now and at any time before: nobody learns of a
-// change at once.
+// endpoints are the replicas that get new work, now and at each earlier time: clients learn of a change late.
 type endpoints struct {
 	mu     sync.Mutex
 	states []endpointsState

@@ -11,25 +11,25 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// rollingPace is how many times faster than in a cluster everything passes that only takes time there:
-// preStop, DNS, the ingress, and how often gRPC asks DNS. What the servers do takes as long as it takes.
+// rollingPace is the factor by which waiting times are shorter than in a cluster: preStop, DNS, the ingress, and how often
+// gRPC asks DNS. The work of the servers takes its own time.
 var rollingPace = flag.Int("rolling.pace", 5, "how many times faster than Kubernetes TestRollingUpdate is; 1: as slow as it")
 
-// What Kubernetes and gRPC do that the manifests do not say, at its worst.
+// The worst values of what Kubernetes and gRPC do and the manifests do not say.
 const (
 	// lookEvery is how often gRPC's clients ask DNS at the most, in every language.
 	lookEvery = 30 * time.Second
-	// namesLag is how old DNS's answers may be: the ttl that kubeadm gives CoreDNS, which caches keep to.
+	// namesLag is the greatest age of DNS's answers: the ttl that kubeadm gives CoreDNS, which caches keep to.
 	namesLag = 30 * time.Second
-	// ingressLag is how long an ingress controller may take to learn of a change.
+	// ingressLag is the longest time until an ingress controller knows of a change.
 	ingressLag = 5 * time.Second
-	// mostToStart is how long a new replica may take until it runs: it is placed, and its image pulled.
+	// mostToStart is the longest time until a new replica runs: it is scheduled, and its image pulled.
 	mostToStart = 10 * time.Second
 )
 
-// TestRollingUpdate: all three replicas are replaced as Kubernetes does it by the manifests, while webhooks
-// come, callers call, and watches are open. Each webhook is taken the first time that it is sent, no
-// call fails, and every watch goes on elsewhere without a hole or a repeat.
+// TestRollingUpdate: all three replicas are replaced as Kubernetes does it by the manifests, while webhooks come, callers
+// call, and watches are open. Each webhook is accepted the first time, no call fails, and every watch resumes elsewhere
+// without a hole or a repeat.
 func TestRollingUpdate(t *testing.T) {
 	pace := time.Duration(*rollingPace)
 	dns.SetMinResolutionInterval(lookEvery / pace)

@@ -14,7 +14,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// rollingWatch is one watch of the Go client, and what it has seen.
+// rollingWatch is one watch of the Go client, with the revisions that it has seen.
 type rollingWatch struct {
 	began chan struct{} // closed at the first response
 
@@ -96,7 +96,7 @@ func (w *rollingWatches) close() {
 	}
 }
 
-// finish waits until all have seen what there is to see. Each must have lost its replica.
+// finish waits until all watches have seen everything. Each must have lost its replica once.
 func (w *rollingWatches) finish(m *steadyWebhooks) {
 	w.t.Helper()
 	repeats, resumed, drained := 0, 0, 0

@@ -73,8 +73,8 @@ func answerName(query []byte, in []*rig.Process) ([]byte, error) {
 	return answer.Pack()
 }
 
-// serveIngress is the ingress that Stripe's webhooks come through, until the test ends: it gives each to one of
-// these, keeps its connections to them open, and tries none twice.
+// serveIngress is the ingress for Stripe's webhooks, until the test ends. It gives each webhook to one of the replicas,
+// keeps its connections to them open, and sends none twice.
 func serveIngress(t *testing.T, in func() []*rig.Process) (target string) {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 50 * time.Second}

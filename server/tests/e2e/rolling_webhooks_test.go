@@ -12,7 +12,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// outcomes is how many of something there were, and what was wrong with those that failed.
+// outcomes counts calls of one kind, and keeps the first errors.
 type outcomes struct {
 	n, failed atomic.Int64
 	mu        sync.Mutex
@@ -39,7 +39,7 @@ func (c *outcomes) awaitMore(t *testing.T, what string, n int64) {
 	rig.Await(t, "more "+what, func() bool { return c.n.Load() >= from+n })
 }
 
-// check says how many there were: none may have failed.
+// check logs the counts. No call must have failed.
 func (c *outcomes) check(t *testing.T, what string) {
 	t.Helper()
 	c.mu.Lock()
@@ -50,7 +50,7 @@ func (c *outcomes) check(t *testing.T, what string) {
 	}
 }
 
-// steadyWebhooks is a steady stream of webhooks, several for each session, those of a session in their order.
+// steadyWebhooks is a steady stream of webhooks, several for each session, in the order of their session.
 type steadyWebhooks struct {
 	outcomes
 	client   *http.Client
@@ -60,7 +60,7 @@ type steadyWebhooks struct {
 	ends     sync.WaitGroup
 }
 
-// rollingSession is a session of which Stripe tells. Each event is one revision.
+// rollingSession is a session at Stripe. Each of its events makes one revision.
 type rollingSession struct {
 	id     string
 	events []rig.Event
@@ -109,8 +109,7 @@ func (m *steadyWebhooks) start(t *testing.T) {
 	}
 }
 
-// deliver sends a session's next event. One that fails is sent again in its turn, as Stripe does; that it has
-// failed is counted.
+// deliver sends the next event of a session. It counts a failure, and sends a failed event again later, as Stripe does.
 func (m *steadyWebhooks) deliver(s *rollingSession) {
 	n := int(s.kept.Load())
 	if n == len(s.events) {

@@ -19,8 +19,8 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestG10_NothingSecretRests plants client secrets, links, webhook secrets, API keys and a Redis
-// password wherever they can come in, and looks for them wherever things come out.
+// TestG10_NothingSecretRests sends client secrets, links, webhook secrets, API keys and a Redis password over every input,
+// and looks for them in every output.
 func TestG10_NothingSecretRests(t *testing.T) {
 	var secrets secretCanaries
 	stripe := rig.StartFakeStripe(t)

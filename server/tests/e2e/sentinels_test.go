@@ -10,7 +10,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// sentinelSettings are those of a server that finds Redis through Sentinels.
+// sentinelSettings returns the environment of a server that finds Redis through Sentinels.
 func sentinelSettings(set *redistest.SentinelSet, more ...string) []string {
 	return rig.Settings("", append([]string{
 		"REDIS_URL=redis://" + strings.Join(set.Addrs(), ","), "REDIS_MODE=sentinel", "REDIS_SENTINEL_MASTER=" + redistest.MasterName, "LOG_LEVEL=debug",

@@ -23,9 +23,9 @@ import (
 // signer makes a Stripe-Signature header.
 type signer func(t *testing.T, body []byte, secret string) string
 
-// TestSignedByOthers: what others sign by Stripe's scheme, first of all Stripe's own libraries, is
-// taken, with any api_version and with the old and the new secret of a roll; and what they sign for
-// somebody else is not.
+// TestSignedByOthers: the server accepts bodies signed by other implementations of Stripe's scheme, first of all Stripe's
+// own libraries, with any api_version, and with the old and the new secret of a roll. It refuses bodies signed with another
+// secret.
 func TestSignedByOthers(t *testing.T) {
 	t.Parallel()
 	const older = "whsec_theOneBeforeTheRoll"

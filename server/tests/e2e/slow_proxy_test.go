@@ -63,7 +63,7 @@ func (l *slowProxy) serve() {
 	}
 }
 
-// copy hands on what comes, late if asked for, until either side is closed.
+// copy forwards bytes, late if asked to, until either side is closed.
 func (l *slowProxy) copy(to, from net.Conn, late bool) {
 	defer to.Close()
 	defer from.Close()

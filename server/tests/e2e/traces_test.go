@@ -29,7 +29,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// fakeCollector is an OTLP collector that keeps what it gets, over HTTP or gRPC.
+// fakeCollector is an OTLP collector that keeps the spans that it receives, over HTTP or gRPC.
 type fakeCollector struct {
 	collector.UnimplementedTraceServiceServer
 	mu       sync.Mutex
@@ -153,8 +153,8 @@ func wantChild(t *testing.T, child, parent *tracev1.Span) {
 	}
 }
 
-// TestATraceFromWebhookToDelivery: a change comes to one server, is watched on another, and is one
-// trace at a real collector. A retry is in its caller's trace, and so is what it changes.
+// TestATraceFromWebhookToDelivery: a change comes to one server, is watched on another, and is one trace at the collector.
+// A retry, and the change that it makes, are in the trace of the caller.
 func TestATraceFromWebhookToDelivery(t *testing.T) {
 	for _, protocol := range []string{"http/protobuf", "grpc"} {
 		t.Run(protocol, func(t *testing.T) {
@@ -238,7 +238,7 @@ func (r *fakeCollector) wantDelivered(t *testing.T, commit *tracev1.Span, attrib
 	}
 }
 
-// wantHarmless checks every span: the attributes that may be there, and no span of a stream.
+// wantHarmless checks every span: it has allowed attributes only, and no span is of a stream.
 func (r *fakeCollector) wantHarmless(t *testing.T) {
 	t.Helper()
 	r.mu.Lock()
@@ -332,8 +332,8 @@ func TestACollectorThatIsAwayHoldsNothingUp(t *testing.T) {
 	}
 }
 
-// TestOnlyCallsThatAreLetInAreTraced: with every span sampled, and with none but those that a caller asks for. Callers
-// without credentials, with bad ones and without the right make no span, whatever trace they name.
+// TestOnlyCallsThatAreLetInAreTraced: with every span sampled, and with only those that a caller asks for. A call without
+// credentials, with wrong ones or without the right makes no span, with any trace id.
 func TestOnlyCallsThatAreLetInAreTraced(t *testing.T) {
 	for _, sampler := range []string{"parentbased_always_on", "parentbased_traceidratio"} {
 		t.Run(sampler, func(t *testing.T) {

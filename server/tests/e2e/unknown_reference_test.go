@@ -9,8 +9,8 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// The newest session of a person is redacted; the one before bears the reference, and is found both
-// where it is known and where Stripe must be asked.
+// The newest session of a person is redacted. The session before has the reference, and is found both if its record exists
+// and if Stripe must be asked.
 func TestAReferenceLeadsPastARedactedSession(t *testing.T) {
 	stripe := rig.StartFakeStripe(t)
 	known := rig.Serve(t, stripe.Settings(redistest.Start(t).Addr))

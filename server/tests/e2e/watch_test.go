@@ -16,7 +16,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// watcher watches something on two servers by turns, and is cut off again and again.
+// watcher watches alternately on two servers, and is cut off again and again.
 type watcher struct {
 	t       *testing.T
 	rng     *rand.Rand
@@ -57,8 +57,8 @@ func (w *watcher) connect(enough func(*verificationv1.WatchStatusResponse) bool)
 	_ = conn.Close()
 }
 
-// TestG5_WatcherCutAndResumed: a watcher that is cut off and resumes a hundred times while a session
-// lives, on two servers by turns, has seen every revision once and in order.
+// TestG5_WatcherCutAndResumed: a watcher that is cut off and resumes a hundred times during a session, alternately on two
+// servers, sees every revision once and in order.
 func TestG5_WatcherCutAndResumed(t *testing.T) {
 	t.Parallel()
 	const cuts, perCut, id = 100, 2, "vs_Watched"
@@ -129,8 +129,8 @@ func TestG5_WatcherCutAndResumed(t *testing.T) {
 	}
 }
 
-// TestG6_AllSessions: watchers of everything, one of them cut off and resumed on the other server
-// again and again, get each change of each session, in the session's order, wherever it was made.
+// TestG6_AllSessions: watchers of all sessions, one of which is cut off and resumes on the other server again and again,
+// get each change of each session, in the order of the session, from either server.
 func TestG6_AllSessions(t *testing.T) {
 	const sessions, perSession = 20, 15
 	redis := redistest.Start(t)
@@ -140,7 +140,7 @@ func TestG6_AllSessions(t *testing.T) {
 	cut := &watcher{t: t, rng: rng, servers: servers, request: rig.WatchAllRequest}
 	steady := &watcher{t: t, rng: rng, servers: servers, request: rig.WatchAllRequest}
 	for _, w := range []*watcher{cut, steady} {
-		// The bookmark: from here on nothing may be missed, although nothing has happened yet.
+		// This is the bookmark: nothing must be missed from here on, although nothing has happened yet.
 		w.connect(func(response *verificationv1.WatchStatusResponse) bool {
 			if response.GetVerification() != nil {
 				t.Fatalf("the first response is no bookmark: %v", response)
@@ -168,8 +168,8 @@ func TestG6_AllSessions(t *testing.T) {
 	}
 }
 
-// followAll connects until all changes were seen: each session's in its order. A resumed stream may
-// repeat itself; a new one begins with a bookmark.
+// followAll connects until it has seen all changes, each session's in order. A resumed stream can repeat changes. A new
+// stream begins with a bookmark.
 func followAll(t *testing.T, w *watcher, changes int, perConnection func() int) {
 	t.Helper()
 	seen := map[string][]int32{}

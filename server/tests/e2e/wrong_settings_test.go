@@ -12,18 +12,18 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// wrongSetting is one mistake of an operator's.
+// wrongSetting is one mistake of an operator.
 type wrongSetting struct {
 	env, value string
-	// beside is what makes it the only one.
+	// beside has the settings with which it is the only mistake.
 	beside []string
-	// line is how its sentence begins, where that is not the name alone.
+	// line is the beginning of its sentence, if that is more than the name.
 	line string
-	// alone: with all the others it is none, or another's.
+	// alone: beside the other mistakes it is not a mistake, or a mistake of another setting.
 	alone bool
 }
 
-// wrongSettings has a mistake for each setting that there is, and for OpenTelemetry's.
+// wrongSettings has a mistake for each setting, and for OpenTelemetry's settings.
 func wrongSettings(t *testing.T) []wrongSetting {
 	own := certificate(t, nil, func(*x509.Certificate) {})
 	chain, key := pemOf(t, own)
@@ -70,7 +70,7 @@ func wrongSettings(t *testing.T) []wrongSetting {
 	}
 }
 
-// refusal is what a server says that does not start, a line for each problem.
+// refusal returns the lines of a server that refuses to start: one for each problem.
 func refusal(t *testing.T, env []string) []string {
 	t.Helper()
 	p := rig.Launch(t, env, "serve")
@@ -92,7 +92,7 @@ func (w wrongSetting) names(line string) bool {
 	return strings.HasPrefix(line, w.env+" ") || strings.HasPrefix(line, w.env+":")
 }
 
-// TestServeNamesEachWrongSetting in one sentence, whichever it is, and starts with none of them.
+// TestServeNamesEachWrongSetting in one sentence, and does not start with it.
 func TestServeNamesEachWrongSetting(t *testing.T) {
 	wrong := wrongSettings(t)
 	for _, setting := range config.Table() {
@@ -111,7 +111,7 @@ func TestServeNamesEachWrongSetting(t *testing.T) {
 	}
 }
 
-// TestServeNamesEveryWrongSettingAtOnce, numbers, switches and files alike, and what is missing.
+// TestServeNamesEveryWrongSettingAtOnce: numbers, switches and files alike, and missing settings.
 func TestServeNamesEveryWrongSettingAtOnce(t *testing.T) {
 	var env []string
 	var want []wrongSetting

@@ -82,7 +82,7 @@ func (v *visitor) stream(within time.Duration, lastEventID string, seen func(lin
 	return response.StatusCode == http.StatusOK
 }
 
-// linkLoop is a person, verified already, who presses the button again and again.
+// linkLoop is a verified person who presses the button again and again.
 func linkLoop(a *attacker, begun func()) {
 	v := a.visitor(attackersAddress, a.Cookie)
 	a.first = begun
@@ -170,8 +170,8 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// idleTabs are 50 people who have opened the first page, each from an address of their own, and wait. Their
-// browsers come back as EventSource does (html.spec.whatwg.org/multipage/server-sent-events.html).
+// idleTabs are 50 people, each at an address of their own, who have opened the first page and wait. Their browsers
+// reconnect as EventSource does (html.spec.whatwg.org/multipage/server-sent-events.html).
 func idleTabs(a *attacker, begun func()) {
 	const tabs = 50
 	a.first = begun

@@ -73,8 +73,8 @@ func (a *attacker) call(ctx context.Context, do func(ctx context.Context) error)
 // receiver is a stream that is open.
 type receiver interface{ RecvMsg(any) error }
 
-// holdStreams keeps 100 streams open on each of a number of connections. Where a stream is refused or ended,
-// it comes back after some seconds; those of every tenth connection come back soon.
+// holdStreams keeps 100 streams open on each of a number of connections. It reopens a refused or ended stream after some
+// seconds, and the streams of every tenth connection sooner.
 func (a *attacker) holdStreams(begun func(), open func(conn *grpc.ClientConn) (receiver, any, error)) {
 	connections := a.connect(a.Connections)
 	defer shut(connections)

@@ -22,7 +22,7 @@ import (
 const smallBudget = "API_READS_PER_DAY=12"
 
 // spend asks one of the servers for unknown ids as a caller, until it is refused, and reports how often.
-func (p *plant) spend(ctx context.Context, server int, caller string) (asked int) {
+func (p *fairRig) spend(ctx context.Context, server int, caller string) (asked int) {
 	p.t.Helper()
 	a := &attacker{orders: orders{GRPC: p.grpc[server], CA: p.ca.file}}
 	connection := a.connect(1)
@@ -45,7 +45,7 @@ func (p *plant) spend(ctx context.Context, server int, caller string) (asked int
 // TestG15_WatchOfAnUnknownSessionIsWokenByItsWebhook, on each replica and by reference too, although no read
 // for lookups is left. The webhook arrives at the first replica.
 func TestG15_WatchOfAnUnknownSessionIsWokenByItsWebhook(t *testing.T) {
-	p := newPlant(t)
+	p := newFairRig(t)
 	p.serve(smallBudget)
 	p.serve(smallBudget)
 	t.Cleanup(forwarding.CloseIdleConnections)
@@ -74,8 +74,8 @@ func TestG15_WatchOfAnUnknownSessionIsWokenByItsWebhook(t *testing.T) {
 			name := fmt.Sprintf("replica %d, by %s", server+1, how)
 			arrivals[name] = arrived
 			waiting.Go(func() {
-				// The watch is there when the server has said that it does not know the session, or has said
-				// nothing for a second.
+				// The watch is open when the server has answered that it does not know the session, or has sent nothing for
+				// a second.
 				silent := time.NewTimer(time.Second)
 				defer silent.Stop()
 				select {
@@ -126,9 +126,9 @@ func TestG15_WatchOfAnUnknownSessionIsWokenByItsWebhook(t *testing.T) {
 // TestG15_OneCallerLeavesReadsToOthers: two callers and a visitor of the BFF take all reads that they can
 // get; after that a person can still sign up and try again, and an ambiguous order is settled.
 func TestG15_OneCallerLeavesReadsToOthers(t *testing.T) {
-	p := newPlant(t)
+	p := newFairRig(t)
 	p.serve(smallBudget)
-	p.front()
+	p.startBFF()
 	p.web, p.desk = p.dial(0, "web"), p.dial(0, "desk")
 	defer p.web.Close()
 	defer p.desk.Close()

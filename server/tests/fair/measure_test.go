@@ -61,7 +61,7 @@ type measurement struct {
 }
 
 // measure lets others call for a while, with an attack or without, and asserts that they were served.
-func (p *plant) measure(t *testing.T, atLeast time.Duration, attack *row) *measurement {
+func (p *fairRig) measure(t *testing.T, atLeast time.Duration, attack *row) *measurement {
 	t.Helper()
 	count := p.stripe.restart()
 	p.stripe.webhooks.reset()
@@ -89,7 +89,7 @@ func (p *plant) measure(t *testing.T, atLeast time.Duration, attack *row) *measu
 }
 
 // attack starts an attacker and waits until it has its hold.
-func (p *plant) attack(t *testing.T, name string) *process {
+func (p *fairRig) attack(t *testing.T, name string) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {

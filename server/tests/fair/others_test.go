@@ -23,7 +23,7 @@ func callDeadline() time.Duration {
 	return 10 * time.Second
 }
 
-// What others do.
+// The calls of others.
 const (
 	probeStatus    = "Status"
 	probeReconnect = "connect, Status"
@@ -39,7 +39,7 @@ const (
 var probeNames = []string{probeStatus, probeReconnect, probeOpen, probeUpdate, probeRetry, probeSignUp, probePage, probeOrder, probeWebhook}
 
 // probe lets others call until stop is closed, each of them one call after the other.
-func (p *plant) probe(stop <-chan struct{}) *measurement {
+func (p *fairRig) probe(stop <-chan struct{}) *measurement {
 	m := &measurement{series: map[string]*series{}}
 	for _, name := range probeNames {
 		m.series[name] = &series{}
@@ -122,7 +122,7 @@ func (p *plant) probe(stop <-chan struct{}) *measurement {
 	return m
 }
 
-func (p *plant) askKnown(ctx context.Context, c *client.Client) error {
+func (p *fairRig) askKnown(ctx context.Context, c *client.Client) error {
 	v, err := c.Status(ctx, client.Session(p.known))
 	if err == nil && v.GetStatus() != verificationv1.Status_STATUS_VERIFIED {
 		err = fmt.Errorf("answered %v", v.GetStatus())
@@ -131,7 +131,7 @@ func (p *plant) askKnown(ctx context.Context, c *client.Client) error {
 }
 
 // watchOne opens a watch of a session that is known, and measures its first status and one update.
-func (p *plant) watchOne(ctx context.Context, m *measurement) error {
+func (p *fairRig) watchOne(ctx context.Context, m *measurement) error {
 	id, err := p.stripe.create(ctx)
 	if err != nil {
 		return err
@@ -162,10 +162,10 @@ func (p *plant) watchOne(ctx context.Context, m *measurement) error {
 	return nil
 }
 
-// ambiguous lets a reviewer take a verified person's status away and give it back, and loses the webhook of the
-// second change. Only a read tells that the order of the events that arrived is not the whole story: without it
-// the rules say REQUIRES_INPUT. Stripe says that the session is verified, and so must the server.
-func (p *plant) ambiguous(ctx context.Context) error {
+// ambiguous lets a reviewer reverse a person's verified status and restore it, and drops the webhook of the second change.
+// Only a read shows that the events that arrived are not all: without it the rules say REQUIRES_INPUT. At Stripe the
+// session is verified, and the server must say so.
+func (p *fairRig) ambiguous(ctx context.Context) error {
 	id, err := p.stripe.attempt(ctx, "verified")
 	if err != nil {
 		return fmt.Errorf("the webhooks of an attempt: %w", err)

@@ -19,7 +19,7 @@ type person struct {
 	bff  string
 }
 
-// newPerson is somebody at an address of this machine.
+// newPerson returns a person at an address of this machine.
 func newPerson(bff, address string) *person {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -29,7 +29,7 @@ func newPerson(bff, address string) *person {
 	return &person{bff: bff, http: &http.Client{Jar: jar, Transport: &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 64}}}
 }
 
-// wantStatus is an error that tells an answer of another status.
+// wantStatus returns an error if an answer has another status.
 func wantStatus(response *http.Response, want int) error {
 	if response.StatusCode != want {
 		return fmt.Errorf("answered %s", response.Status)

@@ -47,8 +47,8 @@ type stripe struct {
 	taken    map[string]int // webhooks answered 2xx, by session
 }
 
-// part limits the webhooks of a session that arrive: the first count of them, and none before the gate is
-// closed. Stripe takes the others for delivered.
+// part limits the webhooks of a session that arrive: the first count of them, and none before the gate is closed. For
+// Stripe the others are delivered.
 type part struct {
 	count int
 	gate  chan struct{}

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// authority signs the certificates of one plant.
+// authority signs the certificates of one fairRig.
 type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey

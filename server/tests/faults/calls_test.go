@@ -15,7 +15,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// retry asks for another try, as often as obedient callers do, and returns the link, or none.
+// retry asks for another try, as often as a well-behaved caller does. It returns the link, or the empty text.
 func (p *applicant) retry(ctx context.Context, replace bool) (link string) {
 	request := &verificationv1.RetryVerificationRequest{SessionId: p.id, ReplaceClosed: replace}
 	p.replacing = replace
@@ -52,7 +52,7 @@ func (p *applicant) retry(ctx context.Context, replace bool) (link string) {
 	return ""
 }
 
-// retryMeanwhile lets impatient backends call at the same time, once each; nobody uses their links.
+// retryMeanwhile lets impatient backends call at the same time, once each. Their links are not used.
 func (p *applicant) retryMeanwhile(calls int) {
 	request := &verificationv1.RetryVerificationRequest{SessionId: p.id}
 	for range calls {
@@ -70,7 +70,7 @@ func (p *applicant) retryMeanwhile(calls int) {
 	}
 }
 
-// ask gets the status, mostly at least as fresh as what was seen.
+// ask gets the status, mostly at least as fresh as the newest revision seen.
 func (p *applicant) ask() {
 	request := &verificationv1.GetStatusRequest{}
 	p.mu.Lock()
@@ -122,7 +122,7 @@ func (w *faultRig) wantKnown(what string, err error) {
 	}
 }
 
-// underWay is what clients have begun and not ended, calls or streams.
+// underWay counts calls or streams that clients have begun and not ended.
 type underWay struct {
 	mu    sync.Mutex
 	group *sync.WaitGroup
@@ -139,7 +139,7 @@ func (u *underWay) begin() (done func()) {
 	return u.group.Done
 }
 
-// now returns what is under way now: what begins later is not in it.
+// now returns what is in flight now, without what begins later.
 func (u *underWay) now() *sync.WaitGroup {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -151,7 +151,7 @@ func (u *underWay) now() *sync.WaitGroup {
 	return group
 }
 
-// endedWithin reports whether all of a group ended in time. What did not goes on being waited for.
+// endedWithin returns whether all of a group ended in time. It continues to wait for the rest in a goroutine.
 func endedWithin(group *sync.WaitGroup, limit time.Duration) bool {
 	ended := make(chan struct{})
 	go func() {

@@ -84,7 +84,7 @@ var streams = map[string]uint64{"standalone": 1, "sentinel": 2, "cluster": 3, "s
 // share is the i-th of n parts of a whole.
 func share(whole, n, i int) int { return whole*(i+1)/n - whole*i/n }
 
-// plan is what one topology goes through.
+// plan is the plan of one topology.
 type plan struct {
 	faults, sessions int
 	seed, stream     uint64
@@ -102,7 +102,7 @@ func (p plan) spread() time.Duration {
 	return time.Duration(p.faults) * 2 * time.Second
 }
 
-// tally is what happened in a run.
+// tally counts what happened in a run.
 type tally struct {
 	kinds                map[string]int
 	sessions, violations int

@@ -11,8 +11,8 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// fault is a kind of fault. inject runs in the test's goroutine, one at a time; what it leaves wrong
-// for a while, it heals later.
+// fault is a kind of fault. inject runs in the test's goroutine, one at a time. It schedules the repair of a fault that
+// lasts.
 type fault struct {
 	name   string
 	inject func(*faultRig)

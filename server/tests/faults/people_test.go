@@ -15,7 +15,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// applicant is somebody with a session, and the backend that looks after it.
+// applicant is a person with a session, and the backend of the session.
 type applicant struct {
 	*faultRig
 	rng       *rand.Rand
@@ -36,7 +36,7 @@ func (p *applicant) live() {
 	}
 	p.id = session.ID
 	ctx, leave := context.WithCancel(p.watching)
-	// The backend goes on watching for a while: what comes late must be told, too.
+	// The backend keeps watching for a while: late changes must be shown too.
 	defer func() { time.AfterFunc(time.Duration(1+p.rng.IntN(8))*time.Second, leave) }()
 	defer p.insist()
 	p.watch(ctx)
@@ -57,8 +57,8 @@ func (p *applicant) live() {
 	}
 }
 
-// insist asks until an interrupted replacement is known: who gives up leaves a successor at Stripe of
-// which nobody can tell whom it replaced.
+// insist asks until an interrupted replacement is known. A caller that gives up leaves a successor at Stripe, and the
+// record that would name its predecessor does not exist.
 func (p *applicant) insist() {
 	if !p.replacing {
 		return
@@ -74,7 +74,7 @@ func (p *applicant) thinks() error {
 	return pause(p.living, 2100*time.Millisecond+time.Duration(p.rng.Int64N(int64(2*time.Second))))
 }
 
-// act is what happens to the session next; goesOn says whether more is to come.
+// act makes the next step of the session. goesOn says whether more steps follow.
 func (p *applicant) act() (goesOn bool, err error) {
 	session, _ := p.sim.Session(p.id)
 	chance := p.rng.IntN(100)
@@ -139,14 +139,14 @@ func (p *applicant) submit(link string) {
 	}
 }
 
-// goesOnWith is a successor that took the closed session's place.
+// goesOnWith continues with the successor of a closed session.
 func (p *applicant) goesOnWith(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.id, p.seen = id, 0
 }
 
-// saw remembers the newest revision, so as never to read backwards.
+// saw stores the newest revision, so that later reads are not older.
 func (p *applicant) saw(v *verificationv1.Verification) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,7 +19,7 @@ type topology struct {
 	env func(i int) []string
 	// masters are the servers that are written to now.
 	masters func() []*redistest.Server
-	// faults are those that only this one has.
+	// faults are the faults of this topology alone.
 	faults []fault
 }
 
@@ -50,13 +50,12 @@ func startStandalone(t testing.TB) *topology {
 	return top
 }
 
-// startSentinel is a master with two replicas and three Sentinels. Where each commit waits for a
-// replica, no failover takes what was acknowledged; where none waits, the catch-up must bring it back.
+// startSentinel starts a master with two replicas and three Sentinels. If each commit waits for a replica, no failover
+// loses an acknowledged write. If none waits, the catch-up must restore it.
 func startSentinel(t testing.TB, wait int) *topology {
 	set := redistest.StartSentinel(t, 2, 3)
 	for _, sentinel := range set.Sentinels {
-		// Longer than a busy machine keeps a healthy Redis waiting: a failover that nobody knows of is no
-		// fault that can be judged.
+		// Longer than a busy machine delays a healthy Redis: a failover that this test did not cause cannot be judged.
 		sentinel.MustAsk("SENTINEL", "SET", redistest.MasterName, "down-after-milliseconds", "2000")
 	}
 	master := func() *redistest.Server {
@@ -94,7 +93,7 @@ func startSentinel(t testing.TB, wait int) *topology {
 				replicas := others(master())
 				pauseServer(w, replicas[w.pick(len(replicas))], time.Second+w.moment(3))
 			}},
-			// What the master takes meanwhile reaches no replica, nor their sockets: without WAIT it is lost.
+			// The writes of the master during this time reach no replica, nor its socket: without WAIT they are lost.
 			{"Sentinel: the master killed after a second without replicas", func(w *faultRig) {
 				old := master()
 				w.loses(checker.Loss{Reason: "failover to a replica that was behind"}, func() {

@@ -24,7 +24,7 @@ import (
 // drainLimit is the replicas' DRAIN_TIMEOUT.
 const drainLimit = 5 * time.Second
 
-// replica is one of the servers: a process, then another one in its place.
+// replica is one of the servers: a process, and later another process in its place.
 type replica struct {
 	t      testing.TB
 	env    []string
@@ -36,7 +36,7 @@ type replica struct {
 	all     []*rig.Process // that there were
 }
 
-// start runs a new process. Only the test's goroutine may.
+// start runs a new process. Call it from the test's goroutine only.
 func (r *replica) start() {
 	r.t.Helper()
 	p := r.launch()
@@ -49,8 +49,8 @@ func (r *replica) start() {
 	r.process, r.conn, r.all = p, conn, append(r.all, p)
 }
 
-// launch starts this version or, with -faults.program, this and the other one in turn. Replicas begin with
-// different ones, so that both always run.
+// launch starts this version. With -faults.program it starts this version and the other one alternately, and replicas begin
+// with different ones, so that both always run.
 func (r *replica) launch() *rig.Process {
 	r.t.Helper()
 	if *faultProgram == "" || (len(r.all)+r.number)%2 == 0 {
@@ -59,7 +59,7 @@ func (r *replica) launch() *rig.Process {
 	return rig.AwaitServing(rig.LaunchProgram(r.t, *faultProgram, r.env, "serve"))
 }
 
-// complaints are what the processes logged as errors: faults of the service, not of what it needs.
+// complaints returns the errors that the processes logged. An error is a fault of the service, not of Redis or Stripe.
 func (r *replica) complaints() (lines []string) {
 	for _, p := range r.all {
 		for line := range strings.Lines(p.Stderr.String()) {
@@ -71,7 +71,7 @@ func (r *replica) complaints() (lines []string) {
 	return lines
 }
 
-// hangUp forgets the process, so that nobody is sent to it any more.
+// hangUp removes the process from the replica, so that no client is sent to it any more.
 func (r *replica) hangUp() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

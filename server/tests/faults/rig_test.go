@@ -28,7 +28,7 @@ import (
 // maxRetries is the replicas' MAX_RETRIES.
 const maxRetries = 2
 
-// hostile is what always is wrong with webhooks: copies, late and in random order.
+// hostile are the faults that webhooks always have: copies, delays and random order.
 var hostile = stripesim.Faults{MaxCopies: 3, ReorderWindow: 20, DelayMax: 500 * time.Millisecond}
 
 // faultRig is one run: three replicas, a Redis of some topology, a Stripe, and people.
@@ -165,7 +165,7 @@ func (w *faultRig) startStripe() {
 	})
 }
 
-// client is any replica that runs; nil: none does.
+// client returns a client of any replica that runs, or nil if none does.
 func (w *faultRig) client(rng *rand.Rand) verificationv1.VerificationServiceClient {
 	for _, i := range rng.Perm(len(w.replicas)) {
 		if client := w.replicas[i].client(); client != nil {
@@ -216,7 +216,7 @@ func (w *faultRig) repairLater(after time.Duration, do func()) {
 	w.repairs = append(w.repairs, repair{time.Now().Add(after), do})
 }
 
-// repairDue ends what has lasted long enough.
+// repairDue repairs the faults that are due.
 func (w *faultRig) repairDue(now time.Time) {
 	w.repairs = slices.DeleteFunc(w.repairs, func(h repair) bool {
 		if h.due.After(now) {

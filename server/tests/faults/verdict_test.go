@@ -20,19 +20,20 @@ import (
 )
 
 const (
-	// settleWithin is how long it may take after the last fault until every status is right, and for each
-	// session: after a FLUSHALL all of Stripe's events are read again, some ten for each.
+	// settleWithin bounds the time from the last fault until every status is right, with a part for each session: after a
+	// FLUSHALL all of Stripe's events are read again, some ten for each session.
 	settleWithin, settleEach = 90 * time.Second, 50 * time.Millisecond
-	// quietAfter is how long nothing must have been told: longer than a tailer takes to see a rewind.
+	// quietAfter is the time without a change after which all is quiet: longer than the follower of the feed takes to
+	// notice a rewind.
 	quietAfter = 7 * time.Second
-	// afterLoss is how long responses of before a loss may be on their way.
+	// afterLoss is the longest time for which responses from before a loss can be in flight.
 	afterLoss = 2 * time.Second
-	// feedsEndWithin is how long a stream of all sessions may stay open after a loss of everything: its
-	// feed is gone, which the tailer notices within half a second if it can reach Redis.
+	// feedsEndWithin bounds the time for which a stream of all sessions stays open after a loss of everything. Its feed is
+	// gone, and the follower of the feed notices that within half a second if it reaches Redis.
 	feedsEndWithin = 20 * time.Second
 )
 
-// settle lets Stripe finish what is under way, and tells the recorder Stripe's final word.
+// settle lets Stripe finish, and gives the recorder the final state of each session.
 func (w *faultRig) settle() {
 	for _, session := range w.sim.Sessions() {
 		if session.Status == "processing" {
@@ -69,8 +70,8 @@ func truth(s stripesim.Session) verification.Object {
 	}
 }
 
-// judge asks everybody a last time, until all is as Stripe says or the time is over, and then checks
-// all that was ever seen.
+// judge asks all replicas a last time, until every status is as at Stripe or the time is over. Then it checks all that was
+// ever seen.
 func (w *faultRig) judge() {
 	all := w.sim.Sessions()
 	w.tally.sessions = len(all)
@@ -119,8 +120,8 @@ func (w *faultRig) judge() {
 	w.t.Logf("%+v", w.sim.Stats())
 }
 
-// askFinally records the final status of sessions, and returns those whose history lacks an event
-// that was acknowledged. A redaction takes histories away.
+// askFinally records the final status of sessions. It returns the sessions whose history lacks an acknowledged event. A
+// redaction removes histories.
 func (w *faultRig) askFinally(ids []string) (missing []string) {
 	rng := w.plan.rand(4)
 	acknowledged := make(map[string][]string)
@@ -159,8 +160,7 @@ func (w *faultRig) kept(response *verificationv1.GetStatusResponse) (events map[
 	return events, response.GetVerification().GetRedaction() != verificationv1.Redaction_REDACTION_UNSPECIFIED
 }
 
-// wantKept looks, right after an acknowledgement and before any catch-up can help, whether the event
-// is there.
+// wantKept checks, right after an acknowledgement and before any catch-up can help, that the record has the event.
 func (w *faultRig) wantKept(event, session string) {
 	losses, losing := w.losses()
 	rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
@@ -185,14 +185,14 @@ func (w *faultRig) violation(format string, arguments ...any) {
 	w.seenOtherwise++
 }
 
-// losses counts those that have begun, and says whether one goes on.
+// losses returns the number of losses that have begun, and whether one is in progress.
 func (w *faultRig) losses() (begun int, losing bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.lossesBegun, w.losing
 }
 
-// loses does what may take writes away that were seen. Afterwards nothing of before is on its way.
+// loses makes a fault that can lose writes that clients saw. When it returns, no earlier response is in flight.
 func (w *faultRig) loses(loss checker.Loss, do func()) {
 	begins := func(losing bool, more int) {
 		w.mu.Lock()

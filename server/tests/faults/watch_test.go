@@ -26,7 +26,7 @@ type follower struct {
 	saw     func(*verificationv1.Verification)
 }
 
-// watch starts what the person's backend watches: the session, or the person, or both.
+// watch starts the watches of the person's backend: of the session, of the person, or both.
 func (p *applicant) watch(ctx context.Context) {
 	bySession := &verificationv1.WatchStatusRequest{Subject: &verificationv1.WatchStatusRequest_SessionId{SessionId: p.id}, UntilSettled: p.rng.IntN(2) == 0}
 	byReference := &verificationv1.WatchStatusRequest{Subject: &verificationv1.WatchStatusRequest_ClientReferenceId{ClientReferenceId: p.reference}, UntilSettled: p.rng.IntN(3) == 0}
@@ -101,7 +101,7 @@ func (f *follower) stream(ctx context.Context) (done bool) {
 	return false
 }
 
-// updateTime is when something was told last.
+// updateTime is the time of the last response.
 type updateTime struct {
 	mu   sync.Mutex
 	last time.Time

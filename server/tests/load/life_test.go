@@ -16,8 +16,8 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// storedLife is the life of a person who fails once and is verified then, with ids as long as Stripe's
-// that hold its number.
+// storedLife returns the life of a person who fails once and is verified then. Its ids are as long as Stripe's and contain
+// its number.
 func storedLife(n int, second int64) rig.Life {
 	id := func(kind string, i int) string { return fmt.Sprintf("%s_1MgnjdLkdIwHu7%02d%08d", kind, i, n) }
 	l := rig.Life{ID: id("vs", 0)}
@@ -41,8 +41,7 @@ func storedLife(n int, second int64) rig.Life {
 	return l
 }
 
-// lifeMaker makes lives as the webhook listener decodes them, without decoding each: what differs from
-// one life to the next are its ids.
+// lifeMaker makes lives as the webhook listener decodes them, without decoding each: two lives differ in their ids only.
 type lifeMaker []verification.Event
 
 func newLifeMaker(t *testing.T, second int64) lifeMaker {
@@ -82,8 +81,8 @@ func (m lifeMaker) life(n int) []verification.Event {
 	return events
 }
 
-// checkSeeded delivers a life by webhooks, and compares what the server says of it with what it says of
-// a planted one: all but the ids and when it was recorded.
+// checkSeeded delivers a life by webhooks, and compares its status with that of a seeded life: all must be equal but the
+// ids and the times of recording.
 func checkSeeded(t *testing.T, p *rig.Process, planted, delivered int, second int64) {
 	t.Helper()
 	client := rig.NewHTTPClient(t)

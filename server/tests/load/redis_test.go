@@ -12,9 +12,9 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// taken is what Redis has allocated, in bytes; the same without the feed; and how many entries that has.
-// What a stream says of its own size (MEMORY USAGE) is an eighth too much, so the feed is taken out and put
-// back. The planters' connections are closed by then: their buffers do not count.
+// taken returns the bytes that Redis has allocated, the same without the feed, and the number of entries of the feed.
+// MEMORY USAGE of a stream is an eighth too high, so the feed is deleted and restored. The connections of the seeders are
+// closed by then, so that their buffers do not count.
 func (s *storedLoad) taken() (all, rest, entries int64) {
 	s.t.Helper()
 	raw := redis.NewClient(&redis.Options{Addr: s.redis.Addr, PoolSize: 1})
@@ -46,7 +46,7 @@ func (s *storedLoad) taken() (all, rest, entries int64) {
 	return all, rest, entries
 }
 
-// info is one number that Redis tells of itself.
+// info returns one number of Redis' INFO.
 func (s *storedLoad) info(ctx context.Context, raw *redis.Client, section, name string) int64 {
 	s.t.Helper()
 	info, err := raw.Info(ctx, section).Result()

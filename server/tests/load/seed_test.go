@@ -18,7 +18,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// seeders is how many goroutines plant at once: enough that Redis never waits for one.
+// seeders is the number of goroutines that seed at once: enough that Redis never waits for one.
 const seeders = 64
 
 // loadCount is how many of something a load test has: a number of the environment, within bounds.
@@ -72,11 +72,11 @@ func seedSessions(t *testing.T, addr string, from, to int, life func(n int) []ve
 		t.Fatal(err)
 	}
 	if to-from > 1 {
-		t.Logf("%s sessions planted in %v", grouped(to-from), time.Since(began).Round(time.Second))
+		t.Logf("%s sessions seeded in %v", grouped(to-from), time.Since(began).Round(time.Second))
 	}
 }
 
-// decoded is what the webhook listener makes of an event.
+// decoded returns an event as the webhook listener decodes it.
 func decoded(t *testing.T, e rig.Event) verification.Event {
 	t.Helper()
 	got, err := stripeevent.Decode(e.Body, stripeevent.Options{})

@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	// maxStoredBytes is what a life of five events may take in Redis, all told but the feed; and
-	// maxFixedBytes what does not grow with the sessions: the lists of the newest settled ones, with
-	// 1,920 places, and the partitions' own keys.
+	// maxStoredBytes is the greatest size of a life of five events in Redis, without the feed. maxFixedBytes is the
+	// greatest size of what does not grow with the sessions: the lists of the newest settled ones, with 1,920 entries, and
+	// the partitions' own keys.
 	maxStoredBytes, maxFixedBytes = 700, 128 << 10
 	// feedMaxLen is FEED_MAX_LEN's default, for each of the 16 partitions; Redis cuts in steps of 100.
 	feedMaxLen, feedPartitions, feedStep = 100_000, 16, 100
@@ -97,8 +97,8 @@ type storedLoad struct {
 	starts, commits, reads       []time.Duration
 }
 
-// fill plants the sessions and measures what they take. The first one is there before: with it come the
-// scripts and the partitions' own keys.
+// fill seeds the sessions and measures their size. The first session is stored before: the scripts and the partitions' own
+// keys come with it.
 func (s *storedLoad) fill(lives lifeMaker) {
 	s.t.Helper()
 	seedSessions(s.t, s.redis.Addr, 0, 1, lives.life)
@@ -114,8 +114,8 @@ func (s *storedLoad) fill(lives lifeMaker) {
 	}
 }
 
-// each is what a session takes of Redis's memory, the feed not counted: record, index of its reference,
-// place in a list, and the table of keys, which doubles now and then.
+// each returns the bytes of a session in Redis without the feed: the record, the index of its reference, its entry in a
+// list, and its part of the table of keys, which doubles now and then.
 func (s *storedLoad) each() int64 { return s.records / int64(s.sessions-1) }
 
 // firstStart is the one at which the server looks at every session, in the background: it is let finish.

@@ -27,10 +27,10 @@ const (
 	loadConnections = 200
 	eventsPerSecond = 1000
 	eventsFor       = 20 * time.Second
-	// quiet is how long the server is left alone: longer than any idle watch waits before it looks by
-	// itself, so that what that costs is seen.
+	// quiet is the time without any load: longer than an idle watch waits before it reads by itself, so that the cost of
+	// these reads is measured.
 	quiet = 40 * time.Second
-	// grace is DRAIN_TIMEOUT's default, and exitGrace what a stop may take beyond it.
+	// grace is the default of DRAIN_TIMEOUT. exitGrace bounds the rest of a stop.
 	grace, exitGrace = 25 * time.Second, 3 * time.Second
 )
 
@@ -56,8 +56,8 @@ func TestLoadStreams(t *testing.T) {
 		return []verification.Event{event}
 	})
 	tokens, token := rig.TokensFile(t)
-	// As whoever expects so many watches would set it. What is watched and not in memory is read from
-	// Redis whenever an idle watch looks by itself, and those that are woken stand in line with these.
+	// An operator who expects so many watches sets these. A watched session that is not in the cache is read from Redis
+	// each time an idle watch reads by itself, and woken watches wait behind these reads.
 	l.p = rig.Serve(t, rig.Settings(redis.Addr, fmt.Sprintf("GRPC_MAX_STREAMS=%d", streams), fmt.Sprintf("CACHE_SESSIONS=%d", streams*6/5), "CALLER_SHARE_PERCENT=100", tokens))
 	l.p.Token = token
 	l.p.AwaitLists()
@@ -84,7 +84,7 @@ type streamLoad struct {
 	lastEnd   time.Time
 }
 
-// connect makes the connections before anything is measured: they are no part of a stream's memory.
+// connect makes the connections before the measurement: they do not count as a stream's memory.
 func (l *streamLoad) connect() {
 	l.t.Helper()
 	ctx := rig.Within(l.t, rig.Soon)
@@ -102,8 +102,8 @@ func (l *streamLoad) connect() {
 	}
 }
 
-// openAll opens the streams, on all connections at once and on each one after the other, and reports
-// what they take while nothing happens.
+// openAll opens the streams on all connections at once, one after the other on each, and reports their memory while nothing
+// happens.
 func (l *streamLoad) openAll() {
 	l.t.Helper()
 	l.before = l.p.MemoryLeft(l.http)
@@ -142,8 +142,8 @@ func (l *streamLoad) openAll() {
 	l.reportMemory("idle since")
 }
 
-// reportMemory is what a stream takes of the server's memory, after a collection: its session in the
-// server's memory is part of it, its part of a connection is not.
+// reportMemory reports the server's memory for each stream, after a garbage collection. The session in the server's cache
+// counts, the stream's part of a connection does not.
 func (l *streamLoad) reportMemory(when string) {
 	l.t.Helper()
 	now := l.p.MemoryLeft(l.http)

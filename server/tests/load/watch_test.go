@@ -32,8 +32,8 @@ type loadWatch struct {
 	id string
 	// sent counts the session's events, without its first one. For sendAll alone.
 	sent int
-	// posted is when the event began to be posted that the watcher has not seen yet, in Unix
-	// nanoseconds; 0: there is none.
+	// posted is the time at which the post of the event began that the watcher has not seen yet, in Unix nanoseconds. 0:
+	// there is no such event.
 	posted atomic.Int64
 	// seen is the newest revision that came.
 	seen atomic.Int32
@@ -57,7 +57,7 @@ func (w *loadWatch) open(ctx context.Context, l *streamLoad, client verification
 	return nil
 }
 
-// follow notes each revision's latency, and whatever does not come in order, exactly once.
+// follow stores the latency of each revision, and everything that does not come exactly once and in order.
 func (w *loadWatch) follow(l *streamLoad, stream grpc.ServerStreamingClient[verificationv1.WatchStatusResponse]) {
 	for {
 		response, err := stream.Recv()
@@ -161,7 +161,7 @@ func (l *streamLoad) awaitSeen() {
 	}
 }
 
-// checkSeen says what was missed, came twice or out of order.
+// checkSeen reports what was missed, came twice or out of order.
 func (l *streamLoad) checkSeen(events int, took time.Duration, used float64) {
 	l.t.Helper()
 	missed := 0

@@ -25,11 +25,11 @@ const (
 		"/verification.v1.VerificationService/RetryVerification"]}}]}`
 )
 
-// rights are those of the tokens, by caller. The first two belong to others, the last two to attackers.
+// rights are the rights of the tokens, by caller. The first two belong to others, the last two to attackers.
 var rights = map[string]string{"web": "read", "desk": "read,retry", "reader": "read", "retrier": "retry"}
 
-// plant is everything that runs: Redis, Stripe, servers, and the BFF.
-type plant struct {
+// fairRig has everything that runs: Redis, Stripe, servers, and the BFF.
+type fairRig struct {
 	t       *testing.T
 	stripe  *stripe
 	ca      *authority
@@ -46,10 +46,10 @@ type plant struct {
 	target    orders
 }
 
-// newPlant starts Redis and Stripe, and makes the certificates and tokens.
-func newPlant(t *testing.T) *plant {
+// newFairRig starts Redis and Stripe, and makes the certificates and tokens.
+func newFairRig(t *testing.T) *fairRig {
 	t.Helper()
-	p := &plant{t: t, stripe: startStripe(t), ca: newAuthority(t), redis: redistest.Start(t), tokens: map[string]string{}}
+	p := &fairRig{t: t, stripe: startStripe(t), ca: newAuthority(t), redis: redistest.Start(t), tokens: map[string]string{}}
 	p.lines = filepath.Join(p.ca.dir, "tokens")
 	var file strings.Builder
 	for name, granted := range rights {
@@ -78,7 +78,7 @@ func newPlant(t *testing.T) *plant {
 }
 
 // serve starts a server. Every limit has its default, but for settings that a test names.
-func (p *plant) serve(changed ...string) {
+func (p *fairRig) serve(changed ...string) {
 	p.t.Helper()
 	file := func(name string) string { return filepath.Join(p.ca.dir, name) }
 	s := begin(p.t, append([]string{
@@ -111,8 +111,8 @@ func (p *plant) serve(changed ...string) {
 	p.stripe.sendTo(p.webhook[0])
 }
 
-// front starts the BFF in front of the first server.
-func (p *plant) front() {
+// startBFF starts the BFF as a client of the first server.
+func (p *fairRig) startBFF() {
 	p.t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -128,7 +128,7 @@ func (p *plant) front() {
 }
 
 // dial connects a caller to one of the servers.
-func (p *plant) dial(server int, caller string) *client.Client {
+func (p *fairRig) dial(server int, caller string) *client.Client {
 	c, err := client.Dial(p.grpc[server], client.WithTLS(p.ca.client()),
 		client.WithBearerToken(func(context.Context) (string, error) { return p.tokens[caller], nil }))
 	if err != nil {
@@ -137,12 +137,12 @@ func (p *plant) dial(server int, caller string) *client.Client {
 	return c
 }
 
-// startPlant starts one server and the BFF, with people on both sides of each attack.
-func startPlant(t *testing.T) *plant {
+// startFairRig starts one server and the BFF, with people on both sides of each attack.
+func startFairRig(t *testing.T) *fairRig {
 	t.Helper()
-	p := newPlant(t)
+	p := newFairRig(t)
 	p.serve()
-	p.front()
+	p.startBFF()
 	p.web, p.desk = p.dial(0, "web"), p.dial(0, "desk")
 	t.Cleanup(func() {
 		_ = p.web.Close()
@@ -196,7 +196,7 @@ func startPlant(t *testing.T) *plant {
 	return p
 }
 
-func (p *plant) must(err error) {
+func (p *fairRig) must(err error) {
 	p.t.Helper()
 	if err != nil {
 		p.t.Fatal(err)

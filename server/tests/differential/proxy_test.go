@@ -13,35 +13,34 @@ import (
 	"time"
 )
 
-// front is an address in front of Redis that can be moved to another server, as a proxy or a service
-// address can: with the connections, or without. It forwards one command after the other, so that it knows
-// when a connection waits for no answer.
-type front struct {
+// movingProxy is an address of Redis that can move to another server, as a proxy or a service address can, with or without
+// its connections. It forwards one command after the other, so that it knows when a connection does not wait for an answer.
+type movingProxy struct {
 	listener net.Listener
 	gate     sync.RWMutex // held for reading while a command is under way
 	running  sync.WaitGroup
 
 	mu      sync.Mutex
 	target  string // empty: nobody is let in
-	links   map[*link]bool
+	links   map[*proxiedConn]bool
 	stalled time.Time // until then no read of the feed is forwarded
 }
 
-// link is one connection and what it is forwarded to.
-type link struct {
+// proxiedConn is one connection and its connection to a server.
+type proxiedConn struct {
 	client, server net.Conn
 	replies        *bufio.Reader
 	hello          []byte // the command by which the client has begun, and the server knows its protocol
 }
 
-func openFront(t *testing.T, target string) *front {
+func openProxy(t *testing.T, target string) *movingProxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &front{listener: listener, target: target, links: make(map[*link]bool)}
+	f := &movingProxy{listener: listener, target: target, links: make(map[*proxiedConn]bool)}
 	f.running.Go(func() {
 		for {
 			client, err := listener.Accept()
@@ -60,14 +59,14 @@ func openFront(t *testing.T, target string) *front {
 	return f
 }
 
-func (f *front) addr() string { return f.listener.Addr().String() }
+func (f *movingProxy) addr() string { return f.listener.Addr().String() }
 
-// hold waits until no command is under way, and lets none pass until release.
-func (f *front) hold()    { f.gate.Lock() }
-func (f *front) release() { f.gate.Unlock() }
+// hold waits until no command is in flight, and stops further commands until release.
+func (f *movingProxy) hold()    { f.gate.Lock() }
+func (f *movingProxy) release() { f.gate.Unlock() }
 
 // cutAll closes every connection, and lets new ones in to a target, if that is not empty.
-func (f *front) cutAll(target string) {
+func (f *movingProxy) cutAll(target string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.target = target
@@ -76,8 +75,8 @@ func (f *front) cutAll(target string) {
 	}
 }
 
-// reconnect moves every connection to another server. It must be held.
-func (f *front) reconnect(target string) {
+// reconnect moves every connection to another server. The proxy must be held.
+func (f *movingProxy) reconnect(target string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.target = target
@@ -90,14 +89,14 @@ func (f *front) reconnect(target string) {
 }
 
 // stallFeed lets reads of the feed wait for a while, and nothing else.
-func (f *front) stallFeed(d time.Duration) {
+func (f *movingProxy) stallFeed(d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.stalled = time.Now().Add(d)
 }
 
 // serve forwards a connection's commands.
-func (f *front) serve(ctx context.Context, client net.Conn) {
+func (f *movingProxy) serve(ctx context.Context, client net.Conn) {
 	l, err := f.link(client)
 	if err != nil {
 		client.Close()
@@ -133,7 +132,7 @@ func (f *front) serve(ctx context.Context, client net.Conn) {
 	}
 }
 
-func (f *front) link(client net.Conn) (*link, error) {
+func (f *movingProxy) link(client net.Conn) (*proxiedConn, error) {
 	f.gate.RLock()
 	defer f.gate.RUnlock()
 	f.mu.Lock()
@@ -141,7 +140,7 @@ func (f *front) link(client net.Conn) (*link, error) {
 	if f.target == "" {
 		return nil, errors.New("nobody is let in")
 	}
-	l := &link{client: client}
+	l := &proxiedConn{client: client}
 	if err := l.connect(f.target); err != nil {
 		return nil, err
 	}
@@ -149,7 +148,7 @@ func (f *front) link(client net.Conn) (*link, error) {
 	return l, nil
 }
 
-func (f *front) forward(l *link, command []byte) (reply []byte, err error) {
+func (f *movingProxy) forward(l *proxiedConn, command []byte) (reply []byte, err error) {
 	f.gate.RLock()
 	defer f.gate.RUnlock()
 	if is(command, "hello") {
@@ -163,12 +162,12 @@ func is(command []byte, name string) bool {
 	return bytes.Contains(bytes.ToLower(command[:min(len(command), 20)]), []byte("\r\n"+name+"\r\n"))
 }
 
-func (l *link) close() {
+func (l *proxiedConn) close() {
 	l.client.Close()
 	l.server.Close()
 }
 
-func (l *link) connect(target string) error {
+func (l *proxiedConn) connect(target string) error {
 	server, err := net.DialTimeout("tcp", target, 2*time.Second)
 	if err != nil {
 		return err
@@ -180,7 +179,7 @@ func (l *link) connect(target string) error {
 	return err
 }
 
-func (l *link) ask(command []byte) (reply []byte, err error) {
+func (l *proxiedConn) ask(command []byte) (reply []byte, err error) {
 	if _, err := l.server.Write(command); err != nil {
 		return nil, err
 	}
