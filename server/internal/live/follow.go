@@ -23,7 +23,7 @@ type follower struct {
 	changed func(id string, revision int32)
 	logger  *slog.Logger
 
-	// positions and recent outlive an outage: a failover loses entries while nobody can read.
+	// positions and recent outlive an outage: a failover loses entries while the store cannot be read.
 	positions []store.Position
 	recent    []recentEntries // by partition
 

@@ -108,7 +108,7 @@ func TestAMovedReferenceWakesItsWatchersWithoutBeingNamedInTheFeed(t *testing.T)
 		f.add(0, store.Entry{SessionID: "vs_1", Revision: 1, Pointer: true})
 		synctest.Wait()
 		if f.gets != 0 {
-			t.Error("a record was read although nobody watches any reference")
+			t.Error("a record was read although no watcher listens to a reference")
 		}
 		person, other := watch(t, h, hub.Reference("person")), watch(t, h, hub.Reference("other"))
 		f.add(0, store.Entry{SessionID: "vs_1", Revision: 2})
