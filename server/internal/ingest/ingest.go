@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	// doubtTimeout bounds the reads of Stripe for an ambiguous event inside the webhook request.
-	doubtTimeout = 2 * time.Second
-	// doubtReads is how many GETs an ambiguous event gets if each is overtaken by another input.
-	doubtReads = 3
+	// resolveTimeout bounds the reads of Stripe for an ambiguous event inside the webhook request.
+	resolveTimeout = 2 * time.Second
+	// resolveReads is how many GETs an ambiguous event gets if each is overtaken by another input.
+	resolveReads = 3
 	// readTimeout bounds a shared read of Stripe, whose first caller can have given up. It is shorter than a read of a
 	// watch (5 s), so that the watch learns why there was no answer.
 	readTimeout = 4500 * time.Millisecond
@@ -151,10 +151,10 @@ func (i *Ingest) apply(ctx context.Context, event verification.Event, decide boo
 // settle asks Stripe about an event whose order is ambiguous. A read that another input overtook is dropped, and the rules
 // are applied to the event again.
 func (i *Ingest) settle(ctx context.Context, event verification.Event) (verification.Session, verification.Outcome, error) {
-	asking, cancel := context.WithTimeout(ctx, doubtTimeout)
+	asking, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	log := i.config.Logger.With("event_id", event.ID, "session_id", event.Object.ID)
-	for range doubtReads {
+	for range resolveReads {
 		read, err := i.read(asking, verification.PurposeDoubt, event.Object)
 		if err != nil {
 			log.Warn("the order of an event is ambiguous and Stripe gave no answer: decided by rule", "error", err)

@@ -38,7 +38,7 @@ func (s *slowly) Update(_ context.Context, id string, _ store.UpdateFunc) (verif
 }
 
 // TestEventsOfASessionFollowOneAnother: in virtual time. Those of one session follow one another while each is quick,
-// those of others go side by side; nobody waits for long behind one that is slow, or after the caller has gone.
+// those of others go side by side; no event waits for long behind a slow one, or after its caller has gone.
 func TestEventsOfASessionFollowOneAnother(t *testing.T) {
 	const sessions, events = 5, 4
 	for name, test := range map[string]struct {

@@ -16,9 +16,9 @@ const (
 	// recheckAfter is the pause before the first read. It doubles before each of the recheckTries.
 	recheckAfter = time.Second
 	recheckTries = 5
-	// recheckTimeout bounds one read. It is below doubtTimeout: rechecks must not make the queue for Stripe so long that
+	// recheckTimeout bounds one read. It is below resolveTimeout: rechecks must not make the queue for Stripe so long that
 	// the reads for new ambiguous events time out.
-	recheckTimeout = doubtTimeout / 2
+	recheckTimeout = resolveTimeout / 2
 )
 
 // rechecks holds the sessions with an ambiguous event that was decided by rule only because this service was busy. Stripe

@@ -35,8 +35,8 @@ func TestG15_ADoubtDecidedByRuleBecauseWeWereBusyIsReadAgainWithinSeconds(t *tes
 		faults []error
 		within time.Duration
 	}{
-		{"no turn once", []error{busy}, time.Second},
-		{"no turn three times", []error{busy, busy, busy}, 7 * time.Second},
+		{"busy once", []error{busy}, time.Second},
+		{"busy three times", []error{busy, busy, busy}, 7 * time.Second},
 		{"no answer within the webhook's time", []error{context.DeadlineExceeded}, time.Second},
 	}
 	for _, test := range tests {

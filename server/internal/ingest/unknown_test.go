@@ -195,7 +195,7 @@ func TestAnUnknownReferenceIsReadOnceAndKept(t *testing.T) {
 	}
 }
 
-// A redacted session bears no reference any more, whatever Stripe's list still says; and asking for
+// A redacted session has no reference any more, whatever Stripe's list still says; and asking for
 // it again and again must not use up the day's reads.
 func TestARedactedSessionIsNotFoundByTheReferenceThatStripeStillShows(t *testing.T) {
 	object := passed

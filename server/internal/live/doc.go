@@ -33,7 +33,8 @@
 //  1. Update notes that an update of the session is in flight, and takes the generation.
 //  2. The store commits the record and the feed entry.
 //  3. If the feed has not shown the revision yet, it is noted as unconfirmed: the feed must show it.
-//  4. The session enters the cache. Older copies are gone, and reads under way do not enter the cache.
+//  4. The session enters the cache, unless a newer revision is known by now. Older copies are gone, and reads
+//     under way do not enter the cache.
 //  5. The watchers wake: those of the session, of its partition, and of its reference if that has changed. They
 //     find the session in the cache.
 //  6. Update returns, and only then the webhook or call is answered.
@@ -42,7 +43,7 @@
 //
 //  1. The follower reads new entries of all partitions. Each entry must follow the one before it, by number and
 //     by the nonce that it names; else something was lost (see Losses).
-//  2. The cache is told of all entries: a copy older than the entry's revision is evicted, and the generation
+//  2. The cache learns all entries: a copy older than the entry's revision is evicted, and the generation
 //     moves, so that no read from before enters the cache or is shared with a caller that comes later. A
 //     revision that was unconfirmed is confirmed.
 //  3. Only then the watchers wake: those of the session and of the partition. Each reads, and misses the cache
@@ -51,13 +52,13 @@
 //     follower reads the record and wakes the watchers of its reference. The feed names no reference, which can
 //     be personal.
 //
-// The entry of a commit of this process wakes no watcher of the session again. It mostly comes before the
-// answer of the commit, because Redis serves the waiting follower first. While an update of the session is in
-// flight here, step 3 is left to it: its own step 5 wakes the watchers, or its end does if the feed showed a
-// newer revision than it committed, or a timer does after updateGrace if it hangs. If an answer of the feed
-// held nothing but such entries, the follower pauses for ownPause, so that a busy process does not read the
-// feed once for each of its own commits. Otherwise a change of another process arrives as soon as the store
-// delivers it.
+// The entry of a commit of this process wakes no watcher of the session again, only those of the partition. It
+// mostly comes before the answer of the commit, because Redis serves the waiting follower first. While an
+// update of the session is in flight here, the wake-up of the session's watchers is left to it: its own step 5
+// wakes them, or its end does if the feed showed a newer revision than it committed, or a timer does after
+// updateGrace if it hangs. If an answer of the feed held nothing but such entries, the follower pauses for
+// ownPause, so that a busy process does not read the feed once for each of its own commits. Otherwise a change
+// of another process arrives as soon as the store delivers it.
 //
 // # Promises
 //

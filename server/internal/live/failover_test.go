@@ -54,9 +54,9 @@ func (a *address) dial(ctx context.Context, network, _ string) (net.Conn, error)
 	return &movingConn{Conn: conn, address: a, to: to}, nil
 }
 
-// movingConn is a client's connection. The driver sends a request only when the answers to those before have
-// come, so that it can be moved between two of them: the other server is told what the first one was when the
-// connection began.
+// movingConn is a client's connection that can move to another server. The driver sends a request only after the
+// answers to all earlier ones, so that the connection can move between two requests: the other server then gets the
+// first request of the connection again.
 type movingConn struct {
 	net.Conn
 	address *address

@@ -17,28 +17,28 @@ import (
 // any time in which it can have missed something.
 type follower struct {
 	store   store.Store
-	cache   vouched
+	cache   followedCache
 	hub     *hub.Hub
 	lost    func(sessions []string, more bool)
 	changed func(id string, revision int32)
 	logger  *slog.Logger
 
-	// positions and recent outlive an outage: a failover loses entries while nobody can read.
+	// positions and recent outlive an outage: a failover loses entries while the store cannot be read.
 	positions []store.Position
 	recent    []recentEntries // by partition
 
 	known atomic.Pointer[time.Time] // see lag
 }
 
-// vouched is what the follower vouches for: the cache.
-type vouched interface {
+// followedCache is the part of the cache that the follower calls.
+type followedCache interface {
 	invalidate(id string, revision int32) (wake bool)
 	markFresh(partition int, until time.Time) (lost []string)
 	markStale()
 	reset(partition int) (unconfirmed []string)
 }
 
-func newFollower(config Config, h *hub.Hub, cache vouched) *follower {
+func newFollower(config Config, h *hub.Hub, cache followedCache) *follower {
 	f := &follower{
 		store: config.Store, cache: cache, hub: h, lost: config.Lost, changed: config.Changed, logger: config.Logger,
 		recent: make([]recentEntries, config.Store.Partitions()),

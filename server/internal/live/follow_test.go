@@ -56,12 +56,12 @@ func run(t *testing.T, s store.Store, h *hub.Hub) (stop func() time.Duration) {
 	return runWith(t, s, h, &fakeCache{})
 }
 
-func runWith(t *testing.T, s store.Store, h *hub.Hub, m vouched) (stop func() time.Duration) {
+func runWith(t *testing.T, s store.Store, h *hub.Hub, m followedCache) (stop func() time.Duration) {
 	return runFollower(t, newFollowing(s, h, m, nil, slog.New(slog.DiscardHandler)))
 }
 
 // newFollowing makes a follower of a test's feed, with a test's cache.
-func newFollowing(s store.Store, h *hub.Hub, c vouched, lost func([]string, bool), logger *slog.Logger) *follower {
+func newFollowing(s store.Store, h *hub.Hub, c followedCache, lost func([]string, bool), logger *slog.Logger) *follower {
 	return newFollower(Config{Store: s, Lost: lost, Logger: logger}, h, c)
 }
 
@@ -108,7 +108,7 @@ func TestAMovedReferenceWakesItsWatchersWithoutBeingNamedInTheFeed(t *testing.T)
 		f.add(0, store.Entry{SessionID: "vs_1", Revision: 1, Pointer: true})
 		synctest.Wait()
 		if f.gets != 0 {
-			t.Error("a record was read although nobody watches any reference")
+			t.Error("a record was read although no watcher listens to a reference")
 		}
 		person, other := watch(t, h, hub.Reference("person")), watch(t, h, hub.Reference("other"))
 		f.add(0, store.Entry{SessionID: "vs_1", Revision: 2})

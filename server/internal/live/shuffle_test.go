@@ -87,13 +87,13 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 	}, rare)
 	repeat(func() { r.commit("vs_1") }, rare)
 	// The feed: follows, lags, is cut, comes back.
-	place := 0
+	next := 0
 	repeat(func() {
 		until := time.Now()
 		changes := r.changesUntil(until)
 		wait(100 * time.Millisecond)
-		for ; place < len(changes); place++ {
-			if v.cache.invalidate(changes[place].id, changes[place].revision) {
+		for ; next < len(changes); next++ {
+			if v.cache.invalidate(changes[next].id, changes[next].revision) {
 				wake()
 			}
 		}
@@ -108,7 +108,7 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 			v.cache.markStale()
 			wait(3 * time.Second)
 		case trim: // the reader goes to the head
-			place = len(r.changesUntil(time.Now()))
+			next = len(r.changesUntil(time.Now()))
 			v.cache.reset(0)
 			wake()
 		}
@@ -131,8 +131,8 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 		}
 	})
 	working.Wait()
-	for changes := r.changesUntil(time.Now()); place < len(changes); place++ {
-		if v.cache.invalidate(changes[place].id, changes[place].revision) {
+	for changes := r.changesUntil(time.Now()); next < len(changes); next++ {
+		if v.cache.invalidate(changes[next].id, changes[next].revision) {
 			wake()
 		}
 	}

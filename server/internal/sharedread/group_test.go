@@ -60,7 +60,7 @@ func TestThoseWhoWaitShareTheNextReadAndNeverTheOneUnderWay(t *testing.T) {
 		}
 		shared.Wait()
 		if len(shared.waiting) != 0 {
-			t.Errorf("%d sessions are still remembered", len(shared.waiting))
+			t.Errorf("%d keys are still kept", len(shared.waiting))
 		}
 	})
 }
@@ -93,7 +93,7 @@ func TestAReadBeginsAfterEveryoneWhoGetsIt(t *testing.T) {
 	group.Wait()
 	shared.Wait()
 	if len(shared.waiting) != 0 {
-		t.Errorf("%d sessions are still remembered", len(shared.waiting))
+		t.Errorf("%d keys are still kept", len(shared.waiting))
 	}
 }
 

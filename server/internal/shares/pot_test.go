@@ -38,10 +38,10 @@ func TestG15_PotNeverExceedsItsBounds(t *testing.T) {
 		address := max(1, peers/4)
 		pot := shares.New(size, each)
 		holders := []shares.Holder{{}, shares.Named("a"), shares.Named("b"), shares.Named("10.0.0.1")}
-		strangers := map[shares.Holder]bool{}
+		isPeer := map[shares.Holder]bool{}
 		for n := range 6 {
 			p := peer(fmt.Sprintf("10.0.0.%d", n), n)
-			holders, strangers[p] = append(holders, p), true
+			holders, isPeer[p] = append(holders, p), true
 		}
 		var all []taken // the oldest first; of the period, and not given back
 		var gone []taken
@@ -84,11 +84,11 @@ func TestG15_PotNeverExceedsItsBounds(t *testing.T) {
 				way := -1
 				any := func(one taken) bool { return true }
 				switch {
-				case strangers[who] && mine >= address:
+				case isPeer[who] && mine >= address:
 					want, way = shares.ErrShare, oldest(func(one taken) bool { return one.holder == who })
-				case strangers[who] && count(func(one taken) bool { return strangers[one.holder] }) >= peers:
+				case isPeer[who] && count(func(one taken) bool { return isPeer[one.holder] }) >= peers:
 					want, way = shares.ErrShare, oldest(any)
-				case !strangers[who] && who != (shares.Holder{}) && each > 0 && mine >= each:
+				case !isPeer[who] && who != (shares.Holder{}) && each > 0 && mine >= each:
 					want = shares.ErrShare
 				case len(all) >= size:
 					want, way = shares.ErrFull, oldest(any)
@@ -103,7 +103,7 @@ func TestG15_PotNeverExceedsItsBounds(t *testing.T) {
 						}
 						evicted = true
 					}
-					if strangers[who] {
+					if isPeer[who] {
 						next.evicted = &evicted
 					}
 				}
@@ -137,14 +137,14 @@ func TestG15_PotNeverExceedsItsBounds(t *testing.T) {
 			}
 			for _, who := range holders {
 				mine := count(func(one taken) bool { return one.holder == who })
-				if most := address; strangers[who] && mine > most {
+				if most := address; isPeer[who] && mine > most {
 					t.Fatalf("%v has %d units, want at most %d", who, mine, most)
 				}
-				if !strangers[who] && who != (shares.Holder{}) && each > 0 && mine > each {
+				if !isPeer[who] && who != (shares.Holder{}) && each > 0 && mine > each {
 					t.Fatalf("%v has %d units, want at most %d", who, mine, each)
 				}
 			}
-			if got := count(func(one taken) bool { return strangers[one.holder] }); got > peers {
+			if got := count(func(one taken) bool { return isPeer[one.holder] }); got > peers {
 				t.Fatalf("peers have %d units, want at most %d", got, peers)
 			}
 		}

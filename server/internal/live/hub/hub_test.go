@@ -102,7 +102,7 @@ func TestRemoveAndCloseEndListening(t *testing.T) {
 	}
 }
 
-// Nobody who subscribed before a wake-up misses it, whatever else goes on.
+// No subscription misses a wake-up that comes after it, whatever else happens.
 func TestNoLostWakeUpUnderConcurrency(t *testing.T) {
 	h := hub.New()
 	const watchers, rounds = 32, 200
