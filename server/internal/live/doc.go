@@ -7,117 +7,127 @@
 //
 // # Parts
 //
-//   - The store holds the truth: one record for each session, and the feed with one entry for each new
-//     revision, in the same commit. The feed has partitions; all entries of a session are in one partition, in
-//     order.
-//   - The cache holds sessions that were read or committed here, and a counter for each session, its
-//     generation, which moves whenever something newer becomes known. Sessions share counters: a change of one
-//     can cost another a miss, never a stale answer.
+//   - The store holds the truth: one record for each session, and the feed with one feed entry for each new
+//     revision, written in the same commit. The feed has partitions. All feed entries of a session are in one
+//     partition, in order. A position names the last feed entry that was read of a partition, by its number and
+//     its nonce, a random value. The head is the newest end.
+//   - The cache holds sessions that were read or committed here. Each session has a counter, the generation, that
+//     moves when something newer becomes known of the session (32 sessions of a shard can share a counter: then a
+//     read is not cached although it could be). A read of the store takes the generation before it begins; its
+//     result is cached only if the generation is the same when the read ends. Its caller gets the result either way.
 //   - The follower is one goroutine (View.Run). It reads all partitions of the feed for the whole process.
-//     Without it the cache never answers, and only commits of this process wake watchers.
 //   - The hub carries wake-ups. A wake-up says "read again" and holds no data, so nothing can overflow, and
 //     wake-ups that come together are one. Topics are a session, a reference, and a partition of the feed.
-//   - Watchers (the calls of WatchStatus, and GetStatus with a min_revision that has not come yet) subscribe
-//     first, then read what follows the last revision they sent, send it, and wait for the next wake-up. So no
-//     change falls between the read and the wait.
+//   - A watcher subscribes to a topic first. Then it reads what follows the last revision that it has sent, sends
+//     it, and waits for the next wake-up. So no change falls between the read and the wait. Watches (calls of
+//     WatchStatus) are watchers, and so is a call of GetStatus while it waits for its min_revision.
 //
 // # Which read comes from where
 //
-// Peek answers from the cache alone; nil is a miss. Session answers from the cache, and reads the store on a
-// miss. Callers that miss at the same generation share one read. Get always reads the store, and caches the
-// answer. Update reads and commits in the store, and caches the result. Newest, List, Head and ReadFeed never
-// use the cache: a watch of all sessions reads the feed and the records from the store.
+// View.Peek answers from the cache alone; nil is a miss. View.Session, which GetStatus and watches of one session
+// use, answers from the cache, and reads the store on a miss. A cached revision below minRevision is a miss.
+// Callers that miss at the same generation share one read. View.Get always reads the store, and caches the result.
+// View.Update reads and commits in the store, and caches the result. Newest, List, Head and ReadFeed never use
+// the cache; a watch of all sessions reads the feed, and each record by Get.
 //
-// # A commit of this process: cache, wake, answer
+// # A commit of this process
 //
 //  1. Update notes that an update of the session is in flight, and takes the generation.
-//  2. The store commits the record and the feed entry.
-//  3. If the feed has not shown the revision yet, it is noted as unconfirmed: the feed must show it.
-//  4. The session enters the cache, unless a newer revision is known by now. Older copies are gone, and reads
-//     under way do not enter the cache.
-//  5. The watchers wake: those of the session, of its partition, and of its reference if that has changed. They
-//     find the session in the cache.
-//  6. Update returns, and only then the webhook or call is answered.
+//  2. The store commits the record and the feed entry, and replies.
+//  3. If the feed has not shown the revision yet, the commit is noted as unconfirmed: the feed must show it.
+//  4. The session is cached in place of older copies. The generation moves.
+//  5. The watchers of the session wake, those of its partition, and, if the session has a new reference, those of
+//     the new reference. The session is in the cache for them.
+//  6. Update returns. The webhook or the caller is answered after that.
 //
-// # An entry of the feed: check, cache, wake
+// # A feed entry
 //
-//  1. The follower reads new entries of all partitions. Each entry must follow the one before it, by number and
-//     by the nonce that it names; else something was lost (see Losses).
-//  2. The cache learns all entries: a copy older than the entry's revision is evicted, and the generation
-//     moves, so that no read from before enters the cache or is shared with a caller that comes later. A
-//     revision that was unconfirmed is confirmed.
-//  3. Only then the watchers wake: those of the session and of the partition. Each reads, and misses the cache
-//     at first; one read of the store serves all.
-//  4. If the entry says that a reference can lead to another session now, and anybody watches a reference, the
-//     follower reads the record and wakes the watchers of its reference. The feed names no reference, which can
-//     be personal.
+//  1. The follower reads new feed entries of all partitions. Each must follow the one before it: by its number, and
+//     by the nonce of the entry before it, which it names. Otherwise the store has lost something (see Losses).
+//  2. For each of the entries, a cached copy that is older than the entry's revision is evicted, and the generation
+//     moves. So a read that began before is not cached, and is not shared with a caller that comes later. If the
+//     commit of the entry was unconfirmed, it is confirmed.
+//  3. When step 2 is done for all of them, the watchers wake: those of each session and of each partition. The first
+//     watcher of a session to read misses the cache; one read of the store serves all.
+//  4. If an entry says that a reference can lead to another session now, and a watcher of any reference exists, the
+//     follower reads the session and wakes the watchers of its present reference. The feed does not name
+//     references: they can be personal data.
 //
-// The entry of a commit of this process wakes no watcher of the session again, only those of the partition. It
-// mostly comes before the answer of the commit, because Redis serves the waiting follower first. While an
-// update of the session is in flight here, the wake-up of the session's watchers is left to it: its own step 5
-// wakes them, or its end does if the feed showed a newer revision than it committed, or a timer does after
-// updateGrace if it hangs. If an answer of the feed held nothing but such entries, the follower pauses for
-// ownPause, so that a busy process does not read the feed once for each of its own commits. Otherwise a change
-// of another process arrives as soon as the store delivers it.
+// A session's watchers that were woken by a commit of this process are not woken again by its feed entry. That
+// entry usually reaches the follower before the store's reply reaches Update, because Redis serves a blocked reader
+// first. So if a feed entry arrives while this process has updates of the session in flight, the follower does not
+// wake the session's watchers. An update does: in step 5 of the commit; or when it ends, if it committed nothing or
+// an older revision than the feed has shown. If that takes longer than updateGrace after the entry's arrival, a
+// timer wakes them. Watchers of partitions and references do not depend on this. If one read of the feed held
+// only entries that woke no session's watchers, the follower pauses for ownPause: a busy process need not read the
+// feed once for each of its own commits.
 //
 // # Promises
 //
-//   - Staleness. The cache answers for a partition only while it is fresh: the follower has read the partition
-//     to its end, and checked that the feed is still the one it follows, less than FreshnessBound ago. An
-//     answer is as old as that at most. Otherwise reads go to the store; the entries stay, and answer again
-//     once the follower has caught up.
-//   - A read that began before a change was known never enters the cache, and never answers a caller that the
+//   - Staleness. The cache answers for a partition only if, less than FreshnessBound ago, the follower had read the
+//     partition to its end and a check had found its position in the feed. This is compared with the clock at each
+//     answer, so it holds if the follower hangs. Otherwise reads go to the store; the cached sessions stay, and
+//     answer again when the follower has caught up. An answer of the store is as old as the begin of its read. A
+//     caller that joins a shared read can get one that began up to readTimeout before.
+//   - A read that began before a change became known here is never cached, and never answers a watcher that the
 //     change woke.
-//   - Nothing goes back. A session is never answered at an older revision than an answer of this View that was
-//     complete when the question came.
-//   - min_revision. Session answers at minRevision or later, or from a read of the store that began after the
-//     call.
-//   - A lost wake-up only delays. Each watch also reads by itself, after 24 to 36 s (rpc). Such a read is in
-//     the Background: it gets at most a quarter of the slots.
-//   - A revision must be proven. The store can lose a revision that was read here before the feed showed it,
-//     and the feed then shows no sign. A cached revision is served for FreshnessBound after it was first seen;
-//     beyond that only if a read that began after the feed was followed past that moment has found the same
-//     version of it.
+//   - Nothing goes back, unless the store does. A session is never answered at an older revision than an answer
+//     of this View that was complete when the call began, if the store has not lost that revision.
+//   - minRevision. Session answers at minRevision or later, or from a read of the store that began after the call:
+//     if a shared read returns less, the call reads again alone.
+//   - A lost wake-up only delays. Each watch also reads by itself, 24 to 36 s after its last read (rpc). Such a
+//     read is marked by Background.
+//   - A revision must be proven. The store can lose a revision before the feed has shown it, and the feed then
+//     shows no sign of the loss. Let T be when this process first read or committed a revision. The cache serves it
+//     until T + FreshnessBound. After that it serves the revision only if it is proven: another read of the store,
+//     begun after the follower had read the feed past T, found the same revision with the same content.
 //
 // # Losses
 //
-// Redis can lose its newest writes in a failover, or all of them. The follower notices in three ways: an entry
-// that does not follow the one read before it; the check of its positions, every checkEvery; a commit of this
-// process that is still unconfirmed although the feed was read past the moment of its answer.
+// Redis can lose its newest writes in a failover, or all of them. The follower notices in three ways: a feed entry
+// that does not follow the one before it; the check of its positions, after each checkEvery; an unconfirmed
+// commit, when the feed was read past the moment of the store's reply. While Redis answers, the last two
+// take followBlock and checkEvery together at most, and the first comes with the entry.
 //
-//   - Rewound (the first two): Config.Lost is called with the sessions whose entries are gone, as far as the
-//     newest 1,024 entries of the partition tell, and with more if there can be others. Then the follower moves
-//     to the head of the partition, the whole cache is emptied, Lost is called with the partition's unconfirmed
-//     commits, and all watchers wake. Reads under way do not enter the cache.
-//   - Trimmed before it was read: the same without Lost; nothing was lost but entries.
+//   - Rewound: a position that the feed does not have, in the first or second way. Config.Lost is called with the
+//     sessions of the lost entries. The follower keeps the newest 1,024 entries of each partition to tell them; if
+//     more can be lost, the parameter more is true. Then the follower moves to the head of the partition, the whole
+//     cache is emptied, Lost is called with the partition's unconfirmed commits, and all watchers wake. Reads under
+//     way are not cached.
+//   - Trimmed: entries were removed for their age before the follower read them. The same, but Lost is not called:
+//     only entries are lost, no revisions.
 //   - Unconfirmed: Lost is called with those sessions, they leave the cache, and all watchers wake.
 //
-// At the start the follower takes the heads of all partitions, and all watchers wake. If the feed cannot be
-// read, the cache is stale at once, the follower keeps its positions, retries after retryMin to retryMax,
-// checks its positions first, and wakes all watchers: it can have missed something.
+// The app reads lost sessions again at Stripe. At the start the follower takes the heads of all partitions, and all
+// watchers wake. If a read of the feed fails, the cache stops answering at once; the follower keeps its positions
+// and tries again, with pauses that grow from retryMin to retryMax. When the store answers again, the follower
+// checks its positions, wakes all watchers once, because it can have missed something, and reads on.
 //
 // # Limits
 //
-// One change can wake thousands of watches. They read through Limited: at most Config.WatchReads reads of the
-// store are under way at once, and the others wait for a slot. Answers from the cache need no slot. Calls and
-// webhooks do not read through it, and so never wait behind watches.
+// One change can wake thousands of watches. They read through View.Limited: at most Config.WatchReads of their
+// reads of the store are under way at once, and the others wait for a slot, first come first served. Reads
+// marked by Background get at most a quarter of the slots, so that woken watches find slots. A watch takes its
+// slot before it begins or joins a read, and answers of the cache need no slot. GetStatus, retries and webhooks do
+// not use slots, also while GetStatus waits for its min_revision: they never wait behind watches. Neither does the
+// follower.
 //
 // # Times
 //
 //	FreshnessBound  1s     an older answer of the cache is not given
-//	followBlock     250ms  longest wait for a new entry
+//	followBlock     250ms  longest wait for a new feed entry
 //	checkEvery      250ms  pause between two checks of the positions
 //	updateGrace     100ms  longest wait of a wake-up for an update in flight here
 //	ownPause        5ms    pause after own commits; delays changes of other processes
 //	readTimeout     5s     bound of a shared read of the store
-//	callTimeout     2s     bound of the follower's other calls
+//	callTimeout     2s     bound of the follower's other calls of the store
 //	retryMin        100ms  first pause after the feed could not be read
 //	retryMax        2s     last pause after the feed could not be read
 //	logEvery        1m0s   pause between two log lines of one outage
 //
-// They must fit:
+// A test checks these relations:
 //
-//	2*FreshnessBound >= 3*(followBlock+checkEvery)  a quiet feed is fresh all the time, on a busy machine too
+//	2*FreshnessBound >= 3*(followBlock+checkEvery)  else the cache of a quiet feed is stale part of the time, and reads go to the store
 //	updateGrace < FreshnessBound                    no wake-up is held back for longer than an answer can be old
 //	ownPause < updateGrace                          the pause delays less than an update that hangs
 //	retryMin < retryMax                             the pause grows
@@ -125,6 +135,6 @@
 //
 // # Concurrency
 //
-// All methods of View can be called by any goroutine; Run is called once. The cache has 64 shards with a lock
-// each, held for a few instructions, never over a call of the store or a wake-up. Wake-ups never block.
+// All methods of View can be called by any goroutine; call Run once. The cache has 64 shards with a lock each, held
+// for a few instructions, never over a call of the store or a wake-up. Wake-ups never block.
 package live
