@@ -31,7 +31,7 @@ func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks, typed flagWarni
 
 type reconcileCommand struct {
 	config.Config
-	Session string `placeholder:"ID" help:"Read this one session again from Stripe (vs_...), and nothing else."`
+	Session string `placeholder:"ID" help:"Only read this session (vs_...) again from Stripe."`
 }
 
 func (r *reconcileCommand) Run(ctx context.Context, typed flagWarnings) error {
