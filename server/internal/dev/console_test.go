@@ -131,7 +131,7 @@ func TestDevShowsRetries(t *testing.T) {
 		want    string
 	}{
 		{"granted", retrying{session: "vs_1"}, "vs_1 granted: a fresh link, retries left: 1, revision 4"},
-		{"replaced", retrying{session: "vs_2"}, "vs_1 granted: vs_2 takes its place, retries left: 1"},
+		{"replaced", retrying{session: "vs_2"}, "vs_1 granted: replaced by vs_2, retries left: 1"},
 		{"denied", retrying{err: grpcstatus.Error(codes.FailedPrecondition, "no retry: the person is verified already")}, "vs_1 refused: the person is verified already"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
