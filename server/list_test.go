@@ -68,7 +68,7 @@ func TestReviewQueue(t *testing.T) {
 	if code := command.exit(soon); code != 0 {
 		t.Errorf("reconcile ends with %d", code)
 	}
-	if out := command.stdout.String(); !strings.Contains(out, "lists:    4 sessions looked at; 0 entries added, 1 removed\n") {
+	if out := command.stdout.String(); !strings.Contains(out, "lists:    4 sessions checked; 0 entries added, 1 removed\n") {
 		t.Errorf("reconcile says:\n%s", out)
 	}
 	client = dialed(t, serve(t, stripe.settings(redis.Addr)))

@@ -92,7 +92,7 @@ func decoded(t *testing.T, e event) verification.Event {
 func (p *process) awaitLists() {
 	p.t.Helper()
 	for over := time.Now().Add(10 * time.Minute); ; {
-		if strings.Contains(p.stderr.String(), "lists: every session was looked at") {
+		if strings.Contains(p.stderr.String(), "lists: all sessions were checked") {
 			return
 		}
 		select {

@@ -118,7 +118,7 @@ func TestListsFollowTheSettings(t *testing.T) {
 	logs.Reset()
 	look(strict)
 	if logs.Len() > 0 {
-		t.Errorf("looked at again at once: %s", logs.String())
+		t.Errorf("repaired again at once: %s", logs.String())
 	}
 	if held, err := strict.store.Lease(t.Context(), listsLease, "other", time.Minute); err != nil || !held {
 		t.Errorf("the lease was not given back: %v, %v", held, err)
@@ -152,7 +152,7 @@ func TestARepairEndsWhereTheLeaseIsLost(t *testing.T) {
 	if !errors.Is(err, ErrLost) || ListsFailure(err) != nil || !strings.Contains(ListsSummary(found, err), "took the lease over") {
 		t.Errorf("it ended with %v: %s", err, ListsSummary(found, err))
 	}
-	if got := slow.blocked(t); got != 0 || strings.Contains(logs.String(), "every session was looked at") {
+	if got := slow.blocked(t); got != 0 || strings.Contains(logs.String(), "all sessions were checked") {
 		t.Errorf("it went on: %d are blocked, and the log says %q", got, logs.String())
 	}
 	if last, _, err := slow.store.ListsRepaired(t.Context()); err != nil || last != 0 {
