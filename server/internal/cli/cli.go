@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"example.com/verification-status/server/internal/app"
+	"example.com/verification-status/server/internal/config"
 )
 
 // Run runs one command until it ends, or until the process gets SIGINT or SIGTERM, and returns the exit code: 0, 1 if the command
@@ -23,7 +24,7 @@ func Run(args []string, thirdParty string, hooks app.Hooks) int {
 	defer stop()
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	parser := kong.Must(&c, kong.Name("server"), kong.Description(description),
+	parser := kong.Must(&c, kong.Name("server"), kong.Description(description), config.Vars(),
 		kong.ValueFormatter(describe), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(hooks, notices(thirdParty)))
 	parsed, err := parser.Parse(args)
 	if err != nil {

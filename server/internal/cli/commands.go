@@ -27,10 +27,12 @@ type commands struct {
 	} `cmd:"" help:"Make bearer tokens for callers without a client certificate."`
 }
 
-type devCommand struct{ dev.Config }
+type devCommand struct {
+	Config dev.Config `embed:""`
+}
 
 func (d *devCommand) Run(ctx context.Context) error {
-	logger, err := telemetry.NewLogger(os.Stderr, d.LogLevel, "text")
+	logger, err := telemetry.NewLogger(os.Stderr, d.Config.LogLevel, "text")
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ type webhookEndpointCommand struct {
 }
 
 type createEndpointCommand struct {
-	endpoints.New
-	config.API
+	New endpoints.New `embed:""`
+	API config.API    `embed:""`
 }
 
 func (c *createEndpointCommand) Run(ctx context.Context, typed flagWarnings) error {
@@ -27,7 +27,9 @@ func (c *createEndpointCommand) Run(ctx context.Context, typed flagWarnings) err
 	return endpoints.Create(ctx, &c.API, c.New, logger, os.Stdout, os.Stderr)
 }
 
-type listEndpointsCommand struct{ config.API }
+type listEndpointsCommand struct {
+	API config.API `embed:""`
+}
 
 func (l *listEndpointsCommand) Run(ctx context.Context, typed flagWarnings) error {
 	logger, err := loadAPI(&l.API, typed)
@@ -38,8 +40,8 @@ func (l *listEndpointsCommand) Run(ctx context.Context, typed flagWarnings) erro
 }
 
 type checkEndpointCommand struct {
-	URL string `name:"url" required:"" placeholder:"URL" help:"The URL of the endpoint. Required."`
-	config.API
+	URL string     `name:"url" required:"" placeholder:"URL" help:"The URL of the endpoint. Required."`
+	API config.API `embed:""`
 }
 
 func (c *checkEndpointCommand) Run(ctx context.Context, typed flagWarnings) error {
