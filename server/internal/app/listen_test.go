@@ -25,7 +25,7 @@ func TestListen(t *testing.T) {
 	}
 	if os.Getuid() != 0 {
 		if listener, err := Listen("ADMIN_ADDR", "127.0.0.1:1"); err == nil {
-			listener.Close() // the machine lets every user take low ports
+			listener.Close() // this machine allows low ports to every user
 		} else if !strings.Contains(err.Error(), "above 1023") {
 			t.Errorf("a port of the system's: %v", err)
 		}
