@@ -68,8 +68,8 @@ func TestExamine(t *testing.T) {
 	}
 }
 
-// The command that mends the types keeps those of other products, names each once, and drops the star.
-func TestExamineMendsTypes(t *testing.T) {
+// The command that fixes the types keeps those of other products, names each once, and removes "*".
+func TestExamineFixesTypes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		has   []string
 		count int
@@ -115,17 +115,16 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-// A base may end with the version, as Stripe's own documentation writes it; and a path that the server
-// does not answer is told of.
+// A base can end with the version, as in Stripe's documentation. A path that the server does not answer gives a note.
 func TestExamineBaseAndPath(t *testing.T) {
 	for _, base := range []string{"http://127.0.0.1:1", "http://127.0.0.1:1/", "http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1/"} {
 		if got := curl(base, "we_1"); !strings.HasSuffix(got, " http://127.0.0.1:1/v1/webhook_endpoints/we_1") {
 			t.Errorf("%s: %s", base, got)
 		}
 	}
-	for target, told := range map[string]bool{"https://a.example/webhook": false, "https://a.example/webhook?connect=1": false, "https://a.example/stripe": true, "https://a.example": true} {
+	for target, noted := range map[string]bool{"https://a.example/webhook": false, "https://a.example/webhook?connect=1": false, "https://a.example/stripe": true, "https://a.example": true} {
 		notes := strings.Join(examine(nil, target, nil, "").notes, " ")
-		if strings.Contains(notes, "is not /webhook") != told {
+		if strings.Contains(notes, "is not /webhook") != noted {
 			t.Errorf("%s: %q", target, notes)
 		}
 	}
