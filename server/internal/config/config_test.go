@@ -81,7 +81,7 @@ func TestDefaultsAreWhatTheCommandLineFillsIn(t *testing.T) {
 	}
 }
 
-// TestConnectionsFollowStreams: nginx opens a connection for each watch, so all watches must find one.
+// TestConnectionsFollowStreams: nginx opens a connection for each watch, so there must be one for each watch.
 func TestConnectionsFollowStreams(t *testing.T) {
 	for _, test := range []struct {
 		streams, connections string
