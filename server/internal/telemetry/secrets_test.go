@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// A secret that is learned later is concealed from then on, by loggers made from the first one too,
-// and those known before stay concealed.
+// A secret that is added later is concealed from then on, also by loggers that were derived before. Earlier secrets stay concealed.
 func TestSecretsAreLearnedWhileTheLoggerIsInUse(t *testing.T) {
 	secrets := NewSecrets("planted-first")
 	var out bytes.Buffer
@@ -29,7 +28,7 @@ func TestSecretsAreLearnedWhileTheLoggerIsInUse(t *testing.T) {
 	}
 }
 
-// Adding goes on beside logging, and nothing added is lost.
+// Secrets can be added during logging, and none is lost.
 func TestSecretsAreSafeForConcurrentUse(t *testing.T) {
 	secrets := NewSecrets()
 	redactor := textRedactor{secrets: secrets}

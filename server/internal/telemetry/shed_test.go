@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Everything is counted; the log has one warning a minute of each limit, which says how many there were.
+// Every request is counted. The log has one warning a minute for each limit, with the number of refused requests.
 func TestSheddingCountsAllAndWarnsOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics()
