@@ -7,8 +7,7 @@ import (
 	"example.com/verification-status/server/internal/reload"
 )
 
-// CheckAccess reads the files that say who may call. Its error names every one that is not as it should
-// be, a line each.
+// CheckAccess reads the files that say which callers may call. Its error names every file that is wrong, one line each.
 func CheckAccess(c *config.Config) error {
 	_, err := access.Open(accessConfig(c), reload.New(reload.Config{}))
 	return err

@@ -10,7 +10,7 @@ import (
 	"example.com/verification-status/server/internal/telemetry"
 )
 
-// newAdminServer serves what only operators may see: it must never face the internet.
+// newAdminServer returns the server for operators. It must not be reachable from the internet.
 func newAdminServer(m *telemetry.Metrics, ready func() bool, logger *slog.Logger) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.Handler())
@@ -22,17 +22,17 @@ func newAdminServer(m *telemetry.Metrics, ready func() bool, logger *slog.Logger
 		}
 		writeLine(w, http.StatusOK, "ok")
 	})
-	// Not /debug/pprof/cmdline: where secrets are given as flags, it shows them.
+	// Not /debug/pprof/cmdline: it would show secrets that are given as flags.
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return &http.Server{
-		Handler:           held(mux),
+		Handler:           holdConn(mux),
 		ConnContext:       connlimit.ConnContext,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second, // pprof adds the seconds that were asked for
+		WriteTimeout:      30 * time.Second, // pprof adds the seconds of the profile
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),

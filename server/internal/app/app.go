@@ -1,5 +1,3 @@
-// Package app builds the server from its parts, runs them, and stops them in order. It is the only
-// package that knows all others, and it decides nothing else.
 package app
 
 import (
@@ -29,27 +27,27 @@ import (
 	"example.com/verification-status/server/internal/webhook"
 )
 
-// retryDeadline is given to RetryVerification calls without one: it waits for Stripe, twice at times.
+// retryDeadline is the deadline of a RetryVerification call that has none. The call waits for Stripe, sometimes twice.
 const retryDeadline = 15 * time.Second
 
-// Hooks let tests stop the process where it hurts most, and the development server look on. The zero value does nothing.
+// Hooks let tests stop the process at a critical step, and let the development server observe it. The zero value does nothing.
 type Hooks struct {
 	// RetryStep is rpc.Config.Step.
 	RetryStep func(step string)
-	// Clock is the time wherever a decision depends on it. nil: time.Now.
+	// Clock returns the time on which decisions depend. nil: time.Now.
 	Clock func() time.Time
 	// StripeRate is stripeapi.Config.RatePerSecond.
 	StripeRate float64
 
-	// WrapStore, WrapApplier and WrapService put something around a part that looks on; nil: nothing.
+	// WrapStore, WrapApplier and WrapService return what the server uses in place of the part. nil: the part itself.
 	WrapStore   func(store.Store) store.Store
 	WrapApplier func(webhook.Applier) webhook.Applier
 	WrapService func(verificationv1.VerificationServiceServer) verificationv1.VerificationServiceServer
-	// ObserveWebhook is told of each webhook, beside the metrics; nil: nobody is.
+	// ObserveWebhook, if not nil, is called for each webhook after the metrics.
 	ObserveWebhook func(webhook.Result)
 }
 
-// wrap returns the part with what a hook puts around it.
+// wrap returns what the hook makes of a part.
 func wrap[T any](hook func(T) T, part T) T {
 	if hook == nil {
 		return part
@@ -81,8 +79,8 @@ type App struct {
 	service    *rpc.Service
 }
 
-// New builds everything and contacts nothing. config must have been loaded. secrets is what the logger
-// conceals: it gets those that files bring later. An error is a setting that somebody must change.
+// New builds all parts and makes no connection. c must be loaded. secrets are the texts that logger conceals: New adds those that
+// files bring later. It returns an error if a setting is wrong.
 func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hooks Hooks) (*App, error) {
 	if hooks.Clock == nil {
 		hooks.Clock = time.Now
@@ -146,10 +144,10 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
 		InTouch: func() bool { return a.readiness.InTouch() },
 	})
-	verificationv1.RegisterVerificationServiceServer(a.grpc, wrap(hooks.WrapService, rpc.Observed(a.service, watchful{a.metrics, a.traces})))
+	verificationv1.RegisterVerificationServiceServer(a.grpc, wrap(hooks.WrapService, rpc.Observed(a.service, rpcObserver{a.metrics, a.traces})))
 	a.readiness = readiness.New(readiness.Config{Store: a.store, Logger: logger, Publish: a.ready, Refused: a.showMisconfigured})
 	handler, err := webhook.New(webhook.Config{
-		Applier: wrap[webhook.Applier](hooks.WrapApplier, holding{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
+		Applier: wrap[webhook.Applier](hooks.WrapApplier, connHolder{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
 		Secrets:  a.settings.WebhookSecrets,
 		Livemode: livemode, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
 		Clock: hooks.Clock, Logger: logger, Observe: a.webhookObserver(hooks.ObserveWebhook),
@@ -188,7 +186,7 @@ func (a *App) openStore() error {
 	return nil
 }
 
-// newIngest makes the way into the store.
+// newIngest returns the part through which every event and read reaches the store.
 func (a *App) newIngest(s store.Store) *ingest.Ingest {
 	return ingest.New(ingest.Config{
 		Store: s, Stripe: a.ingestStripe(), Clock: a.clock, Logger: a.logger,
@@ -197,12 +195,12 @@ func (a *App) newIngest(s store.Store) *ingest.Ingest {
 	})
 }
 
-// jobs makes the work on all sessions that one replica does at a time.
+// jobs returns the jobs over all sessions, which one replica does at a time.
 func (a *App) jobs() *maintain.Jobs {
 	return maintain.New(maintain.Config{Store: a.store, SettledTTL: time.Duration(a.config.SettledTTL), Clock: a.clock, Logger: a.logger})
 }
 
-// ready is told when Redis comes and goes. Whoever was away may have missed something.
+// ready is called with each change of readiness. After an outage of Redis, a catch-up finds the events that were missed.
 func (a *App) ready(ready bool) {
 	a.grpc.SetServing(ready)
 	if ready && a.reconciler != nil {
@@ -210,7 +208,7 @@ func (a *App) ready(ready bool) {
 	}
 }
 
-// close lets go of what New opened.
+// close closes what New has opened.
 func (a *App) close() error {
 	if a.stripe != nil {
 		a.stripe.Close()
@@ -218,7 +216,7 @@ func (a *App) close() error {
 	return errors.Join(a.store.Close(), a.flush(closeTimeout))
 }
 
-// flush sends the spans that are left, within a time.
+// flush sends the spans that are left, within limit.
 func (a *App) flush(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()

@@ -49,13 +49,13 @@ func (answering) WatchStatus(_ *verificationv1.WatchStatusRequest, stream grpc.S
 	return grpcstatus.Error(codes.DeadlineExceeded, "over")
 }
 
-// served is a gRPC server of either kind.
+// served is a gRPC server: this project's or one with the metrics of grpc's own module.
 type served interface {
 	grpc.ServiceRegistrar
 	Serve(net.Listener) error
 }
 
-// dial serves the service, and returns a client. stop waits until all calls are counted.
+// dial serves the service and returns a client. stopped waits until all calls are counted.
 func dial(t testing.TB, server served, stop func()) (client verificationv1.VerificationServiceClient, stopped func()) {
 	t.Helper()
 	verificationv1.RegisterVerificationServiceServer(server, answering{})
@@ -97,8 +97,8 @@ func grpcs(t testing.TB) (client verificationv1.VerificationServiceClient, stopp
 	return client, stopped, promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
 
-// TestCallMetricsAreThoseOfGRPC: the same calls make the same lines as those of grpc's own module: names,
-// labels, buckets, sizes and counts. Times are left out.
+// TestCallMetricsAreThoseOfGRPC: the same calls give the same lines as with grpc's own module: names, labels, buckets, sizes and
+// counts. Times are not compared.
 func TestCallMetricsAreThoseOfGRPC(t *testing.T) {
 	metrics := telemetry.NewMetrics()
 	client, stopped := ours(t, metrics)
@@ -137,7 +137,7 @@ func makeCalls(t *testing.T, client verificationv1.VerificationServiceClient) {
 
 var timing = regexp.MustCompile(`(duration_seconds_bucket\{.*le="[^"]*"[^}]*\}|duration_seconds_sum\{[^}]*\}) .*`)
 
-// callLines are the lines of gRPC's metrics, of series that counted something.
+// callLines returns the lines of gRPC's metrics whose series have counted something.
 func callLines(page http.Handler) (lines []string) {
 	recorder := httptest.NewRecorder()
 	page.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -158,10 +158,9 @@ func callLines(page http.Handler) (lines []string) {
 	return lines
 }
 
-// BenchmarkCall is a small call over a loopback socket, client included: with all that is done around a
-// call here, beside a server with nothing but the metrics of grpc's own module, and beside one with
-// nothing. cpu-ns/op is the processor's time of the whole process, which a busy machine distorts less than
-// the time that passes.
+// BenchmarkCall measures a small call over a loopback socket, with its client: on this project's server, on a server with only the
+// metrics of grpc's own module, and on a bare server. cpu-ns/op is the CPU time of the whole process, which a busy machine distorts
+// less than wall time.
 func BenchmarkCall(b *testing.B) {
 	b.Run("server=bare", func(b *testing.B) {
 		server := grpc.NewServer()
@@ -194,7 +193,7 @@ func measure(b *testing.B, client verificationv1.VerificationServiceClient, stop
 	b.ReportMetric(float64(processorTime(b)-began)/float64(b.N), "cpu-ns/op")
 }
 
-// processorTime is what this process has used of the processor, in nanoseconds.
+// processorTime returns the CPU time that this process has used, in nanoseconds.
 func processorTime(b *testing.B) int64 {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {

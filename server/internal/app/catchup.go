@@ -14,7 +14,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// newReconciler makes what catches up; nil without an API key.
+// newReconciler returns the part that catches up, or nil without an API key.
 func (a *App) newReconciler(hooks Hooks) (*reconcile.Reconciler, error) {
 	if a.stripe == nil {
 		return nil, nil
@@ -26,7 +26,8 @@ func (a *App) newReconciler(hooks Hooks) (*reconcile.Reconciler, error) {
 	})
 }
 
-// rewound is told by live.View what the store has lost.
+// rewound is called by live.View with the sessions whose changes the store has lost. more says that other
+// sessions can be concerned.
 func (a *App) rewound(lost []string, more bool) {
 	a.metrics.FeedRewound()
 	if a.reconciler == nil {
@@ -38,12 +39,11 @@ func (a *App) rewound(lost []string, more bool) {
 	}
 }
 
-// CatchUp runs one catch-up, or reads one session again where an id is given, and returns what there
-// is to say about it. After a catch-up it puts the lists right. It listens nowhere. It returns an error,
-// beside the summary, also if the catch-up has left an account behind.
+// CatchUp runs one catch-up and then repairs the lists, or reads only one session again if sessionID is not empty. It returns a
+// summary for people. It returns an error beside the summary if an account is still behind. It does not listen.
 func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *slog.Logger) (summary string, err error) {
 	if c.StripeAPIKey == "" {
-		return "", errors.New("STRIPE_API_KEY is not set: catching up reads from Stripe's API")
+		return "", errors.New("STRIPE_API_KEY is not set: a catch-up reads from Stripe's API")
 	}
 	hooks := Hooks{Clock: time.Now}
 	a := &App{config: c, logger: logger, clock: hooks.Clock, metrics: telemetry.NewMetrics()}

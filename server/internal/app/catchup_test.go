@@ -73,7 +73,7 @@ func TestCatchUpsAreCountedByTheirEnd(t *testing.T) {
 		behind  bool
 	}{
 		{reconcile.Summary{Behind: one}, nil, "incomplete", true},
-		{reconcile.Summary{}, errors.New("planted"), "failed", true}, // not known: what was shown stays
+		{reconcile.Summary{}, errors.New("planted"), "failed", true}, // not known: the metric keeps its value
 		{reconcile.Summary{Behind: none}, nil, "done", false},
 		{reconcile.Summary{Behind: one, Stopped: verification.ErrStripeBudget}, nil, "stopped", true},
 	} {

@@ -10,25 +10,25 @@ import (
 	"example.com/verification-status/server/internal/webhook"
 )
 
-// adminMaxConnections is enough for a scraper, probes and a few people.
+// adminMaxConnections is enough for a Prometheus, probes and a few people.
 const adminMaxConnections = 100
 
-// streamReads is how many connections to Redis the open watches may use at once: half of those that
-// the driver holds, so that a change that wakes thousands of them leaves calls and webhooks the rest.
+// streamReads is the limit of connections to Redis that open watches use at the same time: half of the driver's pool. If a change
+// wakes thousands of watches, calls and webhooks still have the other half.
 func streamReads() int { return 5 * runtime.GOMAXPROCS(0) }
 
-// holding keeps the connection of a webhook whose signature is right from being closed to make room
-// for another. Whoever has not signed yet has no such right.
-type holding struct{ webhook.Applier }
+// connHolder keeps the connection of a webhook with a valid signature from being closed for a new connection. A webhook whose
+// signature is not checked yet has no such protection.
+type connHolder struct{ webhook.Applier }
 
 // Apply implements webhook.Applier.
-func (h holding) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
+func (h connHolder) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
 	defer connlimit.AcquireRequest(ctx).Release()
 	return h.Applier.Apply(ctx, event)
 }
 
-// held does the same for whatever an operator asks: a profile takes its time.
-func held(next http.Handler) http.Handler {
+// holdConn does the same for requests of operators, since a profile takes seconds.
+func holdConn(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer connlimit.AcquireRequest(r.Context()).Release()
 		next.ServeHTTP(w, r)

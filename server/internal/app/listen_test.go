@@ -17,15 +17,15 @@ func TestListen(t *testing.T) {
 	if want := "GRPC_ADDR " + addr + " is taken by another process: stop it or choose another address"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	if _, err = Listen("WEBHOOK_ADDR", "192.0.2.1:4242"); err == nil || !strings.Contains(err.Error(), "WEBHOOK_ADDR 192.0.2.1:4242 is no address of this machine") {
+	if _, err = Listen("WEBHOOK_ADDR", "192.0.2.1:4242"); err == nil || !strings.Contains(err.Error(), "WEBHOOK_ADDR 192.0.2.1:4242 is not an address of this machine") {
 		t.Errorf("a foreign address: %v", err)
 	}
-	if _, err = Listen("ADMIN_ADDR", "127.0.0.1:99999"); err == nil || !strings.Contains(err.Error(), "ADMIN_ADDR 127.0.0.1:99999 cannot be listened on") {
+	if _, err = Listen("ADMIN_ADDR", "127.0.0.1:99999"); err == nil || !strings.Contains(err.Error(), "ADMIN_ADDR 127.0.0.1:99999 cannot be used") {
 		t.Errorf("a bad port: %v", err)
 	}
 	if os.Getuid() != 0 {
 		if listener, err := Listen("ADMIN_ADDR", "127.0.0.1:1"); err == nil {
-			listener.Close() // the machine lets every user take low ports
+			listener.Close() // this machine allows low ports to every user
 		} else if !strings.Contains(err.Error(), "above 1023") {
 			t.Errorf("a port of the system's: %v", err)
 		}

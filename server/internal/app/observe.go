@@ -35,14 +35,14 @@ func (a *App) observeState() {
 	}
 }
 
-// showMisconfigured shows for each reason whether it is why Redis must not be used.
+// showMisconfigured sets the metric of each reason. now is the reason for which Redis must not be used, or "".
 func (a *App) showMisconfigured(now string) {
 	for _, reason := range redisstore.Reasons {
 		a.metrics.RedisMisconfigured(string(reason), string(reason) == now)
 	}
 }
 
-// showRefusedKeys begins to count calls for which Stripe refuses the key: somebody is paged for the first.
+// showRefusedKeys makes the counts of calls for which Stripe refuses the key appear with 0, since an alert fires for the first one.
 func showRefusedKeys(m *telemetry.Metrics) {
 	for _, operation := range []stripeapi.Operation{
 		stripeapi.OperationRetrieve, stripeapi.OperationFind, stripeapi.OperationCreate, stripeapi.OperationEvents,
@@ -57,7 +57,7 @@ type meter struct{ *telemetry.Metrics }
 // Method implements grpcserver.Meter.
 func (m meter) Method(name string) grpcserver.MethodMeter { return m.Metrics.Method(name) }
 
-// webhookObserver returns what counts webhooks, and tells more of each if it is not nil.
+// webhookObserver returns a function that counts webhooks, and then calls more if it is not nil.
 func (a *App) webhookObserver(more func(webhook.Result)) func(webhook.Result) {
 	if more == nil {
 		return a.observeWebhook
@@ -95,7 +95,7 @@ func (a *App) observeCatchUp(s reconcile.Summary, err error) {
 	}
 	a.metrics.CatchUp(result, done, s.Missed.Sum(), s.Changed, s.Reread-s.Changed, s.Unknown)
 	if s.Behind == nil {
-		return // not known: what was shown stays
+		return // not known: the metric keeps its value
 	}
 	behind := make([]telemetry.BehindAccount, len(s.Behind))
 	for i, account := range s.Behind {
@@ -104,7 +104,7 @@ func (a *App) observeCatchUp(s reconcile.Summary, err error) {
 	a.metrics.CatchUpBehind(behind)
 }
 
-// observedStore is the store, with somebody who looks on.
+// observedStore returns the store with metrics and traces.
 func (a *App) observedStore() observedStore { return observedStore{a.store, a.metrics, a.traces} }
 
 type observedStore struct {
@@ -113,7 +113,7 @@ type observedStore struct {
 	traces  *telemetry.Traces
 }
 
-// Update implements store.Store. The trace of a commit is remembered before anyone here is told of it.
+// Update implements store.Store. It keeps the trace of a commit before any watcher of this process is woken.
 func (s observedStore) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
 	began, tries, wrote, before := time.Now(), 0, false, int32(0)
 	ctx, end := s.traces.Commit(ctx, id)
@@ -134,7 +134,7 @@ func (s observedStore) Update(ctx context.Context, id string, fn store.UpdateFun
 	return session, err
 }
 
-// commitResult is the label of an update's end.
+// commitResult returns the metric label for the end of an update.
 func commitResult(wrote bool, err error) string {
 	switch {
 	case err == nil && wrote:
@@ -166,7 +166,7 @@ func (s observedStore) ReadFeed(ctx context.Context, partition int, after store.
 	return entries, err
 }
 
-// remember keeps the traces of other replicas' changes for their deliveries, which follow.
+// remember keeps the traces of changes by other replicas for the deliveries that follow.
 func (s observedStore) remember(entries []store.Entry) {
 	for _, entry := range entries {
 		if entry.Trace != "" {
@@ -175,8 +175,8 @@ func (s observedStore) remember(entries []store.Entry) {
 	}
 }
 
-// tracedIngest is the way into the store for webhooks, whose events have a span each. Those that a
-// catch-up finds have none: most of them are known.
+// tracedIngest is the ingest for webhooks: each event has a span. Events that a catch-up finds have none, since most of them are
+// known already.
 type tracedIngest struct {
 	*ingest.Ingest
 	traces *telemetry.Traces
@@ -202,35 +202,35 @@ func (a *App) traceStripeCall(ctx context.Context, operation stripeapi.Operation
 	return ctx, func(outcome stripeapi.Outcome) { end(string(outcome)) }
 }
 
-// watchful is the rpc package's observer.
-type watchful struct {
+// rpcObserver counts and traces what package rpc reports.
+type rpcObserver struct {
 	metrics *telemetry.Metrics
 	traces  *telemetry.Traces
 }
 
-var _ rpc.Observer = watchful{}
+var _ rpc.Observer = rpcObserver{}
 
-func (w watchful) Concerns(ctx context.Context, sessionID string) {
+func (o rpcObserver) Concerns(ctx context.Context, sessionID string) {
 	grpcserver.NoteSession(ctx, sessionID)
 }
 
-func (w watchful) WatchOpened(kind rpc.WatchKind, resumed bool) {
-	w.metrics.WatchOpened(string(kind), resumed)
+func (o rpcObserver) WatchOpened(kind rpc.WatchKind, resumed bool) {
+	o.metrics.WatchOpened(string(kind), resumed)
 }
 
-func (w watchful) WatchEnded(kind rpc.WatchKind, code string) {
-	w.metrics.WatchEnded(string(kind), code)
+func (o rpcObserver) WatchEnded(kind rpc.WatchKind, code string) {
+	o.metrics.WatchEnded(string(kind), code)
 }
 
-func (w watchful) Sending(ctx context.Context, kind rpc.WatchKind, sessionID string, revision int32) func(error) {
-	sent := w.traces.Delivery(ctx, string(kind), sessionID, revision)
+func (o rpcObserver) Sending(ctx context.Context, kind rpc.WatchKind, sessionID string, revision int32) func(error) {
+	sent := o.traces.Delivery(ctx, string(kind), sessionID, revision)
 	return func(err error) {
 		sent(err)
 		if err == nil {
-			w.metrics.WatchSent(string(kind))
+			o.metrics.WatchSent(string(kind))
 		}
 	}
 }
 
-func (w watchful) RetryGranted()             { w.metrics.RetryGranted() }
-func (w watchful) RetryDenied(reason string) { w.metrics.RetryDenied(reason) }
+func (o rpcObserver) RetryGranted()             { o.metrics.RetryGranted() }
+func (o rpcObserver) RetryDenied(reason string) { o.metrics.RetryDenied(reason) }

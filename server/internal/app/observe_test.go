@@ -14,7 +14,7 @@ import (
 	"example.com/verification-status/server/internal/webhook"
 )
 
-// scripted is a store whose answers are the test's.
+// scripted is a store with fixed answers.
 type scripted struct {
 	store.Store
 	err   error
@@ -75,7 +75,7 @@ func TestUpdatesAreCounted(t *testing.T) {
 	}
 }
 
-// TestWebhooksAreCountedBesideAHook: who looks on takes nothing from the metrics.
+// TestWebhooksAreCountedBesideAHook: the metrics and the hook both get every webhook.
 func TestWebhooksAreCountedBesideAHook(t *testing.T) {
 	a, observed := &App{metrics: telemetry.NewMetrics()}, 0
 	observe := a.webhookObserver(func(webhook.Result) { observed++ })

@@ -13,25 +13,25 @@ import (
 	"example.com/verification-status/server/internal/shares"
 )
 
-// flushTimeout bounds what the last spans may take of a stop: a collector may be away.
+// flushTimeout bounds the time for the last spans at a stop, since the collector might not answer.
 const flushTimeout = 3 * time.Second
 
-// closeTimeout is for what has nothing to send: a process that does not start.
+// closeTimeout does the same for a process that does not start, and has no spans to send.
 const closeTimeout = time.Second
 
-// lastGrace is what the end of the work may take beyond DRAIN_TIMEOUT, when calls had to be cut off.
+// lastGrace is the time beyond DRAIN_TIMEOUT for the end of the background work, if calls had to be cut off.
 const lastGrace = time.Second
 
-// Addrs are where a running App listens.
+// Addrs are the addresses on which a running App listens.
 type Addrs struct{ GRPC, Webhook, Admin net.Addr }
 
-// Run listens and serves until ctx ends, then stops in order, within DRAIN_TIMEOUT. started is told
-// once where it listens. A Redis that is away is waited for, as is one that must not be used; at the start the
-// latter ends Run before anything listens.
+// Run listens and serves until ctx ends, then stops in order, within DRAIN_TIMEOUT. It calls started once with the addresses. It
+// waits for a Redis that cannot be reached or must not be used. It returns an error if Redis must not be used at the start, if it
+// cannot listen, or if a server fails.
 func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	defer func() {
 		if err := a.close(); err != nil {
-			a.logger.Warn("closing", "error", err)
+			a.logger.Warn("closing the connections failed", "error", err)
 		}
 	}()
 	if err := a.readiness.Begin(ctx); err != nil {
@@ -82,9 +82,9 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	return nil
 }
 
-// stop ends everything in the order in which it can be missed: first nobody new is sent here, then
-// accepted webhooks are finished, streams ended with a word, calls answered, and last what they used.
-// endWork ends the rest, and waits for it.
+// stop ends the parts in this order: the process is not ready any more, accepted webhooks are finished, streams end with an error
+// that says so, calls are answered, and then the background work ends, which all of them use. endWork ends that work and waits for
+// it.
 func (a *App) stop(endWork func()) {
 	began, limit := time.Now(), time.Duration(a.config.DrainTimeout)
 	a.logger.Info("stopping", "at_most", limit)
@@ -92,11 +92,11 @@ func (a *App) stop(endWork func()) {
 	defer cancel()
 	a.readiness.Stop()
 	a.grpc.BeginDrain()
-	// Webhooks that hang, with Redis, must leave the streams time for their last word.
+	// Webhooks that hang with Redis must leave the streams time for their last error.
 	finishing, cancelFinishing := context.WithTimeout(ctx, limit*3/4)
 	defer cancelFinishing()
 	if err := a.webhook.Shutdown(finishing); err != nil {
-		a.logger.Warn("webhooks were cut off; Stripe sends them again", "error", err)
+		a.logger.Warn("webhooks were cut off, Stripe sends them again", "error", err)
 		_ = a.webhook.Close()
 	}
 	a.service.Drain()
@@ -114,7 +114,7 @@ func (a *App) stop(endWork func()) {
 	select {
 	case <-ended:
 	case <-time.After(time.Until(began.Add(limit + lastGrace))):
-		a.logger.Warn("some work still hangs, with Redis or Stripe; the process ends without it")
+		a.logger.Warn("some work still waits for Redis or Stripe: the process ends without it")
 	}
 	if err := a.flush(min(flushTimeout, max(0, time.Until(began.Add(limit))))); err != nil {
 		a.logger.Warn("the last traces could not be sent", "error", err)
@@ -148,7 +148,7 @@ func (a *App) listen() (grpcListener, webhookListener, adminListener net.Listene
 	most := int(a.config.GRPCMaxConnections)
 	each := shares.Of(most, int(a.config.CallerSharePercent))
 	if each > 0 {
-		each = max(each, int(a.config.CallerMaxStreams)) // behind nginx each watch has a connection
+		each = max(each, int(a.config.CallerMaxStreams)) // behind nginx, each watch has its own connection
 	}
 	return bounded(grpcListener, most, each, "GRPC_MAX_CONNECTIONS"),
 		bounded(webhookListener, int(a.config.WebhookMaxConnections), 0, "WEBHOOK_MAX_CONNECTIONS"),

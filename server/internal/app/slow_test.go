@@ -24,8 +24,8 @@ func (takesAll) Apply(context.Context, verification.Event) (verification.Outcome
 	return verification.Outcome{}, nil
 }
 
-// TestSlowClientsAreCutOff: clients of the two HTTP listeners who send a byte a second, or nothing, or
-// do not read, in virtual time. Each is cut off by the limit that its name says.
+// TestSlowClientsAreCutOff: in virtual time, clients of the two HTTP listeners send a byte a second, or nothing, or do not read. Each is
+// cut off by the limit in its name.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	logger := slog.New(slog.DiscardHandler)
 	handler, err := webhook.New(webhook.Config{Applier: takesAll{}, Logger: logger,
@@ -42,8 +42,8 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	const post = "POST /webhook HTTP/1.1\r\nHost: x\r\nStripe-Signature: t=1,v1=00\r\n"
 	for _, test := range []struct {
 		name, server string
-		at           string // what is sent at once
-		drip         string // what follows, a byte a second
+		at           string // sent at once
+		drip         string // sent after that, a byte a second
 		after        time.Duration
 		deaf         bool // does not read
 	}{
@@ -87,7 +87,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 						break
 					}
 				}
-				// The server waits half a second before it closes on a client who still sends.
+				// The server waits half a second before it closes the connection of a client that still sends.
 				if took := (<-closed).Sub(begun); took < test.after || took > test.after+time.Second {
 					t.Errorf("cut off after %v; want %v", took, test.after)
 				}

@@ -13,7 +13,7 @@ import (
 
 func (a *App) openStripe(hooks Hooks) error {
 	if a.config.StripeAPIKey == "" {
-		a.logger.Warn("no STRIPE_API_KEY: unknown sessions stay unknown, doubts are decided by rule, and RetryVerification is refused")
+		a.logger.Warn("STRIPE_API_KEY is not set: unknown sessions stay unknown, the order of ambiguous events is decided by rule, and RetryVerification is refused")
 		return nil
 	}
 	client, err := stripeapi.New(stripeapi.Config{
@@ -25,7 +25,7 @@ func (a *App) openStripe(hooks Hooks) error {
 	return err
 }
 
-// ingestStripe and rpcStripe keep a missing client from becoming an interface that is not nil.
+// ingestStripe and rpcStripe return nil without a client: a nil *stripeapi.Client in an interface would not be nil.
 func (a *App) ingestStripe() ingest.Stripe {
 	if a.stripe == nil {
 		return nil
@@ -40,15 +40,15 @@ func (a *App) rpcStripe() rpc.Stripe {
 	return a.stripe
 }
 
-// retryPolicy is the same wherever a retry is judged: in answers and in the lists.
+// retryPolicy returns the policy for answers and for the lists, which must be the same.
 func retryPolicy(c *config.Config) verification.RetryPolicy {
 	return verification.RetryPolicy{
 		MaxRetries: int32(c.MaxRetries), DenyCodes: c.DenyCodes(), Cooldown: time.Duration(c.RetryCooldown),
 	}
 }
 
-// warnOfCodes names codes that may have been mistyped. They are allowed: Stripe may know more of them
-// than this version does.
+// warnOfCodes warns of codes that can be typing errors. They are allowed, since Stripe can have codes that this version does not
+// know.
 func warnOfCodes(codes []string, logger *slog.Logger) {
 	for _, code := range codes {
 		if !rpc.KnowsErrorCode(code) {

@@ -12,21 +12,23 @@ import (
 	"github.com/alecthomas/kong"
 
 	"example.com/verification-status/server/internal/app"
+	"example.com/verification-status/server/internal/config"
 )
 
-// Run runs the command that args name, until it ends or the process gets SIGINT or SIGTERM, and returns the exit code.
-// args has no program name. thirdParty is the text of the licences that the program must bring along. hooks are for tests.
+// Run runs one command until it ends, or until the process gets SIGINT or SIGTERM, and returns the exit code: 0, 1 if the command
+// failed, or 2 if args are wrong. args does not include the program's name. thirdParty has the licences that the licenses command
+// prints. hooks are for tests.
 func Run(args []string, thirdParty string, hooks app.Hooks) int {
 	var c commands
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	parser := kong.Must(&c, kong.Name("server"), kong.Description(description),
+	parser := kong.Must(&c, kong.Name("server"), kong.Description(description), config.Vars(),
 		kong.ValueFormatter(describe), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(hooks, notices(thirdParty)))
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		misread(err, args)
+		reportUsage(err, args)
 		return 2
 	}
 	if err := parsed.Run(secretsInFlags(parsed)); err != nil {
@@ -36,8 +38,8 @@ func Run(args []string, thirdParty string, hooks app.Hooks) int {
 	return 0
 }
 
-// misread says what is wrong with the command line, and which help to ask for. Without a command it is that help.
-func misread(err error, args []string) {
+// reportUsage says what is wrong with the command line, and which help to read. If the command is missing, it prints that help.
+func reportUsage(err error, args []string) {
 	var wrong *kong.ParseError
 	if !errors.As(err, &wrong) {
 		fmt.Fprintln(os.Stderr, withoutValues(err.Error(), args))
@@ -60,10 +62,10 @@ func misread(err error, args []string) {
 	case len(commands) > 0 && strings.HasPrefix(text, "unexpected argument "):
 		text += "; the commands are " + strings.Join(commands, ", ")
 	}
-	fmt.Fprintf(os.Stderr, "the command line cannot be read: %s\n%s --help tells what there is\n", text, name)
+	fmt.Fprintf(os.Stderr, "the command line cannot be read: %s\nfor help: %s --help\n", text, name)
 }
 
-// describe adds the default to a flag's help: with a placeholder, kong does not show it.
+// describe adds the default to the help of a flag: kong does not show it if the flag has a placeholder.
 func describe(value *kong.Value) string {
 	help := kong.DefaultHelpValueFormatter(value)
 	if value.HasDefault {

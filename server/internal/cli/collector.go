@@ -9,13 +9,12 @@ import (
 	"sync/atomic"
 )
 
-// gcHeadroom is how much may be allocated between two collections at the least, in bytes. By default that is
-// as much as is alive, some 20 MiB for a replica with few streams: then collecting is a tenth of all work.
+// gcHeadroom is the least memory, in bytes, that is allocated between two garbage collections. By default, a collection starts when
+// as much is allocated as is alive, about 20 MiB for a replica with few streams: collections are then a tenth of all work.
 const gcHeadroom = 48 << 20
 
-// paceCollector gives the garbage collector that headroom, until stop, which waits for a setting that is under
-// way: with much alive it works as ever, and the memory never grows by more than the headroom over what the
-// default takes. Whoever sets GOGC has decided otherwise.
+// paceCollector gives the garbage collector gcHeadroom until stop is called. If more than gcHeadroom is alive, the collector works as
+// by default. The memory never exceeds that of the default by more than gcHeadroom. If GOGC is set, paceCollector does nothing.
 func paceCollector() (stop func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
@@ -25,14 +24,14 @@ func paceCollector() (stop func()) {
 	return p.stop
 }
 
-// pacer sets the percentage anew after each collection.
+// pacer sets the percentage of the collector after each collection.
 type pacer struct {
 	mu      sync.Mutex
 	stopped bool
-	set     atomic.Int64 // how often
+	set     atomic.Int64 // how often the percentage was set
 }
 
-// watch leaves something to the collector that it finds dead the next time.
+// watch makes an object without references, so that the next collection calls collected.
 func (p *pacer) watch() {
 	marker := new([32]byte)
 	runtime.AddCleanup(marker, func(p *pacer) { p.collected() }, p)
@@ -56,8 +55,8 @@ func (p *pacer) stop() {
 	debug.SetGCPercent(100)
 }
 
-// alive is what the last collection has found, and the percentage is of: stacks too. Where many calls wait
-// they are more than the heap.
+// alive returns the memory that the last collection has found alive, of which the runtime takes the percentage. It includes stacks,
+// which are more than the heap if many calls wait.
 func alive() (bytes uint64) {
 	found := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
 	metrics.Read(found)
@@ -67,8 +66,8 @@ func alive() (bytes uint64) {
 	return bytes
 }
 
-// percentFor is how much may be allocated, in percent of what is alive.
+// percentFor returns the percentage of the live memory that gives gcHeadroom, but at least 100.
 func percentFor(alive uint64) int {
-	const leastAlive = 4 << 20 // the runtime counts less as that much
+	const leastAlive = 4 << 20 // the runtime counts less memory as this much
 	return int(max(100, 100*gcHeadroom/max(alive, leastAlive)))
 }

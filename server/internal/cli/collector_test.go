@@ -19,7 +19,7 @@ func TestPercentFor(t *testing.T) {
 	}
 }
 
-// TestTheCollectorIsPaced: after each collection anew, until it is stopped.
+// TestTheCollectorIsPaced: the percentage is set after each collection, until stop is called.
 func TestTheCollectorIsPaced(t *testing.T) {
 	t.Setenv("GOGC", "")
 	before := debug.SetGCPercent(100)
@@ -44,12 +44,12 @@ func TestTheCollectorIsPaced(t *testing.T) {
 	runtime.GC()
 	runtime.GC()
 	if p.set.Load() != set {
-		t.Error("it goes on after the stop")
+		t.Error("the percentage is still set after the stop")
 	}
 }
 
-// TestTheHeadroomIsKeptWithManyStacks: they count for the runtime as the heap does. A little more than the
-// default takes is allowed for, since stacks come and go between two looks.
+// TestTheHeadroomIsKeptWithManyStacks: for the runtime, stacks count like the heap. The test allows a little more than gcHeadroom, since
+// stacks change between two measurements.
 func TestTheHeadroomIsKeptWithManyStacks(t *testing.T) {
 	t.Setenv("GOGC", "")
 	before := debug.SetGCPercent(100)
@@ -78,7 +78,7 @@ func TestTheHeadroomIsKeptWithManyStacks(t *testing.T) {
 	}
 }
 
-// waitDeep waits with at least as many KiB on the stack.
+// waitDeep waits with at least depth KiB on the stack.
 func waitDeep(depth int, there func(), let <-chan struct{}) byte {
 	var frame [1 << 10]byte
 	if depth > 0 {
@@ -90,7 +90,7 @@ func waitDeep(depth int, there func(), let <-chan struct{}) byte {
 	return 0
 }
 
-// TestGOGCIsRespected: who sets it knows why.
+// TestGOGCIsRespected: if GOGC is set, the percentage does not change.
 func TestGOGCIsRespected(t *testing.T) {
 	t.Setenv("GOGC", "50")
 	before := debug.SetGCPercent(50)

@@ -12,25 +12,27 @@ import (
 
 const description = `Answers "is this person verified yet, and if not, why, and may they try again?"
 
-It takes Stripe's identity.verification_session.* webhooks, keeps each session's state in Redis and serves it over gRPC. Start with: server dev`
+It receives Stripe's identity.verification_session.* webhooks, keeps the state of each session in Redis and serves it over gRPC. Start with: server dev`
 
 type commands struct {
-	Dev         devCommand         `cmd:"" help:"Run everything on this machine with nothing installed: embedded Redis, simulated Stripe. Nothing is kept."`
-	Healthcheck healthcheckCommand `cmd:"" help:"Ask the server on this machine whether it is ready, for containers: exit code 0 if it is."`
-	Licenses    licensesCommand    `cmd:"" help:"Print the licences and notices of the modules that this program contains."`
-	Reconcile   reconcileCommand   `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and say what was found. With the settings of serve."`
+	Dev         devCommand         `cmd:"" help:"Run the server with an embedded Redis and a simulated Stripe. It needs nothing installed, and keeps nothing."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Check whether the server on this machine is ready, for containers: the exit code is 0 if it is."`
+	Licenses    licensesCommand    `cmd:"" help:"Print the licences and notices of the modules in this program."`
+	Reconcile   reconcileCommand   `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and print a summary. It takes the settings of serve."`
 	Serve       serveCommand       `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
 
-	WebhookEndpoint webhookEndpointCommand `cmd:"" help:"Register the webhook endpoint at Stripe, see which there are, and check what one lacks. Needs the API key, and neither Redis nor a running server."`
+	WebhookEndpoint webhookEndpointCommand `cmd:"" help:"Register the webhook endpoint at Stripe, list the endpoints, or check one. It needs the API key, but neither Redis nor a running server."`
 	Token           struct {
 		New newTokenCommand `cmd:"" help:"Make a bearer token for a caller, and its line for GRPC_TOKENS_FILE."`
 	} `cmd:"" help:"Make bearer tokens for callers without a client certificate."`
 }
 
-type devCommand struct{ dev.Config }
+type devCommand struct {
+	Config dev.Config `embed:""`
+}
 
 func (d *devCommand) Run(ctx context.Context) error {
-	logger, err := telemetry.NewLogger(os.Stderr, d.LogLevel, "text")
+	logger, err := telemetry.NewLogger(os.Stderr, d.Config.LogLevel, "text")
 	if err != nil {
 		return err
 	}
@@ -39,10 +41,9 @@ func (d *devCommand) Run(ctx context.Context) error {
 	return dev.Run(ctx, d.Config, logger, os.Stdout)
 }
 
-// notices is the text that the licenses command prints.
+// notices is what the licenses command prints: the program must be shipped with it.
 type notices string
 
-// licensesCommand prints the licences and notices that must go along with the program.
 type licensesCommand struct{}
 
 func (licensesCommand) Run(text notices) error {

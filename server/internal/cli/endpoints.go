@@ -9,14 +9,14 @@ import (
 )
 
 type webhookEndpointCommand struct {
-	Create createEndpointCommand `cmd:"" help:"Register a webhook endpoint for the six identity.verification_session events by name, and print its signing secret once, as STRIPE_WEBHOOK_SECRET=whsec_... on the standard output. Nothing is created where an endpoint with this URL exists."`
-	List   listEndpointsCommand  `cmd:"" help:"List the webhook endpoints that Stripe has in the key's mode."`
-	Check  checkEndpointCommand  `cmd:"" help:"Say all that keeps an endpoint's events from coming, each with what to do: no such URL, missing types, disabled, the other mode, several endpoints with one URL. The exit code is 0 if nothing does."`
+	Create createEndpointCommand `cmd:"" help:"Register a webhook endpoint for the six identity.verification_session events by name, and print its signing secret once, as STRIPE_WEBHOOK_SECRET=whsec_... on standard output. Nothing is created if an endpoint with this URL exists."`
+	List   listEndpointsCommand  `cmd:"" help:"List the webhook endpoints that Stripe has in the mode of the key."`
+	Check  checkEndpointCommand  `cmd:"" help:"Print every reason why the events of an endpoint do not arrive, and what to do: no endpoint with this URL, missing types, disabled, wrong mode, several endpoints with one URL. The exit code is 0 if there is none."`
 }
 
 type createEndpointCommand struct {
-	endpoints.New
-	config.API
+	New endpoints.New `embed:""`
+	API config.API    `embed:""`
 }
 
 func (c *createEndpointCommand) Run(ctx context.Context, typed flagWarnings) error {
@@ -27,7 +27,9 @@ func (c *createEndpointCommand) Run(ctx context.Context, typed flagWarnings) err
 	return endpoints.Create(ctx, &c.API, c.New, logger, os.Stdout, os.Stderr)
 }
 
-type listEndpointsCommand struct{ config.API }
+type listEndpointsCommand struct {
+	API config.API `embed:""`
+}
 
 func (l *listEndpointsCommand) Run(ctx context.Context, typed flagWarnings) error {
 	logger, err := loadAPI(&l.API, typed)
@@ -38,8 +40,8 @@ func (l *listEndpointsCommand) Run(ctx context.Context, typed flagWarnings) erro
 }
 
 type checkEndpointCommand struct {
-	URL string `name:"url" required:"" placeholder:"URL" help:"The endpoint's URL. Required."`
-	config.API
+	URL string     `name:"url" required:"" placeholder:"URL" help:"The URL of the endpoint. Required."`
+	API config.API `embed:""`
 }
 
 func (c *checkEndpointCommand) Run(ctx context.Context, typed flagWarnings) error {

@@ -12,22 +12,22 @@ import (
 	"time"
 )
 
-// maxReport bounds what of an answer is told.
+// maxReport bounds the part of an answer that is printed, in bytes.
 const maxReport = 256
 
-// healthcheckCommand asks the server that runs beside it, with the same settings, whether it is ready.
+// healthcheckCommand asks the server in the same container, which has the same settings, whether it is ready.
 type healthcheckCommand struct {
-	AdminAddr string        `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where the server has its /readyz."`
-	Timeout   time.Duration `name:"timeout" default:"3s" placeholder:"DURATION" help:"How long to wait for the answer."`
+	AdminAddr string        `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"The ADMIN_ADDR of the server, for its /readyz."`
+	Timeout   time.Duration `name:"timeout" default:"3s" placeholder:"DURATION" help:"How long to wait for an answer."`
 }
 
-// Run returns nil if the server is ready, or what to look at.
+// Run returns nil if the server is ready, else an error that says why not.
 func (h *healthcheckCommand) Run(ctx context.Context) error {
 	host, port, err := net.SplitHostPort(h.AdminAddr)
 	if err != nil || h.Timeout <= 0 {
 		return errors.New("ADMIN_ADDR must be HOST:PORT or :PORT, such as 127.0.0.1:9090, and --timeout more than 0s")
 	}
-	// A server on every interface is asked on this machine's own.
+	// A server that listens on every interface is asked at localhost.
 	if addr, err := netip.ParseAddr(host); host == "" || err == nil && addr.IsUnspecified() {
 		host = "localhost"
 	}
@@ -37,7 +37,7 @@ func (h *healthcheckCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ADMIN_ADDR: %w", err)
 	}
-	// No proxy of the environment, and no connection that stays.
+	// Use no proxy of the environment, and keep no connection.
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {

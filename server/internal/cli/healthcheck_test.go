@@ -42,11 +42,11 @@ func TestHealthcheck(t *testing.T) {
 	}
 	server.Close()
 	if err := ask(addr, 10*time.Second); err == nil || !strings.Contains(err.Error(), "cannot be asked") {
-		t.Errorf("nobody there: %v", err)
+		t.Errorf("without a server: %v", err)
 	}
 }
 
-// A server that takes the connection and says nothing is not waited for longer than the timeout.
+// The command does not wait longer than its timeout for a server that accepts the connection and sends nothing.
 func TestHealthcheckOfAServerThatHangs(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -57,6 +57,6 @@ func TestHealthcheckOfAServerThatHangs(t *testing.T) {
 	defer cancel()
 	err = (&healthcheckCommand{AdminAddr: listener.Addr().String(), Timeout: 50 * time.Millisecond}).Run(ctx)
 	if err == nil || ctx.Err() != nil {
-		t.Errorf("got %v, and the test's own patience ended: %v", err, ctx.Err())
+		t.Errorf("got %v, and the test's own timeout: %v", err, ctx.Err())
 	}
 }

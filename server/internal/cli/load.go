@@ -11,8 +11,8 @@ import (
 	"example.com/verification-status/server/internal/telemetry"
 )
 
-// load checks the settings, in more ways where there are more, and makes the logger, which conceals what
-// is in secrets: those of the settings and whatever is added later. It logs what is unsafe in some places.
+// load checks the settings, also with the functions in more, and returns the logger. The logger conceals the texts in secrets: load
+// adds those of the settings, and more can be added later. load logs the warnings about the settings.
 func load(c *config.Config, secrets *telemetry.Secrets, typed flagWarnings, more ...func(*config.Config) error) (*slog.Logger, error) {
 	problems := []error{c.Load()}
 	for _, check := range more {
@@ -33,7 +33,7 @@ func load(c *config.Config, secrets *telemetry.Secrets, typed flagWarnings, more
 	return logger, nil
 }
 
-// loadAPI is load for the commands that speak with Stripe only. Their log is for a person at a terminal.
+// loadAPI does the same for the commands that call Stripe only. Their log is for a person at a terminal.
 func loadAPI(a *config.API, typed flagWarnings) (*slog.Logger, error) {
 	if err := a.Load(); err != nil {
 		return nil, fmt.Errorf("Stripe's API cannot be used with these settings:\n%w", err)

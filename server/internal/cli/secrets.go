@@ -10,11 +10,11 @@ import (
 	"example.com/verification-status/server/internal/config"
 )
 
-// flagWarnings has a sentence for each secret that was given as a flag.
+// flagWarnings has a sentence for each secret that was typed as a flag.
 type flagWarnings []string
 
-// secretsInFlags looks for secrets among the flags that were typed: ps shows them to every user of the machine for as
-// long as the process runs. An address of Redis without a password is no secret.
+// secretsInFlags warns of secrets that were typed as flags: ps shows them to every user of the machine as long as the process runs.
+// A URL of Redis without a password is not a secret.
 func secretsInFlags(parsed *kong.Context) (warnings flagWarnings) {
 	for _, element := range parsed.Path {
 		flag := element.Flag
@@ -25,13 +25,13 @@ func secretsInFlags(parsed *kong.Context) (warnings flagWarnings) {
 			continue
 		}
 		env := flag.Tag.Get("env")
-		warnings = append(warnings, fmt.Sprintf("--%s is a flag, and ps shows its secret to every user of this machine: set %s, or name a file in %s_FILE", flag.Name, env, env))
+		warnings = append(warnings, fmt.Sprintf("--%s is a flag, so that ps shows the secret to every user of this machine: set %s, or name a file in %s_FILE", flag.Name, env, env))
 	}
 	return warnings
 }
 
-// withoutValues takes out of an error what was typed or set: a secret with a space before it is an
-// argument to kong, which quotes it. Short texts stay, since a mistyped command must be readable.
+// withoutValues removes the values that were typed or set from an error text. kong takes a secret with a space before it for an
+// argument and quotes it. Short texts stay, so that a mistyped command is readable.
 func withoutValues(text string, args []string) string {
 	const shortest = 8
 	var values []string

@@ -10,7 +10,9 @@ import (
 	"example.com/verification-status/server/internal/telemetry"
 )
 
-type serveCommand struct{ config.Config }
+type serveCommand struct {
+	Config config.Config `embed:""`
+}
 
 func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks, typed flagWarnings) error {
 	secrets := telemetry.NewSecrets()
@@ -18,7 +20,7 @@ func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks, typed flagWarni
 	if err != nil {
 		return err
 	}
-	logger.LogAttrs(ctx, slog.LevelInfo, "settings", s.Redacted()...)
+	logger.LogAttrs(ctx, slog.LevelInfo, "settings", s.Config.Redacted()...)
 	server, err := app.New(&s.Config, logger, secrets, hooks)
 	if err != nil {
 		return err
@@ -30,8 +32,8 @@ func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks, typed flagWarni
 }
 
 type reconcileCommand struct {
-	config.Config
-	Session string `placeholder:"ID" help:"Read this one session again from Stripe (vs_...), and nothing else."`
+	Config  config.Config `embed:""`
+	Session string        `placeholder:"ID" help:"Only read this session (vs_...) again from Stripe."`
 }
 
 func (r *reconcileCommand) Run(ctx context.Context, typed flagWarnings) error {

@@ -6,10 +6,10 @@ import (
 	"example.com/verification-status/server/internal/access"
 )
 
-// newTokenCommand prints a token, once: only its hash is in the line.
+// newTokenCommand prints a token and its line, which has only a hash of the token.
 type newTokenCommand struct {
-	Name   string `required:"" placeholder:"NAME" help:"Whose token: the name in the log, and in the record of a grant."`
-	Rights string `required:"" placeholder:"RIGHTS" help:"What it may do, separated by commas: read, watch-all, list, retry."`
+	Name   string `required:"" placeholder:"NAME" help:"The name of the caller, for the log and for the record of a grant."`
+	Rights string `required:"" placeholder:"RIGHTS" help:"The rights of the caller, separated by commas: read, watch-all, list, retry."`
 }
 
 func (n *newTokenCommand) Run() error {
@@ -21,6 +21,6 @@ func (n *newTokenCommand) Run() error {
 	if err != nil {
 		return fmt.Errorf("--name: %w", err)
 	}
-	fmt.Printf("The token, for the caller; it is shown this once:\n%s\n\nThe line for the file that GRPC_TOKENS_FILE names:\n%s\n", token, line)
+	fmt.Printf("The token, for the caller. It is shown only this once:\n%s\n\nThe line for the file that GRPC_TOKENS_FILE names:\n%s\n", token, line)
 	return nil
 }

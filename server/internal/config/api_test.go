@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The settings of API are Config's: same names, defaults and places in the documentation.
+// The settings of API are settings of Config: same names and defaults.
 func TestAPISettingsAreConfigs(t *testing.T) {
 	known := map[string]Setting{}
 	for _, s := range Table() {
@@ -83,7 +83,7 @@ func TestCheckEndpointURL(t *testing.T) {
 	}
 }
 
-// What Stripe cannot reach must not be registered: its webhooks would fail for days before Stripe says so.
+// A URL that Stripe cannot reach must not be registered: its webhooks would fail for days before Stripe says so.
 func TestCheckReachable(t *testing.T) {
 	for text, reachable := range map[string]bool{
 		"https://verification.example.com/webhook": true,

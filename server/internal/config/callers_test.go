@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestCallersMustFitTogether: settings that are wrong only beside others.
+// TestCallersMustFitTogether: settings that are wrong only in combination.
 func TestCallersMustFitTogether(t *testing.T) {
 	tls := []string{"GRPC_TLS_CERT_FILE=/c", "GRPC_TLS_KEY_FILE=/k"}
 	for _, test := range []struct {

@@ -1,7 +1,7 @@
 package config
 
-// Config has every setting of the server: a flag and an environment variable each. Embed it in a kong command, let kong
-// fill it, then call Load before any other use. After Load it is only read, and safe for concurrent use.
+// Config has every setting of the server: a flag and an environment variable each. Let kong fill it, with the option
+// Vars, then call Load before any other use. After Load it is only read, and safe for concurrent use.
 type Config struct {
 	GRPCAddr       string `name:"grpc-addr" env:"GRPC_ADDR" placeholder:"HOST:PORT" help:"The address of the gRPC listener. By default 127.0.0.1:50051, and with TLS :50051. An address that other machines can reach needs TLS or GRPC_INSECURE."`
 	GRPCInsecure   Bool   `name:"grpc-insecure" env:"GRPC_INSECURE" default:"false" help:"Serve gRPC in plain text on an address that other machines can reach. Set it only where a service mesh encrypts."`
@@ -59,7 +59,7 @@ type Config struct {
 	CacheSessions        Count    `name:"cache-sessions" env:"CACHE_SESSIONS" default:"20000" placeholder:"N" help:"The number of sessions in the cache of each replica, 1000 to 10000000. Each takes about 2 kB."`
 	MaxRetries           Count    `name:"max-retries" env:"MAX_RETRIES" default:"2" placeholder:"N" help:"How many retries a person gets after failures, 0 to 100. A session and the sessions that replace it are counted together."`
 	RetryCooldown        Duration `name:"retry-cooldown" env:"RETRY_COOLDOWN" default:"0s" placeholder:"DURATION" help:"How long after a failure a retry is granted at the earliest: 1s to 720h, or 0s for at once."`
-	RetryDenyCodes       string   `name:"retry-deny-codes" env:"RETRY_DENY_CODES" default:"consent_declined,country_not_supported,selfie_manipulated,under_supported_age" placeholder:"CODES" help:"Stripe's error codes after which no retry is granted, separated by commas, or none. The list replaces the default."`
+	RetryDenyCodes       string   `name:"retry-deny-codes" env:"RETRY_DENY_CODES" default:"${retry_deny_codes}" placeholder:"CODES" help:"Stripe's error codes after which no retry is granted, separated by commas, or none. The list replaces the default."`
 	ReferenceMetadataKey string   `name:"reference-metadata-key" env:"REFERENCE_METADATA_KEY" placeholder:"KEY" help:"The metadata key with the caller's own id, for a session without client_reference_id."`
 
 	StreamMaxAge Duration `name:"stream-max-age" env:"STREAM_MAX_AGE" default:"30m" placeholder:"DURATION" help:"The age at which the server ends a watch: 1s to 24h. Its client then resumes, perhaps at another replica."`

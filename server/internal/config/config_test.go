@@ -31,7 +31,7 @@ func parse(t *testing.T, env map[string]string, args ...string) (*Config, error)
 			Config Config `embed:""`
 		} `cmd:""`
 	}
-	parser, err := kong.New(&command, kong.Name("server"))
+	parser, err := kong.New(&command, kong.Name("server"), Vars())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestDefaultsAreWhatTheCommandLineFillsIn(t *testing.T) {
 	}
 }
 
-// TestConnectionsFollowStreams: nginx opens a connection for each watch, so all watches must find one.
+// TestConnectionsFollowStreams: nginx opens a connection for each watch, so there must be one for each watch.
 func TestConnectionsFollowStreams(t *testing.T) {
 	for _, test := range []struct {
 		streams, connections string
@@ -121,7 +121,7 @@ func TestFlagBeatsVariableBeatsDefault(t *testing.T) {
 
 func TestTableMatchesKong(t *testing.T) {
 	var c Config
-	parser, err := kong.New(&c, kong.Name("server"))
+	parser, err := kong.New(&c, kong.Name("server"), Vars())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestHelpShowsNoSecret(t *testing.T) {
 	t.Setenv("REDIS_SENTINEL_PASSWORD", "planted-password")
 	var c Config
 	var out bytes.Buffer
-	parser, err := kong.New(&c, kong.Name("server"), kong.Writers(&out, &out), kong.Exit(func(int) {}))
+	parser, err := kong.New(&c, kong.Name("server"), Vars(), kong.Writers(&out, &out), kong.Exit(func(int) {}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// unset takes a variable away until the test ends.
+// unset removes an environment variable until the test ends.
 func unset(t *testing.T, name string) {
 	t.Helper()
 	t.Setenv(name, "")

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What a file holds after a change is held to the rules of the start, and no refusal shows it.
+// The text of a changed file is checked by the rules of the start, and no error shows it.
 func TestChangedFilesAreHeldToTheRulesOfTheStart(t *testing.T) {
 	webhook := func(c *Config, text string) (*Config, error) { return c.withWebhookSecret(text) }
 	key := func(c *Config, text string) (*Config, error) { return c.withAPIKey(text) }

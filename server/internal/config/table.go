@@ -4,11 +4,23 @@ import (
 	"encoding"
 	"fmt"
 	"log/slog"
+	"os"
 	"reflect"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"example.com/verification-status/server/internal/verification"
 )
 
 // concealed stands in place of a secret.
 const concealed = "[secret]"
+
+// vars are the values that struct tags refer to as ${name}, so that what the core decides is written once.
+var vars = kong.Vars{"retry_deny_codes": strings.Join(verification.DefaultDenyCodes(), ",")}
+
+// Vars returns the option without which kong cannot read the struct tags.
+func Vars() kong.Option { return vars }
 
 // Setting describes one setting by its struct tags.
 type Setting struct {
@@ -53,7 +65,7 @@ func describe(field reflect.StructField) Setting {
 	return Setting{
 		Flag:    field.Tag.Get("name"),
 		Env:     field.Tag.Get("env"),
-		Default: field.Tag.Get("default"),
+		Default: os.Expand(field.Tag.Get("default"), func(name string) string { return vars[name] }),
 		Help:    field.Tag.Get("help"),
 		Secret:  field.Tag.Get("secret") == "true",
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Redis on another machine without TLS is warned about, with or without a password, and the sentence shows none.
+// There is a warning about a Redis on another machine without TLS, with or without a password. It does not show the password.
 func TestRedisInPlainTextIsWarnedAbout(t *testing.T) {
 	sentinel := []string{"REDIS_MODE=sentinel", "REDIS_SENTINEL_MASTER=m"}
 	for name, test := range map[string]struct {
@@ -35,7 +35,7 @@ func TestRedisInPlainTextIsWarnedAbout(t *testing.T) {
 	}
 }
 
-// A file that every user of the machine can change is warned about, and one with a secret that they can read.
+// There is a warning about a file that every user of the machine can change, and about a secret that they can read.
 func TestFilesOpenToEveryUserAreWarnedAbout(t *testing.T) {
 	for name, test := range map[string]struct {
 		env, text string
@@ -65,7 +65,7 @@ func TestFilesOpenToEveryUserAreWarnedAbout(t *testing.T) {
 	}
 }
 
-// Every file is looked at: a setting that names one, and is none of a secret's value, is in the list.
+// Every setting that names a file is checked.
 func TestEveryFileIsLookedAt(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {

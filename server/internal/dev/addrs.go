@@ -9,7 +9,7 @@ import (
 	"example.com/verification-status/server/internal/app"
 )
 
-// addr is one of dev's four addresses, with its flag.
+// addr is one of the four addresses, with its flag.
 type addr struct {
 	flag string
 	addr *string
@@ -19,8 +19,8 @@ func (c *Config) addrs() []addr {
 	return []addr{{"--grpc-addr", &c.GRPCAddr}, {"--webhook-addr", &c.WebhookAddr}, {"--admin-addr", &c.AdminAddr}, {"--stripe-addr", &c.StripeAddr}}
 }
 
-// placed returns the Config with its ports moved by PortOffset. The error names every address that cannot be used, so that a
-// developer corrects all of them at once.
+// placed returns the Config with PortOffset added to its ports. It returns an error that names every address that cannot be used, so
+// that a developer can correct all of them at once.
 func (c Config) placed() (Config, error) {
 	var wrong []error
 	for _, a := range c.addrs() {
@@ -32,25 +32,25 @@ func (c Config) placed() (Config, error) {
 	return c, c.checkFree()
 }
 
-// move adds to the port, unless any free one will do. It keeps the simulator's well-known key from being served to
-// other machines.
+// move adds offset to the port, unless the port is 0. It refuses an address that other machines can reach, since the key of the
+// simulator is well known.
 func (a addr) move(offset int) error {
 	host, port, err := net.SplitHostPort(*a.addr)
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("%s %s: dev listens on this machine only: give 127.0.0.1 and a port", a.flag, *a.addr)
 	}
-	number, _ := strconv.Atoi(port) // a port can have a name too, which stays
+	number, _ := strconv.Atoi(port) // a port name stays
 	if number == 0 || offset == 0 {
 		return nil
 	}
 	if moved := number + offset; moved < 1 || moved > 65535 {
-		return fmt.Errorf("%s %s: with --port-offset %d its port is %d: choose an offset that leads to 1 to 65535", a.flag, *a.addr, offset, moved)
+		return fmt.Errorf("%s %s: with --port-offset %d its port is %d: choose an offset that gives a port from 1 to 65535", a.flag, *a.addr, offset, moved)
 	}
 	*a.addr = net.JoinHostPort(host, strconv.Itoa(number+offset))
 	return nil
 }
 
-// checkFree opens all the addresses for a moment.
+// checkFree opens all addresses for a moment. It returns an error that names those that are taken.
 func (c Config) checkFree() error {
 	var wrong []error
 	for _, a := range c.addrs() {
@@ -62,7 +62,7 @@ func (c Config) checkFree() error {
 		defer listener.Close()
 	}
 	if len(wrong) > 1 {
-		wrong = append(wrong, errors.New("if that is another dev: --port-offset 100 starts this one beside it"))
+		wrong = append(wrong, errors.New("if another dev is running: start this one beside it with --port-offset 100"))
 	}
 	return errors.Join(wrong...)
 }

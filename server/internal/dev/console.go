@@ -7,27 +7,26 @@ import (
 	"time"
 )
 
-// maxLines is how many lines can wait for a terminal that does not take them.
+// maxLines is the limit of lines that wait for a slow terminal.
 const maxLines = 1000
 
-// lastLines is how long the end waits for such a terminal.
+// lastLines is how long end waits for a slow terminal.
 const lastLines = time.Second
 
-// console shows a developer, a line each in plain words, what arrives at the server and what became of
-// it. Lines have session ids and Stripe's words, and neither references nor links. It is
-// safe for concurrent use and never makes the server wait.
+// console prints one line in plain words for each event, retry and watch, with its result. A line has session ids and Stripe's
+// words, but no references and no links. It is safe for concurrent use, and never blocks the server.
 type console struct {
 	lines   chan string
 	dropped atomic.Int64
 	ended   chan struct{}
-	written chan struct{} // closed when the writer has ended; nil: it was not begun
+	written chan struct{} // closed when the writer has ended; nil before begin
 }
 
 func newConsole() *console {
 	return &console{lines: make(chan string, maxLines), ended: make(chan struct{})}
 }
 
-// say adds a line: what it is about, and a sentence.
+// say adds a line: a subject and a sentence. It drops the line if too many are waiting.
 func (c *console) say(about, text string, args ...any) {
 	line := fmt.Sprintf("%s  %-7s  %s\n", time.Now().Format(time.TimeOnly), about, fmt.Sprintf(text, args...))
 	select {
@@ -37,7 +36,7 @@ func (c *console) say(about, text string, args ...any) {
 	}
 }
 
-// begin writes to out from now on, also the lines that came before.
+// begin starts to write the lines to out, also those that were added before.
 func (c *console) begin(out io.Writer) {
 	c.written = make(chan struct{})
 	go func() {
@@ -63,7 +62,7 @@ func (c *console) write(out io.Writer, line string) {
 	_, _ = io.WriteString(out, line)
 }
 
-// end writes the lines that are left. A terminal that takes none is not waited for longer than lastLines.
+// end writes the lines that are left, for at most lastLines.
 func (c *console) end() {
 	close(c.ended)
 	if c.written == nil {

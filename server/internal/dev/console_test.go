@@ -19,7 +19,7 @@ import (
 	"example.com/verification-status/server/internal/webhook"
 )
 
-// shown ends the lines and returns them without their times.
+// shown ends the console and returns its lines without their times.
 func shown(t *testing.T, d *console) []string {
 	t.Helper()
 	var out strings.Builder
@@ -99,7 +99,7 @@ func TestDevShowsWhatAnEventDid(t *testing.T) {
 	}
 }
 
-// A reason that is added to the webhook must be shown in words, or by the applier.
+// Each webhook that does not reach the applier is shown in words.
 func TestDevShowsEveryRefusedWebhook(t *testing.T) {
 	d := newConsole()
 	d.webhook(webhook.Result{Status: 400, Reason: webhook.ReasonWrongSignature})
@@ -131,7 +131,7 @@ func TestDevShowsRetries(t *testing.T) {
 		want    string
 	}{
 		{"granted", retrying{session: "vs_1"}, "vs_1 granted: a fresh link, retries left: 1, revision 4"},
-		{"replaced", retrying{session: "vs_2"}, "vs_1 granted: vs_2 takes its place, retries left: 1"},
+		{"replaced", retrying{session: "vs_2"}, "vs_1 granted: replaced by vs_2, retries left: 1"},
 		{"denied", retrying{err: grpcstatus.Error(codes.FailedPrecondition, "no retry: the person is verified already")}, "vs_1 refused: the person is verified already"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -142,8 +142,8 @@ func TestDevShowsRetries(t *testing.T) {
 	}
 }
 
-// A terminal that takes nothing holds up neither the server nor its end.
-func TestDevLinesWaitForNobody(t *testing.T) {
+// A terminal that reads nothing blocks neither the server nor its end.
+func TestConsoleNeverBlocks(t *testing.T) {
 	d := newConsole()
 	for n := range maxLines + 5 {
 		d.say("webhook", "line %d", n)

@@ -13,13 +13,13 @@ import (
 	"example.com/verification-status/server/internal/app"
 )
 
-// demo is a session that dev makes to begin with.
+// demo is the session that dev creates at its start.
 type demo struct {
 	ID  string `json:"id"`
 	URL string `json:"url"`
 }
 
-// newDemo creates a session as a backend would: by Stripe's API.
+// newDemo creates a session as a backend does, through Stripe's API.
 func newDemo(ctx context.Context, api string) (demo, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -43,7 +43,7 @@ func newDemo(ctx context.Context, api string) (demo, error) {
 	return made, err
 }
 
-// guide is what dev prints: where everything is, and what to try, ready to be copied.
+// guide returns what dev prints at its start: the addresses, and commands to copy.
 func guide(addrs app.Addrs, stripe string, d demo) string {
 	return fmt.Sprintf(`verification-status is running on this machine. Nothing is kept: Redis is embedded, Stripe is simulated.
 
@@ -52,7 +52,7 @@ func guide(addrs app.Addrs, stripe string, d demo) string {
   admin       http://%[3]s/metrics  /livez  /readyz
   "Stripe"    %[4]s   (key %[6]s; in a browser: its sessions, and a button for each outcome)
 
-A session to play with: %[5]s   (client_reference_id %[7]s)
+A session to try:       %[5]s   (client_reference_id %[7]s)
 Its hosted page:        %[8]s
 
 Try, each in a terminal of its own:
@@ -60,13 +60,13 @@ Try, each in a terminal of its own:
   # watch it
   grpcurl -plaintext -d '{"session_id":"%[5]s"}' %[1]s verification.v1.VerificationService/WatchStatus
 
-  # be refused, here or on the hosted page: processing, then requires_input with document_expired
+  # let it fail, here or on the hosted page: processing, then requires_input with document_expired
   curl -d outcome=document_expired '%[8]s'
 
   # ask what happened, and whether a retry is allowed
   grpcurl -plaintext -d '{"session_id":"%[5]s","include_history":true}' %[1]s verification.v1.VerificationService/GetStatus
 
-  # try again: the answer holds a fresh url; open it, or: curl -d outcome=verified URL
+  # try again: the answer has a fresh url; open it, or: curl -d outcome=verified URL
   grpcurl -plaintext -d '{"session_id":"%[5]s"}' %[1]s verification.v1.VerificationService/RetryVerification
 
   # another session

@@ -28,31 +28,31 @@ const (
 	reference     = "user-42"
 )
 
-// Config says how the development server is run.
+// Config configures the development server.
 type Config struct {
-	GRPCAddr    string `name:"grpc-addr" default:"127.0.0.1:50051" placeholder:"HOST:PORT" help:"Where the gRPC API listens."`
-	WebhookAddr string `name:"webhook-addr" default:"127.0.0.1:4242" placeholder:"HOST:PORT" help:"Where the simulated Stripe sends its webhooks."`
-	AdminAddr   string `name:"admin-addr" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where /metrics, /livez, /readyz and /debug/pprof are served."`
-	StripeAddr  string `name:"stripe-addr" default:"127.0.0.1:12111" placeholder:"HOST:PORT" help:"Where the simulated Stripe listens: its API, its hosted page, and at / a list of the sessions."`
-	PortOffset  int    `name:"port-offset" default:"0" placeholder:"N" help:"Added to each of the four ports, so that a second dev runs beside the first: --port-offset 100."`
-	LogLevel    string `name:"log-level" default:"warn" placeholder:"LEVEL" help:"The least level that is logged: debug, info, warn or error."`
+	GRPCAddr    string `name:"grpc-addr" default:"127.0.0.1:50051" placeholder:"HOST:PORT" help:"The address of the gRPC listener."`
+	WebhookAddr string `name:"webhook-addr" default:"127.0.0.1:4242" placeholder:"HOST:PORT" help:"The address of the webhook listener, to which the simulated Stripe sends."`
+	AdminAddr   string `name:"admin-addr" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"The address of /metrics, /livez, /readyz and /debug/pprof."`
+	StripeAddr  string `name:"stripe-addr" default:"127.0.0.1:12111" placeholder:"HOST:PORT" help:"The address of the simulated Stripe: its API, its hosted page, and at / a list of the sessions."`
+	PortOffset  int    `name:"port-offset" default:"0" placeholder:"N" help:"A number that is added to each of the four ports, to run a second dev beside the first: --port-offset 100."`
+	LogLevel    string `name:"log-level" default:"warn" placeholder:"LEVEL" help:"The lowest level that is logged: debug, info, warn or error."`
 }
 
-// Run runs everything on this machine, with an embedded Redis and a simulated Stripe, until ctx
-// ends. It writes to out what there is to try, then a line for each thing that arrives. Nothing is kept.
+// Run runs the server with an embedded Redis and a simulated Stripe until ctx ends. It writes to out what to try, then one line for
+// each event, retry and watch. Nothing is kept.
 func Run(ctx context.Context, c Config, logger *slog.Logger, out io.Writer) error {
 	c, err := c.placed()
 	if err != nil {
 		return err
 	}
 	redis := miniredis.NewMiniRedis()
-	redis.ClockTTL(true) // else nothing ever expires
+	redis.ClockTTL(true) // without it, nothing expires
 	if err := redis.StartAddr("127.0.0.1:0"); err != nil {
 		return fmt.Errorf("the embedded Redis does not start: %w", err)
 	}
 	defer redis.Close()
-	// Its own INFO panics in a server that is being closed, and each new connection begins with INFO. What it lacks
-	// would be said in the log as if a developer had to act: the embedded Redis evicts nothing, and is as new as needed.
+	// INFO of miniredis panics while the server is being closed, and each new connection begins with INFO. The lines that it lacks
+	// would also be logged as problems: the embedded Redis evicts nothing, and its version is new enough.
 	redis.Server().SetPreHook(func(peer *redisserver.Peer, command string, _ ...string) bool {
 		if command == "INFO" {
 			peer.WriteBulk("redis_version:7.2.0\r\nmaxmemory_policy:noeviction\r\n")
@@ -75,7 +75,7 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, out io.Writer) erro
 	settings.StripeAPIBase, settings.APIReadsPerDay = "http://"+stripeListener.Addr().String(), 100_000
 	settings.LogLevel, settings.LogFormat = c.LogLevel, "text"
 	settings.GRPCMaxStreams, settings.CacheSessions = 1000, 1000
-	settings.FeedMaxAge = 0 // the embedded Redis does not live that long
+	settings.FeedMaxAge = 0 // the feed lasts no longer than the process
 	settings.DrainTimeout = config.Duration(5 * time.Second)
 	if err := settings.Load(); err != nil {
 		return errors.Join(err, stripeListener.Close())
@@ -86,7 +86,7 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, out io.Writer) erro
 		return errors.Join(err, stripeListener.Close())
 	}
 
-	// The simulator outlives the server, so that its last webhooks meet a listener.
+	// The simulator ends after the server: its API must answer until then.
 	simulating, endSimulator := context.WithCancel(context.WithoutCancel(ctx))
 	api := &http.Server{Handler: stripe.Handler(), ReadHeaderTimeout: 5 * time.Second}
 	var simulator sync.WaitGroup
@@ -126,7 +126,7 @@ func newSimulatedStripe(addr net.Addr, logger *slog.Logger) (*stripesim.Sim, err
 	return stripesim.New(stripesim.Config{
 		APIKeys:        []string{apiKey},
 		BaseURL:        "http://" + addr.String(),
-		APIVersion:     "2026-08-26.dahlia", // as today's accounts have it, not as the library expects
+		APIVersion:     "2026-08-26.dahlia", // the version of today's accounts, not the one that the library expects
 		RedactionDelay: 5 * time.Second,
 		Logger:         logger,
 	})

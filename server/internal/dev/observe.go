@@ -13,17 +13,17 @@ import (
 	"example.com/verification-status/server/internal/webhook"
 )
 
-// hooks let the console see what goes through the server.
+// hooks returns the hooks through which the console observes the server.
 func (c *console) hooks() app.Hooks {
 	return app.Hooks{WrapStore: c.store, WrapApplier: c.applier, WrapService: c.service, ObserveWebhook: c.webhook}
 }
 
-// committed is where an Apply finds what it committed.
+// committed is the session that an Apply has committed. The store sets it through the context.
 type committed struct{ session verification.Session }
 
 type committedKey struct{}
 
-// observedStore notes each session that is committed for a observedApplier.
+// observedStore sets the committed session for observedApplier.
 type observedStore struct{ store.Store }
 
 func (c *console) store(s store.Store) store.Store {
@@ -56,7 +56,7 @@ func (a observedApplier) Apply(ctx context.Context, event verification.Event) (v
 	return outcome, err
 }
 
-// became says what an event did to its session.
+// became describes the effect of an event on its session.
 func became(session verification.Session, outcome verification.Outcome, err error) string {
 	is := stripeStatus(session.Status, session.Error.Code, session.Revision)
 	switch {
@@ -84,7 +84,7 @@ func stripeStatus(status, code string, revision int32) string {
 	return fmt.Sprintf("%s, revision %d", status, revision)
 }
 
-// notKept are the webhooks that reach no applier, in words.
+// notKept describes the webhooks that do not reach the applier, by reason.
 var notKept = map[webhook.Reason]string{
 	webhook.ReasonNotIdentity:        "ignored: not an event of a verification session",
 	webhook.ReasonOtherLivemode:      "ignored: an event of the other mode, live or test",
@@ -102,14 +102,14 @@ var notKept = map[webhook.Reason]string{
 	webhook.ReasonOverloaded:         "refused: too many at once; Stripe sends it again",
 }
 
-// webhook shows a webhook that reaches no applier.
+// webhook prints a webhook that does not reach the applier.
 func (c *console) webhook(r webhook.Result) {
 	if text, ok := notKept[r.Reason]; ok {
 		c.say("webhook", "%s (%d)", text, r.Status)
 	}
 }
 
-// observedService shows what callers change and watch.
+// observedService prints retries and watches.
 type observedService struct {
 	verificationv1.VerificationServiceServer
 	console *console
@@ -130,7 +130,7 @@ func (s observedService) RetryVerification(ctx context.Context, request *verific
 	case err != nil:
 		s.console.say("retry", "%s refused: %s", request.GetSessionId(), strings.TrimPrefix(rpc.Message(err), "no retry: "))
 	case v.GetSessionId() != request.GetSessionId():
-		s.console.say("retry", "%s granted: %s takes its place, %s", request.GetSessionId(), v.GetSessionId(), left)
+		s.console.say("retry", "%s granted: replaced by %s, %s", request.GetSessionId(), v.GetSessionId(), left)
 	default:
 		s.console.say("retry", "%s granted: a fresh link, %s, revision %d", v.GetSessionId(), left, v.GetRevision())
 	}
@@ -142,7 +142,7 @@ func (s observedService) WatchStatus(request *verificationv1.WatchStatusRequest,
 	return s.VerificationServiceServer.WatchStatus(request, &observedStream{VerificationService_WatchStatusServer: stream, console: s.console, request: request})
 }
 
-// observedStream shows a watch with its first response: one that finds no session has none.
+// observedStream prints a watch at its first response. A watch that finds no session has no response.
 type observedStream struct {
 	verificationv1.VerificationService_WatchStatusServer
 	console *console
@@ -161,7 +161,7 @@ func (s *observedStream) Send(response *verificationv1.WatchStatusResponse) erro
 	switch {
 	case s.request.GetAllSessions() != nil:
 		s.console.say("watch", "all sessions: opened")
-	case v == nil: // resumed, and nothing is new
+	case v == nil: // resumed without a new change
 		s.console.say("watch", "%s: resumed", s.subject())
 	default:
 		s.console.say("watch", "%s: opened at %s", v.GetSessionId(), stripeStatus(v.GetStripeStatus(), v.GetLastError().GetStripeCode(), v.GetRevision()))

@@ -12,18 +12,18 @@ import (
 	"example.com/verification-status/server/internal/webhook"
 )
 
-// findings are what there is to say about an endpoint, a line each.
+// findings are the result of a check, one line each.
 type findings struct {
-	problems []string // each with what to do
-	notes    []string // good to know
+	problems []string // each says what to do
+	notes    []string
 }
 
 func (f *findings) problem(format string, args ...any) {
 	f.problems = append(f.problems, fmt.Sprintf(format, args...))
 }
 
-// examine judges the endpoints with the URL. live is the mode that is expected, nil for either; base is
-// the API's URL, for the commands that mend something.
+// examine checks the endpoints with the URL target. live is the expected mode, or nil for both. base is the URL of the API, for the
+// commands that fix a problem.
 func examine(all []stripeapi.Endpoint, target string, live *bool, base string) findings {
 	var f findings
 	var ours, ids, others []string
@@ -52,7 +52,7 @@ func examine(all []stripeapi.Endpoint, target string, live *bool, base string) f
 			strings.Join(ids, " and ")))
 	}
 	if u, err := url.Parse(target); err == nil && u.Path != webhook.Path {
-		f.notes = append(f.notes, fmt.Sprintf("the path of this URL is not %s, the only one that the server answers: something in between must change it", webhook.Path))
+		f.notes = append(f.notes, fmt.Sprintf("the path of this URL is not %s, the only one that the server answers: a proxy in front of the server must change it", webhook.Path))
 	}
 	if len(f.problems) == 0 {
 		f.notes = append([]string{fmt.Sprintf("ok: %s sends all %d types of identity.verification_session events to this URL", ours[0], len(verification.EventTypes))}, f.notes...)
@@ -62,10 +62,10 @@ func examine(all []stripeapi.Endpoint, target string, live *bool, base string) f
 
 func (f *findings) examineOne(e stripeapi.Endpoint, live *bool, base string) {
 	if live != nil && *live != e.Livemode {
-		f.problem("%s is of %s, and the events expected are of %s: use the API key of that mode, or change LIVEMODE", e.ID, mode(e.Livemode), mode(*live))
+		f.problem("%s is of %s, but events of %s are expected: use the API key of that mode, or change LIVEMODE", e.ID, mode(e.Livemode), mode(*live))
 	}
 	if !e.Enabled {
-		f.problem("%s is disabled, Stripe sends it nothing: %s", e.ID, curl(base, e.ID, "-d disabled=false"))
+		f.problem("%s is disabled, so that Stripe sends it nothing: %s", e.ID, curl(base, e.ID, "-d disabled=false"))
 	}
 	missing := missingEvents(e)
 	if len(missing) == 0 {
@@ -73,7 +73,7 @@ func (f *findings) examineOne(e stripeapi.Endpoint, live *bool, base string) {
 	}
 	why, wanted := "", slices.Clone(e.EnabledEvents)
 	if slices.Contains(wanted, "*") {
-		why, wanted = ` ("*" leaves it out; if something else lives on "*", add it in the Dashboard)`, nil
+		why, wanted = ` ("*" does not include it; if another product needs "*", add the type in the Dashboard)`, nil
 	}
 	var fields []string
 	for _, eventType := range append(wanted, verification.EventTypes...) {
@@ -85,7 +85,7 @@ func (f *findings) examineOne(e stripeapi.Endpoint, live *bool, base string) {
 	f.problem("%s does not send %s%s: %s", e.ID, strings.Join(missing, ", "), why, curl(base, e.ID, fields...))
 }
 
-// missingEvents are the needed types that the endpoint does not get. "*" leaves redacted out:
+// missingEvents returns the types that the server needs and the endpoint does not get. "*" does not include redacted:
 // https://docs.stripe.com/api/events/types.
 func missingEvents(e stripeapi.Endpoint) []string {
 	var missing []string
@@ -98,7 +98,7 @@ func missingEvents(e stripeapi.Endpoint) []string {
 	return missing
 }
 
-// sameURL says whether Stripe would knock at the same door. A slash at the end is another door.
+// sameURL reports whether two URLs lead to the same place. A slash at the end makes a different URL.
 func sameURL(a, b string) bool {
 	return a == b || normal(a) == normal(b)
 }
@@ -118,8 +118,7 @@ func normal(text string) string {
 	return u.String()
 }
 
-// curl is a command that changes an endpoint, for a shell that has the key in STRIPE_API_KEY, or its
-// file in STRIPE_API_KEY_FILE.
+// curl returns a command that changes an endpoint, for a shell with the key in STRIPE_API_KEY or its file in STRIPE_API_KEY_FILE.
 func curl(base, id string, args ...string) string {
 	target := strings.TrimSuffix(strings.TrimSuffix(base, "/"), "/v1") + "/v1/webhook_endpoints/" + id
 	if !plainWord.MatchString(target) {
@@ -128,11 +127,11 @@ func curl(base, id string, args ...string) string {
 	return fmt.Sprintf(`curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" %s %s`, strings.Join(args, " "), target)
 }
 
-// plainWord is a text that a shell takes as one word without quotes, as most URLs are.
+// plainWord matches a text that is one word of a shell without quotes, such as most URLs.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:%@+-]+$`)
 
-// quote makes a text one word of a shell's. Every value of a command that is printed goes through it, unless it is a plainWord: a person copies the
-// line, and the API that was asked might not be Stripe's.
+// quote returns the text as one quoted word of a shell. Every value in a printed command is quoted or a plainWord: a person copies
+// the line, and the API that was asked might not be Stripe's.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 func status(enabled bool) string {

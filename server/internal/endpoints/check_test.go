@@ -39,13 +39,13 @@ func TestExamine(t *testing.T) {
 		"nothing":      {nil, &test, []string{"no webhook endpoint with this URL (it has no other either): server webhook-endpoint create --url '" + hook + "'"}, nil},
 		"only another": {[]stripeapi.Endpoint{other}, &test, []string{"(it has we_2 " + hook + "/)"}, nil},
 		"disabled": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.Enabled = false })}, &test,
-			[]string{`we_1 is disabled, Stripe sends it nothing: curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" -d disabled=false https://api.stripe.com/v1/webhook_endpoints/we_1`}, []string{"takes any"}},
+			[]string{`we_1 is disabled, so that Stripe sends it nothing: curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" -d disabled=false https://api.stripe.com/v1/webhook_endpoints/we_1`}, []string{"takes any"}},
 		"without a type": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) {
 			e.EnabledEvents = append(slices.DeleteFunc(e.EnabledEvents, func(t string) bool { return t == verification.EventCanceled }), "charge.failed")
 		})}, &test, []string{"we_1 does not send identity.verification_session.canceled: curl"}, []string{"takes any"}},
 		"with the star": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.EnabledEvents = []string{"*"} })}, &test,
-			[]string{`we_1 does not send identity.verification_session.redacted ("*" leaves it out`}, []string{"takes any"}},
-		"of the other mode": {[]stripeapi.Endpoint{with(nil)}, &live, []string{"we_1 is of test mode, and the events expected are of live mode"}, []string{"takes any"}},
+			[]string{`we_1 does not send identity.verification_session.redacted ("*" does not include it`}, []string{"takes any"}},
+		"of the other mode": {[]stripeapi.Endpoint{with(nil)}, &live, []string{"we_1 is of test mode, but events of live mode are expected"}, []string{"takes any"}},
 		"three times": {[]stripeapi.Endpoint{with(nil), with(func(e *stripeapi.Endpoint) { e.ID = "we_3" }), with(func(e *stripeapi.Endpoint) { e.ID = "we_4" })}, &test,
 			nil, []string{"ok: we_1", "we_1", "we_3", "we_4", "we_1 and we_3 and we_4 have the same URL"}},
 		"everything at once": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.Enabled, e.EnabledEvents = false, nil }), with(func(e *stripeapi.Endpoint) { e.ID = "we_3" })}, &live,
@@ -68,8 +68,8 @@ func TestExamine(t *testing.T) {
 	}
 }
 
-// The command that mends the types keeps those of other products, names each once, and drops the star.
-func TestExamineMendsTypes(t *testing.T) {
+// The command that fixes the types keeps those of other products, names each once, and removes "*".
+func TestExamineFixesTypes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		has   []string
 		count int
@@ -115,17 +115,16 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-// A base may end with the version, as Stripe's own documentation writes it; and a path that the server
-// does not answer is told of.
+// A base can end with the version, as in Stripe's documentation. A path that the server does not answer gives a note.
 func TestExamineBaseAndPath(t *testing.T) {
 	for _, base := range []string{"http://127.0.0.1:1", "http://127.0.0.1:1/", "http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1/"} {
 		if got := curl(base, "we_1"); !strings.HasSuffix(got, " http://127.0.0.1:1/v1/webhook_endpoints/we_1") {
 			t.Errorf("%s: %s", base, got)
 		}
 	}
-	for target, told := range map[string]bool{"https://a.example/webhook": false, "https://a.example/webhook?connect=1": false, "https://a.example/stripe": true, "https://a.example": true} {
+	for target, noted := range map[string]bool{"https://a.example/webhook": false, "https://a.example/webhook?connect=1": false, "https://a.example/stripe": true, "https://a.example": true} {
 		notes := strings.Join(examine(nil, target, nil, "").notes, " ")
-		if strings.Contains(notes, "is not /webhook") != told {
+		if strings.Contains(notes, "is not /webhook") != noted {
 			t.Errorf("%s: %q", target, notes)
 		}
 	}

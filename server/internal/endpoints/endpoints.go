@@ -17,25 +17,25 @@ import (
 
 // New is the webhook endpoint that Create registers at Stripe.
 type New struct {
-	URL         string `name:"url" required:"" placeholder:"URL" help:"Where Stripe reaches the webhook listener: https://. A loopback address is for a simulated Stripe only; for the real one on your own machine use: stripe listen --forward-to. Required."`
-	Connect     bool   `name:"connect" help:"Get the events of connected accounts in place of the account's own. For both, register two endpoints, the second with a URL such as https://your-host/webhook?connect=1."`
-	APIVersion  string `name:"api-version" placeholder:"VERSION" help:"The API version of the events, such as 2023-10-16; it stays for ever. By default the account's. The server takes any."`
-	Description string `name:"description" placeholder:"TEXT" help:"What Stripe's Dashboard says about the endpoint."`
+	URL         string `name:"url" required:"" placeholder:"URL" help:"The URL at which Stripe reaches the webhook listener: https://. A loopback address is for a simulated Stripe only. For the real Stripe and a server on your own machine, use: stripe listen --forward-to. Required."`
+	Connect     bool   `name:"connect" help:"Get the events of connected accounts, instead of those of the account itself. For both, register two endpoints, the second with a URL such as https://your-host/webhook?connect=1."`
+	APIVersion  string `name:"api-version" placeholder:"VERSION" help:"The API version of the events, such as 2023-10-16. It cannot be changed later. By default the version of the account. The server accepts any."`
+	Description string `name:"description" placeholder:"TEXT" help:"A description of the endpoint for Stripe's Dashboard."`
 }
 
 const maxDescription = 5000 // bytes; Stripe's limit, in characters
 
 var versionPattern = regexp.MustCompile(`^20\d\d-\d\d-\d\d(\.[a-z]+)?$`)
 
-// Create registers an endpoint at Stripe, unless its URL has one already. The signing secret
-// goes to out, as a line for the environment of serve, and nowhere else; words for people go to said.
+// Create registers an endpoint at Stripe. It returns an error if an endpoint with its URL exists. It writes the signing secret to out
+// only, as a line for the environment of serve, and messages for people to said.
 func Create(ctx context.Context, api *config.API, n New, logger *slog.Logger, out, said io.Writer) error {
 	wrong := []error{cmp.Or(config.CheckEndpointURL(n.URL), api.CheckReachable(n.URL))}
 	if n.APIVersion != "" && !versionPattern.MatchString(n.APIVersion) {
 		wrong = append(wrong, errors.New("--api-version must be a version of Stripe's API, such as 2023-10-16 or 2026-08-26.dahlia"))
 	}
 	if len(n.Description) > maxDescription {
-		wrong = append(wrong, fmt.Errorf("--description must have %d bytes at the most", maxDescription))
+		wrong = append(wrong, fmt.Errorf("--description must have at most %d bytes", maxDescription))
 	}
 	if err := errors.Join(wrong...); err != nil {
 		return err
@@ -75,13 +75,13 @@ func notCreated(err error) error {
 	case errors.As(err, &refused):
 		return fmt.Errorf("no webhook endpoint was created: %w: Stripe must be able to reach the URL from the internet, know the API version, and have fewer than 16 endpoints in this mode", err)
 	case errors.Is(err, verification.ErrStripeUnavailable):
-		return fmt.Errorf("the webhook endpoint may have been created or not: %w: see what there is with: server webhook-endpoint list", err)
+		return fmt.Errorf("the webhook endpoint might have been created: %w: look with: server webhook-endpoint list", err)
 	default:
 		return fmt.Errorf("no webhook endpoint was created: %w", err)
 	}
 }
 
-// List writes the webhook endpoints that Stripe has in the key's mode to out, a line each.
+// List writes the webhook endpoints that Stripe has in the mode of the key to out, one line each.
 func List(ctx context.Context, api *config.API, logger *slog.Logger, out io.Writer) error {
 	there, err := readEndpoints(ctx, api, logger)
 	if err != nil {
@@ -100,8 +100,8 @@ func List(ctx context.Context, api *config.API, logger *slog.Logger, out io.Writ
 	return table.Flush()
 }
 
-// Check writes to out whether the endpoint with this URL brings what the server needs, and all
-// that keeps it from that. The error says that something does.
+// Check writes to out whether the endpoint with this URL sends what the server needs, and every problem. It returns an error if there
+// is a problem.
 func Check(ctx context.Context, api *config.API, url string, logger *slog.Logger, out io.Writer) error {
 	if err := config.CheckEndpointURL(url); err != nil {
 		return err

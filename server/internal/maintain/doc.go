@@ -1,9 +1,7 @@
-// Package maintain does the work on all sessions that one replica does at a time: it puts the lists
-// right and archives the sessions that have been settled for long. It knows the store's port and no
-// other part of the server.
+// Package maintain does the jobs over all sessions that one replica does at a time: it repairs the lists, and archives sessions that
+// were settled long ago. It knows the store's port and no other part of the server.
 //
-// A job is done while the replica holds the job's Lease, which ends a minute after the replica has
-// died. When a job was completed is noted in the store: a job that failed, or whose replica died, is
-// still due, and the next replica that looks does it. No job depends on the lease: two replicas that
-// do the same job at once only do it twice.
+// A replica does a job while it holds the job's Lease, which ends a minute after the replica has died. The store keeps when a job was
+// last completed. A job that failed, or whose replica died, is still due, and the next replica that checks does it. No job depends on
+// the lease: if two replicas do the same job at the same time, it is only done twice.
 package maintain

@@ -10,15 +10,14 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// fakeStore is what replicas share: leases that end by the time of the bubble, marks, and sessions that
-// take a while to walk over.
+// fakeStore is the store that replicas share. It has leases that end by the bubble's clock, marks, and sessions whose walk takes time.
 type fakeStore struct {
 	mu       sync.Mutex
 	holders  map[string]string
 	until    map[string]time.Time
 	marks    map[string]int64
 	sessions int
-	step     time.Duration // each session takes so long
+	step     time.Duration // the time for each session of a walk
 	walks    []walk
 }
 
@@ -71,7 +70,7 @@ type fakeView struct {
 	visit func(n int) error
 	// update is the answer to each commit.
 	update error
-	// cut says that no call gets through any more.
+	// cut is true if no call gets through any more.
 	cut bool
 }
 
@@ -185,7 +184,7 @@ func (v *fakeView) ListsRepaired(context.Context) (last, first int64, err error)
 	if err := v.reach(); err != nil {
 		return 0, 0, err
 	}
-	return time.Now().Unix(), 1, nil // the lists are none of these tests' business
+	return time.Now().Unix(), 1, nil // the lists are never due in these tests
 }
 
 func (v *fakeView) RepairLists(context.Context, func(context.Context) error) (store.ListRepair, error) {

@@ -16,45 +16,43 @@ import (
 const (
 	// daily is how long after its completion a job is due again.
 	daily = 24 * time.Hour
-	// lookEvery is how often a replica looks whether a job is due, and so how soon another replica takes
-	// over a job that failed.
+	// lookEvery is the time between two checks whether a job is due, and so the time after which another replica does a job that
+	// failed.
 	lookEvery = 10 * time.Minute
-	// A job that failed is tried again after 30 s to lookEvery, doubling.
+	// firstRetry is the time after which a job that failed is tried again. It doubles up to lookEvery.
 	firstRetry = 30 * time.Second
 )
 
-// Store is what the jobs ask of the store.
+// Store is the part of store.Backend that the jobs need.
 type Store interface {
 	store.Jobs
 	store.ListRepairs
-	// Update is store.Store's.
 	Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error)
-	// Walk calls visit for every session at least once, in no order, and returns visit's first error.
 	Walk(ctx context.Context, visit func(context.Context, verification.Session) error) error
 }
 
-// Config is what Jobs are made of. All but SettledTTL are required.
+// Config configures Jobs. All fields but SettledTTL are required.
 type Config struct {
-	// Store keeps the sessions, the lists, the leases and the marks.
+	// Store has the sessions, the lists, the leases and the marks.
 	Store Store
-	// SettledTTL is how long after its last change a settled session is archived; 0: never.
+	// SettledTTL is the time after its last change at which a settled session is archived. 0: never.
 	SettledTTL time.Duration
-	// Clock tells what is due. Those of replicas can differ by minutes.
+	// Clock returns the time, by which jobs are due. The clocks of replicas can differ by minutes.
 	Clock func() time.Time
-	// Logger gets what was done and what failed.
+	// Logger gets each job that was completed or failed.
 	Logger *slog.Logger
 }
 
-// Jobs are the jobs of one process. It is safe for concurrent use.
+// Jobs are the jobs of one process. They are safe for concurrent use.
 type Jobs struct {
 	config Config
 	holder string
 }
 
-// New makes the jobs of a process. It asks nobody anything.
+// New returns the jobs of a process. It does not call the store.
 func New(config Config) *Jobs { return &Jobs{config: config, holder: rand.Text()} }
 
-// Run does every job whenever it is due, until ctx ends. It returns when the work has ended.
+// Run does each job whenever it is due, until ctx ends. When it returns, no work is left.
 func (j *Jobs) Run(ctx context.Context) {
 	var jobs sync.WaitGroup
 	jobs.Go(func() { j.keep(ctx, j.lists()) })
@@ -64,13 +62,13 @@ func (j *Jobs) Run(ctx context.Context) {
 	jobs.Wait()
 }
 
-// job is work on all sessions that becomes due again some time after it was completed.
+// job is work over all sessions that becomes due again some time after it was completed.
 type job struct {
 	name  string // in the log
 	lease string
-	// due says whether the job is to be done, by what the store has noted of its last completion.
+	// due returns whether the job is due. It asks the store when the job was last completed.
 	due func(context.Context) (bool, error)
-	// do does the job and notes its completion in the store. It calls keep before each step.
+	// do does the job and records its completion in the store. It calls keep before each step.
 	do func(ctx context.Context, keep Keep) error
 }
 
@@ -83,26 +81,26 @@ func (j *Jobs) keep(ctx context.Context, work job) {
 		case err == nil:
 			retry = firstRetry
 		case errors.Is(err, ErrElsewhere), errors.Is(err, ErrLost):
-			pause = LeaseFor // the other replica can die over it
+			pause = LeaseFor // the other replica can die during the job
 		case ctx.Err() == nil:
 			level := slog.LevelWarn
 			if errors.Is(err, store.ErrUnavailable) {
-				level = slog.LevelDebug // readiness tells of a Redis that is away
+				level = slog.LevelDebug // readiness logs that Redis cannot be reached
 			}
 			pause, retry = retry, min(2*retry, lookEvery)
-			j.config.Logger.Log(ctx, level, work.name+": stopped early; it is tried again", "error", err, "in", pause)
+			j.config.Logger.Log(ctx, level, work.name+": failed, and is tried again", "error", err, "in", pause)
 		}
-		wait(ctx, pause+mathrand.N(pause/10)) // so that replicas do not look in step
+		wait(ctx, pause+mathrand.N(pause/10)) // so that replicas do not check at the same time
 	}
 }
 
-// look does a job if it is due.
+// look checks whether a job is due, and does it.
 func (j *Jobs) look(ctx context.Context, work job) error {
 	if due, err := work.due(ctx); err != nil || !due {
 		return err
 	}
 	return j.leased(work.lease).Do(ctx, func(ctx context.Context, keep Keep) error {
-		// Another replica can have completed the job between the first look and the lease.
+		// Another replica can have completed the job between the first check and the lease.
 		if due, err := work.due(ctx); err != nil || !due {
 			return err
 		}
@@ -114,9 +112,8 @@ func (j *Jobs) leased(name string) Lease {
 	return Lease{Store: j.config.Store, Name: name, Holder: j.holder, Clock: j.config.Clock, Logger: j.config.Logger}
 }
 
-// dueAgain says whether a job that was completed at a time in Unix seconds is due again; 0: never
-// completed. A time of more than a day ahead was noted by a clock that was wrong: it must not keep the
-// job from being done until then.
+// dueAgain reports whether a job is due again. completed is the Unix second of its last completion, or 0 if it was never completed. A
+// time of more than a day in the future comes from a wrong clock, and must not delay the job until then.
 func dueAgain(now time.Time, completed int64) bool {
 	passed := now.Sub(time.Unix(completed, 0))
 	return completed == 0 || passed >= daily || passed < -daily

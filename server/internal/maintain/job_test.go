@@ -15,7 +15,7 @@ import (
 
 const day = 24 * time.Hour
 
-// fleet is some replicas over one store, in a bubble of virtual time.
+// fleet has replicas over one store, in a bubble of virtual time.
 type fleet struct {
 	t     *testing.T
 	store *fakeStore
@@ -88,7 +88,7 @@ func TestRetentionWalksOnceADay(t *testing.T) {
 	}
 }
 
-// A restart is no reason to walk, and replicas that are replaced all the time do walk.
+// A restart causes no walk, and replicas that are replaced all the time still walk.
 func TestRetentionWalksOnceADayOverRestarts(t *testing.T) {
 	inBubble(t, func(f *fleet) {
 		for n := range 10 * 24 {
@@ -101,7 +101,7 @@ func TestRetentionWalksOnceADayOverRestarts(t *testing.T) {
 	})
 }
 
-// Another replica takes a job over within minutes, not a day, however the first one fails.
+// However a replica fails, another one does the job within minutes, not after a day.
 func TestAFailedJobIsTakenOver(t *testing.T) {
 	for name, fail := range map[string]func(f *fleet){
 		"an error": func(f *fleet) {
@@ -150,7 +150,7 @@ func TestAFailedJobIsTakenOver(t *testing.T) {
 				time.Sleep(2 * day) // a replica that hung comes back in between
 				for _, w := range f.store.walked("a") {
 					if w.complete && name == "it hangs" {
-						t.Error("a replica that had lost its lease went on to the end")
+						t.Error("a replica that had lost its lease walked to the end")
 					}
 				}
 			})
@@ -158,7 +158,7 @@ func TestAFailedJobIsTakenOver(t *testing.T) {
 	}
 }
 
-// The mark says that a job was completed, and nothing less.
+// The mark is set only if a job was completed.
 func TestOnlyACompletedJobIsMarked(t *testing.T) {
 	inBubble(t, func(f *fleet) {
 		f.view("a").visit = func(n int) error {
@@ -172,7 +172,7 @@ func TestOnlyACompletedJobIsMarked(t *testing.T) {
 		if mark := f.store.mark(retentionMark); mark != 0 {
 			t.Errorf("marked %d though no walk was completed", mark)
 		}
-		// 30 s, doubling to ten minutes: it costs no walk a minute.
+		// 30 s, doubling to ten minutes: a failure does not cost a walk a minute.
 		if walks := len(f.store.walked("a")); walks < 15 || walks > 25 {
 			t.Errorf("%d tries in three hours", walks)
 		}
@@ -186,7 +186,7 @@ func TestOnlyACompletedJobIsMarked(t *testing.T) {
 	})
 }
 
-// One session that cannot be written keeps neither the others nor the job from being done.
+// One session that cannot be written stops neither the others nor the job.
 func TestASessionThatCannotBeShrunkIsLeft(t *testing.T) {
 	for _, err := range []error{store.ErrConflict, store.ErrCorrupt} {
 		inBubble(t, func(f *fleet) {
@@ -224,7 +224,7 @@ func TestAJobLongerThanItsLeaseKeepsIt(t *testing.T) {
 	})
 }
 
-// A replica that hung until its lease ended stops at the next step and leaves the other its lease.
+// A replica that hung until its lease ended stops at the next step, and does not release the lease of the other replica.
 func TestAJobWhoseLeaseIsLostStops(t *testing.T) {
 	inBubble(t, func(f *fleet) {
 		f.store.sessions = 1000
@@ -261,7 +261,7 @@ func TestClocksOfReplicasDiffer(t *testing.T) {
 	})
 }
 
-// A replica whose clock was a year ahead left a mark: it does not keep the others from their work.
+// The mark of a replica whose clock was a year ahead does not delay the other replicas.
 func TestAMarkOfAWrongClock(t *testing.T) {
 	inBubble(t, func(f *fleet) {
 		f.start("a", 365*day)
@@ -273,7 +273,7 @@ func TestAMarkOfAWrongClock(t *testing.T) {
 	})
 }
 
-// Two replicas that found a job due at once do it once: the second looks again under the lease.
+// Two replicas that find a job due at the same time do it once: the second one checks again under the lease.
 func TestAJobCompletedMeanwhileIsNotDoneAgain(t *testing.T) {
 	inBubble(t, func(f *fleet) {
 		j := New(Config{Store: f.view("b"), SettledTTL: time.Hour, Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
@@ -321,7 +321,7 @@ func (f *fleet) former(name string) {
 	})
 }
 
-// While the versions are rolled, neither keeps the other from its work, nor adds more than one walk.
+// During a rolling update, neither version delays the other or adds more than one walk.
 func TestTheVersionBeforeAtTheSameTime(t *testing.T) {
 	t.Run("forward", func(t *testing.T) {
 		inBubble(t, func(f *fleet) {

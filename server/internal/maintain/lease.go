@@ -11,41 +11,40 @@ import (
 )
 
 const (
-	// LeaseFor is how long the other replicas wait for a replica that died. The lease is prolonged once
-	// a third of it is over: a step of 40 s still ends before the lease.
+	// LeaseFor is how long a lease lasts, and so how long other replicas wait after its holder has died. It is prolonged after a
+	// third of that time, so that a step of 40 s still ends before the lease.
 	LeaseFor = time.Minute
-	// releaseTimeout bounds the release, which is made also if the work was canceled.
+	// releaseTimeout bounds the release, which is also made if the work was canceled.
 	releaseTimeout = 2 * time.Second
 )
 
 // Errors of Lease.Do.
 var (
-	// ErrElsewhere: another replica has the lease. Nothing was done.
+	// ErrElsewhere means that another replica has the lease. Nothing was done.
 	ErrElsewhere = errors.New("another replica is doing it")
-	// ErrLost: the lease ended while the work hung, and another replica has it now. The rest of the work
-	// is that replica's.
+	// ErrLost means that the lease ended while a step hung, and that another replica has it now. That replica does the rest of the
+	// work.
 	ErrLost = errors.New("another replica took the lease over")
 )
 
-// Keep prolongs a lease if a third of it is over. A job calls it before each step. It returns ErrLost
-// if another replica has the lease now, and the context's error if that has ended: the job then stops.
+// Keep prolongs a lease if a third of it is over. A job calls it before each step, and stops if it returns an error: ErrLost if another
+// replica has the lease now, or the context's error.
 type Keep func(context.Context) error
 
 // Lease lets one replica at a time do some work.
 type Lease struct {
 	Store store.Jobs
-	// Name is the lease's name in the store.
+	// Name is the name of the lease in the store.
 	Name string
-	// Holder is the name of this process, unlike that of any other.
+	// Holder is the unique name of this process.
 	Holder string
-	// Clock says when the lease is to be prolonged. When it ends is up to the store.
+	// Clock returns the time, by which the lease is prolonged. The store decides when it ends.
 	Clock func() time.Time
-	// Logger gets what is of use in the search for an error only.
+	// Logger gets debug lines only.
 	Logger *slog.Logger
 }
 
-// Do takes the lease, does the work and gives the lease back. It returns ErrElsewhere, the store's
-// error or that of the work.
+// Do takes the lease, does the work and releases the lease. It returns ErrElsewhere, the store's error or the error of work.
 func (l Lease) Do(ctx context.Context, work func(context.Context, Keep) error) error {
 	held, err := l.Store.Lease(ctx, l.Name, l.Holder, LeaseFor)
 	if err != nil {
@@ -58,7 +57,7 @@ func (l Lease) Do(ctx context.Context, work func(context.Context, Keep) error) e
 	leased := l.Clock()
 	return work(ctx, func(ctx context.Context) error {
 		now := l.Clock()
-		// A clock that was set back says nothing about the lease.
+		// If the clock was set back, prolong the lease.
 		if passed := now.Sub(leased); passed >= 0 && passed < LeaseFor/3 {
 			return ctx.Err()
 		}

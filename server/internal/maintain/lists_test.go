@@ -58,14 +58,14 @@ type replica struct {
 	store *redisstore.Store
 }
 
-// openLists is a replica that can look after its lists.
+// openLists returns a replica that can repair its lists.
 func openLists(t *testing.T, server *miniredis.Miniredis, maxRetries int32, logs io.Writer, clock func() time.Time) replica {
 	t.Helper()
 	kept := openStore(t, server.Addr(), maxRetries, clock)
 	return replica{New(Config{Store: kept, Clock: clock, Logger: slog.New(slog.NewTextHandler(logs, nil))}), kept}
 }
 
-// blocked is how many sessions the list of those at the limit has.
+// blocked returns how many sessions are in the list of sessions at the limit.
 func (r replica) blocked(t *testing.T) int {
 	t.Helper()
 	page, err := r.store.List(t.Context(), store.ListQuery{List: verification.ListLimitReached, Limit: 100})
@@ -75,7 +75,7 @@ func (r replica) blocked(t *testing.T) int {
 	return len(page.Sessions)
 }
 
-// fail lets a person fail once.
+// fail commits one failure of a person.
 func (r replica) fail(t *testing.T, id string) {
 	t.Helper()
 	now := time.Unix(1_790_000_000, 0)
@@ -92,8 +92,7 @@ func (r replica) fail(t *testing.T, id string) {
 	}
 }
 
-// A lower MAX_RETRIES blocks people without an event of theirs: the loop finds them at once, and does
-// no work while nothing is due.
+// A lower MAX_RETRIES blocks people without an event: the loop finds them at once, and does no work while no job is due.
 func TestListsFollowTheSettings(t *testing.T) {
 	server := redistest.Imitate(t)
 	now := time.Unix(1_790_000_000, 0)
@@ -118,7 +117,7 @@ func TestListsFollowTheSettings(t *testing.T) {
 	logs.Reset()
 	look(strict)
 	if logs.Len() > 0 {
-		t.Errorf("looked at again at once: %s", logs.String())
+		t.Errorf("repaired again at once: %s", logs.String())
 	}
 	if held, err := strict.store.Lease(t.Context(), listsLease, "other", time.Minute); err != nil || !held {
 		t.Errorf("the lease was not given back: %v, %v", held, err)
@@ -129,8 +128,7 @@ func TestListsFollowTheSettings(t *testing.T) {
 	}
 }
 
-// A replica whose lease another took over stops in the middle, notes nothing as done, and leaves the other
-// its lease.
+// A replica whose lease another one took over stops in the middle, records no completion, and does not release the other's lease.
 func TestARepairEndsWhereTheLeaseIsLost(t *testing.T) {
 	server := redistest.Imitate(t)
 	now := time.Unix(1_790_000_000, 0)
@@ -152,8 +150,8 @@ func TestARepairEndsWhereTheLeaseIsLost(t *testing.T) {
 	if !errors.Is(err, ErrLost) || ListsFailure(err) != nil || !strings.Contains(ListsSummary(found, err), "took the lease over") {
 		t.Errorf("it ended with %v: %s", err, ListsSummary(found, err))
 	}
-	if got := slow.blocked(t); got != 0 || strings.Contains(logs.String(), "every session was looked at") {
-		t.Errorf("it went on: %d are blocked, and the log says %q", got, logs.String())
+	if got := slow.blocked(t); got != 0 || strings.Contains(logs.String(), "all sessions were checked") {
+		t.Errorf("it did not stop: %d are blocked, and the log says %q", got, logs.String())
 	}
 	if last, _, err := slow.store.ListsRepaired(t.Context()); err != nil || last != 0 {
 		t.Errorf("noted as done at %d, %v", last, err)
@@ -163,7 +161,7 @@ func TestARepairEndsWhereTheLeaseIsLost(t *testing.T) {
 	}
 }
 
-// The loop ends with its context, also while Redis is away.
+// The loop ends with its context, also if Redis cannot be reached.
 func TestRunEnds(t *testing.T) {
 	for _, away := range []bool{false, true} {
 		server := redistest.Imitate(t)

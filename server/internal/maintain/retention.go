@@ -13,17 +13,16 @@ const (
 	retentionLease = "retention-walk"
 	retentionMark  = "retention"
 
-	// The version before this one has no mark. Its replicas walk if they get the lease "retention" for
-	// formerFor, and their leases say nothing about whether a walk was completed. So that lease keeps
-	// no replica of this version from its work; a replica that has completed a walk takes it, so that
-	// replicas of the version before, running beside it or after a roll back, do not walk once more.
+	// The version before this one has no mark. Its replicas walk if they get the lease "retention" for formerFor; the lease does
+	// not say whether the walk was completed. So replicas of this version ignore that lease, but take it after a completed walk:
+	// replicas of the version before, during a rolling update or after a rollback, then do not walk once more.
 	formerLease  = "retention"
 	formerHolder = "done"
 	formerFor    = 23 * time.Hour
 )
 
-// retention archives the sessions that have been settled for longer than SettledTTL. It reads every
-// record once a day, in small steps.
+// retention is the job that archives sessions that have been settled for longer than SettledTTL. It reads every record once a day, in
+// small steps.
 func (j *Jobs) retention() job {
 	return job{
 		name: "retention", lease: retentionLease,
@@ -46,8 +45,8 @@ func (j *Jobs) retention() job {
 	}
 }
 
-// archive looks through all sessions once. It leaves out a session that cannot be read, or that is
-// written again and again, for the next day: it must not keep the others from being archived.
+// archive checks all sessions once. It leaves a session that cannot be read, or that changes too often, for the next day, so that the
+// others are archived. It returns how many sessions it has archived and left.
 func (j *Jobs) archive(ctx context.Context, keep Keep) (archived, left int, err error) {
 	err = j.config.Store.Walk(ctx, func(ctx context.Context, session verification.Session) error {
 		if err := keep(ctx); err != nil {

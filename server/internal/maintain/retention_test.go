@@ -13,7 +13,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// The mark, the lease and the lease for the version before are those of the store.
+// The mark, the lease and the lease for the version before work in the real store.
 func TestRetentionIsMarkedInTheStore(t *testing.T) {
 	for name, addr := range map[string]func() string{
 		"miniredis":    func() string { return redistest.Imitate(t).Addr() },
@@ -64,8 +64,8 @@ func TestRetentionIsMarkedInTheStore(t *testing.T) {
 	}
 }
 
-// Sessions settled for longer than SETTLED_TTL become stubs: what they were stays, the details go.
-// Those that are younger, or not settled, stay as they are.
+// Sessions settled for longer than SETTLED_TTL are archived: status and counts stay, details are removed. Younger sessions, and sessions
+// that are not settled, do not change.
 func TestSettledSessionsAreShrunk(t *testing.T) {
 	const day = 24 * 60 * 60 // in seconds
 	now := time.Unix(1_790_000_000, 0)
@@ -92,9 +92,9 @@ func TestSettledSessionsAreShrunk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for turn, want := range []int{1, 0} {
+	for run, want := range []int{1, 0} {
 		if archived, left, err := j.archive(ctx, func(context.Context) error { return nil }); err != nil || archived != want || left != 0 {
-			t.Fatalf("turn %d: %d were archived, %v; want %d", turn, archived, err, want)
+			t.Fatalf("run %d: %d were archived, %v; want %d", run, archived, err, want)
 		}
 	}
 	for id, want := range map[string]bool{"vs_old": true, "vs_young": false, "vs_open": false} {

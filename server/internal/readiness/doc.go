@@ -1,3 +1,3 @@
-// Package readiness decides whether this process can do its work: it looks at the store every second, and checks it as at
-// the start every ten seconds. It knows no part of the service but the store's port.
+// Package readiness decides whether this process is ready for calls: it pings the store every second, and checks it every ten
+// seconds as at the start. It knows nothing of the service but the store's port.
 package readiness

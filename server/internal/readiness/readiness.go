@@ -10,67 +10,67 @@ import (
 )
 
 const (
-	// pingEvery is how often Redis is looked at.
+	// pingEvery is the time between two pings.
 	pingEvery = time.Second
-	// pingTimeout bounds one look.
+	// pingTimeout bounds a ping, and a check while the process is ready or starts.
 	pingTimeout = 2 * time.Second
-	// prepareTimeout bounds a check while not ready: each begins with connections of its own, so one that is cut off
-	// leaves nothing done, and a Redis that is slow for all would never be used again.
+	// prepareTimeout bounds a check while the process is not ready. Each check opens connections of its own, so that a check
+	// that is cut off has achieved nothing. With a shorter time, a slow Redis would never be used again.
 	prepareTimeout = 5 * time.Second
-	// unreadyAfter is how long looks must have failed before the server calls itself not ready: a short
-	// blip must not take all replicas out of service, since calls answer UNAVAILABLE anyway.
+	// unreadyAfter is how long pings must have failed before the process is not ready. A short outage must not take all replicas
+	// out of service; calls answer UNAVAILABLE anyway.
 	unreadyAfter = 3 * time.Second
-	// prepareEvery is how often a Redis that answers is checked like at the start: its eviction policy, its
-	// user's permissions, whether a new connection is let in. Each check costs Redis less than a millisecond.
+	// prepareEvery is the time between two checks of a Redis that answers: its eviction policy, the permissions of its user, and
+	// whether it accepts a new connection. A check costs Redis less than a millisecond.
 	prepareEvery = 10 * time.Second
-	// sayEvery is how often the log repeats what somebody must correct.
-	sayEvery = time.Minute
+	// logEvery is the time between two log lines about the same refusal.
+	logEvery = time.Minute
 )
 
-// Store is what a Monitor asks of the store. The methods are those of store.Backend.
+// Store is the part of store.Backend that a Monitor needs.
 type Store interface {
 	Prepare(ctx context.Context) error
 	Ping(ctx context.Context) error
 	Suspect() bool
 }
 
-// Config is what a Monitor is made of. All fields are required.
+// Config configures a Monitor. All fields are required.
 type Config struct {
 	// Store is the store without which the process cannot work.
 	Store Store
-	// Logger gets every change, and what somebody must correct.
+	// Logger gets every change, and every refusal.
 	Logger *slog.Logger
-	// Publish gets each change of readiness, and not the one that Stop makes.
+	// Publish is called with each change of readiness, but not by Stop.
 	Publish func(ready bool)
-	// Refused gets the Reason of the store's refusal whenever it changes; an empty one if the refusal is over.
+	// Refused is called whenever the Reason of the store's refusal changes, with "" if the refusal is over.
 	Refused func(reason string)
 }
 
-// Monitor knows whether this process can do its work. Ready, InTouch and Stop are safe for concurrent use.
+// Monitor watches the store. Ready, InTouch and Stop are safe for concurrent use.
 type Monitor struct {
 	config  Config
 	state   atomic.Bool
 	stopped atomic.Bool
-	waiting bool // the log has been told that Redis is away
+	waiting bool // it is logged that Redis cannot be reached
 
-	reason string    // what Refused was told last
-	text   string    // what the log was told of it
-	said   time.Time // when
+	reason   string    // the last argument of Refused
+	logged   string    // the last log line about it
+	loggedAt time.Time // the time of that line
 }
 
-// New makes a Monitor of a process that is not ready yet. It asks the store nothing.
+// New returns a Monitor that is not ready. It does not call the store.
 func New(config Config) *Monitor { return &Monitor{config: config} }
 
-// Ready reports whether this process should be sent calls.
+// Ready reports whether this process is ready for calls.
 func (m *Monitor) Ready() bool { return m.InTouch() && !m.stopped.Load() }
 
 // InTouch reports whether the store can be used. Unlike Ready it stays true after Stop.
 func (m *Monitor) InTouch() bool { return m.state.Load() }
 
-// Stop makes the process not ready for good, so that a process that is going gets no new calls.
+// Stop makes the process not ready for good, so that it gets no new calls while it stops.
 func (m *Monitor) Stop() { m.stopped.Store(true) }
 
-// set makes the process ready or not, and returns whether it was the other.
+// set makes the process ready or not ready. It returns true if that is a change.
 func (m *Monitor) set(ready bool) bool {
 	if m.state.Swap(ready) == ready {
 		return false
@@ -79,8 +79,8 @@ func (m *Monitor) set(ready bool) bool {
 	return true
 }
 
-// Begin checks Redis before the process listens. Only a Redis that must not be used is an error: at the
-// start somebody looks on. One that is away is waited for.
+// Begin checks the store before the process listens. It returns an error if the store is misconfigured, since somebody watches a
+// start. A store that cannot be reached is not an error: Run waits for it.
 func (m *Monitor) Begin(ctx context.Context) error {
 	err := m.prepare(ctx, pingTimeout)
 	if store.RefusalOf(err).Misconfigured {
@@ -90,13 +90,13 @@ func (m *Monitor) Begin(ctx context.Context) error {
 	return nil
 }
 
-// Run looks at Redis until ctx ends. What comes back after an absence is checked: it may be another server.
-// What somebody must correct is waited for, however long that takes: a process that ended would end again
-// at each start, until the restarts are minutes apart.
+// Run watches the store until ctx ends. After an outage it checks the store before the process is ready, since another server can
+// be there. It waits for as long as the store refuses: if the process ended instead, it would end again at each start, until the
+// platform restarts it only every few minutes.
 func (m *Monitor) Run(ctx context.Context) {
 	ticker := time.NewTicker(pingEvery)
 	defer ticker.Stop()
-	var missing time.Time // when the first of the looks began that failed in a row
+	var missing time.Time // when the first of the pings began that have failed in a row
 	prepared := time.Now()
 	for {
 		select {
@@ -109,15 +109,15 @@ func (m *Monitor) Run(ctx context.Context) {
 			missing, prepared = time.Time{}, time.Now()
 			continue
 		}
-		looked := time.Now()
+		pinged := time.Now()
 		answers := m.ping(ctx) == nil
 		switch {
 		case answers:
 			missing = time.Time{}
 		case missing.IsZero():
-			missing = looked
+			missing = pinged
 		}
-		if suspect := m.config.Store.Suspect(); suspect || m.reason != "" || answers && looked.Sub(prepared) >= prepareEvery {
+		if suspect := m.config.Store.Suspect(); suspect || m.reason != "" || answers && pinged.Sub(prepared) >= prepareEvery {
 			m.conclude(m.prepare(ctx, pingTimeout), answers)
 			prepared = time.Now()
 		}
@@ -127,27 +127,27 @@ func (m *Monitor) Run(ctx context.Context) {
 	}
 }
 
-// conclude draws what follows from a check. answers: the connections that are open can be used.
+// conclude acts on the result of a check. answers is true if the open connections can be used.
 func (m *Monitor) conclude(err error, answers bool) {
 	refusal := store.RefusalOf(err)
 	serving := m.Ready() && answers
 	switch {
 	case err == nil:
-		m.text = ""
+		m.logged = ""
 		if m.set(true) {
 			m.config.Logger.Info("ready: Redis can be used")
 		} else if m.reason != "" {
 			m.config.Logger.Info("Redis lets new connections in again")
 		}
 	case serving && refusal.NewConnectionsOnly:
-		m.complain("Redis refuses new connections: this replica works only until its open ones end; no restart is needed", refusal.Reason, err)
+		m.complain("Redis refuses new connections: this replica works only until its open connections end; no restart is needed", refusal.Reason, err)
 	case refusal.Reason != "":
 		m.set(false)
 		m.complain("not ready: Redis must not be used until somebody corrects this; no restart is needed", refusal.Reason, err)
 	case m.Ready():
-		return // pings decide whether it is away
+		return // pings decide whether Redis cannot be reached
 	case !m.waiting:
-		m.config.Logger.Warn("Redis cannot be reached: waiting for it, and answering UNAVAILABLE and 503 meanwhile", "error", err)
+		m.config.Logger.Warn("Redis cannot be reached: until it is back, calls get UNAVAILABLE and webhooks 503", "error", err)
 	}
 	m.waiting = err != nil
 	if refusal.Reason != m.reason {
@@ -156,11 +156,11 @@ func (m *Monitor) conclude(err error, answers bool) {
 	}
 }
 
-// complain logs what somebody must correct: at once if it is not what was logged last, else once a minute.
-func (m *Monitor) complain(what string, reason string, err error) {
-	if text := what + err.Error(); text != m.text || time.Since(m.said) >= sayEvery {
+// complain logs a refusal: at once if it differs from the one logged last, else once a minute.
+func (m *Monitor) complain(what, reason string, err error) {
+	if text := what + err.Error(); text != m.logged || time.Since(m.loggedAt) >= logEvery {
 		m.config.Logger.Error(what, "reason", reason, "error", err)
-		m.text, m.said = text, time.Now()
+		m.logged, m.loggedAt = text, time.Now()
 	}
 }
 

@@ -16,17 +16,16 @@ import (
 	"example.com/verification-status/server/internal/store/redisstore"
 )
 
-// flaky is a Redis that is away between two moments, counted from its beginning, and has something to be
-// corrected between two others.
+// flaky is a Redis that cannot be reached between two times after its start, and refuses between two others.
 type flaky struct {
 	began     time.Time
 	from, to  time.Duration
-	hangs     bool          // away: it takes connections and answers when it is back
-	slow      time.Duration // what a check takes
+	hangs     bool          // while it cannot be reached, it accepts connections, and answers later
+	slow      time.Duration // the duration of a check
 	wrongFrom time.Duration
 	wrongTo   time.Duration
 	wrong     error
-	refuses   bool // while something is wrong, the open connections fail too, and the store suspects it
+	refuses   bool // while it refuses, open connections fail too, and Suspect is true
 }
 
 func (f *flaky) isWrong() bool {
@@ -66,17 +65,17 @@ func (f *flaky) Prepare(ctx context.Context) error {
 
 func (f *flaky) Suspect() bool { return f.isWrong() && f.refuses }
 
-// looks is what readiness has done in a virtual time.
-type looks struct {
+// record is what a Monitor has done in virtual time.
+type record struct {
 	changes, reasons []string
 	log              bytes.Buffer
 	err              error // of the start
 }
 
-// watchReadiness runs readiness for a virtual time.
-func watchReadiness(t *testing.T, store *flaky, within time.Duration) *looks {
+// watchReadiness runs a Monitor for a virtual time.
+func watchReadiness(t *testing.T, store *flaky, within time.Duration) *record {
 	t.Helper()
-	l := &looks{}
+	l := &record{}
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), within)
 		defer cancel()
@@ -98,8 +97,8 @@ func watchReadiness(t *testing.T, store *flaky, within time.Duration) *looks {
 	return l
 }
 
-// A blip of Redis shorter than three seconds takes no replica out of service; what lasts longer does,
-// and it comes back within a second or two of Redis.
+// An outage of Redis shorter than three seconds takes no replica out of service. A longer one does, and the replica is ready within two
+// seconds after Redis is back.
 func TestReadinessDoesNotFlap(t *testing.T) {
 	const ms = time.Millisecond
 	for _, test := range []struct {
@@ -126,8 +125,8 @@ func TestReadinessDoesNotFlap(t *testing.T) {
 	}
 }
 
-// TestG17_WhatGoesWrongInRedisIsWaitedFor: the process is not ready, says so at once and once a minute, and is
-// ready within a second or two of the correction.
+// TestG17_WhatGoesWrongInRedisIsWaitedFor: the process is not ready, logs it at once and once a minute, and is ready within two seconds
+// after the correction.
 func TestG17_WhatGoesWrongInRedisIsWaitedFor(t *testing.T) {
 	const second = time.Second
 	evicts := &redisstore.RefusedError{Reason: redisstore.ReasonEviction, Text: "it evicts"}
@@ -173,7 +172,7 @@ func TestG17_WhatGoesWrongInRedisIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestG17_WhatIsWrongAtTheStartEndsIt: somebody looks on then.
+// TestG17_WhatIsWrongAtTheStartEndsIt: a misconfigured store ends the start with an error.
 func TestG17_WhatIsWrongAtTheStartEndsIt(t *testing.T) {
 	wrong := &redisstore.RefusedError{Reason: redisstore.ReasonPassword, Text: "WRONGPASS"}
 	got := watchReadiness(t, &flaky{wrong: wrong, wrongTo: time.Hour}, time.Minute)
@@ -182,7 +181,7 @@ func TestG17_WhatIsWrongAtTheStartEndsIt(t *testing.T) {
 	}
 }
 
-// Once the process stops it stays unready, however well Redis is.
+// After Stop the process stays not ready, even if Redis works.
 func TestReadinessStopsForGood(t *testing.T) {
 	m := New(Config{Store: &flaky{began: time.Now()}, Logger: slog.New(slog.DiscardHandler), Publish: func(bool) {}})
 	if err := m.Begin(t.Context()); err != nil || !m.Ready() {

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// taker is who uses a source: it takes texts that begin with "good".
+// taker applies texts that begin with "good", and refuses others.
 type taker struct{ taken []string }
 
 func (u *taker) apply(texts []string) error {
@@ -34,7 +34,7 @@ func (u *taker) current() string { return u.taken[len(u.taken)-1] }
 
 func readSmall(path string) (string, error) { return ReadFile(path, 64<<10) }
 
-// setting is a Watcher of one source, which a test makes look.
+// setting is a Watcher of one source whose reads the test controls.
 type setting struct {
 	taker
 	*Watcher
@@ -58,13 +58,13 @@ func newSetting(t require, paths ...string) *setting {
 	return s
 }
 
-// settled looks until nothing is left to wait for.
+// settled reads until the source is stable.
 func (s *setting) settled() {
 	s.Look()
 	s.Look()
 }
 
-// require is what a test and a property have in common.
+// require is the interface that tests and properties share.
 type require interface {
 	Helper()
 	Fatal(args ...any)
@@ -78,7 +78,7 @@ func write(t require, path, text string) {
 	}
 }
 
-// replace puts a text in place at once, as editors and tools do that care.
+// replace replaces a file atomically, like careful editors and tools.
 func replace(t require, path, text string) {
 	t.Helper()
 	write(t, path+".new", text)
@@ -119,8 +119,8 @@ func (v *volume) swap(texts map[string]string) {
 	}
 }
 
-// Whatever happens to a file, and however often it is looked at: only whole texts are taken, none
-// before it has settled, the last one that settled is in use, and a bad one changes nothing.
+// Whatever happens to a file, and however often it is read: only complete texts are applied, none before it is stable, the last stable
+// text is in use, and a bad one changes nothing.
 func TestOnlyWhatHasSettledIsTaken(t *testing.T) {
 	root := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
@@ -244,8 +244,7 @@ func TestABadFileIsToldOnceAndItsTextNever(t *testing.T) {
 	}
 }
 
-// A certificate and its key are of use together only: while one of them is on its way, the old pair
-// stays in use.
+// A certificate and its key can be used together only: while only one of them is replaced, the old pair stays in use.
 func TestFilesThatBelongTogetherAreTakenTogether(t *testing.T) {
 	mounted := &volume{t: t, dir: t.TempDir()}
 	mounted.swap(map[string]string{"crt": "good-c1", "key": "good-k1"})

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestRunFindsEveryKindOfChange: however a file is replaced, also in a directory that was away, and
-// behind a link that leads elsewhere. Run ends with its context.
+// TestRunFindsEveryKindOfChange: however a file is replaced, also in a directory that was missing, and behind a link that gets another
+// target. Run ends with its context.
 func TestRunFindsEveryKindOfChange(t *testing.T) {
 	mounted := &volume{t: t, dir: filepath.Join(t.TempDir(), "mount")}
 	mount := func(text string) {
@@ -64,7 +64,7 @@ func TestRunFindsEveryKindOfChange(t *testing.T) {
 			}
 			replace(t, path, text)
 		}},
-		{"its directory made anew", func(text string) {
+		{"its directory created again", func(text string) {
 			if err := os.RemoveAll(mounted.dir); err != nil {
 				t.Fatal(err)
 			}

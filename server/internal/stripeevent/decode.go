@@ -1,10 +1,3 @@
-// Package stripeevent turns the bytes of a Stripe event, or of a verification session as Stripe's
-// API answers it, into the core's values. It is the only decoder, so that a webhook and a read can
-// never disagree about what the same bytes mean.
-//
-// It takes what the core needs into small structs and leaves the rest: url, client_secret and
-// verified_outputs are never read, so they cannot leave it. It knows no HTTP, no signature and no
-// Stripe library, whose structs reject events of other API versions.
 package stripeevent
 
 import (
@@ -15,35 +8,35 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// typePrefix begins the type of every event about an Identity session. What follows it may be new:
-// the status is the object's, so an event of a type that is not known yet can be used all the same.
+// typePrefix begins the type of every event about an Identity session. An event of an unknown type with this prefix is usable, since
+// the status comes from the object.
 const typePrefix = "identity.verification_session."
 
-// ErrNotIdentity says that an event is none about an Identity session: acknowledge and ignore it.
+// ErrNotIdentity means that an event is not about an Identity session: acknowledge and ignore it.
 var ErrNotIdentity = errors.New("not an event about an Identity verification session")
 
-// MalformedError says that a body cannot be used, and that sending it again will not help.
+// MalformedError means that a body cannot be used, also if it is sent again.
 type MalformedError struct {
 	// Reason is a fixed sentence; it never quotes the body.
 	Reason string
-	// EventID is Stripe's event id, where it could be read.
+	// EventID is Stripe's event id, or "" if it cannot be read.
 	EventID string
 }
 
 func (e *MalformedError) Error() string { return "malformed Stripe body: " + e.Reason }
 
-// Options say how to read an object.
+// Options are options of Decode and DecodeObject.
 type Options struct {
-	// ReferenceKey is the metadata key whose value is the reference where client_reference_id is
-	// empty. Empty: metadata is not looked at.
+	// ReferenceKey is the metadata key whose value is the reference if client_reference_id is empty. Empty: the metadata is not
+	// read.
 	ReferenceKey string
 }
 
 // maxID bounds ids, in bytes.
 const maxID = 255
 
-// ValidSessionID reports whether id has the contract's form, ^vs_[A-Za-z0-9_]{1,252}$: such an id is
-// safe in a path and in a Redis key.
+// ValidSessionID reports whether id has the form of the contract, ^vs_[A-Za-z0-9_]{1,252}$. Such an id is safe in a path and in a
+// Redis key.
 func ValidSessionID(id string) bool {
 	rest, ok := strings.CutPrefix(id, "vs_")
 	if !ok || rest == "" || len(id) > maxID {
@@ -59,7 +52,7 @@ func ValidSessionID(id string) bool {
 	return true
 }
 
-// validID is the form of any other id: visible ASCII, so that it can be logged and sent in a header.
+// validID reports whether another id is visible ASCII, so that it can be logged and sent in a header.
 func validID(id string) bool {
 	for i := range len(id) {
 		if id[i] < '!' || id[i] > '~' {
@@ -69,8 +62,8 @@ func validID(id string) bool {
 	return id != "" && len(id) <= maxID
 }
 
-// envelope is an event with its object, decoded in one go. Its own fields never fail to decode: whether
-// a wrong one matters depends on the type, and an event that is not ours must not be refused for it.
+// envelope is an event with its object, for one call of json.Unmarshal. Its own fields never fail to decode: an event of another type
+// must not be refused for a field that does not matter.
 type envelope struct {
 	ID       text   `json:"id"`
 	Object   text   `json:"object"`
@@ -83,12 +76,11 @@ type envelope struct {
 	} `json:"data"`
 }
 
-// Decode reads an event. Source and RecordTime are left for the caller. The error is ErrNotIdentity
-// or a *MalformedError.
+// Decode decodes an event. It does not set Source and RecordTime. It returns ErrNotIdentity or a *MalformedError.
 func Decode(body []byte, options Options) (verification.Event, error) {
 	var e envelope
 	err := json.Unmarshal(body, &e)
-	wrong := (*json.UnmarshalTypeError)(nil) // of another shape than ours, where the rest is decoded all the same
+	wrong := (*json.UnmarshalTypeError)(nil) // a field of another type: json decodes the others
 	if err != nil && (!errors.As(err, &wrong) || wrong.Field == "") {
 		return verification.Event{}, &MalformedError{Reason: "not a JSON object"}
 	}
@@ -111,7 +103,7 @@ func Decode(body []byte, options Options) (verification.Event, error) {
 	case !e.Created.ok:
 		return malformed(`"created" is not an integer of Unix seconds`)
 	case e.Account != "" && !validID(string(e.Account)):
-		return malformed(`"account" is no usable id`)
+		return malformed(`"account" is not a usable id`)
 	}
 	switch {
 	case wrong != nil && strings.HasPrefix(wrong.Field, "data.object"):

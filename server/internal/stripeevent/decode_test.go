@@ -14,7 +14,7 @@ import (
 
 type fields = map[string]any
 
-// session is a session as Stripe renders it in an event, with everything that must stay behind.
+// session returns a session as in an event of Stripe, with everything that must not be decoded.
 func session(change fields) fields {
 	o := fields{
 		"id": "vs_1Qx7TestSession", "object": "identity.verification_session",
@@ -176,7 +176,7 @@ func TestMetadataIsNotLookedAtWithoutKey(t *testing.T) {
 	}
 }
 
-// Two references that differ only in bytes which are not UTF-8 would become one.
+// Two references that differ only in bytes that are not UTF-8 would become the same.
 func TestReferenceThatIsNotUTF8IsNone(t *testing.T) {
 	for _, reference := range []string{"person-\xff", "person-\xc3", `person-\ud800`} {
 		body := strings.Replace(string(encode(t, event(nil))), "customer-81", reference, 1)
@@ -278,7 +278,7 @@ func TestGreatestSessionID(t *testing.T) {
 	}
 }
 
-// G10: what must never rest anywhere does not even leave the decoder.
+// G10: what must never be stored does not leave the decoder.
 func TestNothingSecretLeavesTheDecoder(t *testing.T) {
 	body := encode(t, about(fields{"status": "requires_input", "last_verification_report": fields{
 		"id": "vr_1", "document": fields{"first_name": "planted"}, "url": "planted"}}))

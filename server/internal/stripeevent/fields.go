@@ -6,17 +6,17 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds in bytes. Stripe's own values stay far below the first two.
+// Bounds in bytes. Stripe's values are far shorter than the first two.
 const (
 	maxWord      = 100  // status, types, error code: longer ones are cut
 	maxReason    = 1000 // error reason: longer ones are cut
-	maxReference = 255  // longer ones count as none
+	maxReference = 255  // a longer one counts as no reference
 )
 
-// maxSecond is the last second of the year 9999, the greatest time that protobuf and RFC 3339 know.
+// maxSecond is the last second of the year 9999, the latest time of protobuf and RFC 3339.
 const maxSecond = 253402300799
 
-// text is a JSON string; any other value reads as empty.
+// text is a JSON string. Any other value decodes as "".
 type text string
 
 func (t *text) UnmarshalJSON(b []byte) error {
@@ -31,8 +31,8 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*string)(t))
 }
 
-// isPlain reports whether a JSON string says what its bytes are: nearly all do, and a decoder for each
-// would be most of what an event costs.
+// isPlain reports whether the bytes of a JSON string need no decoding. Nearly all need none, and a decoder for each would be most of
+// the cost of an event.
 func isPlain(b []byte) bool {
 	for _, c := range b {
 		if c < ' ' || c > '~' || c == '\\' {
@@ -42,7 +42,7 @@ func isPlain(b []byte) bool {
 	return true
 }
 
-// second is a JSON integer of Unix seconds from 1970 to 9999; any other value, be it 1.0, is not ok.
+// second is a JSON integer of Unix seconds from 1970 to 9999. For any other value, also 1.0, ok is false.
 type second struct {
 	value int64
 	ok    bool
@@ -57,7 +57,7 @@ func (s *second) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// flag is a JSON boolean; any other value is not set.
+// flag is a JSON boolean. For any other value, set is false.
 type flag struct{ value, set bool }
 
 func (f *flag) UnmarshalJSON(b []byte) error {
@@ -65,8 +65,8 @@ func (f *flag) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// reportID is last_verification_report: an id, or the report itself where the caller of Stripe's API
-// has it expanded. An id that is none reads as empty, never cut: failures are told apart by it.
+// reportID is last_verification_report: an id, or the report itself if the API call has expanded it. An invalid id decodes as "". It
+// is never cut, since failures are distinguished by it.
 type reportID string
 
 func (r *reportID) UnmarshalJSON(b []byte) error {
@@ -92,7 +92,7 @@ func (r *reportID) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// bounded cuts s to at most limit bytes, between two runes.
+// bounded returns s cut to at most limit bytes, between two runes.
 func bounded(s string, limit int) string {
 	if len(s) <= limit {
 		return s

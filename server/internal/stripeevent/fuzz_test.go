@@ -10,8 +10,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// FuzzDecode: whatever comes, the outcome is one of three, nothing panics, and an event that is let
-// through keeps every bound on which the rest of the service relies.
+// FuzzDecode: for any body, the result is one of three, nothing panics, and a decoded event keeps every bound on which the service relies.
 func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte, referenceKey string) {
 		options := stripeevent.Options{ReferenceKey: referenceKey}

@@ -28,12 +28,11 @@ type object struct {
 	} `json:"redaction"`
 }
 
-// DecodeObject reads a session object. Account is left for the caller: Stripe tells it beside the
-// object. The error is a *MalformedError.
+// DecodeObject decodes a session object. It does not set Account, which is not in the object. It returns a *MalformedError if the
+// object cannot be used.
 //
-// Without a status an object says nothing about the person. It is refused, for applying it would
-// wipe out what is known. A last_error or redaction of another shape is refused too: guessing would
-// turn a failure into none, or erase a record.
+// It refuses an object without a status, since the object would erase the status that is known. It refuses a last_error or redaction
+// of another type: a guess would hide a failure, or redact a record.
 func DecodeObject(body []byte, options Options) (verification.Object, error) {
 	var o object
 	if err := json.Unmarshal(body, &o); err != nil {
@@ -46,7 +45,7 @@ func DecodeObject(body []byte, options Options) (verification.Object, error) {
 	return decoded, nil
 }
 
-// decoded is the core's object, or the reason why there is none; "" is none.
+// decoded returns the core's object. If the object cannot be used, malformed says why; otherwise it is "".
 func (o *object) decoded(options Options) (decoded verification.Object, malformed string) {
 	switch {
 	case !ValidSessionID(string(o.ID)):
@@ -74,7 +73,7 @@ func (o *object) decoded(options Options) (decoded verification.Object, malforme
 	return decoded, ""
 }
 
-// redaction reads Stripe's open list of values: every one but "redacted" is on its way there.
+// redaction maps Stripe's open list of values: every value but "redacted" means that the redaction is not done yet.
 func (o *object) redaction() verification.Redaction {
 	switch {
 	case o.Redaction == nil || o.Redaction.Status == "":
@@ -86,7 +85,7 @@ func (o *object) redaction() verification.Redaction {
 	}
 }
 
-// reference is client_reference_id, or the metadata's value where that gives none.
+// reference returns client_reference_id if it is usable, else the value of the metadata key.
 func (o *object) reference(key string) string {
 	if usableReference(string(o.Reference)) {
 		return string(o.Reference)
@@ -100,10 +99,10 @@ func (o *object) reference(key string) string {
 	return ""
 }
 
-// replaces is the session that this one claims to replace. The claim of another form than a session id,
-// or of the session itself, is none.
+// replaces returns the id of the session that this one claims to replace. It returns "" for a claim that is not a session id, or is
+// the session's own id.
 func (o *object) replaces() string {
-	// Few have the key, and decoding the metadata of all would be a good part of what an event costs.
+	// Few sessions have the key, and decoding all metadata would be a good part of the cost of an event.
 	if !bytes.Contains(o.Metadata, []byte(verification.ReplacesKey)) {
 		return ""
 	}
@@ -114,8 +113,8 @@ func (o *object) replaces() string {
 	return claimed
 }
 
-// metadata is the text under a key. Metadata is free text of everyone that has the API key: one that
-// cannot be read costs what it would have said, never the event.
+// metadata returns the text under a key. Everyone with the API key can write metadata. If it cannot be decoded, metadata returns "",
+// and the event is still used.
 func (o *object) metadata(key string) string {
 	var metadata map[string]text
 	if json.Unmarshal(o.Metadata, &metadata) != nil {
@@ -124,9 +123,9 @@ func (o *object) metadata(key string) string {
 	return string(metadata[key])
 }
 
-// usableReference refuses what no caller can ask for, and what would make two people one. Over gRPC
-// 255 bytes are allowed: cutting a longer one could give it to somebody else. What was not UTF-8
-// comes out of the JSON decoder with U+FFFD in its place, alike for different bytes.
+// usableReference reports whether callers can ask for a reference and it belongs to one person only. The gRPC API allows 255 bytes: a
+// longer reference could be another person's after it was cut. The JSON decoder replaces what is not UTF-8 by U+FFFD, so that
+// different references could become the same one.
 func usableReference(reference string) bool {
 	if reference == "" || len(reference) > maxReference {
 		return false

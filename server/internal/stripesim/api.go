@@ -14,7 +14,7 @@ import (
 const (
 	sessionsPath = "/v1/identity/verification_sessions"
 	eventsPath   = "/v1/events"
-	// endpointsPath is that of webhook endpoints.
+	// endpointsPath is the path of webhook endpoints.
 	endpointsPath = "/v1/webhook_endpoints"
 )
 
@@ -31,14 +31,14 @@ type call struct {
 	params *node
 }
 
-// operation carries out a call whose parameters are in order. It runs with s.mu held.
+// operation does a call whose parameters are valid. It runs with s.mu held.
 type operation func() (any, *Error)
 
-// preparation checks a call's parameters; what it refuses is not saved under an Idempotency-Key.
+// preparation checks the parameters of a call. A call that it refuses is not saved under an Idempotency-Key.
 type preparation func(s *Sim, c call) (operation, *Error)
 
 // Handler serves the API under /v1/, the hosted page under /verify/ and an index of the sessions at /. It
-// refuses forms of other sites' pages, and a Host header that is a name other than localhost and BaseURL's.
+// refuses forms from pages of other sites, and a Host header with a name other than localhost and that of BaseURL.
 func (s *Sim) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+sessionsPath, s.serve(createSession))
@@ -59,7 +59,7 @@ func (s *Sim) Handler() http.Handler {
 	return s.guarded(mux)
 }
 
-// serve wraps a preparation with all that Stripe's routes share; nil is the unknown route.
+// serve wraps a preparation with what all routes share. nil is the unknown route.
 func (s *Sim) serve(prepare preparation) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -72,7 +72,7 @@ func (s *Sim) serve(prepare preparation) http.Handler {
 		}
 		status, body := s.answer(w, r, prepare, requestID, now)
 		if fate.spoil(r) {
-			// Date tells when the answer is sent, which may be long after the state was read.
+			// Date is the time at which the answer is sent. The state can have been read long before.
 			s.mu.Lock()
 			now = s.now()
 			s.mu.Unlock()
@@ -131,13 +131,13 @@ func (s *Sim) answer(w http.ResponseWriter, r *http.Request, prepare preparation
 	return s.answerOnce(w, r, prepare, c, encoded, now)
 }
 
-// answerOnce carries out a POST with an Idempotency-Key, or repeats the answer to the first one.
+// answerOnce does a POST with an Idempotency-Key, or repeats the answer to the first one.
 func (s *Sim) answerOnce(w http.ResponseWriter, r *http.Request, prepare preparation, c call, encoded string, now time.Time) (int, []byte) {
 	key := c.cause.idempotencyKey
 	if len(key) > maxIdempotencyKey {
 		return errorBody(errBad("", "", "An idempotency key can have up to 255 characters."))
 	}
-	// In order of keys: clients encode maps in any order. It parsed before, so it parses now.
+	// Sort by keys: clients encode maps in any order. The form has been parsed once without an error.
 	form, _ := url.ParseQuery(encoded)
 	fingerprint := sha256.Sum256([]byte(r.URL.Path + "\n" + form.Encode()))
 	saved, replay, err := s.idem.begin(idemKey{c.realm, key}, fingerprint, c.cause.requestID, now)
@@ -154,12 +154,12 @@ func (s *Sim) answerOnce(w http.ResponseWriter, r *http.Request, prepare prepara
 	if executed {
 		s.idem.save(saved, status, body)
 	} else {
-		s.idem.forget(saved)
+		s.idem.drop(saved)
 	}
 	return status, body
 }
 
-// carryOut says whether the call came as far as being carried out.
+// carryOut does the call. It returns whether the call got as far as the operation.
 func (s *Sim) carryOut(r *http.Request, prepare preparation, c call) (status int, body []byte, executed bool) {
 	op, err := prepare(s, c)
 	if err != nil {
@@ -183,7 +183,7 @@ func errorBody(err *Error) (int, []byte) {
 	return err.HTTPStatus, encodeLine(map[string]*Error{"error": err})
 }
 
-// authenticate finds the key's mode.
+// authenticate returns the mode of the key.
 func (s *Sim) authenticate(r *http.Request) (realm, *Error) {
 	key, _, basic := r.BasicAuth()
 	if !basic {

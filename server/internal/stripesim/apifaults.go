@@ -8,38 +8,37 @@ import (
 	"time"
 )
 
-// defaultHang is how long a request that is never answered stays open, if the client does not give up.
+// defaultHang is how long a request without an answer stays open if the client does not give up.
 const defaultHang = 30 * time.Second
 
-// APIFaults is what goes wrong with the API under /v1/; the hosted page is spared. The first five
-// fields are shares of the requests, 0 to 1, that meet such a fault; together they are 1 at the most.
-// The zero value is a quiet day.
+// APIFaults are the faults of the API under /v1/. The hosted page has none. The first five fields are the shares of requests, 0 to 1,
+// that get such a fault; their sum is at most 1. The zero value has no faults.
 type APIFaults struct {
 	// RateLimited requests are answered 429 with Stripe's body and a Stripe-Rate-Limited-Reason.
 	RateLimited float64
-	// ServerError is Stripe's own 500.
+	// ServerError requests are answered 500 with Stripe's body.
 	ServerError float64
-	// Unavailable is a 503 of whatever stands before Stripe, without a body of Stripe's.
+	// Unavailable requests are answered 503 without Stripe's body, as by a proxy in front of Stripe.
 	Unavailable float64
-	// Hang takes a request and never answers.
+	// Hang requests are accepted and never answered.
 	Hang float64
-	// Closed cuts the connection without an answer; every other time the call was carried out before.
+	// Closed requests lose their connection without an answer. Every second call is done before.
 	Closed float64
 	// Slow is the share of the other requests that are delayed by DelayBefore and DelayAfter.
 	Slow float64
 
-	// DelayBefore is before the call is carried out, DelayAfter between that and the answer: what a
-	// GET tells is old by then. Up to 1 h each.
+	// DelayBefore is the delay before the call is done, DelayAfter the delay between the call and the answer, so that the answer
+	// to a GET is old. Up to 1 h each.
 	DelayBefore, DelayAfter time.Duration
 	// HangFor bounds Hang. 0: 30 s. Up to 1 h.
 	HangFor time.Duration
-	// Limit is how many requests meet a fault; then all is well. 0: no limit.
+	// Limit is how many requests get a fault. 0: no limit.
 	Limit int
-	// Path confines the faults to paths that begin with it, such as "/v1/events". Empty: all.
+	// Path is a prefix such as "/v1/events": only paths with it have faults. Empty: all have.
 	Path string
 }
 
-// SetAPIFaults changes what goes wrong from now on. Requests under way keep their fate.
+// SetAPIFaults changes the faults of later requests. Requests in progress keep theirs.
 func (s *Sim) SetAPIFaults(f APIFaults) error {
 	sum := 0.0
 	for _, share := range []float64{f.RateLimited, f.ServerError, f.Unavailable, f.Hang, f.Closed} {
@@ -48,7 +47,7 @@ func (s *Sim) SetAPIFaults(f APIFaults) error {
 		}
 		sum += share
 	}
-	// A little above 1 may be what is left of thirds.
+	// Three thirds can add up to a little more than 1.
 	if !(sum <= 1+1e-9) || !(f.Slow >= 0 && f.Slow <= 1) {
 		return errors.New("stripesim: shares must be 0 to 1, also together")
 	}
@@ -69,7 +68,7 @@ func (s *Sim) SetAPIFaults(f APIFaults) error {
 	return nil
 }
 
-// fate is what happens to one API request.
+// fate is the fault of one API request, if any.
 type fate struct {
 	kind          fateKind
 	reason        string // of a 429
@@ -92,7 +91,7 @@ const (
 // https://docs.stripe.com/rate-limits
 var limitReasons = []string{"global-rate", "endpoint-rate", "global-concurrency", "endpoint-concurrency", "resource-specific"}
 
-// nextFate draws a request's fate. Needs s.mu.
+// nextFate draws the fate of a request. Needs s.mu.
 func (s *Sim) nextFate(path string) fate {
 	f := s.apiFaults
 	if !strings.HasPrefix(path, f.Path) || f.Limit > 0 && s.apiLeft == 0 {
@@ -107,8 +106,7 @@ func (s *Sim) nextFate(path string) fate {
 }
 
 func (s *Sim) drawFate(f APIFaults) fate {
-	// The same number of draws whatever comes of them, so that a change of one share leaves the
-	// fates of later requests where they were.
+	// Always draw the same number of times, so that a change of one share does not change the fates of later requests.
 	draw, slow, reason, cut := s.apiRNG.Float64(), s.apiRNG.Float64(), s.apiRNG.IntN(len(limitReasons)), s.apiRNG.IntN(2)
 	for _, option := range []struct {
 		share float64
@@ -130,7 +128,7 @@ func (s *Sim) drawFate(f APIFaults) fate {
 	return fate{}
 }
 
-// refuse does what comes before the call; true: there will be none.
+// refuse applies the faults before the call. It returns true if the call is not done.
 func (f fate) refuse(w http.ResponseWriter, r *http.Request) bool {
 	switch f.kind {
 	case fateRateLimited:
@@ -145,10 +143,10 @@ func (f fate) refuse(w http.ResponseWriter, r *http.Request) bool {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_, _ = io.WriteString(w, "<html><body><h1>503 Service Unavailable</h1></body></html>\n")
 	case fateHang:
-		// Only once the body is read does the server notice that the client went away.
+		// The server notices that the client has gone only after the body was read.
 		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxBody))
 		wait(r, f.before)
-		panic(http.ErrAbortHandler) // net/http's way to close the connection without a word
+		panic(http.ErrAbortHandler) // net/http closes the connection without an answer
 	case fateCut:
 		panic(http.ErrAbortHandler)
 	case fateSlow:
@@ -160,7 +158,7 @@ func (f fate) refuse(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// spoil does what comes between the call and its answer; true: time has passed.
+// spoil applies the faults between the call and its answer. It returns true if time has passed.
 func (f fate) spoil(r *http.Request) bool {
 	if f.kind == fateCutAfter {
 		panic(http.ErrAbortHandler)
@@ -171,7 +169,7 @@ func (f fate) spoil(r *http.Request) bool {
 	return f.kind == fateSlow
 }
 
-// wait ends early where the client gives up.
+// wait returns early if the client gives up.
 func wait(r *http.Request, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -9,17 +9,17 @@ import (
 const (
 	// OutcomeVerified ends in status verified.
 	OutcomeVerified = "verified"
-	// OutcomeAbandoned is a person who began and left: requires_input with that last_error at once,
-	// no processing and no report.
+	// OutcomeAbandoned is that of a person who began and left: requires_input with that last_error at once, without processing and
+	// without a report.
 	OutcomeAbandoned = "abandoned"
-	// OutcomeCanceled cancels the session as the business would.
+	// OutcomeCanceled cancels the session as the business does.
 	OutcomeCanceled = "canceled"
 )
 
-// codePattern allows codes that Stripe does not know yet, for consumers must pass them through.
+// codePattern allows codes that Stripe does not have yet, since consumers must pass them through.
 var codePattern = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
 
-// Session is the truth about one session, for tests to compare with.
+// Session is the true state of one session, for tests.
 type Session struct {
 	ID                     string
 	Account                string // "acct_...", empty for the platform's own
@@ -36,7 +36,7 @@ type Session struct {
 	Submissions            int
 }
 
-// NewSession is what Create takes; the zero value makes a test mode document session.
+// NewSession has the parameters of Create. The zero value makes a session of type document in test mode.
 type NewSession struct {
 	Account           string
 	Livemode          bool
@@ -45,8 +45,8 @@ type NewSession struct {
 	ReturnURL         string
 }
 
-// Create makes a session without an API call, as a static link of a verification flow does: its
-// event's request is null. The error is an *Error.
+// Create creates a session without an API call, as a static link of a verification flow does: the request of its event is null. It
+// returns an *Error.
 func (s *Sim) Create(n NewSession) (Session, error) {
 	p := sessionParams{kind: "document", reference: n.ClientReferenceID, returnURL: n.ReturnURL}
 	if n.Account != "" && !accountPattern.MatchString(n.Account) {
@@ -69,8 +69,8 @@ func (s *Sim) Create(n NewSession) (Session, error) {
 	return sess.view(), nil
 }
 
-// Submit does what the hosted page does with an outcome: OutcomeVerified, OutcomeAbandoned,
-// OutcomeCanceled or an error code, also one that Stripe does not document. It needs no link.
+// Submit submits an outcome like the hosted page: OutcomeVerified, OutcomeAbandoned, OutcomeCanceled or an error code, also one that
+// Stripe does not document. It needs no link.
 func (s *Sim) Submit(id, outcome string) error {
 	if !codePattern.MatchString(outcome) {
 		return errParam("outcome", "An outcome is verified, abandoned, canceled or an error code.")
@@ -105,7 +105,7 @@ func (s *Sim) Redact(id string) error {
 	return s.with(id, func(sess *session) *Error { return s.redact(sess, cause{}) })
 }
 
-// FinishRedaction ends a redaction that was begun, now.
+// FinishRedaction ends a redaction in progress now.
 func (s *Sim) FinishRedaction(id string) error {
 	return s.with(id, func(sess *session) *Error {
 		if sess.redaction != redactionProcessing {
@@ -116,7 +116,7 @@ func (s *Sim) FinishRedaction(id string) error {
 	})
 }
 
-// Session returns the session as it is now, and false if there is none.
+// Session returns the current state of a session, and false if there is no such session.
 func (s *Sim) Session(id string) (Session, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +127,7 @@ func (s *Sim) Session(id string) (Session, bool) {
 	return sess.view(), true
 }
 
-// Sessions returns all sessions of all accounts and modes, the oldest first.
+// Sessions returns all sessions of all accounts and modes, oldest first.
 func (s *Sim) Sessions() []Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,15 +21,15 @@ const (
 	webhookUserAgent = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
 )
 
-// DeliveryConfig bounds and times webhooks. The zero value means the defaults.
+// DeliveryConfig has the limits and times of webhooks. The zero value means the defaults.
 type DeliveryConfig struct {
-	// Concurrency is how many webhooks are under way at most. 0: 16.
+	// Concurrency is the limit of webhooks in progress. 0: 16.
 	Concurrency int
-	// MaxQueue is how many may wait. What comes on top is never sent, and counted. 0: 100,000.
+	// MaxQueue is the limit of waiting webhooks. One over the limit is never sent, and counted. 0: 100,000.
 	MaxQueue int
 	// Timeout of one attempt. 0: 10 s.
 	Timeout time.Duration
-	// MaxAttempts of one webhook, the first included. 0: 8.
+	// MaxAttempts is the limit of attempts of one webhook, with the first. 0: 8.
 	MaxAttempts int
 	// RetryBase is the pause before the second attempt; it doubles up to RetryMax. Each pause is
 	// 50 to 100 % of that, at random. 0: 500 ms, 30 s.
@@ -65,10 +65,10 @@ type Stats struct {
 	Failed    int // attempts answered otherwise, or not at all
 	Exhausted int // given up after MaxAttempts
 	Orphaned  int // given up because the endpoint is gone or disabled
-	Overflow  int // never sent, for the queue was full
+	Overflow  int // never sent, because the queue was full
 	Dropped   int // never sent, by Faults.DropProbability
-	Copies    int // sent on top, by Faults.MaxCopies
-	APIFaults int // API requests that met a fault of APIFaults
+	Copies    int // extra copies, by Faults.MaxCopies
+	APIFaults int // API requests with a fault of APIFaults
 }
 
 // Stats returns the counts so far.
@@ -85,10 +85,10 @@ type delivery struct {
 	endpoint string // its id
 	lane     string
 	attempts int
-	copied   bool // sent on top: it says nothing about the event's delivery
+	copied   bool // an extra copy: its result says nothing about the event's delivery
 }
 
-// enqueue lets a webhook go out after the delay. Needs s.mu.
+// enqueue queues a webhook to be sent after the delay. Needs s.mu.
 func (s *Sim) enqueue(d *delivery, delay time.Duration) {
 	run := func(ctx context.Context) { s.attempt(ctx, d) }
 	if !s.queue.addDelivery(time.Now().Add(delay), d.lane, run) {
@@ -96,9 +96,9 @@ func (s *Sim) enqueue(d *delivery, delay time.Duration) {
 	}
 }
 
-// attempt sends a webhook once, and queues the next attempt where this one failed.
+// attempt sends a webhook once, and queues the next attempt if this one failed.
 func (s *Sim) attempt(ctx context.Context, d *delivery) {
-	d.lane = "" // a retry does not hold up what follows
+	d.lane = "" // later webhooks do not wait for a retry
 	s.mu.Lock()
 	i := slices.IndexFunc(s.endpoints, func(e *endpoint) bool { return e.id == d.endpoint && !e.disabled })
 	if i < 0 {
@@ -107,7 +107,7 @@ func (s *Sim) attempt(ctx context.Context, d *delivery) {
 		return
 	}
 	target, secrets := s.endpoints[i].URL, s.endpoints[i].Secrets
-	at := s.cfg.Now() // the true clock, not the frozen one: a signature tells when it was made
+	at := s.cfg.Now() // the true clock, not the frozen one: a signature has the time at which it was made
 	s.stats.Attempts++
 	s.mu.Unlock()
 
@@ -122,7 +122,7 @@ func (s *Sim) attempt(ctx context.Context, d *delivery) {
 	}
 	s.stats.Failed++
 	if ctx.Err() != nil {
-		// Run was stopped, which is not the endpoint's fault: the next Run sends it again.
+		// Run was stopped, so the attempt does not count: the next Run sends the webhook again.
 		s.enqueue(d, 0)
 		return
 	}
@@ -135,7 +135,7 @@ func (s *Sim) attempt(ctx context.Context, d *delivery) {
 	s.enqueue(d, s.backoff(d.attempts))
 }
 
-// delivered notes that an endpoint has taken an event. Needs s.mu.
+// delivered records that an endpoint has accepted an event. Needs s.mu.
 func (s *Sim) delivered(d *delivery) {
 	if d.copied {
 		return
@@ -145,7 +145,7 @@ func (s *Sim) delivered(d *delivery) {
 	}
 }
 
-// backoff is the pause after so many failed attempts. Needs s.mu.
+// backoff returns the pause after a number of failed attempts. Needs s.mu.
 func (s *Sim) backoff(attempts int) time.Duration {
 	c := s.cfg.Delivery
 	pause := c.RetryBase
@@ -172,7 +172,7 @@ func (s *Sim) send(ctx context.Context, target string, body []byte, signed strin
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
-	// Read, within a bound, so that the connection can be used again.
+	// Read a bounded part of the body, so that the connection can be used again.
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer))
 	if res.StatusCode/100 != 2 {
 		return fmt.Errorf("the endpoint answered %d", res.StatusCode)
@@ -180,7 +180,7 @@ func (s *Sim) send(ctx context.Context, target string, body []byte, signed strin
 	return nil
 }
 
-// signature makes the Stripe-Signature header: a v1 over "t.body" for each secret.
+// signature returns the Stripe-Signature header: a v1 over "t.body" for each secret.
 // https://docs.stripe.com/webhooks#verify-manually
 func signature(at time.Time, body []byte, secrets []string) string {
 	t := strconv.FormatInt(at.Unix(), 10)
@@ -195,7 +195,7 @@ func signature(at time.Time, body []byte, secrets []string) string {
 	return header.String()
 }
 
-// newWebhookClient follows no redirect: to Stripe a 3xx is a failure.
+// newWebhookClient returns a client that follows no redirects: for Stripe, a 3xx is a failure.
 func newWebhookClient(c DeliveryConfig) *http.Client {
 	return &http.Client{
 		Timeout:       c.Timeout,

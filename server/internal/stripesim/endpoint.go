@@ -6,22 +6,21 @@ import (
 	"slices"
 )
 
-// maxEndpoints is Stripe's limit of an account, in each mode.
+// maxEndpoints is Stripe's limit for each account and mode.
 const maxEndpoints = 16
 
-// Endpoint is a webhook endpoint as Config and SetEndpoints take it. It gets the events of all
-// accounts and of both modes: telling them apart is the consumer's part. Those that the API makes get
-// what Stripe would send them.
+// Endpoint is a webhook endpoint for Config and SetEndpoints. It gets the events of all accounts and of both modes. An endpoint that
+// is created by the API gets what Stripe would send to it.
 type Endpoint struct {
 	// URL is its absolute http or https URL; no two endpoints share one.
 	URL string
-	// Secrets sign each webhook, one v1 signature each; several while a secret is rolled.
+	// Secrets sign each webhook, with one v1 signature each. There are several while a secret is rolled.
 	Secrets []string
 	// EnabledEvents are the types it gets. Empty: all six. "*" means all but redacted, as at Stripe.
 	EnabledEvents []string
 }
 
-// endpoint is an Endpoint with what the API knows of it.
+// endpoint is an Endpoint with its state in the API.
 type endpoint struct {
 	Endpoint
 	id                string
@@ -33,9 +32,8 @@ type endpoint struct {
 	created           int64
 }
 
-// SetEndpoints replaces the endpoints of Config and of the last SetEndpoints; those that the API made
-// stay. A webhook already queued goes to the endpoint that has its URL when it is sent, with that
-// one's secrets; if there is none any more, it is given up.
+// SetEndpoints replaces the endpoints of Config and of the last SetEndpoints. Endpoints that were created by the API stay. A queued
+// webhook goes to the endpoint that has its URL at that time, with the secrets of that endpoint. If there is none, it is given up.
 func (s *Sim) SetEndpoints(endpoints ...Endpoint) error {
 	if err := checkEndpoints(endpoints); err != nil {
 		return err
@@ -46,7 +44,7 @@ func (s *Sim) SetEndpoints(endpoints ...Endpoint) error {
 	return nil
 }
 
-// setEndpoints needs s.mu. One whose URL is known keeps its id, and with it what is queued for it.
+// setEndpoints needs s.mu. An endpoint with a known URL keeps its id, and so its queued webhooks.
 func (s *Sim) setEndpoints(endpoints []Endpoint) {
 	old := s.endpoints
 	s.endpoints = slices.DeleteFunc(slices.Clone(old), func(e *endpoint) bool { return e.by == nil })
@@ -92,7 +90,7 @@ func isWebURL(text string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
-// subscribers returns the endpoints that want a type of a realm's events. Needs s.mu.
+// subscribers returns the endpoints that get a type of a realm's events. Needs s.mu.
 func (s *Sim) subscribers(in realm, eventType string) []*endpoint {
 	var wanting []*endpoint
 	for _, e := range s.endpoints {
@@ -104,7 +102,7 @@ func (s *Sim) subscribers(in realm, eventType string) []*endpoint {
 	return wanting
 }
 
-// hears says whether the events of a realm are for the endpoint. A Connect endpoint gets those of
+// hears reports whether the endpoint gets the events of a realm. A Connect endpoint gets those of
 // connected accounts, a live one the test events too: https://docs.stripe.com/connect/webhooks.
 func (e *endpoint) hears(in realm) bool {
 	switch {

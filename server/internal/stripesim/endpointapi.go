@@ -57,7 +57,7 @@ func (e *endpoint) render(in realm) endpointObject {
 	return o
 }
 
-// endpointParams are those of a creation and of an update; nil fields stay as they are.
+// endpointParams are the parameters of a creation or an update. A field that is nil does not change.
 type endpointParams struct {
 	url, description, apiVersion *string
 	events                       []string
@@ -98,7 +98,7 @@ func parseEndpoint(c call) (p endpointParams, err *Error) {
 	return p, err
 }
 
-// parseEnabledEvents takes "*", the six types, and what may be a type of another product.
+// parseEnabledEvents accepts "*", the six types, and texts that can be a type of another product.
 func parseEnabledEvents(n *node) ([]string, *Error) {
 	events, err := n.list("enabled_events")
 	if err != nil {
@@ -146,7 +146,7 @@ func createEndpoint(s *Sim, c call) (operation, *Error) {
 	}, nil
 }
 
-// change sets what the parameters name, or nothing.
+// change sets all parameters, or none if one is wrong.
 func (e *endpoint) change(p endpointParams) (err *Error) {
 	if p.metadata != nil {
 		if e.metadata, err = p.metadata.apply(e.metadata); err != nil {
@@ -176,7 +176,7 @@ func retrieveEndpoint(s *Sim, c call) (operation, *Error) {
 	return s.onEndpoint(c, func(*endpoint) *Error { return nil }), nil
 }
 
-// updateEndpoint cannot change api_version and connect, as at Stripe.
+// updateEndpoint cannot change api_version and connect. Neither can Stripe.
 func updateEndpoint(s *Sim, c call) (operation, *Error) {
 	if err := c.params.only("url", "enabled_events", "description", "disabled", "metadata"); err != nil {
 		return nil, err
@@ -244,7 +244,7 @@ func (s *Sim) listEndpoints(in realm, q paging) (any, *Error) {
 	from, step := len(shown)-1, -1
 	for param, id := range map[string]string{"starting_after": q.startingAfter, "ending_before": q.endingBefore} {
 		if id == "" {
-			continue // parsePaging lets one of them through at the most
+			continue // parsePaging allows at most one of them
 		}
 		cursor, err := s.endpointOf(in, id)
 		if err != nil {

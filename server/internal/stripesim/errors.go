@@ -33,7 +33,7 @@ func errUnknown(param string) *Error {
 	return errBad("parameter_unknown", param, "Received unknown parameter: "+param)
 }
 
-// errStatus is a refusal because of the session's state. Stripe's measured answers bear no code.
+// errStatus is a refusal because of the session's state. Stripe's answers, as measured, have no code.
 func errStatus(message string) *Error { return errBad("", "", message) }
 
 func errNoKey() *Error {

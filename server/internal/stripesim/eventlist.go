@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// eventsFor is how long Stripe tells of an event: https://docs.stripe.com/api/events.
+	// eventsFor is how long Stripe lists an event: https://docs.stripe.com/api/events.
 	eventsFor = 30 * 24 * time.Hour
 	maxTypes  = 20
 )
@@ -65,7 +65,7 @@ func parseEventList(n *node) (*eventQuery, *Error) {
 	return q, err
 }
 
-// listEvents needs s.mu. Which webhook brought an event, if any did, plays no part.
+// listEvents needs s.mu. It does not matter whether a webhook has delivered an event.
 func (s *Sim) listEvents(in realm, q *eventQuery) (any, *Error) {
 	all := s.events[max(0, len(s.events)-s.cfg.MaxEvents):]
 	oldest := s.now().Add(-eventsFor).Unix()
@@ -114,7 +114,7 @@ func (s *Sim) matches(q *eventQuery, e Event) bool {
 	return q.within(e.Created)
 }
 
-// typeMatches takes an exact type, or a group such as "identity.*".
+// typeMatches compares with an exact type, or a group such as "identity.*".
 func typeMatches(pattern, eventType string) bool {
 	if group, ok := strings.CutSuffix(pattern, "*"); ok {
 		return strings.HasPrefix(eventType, group)

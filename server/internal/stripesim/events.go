@@ -14,7 +14,7 @@ const (
 
 var eventTypes = []string{eventCreated, eventProcessing, eventVerified, eventRequiresInput, eventCanceled, eventRedacted}
 
-// Event is an event that was emitted, whether or not any webhook brought it.
+// Event is an event that was emitted, whether or not a webhook has delivered it.
 type Event struct {
 	ID        string
 	Type      string
@@ -24,7 +24,7 @@ type Event struct {
 	SessionID string
 	// Status is the session's at that time.
 	Status string
-	// Body is the JSON that webhooks carry. It may hold a link and a client_secret; do not change it.
+	// Body is the JSON of its webhooks. It can contain a link and a client_secret. Do not change it.
 	Body []byte
 }
 
@@ -59,10 +59,10 @@ func (s *Sim) Events() []Event {
 	return slices.Clone(s.events[max(0, len(s.events)-s.cfg.MaxEvents):])
 }
 
-// emit makes the event of the change that was just made, and queues its webhooks. Needs s.mu.
+// emit makes the event of a change, and queues its webhooks. Call it after the change. Needs s.mu.
 //
-// The snapshot holds url and client_secret where the session has them. No sample of Stripe's tells
-// whether it does so too; a consumer must not rely on their absence.
+// The snapshot has url and client_secret if the session has them. No sample of Stripe shows whether Stripe does the same. A consumer
+// must not rely on their absence.
 func (s *Sim) emit(sess *session, eventType string, by cause) {
 	subscribed := s.subscribers(sess.realm, eventType)
 	if eventType == eventRedacted && len(subscribed) == 0 {

@@ -10,32 +10,31 @@ const (
 	maxCopies        = 100
 	maxReorderWindow = 10_000
 	maxFaultDelay    = time.Hour
-	// reorderHold is the longest that a half-full window holds its events back.
+	// reorderHold is the longest time for which a window that is not full holds its events.
 	reorderHold = 100 * time.Millisecond
 )
 
-// Faults is what goes wrong with webhooks. The zero value is a quiet day: each event is sent once,
-// promptly, and the events of a session in the order in which they were emitted.
+// Faults are the faults of webhooks. The zero value has none: each event is sent once and at once, and the events of a session are sent
+// in the order in which they were emitted.
 type Faults struct {
-	// MaxCopies: each webhook is sent 1 to MaxCopies times, the copies at the same time. 0 and 1: once.
+	// MaxCopies is the limit of copies of a webhook, which are sent at the same time. 0 and 1: one.
 	MaxCopies int
-	// ReorderWindow: webhooks are held back until there are so many, at most 100 ms, then sent in
-	// random order. 0 and 1: not at all.
+	// ReorderWindow is the number of webhooks that are held, for at most 100 ms, and then sent in random order. 0 and 1: none are
+	// held.
 	ReorderWindow int
 	// DelayMin and DelayMax bound a random delay of each webhook.
 	DelayMin, DelayMax time.Duration
 	// DropProbability, 0 to 1, is the share of webhooks that are never sent. Their events exist.
 	DropProbability float64
-	// FreezeClock stops the simulator's clock where it is when this is set, so that many events
-	// share one second of created. Signatures still bear the true time.
+	// FreezeClock stops the simulator's clock, so that many events have the same second in created. Signatures still have the
+	// true time.
 	FreezeClock bool
-	// CanceledEventOnRedact sends a canceled event, with status verified, also where a verified
-	// session is redacted. Stripe's documentation can be read so.
+	// CanceledEventOnRedact sends a canceled event, with status verified, also if a verified session is redacted. Stripe's
+	// documentation can be read so.
 	CanceledEventOnRedact bool
 }
 
-// SetFaults changes what goes wrong from now on. Webhooks already queued keep their fate; those held
-// back for reordering are sent.
+// SetFaults changes the faults of later webhooks. Queued webhooks keep theirs. Webhooks that are held for reordering are sent.
 func (s *Sim) SetFaults(f Faults) error {
 	switch {
 	case f.MaxCopies < 0 || f.MaxCopies > maxCopies:
@@ -74,7 +73,7 @@ func (s *Sim) dispatch(e Event, body []byte, to *endpoint) {
 	for i := range copies {
 		d := &delivery{eventID: e.ID, body: body, endpoint: to.id, copied: i > 0}
 		if i == 0 {
-			// One after the other within a session; copies and retries overtake as they like.
+			// One after the other within a session. Copies and retries can overtake.
 			d.lane = to.id + " " + e.SessionID
 		} else {
 			s.stats.Copies++
@@ -87,7 +86,7 @@ func (s *Sim) dispatch(e Event, body []byte, to *endpoint) {
 	}
 }
 
-// hold keeps a webhook back until the window is full. Needs s.mu.
+// hold keeps a webhook until the window is full. Needs s.mu.
 func (s *Sim) hold(d *delivery, size int) {
 	s.window = append(s.window, d)
 	if len(s.window) >= size {
@@ -99,7 +98,7 @@ func (s *Sim) hold(d *delivery, size int) {
 	}
 }
 
-// releaseWindow sends what was held back, in random order. Needs s.mu.
+// releaseWindow sends the held webhooks in random order. Needs s.mu.
 func (s *Sim) releaseWindow() {
 	s.faultRNG.Shuffle(len(s.window), func(i, j int) { s.window[i], s.window[j] = s.window[j], s.window[i] })
 	for _, d := range s.window {

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// guarded refuses what another site's page could make a developer's browser do: to send a form here, or,
-// by a name that it has pointed at this machine (DNS rebinding), to read and act as one of the
-// simulator's own pages. Programs such as curl send neither header and are served.
+// guarded refuses requests that a page of another site can cause in a developer's browser: to send a form to the simulator, or to act
+// as one of the simulator's own pages under a name that points to this machine (DNS rebinding). Programs such as curl send neither
+// header, and are served.
 func (s *Sim) guarded(next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -15,7 +15,7 @@ type idemKey struct {
 	key   string
 }
 
-// savedCall is the first call with a key: what it asked, and, once done, what it was answered.
+// savedCall is the first call with a key: its request and, once it is done, its answer.
 type savedCall struct {
 	key         idemKey
 	fingerprint [32]byte
@@ -26,20 +26,20 @@ type savedCall struct {
 	body        []byte
 }
 
-// idempotency remembers the calls of the last 24 h by Idempotency-Key, the newest max of them.
+// idempotency keeps the calls of the last 24 h by Idempotency-Key, at most the newest max of them.
 // https://docs.stripe.com/api/idempotent_requests
 type idempotency struct {
 	max   int
 	mu    sync.Mutex
 	calls map[idemKey]*savedCall
-	order []*savedCall // by age; a forgotten call stays until its turn
+	order []*savedCall // by age; a dropped call stays until it is the oldest
 }
 
 func newIdempotency(max int) *idempotency {
 	return &idempotency{max: max, calls: make(map[idemKey]*savedCall)}
 }
 
-// begin claims a key. The caller ends a claim that it got (replay is false) with save or forget.
+// begin claims a key. If replay is false, the caller must call save or drop.
 func (m *idempotency) begin(key idemKey, fingerprint [32]byte, requestID string, now time.Time) (call *savedCall, replay bool, err *Error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -60,15 +60,15 @@ func (m *idempotency) begin(key idemKey, fingerprint [32]byte, requestID string,
 	return call, false, nil
 }
 
-// save keeps the answer, also one that is an error: the call was carried out.
+// save keeps the answer, also an error: the call was done.
 func (m *idempotency) save(call *savedCall, status int, body []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	call.status, call.body, call.done = status, body, true
 }
 
-// forget frees the key of a call that was refused before it was carried out.
-func (m *idempotency) forget(call *savedCall) {
+// drop frees the key of a call that was refused before it was done.
+func (m *idempotency) drop(call *savedCall) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.calls[call.key] == call {

@@ -11,12 +11,12 @@ import (
 const (
 	// maxIndex is how many sessions the index page lists, the newest first.
 	maxIndex = 50
-	// indexReload is for a page with a session whose outcome comes by itself. It names the page: without that, a
-	// browser that shows /#vs_... moves to the fragment and loads nothing.
+	// indexReload reloads a page with a session whose outcome comes by itself. It has the URL: without it, a browser that shows
+	// /#vs_... moves to the fragment and loads nothing.
 	indexReload = "2; url=/"
 )
 
-// indexView is the page at the simulator's address.
+// indexView has the values of the page at /.
 type indexView struct {
 	Title      string
 	Reload     string // of <meta http-equiv="refresh">; empty: the page stays as it is
@@ -29,8 +29,8 @@ type indexView struct {
 type indexSession struct {
 	ID, Reference, Status, StatusText string
 	Facts                             string
-	Said                              string   // what there is to know beyond the status
-	Choices                           *choices // nil: the session takes no outcome now
+	Said                              string   // what the page says beyond the status
+	Choices                           *choices // nil: the session accepts no outcome now
 	Link                              string
 }
 
@@ -81,7 +81,7 @@ func (s *Sim) indexed(sess *session) indexSession {
 	return view
 }
 
-// age is how long ago something was, roughly.
+// age says roughly how long ago a time was.
 func age(d time.Duration) string {
 	switch {
 	case d < time.Minute:
@@ -93,7 +93,7 @@ func age(d time.Duration) string {
 	}
 }
 
-// takeChoice is an outcome without a link: the page is for developers, who stand for the person.
+// takeChoice submits an outcome without a link: the page is for developers, who act for the person.
 func (s *Sim) takeChoice(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxPageForm)
 	id, outcome := r.PathValue("id"), r.PostFormValue("outcome")
@@ -105,7 +105,7 @@ func (s *Sim) takeChoice(w http.ResponseWriter, r *http.Request) {
 	if err := s.Submit(id, outcome); errors.As(err, &refused) {
 		status := refused.HTTPStatus
 		if status == http.StatusBadRequest {
-			status = http.StatusConflict // the form was right, and somebody was faster
+			status = http.StatusConflict // the form was valid, but another submission was first
 		}
 		refuse(status, "Nothing was changed", refused.Message).write(w, r)
 		return

@@ -12,9 +12,8 @@ import (
 // linkLife is how long Stripe's url stays valid.
 const linkLife = 48 * time.Hour
 
-// newLink makes a fresh single-use link to the hosted page. Nothing is stored for it but a number,
-// since each read of a session makes one: the token names the session, the link's number and its
-// end, and a keyed hash of them. Needs s.mu.
+// newLink returns a new single-use link to the hosted page. Each read of a session makes one, so only its number is stored: the token
+// has the session, the number and the expiry of the link, and a keyed hash of them. Needs s.mu.
 func (s *Sim) newLink(sess *session) string {
 	sess.links++
 	payload := strings.TrimPrefix(sess.id, "vs_") +
@@ -29,7 +28,7 @@ func (s *Sim) linkMAC(payload string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:12])
 }
 
-// linkState says what a link is good for.
+// linkState says whether a link can be used.
 type linkState int
 
 const (
@@ -37,11 +36,11 @@ const (
 	linkUnknown
 	linkUsed
 	linkExpired
-	linkClosed // the session takes no input now
+	linkClosed // the session accepts no input now
 )
 
-// openLink returns the session and number of a link, and whether it may be used now. The session of an
-// unknown link is nil, unless the link is misspelt behind the session's id. Needs s.mu.
+// openLink returns the session and the number of a link, and whether it can be used now. The session of an unknown link is nil, unless
+// only the part after the session's id is wrong. Needs s.mu.
 func (s *Sim) openLink(token string) (*session, uint32, linkState) {
 	parts := strings.Split(token, "_")
 	if len(parts) != 4 {

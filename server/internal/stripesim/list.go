@@ -11,7 +11,7 @@ const (
 	maxListLimit     = 100
 )
 
-// listObject is a page of a list, the newest first.
+// listObject is a page of a list, newest first.
 type listObject struct {
 	Object  string          `json:"object"`
 	Data    []sessionObject `json:"data"`
@@ -24,7 +24,7 @@ type listQuery struct {
 	reference, status string
 }
 
-// paging is what all lists have in common.
+// paging has the parameters that all lists share.
 type paging struct {
 	startingAfter, endingBefore string
 	limit                       int
@@ -128,7 +128,7 @@ func parseCreated(n *node) ([]func(int64) bool, *Error) {
 }
 
 // list needs s.mu. A filter by reference is an index lookup; the others read from the cursor on.
-// Items of a list bear no links: whoever wants one retrieves the session.
+// Items of a list have no links. To get a link, retrieve the session.
 func (s *Sim) list(in realm, q *listQuery) (any, *Error) {
 	source := s.realms[in]
 	if q.reference != "" {

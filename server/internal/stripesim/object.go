@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 )
 
-// sessionObject is a VerificationSession as Stripe's JSON shows it. verified_outputs is left out on
-// purpose: Stripe sends it only where it is asked for by expand, which the simulator refuses.
+// sessionObject is a VerificationSession in Stripe's JSON. It has no verified_outputs on purpose: Stripe sends it only if the request
+// expands it, which the simulator refuses.
 type sessionObject struct {
 	ID                     string            `json:"id"`
 	Object                 string            `json:"object"`
@@ -54,8 +54,8 @@ type providedDetails struct {
 	Phone *string `json:"phone"`
 }
 
-// render shows a session as it is now. With links, a session that takes input gets a fresh url and
-// client_secret; both are null otherwise. Needs s.mu.
+// render returns the current state of a session. With links, a session that accepts input gets a new url and client_secret. Otherwise
+// both are null. Needs s.mu.
 func (s *Sim) render(sess *session, links bool) sessionObject {
 	o := sessionObject{ID: sess.id, Object: "identity.verification_session", ClientReferenceID: orNull(sess.reference),
 		Created: sess.created, LastError: sess.lastError, LastVerificationReport: orNull(sess.report),
@@ -89,19 +89,19 @@ func orNull(v string) *string {
 	return &v
 }
 
-// encode makes indented JSON, as Stripe does for responses and webhooks alike: a consumer that
-// hashes re-encoded JSON in place of the bytes it got fails here too.
+// encode returns indented JSON, like Stripe for responses and webhooks: a consumer that hashes JSON which it has encoded again, and not
+// the bytes that it got, fails here too.
 func encode(v any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(v); err != nil {
-		// All types that come here are plain structs, strings and maps of strings.
+		// All arguments are plain structs, strings and maps of strings.
 		panic("stripesim: cannot encode: " + err.Error())
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// encodeLine is encode for the API's answers: without its newline, a shell's prompt sticks to the JSON.
+// encodeLine adds a newline for answers of the API: without it, the prompt of a shell follows the JSON on the same line.
 func encodeLine(v any) []byte { return append(encode(v), '\n') }

@@ -14,7 +14,7 @@ func createSession(s *Sim, c call) (operation, *Error) {
 	}, nil
 }
 
-// retrieveSession is also Stripe's way to try again: each read makes a fresh link and secret.
+// retrieveSession is also how a retry works at Stripe: each read makes a new link and secret.
 func retrieveSession(s *Sim, c call) (operation, *Error) {
 	if err := c.params.only(); err != nil {
 		return nil, err

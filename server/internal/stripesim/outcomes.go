@@ -4,7 +4,7 @@ import "slices"
 
 // choices are the outcomes that a page offers for one session, in groups for people.
 type choices struct {
-	First  []choice // the commonest: verified, then three failures
+	First  []choice // the most common ones: verified, then three failures
 	Groups []choiceGroup
 	More   int // choices in Groups
 }
@@ -16,7 +16,7 @@ type choiceGroup struct {
 
 type choice struct{ Value, Text string }
 
-// commonFailures come first, in this order, as far as the session can have them.
+// commonFailures come first, in this order, if the session can have them.
 var commonFailures = []string{"document_expired", "selfie_face_mismatch", "id_number_mismatch", "document_unverified_other", "under_supported_age",
 	"consent_declined"}
 
@@ -99,9 +99,9 @@ func titleOf(code string) string {
 	return ""
 }
 
-// isOutcome reports whether the pages take the outcome: a typing error must not become an error code.
-// They take every documented code from every session, whatever its type: a script that posts one tests
-// its own handling of the code, and Stripe may send a consumer any of them.
+// isOutcome reports whether the pages accept the outcome, so that a typing error does not become an error code. They accept every
+// documented code for every type of session: a script that posts one tests its own handling of the code, and Stripe can send any of
+// them.
 func isOutcome(outcome string) bool {
 	return outcome == OutcomeVerified || outcome == OutcomeCanceled || titleOf(outcome) != ""
 }

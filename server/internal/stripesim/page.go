@@ -23,27 +23,27 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"style": func() template.CSS { return template.CSS(style) },
 }).ParseFS(pageFiles, "pages/*.html"))
 
-// contentPolicy lets a page load nothing and run nothing; its one style sheet is known by its hash. There
-// is no form-action: browsers apply it to the redirect after a form too, and that leads to the business.
+// contentPolicy forbids a page to load or run anything but its style sheet, which is allowed by its hash. It has no form-action:
+// browsers apply that to the redirect after a form too, which leads to the business.
 var contentPolicy = func() string {
 	sum := sha256.Sum256([]byte(style))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; frame-ancestors 'none'"
 }()
 
-// pageView is what the hosted page shows: the form, or one message.
+// pageView has the values of the hosted page: the form, or one message.
 type pageView struct {
 	Title   string
 	Reload  string // see indexView
 	Message string
 	Good    bool
-	Back    string // where the business wants the person back; empty: nowhere
+	Back    string // the return URL of the business; empty if it has none
 	Form    *formView
 }
 
 type formView struct {
 	SessionID string
 	Link      string
-	Problem   string // why the last try was refused
+	Problem   string // why the last submission was refused
 	Choices   choices
 }
 
@@ -53,7 +53,7 @@ func (s *Sim) routePage(mux *http.ServeMux) {
 	mux.HandleFunc("GET /verify/{token}/done", s.showDone)
 }
 
-// showForm uses nothing up: previews of links and a look at the page do no harm.
+// showForm does not use up the link, so that a preview of the link does no harm.
 func (s *Sim) showForm(w http.ResponseWriter, r *http.Request) {
 	token := r.PathValue("token")
 	s.mu.Lock()
@@ -71,7 +71,7 @@ func (s *Sim) showForm(w http.ResponseWriter, r *http.Request) {
 	writePage(w, http.StatusOK, "hosted.html", view)
 }
 
-// takeForm is the person's submission: it uses the link up and sends them where the business wants.
+// takeForm handles the person's submission: it uses up the link and redirects to the return URL.
 func (s *Sim) takeForm(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxPageForm)
 	outcome := r.PostFormValue("outcome")
@@ -87,7 +87,7 @@ func (s *Sim) takeForm(w http.ResponseWriter, r *http.Request) {
 	next := "/verify/" + token + "/done"
 	if refusal == nil {
 		sess.usedLinks = append(sess.usedLinks, number)
-		// It cannot be refused: the link's state was checked under this same lock.
+		// It cannot be refused: the state of the link was checked under the same lock.
 		_ = s.submit(sess, outcome)
 		if sess.returnURL != "" {
 			next = sess.returnURL
@@ -101,7 +101,7 @@ func (s *Sim) takeForm(w http.ResponseWriter, r *http.Request) {
 	seeOther(w, next, "Submitted: "+outcome)
 }
 
-// wrongOutcome is for command lines, and names what can be sent.
+// wrongOutcome answers a command line with the outcomes that can be sent.
 const wrongOutcome = "Send outcome=verified, canceled or an error code such as document_expired. The page lists them all."
 
 func (s *Sim) showDone(w http.ResponseWriter, r *http.Request) {
@@ -137,7 +137,7 @@ func refuse(status int, title, message string) *pageRefusal {
 	return &pageRefusal{status, pageView{Title: title, Message: message}, title + ". " + message}
 }
 
-// refusalOf says why a link cannot be used, or nil. It reads the session: needs s.mu.
+// refusalOf returns why a link cannot be used, or nil. Needs s.mu, since it reads the session.
 func refusalOf(sess *session, state linkState) *pageRefusal {
 	const again = "Ask the site that sent you here for a new link."
 	var refusal *pageRefusal
@@ -159,11 +159,11 @@ func refusalOf(sess *session, state linkState) *pageRefusal {
 	return refusal
 }
 
-// spaced is a status in words.
+// spaced returns a status in words.
 func spaced(status string) string { return strings.ReplaceAll(status, "_", " ") }
 
 func (p *pageRefusal) write(w http.ResponseWriter, r *http.Request) {
-	// Browsers say that they want HTML; curl does not, and a terminal full of tags helps nobody.
+	// Browsers say that they want HTML. curl does not, and gets plain text.
 	if strings.Contains(r.Header.Get("Accept"), "text/html") {
 		writePage(w, p.status, "hosted.html", p.view)
 		return
@@ -173,7 +173,7 @@ func (p *pageRefusal) write(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintln(w, p.line)
 }
 
-// seeOther sends a browser on, and tells a command line what was done.
+// seeOther redirects a browser, and answers a command line with what was done.
 func seeOther(w http.ResponseWriter, next, line string) {
 	setPageHeaders(w, "text/plain; charset=utf-8")
 	w.Header().Set("Location", next)
@@ -184,7 +184,7 @@ func seeOther(w http.ResponseWriter, next, line string) {
 func writePage(w http.ResponseWriter, status int, name string, view any) {
 	var b bytes.Buffer
 	if err := pages.ExecuteTemplate(&b, name, view); err != nil {
-		// Only a fault in the embedded template leads here, and the tests render every branch.
+		// Only a mistake in the embedded template leads here. Tests render every branch.
 		http.Error(w, "The page cannot be shown.", http.StatusInternalServerError)
 		return
 	}
@@ -193,7 +193,7 @@ func writePage(w http.ResponseWriter, status int, name string, view any) {
 	_, _ = w.Write(b.Bytes())
 }
 
-// setPageHeaders keeps the link out of caches, referrers and other sites' frames.
+// setPageHeaders keeps the link out of caches, referrers and frames of other sites.
 func setPageHeaders(w http.ResponseWriter, contentType string) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)

@@ -32,7 +32,7 @@ func parseParams(encoded string) (*node, *Error) {
 		return nil, errBad("", "", "The request has too many parameters.")
 	}
 	root := &node{}
-	// In order, so that what is found wrong first does not depend on the order of a map.
+	// Sort, so that the first error does not depend on the order of a map.
 	for _, key := range slices.Sorted(maps.Keys(form)) {
 		path, ok := splitKey(key)
 		if !ok {
@@ -85,11 +85,11 @@ func (n *node) put(path []string, values []string) bool {
 	return true
 }
 
-// only refuses children that are not named: Stripe answers unknown parameters with an error.
+// only refuses children with other names: Stripe answers unknown parameters with an error.
 func (n *node) only(names ...string) *Error {
 	unknown := ""
 	for name, child := range n.children {
-		// The smallest, so that the answer does not depend on the order of a map.
+		// Take the smallest name, so that the answer does not depend on the order of a map.
 		if !slices.Contains(names, name) && (unknown == "" || child.path < unknown) {
 			unknown = child.path
 		}
@@ -100,7 +100,7 @@ func (n *node) only(names ...string) *Error {
 	return nil
 }
 
-// text returns a string parameter, and whether it is there.
+// text returns a string parameter, and whether it is set.
 func (n *node) text(name string, maxLen int) (string, bool, *Error) {
 	child := n.children[name]
 	switch {

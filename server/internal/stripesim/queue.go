@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// queue holds all that is to happen later: timers, which are short and run one at a time, and
-// deliveries, which run side by side up to a bound. Deliveries of one lane run one at a time, in the
-// order in which they are due. A job may add jobs; settle does not see a gap between.
+// queue has the work that is due later: timers, which are short and run one at a time, and deliveries, which run concurrently up to a
+// limit. Deliveries of one lane run one at a time, in the order in which they are due. A job can add jobs. settle does not see a gap
+// between them.
 type queue struct {
 	maxDeliveries int
 	wake          chan struct{} // size 1
@@ -22,15 +22,15 @@ type queue struct {
 	timers     jobHeap
 	deliveries jobHeap
 	waiting    int               // deliveries not yet begun, parked ones included
-	lanes      map[string][]*job // the busy lanes, and what waits for them
+	lanes      map[string][]*job // the busy lanes, with the deliveries that wait for them
 	inFlight   int
 	pending    int           // all jobs not yet done
-	idle       chan struct{} // closed when pending falls to 0; nil while nobody waits
+	idle       chan struct{} // closed when pending falls to 0; nil if no settle waits
 }
 
 type job struct {
 	due  time.Time
-	seq  uint64 // in order of arrival, where due is equal
+	seq  uint64 // the order of jobs that are due at the same time
 	lane string // "" for none
 	run  func(context.Context)
 }
@@ -45,7 +45,7 @@ func (q *queue) addTimer(due time.Time, fn func()) {
 	q.push(&q.timers, &job{due: due, run: func(context.Context) { fn() }})
 }
 
-// addDelivery returns false where too many are waiting.
+// addDelivery returns false if too many are waiting.
 func (q *queue) addDelivery(due time.Time, lane string, run func(context.Context)) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -72,7 +72,7 @@ func (q *queue) signal() {
 	}
 }
 
-// run works until ctx is done, then waits for what is in flight.
+// run works until ctx is done, then waits for the jobs in progress.
 func (q *queue) run(ctx context.Context, concurrency int) error {
 	q.mu.Lock()
 	if q.running {
@@ -108,7 +108,7 @@ func (q *queue) run(ctx context.Context, concurrency int) error {
 	return nil
 }
 
-// sleep waits for a new job, a finished one, or the next that is due.
+// sleep waits for a new job, the end of a job, or the next job that is due.
 func (q *queue) sleep(ctx context.Context, now time.Time, concurrency int) {
 	var due <-chan time.Time
 	if next, ok := q.nextDue(concurrency); ok {
@@ -130,7 +130,7 @@ func (q *queue) nextDue(concurrency int) (time.Time, bool) {
 	if len(q.timers) > 0 {
 		next = q.timers[0].due
 	}
-	// With all slots taken a due delivery must not keep the loop spinning: its end wakes the loop.
+	// If all slots are taken, a delivery that is due must not keep the loop spinning: the end of another one wakes the loop.
 	if len(q.deliveries) > 0 && q.inFlight < concurrency && (next.IsZero() || q.deliveries[0].due.Before(next)) {
 		next = q.deliveries[0].due
 	}
@@ -169,7 +169,7 @@ func (q *queue) nextDelivery(now time.Time, concurrency int) *job {
 func (q *queue) delivered(j *job) {
 	q.mu.Lock()
 	q.inFlight--
-	// Those parked go back with their old due time and number, so that they keep their order.
+	// Parked deliveries go back with their due time and number, so that they keep their order.
 	for _, parked := range q.lanes[j.lane] {
 		heap.Push(&q.deliveries, parked)
 	}
@@ -209,7 +209,7 @@ func (q *queue) settle(ctx context.Context) error {
 	}
 }
 
-// jobHeap has the job that is due first on top.
+// jobHeap is a heap with the job that is due first on top.
 type jobHeap []*job
 
 func (h jobHeap) Len() int { return len(h) }

@@ -1,6 +1,6 @@
 package stripesim
 
-// errorCode is a last_error.code with the sentence that goes into last_error.reason.
+// errorCode is a last_error.code with its sentence for last_error.reason.
 type errorCode struct{ code, reason string }
 
 // errorGroup is a kind of failure, as Stripe's documentation groups them.
@@ -49,7 +49,7 @@ var errorGroups = []errorGroup{
 	}},
 }
 
-// reasonFor returns a code's sentence; codes that Stripe does not know have a general one.
+// reasonFor returns the sentence of a code. Codes that Stripe does not have get a general sentence.
 func reasonFor(code string) string {
 	for _, g := range errorGroups {
 		for _, c := range g.codes {

@@ -64,7 +64,7 @@ func checkCreate(p sessionParams) *Error {
 	if p.returnURL == "" {
 		return nil
 	}
-	// The hosted page redirects there: a browser must not be sent to javascript: or a relative path.
+	// The hosted page redirects to it: a browser must not be sent to javascript: or a relative path.
 	u, err := url.Parse(p.returnURL)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		return errBad("url_invalid", "return_url", "Not a valid URL: return_url must be an absolute http or https URL.")
@@ -98,8 +98,7 @@ func parseUpdateFields(n *node) (u sessionUpdate, err *Error) {
 	return u, err
 }
 
-// metadataUpdate is what a request says of metadata: keys to set (an empty value takes the key
-// away), or all to be taken away first.
+// metadataUpdate is the metadata of a request: keys to set (an empty value removes the key), and whether all keys are removed first.
 type metadataUpdate struct {
 	clear bool
 	set   map[string]string
@@ -112,7 +111,7 @@ func parseMetadata(n *node) (*metadataUpdate, *Error) {
 	}
 	u := &metadataUpdate{clear: len(child.children) == 0, set: make(map[string]string, len(child.children))}
 	for key := range child.children {
-		// Bytes, generously, against a huge body; apply counts characters.
+		// A generous limit in bytes, against a huge body. apply counts characters.
 		if u.set[key], _, err = child.text(key, maxMetadataValue*utf8.UTFMax); err != nil {
 			return nil, err
 		}
@@ -120,7 +119,7 @@ func parseMetadata(n *node) (*metadataUpdate, *Error) {
 	return u, nil
 }
 
-// apply returns the metadata after the update; old is left alone, for events may still show it.
+// apply returns the metadata after the update. It does not change old, which events can still show.
 func (u *metadataUpdate) apply(old map[string]string) (map[string]string, *Error) {
 	if u.clear || len(u.set) == 0 {
 		return nil, nil

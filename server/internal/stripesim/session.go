@@ -19,7 +19,7 @@ const (
 	redactionDone       = "redacted"
 )
 
-// realm is what an API key and a Stripe-Account header can see: one account in one mode.
+// realm is one account in one mode: what an API key and a Stripe-Account header give access to.
 type realm struct {
 	account string // "" is the platform itself
 	live    bool
@@ -30,13 +30,13 @@ type refKey struct {
 	reference string
 }
 
-// session is one VerificationSession. It is small, for load tests hold a million of them; links are
-// not stored but derived, see link.go. All fields are guarded by Sim.mu.
+// session is one VerificationSession. It is small, since load tests have a million of them. Links are derived and not stored, see
+// link.go. Sim.mu guards all fields.
 type session struct {
 	sessionParams
 	id        string
 	realm     realm
-	pos       int // place in its realm, in order of creation
+	pos       int // position in its realm, in order of creation
 	created   int64
 	status    string
 	lastError *lastError
@@ -45,10 +45,10 @@ type session struct {
 	attempt   uint32   // submissions so far; an outcome belongs to one of them
 	outcome   string   // of the submission being processed
 	links     uint32   // links made so far
-	usedLinks []uint32 // their numbers; one for each submission at most
+	usedLinks []uint32 // the numbers of used links, at most one for each submission
 }
 
-// sessionParams is what the creator of a session may set.
+// sessionParams are the parameters that the creator of a session can set.
 type sessionParams struct {
 	kind            string // document, id_number or verification_flow
 	flow            string
@@ -65,7 +65,7 @@ type lastError struct {
 	Reason string `json:"reason"`
 }
 
-// cause is the API call behind a change; empty where a person or the simulator made it.
+// cause is the API call that made a change. It is empty if a person or the simulator made the change.
 type cause struct{ requestID, idempotencyKey string }
 
 // sessionList holds sessions in order of creation.
@@ -102,7 +102,7 @@ func (s *Sim) create(in realm, p sessionParams, by cause) (*session, *Error) {
 	return sess, nil
 }
 
-// find returns a session of the realm; another realm's does not exist for it.
+// find returns a session of the realm. It does not find sessions of other realms.
 func (s *Sim) find(in realm, id string) (*session, *Error) {
 	sess := s.sessions[id]
 	if sess == nil || sess.realm != in {
@@ -111,7 +111,7 @@ func (s *Sim) find(in realm, id string) (*session, *Error) {
 	return sess, nil
 }
 
-// sessionUpdate holds what an update names; nil fields stay.
+// sessionUpdate has the parameters of an update. A field that is nil does not change.
 type sessionUpdate struct {
 	kind     *string
 	options  *sessionOptions
@@ -147,7 +147,7 @@ func (s *Sim) update(sess *session, u sessionUpdate) *Error {
 	return nil
 }
 
-// submit is what a person does: hand in documents, or leave without.
+// submit is what a person does: submit documents, or leave without.
 func (s *Sim) submit(sess *session, outcome string) *Error {
 	if !sess.takesInput() {
 		return errStatus(fmt.Sprintf("This VerificationSession takes no submission because it has a status of %q.", sess.status))
@@ -156,7 +156,7 @@ func (s *Sim) submit(sess *session, outcome string) *Error {
 	case OutcomeCanceled:
 		return s.cancel(sess, cause{})
 	case OutcomeAbandoned:
-		// Nothing was handed in: no processing, no report, nothing billed.
+		// Nothing was submitted: no processing, no report, nothing billed.
 		s.fail(sess, outcome)
 		return nil
 	}
@@ -165,7 +165,7 @@ func (s *Sim) submit(sess *session, outcome string) *Error {
 	attempt := sess.attempt
 	s.emit(sess, eventProcessing, cause{})
 	s.after(s.cfg.ProcessingDelay, func() {
-		// FinishProcessing may have been first, and the person may have submitted again since.
+		// FinishProcessing can have come first, and the person can have submitted again since.
 		if sess.status == statusProcessing && sess.attempt == attempt {
 			s.finish(sess)
 		}
@@ -173,7 +173,7 @@ func (s *Sim) submit(sess *session, outcome string) *Error {
 	return nil
 }
 
-// finish ends the processing of a submission: each makes a new report, whatever it says.
+// finish ends the processing of a submission. Each submission makes a new report.
 func (s *Sim) finish(sess *session) {
 	sess.report = s.newID("vr_", 24)
 	outcome := sess.outcome
@@ -190,7 +190,7 @@ func (s *Sim) verify(sess *session) {
 	s.emit(sess, eventVerified, cause{})
 }
 
-// fail sets requires_input; with no code last_error is null, as a reviewer's override may leave it.
+// fail sets requires_input. Without a code, last_error is null, as a reviewer's override can leave it.
 func (s *Sim) fail(sess *session, code string) {
 	sess.status, sess.lastError = statusRequiresInput, nil
 	if code != "" {
@@ -215,7 +215,7 @@ func (s *Sim) override(sess *session, status, code string) *Error {
 	return nil
 }
 
-// cancel wipes last_error, as measured at Stripe; a second one is a success that changes nothing.
+// cancel erases last_error, as measured at Stripe. A second cancel succeeds and changes nothing.
 func (s *Sim) cancel(sess *session, by cause) *Error {
 	switch sess.status {
 	case statusCanceled:
@@ -261,7 +261,7 @@ func (s *Sim) finishRedaction(sess *session) {
 	s.emit(sess, eventRedacted, cause{})
 }
 
-// view copies a session for the outside.
+// view returns a copy of a session for callers of the package.
 func (sess *session) view() Session {
 	v := Session{ID: sess.id, Account: sess.realm.account, Livemode: sess.realm.live, Created: sess.created,
 		Type: sess.kind, Status: sess.status, LastVerificationReport: sess.report, Redaction: sess.redaction,

@@ -1,14 +1,3 @@
-// Package stripesim is a simulated Stripe Identity: the VerificationSession part of Stripe's API with
-// its list of events and its webhook endpoints, a hosted page where a person picks how the check ends,
-// and signed webhooks. API and webhooks have faults on demand.
-//
-// It exists so that the service can be run and tested on one machine against something that keeps
-// state as Stripe does. It follows Stripe's documentation and measurements, also where they are
-// awkward, and it makes life hard on purpose: its events carry url and client_secret, come out of
-// order when told so, and are never rendered the way a consumer would like.
-//
-// It refuses to know anything of the service it stands in front of: it imports no other package of
-// this project. It is not hardened for the open network: bind it to loopback.
 package stripesim
 
 import (
@@ -28,10 +17,9 @@ import (
 )
 
 const (
-	// Immediately means, as a delay, within the call itself. It is not zero so that the zero Config
-	// means "the default".
+	// Immediately is a delay that means: within the call itself. It is not zero, so that a zero delay means the default.
 	Immediately time.Duration = -1
-	// OnDemand means, as a delay, never by itself: only by FinishProcessing or FinishRedaction.
+	// OnDemand is a delay that means: only by FinishProcessing or FinishRedaction.
 	OnDemand time.Duration = math.MaxInt64
 
 	defaultProcessingDelay = time.Second
@@ -40,48 +28,47 @@ const (
 	defaultMaxIdempotency  = 100_000
 )
 
-// keyPattern is the shape of Stripe's secret and restricted keys, which say their mode themselves.
+// keyPattern is the form of Stripe's secret and restricted keys, which contain their mode.
 var keyPattern = regexp.MustCompile(`^(sk|rk)_(test|live)_[A-Za-z0-9_]{1,200}$`)
 
-// Config says how the simulator behaves. Only APIKeys is required.
+// Config configures a Sim. Only APIKeys is required.
 type Config struct {
 	// APIKeys are accepted as Bearer token or Basic user name. "sk_test_..." and "rk_test_..." see
 	// test mode sessions, "sk_live_..." and "rk_live_..." live ones.
 	APIKeys []string
-	// BaseURL is where Handler is reached, for the links to the hosted page. Empty: the Host header
-	// of the newest API request; before the first one, links are relative.
+	// BaseURL is the URL of Handler, for the links to the hosted page. Empty: the Host header of the newest API request. Before the
+	// first request, links are relative.
 	BaseURL string
 	// APIVersion is the api_version of events and the Stripe-Version of responses to requests that
 	// name none. Empty: events say null.
 	APIVersion string
-	// Endpoints get the webhooks, beside those that the API makes; SetEndpoints replaces them.
+	// Endpoints get the webhooks, besides the endpoints that the API creates. SetEndpoints replaces them.
 	Endpoints []Endpoint
 
 	// ProcessingDelay is the time between a submission and its outcome. 0: one second.
 	ProcessingDelay time.Duration
 	// RedactionDelay is the time that a redaction takes (at Stripe up to 4 days). 0: OnDemand.
 	RedactionDelay time.Duration
-	// Delivery bounds and times the webhooks.
+	// Delivery has the limits and times of webhooks.
 	Delivery DeliveryConfig
 
-	// MaxSessions: creating more answers 429. 0: 1,000,000.
+	// MaxSessions is the limit of sessions. A creation over the limit is answered 429. 0: 1,000,000.
 	MaxSessions int
 	// MaxEvents is how many of the newest events Events returns and the API lists. 0: 100,000.
 	MaxEvents int
-	// MaxIdempotencyKeys is how many of the newest keys are remembered, for 24 h. 0: 100,000.
+	// MaxIdempotencyKeys is how many of the newest keys are kept, for 24 h. 0: 100,000.
 	MaxIdempotencyKeys int
 
-	// Now is the clock of everything that is shown: created, Date, expiry of links, signatures. Delays
-	// and timeouts run on the real clock. It is called one call at a time, under the simulator's lock,
-	// so it must not call the simulator. nil: time.Now.
+	// Now is the clock of all times that are shown: created, Date, expiry of links, signatures. Delays and timeouts use the real
+	// clock. It is called under the simulator's lock, so it must not call the simulator. nil: time.Now.
 	Now func() time.Time
 	// Seed makes ids, links and faults repeatable. 0: a random seed.
 	Seed uint64
-	// Logger gets deliveries that failed; never bodies, links or secrets. nil: nothing is logged.
+	// Logger gets deliveries that failed, but no bodies, links or secrets. nil: nothing is logged.
 	Logger *slog.Logger
 }
 
-// Sim is one simulated Stripe. All methods may be called concurrently.
+// Sim is one simulated Stripe. It is safe for concurrent use.
 type Sim struct {
 	cfg    Config
 	log    *slog.Logger
@@ -90,12 +77,11 @@ type Sim struct {
 	idem   *idempotency
 	client *http.Client
 
-	// mu makes a change of state, its event and the event's place in the queue one step. It is
-	// never held over I/O.
+	// mu makes a change of state, its event and the event's position in the queue one step. It is never held over I/O.
 	mu        sync.Mutex
 	rng       *rand.Rand // ids
-	faultRNG  *rand.Rand // faults and jitter, apart from ids so that faults do not change them
-	apiRNG    *rand.Rand // faults of the API, apart from those of webhooks
+	faultRNG  *rand.Rand // faults and jitter, separate so that faults do not change ids
+	apiRNG    *rand.Rand // faults of the API, separate from those of webhooks
 	base      string
 	frozenAt  time.Time // zero: the clock runs
 	sessions  map[string]*session
@@ -106,14 +92,14 @@ type Sim struct {
 	events    []Event
 	faults    Faults
 	apiFaults APIFaults
-	apiLeft   int // faults of the API to come, where they are limited
+	apiLeft   int // faults of the API that are left, if they are limited
 	window    []*delivery
 	stats     Stats
-	// undelivered has, by event id, how many endpoints have not taken the event; none: no entry.
+	// undelivered has, by event id, how many endpoints have not accepted the event. It has no entry for 0.
 	undelivered map[string]int
 }
 
-// New checks the configuration and returns a simulator without any session. It starts nothing.
+// New returns a simulator without sessions. It starts nothing. It returns an error if the configuration is wrong.
 func New(cfg Config) (*Sim, error) {
 	if len(cfg.APIKeys) == 0 {
 		return nil, errors.New("stripesim: APIKeys is empty: give at least one key such as sk_test_simulated")
@@ -143,7 +129,7 @@ func New(cfg Config) (*Sim, error) {
 	seed := cfg.Seed
 	if seed == 0 {
 		var b [8]byte
-		// crypto/rand.Read never fails: it ends the program instead.
+		// crypto/rand.Read never returns an error: it ends the program.
 		_, _ = crand.Read(b[:])
 		seed = binary.LittleEndian.Uint64(b[:])
 	}
@@ -183,22 +169,21 @@ func withDefaults(cfg Config) Config {
 	return cfg
 }
 
-// Run delivers webhooks and ends processing and redaction delays until ctx is done, then stops all
-// of it and waits. It returns nil then. A later Run goes on with what is still queued; a second
-// one at the same time is an error. Without Run the API works, but nothing is delivered and only
-// delays of Immediately end.
+// Run delivers webhooks and ends processing and redaction delays until ctx is done. It then stops the work, waits for its end and
+// returns nil. A later Run resumes with the queue. It returns an error if another Run is in progress. Without Run, the API works, but
+// no webhook is delivered, and no delay but Immediately ends.
 func (s *Sim) Run(ctx context.Context) error {
 	defer s.client.CloseIdleConnections()
 	return s.queue.run(ctx, s.cfg.Delivery.Concurrency)
 }
 
-// Settle waits until no submission is being processed, no redaction is on its way by itself, and
-// no webhook is queued, held back or in flight. The error says how much was left when ctx ended.
+// Settle waits until no submission is being processed, no timed redaction is in progress, and no webhook is queued, held or in
+// progress. If ctx ends first, it returns an error that says how much is left.
 func (s *Sim) Settle(ctx context.Context) error {
 	return s.queue.settle(ctx)
 }
 
-// now is the clock that the outside sees; it stands still under Faults.FreezeClock. Needs s.mu.
+// now is the clock of all times that are shown. Faults.FreezeClock stops it. Needs s.mu.
 func (s *Sim) now() time.Time {
 	if !s.frozenAt.IsZero() {
 		return s.frozenAt
@@ -208,7 +193,7 @@ func (s *Sim) now() time.Time {
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// newID makes an id in Stripe's form. Needs s.mu.
+// newID returns a new id in Stripe's form. Needs s.mu.
 func (s *Sim) newID(prefix string, n int) string {
 	b := make([]byte, len(prefix), len(prefix)+n)
 	copy(b, prefix)
@@ -218,7 +203,7 @@ func (s *Sim) newID(prefix string, n int) string {
 	return string(b)
 }
 
-// after runs fn with s.mu held: at once for Immediately, never for OnDemand, else after d. Needs s.mu.
+// after runs fn with s.mu held: at once for Immediately, never for OnDemand, otherwise after d. Needs s.mu.
 func (s *Sim) after(d time.Duration, fn func()) {
 	switch {
 	case d < 0:

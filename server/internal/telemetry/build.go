@@ -2,8 +2,8 @@ package telemetry
 
 import "runtime/debug"
 
-// build is what this binary was made of, as Go has noted in it; "unknown" where it was not told, such
-// as the revision of a test binary.
+// build returns what Go has recorded in this binary. A value is "unknown" if Go has not recorded it, such as the revision of a
+// test binary.
 func build() (version, revision, goVersion string) {
 	version, revision, goVersion = "unknown", "unknown", "unknown"
 	info, ok := debug.ReadBuildInfo()

@@ -35,13 +35,12 @@ type MethodMeter struct {
 	*callMeters
 	name    string
 	started prometheus.Counter
-	ok      endedMeters // most calls: their labels are looked up once
+	ok      endedMeters // most calls end with OK: their labels are looked up once
 }
 
 type endedMeters struct{ duration, received, sent prometheus.Observer }
 
-// Method is the meter of a method ("package.Service/Method"). Names become labels: they must be a fixed
-// set.
+// Method returns the meter of a method ("package.Service/Method"). Names become labels, so they must be a fixed set.
 func (m *Metrics) Method(name string) *MethodMeter {
 	return &MethodMeter{callMeters: m.calls, name: name, started: m.calls.started.WithLabelValues(name), ok: m.calls.ended(name, "OK")}
 }
@@ -53,7 +52,7 @@ func (c *callMeters) ended(name, code string) endedMeters {
 // Started counts a call that has begun.
 func (m *MethodMeter) Started() { m.started.Inc() }
 
-// Ended counts one that has ended, with a canonical code of gRPC and the bytes of its messages.
+// Ended counts a call that has ended. code is a canonical code of gRPC; received and sent are the bytes of its messages.
 func (m *MethodMeter) Ended(code string, took time.Duration, received, sent int64) {
 	ended := m.ok
 	if code != "OK" {

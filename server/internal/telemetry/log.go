@@ -1,8 +1,3 @@
-// Package telemetry makes the server's logger, its metrics and its traces. Log lines, also those of
-// libraries, leave without the secrets of Stripe and Redis: these are cut out of every text, in any
-// attribute, message or error.
-//
-// It does not know what is logged, counted or traced: it imports no other package of the project.
 package telemetry
 
 import (
@@ -12,17 +7,16 @@ import (
 	"strings"
 )
 
-// Option changes what NewLogger makes.
+// Option is an option of NewLogger.
 type Option func(*redactor)
 
-// WithSecrets names the texts that must never appear in the log; more can be added to the set while
-// the logger is in use.
+// WithSecrets names the texts that the log never shows. More can be added to the set while the logger is in use.
 func WithSecrets(secrets *Secrets) Option {
-	return func(r *redactor) { r.scrub.secrets = secrets }
+	return func(r *redactor) { r.text.secrets = secrets }
 }
 
-// NewLogger makes a logger that writes a line for each record to w: format "json" or "text", level
-// "debug", "info", "warn" or "error". Each line is one Write; it is safe for concurrent use.
+// NewLogger returns a logger that writes one line for each record to w, in one Write. format is "json" or "text", level is
+// "debug", "info", "warn" or "error"; it returns an error for any other value. The logger is safe for concurrent use.
 func NewLogger(w io.Writer, level, format string, options ...Option) (*slog.Logger, error) {
 	var least slog.Level
 	switch level {
@@ -37,7 +31,7 @@ func NewLogger(w io.Writer, level, format string, options ...Option) (*slog.Logg
 	default:
 		return nil, fmt.Errorf("log level %q is unknown: use debug, info, warn or error", level)
 	}
-	r := redactor{scrub: scrubber{secrets: NewSecrets()}}
+	r := redactor{text: textRedactor{secrets: NewSecrets()}}
 	for _, option := range options {
 		option(&r)
 	}
@@ -52,16 +46,16 @@ func NewLogger(w io.Writer, level, format string, options ...Option) (*slog.Logg
 	}
 }
 
-// secretWords are parts of names under which a value is concealed whatever it looks like.
+// secretWords are parts of attribute names whose values are always concealed.
 var secretWords = []string{
 	"secret", "password", "passwd", "authorization", "api_key", "apikey", "api-key",
 	"credential", "cookie", "private_key", "stripe-signature", "stripe_signature",
 }
 
-// secretNames are whole names of that kind.
+// secretNames are whole names whose values are always concealed.
 var secretNames = []string{"token", "access_token", "auth_token", "bearer", "pwd"}
 
-// isSecretName says whether a key is that of a secret. The path of a secret's file is none.
+// isSecretName reports whether the value of a key is a secret. The path of a secret's file is not.
 func isSecretName(key string) bool {
 	key = strings.ToLower(key)
 	for _, word := range secretWords {

@@ -56,7 +56,7 @@ type failingStringer struct{ text string }
 
 func (v failingStringer) String() string { panic(v.text) }
 
-// ways are all the ways in which a text can get into a record.
+// ways has all ways in which a text can get into a record.
 var ways = map[string]func(log *slog.Logger, secret string){
 	"message":    func(log *slog.Logger, s string) { log.Info("got " + s + " there") },
 	"string":     func(log *slog.Logger, s string) { log.Info("m", "k", s) },

@@ -13,17 +13,16 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// maxDepth bounds how deep messages within messages are logged.
+// maxDepth bounds the depth of nested messages that are logged.
 const maxDepth = 8
 
-// Message lets a protobuf message be logged: its set fields as a group, those marked debug_redact
-// in the contract as "[secret]". protobuf's own text (fmt, String) ignores that mark and shows them.
-// Bytes show their length only.
+// Message returns a value that logs a protobuf message: a group of the fields that are set. A field that the contract marks
+// debug_redact shows "[secret]"; protobuf's own text (fmt, String) ignores that mark. A field of bytes shows its length only.
 func Message(m proto.Message) slog.LogValuer { return message{m} }
 
 type message struct{ proto.Message }
 
-// LogValue is the group; nothing is computed for a record that is not logged.
+// LogValue returns the group. slog does not call it for a record that is not logged.
 func (m message) LogValue() slog.Value {
 	if m.Message == nil {
 		return slog.AnyValue(nil)

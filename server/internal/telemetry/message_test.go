@@ -16,7 +16,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// logged is the JSON of one attribute "m" as a logger of this package writes it.
+// logged returns the JSON that a logger of this package writes for one attribute "m".
 func logged(t *testing.T, v any) string {
 	t.Helper()
 	var out bytes.Buffer

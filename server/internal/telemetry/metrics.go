@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Buckets in seconds. An event is minutes old when its webhook was tried again, days at the most.
+// Buckets in seconds. An event is minutes old if Stripe sent its webhook again, and at most days.
 var (
 	ageBuckets    = []float64{1, 2, 5, 10, 30, 60, 300, 1800, 3600, 6 * 3600, 86400, 3 * 86400}
 	commitBuckets = []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}
@@ -19,7 +19,7 @@ var (
 	tryBuckets    = []float64{1, 2, 3, 4, 8, 16}
 )
 
-// Metrics counts what the parts of the service report: see MetricTable. It is safe for concurrent use.
+// Metrics has the metrics of MetricTable. Its methods are safe for concurrent use.
 type Metrics struct {
 	registry *prometheus.Registry
 	factory  promauto.Factory
@@ -36,7 +36,7 @@ type Metrics struct {
 	behindShown map[string]bool // by CatchUpBehind alone
 }
 
-// NewMetrics makes a registry of its own with all of MetricTable.
+// NewMetrics returns Metrics with a registry of their own.
 func NewMetrics() *Metrics {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -76,19 +76,19 @@ func NewMetrics() *Metrics {
 	return m
 }
 
-// Handler serves the metrics as Prometheus reads them.
+// Handler serves the metrics in the format of Prometheus.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// Gauge adds the gauge of MetricTable with this name and no label, read by the function whenever
-// somebody looks, from any goroutine. Once for each name.
+// Gauge adds the gauge of MetricTable with this name, which must have no labels. read returns its value; it is called at each
+// scrape, from any goroutine. Call Gauge once for each name.
 func (m *Metrics) Gauge(name string, read func() float64) {
 	d := describe(name)
 	m.factory.NewGaugeFunc(prometheus.GaugeOpts{Name: d.Name, Help: d.Help}, read)
 }
 
-// Counter is Gauge for a count that somebody else keeps.
+// Counter does the same for a counter whose count is kept elsewhere.
 func (m *Metrics) Counter(name string, read func() float64) {
 	d := describe(name)
 	m.factory.NewCounterFunc(prometheus.CounterOpts{Name: d.Name, Help: d.Help}, read)
@@ -109,9 +109,8 @@ func (m *Metrics) histograms(name string, buckets []float64) *prometheus.Histogr
 	return m.factory.NewHistogramVec(prometheus.HistogramOpts{Name: d.Name, Help: d.Help, Buckets: buckets}, d.Labels)
 }
 
-// Webhook counts one request. eventType must be one of a fixed set, or empty. secret is the place, from 1,
-// of the one that it is signed with; 0: with none. age is that of an event that was new; negative for all
-// others.
+// Webhook counts one request. eventType must be one of a fixed set, or empty. secret is the position, from 1, of the secret that
+// the request is signed with, or 0 if none matches. age is the age of an event that was new, and negative for other requests.
 func (m *Metrics) Webhook(status int, reason, eventType string, secret int, took, age time.Duration) {
 	if secret > 0 {
 		m.signatures.WithLabelValues(strconv.Itoa(secret)).Inc()
@@ -123,7 +122,7 @@ func (m *Metrics) Webhook(status int, reason, eventType string, secret int, took
 	}
 }
 
-// FileWatched shows the counts of FileReloaded from the start: the first that is refused must be a rise.
+// FileWatched makes the counts of FileReloaded appear with 0, so that Prometheus sees the first refusal as an increase.
 func (m *Metrics) FileWatched(setting string) {
 	m.reloads.WithLabelValues(setting, "used")
 	m.reloads.WithLabelValues(setting, "refused")
@@ -138,14 +137,14 @@ func (m *Metrics) FileReloaded(setting string, used bool) {
 	m.reloads.WithLabelValues(setting, result).Inc()
 }
 
-// CallRefused counts a call that may not be made.
+// CallRefused counts a call that the caller has no right to.
 func (m *Metrics) CallRefused(reason string) { m.refused.WithLabelValues(reason).Inc() }
 
-// Shed counts what was turned away because a limit was reached: a method, a webhook or a connection, and
-// the setting that holds the limit.
+// Shed counts a request that was refused because a limit was reached. what is a method, "webhook" or "connection"; setting is the
+// setting that is the limit.
 func (m *Metrics) Shed(what, setting string) { m.shed.WithLabelValues(what, setting).Inc() }
 
-// RedisMisconfigured shows whether a reason is why Redis must not be used.
+// RedisMisconfigured shows whether Redis must not be used for a reason.
 func (m *Metrics) RedisMisconfigured(reason string, is bool) {
 	value := 0.0
 	if is {
@@ -163,10 +162,10 @@ func (m *Metrics) Commit(result string, tries int, took time.Duration) {
 	}
 }
 
-// Doubt counts an event whose order was in doubt.
+// Doubt counts an event whose order was ambiguous.
 func (m *Metrics) Doubt(outcome string) { m.doubts.WithLabelValues(outcome).Inc() }
 
-// ReadThrough counts a read at Stripe of a session that was not known.
+// ReadThrough counts a read at Stripe of a session that the store did not have.
 func (m *Metrics) ReadThrough(outcome string) { m.readThroughs.WithLabelValues(outcome).Inc() }
 
 // StripeCall counts a call of Stripe's API.
@@ -174,14 +173,14 @@ func (m *Metrics) StripeCall(operation, outcome string) {
 	m.stripeCalls.WithLabelValues(operation, outcome).Inc()
 }
 
-// NoStripeCall shows that there were no such calls yet: to Prometheus a count that begins with one has
-// not increased, and an alert would miss the first.
+// NoStripeCall makes the count of such calls appear with 0. For Prometheus, a count that begins with 1 has not increased, so that
+// an alert would miss the first call.
 func (m *Metrics) NoStripeCall(operation, outcome string) {
 	m.stripeCalls.WithLabelValues(operation, outcome)
 }
 
-// CatchUp counts a run of the catch-up: what the webhook had missed, and what came of the sessions that
-// were read again. done is when it ended, if it is complete; else the zero time.
+// CatchUp counts a run of the catch-up: the events that webhooks had missed, and the sessions that were read again, by outcome.
+// done is when the run went through all accounts, or the zero time if it did not.
 func (m *Metrics) CatchUp(result string, done time.Time, missed, changed, unchanged, unknown int) {
 	m.catchUps.WithLabelValues(result).Inc()
 	if !done.IsZero() {
@@ -193,7 +192,7 @@ func (m *Metrics) CatchUp(result string, done time.Time, missed, changed, unchan
 	m.rereads.WithLabelValues("unknown").Add(float64(unknown))
 }
 
-// maxBehind bounds the accounts that are told by name.
+// maxBehind bounds the accounts that are shown by name.
 const maxBehind = 20
 
 // BehindAccount is an account whose events are not caught up.
@@ -202,8 +201,8 @@ type BehindAccount struct {
 	Since time.Time
 }
 
-// CatchUpBehind shows the accounts whose events are not caught up, the longest behind first, in place
-// of those before. Calls come one at a time.
+// CatchUpBehind replaces the accounts that are shown as not caught up. accounts begins with the one that is behind longest. Do not
+// call it concurrently with itself.
 func (m *Metrics) CatchUpBehind(accounts []BehindAccount) {
 	m.behind.Set(float64(len(accounts)))
 	shown := make(map[string]bool)
@@ -211,7 +210,7 @@ func (m *Metrics) CatchUpBehind(accounts []BehindAccount) {
 		m.behindSince.WithLabelValues(account.Name).Set(float64(account.Since.Unix()))
 		shown[account.Name] = true
 	}
-	// An account that stays is never absent, so that an alert about it does not end in between.
+	// An account that stays behind is never absent, so that an alert about it does not end.
 	for name := range m.behindShown {
 		if !shown[name] {
 			m.behindSince.DeleteLabelValues(name)
@@ -223,13 +222,13 @@ func (m *Metrics) CatchUpBehind(accounts []BehindAccount) {
 // FeedRewound counts a loss of writes in Redis.
 func (m *Metrics) FeedRewound() { m.rewinds.Inc() }
 
-// WatchOpened and WatchEnded count a watch, in pairs.
+// WatchOpened counts a watch that was opened. Call WatchEnded when it ends.
 func (m *Metrics) WatchOpened(kind string, resumed bool) {
 	m.opened.WithLabelValues(kind, strconv.FormatBool(resumed)).Inc()
 	m.streams.WithLabelValues(kind).Inc()
 }
 
-// WatchEnded is the other half of WatchOpened; code is gRPC's.
+// WatchEnded counts a watch that has ended. code is the code of gRPC.
 func (m *Metrics) WatchEnded(kind, code string) {
 	m.ended.WithLabelValues(kind, code).Inc()
 	m.streams.WithLabelValues(kind).Dec()

@@ -6,84 +6,84 @@ import "slices"
 type Metric struct {
 	Name   string
 	Kind   string   // counter, gauge or histogram
-	Labels []string // small, fixed sets of values each
+	Labels []string // each has a small, fixed set of values
 	Help   string
 }
 
-// MetricTable describes every metric of this service, and those that gRPC specifies. Documentation is tested against
-// it. The metrics of the Go runtime and of the process (go_, process_) come beside them.
+// MetricTable describes every metric of this service, and those that gRPC specifies. Tests compare the documentation with it.
+// It does not list the metrics of the Go runtime and of the process (go_, process_), which are served too.
 func MetricTable() []Metric { return slices.Concat(ownMetrics, grpcMetrics) }
 
 var ownMetrics = []Metric{
 	{"verification_build_info", "gauge", []string{"version", "revision", "go"},
-		"Always 1; what is running: the module's version, the commit it was built from and the version of Go."},
+		"Always 1. The labels are the module's version, the commit from which this binary was built, and the version of Go."},
 	{"verification_ready", "gauge", nil,
-		"Whether this replica is ready: 1, or 0 while Redis cannot be used and once the process is stopping."},
+		"1 if this replica is ready, else 0: Redis cannot be used, or the process is stopping."},
 	{"verification_redis_misconfigured", "gauge", []string{"reason"},
-		"1 while Redis answers and somebody must correct something, else 0, by reason: password, permission, command, eviction, mode, data, version, topology. The log names the correction."},
+		"1 while Redis answers and somebody must correct its configuration or this service's, else 0. By reason: password, permission, command, eviction, mode, data, version, topology. The log says what to correct."},
 	{"verification_webhooks_total", "counter", []string{"status", "reason", "type"},
-		"Webhook requests, by HTTP status, by what was decided, and by event type for events that were kept."},
+		"Webhook requests, by HTTP status, by the reason of the answer, and by event type if the event was accepted."},
 	{"verification_webhook_duration_seconds", "histogram", nil,
-		"How long webhook requests took, from their headers to the answer."},
+		"Duration of webhook requests, from their headers to the answer."},
 	{"verification_event_age_seconds", "histogram", nil,
-		"Age of events when the webhook brought them for the first time, from Stripe's created, which is in whole seconds."},
+		"Age of events when the webhook delivered them for the first time, from Stripe's created, which is in whole seconds."},
 	{"verification_webhook_signatures_total", "counter", []string{"secret"},
-		"Webhook requests that are rightly signed, by the place in STRIPE_WEBHOOK_SECRET of the first secret that fits: 1 is the first one listed."},
+		"Webhook requests with a valid signature, by the position in STRIPE_WEBHOOK_SECRET of the first secret that matches. 1 is the first one in the list."},
 	{"verification_file_reloads_total", "counter", []string{"file", "result"},
-		"Changes of files that settings name, by setting and by what became of them: used, refused (what the file held before stays in use)."},
+		"Changes of files that settings name, by setting and result: used, or refused (the previous text stays in use)."},
 	{"verification_calls_refused_total", "counter", []string{"reason"},
-		"Calls and streams that callers may not make, by the contract's ErrorReason."},
+		"Calls and streams that the caller has no right to, by the contract's ErrorReason."},
 	{"verification_shed_total", "counter", []string{"what", "limit"},
-		"What was turned away because a limit was reached: a method's call, webhook or connection, by the setting that holds the limit."},
+		"Requests that were refused because a limit was reached: calls of a method, webhooks or connections, by the setting that is the limit."},
 	{"verification_commit_duration_seconds", "histogram", []string{"result"},
-		"How long updates of a session took in Redis, all tries together, by result: committed, unchanged, conflict, unavailable, canceled, failed."},
+		"Duration of updates of a session in Redis, with all their tries, by result: committed, unchanged, conflict, unavailable, canceled, failed."},
 	{"verification_commit_tries", "histogram", nil,
-		"How many tries an update of a session needed against other writers."},
+		"Tries that an update of a session needed. Every conflict with another writer costs one more."},
 	{"verification_commit_conflicts_total", "counter", nil,
-		"Tries of an update that another writer overtook."},
+		"Tries of an update that failed because another writer had committed in between."},
 	{"verification_doubts_total", "counter", []string{"outcome"},
-		"Events whose order was in doubt, by outcome: settled (Stripe was read), pending (decided by rule, to be read later)."},
+		"Events whose order was ambiguous, by outcome: settled (Stripe was read), pending (decided by rule, still to be read back)."},
 	{"verification_read_throughs_total", "counter", []string{"outcome"},
-		"Reads of sessions at Stripe that were asked for and not known here, by outcome: found, unknown, failed."},
+		"Reads at Stripe of sessions that a caller asked for and this service did not have, by outcome: found, unknown, failed."},
 	{"verification_stripe_calls_total", "counter", []string{"operation", "outcome"},
-		"Calls of Stripe's API, by operation and outcome. With budget and busy Stripe was not asked."},
+		"Calls of Stripe's API, by operation and outcome. With the outcomes budget and busy, Stripe was not called."},
 	{"verification_stripe_reads_left", "gauge", nil,
-		"Reads that API_READS_PER_DAY leaves this replica until midnight UTC. Absent without an API key."},
+		"Reads at Stripe that this replica has left of API_READS_PER_DAY until midnight UTC. Absent without an API key."},
 	{"verification_catch_ups_total", "counter", []string{"result"},
-		"Runs of the catch-up, by how they ended: done, incomplete (went through all, but some accounts are behind or sessions unanswered), stopped early (the next run resumes there), failed."},
+		"Runs of the catch-up, by result: done, incomplete (all accounts were tried, but some are behind or some sessions got no answer), stopped (early; the next run resumes there), failed."},
 	{"verification_catch_up_last_done_timestamp_seconds", "gauge", nil,
-		"When this replica last finished a catch-up, complete or incomplete, in Unix seconds; 0: never."},
+		"Time at which this replica last finished a catch-up, complete or incomplete, in Unix seconds. 0 if it never has."},
 	{"verification_catch_up_behind_accounts", "gauge", nil,
-		"Accounts whose events are not caught up, by the last run that went through them, whichever replica's it was. The platform's own counts as one."},
+		"Accounts that are not caught up, as the last run that tried all of them has found, on any replica. The platform itself counts as one."},
 	{"verification_catch_up_behind_since_timestamp_seconds", "gauge", []string{"account"},
-		"Since when an account's events are not caught up, in Unix seconds. The 20 accounts that are behind for longest; the platform's own is platform."},
+		"Time since which an account is not caught up, in Unix seconds, for the 20 accounts that are behind longest. The label of the platform itself is platform."},
 	{"verification_missed_events_total", "counter", nil,
-		"Events that the webhook had not brought and the catch-up found."},
+		"Events that the catch-up found and no webhook had delivered."},
 	{"verification_reread_sessions_total", "counter", []string{"outcome"},
-		"Sessions in doubt or stuck that the catch-up read again at Stripe, by outcome: changed, unchanged, unknown."},
+		"Unresolved or stuck sessions that the catch-up read again at Stripe, by outcome: changed, unchanged, unknown."},
 	{"verification_memory_hits_total", "counter", nil,
-		"Statuses that this replica answered, or told a watch, from its memory."},
+		"Cache hits: statuses that this replica answered, or sent on a watch, from its cache."},
 	{"verification_memory_misses_total", "counter", nil,
-		"Those that memory did not have, or was not to be trusted with, so that Redis was asked. Reads that memory may never answer count in neither."},
+		"Cache misses: statuses that the cache did not have, or had only as stale, so that Redis was read. A read that never uses the cache counts neither as a hit nor as a miss."},
 	{"verification_feed_lag_seconds", "gauge", nil,
-		"How far this replica is behind the change feed: how long ago it had last read every partition of it to its end. Under a second or two while all is well."},
+		"How far this replica is behind the change feed: the time since it last had read every partition to its end. Normally below one or two seconds."},
 	{"verification_feed_rewinds_total", "counter", nil,
-		"Times that Redis was found to have lost writes: the change feed was rewound, or a commit of this process was not in it."},
+		"Times that this replica found that Redis had lost writes: the change feed was rewound, or a commit of this process was not in it."},
 	{"verification_watch_streams", "gauge", []string{"kind"},
 		"Open watches, by kind: session, reference, all."},
 	{"verification_watches_opened_total", "counter", []string{"kind", "resumed"},
-		"Watches opened, by kind and by whether they brought a resume token."},
+		"Watches opened, by kind and by whether the caller sent a resume token."},
 	{"verification_watches_ended_total", "counter", []string{"kind", "code"},
-		"Watches ended, by kind and gRPC code. OutOfRange: what followed the resume token is lost."},
+		"Watches ended, by kind and gRPC code. OutOfRange: the changes after the resume token are lost."},
 	{"verification_watch_sent_total", "counter", []string{"kind"},
-		"Statuses and changes sent on watches, heartbeats not counted, by kind."},
+		"Statuses and changes sent on watches, by kind. Heartbeats are not counted."},
 	{"verification_retries_granted_total", "counter", nil,
-		"Calls of RetryVerification that were answered with a link; asking again uses no further retry, and counts here."},
+		"Calls of RetryVerification that were answered with a link. A repeated call uses no further retry, and is counted here."},
 	{"verification_retries_denied_total", "counter", []string{"reason"},
 		"Calls of RetryVerification that were refused, by the contract's RetryDenial."},
 }
 
-// grpcMetrics are those of gRPC proposal A66; help is the text of grpc's own module.
+// grpcMetrics are the metrics of gRPC proposal A66, with the help texts of grpc's own module.
 var grpcMetrics = []Metric{
 	{"grpc_server_call_started_total", "counter", []string{"grpc_method"}, "Number of server calls started."},
 	{"grpc_server_call_duration_seconds", "histogram", []string{"grpc_method", "grpc_status"},
@@ -94,7 +94,7 @@ var grpcMetrics = []Metric{
 		"Compressed message bytes sent per server call."},
 }
 
-// describe is the metric of a name; a name that the table lacks is a mistake of this package.
+// describe returns the metric with a name. It panics if the table lacks it, which is a mistake in this package.
 func describe(name string) Metric {
 	for _, metric := range MetricTable() {
 		if metric.Name == name {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// every reports each thing once.
+// every calls each method once.
 func every(m *Metrics) {
 	m.Gauge("verification_ready", func() float64 { return 1 })
 	m.Gauge("verification_stripe_reads_left", func() float64 { return 4999 })
@@ -88,7 +88,7 @@ func TestMetricNames(t *testing.T) {
 	}
 }
 
-// metricsPage is what Prometheus gets.
+// metricsPage returns what Prometheus reads.
 func metricsPage(m *Metrics) string {
 	page := httptest.NewRecorder()
 	m.Handler().ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
@@ -141,7 +141,7 @@ func TestMetricValues(t *testing.T) {
 	}
 }
 
-// The accounts that are behind are named, a bounded number of them, and only as long as they are.
+// A bounded number of accounts is shown by name, and only while they are behind.
 func TestAccountsThatAreBehind(t *testing.T) {
 	m := NewMetrics()
 	text := func() string { return metricsPage(m) }

@@ -13,17 +13,16 @@ import (
 // maxElements bounds how many entries of a map or of a repeated field are logged.
 const maxElements = 32
 
-// redactor cleans one attribute at a time.
+// redactor redacts one attribute at a time.
 type redactor struct {
-	scrub scrubber
+	text textRedactor
 }
 
-// replace is the ReplaceAttr of the handler. slog calls it for the message too and for each member
-// of a group, after it has resolved LogValuers. Values of types that slog would render itself
-// (errors, Stringers, structs, bytes in base64) become text here, since nothing can be cut out of
-// them later.
+// replace is the handler's ReplaceAttr. slog also calls it for the message and for each member of a group, after it has resolved
+// LogValuers. Values that slog would render itself (errors, Stringers, structs, bytes in base64) become text here, because they
+// cannot be redacted later.
 func (r *redactor) replace(groups []string, attr slog.Attr) slog.Attr {
-	attr.Key = r.scrub.clean(attr.Key)
+	attr.Key = r.text.redact(attr.Key)
 	value := attr.Value
 	if value.Kind() == slog.KindDuration {
 		return milliseconds(attr)
@@ -35,20 +34,20 @@ func (r *redactor) replace(groups []string, attr slog.Attr) slog.Attr {
 		if isSecretName(attr.Key) || slices.ContainsFunc(groups, isSecretName) {
 			value = slog.StringValue(concealed)
 		} else {
-			value = slog.StringValue(r.scrub.clean(value.String()))
+			value = slog.StringValue(r.text.redact(value.String()))
 		}
 	}
 	attr.Value = value
 	return attr
 }
 
-// milliseconds names the unit of a duration in its key: slog's JSON is a bare number of nanoseconds.
+// milliseconds gives a duration a key with its unit: slog's JSON would be a bare number of nanoseconds.
 func milliseconds(attr slog.Attr) slog.Attr {
 	return slog.Float64(strings.TrimSuffix(attr.Key, "_ms")+"_ms", float64(attr.Value.Duration().Microseconds())/1000)
 }
 
-// render makes a value of any type one that can be cleaned: a text or a group of attributes, which
-// then come to replace one by one. Numbers, booleans and nil stay.
+// render turns a value of any type into one that can be redacted: a text, or a group whose attributes slog passes to replace one
+// by one. Numbers, booleans and nil stay as they are.
 func (r *redactor) render(v any) slog.Value {
 	switch v := v.(type) {
 	case nil:
@@ -82,7 +81,7 @@ func (r *redactor) render(v any) slog.Value {
 	return slog.StringValue(fmt.Sprintf("%+v", v))
 }
 
-// renderMap makes a group of a map (headers, metadata), so that its keys count as names.
+// renderMap turns a map (headers, metadata) into a group, so that its keys are judged as names.
 func (r *redactor) renderMap(m reflect.Value) slog.Value {
 	keys := m.MapKeys()
 	slices.SortFunc(keys, func(a, b reflect.Value) int {
@@ -97,7 +96,7 @@ func (r *redactor) renderMap(m reflect.Value) slog.Value {
 			attrs = append(attrs, slog.Int("more", len(keys)-i))
 			break
 		}
-		attrs = append(attrs, slog.Any(r.scrub.clean(key.String()), m.MapIndex(key).Interface()))
+		attrs = append(attrs, slog.Any(r.text.redact(key.String()), m.MapIndex(key).Interface()))
 	}
 	return slog.GroupValue(attrs...)
 }

@@ -10,17 +10,17 @@ import (
 	"sync/atomic"
 )
 
-// minSecret is the least length, in bytes, of a text that is concealed.
+// minSecret is the length, in bytes, of the shortest text that is concealed.
 const minSecret = 6
 
-// Secrets are texts that must never appear in the log: the API key, the webhook secrets, the passwords
-// of Redis and its Sentinels. It is safe for concurrent use and only grows: what was a secret once is none the less one.
+// Secrets are the texts that the log never shows: the API key, the webhook secrets, the passwords of Redis and its Sentinels. A
+// text is never removed: a secret that was replaced is still a secret. It is safe for concurrent use.
 type Secrets struct {
 	adding   sync.Mutex
-	literals atomic.Pointer[[]string] // the longest first, so that no rest of a longer one remains
+	literals atomic.Pointer[[]string] // longest first, so that nothing of a longer secret remains
 }
 
-// NewSecrets makes a set; see Add.
+// NewSecrets returns a set of the texts; see Add.
 func NewSecrets(texts ...string) *Secrets {
 	var s Secrets
 	s.literals.Store(new([]string))
@@ -28,8 +28,8 @@ func NewSecrets(texts ...string) *Secrets {
 	return &s
 }
 
-// Add conceals further texts, also as they look quoted or within a URL, from its return on: add a
-// secret before it is used. Texts under 6 bytes are ignored, since they would cut up ordinary words.
+// Add adds texts, also in the forms that they have within quotes and URLs. Add a secret before its first use. Texts under 6 bytes
+// are ignored, because ordinary words contain them.
 func (s *Secrets) Add(texts ...string) {
 	s.adding.Lock()
 	defer s.adding.Unlock()
@@ -52,7 +52,7 @@ func (s *Secrets) Add(texts ...string) {
 	s.literals.Store(&literals)
 }
 
-// escaped is the text as it stands within quotes.
+// escaped returns the text in the form that it has within quotes.
 func escaped(text string) string {
 	quoted := strconv.Quote(text)
 	return quoted[1 : len(quoted)-1]

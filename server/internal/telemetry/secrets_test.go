@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// A secret that is learned later is concealed from then on, by loggers made from the first one too,
-// and those known before stay concealed.
+// A secret that is added later is concealed from then on, also by loggers that were derived before. Earlier secrets stay concealed.
 func TestSecretsAreLearnedWhileTheLoggerIsInUse(t *testing.T) {
 	secrets := NewSecrets("planted-first")
 	var out bytes.Buffer
@@ -29,10 +28,10 @@ func TestSecretsAreLearnedWhileTheLoggerIsInUse(t *testing.T) {
 	}
 }
 
-// Adding goes on beside logging, and nothing added is lost.
+// Secrets can be added during logging, and none is lost.
 func TestSecretsAreSafeForConcurrentUse(t *testing.T) {
 	secrets := NewSecrets()
-	scrub := scrubber{secrets: secrets}
+	redactor := textRedactor{secrets: secrets}
 	texts := make([]string, 20)
 	for i := range texts {
 		texts[i] = "planted-" + strings.Repeat("x", i+1)
@@ -41,14 +40,14 @@ func TestSecretsAreSafeForConcurrentUse(t *testing.T) {
 	for _, text := range texts {
 		adding.Go(func() {
 			secrets.Add(text)
-			if got := scrub.clean(text); strings.Contains(got, text) {
+			if got := redactor.redact(text); strings.Contains(got, text) {
 				t.Errorf("%q was added, and is shown as %q", text, got)
 			}
 		})
 	}
 	adding.Wait()
 	for _, text := range texts {
-		if got := scrub.clean("a " + text + " b"); got != "a "+concealed+" b" {
+		if got := redactor.redact("a " + text + " b"); got != "a "+concealed+" b" {
 			t.Errorf("%q is shown as %q", text, got)
 		}
 	}

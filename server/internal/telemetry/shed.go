@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// shedWarnEvery is how often the log is told of one limit: what others cause at will must not fill it.
+// shedWarnEvery is the time between two warnings about one limit, since callers could fill the log.
 const shedWarnEvery = time.Minute
 
-// Shedding is told of all that is turned away because a limit is reached. It counts everything, and
-// warns of each limit once a minute.
+// Shedding counts the requests that are refused because a limit is reached, and logs a warning for each limit once a minute. It is
+// safe for concurrent use.
 type Shedding struct {
 	metrics   *Metrics
 	logger    *slog.Logger
@@ -22,37 +22,36 @@ type Shedding struct {
 	limits map[string]*shedLimit // by setting
 }
 
-// shedLimit is what the log was told of one limit.
+// shedLimit is the state of the warnings about one limit.
 type shedLimit struct {
 	warned time.Time
-	since  int // how many were turned away since then
+	since  int // how many requests were refused since then
 }
 
-// NewShedding makes a Shedding. principal tells who makes the call that a context belongs to; empty where nobody knows.
+// NewShedding returns a Shedding. principal returns the caller of the call that a context belongs to, or "" if it has no name.
 func NewShedding(metrics *Metrics, logger *slog.Logger, principal func(context.Context) string) *Shedding {
 	return &Shedding{metrics: metrics, logger: logger, principal: principal, limits: map[string]*shedLimit{}}
 }
 
-// Shed notes one that is turned away. what is a gRPC method, "webhook" or "connection"; setting is the
-// one that holds the limit. ctx is that of a call, for its request id. It may be called by many
-// goroutines at once.
+// Shed counts one request that is refused. what is a gRPC method, "webhook" or "connection"; setting is the setting that is the
+// limit. ctx is the context of the call, for its request id.
 func (s *Shedding) Shed(ctx context.Context, what, setting string) {
 	what = path.Base(what)
 	s.metrics.Shed(what, setting)
-	s.logger.DebugContext(ctx, "turned away: a limit is reached", "setting", setting, "what", what)
+	s.logger.DebugContext(ctx, "refused: a limit is reached", "setting", setting, "what", what)
 	count := s.due(setting, time.Now())
 	if count == 0 {
 		return
 	}
-	args := []any{"setting", setting, "what", what, "turned_away", count}
+	args := []any{"setting", setting, "what", what, "refused", count}
 	if principal := s.principal(ctx); principal != "" {
 		args = append(args, "principal", principal)
 	}
-	s.logger.WarnContext(ctx, "a limit is reached, what comes beyond it is turned away: too many come, or the store is slow; further ones of this minute are only counted", args...)
+	s.logger.WarnContext(ctx, "a limit is reached and requests over it are refused: there are too many, or the store is slow; this is logged once a minute", args...)
 }
 
-// due is how many were turned away since the log was told of a limit, if it is time to tell it again;
-// else 0.
+// due counts a refused request. It returns how many were refused since the last warning about the limit if a warning is due, else
+// 0.
 func (s *Shedding) due(setting string, now time.Time) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

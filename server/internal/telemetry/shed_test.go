@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Everything is counted; the log has one warning a minute of each limit, which says how many there were.
+// Every request is counted. The log has one warning a minute for each limit, with the number of refused requests.
 func TestSheddingCountsAllAndWarnsOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics()
@@ -36,12 +36,12 @@ func TestSheddingCountsAllAndWarnsOnceAMinute(t *testing.T) {
 			s.Shed(named, fmt.Sprintf("/verification.v1.VerificationService/%s", []string{"GetStatus", "WatchStatus"}[n%2]), "CALLER_RATE")
 			s.Shed(t.Context(), "webhook", "WEBHOOK_MAX_IN_FLIGHT")
 		}
-		warnings("setting=CALLER_RATE what=GetStatus turned_away=1 principal=token:web", "setting=WEBHOOK_MAX_IN_FLIGHT what=webhook turned_away=1")
+		warnings("setting=CALLER_RATE what=GetStatus refused=1 principal=token:web", "setting=WEBHOOK_MAX_IN_FLIGHT what=webhook refused=1")
 		time.Sleep(shedWarnEvery)
 		for range 10 {
 			s.Shed(t.Context(), "webhook", "WEBHOOK_MAX_IN_FLIGHT")
 		}
-		warnings("setting=WEBHOOK_MAX_IN_FLIGHT what=webhook turned_away=100")
+		warnings("setting=WEBHOOK_MAX_IN_FLIGHT what=webhook refused=100")
 		text := metricsPage(m)
 		for _, want := range []string{
 			`verification_shed_total{limit="CALLER_RATE",what="GetStatus"} 50`, `verification_shed_total{limit="CALLER_RATE",what="WatchStatus"} 50`,

@@ -10,8 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// The attributes of spans, beside those of gRPC's own. None of them is personal or secret, and errors
-// are told by a word, never by their text.
+// The attributes of spans, beside those of gRPC itself. None of them is personal or secret. An error is one word, never its text.
 const (
 	attrSession   = attribute.Key("verification.session_id")
 	attrRevision  = attribute.Key("verification.revision")
@@ -22,19 +21,19 @@ const (
 	attrWatch     = attribute.Key("verification.watch")
 )
 
-// contextSize is what a feed entry holds of a trace: its id and the span's.
+// contextSize is the size in bytes of a trace's id and a span's id in a feed entry.
 const contextSize = len(trace.TraceID{}) + len(trace.SpanID{})
 
 type webhookKey struct{}
 
-// webhookRequest is a request whose span begins when its event turns out to be Stripe's.
+// webhookRequest is a request that gets its span when Event is called for it.
 type webhookRequest struct {
 	began time.Time
 	span  trace.Span
 }
 
-// Webhook lets requests have a span, from their beginning on, once Event was called for them: whatever
-// else comes from the internet makes none, and no header of a request is believed.
+// Webhook returns a handler that gives a request a span, from its beginning on, if Event is called for it. Other requests from the
+// internet get no span, and the trace headers of requests are ignored.
 func (t *Traces) Webhook(next http.Handler) http.Handler {
 	if t == nil {
 		return next
@@ -50,7 +49,7 @@ func (t *Traces) Webhook(next http.Handler) http.Handler {
 	})
 }
 
-// Event begins the span in which an event is applied; end takes what it did.
+// Event begins the span in which an event is applied. end ends it with the effect of the event.
 func (t *Traces) Event(ctx context.Context, sessionID, eventID, eventType string) (_ context.Context, end func(effect string, err error)) {
 	if t == nil {
 		return ctx, func(string, error) {}
@@ -69,8 +68,8 @@ func (t *Traces) Event(ctx context.Context, sessionID, eventID, eventType string
 	}
 }
 
-// Commit begins the span of an update of a session, within another span only: nothing else of the
-// service's own work is traced. end takes the revision that is there then, and how it ended.
+// Commit begins the span of an update of a session, but only within another span: updates that no event and no call made are not
+// traced. end ends it with the session's revision and the result.
 func (t *Traces) Commit(ctx context.Context, sessionID string) (_ context.Context, end func(revision int32, result string, failed bool)) {
 	if !t.within(ctx) {
 		return ctx, func(int32, string, bool) {}
@@ -87,7 +86,7 @@ func (t *Traces) Commit(ctx context.Context, sessionID string) (_ context.Contex
 	}
 }
 
-// StripeCall begins the span of a call of Stripe's API, within another span only.
+// StripeCall begins the span of a call of Stripe's API, but only within another span.
 func (t *Traces) StripeCall(ctx context.Context, operation string) (_ context.Context, end func(outcome string)) {
 	if !t.within(ctx) {
 		return ctx, func(string) {}
@@ -99,13 +98,13 @@ func (t *Traces) StripeCall(ctx context.Context, operation string) (_ context.Co
 	}
 }
 
-// within reports whether ctx is that of a span that is kept.
+// within reports whether ctx has a span that is sampled.
 func (t *Traces) within(ctx context.Context) bool {
 	return t != nil && trace.SpanContextFromContext(ctx).IsSampled()
 }
 
-// Context is what a feed entry needs of the span of ctx, so that the delivery of the change can join its
-// trace: 24 bytes, or none if the span is not kept.
+// Context returns the ids of the trace and the span of ctx, 24 bytes, for a feed entry, so that the delivery of the change can join
+// the trace. It returns "" if the span is not sampled.
 func (t *Traces) Context(ctx context.Context) string {
 	if !t.within(ctx) {
 		return ""
@@ -115,7 +114,7 @@ func (t *Traces) Context(ctx context.Context) string {
 	return string(append(traceID[:], spanID[:]...))
 }
 
-// Remember takes the Context of a change from its feed entry; one of another size is none.
+// Remember keeps the Context of a change for its delivery. It ignores a text of another size.
 func (t *Traces) Remember(sessionID string, revision int32, text string) {
 	if t == nil || len(text) != contextSize {
 		return
@@ -127,8 +126,8 @@ func (t *Traces) Remember(sessionID string, revision int32, text string) {
 	}))
 }
 
-// Delivery begins the span of a change that is sent on a watch, in the trace that made it, if that is
-// remembered. It is linked to the caller's span, if there is one.
+// Delivery begins the span of a change that is sent on a watch, in the trace that made the change, if Remember has kept it. The span
+// is linked to the caller's span, if there is one. sent ends it.
 func (t *Traces) Delivery(ctx context.Context, watch, sessionID string, revision int32) (sent func(error)) {
 	if t == nil {
 		return func(error) {}

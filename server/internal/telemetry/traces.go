@@ -16,12 +16,11 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// recentChanges is how many changes are remembered with the trace that made them. A delivery comes
-// milliseconds after its change.
+// recentChanges is how many changes are kept with the trace that made them. A delivery comes milliseconds after its change.
 const recentChanges = 10_000
 
-// Traces makes the spans of this process and sends them by OTLP. A nil Traces is off: its methods do
-// nothing. It is safe for concurrent use.
+// Traces makes the spans of this process and sends them by OTLP. The methods of a nil *Traces do nothing: traces are off. It is safe
+// for concurrent use.
 type Traces struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
@@ -33,9 +32,9 @@ type change struct {
 	revision  int32
 }
 
-// NewTraces makes what OpenTelemetry's standard variables ask for: nil where no OTEL_EXPORTER_OTLP_ENDPOINT
-// is set, or traces are switched off. It contacts nobody. An error is a variable that somebody must
-// change. OpenTelemetry's own messages go to the logger from then on, for the whole process.
+// NewTraces returns Traces as OpenTelemetry's standard environment variables say, or nil if OTEL_EXPORTER_OTLP_ENDPOINT is not set
+// or traces are switched off. It makes no connection. It returns an error if a variable is wrong. From then on, OpenTelemetry's own
+// messages go to logger, for the whole process.
 func NewTraces(ctx context.Context, logger *slog.Logger) (*Traces, error) {
 	if tracesOff() {
 		return nil, nil
@@ -60,7 +59,7 @@ func NewTraces(ctx context.Context, logger *slog.Logger) (*Traces, error) {
 	return &Traces{provider: provider, tracer: provider.Tracer("example.com/verification-status"), recent: recent}, nil
 }
 
-// newExporter makes what CheckTraces has found good.
+// newExporter makes the exporter. Call CheckTraces before.
 func newExporter(ctx context.Context) (*otlptrace.Exporter, error) {
 	if setting("PROTOCOL") == "grpc" {
 		return otlptracegrpc.New(ctx)
@@ -68,22 +67,22 @@ func newExporter(ctx context.Context) (*otlptrace.Exporter, error) {
 	return otlptracehttp.New(ctx)
 }
 
-// complainEvery is how often a collector that is away is told of.
+// complainEvery is the time between two warnings about a collector that cannot be reached.
 const complainEvery = time.Minute
 
-// listen takes OpenTelemetry's messages, which otherwise go to the standard error past the redactor.
+// listen sends OpenTelemetry's messages to logger. Otherwise they would go to standard error without redaction.
 func listen(logger *slog.Logger) {
 	otel.SetLogger(logr.FromSlogHandler(logger.Handler()))
 	var last atomic.Int64
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		now, before := time.Now().Unix(), last.Load()
 		if now-before >= int64(complainEvery/time.Second) && last.CompareAndSwap(before, now) {
-			logger.Warn("traces cannot be sent; further failures of this minute are not told", "error", err)
+			logger.Warn("traces cannot be sent; this is logged once a minute", "error", err)
 		}
 	}))
 }
 
-// Provider makes gRPC's own spans; nil where traces are off.
+// Provider returns the provider for gRPC's own spans, or nil if traces are off.
 func (t *Traces) Provider() trace.TracerProvider {
 	if t == nil {
 		return nil
@@ -91,7 +90,7 @@ func (t *Traces) Provider() trace.TracerProvider {
 	return t.provider
 }
 
-// Shutdown sends what is left, until ctx ends. It may be called more than once.
+// Shutdown sends the spans that are left, until ctx ends. Further calls do nothing.
 func (t *Traces) Shutdown(ctx context.Context) error {
 	if t == nil {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// cleared has none of OpenTelemetry's variables but these, given as NAME=value.
+// cleared removes all variables of OpenTelemetry but these, given as NAME=value.
 func cleared(t *testing.T, variables ...string) {
 	t.Helper()
 	for _, name := range []string{
@@ -95,17 +95,17 @@ func TestContextsFromElsewhereAreNone(t *testing.T) {
 		traces.Remember("vs_1", 1, text)
 	}
 	if traces.recent.Len() != 0 {
-		t.Error("remembered")
+		t.Error("the trace is kept")
 	}
 	for n := range recentChanges + 100 {
 		traces.Remember("vs_1", int32(n), strings.Repeat("x", contextSize))
 	}
 	if traces.recent.Len() != recentChanges {
-		t.Errorf("%d are remembered", traces.recent.Len())
+		t.Errorf("%d traces are kept", traces.recent.Len())
 	}
 }
 
-// A collector's token that the network can read is warned about, whichever variable makes the connection plain.
+// There is a warning about a token that the network can read, whichever variable makes the connection plain.
 func TestHeadersInPlainTextAreWarnedAbout(t *testing.T) {
 	const token = "OTEL_EXPORTER_OTLP_HEADERS=authorization=planted"
 	at := func(endpoint string) string { return "OTEL_EXPORTER_OTLP_ENDPOINT=" + endpoint }

@@ -16,8 +16,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 )
 
-// CheckTraces names every one of OpenTelemetry's variables that somebody must change, a line each. Most of
-// them its SDK would only tell of in passing, and put something else in their place.
+// CheckTraces returns an error that names every wrong variable of OpenTelemetry, one line each. For most of them, the SDK itself
+// would log a message and use another value.
 func CheckTraces(ctx context.Context) error {
 	if tracesOff() {
 		return nil
@@ -30,7 +30,7 @@ func tracesOff() bool {
 	return strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none" || endpoint() == ""
 }
 
-// setting is a variable that has a form for traces alone, which goes first.
+// setting returns a variable. Its form for traces alone comes first.
 func setting(name string) string {
 	return cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_"+name), os.Getenv("OTEL_EXPORTER_OTLP_"+name))
 }
@@ -69,28 +69,28 @@ func TraceWarnings() []string {
 	if tracesOff() || err != nil || setting("HEADERS") == "" || isLoopback(target.Hostname()) {
 		return nil
 	}
-	// The exporter goes by this variable first, also for https://.
+	// This variable overrides the scheme, also https://.
 	insecure := strings.TrimSpace(setting("INSECURE"))
 	if plain := strings.EqualFold(insecure, "true") || insecure == "" && target.Scheme == "http"; !plain {
 		return nil
 	}
-	return []string{"OTEL_EXPORTER_OTLP_HEADERS go to another machine in plain text, so that the network can read the collector's token: " +
+	return []string{"OTEL_EXPORTER_OTLP_HEADERS go to another machine in plain text, so that anyone on the network can read the collector's token: " +
 		"use https:// in OTEL_EXPORTER_OTLP_ENDPOINT, or make sure that a mesh or a tunnel encrypts"}
 }
 
-// isLoopback reports whether a host is this machine. Of names only localhost counts: others can resolve to anything.
+// isLoopback reports whether a host is this machine. The only name that counts is localhost: another name can have any address.
 func isLoopback(host string) bool {
 	address, err := netip.ParseAddr(host)
 	return strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
 }
 
-// samplers are those of the standard that the SDK knows; true: with a ratio as argument.
+// samplers are the standard samplers that the SDK knows. true: the argument is a ratio.
 var samplers = map[string]bool{
 	"": false, "always_on": false, "always_off": false, "traceidratio": true,
 	"parentbased_always_on": false, "parentbased_always_off": false, "parentbased_traceidratio": true,
 }
 
-// checkSampler refuses what the SDK would replace by sampling everything.
+// checkSampler refuses the values for which the SDK would sample everything.
 func checkSampler() error {
 	name, argument := strings.ToLower(strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER"))), strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER_ARG"))
 	takesRatio, known := samplers[name]
@@ -103,8 +103,8 @@ func checkSampler() error {
 	return nil
 }
 
-// describeProcess is what the spans say of this process. What the environment says comes last and wins.
-// Nothing of the command line: it may hold secrets.
+// describeProcess returns the attributes of this process for its spans. Those of the environment come last and win. It has nothing
+// of the command line, which can contain secrets.
 func describeProcess(ctx context.Context) (*resource.Resource, error) {
 	version, _, _ := build()
 	described, err := resource.New(ctx, resource.WithTelemetrySDK(),
@@ -116,8 +116,8 @@ func describeProcess(ctx context.Context) (*resource.Resource, error) {
 	return described, nil
 }
 
-// TraceSecrets are the values of the headers that go to the collector, as they are set and as they are
-// sent: they may be its tokens, and must not be logged.
+// TraceSecrets returns the values of the headers for the collector, as they are set and as they are sent. They can be tokens, and
+// must not be logged.
 func TraceSecrets() []string {
 	var secrets []string
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"} {
@@ -130,7 +130,7 @@ func TraceSecrets() []string {
 			secrets = append(secrets, value)
 			if sent, err := url.PathUnescape(value); err == nil && sent != value {
 				secrets = append(secrets, sent)
-				// The scheme's word before a token is none.
+				// The scheme before a token is not secret.
 				if _, token, found := strings.Cut(sent, " "); found {
 					secrets = append(secrets, token)
 				}

@@ -15,9 +15,8 @@ import (
 	"example.com/verification-status/server/internal/webhook"
 )
 
-// FuzzHandler: whatever body and signature come, the answer is one of few, nothing panics, and an
-// event is kept only if it was signed. With signed the signature is right, so that what is behind it
-// meets the body.
+// FuzzHandler: for any body and signature, the answer is one of a few, nothing panics, and an event is kept only if it was signed. If
+// signed is true, the signature is valid, so that the decoder gets the body.
 func FuzzHandler(f *testing.F) {
 	good := sign(verifiedEvent, now, secret)
 	f.Add([]byte(verifiedEvent), good, false)

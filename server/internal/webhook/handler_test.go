@@ -251,7 +251,7 @@ func TestAnswerFollowsTheCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	await.One(t, entered)
-	// Nothing, not even a header, may come while the event is not kept.
+	// No byte of an answer, not even a header, is sent before the event is kept.
 	if err := connection.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +324,7 @@ func TestNewServer(t *testing.T) {
 		server.IdleTimeout != 60*time.Second || server.MaxHeaderBytes != 16<<10 || server.Addr != ":4242" {
 		t.Errorf("server %+v", server)
 	}
-	// HTTP/2 with prior knowledge is not spoken.
+	// HTTP/2 with prior knowledge is refused.
 	connection, err := net.Dial("tcp", e.addr)
 	if err != nil {
 		t.Fatal(err)

@@ -35,7 +35,7 @@ const (
 	another = "whsec_planted_second"
 )
 
-// now is the tests' clock; events are signed and dated around it, far from the machine's clock.
+// now is the clock of the tests. Events are signed and dated around it, far from the machine's clock.
 var now = time.Unix(1_790_000_300, 0)
 
 const verifiedEvent = `{"id":"evt_1","object":"event","api_version":"2026-08-26.dahlia","created":1790000181,` +
@@ -47,7 +47,7 @@ const verifiedEvent = `{"id":"evt_1","object":"event","api_version":"2026-08-26.
 
 func eventAs(pairs ...string) string { return strings.NewReplacer(pairs...).Replace(verifiedEvent) }
 
-// sign is Stripe's signature, written from its documentation and without its library.
+// sign returns Stripe's signature, computed as its documentation says and without its library.
 func sign(body string, at time.Time, secrets ...string) string {
 	header := "t=" + strconv.FormatInt(at.Unix(), 10)
 	for _, secret := range secrets {
@@ -58,7 +58,7 @@ func sign(body string, at time.Time, secrets ...string) string {
 	return header
 }
 
-// keeper is an Applier that remembers, and does before it returns what a test wants.
+// keeper is an Applier that records its events. It calls a function of the test before it returns.
 type keeper struct {
 	mu     sync.Mutex
 	events []verification.Event
@@ -155,7 +155,7 @@ type response struct {
 	result webhook.Result
 }
 
-// post delivers a body; an empty signature sends no header.
+// post delivers a body. If signature is empty, it sends no header.
 func (e *endpoint) post(t *testing.T, body, signature string) response {
 	t.Helper()
 	return e.do(t, http.MethodPost, webhook.Path, strings.NewReader(body), signature)

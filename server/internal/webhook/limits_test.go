@@ -20,8 +20,8 @@ import (
 	"example.com/verification-status/server/internal/webhook"
 )
 
-// raw sends a request as it is written and returns the answer. Writing may fail: the server may have
-// answered and closed.
+// raw sends a request byte by byte as given and returns the answer. A write can fail, because the server can have answered and closed the
+// connection.
 func (e *endpoint) raw(t *testing.T, request io.Reader) *http.Response {
 	t.Helper()
 	connection, err := net.Dial("tcp", e.addr)
@@ -42,7 +42,7 @@ func (e *endpoint) raw(t *testing.T, request io.Reader) *http.Response {
 // requestHead begins a request to the webhook.
 const requestHead = "POST /webhook HTTP/1.1\r\nHost: x\r\n"
 
-// TestHeaderFloods: stopped by MaxHeaderBytes (16 KiB, to which net/http adds 4), before the handler.
+// TestHeaderFloods: MaxHeaderBytes (16 KiB, to which net/http adds 4) stops them before the handler.
 func TestHeaderFloods(t *testing.T) {
 	for name, headers := range map[string]string{
 		"one great header":         "X-A: " + strings.Repeat("a", 64<<10) + "\r\n",
@@ -61,8 +61,8 @@ func TestHeaderFloods(t *testing.T) {
 	}
 }
 
-// TestAsManySignaturesAsMayBe: the greatest header that gets to an HMAC costs one for each secret, not
-// one for each signature in it; a greater one (maxSignatures, maxSignatureHeader) costs none.
+// TestAsManySignaturesAsMayBe: the largest header that is checked costs one HMAC for each secret, not one for each signature in it. A
+// larger one (maxSignatures, maxSignatureHeader) costs none.
 func TestAsManySignaturesAsMayBe(t *testing.T) {
 	body := strings.Repeat("x", 200<<10)
 	handler := bareHandler(t, &keeper{})
@@ -90,7 +90,7 @@ func TestAsManySignaturesAsMayBe(t *testing.T) {
 	flood, floodBytes := work("t=1790000300" + strings.Repeat(",v1=00", 20_000))
 	t.Logf("allocations and bytes for a body of 200 KiB: %.0f, %d with one signature; %.0f, %d with 64; %.0f, %d with 65; %.0f, %d with 20,000",
 		one, oneBytes, most, mostBytes, tooMany, tooManyBytes, flood, floodBytes)
-	// Each HMAC takes a copy of the body or a handful of objects: 64 of them would be seen.
+	// Each HMAC needs a copy of the body or several objects: 64 of them would show.
 	if most > one+3*64 || mostBytes > oneBytes+64<<10 {
 		t.Errorf("64 signatures cost %.0f allocations and %d bytes, one costs %.0f and %d", most, mostBytes, one, oneBytes)
 	}
@@ -109,7 +109,7 @@ func (r *endless) Read(p []byte) (int, error) {
 	return copy(p, "400\r\n"+strings.Repeat("x", 1024)+"\r\n"), nil
 }
 
-// TestEndlessBodies: stopped by maxBody (256 KiB): the answer is 413 and the connection is closed.
+// TestEndlessBodies: maxBody (256 KiB) stops them: the answer is 413 and the connection is closed.
 func TestEndlessBodies(t *testing.T) {
 	for name, headers := range map[string]string{
 		"chunks without an end":  "Transfer-Encoding: chunked\r\n\r\n",
@@ -128,7 +128,7 @@ func TestEndlessBodies(t *testing.T) {
 	}
 }
 
-// TestMalformedChunksAndLengths: net/http refuses what could be read in two ways.
+// TestMalformedChunksAndLengths: net/http refuses ambiguous requests.
 func TestMalformedChunksAndLengths(t *testing.T) {
 	for name, rest := range map[string]string{
 		"two lengths":          "Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
@@ -148,8 +148,8 @@ func TestMalformedChunksAndLengths(t *testing.T) {
 	}
 }
 
-// TestDeeplyNestedJSON: signed, so that it gets to the decoder. What is nested deeper than
-// encoding/json's 10,000 levels is malformed; what is not is read, and both are bounded by maxBody.
+// TestDeeplyNestedJSON: the body is signed, so that it gets to the decoder. A body with more than the 10,000 levels of encoding/json is
+// malformed, another one is decoded. maxBody bounds both.
 func TestDeeplyNestedJSON(t *testing.T) {
 	nested := func(levels int) string {
 		return eventAs(`"object":"event"`, `"object":"event","deep":`+strings.Repeat("[", levels)+strings.Repeat("]", levels))
@@ -173,7 +173,7 @@ func TestDeeplyNestedJSON(t *testing.T) {
 	}
 }
 
-// TestNoUpgrade: HTTP/2 is not spoken on this port, however it is asked for.
+// TestNoUpgrade: this port refuses HTTP/2, however a client asks for it.
 func TestNoUpgrade(t *testing.T) {
 	e := start(t, nil)
 	answer := e.raw(t, strings.NewReader("GET /webhook HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"))
@@ -200,8 +200,8 @@ func bareHandler(t *testing.T, keeper *keeper, change ...func(*webhook.Config)) 
 	return handler
 }
 
-// TestMaxInFlight: stopped by MaxInFlight: while as many events are being kept as may be, the others are
-// refused at once, and told when to come again; then all is as before.
+// TestMaxInFlight: while MaxInFlight events are being applied, others are refused at once, with Retry-After. After that, events are
+// accepted again.
 func TestMaxInFlight(t *testing.T) {
 	const most, refused = 3, 20
 	var log bytes.Buffer
@@ -230,7 +230,7 @@ func TestMaxInFlight(t *testing.T) {
 		await.One(t, entered)
 	}
 	for n := range refused {
-		w := post(100 + n) // does not wait: nobody commits
+		w := post(100 + n) // does not wait: no event is being applied
 		if result := await.One(t, results); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || result.Reason != webhook.ReasonOverloaded {
 			t.Fatalf("answered %d, %+v", w.Code, result)
 		}

@@ -9,14 +9,14 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Reason says why a delivery was answered as it was. The set is small and fixed: a metric's label.
+// Reason says why a delivery got its answer. The set is small and fixed, since it is the label of a metric.
 type Reason string
 
 // The reasons, with the status of the answer.
 const (
 	ReasonApplied            Reason = "applied"             // 200
-	ReasonDuplicate          Reason = "duplicate"           // 200: known before
-	ReasonNotIdentity        Reason = "not_identity"        // 200: no event about an Identity session
+	ReasonDuplicate          Reason = "duplicate"           // 200: known already
+	ReasonNotIdentity        Reason = "not_identity"        // 200: not an event about an Identity session
 	ReasonOtherLivemode      Reason = "other_livemode"      // 200: of the other mode
 	ReasonOtherAccount       Reason = "other_account"       // 200: of a connected account that is not accepted
 	ReasonWrongPath          Reason = "wrong_path"          // 404
@@ -29,32 +29,32 @@ const (
 	ReasonInFuture           Reason = "in_future"           // 400
 	ReasonWrongSignature     Reason = "wrong_signature"     // 400
 	ReasonMalformed          Reason = "malformed_event"     // 400: signed, but not usable
-	ReasonNoSecret           Reason = "no_secret"           // 503: a reload left none
+	ReasonNoSecret           Reason = "no_secret"           // 503: a reload has left no secret
 	ReasonApplyFailed        Reason = "apply_failed"        // 503
-	ReasonOverloaded         Reason = "overloaded"          // 503: too many are being kept
+	ReasonOverloaded         Reason = "overloaded"          // 503: Config.MaxInFlight is reached
 	ReasonPanic              Reason = "panic"               // 503
 )
 
-// Result is what became of one delivery.
+// Result is the result of one delivery.
 type Result struct {
 	// Status is the HTTP status of the answer.
 	Status int
 	Reason Reason
-	// EventType is Stripe's event type where it is one of the six known, "other" for another type of
-	// Identity sessions, and empty where it does not matter.
+	// EventType is Stripe's event type if it is one of verification.EventTypes, "other" for another type of Identity sessions, and
+	// empty for a delivery without an accepted event.
 	EventType string
-	// Secret is the place among the secrets, from 1, of the first one that signed; 0: none did.
+	// Secret is the position, from 1, of the first secret that the signature matches, or 0 if it matches none.
 	Secret int
-	// Effect is what a kept event did; 0: it left no entry.
+	// Effect is the effect of an event that was kept. 0: it left no history entry.
 	Effect verification.Effect
-	// Age is the time from the event at Stripe to its arrival; 0 unless it was kept.
+	// Age is the time from the event at Stripe to its arrival, or 0 if the event was not kept.
 	Age time.Duration
-	// Took is the time that the answer took.
+	// Took is the duration of the request.
 	Took time.Duration
 }
 
-// sentences are the bodies of the answers that are not 200: one plain line each, the same for every
-// fault of a signature, so that they teach nothing about the secret.
+// sentences are the bodies of the answers other than 200, one plain line each. The line is the same for every fault of a signature,
+// so that it says nothing about the secret.
 var sentences = map[int]string{
 	http.StatusBadRequest:            "the request is not a usable Stripe event",
 	http.StatusNotFound:              "nothing here",
@@ -63,7 +63,7 @@ var sentences = map[int]string{
 	http.StatusServiceUnavailable:    "the event could not be kept; send it again later",
 }
 
-// write answers. Whether the client still listens is of no interest: if not, Stripe sends again.
+// write writes the answer. It ignores errors: if Stripe does not get the answer, it sends the event again.
 func (r Result) write(w http.ResponseWriter) {
 	switch r.Status {
 	case http.StatusOK:
@@ -78,7 +78,7 @@ func (r Result) write(w http.ResponseWriter) {
 	http.Error(w, sentences[r.Status], r.Status)
 }
 
-// knownType bounds the values that a metric's label can take.
+// knownType returns the event type, or "other", so that the label of a metric has few values.
 func knownType(eventType string) string {
 	if slices.Contains(verification.EventTypes, eventType) {
 		return eventType

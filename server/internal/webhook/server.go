@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// NewServer returns a server for the webhook listener, which faces the internet. Every phase of a
-// connection has a deadline, so that slow clients cannot hold it. HTTP/1.1 is all that Stripe needs;
-// without HTTP/2 its resets and floods are nobody's business here. The caller runs it and shuts it
-// down.
+// NewServer returns a server for the webhook listener, which is open to the internet. Every phase of a connection has a deadline, so
+// that slow clients cannot hold it. It speaks HTTP/1.1 only: Stripe needs no more, and the attacks on HTTP/2 do not apply. The
+// caller runs it and shuts it down.
 func NewServer(addr string, handler http.Handler, logger *slog.Logger) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -22,7 +21,7 @@ func NewServer(addr string, handler http.Handler, logger *slog.Logger) *http.Ser
 		WriteTimeout:      15 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
-		// Broken connections and handshakes: everyday noise on the internet.
+		// Broken connections and handshakes, which are normal on the internet.
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 }

@@ -18,18 +18,17 @@ const (
 	maxSignatures      = 64
 )
 
-// checkSignature returns the place of the first secret, from 1, that signed the body not longer than
-// tolerance before or after now, else the reason why none did. Secrets that are not usable are passed
-// over.
+// checkSignature returns the position, from 1, of the first secret that the signature of the body matches, or the reason why none
+// does. The time of the signature must be within tolerance of now. It skips secrets that are not usable.
 //
-// stripe-go checks the HMAC. It takes its time from time.Now and accepts any time in the future, so
-// the time is checked here. See https://docs.stripe.com/webhooks#verify-manually.
-func checkSignature(header http.Header, body []byte, secrets []verification.Secret, now time.Time, tolerance time.Duration) (place int, reason Reason) {
+// stripe-go checks the HMAC. It would take the time from time.Now and accept any time in the future, so the time is checked here.
+// See https://docs.stripe.com/webhooks#verify-manually.
+func checkSignature(header http.Header, body []byte, secrets []verification.Secret, now time.Time, tolerance time.Duration) (position int, reason Reason) {
 	signature, signed, reason := parseSignature(header)
 	if reason != "" {
 		return 0, reason
 	}
-	// Integers: time.Unix of an absurd number wraps around.
+	// Compare integers: time.Unix of a huge number wraps around.
 	at, within := now.Unix(), int64(tolerance/time.Second)
 	if signed < at-within {
 		return 0, ReasonTooOld
@@ -45,8 +44,8 @@ func checkSignature(header http.Header, body []byte, secrets []verification.Secr
 	return 0, ReasonWrongSignature
 }
 
-// parseSignature returns the header and the time in it. It insists on exactly one header with one
-// time: with two, the one checked here might not be the one that stripe-go takes for signed.
+// parseSignature returns the header and its time. It accepts exactly one header with one time: of two times, stripe-go might check
+// another one than this package.
 func parseSignature(header http.Header) (signature string, signed int64, reason Reason) {
 	values := header.Values(signatureHeader)
 	switch {

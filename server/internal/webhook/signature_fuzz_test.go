@@ -13,8 +13,8 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// FuzzSignature: a header is accepted only if it holds, for its own time, the HMAC of the body under
-// one of the secrets, and that time is near; in any other case there is a reason from the fixed set.
+// FuzzSignature: a header is accepted only if it has the HMAC of the body and the header's time under one of the secrets, and if that
+// time is near. Otherwise there is a reason from the fixed set.
 func FuzzSignature(f *testing.F) {
 	const old, current = verification.Secret("whsec_old"), verification.Secret("whsec_new")
 	now := time.Unix(1_790_000_300, 0)
@@ -37,7 +37,7 @@ func FuzzSignature(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header string) {
 		values := http.Header{"Stripe-Signature": {header}}
-		place, reason := checkSignature(values, body, []verification.Secret{old, current}, now, 5*time.Minute)
+		position, reason := checkSignature(values, body, []verification.Secret{old, current}, now, 5*time.Minute)
 		switch reason {
 		case ReasonNotSigned, ReasonMalformedSignature, ReasonTooOld, ReasonInFuture, ReasonWrongSignature:
 			return
@@ -49,9 +49,9 @@ func FuzzSignature(f *testing.F) {
 		if parsed != "" || at < now.Unix()-300 || at > now.Unix()+300 || len(header) > maxSignatureHeader {
 			t.Fatalf("accepted: %q with time %d, %q", header, at, parsed)
 		}
-		signer := map[int]verification.Secret{1: old, 2: current}[place]
+		signer := map[int]verification.Secret{1: old, 2: current}[position]
 		if signer == "" || !strings.Contains(strings.ToLower(header), "v1="+right(at, signer)) {
-			t.Fatalf("accepted without a right signature of secret %d: %q", place, header)
+			t.Fatalf("accepted without a right signature of secret %d: %q", position, header)
 		}
 	})
 }

@@ -98,11 +98,11 @@ func TestSecretRoll(t *testing.T) {
 	set := func(secrets ...verification.Secret) { current.Store(&secrets) }
 	set(secret)
 	e := start(t, func(c *webhook.Config) { c.Secrets = func() []verification.Secret { return *current.Load() } })
-	try := func(status, place int, signers ...string) {
+	try := func(status, position int, signers ...string) {
 		t.Helper()
 		got := e.post(t, verifiedEvent, sign(verifiedEvent, now, signers...))
-		if got.status != status || got.result.Secret != place {
-			t.Errorf("signed by %s: %d by secret %d, want %d by %d", signers, got.status, got.result.Secret, status, place)
+		if got.status != status || got.result.Secret != position {
+			t.Errorf("signed by %s: %d by secret %d, want %d by %d", signers, got.status, got.result.Secret, status, position)
 		}
 	}
 	try(200, 1, secret)
@@ -115,7 +115,7 @@ func TestSecretRoll(t *testing.T) {
 	set(another)
 	try(400, 0, secret)
 	try(200, 1, another)
-	// A reload that leaves nothing, or something blank, closes the door and does not open it.
+	// If a reload leaves no secret, or a blank one, every webhook is refused.
 	set()
 	try(503, 0, "")
 	try(503, 0, another)
@@ -149,8 +149,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// Whoever sends bad signatures must not be able to fill the log, and whoever runs the service must
-// be able to see that the secret is wrong.
+// A client with bad signatures must not be able to fill the log, and the operator must be able to see that the secret is wrong.
 func TestBadSignaturesAreLoggedOnceAMinute(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(now.Unix())
@@ -174,8 +173,8 @@ func TestBadSignaturesAreLoggedOnceAMinute(t *testing.T) {
 	}
 }
 
-// One reason's flood must not keep another reason's line out of the log: an unsigned request is anybody's, a wrong secret
-// is the operator's to correct.
+// A flood for one reason must not hide the warning for another one: anyone can send unsigned requests, but a wrong secret is for the
+// operator to correct.
 func TestRefusedSignaturesAreLoggedByReason(t *testing.T) {
 	var at atomic.Int64
 	at.Store(now.Unix())

@@ -220,7 +220,7 @@ func TestCallersHaveNamesAndRights(t *testing.T) {
 	if got := counted[`verification_shed_total{limit="CALLER_MAX_STREAMS",what="WatchStatus"}`]; got != 2 {
 		t.Errorf("%v streams were one too many, want 2", got)
 	}
-	if log := g.Stderr.String(); strings.Count(log, `"setting":"CALLER_MAX_STREAMS","what":"WatchStatus","turned_away":1,"principal":"`+bff+`","request_id":`) != 1 {
+	if log := g.Stderr.String(); strings.Count(log, `"setting":"CALLER_MAX_STREAMS","what":"WatchStatus","refused":1,"principal":"`+bff+`","request_id":`) != 1 {
 		t.Errorf("no warning of it, or several:\n%s", log)
 	}
 	for _, secret := range []string{reading, retrying} {

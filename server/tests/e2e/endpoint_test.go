@@ -115,7 +115,7 @@ func TestCheckTellsWhatIsMissing(t *testing.T) {
 	stdout, stderr := stripe.EndpointCommand(1, "check", "--url", hook)
 	for _, want := range []string{
 		id + " is disabled", "\n" + id + " does not send identity.verification_session.processing, identity.verification_session.requires_input, identity.verification_session.canceled, identity.verification_session.redacted: ",
-		`does not send identity.verification_session.redacted ("*" leaves it out`, " and " + id + " have the same URL", "API version",
+		`does not send identity.verification_session.redacted ("*" does not include it`, " and " + id + " have the same URL", "API version",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("check does not say %q:\n%s", want, stdout)

@@ -68,7 +68,7 @@ func TestReviewQueue(t *testing.T) {
 	if code := command.Exit(rig.Soon); code != 0 {
 		t.Errorf("reconcile ends with %d", code)
 	}
-	if out := command.Stdout.String(); !strings.Contains(out, "lists:    4 sessions looked at; 0 entries added, 1 removed\n") {
+	if out := command.Stdout.String(); !strings.Contains(out, "lists:    4 sessions checked; 0 entries added, 1 removed\n") {
 		t.Errorf("reconcile says:\n%s", out)
 	}
 	client = rig.ClientOf(t, rig.Serve(t, stripe.Settings(redis.Addr)))

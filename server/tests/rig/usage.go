@@ -50,7 +50,7 @@ func (p *Process) RedisCPU() time.Duration {
 func (p *Process) AwaitLists() {
 	p.T.Helper()
 	for over := time.Now().Add(10 * time.Minute); ; {
-		if strings.Contains(p.Stderr.String(), "lists: every session was looked at") {
+		if strings.Contains(p.Stderr.String(), "lists: all sessions were checked") {
 			return
 		}
 		select {

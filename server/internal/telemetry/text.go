@@ -5,12 +5,11 @@ import (
 	"strings"
 )
 
-// concealed stands in the log where a secret was.
+// concealed stands in the log in place of a secret.
 const concealed = "[secret]"
 
-// shapes are the texts that are secret by their look. A text without the needle cannot match, so
-// that the expression, which is slow, does not see ordinary texts. No expression begins with a word
-// boundary: in an escaped text a secret may follow "\n" without one.
+// shapes are the forms of secrets. A text without the needle cannot match, so that the expression, which is slow, does not run
+// on ordinary texts. No expression begins with a word boundary: in an escaped text, a secret can follow "\n" without one.
 var shapes = []struct {
 	needle      string
 	expression  *regexp.Regexp
@@ -25,18 +24,18 @@ var shapes = []struct {
 	{"vst_", regexp.MustCompile(`vst_[A-Za-z0-9_-]{43}`), concealed},
 	// A session's client_secret begins with the session's id, which stays.
 	{"_secret_", regexp.MustCompile(`(vs_[A-Za-z0-9_]*?_secret_)[A-Za-z0-9_-]+`), "${1}" + concealed},
-	// Stripe's hosted page, and whatever else has /verify/<token> in its path.
+	// Stripe's hosted page, and every other URL with /verify/<token> in its path.
 	{"verify.stripe.com", regexp.MustCompile(`(verify\.stripe\.com(?:/|%2F))[^\s"'\\<>]+`), "${1}" + concealed},
 	{"verify", regexp.MustCompile(`((?:/|%2F)verify(?:/|%2F))[^\s"'\\<>]+`), "${1}" + concealed},
-	// The user and password of a Redis URL, up to the last @: a password may hold one unescaped.
+	// The user and password of a Redis URL, up to the last @: a password can contain an unescaped one.
 	{"redis", regexp.MustCompile(`(rediss?://)[^\s"\\]*@`), "${1}" + concealed + "@"},
 }
 
-// scrubber cuts secrets out of texts.
-type scrubber struct{ secrets *Secrets }
+// textRedactor removes secrets from texts.
+type textRedactor struct{ secrets *Secrets }
 
-// clean returns the text without secrets; a text without any is returned as it is.
-func (s *scrubber) clean(text string) string {
+// redact returns the text with every secret replaced.
+func (s *textRedactor) redact(text string) string {
 	for _, literal := range *s.secrets.literals.Load() {
 		if strings.Contains(text, literal) {
 			text = strings.ReplaceAll(text, literal, concealed)

@@ -1,0 +1,6 @@
+// Package stripeevent decodes the bytes of a Stripe event, or of a verification session from Stripe's API, into the core's values. It
+// is the only decoder, so that a webhook and a read always understand the same bytes in the same way.
+//
+// It decodes only what the core needs. It never reads url, client_secret and verified_outputs, so that they cannot leak. It does not
+// know HTTP or signatures, and does not use Stripe's library, whose structs reject events of other API versions.
+package stripeevent
