@@ -33,6 +33,9 @@ func openRedis(t *testing.T, addr string) records {
 // With the webhook listener away for whole lives, one run makes everything right; a second finds
 // nothing to do.
 func TestAThousandMissedLives(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds; without -short: go test -count=1 ./server/internal/reconcile")
+	}
 	for name, test := range map[string]struct {
 		sessions int
 		open     func(t *testing.T) records
@@ -98,6 +101,9 @@ var errStore = fmt.Errorf("%w: planted", store.ErrUnavailable)
 
 // Whatever call of the store fails, the run ends with an error, and a new process makes the rest right.
 func TestARunThatTheStoreEndsIsGoneOnWith(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds; without -short: go test -count=1 ./server/internal/reconcile")
+	}
 	for _, call := range []string{"update", "setcursor", "cursor", "accounts", "lease", "due"} {
 		t.Run(call, func(t *testing.T) {
 			s, kept := newStripe(t), newMemory()

@@ -116,6 +116,9 @@ func (c *countingStore) Get(ctx context.Context, id string) (verification.Sessio
 // TestManyWatchesWakeAtOnce: stopped by StreamReads: however many watches a change wakes, only so many
 // read the store at once; each is told, and a call in between does not stand in their line.
 func TestManyWatchesWakeAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds; without -short: go test -count=1 ./server/internal/rpc")
+	}
 	const watches, reads = 200, 4
 	b := newBackend(t)
 	counting := &countingStore{pause: 10 * time.Millisecond}
