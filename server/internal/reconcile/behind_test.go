@@ -143,6 +143,9 @@ func (f failing) Events(ctx context.Context, account string, query EventQuery) (
 // reach the end of an account, the account still needs it, whatever the reason was and whichever replica runs next.
 // The other accounts are not read from the beginning again.
 func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds; without -short: go test -count=1 ./server/internal/reconcile")
+	}
 	faults := map[string]error{
 		"refused":         &verification.StripeRefusedError{Code: "x"},
 		"no permission":   verification.ErrStripeUnauthorized,

@@ -34,6 +34,9 @@ func openRedis(t *testing.T, addr string) records {
 // TestAThousandMissedLives: no webhook came for whole lives. One run brings every record up to date, and a second run
 // finds nothing to do.
 func TestAThousandMissedLives(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds; without -short: go test -count=1 ./server/internal/reconcile")
+	}
 	for name, test := range map[string]struct {
 		sessions int
 		open     func(t *testing.T) records
@@ -101,6 +104,9 @@ var errStore = fmt.Errorf("%w: planted", store.ErrUnavailable)
 // TestARunThatTheStoreEndsIsGoneOnWith: whichever call of the store fails, the run ends with an error, and a new
 // process completes the work.
 func TestARunThatTheStoreEndsIsGoneOnWith(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds; without -short: go test -count=1 ./server/internal/reconcile")
+	}
 	for _, call := range []string{"update", "setcursor", "cursor", "accounts", "lease", "due"} {
 		t.Run(call, func(t *testing.T) {
 			s, kept := newStripe(t), newFakeStore()

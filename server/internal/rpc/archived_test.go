@@ -109,6 +109,9 @@ func TestG7_AForgedTokenOfAnArchivedSessionShowsNothing(t *testing.T) {
 // TestG15_AMinRevisionThatDoesNotComeSpendsOneRead, however often it is asked for, also of a tombstone and of a
 // session that Stripe does not know.
 func TestG15_AMinRevisionThatDoesNotComeSpendsOneRead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds; without -short: go test -count=1 ./server/internal/rpc")
+	}
 	t.Parallel()
 	b := newBackend(t)
 	stripe := newFakeStripe(object("vs_1", "processing"), object("vs_2", "verified", erased))

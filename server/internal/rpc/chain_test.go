@@ -29,6 +29,9 @@ func (c chainCase) String() string {
 // TestG9_WhereverAReplacementStopsAndWhoeverContinuesIt: the process dies before each of its reads and writes, of
 // the store and of Stripe. At most MAX_RETRIES are granted, Stripe makes one session, and the counts are exact.
 func TestG9_WhereverAReplacementStopsAndWhoeverContinuesIt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds; without -short: go test -count=1 ./server/internal/rpc")
+	}
 	redis := redistest.Any(t)
 	cases := 0
 	var points int

@@ -248,6 +248,9 @@ func TestClienttestShowsEachStateAsTheServerDoes(t *testing.T) {
 }
 
 func TestClienttestGrantsRetriesAsTheServerDoes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds; without -short: go test -count=1 ./server/internal/rpc")
+	}
 	fails := func(id, code string) func(n int) verification.Object {
 		return func(n int) verification.Object {
 			return object(id, "requires_input", failure(code, n), reference("person"))

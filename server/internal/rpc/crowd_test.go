@@ -77,6 +77,9 @@ func (c *counted) follow(ctx context.Context, running *sync.WaitGroup) *live.Vie
 // before the answer came there, and begin to read just after. Between the two are a few instructions, so that
 // only a store that answers in no time, as in the last case, or a busy processor makes the difference.
 func TestOneEventIsReadOnceForTenThousandWatchers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds; without -short: go test -count=1 ./server/internal/rpc")
+	}
 	const watchers, slots, id = 10_000, 16, "vs_1"
 	created, _ := verification.Transition(verification.Session{}, eventOf(1, 1, object(id, "requires_input")))
 	verified, _ := verification.Transition(created, eventOf(2, 2, object(id, "verified")))

@@ -117,6 +117,9 @@ func (c *countingStore) Get(ctx context.Context, id string) (verification.Sessio
 // TestManyWatchesWakeAtOnce: stopped by live.Limited: however many watches a change wakes, only so many
 // read the store at once; each gets its change, and a call in between does not wait behind them.
 func TestManyWatchesWakeAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds; without -short: go test -count=1 ./server/internal/rpc")
+	}
 	const watches, reads = 200, 4
 	b := newBackend(t)
 	counting := &countingStore{pause: 10 * time.Millisecond}

@@ -157,18 +157,18 @@ func BenchmarkIngest(b *testing.B) {
 			p := subject.start(b)
 			client := rig.NewHTTPClient(b)
 			const abreast, life = 64, 5
-			var mail []rig.Event
-			for n := 0; len(mail) < b.N; n++ {
+			var queue []rig.Event
+			for n := 0; len(queue) < b.N; n++ {
 				lives := make([][]rig.Event, abreast)
 				for i := range lives {
 					lives[i] = indented(b, rig.Tries(fmt.Sprintf("vs_Ingest%d", n*abreast+i), life))
 				}
 				for k := range abreast * life {
-					mail = append(mail, lives[k%abreast][k/abreast])
+					queue = append(queue, lives[k%abreast][k/abreast])
 				}
 			}
 			shareCalls(b, p, 32, func(_, n int) error {
-				e := mail[n-1]
+				e := queue[n-1]
 				response, text, err := rig.Post(client, p.Webhook, rig.Sign(time.Now(), rig.WebhookSecret, e.Body), e.Body)
 				if err == nil && response.StatusCode != http.StatusOK {
 					err = fmt.Errorf("%s: %s", response.Status, text)

@@ -38,9 +38,9 @@ func (c *crashRig) killAt(step string, request *verificationv1.RetryVerification
 		c.t.Fatalf("a call to a server that dies at %q: %v", step, err)
 	}
 	dying.AwaitKilled()
-	reborn := rig.Serve(c.t, c.stripe.Settings(c.redis.Addr))
-	response := rig.MustRetry(c.t, rig.ClientOf(c.t, reborn), request)
-	reborn.Kill()
+	restarted := rig.Serve(c.t, c.stripe.Settings(c.redis.Addr))
+	response := rig.MustRetry(c.t, rig.ClientOf(c.t, restarted), request)
+	restarted.Kill()
 	return response
 }
 

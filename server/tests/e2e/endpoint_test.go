@@ -43,17 +43,17 @@ func (f *gateway) sendTo(p *rig.Process) {
 // account come over a second endpoint.
 func TestGoingLive(t *testing.T) {
 	t.Parallel()
-	stripe, redis, front := rig.StartFakeStripe(t), redistest.Start(t), newGateway(t)
-	own, id := stripe.CreateEndpoint("--url", front.url)
-	connected, _ := stripe.CreateEndpoint("--url", front.url+"?connect=1", "--connect", "--api-version=2023-10-16", "--description=accounts")
+	stripe, redis, gateway := rig.StartFakeStripe(t), redistest.Start(t), newGateway(t)
+	own, id := stripe.CreateEndpoint("--url", gateway.url)
+	connected, _ := stripe.CreateEndpoint("--url", gateway.url+"?connect=1", "--connect", "--api-version=2023-10-16", "--description=accounts")
 	for range 2 {
-		stdout, stderr := stripe.EndpointCommand(1, "create", "--url="+front.url)
+		stdout, stderr := stripe.EndpointCommand(1, "create", "--url="+gateway.url)
 		if stdout != "" || !strings.Contains(stderr, id+" has this URL already (enabled, test mode)") || !strings.Contains(stderr, "webhook-endpoint check --url") {
 			t.Errorf("create, repeated, wrote %q and %q", stdout, stderr)
 		}
 	}
 	server := rig.Serve(t, stripe.Settings(redis.Addr, "STRIPE_WEBHOOK_SECRET="+own+","+connected, "LOG_LEVEL=debug"))
-	front.sendTo(server)
+	gateway.sendTo(server)
 
 	client := rig.ClientOf(t, server)
 	session := stripe.NewSession("person-live")
@@ -79,7 +79,7 @@ func TestGoingLive(t *testing.T) {
 		t.Errorf("deliveries: %+v", stats)
 	}
 
-	for _, address := range []string{front.url, front.url + "?connect=1"} {
+	for _, address := range []string{gateway.url, gateway.url + "?connect=1"} {
 		if stdout, stderr := stripe.EndpointCommand(0, "check", "--url", address); !strings.HasPrefix(stdout, "ok: we_") || stderr != "" {
 			t.Errorf("check wrote %q and %q", stdout, stderr)
 		}

@@ -42,10 +42,10 @@ func TestG11_ALeftoverInTheIndexIsNotBelieved(t *testing.T) {
 	}
 	score := raw.ZScore(t.Context(), key, mine).Val()
 
-	erased, stranger := stripe.NewSession("person-1"), stripe.NewSession("person-2")
+	erased, ofOther := stripe.NewSession("person-1"), stripe.NewSession("person-2")
 	stripe.Do(stripe.Redact, erased)
-	leftovers := []string{erased, stranger, "vs_Gone"}
-	plant := func() {
+	leftovers := []string{erased, ofOther, "vs_Gone"}
+	addLeftovers := func() {
 		t.Helper()
 		for n, id := range leftovers {
 			if err := raw.ZAdd(t.Context(), key, redis.Z{Score: score + float64(1000+n), Member: id}).Err(); err != nil {
@@ -63,14 +63,14 @@ func TestG11_ALeftoverInTheIndexIsNotBelieved(t *testing.T) {
 		}
 	}
 
-	plant()
+	addLeftovers()
 	response, err := client.GetStatus(rig.Within(t, rig.Soon), ofReference("person-1"))
 	if got := response.GetVerification().GetSessionId(); err != nil || got != mine {
 		t.Errorf("GetStatus shows %q, %v; want %s", got, err, mine)
 	}
 	gone("GetStatus")
 
-	plant()
+	addLeftovers()
 	stream, err := client.WatchStatus(rig.Within(t, rig.Soon), &verificationv1.WatchStatusRequest{
 		Subject: &verificationv1.WatchStatusRequest_ClientReferenceId{ClientReferenceId: "person-1"},
 	})
@@ -83,7 +83,7 @@ func TestG11_ALeftoverInTheIndexIsNotBelieved(t *testing.T) {
 	}
 	gone("the first look of a watch")
 
-	plant()
+	addLeftovers()
 	bearers := []string{mine, stripe.NewSession("person-1")} // the reference may lead elsewhere now: the watch looks
 	rig.Await(t, "the open watch has looked", func() bool { return raw.ZCard(t.Context(), key).Val() == int64(len(bearers)) })
 	gone("a look of an open watch")
@@ -98,7 +98,7 @@ func TestG11_ALeftoverInTheIndexIsNotBelieved(t *testing.T) {
 		t.Errorf("the open watch ends with %s; want %s", got, mine)
 	}
 
-	plant()
+	addLeftovers()
 	again, err := client.WatchStatus(rig.Within(t, rig.Soon), &verificationv1.WatchStatusRequest{
 		Subject:     &verificationv1.WatchStatusRequest_ClientReferenceId{ClientReferenceId: "person-1"},
 		ResumeToken: first.GetResumeToken(), UntilSettled: true,
@@ -117,7 +117,7 @@ func TestG11_ALeftoverInTheIndexIsNotBelieved(t *testing.T) {
 		stripe.Do(stripe.FinishRedaction, id)
 		leftovers = append(leftovers, id)
 	}
-	plant()
+	addLeftovers()
 	if response, err := client.GetStatus(rig.Within(t, rig.Soon), ofReference("person-1")); status.Code(err) != codes.NotFound {
 		t.Errorf("with nothing but leftovers: %v, %v; want NOT_FOUND", response.GetVerification(), err)
 	}

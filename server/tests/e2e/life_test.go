@@ -55,14 +55,14 @@ func TestG1_G2_G4_ThousandLives(t *testing.T) {
 	env := rig.Settings(redis.Addr)
 	servers := [2]*rig.Process{rig.Serve(t, env), rig.Serve(t, env)}
 	rng := newRand(t)
-	lives, mail := makeLives(rng, 1000)
+	lives, queue := makeLives(rng, 1000)
 
 	began := time.Now()
 	var group errgroup.Group
 	for connection := range 32 {
 		group.Go(func() error {
 			client := rig.NewHTTPClient(t)
-			for e := range mail {
+			for e := range queue {
 				response, text, err := rig.Post(client, servers[connection%2].Webhook, rig.Sign(time.Now(), rig.WebhookSecret, e.Body), e.Body)
 				if err != nil {
 					return err
@@ -74,7 +74,7 @@ func TestG1_G2_G4_ThousandLives(t *testing.T) {
 			return nil
 		})
 	}
-	sent := cap(mail)
+	sent := cap(queue)
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
@@ -98,8 +98,8 @@ func TestG2_G3_LivesOutliveACrash(t *testing.T) {
 	env := rig.Settings(redis.Addr, "STRIPE_API_KEY="+rig.APIKey, "STRIPE_API_BASE="+stripe.URL)
 	survivor, victim := rig.Serve(t, env), rig.Serve(t, env)
 	rng := newRand(t)
-	lives, mail := makeLives(rng, 300)
-	killAfter := int64(cap(mail) / 3)
+	lives, queue := makeLives(rng, 300)
+	killAfter := int64(cap(queue) / 3)
 
 	var sent, again atomic.Int64
 	var once sync.Once
@@ -107,7 +107,7 @@ func TestG2_G3_LivesOutliveACrash(t *testing.T) {
 	for connection := range 32 {
 		group.Go(func() error {
 			client := rig.NewHTTPClient(t)
-			for e := range mail {
+			for e := range queue {
 				if sent.Add(1) == killAfter {
 					once.Do(victim.Kill)
 				}
@@ -154,12 +154,12 @@ func makeLives(rng *rand.Rand, n int) ([]rig.Life, chan rig.Event) {
 		}
 	}
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	mail := make(chan rig.Event, len(all))
+	queue := make(chan rig.Event, len(all))
 	for _, e := range all {
-		mail <- e
+		queue <- e
 	}
-	close(mail)
-	return lives, mail
+	close(queue)
+	return lives, queue
 }
 
 // checkLives asks both servers for every session.

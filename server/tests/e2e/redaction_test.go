@@ -127,15 +127,15 @@ func wantRedacted(t *testing.T, client verificationv1.VerificationServiceClient,
 	}
 }
 
-// deliverAll posts events over many connections to several servers, in their order within each letter.
-func deliverAll(t *testing.T, servers []*rig.Process, letters [][]rig.Event) {
+// deliverAll posts events over many connections to several servers, in their order within each sequence.
+func deliverAll(t *testing.T, servers []*rig.Process, sequences [][]rig.Event) {
 	t.Helper()
 	var group errgroup.Group
 	group.SetLimit(16)
 	client := rig.NewHTTPClient(t)
-	for n, letter := range letters {
+	for n, sequence := range sequences {
 		group.Go(func() error {
-			for _, e := range letter {
+			for _, e := range sequence {
 				response, text, err := rig.Post(client, servers[n%len(servers)].Webhook, rig.Sign(time.Now(), rig.WebhookSecret, e.Body), e.Body)
 				if err != nil {
 					return err
@@ -162,16 +162,16 @@ func TestG11_InEachOrder(t *testing.T) {
 	wantPresent(t, dump, witness)
 	deliverAll(t, servers, [][]rig.Event{witness.after()})
 
-	people, letters := []redactedLife{witness}, [][]rig.Event{}
+	people, sequences := []redactedLife{witness}, [][]rig.Event{}
 	for n, order := range permutations(len(witness.events)) {
 		person := newRedactedLife(n)
-		var letter []rig.Event
+		var sequence []rig.Event
 		for _, at := range order {
-			letter = append(letter, person.events[at])
+			sequence = append(sequence, person.events[at])
 		}
-		people, letters = append(people, person), append(letters, letter)
+		people, sequences = append(people, person), append(sequences, sequence)
 	}
-	deliverAll(t, servers, letters)
+	deliverAll(t, servers, sequences)
 	dump, _ = dumpKeys(t, redis.Addr, "")
 	wantErased(t, dump, people)
 	for _, person := range people {
@@ -197,21 +197,21 @@ func TestG11_RacedWithTheIndex(t *testing.T) {
 	wantPresent(t, dumpAll(), witness)
 	deliverAll(t, servers, [][]rig.Event{witness.after()})
 
-	people, letters := []redactedLife{witness}, [][]rig.Event{}
+	people, sequences := []redactedLife{witness}, [][]rig.Event{}
 	for n := range 200 {
 		person := newRedactedLife(n)
 		people = append(people, person)
 		for _, e := range person.events {
-			letters = append(letters, []rig.Event{e})
+			sequences = append(sequences, []rig.Event{e})
 		}
 	}
 	// Events of the same few people are on their way at the same time.
 	rng := newRand(t)
-	for at := 0; at < len(letters); at += 24 {
-		some := letters[at:min(at+24, len(letters))]
+	for at := 0; at < len(sequences); at += 24 {
+		some := sequences[at:min(at+24, len(sequences))]
 		rng.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
 	}
-	deliverAll(t, servers, letters)
+	deliverAll(t, servers, sequences)
 	wantErased(t, dumpAll(), people)
 	for _, person := range people {
 		wantRedacted(t, rig.ClientOf(t, servers[0]), person.id)

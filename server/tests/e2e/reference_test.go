@@ -156,15 +156,15 @@ func TestReferences_TwoSessionsOfOnePerson(t *testing.T) {
 	var watches []*personWatch
 	for n := range people {
 		p := newReturningPerson(rng, n)
-		letters, own := p.deliveries(rng), rand.New(rand.NewPCG(rng.Uint64(), 0))
-		if err := send(letters[0], 0); err != nil {
+		queue, own := p.deliveries(rng), rand.New(rand.NewPCG(rng.Uint64(), 0))
+		if err := send(queue[0], 0); err != nil {
 			t.Fatal(err)
 		}
 		w := &personWatch{t: t, person: p}
 		watches = append(watches, w)
 		watching.Go(func() { w.run(ctx, own, clients) })
 		sending.Go(func() error {
-			for i, e := range letters[1:] {
+			for i, e := range queue[1:] {
 				if err := send(e, (n+i)%2); err != nil {
 					return err
 				}

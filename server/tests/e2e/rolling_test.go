@@ -46,12 +46,12 @@ func TestRollingUpdate(t *testing.T) {
 	ingress := serveIngress(t, func() []*rig.Process { return c.in.before(ingressLag / pace) })
 
 	everything := watchEverything(t, target, 3)
-	mail := newSteadyWebhooks(t, ingress, 50)
-	watches := watchSessions(t, target, mail)
-	mail.start(t)
-	callers := newCallers(t, target, mail, stripe)
+	webhooks := newSteadyWebhooks(t, ingress, 50)
+	watches := watchSessions(t, target, webhooks)
+	webhooks.start(t)
+	callers := newCallers(t, target, webhooks, stripe)
 	callers.join(0)
-	mail.awaitMore(t, "webhooks", 100)
+	webhooks.awaitMore(t, "webhooks", 100)
 	callers.statuses.awaitMore(t, "answers", 20)
 
 	began := time.Now()
@@ -68,12 +68,12 @@ func TestRollingUpdate(t *testing.T) {
 	}
 	c.wait()
 	took := time.Since(began)
-	mail.awaitMore(t, "webhooks", 100)
+	webhooks.awaitMore(t, "webhooks", 100)
 	callers.statuses.awaitMore(t, "answers", 20)
 
 	callers.stop()
-	mail.stop(t)
-	watches.finish(mail)
-	everything.finish(mail)
+	webhooks.stop(t)
+	watches.finish(webhooks)
+	everything.finish(webhooks)
 	t.Logf("%d replicas were replaced in %v", c.replicas, took.Round(time.Millisecond))
 }

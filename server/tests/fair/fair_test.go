@@ -125,12 +125,12 @@ func share(d time.Duration) int { return min(5000/4, int(10*d.Seconds())+20) }
 
 // allRows has the rows that allow no read before the rows that do, because the reads of an attack can end after it.
 func allRows() []row {
-	const strangers, read, retry, person, tabs = "strangers", "`read` only", "`retry` only", "one person at the BFF", "honest idle tabs"
+	const unauthenticated, read, retry, person, tabs = "unauthenticated", "`read` only", "`retry` only", "one person at the BFF", "honest idle tabs"
 	return []row{
-		{column: strangers, name: "health watches", short: true, reads: noRead},
-		{column: strangers, name: "connections", reads: noRead},
-		{column: strangers, name: "unary calls", reads: noRead},
-		{column: strangers, name: "traceparent", reads: noRead},
+		{column: unauthenticated, name: "health watches", short: true, reads: noRead},
+		{column: unauthenticated, name: "connections", reads: noRead},
+		{column: unauthenticated, name: "unary calls", reads: noRead},
+		{column: unauthenticated, name: "traceparent", reads: noRead},
 		{column: tabs, name: "idle tabs", short: true, least: time.Minute, reads: noRead},
 		{column: read, name: "min_revision waiters", short: true, reads: oneSession},
 		{column: read, name: "min_revision loop", reads: oneSession},

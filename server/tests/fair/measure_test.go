@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/testing/await"
+	"example.com/verification-status/server/tests/rig"
 )
 
 // series are the calls of one kind.
@@ -68,7 +69,7 @@ func (p *fairRig) measure(t *testing.T, atLeast time.Duration, attack *row) *mea
 	stop := make(chan struct{})
 	measured := make(chan *measurement)
 	go func() { measured <- p.probe(stop) }()
-	var attacker *process
+	var attacker *rig.Process
 	if attack != nil {
 		attacker = p.attack(t, attack.name)
 	}
@@ -82,14 +83,14 @@ func (p *fairRig) measure(t *testing.T, atLeast time.Duration, attack *row) *mea
 		check(t, m, 0)
 		return m
 	}
-	attacker.finish()
-	t.Logf("%v: the attacker counted %s", attack, strings.TrimSpace(strings.TrimPrefix(attacker.stdout.String(), begunLine)))
+	finish(attacker)
+	t.Logf("%v: the attacker counted %s", attack, strings.TrimSpace(strings.TrimPrefix(attacker.Stdout.String(), begunLine)))
 	check(t, m, attack.reads(m.took))
 	return m
 }
 
 // attack starts an attacker and waits until it has its hold.
-func (p *fairRig) attack(t *testing.T, name string) *process {
+func (p *fairRig) attack(t *testing.T, name string) *rig.Process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -103,9 +104,9 @@ func (p *fairRig) attack(t *testing.T, name string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.stdin.Write(append(line, '\n')); err != nil {
+	if _, err := a.Stdin.Write(append(line, '\n')); err != nil {
 		t.Fatal(err)
 	}
-	a.await("the attack "+name+" begins", func() bool { return strings.HasPrefix(a.stdout.String(), begunLine) })
+	a.Await("the attack "+name+" begins", func() bool { return strings.HasPrefix(a.Stdout.String(), begunLine) })
 	return a
 }

@@ -3,7 +3,6 @@ package fair
 import (
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -54,8 +53,8 @@ func newFairRig(t *testing.T) *fairRig {
 	var file strings.Builder
 	for name, granted := range rights {
 		made := begin(t, nil, program(t, "server"), "token", "new", "--name", name, "--rights", granted)
-		made.await("a token", func() bool {
-			for line := range strings.Lines(made.stdout.String()) {
+		made.Await("a token", func() bool {
+			for line := range strings.Lines(made.Stdout.String()) {
 				line = strings.TrimSpace(line)
 				if strings.HasPrefix(line, "vst_") {
 					p.tokens[name] = line
@@ -88,26 +87,9 @@ func (p *fairRig) serve(changed ...string) {
 		"GRPC_TLS_CERT_FILE=" + file("server.crt"), "GRPC_TLS_KEY_FILE=" + file("server.key"),
 		"GRPC_CLIENT_CA_FILE=" + p.ca.file, "GRPC_AUTHZ_POLICY_FILE=" + file("policy.json"), "GRPC_TOKENS_FILE=" + p.lines,
 	}, changed...), program(p.t, "server"), "serve")
-	var at struct{ Msg, GRPC, Webhook, Admin string }
-	s.await("the server listens", func() bool {
-		for line := range strings.Lines(s.stderr.String()) {
-			if json.Unmarshal([]byte(line), &at) == nil && at.Msg == "listening" {
-				return true
-			}
-		}
-		return false
-	})
-	asking := &http.Client{Transport: &http.Transport{}, Timeout: soon}
-	defer asking.CloseIdleConnections()
-	s.await("the server is ready", func() bool {
-		response, err := asking.Get("http://" + at.Admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		_ = response.Body.Close()
-		return response.StatusCode == http.StatusOK
-	})
-	p.grpc, p.webhook = append(p.grpc, at.GRPC), append(p.webhook, "http://"+at.Webhook+"/webhook")
+	s.AwaitListening()
+	s.AwaitReady(http.StatusOK)
+	p.grpc, p.webhook = append(p.grpc, s.GRPC), append(p.webhook, s.Webhook)
 	p.stripe.sendTo(p.webhook[0])
 }
 
@@ -124,7 +106,7 @@ func (p *fairRig) startBFF() {
 	bff := begin(p.t, []string{
 		"BFF_ADDR=" + addr, "VERIFICATION_STATUS=" + p.ca.sidecar(p.t, p.grpc[0], bffName), "STRIPE_API_BASE=" + p.stripe.url, "STRIPE_API_KEY=" + apiKey,
 	}, program(p.t, "bff"))
-	bff.await("the BFF listens", func() bool { return strings.Contains(bff.stderr.String(), p.bff) })
+	bff.Await("the BFF listens", func() bool { return strings.Contains(bff.Stderr.String(), p.bff) })
 }
 
 // dial connects a caller to one of the servers.

@@ -83,7 +83,7 @@ func (m lifeMaker) life(n int) []verification.Event {
 
 // checkSeeded delivers a life by webhooks, and compares its status with that of a seeded life: all must be equal but the
 // ids and the times of recording.
-func checkSeeded(t *testing.T, p *rig.Process, planted, delivered int, second int64) {
+func checkSeeded(t *testing.T, p *rig.Process, seeded, delivered int, second int64) {
 	t.Helper()
 	client := rig.NewHTTPClient(t)
 	for _, e := range storedLife(delivered, second).Events {
@@ -101,8 +101,8 @@ func checkSeeded(t *testing.T, p *rig.Process, planted, delivered int, second in
 		text := prototext.MarshalOptions{Multiline: true}.Format(response)
 		return strings.ReplaceAll(strings.ReplaceAll(text, fmt.Sprintf("%08d", n), "N"), ":  ", ": ") // prototext varies its spaces
 	}
-	if diff := cmp.Diff(says(delivered), says(planted)); diff != "" {
-		t.Fatalf("a planted session is not as a delivered one (-delivered +planted):\n%s", diff)
+	if diff := cmp.Diff(says(delivered), says(seeded)); diff != "" {
+		t.Fatalf("a seeded session is not as a delivered one (-delivered +seeded):\n%s", diff)
 	}
 }
 

@@ -25,7 +25,7 @@ func (s *storedLoad) taken() (all, rest, entries int64) {
 			s.t.Fatal(err)
 		}
 	}
-	rig.Await(s.t, "the planters' connections are gone", func() bool { return s.info(ctx, raw, "clients", "connected_clients") == 1 })
+	rig.Await(s.t, "the seeders' connections are gone", func() bool { return s.info(ctx, raw, "clients", "connected_clients") == 1 })
 	all = s.info(ctx, raw, "memory", "used_memory")
 	feeds := map[string]string{}
 	for keys := raw.Scan(ctx, 0, "*:feed", 10_000).Iterator(); keys.Next(ctx); {

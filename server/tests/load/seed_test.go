@@ -50,9 +50,9 @@ func seedSessions(t *testing.T, addr string, from, to int, life func(n int) []ve
 	began := time.Now()
 	next := atomic.Int64{}
 	next.Store(int64(from))
-	planting, ctx := errgroup.WithContext(rig.Within(t, 15*time.Minute))
+	seeding, ctx := errgroup.WithContext(rig.Within(t, 15*time.Minute))
 	for range seeders {
-		planting.Go(func() error {
+		seeding.Go(func() error {
 			for n := int(next.Add(1) - 1); n < to; n = int(next.Add(1) - 1) {
 				events := life(n)
 				_, err := kept.Update(ctx, events[0].Object.ID, func(session verification.Session) (verification.Session, bool, error) {
@@ -68,7 +68,7 @@ func seedSessions(t *testing.T, addr string, from, to int, life func(n int) []ve
 			return nil
 		})
 	}
-	if err := planting.Wait(); err != nil {
+	if err := seeding.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	if to-from > 1 {
