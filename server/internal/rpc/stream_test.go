@@ -291,6 +291,9 @@ func TestAStoreThatGoesAwayWhileAReferenceMovesKeepsTheStream(t *testing.T) {
 			t.Errorf("%v", got.WatchStatusResponse)
 		}
 		w.stop()
+		if failing.looks >= 0 {
+			t.Error("no read failed")
+		}
 	})
 }
 
