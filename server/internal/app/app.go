@@ -58,7 +58,7 @@ func wrap[T any](hook func(T) T, part T) T {
 // App is one server process: built by New, run once by Run.
 type App struct {
 	config   *config.Config
-	settings *config.Live
+	current  *config.Current
 	files    *reload.Watcher
 	logger   *slog.Logger
 	shedding *telemetry.Shedding
@@ -98,10 +98,10 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	if a.access, err = a.openAccess(); err != nil {
 		return nil, err
 	}
-	if a.settings, err = config.NewLive(c); err != nil {
+	if a.current, err = config.NewCurrent(c); err != nil {
 		return nil, err
 	}
-	if err := a.settings.Watch(c, a.files, secrets.Add); err != nil {
+	if err := a.current.Watch(c, a.files, secrets.Add); err != nil {
 		return nil, err
 	}
 	for _, name := range a.files.Names() {
@@ -148,7 +148,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	a.readiness = readiness.New(readiness.Config{Store: a.store, Logger: logger, Publish: a.ready, Refused: a.showMisconfigured})
 	handler, err := webhook.New(webhook.Config{
 		Applier: wrap[webhook.Applier](hooks.WrapApplier, connHolder{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
-		Secrets:  a.settings.WebhookSecrets,
+		Secrets:  a.current.WebhookSecrets,
 		Livemode: livemode, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
 		Clock: hooks.Clock, Logger: logger, Observe: a.webhookObserver(hooks.ObserveWebhook),
 	})
@@ -169,14 +169,14 @@ func (a *App) openStore() error {
 	}
 	options := redisstore.Options{
 		Addrs: target.Addrs, Mode: redisstore.Mode(a.config.RedisMode), SentinelMaster: a.config.RedisSentinelMaster,
-		Credentials: a.settings.RedisCredentials, SentinelCredentials: a.settings.SentinelCredentials, DB: target.DB,
+		Credentials: a.current.RedisCredentials, SentinelCredentials: a.current.SentinelCredentials, DB: target.DB,
 		Prefix: a.config.RedisKeyPrefix, Logger: a.logger, RecordFormat: int(a.config.RecordFormat),
 		Policy: retryPolicy(a.config), Clock: a.clock, Trace: a.traces.Context,
 		FeedMaxLen: int64(a.config.FeedMaxLen), FeedMaxAge: time.Duration(a.config.FeedMaxAge),
 		WaitReplicas: int(a.config.RedisWaitReplicas), WaitTimeout: time.Duration(a.config.RedisWaitTimeout),
 	}
 	if target.TLS {
-		options.TLS = a.settings.RedisTLS
+		options.TLS = a.current.RedisTLS
 	}
 	opened, err := redisstore.Open(options)
 	if err != nil {

@@ -47,7 +47,7 @@ func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *sl
 	}
 	hooks := Hooks{Clock: time.Now}
 	a := &App{config: c, logger: logger, clock: hooks.Clock, metrics: telemetry.NewMetrics()}
-	if a.settings, err = config.NewLive(c); err != nil {
+	if a.current, err = config.NewCurrent(c); err != nil {
 		return "", err
 	}
 	if err := a.openStore(); err != nil {

@@ -17,7 +17,7 @@ func (a *App) openStripe(hooks Hooks) error {
 		return nil
 	}
 	client, err := stripeapi.New(stripeapi.Config{
-		Key: a.settings.APIKey, Base: a.config.StripeAPIBase,
+		Key: a.current.APIKey, Base: a.config.StripeAPIBase,
 		Accounts: verification.NewAccounts(a.config.Accounts()), ReferenceKey: a.config.ReferenceMetadataKey, ReadsPerDay: int(a.config.APIReadsPerDay),
 		CallerSharePercent: int(a.config.CallerSharePercent), RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: a.observeStripeCall, Trace: a.traceStripeCall,
 	})

@@ -10,9 +10,6 @@ const (
 	EventRedacted      = "identity.verification_session.redacted"
 )
 
-// EventTypes lists all event types. Callers must not change it.
-var EventTypes = []string{EventCreated, EventProcessing, EventRequiresInput, EventVerified, EventCanceled, EventRedacted}
-
 // Source is where an input came from. The numbers are those of the API contract.
 type Source uint8
 

@@ -65,33 +65,6 @@ type Retrieved struct {
 	Link Link
 }
 
-// EventQuery says which events to list. The zero value: all that Stripe still has.
-type EventQuery struct {
-	// From and Before bound the events' `created`, in Unix seconds: From is included, Before is not.
-	// 0: no bound.
-	From, Before int64
-	// After is the id of the event that the page follows, in the list's order: EventPage.Last. Empty:
-	// the first page.
-	After string
-}
-
-// EventPage is one page of Stripe's events about Identity sessions, the newest first.
-type EventPage struct {
-	// Events are those that can be used, with SourceStripeAPI. RecordTime is not set.
-	Events []Event
-	// Malformed are the ids of those that cannot; empty where the id cannot be read either.
-	Malformed []string
-	// Oldest and Newest are the least and the greatest `created` of all events of the page, also of
-	// those that are of no use, in Unix seconds; 0 for an empty page.
-	Oldest, Newest int64
-	// Last is the id of the page's last event.
-	Last string
-	// More says that the list goes on after Last.
-	More bool
-	// AsOf is Read.AsOf: by Stripe's clock; 0 where Stripe did not tell the time.
-	AsOf int64
-}
-
 // Link is a person's link back into a session. It can be used once, and each GET makes a new one. It goes into one
 // response and is stored nowhere.
 type Link struct {

@@ -8,9 +8,9 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Live has the settings that files can change while the server runs. Ask for a value whenever it is needed: it is whole,
-// the old one or the new one. It is safe for concurrent use.
-type Live struct {
+// Current has the settings that files can change while the server runs. Read a value each time that it is needed: it is the complete
+// old value or the complete new value. It is safe for concurrent use.
+type Current struct {
 	webhookSecrets atomic.Pointer[[]verification.Secret]
 	apiKey         atomic.Pointer[verification.Secret]
 	redis          atomic.Pointer[RedisTarget]
@@ -19,65 +19,65 @@ type Live struct {
 	sentinelUsername, sentinelPassword atomic.Pointer[string]
 }
 
-// NewLive returns what the settings say at the start.
-func NewLive(c *Config) (*Live, error) {
-	var l Live
-	l.takeWebhookSecrets(c)
-	l.takeAPIKey(c)
-	l.sentinelUsername.Store(&c.RedisSentinelUsername)
-	l.sentinelPassword.Store(&c.RedisSentinelPassword)
-	if err := l.takeRedis(c); err != nil {
+// NewCurrent returns the values at the start.
+func NewCurrent(c *Config) (*Current, error) {
+	var v Current
+	v.takeWebhookSecrets(c)
+	v.takeAPIKey(c)
+	v.sentinelUsername.Store(&c.RedisSentinelUsername)
+	v.sentinelPassword.Store(&c.RedisSentinelPassword)
+	if err := v.takeRedis(c); err != nil {
 		return nil, err
 	}
 	secured, err := c.RedisTLS()
-	l.redisTLS.Store(secured)
-	return &l, err
+	v.redisTLS.Store(secured)
+	return &v, err
 }
 
 // WebhookSecrets returns the signing secrets, in the order of the setting.
-func (l *Live) WebhookSecrets() []verification.Secret { return *l.webhookSecrets.Load() }
+func (v *Current) WebhookSecrets() []verification.Secret { return *v.webhookSecrets.Load() }
 
 // APIKey returns Stripe's key; empty if none is set.
-func (l *Live) APIKey() verification.Secret { return *l.apiKey.Load() }
+func (v *Current) APIKey() verification.Secret { return *v.apiKey.Load() }
 
 // RedisCredentials returns the user and password for Redis, empty if none are set.
-func (l *Live) RedisCredentials() (username, password string) {
-	target := l.redis.Load()
+func (v *Current) RedisCredentials() (username, password string) {
+	target := v.redis.Load()
 	return target.Username, target.Password
 }
 
 // SentinelCredentials returns the user and password for the Sentinels, empty if none are set.
-func (l *Live) SentinelCredentials() (username, password string) {
-	return *l.sentinelUsername.Load(), *l.sentinelPassword.Load()
+func (v *Current) SentinelCredentials() (username, password string) {
+	return *v.sentinelUsername.Load(), *v.sentinelPassword.Load()
 }
 
-// RedisTLS returns how Redis is spoken to; nil for plain text.
-func (l *Live) RedisTLS() *tls.Config { return l.redisTLS.Load() }
+// RedisTLS returns the TLS settings for Redis, or nil for plain text.
+func (v *Current) RedisTLS() *tls.Config { return v.redisTLS.Load() }
 
-func (l *Live) takeWebhookSecrets(c *Config) {
+func (v *Current) takeWebhookSecrets(c *Config) {
 	var secrets []verification.Secret
 	for _, text := range c.WebhookSecrets() {
 		secrets = append(secrets, verification.Secret(text))
 	}
-	l.webhookSecrets.Store(&secrets)
+	v.webhookSecrets.Store(&secrets)
 }
 
-func (l *Live) takeAPIKey(c *Config) {
+func (v *Current) takeAPIKey(c *Config) {
 	key := verification.Secret(c.StripeAPIKey)
-	l.apiKey.Store(&key)
+	v.apiKey.Store(&key)
 }
 
-func (l *Live) takeRedis(c *Config) error {
+func (v *Current) takeRedis(c *Config) error {
 	target, err := c.RedisTarget()
 	if err == nil {
-		l.redis.Store(&target)
+		v.redis.Store(&target)
 	}
 	return err
 }
 
-// Watch has watcher read the settings' files again when they change. conceal gets a new secret before anything uses it,
-// so that the log never shows it.
-func (l *Live) Watch(c *Config, watcher *reload.Watcher, conceal func(secrets ...string)) error {
+// Watch adds the files of the settings to watcher. It passes a new secret to conceal before any use, so that the log never shows it. It
+// returns an error if a file is wrong now.
+func (v *Current) Watch(c *Config, watcher *reload.Watcher, conceal func(secrets ...string)) error {
 	for _, file := range []struct {
 		env, path string
 		take      func(text string) error
@@ -86,7 +86,7 @@ func (l *Live) Watch(c *Config, watcher *reload.Watcher, conceal func(secrets ..
 			next, err := c.withWebhookSecret(text)
 			if err == nil {
 				conceal(next.Secrets()...)
-				l.takeWebhookSecrets(next)
+				v.takeWebhookSecrets(next)
 			}
 			return err
 		}},
@@ -94,7 +94,7 @@ func (l *Live) Watch(c *Config, watcher *reload.Watcher, conceal func(secrets ..
 			next, err := c.withAPIKey(text)
 			if err == nil {
 				conceal(next.Secrets()...)
-				l.takeAPIKey(next)
+				v.takeAPIKey(next)
 			}
 			return err
 		}},
@@ -102,14 +102,14 @@ func (l *Live) Watch(c *Config, watcher *reload.Watcher, conceal func(secrets ..
 			next, err := c.withRedisURL(text)
 			if err == nil {
 				conceal(next.Secrets()...)
-				err = l.takeRedis(next)
+				err = v.takeRedis(next)
 			}
 			return err
 		}},
 		{"REDIS_SENTINEL_USERNAME_FILE", c.RedisSentinelUsernameFile, func(text string) error {
 			next, err := c.withSentinelUsername(text)
 			if err == nil {
-				l.sentinelUsername.Store(&next.RedisSentinelUsername)
+				v.sentinelUsername.Store(&next.RedisSentinelUsername)
 			}
 			return err
 		}},
@@ -117,14 +117,14 @@ func (l *Live) Watch(c *Config, watcher *reload.Watcher, conceal func(secrets ..
 			next, err := c.withSentinelPassword(text)
 			if err == nil {
 				conceal(next.Secrets()...)
-				l.sentinelPassword.Store(&next.RedisSentinelPassword)
+				v.sentinelPassword.Store(&next.RedisSentinelPassword)
 			}
 			return err
 		}},
 		{"REDIS_CA_FILE", c.RedisCAFile, func(text string) error {
 			secured, err := tlsWith(text)
 			if err == nil {
-				l.redisTLS.Store(secured)
+				v.redisTLS.Store(secured)
 			}
 			return err
 		}},
