@@ -176,6 +176,7 @@ func TestTheBudgetIsKeptAndTheRunGoesOn(t *testing.T) {
 		api.ReadsPerDay = 45
 		api.Clock = func() time.Time { return time.Unix(day, 0) }
 	})
+	r.batchPages = batchPages
 	for n := 1; ; n++ {
 		reached := kept.cursor("")
 		summary, err := r.Run(t.Context())
@@ -214,6 +215,7 @@ func TestFaultsOfTheAPI(t *testing.T) {
 			s.live(150, "")
 			s.must(s.SetAPIFaults(faults))
 			r := s.replica(kept, func(_ *Config, api *stripeapi.Config) { api.Timeout = 300 * time.Millisecond })
+			r.batchPages = batchPages
 			for n := 0; ; n++ {
 				summary, err := r.Run(t.Context())
 				if err != nil {

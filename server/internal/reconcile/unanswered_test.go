@@ -256,6 +256,7 @@ func TestABudgetThatIsSpentInTheMiddle(t *testing.T) {
 		api.ReadsPerDay = 45
 		api.Clock = func() time.Time { return time.Unix(day, 0) }
 	})
+	r.batchPages = batchPages
 	summary, err := r.Run(t.Context())
 	if err != nil || !errors.Is(summary.Stopped, verification.ErrStripeBudget) || len(summary.Behind) == 0 || kept.cursor("") == 0 {
 		t.Errorf("%v, %v", err, summary)

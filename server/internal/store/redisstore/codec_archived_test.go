@@ -14,7 +14,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// archivedFive is the life of five events, archived.
+// archivedFive returns the life of five events, archived.
 func archivedFive(t *testing.T) verification.Session {
 	t.Helper()
 	stub, changed := verification.Shrink(fiveEvents(), 24*time.Hour, time.Unix(1_800_000_000, 0))
@@ -24,8 +24,8 @@ func archivedFive(t *testing.T) verification.Session {
 	return stub
 }
 
-// The stored bytes of archived records: with the mark, as this version writes them, and without, as the
-// version before did.
+// TestGoldenArchivedRecords has the stored bytes of archived records: with the mark, as this version writes them, and
+// without it, as the version before did.
 func TestGoldenArchivedRecords(t *testing.T) {
 	marked := archivedFive(t)
 	unmarked := marked
@@ -51,8 +51,8 @@ func TestGoldenArchivedRecords(t *testing.T) {
 	}
 }
 
-// TestASettledSessionWithAFullHistoryStays: late events of a settled session push the entries with a revision
-// out of its history. That archives nothing: the record has no time to live, and stays in its list.
+// TestASettledSessionWithAFullHistoryStays: late events of a settled session trim the entries with a revision. That
+// does not archive the session: its record does not expire, and it stays in its list.
 func TestASettledSessionWithAFullHistoryStays(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr), testContext(t)

@@ -155,12 +155,12 @@ func decodeForgotten(r *reader, packed []byte) []verification.Forgotten {
 	for len(packed) > 0 {
 		id, n := protowire.ConsumeFixed64(packed)
 		if n < 0 || len(forgotten) == maxHashes {
-			r.fail("the forgotten")
+			r.fail("the list of trimmed event ids")
 			return nil
 		}
 		delta, m := protowire.ConsumeVarint(packed[n:])
 		if m < 0 {
-			r.fail("the forgotten")
+			r.fail("the list of trimmed event ids")
 			return nil
 		}
 		until += protowire.DecodeZigZag(delta)

@@ -12,11 +12,11 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// During a rolling update a replica of an older version reads what this one writes. These tests pin what
-// both must mean alike. A test that fails here says that the change breaks the update: find a form that an
-// older version keeps (a text, a new field), instead of another expectation.
+// During a rolling update a replica of an older version reads what this version writes. These tests fix what both versions
+// must understand in the same way. If a test fails here, the change breaks the update. Do not change the expectation: find
+// a form that an older version keeps, such as a text or a new field.
 
-// An older version refuses a record with a place that its table does not have.
+// TestTablesOfCodesNeverChange: an older version refuses a record with an index that its table does not have.
 func TestTablesOfCodesNeverChange(t *testing.T) {
 	for name, c := range map[string]struct{ got, want []string }{
 		"statuses": {statusCodes[:], []string{"", "requires_input", "processing", "verified", "canceled"}},
@@ -39,8 +39,8 @@ func TestTablesOfCodesNeverChange(t *testing.T) {
 	}
 }
 
-// address_mismatch is a code of the contract that came after the table. It and what Stripe adds one day
-// are stored as text wherever a code can stand, so that every version reads them.
+// TestWhatHasNoCodeIsStoredAsText: the contract's code address_mismatch is newer than the table. It and all future codes of
+// Stripe are stored as text, so that every version can read them.
 func TestWhatHasNoCodeIsStoredAsText(t *testing.T) {
 	for _, code := range []string{"address_mismatch", "a_code_to_come"} {
 		failed := verification.Error{Code: code, Reason: "Because."}
@@ -81,8 +81,8 @@ func TestWhatHasNoCodeIsStoredAsText(t *testing.T) {
 	}
 }
 
-// Sources, effects and redactions are the contract's numbers. One that is not known is kept and told, and
-// a redaction that is not known still is one.
+// TestNumbersToComeAreKept: sources, effects and redactions are numbers of the contract. An unknown number is kept and
+// returned, and an unknown redaction still counts as a redaction.
 func TestNumbersToComeAreKept(t *testing.T) {
 	session := verification.Session{
 		ID: "vs_a", State: verification.State{Status: "verified", Redaction: 200}, Revision: 1,
@@ -104,7 +104,7 @@ func TestNumbersToComeAreKept(t *testing.T) {
 	}
 }
 
-// Fields have the meaning for ever that they have. New ones take other numbers.
+// TestNumbersOfFieldsNeverChange: a field never changes its meaning. New fields get new numbers.
 func TestNumbersOfFieldsNeverChange(t *testing.T) {
 	want := []protowire.Number{
 		1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
@@ -126,7 +126,7 @@ func TestNumbersOfFieldsNeverChange(t *testing.T) {
 	}
 }
 
-// Replicas of two versions share each key. A list of sessions is known by its name, not by its number.
+// TestKeysNeverChange: replicas of two versions share each key. The key of a list contains its name and not its number.
 func TestKeysNeverChange(t *testing.T) {
 	k := newKeys("vs:")
 	got := []string{
