@@ -8,8 +8,8 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Live has the settings that files can change while the server runs. Ask for a value whenever it is needed: it is whole,
-// the old one or the new one. It is safe for concurrent use.
+// Live has the settings that files can change while the server runs. Read a value at each use: it is the old value or the new one,
+// never a mixture. It is safe for concurrent use.
 type Live struct {
 	webhookSecrets atomic.Pointer[[]verification.Secret]
 	apiKey         atomic.Pointer[verification.Secret]
@@ -19,7 +19,7 @@ type Live struct {
 	sentinelUsername, sentinelPassword atomic.Pointer[string]
 }
 
-// NewLive returns what the settings say at the start.
+// NewLive returns a Live with the values of c.
 func NewLive(c *Config) (*Live, error) {
 	var l Live
 	l.takeWebhookSecrets(c)
@@ -51,7 +51,7 @@ func (l *Live) SentinelCredentials() (username, password string) {
 	return *l.sentinelUsername.Load(), *l.sentinelPassword.Load()
 }
 
-// RedisTLS returns how Redis is spoken to; nil for plain text.
+// RedisTLS returns the TLS settings for Redis, or nil for plain text.
 func (l *Live) RedisTLS() *tls.Config { return l.redisTLS.Load() }
 
 func (l *Live) takeWebhookSecrets(c *Config) {
@@ -75,7 +75,7 @@ func (l *Live) takeRedis(c *Config) error {
 	return err
 }
 
-// Watch has watcher read the settings' files again when they change. conceal gets a new secret before anything uses it,
+// Watch makes watcher read the settings' files again when they change. conceal gets a new secret before anything uses it,
 // so that the log never shows it.
 func (l *Live) Watch(c *Config, watcher *reload.Watcher, conceal func(secrets ...string)) error {
 	for _, file := range []struct {
