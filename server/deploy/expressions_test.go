@@ -141,7 +141,7 @@ var valuesOf = map[string][]string{
 }
 
 // Every metric in an expression is a metric of the server, with the labels and values of the expression.
-func TestExpressionsAskForWhatThereIs(t *testing.T) {
+func TestExpressionsNameMetricsOfTheServer(t *testing.T) {
 	known := labelsOf()
 	for where, expr := range expressions(t) {
 		selected := map[string]bool{}

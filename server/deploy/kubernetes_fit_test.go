@@ -138,7 +138,7 @@ func TestAvailability(t *testing.T) {
 }
 
 // The documented table of numbers has those of the manifests.
-func TestReadmeTellsTheNumbers(t *testing.T) {
+func TestDocumentedNumbersAreThoseOfTheManifests(t *testing.T) {
 	m := readManifests(t)
 	limits := document.Text(t, "server/docs/limits.md")
 	preStop, grace := m.server.Lifecycle.PreStop.Sleep.Seconds, m.pod.TerminationGracePeriodSeconds
