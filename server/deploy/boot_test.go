@@ -27,7 +27,7 @@ import (
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
-// certificate makes a server's certificate of its own authority.
+// certificate makes a server's certificate and the authority that issues it.
 func certificate(t *testing.T) (certPEM, keyPEM []byte, roots *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -53,8 +53,8 @@ func certificate(t *testing.T) (certPEM, keyPEM []byte, roots *x509.CertPool) {
 	return certPEM, keyPEM, roots
 }
 
-// TestServerStartsAsTheManifestsSay: with the Deployment's variables and the secrets' files, and nothing else, the
-// server becomes ready, speaks TLS, and answers nobody without a token. Only the ports are free ones.
+// TestServerStartsAsTheManifestsSay: with only the Deployment's variables and the secrets' files, the server becomes ready, speaks
+// TLS, and refuses callers without a token. The test replaces only the ports, by free ones.
 func TestServerStartsAsTheManifestsSay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it links the server; without -short: go test -count=1 ./server/deploy")
@@ -70,7 +70,7 @@ func TestServerStartsAsTheManifestsSay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Port 9 refuses: the test has nothing to ask of Stripe.
+	// Port 9 refuses connections: the test needs no Stripe.
 	env := []string{"STRIPE_API_BASE=http://127.0.0.1:9"}
 	for _, variable := range m.server.Env {
 		value := variable.Value

@@ -1,5 +1,5 @@
-// Package deploy has no code: it tests what the server is shipped with (the build, the image, the
-// manifests, the dashboard, the alerts and their runbook) against the server itself.
+// Package deploy has tests only. They compare the build, the image, the manifests, the dashboard, the alerts and their runbook with
+// the server itself.
 package deploy
 
 import (
@@ -20,8 +20,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// copySource makes a clone of this working tree, as it is now, with one commit that is always the same and
-// bears a tag.
+// copySource makes a clone of this working tree, uncommitted changes included, with one commit that is always the same and has a
+// tag.
 func copySource(t *testing.T, dir string) (commit string) {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -79,7 +79,7 @@ func copySource(t *testing.T, dir string) (commit string) {
 	return git("rev-parse", "HEAD")
 }
 
-// build runs the script in a source tree, as somebody with settings of their own for Go.
+// build runs the script in a source tree, in an environment with other settings for Go.
 func build(t *testing.T, dir, out string, env ...string) {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(dir, "server/deploy/build"), out)
@@ -90,8 +90,8 @@ func build(t *testing.T, dir, out string, env ...string) {
 	}
 }
 
-// TestBuildIsReproducible: two clones in different places, built by people with different settings, give
-// the same bytes: a static program that knows its version.
+// TestBuildIsReproducible: two clones in different folders, built with different settings, give the same bytes: a static program
+// that has its version.
 func TestBuildIsReproducible(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it links the server twice; without -short: go test -count=1 ./server/deploy")
@@ -118,9 +118,9 @@ func TestBuildIsReproducible(t *testing.T) {
 		t.Errorf("two builds of the same commit differ: %x, %x", sha256.Sum256(a), sha256.Sum256(b))
 	}
 	t.Logf("%d bytes, SHA-256 %x", len(a), sha256.Sum256(a))
-	for _, place := range []string{first, second, os.Getenv("HOME") + "/go/pkg"} {
-		if bytes.Contains(a, []byte(place)) {
-			t.Errorf("the program says that it was built in %s", place)
+	for _, folder := range []string{first, second, os.Getenv("HOME") + "/go/pkg"} {
+		if bytes.Contains(a, []byte(folder)) {
+			t.Errorf("the program contains the folder %s", folder)
 		}
 	}
 	checkStatic(t, one)
@@ -139,7 +139,7 @@ func TestBuildIsReproducible(t *testing.T) {
 	checkNotices(t, info)
 }
 
-// checkNotices wants the notices to name each module that the program contains, at its version, and no other.
+// checkNotices checks that the notices name each module of the program, at its version, and no other module.
 func checkNotices(t *testing.T, info *buildinfo.BuildInfo) {
 	t.Helper()
 	text, err := os.ReadFile("../THIRD_PARTY_NOTICES")
@@ -163,7 +163,7 @@ func checkNotices(t *testing.T, info *buildinfo.BuildInfo) {
 	}
 }
 
-// checkStatic wants a program that needs no interpreter and no library.
+// checkStatic checks that the program needs no interpreter and no library.
 func checkStatic(t *testing.T, file string) {
 	t.Helper()
 	program, err := elf.Open(file)

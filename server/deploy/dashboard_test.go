@@ -11,7 +11,7 @@ import (
 	"example.com/verification-status/server/internal/telemetry"
 )
 
-// Panels have a place of their own, a unique number, and say what they show.
+// TestDashboardIsWellFormed: panels do not overlap, and each has a unique id, a title and a query.
 func TestDashboardIsWellFormed(t *testing.T) {
 	taken, ids := map[[2]int]string{}, map[int]bool{}
 	for _, p := range readDashboard(t) {
@@ -30,19 +30,19 @@ func TestDashboardIsWellFormed(t *testing.T) {
 	}
 }
 
-// rated is an expression as Grafana would send it for a Prometheus that looks once a second.
+// rated returns an expression as Grafana sends it to a Prometheus that scrapes once a second.
 func rated(expr string) string { return strings.ReplaceAll(expr, "$__rate_interval", "10s") }
 
-// everyMetric serves the metrics of a server to which everything happens again and again.
+// everyMetric serves metrics that all increase.
 func everyMetric(t *testing.T) (addr string) {
 	t.Helper()
 	m := telemetry.NewMetrics()
 	m.Gauge("verification_ready", func() float64 { return 1 })
 	m.Gauge("verification_stripe_reads_left", func() float64 { return 4999 })
 	m.Gauge("verification_feed_lag_seconds", func() float64 { return 0.5 })
-	memory := func() float64 { return float64(time.Now().UnixMilli()) }
-	m.Counter("verification_memory_hits_total", memory)
-	m.Counter("verification_memory_misses_total", memory)
+	reads := func() float64 { return float64(time.Now().UnixMilli()) }
+	m.Counter("verification_memory_hits_total", reads)
+	m.Counter("verification_memory_misses_total", reads)
 	page := httptest.NewServer(m.Handler())
 	t.Cleanup(page.Close)
 	calls := m.Method("verification.v1.VerificationService/GetStatus")
@@ -84,8 +84,8 @@ func everyMetric(t *testing.T) (addr string) {
 	return page.Listener.Addr().String()
 }
 
-// TestDashboardQueriesHaveData: a Prometheus evaluates every query of the dashboard, and each shows something
-// where there is something to show. The expressions of the alerts are evaluated too.
+// TestDashboardQueriesHaveData: a Prometheus evaluates every query of the dashboard, and each query has a result if every metric
+// has a value. It also evaluates the expressions of the alerts.
 func TestDashboardQueriesHaveData(t *testing.T) {
 	need(t, "prometheus", "prometheus")
 	rules, err := filepath.Abs("prometheus/alerts.yml")
@@ -101,7 +101,7 @@ func TestDashboardQueriesHaveData(t *testing.T) {
 	for _, a := range readAlerts(t) {
 		p.query(a.Expr)
 	}
-	// The relabelling: the pod's name, once, though it has two ports.
+	// Relabelling keeps the pod once, under its name, although the pod has two ports.
 	if up := p.query("up"); len(up) != 1 || up[0].labels["instance"] != "verification-status-0" || up[0].labels["namespace"] != "production" {
 		t.Errorf("targets: %v", up)
 	}

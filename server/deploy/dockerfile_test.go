@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// instruction is one of a Dockerfile.
+// instruction is an instruction of a Dockerfile.
 type instruction struct{ name, rest string }
 
 // readDockerfile returns the instructions of each stage, FROM first.
@@ -71,7 +71,7 @@ func TestDockerfileBuilds(t *testing.T) {
 	}
 }
 
-// The image holds the program and the notices that must go along with it, and runs it as nobody, as Kubernetes does.
+// The image holds the program and its notices, and runs the program as the user nobody, as Kubernetes does.
 func TestDockerfileRuns(t *testing.T) {
 	stage := readDockerfile(t)[1]
 	if want := "gcr.io/distroless/static-debian12:nonroot"; stage[0].rest != want {
@@ -94,7 +94,7 @@ func TestDockerfileRuns(t *testing.T) {
 	if err := json.Unmarshal([]byte(command), &args); err != nil || !slices.Equal(args, []string{"/server", "healthcheck"}) {
 		t.Errorf("HEALTHCHECK CMD %s: %v", command, err)
 	}
-	// The command's own limit is 3 s: it must have the time to say what is wrong.
+	// The command's own limit is 3 s: it needs that time to report the fault.
 	timeout := regexp.MustCompile(`--timeout=(\S+)`).FindStringSubmatch(options)
 	if timeout == nil {
 		t.Fatalf("HEALTHCHECK %s has no timeout", options)

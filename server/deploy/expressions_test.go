@@ -51,7 +51,7 @@ func readRules(t testing.TB) (groups ruleGroups) {
 
 func readAlerts(t testing.TB) []alert { return readRules(t).Groups[0].Rules }
 
-// panel is one of the dashboard.
+// panel is a panel of the dashboard.
 type panel struct {
 	ID                       int
 	Type, Title, Description string
@@ -91,7 +91,7 @@ func readDashboard(t testing.TB) (panels []panel) {
 	return panels
 }
 
-// expressions is every PromQL expression that is shipped, by where it stands.
+// expressions returns every shipped PromQL expression, by the alert or panel that has it.
 func expressions(t testing.TB) map[string]string {
 	all := map[string]string{}
 	for _, a := range readAlerts(t) {
@@ -113,7 +113,7 @@ var (
 	namePattern = regexp.MustCompile(`\b(verification|grpc|process|go)_[a-z_]+\b`)
 )
 
-// labelsOf is every metric that can be asked for with its labels, histograms by their three series.
+// labelsOf returns the labels of every metric that an expression can name. A histogram has three names.
 func labelsOf() map[string][]string {
 	always := []string{"job", "instance"}
 	known := map[string][]string{"process_start_time_seconds": always, "process_resident_memory_bytes": always,
@@ -129,7 +129,7 @@ func labelsOf() map[string][]string {
 	return known
 }
 
-// valuesOf is what the labels that are asked for can be, by the code that sets them.
+// valuesOf returns the values of the labels that expressions select, from the code that sets them.
 var valuesOf = map[string][]string{
 	"verification_webhooks_total reason": {string(webhook.ReasonApplied), string(webhook.ReasonWrongSignature),
 		string(webhook.ReasonTooOld), string(webhook.ReasonInFuture)},
@@ -140,8 +140,8 @@ var valuesOf = map[string][]string{
 	"verification_file_reloads_total result": {"used", "refused"},
 }
 
-// Every metric that is asked for is one that the server has, with these labels and these values.
-func TestExpressionsAskForWhatThereIs(t *testing.T) {
+// Every metric in an expression is a metric of the server, with the labels and values of the expression.
+func TestExpressionsNameMetricsOfTheServer(t *testing.T) {
 	known := labelsOf()
 	for where, expr := range expressions(t) {
 		selected := map[string]bool{}
@@ -207,7 +207,7 @@ func TestAlertsFitTheSettings(t *testing.T) {
 			}
 		}
 	}
-	// A catch-up is missed four times before anybody is told.
+	// The alert waits for four missed catch-ups.
 	if interval := m.duration(t, "RECONCILE_INTERVAL"); interval.Seconds()*4 != 3600 {
 		t.Errorf("RECONCILE_INTERVAL is %v; VerificationCatchUpStalled and VerificationAccountBehind wait an hour", interval)
 	}

@@ -11,17 +11,17 @@ import (
 	"example.com/verification-status/server/internal/testing/document"
 )
 
-// stopMargin is what a stop may take beyond DRAIN_TIMEOUT where something hangs, and some more.
+// stopMargin is the time that a stop can take beyond DRAIN_TIMEOUT if something hangs, and a reserve.
 const stopMargin = 5 * time.Second
 
 const (
-	// lookEvery is how often gRPC's clients look at DNS at the most.
+	// lookEvery is the least time between two DNS lookups of a gRPC client.
 	lookEvery = 30 * time.Second
-	// namesLag is how old what they see may be: the ttl that kubeadm gives CoreDNS.
+	// namesLag is the greatest age of a DNS answer: the ttl that kubeadm gives CoreDNS.
 	namesLag = 30 * time.Second
 )
 
-// A client that has just seen old replicas only must be allowed to look again before the last of them goes.
+// A client that has just resolved only old replicas must be able to resolve again before the last of them stops.
 func TestPreStopOutlastsWhatClientsKnow(t *testing.T) {
 	preStop := time.Duration(readManifests(t).server.Lifecycle.PreStop.Sleep.Seconds) * time.Second
 	if preStop <= lookEvery+namesLag {
@@ -29,7 +29,7 @@ func TestPreStopOutlastsWhatClientsKnow(t *testing.T) {
 	}
 }
 
-// A stop that is cut off by Kubernetes is a crash.
+// If Kubernetes cuts off a stop, the stop is a crash.
 func TestGracePeriodIsLongEnough(t *testing.T) {
 	m := readManifests(t)
 	preStop := time.Duration(m.server.Lifecycle.PreStop.Sleep.Seconds) * time.Second
@@ -37,7 +37,7 @@ func TestGracePeriodIsLongEnough(t *testing.T) {
 	if drain := m.duration(t, "DRAIN_TIMEOUT"); preStop <= 0 || grace < preStop+drain+stopMargin {
 		t.Errorf("terminationGracePeriodSeconds is %v, which is less than preStop %v + DRAIN_TIMEOUT %v + %v", grace, preStop, drain, stopMargin)
 	}
-	// A replica that fails its readiness is known as such before it closes its port.
+	// Kubernetes sees that a replica is not ready before the replica closes its port.
 	ready := m.server.ReadinessProbe
 	if noticed := time.Duration(ready.PeriodSeconds*ready.FailureThreshold) * time.Second; noticed > preStop {
 		t.Errorf("not ready is noticed after %v, later than preStop %v", noticed, preStop)
@@ -59,7 +59,7 @@ func TestProbesAskTheAdminPort(t *testing.T) {
 		}
 	}
 	if s := m.server.StartupProbe; s.PeriodSeconds*s.FailureThreshold < 20 {
-		t.Error("a start on a busy node may take longer than the startup probe bears")
+		t.Error("a start on a busy node can take longer than the startup probe allows")
 	}
 }
 
@@ -95,13 +95,13 @@ func TestServicesLeadToThePods(t *testing.T) {
 			t.Errorf("%s: %+v", name, s.Spec)
 		}
 	}
-	// Headless: clients come to the pod's own port.
+	// The Service is headless: clients connect to the pod's own port.
 	if s := m.services["verification-status"]; len(s.Spec.Ports) != 1 || s.Spec.Ports[0].Port != m.port(t, "grpc") {
 		t.Errorf("the headless service has %v", s.Spec.Ports)
 	}
 }
 
-// Each port is open to somebody who is named; the admin port to Prometheus alone.
+// Each port is open only to peers that the policy names, and the admin port only to Prometheus.
 func TestNetworkPolicy(t *testing.T) {
 	m := readManifests(t)
 	if !slices.Equal(m.policy.Spec.PolicyTypes, []string{"Ingress", "Egress"}) {
@@ -138,7 +138,7 @@ func TestAvailability(t *testing.T) {
 }
 
 // The documented table of numbers has those of the manifests.
-func TestReadmeTellsTheNumbers(t *testing.T) {
+func TestDocumentedNumbersAreThoseOfTheManifests(t *testing.T) {
 	m := readManifests(t)
 	limits := document.Text(t, "server/docs/limits.md")
 	preStop, grace := m.server.Lifecycle.PreStop.Sleep.Seconds, m.pod.TerminationGracePeriodSeconds

@@ -17,7 +17,7 @@ import (
 	"example.com/verification-status/server/internal/config"
 )
 
-// manifests is every object in kubernetes/.
+// manifests has every object in kubernetes/.
 type manifests struct {
 	deployment    deployment
 	pod           pod
@@ -29,7 +29,7 @@ type manifests struct {
 	kustomization kustomization
 }
 
-// decode reads all documents of a file into what newDocument gives for their kind.
+// decode reads all documents of a file into the values that newDocument returns for their kinds.
 func decode(t *testing.T, file string, newDocument func(kind string) any) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -86,7 +86,7 @@ func readManifests(t *testing.T) *manifests {
 	return m
 }
 
-// setting is the value of a setting as the Deployment sets it, else its default.
+// setting returns the value of a setting in the Deployment, else its default.
 func (m *manifests) setting(t *testing.T, name string) string {
 	t.Helper()
 	for _, variable := range m.server.Env {
@@ -136,7 +136,7 @@ func TestKustomizationNamesEveryFile(t *testing.T) {
 		}
 	}
 	if images := m.kustomization.Images; len(images) != 1 || images[0].Name != m.server.Image || images[0].NewTag == "" || images[0].NewTag == "latest" {
-		t.Errorf("the image %q and its place %+v", m.server.Image, images)
+		t.Errorf("the image %q and its registry %+v", m.server.Image, images)
 	}
 }
 
@@ -165,7 +165,7 @@ func TestDeploymentSetsSettings(t *testing.T) {
 	}
 }
 
-// Each setting that names a file names one that the volume brings, and the volume brings no other.
+// Each setting of a file names a file of the volume, and the volume has no other file.
 func TestSecretsAreFiles(t *testing.T) {
 	m := readManifests(t)
 	if len(m.pod.Volumes) != 1 || len(m.server.VolumeMounts) != 1 {

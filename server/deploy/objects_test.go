@@ -1,7 +1,7 @@
 package deploy
 
-// The part of Kubernetes' API that the manifests use, by its own names. Decoding knows these fields and no
-// others, so that a mistyped one, which a cluster may pass over, is an error.
+// The types are the part of Kubernetes' API that the manifests use. Decoding accepts no other field, so that a mistyped field, which
+// a cluster can ignore, is an error.
 
 type object struct {
 	APIVersion string   `yaml:"apiVersion"`

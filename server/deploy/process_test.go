@@ -21,7 +21,7 @@ const webhookSecret = "whsec_0123456789abcdefghijklmnopqrstuv"
 // nobody is the user of the image and of the pod.
 const nobody = 65532
 
-// shipped builds the program as it is shipped.
+// shipped builds the program with the script that builds it for production.
 func shipped(t *testing.T, out string) {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -31,7 +31,7 @@ func shipped(t *testing.T, out string) {
 	build(t, root, out)
 }
 
-// output is what a process wrote, readable while it writes.
+// output is the text that a process has written. It can be read while the process writes.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -55,7 +55,7 @@ type replica struct {
 	grpc, webhook, admin string // host:port
 }
 
-// serve starts a server on free ports with nothing in its environment but these settings.
+// serve starts a server on free ports. Its environment has only these settings.
 func serve(t *testing.T, cmd *exec.Cmd, settings ...string) *replica {
 	t.Helper()
 	cmd.Env = append([]string{
@@ -65,7 +65,7 @@ func serve(t *testing.T, cmd *exec.Cmd, settings ...string) *replica {
 	return start(t, cmd)
 }
 
-// start starts a server and waits until it listens. It ends with the test.
+// start starts a server and waits until it listens. The server ends with the test.
 func start(t *testing.T, cmd *exec.Cmd) *replica {
 	t.Helper()
 	r := &replica{}
@@ -110,7 +110,7 @@ func start(t *testing.T, cmd *exec.Cmd) *replica {
 	return r
 }
 
-// ready is what /readyz answers.
+// ready returns the status and the text of /readyz.
 func (r *replica) ready(t *testing.T) (status int, text string) {
 	t.Helper()
 	return get(t, "http://"+r.admin+"/readyz")
@@ -131,8 +131,8 @@ func get(t *testing.T, url string) (status int, text string) {
 	return response.StatusCode, strings.TrimSpace(body.String())
 }
 
-// TestProgramRunsAlone: as nobody, in a root where there is nothing else and nothing can be written, as in the
-// image. Without the right to make one, it runs where it is.
+// TestProgramRunsAlone: the program runs as the user nobody, in a root folder that has no other file and cannot be written, as in
+// the image. If the test has no right to change the root, the program runs in its own folder.
 func TestProgramRunsAlone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it links the server; without -short: go test -count=1 ./server/deploy")

@@ -20,11 +20,10 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// soon bounds what is only waited for when something is wrong.
+// soon bounds a wait that is short if nothing is wrong.
 const soon = 60 * time.Second
 
-// need returns the path of a program. Without it the test is skipped or, where the environment has CI set,
-// fails.
+// need returns the path of a program. If it is not installed, the test is skipped, or fails if CI is set in the environment.
 func need(t testing.TB, program, debianPackage string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
@@ -80,7 +79,7 @@ func writeYAML(t *testing.T, file string, v any) {
 	}
 }
 
-// prometheus is Debian's, in a process of its own, that looks once a second.
+// prometheus is a process of Debian's Prometheus that scrapes once a second.
 type prometheus struct {
 	t    testing.TB
 	url  string
@@ -126,13 +125,13 @@ func startPrometheus(t *testing.T, rules string, targets map[string]string) *pro
 	return p
 }
 
-// sample is one value of an answer; infinite ones and those that are no number are left out.
+// sample is one value of an answer. Answers omit values that are infinite or not a number.
 type sample struct {
 	labels map[string]string
 	value  float64
 }
 
-// query evaluates an expression now.
+// query returns the result of an expression at the present time.
 func (p *prometheus) query(expr string) []sample {
 	p.t.Helper()
 	response, err := p.http.Get(p.url + "/api/v1/query?query=" + url.QueryEscape(expr))
@@ -163,7 +162,7 @@ func (p *prometheus) query(expr string) []sample {
 	return samples
 }
 
-// value is that of an expression with a single one.
+// value returns the value of an expression that has exactly one.
 func (p *prometheus) value(expr string) (value float64, found bool) {
 	p.t.Helper()
 	samples := p.query(expr)
@@ -173,7 +172,7 @@ func (p *prometheus) value(expr string) (value float64, found bool) {
 	return samples[0].value, true
 }
 
-// state is "firing", "pending" or "inactive".
+// state returns "firing", "pending" or "inactive".
 func (p *prometheus) state(alert string) string {
 	p.t.Helper()
 	state := "inactive"
@@ -185,7 +184,7 @@ func (p *prometheus) state(alert string) string {
 	return state
 }
 
-// await asks again and again until it is done, or soon has passed.
+// await calls done until it returns true, and fails the test after soon.
 func await(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), soon)

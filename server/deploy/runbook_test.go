@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// entries is the runbook's sections by title.
+// entries returns the runbook's sections by title.
 func entries(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("RUNBOOK.md")
@@ -26,13 +26,13 @@ func entries(t *testing.T) map[string]string {
 	return found
 }
 
-// anchor is what a heading is linked by.
+// anchor returns the fragment of a link to a heading.
 func anchor(title string) string {
 	return strings.ReplaceAll(regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(title), ""), " ", "-")
 }
 
-// Each alert leads to an entry that answers four questions, in this order and says how urgent it is; no entry is
-// without its alert.
+// TestEveryAlertHasAnEntry: each alert links to an entry that says how urgent the alert is and answers four questions, in this
+// order. Each entry has an alert.
 func TestEveryAlertHasAnEntry(t *testing.T) {
 	sections := entries(t)
 	for _, a := range readAlerts(t) {
@@ -69,8 +69,8 @@ func TestEveryAlertHasAnEntry(t *testing.T) {
 	}
 }
 
-// Links within the runbook, to files and to the server's README lead somewhere.
-func TestRunbookLinksLeadSomewhere(t *testing.T) {
+// TestRunbookLinks: each link of the runbook has a target.
+func TestRunbookLinks(t *testing.T) {
 	text, err := os.ReadFile("RUNBOOK.md")
 	if err != nil {
 		t.Fatal(err)
@@ -88,13 +88,13 @@ func TestRunbookLinksLeadSomewhere(t *testing.T) {
 			there = there || anchor(heading[1]) == fragment
 		}
 		if !there {
-			t.Errorf("%s leads nowhere", link[1])
+			t.Errorf("the link %s has no target", link[1])
 		}
 	}
 }
 
-// Panels and log lines are called what they are called.
-func TestRunbookNamesWhatThereIs(t *testing.T) {
+// TestRunbookNamesPanelsAndLogLines: each panel that the runbook names is in the dashboard, and each log line is in the source.
+func TestRunbookNamesPanelsAndLogLines(t *testing.T) {
 	panels := map[string]bool{}
 	for _, p := range readDashboard(t) {
 		panels[p.Title] = true

@@ -12,29 +12,29 @@ import (
 	"time"
 )
 
-// walk tells what somebody sees who goes by the runbook.
+// walk records what a person sees who follows the runbook.
 type walk struct {
 	*world
 	prometheus *prometheus
 	panels     []panel
-	began      time.Time // when it went wrong
-	told       strings.Builder
+	began      time.Time // when Redis was killed
+	lines      strings.Builder
 }
 
-func (w *walk) tell(format string, args ...any) {
+func (w *walk) record(format string, args ...any) {
 	at := " before"
 	if !w.began.IsZero() {
 		at = fmt.Sprintf("%5.1f s", time.Since(w.began).Seconds())
 	}
-	fmt.Fprintf(&w.told, "%s  %s\n", at, fmt.Sprintf(format, args...))
+	fmt.Fprintf(&w.lines, "%s  %s\n", at, fmt.Sprintf(format, args...))
 }
 
-// shape is a tale without its numbers.
-func shape(tale string) string {
-	return regexp.MustCompile(`[0-9][0-9.]*(e-[0-9]+)?`).ReplaceAllString(strings.ReplaceAll(tale, " ", ""), "N")
+// shape returns the lines of a walk without their numbers.
+func shape(lines string) string {
+	return regexp.MustCompile(`[0-9][0-9.]*(e-[0-9]+)?`).ReplaceAllString(strings.ReplaceAll(lines, " ", ""), "N")
 }
 
-// show evaluates every query of the dashboard, and tells those of the panels that are named.
+// show evaluates every query of the dashboard, and records the values of the named panels.
 func (w *walk) show(titles ...string) map[string]float64 {
 	w.t.Helper()
 	shown := map[string]float64{}
@@ -49,11 +49,11 @@ func (w *walk) show(titles ...string) map[string]float64 {
 	for _, title := range titles {
 		line = append(line, fmt.Sprintf("%s %.3g", title, shown[title]))
 	}
-	w.tell("dashboard: %s", strings.Join(line, "; "))
+	w.record("dashboard: %s", strings.Join(line, "; "))
 	return shown
 }
 
-// awaitPanel waits until the panel shows what is wanted.
+// awaitPanel waits until the panel shows a wanted value.
 func (w *walk) awaitPanel(title string, wanted func(float64) bool) {
 	w.t.Helper()
 	for _, p := range w.panels {
@@ -71,7 +71,7 @@ func (w *walk) awaitPanel(title string, wanted func(float64) bool) {
 func (w *walk) awaitAlert(name, state string) {
 	w.t.Helper()
 	await(w.t, name+" is "+state, func() bool { return w.prometheus.state(name) == state })
-	w.tell("alert %s: %s", name, state)
+	w.record("alert %s: %s", name, state)
 }
 
 func (w *walk) askReadiness(want int) {
@@ -80,7 +80,7 @@ func (w *walk) askReadiness(want int) {
 		r := w.replicas[name]
 		await(w.t, "the readiness of "+name, func() bool { status, _ := r.ready(w.t); return status == want })
 		status, text := r.ready(w.t)
-		w.tell("%s/readyz: %d %s", name, status, text)
+		w.record("%s/readyz: %d %s", name, status, text)
 	}
 }
 
@@ -93,12 +93,12 @@ func (w *walk) askRedis() string {
 	if err != nil {
 		text = strings.ReplaceAll(text, port, "…")
 	}
-	w.tell("redis-cli ping: %s", text)
+	w.record("redis-cli ping: %s", text)
 	return text
 }
 
-// tellLog tells the newest line of a replica's log that has this text, without its time.
-func (w *walk) tellLog(replica, text string) {
+// recordLog records the newest line of a replica's log that has this text, without its time.
+func (w *walk) recordLog(replica, text string) {
 	w.t.Helper()
 	var found string
 	for line := range strings.Lines(w.replicas[replica].log.String()) {
@@ -109,7 +109,7 @@ func (w *walk) tellLog(replica, text string) {
 	if found == "" {
 		w.t.Fatalf("%s did not log %q", replica, text)
 	}
-	w.tell("%s logs: %s", replica, regexp.MustCompile(`"time":"[^"]*",`).ReplaceAllString(found, ""))
+	w.record("%s logs: %s", replica, regexp.MustCompile(`"time":"[^"]*",`).ReplaceAllString(found, ""))
 }
 
 // quickRules is alerts.yml with every "for" at three seconds.
@@ -124,9 +124,9 @@ func quickRules(t *testing.T) string {
 	return file
 }
 
-// TestWalkThroughRedisDown: Redis is killed under a running service. The alert fires, by the rule's own
-// expression, on what Prometheus recorded; what the runbook says to look at shows the cause; and once Redis is
-// back, what it says of the end is true, and no webhook and no status is lost. The runbook has what this tells.
+// TestWalkThroughRedisDown: Redis is killed under a running service. The alert fires on the values that Prometheus recorded. The
+// panels, log lines and commands of the runbook's entry show the cause. After Redis is back, the signs under "Over when" appear, and
+// no webhook and no status is lost. The runbook has the lines that this test records.
 func TestWalkThroughRedisDown(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a minute; without -short: go test -count=1 ./server/deploy")
@@ -137,7 +137,7 @@ func TestWalkThroughRedisDown(t *testing.T) {
 		"verification-status-0": w.replicas["verification-status-0"].admin,
 		"verification-status-1": w.replicas["verification-status-1"].admin,
 	})
-	const ready, notKept, failing, lag = "Ready replicas", "Webhooks not kept", "Calls that fail", "Oldest news of a watch"
+	const ready, notKept, failing, lag = "Ready replicas", "Webhooks not kept", "Calls that fail", "Greatest feed lag"
 	w.awaitPanel(ready, func(v float64) bool { return v == 2 })
 	w.awaitPanel(notKept, func(v float64) bool { return v == 0 })
 	w.awaitPanel(failing, func(v float64) bool { return v == 0 })
@@ -146,36 +146,36 @@ func TestWalkThroughRedisDown(t *testing.T) {
 
 	w.redis.Stop()
 	w.began = time.Now()
-	w.tell("redis-server is killed")
+	w.record("redis-server is killed")
 	w.awaitAlert("VerificationNotReady", "pending")
 	w.awaitAlert("VerificationNotReady", "firing")
 	w.awaitAlert("VerificationWebhooksFailing", "firing")
 	w.awaitAlert("VerificationCallsFailing", "firing")
 	w.awaitPanel(notKept, func(v float64) bool { return v > 0.9 })
 	if shown := w.show(ready, notKept, failing, lag); shown[ready] != 0 || shown[failing] < 0.5 || shown[lag] < 5 {
-		t.Errorf("the dashboard does not show it: %v", shown)
+		t.Errorf("the dashboard does not show the outage: %v", shown)
 	}
 	w.askReadiness(http.StatusServiceUnavailable)
 	if text := w.askRedis(); !strings.Contains(text, "Connection refused") {
 		t.Errorf("redis-cli says %q", text)
 	}
-	w.tellLog("verification-status-0", "not ready: Redis does not answer")
+	w.recordLog("verification-status-0", "not ready: Redis does not answer")
 	if state := w.prometheus.state("VerificationFeedLag"); state != "inactive" {
 		t.Errorf("VerificationFeedLag is %s: it is for a Redis that answers", state)
 	}
 
 	w.redis.Start()
-	w.tell("redis-server is started again")
+	w.record("redis-server is started again")
 	w.askRedis()
 	w.askReadiness(http.StatusOK)
 	w.awaitAlert("VerificationNotReady", "inactive")
-	w.tellLog("verification-status-0", "ready: Redis can be used")
+	w.recordLog("verification-status-0", "ready: Redis can be used")
 	w.awaitPanel(notKept, func(v float64) bool { return v == 0 })
 	w.awaitPanel(failing, func(v float64) bool { return v == 0 })
 	if shown := w.show(ready, notKept, failing, lag); shown[ready] != 2 || shown[lag] > 5 {
 		t.Errorf("the dashboard does not show that it is over: %v", shown)
 	}
-	w.tell("alert VerificationWebhooksFailing: %s", w.prometheus.state("VerificationWebhooksFailing"))
+	w.record("alert VerificationWebhooksFailing: %s", w.prometheus.state("VerificationWebhooksFailing"))
 
 	w.people()
 	settled, cancel := context.WithTimeout(t.Context(), soon)
@@ -185,13 +185,13 @@ func TestWalkThroughRedisDown(t *testing.T) {
 	}
 	stats := w.stripe.Stats()
 	wrong, all := w.wrong()
-	w.tell("Stripe: %d webhooks delivered, %d attempts refused, %d given up; %d of %d statuses differ from Stripe's",
+	w.record("Stripe: %d webhooks delivered, %d attempts refused, %d given up; %d of %d statuses differ from Stripe's",
 		stats.Delivered, stats.Failed, stats.Exhausted, wrong, all)
 	if wrong > 0 || stats.Exhausted > 0 || stats.Failed == 0 {
 		t.Errorf("%d statuses are wrong, %+v", wrong, stats)
 	}
-	t.Logf("what somebody sees who goes by the runbook:\n%s", w.told.String())
-	if _, tale, _ := strings.Cut(entries(t)["A walk through: Redis is down"], "```\n"); !strings.HasPrefix(shape(tale), shape(w.told.String())) {
-		t.Error("the runbook tells it otherwise: take the lines above")
+	t.Logf("what a person sees who follows the runbook:\n%s", w.lines.String())
+	if _, documented, _ := strings.Cut(entries(t)["A walk through: Redis is down"], "```\n"); !strings.HasPrefix(shape(documented), shape(w.lines.String())) {
+		t.Error("the runbook has other lines: copy the lines above into it")
 	}
 }

@@ -23,15 +23,15 @@ import (
 
 const apiKey = "sk_test_0123456789abcdef"
 
-// world is a production in small: two replicas as shipped, one Redis, a Stripe that sends webhooks through a
-// load balancer and again until they are taken, people, and backends that ask and watch.
+// world is a small production: two replicas of the shipped program, one Redis, people, backends that call and watch, and a Stripe
+// that sends its webhooks through a load balancer, and again until they are accepted.
 type world struct {
 	t        *testing.T
 	redis    *redistest.Server
 	stripe   *stripesim.Sim
 	replicas map[string]*replica
 	clients  []verificationv1.VerificationServiceClient
-	people   context.CancelFunc // ends the coming of new people, and waits for that
+	people   context.CancelFunc // stops new people from coming, and waits
 }
 
 func newWorld(t *testing.T) *world {
@@ -84,19 +84,19 @@ func (w *world) startStripe() (base string) {
 	return base
 }
 
-// balance is an ingress: the requests go to the replicas by turns.
+// balance starts an ingress that sends the requests to the replicas in rotation, and returns its URL.
 func balance(t *testing.T, to []*url.URL) string {
-	var turn atomic.Uint64
+	var requests atomic.Uint64
 	transport := &http.Transport{}
 	proxy := httptest.NewServer(&httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(to[turn.Add(1)%uint64(len(to))])
+		r.SetURL(to[requests.Add(1)%uint64(len(to))])
 	}})
 	t.Cleanup(func() { proxy.Close(); transport.CloseIdleConnections() })
 	return proxy.URL
 }
 
-// live lets somebody new come and fail four times a second, until people is called; a backend of each replica
-// ask for the newest person's status ten times a second, and another watch all, until the test ends.
+// live starts the load. Four times a second a new person comes and fails, until people is called. Until the test ends, a backend
+// of each replica asks for the newest person's status ten times a second, and another one watches all sessions.
 func (w *world) live() {
 	var newest atomic.Pointer[string]
 	coming, endPeople := context.WithCancel(context.Background())
@@ -146,7 +146,7 @@ func every(ctx context.Context, interval time.Duration, do func()) {
 	}
 }
 
-// wrong counts the people whose status here is not Stripe's.
+// wrong counts the sessions whose status in the service differs from Stripe's.
 func (w *world) wrong() (wrong, all int) {
 	w.t.Helper()
 	for _, session := range w.stripe.Sessions() {

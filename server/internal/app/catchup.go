@@ -26,8 +26,8 @@ func (a *App) newReconciler(hooks Hooks) (*reconcile.Reconciler, error) {
 	})
 }
 
-// rewound is called by live.View with the sessions whose changes the store has lost. more says that other
-// sessions can be concerned.
+// rewound is called by live.View with the sessions whose changes the store has lost. more is true if other sessions can have lost
+// changes too.
 func (a *App) rewound(lost []string, more bool) {
 	a.metrics.FeedRewound()
 	if a.reconciler == nil {

@@ -17,7 +17,7 @@ import (
 	"example.com/verification-status/server/internal/webhook"
 )
 
-// observeState shows what is known at any time.
+// observeState registers the metrics that are read at each scrape.
 func (a *App) observeState() {
 	a.metrics.Gauge("verification_ready", func() float64 {
 		if a.readiness.Ready() {
@@ -35,7 +35,7 @@ func (a *App) observeState() {
 	}
 }
 
-// showMisconfigured sets the metric of each reason. now is the reason for which Redis must not be used, or "".
+// showMisconfigured sets the metric of each reason. now is the reason why Redis must not be used, or "".
 func (a *App) showMisconfigured(now string) {
 	for _, reason := range redisstore.Reasons {
 		a.metrics.RedisMisconfigured(string(reason), string(reason) == now)
@@ -51,7 +51,7 @@ func showRefusedKeys(m *telemetry.Metrics) {
 	}
 }
 
-// meter makes the metrics gRPC's.
+// meter adapts the metrics to grpcserver.Meter.
 type meter struct{ *telemetry.Metrics }
 
 // Method implements grpcserver.Meter.
@@ -127,7 +127,7 @@ func (s observedStore) Update(ctx context.Context, id string, fn store.UpdateFun
 	s.metrics.Commit(result, tries, time.Since(began))
 	if result == "committed" {
 		for revision := before + 1; revision <= session.Revision; revision++ {
-			s.traces.Remember(session.ID, revision, s.traces.Context(ctx))
+			s.traces.Keep(session.ID, revision, s.traces.Context(ctx))
 		}
 	}
 	end(session.Revision, result, err != nil)
@@ -155,22 +155,22 @@ func commitResult(wrote bool, err error) string {
 // Follow implements store.Feed.
 func (s observedStore) Follow(ctx context.Context, after []store.Position, block time.Duration) ([]store.Entry, error) {
 	entries, err := s.Store.Follow(ctx, after, block)
-	s.remember(entries)
+	s.keepTraces(entries)
 	return entries, err
 }
 
 // ReadFeed implements store.Feed.
 func (s observedStore) ReadFeed(ctx context.Context, partition int, after store.Position, limit int) ([]store.Entry, error) {
 	entries, err := s.Store.ReadFeed(ctx, partition, after, limit)
-	s.remember(entries)
+	s.keepTraces(entries)
 	return entries, err
 }
 
-// remember keeps the traces of changes by other replicas for the deliveries that follow.
-func (s observedStore) remember(entries []store.Entry) {
+// keepTraces keeps the traces of changes by other replicas for their deliveries.
+func (s observedStore) keepTraces(entries []store.Entry) {
 	for _, entry := range entries {
 		if entry.Trace != "" {
-			s.traces.Remember(entry.SessionID, entry.Revision, entry.Trace)
+			s.traces.Keep(entry.SessionID, entry.Revision, entry.Trace)
 		}
 	}
 }

@@ -82,9 +82,9 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	return nil
 }
 
-// stop ends the parts in this order: the process is not ready any more, accepted webhooks are finished, streams end with an error
-// that says so, calls are answered, and then the background work ends, which all of them use. endWork ends that work and waits for
-// it.
+// stop shuts down in this order: readiness, webhooks, streams, calls, the background work that all of them use, traces. Accepted
+// webhooks and calls are finished; streams end with an error. endWork ends the background work and waits for it. The caller closes
+// the store.
 func (a *App) stop(endWork func()) {
 	began, limit := time.Now(), time.Duration(a.config.DrainTimeout)
 	a.logger.Info("stopping", "at_most", limit)

@@ -13,7 +13,7 @@ import (
 
 func (a *App) openStripe(hooks Hooks) error {
 	if a.config.StripeAPIKey == "" {
-		a.logger.Warn("STRIPE_API_KEY is not set: unknown sessions stay unknown, the order of ambiguous events is decided by rule, and RetryVerification is refused")
+		a.logger.Warn("STRIPE_API_KEY is not set: unknown sessions answer NOT_FOUND, ambiguous orders are decided by rule, RetryVerification is refused")
 		return nil
 	}
 	client, err := stripeapi.New(stripeapi.Config{

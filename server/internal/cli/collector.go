@@ -10,11 +10,12 @@ import (
 )
 
 // gcHeadroom is the least memory, in bytes, that is allocated between two garbage collections. By default, a collection starts when
-// as much is allocated as is alive, about 20 MiB for a replica with few streams: collections are then a tenth of all work.
+// the newly allocated memory equals the live memory, about 20 MiB for a replica with few streams: collections then take a tenth of
+// all processor time.
 const gcHeadroom = 48 << 20
 
-// paceCollector gives the garbage collector gcHeadroom until stop is called. If more than gcHeadroom is alive, the collector works as
-// by default. The memory never exceeds that of the default by more than gcHeadroom. If GOGC is set, paceCollector does nothing.
+// paceCollector keeps gcHeadroom between two garbage collections until stop is called. If more than gcHeadroom is alive, the default
+// pace stays. The process never uses more than gcHeadroom above the default. If GOGC is set, paceCollector does nothing.
 func paceCollector() (stop func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
@@ -55,8 +56,8 @@ func (p *pacer) stop() {
 	debug.SetGCPercent(100)
 }
 
-// alive returns the memory that the last collection has found alive, of which the runtime takes the percentage. It includes stacks,
-// which are more than the heap if many calls wait.
+// alive returns the memory that was alive at the last collection: the runtime applies the percentage to it. It includes stacks,
+// which are larger than the heap if many calls wait.
 func alive() (bytes uint64) {
 	found := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
 	metrics.Read(found)

@@ -11,7 +11,7 @@ import (
 type webhookEndpointCommand struct {
 	Create createEndpointCommand `cmd:"" help:"Register a webhook endpoint for the six identity.verification_session events by name, and print its signing secret once, as STRIPE_WEBHOOK_SECRET=whsec_... on standard output. Nothing is created if an endpoint with this URL exists."`
 	List   listEndpointsCommand  `cmd:"" help:"List the webhook endpoints that Stripe has in the mode of the key."`
-	Check  checkEndpointCommand  `cmd:"" help:"Print every reason why the events of an endpoint do not arrive, and what to do: no endpoint with this URL, missing types, disabled, wrong mode, several endpoints with one URL. The exit code is 0 if there is none."`
+	Check  checkEndpointCommand  `cmd:"" help:"List every problem of a webhook endpoint and its fix: wrong URL, missing types, disabled, wrong mode, duplicate URL. The exit code is 0 if there is no problem."`
 }
 
 type createEndpointCommand struct {

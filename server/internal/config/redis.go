@@ -36,7 +36,7 @@ func (c *Config) RedisTarget() (RedisTarget, error) {
 	var target RedisTarget
 	pieces := strings.Split(c.RedisURL, ",")
 	if len(pieces) > maxAddrs {
-		return RedisTarget{}, errors.New("has too many addresses: give a few of them, Redis tells the others")
+		return RedisTarget{}, errors.New("has too many addresses: give some of them; the driver finds the rest from Redis")
 	}
 	scheme, _, _ := strings.Cut(pieces[0], "://")
 	if scheme != "redis" && scheme != "rediss" {
@@ -110,7 +110,7 @@ func (c *Config) RedisTLS() (*tls.Config, error) {
 	return tlsWith(text)
 }
 
-// tlsWith returns TLS settings that trust the authorities in a PEM text and no others. It returns an error if a certificate
+// tlsWith returns TLS settings that accept the authorities in a PEM text and no others. It returns an error if a certificate
 // is cut off or garbled: x509 skips it, and the next Redis can have a certificate of that authority.
 func tlsWith(text string) (*tls.Config, error) {
 	const begin = "-----BEGIN CERTIFICATE-----"
@@ -120,10 +120,10 @@ func tlsWith(text string) (*tls.Config, error) {
 			read++
 		}
 	}
-	switch there := strings.Count(text, begin); {
-	case there == 0:
+	switch certificates := strings.Count(text, begin); {
+	case certificates == 0:
 		return nil, errors.New("the file has no certificate in PEM: name a file with " + begin)
-	case read < there:
+	case read < certificates:
 		return nil, errors.New("the file has a certificate that is cut off or garbled")
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil

@@ -41,14 +41,14 @@ func examine(all []stripeapi.Endpoint, target string, live *bool, base string) f
 	}
 	switch len(ids) {
 	case 0:
-		there := "it has no other either"
+		other := "it has no other one"
 		if len(others) > 0 {
-			there = "it has " + strings.Join(others, ", ")
+			other = "it has " + strings.Join(others, ", ")
 		}
-		f.problem("Stripe has no webhook endpoint with this URL (%s): server webhook-endpoint create --url %s", there, quote(target))
+		f.problem("Stripe has no webhook endpoint with this URL (%s): server webhook-endpoint create --url %s", other, quote(target))
 	case 1:
 	default:
-		f.notes = append(f.notes, fmt.Sprintf("%s have the same URL: one may be for connected accounts, which the Dashboard tells and the API does not; list the signing secrets of both. Two of the same kind send everything twice: delete the one whose secret is not in STRIPE_WEBHOOK_SECRET, in the Dashboard",
+		f.notes = append(f.notes, fmt.Sprintf("%s have the same URL. If one is for connected accounts, which only the Dashboard shows, list the signing secrets of both in STRIPE_WEBHOOK_SECRET. If both are of the same kind, every event arrives twice: in the Dashboard, delete the one whose secret is not in STRIPE_WEBHOOK_SECRET",
 			strings.Join(ids, " and ")))
 	}
 	if u, err := url.Parse(target); err == nil && u.Path != webhook.Path {
@@ -98,7 +98,7 @@ func missingEvents(e stripeapi.Endpoint) []string {
 	return missing
 }
 
-// sameURL reports whether two URLs lead to the same place. A slash at the end makes a different URL.
+// sameURL reports whether two URLs address the same endpoint. A slash at the end makes a different URL.
 func sameURL(a, b string) bool {
 	return a == b || normal(a) == normal(b)
 }

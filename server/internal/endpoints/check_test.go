@@ -36,7 +36,7 @@ func TestExamine(t *testing.T) {
 		})}, &test, nil, []string{"ok: we_1", "is 2019-02-19; the server takes any"}},
 		"written otherwise": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.URL = "HTTPS://Verification.Example.com:443/webhook" })}, &test, nil,
 			[]string{"ok: we_1", "takes any"}},
-		"nothing":      {nil, &test, []string{"no webhook endpoint with this URL (it has no other either): server webhook-endpoint create --url '" + hook + "'"}, nil},
+		"nothing":      {nil, &test, []string{"no webhook endpoint with this URL (it has no other one): server webhook-endpoint create --url '" + hook + "'"}, nil},
 		"only another": {[]stripeapi.Endpoint{other}, &test, []string{"(it has we_2 " + hook + "/)"}, nil},
 		"disabled": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.Enabled = false })}, &test,
 			[]string{`we_1 is disabled, so that Stripe sends it nothing: curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" -d disabled=false https://api.stripe.com/v1/webhook_endpoints/we_1`}, []string{"takes any"}},

@@ -45,14 +45,14 @@ func Create(ctx context.Context, api *config.API, n New, logger *slog.Logger, ou
 		return err
 	}
 	defer client.Close()
-	there, err := client.Endpoints(ctx)
+	existing, err := client.Endpoints(ctx)
 	if err != nil {
 		return fmt.Errorf("the webhook endpoints cannot be listed, so none was created: %w", err)
 	}
-	for _, e := range there {
+	for _, e := range existing {
 		if sameURL(e.URL, n.URL) {
 			return fmt.Errorf("%s has this URL already (%s, %s); nothing was created\n"+
-				"whether it is as it should be: server webhook-endpoint check --url %s\n"+
+				"to check it: server webhook-endpoint check --url %s\n"+
 				"its signing secret is in Stripe's Dashboard, not in the API: copy it from there into STRIPE_WEBHOOK_SECRET, or delete %[1]s there and create it again",
 				e.ID, status(e.Enabled), mode(e.Livemode), quote(n.URL))
 		}
@@ -75,7 +75,7 @@ func notCreated(err error) error {
 	case errors.As(err, &refused):
 		return fmt.Errorf("no webhook endpoint was created: %w: Stripe must be able to reach the URL from the internet, know the API version, and have fewer than 16 endpoints in this mode", err)
 	case errors.Is(err, verification.ErrStripeUnavailable):
-		return fmt.Errorf("the webhook endpoint might have been created: %w: look with: server webhook-endpoint list", err)
+		return fmt.Errorf("Stripe gave no answer, so the webhook endpoint might exist: check with server webhook-endpoint list: %w", err)
 	default:
 		return fmt.Errorf("no webhook endpoint was created: %w", err)
 	}
@@ -83,17 +83,17 @@ func notCreated(err error) error {
 
 // List writes the webhook endpoints that Stripe has in the mode of the key to out, one line each.
 func List(ctx context.Context, api *config.API, logger *slog.Logger, out io.Writer) error {
-	there, err := readEndpoints(ctx, api, logger)
+	existing, err := readEndpoints(ctx, api, logger)
 	if err != nil {
 		return err
 	}
-	if len(there) == 0 {
+	if len(existing) == 0 {
 		_, err = fmt.Fprintln(out, "Stripe has no webhook endpoint in this mode. Register one: server webhook-endpoint create --url https://your-host/webhook")
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "ID\tSTATUS\tMODE\tIDENTITY EVENTS\tAPI VERSION\tURL")
-	for _, e := range there {
+	for _, e := range existing {
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d of %d\t%s\t%s\n", e.ID, status(e.Enabled), mode(e.Livemode),
 			len(verification.EventTypes)-len(missingEvents(e)), len(verification.EventTypes), version(e), e.URL)
 	}
@@ -106,11 +106,11 @@ func Check(ctx context.Context, api *config.API, url string, logger *slog.Logger
 	if err := config.CheckEndpointURL(url); err != nil {
 		return err
 	}
-	there, err := readEndpoints(ctx, api, logger)
+	existing, err := readEndpoints(ctx, api, logger)
 	if err != nil {
 		return err
 	}
-	found := examine(there, url, api.Live(), api.StripeAPIBase)
+	found := examine(existing, url, api.Live(), api.StripeAPIBase)
 	for _, line := range append(found.problems, found.notes...) {
 		if _, err := fmt.Fprintln(out, line); err != nil {
 			return err
@@ -120,9 +120,9 @@ func Check(ctx context.Context, api *config.API, url string, logger *slog.Logger
 	case 0:
 		return nil
 	case 1:
-		return errors.New("the webhook endpoint is not as it should be: 1 problem")
+		return errors.New("the webhook endpoint has 1 problem")
 	default:
-		return fmt.Errorf("the webhook endpoint is not as it should be: %d problems", len(found.problems))
+		return fmt.Errorf("the webhook endpoint has %d problems", len(found.problems))
 	}
 }
 
@@ -132,11 +132,11 @@ func readEndpoints(ctx context.Context, api *config.API, logger *slog.Logger) ([
 		return nil, err
 	}
 	defer client.Close()
-	there, err := client.Endpoints(ctx)
+	existing, err := client.Endpoints(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the webhook endpoints cannot be listed: %w", err)
 	}
-	return there, nil
+	return existing, nil
 }
 
 func newClient(api *config.API, logger *slog.Logger) (*stripeapi.Client, error) {

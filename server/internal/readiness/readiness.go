@@ -140,10 +140,10 @@ func (m *Monitor) conclude(err error, answers bool) {
 			m.config.Logger.Info("Redis lets new connections in again")
 		}
 	case serving && refusal.NewConnectionsOnly:
-		m.complain("Redis refuses new connections: this replica works only until its open connections end; no restart is needed", refusal.Reason, err)
+		m.complain("Redis refuses new connections: this replica works until its open connections close. Fix what the field error names; do not restart", refusal.Reason, err)
 	case refusal.Reason != "":
 		m.set(false)
-		m.complain("not ready: Redis must not be used until somebody corrects this; no restart is needed", refusal.Reason, err)
+		m.complain("not ready: Redis is misconfigured. Fix what the field error names; do not restart", refusal.Reason, err)
 	case m.Ready():
 		return // pings decide whether Redis cannot be reached
 	case !m.waiting:

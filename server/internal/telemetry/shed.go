@@ -38,7 +38,7 @@ func NewShedding(metrics *Metrics, logger *slog.Logger, principal func(context.C
 func (s *Shedding) Shed(ctx context.Context, what, setting string) {
 	what = path.Base(what)
 	s.metrics.Shed(what, setting)
-	s.logger.DebugContext(ctx, "refused: a limit is reached", "setting", setting, "what", what)
+	s.logger.DebugContext(ctx, "limit reached, refused", "setting", setting, "what", what)
 	count := s.due(setting, time.Now())
 	if count == 0 {
 		return
@@ -47,11 +47,11 @@ func (s *Shedding) Shed(ctx context.Context, what, setting string) {
 	if principal := s.principal(ctx); principal != "" {
 		args = append(args, "principal", principal)
 	}
-	s.logger.WarnContext(ctx, "a limit is reached and requests over it are refused: there are too many, or the store is slow; this is logged once a minute", args...)
+	s.logger.WarnContext(ctx, "limit reached, refusing: too many requests, or the store is slow; this is logged once a minute for each limit", args...)
 }
 
-// due counts a refused request. It returns how many were refused since the last warning about the limit if a warning is due, else
-// 0.
+// due counts a refused request. If a warning about the limit is due, it returns the number of requests that were refused since the
+// last one, else 0.
 func (s *Shedding) due(setting string, now time.Time) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

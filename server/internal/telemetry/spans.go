@@ -114,25 +114,25 @@ func (t *Traces) Context(ctx context.Context) string {
 	return string(append(traceID[:], spanID[:]...))
 }
 
-// Remember keeps the Context of a change for its delivery. It ignores a text of another size.
-func (t *Traces) Remember(sessionID string, revision int32, text string) {
+// Keep stores the Context of a change for its delivery. It ignores a text of another size.
+func (t *Traces) Keep(sessionID string, revision int32, text string) {
 	if t == nil || len(text) != contextSize {
 		return
 	}
 	size := len(trace.TraceID{})
-	t.recent.Add(change{sessionID, revision}, trace.NewSpanContext(trace.SpanContextConfig{
+	t.changes.Add(change{sessionID, revision}, trace.NewSpanContext(trace.SpanContextConfig{
 		TraceID: trace.TraceID([]byte(text[:size])), SpanID: trace.SpanID([]byte(text[size:])),
 		TraceFlags: trace.FlagsSampled, Remote: true,
 	}))
 }
 
-// Delivery begins the span of a change that is sent on a watch, in the trace that made the change, if Remember has kept it. The span
+// Delivery begins the span of a change that is sent on a watch, in the trace that made the change, if Keep has stored it. The span
 // is linked to the caller's span, if there is one. sent ends it.
 func (t *Traces) Delivery(ctx context.Context, watch, sessionID string, revision int32) (sent func(error)) {
 	if t == nil {
 		return func(error) {}
 	}
-	made, found := t.recent.Get(change{sessionID, revision})
+	made, found := t.changes.Get(change{sessionID, revision})
 	if !found {
 		return func(error) {}
 	}

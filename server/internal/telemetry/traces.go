@@ -16,15 +16,15 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// recentChanges is how many changes are kept with the trace that made them. A delivery comes milliseconds after its change.
-const recentChanges = 10_000
+// maxChanges is the limit of changes that are kept with the trace that made them. A delivery comes milliseconds after its change.
+const maxChanges = 10_000
 
 // Traces makes the spans of this process and sends them by OTLP. The methods of a nil *Traces do nothing: traces are off. It is safe
 // for concurrent use.
 type Traces struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
-	recent   *lru.Cache[change, trace.SpanContext]
+	changes  *lru.Cache[change, trace.SpanContext]
 }
 
 type change struct {
@@ -51,12 +51,12 @@ func NewTraces(ctx context.Context, logger *slog.Logger) (*Traces, error) {
 	if err != nil {
 		return nil, err
 	}
-	recent, err := lru.New[change, trace.SpanContext](recentChanges)
+	changes, err := lru.New[change, trace.SpanContext](maxChanges)
 	if err != nil {
 		return nil, err
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described))
-	return &Traces{provider: provider, tracer: provider.Tracer("example.com/verification-status"), recent: recent}, nil
+	return &Traces{provider: provider, tracer: provider.Tracer("example.com/verification-status"), changes: changes}, nil
 }
 
 // newExporter makes the exporter. Call CheckTraces before.

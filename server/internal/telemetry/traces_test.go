@@ -92,16 +92,16 @@ func TestContextsFromElsewhereAreNone(t *testing.T) {
 	}
 	defer traces.Shutdown(t.Context())
 	for _, text := range []string{"", "short", strings.Repeat("x", contextSize-1), strings.Repeat("x", contextSize+1)} {
-		traces.Remember("vs_1", 1, text)
+		traces.Keep("vs_1", 1, text)
 	}
-	if traces.recent.Len() != 0 {
+	if traces.changes.Len() != 0 {
 		t.Error("the trace is kept")
 	}
-	for n := range recentChanges + 100 {
-		traces.Remember("vs_1", int32(n), strings.Repeat("x", contextSize))
+	for n := range maxChanges + 100 {
+		traces.Keep("vs_1", int32(n), strings.Repeat("x", contextSize))
 	}
-	if traces.recent.Len() != recentChanges {
-		t.Errorf("%d traces are kept", traces.recent.Len())
+	if traces.changes.Len() != maxChanges {
+		t.Errorf("%d traces are kept", traces.changes.Len())
 	}
 }
 

@@ -60,7 +60,7 @@ func TestOverload(t *testing.T) {
 			t.Errorf("no call was counted as refused by %s", what)
 		}
 	}
-	if warnings := strings.Count(p.Stderr.String(), "a limit is reached"); warnings < 2 || warnings > 4 {
+	if warnings := strings.Count(p.Stderr.String(), "limit reached, refusing"); warnings < 2 || warnings > 4 {
 		t.Errorf("%d warnings of two limits, want one a minute of each", warnings)
 	}
 	if over.memory.Used > full.memory.Used+64<<20 {

@@ -12,10 +12,10 @@ const en = {
   },
   // What the page says of itself while it is not live.
   notices: {
-    offline: "You are offline. This page goes on by itself when you have a connection again.",
+    offline: "You are offline. This page continues by itself when you have a connection again.",
     lost: "We can’t reach our server right now.",
     stale: "We can’t reach our verification service right now.",
-    outdated: "What you see may be out of date. The page goes on by itself.", // after one of the last two
+    outdated: "What you see may be out of date. The page continues by itself.", // after one of the last two
     busy: "This page is open too often from here, maybe by others on the same network. Close it where you don’t need it, or come back later.",
     cookies: "This page needs cookies. Please allow them for this site, and load the page again.",
     slow: "This takes longer than usual. Please stay on this page.",
