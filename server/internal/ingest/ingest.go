@@ -121,7 +121,7 @@ func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verificat
 // decide commits one event by the rules and, if its order is ambiguous, by what Stripe says.
 func (i *Ingest) decide(ctx context.Context, event verification.Event) (verification.Session, verification.Outcome, error) {
 	session, outcome, err := i.apply(ctx, event, i.config.Stripe == nil)
-	if err != nil || !outcome.Doubt {
+	if err != nil || !outcome.Ambiguous {
 		return session, outcome, err
 	}
 	if i.config.Stripe != nil {
@@ -143,7 +143,7 @@ func (i *Ingest) apply(ctx context.Context, event verification.Event, decide boo
 	session, err = i.config.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 		var next verification.Session
 		next, outcome = verification.Transition(current, event)
-		return next, outcome.Write && (decide || !outcome.Doubt), nil
+		return next, outcome.Write && (decide || !outcome.Ambiguous), nil
 	})
 	return session, outcome, err
 }
@@ -155,7 +155,7 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 	defer cancel()
 	log := i.config.Logger.With("event_id", event.ID, "session_id", event.Object.ID)
 	for range resolveReads {
-		read, err := i.read(asking, verification.PurposeDoubt, event.Object)
+		read, err := i.read(asking, verification.PurposeAmbiguous, event.Object)
 		if err != nil {
 			log.Warn("the order of an event is ambiguous and Stripe gave no answer: decided by rule", "error", err)
 			return i.decideByRule(ctx, event, wasBusy(err))
@@ -163,13 +163,13 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 		var outcome verification.Outcome
 		session, err := i.config.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 			var next verification.Session
-			next, outcome = verification.Settle(current, event, read)
+			next, outcome = verification.Resolve(current, event, read)
 			if outcome.Dropped {
 				next, outcome = verification.Transition(current, event)
 			}
-			return next, outcome.Write && !outcome.Doubt, nil
+			return next, outcome.Write && !outcome.Ambiguous, nil
 		})
-		if err != nil || !outcome.Doubt {
+		if err != nil || !outcome.Ambiguous {
 			return session, outcome, err
 		}
 	}
@@ -180,7 +180,7 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 // decideByRule commits an ambiguous event. If again is set, Stripe can be asked soon, and is.
 func (i *Ingest) decideByRule(ctx context.Context, event verification.Event, again bool) (verification.Session, verification.Outcome, error) {
 	session, outcome, err := i.apply(ctx, event, true)
-	if err == nil && again && session.Pending {
+	if err == nil && again && session.Unresolved {
 		i.recheck(event.Object)
 	}
 	return session, outcome, err

@@ -69,10 +69,10 @@ func TestADoubtIsSettledByStripe(t *testing.T) {
 			kept, i, second := ambiguous(t, asked)
 			outcome := apply(t, i, second)
 			session := kept.session(t)
-			if outcome.Effect != test.effect || outcome.Doubt {
+			if outcome.Effect != test.effect || outcome.Ambiguous {
 				t.Errorf("outcome %+v, want effect %d", outcome, test.effect)
 			}
-			if session.Status != test.status || session.Error != test.truth.Error || session.Report != test.truth.Report || session.Pending {
+			if session.Status != test.status || session.Error != test.truth.Error || session.Report != test.truth.Report || session.Unresolved {
 				t.Errorf("session %+v, want what Stripe says", session)
 			}
 			if asked.count() != 1 {
@@ -94,7 +94,7 @@ func TestADoubtIsNotSettledByAReadBegunBeforeTheEventArrived(t *testing.T) {
 			return verification.Retrieved{Object: passed, AsOf: base + 7}, nil
 		}
 		kept, i, second := ambiguous(t, asked)
-		go func() { _, _ = i.Reread(t.Context(), verification.Session{ID: sessionID, Pending: true}) }()
+		go func() { _, _ = i.Reread(t.Context(), verification.Session{ID: sessionID, Unresolved: true}) }()
 		synctest.Wait()
 		answered := make(chan verification.Outcome, 1)
 		go func() {
@@ -113,7 +113,7 @@ func TestADoubtIsNotSettledByAReadBegunBeforeTheEventArrived(t *testing.T) {
 		if asked.count() != 2 {
 			t.Errorf("%d GETs: the event shared one that was under way", asked.count())
 		}
-		if got := kept.session(t); got.Status != verification.StatusVerified || got.Pending {
+		if got := kept.session(t); got.Status != verification.StatusVerified || got.Unresolved {
 			t.Errorf("the stale answer won: %+v", got)
 		}
 	})
@@ -155,9 +155,9 @@ func TestAnOvertakenReadIsMadeAgainUpToThreeTimesThenTheRuleDecides(t *testing.T
 		apply(t, i, event(1, 5, failed))
 		outcome := apply(t, i, event(2, 5, passed))
 		session := kept.session(t)
-		if asked.count() != test.gets || outcome.Effect != test.effect || session.Pending != test.pending {
+		if asked.count() != test.gets || outcome.Effect != test.effect || session.Unresolved != test.pending {
 			t.Errorf("%d overtaken: %d GETs, %+v, pending %v; want %d, effect %d, %v",
-				test.overtaken, asked.count(), outcome, session.Pending, test.gets, test.effect, test.pending)
+				test.overtaken, asked.count(), outcome, session.Unresolved, test.gets, test.effect, test.pending)
 		}
 		if !session.Knows("evt_2") {
 			t.Errorf("%d overtaken: the event was not kept", test.overtaken)
@@ -208,7 +208,7 @@ func TestStripesFailureIsNoErrorOfApplyAndTheRuleDecides(t *testing.T) {
 				t.Errorf("outcome %+v, want pending", outcome)
 			}
 			// Of equal rank verified stands.
-			if got := kept.session(t); got.Status != verification.StatusVerified || !got.Pending || got.FailedAttempts != 1 {
+			if got := kept.session(t); got.Status != verification.StatusVerified || !got.Unresolved || got.FailedAttempts != 1 {
 				t.Errorf("session %+v", got)
 			}
 		})
@@ -327,7 +327,7 @@ func TestTwoDeliveriesOfOneDoubtfulEventCountOnce(t *testing.T) {
 			}
 		}
 		session := kept.session(t)
-		if first != 1 || session.FailedAttempts != 1 || session.Status != verification.StatusRequiresInput || session.Pending {
+		if first != 1 || session.FailedAttempts != 1 || session.Status != verification.StatusRequiresInput || session.Unresolved {
 			t.Errorf("%d took effect; session %+v", first, session)
 		}
 		if asked.count() > 2 {

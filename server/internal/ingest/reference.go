@@ -67,7 +67,7 @@ func (i *Ingest) archived(ctx context.Context, reference string, known archived)
 // leads reports whether callers of a reference see a session that Stripe says it leads to: the session has the reference,
 // or has lost it only because it was archived.
 func leads(reference string, session verification.Session) bool {
-	return session.Reference == reference || session.Reference == "" && session.Stub()
+	return session.Reference == reference || session.Reference == "" && session.IsArchived()
 }
 
 // find asks Stripe for the newest session of a reference, and notes it if it is archived.

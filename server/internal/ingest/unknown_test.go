@@ -252,7 +252,7 @@ func TestCloseWaitsForADoubtsRead(t *testing.T) {
 		i := newIngest(t, &records{}, asked)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := i.read(ctx, verification.PurposeDoubt, open); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := i.read(ctx, verification.PurposeAmbiguous, open); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
 		i.Close()

@@ -99,7 +99,7 @@ func TestSettledSessionsAreShrunk(t *testing.T) {
 	}
 	for id, want := range map[string]bool{"vs_old": true, "vs_young": false, "vs_open": false} {
 		session, err := kept.Get(ctx, id)
-		if err != nil || session.Stub() != want || (session.Reference == "") != want || !session.Knows("evt_"+id) {
+		if err != nil || session.IsArchived() != want || (session.Reference == "") != want || !session.Knows("evt_"+id) {
 			t.Errorf("%s: %+v, %v", id, session, err)
 		}
 	}

@@ -69,7 +69,7 @@ func TestSessionsInDoubtAreReadAgain(t *testing.T) {
 	s.must(s.FinishProcessing(made.ID))
 	s.must(s.SetAPIFaults(stripesim.APIFaults{ServerError: 1}))
 	r.webhook(s.events()...)
-	if !kept.session(made.ID).Pending {
+	if !kept.session(made.ID).Unresolved {
 		t.Fatal("there is no doubt")
 	}
 	summary, err := r.Run(t.Context())

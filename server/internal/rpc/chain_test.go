@@ -81,7 +81,7 @@ func (c chainCase) run(t *testing.T, b *backend) (finished bool) {
 		r.webhook(stripe, "vs_1r", 0)
 	}
 	heir, err := r.store.Get(t.Context(), "vs_1r")
-	named := err == nil && heir.Owes()+heir.Predecessor != ""
+	named := err == nil && heir.UnfinishedPredecessor()+heir.Predecessor != ""
 	switch {
 	case !made && (c.continues == "new id" || c.webhook != "never" || c.forgotten):
 		return finished // there is no such id, event or key

@@ -48,7 +48,7 @@ func (c cursor) strayed(session verification.Session, reference string) bool {
 	if c.Revision == 0 {
 		return session.Reference != "" && session.Reference != reference
 	}
-	return session.ID == c.ID && session.Strayed(reference, c.Revision)
+	return session.ID == c.ID && session.HadOtherReference(reference, c.Revision)
 }
 
 // after returns the changes to send next: the snapshot first, then every later revision.

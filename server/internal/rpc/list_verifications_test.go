@@ -99,7 +99,7 @@ func TestListsBySituation(t *testing.T) {
 	r.apply(erased)
 	erased.ID, erased.Second, erased.Object.Redaction = "evt_erased", t0+8, verification.RedactionProcessing
 	r.apply(erased)
-	if !r.record("vs_doubt").Pending {
+	if !r.record("vs_doubt").Unresolved {
 		t.Fatal("there is no doubt")
 	}
 	doubted := statusLists[r.status("vs_doubt").GetStatus()]

@@ -138,7 +138,7 @@ func (w *watcher) resumeByReference(reference string, c cursor) reader {
 			return session, err
 		case session.Reference == reference:
 			return w.newestOr(ctx, reference, session)
-		case !session.Stub():
+		case !session.IsArchived():
 			return session, errTokenExpired
 		}
 		newest, err := w.newest(ctx, reference, 0)

@@ -17,13 +17,13 @@ func flooded(s Session, n int) Session {
 
 // unmarked returns an archived session as a version without the mark wrote it.
 func unmarked(s Session) Session {
-	s.Archived, s.Erased = 0, nil
+	s.ArchivedAt, s.Erased = 0, nil
 	return s
 }
 
 func archived(t *testing.T, s Session) Session {
 	t.Helper()
-	kept, changed := Shrink(s, keep, at(2_000_000_000))
+	kept, changed := Archive(s, keep, at(2_000_000_000))
 	if !changed {
 		t.Fatal("nothing was archived")
 	}
@@ -68,11 +68,11 @@ func TestOnlyWhatWasArchivedIsAStub(t *testing.T) {
 		"back in life and settled":                   {continued(kept, override, verified("w", 3_000_000, "vr_10")), false},
 		"back in life by the version before":         {continued(unmarked(kept), override), false},
 	} {
-		if got := test.session.Stub(); got != test.want {
+		if got := test.session.IsArchived(); got != test.want {
 			t.Errorf("%s: archived %v, want %v", what, got, test.want)
 		}
 	}
-	if _, changed := Shrink(flooded(settled, MaxHistory), keep, at(2_000_000_000)); !changed {
+	if _, changed := Archive(flooded(settled, MaxHistory), keep, at(2_000_000_000)); !changed {
 		t.Error("a session with a full history is never archived")
 	}
 }
@@ -84,13 +84,13 @@ func continued(s Session, events ...Event) Session {
 	return s
 }
 
-// TestAnOlderReplicaLeavesNoFalseMark: an older replica keeps the field Archived, changes the session and archives
+// TestAnOlderReplicaLeavesNoFalseMark: an older replica keeps the field ArchivedAt, changes the session and archives
 // nothing.
 func TestAnOlderReplicaLeavesNoFalseMark(t *testing.T) {
 	kept := archived(t, after(verified("v", 1_000, "vr_1")))
 	changed := continued(unmarked(kept), failed("o", 2_000_000, "vr_9", expired), verified("w", 3_000_000, "vr_10"))
-	changed.Archived = kept.Archived
-	if changed.Stub() {
+	changed.ArchivedAt = kept.ArchivedAt
+	if changed.IsArchived() {
 		t.Error("a mark of an earlier revision counts")
 	}
 }
@@ -114,8 +114,8 @@ func TestWhatWasArchivedStaysErased(t *testing.T) {
 		uncounted := late
 		uncounted.Report = "vr_never_seen"
 		counted := continued(kept, Event{ID: "evt_7", Type: EventRequiresInput, Second: 1_000_050, RecordTime: 9_000_000_000, Object: uncounted})
-		if !counted.Stub() || counted.FailedAttempts != 2 || counted.Revision != kept.Revision+1 {
-			t.Errorf("%s, a late failure: archived %v, %d failures at revision %d", what, counted.Stub(), counted.FailedAttempts, counted.Revision)
+		if !counted.IsArchived() || counted.FailedAttempts != 2 || counted.Revision != kept.Revision+1 {
+			t.Errorf("%s, a late failure: archived %v, %d failures at revision %d", what, counted.IsArchived(), counted.FailedAttempts, counted.Revision)
 		}
 		for _, word := range []string{"person-4711", "vr_", "has expired"} {
 			if strings.Contains(dump(counted), word) {
@@ -129,8 +129,8 @@ func TestWhatWasArchivedStaysErased(t *testing.T) {
 				ID: "evt_9", Type: EventVerified, Second: kept.Second, RecordTime: 9_000_000_000, Object: sameSecond,
 			}),
 		} {
-			if !next.Stub() || next.Revision != kept.Revision || next.Pending {
-				t.Errorf("%s, %s: archived %v, revision %d of %d, pending %v", what, how, next.Stub(), next.Revision, kept.Revision, next.Pending)
+			if !next.IsArchived() || next.Revision != kept.Revision || next.Unresolved {
+				t.Errorf("%s, %s: archived %v, revision %d of %d, pending %v", what, how, next.IsArchived(), next.Revision, kept.Revision, next.Unresolved)
 			}
 			for _, word := range []string{"person-4711", "vr_", "has expired"} {
 				if strings.Contains(dump(next), word) {
@@ -189,7 +189,7 @@ func TestG5_StrayedTellsOfEachOtherReference(t *testing.T) {
 	redacted, _ := Transition(s, redacted("r", 20, StatusVerified, RedactionRedacted))
 	kept := archived(t, s)
 	older := s
-	older.Moved = 0
+	older.ReferenceMoved = 0
 	for _, test := range []struct {
 		what      string
 		session   Session
@@ -208,7 +208,7 @@ func TestG5_StrayedTellsOfEachOtherReference(t *testing.T) {
 		{"by an older replica, seen before", older, "first", 1, true},
 		{"by an older replica, seen since", older, "first", 3, false},
 	} {
-		if got := test.session.Strayed(test.reference, test.revision); got != test.want {
+		if got := test.session.HadOtherReference(test.reference, test.revision); got != test.want {
 			t.Errorf("%s: %v, want %v", test.what, got, test.want)
 		}
 	}

@@ -133,8 +133,8 @@ func TestG2_ForgottenEventsStayKnown(t *testing.T) {
 			t.Fatalf("event %d went and is not known", i)
 		}
 	}
-	if s.Knows("e_never") || len(s.Forgotten) != 2 {
-		t.Fatalf("%d forgotten", len(s.Forgotten))
+	if s.Knows("e_never") || len(s.TrimmedEvents) != 2 {
+		t.Fatalf("%d forgotten", len(s.TrimmedEvents))
 	}
 	for days, known := range map[int64]bool{34: true, 35: true, 36: false} {
 		later := processing(name("later", int(days)), 1, "")
@@ -143,13 +143,13 @@ func TestG2_ForgottenEventsStayKnown(t *testing.T) {
 			t.Errorf("after %d days: known %v", days, !known)
 		}
 	}
-	for i := range MaxRemembered + 200 {
+	for i := range MaxKnownIDs + 200 {
 		e := processing(name("more", i), 1, "")
 		e.RecordTime = 1_000_000
 		s, _ = Transition(s, e)
 	}
-	if len(s.Forgotten) != MaxRemembered {
-		t.Errorf("%d event ids are remembered", len(s.Forgotten))
+	if len(s.TrimmedEvents) != MaxKnownIDs {
+		t.Errorf("%d event ids are remembered", len(s.TrimmedEvents))
 	}
 }
 
@@ -166,7 +166,7 @@ func TestLongRecordsShareNoMemory(t *testing.T) {
 	before := deepCopy(s)
 	later := func(id string) Event {
 		e := failed(id, 9999, id, expired)
-		e.RecordTime = s.History[MaxHistory-1].RecordTime + 1000*(RememberFor-3*24*60*60)
+		e.RecordTime = s.History[MaxHistory-1].RecordTime + 1000*(EventIDLife-3*24*60*60)
 		return e
 	}
 	one, _ := Transition(s, later("one"))
@@ -175,8 +175,8 @@ func TestLongRecordsShareNoMemory(t *testing.T) {
 	if !reflect.DeepEqual(deepCopy(s), before) || !reflect.DeepEqual(deepCopy(one), first) || !other.Knows("other") {
 		t.Error("two records share memory")
 	}
-	if len(one.Forgotten) >= len(s.Forgotten)+1 {
-		t.Errorf("nothing was forgotten: %d of %d", len(one.Forgotten), len(s.Forgotten))
+	if len(one.TrimmedEvents) >= len(s.TrimmedEvents)+1 {
+		t.Errorf("nothing was forgotten: %d of %d", len(one.TrimmedEvents), len(s.TrimmedEvents))
 	}
 }
 

@@ -109,9 +109,9 @@ type Outcome struct {
 	Write bool
 	// Duplicate is true if the session has had the event before.
 	Duplicate bool
-	// Doubt is true if the order is ambiguous: only Stripe can tell it. Store the returned record only if Stripe
+	// Ambiguous is true if the order is ambiguous: only Stripe can tell it. Store the returned record only if Stripe
 	// cannot be read.
-	Doubt bool
+	Ambiguous bool
 	// Dropped is true if another input overtook the read. Read the session again.
 	Dropped bool
 }

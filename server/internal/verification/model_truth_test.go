@@ -217,7 +217,7 @@ func (l truth) differs(s Session) string {
 		return fmt.Sprintf("redaction %d, want %d", s.Redaction, want.Redaction)
 	case s.FailedAttempts != l.failures():
 		return fmt.Sprintf("failed attempts %d, want %d", s.FailedAttempts, l.failures())
-	case s.Pending:
+	case s.Unresolved:
 		return stillPending
 	}
 	for i, event := range l.events {

@@ -61,9 +61,9 @@ func TestG1_RulesOfOrder(t *testing.T) {
 			next, outcome := Transition(c.have, c.input)
 			shows(t, next, c.status, c.err, c.report)
 			entry := lastEntry(t, next)
-			if outcome.Effect != c.effect || entry.Effect != c.effect || outcome.Doubt != c.doubt || next.Pending != c.doubt {
+			if outcome.Effect != c.effect || entry.Effect != c.effect || outcome.Ambiguous != c.doubt || next.Unresolved != c.doubt {
 				t.Errorf("effect %d (entry %d), doubt %v, pending %v; want %d, %v",
-					outcome.Effect, entry.Effect, outcome.Doubt, next.Pending, c.effect, c.doubt)
+					outcome.Effect, entry.Effect, outcome.Ambiguous, next.Unresolved, c.effect, c.doubt)
 			}
 			if entry.EventID != "e" || !outcome.Write || next.UpdateTime < c.have.UpdateTime || next.Second < c.have.Second {
 				t.Errorf("entry %+v, write %v, update_time %d after %d", entry, outcome.Write, next.UpdateTime, c.have.UpdateTime)

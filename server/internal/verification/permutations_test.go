@@ -88,13 +88,13 @@ func allEnd(t *testing.T, life []Event, want ended, doubts bool) {
 		repeats(order, func(deliveries []Event) {
 			orders++
 			got := after(deliveries...)
-			if endOf(got) == want && len(got.History) == len(life) && (doubts || !got.Pending) {
+			if endOf(got) == want && len(got.History) == len(life) && (doubts || !got.Unresolved) {
 				return
 			}
 			for _, e := range deliveries {
 				t.Log(e.ID, e.Second, e.Object.Status)
 			}
-			t.Fatalf("ended %+v, pending %v\nwant  %+v", endOf(got), got.Pending, want)
+			t.Fatalf("ended %+v, pending %v\nwant  %+v", endOf(got), got.Unresolved, want)
 		})
 	})
 	t.Logf("%d orders", orders)

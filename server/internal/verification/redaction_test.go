@@ -139,7 +139,7 @@ func TestRedactionOnlyRises(t *testing.T) {
 	s := after(verified("a", 5, "vr_1"), redacted("r", 20, StatusVerified, RedactionRedacted))
 	revision := s.Revision
 	s, outcome := Transition(s, redacted("p", 30, StatusVerified, RedactionProcessing))
-	if s.Redaction != RedactionRedacted || outcome.Doubt {
+	if s.Redaction != RedactionRedacted || outcome.Ambiguous {
 		t.Errorf("%+v", s.State)
 	}
 	s, _ = Transition(s, redacted("q", 10, StatusVerified, RedactionNone))

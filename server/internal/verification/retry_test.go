@@ -187,15 +187,15 @@ func TestG9_AnUnfinishedAttemptIsJudgedByTheNewestFailure(t *testing.T) {
 func TestG9_TheNewestFailureStaysKnownBeyondTheRemembered(t *testing.T) {
 	s := after(failed("newest", 10_000, "vr_newest", expired))
 	s, _, _ = GrantRetry(s, policy(), at(10_001), bff)
-	for n := range MaxRemembered + 10 {
+	for n := range MaxKnownIDs + 10 {
 		s = andThen(s, failed(name("e", n), int64(n), name("vr", n), expired))
 	}
 	s = andThen(s, failed("left", 20_000, "", abandoned))
 	if got, decision, changed := GrantRetry(s, policy(), at(20_001), bff); decision.Denial != DenialNone || changed {
 		t.Errorf("denial %d, granted once more %v: %+v", decision.Denial, changed, got.LastFailure)
 	}
-	if len(s.Failures) != MaxRemembered {
-		t.Errorf("%d failures are remembered; want %d", len(s.Failures), MaxRemembered)
+	if len(s.Failures) != MaxKnownIDs {
+		t.Errorf("%d failures are remembered; want %d", len(s.Failures), MaxKnownIDs)
 	}
 }
 

@@ -45,8 +45,8 @@ type Purpose uint8
 
 // The purposes, the most important first.
 const (
-	// PurposeDoubt: the order of two events is ambiguous, or an event must be read at Stripe.
-	PurposeDoubt Purpose = iota
+	// PurposeAmbiguous: the order of two events is ambiguous, or an event must be read at Stripe.
+	PurposeAmbiguous Purpose = iota
 	// PurposeRetry: a person wants to try again.
 	PurposeRetry
 	// PurposeLookup: a caller asks for something that this service does not know.

@@ -15,7 +15,7 @@ func TestDueChange(t *testing.T) {
 	later := checking
 	later.UpdateTime++
 	pending := checking
-	pending.Pending = true
+	pending.Unresolved = true
 	waiting := checking
 	waiting.Status = verification.StatusRequiresInput
 	s := openStore(t, Options{Addrs: []string{"127.0.0.1:1"}})

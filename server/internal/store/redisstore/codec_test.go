@@ -110,7 +110,7 @@ func anything(t *rapid.T) verification.Session {
 	s := verification.Session{
 		ID: "vs_a", Account: text.Draw(t, "account"), Livemode: rapid.Bool().Draw(t, "livemode"), State: state(),
 		Revision: rapid.Int32().Draw(t, "revision"), Second: number.Draw(t, "second"), AsOf: number.Draw(t, "as of"),
-		Applied: rapid.Uint32().Draw(t, "applied"), Pending: rapid.Bool().Draw(t, "pending"),
+		Applied: rapid.Uint32().Draw(t, "applied"), Unresolved: rapid.Bool().Draw(t, "pending"),
 		Replacement: verification.Replacement{Granted: rapid.Bool().Draw(t, "replaced"), ReturnURL: text.Draw(t, "url")},
 		Predecessor: text.Draw(t, "predecessor"), Replaces: text.Draw(t, "replaces"), Extra: extra(t),
 		Inherited: verification.Inheritance{FailedAttempts: rapid.Int32().Draw(t, "inherited attempts"), RetriesGranted: rapid.Int32().Draw(t, "inherited retries")},
@@ -121,7 +121,7 @@ func anything(t *rapid.T) verification.Session {
 	s.LastFailure = verification.LastFailure{ID: hash.Draw(t, "last"), Second: number.Draw(t, "last second"), Code: text.Draw(t, "last code")}
 	s.LastFailure.Granted = slices.Contains(s.Failures, verification.Failure{ID: s.LastFailure.ID, Granted: true})
 	for range rapid.IntRange(0, 4).Draw(t, "forgotten") {
-		s.Forgotten = append(s.Forgotten, verification.Forgotten{ID: hash.Draw(t, "forgotten"), Until: number.Draw(t, "until")})
+		s.TrimmedEvents = append(s.TrimmedEvents, verification.TrimmedEvent{ID: hash.Draw(t, "forgotten"), Until: number.Draw(t, "until")})
 	}
 	for range rapid.IntRange(0, 6).Draw(t, "entries") {
 		e := verification.Entry{

@@ -145,8 +145,8 @@ func (s *Store) setChanges(names *partitionKeys, before, after verification.Sess
 
 // lifeOf returns how long Redis keeps a record. 0 means forever.
 func lifeOf(session verification.Session) time.Duration {
-	if session.Stub() {
-		return verification.StubLife * time.Second
+	if session.IsArchived() {
+		return verification.ArchiveLife * time.Second
 	}
 	return 0
 }

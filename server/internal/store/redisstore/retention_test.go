@@ -139,11 +139,11 @@ func TestStubsExpire(t *testing.T) {
 		}
 		later := time.Unix(1_790_000_000, 0).Add(1000 * time.Hour)
 		shrink := func(current verification.Session) (verification.Session, bool, error) {
-			next, changed := verification.Shrink(current, 24*time.Hour, later)
+			next, changed := verification.Archive(current, 24*time.Hour, later)
 			return next, changed, nil
 		}
 		stub, err := s.Update(ctx, "vs_a", shrink)
-		if err != nil || !stub.Stub() {
+		if err != nil || !stub.IsArchived() {
 			t.Fatalf("Update = %+v, %v; want a stub", stub, err)
 		}
 		if got := ttl(); got < 35*24*time.Hour || got > 37*24*time.Hour {

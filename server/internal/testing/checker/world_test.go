@@ -135,8 +135,8 @@ func (w *world) arrives(event verification.Event) {
 	event.RecordTime = w.now.UnixMilli()
 	record := w.records[event.Object.ID]
 	next, outcome := verification.Transition(record, event)
-	if outcome.Doubt {
-		next, outcome = verification.Settle(record, event, w.read(event.Object.ID))
+	if outcome.Ambiguous {
+		next, outcome = verification.Resolve(record, event, w.read(event.Object.ID))
 	}
 	if outcome.Write {
 		w.commit(event.Object.ID, next)
