@@ -47,19 +47,19 @@ type Config struct {
 	Clock func() time.Time
 	// Logger gets a line for each ambiguous event that was decided by rule.
 	Logger *slog.Logger
-	// ObserveDoubt is called with the result of each ambiguous event, and ObserveReadThrough with the result of each
+	// ObserveAmbiguous is called with the result of each ambiguous event, and ObserveReadThrough with the result of each
 	// read of a session that was not known here. They are called by many goroutines at once. nil: not called.
-	ObserveDoubt       func(Doubt)
+	ObserveAmbiguous   func(AmbiguousResult)
 	ObserveReadThrough func(ReadThrough)
 }
 
-// Doubt is the result of an event whose order was ambiguous: a small, fixed set.
-type Doubt string
+// AmbiguousResult is the result of an event whose order was ambiguous: a small, fixed set.
+type AmbiguousResult string
 
 // The results of ambiguous events.
 const (
-	DoubtSettled Doubt = "settled" // Stripe was read, or the order had become clear by then
-	DoubtPending Doubt = "pending" // decided by rule, unresolved until Stripe is read
+	AmbiguousResolved   AmbiguousResult = "settled" // Stripe was read, or the order had become clear by then
+	AmbiguousUnresolved AmbiguousResult = "pending" // decided by rule, unresolved until Stripe is read
 )
 
 // ReadThrough is the result of a read of a session that was not known here: a small, fixed set.
@@ -90,8 +90,8 @@ func New(config Config) *Ingest {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	if config.ObserveDoubt == nil {
-		config.ObserveDoubt = func(Doubt) {}
+	if config.ObserveAmbiguous == nil {
+		config.ObserveAmbiguous = func(AmbiguousResult) {}
 	}
 	if config.ObserveReadThrough == nil {
 		config.ObserveReadThrough = func(ReadThrough) {}
@@ -130,9 +130,9 @@ func (i *Ingest) decide(ctx context.Context, event verification.Event) (verifica
 	switch {
 	case err != nil:
 	case outcome.Effect == verification.EffectPending:
-		i.config.ObserveDoubt(DoubtPending)
+		i.config.ObserveAmbiguous(AmbiguousUnresolved)
 	default:
-		i.config.ObserveDoubt(DoubtSettled)
+		i.config.ObserveAmbiguous(AmbiguousResolved)
 	}
 	return session, outcome, err
 }
