@@ -104,8 +104,8 @@ func decodeSessionField(r *reader, f field, s *verification.Session) bool {
 		s.Inherited.FailedAttempts = r.int32(f)
 	case sessionInheritedGranted:
 		s.Inherited.RetriesGranted = r.int32(f)
-	case sessionForgotten:
-		s.TrimmedEvents = decodeForgotten(r, r.bytes(f))
+	case sessionTrimmed:
+		s.TrimmedEvents = decodeTrimmed(r, r.bytes(f))
 	case sessionArchived:
 		s.ArchivedAt = r.int32(f)
 	case sessionMoved:
@@ -149,25 +149,25 @@ func decodeFailures(r *reader, body []byte, s *verification.Session) error {
 	return nil
 }
 
-func decodeForgotten(r *reader, packed []byte) []verification.TrimmedEvent {
-	var forgotten []verification.TrimmedEvent
+func decodeTrimmed(r *reader, packed []byte) []verification.TrimmedEvent {
+	var trimmed []verification.TrimmedEvent
 	var until int64
 	for len(packed) > 0 {
 		id, n := protowire.ConsumeFixed64(packed)
-		if n < 0 || len(forgotten) == maxHashes {
-			r.fail("the forgotten")
+		if n < 0 || len(trimmed) == maxHashes {
+			r.fail("the list of trimmed event ids")
 			return nil
 		}
 		delta, m := protowire.ConsumeVarint(packed[n:])
 		if m < 0 {
-			r.fail("the forgotten")
+			r.fail("the list of trimmed event ids")
 			return nil
 		}
 		until += protowire.DecodeZigZag(delta)
-		forgotten = append(forgotten, verification.TrimmedEvent{ID: id, Until: until})
+		trimmed = append(trimmed, verification.TrimmedEvent{ID: id, Until: until})
 		packed = packed[n+m:]
 	}
-	return forgotten
+	return trimmed
 }
 
 func decodeErased(r *reader, packed []byte) []verification.ErasedRevision {

@@ -57,7 +57,7 @@ const (
 	sessionReplacement protowire.Number = 36
 	sessionReturnURL   protowire.Number = 37
 	sessionPredecessor protowire.Number = 38
-	sessionForgotten   protowire.Number = 39 // repeated: 8 bytes id, zigzag Until less the Until before
+	sessionTrimmed     protowire.Number = 39 // repeated: 8 bytes id, zigzag Until less the Until before
 	sessionSecond      protowire.Number = 40 // Second less UpdateTime
 	sessionLastText    protowire.Number = 41
 
@@ -124,7 +124,7 @@ func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 	w.intIf(sessionInheritedGranted, int64(s.Inherited.RetriesGranted))
 	w.trueIf(sessionReplacement, s.Replacement.Granted)
 	w.textIf(sessionReturnURL, s.Replacement.ReturnURL)
-	encodeForgotten(w, s.TrimmedEvents)
+	encodeTrimmed(w, s.TrimmedEvents)
 	w.intIf(sessionArchived, int64(s.ArchivedAt))
 	w.intIf(sessionMoved, int64(s.ReferenceMoved))
 	encodeErased(w, s.Erased)
@@ -160,15 +160,15 @@ func encodeFailures(w *writer, s verification.Session) {
 	}
 }
 
-func encodeForgotten(w *writer, forgotten []verification.TrimmedEvent) {
+func encodeTrimmed(w *writer, trimmed []verification.TrimmedEvent) {
 	var packed []byte
 	var until int64
-	for _, f := range forgotten {
+	for _, f := range trimmed {
 		packed = protowire.AppendFixed64(packed, f.ID)
 		packed = protowire.AppendVarint(packed, protowire.EncodeZigZag(f.Until-until))
 		until = f.Until
 	}
-	w.textIf(sessionForgotten, string(packed))
+	w.textIf(sessionTrimmed, string(packed))
 }
 
 func encodeErased(w *writer, erased []verification.ErasedRevision) {
