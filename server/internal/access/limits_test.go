@@ -83,8 +83,8 @@ func wantExhausted(t *testing.T, err error, want verificationv1.ErrorReason) (re
 	return retryAfter
 }
 
-// TestOneWhoCallsTooOftenDoesNotKeepOthersOut: neither calls over the rate nor calls without a right delay other callers.
-func TestOneWhoCallsTooOftenDoesNotKeepOthersOut(t *testing.T) {
+// TestACallerThatCallsTooOftenDoesNotBlockOthers: neither calls over the rate nor calls without a right delay other callers.
+func TestACallerThatCallsTooOftenDoesNotBlockOthers(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Rate = 1 })
 	b.limits.now = func() time.Time { return time.Unix(1_790_000_000, 0) }
 	web, ops := b.as(nil, "Bearer "+b.token("web", RightRead)), b.as(nil, "Bearer "+b.token("ops", RightRead))

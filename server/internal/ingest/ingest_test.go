@@ -52,7 +52,7 @@ func ambiguous(t *testing.T, asked Stripe) (*records, *Ingest, verification.Even
 	return kept, i, event(2, 5, passed)
 }
 
-func TestADoubtIsSettledByStripe(t *testing.T) {
+func TestAnAmbiguousOrderIsResolvedByStripe(t *testing.T) {
 	tests := []struct {
 		name   string
 		truth  verification.Object
@@ -82,7 +82,7 @@ func TestADoubtIsSettledByStripe(t *testing.T) {
 	}
 }
 
-func TestADoubtIsNotSettledByAReadBegunBeforeTheEventArrived(t *testing.T) {
+func TestAnAmbiguousOrderIsNotResolvedByAReadBegunBeforeTheEventArrived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old := make(chan struct{})
 		asked := &stripe{}
@@ -165,7 +165,7 @@ func TestAnOvertakenReadIsMadeAgainUpToThreeTimesThenTheRuleDecides(t *testing.T
 	}
 }
 
-func TestAnOvertakenDoubtThatIsNoneAnyMoreAsksNoMore(t *testing.T) {
+func TestAnOrderThatIsNoLongerAmbiguousIsNotReadAgain(t *testing.T) {
 	kept := &records{}
 	asked := &stripe{}
 	var i *Ingest
@@ -215,7 +215,7 @@ func TestStripesFailureIsNoErrorOfApplyAndTheRuleDecides(t *testing.T) {
 	}
 }
 
-func TestADoubtTakesAtMostTwoSeconds(t *testing.T) {
+func TestAnAmbiguousOrderTakesAtMostTwoSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := &stripe{}
 		asked.retrieve = func(ctx context.Context, _ int) (verification.Retrieved, error) {
@@ -234,7 +234,7 @@ func TestADoubtTakesAtMostTwoSeconds(t *testing.T) {
 	})
 }
 
-func TestADoubtBehindASlowReadTakesAtMostTwoSecondsToo(t *testing.T) {
+func TestAnAmbiguousOrderBehindASlowReadTakesAtMostTwoSecondsToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := &stripe{}
 		asked.retrieve = func(context.Context, int) (verification.Retrieved, error) {
@@ -265,7 +265,7 @@ func TestTheStoresFailureIsAnErrorOfApply(t *testing.T) {
 	}
 }
 
-func TestTheStoresFailureDuringADoubtIsAnErrorOfApply(t *testing.T) {
+func TestTheStoresFailureDuringTheReadOfAnAmbiguousOrderIsAnErrorOfApply(t *testing.T) {
 	kept := &records{}
 	asked := &stripe{}
 	asked.retrieve = func(context.Context, int) (verification.Retrieved, error) {
@@ -281,7 +281,7 @@ func TestTheStoresFailureDuringADoubtIsAnErrorOfApply(t *testing.T) {
 	}
 }
 
-func TestACancelledWebhookEndsADoubtWithTheContextsError(t *testing.T) {
+func TestACanceledWebhookEndsTheReadOfAnAmbiguousOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := &stripe{}
 		asked.retrieve = func(ctx context.Context, _ int) (verification.Retrieved, error) {
@@ -300,7 +300,7 @@ func TestACancelledWebhookEndsADoubtWithTheContextsError(t *testing.T) {
 	})
 }
 
-func TestTwoDeliveriesOfOneDoubtfulEventCountOnce(t *testing.T) {
+func TestTwoDeliveriesOfOneAmbiguousEventCountOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept := &records{}
 		asked := &stripe{}

@@ -9,7 +9,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-func TestDoubtsAreCounted(t *testing.T) {
+func TestAmbiguousOrdersAreCounted(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		stripe Stripe
@@ -32,7 +32,7 @@ func TestDoubtsAreCounted(t *testing.T) {
 	}
 }
 
-func TestADoubtThatTheStoreCannotKeepIsNotCounted(t *testing.T) {
+func TestAnAmbiguousOrderThatTheStoreCannotKeepIsNotCounted(t *testing.T) {
 	kept := &records{}
 	i := newIngest(t, kept, nil)
 	apply(t, i, event(1, 5, failed))

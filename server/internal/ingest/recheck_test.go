@@ -28,7 +28,7 @@ func thin(faults ...error) *stripe {
 	}}
 }
 
-func TestG15_ADoubtDecidedByRuleBecauseWeWereBusyIsReadAgainWithinSeconds(t *testing.T) {
+func TestG15_AnOrderDecidedByRuleUnderLoadIsReadAgainWithinSeconds(t *testing.T) {
 	busy := verification.ErrStripeBusy
 	tests := []struct {
 		name   string
@@ -67,7 +67,7 @@ func TestG15_ADoubtDecidedByRuleBecauseWeWereBusyIsReadAgainWithinSeconds(t *tes
 	}
 }
 
-func TestADoubtDuringStripesOutageIsLeftToTheCatchUp(t *testing.T) {
+func TestAnAmbiguousOrderDuringStripesOutageIsLeftToTheCatchUp(t *testing.T) {
 	for _, fault := range []error{verification.ErrStripeUnavailable, verification.ErrStripeUnauthorized} {
 		synctest.Test(t, func(t *testing.T) {
 			asked := thin(fault)
@@ -81,7 +81,7 @@ func TestADoubtDuringStripesOutageIsLeftToTheCatchUp(t *testing.T) {
 	}
 }
 
-func TestAReadOfADoubtIsTriedAgainOnlyAFewTimes(t *testing.T) {
+func TestAReadOfAnUnresolvedSessionIsRepeatedOnlyAFewTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := fails(verification.ErrStripeBusy)
 		i := newIngest(t, &records{}, asked)

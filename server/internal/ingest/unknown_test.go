@@ -108,7 +108,7 @@ func TestAReadThatNobodyWaitsForEndsInTime(t *testing.T) {
 	})
 }
 
-func TestG15_WhatStripeDoesNotKnowIsRememberedLongerEachTime(t *testing.T) {
+func TestG15_AMissAtStripeIsCachedLongerEachTime(t *testing.T) {
 	var now atomic.Int64
 	asked := fails(verification.ErrStripeUnknown)
 	asked.find = func(context.Context, string) (verification.Retrieved, error) {
@@ -135,7 +135,7 @@ func TestG15_WhatStripeDoesNotKnowIsRememberedLongerEachTime(t *testing.T) {
 	}
 }
 
-func TestOnlyUnknownIsRememberedNotStripesTrouble(t *testing.T) {
+func TestAFailureOfStripeIsNotCachedAsAMiss(t *testing.T) {
 	for _, fault := range []error{verification.ErrStripeUnavailable, verification.ErrStripeUnauthorized, verification.ErrStripeBudget, &verification.StripeRefusedError{Code: "x"}} {
 		asked := fails(fault)
 		i := newIngest(t, &records{}, asked)
@@ -239,7 +239,7 @@ func TestTheStoresFailureIsAnErrorOfReadUnknown(t *testing.T) {
 	}
 }
 
-func TestCloseWaitsForADoubtsRead(t *testing.T) {
+func TestCloseWaitsForTheReadOfAnAmbiguousOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ended atomic.Bool
 		asked := &stripe{}

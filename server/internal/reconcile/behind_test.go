@@ -370,9 +370,9 @@ func TestG3_AnAccountThatIsNamedAgain(t *testing.T) {
 	}
 }
 
-// TestG3_WhoIsBehindAndSinceWhen: all replicas and runs agree since when an account is behind. It ends when the
+// TestG3_AccountsBehindAndSinceWhen: all replicas and runs agree since when an account is behind. It ends when the
 // account is caught up.
-func TestG3_WhoIsBehindAndSinceWhen(t *testing.T) {
+func TestG3_AccountsBehindAndSinceWhen(t *testing.T) {
 	s, kept := newStripe(t), newFakeStore()
 	kept.clock = func() time.Time { return time.Unix(s.now.Load(), 0) }
 	s.live(2, "")

@@ -165,9 +165,9 @@ func TestARecordThatCannotBeReadKeepsNoOtherAway(t *testing.T) {
 	}
 }
 
-// TestTheBudgetIsKeptAndTheRunGoesOn: a spent budget stops the run without an error, and the runs of the next days
+// TestTheBudgetIsKeptAndTheRunContinues: a spent budget stops the run without an error, and the runs of the next days
 // complete it.
-func TestTheBudgetIsKeptAndTheRunGoesOn(t *testing.T) {
+func TestTheBudgetIsKeptAndTheRunContinues(t *testing.T) {
 	s, kept := newStripe(t), newFakeStore()
 	s.live(600, "")
 	var r *replica
@@ -235,7 +235,7 @@ func TestFaultsOfTheAPI(t *testing.T) {
 	}
 }
 
-func TestAStripeThatStaysAwayEndsTheRunPolitely(t *testing.T) {
+func TestALongOutageOfStripeEndsTheRun(t *testing.T) {
 	s, kept := newStripe(t), newFakeStore()
 	s.live(3, "")
 	s.must(s.SetAPIFaults(stripesim.APIFaults{ServerError: 1}))
@@ -366,7 +366,7 @@ func TestALeaseIsHeldProlongedAndLost(t *testing.T) {
 	}
 }
 
-func TestObserveIsToldOfEachRun(t *testing.T) {
+func TestObserveIsCalledForEachRun(t *testing.T) {
 	s, kept := newStripe(t), newFakeStore()
 	s.live(2, "")
 	var seen []string

@@ -60,7 +60,7 @@ func TestSessionsStuckInProcessingAreReadAgain(t *testing.T) {
 	}
 }
 
-func TestSessionsInDoubtAreReadAgain(t *testing.T) {
+func TestUnresolvedSessionsAreReadAgain(t *testing.T) {
 	s, kept := newStripe(t), newFakeStore()
 	r := s.replica(kept, quiet)
 	made, err := s.Create(stripesim.NewSession{})

@@ -70,7 +70,7 @@ func TestAnArchivedSessionIsFoundByItsReferenceWithOneRead(t *testing.T) {
 }
 
 // TestAWatchOfAnArchivedReferenceGoesOnWithItsToken, and follows a newer session.
-func TestG5_AWatchOfAnArchivedReferenceGoesOnWithItsToken(t *testing.T) {
+func TestG5_AWatchOfAnArchivedReferenceContinuesWithItsToken(t *testing.T) {
 	stripe, one, two := archivedPerson(t)
 	w := one.watch(byReference("person"))
 	w.wantNext("vs_1", 2, "verified")

@@ -26,9 +26,9 @@ func (c chainCase) String() string {
 	return fmt.Sprintf("dies after %d, by %s, webhook %s, key forgotten %v, unnamed %v", c.life, c.continues, c.webhook, c.forgotten, c.unnamed)
 }
 
-// TestG9_WhereverAReplacementStopsAndWhoeverContinuesIt: the process dies before each of its reads and writes, of
+// TestG9_AReplacementStoppedAtAnyPointIsFinishedByAnyCaller: the process dies before each of its reads and writes, of
 // the store and of Stripe. At most MAX_RETRIES are granted, Stripe makes one session, and the counts are exact.
-func TestG9_WhereverAReplacementStopsAndWhoeverContinuesIt(t *testing.T) {
+func TestG9_AReplacementStoppedAtAnyPointIsFinishedByAnyCaller(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds; without -short: go test -count=1 ./server/internal/rpc")
 	}
@@ -170,8 +170,8 @@ func TestG9_WhereverTheSuccessorsWebhookStops(t *testing.T) {
 	}
 }
 
-// TestG9_ASuccessorIsFoundAfterTheKeyIsForgotten, where anything here has learned of it: the old session names it.
-func TestG9_ASuccessorIsFoundAfterTheKeyIsForgotten(t *testing.T) {
+// TestG9_ASuccessorIsFoundAfterStripeHasDroppedTheKey, where anything here has learned of it: the old session names it.
+func TestG9_ASuccessorIsFoundAfterStripeHasDroppedTheKey(t *testing.T) {
 	for name, learn := range map[string]func(r *replica, stripe *fakeStripe) error{
 		"webhook": func(r *replica, stripe *fakeStripe) error { r.webhook(stripe, "vs_1r", 0); return nil },
 		"lookup": func(r *replica, _ *fakeStripe) error {

@@ -109,7 +109,7 @@ func TestClienttestWatchesAsTheServerDoes(t *testing.T) {
 }
 
 // A session that gets another reference is another person's from then on.
-func TestClienttestLeavesAStrayedSessionAsTheServerDoes(t *testing.T) {
+func TestClienttestLeavesAMovedSessionAsTheServerDoes(t *testing.T) {
 	p := newPair(t)
 	p.set(object("vs_0", "processing", reference("wrong"), created(-50)))
 	p.set(object("vs_1", "requires_input", reference("wrong")))

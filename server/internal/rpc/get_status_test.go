@@ -256,7 +256,7 @@ func TestG8_WhatStripeStillKnowsIsNotLost(t *testing.T) {
 	wantError(t, err, codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST)
 }
 
-func TestG8_AStoreThatIsAwayIsNotALoss(t *testing.T) {
+func TestG8_AnOutageOfTheStoreIsNotALoss(t *testing.T) {
 	t.Parallel()
 	flaky := &flakyStore{}
 	r := newBackend(t).replica(t, func(c *Config) { flaky.Store = c.Live; c.Live = uncached{flaky, c.Live.Hub(), 0} })

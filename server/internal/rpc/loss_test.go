@@ -45,7 +45,7 @@ func (r *silenceRig) write(id, stripeStatus string) {
 
 // Every partition is quiet for a year. A watch that had seen all, be it open all the time or resumed with a
 // token from before the silence, goes on with what comes then.
-func TestG6_AWatchThatMissedNothingGoesOnAfterASilence(t *testing.T) {
+func TestG6_AWatchThatMissedNothingContinuesAfterASilence(t *testing.T) {
 	r := newSilenceRig(t)
 	var ids []string // one in each partition
 	for n, seen := 0, map[int]bool{}; len(ids) < r.store.Partitions(); n++ {
@@ -94,7 +94,7 @@ func TestG6_AWatchThatMissedNothingGoesOnAfterASilence(t *testing.T) {
 }
 
 // A change that a token's holder has not seen is removed: it must be reported, in each partition.
-func TestG6_AWatchThatMissedAChangeIsTold(t *testing.T) {
+func TestG6_AWatchThatMissedAChangeEndsWithOutOfRange(t *testing.T) {
 	r := newSilenceRig(t)
 	r.write("vs_1", "requires_input")
 	w := r.watch(allSessions())

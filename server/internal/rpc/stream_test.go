@@ -17,7 +17,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-func TestAHeartbeatComesWheneverTheStreamWasIdleThatLongAndBearsTheToken(t *testing.T) {
+func TestAHeartbeatWithTheTokenComesAfterEachIdleInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatching(t, 0)
 		w.put(life("vs_1", 1))
@@ -241,7 +241,7 @@ func TestADrainingServerEndsAStreamInTheMiddleOfItsBacklog(t *testing.T) {
 	})
 }
 
-func TestAStoreThatIsAwayInTheMiddleKeepsTheStreamAndItGoesOn(t *testing.T) {
+func TestAnOutageOfTheStoreKeepsTheStreamAndItContinues(t *testing.T) {
 	for name, request := range map[string]*verificationv1.WatchStatusRequest{"session": bySession("vs_1", 0), "reference": byReference("person"), "all": allSessions()} {
 		for _, hang := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
@@ -271,7 +271,7 @@ func TestAStoreThatIsAwayInTheMiddleKeepsTheStreamAndItGoesOn(t *testing.T) {
 }
 
 // The pointer moves and the store goes away before the new session is read: no reason to end.
-func TestAStoreThatGoesAwayWhileAReferenceMovesKeepsTheStream(t *testing.T) {
+func TestAnOutageOfTheStoreWhileAReferenceMovesKeepsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatching(t, 0)
 		first, second := ofPerson(life("vs_1", 1)), ofPerson(life("vs_2", 1))
@@ -322,7 +322,7 @@ func (f *failAfter) Newest(ctx context.Context, reference string) (string, error
 	return f.Store.Newest(ctx, reference)
 }
 
-func TestAStoreThatIsAwayAtTheStartEndsTheStreamAtOnce(t *testing.T) {
+func TestAnOutageOfTheStoreAtTheStartEndsTheStreamAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, request := range map[string]*verificationv1.WatchStatusRequest{"session": bySession("vs_1", 0), "reference": byReference("person"), "all": allSessions()} {
 			for _, hang := range []bool{false, true} {

@@ -56,9 +56,9 @@ func TestG7_ATokenOfBeforeAFlushIsExpiredAtATombstone(t *testing.T) {
 	}
 }
 
-// TestG5_ATokenOfAVersionWithoutErasedFingerprintsGoesOn: a redaction by an older replica keeps none, and
+// TestG5_ATokenOfAVersionWithoutErasedFingerprintsContinues: a redaction by an older replica keeps none, and
 // that must not refuse what was good.
-func TestG5_ATokenOfAVersionWithoutErasedFingerprintsGoesOn(t *testing.T) {
+func TestG5_ATokenOfAVersionWithoutErasedFingerprintsContinues(t *testing.T) {
 	whole := life("vs_1", 5)
 	tombstone := redacted(whole, verification.RedactionRedacted)
 	for revision := int32(1); revision <= 5; revision++ {

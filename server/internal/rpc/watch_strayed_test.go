@@ -141,8 +141,8 @@ func TestG5_WhatHappenedUnderAnotherReferenceIsNeverShown(t *testing.T) {
 	}
 }
 
-// TestG5_ARedactionUnderTheOwnReferenceIsTold: what was erased collapses into it.
-func TestG5_ARedactionUnderTheOwnReferenceIsTold(t *testing.T) {
+// TestG5_ARedactionUnderTheOwnReferenceIsSent: what was erased collapses into it.
+func TestG5_ARedactionUnderTheOwnReferenceIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, change := strayedRig(t)
 		change(2, object("vs_1", "processing", reference("wrong")))

@@ -185,7 +185,7 @@ func erased(o *verification.Object) {
 	o.Redaction = verification.RedactionRedacted
 }
 
-func TestARedactionIsToldToThoseWhoWatchByIDAndByReference(t *testing.T) {
+func TestARedactionReachesWatchesByIDAndByReference(t *testing.T) {
 	b := newBackend(t)
 	one, two := b.replica(t), b.replica(t)
 	// An older session with the reference: where the redacted one loses it, nobody falls back.
@@ -247,7 +247,7 @@ func TestATokenByReferenceOfARedactedSessionIsExpired(t *testing.T) {
 	wantError(t, err, codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED)
 }
 
-func TestAStoreThatIsAwayInTheMiddleOfAWatchIsSurvivedOverTheWire(t *testing.T) {
+func TestAWatchSurvivesAnOutageOfTheStoreOverTheWire(t *testing.T) {
 	flaky := &flakyStore{}
 	b := newBackend(t)
 	r := b.replica(t, func(c *Config) { flaky.Store = c.Live; c.Live = uncached{flaky, c.Live.Hub(), 0} })
@@ -266,7 +266,7 @@ func TestAStoreThatIsAwayInTheMiddleOfAWatchIsSurvivedOverTheWire(t *testing.T) 
 	}
 }
 
-func TestADrainingServersStreamsGoOnElsewhere(t *testing.T) {
+func TestADrainingServersStreamsContinueElsewhere(t *testing.T) {
 	b := newBackend(t)
 	one, two := b.replica(t), b.replica(t)
 	one.apply(eventOf(1, 1, object("vs_1", "processing", reference("person"))))

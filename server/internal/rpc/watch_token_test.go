@@ -89,7 +89,7 @@ func flip(token string, at int) string {
 	return token[:at] + string(other) + token[at+1:]
 }
 
-func TestG7_AForgedReferenceTokenShowsNothingOfAStrangersSession(t *testing.T) {
+func TestG7_AForgedReferenceTokenShowsNothingOfAnotherSession(t *testing.T) {
 	r := newBackend(t).replica(t)
 	r.apply(eventOf(1, 1, object("vs_mine", "processing", reference("me"))))
 	r.apply(eventOf(1, 1, object("vs_stranger", "verified", reference("stranger"))))
@@ -155,7 +155,7 @@ func TestG7_ATrimmedFeedIsNotSkippedSilently(t *testing.T) {
 	wantExpiredToken(t, r.watch(resumed(bySession("vs_1", 0), resumetoken.EncodeSession(first))).ended())
 }
 
-func TestG8_AfterAFlushMinRevisionIsToldToBeLost(t *testing.T) {
+func TestG8_AfterAFlushMinRevisionIsReportedLost(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	b := newBackend(t)

@@ -86,7 +86,7 @@ func TestG15_TheReadsOfOneCallerAreNotTakenFromAnother(t *testing.T) {
 	}
 }
 
-func TestG15_NoFloodDelaysADoubt(t *testing.T) {
+func TestG15_NoFloodDelaysTheReadOfAnAmbiguousOrder(t *testing.T) {
 	s := serve(t, always(200, encode(session(nil))))
 	c := dial(t, s.URL, func(config *stripeapi.Config) { config.RatePerSecond, config.CallerSharePercent = 10, 25 })
 	ctx, cancel := context.WithCancel(t.Context())

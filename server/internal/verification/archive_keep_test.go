@@ -28,7 +28,7 @@ func settledLife() Session {
 	return session
 }
 
-func TestShrinkKeepsWhatATombstoneHas(t *testing.T) {
+func TestArchiveKeepsWhatATombstoneHas(t *testing.T) {
 	session := settledLife()
 	now := time.Unix(1_000_200, 0).Add(keep + time.Second)
 	kept, changed := Archive(session, keep, now)
@@ -69,7 +69,7 @@ func TestShrinkKeepsWhatATombstoneHas(t *testing.T) {
 	}
 }
 
-func TestShrinkWithoutAnythingSeenMakesNoRevision(t *testing.T) {
+func TestArchiveWithoutAVisibleChangeMakesNoRevision(t *testing.T) {
 	session, _ := Transition(Session{}, Event{
 		ID: "evt_1", Type: EventCanceled, Second: 1000, RecordTime: 1_000_000, Object: Object{ID: "vs_a", Status: StatusCanceled},
 	})
@@ -79,7 +79,7 @@ func TestShrinkWithoutAnythingSeenMakesNoRevision(t *testing.T) {
 	}
 }
 
-func TestShrinkLeaves(t *testing.T) {
+func TestArchiveLeaves(t *testing.T) {
 	late := time.Unix(1_000_200, 0).Add(10 * keep)
 	edit := func(change func(*Session)) Session {
 		session := settledLife()
@@ -111,8 +111,8 @@ func TestShrinkLeaves(t *testing.T) {
 	}
 }
 
-// TestStubComesBackToLife: a reviewer's override makes an archived session active again.
-func TestStubComesBackToLife(t *testing.T) {
+// TestAnArchivedSessionCanChangeAgain: a reviewer's override makes an archived session active again.
+func TestAnArchivedSessionCanChangeAgain(t *testing.T) {
 	kept, _ := Archive(settledLife(), keep, time.Unix(1_000_200, 0).Add(keep))
 	read := Read{
 		Object: Object{ID: "vs_a", Status: StatusRequiresInput, Error: Error{Code: "document_expired"}, Report: "vr_3"},
@@ -124,9 +124,9 @@ func TestStubComesBackToLife(t *testing.T) {
 	}
 }
 
-// TestAFloodMakesNoStubOfWhatWaits: a flood of late events trims the entries with revisions. A session that is not
+// TestAFloodDoesNotMakeAnOpenSessionArchived: a flood of late events trims the entries with revisions. A session that is not
 // settled must not count as archived then.
-func TestAFloodMakesNoStubOfWhatWaits(t *testing.T) {
+func TestAFloodDoesNotMakeAnOpenSessionArchived(t *testing.T) {
 	s := after(failed("a", 100_000, "vr_1", expired))
 	for n := range MaxHistory + 1 {
 		s, _ = Transition(s, processing(name("late", n), 5, ""))

@@ -30,9 +30,9 @@ func archived(t *testing.T, s Session) Session {
 	return kept
 }
 
-// TestOnlyWhatWasArchivedIsAStub: a full history of inputs without a revision looks like that of an archived session,
+// TestIsArchived: a full history of inputs without a revision looks like that of an archived session,
 // but it is not archived.
-func TestOnlyWhatWasArchivedIsAStub(t *testing.T) {
+func TestIsArchived(t *testing.T) {
 	// Nothing that the archive erases: no reference, no report and no error tell the two apart.
 	plain := verified("v", 1_000, "")
 	plain.Object.Reference = ""
@@ -179,8 +179,8 @@ func TestAReadCorrectsTheReference(t *testing.T) {
 	}
 }
 
-// TestG5_StrayedTellsOfEachOtherReference: it does so even if the references are erased.
-func TestG5_StrayedTellsOfEachOtherReference(t *testing.T) {
+// TestG5_HadOtherReference: it does so even if the references are erased.
+func TestG5_HadOtherReference(t *testing.T) {
 	of := func(e Event, reference string) Event {
 		e.Object.Reference = reference
 		return e

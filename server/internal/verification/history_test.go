@@ -118,8 +118,8 @@ func TestG5_TrimmedHistory(t *testing.T) {
 	}
 }
 
-// TestG2_ForgottenEventsStayKnown: the event id of a trimmed entry stays known for 35 days.
-func TestG2_ForgottenEventsStayKnown(t *testing.T) {
+// TestG2_TrimmedEventsStayKnown: the event id of a trimmed entry stays known for 35 days.
+func TestG2_TrimmedEventsStayKnown(t *testing.T) {
 	const day = 24 * 60 * 60
 	var s Session
 	for i := range MaxHistory + 1 {
@@ -153,9 +153,9 @@ func TestG2_ForgottenEventsStayKnown(t *testing.T) {
 	}
 }
 
-// TestLongRecordsShareNoMemory: a record that is derived from a long record changes neither that record nor any other
+// TestLongRecordsShareNoSlice: a record that is derived from a long record changes neither that record nor any other
 // record derived from it.
-func TestLongRecordsShareNoMemory(t *testing.T) {
+func TestLongRecordsShareNoSlice(t *testing.T) {
 	var s Session
 	for i := range MaxHistory + 9 {
 		e := failed(name("e", i), int64(i+1), name("vr", i), expired)

@@ -39,10 +39,10 @@ func dump(s Session) string {
 	return text
 }
 
-// TestG11_RedactionPurgesAtOnce: a redaction can come by event or read, as the state or too late for it, and as
+// TestG11_RedactionErasesAtOnce: a redaction can come by event or read, as the state or too late for it, and as
 // `processing` or `redacted`. No reason, reference, report or history detail stays, but known events and failures
 // stay known.
-func TestG11_RedactionPurgesAtOnce(t *testing.T) {
+func TestG11_RedactionErasesAtOnce(t *testing.T) {
 	redactedRead := func(r Redaction) func(Session) Session {
 		return func(s Session) Session {
 			o := object(StatusRequiresInput, Error{Code: "document_expired", Reason: secretReason}, secretReport)

@@ -182,9 +182,9 @@ func TestG9_AnUnfinishedAttemptIsJudgedByTheNewestFailure(t *testing.T) {
 	}
 }
 
-// TestG9_TheNewestFailureStaysKnownBeyondTheRemembered: it stays with its grant, because it decides whether the limit
+// TestG9_TheNewestFailureStaysKnownBeyondTheBound: it stays with its grant, because it decides whether the limit
 // holds.
-func TestG9_TheNewestFailureStaysKnownBeyondTheRemembered(t *testing.T) {
+func TestG9_TheNewestFailureStaysKnownBeyondTheBound(t *testing.T) {
 	s := after(failed("newest", 10_000, "vr_newest", expired))
 	s, _, _ = GrantRetry(s, policy(), at(10_001), bff)
 	for n := range MaxKnownIDs + 10 {
@@ -257,8 +257,8 @@ func TestG9_Cooldown(t *testing.T) {
 	}
 }
 
-// TestG9_GrantBeyondTheRememberedFailures: a repeated call still finds the grant.
-func TestG9_GrantBeyondTheRememberedFailures(t *testing.T) {
+// TestG9_GrantBeyondTheKnownFailures: a repeated call still finds the grant.
+func TestG9_GrantBeyondTheKnownFailures(t *testing.T) {
 	s := after(failed("a", 1, "vr_1", expired))
 	s.Failures = nil
 	s, _, changed := GrantRetry(s, policy(), at(2), bff)

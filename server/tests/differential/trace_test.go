@@ -8,10 +8,10 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// TestG8_WhatWasLostBeforeTheFeedToldOfItIsNotShownForLong: a replica knows of a commit, its own or one that it has read,
+// TestG8_ARevisionLostBeforeTheFeedShowsItIsNotServedForLong: a replica knows of a commit, its own or one that it has read,
 // and Redis loses it before the replica's follower has read its entry. The position of the follower is valid before and
 // after, and the commits of others follow it: the feed holds no sign of the loss.
-func TestG8_WhatWasLostBeforeTheFeedToldOfItIsNotShownForLong(t *testing.T) {
+func TestG8_ARevisionLostBeforeTheFeedShowsItIsNotServedForLong(t *testing.T) {
 	for _, by := range []struct {
 		name      string
 		committer int // the replica that is asked is 1

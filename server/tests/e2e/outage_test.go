@@ -136,8 +136,8 @@ func TestG3_RedisHangs(t *testing.T) {
 	rig.CheckHistory(t, rig.GetStatus(t, client, "vs_Hang"), []string{events[0].ID, events[1].ID, events[2].ID})
 }
 
-// TestG3_RedisAwayAtStart: the process listens all the same, says that it is not ready, and recovers.
-func TestG3_RedisAwayAtStart(t *testing.T) {
+// TestG3_OutageOfRedisAtStart: the process listens all the same, says that it is not ready, and recovers.
+func TestG3_OutageOfRedisAtStart(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	redis.Stop()
@@ -209,8 +209,8 @@ func TestRedisThatMustNotBeUsedEndsTheProcess(t *testing.T) {
 	}
 }
 
-// TestG12_StopWithRedisAway: also then the process ends by itself, in order and in time.
-func TestG12_StopWithRedisAway(t *testing.T) {
+// TestG12_StopDuringAnOutageOfRedis: also then the process ends by itself, in order and in time.
+func TestG12_StopDuringAnOutageOfRedis(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	const limit = 3 * time.Second

@@ -90,9 +90,9 @@ func TestG9_ConcurrentRetriesMakeOneGrant(t *testing.T) {
 	}
 }
 
-// TestG9_LimitIsToldInAdvance: after MAX_RETRIES granted failures the next retry is refused, and GetStatus said so before.
+// TestG9_TheLimitIsShownInAdvance: after MAX_RETRIES granted failures the next retry is refused, and GetStatus said so before.
 // A granted retry stays granted.
-func TestG9_LimitIsToldInAdvance(t *testing.T) {
+func TestG9_TheLimitIsShownInAdvance(t *testing.T) {
 	t.Parallel()
 	p := newTwoReplicas(t, "MAX_RETRIES=2")
 	id := p.stripe.NewSession("person-2")

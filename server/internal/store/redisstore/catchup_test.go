@@ -119,7 +119,7 @@ func TestForeignCursorIsCorrupt(t *testing.T) {
 	})
 }
 
-func TestForeignMarkCountsAsNone(t *testing.T) {
+func TestForeignMarkCountsAsAbsent(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr)
 		raw.HSet(testContext(t), s.keys.marks(), "work", "soon")

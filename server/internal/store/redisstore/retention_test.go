@@ -127,8 +127,8 @@ func canceled(e *verification.Event) {
 	e.Type, e.Object.Status = verification.EventCanceled, verification.StatusCanceled
 }
 
-// TestStubsExpire: an archived session expires. A new input that counts makes it permanent again.
-func TestStubsExpire(t *testing.T) {
+// TestArchivedSessionsExpire: an archived session expires. A new input that counts makes it permanent again.
+func TestArchivedSessionsExpire(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr), testContext(t)
 		apply(t, s, event("vs_a", 0, failing, withReference("person-4711")))

@@ -165,8 +165,8 @@ func dump(t *testing.T, raw *redis.Client) string {
 	return text.String()
 }
 
-// TestRedactionPurgesRedis (G11): after a redaction no personal data is anywhere in Redis.
-func TestRedactionPurgesRedis(t *testing.T) {
+// TestRedactionErasesInRedis (G11): after a redaction no personal data is anywhere in Redis.
+func TestRedactionErasesInRedis(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		for _, split := range []bool{false, true} {
 			raw := rawClient(t, addr)
