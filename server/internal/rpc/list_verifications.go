@@ -70,7 +70,7 @@ func (s *Service) listQuery(request *verificationv1.ListVerificationsRequest) (q
 	}
 	cursor, err := resumetoken.DecodeList(token, filter)
 	if errors.Is(err, resumetoken.ErrInvalid) {
-		err = invalid("page_token", "is no token of this service for this filter; hand back the next_page_token of the same list, or none")
+		err = invalid("page_token", "is not a token of this list; send the next_page_token of the same list, or none")
 	}
 	query.After = store.ListCursor(cursor)
 	return query, filter, err

@@ -187,11 +187,11 @@ func TestWhichListsCanBeAskedFor(t *testing.T) {
 		"a negative duration":       {listStuck(durationpb.New(-1)), "processing_longer_than", "0 or more"},
 		"a duration that is none":   {listStuck(&durationpb.Duration{Seconds: 1, Nanos: -1}), "processing_longer_than", "0 or more"},
 		"a negative size":           {with(listInDoubt(), func(r *listRequest) { r.PageSize = -1 }), "page_size", "200"},
-		"a token that is none":      {with(listInDoubt(), func(r *listRequest) { r.PageToken = "next" }), "page_token", "hand back"},
+		"a garbled token":           {with(listInDoubt(), func(r *listRequest) { r.PageToken = "next" }), "page_token", "send the next_page_token of the same list"},
 		"too long a token":          {with(listInDoubt(), func(r *listRequest) { r.PageToken = strings.Repeat("x", 2049) }), "page_token", "2048"},
-		"another reference's token": {follow(listReference("other")), "page_token", "hand back"},
-		"another filter's token":    {follow(listInDoubt()), "page_token", "hand back"},
-		"another status's token":    {follow(listStatus(1)), "page_token", "hand back"},
+		"another reference's token": {follow(listReference("other")), "page_token", "send the next_page_token of the same list"},
+		"another filter's token":    {follow(listInDoubt()), "page_token", "send the next_page_token of the same list"},
+		"another status's token":    {follow(listStatus(1)), "page_token", "send the next_page_token of the same list"},
 	} {
 		_, err := r.ListVerifications(t.Context(), c.request)
 		d := wantError(t, err, codes.InvalidArgument, verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST)
