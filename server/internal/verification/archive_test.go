@@ -101,16 +101,16 @@ func TestWhatWasArchivedStaysErased(t *testing.T) {
 	for what, kept := range map[string]Session{
 		"marked": archived(t, settledLife()), "unmarked": unmarked(archived(t, settledLife())),
 	} {
-		told := Object{
+		shown := Object{
 			ID: "vs_a", Type: "document", Created: 1_000_000, Status: StatusVerified, Report: "vr_2", Reference: "person-4711",
 		}
-		late := told
+		late := shown
 		late.Status, late.Error, late.Report = StatusRequiresInput, Error{Code: "document_expired", Reason: "The document has expired."}, "vr_1"
-		byRead, outcome := ApplyRead(kept, Read{Object: told, AsOf: 9_000_000, Applied: kept.Applied, RecordTime: 9_000_000_000})
+		byRead, outcome := ApplyRead(kept, Read{Object: shown, AsOf: 9_000_000, Applied: kept.Applied, RecordTime: 9_000_000_000})
 		if outcome.Write {
 			t.Errorf("%s: a read that says the same is an input: %+v", what, outcome)
 		}
-		sameSecond := told
+		sameSecond := shown
 		uncounted := late
 		uncounted.Report = "vr_never_seen"
 		counted := continued(kept, Event{ID: "evt_7", Type: EventRequiresInput, Second: 1_000_050, RecordTime: 9_000_000_000, Object: uncounted})

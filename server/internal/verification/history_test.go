@@ -149,7 +149,7 @@ func TestG2_TrimmedEventsStayKnown(t *testing.T) {
 		s, _ = Transition(s, e)
 	}
 	if len(s.TrimmedEvents) != MaxKnownIDs {
-		t.Errorf("%d event ids are remembered", len(s.TrimmedEvents))
+		t.Errorf("%d event ids are kept", len(s.TrimmedEvents))
 	}
 }
 
@@ -200,7 +200,7 @@ func TestG7_Fingerprint(t *testing.T) {
 	was, _ := s.Fingerprint(2)
 	longer, _ := Transition(s, verified("c", 6, "vr_1"))
 	if now, _ := longer.Fingerprint(2); now != was {
-		t.Error("a fingerprint changed as the session went on")
+		t.Error("a fingerprint changed as the session continued")
 	}
 	again := processing("b", 5, "")
 	again.RecordTime++

@@ -20,9 +20,9 @@ func TestListsOfASession(t *testing.T) {
 	underAge := Error{Code: "under_supported_age"}
 	granted := func(s Session) Session { s, _, _ = GrantRetry(s, p, at(9), ""); return s }
 	pending := func(s Session) Session { s.Unresolved = true; return s }
-	stub, shrunk := Archive(after(verified("a", 1, "vr_1")), time.Second, at(1_000_000))
-	if !shrunk {
-		t.Fatal("nothing was shrunk")
+	archived, changed := Archive(after(verified("a", 1, "vr_1")), time.Second, at(1_000_000))
+	if !changed {
+		t.Fatal("nothing was archived")
 	}
 	for name, c := range map[string]struct {
 		have Session
@@ -42,7 +42,7 @@ func TestListsOfASession(t *testing.T) {
 		"in doubt":          {pending(after(processing("a", 1, ""))), set(ListProcessing, ListInDoubt)},
 		"redaction begun":   {pending(after(verified("a", 1, "vr_1"), redacted("b", 2, StatusVerified, RedactionProcessing))), set()},
 		"redacted":          {after(verified("a", 1, "vr_1"), redacted("b", 2, StatusVerified, RedactionRedacted)), set()},
-		"shrunk":            {stub, set()},
+		"archived":          {archived, set()},
 	} {
 		if got := p.Lists(c.have); got != c.want {
 			t.Errorf("%s: %07b; want %07b", name, got, c.want)

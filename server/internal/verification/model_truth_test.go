@@ -198,7 +198,7 @@ func (b *biography) redact() {
 }
 
 // stillPending is the one wrong end in which what is shown may be right.
-const stillPending = "still in doubt after it was read again"
+const stillPending = "still unresolved after it was read again"
 
 // differs compares the end of a record with the life whose events it got. It returns "" if they agree.
 func (l truth) differs(s Session) string {

@@ -24,7 +24,7 @@ type world struct {
 	flaw   flaws
 	wrong  string
 	tell   bool
-	told   strings.Builder
+	trace  strings.Builder
 }
 
 type task struct {
@@ -135,7 +135,7 @@ func (w *world) arrive(event Event) {
 func (w *world) meet(event Event, gets int, deadline int64) {
 	next, outcome := Transition(w.record, event)
 	if outcome.Ambiguous && gets > 0 && w.now < deadline {
-		w.log("%s at second %d: a doubt", event.ID, event.Second)
+		w.log("%s at second %d: the order is ambiguous", event.ID, event.Second)
 		w.ask(func(g get) {
 			w.after(w.rng.Int64N(30), func() { w.settle(event, g, gets-1, deadline) })
 		})
@@ -250,7 +250,7 @@ func (w *world) commit(next Session, outcome Outcome, what string) {
 
 func (w *world) log(format string, arguments ...any) {
 	if w.tell {
-		fmt.Fprintf(&w.told, "%8d  ", w.now-lifeStart/1000*1000)
-		fmt.Fprintf(&w.told, format+"\n", arguments...)
+		fmt.Fprintf(&w.trace, "%8d  ", w.now-lifeStart/1000*1000)
+		fmt.Fprintf(&w.trace, format+"\n", arguments...)
 	}
 }

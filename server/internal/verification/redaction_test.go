@@ -59,7 +59,7 @@ func TestG11_RedactionErasesAtOnce(t *testing.T) {
 		"by event":                    byEvent(redacted("r", 9, StatusCanceled, RedactionRedacted)),
 		"by event, processing":        byEvent(redacted("r", 9, StatusVerified, RedactionProcessing)),
 		"by an event that is too old": byEvent(redacted("r", 2, StatusProcessing, RedactionProcessing)),
-		"by an event in doubt":        byEvent(redacted("r", 5, StatusProcessing, RedactionProcessing)),
+		"by an ambiguous event":       byEvent(redacted("r", 5, StatusProcessing, RedactionProcessing)),
 		"by read":                     redactedRead(RedactionRedacted),
 		"by read, processing":         redactedRead(RedactionProcessing),
 	} {
@@ -87,7 +87,7 @@ func TestG11_RedactionErasesAtOnce(t *testing.T) {
 				}
 			}
 			if changes := s.ChangesAfter(0); len(changes) != 1 || changes[0] != (Change{s.Revision, s.State}) || s.Floor() != s.Revision {
-				t.Errorf("earlier revisions can still be told: %+v", changes)
+				t.Errorf("earlier revisions can still be derived: %+v", changes)
 			}
 		})
 	}
@@ -164,6 +164,6 @@ func TestRedactionIsNoChangeOfStatus(t *testing.T) {
 		t.Errorf("%+v %+v", next, outcome)
 	}
 	if again, outcome := ApplyRead(next, read(next, 600, o)); outcome.Write || again.Revision != 2 {
-		t.Errorf("what was erased here is no news from Stripe: %+v %+v", again, outcome)
+		t.Errorf("what was erased here is not a change at Stripe: %+v %+v", again, outcome)
 	}
 }

@@ -195,7 +195,7 @@ func TestG9_TheNewestFailureStaysKnownBeyondTheBound(t *testing.T) {
 		t.Errorf("denial %d, granted once more %v: %+v", decision.Denial, changed, got.LastFailure)
 	}
 	if len(s.Failures) != MaxKnownIDs {
-		t.Errorf("%d failures are remembered; want %d", len(s.Failures), MaxKnownIDs)
+		t.Errorf("%d failures are kept; want %d", len(s.Failures), MaxKnownIDs)
 	}
 }
 
@@ -216,12 +216,12 @@ func TestG9_EarlierRevisionsAreJudgedByTheFailureOfTheirTime(t *testing.T) {
 	step(andThen(s, failed("c", 4, "", abandoned)))
 	step(andThen(s, failed("d", 5, "vr_2", expired)))
 	step(andThen(s, failed("e", 6, "", abandoned)))
-	var told []Denial
+	var later []Denial
 	for _, change := range s.ChangesAfter(0) {
-		told = append(told, p.Judge(change.State, at(0)).Denial)
+		later = append(later, p.Judge(change.State, at(0)).Denial)
 	}
-	if want := []Denial{0, 0, 0, 0, DenialLimitReached, DenialLimitReached}; !reflect.DeepEqual(live, want) || !reflect.DeepEqual(told, want) {
-		t.Errorf("live %v, told later %v; want %v", live, told, want)
+	if want := []Denial{0, 0, 0, 0, DenialLimitReached, DenialLimitReached}; !reflect.DeepEqual(live, want) || !reflect.DeepEqual(later, want) {
+		t.Errorf("live %v, judged later %v; want %v", live, later, want)
 	}
 }
 
