@@ -29,7 +29,7 @@ func TestDueChange(t *testing.T) {
 		{"nothing begins with waiting", verification.Session{}, waiting, ""},
 		{"the same", checking, checking, ""},
 		{"a later check", checking, later, "1901, was 1900"},
-		{"a doubt", checking, pending, "1000, was 1900"},
+		{"an unresolved session", checking, pending, "1000, was 1900"},
 		{"the check ends", checking, waiting, "-, was 1900"},
 		{"still waiting", waiting, waiting, ""},
 	}

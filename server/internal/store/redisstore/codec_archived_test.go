@@ -17,11 +17,11 @@ import (
 // archivedFive is the life of five events, archived.
 func archivedFive(t *testing.T) verification.Session {
 	t.Helper()
-	stub, changed := verification.Archive(fiveEvents(), 24*time.Hour, time.Unix(1_800_000_000, 0))
+	archived, changed := verification.Archive(fiveEvents(), 24*time.Hour, time.Unix(1_800_000_000, 0))
 	if !changed {
 		t.Fatal("nothing was archived")
 	}
-	return stub
+	return archived
 }
 
 // The stored bytes of archived records: with the mark, as this version writes them, and without, as the

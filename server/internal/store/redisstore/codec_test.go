@@ -326,7 +326,7 @@ func TestTheFormatBeforeIsWrittenDuringARoll(t *testing.T) {
 		plain := successor()
 		plain.Replaces, plain.Inherited = "", verification.Inheritance{}
 
-		for range 2 { // also with what the store remembers of its own commit
+		for range 2 { // also with what the store has cached of its own commit
 			if got := write(older, whole); !cmp.Equal(plain, got, cmpopts.EquateEmpty()) {
 				t.Errorf("format 1 holds new fields: %s", cmp.Diff(plain, got, cmpopts.EquateEmpty()))
 			}

@@ -93,7 +93,7 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	}
 	names := &s.keys.partitions[partitionOf(next.ID)]
 	leaves := !s.split && before.reference != "" && before.reference != after.reference
-	bears := !s.split && after.reference != "" && before != after
+	joins := !s.split && after.reference != "" && before != after
 	sets := s.setChanges(names, current.session, next)
 	now, oldest := s.feedTimes()
 
@@ -102,12 +102,12 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	if leaves {
 		keys = append(keys, s.keys.reference(before.reference))
 	}
-	if bears {
+	if joins {
 		keys = append(keys, s.keys.reference(after.reference))
 	}
 	args = make([]any, 0, 14+3*len(sets)+2*int(made))
 	args = append(args,
-		current.header, record, epoch, s.feedMaxLen, signed(nonce), next.ID, leaves, bears, after.created, maxIndexed,
+		current.header, record, epoch, s.feedMaxLen, signed(nonce), next.ID, leaves, joins, after.created, maxIndexed,
 		now, oldest, lifeOf(next).Milliseconds(), len(sets),
 	)
 	for _, set := range sets {

@@ -175,7 +175,7 @@ func TestRedactionErasesInRedis(t *testing.T) {
 			apply(t, s, event("vs_a", 0, failing, withReference("person-4711")))
 			before := dump(t, raw)
 			if !strings.Contains(before, "has expired") || !strings.Contains(before, "person-4711") || !strings.Contains(before, ":ref:") && !strings.Contains(before, "vs:ref:") || !strings.Contains(before, "}:l:") {
-				t.Fatalf("nothing to purge in:\n%s", before)
+				t.Fatalf("nothing to erase in:\n%s", before)
 			}
 			apply(t, s, event("vs_a", 1, failing, withReference("person-4711"), redacted))
 			after := dump(t, raw)

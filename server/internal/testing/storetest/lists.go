@@ -79,7 +79,7 @@ func listsFollowTheRecord(t *testing.T, s store.Store) {
 		next, _, changed := verification.GrantRetry(current, Policy, time.Unix(t0+1000, 0), "")
 		return next, changed, nil
 	}
-	shrink := func(current verification.Session) (verification.Session, bool, error) {
+	archive := func(current verification.Session) (verification.Session, bool, error) {
 		next, changed := verification.Archive(current, time.Second, time.Unix(t0+1_000_000, 0))
 		return next, changed, nil
 	}
@@ -96,9 +96,9 @@ func listsFollowTheRecord(t *testing.T, s store.Store) {
 		{"has an unknown status", event("vs_a", 4, func(e *verification.Event) { e.Object.Status = "reviewing" }), nil},
 		{"fails for good", event("vs_a", 5, failingWith("under_supported_age")), nil},
 		{"is verified", event("vs_a", 6, verified), nil},
-		{"is doubted", event("vs_a", 7), nil},
+		{"becomes unresolved", event("vs_a", 7), nil},
 		{"is verified for sure", event("vs_a", 8, verified), nil},
-		{"is shrunk", event("vs_a", 8), shrink},
+		{"is archived", event("vs_a", 8), archive},
 		{"comes back", event("vs_a", 11), nil},
 		{"is redacted", event("vs_a", 12, redacted), nil},
 		{"hears once more", event("vs_a", 14), nil},
