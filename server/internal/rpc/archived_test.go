@@ -62,7 +62,7 @@ func TestAnArchivedSessionIsFoundByItsReferenceWithOneRead(t *testing.T) {
 	}
 	stripe.change(func() { stripe.fail = verification.ErrStripeUnavailable })
 	if _, err := one.GetStatus(t.Context(), statusByReference("person")); err != nil {
-		t.Errorf("while Stripe is away: %v", err)
+		t.Errorf("while Stripe is unavailable: %v", err)
 	}
 	if session := one.record("vs_1"); session.Reference != "" || !session.IsArchived() {
 		t.Errorf("the record has the reference %q again", session.Reference)

@@ -16,7 +16,7 @@ import (
 // chainCase is one way in which a replacement is broken off and continued.
 type chainCase struct {
 	life      int    // what the first process does before it dies
-	continues string // who goes on: "old id", "new id" or "reference"
+	continues string // the id by which the caller continues: "old id", "new id" or "reference"
 	webhook   string // the successor's first event comes "before" the next call, "after" it, or "never"
 	forgotten bool   // Stripe has forgotten the idempotency key
 	unnamed   bool   // the successor's metadata has no room for the claim
@@ -91,7 +91,7 @@ func (c chainCase) run(t *testing.T, b *backend) (finished bool) {
 		return finished // nothing was heard of it for a day
 	}
 	if c.forgotten {
-		stripe.forgetKeys()
+		stripe.dropKeys()
 	}
 	r.continueAs(stripe, c.continues)
 	if c.webhook == "after" {
@@ -196,7 +196,7 @@ func TestG9_ASuccessorIsFoundAfterStripeHasDroppedTheKey(t *testing.T) {
 			if err := learn(r, stripe); err != nil {
 				t.Fatal(err)
 			}
-			stripe.forgetKeys()
+			stripe.dropKeys()
 			if got := r.retry(replaceRequest("vs_1")).GetVerification().GetSessionId(); got != "vs_1r" {
 				t.Errorf("continued with %s, want vs_1r", got)
 			}

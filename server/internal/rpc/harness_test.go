@@ -167,7 +167,7 @@ func (r *replica) archive(id string) verification.Session {
 		return next, changed, nil
 	})
 	if err != nil || !session.IsArchived() {
-		r.t.Fatalf("archiving %s: %v, a stub: %v", id, err, session.IsArchived())
+		r.t.Fatalf("archiving %s: %v, archived: %v", id, err, session.IsArchived())
 	}
 	return session
 }
@@ -384,8 +384,8 @@ func (f *fakeStripe) change(c func()) {
 	c()
 }
 
-// forgetKeys forgets all idempotency keys, as Stripe does after a day.
-func (f *fakeStripe) forgetKeys() {
+// dropKeys drops all idempotency keys, as Stripe does after a day.
+func (f *fakeStripe) dropKeys() {
 	f.change(func() { f.replaced, f.keyed = map[string]string{}, map[string]string{} })
 }
 

@@ -90,8 +90,8 @@ func TestListsBySituation(t *testing.T) {
 		eventOf(1, 500, object("vs_strange", "reviewing")),
 		eventOf(1, 4, object("vs_verified", "verified", reference("person"), created(1))),
 		eventOf(1, 5, object("vs_canceled", "canceled")),
-		eventOf(1, 6, object("vs_doubt", "requires_input", failure("document_expired", 1))),
-		eventOf(2, 6, object("vs_doubt", "verified")),
+		eventOf(1, 6, object("vs_unresolved", "requires_input", failure("document_expired", 1))),
+		eventOf(2, 6, object("vs_unresolved", "verified")),
 	} {
 		r.apply(e)
 	}
@@ -99,21 +99,21 @@ func TestListsBySituation(t *testing.T) {
 	r.apply(erased)
 	erased.ID, erased.Second, erased.Object.Redaction = "evt_erased", t0+8, verification.RedactionProcessing
 	r.apply(erased)
-	if !r.record("vs_doubt").Unresolved {
-		t.Fatal("there is no doubt")
+	if !r.record("vs_unresolved").Unresolved {
+		t.Fatal("the session is not unresolved")
 	}
-	doubted := statusLists[r.status("vs_doubt").GetStatus()]
-	if doubted != verification.ListVerified {
-		t.Fatalf("vs_doubt is in list %d", doubted)
+	unresolved := statusLists[r.status("vs_unresolved").GetStatus()]
+	if unresolved != verification.ListVerified {
+		t.Fatalf("vs_unresolved is in list %d", unresolved)
 	}
 
 	r.wantList("requires input", listStatus(verificationv1.Status_STATUS_REQUIRES_INPUT), "vs_open", "vs_limit2", "vs_age", "vs_limit")
 	r.wantList("processing", listStatus(verificationv1.Status_STATUS_PROCESSING), "vs_young", "vs_strange", "vs_old")
-	r.wantList("verified", listStatus(verificationv1.Status_STATUS_VERIFIED), "vs_doubt", "vs_verified")
+	r.wantList("verified", listStatus(verificationv1.Status_STATUS_VERIFIED), "vs_unresolved", "vs_verified")
 	r.wantList("canceled", listStatus(verificationv1.Status_STATUS_CANCELED), "vs_canceled")
 	r.wantList("at the limit", listDenial(verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED), "vs_limit2", "vs_limit")
 	r.wantList("not retryable", listDenial(verificationv1.RetryDenial_RETRY_DENIAL_NOT_RETRYABLE), "vs_age")
-	r.wantList("in doubt", listInDoubt(), "vs_doubt")
+	r.wantList("in doubt", listInDoubt(), "vs_unresolved")
 	r.wantList("of a person", listReference("person"), "vs_open", "vs_young", "vs_verified")
 	r.wantList("of nobody", listReference("nobody"))
 	for after, want := range map[time.Duration][]string{

@@ -44,7 +44,7 @@ func (r *silenceRig) write(id, stripeStatus string) {
 }
 
 // Every partition is quiet for a year. A watch that had seen all, be it open all the time or resumed with a
-// token from before the silence, goes on with what comes then.
+// token from before the silence, continues with what comes then.
 func TestG6_AWatchThatMissedNothingContinuesAfterASilence(t *testing.T) {
 	r := newSilenceRig(t)
 	var ids []string // one in each partition
@@ -79,7 +79,7 @@ func TestG6_AWatchThatMissedNothingContinuesAfterASilence(t *testing.T) {
 		late.next()
 		for range ids {
 			if got := late.next(); got.GetRevision() != year+2 {
-				t.Errorf("year %d: a token of before the silence goes on with revision %d of %s; want %d", year, got.GetRevision(), got.GetSessionId(), year+2)
+				t.Errorf("year %d: a token of before the silence continues with revision %d of %s; want %d", year, got.GetRevision(), got.GetSessionId(), year+2)
 			}
 		}
 		for _, w := range []*watched{session, againSession, r.watch(storedSession)} {

@@ -27,7 +27,7 @@ import (
 
 // TestACallerThatDoesNotReadIsEnded: over a real socket. Stopped by StallTimeout: the stream ends with
 // STREAM_STALLED once as much is on its way as gRPC's windows take, another stream of the same
-// connection goes on, and the last token that was read leads on to all the rest.
+// connection continues, and the last token that was read leads on to all the rest.
 func TestACallerThatDoesNotReadIsEnded(t *testing.T) {
 	const sessions = 300 // each change has a reason of a kilobyte
 	r := newBackend(t).replica(t, func(c *Config) { c.StallTimeout = 200 * time.Millisecond })
@@ -249,6 +249,6 @@ func TestG12_AHangingReadDoesNotDelayTheLastMessage(t *testing.T) {
 			t.Errorf("the look ended with %v", err)
 		}
 	case <-time.After(readTimeout - time.Second):
-		t.Error("the look went on although the server stops")
+		t.Error("the look continued although the server stops")
 	}
 }

@@ -34,7 +34,7 @@ func TestAHeartbeatWithTheTokenComesAfterEachIdleInterval(t *testing.T) {
 			}
 			last = beat
 		}
-		// Idleness begins anew with each response.
+		// Idleness begins again with each response.
 		time.Sleep(3 * time.Second)
 		w.put(life("vs_1", 2))
 		w.hub.Wake(hub.Session("vs_1"))
@@ -262,7 +262,7 @@ func TestAnOutageOfTheStoreKeepsTheStreamAndItContinues(t *testing.T) {
 					t.Errorf("%s: %v, %v", name, first.Verification, second.Verification)
 				}
 				if took := time.Since(began); took > readTimeout+2*pollAfterFailure {
-					t.Errorf("%s: it took %v to go on", name, took)
+					t.Errorf("%s: it took %v to continue", name, took)
 				}
 				w.stop()
 			})
@@ -270,7 +270,7 @@ func TestAnOutageOfTheStoreKeepsTheStreamAndItContinues(t *testing.T) {
 	}
 }
 
-// The pointer moves and the store goes away before the new session is read: no reason to end.
+// The pointer moves and the store becomes unavailable before the new session is read: no reason to end.
 func TestAnOutageOfTheStoreWhileAReferenceMovesKeepsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatching(t, 0)
@@ -384,7 +384,7 @@ func TestAnIdleLookThatFailsIsNotRepeatedSoon(t *testing.T) {
 	}
 }
 
-// Superseded is settled for the old session, but by reference the person goes on in the next one,
+// Superseded is settled for the old session, but by reference the person continues in the next one,
 // which the index may show a moment later.
 func TestUntilSettledByReferenceWaitsForTheSuccessorOfASupersededSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
