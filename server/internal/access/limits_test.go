@@ -48,7 +48,7 @@ func TestRateOfEachPrincipal(t *testing.T) {
 		l.call(fmt.Sprint(i))
 	}
 	if known := l.callers.Len(); known != maxPrincipals {
-		t.Errorf("%d callers are remembered", known)
+		t.Errorf("%d callers are kept", known)
 	}
 }
 
@@ -60,7 +60,7 @@ func TestNoRateByDefault(t *testing.T) {
 		}
 	}
 	if l.callers.Len() != 0 {
-		t.Error("callers are remembered for nothing")
+		t.Error("callers are kept for nothing")
 	}
 }
 
@@ -174,10 +174,10 @@ func TestStreamsOfEachAndOfAll(t *testing.T) {
 	must(ops)
 	_, err = open(ops)
 	wantExhausted(t, err, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS)
-	b.wantGet("calls go on", ops, codes.OK)
+	b.wantGet("calls continue", ops, codes.OK)
 	watchHealth(t, b.dial(b.as(nil)), codes.OK)
 	_ = first.Close()
-	await(t, "the place of a stream that ended", func() bool {
+	await(t, "the slot of a stream that ended", func() bool {
 		_, err := open(ops)
 		return err == nil
 	})

@@ -110,7 +110,7 @@ func (i *Ingest) Close() {
 // An error wraps one of package store's or is the context's. An outage of Stripe's API is not an error.
 func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
 	event.RecordTime = i.config.Clock().UnixMilli()
-	defer i.forget(event.Object)
+	defer i.dropMisses(event.Object)
 	session, outcome, err := i.decide(ctx, event)
 	if err == nil {
 		_, err = i.Inherit(ctx, session)

@@ -16,7 +16,7 @@ func TestAmbiguousOrdersAreCounted(t *testing.T) {
 		want   []AmbiguousResult
 	}{
 		{"settled by Stripe", says(passed, base+60), []AmbiguousResult{AmbiguousResolved}},
-		{"Stripe is away", fails(verification.ErrStripeUnavailable), []AmbiguousResult{AmbiguousUnresolved}},
+		{"Stripe is unavailable", fails(verification.ErrStripeUnavailable), []AmbiguousResult{AmbiguousUnresolved}},
 		{"no key", nil, []AmbiguousResult{AmbiguousUnresolved}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

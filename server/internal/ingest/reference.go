@@ -108,8 +108,8 @@ func saysMore(session verification.Session, retrieved verification.Retrieved) bo
 	return outcome.Write
 }
 
-// forget drops the misses and archives of a session that has an event: they are older.
-func (i *Ingest) forget(object verification.Object) {
+// dropMisses drops the cached misses and archives of a session that has an event. They are older than the event.
+func (i *Ingest) dropMisses(object verification.Object) {
 	i.misses.end(question{account: object.Account, id: object.ID})
 	if object.Reference != "" {
 		i.misses.end(question{reference: object.Reference})

@@ -159,8 +159,8 @@ func TestAnOutageOfTheStoreAtStartIsWaitedFor(t *testing.T) {
 	}
 }
 
-// A store that stays away is said at once and then once a minute, with the number of failures, however it fails; and at once
-// when it goes away again.
+// A store that stays unavailable is said at once and then once a minute, with the number of failures, however it fails; and at once
+// when it becomes unavailable again.
 func TestALongOutageOfTheStoreIsLoggedOnceAMinute(t *testing.T) {
 	for name, hang := range map[string]bool{"it fails": false, "it hangs": true} {
 		t.Run(name, func(t *testing.T) {
