@@ -132,7 +132,7 @@ func TestG18_NothingBegunIsStaleWithoutTheService(t *testing.T) {
 	})
 	s.backend.Stop()
 	b := s.browser(t)
-	for range 2 { // the second time it is no news for the log
+	for range 2 { // the second time nothing is logged
 		b.connect()
 		b.want("unknown")
 		b.want("stale")

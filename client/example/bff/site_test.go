@@ -226,7 +226,7 @@ func TestEverybodySeesTheirOwn(t *testing.T) {
 			t.Errorf("Ada's other tab sees %s", body)
 		}
 	case <-ctx.Done():
-		t.Fatal("the stream in the other tab goes on")
+		t.Fatal("the stream in the other tab continues")
 	}
 }
 
