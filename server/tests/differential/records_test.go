@@ -23,7 +23,7 @@ func (r *round) compareRecords() {
 			r.violation("%s: report %q of reference %q; at Stripe %q of %q", id, s.Report, s.Reference, truth.Report, truth.Reference)
 		}
 		if s.Unresolved {
-			r.violation("%s: still in doubt after the catch-up", id)
+			r.violation("%s: still unresolved after the catch-up", id)
 		}
 		r.compareHistory(s)
 		r.compareGrants(s)

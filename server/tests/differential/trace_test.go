@@ -39,7 +39,7 @@ func TestG8_ARevisionLostBeforeTheFeedShowsItIsNotServedForLong(t *testing.T) {
 			processing := created
 			processing.ID, processing.Type, processing.Second = "evt_2", verification.EventProcessing, created.Second+9
 			processing.Object.Status = verification.StatusProcessing
-			_ = pause(t.Context(), time.Second) // all is told, and in memory
+			_ = pause(t.Context(), time.Second) // both replicas have read the feed and cached the session
 			if got := shown(0); got != 1 {
 				t.Fatalf("revision %d; want 1", got)
 			}
@@ -53,10 +53,10 @@ func TestG8_ARevisionLostBeforeTheFeedShowsItIsNotServedForLong(t *testing.T) {
 			}
 			lose()
 
-			_ = pause(t.Context(), forgotten)
+			_ = pause(t.Context(), lossVisible)
 			for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); _ = pause(t.Context(), 50*time.Millisecond) {
 				if got := shown(0); got != 1 {
-					t.Fatalf("%v after a loss and more, a replica shows revision %d; Redis has 1", forgotten, got)
+					t.Fatalf("%v after a loss and more, a replica shows revision %d; Redis has 1", lossVisible, got)
 				}
 			}
 		})
