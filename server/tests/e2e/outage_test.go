@@ -16,7 +16,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// wantRefused posts an event to a server whose Redis is away: it is to be sent again later.
+// wantRefused posts an event to a server whose Redis is unavailable: it is to be sent again later.
 func wantRefused(t *testing.T, p *rig.Process, e rig.Event) {
 	t.Helper()
 	response, text, err := rig.Post(rig.NewHTTPClient(t), p.Webhook, rig.Sign(time.Now(), rig.WebhookSecret, e.Body), e.Body)
@@ -28,7 +28,7 @@ func wantRefused(t *testing.T, p *rig.Process, e rig.Event) {
 	}
 }
 
-// wantUnavailable asks for a status and a retry of a server whose Redis is away.
+// wantUnavailable asks for a status and a retry of a server whose Redis is unavailable.
 func wantUnavailable(t *testing.T, client verificationv1.VerificationServiceClient, id string, limit time.Duration) {
 	t.Helper()
 	_, err := client.GetStatus(rig.Within(t, limit), &verificationv1.GetStatusRequest{

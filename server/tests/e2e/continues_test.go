@@ -79,7 +79,7 @@ func TestClientContinues(t *testing.T) {
 		send(one) // perhaps before it is back
 		send(two)
 		see()
-		two.Signal(syscall.SIGTERM) // drained, and while that goes on there is news
+		two.Signal(syscall.SIGTERM) // drained, and meanwhile there is news
 		send(one)
 		two.Exit(rig.Soon)
 		send(one)
