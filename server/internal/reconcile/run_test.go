@@ -277,7 +277,7 @@ func TestTwoReplicasAtOnce(t *testing.T) {
 			s.live(moreThanABatch, "")
 			var mu sync.Mutex
 			kept.fail = func(call, _ string) error {
-				if call == "lease" && lost { // a store that forgets it at once
+				if call == "lease" && lost { // a store that loses the lease at once
 					mu.Lock()
 					defer mu.Unlock()
 					kept.mu.Lock()

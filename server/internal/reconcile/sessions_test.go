@@ -70,7 +70,7 @@ func TestUnresolvedSessionsAreReadAgain(t *testing.T) {
 	s.must(s.SetAPIFaults(stripesim.APIFaults{ServerError: 1}))
 	r.webhook(s.events()...)
 	if !kept.session(made.ID).Unresolved {
-		t.Fatal("there is no doubt")
+		t.Fatal("the session is not unresolved")
 	}
 	summary, err := r.Run(t.Context())
 	if err != nil || !errors.Is(summary.Stopped, verification.ErrStripeUnavailable) || summary.Due != 1 || summary.Reread != 0 {
@@ -230,7 +230,7 @@ func TestAFullRun(t *testing.T) {
 			}
 			reached := r.full.cursors[""]
 			if reached == 0 {
-				t.Error("how far it came is not remembered")
+				t.Error("how far it came is not kept")
 			}
 			kept.fail = func(string, string) error { return nil }
 			second := r.run()
