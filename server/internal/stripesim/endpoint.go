@@ -102,8 +102,8 @@ func (s *Sim) subscribers(in realm, eventType string) []*endpoint {
 	return wanting
 }
 
-// hears reports whether the endpoint gets the events of a realm. A Connect endpoint gets those of
-// connected accounts, a live one the test events too: https://docs.stripe.com/connect/webhooks.
+// hears reports whether the endpoint gets the events of a realm. A Connect endpoint gets the events of
+// connected accounts. A live Connect endpoint gets the test events too: https://docs.stripe.com/connect/webhooks.
 func (e *endpoint) hears(in realm) bool {
 	switch {
 	case e.by == nil:

@@ -46,7 +46,7 @@ type eventData struct {
 	Object sessionObject `json:"object"`
 }
 
-// eventRequest is all null where no API call made the event.
+// eventRequest names the API call that made the event. Its fields are null if no API call made it.
 type eventRequest struct {
 	ID             *string `json:"id"`
 	IdempotencyKey *string `json:"idempotency_key"`
