@@ -19,8 +19,8 @@ const (
 	archiveWithoutStripe = 24 * time.Hour
 )
 
-// archived is an archived session that a reference leads to, as Stripe said. Neither its record nor the index may hold
-// the reference, so without this entry each call by reference would ask Stripe.
+// archived is an archived session to which a reference leads according to Stripe. Neither its record nor the index can
+// hold the reference. Without this entry each call by reference would ask Stripe.
 type archived struct {
 	id    string
 	at    time.Time // when Stripe said so

@@ -13,7 +13,7 @@ const (
 // EventTypes lists all event types. Callers must not change it.
 var EventTypes = []string{EventCreated, EventProcessing, EventRequiresInput, EventVerified, EventCanceled, EventRedacted}
 
-// Source is where an input came from. The numbers are those of the API contract.
+// Source is the origin of an input. The API contract has the same numbers.
 type Source uint8
 
 // The sources.
@@ -25,7 +25,7 @@ const (
 	SourceReplacement Source = 4
 )
 
-// Effect is what an input did to the record. The numbers are those of the API contract.
+// Effect is the effect of an input on the record. The API contract has the same numbers.
 type Effect uint8
 
 // The effects.
@@ -101,7 +101,7 @@ type Read struct {
 	RecordTime int64
 }
 
-// Outcome is what an input did to a record.
+// Outcome is the result of applying an input to a record.
 type Outcome struct {
 	// Effect is the effect in the history entry. It is 0 if the input made no entry.
 	Effect Effect

@@ -182,8 +182,8 @@ type TrimmedEvent struct {
 	Until int64
 }
 
-// ErasedRevision is what a record keeps of a revision whose content is erased. It tells the revision from another one with
-// the same number.
+// ErasedRevision is what a record keeps of a revision whose content is erased. It distinguishes the revision from another
+// one with the same number.
 type ErasedRevision struct {
 	Revision    int32
 	Fingerprint uint32 // see Session.Fingerprint; the revision that archived the session has one too

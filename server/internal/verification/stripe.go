@@ -39,7 +39,7 @@ const CodeIdempotency = "idempotency_error"
 
 func (e *StripeRefusedError) Error() string { return "Stripe refused the call: " + e.Code }
 
-// Purpose is what a request to Stripe is for. Requests of a smaller purpose go first, and no purpose can use up what a
+// Purpose is the purpose of a request to Stripe. Requests of a smaller purpose go first, and no purpose can use up what a
 // smaller one needs.
 type Purpose uint8
 
