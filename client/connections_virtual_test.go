@@ -219,8 +219,8 @@ func TestALostConnectionBeginsWithoutCalls(t *testing.T) {
 	})
 }
 
-// TestCallsAreToldWhyThereIsNoConnection: calls fail with the last failure until a connection is ready.
-func TestCallsAreToldWhyThereIsNoConnection(t *testing.T) {
+// TestCallsGetTheReasonForNoConnection: calls fail with the last failure until a connection is ready.
+func TestCallsGetTheReasonForNoConnection(t *testing.T) {
 	f, b := newFake(t)
 	defer b.Close()
 	if _, err := f.pick(); err != balancer.ErrNoSubConnAvailable {

@@ -164,7 +164,7 @@ func TestListWhileSessionsChange(t *testing.T) {
 	}
 }
 
-func TestListGoesOnWhenItsServerComesBack(t *testing.T) {
+func TestListContinuesWhenItsServerComesBack(t *testing.T) {
 	server := newList(t, 9)
 	away := clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE)
 	faults := []func(){
@@ -190,7 +190,7 @@ func TestListGoesOnWhenItsServerComesBack(t *testing.T) {
 	}
 }
 
-func TestListEndsWithTheErrorOfAServerThatStaysAway(t *testing.T) {
+func TestListEndsWithTheErrorOfAnUnreachableServer(t *testing.T) {
 	server := newList(t, 3)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()

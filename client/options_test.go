@@ -96,7 +96,7 @@ func ask(t *testing.T, server *clienttest.Server, options ...client.Option) erro
 
 func TestTLSAndMutualTLS(t *testing.T) {
 	leavesNothing(t)
-	backend, caller, stranger := newIdentity(t), newIdentity(t), newIdentity(t)
+	backend, caller, other := newIdentity(t), newIdentity(t), newIdentity(t)
 	server := clienttest.New(t, grpc.Creds(credentials.NewTLS(&tls.Config{
 		Certificates: []tls.Certificate{backend.pair}, ClientCAs: caller.pool, ClientAuth: tls.RequireAndVerifyClientCert,
 	})))
@@ -108,9 +108,9 @@ func TestTLSAndMutualTLS(t *testing.T) {
 		t.Errorf("by configuration: %v", err)
 	}
 	for name, option := range map[string]client.Option{
-		"another authority":  client.WithTLSFiles(stranger.cert, caller.cert, caller.key),
+		"another authority":  client.WithTLSFiles(other.cert, caller.cert, caller.key),
 		"no certificate":     client.WithTLSFiles(backend.cert, "", ""),
-		"another's":          client.WithTLSFiles(backend.cert, stranger.cert, stranger.key),
+		"another's":          client.WithTLSFiles(backend.cert, other.cert, other.key),
 		"plain text":         client.WithPlaintext(),
 		"system authorities": client.WithDialOptions(),
 	} {
@@ -233,7 +233,7 @@ func TestATokenSourceThatFailsIsAskedAgain(t *testing.T) {
 	var asked atomic.Int32
 	c := server.Client(client.WithBearerToken(func(context.Context) (string, error) {
 		if asked.Add(1) < 3 {
-			return "", errors.New("the token service is away")
+			return "", errors.New("the token service is unavailable")
 		}
 		return "s3cret", nil
 	}))

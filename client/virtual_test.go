@@ -298,7 +298,7 @@ func TestUntilSettledIsOverOnlyWhenSettled(t *testing.T) {
 	})
 }
 
-func TestAnEndWhileWaitingIsToldAtOnce(t *testing.T) {
+func TestAnEndWhileWaitingIsReportedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

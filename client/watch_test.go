@@ -92,7 +92,7 @@ func TestWatchStartsAgainWhenItsTokenExpired(t *testing.T) {
 	}
 }
 
-func TestWatchByReferenceGoesOnWithTheNewSession(t *testing.T) {
+func TestWatchByReferenceContinuesWithTheNewSession(t *testing.T) {
 	server := newServer(t)
 	server.Set(person("vs_1", "user-42", requiresInput))
 	server.Set(person("vs_1", "user-42", canceled))

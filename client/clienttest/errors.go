@@ -46,7 +46,7 @@ func Error(reason verificationv1.ErrorReason) error {
 	case code == codes.Unavailable, code == codes.Aborted, reason == verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED:
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
 	case reason == verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID:
-		details = append(details, badRequest("resume_token", "is no token of this service for this subject"))
+		details = append(details, badRequest("resume_token", "is not a token of this watch"))
 	}
 	return newError(reason, "made by clienttest", nil, details...)
 }

@@ -107,20 +107,20 @@ func (s *state) lead(f *follower) error {
 		return nil
 	}
 	shown, newest := s.sessions[f.at.Session], s.newest(f.reference)
-	strayed := shown.strayed(f.reference, f.at.Revision)
+	moved := shown.hadOtherReference(f.reference, f.at.Revision)
 	switch {
-	case strayed && newest == nil:
+	case moved && newest == nil:
 		return Error(verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
-	case strayed && newest == shown: // it has the reference again
+	case moved && newest == shown: // it has the reference again
 		return Error(verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED)
-	case strayed, newest != nil && newer(newest.latest(), shown.latest()):
+	case moved, newest != nil && newer(newest.latest(), shown.latest()):
 		f.at.Session, f.at.Revision = newest.latest().GetSessionId(), 0
 	}
 	return nil
 }
 
-// strayed reports whether the session had another reference than this one after a revision.
-func (l *session) strayed(reference string, revision int32) bool {
+// hadOtherReference reports whether the session had another reference than this one after a revision.
+func (l *session) hadOtherReference(reference string, revision int32) bool {
 	return revision > 0 && slices.ContainsFunc(l.revisions[min(int(revision), len(l.revisions)):], func(v *verificationv1.Verification) bool {
 		return v.GetClientReferenceId() != "" && v.GetClientReferenceId() != reference
 	})

@@ -48,7 +48,7 @@ func (s *state) list(request *verificationv1.ListVerificationsRequest, now time.
 		}
 		after, err := parseToken(text, subject)
 		if err != nil {
-			return nil, invalid("page_token", "is no token of this service for this filter")
+			return nil, invalid("page_token", "is not a token of this list")
 		}
 		behind := func(v *verificationv1.Verification) bool {
 			return f.second(v) < after.Second || f.second(v) == after.Second && v.GetSessionId() < after.Session

@@ -70,7 +70,7 @@ func TestWatchAndResume(t *testing.T) {
 	_, end = watch(t, rpc, bySession("vs_1", snapshot.GetResumeToken()))
 	wantReason(t, end(), codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED)
 	server.Set(of("vs_1", verified))
-	young := next().GetResumeToken() // an open watch goes on, with tokens that are good
+	young := next().GetResumeToken() // an open watch continues, with tokens that are good
 	server.Set(of("vs_1", canceled))
 	if response := first(watch(t, rpc, bySession("vs_1", young)))(); response.GetVerification().GetRevision() != 6 {
 		t.Errorf("resumed at %v", response)
@@ -130,7 +130,7 @@ func TestUntilSettled(t *testing.T) {
 	}
 	request.ResumeToken = response.GetResumeToken()
 	if _, end = watch(t, rpc, request); !errors.Is(end(), io.EOF) {
-		t.Error("resumed where it was settled, the stream goes on")
+		t.Error("resumed where it was settled, the stream continues")
 	}
 }
 

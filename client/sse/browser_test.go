@@ -155,7 +155,7 @@ func (b *browser) wantEnd() {
 	}
 }
 
-// site is a web program with one user, who may watch vs_1, and the fake service behind it.
+// site is a web program with one user, that may watch vs_1, and the fake service behind it.
 type site struct {
 	*Handler
 	backend *clienttest.Server

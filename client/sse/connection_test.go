@@ -129,6 +129,6 @@ func TestABrowserThatTakesNothingIsEnded(t *testing.T) {
 	select {
 	case <-ended:
 	case <-time.After(30 * time.Second):
-		t.Error("the stream of a browser that takes nothing goes on")
+		t.Error("the stream of a browser that takes nothing continues")
 	}
 }

@@ -185,7 +185,7 @@ func TestAnswersOtherThanAStream(t *testing.T) {
 		{"not signed in", http.MethodGet, Viewer{}, ErrNotSignedIn, http.StatusUnauthorized, false},
 		{"forbidden", http.MethodGet, Viewer{}, ErrForbidden, http.StatusForbidden, false},
 		{"nobody", http.MethodGet, Viewer{Subject: client.Session("vs_1")}, nil, http.StatusInternalServerError, false},
-		{"a fault", http.MethodGet, Viewer{}, errors.New("the database is away"), http.StatusOK, true},
+		{"a fault", http.MethodGet, Viewer{}, errors.New("the database is unavailable"), http.StatusOK, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s.Authorize = func(*http.Request) (Viewer, error) { return test.viewer, test.err }

@@ -132,7 +132,7 @@ func TestG18_NothingBegunIsStaleWithoutTheService(t *testing.T) {
 	})
 	s.backend.Stop()
 	b := s.browser(t)
-	for range 2 { // the second time it is no news for the log
+	for range 2 { // the second time nothing is logged
 		b.connect()
 		b.want("unknown")
 		b.want("stale")
@@ -212,8 +212,8 @@ func slotsSite(t *testing.T, change func(*site)) (*site, func(user, address stri
 	}
 }
 
-// TestTheNewestStreamTakesTheOldestsPlace: the oldest can be that of a phone that is gone.
-func TestTheNewestStreamTakesTheOldestsPlace(t *testing.T) {
+// TestTheNewestStreamReplacesTheOldest: the oldest can be that of a phone that is gone.
+func TestTheNewestStreamReplacesTheOldest(t *testing.T) {
 	_, open := slotsSite(t, func(s *site) { s.MaxStreams = 2 })
 	first, second := open("ada", ""), open("ada", "")
 	first.want("status")
@@ -259,8 +259,8 @@ func TestNobodyIsShutOut(t *testing.T) {
 	displaced(d1)
 }
 
-// TestWhoHasBegunNothingIsNotBusy: a site at its limit does not keep a person from beginning, and the person displaces no stream.
-func TestWhoHasBegunNothingIsNotBusy(t *testing.T) {
+// TestACallerWithoutCallsIsNotBusy: a site at its limit does not keep a person from beginning, and the person displaces no stream.
+func TestACallerWithoutCallsIsNotBusy(t *testing.T) {
 	s, open := slotsSite(t, func(s *site) { s.MaxStreamsTotal = 1 })
 	authorize := s.Authorize
 	s.Authorize = func(r *http.Request) (Viewer, error) {

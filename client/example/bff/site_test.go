@@ -226,7 +226,7 @@ func TestEverybodySeesTheirOwn(t *testing.T) {
 			t.Errorf("Ada's other tab sees %s", body)
 		}
 	case <-ctx.Done():
-		t.Fatal("the stream in the other tab goes on")
+		t.Fatal("the stream in the other tab continues")
 	}
 }
 
@@ -365,9 +365,9 @@ func (p *visitor) changeCookie(change func(*person)) {
 	p.browser.Jar.SetCookies(at, recorder.Result().Cookies())
 }
 
-// TestWhoHasNotBegunCostsNothing: neither the page nor its events ask the service about a person without a session, or about a
+// TestACallerWithoutCallsCostsNothing: neither the page nor its events ask the service about a person without a session, or about a
 // made-up cookie.
-func TestWhoHasNotBegunCostsNothing(t *testing.T) {
+func TestACallerWithoutCallsCostsNothing(t *testing.T) {
 	w := newRig(t)
 	for range 20 {
 		p := w.visitor()

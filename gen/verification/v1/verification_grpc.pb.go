@@ -61,8 +61,8 @@ type VerificationServiceClient interface {
 	//
 	// The service grants at most one retry for each failure and at most MAX_RETRIES in all. The call is
 	// idempotent: a repeated call returns a new link and uses no retry until the person submits again.
-	// So does a call for a session without a failure. An abandoned attempt is not a failure: the newest
-	// failure before it decides.
+	// A call for a session without a failure uses no retry either. An abandoned attempt is not a failure:
+	// the newest failure before it decides.
 	RetryVerification(ctx context.Context, in *RetryVerificationRequest, opts ...grpc.CallOption) (*RetryVerificationResponse, error)
 	// ListVerifications lists the sessions to which one filter applies, the newest first: by
 	// update_time (those of a reference by create_time), then by session id. It is for support staff: it
@@ -166,8 +166,8 @@ type VerificationServiceServer interface {
 	//
 	// The service grants at most one retry for each failure and at most MAX_RETRIES in all. The call is
 	// idempotent: a repeated call returns a new link and uses no retry until the person submits again.
-	// So does a call for a session without a failure. An abandoned attempt is not a failure: the newest
-	// failure before it decides.
+	// A call for a session without a failure uses no retry either. An abandoned attempt is not a failure:
+	// the newest failure before it decides.
 	RetryVerification(context.Context, *RetryVerificationRequest) (*RetryVerificationResponse, error)
 	// ListVerifications lists the sessions to which one filter applies, the newest first: by
 	// update_time (those of a reference by create_time), then by session id. It is for support staff: it

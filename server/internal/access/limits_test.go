@@ -48,7 +48,7 @@ func TestRateOfEachPrincipal(t *testing.T) {
 		l.call(fmt.Sprint(i))
 	}
 	if known := l.callers.Len(); known != maxPrincipals {
-		t.Errorf("%d callers are remembered", known)
+		t.Errorf("%d callers are kept", known)
 	}
 }
 
@@ -60,7 +60,7 @@ func TestNoRateByDefault(t *testing.T) {
 		}
 	}
 	if l.callers.Len() != 0 {
-		t.Error("callers are remembered for nothing")
+		t.Error("callers are kept for nothing")
 	}
 }
 
@@ -83,8 +83,8 @@ func wantExhausted(t *testing.T, err error, want verificationv1.ErrorReason) (re
 	return retryAfter
 }
 
-// TestOneWhoCallsTooOftenDoesNotKeepOthersOut: neither calls over the rate nor calls without a right delay other callers.
-func TestOneWhoCallsTooOftenDoesNotKeepOthersOut(t *testing.T) {
+// TestACallerThatCallsTooOftenDoesNotBlockOthers: neither calls over the rate nor calls without a right delay other callers.
+func TestACallerThatCallsTooOftenDoesNotBlockOthers(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Rate = 1 })
 	b.limits.now = func() time.Time { return time.Unix(1_790_000_000, 0) }
 	web, ops := b.as(nil, "Bearer "+b.token("web", RightRead)), b.as(nil, "Bearer "+b.token("ops", RightRead))
@@ -174,10 +174,10 @@ func TestStreamsOfEachAndOfAll(t *testing.T) {
 	must(ops)
 	_, err = open(ops)
 	wantExhausted(t, err, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS)
-	b.wantGet("calls go on", ops, codes.OK)
+	b.wantGet("calls continue", ops, codes.OK)
 	watchHealth(t, b.dial(b.as(nil)), codes.OK)
 	_ = first.Close()
-	await(t, "the place of a stream that ended", func() bool {
+	await(t, "the slot of a stream that ended", func() bool {
 		_, err := open(ops)
 		return err == nil
 	})

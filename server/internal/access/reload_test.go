@@ -205,8 +205,8 @@ func TestHalfASwapKeepsThePair(t *testing.T) {
 	}
 }
 
-// TestAnAuthorityThatIsTakenAwayLetsNobodyInAnew: new connections fail, even with session tickets of an earlier one.
-func TestAnAuthorityThatIsTakenAwayLetsNobodyInAnew(t *testing.T) {
+// TestARemovedAuthorityAcceptsNoNewConnection: new connections fail, even with session tickets of an earlier one.
+func TestARemovedAuthorityAcceptsNoNewConnection(t *testing.T) {
 	b := newBench(t, nil)
 	who := b.as(b.clients.client(spiffe(t, "spiffe://example.org/bff")))
 	tickets := &noTickets{}

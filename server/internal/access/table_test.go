@@ -265,8 +265,8 @@ func TestAStreamWithoutARequestNeedsARightToo(t *testing.T) {
 	}
 }
 
-// TestACertificateThatNobodyVouchesForIsNone: an unverified certificate identifies no caller, even if TLS accepted it.
-func TestACertificateThatNobodyVouchesForIsNone(t *testing.T) {
+// TestACertificateOfAnUnknownAuthorityIsNotAccepted: an unverified certificate identifies no caller, even if TLS accepted it.
+func TestACertificateOfAnUnknownAuthorityIsNotAccepted(t *testing.T) {
 	certificate := newAuthority(t, "a").certificate
 	state := tls.ConnectionState{PeerCertificates: []*x509.Certificate{certificate}}
 	of := func(state tls.ConnectionState) context.Context {

@@ -39,8 +39,8 @@ func (s *serverTLS) setAuthorities(texts []string) error {
 	return nil
 }
 
-// authorities reads all certificates of a PEM text. x509's own reader skips a certificate that is cut or garbled, and
-// callers of that authority would be refused without a hint in the log.
+// authorities reads all certificates of a PEM text. x509's own reader skips a certificate that is cut or garbled. Then
+// callers of that authority would be refused, and no log line would say why.
 func authorities(text []byte) (*x509.CertPool, error) {
 	const begin = "-----BEGIN CERTIFICATE-----"
 	pool, read := x509.NewCertPool(), 0

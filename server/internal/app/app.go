@@ -190,7 +190,7 @@ func (a *App) openStore() error {
 func (a *App) newIngest(s store.Store) *ingest.Ingest {
 	return ingest.New(ingest.Config{
 		Store: s, Stripe: a.ingestStripe(), Clock: a.clock, Logger: a.logger,
-		ObserveDoubt:       func(d ingest.Doubt) { a.metrics.Doubt(string(d)) },
+		ObserveAmbiguous:   func(r ingest.AmbiguousResult) { a.metrics.Doubt(string(r)) },
 		ObserveReadThrough: func(r ingest.ReadThrough) { a.metrics.ReadThrough(string(r)) },
 	})
 }

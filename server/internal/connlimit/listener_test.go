@@ -117,7 +117,7 @@ func gone(t *testing.T, c net.Conn, want bool) {
 	}
 }
 
-func TestANewcomerTakesThePlaceOfTheLongestUseless(t *testing.T) {
+func TestANewConnectionReplacesTheOneUnusedForLongest(t *testing.T) {
 	b := newBounded(t, 3)
 	first, _ := b.open()
 	second, secondServer := b.open()
@@ -162,9 +162,9 @@ func TestTheProvenOutliveAFloodAndLeaveRoomForNewcomers(t *testing.T) {
 	gone(t, proven[0], true)
 }
 
-// TestG15_AGreatLimitIsNoPlaceForTheUseless: unused connections are at most a quarter of the limit, at
+// TestG15_UnusedConnectionsAreBoundedUnderAGreatLimit: unused connections are at most a quarter of the limit, at
 // least 1,000. A further one closes the oldest of them, although there is room.
-func TestG15_AGreatLimitIsNoPlaceForTheUseless(t *testing.T) {
+func TestG15_UnusedConnectionsAreBoundedUnderAGreatLimit(t *testing.T) {
 	b := newBounded(t, 1100)
 	proven, provenServer := b.open()
 	connlimit.Acquire(provenServer.RemoteAddr(), nobody).Release()

@@ -62,8 +62,8 @@ func never(t *testing.T) *fake {
 	}
 }
 
-// TestTheLogNamesWhoWasRefused: the line of a refused call has the caller's name.
-func TestTheLogNamesWhoWasRefused(t *testing.T) {
+// TestTheLogNamesTheRefusedCaller: the line of a refused call has the caller's name.
+func TestTheLogNamesTheRefusedCaller(t *testing.T) {
 	s := startOnPipe(t, Config{Access: gate{callerNamed("token:web")}}, never(t))
 	if _, err := s.client.GetStatus(patient(t), sessionRequest("vs_1")); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("got %v", err)
@@ -74,8 +74,8 @@ func TestTheLogNamesWhoWasRefused(t *testing.T) {
 	eventually(t, "both lines", func() bool { return strings.Count(s.log.String(), "principal=token:web") == 2 })
 }
 
-// TestAPanicOverWhoCallsIsNotTheEnd: a panic in Identify ends its call only.
-func TestAPanicOverWhoCallsIsNotTheEnd(t *testing.T) {
+// TestAPanicInAccessIsRecovered: a panic in Identify ends its call only.
+func TestAPanicInAccessIsRecovered(t *testing.T) {
 	s := startOnPipe(t, Config{Access: gate{func(context.Context) context.Context { panic("planted") }}}, never(t))
 	_, err := s.client.GetStatus(patient(t), sessionRequest("vs_1"))
 	wantInternal(t, err)

@@ -86,20 +86,20 @@ func TestRequestIDs(t *testing.T) {
 			if err := call(ctx, &trailer); err != nil {
 				t.Fatalf("%s: %v", method, err)
 			}
-			told := trailer.Get("x-request-id")
-			if len(told) != 1 || given == "caller-4711" && told[0] != given || given != "caller-4711" && !made.MatchString(told[0]) {
-				t.Errorf("%s with %q: told %q", method, given, told)
+			ids := trailer.Get("x-request-id")
+			if len(ids) != 1 || given == "caller-4711" && ids[0] != given || given != "caller-4711" && !made.MatchString(ids[0]) {
+				t.Errorf("%s with %q: got %q", method, given, ids)
 				continue
 			}
 			eventually(t, "the line of "+method, func() bool {
 				for line := range strings.Lines(log.String()) {
-					if strings.Contains(line, "gRPC call") && strings.Contains(line, "request_id="+told[0]) && strings.Contains(line, "/"+method+" ") {
+					if strings.Contains(line, "gRPC call") && strings.Contains(line, "request_id="+ids[0]) && strings.Contains(line, "/"+method+" ") {
 						return strings.Contains(line, "principal=backend-7")
 					}
 				}
 				return false
 			})
-			if method == "GetStatus" && !strings.Contains(log.String(), `msg="from the handler" part=handler more.request_id=`+told[0]) {
+			if method == "GetStatus" && !strings.Contains(log.String(), `msg="from the handler" part=handler more.request_id=`+ids[0]) {
 				t.Errorf("the handler's line has no request id:\n%s", log)
 			}
 		}

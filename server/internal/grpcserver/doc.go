@@ -7,8 +7,7 @@
 //
 // # What wraps a call
 //
-// Six objects wrap a call, each made once. The first two are contexts, the others are streams. A unary call has the two
-// contexts only. Each object is listed with its package and with the moment at which it is made:
+// Two contexts and five streams wrap a call, each made once. A unary call has the two contexts only. Each object is listed with its package and with the moment at which it is made:
 //
 //	call            grpcserver  headers have arrived (begin)    request id, deadline, counts of bytes, slot
 //	identified      access      a handler is about to run       the caller and the holder of its share
@@ -20,7 +19,7 @@
 //	observedStream  rpc         WatchStatus                     traces and reports each message
 //
 // A message to the caller passes the streams from below: observedStream, incoming, guarded, grpc's stream. A health watch
-// has access's ending in place of guarded: its context can be canceled to evict it.
+// has access's evictable instead of guarded: its context can be canceled to evict it.
 //
 // They are single objects, not chains of interceptors and of contexts, because an open stream keeps on its stack what it
 // once needed. ADR 10 has the measurements.

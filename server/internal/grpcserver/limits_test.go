@@ -90,8 +90,8 @@ func TestMaxInFlight(t *testing.T) {
 	}
 }
 
-// TestAPanicGivesItsPlaceBack: a call that panics releases its slot.
-func TestAPanicGivesItsPlaceBack(t *testing.T) {
+// TestAPanicFreesItsSlot: a call that panics releases its slot.
+func TestAPanicFreesItsSlot(t *testing.T) {
 	s := startOnPipe(t, Config{MaxInFlight: 1}, &fake{get: func(context.Context, *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
 		panic("on purpose")
 	}})

@@ -45,8 +45,8 @@ func (m methodTally) write(what ...any) {
 	m.lines = append(m.lines, m.name+" "+strings.TrimSpace(fmt.Sprintln(what...)))
 }
 
-// TestTheMeterIsToldOfEveryCall: also of calls that no handler gets. All unknown methods have one name.
-func TestTheMeterIsToldOfEveryCall(t *testing.T) {
+// TestTheMeterSeesEveryCall: also of calls that no handler gets. All unknown methods have one name.
+func TestTheMeterSeesEveryCall(t *testing.T) {
 	m := &tally{}
 	s := startOnPipe(t, Config{Meter: m}, &fake{
 		get: echo,

@@ -138,8 +138,8 @@ func TestG15_OneCallersCallsLeaveOthersTheirs(t *testing.T) {
 	}
 }
 
-// TestG15_ACallThatIsNotLetInHoldsNoPlace: a call that Access refuses takes no slot, not even while Access decides.
-func TestG15_ACallThatIsNotLetInHoldsNoPlace(t *testing.T) {
+// TestG15_ADeniedCallHoldsNoSlot: a call that Access refuses takes no slot, not even while Access decides.
+func TestG15_ADeniedCallHoldsNoSlot(t *testing.T) {
 	const refusals = 5
 	asked, release := make(chan struct{}, 100), make(chan struct{})
 	access := newNames()
@@ -164,9 +164,9 @@ func TestG15_ACallThatIsNotLetInHoldsNoPlace(t *testing.T) {
 	}
 }
 
-// TestG15_WaitingHoldsNoPlace: calls that wait hold no slot. Their number is limited, with a share for each caller. After
+// TestG15_WaitingHoldsNoSlot: calls that wait hold no slot. Their number is limited, with a share for each caller. After
 // its wait a call takes a slot again, or is refused.
-func TestG15_WaitingHoldsNoPlace(t *testing.T) {
+func TestG15_WaitingHoldsNoSlot(t *testing.T) {
 	const most, each = 4, 1
 	shed := &shedCalls{}
 	waits, goOn := make(chan struct{}, 100), make(chan struct{})

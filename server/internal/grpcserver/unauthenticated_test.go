@@ -70,9 +70,9 @@ func welcomed(t *testing.T) context.Context {
 	return metadata.AppendToOutgoingContext(patient(t), "welcome", "yes")
 }
 
-// TestHealthWatchesOfStrangersKeepNobodyOut: unauthenticated health watches stay open on all connections, and a caller
+// TestUnauthenticatedHealthWatchesBlockNobody: unauthenticated health watches stay open on all connections, and a caller
 // still gets one.
-func TestHealthWatchesOfStrangersKeepNobodyOut(t *testing.T) {
+func TestUnauthenticatedHealthWatchesBlockNobody(t *testing.T) {
 	const connections = 4
 	s := startBehindDoor(t, connections)
 	for range connections {
@@ -111,10 +111,10 @@ func TestARefusedCallProvesNothing(t *testing.T) {
 	}
 }
 
-// TestHalfCallsOfStrangersAreBounded: in virtual time. Beyond maxUnauthenticated calls whose requests do not arrive, each
+// TestUnauthenticatedHalfCallsAreBounded: in virtual time. Beyond maxUnauthenticated calls whose requests do not arrive, each
 // further call has shortRequestTimeout, which is enough for a call that is sent whole. After an admitted call, later calls
 // on the connection have requestTimeout.
-func TestHalfCallsOfStrangersAreBounded(t *testing.T) {
+func TestUnauthenticatedHalfCallsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, pipe := New(Config{Logger: slog.New(slog.DiscardHandler)}), bufconn.Listen(1<<20)
 		verificationv1.RegisterVerificationServiceServer(server, &fake{get: echo})
@@ -168,9 +168,9 @@ func TestHalfCallsOfStrangersAreBounded(t *testing.T) {
 	})
 }
 
-// TestCallsWithoutTimeTakeNoPlace: gRPC ends a call whose deadline has passed at its start, and reports no end. Such calls
+// TestCallsWithoutTimeTakeNoSlot: gRPC ends a call whose deadline has passed at its start, and reports no end. Such calls
 // must not be counted as unauthenticated for ever.
-func TestCallsWithoutTimeTakeNoPlace(t *testing.T) {
+func TestCallsWithoutTimeTakeNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, pipe := New(Config{Logger: slog.New(slog.DiscardHandler)}), bufconn.Listen(1<<20)
 		verificationv1.RegisterVerificationServiceServer(server, &fake{get: echo})
@@ -205,8 +205,8 @@ func TestCallsWithoutTimeTakeNoPlace(t *testing.T) {
 	})
 }
 
-// TestStrangersDoNotFillTheLog: the lines of refused calls are limited, and an admitted call still has its line.
-func TestStrangersDoNotFillTheLog(t *testing.T) {
+// TestUnauthenticatedCallersDoNotFillTheLog: the lines of refused calls are limited, and an admitted call still has its line.
+func TestUnauthenticatedCallersDoNotFillTheLog(t *testing.T) {
 	s := startBehindDoor(t, 10)
 	client := verificationv1.NewVerificationServiceClient(s.another(t))
 	began := time.Now()

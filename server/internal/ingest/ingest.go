@@ -47,19 +47,19 @@ type Config struct {
 	Clock func() time.Time
 	// Logger gets a line for each ambiguous event that was decided by rule.
 	Logger *slog.Logger
-	// ObserveDoubt is called with the result of each ambiguous event, and ObserveReadThrough with the result of each
+	// ObserveAmbiguous is called with the result of each ambiguous event, and ObserveReadThrough with the result of each
 	// read of a session that was not known here. They are called by many goroutines at once. nil: not called.
-	ObserveDoubt       func(Doubt)
+	ObserveAmbiguous   func(AmbiguousResult)
 	ObserveReadThrough func(ReadThrough)
 }
 
-// Doubt is the result of an event whose order was ambiguous: a small, fixed set.
-type Doubt string
+// AmbiguousResult is the result of an event whose order was ambiguous: a small, fixed set.
+type AmbiguousResult string
 
 // The results of ambiguous events.
 const (
-	DoubtSettled Doubt = "settled" // Stripe was read, or the order had become clear by then
-	DoubtPending Doubt = "pending" // decided by rule, unresolved until Stripe is read
+	AmbiguousResolved   AmbiguousResult = "settled" // Stripe was read, or the order had become clear by then
+	AmbiguousUnresolved AmbiguousResult = "pending" // decided by rule, unresolved until Stripe is read
 )
 
 // ReadThrough is the result of a read of a session that was not known here: a small, fixed set.
@@ -90,8 +90,8 @@ func New(config Config) *Ingest {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	if config.ObserveDoubt == nil {
-		config.ObserveDoubt = func(Doubt) {}
+	if config.ObserveAmbiguous == nil {
+		config.ObserveAmbiguous = func(AmbiguousResult) {}
 	}
 	if config.ObserveReadThrough == nil {
 		config.ObserveReadThrough = func(ReadThrough) {}
@@ -110,7 +110,7 @@ func (i *Ingest) Close() {
 // An error wraps one of package store's or is the context's. An outage of Stripe's API is not an error.
 func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
 	event.RecordTime = i.config.Clock().UnixMilli()
-	defer i.forget(event.Object)
+	defer i.dropMisses(event.Object)
 	session, outcome, err := i.decide(ctx, event)
 	if err == nil {
 		_, err = i.Inherit(ctx, session)
@@ -121,7 +121,7 @@ func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verificat
 // decide commits one event by the rules and, if its order is ambiguous, by what Stripe says.
 func (i *Ingest) decide(ctx context.Context, event verification.Event) (verification.Session, verification.Outcome, error) {
 	session, outcome, err := i.apply(ctx, event, i.config.Stripe == nil)
-	if err != nil || !outcome.Doubt {
+	if err != nil || !outcome.Ambiguous {
 		return session, outcome, err
 	}
 	if i.config.Stripe != nil {
@@ -130,9 +130,9 @@ func (i *Ingest) decide(ctx context.Context, event verification.Event) (verifica
 	switch {
 	case err != nil:
 	case outcome.Effect == verification.EffectPending:
-		i.config.ObserveDoubt(DoubtPending)
+		i.config.ObserveAmbiguous(AmbiguousUnresolved)
 	default:
-		i.config.ObserveDoubt(DoubtSettled)
+		i.config.ObserveAmbiguous(AmbiguousResolved)
 	}
 	return session, outcome, err
 }
@@ -143,7 +143,7 @@ func (i *Ingest) apply(ctx context.Context, event verification.Event, decide boo
 	session, err = i.config.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 		var next verification.Session
 		next, outcome = verification.Transition(current, event)
-		return next, outcome.Write && (decide || !outcome.Doubt), nil
+		return next, outcome.Write && (decide || !outcome.Ambiguous), nil
 	})
 	return session, outcome, err
 }
@@ -155,7 +155,7 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 	defer cancel()
 	log := i.config.Logger.With("event_id", event.ID, "session_id", event.Object.ID)
 	for range resolveReads {
-		read, err := i.read(asking, verification.PurposeDoubt, event.Object)
+		read, err := i.read(asking, verification.PurposeAmbiguous, event.Object)
 		if err != nil {
 			log.Warn("the order of an event is ambiguous and Stripe gave no answer: decided by rule", "error", err)
 			return i.decideByRule(ctx, event, wasBusy(err))
@@ -163,13 +163,13 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 		var outcome verification.Outcome
 		session, err := i.config.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 			var next verification.Session
-			next, outcome = verification.Settle(current, event, read)
+			next, outcome = verification.Resolve(current, event, read)
 			if outcome.Dropped {
 				next, outcome = verification.Transition(current, event)
 			}
-			return next, outcome.Write && !outcome.Doubt, nil
+			return next, outcome.Write && !outcome.Ambiguous, nil
 		})
-		if err != nil || !outcome.Doubt {
+		if err != nil || !outcome.Ambiguous {
 			return session, outcome, err
 		}
 	}
@@ -180,7 +180,7 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 // decideByRule commits an ambiguous event. If again is set, Stripe can be asked soon, and is.
 func (i *Ingest) decideByRule(ctx context.Context, event verification.Event, again bool) (verification.Session, verification.Outcome, error) {
 	session, outcome, err := i.apply(ctx, event, true)
-	if err == nil && again && session.Pending {
+	if err == nil && again && session.Unresolved {
 		i.recheck(event.Object)
 	}
 	return session, outcome, err

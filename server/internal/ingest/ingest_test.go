@@ -52,7 +52,7 @@ func ambiguous(t *testing.T, asked Stripe) (*records, *Ingest, verification.Even
 	return kept, i, event(2, 5, passed)
 }
 
-func TestADoubtIsSettledByStripe(t *testing.T) {
+func TestAnAmbiguousOrderIsResolvedByStripe(t *testing.T) {
 	tests := []struct {
 		name   string
 		truth  verification.Object
@@ -69,10 +69,10 @@ func TestADoubtIsSettledByStripe(t *testing.T) {
 			kept, i, second := ambiguous(t, asked)
 			outcome := apply(t, i, second)
 			session := kept.session(t)
-			if outcome.Effect != test.effect || outcome.Doubt {
+			if outcome.Effect != test.effect || outcome.Ambiguous {
 				t.Errorf("outcome %+v, want effect %d", outcome, test.effect)
 			}
-			if session.Status != test.status || session.Error != test.truth.Error || session.Report != test.truth.Report || session.Pending {
+			if session.Status != test.status || session.Error != test.truth.Error || session.Report != test.truth.Report || session.Unresolved {
 				t.Errorf("session %+v, want what Stripe says", session)
 			}
 			if asked.count() != 1 {
@@ -82,7 +82,7 @@ func TestADoubtIsSettledByStripe(t *testing.T) {
 	}
 }
 
-func TestADoubtIsNotSettledByAReadBegunBeforeTheEventArrived(t *testing.T) {
+func TestAnAmbiguousOrderIsNotResolvedByAReadBegunBeforeTheEventArrived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old := make(chan struct{})
 		asked := &stripe{}
@@ -94,7 +94,7 @@ func TestADoubtIsNotSettledByAReadBegunBeforeTheEventArrived(t *testing.T) {
 			return verification.Retrieved{Object: passed, AsOf: base + 7}, nil
 		}
 		kept, i, second := ambiguous(t, asked)
-		go func() { _, _ = i.Reread(t.Context(), verification.Session{ID: sessionID, Pending: true}) }()
+		go func() { _, _ = i.Reread(t.Context(), verification.Session{ID: sessionID, Unresolved: true}) }()
 		synctest.Wait()
 		answered := make(chan verification.Outcome, 1)
 		go func() {
@@ -113,7 +113,7 @@ func TestADoubtIsNotSettledByAReadBegunBeforeTheEventArrived(t *testing.T) {
 		if asked.count() != 2 {
 			t.Errorf("%d GETs: the event shared one that was under way", asked.count())
 		}
-		if got := kept.session(t); got.Status != verification.StatusVerified || got.Pending {
+		if got := kept.session(t); got.Status != verification.StatusVerified || got.Unresolved {
 			t.Errorf("the stale answer won: %+v", got)
 		}
 	})
@@ -155,9 +155,9 @@ func TestAnOvertakenReadIsMadeAgainUpToThreeTimesThenTheRuleDecides(t *testing.T
 		apply(t, i, event(1, 5, failed))
 		outcome := apply(t, i, event(2, 5, passed))
 		session := kept.session(t)
-		if asked.count() != test.gets || outcome.Effect != test.effect || session.Pending != test.pending {
+		if asked.count() != test.gets || outcome.Effect != test.effect || session.Unresolved != test.pending {
 			t.Errorf("%d overtaken: %d GETs, %+v, pending %v; want %d, effect %d, %v",
-				test.overtaken, asked.count(), outcome, session.Pending, test.gets, test.effect, test.pending)
+				test.overtaken, asked.count(), outcome, session.Unresolved, test.gets, test.effect, test.pending)
 		}
 		if !session.Knows("evt_2") {
 			t.Errorf("%d overtaken: the event was not kept", test.overtaken)
@@ -165,7 +165,7 @@ func TestAnOvertakenReadIsMadeAgainUpToThreeTimesThenTheRuleDecides(t *testing.T
 	}
 }
 
-func TestAnOvertakenDoubtThatIsNoneAnyMoreAsksNoMore(t *testing.T) {
+func TestAnOrderThatIsNoLongerAmbiguousIsNotReadAgain(t *testing.T) {
 	kept := &records{}
 	asked := &stripe{}
 	var i *Ingest
@@ -208,14 +208,14 @@ func TestStripesFailureIsNoErrorOfApplyAndTheRuleDecides(t *testing.T) {
 				t.Errorf("outcome %+v, want pending", outcome)
 			}
 			// Of equal rank verified stands.
-			if got := kept.session(t); got.Status != verification.StatusVerified || !got.Pending || got.FailedAttempts != 1 {
+			if got := kept.session(t); got.Status != verification.StatusVerified || !got.Unresolved || got.FailedAttempts != 1 {
 				t.Errorf("session %+v", got)
 			}
 		})
 	}
 }
 
-func TestADoubtTakesAtMostTwoSeconds(t *testing.T) {
+func TestAnAmbiguousOrderTakesAtMostTwoSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := &stripe{}
 		asked.retrieve = func(ctx context.Context, _ int) (verification.Retrieved, error) {
@@ -234,7 +234,7 @@ func TestADoubtTakesAtMostTwoSeconds(t *testing.T) {
 	})
 }
 
-func TestADoubtBehindASlowReadTakesAtMostTwoSecondsToo(t *testing.T) {
+func TestAnAmbiguousOrderBehindASlowReadTakesAtMostTwoSecondsToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := &stripe{}
 		asked.retrieve = func(context.Context, int) (verification.Retrieved, error) {
@@ -265,7 +265,7 @@ func TestTheStoresFailureIsAnErrorOfApply(t *testing.T) {
 	}
 }
 
-func TestTheStoresFailureDuringADoubtIsAnErrorOfApply(t *testing.T) {
+func TestTheStoresFailureDuringTheReadOfAnAmbiguousOrderIsAnErrorOfApply(t *testing.T) {
 	kept := &records{}
 	asked := &stripe{}
 	asked.retrieve = func(context.Context, int) (verification.Retrieved, error) {
@@ -281,7 +281,7 @@ func TestTheStoresFailureDuringADoubtIsAnErrorOfApply(t *testing.T) {
 	}
 }
 
-func TestACancelledWebhookEndsADoubtWithTheContextsError(t *testing.T) {
+func TestACanceledWebhookEndsTheReadOfAnAmbiguousOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := &stripe{}
 		asked.retrieve = func(ctx context.Context, _ int) (verification.Retrieved, error) {
@@ -300,7 +300,7 @@ func TestACancelledWebhookEndsADoubtWithTheContextsError(t *testing.T) {
 	})
 }
 
-func TestTwoDeliveriesOfOneDoubtfulEventCountOnce(t *testing.T) {
+func TestTwoDeliveriesOfOneAmbiguousEventCountOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept := &records{}
 		asked := &stripe{}
@@ -327,7 +327,7 @@ func TestTwoDeliveriesOfOneDoubtfulEventCountOnce(t *testing.T) {
 			}
 		}
 		session := kept.session(t)
-		if first != 1 || session.FailedAttempts != 1 || session.Status != verification.StatusRequiresInput || session.Pending {
+		if first != 1 || session.FailedAttempts != 1 || session.Status != verification.StatusRequiresInput || session.Unresolved {
 			t.Errorf("%d took effect; session %+v", first, session)
 		}
 		if asked.count() > 2 {

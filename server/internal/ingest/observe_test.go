@@ -9,20 +9,20 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-func TestDoubtsAreCounted(t *testing.T) {
+func TestAmbiguousOrdersAreCounted(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		stripe Stripe
-		want   []Doubt
+		want   []AmbiguousResult
 	}{
-		{"settled by Stripe", says(passed, base+60), []Doubt{DoubtSettled}},
-		{"Stripe is away", fails(verification.ErrStripeUnavailable), []Doubt{DoubtPending}},
-		{"no key", nil, []Doubt{DoubtPending}},
+		{"settled by Stripe", says(passed, base+60), []AmbiguousResult{AmbiguousResolved}},
+		{"Stripe is unavailable", fails(verification.ErrStripeUnavailable), []AmbiguousResult{AmbiguousUnresolved}},
+		{"no key", nil, []AmbiguousResult{AmbiguousUnresolved}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, i, second := ambiguous(t, test.stripe)
-			var seen []Doubt
-			i.config.ObserveDoubt = func(d Doubt) { seen = append(seen, d) }
+			var seen []AmbiguousResult
+			i.config.ObserveAmbiguous = func(r AmbiguousResult) { seen = append(seen, r) }
 			apply(t, i, second)
 			apply(t, i, second) // known: no longer ambiguous
 			if !slices.Equal(seen, test.want) {
@@ -32,11 +32,11 @@ func TestDoubtsAreCounted(t *testing.T) {
 	}
 }
 
-func TestADoubtThatTheStoreCannotKeepIsNotCounted(t *testing.T) {
+func TestAnAmbiguousOrderThatTheStoreCannotKeepIsNotCounted(t *testing.T) {
 	kept := &records{}
 	i := newIngest(t, kept, nil)
 	apply(t, i, event(1, 5, failed))
-	i.config.ObserveDoubt = func(d Doubt) { t.Errorf("called with %s", d) }
+	i.config.ObserveAmbiguous = func(r AmbiguousResult) { t.Errorf("called with %s", r) }
 	i.config.Store = unavailable{kept}
 	if _, err := i.Apply(t.Context(), event(2, 5, passed)); err == nil {
 		t.Error("no error")

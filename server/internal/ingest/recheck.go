@@ -79,7 +79,7 @@ func (i *Ingest) recheck(object verification.Object) {
 				return
 			}
 			session, err := i.recheckNow(ctx, object.ID)
-			if err == nil && !session.Pending {
+			if err == nil && !session.Unresolved {
 				i.config.Logger.Info("an event that was decided by rule is settled by Stripe", "session_id", object.ID, "status", session.Status)
 				return
 			}
@@ -94,7 +94,7 @@ func (i *Ingest) recheckNow(ctx context.Context, id string) (verification.Sessio
 	ctx, cancel := context.WithTimeout(ctx, recheckTimeout)
 	defer cancel()
 	session, err := i.config.Store.Get(ctx, id)
-	if err != nil || !session.Pending {
+	if err != nil || !session.Unresolved {
 		return session, err
 	}
 	return i.Reread(ctx, session)

@@ -28,7 +28,7 @@ func thin(faults ...error) *stripe {
 	}}
 }
 
-func TestG15_ADoubtDecidedByRuleBecauseWeWereBusyIsReadAgainWithinSeconds(t *testing.T) {
+func TestG15_AnOrderDecidedByRuleUnderLoadIsReadAgainWithinSeconds(t *testing.T) {
 	busy := verification.ErrStripeBusy
 	tests := []struct {
 		name   string
@@ -47,19 +47,19 @@ func TestG15_ADoubtDecidedByRuleBecauseWeWereBusyIsReadAgainWithinSeconds(t *tes
 				if outcome := applyAmbiguous(t, i); outcome.Effect != verification.EffectPending {
 					t.Fatalf("effect %v, want pending", outcome.Effect)
 				}
-				if s := kept.session(t); s.Status != verification.StatusRequiresInput || !s.Pending {
-					t.Fatalf("by rule the status is %s, pending %v", s.Status, s.Pending)
+				if s := kept.session(t); s.Status != verification.StatusRequiresInput || !s.Unresolved {
+					t.Fatalf("by rule the status is %s, pending %v", s.Status, s.Unresolved)
 				}
 				time.Sleep(test.within)
 				synctest.Wait()
-				if s := kept.session(t); s.Status != verification.StatusVerified || s.Pending {
-					t.Errorf("after %v the status is %s, pending %v; Stripe says verified", test.within, s.Status, s.Pending)
+				if s := kept.session(t); s.Status != verification.StatusVerified || s.Unresolved {
+					t.Errorf("after %v the status is %s, pending %v; Stripe says verified", test.within, s.Status, s.Unresolved)
 				}
 				time.Sleep(time.Hour)
 				if want := len(test.faults) + 1; asked.count() != want {
 					t.Errorf("%d GETs, want %d", asked.count(), want)
 				}
-				if slices.ContainsFunc(asked.purposes, func(p verification.Purpose) bool { return p != verification.PurposeDoubt }) {
+				if slices.ContainsFunc(asked.purposes, func(p verification.Purpose) bool { return p != verification.PurposeAmbiguous }) {
 					t.Errorf("purposes %v, want only those of ambiguous events", asked.purposes)
 				}
 			})
@@ -67,7 +67,7 @@ func TestG15_ADoubtDecidedByRuleBecauseWeWereBusyIsReadAgainWithinSeconds(t *tes
 	}
 }
 
-func TestADoubtDuringStripesOutageIsLeftToTheCatchUp(t *testing.T) {
+func TestAnAmbiguousOrderDuringStripesOutageIsLeftToTheCatchUp(t *testing.T) {
 	for _, fault := range []error{verification.ErrStripeUnavailable, verification.ErrStripeUnauthorized} {
 		synctest.Test(t, func(t *testing.T) {
 			asked := thin(fault)
@@ -81,7 +81,7 @@ func TestADoubtDuringStripesOutageIsLeftToTheCatchUp(t *testing.T) {
 	}
 }
 
-func TestAReadOfADoubtIsTriedAgainOnlyAFewTimes(t *testing.T) {
+func TestAReadOfAnUnresolvedSessionIsRepeatedOnlyAFewTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := fails(verification.ErrStripeBusy)
 		i := newIngest(t, &records{}, asked)
@@ -109,7 +109,7 @@ func TestCloseEndsWhatWaitsToBeReadAgain(t *testing.T) {
 func TestRereadsAreForTheirPurpose(t *testing.T) {
 	asked := says(passed, base)
 	i := newIngest(t, &records{}, asked)
-	unresolved := verification.Session{ID: sessionID, Pending: true}
+	unresolved := verification.Session{ID: sessionID, Unresolved: true}
 	for _, err := range []error{
 		second(i.Reread(t.Context(), unresolved)),
 		second(i.Reread(t.Context(), verification.Session{ID: sessionID})),
@@ -119,7 +119,7 @@ func TestRereadsAreForTheirPurpose(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if want := []verification.Purpose{verification.PurposeDoubt, verification.PurposeCatchUp, verification.PurposeLookup}; !slices.Equal(asked.purposes, want) {
+	if want := []verification.Purpose{verification.PurposeAmbiguous, verification.PurposeCatchUp, verification.PurposeLookup}; !slices.Equal(asked.purposes, want) {
 		t.Errorf("purposes %v, want %v", asked.purposes, want)
 	}
 }

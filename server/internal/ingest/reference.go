@@ -19,8 +19,8 @@ const (
 	archiveWithoutStripe = 24 * time.Hour
 )
 
-// archived is an archived session that a reference leads to, as Stripe said. Neither its record nor the index may hold
-// the reference, so without this entry each call by reference would ask Stripe.
+// archived is an archived session to which a reference leads according to Stripe. Neither its record nor the index can
+// hold the reference. Without this entry each call by reference would ask Stripe.
 type archived struct {
 	id    string
 	at    time.Time // when Stripe said so
@@ -67,7 +67,7 @@ func (i *Ingest) archived(ctx context.Context, reference string, known archived)
 // leads reports whether callers of a reference see a session that Stripe says it leads to: the session has the reference,
 // or has lost it only because it was archived.
 func leads(reference string, session verification.Session) bool {
-	return session.Reference == reference || session.Reference == "" && session.Stub()
+	return session.Reference == reference || session.Reference == "" && session.IsArchived()
 }
 
 // find asks Stripe for the newest session of a reference, and notes it if it is archived.
@@ -108,8 +108,8 @@ func saysMore(session verification.Session, retrieved verification.Retrieved) bo
 	return outcome.Write
 }
 
-// forget drops the misses and archives of a session that has an event: they are older.
-func (i *Ingest) forget(object verification.Object) {
+// dropMisses drops the cached misses and archives of a session that has an event. They are older than the event.
+func (i *Ingest) dropMisses(object verification.Object) {
 	i.misses.end(question{account: object.Account, id: object.ID})
 	if object.Reference != "" {
 		i.misses.end(question{reference: object.Reference})

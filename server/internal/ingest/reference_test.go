@@ -41,7 +41,7 @@ func newArchive(t *testing.T) *archiveRig {
 	t.Cleanup(r.Close)
 	apply(t, r.Ingest, event(1, 1, r.found))
 	r.edit(t, func(current verification.Session) verification.Session {
-		next, changed := verification.Shrink(current, time.Hour, r.now.Add(100*time.Hour))
+		next, changed := verification.Archive(current, time.Hour, r.now.Add(100*time.Hour))
 		if !changed {
 			t.Fatal("nothing was archived")
 		}
@@ -63,7 +63,7 @@ func (r *archiveRig) edit(t *testing.T, change func(verification.Session) verifi
 func (r *archiveRig) ask(t *testing.T, what string, finds, gets int) {
 	t.Helper()
 	session, err := r.ReadUnknownReference(t.Context(), "person")
-	if err != nil || session.ID != sessionID || !session.Stub() || session.Reference != "" {
+	if err != nil || session.ID != sessionID || !session.IsArchived() || session.Reference != "" {
 		t.Errorf("%s: %+v, %v; want the archived session", what, session, err)
 	}
 	r.asked(t, what, finds, gets)

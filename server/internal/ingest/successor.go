@@ -20,7 +20,7 @@ const maxChain = 128
 // The oldest predecessor comes first, since each session hands on what it has inherited. Errors are the store's or the
 // context's.
 func (i *Ingest) Inherit(ctx context.Context, session verification.Session) (verification.Session, error) {
-	if session.Owes() == "" {
+	if session.UnfinishedPredecessor() == "" {
 		return session, nil
 	}
 	chain, err := i.chain(ctx, session)
@@ -40,7 +40,7 @@ func (i *Ingest) Inherit(ctx context.Context, session verification.Session) (ver
 func (i *Ingest) chain(ctx context.Context, session verification.Session) ([]verification.Session, error) {
 	chain := []verification.Session{session}
 	for heir := session; len(chain) < maxChain; heir = chain[len(chain)-1] {
-		owed := heir.Owes()
+		owed := heir.UnfinishedPredecessor()
 		predecessorID := heir.Predecessor
 		if predecessorID == "" {
 			predecessorID = owed
@@ -69,7 +69,7 @@ func (i *Ingest) chain(ctx context.Context, session verification.Session) ([]ver
 // inheritFrom makes heir the successor of a session: first the predecessor names it, and from then on the predecessor's
 // grants are final; then the heir takes its counts.
 func (i *Ingest) inheritFrom(ctx context.Context, predecessor, heir verification.Session) (verification.Session, error) {
-	if heir.Owes() == "" {
+	if heir.UnfinishedPredecessor() == "" {
 		return heir, nil
 	}
 	predecessor, err := i.config.Store.Update(ctx, predecessor.ID, func(current verification.Session) (verification.Session, bool, error) {

@@ -33,8 +33,8 @@ func (i *Ingest) ReadUnknown(ctx context.Context, id string) (verification.Sessi
 // Reread reads a session from Stripe whose changes can have been lost or missed here, and stores what is new. It is for
 // work that no caller waits for. An unresolved session is read at the highest priority.
 func (i *Ingest) Reread(ctx context.Context, current verification.Session) (verification.Session, error) {
-	if current.Pending {
-		return i.reread(ctx, verification.PurposeDoubt, current)
+	if current.Unresolved {
+		return i.reread(ctx, verification.PurposeAmbiguous, current)
 	}
 	return i.reread(ctx, verification.PurposeCatchUp, current)
 }

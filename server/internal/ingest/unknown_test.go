@@ -108,7 +108,7 @@ func TestAReadThatNobodyWaitsForEndsInTime(t *testing.T) {
 	})
 }
 
-func TestG15_WhatStripeDoesNotKnowIsRememberedLongerEachTime(t *testing.T) {
+func TestG15_AMissAtStripeIsCachedLongerEachTime(t *testing.T) {
 	var now atomic.Int64
 	asked := fails(verification.ErrStripeUnknown)
 	asked.find = func(context.Context, string) (verification.Retrieved, error) {
@@ -135,7 +135,7 @@ func TestG15_WhatStripeDoesNotKnowIsRememberedLongerEachTime(t *testing.T) {
 	}
 }
 
-func TestOnlyUnknownIsRememberedNotStripesTrouble(t *testing.T) {
+func TestAFailureOfStripeIsNotCachedAsAMiss(t *testing.T) {
 	for _, fault := range []error{verification.ErrStripeUnavailable, verification.ErrStripeUnauthorized, verification.ErrStripeBudget, &verification.StripeRefusedError{Code: "x"}} {
 		asked := fails(fault)
 		i := newIngest(t, &records{}, asked)
@@ -239,7 +239,7 @@ func TestTheStoresFailureIsAnErrorOfReadUnknown(t *testing.T) {
 	}
 }
 
-func TestCloseWaitsForADoubtsRead(t *testing.T) {
+func TestCloseWaitsForTheReadOfAnAmbiguousOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ended atomic.Bool
 		asked := &stripe{}
@@ -252,7 +252,7 @@ func TestCloseWaitsForADoubtsRead(t *testing.T) {
 		i := newIngest(t, &records{}, asked)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := i.read(ctx, verification.PurposeDoubt, open); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := i.read(ctx, verification.PurposeAmbiguous, open); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
 		i.Close()

@@ -111,7 +111,7 @@ func TestG6_AFeedThatIsTrimmedBeforeItIsReadIsNoticed(t *testing.T) {
 
 // An answer of the feed does not say that the positions still are good: the cache is fresh as far as the last
 // check, however much is read since.
-func TestG8_TheMemoryIsTrustedAsFarAsTheLastCheckOnly(t *testing.T) {
+func TestG8_TheCacheAnswersOnlyWhileTheLastCheckIsRecent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, m := newFeed(), &boundedCache{fakeCache: &fakeCache{}}
 		m.fresh = func(until time.Time) {
@@ -142,7 +142,7 @@ func (m *boundedCache) markFresh(_ int, until time.Time) []string {
 
 // A commit of this process that the feed does not show is lost, although the positions are good; after a
 // break all commits that it had not shown can be lost.
-func TestG7_OwnCommitsThatTheFeedDoesNotTellOfAreTold(t *testing.T) {
+func TestG7_OwnCommitsThatTheFeedDoesNotShowAreReportedLost(t *testing.T) {
 	for name, loses := range map[string]func(*feed){
 		"behind the position": func(*feed) {},
 		"with the position":   func(f *feed) { f.lost = true },

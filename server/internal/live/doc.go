@@ -1,6 +1,6 @@
-// Package live is what this process knows of sessions now, and who waits for their changes. A View caches
-// sessions in front of the store, follows the store's feed of changes, and wakes the watchers of a session that
-// changed. This page is the whole protocol between a commit, here or in another process, and a watcher.
+// Package live holds the sessions that this process knows, and the watchers that wait for their changes. A View
+// caches sessions in front of the store, follows the store's feed of changes, and wakes the watchers of a session
+// that changed. This page is the whole protocol between a commit, here or in another process, and a watcher.
 //
 // The package refuses to know what a session means (verification decides), how a watcher shows it (rpc), and
 // which database keeps it (the store's adapter).

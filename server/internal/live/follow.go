@@ -104,7 +104,7 @@ func (f *follower) follow(ctx context.Context) error {
 			checked = began
 		}
 		entries, breaks := f.advance(entries)
-		woke := f.tell(entries)
+		woke := f.deliver(entries)
 		f.wakeReferences(ctx, entries)
 		if !woke && len(entries) > 0 {
 			if err := sleep(ctx, ownPause); err != nil {

@@ -139,7 +139,7 @@ func TestAtStartEveryoneLooksAgain(t *testing.T) {
 	})
 }
 
-func TestAStoreThatIsAwayAtStartIsWaitedFor(t *testing.T) {
+func TestAnOutageOfTheStoreAtStartIsWaitedFor(t *testing.T) {
 	for _, hang := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			f, h := newFeed(), hub.New()
@@ -159,9 +159,9 @@ func TestAStoreThatIsAwayAtStartIsWaitedFor(t *testing.T) {
 	}
 }
 
-// A store that stays away is said at once and then once a minute, with the number of failures, however it fails; and at once
-// when it goes away again.
-func TestAStoreThatStaysAwayIsSaidOnceAMinute(t *testing.T) {
+// A store that stays unavailable is said at once and then once a minute, with the number of failures, however it fails; and at once
+// when it becomes unavailable again.
+func TestALongOutageOfTheStoreIsLoggedOnceAMinute(t *testing.T) {
 	for name, hang := range map[string]bool{"it fails": false, "it hangs": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestAStoreThatStaysAwayIsSaidOnceAMinute(t *testing.T) {
 	}
 }
 
-func TestAfterAStoreThatWasAwayEveryoneLooksAgain(t *testing.T) {
+func TestAfterAnOutageOfTheStoreEveryWatcherReadsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, h := newFeed(), hub.New()
 		stop := run(t, f, h)

@@ -42,7 +42,7 @@ func TestBackgroundReadsLeaveSlotsToOtherReads(t *testing.T) {
 	}
 }
 
-// TestAWaitForASlotEndsWithItsContext: a caller that has gone must not keep its place in the queue.
+// TestAWaitForASlotEndsWithItsContext: a caller that has gone must not stay in the queue.
 func TestAWaitForASlotEndsWithItsContext(t *testing.T) {
 	full := Limit(fakeSessions{}, 0) // no slot is ever released
 	ctx, cancel := context.WithCancel(t.Context())

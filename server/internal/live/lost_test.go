@@ -10,9 +10,9 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// TestG8_ARevisionLostBeforeItsNewsIsForgotten: the store loses a revision before the feed has shown it, so
+// TestG8_ARevisionLostBeforeItsFeedEntryIsEvicted: the store loses a revision before the feed has shown it, so
 // that the feed, which is followed all the time, shows no sign of it.
-func TestG8_ARevisionLostBeforeItsNewsIsForgotten(t *testing.T) {
+func TestG8_ARevisionLostBeforeItsFeedEntryIsEvicted(t *testing.T) {
 	for name, learn := range map[string]func(*testing.T, *records, *View){
 		"committed here": func(t *testing.T, _ *records, v *View) {
 			if _, err := v.Update(t.Context(), "vs_1", advance); err != nil {

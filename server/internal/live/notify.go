@@ -29,9 +29,9 @@ func (n notifier) committed(before, after verification.Session) {
 // session wakes the watchers of one session.
 func (n notifier) session(id string) { n.hub.Wake(hub.Session(id)) }
 
-// tell tells the cache of all entries first, then wakes their watchers: a watcher that reads at once must not
-// get the older session from the cache. It reports whether any session's watchers had to be woken.
-func (f *follower) tell(entries []store.Entry) (woke bool) {
+// deliver invalidates the cached sessions of all entries first, then wakes their watchers: a watcher that reads at
+// once must not get the older session from the cache. It reports whether it woke the watchers of any session.
+func (f *follower) deliver(entries []store.Entry) (woke bool) {
 	wake := make([]bool, len(entries))
 	for n, entry := range entries {
 		f.changed(entry.SessionID, entry.Revision)

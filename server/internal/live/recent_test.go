@@ -18,7 +18,7 @@ import (
 
 // Whatever was kept and lost, exactly the sessions of the lost entries are reported, and whether there
 // may be more.
-func TestG7_WhatWasLostIsTold(t *testing.T) {
+func TestG7_ALossIsReported(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		total := rapid.IntRange(0, 3*keptEntries).Draw(t, "entries")
 		kept := rapid.IntRange(0, total).Draw(t, "kept")
@@ -55,7 +55,7 @@ func TestG7_WhatWasLostIsTold(t *testing.T) {
 	})
 }
 
-func TestAStoreThatIsAwayIsNotALoss(t *testing.T) {
+func TestAnOutageOfTheStoreIsNotALoss(t *testing.T) {
 	r := recentEntries{entries: make([]store.Entry, 3)}
 	if got, _, err := r.lost(func(store.Position) error { return store.ErrUnavailable }); !errors.Is(err, store.ErrUnavailable) || got != nil {
 		t.Fatalf("lost %v, %v", got, err)
@@ -63,7 +63,7 @@ func TestAStoreThatIsAwayIsNotALoss(t *testing.T) {
 }
 
 // The store loses everything while the follower cannot read: it keeps its positions.
-func TestG7_ALossDuringAnOutageIsTold(t *testing.T) {
+func TestG7_ALossDuringAnOutageIsReported(t *testing.T) {
 	server := redistest.Start(t)
 	s, h := openRedis(t, server), hub.New()
 	session := watch(t, h, hub.Session("vs_1"))

@@ -64,7 +64,7 @@ func commitEvent(t *testing.T, s store.Store, id, eventID string, second int64) 
 	}
 }
 
-func TestOnARealRedisAFlushIsNoticedEveryoneIsWokenAndItGoesOn(t *testing.T) {
+func TestOnARealRedisAFlushIsNoticedAndWakesEveryWatcher(t *testing.T) {
 	server := redistest.Start(t)
 	s, h := openRedis(t, server), hub.New()
 	commitEvent(t, s, "vs_1", "evt_0", 1)
@@ -82,7 +82,7 @@ func TestOnARealRedisAFlushIsNoticedEveryoneIsWokenAndItGoesOn(t *testing.T) {
 	}
 }
 
-func TestOnARealRedisACrashIsSurvivedAndItGoesOn(t *testing.T) {
+func TestOnARealRedisACrashIsSurvived(t *testing.T) {
 	server := redistest.Start(t)
 	s, h := openRedis(t, server), hub.New()
 	quiet := watch(t, h, hub.Session("vs_quiet"))
@@ -98,7 +98,7 @@ func TestOnARealRedisACrashIsSurvivedAndItGoesOn(t *testing.T) {
 	}
 }
 
-func TestOnARealRedisAHangIsSurvivedAndItGoesOn(t *testing.T) {
+func TestOnARealRedisAHangIsSurvived(t *testing.T) {
 	server := redistest.Start(t)
 	s, h := openRedis(t, server), hub.New()
 	quiet := watch(t, h, hub.Session("vs_quiet"))

@@ -33,7 +33,7 @@ func TestTheTimesFitTogether(t *testing.T) {
 	}
 
 	for relation, holds := range map[string]bool{
-		// On a feed without news a wait and a check can both pass before the cache is marked fresh again, and on a
+		// On a feed without new entries a wait and a check can both pass before the cache is marked fresh again, and on a
 		// busy machine they take half as long again: else the cache would answer nothing much of the time.
 		"2*FreshnessBound >= 3*(followBlock+checkEvery)": 2*FreshnessBound >= 3*(followBlock+checkEvery),
 		"updateGrace < FreshnessBound":                   updateGrace < FreshnessBound,

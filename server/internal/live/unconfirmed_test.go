@@ -40,7 +40,7 @@ func TestG8_AnOwnCommitThatTheFeedDoesNotTellOfIsNotVouchedFor(t *testing.T) {
 
 // A commit that the feed has shown, before the commit's answer or after it, is not lost; nor is an update without a
 // revision, which it does not show.
-func TestOwnCommitsThatTheFeedToldOfAreKept(t *testing.T) {
+func TestOwnCommitsThatTheFeedShowedAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, v := newFreshView()
 		kept := func(what string) {

@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// daily is how long after its completion a job is due again.
+	// daily is the time after the completion of a job at which it is due again.
 	daily = 24 * time.Hour
-	// lookEvery is the time between two checks whether a job is due, and so the time after which another replica does a job that
-	// failed.
+	// lookEvery is the time between two checks whether a job is due. After at most this time another replica runs a job
+	// that failed.
 	lookEvery = 10 * time.Minute
 	// firstRetry is the time after which a job that failed is tried again. It doubles up to lookEvery.
 	firstRetry = 30 * time.Second
@@ -33,17 +33,17 @@ type Store interface {
 
 // Config configures Jobs. All fields but SettledTTL are required.
 type Config struct {
-	// Store has the sessions, the lists, the leases and the marks.
+	// Store keeps the sessions, the lists, the leases and the marks.
 	Store Store
-	// SettledTTL is the time after its last change at which a settled session is archived. 0: never.
+	// SettledTTL is the time after its last change at which a settled session is archived. 0 means never.
 	SettledTTL time.Duration
-	// Clock returns the time, by which jobs are due. The clocks of replicas can differ by minutes.
+	// Clock decides when a job is due. The clocks of replicas can differ by minutes.
 	Clock func() time.Time
 	// Logger gets each job that was completed or failed.
 	Logger *slog.Logger
 }
 
-// Jobs are the jobs of one process. They are safe for concurrent use.
+// Jobs runs the jobs of one process. It is safe for concurrent use.
 type Jobs struct {
 	config Config
 	holder string
@@ -52,7 +52,7 @@ type Jobs struct {
 // New returns the jobs of a process. It does not call the store.
 func New(config Config) *Jobs { return &Jobs{config: config, holder: rand.Text()} }
 
-// Run does each job whenever it is due, until ctx ends. When it returns, no work is left.
+// Run runs each job whenever it is due, until ctx ends. It returns when no job runs any more.
 func (j *Jobs) Run(ctx context.Context) {
 	var jobs sync.WaitGroup
 	jobs.Go(func() { j.keep(ctx, j.lists()) })

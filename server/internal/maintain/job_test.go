@@ -187,7 +187,7 @@ func TestOnlyACompletedJobIsMarked(t *testing.T) {
 }
 
 // One session that cannot be written stops neither the others nor the job.
-func TestASessionThatCannotBeShrunkIsLeft(t *testing.T) {
+func TestASessionThatCannotBeArchivedIsLeft(t *testing.T) {
 	for _, err := range []error{store.ErrConflict, store.ErrCorrupt} {
 		inBubble(t, func(f *fleet) {
 			f.view("a").update = fmt.Errorf("session vs_a: %w", err)

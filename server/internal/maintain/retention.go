@@ -52,13 +52,13 @@ func (j *Jobs) archive(ctx context.Context, keep Keep) (archived, left int, err 
 		if err := keep(ctx); err != nil {
 			return err
 		}
-		if _, due := verification.Shrink(session, j.config.SettledTTL, j.config.Clock()); !due {
+		if _, due := verification.Archive(session, j.config.SettledTTL, j.config.Clock()); !due {
 			return nil
 		}
 		changed := false
 		_, err := j.config.Store.Update(ctx, session.ID, func(current verification.Session) (verification.Session, bool, error) {
 			var next verification.Session
-			next, changed = verification.Shrink(current, j.config.SettledTTL, j.config.Clock())
+			next, changed = verification.Archive(current, j.config.SettledTTL, j.config.Clock())
 			return next, changed, nil
 		})
 		switch {

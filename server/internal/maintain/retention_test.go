@@ -66,7 +66,7 @@ func TestRetentionIsMarkedInTheStore(t *testing.T) {
 
 // Sessions settled for longer than SETTLED_TTL are archived: status and counts stay, details are removed. Younger sessions, and sessions
 // that are not settled, do not change.
-func TestSettledSessionsAreShrunk(t *testing.T) {
+func TestSettledSessionsAreArchived(t *testing.T) {
 	const day = 24 * 60 * 60 // in seconds
 	now := time.Unix(1_790_000_000, 0)
 	kept := openStore(t, redistest.Imitate(t).Addr(), 2, func() time.Time { return now })
@@ -99,7 +99,7 @@ func TestSettledSessionsAreShrunk(t *testing.T) {
 	}
 	for id, want := range map[string]bool{"vs_old": true, "vs_young": false, "vs_open": false} {
 		session, err := kept.Get(ctx, id)
-		if err != nil || session.Stub() != want || (session.Reference == "") != want || !session.Knows("evt_"+id) {
+		if err != nil || session.IsArchived() != want || (session.Reference == "") != want || !session.Knows("evt_"+id) {
 			t.Errorf("%s: %+v, %v", id, session, err)
 		}
 	}

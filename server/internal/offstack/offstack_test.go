@@ -15,7 +15,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestErrIsTheFunctionsError(t *testing.T) {
-	planted := errors.New("planted")
+	planted := errors.New("on purpose")
 	for _, want := range []error{nil, planted} {
 		if got := await.One(t, offstack.Go(func() error { return want })).Err(); got != want {
 			t.Errorf("got %v, want %v", got, want)
@@ -23,7 +23,7 @@ func TestErrIsTheFunctionsError(t *testing.T) {
 	}
 }
 
-func plant() error { panic("planted") }
+func panics() error { panic("on purpose") }
 
 // TestAPanicReachesTheCaller, with the stack where it was. So does a Goexit, which must not look like a
 // function that returned no error.
@@ -33,7 +33,7 @@ func TestAPanicReachesTheCaller(t *testing.T) {
 		value any
 		at    string
 	}{
-		"a panic":  {plant, "planted", "offstack_test.plant("},
+		"a panic":  {panics, "on purpose", "offstack_test.panics("},
 		"a Goexit": {func() error { runtime.Goexit(); return nil }, nil, "runtime.Goexit("},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -55,5 +55,5 @@ func TestAPanicReachesTheCaller(t *testing.T) {
 // TestTheCallerNeedNotWait: a function that no caller waits for ends too; goleak checks at the end.
 func TestTheCallerNeedNotWait(*testing.T) {
 	offstack.Go(func() error { return nil })
-	offstack.Go(plant)
+	offstack.Go(panics)
 }

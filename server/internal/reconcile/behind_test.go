@@ -227,10 +227,10 @@ func TestG3_AFullRunIsOwedToEachAccountUntilItIsDone(t *testing.T) {
 // accounts.
 func TestG3_AFullRunIsOwedAfterARunThatEnded(t *testing.T) {
 	for name, end := range map[string]func(kept *fakeStore, cancel func()){
-		"its context ends":     func(_ *fakeStore, cancel func()) { cancel() },
-		"the lease is lost":    func(kept *fakeStore, _ func()) { kept.holder, kept.until = "another", kept.clock().Add(leaseFor) },
-		"the store goes away":  func(kept *fakeStore, _ func()) { kept.fail = func(string, string) error { return errStore } },
-		"the process restarts": func(_ *fakeStore, cancel func()) { cancel() },
+		"its context ends":              func(_ *fakeStore, cancel func()) { cancel() },
+		"the lease is lost":             func(kept *fakeStore, _ func()) { kept.holder, kept.until = "another", kept.clock().Add(leaseFor) },
+		"the store becomes unavailable": func(kept *fakeStore, _ func()) { kept.fail = func(string, string) error { return errStore } },
+		"the process restarts":          func(_ *fakeStore, cancel func()) { cancel() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, kept := newStripe(t), newFakeStore()
@@ -370,9 +370,9 @@ func TestG3_AnAccountThatIsNamedAgain(t *testing.T) {
 	}
 }
 
-// TestG3_WhoIsBehindAndSinceWhen: all replicas and runs agree since when an account is behind. It ends when the
+// TestG3_AccountsBehindAndSinceWhen: all replicas and runs agree since when an account is behind. It ends when the
 // account is caught up.
-func TestG3_WhoIsBehindAndSinceWhen(t *testing.T) {
+func TestG3_AccountsBehindAndSinceWhen(t *testing.T) {
 	s, kept := newStripe(t), newFakeStore()
 	kept.clock = func() time.Time { return time.Unix(s.now.Load(), 0) }
 	s.live(2, "")

@@ -219,7 +219,7 @@ func (s *stripe) check(kept store.Store) {
 		if redaction > 0 {
 			want = fmt.Sprint(truth.Account, truth.Status, "", "", redaction, len(failures[truth.ID]), false)
 		}
-		if have := fmt.Sprint(got.Account, got.Status, got.Error.Code, got.Report, got.Redaction, got.FailedAttempts, got.Pending); have != want {
+		if have := fmt.Sprint(got.Account, got.Status, got.Error.Code, got.Report, got.Redaction, got.FailedAttempts, got.Unresolved); have != want {
 			if wrong++; wrong <= 5 {
 				s.t.Errorf("%s: %s; want %s", truth.ID, have, want)
 			}

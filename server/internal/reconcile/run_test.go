@@ -165,9 +165,9 @@ func TestARecordThatCannotBeReadKeepsNoOtherAway(t *testing.T) {
 	}
 }
 
-// TestTheBudgetIsKeptAndTheRunGoesOn: a spent budget stops the run without an error, and the runs of the next days
+// TestTheBudgetIsKeptAndTheRunContinues: a spent budget stops the run without an error, and the runs of the next days
 // complete it.
-func TestTheBudgetIsKeptAndTheRunGoesOn(t *testing.T) {
+func TestTheBudgetIsKeptAndTheRunContinues(t *testing.T) {
 	s, kept := newStripe(t), newFakeStore()
 	s.live(600, "")
 	var r *replica
@@ -237,7 +237,7 @@ func TestFaultsOfTheAPI(t *testing.T) {
 	}
 }
 
-func TestAStripeThatStaysAwayEndsTheRunPolitely(t *testing.T) {
+func TestALongOutageOfStripeEndsTheRun(t *testing.T) {
 	s, kept := newStripe(t), newFakeStore()
 	s.live(3, "")
 	s.must(s.SetAPIFaults(stripesim.APIFaults{ServerError: 1}))
@@ -279,7 +279,7 @@ func TestTwoReplicasAtOnce(t *testing.T) {
 			s.live(moreThanABatch, "")
 			var mu sync.Mutex
 			kept.fail = func(call, _ string) error {
-				if call == "lease" && lost { // a store that forgets it at once
+				if call == "lease" && lost { // a store that loses the lease at once
 					mu.Lock()
 					defer mu.Unlock()
 					kept.mu.Lock()
@@ -368,7 +368,7 @@ func TestALeaseIsHeldProlongedAndLost(t *testing.T) {
 	}
 }
 
-func TestObserveIsToldOfEachRun(t *testing.T) {
+func TestObserveIsCalledForEachRun(t *testing.T) {
 	s, kept := newStripe(t), newFakeStore()
 	s.live(2, "")
 	var seen []string

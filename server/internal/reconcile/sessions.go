@@ -160,7 +160,7 @@ func (u *run) reread(ctx context.Context, before verification.Session) (after ve
 			}
 			return err
 		})
-		if err != nil || !after.Pending {
+		if err != nil || !after.Unresolved {
 			break
 		}
 	}
@@ -171,7 +171,7 @@ func (u *run) reread(ctx context.Context, before verification.Session) (after ve
 func (u *run) compare(before, after verification.Session) {
 	u.summary.Reread++
 	u.logProgress(after.Account, after.Second)
-	if before.Revision == after.Revision && before.Pending == after.Pending {
+	if before.Revision == after.Revision && before.Unresolved == after.Unresolved {
 		return
 	}
 	u.summary.Changed++

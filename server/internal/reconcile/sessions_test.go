@@ -60,7 +60,7 @@ func TestSessionsStuckInProcessingAreReadAgain(t *testing.T) {
 	}
 }
 
-func TestSessionsInDoubtAreReadAgain(t *testing.T) {
+func TestUnresolvedSessionsAreReadAgain(t *testing.T) {
 	s, kept := newStripe(t), newFakeStore()
 	r := s.replica(kept, quiet)
 	made, err := s.Create(stripesim.NewSession{})
@@ -69,8 +69,8 @@ func TestSessionsInDoubtAreReadAgain(t *testing.T) {
 	s.must(s.FinishProcessing(made.ID))
 	s.must(s.SetAPIFaults(stripesim.APIFaults{ServerError: 1}))
 	r.webhook(s.events()...)
-	if !kept.session(made.ID).Pending {
-		t.Fatal("there is no doubt")
+	if !kept.session(made.ID).Unresolved {
+		t.Fatal("the session is not unresolved")
 	}
 	summary, err := r.Run(t.Context())
 	if err != nil || !errors.Is(summary.Stopped, verification.ErrStripeUnavailable) || summary.Due != 1 || summary.Reread != 0 {
@@ -230,7 +230,7 @@ func TestAFullRun(t *testing.T) {
 			}
 			reached := r.full.cursors[""]
 			if reached == 0 {
-				t.Error("how far it came is not remembered")
+				t.Error("how far it came is not kept")
 			}
 			kept.fail = func(string, string) error { return nil }
 			second := r.run()

@@ -167,7 +167,7 @@ func (s SessionSummary) String() string {
 	switch {
 	case !before.Exists():
 		fmt.Fprintf(&b, "%s was not known", s.ID)
-	case before.Revision == after.Revision && before.Pending == after.Pending:
+	case before.Revision == after.Revision && before.Unresolved == after.Unresolved:
 		fmt.Fprintf(&b, "%s equals Stripe's session: nothing changed", s.ID)
 	default:
 		fmt.Fprintf(&b, "%s has changed", s.ID)
@@ -184,7 +184,7 @@ func (s SessionSummary) String() string {
 	line("redaction", redactions[before.Redaction], redactions[after.Redaction])
 	line("failed attempts", before.FailedAttempts, after.FailedAttempts)
 	line("revision", before.Revision, after.Revision)
-	line("unresolved", before.Pending, after.Pending)
+	line("unresolved", before.Unresolved, after.Unresolved)
 	return b.String()
 }
 

@@ -57,7 +57,7 @@ func TestEffects(t *testing.T) {
 }
 
 func TestSessionSummaryText(t *testing.T) {
-	s := SessionSummary{ID: "vs_1", Before: verification.Session{ID: "vs_1", Revision: 2, Pending: true}, After: verification.Session{ID: "vs_1", Revision: 2}}
+	s := SessionSummary{ID: "vs_1", Before: verification.Session{ID: "vs_1", Revision: 2, Unresolved: true}, After: verification.Session{ID: "vs_1", Revision: 2}}
 	s.Before.Status, s.After.Status = "processing", "processing"
 	s.After.Redaction = verification.RedactionProcessing
 	s.After.Reference, s.After.Error.Reason = "planted", "planted"

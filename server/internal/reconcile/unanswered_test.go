@@ -138,8 +138,8 @@ func (d *dropping) Events(ctx context.Context, account string, query EventQuery)
 	return d.Stripe.Events(ctx, account, query)
 }
 
-// TestG3_APlaceInTheListThatIsDropped: it is not a refusal. The list is read from its beginning again.
-func TestG3_APlaceInTheListThatIsDropped(t *testing.T) {
+// TestG3_ADroppedCursorInTheList: it is not a refusal. The list is read from its beginning again.
+func TestG3_ADroppedCursorInTheList(t *testing.T) {
 	for _, drops := range []int{1, tries - 1, tries, 1000} {
 		s, kept := newStripe(t), newFakeStore()
 		s.live(100, "")

@@ -62,15 +62,15 @@ func TestAnArchivedSessionIsFoundByItsReferenceWithOneRead(t *testing.T) {
 	}
 	stripe.change(func() { stripe.fail = verification.ErrStripeUnavailable })
 	if _, err := one.GetStatus(t.Context(), statusByReference("person")); err != nil {
-		t.Errorf("while Stripe is away: %v", err)
+		t.Errorf("while Stripe is unavailable: %v", err)
 	}
-	if session := one.record("vs_1"); session.Reference != "" || !session.Stub() {
+	if session := one.record("vs_1"); session.Reference != "" || !session.IsArchived() {
 		t.Errorf("the record has the reference %q again", session.Reference)
 	}
 }
 
 // TestAWatchOfAnArchivedReferenceGoesOnWithItsToken, and follows a newer session.
-func TestG5_AWatchOfAnArchivedReferenceGoesOnWithItsToken(t *testing.T) {
+func TestG5_AWatchOfAnArchivedReferenceContinuesWithItsToken(t *testing.T) {
 	stripe, one, two := archivedPerson(t)
 	w := one.watch(byReference("person"))
 	w.wantNext("vs_1", 2, "verified")
@@ -169,7 +169,7 @@ func TestAnArchivedRecordStaysFreeOfItsReference(t *testing.T) {
 	one.apply(eventOf(2, 0, object("vs_1", "requires_input", failure("document_expired", 1), reference("person"))))
 	ask()
 	session := one.record("vs_1")
-	if !session.Stub() || session.FailedAttempts != 1 || session.Reference != "" || session.Report != "" {
-		t.Errorf("archived %v with %d failures, reference %q, report %q", session.Stub(), session.FailedAttempts, session.Reference, session.Report)
+	if !session.IsArchived() || session.FailedAttempts != 1 || session.Reference != "" || session.Report != "" {
+		t.Errorf("archived %v with %d failures, reference %q, report %q", session.IsArchived(), session.FailedAttempts, session.Reference, session.Report)
 	}
 }

@@ -16,7 +16,7 @@ import (
 // chainCase is one way in which a replacement is broken off and continued.
 type chainCase struct {
 	life      int    // what the first process does before it dies
-	continues string // who goes on: "old id", "new id" or "reference"
+	continues string // the id by which the caller continues: "old id", "new id" or "reference"
 	webhook   string // the successor's first event comes "before" the next call, "after" it, or "never"
 	forgotten bool   // Stripe has forgotten the idempotency key
 	unnamed   bool   // the successor's metadata has no room for the claim
@@ -26,9 +26,9 @@ func (c chainCase) String() string {
 	return fmt.Sprintf("dies after %d, by %s, webhook %s, key forgotten %v, unnamed %v", c.life, c.continues, c.webhook, c.forgotten, c.unnamed)
 }
 
-// TestG9_WhereverAReplacementStopsAndWhoeverContinuesIt: the process dies before each of its reads and writes, of
+// TestG9_AReplacementStoppedAtAnyPointIsFinishedByAnyCaller: the process dies before each of its reads and writes, of
 // the store and of Stripe. At most MAX_RETRIES are granted, Stripe makes one session, and the counts are exact.
-func TestG9_WhereverAReplacementStopsAndWhoeverContinuesIt(t *testing.T) {
+func TestG9_AReplacementStoppedAtAnyPointIsFinishedByAnyCaller(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds; without -short: go test -count=1 ./server/internal/rpc")
 	}
@@ -81,7 +81,7 @@ func (c chainCase) run(t *testing.T, b *backend) (finished bool) {
 		r.webhook(stripe, "vs_1r", 0)
 	}
 	heir, err := r.store.Get(t.Context(), "vs_1r")
-	named := err == nil && heir.Owes()+heir.Predecessor != ""
+	named := err == nil && heir.UnfinishedPredecessor()+heir.Predecessor != ""
 	switch {
 	case !made && (c.continues == "new id" || c.webhook != "never" || c.forgotten):
 		return finished // there is no such id, event or key
@@ -91,7 +91,7 @@ func (c chainCase) run(t *testing.T, b *backend) (finished bool) {
 		return finished // nothing was heard of it for a day
 	}
 	if c.forgotten {
-		stripe.forgetKeys()
+		stripe.dropKeys()
 	}
 	r.continueAs(stripe, c.continues)
 	if c.webhook == "after" {
@@ -170,8 +170,8 @@ func TestG9_WhereverTheSuccessorsWebhookStops(t *testing.T) {
 	}
 }
 
-// TestG9_ASuccessorIsFoundAfterTheKeyIsForgotten, where anything here has learned of it: the old session names it.
-func TestG9_ASuccessorIsFoundAfterTheKeyIsForgotten(t *testing.T) {
+// TestG9_ASuccessorIsFoundAfterStripeHasDroppedTheKey, where anything here has learned of it: the old session names it.
+func TestG9_ASuccessorIsFoundAfterStripeHasDroppedTheKey(t *testing.T) {
 	for name, learn := range map[string]func(r *replica, stripe *fakeStripe) error{
 		"webhook": func(r *replica, stripe *fakeStripe) error { r.webhook(stripe, "vs_1r", 0); return nil },
 		"lookup": func(r *replica, _ *fakeStripe) error {
@@ -196,7 +196,7 @@ func TestG9_ASuccessorIsFoundAfterTheKeyIsForgotten(t *testing.T) {
 			if err := learn(r, stripe); err != nil {
 				t.Fatal(err)
 			}
-			stripe.forgetKeys()
+			stripe.dropKeys()
 			if got := r.retry(replaceRequest("vs_1")).GetVerification().GetSessionId(); got != "vs_1r" {
 				t.Errorf("continued with %s, want vs_1r", got)
 			}

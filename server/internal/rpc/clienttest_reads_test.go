@@ -39,15 +39,15 @@ func TestClienttestListsAsTheServerDoes(t *testing.T) {
 			p.same(fmt.Sprintf("a page of %d of %v", size, request), p.list(changed(request, func(r *listRequest) { r.PageSize = size })))
 		}
 	}
-	doubted := object("vs_doubt", "requires_input", failure("document_expired", 1))
-	p.set(doubted)
+	unresolved := object("vs_unresolved", "requires_input", failure("document_expired", 1))
+	p.set(unresolved)
 	p.stripe.change(func() { p.stripe.fail = verification.ErrStripeUnavailable })
-	p.second-- // so that the order of this event and the one before is in doubt
-	p.set(object("vs_doubt", "verified", report("vr_2")))
-	p.fake.SetInDoubt("vs_doubt", true)
+	p.second-- // so that the order of this event and the one before is ambiguous
+	p.set(object("vs_unresolved", "verified", report("vr_2")))
+	p.fake.SetInDoubt("vs_unresolved", true)
 	p.same("in doubt", p.pages(listInDoubt(), 1))
-	p.set(object("vs_doubt", "verified", report("vr_3")))
-	p.fake.SetInDoubt("vs_doubt", false)
+	p.set(object("vs_unresolved", "verified", report("vr_3")))
+	p.fake.SetInDoubt("vs_unresolved", false)
 	p.same("in doubt no longer", p.pages(listInDoubt(), 1))
 }
 
@@ -109,7 +109,7 @@ func TestClienttestWatchesAsTheServerDoes(t *testing.T) {
 }
 
 // A session that gets another reference is another person's from then on.
-func TestClienttestLeavesAStrayedSessionAsTheServerDoes(t *testing.T) {
+func TestClienttestLeavesAMovedSessionAsTheServerDoes(t *testing.T) {
 	p := newPair(t)
 	p.set(object("vs_0", "processing", reference("wrong"), created(-50)))
 	p.set(object("vs_1", "requires_input", reference("wrong")))
@@ -130,12 +130,12 @@ func TestClienttestLeavesAStrayedSessionAsTheServerDoes(t *testing.T) {
 	p.set(object("vs_1", "verified", reference("right")))
 	person("the older one that still has the reference", 1)
 	settled("the older one, which is not settled", 1)
-	p.same("resume behind the session that strayed", byToken)
+	p.same("resume behind the session that moved", byToken)
 	p.same("watch the reference that it has now", p.watch(1, byReference("right")))
 	p.set(object("vs_1", "verified", reference("wrong"), report("vr_1")))
 	person("the newer one, which has the reference again", 1)
 	settled("the newer one, and the end", 2)
-	p.same("resume behind the session that strayed and came back", byToken)
+	p.same("resume behind the session that moved and came back", byToken)
 	p.set(object("vs_0", "processing", reference("right"), created(-50)))
 	p.set(object("vs_1", "verified", reference("right"), report("vr_1")))
 	if got := p.same("no session has it any more", p.watch(1, byReference("wrong"))); got.Code != "NotFound" {

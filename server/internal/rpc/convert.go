@@ -60,7 +60,7 @@ func (c *Config) retryState(state *verification.State) *verificationv1.RetryStat
 
 // history returns the inputs of a session. It is empty after a redaction, and for an archived session.
 func history(session verification.Session) []*verificationv1.HistoryEntry {
-	if session.Tombstone() || session.Stub() {
+	if session.Tombstone() || session.IsArchived() {
 		return nil
 	}
 	entries := make([]*verificationv1.HistoryEntry, len(session.History))

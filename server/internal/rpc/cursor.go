@@ -42,13 +42,14 @@ func (c cursor) isRewritten(session verification.Session) bool {
 	return known && c.Fingerprint != 0 && fingerprint != c.Fingerprint
 }
 
-// strayed reports whether the session had another reference since the cursor: those revisions are another person's.
+// hadOtherReference reports whether the session had another reference since the cursor. Revisions under another reference
+// are of another person.
 // Before the snapshot only the session's present reference counts.
-func (c cursor) strayed(session verification.Session, reference string) bool {
+func (c cursor) hadOtherReference(session verification.Session, reference string) bool {
 	if c.Revision == 0 {
 		return session.Reference != "" && session.Reference != reference
 	}
-	return session.ID == c.ID && session.Strayed(reference, c.Revision)
+	return session.ID == c.ID && session.HadOtherReference(reference, c.Revision)
 }
 
 // after returns the changes to send next: the snapshot first, then every later revision.

@@ -73,10 +73,10 @@ func TestG7_ACursorNoticesAStoreThatLostWrites(t *testing.T) {
 	})
 	again := whole
 	again.History = append([]verification.Entry(nil), whole.History...)
-	again.History[4].RecordTime++ // the same event, delivered and recorded anew
+	again.History[4].RecordTime++ // the same event, delivered and recorded again
 	trimmed := whole
 	trimmed.History = whole.History[3:]
-	stranger := life("vs_2", 5)
+	another := life("vs_2", 5)
 	tests := []struct {
 		name string
 		c    cursor
@@ -85,13 +85,13 @@ func TestG7_ACursorNoticesAStoreThatLostWrites(t *testing.T) {
 	}{
 		{"unchanged", cursorAt(whole, 5), whole, true},
 		{"grown", cursorAt(whole, 3), whole, true},
-		{"shrunk", cursorAt(whole, 5), life("vs_1", 4), false},
+		{"archived", cursorAt(whole, 5), life("vs_1", 4), false},
 		{"gone another way, same number", cursorAt(whole, 4), other, false},
 		{"gone another way, before that", cursorAt(whole, 3), other, true},
 		{"the same again", cursorAt(whole, 5), again, false},
 		{"history cut right behind it", cursorAt(whole, 3), trimmed, true},
 		{"history cut beyond it", cursorAt(whole, 2), trimmed, false},
-		{"another session", cursorAt(whole, 5), stranger, false},
+		{"another session", cursorAt(whole, 5), another, false},
 		{"redacted", cursorAt(whole, 2), redacted(whole, verification.RedactionRedacted), true},
 		{"redacted after a loss that shows", cursorAt(whole, 5), redacted(life("vs_1", 2), verification.RedactionRedacted), false},
 	}

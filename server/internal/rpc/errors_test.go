@@ -176,7 +176,7 @@ func TestAFaultOfThisServiceTellsNothingOfItself(t *testing.T) {
 	}
 }
 
-func TestEveryDenialIsTold(t *testing.T) {
+func TestEveryDenialIsAnswered(t *testing.T) {
 	s := newErrorService(&bytes.Buffer{})
 	for number := verification.DenialProcessing; number <= verification.DenialCooldown; number++ {
 		name := verificationv1.RetryDenial(number).String()
@@ -208,7 +208,7 @@ func TestEveryDenialIsTold(t *testing.T) {
 }
 
 // A server without a key has not asked Stripe, and must not say what Stripe knows.
-func TestNotFoundSaysWhoWasAsked(t *testing.T) {
+func TestNotFoundNamesWhereItLooked(t *testing.T) {
 	s := newErrorService(&bytes.Buffer{})
 	for _, test := range []struct {
 		stripe Stripe
@@ -226,14 +226,14 @@ func TestNotFoundSaysWhoWasAsked(t *testing.T) {
 	}
 }
 
-func TestStripesRefusalIsToldByItsCode(t *testing.T) {
+func TestStripesRefusalIsAnsweredWithItsCode(t *testing.T) {
 	err := newErrorService(&bytes.Buffer{}).fail(t.Context(), &verification.StripeRefusedError{Code: "parameter_invalid"})
 	if got := detailsOf(t, err).info.GetMetadata()["stripe_code"]; got != "parameter_invalid" {
 		t.Errorf("stripe_code %q", got)
 	}
 }
 
-func TestACallersOwnEndIsToldAsSuch(t *testing.T) {
+func TestACallersOwnEndIsAnsweredAsSuch(t *testing.T) {
 	s := newErrorService(&bytes.Buffer{})
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -131,7 +131,7 @@ func TestHistoryTellsWhatReachedTheSessionAndNothingAfterARedaction(t *testing.T
 	if counted.GetError().GetStripeCode() != "document_expired" || counted.GetEventTime().GetSeconds() != t0+3 || counted.GetEventType() != verification.EventRequiresInput {
 		t.Errorf("counted entry %v", counted)
 	}
-	// The times of recording tell nothing at a redaction, and nothing else is told either.
+	// The times of recording tell nothing at a redaction, and nothing else is shown either.
 	r.apply(eventOf(5, 20, object("vs_1", "verified", func(o *verification.Object) { o.Redaction = verification.RedactionProcessing })))
 	response, err = r.GetStatus(t.Context(), request)
 	if err != nil || len(response.GetHistory()) != 0 || response.GetVerification().GetRedaction() != verificationv1.Redaction_REDACTION_PROCESSING {
@@ -256,7 +256,7 @@ func TestG8_WhatStripeStillKnowsIsNotLost(t *testing.T) {
 	wantError(t, err, codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST)
 }
 
-func TestG8_AStoreThatIsAwayIsNotALoss(t *testing.T) {
+func TestG8_AnOutageOfTheStoreIsNotALoss(t *testing.T) {
 	t.Parallel()
 	flaky := &flakyStore{}
 	r := newBackend(t).replica(t, func(c *Config) { flaky.Store = c.Live; c.Live = uncached{flaky, c.Live.Hub(), 0} })

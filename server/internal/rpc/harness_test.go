@@ -163,11 +163,11 @@ func (r *replica) record(id string) verification.Session {
 func (r *replica) archive(id string) verification.Session {
 	r.t.Helper()
 	session, err := r.store.Update(r.t.Context(), id, func(current verification.Session) (verification.Session, bool, error) {
-		next, changed := verification.Shrink(current, time.Hour, time.Now().Add(100*24*time.Hour))
+		next, changed := verification.Archive(current, time.Hour, time.Now().Add(100*24*time.Hour))
 		return next, changed, nil
 	})
-	if err != nil || !session.Stub() {
-		r.t.Fatalf("archiving %s: %v, a stub: %v", id, err, session.Stub())
+	if err != nil || !session.IsArchived() {
+		r.t.Fatalf("archiving %s: %v, archived: %v", id, err, session.IsArchived())
 	}
 	return session
 }
@@ -384,8 +384,8 @@ func (f *fakeStripe) change(c func()) {
 	c()
 }
 
-// forgetKeys forgets all idempotency keys, as Stripe does after a day.
-func (f *fakeStripe) forgetKeys() {
+// dropKeys drops all idempotency keys, as Stripe does after a day.
+func (f *fakeStripe) dropKeys() {
 	f.change(func() { f.replaced, f.keyed = map[string]string{}, map[string]string{} })
 }
 

@@ -85,9 +85,9 @@ func (s *Service) certain(session verification.Session, denial verification.Deni
 		verification.DenialLimitReached, verification.DenialCooldown:
 		return true
 	case verification.DenialNotRetryable:
-		return !session.Pending
+		return !session.Unresolved
 	case verification.DenialAlreadyVerified, verification.DenialProcessing:
-		return !session.Pending && s.config.Clock().Sub(s.confirmedAt(session)) < certainFor
+		return !session.Unresolved && s.config.Clock().Sub(s.confirmedAt(session)) < certainFor
 	default:
 		return false
 	}
@@ -95,7 +95,7 @@ func (s *Service) certain(session verification.Session, denial verification.Deni
 
 // confirmedAt returns when Stripe last said that the session is as the record says; zero if that is not known.
 func (s *Service) confirmedAt(session verification.Session) time.Time {
-	at := session.ToldAt()
+	at := session.StateReceivedAt()
 	if read, ok := s.links.confirmed.Get(sessionKey{session.Account, session.ID}); ok && read.applied == session.Applied && read.at.After(at) {
 		return read.at
 	}

@@ -41,7 +41,7 @@ func (s *Service) listVerifications(ctx context.Context, request *verificationv1
 	for _, session := range page.Sessions {
 		response.Verifications = append(response.Verifications, s.config.current(&session))
 	}
-	if page.Next != (store.ListPlace{}) {
+	if page.Next != (store.ListCursor{}) {
 		response.NextPageToken = resumetoken.EncodeList(filter, resumetoken.Cursor(page.Next))
 	}
 	return response, nil
@@ -70,9 +70,9 @@ func (s *Service) listQuery(request *verificationv1.ListVerificationsRequest) (q
 	}
 	cursor, err := resumetoken.DecodeList(token, filter)
 	if errors.Is(err, resumetoken.ErrInvalid) {
-		err = invalid("page_token", "is no token of this service for this filter; hand back the next_page_token of the same list, or none")
+		err = invalid("page_token", "is not a token of this list; send the next_page_token of the same list, or none")
 	}
-	query.After = store.ListPlace(cursor)
+	query.After = store.ListCursor(cursor)
 	return query, filter, err
 }
 

@@ -90,8 +90,8 @@ func TestListsBySituation(t *testing.T) {
 		eventOf(1, 500, object("vs_strange", "reviewing")),
 		eventOf(1, 4, object("vs_verified", "verified", reference("person"), created(1))),
 		eventOf(1, 5, object("vs_canceled", "canceled")),
-		eventOf(1, 6, object("vs_doubt", "requires_input", failure("document_expired", 1))),
-		eventOf(2, 6, object("vs_doubt", "verified")),
+		eventOf(1, 6, object("vs_unresolved", "requires_input", failure("document_expired", 1))),
+		eventOf(2, 6, object("vs_unresolved", "verified")),
 	} {
 		r.apply(e)
 	}
@@ -99,21 +99,21 @@ func TestListsBySituation(t *testing.T) {
 	r.apply(erased)
 	erased.ID, erased.Second, erased.Object.Redaction = "evt_erased", t0+8, verification.RedactionProcessing
 	r.apply(erased)
-	if !r.record("vs_doubt").Pending {
-		t.Fatal("there is no doubt")
+	if !r.record("vs_unresolved").Unresolved {
+		t.Fatal("the session is not unresolved")
 	}
-	doubted := statusLists[r.status("vs_doubt").GetStatus()]
-	if doubted != verification.ListVerified {
-		t.Fatalf("vs_doubt is in list %d", doubted)
+	unresolved := statusLists[r.status("vs_unresolved").GetStatus()]
+	if unresolved != verification.ListVerified {
+		t.Fatalf("vs_unresolved is in list %d", unresolved)
 	}
 
 	r.wantList("requires input", listStatus(verificationv1.Status_STATUS_REQUIRES_INPUT), "vs_open", "vs_limit2", "vs_age", "vs_limit")
 	r.wantList("processing", listStatus(verificationv1.Status_STATUS_PROCESSING), "vs_young", "vs_strange", "vs_old")
-	r.wantList("verified", listStatus(verificationv1.Status_STATUS_VERIFIED), "vs_doubt", "vs_verified")
+	r.wantList("verified", listStatus(verificationv1.Status_STATUS_VERIFIED), "vs_unresolved", "vs_verified")
 	r.wantList("canceled", listStatus(verificationv1.Status_STATUS_CANCELED), "vs_canceled")
 	r.wantList("at the limit", listDenial(verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED), "vs_limit2", "vs_limit")
 	r.wantList("not retryable", listDenial(verificationv1.RetryDenial_RETRY_DENIAL_NOT_RETRYABLE), "vs_age")
-	r.wantList("in doubt", listInDoubt(), "vs_doubt")
+	r.wantList("in doubt", listInDoubt(), "vs_unresolved")
 	r.wantList("of a person", listReference("person"), "vs_open", "vs_young", "vs_verified")
 	r.wantList("of nobody", listReference("nobody"))
 	for after, want := range map[time.Duration][]string{
@@ -187,11 +187,11 @@ func TestWhichListsCanBeAskedFor(t *testing.T) {
 		"a negative duration":       {listStuck(durationpb.New(-1)), "processing_longer_than", "0 or more"},
 		"a duration that is none":   {listStuck(&durationpb.Duration{Seconds: 1, Nanos: -1}), "processing_longer_than", "0 or more"},
 		"a negative size":           {with(listInDoubt(), func(r *listRequest) { r.PageSize = -1 }), "page_size", "200"},
-		"a token that is none":      {with(listInDoubt(), func(r *listRequest) { r.PageToken = "next" }), "page_token", "hand back"},
+		"a garbled token":           {with(listInDoubt(), func(r *listRequest) { r.PageToken = "next" }), "page_token", "send the next_page_token of the same list"},
 		"too long a token":          {with(listInDoubt(), func(r *listRequest) { r.PageToken = strings.Repeat("x", 2049) }), "page_token", "2048"},
-		"another reference's token": {follow(listReference("other")), "page_token", "hand back"},
-		"another filter's token":    {follow(listInDoubt()), "page_token", "hand back"},
-		"another status's token":    {follow(listStatus(1)), "page_token", "hand back"},
+		"another reference's token": {follow(listReference("other")), "page_token", "send the next_page_token of the same list"},
+		"another filter's token":    {follow(listInDoubt()), "page_token", "send the next_page_token of the same list"},
+		"another status's token":    {follow(listStatus(1)), "page_token", "send the next_page_token of the same list"},
 	} {
 		_, err := r.ListVerifications(t.Context(), c.request)
 		d := wantError(t, err, codes.InvalidArgument, verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST)

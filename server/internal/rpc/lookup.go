@@ -17,7 +17,7 @@ type lookup struct {
 }
 
 const (
-	// asStored in place of a least revision asks for the record itself: the cache is never enough.
+	// asStored, used as the least revision, asks for the record itself: no cached session is enough.
 	asStored = math.MaxInt32
 	// maxLeftovers bounds the wrong entries of the index that one call removes.
 	maxLeftovers = 16

@@ -44,8 +44,8 @@ func (r *silenceRig) write(id, stripeStatus string) {
 }
 
 // Every partition is quiet for a year. A watch that had seen all, be it open all the time or resumed with a
-// token from before the silence, goes on with what comes then.
-func TestG6_AWatchThatMissedNothingGoesOnAfterASilence(t *testing.T) {
+// token from before the silence, continues with what comes then.
+func TestG6_AWatchThatMissedNothingContinuesAfterASilence(t *testing.T) {
 	r := newSilenceRig(t)
 	var ids []string // one in each partition
 	for n, seen := 0, map[int]bool{}; len(ids) < r.store.Partitions(); n++ {
@@ -79,7 +79,7 @@ func TestG6_AWatchThatMissedNothingGoesOnAfterASilence(t *testing.T) {
 		late.next()
 		for range ids {
 			if got := late.next(); got.GetRevision() != year+2 {
-				t.Errorf("year %d: a token of before the silence goes on with revision %d of %s; want %d", year, got.GetRevision(), got.GetSessionId(), year+2)
+				t.Errorf("year %d: a token of before the silence continues with revision %d of %s; want %d", year, got.GetRevision(), got.GetSessionId(), year+2)
 			}
 		}
 		for _, w := range []*watched{session, againSession, r.watch(storedSession)} {
@@ -94,7 +94,7 @@ func TestG6_AWatchThatMissedNothingGoesOnAfterASilence(t *testing.T) {
 }
 
 // A change that a token's holder has not seen is removed: it must be reported, in each partition.
-func TestG6_AWatchThatMissedAChangeIsTold(t *testing.T) {
+func TestG6_AWatchThatMissedAChangeEndsWithOutOfRange(t *testing.T) {
 	r := newSilenceRig(t)
 	r.write("vs_1", "requires_input")
 	w := r.watch(allSessions())

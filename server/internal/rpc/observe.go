@@ -107,7 +107,7 @@ func kindOf(request *verificationv1.WatchStatusRequest) WatchKind {
 	}
 }
 
-// denialOf returns the denial of a refused retry; empty for any other error.
+// denialOf returns the denial of a refused retry. It returns "" for any other error.
 func denialOf(err error) string {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetReason() == verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED.String() {
@@ -117,7 +117,7 @@ func denialOf(err error) string {
 	return ""
 }
 
-// observedStream sees what is sent.
+// observedStream traces and reports each message that is sent.
 type observedStream struct {
 	grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]
 	observed *observed

@@ -60,7 +60,7 @@ func (s *impatient) Send(*verificationv1.WatchStatusResponse) error {
 	return nil
 }
 
-func TestTheObserverIsToldOfEverything(t *testing.T) {
+func TestTheObserverSeesEveryMessage(t *testing.T) {
 	const id = "vs_Seen"
 	b := newBackend(t)
 	stripe := newFakeStripe(object(id, "requires_input", failure("document_expired", 1), reference("person")))

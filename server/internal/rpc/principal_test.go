@@ -10,8 +10,8 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// TestTheRecordAndTheLogSayWhoWasGrantedARetry: the first caller, also where another one asks again.
-func TestTheRecordAndTheLogSayWhoWasGrantedARetry(t *testing.T) {
+// TestTheRecordAndTheLogNameTheCallerOfARetry: the first caller, also where another one asks again.
+func TestTheRecordAndTheLogNameTheCallerOfARetry(t *testing.T) {
 	b, stripe, r := retryBench(t)
 	r.failAt(stripe, "vs_1", 1, 1)
 	var lines bytes.Buffer

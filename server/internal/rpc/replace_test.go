@@ -264,7 +264,7 @@ func TestAReplacementKnownByItsWebhookFirstInheritsAllTheSame(t *testing.T) {
 	checkOneReplacement(t, r, stripe, 1)
 }
 
-func TestAReplacementWhosePersonWasFasterIsNotedAllTheSame(t *testing.T) {
+func TestAReplacementIsNotedAlthoughItsPersonWasFaster(t *testing.T) {
 	_, stripe, r := retryBench(t)
 	r.closed(stripe, "vs_1")
 	if !stoppedAt(r, 6, replaceRequest("vs_1")) { // created, but not noted
@@ -278,9 +278,9 @@ func TestAReplacementWhosePersonWasFasterIsNotedAllTheSame(t *testing.T) {
 	wantError(t, err, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED)
 }
 
-// TestG9_AReplacementIsNotGrantedByAReadThatNewsOvertook: the successor's person failed before the counts were
+// TestG9_AReplacementIsNotGrantedByAnOvertakenRead: the successor's person failed before the counts were
 // there. That failure is judged by a read of its own, whose link is good.
-func TestG9_AReplacementIsNotGrantedByAReadThatNewsOvertook(t *testing.T) {
+func TestG9_AReplacementIsNotGrantedByAnOvertakenRead(t *testing.T) {
 	_, stripe, r := retryBench(t)
 	r.closed(stripe, "vs_1")
 	overtaken, gets := false, 0

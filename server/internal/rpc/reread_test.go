@@ -25,7 +25,7 @@ func (h *hanging) Refresh(ctx context.Context, current verification.Session) (ve
 }
 
 // A caller that gives up before Stripe has answered uses up nobody's read: the next one asks.
-func TestG8_ARereadThatWasGivenUpIsNotRemembered(t *testing.T) {
+func TestG8_ARereadThatWasGivenUpIsNotCached(t *testing.T) {
 	rereads, from := newRereads(), &hanging{begun: make(chan struct{})}
 	session := verification.Session{ID: "vs_1", Revision: 1}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

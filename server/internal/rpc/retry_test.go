@@ -263,7 +263,7 @@ func TestWithoutAKeyARetrySaysSo(t *testing.T) {
 	wantError(t, err, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED)
 }
 
-func TestStripesTroubleIsToldAndUsesNothing(t *testing.T) {
+func TestAFailureOfStripeIsReportedAndUsesNothing(t *testing.T) {
 	_, stripe, r := retryBench(t)
 	r.failAt(stripe, "vs_1", 1, 1)
 	r.apply(eventOf(1, 1, object("vs_c", "canceled")))
@@ -299,7 +299,7 @@ func TestStripesTroubleIsToldAndUsesNothing(t *testing.T) {
 	}
 }
 
-func TestARetryThatNewsOvertakeIsMadeAgainAFewTimes(t *testing.T) {
+func TestAnOvertakenRetryIsRepeatedAFewTimes(t *testing.T) {
 	_, stripe, r := retryBench(t)
 	r.failAt(stripe, "vs_1", 1, 1)
 	overtakes, second := 0, int64(10)

@@ -146,9 +146,9 @@ func granted(session verification.Session, link verification.Link, decision veri
 // readAndDecide makes a GET at Stripe and commits its answer together with a grant. If the answer shows that the session
 // claims to replace another one, and the record did not have the claim, the session inherits the counts first.
 func (s *Service) readAndDecide(ctx context.Context, session verification.Session, step string, grant change) (verification.Session, verification.Link, error) {
-	checked, due := session.Owes(), false // that claim was checked before
+	checked, due := session.UnfinishedPredecessor(), false // that claim was checked before
 	read, link, err := s.readAndUpdate(ctx, session.ID, session.Account, step, func(current verification.Session) (verification.Session, bool) {
-		if due = current.Owes() != "" && current.Owes() != checked; due {
+		if due = current.UnfinishedPredecessor() != "" && current.UnfinishedPredecessor() != checked; due {
 			return current, false
 		}
 		return grant(current)

@@ -60,7 +60,7 @@ type Config struct {
 	InTouch func() bool
 	// MayRead reports whether the caller of the call that a context belongs to may call GetStatus. nil: all may.
 	MayRead func(ctx context.Context) bool
-	// StreamMaxAge is the age at which streams end, so that they spread over the servers again; 0: never.
+	// StreamMaxAge is the age at which streams end, so that they spread over the servers again. 0 means never.
 	StreamMaxAge time.Duration
 	// StallTimeout bounds the wait of a response for a caller that does not read. Then the stream ends. 0: 30
 	// seconds.

@@ -22,8 +22,8 @@ import (
 	"example.com/verification-status/server/internal/reload"
 )
 
-// places is how many calls may be under way, and as many may wait.
-const places = 64
+// slots is how many calls can be under way, and how many can wait.
+const slots = 64
 
 // gateway is a service behind the server that callers meet: with tokens, limits and shares.
 type gateway struct {
@@ -68,7 +68,7 @@ func newGateway(t *testing.T, b *backend, percent int, callers ...string) (*gate
 		t.Fatal(err)
 	}
 	server := grpcserver.New(grpcserver.Config{
-		Logger: slog.New(slog.DiscardHandler), Access: opened, MaxInFlight: places, SharePercent: percent,
+		Logger: slog.New(slog.DiscardHandler), Access: opened, MaxInFlight: slots, SharePercent: percent,
 		Shed: func(context.Context, string, string) { f.refused.Add(1) },
 	})
 	verificationv1.RegisterVerificationServiceServer(server, r.service)
@@ -106,10 +106,10 @@ func (f *gateway) get(name string, revision int32) error {
 }
 
 // TestG15_CallsThatWaitForARevisionKeepNobodyFromStatus: a caller with a right to read asks for a revision that does not
-// come, with as many calls at once as there are places. What it asks for besides that is answered, and so is another caller. Its calls beyond
+// come, with as many calls at once as there are slots. What it asks for besides that is answered, and so is another caller. Its calls beyond
 // its share of those that wait are refused.
 func TestG15_CallsThatWaitForARevisionKeepNobodyFromStatus(t *testing.T) {
-	const calls = places
+	const calls = slots
 	for _, test := range []struct {
 		name    string
 		percent int

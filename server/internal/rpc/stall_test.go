@@ -25,10 +25,10 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// TestACallerWhoDoesNotReadIsEnded: over a real socket. Stopped by StallTimeout: the stream ends with
+// TestACallerThatDoesNotReadIsEnded: over a real socket. Stopped by StallTimeout: the stream ends with
 // STREAM_STALLED once as much is on its way as gRPC's windows take, another stream of the same
-// connection goes on, and the last token that was read leads on to all the rest.
-func TestACallerWhoDoesNotReadIsEnded(t *testing.T) {
+// connection continues, and the last token that was read leads on to all the rest.
+func TestACallerThatDoesNotReadIsEnded(t *testing.T) {
 	const sessions = 300 // each change has a reason of a kilobyte
 	r := newBackend(t).replica(t, func(c *Config) { c.StallTimeout = 200 * time.Millisecond })
 	for n := range sessions {
@@ -228,8 +228,8 @@ func TestPatienceIsNotMeasuredByTheWallClock(t *testing.T) {
 	}
 }
 
-// TestG12_ALookThatHangsDoesNotKeepTheLastWordBack: the store hangs, and the server stops.
-func TestG12_ALookThatHangsDoesNotKeepTheLastWordBack(t *testing.T) {
+// TestG12_AHangingReadDoesNotDelayTheLastMessage: the store hangs, and the server stops.
+func TestG12_AHangingReadDoesNotDelayTheLastMessage(t *testing.T) {
 	stopping, stop := context.WithCancel(t.Context())
 	st := &stream{ctx: t.Context(), stopping: stopping}
 	asked, ended := make(chan struct{}), make(chan error, 1)
@@ -249,6 +249,6 @@ func TestG12_ALookThatHangsDoesNotKeepTheLastWordBack(t *testing.T) {
 			t.Errorf("the look ended with %v", err)
 		}
 	case <-time.After(readTimeout - time.Second):
-		t.Error("the look went on although the server stops")
+		t.Error("the look continued although the server stops")
 	}
 }

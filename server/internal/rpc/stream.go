@@ -162,7 +162,7 @@ func isUnavailable(err error) bool {
 	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// ended returns why the stream must end now; nil if it need not.
+// ended returns the reason for which the stream must end now. It returns nil if the stream need not end.
 func (st *stream) ended() error {
 	if st.stopping.Err() != nil {
 		return errDraining

@@ -17,7 +17,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-func TestAHeartbeatComesWheneverTheStreamWasIdleThatLongAndBearsTheToken(t *testing.T) {
+func TestAHeartbeatWithTheTokenComesAfterEachIdleInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatching(t, 0)
 		w.put(life("vs_1", 1))
@@ -34,7 +34,7 @@ func TestAHeartbeatComesWheneverTheStreamWasIdleThatLongAndBearsTheToken(t *test
 			}
 			last = beat
 		}
-		// Idleness begins anew with each response.
+		// Idleness begins again with each response.
 		time.Sleep(3 * time.Second)
 		w.put(life("vs_1", 2))
 		w.hub.Wake(hub.Session("vs_1"))
@@ -241,7 +241,7 @@ func TestADrainingServerEndsAStreamInTheMiddleOfItsBacklog(t *testing.T) {
 	})
 }
 
-func TestAStoreThatIsAwayInTheMiddleKeepsTheStreamAndItGoesOn(t *testing.T) {
+func TestAnOutageOfTheStoreKeepsTheStreamAndItContinues(t *testing.T) {
 	for name, request := range map[string]*verificationv1.WatchStatusRequest{"session": bySession("vs_1", 0), "reference": byReference("person"), "all": allSessions()} {
 		for _, hang := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
@@ -262,7 +262,7 @@ func TestAStoreThatIsAwayInTheMiddleKeepsTheStreamAndItGoesOn(t *testing.T) {
 					t.Errorf("%s: %v, %v", name, first.Verification, second.Verification)
 				}
 				if took := time.Since(began); took > readTimeout+2*pollAfterFailure {
-					t.Errorf("%s: it took %v to go on", name, took)
+					t.Errorf("%s: it took %v to continue", name, took)
 				}
 				w.stop()
 			})
@@ -270,8 +270,8 @@ func TestAStoreThatIsAwayInTheMiddleKeepsTheStreamAndItGoesOn(t *testing.T) {
 	}
 }
 
-// The pointer moves and the store goes away before the new session is read: no reason to end.
-func TestAStoreThatGoesAwayWhileAReferenceMovesKeepsTheStream(t *testing.T) {
+// The pointer moves and the store becomes unavailable before the new session is read: no reason to end.
+func TestAnOutageOfTheStoreWhileAReferenceMovesKeepsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatching(t, 0)
 		first, second := ofPerson(life("vs_1", 1)), ofPerson(life("vs_2", 1))
@@ -325,7 +325,7 @@ func (f *failAfter) Newest(ctx context.Context, reference string) (string, error
 	return f.Store.Newest(ctx, reference)
 }
 
-func TestAStoreThatIsAwayAtTheStartEndsTheStreamAtOnce(t *testing.T) {
+func TestAnOutageOfTheStoreAtTheStartEndsTheStreamAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, request := range map[string]*verificationv1.WatchStatusRequest{"session": bySession("vs_1", 0), "reference": byReference("person"), "all": allSessions()} {
 			for _, hang := range []bool{false, true} {
@@ -387,7 +387,7 @@ func TestAnIdleLookThatFailsIsNotRepeatedSoon(t *testing.T) {
 	}
 }
 
-// Superseded is settled for the old session, but by reference the person goes on in the next one,
+// Superseded is settled for the old session, but by reference the person continues in the next one,
 // which the index may show a moment later.
 func TestUntilSettledByReferenceWaitsForTheSuccessorOfASupersededSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -56,9 +56,9 @@ func TestG7_ATokenOfBeforeAFlushIsExpiredAtATombstone(t *testing.T) {
 	}
 }
 
-// TestG5_ATokenOfAVersionWithoutErasedFingerprintsGoesOn: a redaction by an older replica keeps none, and
+// TestG5_ATokenOfAVersionWithoutErasedFingerprintsContinues: a redaction by an older replica keeps none, and
 // that must not refuse what was good.
-func TestG5_ATokenOfAVersionWithoutErasedFingerprintsGoesOn(t *testing.T) {
+func TestG5_ATokenOfAVersionWithoutErasedFingerprintsContinues(t *testing.T) {
 	whole := life("vs_1", 5)
 	tombstone := redacted(whole, verification.RedactionRedacted)
 	for revision := int32(1); revision <= 5; revision++ {
@@ -73,12 +73,12 @@ func TestG5_ATokenOfAVersionWithoutErasedFingerprintsGoesOn(t *testing.T) {
 		}
 		c.Fingerprint++
 		if err := c.check(tombstone); err == nil {
-			t.Errorf("revision %d of another making goes on", revision)
+			t.Errorf("revision %d of another making continues", revision)
 		}
 	}
 }
 
-// TestG7_ATokenAtAnArchivedSession: the last revision before goes on, one that misses a change does not, and
+// TestG7_ATokenAtAnArchivedSession: the last revision before continues, one that misses a change does not, and
 // neither does one of another making, or of before another archiving.
 func TestG7_ATokenAtAnArchivedSession(t *testing.T) {
 	r := newBackend(t).replica(t)
@@ -87,19 +87,19 @@ func TestG7_ATokenAtAnArchivedSession(t *testing.T) {
 		r.apply(eventOf(n+1, int64(n+1), o))
 	}
 	was := r.record("vs_1")
-	stub := r.archive("vs_1")
+	archived := r.archive("vs_1")
 	token := func(c cursor) *verificationv1.WatchStatusRequest {
 		return resumed(bySession("vs_1", 0), resumetoken.EncodeSession(resumetoken.Session(c)))
 	}
 	r.watch(token(cursorAt(was, 3))).wantNext("vs_1", 4, "verified")
 	wantExpiredToken(t, r.watch(token(cursorAt(was, 2))).ended())
 	for revision := int32(3); revision <= 4; revision++ {
-		c := cursorAt(stub, revision)
-		if c.Fingerprint++; c.check(stub) == nil {
-			t.Errorf("revision %d of another making goes on", revision)
+		c := cursorAt(archived, revision)
+		if c.Fingerprint++; c.check(archived) == nil {
+			t.Errorf("revision %d of another making continues", revision)
 		}
 	}
-	if c := (cursor{ID: "vs_1", Revision: 4}); c.check(stub) != nil {
+	if c := (cursor{ID: "vs_1", Revision: 4}); c.check(archived) != nil {
 		t.Error("a token that an older replica gave at the archived session is refused")
 	}
 }

@@ -61,7 +61,7 @@ func (w *watcher) showNewest(st *stream, c *cursor, look reader, reference strin
 			*c = cursor{ID: session.ID}
 		}
 		if !st.follow(session.ID) {
-			if c.strayed(session, reference) {
+			if c.hadOtherReference(session, reference) {
 				return false, errTokenExpired // it has the reference again, and had another one in between
 			}
 			*c, err = w.sendAfter(st, &session, *c, encode)
@@ -87,11 +87,11 @@ func (st *stream) follow(id string) bool {
 }
 
 // readShown returns a reader of the shown session, or of the newest session with the reference if the shown one has
-// strayed from it.
+// had another reference since.
 func (w *watcher) readShown(reference string, shown cursor) reader {
 	return func(ctx context.Context) (verification.Session, error) {
 		session, err := w.readKnown(shown.ID, shown.Revision)(ctx)
-		if err == nil && shown.strayed(session, reference) {
+		if err == nil && shown.hadOtherReference(session, reference) {
 			return w.newest(ctx, reference, 0)
 		}
 		return session, err
@@ -138,7 +138,7 @@ func (w *watcher) resumeByReference(reference string, c cursor) reader {
 			return session, err
 		case session.Reference == reference:
 			return w.newestOr(ctx, reference, session)
-		case !session.Stub():
+		case !session.IsArchived():
 			return session, errTokenExpired
 		}
 		newest, err := w.newest(ctx, reference, 0)

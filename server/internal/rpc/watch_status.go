@@ -160,7 +160,7 @@ func tokenOf(c cursor, encode func(cursor) string) string {
 
 func encodeSession(c cursor) string { return resumetoken.EncodeSession(resumetoken.Session(c)) }
 
-// heartbeatOf returns the longest silence that a request allows; 0: any.
+// heartbeatOf returns the longest silence that a request allows. It returns 0 if the request sets no bound.
 func heartbeatOf(request *verificationv1.WatchStatusRequest) (time.Duration, error) {
 	if request.Heartbeat == nil {
 		return 0, nil

@@ -13,7 +13,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// resumed is a request that goes on from a token.
+// resumed is a request that continues from a token.
 func resumed(request *verificationv1.WatchStatusRequest, token string) *verificationv1.WatchStatusRequest {
 	again := proto.CloneOf(request)
 	again.ResumeToken = token
@@ -107,7 +107,7 @@ func TestByReferenceASupersededSessionDoesNotEndUntilSettled(t *testing.T) {
 	if _, err := r.RetryVerification(t.Context(), replaceRequest("vs_1")); err != nil {
 		t.Fatal(err)
 	}
-	// By session it ends, by reference it goes on with the successor.
+	// By session it ends, by reference it continues with the successor.
 	old := r.watch(untilSettled(bySession("vs_1", 0)))
 	if v := old.next(); v.GetSupersededBy() != "vs_1r" {
 		t.Errorf("%v", v)
@@ -169,10 +169,10 @@ func TestAWatchByReferenceFollowsToANewerSessionWithItsCurrentStatus(t *testing.
 	one.apply(eventOf(3, 15, object("vs_2", "verified", reference("person"), created(9))))
 	w.wantNext("vs_2", 3, "verified")
 
-	// A token from before the move goes on with the newer session's current status.
+	// A token from before the move continues with the newer session's current status.
 	again := one.watch(resumed(byReference("person"), beforeMove))
 	again.wantNext("vs_2", 3, "verified")
-	// One from behind it goes on in that session, without repeating.
+	// One from behind it continues in that session, without repeating.
 	one.apply(eventOf(4, 16, object("vs_2", "requires_input", failure("document_expired", 1), reference("person"), created(9))))
 	again.wantNext("vs_2", 4, "requires_input")
 	w.wantNext("vs_2", 4, "requires_input")
@@ -185,7 +185,7 @@ func erased(o *verification.Object) {
 	o.Redaction = verification.RedactionRedacted
 }
 
-func TestARedactionIsToldToThoseWhoWatchByIDAndByReference(t *testing.T) {
+func TestARedactionReachesWatchesByIDAndByReference(t *testing.T) {
 	b := newBackend(t)
 	one, two := b.replica(t), b.replica(t)
 	// An older session with the reference: where the redacted one loses it, nobody falls back.
@@ -234,8 +234,8 @@ func TestG5_RevisionsNotYetSentCollapseIntoTheRedactions(t *testing.T) {
 	}
 }
 
-// A token names no reference in clear and a tombstone bears none: it cannot be told any more whether
-// the one belonged to the other, and a stranger's session must not show.
+// A token names no reference in clear and a tombstone has none. Nothing shows any more whether the
+// token belonged to the session, and another person's session must not be shown.
 func TestATokenByReferenceOfARedactedSessionIsExpired(t *testing.T) {
 	r := newBackend(t).replica(t)
 	r.apply(eventOf(1, 1, object("vs_1", "processing", reference("person"))))
@@ -247,7 +247,7 @@ func TestATokenByReferenceOfARedactedSessionIsExpired(t *testing.T) {
 	wantError(t, err, codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED)
 }
 
-func TestAStoreThatIsAwayInTheMiddleOfAWatchIsSurvivedOverTheWire(t *testing.T) {
+func TestAWatchSurvivesAnOutageOfTheStoreOverTheWire(t *testing.T) {
 	flaky := &flakyStore{}
 	b := newBackend(t)
 	r := b.replica(t, func(c *Config) { flaky.Store = c.Live; c.Live = uncached{flaky, c.Live.Hub(), 0} })
@@ -266,7 +266,7 @@ func TestAStoreThatIsAwayInTheMiddleOfAWatchIsSurvivedOverTheWire(t *testing.T) 
 	}
 }
 
-func TestADrainingServersStreamsGoOnElsewhere(t *testing.T) {
+func TestADrainingServersStreamsContinueElsewhere(t *testing.T) {
 	b := newBackend(t)
 	one, two := b.replica(t), b.replica(t)
 	one.apply(eventOf(1, 1, object("vs_1", "processing", reference("person"))))
@@ -291,7 +291,7 @@ func TestADrainingServersStreamsGoOnElsewhere(t *testing.T) {
 			v = w.next()
 		}
 		if v.GetRevision() != 2 {
-			t.Errorf("stream %d goes on with %v", n, v)
+			t.Errorf("stream %d continues with %v", n, v)
 		}
 	}
 }

@@ -89,19 +89,19 @@ func flip(token string, at int) string {
 	return token[:at] + string(other) + token[at+1:]
 }
 
-func TestG7_AForgedReferenceTokenShowsNothingOfAStrangersSession(t *testing.T) {
+func TestG7_AForgedReferenceTokenShowsNothingOfAnotherSession(t *testing.T) {
 	r := newBackend(t).replica(t)
 	r.apply(eventOf(1, 1, object("vs_mine", "processing", reference("me"))))
-	r.apply(eventOf(1, 1, object("vs_stranger", "verified", reference("stranger"))))
+	r.apply(eventOf(1, 1, object("vs_other", "verified", reference("other"))))
 	r.apply(eventOf(1, 1, object("vs_bare", "verified")))
 	// A forger can know everything but the fingerprint, and even that.
-	for _, target := range []string{"vs_stranger", "vs_bare", "vs_unknown"} {
+	for _, target := range []string{"vs_other", "vs_bare", "vs_unknown"} {
 		for _, revision := range []int32{0, 1} {
-			place := resumetoken.Session{ID: target, Revision: revision}
+			cursor := resumetoken.Session{ID: target, Revision: revision}
 			if target != "vs_unknown" {
-				place.Fingerprint, _ = r.record(target).Fingerprint(revision)
+				cursor.Fingerprint, _ = r.record(target).Fingerprint(revision)
 			}
-			w := r.watch(resumed(byReference("me"), resumetoken.EncodeReference("me", place)))
+			w := r.watch(resumed(byReference("me"), resumetoken.EncodeReference("me", cursor)))
 			wantExpiredToken(t, w.ended()) // the same answer for all three: it does not even tell who exists
 		}
 	}
@@ -155,7 +155,7 @@ func TestG7_ATrimmedFeedIsNotSkippedSilently(t *testing.T) {
 	wantExpiredToken(t, r.watch(resumed(bySession("vs_1", 0), resumetoken.EncodeSession(first))).ended())
 }
 
-func TestG8_AfterAFlushMinRevisionIsToldToBeLost(t *testing.T) {
+func TestG8_AfterAFlushMinRevisionIsReportedLost(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	b := newBackend(t)

@@ -71,8 +71,8 @@ func TestADenialOfAnAmbiguousSessionAsksStripe(t *testing.T) {
 	stripe.change(func() { stripe.fail = verification.ErrStripeUnavailable })
 	r.apply(eventOf(1, 1, object("vs_1", "requires_input", failure("document_expired", 1))))
 	r.apply(eventOf(2, 1, object("vs_1", "verified")))
-	if session := r.record("vs_1"); !session.Pending || session.Status != verification.StatusVerified {
-		t.Fatalf("the rule decided %s, pending %v", session.Status, session.Pending)
+	if session := r.record("vs_1"); !session.Unresolved || session.Status != verification.StatusVerified {
+		t.Fatalf("the rule decided %s, pending %v", session.Status, session.Unresolved)
 	}
 	stripe.change(func() { stripe.fail = nil })
 	stripe.set(object("vs_1", "requires_input", failure("document_expired", 1)))

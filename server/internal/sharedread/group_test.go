@@ -14,7 +14,7 @@ import (
 // reads is a group under test: its answers are numbers.
 type reads = Group[string, int64]
 
-func TestThoseWhoWaitShareTheNextReadAndNeverTheOneUnderWay(t *testing.T) {
+func TestWaitingCallersShareTheNextReadAndNeverTheOneUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var shared reads
 		var runs atomic.Int64
@@ -122,7 +122,7 @@ func TestAnImpatientCallerLeavesAndTheOthersGetTheirRead(t *testing.T) {
 	})
 }
 
-func TestAnErrorGoesToThoseWhoSharedTheReadAndNoFurther(t *testing.T) {
+func TestAnErrorGoesToTheCallersOfThatReadOnly(t *testing.T) {
 	var shared reads
 	wrong := errors.New("boom")
 	if _, err := shared.Next(t.Context(), "vs_1", func(context.Context) (int64, error) { return 0, wrong }); !errors.Is(err, wrong) {

@@ -161,7 +161,7 @@ func TestOfOneHolderTheFirstCallGoesFirst(t *testing.T) {
 	})
 }
 
-func TestNoSlotBeforeTheDeadlineFailsAtOnceAndTakesNone(t *testing.T) {
+func TestNoSlotBeforeTheDeadlineFailsAtOnce(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
 		l.flood(300, lookups, Named("flood"), 3*time.Second)
 		began := time.Now()

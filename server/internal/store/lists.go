@@ -37,13 +37,13 @@ type ListQuery struct {
 	// every other number. It has no effect if Reference is set.
 	NotAfter *int64
 	// After is the cursor after which the page begins: ListPage.Next of the page before, or zero for the first page.
-	After ListPlace
+	After ListCursor
 	// Limit is the number of sessions, at least 1.
 	Limit int
 }
 
-// ListPlace is a cursor: the position after one session in a list. The zero value is the beginning of the list.
-type ListPlace struct {
+// ListCursor is a cursor: the position after one session in a list. The zero value is the beginning of the list.
+type ListCursor struct {
 	// Second is the update time of the session or, if the query has a reference, its creation time, in Unix seconds.
 	Second int64
 	// ID is the id of the session.
@@ -54,7 +54,7 @@ type ListPlace struct {
 type ListPage struct {
 	Sessions []verification.Session
 	// Next is the cursor for the next page. It is zero if this is the last page.
-	Next ListPlace
+	Next ListCursor
 }
 
 // ListRepair is the result of a repair of the lists.

@@ -74,7 +74,7 @@ func (b *budget) take(purpose verification.Purpose, holder shares.Holder) (spent
 	defer b.mu.Unlock()
 	b.startDay()
 	var s spent
-	if b.limit == 0 || purpose == verification.PurposeDoubt {
+	if b.limit == 0 || purpose == verification.PurposeAmbiguous {
 		return s, nil
 	}
 	used := b.reads.Taken()

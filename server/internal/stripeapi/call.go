@@ -108,10 +108,10 @@ func (c *Client) send(caller context.Context, r request) fault {
 	return fault{outcome: OutcomeOK}
 }
 
-// awaitSlot waits for a slot of the rate. Reads for PurposeDoubt have their own rate, which no other call can use up.
+// awaitSlot waits for a slot of the rate. Reads for PurposeAmbiguous have their own rate, which no other call can use up.
 func (c *Client) awaitSlot(ctx context.Context, purpose verification.Purpose, holder shares.Holder) error {
 	switch purpose {
-	case verification.PurposeDoubt:
+	case verification.PurposeAmbiguous:
 		return c.ambiguous.Wait(ctx, 0, holder)
 	case verification.PurposeRetry:
 		return c.others.Wait(ctx, 0, holder)

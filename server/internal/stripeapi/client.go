@@ -18,7 +18,7 @@ import (
 const (
 	defaultRate    = 10
 	defaultTimeout = 10 * time.Second
-	// ambiguousRate times RatePerSecond is the rate of the reads for PurposeDoubt.
+	// ambiguousRate times RatePerSecond is the rate of the reads for PurposeAmbiguous.
 	ambiguousRate = 2
 )
 
@@ -32,10 +32,10 @@ type Config struct {
 	Accounts verification.Accounts
 	// ReferenceKey is stripeevent.Options.ReferenceKey.
 	ReferenceKey string
-	// RatePerSecond limits all requests but the reads for PurposeDoubt, which have twice this rate for themselves.
+	// RatePerSecond limits all requests but the reads for PurposeAmbiguous, which have twice this rate for themselves.
 	// Requests are spaced evenly, so no second sees more. 0 means 10.
 	RatePerSecond float64
-	// ReadsPerDay limits the GETs of one day (UTC) but those for PurposeDoubt. 0 means no limit.
+	// ReadsPerDay limits the GETs of one day (UTC) but those for PurposeAmbiguous. 0 means no limit.
 	ReadsPerDay int
 	// CallerSharePercent is the largest part of ReadsPerDay, of the lookups in it and, while others wait, of
 	// RatePerSecond that one named caller gets. See package shares. 0 means no limit for a caller.
@@ -58,7 +58,7 @@ type Client struct {
 	config    Config
 	backend   stripe.Backend
 	transport *http.Transport
-	ambiguous *shares.Schedule // the reads for PurposeDoubt
+	ambiguous *shares.Schedule // the reads for PurposeAmbiguous
 	others    *shares.Schedule // all other requests: retries first
 	budget    *budget
 }

@@ -220,7 +220,7 @@ func (r *relay) spoil(t *testing.T, s sent) {
 	for _, name := range s.names(t) {
 		for _, at := range segment.FindAllStringIndex(name, -1) {
 			if _, err := strconv.Atoi(name[at[0]:at[1]]); err == nil || at[0] > 0 && strings.HasPrefix(name, "metadata[") {
-				continue // a place in a list, or a name that callers choose
+				continue // an index of a list, or a name that callers choose
 			}
 			spoiled := name[:at[1]] + "x" + name[at[1]:]
 			t.Run(s.method+" "+spoiled, func(t *testing.T) {

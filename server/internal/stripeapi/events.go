@@ -13,12 +13,12 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// eventsPerPage is how many events a page holds at most: Stripe's limit.
+// eventsPerPage is Stripe's limit of the events in a page.
 const eventsPerPage = 100
 
-// Events lists a page of the events of a connected account, or of the platform's own with an empty
-// account. Stripe keeps them for 30 days. Errors are Retrieve's; ErrStripeUnknown says that Stripe no
-// longer has the event query.After, or that the account has the wrong form.
+// Events returns a page of the events of a connected account. An empty account selects the platform's own events. Stripe
+// keeps events for 30 days. Events returns the errors of Retrieve. ErrStripeUnknown means that Stripe no longer has the
+// event query.After, or that the account has the wrong form.
 func (c *Client) Events(ctx context.Context, account string, query verification.EventQuery) (verification.EventPage, error) {
 	if account != "" && !accountPattern.MatchString(account) {
 		return verification.EventPage{}, verification.ErrStripeUnknown
@@ -63,7 +63,7 @@ func (c *Client) eventPage(a answer, account string) (page verification.EventPag
 	}
 	page.AsOf, page.More = a.asOf, list.More
 	for _, item := range list.Data {
-		place(&page, item)
+		locate(&page, item)
 		event, err := stripeevent.Decode(item, stripeevent.Options{ReferenceKey: c.config.ReferenceKey})
 		if errors.Is(err, stripeevent.ErrNotIdentity) {
 			continue
@@ -87,8 +87,8 @@ func (c *Client) eventPage(a answer, account string) (page verification.EventPag
 	return page, ""
 }
 
-// place notes in the page where an item stands in the list, as far as that can be read.
-func place(p *verification.EventPage, item json.RawMessage) {
+// locate adds the id and the time of an item to the page, if they can be read.
+func locate(p *verification.EventPage, item json.RawMessage) {
 	var found struct {
 		ID      string `json:"id"`
 		Created int64  `json:"created"`

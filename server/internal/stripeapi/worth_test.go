@@ -77,7 +77,7 @@ func TestG15_TheReadsOfOneCallerAreNotTakenFromAnother(t *testing.T) {
 		t.Errorf("retries without a name: %d, then %v; want 20", made, err)
 	}
 	for range 5 {
-		if _, err := c.Read(t.Context(), verification.PurposeDoubt, "", id); err != nil {
+		if _, err := c.Read(t.Context(), verification.PurposeAmbiguous, "", id); err != nil {
 			t.Errorf("a read for an ambiguous order without a budget: %v", err)
 		}
 	}
@@ -86,7 +86,7 @@ func TestG15_TheReadsOfOneCallerAreNotTakenFromAnother(t *testing.T) {
 	}
 }
 
-func TestG15_NoFloodDelaysADoubt(t *testing.T) {
+func TestG15_NoFloodDelaysTheReadOfAnAmbiguousOrder(t *testing.T) {
 	s := serve(t, always(200, encode(session(nil))))
 	c := dial(t, s.URL, func(config *stripeapi.Config) { config.RatePerSecond, config.CallerSharePercent = 10, 25 })
 	ctx, cancel := context.WithCancel(t.Context())
@@ -110,7 +110,7 @@ func TestG15_NoFloodDelaysADoubt(t *testing.T) {
 	}
 	asked := time.Now()
 	for range 10 {
-		if _, err := c.Read(t.Context(), verification.PurposeDoubt, "", id); err != nil {
+		if _, err := c.Read(t.Context(), verification.PurposeAmbiguous, "", id); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -177,7 +177,7 @@ func TestMetadataIsNotLookedAtWithoutKey(t *testing.T) {
 }
 
 // Two references that differ only in bytes that are not UTF-8 would become the same.
-func TestReferenceThatIsNotUTF8IsNone(t *testing.T) {
+func TestAReferenceThatIsNotUTF8IsIgnored(t *testing.T) {
 	for _, reference := range []string{"person-\xff", "person-\xc3", `person-\ud800`} {
 		body := strings.Replace(string(encode(t, event(nil))), "customer-81", reference, 1)
 		got, err := stripeevent.Decode([]byte(body), stripeevent.Options{})

@@ -97,7 +97,7 @@ func TestListPagesBothWays(t *testing.T) {
 		for it.Next() {
 			got = append(got, it.IdentityVerificationSession().ID)
 			if it.IdentityVerificationSession().URL != "" {
-				t.Error("an item of a list bears a link")
+				t.Error("an item of a list has a link")
 			}
 		}
 		must(t, it.Err())
@@ -305,7 +305,7 @@ func TestIdempotency(t *testing.T) {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
 		}
 	}
-	// Another account is another space; a key is remembered for 24 h; GET ignores it.
+	// Another account is another space; a key is kept for 24 h; GET ignores it.
 	if a := b.call("POST", sessionsPath, form, "Idempotency-Key", "k", "Stripe-Account", "acct_1"); a.header.Get("Idempotent-Replayed") != "" {
 		t.Error("replayed across accounts")
 	}

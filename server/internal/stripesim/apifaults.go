@@ -91,7 +91,7 @@ const (
 // https://docs.stripe.com/rate-limits
 var limitReasons = []string{"global-rate", "endpoint-rate", "global-concurrency", "endpoint-concurrency", "resource-specific"}
 
-// nextFate draws the fate of a request. Needs s.mu.
+// nextFate draws the fate of a request. The caller holds s.mu.
 func (s *Sim) nextFate(path string) fate {
 	f := s.apiFaults
 	if !strings.HasPrefix(path, f.Path) || f.Limit > 0 && s.apiLeft == 0 {

@@ -179,7 +179,7 @@ func TestAHungRequestEndsWithItsClient(t *testing.T) {
 }
 
 // Of calls whose connection is closed, some were carried out: only the key saves from doing it twice.
-func TestAClosedConnectionLeavesAPOSTInDoubt(t *testing.T) {
+func TestAPOSTCanTakeEffectAlthoughTheConnectionCloses(t *testing.T) {
 	b := newBench(t, Config{})
 	must(t, b.SetAPIFaults(APIFaults{Closed: 1}))
 	done := 0

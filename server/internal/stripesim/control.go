@@ -9,8 +9,8 @@ import (
 const (
 	// OutcomeVerified ends in status verified.
 	OutcomeVerified = "verified"
-	// OutcomeAbandoned is that of a person who began and left: requires_input with that last_error at once, without processing and
-	// without a report.
+	// OutcomeAbandoned is the outcome of a person who begins and leaves: the session is at once in requires_input with the
+	// error abandoned, without processing and without a report.
 	OutcomeAbandoned = "abandoned"
 	// OutcomeCanceled cancels the session as the business does.
 	OutcomeCanceled = "canceled"
@@ -95,12 +95,12 @@ func (s *Sim) Override(id, status, code string) error {
 	return s.with(id, func(sess *session) *Error { return s.override(sess, status, code) })
 }
 
-// Cancel does what POST .../cancel does.
+// Cancel cancels a session, as POST .../cancel does.
 func (s *Sim) Cancel(id string) error {
 	return s.with(id, func(sess *session) *Error { return s.cancel(sess, cause{}) })
 }
 
-// Redact does what POST .../redact does.
+// Redact redacts a session, as POST .../redact does.
 func (s *Sim) Redact(id string) error {
 	return s.with(id, func(sess *session) *Error { return s.redact(sess, cause{}) })
 }

@@ -88,7 +88,7 @@ type delivery struct {
 	copied   bool // an extra copy: its result says nothing about the event's delivery
 }
 
-// enqueue queues a webhook to be sent after the delay. Needs s.mu.
+// enqueue queues a webhook to be sent after the delay. The caller holds s.mu.
 func (s *Sim) enqueue(d *delivery, delay time.Duration) {
 	run := func(ctx context.Context) { s.attempt(ctx, d) }
 	if !s.queue.addDelivery(time.Now().Add(delay), d.lane, run) {
@@ -135,7 +135,7 @@ func (s *Sim) attempt(ctx context.Context, d *delivery) {
 	s.enqueue(d, s.backoff(d.attempts))
 }
 
-// delivered records that an endpoint has accepted an event. Needs s.mu.
+// delivered records that an endpoint has accepted an event. The caller holds s.mu.
 func (s *Sim) delivered(d *delivery) {
 	if d.copied {
 		return
@@ -145,7 +145,7 @@ func (s *Sim) delivered(d *delivery) {
 	}
 }
 
-// backoff returns the pause after a number of failed attempts. Needs s.mu.
+// backoff returns the pause after a number of failed attempts. The caller holds s.mu.
 func (s *Sim) backoff(attempts int) time.Duration {
 	c := s.cfg.Delivery
 	pause := c.RetryBase

@@ -297,7 +297,7 @@ func TestEndpointsAndSecretsChange(t *testing.T) {
 	}
 }
 
-func TestStoppedRunGoesOnLater(t *testing.T) {
+func TestStoppedRunResumesLater(t *testing.T) {
 	entered, release := make(chan struct{}, 10), make(chan struct{})
 	c := newConsumer(t, func(n int, _ hook) int {
 		entered <- struct{}{}

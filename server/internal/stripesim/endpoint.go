@@ -72,7 +72,7 @@ func checkEndpoints(endpoints []Endpoint) error {
 		case !isWebURL(e.URL):
 			return fmt.Errorf("stripesim: Endpoints[%d].URL must be an absolute http or https URL", i)
 		case slices.ContainsFunc(endpoints[:i], func(o Endpoint) bool { return o.URL == e.URL }):
-			return fmt.Errorf("stripesim: Endpoints[%d].URL is there twice", i)
+			return fmt.Errorf("stripesim: Endpoints[%d].URL is a duplicate", i)
 		case len(e.Secrets) == 0 || slices.Contains(e.Secrets, ""):
 			return fmt.Errorf("stripesim: Endpoints[%d].Secrets needs at least one secret, none of them empty", i)
 		}
@@ -90,7 +90,7 @@ func isWebURL(text string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
-// subscribers returns the endpoints that get a type of a realm's events. Needs s.mu.
+// subscribers returns the endpoints that get a type of a realm's events. The caller holds s.mu.
 func (s *Sim) subscribers(in realm, eventType string) []*endpoint {
 	var wanting []*endpoint
 	for _, e := range s.endpoints {
@@ -102,8 +102,8 @@ func (s *Sim) subscribers(in realm, eventType string) []*endpoint {
 	return wanting
 }
 
-// hears reports whether the endpoint gets the events of a realm. A Connect endpoint gets those of
-// connected accounts, a live one the test events too: https://docs.stripe.com/connect/webhooks.
+// hears reports whether the endpoint gets the events of a realm. A Connect endpoint gets the events of
+// connected accounts. A live Connect endpoint gets the test events too: https://docs.stripe.com/connect/webhooks.
 func (e *endpoint) hears(in realm) bool {
 	switch {
 	case e.by == nil:
@@ -115,8 +115,8 @@ func (e *endpoint) hears(in realm) bool {
 	}
 }
 
-// endpointsOf returns the endpoints that the API shows to a realm: those that it made and, to the
-// platform itself, those that no call made. Needs s.mu.
+// endpointsOf returns the endpoints that the API shows to a realm: the endpoints that the realm made. The platform also sees
+// the endpoints that no call made. The caller holds s.mu.
 func (s *Sim) endpointsOf(in realm) []*endpoint {
 	var shown []*endpoint
 	for _, e := range s.endpoints {

@@ -225,7 +225,7 @@ func TestNothingIsKeptOfEventsThatAreGone(t *testing.T) {
 	for range 20 {
 		b.life()
 		if len(b.undelivered) > 2*3 {
-			t.Fatalf("%d events are remembered", len(b.undelivered))
+			t.Fatalf("%d events are kept", len(b.undelivered))
 		}
 	}
 	if page := eventsOf(t, b.call("GET", eventsPath, nil)); len(page.Data) != 3 {

@@ -46,7 +46,7 @@ type eventData struct {
 	Object sessionObject `json:"object"`
 }
 
-// eventRequest is all null where no API call made the event.
+// eventRequest names the API call that made the event. Its fields are null if no API call made it.
 type eventRequest struct {
 	ID             *string `json:"id"`
 	IdempotencyKey *string `json:"idempotency_key"`
@@ -59,7 +59,7 @@ func (s *Sim) Events() []Event {
 	return slices.Clone(s.events[max(0, len(s.events)-s.cfg.MaxEvents):])
 }
 
-// emit makes the event of a change, and queues its webhooks. Call it after the change. Needs s.mu.
+// emit makes the event of a change, and queues its webhooks. Call it after the change. The caller holds s.mu.
 //
 // The snapshot has url and client_secret if the session has them. No sample of Stripe shows whether Stripe does the same. A consumer
 // must not rely on their absence.

@@ -59,7 +59,7 @@ func (s *Sim) SetFaults(f Faults) error {
 	return nil
 }
 
-// dispatch decides the fate of one event's webhook to one endpoint. Needs s.mu.
+// dispatch decides the fate of one event's webhook to one endpoint. The caller holds s.mu.
 func (s *Sim) dispatch(e Event, body []byte, to *endpoint) {
 	f := s.faults
 	if s.faultRNG.Float64() < f.DropProbability {
@@ -86,7 +86,7 @@ func (s *Sim) dispatch(e Event, body []byte, to *endpoint) {
 	}
 }
 
-// hold keeps a webhook until the window is full. Needs s.mu.
+// hold keeps a webhook until the window is full. The caller holds s.mu.
 func (s *Sim) hold(d *delivery, size int) {
 	s.window = append(s.window, d)
 	if len(s.window) >= size {
@@ -98,7 +98,7 @@ func (s *Sim) hold(d *delivery, size int) {
 	}
 }
 
-// releaseWindow sends the held webhooks in random order. Needs s.mu.
+// releaseWindow sends the held webhooks in random order. The caller holds s.mu.
 func (s *Sim) releaseWindow() {
 	s.faultRNG.Shuffle(len(s.window), func(i, j int) { s.window[i], s.window[j] = s.window[j], s.window[i] })
 	for _, d := range s.window {

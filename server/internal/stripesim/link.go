@@ -13,7 +13,7 @@ import (
 const linkLife = 48 * time.Hour
 
 // newLink returns a new single-use link to the hosted page. Each read of a session makes one, so only its number is stored: the token
-// has the session, the number and the expiry of the link, and a keyed hash of them. Needs s.mu.
+// has the session, the number and the expiry of the link, and a keyed hash of them. The caller holds s.mu.
 func (s *Sim) newLink(sess *session) string {
 	sess.links++
 	payload := strings.TrimPrefix(sess.id, "vs_") +
@@ -40,7 +40,7 @@ const (
 )
 
 // openLink returns the session and the number of a link, and whether it can be used now. The session of an unknown link is nil, unless
-// only the part after the session's id is wrong. Needs s.mu.
+// only the part after the session's id is wrong. The caller holds s.mu.
 func (s *Sim) openLink(token string) (*session, uint32, linkState) {
 	parts := strings.Split(token, "_")
 	if len(parts) != 4 {

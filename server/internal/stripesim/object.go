@@ -55,7 +55,7 @@ type providedDetails struct {
 }
 
 // render returns the current state of a session. With links, a session that accepts input gets a new url and client_secret. Otherwise
-// both are null. Needs s.mu.
+// both are null. The caller holds s.mu.
 func (s *Sim) render(sess *session, links bool) sessionObject {
 	o := sessionObject{ID: sess.id, Object: "identity.verification_session", ClientReferenceID: orNull(sess.reference),
 		Created: sess.created, LastError: sess.lastError, LastVerificationReport: orNull(sess.report),

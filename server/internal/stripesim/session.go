@@ -19,7 +19,7 @@ const (
 	redactionDone       = "redacted"
 )
 
-// realm is one account in one mode: what an API key and a Stripe-Account header give access to.
+// realm is one account in one mode. An API key and a Stripe-Account header give access to one realm.
 type realm struct {
 	account string // "" is the platform itself
 	live    bool
@@ -147,7 +147,7 @@ func (s *Sim) update(sess *session, u sessionUpdate) *Error {
 	return nil
 }
 
-// submit is what a person does: submit documents, or leave without.
+// submit does what a person does on the hosted page: it submits documents, or leaves without documents.
 func (s *Sim) submit(sess *session, outcome string) *Error {
 	if !sess.takesInput() {
 		return errStatus(fmt.Sprintf("This VerificationSession takes no submission because it has a status of %q.", sess.status))

@@ -67,7 +67,7 @@ func TestEachSubmissionMakesANewReport(t *testing.T) {
 	}
 }
 
-func TestProcessingWaitsUntilToldAndIgnoresAnOldTimer(t *testing.T) {
+func TestProcessingWaitsForControlAndIgnoresAnOldTimer(t *testing.T) {
 	b := newBench(t, Config{ProcessingDelay: OnDemand})
 	sess, err := b.Create(NewSession{})
 	must(t, err)

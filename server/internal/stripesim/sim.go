@@ -183,7 +183,7 @@ func (s *Sim) Settle(ctx context.Context) error {
 	return s.queue.settle(ctx)
 }
 
-// now is the clock of all times that are shown. Faults.FreezeClock stops it. Needs s.mu.
+// now is the clock of all times that are shown. Faults.FreezeClock stops it. The caller holds s.mu.
 func (s *Sim) now() time.Time {
 	if !s.frozenAt.IsZero() {
 		return s.frozenAt
@@ -193,7 +193,7 @@ func (s *Sim) now() time.Time {
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// newID returns a new id in Stripe's form. Needs s.mu.
+// newID returns a new id in Stripe's form. The caller holds s.mu.
 func (s *Sim) newID(prefix string, n int) string {
 	b := make([]byte, len(prefix), len(prefix)+n)
 	copy(b, prefix)
@@ -203,7 +203,7 @@ func (s *Sim) newID(prefix string, n int) string {
 	return string(b)
 }
 
-// after runs fn with s.mu held: at once for Immediately, never for OnDemand, otherwise after d. Needs s.mu.
+// after runs fn with s.mu held: at once for Immediately, never for OnDemand, otherwise after d. The caller holds s.mu.
 func (s *Sim) after(d time.Duration, fn func()) {
 	switch {
 	case d < 0:

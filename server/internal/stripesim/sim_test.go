@@ -214,7 +214,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"relative url": {Config{Endpoints: []Endpoint{{URL: "/hook", Secrets: []string{secret}}}}, "URL must be"},
 		"no secret":    {Config{Endpoints: []Endpoint{{URL: endpoint.URL}}}, "Secrets"},
 		"empty secret": {Config{Endpoints: []Endpoint{{URL: endpoint.URL, Secrets: []string{secret, ""}}}}, "Secrets"},
-		"twice":        {Config{Endpoints: []Endpoint{endpoint, endpoint}}, "twice"},
+		"a duplicate":  {Config{Endpoints: []Endpoint{endpoint, endpoint}}, "duplicate"},
 		"odd event":    {Config{Endpoints: []Endpoint{{URL: endpoint.URL, Secrets: []string{secret}, EnabledEvents: []string{"identity.verification_session.updated"}}}}, "EnabledEvents"},
 		"too many":     {Config{Endpoints: many}, "too many"},
 	} {

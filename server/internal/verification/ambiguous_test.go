@@ -22,10 +22,10 @@ func TestG1_SettleReadFirstThenEvent(t *testing.T) {
 		"Stripe shows something else":    {object(StatusProcessing, Error{}, "vr_2"), EffectCounted, 3, 3, 12, 1, 12, Error{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			next, outcome := Settle(was, override, read(was, 12, c.read))
+			next, outcome := Resolve(was, override, read(was, 12, c.read))
 			shows(t, next, c.read.Status, c.wantError, c.read.Report)
-			if outcome.Effect != c.effect || outcome.Doubt || outcome.Dropped || !outcome.Write || next.Pending {
-				t.Errorf("outcome %+v, pending %v", outcome, next.Pending)
+			if outcome.Effect != c.effect || outcome.Ambiguous || outcome.Dropped || !outcome.Write || next.Unresolved {
+				t.Errorf("outcome %+v, pending %v", outcome, next.Unresolved)
 			}
 			if len(next.History) != c.entries || next.Revision != c.revision || lastEntry(t, next).EventID != "b" {
 				t.Errorf("%d entries, revision %d: %+v", len(next.History), next.Revision, next.History)
@@ -36,7 +36,7 @@ func TestG1_SettleReadFirstThenEvent(t *testing.T) {
 			if c.entries == 3 && (next.History[1].Source != SourceStripeAPI || next.History[1].EventID != "") {
 				t.Errorf("the read left %+v", next.History[1])
 			}
-			if _, again := Settle(next, override, read(next, 13, c.read)); !again.Duplicate {
+			if _, again := Resolve(next, override, read(next, 13, c.read)); !again.Duplicate {
 				t.Errorf("again: %+v", again)
 			}
 		})
@@ -46,8 +46,8 @@ func TestG1_SettleReadFirstThenEvent(t *testing.T) {
 // TestG1_SettleStaleEvent: an event is stale if it differs from the read and is not a failure.
 func TestG1_SettleStaleEvent(t *testing.T) {
 	was := after(failed("a", 5, "vr_1", expired))
-	next, outcome := Settle(was, processing("b", 5, "vr_1"), read(was, 6, was.History[0].object()))
-	if outcome.Effect != EffectStale || next.Revision != 1 || next.Second != 5 || next.Pending {
+	next, outcome := Resolve(was, processing("b", 5, "vr_1"), read(was, 6, was.History[0].object()))
+	if outcome.Effect != EffectStale || next.Revision != 1 || next.Second != 5 || next.Unresolved {
 		t.Errorf("%+v, %+v", outcome, next)
 	}
 }
@@ -61,18 +61,18 @@ func TestG1_SettleTakesItsPositionWhereTheReadWasNoInput(t *testing.T) {
 	first, second := failed("first", 11, "", expired), failed("second", 14, "", expired)
 	s := after(verified("a", 3, ""))
 	_, outcome := Transition(s, second)
-	if !outcome.Doubt {
+	if !outcome.Ambiguous {
 		t.Fatal("the order is not ambiguous")
 	}
-	s, _ = Settle(s, first, read(s, 12, first.Object))
-	s, outcome = Settle(s, second, read(s, 13, second.Object))
+	s, _ = Resolve(s, first, read(s, 12, first.Object))
+	s, outcome = Resolve(s, second, read(s, 13, second.Object))
 	if outcome.Effect != EffectApplied || s.Second != 14 || s.UpdateTime != 14 || s.FailedAttempts != 2 {
 		t.Errorf("%+v, second %d, update_time %d, failed %d", outcome, s.Second, s.UpdateTime, s.FailedAttempts)
 	}
 	s, _ = Transition(s, processing("between", 13, ""))
 	shows(t, s, StatusRequiresInput, expired, "")
 	// Of the same second the order of the two is Stripe's to tell.
-	if s, outcome = Transition(s, processing("same", 14, "")); !outcome.Doubt || s.Status != StatusRequiresInput {
+	if s, outcome = Transition(s, processing("same", 14, "")); !outcome.Ambiguous || s.Status != StatusRequiresInput {
 		t.Errorf("%+v, %s", outcome, s.Status)
 	}
 }
@@ -81,7 +81,7 @@ func TestG1_SettleTakesItsPositionWhereTheReadWasNoInput(t *testing.T) {
 func TestG1_SettleNeverLeavesCanceled(t *testing.T) {
 	s := after(canceled("a", 5, "vr_1"))
 	open := failed("b", 9, "vr_1", expired)
-	next, outcome := Settle(s, open, read(s, 9, open.Object))
+	next, outcome := Resolve(s, open, read(s, 9, open.Object))
 	if next.Status != StatusCanceled || outcome.Effect == EffectPending || next.FailedAttempts != 1 {
 		t.Errorf("%+v %+v", next.State, outcome)
 	}
@@ -95,7 +95,7 @@ func TestG1_OvertakenReadIsDropped(t *testing.T) {
 
 	for name, apply := range map[string]func() (Session, Outcome){
 		"ApplyRead": func() (Session, Outcome) { return ApplyRead(overtaken, answer) },
-		"Settle":    func() (Session, Outcome) { return Settle(overtaken, failed("c", 11, "vr_1", expired), answer) },
+		"Resolve":   func() (Session, Outcome) { return Resolve(overtaken, failed("c", 11, "vr_1", expired), answer) },
 	} {
 		next, outcome := apply()
 		if !outcome.Dropped || outcome.Write || len(next.History) != 2 || next.Status != StatusVerified || next.Knows("c") {
@@ -128,7 +128,7 @@ func TestG1_ReadSetsTheWholeState(t *testing.T) {
 	} {
 		next, outcome := ApplyRead(was, read(was, c.asOf, failedNow))
 		if c.ambiguous > 0 {
-			next, outcome = Settle(was, failed("b", c.ambiguous, "vr_0", mismatch), read(was, c.asOf, failedNow))
+			next, outcome = Resolve(was, failed("b", c.ambiguous, "vr_0", mismatch), read(was, c.asOf, failedNow))
 		}
 		if next.Second != c.second || next.UpdateTime != c.second || next.AsOf != c.asOf || next.Status != StatusRequiresInput || !outcome.Write {
 			t.Errorf("%s: second %d, update_time %d, as of %d", name, next.Second, next.UpdateTime, next.AsOf)
@@ -145,11 +145,11 @@ func TestReadThatShowsTheSame(t *testing.T) {
 		t.Errorf("%+v %+v", outcome, next)
 	}
 	pending := after(failed("a", 5, "vr_1", expired), processing("b", 5, ""))
-	if !pending.Pending {
+	if !pending.Unresolved {
 		t.Fatal("not pending")
 	}
 	next, outcome = ApplyRead(pending, read(pending, 50, object(StatusRequiresInput, expired, "vr_1")))
-	if !outcome.Write || next.Pending || len(next.History) != 2 || next.Revision != pending.Revision {
+	if !outcome.Write || next.Unresolved || len(next.History) != 2 || next.Revision != pending.Revision {
 		t.Errorf("%+v %+v", outcome, next)
 	}
 }
@@ -169,12 +169,12 @@ func TestPendingEnds(t *testing.T) {
 		"created, at any second":  {created("c", 9), true},
 		"a late failure, counted": {failed("c", 3, "vr_0", mismatch), true},
 	} {
-		if next, _ := Transition(pending, c.input); next.Pending != c.want {
-			t.Errorf("%s: pending %v", name, next.Pending)
+		if next, _ := Transition(pending, c.input); next.Unresolved != c.want {
+			t.Errorf("%s: pending %v", name, next.Unresolved)
 		}
 	}
 	other := object(StatusProcessing, Error{}, "vr_2")
-	if next, _ := ApplyRead(pending, read(pending, 4, other)); next.Pending || next.Status != StatusProcessing {
+	if next, _ := ApplyRead(pending, read(pending, 4, other)); next.Unresolved || next.Status != StatusProcessing {
 		t.Errorf("a read: %+v", next)
 	}
 }

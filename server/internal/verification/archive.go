@@ -2,17 +2,17 @@ package verification
 
 import "time"
 
-// StubLife is how long an archived record must be kept, in seconds. After this time Stripe can neither send nor list an
+// ArchiveLife is how long an archived record must be kept, in seconds. After this time Stripe can neither send nor list an
 // event that the record would have to recognize.
-const StubLife = RememberFor + 24*60*60
+const ArchiveLife = EventIDLife + 24*60*60
 
-// Stub reports whether the session is archived: Shrink removed its details, and no later input brought new ones. Only
+// IsArchived reports whether the session is archived: Archive removed its details, and no later input brought new ones. Only
 // settled sessions are archived.
-func (s Session) Stub() bool {
+func (s Session) IsArchived() bool {
 	if !s.Exists() || s.Tombstone() || !s.Settled() {
 		return false
 	}
-	return s.Archived == s.Revision || s.archivedUnmarked()
+	return s.ArchivedAt == s.Revision || s.archivedUnmarked()
 }
 
 // archivedUnmarked reports whether a version that set no mark archived the session. Then the history has no entry of the
@@ -32,15 +32,15 @@ func (s Session) archivedUnmarked() bool {
 
 // detailsErased reports whether a redaction or the archive removed the details. An input that repeats the state then
 // restores none of them.
-func (s Session) detailsErased() bool { return s.Tombstone() || s.Stub() }
+func (s Session) detailsErased() bool { return s.Tombstone() || s.IsArchived() }
 
-// Shrink archives a session that has been settled for longer than keep. It keeps what a tombstone has: status, revision,
+// Archive archives a session that has been settled for longer than keep. It keeps what a tombstone has: status, revision,
 // position, counts, event ids and effects, and failure hashes. It removes the reason, the reference, the report and the
 // details of the history, and makes a revision if that changes the visible state. It changes no unresolved session, no
 // tombstone and no archived session. If keep is 0 or less it archives nothing.
-func Shrink(current Session, keep time.Duration, now time.Time) (next Session, changed bool) {
-	settled := current.Exists() && current.Settled() && !current.Pending && !current.Tombstone()
-	if keep <= 0 || !settled || current.Stub() || now.Sub(time.Unix(current.lastHeard(), 0)) < keep {
+func Archive(current Session, keep time.Duration, now time.Time) (next Session, changed bool) {
+	settled := current.Exists() && current.Settled() && !current.Unresolved && !current.Tombstone()
+	if keep <= 0 || !settled || current.IsArchived() || now.Sub(time.Unix(current.lastHeard(), 0)) < keep {
 		return current, false
 	}
 	next = current.clone()
@@ -54,7 +54,7 @@ func Shrink(current Session, keep time.Duration, now time.Time) (next Session, c
 		own := Entry{Revision: next.Revision, RecordTime: now.UnixMilli()}
 		next.Erased = append(next.Erased, ErasedRevision{own.Revision, next.fingerprint(own)})
 	}
-	next.Archived = next.Revision
+	next.ArchivedAt = next.Revision
 	return next, true
 }
 

@@ -28,12 +28,12 @@ func settledLife() Session {
 	return session
 }
 
-func TestShrinkKeepsWhatATombstoneHas(t *testing.T) {
+func TestArchiveKeepsWhatATombstoneHas(t *testing.T) {
 	session := settledLife()
 	now := time.Unix(1_000_200, 0).Add(keep + time.Second)
-	kept, changed := Shrink(session, keep, now)
-	if !changed || !kept.Stub() || session.Stub() {
-		t.Fatalf("changed %v, archived: %v; before: %v", changed, kept.Stub(), session.Stub())
+	kept, changed := Archive(session, keep, now)
+	if !changed || !kept.IsArchived() || session.IsArchived() {
+		t.Fatalf("changed %v, archived: %v; before: %v", changed, kept.IsArchived(), session.IsArchived())
 	}
 	text := fmt.Sprintf("%+v", kept)
 	for _, word := range []string{"expired", "person", "vr_"} {
@@ -64,22 +64,22 @@ func TestShrinkKeepsWhatATombstoneHas(t *testing.T) {
 	if next, outcome := Transition(kept, again); next.FailedAttempts != 1 || next.Status != StatusVerified || outcome.Effect != EffectStale {
 		t.Errorf("the same failure under another event id: %d failures, %+v", next.FailedAttempts, outcome)
 	}
-	if _, changed := Shrink(kept, keep, now); changed {
+	if _, changed := Archive(kept, keep, now); changed {
 		t.Error("an archived session was archived again")
 	}
 }
 
-func TestShrinkWithoutAnythingSeenMakesNoRevision(t *testing.T) {
+func TestArchiveWithoutAVisibleChangeMakesNoRevision(t *testing.T) {
 	session, _ := Transition(Session{}, Event{
 		ID: "evt_1", Type: EventCanceled, Second: 1000, RecordTime: 1_000_000, Object: Object{ID: "vs_a", Status: StatusCanceled},
 	})
-	kept, changed := Shrink(session, keep, time.Unix(1000, 0).Add(keep))
-	if !changed || kept.Revision != session.Revision || !kept.Stub() {
+	kept, changed := Archive(session, keep, time.Unix(1000, 0).Add(keep))
+	if !changed || kept.Revision != session.Revision || !kept.IsArchived() {
 		t.Errorf("changed %v, revision %d; want %d", changed, kept.Revision, session.Revision)
 	}
 }
 
-func TestShrinkLeaves(t *testing.T) {
+func TestArchiveLeaves(t *testing.T) {
 	late := time.Unix(1_000_200, 0).Add(10 * keep)
 	edit := func(change func(*Session)) Session {
 		session := settledLife()
@@ -101,32 +101,32 @@ func TestShrinkLeaves(t *testing.T) {
 		{"a second too early", settledLife(), keep, time.Unix(1_000_199, 0).Add(keep)},
 		{"what was learned lately", edit(func(s *Session) { s.History[1].RecordTime = late.UnixMilli() }), keep, late.Add(keep / 2)},
 		{"what waits for the person", edit(func(s *Session) { s.Status = StatusRequiresInput }), keep, late},
-		{"an unresolved session", edit(func(s *Session) { s.Pending = true }), keep, late},
+		{"an unresolved session", edit(func(s *Session) { s.Unresolved = true }), keep, late},
 		{"a tombstone", redacted, keep, late},
 	}
 	for _, test := range tests {
-		if _, changed := Shrink(test.session, test.keep, test.now); changed {
+		if _, changed := Archive(test.session, test.keep, test.now); changed {
 			t.Errorf("%s was archived", test.what)
 		}
 	}
 }
 
-// TestStubComesBackToLife: a reviewer's override makes an archived session active again.
-func TestStubComesBackToLife(t *testing.T) {
-	kept, _ := Shrink(settledLife(), keep, time.Unix(1_000_200, 0).Add(keep))
+// TestAnArchivedSessionCanChangeAgain: a reviewer's override makes an archived session active again.
+func TestAnArchivedSessionCanChangeAgain(t *testing.T) {
+	kept, _ := Archive(settledLife(), keep, time.Unix(1_000_200, 0).Add(keep))
 	read := Read{
 		Object: Object{ID: "vs_a", Status: StatusRequiresInput, Error: Error{Code: "document_expired"}, Report: "vr_3"},
 		AsOf:   9_000_000, Applied: kept.Applied, RecordTime: 9_000_000_000,
 	}
 	next, _ := ApplyRead(kept, read)
-	if next.Stub() || next.Revision != kept.Revision+1 || next.FailedAttempts != 2 || !next.Knows("evt_0") {
+	if next.IsArchived() || next.Revision != kept.Revision+1 || next.FailedAttempts != 2 || !next.Knows("evt_0") {
 		t.Errorf("after an override: %+v", next)
 	}
 }
 
-// TestAFloodMakesNoStubOfWhatWaits: a flood of late events trims the entries with revisions. A session that is not
+// TestAFloodDoesNotMakeAnOpenSessionArchived: a flood of late events trims the entries with revisions. A session that is not
 // settled must not count as archived then.
-func TestAFloodMakesNoStubOfWhatWaits(t *testing.T) {
+func TestAFloodDoesNotMakeAnOpenSessionArchived(t *testing.T) {
 	s := after(failed("a", 100_000, "vr_1", expired))
 	for n := range MaxHistory + 1 {
 		s, _ = Transition(s, processing(name("late", n), 5, ""))
@@ -134,7 +134,7 @@ func TestAFloodMakesNoStubOfWhatWaits(t *testing.T) {
 	if s.History[0].Revision != 0 || s.Revision != 1 {
 		t.Fatalf("revision %d, the first entry's %d", s.Revision, s.History[0].Revision)
 	}
-	if s.Stub() || !(RetryPolicy{}).Lists(s).Has(ListLimitReached) {
-		t.Errorf("archived: %v", s.Stub())
+	if s.IsArchived() || !(RetryPolicy{}).Lists(s).Has(ListLimitReached) {
+		t.Errorf("archived: %v", s.IsArchived())
 	}
 }

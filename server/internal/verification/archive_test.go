@@ -17,22 +17,22 @@ func flooded(s Session, n int) Session {
 
 // unmarked returns an archived session as a version without the mark wrote it.
 func unmarked(s Session) Session {
-	s.Archived, s.Erased = 0, nil
+	s.ArchivedAt, s.Erased = 0, nil
 	return s
 }
 
 func archived(t *testing.T, s Session) Session {
 	t.Helper()
-	kept, changed := Shrink(s, keep, at(2_000_000_000))
+	kept, changed := Archive(s, keep, at(2_000_000_000))
 	if !changed {
 		t.Fatal("nothing was archived")
 	}
 	return kept
 }
 
-// TestOnlyWhatWasArchivedIsAStub: a full history of inputs without a revision looks like that of an archived session,
+// TestIsArchived: a full history of inputs without a revision looks like that of an archived session,
 // but it is not archived.
-func TestOnlyWhatWasArchivedIsAStub(t *testing.T) {
+func TestIsArchived(t *testing.T) {
 	// Nothing that the archive erases: no reference, no report and no error tell the two apart.
 	plain := verified("v", 1_000, "")
 	plain.Object.Reference = ""
@@ -68,11 +68,11 @@ func TestOnlyWhatWasArchivedIsAStub(t *testing.T) {
 		"back in life and settled":                   {continued(kept, override, verified("w", 3_000_000, "vr_10")), false},
 		"back in life by the version before":         {continued(unmarked(kept), override), false},
 	} {
-		if got := test.session.Stub(); got != test.want {
+		if got := test.session.IsArchived(); got != test.want {
 			t.Errorf("%s: archived %v, want %v", what, got, test.want)
 		}
 	}
-	if _, changed := Shrink(flooded(settled, MaxHistory), keep, at(2_000_000_000)); !changed {
+	if _, changed := Archive(flooded(settled, MaxHistory), keep, at(2_000_000_000)); !changed {
 		t.Error("a session with a full history is never archived")
 	}
 }
@@ -84,13 +84,13 @@ func continued(s Session, events ...Event) Session {
 	return s
 }
 
-// TestAnOlderReplicaLeavesNoFalseMark: an older replica keeps the field Archived, changes the session and archives
+// TestAnOlderReplicaLeavesNoFalseMark: an older replica keeps the field ArchivedAt, changes the session and archives
 // nothing.
 func TestAnOlderReplicaLeavesNoFalseMark(t *testing.T) {
 	kept := archived(t, after(verified("v", 1_000, "vr_1")))
 	changed := continued(unmarked(kept), failed("o", 2_000_000, "vr_9", expired), verified("w", 3_000_000, "vr_10"))
-	changed.Archived = kept.Archived
-	if changed.Stub() {
+	changed.ArchivedAt = kept.ArchivedAt
+	if changed.IsArchived() {
 		t.Error("a mark of an earlier revision counts")
 	}
 }
@@ -101,21 +101,21 @@ func TestWhatWasArchivedStaysErased(t *testing.T) {
 	for what, kept := range map[string]Session{
 		"marked": archived(t, settledLife()), "unmarked": unmarked(archived(t, settledLife())),
 	} {
-		told := Object{
+		shown := Object{
 			ID: "vs_a", Type: "document", Created: 1_000_000, Status: StatusVerified, Report: "vr_2", Reference: "person-4711",
 		}
-		late := told
+		late := shown
 		late.Status, late.Error, late.Report = StatusRequiresInput, Error{Code: "document_expired", Reason: "The document has expired."}, "vr_1"
-		byRead, outcome := ApplyRead(kept, Read{Object: told, AsOf: 9_000_000, Applied: kept.Applied, RecordTime: 9_000_000_000})
+		byRead, outcome := ApplyRead(kept, Read{Object: shown, AsOf: 9_000_000, Applied: kept.Applied, RecordTime: 9_000_000_000})
 		if outcome.Write {
 			t.Errorf("%s: a read that says the same is an input: %+v", what, outcome)
 		}
-		sameSecond := told
+		sameSecond := shown
 		uncounted := late
 		uncounted.Report = "vr_never_seen"
 		counted := continued(kept, Event{ID: "evt_7", Type: EventRequiresInput, Second: 1_000_050, RecordTime: 9_000_000_000, Object: uncounted})
-		if !counted.Stub() || counted.FailedAttempts != 2 || counted.Revision != kept.Revision+1 {
-			t.Errorf("%s, a late failure: archived %v, %d failures at revision %d", what, counted.Stub(), counted.FailedAttempts, counted.Revision)
+		if !counted.IsArchived() || counted.FailedAttempts != 2 || counted.Revision != kept.Revision+1 {
+			t.Errorf("%s, a late failure: archived %v, %d failures at revision %d", what, counted.IsArchived(), counted.FailedAttempts, counted.Revision)
 		}
 		for _, word := range []string{"person-4711", "vr_", "has expired"} {
 			if strings.Contains(dump(counted), word) {
@@ -129,8 +129,8 @@ func TestWhatWasArchivedStaysErased(t *testing.T) {
 				ID: "evt_9", Type: EventVerified, Second: kept.Second, RecordTime: 9_000_000_000, Object: sameSecond,
 			}),
 		} {
-			if !next.Stub() || next.Revision != kept.Revision || next.Pending {
-				t.Errorf("%s, %s: archived %v, revision %d of %d, pending %v", what, how, next.Stub(), next.Revision, kept.Revision, next.Pending)
+			if !next.IsArchived() || next.Revision != kept.Revision || next.Unresolved {
+				t.Errorf("%s, %s: archived %v, revision %d of %d, pending %v", what, how, next.IsArchived(), next.Revision, kept.Revision, next.Unresolved)
 			}
 			for _, word := range []string{"person-4711", "vr_", "has expired"} {
 				if strings.Contains(dump(next), word) {
@@ -179,8 +179,8 @@ func TestAReadCorrectsTheReference(t *testing.T) {
 	}
 }
 
-// TestG5_StrayedTellsOfEachOtherReference: it does so even if the references are erased.
-func TestG5_StrayedTellsOfEachOtherReference(t *testing.T) {
+// TestG5_HadOtherReference: it does so even if the references are erased.
+func TestG5_HadOtherReference(t *testing.T) {
 	of := func(e Event, reference string) Event {
 		e.Object.Reference = reference
 		return e
@@ -189,7 +189,7 @@ func TestG5_StrayedTellsOfEachOtherReference(t *testing.T) {
 	redacted, _ := Transition(s, redacted("r", 20, StatusVerified, RedactionRedacted))
 	kept := archived(t, s)
 	older := s
-	older.Moved = 0
+	older.ReferenceMoved = 0
 	for _, test := range []struct {
 		what      string
 		session   Session
@@ -208,7 +208,7 @@ func TestG5_StrayedTellsOfEachOtherReference(t *testing.T) {
 		{"by an older replica, seen before", older, "first", 1, true},
 		{"by an older replica, seen since", older, "first", 3, false},
 	} {
-		if got := test.session.Strayed(test.reference, test.revision); got != test.want {
+		if got := test.session.HadOtherReference(test.reference, test.revision); got != test.want {
 			t.Errorf("%s: %v, want %v", test.what, got, test.want)
 		}
 	}

@@ -77,7 +77,7 @@ func TestG9_TheClaimIsKeptByTheInputThatBringsIt(t *testing.T) {
 		"read, no new": func() (Session, Outcome) { return ApplyRead(plain, read) },
 	} {
 		s, outcome := input()
-		if s.Replaces != "vs_0" || !outcome.Write || s.Owes() != "vs_0" {
+		if s.Replaces != "vs_0" || !outcome.Write || s.UnfinishedPredecessor() != "vs_0" {
 			t.Errorf("%s: claims %q, to be stored %v", name, s.Replaces, outcome.Write)
 		}
 		other := claiming(verified("z", 100, "vr_2"))
@@ -113,11 +113,11 @@ func TestG9_CountsAreInheritedOnceBesideAnOlderVersion(t *testing.T) {
 	byOlder := claimant("vs_2", "vs_1")
 	byOlder.Predecessor = "vs_1"
 	byOlder.FailedAttempts, byOlder.RetriesGranted = old.FailedAttempts, old.RetriesGranted
-	if byOlder.Owes() != "vs_1" {
-		t.Errorf("owes %q; the predecessor may not name it yet", byOlder.Owes())
+	if byOlder.UnfinishedPredecessor() != "vs_1" {
+		t.Errorf("owes %q; the predecessor may not name it yet", byOlder.UnfinishedPredecessor())
 	}
 	marked, changed := Inherit(byOlder, old, at(9))
-	if !changed || marked.FailedAttempts != 1 || marked.RetriesGranted != 1 || marked.Inherited != (Inheritance{1, 1}) || marked.Revision != byOlder.Revision || marked.Owes() != "" {
+	if !changed || marked.FailedAttempts != 1 || marked.RetriesGranted != 1 || marked.Inherited != (Inheritance{1, 1}) || marked.Revision != byOlder.Revision || marked.UnfinishedPredecessor() != "" {
 		t.Errorf("changed %v: %d failed, %d granted, %+v", changed, marked.FailedAttempts, marked.RetriesGranted, marked.Inherited)
 	}
 	if _, changed := Inherit(marked, old, at(9)); changed {
@@ -151,14 +151,14 @@ func TestG11_AClaimOutlivesARedaction(t *testing.T) {
 	gone := redacted("r", 9, StatusCanceled, RedactionRedacted)
 	gone.Object.ID = "vs_2"
 	s, _ = Transition(s, gone)
-	if s.Owes() != "vs_1" {
-		t.Errorf("owes %q", s.Owes())
+	if s.UnfinishedPredecessor() != "vs_1" {
+		t.Errorf("owes %q", s.UnfinishedPredecessor())
 	}
 	whole, _ := Inherit(claimant("vs_2", "vs_1"), replaced(t), at(8))
 	whole, _ = Transition(whole, canceledOf("vs_2", 10))
-	kept, changed := Shrink(whole, time.Second, at(10_000_000))
-	if !changed || kept.Inherited != whole.Inherited || kept.Owes() != "" {
-		t.Errorf("archived %v: %+v, owes %q", changed, kept.Inherited, kept.Owes())
+	kept, changed := Archive(whole, time.Second, at(10_000_000))
+	if !changed || kept.Inherited != whole.Inherited || kept.UnfinishedPredecessor() != "" {
+		t.Errorf("archived %v: %+v, owes %q", changed, kept.Inherited, kept.UnfinishedPredecessor())
 	}
 }
 

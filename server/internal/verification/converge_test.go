@@ -162,7 +162,7 @@ func TestG4_EveryStepOfAnyRecord(t *testing.T) {
 				case 1:
 					return ApplyRead(s, read(begun, second, o))
 				default:
-					return Settle(s, e, read(begun, second, o))
+					return Resolve(s, e, read(begun, second, o))
 				}
 			})
 		}
@@ -207,7 +207,7 @@ func step(t *rapid.T, s Session, do func(Session) (Session, Outcome)) Session {
 	return next
 }
 
-func stateOf(s Session) string { return fmt.Sprint(s.State, s.Revision, len(s.History), s.Pending) }
+func stateOf(s Session) string { return fmt.Sprint(s.State, s.Revision, len(s.History), s.Unresolved) }
 
 // checkRevisions checks that each visible change made one revision, and that its entry holds it.
 func checkRevisions(t *rapid.T, before, next Session) {

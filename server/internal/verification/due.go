@@ -8,9 +8,9 @@ const StuckAfter = 15 * 60
 // due at once, and a session in processing after StuckAfter. It returns false if the session is never due.
 func (s Session) DueAt() (second int64, due bool) {
 	switch {
-	case !s.Exists() || s.Settled() && !s.Pending:
+	case !s.Exists() || s.Settled() && !s.Unresolved:
 		return 0, false
-	case s.Pending:
+	case s.Unresolved:
 		return s.UpdateTime, true
 	case s.Status != StatusRequiresInput:
 		return s.UpdateTime + StuckAfter, true

@@ -1,29 +1,30 @@
 package verification
 
-// EventTypes are all event types of Identity sessions. It must not be changed.
+// EventTypes lists all event types of Identity sessions. Callers must not change it.
 var EventTypes = []string{EventCreated, EventProcessing, EventRequiresInput, EventVerified, EventCanceled, EventRedacted}
 
-// EventQuery says which events to list at Stripe. The zero value lists all events that Stripe still has.
+// EventQuery selects a page of events. The zero value selects the first page of all events that Stripe still has.
 type EventQuery struct {
-	// From and Before bound the events' created, in Unix seconds. From is included, Before is not. 0: no bound.
+	// From and Before bound the field `created` of the events, in Unix seconds. From is inclusive, Before is exclusive. 0
+	// means no bound.
 	From, Before int64
-	// After is the EventPage.Last of the page before. Empty: the first page.
+	// After is EventPage.Last of the page before. It is empty for the first page.
 	After string
 }
 
-// EventPage is one page of Stripe's events about Identity sessions, newest first.
+// EventPage is one page of Stripe's events about Identity sessions, the newest first.
 type EventPage struct {
-	// Events are the usable events, with SourceStripeAPI. RecordTime is not set.
+	// Events holds the events that can be used. Their Source is SourceStripeAPI. RecordTime is not set.
 	Events []Event
-	// Malformed are the ids of the other events; empty if even the id cannot be read.
+	// Malformed holds the ids of the events that cannot be used. An id is empty if it cannot be read either.
 	Malformed []string
-	// Oldest and Newest are the least and the greatest created of all events of the page, usable or not, in Unix seconds. They are 0
-	// for an empty page.
+	// Oldest and Newest are the least and the greatest `created` of all events of the page, in Unix seconds, including
+	// the events that cannot be used. They are 0 for an empty page.
 	Oldest, Newest int64
 	// Last is the id of the last event of the page.
 	Last string
 	// More is true if the list continues after Last.
 	More bool
-	// AsOf is Read.AsOf: the time by Stripe's clock, in Unix seconds; 0 if Stripe did not send it.
+	// AsOf is Read.AsOf, by Stripe's clock. It is 0 if Stripe's answer had no time.
 	AsOf int64
 }

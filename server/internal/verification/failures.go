@@ -36,7 +36,7 @@ func (s *Session) count(object Object, eventID string, second int64, applies boo
 	isNew := at < 0
 	if isNew {
 		s.Failures = append(s.Failures, Failure{ID: id})
-		if len(s.Failures) > MaxRemembered {
+		if len(s.Failures) > MaxKnownIDs {
 			oldest := 0
 			if s.Failures[0].ID == s.LastFailure.ID {
 				oldest = 1 // keep the newest failure: it says whether its retry was granted
@@ -68,7 +68,7 @@ func (s State) judged() LastFailure {
 // grant notes that a retry was granted for a failure.
 func (s *Session) grant(id uint64) {
 	at := slices.IndexFunc(s.Failures, func(f Failure) bool { return f.ID == id })
-	if at < 0 { // trimmed at MaxRemembered, but a repeated call must find the grant
+	if at < 0 { // trimmed at MaxKnownIDs, but a repeated call must find the grant
 		s.Failures = append(s.Failures, Failure{ID: id})
 		at = len(s.Failures) - 1
 	}

@@ -143,10 +143,10 @@ func TestFailureIDIsKeyedBySession(t *testing.T) {
 // TestG2_FailuresAreBounded: beyond the bound the oldest hash is dropped, but the count stays.
 func TestG2_FailuresAreBounded(t *testing.T) {
 	var s Session
-	for i := range MaxRemembered + 10 {
+	for i := range MaxKnownIDs + 10 {
 		s, _ = Transition(s, failed(name("f", i), int64(i), name("vr", i), expired))
 	}
-	if len(s.Failures) != MaxRemembered || s.FailedAttempts != MaxRemembered+10 || len(s.History) != MaxHistory {
+	if len(s.Failures) != MaxKnownIDs || s.FailedAttempts != MaxKnownIDs+10 || len(s.History) != MaxHistory {
 		t.Errorf("%d hashes, %d counted, %d entries", len(s.Failures), s.FailedAttempts, len(s.History))
 	}
 }

@@ -46,11 +46,11 @@ func (s Session) Knows(eventID string) bool {
 			return true
 		}
 	}
-	if len(s.Forgotten) == 0 {
+	if len(s.TrimmedEvents) == 0 {
 		return false
 	}
 	id := FailureID(s.ID, eventID)
-	return slices.ContainsFunc(s.Forgotten, func(f Forgotten) bool { return f.ID == id })
+	return slices.ContainsFunc(s.TrimmedEvents, func(f TrimmedEvent) bool { return f.ID == id })
 }
 
 // record appends an entry to the history. It makes a revision if the visible state differs from the one before.
@@ -61,16 +61,16 @@ func (s *Session) record(before Session, entry Entry) {
 		entry.Result.LastFailure = LastFailure{}
 	}
 	if before.Reference != "" && s.Reference != "" && before.Reference != s.Reference {
-		s.Moved = s.Revision
+		s.ReferenceMoved = s.Revision
 	}
 	if s.Tombstone() && !before.Tombstone() {
 		s.redactHistory()
 	}
-	if entry.EventID != "" && s.Applied == before.Applied && before.Stub() {
-		s.Archived = s.Revision // a late event counts a failure and restores no detail
+	if entry.EventID != "" && s.Applied == before.Applied && before.IsArchived() {
+		s.ArchivedAt = s.Revision // a late event counts a failure and restores no detail
 	}
 	// A late input restores no reason. The first input of a session is not late, although the history is still empty.
-	if s.Tombstone() || before.Exists() && s.Stub() {
+	if s.Tombstone() || before.Exists() && s.IsArchived() {
 		entry = entry.redacted()
 	}
 	s.History = append(s.History, entry)
@@ -103,18 +103,18 @@ func (e Entry) redacted() Entry {
 	return e
 }
 
-// trim drops the oldest entries beyond MaxHistory. The session knows their event ids for RememberFor longer. now is in
+// trim drops the oldest entries beyond MaxHistory. The session knows their event ids for EventIDLife longer. now is in
 // Unix seconds.
 func (s *Session) trim(now int64) {
 	for len(s.History) > MaxHistory {
 		if id := s.History[0].EventID; id != "" {
-			s.Forgotten = append(s.Forgotten, Forgotten{ID: FailureID(s.ID, id), Until: now + RememberFor})
+			s.TrimmedEvents = append(s.TrimmedEvents, TrimmedEvent{ID: FailureID(s.ID, id), Until: now + EventIDLife})
 		}
 		s.History = s.History[1:]
 	}
-	s.Forgotten = slices.DeleteFunc(s.Forgotten, func(f Forgotten) bool { return f.Until < now })
-	if extra := len(s.Forgotten) - MaxRemembered; extra > 0 {
-		s.Forgotten = s.Forgotten[extra:]
+	s.TrimmedEvents = slices.DeleteFunc(s.TrimmedEvents, func(f TrimmedEvent) bool { return f.Until < now })
+	if extra := len(s.TrimmedEvents) - MaxKnownIDs; extra > 0 {
+		s.TrimmedEvents = s.TrimmedEvents[extra:]
 	}
 }
 
@@ -190,10 +190,10 @@ func (s Session) fingerprint(entry Entry) uint32 {
 	return hash.Sum32()
 }
 
-// Strayed reports whether the session had another reference than the given one at any revision after the given one. If
-// the references are erased, only Moved shows it.
-func (s Session) Strayed(reference string, revision int32) bool {
-	if s.Moved > revision || s.Reference != "" && s.Reference != reference {
+// HadOtherReference reports whether the session had another reference than the given one at any revision after the
+// given one. If the references are erased, only ReferenceMoved shows it.
+func (s Session) HadOtherReference(reference string, revision int32) bool {
+	if s.ReferenceMoved > revision || s.Reference != "" && s.Reference != reference {
 		return true
 	}
 	return slices.ContainsFunc(s.History, func(e Entry) bool {

@@ -118,8 +118,8 @@ func TestG5_TrimmedHistory(t *testing.T) {
 	}
 }
 
-// TestG2_ForgottenEventsStayKnown: the event id of a trimmed entry stays known for 35 days.
-func TestG2_ForgottenEventsStayKnown(t *testing.T) {
+// TestG2_TrimmedEventsStayKnown: the event id of a trimmed entry stays known for 35 days.
+func TestG2_TrimmedEventsStayKnown(t *testing.T) {
 	const day = 24 * 60 * 60
 	var s Session
 	for i := range MaxHistory + 1 {
@@ -133,8 +133,8 @@ func TestG2_ForgottenEventsStayKnown(t *testing.T) {
 			t.Fatalf("event %d went and is not known", i)
 		}
 	}
-	if s.Knows("e_never") || len(s.Forgotten) != 2 {
-		t.Fatalf("%d forgotten", len(s.Forgotten))
+	if s.Knows("e_never") || len(s.TrimmedEvents) != 2 {
+		t.Fatalf("%d forgotten", len(s.TrimmedEvents))
 	}
 	for days, known := range map[int64]bool{34: true, 35: true, 36: false} {
 		later := processing(name("later", int(days)), 1, "")
@@ -143,19 +143,19 @@ func TestG2_ForgottenEventsStayKnown(t *testing.T) {
 			t.Errorf("after %d days: known %v", days, !known)
 		}
 	}
-	for i := range MaxRemembered + 200 {
+	for i := range MaxKnownIDs + 200 {
 		e := processing(name("more", i), 1, "")
 		e.RecordTime = 1_000_000
 		s, _ = Transition(s, e)
 	}
-	if len(s.Forgotten) != MaxRemembered {
-		t.Errorf("%d event ids are remembered", len(s.Forgotten))
+	if len(s.TrimmedEvents) != MaxKnownIDs {
+		t.Errorf("%d event ids are kept", len(s.TrimmedEvents))
 	}
 }
 
-// TestLongRecordsShareNoMemory: a record that is derived from a long record changes neither that record nor any other
+// TestLongRecordsShareNoSlice: a record that is derived from a long record changes neither that record nor any other
 // record derived from it.
-func TestLongRecordsShareNoMemory(t *testing.T) {
+func TestLongRecordsShareNoSlice(t *testing.T) {
 	var s Session
 	for i := range MaxHistory + 9 {
 		e := failed(name("e", i), int64(i+1), name("vr", i), expired)
@@ -166,7 +166,7 @@ func TestLongRecordsShareNoMemory(t *testing.T) {
 	before := deepCopy(s)
 	later := func(id string) Event {
 		e := failed(id, 9999, id, expired)
-		e.RecordTime = s.History[MaxHistory-1].RecordTime + 1000*(RememberFor-3*24*60*60)
+		e.RecordTime = s.History[MaxHistory-1].RecordTime + 1000*(EventIDLife-3*24*60*60)
 		return e
 	}
 	one, _ := Transition(s, later("one"))
@@ -175,8 +175,8 @@ func TestLongRecordsShareNoMemory(t *testing.T) {
 	if !reflect.DeepEqual(deepCopy(s), before) || !reflect.DeepEqual(deepCopy(one), first) || !other.Knows("other") {
 		t.Error("two records share memory")
 	}
-	if len(one.Forgotten) >= len(s.Forgotten)+1 {
-		t.Errorf("nothing was forgotten: %d of %d", len(one.Forgotten), len(s.Forgotten))
+	if len(one.TrimmedEvents) >= len(s.TrimmedEvents)+1 {
+		t.Errorf("nothing was forgotten: %d of %d", len(one.TrimmedEvents), len(s.TrimmedEvents))
 	}
 }
 
@@ -200,7 +200,7 @@ func TestG7_Fingerprint(t *testing.T) {
 	was, _ := s.Fingerprint(2)
 	longer, _ := Transition(s, verified("c", 6, "vr_1"))
 	if now, _ := longer.Fingerprint(2); now != was {
-		t.Error("a fingerprint changed as the session went on")
+		t.Error("a fingerprint changed as the session continued")
 	}
 	again := processing("b", 5, "")
 	again.RecordTime++

@@ -10,7 +10,7 @@ const (
 	EventRedacted      = "identity.verification_session.redacted"
 )
 
-// Source is where an input came from. The numbers are those of the API contract.
+// Source is the origin of an input. The API contract has the same numbers.
 type Source uint8
 
 // The sources.
@@ -22,7 +22,7 @@ const (
 	SourceReplacement Source = 4
 )
 
-// Effect is what an input did to the record. The numbers are those of the API contract.
+// Effect is the effect of an input on the record. The API contract has the same numbers.
 type Effect uint8
 
 // The effects.
@@ -98,7 +98,7 @@ type Read struct {
 	RecordTime int64
 }
 
-// Outcome is what an input did to a record.
+// Outcome is the result of applying an input to a record.
 type Outcome struct {
 	// Effect is the effect in the history entry. It is 0 if the input made no entry.
 	Effect Effect
@@ -106,9 +106,9 @@ type Outcome struct {
 	Write bool
 	// Duplicate is true if the session has had the event before.
 	Duplicate bool
-	// Doubt is true if the order is ambiguous: only Stripe can tell it. Store the returned record only if Stripe
+	// Ambiguous is true if the order is ambiguous: only Stripe can tell it. Store the returned record only if Stripe
 	// cannot be read.
-	Doubt bool
+	Ambiguous bool
 	// Dropped is true if another input overtook the read. Read the session again.
 	Dropped bool
 }

@@ -83,7 +83,7 @@ func shows(t *testing.T, s Session, status string, e Error, report string) {
 // deepCopy returns a copy that shares no memory with its argument, not even spare capacity.
 func deepCopy(s Session) Session {
 	s.Failures = slices.Clone(s.Failures)
-	s.Forgotten = slices.Clone(s.Forgotten)
+	s.TrimmedEvents = slices.Clone(s.TrimmedEvents)
 	s.Extra = slices.Clone(s.Extra)
 	s.History = slices.Clone(s.History)
 	for i := range s.History {
@@ -96,7 +96,7 @@ func deepCopy(s Session) Session {
 func roomy(s Session) Session {
 	s = deepCopy(s)
 	s.Failures = slices.Grow(s.Failures, 4)
-	s.Forgotten = slices.Grow(s.Forgotten, 4)
+	s.TrimmedEvents = slices.Grow(s.TrimmedEvents, 4)
 	s.History = slices.Grow(s.History, 4)
 	return s
 }

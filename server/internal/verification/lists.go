@@ -34,7 +34,7 @@ func (l Lists) with(list List) Lists { return l | 1<<list }
 // only an input updates a list and a cooldown ends without one. Redacted and archived sessions are in no list.
 func (p RetryPolicy) Lists(s Session) Lists {
 	var in Lists
-	if !s.Exists() || s.Tombstone() || s.Stub() {
+	if !s.Exists() || s.Tombstone() || s.IsArchived() {
 		return in
 	}
 	switch s.Status {
@@ -54,7 +54,7 @@ func (p RetryPolicy) Lists(s Session) Lists {
 		in = in.with(ListNotRetryable)
 	default: // the denial ends by itself, or follows from the status
 	}
-	if s.Pending {
+	if s.Unresolved {
 		in = in.with(ListInDoubt)
 	}
 	return in

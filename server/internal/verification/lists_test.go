@@ -19,10 +19,10 @@ func TestListsOfASession(t *testing.T) {
 	p := RetryPolicy{MaxRetries: 1, DenyCodes: DefaultDenyCodes()}
 	underAge := Error{Code: "under_supported_age"}
 	granted := func(s Session) Session { s, _, _ = GrantRetry(s, p, at(9), ""); return s }
-	pending := func(s Session) Session { s.Pending = true; return s }
-	stub, shrunk := Shrink(after(verified("a", 1, "vr_1")), time.Second, at(1_000_000))
-	if !shrunk {
-		t.Fatal("nothing was shrunk")
+	pending := func(s Session) Session { s.Unresolved = true; return s }
+	archived, changed := Archive(after(verified("a", 1, "vr_1")), time.Second, at(1_000_000))
+	if !changed {
+		t.Fatal("nothing was archived")
 	}
 	for name, c := range map[string]struct {
 		have Session
@@ -42,7 +42,7 @@ func TestListsOfASession(t *testing.T) {
 		"in doubt":          {pending(after(processing("a", 1, ""))), set(ListProcessing, ListInDoubt)},
 		"redaction begun":   {pending(after(verified("a", 1, "vr_1"), redacted("b", 2, StatusVerified, RedactionProcessing))), set()},
 		"redacted":          {after(verified("a", 1, "vr_1"), redacted("b", 2, StatusVerified, RedactionRedacted)), set()},
-		"shrunk":            {stub, set()},
+		"archived":          {archived, set()},
 	} {
 		if got := p.Lists(c.have); got != c.want {
 			t.Errorf("%s: %07b; want %07b", name, got, c.want)
@@ -65,7 +65,7 @@ func TestListsSayWhatJudgeSays(t *testing.T) {
 	one := func(bound int) bool { return rng.IntN(bound) == 0 }
 	for range 20_000 {
 		p := RetryPolicy{MaxRetries: rng.Int32N(4), DenyCodes: DefaultDenyCodes(), Cooldown: time.Duration(rng.IntN(3)) * 10 * time.Hour}
-		s := Session{ID: "vs_1", Revision: 1, Pending: one(3), History: []Entry{{Revision: 1}}, State: State{
+		s := Session{ID: "vs_1", Revision: 1, Unresolved: one(3), History: []Entry{{Revision: 1}}, State: State{
 			Status: statuses[rng.IntN(len(statuses))], Error: errors[rng.IntN(len(errors))],
 			RetriesGranted: rng.Int32N(5), ShownGranted: one(3), UpdateTime: rng.Int64N(100_000),
 		}}
@@ -87,7 +87,7 @@ func TestListsSayWhatJudgeSays(t *testing.T) {
 		if in.Has(ListLimitReached) != (denial == DenialLimitReached) || in.Has(ListNotRetryable) != (denial == DenialNotRetryable) {
 			t.Fatalf("%+v is in %07b, but the denial is %d", s, in, denial)
 		}
-		if in.Has(ListInDoubt) != (s.Pending && !s.Tombstone()) {
+		if in.Has(ListInDoubt) != (s.Unresolved && !s.Tombstone()) {
 			t.Fatalf("%+v is in %07b", s, in)
 		}
 		if found := bits.OnesCount8(uint8(in & 0b1111)); s.Tombstone() && in != 0 || !s.Tombstone() && found != 1 {

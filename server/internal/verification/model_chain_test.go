@@ -76,7 +76,7 @@ func (w *chainWorld) event(id string) Event {
 
 // inherit is ingest.Ingest.Inherit, step by step.
 func (w *chainWorld) inherit(id string, step func()) {
-	owed := w.records[id].Owes()
+	owed := w.records[id].UnfinishedPredecessor()
 	if owed == "" || !w.records[owed].Accepts(w.records[id]) {
 		return
 	}
@@ -131,10 +131,10 @@ func (w *chainWorld) call(id string, step func()) {
 		if w.flaw != "no inheritance before a grant" {
 			w.inherit(id, step)
 		}
-		looked := w.records[id].Owes()
+		looked := w.records[id].UnfinishedPredecessor()
 		step()
 		s, outcome := ApplyRead(w.records[id], w.read(id))
-		due := s.Owes()
+		due := s.UnfinishedPredecessor()
 		switch {
 		case s.SupersededBy != "":
 			id = s.SupersededBy

@@ -15,11 +15,11 @@ var (
 // flaws are mistakes in the code around the pure core. Each must make the model end wrong. Otherwise the model could not show
 // that the code is right.
 type flaws struct {
-	shareUnderWay bool // a doubt takes the answer of a GET that was begun before its event came
+	shareUnderWay bool // an ambiguous order takes the answer of a GET that was begun before its event came
 	ignoreApplied bool // a read is applied whatever came in the meantime
 	ownClock      bool // as_of is this machine's time
 	noReread      bool // nobody looks again at what is pending
-	hasty         bool // people act within the second, which the rules do not promise to bear
+	hasty         bool // people act within the second, which the rules do not promise to handle
 }
 
 // TestG1_ModelOfStripe: events come late, twice, in any order, or only from the event list, and GETs overlap or fail. The
@@ -38,8 +38,8 @@ func TestG1_ModelOfStripe(t *testing.T) {
 	}
 	t.Logf("seed: -life-seed=%d -lives=%d", seed, *modelLives)
 	if *modelLife >= 0 {
-		wrong, told := liveOnce(seed, *modelLife, flaws{}, true)
-		t.Logf("%s\nwrong: %q", told, wrong)
+		wrong, trace := liveOnce(seed, *modelLife, flaws{}, true)
+		t.Logf("%s\nwrong: %q", trace, wrong)
 		return
 	}
 	count, shortest, example := 0, "", 0
@@ -49,9 +49,9 @@ func TestG1_ModelOfStripe(t *testing.T) {
 			continue
 		}
 		count++
-		_, told := liveOnce(seed, i, flaws{}, true)
-		if told += "wrong: " + wrong; shortest == "" || len(told) < len(shortest) {
-			shortest, example = told, i
+		_, trace := liveOnce(seed, i, flaws{}, true)
+		if trace += "wrong: " + wrong; shortest == "" || len(trace) < len(shortest) {
+			shortest, example = trace, i
 		}
 	}
 	if count > 0 {
@@ -82,12 +82,12 @@ func TestModelNoticesFlaws(t *testing.T) {
 }
 
 // liveOnce runs one life and returns what ended wrong. It logs the life if asked to.
-func liveOnce(seed uint64, number int, flaw flaws, tell bool) (wrong, told string) {
+func liveOnce(seed uint64, number int, flaw flaws, tell bool) (wrong, trace string) {
 	rng := rand.New(rand.NewPCG(seed, uint64(number)))
 	w := &world{rng: rng, life: newLife(rng, flaw.hasty), flaw: flaw, tell: tell}
 	w.live()
 	if w.wrong == "" {
 		w.wrong = w.life.differs(w.record)
 	}
-	return w.wrong, w.told.String()
+	return w.wrong, w.trace.String()
 }

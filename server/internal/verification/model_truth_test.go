@@ -198,7 +198,7 @@ func (b *biography) redact() {
 }
 
 // stillPending is the one wrong end in which what is shown may be right.
-const stillPending = "still in doubt after it was read again"
+const stillPending = "still unresolved after it was read again"
 
 // differs compares the end of a record with the life whose events it got. It returns "" if they agree.
 func (l truth) differs(s Session) string {
@@ -217,7 +217,7 @@ func (l truth) differs(s Session) string {
 		return fmt.Sprintf("redaction %d, want %d", s.Redaction, want.Redaction)
 	case s.FailedAttempts != l.failures():
 		return fmt.Sprintf("failed attempts %d, want %d", s.FailedAttempts, l.failures())
-	case s.Pending:
+	case s.Unresolved:
 		return stillPending
 	}
 	for i, event := range l.events {

@@ -24,7 +24,7 @@ type world struct {
 	flaw   flaws
 	wrong  string
 	tell   bool
-	told   strings.Builder
+	trace  strings.Builder
 }
 
 type task struct {
@@ -101,7 +101,7 @@ func (w *world) live() {
 	}
 	w.run()
 	w.outage = false
-	if w.silent() || w.record.Pending && !w.flaw.noReread {
+	if w.silent() || w.record.Unresolved && !w.flaw.noReread {
 		w.look(true)
 		w.run()
 	}
@@ -134,8 +134,8 @@ func (w *world) arrive(event Event) {
 // meet applies the rules to an event, with a number of GETs left and a time budget.
 func (w *world) meet(event Event, gets int, deadline int64) {
 	next, outcome := Transition(w.record, event)
-	if outcome.Doubt && gets > 0 && w.now < deadline {
-		w.log("%s at second %d: a doubt", event.ID, event.Second)
+	if outcome.Ambiguous && gets > 0 && w.now < deadline {
+		w.log("%s at second %d: the order is ambiguous", event.ID, event.Second)
 		w.ask(func(g get) {
 			w.after(w.rng.Int64N(30), func() { w.settle(event, g, gets-1, deadline) })
 		})
@@ -152,7 +152,7 @@ func (w *world) settle(event Event, g get, gets int, deadline int64) {
 	if w.flaw.ignoreApplied {
 		g.read.Applied = w.record.Applied
 	}
-	next, outcome := Settle(w.record, event, g.read)
+	next, outcome := Resolve(w.record, event, g.read)
 	if outcome.Dropped {
 		w.log("%s: dropped its read", event.ID)
 		w.meet(event, gets, deadline)
@@ -234,7 +234,7 @@ func (w *world) look(must bool) {
 // commit stores a record after a check of what no commit may break.
 func (w *world) commit(next Session, outcome Outcome, what string) {
 	w.log("%s: effect %d dropped %v -> %s %v %s second %d as of %d pending %v failed %d", what, outcome.Effect,
-		outcome.Dropped, next.Status, next.Error, next.Report, next.Second, next.AsOf, next.Pending, next.FailedAttempts)
+		outcome.Dropped, next.Status, next.Error, next.Report, next.Second, next.AsOf, next.Unresolved, next.FailedAttempts)
 	if !outcome.Write {
 		return
 	}
@@ -250,7 +250,7 @@ func (w *world) commit(next Session, outcome Outcome, what string) {
 
 func (w *world) log(format string, arguments ...any) {
 	if w.tell {
-		fmt.Fprintf(&w.told, "%8d  ", w.now-lifeStart/1000*1000)
-		fmt.Fprintf(&w.told, format+"\n", arguments...)
+		fmt.Fprintf(&w.trace, "%8d  ", w.now-lifeStart/1000*1000)
+		fmt.Fprintf(&w.trace, format+"\n", arguments...)
 	}
 }

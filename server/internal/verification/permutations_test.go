@@ -78,7 +78,7 @@ func TestG1_AllOrdersOfOneSecond(t *testing.T) {
 
 // allEnd checks that all orders end alike, and that no order leaves the session unresolved unless that is expected on
 // the way.
-func allEnd(t *testing.T, life []Event, want ended, doubts bool) {
+func allEnd(t *testing.T, life []Event, want ended, unresolved bool) {
 	t.Helper()
 	if want.Status != life[len(life)-1].Object.Status && want.Status != StatusVerified {
 		t.Fatalf("the true order ends in %+v", want)
@@ -88,13 +88,13 @@ func allEnd(t *testing.T, life []Event, want ended, doubts bool) {
 		repeats(order, func(deliveries []Event) {
 			orders++
 			got := after(deliveries...)
-			if endOf(got) == want && len(got.History) == len(life) && (doubts || !got.Pending) {
+			if endOf(got) == want && len(got.History) == len(life) && (unresolved || !got.Unresolved) {
 				return
 			}
 			for _, e := range deliveries {
 				t.Log(e.ID, e.Second, e.Object.Status)
 			}
-			t.Fatalf("ended %+v, pending %v\nwant  %+v", endOf(got), got.Pending, want)
+			t.Fatalf("ended %+v, pending %v\nwant  %+v", endOf(got), got.Unresolved, want)
 		})
 	})
 	t.Logf("%d orders", orders)

@@ -39,10 +39,10 @@ func dump(s Session) string {
 	return text
 }
 
-// TestG11_RedactionPurgesAtOnce: a redaction can come by event or read, as the state or too late for it, and as
+// TestG11_RedactionErasesAtOnce: a redaction can come by event or read, as the state or too late for it, and as
 // `processing` or `redacted`. No reason, reference, report or history detail stays, but known events and failures
 // stay known.
-func TestG11_RedactionPurgesAtOnce(t *testing.T) {
+func TestG11_RedactionErasesAtOnce(t *testing.T) {
 	redactedRead := func(r Redaction) func(Session) Session {
 		return func(s Session) Session {
 			o := object(StatusRequiresInput, Error{Code: "document_expired", Reason: secretReason}, secretReport)
@@ -59,7 +59,7 @@ func TestG11_RedactionPurgesAtOnce(t *testing.T) {
 		"by event":                    byEvent(redacted("r", 9, StatusCanceled, RedactionRedacted)),
 		"by event, processing":        byEvent(redacted("r", 9, StatusVerified, RedactionProcessing)),
 		"by an event that is too old": byEvent(redacted("r", 2, StatusProcessing, RedactionProcessing)),
-		"by an event in doubt":        byEvent(redacted("r", 5, StatusProcessing, RedactionProcessing)),
+		"by an ambiguous event":       byEvent(redacted("r", 5, StatusProcessing, RedactionProcessing)),
 		"by read":                     redactedRead(RedactionRedacted),
 		"by read, processing":         redactedRead(RedactionProcessing),
 	} {
@@ -87,7 +87,7 @@ func TestG11_RedactionPurgesAtOnce(t *testing.T) {
 				}
 			}
 			if changes := s.ChangesAfter(0); len(changes) != 1 || changes[0] != (Change{s.Revision, s.State}) || s.Floor() != s.Revision {
-				t.Errorf("earlier revisions can still be told: %+v", changes)
+				t.Errorf("earlier revisions can still be derived: %+v", changes)
 			}
 		})
 	}
@@ -139,7 +139,7 @@ func TestRedactionOnlyRises(t *testing.T) {
 	s := after(verified("a", 5, "vr_1"), redacted("r", 20, StatusVerified, RedactionRedacted))
 	revision := s.Revision
 	s, outcome := Transition(s, redacted("p", 30, StatusVerified, RedactionProcessing))
-	if s.Redaction != RedactionRedacted || outcome.Doubt {
+	if s.Redaction != RedactionRedacted || outcome.Ambiguous {
 		t.Errorf("%+v", s.State)
 	}
 	s, _ = Transition(s, redacted("q", 10, StatusVerified, RedactionNone))
@@ -164,6 +164,6 @@ func TestRedactionIsNoChangeOfStatus(t *testing.T) {
 		t.Errorf("%+v %+v", next, outcome)
 	}
 	if again, outcome := ApplyRead(next, read(next, 600, o)); outcome.Write || again.Revision != 2 {
-		t.Errorf("what was erased here is no news from Stripe: %+v %+v", again, outcome)
+		t.Errorf("what was erased here is not a change at Stripe: %+v %+v", again, outcome)
 	}
 }

@@ -75,10 +75,10 @@ func Claim(current Session, predecessor string) (next Session, changed bool) {
 	return next, true
 }
 
-// Owes returns the predecessor with which the replacement might be incomplete: this session might not have inherited
-// its counts, or it might not name this session as its successor. Accepts decides whether the replacement is valid.
-// Owes returns "" if there is no such predecessor.
-func (s Session) Owes() string {
+// UnfinishedPredecessor returns the predecessor with which the replacement might be incomplete: this session might not
+// have inherited its counts, or the predecessor might not name this session as its successor. It returns "" if there is
+// no such predecessor. Accepts decides whether the replacement is valid.
+func (s Session) UnfinishedPredecessor() string {
 	switch {
 	case s.Inherited != Inheritance{}:
 		return ""
@@ -93,7 +93,7 @@ func (s Session) Owes() string {
 // must have the same account and mode, and must not be older.
 func (s Session) Accepts(claimant Session) bool {
 	switch {
-	case !s.Exists(), s.ID == claimant.ID, s.ID != claimant.Owes():
+	case !s.Exists(), s.ID == claimant.ID, s.ID != claimant.UnfinishedPredecessor():
 		return false
 	case s.SupersededBy != "":
 		return s.SupersededBy == claimant.ID

@@ -118,8 +118,8 @@ func TestG9_LimitOverAChain(t *testing.T) {
 	}
 }
 
-// TestG11_ReplacementForgetsItsURL: the URL is erased if the session is redacted before the successor is known.
-func TestG11_ReplacementForgetsItsURL(t *testing.T) {
+// TestG11_ReplacementErasesItsURL: the URL is erased if the session is redacted before the successor is known.
+func TestG11_ReplacementErasesItsURL(t *testing.T) {
 	s, _, _ := GrantReplacement(after(canceled("a", 5, "")), policy(), at(6), bff, secretURL)
 	if !strings.Contains(dump(s), secretURL) {
 		t.Fatal("the URL of the first caller is needed until then")

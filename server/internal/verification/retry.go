@@ -24,7 +24,7 @@ type RetryPolicy struct {
 	Cooldown time.Duration
 }
 
-// Denial is why a retry is refused. The numbers are those of the API contract.
+// Denial is the reason for which a retry is refused. The API contract has the same numbers.
 type Denial uint8
 
 // The denials. DenialNone means that the retry is not denied.
@@ -40,7 +40,7 @@ const (
 	DenialCooldown        Denial = 8
 )
 
-// Decision is what a policy says about a retry.
+// Decision is the decision of a policy about a retry.
 type Decision struct {
 	Denial Denial
 	// NextRetry is the end of the cooldown. It is zero for every other denial.

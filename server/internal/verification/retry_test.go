@@ -182,20 +182,20 @@ func TestG9_AnUnfinishedAttemptIsJudgedByTheNewestFailure(t *testing.T) {
 	}
 }
 
-// TestG9_TheNewestFailureStaysKnownBeyondTheRemembered: it stays with its grant, because it decides whether the limit
+// TestG9_TheNewestFailureStaysKnownBeyondTheBound: it stays with its grant, because it decides whether the limit
 // holds.
-func TestG9_TheNewestFailureStaysKnownBeyondTheRemembered(t *testing.T) {
+func TestG9_TheNewestFailureStaysKnownBeyondTheBound(t *testing.T) {
 	s := after(failed("newest", 10_000, "vr_newest", expired))
 	s, _, _ = GrantRetry(s, policy(), at(10_001), bff)
-	for n := range MaxRemembered + 10 {
+	for n := range MaxKnownIDs + 10 {
 		s = andThen(s, failed(name("e", n), int64(n), name("vr", n), expired))
 	}
 	s = andThen(s, failed("left", 20_000, "", abandoned))
 	if got, decision, changed := GrantRetry(s, policy(), at(20_001), bff); decision.Denial != DenialNone || changed {
 		t.Errorf("denial %d, granted once more %v: %+v", decision.Denial, changed, got.LastFailure)
 	}
-	if len(s.Failures) != MaxRemembered {
-		t.Errorf("%d failures are remembered; want %d", len(s.Failures), MaxRemembered)
+	if len(s.Failures) != MaxKnownIDs {
+		t.Errorf("%d failures are kept; want %d", len(s.Failures), MaxKnownIDs)
 	}
 }
 
@@ -216,12 +216,12 @@ func TestG9_EarlierRevisionsAreJudgedByTheFailureOfTheirTime(t *testing.T) {
 	step(andThen(s, failed("c", 4, "", abandoned)))
 	step(andThen(s, failed("d", 5, "vr_2", expired)))
 	step(andThen(s, failed("e", 6, "", abandoned)))
-	var told []Denial
+	var later []Denial
 	for _, change := range s.ChangesAfter(0) {
-		told = append(told, p.Judge(change.State, at(0)).Denial)
+		later = append(later, p.Judge(change.State, at(0)).Denial)
 	}
-	if want := []Denial{0, 0, 0, 0, DenialLimitReached, DenialLimitReached}; !reflect.DeepEqual(live, want) || !reflect.DeepEqual(told, want) {
-		t.Errorf("live %v, told later %v; want %v", live, told, want)
+	if want := []Denial{0, 0, 0, 0, DenialLimitReached, DenialLimitReached}; !reflect.DeepEqual(live, want) || !reflect.DeepEqual(later, want) {
+		t.Errorf("live %v, judged later %v; want %v", live, later, want)
 	}
 }
 
@@ -257,8 +257,8 @@ func TestG9_Cooldown(t *testing.T) {
 	}
 }
 
-// TestG9_GrantBeyondTheRememberedFailures: a repeated call still finds the grant.
-func TestG9_GrantBeyondTheRememberedFailures(t *testing.T) {
+// TestG9_GrantBeyondTheKnownFailures: a repeated call still finds the grant.
+func TestG9_GrantBeyondTheKnownFailures(t *testing.T) {
 	s := after(failed("a", 1, "vr_1", expired))
 	s.Failures = nil
 	s, _, changed := GrantRetry(s, policy(), at(2), bff)

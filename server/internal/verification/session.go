@@ -17,12 +17,12 @@ const (
 const (
 	// MaxHistory is how many history entries a record keeps.
 	MaxHistory = 256
-	// MaxRemembered is how many event ids beyond the history, and how many failures, a record recognizes. Stripe
+	// MaxKnownIDs is how many event ids beyond the history, and how many failures, a record recognizes. Stripe
 	// redelivers for days, but never thousands of events of one session.
-	MaxRemembered = 1024
-	// RememberFor is how long, in seconds, the record knows the event id of a trimmed entry. 35 days are longer than
+	MaxKnownIDs = 1024
+	// EventIDLife is how long, in seconds, the record knows the event id of a trimmed entry. 35 days are longer than
 	// the 30 days for which Stripe can resend an event.
-	RememberFor = 35 * 24 * 60 * 60
+	EventIDLife = 35 * 24 * 60 * 60
 )
 
 // Session is the whole record of one verification session. The zero value is a session that this service does not know.
@@ -48,8 +48,8 @@ type Session struct {
 	// Applied counts the inputs that became the state, and the reads that corrected the reference or the type. A read
 	// that began at another count has been overtaken and is dropped.
 	Applied uint32
-	// Pending is true if the session is unresolved: the order of two inputs is ambiguous and Stripe was not yet read.
-	Pending bool
+	// Unresolved is true if the session is unresolved: the order of two inputs is ambiguous and Stripe was not yet read.
+	Unresolved bool
 
 	// Failures holds the counted failures of this session, in the order of counting.
 	Failures []Failure
@@ -65,17 +65,17 @@ type Session struct {
 
 	// History holds the inputs of the session in the order of their arrival.
 	History []Entry
-	// Forgotten holds the event ids of the entries that were trimmed from the history.
-	Forgotten []Forgotten
+	// TrimmedEvents holds the event ids of the entries that were trimmed from the history.
+	TrimmedEvents []TrimmedEvent
 	// Erased holds the revisions whose entries a redaction or the archive emptied, oldest first.
 	Erased []ErasedRevision
-	// Archived is the revision at which Shrink archived the session. 0 means never. The mark counts only while it equals
-	// Revision: an older replica, which keeps the field but does not know it, can change the session and leaves no false
-	// mark.
-	Archived int32
-	// Moved is the newest revision at which the session changed from one reference to another. 0 means never. It stays
-	// if the references themselves are erased.
-	Moved int32
+	// ArchivedAt is the revision at which Archive archived the session. 0 means never. The mark counts only while it
+	// equals Revision: an older replica, which keeps the field but does not know it, can change the session and leaves no
+	// false mark.
+	ArchivedAt int32
+	// ReferenceMoved is the newest revision at which the session changed from one reference to another. 0 means never. It
+	// stays if the references themselves are erased.
+	ReferenceMoved int32
 
 	// Extra holds the fields that a newer version of this service wrote and this version does not know. Keeping them
 	// makes a rolling upgrade lose nothing.
@@ -174,16 +174,16 @@ type Inheritance struct {
 	RetriesGranted int32
 }
 
-// Forgotten is the event id of an entry that was trimmed from the history.
-type Forgotten struct {
+// TrimmedEvent is the event id of an entry that was trimmed from the history.
+type TrimmedEvent struct {
 	// ID is the hash of the event id. See FailureID.
 	ID uint64
 	// Until is the Unix second after which the id is dropped.
 	Until int64
 }
 
-// ErasedRevision is what a record keeps of a revision whose content is erased. It tells the revision from another one with
-// the same number.
+// ErasedRevision is what a record keeps of a revision whose content is erased. It distinguishes the revision from another
+// one with the same number.
 type ErasedRevision struct {
 	Revision    int32
 	Fingerprint uint32 // see Session.Fingerprint; the revision that archived the session has one too
@@ -204,7 +204,7 @@ func (s State) Settled() bool {
 func (s Session) clone() Session {
 	s.Failures = slices.Clone(s.Failures)
 	s.History = slices.Clone(s.History)
-	s.Forgotten = slices.Clone(s.Forgotten)
+	s.TrimmedEvents = slices.Clone(s.TrimmedEvents)
 	s.Erased = slices.Clone(s.Erased)
 	return s
 }
@@ -216,9 +216,9 @@ func sameSeen(a, b State) bool {
 	return a == b
 }
 
-// ToldAt returns when Stripe last said what the state shows, by this service's clock: the arrival of the newest input in
-// the history that became the state. It returns the zero time if the history holds no such input.
-func (s Session) ToldAt() time.Time {
+// StateReceivedAt returns the time, by this service's clock, at which the newest input in the history that became the
+// state arrived. It returns the zero time if the history holds no such input.
+func (s Session) StateReceivedAt() time.Time {
 	for _, entry := range slices.Backward(s.History) {
 		if entry.Effect == EffectApplied && (entry.Source == SourceWebhook || entry.Source == SourceStripeAPI) {
 			return time.UnixMilli(entry.RecordTime)

@@ -39,14 +39,14 @@ const CodeIdempotency = "idempotency_error"
 
 func (e *StripeRefusedError) Error() string { return "Stripe refused the call: " + e.Code }
 
-// Purpose is what a request to Stripe is for. Requests of a smaller purpose go first, and no purpose can use up what a
+// Purpose is the purpose of a request to Stripe. Requests of a smaller purpose go first, and no purpose can use up what a
 // smaller one needs.
 type Purpose uint8
 
 // The purposes, the most important first.
 const (
-	// PurposeDoubt: the order of two events is ambiguous, or an event must be read at Stripe.
-	PurposeDoubt Purpose = iota
+	// PurposeAmbiguous: the order of two events is ambiguous, or an event must be read at Stripe.
+	PurposeAmbiguous Purpose = iota
 	// PurposeRetry: a person wants to try again.
 	PurposeRetry
 	// PurposeLookup: a caller asks for something that this service does not know.

@@ -7,7 +7,7 @@ type verdict struct {
 	agrees    bool // Stripe was read, and says what the input says
 }
 
-// Transition applies an event to a session. If outcome.Doubt is true, read the session at Stripe and call Settle; store
+// Transition applies an event to a session. If outcome.Ambiguous is true, read the session at Stripe and call Resolve; store
 // the returned session only if Stripe cannot be read. An event that the session has had before changes nothing.
 func Transition(current Session, event Event) (Session, Outcome) {
 	if current.Knows(event.ID) {
@@ -72,7 +72,7 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 	next.describe(current, object, v.applies)
 	counted := next.count(object, event.ID, event.Second, v.applies)
 	if v.ambiguous {
-		next.Pending = true
+		next.Unresolved = true
 	}
 
 	entry := Entry{
@@ -92,7 +92,7 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 		entry.Effect = EffectStale
 	}
 	next.record(current, entry)
-	return next, Outcome{Effect: entry.Effect, Write: true, Doubt: v.ambiguous}
+	return next, Outcome{Effect: entry.Effect, Write: true, Ambiguous: v.ambiguous}
 }
 
 // ApplyRead applies an answer of Stripe's API to a session. The read is newer than everything that the record held at the
@@ -102,9 +102,9 @@ func ApplyRead(current Session, read Read) (Session, Outcome) {
 	return applyRead(current, read, 0)
 }
 
-// Settle resolves an ambiguous event by a read of Stripe. It applies the read first and the event second. Each makes a
+// Resolve resolves an ambiguous event by a read of Stripe. It applies the read first and the event second. Each makes a
 // revision of its own if it changes something.
-func Settle(current Session, event Event, read Read) (Session, Outcome) {
+func Resolve(current Session, event Event, read Read) (Session, Outcome) {
 	if current.Knows(event.ID) {
 		return duplicate(current, event)
 	}
@@ -127,7 +127,7 @@ func applyRead(current Session, read Read, ambiguousSecond int64) (Session, Outc
 	object := read.Object
 	next := current.clone()
 	next.identify(object)
-	next.Pending = false
+	next.Unresolved = false
 	next.Redaction = max(next.Redaction, object.Redaction)
 	// Canceled is final. Stripe's answer is not new only because this service erased the details.
 	says := object
@@ -147,7 +147,7 @@ func applyRead(current Session, read Read, ambiguousSecond int64) (Session, Outc
 		next.Applied++ // so that a read that began earlier cannot undo the correction
 	}
 	if !shows && sameSeen(next.State, current.State) && next.ShownFailure == current.ShownFailure {
-		return next, Outcome{Write: current.Pending || next.Replaces != current.Replaces}
+		return next, Outcome{Write: current.Unresolved || next.Replaces != current.Replaces}
 	}
 	next.record(current, Entry{
 		Source: SourceStripeAPI, Effect: EffectApplied,
@@ -167,7 +167,7 @@ func (s *Session) identify(object Object) {
 // show makes an input the state. Status, error and report always come from the same input.
 func (s *Session) show(object Object, second int64) {
 	if second > s.Second || object.Status == StatusCanceled {
-		s.Pending = false
+		s.Unresolved = false
 	}
 	s.Status, s.Error, s.Report = object.Status, object.Error, object.Report
 	if object.Status == StatusCanceled {

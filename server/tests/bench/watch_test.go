@@ -45,14 +45,14 @@ func BenchmarkDelivery(b *testing.B) {
 				}
 				watching.Go(func() { d.receive(id, stream) })
 			}
-			d.told.Add(b.N)
+			d.received.Add(b.N)
 			b.ResetTimer()
 			pace := time.NewTicker(2 * time.Millisecond)
 			for n := range b.N {
 				<-pace.C
 				go d.post(lives[n%watchers][1+n/watchers])
 			}
-			d.told.Wait()
+			d.received.Wait()
 			b.StopTimer()
 			pace.Stop()
 			end()
@@ -64,10 +64,10 @@ func BenchmarkDelivery(b *testing.B) {
 
 // delivery measures from each POST's beginning to the change at its watcher.
 type delivery struct {
-	b    *testing.B
-	p    *rig.Process
-	http *http.Client
-	told sync.WaitGroup
+	b        *testing.B
+	p        *rig.Process
+	http     *http.Client
+	received sync.WaitGroup
 
 	mu        sync.Mutex // guards what follows
 	posted    map[string]time.Time
@@ -93,7 +93,7 @@ func (d *delivery) receive(id string, stream grpc.ServerStreamingClient[verifica
 		d.mu.Lock()
 		d.latencies = append(d.latencies, time.Since(d.posted[id]))
 		d.mu.Unlock()
-		d.told.Done()
+		d.received.Done()
 	}
 }
 

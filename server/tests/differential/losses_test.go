@@ -46,35 +46,35 @@ func (r *round) loses(ctx context.Context, kind loss) {
 	if !kind.everything {
 		described.Kept = func(id string) int32 { return kept[id] }
 	}
-	told := make([]map[string]int32, len(r.replicas))
+	shown := make([]map[string]int32, len(r.replicas))
 	r.setLoss(true)
 	settled := r.recorder.Era(described)
 	for i, replica := range r.replicas {
-		told[i] = replica.follows.beforeLoss()
+		shown[i] = replica.follows.beforeLoss()
 	}
 	var err error
 	if kept, err = kind.lose(r); err != nil {
 		r.violation("%s: %v", kind.name, err)
-		return // the era goes on
+		return // the era continues
 	}
 	lost, at := time.Now(), r.stripe.clock.now()
-	_ = pause(context.WithoutCancel(ctx), forgotten)
+	_ = pause(context.WithoutCancel(ctx), lossVisible)
 	r.calls.wait()
 	settled()
 	r.setLoss(false)
 	for i, replica := range r.replicas {
-		if unnamed := replica.follows.awaitNamed(told[i], kept, lost.Add(named)); len(unnamed) > 0 {
+		if unnamed := replica.follows.awaitNamed(shown[i], kept, lost.Add(named)); len(unnamed) > 0 {
 			slices.Sort(unnamed)
-			r.violation("%v after a loss (%s), the tailer of %s has not named %d sessions of which it had told what is lost: %s", time.Since(lost).Round(time.Millisecond), kind.name, replica.name, len(unnamed), describe(unnamed[:min(3, len(unnamed))], told[i], kept))
+			r.violation("%v after a loss (%s), the follower of %s has not named %d sessions that lost a shown revision: %s", time.Since(lost).Round(time.Millisecond), kind.name, replica.name, len(unnamed), describe(unnamed[:min(3, len(unnamed))], shown[i], kept))
 		}
 		replica.follows.afterLoss()
 	}
 	r.t.Logf("%s: %s; over at %s", at.UTC().Format("15:04:05.000"), kind.name, r.stripe.clock.now().UTC().Format("15:04:05.000"))
 }
 
-func describe(ids []string, told, kept map[string]int32) (text string) {
+func describe(ids []string, shown, kept map[string]int32) (text string) {
 	for _, id := range ids {
-		text += fmt.Sprintf("%s (told %d, kept %d) ", id, told[id], kept[id])
+		text += fmt.Sprintf("%s (shown %d, kept %d) ", id, shown[id], kept[id])
 	}
 	return text
 }

@@ -22,8 +22,8 @@ func (r *round) compareRecords() {
 		if truth.Redaction == verification.RedactionNone && (s.Report != truth.Report || s.Reference != truth.Reference) {
 			r.violation("%s: report %q of reference %q; at Stripe %q of %q", id, s.Report, s.Reference, truth.Report, truth.Reference)
 		}
-		if s.Pending {
-			r.violation("%s: still in doubt after the catch-up", id)
+		if s.Unresolved {
+			r.violation("%s: still unresolved after the catch-up", id)
 		}
 		r.compareHistory(s)
 		r.compareGrants(s)
@@ -116,7 +116,7 @@ func (r *round) list(list verification.List, rng *rand.Rand) (map[string]int, er
 		for _, s := range page.Sessions {
 			listed[s.ID]++
 		}
-		if page.Next == (store.ListPlace{}) {
+		if page.Next == (store.ListCursor{}) {
 			return listed, nil
 		}
 		query.After = page.Next

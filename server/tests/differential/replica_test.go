@@ -49,7 +49,7 @@ func startReplica(t *testing.T, name string, options redisstore.Options, s *stri
 	if err := opened.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	follows := &follows{named: make(map[string]bool), told: make(map[string]int32)}
+	follows := &follows{named: make(map[string]bool), shown: make(map[string]int32)}
 	var reconciler *reconcile.Reconciler
 	view := live.New(live.Config{
 		Store: opened, CacheSessions: size, Logger: logger, Changed: follows.changed,
@@ -64,7 +64,7 @@ func startReplica(t *testing.T, name string, options redisstore.Options, s *stri
 	into := ingest.New(ingest.Config{Store: view, Stripe: s, Clock: s.clock.now, Logger: logger})
 	reconciler, err = reconcile.New(reconcile.Config{
 		Store: opened, Stripe: s, Ingest: into, Holder: name, Clock: s.clock.now, Logger: logger,
-		// Only what the tailer tells may bring back what was lost, and the last run of a round.
+		// Only what the follower reports can bring back what was lost, and the last run of a round.
 		Interval: time.Hour, Overlap: 10 * scale * time.Second,
 	})
 	if err != nil {
@@ -107,16 +107,16 @@ func startReplica(t *testing.T, name string, options redisstore.Options, s *stri
 // follows notes what the feed showed a replica, and what the replica says was lost.
 type follows struct {
 	mu    sync.Mutex
-	told  map[string]int32 // the greatest revision of each session since the last reset
+	shown map[string]int32 // the greatest revision of each session since the last reset
 	named map[string]bool  // sessions that were named as lost since the last loss
-	more  bool             // there may be others
+	more  bool             // there can be others
 }
 
 // changed is live.Config.Changed.
 func (f *follows) changed(id string, revision int32) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.told[id] = max(f.told[id], revision)
+	f.shown[id] = max(f.shown[id], revision)
 }
 
 func (f *follows) rewound(lost []string, more bool) {
@@ -128,35 +128,35 @@ func (f *follows) rewound(lost []string, more bool) {
 	f.more = f.more || more
 }
 
-// beforeLoss returns what was told so far; from now on what is named counts.
+// beforeLoss returns the revisions shown so far. From now on, named sessions count.
 func (f *follows) beforeLoss() map[string]int32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	told := f.told
-	f.told, f.named, f.more = make(map[string]int32), make(map[string]bool), false
-	return told
+	shown := f.shown
+	f.shown, f.named, f.more = make(map[string]int32), make(map[string]bool), false
+	return shown
 }
 
-// afterLoss begins a new record of what is told: what was told meanwhile may be of either timeline.
+// afterLoss begins a new record of the shown revisions: those shown meanwhile can be of either timeline.
 func (f *follows) afterLoss() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.told = make(map[string]int32)
+	f.shown = make(map[string]int32)
 }
 
 // awaitNamed waits until all of them are named, and returns those that are not at the deadline.
-func (f *follows) awaitNamed(told, kept map[string]int32, deadline time.Time) (ids []string) {
-	for ids = f.unnamed(told, kept); len(ids) > 0 && time.Now().Before(deadline); ids = f.unnamed(told, kept) {
+func (f *follows) awaitNamed(shown, kept map[string]int32, deadline time.Time) (ids []string) {
+	for ids = f.unnamed(shown, kept); len(ids) > 0 && time.Now().Before(deadline); ids = f.unnamed(shown, kept) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	return ids
 }
 
-// unnamed are the sessions of which the tailer had told what a loss took, and which it has not named.
-func (f *follows) unnamed(told, kept map[string]int32) (ids []string) {
+// unnamed returns the sessions that lost a shown revision and that the follower has not named.
+func (f *follows) unnamed(shown, kept map[string]int32) (ids []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for id, revision := range told {
+	for id, revision := range shown {
 		if !f.more && !f.named[id] && revision > kept[id] {
 			ids = append(ids, id)
 		}

@@ -21,9 +21,9 @@ import (
 const (
 	// fresh is the greatest age of an answer: the contract says a second.
 	fresh = 1250 * time.Millisecond
-	// forgotten bounds the time after a loss for which lost data can be shown: a second too, and the time in which a busy
+	// lossVisible bounds the time after a loss for which lost data can be shown: a second too, and the time in which a busy
 	// machine brings an answer to its client.
-	forgotten = 2 * time.Second
+	lossVisible = 2 * time.Second
 	// named bounds the time after a loss in which the follower of the feed must name what was lost. It can do so once it
 	// reads the feed again, which a fault of the same moment prevents for 2.5 s, and another such fault for as long again.
 	named = 10 * time.Second
@@ -45,7 +45,7 @@ type round struct {
 	calls    callsUnderWay
 
 	mu     sync.Mutex
-	known  map[string]int32 // the greatest revision of a complete answer; none while a loss goes on
+	known  map[string]int32 // the greatest revision of a complete answer; none while a loss lasts
 	inLoss bool
 	stats  map[string]int
 	wrong  int // violations beside the checker's

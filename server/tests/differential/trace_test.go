@@ -8,10 +8,10 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// TestG8_WhatWasLostBeforeTheFeedToldOfItIsNotShownForLong: a replica knows of a commit, its own or one that it has read,
+// TestG8_ARevisionLostBeforeTheFeedShowsItIsNotServedForLong: a replica knows of a commit, its own or one that it has read,
 // and Redis loses it before the replica's follower has read its entry. The position of the follower is valid before and
 // after, and the commits of others follow it: the feed holds no sign of the loss.
-func TestG8_WhatWasLostBeforeTheFeedToldOfItIsNotShownForLong(t *testing.T) {
+func TestG8_ARevisionLostBeforeTheFeedShowsItIsNotServedForLong(t *testing.T) {
 	for _, by := range []struct {
 		name      string
 		committer int // the replica that is asked is 1
@@ -39,7 +39,7 @@ func TestG8_WhatWasLostBeforeTheFeedToldOfItIsNotShownForLong(t *testing.T) {
 			processing := created
 			processing.ID, processing.Type, processing.Second = "evt_2", verification.EventProcessing, created.Second+9
 			processing.Object.Status = verification.StatusProcessing
-			_ = pause(t.Context(), time.Second) // all is told, and in memory
+			_ = pause(t.Context(), time.Second) // both replicas have read the feed and cached the session
 			if got := shown(0); got != 1 {
 				t.Fatalf("revision %d; want 1", got)
 			}
@@ -53,10 +53,10 @@ func TestG8_WhatWasLostBeforeTheFeedToldOfItIsNotShownForLong(t *testing.T) {
 			}
 			lose()
 
-			_ = pause(t.Context(), forgotten)
+			_ = pause(t.Context(), lossVisible)
 			for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); _ = pause(t.Context(), 50*time.Millisecond) {
 				if got := shown(0); got != 1 {
-					t.Fatalf("%v after a loss and more, a replica shows revision %d; Redis has 1", forgotten, got)
+					t.Fatalf("%v after a loss and more, a replica shows revision %d; Redis has 1", lossVisible, got)
 				}
 			}
 		})

@@ -31,7 +31,7 @@ type watcher struct {
 	forever bool // one watch from the beginning to the end
 	request *verificationv1.WatchStatusRequest
 	record  *checker.Watch
-	told    map[string]int32 // the newest revision of each session
+	shown   map[string]int32 // the newest revision of each session
 }
 
 // watchers are the watches of a round: of sessions, references and all sessions.
@@ -46,7 +46,7 @@ func (r *round) watchers() (all []*watcher) {
 
 // begin chooses the subject of a watch, without a token.
 func (w *watcher) begin() {
-	w.request, w.told = &verificationv1.WatchStatusRequest{}, make(map[string]int32)
+	w.request, w.shown = &verificationv1.WatchStatusRequest{}, make(map[string]int32)
 	switch w.kind {
 	case "all":
 		w.request.Subject = &verificationv1.WatchStatusRequest_AllSessions{AllSessions: &verificationv1.AllSessions{}}
@@ -80,7 +80,7 @@ func (w *watcher) restart(err error) {
 	w.count("watch of " + w.kind + ": " + status.Code(err).String())
 	switch status.Code(err) {
 	case codes.OutOfRange:
-		w.request.ResumeToken, w.told = "", make(map[string]int32)
+		w.request.ResumeToken, w.shown = "", make(map[string]int32)
 	case codes.NotFound:
 		if !w.forever {
 			w.begin()
@@ -108,7 +108,7 @@ func (w *watcher) stream(ctx context.Context, came func()) error {
 		w.request.ResumeToken = response.GetResumeToken()
 		if v := response.GetVerification(); v != nil {
 			w.saw(v)
-			w.told[v.GetSessionId()] = v.GetRevision()
+			w.shown[v.GetSessionId()] = v.GetRevision()
 		}
 	}
 	return err
@@ -145,11 +145,11 @@ func (w *watcher) end() {
 			w.record.Ended(err)
 			w.restart(err)
 			if w.request.GetResumeToken() == "" {
-				return // told so: it would begin with the end
+				return // settled: a new watch would only end
 			}
 		}
 		if time.Now().After(deadline) {
-			w.violation("watch of %s: not complete %v after all was quiet; it has told %v", w.kind, watchedWithin, w.told)
+			w.violation("watch of %s: not complete %v after all was quiet; it has shown %v", w.kind, watchedWithin, w.shown)
 			return
 		}
 	}
@@ -158,7 +158,7 @@ func (w *watcher) end() {
 // complete returns whether the watch has shown the newest revision of its subject. For a watch of all sessions only the
 // sessions that it has shown count: the checker knows of the others.
 func (w *watcher) complete() bool {
-	for id, revision := range w.told {
+	for id, revision := range w.shown {
 		if s, err := w.replicas[0].store.Get(w.t.Context(), id); err != nil || s.Revision > revision {
 			return false
 		}

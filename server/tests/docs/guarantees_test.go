@@ -16,7 +16,7 @@ var (
 	proof     = regexp.MustCompile(`(?m)^func (Test((?:G\d+_)+)\w+)\(`)
 )
 
-// Each guarantee lists the tests that bear its number, and each such test belongs to a guarantee.
+// Each guarantee lists the tests that have its number, and each such test belongs to a guarantee.
 // UPDATE_DOCS=1 writes the lists.
 func TestEachGuaranteeListsItsTests(t *testing.T) {
 	tests := map[string][]string{}

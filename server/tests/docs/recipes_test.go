@@ -46,14 +46,14 @@ func newRecipeRunner(t *testing.T) *recipeRunner {
 	for _, row := range recipeRow.FindAllStringSubmatch(table, -1) {
 		k.recipes[row[1]] = row[2]
 	}
-	if rows := strings.Count(table, "\n| ") - 1; rows != len(k.recipes) { // the head is none
+	if rows := strings.Count(table, "\n| ") - 1; rows != len(k.recipes) { // the head is not a recipe
 		t.Fatalf("%d of %d recipes can be read", len(k.recipes), rows)
 	}
 	return k
 }
 
-// cook runs a recipe in a shell and returns it when it has written the texts, each after the other.
-func (k *recipeRunner) cook(recipe, session, token string, texts ...string) *rig.Process {
+// start runs a recipe in a shell and returns it when it has written the texts, each after the other.
+func (k *recipeRunner) start(recipe, session, token string, texts ...string) *rig.Process {
 	k.t.Helper()
 	command, ok := k.recipes[recipe]
 	if !ok {
@@ -85,7 +85,7 @@ func (k *recipeRunner) see(p *rig.Process, texts ...string) {
 // serve runs a recipe that ends by itself.
 func (k *recipeRunner) serve(recipe, session string, texts ...string) string {
 	k.t.Helper()
-	p := k.cook(recipe, session, "", texts...)
+	p := k.start(recipe, session, "", texts...)
 	if code := p.Exit(rig.Soon); code != 0 {
 		k.t.Fatalf("%s: exit code %d: %s", recipe, code, p.Stderr.String())
 	}
@@ -128,22 +128,22 @@ func TestReadmeRecipes(t *testing.T) {
 	k := newRecipeRunner(t)
 	asked := k.serve("is this person verified?", "", `"STATUS_REQUIRES_INPUT"`)
 	id := k.answer(asked, "sessionId")
-	everybody := k.cook("watch every change of all sessions", "", "", `"resumeToken"`)
-	watch := k.cook("watch the newest session of a person", "", "", id, `"resumeToken"`)
+	everybody := k.start("watch every change of all sessions", "", "", `"resumeToken"`)
+	watch := k.start("watch the newest session of a person", "", "", id, `"resumeToken"`)
 	token := k.answer(watch.Stdout.String(), "resumeToken")
 	k.guided.curl(k.guided.command("curl", "outcome=document_expired"))
 	failed := []string{`"STATUS_PROCESSING"`, `"revision": 2`, `"ERROR_CODE_DOCUMENT_EXPIRED"`, `"revision": 3`}
 	k.see(watch, failed...)
 	k.see(everybody, failed...)
-	k.cook("resume that watch behind a token, with heartbeats for proxies", "", token, failed...)
-	k.cook("resume that watch after a stop", "", k.answer(everybody.Stdout.String(), "resumeToken"), failed...)
+	k.start("resume that watch behind a token, with heartbeats for proxies", "", token, failed...)
+	k.start("resume that watch after a stop", "", k.answer(everybody.Stdout.String(), "resumeToken"), failed...)
 	k.serve("the same, never older than a revision already seen", id, `"revision": 3`)
 	k.serve("the history of a session: each input and its effect", id, `"evt_`, `"EFFECT_APPLIED"`, `"evt_`, `"evt_`)
 	k.serve("sessions that wait for a submission", "", id)
 
 	again := k.answer(k.serve("let a person try again", id, `"clientSecret"`), "url")
 	k.see(watch, `"revision": 4`)
-	settling := k.cook("wait until a session is settled", id, "", `"STATUS_REQUIRES_INPUT"`)
+	settling := k.start("wait until a session is settled", id, "", `"STATUS_REQUIRES_INPUT"`)
 	k.choose("verified", again)
 	if code := settling.Exit(rig.Soon); code != 0 || !strings.Contains(settling.Stdout.String(), `"STATUS_VERIFIED"`) {
 		t.Errorf("the settled watch ended with %d: %s", code, settling.Stdout.String())

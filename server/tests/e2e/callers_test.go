@@ -230,8 +230,8 @@ func TestCallersHaveNamesAndRights(t *testing.T) {
 	}
 }
 
-// TestServeNamesWhatIsWrongWithWhoMayCall, with the settings and the files at once.
-func TestServeNamesWhatIsWrongWithWhoMayCall(t *testing.T) {
+// TestServeNamesTheFaultOfTheAccessSettings, with the settings and the files at once.
+func TestServeNamesTheFaultOfTheAccessSettings(t *testing.T) {
 	p := rig.Launch(t, rig.Settings("127.0.0.1:1", "GRPC_TLS_CERT_FILE="+writeFile(t, "crt", "planted"), "GRPC_TLS_KEY_FILE=/nowhere/key", "GRPC_CLIENT_CA_FILE="+writeFile(t, "ca", ""),
 		"GRPC_AUTHZ_POLICY_FILE="+writeFile(t, "policy", "{}"), "GRPC_TOKENS_FILE="+writeFile(t, "tokens", "planted planted planted"), "MAX_RETRIES=many"), "serve")
 	if code := p.Exit(rig.Soon); code == 0 {

@@ -132,7 +132,7 @@ func TestCheckTellsWhatIsMissing(t *testing.T) {
 	}
 	stdout, _ = stripe.EndpointCommand(0, "check", "--url", hook)
 	if !strings.HasPrefix(stdout, "ok: ") || strings.Contains(stdout, "DELETE") {
-		t.Errorf("check of what was mended wrote %q", stdout)
+		t.Errorf("check of what was fixed wrote %q", stdout)
 	}
 }
 

@@ -15,10 +15,10 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestNormalCallsGoOnWhileAllThatIsHostileComes sends every hostile input at once to every port of one server, while normal
+// TestNormalCallsContinueDuringAllHostileInput sends every hostile input at once to every port of one server, while normal
 // clients ask for statuses and deliver webhooks, on lasting and on new connections. No normal call fails, and the server's
 // memory stays within bounds.
-func TestNormalCallsGoOnWhileAllThatIsHostileComes(t *testing.T) {
+func TestNormalCallsContinueDuringAllHostileInput(t *testing.T) {
 	redis := redistest.Start(t)
 	p := rig.Serve(t, rig.Settings(redis.Addr, "GRPC_MAX_CONNECTIONS=400", "WEBHOOK_MAX_CONNECTIONS=600"))
 	n := &normalCalls{t: t, p: p, events: rig.Tries("vs_Normal", 1), staying: rig.NewHTTPClient(t), client: rig.ClientOf(t, p)}

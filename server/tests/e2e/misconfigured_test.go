@@ -48,7 +48,7 @@ type redisFault struct {
 	name   string
 	begin  func(t *testing.T, r *wrongRedis)
 	end    func(t *testing.T, r *wrongRedis)
-	reason string // of the metric and the error line; empty: Redis is away
+	reason string // of the metric and the error line; empty: Redis is unavailable
 }
 
 var redisFaults = []redisFault{

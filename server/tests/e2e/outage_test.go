@@ -16,7 +16,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// wantRefused posts an event to a server whose Redis is away: it is to be sent again later.
+// wantRefused posts an event to a server whose Redis is unavailable: it is to be sent again later.
 func wantRefused(t *testing.T, p *rig.Process, e rig.Event) {
 	t.Helper()
 	response, text, err := rig.Post(rig.NewHTTPClient(t), p.Webhook, rig.Sign(time.Now(), rig.WebhookSecret, e.Body), e.Body)
@@ -28,7 +28,7 @@ func wantRefused(t *testing.T, p *rig.Process, e rig.Event) {
 	}
 }
 
-// wantUnavailable asks for a status and a retry of a server whose Redis is away.
+// wantUnavailable asks for a status and a retry of a server whose Redis is unavailable.
 func wantUnavailable(t *testing.T, client verificationv1.VerificationServiceClient, id string, limit time.Duration) {
 	t.Helper()
 	_, err := client.GetStatus(rig.Within(t, limit), &verificationv1.GetStatusRequest{
@@ -136,8 +136,8 @@ func TestG3_RedisHangs(t *testing.T) {
 	rig.CheckHistory(t, rig.GetStatus(t, client, "vs_Hang"), []string{events[0].ID, events[1].ID, events[2].ID})
 }
 
-// TestG3_RedisAwayAtStart: the process listens all the same, says that it is not ready, and recovers.
-func TestG3_RedisAwayAtStart(t *testing.T) {
+// TestG3_OutageOfRedisAtStart: the process listens all the same, says that it is not ready, and recovers.
+func TestG3_OutageOfRedisAtStart(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	redis.Stop()
@@ -209,8 +209,8 @@ func TestRedisThatMustNotBeUsedEndsTheProcess(t *testing.T) {
 	}
 }
 
-// TestG12_StopWithRedisAway: also then the process ends by itself, in order and in time.
-func TestG12_StopWithRedisAway(t *testing.T) {
+// TestG12_StopDuringAnOutageOfRedis: also then the process ends by itself, in order and in time.
+func TestG12_StopDuringAnOutageOfRedis(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	const limit = 3 * time.Second

@@ -27,12 +27,12 @@ func TestRetriesWaitForTheCooldown(t *testing.T) {
 	request := &verificationv1.RetryVerificationRequest{SessionId: id}
 	failed := p.stripe.Clock().Unix() // the simulated Stripe's second of the failure
 
-	told := rig.GetStatus(t, p.clients[0], id).GetVerification()
-	next := told.GetRetry().GetNextRetryTime().GetSeconds()
-	if retry := told.GetRetry(); retry.GetAllowed() || retry.GetDenial() != verificationv1.RetryDenial_RETRY_DENIAL_COOLDOWN || retry.GetRetriesRemaining() != 2 {
+	shown := rig.GetStatus(t, p.clients[0], id).GetVerification()
+	next := shown.GetRetry().GetNextRetryTime().GetSeconds()
+	if retry := shown.GetRetry(); retry.GetAllowed() || retry.GetDenial() != verificationv1.RetryDenial_RETRY_DENIAL_COOLDOWN || retry.GetRetriesRemaining() != 2 {
 		t.Errorf("GetStatus says %v", retry)
 	}
-	if want := failed + int64(cooldown.Seconds()); next != want || told.GetUpdateTime().GetSeconds() != failed {
+	if want := failed + int64(cooldown.Seconds()); next != want || shown.GetUpdateTime().GetSeconds() != failed {
 		t.Errorf("next_retry_time is %d, want %d", next, want)
 	}
 	_, err := rig.Retry(t, p.clients[1], request)
@@ -69,17 +69,17 @@ func TestRetriesAreDeniedByTheCodesOfTheSettings(t *testing.T) {
 			for i, code := range []string{"document_expired", "consent_declined"} {
 				id := p.stripe.NewSession(fmt.Sprintf("person-%d", i))
 				p.stripe.SubmitAndFinish(id, code)
-				told := rig.GetStatus(t, p.clients[0], id).GetVerification().GetRetry()
+				shown := rig.GetStatus(t, p.clients[0], id).GetVerification().GetRetry()
 				_, err := rig.Retry(t, p.clients[1], &verificationv1.RetryVerificationRequest{SessionId: id})
 				if code != denied {
-					if err != nil || !told.GetAllowed() {
-						t.Errorf("%s: %v, %v", code, told, err)
+					if err != nil || !shown.GetAllowed() {
+						t.Errorf("%s: %v, %v", code, shown, err)
 					}
 					continue
 				}
 				info := rig.WantError(t, err, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED)
-				if told.GetAllowed() || told.GetDenial().String() != "RETRY_DENIAL_NOT_RETRYABLE" || info.GetMetadata()["denial"] != "RETRY_DENIAL_NOT_RETRYABLE" {
-					t.Errorf("%s: %v, %v", code, told, info)
+				if shown.GetAllowed() || shown.GetDenial().String() != "RETRY_DENIAL_NOT_RETRYABLE" || info.GetMetadata()["denial"] != "RETRY_DENIAL_NOT_RETRYABLE" {
+					t.Errorf("%s: %v, %v", code, shown, info)
 				}
 			}
 			log := p.servers[0].Stderr.String()

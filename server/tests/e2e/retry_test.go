@@ -90,9 +90,9 @@ func TestG9_ConcurrentRetriesMakeOneGrant(t *testing.T) {
 	}
 }
 
-// TestG9_LimitIsToldInAdvance: after MAX_RETRIES granted failures the next retry is refused, and GetStatus said so before.
+// TestG9_TheLimitIsShownInAdvance: after MAX_RETRIES granted failures the next retry is refused, and GetStatus said so before.
 // A granted retry stays granted.
-func TestG9_LimitIsToldInAdvance(t *testing.T) {
+func TestG9_TheLimitIsShownInAdvance(t *testing.T) {
 	t.Parallel()
 	p := newTwoReplicas(t, "MAX_RETRIES=2")
 	id := p.stripe.NewSession("person-2")
@@ -105,9 +105,9 @@ func TestG9_LimitIsToldInAdvance(t *testing.T) {
 	link := rig.MustRetry(t, p.clients[1], request).GetUrl()
 	for failure := int32(1); failure <= 2; failure++ {
 		p.stripe.UseLink(link, id, "document_expired")
-		told := rig.GetStatus(t, p.clients[1], id).GetVerification().GetRetry()
-		if !told.GetAllowed() || told.GetRetriesRemaining() != 3-failure || told.GetFailedAttempts() != failure {
-			t.Fatalf("after failure %d: %v", failure, told)
+		shown := rig.GetStatus(t, p.clients[1], id).GetVerification().GetRetry()
+		if !shown.GetAllowed() || shown.GetRetriesRemaining() != 3-failure || shown.GetFailedAttempts() != failure {
+			t.Fatalf("after failure %d: %v", failure, shown)
 		}
 		for range 3 { // repeating a call uses nothing
 			got := rig.MustRetry(t, p.clients[failure%2], request)
@@ -118,9 +118,9 @@ func TestG9_LimitIsToldInAdvance(t *testing.T) {
 		}
 	}
 	p.stripe.UseLink(link, id, "selfie_face_mismatch")
-	told := rig.GetStatus(t, p.clients[0], id).GetVerification().GetRetry()
-	if told.GetAllowed() || told.GetDenial() != verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED || told.GetRetriesRemaining() != 0 {
-		t.Errorf("GetStatus does not say that the limit is reached: %v", told)
+	shown := rig.GetStatus(t, p.clients[0], id).GetVerification().GetRetry()
+	if shown.GetAllowed() || shown.GetDenial() != verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED || shown.GetRetriesRemaining() != 0 {
+		t.Errorf("GetStatus does not say that the limit is reached: %v", shown)
 	}
 	for _, client := range p.clients {
 		_, err := rig.Retry(t, client, request)

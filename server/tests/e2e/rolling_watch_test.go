@@ -112,7 +112,7 @@ func (w *rollingWatches) finish(m *steadyWebhooks) {
 		repeats, resumed, drained = repeats+one.repeats, resumed+one.resumed, drained+one.drained
 	}
 	w.close()
-	w.t.Logf("%d %s: resumed %d times, %d of them told that the server stops; %d repeats", len(w.watches), w.what, resumed, drained, repeats)
+	w.t.Logf("%d %s: resumed %d times, %d of them because the server stops; %d repeats", len(w.watches), w.what, resumed, drained, repeats)
 }
 
 func (one *rollingWatch) hasSeen(sessions []*rollingSession) bool {
@@ -130,8 +130,8 @@ func (one *rollingWatch) interrupted(err error, _ time.Duration) {
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	one.resumed++
-	var told *client.Error
-	if errors.As(err, &told) && told.Reason == verificationv1.ErrorReason_ERROR_REASON_DRAINING {
+	var failure *client.Error
+	if errors.As(err, &failure) && failure.Reason == verificationv1.ErrorReason_ERROR_REASON_DRAINING {
 		one.drained++
 	}
 }
@@ -144,7 +144,7 @@ func (one *rollingWatch) follow(updates iter.Seq2[client.Update, error], mayRepe
 			return err
 		}
 		if update.Reset {
-			return errors.New("it starts anew: changes are lost")
+			return errors.New("it starts again: changes are lost")
 		}
 		if err := one.see(update.Verification, mayRepeat); err != nil {
 			return err

@@ -36,10 +36,10 @@ func TestG10_NothingSecretRests(t *testing.T) {
 	stripe.SendTo(servers[0])
 	client := rig.ClientOf(t, servers[0])
 
-	var told []string // what callers were told
+	var texts []string // the texts that callers got
 	note := func(err error) {
 		if s, ok := status.FromError(err); err != nil && ok {
-			told = append(told, s.String(), fmt.Sprint(s.Proto()))
+			texts = append(texts, s.String(), fmt.Sprint(s.Proto()))
 		}
 	}
 	id := stripe.NewSession("person-secret")
@@ -77,7 +77,7 @@ func TestG10_NothingSecretRests(t *testing.T) {
 	flags := rig.Launch(t, rig.Settings(db.Addr), "serve", "--stripe-api-key="+rig.APIKey, "--stripe-webhook-secret="+rolled, "--"+strings.Replace(redisURL, "REDIS_URL", "redis-url", 1))
 	flags.AwaitListening()
 	for _, server := range append(servers, flags) {
-		told = append(told, adminPages(t, server)...)
+		texts = append(texts, adminPages(t, server)...)
 	}
 	for _, server := range append(servers, text, flags) {
 		server.Signal(syscall.SIGTERM)
@@ -91,7 +91,7 @@ func TestG10_NothingSecretRests(t *testing.T) {
 		secrets.wantAbsent(t, "the log", log+server.Stdout.String())
 	}
 	secrets.wantAbsent(t, "Redis", dump)
-	secrets.wantAbsent(t, "an error or an admin page", strings.Join(told, "\n"))
+	secrets.wantAbsent(t, "an error or an admin page", strings.Join(texts, "\n"))
 	t.Logf("looked for %d secrets", len(secrets.texts))
 }
 

@@ -40,7 +40,7 @@ var (
 //     Resumable, NeverBackwards).
 //   - G5: rpc.cursor.after leaves out a revision (Gapless, Resumable, SettledEnds).
 //   - G6: rpc.startOfFeed begins a resumed watch at the head (Gapless, Resumable).
-//   - G7: rpc.cursor.check compares no fingerprint, so that a token of before a FLUSHALL goes on
+//   - G7: rpc.cursor.check compares no fingerprint, so that a token of before a FLUSHALL continues
 //     (Resumable).
 //   - G8: rpc.getStatus does not look at min_revision (NeverBackwards).
 //   - G9: verification.GrantRetry does not look whether the failure has its grant (AtMostLimit).

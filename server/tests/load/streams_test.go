@@ -36,7 +36,7 @@ const (
 
 // TestLoadStreams: a replica with 100,000 open watches, each of a session of its own, over 200
 // connections, with a bearer token. A thousand events a second for 20 s are delivered, each to its watcher, in order, once
-// and none missed; and on SIGTERM every stream is told why it ends, within the grace of a stop. Memory
+// and none missed; and on SIGTERM every stream ends with its reason, within the grace of a stop. Memory
 // and times are reported, not judged: the clients and Redis share the server's processors.
 //
 //	go test -tags load -run TestLoadStreams -v -count 1 -timeout 20m ./server/tests/load
@@ -167,8 +167,8 @@ func (l *streamLoad) drain() {
 	for _, why := range slices.Sorted(maps.Keys(l.ends)) {
 		l.t.Logf("%s streams ended with %s", grouped(l.ends[why]), why)
 	}
-	if told := l.ends[toldToResume]; told != len(l.watches) {
-		l.t.Errorf("%d of %d streams were told to resume elsewhere", told, len(l.watches))
+	if drained := l.ends[endedToResume]; drained != len(l.watches) {
+		l.t.Errorf("%d of %d streams ended with the request to resume elsewhere", drained, len(l.watches))
 	}
 	if code != 0 || ended > grace {
 		l.t.Errorf("exit code %d after %v; want 0 within %v", code, ended, grace)

@@ -21,8 +21,8 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// toldToResume is the end that a stream has when its server stops.
-const toldToResume = "UNAVAILABLE, ERROR_REASON_DRAINING and RetryInfo"
+// endedToResume is the end that a stream has when its server stops.
+const endedToResume = "UNAVAILABLE, ERROR_REASON_DRAINING and RetryInfo"
 
 // posters is how many webhooks are under way at once, at the most: fewer than WEBHOOK_MAX_IN_FLIGHT.
 const posters = 64
@@ -84,7 +84,7 @@ func (l *streamLoad) noteEnd(err error, at time.Time) {
 	why := fmt.Sprintf("%v %s %q", got.Code(), reason, got.Message())
 	if got.Code() == codes.Unavailable && reason == verificationv1.ErrorReason_ERROR_REASON_DRAINING.String() &&
 		rig.Detail[*errdetails.RetryInfo](got).GetRetryDelay() != nil {
-		why = toldToResume
+		why = endedToResume
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

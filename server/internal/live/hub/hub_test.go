@@ -175,7 +175,7 @@ func TestListeningCounts(t *testing.T) {
 }
 
 // Whatever the order in which several come and go, a wake-up reaches exactly those who listen.
-func TestWakesExactlyThoseWhoListen(t *testing.T) {
+func TestWakesExactlyTheSubscribers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := hub.New()
 		subscriptions := make([]*hub.Subscription, 4)

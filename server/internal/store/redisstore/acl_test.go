@@ -76,7 +76,7 @@ func exercise(ctx context.Context, s *Store) error {
 		func() error { _, err := s.Marks(ctx, "work"); return err },
 		func() error { return s.SetMark(ctx, "work", 1) },
 		func() error {
-			_, err := s.List(ctx, store.ListQuery{Limit: 1, After: store.ListPlace{Second: 1, ID: "vs_a"}})
+			_, err := s.List(ctx, store.ListQuery{Limit: 1, After: store.ListCursor{Second: 1, ID: "vs_a"}})
 			return err
 		},
 		func() error {

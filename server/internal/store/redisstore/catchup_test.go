@@ -15,7 +15,7 @@ func TestDueChange(t *testing.T) {
 	later := checking
 	later.UpdateTime++
 	pending := checking
-	pending.Pending = true
+	pending.Unresolved = true
 	waiting := checking
 	waiting.Status = verification.StatusRequiresInput
 	s := openStore(t, Options{Addrs: []string{"127.0.0.1:1"}})
@@ -29,7 +29,7 @@ func TestDueChange(t *testing.T) {
 		{"nothing begins with waiting", verification.Session{}, waiting, ""},
 		{"the same", checking, checking, ""},
 		{"a later check", checking, later, "1901, was 1900"},
-		{"a doubt", checking, pending, "1000, was 1900"},
+		{"an unresolved session", checking, pending, "1000, was 1900"},
 		{"the check ends", checking, waiting, "-, was 1900"},
 		{"still waiting", waiting, waiting, ""},
 	}
@@ -119,7 +119,7 @@ func TestForeignCursorIsCorrupt(t *testing.T) {
 	})
 }
 
-func TestForeignMarkCountsAsNone(t *testing.T) {
+func TestForeignMarkCountsAsAbsent(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr)
 		raw.HSet(testContext(t), s.keys.marks(), "work", "soon")

@@ -17,11 +17,11 @@ import (
 // archivedFive returns the life of five events, archived.
 func archivedFive(t *testing.T) verification.Session {
 	t.Helper()
-	stub, changed := verification.Shrink(fiveEvents(), 24*time.Hour, time.Unix(1_800_000_000, 0))
+	archived, changed := verification.Archive(fiveEvents(), 24*time.Hour, time.Unix(1_800_000_000, 0))
 	if !changed {
 		t.Fatal("nothing was archived")
 	}
-	return stub
+	return archived
 }
 
 // TestGoldenArchivedRecords has the stored bytes of archived records: with the mark, as this version writes them, and
@@ -29,7 +29,7 @@ func archivedFive(t *testing.T) verification.Session {
 func TestGoldenArchivedRecords(t *testing.T) {
 	marked := archivedFive(t)
 	unmarked := marked
-	unmarked.Archived, unmarked.Erased = 0, nil
+	unmarked.ArchivedAt, unmarked.Erased = 0, nil
 	for file, want := range map[string]verification.Session{"archived.bin": marked, "archived_unmarked.bin": unmarked} {
 		body, err := os.ReadFile("testdata/" + file)
 		if err != nil {
@@ -42,7 +42,7 @@ func TestGoldenArchivedRecords(t *testing.T) {
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s is read otherwise today (-want +got):\n%s", file, diff)
 		}
-		if !got.Stub() {
+		if !got.IsArchived() {
 			t.Errorf("%s does not count as archived", file)
 		}
 		if again, err := appendBody(nil, got, body[0]); err != nil || string(again) != string(body) {
@@ -66,8 +66,8 @@ func TestASettledSessionWithAFullHistoryStays(t *testing.T) {
 			apply(t, s, late)
 		}
 		session, err := s.Get(ctx, "vs_a")
-		if err != nil || session.Stub() || session.Revision != 1 || session.History[0].Revision != 0 {
-			t.Errorf("archived %v, revision %d, the oldest entry's %d, %v", session.Stub(), session.Revision, session.History[0].Revision, err)
+		if err != nil || session.IsArchived() || session.Revision != 1 || session.History[0].Revision != 0 {
+			t.Errorf("archived %v, revision %d, the oldest entry's %d, %v", session.IsArchived(), session.Revision, session.History[0].Revision, err)
 		}
 		if ttl := raw.PTTL(ctx, s.keys.record("vs_a")).Val(); ttl > 0 {
 			t.Errorf("the record expires in %v; want never", ttl)

@@ -89,7 +89,7 @@ func decodeSessionField(r *reader, f field, s *verification.Session) bool {
 	case sessionAccount:
 		s.Account = r.text(f)
 	case sessionPending:
-		s.Pending = r.bool(f)
+		s.Unresolved = r.bool(f)
 	case sessionLastID:
 		s.LastFailure.ID = r.fixed(f)
 	case sessionReplacement:
@@ -104,12 +104,12 @@ func decodeSessionField(r *reader, f field, s *verification.Session) bool {
 		s.Inherited.FailedAttempts = r.int32(f)
 	case sessionInheritedGranted:
 		s.Inherited.RetriesGranted = r.int32(f)
-	case sessionForgotten:
-		s.Forgotten = decodeForgotten(r, r.bytes(f))
+	case sessionTrimmed:
+		s.TrimmedEvents = decodeTrimmed(r, r.bytes(f))
 	case sessionArchived:
-		s.Archived = r.int32(f)
+		s.ArchivedAt = r.int32(f)
 	case sessionMoved:
-		s.Moved = r.int32(f)
+		s.ReferenceMoved = r.int32(f)
 	case sessionErased:
 		s.Erased = decodeErased(r, r.bytes(f))
 	default:
@@ -149,12 +149,12 @@ func decodeFailures(r *reader, body []byte, s *verification.Session) error {
 	return nil
 }
 
-func decodeForgotten(r *reader, packed []byte) []verification.Forgotten {
-	var forgotten []verification.Forgotten
+func decodeTrimmed(r *reader, packed []byte) []verification.TrimmedEvent {
+	var trimmed []verification.TrimmedEvent
 	var until int64
 	for len(packed) > 0 {
 		id, n := protowire.ConsumeFixed64(packed)
-		if n < 0 || len(forgotten) == maxHashes {
+		if n < 0 || len(trimmed) == maxHashes {
 			r.fail("the list of trimmed event ids")
 			return nil
 		}
@@ -164,10 +164,10 @@ func decodeForgotten(r *reader, packed []byte) []verification.Forgotten {
 			return nil
 		}
 		until += protowire.DecodeZigZag(delta)
-		forgotten = append(forgotten, verification.Forgotten{ID: id, Until: until})
+		trimmed = append(trimmed, verification.TrimmedEvent{ID: id, Until: until})
 		packed = packed[n+m:]
 	}
-	return forgotten
+	return trimmed
 }
 
 func decodeErased(r *reader, packed []byte) []verification.ErasedRevision {

@@ -37,7 +37,7 @@ const (
 	maxBody = 4 << 20
 	// maxEntries and maxHashes bound the memory that hostile bytes can use while they are read.
 	maxEntries = 4 * verification.MaxHistory
-	maxHashes  = 4 * verification.MaxRemembered
+	maxHashes  = 4 * verification.MaxKnownIDs
 )
 
 // Fields of a session. Fields 1 to 7 and 16 to 26 are those of its state, in codec_state.go.
@@ -57,7 +57,7 @@ const (
 	sessionReplacement protowire.Number = 36
 	sessionReturnURL   protowire.Number = 37
 	sessionPredecessor protowire.Number = 38
-	sessionForgotten   protowire.Number = 39 // repeated: 8 bytes id, zigzag Until less the Until before
+	sessionTrimmed     protowire.Number = 39 // repeated: 8 bytes id, zigzag Until less the Until before
 	sessionSecond      protowire.Number = 40 // Second less UpdateTime
 	sessionLastText    protowire.Number = 41
 
@@ -74,7 +74,7 @@ const (
 // their values in the record, so a change of the setting loses none.
 func asBefore(current, next verification.Session) verification.Session {
 	next.Replaces, next.Inherited = current.Replaces, current.Inherited
-	next.Archived, next.Moved, next.Erased = current.Archived, current.Moved, current.Erased
+	next.ArchivedAt, next.ReferenceMoved, next.Erased = current.ArchivedAt, current.ReferenceMoved, current.Erased
 	return next
 }
 
@@ -116,7 +116,7 @@ func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 		w.uint(sessionApplied, uint64(s.Applied))
 	}
 	w.trueIf(sessionLivemode, s.Livemode)
-	w.trueIf(sessionPending, s.Pending)
+	w.trueIf(sessionPending, s.Unresolved)
 	w.textIf(sessionAccount, s.Account)
 	w.textIf(sessionPredecessor, s.Predecessor)
 	w.textIf(sessionReplaces, s.Replaces)
@@ -124,13 +124,13 @@ func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 	w.intIf(sessionInheritedGranted, int64(s.Inherited.RetriesGranted))
 	w.trueIf(sessionReplacement, s.Replacement.Granted)
 	w.textIf(sessionReturnURL, s.Replacement.ReturnURL)
-	encodeForgotten(w, s.Forgotten)
-	w.intIf(sessionArchived, int64(s.Archived))
-	w.intIf(sessionMoved, int64(s.Moved))
+	encodeTrimmed(w, s.TrimmedEvents)
+	w.intIf(sessionArchived, int64(s.ArchivedAt))
+	w.intIf(sessionMoved, int64(s.ReferenceMoved))
 	encodeErased(w, s.Erased)
 	w.buf = append(w.buf, s.Extra...)
 	size := len(w.buf) - before
-	if size > maxBody || len(s.History) > maxEntries || len(s.Failures) > maxHashes || len(s.Forgotten) > maxHashes || len(s.Erased) > maxEntries {
+	if size > maxBody || len(s.History) > maxEntries || len(s.Failures) > maxHashes || len(s.TrimmedEvents) > maxHashes || len(s.Erased) > maxEntries {
 		return nil, fmt.Errorf("%w: the record would be %d bytes long with %d entries; the bounds are %d and %d",
 			store.ErrCorrupt, size, len(s.History), maxBody, maxEntries)
 	}
@@ -160,15 +160,15 @@ func encodeFailures(w *writer, s verification.Session) {
 	}
 }
 
-func encodeForgotten(w *writer, forgotten []verification.Forgotten) {
+func encodeTrimmed(w *writer, trimmed []verification.TrimmedEvent) {
 	var packed []byte
 	var until int64
-	for _, f := range forgotten {
+	for _, f := range trimmed {
 		packed = protowire.AppendFixed64(packed, f.ID)
 		packed = protowire.AppendVarint(packed, protowire.EncodeZigZag(f.Until-until))
 		until = f.Until
 	}
-	w.textIf(sessionForgotten, string(packed))
+	w.textIf(sessionTrimmed, string(packed))
 }
 
 func encodeErased(w *writer, erased []verification.ErasedRevision) {

@@ -110,7 +110,7 @@ func anything(t *rapid.T) verification.Session {
 	s := verification.Session{
 		ID: "vs_a", Account: text.Draw(t, "account"), Livemode: rapid.Bool().Draw(t, "livemode"), State: state(),
 		Revision: rapid.Int32().Draw(t, "revision"), Second: number.Draw(t, "second"), AsOf: number.Draw(t, "as of"),
-		Applied: rapid.Uint32().Draw(t, "applied"), Pending: rapid.Bool().Draw(t, "pending"),
+		Applied: rapid.Uint32().Draw(t, "applied"), Unresolved: rapid.Bool().Draw(t, "pending"),
 		Replacement: verification.Replacement{Granted: rapid.Bool().Draw(t, "replaced"), ReturnURL: text.Draw(t, "url")},
 		Predecessor: text.Draw(t, "predecessor"), Replaces: text.Draw(t, "replaces"), Extra: extra(t),
 		Inherited: verification.Inheritance{FailedAttempts: rapid.Int32().Draw(t, "inherited attempts"), RetriesGranted: rapid.Int32().Draw(t, "inherited retries")},
@@ -120,8 +120,8 @@ func anything(t *rapid.T) verification.Session {
 	}
 	s.LastFailure = verification.LastFailure{ID: hash.Draw(t, "last"), Second: number.Draw(t, "last second"), Code: text.Draw(t, "last code")}
 	s.LastFailure.Granted = slices.Contains(s.Failures, verification.Failure{ID: s.LastFailure.ID, Granted: true})
-	for range rapid.IntRange(0, 4).Draw(t, "forgotten") {
-		s.Forgotten = append(s.Forgotten, verification.Forgotten{ID: hash.Draw(t, "forgotten"), Until: number.Draw(t, "until")})
+	for range rapid.IntRange(0, 4).Draw(t, "trimmed") {
+		s.TrimmedEvents = append(s.TrimmedEvents, verification.TrimmedEvent{ID: hash.Draw(t, "trimmed"), Until: number.Draw(t, "until")})
 	}
 	for range rapid.IntRange(0, 6).Draw(t, "entries") {
 		e := verification.Entry{
@@ -227,7 +227,7 @@ func TestUnreadableRecords(t *testing.T) {
 		"half a failure":               field(func(w *writer) { w.text(sessionFailures, "1234") }),
 		"a grant of no failure":        field(func(w *writer) { w.text(sessionGranted, "\x00") }),
 		"a shown failure of none":      field(func(w *writer) { w.uint(stateShownFailure, 1) }),
-		"half a forgotten":             field(func(w *writer) { w.text(sessionForgotten, "12345678") }),
+		"half a trimmed event id":      field(func(w *writer) { w.text(sessionTrimmed, "12345678") }),
 		"too many entries":             field(func(w *writer) { w.buf = append(w.buf, slices.Repeat([]byte{9<<3 | 2, 0}, maxEntries+1)...) }),
 		"too long":                     append([]byte{format}, make([]byte, maxBody)...),
 	}
@@ -326,7 +326,7 @@ func TestTheFormatBeforeIsWrittenDuringARoll(t *testing.T) {
 		plain := successor()
 		plain.Replaces, plain.Inherited = "", verification.Inheritance{}
 
-		for range 2 { // also with what the store remembers of its own commit
+		for range 2 { // also with what the store has cached of its own commit
 			if got := write(older, whole); !cmp.Equal(plain, got, cmpopts.EquateEmpty()) {
 				t.Errorf("format 1 holds new fields: %s", cmp.Diff(plain, got, cmpopts.EquateEmpty()))
 			}

@@ -119,7 +119,7 @@ func TestNumbersOfFieldsNeverChange(t *testing.T) {
 		entryStatusText, entryErrorCode, entryErrorText, entryErrorReason, entryHasResult, entryEventIDText, entryPrincipal,
 		sessionRevision, sessionEntry, sessionFailures, sessionLastSecond, sessionApplied, sessionLivemode, sessionLastCode, sessionAsOf,
 		sessionAccount, sessionPending, sessionGranted, sessionLastID, sessionReplacement, sessionReturnURL, sessionPredecessor,
-		sessionForgotten, sessionSecond, sessionLastText,
+		sessionTrimmed, sessionSecond, sessionLastText,
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("fields changed their numbers (-want +got):\n%s", diff)

@@ -93,7 +93,7 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	}
 	names := &s.keys.partitions[partitionOf(next.ID)]
 	leaves := !s.split && before.reference != "" && before.reference != after.reference
-	gets := !s.split && after.reference != "" && before != after
+	joins := !s.split && after.reference != "" && before != after
 	sets := s.setChanges(names, current.session, next)
 	now, oldest := s.feedTimes()
 
@@ -102,12 +102,12 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	if leaves {
 		keys = append(keys, s.keys.reference(before.reference))
 	}
-	if gets {
+	if joins {
 		keys = append(keys, s.keys.reference(after.reference))
 	}
 	args = make([]any, 0, 14+3*len(sets)+2*int(made))
 	args = append(args,
-		current.header, record, epoch, s.feedMaxLen, signed(nonce), next.ID, leaves, gets, after.created, maxIndexed,
+		current.header, record, epoch, s.feedMaxLen, signed(nonce), next.ID, leaves, joins, after.created, maxIndexed,
 		now, oldest, lifeOf(next).Milliseconds(), len(sets),
 	)
 	for _, set := range sets {
@@ -145,8 +145,8 @@ func (s *Store) setChanges(names *partitionKeys, before, after verification.Sess
 
 // lifeOf returns how long Redis keeps a record. 0 means forever.
 func lifeOf(session verification.Session) time.Duration {
-	if session.Stub() {
-		return verification.StubLife * time.Second
+	if session.IsArchived() {
+		return verification.ArchiveLife * time.Second
 	}
 	return 0
 }

@@ -33,6 +33,6 @@ func TestACommitAsksForWhatItChanges(t *testing.T) {
 	now = now.Add(time.Hour + time.Second)
 	begin(2)
 	if got := commit(2); got != young {
-		t.Errorf("after entries were forgotten a commit asks for %s; want %s", got, young)
+		t.Errorf("after entries were trimmed a commit asks for %s; want %s", got, young)
 	}
 }

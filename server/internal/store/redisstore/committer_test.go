@@ -50,9 +50,9 @@ func TestCommitsThatComeWhileRedisIsBusyAreAllMade(t *testing.T) {
 	}
 }
 
-// TestWhoGivesUpACommitHoldsUpNobody: a context ends the wait of its own caller and no other commit. A request whose
+// TestACallerThatGivesUpACommitDelaysNobody: a context ends the wait of its own caller and no other commit. A request whose
 // context ended before it was sent is never sent.
-func TestWhoGivesUpACommitHoldsUpNobody(t *testing.T) {
+func TestACallerThatGivesUpACommitDelaysNobody(t *testing.T) {
 	server := redistest.Start(t)
 	s := openStore(t, Options{Addrs: []string{server.Addr}})
 	apply(t, s, event("vs_warm", 0))
@@ -99,9 +99,9 @@ func (h hanging) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	}
 }
 
-// TestNobodyWaitsForABatchLongerThanTheyMay: this includes the caller whose commit began the batch. Otherwise a
+// TestNoCallerWaitsForABatchPastItsDeadline: this includes the caller whose commit began the batch. Otherwise a
 // webhook could not be answered in time, and a call with a short deadline would not get its error.
-func TestNobodyWaitsForABatchLongerThanTheyMay(t *testing.T) {
+func TestNoCallerWaitsForABatchPastItsDeadline(t *testing.T) {
 	s := openStore(t, Options{Addrs: []string{redistest.Start(t).Addr}})
 	apply(t, s, event("vs_warm", 0))
 	stuck := hanging{begun: make(chan struct{}, 1), end: make(chan struct{})}

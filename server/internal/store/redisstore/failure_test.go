@@ -244,7 +244,7 @@ func TestAKeyThatBecomesForeignChangesNothing(t *testing.T) {
 			raw.Del(ctx, foreign)
 			raw.Rename(ctx, "kept", foreign)
 			if got, err := s.Update(ctx, "vs_a", update); err != nil || got.Revision != 2 {
-				t.Errorf("%s: mended, Update = %+v, %v", key, got, err)
+				t.Errorf("%s: fixed, Update = %+v, %v", key, got, err)
 			}
 			wantTruth(t, s, raw)
 		}

@@ -190,7 +190,7 @@ func TestG7_APositionInALostCommitIsNotOneInTheSameCommitSentAgain(t *testing.T)
 	r.wants("at the second entry that was lost", lost, 0, store.ErrRewound)
 }
 
-func TestAnEntryWhoseLinkIsNoNumberIsCorrupt(t *testing.T) {
+func TestAnEntryWithoutANumberAsLinkIsCorrupt(t *testing.T) {
 	_, err := parseEntry(redis.XMessage{ID: "1-0", Values: map[string]any{"s": "vs_a", "r": "1", "n": "7", "b": strings.Repeat("9", 30)}})
 	if !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("%v; want ErrCorrupt", err)

@@ -34,7 +34,7 @@ func crowd(t testing.TB, s *Store, from, to int) {
 				e := crowdEvent(n)
 				_, err := s.Update(ctx, e.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 					session, outcome := verification.Transition(current, e)
-					session.Pending = n < 1000 && n%10 == 3
+					session.Unresolved = n < 1000 && n%10 == 3
 					return session, outcome.Write, nil
 				})
 				if err != nil {
@@ -91,10 +91,10 @@ var crowdQueries = map[string]struct {
 
 // wantedOf returns the ids that a list should have, in its order.
 func wantedOf(digit int) []string {
-	var cursors []store.ListPlace
+	var cursors []store.ListCursor
 	for n := digit; n < 1000; n += 10 {
 		e := crowdEvent(n)
-		cursor := store.ListPlace{Second: e.Second, ID: e.Object.ID}
+		cursor := store.ListCursor{Second: e.Second, ID: e.Object.ID}
 		if digit == 4 {
 			cursor.Second = e.Object.Created
 		}

@@ -40,7 +40,7 @@ func (s *Store) List(ctx context.Context, query store.ListQuery) (store.ListPage
 	}
 	cursor := query.After
 	if query.NotAfter != nil {
-		if bound := (store.ListPlace{Second: *query.NotAfter, ID: lastID}); cursor.ID == "" || newestFirst(cursor, bound) < 0 {
+		if bound := (store.ListCursor{Second: *query.NotAfter, ID: lastID}); cursor.ID == "" || newestFirst(cursor, bound) < 0 {
 			cursor = bound
 		}
 	}
@@ -79,16 +79,16 @@ func (s *Store) listKeys(list verification.List) []string {
 }
 
 // newestFirst is the order of every list.
-func newestFirst(a, b store.ListPlace) int {
+func newestFirst(a, b store.ListCursor) int {
 	return cmp.Or(cmp.Compare(b.Second, a.Second), cmp.Compare(b.ID, a.ID))
 }
 
 // cursorOf returns the cursor at which a session belongs in a list.
-func cursorOf(query store.ListQuery, session verification.Session) store.ListPlace {
+func cursorOf(query store.ListQuery, session verification.Session) store.ListCursor {
 	if query.Reference != "" {
-		return store.ListPlace{Second: session.Created, ID: session.ID}
+		return store.ListCursor{Second: session.Created, ID: session.ID}
 	}
-	return store.ListPlace{Second: session.UpdateTime, ID: session.ID}
+	return store.ListCursor{Second: session.UpdateTime, ID: session.ID}
 }
 
 // inOrder sorts a page by its records, because a record can change after its entry was read.
@@ -101,7 +101,7 @@ func inOrder(query store.ListQuery, page store.ListPage) store.ListPage {
 
 // entriesAfter merges the entries after a cursor in several sorted sets. It returns at least one entry if there is any. more is
 // true if further entries follow the last one.
-func (s *Store) entriesAfter(ctx context.Context, keys []string, after store.ListPlace, want int) (entries []store.ListPlace, more bool, err error) {
+func (s *Store) entriesAfter(ctx context.Context, keys []string, after store.ListCursor, want int) (entries []store.ListCursor, more bool, err error) {
 	score := "+inf"
 	if after.ID != "" {
 		score = formatSecond(after.Second)
@@ -117,7 +117,7 @@ func (s *Store) entriesAfter(ctx context.Context, keys []string, after store.Lis
 		}
 		return nil
 	})
-	var horizon store.ListPlace
+	var horizon store.ListCursor
 	for _, answer := range answers {
 		texts, err := answer.StringSlice()
 		if err != nil {
@@ -141,8 +141,8 @@ func (s *Store) entriesAfter(ctx context.Context, keys []string, after store.Lis
 }
 
 // parseCursors reads alternating members and scores.
-func parseCursors(texts []string) ([]store.ListPlace, error) {
-	cursors := make([]store.ListPlace, 0, len(texts)/2)
+func parseCursors(texts []string) ([]store.ListCursor, error) {
+	cursors := make([]store.ListCursor, 0, len(texts)/2)
 	for pair := range slices.Chunk(texts, 2) {
 		score, err := strconv.ParseFloat(pair[len(pair)-1], 64)
 		if len(pair) != 2 || err != nil || math.IsNaN(score) {
@@ -152,14 +152,14 @@ func parseCursors(texts []string) ([]store.ListPlace, error) {
 		if score < math.MaxInt64 {
 			second = int64(max(score, math.MinInt64))
 		}
-		cursors = append(cursors, store.ListPlace{Second: second, ID: pair[0]})
+		cursors = append(cursors, store.ListCursor{Second: second, ID: pair[0]})
 	}
 	return cursors, nil
 }
 
 // listed reads the records of entries and returns the sessions that belong in the list. It repairs wrong entries, unless their
 // record has changed since then: the commit of that change has repaired them.
-func (s *Store) listed(ctx context.Context, query store.ListQuery, entries []store.ListPlace) ([]verification.Session, error) {
+func (s *Store) listed(ctx context.Context, query store.ListQuery, entries []store.ListCursor) ([]verification.Session, error) {
 	var sessions []verification.Session
 	var wrong []relisting
 	at := 0
@@ -195,7 +195,7 @@ func (s *Store) listed(ctx context.Context, query store.ListQuery, entries []sto
 	return sessions, nil
 }
 
-func idsOf(entries []store.ListPlace) []string {
+func idsOf(entries []store.ListCursor) []string {
 	ids := make([]string, len(entries))
 	for i, entry := range entries {
 		ids[i] = entry.ID

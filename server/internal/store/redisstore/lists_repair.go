@@ -116,12 +116,12 @@ func (s *Store) repairSessions(ctx context.Context, ids []string, total *store.L
 // removeOrphans removes the entries of a list that have no record. A walk over the records does not find them.
 func (s *Store) removeOrphans(ctx context.Context, partition int, list verification.List, step func(context.Context) error, total *store.ListRepair) error {
 	key := s.keys.list(partition, list)
-	var cursor store.ListPlace
+	var cursor store.ListCursor
 	for more := true; more; {
 		if err := step(ctx); err != nil {
 			return err
 		}
-		var entries []store.ListPlace
+		var entries []store.ListCursor
 		var err error
 		entries, more, err = s.entriesAfter(ctx, []string{key}, cursor, repairStep)
 		if err != nil || len(entries) == 0 {

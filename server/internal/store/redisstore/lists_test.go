@@ -159,8 +159,8 @@ func TestRepairPutsListsRight(t *testing.T) {
 	})
 }
 
-// TestWrongEntriesAreNotToldAndGo: a page follows the records, whatever the entries say, and is full all the same.
-func TestWrongEntriesAreNotToldAndGo(t *testing.T) {
+// TestWrongEntriesAreNotListedAndAreRemoved: a page follows the records, whatever the entries say, and is full all the same.
+func TestWrongEntriesAreNotListedAndAreRemoved(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}, Policy: listPolicy}), rawClient(t, addr), testContext(t)
 		var want []string
@@ -191,8 +191,8 @@ func TestWrongEntriesAreNotToldAndGo(t *testing.T) {
 	})
 }
 
-// TestWrongEntriesOfAReferenceAreNotTold: a crash on a Cluster can leave wrong entries in the index of a reference.
-func TestWrongEntriesOfAReferenceAreNotTold(t *testing.T) {
+// TestWrongEntriesOfAReferenceAreNotListed: a crash on a Cluster can leave wrong entries in the index of a reference.
+func TestWrongEntriesOfAReferenceAreNotListed(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr), testContext(t)
 		apply(t, s, event("vs_a", 0, withReference("case")))

@@ -55,8 +55,8 @@ func TestG2_ARedeliveryAfterALossIsKept(t *testing.T) {
 	}
 }
 
-// TestG11_NewsTakeWhatIsRememberedAway: after a redaction by another process the record is not in the cache.
-func TestG11_NewsTakeWhatIsRememberedAway(t *testing.T) {
+// TestG11_AnInvalidationEvictsTheCachedSession: after a redaction by another process the record is not in the cache.
+func TestG11_AnInvalidationEvictsTheCachedSession(t *testing.T) {
 	server := redistest.Start(t)
 	one, two := openStore(t, Options{Addrs: []string{server.Addr}}), openStore(t, Options{Addrs: []string{server.Addr}})
 	apply(t, one, event("vs_a", 0))

@@ -127,8 +127,8 @@ func canceled(e *verification.Event) {
 	e.Type, e.Object.Status = verification.EventCanceled, verification.StatusCanceled
 }
 
-// TestStubsExpire: an archived session expires. A new input that counts makes it permanent again.
-func TestStubsExpire(t *testing.T) {
+// TestArchivedSessionsExpire: an archived session expires. A new input that counts makes it permanent again.
+func TestArchivedSessionsExpire(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw, ctx := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr), testContext(t)
 		apply(t, s, event("vs_a", 0, failing, withReference("person-4711")))
@@ -138,16 +138,16 @@ func TestStubsExpire(t *testing.T) {
 			t.Fatalf("a settled session expires in %v", ttl())
 		}
 		later := time.Unix(1_790_000_000, 0).Add(1000 * time.Hour)
-		shrink := func(current verification.Session) (verification.Session, bool, error) {
-			next, changed := verification.Shrink(current, 24*time.Hour, later)
+		archive := func(current verification.Session) (verification.Session, bool, error) {
+			next, changed := verification.Archive(current, 24*time.Hour, later)
 			return next, changed, nil
 		}
-		stub, err := s.Update(ctx, "vs_a", shrink)
-		if err != nil || !stub.Stub() {
-			t.Fatalf("Update = %+v, %v; want a stub", stub, err)
+		archived, err := s.Update(ctx, "vs_a", archive)
+		if err != nil || !archived.IsArchived() {
+			t.Fatalf("Update = %+v, %v; want it archived", archived, err)
 		}
 		if got := ttl(); got < 35*24*time.Hour || got > 37*24*time.Hour {
-			t.Errorf("the stub expires in %v; want at least 35 days", got)
+			t.Errorf("the archived session expires in %v; want at least 35 days", got)
 		}
 		for _, word := range []string{"person-4711", "expired", "vs:ref:"} {
 			if text := dump(t, raw); strings.Contains(text, word) {
@@ -155,7 +155,7 @@ func TestStubsExpire(t *testing.T) {
 			}
 		}
 		read, err := s.Get(ctx, "vs_a")
-		if err != nil || read.Status != verification.StatusCanceled || read.FailedAttempts != 1 || read.Revision != stub.Revision || !read.Knows(event("vs_a", 0).ID) {
+		if err != nil || read.Status != verification.StatusCanceled || read.FailedAttempts != 1 || read.Revision != archived.Revision || !read.Knows(event("vs_a", 0).ID) {
 			t.Errorf("Get = %+v, %v", read, err)
 		}
 
@@ -163,7 +163,7 @@ func TestStubsExpire(t *testing.T) {
 		raw.PExpire(ctx, s.keys.record("vs_a"), time.Hour)
 		apply(t, s, event("vs_a", 0, failing))
 		if ttl() > time.Hour {
-			t.Error("a duplicate, which writes nothing, prolongs the stub's life")
+			t.Error("a duplicate, which writes nothing, makes the archived session live longer")
 		}
 		if got := apply(t, s, event("vs_a", 2, failing)); got.Status != verification.StatusCanceled {
 			t.Errorf("status %s", got.Status)

@@ -165,8 +165,8 @@ func dump(t *testing.T, raw *redis.Client) string {
 	return text.String()
 }
 
-// TestRedactionPurgesRedis (G11): after a redaction no personal data is anywhere in Redis.
-func TestRedactionPurgesRedis(t *testing.T) {
+// TestRedactionErasesInRedis (G11): after a redaction no personal data is anywhere in Redis.
+func TestRedactionErasesInRedis(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		for _, split := range []bool{false, true} {
 			raw := rawClient(t, addr)
@@ -175,7 +175,7 @@ func TestRedactionPurgesRedis(t *testing.T) {
 			apply(t, s, event("vs_a", 0, failing, withReference("person-4711")))
 			before := dump(t, raw)
 			if !strings.Contains(before, "has expired") || !strings.Contains(before, "person-4711") || !strings.Contains(before, ":ref:") && !strings.Contains(before, "vs:ref:") || !strings.Contains(before, "}:l:") {
-				t.Fatalf("nothing to purge in:\n%s", before)
+				t.Fatalf("nothing to erase in:\n%s", before)
 			}
 			apply(t, s, event("vs_a", 1, failing, withReference("person-4711"), redacted))
 			after := dump(t, raw)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// failing is a test that can fail and go on.
+// failing is a test that can fail and continue.
 type failing struct {
 	testing.TB
 	failed bool

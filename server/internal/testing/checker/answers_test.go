@@ -15,7 +15,7 @@ func TestG8_NeverBackwards(t *testing.T) {
 	check(t, []story{
 		{"fresh enough", "", func(h *history) { h.gets(0, two, nil); h.gets(2, two, nil); h.gets(2, three, nil) }},
 		{"not asked for", "", func(h *history) { h.gets(0, two, nil); h.gets(0, one, nil) }},
-		{"the store is away", "", func(h *history) { h.gets(0, two, nil); h.gets(2, nil, errUnavailable) }},
+		{"the store is unavailable", "", func(h *history) { h.gets(0, two, nil); h.gets(2, nil, errUnavailable) }},
 		{"a revision that nobody saw", "", func(h *history) { h.gets(0, two, nil); h.gets(3, nil, errOutOfRange) }},
 		{"lost", "", func(h *history) { h.gets(0, two, nil); h.loses(flushed); h.gets(2, nil, errOutOfRange) }},
 		{"lost, and not yet back", "", func(h *history) { h.gets(0, two, nil); h.loses(flushed); h.gets(2, nil, errNotFound) }},
@@ -110,7 +110,7 @@ func TestG1_Converged(t *testing.T) {
 	}
 	check(t, []story{
 		{"verified", "", func(h *history) { truth(h, verification.Object{Status: "verified"}); h.gets(0, at(1, verified), nil) }},
-		{"failed twice, told thrice", "", func(h *history) {
+		{"failed twice, counted three times", "", func(h *history) {
 			h.fails("vs_1", "evt_1", "vr_1")
 			h.fails("vs_1", "evt_2", "vr_1")
 			h.fails("vs_1", "evt_3", "")

@@ -131,12 +131,12 @@ func (c *checking) inWatch(rule Rule, w *Watch, s *session, at moment, format st
 }
 
 // collapsed returns whether a redaction explains the hole between two revisions, the second of which was shown at the moment
-// told: the second must be the revision that records the redaction.
-func (c *checking) collapsed(before, next *fact, told moment) bool {
+// shown: the second must be the revision that records the redaction.
+func (c *checking) collapsed(before, next *fact, shown moment) bool {
 	if !next.redacted() || before != nil && before.redacted() {
 		return false
 	}
 	return !slices.ContainsFunc(next.session.facts, func(f *fact) bool {
-		return f.revision == next.revision-1 && f.redacted() && !c.between(f.session, f.first.moment, told)
+		return f.revision == next.revision-1 && f.redacted() && !c.between(f.session, f.first.moment, shown)
 	})
 }

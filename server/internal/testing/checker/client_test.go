@@ -10,16 +10,16 @@ import (
 // client is a watch with the service's cursor of it.
 type client struct {
 	*Watch
-	id     string // empty: all sessions
-	until  bool
-	open   bool
-	done   bool
-	token  string // of the newest response handled
-	places map[string]place
+	id      string // empty: all sessions
+	until   bool
+	open    bool
+	done    bool
+	token   string // of the newest response handled
+	cursors map[string]clientCursor
 }
 
-// place is what a token says.
-type place struct {
+// clientCursor is the content of a token.
+type clientCursor struct {
 	revision    int32
 	fingerprint uint32
 	epoch       int
@@ -28,7 +28,7 @@ type place struct {
 }
 
 func (w *world) watchesMore(id string) {
-	c := &client{id: id, until: w.draw(2) == 0, places: map[string]place{"": {}}}
+	c := &client{id: id, until: w.draw(2) == 0, cursors: map[string]clientCursor{"": {}}}
 	request := &verificationv1.WatchStatusRequest{Subject: &verificationv1.WatchStatusRequest_SessionId{SessionId: id}, UntilSettled: c.until}
 	if w.draw(2) == 0 {
 		c.id, c.until = "", false
@@ -61,15 +61,15 @@ func (c *client) look(w *world) (more bool) {
 	return c.lookOne(w)
 }
 
-// tell gives a response, unless the client is cut off before it handles it.
-func (c *client) tell(w *world, v *verificationv1.Verification, p place) bool {
+// respond gives a response, unless the client is cut off before it handles it.
+func (c *client) respond(w *world, v *verificationv1.Verification, p clientCursor) bool {
 	if w.draw(8) == 0 {
 		c.Ended(errUnavailable)
 		c.open = false
 		return false
 	}
 	c.token = w.name("token")
-	c.places[c.token] = p
+	c.cursors[c.token] = p
 	c.Response(&verificationv1.WatchStatusResponse{Verification: v, ResumeToken: c.token})
 	return true
 }
@@ -81,7 +81,7 @@ func (c *client) lost() bool {
 }
 
 func (c *client) lookOne(w *world) bool {
-	p, record := c.places[c.token], w.records[c.id]
+	p, record := c.cursors[c.token], w.records[c.id]
 	if c.token == "" && !record.Exists() {
 		record = w.reread(c.id)
 	}
@@ -96,7 +96,7 @@ func (c *client) lookOne(w *world) bool {
 			continue
 		}
 		fingerprint, _ := record.Fingerprint(change.Revision)
-		if !c.tell(w, shown(record, change.Revision, change.State), place{revision: change.Revision, fingerprint: fingerprint}) {
+		if !c.respond(w, shown(record, change.Revision, change.State), clientCursor{revision: change.Revision, fingerprint: fingerprint}) {
 			return true
 		}
 	}
@@ -109,7 +109,7 @@ func (c *client) lookOne(w *world) bool {
 }
 
 func (c *client) lookAll(w *world, opening bool) bool {
-	p := c.places[c.token]
+	p := c.cursors[c.token]
 	if c.token == "" && opening {
 		p.epoch = w.epoch
 		for i, feed := range w.feeds {
@@ -129,11 +129,11 @@ func (c *client) lookAll(w *world, opening bool) bool {
 	}
 	switch {
 	case opening && w.flaw == "the bookmark is left out":
-		c.places[c.token] = p
-	case opening && !c.tell(w, nil, p):
+		c.cursors[c.token] = p
+	case opening && !c.respond(w, nil, p):
 		return true
 	}
-	told := opening
+	responded := opening
 	for i := range w.feeds {
 		for _, entry := range w.feeds[i].entries[p.seqs[i]:] {
 			p.seqs[i], p.nonces[i] = p.seqs[i]+1, entry.nonce
@@ -142,11 +142,11 @@ func (c *client) lookAll(w *world, opening bool) bool {
 			if changes[0].Revision != entry.revision {
 				continue // collapsed
 			}
-			told = true
-			if !c.tell(w, shown(record, entry.revision, changes[0].State), p) {
+			responded = true
+			if !c.respond(w, shown(record, entry.revision, changes[0].State), p) {
 				return true
 			}
 		}
 	}
-	return told
+	return responded
 }

@@ -83,8 +83,8 @@ func (c *checking) lossSince(s *session, second int64) bool {
 	})
 }
 
-// findPredecessors returns for each session those that it replaced, directly or over others. It learns of them by superseded_by,
-// and by calls that were answered with another session than they named.
+// findPredecessors returns for each session the sessions that it replaced, directly or over others. It finds them by
+// superseded_by, and by calls that were answered with another session than the call named.
 func (c *checking) findPredecessors() map[*session][]*session {
 	found := make(map[*session][]*session)
 	add := func(successor, old *session) {

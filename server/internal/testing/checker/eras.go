@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// concerns reports whether a loss affects a session; nil: whether it affects any.
+// concerns reports whether a loss affects a session. If s is nil, it reports whether the loss affects any session.
 func (e *era) concerns(s *session) bool { return s == nil || e.Affects == nil || e.Affects(s.id) }
 
-// over is when the loss was over; for one that goes on, after everything.
+// over returns the sequence number at which the loss ended. It is greater than all others if the loss lasts.
 func (e *era) over() uint64 {
 	if e.end.seq == 0 {
 		return ^uint64(0)
@@ -16,15 +16,15 @@ func (e *era) over() uint64 {
 	return e.end.seq
 }
 
-// between reports whether a loss that affects the session went on between two moments, whichever is
-// first, and so explains that what was seen at one is not so at the other.
+// between reports whether a loss that affects the session lasted at some time between two moments, in either order. Such a
+// loss explains a difference between them.
 func (c *checking) between(s *session, a, b moment) bool {
 	return slices.ContainsFunc(c.eras, func(e *era) bool {
 		return e.begin.seq <= max(a.seq, b.seq) && e.over() >= min(a.seq, b.seq) && e.concerns(s)
 	})
 }
 
-// life numbers the eras of a session, from 0; -1 is while a loss went on.
+// life returns the number of a session's era at a moment, from 0. It returns -1 while a loss lasts.
 func (c *checking) life(s *session, at moment) int {
 	life := 0
 	for _, e := range c.eras {
@@ -49,8 +49,8 @@ func (c *checking) lost(f *fact, a, b moment) bool {
 	})
 }
 
-// livesOf says to which eras of its session a fact belongs: those in which it was seen, and each later one
-// up to the first loss that it is not known to have survived.
+// livesOf reports, for each era of its session, whether a fact belongs to it. A fact belongs to the eras in which it was
+// seen, and to each later one up to the first loss that it is not known to have survived.
 func (c *checking) livesOf(f *fact) []bool {
 	if lives, known := c.factLives[f]; known {
 		return lives
@@ -104,14 +104,14 @@ func (c *checking) lives(s *session) [][]*fact {
 // overwritten returns whether a loss took a revision that a watch had shown. The watch must then end with OUT_OF_RANGE and must
 // not continue. It is certain for a revision that was shown before a loss that did not keep it, and for one that other clients
 // see with another content after a loss.
-func (c *checking) overwritten(f *fact, told, now moment) bool {
+func (c *checking) overwritten(f *fact, shown, now moment) bool {
 	for _, e := range c.eras {
-		if e.concerns(f.session) && e.Kept != nil && told.seq < e.begin.seq && e.over() < now.seq && !e.keeps(f) {
+		if e.concerns(f.session) && e.Kept != nil && shown.seq < e.begin.seq && e.over() < now.seq && !e.keeps(f) {
 			return true
 		}
 	}
 	life := c.life(f.session, now)
-	if life < 0 || !c.lost(f, told, now) || c.livesOf(f)[life] {
+	if life < 0 || !c.lost(f, shown, now) || c.livesOf(f)[life] {
 		return false
 	}
 	return slices.ContainsFunc(f.session.facts, func(other *fact) bool {

@@ -4,21 +4,21 @@ package checker
 type feed struct {
 	*checking
 	watch     *Watch
-	since     int64             // of the first response, in Unix seconds: later changes at Stripe must be shown
-	handled   []told            // in order
-	positions map[*session]told // the greatest handled revision of each session
-	places    map[uint64]int    // by token: the number of handled changes
+	since     int64                    // of the first response, in Unix seconds: later changes at Stripe must be shown
+	handled   []handledFact            // in order
+	positions map[*session]handledFact // the greatest handled revision of each session
+	cursors   map[uint64]int           // by token: the number of handled changes
 }
 
-// told is a handled change and its time.
-type told struct {
+// handledFact is a handled change and the moment of it.
+type handledFact struct {
 	*fact
 	when moment
 }
 
 // checkFeed checks Ordered, Gapless and Resumable for a watch of all sessions. last says that this is the last chain.
 func (c *checking) checkFeed(w *Watch, chain []leg, last bool) {
-	f := feed{checking: c, watch: w, positions: make(map[*session]told), places: make(map[uint64]int)}
+	f := feed{checking: c, watch: w, positions: make(map[*session]handledFact), cursors: make(map[uint64]int)}
 	if len(chain[0].responses) == 0 {
 		return // it never began
 	}
@@ -35,29 +35,29 @@ func (c *checking) checkFeed(w *Watch, chain []leg, last bool) {
 	end := chain[len(chain)-1].ended
 	switch {
 	case last && end == nil:
-		f.checkTold(c.end)
+		f.checkNewest(c.end)
 	case last && end.code == codeCanceled:
-		f.checkTold(end.moment)
+		f.checkNewest(end.moment)
 	}
 }
 
 // resume returns to the position of a token.
 func (f *feed) resume(l leg) {
-	place, known := f.places[l.opened.token]
+	cursor, known := f.cursors[l.opened.token]
 	if !known {
 		f.inWatch(Resumable, f.watch, nil, l.opened.moment, "the test resumes with a token that this watch was not given")
 	}
-	if place == len(f.handled) {
+	if cursor == len(f.handled) {
 		return
 	}
-	f.handled = f.handled[:place]
+	f.handled = f.handled[:cursor]
 	clear(f.positions)
 	for _, handled := range f.handled {
 		f.handle(handled)
 	}
 }
 
-func (f *feed) handle(next told) {
+func (f *feed) handle(next handledFact) {
 	if at := f.positions[next.session]; at.fact == nil || next.revision > at.revision {
 		f.positions[next.session] = next
 	}
@@ -81,11 +81,11 @@ func (f *feed) follow(l leg, resumed bool) {
 				f.checkHole(hole, e)
 			}
 			onStream[next.session] = next.revision
-			handled := told{next, e.moment}
+			handled := handledFact{next, e.moment}
 			f.handled = append(f.handled, handled)
 			f.handle(handled)
 		}
-		f.places[e.token] = len(f.handled)
+		f.cursors[e.token] = len(f.handled)
 	}
 }
 
@@ -110,9 +110,9 @@ func (f *feed) checkHole(hole Rule, e entry) {
 	}
 }
 
-// checkTold checks that the watch, at its end, has shown the newest revision of each session that any client saw by then, if
+// checkNewest checks that the watch, at its end, has shown the newest revision of each session that any client saw by then, if
 // that revision certainly came after the watch began.
-func (f *feed) checkTold(end moment) {
+func (f *feed) checkNewest(end moment) {
 	for _, s := range f.sorted {
 		life := f.life(s, end)
 		var newest *fact

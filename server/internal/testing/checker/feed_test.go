@@ -20,15 +20,15 @@ func TestG6_WatchesOfAllSessions(t *testing.T) {
 			h.gets(0, two, nil)
 			h.watchAll().tells(three)
 		}},
-		{"seen by others before it began, but not told", "", func(h *history) { h.gets(0, two, nil); h.watchAll(); h.gets(0, two, nil) }},
-		{"old news seen late", "", func(h *history) { h.watchAll(); h.gets(0, two, nil) }},
+		{"seen by others before it began, but not shown", "", func(h *history) { h.gets(0, two, nil); h.watchAll(); h.gets(0, two, nil) }},
+		{"an old revision seen late", "", func(h *history) { h.watchAll(); h.gets(0, two, nil) }},
 		{"cut off and not resumed", "", func(h *history) {
 			w := h.watchAll().tells(one)
 			h.gets(0, two, nil)
 			w.ends(errUnavailable)
 		}},
 		{"seen by others after it was closed", "", func(h *history) { h.watchAll().tells(one).ends(errCanceled); h.gets(0, two, nil) }},
-		{"lost before it was told", "", func(h *history) {
+		{"lost before it was shown", "", func(h *history) {
 			h.watchAll().tells(one)
 			h.gets(0, two, nil)
 			h.loses(Loss{Reason: "failover"})

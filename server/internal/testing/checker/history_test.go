@@ -173,7 +173,7 @@ func (s *stream) ends(err error) *stream {
 	return s
 }
 
-// restarts begins anew after OUT_OF_RANGE.
+// restarts begins again after OUT_OF_RANGE.
 func (s *stream) restarts() *stream {
 	s.ends(errOutOfRange).Opened("")
 	return s

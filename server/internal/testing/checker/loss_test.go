@@ -12,30 +12,30 @@ func rolledBack(kept int32) Loss {
 	return Loss{Reason: "failover", Kept: func(string) int32 { return kept }}
 }
 
-// TestG7_WhatALossTookIsNotGoneOnFrom: a watch that had told what a loss took is told so.
-func TestG7_WhatALossTookIsNotGoneOnFrom(t *testing.T) {
+// TestG7_NoWatchContinuesFromALostRevision: a watch that has shown a lost revision ends with OUT_OF_RANGE.
+func TestG7_NoWatchContinuesFromALostRevision(t *testing.T) {
 	one, two, three := at(1), at(2, is("processing")), at(3, verified)
 	other := at(2, is("processing"), later(0, 7))
 	next := at(3, verified, later(0, 7))
 	check(t, []story{
-		{"told what was kept", "", func(h *history) {
+		{"showed a revision that was kept", "", func(h *history) {
 			w, all := h.watchOne().tells(one, two), h.watchAll().tells(one, two)
 			h.loses(rolledBack(2))
 			w.tells(three)
 			all.tells(three)
 		}},
-		{"told so", "", func(h *history) {
+		{"ends with OUT_OF_RANGE", "", func(h *history) {
 			w, all := h.watchOne().tells(one, two), h.watchAll().tells(one, two)
 			h.loses(rolledBack(1))
 			w.restarts().tells(other, next)
 			all.restarts().tells(nil, other, next)
 		}},
-		{"goes on from an older token that was kept", "", func(h *history) {
+		{"continues from an older token that was kept", "", func(h *history) {
 			w := h.watchOne().tells(one, two)
 			h.loses(rolledBack(1))
 			w.resumesBehind(0).tells(other)
 		}},
-		{"told of the new content while the loss went on", "", func(h *history) {
+		{"shows the new content while the loss lasted", "", func(h *history) {
 			settled := h.Era(rolledBack(1))
 			w := h.watchOne().tells(one, other)
 			settled()
@@ -47,17 +47,17 @@ func TestG7_WhatALossTookIsNotGoneOnFrom(t *testing.T) {
 			w.tells(at(3, erased))
 		}},
 
-		{"goes on from what is lost", Resumable, func(h *history) {
+		{"continues from what is lost", Resumable, func(h *history) {
 			w := h.watchOne().tells(one, two)
 			h.loses(rolledBack(1))
 			w.tells(next)
 		}},
-		{"all sessions: goes on from what is lost", Resumable, func(h *history) {
+		{"all sessions: continues from what is lost", Resumable, func(h *history) {
 			w := h.watchAll().tells(one, two)
 			h.loses(rolledBack(1))
 			w.tells(next)
 		}},
-		{"all sessions: goes on from what is lost, redacted since", Resumable, func(h *history) {
+		{"all sessions: continues from what is lost, redacted since", Resumable, func(h *history) {
 			w := h.watchAll().tells(one, two)
 			h.loses(rolledBack(1))
 			w.tells(at(3, erased))
@@ -79,7 +79,7 @@ func TestG7_WhatALossTookIsNotGoneOnFrom(t *testing.T) {
 			w.tells(next)
 			h.gets(0, other, nil)
 		}},
-		{"kept, and not told", Gapless, func(h *history) {
+		{"kept, and not shown", Gapless, func(h *history) {
 			w := h.watchAll().tells(one)
 			h.gets(0, at(2, later(0, 9)), nil)
 			h.loses(rolledBack(2))
@@ -106,7 +106,7 @@ func TestG8_WhatALossTookIsNotShownAgain(t *testing.T) {
 			h.gets(0, two, nil)
 			h.gets(2, two, nil)
 		}},
-		{"both while the loss goes on", "", func(h *history) {
+		{"both while the loss lasts", "", func(h *history) {
 			h.gets(0, two, nil)
 			settled := h.Era(rolledBack(1))
 			h.gets(0, other, nil)
@@ -143,7 +143,7 @@ func TestG8_WhatALossTookIsNotShownAgain(t *testing.T) {
 			h.loses(rolledBack(2))
 			h.gets(2, nil, errOutOfRange)
 		}},
-		{"seen while the loss went on, and kept", NeverBackwards, func(h *history) {
+		{"seen while the loss lasted, and kept", NeverBackwards, func(h *history) {
 			settled := h.Era(rolledBack(2))
 			h.gets(0, two, nil)
 			settled()

@@ -35,7 +35,7 @@ func TestFlawsAreFound(t *testing.T) {
 		"min_revision is ignored":         NeverBackwards,
 		"memory outlives a loss":          NeverBackwards,
 		"an event is lost":                Converged,
-		"a grant is not remembered":       AtMostLimit,
+		"a grant is not kept":             AtMostLimit,
 	} {
 		t.Run(flaw, func(t *testing.T) {
 			histories := rapid.Custom(func(t *rapid.T) *history { return drawHistory(t, flaw) })

@@ -97,18 +97,18 @@ func (c *checking) checkEverythingLost(w *Watch, chain []leg) {
 		if !e.Everything || e.over() == ^uint64(0) {
 			continue
 		}
-		told := make(map[*session]bool) // shown before the loss; nil stands for any response
+		seenBefore := make(map[*session]bool) // shown before the loss; nil stands for any response
 		for _, l := range chain {
 			for _, response := range l.responses {
 				switch {
 				case response.seq < e.begin.seq:
-					told[nil] = true
+					seenBefore[nil] = true
 					if response.fact != nil {
-						told[response.fact.session] = true
+						seenBefore[response.fact.session] = true
 					}
 				case response.fact == nil, response.seq < e.end.seq, !e.concerns(response.fact.session):
 				case !w.all && response.fact.redacted(): // a redaction leaves no evidence
-				case told[response.fact.session], w.all && told[nil]:
+				case seenBefore[response.fact.session], w.all && seenBefore[nil]:
 					c.inWatch(Resumable, w, response.fact.session, response.moment, "continued over a loss of everything (%s, %v) without OUT_OF_RANGE", e.Reason, e.begin)
 					return
 				}

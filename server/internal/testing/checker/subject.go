@@ -13,14 +13,14 @@ type position struct {
 func (c *checking) checkSubject(w *Watch, chain []leg) {
 	var now position
 	var left []*session // that a watch by reference has left
-	places := make(map[uint64]position)
+	positions := make(map[uint64]position)
 	for n, l := range chain {
 		if l.resumed() {
-			place, known := places[l.opened.token]
+			from, known := positions[l.opened.token]
 			if !known {
 				c.inWatch(Resumable, w, nil, l.opened.moment, "the test resumes with a token that this watch was not given")
 			}
-			now, left = place, left[:place.left]
+			now, left = from, left[:from.left]
 		}
 		c.checkSettled(w, l, now.at)
 		behind := n > 0 && l.resumed() // the next response is the first after a resume
@@ -41,7 +41,7 @@ func (c *checking) checkSubject(w *Watch, chain []leg) {
 				now.at, now.when, now.left = f, e.moment, len(left)
 				behind = false
 			}
-			places[e.token] = now
+			positions[e.token] = now
 		}
 	}
 }

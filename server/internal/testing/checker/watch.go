@@ -143,8 +143,8 @@ func (w *Watch) line(e entry) string {
 	return fmt.Sprintf("%v %s %s", e.moment, w.name, text)
 }
 
-// evidence returns the last entries up to a moment about the streams and about one session, oldest first. With a nil session
-// it returns those about all sessions.
+// evidence returns the last entries up to a moment about the streams and about one session, oldest first. If s is nil,
+// it returns the last entries about all sessions.
 func (w *Watch) evidence(s *session, until moment) []string {
 	const most = 8
 	var lines []string

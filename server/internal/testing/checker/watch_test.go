@@ -16,8 +16,8 @@ func TestG5_WatchesOfASubject(t *testing.T) {
 		{"resumed twice", "", func(h *history) { h.watchOne().tells(one, two).resumes().resumes().tells(three).ends(errCanceled) }},
 		{"resumed behind an older response", "", func(h *history) { h.watchOne().tells(one, two, three).resumesBehind(0).tells(two, three, four) }},
 		{"two watches of their own", "", func(h *history) { h.watchOne().tells(one, two); h.watchOne().tells(one) }},
-		{"begun anew without a token", "", func(h *history) { h.watchOne().tells(two, three).ends(errUnavailable).Opened("") }},
-		{"a reference goes on with another session", "", func(h *history) { h.watchReference().tells(two, other(5)).resumes().tells(other(6)) }},
+		{"begun again without a token", "", func(h *history) { h.watchOne().tells(two, three).ends(errUnavailable).Opened("") }},
+		{"a reference continues with another session", "", func(h *history) { h.watchReference().tells(two, other(5)).resumes().tells(other(6)) }},
 		{"a token of the session before", "", func(h *history) { h.watchReference().tells(two, other(5)).resumesBehind(0).tells(three, other(7)) }},
 
 		{"a revision falls", Ordered, func(h *history) { h.watchOne().tells(two, three, four, two) }},
@@ -32,7 +32,7 @@ func TestG5_WatchesOfASubject(t *testing.T) {
 		{"a hole", Gapless, func(h *history) { h.watchOne().tells(one, three) }},
 		{"a hole later after a resume", Gapless, func(h *history) { h.watchOne().tells(one).resumes().tells(two, four) }},
 		{"a hole in a reference's second session", Gapless, func(h *history) { h.watchReference().tells(one, other(1), other(3)) }},
-		{"a hole over a loss that the watch was not told of", Gapless, func(h *history) {
+		{"a hole over a loss that did not end the watch", Gapless, func(h *history) {
 			w := h.watchOne().tells(one)
 			h.loses(Loss{Reason: "failover"})
 			w.tells(three)
@@ -83,22 +83,22 @@ func TestG7_TokensAndEnds(t *testing.T) {
 			h.watchReference().ends(errOutOfRange)
 			settled()
 		}},
-		{"goes on after a failover that lost nothing of it", "", func(h *history) {
+		{"continues after a failover that lost nothing of it", "", func(h *history) {
 			w := h.watchOne().tells(one)
 			h.loses(Loss{Reason: "failover"})
 			w.tells(two).resumes().tells(three)
 		}},
-		{"a reference goes on with a newer session", "", func(h *history) {
+		{"a reference continues with a newer session", "", func(h *history) {
 			w := h.watchReference().tells(one)
 			h.loses(flushed)
 			w.tells(at(1, about("vs_2")))
 		}},
-		{"goes on into what a redaction left", "", func(h *history) {
+		{"continues into what a redaction left", "", func(h *history) {
 			w := h.watchOne().tells(one)
 			h.loses(flushed)
 			w.tells(at(3, erased))
 		}},
-		{"goes on from a redaction into another one", "", func(h *history) {
+		{"continues from a redaction into another one", "", func(h *history) {
 			w := h.watchOne().tells(at(1, canceled, processing))
 			h.loses(flushed)
 			w.tells(at(4, canceled, erased))
@@ -127,7 +127,7 @@ func TestG7_TokensAndEnds(t *testing.T) {
 			w.tells(one)
 		}},
 		{"a feed's token that the test invented", Resumable, func(h *history) { h.watchAll().Opened("invented") }},
-		{"went on over a loss of everything", Resumable, func(h *history) {
+		{"continued over a loss of everything", Resumable, func(h *history) {
 			w := h.watchOne().tells(one)
 			h.loses(flushed)
 			w.tells(two)
@@ -137,12 +137,12 @@ func TestG7_TokensAndEnds(t *testing.T) {
 			h.loses(flushed)
 			w.resumes().tells(two)
 		}},
-		{"all sessions went on into what a redaction left", Resumable, func(h *history) {
+		{"all sessions continued into what a redaction left", Resumable, func(h *history) {
 			w := h.watchAll().tells(one)
 			h.loses(flushed)
 			w.tells(at(3, erased))
 		}},
-		{"all sessions went on over a loss of everything", Resumable, func(h *history) {
+		{"all sessions continued over a loss of everything", Resumable, func(h *history) {
 			w := h.watchAll()
 			h.loses(flushed)
 			w.tells(one)
@@ -181,14 +181,14 @@ func TestSettledEnds(t *testing.T) {
 		{"a server dies in between", "", func(h *history) { h.watchUntilSettled().tells(two).ends(errUnavailable) }},
 		{"the caller leaves at once", "", func(h *history) { h.watchUntilSettled().tells(two).ends(errCanceled) }},
 		{"redacted", "", func(h *history) { h.watchUntilSettled().tells(at(1, erased)).ends(nil) }},
-		{"a reference goes on with the successor", "", func(h *history) {
+		{"a reference continues with the successor", "", func(h *history) {
 			w := h.watchReference().tells(superseded, nil, at(1, about("vs_2"), counting(1, 1)))
 			h.passes(10)
 			w.tells(at(2, about("vs_2"), verified, counting(1, 1))).ends(nil)
 		}},
 
 		{"too early", SettledEnds, func(h *history) { h.watchUntilSettled().tells(one).ends(nil) }},
-		{"with nothing told", SettledEnds, func(h *history) { h.watchUntilSettled().ends(nil) }},
+		{"with nothing shown", SettledEnds, func(h *history) { h.watchUntilSettled().ends(nil) }},
 		{"after an override", SettledEnds, func(h *history) { h.watchUntilSettled().tells(two, three).ends(nil) }},
 		{"a reference at a superseded session", SettledEnds, func(h *history) { h.watchReference().tells(superseded).ends(nil) }},
 		{"not asked for", SettledEnds, func(h *history) { h.watchOne().tells(two).ends(nil) }},

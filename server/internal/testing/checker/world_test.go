@@ -127,7 +127,7 @@ func (w *world) failsWith(l *life, code string) {
 	w.happens(l, verification.EventRequiresInput)
 }
 
-// arrives takes a webhook: the rules, and Stripe's answer where they are in doubt.
+// arrives takes a webhook: the rules, and Stripe's answer if the order is ambiguous.
 func (w *world) arrives(event verification.Event) {
 	if w.flaw == "an event is lost" && event.Second%7 == 0 {
 		return
@@ -135,8 +135,8 @@ func (w *world) arrives(event verification.Event) {
 	event.RecordTime = w.now.UnixMilli()
 	record := w.records[event.Object.ID]
 	next, outcome := verification.Transition(record, event)
-	if outcome.Doubt {
-		next, outcome = verification.Settle(record, event, w.read(event.Object.ID))
+	if outcome.Ambiguous {
+		next, outcome = verification.Resolve(record, event, w.read(event.Object.ID))
 	}
 	if outcome.Write {
 		w.commit(event.Object.ID, next)
@@ -232,7 +232,7 @@ func (w *world) retries(id string) {
 		record = w.reread(id)
 	}
 	record = inherit(record)
-	if w.flaw == "a grant is not remembered" {
+	if w.flaw == "a grant is not kept" {
 		record.ShownGranted = false
 	}
 	next, decision, _ := verification.GrantRetry(record, w.policy, w.now, "bff")

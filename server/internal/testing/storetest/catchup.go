@@ -51,7 +51,7 @@ func dueFollowsTheRecord(t *testing.T, s store.Store) {
 		{"is checked again", event("vs_a", 2)},
 		{"is checked a little later", event("vs_a", 4)},
 		{"is verified", event("vs_a", 6, verified)},
-		{"is doubted", event("vs_a", 7)},
+		{"becomes unresolved", event("vs_a", 7)},
 		{"is checked for sure", event("vs_a", 8)},
 		{"is redacted", event("vs_a", 9, redacted)},
 		{"hears once more", event("vs_a", 10)},

@@ -30,7 +30,7 @@ func listAll(t *testing.T, s store.Store, query store.ListQuery, size int) (sess
 			t.Errorf("List(%+v): %d sessions", query, len(page.Sessions))
 		}
 		sessions = append(sessions, page.Sessions...)
-		if page.Next == (store.ListPlace{}) {
+		if page.Next == (store.ListCursor{}) {
 			return sessions
 		}
 		query.After = page.Next
@@ -79,8 +79,8 @@ func listsFollowTheRecord(t *testing.T, s store.Store) {
 		next, _, changed := verification.GrantRetry(current, Policy, time.Unix(t0+1000, 0), "")
 		return next, changed, nil
 	}
-	shrink := func(current verification.Session) (verification.Session, bool, error) {
-		next, changed := verification.Shrink(current, time.Second, time.Unix(t0+1_000_000, 0))
+	archive := func(current verification.Session) (verification.Session, bool, error) {
+		next, changed := verification.Archive(current, time.Second, time.Unix(t0+1_000_000, 0))
 		return next, changed, nil
 	}
 	steps := []struct {
@@ -96,9 +96,9 @@ func listsFollowTheRecord(t *testing.T, s store.Store) {
 		{"has an unknown status", event("vs_a", 4, func(e *verification.Event) { e.Object.Status = "reviewing" }), nil},
 		{"fails for good", event("vs_a", 5, failingWith("under_supported_age")), nil},
 		{"is verified", event("vs_a", 6, verified), nil},
-		{"is doubted", event("vs_a", 7), nil},
+		{"becomes unresolved", event("vs_a", 7), nil},
 		{"is verified for sure", event("vs_a", 8, verified), nil},
-		{"is shrunk", event("vs_a", 8), shrink},
+		{"is archived", event("vs_a", 8), archive},
 		{"comes back", event("vs_a", 11), nil},
 		{"is redacted", event("vs_a", 12, redacted), nil},
 		{"hears once more", event("vs_a", 14), nil},
@@ -128,7 +128,7 @@ func listsFollowTheRecord(t *testing.T, s store.Store) {
 // listsInOrder: a list has the newest session first, and orders sessions of one second by the bytes of their ids. The size of
 // a page and the order of arrival change nothing.
 func listsInOrder(t *testing.T, s store.Store) {
-	var want []store.ListPlace
+	var want []store.ListCursor
 	crowded := idsOf(s, 3, 60) // half of all in one partition
 	for n := range 120 {
 		id := fmt.Sprintf("vs_%c%03d", "aBcD_9"[n%6], n)
@@ -142,24 +142,24 @@ func listsInOrder(t *testing.T, s store.Store) {
 		}
 		apply(t, s, e)
 		apply(t, s, event(fmt.Sprintf("vs_other%d", n), 1))
-		want = append(want, store.ListPlace{Second: e.Second, ID: e.Object.ID})
+		want = append(want, store.ListCursor{Second: e.Second, ID: e.Object.ID})
 	}
-	slices.SortFunc(want, func(a, b store.ListPlace) int {
+	slices.SortFunc(want, func(a, b store.ListCursor) int {
 		return cmp.Or(cmp.Compare(b.Second, a.Second), cmp.Compare(b.ID, a.ID))
 	})
 	for _, size := range []int{1, 2, 7, 50, 119, 120, 121, 1000} {
-		var got []store.ListPlace
+		var got []store.ListCursor
 		for _, session := range listAll(t, s, store.ListQuery{List: verification.ListProcessing}, size) {
-			got = append(got, store.ListPlace{Second: session.UpdateTime, ID: session.ID})
+			got = append(got, store.ListCursor{Second: session.UpdateTime, ID: session.ID})
 		}
 		same(t, fmt.Sprintf("the list in pages of %d", size), got, want)
 	}
 	for _, bound := range []int64{-1, 0, 1, t0 - 1, t0, t0 + 2, t0 + 100, t0 + 130, t0 + 1000} {
-		var got []store.ListPlace
+		var got []store.ListCursor
 		for _, session := range listAll(t, s, store.ListQuery{List: verification.ListProcessing, NotAfter: &bound}, 9) {
-			got = append(got, store.ListPlace{Second: session.UpdateTime, ID: session.ID})
+			got = append(got, store.ListCursor{Second: session.UpdateTime, ID: session.ID})
 		}
-		from := slices.IndexFunc(want, func(p store.ListPlace) bool { return p.Second <= bound })
+		from := slices.IndexFunc(want, func(p store.ListCursor) bool { return p.Second <= bound })
 		if from < 0 {
 			from = len(want)
 		}

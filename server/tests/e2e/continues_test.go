@@ -31,10 +31,10 @@ func restartWith(t *testing.T, p *rig.Process, settings []string) *rig.Process {
 	return rig.Serve(t, settings)
 }
 
-// TestClientGoesOn: a program of ten lines with the Go client, and the addresses of two servers, shows
+// TestClientContinues: a program of ten lines with the Go client, and the addresses of two servers, shows
 // a status live while servers are restarted, drained and killed, and one of the two goes away for good:
 // no repeat, no hole, no error.
-func TestClientGoesOn(t *testing.T) {
+func TestClientContinues(t *testing.T) {
 	t.Parallel() // it mostly waits
 	if probe, err := net.Listen("tcp", "127.0.0.2:0"); err != nil {
 		rig.SkipOrFail(t, "this machine has no 127.0.0.2: ip addr add 127.0.0.2/8 dev lo")
@@ -79,7 +79,7 @@ func TestClientGoesOn(t *testing.T) {
 		send(one) // perhaps before it is back
 		send(two)
 		see()
-		two.Signal(syscall.SIGTERM) // drained, and while that goes on there is news
+		two.Signal(syscall.SIGTERM) // drained, and meanwhile there is news
 		send(one)
 		two.Exit(rig.Soon)
 		send(one)
@@ -109,9 +109,9 @@ func TestClientGoesOn(t *testing.T) {
 
 var nodeFor = flag.Duration("node.for", 0, "how long Node is cut off and pings every 10 s; 0: five cuts")
 
-// TestNodeGoesOn: the example for Node, which sends pings, continues while its server is restarted and killed again and
+// TestNodeContinues: the example for Node, which sends pings, continues while its server is restarted and killed again and
 // again. The long form pings for minutes: no connection must end because of the pings.
-func TestNodeGoesOn(t *testing.T) {
+func TestNodeContinues(t *testing.T) {
 	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
 	p, other := rig.Serve(t, rig.Settings(redis.Addr)), rig.Serve(t, rig.Settings(redis.Addr))

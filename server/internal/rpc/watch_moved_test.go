@@ -15,7 +15,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// TestG5_AWatchByReferenceNeverShowsASessionThatGotAnotherReference: it goes on with the newest session that
+// TestG5_AWatchByReferenceNeverShowsASessionThatGotAnotherReference: it continues with the newest session that
 // still has it, on either replica, from the snapshot and from a token.
 func TestG5_AWatchByReferenceNeverShowsASessionThatGotAnotherReference(t *testing.T) {
 	b := newBackend(t)
@@ -51,7 +51,7 @@ func TestG5_AWatchByReferenceNeverShowsASessionThatGotAnotherReference(t *testin
 			t.Errorf("%s: %v, %v; want %s", name, list, err, id)
 		}
 	}
-	// The streams that went on follow the session to which the reference leads now.
+	// The streams that continued follow the session to which the reference leads now.
 	one.apply(eventOf(1, 5, object("vs_2", "processing", reference("wrong"), created(100))))
 	for _, w := range open {
 		w.wantNext("vs_2", 1, "processing")
@@ -76,8 +76,8 @@ func TestG5_AWatchEndsWhenNoSessionHasItsReferenceAnyMore(t *testing.T) {
 	wantError(t, r.watch(byReference("wrong")).ended(), codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
 }
 
-// strayedRig is a watch of "wrong" whose looks the test decides: all that a step does is seen in one look.
-func strayedRig(t *testing.T) (w *watching, change func(n int, o verification.Object)) {
+// movedRig is a watch of "wrong" whose looks the test decides: all that a step does is seen in one look.
+func movedRig(t *testing.T) (w *watching, change func(n int, o verification.Object)) {
 	w = newWatching(t, 0)
 	change = func(n int, o verification.Object) {
 		t.Helper()
@@ -112,7 +112,7 @@ func TestG5_WhatHappenedUnderAnotherReferenceIsNeverShown(t *testing.T) {
 		for _, wake := range []hub.Topic{hub.Session("vs_1"), hub.Reference("wrong")} {
 			t.Run(fmt.Sprint(what, " ", wake.Kind), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					w, change := strayedRig(t)
+					w, change := movedRig(t)
 					for n, o := range test.steps {
 						change(n+2, o)
 					}
@@ -132,7 +132,7 @@ func TestG5_WhatHappenedUnderAnotherReferenceIsNeverShown(t *testing.T) {
 							wantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
 						}
 					default:
-						t.Error("the stream goes on")
+						t.Error("the stream continues")
 						w.stop()
 					}
 				})
@@ -141,10 +141,10 @@ func TestG5_WhatHappenedUnderAnotherReferenceIsNeverShown(t *testing.T) {
 	}
 }
 
-// TestG5_ARedactionUnderTheOwnReferenceIsTold: what was erased collapses into it.
-func TestG5_ARedactionUnderTheOwnReferenceIsTold(t *testing.T) {
+// TestG5_ARedactionUnderTheOwnReferenceIsSent: what was erased collapses into it.
+func TestG5_ARedactionUnderTheOwnReferenceIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, change := strayedRig(t)
+		w, change := movedRig(t)
 		change(2, object("vs_1", "processing", reference("wrong")))
 		change(3, object("vs_1", "verified", reference("wrong")))
 		change(4, object("vs_1", "verified", erased))
@@ -177,7 +177,7 @@ func TestG5_AReferenceThatMovesBetweenTwoLooksIsNotShown(t *testing.T) {
 		case err := <-w.ended:
 			wantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
 		default:
-			t.Error("the stream goes on")
+			t.Error("the stream continues")
 			w.stop()
 		}
 	})
