@@ -83,7 +83,7 @@ type asking struct {
 	accounts []string
 }
 
-func (a *asking) Events(ctx context.Context, account string, query EventQuery) (EventPage, error) {
+func (a *asking) Events(ctx context.Context, account string, query verification.EventQuery) (verification.EventPage, error) {
 	a.accounts = append(a.accounts, account)
 	return a.Stripe.Events(ctx, account, query)
 }
@@ -94,9 +94,9 @@ type refusing struct {
 	err     error
 }
 
-func (r refusing) Events(ctx context.Context, account string, query EventQuery) (EventPage, error) {
+func (r refusing) Events(ctx context.Context, account string, query verification.EventQuery) (verification.EventPage, error) {
 	if account == r.account {
-		return EventPage{}, r.err
+		return verification.EventPage{}, r.err
 	}
 	return r.Stripe.Events(ctx, account, query)
 }

@@ -128,13 +128,13 @@ type failing struct {
 	asked   *int
 }
 
-func (f failing) Events(ctx context.Context, account string, query EventQuery) (EventPage, error) {
+func (f failing) Events(ctx context.Context, account string, query verification.EventQuery) (verification.EventPage, error) {
 	if account != f.account {
 		return f.Stripe.Events(ctx, account, query)
 	}
 	*f.asked++
 	if *f.asked > f.page {
-		return EventPage{}, f.err
+		return verification.EventPage{}, f.err
 	}
 	return f.Stripe.Events(ctx, account, query)
 }

@@ -131,7 +131,7 @@ func (w *walk) collect(ctx context.Context, before int64) (batch, error) {
 	var b batch
 	err := w.listed(func() error {
 		b = batch{}
-		query := EventQuery{From: w.from, Before: before}
+		query := verification.EventQuery{From: w.from, Before: before}
 		for n := range w.batchPages {
 			page, err := w.page(ctx, query)
 			if err != nil {
@@ -161,7 +161,7 @@ func (w *walk) collect(ctx context.Context, before int64) (batch, error) {
 // The rules of order lead to the same result.
 func (w *walk) stream(ctx context.Context, before int64) error {
 	return w.listed(func() error {
-		for query := (EventQuery{From: w.from, Before: before}); ; {
+		for query := (verification.EventQuery{From: w.from, Before: before}); ; {
 			page, err := w.page(ctx, query)
 			if err != nil {
 				return err
@@ -190,21 +190,21 @@ func (w *walk) listed(read func() error) error {
 }
 
 // page reads one page of the list.
-func (w *walk) page(ctx context.Context, query EventQuery) (EventPage, error) {
-	var page EventPage
+func (w *walk) page(ctx context.Context, query verification.EventQuery) (verification.EventPage, error) {
+	var page verification.EventPage
 	err := w.withRetries(ctx, func(ctx context.Context) (err error) {
 		page, err = w.config.Stripe.Events(ctx, w.account, query)
 		return err
 	})
 	if query.After != "" && errors.Is(err, verification.ErrStripeUnknown) {
-		return EventPage{}, errDropped
+		return verification.EventPage{}, errDropped
 	}
 	if err != nil {
-		return EventPage{}, err
+		return verification.EventPage{}, err
 	}
 	w.summary.Pages++
 	if page.More && (page.Last == "" || page.Last == query.After) {
-		return EventPage{}, fmt.Errorf("%w: its list of events does not continue", verification.ErrStripeUnavailable)
+		return verification.EventPage{}, fmt.Errorf("%w: its list of events does not continue", verification.ErrStripeUnavailable)
 	}
 	return page, nil
 }

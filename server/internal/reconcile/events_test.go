@@ -23,9 +23,9 @@ type listing struct {
 	stuck bool // ignores After
 }
 
-func (l *listing) Events(_ context.Context, _ string, query EventQuery) (EventPage, error) {
+func (l *listing) Events(_ context.Context, _ string, query verification.EventQuery) (verification.EventPage, error) {
 	l.calls++
-	page := EventPage{}
+	page := verification.EventPage{}
 	after := query.After == "" || l.stuck
 	for i := len(l.all) - 1; i >= 0; i-- {
 		e := l.all[i]
@@ -158,7 +158,7 @@ type quickListing struct {
 	appliedBy []int // how many events, by the number of the call
 }
 
-func (l *quickListing) Events(_ context.Context, _ string, query EventQuery) (EventPage, error) {
+func (l *quickListing) Events(_ context.Context, _ string, query verification.EventQuery) (verification.EventPage, error) {
 	l.calls++
 	l.appliedBy = append(l.appliedBy, len(l.into.events))
 	first := l.all[0].Second
@@ -172,7 +172,7 @@ func (l *quickListing) Events(_ context.Context, _ string, query EventQuery) (Ev
 	if query.After != "" {
 		_, _ = fmt.Sscanf(query.After, "evt_%d", &high)
 	}
-	var page EventPage
+	var page verification.EventPage
 	for i := high - 1; i >= low; i-- {
 		if len(page.Events) == l.page {
 			page.More = true
@@ -251,7 +251,7 @@ func TestAListThatDoesNotContinue(t *testing.T) {
 
 type spoiled struct{ *listing }
 
-func (s spoiled) Events(ctx context.Context, account string, query EventQuery) (EventPage, error) {
+func (s spoiled) Events(ctx context.Context, account string, query verification.EventQuery) (verification.EventPage, error) {
 	page, err := s.listing.Events(ctx, account, query)
 	page.Malformed = []string{"evt_bad", ""}
 	return page, err

@@ -23,14 +23,14 @@ type timed struct {
 	call  string // of the store; empty: Stripe's
 }
 
-func (l *timed) Events(context.Context, string, EventQuery) (EventPage, error) {
+func (l *timed) Events(context.Context, string, verification.EventQuery) (verification.EventPage, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.at = append(l.at, time.Since(l.began).Round(time.Second))
 	if l.call != "" {
-		return EventPage{}, nil
+		return verification.EventPage{}, nil
 	}
-	return EventPage{}, l.err
+	return verification.EventPage{}, l.err
 }
 
 func (l *timed) refuse(call, _ string) error {

@@ -45,14 +45,8 @@ type Ingest interface {
 type Stripe interface {
 	// Events returns one page of the events about Identity sessions, the newest first. account is a connected account,
 	// or empty for the platform itself.
-	Events(ctx context.Context, account string, query EventQuery) (EventPage, error)
+	Events(ctx context.Context, account string, query verification.EventQuery) (verification.EventPage, error)
 }
-
-// EventQuery is the core's.
-type EventQuery = verification.EventQuery
-
-// EventPage is the core's.
-type EventPage = verification.EventPage
 
 // Config configures a Reconciler. Store, Stripe and Ingest are required.
 type Config struct {

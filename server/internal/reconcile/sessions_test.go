@@ -17,8 +17,8 @@ import (
 // silent lists no events. Only a read can find a change for which Stripe sent no event.
 type silent struct{}
 
-func (silent) Events(context.Context, string, EventQuery) (EventPage, error) {
-	return EventPage{}, nil
+func (silent) Events(context.Context, string, verification.EventQuery) (verification.EventPage, error) {
+	return verification.EventPage{}, nil
 }
 
 func quiet(c *Config, _ *stripeapi.Config) { c.Stripe = silent{} }

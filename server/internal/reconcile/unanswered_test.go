@@ -19,9 +19,9 @@ type silentFor struct {
 	accounts map[string]bool
 }
 
-func (s silentFor) Events(ctx context.Context, account string, query EventQuery) (EventPage, error) {
+func (s silentFor) Events(ctx context.Context, account string, query verification.EventQuery) (verification.EventPage, error) {
 	if s.accounts[account] {
-		return EventPage{}, verification.ErrStripeUnavailable
+		return verification.EventPage{}, verification.ErrStripeUnavailable
 	}
 	return s.Stripe.Events(ctx, account, query)
 }
@@ -130,10 +130,10 @@ type dropping struct {
 	drops int
 }
 
-func (d *dropping) Events(ctx context.Context, account string, query EventQuery) (EventPage, error) {
+func (d *dropping) Events(ctx context.Context, account string, query verification.EventQuery) (verification.EventPage, error) {
 	if query.After != "" && d.drops > 0 {
 		d.drops--
-		return EventPage{}, verification.ErrStripeUnknown
+		return verification.EventPage{}, verification.ErrStripeUnknown
 	}
 	return d.Stripe.Events(ctx, account, query)
 }

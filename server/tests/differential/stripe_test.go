@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"example.com/verification-status/server/internal/reconcile"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -259,9 +258,9 @@ func (s *stripe) CreateLike(ctx context.Context, _, id, _ string) (string, error
 }
 
 // Events implements reconcile.Stripe: the newest first, 100 a page.
-func (s *stripe) Events(_ context.Context, _ string, query reconcile.EventQuery) (reconcile.EventPage, error) {
+func (s *stripe) Events(_ context.Context, _ string, query verification.EventQuery) (verification.EventPage, error) {
 	if s.away.Load() {
-		return reconcile.EventPage{}, verification.ErrStripeUnavailable
+		return verification.EventPage{}, verification.ErrStripeUnavailable
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -275,7 +274,7 @@ func (s *stripe) Events(_ context.Context, _ string, query reconcile.EventQuery)
 		listed = listed[at+1:]
 	}
 	const most = 100
-	page := reconcile.EventPage{More: len(listed) > most, AsOf: s.clock.now().Unix()}
+	page := verification.EventPage{More: len(listed) > most, AsOf: s.clock.now().Unix()}
 	page.Events = listed[:min(most, len(listed))]
 	for i := range page.Events {
 		page.Events[i].Source = verification.SourceStripeAPI
