@@ -133,7 +133,7 @@ type pkg struct {
 	name          string
 	order         []string
 	tests         map[string]*test
-	output        []string // of no test
+	output        []string // of no test, or after the end of one
 	ended, failed bool
 }
 
@@ -141,6 +141,7 @@ type pkg struct {
 type test struct {
 	output []string
 	action string // the last one: pass, fail or skip; empty while it runs
+	passed bool   // its line --- PASS has come
 }
 
 // marks are lines that only go test -v prints.
@@ -165,7 +166,12 @@ func (p *pkg) add(e event) {
 	}
 	switch e.Action {
 	case "output":
-		if !marks.MatchString(e.Output) {
+		t.passed = t.passed || strings.HasPrefix(e.Output, "--- PASS: ")
+		switch {
+		case marks.MatchString(e.Output):
+		case t.passed && strings.TrimLeft(e.Output, " \t") == e.Output:
+			p.output = append(p.output, e.Output) // test2json names the last test for a panic or a race that comes after it
+		default:
 			t.output = append(t.output, e.Output)
 		}
 	case "pass", "fail", "skip":

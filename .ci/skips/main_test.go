@@ -18,6 +18,16 @@ const stream = `{"Action":"start","Package":"example.com/verification-status/a"}
 {"Action":"fail","Package":"example.com/verification-status/a"}
 `
 
+// panicking is a panic after the end of a test that passed.
+const panicking = `{"Action":"output","Package":"a","Test":"TestGood","Output":"=== RUN   TestGood\n"}
+{"Action":"output","Package":"a","Test":"TestGood","Output":"    a_test.go:9: nobody needs this\n"}
+{"Action":"output","Package":"a","Test":"TestGood","Output":"--- PASS: TestGood (0.00s)\n"}
+{"Action":"output","Package":"a","Test":"TestGood","Output":"panic: test timed out after 10m0s\n"}
+{"Action":"pass","Package":"a","Test":"TestGood"}
+{"Action":"output","Package":"a","Output":"FAIL\ta\t600s\n"}
+{"Action":"fail","Package":"a"}
+`
+
 const skipping = `{"Action":"output","Package":"example.com/verification-status/b","Output":"left out: tests of servers\n"}
 {"Action":"output","Package":"example.com/verification-status/b","Test":"TestOther/one","Output":"    b_test.go:3: x is not installed: apt-get install x\n"}
 {"Action":"output","Package":"example.com/verification-status/b","Test":"TestOther/one","Output":"    --- SKIP: TestOther/one (0.00s)\n"}
@@ -37,6 +47,7 @@ func TestRun(t *testing.T) {
 	}{
 		"a failure": {stream, "-",
 			"    a_test.go:7: it is wrong\n--- FAIL: TestBad (0.00s)\nFAIL\texample.com/verification-status/a\t0.1s\n", "1 packages failed"},
+		"a panic after a test":  {panicking, "-", "panic: test timed out after 10m0s\nFAIL\ta\t600s\n", "1 packages failed"},
 		"every skip is allowed": {skipping, "-", passed + "skipped" + listed + "skipped" + named, ""},
 		"the list allows both":  {skipping, "# a list\nb TestOther it needs x\nb -short it is slow\n", passed + "skipped" + listed + "skipped" + named, ""},
 		"the list allows one":   {skipping, "b TestOther/one\n", passed + "skipped, and not allowed" + listed + "skipped" + named, "1 tests were skipped that the list does not allow"},

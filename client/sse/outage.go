@@ -12,8 +12,8 @@ const (
 	logAfter = 5 * time.Second
 )
 
-// outage logs that the service cannot be reached. One outage can interrupt thousands of watches: it makes one line, and one more
-// a minute while further watches are interrupted.
+// outage logs that watches are interrupted: the service cannot be reached, or it has ended a stream. One outage can interrupt
+// thousands of watches: it makes one line, and one more a minute while further watches are interrupted.
 type outage struct {
 	mu     sync.Mutex
 	stale  int       // interrupted watches
@@ -31,7 +31,7 @@ func (o *outage) begin(logger *slog.Logger, err error) {
 	}
 	if now := time.Now(); now.Sub(o.logged) >= pause {
 		o.logged = now
-		logger.Warn("sse: the service cannot be reached; pages show stale data and watches retry", "error", err, "stale_streams", o.stale)
+		logger.Warn("sse: a watch was interrupted; its page shows stale data and the watch retries", "error", err, "stale_streams", o.stale)
 	}
 }
 

@@ -153,6 +153,9 @@ func TestProgramRunsAlone(t *testing.T) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		return cmd
 	}
+	if licenses, err := command("licenses").Output(); err != nil || !bytes.Contains(licenses, []byte("github.com/redis/go-redis/v9 ")) {
+		t.Errorf("licenses: error %v, %d bytes without go-redis", err, len(licenses))
+	}
 	r := serve(t, command("serve"), "REDIS_URL=redis://"+redis.Addr)
 	healthy := func() error {
 		check := command("healthcheck")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,14 +148,5 @@ func TestNoIDForWhatIsNotInTheLog(t *testing.T) {
 	_, _ = s.client.RetryVerification(patient(t), &verificationv1.RetryVerificationRequest{}, grpc.Trailer(&failed))
 	if len(fine.Get("x-request-id")) != 0 || len(failed.Get("x-request-id")) != 1 || strings.Count(log.String(), "request_id=") != 1 {
 		t.Errorf("trailers %v and %v, log:\n%s", fine, failed, log)
-	}
-}
-
-// TestACallHasItsMetadata: Access finds the bearer token in the context of the call.
-func TestACallHasItsMetadata(t *testing.T) {
-	c := &call{Context: metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer x"))}
-	ctx := observer{}.TagRPC(c, nil)
-	if got := metadata.ValueFromIncomingContext(ctx, "authorization"); !slices.Equal(got, []string{"Bearer x"}) {
-		t.Errorf("got %q", got)
 	}
 }

@@ -12,8 +12,8 @@
 //     partition, in order. A position names the last feed entry that was read of a partition, by its number and
 //     its nonce, a random value. The head is the newest end.
 //   - The cache holds sessions that were read or committed here. Each session has a counter, the generation, that
-//     moves when something newer becomes known of the session (32 sessions of a shard can share a counter: then a
-//     read is not cached although it could be). A read of the store takes the generation before it begins; its
+//     moves when something newer becomes known of the session (each shard has 32 counters, so sessions can share
+//     one: then a read is not cached although it could be). A read of the store takes the generation before it begins; its
 //     result is cached only if the generation is the same when the read ends. Its caller gets the result either way.
 //   - The follower is one goroutine (View.Run). It reads all partitions of the feed for the whole process.
 //   - The hub carries wake-ups. A wake-up says "read again" and holds no data, so nothing can overflow, and

@@ -218,10 +218,18 @@ func TestG8_MinRevisionIsReachedWaitedForOrRefused(t *testing.T) {
 	})
 }
 
+// otherHub is a Live with a hub that no change wakes.
+type otherHub struct {
+	Live
+	hub *hub.Hub
+}
+
+func (o otherHub) Hub() *hub.Hub { return o.hub }
+
 func TestG8_ARevisionWhoseWakeUpWasLostIsNotCalledLost(t *testing.T) {
 	t.Parallel()
 	b := newBackend(t)
-	deaf := b.replica(t, func(c *Config) { c.Live = uncached{c.Live, hub.New(), 0} }) // whose hub nobody wakes
+	deaf := b.replica(t, func(c *Config) { c.Live = otherHub{c.Live, hub.New()} })
 	writer := b.replica(t)
 	writer.apply(eventOf(1, 1, object("vs_1", "processing")))
 	request := statusByID("vs_1")

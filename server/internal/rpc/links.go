@@ -50,15 +50,15 @@ func newLinks() *links {
 	return &links{spacing: linkSpacing, schedules: schedules, confirmed: confirmed}
 }
 
-// wait returns when the caller may make a GET of the session. It returns ErrStripeBusy at once if that is after the
-// context's deadline, and ErrStripeUnavailable if the context ends first.
+// wait returns when the caller may make a GET of the session. It returns ErrStripeBusy if no slot comes before the
+// context's deadline: at once if that is known, else when the context ends.
 func (l *links) wait(ctx context.Context, account, id string) error {
 	if l.spacing == 0 {
 		return nil
 	}
 	if err := l.schedule(sessionKey{account, id}).Wait(ctx, 0, shares.HolderOf(ctx)); err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, ctx.Err())
+			return fmt.Errorf("%w: %w", verification.ErrStripeBusy, ctx.Err())
 		}
 		return verification.ErrStripeBusy
 	}

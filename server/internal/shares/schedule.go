@@ -100,24 +100,32 @@ func (s *Schedule) enqueue(ctx context.Context, class int, holder Holder) *waite
 	return mine
 }
 
-// expected estimates when a further call gets its slot if no other call begins to wait. A holder within its share waits for
-// at most the share of each other holder, as in pick. The caller holds the lock.
+// expected estimates when a further call gets its slot if no other call begins to wait. It counts the calls that pick
+// puts before it. The caller holds the lock.
 func (s *Schedule) expected(now time.Time, class int, holder Holder) time.Time {
+	better := 0
+	for i := range class {
+		better += len(s.classes[i].rotation)
+	}
+	// passes: the holder goes before those that are beyond their share.
+	passes := s.share > 0 && s.within(holder) && (holder != (Holder{}) || better == 0)
 	ahead := 0
 	for i := range class {
 		for other, calls := range s.classes[i].calls {
-			if s.share > 0 && other != (Holder{}) && other != holder && s.within(holder) {
-				ahead += min(len(calls), s.share)
-			} else {
+			switch {
+			case !passes || other == holder || other == (Holder{}):
 				ahead += len(calls)
+			case s.within(other):
+				ahead += min(len(calls), s.share)
 			}
 		}
 	}
 	own := len(s.classes[class].calls[holder])
 	for other, calls := range s.classes[class].calls {
-		if other == holder {
+		switch {
+		case other == holder:
 			ahead += own
-		} else {
+		case !passes || s.within(other):
 			ahead += min(len(calls), own+1)
 		}
 	}
@@ -202,10 +210,11 @@ func (s *Schedule) record(holder Holder) {
 func (s *Schedule) giveUp(class int, holder Holder, mine *waiter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.classes[class].remove(holder, mine) {
-		return ErrNoSlot
+	if !s.classes[class].remove(holder, mine) {
+		return nil
 	}
-	return nil
+	s.grant(time.Now()) // the next call can need fewer free slots than this one did
+	return ErrNoSlot
 }
 
 func (c *class) add(holder Holder, w *waiter) {

@@ -84,6 +84,43 @@ func TestG15_ACallGoesAtOnceBesideAFloodOfAnotherCaller(t *testing.T) {
 	})
 }
 
+// TestG15_FloodsOfManyCallersRefuseNoCallWithinItsShare: calls of holders beyond their share do not count for a holder
+// that goes before them.
+func TestG15_FloodsOfManyCallersRefuseNoCallWithinItsShare(t *testing.T) {
+	inLine(t, func(t *testing.T, l *line) {
+		for n := range 4 { // each uses up its share of the last slots
+			l.flood(100, retries, Named(fmt.Sprintf("flood %d", n)), 60*time.Second)
+		}
+		time.Sleep(2 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if err := l.Wait(ctx, lookups, Named("other")); err != nil {
+			t.Errorf("a lookup within its share: %v", err)
+		}
+	})
+}
+
+// TestACallThatGivesUpLetsTheNextGo: the next call can need fewer free slots than the call that gave up.
+func TestACallThatGivesUpLetsTheNextGo(t *testing.T) {
+	inLine(t, func(t *testing.T, l *line) {
+		for range 2 {
+			l.took(retries, Named("person"))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		l.calls.Go(func() { _ = l.Wait(ctx, retries, Named("person")) }) // beyond its share: it needs three free slots
+		synctest.Wait()
+		var took time.Duration
+		began := time.Now()
+		l.calls.Go(func() { took = l.took(lookups, Holder{}) })
+		synctest.Wait()
+		cancel()
+		l.calls.Wait()
+		if took > 0 {
+			t.Errorf("a call that needs one free slot went %v after the one before it gave up, with a slot free since %v", took, began)
+		}
+	})
+}
+
 func TestG15_AFloodOfLookupsDelaysNoRetry(t *testing.T) {
 	inLine(t, func(t *testing.T, l *line) {
 		for n := range 8 {

@@ -143,3 +143,18 @@ func TestCallsAreSpaced(t *testing.T) {
 		t.Errorf("five calls at 50 a second took %v", took)
 	}
 }
+
+// TestCallsAreSpacedWithAShare: after a pause three calls go at once, and no more.
+func TestCallsAreSpacedWithAShare(t *testing.T) {
+	s := serve(t, always(200, encode(session(nil))))
+	c := dial(t, s.URL, func(config *stripeapi.Config) { config.RatePerSecond, config.CallerSharePercent = 50, 25 })
+	started := time.Now()
+	for range 7 {
+		if _, err := c.Retrieve(t.Context(), "", id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(started); took < 80*time.Millisecond {
+		t.Errorf("seven calls at 50 a second took %v, want 80ms at least: three at once, then one every 20ms", took)
+	}
+}

@@ -33,7 +33,8 @@ type Config struct {
 	// ReferenceKey is stripeevent.Options.ReferenceKey.
 	ReferenceKey string
 	// RatePerSecond limits all requests but the reads for PurposeAmbiguous, which have twice this rate for themselves.
-	// Requests are spaced evenly, so no second sees more. 0 means 10.
+	// Requests are spaced evenly. With CallerSharePercent, up to three can go at once after a pause, so a second sees
+	// two more at most. 0 means 10.
 	RatePerSecond float64
 	// ReadsPerDay limits the GETs of one day (UTC) but those for PurposeAmbiguous. 0 means no limit.
 	ReadsPerDay int

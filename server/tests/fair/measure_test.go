@@ -96,8 +96,13 @@ func (p *fairRig) attack(t *testing.T, name string) *rig.Process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// At the lowest priority: an attacker in the world has a machine of its own, and takes no processor from the server.
-	a := begin(t, []string{envIsAttacker + "=1"}, "nice", "-n", "19", self)
+	command := []string{self}
+	if *runFor > 0 {
+		// At the lowest priority: an attacker in the world has a machine of its own, and takes no processor from the
+		// server. In the short form other tests run at the same time, and the attack would not begin beside them.
+		command = []string{"nice", "-n", "19", self}
+	}
+	a := begin(t, []string{envIsAttacker + "=1"}, command[0], command[1:]...)
 	target := p.target
 	target.Attack = name
 	line, err := json.Marshal(target)
@@ -107,6 +112,6 @@ func (p *fairRig) attack(t *testing.T, name string) *rig.Process {
 	if _, err := a.Stdin.Write(append(line, '\n')); err != nil {
 		t.Fatal(err)
 	}
-	a.Await("the attack "+name+" begins", func() bool { return strings.HasPrefix(a.Stdout.String(), begunLine) })
+	a.AwaitWithin(soon, "the attack "+name+" begins", func() bool { return strings.HasPrefix(a.Stdout.String(), begunLine) })
 	return a
 }

@@ -53,7 +53,7 @@ func newFairRig(t *testing.T) *fairRig {
 	var file strings.Builder
 	for name, granted := range rights {
 		made := begin(t, nil, program(t, "server"), "token", "new", "--name", name, "--rights", granted)
-		made.Await("a token", func() bool {
+		made.AwaitWithin(soon, "a token", func() bool {
 			for line := range strings.Lines(made.Stdout.String()) {
 				line = strings.TrimSpace(line)
 				if strings.HasPrefix(line, "vst_") {
@@ -106,7 +106,7 @@ func (p *fairRig) startBFF() {
 	bff := begin(p.t, []string{
 		"BFF_ADDR=" + addr, "VERIFICATION_STATUS=" + p.ca.sidecar(p.t, p.grpc[0], bffName), "STRIPE_API_BASE=" + p.stripe.url, "STRIPE_API_KEY=" + apiKey,
 	}, program(p.t, "bff"))
-	bff.Await("the BFF listens", func() bool { return strings.Contains(bff.Stderr.String(), p.bff) })
+	bff.AwaitWithin(soon, "the BFF listens", func() bool { return strings.Contains(bff.Stderr.String(), p.bff) })
 }
 
 // dial connects a caller to one of the servers.

@@ -177,7 +177,13 @@ func (p *Process) AwaitReady(status int) {
 // Await is Await for something that the process does. It fails the test at once if the process has ended.
 func (p *Process) Await(what string, done func() bool) {
 	p.T.Helper()
-	Await(p.T, what, func() bool {
+	p.AwaitWithin(Soon, what, done)
+}
+
+// AwaitWithin is Await with another limit.
+func (p *Process) AwaitWithin(limit time.Duration, what string, done func() bool) {
+	p.T.Helper()
+	AwaitWithin(p.T, limit, what, func() bool {
 		if done() {
 			return true
 		}
@@ -193,12 +199,18 @@ func (p *Process) Await(what string, done func() bool) {
 // Await polls until done returns true. It fails the test after Soon.
 func Await(t testing.TB, what string, done func() bool) {
 	t.Helper()
+	AwaitWithin(t, Soon, what, done)
+}
+
+// AwaitWithin is Await with another limit.
+func AwaitWithin(t testing.TB, limit time.Duration, what string, done func() bool) {
+	t.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.Now().Add(Soon)
+	deadline := time.Now().Add(limit)
 	for !done() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %v for this: %s", Soon, what)
+			t.Fatalf("waited %v for this: %s", limit, what)
 		}
 		<-ticker.C
 	}
