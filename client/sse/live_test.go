@@ -215,8 +215,9 @@ func slotsSite(t *testing.T, change func(*site)) (*site, func(user, address stri
 // TestTheNewestStreamReplacesTheOldest: the oldest can be that of a phone that is gone.
 func TestTheNewestStreamReplacesTheOldest(t *testing.T) {
 	_, open := slotsSite(t, func(s *site) { s.MaxStreams = 2 })
-	first, second := open("ada", ""), open("ada", "")
-	first.want("status")
+	first := open("ada", "")
+	first.want("status") // before the second stream is opened: else that one can be the older
+	second := open("ada", "")
 	second.want("status")
 	third := open("ada", "")
 	third.want("status")
