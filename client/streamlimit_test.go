@@ -34,7 +34,7 @@ func TestTheAnnouncedLimitIsRead(t *testing.T) {
 		"no limit":      {settings(window), math.MaxInt32},
 		"no setting":    {settings(), math.MaxInt32},
 		"greatest":      {settings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: math.MaxUint32}), math.MaxInt32},
-		"none for now":  {settings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0}), 1},
+		"zero":          {settings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0}), 1},
 		"another frame": {func(f *http2.Framer) error { return f.WritePing(false, [8]byte{}) }, unknownLimit},
 	} {
 		var sent bytes.Buffer

@@ -11,7 +11,7 @@ import (
 	"example.com/verification-status/server/internal/shares"
 )
 
-// Access decides who may call. Its methods are safe for concurrent use.
+// Access decides which calls are allowed. Its methods are safe for concurrent use.
 type Access interface {
 	// Credentials returns the TLS credentials of the server, or nil for plain text.
 	Credentials() credentials.TransportCredentials

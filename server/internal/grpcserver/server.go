@@ -77,7 +77,7 @@ type Config struct {
 	SlowCall time.Duration
 	// Reflection lets clients list the services (v1 and v1alpha).
 	Reflection bool
-	// Access decides who may call. nil: everyone may, in plain text.
+	// Access decides which calls are allowed. nil allows all calls, in plain text.
 	Access Access
 	// Meter counts the calls. nil: they are not counted.
 	Meter Meter
