@@ -16,26 +16,33 @@ import (
 const retryAfter = time.Millisecond
 
 var reasonCodes = map[verificationv1.ErrorReason]codes.Code{
-	verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST:       codes.InvalidArgument,
-	verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND:     codes.NotFound,
-	verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED:          codes.FailedPrecondition,
-	verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID:  codes.InvalidArgument,
-	verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED:  codes.OutOfRange,
-	verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST:         codes.OutOfRange,
-	verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE:     codes.Unavailable,
-	verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE:    codes.Unavailable,
-	verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED:        codes.FailedPrecondition,
-	verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED: codes.FailedPrecondition,
-	verificationv1.ErrorReason_ERROR_REASON_DRAINING:              codes.Unavailable,
-	verificationv1.ErrorReason_ERROR_REASON_STREAM_EXPIRED:        codes.Unavailable,
-	verificationv1.ErrorReason_ERROR_REASON_STREAM_STALLED:        codes.ResourceExhausted,
-	verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS:      codes.ResourceExhausted,
-	verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED:          codes.ResourceExhausted,
-	verificationv1.ErrorReason_ERROR_REASON_OVERLOADED:            codes.Unavailable,
-	verificationv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED:       codes.Unauthenticated,
-	verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED:     codes.PermissionDenied,
-	verificationv1.ErrorReason_ERROR_REASON_CONFLICT:              codes.Aborted,
-	verificationv1.ErrorReason_ERROR_REASON_INTERNAL:              codes.Internal,
+	verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST:        codes.InvalidArgument,
+	verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND:      codes.NotFound,
+	verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED:           codes.FailedPrecondition,
+	verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID:   codes.InvalidArgument,
+	verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED:   codes.OutOfRange,
+	verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST:          codes.OutOfRange,
+	verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE:      codes.Unavailable,
+	verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE:     codes.Unavailable,
+	verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED:         codes.FailedPrecondition,
+	verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED:  codes.FailedPrecondition,
+	verificationv1.ErrorReason_ERROR_REASON_DRAINING:               codes.Unavailable,
+	verificationv1.ErrorReason_ERROR_REASON_STREAM_EXPIRED:         codes.Unavailable,
+	verificationv1.ErrorReason_ERROR_REASON_STREAM_STALLED:         codes.ResourceExhausted,
+	verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS:       codes.ResourceExhausted,
+	verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED:           codes.ResourceExhausted,
+	verificationv1.ErrorReason_ERROR_REASON_OVERLOADED:             codes.Unavailable,
+	verificationv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED:        codes.Unauthenticated,
+	verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED:      codes.PermissionDenied,
+	verificationv1.ErrorReason_ERROR_REASON_CONFLICT:               codes.Aborted,
+	verificationv1.ErrorReason_ERROR_REASON_INTERNAL:               codes.Internal,
+	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY:          codes.Aborted,
+	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND:     codes.NotFound,
+	verificationv1.ErrorReason_ERROR_REASON_COMPARISON_LIMIT:       codes.ResourceExhausted,
+	verificationv1.ErrorReason_ERROR_REASON_NOT_COMPARABLE:         codes.FailedPrecondition,
+	verificationv1.ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN: codes.FailedPrecondition,
+	verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS:     codes.ResourceExhausted,
+	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED:       codes.OutOfRange,
 }
 
 // Error returns the error of the service for a reason: code, ErrorInfo and, if the contract promises it, RetryInfo, of one
@@ -43,7 +50,8 @@ var reasonCodes = map[verificationv1.ErrorReason]codes.Code{
 func Error(reason verificationv1.ErrorReason) error {
 	var details []protoadapt.MessageV1
 	switch code := reasonCodes[reason]; {
-	case code == codes.Unavailable, code == codes.Aborted, reason == verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED:
+	case code == codes.Unavailable, code == codes.Aborted, reason == verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
+		reason == verificationv1.ErrorReason_ERROR_REASON_COMPARISON_LIMIT:
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
 	case reason == verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID:
 		details = append(details, badRequest("resume_token", "is not a token of this watch"))
@@ -69,6 +77,11 @@ func RetryDenied(denial verificationv1.RetryDenial, supersededBy string, wait ti
 
 func invalid(field, description string) error {
 	return newError(verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, field+": "+description, nil, badRequest(field, description))
+}
+
+// unimplemented refuses what the server does not support yet.
+func unimplemented(field string) error {
+	return status.Errorf(codes.Unimplemented, "%s: this server does not support it yet", field)
 }
 
 func badRequest(field, description string) *errdetails.BadRequest {

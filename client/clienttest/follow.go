@@ -35,6 +35,9 @@ func (s *state) follow(request *verificationv1.WatchStatusRequest) (*follower, e
 		if request.GetUntilSettled() {
 			err = invalid("until_settled", "does not go with all_sessions")
 		}
+		if all := subject.AllSessions; all.GetOutcomesOnly() || len(all.GetStatuses()) > 0 || all.GetConsumer() != "" || all.GetMustExist() {
+			err = unimplemented("all_sessions")
+		}
 	default:
 		err = invalid("subject", "is missing: set session_id, client_reference_id or all_sessions")
 	}

@@ -139,6 +139,9 @@ func (r *Replica) Start() error {
 	r.health = health.NewServer()
 	healthpb.RegisterHealthServer(r.grpc, r.health)
 	verificationv1.RegisterVerificationServiceServer(r.grpc, &service{state: &r.server.state})
+	verificationv1.RegisterFeedServiceServer(r.grpc, verificationv1.UnimplementedFeedServiceServer{})
+	verificationv1.RegisterOperatorServiceServer(r.grpc, verificationv1.UnimplementedOperatorServiceServer{})
+	verificationv1.RegisterComparisonServiceServer(r.grpc, verificationv1.UnimplementedComparisonServiceServer{})
 	r.setReady(true)
 	r.served = make(chan struct{})
 	go func(server *grpc.Server, served chan struct{}) {

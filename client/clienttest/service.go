@@ -53,6 +53,8 @@ func (s *service) GetStatus(_ context.Context, request *verificationv1.GetStatus
 		return nil, err
 	case request.GetMinRevision() < 0:
 		return nil, invalid("min_revision", "is negative")
+	case request.GetIncludePerson():
+		return nil, unimplemented("include_person")
 	// The service waits up to two seconds for min_revision first.
 	case life.latest().GetRevision() < request.GetMinRevision():
 		return nil, Error(verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST)

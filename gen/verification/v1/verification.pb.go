@@ -42,6 +42,12 @@ const (
 	// The replacement of a closed session: the link to its successor, the counts inherited from its
 	// predecessor, or a grant that was revoked because Stripe refused to create the successor.
 	Source_SOURCE_REPLACEMENT Source = 4
+	// An operator's AllowRetry or ResolveVerification. principal is the operator's name.
+	Source_SOURCE_OPERATOR Source = 5
+	// The import of sessions that are older than the service.
+	Source_SOURCE_IMPORT Source = 6
+	// A call of CompareVerifiedOutputs. compared_fields has the names of the fields.
+	Source_SOURCE_COMPARISON Source = 7
 )
 
 // Enum value maps for Source.
@@ -52,6 +58,9 @@ var (
 		2: "SOURCE_STRIPE_API",
 		3: "SOURCE_RETRY",
 		4: "SOURCE_REPLACEMENT",
+		5: "SOURCE_OPERATOR",
+		6: "SOURCE_IMPORT",
+		7: "SOURCE_COMPARISON",
 	}
 	Source_value = map[string]int32{
 		"SOURCE_UNSPECIFIED": 0,
@@ -59,6 +68,9 @@ var (
 		"SOURCE_STRIPE_API":  2,
 		"SOURCE_RETRY":       3,
 		"SOURCE_REPLACEMENT": 4,
+		"SOURCE_OPERATOR":    5,
+		"SOURCE_IMPORT":      6,
+		"SOURCE_COMPARISON":  7,
 	}
 )
 
@@ -494,6 +506,8 @@ const (
 	RetryDenial_RETRY_DENIAL_SUPERSEDED RetryDenial = 7
 	// Too soon after the last failure: see next_retry_time.
 	RetryDenial_RETRY_DENIAL_COOLDOWN RetryDenial = 8
+	// An operator resolved the session: see Verification.resolution.
+	RetryDenial_RETRY_DENIAL_RESOLVED RetryDenial = 9
 )
 
 // Enum value maps for RetryDenial.
@@ -508,6 +522,7 @@ var (
 		6: "RETRY_DENIAL_NOT_RETRYABLE",
 		7: "RETRY_DENIAL_SUPERSEDED",
 		8: "RETRY_DENIAL_COOLDOWN",
+		9: "RETRY_DENIAL_RESOLVED",
 	}
 	RetryDenial_value = map[string]int32{
 		"RETRY_DENIAL_UNSPECIFIED":      0,
@@ -519,6 +534,7 @@ var (
 		"RETRY_DENIAL_NOT_RETRYABLE":    6,
 		"RETRY_DENIAL_SUPERSEDED":       7,
 		"RETRY_DENIAL_COOLDOWN":         8,
+		"RETRY_DENIAL_RESOLVED":         9,
 	}
 )
 
@@ -650,6 +666,22 @@ const (
 	ErrorReason_ERROR_REASON_CONFLICT ErrorReason = 19
 	// INTERNAL: a fault of the service. The text has no details.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 20
+	// ABORTED with RetryInfo: another stream of this consumer is open.
+	ErrorReason_ERROR_REASON_CONSUMER_BUSY ErrorReason = 21
+	// NOT_FOUND: the consumer does not exist.
+	ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND ErrorReason = 22
+	// RESOURCE_EXHAUSTED with RetryInfo: the comparisons of this session for today are used up.
+	ErrorReason_ERROR_REASON_COMPARISON_LIMIT ErrorReason = 23
+	// FAILED_PRECONDITION: the session has no verified outputs, because it is not verified or is redacted.
+	ErrorReason_ERROR_REASON_NOT_COMPARABLE ErrorReason = 24
+	// FAILED_PRECONDITION: the service knows the session, but Stripe does not know it under the service's key. It
+	// was deleted at Stripe, or the key is of another account or mode than the webhook.
+	ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN ErrorReason = 25
+	// RESOURCE_EXHAUSTED: the limit of 64 consumers is reached.
+	ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS ErrorReason = 26
+	// OUT_OF_RANGE: changes that this consumer has not acknowledged are no longer kept. Read the sessions that
+	// matter, delete the consumer, and create it again.
+	ErrorReason_ERROR_REASON_CONSUMER_EXPIRED ErrorReason = 27
 )
 
 // Enum value maps for ErrorReason.
@@ -676,29 +708,43 @@ var (
 		18: "ERROR_REASON_PERMISSION_DENIED",
 		19: "ERROR_REASON_CONFLICT",
 		20: "ERROR_REASON_INTERNAL",
+		21: "ERROR_REASON_CONSUMER_BUSY",
+		22: "ERROR_REASON_CONSUMER_NOT_FOUND",
+		23: "ERROR_REASON_COMPARISON_LIMIT",
+		24: "ERROR_REASON_NOT_COMPARABLE",
+		25: "ERROR_REASON_STRIPE_SESSION_UNKNOWN",
+		26: "ERROR_REASON_TOO_MANY_CONSUMERS",
+		27: "ERROR_REASON_CONSUMER_EXPIRED",
 	}
 	ErrorReason_value = map[string]int32{
-		"ERROR_REASON_UNSPECIFIED":           0,
-		"ERROR_REASON_INVALID_REQUEST":       1,
-		"ERROR_REASON_SESSION_NOT_FOUND":     2,
-		"ERROR_REASON_RETRY_DENIED":          3,
-		"ERROR_REASON_RESUME_TOKEN_INVALID":  4,
-		"ERROR_REASON_RESUME_TOKEN_EXPIRED":  5,
-		"ERROR_REASON_REVISION_LOST":         6,
-		"ERROR_REASON_STORE_UNAVAILABLE":     7,
-		"ERROR_REASON_STRIPE_UNAVAILABLE":    8,
-		"ERROR_REASON_STRIPE_REFUSED":        9,
-		"ERROR_REASON_STRIPE_NOT_CONFIGURED": 10,
-		"ERROR_REASON_DRAINING":              11,
-		"ERROR_REASON_STREAM_EXPIRED":        12,
-		"ERROR_REASON_STREAM_STALLED":        13,
-		"ERROR_REASON_TOO_MANY_STREAMS":      14,
-		"ERROR_REASON_RATE_LIMITED":          15,
-		"ERROR_REASON_OVERLOADED":            16,
-		"ERROR_REASON_UNAUTHENTICATED":       17,
-		"ERROR_REASON_PERMISSION_DENIED":     18,
-		"ERROR_REASON_CONFLICT":              19,
-		"ERROR_REASON_INTERNAL":              20,
+		"ERROR_REASON_UNSPECIFIED":            0,
+		"ERROR_REASON_INVALID_REQUEST":        1,
+		"ERROR_REASON_SESSION_NOT_FOUND":      2,
+		"ERROR_REASON_RETRY_DENIED":           3,
+		"ERROR_REASON_RESUME_TOKEN_INVALID":   4,
+		"ERROR_REASON_RESUME_TOKEN_EXPIRED":   5,
+		"ERROR_REASON_REVISION_LOST":          6,
+		"ERROR_REASON_STORE_UNAVAILABLE":      7,
+		"ERROR_REASON_STRIPE_UNAVAILABLE":     8,
+		"ERROR_REASON_STRIPE_REFUSED":         9,
+		"ERROR_REASON_STRIPE_NOT_CONFIGURED":  10,
+		"ERROR_REASON_DRAINING":               11,
+		"ERROR_REASON_STREAM_EXPIRED":         12,
+		"ERROR_REASON_STREAM_STALLED":         13,
+		"ERROR_REASON_TOO_MANY_STREAMS":       14,
+		"ERROR_REASON_RATE_LIMITED":           15,
+		"ERROR_REASON_OVERLOADED":             16,
+		"ERROR_REASON_UNAUTHENTICATED":        17,
+		"ERROR_REASON_PERMISSION_DENIED":      18,
+		"ERROR_REASON_CONFLICT":               19,
+		"ERROR_REASON_INTERNAL":               20,
+		"ERROR_REASON_CONSUMER_BUSY":          21,
+		"ERROR_REASON_CONSUMER_NOT_FOUND":     22,
+		"ERROR_REASON_COMPARISON_LIMIT":       23,
+		"ERROR_REASON_NOT_COMPARABLE":         24,
+		"ERROR_REASON_STRIPE_SESSION_UNKNOWN": 25,
+		"ERROR_REASON_TOO_MANY_CONSUMERS":     26,
+		"ERROR_REASON_CONSUMER_EXPIRED":       27,
 	}
 )
 
@@ -729,6 +775,63 @@ func (ErrorReason) EnumDescriptor() ([]byte, []int) {
 	return file_verification_v1_verification_proto_rawDescGZIP(), []int{8}
 }
 
+// ResolutionKind is how a person was dealt with outside of Stripe Identity.
+type ResolutionKind int32
+
+const (
+	// Not resolved.
+	ResolutionKind_RESOLUTION_KIND_UNSPECIFIED ResolutionKind = 0
+	// Verified by another method or by hand. The status does not become STATUS_VERIFIED.
+	ResolutionKind_RESOLUTION_KIND_VERIFIED_ELSEWHERE ResolutionKind = 1
+	// Declined by hand.
+	ResolutionKind_RESOLUTION_KIND_DECLINED ResolutionKind = 2
+	// No longer pursued: a duplicate, a withdrawal or a test.
+	ResolutionKind_RESOLUTION_KIND_CLOSED ResolutionKind = 3
+)
+
+// Enum value maps for ResolutionKind.
+var (
+	ResolutionKind_name = map[int32]string{
+		0: "RESOLUTION_KIND_UNSPECIFIED",
+		1: "RESOLUTION_KIND_VERIFIED_ELSEWHERE",
+		2: "RESOLUTION_KIND_DECLINED",
+		3: "RESOLUTION_KIND_CLOSED",
+	}
+	ResolutionKind_value = map[string]int32{
+		"RESOLUTION_KIND_UNSPECIFIED":        0,
+		"RESOLUTION_KIND_VERIFIED_ELSEWHERE": 1,
+		"RESOLUTION_KIND_DECLINED":           2,
+		"RESOLUTION_KIND_CLOSED":             3,
+	}
+)
+
+func (x ResolutionKind) Enum() *ResolutionKind {
+	p := new(ResolutionKind)
+	*p = x
+	return p
+}
+
+func (x ResolutionKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ResolutionKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_verification_v1_verification_proto_enumTypes[9].Descriptor()
+}
+
+func (ResolutionKind) Type() protoreflect.EnumType {
+	return &file_verification_v1_verification_proto_enumTypes[9]
+}
+
+func (x ResolutionKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ResolutionKind.Descriptor instead.
+func (ResolutionKind) EnumDescriptor() ([]byte, []int) {
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{9}
+}
+
 // GetStatusRequest selects a session or reference.
 type GetStatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -745,8 +848,13 @@ type GetStatusRequest struct {
 	MinRevision int32 `protobuf:"varint,3,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
 	// Adds every input that reached the session, with its effect.
 	IncludeHistory bool `protobuf:"varint,4,opt,name=include_history,json=includeHistory,proto3" json:"include_history,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// With client_reference_id: adds a summary of all sessions of the person. See Person.
+	IncludePerson bool `protobuf:"varint,5,opt,name=include_person,json=includePerson,proto3" json:"include_person,omitempty"`
+	// With session_id: the connected account of the session ("acct_..."), to read a session that the service has
+	// not seen. If the service knows the session, it must be the account of the session: NOT_FOUND otherwise.
+	Account       string `protobuf:"bytes,6,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetStatusRequest) Reset() {
@@ -818,6 +926,20 @@ func (x *GetStatusRequest) GetIncludeHistory() bool {
 	return false
 }
 
+func (x *GetStatusRequest) GetIncludePerson() bool {
+	if x != nil {
+		return x.IncludePerson
+	}
+	return false
+}
+
+func (x *GetStatusRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
 type isGetStatusRequest_Subject interface {
 	isGetStatusRequest_Subject()
 }
@@ -843,7 +965,9 @@ type GetStatusResponse struct {
 	// The session.
 	Verification *Verification `protobuf:"bytes,1,opt,name=verification,proto3" json:"verification,omitempty"`
 	// Every input that reached it, the oldest first. Empty unless requested, and after redaction.
-	History       []*HistoryEntry `protobuf:"bytes,2,rep,name=history,proto3" json:"history,omitempty"`
+	History []*HistoryEntry `protobuf:"bytes,2,rep,name=history,proto3" json:"history,omitempty"`
+	// A summary of all sessions with the reference. Unset unless requested.
+	Person        *Person `protobuf:"bytes,3,opt,name=person,proto3" json:"person,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -892,6 +1016,81 @@ func (x *GetStatusResponse) GetHistory() []*HistoryEntry {
 	return nil
 }
 
+func (x *GetStatusResponse) GetPerson() *Person {
+	if x != nil {
+		return x.Person
+	}
+	return nil
+}
+
+// Person is a summary of the sessions that have one client_reference_id, in the account and mode of the session
+// that answers: the newest 100 of them. Redacted sessions, and archived ones, of which only the status is kept,
+// no longer have a reference and are not among them. An unset field is therefore unknown, not false.
+type Person struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The newest session that is verified now: the one that answers, or an older one. Unset: none is known. It
+	// answers "is this person verified in any session?".
+	Verified *Verification `protobuf:"bytes,1,opt,name=verified,proto3" json:"verified,omitempty"`
+	// The number of sessions in the summary.
+	Sessions int32 `protobuf:"varint,2,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	// The failed submissions of all of them, each counted once. What a replacement inherited is not counted
+	// again.
+	FailedAttempts int32 `protobuf:"varint,3,opt,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Person) Reset() {
+	*x = Person{}
+	mi := &file_verification_v1_verification_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Person) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Person) ProtoMessage() {}
+
+func (x *Person) ProtoReflect() protoreflect.Message {
+	mi := &file_verification_v1_verification_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Person.ProtoReflect.Descriptor instead.
+func (*Person) Descriptor() ([]byte, []int) {
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Person) GetVerified() *Verification {
+	if x != nil {
+		return x.Verified
+	}
+	return nil
+}
+
+func (x *Person) GetSessions() int32 {
+	if x != nil {
+		return x.Sessions
+	}
+	return 0
+}
+
+func (x *Person) GetFailedAttempts() int32 {
+	if x != nil {
+		return x.FailedAttempts
+	}
+	return 0
+}
+
 // HistoryEntry is one input that reached a session, in the order of arrival.
 type HistoryEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -916,14 +1115,16 @@ type HistoryEntry struct {
 	// With SOURCE_RETRY: the name of the caller to which the retry was granted, such as
 	// "spiffe://example.org/bff" or "token:billing", at most 255 bytes. Empty otherwise, and if the server
 	// does not identify callers.
-	Principal     string `protobuf:"bytes,10,opt,name=principal,proto3" json:"principal,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Principal string `protobuf:"bytes,10,opt,name=principal,proto3" json:"principal,omitempty"`
+	// With SOURCE_COMPARISON: the names of the compared fields, never values.
+	ComparedFields []string `protobuf:"bytes,11,rep,name=compared_fields,json=comparedFields,proto3" json:"compared_fields,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *HistoryEntry) Reset() {
 	*x = HistoryEntry{}
-	mi := &file_verification_v1_verification_proto_msgTypes[2]
+	mi := &file_verification_v1_verification_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1136,7 @@ func (x *HistoryEntry) String() string {
 func (*HistoryEntry) ProtoMessage() {}
 
 func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[2]
+	mi := &file_verification_v1_verification_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1149,7 @@ func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryEntry.ProtoReflect.Descriptor instead.
 func (*HistoryEntry) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{2}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *HistoryEntry) GetRevision() int32 {
@@ -1021,6 +1222,13 @@ func (x *HistoryEntry) GetPrincipal() string {
 	return ""
 }
 
+func (x *HistoryEntry) GetComparedFields() []string {
+	if x != nil {
+		return x.ComparedFields
+	}
+	return nil
+}
+
 // WatchStatusRequest selects what to watch, and from which position.
 type WatchStatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1050,7 +1258,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_verification_v1_verification_proto_msgTypes[3]
+	mi := &file_verification_v1_verification_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1270,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[3]
+	mi := &file_verification_v1_verification_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1283,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{3}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *WatchStatusRequest) GetSubject() isWatchStatusRequest_Subject {
@@ -1164,14 +1372,34 @@ func (*WatchStatusRequest_AllSessions) isWatchStatusRequest_Subject() {}
 
 // AllSessions selects every session.
 type AllSessions struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Selects only the changes that brought a new outcome (see Verification.outcome_revision). The stream leaves
+	// out the grant of a retry, a redaction, a late count, a corrected reference, and the result of an import. If
+	// the revision that brought an outcome is no longer kept (redacted, archived or trimmed), the stream sends the
+	// oldest revision that is kept in its place, with its outcome_revision.
+	OutcomesOnly bool `protobuf:"varint,1,opt,name=outcomes_only,json=outcomesOnly,proto3" json:"outcomes_only,omitempty"`
+	// Selects only the changes after which the status is one of these. Empty: any status. A revision that is no
+	// longer kept is treated as with outcomes_only.
+	Statuses []Status `protobuf:"varint,2,rep,packed,name=statuses,proto3,enum=verification.v1.Status" json:"statuses,omitempty"`
+	// The name of a durable consumer: 1 to 64 of a-z, 0-9, '-', '_' and '.'; the first is a letter. The service
+	// keeps the position of the consumer. The first stream with a name creates the consumer, for the principal of
+	// the call, and begins with the next change. A later stream without a resume_token continues after the last
+	// acknowledged position. The responses of the stream have tokens of this consumer, which no other consumer can
+	// use. One stream of a consumer is served at a time: another one ends at once with ABORTED,
+	// ERROR_REASON_CONSUMER_BUSY and RetryInfo, so that a second instance stands by. The filters can differ
+	// between streams. An older server ignores this field: see WatchStatusResponse.consumer.
+	Consumer string `protobuf:"bytes,3,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	// Refuses to create the consumer: NOT_FOUND with ERROR_REASON_CONSUMER_NOT_FOUND if it does not exist. Set it
+	// in every stream but the one that creates the consumer. Without it, a consumer that the store has lost would
+	// begin at the newest change, and nobody would notice.
+	MustExist     bool `protobuf:"varint,4,opt,name=must_exist,json=mustExist,proto3" json:"must_exist,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AllSessions) Reset() {
 	*x = AllSessions{}
-	mi := &file_verification_v1_verification_proto_msgTypes[4]
+	mi := &file_verification_v1_verification_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1411,7 @@ func (x *AllSessions) String() string {
 func (*AllSessions) ProtoMessage() {}
 
 func (x *AllSessions) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[4]
+	mi := &file_verification_v1_verification_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1424,35 @@ func (x *AllSessions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllSessions.ProtoReflect.Descriptor instead.
 func (*AllSessions) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{4}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *AllSessions) GetOutcomesOnly() bool {
+	if x != nil {
+		return x.OutcomesOnly
+	}
+	return false
+}
+
+func (x *AllSessions) GetStatuses() []Status {
+	if x != nil {
+		return x.Statuses
+	}
+	return nil
+}
+
+func (x *AllSessions) GetConsumer() string {
+	if x != nil {
+		return x.Consumer
+	}
+	return ""
+}
+
+func (x *AllSessions) GetMustExist() bool {
+	if x != nil {
+		return x.MustExist
+	}
+	return false
 }
 
 // WatchStatusResponse is one change, or a heartbeat.
@@ -1207,14 +1463,17 @@ type WatchStatusResponse struct {
 	Verification *Verification `protobuf:"bytes,1,opt,name=verification,proto3" json:"verification,omitempty"`
 	// Pass it in WatchStatusRequest.resume_token to continue after this response. Opaque, URL-safe, at most
 	// 2 KiB.
-	ResumeToken   string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	ResumeToken string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// The name of the consumer, in the first response of a stream with a consumer. A client that asked for a
+	// consumer and does not get its name ends the stream and tries another server: this one is too old.
+	Consumer      string `protobuf:"bytes,3,opt,name=consumer,proto3" json:"consumer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_verification_v1_verification_proto_msgTypes[5]
+	mi := &file_verification_v1_verification_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1485,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[5]
+	mi := &file_verification_v1_verification_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1498,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{5}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WatchStatusResponse) GetVerification() *Verification {
@@ -1256,6 +1515,13 @@ func (x *WatchStatusResponse) GetResumeToken() string {
 	return ""
 }
 
+func (x *WatchStatusResponse) GetConsumer() string {
+	if x != nil {
+		return x.Consumer
+	}
+	return ""
+}
+
 // RetryVerificationRequest selects the session to retry.
 type RetryVerificationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1267,14 +1533,19 @@ type RetryVerificationRequest struct {
 	// A session has at most one replacement, however often the call is repeated.
 	ReplaceClosed bool `protobuf:"varint,2,opt,name=replace_closed,json=replaceClosed,proto3" json:"replace_closed,omitempty"`
 	// The address to which Stripe's hosted page sends the person at the end. Used only for a new session.
-	ReturnUrl     string `protobuf:"bytes,3,opt,name=return_url,json=returnUrl,proto3" json:"return_url,omitempty"`
+	ReturnUrl string `protobuf:"bytes,3,opt,name=return_url,json=returnUrl,proto3" json:"return_url,omitempty"`
+	// For Stripe's mobile libraries: the API version that the library names, such as "2026-09-30.endive". If it is
+	// set, the answer has an ephemeral key for that version.
+	EphemeralKeyVersion string `protobuf:"bytes,4,opt,name=ephemeral_key_version,json=ephemeralKeyVersion,proto3" json:"ephemeral_key_version,omitempty"`
+	// The connected account of the session. See GetStatusRequest.account.
+	Account       string `protobuf:"bytes,5,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RetryVerificationRequest) Reset() {
 	*x = RetryVerificationRequest{}
-	mi := &file_verification_v1_verification_proto_msgTypes[6]
+	mi := &file_verification_v1_verification_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1557,7 @@ func (x *RetryVerificationRequest) String() string {
 func (*RetryVerificationRequest) ProtoMessage() {}
 
 func (x *RetryVerificationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[6]
+	mi := &file_verification_v1_verification_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1570,7 @@ func (x *RetryVerificationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryVerificationRequest.ProtoReflect.Descriptor instead.
 func (*RetryVerificationRequest) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{6}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RetryVerificationRequest) GetSessionId() string {
@@ -1323,6 +1594,20 @@ func (x *RetryVerificationRequest) GetReturnUrl() string {
 	return ""
 }
 
+func (x *RetryVerificationRequest) GetEphemeralKeyVersion() string {
+	if x != nil {
+		return x.EphemeralKeyVersion
+	}
+	return ""
+}
+
+func (x *RetryVerificationRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
 // RetryVerificationResponse lets the person continue.
 type RetryVerificationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1333,14 +1618,17 @@ type RetryVerificationResponse struct {
 	ClientSecret string `protobuf:"bytes,2,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
 	// The address of Stripe's hosted page. It works once and expires after 48 hours. Never stored, never
 	// logged.
-	Url           string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
+	// For Stripe's mobile libraries: the secret of an ephemeral key for the session, if ephemeral_key_version was
+	// set. It expires after an hour. Never stored, never logged.
+	EphemeralKeySecret string `protobuf:"bytes,4,opt,name=ephemeral_key_secret,json=ephemeralKeySecret,proto3" json:"ephemeral_key_secret,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *RetryVerificationResponse) Reset() {
 	*x = RetryVerificationResponse{}
-	mi := &file_verification_v1_verification_proto_msgTypes[7]
+	mi := &file_verification_v1_verification_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1640,7 @@ func (x *RetryVerificationResponse) String() string {
 func (*RetryVerificationResponse) ProtoMessage() {}
 
 func (x *RetryVerificationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[7]
+	mi := &file_verification_v1_verification_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1653,7 @@ func (x *RetryVerificationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryVerificationResponse.ProtoReflect.Descriptor instead.
 func (*RetryVerificationResponse) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{7}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RetryVerificationResponse) GetVerification() *Verification {
@@ -1385,6 +1673,13 @@ func (x *RetryVerificationResponse) GetClientSecret() string {
 func (x *RetryVerificationResponse) GetUrl() string {
 	if x != nil {
 		return x.Url
+	}
+	return ""
+}
+
+func (x *RetryVerificationResponse) GetEphemeralKeySecret() string {
+	if x != nil {
+		return x.EphemeralKeySecret
 	}
 	return ""
 }
@@ -1414,7 +1709,7 @@ type ListVerificationsRequest struct {
 
 func (x *ListVerificationsRequest) Reset() {
 	*x = ListVerificationsRequest{}
-	mi := &file_verification_v1_verification_proto_msgTypes[8]
+	mi := &file_verification_v1_verification_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1721,7 @@ func (x *ListVerificationsRequest) String() string {
 func (*ListVerificationsRequest) ProtoMessage() {}
 
 func (x *ListVerificationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[8]
+	mi := &file_verification_v1_verification_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1734,7 @@ func (x *ListVerificationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVerificationsRequest.ProtoReflect.Descriptor instead.
 func (*ListVerificationsRequest) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{8}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListVerificationsRequest) GetFilter() isListVerificationsRequest_Filter {
@@ -1563,7 +1858,7 @@ type InDoubt struct {
 
 func (x *InDoubt) Reset() {
 	*x = InDoubt{}
-	mi := &file_verification_v1_verification_proto_msgTypes[9]
+	mi := &file_verification_v1_verification_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1575,7 +1870,7 @@ func (x *InDoubt) String() string {
 func (*InDoubt) ProtoMessage() {}
 
 func (x *InDoubt) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[9]
+	mi := &file_verification_v1_verification_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1588,7 +1883,7 @@ func (x *InDoubt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InDoubt.ProtoReflect.Descriptor instead.
 func (*InDoubt) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{9}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{10}
 }
 
 // ListVerificationsResponse is one page.
@@ -1605,7 +1900,7 @@ type ListVerificationsResponse struct {
 
 func (x *ListVerificationsResponse) Reset() {
 	*x = ListVerificationsResponse{}
-	mi := &file_verification_v1_verification_proto_msgTypes[10]
+	mi := &file_verification_v1_verification_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1617,7 +1912,7 @@ func (x *ListVerificationsResponse) String() string {
 func (*ListVerificationsResponse) ProtoMessage() {}
 
 func (x *ListVerificationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[10]
+	mi := &file_verification_v1_verification_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1630,7 +1925,7 @@ func (x *ListVerificationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVerificationsResponse.ProtoReflect.Descriptor instead.
 func (*ListVerificationsResponse) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{10}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListVerificationsResponse) GetVerifications() []*Verification {
@@ -1683,16 +1978,32 @@ type Verification struct {
 	StripeType string `protobuf:"bytes,15,opt,name=stripe_type,json=stripeType,proto3" json:"stripe_type,omitempty"`
 	// Stripe's id of the newest report ("vr_..."). Empty before the first submission.
 	LastVerificationReport string `protobuf:"bytes,16,opt,name=last_verification_report,json=lastVerificationReport,proto3" json:"last_verification_report,omitempty"`
-	// Verified, canceled or redacted: nothing more is expected of the person. A reviewer at Stripe can still
-	// override it.
-	Settled       bool `protobuf:"varint,17,opt,name=settled,proto3" json:"settled,omitempty"`
+	// Verified, canceled, redacted or resolved by an operator: nothing more is expected of the person. A reviewer
+	// at Stripe can still override it.
+	Settled bool `protobuf:"varint,17,opt,name=settled,proto3" json:"settled,omitempty"`
+	// The revision that brought the current outcome: the newest one at which status, last_error or
+	// last_verification_report differ from the revision before. The first revision brings an outcome too. Grants,
+	// counts, a corrected reference, a resolution, a redaction and the archiving of a session (and what these
+	// erase) bring none. (session_id, outcome_revision) is a key for a consumer that must act once on each
+	// outcome, while the store keeps acknowledged writes. See outcome_id. 0: the server is too old to know it. Do
+	// not act on 0.
+	OutcomeRevision int32 `protobuf:"varint,18,opt,name=outcome_revision,json=outcomeRevision,proto3" json:"outcome_revision,omitempty"`
+	// How an operator resolved the session. Unset: no operator did.
+	Resolution *Resolution `protobuf:"bytes,19,opt,name=resolution,proto3" json:"resolution,omitempty"`
+	// The session that this one replaced. Empty if it replaced none.
+	Replaces string `protobuf:"bytes,20,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// The name of the current outcome. The same outcome of the same session has the same name, even if the store
+	// lost writes and the service learned the outcome again with another revision. 22 characters, URL-safe, made
+	// of session id, status, error code, report and the time of the input that brought the outcome. A redaction
+	// does not remove it. Nothing can be derived from it. It is the safest key for a consumer that must act once.
+	OutcomeId     string `protobuf:"bytes,21,opt,name=outcome_id,json=outcomeId,proto3" json:"outcome_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Verification) Reset() {
 	*x = Verification{}
-	mi := &file_verification_v1_verification_proto_msgTypes[11]
+	mi := &file_verification_v1_verification_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +2015,7 @@ func (x *Verification) String() string {
 func (*Verification) ProtoMessage() {}
 
 func (x *Verification) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[11]
+	mi := &file_verification_v1_verification_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +2028,7 @@ func (x *Verification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verification.ProtoReflect.Descriptor instead.
 func (*Verification) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{11}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Verification) GetSessionId() string {
@@ -1839,6 +2150,34 @@ func (x *Verification) GetSettled() bool {
 	return false
 }
 
+func (x *Verification) GetOutcomeRevision() int32 {
+	if x != nil {
+		return x.OutcomeRevision
+	}
+	return 0
+}
+
+func (x *Verification) GetResolution() *Resolution {
+	if x != nil {
+		return x.Resolution
+	}
+	return nil
+}
+
+func (x *Verification) GetReplaces() string {
+	if x != nil {
+		return x.Replaces
+	}
+	return ""
+}
+
+func (x *Verification) GetOutcomeId() string {
+	if x != nil {
+		return x.OutcomeId
+	}
+	return ""
+}
+
 // VerificationError is why a submission failed.
 type VerificationError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1856,7 +2195,7 @@ type VerificationError struct {
 
 func (x *VerificationError) Reset() {
 	*x = VerificationError{}
-	mi := &file_verification_v1_verification_proto_msgTypes[12]
+	mi := &file_verification_v1_verification_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +2207,7 @@ func (x *VerificationError) String() string {
 func (*VerificationError) ProtoMessage() {}
 
 func (x *VerificationError) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[12]
+	mi := &file_verification_v1_verification_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +2220,7 @@ func (x *VerificationError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerificationError.ProtoReflect.Descriptor instead.
 func (*VerificationError) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{12}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *VerificationError) GetCode() ErrorCode {
@@ -1927,13 +2266,15 @@ type RetryState struct {
 	Denial RetryDenial `protobuf:"varint,5,opt,name=denial,proto3,enum=verification.v1.RetryDenial" json:"denial,omitempty"`
 	// With RETRY_DENIAL_COOLDOWN: when a retry will be allowed.
 	NextRetryTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=next_retry_time,json=nextRetryTime,proto3" json:"next_retry_time,omitempty"`
+	// Whether an operator's AllowRetry is open: it allows the next retry, which counts in retries_granted.
+	OverrideOpen  bool `protobuf:"varint,7,opt,name=override_open,json=overrideOpen,proto3" json:"override_open,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RetryState) Reset() {
 	*x = RetryState{}
-	mi := &file_verification_v1_verification_proto_msgTypes[13]
+	mi := &file_verification_v1_verification_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +2286,7 @@ func (x *RetryState) String() string {
 func (*RetryState) ProtoMessage() {}
 
 func (x *RetryState) ProtoReflect() protoreflect.Message {
-	mi := &file_verification_v1_verification_proto_msgTypes[13]
+	mi := &file_verification_v1_verification_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +2299,7 @@ func (x *RetryState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryState.ProtoReflect.Descriptor instead.
 func (*RetryState) Descriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{13}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RetryState) GetFailedAttempts() int32 {
@@ -2003,21 +2344,100 @@ func (x *RetryState) GetNextRetryTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *RetryState) GetOverrideOpen() bool {
+	if x != nil {
+		return x.OverrideOpen
+	}
+	return false
+}
+
+// Resolution is an operator's mark on a session. It has no free text, so that it contains no personal data.
+type Resolution struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How the person was dealt with.
+	Kind ResolutionKind `protobuf:"varint,1,opt,name=kind,proto3,enum=verification.v1.ResolutionKind" json:"kind,omitempty"`
+	// The name of the operator. Empty if the server does not identify callers, after a redaction, and for callers
+	// without the right list or override.
+	Principal string `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
+	// The time of the call.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resolution) Reset() {
+	*x = Resolution{}
+	mi := &file_verification_v1_verification_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resolution) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resolution) ProtoMessage() {}
+
+func (x *Resolution) ProtoReflect() protoreflect.Message {
+	mi := &file_verification_v1_verification_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resolution.ProtoReflect.Descriptor instead.
+func (*Resolution) Descriptor() ([]byte, []int) {
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Resolution) GetKind() ResolutionKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ResolutionKind_RESOLUTION_KIND_UNSPECIFIED
+}
+
+func (x *Resolution) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *Resolution) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 var File_verification_v1_verification_proto protoreflect.FileDescriptor
 
 const file_verification_v1_verification_proto_rawDesc = "" +
 	"\n" +
-	"\"verification/v1/verification.proto\x12\x0fverification.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x01\n" +
+	"\"verification/v1/verification.proto\x12\x0fverification.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x01\n" +
 	"\x10GetStatusRequest\x12\x1f\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tH\x00R\tsessionId\x120\n" +
 	"\x13client_reference_id\x18\x02 \x01(\tH\x00R\x11clientReferenceId\x12!\n" +
 	"\fmin_revision\x18\x03 \x01(\x05R\vminRevision\x12'\n" +
-	"\x0finclude_history\x18\x04 \x01(\bR\x0eincludeHistoryB\t\n" +
-	"\asubject\"\x8f\x01\n" +
+	"\x0finclude_history\x18\x04 \x01(\bR\x0eincludeHistory\x12%\n" +
+	"\x0einclude_person\x18\x05 \x01(\bR\rincludePerson\x12\x18\n" +
+	"\aaccount\x18\x06 \x01(\tR\aaccountB\t\n" +
+	"\asubject\"\xc0\x01\n" +
 	"\x11GetStatusResponse\x12A\n" +
 	"\fverification\x18\x01 \x01(\v2\x1d.verification.v1.VerificationR\fverification\x127\n" +
-	"\ahistory\x18\x02 \x03(\v2\x1d.verification.v1.HistoryEntryR\ahistory\"\xc7\x03\n" +
+	"\ahistory\x18\x02 \x03(\v2\x1d.verification.v1.HistoryEntryR\ahistory\x12/\n" +
+	"\x06person\x18\x03 \x01(\v2\x17.verification.v1.PersonR\x06person\"\x88\x01\n" +
+	"\x06Person\x129\n" +
+	"\bverified\x18\x01 \x01(\v2\x1d.verification.v1.VerificationR\bverified\x12\x1a\n" +
+	"\bsessions\x18\x02 \x01(\x05R\bsessions\x12'\n" +
+	"\x0ffailed_attempts\x18\x03 \x01(\x05R\x0efailedAttempts\"\xf0\x03\n" +
 	"\fHistoryEntry\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x05R\brevision\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12\x1d\n" +
@@ -2032,7 +2452,8 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\x06status\x18\b \x01(\x0e2\x17.verification.v1.StatusR\x06status\x128\n" +
 	"\x05error\x18\t \x01(\v2\".verification.v1.VerificationErrorR\x05error\x12\x1c\n" +
 	"\tprincipal\x18\n" +
-	" \x01(\tR\tprincipal\"\xb6\x02\n" +
+	" \x01(\tR\tprincipal\x12'\n" +
+	"\x0fcompared_fields\x18\v \x03(\tR\x0ecomparedFields\"\xb6\x02\n" +
 	"\x12WatchStatusRequest\x12\x1f\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tH\x00R\tsessionId\x120\n" +
@@ -2041,21 +2462,30 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\fresume_token\x18\x04 \x01(\tR\vresumeToken\x12#\n" +
 	"\runtil_settled\x18\x05 \x01(\bR\funtilSettled\x127\n" +
 	"\theartbeat\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\theartbeatB\t\n" +
-	"\asubject\"\r\n" +
-	"\vAllSessions\"{\n" +
+	"\asubject\"\xa2\x01\n" +
+	"\vAllSessions\x12#\n" +
+	"\routcomes_only\x18\x01 \x01(\bR\foutcomesOnly\x123\n" +
+	"\bstatuses\x18\x02 \x03(\x0e2\x17.verification.v1.StatusR\bstatuses\x12\x1a\n" +
+	"\bconsumer\x18\x03 \x01(\tR\bconsumer\x12\x1d\n" +
+	"\n" +
+	"must_exist\x18\x04 \x01(\bR\tmustExist\"\x97\x01\n" +
 	"\x13WatchStatusResponse\x12A\n" +
 	"\fverification\x18\x01 \x01(\v2\x1d.verification.v1.VerificationR\fverification\x12!\n" +
-	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\"\x7f\n" +
+	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\x12\x1a\n" +
+	"\bconsumer\x18\x03 \x01(\tR\bconsumer\"\xcd\x01\n" +
 	"\x18RetryVerificationRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12%\n" +
 	"\x0ereplace_closed\x18\x02 \x01(\bR\rreplaceClosed\x12\x1d\n" +
 	"\n" +
-	"return_url\x18\x03 \x01(\tR\treturnUrl\"\x9f\x01\n" +
+	"return_url\x18\x03 \x01(\tR\treturnUrl\x122\n" +
+	"\x15ephemeral_key_version\x18\x04 \x01(\tR\x13ephemeralKeyVersion\x12\x18\n" +
+	"\aaccount\x18\x05 \x01(\tR\aaccount\"\xd6\x01\n" +
 	"\x19RetryVerificationResponse\x12A\n" +
 	"\fverification\x18\x01 \x01(\v2\x1d.verification.v1.VerificationR\fverification\x12(\n" +
 	"\rclient_secret\x18\x02 \x01(\tB\x03\x80\x01\x01R\fclientSecret\x12\x15\n" +
-	"\x03url\x18\x03 \x01(\tB\x03\x80\x01\x01R\x03url\"\x87\x03\n" +
+	"\x03url\x18\x03 \x01(\tB\x03\x80\x01\x01R\x03url\x125\n" +
+	"\x14ephemeral_key_secret\x18\x04 \x01(\tB\x03\x80\x01\x01R\x12ephemeralKeySecret\"\x87\x03\n" +
 	"\x18ListVerificationsRequest\x120\n" +
 	"\x13client_reference_id\x18\x01 \x01(\tH\x00R\x11clientReferenceId\x121\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x17.verification.v1.StatusH\x00R\x06status\x126\n" +
@@ -2069,7 +2499,7 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\aInDoubt\"\x88\x01\n" +
 	"\x19ListVerificationsResponse\x12C\n" +
 	"\rverifications\x18\x01 \x03(\v2\x1d.verification.v1.VerificationR\rverifications\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x80\x06\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa3\a\n" +
 	"\fVerification\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12/\n" +
@@ -2093,13 +2523,20 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\vstripe_type\x18\x0f \x01(\tR\n" +
 	"stripeType\x128\n" +
 	"\x18last_verification_report\x18\x10 \x01(\tR\x16lastVerificationReport\x12\x18\n" +
-	"\asettled\x18\x11 \x01(\bR\asettled\"\xb8\x01\n" +
+	"\asettled\x18\x11 \x01(\bR\asettled\x12)\n" +
+	"\x10outcome_revision\x18\x12 \x01(\x05R\x0foutcomeRevision\x12;\n" +
+	"\n" +
+	"resolution\x18\x13 \x01(\v2\x1b.verification.v1.ResolutionR\n" +
+	"resolution\x12\x1a\n" +
+	"\breplaces\x18\x14 \x01(\tR\breplaces\x12\x1d\n" +
+	"\n" +
+	"outcome_id\x18\x15 \x01(\tR\toutcomeId\"\xb8\x01\n" +
 	"\x11VerificationError\x12.\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x1a.verification.v1.ErrorCodeR\x04code\x12\x1f\n" +
 	"\vstripe_code\x18\x02 \x01(\tR\n" +
 	"stripeCode\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12:\n" +
-	"\bcategory\x18\x04 \x01(\x0e2\x1e.verification.v1.ErrorCategoryR\bcategory\"\x9f\x02\n" +
+	"\bcategory\x18\x04 \x01(\x0e2\x1e.verification.v1.ErrorCategoryR\bcategory\"\xc4\x02\n" +
 	"\n" +
 	"RetryState\x12'\n" +
 	"\x0ffailed_attempts\x18\x01 \x01(\x05R\x0efailedAttempts\x12'\n" +
@@ -2107,13 +2544,22 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\x11retries_remaining\x18\x03 \x01(\x05R\x10retriesRemaining\x12\x18\n" +
 	"\aallowed\x18\x04 \x01(\bR\aallowed\x124\n" +
 	"\x06denial\x18\x05 \x01(\x0e2\x1c.verification.v1.RetryDenialR\x06denial\x12B\n" +
-	"\x0fnext_retry_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\rnextRetryTime*u\n" +
+	"\x0fnext_retry_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\rnextRetryTime\x12#\n" +
+	"\roverride_open\x18\a \x01(\bR\foverrideOpen\"\x8f\x01\n" +
+	"\n" +
+	"Resolution\x123\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1f.verification.v1.ResolutionKindR\x04kind\x12\x1c\n" +
+	"\tprincipal\x18\x02 \x01(\tR\tprincipal\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time*\xb4\x01\n" +
 	"\x06Source\x12\x16\n" +
 	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSOURCE_WEBHOOK\x10\x01\x12\x15\n" +
 	"\x11SOURCE_STRIPE_API\x10\x02\x12\x10\n" +
 	"\fSOURCE_RETRY\x10\x03\x12\x16\n" +
-	"\x12SOURCE_REPLACEMENT\x10\x04*n\n" +
+	"\x12SOURCE_REPLACEMENT\x10\x04\x12\x13\n" +
+	"\x0fSOURCE_OPERATOR\x10\x05\x12\x11\n" +
+	"\rSOURCE_IMPORT\x10\x06\x12\x15\n" +
+	"\x11SOURCE_COMPARISON\x10\a*n\n" +
 	"\x06Effect\x12\x16\n" +
 	"\x12EFFECT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eEFFECT_APPLIED\x10\x01\x12\x10\n" +
@@ -2163,7 +2609,7 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"!ERROR_CODE_EMAIL_UNVERIFIED_OTHER\x10\x12\x12*\n" +
 	"&ERROR_CODE_EMAIL_VERIFICATION_DECLINED\x10\x13\x12%\n" +
 	"!ERROR_CODE_PHONE_UNVERIFIED_OTHER\x10\x14\x12*\n" +
-	"&ERROR_CODE_PHONE_VERIFICATION_DECLINED\x10\x15*\x99\x02\n" +
+	"&ERROR_CODE_PHONE_VERIFICATION_DECLINED\x10\x15*\xb4\x02\n" +
 	"\vRetryDenial\x12\x1c\n" +
 	"\x18RETRY_DENIAL_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17RETRY_DENIAL_PROCESSING\x10\x01\x12!\n" +
@@ -2173,11 +2619,12 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\x1aRETRY_DENIAL_LIMIT_REACHED\x10\x05\x12\x1e\n" +
 	"\x1aRETRY_DENIAL_NOT_RETRYABLE\x10\x06\x12\x1b\n" +
 	"\x17RETRY_DENIAL_SUPERSEDED\x10\a\x12\x19\n" +
-	"\x15RETRY_DENIAL_COOLDOWN\x10\b*X\n" +
+	"\x15RETRY_DENIAL_COOLDOWN\x10\b\x12\x19\n" +
+	"\x15RETRY_DENIAL_RESOLVED\x10\t*X\n" +
 	"\tRedaction\x12\x19\n" +
 	"\x15REDACTION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REDACTION_PROCESSING\x10\x01\x12\x16\n" +
-	"\x12REDACTION_REDACTED\x10\x02*\xc8\x05\n" +
+	"\x12REDACTION_REDACTED\x10\x02*\xc2\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12\"\n" +
@@ -2200,7 +2647,19 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\x1cERROR_REASON_UNAUTHENTICATED\x10\x11\x12\"\n" +
 	"\x1eERROR_REASON_PERMISSION_DENIED\x10\x12\x12\x19\n" +
 	"\x15ERROR_REASON_CONFLICT\x10\x13\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10\x142\x9d\x03\n" +
+	"\x15ERROR_REASON_INTERNAL\x10\x14\x12\x1e\n" +
+	"\x1aERROR_REASON_CONSUMER_BUSY\x10\x15\x12#\n" +
+	"\x1fERROR_REASON_CONSUMER_NOT_FOUND\x10\x16\x12!\n" +
+	"\x1dERROR_REASON_COMPARISON_LIMIT\x10\x17\x12\x1f\n" +
+	"\x1bERROR_REASON_NOT_COMPARABLE\x10\x18\x12'\n" +
+	"#ERROR_REASON_STRIPE_SESSION_UNKNOWN\x10\x19\x12#\n" +
+	"\x1fERROR_REASON_TOO_MANY_CONSUMERS\x10\x1a\x12!\n" +
+	"\x1dERROR_REASON_CONSUMER_EXPIRED\x10\x1b*\x93\x01\n" +
+	"\x0eResolutionKind\x12\x1f\n" +
+	"\x1bRESOLUTION_KIND_UNSPECIFIED\x10\x00\x12&\n" +
+	"\"RESOLUTION_KIND_VERIFIED_ELSEWHERE\x10\x01\x12\x1c\n" +
+	"\x18RESOLUTION_KIND_DECLINED\x10\x02\x12\x1a\n" +
+	"\x16RESOLUTION_KIND_CLOSED\x10\x032\x9d\x03\n" +
 	"\x13VerificationService\x12R\n" +
 	"\tGetStatus\x12!.verification.v1.GetStatusRequest\x1a\".verification.v1.GetStatusResponse\x12Z\n" +
 	"\vWatchStatus\x12#.verification.v1.WatchStatusRequest\x1a$.verification.v1.WatchStatusResponse0\x01\x12j\n" +
@@ -2219,8 +2678,8 @@ func file_verification_v1_verification_proto_rawDescGZIP() []byte {
 	return file_verification_v1_verification_proto_rawDescData
 }
 
-var file_verification_v1_verification_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_verification_v1_verification_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_verification_v1_verification_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_verification_v1_verification_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_verification_v1_verification_proto_goTypes = []any{
 	(Source)(0),                       // 0: verification.v1.Source
 	(Effect)(0),                       // 1: verification.v1.Effect
@@ -2231,65 +2690,74 @@ var file_verification_v1_verification_proto_goTypes = []any{
 	(RetryDenial)(0),                  // 6: verification.v1.RetryDenial
 	(Redaction)(0),                    // 7: verification.v1.Redaction
 	(ErrorReason)(0),                  // 8: verification.v1.ErrorReason
-	(*GetStatusRequest)(nil),          // 9: verification.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),         // 10: verification.v1.GetStatusResponse
-	(*HistoryEntry)(nil),              // 11: verification.v1.HistoryEntry
-	(*WatchStatusRequest)(nil),        // 12: verification.v1.WatchStatusRequest
-	(*AllSessions)(nil),               // 13: verification.v1.AllSessions
-	(*WatchStatusResponse)(nil),       // 14: verification.v1.WatchStatusResponse
-	(*RetryVerificationRequest)(nil),  // 15: verification.v1.RetryVerificationRequest
-	(*RetryVerificationResponse)(nil), // 16: verification.v1.RetryVerificationResponse
-	(*ListVerificationsRequest)(nil),  // 17: verification.v1.ListVerificationsRequest
-	(*InDoubt)(nil),                   // 18: verification.v1.InDoubt
-	(*ListVerificationsResponse)(nil), // 19: verification.v1.ListVerificationsResponse
-	(*Verification)(nil),              // 20: verification.v1.Verification
-	(*VerificationError)(nil),         // 21: verification.v1.VerificationError
-	(*RetryState)(nil),                // 22: verification.v1.RetryState
-	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),       // 24: google.protobuf.Duration
+	(ResolutionKind)(0),               // 9: verification.v1.ResolutionKind
+	(*GetStatusRequest)(nil),          // 10: verification.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),         // 11: verification.v1.GetStatusResponse
+	(*Person)(nil),                    // 12: verification.v1.Person
+	(*HistoryEntry)(nil),              // 13: verification.v1.HistoryEntry
+	(*WatchStatusRequest)(nil),        // 14: verification.v1.WatchStatusRequest
+	(*AllSessions)(nil),               // 15: verification.v1.AllSessions
+	(*WatchStatusResponse)(nil),       // 16: verification.v1.WatchStatusResponse
+	(*RetryVerificationRequest)(nil),  // 17: verification.v1.RetryVerificationRequest
+	(*RetryVerificationResponse)(nil), // 18: verification.v1.RetryVerificationResponse
+	(*ListVerificationsRequest)(nil),  // 19: verification.v1.ListVerificationsRequest
+	(*InDoubt)(nil),                   // 20: verification.v1.InDoubt
+	(*ListVerificationsResponse)(nil), // 21: verification.v1.ListVerificationsResponse
+	(*Verification)(nil),              // 22: verification.v1.Verification
+	(*VerificationError)(nil),         // 23: verification.v1.VerificationError
+	(*RetryState)(nil),                // 24: verification.v1.RetryState
+	(*Resolution)(nil),                // 25: verification.v1.Resolution
+	(*timestamppb.Timestamp)(nil),     // 26: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 27: google.protobuf.Duration
 }
 var file_verification_v1_verification_proto_depIdxs = []int32{
-	20, // 0: verification.v1.GetStatusResponse.verification:type_name -> verification.v1.Verification
-	11, // 1: verification.v1.GetStatusResponse.history:type_name -> verification.v1.HistoryEntry
-	0,  // 2: verification.v1.HistoryEntry.source:type_name -> verification.v1.Source
-	1,  // 3: verification.v1.HistoryEntry.effect:type_name -> verification.v1.Effect
-	23, // 4: verification.v1.HistoryEntry.event_time:type_name -> google.protobuf.Timestamp
-	23, // 5: verification.v1.HistoryEntry.record_time:type_name -> google.protobuf.Timestamp
-	2,  // 6: verification.v1.HistoryEntry.status:type_name -> verification.v1.Status
-	21, // 7: verification.v1.HistoryEntry.error:type_name -> verification.v1.VerificationError
-	13, // 8: verification.v1.WatchStatusRequest.all_sessions:type_name -> verification.v1.AllSessions
-	24, // 9: verification.v1.WatchStatusRequest.heartbeat:type_name -> google.protobuf.Duration
-	20, // 10: verification.v1.WatchStatusResponse.verification:type_name -> verification.v1.Verification
-	20, // 11: verification.v1.RetryVerificationResponse.verification:type_name -> verification.v1.Verification
-	2,  // 12: verification.v1.ListVerificationsRequest.status:type_name -> verification.v1.Status
-	6,  // 13: verification.v1.ListVerificationsRequest.denial:type_name -> verification.v1.RetryDenial
-	18, // 14: verification.v1.ListVerificationsRequest.in_doubt:type_name -> verification.v1.InDoubt
-	24, // 15: verification.v1.ListVerificationsRequest.processing_longer_than:type_name -> google.protobuf.Duration
-	20, // 16: verification.v1.ListVerificationsResponse.verifications:type_name -> verification.v1.Verification
-	2,  // 17: verification.v1.Verification.status:type_name -> verification.v1.Status
-	3,  // 18: verification.v1.Verification.type:type_name -> verification.v1.VerificationType
-	21, // 19: verification.v1.Verification.last_error:type_name -> verification.v1.VerificationError
-	23, // 20: verification.v1.Verification.create_time:type_name -> google.protobuf.Timestamp
-	23, // 21: verification.v1.Verification.update_time:type_name -> google.protobuf.Timestamp
-	22, // 22: verification.v1.Verification.retry:type_name -> verification.v1.RetryState
-	7,  // 23: verification.v1.Verification.redaction:type_name -> verification.v1.Redaction
-	5,  // 24: verification.v1.VerificationError.code:type_name -> verification.v1.ErrorCode
-	4,  // 25: verification.v1.VerificationError.category:type_name -> verification.v1.ErrorCategory
-	6,  // 26: verification.v1.RetryState.denial:type_name -> verification.v1.RetryDenial
-	23, // 27: verification.v1.RetryState.next_retry_time:type_name -> google.protobuf.Timestamp
-	9,  // 28: verification.v1.VerificationService.GetStatus:input_type -> verification.v1.GetStatusRequest
-	12, // 29: verification.v1.VerificationService.WatchStatus:input_type -> verification.v1.WatchStatusRequest
-	15, // 30: verification.v1.VerificationService.RetryVerification:input_type -> verification.v1.RetryVerificationRequest
-	17, // 31: verification.v1.VerificationService.ListVerifications:input_type -> verification.v1.ListVerificationsRequest
-	10, // 32: verification.v1.VerificationService.GetStatus:output_type -> verification.v1.GetStatusResponse
-	14, // 33: verification.v1.VerificationService.WatchStatus:output_type -> verification.v1.WatchStatusResponse
-	16, // 34: verification.v1.VerificationService.RetryVerification:output_type -> verification.v1.RetryVerificationResponse
-	19, // 35: verification.v1.VerificationService.ListVerifications:output_type -> verification.v1.ListVerificationsResponse
-	32, // [32:36] is the sub-list for method output_type
-	28, // [28:32] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	22, // 0: verification.v1.GetStatusResponse.verification:type_name -> verification.v1.Verification
+	13, // 1: verification.v1.GetStatusResponse.history:type_name -> verification.v1.HistoryEntry
+	12, // 2: verification.v1.GetStatusResponse.person:type_name -> verification.v1.Person
+	22, // 3: verification.v1.Person.verified:type_name -> verification.v1.Verification
+	0,  // 4: verification.v1.HistoryEntry.source:type_name -> verification.v1.Source
+	1,  // 5: verification.v1.HistoryEntry.effect:type_name -> verification.v1.Effect
+	26, // 6: verification.v1.HistoryEntry.event_time:type_name -> google.protobuf.Timestamp
+	26, // 7: verification.v1.HistoryEntry.record_time:type_name -> google.protobuf.Timestamp
+	2,  // 8: verification.v1.HistoryEntry.status:type_name -> verification.v1.Status
+	23, // 9: verification.v1.HistoryEntry.error:type_name -> verification.v1.VerificationError
+	15, // 10: verification.v1.WatchStatusRequest.all_sessions:type_name -> verification.v1.AllSessions
+	27, // 11: verification.v1.WatchStatusRequest.heartbeat:type_name -> google.protobuf.Duration
+	2,  // 12: verification.v1.AllSessions.statuses:type_name -> verification.v1.Status
+	22, // 13: verification.v1.WatchStatusResponse.verification:type_name -> verification.v1.Verification
+	22, // 14: verification.v1.RetryVerificationResponse.verification:type_name -> verification.v1.Verification
+	2,  // 15: verification.v1.ListVerificationsRequest.status:type_name -> verification.v1.Status
+	6,  // 16: verification.v1.ListVerificationsRequest.denial:type_name -> verification.v1.RetryDenial
+	20, // 17: verification.v1.ListVerificationsRequest.in_doubt:type_name -> verification.v1.InDoubt
+	27, // 18: verification.v1.ListVerificationsRequest.processing_longer_than:type_name -> google.protobuf.Duration
+	22, // 19: verification.v1.ListVerificationsResponse.verifications:type_name -> verification.v1.Verification
+	2,  // 20: verification.v1.Verification.status:type_name -> verification.v1.Status
+	3,  // 21: verification.v1.Verification.type:type_name -> verification.v1.VerificationType
+	23, // 22: verification.v1.Verification.last_error:type_name -> verification.v1.VerificationError
+	26, // 23: verification.v1.Verification.create_time:type_name -> google.protobuf.Timestamp
+	26, // 24: verification.v1.Verification.update_time:type_name -> google.protobuf.Timestamp
+	24, // 25: verification.v1.Verification.retry:type_name -> verification.v1.RetryState
+	7,  // 26: verification.v1.Verification.redaction:type_name -> verification.v1.Redaction
+	25, // 27: verification.v1.Verification.resolution:type_name -> verification.v1.Resolution
+	5,  // 28: verification.v1.VerificationError.code:type_name -> verification.v1.ErrorCode
+	4,  // 29: verification.v1.VerificationError.category:type_name -> verification.v1.ErrorCategory
+	6,  // 30: verification.v1.RetryState.denial:type_name -> verification.v1.RetryDenial
+	26, // 31: verification.v1.RetryState.next_retry_time:type_name -> google.protobuf.Timestamp
+	9,  // 32: verification.v1.Resolution.kind:type_name -> verification.v1.ResolutionKind
+	26, // 33: verification.v1.Resolution.time:type_name -> google.protobuf.Timestamp
+	10, // 34: verification.v1.VerificationService.GetStatus:input_type -> verification.v1.GetStatusRequest
+	14, // 35: verification.v1.VerificationService.WatchStatus:input_type -> verification.v1.WatchStatusRequest
+	17, // 36: verification.v1.VerificationService.RetryVerification:input_type -> verification.v1.RetryVerificationRequest
+	19, // 37: verification.v1.VerificationService.ListVerifications:input_type -> verification.v1.ListVerificationsRequest
+	11, // 38: verification.v1.VerificationService.GetStatus:output_type -> verification.v1.GetStatusResponse
+	16, // 39: verification.v1.VerificationService.WatchStatus:output_type -> verification.v1.WatchStatusResponse
+	18, // 40: verification.v1.VerificationService.RetryVerification:output_type -> verification.v1.RetryVerificationResponse
+	21, // 41: verification.v1.VerificationService.ListVerifications:output_type -> verification.v1.ListVerificationsResponse
+	38, // [38:42] is the sub-list for method output_type
+	34, // [34:38] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_verification_v1_verification_proto_init() }
@@ -2301,12 +2769,12 @@ func file_verification_v1_verification_proto_init() {
 		(*GetStatusRequest_SessionId)(nil),
 		(*GetStatusRequest_ClientReferenceId)(nil),
 	}
-	file_verification_v1_verification_proto_msgTypes[3].OneofWrappers = []any{
+	file_verification_v1_verification_proto_msgTypes[4].OneofWrappers = []any{
 		(*WatchStatusRequest_SessionId)(nil),
 		(*WatchStatusRequest_ClientReferenceId)(nil),
 		(*WatchStatusRequest_AllSessions)(nil),
 	}
-	file_verification_v1_verification_proto_msgTypes[8].OneofWrappers = []any{
+	file_verification_v1_verification_proto_msgTypes[9].OneofWrappers = []any{
 		(*ListVerificationsRequest_ClientReferenceId)(nil),
 		(*ListVerificationsRequest_Status)(nil),
 		(*ListVerificationsRequest_Denial)(nil),
@@ -2318,8 +2786,8 @@ func file_verification_v1_verification_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_verification_v1_verification_proto_rawDesc), len(file_verification_v1_verification_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   14,
+			NumEnums:      10,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

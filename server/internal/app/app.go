@@ -145,6 +145,9 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		InTouch: func() bool { return a.readiness.InTouch() },
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, wrap(hooks.WrapService, rpc.Observed(a.service, rpcObserver{a.metrics, a.traces})))
+	verificationv1.RegisterFeedServiceServer(a.grpc, verificationv1.UnimplementedFeedServiceServer{})
+	verificationv1.RegisterOperatorServiceServer(a.grpc, verificationv1.UnimplementedOperatorServiceServer{})
+	verificationv1.RegisterComparisonServiceServer(a.grpc, verificationv1.UnimplementedComparisonServiceServer{})
 	a.readiness = readiness.New(readiness.Config{Store: a.store, Logger: logger, Publish: a.ready, Refused: a.showMisconfigured})
 	handler, err := webhook.New(webhook.Config{
 		Applier: wrap[webhook.Applier](hooks.WrapApplier, connHolder{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),

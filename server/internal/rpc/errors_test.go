@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -155,7 +156,14 @@ func TestEveryKindOfErrorHasItsCodeReasonAndDetails(t *testing.T) {
 		verificationv1.ErrorReason_ERROR_REASON_OVERLOADED, verificationv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED,
 		verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED,
 	}
-	for _, reason := range elsewhere {
+	// No part of this version makes these yet.
+	notBuilt := []verificationv1.ErrorReason{
+		verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND,
+		verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS,
+		verificationv1.ErrorReason_ERROR_REASON_COMPARISON_LIMIT, verificationv1.ErrorReason_ERROR_REASON_NOT_COMPARABLE,
+		verificationv1.ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN,
+	}
+	for _, reason := range slices.Concat(elsewhere, notBuilt) {
 		covered[reason.String()] = true
 	}
 	for _, name := range verificationv1.ErrorReason_name {

@@ -27,7 +27,7 @@ func (s *Service) GetStatus(ctx context.Context, request *verificationv1.GetStat
 // cached returns the session of a valid request by id, if the cache has it at min_revision; else nil.
 func (s *Service) cached(request *verificationv1.GetStatusRequest) *verification.Session {
 	id := request.GetSessionId()
-	if request.GetMinRevision() < 0 || request.GetIncludeHistory() || !isSessionID(id) {
+	if request.GetMinRevision() < 0 || request.GetIncludeHistory() || request.GetIncludePerson() || !isSessionID(id) {
 		return nil
 	}
 	return s.config.Live.Peek(id, request.GetMinRevision())
@@ -52,6 +52,9 @@ func (s *Service) getStatus(ctx context.Context, request *verificationv1.GetStat
 	}
 	if request.GetMinRevision() < 0 {
 		return verification.Session{}, invalid("min_revision", "is negative")
+	}
+	if request.GetIncludePerson() {
+		return verification.Session{}, unimplemented("include_person")
 	}
 	ctx, cancel := withMargin(ctx)
 	defer cancel()

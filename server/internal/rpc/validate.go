@@ -7,6 +7,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/resumetoken"
 )
 
@@ -81,6 +85,25 @@ func checkReturnURL(text string) error {
 	parsed, err := url.Parse(text)
 	if len(text) > maxReturnURL || err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
 		return invalid("return_url", "is not an absolute http or https address of at most %d bytes", maxReturnURL)
+	}
+	return nil
+}
+
+// unimplemented refuses a field of the contract that this version does not support. To ignore it would be an answer to
+// another question.
+func unimplemented(field string) error {
+	return status.Errorf(codes.Unimplemented, "%s: this server does not support it yet", field)
+}
+
+// checkAllSessions refuses the filters and consumers that this version does not support.
+func checkAllSessions(all *verificationv1.AllSessions) error {
+	switch {
+	case all.GetOutcomesOnly():
+		return unimplemented("all_sessions.outcomes_only")
+	case len(all.GetStatuses()) > 0:
+		return unimplemented("all_sessions.statuses")
+	case all.GetConsumer() != "" || all.GetMustExist():
+		return unimplemented("all_sessions.consumer")
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -92,5 +93,26 @@ func TestAWrongRequestSaysWhatIsRight(t *testing.T) {
 	d := wantError(t, err, codes.InvalidArgument, verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST)
 	if !strings.Contains(d.message, "300") || !strings.Contains(d.message, "255") || strings.Contains(d.message, "xxx") {
 		t.Errorf("message %q", d.message)
+	}
+}
+
+// A caller that wants outcomes only must not get every change from a server that does not know the filter yet.
+func TestWhatIsNotBuiltIsRefused(t *testing.T) {
+	for name, all := range map[string]*verificationv1.AllSessions{
+		"outcomes_only": {OutcomesOnly: true}, "statuses": {Statuses: []verificationv1.Status{verificationv1.Status_STATUS_VERIFIED}},
+		"consumer": {Consumer: "mailer"}, "must_exist": {MustExist: true},
+	} {
+		if err := checkAllSessions(all); status.Code(err) != codes.Unimplemented {
+			t.Errorf("%s: %v, want UNIMPLEMENTED", name, err)
+		}
+	}
+	if err := checkAllSessions(&verificationv1.AllSessions{}); err != nil {
+		t.Errorf("no filter: %v", err)
+	}
+	s := New(Config{Live: uncached{}, Clock: time.Now})
+	_, err := s.GetStatus(t.Context(), &verificationv1.GetStatusRequest{IncludePerson: true,
+		Subject: &verificationv1.GetStatusRequest_ClientReferenceId{ClientReferenceId: "person"}})
+	if status.Code(err) != codes.Unimplemented {
+		t.Errorf("include_person: %v, want UNIMPLEMENTED", err)
 	}
 }

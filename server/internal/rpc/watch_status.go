@@ -62,7 +62,7 @@ func (w *watcher) parse(request *verificationv1.WatchStatusRequest) (heartbeat t
 		if request.GetUntilSettled() {
 			return 0, nil, invalid("until_settled", "does not go with all_sessions")
 		}
-		return heartbeat, w.partitionTopics(), nil
+		return heartbeat, w.partitionTopics(), checkAllSessions(subject.AllSessions)
 	default:
 		return 0, nil, invalid("subject", "is missing: set session_id, client_reference_id or all_sessions")
 	}

@@ -36,6 +36,7 @@ const en = {
     COOLDOWN: "It is too early for another try.",
     CANCELED: "This check was closed.",
     SUPERSEDED: "A newer check has taken the place of this one.",
+    RESOLVED: "This check was completed in another way.",
   },
   start: {
     title: "Verify your identity", text: "Before we open your account, we need to know that you are you. Have at hand:",
@@ -119,6 +120,7 @@ const de = {
     COOLDOWN: "Für einen weiteren Versuch ist es noch zu früh.",
     CANCELED: "Diese Prüfung wurde geschlossen.",
     SUPERSEDED: "Eine neuere Prüfung ist an die Stelle dieser getreten.",
+    RESOLVED: "Diese Prüfung wurde auf anderem Weg abgeschlossen.",
   },
   start: {
     title: "Bestätigen Sie, wer Sie sind", text: "Bevor wir Ihr Konto eröffnen, müssen wir wissen, dass Sie es sind. Halten Sie bereit:",
