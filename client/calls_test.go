@@ -64,6 +64,7 @@ func TestWhatCannotBeAskedIsInvalid(t *testing.T) {
 }
 
 func TestStatusIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	c := server.Client()
 	server.Set(session("vs_1", verified))
