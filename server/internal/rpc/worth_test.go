@@ -257,7 +257,7 @@ type waitingIngest struct {
 	asked int
 }
 
-func (u *waitingIngest) ReadUnknown(context.Context, string) (verification.Session, error) {
+func (u *waitingIngest) ReadUnknown(context.Context, string, string) (verification.Session, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.asked++
