@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"sort"
 )
 
 // The four statuses of a VerificationSession; Stripe has no others.
@@ -71,26 +70,6 @@ type lastError struct {
 // cause is the API call that made a change. It is empty if a person or the simulator made the change.
 type cause struct{ requestID, idempotencyKey string }
 
-// sessionList holds sessions in order of creation.
-type sessionList struct{ all []*session }
-
-// before returns how many sessions of the list were created before a moment.
-func (l *sessionList) before(created int64, seq uint64) int {
-	return sort.Search(len(l.all), func(i int) bool {
-		other := l.all[i]
-		return other.created > created || other.created == created && other.seq >= seq
-	})
-}
-
-func (l *sessionList) insert(sess *session) {
-	l.all = slices.Insert(l.all, l.before(sess.created, sess.seq), sess)
-}
-
-func (l *sessionList) remove(sess *session) {
-	at := l.before(sess.created, sess.seq)
-	l.all = slices.Delete(l.all, at, at+1)
-}
-
 func (s *Sim) create(in realm, p sessionParams, by cause) (*session, *Error) {
 	if len(s.order) >= s.cfg.MaxSessions {
 		return nil, &Error{HTTPStatus: http.StatusTooManyRequests, Type: typeInvalidRequest, Code: "rate_limit",
@@ -105,22 +84,6 @@ func (s *Sim) create(in realm, p sessionParams, by cause) (*session, *Error) {
 	}
 	s.emit(sess, eventCreated, by)
 	return sess, nil
-}
-
-// listsOf returns the lists that a session belongs to. The caller holds s.mu.
-func (s *Sim) listsOf(sess *session) []*sessionList {
-	lists := []*sessionList{listAt(s.realms, sess.realm)}
-	if sess.reference != "" {
-		lists = append(lists, listAt(s.refs, refKey{sess.realm, sess.reference}))
-	}
-	return lists
-}
-
-func listAt[K comparable](lists map[K]*sessionList, key K) *sessionList {
-	if lists[key] == nil {
-		lists[key] = &sessionList{}
-	}
-	return lists[key]
 }
 
 // find returns a session of the realm. It does not find sessions of other realms.
