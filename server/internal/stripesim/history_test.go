@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +101,8 @@ func TestAHistoryIsListed(t *testing.T) {
 // The list of events has those of 30 days, in order of time, and the newest one of a session shows the session as it is.
 func TestAHistoryHasEventsOf30Days(t *testing.T) {
 	b, now := past(t, 1000)
+	// Lives that overlap: events of one session come between those of another.
+	must(t, b.CreateHistory(History{Sessions: 200, From: now.Add(-time.Hour), To: now}))
 	events := b.Events()
 	if !slices.IsSortedFunc(events, func(a, b Event) int { return int(a.Created - b.Created) }) || len(events) < 50 {
 		t.Errorf("%d events, or they are not in order", len(events))
@@ -115,7 +118,8 @@ func TestAHistoryHasEventsOf30Days(t *testing.T) {
 		if sess := b.truth(id); sess.Status != e.Status {
 			t.Errorf("%s is %s, and its newest event says %s", id, sess.Status, e.Status)
 		}
-		if a := b.call("GET", eventsPath+"/"+e.ID, nil); a.status != 200 {
+		a := b.call("GET", eventsPath+"/"+e.ID, nil)
+		if a.status != 200 || !strings.Contains(a.body, id) || !strings.Contains(a.body, e.ID) {
 			t.Errorf("GET of event %s: %d", e.ID, a.status)
 		}
 	}
