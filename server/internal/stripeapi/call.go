@@ -28,6 +28,7 @@ const (
 	OperationFind           Operation = "find"
 	OperationCreate         Operation = "create"
 	OperationEvents         Operation = "events"
+	OperationEvent          Operation = "event"
 	OperationEndpoints      Operation = "endpoints"
 	OperationCreateEndpoint Operation = "create_endpoint"
 )
