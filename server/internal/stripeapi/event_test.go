@@ -14,7 +14,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-func TestG16_Event(t *testing.T) {
+func TestEvent(t *testing.T) {
 	s := serve(t, always(200, encode(event("evt_4", 1790000400, nil))))
 	c := dial(t, s.URL, func(config *stripeapi.Config) { config.ReadsPerDay = 1 })
 	want := verification.Event{
@@ -39,8 +39,8 @@ func TestG16_Event(t *testing.T) {
 	}
 }
 
-// TestG16_AnEventThatCannotBeHad: the error tells whether another try can help.
-func TestG16_AnEventThatCannotBeHad(t *testing.T) {
+// TestAnEventThatCannotBeHad: the error tells whether another try can help.
+func TestAnEventThatCannotBeHad(t *testing.T) {
 	const notFound = `{"error":{"type":"invalid_request_error","code":"resource_missing","message":"planted"}}`
 	for name, test := range map[string]struct {
 		status int
@@ -77,8 +77,8 @@ func TestG16_AnEventThatCannotBeHad(t *testing.T) {
 	}
 }
 
-// TestG16_OneStrangeEventDoesNotHideTheList: an event with a key that is there twice is malformed. The others are read.
-func TestG16_OneStrangeEventDoesNotHideTheList(t *testing.T) {
+// TestOneStrangeEventDoesNotHideTheList: an event with a key that is there twice is malformed. The others are read.
+func TestOneStrangeEventDoesNotHideTheList(t *testing.T) {
 	strange := strings.Replace(encode(event("evt_2", 1790000200, nil)), `"status":"requires_input"`, `"status":"verified","status":"requires_input"`, 1)
 	s := serve(t, func(w http.ResponseWriter, _ call) {
 		_, _ = io.WriteString(w, `{"object":"list","has_more":false,"HAS_MORE":true,"data":[`+encode(event("evt_3", 1790000300, nil))+`,`+strange+`]}`)
@@ -89,8 +89,8 @@ func TestG16_OneStrangeEventDoesNotHideTheList(t *testing.T) {
 	}
 }
 
-// TestG16_AWishedPageDoesNotCount: neither an exhausted budget nor waiting lookups delay it.
-func TestG16_AWishedPageDoesNotCount(t *testing.T) {
+// TestAWishedPageDoesNotCount: neither an exhausted budget nor waiting lookups delay it.
+func TestAWishedPageDoesNotCount(t *testing.T) {
 	s := serve(t, always(200, listOf(false)))
 	c := dial(t, s.URL, func(config *stripeapi.Config) { config.ReadsPerDay = 2 })
 	for range 5 {
@@ -103,8 +103,8 @@ func TestG16_AWishedPageDoesNotCount(t *testing.T) {
 	}
 }
 
-// TestG16_ASessionIsReadByExactKeys: a GET and a list are decoded as strictly as a webhook.
-func TestG16_ASessionIsReadByExactKeys(t *testing.T) {
+// TestASessionIsReadByExactKeys: a GET and a list are decoded as strictly as a webhook.
+func TestASessionIsReadByExactKeys(t *testing.T) {
 	other := strings.Replace(encode(session(nil)), `"status":"requires_input"`, `"status":"requires_input","Status":"verified"`, 1)
 	twice := strings.Replace(encode(session(nil)), `"status":"requires_input"`, `"status":"requires_input","status":"verified"`, 1)
 	read, err := dial(t, serve(t, always(200, other)).URL, nil).Retrieve(context.Background(), "", id)

@@ -32,7 +32,7 @@ func wantThin(change func(*verification.Event)) verification.Event {
 	return e
 }
 
-func TestG16_DecodeThin(t *testing.T) {
+func TestDecodeThin(t *testing.T) {
 	for name, test := range map[string]struct {
 		body fields
 		want func(*verification.Event)
@@ -66,7 +66,7 @@ func TestG16_DecodeThin(t *testing.T) {
 	}
 }
 
-func TestG16_MalformedThin(t *testing.T) {
+func TestMalformedThin(t *testing.T) {
 	const known = "evt_1Qx7Event"
 	for name, test := range map[string]struct {
 		change  fields
@@ -100,8 +100,8 @@ func TestG16_MalformedThin(t *testing.T) {
 	}
 }
 
-// TestG16_TheTypeDecidesFirst: what is not about an Identity session is acknowledged, whatever the form of the body is.
-func TestG16_TheTypeDecidesFirst(t *testing.T) {
+// TestTheTypeDecidesFirst: what is not about an Identity session is acknowledged, whatever the form of the body is.
+func TestTheTypeDecidesFirst(t *testing.T) {
 	ping := thinEvent(fields{"type": "v2.core.event_destination.ping", "related_object": fields{"id": "ed_1", "type": "v2.core.event_destination"}})
 	for name, test := range map[string]struct {
 		body string
@@ -126,7 +126,7 @@ func TestG16_TheTypeDecidesFirst(t *testing.T) {
 	}
 }
 
-func TestG16_AnAccountThatLeaves(t *testing.T) {
+func TestAnAccountThatLeaves(t *testing.T) {
 	for name, body := range map[string]fields{
 		"snapshot": event(fields{"type": "account.application.deauthorized", "account": "acct_1Abc", "livemode": true, "data": fields{"object": fields{"id": "ca_1"}}}),
 		"thin":     thinEvent(fields{"type": "v1.account.application.deauthorized", "context": "acct_1Abc", "livemode": true, "related_object": nil}),
@@ -139,7 +139,7 @@ func TestG16_AnAccountThatLeaves(t *testing.T) {
 	}
 }
 
-func TestG16_TheEnvelopeOfEventBridgeIsNamed(t *testing.T) {
+func TestTheEnvelopeOfEventBridgeIsNamed(t *testing.T) {
 	body := encode(t, fields{"version": "0", "id": "00000000-0000-0000-0000-000000000000", "detail-type": verification.EventVerified,
 		"source": "aws.partner/stripe.com/ed_test_1", "detail": event(nil)})
 	_, err := stripeevent.Decode(body, stripeevent.Options{})
@@ -149,8 +149,8 @@ func TestG16_TheEnvelopeOfEventBridgeIsNamed(t *testing.T) {
 	}
 }
 
-// TestG16_TheAccountOfAnEvent: `account`, else the last account of `context`.
-func TestG16_TheAccountOfAnEvent(t *testing.T) {
+// TestTheAccountOfAnEvent: `account`, else the last account of `context`.
+func TestTheAccountOfAnEvent(t *testing.T) {
 	for _, test := range []struct {
 		account, context any
 		want             string
@@ -177,8 +177,8 @@ func TestG16_TheAccountOfAnEvent(t *testing.T) {
 	}
 }
 
-// TestG16_RedactedTextsAreAbsent: Stripe puts "[redacted]" in the place of erased texts, also in events that it sends again.
-func TestG16_RedactedTextsAreAbsent(t *testing.T) {
+// TestRedactedTextsAreAbsent: Stripe puts "[redacted]" in the place of erased texts, also in events that it sends again.
+func TestRedactedTextsAreAbsent(t *testing.T) {
 	const erased = "[redacted]"
 	body := encode(t, about(fields{
 		"client_reference_id": erased, "metadata": fields{"person": erased, verification.ReplacesKey: erased}, "type": erased,

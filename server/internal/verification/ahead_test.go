@@ -8,7 +8,7 @@ func (e Event) arrivedAt(second int64) Event {
 	return e
 }
 
-func TestG16_AnEventAheadOfTheClockIsAmbiguous(t *testing.T) {
+func TestAnEventAheadOfTheClockIsAmbiguous(t *testing.T) {
 	have := after(processing("a", 1000, ""))
 	for name, c := range map[string]struct {
 		have      Session
@@ -39,8 +39,8 @@ func TestG16_AnEventAheadOfTheClockIsAmbiguous(t *testing.T) {
 	}
 }
 
-// TestG16_AnEventAheadDoesNotBlockLaterEvents: whether Stripe answers or not, the next event in order applies.
-func TestG16_AnEventAheadDoesNotBlockLaterEvents(t *testing.T) {
+// TestAnEventAheadDoesNotBlockLaterEvents: whether Stripe answers or not, the next event in order applies.
+func TestAnEventAheadDoesNotBlockLaterEvents(t *testing.T) {
 	event := processing("a", 90_000, "").arrivedAt(2000)
 	byRule, _ := Transition(Session{}, event)
 	answered, outcome := Resolve(Session{}, event, read(Session{}, 1999, event.Object))
@@ -59,8 +59,8 @@ func TestG16_AnEventAheadDoesNotBlockLaterEvents(t *testing.T) {
 	}
 }
 
-// TestG16_TestEventsOfTheDashboard: they all have the same id.
-func TestG16_TestEventsOfTheDashboard(t *testing.T) {
+// TestTestEventsOfTheDashboard: they all have the same id.
+func TestTestEventsOfTheDashboard(t *testing.T) {
 	first, second := failed(testEventID, 5, "", expired), verified(testEventID, 9, "vr_1")
 	have := after(first)
 	next, outcome := Transition(have, second)
