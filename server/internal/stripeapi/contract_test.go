@@ -106,7 +106,7 @@ func (r *relay) send(ctx context.Context, s *sent) (string, error) {
 // spec. Package stripeform checks it against Stripe's reference, which lists fewer names below options, and /v2. Then the test
 // changes each parameter name in turn, and both must refuse it. Otherwise only Stripe itself would find a wrong name.
 func TestRequestsAreStripes(t *testing.T) {
-	mock := startMock(t, "/v1/identity/verification_sessions", "/v1/identity/verification_sessions/{session}", "/v1/events", "/v1/webhook_endpoints", "/v1/ephemeral_keys")
+	mock := startMock(t, "/v1/identity/verification_sessions", "/v1/identity/verification_sessions/{session}", "/v1/events", "/v1/events/{id}", "/v1/webhook_endpoints", "/v1/ephemeral_keys")
 	get := "GET /v1/identity/verification_sessions/" + id
 	document := fields{"allowed_types": []string{"passport", "id_card"}, "require_id_number": true, "require_live_capture": false, "require_matching_selfie": true}
 	// Of options Stripe's spec knows document alone at a creation, but more in answers.
@@ -179,6 +179,13 @@ func TestRequestsAreStripes(t *testing.T) {
 				return err
 			},
 			names: []string{"created[gte]", "created[lt]", "limit", "starting_after", "types[]"},
+		},
+		"read an event": {
+			answers: map[string]string{"GET /v1/events/evt_1Old": encode(event("evt_1Old", 1790000100, nil))},
+			call: func(ctx context.Context, c *client) error {
+				_, err := c.Event(ctx, "acct_1Abc", id, "evt_1Old")
+				return err
+			},
 		},
 		"list webhook endpoints": {
 			answers: map[string]string{"GET /v1/webhook_endpoints?limit=100": listOf(true, endpoint("we_1", nil))},
