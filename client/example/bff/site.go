@@ -13,6 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"example.com/verification-status/client"
 	"example.com/verification-status/client/sse"
 )
@@ -155,7 +158,7 @@ func network(text string) string {
 // answer is the answer to POST /link. One field is set.
 type answer struct {
 	URL     string `json:"url,omitempty"`
-	Problem string `json:"problem,omitempty"` // a RetryDenial, "SIGNED_OUT" or "UNAVAILABLE"
+	Problem string `json:"problem,omitempty"` // a RetryDenial, "SIGNED_OUT", "REFUSED" or "UNAVAILABLE"
 }
 
 // linkTimeout bounds one POST /link. It is longer than a repeated call to Stripe, and shorter than the wait of the page.
@@ -182,6 +185,10 @@ func (s *site) link(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusConflict, answer{Problem: strings.TrimPrefix(denied.Denial.String(), "RETRY_DENIAL_")})
 	case err != nil:
 		slog.ErrorContext(ctx, "cannot create a link for a person", "reference", who.reference(), "error", err)
+		if status.Code(err) == codes.FailedPrecondition { // another try gets the same answer
+			reply(w, http.StatusConflict, answer{Problem: "REFUSED"})
+			return
+		}
 		reply(w, http.StatusServiceUnavailable, answer{Problem: "UNAVAILABLE"})
 	default:
 		s.people.renew(w, who) // with begun, for 30 more days
