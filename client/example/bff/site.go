@@ -13,9 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"example.com/verification-status/client"
 	"example.com/verification-status/client/sse"
 )
@@ -185,7 +182,7 @@ func (s *site) link(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusConflict, answer{Problem: strings.TrimPrefix(denied.Denial.String(), "RETRY_DENIAL_")})
 	case err != nil:
 		slog.ErrorContext(ctx, "cannot create a link for a person", "reference", who.reference(), "error", err)
-		if status.Code(err) == codes.FailedPrecondition { // another try gets the same answer
+		if isLasting(err) {
 			reply(w, http.StatusConflict, answer{Problem: "REFUSED"})
 			return
 		}
@@ -229,6 +226,11 @@ func (s *site) linkFor(ctx context.Context, who *person) (string, error) {
 // context of the request: if it has ended, the answer is of no use any more.
 func isUnavailable(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && (errors.Is(err, client.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded))
+}
+
+// isLasting reports whether another try would get the same error.
+func isLasting(err error) bool {
+	return errors.Is(err, client.ErrStripeRefused) || errors.Is(err, client.ErrStripeSessionUnknown) || errors.Is(err, client.ErrStripeNotConfigured)
 }
 
 // begin creates the person's session, or returns the link of the one that was just created.
