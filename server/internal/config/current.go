@@ -12,7 +12,7 @@ import (
 // old value or the complete new value. It is safe for concurrent use.
 type Current struct {
 	webhookSecrets atomic.Pointer[[]verification.Secret]
-	apiKey         atomic.Pointer[verification.Secret]
+	apiKeys        atomic.Pointer[apiKeys]
 	redis          atomic.Pointer[RedisTarget]
 	redisTLS       atomic.Pointer[tls.Config] // nil: plain text
 
@@ -23,7 +23,7 @@ type Current struct {
 func NewCurrent(c *Config) (*Current, error) {
 	var v Current
 	v.takeWebhookSecrets(c)
-	v.takeAPIKey(c)
+	v.takeAPIKeys(c)
 	v.sentinelUsername.Store(&c.RedisSentinelUsername)
 	v.sentinelPassword.Store(&c.RedisSentinelPassword)
 	if err := v.takeRedis(c); err != nil {
@@ -37,8 +37,23 @@ func NewCurrent(c *Config) (*Current, error) {
 // WebhookSecrets returns the signing secrets, in the order of the setting.
 func (v *Current) WebhookSecrets() []verification.Secret { return *v.webhookSecrets.Load() }
 
-// APIKey returns Stripe's key; empty if none is set.
-func (v *Current) APIKey() verification.Secret { return *v.apiKey.Load() }
+// apiKeys are Stripe's keys.
+type apiKeys struct {
+	first verification.Secret            // the default
+	own   map[string]verification.Secret // by account
+	keyed []string                       // Config.KeyedAccounts
+}
+
+// APIKey returns Stripe's key for the accounts that have none of their own; empty if none is set.
+func (v *Current) APIKey() verification.Secret { return v.apiKeys.Load().first }
+
+// AccountKey returns the key of an account's own; empty if it has none.
+func (v *Current) AccountKey(account string) verification.Secret {
+	return v.apiKeys.Load().own[account]
+}
+
+// KeyedAccounts returns the accounts that have a key of their own, apart from the account of the default key.
+func (v *Current) KeyedAccounts() []string { return v.apiKeys.Load().keyed }
 
 // RedisCredentials returns the user and password for Redis, empty if none are set.
 func (v *Current) RedisCredentials() (username, password string) {
@@ -62,9 +77,12 @@ func (v *Current) takeWebhookSecrets(c *Config) {
 	v.webhookSecrets.Store(&secrets)
 }
 
-func (v *Current) takeAPIKey(c *Config) {
-	key := verification.Secret(c.StripeAPIKey)
-	v.apiKey.Store(&key)
+func (v *Current) takeAPIKeys(c *Config) {
+	keys := apiKeys{first: verification.Secret(c.StripeAPIKey), own: map[string]verification.Secret{}, keyed: c.KeyedAccounts()}
+	for _, own := range c.AccountKeys() {
+		keys.own[own.Account] = verification.Secret(own.Key)
+	}
+	v.apiKeys.Store(&keys)
 }
 
 func (v *Current) takeRedis(c *Config) error {
@@ -94,7 +112,7 @@ func (v *Current) Watch(c *Config, watcher *reload.Watcher, conceal func(secrets
 			next, err := c.withAPIKey(text)
 			if err == nil {
 				conceal(next.Secrets()...)
-				v.takeAPIKey(next)
+				v.takeAPIKeys(next)
 			}
 			return err
 		}},
