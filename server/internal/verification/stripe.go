@@ -14,6 +14,9 @@ var (
 	ErrStripeUnavailable = errors.New("Stripe's API is unavailable")
 	// ErrStripeUnauthorized: Stripe refuses the key of this service (401 or 403). The caller cannot fix it.
 	ErrStripeUnauthorized = errors.New("Stripe refuses the API key: check STRIPE_API_KEY and its permissions")
+	// ErrStripeAccountRefused: Stripe refuses access to a connected account, or refused it within the last day, so that
+	// the request was not sent. It says nothing about the key.
+	ErrStripeAccountRefused = errors.New("the connected account gives no access at Stripe")
 	// ErrStripeBusy: the request was not sent, because too many calls wait within this service. It wraps
 	// ErrStripeUnavailable.
 	ErrStripeBusy = fmt.Errorf("%w: too many calls wait for the rate limit", ErrStripeUnavailable)
@@ -26,6 +29,20 @@ var (
 	// ErrStripeExcluded: the session belongs to a connected account that is not accepted. The request was not sent.
 	ErrStripeExcluded = errors.New("the session is of a connected account that is not in STRIPE_ACCOUNTS")
 )
+
+// StripePermissionError is an ErrStripeUnauthorized of a restricted key that lacks a permission.
+type StripePermissionError struct {
+	// Permission is Stripe's name of the missing permission, such as "rak_identity_product_read". If Stripe named several,
+	// commas separate them.
+	Permission string
+}
+
+func (e *StripePermissionError) Error() string {
+	return ErrStripeUnauthorized.Error() + " (missing: " + e.Permission + ")"
+}
+
+// Unwrap returns ErrStripeUnauthorized.
+func (e *StripePermissionError) Unwrap() error { return ErrStripeUnauthorized }
 
 // StripeRefusedError is Stripe's refusal of a request that it understood: a 4xx that is none of the errors above.
 type StripeRefusedError struct {
