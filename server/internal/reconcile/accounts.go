@@ -21,6 +21,8 @@ const (
 	markBehind = "catch-up:behind:"
 	// markLeft is the Unix second of the oldest event that could not be applied. 0 means that there is none.
 	markLeft = "catch-up:left:"
+	// markKey is Config.KeyID at the last run. 0 means that no run noted it.
+	markKey = "catch-up:key:"
 )
 
 // state holds the marks of one account.
@@ -30,6 +32,7 @@ type state struct {
 	restored int64
 	behind   int64
 	left     int64
+	keyID    int64
 }
 
 // Behind is an account that is behind.
@@ -53,8 +56,9 @@ func sortedBehind(behind []Behind) []Behind {
 	return behind
 }
 
-// accounts returns the accounts to read: the platform, then every accepted connected account that the settings name, of
-// which the store knows a session, or that this process has seen before. The last ones count because the store can lose
+// accounts returns the accounts to read: the platform, then every accepted connected account that the settings name, that
+// has a key of its own, of which the store knows a session, or that this process has seen before. A key of an
+// organization has no platform. The last ones count because the store can lose
 // its data.
 func (u *run) accounts(ctx context.Context) ([]string, error) {
 	known, err := u.config.Store.Accounts(ctx)
@@ -66,7 +70,13 @@ func (u *run) accounts(ctx context.Context) ([]string, error) {
 	for _, account := range known {
 		u.seen[account] = true
 	}
-	accounts := []string{""}
+	for _, account := range u.config.Keyed() {
+		u.seen[account] = true
+	}
+	accounts := []string{}
+	if u.config.HasPlatform() {
+		accounts = append(accounts, "")
+	}
 	for account := range u.seen {
 		if account != "" && u.config.Accounts.Accept(account) {
 			accounts = append(accounts, account)
@@ -86,7 +96,7 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	}
 	names := []string{markLoss}
 	for _, account := range accounts {
-		names = append(names, markRestored+account, markBehind+account, markLeft+account)
+		names = append(names, markRestored+account, markBehind+account, markLeft+account, markKey+account)
 	}
 	marks, err := u.config.Store.Marks(ctx, names...)
 	if err != nil {
@@ -94,8 +104,8 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	}
 	states := make([]state, len(accounts))
 	for i, account := range accounts {
-		of := marks[1+3*i:]
-		states[i] = state{account: account, loss: marks[0], restored: of[0], behind: of[1], left: of[2]}
+		of := marks[1+4*i:]
+		states[i] = state{account: account, loss: marks[0], restored: of[0], behind: of[1], left: of[2], keyID: of[3]}
 	}
 	mathrand.Shuffle(len(states), func(i, j int) { states[i], states[j] = states[j], states[i] })
 	slices.SortStableFunc(states, func(a, b state) int { return cmp.Compare(a.rank(), b.rank()) })

@@ -38,7 +38,10 @@ func (u *run) due(ctx context.Context) error {
 			return err
 		}
 	}
-	return u.dueUnanswered()
+	if err := u.dueUnanswered(); err != nil {
+		return err
+	}
+	return u.noteAbsent(ctx)
 }
 
 // dueUnanswered decides about the sessions for which Stripe gave no answer. If Stripe answered for another session, these
@@ -113,6 +116,13 @@ func (u *run) dueSession(ctx context.Context, id string, now time.Time) (stays b
 	}
 	after, err := u.reread(ctx, before)
 	switch {
+	case errors.Is(err, verification.ErrStripeAccountRefused):
+		u.holdOffSession(before)
+		return true, nil
+	case errors.Is(err, verification.ErrStripeUnknown):
+		u.summary.Unknown++
+		u.unknown = append(u.unknown, before)
+		u.config.Logger.Warn("catch-up: Stripe does not know a session that is due", "session_id", id, "account", before.Account)
 	case refused(err) && (before.Account != "" || !errors.Is(err, verification.ErrStripeUnauthorized)):
 		u.summary.Unknown++
 		u.config.Logger.Warn("catch-up: Stripe refuses to return a session that is due", "session_id", id, "error", err)
@@ -126,6 +136,7 @@ func (u *run) dueSession(ctx context.Context, id string, now time.Time) (stays b
 	case err != nil:
 		return false, fmt.Errorf("reading session %s again: %w", id, err)
 	default:
+		u.answered[before.Account] = true
 		u.compare(before, after)
 	}
 	u.unanswered = 0
@@ -203,7 +214,8 @@ func (u *run) refresh(ctx context.Context, id string) (before, after verificatio
 		after, err = u.reread(ctx, verification.Session{ID: id, Account: account})
 		switch {
 		case refused(err):
-			if refusal == nil || !errors.Is(err, verification.ErrStripeUnknown) {
+			noSession := errors.Is(err, verification.ErrStripeUnknown) || errors.Is(err, verification.ErrStripeAccountRefused)
+			if refusal == nil || !noSession {
 				refusal = err
 			}
 		case ctx.Err() == nil && errors.Is(err, verification.ErrStripeUnavailable):
@@ -227,7 +239,7 @@ func (r *Reconciler) Session(ctx context.Context, id string) (SessionSummary, er
 	if !stripeevent.ValidSessionID(id) {
 		return SessionSummary{}, errors.New(`not a session id: it must begin with "vs_"`)
 	}
-	u := &run{Reconciler: r, loggedAt: r.config.Clock()}
+	u := r.newRun()
 	before, after, err := u.refresh(ctx, id)
 	if err != nil {
 		return SessionSummary{}, err
@@ -239,7 +251,7 @@ func (r *Reconciler) Session(ctx context.Context, id string) (SessionSummary, er
 // the sessions in its own queue. A session stays in the queue if Stripe gives no answer. If Stripe refuses the read, or
 // if the record cannot be read, rereadLost requests a full run.
 func (r *Reconciler) rereadLost(ctx context.Context) error {
-	u := &run{Reconciler: r, loggedAt: r.config.Clock()}
+	u := r.newRun()
 	defer func() {
 		if s := u.summary; s.Reread+s.Unknown > 0 {
 			r.config.Logger.Info("catch-up: read the sessions again that might have lost writes", "reread", s.Reread, "changed", s.Changed, "unknown", s.Unknown)
