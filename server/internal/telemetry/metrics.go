@@ -26,7 +26,7 @@ type Metrics struct {
 
 	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs  *prometheus.CounterVec
 	opened, ended, sent, denied, signatures, reloads, refused, shed *prometheus.CounterVec
-	missed, conflicts, rewinds, granted                             prometheus.Counter
+	missed, absent, conflicts, rewinds, granted                     prometheus.Counter
 	streams, misconfigured, behindSince                             *prometheus.GaugeVec
 	commits                                                         *prometheus.HistogramVec
 	answers, ages, tries                                            prometheus.Observer
@@ -59,6 +59,7 @@ func NewMetrics() *Metrics {
 	m.refused = m.counters("verification_calls_refused_total")
 	m.shed = m.counters("verification_shed_total")
 	m.missed = m.counters("verification_missed_events_total").WithLabelValues()
+	m.absent = m.counters("verification_absent_sessions_total").WithLabelValues()
 	m.conflicts = m.counters("verification_commit_conflicts_total").WithLabelValues()
 	m.rewinds = m.counters("verification_feed_rewinds_total").WithLabelValues()
 	m.granted = m.counters("verification_retries_granted_total").WithLabelValues()
@@ -191,6 +192,9 @@ func (m *Metrics) CatchUp(result string, done time.Time, missed, changed, unchan
 	m.rereads.WithLabelValues("unchanged").Add(float64(unchanged))
 	m.rereads.WithLabelValues("unknown").Add(float64(unknown))
 }
+
+// SessionsAbsent counts sessions that left the lists because Stripe does not know them.
+func (m *Metrics) SessionsAbsent(count int) { m.absent.Add(float64(count)) }
 
 // maxBehind bounds the accounts that are shown by name.
 const maxBehind = 20

@@ -55,8 +55,11 @@ func (e Effect) String() string {
 
 // Object is a verification session as Stripe described it at one moment. It holds no secret.
 type Object struct {
-	ID        string
-	Account   string
+	ID      string
+	Account string
+	// ByContext is true if the event names the account in `context` only, as those of an organization do. Requests for such an
+	// account need another header. The record does not keep it.
+	ByContext bool
 	Livemode  bool
 	Type      string
 	Status    string

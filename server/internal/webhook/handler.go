@@ -53,6 +53,8 @@ type Config struct {
 	Accounts verification.Accounts
 	// ReferenceKey is stripeevent.Options.ReferenceKey.
 	ReferenceKey string
+	// Deauthorized, if not nil, is called with a connected account that has revoked its permission, before the answer, concurrently.
+	Deauthorized func(account string)
 	// ApplyTimeout bounds one Apply. 0: 10 seconds, which leaves time for an answer within the write timeout of NewServer.
 	ApplyTimeout time.Duration
 	// MaxInFlight is the limit of concurrent calls of Applier. An event over the limit is refused at once: Stripe sends it again,
