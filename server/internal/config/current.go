@@ -11,7 +11,7 @@ import (
 // Current has the settings that files can change while the server runs. Read a value each time that it is needed: it is the complete
 // old value or the complete new value. It is safe for concurrent use.
 type Current struct {
-	webhookSecrets atomic.Pointer[[]verification.Secret]
+	webhookSecrets atomic.Pointer[webhookSecrets]
 	apiKeys        atomic.Pointer[apiKeys]
 	redis          atomic.Pointer[RedisTarget]
 	redisTLS       atomic.Pointer[tls.Config] // nil: plain text
@@ -35,7 +35,18 @@ func NewCurrent(c *Config) (*Current, error) {
 }
 
 // WebhookSecrets returns the signing secrets, in the order of the setting.
-func (v *Current) WebhookSecrets() []verification.Secret { return *v.webhookSecrets.Load() }
+func (v *Current) WebhookSecrets() []verification.Secret { return v.webhookSecrets.Load().all }
+
+// WebhookAccount returns the account whose endpoint has this signing secret; empty if the setting does not say it.
+func (v *Current) WebhookAccount(secret verification.Secret) string {
+	return v.webhookSecrets.Load().accounts[secret.Reveal()]
+}
+
+// webhookSecrets are the signing secrets of the endpoints, and the accounts of some of them.
+type webhookSecrets struct {
+	all      []verification.Secret
+	accounts map[string]string // by secret
+}
 
 // apiKeys are Stripe's keys.
 type apiKeys struct {
@@ -70,9 +81,9 @@ func (v *Current) SentinelCredentials() (username, password string) {
 func (v *Current) RedisTLS() *tls.Config { return v.redisTLS.Load() }
 
 func (v *Current) takeWebhookSecrets(c *Config) {
-	var secrets []verification.Secret
+	secrets := webhookSecrets{accounts: c.WebhookAccounts()}
 	for _, text := range c.WebhookSecrets() {
-		secrets = append(secrets, verification.Secret(text))
+		secrets.all = append(secrets.all, verification.Secret(text))
 	}
 	v.webhookSecrets.Store(&secrets)
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -63,10 +64,11 @@ func parseKeys(found *problems, text string) (key, own string) {
 
 // parseKey reads one line. problem says what is wrong with it, without a quotation.
 func parseKey(line string, first bool) (account, key, problem string) {
+	if account, key = ofAccount(line); account != "" {
+		return account, key, ""
+	}
 	fields := strings.Fields(line)
 	switch {
-	case len(fields) == 2 && accountPattern.MatchString(fields[0]):
-		return fields[0], fields[1], ""
 	case len(fields) == 1 && !strings.HasPrefix(fields[0], accountPrefix) && first:
 		return "", fields[0], ""
 	case len(fields) == 1 && !strings.HasPrefix(fields[0], accountPrefix):
@@ -95,9 +97,14 @@ func (c *Config) KeyedAccounts() []string {
 	return accounts
 }
 
-// checkKeyedAccounts refuses a key of an account whose sessions are not kept.
+// checkKeyedAccounts refuses a key or a signing secret of an account whose sessions are not kept.
 func (c *Config) checkKeyedAccounts(found *problems) {
 	accepted := c.Accounts()
+	for _, account := range slices.Sorted(maps.Values(c.WebhookAccounts())) {
+		if accepted != nil && !slices.Contains(accepted, account) {
+			found.add("STRIPE_WEBHOOK_SECRET has a secret of %s, but STRIPE_ACCOUNTS does not name this account: add it there, or remove the secret", account)
+		}
+	}
 	for _, account := range c.KeyedAccounts() {
 		if accepted != nil && !slices.Contains(accepted, account) {
 			found.add("STRIPE_API_KEY_FILE has a key of %s, but STRIPE_ACCOUNTS does not name this account: add it there, or remove its line", account)

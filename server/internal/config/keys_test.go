@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"example.com/verification-status/server/internal/reload"
+	"example.com/verification-status/server/internal/verification"
 )
 
 func keyFile(t *testing.T, lines ...string) string {
@@ -163,5 +164,46 @@ func TestKeysOfAccountsAreReadAgain(t *testing.T) {
 				t.Errorf("%s is in use and not concealed", key)
 			}
 		}
+	}
+}
+
+func TestSecretsOfAccounts(t *testing.T) {
+	const setting = "STRIPE_WEBHOOK_SECRET=whsec_planted01, acct_1 whsec_planted02,acct_2  whsec_planted03"
+	c := valid(t, setting)
+	if err := c.Load(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(c.WebhookSecrets(), " "), "whsec_planted01 whsec_planted02 whsec_planted03"; got != want {
+		t.Errorf("secrets %q; want %q", got, want)
+	}
+	if got := strings.Join(c.Secrets(), " "); strings.Contains(got, "acct_") || !strings.Contains(got, "whsec_planted03") {
+		t.Errorf("concealed: %q; want the secrets without the accounts", got)
+	}
+	values, err := NewCurrent(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for secret, want := range map[string]string{"whsec_planted01": "", "whsec_planted02": "acct_1", "whsec_planted03": "acct_2", "whsec_planted": ""} {
+		if got := values.WebhookAccount(verification.Secret(secret)); got != want {
+			t.Errorf("the account of %s is %q; want %q", secret, got, want)
+		}
+	}
+	for name, test := range map[string]struct{ changes, want string }{
+		"an account that is not kept":         {setting + " STRIPE_ACCOUNTS=acct_2", "has a secret of acct_1, but STRIPE_ACCOUNTS does not name this account"},
+		"an account without a secret":         {"STRIPE_WEBHOOK_SECRET=whsec_planted01,acct_1", "secret 2 of 2 does not begin with whsec_"},
+		"another word":                        {"STRIPE_WEBHOOK_SECRET=planted whsec_planted01", "secret 1 of 1 has spaces"},
+		"a secret of an account that is none": {"STRIPE_WEBHOOK_SECRET=acct_1 sk_test_plantedplanted", "secret 1 of 1 is an API key"},
+	} {
+		before, after, both := strings.Cut(test.changes, " STRIPE_ACCOUNTS")
+		changes := []string{before}
+		if both {
+			changes = append(changes, "STRIPE_ACCOUNTS"+after)
+		}
+		if err := valid(t, changes...).Load(); err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "planted") {
+			t.Errorf("%s: error %v; want %q", name, err, test.want)
+		}
+	}
+	if next, err := c.withWebhookSecret("acct_1 whsec_planted04"); err != nil || next.WebhookAccounts()["whsec_planted04"] != "acct_1" {
+		t.Errorf("a changed file: %v", err)
 	}
 }

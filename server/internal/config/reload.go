@@ -8,6 +8,7 @@ func (c *Config) withWebhookSecret(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.StripeWebhookSecret = text
 	next.checkWebhookSecrets(&found)
+	next.checkKeyedAccounts(&found)
 	return &next, errors.Join(found...)
 }
 

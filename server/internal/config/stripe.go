@@ -5,8 +5,33 @@ import (
 	"strings"
 )
 
-// WebhookSecrets returns the secrets in StripeWebhookSecret, in their order.
-func (c *Config) WebhookSecrets() []string { return list(c.StripeWebhookSecret) }
+// WebhookSecrets returns the secrets in StripeWebhookSecret, in their order and without their accounts.
+func (c *Config) WebhookSecrets() []string {
+	items := list(c.StripeWebhookSecret)
+	for i, item := range items {
+		_, items[i] = ofAccount(item)
+	}
+	return items
+}
+
+// WebhookAccounts returns the account of each secret of StripeWebhookSecret that has one.
+func (c *Config) WebhookAccounts() map[string]string {
+	accounts := map[string]string{}
+	for _, item := range list(c.StripeWebhookSecret) {
+		if account, secret := ofAccount(item); account != "" {
+			accounts[secret] = account
+		}
+	}
+	return accounts
+}
+
+// ofAccount splits "acct_... text". account is empty if the item has another form.
+func ofAccount(item string) (account, text string) {
+	if fields := strings.Fields(item); len(fields) == 2 && accountPattern.MatchString(fields[0]) {
+		return fields[0], fields[1]
+	}
+	return "", item
+}
 
 // Accounts returns the connected accounts in StripeAccounts, or nil if all are accepted.
 func (c *Config) Accounts() []string {
