@@ -70,6 +70,15 @@ func (c *Config) EffectiveLivemode() (live *bool, warning string) {
 	return nil, "live events and test events are both accepted: set LIVEMODE=true or LIVEMODE=false"
 }
 
+// organization is in the prefix of the keys of an organization: sk_org_live_...
+const organization = "org_"
+
+// ofOrganization reports whether a key is of an organization.
+func ofOrganization(key string) bool {
+	_, rest, _ := strings.Cut(key, "_")
+	return strings.HasPrefix(rest, organization)
+}
+
 // keyMode returns the mode that the prefix of a key says: sk_live_, rk_test_, and for the keys of an organization
 // sk_org_live_ (docs.stripe.com/keys). known is false if the prefix says none.
 func keyMode(key string) (live, known bool) {
@@ -77,7 +86,7 @@ func keyMode(key string) (live, known bool) {
 	if kind != "sk" && kind != "rk" {
 		return false, false
 	}
-	rest = strings.TrimPrefix(rest, "org_")
+	rest = strings.TrimPrefix(rest, organization)
 	live = strings.HasPrefix(rest, "live_")
 	return live, live || strings.HasPrefix(rest, "test_")
 }
