@@ -71,8 +71,25 @@ func (u *run) confirmed(ctx context.Context, account string) (bool, error) {
 			return false, fmt.Errorf("reading session %s again: %w", other.ID, err)
 		}
 	}
-	u.answered[account] = other.Exists() && err == nil
-	return u.answered[account], nil
+	answered := other.Exists() && err == nil
+	u.noteAnswer(account, answered)
+	return answered, nil
+}
+
+// noteAnswer notes whether a session of an account was read with success.
+func (u *run) noteAnswer(account string, answered bool) {
+	if u.answered == nil {
+		u.answered = make(map[string]bool)
+	}
+	u.answered[account] = answered
+}
+
+// noteListed notes a session of the account, of which an event was listed.
+func (w *walk) noteListed(id string) {
+	if w.witness == nil {
+		w.witness = make(map[string]string)
+	}
+	w.witness[w.account] = id
 }
 
 // otherSession returns a session of the account that Stripe probably knows: one whose event was listed, else one of the
@@ -86,7 +103,7 @@ func (u *run) otherSession(ctx context.Context, account string) (verification.Se
 		}
 		return false
 	}
-	if id := u.listedOf[account]; id != "" && !absent(id) {
+	if id := u.witness[account]; id != "" && !absent(id) {
 		switch session, err := u.config.Store.Get(ctx, id); {
 		case err == nil && session.Account == account:
 			return session, nil

@@ -265,6 +265,9 @@ func TestAnAccountWithoutAccess(t *testing.T) {
 		if !summary.Complete() || summary.NoAccess != 1 || summary.Refused != 0 || summary.Accounts != 1 || summary.Unknown != 0 {
 			t.Errorf("%v; want one account caught up and one without access", summary)
 		}
+		if since := kept.marks[markBehind+"acct_1"]; since != 0 {
+			t.Errorf("the account is stored as behind since %d; want that it is not behind", since)
+		}
 		if !strings.Contains(summary.String(), "1 without access") {
 			t.Errorf("the summary does not say it:\n%v", summary)
 		}

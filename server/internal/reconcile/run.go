@@ -47,11 +47,7 @@ type run struct {
 
 	unknown  []verification.Session // due sessions that Stripe did not know
 	answered map[string]bool        // by account: whether a session of it was read with success
-	listedOf map[string]string      // by account: a session of which an event was listed
-}
-
-func (r *Reconciler) newRun() *run {
-	return &run{Reconciler: r, loggedAt: r.config.Clock(), answered: make(map[string]bool), listedOf: make(map[string]string)}
+	witness  map[string]string      // by account: a session of which an event was listed
 }
 
 // Run catches up once: first the events of the platform and of each connected account, then the sessions that are due. A
@@ -68,8 +64,8 @@ func (r *Reconciler) Run(ctx context.Context) (Summary, error) {
 	case <-ctx.Done():
 		return Summary{}, ctx.Err()
 	}
-	u := r.newRun()
-	began := u.loggedAt
+	began := r.config.Clock()
+	u := &run{Reconciler: r, loggedAt: began}
 	err := u.underLease(ctx)
 	u.summary.Took = r.config.Clock().Sub(began)
 	if stopped(ctx, err) {

@@ -136,7 +136,7 @@ func (u *run) dueSession(ctx context.Context, id string, now time.Time) (stays b
 	case err != nil:
 		return false, fmt.Errorf("reading session %s again: %w", id, err)
 	default:
-		u.answered[before.Account] = true
+		u.noteAnswer(before.Account, true)
 		u.compare(before, after)
 	}
 	u.unanswered = 0
@@ -239,7 +239,7 @@ func (r *Reconciler) Session(ctx context.Context, id string) (SessionSummary, er
 	if !stripeevent.ValidSessionID(id) {
 		return SessionSummary{}, errors.New(`not a session id: it must begin with "vs_"`)
 	}
-	u := r.newRun()
+	u := &run{Reconciler: r, loggedAt: r.config.Clock()}
 	before, after, err := u.refresh(ctx, id)
 	if err != nil {
 		return SessionSummary{}, err
@@ -251,7 +251,7 @@ func (r *Reconciler) Session(ctx context.Context, id string) (SessionSummary, er
 // the sessions in its own queue. A session stays in the queue if Stripe gives no answer. If Stripe refuses the read, or
 // if the record cannot be read, rereadLost requests a full run.
 func (r *Reconciler) rereadLost(ctx context.Context) error {
-	u := r.newRun()
+	u := &run{Reconciler: r, loggedAt: r.config.Clock()}
 	defer func() {
 		if s := u.summary; s.Reread+s.Unknown > 0 {
 			r.config.Logger.Info("catch-up: read the sessions again that might have lost writes", "reread", s.Reread, "changed", s.Changed, "unknown", s.Unknown)
