@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,9 @@ type Config struct {
 	// Secrets returns the current signing secrets of the endpoint: several while one is rolled. It is called for every request,
 	// concurrently.
 	Secrets func() []verification.Secret
+	// AccountOf, if not nil, returns the account whose endpoint has a signing secret, or "". Its events that name no account are of
+	// this account. It is called concurrently.
+	AccountOf func(secret verification.Secret) string
 	// Tolerance is the greatest difference between a signature's time and Clock, in both directions. 0: 5 minutes.
 	Tolerance time.Duration
 	// Livemode is the mode whose events are applied. Events of the other mode are acknowledged and ignored. nil: both are applied.
@@ -96,6 +100,9 @@ func New(config Config) (*Handler, error) {
 	}
 	if config.Tolerance == 0 {
 		config.Tolerance = defaultTolerance
+	}
+	if config.AccountOf == nil {
+		config.AccountOf = func(verification.Secret) string { return "" }
 	}
 	if config.ApplyTimeout == 0 {
 		config.ApplyTimeout = defaultApplyTimeout
@@ -162,17 +169,18 @@ func (h *Handler) process(w http.ResponseWriter, r *http.Request) (result Result
 		h.refuse(reason)
 		return Result{Status: http.StatusBadRequest, Reason: reason}
 	}
-	result = h.apply(r.Context(), body)
+	result = h.apply(r.Context(), body, h.config.AccountOf(secrets[secret-1]))
 	result.Secret = secret
 	return result
 }
 
-// apply decodes a body that Stripe has signed, and applies the event.
-func (h *Handler) apply(ctx context.Context, body []byte) Result {
+// apply decodes a body that Stripe has signed, and applies the event. account is the account of the event if it names none.
+func (h *Handler) apply(ctx context.Context, body []byte, account string) Result {
 	event, err := stripeevent.Decode(body, stripeevent.Options{ReferenceKey: h.config.ReferenceKey})
 	if err != nil {
 		return h.withoutEvent(err)
 	}
+	event.Object.Account = cmp.Or(event.Object.Account, account)
 	result := Result{Status: http.StatusOK, EventType: knownType(event.Type)}
 	if reason := h.foreign(event.Object.Livemode, event.Object.Account); reason != "" {
 		h.log(ctx, slog.LevelDebug, "webhook: event of the other mode, or of an account that is not in STRIPE_ACCOUNTS, ignored", event,
