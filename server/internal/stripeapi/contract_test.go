@@ -106,13 +106,16 @@ func (r *relay) send(ctx context.Context, s *sent) (string, error) {
 // spec. Package stripeform checks it against Stripe's reference, which lists fewer names below options, and /v2. Then the test
 // changes each parameter name in turn, and both must refuse it. Otherwise only Stripe itself would find a wrong name.
 func TestRequestsAreStripes(t *testing.T) {
-	mock := startMock(t, "/v1/identity/verification_sessions", "/v1/identity/verification_sessions/{session}", "/v1/events", "/v1/webhook_endpoints")
+	mock := startMock(t, "/v1/identity/verification_sessions", "/v1/identity/verification_sessions/{session}", "/v1/events", "/v1/events/{id}", "/v1/webhook_endpoints", "/v1/ephemeral_keys")
 	get := "GET /v1/identity/verification_sessions/" + id
 	document := fields{"allowed_types": []string{"passport", "id_card"}, "require_id_number": true, "require_live_capture": false, "require_matching_selfie": true}
-	// Of options Stripe's spec knows document alone at a creation, but more in answers (email, phone,
-	// id_number, matching). A session that has one of those set would be refused here.
-	rich := fields{"status": "canceled", "options": fields{"document": document, "id_number": fields{}}, "metadata": fields{"team": "a&b"}, "provided_details": fields{"email": "a@example.com", "phone": "+15550100"}}
-	flow := fields{"status": "canceled", "type": "verification_flow", "verification_flow": "vf_1", "options": nil}
+	// Of options Stripe's spec knows document alone at a creation, but more in answers.
+	options := fields{"document": document, "id_number": fields{}, "email": fields{"require_verification": true}, "phone": fields{"require_verification": true}, "matching": fields{"dob": "similar", "name": "similar"}}
+	rich := fields{
+		"status": "canceled", "options": options, "metadata": fields{"team": "a&b"}, "provided_details": fields{"email": "a@example.com", "phone": "+15550100"},
+		"related_customer": "cus_42", "related_customer_account": "acct_42", "related_person": fields{"account": "acct_1", "person": "person_1"},
+	}
+	flow := fields{"status": "canceled", "type": "verification_flow", "verification_flow": "vf_1", "options": options}
 	for name, test := range map[string]struct {
 		answers map[string]string
 		call    func(context.Context, *client) error
@@ -143,7 +146,8 @@ func TestRequestsAreStripes(t *testing.T) {
 			names: []string{
 				"client_reference_id", "metadata[team]", "metadata[verification_status_replaces]", "options[document][allowed_types][0]", "options[document][allowed_types][1]",
 				"options[document][require_id_number]", "options[document][require_live_capture]", "options[document][require_matching_selfie]",
-				"provided_details[email]", "provided_details[phone]", "return_url", "type",
+				"provided_details[email]", "provided_details[phone]", "related_customer", "related_customer_account",
+				"related_person[account]", "related_person[person]", "return_url", "type",
 			},
 		},
 		"create like another of a flow": {
@@ -161,12 +165,27 @@ func TestRequestsAreStripes(t *testing.T) {
 			},
 			names: []string{"metadata[verification_status_replaces]", "options[document][require_matching_selfie]", "type"},
 		},
+		"create an ephemeral key": {
+			answers: map[string]string{"POST /v1/ephemeral_keys": ephemeralKey(id, "ek_test_planted")},
+			call: func(ctx context.Context, c *client) error {
+				_, err := c.EphemeralKey(ctx, "acct_1Abc", id, "2026-09-30.endive")
+				return err
+			},
+			names: []string{"verification_session"},
+		},
 		"list events": {
 			call: func(ctx context.Context, c *client) error {
 				_, err := c.Events(ctx, "acct_1Abc", verification.EventQuery{From: 1790000100, Before: 1790000500, After: "evt_5"})
 				return err
 			},
 			names: []string{"created[gte]", "created[lt]", "limit", "starting_after", "types[]"},
+		},
+		"read an event": {
+			answers: map[string]string{"GET /v1/events/evt_1Old": encode(event("evt_1Old", 1790000100, nil))},
+			call: func(ctx context.Context, c *client) error {
+				_, err := c.Event(ctx, "acct_1Abc", id, "evt_1Old")
+				return err
+			},
 		},
 		"list webhook endpoints": {
 			answers: map[string]string{"GET /v1/webhook_endpoints?limit=100": listOf(true, endpoint("we_1", nil))},
