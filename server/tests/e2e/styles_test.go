@@ -45,7 +45,7 @@ func newStyledWorld(t *testing.T, people int, rng *rand.Rand, listing bool) *sty
 	t.Helper()
 	w := &styledWorld{t: t, twoReplicas: newTwoReplicas(t, styledSettings()...), listing: listing, arrived: map[string]bool{}}
 	w.stripe.AnswerWith(w.answer)
-	to := stripesim.Endpoint{URL: w.balance(), Secrets: []string{rig.WebhookSecret}, Style: stripesim.Snapshot, NamesSnapshot: 0.5}
+	to := stripesim.Endpoint{URL: w.balance(), Secrets: []string{rig.WebhookSecret}, Style: stripesim.Mixed, NamesSnapshot: 0.5}
 	if err := w.stripe.SetEndpoints(to); err != nil {
 		t.Fatal(err)
 	}
