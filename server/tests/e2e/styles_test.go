@@ -53,6 +53,9 @@ func newStyledWorld(t *testing.T, people int, rng *rand.Rand, listing bool) *sty
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := w.stripe.Ping(to.URL); err != nil {
+		t.Fatal(err)
+	}
 	for range people {
 		session, err := w.stripe.Create(stripesim.NewSession{ClientReferenceID: fmt.Sprintf("person-%d", len(w.people))})
 		if err != nil {
@@ -129,8 +132,12 @@ func (w *styledWorld) answer(out http.ResponseWriter, r *http.Request) bool {
 func (w *styledWorld) catchUp() {
 	w.t.Helper()
 	w.stripe.AwaitDelivered()
-	w.t.Logf("%d events, %+v", len(w.stripe.Events()), w.stripe.Stats())
-	w.t.Logf("reads at Stripe: %d, %.2f for each event; %d pages of events before the catch-up",
+	stats := w.stripe.Stats()
+	w.t.Logf("%d events, %+v", len(w.stripe.Events()), stats)
+	if stats.Exhausted > 0 {
+		w.t.Errorf("%d webhooks were refused at each attempt", stats.Exhausted)
+	}
+	w.t.Logf("reads at Stripe: %d, %.2f for each event, those of people's retries included; %d pages of events before the catch-up",
 		w.reads.Load(), float64(w.reads.Load())/float64(len(w.stripe.Events())), w.lists.Load())
 	command := rig.Launch(w.t, w.stripe.Settings(w.redis.Addr, styledSettings()...), "reconcile")
 	if code := command.Exit(rig.Soon); code != 0 {
