@@ -44,6 +44,7 @@ func (c *Config) Load() error {
 		}
 	}
 	c.checkListeners(&found)
+	c.checkWebhookPath(&found)
 	c.checkCallers(&found)
 	c.checkRedis(&found, unread["REDIS_URL"])
 	c.checkSentinel(&found, unread["REDIS_SENTINEL_PASSWORD"])

@@ -10,7 +10,7 @@ import (
 // Warnings returns a sentence for the log for each setting that is safe in some networks and unsafe in others. Such a setting
 // does not keep the server from starting. Call it after Load. No sentence contains a secret.
 func (c *Config) Warnings() []string {
-	return slices.Concat(c.warnOfRedis(), c.warnOfFiles())
+	return slices.Concat(c.warnOfRedis(), c.warnOfFiles(), c.warnOfPath())
 }
 
 // warnOfRedis warns if Redis is on another machine and has no TLS. The server does not refuse it: a private network, a mesh

@@ -17,7 +17,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Path is the path to which Stripe must send its events.
+// Path is the default of Config.Path.
 const Path = "/webhook"
 
 const (
@@ -44,6 +44,8 @@ type Config struct {
 	// Secrets returns the current signing secrets of the endpoint: several while one is rolled. It is called for every request,
 	// concurrently.
 	Secrets func() []verification.Secret
+	// Path is the path to which Stripe must send its events. Every other path is answered 404. Empty: Path.
+	Path string
 	// Tolerance is the greatest difference between a signature's time and Clock, in both directions. 0: 5 minutes.
 	Tolerance time.Duration
 	// Livemode is the mode whose events are applied. Events of the other mode are acknowledged and ignored. nil: both are applied.
@@ -91,6 +93,9 @@ func New(config Config) (*Handler, error) {
 	if config.Tolerance < 0 || config.ApplyTimeout < 0 || config.MaxInFlight < 0 {
 		return nil, errors.New("webhook: Tolerance, ApplyTimeout and MaxInFlight must not be negative")
 	}
+	if config.Path == "" {
+		config.Path = Path
+	}
 	if config.Tolerance == 0 {
 		config.Tolerance = defaultTolerance
 	}
@@ -134,7 +139,7 @@ func (h *Handler) process(w http.ResponseWriter, r *http.Request) (result Result
 			result = Result{Status: http.StatusServiceUnavailable, Reason: ReasonPanic}
 		}
 	}()
-	if r.URL.Path != Path {
+	if r.URL.Path != h.config.Path {
 		return Result{Status: http.StatusNotFound, Reason: ReasonWrongPath}
 	}
 	if r.Method != http.MethodPost {
