@@ -1,6 +1,7 @@
 package stripeapi
 
 import (
+	"bytes"
 	"context"
 	"math"
 	"net/http"
@@ -30,6 +31,10 @@ const (
 	OperationEvents         Operation = "events"
 	OperationEndpoints      Operation = "endpoints"
 	OperationCreateEndpoint Operation = "create_endpoint"
+
+	OperationDestinations      Operation = "destinations"
+	OperationCreateDestination Operation = "create_destination"
+	OperationProbe             Operation = "probe"
 )
 
 // request is one request to Stripe.
@@ -40,6 +45,10 @@ type request struct {
 	purpose   verification.Purpose
 	account   string // the connected account; empty for the platform
 	form      *form.Values
+	// json is a JSON body, which API v2 takes instead of a form.
+	json []byte
+	// version is the Stripe-Version. Empty means stripe-go's.
+	version string
 	// idempotencyKey is only for POST.
 	idempotencyKey string
 	// decode reads a 200. It returns "", or a fixed sentence that says why the answer cannot be used.
@@ -84,16 +93,9 @@ func (c *Client) send(caller context.Context, r request) fault {
 		read.refund()
 		return busy(caller)
 	}
-	params := &stripe.Params{Context: ctx}
-	if r.account != "" {
-		params.SetStripeAccount(r.account)
-	}
-	if r.idempotencyKey != "" {
-		params.SetIdempotencyKey(r.idempotencyKey)
-	}
 	var response raw
 	started := c.config.Clock()
-	err := c.backend.CallRaw(r.method, r.path, c.config.Key().Reveal(), r.form, params, &response)
+	err := c.exchange(ctx, r, &response)
 	took := c.config.Clock().Sub(started)
 	if err != nil {
 		return classify(caller, r.method, err)
@@ -106,6 +108,29 @@ func (c *Client) send(caller context.Context, r request) fault {
 		return unavailable(caller, wrong)
 	}
 	return fault{outcome: OutcomeOK}
+}
+
+// exchange sends a request and reads its answer.
+func (c *Client) exchange(ctx context.Context, r request, response *raw) error {
+	params := &stripe.Params{Context: ctx, Headers: http.Header{}}
+	if r.account != "" {
+		params.SetStripeAccount(r.account)
+	}
+	if r.version != "" {
+		params.Headers.Set("Stripe-Version", r.version)
+	}
+	if r.idempotencyKey != "" {
+		params.SetIdempotencyKey(r.idempotencyKey)
+	}
+	key := c.config.Key()
+	if r.json == nil {
+		return c.backend.CallRaw(r.method, r.path, key.Reveal(), r.form, params, response)
+	}
+	sent, err := c.backend.NewRequest(r.method, r.path, key.Reveal(), "application/json", params)
+	if err != nil {
+		return err
+	}
+	return c.backend.Do(sent, bytes.NewBuffer(r.json), response)
 }
 
 // awaitSlot waits for a slot of the rate. Reads for PurposeAmbiguous have their own rate, which no other call can use up.

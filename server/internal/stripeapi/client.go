@@ -57,7 +57,7 @@ type Config struct {
 // Client calls Stripe's API. It is safe for concurrent use.
 type Client struct {
 	config    Config
-	backend   stripe.Backend
+	backend   *stripe.BackendImplementation
 	transport *http.Transport
 	ambiguous *shares.Schedule // the reads for PurposeAmbiguous
 	others    *shares.Schedule // all other requests: retries first
@@ -106,19 +106,23 @@ func New(config Config) (*Client, error) {
 		config.Trace = func(ctx context.Context, _ Operation) (context.Context, func(Outcome)) { return ctx, func(Outcome) {} }
 	}
 	transport := newTransport()
+	backend, ok := stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
+		URL:               stripe.String(config.Base),
+		HTTPClient:        newHTTPClient(transport, config.Timeout),
+		MaxNetworkRetries: stripe.Int64(0),
+		EnableTelemetry:   stripe.Bool(false),
+		LeveledLogger:     silence{},
+	}).(*stripe.BackendImplementation)
+	if !ok {
+		return nil, errors.New("stripe-go's backend is of another type than in version 76")
+	}
 	return &Client{
 		config:    config,
 		transport: transport,
 		ambiguous: shares.NewSchedule(ambiguousRate*config.RatePerSecond, 1, 0),
 		others:    shares.NewSchedule(config.RatePerSecond, 2, config.CallerSharePercent),
 		budget:    newBudget(config.ReadsPerDay, config.CallerSharePercent, config.Clock, config.Logger),
-		backend: stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
-			URL:               stripe.String(config.Base),
-			HTTPClient:        newHTTPClient(transport, config.Timeout),
-			MaxNetworkRetries: stripe.Int64(0),
-			EnableTelemetry:   stripe.Bool(false),
-			LeveledLogger:     silence{},
-		}),
+		backend:   backend,
 	}, nil
 }
 

@@ -90,7 +90,7 @@ func (r *relay) send(ctx context.Context, s *sent) (string, error) {
 // spec. Then it changes each parameter name in turn, and stripe-mock must refuse it. Otherwise only Stripe itself
 // would find a wrong name.
 func TestRequestsAreStripes(t *testing.T) {
-	mock := startMock(t, "/v1/identity/verification_sessions", "/v1/identity/verification_sessions/{session}", "/v1/events", "/v1/webhook_endpoints")
+	mock := startMock(t, "/v1/identity/verification_sessions", "/v1/identity/verification_sessions/{session}", "/v1/identity/verification_sessions/{session}/cancel", "/v1/events", "/v1/webhook_endpoints")
 	get := "GET /v1/identity/verification_sessions/" + id
 	document := fields{"allowed_types": []string{"passport", "id_card"}, "require_id_number": true, "require_live_capture": false, "require_matching_selfie": true}
 	// Of options Stripe's spec knows document alone at a creation, but more in answers (email, phone,
@@ -159,6 +159,9 @@ func TestRequestsAreStripes(t *testing.T) {
 				return err
 			},
 			names: []string{"limit", "limit", "starting_after"},
+		},
+		"probe the permission to write": {
+			call: func(ctx context.Context, c *client) error { return c.ProbeWrite(ctx) },
 		},
 		"create a webhook endpoint": {
 			answers: map[string]string{"POST /v1/webhook_endpoints": encode(endpoint("we_1", fields{"secret": "whsec_planted"}))},
