@@ -63,6 +63,7 @@ func everyMetric(t *testing.T) (addr string) {
 			m.CatchUpBehind([]telemetry.BehindAccount{{Name: "acct_1", Since: time.Now()}})
 			m.FeedRewound()
 			m.RedisMisconfigured("eviction", true)
+			m.EndpointProblem("disabled", true)
 			m.WatchOpened("session", true)
 			m.WatchEnded("session", "Unavailable")
 			m.WatchSent("session")

@@ -77,6 +77,7 @@ type App struct {
 	webhook    *http.Server
 	admin      *http.Server
 	service    *rpc.Service
+	endpoint   endpointWatch
 }
 
 // New builds all parts and makes no connection. c must be loaded. secrets are the texts that logger conceals: New adds those that
@@ -198,9 +199,13 @@ func (a *App) newIngest(s store.Store) *ingest.Ingest {
 	})
 }
 
-// jobs returns the jobs over all sessions, which one replica does at a time.
+// jobs returns the jobs that one replica does at a time.
 func (a *App) jobs() *maintain.Jobs {
-	return maintain.New(maintain.Config{Store: a.store, SettledTTL: time.Duration(a.config.SettledTTL), Clock: a.clock, Logger: a.logger})
+	config := maintain.Config{Store: a.store, SettledTTL: time.Duration(a.config.SettledTTL), Clock: a.clock, Logger: a.logger}
+	if a.stripe != nil {
+		config.CheckEndpoint, config.ShowEndpoint = a.checkEndpoint, a.showEndpoint
+	}
+	return maintain.New(config)
 }
 
 // ready is called with each change of readiness. After an outage of Redis, a catch-up finds the events that were missed.

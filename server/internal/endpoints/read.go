@@ -35,12 +35,18 @@ func Read(ctx context.Context, client Stripe) (all []stripeapi.Endpoint, note st
 	return merge(first, second), note, nil
 }
 
-// errNoList replaces verification.ErrStripeUnknown, whose text is about sessions.
-var errNoList = errors.New("Stripe answers 404: the account does not have this part of the API, or STRIPE_API_BASE is wrong")
+// noListError is a verification.ErrStripeUnknown without its text, which is about sessions.
+type noListError struct{}
+
+func (noListError) Error() string {
+	return "Stripe answers 404: the account does not have this part of the API, or STRIPE_API_BASE is wrong"
+}
+
+func (noListError) Unwrap() error { return verification.ErrStripeUnknown }
 
 func explain(err error) error {
 	if errors.Is(err, verification.ErrStripeUnknown) {
-		return errNoList
+		return noListError{}
 	}
 	return err
 }
@@ -49,12 +55,12 @@ func explain(err error) error {
 func merge(first, second []stripeapi.Endpoint) []stripeapi.Endpoint {
 	all := slices.Clone(first)
 	for _, e := range second {
-		i := slices.IndexFunc(all, func(o stripeapi.Endpoint) bool { return sameObject(o.ID, e.ID) })
+		i := slices.IndexFunc(all, func(o stripeapi.Endpoint) bool { return o.ID == e.ID })
 		if i < 0 {
 			all = append(all, e)
 			continue
 		}
-		e.ID, e.V2 = all[i].ID, false
+		e.V2 = false
 		if e.URL == "" && e.Transport == "" {
 			e.URL = all[i].URL
 		}
@@ -64,13 +70,6 @@ func merge(first, second []stripeapi.Endpoint) []stripeapi.Endpoint {
 		all[i] = e
 	}
 	return all
-}
-
-// sameObject reports whether two ids are of one object. The prefix can be we_ in one version of the API and ed_ in the other.
-func sameObject(a, b string) bool {
-	_, restA, okA := strings.Cut(a, "_")
-	_, restB, okB := strings.Cut(b, "_")
-	return a == b || okA && okB && restA == restB
 }
 
 // missingEvents returns the types that the server needs and the endpoint does not get. "*" does not include redacted:

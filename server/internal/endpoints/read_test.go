@@ -82,7 +82,8 @@ func TestMergeShowsEachOnce(t *testing.T) {
 	want := []stripeapi.Endpoint{
 		{ID: "we_1", URL: hook, APIVersion: "2023-10-16", Enabled: true, EnabledEvents: []string{"*"}},
 		{ID: "ed_2", URL: hook, Enabled: true, Thin: true},
-		{ID: "we_3", URL: hook, Thin: true},
+		{ID: "we_3", URL: hook},
+		{ID: "ed_3", URL: hook, Thin: true, V2: true},
 		{ID: "ed_4", URL: hook, Thin: true, V2: true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
