@@ -195,3 +195,36 @@ func hostOf(text string) string {
 	}
 	return u.Host
 }
+
+// Own describes the enabled endpoints that send to the server.
+type Own struct {
+	// Enabled is the number of the endpoints, Thin and Snapshot those of each style.
+	Enabled, Thin, Snapshot int
+	names                   string
+}
+
+// String returns the ids and URLs.
+func (o Own) String() string { return o.names }
+
+// Mine returns the enabled endpoints that send Identity events to the server. own and path are those of Judge.
+func Mine(all []stripeapi.Endpoint, own, path string) Own {
+	var o Own
+	var mine []stripeapi.Endpoint
+	for _, e := range all {
+		here := config.PathMismatch(e.URL, path) == ""
+		if own != "" {
+			here = withoutQuery(e.URL) == withoutQuery(own)
+		}
+		if !e.Enabled || e.URL == "" || !here || !ofIdentity(e) {
+			continue
+		}
+		mine = append(mine, e)
+		if o.Enabled++; e.Thin {
+			o.Thin++
+		} else {
+			o.Snapshot++
+		}
+	}
+	o.names = named(mine)
+	return o
+}
