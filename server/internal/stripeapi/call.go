@@ -28,7 +28,9 @@ const (
 	OperationRetrieve       Operation = "retrieve"
 	OperationFind           Operation = "find"
 	OperationCreate         Operation = "create"
+	OperationEphemeralKey   Operation = "ephemeral_key"
 	OperationEvents         Operation = "events"
+	OperationEvent          Operation = "event"
 	OperationEndpoints      Operation = "endpoints"
 	OperationCreateEndpoint Operation = "create_endpoint"
 

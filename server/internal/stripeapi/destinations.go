@@ -4,13 +4,16 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/stripe/stripe-go/v76/form"
 
+	"example.com/verification-status/server/internal/stripeevent"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -139,12 +142,12 @@ func (c *Client) decodeDestinations(body []byte) (read []Endpoint, next *form.Va
 		Data []json.RawMessage `json:"data"`
 		Next string            `json:"next_page_url"`
 	}
-	if json.Unmarshal(body, &list) != nil || list.Data == nil {
+	if stripeevent.Unmarshal(body, &list) != nil || list.Data == nil {
 		return nil, nil, "an answer that is not a list of event destinations"
 	}
 	for _, item := range list.Data {
 		var o destinationObject
-		if json.Unmarshal(item, &o) != nil || o.Object != destinationType {
+		if stripeevent.Unmarshal(item, &o) != nil || o.Object != destinationType {
 			return nil, nil, "a list of other objects than event destinations"
 		}
 		e := o.endpoint()
@@ -177,8 +180,8 @@ func nextPage(text string) (next *form.Values, wrong string) {
 		query.Set(includeField, includeURL)
 	}
 	next = &form.Values{}
-	for name, values := range query {
-		for _, value := range values {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		for _, value := range query[name] {
 			next.Add(name, value)
 		}
 	}
@@ -187,7 +190,7 @@ func nextPage(text string) (next *form.Values, wrong string) {
 
 func decodeNewDestination(body []byte) (made Endpoint, secret verification.Secret, wrong string) {
 	var o destinationObject
-	if json.Unmarshal(body, &o) != nil || o.Object != destinationType {
+	if stripeevent.Unmarshal(body, &o) != nil || o.Object != destinationType {
 		return Endpoint{}, "", "an answer that is not an event destination"
 	}
 	made = o.endpoint()

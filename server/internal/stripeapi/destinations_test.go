@@ -140,6 +140,7 @@ func TestDestinationErrors(t *testing.T) {
 		"down":                {503, refusal("api_error", ""), verification.ErrStripeUnavailable, 3},
 		"no list, no secret":  {200, encode(destination("ed_1", nil)), verification.ErrStripeUnavailable, 3},
 		"a list of endpoints": {200, pageOf(nil, endpoint("we_1", nil)), verification.ErrStripeUnavailable, 3},
+		"another case":        {200, `{"Data":[],"data":null,"Id":"ed_1","object":"v2.core.event_destination","webhook_endpoint":{"Signing_Secret":"whsec_planted"}}`, verification.ErrStripeUnavailable, 3},
 		"another list":        {200, pageOf("/v1/webhook_endpoints?page=2", destination("ed_1", nil)), verification.ErrStripeUnavailable, 3},
 		"a list without page": {200, pageOf("/v2/core/event_destinations", destination("ed_1", nil)), verification.ErrStripeUnavailable, 3},
 		"escape codes":        {200, pageOf(nil, destination("ed_1", fields{"webhook_endpoint": fields{"url": "https://a/\x1b[2J"}})), verification.ErrStripeUnavailable, 3},

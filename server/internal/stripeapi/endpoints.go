@@ -3,7 +3,6 @@ package stripeapi
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"regexp"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/stripe/stripe-go/v76/form"
 
+	"example.com/verification-status/server/internal/stripeevent"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -157,7 +157,7 @@ func (c *Client) decodeEndpoints(body []byte) (read []Endpoint, last string, mor
 		Data   []endpointObject `json:"data"`
 		More   bool             `json:"has_more"`
 	}
-	if json.Unmarshal(body, &list) != nil || list.Object != "list" {
+	if stripeevent.Unmarshal(body, &list) != nil || list.Object != "list" {
 		return nil, "", false, "an answer that is not a list of webhook endpoints"
 	}
 	for _, o := range list.Data {
@@ -182,7 +182,7 @@ func (c *Client) decodeEndpoints(body []byte) (read []Endpoint, last string, mor
 
 func decodeNewEndpoint(body []byte) (made Endpoint, secret verification.Secret, wrong string) {
 	var o endpointObject
-	if json.Unmarshal(body, &o) != nil {
+	if stripeevent.Unmarshal(body, &o) != nil {
 		return Endpoint{}, "", "an answer that is not a webhook endpoint"
 	}
 	made = o.endpoint()

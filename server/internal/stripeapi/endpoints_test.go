@@ -161,6 +161,7 @@ func TestCreateEndpointAsksForALostAnswer(t *testing.T) {
 }
 
 func TestEndpointErrors(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		status   int
 		body     string
@@ -171,6 +172,7 @@ func TestEndpointErrors(t *testing.T) {
 		"down":                {503, refusal("api_error", ""), verification.ErrStripeUnavailable, 3},
 		"no list, no secret":  {200, encode(endpoint("we_1", nil)), verification.ErrStripeUnavailable, 3},
 		"a list of sessions":  {200, listOf(false, session(nil)), verification.ErrStripeUnavailable, 3},
+		"another case":        {200, `{"Object":"list","Data":[],"id":"we_1","Secret":"whsec_planted","url":"https://a.example/"}`, verification.ErrStripeUnavailable, 3},
 		"an empty list, more": {200, listOf(true), verification.ErrStripeUnavailable, 3},
 		"escape codes":        {200, listOf(false, endpoint("we_1", fields{"url": "https://a/\x1b[2J"})), verification.ErrStripeUnavailable, 3},
 		"refused":             {400, refusal("invalid_request_error", "url_invalid"), &verification.StripeRefusedError{Code: "url_invalid"}, 1},
