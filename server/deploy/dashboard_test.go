@@ -61,6 +61,7 @@ func everyMetric(t *testing.T) (addr string) {
 			m.StripeCall("retrieve", "ok")
 			m.CatchUp("done", time.Now(), 1, 1, 1, 1)
 			m.CatchUpBehind([]telemetry.BehindAccount{{Name: "acct_1", Since: time.Now()}})
+			m.ThinWithoutSnapshot(1)
 			m.FeedRewound()
 			m.RedisMisconfigured("eviction", true)
 			m.EndpointProblem("disabled", true)

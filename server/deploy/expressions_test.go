@@ -132,7 +132,7 @@ func labelsOf() map[string][]string {
 // valuesOf returns the values of the labels that expressions select, from the code that sets them.
 var valuesOf = map[string][]string{
 	"verification_webhooks_total reason": {string(webhook.ReasonApplied), string(webhook.ReasonDuplicate), string(webhook.ReasonWrongSignature),
-		string(webhook.ReasonTooOld), string(webhook.ReasonInFuture)},
+		string(webhook.ReasonTooOld), string(webhook.ReasonInFuture), string(webhook.ReasonNoKey), string(webhook.ReasonKeyRefused)},
 	"verification_stripe_calls_total outcome": {
 		string(stripeapi.OutcomeUnauthorized), string(stripeapi.OutcomeUnavailable), string(stripeapi.OutcomeBudget), string(stripeapi.OutcomeBusy),
 	},

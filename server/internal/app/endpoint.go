@@ -77,6 +77,11 @@ func (a *App) showNoWebhooks() {
 	for _, eventType := range verification.EventTypes {
 		a.metrics.NoWebhook(http.StatusOK, string(webhook.ReasonApplied), eventType)
 	}
+	for _, eventType := range verification.EventTypes {
+		for _, reason := range []webhook.Reason{webhook.ReasonNoKey, webhook.ReasonKeyRefused} {
+			a.metrics.NoWebhook(http.StatusServiceUnavailable, string(reason), verification.ThinPrefix+eventType)
+		}
+	}
 	for _, reason := range []webhook.Reason{webhook.ReasonWrongSignature, webhook.ReasonTooOld, webhook.ReasonInFuture} {
 		a.metrics.NoWebhook(http.StatusBadRequest, string(reason), "")
 	}

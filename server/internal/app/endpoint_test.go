@@ -112,6 +112,7 @@ func TestNoWebhooksAreShown(t *testing.T) {
 	a.showNoWebhooks()
 	for _, want := range []string{
 		`verification_webhooks_total{reason="applied",status="200",type="identity.verification_session.verified"} 0`,
+		`verification_webhooks_total{reason="no_key",status="503",type="v1.identity.verification_session.verified"} 0`,
 		`verification_webhooks_total{reason="wrong_signature",status="400",type=""} 0`,
 	} {
 		if !strings.Contains(page(t, a.metrics), want) {
