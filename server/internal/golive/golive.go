@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxSkew is the difference of the clocks that is a problem. A signature is refused at five minutes.
-	maxSkew = 30 * time.Second
+	// maxSkew is the difference of the clocks that is a problem. Webhooks are refused at five minutes, and can be on their way for long.
+	maxSkew = 2 * time.Minute
 	// pages bounds the pages of the last day's events that are counted.
 	pages = 20
 	// maxAccounts bounds the accounts of STRIPE_ACCOUNTS that are tried.

@@ -25,7 +25,7 @@ func TestCommandLineLeadsToItsHelp(t *testing.T) {
 		{"dev extra", "", []string{"unexpected argument extra", "for help: server dev --help"}},
 		{"serve --grcp-addr :1", "", []string{"unknown flag --grcp-addr", `did you mean "--grpc-addr"?`, "for help: server serve --help"}},
 		{"token new --name a", "", []string{"--rights", "for help: server token new --help"}},
-		{"trigger", "", []string{"<type>", "for help: server trigger --help"}},
+		{"trigger", "", []string{"--url", "for help: server trigger --help"}},
 		{"webhook-endpoint create", "", []string{"--url", "for help: server webhook-endpoint create --help"}},
 		{"--verbose", "", []string{"unknown flag --verbose", "for help: server --help"}},
 	} {
