@@ -33,6 +33,10 @@ const (
 	OperationEvent          Operation = "event"
 	OperationEndpoints      Operation = "endpoints"
 	OperationCreateEndpoint Operation = "create_endpoint"
+
+	OperationDestinations      Operation = "destinations"
+	OperationCreateDestination Operation = "create_destination"
+	OperationProbe             Operation = "probe"
 )
 
 // request is one request to Stripe.
