@@ -28,6 +28,7 @@ const (
 	OperationFind           Operation = "find"
 	OperationCreate         Operation = "create"
 	OperationEvents         Operation = "events"
+	OperationSessions       Operation = "sessions"
 	OperationEndpoints      Operation = "endpoints"
 	OperationCreateEndpoint Operation = "create_endpoint"
 )

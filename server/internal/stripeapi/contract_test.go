@@ -152,6 +152,13 @@ func TestRequestsAreStripes(t *testing.T) {
 			},
 			names: []string{"created[gte]", "created[lt]", "limit", "starting_after", "types[]"},
 		},
+		"list sessions": {
+			call: func(ctx context.Context, c *client) error {
+				_, err := c.Sessions(ctx, "acct_1Abc", verification.SessionQuery{From: 1790000100, Before: 1790000500, After: "vs_5"})
+				return err
+			},
+			names: []string{"created[gte]", "created[lt]", "limit", "starting_after"},
+		},
 		"list webhook endpoints": {
 			answers: map[string]string{"GET /v1/webhook_endpoints?limit=100": listOf(true, endpoint("we_1", nil))},
 			call: func(ctx context.Context, c *client) error {

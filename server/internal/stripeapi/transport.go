@@ -47,7 +47,7 @@ func (b boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := b.RoundTripper.RoundTrip(r)
 	if err == nil {
 		left := maxAnswer
-		if strings.HasSuffix(r.URL.Path, eventsPath) {
+		if strings.HasSuffix(r.URL.Path, eventsPath) || strings.HasSuffix(r.URL.Path, sessionsPath) {
 			left = maxEventPage
 		}
 		response.Body = &boundedBody{ReadCloser: response.Body, left: left}
