@@ -107,6 +107,10 @@ func (s *fakeStripe) Read(_ context.Context, _ verification.Purpose, account, id
 	return verification.Retrieved{}, verification.ErrStripeUnknown
 }
 
+func (s *fakeStripe) Event(context.Context, string, string, string) (verification.Event, error) {
+	return verification.Event{}, verification.ErrStripeUnknown
+}
+
 func (s *fakeStripe) FindByReference(context.Context, string) (verification.Retrieved, error) {
 	return verification.Retrieved{}, verification.ErrStripeUnknown
 }

@@ -16,13 +16,13 @@ type question struct{ account, id, reference string }
 // String returns different texts for different questions, whatever their parts are.
 func (q question) String() string { return fmt.Sprintf("%q %q %q", q.account, q.id, q.reference) }
 
-// ReadUnknown reads a session that the store does not have from Stripe, and stores it. Concurrent calls of one caller
+// ReadUnknown reads a session of an account that the store does not have from Stripe, and stores it. Concurrent calls of one caller
 // share the read. It returns store.ErrNotFound if Stripe does not know the session either (see missFor), or if no API
 // key is configured. Other errors are verification's ErrStripe… (joined with the context's, if that ended first) or
 // the store's.
-func (i *Ingest) ReadUnknown(ctx context.Context, id string) (verification.Session, error) {
-	return i.readUnknown(ctx, question{id: id}, func(ctx context.Context) (verification.Session, error) {
-		retrieved, err := i.config.Stripe.Read(ctx, verification.PurposeLookup, "", id)
+func (i *Ingest) ReadUnknown(ctx context.Context, account, id string) (verification.Session, error) {
+	return i.readUnknown(ctx, question{account: account, id: id}, func(ctx context.Context) (verification.Session, error) {
+		retrieved, err := i.config.Stripe.Read(ctx, verification.PurposeLookup, account, id)
 		if err != nil {
 			return verification.Session{}, err
 		}
@@ -48,11 +48,11 @@ func (i *Ingest) reread(ctx context.Context, purpose verification.Purpose, curre
 	if i.config.Stripe == nil {
 		return current, verification.ErrStripeNotConfigured
 	}
-	read, err := i.read(ctx, purpose, verification.Object{ID: current.ID, Account: current.Account})
+	got, err := i.read(ctx, purpose, verification.Object{ID: current.ID, Account: current.Account})
 	if err != nil {
 		return current, err
 	}
-	return i.applyRead(ctx, read)
+	return i.applyRead(ctx, got.read)
 }
 
 func (i *Ingest) readUnknown(ctx context.Context, what question, ask func(context.Context) (verification.Session, error)) (verification.Session, error) {
@@ -116,12 +116,16 @@ func readThroughOf(err error) ReadThrough {
 
 // applyRead commits a read. A read that was overtaken changes nothing: the record is newer.
 func (i *Ingest) applyRead(ctx context.Context, read verification.Read) (verification.Session, error) {
-	session, err := i.config.Store.Update(ctx, read.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
-		next, outcome := verification.ApplyRead(current, read)
+	var outcome verification.Outcome
+	session, err := i.config.Store.Update(ctx, read.Object.ID, func(current verification.Session) (next verification.Session, write bool, err error) {
+		next, outcome = verification.ApplyRead(current, read)
 		return next, outcome.Write, nil
 	})
 	if err != nil {
 		return session, err
+	}
+	if read.Object.ReferenceTooLong && outcome.Write {
+		i.warnOfReference(ctx, read.Object)
 	}
 	return i.Inherit(ctx, session)
 }

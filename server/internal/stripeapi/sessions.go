@@ -55,7 +55,7 @@ func (c *Client) sessionPage(a answer, account string) (page verification.Sessio
 		Data   []json.RawMessage `json:"data"`
 		More   bool              `json:"has_more"`
 	}
-	if json.Unmarshal(a.body, &list) != nil || list.Object != "list" {
+	if stripeevent.Unmarshal(a.body, &list) != nil || list.Object != "list" {
 		return verification.SessionPage{}, "an answer that is not a list"
 	}
 	page.AsOf, page.More = a.asOf, list.More
