@@ -37,11 +37,7 @@ func (w *world) importPage() {
 // TestG1_G2_ModelWithAnImport is TestG1_ModelOfStripe with one to three imports at any moment of the life. Each event leaves its
 // entry and each failure is counted once.
 func TestG1_G2_ModelWithAnImport(t *testing.T) {
-	seed := *modelSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("seed: -life-seed=%d -lives=%d", seed, *modelLives)
+	seed := modelSeedOf(t)
 	begun := 0
 	for i := range *modelLives {
 		w := importedLife(seed, i, false)
@@ -69,4 +65,37 @@ func importedLife(seed uint64, number int, tell bool) *world {
 	}
 	w.live()
 	return w
+}
+
+// TestG1_G2_G16_ModelOfThinEventsWithAnImport is TestG16_ModelOfThinEvents with one to three imports at any moment of the life.
+func TestG1_G2_G16_ModelOfThinEventsWithAnImport(t *testing.T) {
+	seed := modelSeedOf(t)
+	live := func(number, percent int, tell bool) *thinWorld {
+		rng := rand.New(rand.NewPCG(seed, uint64(number)))
+		w := &thinWorld{world: &world{rng: rng, life: newLife(rng, false), tell: tell, now: lifeStart}, percent: percent, listed: true}
+		for range 1 + rng.IntN(3) {
+			w.after(rng.Int64N(w.life.end()-lifeStart+5000), w.importPage)
+		}
+		w.live()
+		return w
+	}
+	for _, percent := range []int{50, 100} {
+		begun := 0
+		for i := range thinLives() {
+			w := live(i, percent, false)
+			if len(w.record.History) > 0 && w.record.History[0].Source == SourceImport {
+				begun++
+			}
+			wrong := w.wrong
+			if wrong == "" {
+				wrong = w.life.differs(w.record)
+			}
+			if wrong != "" {
+				t.Fatalf("-life-seed=%d, life %d, %d%% thin: %s\n%s", seed, i, percent, wrong, live(i, percent, true).trace.String())
+			}
+		}
+		if begun < thinLives()/30 {
+			t.Errorf("%d%% thin: of %d lives only %d began by an import", percent, thinLives(), begun)
+		}
+	}
 }
