@@ -89,6 +89,9 @@ func (w *walk) session(ctx context.Context, one verification.Listed) error {
 	case err != nil:
 		return fmt.Errorf("storing session %s: %w", one.Object.ID, err)
 	case made:
+		if one.Object.ReferenceTooLong {
+			w.config.Logger.Warn("the reference of a session is over 255 bytes and is ignored: callers find the session by its id only", "session_id", one.Object.ID)
+		}
 		w.count(func(s *Summary) {
 			s.New++
 			if session.Tombstone() {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// awayFor is how long a reader of the feed may be away, or behind, without losing its position to an import alone: a
-// restart, or a deployment.
+// awayFor is how long a reader of the feed can be away, or behind, without losing its position to an import alone. A
+// restart or a deployment takes less.
 const awayFor = 10 * time.Minute
 
 // pace limits the changes that the import adds to the feed. The feed keeps FeedMaxLen changes in each partition. If an import

@@ -58,7 +58,7 @@ func TestAnImportLeavesReadersOfTheFeedTime(t *testing.T) {
 	})
 }
 
-func TestPaceForgetsNothingTooEarly(t *testing.T) {
+func TestPaceCountsTheChangesOfTenMinutes(t *testing.T) {
 	p := newPace(Config{Store: newFakeStore(), FeedMaxLen: 400})
 	now := time.Unix(1_790_000_000, 0)
 	for range 101 {

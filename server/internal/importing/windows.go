@@ -11,7 +11,7 @@ import (
 const (
 	pageSize = 100 // sessions, as Stripe lists them
 	// A window with more than windowHolds sessions is listed again in smaller parts. A window should hold a sixth of that:
-	// only its last page is not full, so few reads are wasted, and the next window may be six times denser.
+	// only its last page is not full, so few reads are wasted, and the next window can be six times denser.
 	windowHolds = 30 * pageSize
 	aims        = 6
 	// maxGrowth is how much wider a window can be than the one before.

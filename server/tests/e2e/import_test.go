@@ -51,7 +51,7 @@ func TestG1_G2_AnImportThatIsKilledBesideWebhooks(t *testing.T) {
 	if err := s.SetEndpoints(stripesim.Endpoint{URL: server.Webhook, Secrets: []string{rig.WebhookSecret}}); err != nil {
 		t.Fatal(err)
 	}
-	changed := s.goOn(t, seed)
+	changed := s.change(t, seed)
 
 	began := time.Now()
 	var last *rig.Process
@@ -160,9 +160,9 @@ func (s *pastStripe) pages() int {
 	return s.listed
 }
 
-// goOn lets people go on until the test ends or changed is called, which returns how many changes there were: they submit, cancel,
-// are redacted and come anew, each session once.
-func (s *pastStripe) goOn(t *testing.T, seed uint64) (changed func() int) {
+// change makes people act until the test ends or changed is called, which returns how many changes there were. Sessions are
+// submitted, canceled and redacted, each of them once, and new ones are created.
+func (s *pastStripe) change(t *testing.T, seed uint64) (changed func() int) {
 	t.Helper()
 	ids := []string{}
 	for _, session := range s.Sessions() {
