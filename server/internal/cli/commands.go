@@ -17,6 +17,7 @@ It receives Stripe's identity.verification_session.* webhooks, keeps the state o
 type commands struct {
 	Dev         devCommand         `cmd:"" help:"Run the server with an embedded Redis and a simulated Stripe. It needs nothing installed, and keeps nothing."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Check whether the server on this machine is ready, for containers: the exit code is 0 if it is."`
+	Import      importCommand      `cmd:"" help:"Bring in the sessions that Stripe has from before this service, beside running servers, and print a summary. It can be stopped at any moment: the same command resumes. It takes the settings of serve."`
 	Licenses    licensesCommand    `cmd:"" help:"Print the licences and notices of the modules in this program."`
 	Reconcile   reconcileCommand   `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and print a summary. It takes the settings of serve."`
 	Serve       serveCommand       `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`

@@ -30,6 +30,7 @@ const (
 	OperationCreate         Operation = "create"
 	OperationEphemeralKey   Operation = "ephemeral_key"
 	OperationEvents         Operation = "events"
+	OperationSessions       Operation = "sessions"
 	OperationEvent          Operation = "event"
 	OperationEndpoints      Operation = "endpoints"
 	OperationCreateEndpoint Operation = "create_endpoint"

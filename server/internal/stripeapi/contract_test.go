@@ -180,6 +180,13 @@ func TestRequestsAreStripes(t *testing.T) {
 			},
 			names: []string{"created[gte]", "created[lt]", "limit", "starting_after", "types[]"},
 		},
+		"list sessions": {
+			call: func(ctx context.Context, c *client) error {
+				_, err := c.Sessions(ctx, "acct_1Abc", verification.SessionQuery{From: 1790000100, Before: 1790000500, After: "vs_5"})
+				return err
+			},
+			names: []string{"created[gte]", "created[lt]", "limit", "starting_after"},
+		},
 		"read an event": {
 			answers: map[string]string{"GET /v1/events/evt_1Old": encode(event("evt_1Old", 1790000100, nil))},
 			call: func(ctx context.Context, c *client) error {
