@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+
 	"example.com/verification-status/client"
 	"example.com/verification-status/client/clienttest"
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -61,6 +63,60 @@ func TestWhatCannotBeAskedIsInvalid(t *testing.T) {
 	if _, err := c.Retry(within(t), "vs_\xff"); !errors.Is(err, client.ErrInvalidRequest) {
 		t.Errorf("Retry: %v", err)
 	}
+	for _, text := range []string{"\xff", "nonsense"} {
+		for name, option := range map[string]client.RetryOption{"account": client.Account(text), "version": client.EphemeralKey(text), "URL": client.ReplaceClosed(text)} {
+			if _, err := c.Retry(within(t), "vs_1", option); !errors.Is(err, client.ErrInvalidRequest) {
+				t.Errorf("Retry with the %s %q: %v", name, text, err)
+			}
+		}
+		if _, err := c.Status(within(t), client.Session("vs_1"), client.Account(text)); !errors.Is(err, client.ErrInvalidRequest) {
+			t.Errorf("Status with the account %q: %v", text, err)
+		}
+	}
+	if _, err := c.Status(within(t), client.Reference("person"), client.Account("acct_1")); !errors.Is(err, client.ErrInvalidRequest) {
+		t.Errorf("Status of a reference with an account: %v", err)
+	}
+}
+
+func TestTheAccountOfASession(t *testing.T) {
+	server := newServer(t)
+	c := server.Client()
+	of := session("vs_1", requiresInput)
+	of.Account = "acct_1"
+	server.Set(of)
+	for account, found := range map[string]bool{"acct_1": true, "": true, "acct_2": false} {
+		v, status := c.Status(within(t), client.Session("vs_1"), client.Account(account))
+		_, history, err := c.History(within(t), client.Session("vs_1"), client.Account(account))
+		link, retry := c.Retry(within(t), "vs_1", client.Account(account))
+		for name, err := range map[string]error{"Status": status, "History": err, "Retry": retry} {
+			if found && err != nil || !found && !errors.Is(err, client.ErrNotFound) {
+				t.Errorf("%s in %q: %v; found: want %v", name, account, err, found)
+			}
+		}
+		if found && (v.GetAccount() != "acct_1" || len(history) != 1 || link.URL.Reveal() == "" || link.EphemeralKeySecret.Reveal() != "") {
+			t.Errorf("in %q: %v, %v, %v", account, v, history, link)
+		}
+	}
+	if link, err := c.Retry(within(t), "vs_1", client.EphemeralKey("2026-09-30.endive")); err != nil || link.EphemeralKeySecret.Reveal() == "" || link.URL.Reveal() == "" {
+		t.Errorf("with a version: %v, %v; want a key and a link", link, err)
+	}
+}
+
+func TestWhatStripeRefusesHasItsCode(t *testing.T) {
+	server := newServer(t)
+	for want, refused := range map[string]error{
+		"no_link": clienttest.StripeRefused("no_link"),
+		"":        clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN),
+	} {
+		server.OnRetry(func(*verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
+			return nil, refused
+		})
+		_, err := server.Client().Retry(within(t), "vs_1")
+		var e *client.Error
+		if !errors.As(err, &e) || e.Metadata["stripe_code"] != want || e.Code != codes.FailedPrecondition || errors.Is(err, client.ErrNotFound) || errors.Is(err, client.ErrUnavailable) {
+			t.Errorf("%v; want FAILED_PRECONDITION with the stripe_code %q", err, want)
+		}
+	}
 }
 
 func TestStatusIsTriedAgain(t *testing.T) {
@@ -85,14 +141,19 @@ func TestRetryGivesALinkThatDoesNotShowItself(t *testing.T) {
 		asked = request
 		return &verificationv1.RetryVerificationResponse{
 			Verification: session("vs_2", requiresInput), ClientSecret: "vs_2_secret_hush", Url: "https://verify.stripe.test/hush",
+			EphemeralKeySecret: "ek_test_hush",
 		}, nil
 	})
-	link, err := server.Client().Retry(within(t), "vs_1", client.ReplaceClosed("https://shop.test/back"))
+	link, err := server.Client().Retry(within(t), "vs_1", client.ReplaceClosed("https://shop.test/back"), client.EphemeralKey("2026-09-30.endive"), client.Account("acct_1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !asked.GetReplaceClosed() || asked.GetReturnUrl() != "https://shop.test/back" || asked.GetSessionId() != "vs_1" {
+	if !asked.GetReplaceClosed() || asked.GetReturnUrl() != "https://shop.test/back" || asked.GetSessionId() != "vs_1" ||
+		asked.GetEphemeralKeyVersion() != "2026-09-30.endive" || asked.GetAccount() != "acct_1" {
 		t.Errorf("asked %v", asked)
+	}
+	if link.EphemeralKeySecret.Reveal() != "ek_test_hush" {
+		t.Errorf("ephemeral key %q", link.EphemeralKeySecret.Reveal())
 	}
 	if link.ClientSecret.Reveal() != "vs_2_secret_hush" || link.URL.Reveal() != "https://verify.stripe.test/hush" || link.Verification.GetSessionId() != "vs_2" {
 		t.Errorf("link %v, %q, %q", link.Verification, link.ClientSecret.Reveal(), link.URL.Reveal())

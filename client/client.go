@@ -87,7 +87,7 @@ func (c *Client) Status(ctx context.Context, subject Subject, options ...StatusO
 
 // History is Status, and also returns the session's history: every input that reached it, the oldest first.
 func (c *Client) History(ctx context.Context, subject Subject, options ...StatusOption) (*verificationv1.Verification, []*verificationv1.HistoryEntry, error) {
-	response, err := c.getStatus(ctx, subject, append(options[:len(options):len(options)], withHistory))
+	response, err := c.getStatus(ctx, subject, append(options[:len(options):len(options)], statusOption(withHistory)))
 	return response.GetVerification(), response.GetHistory(), err
 }
 
@@ -97,7 +97,10 @@ func (c *Client) getStatus(ctx context.Context, subject Subject, options []Statu
 	}
 	request := subject.statusRequest()
 	for _, option := range options {
-		option(request)
+		option.changeStatus(request)
+	}
+	if err := checkText("the account", request.GetAccount()); err != nil {
+		return nil, err
 	}
 	ctx, cancel := withDefaultTimeout(ctx, statusTimeout)
 	defer cancel()
@@ -108,13 +111,19 @@ func (c *Client) getStatus(ctx context.Context, subject Subject, options []Statu
 	return response, nil
 }
 
-// StatusOption changes one call of Status or History. Make one with [MinRevision].
-type StatusOption func(*verificationv1.GetStatusRequest)
+// StatusOption changes one call of Status or History. Make one with [MinRevision] or [Account].
+type StatusOption interface {
+	changeStatus(*verificationv1.GetStatusRequest)
+}
+
+type statusOption func(*verificationv1.GetStatusRequest)
+
+func (o statusOption) changeStatus(request *verificationv1.GetStatusRequest) { o(request) }
 
 // MinRevision asks for an answer that is at least as new as this revision of the session, so that a caller never reads
 // backwards. The call waits up to two seconds for it. It fails with [ErrRevisionLost] if the service never reaches it.
 func MinRevision(revision int32) StatusOption {
-	return func(request *verificationv1.GetStatusRequest) { request.MinRevision = revision }
+	return statusOption(func(request *verificationv1.GetStatusRequest) { request.MinRevision = revision })
 }
 
 func withHistory(request *verificationv1.GetStatusRequest) { request.IncludeHistory = true }

@@ -75,6 +75,12 @@ func RetryDenied(denial verificationv1.RetryDenial, supersededBy string, wait ti
 	return newError(verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED, "no retry", metadata, details...)
 }
 
+// StripeRefused returns the error of a call that Stripe refused, with the code that says why, such as "no_link" for a session
+// to which Stripe gives no link.
+func StripeRefused(stripeCode string) error {
+	return newError(verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED, "Stripe refused the call: "+stripeCode, map[string]string{"stripe_code": stripeCode})
+}
+
 func invalid(field, description string) error {
 	return newError(verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, field+": "+description, nil, badRequest(field, description))
 }

@@ -2,6 +2,7 @@ package clienttest
 
 import (
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"time"
@@ -11,12 +12,14 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// OnRetry sets the function that answers RetryVerification. It can return [RetryDenied] as an error. With nil, the rules of the
+// OnRetry sets the function that answers RetryVerification. It can return [RetryDenied], [StripeRefused] or [Error] as an
+// error. With nil, the rules of the
 // service with its default settings apply again:
 //
 //   - A retry is denied if Verification.retry says so.
 //   - Otherwise the answer is a new link. A failed session uses one of its retries, once for each failure.
 //   - With replace_closed, a canceled session gets a replacement, whose id is the old one with "_replacement".
+//   - With ephemeral_key_version, the answer also has a new key, "ek_test_" and the session's id and a number.
 func (s *Server) OnRetry(answer func(*verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error)) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
@@ -111,7 +114,7 @@ func (s *state) retry(request *verificationv1.RetryVerificationRequest) (*verifi
 	id := request.GetSessionId()
 	for range len(s.sessions) + 1 { // a chain of replacements
 		life := s.sessions[id]
-		if life == nil {
+		if life == nil || life.otherAccount(request.GetAccount()) {
 			return nil, Error(verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
 		}
 		v := life.latest()
@@ -191,6 +194,16 @@ func (s *state) link(v *verificationv1.Verification) *verificationv1.RetryVerifi
 	return &verificationv1.RetryVerificationResponse{
 		Verification: proto.CloneOf(v), ClientSecret: v.GetSessionId() + "_secret_test" + strconv.Itoa(s.links), Url: "https://verify.stripe.test/start/" + name,
 	}
+}
+
+// keyVersion matches the names of Stripe's API versions.
+var keyVersion = regexp.MustCompile(`^20\d\d-\d\d-\d\d(\.[a-z]{1,50})?$`)
+
+func checkKeyVersion(version string) error {
+	if version != "" && !keyVersion.MatchString(version) {
+		return invalid("ephemeral_key_version", "is not an API version of Stripe")
+	}
+	return nil
 }
 
 // checkReturnURL returns an error unless text is an absolute web address or empty.

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"regexp"
 	"slices"
 	"time"
 
@@ -25,6 +27,15 @@ func checkSessionID(id string) error {
 	return nil
 }
 
+var accountID = regexp.MustCompile(`^acct_[A-Za-z0-9_]{1,250}$`)
+
+func checkAccount(account string) error {
+	if account != "" && !accountID.MatchString(account) {
+		return invalid("account", "is not an account's id")
+	}
+	return nil
+}
+
 func checkReference(reference string) error {
 	if reference == "" || len(reference) > 255 {
 		return invalid("client_reference_id", "must have 1 to 255 bytes")
@@ -42,9 +53,12 @@ func (s *service) GetStatus(_ context.Context, request *verificationv1.GetStatus
 	var life *session
 	switch subject := request.GetSubject().(type) {
 	case *verificationv1.GetStatusRequest_SessionId:
-		life, err = s.state.sessions[subject.SessionId], checkSessionID(subject.SessionId)
+		life, err = s.state.sessions[subject.SessionId], cmp.Or(checkSessionID(subject.SessionId), checkAccount(request.GetAccount()))
 	case *verificationv1.GetStatusRequest_ClientReferenceId:
 		life, err = s.state.newest(subject.ClientReferenceId), checkReference(subject.ClientReferenceId)
+		if err == nil && request.GetAccount() != "" {
+			err = invalid("account", "does not go with client_reference_id")
+		}
 	default:
 		err = invalid("subject", "is missing: set session_id or client_reference_id")
 	}
@@ -55,6 +69,8 @@ func (s *service) GetStatus(_ context.Context, request *verificationv1.GetStatus
 		return nil, invalid("min_revision", "is negative")
 	case request.GetIncludePerson():
 		return nil, unimplemented("include_person")
+	case life.otherAccount(request.GetAccount()):
+		return nil, Error(verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
 	// The service waits up to two seconds for min_revision first.
 	case life.latest().GetRevision() < request.GetMinRevision():
 		return nil, Error(verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST)
@@ -73,7 +89,10 @@ func (s *service) RetryVerification(_ context.Context, request *verificationv1.R
 	answer, err := s.state.onRetry, s.state.nextFailure()
 	s.state.mu.Unlock()
 	if err == nil {
-		err = cmp.Or(checkSessionID(request.GetSessionId()), checkReturnURL(request.GetReturnUrl()))
+		err = cmp.Or(
+			checkSessionID(request.GetSessionId()), checkReturnURL(request.GetReturnUrl()),
+			checkKeyVersion(request.GetEphemeralKeyVersion()), checkAccount(request.GetAccount()),
+		)
 	}
 	switch {
 	case err != nil:
@@ -83,7 +102,11 @@ func (s *service) RetryVerification(_ context.Context, request *verificationv1.R
 	}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	return s.state.retry(request)
+	response, err := s.state.retry(request)
+	if err == nil && request.GetEphemeralKeyVersion() != "" {
+		response.EphemeralKeySecret = fmt.Sprintf("ek_test_%s_%d", response.GetVerification().GetSessionId(), s.state.links)
+	}
+	return response, err
 }
 
 func (s *service) ListVerifications(_ context.Context, request *verificationv1.ListVerificationsRequest) (*verificationv1.ListVerificationsResponse, error) {

@@ -138,6 +138,11 @@ func same(a, b *verificationv1.Verification) bool {
 	return proto.Equal(a, b)
 }
 
+// otherAccount reports whether a caller names another account than that of a session. It returns false without a session.
+func (l *session) otherAccount(account string) bool {
+	return l != nil && account != "" && l.latest().GetAccount() != account
+}
+
 func (l *session) latest() *verificationv1.Verification {
 	if l == nil || len(l.revisions) == 0 {
 		return nil

@@ -45,7 +45,7 @@ func (a *App) showMisconfigured(now string) {
 // showRefusedKeys makes the counts of calls for which Stripe refuses the key appear with 0, since an alert fires for the first one.
 func showRefusedKeys(m *telemetry.Metrics) {
 	for _, operation := range []stripeapi.Operation{
-		stripeapi.OperationRetrieve, stripeapi.OperationFind, stripeapi.OperationCreate, stripeapi.OperationEvents, stripeapi.OperationEvent,
+		stripeapi.OperationRetrieve, stripeapi.OperationFind, stripeapi.OperationCreate, stripeapi.OperationEphemeralKey, stripeapi.OperationEvents, stripeapi.OperationEvent,
 	} {
 		m.NoStripeCall(string(operation), string(stripeapi.OutcomeUnauthorized))
 	}

@@ -72,7 +72,7 @@ func TestReadThroughsAreCounted(t *testing.T) {
 			i.config.ObserveReadThrough = func(r ReadThrough) { seen = append(seen, r) }
 			for range 2 {
 				if _, err := kept.Get(t.Context(), sessionID); err != nil { // as callers do first
-					_, _ = i.ReadUnknown(t.Context(), sessionID)
+					_, _ = i.ReadUnknown(t.Context(), "", sessionID)
 				}
 			}
 			if !slices.Equal(seen, test.want) {

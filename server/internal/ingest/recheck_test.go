@@ -133,14 +133,14 @@ func TestG15_AWebhookEndsAMissHoweverOftenItWasAskedFor(t *testing.T) {
 		i := newIngest(t, kept, asked)
 		for range 4 {
 			time.Sleep(10 * time.Minute)
-			_, _ = i.ReadUnknown(t.Context(), sessionID)
+			_, _ = i.ReadUnknown(t.Context(), "", sessionID)
 		}
 		if asked.count() != 4 {
 			t.Fatalf("%d GETs, want 4", asked.count())
 		}
 		apply(t, i, event(1, 1, open))
 		clear(kept.held) // as where the store loses its last writes
-		if _, _ = i.ReadUnknown(t.Context(), sessionID); asked.count() != 5 {
+		if _, _ = i.ReadUnknown(t.Context(), "", sessionID); asked.count() != 5 {
 			t.Error("the miss is kept after the session's webhook")
 		}
 	})

@@ -16,13 +16,13 @@ type question struct{ account, id, reference string }
 // String returns different texts for different questions, whatever their parts are.
 func (q question) String() string { return fmt.Sprintf("%q %q %q", q.account, q.id, q.reference) }
 
-// ReadUnknown reads a session that the store does not have from Stripe, and stores it. Concurrent calls of one caller
+// ReadUnknown reads a session of an account that the store does not have from Stripe, and stores it. Concurrent calls of one caller
 // share the read. It returns store.ErrNotFound if Stripe does not know the session either (see missFor), or if no API
 // key is configured. Other errors are verification's ErrStripe… (joined with the context's, if that ended first) or
 // the store's.
-func (i *Ingest) ReadUnknown(ctx context.Context, id string) (verification.Session, error) {
-	return i.readUnknown(ctx, question{id: id}, func(ctx context.Context) (verification.Session, error) {
-		retrieved, err := i.config.Stripe.Read(ctx, verification.PurposeLookup, "", id)
+func (i *Ingest) ReadUnknown(ctx context.Context, account, id string) (verification.Session, error) {
+	return i.readUnknown(ctx, question{account: account, id: id}, func(ctx context.Context) (verification.Session, error) {
+		retrieved, err := i.config.Stripe.Read(ctx, verification.PurposeLookup, account, id)
 		if err != nil {
 			return verification.Session{}, err
 		}

@@ -26,7 +26,7 @@ func TestAHundredCallersForOneUnknownSessionMakeOneRead(t *testing.T) {
 		errs := make(chan error, 100)
 		for range cap(errs) {
 			go func() {
-				session, err := i.ReadUnknown(t.Context(), sessionID)
+				session, err := i.ReadUnknown(t.Context(), "", sessionID)
 				if err == nil && session.Status != verification.StatusVerified {
 					err = errors.New("it is " + session.Status)
 				}
@@ -64,13 +64,13 @@ func TestACallersCancelDoesNotEndTheOthersRead(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		first := make(chan error, 1)
 		go func() {
-			_, err := i.ReadUnknown(ctx, sessionID)
+			_, err := i.ReadUnknown(ctx, "", sessionID)
 			first <- err
 		}()
 		synctest.Wait()
 		second := make(chan error, 1)
 		go func() {
-			_, err := i.ReadUnknown(t.Context(), sessionID)
+			_, err := i.ReadUnknown(t.Context(), "", sessionID)
 			second <- err
 		}()
 		synctest.Wait()
@@ -97,7 +97,7 @@ func TestAReadThatNobodyWaitsForEndsInTime(t *testing.T) {
 		i := newIngest(t, &records{}, asked)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if _, err := i.ReadUnknown(ctx, sessionID); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := i.ReadUnknown(ctx, "", sessionID); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
 		began := time.Now()
@@ -123,7 +123,7 @@ func TestG15_AMissAtStripeIsCachedLongerEachTime(t *testing.T) {
 		{0, 1}, {1, 1}, {29, 1}, {30, 2}, {59, 2}, {149, 2}, {150, 3}, {749, 3}, {750, 4}, {1349, 4}, {1350, 5}, {1949, 5}, {1950, 6},
 	} {
 		now.Store(step.at)
-		if _, err := i.ReadUnknown(t.Context(), sessionID); !errors.Is(err, store.ErrNotFound) {
+		if _, err := i.ReadUnknown(t.Context(), "", sessionID); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("error %v", err)
 		}
 		if _, err := i.ReadUnknownReference(t.Context(), sessionID); !errors.Is(err, store.ErrNotFound) {
@@ -140,7 +140,7 @@ func TestAFailureOfStripeIsNotCachedAsAMiss(t *testing.T) {
 		asked := fails(fault)
 		i := newIngest(t, &records{}, asked)
 		for range 2 {
-			if _, err := i.ReadUnknown(t.Context(), sessionID); !errors.Is(err, fault) {
+			if _, err := i.ReadUnknown(t.Context(), "", sessionID); !errors.Is(err, fault) {
 				t.Errorf("error %v, want %v", err, fault)
 			}
 		}
@@ -152,7 +152,7 @@ func TestAFailureOfStripeIsNotCachedAsAMiss(t *testing.T) {
 
 func TestWithoutAKeyUnknownStaysUnknown(t *testing.T) {
 	i := newIngest(t, &records{}, nil)
-	if _, err := i.ReadUnknown(t.Context(), sessionID); !errors.Is(err, store.ErrNotFound) {
+	if _, err := i.ReadUnknown(t.Context(), "", sessionID); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("by id: %v", err)
 	}
 	if _, err := i.ReadUnknownReference(t.Context(), "person"); !errors.Is(err, store.ErrNotFound) {
@@ -175,7 +175,7 @@ func TestAReadOfAnUnknownSessionNeverOverwritesAWebhookThatWasFaster(t *testing.
 		return verification.Retrieved{Object: checking, AsOf: base + 1}, nil
 	}
 	i = newIngest(t, kept, asked)
-	session, err := i.ReadUnknown(t.Context(), sessionID)
+	session, err := i.ReadUnknown(t.Context(), "", sessionID)
 	if err != nil || session.Status != verification.StatusVerified || session.Revision != 1 {
 		t.Errorf("%+v, %v", session, err)
 	}
@@ -234,7 +234,7 @@ func TestRereadKeepsWhatIsNew(t *testing.T) {
 
 func TestTheStoresFailureIsAnErrorOfReadUnknown(t *testing.T) {
 	i := newIngest(t, &records{fail: store.ErrUnavailable}, says(passed, base))
-	if _, err := i.ReadUnknown(t.Context(), sessionID); !errors.Is(err, store.ErrUnavailable) {
+	if _, err := i.ReadUnknown(t.Context(), "", sessionID); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -175,7 +175,7 @@ func alike(message proto.Message) proto.Message {
 		m.ResumeToken = present(m.ResumeToken)
 	case *verificationv1.RetryVerificationResponse:
 		alikeVerification(m.GetVerification())
-		m.ClientSecret, m.Url = present(m.ClientSecret), present(m.Url)
+		m.ClientSecret, m.Url, m.EphemeralKeySecret = present(m.ClientSecret), present(m.Url), present(m.EphemeralKeySecret)
 	case *verificationv1.ListVerificationsResponse:
 		for _, v := range m.GetVerifications() {
 			alikeVerification(v)

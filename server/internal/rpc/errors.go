@@ -41,12 +41,19 @@ var (
 	errOvertaken     = errors.New("other changes overtook this call, several times in a row")
 	errWoken         = errors.New("the session arrived while Stripe was asked for it") // ends a read, not a stream
 	errNoLink        = errors.New("Stripe gave no link for the session")
+	errOtherAccount  = errors.New("the session is of another account than the caller names")
 )
 
 // deniedError is a retry that is refused.
 type deniedError struct {
 	decision     verification.Decision
 	supersededBy string
+	account      string // of the session, and so of its successor
+}
+
+// deniedBy returns the error for a decision about a session.
+func deniedBy(session verification.Session, decision verification.Decision) *deniedError {
+	return &deniedError{decision: decision, supersededBy: session.SupersededBy, account: session.Account}
 }
 
 func (e *deniedError) Error() string { return "no retry: " + denialText(e.decision.Denial) }
@@ -82,12 +89,13 @@ var kinds = []struct {
 		"the caller read too slowly; resume with the last token", false}},
 	{errOvertaken, kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT,
 		"the session changed while it was read; try again", true}},
-	{errNoLink, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,
-		"Stripe gave no link for the session; try again", true}},
 	{store.ErrNotFound, kind{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND,
 		"no such verification session is known here or at Stripe", false}},
-	{verification.ErrStripeUnknown, kind{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND,
-		"Stripe knows no such verification session", false}},
+	{errOtherAccount, kind{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND,
+		"no such verification session is known here in this account", false}},
+	// Stripe is asked about sessions that are not known here too, but then the error is store.ErrNotFound.
+	{verification.ErrStripeUnknown, kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN,
+		"this server knows the session, but Stripe does not know it under this server's API key: the session was deleted at Stripe, or the key is of another account or mode than the webhook; its operator must check STRIPE_API_KEY", false}},
 	{verification.ErrStripeNotConfigured, kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED,
 		"this server has no Stripe API key; its operator must set STRIPE_API_KEY", false}},
 	{verification.ErrStripeExcluded, kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED,
@@ -128,10 +136,9 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 	if errors.As(err, &denied) {
 		return s.denied(denied)
 	}
-	var refused *verification.StripeRefusedError
-	if errors.As(err, &refused) {
-		return newStatus(kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED,
-			"Stripe refused the call: " + refused.Code, false}, map[string]string{"stripe_code": refused.Code})
+	if code, text := refusal(err); code != "" {
+		return newStatus(kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED, text, false},
+			map[string]string{"stripe_code": code})
 	}
 	if sent, ok := status.FromError(err); ok {
 		return sent.Err() // gRPC's own error: the caller of a send has gone
@@ -162,6 +169,27 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 	s.config.Logger.ErrorContext(ctx, "unmapped error, answering INTERNAL", "error", err)
 	return newStatus(kind{codes.Internal, verificationv1.ErrorReason_ERROR_REASON_INTERNAL,
 		"a fault of this service; its log says more", false}, nil)
+}
+
+// The values of stripe_code that have a text of their own.
+const (
+	codeNoLink         = "no_link"         // of errNoLink: this service's own code, since Stripe's answer is a success
+	codeAccountInvalid = "account_invalid" // Stripe's code for a connected account that gives no access
+)
+
+// refusal returns the stripe_code and the text of a refusal by Stripe. It returns no code for another error.
+func refusal(err error) (code, text string) {
+	var refused *verification.StripeRefusedError
+	switch {
+	case errors.Is(err, errNoLink):
+		return codeNoLink, "Stripe gives no link for this session, although it requires input: cancel it at Stripe, then replace_closed creates another one"
+	case !errors.As(err, &refused):
+		return "", ""
+	case refused.Code == codeAccountInvalid:
+		return refused.Code, "the connected account of the session gives this service no access; it must grant access again"
+	default:
+		return refused.Code, "Stripe refused the call: " + refused.Code
+	}
 }
 
 // retryInfoFor returns the RetryInfo of an error that lasts longer than a second: a caller that obeys it must not retry

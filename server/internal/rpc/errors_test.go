@@ -101,7 +101,8 @@ func TestEveryKindOfErrorHasItsCodeReasonAndDetails(t *testing.T) {
 	}{
 		{invalid("min_revision", "is negative"), want{codes.InvalidArgument, verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, 0, "min_revision"}},
 		{store.ErrNotFound, want{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND, 0, ""}},
-		{verification.ErrStripeUnknown, want{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND, 0, ""}},
+		{errOtherAccount, want{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND, 0, ""}},
+		{verification.ErrStripeUnknown, want{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN, 0, ""}},
 		{denial(verification.DenialLimitReached), want{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_RETRY_DENIED, 0, ""}},
 		{resumetoken.ErrInvalid, want{codes.InvalidArgument, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID, 0, "resume_token"}},
 		{errTokenExpired, want{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED, 0, ""}},
@@ -114,7 +115,7 @@ func TestEveryKindOfErrorHasItsCodeReasonAndDetails(t *testing.T) {
 		{fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, context.DeadlineExceeded), want{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE, time.Second, ""}},
 		{verification.ErrStripeUnauthorized, want{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE, time.Minute, ""}},
 		{verification.ErrStripeBudget, want{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE, 24*time.Hour - 1000*time.Second, ""}}, // midnight,
-		{errNoLink, want{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE, time.Second, ""}},
+		{errNoLink, want{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED, 0, ""}},
 		{&verification.StripeRefusedError{Code: "parameter_invalid"}, want{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED, 0, ""}},
 		{verification.ErrStripeNotConfigured, want{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED, 0, ""}},
 		{errDraining, want{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_DRAINING, time.Second, ""}},
@@ -161,7 +162,6 @@ func TestEveryKindOfErrorHasItsCodeReasonAndDetails(t *testing.T) {
 		verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND,
 		verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS,
 		verificationv1.ErrorReason_ERROR_REASON_COMPARISON_LIMIT, verificationv1.ErrorReason_ERROR_REASON_NOT_COMPARABLE,
-		verificationv1.ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN,
 	}
 	for _, reason := range slices.Concat(elsewhere, notBuilt) {
 		covered[reason.String()] = true
@@ -235,9 +235,20 @@ func TestNotFoundNamesWhereItLooked(t *testing.T) {
 }
 
 func TestStripesRefusalIsAnsweredWithItsCode(t *testing.T) {
-	err := newErrorService(&bytes.Buffer{}).fail(t.Context(), &verification.StripeRefusedError{Code: "parameter_invalid"})
-	if got := detailsOf(t, err).info.GetMetadata()["stripe_code"]; got != "parameter_invalid" {
-		t.Errorf("stripe_code %q", got)
+	for want, refused := range map[string]error{
+		"parameter_invalid": &verification.StripeRefusedError{Code: "parameter_invalid"},
+		"no_link":           errNoLink,
+		// As the adapter wraps it: one account's refusal, which must not read like a refused key.
+		"account_invalid": fmt.Errorf("an account (%w)", &verification.StripeRefusedError{Code: "account_invalid"}),
+	} {
+		d := wantError(t, newErrorService(&bytes.Buffer{}).failRetry(t.Context(), fmt.Errorf("somewhere: %w", refused)),
+			codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED)
+		if got := d.info.GetMetadata()["stripe_code"]; got != want {
+			t.Errorf("stripe_code %q, want %q", got, want)
+		}
+		if strings.Contains(d.message, "key") || strings.Contains(d.message, "somewhere") {
+			t.Errorf("%s: message %q", want, d.message)
+		}
 	}
 }
 

@@ -118,7 +118,7 @@ func (s *fakeStore) set(change func()) {
 // emptyIngest is an Ingest that knows nothing more than the store.
 type emptyIngest struct{}
 
-func (emptyIngest) ReadUnknown(context.Context, string) (verification.Session, error) {
+func (emptyIngest) ReadUnknown(context.Context, string, string) (verification.Session, error) {
 	return verification.Session{}, store.ErrNotFound
 }
 

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -24,13 +25,17 @@ func (s *Service) GetStatus(ctx context.Context, request *verificationv1.GetStat
 	return s.readStatus(ctx, request)
 }
 
-// cached returns the session of a valid request by id, if the cache has it at min_revision; else nil.
+// cached returns the session of a valid request by id, if the cache has it at min_revision and in the account; else nil.
 func (s *Service) cached(request *verificationv1.GetStatusRequest) *verification.Session {
 	id := request.GetSessionId()
 	if request.GetMinRevision() < 0 || request.GetIncludeHistory() || request.GetIncludePerson() || !isSessionID(id) {
 		return nil
 	}
-	return s.config.Live.Peek(id, request.GetMinRevision())
+	session := s.config.Live.Peek(id, request.GetMinRevision())
+	if session == nil || !fitsAccount(session, request.GetAccount()) {
+		return nil
+	}
+	return session
 }
 
 func (s *Service) readStatus(ctx context.Context, request *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
@@ -80,15 +85,15 @@ func (s *Service) statusReader(request *verificationv1.GetStatusRequest) (status
 	}
 	switch subject := request.GetSubject().(type) {
 	case *verificationv1.GetStatusRequest_SessionId:
-		id := subject.SessionId
+		id, account := subject.SessionId, request.GetAccount()
 		return func(ctx context.Context, least int32) (verification.Session, error) {
-			return s.lookup.session(ctx, id, atLeast(least))
-		}, checkSessionID(id)
+			return s.lookup.session(ctx, account, id, atLeast(least))
+		}, cmp.Or(checkSessionID(id), checkAccount(account))
 	case *verificationv1.GetStatusRequest_ClientReferenceId:
 		reference := subject.ClientReferenceId
 		return func(ctx context.Context, least int32) (verification.Session, error) {
 			return s.lookup.newest(ctx, reference, atLeast(least))
-		}, checkReference(reference)
+		}, cmp.Or(checkReference(reference), checkNoAccount(request.GetAccount()))
 	default:
 		return nil, invalid("subject", "is missing: set session_id or client_reference_id")
 	}

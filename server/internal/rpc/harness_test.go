@@ -353,11 +353,14 @@ type fakeStripe struct {
 	creates  int
 	fail     error // of every call, as long as it is set
 	linkless bool
+	noLinks  int             // so many of the next answers have no link
 	during   func(id string) // called inside each GET, after Stripe has looked
 	replaced map[string]string
 	keyed    map[string]string // return URL of the first POST for a key
 	made     []string          // the sessions that were made
-	secrets  []string          // all links ever given
+	secrets  []string          // all links and keys ever given
+	keys     []string          // the ephemeral keys asked for: account, session and version
+	keyFail  error             // of every ephemeral key, as long as it is set
 	// unnamed makes new sessions without the claim in their metadata, as where 50 other keys are there.
 	unnamed bool
 }
@@ -395,8 +398,8 @@ func (f *fakeStripe) counts() (gets, finds, creates int) {
 	return f.gets, f.finds, f.creates
 }
 
-func (f *fakeStripe) Retrieve(ctx context.Context, _, id string) (verification.Retrieved, error) {
-	read, during, err := f.retrieve(ctx, id)
+func (f *fakeStripe) Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error) {
+	read, during, err := f.retrieve(ctx, account, id)
 	if during != nil && err == nil {
 		during(id)
 	}
@@ -407,11 +410,12 @@ func (f *fakeStripe) Read(ctx context.Context, _ verification.Purpose, account, 
 	return f.Retrieve(ctx, account, id)
 }
 
-func (f *fakeStripe) retrieve(ctx context.Context, id string) (verification.Retrieved, func(string), error) {
+func (f *fakeStripe) retrieve(ctx context.Context, account, id string) (verification.Retrieved, func(string), error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.gets++
 	o, known := f.sessions[id]
+	known = known && o.Account == account
 	switch {
 	case ctx.Err() != nil:
 		return verification.Retrieved{}, nil, fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, ctx.Err())
@@ -421,7 +425,9 @@ func (f *fakeStripe) retrieve(ctx context.Context, id string) (verification.Retr
 		return verification.Retrieved{}, nil, verification.ErrStripeUnknown
 	}
 	read := verification.Retrieved{Object: o, AsOf: t0 + 1_000_000}
-	if o.Status == verification.StatusRequiresInput && !f.linkless {
+	if f.noLinks > 0 {
+		f.noLinks--
+	} else if o.Status == verification.StatusRequiresInput && !f.linkless {
 		url, secret := fmt.Sprintf("https://verify.example/%s/link%d", id, f.gets), fmt.Sprintf("%s_secret_%d", id, f.gets)
 		f.secrets = append(f.secrets, url, secret)
 		read.Link = verification.Link{URL: verification.Secret(url), ClientSecret: verification.Secret(secret)}
@@ -465,7 +471,7 @@ func (f *fakeStripe) CreateLike(_ context.Context, _, id, returnURL string) (str
 	f.creates++
 	o := f.sessions[id]
 	next := verification.Object{
-		ID: fmt.Sprintf("%sr", id), Type: o.Type, Status: verification.StatusRequiresInput, Created: o.Created + 100, Reference: o.Reference, Replaces: id,
+		ID: fmt.Sprintf("%sr", id), Type: o.Type, Status: verification.StatusRequiresInput, Created: o.Created + 100, Reference: o.Reference, Replaces: id, Account: o.Account,
 	}
 	if _, made := f.sessions[next.ID]; made { // the key was forgotten: another session
 		next.ID = fmt.Sprintf("%s%d", next.ID, f.creates)
@@ -476,6 +482,23 @@ func (f *fakeStripe) CreateLike(_ context.Context, _, id, returnURL string) (str
 	f.sessions[next.ID], f.replaced[id] = next, next.ID
 	f.made = append(f.made, next.ID)
 	return next.ID, nil
+}
+
+func (f *fakeStripe) EphemeralKey(_ context.Context, account, id, version string) (verification.Secret, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.keys = append(f.keys, fmt.Sprintf("%s %s %s", account, id, version))
+	switch o, known := f.sessions[id]; {
+	case f.fail != nil:
+		return "", f.fail
+	case f.keyFail != nil:
+		return "", f.keyFail
+	case !known || o.Account != account:
+		return "", &verification.StripeRefusedError{Code: "resource_missing"}
+	}
+	secret := fmt.Sprintf("ek_test_%s_%d", id, len(f.keys))
+	f.secrets = append(f.secrets, secret)
+	return verification.Secret(secret), nil
 }
 
 // syncBuffer is a log that may be written from many goroutines.

@@ -23,13 +23,22 @@ const (
 	maxLeftovers = 16
 )
 
-// session returns a session by id, read through from Stripe if it is not known here.
-func (l *lookup) session(ctx context.Context, id string, minRevision int32) (verification.Session, error) {
+// session returns a session by id. If it is not known here, it is read through from Stripe, in the account. It returns
+// errOtherAccount if the session is of another account. An empty account fits every session that is known here.
+func (l *lookup) session(ctx context.Context, account, id string, minRevision int32) (verification.Session, error) {
 	session, err := l.known(ctx, id, minRevision)
 	if errors.Is(err, store.ErrNotFound) {
-		return l.config.Ingest.ReadUnknown(ctx, id)
+		session, err = l.config.Ingest.ReadUnknown(ctx, account, id)
+	}
+	if err == nil && !fitsAccount(&session, account) {
+		return verification.Session{}, errOtherAccount
 	}
 	return session, err
+}
+
+// fitsAccount reports whether a session is of the account that a caller names, or the caller names none.
+func fitsAccount(session *verification.Session, account string) bool {
+	return account == "" || session.Account == account
 }
 
 // known returns a session that is known here.
@@ -43,7 +52,7 @@ func (l *lookup) known(ctx context.Context, id string, minRevision int32) (verif
 // newest returns the newest session that has a reference, read through from Stripe if none is known here.
 func (l *lookup) newest(ctx context.Context, reference string, minRevision int32) (verification.Session, error) {
 	session, err := l.newestKnown(ctx, reference, func(ctx context.Context, id string) (verification.Session, error) {
-		return l.session(ctx, id, minRevision)
+		return l.session(ctx, "", id, minRevision)
 	})
 	if errors.Is(err, store.ErrNotFound) {
 		return l.config.Ingest.ReadUnknownReference(ctx, reference)

@@ -16,7 +16,7 @@ func (s *Service) replace(ctx context.Context, closed verification.Session, requ
 	var decision verification.Decision
 	// The record as it is now: a successor that it names stays the successor, whatever its age. Stripe drops
 	// idempotency keys after a day, and would create another session.
-	closed, _, err := s.readAndDecide(ctx, closed, StepReplace, func(current verification.Session) (next verification.Session, write bool) {
+	closed, _, err := s.readAndDecide(ctx, closed, StepReplace, func(current verification.Session, _ verification.Link) (next verification.Session, write bool) {
 		if current.SupersededBy != "" {
 			return current, false
 		}
@@ -27,7 +27,7 @@ func (s *Service) replace(ctx context.Context, closed verification.Session, requ
 	case err != nil:
 		return retried{}, err
 	case closed.SupersededBy != "": // another call was faster: continue with its successor
-		return retried{}, supersededError(closed.SupersededBy)
+		return retried{}, supersededError(closed, closed.SupersededBy)
 	case decision.Denial != verification.DenialNone:
 		return retried{}, &deniedError{decision: decision}
 	}
@@ -47,7 +47,7 @@ func (s *Service) replace(ctx context.Context, closed verification.Session, requ
 // predecessor's counts are final. Then the successor inherits the counts, and only then a retry is granted.
 func (s *Service) adopt(ctx context.Context, closed verification.Session, successor string) (retried, error) {
 	// Stripe answers a repeated key with the first answer, whose link can be used up. So the session is read again.
-	heir, link, err := s.readAndUpdate(ctx, successor, closed.Account, StepClaim, func(current verification.Session) (verification.Session, bool) {
+	heir, link, err := s.readAndUpdate(ctx, successor, closed.Account, StepClaim, func(current verification.Session, _ verification.Link) (verification.Session, bool) {
 		return verification.Claim(current, closed.ID)
 	})
 	if err != nil {
@@ -68,9 +68,9 @@ func (s *Service) adopt(ctx context.Context, closed verification.Session, succes
 		return retried{}, s.disown(ctx, closed, successor)
 	}
 	var decision verification.Decision
-	heir, err = s.inheritAndDecide(ctx, heir, s.grantRetry(ctx, &decision))
+	heir, err = s.inheritAndDecide(ctx, heir, link, s.grantRetry(ctx, &decision))
 	if errors.Is(err, errOvertaken) {
-		return retried{}, supersededError(successor) // the caller's loop reads it again
+		return retried{}, supersededError(closed, successor) // the caller's loop reads it again
 	}
 	if err != nil {
 		return retried{}, err
@@ -88,7 +88,7 @@ func (s *Service) disown(ctx context.Context, closed verification.Session, orpha
 	if err != nil {
 		return err
 	}
-	return supersededError(closed.SupersededBy)
+	return supersededError(closed, closed.SupersededBy)
 }
 
 // revoke takes the grant back if Stripe refused to create the session, such as for a return URL that it does not
@@ -106,6 +106,6 @@ func (s *Service) revoke(ctx context.Context, closed verification.Session, cause
 	return err
 }
 
-func supersededError(successor string) error {
-	return &deniedError{decision: verification.Decision{Denial: verification.DenialSuperseded}, supersededBy: successor}
+func supersededError(closed verification.Session, successor string) error {
+	return &deniedError{decision: verification.Decision{Denial: verification.DenialSuperseded}, supersededBy: successor, account: closed.Account}
 }

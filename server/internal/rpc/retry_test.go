@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -275,7 +276,7 @@ func TestAFailureOfStripeIsReportedAndUsesNothing(t *testing.T) {
 		{verification.ErrStripeUnavailable, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE},
 		{verification.ErrStripeUnauthorized, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE},
 		{verification.ErrStripeBudget, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE},
-		{verification.ErrStripeUnknown, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND},
+		{verification.ErrStripeUnknown, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN},
 		{&verification.StripeRefusedError{Code: "parameter_invalid"}, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED},
 	}
 	for _, test := range tests {
@@ -290,13 +291,103 @@ func TestAFailureOfStripeIsReportedAndUsesNothing(t *testing.T) {
 			t.Errorf("%s: %+v", id, record)
 		}
 	}
-	stripe.change(func() { stripe.fail, stripe.linkless = nil, true })
+}
+
+// A session that requires input and has no link would be asked for again and again. It is asked for once more, and that is
+// the end.
+func TestASessionWithoutALinkIsAnEnd(t *testing.T) {
+	_, stripe, r := retryBench(t)
+	r.failAt(stripe, "vs_1", 1, 1)
+	stripe.change(func() { stripe.linkless = true })
 	_, err := r.RetryVerification(t.Context(), retryRequest("vs_1"))
-	wantError(t, err, codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE)
+	d := wantError(t, err, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED)
+	if d.info.GetMetadata()["stripe_code"] != "no_link" || d.retry != nil {
+		t.Errorf("metadata %v, RetryInfo %v; want stripe_code no_link, and no RetryInfo", d.info.GetMetadata(), d.retry)
+	}
+	if gets, _, _ := stripe.counts(); gets != 2 {
+		t.Errorf("%d GETs, want 2", gets)
+	}
+	if record := r.record("vs_1"); record.RetriesGranted != 0 {
+		t.Errorf("an answer without a link used a retry: %+v", record)
+	}
 	stripe.change(func() { stripe.linkless = false })
 	if v := r.retry(retryRequest("vs_1")).GetVerification(); v.GetRetry().GetRetriesGranted() != 1 {
-		t.Errorf("an answer without a link used a retry: %v", v.GetRetry())
+		t.Errorf("with a link: %v, want 1 retry granted", v.GetRetry())
 	}
+	// Nor does a denial depend on a link.
+	stripe.change(func() { stripe.linkless = true })
+	failed := object("vs_1", "requires_input", failure("selfie_manipulated", 2))
+	stripe.set(failed)
+	r.denied(retryRequest("vs_1"), verificationv1.RetryDenial_RETRY_DENIAL_NOT_RETRYABLE)
+}
+
+func TestALinkThatComesWithTheSecondAnswerIsGiven(t *testing.T) {
+	_, stripe, r := retryBench(t)
+	r.failAt(stripe, "vs_1", 1, 1)
+	stripe.change(func() { stripe.noLinks = 1 })
+	if v := r.retry(retryRequest("vs_1")).GetVerification(); v.GetRetry().GetRetriesGranted() != 1 {
+		t.Errorf("%v, want 1 retry granted", v.GetRetry())
+	}
+	if gets, _, _ := stripe.counts(); gets != 2 {
+		t.Errorf("%d GETs, want 2", gets)
+	}
+}
+
+// The successor exists at Stripe, whether it has a link or not. It is not created again.
+func TestAReplacementWithoutALinkIsAnEnd(t *testing.T) {
+	_, stripe, r := retryBench(t)
+	r.closed(stripe, "vs_1")
+	stripe.change(func() { stripe.linkless = true })
+	for range 2 {
+		_, err := r.RetryVerification(t.Context(), replaceRequest("vs_1"))
+		d := wantError(t, err, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED)
+		if d.info.GetMetadata()["stripe_code"] != "no_link" {
+			t.Errorf("metadata %v, want stripe_code no_link", d.info.GetMetadata())
+		}
+	}
+	if _, _, creates := stripe.counts(); creates != 1 || r.record("vs_1").SupersededBy != "vs_1r" || r.record("vs_1r").RetriesGranted != 1 {
+		t.Errorf("%d sessions created; old %+v, new %+v", creates, r.record("vs_1"), r.record("vs_1r"))
+	}
+	stripe.change(func() { stripe.linkless = false })
+	if v := r.retry(replaceRequest("vs_1")).GetVerification(); v.GetSessionId() != "vs_1r" || v.GetRetry().GetRetriesGranted() != 1 {
+		t.Errorf("with a link: %v", v)
+	}
+}
+
+// The caller's deadline comes before the second GET may be made. Without an end such a caller would try for ever.
+func TestASessionWithoutALinkIsAnEndAlsoForTheHasty(t *testing.T) {
+	_, stripe, r := retryBench(t)
+	r.service.links.spacing = time.Hour
+	r.failAt(stripe, "vs_1", 1, 1)
+	stripe.change(func() { stripe.linkless = true })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err := r.RetryVerification(ctx, retryRequest("vs_1"))
+	wantError(t, err, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED)
+	if gets, _, _ := stripe.counts(); gets != 1 {
+		t.Errorf("%d GETs, want 1", gets)
+	}
+}
+
+// The session is known here by its webhook. NOT_FOUND would say that the person has none.
+func TestASessionThatStripeDoesNotKnowIsNotCalledUnknown(t *testing.T) {
+	_, _, r := retryBench(t)
+	r.apply(eventOf(1, 1, object("vs_1", "requires_input", failure("document_expired", 1))))
+	r.apply(eventOf(1, 1, object("vs_c", "canceled")))
+	for _, request := range []*verificationv1.RetryVerificationRequest{retryRequest("vs_1"), replaceRequest("vs_1"), replaceRequest("vs_c")} {
+		_, err := r.RetryVerification(t.Context(), request)
+		d := wantError(t, err, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN)
+		if !strings.Contains(d.message, "STRIPE_API_KEY") || !strings.Contains(d.message, "webhook") || d.retry != nil {
+			t.Errorf("message %q, RetryInfo %v; want what to check, and no RetryInfo", d.message, d.retry)
+		}
+	}
+	for _, id := range []string{"vs_1", "vs_c"} {
+		if record := r.record(id); record.RetriesGranted != 0 || record.Revision != 1 {
+			t.Errorf("%s: %+v", id, record)
+		}
+	}
+	_, err := r.RetryVerification(t.Context(), retryRequest("vs_none"))
+	wantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
 }
 
 func TestAnOvertakenRetryIsRepeatedAFewTimes(t *testing.T) {
@@ -326,6 +417,7 @@ func TestAnOvertakenRetryIsRepeatedAFewTimes(t *testing.T) {
 }
 
 func TestASlowStripeEndsWithinTheCallersDeadline(t *testing.T) {
+	t.Parallel()
 	_, stripe, r := retryBench(t)
 	r.failAt(stripe, "vs_1", 1, 1)
 	slow := &slowStripe{fakeStripe: stripe}

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -28,6 +29,7 @@ const (
 	StepClaim     = "commit the replacement, which names its predecessor"
 	StepSupersede = "note the successor"
 	StepInherit   = "commit the inherited counts"
+	StepKey       = "make the ephemeral key at Stripe"
 )
 
 // RetryVerification implements the RPC.
@@ -41,9 +43,10 @@ func (s *Service) RetryVerification(ctx context.Context, request *verificationv1
 		"retries_granted", result.session.RetriesGranted, "asked_for", request.GetSessionId(),
 		"principal", s.config.Principal(ctx))
 	return &verificationv1.RetryVerificationResponse{
-		Verification: s.forCaller(ctx, s.config.current(&result.session)),
-		ClientSecret: result.link.ClientSecret.Reveal(),
-		Url:          result.link.URL.Reveal(),
+		Verification:       s.forCaller(ctx, s.config.current(&result.session)),
+		ClientSecret:       result.link.ClientSecret.Reveal(),
+		Url:                result.link.URL.Reveal(),
+		EphemeralKeySecret: result.ephemeralKey.Reveal(),
 	}, nil
 }
 
@@ -58,15 +61,16 @@ func (s *Service) forCaller(ctx context.Context, v *verificationv1.Verification)
 
 // retried is a granted retry with its link.
 type retried struct {
-	session verification.Session
-	link    verification.Link
+	session      verification.Session
+	link         verification.Link
+	ephemeralKey verification.Secret // empty unless requested
 }
 
 func (s *Service) retryVerification(ctx context.Context, request *verificationv1.RetryVerificationRequest) (retried, error) {
-	if err := checkSessionID(request.GetSessionId()); err != nil {
-		return retried{}, err
-	}
-	if err := checkReturnURL(request.GetReturnUrl()); err != nil {
+	if err := cmp.Or(
+		checkSessionID(request.GetSessionId()), checkReturnURL(request.GetReturnUrl()),
+		checkKeyVersion(request.GetEphemeralKeyVersion()), checkAccount(request.GetAccount()),
+	); err != nil {
 		return retried{}, err
 	}
 	if s.config.Stripe == nil {
@@ -74,15 +78,26 @@ func (s *Service) retryVerification(ctx context.Context, request *verificationv1
 	}
 	ctx, cancel := withMargin(ctx)
 	defer cancel()
-	id := request.GetSessionId()
+	result, err := s.retryChain(ctx, request)
+	if version := request.GetEphemeralKeyVersion(); err == nil && version != "" {
+		// The grant is committed: if Stripe makes no key now, a repeated call uses nothing.
+		s.config.Step(StepKey)
+		result.ephemeralKey, err = s.config.Stripe.EphemeralKey(ctx, result.session.Account, result.session.ID, version)
+	}
+	return result, err
+}
+
+// retryChain handles the requested session and, with replace_closed, the sessions that replace it.
+func (s *Service) retryChain(ctx context.Context, request *verificationv1.RetryVerificationRequest) (retried, error) {
+	account, id := request.GetAccount(), request.GetSessionId()
 	for range maxSuccessors {
-		result, err := s.retryOrReplace(ctx, id, request)
+		result, err := s.retryOrReplace(ctx, account, id, request)
 		var denied *deniedError
 		switch {
 		case !request.GetReplaceClosed(), !errors.As(err, &denied):
 			return result, err
 		case denied.decision.Denial == verification.DenialSuperseded:
-			id = denied.supersededBy // a later caller continues with the same successor
+			account, id = denied.account, denied.supersededBy // a later caller continues with the same successor
 		case denied.decision.Denial != verification.DenialCanceled:
 			return result, err
 		}
@@ -92,9 +107,9 @@ func (s *Service) retryVerification(ctx context.Context, request *verificationv1
 }
 
 // retryOrReplace handles one session of a chain.
-func (s *Service) retryOrReplace(ctx context.Context, id string, request *verificationv1.RetryVerificationRequest) (retried, error) {
+func (s *Service) retryOrReplace(ctx context.Context, account, id string, request *verificationv1.RetryVerificationRequest) (retried, error) {
 	s.config.Step(StepRead)
-	session, err := s.lookup.session(ctx, id, asStored)
+	session, err := s.lookup.session(ctx, account, id, asStored)
 	if err != nil {
 		return retried{}, err
 	}
@@ -112,7 +127,7 @@ func (s *Service) retryOrReplace(ctx context.Context, id string, request *verifi
 func (s *Service) retry(ctx context.Context, session verification.Session) (retried, error) {
 	decision := s.config.Policy.Judge(session.State, s.config.Clock())
 	if s.certain(session, decision.Denial) {
-		return retried{}, &deniedError{decision: decision, supersededBy: session.SupersededBy}
+		return retried{}, deniedBy(session, decision)
 	}
 	session, link, err := s.readAndDecide(ctx, session, StepGrant, s.grantRetry(ctx, &decision))
 	if err != nil {
@@ -121,12 +136,18 @@ func (s *Service) retry(ctx context.Context, session verification.Session) (retr
 	return granted(session, link, decision)
 }
 
-// change returns the next record of a step. write reports whether it must be stored.
-type change func(current verification.Session) (next verification.Session, write bool)
+// change returns the next record of a step. link is the link of the read before. write reports whether the record must
+// be stored.
+type change func(current verification.Session, link verification.Link) (next verification.Session, write bool)
 
-// grantRetry returns a change that grants a retry, or sets decision to the denial.
+// grantRetry returns a change that grants a retry, or sets decision to the denial. Without a link there is nothing to
+// give, and no retry is used.
 func (s *Service) grantRetry(ctx context.Context, decision *verification.Decision) change {
-	return func(current verification.Session) (next verification.Session, write bool) {
+	return func(current verification.Session, link verification.Link) (next verification.Session, write bool) {
+		if link == (verification.Link{}) {
+			*decision = s.config.Policy.Judge(current.State, s.config.Clock())
+			return current, false
+		}
 		next, *decision, write = verification.GrantRetry(current, s.config.Policy, s.config.Clock(), s.config.Principal(ctx))
 		return next, write
 	}
@@ -136,33 +157,33 @@ func (s *Service) grantRetry(ctx context.Context, decision *verification.Decisio
 func granted(session verification.Session, link verification.Link, decision verification.Decision) (retried, error) {
 	switch {
 	case decision.Denial != verification.DenialNone:
-		return retried{}, &deniedError{decision: decision, supersededBy: session.SupersededBy}
-	case link.URL == "" && link.ClientSecret == "":
+		return retried{}, deniedBy(session, decision)
+	case link == (verification.Link{}):
 		return retried{}, errNoLink
 	}
-	return retried{session, link}, nil
+	return retried{session: session, link: link}, nil
 }
 
 // readAndDecide makes a GET at Stripe and commits its answer together with a grant. If the answer shows that the session
 // claims to replace another one, and the record did not have the claim, the session inherits the counts first.
 func (s *Service) readAndDecide(ctx context.Context, session verification.Session, step string, grant change) (verification.Session, verification.Link, error) {
 	checked, due := session.UnfinishedPredecessor(), false // that claim was checked before
-	read, link, err := s.readAndUpdate(ctx, session.ID, session.Account, step, func(current verification.Session) (verification.Session, bool) {
+	read, link, err := s.readAndUpdate(ctx, session.ID, session.Account, step, func(current verification.Session, link verification.Link) (verification.Session, bool) {
 		if due = current.UnfinishedPredecessor() != "" && current.UnfinishedPredecessor() != checked; due {
 			return current, false
 		}
-		return grant(current)
+		return grant(current, link)
 	})
 	if err != nil || !due {
 		return read, link, err
 	}
-	read, err = s.inheritAndDecide(ctx, read, grant)
+	read, err = s.inheritAndDecide(ctx, read, link, grant)
 	return read, link, err
 }
 
 // inheritAndDecide completes the replacement by a session that was just read, and then commits a grant. It returns
 // errOvertaken if an input was applied since the read.
-func (s *Service) inheritAndDecide(ctx context.Context, read verification.Session, grant change) (verification.Session, error) {
+func (s *Service) inheritAndDecide(ctx context.Context, read verification.Session, link verification.Link, grant change) (verification.Session, error) {
 	applied := read.Applied // Inherit returns the record with inputs that came since
 	s.config.Step(StepInherit)
 	read, err := s.config.Ingest.Inherit(ctx, read)
@@ -174,7 +195,7 @@ func (s *Service) inheritAndDecide(ctx context.Context, read verification.Sessio
 		if current.Applied != applied {
 			return current, false, errOvertaken
 		}
-		next, write := grant(current)
+		next, write := grant(current, link)
 		return next, write, nil
 	})
 }
@@ -190,8 +211,7 @@ func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, t
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return verification.Session{}, verification.Link{}, err
 		}
-		s.config.Step(StepRetrieve)
-		retrieved, err := s.config.Stripe.Retrieve(ctx, account, id)
+		retrieved, err := s.retrieve(ctx, account, id)
 		if err != nil {
 			return verification.Session{}, verification.Link{}, err
 		}
@@ -205,7 +225,7 @@ func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, t
 			if overtaken = outcome.Dropped; overtaken {
 				return current, false, nil
 			}
-			changed, write := then(next)
+			changed, write := then(next, retrieved.Link)
 			return changed, outcome.Write || write, nil
 		})
 		if err == nil && !overtaken {
@@ -216,4 +236,17 @@ func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, t
 		}
 	}
 	return verification.Session{}, verification.Link{}, errOvertaken
+}
+
+// retrieve makes a GET at Stripe. If the session requires input and the answer has no link, it makes one more, unless the
+// caller's deadline comes first.
+func (s *Service) retrieve(ctx context.Context, account, id string) (verification.Retrieved, error) {
+	s.config.Step(StepRetrieve)
+	retrieved, err := s.config.Stripe.Retrieve(ctx, account, id)
+	lacksLink := retrieved.Object.Status == verification.StatusRequiresInput && retrieved.Object.Redaction == verification.RedactionNone &&
+		retrieved.Link == verification.Link{}
+	if err != nil || !lacksLink || s.links.wait(ctx, account, id) != nil {
+		return retrieved, err
+	}
+	return s.config.Stripe.Retrieve(ctx, account, id)
 }

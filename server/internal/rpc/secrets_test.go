@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -74,8 +75,13 @@ func TestG10_SecretsGoIntoTheResponseAndNowhereElse(t *testing.T) {
 	b := newBackend(t)
 	logged, stored, answered := &syncBuffer{}, &syncBuffer{}, &syncBuffer{}
 	b.logger = slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	keys := &fakeKeys{}
 	sim := simulated(t, b, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v1/ephemeral_keys" {
+				keys.ServeHTTP(w, r)
+				return
+			}
 			next.ServeHTTP(teeing{w, answered}, r)
 		})
 	})
@@ -97,6 +103,7 @@ func TestG10_SecretsGoIntoTheResponseAndNowhereElse(t *testing.T) {
 	submit(t, sim, session.ID, "document_expired")
 	deliver(t, r, sim, 0)
 	keep(r.retry(retryRequest(session.ID)))
+	keyErrors := keys.askForAll(r, session.ID)
 	if err := sim.Cancel(session.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +116,8 @@ func TestG10_SecretsGoIntoTheResponseAndNowhereElse(t *testing.T) {
 	r.apply(eventOf(1, 1, object("vs_canceled", "canceled")))
 	_, err = r.RetryVerification(t.Context(), retryRequest("vs_canceled"))
 	_, unknown := r.RetryVerification(t.Context(), retryRequest("vs_unknown"))
-	errorTexts := fmt.Sprintf("%v %v", err, unknown)
+	errorTexts := fmt.Sprintf("%v %v %v", err, unknown, keyErrors)
+	secrets = append(secrets, keys.planted...)
 
 	// Those that Stripe gave and nobody asked for: each GET makes a link.
 	for _, body := range strings.SplitAfter(answered.String(), "}\n") {
@@ -132,6 +140,48 @@ func TestG10_SecretsGoIntoTheResponseAndNowhereElse(t *testing.T) {
 			}
 		}
 	}
+}
+
+// keyAnswers are Stripe's answers to a request for an ephemeral key, by HTTP status. %s is a planted secret. The first one
+// is a key.
+var keyAnswers = []struct {
+	status int
+	body   string
+}{
+	{200, `{"id":"ephkey_1","object":"ephemeral_key","secret":"%s","expires":1790003600}`},
+	{200, `{"object":"ephemeral_key","secret":"%s","associated_objects":[{"id":"vs_other","type":"identity.verification_session"}]}`},
+	{200, `{"object":"another","secret":"%s"}`},
+	{200, `%s`},
+	{400, `{"error":{"type":"invalid_request_error","code":"parameter_invalid","message":"Not %[1]s","param":"%[1]s"}}`},
+	{401, `{"error":{"type":"invalid_request_error","message":"Not %s"}}`},
+	{403, `{"error":{"type":"invalid_request_error","message":"Not for %s"}}`},
+	{404, `{"error":{"type":"invalid_request_error","code":"resource_missing","message":"No %s"}}`},
+	{500, `%s`},
+}
+
+// fakeKeys answers requests for ephemeral keys, with one of keyAnswers after the other.
+type fakeKeys struct{ planted []string }
+
+func (f *fakeKeys) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	answer := keyAnswers[len(f.planted)%len(keyAnswers)]
+	secret := fmt.Sprintf("ek_test_Planted%dKey", len(f.planted))
+	f.planted = append(f.planted, secret)
+	w.WriteHeader(answer.status)
+	_, _ = fmt.Fprintf(w, answer.body, secret)
+}
+
+// askForAll asks for a key until Stripe has given each answer. It returns the errors.
+func (f *fakeKeys) askForAll(r *replica, id string) error {
+	r.t.Helper()
+	var all []error
+	for n := range keyAnswers {
+		response, err := r.RetryVerification(r.t.Context(), keyRequest(id))
+		if given := response.GetEphemeralKeySecret(); len(f.planted) != n+1 || (err == nil) != (n == 0) || n == 0 && given != f.planted[0] {
+			r.t.Fatalf("answer %d of Stripe, %d keys asked for: key %q, error %v", n, len(f.planted), given, err)
+		}
+		all = append(all, err)
+	}
+	return errors.Join(all...)
 }
 
 // teeing copies what a handler answers.

@@ -14,8 +14,8 @@ import (
 // Ingest reads sessions from Stripe into the store.
 type Ingest interface {
 	// ReadUnknown and ReadUnknownReference read a session from Stripe that the store does not have. They
-	// return store.ErrNotFound if Stripe does not have it either.
-	ReadUnknown(ctx context.Context, id string) (verification.Session, error)
+	// return store.ErrNotFound if Stripe does not have it either. account is empty for the platform.
+	ReadUnknown(ctx context.Context, account, id string) (verification.Session, error)
 	ReadUnknownReference(ctx context.Context, reference string) (verification.Session, error)
 	// Refresh reads a known session from Stripe again.
 	Refresh(ctx context.Context, current verification.Session) (verification.Session, error)
@@ -29,6 +29,8 @@ type Stripe interface {
 	Retrieve(ctx context.Context, account, id string) (verification.Retrieved, error)
 	// CreateLike creates a new session like a closed one. Repeated calls create only one.
 	CreateLike(ctx context.Context, account, id, returnURL string) (newID string, err error)
+	// EphemeralKey makes a key with which a mobile library of an API version continues a session.
+	EphemeralKey(ctx context.Context, account, id, version string) (verification.Secret, error)
 }
 
 // Live is what this process knows of sessions now; see live.View.

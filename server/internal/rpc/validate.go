@@ -3,6 +3,7 @@ package rpc
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -34,6 +35,32 @@ func invalid(field, format string, args ...any) error {
 	return &invalidError{field: field, reason: fmt.Sprintf(format, args...)}
 }
 
+// checkAccount accepts the id of a connected account, or none.
+func checkAccount(account string) error {
+	if account != "" && !isID(account, "acct_") {
+		return invalid("account", `is not an account's id: "acct_" and 1 to 250 letters, digits or underscores`)
+	}
+	return nil
+}
+
+// checkNoAccount refuses an account beside a reference: Stripe is asked for references of the platform alone.
+func checkNoAccount(account string) error {
+	if account != "" {
+		return invalid("account", "does not go with client_reference_id: set session_id")
+	}
+	return nil
+}
+
+// keyVersion matches the names of Stripe's API versions.
+var keyVersion = regexp.MustCompile(`^20\d\d-\d\d-\d\d(\.[a-z]{1,50})?$`)
+
+func checkKeyVersion(version string) error {
+	if version != "" && !keyVersion.MatchString(version) {
+		return invalid("ephemeral_key_version", `is not an API version of Stripe, such as "2026-09-30.endive"`)
+	}
+	return nil
+}
+
 func checkSessionID(id string) error {
 	if !isSessionID(id) {
 		return invalid("session_id", `is not a verification session's id: "vs_" and 1 to 252 letters, digits or underscores`)
@@ -43,8 +70,11 @@ func checkSessionID(id string) error {
 
 // isSessionID reports whether an id matches ^vs_[A-Za-z0-9_]{1,252}$. A regular expression took a sixth of GetStatus,
 // mostly to grow the goroutine's stack.
-func isSessionID(id string) bool {
-	rest, ok := strings.CutPrefix(id, "vs_")
+func isSessionID(id string) bool { return isID(id, "vs_") }
+
+// isID reports whether an id is a prefix and letters, digits or underscores, at least one of them and 255 bytes in all.
+func isID(id, prefix string) bool {
+	rest, ok := strings.CutPrefix(id, prefix)
 	if !ok || rest == "" || len(id) > 255 {
 		return false
 	}

@@ -73,7 +73,7 @@ func (w *watcher) parse(request *verificationv1.WatchStatusRequest) (heartbeat t
 // not known here and Stripe cannot be asked now, the watch waits for the session.
 func (w *watcher) watchSession(st *stream, request *verificationv1.WatchStatusRequest, id string) error {
 	var c cursor
-	look := st.untilWoken(func(ctx context.Context) (verification.Session, error) { return w.session(ctx, id, 0) })
+	look := st.untilWoken(func(ctx context.Context) (verification.Session, error) { return w.session(ctx, "", id, 0) })
 	if token := request.GetResumeToken(); token != "" {
 		resumed, err := resumetoken.DecodeSession(token, id)
 		if err != nil {

@@ -27,6 +27,7 @@ const (
 	OperationRetrieve       Operation = "retrieve"
 	OperationFind           Operation = "find"
 	OperationCreate         Operation = "create"
+	OperationEphemeralKey   Operation = "ephemeral_key"
 	OperationEvents         Operation = "events"
 	OperationEvent          Operation = "event"
 	OperationEndpoints      Operation = "endpoints"
@@ -41,6 +42,7 @@ type request struct {
 	purpose   verification.Purpose
 	account   string // the connected account; empty for the platform
 	form      *form.Values
+	version   string // Stripe-Version; empty for stripe-go's own
 	// idempotencyKey is only for POST.
 	idempotencyKey string
 	// decode reads a 200. It returns "", or a fixed sentence that says why the answer cannot be used.
@@ -91,6 +93,9 @@ func (c *Client) send(caller context.Context, r request) fault {
 	}
 	if r.idempotencyKey != "" {
 		params.SetIdempotencyKey(r.idempotencyKey)
+	}
+	if r.version != "" {
+		params.Headers = http.Header{"Stripe-Version": {r.version}}
 	}
 	var response raw
 	started := c.config.Clock()

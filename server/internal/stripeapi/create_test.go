@@ -31,41 +31,78 @@ func replacing(t *testing.T, old fields, status int, body string) *server {
 // claimField is the parameter that names the session which a new one replaces.
 const claimField = "metadata[" + verification.ReplacesKey + "]"
 
-func TestCreateLike(t *testing.T) {
-	canceled := func(change fields) fields {
-		o := session(fields{"status": "canceled", "last_error": nil, "url": nil, "client_secret": nil})
-		for name, value := range change {
-			o[name] = value
-		}
-		return o
+// canceledSession returns a canceled session as a GET shows it.
+func canceledSession(change fields) fields {
+	o := session(fields{"status": "canceled", "last_error": nil, "url": nil, "client_secret": nil})
+	for name, value := range change {
+		o[name] = value
 	}
+	return o
+}
+
+// A GET shows more than a creation takes. What is sent is in the reference of the creation, and nothing else.
+func TestCreateLike(t *testing.T) {
 	tests := []struct {
 		name      string
 		old       fields
 		returnURL string
 		want      url.Values
 	}{
-		{"plain", canceled(nil), "", url.Values{"type": {"document"}, "client_reference_id": {"case-17"}}},
-		{"return URL", canceled(fields{"client_reference_id": nil}), "https://shop.example/back?a=b&c=d",
+		{"plain", canceledSession(nil), "", url.Values{"type": {"document"}, "client_reference_id": {"case-17"}}},
+		{"return URL", canceledSession(fields{"client_reference_id": nil}), "https://shop.example/back?a=b&c=d",
 			url.Values{"type": {"document"}, "return_url": {"https://shop.example/back?a=b&c=d"}}},
-		{"everything, and options that stripe-go does not know", canceled(fields{
+		{"everything, and options that a creation does not take", canceledSession(fields{
 			"options": fields{
-				"document": fields{"allowed_types": []string{"passport", "id_card"}, "require_live_capture": false, "require_matching_selfie": true},
-				"matching": fields{"dob": "similar", "name": nil}, "limit": 12345678901234567,
+				"document": fields{"allowed_types": []string{"passport", "id_card"}, "require_id_number": true, "require_live_capture": false, "require_matching_selfie": true},
+				"matching": fields{"dob": "similar", "name": nil}, "email": fields{"require_verification": true}, "phone": fields{"require_verification": true},
+				"id_number": fields{"planted": true}, "limit": 12345678901234567,
 			},
 			"metadata":         fields{"person": "p 1", "Team": "ü&b"},
 			"provided_details": fields{"email": "a@example.com", "phone": nil},
 			"verified_outputs": fields{"first_name": "planted"},
+			"related_customer": "cus_42", "related_customer_account": "acct_42", "related_person": fields{"account": "acct_1", "person": "person_1"},
 		}), "", url.Values{
 			"type": {"document"}, "client_reference_id": {"case-17"},
-			"options[document][allowed_types][0]": {"passport"}, "options[document][allowed_types][1]": {"id_card"},
+			"options[document][allowed_types][0]": {"passport"}, "options[document][allowed_types][1]": {"id_card"}, "options[document][require_id_number]": {"true"},
 			"options[document][require_live_capture]": {"false"}, "options[document][require_matching_selfie]": {"true"},
-			"options[matching][dob]": {"similar"}, "options[limit]": {"12345678901234567"},
 			"metadata[person]": {"p 1"}, "metadata[Team]": {"ü&b"}, "provided_details[email]": {"a@example.com"},
+			"related_customer": {"cus_42"}, "related_customer_account": {"acct_42"}, "related_person[account]": {"acct_1"}, "related_person[person]": {"person_1"},
 		}},
-		{"a flow", canceled(fields{"type": "verification_flow", "verification_flow": "vf_1", "options": fields{}}), "",
+		{"a flow", canceledSession(fields{"type": "verification_flow", "verification_flow": "vf_1", "options": fields{}}), "",
 			url.Values{"verification_flow": {"vf_1"}, "client_reference_id": {"case-17"}}},
-		{"a type of the future", canceled(fields{"type": "palm", "options": nil, "metadata": nil}), "",
+		{"a flow with the options that the flow sets", canceledSession(fields{
+			"type": "verification_flow", "verification_flow": "vf_1", "provided_details": fields{"email": "a@example.com", "phone": "+15550100"}, "metadata": fields{"k": "v"},
+			"options": fields{"document": fields{"require_matching_selfie": true}, "email": fields{"require_verification": true}},
+		}), "", url.Values{
+			"verification_flow": {"vf_1"}, "client_reference_id": {"case-17"}, "metadata[k]": {"v"},
+			"provided_details[email]": {"a@example.com"}, "provided_details[phone]": {"+15550100"},
+		}},
+		{"a flow whose sessions show the type of its check", canceledSession(fields{"verification_flow": "vf_1", "options": fields{"document": fields{"require_live_capture": true}}}), "",
+			url.Values{"verification_flow": {"vf_1"}, "client_reference_id": {"case-17"}}},
+		{"an id number", canceledSession(fields{"type": "id_number", "options": fields{"id_number": fields{}}}), "",
+			url.Values{"type": {"id_number"}, "client_reference_id": {"case-17"}}},
+		{"expanded objects", canceledSession(fields{
+			"verification_flow": fields{"id": "vf_1", "object": "identity.verification_flow"}, "related_customer": fields{"id": "cus_42", "email": "planted"},
+			"related_customer_account": fields{"id": "acct_42"}, "related_person": fields{"account": fields{"id": "acct_1"}, "person": fields{"id": "person_1", "dob": fields{"day": 1}}},
+		}), "", url.Values{
+			"verification_flow": {"vf_1"}, "client_reference_id": {"case-17"}, "related_customer": {"cus_42"}, "related_customer_account": {"acct_42"},
+			"related_person[account]": {"acct_1"}, "related_person[person]": {"person_1"},
+		}},
+		{"fields of the future", canceledSession(fields{
+			"future": "planted", "options": fields{"document": fields{"require_liveness": true}, "palm": fields{"hand": "left"}},
+			"provided_details": fields{"email": "a@example.com", "fax": "1"}, "related_person": fields{"account": "acct_1", "person": "person_1", "role": "owner"},
+		}), "", url.Values{
+			"type": {"document"}, "client_reference_id": {"case-17"}, "provided_details[email]": {"a@example.com"},
+			"related_person[account]": {"acct_1"}, "related_person[person]": {"person_1"},
+		}},
+		{"fields in another case", canceledSession(fields{
+			"Type": "id_number", "Verification_Flow": "vf_1", "Related_Customer": "cus_42", "options": fields{"Document": fields{"require_live_capture": true}},
+			"provided_details": fields{"Email": "a@example.com"}, "Return_url": "https://elsewhere.example",
+		}), "", url.Values{"type": {"document"}, "client_reference_id": {"case-17"}}},
+		{"texts that are erased", canceledSession(fields{
+			"client_reference_id": "[redacted]", "metadata": fields{"person": "[redacted]"}, "provided_details": fields{"email": "[redacted]"},
+		}), "", url.Values{"type": {"document"}}},
+		{"a type of the future", canceledSession(fields{"type": "palm", "options": nil, "metadata": nil}), "",
 			url.Values{"type": {"palm"}, "client_reference_id": {"case-17"}}},
 	}
 	for _, test := range tests {
@@ -96,6 +133,26 @@ func TestCreateLike(t *testing.T) {
 				t.Errorf("observed %s", c.observed())
 			}
 		})
+	}
+}
+
+// A session that is tied to somebody in a way that this version cannot read would be replaced by one of nobody.
+func TestWhatCannotBeReadIsNotDropped(t *testing.T) {
+	for name, old := range map[string]fields{
+		"a person that is a list":        {"related_person": []string{"person_1"}},
+		"a person with a number":         {"related_person": fields{"account": "acct_1", "person": 7}},
+		"a customer without an id":       {"related_customer": fields{"email": "planted"}},
+		"a flow that is a number":        {"verification_flow": 7},
+		"options that are a list":        {"options": []string{}},
+		"document options that are true": {"options": fields{"document": true}},
+		"details that are a text":        {"provided_details": "a@example.com"},
+	} {
+		s := replacing(t, canceledSession(old), 200, encode(session(fields{"id": "vs_1New"})))
+		var refused *verification.StripeRefusedError
+		_, err := dial(t, s.URL, nil).CreateLike(context.Background(), "", id, "")
+		if !errors.As(err, &refused) || refused.Code != "session_not_copyable" || len(s.seen()) != 1 {
+			t.Errorf("%s: error %v, %d calls; want session_not_copyable after the GET", name, err, len(s.seen()))
+		}
 	}
 }
 
@@ -200,16 +257,28 @@ func TestG9_ANewSessionNamesTheOneThatItReplaces(t *testing.T) {
 	}
 }
 
-// A replica of the version before may have sent the same key, with the metadata as it is: then Stripe has
-// that session, and gives it for that request alone.
+// formerRequest is what the version before sends for the session of TestG9_TheRequestOfTheVersionBeforeIsRepeated.
+const formerRequest = "type=document&options[document][allowed_types][0]=id_card&options[document][future]=1.50&options[document][require_live_capture]=false" +
+	"&options[email][require_verification]=true&options[matching][dob]=similar&metadata[a+b]=%C3%BC%26&metadata[person]=p&metadata[verification_status_replaces]=vs_1Old" +
+	"&client_reference_id=case-17&provided_details[email]=a%40example.com&provided_details[fax]=1&return_url=https%3A%2F%2Fshop.example"
+
+// A replica of the version before can have been first. Stripe gives its session for its request alone, byte for byte.
 func TestG9_TheRequestOfTheVersionBeforeIsRepeated(t *testing.T) {
-	old := session(fields{"metadata": fields{"person": "p", verification.ReplacesKey: "vs_0"}})
+	old := strings.Replace(encode(canceledSession(fields{
+		"metadata": fields{"person": "p", "a b": "ü&", verification.ReplacesKey: "vs_0"},
+		"options": fields{
+			"document": fields{"allowed_types": []string{"id_card"}, "require_live_capture": false, "future": 99},
+			"email":    fields{"require_verification": true}, "matching": fields{"dob": "similar", "name": nil},
+		},
+		"provided_details": fields{"email": "a@example.com", "phone": nil, "fax": "1"},
+		"related_customer": "cus_42", "related_person": fields{"account": "acct_1", "person": "person_1"},
+	})), `"future":99`, `"future":1.50`, 1)
 	for _, known := range []bool{true, false} {
 		s := serve(t, func(w http.ResponseWriter, c call) {
 			switch {
 			case c.method == http.MethodGet:
-				always(200, encode(old))(w, c)
-			case known && c.form.Get(claimField) == "vs_0":
+				always(200, old)(w, c)
+			case known && c.raw == formerRequest:
 				always(200, encode(session(fields{"id": "vs_1New"})))(w, c)
 			default:
 				always(400, refusal("idempotency_error", ""))(w, c)
@@ -221,14 +290,32 @@ func TestG9_TheRequestOfTheVersionBeforeIsRepeated(t *testing.T) {
 			t.Errorf("the older request is known %v: id %q, error %v", known, newID, err)
 		}
 		calls := s.seen()
-		if len(calls) != 3 || calls[1].form.Get(claimField) != id || calls[2].form.Get(claimField) != "vs_0" || calls[2].form.Get("return_url") != "https://shop.example" {
-			t.Errorf("the older request is known %v: calls %+v; want a GET, the POST and the POST as it was", known, calls)
+		if len(calls) != 3 || calls[1].form.Get("related_person[person]") != "person_1" || calls[1].form.Has("options[email][require_verification]") {
+			t.Fatalf("the older request is known %v: calls %+v; want a GET, the POST and the POST of the version before", known, calls)
+		}
+		if calls[2].raw != formerRequest {
+			t.Errorf("the older request:\ngot  %s\nwant %s", calls[2].raw, formerRequest)
 		}
 		for _, post := range calls[1:] {
 			if key := post.header.Get("Idempotency-Key"); key != "verification-status-replace-"+id {
 				t.Errorf("Idempotency-Key %q", key)
 			}
 		}
+	}
+}
+
+// For most sessions both versions send the same. Stripe would refuse it again.
+func TestTheSameRequestIsNotRepeated(t *testing.T) {
+	s := replacing(t, canceledSession(fields{
+		"metadata": fields{"person": "p"}, "provided_details": fields{"email": "a@example.com"},
+		"options": fields{"document": fields{"allowed_types": []string{"id_card"}, "require_id_number": true, "require_live_capture": true, "require_matching_selfie": true}},
+	}), 400, refusal("idempotency_error", ""))
+	refused := (*verification.StripeRefusedError)(nil)
+	if _, err := dial(t, s.URL, nil).CreateLike(context.Background(), "", id, "https://shop.example"); !errors.As(err, &refused) || refused.Code != verification.CodeIdempotency {
+		t.Errorf("error %v", err)
+	}
+	if calls := s.seen(); len(calls) != 2 {
+		t.Errorf("%d calls, want a GET and one POST", len(calls))
 	}
 }
 
@@ -247,8 +334,8 @@ func TestCreateLikeHasBounds(t *testing.T) {
 	for i := range 600 {
 		wide[strings.Repeat("k", i+1)] = "x"
 	}
-	for name, options := range map[string]any{"deep": deep, "wide": wide} {
-		s := replacing(t, session(fields{"options": options}), 200, encode(session(fields{"id": "vs_1New"})))
+	for name, types := range map[string]any{"deep": deep, "wide": wide} {
+		s := replacing(t, session(fields{"options": fields{"document": fields{"allowed_types": types}}}), 200, encode(session(fields{"id": "vs_1New"})))
 		var refused *verification.StripeRefusedError
 		if _, err := dial(t, s.URL, nil).CreateLike(context.Background(), "", id, ""); !errors.As(err, &refused) || len(s.seen()) != 1 {
 			t.Errorf("%s: error %v, %d calls", name, err, len(s.seen()))

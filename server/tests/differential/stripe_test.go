@@ -257,6 +257,11 @@ func (s *stripe) CreateLike(ctx context.Context, _, id, _ string) (string, error
 	return successor, nil
 }
 
+// EphemeralKey implements rpc.Stripe. No call of this test asks for a key.
+func (s *stripe) EphemeralKey(context.Context, string, string, string) (verification.Secret, error) {
+	return "", verification.ErrStripeUnavailable
+}
+
 // Events implements reconcile.Stripe: the newest first, 100 a page.
 func (s *stripe) Events(_ context.Context, _ string, query verification.EventQuery) (verification.EventPage, error) {
 	if s.away.Load() {

@@ -46,6 +46,11 @@ func TestG10_NothingSecretRests(t *testing.T) {
 	stripe.SubmitAndFinish(id, "document_expired")
 	response := rig.MustRetry(t, client, &verificationv1.RetryVerificationRequest{SessionId: id})
 	secrets.addLink(response.GetUrl(), response.GetClientSecret())
+	stripe.AnswerWith(answerKeys(secrets.add("ek_test_%s", "PlantedEphemeralKey")))
+	if mobile := rig.MustRetry(t, client, mobileRequest(id)); !strings.Contains(mobile.GetEphemeralKeySecret(), "PlantedEphemeralKey") {
+		t.Errorf("no ephemeral key came: %v", mobile)
+	}
+	stripe.AnswerWith(nil)
 	sendCanaryWebhooks(t, &secrets, servers)
 	makeCanaryCalls(t, &secrets, stripe, client, id, note)
 	stripe.Do(stripe.Cancel, id)
@@ -135,6 +140,28 @@ func sendCanaryWebhooks(t *testing.T, secrets *secretCanaries, servers []*rig.Pr
 	}
 }
 
+const ephemeralKeysPath = "/v1/ephemeral_keys"
+
+func mobileRequest(id string) *verificationv1.RetryVerificationRequest {
+	return &verificationv1.RetryVerificationRequest{SessionId: id, EphemeralKeyVersion: "2026-09-30.endive"}
+}
+
+// answerKeys answers requests for ephemeral keys in Stripe's place, with this secret.
+func answerKeys(secret string) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		return r.URL.Path == ephemeralKeysPath && answerLike(w, http.StatusOK, "req_1", `{"id":"ephkey_1","object":"ephemeral_key","secret":"`+secret+`"}`)
+	}
+}
+
+// answerLike writes an answer with a text in its headers. It returns true.
+func answerLike(w http.ResponseWriter, status int, header, body string) bool {
+	w.Header().Set("Request-Id", header)
+	w.Header().Set("Location", header)
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, body)
+	return true
+}
+
 // makeCanaryCalls makes Stripe fail with secrets in its answers, and callers send some themselves.
 func makeCanaryCalls(t *testing.T, secrets *secretCanaries, stripe *rig.FakeStripe, client verificationv1.VerificationServiceClient, id string, note func(error)) {
 	t.Helper()
@@ -154,11 +181,7 @@ func makeCanaryCalls(t *testing.T, secrets *secretCanaries, stripe *rig.FakeStri
 		{302, ""}, {200, ""},
 	} {
 		stripe.AnswerWith(func(w http.ResponseWriter, _ *http.Request) bool {
-			w.Header().Set("Request-Id", message)
-			w.Header().Set("Location", message)
-			w.WriteHeader(answer.status)
-			_, _ = io.WriteString(w, answer.body)
-			return true
+			return answerLike(w, answer.status, message, answer.body)
 		})
 		_, err := rig.Retry(t, client, &verificationv1.RetryVerificationRequest{SessionId: id})
 		if err == nil {
@@ -171,6 +194,14 @@ func makeCanaryCalls(t *testing.T, secrets *secretCanaries, stripe *rig.FakeStri
 		_, err = client.GetStatus(rig.Within(t, rig.Soon), &verificationv1.GetStatusRequest{
 			Subject: &verificationv1.GetStatusRequest_SessionId{SessionId: fmt.Sprintf("vs_unknown%d", answer.status)},
 		})
+		note(err)
+		stripe.AnswerWith(func(w http.ResponseWriter, r *http.Request) bool {
+			return r.URL.Path == ephemeralKeysPath && answerLike(w, answer.status, message, answer.body)
+		})
+		_, err = rig.Retry(t, client, mobileRequest(id))
+		if err == nil {
+			t.Errorf("a retry has a key although Stripe answers %d %s", answer.status, answer.body)
+		}
 		note(err)
 	}
 	stripe.AnswerWith(nil)

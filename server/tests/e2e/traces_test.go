@@ -188,9 +188,12 @@ func TestATraceFromWebhookToDelivery(t *testing.T) {
 			wantRevision(t, ownRevisions, 3)
 			const callersTrace, callersSpan = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 			ctx := metadata.AppendToOutgoingContext(rig.Within(t, rig.Soon), "traceparent", "00-"+callersTrace+"-"+callersSpan+"-01")
-			if _, err := p.clients[0].RetryVerification(ctx, &verificationv1.RetryVerificationRequest{SessionId: id}); err != nil {
-				t.Fatal(err)
+			p.stripe.AnswerWith(answerKeys("ek_test_PlantedKey"))
+			response, err := p.clients[0].RetryVerification(ctx, &verificationv1.RetryVerificationRequest{SessionId: id, EphemeralKeyVersion: "2026-09-30.endive"})
+			if err != nil || response.GetEphemeralKeySecret() != "ek_test_PlantedKey" {
+				t.Fatalf("%v, %v; want the key", response, err)
 			}
+			p.stripe.AnswerWith(nil)
 			wantRevision(t, revisions, 4)
 			wantRevision(t, allRevisions, 4)
 			wantRevision(t, ownRevisions, 4)
@@ -220,6 +223,7 @@ func TestATraceFromWebhookToDelivery(t *testing.T) {
 			granted := r.one(t, "commit", session, "verification.revision=4")
 			wantChild(t, granted, call)
 			wantChild(t, r.one(t, "stripe retrieve", "verification.result=ok"), call)
+			wantChild(t, r.one(t, "stripe ephemeral_key", "verification.result=ok"), call)
 			r.wantDelivered(t, granted, "verification.revision=4", "verification.watch=session")
 			r.wantHarmless(t)
 		})
