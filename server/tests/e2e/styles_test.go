@@ -160,7 +160,7 @@ func (w *styledWorld) inOrder() verificationv1.VerificationServiceClient {
 	for _, life := range lives {
 		group.Go(func() error {
 			for _, e := range life {
-				response, text, err := rig.Post(client, server.Webhook, rig.Sign(time.Now(), rig.WebhookSecret, e.Body), e.Body) //nolint:bodyclose // Post has closed it
+				response, text, err := rig.Post(client, server.Webhook, rig.Sign(time.Now(), rig.WebhookSecret, e.Body), e.Body)
 				if err != nil || response.StatusCode != http.StatusOK {
 					return fmt.Errorf("event %s: %v %s", e.ID, err, text)
 				}
