@@ -9,6 +9,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/access"
+	"example.com/verification-status/server/internal/accounts"
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/connlimit"
 	"example.com/verification-status/server/internal/grpcserver"
@@ -68,6 +69,8 @@ type App struct {
 	store    store.Backend
 	live     *live.View        // in front of store
 	stripe   *stripeapi.Client // nil without a key
+	accounts *accounts.Directory
+	unknown  *unknownSessions // nil without a key
 	ingest   *ingest.Ingest
 	// reconciler is nil without a key.
 	reconciler *reconcile.Reconciler
@@ -151,9 +154,9 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	verificationv1.RegisterComparisonServiceServer(a.grpc, verificationv1.UnimplementedComparisonServiceServer{})
 	a.readiness = readiness.New(readiness.Config{Store: a.store, Logger: logger, Publish: a.ready, Refused: a.showMisconfigured})
 	handler, err := webhook.New(webhook.Config{
-		Applier: wrap[webhook.Applier](hooks.WrapApplier, connHolder{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
-		Secrets: a.current.WebhookSecrets, Path: c.WebhookPath,
-		Livemode: livemode, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
+		Applier: wrap[webhook.Applier](hooks.WrapApplier, connHolder{contextNoter{tracedIngest{a.ingest, a.traces}, a.accounts}}), MaxInFlight: int(c.WebhookMaxInFlight),
+		Secrets: a.current.WebhookSecrets, Path: c.WebhookPath, AccountOf: a.current.WebhookAccount,
+		Livemode: livemode, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey, Deauthorized: a.deauthorized,
 		Clock: hooks.Clock, Logger: logger, Observe: a.webhookObserver(hooks.ObserveWebhook),
 	})
 	if err != nil {

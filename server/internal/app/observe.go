@@ -103,6 +103,7 @@ func (a *App) observeCatchUp(s reconcile.Summary, err error) {
 		return
 	}
 	a.metrics.CatchUp(result, done, s.Missed.Sum(), s.Changed, s.Reread-s.Changed, s.Unknown)
+	a.metrics.SessionsAbsent(s.Absent)
 	if s.Behind == nil {
 		return // not known: the metric keeps its value
 	}

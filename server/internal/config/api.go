@@ -28,7 +28,10 @@ func (a *API) Load() error {
 			found.add("STRIPE_API_KEY_FILE: %w", err)
 		}
 	}
-	if a.StripeAPIKey == "" && !unread {
+	if a.StripeAPIKeyFile != "" && !unread {
+		a.StripeAPIKey, _ = parseKeys(&found, a.StripeAPIKey) // the first key is that of the account itself
+	}
+	if a.StripeAPIKey == "" && len(found) == 0 && !unread {
 		found.add("STRIPE_API_KEY is not set: give Stripe's secret or restricted key, or name a file with it in STRIPE_API_KEY_FILE")
 	}
 	c := a.config()

@@ -118,3 +118,26 @@ func checkWarnings(t *testing.T, got []string, env, want string) {
 		t.Errorf("a secret is in %q", got)
 	}
 }
+
+// TestOrganizationWithoutAccountsIsWarnedAbout: its key alone does not say what to catch up.
+func TestOrganizationWithoutAccountsIsWarnedAbout(t *testing.T) {
+	for name, test := range map[string]struct {
+		changes []string
+		want    bool
+	}{
+		"an organization":              {[]string{"STRIPE_API_KEY=sk_org_test_planted"}, true},
+		"an organization and accounts": {[]string{"STRIPE_API_KEY=sk_org_test_planted", "STRIPE_ACCOUNTS=acct_1"}, false},
+		"an organization and a key":    {[]string{"STRIPE_API_KEY_FILE=" + keyFile(t, "sk_org_test_planted", "acct_1 sk_test_planted")}, false},
+		"an account":                   {[]string{"STRIPE_API_KEY=sk_test_planted"}, false},
+		"no key":                       {nil, false},
+	} {
+		c := valid(t, test.changes...)
+		if err := c.Load(); err != nil {
+			t.Fatal(err)
+		}
+		warnings := strings.Join(c.Warnings(), "\n")
+		if got := strings.Contains(warnings, "a key of an organization, and STRIPE_ACCOUNTS names no account"); got != test.want || strings.Contains(warnings, "planted") {
+			t.Errorf("%s: warned %v; want %v:\n%s", name, got, test.want, warnings)
+		}
+	}
+}

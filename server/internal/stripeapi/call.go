@@ -66,23 +66,30 @@ type answer struct {
 // raw makes stripe-go keep the bytes instead of decoding them. An answer that is not a JSON object still fails.
 type raw struct{ stripe.APIResource }
 
-// call makes one request. It returns ErrStripeExcluded if the account is not accepted. It takes the read from the budget
-// first, which answers at once, and then waits for a slot of the rate. A read that gets no slot uses no budget.
+// call makes one request. It returns ErrStripeExcluded if the account is not accepted, and ErrStripeUnknown if the key has
+// no account of its own and the request names none. It takes the read from the budget first, which answers at once, and
+// then waits for a slot of the rate. A read that gets no slot uses no budget.
 func (c *Client) call(ctx context.Context, r request) error {
 	if !c.config.Accounts.Accept(r.account) {
 		return verification.ErrStripeExcluded
+	}
+	if r.account == "" && !c.HasPlatform() {
+		return errNoPlatform
 	}
 	ctx, end := c.config.Trace(ctx, r.operation)
 	f := c.send(ctx, r)
 	end(f.outcome)
 	c.config.Observe(r.operation, f.outcome)
-	f.log(c.config.Logger, r.operation)
+	f.log(c.config.Logger, r)
 	return f.err
 }
 
 func (c *Client) send(caller context.Context, r request) fault {
 	ctx, cancel := context.WithTimeout(caller, c.config.Timeout)
 	defer cancel()
+	if r.account != "" && c.config.AccountRests(ctx, r.account) {
+		return fault{outcome: OutcomeAccountRests, err: errAccountRefused}
+	}
 	holder := shares.HolderOf(caller)
 	var read spent
 	if r.method == http.MethodGet {
@@ -100,8 +107,11 @@ func (c *Client) send(caller context.Context, r request) fault {
 	err := c.exchange(ctx, r, &response)
 	took := c.config.Clock().Sub(started)
 	if err != nil {
-		return classify(caller, r.method, err)
+		f := classify(caller, r, err)
+		c.noteAccount(caller, r.account, f)
+		return f
 	}
+	c.noteAccount(caller, r.account, fault{outcome: OutcomeOK})
 	last := response.LastResponse
 	if last.StatusCode != http.StatusOK {
 		return unavailable(caller, "an answer that is neither 200 nor an error: is STRIPE_API_BASE right?")
@@ -114,9 +124,10 @@ func (c *Client) send(caller context.Context, r request) fault {
 
 // exchange sends a request and reads its answer.
 func (c *Client) exchange(ctx context.Context, r request, response *raw) error {
+	key, header := c.addressOf(ctx, r.account)
 	params := &stripe.Params{Context: ctx, Headers: http.Header{}}
-	if r.account != "" {
-		params.SetStripeAccount(r.account)
+	if header != "" {
+		params.Headers.Set(header, r.account)
 	}
 	if r.version != "" {
 		params.Headers.Set("Stripe-Version", r.version)
@@ -124,7 +135,6 @@ func (c *Client) exchange(ctx context.Context, r request, response *raw) error {
 	if r.idempotencyKey != "" {
 		params.SetIdempotencyKey(r.idempotencyKey)
 	}
-	key := c.config.Key()
 	if r.json == nil {
 		return c.backend.CallRaw(r.method, r.path, key.Reveal(), r.form, params, response)
 	}

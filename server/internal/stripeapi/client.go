@@ -26,6 +26,17 @@ const (
 type Config struct {
 	// Key returns the current secret or restricted API key. It is called for every request, by many goroutines at once.
 	Key func() verification.Secret
+	// AccountKey returns the current key of a connected account's own, or "" if the account has none. nil means that no
+	// account has one. It is called like Key.
+	AccountKey func(account string) verification.Secret
+	// ByContext reports whether the requests for a connected account name it in Stripe-Context instead of Stripe-Account.
+	// nil means never. A key of an organization always does.
+	ByContext func(ctx context.Context, account string) bool
+	// AccountRests reports whether nothing is requested for a connected account now, because Stripe refused it before.
+	// nil means never. AccountRefused is called if Stripe refuses an account, and AccountAnswered if it answers a request
+	// for one. They can be nil. All are called by many goroutines at once.
+	AccountRests                    func(ctx context.Context, account string) bool
+	AccountRefused, AccountAnswered func(ctx context.Context, account string)
 	// Base is the URL of the API. Empty means Stripe's own.
 	Base string
 	// Accounts are the accepted connected accounts. No request is sent for another one. nil accepts all.
@@ -99,6 +110,7 @@ func New(config Config) (*Client, error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
+	config.setAccountHooks()
 	if config.Observe == nil {
 		config.Observe = func(Operation, Outcome) {}
 	}

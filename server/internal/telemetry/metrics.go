@@ -26,7 +26,7 @@ type Metrics struct {
 
 	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs  *prometheus.CounterVec
 	opened, ended, sent, denied, signatures, reloads, refused, shed *prometheus.CounterVec
-	missed, conflicts, rewinds, granted, unlisted                   prometheus.Counter
+	missed, absent, conflicts, rewinds, granted, unlisted           prometheus.Counter
 	streams, misconfigured, behindSince, endpoint                   *prometheus.GaugeVec
 	commits                                                         *prometheus.HistogramVec
 	answers, ages, tries                                            prometheus.Observer
@@ -60,6 +60,7 @@ func NewMetrics() *Metrics {
 	m.shed = m.counters("verification_shed_total")
 	m.missed = m.counters("verification_missed_events_total").WithLabelValues()
 	m.unlisted = m.counters("verification_thin_without_snapshot_total").WithLabelValues()
+	m.absent = m.counters("verification_absent_sessions_total").WithLabelValues()
 	m.conflicts = m.counters("verification_commit_conflicts_total").WithLabelValues()
 	m.rewinds = m.counters("verification_feed_rewinds_total").WithLabelValues()
 	m.granted = m.counters("verification_retries_granted_total").WithLabelValues()
@@ -213,6 +214,9 @@ func (m *Metrics) Missed(n int) { m.missed.Add(float64(n)) }
 
 // ThinWithoutSnapshot counts thin events that were answered by a read, and whose snapshot event the catch-up did not find.
 func (m *Metrics) ThinWithoutSnapshot(n int) { m.unlisted.Add(float64(n)) }
+
+// SessionsAbsent counts sessions that left the lists because Stripe does not know them.
+func (m *Metrics) SessionsAbsent(count int) { m.absent.Add(float64(count)) }
 
 // maxBehind bounds the accounts that are shown by name.
 const maxBehind = 20
