@@ -191,7 +191,7 @@ func (r *run) checkEndpoint(ctx context.Context) {
 	}
 	r.found, r.listed = endpoints.Mine(all, s.WebhookURL, s.WebhookPath), true
 	if problems == 0 {
-		r.ok("endpoint", "%s is enabled and gets all types of events", r.found)
+		r.ok("endpoint", "enabled, with all types of events: %s", r.found)
 		r.ok("account", "the API key and the endpoint are of one account and mode")
 	}
 }
@@ -224,9 +224,9 @@ func (r *run) checkReads() {
 	case r.found.Thin == 0:
 		r.ok("reads", "snapshot events cost no read at Stripe; the account had %s Identity events in the last 24 hours", count)
 	case r.found.Snapshot > 0:
-		r.ok("reads", "both styles come; the account had %s Identity events in the last 24 hours. At most as many reads a day, beyond API_READS_PER_DAY=%d of each replica, for thin events that come before their snapshot event", count, r.config.Settings.APIReadsPerDay)
+		r.ok("reads", "both styles come; the account had %s Identity events in the last 24 hours. Those whose thin event comes before the snapshot event can cost a read each, beyond API_READS_PER_DAY=%d of each replica", count, r.config.Settings.APIReadsPerDay)
 	default:
-		r.ok("reads", "thin events cost a read each; the account had %s Identity events in the last 24 hours. About as many reads a day, beyond API_READS_PER_DAY=%d of each replica", count, r.config.Settings.APIReadsPerDay)
+		r.ok("reads", "thin events cost a read each; the account had %s Identity events in the last 24 hours. That is about the number of reads a day, beyond API_READS_PER_DAY=%d of each replica", count, r.config.Settings.APIReadsPerDay)
 	}
 }
 
@@ -234,7 +234,7 @@ func (r *run) checkSecrets() {
 	secrets := len(r.config.Settings.WebhookSecrets())
 	switch {
 	case r.listed && secrets < r.found.Enabled:
-		r.problem("secrets", "STRIPE_WEBHOOK_SECRET has %d signing secrets, and %d endpoints send to this server: each endpoint has its own. List all of them, separated by commas", secrets, r.found.Enabled)
+		r.problem("secrets", "STRIPE_WEBHOOK_SECRET has %s, and %d endpoints send to this server: each endpoint has its own. List all of them, separated by commas", plural(secrets, "signing secret"), r.found.Enabled)
 	default:
 		r.ok("secrets", "STRIPE_WEBHOOK_SECRET has %s in Stripe's form", plural(secrets, "signing secret"))
 	}

@@ -88,7 +88,7 @@ func TestRun(t *testing.T) {
 		"all is well": {nil, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}, pages: 1}, nil, nil, 0, []string{
 			"ok       mode         events of test mode", "ok       key          Stripe accepts the restricted key",
 			"ok       permission   Verification Sessions and Reports: Read", "ok       permission   Verification Sessions and Reports: Write",
-			"ok       permission   Events: Read", "ok       clock ", "ok       endpoint     we_1 " + hook, "ok       account      the API key and the endpoint",
+			"ok       permission   Events: Read", "ok       clock ", "ok       endpoint     enabled, with all types of events: we_1 " + hook, "ok       account      the API key and the endpoint",
 			"ok       reads        snapshot events cost no read at Stripe; the account had 100 Identity events", "ok       secrets      STRIPE_WEBHOOK_SECRET has 1 signing secret in",
 			"ok       redis ", "[ ] Each endpoint's signing secret", "[ ] Stripe Identity is activated",
 		}, "problem"},
@@ -100,7 +100,7 @@ func TestRun(t *testing.T) {
 			&fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}, destinations: []stripeapi.Endpoint{thin("ed_1")}}, nil, nil, 0,
 			[]string{"ok       reads        both styles come", "ok       secrets      STRIPE_WEBHOOK_SECRET has 2 signing secrets"}, "problem"},
 		"a secret too few": {nil, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}, destinations: []stripeapi.Endpoint{thin("ed_1")}}, nil, nil, 1,
-			[]string{"problem  secrets      STRIPE_WEBHOOK_SECRET has 1 signing secrets, and 2 endpoints"}, ""},
+			[]string{"problem  secrets      STRIPE_WEBHOOK_SECRET has 1 signing secret, and 2 endpoints"}, ""},
 		"no key": {func(c *config.Config) { c.StripeAPIKey = "" }, nil, nil, nil, 2,
 			[]string{"problem  mode         live events and test events are both accepted", "problem  key          STRIPE_API_KEY is not set", "ok       redis"}, "permission  "},
 		"live": {func(c *config.Config) { c.StripeAPIKey = "sk_live_planted" }, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}}, nil, nil, 0,
@@ -120,7 +120,7 @@ func TestRun(t *testing.T) {
 		"no endpoint": {nil, &fakeStripe{}, nil, nil, 1,
 			[]string{"problem  endpoint     the API key sees no webhook endpoint", "ok       reads        snapshot events cost no read"}, "ok       account"},
 		"v2 is not permitted": {nil, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}, errDestinations: refused}, nil, nil, 0,
-			[]string{"skipped  endpoint     the event destinations of API v2 cannot be listed", "ok       endpoint     we_1"}, "problem"},
+			[]string{"skipped  endpoint     the event destinations of API v2 cannot be listed", "ok       endpoint     enabled, with all types of events: we_1"}, "problem"},
 		"no endpoint in the half that is permitted": {nil, &fakeStripe{errDestinations: refused}, nil, nil, 0,
 			[]string{"skipped  endpoint ", "[ ] The webhook endpoint at Stripe is enabled"}, "problem"},
 		"the other path": {func(c *config.Config) { c.WebhookPath = "/stripe" }, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}}, nil, nil, 1,
@@ -134,7 +134,7 @@ func TestRun(t *testing.T) {
 		"Redis is wrong":  {nil, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}}, nil, errors.New("it evicts"), 1, []string{"problem  redis        it evicts"}, "ok       redis"},
 		"Redis is afar":   {func(c *config.Config) { c.RedisURL = "redis://192.0.2.1" }, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}}, nil, nil, 1, []string{"problem  settings     REDIS_URL leads to another machine in plain text"}, ""},
 		"all goes wrong":  {nil, &fakeStripe{errWrite: refused, skew: time.Hour}, []string{"risky"}, nil, 4, []string{"problem  permission", "problem  clock", "problem  endpoint", "problem  redis"}, ""},
-		"the URL is said": {func(c *config.Config) { c.WebhookURL = hook }, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}}, nil, nil, 0, []string{"ok       endpoint     we_1"}, "problem"},
+		"the URL is said": {func(c *config.Config) { c.WebhookURL = hook }, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}}, nil, nil, 0, []string{"ok       endpoint     enabled, with all types of events: we_1"}, "problem"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := config.Defaults()

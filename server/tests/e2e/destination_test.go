@@ -179,7 +179,7 @@ func TestGoLive(t *testing.T) {
 		return p.Stdout.String()
 	}
 	ready := run(0)
-	for _, want := range []string{"ok       key", "Verification Sessions and Reports: Write", "Events: Read", "ok       endpoint     " + id, "thin events cost a read each; the account had 1 Identity",
+	for _, want := range []string{"ok       key", "Verification Sessions and Reports: Write", "Events: Read", "ok       endpoint     enabled, with all types of events: " + id, "thin events cost a read each; the account had 1 Identity",
 		"ok       clock", "ok       redis", "[ ] "} {
 		if !strings.Contains(ready, want) {
 			t.Errorf("no %q in:\n%s", want, ready)
