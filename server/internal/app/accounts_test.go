@@ -43,7 +43,9 @@ func newAccountsRig(t *testing.T) *accountsRig {
 		header, account := "Stripe-Account", request.Header.Get("Stripe-Account")
 		if named := request.Header.Get("Stripe-Context"); named != "" {
 			header, account = "Stripe-Context", named
-			request.Header.Set("Stripe-Account", named) // the simulation knows accounts by this header
+			// The simulation of an account without an organization knows accounts by Stripe-Account.
+			request.Header.Set("Stripe-Account", named)
+			request.Header.Del("Stripe-Context")
 		}
 		r.mu.Lock()
 		r.requests = append(r.requests, strings.TrimPrefix(header, "Stripe-")+":"+account)

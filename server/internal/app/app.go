@@ -80,6 +80,7 @@ type App struct {
 	webhook    *http.Server
 	admin      *http.Server
 	service    *rpc.Service
+	endpoint   endpointWatch
 }
 
 // New builds all parts and makes no connection. c must be loaded. secrets are the texts that logger conceals: New adds those that
@@ -154,7 +155,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	a.readiness = readiness.New(readiness.Config{Store: a.store, Logger: logger, Publish: a.ready, Refused: a.showMisconfigured})
 	handler, err := webhook.New(webhook.Config{
 		Applier: wrap[webhook.Applier](hooks.WrapApplier, connHolder{contextNoter{tracedIngest{a.ingest, a.traces}, a.accounts}}), MaxInFlight: int(c.WebhookMaxInFlight),
-		Secrets: a.current.WebhookSecrets, AccountOf: a.current.WebhookAccount,
+		Secrets: a.current.WebhookSecrets, AccountOf: a.current.WebhookAccount, Path: c.WebhookPath,
 		Livemode: livemode, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey, Deauthorized: a.deauthorized,
 		Clock: hooks.Clock, Logger: logger, Observe: a.webhookObserver(hooks.ObserveWebhook),
 	})
@@ -201,9 +202,13 @@ func (a *App) newIngest(s store.Store) *ingest.Ingest {
 	})
 }
 
-// jobs returns the jobs over all sessions, which one replica does at a time.
+// jobs returns the jobs that one replica does at a time.
 func (a *App) jobs() *maintain.Jobs {
-	return maintain.New(maintain.Config{Store: a.store, SettledTTL: time.Duration(a.config.SettledTTL), Clock: a.clock, Logger: a.logger})
+	config := maintain.Config{Store: a.store, SettledTTL: time.Duration(a.config.SettledTTL), Clock: a.clock, Logger: a.logger}
+	if a.stripe != nil {
+		config.CheckEndpoint, config.ShowEndpoint = a.checkEndpoint, a.showEndpoint
+	}
+	return maintain.New(config)
 }
 
 // ready is called with each change of readiness. After an outage of Redis, a catch-up finds the events that were missed.

@@ -17,7 +17,9 @@ type Config struct {
 	CallerMaxStreams    Count  `name:"caller-max-streams" env:"CALLER_MAX_STREAMS" default:"0" placeholder:"N" help:"The limit of open watches of each caller, 1 to 1000000, or 0 for CALLER_SHARE_PERCENT of GRPC_MAX_STREAMS. It needs named callers."`
 	CallerRate          Count  `name:"caller-rate" env:"CALLER_RATE" default:"0" placeholder:"N" help:"The limit of calls a second of each caller, 1 to 1000000, or 0 for no limit. It needs named callers."`
 
-	WebhookAddr string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:":4242" placeholder:"HOST:PORT" help:"The address of the webhook listener. Stripe sends to its path /webhook."`
+	WebhookAddr string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:":4242" placeholder:"HOST:PORT" help:"The address of the webhook listener. Stripe sends to its path WEBHOOK_PATH."`
+	WebhookPath string `name:"webhook-path" env:"WEBHOOK_PATH" default:"/webhook" placeholder:"PATH" help:"The path of the webhook listener that takes Stripe's events. Every other path is answered 404, also one that differs by a slash at the end."`
+	WebhookURL  string `name:"webhook-url" env:"WEBHOOK_URL" placeholder:"URL" help:"The URL at which Stripe reaches WEBHOOK_PATH, as it is registered at Stripe. Once a day the server looks at Stripe whether the endpoint with this URL sends what it needs. By default it looks at every endpoint for Identity events."`
 	AdminAddr   string `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"The address of /metrics, /livez, /readyz and /debug/pprof. Never open it to the internet."`
 
 	WebhookMaxConnections Count `name:"webhook-max-connections" env:"WEBHOOK_MAX_CONNECTIONS" default:"1000" placeholder:"N" help:"The limit of connections to the webhook listener, 10 to 100000. At the limit, another connection is closed for a new one: an unused one if over a quarter of the connections are unused, else the one that has been idle longest."`

@@ -47,6 +47,7 @@ func (c *Config) Load() error {
 		c.StripeAPIKey, c.StripeAccountKeys = parseKeys(&found, c.StripeAPIKey)
 	}
 	c.checkListeners(&found)
+	c.checkWebhookPath(&found)
 	c.checkCallers(&found)
 	c.checkRedis(&found, unread["REDIS_URL"])
 	c.checkSentinel(&found, unread["REDIS_SENTINEL_PASSWORD"])

@@ -10,7 +10,7 @@ import (
 // Warnings returns a sentence for the log for each setting that is safe or complete in some places and not in others. Such a
 // setting does not keep the server from starting. Call it after Load. No sentence contains a secret.
 func (c *Config) Warnings() []string {
-	return slices.Concat(c.warnOfRedis(), c.warnOfFiles(), c.warnOfOrganization())
+	return slices.Concat(c.warnOfRedis(), c.warnOfFiles(), c.warnOfOrganization(), c.warnOfPath())
 }
 
 // warnOfOrganization warns if nothing names the accounts of an organization. Its key has no account of its own.

@@ -35,6 +35,29 @@ func TestRedisInPlainTextIsWarnedAbout(t *testing.T) {
 	}
 }
 
+// There is a warning about a URL whose path this server answers 404.
+func TestAnotherPathIsWarnedAbout(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://a.example/stripe":           "",
+		"https://a.example/stripe?connect=1": "",
+		"https://a.example/stripe/":          "every webhook gets 404",
+		"https://a.example/":                 "is not /stripe (WEBHOOK_PATH)",
+		"https://a.example":                  "is not /stripe (WEBHOOK_PATH)",
+		"":                                   "",
+	} {
+		t.Run(url, func(t *testing.T) {
+			c := valid(t, "REDIS_URL=redis://127.0.0.1", "WEBHOOK_PATH=/stripe", "WEBHOOK_URL="+url)
+			if err := c.Load(); err != nil {
+				t.Fatal(err)
+			}
+			checkWarnings(t, c.Warnings(), "WEBHOOK_URL", want)
+		})
+	}
+	if got := PathMismatch("https://a.example", "/"); got != "" {
+		t.Errorf("the root: %s", got)
+	}
+}
+
 // There is a warning about a file that every user of the machine can change, and about a secret that they can read.
 func TestFilesOpenToEveryUserAreWarnedAbout(t *testing.T) {
 	for name, test := range map[string]struct {

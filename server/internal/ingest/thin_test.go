@@ -249,20 +249,24 @@ func TestG16_ASharedReadIsOvertakenByAnotherEvent(t *testing.T) {
 }
 
 func TestG16_AThinEventEndsInTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		asked := &stripe{retrieve: func(ctx context.Context, _ int) (verification.Retrieved, error) {
-			<-ctx.Done()
-			return verification.Retrieved{}, ctx.Err()
-		}}
-		rig := newThinRig(t, asked)
-		began := time.Now()
-		if _, err := rig.Apply(t.Context(), thinOf(event(1, 5, passed), "")); !errors.Is(err, verification.ErrStripeUnavailable) {
-			t.Errorf("error %v, want ErrStripeUnavailable", err)
-		}
-		if took := time.Since(began); took > thinTimeout {
-			t.Errorf("took %v, want %v at most", took, thinTimeout)
-		}
-	})
+	for name, snapshot := range map[string]string{"no answer about the session": "", "no answer about the snapshot event": "evt_1"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := &stripe{silent: true, retrieve: func(ctx context.Context, _ int) (verification.Retrieved, error) {
+					<-ctx.Done()
+					return verification.Retrieved{}, ctx.Err()
+				}}
+				rig := newThinRig(t, asked)
+				began := time.Now()
+				if _, err := rig.Apply(t.Context(), thinOf(event(1, 5, passed), snapshot)); !errors.Is(err, verification.ErrStripeUnavailable) {
+					t.Errorf("error %v, want ErrStripeUnavailable", err)
+				}
+				if took := time.Since(began); took > thinTimeout {
+					t.Errorf("took %v, want %v at most", took, thinTimeout)
+				}
+			})
+		})
+	}
 }
 
 // TestAnEventAheadOfTheClockIsReadBack: also of a session that is not known.

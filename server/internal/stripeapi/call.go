@@ -30,9 +30,14 @@ const (
 	OperationCreate         Operation = "create"
 	OperationEphemeralKey   Operation = "ephemeral_key"
 	OperationEvents         Operation = "events"
+	OperationSessions       Operation = "sessions"
 	OperationEvent          Operation = "event"
 	OperationEndpoints      Operation = "endpoints"
 	OperationCreateEndpoint Operation = "create_endpoint"
+
+	OperationDestinations      Operation = "destinations"
+	OperationCreateDestination Operation = "create_destination"
+	OperationProbe             Operation = "probe"
 )
 
 // request is one request to Stripe.

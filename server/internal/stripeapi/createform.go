@@ -9,6 +9,7 @@ import (
 
 	"github.com/stripe/stripe-go/v76/form"
 
+	"example.com/verification-status/server/internal/stripeevent"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -86,13 +87,13 @@ func isNull(value json.RawMessage) bool { return len(value) == 0 || string(value
 
 // fieldsOf returns the fields of an object by their exact names. It returns none for null.
 func fieldsOf(value json.RawMessage) (fields map[string]json.RawMessage, ok bool) {
-	ok = isNull(value) || json.Unmarshal(value, &fields) == nil
+	ok = isNull(value) || stripeevent.Unmarshal(value, &fields) == nil
 	return fields, ok
 }
 
 // text returns a string. It returns "" for a value of another kind.
 func text(value json.RawMessage) (s string) {
-	_ = json.Unmarshal(value, &s)
+	_ = stripeevent.Unmarshal(value, &s)
 	return s
 }
 

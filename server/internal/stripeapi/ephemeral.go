@@ -2,7 +2,6 @@ package stripeapi
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -38,11 +37,11 @@ const ephemeralKeysPath = "/v1/ephemeral_keys"
 // ephemeralSecret returns the secret in an answer. An answer that names another session is not usable: the mistake of a
 // proxy must not give one person's session to another person.
 func ephemeralSecret(body []byte, id string) (_ verification.Secret, wrong string) {
-	key, _ := fieldsOf(body)
+	key, ok := fieldsOf(body)
 	var of []struct {
 		ID string `json:"id"`
 	}
-	if !isNull(key["associated_objects"]) && json.Unmarshal(key["associated_objects"], &of) != nil {
+	if !ok || !isNull(key["associated_objects"]) && stripeevent.Unmarshal(key["associated_objects"], &of) != nil {
 		return "", notAKey
 	}
 	for _, associated := range of {

@@ -27,7 +27,7 @@ type Metrics struct {
 	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs  *prometheus.CounterVec
 	opened, ended, sent, denied, signatures, reloads, refused, shed *prometheus.CounterVec
 	missed, absent, conflicts, rewinds, granted, unlisted           prometheus.Counter
-	streams, misconfigured, behindSince                             *prometheus.GaugeVec
+	streams, misconfigured, behindSince, endpoint                   *prometheus.GaugeVec
 	commits                                                         *prometheus.HistogramVec
 	answers, ages, tries                                            prometheus.Observer
 	caughtUp, behind                                                prometheus.Gauge
@@ -66,6 +66,7 @@ func NewMetrics() *Metrics {
 	m.granted = m.counters("verification_retries_granted_total").WithLabelValues()
 	m.streams = m.gauges("verification_watch_streams")
 	m.misconfigured = m.gauges("verification_redis_misconfigured")
+	m.endpoint = m.gauges("verification_endpoint_problem")
 	m.behind = m.gauges("verification_catch_up_behind_accounts").WithLabelValues()
 	m.behindSince = m.gauges("verification_catch_up_behind_since_timestamp_seconds")
 	m.caughtUp = m.gauges("verification_catch_up_last_done_timestamp_seconds").WithLabelValues()
@@ -124,6 +125,24 @@ func (m *Metrics) Webhook(status int, reason, eventType string, secret int, took
 	}
 }
 
+// NoWebhook makes the count of such requests appear with 0: an alert that compares counts does not see one that is absent.
+func (m *Metrics) NoWebhook(status int, reason, eventType string) {
+	m.webhooks.WithLabelValues(strconv.Itoa(status), reason, eventType)
+}
+
+// EndpointProblem shows whether the webhook endpoint at Stripe has a problem.
+func (m *Metrics) EndpointProblem(problem string, is bool) {
+	m.endpoint.WithLabelValues(problem).Set(number(is))
+}
+
+// number returns the value of a gauge that is 1 or 0.
+func number(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
 // FileWatched makes the counts of FileReloaded appear with 0, so that Prometheus sees the first refusal as an increase.
 func (m *Metrics) FileWatched(setting string) {
 	m.reloads.WithLabelValues(setting, "used")
@@ -148,11 +167,7 @@ func (m *Metrics) Shed(what, setting string) { m.shed.WithLabelValues(what, sett
 
 // RedisMisconfigured shows whether Redis must not be used for a reason.
 func (m *Metrics) RedisMisconfigured(reason string, is bool) {
-	value := 0.0
-	if is {
-		value = 1
-	}
-	m.misconfigured.WithLabelValues(reason).Set(value)
+	m.misconfigured.WithLabelValues(reason).Set(number(is))
 }
 
 // Commit counts one update of a session.

@@ -23,6 +23,8 @@ var ownMetrics = []Metric{
 		"1 while Redis answers and somebody must correct its configuration or this service's, else 0. By reason: password, permission, command, eviction, mode, data, version, topology. The log says what to correct."},
 	{"verification_webhooks_total", "counter", []string{"status", "reason", "type"},
 		"Webhook requests, by HTTP status, by the reason of the answer, and by event type if the event was accepted."},
+	{"verification_endpoint_problem", "gauge", []string{"problem"},
+		"1 while the last check of the webhook endpoint at Stripe, by any replica, found a problem, else 0: missing, disabled, wrong_path, missing_types. Absent without an API key."},
 	{"verification_webhook_duration_seconds", "histogram", nil,
 		"Duration of webhook requests, from their headers to the answer."},
 	{"verification_event_age_seconds", "histogram", nil,

@@ -18,7 +18,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Path is the path to which Stripe must send its events.
+// Path is the default of Config.Path.
 const Path = "/webhook"
 
 const (
@@ -49,6 +49,8 @@ type Config struct {
 	// AccountOf, if not nil, returns the account whose endpoint has a signing secret, or "". Its events that name no account are of
 	// this account. It is called concurrently.
 	AccountOf func(secret verification.Secret) string
+	// Path is the path to which Stripe must send its events. Every other path is answered 404. Empty: Path.
+	Path string
 	// Tolerance is the greatest difference between a signature's time and Clock, in both directions. 0: 5 minutes.
 	Tolerance time.Duration
 	// Livemode is the mode whose events are applied. Events of the other mode are acknowledged and ignored. nil: both are applied.
@@ -97,6 +99,9 @@ func New(config Config) (*Handler, error) {
 	}
 	if config.Tolerance < 0 || config.ApplyTimeout < 0 || config.MaxInFlight < 0 {
 		return nil, errors.New("webhook: Tolerance, ApplyTimeout and MaxInFlight must not be negative")
+	}
+	if config.Path == "" {
+		config.Path = Path
 	}
 	if config.Tolerance == 0 {
 		config.Tolerance = defaultTolerance
@@ -147,7 +152,7 @@ func (h *Handler) process(w http.ResponseWriter, r *http.Request) (result Result
 			result = Result{Status: http.StatusServiceUnavailable, Reason: ReasonPanic}
 		}
 	}()
-	if r.URL.Path != Path {
+	if r.URL.Path != h.config.Path {
 		return Result{Status: http.StatusNotFound, Reason: ReasonWrongPath}
 	}
 	if r.Method != http.MethodPost {

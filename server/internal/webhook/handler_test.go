@@ -229,6 +229,16 @@ func TestPathAndMethod(t *testing.T) {
 	checkAnswer(t, e.do(t, http.MethodPost, "/webhook?from=stripe", strings.NewReader(verifiedEvent), signature), 200, webhook.ReasonApplied)
 }
 
+// The path is a setting. The default is then a path like any other.
+func TestAnotherPath(t *testing.T) {
+	e := start(t, func(c *webhook.Config) { c.Path = "/stripe/hook/" })
+	signature := sign(verifiedEvent, now, secret)
+	for _, path := range []string{webhook.Path, "/stripe/hook", "/stripe/hook//", "/stripe"} {
+		checkAnswer(t, e.do(t, http.MethodPost, path, strings.NewReader(verifiedEvent), signature), 404, webhook.ReasonWrongPath)
+	}
+	checkAnswer(t, e.do(t, http.MethodPost, "/stripe/hook/?connect=1", strings.NewReader(verifiedEvent), signature), 200, webhook.ReasonApplied)
+}
+
 func TestChunkedBodies(t *testing.T) {
 	e := start(t, nil)
 	// A reader of unknown length makes the client send chunks.

@@ -95,7 +95,7 @@ func TestNumbersToComeAreKept(t *testing.T) {
 	for name, number := range map[string][2]uint8{
 		"webhook": {uint8(verification.SourceWebhook), 1}, "API": {uint8(verification.SourceStripeAPI), 2}, "retry": {uint8(verification.SourceRetry), 3},
 		"replacement": {uint8(verification.SourceReplacement), 4}, "applied": {uint8(verification.EffectApplied), 1}, "stale": {uint8(verification.EffectStale), 2},
-		"counted": {uint8(verification.EffectCounted), 3}, "pending": {uint8(verification.EffectPending), 4}, "no redaction": {uint8(verification.RedactionNone), 0},
+		"import": {uint8(verification.SourceImport), 6}, "counted": {uint8(verification.EffectCounted), 3}, "pending": {uint8(verification.EffectPending), 4}, "no redaction": {uint8(verification.RedactionNone), 0},
 		"redaction in process": {uint8(verification.RedactionProcessing), 1}, "redacted": {uint8(verification.RedactionRedacted), 2},
 	} {
 		if number[0] != number[1] {
