@@ -238,6 +238,7 @@ func TestEverybodySeesTheirOwn(t *testing.T) {
 
 // TestSignUpWithoutTheService: a person can begin with Stripe alone, and a second click makes no second session.
 func TestSignUpWithoutTheService(t *testing.T) {
+	t.Parallel()
 	w := newRig(t)
 	w.backend.Fail(clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE))
 	p := w.visitor()
@@ -256,6 +257,7 @@ func TestSignUpWithoutTheService(t *testing.T) {
 
 // TestALinkWhileTheServiceIsStopped: a call without a connection waits for one. The person must not wait as long.
 func TestALinkWhileTheServiceIsStopped(t *testing.T) {
+	t.Parallel()
 	w := newRig(t)
 	w.backend.Stop()
 	p := w.visitor()
@@ -312,6 +314,7 @@ func TestARolledBackCookie(t *testing.T) {
 
 // TestBeginningLate: a person that reads the page for an hour can begin, even while the service cannot be reached.
 func TestBeginningLate(t *testing.T) {
+	t.Parallel()
 	for name, failure := range map[string]error{"unknown": nil, "unavailable": clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE)} {
 		w := newRig(t)
 		w.backend.Fail(failure)

@@ -26,6 +26,14 @@ func (a *App) newReconciler(hooks Hooks) (*reconcile.Reconciler, error) {
 	})
 }
 
+// wishCatchUp is ingest.Config.WishCatchUp.
+func (a *App) wishCatchUp(ctx context.Context, thin verification.Event) error {
+	if a.reconciler == nil {
+		return nil
+	}
+	return a.reconciler.Wish(ctx, thin)
+}
+
 // rewound is called by live.View with the sessions whose changes the store has lost. more is true if other sessions can have lost
 // changes too.
 func (a *App) rewound(lost []string, more bool) {

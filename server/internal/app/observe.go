@@ -45,7 +45,7 @@ func (a *App) showMisconfigured(now string) {
 // showRefusedKeys makes the counts of calls for which Stripe refuses the key appear with 0, since an alert fires for the first one.
 func showRefusedKeys(m *telemetry.Metrics) {
 	for _, operation := range []stripeapi.Operation{
-		stripeapi.OperationRetrieve, stripeapi.OperationFind, stripeapi.OperationCreate, stripeapi.OperationEphemeralKey, stripeapi.OperationEvents,
+		stripeapi.OperationRetrieve, stripeapi.OperationFind, stripeapi.OperationCreate, stripeapi.OperationEphemeralKey, stripeapi.OperationEvents, stripeapi.OperationEvent,
 	} {
 		m.NoStripeCall(string(operation), string(stripeapi.OutcomeUnauthorized))
 	}
@@ -92,6 +92,11 @@ func (a *App) observeCatchUp(s reconcile.Summary, err error) {
 		result, done = "stopped", time.Time{}
 	case !s.Complete():
 		result = "incomplete"
+	}
+	a.metrics.ThinWithoutSnapshot(s.Unlisted)
+	if s.Wished { // of the events alone
+		a.metrics.Missed(s.Missed.Sum())
+		return
 	}
 	a.metrics.CatchUp(result, done, s.Missed.Sum(), s.Changed, s.Reread-s.Changed, s.Unknown)
 	if s.Behind == nil {

@@ -96,7 +96,7 @@ func TestWebhooksAreCountedBesideAHook(t *testing.T) {
 func TestRefusedKeysAreCountedFromZero(t *testing.T) {
 	m := telemetry.NewMetrics()
 	showRefusedKeys(m)
-	for _, operation := range []string{"retrieve", "find", "create", "ephemeral_key", "events"} {
+	for _, operation := range []string{"retrieve", "find", "create", "ephemeral_key", "events", "event"} {
 		if want := fmt.Sprintf("verification_stripe_calls_total{operation=%q,outcome=\"unauthorized\"} 0\n", operation); !strings.Contains(page(t, m), want) {
 			t.Errorf("the metrics lack %s", want)
 		}

@@ -120,6 +120,7 @@ func TestStopCutsOffWhatDoesNotEnd(t *testing.T) {
 }
 
 func TestStopDoesNotWaitForEverForAHandler(t *testing.T) {
+	t.Parallel()
 	release, ended := make(chan struct{}), make(chan struct{})
 	s := startOnSocket(t, Config{}, &fake{watch: func(stream grpc.ServerStreamingServer[verificationv1.WatchStatusResponse]) error {
 		defer close(ended)

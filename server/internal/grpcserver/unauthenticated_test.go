@@ -115,6 +115,7 @@ func TestARefusedCallProvesNothing(t *testing.T) {
 // further call has shortRequestTimeout, which is enough for a call that is sent whole. After an admitted call, later calls
 // on the connection have requestTimeout.
 func TestUnauthenticatedHalfCallsAreBounded(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server, pipe := New(Config{Logger: slog.New(slog.DiscardHandler)}), bufconn.Listen(1<<20)
 		verificationv1.RegisterVerificationServiceServer(server, &fake{get: echo})

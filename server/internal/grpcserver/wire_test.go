@@ -201,6 +201,7 @@ func manyFields(n int, name, value string) []hpack.HeaderField {
 // TestRapidReset: clients begin calls and reset them as fast as they can. MaxConcurrentStreams, which grpc also applies to
 // handlers (a reset stream counts until its handler returns), and MaxInFlight limit the handlers. Others are served.
 func TestRapidReset(t *testing.T) {
+	t.Parallel()
 	const attackers, resets, maxStreams = 4, 20_000, 8
 	var running, most atomic.Int64
 	s := startOnSocket(t, Config{MaxStreams: maxStreams, MaxInFlight: 10_000}, &fake{

@@ -14,7 +14,7 @@ import (
 
 const (
 	sessionID = "vs_1"
-	base      = int64(1_700_000_000) // Stripe's clock when the tests begin
+	base      = int64(946_684_000) // Stripe's clock when the tests begin: some minutes before that of synctest
 )
 
 // records is as much of a store as ingest uses, in memory, with faults at exact moments. The
@@ -94,6 +94,23 @@ type stripe struct {
 	finds    int
 	retrieve func(ctx context.Context, n int) (verification.Retrieved, error) // n: 1 for the first GET
 	find     func(ctx context.Context, reference string) (verification.Retrieved, error)
+	events   map[string]verification.Event // by id: what Event answers
+	eventErr error                         // what Event answers instead
+	listed   []string                      // the ids for which Event was called
+}
+
+func (s *stripe) Event(_ context.Context, _, _, id string) (verification.Event, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listed = append(s.listed, id)
+	event, ok := s.events[id]
+	switch {
+	case s.eventErr != nil:
+		return event, s.eventErr
+	case !ok:
+		return event, verification.ErrStripeUnknown
+	}
+	return event, nil
 }
 
 func (s *stripe) Read(ctx context.Context, purpose verification.Purpose, _, id string) (verification.Retrieved, error) {

@@ -34,6 +34,8 @@ type Stripe interface {
 	Read(ctx context.Context, purpose verification.Purpose, account, id string) (verification.Retrieved, error)
 	// FindByReference reads the newest session with this client_reference_id.
 	FindByReference(ctx context.Context, reference string) (verification.Retrieved, error)
+	// Event reads a snapshot event of a session. ErrStripeUnknown means that Stripe does not have it in a usable form.
+	Event(ctx context.Context, account, sessionID, id string) (verification.Event, error)
 }
 
 // Config configures an Ingest.
@@ -45,8 +47,11 @@ type Config struct {
 	Stripe Stripe
 	// Clock returns the time of recording.
 	Clock func() time.Time
-	// Logger gets a line for each ambiguous event that was decided by rule.
+	// Logger gets a line for each ambiguous event that was decided by rule, and for each event or read whose reference is too long.
 	Logger *slog.Logger
+	// WishCatchUp asks for a catch-up of the account of a thin event that was answered by a read. It returns nil only if the wish
+	// is stored, so that it outlives this process. nil: there is no catch-up.
+	WishCatchUp func(ctx context.Context, thin verification.Event) error
 	// ObserveAmbiguous is called with the result of each ambiguous event, and ObserveReadThrough with the result of each
 	// read of a session that was not known here. They are called by many goroutines at once. nil: not called.
 	ObserveAmbiguous   func(AmbiguousResult)
@@ -76,7 +81,7 @@ const (
 type Ingest struct {
 	config   Config
 	sessions *keyedMutex
-	reads    sharedread.Group[readKey, verification.Read]
+	reads    sharedread.Group[readKey, *answer]
 	unknown  singleflight.Group
 	misses   *misses
 	rechecks *rechecks
@@ -93,6 +98,9 @@ func New(config Config) *Ingest {
 	if config.ObserveAmbiguous == nil {
 		config.ObserveAmbiguous = func(AmbiguousResult) {}
 	}
+	if config.WishCatchUp == nil {
+		config.WishCatchUp = func(context.Context, verification.Event) error { return nil }
+	}
 	if config.ObserveReadThrough == nil {
 		config.ObserveReadThrough = func(ReadThrough) {}
 	}
@@ -107,15 +115,29 @@ func (i *Ingest) Close() {
 }
 
 // Apply commits one event and returns its outcome. If the error is nil, the event and all its effects are in the store.
-// An error wraps one of package store's or is the context's. An outage of Stripe's API is not an error.
+// An error wraps one of package store's or is the context's. An outage of Stripe's API is not an error, except for a thin
+// event, which says nothing by itself: its errors can also be verification's ErrStripe….
 func (i *Ingest) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
 	event.RecordTime = i.config.Clock().UnixMilli()
 	defer i.dropMisses(event.Object)
-	session, outcome, err := i.decide(ctx, event)
-	if err == nil {
-		_, err = i.Inherit(ctx, session)
+	decide := i.decide
+	if event.Thin {
+		decide = i.applyThin
 	}
+	session, outcome, err := decide(ctx, event)
+	if err != nil {
+		return outcome, err
+	}
+	if event.Object.ReferenceTooLong && !outcome.Duplicate {
+		i.warnOfReference(ctx, event.Object, "event_id", event.ID)
+	}
+	_, err = i.Inherit(ctx, session)
 	return outcome, err
+}
+
+// warnOfReference logs that a session cannot be found by its reference, without the reference.
+func (i *Ingest) warnOfReference(ctx context.Context, object verification.Object, attrs ...any) {
+	i.config.Logger.With(attrs...).WarnContext(ctx, "the reference of a session is over 255 bytes and is ignored: callers find the session by its id only", "session_id", object.ID)
 }
 
 // decide commits one event by the rules and, if its order is ambiguous, by what Stripe says.
@@ -155,7 +177,7 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 	defer cancel()
 	log := i.config.Logger.With("event_id", event.ID, "session_id", event.Object.ID)
 	for range resolveReads {
-		read, err := i.read(asking, verification.PurposeAmbiguous, event.Object)
+		got, err := i.read(asking, verification.PurposeAmbiguous, event.Object)
 		if err != nil {
 			log.Warn("the order of an event is ambiguous and Stripe gave no answer: decided by rule", "error", err)
 			return i.decideByRule(ctx, event, wasBusy(err))
@@ -163,7 +185,7 @@ func (i *Ingest) settle(ctx context.Context, event verification.Event) (verifica
 		var outcome verification.Outcome
 		session, err := i.config.Store.Update(ctx, event.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
 			var next verification.Session
-			next, outcome = verification.Resolve(current, event, read)
+			next, outcome = verification.Resolve(current, event, got.read)
 			if outcome.Dropped {
 				next, outcome = verification.Transition(current, event)
 			}
@@ -196,22 +218,22 @@ type readKey struct {
 
 // read makes a GET of a session that begins after this call. Callers that wait at the same time share it. It reads the
 // record just before, so that the answer is known to be newer.
-func (i *Ingest) read(ctx context.Context, purpose verification.Purpose, object verification.Object) (verification.Read, error) {
+func (i *Ingest) read(ctx context.Context, purpose verification.Purpose, object verification.Object) (*answer, error) {
 	key := readKey{question{account: object.Account, id: object.ID}, purpose, shares.HolderOf(ctx)}
-	return i.reads.Next(ctx, key, func(ctx context.Context) (verification.Read, error) {
+	return i.reads.Next(ctx, key, func(ctx context.Context) (*answer, error) {
 		ctx, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
 		current, err := i.config.Store.Get(ctx, object.ID)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return verification.Read{}, err
+			return nil, err
 		}
 		retrieved, err := i.config.Stripe.Read(ctx, purpose, object.Account, object.ID)
 		if err != nil {
-			return verification.Read{}, err
+			return nil, err
 		}
-		return verification.Read{
+		return &answer{read: verification.Read{
 			Object: retrieved.Object, AsOf: retrieved.AsOf,
 			Applied: current.Applied, RecordTime: i.config.Clock().UnixMilli(),
-		}, nil
+		}}, nil
 	})
 }

@@ -48,11 +48,11 @@ func (i *Ingest) reread(ctx context.Context, purpose verification.Purpose, curre
 	if i.config.Stripe == nil {
 		return current, verification.ErrStripeNotConfigured
 	}
-	read, err := i.read(ctx, purpose, verification.Object{ID: current.ID, Account: current.Account})
+	got, err := i.read(ctx, purpose, verification.Object{ID: current.ID, Account: current.Account})
 	if err != nil {
 		return current, err
 	}
-	return i.applyRead(ctx, read)
+	return i.applyRead(ctx, got.read)
 }
 
 func (i *Ingest) readUnknown(ctx context.Context, what question, ask func(context.Context) (verification.Session, error)) (verification.Session, error) {
@@ -116,12 +116,16 @@ func readThroughOf(err error) ReadThrough {
 
 // applyRead commits a read. A read that was overtaken changes nothing: the record is newer.
 func (i *Ingest) applyRead(ctx context.Context, read verification.Read) (verification.Session, error) {
-	session, err := i.config.Store.Update(ctx, read.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
-		next, outcome := verification.ApplyRead(current, read)
+	var outcome verification.Outcome
+	session, err := i.config.Store.Update(ctx, read.Object.ID, func(current verification.Session) (next verification.Session, write bool, err error) {
+		next, outcome = verification.ApplyRead(current, read)
 		return next, outcome.Write, nil
 	})
 	if err != nil {
 		return session, err
+	}
+	if read.Object.ReferenceTooLong && outcome.Write {
+		i.warnOfReference(ctx, read.Object)
 	}
 	return i.Inherit(ctx, session)
 }

@@ -208,6 +208,7 @@ func TestAReadThatBeganBeforeAChangeIsNotCached(t *testing.T) {
 }
 
 func TestCallersAtTheSameTimeShareARead(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r, v := newFreshView()
 		r.slow = func() { time.Sleep(time.Millisecond) }

@@ -12,9 +12,9 @@
 //     partition, in order. A position names the last feed entry that was read of a partition, by its number and
 //     its nonce, a random value. The head is the newest end.
 //   - The cache holds sessions that were read or committed here. Each session has a counter, the generation, that
-//     moves when something newer becomes known of the session (each shard has 32 counters, so sessions can share
-//     one: then a read is not cached although it could be). A read of the store takes the generation before it begins; its
-//     result is cached only if the generation is the same when the read ends. Its caller gets the result either way.
+//     moves when something newer becomes known of the session. Sessions can share a counter, which can only keep a
+//     read out of the cache. A read of the store takes the generation before it begins; its result is cached only if
+//     the generation is the same when the read ends. Its caller gets the result either way.
 //   - The follower is one goroutine (View.Run). It reads all partitions of the feed for the whole process.
 //   - The hub carries wake-ups. A wake-up says "read again" and holds no data, so nothing can overflow, and
 //     wake-ups that come together are one. Topics are a session, a reference, and a partition of the feed.
@@ -44,11 +44,13 @@
 //
 //  1. The follower reads new feed entries of all partitions. Each must follow the one before it: by its number, and
 //     by the nonce of the entry before it, which it names. Otherwise the store has lost something (see Losses).
-//  2. For each of the entries, a cached copy that is older than the entry's revision is evicted, and the generation
-//     moves. So a read that began before is not cached, and is not shared with a caller that comes later. If the
-//     commit of the entry was unconfirmed, it is confirmed.
-//  3. When step 2 is done for all of them, the watchers wake: those of each session and of each partition. The first
-//     watcher of a session to read misses the cache; one read of the store serves all.
+//  2. For each of the entries, a cached copy that is older than the entry's revision is evicted. The generation
+//     moves, unless the cache holds the revision of the entry or a newer one. So a read that began before is not
+//     cached, and is not shared with a caller that comes later. If the commit of the entry was unconfirmed, it is
+//     confirmed.
+//  3. When step 2 is done for all of them, the watchers wake: those of each session (except after an own commit, see
+//     below) and of each partition. The first watcher of a session to read misses the cache, and one read of the
+//     store serves all. If watchers woke first, they would find the old copy in the cache.
 //  4. If an entry says that a reference can lead to another session now, and a watcher of any reference exists, the
 //     follower reads the session and wakes the watchers of its present reference. The feed does not name
 //     references: they can be personal data.
@@ -56,27 +58,27 @@
 // A session's watchers that were woken by a commit of this process are not woken again by its feed entry. That
 // entry usually reaches the follower before the store's reply reaches Update, because Redis serves a blocked reader
 // first. So if a feed entry arrives while this process has updates of the session in flight, the follower does not
-// wake the session's watchers. An update does: in step 5 of the commit; or when it ends, if it committed nothing or
-// an older revision than the feed has shown. If that takes longer than updateGrace after the entry's arrival, a
-// timer wakes them. Watchers of partitions and references do not depend on this. If one read of the feed held
-// only entries that woke no session's watchers, the follower pauses for ownPause: a busy process need not read the
-// feed once for each of its own commits.
+// wake the session's watchers. Each of these updates does: in step 5 if it commits, and when it ends if the
+// feed has shown a newer revision than it committed, or if it committed nothing. If one of them is still in flight
+// updateGrace after the entry's arrival, a timer wakes the watchers. Watchers of partitions and references do not depend on this. If one read
+// of the feed held only entries that woke no session's watchers, the follower pauses for ownPause: a busy process
+// need not read the feed once for each of its own commits.
 //
 // # Promises
 //
-//   - Staleness. The cache answers for a partition only if, less than FreshnessBound ago, the follower had read the
-//     partition to its end and a check had found its position in the feed. This is compared with the clock at each
-//     answer, so it holds if the follower hangs. Otherwise reads go to the store; the cached sessions stay, and
+//   - Staleness. The cache answers for a partition only if both are less than FreshnessBound old: the follower's last
+//     read of the partition to its end, and the last check that found its position in the feed. This is compared with
+//     the clock at each answer, so it holds if the follower hangs. Otherwise reads go to the store; the cached sessions stay, and
 //     answer again when the follower has caught up. An answer of the store is as old as the begin of its read. A
 //     caller that joins a shared read can get one that began up to readTimeout before.
 //   - A read that began before a change became known here is never cached, and never answers a watcher that the
 //     change woke.
-//   - Nothing goes back, unless the store does. A session is never answered at an older revision than an answer
-//     of this View that was complete when the call began, if the store has not lost that revision.
-//   - minRevision. Session answers at minRevision or later, or from a read of the store that began after the call:
-//     if a shared read returns less, the call reads again alone.
+//   - Nothing goes back, unless the store does. If a call has returned revision n, calls that begin later return n or
+//     a later one, unless the store has lost n.
+//   - minRevision. View.Session returns minRevision or a later revision, or the result of a read of the store that
+//     began after the call, which can be lower. If a shared read returns less, the call reads again alone.
 //   - A lost wake-up only delays. Each watch also reads by itself, 24 to 36 s after its last read (rpc). Such a
-//     read is marked by Background.
+//     read is marked by Background. GetStatus gives up its wait for min_revision after 2 s (rpc).
 //   - A revision must be proven. The store can lose a revision before the feed has shown it, and the feed then
 //     shows no sign of the loss. Let T be when this process first read or committed a revision. The cache serves it
 //     until T + FreshnessBound. After that it serves the revision only if it is proven: another read of the store,
@@ -85,11 +87,11 @@
 // # Losses
 //
 // Redis can lose its newest writes in a failover, or all of them. The follower notices in three ways: a feed entry
-// that does not follow the one before it; the check of its positions, after each checkEvery; an unconfirmed
-// commit, when the feed was read past the moment of the store's reply. While Redis answers, the last two
-// take followBlock and checkEvery together at most, and the first comes with the entry.
+// that does not follow the one before it; the check of its positions, after each checkEvery; a commit that is still
+// unconfirmed after the feed was read to its end later than the store's reply. While Redis answers, the last two
+// notice a loss within followBlock and checkEvery together, and the first when the entry is read.
 //
-//   - Rewound: a position that the feed does not have, in the first or second way. Config.Lost is called with the
+//   - Rewound: the feed no longer has the follower's position, in the first or second way. Config.Lost is called with the
 //     sessions of the lost entries. The follower keeps the newest 1,024 entries of each partition to tell them; if
 //     more can be lost, the parameter more is true. Then the follower moves to the head of the partition, the whole
 //     cache is emptied, Lost is called with the partition's unconfirmed commits, and all watchers wake. Reads under
@@ -107,8 +109,9 @@
 //
 // One change can wake thousands of watches. They read through View.Limited: at most Config.WatchReads of their
 // reads of the store are under way at once, and the others wait for a slot, first come first served. Reads
-// marked by Background get at most a quarter of the slots, so that woken watches find slots. A watch takes its
-// slot before it begins or joins a read, and answers of the cache need no slot. GetStatus, retries and webhooks do
+// marked by Background get at most a quarter of the slots: the others of them wait in a queue of their own, so that
+// woken watches pass them. A watch looks into the cache first, and needs no slot for its answer. On a miss it takes
+// its slot, looks into the cache again, and begins or joins a read. GetStatus, retries and webhooks do
 // not use slots, also while GetStatus waits for its min_revision: they never wait behind watches. Neither does the
 // follower.
 //
@@ -127,7 +130,8 @@
 //
 // A test checks these relations:
 //
-//	2*FreshnessBound >= 3*(followBlock+checkEvery)  else the cache of a quiet feed is stale part of the time, and reads go to the store
+//	2*FreshnessBound >= 3*(followBlock+checkEvery)  a quiet feed is proven fresh once in followBlock+checkEvery; half as much again is
+//	                                                margin. Below it the cache is stale part of the time, and reads go to the store
 //	updateGrace < FreshnessBound                    no wake-up is held back for longer than an answer can be old
 //	ownPause < updateGrace                          the pause delays less than an update that hangs
 //	retryMin < retryMax                             the pause grows

@@ -99,6 +99,7 @@ func TestOnARealRedisACrashIsSurvived(t *testing.T) {
 }
 
 func TestOnARealRedisAHangIsSurvived(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	s, h := openRedis(t, server), hub.New()
 	quiet := watch(t, h, hub.Session("vs_quiet"))

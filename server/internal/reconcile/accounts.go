@@ -21,6 +21,11 @@ const (
 	markBehind = "catch-up:behind:"
 	// markLeft is the Unix second of the oldest event that could not be applied. 0 means that there is none.
 	markLeft = "catch-up:left:"
+	// markWished is a random number for the newest wish of the account, and markGranted the one that the newest run has served. See
+	// Wish. markWish, which has no account, is a random number for the newest wish of all.
+	markWished  = "catch-up:wished:"
+	markGranted = "catch-up:granted:"
+	markWish    = "catch-up:wish"
 )
 
 // state holds the marks of one account.
@@ -30,6 +35,8 @@ type state struct {
 	restored int64
 	behind   int64
 	left     int64
+	wished   int64
+	granted  int64
 }
 
 // Behind is an account that is behind.
@@ -86,7 +93,7 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	}
 	names := []string{markLoss}
 	for _, account := range accounts {
-		names = append(names, markRestored+account, markBehind+account, markLeft+account)
+		names = append(names, markRestored+account, markBehind+account, markLeft+account, markWished+account, markGranted+account)
 	}
 	marks, err := u.config.Store.Marks(ctx, names...)
 	if err != nil {
@@ -94,8 +101,8 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	}
 	states := make([]state, len(accounts))
 	for i, account := range accounts {
-		of := marks[1+3*i:]
-		states[i] = state{account: account, loss: marks[0], restored: of[0], behind: of[1], left: of[2]}
+		of := marks[1+5*i:]
+		states[i] = state{account: account, loss: marks[0], restored: of[0], behind: of[1], left: of[2], wished: of[3], granted: of[4]}
 	}
 	mathrand.Shuffle(len(states), func(i, j int) { states[i], states[j] = states[j], states[i] })
 	slices.SortStableFunc(states, func(a, b state) int { return cmp.Compare(a.rank(), b.rank()) })

@@ -52,6 +52,8 @@ func (w *walk) apply(ctx context.Context, b batch) error {
 			return fmt.Errorf("applying event %s: %w", event.ID, err)
 		case outcome.Duplicate:
 			w.summary.Known++
+		case outcome.Announced:
+			w.summary.Announced++
 		case b.asOf > 0 && event.Second > b.asOf-recentSeconds:
 			w.summary.Recent++
 		default:

@@ -23,6 +23,7 @@ const (
 // catchUpWith applies an account's events and moves its cursor. All times are Stripe's: the cursor is the `created` of a
 // listed event, and the upper bounds come from the list too. So this machine's clock can be wrong by any amount.
 func (u *run) catchUpWith(ctx context.Context, s state) error {
+	began := u.config.Clock()
 	cursor, err := u.config.Store.Cursor(ctx, s.account)
 	if errors.Is(err, store.ErrCorrupt) { // it must not block the account forever
 		u.config.Logger.Error("catch-up: a cursor cannot be read; reading all events of the account again", "account", s.account, "error", err)
@@ -43,6 +44,9 @@ func (u *run) catchUpWith(ctx context.Context, s state) error {
 	}
 	begun := w.from
 	if err := w.events(ctx); err != nil {
+		return err
+	}
+	if err := w.noteUnlisted(ctx, s.account, began); err != nil {
 		return err
 	}
 	if w.full() {
@@ -192,6 +196,7 @@ func (w *walk) listed(read func() error) error {
 // page reads one page of the list.
 func (w *walk) page(ctx context.Context, query verification.EventQuery) (verification.EventPage, error) {
 	var page verification.EventPage
+	query.Wished = w.summary.Wished && w.from > 0 // the first catch-up of an account reads 30 days: it counts in the budget
 	err := w.withRetries(ctx, func(ctx context.Context) (err error) {
 		page, err = w.config.Stripe.Events(ctx, w.account, query)
 		return err

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -159,7 +160,8 @@ func (s *stripe) replica(kept records, change func(*Config, *stripeapi.Config)) 
 	var err error
 	r.client, err = stripeapi.New(api)
 	s.must(err)
-	r.ingest = ingest.New(ingest.Config{Store: kept, Stripe: r.client, Clock: config.Clock, Logger: logger})
+	r.ingest = ingest.New(ingest.Config{Store: kept, Stripe: r.client, Clock: config.Clock, Logger: logger,
+		WishCatchUp: func(ctx context.Context, thin verification.Event) error { return r.Wish(ctx, thin) }})
 	s.t.Cleanup(func() {
 		r.ingest.Close()
 		r.client.Close()

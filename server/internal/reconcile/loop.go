@@ -75,7 +75,7 @@ func (r *Reconciler) logFailure(ctx context.Context, err error) {
 	}
 }
 
-// wait returns after the pause, when a run is requested (but not before minPause), or when ctx ends.
+// wait returns after the pause, when a run is requested (but not before minPause), or when ctx ends. Meanwhile it serves wishes.
 func (r *Reconciler) wait(ctx context.Context, pause time.Duration) {
 	early := min(pause, minPause)
 	if sleep(ctx, early) != nil {
@@ -83,9 +83,25 @@ func (r *Reconciler) wait(ctx context.Context, pause time.Duration) {
 	}
 	timer := time.NewTimer(pause - early)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-r.wake:
-	case <-ctx.Done():
+	look := wishPoll
+	wishes := time.NewTimer(r.jittered(look))
+	defer wishes.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return
+		case <-r.wake:
+			return
+		case <-ctx.Done():
+			return
+		case <-wishes.C:
+			if err := r.serveWishes(ctx); err != nil && ctx.Err() == nil {
+				r.config.Logger.Info("catch-up: a wish is still open; it will be tried again", "reason", err)
+				look = min(2*look, longBackoff)
+			} else {
+				look = wishPoll
+			}
+			wishes.Reset(r.jittered(look))
+		}
 	}
 }

@@ -84,12 +84,14 @@ type Reconciler struct {
 	firstPause time.Duration
 	batchPages int
 
-	holdOffs map[string]holdOff // by account; only the Run in progress uses it
+	holdOffs   map[string]holdOff // by account; only the Run in progress uses it
+	servedWish int64              // markWish at the last look, if no wish was left; only Loop uses it
 
-	mu   sync.Mutex
-	lost lostQueue
-	full fullRun
-	seen map[string]bool // the accounts that this process has seen
+	mu        sync.Mutex
+	lost      lostQueue
+	full      fullRun
+	seen      map[string]bool // the accounts that this process has seen
+	announced []announced     // the oldest first
 }
 
 // New returns a Reconciler. It returns an error if the configuration is not valid. It sends no request.

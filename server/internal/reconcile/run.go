@@ -123,7 +123,7 @@ func (u *run) catchUp(ctx context.Context) error {
 		case err == nil:
 			answered, unanswered = answered+1, 0
 			u.summary.Accounts++
-			if err := u.noteCaughtUp(ctx, s); err != nil {
+			if err := errors.Join(u.noteCaughtUp(ctx, s), u.grant(ctx, s)); err != nil {
 				return err
 			}
 			continue

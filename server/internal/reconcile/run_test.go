@@ -201,6 +201,7 @@ func TestTheBudgetIsKeptAndTheRunContinues(t *testing.T) {
 }
 
 func TestFaultsOfTheAPI(t *testing.T) {
+	t.Parallel()
 	for name, faults := range map[string]stripesim.APIFaults{
 		"429":        {RateLimited: 0.4},
 		"500":        {ServerError: 0.4},

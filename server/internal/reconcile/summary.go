@@ -27,6 +27,11 @@ type Summary struct {
 	Pages, Events, Known int
 	// Missed counts the new events whose webhook should have come: the drift.
 	Missed Effects
+	// Wished is true if the Run only served the wishes of thin events.
+	Wished bool
+	// Announced counts the new events whose change a thin event had announced, and Unlisted the thin events that a read had
+	// answered and whose snapshot event Stripe does not list.
+	Announced, Unlisted int
 	// Recent counts the new events that are so young that their webhook can still be on its way.
 	Recent int
 	// Malformed counts the events that cannot be used. MalformedIDs holds the ids of the first ones.
@@ -113,6 +118,9 @@ func (s Summary) String() string {
 	}
 	fmt.Fprintf(&b, "  events:   %d on %d pages; %d known, %d missed, %d too recent to tell, %d malformed\n",
 		s.Events, s.Pages, s.Known, s.Missed.Sum(), s.Recent, s.Malformed)
+	if s.Announced > 0 || s.Unlisted > 0 {
+		fmt.Fprintf(&b, "  thin:     %d events announced by thin events, %d thin events without an event\n", s.Announced, s.Unlisted)
+	}
 	if m := s.Missed; m.Sum() > 0 {
 		fmt.Fprintf(&b, "  missed:   %d applied, %d stale, %d counted as failures only, %d unresolved\n", m.Applied, m.Stale, m.Counted, m.Pending)
 	}
@@ -140,7 +148,7 @@ func (b Behind) because() string {
 func (s Summary) LogValue() slog.Value {
 	fields := []slog.Attr{slog.Duration("took", s.Took), slog.Int("accounts", s.Accounts), slog.Int("refused", s.Refused),
 		slog.Int("pages", s.Pages), slog.Int("events", s.Events), slog.Int("known", s.Known), slog.Int("missed", s.Missed.Sum()),
-		slog.Int("recent", s.Recent), slog.Int("malformed", s.Malformed), slog.Int("due", s.Due), slog.Int("reread", s.Reread),
+		slog.Int("recent", s.Recent), slog.Int("announced", s.Announced), slog.Int("unlisted", s.Unlisted), slog.Int("malformed", s.Malformed), slog.Int("due", s.Due), slog.Int("reread", s.Reread),
 		slog.Int("changed", s.Changed), slog.Int("unknown", s.Unknown), slog.Int("unanswered", s.Unanswered),
 		slog.Int("unreadable", s.Unreadable), slog.Int("behind", len(s.Behind))}
 	if len(s.Behind) > 0 {

@@ -29,6 +29,7 @@ func (s silentFor) Events(ctx context.Context, account string, query verificatio
 // TestAccountsWithoutAnAnswerKeepNoOtherAway: however many accounts get no answer of Stripe, the others are caught
 // up, and a silent account is caught up when Stripe answers again. If no account gets an answer, the run ends soon.
 func TestAccountsWithoutAnAnswerKeepNoOtherAway(t *testing.T) {
+	t.Parallel()
 	s, kept := newStripe(t), newFakeStore()
 	silent, accounts := map[string]bool{}, []string{}
 	for n := range 8 {
@@ -76,6 +77,7 @@ func TestAccountsWithoutAnAnswerKeepNoOtherAway(t *testing.T) {
 // TestG3_EventsThatCouldNotBeAppliedAreAppliedLater: an event is applied, by any process, as soon as its record can
 // be read and written again. Until then the account is behind, and the other events are applied.
 func TestG3_EventsThatCouldNotBeAppliedAreAppliedLater(t *testing.T) {
+	t.Parallel()
 	for name, cause := range map[string]error{"unreadable": store.ErrCorrupt, "always overtaken": store.ErrConflict} {
 		for _, restart := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", restart ", restart), func(t *testing.T) {
@@ -245,6 +247,7 @@ func TestG3_LostSessionsThatCannotBeRead(t *testing.T) {
 
 // TestABudgetThatIsSpentInTheMiddle: only the accounts that the run did not reach are behind.
 func TestABudgetThatIsSpentInTheMiddle(t *testing.T) {
+	t.Parallel()
 	s, kept := newStripe(t), newFakeStore()
 	s.live(2, "")
 	s.live(600, "acct_1")

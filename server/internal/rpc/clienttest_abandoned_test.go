@@ -9,6 +9,7 @@ import (
 
 // An abandoned submission after a failure that has no grant is judged by that failure.
 func TestClienttestJudgesTheAbandonedAsTheServerDoes(t *testing.T) {
+	t.Parallel()
 	fails := func(n int, code string) verification.Object {
 		return object("vs_1", "requires_input", failure(code, n))
 	}

@@ -35,6 +35,7 @@ func withBoth[M proto.Message](request M, field protowire.Number, text string) M
 }
 
 func TestClienttestRefusesWhatTheServerRefuses(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	p.set(object("vs_1", "processing", reference("person")))
 	p.set(object("vs_2", "processing", reference("person")))
@@ -201,6 +202,7 @@ func TestClienttestTakesTheTokensThatTheServerTakes(t *testing.T) {
 }
 
 func TestClienttestShowsEachStateAsTheServerDoes(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	states := map[string][]verification.Object{
 		"open":        {object("vs_open", "requires_input", reference("person"))},

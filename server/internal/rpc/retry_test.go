@@ -417,6 +417,7 @@ func TestAnOvertakenRetryIsRepeatedAFewTimes(t *testing.T) {
 }
 
 func TestASlowStripeEndsWithinTheCallersDeadline(t *testing.T) {
+	t.Parallel()
 	_, stripe, r := retryBench(t)
 	r.failAt(stripe, "vs_1", 1, 1)
 	slow := &slowStripe{fakeStripe: stripe}

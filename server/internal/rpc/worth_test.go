@@ -84,6 +84,7 @@ func TestADenialOfAnAmbiguousSessionAsksStripe(t *testing.T) {
 // TestG15_ClicksOfOnePersonMakeOneReadASecond, with a second of 50 ms: each click that is answered has a link of its
 // own, and those that have no slot before their deadline are refused.
 func TestG15_ClicksOfOnePersonMakeOneReadASecond(t *testing.T) {
+	t.Parallel()
 	_, stripe, r := retryBench(t)
 	spacing := 50 * time.Millisecond
 	r.service.links.spacing = spacing

@@ -29,6 +29,7 @@ const (
 	OperationCreate         Operation = "create"
 	OperationEphemeralKey   Operation = "ephemeral_key"
 	OperationEvents         Operation = "events"
+	OperationEvent          Operation = "event"
 	OperationEndpoints      Operation = "endpoints"
 	OperationCreateEndpoint Operation = "create_endpoint"
 )

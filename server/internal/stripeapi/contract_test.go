@@ -2,6 +2,7 @@ package stripeapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -14,16 +15,25 @@ import (
 	"testing"
 
 	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/testing/stripeform"
 	"example.com/verification-status/server/internal/verification"
 )
 
-// sent is a request as the client made it, and the answer of stripe-mock.
+// sent is a request as the client made it, and the answer of stripe-mock. Of /v2, which stripe-mock does not know, package stripeform
+// alone judges.
 type sent struct {
 	method, path string
 	header       http.Header
-	query, form  string
+	query, form  string // form is the body: JSON in /v2
 	status       int
 }
+
+// problems returns what Stripe's reference does not allow in the request.
+func (s sent) problems() []string {
+	return stripeform.Check(stripeform.Request{Method: s.method, Path: s.path, Query: s.query, Header: s.header, Body: s.form})
+}
+
+func (s sent) v2() bool { return strings.HasPrefix(s.path, "/v2/") }
 
 // relay is between the client and stripe-mock. It records each request, and replaces a 200 if the fixture in it is of
 // no use.
@@ -67,6 +77,12 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, in *http.Request) {
 
 // send sends a request to stripe-mock and records the status.
 func (r *relay) send(ctx context.Context, s *sent) (string, error) {
+	if s.v2() {
+		if s.status = http.StatusOK; len(s.problems()) > 0 {
+			s.status = http.StatusBadRequest
+		}
+		return "{}", nil
+	}
 	target := r.mock + s.path
 	if s.query != "" {
 		target += "?" + s.query
@@ -87,10 +103,10 @@ func (r *relay) send(ctx context.Context, s *sent) (string, error) {
 }
 
 // TestRequestsAreStripes sends every request of the client to stripe-mock, which checks it against Stripe's OpenAPI
-// spec. Then it changes each parameter name in turn, and stripe-mock must refuse it. Otherwise only Stripe itself
-// would find a wrong name.
+// spec. Package stripeform checks it against Stripe's reference, which lists fewer names below options, and /v2. Then the test
+// changes each parameter name in turn, and both must refuse it. Otherwise only Stripe itself would find a wrong name.
 func TestRequestsAreStripes(t *testing.T) {
-	mock := startMock(t, "/v1/identity/verification_sessions", "/v1/identity/verification_sessions/{session}", "/v1/events", "/v1/webhook_endpoints", "/v1/ephemeral_keys")
+	mock := startMock(t, "/v1/identity/verification_sessions", "/v1/identity/verification_sessions/{session}", "/v1/events", "/v1/events/{id}", "/v1/webhook_endpoints", "/v1/ephemeral_keys")
 	get := "GET /v1/identity/verification_sessions/" + id
 	document := fields{"allowed_types": []string{"passport", "id_card"}, "require_id_number": true, "require_live_capture": false, "require_matching_selfie": true}
 	// Of options Stripe's spec knows document alone at a creation, but more in answers.
@@ -164,6 +180,13 @@ func TestRequestsAreStripes(t *testing.T) {
 			},
 			names: []string{"created[gte]", "created[lt]", "limit", "starting_after", "types[]"},
 		},
+		"read an event": {
+			answers: map[string]string{"GET /v1/events/evt_1Old": encode(event("evt_1Old", 1790000100, nil))},
+			call: func(ctx context.Context, c *client) error {
+				_, err := c.Event(ctx, "acct_1Abc", id, "evt_1Old")
+				return err
+			},
+		},
 		"list webhook endpoints": {
 			answers: map[string]string{"GET /v1/webhook_endpoints?limit=100": listOf(true, endpoint("we_1", nil))},
 			call: func(ctx context.Context, c *client) error {
@@ -193,6 +216,9 @@ func TestRequestsAreStripes(t *testing.T) {
 				if s.status != http.StatusOK {
 					t.Errorf("stripe-mock answers %d to %s %s?%s %s", s.status, s.method, s.path, s.query, s.form)
 				}
+				for _, problem := range s.problems() {
+					t.Error(problem)
+				}
 				names = append(names, s.names(t)...)
 			}
 			// So that no parameter goes untested because the call did not send it.
@@ -206,11 +232,16 @@ func TestRequestsAreStripes(t *testing.T) {
 	}
 }
 
-// names returns the names of the request's parameters.
+// names returns the names of the request's parameters. Names below others are written as in a form, also those of JSON.
 func (s sent) names(t *testing.T) []string {
 	t.Helper()
 	var names []string
-	for _, encoded := range []string{s.query, s.form} {
+	forms := []string{s.query, s.form}
+	if s.v2() {
+		forms = forms[:1]
+		names = jsonNames("", s.json(t))
+	}
+	for _, encoded := range forms {
 		values, err := url.ParseQuery(encoded)
 		if err != nil {
 			t.Fatal(err)
@@ -222,13 +253,79 @@ func (s sent) names(t *testing.T) []string {
 	return names
 }
 
+// json returns the body of a request to /v2, or nil if it has none.
+func (s sent) json(t *testing.T) (body map[string]any) {
+	t.Helper()
+	if s.form == "" {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(s.form), &body); err != nil {
+		t.Fatalf("%s %s: %v in %s", s.method, s.path, err, s.form)
+	}
+	return body
+}
+
+// jsonNames returns the names in a JSON object. A list is one name with [] at its end.
+func jsonNames(under string, object map[string]any) (names []string) {
+	for name, value := range object {
+		if under != "" {
+			name = under + "[" + name + "]"
+		}
+		switch value := value.(type) {
+		case map[string]any:
+			names = append(names, jsonNames(name, value)...)
+		case []any:
+			names = append(names, name+"[]")
+		default:
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// renameJSON gives a parameter of a JSON body another name.
+func (s sent) renameJSON(t *testing.T, from, to string) string {
+	t.Helper()
+	body := s.json(t)
+	if body == nil {
+		return ""
+	}
+	object, path, spoiled := body, segment.FindAllString(from, -1), segment.FindAllString(to, -1)
+	for i, name := range path {
+		if name != spoiled[i] {
+			object[spoiled[i]] = object[name]
+			delete(object, name)
+			break
+		}
+		object, _ = object[name].(map[string]any)
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// renamed returns the request with another name for a parameter.
+func (s sent) renamed(t *testing.T, from, to string) sent {
+	t.Helper()
+	other := s
+	other.query = rename(s.query, from, to)
+	if s.v2() {
+		other.form = s.renameJSON(t, from, to)
+	} else {
+		other.form = rename(s.form, from, to)
+	}
+	return other
+}
+
 var segment = regexp.MustCompile(`[^\[\]]+`)
 
 // spoil sends the request repeatedly, each time with one wrong name.
 func (r *relay) spoil(t *testing.T, s sent) {
 	t.Helper()
 	// Encoded again without a change it is still valid.
-	r.answersWith(t, sent{method: s.method, path: s.path, header: s.header, query: rename(s.query, "", ""), form: rename(s.form, "", "")}, http.StatusOK)
+	r.answersWith(t, s.renamed(t, "", ""), http.StatusOK)
 	for _, name := range s.names(t) {
 		for _, at := range segment.FindAllStringIndex(name, -1) {
 			if _, err := strconv.Atoi(name[at[0]:at[1]]); err == nil || at[0] > 0 && strings.HasPrefix(name, "metadata[") {
@@ -236,16 +333,18 @@ func (r *relay) spoil(t *testing.T, s sent) {
 			}
 			spoiled := name[:at[1]] + "x" + name[at[1]:]
 			t.Run(s.method+" "+spoiled, func(t *testing.T) {
-				other := s
-				other.query, other.form = rename(s.query, name, spoiled), rename(s.form, name, spoiled)
-				r.answersWith(t, other, http.StatusBadRequest)
+				r.answersWith(t, s.renamed(t, name, spoiled), http.StatusBadRequest)
 			})
 		}
 	}
 	t.Run(s.method+" path", func(t *testing.T) {
 		other := s
 		other.path = strings.Replace(s.path, "s", "sx", 1)
-		r.answersWith(t, other, http.StatusNotFound)
+		want := http.StatusNotFound
+		if s.v2() {
+			want = http.StatusBadRequest // stripeform's
+		}
+		r.answersWith(t, other, want)
 	})
 	if strings.Contains(s.form, "enabled_events") {
 		t.Run(s.method+" a type of event", func(t *testing.T) {
@@ -260,6 +359,9 @@ func (r *relay) answersWith(t *testing.T, s sent, want int) {
 	t.Helper()
 	if body, err := r.send(context.Background(), &s); err != nil || s.status != want {
 		t.Errorf("%s %s?%s %s: stripe-mock answers %d, want %d: %s %v", s.method, s.path, s.query, s.form, s.status, want, body, err)
+	}
+	if problems := s.problems(); len(problems) == 0 != (want == http.StatusOK) {
+		t.Errorf("%s %s?%s %s: stripeform sees the problems %v; want them for %d", s.method, s.path, s.query, s.form, problems, want)
 	}
 }
 

@@ -132,6 +132,7 @@ func TestCreateEndpointAsksForALostAnswer(t *testing.T) {
 }
 
 func TestEndpointErrors(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		status   int
 		body     string

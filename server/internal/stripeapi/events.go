@@ -39,7 +39,7 @@ func (c *Client) Events(ctx context.Context, account string, query verification.
 	}
 	var page verification.EventPage
 	err := c.call(ctx, request{
-		operation: OperationEvents, method: http.MethodGet, path: eventsPath, account: account, form: filter, purpose: verification.PurposeCatchUp,
+		operation: OperationEvents, method: http.MethodGet, path: eventsPath, account: account, form: filter, purpose: query.Purpose(),
 		decode: func(a answer) (wrong string) {
 			page, wrong = c.eventPage(a, account)
 			return wrong
@@ -58,26 +58,19 @@ func (c *Client) eventPage(a answer, account string) (page verification.EventPag
 		Data   []json.RawMessage `json:"data"`
 		More   bool              `json:"has_more"`
 	}
-	if json.Unmarshal(a.body, &list) != nil || list.Object != "list" {
+	if stripeevent.Unmarshal(a.body, &list) != nil || list.Object != "list" {
 		return verification.EventPage{}, "an answer that is not a list"
 	}
 	page.AsOf, page.More = a.asOf, list.More
 	for _, item := range list.Data {
 		locate(&page, item)
-		event, err := stripeevent.Decode(item, stripeevent.Options{ReferenceKey: c.config.ReferenceKey})
-		if errors.Is(err, stripeevent.ErrNotIdentity) {
-			continue
-		}
+		event, err := c.event(item, account)
 		if malformed := (*stripeevent.MalformedError)(nil); errors.As(err, &malformed) {
 			c.config.Logger.Warn("stripe: an event of the list cannot be used", "event_id", malformed.EventID, "reason", malformed.Reason)
 			page.Malformed = append(page.Malformed, malformed.EventID)
-			continue
 		}
-		event.Source = verification.SourceStripeAPI
-		// In an answer for an account Stripe can leave out the account of the event. Without the account the session
-		// could never be read again.
-		if account != "" {
-			event.Object.Account = account
+		if err != nil {
+			continue // about something else
 		}
 		page.Events = append(page.Events, event)
 	}
@@ -93,7 +86,7 @@ func locate(p *verification.EventPage, item json.RawMessage) {
 		ID      string `json:"id"`
 		Created int64  `json:"created"`
 	}
-	_ = json.Unmarshal(item, &found) // a field of another type leaves the other one readable
+	_ = stripeevent.Unmarshal(item, &found) // a field of another type leaves the other one readable
 	p.Last = found.ID
 	if found.Created <= 0 {
 		return

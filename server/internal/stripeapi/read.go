@@ -73,7 +73,7 @@ func linkOf(object verification.Object, body []byte) verification.Link {
 		URL          *string `json:"url"`
 		ClientSecret *string `json:"client_secret"`
 	}
-	if object.Status != verification.StatusRequiresInput || json.Unmarshal(body, &link) != nil {
+	if object.Status != verification.StatusRequiresInput || stripeevent.Unmarshal(body, &link) != nil {
 		return verification.Link{}
 	}
 	return verification.Link{URL: secret(link.URL), ClientSecret: secret(link.ClientSecret)}
@@ -104,7 +104,7 @@ func (c *Client) FindByReference(ctx context.Context, reference string) (verific
 				Object string            `json:"object"`
 				Data   []json.RawMessage `json:"data"`
 			}
-			if json.Unmarshal(a.body, &page) != nil || page.Object != "list" {
+			if stripeevent.Unmarshal(a.body, &page) != nil || page.Object != "list" {
 				return "an answer that is not a list"
 			}
 			for _, body := range page.Data { // the newest first

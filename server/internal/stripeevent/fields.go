@@ -1,8 +1,8 @@
 package stripeevent
 
 import (
-	"encoding/json"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -16,7 +16,10 @@ const (
 // maxSecond is the last second of the year 9999, the latest time of protobuf and RFC 3339.
 const maxSecond = 253402300799
 
-// text is a JSON string. Any other value decodes as "".
+// redactedText is what Stripe puts in the place of texts that a redaction has erased, also in events that it sends again.
+const redactedText = "[redacted]"
+
+// text is a JSON string. Any other value decodes as "", and so does redactedText.
 type text string
 
 func (t *text) UnmarshalJSON(b []byte) error {
@@ -24,11 +27,18 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	if b[0] != '"' {
 		return nil
 	}
-	if plain := b[1 : len(b)-1]; isPlain(plain) {
-		*t = text(plain)
-		return nil
+	if decoded := unquote(b); decoded != redactedText {
+		*t = text(decoded)
 	}
-	return json.Unmarshal(b, (*string)(t))
+	return nil
+}
+
+// rawValue is the undecoded bytes of a JSON value, in the memory of the whole. It is empty if there is none.
+type rawValue []byte
+
+func (r *rawValue) UnmarshalJSON(b []byte) error {
+	*r = b
+	return nil
 }
 
 // isPlain reports whether the bytes of a JSON string need no decoding. Nearly all need none, and a decoder for each would be most of
@@ -70,26 +80,33 @@ func (f *flag) UnmarshalJSON(b []byte) error {
 type reportID string
 
 func (r *reportID) UnmarshalJSON(b []byte) error {
-	var id text
+	var report struct {
+		ID text `json:"id"`
+	}
 	switch b[0] {
 	case '"':
-		if err := json.Unmarshal(b, &id); err != nil {
-			return err
-		}
+		_ = report.ID.UnmarshalJSON(b) // a text never fails
 	case '{':
-		var report struct {
-			ID text `json:"id"`
-		}
-		if err := json.Unmarshal(b, &report); err != nil {
+		if err := unmarshalValid(b, &report); err != nil {
 			return err
 		}
-		id = report.ID
 	}
 	*r = ""
-	if validID(string(id)) {
-		*r = reportID(id)
+	if validID(string(report.ID)) {
+		*r = reportID(report.ID)
 	}
 	return nil
+}
+
+// parseTime returns the Unix second of a JSON string with a time of RFC 3339, from 1970 to 9999. A fraction of a second is cut.
+func parseTime(value []byte) (second int64, ok bool) {
+	var at text
+	var parsed time.Time
+	if len(value) == 0 || at.UnmarshalJSON(value) != nil || parsed.UnmarshalText([]byte(at)) != nil {
+		return 0, false
+	}
+	second = parsed.Unix()
+	return second, second >= 0 && second <= maxSecond
 }
 
 // bounded returns s cut to at most limit bytes, between two runes.

@@ -2,7 +2,7 @@ package stripeevent
 
 import (
 	"bytes"
-	"encoding/json"
+	"strings"
 	"unicode/utf8"
 
 	"example.com/verification-status/server/internal/verification"
@@ -11,14 +11,14 @@ import (
 // object is the part of a VerificationSession that the core needs.
 // See https://docs.stripe.com/api/identity/verification_sessions/object.
 type object struct {
-	ID        text            `json:"id"`
-	Livemode  flag            `json:"livemode"`
-	Type      text            `json:"type"`
-	Status    text            `json:"status"`
-	Created   second          `json:"created"`
-	Report    reportID        `json:"last_verification_report"`
-	Reference text            `json:"client_reference_id"`
-	Metadata  json.RawMessage `json:"metadata"`
+	ID        text     `json:"id"`
+	Livemode  flag     `json:"livemode"`
+	Type      text     `json:"type"`
+	Status    text     `json:"status"`
+	Created   second   `json:"created"`
+	Report    reportID `json:"last_verification_report"`
+	Reference text     `json:"client_reference_id"`
+	Metadata  rawValue `json:"metadata"`
 	LastError *struct {
 		Code   text `json:"code"`
 		Reason text `json:"reason"`
@@ -35,14 +35,23 @@ type object struct {
 // of another type: a guess would hide a failure, or redact a record.
 func DecodeObject(body []byte, options Options) (verification.Object, error) {
 	var o object
-	if err := json.Unmarshal(body, &o); err != nil {
-		return verification.Object{}, &MalformedError{Reason: "not a session object"}
+	if err := Unmarshal(body, &o); err != nil {
+		return verification.Object{}, &MalformedError{Reason: "not a session object: " + err.Error()}
 	}
 	decoded, reason := o.decoded(options)
 	if reason != "" {
 		return verification.Object{}, &MalformedError{Reason: reason}
 	}
 	return decoded, nil
+}
+
+// decodeSession is DecodeObject for bytes that are known to be one JSON value. It returns why it cannot decode them, or "".
+func decodeSession(value []byte, options Options) (decoded verification.Object, malformed string) {
+	var o object
+	if err := unmarshalValid(value, &o); err != nil {
+		return decoded, "not a session object: " + err.Error()
+	}
+	return o.decoded(options)
 }
 
 // decoded returns the core's object. If the object cannot be used, malformed says why; otherwise it is "".
@@ -53,16 +62,22 @@ func (o *object) decoded(options Options) (decoded verification.Object, malforme
 	case o.Status == "":
 		return decoded, `no "status"`
 	}
+	reference, tooLong, repeated := o.reference(options.ReferenceKey)
+	claimed, claimedTwice := o.replaces()
+	if repeated || claimedTwice {
+		return decoded, `a key of "metadata" is there twice`
+	}
 	decoded = verification.Object{
-		ID:        string(o.ID),
-		Livemode:  o.Livemode.value,
-		Type:      bounded(string(o.Type), maxWord),
-		Status:    bounded(string(o.Status), maxWord),
-		Report:    string(o.Report),
-		Created:   o.Created.value,
-		Reference: o.reference(options.ReferenceKey),
-		Replaces:  o.replaces(),
-		Redaction: o.redaction(),
+		ID:               string(o.ID),
+		Livemode:         o.Livemode.value,
+		Type:             bounded(string(o.Type), maxWord),
+		Status:           bounded(string(o.Status), maxWord),
+		Report:           string(o.Report),
+		Created:          o.Created.value,
+		Reference:        reference,
+		ReferenceTooLong: tooLong,
+		Replaces:         claimed,
+		Redaction:        o.redaction(),
 	}
 	if o.LastError != nil {
 		decoded.Error = verification.Error{
@@ -85,42 +100,46 @@ func (o *object) redaction() verification.Redaction {
 	}
 }
 
-// reference returns client_reference_id if it is usable, else the value of the metadata key.
-func (o *object) reference(key string) string {
-	if usableReference(string(o.Reference)) {
-		return string(o.Reference)
+// reference returns client_reference_id if it is usable, else the value of the metadata key. tooLong is true if there is no usable
+// reference but one that is too long. repeated is true if the metadata has the key twice.
+func (o *object) reference(key string) (reference string, tooLong, repeated bool) {
+	value := ""
+	if key != "" {
+		value, repeated = o.metadata(key)
 	}
-	if key == "" {
-		return ""
+	for _, candidate := range []string{string(o.Reference), value} {
+		if usableReference(candidate) {
+			return candidate, false, repeated
+		}
+		tooLong = tooLong || len(candidate) > maxReference
 	}
-	if value := o.metadata(key); usableReference(value) {
-		return value
-	}
-	return ""
+	return "", tooLong, repeated
 }
 
 // replaces returns the id of the session that this one claims to replace. It returns "" for a claim that is not a session id, or is
-// the session's own id.
-func (o *object) replaces() string {
-	// Few sessions have the key, and decoding all metadata would be a good part of the cost of an event.
-	if !bytes.Contains(o.Metadata, []byte(verification.ReplacesKey)) {
-		return ""
+// the session's own id. repeated is true if the metadata has the claim twice.
+func (o *object) replaces() (id string, repeated bool) {
+	// Few sessions have the key. A name with an escape can be the key too.
+	if !bytes.Contains(o.Metadata, []byte(verification.ReplacesKey)) && !bytes.ContainsRune(o.Metadata, '\\') {
+		return "", false
 	}
-	claimed := o.metadata(verification.ReplacesKey)
+	claimed, repeated := o.metadata(verification.ReplacesKey)
 	if !ValidSessionID(claimed) || claimed == string(o.ID) {
-		return ""
+		return "", repeated
 	}
-	return claimed
+	return claimed, repeated
 }
 
-// metadata returns the text under a key. Everyone with the API key can write metadata. If it cannot be decoded, metadata returns "",
-// and the event is still used.
-func (o *object) metadata(key string) string {
-	var metadata map[string]text
-	if json.Unmarshal(o.Metadata, &metadata) != nil {
-		return ""
+// metadata returns the text under a key. Everyone with the API key can write metadata. If the metadata has another form, metadata returns
+// "", and the event is still used.
+func (o *object) metadata(key string) (value string, repeated bool) {
+	found, repeated := member(o.Metadata, key)
+	if found == nil {
+		return "", false
 	}
-	return string(metadata[key])
+	var decoded text
+	_ = decoded.UnmarshalJSON(found) // a text never fails
+	return string(decoded), repeated
 }
 
 // usableReference reports whether callers can ask for a reference and it belongs to one person only. The gRPC API allows 255 bytes: a
@@ -130,10 +149,5 @@ func usableReference(reference string) bool {
 	if reference == "" || len(reference) > maxReference {
 		return false
 	}
-	for _, r := range reference {
-		if r == utf8.RuneError {
-			return false
-		}
-	}
-	return true
+	return !strings.ContainsRune(reference, utf8.RuneError)
 }

@@ -2,12 +2,8 @@ package stripesim
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
-	"io"
 	"net/http"
-	"net/url"
 	"regexp"
-	"strings"
 	"time"
 )
 
@@ -16,6 +12,8 @@ const (
 	eventsPath   = "/v1/events"
 	// endpointsPath is the path of webhook endpoints.
 	endpointsPath = "/v1/webhook_endpoints"
+	// ephemeralKeysPath is the path of the keys of mobile apps.
+	ephemeralKeysPath = "/v1/ephemeral_keys"
 )
 
 var (
@@ -25,10 +23,12 @@ var (
 
 // call is an authenticated API request.
 type call struct {
-	realm  realm
-	cause  cause
-	id     string // {id} of the path
-	params *node
+	realm   realm
+	own     bool // the key is of the realm's own account
+	cause   cause
+	version string // Stripe-Version; empty if the request names none
+	id      string // {id} of the path
+	params  *node
 }
 
 // operation does a call whose parameters are valid. It runs with s.mu held.
@@ -37,30 +37,63 @@ type operation func() (any, *Error)
 // preparation checks the parameters of a call. A call that it refuses is not saved under an Idempotency-Key.
 type preparation func(s *Sim, c call) (operation, *Error)
 
-// Handler serves the API under /v1/, the hosted page under /verify/ and an index of the sessions at /. It
+// route is what a path and a method lead to.
+type route struct {
+	permissions []string // that a restricted key needs
+	prepare     preparation
+	v2          bool // JSON instead of forms, and a Stripe-Version on each request
+}
+
+// To read events, a key needs the permission to read the objects in them.
+var (
+	readSessions      = []string{PermissionReadSessions}
+	writeSessions     = []string{PermissionWriteSessions}
+	readEvents        = []string{PermissionReadEvents, PermissionReadSessions}
+	readEndpoints     = []string{PermissionReadEndpoints}
+	writeEndpoints    = []string{PermissionWriteEndpoints}
+	writeEphemeralKey = []string{PermissionWriteEphemeralKey}
+)
+
+// Handler serves the API under /v1/ and /v2/, the hosted page under /verify/ and an index of the sessions at /. It
 // refuses forms from pages of other sites, and a Host header with a name other than localhost and that of BaseURL.
 func (s *Sim) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST "+sessionsPath, s.serve(createSession))
-	mux.Handle("GET "+sessionsPath, s.serve(listSessions))
-	mux.Handle("GET "+sessionsPath+"/{id}", s.serve(retrieveSession))
-	mux.Handle("POST "+sessionsPath+"/{id}", s.serve(updateSession))
-	mux.Handle("POST "+sessionsPath+"/{id}/cancel", s.serve(cancelSession))
-	mux.Handle("POST "+sessionsPath+"/{id}/redact", s.serve(redactSession))
-	mux.Handle("GET "+eventsPath, s.serve(listEvents))
-	mux.Handle("POST "+endpointsPath, s.serve(createEndpoint))
-	mux.Handle("GET "+endpointsPath, s.serve(listEndpoints))
-	mux.Handle("GET "+endpointsPath+"/{id}", s.serve(retrieveEndpoint))
-	mux.Handle("POST "+endpointsPath+"/{id}", s.serve(updateEndpoint))
-	mux.Handle("DELETE "+endpointsPath+"/{id}", s.serve(deleteEndpoint))
-	mux.Handle("/v1/", s.serve(nil))
+	for pattern, r := range map[string]route{
+		"POST " + sessionsPath:                       {writeSessions, createSession, false},
+		"GET " + sessionsPath:                        {readSessions, listSessions, false},
+		"GET " + sessionsPath + "/{id}":              {readSessions, retrieveSession, false},
+		"POST " + sessionsPath + "/{id}":             {writeSessions, updateSession, false},
+		"POST " + sessionsPath + "/{id}/cancel":      {writeSessions, cancelSession, false},
+		"POST " + sessionsPath + "/{id}/redact":      {writeSessions, redactSession, false},
+		"GET " + eventsPath:                          {readEvents, listEvents, false},
+		"GET " + eventsPath + "/{id}":                {readEvents, retrieveEvent, false},
+		"POST " + endpointsPath:                      {writeEndpoints, createEndpoint, false},
+		"GET " + endpointsPath:                       {readEndpoints, listEndpoints, false},
+		"GET " + endpointsPath + "/{id}":             {readEndpoints, retrieveEndpoint, false},
+		"POST " + endpointsPath + "/{id}":            {writeEndpoints, updateEndpoint, false},
+		"DELETE " + endpointsPath + "/{id}":          {writeEndpoints, deleteEndpoint, false},
+		"POST " + ephemeralKeysPath:                  {writeEphemeralKey, createEphemeralKey, false},
+		"GET " + thinEventsPath + "/{id}":            {readEvents, retrieveThinEvent, true},
+		"POST " + destinationsPath:                   {writeEndpoints, createDestination, true},
+		"GET " + destinationsPath:                    {readEndpoints, listDestinations, true},
+		"GET " + destinationsPath + "/{id}":          {readEndpoints, retrieveDestination, true},
+		"POST " + destinationsPath + "/{id}":         {writeEndpoints, updateDestination, true},
+		"DELETE " + destinationsPath + "/{id}":       {writeEndpoints, deleteDestination, true},
+		"POST " + destinationsPath + "/{id}/ping":    {writeEndpoints, pingDestination, true},
+		"POST " + destinationsPath + "/{id}/enable":  {writeEndpoints, enableDestination, true},
+		"POST " + destinationsPath + "/{id}/disable": {writeEndpoints, disableDestination, true},
+		"/v1/": {},
+		"/v2/": {v2: true},
+	} {
+		mux.Handle(pattern, s.serve(r))
+	}
 	s.routePage(mux)
 	s.routeIndex(mux)
 	return s.guarded(mux)
 }
 
-// serve wraps a preparation with what all routes share. nil is the unknown route.
-func (s *Sim) serve(prepare preparation) http.Handler {
+// serve wraps a route with what all routes share. A route without a preparation is unknown.
+func (s *Sim) serve(to route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		requestID, now := s.newID("req_", 14), s.now()
@@ -70,7 +103,7 @@ func (s *Sim) serve(prepare preparation) http.Handler {
 		if fate.refuse(w, r) {
 			return
 		}
-		status, body := s.answer(w, r, prepare, requestID, now)
+		status, body := s.answer(w, r, to, requestID, now)
 		if fate.spoil(r) {
 			// Date is the time at which the answer is sent. The state can have been read long before.
 			s.mu.Lock()
@@ -98,37 +131,45 @@ func (s *Sim) setHeaders(w http.ResponseWriter, r *http.Request, requestID strin
 	}
 }
 
-func (s *Sim) answer(w http.ResponseWriter, r *http.Request, prepare preparation, requestID string, now time.Time) (int, []byte) {
-	in, err := s.authenticate(r)
+func (s *Sim) answer(w http.ResponseWriter, r *http.Request, to route, requestID string, now time.Time) (int, []byte) {
+	key, err := s.authenticate(r)
 	if err != nil {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="Stripe"`)
 		return errorBody(err)
 	}
-	if in.account, err = accountOf(r); err != nil {
+	in, err := s.scope(r, key)
+	if err != nil {
 		return errorBody(err)
 	}
-	if in.account != "" {
+	if r.Header.Get("Stripe-Account") != "" {
 		w.Header().Set("Stripe-Account", in.account)
 	}
-	if prepare == nil {
+	if to.prepare == nil {
 		return errorBody(errNoRoute(r.Method, r.URL.Path))
 	}
-	encoded, err := encodedParams(w, r)
+	if err := permit(key, in, to.permissions); err != nil {
+		return errorBody(err)
+	}
+	version := r.Header.Get("Stripe-Version")
+	if to.v2 && version == "" {
+		return errorBody(errBad("", "", "The header Stripe-Version is required for requests to /v2."))
+	}
+	read := formParams
+	if to.v2 {
+		read = jsonParams
+	}
+	params, encoded, err := read(w, r)
 	if err != nil {
 		return errorBody(err)
 	}
-	params, err := parseParams(encoded)
-	if err != nil {
-		return errorBody(err)
-	}
-	c := call{realm: in, cause: cause{requestID: requestID}, id: r.PathValue("id"), params: params}
-	key := r.Header.Get("Idempotency-Key")
-	if r.Method != http.MethodPost || key == "" {
-		status, body, _ := s.carryOut(r, prepare, c)
+	c := call{realm: in, own: in.account == key.Account, cause: cause{requestID: requestID}, version: version, id: r.PathValue("id"), params: params}
+	idempotencyKey := r.Header.Get("Idempotency-Key")
+	if r.Method != http.MethodPost || idempotencyKey == "" {
+		status, body, _ := s.carryOut(r, to.prepare, c)
 		return status, body
 	}
-	c.cause.idempotencyKey = key
-	return s.answerOnce(w, r, prepare, c, encoded, now)
+	c.cause.idempotencyKey = idempotencyKey
+	return s.answerOnce(w, r, to.prepare, c, encoded, now)
 }
 
 // answerOnce does a POST with an Idempotency-Key, or repeats the answer to the first one.
@@ -137,9 +178,7 @@ func (s *Sim) answerOnce(w http.ResponseWriter, r *http.Request, prepare prepara
 	if len(key) > maxIdempotencyKey {
 		return errorBody(errBad("", "", "An idempotency key can have up to 255 characters."))
 	}
-	// Sort by keys: clients encode maps in any order. The form has been parsed once without an error.
-	form, _ := url.ParseQuery(encoded)
-	fingerprint := sha256.Sum256([]byte(r.URL.Path + "\n" + form.Encode()))
+	fingerprint := sha256.Sum256([]byte(r.URL.Path + "\n" + encoded))
 	saved, replay, err := s.idem.begin(idemKey{c.realm, key}, fingerprint, c.cause.requestID, now)
 	if err != nil {
 		return errorBody(err)
@@ -181,47 +220,4 @@ func (s *Sim) carryOut(r *http.Request, prepare preparation, c call) (status int
 
 func errorBody(err *Error) (int, []byte) {
 	return err.HTTPStatus, encodeLine(map[string]*Error{"error": err})
-}
-
-// authenticate returns the mode of the key.
-func (s *Sim) authenticate(r *http.Request) (realm, *Error) {
-	key, _, basic := r.BasicAuth()
-	if !basic {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if strings.EqualFold(scheme, "Bearer") {
-			key = strings.TrimSpace(token)
-		}
-	}
-	if key == "" {
-		return realm{}, errNoKey()
-	}
-	for _, known := range s.cfg.APIKeys {
-		if subtle.ConstantTimeCompare([]byte(known), []byte(key)) == 1 {
-			return realm{live: known[3] == 'l'}, nil
-		}
-	}
-	return realm{}, errWrongKey()
-}
-
-func accountOf(r *http.Request) (string, *Error) {
-	account := r.Header.Get("Stripe-Account")
-	if account != "" && !accountPattern.MatchString(account) {
-		return "", errWrongAccount()
-	}
-	return account, nil
-}
-
-// encodedParams returns the form of a POST or the query of a GET.
-func encodedParams(w http.ResponseWriter, r *http.Request) (string, *Error) {
-	if r.Method != http.MethodPost {
-		return r.URL.RawQuery, nil
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		return "", errTooLarge()
-	}
-	if kind := r.Header.Get("Content-Type"); len(body) > 0 && !strings.HasPrefix(kind, "application/x-www-form-urlencoded") {
-		return "", errBad("", "", "Invalid request: the body must be application/x-www-form-urlencoded.")
-	}
-	return string(body), nil
 }

@@ -119,6 +119,7 @@ func TestAPIFaultsAreSharesAndFollowTheSeed(t *testing.T) {
 
 // A slow answer tells what was true when the state was read, and is dated when it is sent.
 func TestASlowAnswerTellsAnOldTruth(t *testing.T) {
+	t.Parallel()
 	var clock atomic.Int64
 	clock.Store(1_790_000_000)
 	b := newBench(t, Config{Now: func() time.Time { return time.Unix(clock.Load(), 0) }})

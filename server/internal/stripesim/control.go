@@ -3,6 +3,7 @@ package stripesim
 import (
 	"net/http"
 	"regexp"
+	"slices"
 )
 
 // Outcomes of a submission that are not error codes.
@@ -34,7 +35,18 @@ type Session struct {
 	ClientReferenceID      string
 	Metadata               map[string]string
 	Submissions            int
+
+	Flow                   string // "vf_...", empty without a flow
+	RelatedCustomer        string
+	RelatedCustomerAccount string
+	RelatedPerson          RelatedPerson
+	ProvidedEmail          string
+	ProvidedPhone          string
+	ReturnURL              string
 }
+
+// RelatedPerson names a person of a connected account. The zero value names none.
+type RelatedPerson struct{ Account, Person string }
 
 // NewSession has the parameters of Create. The zero value makes a session of type document in test mode.
 type NewSession struct {
@@ -43,23 +55,44 @@ type NewSession struct {
 	ClientReferenceID string
 	Metadata          map[string]string
 	ReturnURL         string
+	// Flow makes a session of a verification flow.
+	Flow                   string
+	RelatedCustomer        string
+	RelatedCustomerAccount string
+	RelatedPerson          RelatedPerson
+	ProvidedEmail          string
+	ProvidedPhone          string
+}
+
+func (n NewSession) params() (p sessionParams, err *Error) {
+	p = sessionParams{kind: "document", flow: n.Flow, reference: n.ClientReferenceID, returnURL: n.ReturnURL,
+		relatedCustomer: n.RelatedCustomer, relatedAccount: n.RelatedCustomerAccount}
+	if n.Flow != "" {
+		p.kind = "verification_flow"
+	}
+	if n.RelatedPerson != (RelatedPerson{}) {
+		person := relatedPerson(n.RelatedPerson)
+		p.relatedPerson = &person
+	}
+	if n.ProvidedEmail != "" || n.ProvidedPhone != "" {
+		p.details = &providedDetails{Email: orNull(n.ProvidedEmail), Phone: orNull(n.ProvidedPhone)}
+	}
+	if n.Account != "" && !accountPattern.MatchString(n.Account) {
+		return p, errParam("account", "An account must look like acct_123.")
+	}
+	if p.metadata, err = (&metadataUpdate{set: n.Metadata}).apply(nil); err != nil {
+		return p, err
+	}
+	return p, checkCreate(p)
 }
 
 // Create creates a session without an API call, as a static link of a verification flow does: the request of its event is null. It
 // returns an *Error.
 func (s *Sim) Create(n NewSession) (Session, error) {
-	p := sessionParams{kind: "document", reference: n.ClientReferenceID, returnURL: n.ReturnURL}
-	if n.Account != "" && !accountPattern.MatchString(n.Account) {
-		return Session{}, errParam("account", "An account must look like acct_123.")
-	}
-	if err := checkCreate(p); err != nil {
-		return Session{}, err
-	}
-	metadata, err := (&metadataUpdate{set: n.Metadata}).apply(nil)
+	p, err := n.params()
 	if err != nil {
 		return Session{}, err
 	}
-	p.metadata = metadata
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sess, err := s.create(realm{n.Account, n.Livemode}, p, cause{})
@@ -112,6 +145,66 @@ func (s *Sim) FinishRedaction(id string) error {
 			return errStatus("This VerificationSession is not being redacted.")
 		}
 		s.finishRedaction(sess)
+		return nil
+	})
+}
+
+// ShownOptions are options that a session of the Dashboard can have. A GET shows them. A creation does not take them.
+type ShownOptions struct {
+	Email, Phone bool // the check is required
+	IDNumber     bool
+	// MatchingDOB and MatchingName are "none" or "similar". Empty means absent.
+	MatchingDOB, MatchingName string
+}
+
+// ShowOptions adds options to those that a session shows.
+func (s *Sim) ShowOptions(id string, o ShownOptions) error {
+	return s.with(id, func(sess *session) *Error {
+		shown := sessionOptions{}
+		switch {
+		case sess.options != nil:
+			shown = *sess.options
+		case sess.kind == "document":
+			shown.Document = &documentOptions{}
+		case sess.kind == "id_number":
+			shown.IDNumber = &struct{}{}
+		}
+		required := true
+		if o.Email {
+			shown.Email = &contactOptions{RequireVerification: &required}
+		}
+		if o.Phone {
+			shown.Phone = &contactOptions{RequireVerification: &required}
+		}
+		if o.IDNumber {
+			shown.IDNumber = &struct{}{}
+		}
+		if o.MatchingDOB != "" || o.MatchingName != "" {
+			shown.Matching = &matchingOptions{DOB: o.MatchingDOB, Name: o.MatchingName}
+		}
+		sess.options = &shown
+		return nil
+	})
+}
+
+// WithholdLinks makes a session that waits for input show no url and no client_secret, until it is called with false.
+func (s *Sim) WithholdLinks(id string, withhold bool) error {
+	return s.with(id, func(sess *session) *Error {
+		sess.linkless = withhold
+		return nil
+	})
+}
+
+// Delete removes a session, as the deletion of a sandbox's test data does: it is not found and not listed any more. Its events stay.
+func (s *Sim) Delete(id string) error {
+	return s.with(id, func(sess *session) *Error {
+		delete(s.sessions, id)
+		for _, list := range s.listsOf(sess) {
+			list.remove(sess)
+		}
+		s.order = slices.DeleteFunc(s.order, func(other *session) bool { return other == sess })
+		// Delays that have begun must change nothing more: they compare these.
+		sess.attempt, sess.redaction = sess.attempt+1, ""
 		return nil
 	})
 }

@@ -86,6 +86,7 @@ type delivery struct {
 	lane     string
 	attempts int
 	copied   bool // an extra copy: its result says nothing about the event's delivery
+	thin     bool // a thin event: the same holds, since the list of events has snapshots
 }
 
 // enqueue queues a webhook to be sent after the delay. The caller holds s.mu.
@@ -137,7 +138,7 @@ func (s *Sim) attempt(ctx context.Context, d *delivery) {
 
 // delivered records that an endpoint has accepted an event. The caller holds s.mu.
 func (s *Sim) delivered(d *delivery) {
-	if d.copied {
+	if d.copied || d.thin {
 		return
 	}
 	if s.undelivered[d.eventID]--; s.undelivered[d.eventID] <= 0 {

@@ -60,6 +60,7 @@ func (e *endpoint) render(in realm) endpointObject {
 // endpointParams are the parameters of a creation or an update. A field that is nil does not change.
 type endpointParams struct {
 	url, description, apiVersion *string
+	name                         *string // of /v2
 	events                       []string
 	connect, disabled            *bool
 	metadata                     *metadataUpdate
@@ -130,20 +131,29 @@ func createEndpoint(s *Sim, c call) (operation, *Error) {
 		return nil, errMissing("enabled_events")
 	}
 	return func() (any, *Error) {
-		if len(s.endpointsOf(c.realm)) >= maxEndpoints {
-			return nil, errBad("", "", "You have reached the maximum of 16 webhook endpoints.")
-		}
-		e := &endpoint{id: s.newID("we_", 24), by: &c.realm, created: s.now().Unix()}
-		e.Secrets = []string{s.newID("whsec_", 32)}
-		e.connect = p.connect != nil && *p.connect
-		if err := e.change(p); err != nil {
+		e, err := s.addEndpoint(c.realm, "we_", p)
+		if err != nil {
 			return nil, err
 		}
-		s.endpoints = append(s.endpoints, e)
+		e.connect = p.connect != nil && *p.connect
 		o := e.render(c.realm)
 		o.Secret = e.Secrets[0]
 		return o, nil
 	}, nil
+}
+
+// addEndpoint makes an endpoint of a realm. The caller holds s.mu.
+func (s *Sim) addEndpoint(in realm, prefix string, p endpointParams) (*endpoint, *Error) {
+	if len(s.endpointsOf(in)) >= maxEndpoints {
+		return nil, errBad("", "", "You have reached the maximum of 16 webhook endpoints.")
+	}
+	e := &endpoint{id: s.newID(prefix, 24), by: &in, created: s.now().Unix(), updated: s.now().Unix()}
+	e.Secrets = []string{s.newID("whsec_", 32)}
+	if err := e.change(p); err != nil {
+		return nil, err
+	}
+	s.endpoints = append(s.endpoints, e)
+	return e, nil
 }
 
 // change sets all parameters, or none if one is wrong.
@@ -154,7 +164,7 @@ func (e *endpoint) change(p endpointParams) (err *Error) {
 		}
 	}
 	for _, field := range []struct{ from, into *string }{
-		{p.url, &e.URL}, {p.description, &e.description}, {p.apiVersion, &e.apiVersion},
+		{p.url, &e.URL}, {p.description, &e.description}, {p.apiVersion, &e.apiVersion}, {p.name, &e.name},
 	} {
 		if field.from != nil {
 			*field.into = *field.from
@@ -174,6 +184,11 @@ func retrieveEndpoint(s *Sim, c call) (operation, *Error) {
 		return nil, err
 	}
 	return s.onEndpoint(c, func(*endpoint) *Error { return nil }), nil
+}
+
+// shownByV1 returns the endpoints that /v1 shows to a realm: those of /v2 only with Config.V1ShowsDestinations. The caller holds s.mu.
+func (s *Sim) shownByV1(in realm) []*endpoint {
+	return slices.DeleteFunc(s.endpointsOf(in), func(e *endpoint) bool { return e.v2 && !s.cfg.V1ShowsDestinations })
 }
 
 // updateEndpoint cannot change api_version and connect. Neither can Stripe.
@@ -240,7 +255,7 @@ func listEndpoints(s *Sim, c call) (operation, *Error) {
 
 // listEndpoints needs s.mu. The newest is the first.
 func (s *Sim) listEndpoints(in realm, q paging) (any, *Error) {
-	shown := s.endpointsOf(in)
+	shown := s.shownByV1(in)
 	from, step := len(shown)-1, -1
 	for param, id := range map[string]string{"starting_after": q.startingAfter, "ending_before": q.endingBefore} {
 		if id == "" {

@@ -45,11 +45,6 @@ func errWrongKey() *Error {
 	return &Error{HTTPStatus: http.StatusUnauthorized, Type: typeInvalidRequest, Message: "Invalid API Key provided."}
 }
 
-func errWrongAccount() *Error {
-	return &Error{HTTPStatus: http.StatusForbidden, Type: typeInvalidRequest, Code: "account_invalid",
-		Message: "The provided key does not have access to the account in the Stripe-Account header, or that account does not exist."}
-}
-
 func errNoRoute(method, path string) *Error {
 	return &Error{HTTPStatus: http.StatusNotFound, Type: typeInvalidRequest,
 		Message: "Unrecognized request URL (" + method + ": " + path + ")."}

@@ -33,7 +33,25 @@ func listEvents(s *Sim, c call) (operation, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() (any, *Error) { return s.listEvents(c.realm, q) }, nil
+	return func() (any, *Error) { return s.listEvents(c, q) }, nil
+}
+
+// retrieveEvent shows one event of the last 30 days.
+func retrieveEvent(s *Sim, c call) (operation, *Error) {
+	if err := c.params.only(); err != nil {
+		return nil, err
+	}
+	return func() (any, *Error) {
+		e, _, ok := s.eventOf(c.realm, c.id)
+		if !ok || e.ID != c.id || e.unlisted {
+			return nil, errNoEvent(http.StatusNotFound, "id", c.id)
+		}
+		return json.RawMessage(s.replayed(e, c.own)), nil
+	}, nil
+}
+
+func errNoEvent(status int, param, id string) *Error {
+	return &Error{HTTPStatus: status, Type: typeInvalidRequest, Code: "resource_missing", Param: param, Message: "No such event: '" + id + "'"}
 }
 
 func parseEventList(n *node) (*eventQuery, *Error) {
@@ -66,7 +84,8 @@ func parseEventList(n *node) (*eventQuery, *Error) {
 }
 
 // listEvents needs s.mu. It does not matter whether a webhook has delivered an event.
-func (s *Sim) listEvents(in realm, q *eventQuery) (any, *Error) {
+func (s *Sim) listEvents(c call, q *eventQuery) (any, *Error) {
+	in := c.realm
 	all := s.events[max(0, len(s.events)-s.cfg.MaxEvents):]
 	oldest := s.now().Add(-eventsFor).Unix()
 	from, step := len(all)-1, -1
@@ -75,25 +94,23 @@ func (s *Sim) listEvents(in realm, q *eventQuery) (any, *Error) {
 		if q.endingBefore != "" {
 			param, id, step = "ending_before", q.endingBefore, +1
 		}
-		cursor := slices.IndexFunc(all, func(e Event) bool {
-			return e.ID == id && e.realm() == in && e.Created >= oldest
-		})
-		if cursor < 0 {
-			return nil, &Error{HTTPStatus: http.StatusBadRequest, Type: typeInvalidRequest, Code: "resource_missing",
-				Param: param, Message: "No such event: '" + id + "'"}
+		e, at, ok := s.eventOf(in, id)
+		cursor := at - (len(s.events) - len(all))
+		if !ok || e.ID != id {
+			return nil, errNoEvent(http.StatusBadRequest, param, id)
 		}
 		from = cursor + step
 	}
 	page := eventList{Object: "list", Data: []json.RawMessage{}, URL: eventsPath}
 	for i := from; i >= 0 && i < len(all); i += step {
-		if all[i].realm() != in || all[i].Created < oldest || !s.matches(q, all[i]) {
+		if all[i].realm() != in || all[i].Created < oldest || all[i].unlisted || !s.matches(q, all[i]) {
 			continue
 		}
 		if len(page.Data) == q.limit {
 			page.HasMore = true
 			break
 		}
-		page.Data = append(page.Data, all[i].Body)
+		page.Data = append(page.Data, s.replayed(all[i], c.own))
 	}
 	if step > 0 {
 		slices.Reverse(page.Data)

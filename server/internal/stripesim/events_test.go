@@ -62,7 +62,7 @@ func TestEventEnvelope(t *testing.T) {
 			"id": sess.ID, "object": "identity.verification_session", "client_reference_id": "u1", "created": 1_790_000_000.0,
 			"last_error": nil, "last_verification_report": nil, "livemode": false, "metadata": map[string]any{"a&b": "<x>"},
 			"options": map[string]any{"document": map[string]any{}}, "provided_details": nil, "redaction": nil,
-			"related_customer": nil, "status": "requires_input", "type": "document",
+			"related_customer": nil, "related_customer_account": nil, "status": "requires_input", "type": "document",
 		}},
 	}
 	if diff := cmp.Diff(want, created); diff != "" {

@@ -32,6 +32,9 @@ type Faults struct {
 	// CanceledEventOnRedact sends a canceled event, with status verified, also if a verified session is redacted. Stripe's
 	// documentation can be read so.
 	CanceledEventOnRedact bool
+	// NoUnsentSnapshots makes no snapshot event of a change that no endpoint gets as one: it is not listed, and its thin event names
+	// none. Stripe's documentation leaves open whether it is so.
+	NoUnsentSnapshots bool
 }
 
 // SetFaults changes the faults of later webhooks. Queued webhooks keep theirs. Webhooks that are held for reordering are sent.
@@ -60,7 +63,7 @@ func (s *Sim) SetFaults(f Faults) error {
 }
 
 // dispatch decides the fate of one event's webhook to one endpoint. The caller holds s.mu.
-func (s *Sim) dispatch(e Event, body []byte, to *endpoint) {
+func (s *Sim) dispatch(e Event, body []byte, to form) {
 	f := s.faults
 	if s.faultRNG.Float64() < f.DropProbability {
 		s.stats.Dropped++
@@ -71,10 +74,10 @@ func (s *Sim) dispatch(e Event, body []byte, to *endpoint) {
 		copies += s.faultRNG.IntN(f.MaxCopies)
 	}
 	for i := range copies {
-		d := &delivery{eventID: e.ID, body: body, endpoint: to.id, copied: i > 0}
+		d := &delivery{eventID: e.ID, body: body, endpoint: to.to.id, copied: i > 0, thin: to.thin}
 		if i == 0 {
-			// One after the other within a session. Copies and retries can overtake.
-			d.lane = to.id + " " + e.SessionID
+			// One after the other within a session and a form. Copies and retries can overtake.
+			d.lane = to.lane(e.SessionID)
 		} else {
 			s.stats.Copies++
 		}

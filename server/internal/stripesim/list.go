@@ -1,6 +1,7 @@
 package stripesim
 
 import (
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -21,29 +22,24 @@ type listObject struct {
 
 type listQuery struct {
 	paging
-	reference, status string
+	reference, status               string
+	relatedCustomer, relatedAccount string
 }
 
 // paging has the parameters that all lists share.
 type paging struct {
 	startingAfter, endingBefore string
 	limit                       int
-	created                     []func(int64) bool
+	from, to                    int64 // of created, both included
 }
 
 var pagingParams = []string{"created", "limit", "starting_after", "ending_before"}
 
-func (p *paging) within(created int64) bool {
-	for _, in := range p.created {
-		if !in(created) {
-			return false
-		}
-	}
-	return true
-}
+func (p *paging) within(created int64) bool { return created >= p.from && created <= p.to }
 
 func (q *listQuery) matches(sess *session) bool {
-	return (q.status == "" || sess.status == q.status) && q.within(sess.created)
+	return (q.status == "" || sess.status == q.status) && (q.relatedCustomer == "" || sess.relatedCustomer == q.relatedCustomer) &&
+		(q.relatedAccount == "" || sess.relatedAccount == q.relatedAccount)
 }
 
 func listSessions(s *Sim, c call) (operation, *Error) {
@@ -55,13 +51,17 @@ func listSessions(s *Sim, c call) (operation, *Error) {
 }
 
 func parseList(n *node) (*listQuery, *Error) {
-	if err := n.only(append([]string{"client_reference_id", "status"}, pagingParams...)...); err != nil {
+	if err := n.only(append([]string{"client_reference_id", "related_customer", "related_customer_account", "status"}, pagingParams...)...); err != nil {
 		return nil, err
 	}
 	q := &listQuery{}
 	var err *Error
-	if q.reference, _, err = n.text("client_reference_id", maxText); err != nil {
-		return nil, err
+	for name, into := range map[string]*string{
+		"client_reference_id": &q.reference, "related_customer": &q.relatedCustomer, "related_customer_account": &q.relatedAccount,
+	} {
+		if *into, _, err = n.text(name, maxText); err != nil {
+			return nil, err
+		}
 	}
 	if q.status, _, err = n.oneOf("status", statusRequiresInput, statusProcessing, statusVerified, statusCanceled); err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func parseList(n *node) (*listQuery, *Error) {
 }
 
 func parsePaging(n *node) (paging, *Error) {
-	p := paging{limit: defaultListLimit}
+	p := paging{limit: defaultListLimit, from: math.MinInt64, to: math.MaxInt64}
 	var err *Error
 	if p.startingAfter, _, err = n.text("starting_after", maxText); err != nil {
 		return p, err
@@ -92,42 +92,42 @@ func parsePaging(n *node) (paging, *Error) {
 		}
 		p.limit = int(limit)
 	}
-	p.created, err = parseCreated(n)
-	return p, err
+	return p, p.parseCreated(n)
 }
 
 // parseCreated reads created=T or created[gt|gte|lt|lte]=T.
-func parseCreated(n *node) ([]func(int64) bool, *Error) {
+func (p *paging) parseCreated(n *node) *Error {
 	child := n.children["created"]
 	if child == nil {
-		return nil, nil
+		return nil
 	}
 	if child.values != nil {
 		at, _, err := n.integer("created")
-		return []func(int64) bool{func(t int64) bool { return t == at }}, err
+		p.from, p.to = at, at
+		return err
 	}
 	if err := child.only("gt", "gte", "lt", "lte"); err != nil {
-		return nil, err
+		return err
 	}
-	var out []func(int64) bool
-	for name, compare := range map[string]func(t, bound int64) bool{
-		"gt":  func(t, b int64) bool { return t > b },
-		"gte": func(t, b int64) bool { return t >= b },
-		"lt":  func(t, b int64) bool { return t < b },
-		"lte": func(t, b int64) bool { return t <= b },
-	} {
-		bound, ok, err := child.integer(name)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			out = append(out, func(t int64) bool { return compare(t, bound) })
+	for _, bound := range []struct {
+		name  string
+		step  int64 // from the bound to the first second that it includes
+		lower bool
+	}{{"gt", 1, true}, {"gte", 0, true}, {"lt", -1, false}, {"lte", 0, false}} {
+		at, ok, err := child.integer(bound.name)
+		switch {
+		case err != nil:
+			return err
+		case ok && bound.lower:
+			p.from = max(p.from, at+bound.step)
+		case ok:
+			p.to = min(p.to, at+bound.step)
 		}
 	}
-	return out, nil
+	return nil
 }
 
-// list needs s.mu. A filter by reference is an index lookup; the others read from the cursor on.
+// list needs s.mu. Filters by reference and by time are index lookups. The others read from there on.
 // Items of a list have no links. To get a link, retrieve the session.
 func (s *Sim) list(in realm, q *listQuery) (any, *Error) {
 	source := s.realms[in]
@@ -137,23 +137,28 @@ func (s *Sim) list(in realm, q *listQuery) (any, *Error) {
 	if source == nil {
 		source = &sessionList{}
 	}
-	from, step := len(source.all)-1, -1
+	// The page is a part of source from first to last, the newest first, or for ending_before the oldest.
+	first, last := source.before(q.from, 0), len(source.all)-1
+	if q.to < math.MaxInt64 {
+		last = source.before(q.to+1, 0) - 1
+	}
+	from, step := last, -1
 	if q.startingAfter != "" {
 		cursor, err := s.cursor(in, "starting_after", q.startingAfter)
 		if err != nil {
 			return nil, err
 		}
-		from = source.after(cursor.pos-1) - 1
+		from = min(last, source.before(cursor.created, cursor.seq)-1)
 	}
 	if q.endingBefore != "" {
 		cursor, err := s.cursor(in, "ending_before", q.endingBefore)
 		if err != nil {
 			return nil, err
 		}
-		from, step = source.after(cursor.pos), +1
+		from, step = max(first, source.before(cursor.created, cursor.seq+1)), +1
 	}
 	page := listObject{Object: "list", Data: []sessionObject{}, URL: sessionsPath}
-	for i := from; i >= 0 && i < len(source.all); i += step {
+	for i := from; i >= first && i <= last; i += step {
 		if !q.matches(source.all[i]) {
 			continue
 		}

@@ -21,6 +21,8 @@ type sessionObject struct {
 	ProvidedDetails        *providedDetails  `json:"provided_details"`
 	Redaction              *redactionObject  `json:"redaction"`
 	RelatedCustomer        *string           `json:"related_customer"`
+	RelatedCustomerAccount *string           `json:"related_customer_account"`
+	RelatedPerson          *relatedPerson    `json:"related_person,omitempty"`
 	Status                 string            `json:"status"`
 	Type                   string            `json:"type"`
 	URL                    *string           `json:"url"`
@@ -31,11 +33,23 @@ type redactionObject struct {
 	Status string `json:"status"`
 }
 
+type relatedPerson struct {
+	Account string `json:"account"`
+	Person  string `json:"person"`
+}
+
+// sessionOptions are the options that a session shows. A creation takes document alone.
 type sessionOptions struct {
 	Document *documentOptions `json:"document,omitempty"`
 	Email    *contactOptions  `json:"email,omitempty"`
 	IDNumber *struct{}        `json:"id_number,omitempty"`
+	Matching *matchingOptions `json:"matching,omitempty"`
 	Phone    *contactOptions  `json:"phone,omitempty"`
+}
+
+type matchingOptions struct {
+	DOB  string `json:"dob,omitempty"`
+	Name string `json:"name,omitempty"`
 }
 
 type documentOptions struct {
@@ -60,7 +74,8 @@ func (s *Sim) render(sess *session, links bool) sessionObject {
 	o := sessionObject{ID: sess.id, Object: "identity.verification_session", ClientReferenceID: orNull(sess.reference),
 		Created: sess.created, LastError: sess.lastError, LastVerificationReport: orNull(sess.report),
 		Livemode: sess.realm.live, Metadata: sess.metadata, ProvidedDetails: sess.details,
-		RelatedCustomer: orNull(sess.relatedCustomer), Status: sess.status, Type: sess.kind, VerificationFlow: sess.flow}
+		RelatedCustomer: orNull(sess.relatedCustomer), RelatedCustomerAccount: orNull(sess.relatedAccount), RelatedPerson: sess.relatedPerson,
+		Status: sess.status, Type: sess.kind, VerificationFlow: sess.flow}
 	if o.Metadata == nil {
 		o.Metadata = map[string]string{}
 	}
@@ -75,11 +90,50 @@ func (s *Sim) render(sess *session, links bool) sessionObject {
 	if sess.redaction != "" {
 		o.Redaction = &redactionObject{Status: sess.redaction}
 	}
-	if links && sess.status == statusRequiresInput {
+	if sess.redaction == redactionDone {
+		o.redact()
+	}
+	if links && sess.status == statusRequiresInput && !sess.linkless {
 		link, secret := s.newLink(sess), s.newID(sess.id+"_secret_", 40)
 		o.URL, o.ClientSecret = &link, &secret
 	}
 	return o
+}
+
+// redactedText is what a redaction leaves of a text.
+const redactedText = "[redacted]"
+
+// redact replaces the texts that a redaction erases. It changes no value that other objects share.
+func (o *sessionObject) redact() {
+	text := redactedText
+	if o.ClientReferenceID != nil {
+		o.ClientReferenceID = &text
+	}
+	if o.LastError != nil {
+		o.LastError = &lastError{Code: o.LastError.Code, Reason: text}
+	}
+	if d := o.ProvidedDetails; d != nil {
+		o.ProvidedDetails = &providedDetails{}
+		if d.Email != nil {
+			o.ProvidedDetails.Email = &text
+		}
+		if d.Phone != nil {
+			o.ProvidedDetails.Phone = &text
+		}
+	}
+	metadata := make(map[string]string, len(o.Metadata))
+	for key := range o.Metadata {
+		metadata[key] = text
+	}
+	o.Metadata = metadata
+	o.URL, o.ClientSecret = nil, nil
+}
+
+func orEmpty(v *string) string {
+	if v == nil {
+		return ""
+	}
+	return *v
 }
 
 func orNull(v string) *string {

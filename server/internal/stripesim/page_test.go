@@ -73,25 +73,27 @@ func TestPageOffersWhatTheSessionCanHave(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		params []string
+		shown  ShownOptions
 		first  []string
 		want   []string
 	}{
-		{"document", []string{"type", "document"}, []string{"document_expired", "document_unverified_other", "under_supported_age"}, with(document...)},
-		{"document with selfie", []string{"type", "document", "options[document][require_matching_selfie]", "true"},
+		{"document", []string{"type", "document"}, ShownOptions{}, []string{"document_expired", "document_unverified_other", "under_supported_age"}, with(document...)},
+		{"document with selfie", []string{"type", "document", "options[document][require_matching_selfie]", "true"}, ShownOptions{},
 			[]string{"document_expired", "selfie_face_mismatch", "document_unverified_other"}, with(slices.Concat(document, selfie)...)},
-		{"document without selfie", []string{"type", "document", "options[document][require_matching_selfie]", "false"},
+		{"document without selfie", []string{"type", "document", "options[document][require_matching_selfie]", "false"}, ShownOptions{},
 			[]string{"document_expired", "document_unverified_other", "under_supported_age"}, with(document...)},
-		{"document with ID number", []string{"type", "document", "options[document][require_id_number]", "true"},
+		{"document with ID number", []string{"type", "document", "options[document][require_id_number]", "true"}, ShownOptions{},
 			[]string{"document_expired", "id_number_mismatch", "document_unverified_other"},
 			with(slices.Concat(document, number, []string{"id_number_insufficient_document_data"})...)},
-		{"ID number", []string{"type", "id_number"}, []string{"id_number_mismatch", "under_supported_age", "consent_declined"}, with(number...)},
+		{"ID number", []string{"type", "id_number"}, ShownOptions{}, []string{"id_number_mismatch", "under_supported_age", "consent_declined"}, with(number...)},
 		{"ID number with codes by mail and phone",
-			[]string{"type", "id_number", "options[email][require_verification]", "true", "options[phone][require_verification]", "true"},
+			[]string{"type", "id_number"}, ShownOptions{Email: true, Phone: true},
 			[]string{"id_number_mismatch", "under_supported_age", "consent_declined"}, with(slices.Concat(number, contact)...)},
-		{"a flow", []string{"type", "", "verification_flow", "vf_1"}, []string{"document_expired", "selfie_face_mismatch", "id_number_mismatch"}, with(all...)},
+		{"a flow", []string{"type", "", "verification_flow", "vf_1"}, ShownOptions{}, []string{"document_expired", "selfie_face_mismatch", "id_number_mismatch"}, with(all...)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			made := b.create(test.params...)
+			must(t, b.ShowOptions(made.ID, test.shown))
 			hosted := offeredOn(b.call("GET", *made.URL, nil).body)
 			if len(hosted) < 4 || hosted[0] != "verified" || !slices.Equal(hosted[1:4], test.first) {
 				t.Errorf("got %v first; want verified and %v", hosted[:min(4, len(hosted))], test.first)

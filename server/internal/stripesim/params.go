@@ -1,11 +1,15 @@
 package stripesim
 
 import (
+	"encoding/json"
+	"io"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -20,6 +24,88 @@ type node struct {
 	path     string // as the client wrote it, for error messages
 	values   []string
 	children map[string]*node
+}
+
+// formParams reads the form of a POST, or the query of another method. encoded is the same for the same parameters, because
+// clients encode maps in any order.
+func formParams(w http.ResponseWriter, r *http.Request) (params *node, encoded string, err *Error) {
+	text := r.URL.RawQuery
+	if r.Method == http.MethodPost {
+		body, err := bodyOf(w, r, "application/x-www-form-urlencoded")
+		if err != nil {
+			return nil, "", err
+		}
+		text = string(body)
+	}
+	if params, err = parseParams(text); err != nil {
+		return nil, "", err
+	}
+	form, _ := url.ParseQuery(text) // it was parsed once without an error
+	return params, form.Encode(), nil
+}
+
+// bodyOf reads a body of a content type.
+func bodyOf(w http.ResponseWriter, r *http.Request, kind string) ([]byte, *Error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return nil, errTooLarge()
+	}
+	if len(body) > 0 && !strings.HasPrefix(r.Header.Get("Content-Type"), kind) {
+		return nil, errBad("", "", "Invalid request: the body must be "+kind+".")
+	}
+	return body, nil
+}
+
+// jsonParams reads the JSON of a POST, or the query of another method. The tree has the shape of a form's, so that the same
+// functions check it.
+func jsonParams(w http.ResponseWriter, r *http.Request) (params *node, encoded string, err *Error) {
+	if r.Method != http.MethodPost {
+		return formParams(w, r)
+	}
+	body, err := bodyOf(w, r, "application/json")
+	if err != nil {
+		return nil, "", err
+	}
+	root := &node{}
+	if len(body) == 0 {
+		return root, "", nil
+	}
+	var tree map[string]any
+	if json.Unmarshal(body, &tree) != nil || tree == nil {
+		return nil, "", errBad("", "", "Invalid request: the body must be a JSON object.")
+	}
+	if err := root.putJSON(nil, tree); err != nil {
+		return nil, "", err
+	}
+	canonical, _ := json.Marshal(tree) // a map that json made: keys are sorted
+	return root, string(canonical), nil
+}
+
+// putJSON adds a value. The parameters of /v2 that the simulator knows have strings as their leaves.
+func (n *node) putJSON(path []string, value any) *Error {
+	if len(path) > maxParamDepth {
+		return errUnknown(strings.Join(path, "."))
+	}
+	switch value := value.(type) {
+	case nil:
+	case string:
+		n.put(path, []string{value})
+	case []any:
+		for i, item := range value {
+			if err := n.putJSON(append(slices.Clone(path), strconv.Itoa(i)), item); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for name, item := range value {
+			if err := n.putJSON(append(slices.Clone(path), name), item); err != nil {
+				return err
+			}
+		}
+	default:
+		return errParam(strings.Join(path, "."), "Invalid "+strings.Join(path, ".")+": must be a string, an array or an object.")
+	}
+	return nil
 }
 
 // parseParams decodes a form-encoded body or query string.
@@ -110,7 +196,7 @@ func (n *node) text(name string, maxLen int) (string, bool, *Error) {
 		return "", false, errParam(child.path, "Invalid string: "+child.path+" must be a string.")
 	}
 	v := child.values[len(child.values)-1]
-	if len(v) > maxLen {
+	if utf8.RuneCountInString(v) > maxLen {
 		return "", false, errParam(child.path, "Invalid string: "+child.path+" must be at most "+strconv.Itoa(maxLen)+" characters.")
 	}
 	return v, true, nil

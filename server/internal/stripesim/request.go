@@ -20,7 +20,7 @@ var documentTypes = []string{"driving_license", "id_card", "passport"}
 // parseCreate reads the parameters of POST /v1/identity/verification_sessions.
 func parseCreate(n *node) (p sessionParams, err *Error) {
 	if err := n.only("type", "verification_flow", "client_reference_id", "metadata", "options", "provided_details",
-		"return_url", "related_customer"); err != nil {
+		"return_url", "related_customer", "related_customer_account", "related_person"); err != nil {
 		return p, err
 	}
 	for _, field := range []struct {
@@ -28,17 +28,22 @@ func parseCreate(n *node) (p sessionParams, err *Error) {
 		into *string
 	}{
 		{"verification_flow", &p.flow}, {"client_reference_id", &p.reference},
-		{"return_url", &p.returnURL}, {"related_customer", &p.relatedCustomer},
+		{"return_url", &p.returnURL}, {"related_customer", &p.relatedCustomer}, {"related_customer_account", &p.relatedAccount},
 	} {
 		if *field.into, _, err = n.text(field.name, maxText); err != nil {
 			return p, err
 		}
+	}
+	if p.relatedPerson, err = parsePerson(n); err != nil {
+		return p, err
 	}
 	u, err := parseUpdateFields(n)
 	if err != nil {
 		return p, err
 	}
 	switch {
+	case p.flow != "" && u.options != nil:
+		return p, errParam("options", optionsOfFlow)
 	case u.kind != nil && p.flow != "":
 		return p, errParam("type", "You may only specify one of these parameters: type, verification_flow.")
 	case u.kind != nil:
@@ -57,8 +62,34 @@ func parseCreate(n *node) (p sessionParams, err *Error) {
 	return p, checkCreate(p)
 }
 
+// optionsOfFlow is the refusal of options beside a flow. A flow has options of its own.
+const optionsOfFlow = "You may only specify one of these parameters: verification_flow, options."
+
+// parsePerson reads related_person, whose two fields are both required.
+func parsePerson(n *node) (*relatedPerson, *Error) {
+	child, err := n.hash("related_person")
+	if err != nil || child == nil {
+		return nil, err
+	}
+	if err := child.only("account", "person"); err != nil {
+		return nil, err
+	}
+	p := &relatedPerson{}
+	for name, into := range map[string]*string{"account": &p.Account, "person": &p.Person} {
+		text, ok, err := child.text(name, maxText)
+		switch {
+		case err != nil:
+			return nil, err
+		case !ok || text == "":
+			return nil, errMissing("related_person[" + name + "]")
+		}
+		*into = text
+	}
+	return p, nil
+}
+
 func checkCreate(p sessionParams) *Error {
-	if len(p.reference) > maxText {
+	if utf8.RuneCountInString(p.reference) > maxText {
 		return errParam("client_reference_id", "Invalid string: client_reference_id is too long.")
 	}
 	if p.returnURL == "" {
@@ -154,24 +185,11 @@ func parseOptions(n *node) (*sessionOptions, *Error) {
 	if err != nil || o == nil {
 		return nil, err
 	}
-	if err := o.only("document", "email", "phone", "id_number"); err != nil {
+	if err := o.only("document"); err != nil {
 		return nil, err
 	}
 	out := &sessionOptions{}
-	if out.Document, err = parseDocument(o); err != nil {
-		return nil, err
-	}
-	if out.Email, err = parseContactCheck(o, "email"); err != nil {
-		return nil, err
-	}
-	if out.Phone, err = parseContactCheck(o, "phone"); err != nil {
-		return nil, err
-	}
-	number, err := o.hash("id_number")
-	if number != nil {
-		out.IDNumber = &struct{}{}
-		err = number.only()
-	}
+	out.Document, err = parseDocument(o)
 	return out, err
 }
 
@@ -200,18 +218,6 @@ func parseDocument(o *node) (*documentOptions, *Error) {
 	}
 	out.RequireMatchingSelfie, err = d.boolean("require_matching_selfie")
 	return out, err
-}
-
-func parseContactCheck(o *node, name string) (*contactOptions, *Error) {
-	c, err := o.hash(name)
-	if err != nil || c == nil {
-		return nil, err
-	}
-	if err := c.only("require_verification"); err != nil {
-		return nil, err
-	}
-	required, err := c.boolean("require_verification")
-	return &contactOptions{RequireVerification: required}, err
 }
 
 func parseDetails(n *node) (*providedDetails, *Error) {

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"sort"
 )
 
 // The four statuses of a VerificationSession; Stripe has no others.
@@ -36,7 +35,7 @@ type session struct {
 	sessionParams
 	id        string
 	realm     realm
-	pos       int // position in its realm, in order of creation
+	seq       uint64 // the order of sessions that were created in the same second
 	created   int64
 	status    string
 	lastError *lastError
@@ -46,6 +45,7 @@ type session struct {
 	outcome   string   // of the submission being processed
 	links     uint32   // links made so far
 	usedLinks []uint32 // the numbers of used links, at most one for each submission
+	linkless  bool     // see WithholdLinks
 }
 
 // sessionParams are the parameters that the creator of a session can set.
@@ -55,6 +55,8 @@ type sessionParams struct {
 	reference       string
 	returnURL       string
 	relatedCustomer string
+	relatedAccount  string // related_customer_account
+	relatedPerson   *relatedPerson
 	metadata        map[string]string
 	options         *sessionOptions
 	details         *providedDetails
@@ -68,35 +70,17 @@ type lastError struct {
 // cause is the API call that made a change. It is empty if a person or the simulator made the change.
 type cause struct{ requestID, idempotencyKey string }
 
-// sessionList holds sessions in order of creation.
-type sessionList struct{ all []*session }
-
-// after returns the index of the first session created after pos.
-func (l *sessionList) after(pos int) int {
-	return sort.Search(len(l.all), func(i int) bool { return l.all[i].pos > pos })
-}
-
 func (s *Sim) create(in realm, p sessionParams, by cause) (*session, *Error) {
 	if len(s.order) >= s.cfg.MaxSessions {
 		return nil, &Error{HTTPStatus: http.StatusTooManyRequests, Type: typeInvalidRequest, Code: "rate_limit",
 			Message: fmt.Sprintf("The simulator holds %d sessions and takes no more: raise MaxSessions or start it afresh.", len(s.order))}
 	}
-	list := s.realms[in]
-	if list == nil {
-		list = &sessionList{}
-		s.realms[in] = list
-	}
-	sess := &session{sessionParams: p, id: s.newID("vs_", 24), realm: in, pos: len(list.all),
-		created: s.now().Unix(), status: statusRequiresInput}
-	list.all = append(list.all, sess)
+	s.made++
+	sess := &session{sessionParams: p, id: s.newID("vs_", 24), realm: in, seq: s.made, created: s.now().Unix(), status: statusRequiresInput}
 	s.sessions[sess.id] = sess
 	s.order = append(s.order, sess)
-	if p.reference != "" {
-		key := refKey{in, p.reference}
-		if s.refs[key] == nil {
-			s.refs[key] = &sessionList{}
-		}
-		s.refs[key].all = append(s.refs[key].all, sess)
+	for _, list := range s.listsOf(sess) {
+		list.insert(sess)
 	}
 	s.emit(sess, eventCreated, by)
 	return sess, nil
@@ -122,6 +106,9 @@ type sessionUpdate struct {
 func (s *Sim) update(sess *session, u sessionUpdate) *Error {
 	if sess.redaction != "" {
 		return errStatus("You cannot update this VerificationSession because it is redacted or being redacted.")
+	}
+	if u.options != nil && sess.flow != "" {
+		return errParam("options", optionsOfFlow)
 	}
 	if (u.kind != nil || u.options != nil || u.details != nil) && sess.status != statusRequiresInput {
 		return errStatus(fmt.Sprintf("You cannot update type, options or provided_details of this VerificationSession because it has a status of %q. "+
@@ -265,7 +252,14 @@ func (s *Sim) finishRedaction(sess *session) {
 func (sess *session) view() Session {
 	v := Session{ID: sess.id, Account: sess.realm.account, Livemode: sess.realm.live, Created: sess.created,
 		Type: sess.kind, Status: sess.status, LastVerificationReport: sess.report, Redaction: sess.redaction,
-		ClientReferenceID: sess.reference, Metadata: maps.Clone(sess.metadata), Submissions: int(sess.attempt)}
+		ClientReferenceID: sess.reference, Metadata: maps.Clone(sess.metadata), Submissions: int(sess.attempt),
+		Flow: sess.flow, RelatedCustomer: sess.relatedCustomer, RelatedCustomerAccount: sess.relatedAccount, ReturnURL: sess.returnURL}
+	if sess.relatedPerson != nil {
+		v.RelatedPerson = RelatedPerson(*sess.relatedPerson)
+	}
+	if sess.details != nil {
+		v.ProvidedEmail, v.ProvidedPhone = orEmpty(sess.details.Email), orEmpty(sess.details.Phone)
+	}
 	if sess.lastError != nil {
 		v.LastErrorCode, v.LastErrorReason = sess.lastError.Code, sess.lastError.Reason
 	}

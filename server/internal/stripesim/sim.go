@@ -10,7 +10,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,14 +28,13 @@ const (
 	defaultMaxIdempotency  = 100_000
 )
 
-// keyPattern is the form of Stripe's secret and restricted keys, which contain their mode.
-var keyPattern = regexp.MustCompile(`^(sk|rk)_(test|live)_[A-Za-z0-9_]{1,200}$`)
-
 // Config configures a Sim. Only APIKeys is required.
 type Config struct {
-	// APIKeys are accepted as Bearer token or Basic user name. "sk_test_..." and "rk_test_..." see
+	// APIKeys are the platform's keys. They are accepted as Bearer token or Basic user name. "sk_test_..." and "rk_test_..." see
 	// test mode sessions, "sk_live_..." and "rk_live_..." live ones.
 	APIKeys []string
+	// Keys are more keys, with limits. SetKeys replaces them.
+	Keys []Key
 	// BaseURL is the URL of Handler, for the links to the hosted page. Empty: the Host header of the newest API request. Before the
 	// first request, links are relative.
 	BaseURL string
@@ -44,6 +43,11 @@ type Config struct {
 	APIVersion string
 	// Endpoints get the webhooks, besides the endpoints that the API creates. SetEndpoints replaces them.
 	Endpoints []Endpoint
+	// NamesSnapshot is Endpoint.NamesSnapshot of the thin destinations that the API creates.
+	NamesSnapshot float64
+	// V1ShowsDestinations lets the list of webhook endpoints show the destinations of /v2 too, with their ids. Stripe's documentation
+	// leaves open whether it does.
+	V1ShowsDestinations bool
 
 	// ProcessingDelay is the time between a submission and its outcome. 0: one second.
 	ProcessingDelay time.Duration
@@ -82,14 +86,21 @@ type Sim struct {
 	rng       *rand.Rand // ids
 	faultRNG  *rand.Rand // faults and jitter, separate so that faults do not change ids
 	apiRNG    *rand.Rand // faults of the API, separate from those of webhooks
+	pastRNG   *rand.Rand // lives of CreateHistory
 	base      string
-	frozenAt  time.Time // zero: the clock runs
+	frozenAt  time.Time       // zero: the clock runs
+	past      time.Time       // the time in a history that is being made; zero: none is
+	keys      []Key           // besides Config.APIKeys
+	revoked   map[string]bool // accounts without access for the platform
 	sessions  map[string]*session
 	realms    map[realm]*sessionList
 	refs      map[refKey]*sessionList
 	order     []*session
+	made      uint64      // sessions ever
 	endpoints []*endpoint // in order of creation
 	events    []Event
+	eventAt   map[string]int // by event id and id of a thin event: its position, counted from the first event ever
+	dropped   int            // events that are no longer in events
 	faults    Faults
 	apiFaults APIFaults
 	apiLeft   int // faults of the API that are left, if they are limited
@@ -105,9 +116,12 @@ func New(cfg Config) (*Sim, error) {
 		return nil, errors.New("stripesim: APIKeys is empty: give at least one key such as sk_test_simulated")
 	}
 	for i, key := range cfg.APIKeys {
-		if !keyPattern.MatchString(key) {
+		if !keyPattern.MatchString(key) || (Key{Value: key}).organization() {
 			return nil, fmt.Errorf("stripesim: APIKeys[%d] must begin with sk_test_, rk_test_, sk_live_ or rk_live_", i)
 		}
+	}
+	if err := checkKeys(cfg.Keys); err != nil {
+		return nil, err
 	}
 	if err := checkEndpoints(cfg.Endpoints); err != nil {
 		return nil, err
@@ -124,6 +138,10 @@ func New(cfg Config) (*Sim, error) {
 		realms:   make(map[realm]*sessionList),
 		refs:     make(map[refKey]*sessionList),
 
+		keys:    slices.Clone(cfg.Keys),
+		revoked: make(map[string]bool),
+		eventAt: make(map[string]int),
+
 		undelivered: make(map[string]int),
 	}
 	seed := cfg.Seed
@@ -136,6 +154,7 @@ func New(cfg Config) (*Sim, error) {
 	s.rng = rand.New(rand.NewPCG(seed, 1))
 	s.faultRNG = rand.New(rand.NewPCG(seed, 2))
 	s.apiRNG = rand.New(rand.NewPCG(seed, 3))
+	s.pastRNG = rand.New(rand.NewPCG(seed, 4))
 	for i := range s.macKey {
 		s.macKey[i] = byte(s.rng.Uint32())
 	}
@@ -185,6 +204,9 @@ func (s *Sim) Settle(ctx context.Context) error {
 
 // now is the clock of all times that are shown. Faults.FreezeClock stops it. The caller holds s.mu.
 func (s *Sim) now() time.Time {
+	if !s.past.IsZero() {
+		return s.past
+	}
 	if !s.frozenAt.IsZero() {
 		return s.frozenAt
 	}

@@ -148,6 +148,11 @@ func (b *bench) call(method, path string, form url.Values, headers ...string) an
 		}
 	}
 	req.Host = cmp.Or(req.Header.Get("Host"), req.Host)
+	return b.send(req)
+}
+
+func (b *bench) send(req *http.Request) answer {
+	b.t.Helper()
 	res, err := b.http.Do(req)
 	if err != nil {
 		b.t.Fatal(err)

@@ -26,7 +26,7 @@ type Metrics struct {
 
 	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs  *prometheus.CounterVec
 	opened, ended, sent, denied, signatures, reloads, refused, shed *prometheus.CounterVec
-	missed, conflicts, rewinds, granted                             prometheus.Counter
+	missed, conflicts, rewinds, granted, unlisted                   prometheus.Counter
 	streams, misconfigured, behindSince                             *prometheus.GaugeVec
 	commits                                                         *prometheus.HistogramVec
 	answers, ages, tries                                            prometheus.Observer
@@ -59,6 +59,7 @@ func NewMetrics() *Metrics {
 	m.refused = m.counters("verification_calls_refused_total")
 	m.shed = m.counters("verification_shed_total")
 	m.missed = m.counters("verification_missed_events_total").WithLabelValues()
+	m.unlisted = m.counters("verification_thin_without_snapshot_total").WithLabelValues()
 	m.conflicts = m.counters("verification_commit_conflicts_total").WithLabelValues()
 	m.rewinds = m.counters("verification_feed_rewinds_total").WithLabelValues()
 	m.granted = m.counters("verification_retries_granted_total").WithLabelValues()
@@ -191,6 +192,12 @@ func (m *Metrics) CatchUp(result string, done time.Time, missed, changed, unchan
 	m.rereads.WithLabelValues("unchanged").Add(float64(unchanged))
 	m.rereads.WithLabelValues("unknown").Add(float64(unknown))
 }
+
+// Missed counts events that the catch-up found and no webhook had delivered.
+func (m *Metrics) Missed(n int) { m.missed.Add(float64(n)) }
+
+// ThinWithoutSnapshot counts thin events that were answered by a read, and whose snapshot event the catch-up did not find.
+func (m *Metrics) ThinWithoutSnapshot(n int) { m.unlisted.Add(float64(n)) }
 
 // maxBehind bounds the accounts that are shown by name.
 const maxBehind = 20

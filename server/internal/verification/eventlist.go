@@ -10,6 +10,16 @@ type EventQuery struct {
 	From, Before int64
 	// After is EventPage.Last of the page before. It is empty for the first page.
 	After string
+	// Wished is true if a thin event asked for the page: such reads come first and do not count in the budget.
+	Wished bool
+}
+
+// Purpose returns the purpose of the read.
+func (q EventQuery) Purpose() Purpose {
+	if q.Wished {
+		return PurposeAmbiguous
+	}
+	return PurposeCatchUp
 }
 
 // EventPage is one page of Stripe's events about Identity sessions, the newest first.

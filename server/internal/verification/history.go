@@ -2,6 +2,7 @@ package verification
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/fnv"
 	"slices"
 )
@@ -39,17 +40,36 @@ type Change struct {
 	State    State
 }
 
+// testEventID is the id of every event that Stripe's Dashboard sends as a test.
+const testEventID = "evt_00000000000000"
+
+// identity returns what tells the event from all other events of its session: its id or, of a test event, also its type and time.
+func (e Event) identity() string {
+	if e.ID != testEventID {
+		return e.ID
+	}
+	return fmt.Sprintf("%s %s %d", e.ID, e.Type, e.Second)
+}
+
+// is reports whether the entry is that of an event. The times of erased entries are 0.
+func (e *Entry) is(event *Event) bool {
+	return e.EventID == event.ID && (e.EventID != testEventID || e.EventType == event.Type && (e.EventTime == event.Second || e.EventTime == 0))
+}
+
 // Knows reports whether the session has had an event before.
-func (s Session) Knows(eventID string) bool {
-	for _, entry := range s.History {
-		if entry.EventID == eventID {
+func (s Session) Knows(eventID string) bool { return s.knows(Event{ID: eventID}) }
+
+// knows is Knows for a whole event.
+func (s Session) knows(event Event) bool {
+	for i := range s.History {
+		if s.History[i].is(&event) {
 			return true
 		}
 	}
 	if len(s.TrimmedEvents) == 0 {
 		return false
 	}
-	id := FailureID(s.ID, eventID)
+	id := FailureID(s.ID, event.identity())
 	return slices.ContainsFunc(s.TrimmedEvents, func(f TrimmedEvent) bool { return f.ID == id })
 }
 
@@ -107,7 +127,8 @@ func (e Entry) redacted() Entry {
 // Unix seconds.
 func (s *Session) trim(now int64) {
 	for len(s.History) > MaxHistory {
-		if id := s.History[0].EventID; id != "" {
+		if oldest := s.History[0]; oldest.EventID != "" {
+			id := Event{ID: oldest.EventID, Type: oldest.EventType, Second: oldest.EventTime}.identity()
 			s.TrimmedEvents = append(s.TrimmedEvents, TrimmedEvent{ID: FailureID(s.ID, id), Until: now + EventIDLife})
 		}
 		s.History = s.History[1:]

@@ -10,6 +10,9 @@ const (
 	EventRedacted      = "identity.verification_session.redacted"
 )
 
+// ThinPrefix begins the type of a thin event. The rest is the type of the snapshot event of the same change.
+const ThinPrefix = "v1."
+
 // Source is the origin of an input. The API contract has the same numbers.
 type Source uint8
 
@@ -55,8 +58,11 @@ func (e Effect) String() string {
 
 // Object is a verification session as Stripe described it at one moment. It holds no secret.
 type Object struct {
-	ID        string
-	Account   string
+	ID      string
+	Account string
+	// ByContext is true if the event names the account in `context` only, as those of an organization do. Requests for such an
+	// account need another header. The record does not keep it.
+	ByContext bool
 	Livemode  bool
 	Type      string
 	Status    string
@@ -64,6 +70,8 @@ type Object struct {
 	Report    string
 	Created   int64
 	Reference string
+	// ReferenceTooLong is true if Reference is empty only because the reference at Stripe is too long for this service.
+	ReferenceTooLong bool
 	// Replaces is the session id under ReplacesKey in the metadata. It is empty if there is none.
 	Replaces  string
 	Redaction Redaction
@@ -79,10 +87,32 @@ type Event struct {
 	Source Source
 	// Second is Stripe's `created`, in Unix seconds.
 	Second int64
-	// RecordTime is when this service received the event, in Unix milliseconds.
+	// RecordTime is when this service received the event, in Unix milliseconds. 0 means that it is not known.
 	RecordTime int64
-	// Object is the session at the time of the event.
+	// Object is the session at the time of the event. Of a thin event it says only which session it is.
 	Object Object
+	// Thin is true if the event holds no state: the session must be read. See ApplyThin.
+	Thin bool
+	// Snapshot is the id of the snapshot event of the same change, if a thin event names it.
+	Snapshot string
+}
+
+// maxAhead is how far, in seconds, an event's time can be ahead of this machine's clock. The webhook takes signatures of the same
+// range.
+const maxAhead = 5 * 60
+
+// isAhead reports whether the event claims a time so far in the future that a clock must be wrong.
+func (e Event) isAhead() bool {
+	return e.RecordTime > 0 && e.Second > e.RecordTime/1000+maxAhead
+}
+
+// position returns the second at which the event stands in the order: Stripe's or, if that is ahead, the second of its arrival.
+// Otherwise the event would make all later events stale until that time.
+func (e Event) position() int64 {
+	if e.isAhead() {
+		return e.RecordTime / 1000
+	}
+	return e.Second
 }
 
 // Read is the answer to a GET of one session at Stripe.
@@ -111,6 +141,8 @@ type Outcome struct {
 	Ambiguous bool
 	// Dropped is true if another input overtook the read. Read the session again.
 	Dropped bool
+	// Announced is true if a thin event has announced the change of this new snapshot event before. No delivery was missed.
+	Announced bool
 }
 
 // isFailure reports whether the object shows a failed submission: requires_input with an error. The error `abandoned`

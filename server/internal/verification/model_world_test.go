@@ -40,6 +40,8 @@ type get struct {
 	failed  bool
 	begun   bool
 	waiting []func(get)
+	// committed is Session.Applied after a commit of the answer, plus one, if callers share it. See ingest's answer.
+	committed *uint64
 }
 
 func (w *world) after(delay int64, do func()) {
@@ -181,7 +183,7 @@ func (w *world) ask(waiter func(get)) {
 
 // begin, answer and end: Stripe reads the session at some moment in between, and sets the Date at any moment.
 func (w *world) begin(g *get) {
-	g.begun, g.begin, g.read.Applied = true, w.now, w.record.Applied
+	g.begun, g.begin, g.read.Applied, g.committed = true, w.now, w.record.Applied, new(uint64)
 	g.failed = w.rng.IntN(20) == 0 || w.outage && w.rng.IntN(2) == 0
 	there := w.rng.Int64N(300)
 	back := w.rng.Int64N(300)

@@ -14,6 +14,9 @@ var (
 	ErrStripeUnavailable = errors.New("Stripe's API is unavailable")
 	// ErrStripeUnauthorized: Stripe refuses the key of this service (401 or 403). The caller cannot fix it.
 	ErrStripeUnauthorized = errors.New("Stripe refuses the API key: check STRIPE_API_KEY and its permissions")
+	// ErrStripeAccountRefused: Stripe refuses access to a connected account, or refused it within the last day, so that
+	// the request was not sent. It says nothing about the key.
+	ErrStripeAccountRefused = errors.New("the connected account gives no access at Stripe")
 	// ErrStripeBusy: the request was not sent, because too many calls wait within this service. It wraps
 	// ErrStripeUnavailable.
 	ErrStripeBusy = fmt.Errorf("%w: too many calls wait for the rate limit", ErrStripeUnavailable)

@@ -10,7 +10,7 @@ type verdict struct {
 // Transition applies an event to a session. If outcome.Ambiguous is true, read the session at Stripe and call Resolve; store
 // the returned session only if Stripe cannot be read. An event that the session has had before changes nothing.
 func Transition(current Session, event Event) (Session, Outcome) {
-	if current.Knows(event.ID) {
+	if current.knows(event) {
 		return duplicate(current, event)
 	}
 	return applyEvent(current, event, judge(current, event))
@@ -24,10 +24,20 @@ func duplicate(current Session, event Event) (Session, Outcome) {
 	return next, Outcome{Duplicate: true, Write: next.Replaces != current.Replaces}
 }
 
-// judge applies the rules of order 2 to 7. Canceled is final. A `created` event only begins a session. The later second
-// wins. Within one second the higher rank wins, unless only Stripe can tell the order.
+// judge applies the rules of order 2 to 7. Of an event that is ahead of this machine's clock only Stripe can tell the order,
+// unless the order does not matter.
 func judge(current Session, event Event) verdict {
-	says := event.Object
+	final := current.Status == StatusCanceled || event.Object.Status == StatusCanceled || current.Exists() && event.Type == EventCreated
+	if event.isAhead() && !final {
+		return verdict{applies: true, ambiguous: true}
+	}
+	return judgeSecond(current, event)
+}
+
+// judgeSecond applies the rules of order to the event's position. Canceled is final. A `created` event only begins a session.
+// The later second wins. Within one second the higher rank wins, unless only Stripe can tell the order.
+func judgeSecond(current Session, event Event) verdict {
+	says, second := event.Object, event.position()
 	if current.detailsErased() {
 		says = says.redacted()
 	}
@@ -37,14 +47,14 @@ func judge(current Session, event Event) verdict {
 	case !current.Exists():
 		return verdict{applies: true}
 	case says.Status == StatusCanceled:
-		return verdict{applies: current.Status != StatusCanceled || event.Second > current.Second}
+		return verdict{applies: current.Status != StatusCanceled || second > current.Second}
 	case current.Status == StatusCanceled:
 		return verdict{}
 	case event.Type == EventCreated:
 		return verdict{}
-	case event.Second > current.Second:
+	case second > current.Second:
 		return verdict{applies: true, ambiguous: wasVerified && !saysVerified}
-	case event.Second < current.Second, event.Second <= current.AsOf:
+	case second < current.Second, second <= current.AsOf:
 		return verdict{}
 	case says.saysState(current.State):
 		return verdict{}
@@ -67,10 +77,10 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 	next.identify(object)
 	next.Redaction = max(next.Redaction, object.Redaction)
 	if v.applies {
-		next.show(object, event.Second)
+		next.show(object, event.position())
 	}
 	next.describe(current, object, v.applies)
-	counted := next.count(object, event.ID, event.Second, v.applies)
+	counted := next.count(object, event.identity(), event.position(), v.applies)
 	if v.ambiguous {
 		next.Unresolved = true
 	}
@@ -92,7 +102,7 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 		entry.Effect = EffectStale
 	}
 	next.record(current, entry)
-	return next, Outcome{Effect: entry.Effect, Write: true, Ambiguous: v.ambiguous}
+	return next, Outcome{Effect: entry.Effect, Write: true, Ambiguous: v.ambiguous, Announced: current.wasAnnounced(event)}
 }
 
 // ApplyRead applies an answer of Stripe's API to a session. The read is newer than everything that the record held at the
@@ -105,17 +115,17 @@ func ApplyRead(current Session, read Read) (Session, Outcome) {
 // Resolve resolves an ambiguous event by a read of Stripe. It applies the read first and the event second. Each makes a
 // revision of its own if it changes something.
 func Resolve(current Session, event Event, read Read) (Session, Outcome) {
-	if current.Knows(event.ID) {
+	if current.knows(event) {
 		return duplicate(current, event)
 	}
-	next, outcome := applyRead(current, read, event.Second)
+	next, outcome := applyRead(current, read, event.position())
 	if outcome.Dropped {
 		return current, outcome
 	}
 	agrees := event.Object.saysState(objectState(read.Object))
 	// If another input has brought the same state meanwhile, the read changed nothing and the position is still before
 	// the event. Without newer, an older event would overwrite both.
-	newer := event.Second > next.Second && event.Object.Status == next.Status
+	newer := event.position() > next.Second && event.Object.Status == next.Status
 	return applyEvent(next, event, verdict{agrees: agrees, applies: agrees && newer})
 }
 
@@ -125,24 +135,7 @@ func applyRead(current Session, read Read, ambiguousSecond int64) (Session, Outc
 		return current, Outcome{Dropped: true}
 	}
 	object := read.Object
-	next := current.clone()
-	next.identify(object)
-	next.Unresolved = false
-	next.Redaction = max(next.Redaction, object.Redaction)
-	// Canceled is final. Stripe's answer is not new only because this service erased the details.
-	says := object
-	if current.detailsErased() {
-		says = says.redacted()
-	}
-	shows := !next.Exists() || current.Status != StatusCanceled && !says.saysState(current.State)
-	if shows {
-		next.show(object, max(read.AsOf, ambiguousSecond))
-		next.AsOf = max(next.AsOf, read.AsOf)
-	}
-	// The read is newer than the record: it corrects the reference and the type even if the state is the same.
-	next.describe(current, object, shows || !current.detailsErased())
-	next.count(object, "", next.Second, shows) // next.Second and not AsOf, which can be before an older failure
-	next.redact()
+	next, shows := current.withRead(read, ambiguousSecond)
 	if !shows && (next.Reference != current.Reference || next.Type != current.Type) {
 		next.Applied++ // so that a read that began earlier cannot undo the correction
 	}
@@ -155,6 +148,31 @@ func applyRead(current Session, read Read, ambiguousSecond int64) (Session, Outc
 		Status: object.Status, Error: object.Error,
 	})
 	return next, Outcome{Effect: EffectApplied, Write: true}
+}
+
+// withRead returns the session after a read whose second is at least the given one, without an entry. shows is true if the
+// read became the state.
+func (s Session) withRead(read Read, second int64) (next Session, shows bool) {
+	object := read.Object
+	next = s.clone()
+	next.identify(object)
+	next.Unresolved = false
+	next.Redaction = max(next.Redaction, object.Redaction)
+	// Canceled is final. Stripe's answer is not new only because this service erased the details.
+	says := object
+	if s.detailsErased() {
+		says = says.redacted()
+	}
+	shows = !next.Exists() || s.Status != StatusCanceled && !says.saysState(s.State)
+	if shows {
+		next.show(object, max(read.AsOf, second))
+		next.AsOf = max(next.AsOf, read.AsOf)
+	}
+	// The read is newer than the record: it corrects the reference and the type even if the state is the same.
+	next.describe(s, object, shows || !s.detailsErased())
+	next.count(object, "", next.Second, shows) // next.Second and not AsOf, which can be before an older failure
+	next.redact()
+	return next, shows
 }
 
 // identify copies from the first input what never changes.

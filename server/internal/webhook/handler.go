@@ -33,7 +33,8 @@ const (
 
 // Applier keeps events.
 type Applier interface {
-	// Apply returns nil only if the event is kept, now or by an earlier call.
+	// Apply returns nil only if the event is kept, now or by an earlier call. For a thin event, which must be read at Stripe, the
+	// error can be one of verification's ErrStripe….
 	Apply(ctx context.Context, event verification.Event) (verification.Outcome, error)
 }
 
@@ -53,6 +54,8 @@ type Config struct {
 	Accounts verification.Accounts
 	// ReferenceKey is stripeevent.Options.ReferenceKey.
 	ReferenceKey string
+	// Deauthorized, if not nil, is called with a connected account that has revoked its permission, before the answer, concurrently.
+	Deauthorized func(account string)
 	// ApplyTimeout bounds one Apply. 0: 10 seconds, which leaves time for an answer within the write timeout of NewServer.
 	ApplyTimeout time.Duration
 	// MaxInFlight is the limit of concurrent calls of Applier. An event over the limit is refused at once: Stripe sends it again,
@@ -109,6 +112,9 @@ func New(config Config) (*Handler, error) {
 	if config.Observe == nil {
 		config.Observe = func(Result) {}
 	}
+	if config.Deauthorized == nil {
+		config.Deauthorized = func(string) {}
+	}
 	h := &Handler{config: config, slots: make(chan struct{}, config.MaxInFlight), warned: map[Reason]*atomic.Int64{}}
 	for reason := range advice {
 		h.warned[reason] = &atomic.Int64{}
@@ -164,21 +170,14 @@ func (h *Handler) process(w http.ResponseWriter, r *http.Request) (result Result
 // apply decodes a body that Stripe has signed, and applies the event.
 func (h *Handler) apply(ctx context.Context, body []byte) Result {
 	event, err := stripeevent.Decode(body, stripeevent.Options{ReferenceKey: h.config.ReferenceKey})
-	if malformed := (*stripeevent.MalformedError)(nil); errors.As(err, &malformed) {
-		h.config.Logger.Warn("webhook: malformed event", "event_id", malformed.EventID, "reason", malformed.Reason)
-		return Result{Status: http.StatusBadRequest, Reason: ReasonMalformed}
-	} else if err != nil {
-		return Result{Status: http.StatusOK, Reason: ReasonNotIdentity}
+	if err != nil {
+		return h.withoutEvent(err)
 	}
 	result := Result{Status: http.StatusOK, EventType: knownType(event.Type)}
-	if h.config.Livemode != nil && *h.config.Livemode != event.Object.Livemode {
-		h.log(ctx, slog.LevelDebug, "webhook: event of the other mode ignored", event, slog.Bool("livemode", event.Object.Livemode))
-		result.Reason = ReasonOtherLivemode
-		return result
-	}
-	if !h.config.Accounts.Accept(event.Object.Account) {
-		h.log(ctx, slog.LevelDebug, "webhook: event of an account that is not in STRIPE_ACCOUNTS ignored", event, slog.String("account", event.Object.Account))
-		result.Reason = ReasonOtherAccount
+	if reason := h.foreign(event.Object.Livemode, event.Object.Account); reason != "" {
+		h.log(ctx, slog.LevelDebug, "webhook: event of the other mode, or of an account that is not in STRIPE_ACCOUNTS, ignored", event,
+			slog.Bool("livemode", event.Object.Livemode), slog.String("account", event.Object.Account))
+		result.Reason = reason
 		return result
 	}
 	select {
@@ -195,8 +194,8 @@ func (h *Handler) apply(ctx context.Context, body []byte) Result {
 	defer cancel()
 	outcome, err := h.config.Applier.Apply(ctx, event)
 	if err != nil {
-		h.log(ctx, slog.LevelError, "webhook: event not kept, Stripe will send it again", event, slog.Any("error", err))
-		result.Status, result.Reason = http.StatusServiceUnavailable, ReasonApplyFailed
+		result.Status, result.Reason = resultOf(err)
+		h.logFailure(ctx, event, result, err)
 		return result
 	}
 	result.Reason, result.Effect = ReasonApplied, outcome.Effect
@@ -206,6 +205,52 @@ func (h *Handler) apply(ctx context.Context, body []byte) Result {
 	result.Age = max(0, now.Sub(time.Unix(event.Second, 0)))
 	h.log(ctx, slog.LevelInfo, "webhook: event kept", event, slog.String("outcome", string(result.Reason)), slog.String("effect", outcome.Effect.String()))
 	return result
+}
+
+// withoutEvent answers a body that holds no event to apply.
+func (h *Handler) withoutEvent(err error) Result {
+	malformed, left := (*stripeevent.MalformedError)(nil), (*stripeevent.DeauthorizedError)(nil)
+	switch {
+	case errors.As(err, &malformed):
+		h.config.Logger.Warn("webhook: malformed event", "event_id", malformed.EventID, "reason", malformed.Reason)
+		return Result{Status: http.StatusBadRequest, Reason: ReasonMalformed}
+	case errors.As(err, &left):
+		if reason := h.foreign(left.Livemode, left.Account); reason != "" {
+			return Result{Status: http.StatusOK, Reason: reason}
+		}
+		h.config.Logger.Warn("webhook: a connected account has revoked its permission", "event_id", left.EventID, "account", left.Account)
+		h.config.Deauthorized(left.Account)
+		return Result{Status: http.StatusOK, Reason: ReasonDeauthorized}
+	case errors.Is(err, stripeevent.ErrPing):
+		h.config.Logger.Info("webhook: the event destination was pinged")
+		return Result{Status: http.StatusOK, Reason: ReasonPing}
+	default:
+		return Result{Status: http.StatusOK, Reason: ReasonNotIdentity}
+	}
+}
+
+// foreign returns why an event of a mode and an account is ignored, or "".
+func (h *Handler) foreign(livemode bool, account string) Reason {
+	switch {
+	case h.config.Livemode != nil && *h.config.Livemode != livemode:
+		return ReasonOtherLivemode
+	case !h.config.Accounts.Accept(account):
+		return ReasonOtherAccount
+	default:
+		return ""
+	}
+}
+
+// logFailure writes a line about an event that was not kept.
+func (h *Handler) logFailure(ctx context.Context, event verification.Event, result Result, err error) {
+	text, level := "webhook: event not kept, Stripe will send it again", slog.LevelError
+	switch {
+	case result.Status == http.StatusOK:
+		text, level = "webhook: thin event ignored: another delivery would not help", slog.LevelWarn
+	case result.Reason == ReasonStripeAway:
+		level = slog.LevelWarn
+	}
+	h.log(ctx, level, text, event, slog.String("reason", string(result.Reason)), slog.String("account", event.Object.Account), slog.Any("error", err))
 }
 
 // log writes a line about an event. It builds the record itself: a child logger and the source position would cost an allocation for

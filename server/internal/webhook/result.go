@@ -1,9 +1,11 @@
 package webhook
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"example.com/verification-status/server/internal/verification"
@@ -19,6 +21,10 @@ const (
 	ReasonNotIdentity        Reason = "not_identity"        // 200: not an event about an Identity session
 	ReasonOtherLivemode      Reason = "other_livemode"      // 200: of the other mode
 	ReasonOtherAccount       Reason = "other_account"       // 200: of a connected account that is not accepted
+	ReasonPing               Reason = "ping"                // 200: a ping of the event destination
+	ReasonDeauthorized       Reason = "deauthorized"        // 200: a connected account has revoked its permission
+	ReasonUnknownSession     Reason = "unknown_session"     // 200: a thin event of a session that Stripe does not know
+	ReasonAccountRefused     Reason = "account_refused"     // 200: a thin event of an account that Stripe refuses
 	ReasonWrongPath          Reason = "wrong_path"          // 404
 	ReasonWrongMethod        Reason = "wrong_method"        // 405
 	ReasonTooLarge           Reason = "too_large"           // 413
@@ -33,15 +39,36 @@ const (
 	ReasonApplyFailed        Reason = "apply_failed"        // 503
 	ReasonOverloaded         Reason = "overloaded"          // 503: Config.MaxInFlight is reached
 	ReasonPanic              Reason = "panic"               // 503
+	ReasonStripeAway         Reason = "stripe_unavailable"  // 503: a thin event, and no answer of Stripe
+	ReasonKeyRefused         Reason = "key_refused"         // 503: a thin event, and Stripe refuses the API key
+	ReasonNoKey              Reason = "no_key"              // 503: a thin event, and there is no API key
 )
+
+// resultOf returns the answer for an error of Applier. Only for a thin event it can be an error of Stripe's API.
+func resultOf(err error) (status int, reason Reason) {
+	switch {
+	case errors.Is(err, verification.ErrStripeUnknown):
+		return http.StatusOK, ReasonUnknownSession
+	case errors.Is(err, verification.ErrStripeAccountRefused), errors.Is(err, verification.ErrStripeExcluded):
+		return http.StatusOK, ReasonAccountRefused
+	case errors.Is(err, verification.ErrStripeNotConfigured):
+		return http.StatusServiceUnavailable, ReasonNoKey
+	case errors.Is(err, verification.ErrStripeUnauthorized):
+		return http.StatusServiceUnavailable, ReasonKeyRefused
+	case errors.Is(err, verification.ErrStripeUnavailable):
+		return http.StatusServiceUnavailable, ReasonStripeAway
+	default:
+		return http.StatusServiceUnavailable, ReasonApplyFailed
+	}
+}
 
 // Result is the result of one delivery.
 type Result struct {
 	// Status is the HTTP status of the answer.
 	Status int
 	Reason Reason
-	// EventType is Stripe's event type if it is one of verification.EventTypes, "other" for another type of Identity sessions, and
-	// empty for a delivery without an accepted event.
+	// EventType is Stripe's event type if it is one of verification.EventTypes, with verification.ThinPrefix for a thin event. It is
+	// "other" or "v1.other" for another type of Identity sessions, and empty for a delivery without an event about a session.
 	EventType string
 	// Secret is the position, from 1, of the first secret that the signature matches, or 0 if it matches none.
 	Secret int
@@ -78,10 +105,15 @@ func (r Result) write(w http.ResponseWriter) {
 	http.Error(w, sentences[r.Status], r.Status)
 }
 
-// knownType returns the event type, or "other", so that the label of a metric has few values.
+// knownType returns the event type, or "other", so that the label of a metric has few values. The type of a thin event keeps its prefix.
 func knownType(eventType string) string {
-	if slices.Contains(verification.EventTypes, eventType) {
+	plain, thin := strings.CutPrefix(eventType, verification.ThinPrefix)
+	switch {
+	case slices.Contains(verification.EventTypes, plain):
 		return eventType
+	case thin:
+		return verification.ThinPrefix + "other"
+	default:
+		return "other"
 	}
-	return "other"
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"example.com/verification-status/server/internal/stripesim"
 )
 
 var (
@@ -20,6 +22,7 @@ var (
 	faultSeed     = flag.Uint64("faults.seed", 0, "repeats the choices of an earlier run; 0: a new seed")
 	faultFor      = flag.Duration("faults.for", 0, "how long faults and births are spread over, for each topology; 0: 2 s for each fault")
 	faultProgram  = flag.String("faults.program", "", "the test program of another version (go test -c -tags=faults ./server/tests/faults), which every other process of each replica runs, as in a rolling update")
+	faultStyle    = flag.String("faults.style", "mixed", "the style of Stripe's events: snapshot, thin, both or mixed; with -faults.program always snapshot, because a version of before refuses thin events")
 	faultWhere    = flag.String("faults.topologies", "standalone,sentinel,cluster,sentinel-nowait", "how Redis is run, separated by commas")
 )
 
@@ -43,6 +46,7 @@ var (
 //   - G7: rpc.cursor.check compares no fingerprint, so that a token of before a FLUSHALL continues
 //     (Resumable).
 //   - G8: rpc.getStatus does not look at min_revision (NeverBackwards).
+//   - G16: ingest answers 2xx for a thin event without a read (an acknowledged event that is not in the record).
 //   - G9: verification.GrantRetry does not look whether the failure has its grant (AtMostLimit).
 func TestFaults(t *testing.T) {
 	seed := *faultSeed
@@ -50,6 +54,9 @@ func TestFaults(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	fmt.Printf("TestFaults: -faults.seed=%d\n", seed)
+	if _, known := styles[*faultStyle]; !known {
+		t.Fatalf("-faults.style: %q is none of %v", *faultStyle, slices.Sorted(maps.Keys(styles)))
+	}
 	topologies := strings.Split(*faultWhere, ",")
 	total := tally{kinds: map[string]int{}}
 	var mu sync.Mutex // guards total
@@ -77,6 +84,9 @@ func TestFaults(t *testing.T) {
 		})
 	}
 }
+
+// styles are the styles of events by the names of the flag.
+var styles = map[string]stripesim.Style{"snapshot": stripesim.Snapshot, "thin": stripesim.Thin, "both": stripesim.Both, "mixed": stripesim.Mixed}
 
 // streams are the topologies' parts of a seed, so that one of them can be repeated alone.
 var streams = map[string]uint64{"standalone": 1, "sentinel": 2, "cluster": 3, "sentinel-nowait": 4}

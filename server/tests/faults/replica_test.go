@@ -139,6 +139,9 @@ type balancer struct {
 
 	mu           sync.Mutex
 	acknowledged map[string]bool
+	// partners has the snapshot event of each thin event whose body named it, and the reverse. The two are one event for the
+	// service, under either id.
+	partners map[string]string
 }
 
 func (b *balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -154,6 +157,7 @@ func (b *balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	request.Header = r.Header.Clone()
+	event, session := b.received(body)
 	response, err := b.client.Do(request)
 	if err != nil {
 		w.WriteHeader(http.StatusBadGateway)
@@ -161,17 +165,37 @@ func (b *balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_, _ = rig.ReadAll(response)
 	if response.StatusCode == http.StatusOK {
-		var event struct {
-			ID   string
-			Data struct{ Object struct{ ID string } }
-		}
-		_ = json.Unmarshal(body, &event)
-		b.kept(event.ID, event.Data.Object.ID)
 		b.mu.Lock()
-		b.acknowledged[event.ID] = true
+		b.acknowledged[event] = true
 		b.mu.Unlock()
+		b.kept(event, session)
 	}
 	w.WriteHeader(response.StatusCode)
+}
+
+// received returns the ids of an event, in either form, and of its session. It notes the partner of a thin event.
+func (b *balancer) received(body []byte) (event, session string) {
+	var e struct {
+		ID            string
+		Data          struct{ Object struct{ ID string } }
+		RelatedObject struct{ ID string } `json:"related_object"`
+		SnapshotEvent string              `json:"snapshot_event"`
+	}
+	_ = json.Unmarshal(body, &e)
+	if e.SnapshotEvent != "" {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.partners[e.ID], b.partners[e.SnapshotEvent] = e.SnapshotEvent, e.ID
+	}
+	return e.ID, e.Data.Object.ID + e.RelatedObject.ID // one of the two is empty
+}
+
+// isKept returns whether one of the events in a history is this event, in either form.
+func (b *balancer) isKept(event string, history map[string]bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	partner, named := b.partners[event]
+	return history[event] || named && history[partner]
 }
 
 func (b *balancer) hasAcknowledged(event string) bool {

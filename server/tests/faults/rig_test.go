@@ -83,7 +83,7 @@ func newFaultRig(t *testing.T, redis *topology, p plan) *faultRig {
 	w := &faultRig{
 		t: t, plan: p, redis: redis, tally: tally{kinds: map[string]int{}},
 		recorder: checker.NewRecorder(time.Now, func(err error) string { return status.Code(err).String() }),
-		balancer: &balancer{client: rig.NewHTTPClient(t), acknowledged: map[string]bool{}},
+		balancer: &balancer{client: rig.NewHTTPClient(t), acknowledged: map[string]bool{}, partners: map[string]string{}},
 	}
 	w.startStripe()
 	w.watching, w.endWatches = context.WithCancel(context.Background())
@@ -135,10 +135,15 @@ func (w *faultRig) keepLogs(i int, r *replica) {
 func (w *faultRig) startStripe() {
 	server := httptest.NewUnstartedServer(nil)
 	hooks := httptest.NewServer(w.balancer)
+	style := styles[*faultStyle]
+	if *faultProgram != "" {
+		style = stripesim.Snapshot
+	}
 	sim, err := stripesim.New(stripesim.Config{
 		APIKeys: []string{rig.APIKey}, BaseURL: "http://" + server.Listener.Addr().String(), APIVersion: "2026-08-26.dahlia",
 		ProcessingDelay: stripesim.OnDemand, MaxEvents: 1_000_000, Seed: w.plan.rand(0).Uint64() | 1,
-		Endpoints: []stripesim.Endpoint{{URL: hooks.URL + webhook.Path, Secrets: []string{rig.WebhookSecret}}},
+		// Half of the thin events name their snapshot, so that each of the two ways to apply them is taken.
+		Endpoints: []stripesim.Endpoint{{URL: hooks.URL + webhook.Path, Secrets: []string{rig.WebhookSecret}, Style: style, NamesSnapshot: 0.5}},
 		Delivery: stripesim.DeliveryConfig{
 			Concurrency: 64, MaxQueue: 1_000_000, MaxAttempts: 1000, RetryBase: 200 * time.Millisecond, RetryMax: 2 * time.Second,
 		},

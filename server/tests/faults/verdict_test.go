@@ -126,8 +126,10 @@ func (w *faultRig) askFinally(ids []string) (missing []string) {
 	rng := w.plan.rand(4)
 	acknowledged := make(map[string][]string)
 	for _, event := range w.sim.Events() {
-		if w.balancer.hasAcknowledged(event.ID) {
-			acknowledged[event.SessionID] = append(acknowledged[event.SessionID], event.ID)
+		for _, id := range []string{event.ID, event.ThinID} {
+			if w.balancer.hasAcknowledged(id) {
+				acknowledged[event.SessionID] = append(acknowledged[event.SessionID], id)
+			}
 		}
 	}
 	for _, id := range ids {
@@ -140,7 +142,7 @@ func (w *faultRig) askFinally(ids []string) (missing []string) {
 			continue
 		}
 		kept, redacted := w.kept(response)
-		if !redacted && slices.ContainsFunc(acknowledged[id], func(event string) bool { return !kept[event] }) {
+		if !redacted && slices.ContainsFunc(acknowledged[id], func(event string) bool { return !w.balancer.isKept(event, kept) }) {
 			missing = append(missing, id)
 		}
 	}
@@ -172,7 +174,7 @@ func (w *faultRig) wantKept(event, session string) {
 		}
 	}
 	events, redacted := w.kept(response)
-	if after, _ := w.losses(); !redacted && !events[event] && !losing && after == losses {
+	if after, _ := w.losses(); !redacted && !w.balancer.isKept(event, events) && !losing && after == losses {
 		w.violation("%s: event %s was acknowledged and is not in the record", session, event)
 	}
 }

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -30,7 +31,7 @@ func (s *FakeStripe) CreateEndpoint(args ...string) (secret, id string) {
 	s.t.Helper()
 	stdout, stderr := s.EndpointCommand(0, append([]string{"create"}, args...)...)
 	match := secretLine.FindStringSubmatch(stdout)
-	id = regexp.MustCompile(`we_[A-Za-z0-9]+`).FindString(stderr)
+	id = regexp.MustCompile(`(we|ed)_[A-Za-z0-9_]+`).FindString(stderr)
 	if match == nil || id == "" || strings.Contains(stderr, "whsec_") {
 		s.t.Fatalf("create wrote %q and %q", stdout, stderr)
 	}
@@ -69,17 +70,41 @@ func (s *FakeStripe) Curl(line string) {
 // Change sends a request to Stripe's API. It must succeed.
 func (s *FakeStripe) Change(method, target string, form url.Values) {
 	s.t.Helper()
-	request, err := http.NewRequest(method, target, strings.NewReader(form.Encode()))
+	s.request(method, target, form.Encode(), "application/x-www-form-urlencoded")
+}
+
+// Destination sends a request to Stripe's /v2/core/event_destinations, or to a path below it, and decodes the answer. body is sent as
+// JSON. It must succeed.
+func (s *FakeStripe) Destination(method, path string, body any) Fields {
+	s.t.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	answer := Fields{}
+	if err := json.Unmarshal([]byte(s.request(method, s.URL+"/v2/core/event_destinations"+path, string(text), "application/json")), &answer); err != nil {
+		s.t.Fatal(err)
+	}
+	return answer
+}
+
+// request sends a request with the API key and a version, and returns the answer. It must succeed.
+func (s *FakeStripe) request(method, target, body, kind string) string {
+	s.t.Helper()
+	request, err := http.NewRequest(method, target, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	request.SetBasicAuth(APIKey, "")
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.Header.Set("Content-Type", kind)
+	request.Header.Set("Stripe-Version", "2026-09-30.endive")
 	response, err := s.http.Do(request)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if text, err := ReadAll(response); err != nil || response.StatusCode != http.StatusOK {
+	text, err := ReadAll(response)
+	if err != nil || response.StatusCode != http.StatusOK {
 		s.t.Fatalf("%s %s: %s %s, %v", method, target, response.Status, text, err)
 	}
+	return text
 }

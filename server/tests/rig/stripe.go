@@ -37,16 +37,20 @@ type FakeStripe struct {
 }
 
 // StartFakeStripe runs a simulated Stripe until the test ends. Its clock starts four minutes ago: with 300 seconds of tolerance
-// for signatures there is room for eighty steps of three seconds.
-func StartFakeStripe(t testing.TB) *FakeStripe {
+// for signatures there is room for eighty steps of three seconds. change can set more of its configuration.
+func StartFakeStripe(t testing.TB, change ...func(*stripesim.Config)) *FakeStripe {
 	t.Helper()
 	s := &FakeStripe{t: t, http: NewHTTPClient(t), now: time.Now().Add(-4 * time.Minute)}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(s.serveHTTP))
 	s.URL = "http://" + server.Listener.Addr().String()
-	sim, err := stripesim.New(stripesim.Config{
+	config := stripesim.Config{
 		APIKeys: []string{APIKey, RolledKey}, BaseURL: s.URL, APIVersion: "2026-08-26.dahlia",
 		ProcessingDelay: stripesim.OnDemand, Now: s.Clock,
-	})
+	}
+	for _, set := range change {
+		set(&config)
+	}
+	sim, err := stripesim.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,10 +105,17 @@ func (s *FakeStripe) Settings(redis string, more ...string) []string {
 	return Settings(redis, append([]string{"STRIPE_API_KEY=" + APIKey, "STRIPE_API_BASE=" + s.URL}, more...)...)
 }
 
-// SendTo makes a server's webhook listener the only endpoint.
+// SendTo makes a server's webhook listener the only endpoint. It gets snapshot events.
 func (s *FakeStripe) SendTo(p *Process) {
 	s.t.Helper()
-	if err := s.SetEndpoints(stripesim.Endpoint{URL: p.Webhook, Secrets: []string{WebhookSecret}}); err != nil {
+	s.SendInStyle(p, stripesim.Snapshot, 0)
+}
+
+// SendInStyle is SendTo with a style of events. names is stripesim.Endpoint.NamesSnapshot.
+func (s *FakeStripe) SendInStyle(p *Process, style stripesim.Style, names float64) {
+	s.t.Helper()
+	to := stripesim.Endpoint{URL: p.Webhook, Secrets: []string{WebhookSecret}, Style: style, NamesSnapshot: names}
+	if err := s.SetEndpoints(to); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -43,6 +43,23 @@ func NewEvent(id, kind, session string, second int64, version any, object Fields
 	return Event{ID: id, Session: session, Body: body}
 }
 
+// NewThinEvent returns a thin event of a session. more has the fields that differ, such as context or snapshot_event.
+func NewThinEvent(id, kind, session string, at time.Time, more Fields) Event {
+	body := Fields{
+		"id": id, "object": "v2.core.event", "type": "v1.identity.verification_session." + kind, "livemode": false,
+		"created": at.UTC().Format("2006-01-02T15:04:05.000Z"), "context": nil, "reason": nil,
+		"related_object": Fields{"id": session, "type": "identity.verification_session", "url": "/v1/identity/verification_sessions/" + session},
+	}
+	for name, value := range more {
+		body[name] = value
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic(err)
+	}
+	return Event{ID: id, Session: session, Body: text}
+}
+
 // LastError returns the last_error of a failed submission.
 func LastError(code string) Fields {
 	return Fields{"code": code, "reason": "The submission failed: " + code + "."}

@@ -14,6 +14,7 @@ const syncedWithin = 15 * time.Second
 // StartReplica starts a replica of another server, and waits until the replica has everything.
 func StartReplica(t testing.TB, of *Server, args ...string) *Server {
 	t.Helper()
+	skipShort(t, "a replica of Redis")
 	host, port, err := net.SplitHostPort(of.Addr)
 	if err != nil {
 		t.Fatal(err)
