@@ -37,6 +37,7 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	if err := a.readiness.Begin(ctx); err != nil {
 		return err
 	}
+	a.offerImport(ctx)
 	grpcListener, webhookListener, adminListener, err := a.listen()
 	if err != nil {
 		return err

@@ -97,9 +97,14 @@ type stripe struct {
 	events   map[string]verification.Event // by id: what Event answers
 	eventErr error                         // what Event answers instead
 	listed   []string                      // the ids for which Event was called
+	silent   bool                          // Event gives no answer before its context ends
 }
 
-func (s *stripe) Event(_ context.Context, _, _, id string) (verification.Event, error) {
+func (s *stripe) Event(ctx context.Context, _, _, id string) (verification.Event, error) {
+	if s.silent {
+		<-ctx.Done()
+		return verification.Event{}, verification.ErrStripeUnavailable
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listed = append(s.listed, id)

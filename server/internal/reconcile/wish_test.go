@@ -102,6 +102,26 @@ func TestG16_AnyReplicaServesAWish(t *testing.T) {
 	}
 }
 
+// TestG16_ARegularRunServesWishesToo: its pages are read once.
+func TestG16_ARegularRunServesWishesToo(t *testing.T) {
+	stripe, kept := newStripe(t), newFakeStore()
+	r := stripe.replica(kept, nil)
+	stripe.live(3, "acct_1")
+	for _, event := range stripe.events() {
+		r.webhook(thinOf(event))
+	}
+	r.run()
+	stripe.check(kept)
+	var seen observed
+	r.config.Observe = seen.note
+	if err := r.serveWishes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := seen.last(t); got.Pages != 0 || got.Accounts != 0 {
+		t.Errorf("the wish is served twice: %+v", got)
+	}
+}
+
 // lists is a Stripe that shows the pages of a function.
 type lists func(account string, query verification.EventQuery) (verification.EventPage, error)
 

@@ -114,7 +114,7 @@ func TestASessionIsReadByExactKeys(t *testing.T) {
 	if read, err := dial(t, serve(t, always(200, twice)).URL, nil).Retrieve(context.Background(), "", id); !errors.Is(err, verification.ErrStripeUnavailable) {
 		t.Errorf("twice: read %+v, error %v; want ErrStripeUnavailable", read.Object, err)
 	}
-	links := strings.Replace(encode(session(nil)), `"url":`, `"URL":"https://example.com/planted","url":`, 1)
+	links := strings.Replace(encode(session(nil)), `"url":"https://verify.stripe.com/start/planted"`, `"url":"https://verify.stripe.com/start/planted","URL":"https://example.com/planted"`, 1)
 	read, err = dial(t, serve(t, always(200, links)).URL, nil).Retrieve(context.Background(), "", id)
 	if err != nil || read.Link.URL.Reveal() != "https://verify.stripe.com/start/planted" {
 		t.Errorf("link %s, error %v", read.Link.URL.Reveal(), err)
@@ -123,5 +123,45 @@ func TestASessionIsReadByExactKeys(t *testing.T) {
 	found, err := dial(t, serve(t, always(200, page)).URL, nil).FindByReference(context.Background(), "case-17")
 	if err != nil || found.Object.ID != id {
 		t.Errorf("found %+v, error %v", found.Object, err)
+	}
+}
+
+// TestASuccessorIsCopiedByExactKeys: also what a replacement copies, and an ephemeral key, is decoded strictly.
+func TestASuccessorIsCopiedByExactKeys(t *testing.T) {
+	closed := encode(session(fields{"status": "canceled", "metadata": fields{"team": "a"}}))
+	for name, test := range map[string]struct {
+		old, new string
+		refused  bool
+	}{
+		"another case": {`"type":"document"`, `"type":"document","Type":"id_number"`, false},
+		"twice":        {`"type":"document"`, `"type":"id_number","type":"document"`, true},
+		"metadata":     {`"team":"a"`, `"team":"b","team":"a"`, true},
+	} {
+		s := serve(t, func(w http.ResponseWriter, c call) {
+			body := strings.Replace(closed, test.old, test.new, 1)
+			if c.method == http.MethodPost {
+				body = encode(session(fields{"id": "vs_2"}))
+			}
+			_, _ = io.WriteString(w, body)
+		})
+		_, err := dial(t, s.URL, nil).CreateLike(context.Background(), "", id, "")
+		if (err != nil) != test.refused {
+			t.Errorf("%s: error %v, want one: %v", name, err, test.refused)
+		}
+		for _, c := range s.seen() {
+			if c.method == http.MethodPost && c.form.Get("type") != "document" {
+				t.Errorf("%s: sent %v", name, c.form)
+			}
+		}
+	}
+	for key, ok := range map[string]bool{
+		`{"object":"ephemeral_key","secret":"ek_1","Secret":"ek_planted"}`: true,
+		`{"object":"ephemeral_key","secret":"ek_1","secret":"ek_2"}`:       false,
+		`{"object":"ephemeral_key","SECRET":"ek_1"}`:                       false,
+	} {
+		secret, err := dial(t, serve(t, always(200, key)).URL, nil).EphemeralKey(context.Background(), "", id, "2026-09-30.endive")
+		if (err == nil) != ok || ok && secret.Reveal() != "ek_1" {
+			t.Errorf("%s: secret %q, error %v; want a key: %v", key, secret.Reveal(), err, ok)
+		}
 	}
 }

@@ -28,6 +28,9 @@ func (s *Session) count(object Object, eventID string, second int64, applies boo
 		return false
 	}
 	id := FailureID(s.ID, identity)
+	if object.Report == "" {
+		s.identifyImported(id, object, second)
+	}
 	// In the second case a read showed this failure before its event brought the identity.
 	if applies || s.ShownFailure == 0 && object.saysState(s.State) {
 		s.ShownFailure = id

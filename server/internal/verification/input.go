@@ -23,6 +23,8 @@ const (
 	SourceRetry     Source = 3
 	// SourceReplacement is a change that the replacement of a closed session made.
 	SourceReplacement Source = 4
+	// SourceImport is Stripe's list of sessions, read by an import. The contract has SOURCE_OPERATOR between.
+	SourceImport Source = 6
 )
 
 // Effect is the effect of an input on the record. The API contract has the same numbers.

@@ -95,11 +95,25 @@ func TestNumbersToComeAreKept(t *testing.T) {
 	for name, number := range map[string][2]uint8{
 		"webhook": {uint8(verification.SourceWebhook), 1}, "API": {uint8(verification.SourceStripeAPI), 2}, "retry": {uint8(verification.SourceRetry), 3},
 		"replacement": {uint8(verification.SourceReplacement), 4}, "applied": {uint8(verification.EffectApplied), 1}, "stale": {uint8(verification.EffectStale), 2},
-		"counted": {uint8(verification.EffectCounted), 3}, "pending": {uint8(verification.EffectPending), 4}, "no redaction": {uint8(verification.RedactionNone), 0},
+		"import": {uint8(verification.SourceImport), 6}, "counted": {uint8(verification.EffectCounted), 3}, "pending": {uint8(verification.EffectPending), 4}, "no redaction": {uint8(verification.RedactionNone), 0},
 		"redaction in process": {uint8(verification.RedactionProcessing), 1}, "redacted": {uint8(verification.RedactionRedacted), 2},
 	} {
 		if number[0] != number[1] {
 			t.Errorf("%s is stored as %d; want %d", name, number[0], number[1])
+		}
+	}
+}
+
+// TestAbsenceIsAFieldOfItsOwn: an older version keeps it among the fields that it does not know, in every format.
+func TestAbsenceIsAFieldOfItsOwn(t *testing.T) {
+	session := verification.Session{ID: "vs_a", State: verification.State{Status: "processing"}, Revision: 3, Absence: verification.Absence{Times: 2, Revision: 3}}
+	roundTrip(t, session)
+	if kept := asBefore(verification.Session{}, session); kept.Absence != session.Absence {
+		t.Errorf("in the format before: absence %+v; want %+v", kept.Absence, session.Absence)
+	}
+	for _, number := range [][2]protowire.Number{{sessionAbsentTimes, 56}, {sessionAbsentRevision, 57}} {
+		if number[0] != number[1] {
+			t.Errorf("field %d; want %d", number[0], number[1])
 		}
 	}
 }

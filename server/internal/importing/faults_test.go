@@ -1,0 +1,206 @@
+package importing
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+func TestAnAccountThatStripeRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(year("", 30)...), newFakeStore()
+		for n, account := range []string{"acct_1", "acct_2"} {
+			stripe.add(listedSession(n, account, time.Now().Unix()-100))
+		}
+		refused := verification.ErrStripeUnauthorized
+		stripe.fail = func(_ int, account string, _ verification.SessionQuery) error {
+			if account == "acct_1" {
+				return refused
+			}
+			return nil
+		}
+		three := func(c *Config) { c.Accepted = verification.NewAccounts([]string{"acct_1", "acct_2"}) }
+		summary, err := importer(t, kept, stripe, three).Run(t.Context())
+		if err == nil || !slices.Equal(summary.Refused, []string{"acct_1"}) || summary.Accounts != 2 || len(kept.sessions) != 31 {
+			t.Fatalf("error %v, %d sessions, summary: %s", err, len(kept.sessions), summary)
+		}
+		refused, stripe.shown = nil, nil
+		if summary := complete(t, importer(t, kept, stripe, three)); !summary.Resumed || summary.Accounts != 3 || summary.New != 1 {
+			t.Errorf("summary: %s", summary)
+		}
+		if !slices.Equal(stripe.shown, []string{"acct_1"}) {
+			t.Errorf("pages of %v, want of acct_1 alone", stripe.shown)
+		}
+		check(t, kept, stripe)
+	})
+}
+
+func TestWhatEndsARun(t *testing.T) {
+	for name, test := range map[string]struct {
+		stripe error
+		mark   error
+		update error
+		want   error
+	}{
+		"the key is refused":               {stripe: verification.ErrStripeUnauthorized, want: verification.ErrStripeUnauthorized},
+		"Stripe is away":                   {stripe: verification.ErrStripeUnavailable, want: verification.ErrStripeUnavailable},
+		"the store is away":                {update: store.ErrUnavailable, want: store.ErrUnavailable},
+		"the marks cannot be stored":       {mark: store.ErrUnavailable, want: store.ErrUnavailable},
+		"the budget of all reads is spent": {stripe: verification.ErrStripeBudget, want: verification.ErrStripeBudget},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stripe, kept := newFakeStripe(year("", 300)...), newFakeStore()
+				failing := true
+				stripe.fail = func(int, string, verification.SessionQuery) error {
+					if !failing {
+						return nil
+					}
+					return test.stripe
+				}
+				kept.fail = func(call, _ string) error {
+					switch {
+					case !failing:
+						return nil
+					case call == "setmark":
+						return test.mark
+					default:
+						return test.update
+					}
+				}
+				began := time.Now()
+				summary, err := importer(t, kept, stripe, nil).Run(t.Context())
+				if !errors.Is(err, test.want) || !errors.Is(summary.Stopped, test.want) {
+					t.Errorf("error %v, want %v", err, test.want)
+				}
+				if took := time.Since(began); took > 2*time.Minute {
+					t.Errorf("it took %v to give up", took)
+				}
+				failing = false
+				complete(t, importer(t, kept, stripe, nil))
+				check(t, kept, stripe)
+			})
+		})
+	}
+}
+
+// What passes within half a minute does not end a run.
+func TestAFailureThatPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(year("", 700)...), newFakeStore()
+		failures := 0
+		stripe.fail = func(request int, _ string, _ verification.SessionQuery) error {
+			if request%4 != 0 {
+				failures++
+				return verification.ErrStripeUnavailable
+			}
+			return nil
+		}
+		complete(t, importer(t, kept, stripe, nil))
+		check(t, kept, stripe)
+		if failures == 0 {
+			t.Error("nothing failed")
+		}
+	})
+}
+
+// Between two pages the session at which the list continues can be deleted.
+func TestACursorThatStripeDrops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(year("", 900)...), newFakeStore()
+		dropped := 0
+		stripe.fail = func(_ int, _ string, query verification.SessionQuery) error {
+			if query.After != "" && dropped < 2 {
+				dropped++
+				return verification.ErrStripeUnknown
+			}
+			return nil
+		}
+		complete(t, importer(t, kept, stripe, nil))
+		check(t, kept, stripe)
+		if dropped != 2 {
+			t.Errorf("%d cursors were dropped, want 2", dropped)
+		}
+	})
+}
+
+func TestBrokenAndMalformedSessionsAreSkippedAndNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(year("", 150)...), newFakeStore()
+		broken, malformed := stripe.sessions[10].ID, stripe.sessions[20].ID
+		stripe.bad = []string{malformed}
+		kept.fail = func(call, name string) error {
+			if name == broken {
+				return store.ErrCorrupt
+			}
+			return nil
+		}
+		summary, err := importer(t, kept, stripe, nil).Run(t.Context())
+		if err == nil || summary.Broken != 1 || summary.New != 148 || summary.Malformed != 1 {
+			t.Errorf("error %v, summary: %s", err, summary)
+		}
+		if diff := cmp.Diff([]string{malformed}, summary.MalformedIDs); diff != "" {
+			t.Errorf("malformed (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A reference that is too long is left out, and a line of the log names the session but not the reference.
+func TestAReferenceThatIsTooLongIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := listedSession(0, "", time.Now().Unix()-100)
+		long.Reference, long.ReferenceTooLong = "", true
+		stripe, kept := newFakeStripe(long, listedSession(6, "", time.Now().Unix()-50)), newFakeStore()
+		var log bytes.Buffer
+		for range 2 {
+			complete(t, importer(t, kept, stripe, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) }))
+		}
+		if text := log.String(); strings.Count(text, "over 255 bytes") != 1 || strings.Count(text, long.ID) != 1 {
+			t.Errorf("want one line about %s:\n%s", long.ID, text)
+		}
+	})
+}
+
+func TestOneImportAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(year("", 10)...), newFakeStore()
+		_, _ = kept.Lease(t.Context(), "import", "another", 10*time.Minute)
+		summary, err := importer(t, kept, stripe, nil).Run(t.Context())
+		if !errors.Is(err, ErrElsewhere) || stripe.requests != 0 {
+			t.Errorf("error %v after %d requests: %s", err, stripe.requests, summary)
+		}
+		// A process that was killed holds its lease for a minute.
+		_, _ = kept.Lease(t.Context(), "import", "another", time.Minute)
+		complete(t, importer(t, kept, stripe, nil))
+		check(t, kept, stripe)
+		if kept.holder != "" {
+			t.Errorf("%s still holds the lease", kept.holder)
+		}
+	})
+}
+
+func TestALeaseThatIsLostEndsTheRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(year("", 2000)...), newFakeStore()
+		stripe.fail = func(request int, _ string, _ verification.SessionQuery) error {
+			if request == 6 {
+				time.Sleep(2 * time.Minute)
+				_, _ = kept.Lease(t.Context(), "import", "another", time.Hour)
+			}
+			return nil
+		}
+		if _, err := importer(t, kept, stripe, nil).Run(t.Context()); err == nil || stripe.requests > 7 {
+			t.Errorf("error %v after %d requests", err, stripe.requests)
+		}
+	})
+}

@@ -1,0 +1,136 @@
+package importing
+
+import (
+	"context"
+	"fmt"
+	"math"
+	mathrand "math/rand/v2"
+	"slices"
+)
+
+// The names of the marks that the store keeps. The name of an account's mark ends with the id of the account, which is
+// empty for the platform.
+const (
+	// markJob is the random number of the unfinished job. 0 means that there is none.
+	markJob = "import:job"
+	// markSince is Config.Since of the unfinished job.
+	markSince = "import:since"
+	// markPosition is the position of the account, in the job that markAccount names.
+	markPosition = "import:position:"
+	// markWidth is the width of the account's next window, in seconds, as an earlier run has found it.
+	markWidth = "import:width:"
+	// markAccount is the number of the job that imported the account last. It is negative if the job is done with it.
+	markAccount = "import:account:"
+)
+
+// job is the unfinished job of a run.
+type job struct {
+	number   int64
+	resumed  bool
+	accounts []account
+}
+
+// account is an account of a job.
+type account struct {
+	name     string // empty for the platform
+	position int64
+	width    int64
+	done     bool
+}
+
+// Name returns the account's id, or "platform".
+func (a account) Name() string {
+	if a.name == "" {
+		return Platform
+	}
+	return a.name
+}
+
+// begin returns the unfinished job, or a new one if there is none or if it had another Since.
+func (r *run) begin(ctx context.Context) (job, error) {
+	names, err := r.accounts(ctx)
+	if err != nil {
+		return job{}, err
+	}
+	wanted := []string{markJob, markSince}
+	for _, name := range names {
+		wanted = append(wanted, markPosition+name, markWidth+name, markAccount+name)
+	}
+	marks, err := r.config.Store.Marks(ctx, wanted...)
+	if err != nil {
+		return job{}, fmt.Errorf("reading the marks of the import: %w", err)
+	}
+	j := job{number: marks[0], resumed: marks[0] != 0 && marks[1] == r.config.Since}
+	if !j.resumed {
+		j.number = 1 + mathrand.Int64N(math.MaxInt64-1)
+	}
+	for i, name := range names {
+		of := account{name: name, position: r.config.Since}
+		switch position, width, by := marks[2+3*i], marks[3+3*i], marks[4+3*i]; by {
+		case j.number:
+			of.position, of.width = max(position, of.position), width
+		case -j.number:
+			of.done = true
+		}
+		j.accounts = append(j.accounts, of)
+	}
+	if j.resumed {
+		return j, nil
+	}
+	// Each of these marks alone must not look like an unfinished job with another Since.
+	for _, mark := range []struct {
+		name  string
+		value int64
+	}{{markJob, 0}, {markSince, r.config.Since}, {markJob, j.number}} {
+		if err := r.note(ctx, mark.name, mark.value); err != nil {
+			return job{}, err
+		}
+	}
+	return j, nil
+}
+
+// accounts returns the names of the accounts to import, the platform first.
+func (r *run) accounts(ctx context.Context) ([]string, error) {
+	names := slices.Clone(r.config.Only)
+	if len(names) == 0 {
+		known, err := r.config.Store.Accounts(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("listing the connected accounts: %w", err)
+		}
+		names = append(names, "")
+		for name := range r.config.Accepted {
+			names = append(names, name)
+		}
+		for _, name := range known {
+			if r.config.Accepted.Accept(name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// moved stores how far a walk has come. The number of the job comes last: the other marks count only with it.
+func (r *run) moved(ctx context.Context, w *walk) error {
+	if err := r.note(ctx, markPosition+w.account.name, w.from); err != nil {
+		return err
+	}
+	if err := r.note(ctx, markWidth+w.account.name, w.width); err != nil {
+		return err
+	}
+	return r.note(ctx, markAccount+w.account.name, r.job.number)
+}
+
+// finished stores that the job is done with an account.
+func (r *run) finished(ctx context.Context, name string) error {
+	return r.note(ctx, markAccount+name, -r.job.number)
+}
+
+func (r *run) note(ctx context.Context, name string, value int64) error {
+	err := r.withRetries(ctx, func(ctx context.Context) error { return r.config.Store.SetMark(ctx, name, value) })
+	if err != nil {
+		return fmt.Errorf("storing the mark %s: %w", name, err)
+	}
+	return nil
+}
