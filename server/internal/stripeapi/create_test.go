@@ -2,6 +2,7 @@ package stripeapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -146,6 +147,8 @@ func TestWhatCannotBeReadIsNotDropped(t *testing.T) {
 		"options that are a list":        {"options": []string{}},
 		"document options that are true": {"options": fields{"document": true}},
 		"details that are a text":        {"provided_details": "a@example.com"},
+		"a person who is there twice":    {"related_person": json.RawMessage(`{"account":"acct_1","person":"person_1","person":"person_2"}`)},
+		"an option that is there twice":  {"options": json.RawMessage(`{"document":{"require_live_capture":true},"document":{}}`)},
 	} {
 		s := replacing(t, canceledSession(old), 200, encode(session(fields{"id": "vs_1New"})))
 		var refused *verification.StripeRefusedError

@@ -85,18 +85,6 @@ func isFlow(session map[string]json.RawMessage) bool {
 // isNull reports whether a field is null, or is not there.
 func isNull(value json.RawMessage) bool { return len(value) == 0 || string(value) == "null" }
 
-// fieldsOf returns the fields of an object by their exact names. It returns none for null.
-func fieldsOf(value json.RawMessage) (fields map[string]json.RawMessage, ok bool) {
-	ok = isNull(value) || stripeevent.Unmarshal(value, &fields) == nil
-	return fields, ok
-}
-
-// text returns a string. It returns "" for a value of another kind.
-func text(value json.RawMessage) (s string) {
-	_ = stripeevent.Unmarshal(value, &s)
-	return s
-}
-
 // flattener writes JSON in Stripe's form encoding: {"a":{"b":[true]}} is a[b][0]=true. It leaves out nulls and empty
 // values, because an empty value in a form means "unset".
 type flattener struct {
@@ -105,10 +93,12 @@ type flattener struct {
 	failed bool // too many fields, nested too deeply, or of another kind than expected
 }
 
-// object is fieldsOf for a value that must be an object or null.
-func (f *flattener) object(value json.RawMessage) map[string]json.RawMessage {
-	fields, ok := fieldsOf(value)
-	f.failed = f.failed || !ok
+// object returns the fields of an object. It returns none for null. A field that is there twice is a failure: it is not
+// known which of the two Stripe means.
+func (f *flattener) object(value json.RawMessage) (fields map[string]json.RawMessage) {
+	if !isNull(value) && stripeevent.Unmarshal(value, &fields) != nil {
+		f.failed = true
+	}
 	return fields
 }
 
@@ -128,8 +118,8 @@ func (f *flattener) addID(key string, value json.RawMessage) {
 	if bytes.HasPrefix(value, []byte("{")) {
 		value = f.object(value)["id"]
 	}
-	id := text(value)
-	f.failed = f.failed || id == ""
+	var id string
+	f.failed = f.failed || stripeevent.Unmarshal(value, &id) != nil || id == ""
 	f.put(key, id)
 }
 

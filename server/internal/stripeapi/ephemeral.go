@@ -37,23 +37,22 @@ const ephemeralKeysPath = "/v1/ephemeral_keys"
 // ephemeralSecret returns the secret in an answer. An answer that names another session is not usable: the mistake of a
 // proxy must not give one person's session to another person.
 func ephemeralSecret(body []byte, id string) (_ verification.Secret, wrong string) {
-	key, ok := fieldsOf(body)
-	var of []struct {
-		ID string `json:"id"`
+	var key struct {
+		Object     string `json:"object"`
+		Secret     string `json:"secret"`
+		Associated []struct {
+			ID string `json:"id"`
+		} `json:"associated_objects"`
 	}
-	if !ok || !isNull(key["associated_objects"]) && stripeevent.Unmarshal(key["associated_objects"], &of) != nil {
+	if stripeevent.Unmarshal(body, &key) != nil || key.Object != "ephemeral_key" || !strings.HasPrefix(key.Secret, "ek_") {
 		return "", notAKey
 	}
-	for _, associated := range of {
+	for _, associated := range key.Associated {
 		if associated.ID != id {
 			return "", notAKey
 		}
 	}
-	secret := text(key["secret"])
-	if text(key["object"]) != "ephemeral_key" || !strings.HasPrefix(secret, "ek_") {
-		return "", notAKey
-	}
-	return verification.Secret(secret), ""
+	return verification.Secret(key.Secret), ""
 }
 
 const notAKey = "an answer that is not an ephemeral key of the session"

@@ -63,6 +63,7 @@ func TestEphemeralKeyFails(t *testing.T) {
 		"no secret":                       {200, ephemeralKey(id, ""), verification.ErrStripeUnavailable, ""},
 		"no key":                          {200, encode(session(nil)), verification.ErrStripeUnavailable, ""},
 		"a key whose sessions are a text": {200, `{"object":"ephemeral_key","secret":"ek_test_planted","associated_objects":"x"}`, verification.ErrStripeUnavailable, ""},
+		"two secrets":                     {200, `{"object":"ephemeral_key","secret":"ek_test_planted","secret":"ek_test_planted2"}`, verification.ErrStripeUnavailable, ""},
 		"names in another case":           {200, `{"Object":"ephemeral_key","Secret":"ek_test_planted"}`, verification.ErrStripeUnavailable, ""},
 		"a version that Stripe lacks":     {400, refusal("invalid_request_error", "parameter_invalid"), nil, "parameter_invalid"},
 		"the session is gone":             {404, refusal("invalid_request_error", "resource_missing"), nil, "resource_missing"},
