@@ -120,7 +120,6 @@ func TestWhatStripeRefusesHasItsCode(t *testing.T) {
 }
 
 func TestStatusIsTriedAgain(t *testing.T) {
-	t.Parallel()
 	server := newServer(t)
 	c := server.Client()
 	server.Set(session("vs_1", verified))

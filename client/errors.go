@@ -34,6 +34,12 @@ var (
 	ErrPermissionDenied = errors.New("permission denied")
 	// ErrStripeNotConfigured: the server has no Stripe API key. Its operator must set one.
 	ErrStripeNotConfigured = errors.New("server has no Stripe API key")
+	// ErrStripeRefused: Stripe refuses the call. "stripe_code" in Error.Metadata says why, such as "no_link" for a session to
+	// which Stripe gives no link.
+	ErrStripeRefused = errors.New("Stripe refused the call")
+	// ErrStripeSessionUnknown: the service knows the session, but Stripe does not know it under the service's key. An operator
+	// must look at it.
+	ErrStripeSessionUnknown = errors.New("session is unknown at Stripe")
 	// ErrUnavailable: try again later. Error.RetryAfter says when, if the server says it.
 	ErrUnavailable = errors.New("unavailable")
 )
@@ -83,10 +89,12 @@ func (e *Error) Is(target error) bool {
 }
 
 var reasons = map[verificationv1.ErrorReason]error{
-	verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID:  ErrResumeTokenInvalid,
-	verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED:  ErrResumeTokenExpired,
-	verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST:         ErrRevisionLost,
-	verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED: ErrStripeNotConfigured,
+	verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID:   ErrResumeTokenInvalid,
+	verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED:   ErrResumeTokenExpired,
+	verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST:          ErrRevisionLost,
+	verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED:  ErrStripeNotConfigured,
+	verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED:         ErrStripeRefused,
+	verificationv1.ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN: ErrStripeSessionUnknown,
 }
 
 // meanings has the codes that have the same meaning from the service and from a proxy.

@@ -20,6 +20,7 @@ var sentinels = map[error]string{
 	client.ErrResumeTokenInvalid: "ErrResumeTokenInvalid", client.ErrResumeTokenExpired: "ErrResumeTokenExpired",
 	client.ErrRevisionLost: "ErrRevisionLost", client.ErrUnauthenticated: "ErrUnauthenticated",
 	client.ErrPermissionDenied: "ErrPermissionDenied", client.ErrStripeNotConfigured: "ErrStripeNotConfigured",
+	client.ErrStripeRefused: "ErrStripeRefused", client.ErrStripeSessionUnknown: "ErrStripeSessionUnknown",
 	client.ErrUnavailable: "ErrUnavailable", context.Canceled: "Canceled", context.DeadlineExceeded: "DeadlineExceeded",
 }
 
@@ -52,7 +53,8 @@ func TestErrorsByReasonAndCode(t *testing.T) {
 		{"store", reason("STORE_UNAVAILABLE"), []string{"ErrUnavailable"}},
 		{"rate", reason("RATE_LIMITED"), []string{"ErrUnavailable"}},
 		{"no key", reason("STRIPE_NOT_CONFIGURED"), []string{"ErrStripeNotConfigured"}},
-		{"refused", reason("STRIPE_REFUSED"), nil},
+		{"refused", reason("STRIPE_REFUSED"), []string{"ErrStripeRefused"}},
+		{"unknown at Stripe", reason("STRIPE_SESSION_UNKNOWN"), []string{"ErrStripeSessionUnknown"}},
 		{"who", reason("UNAUTHENTICATED"), []string{"ErrUnauthenticated"}},
 		{"denied", reason("PERMISSION_DENIED"), []string{"ErrPermissionDenied"}},
 		{"internal", reason("INTERNAL"), nil},

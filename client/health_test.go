@@ -29,7 +29,6 @@ func answerHealth(answer func(grpc.ServerStream) error) grpc.ServerOption {
 // others, or never answers them. A server can have too many health watches. Behind a proxy, all connections can have the
 // health of one replica that stops.
 func TestCallsDoNotDependOnTheHealthService(t *testing.T) {
-	t.Parallel()
 	for name, answer := range map[string]func(grpc.ServerStream) error{
 		"403":      func(grpc.ServerStream) error { return status.Error(codes.PermissionDenied, "403 (Forbidden)") },
 		"401":      func(grpc.ServerStream) error { return status.Error(codes.Unauthenticated, "401 (Unauthorized)") },

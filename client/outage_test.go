@@ -134,7 +134,6 @@ func (d *delays) report(t *testing.T, what string, limit time.Duration) {
 // TestAfterAnOutage: a relay before the server is cut for some seconds and restored. Within the time that the default backoff
 // promises, all watches have the changes of the outage and calls are answered. No call fails that had seconds left.
 func TestAfterAnOutage(t *testing.T) {
-	t.Parallel()
 	lasting := []time.Duration{4 * time.Second}
 	if *outages > 0 {
 		lasting = []time.Duration{5 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute}

@@ -18,7 +18,6 @@ import (
 
 // TestReadyIsAnAnswer of the service, not of its connection or of a proxy. The call names no session.
 func TestReadyIsAnAnswer(t *testing.T) {
-	t.Parallel()
 	var calls, named atomic.Int32
 	var dead, proxy atomic.Bool
 	backend := clienttest.New(t, grpc.UnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {

@@ -67,10 +67,8 @@ func EphemeralKey(version string) RetryOption {
 // call is safe: the service counts a retry once for each failure. While the service cannot be reached, Retry waits until the
 // deadline of ctx. If ctx has none, it waits at most 10 s for a connection and 30 s in all.
 //
-// It returns a [*RetryDeniedError] if the service denies the retry, [ErrNotFound], [ErrStripeNotConfigured], and the errors of
-// every call (see [Error]). An [*Error] with ERROR_REASON_STRIPE_REFUSED has the code of the refusal in its Metadata, such as
-// "no_link". With ERROR_REASON_STRIPE_SESSION_UNKNOWN, the service knows the session and Stripe does not: an operator must look
-// at it.
+// It returns a [*RetryDeniedError] if the service denies the retry, [ErrNotFound], [ErrStripeNotConfigured], [ErrStripeRefused],
+// [ErrStripeSessionUnknown], and the errors of every call (see [Error]).
 func (c *Client) Retry(ctx context.Context, sessionID string, options ...RetryOption) (*Link, error) {
 	request := &verificationv1.RetryVerificationRequest{SessionId: sessionID}
 	for _, option := range options {

@@ -217,7 +217,8 @@ func TestTheBrowserSeesTheseFieldsAndNoOthers(t *testing.T) {
 		"clientReferenceId":"c","livemode":true,"createTime":"2026-01-01T00:00:00Z","updateTime":"2026-01-02T00:00:00Z","revision":3,
 		"retry":{"failedAttempts":1,"retriesGranted":1,"retriesRemaining":1,"allowed":true,"denial":"RETRY_DENIAL_COOLDOWN","nextRetryTime":"2026-01-03T00:00:00Z"},
 		"redaction":"REDACTION_PROCESSING","supersededBy":"vs_2","account":"acct_1","stripeStatus":"x","stripeType":"y",
-		"lastVerificationReport":"vr_1","settled":true}`
+		"lastVerificationReport":"vr_1","settled":true,"outcomeRevision":3,"outcomeId":"o","replaces":"vs_0",
+		"resolution":{"kind":"RESOLUTION_KIND_CLOSED","principal":"p"}}`
 	if err := protojson.Unmarshal([]byte(every), full); err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,9 @@ import (
 // public returns the fields of a verification that a browser may see, as one line of JSON. It lists them one by one, so that a
 // new field of the contract stays private until it is added here.
 //
-// It leaves out the company's own fields (client_reference_id, account, livemode, superseded_by), the id of the report at Stripe
-// (last_verification_report), and Stripe's raw codes. Stripe writes the reason of a failure for the person, so it is included.
+// It leaves out the company's own fields (client_reference_id, account, livemode, superseded_by, replaces, resolution), what is for
+// consumers of the feed (outcome_revision, outcome_id), the id of the report at Stripe (last_verification_report), and Stripe's raw
+// codes. Stripe writes the reason of a failure for the person, so it is included.
 func public(v *verificationv1.Verification) (string, error) {
 	shown := &verificationv1.Verification{
 		SessionId:  v.GetSessionId(),

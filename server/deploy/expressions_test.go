@@ -131,13 +131,14 @@ func labelsOf() map[string][]string {
 
 // valuesOf returns the values of the labels that expressions select, from the code that sets them.
 var valuesOf = map[string][]string{
-	"verification_webhooks_total reason": {string(webhook.ReasonApplied), string(webhook.ReasonWrongSignature),
-		string(webhook.ReasonTooOld), string(webhook.ReasonInFuture)},
+	"verification_webhooks_total reason": {string(webhook.ReasonApplied), string(webhook.ReasonDuplicate), string(webhook.ReasonWrongSignature),
+		string(webhook.ReasonTooOld), string(webhook.ReasonInFuture), string(webhook.ReasonNoKey), string(webhook.ReasonKeyRefused)},
 	"verification_stripe_calls_total outcome": {
 		string(stripeapi.OutcomeUnauthorized), string(stripeapi.OutcomeUnavailable), string(stripeapi.OutcomeBudget), string(stripeapi.OutcomeBusy),
 	},
-	"verification_doubts_total outcome":      {"pending", "settled"},
-	"verification_file_reloads_total result": {"used", "refused"},
+	"verification_stripe_calls_total operation": {string(stripeapi.OperationEndpoints), string(stripeapi.OperationDestinations)},
+	"verification_doubts_total outcome":         {"pending", "settled"},
+	"verification_file_reloads_total result":    {"used", "refused"},
 }
 
 // Every metric in an expression is a metric of the server, with the labels and values of the expression.

@@ -414,6 +414,9 @@ func TestWords(t *testing.T) {
 				t.Errorf("%s: Stripe's words %q are said to the person", of, got.Fact.Text)
 			}
 		}
+		if table.Refusals["REFUSED"] == "" || table.Refusals["REFUSED"] == table.Refusals["UNAVAILABLE"] {
+			t.Errorf("%s: no words for what another try cannot change", language)
+		}
 		for number, denial := range verificationv1.RetryDenial_name {
 			if number != 0 && table.Refusals[strings.TrimPrefix(denial, "RETRY_DENIAL_")] == "" {
 				t.Errorf("%s: no words for the refusal %s", language, denial)

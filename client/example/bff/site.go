@@ -155,7 +155,7 @@ func network(text string) string {
 // answer is the answer to POST /link. One field is set.
 type answer struct {
 	URL     string `json:"url,omitempty"`
-	Problem string `json:"problem,omitempty"` // a RetryDenial, "SIGNED_OUT" or "UNAVAILABLE"
+	Problem string `json:"problem,omitempty"` // a RetryDenial, "SIGNED_OUT", "REFUSED" or "UNAVAILABLE"
 }
 
 // linkTimeout bounds one POST /link. It is longer than a repeated call to Stripe, and shorter than the wait of the page.
@@ -182,6 +182,10 @@ func (s *site) link(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusConflict, answer{Problem: strings.TrimPrefix(denied.Denial.String(), "RETRY_DENIAL_")})
 	case err != nil:
 		slog.ErrorContext(ctx, "cannot create a link for a person", "reference", who.reference(), "error", err)
+		if isLasting(err) {
+			reply(w, http.StatusConflict, answer{Problem: "REFUSED"})
+			return
+		}
 		reply(w, http.StatusServiceUnavailable, answer{Problem: "UNAVAILABLE"})
 	default:
 		s.people.renew(w, who) // with begun, for 30 more days
@@ -222,6 +226,11 @@ func (s *site) linkFor(ctx context.Context, who *person) (string, error) {
 // context of the request: if it has ended, the answer is of no use any more.
 func isUnavailable(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && (errors.Is(err, client.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded))
+}
+
+// isLasting reports whether another try would get the same error.
+func isLasting(err error) bool {
+	return errors.Is(err, client.ErrStripeRefused) || errors.Is(err, client.ErrStripeSessionUnknown) || errors.Is(err, client.ErrStripeNotConfigured)
 }
 
 // begin creates the person's session, or returns the link of the one that was just created.

@@ -160,6 +160,12 @@ func TestLink(t *testing.T) {
 	w.backend.Fail(clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_INTERNAL))
 	p.wantLink(http.StatusServiceUnavailable, answer{Problem: "UNAVAILABLE"})
 	w.backend.Fail(nil)
+	for _, err := range []error{clienttest.StripeRefused("no_link"), clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN)} {
+		w.backend.OnRetry(func(*verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
+			return nil, err
+		})
+		p.wantLink(http.StatusConflict, answer{Problem: "REFUSED"}) // and not an invitation to click again
+	}
 	var asked *verificationv1.RetryVerificationRequest
 	w.backend.OnRetry(func(request *verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
 		asked = request

@@ -9,6 +9,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/access"
+	"example.com/verification-status/server/internal/accounts"
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/connlimit"
 	"example.com/verification-status/server/internal/grpcserver"
@@ -68,6 +69,8 @@ type App struct {
 	store    store.Backend
 	live     *live.View        // in front of store
 	stripe   *stripeapi.Client // nil without a key
+	accounts *accounts.Directory
+	unknown  *unknownSessions // nil without a key
 	ingest   *ingest.Ingest
 	// reconciler is nil without a key.
 	reconciler *reconcile.Reconciler
@@ -77,6 +80,7 @@ type App struct {
 	webhook    *http.Server
 	admin      *http.Server
 	service    *rpc.Service
+	endpoint   endpointWatch
 }
 
 // New builds all parts and makes no connection. c must be loaded. secrets are the texts that logger conceals: New adds those that
@@ -150,9 +154,9 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	verificationv1.RegisterComparisonServiceServer(a.grpc, verificationv1.UnimplementedComparisonServiceServer{})
 	a.readiness = readiness.New(readiness.Config{Store: a.store, Logger: logger, Publish: a.ready, Refused: a.showMisconfigured})
 	handler, err := webhook.New(webhook.Config{
-		Applier: wrap[webhook.Applier](hooks.WrapApplier, connHolder{tracedIngest{a.ingest, a.traces}}), MaxInFlight: int(c.WebhookMaxInFlight),
-		Secrets:  a.current.WebhookSecrets,
-		Livemode: livemode, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey,
+		Applier: wrap[webhook.Applier](hooks.WrapApplier, connHolder{contextNoter{tracedIngest{a.ingest, a.traces}, a.accounts}}), MaxInFlight: int(c.WebhookMaxInFlight),
+		Secrets: a.current.WebhookSecrets, AccountOf: a.current.WebhookAccount, Path: c.WebhookPath,
+		Livemode: livemode, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey, Deauthorized: a.deauthorized,
 		Clock: hooks.Clock, Logger: logger, Observe: a.webhookObserver(hooks.ObserveWebhook),
 	})
 	if err != nil {
@@ -198,9 +202,13 @@ func (a *App) newIngest(s store.Store) *ingest.Ingest {
 	})
 }
 
-// jobs returns the jobs over all sessions, which one replica does at a time.
+// jobs returns the jobs that one replica does at a time.
 func (a *App) jobs() *maintain.Jobs {
-	return maintain.New(maintain.Config{Store: a.store, SettledTTL: time.Duration(a.config.SettledTTL), Clock: a.clock, Logger: a.logger})
+	config := maintain.Config{Store: a.store, SettledTTL: time.Duration(a.config.SettledTTL), Clock: a.clock, Logger: a.logger}
+	if a.stripe != nil {
+		config.CheckEndpoint, config.ShowEndpoint = a.checkEndpoint, a.showEndpoint
+	}
+	return maintain.New(config)
 }
 
 // ready is called with each change of readiness. After an outage of Redis, a catch-up finds the events that were missed.

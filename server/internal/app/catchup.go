@@ -21,7 +21,7 @@ func (a *App) newReconciler(hooks Hooks) (*reconcile.Reconciler, error) {
 	}
 	return reconcile.New(reconcile.Config{
 		Store: a.store, Stripe: a.stripe, Ingest: a.ingest,
-		Accounts: verification.NewAccounts(a.config.Accounts()),
+		Accounts: verification.NewAccounts(a.config.Accounts()), Keyed: a.current.KeyedAccounts, HasPlatform: a.stripe.HasPlatform, KeyID: a.stripe.KeyID,
 		Interval: time.Duration(a.config.ReconcileInterval), Clock: hooks.Clock, Logger: a.logger, Observe: a.observeCatchUp,
 	})
 }

@@ -29,7 +29,7 @@ func TestCatchUpFailsWhileAnAccountIsBehind(t *testing.T) {
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if refuse && r.Header.Get("Stripe-Account") == "acct_1" {
 			w.WriteHeader(http.StatusForbidden)
-			_, _ = w.Write([]byte(`{"error":{"type":"invalid_request_error","code":"account_invalid"}}`))
+			_, _ = w.Write([]byte(`{"error":{"type":"invalid_request_error","code":"more_permissions_required"}}`))
 			return
 		}
 		sim.Handler().ServeHTTP(w, r)

@@ -29,7 +29,9 @@ func (a *App) observeState() {
 	a.metrics.Counter("verification_memory_hits_total", func() float64 { hits, _ := a.live.Counts(); return float64(hits) })
 	a.metrics.Counter("verification_memory_misses_total", func() float64 { _, misses := a.live.Counts(); return float64(misses) })
 	a.showMisconfigured("")
+	a.showNoWebhooks()
 	if a.stripe != nil {
+		a.showEndpoint(0)
 		a.metrics.Gauge("verification_stripe_reads_left", func() float64 { return float64(a.stripe.ReadsLeft()) })
 		showRefusedKeys(a.metrics)
 	}
@@ -72,6 +74,7 @@ func (a *App) observeWebhook(r webhook.Result) {
 	if r.Reason == webhook.ReasonOverloaded {
 		a.shedding.Shed(context.Background(), "webhook", "WEBHOOK_MAX_IN_FLIGHT")
 	}
+	a.noteArrival(r)
 	age := time.Duration(-1)
 	if r.Reason == webhook.ReasonApplied {
 		age = r.Age
@@ -93,12 +96,14 @@ func (a *App) observeCatchUp(s reconcile.Summary, err error) {
 	case !s.Complete():
 		result = "incomplete"
 	}
+	a.warnOfSilence(s)
 	a.metrics.ThinWithoutSnapshot(s.Unlisted)
 	if s.Wished { // of the events alone
 		a.metrics.Missed(s.Missed.Sum())
 		return
 	}
 	a.metrics.CatchUp(result, done, s.Missed.Sum(), s.Changed, s.Reread-s.Changed, s.Unknown)
+	a.metrics.SessionsAbsent(s.Absent)
 	if s.Behind == nil {
 		return // not known: the metric keeps its value
 	}

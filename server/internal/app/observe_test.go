@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/telemetry"
@@ -77,7 +78,7 @@ func TestUpdatesAreCounted(t *testing.T) {
 
 // TestWebhooksAreCountedBesideAHook: the metrics and the hook both get every webhook.
 func TestWebhooksAreCountedBesideAHook(t *testing.T) {
-	a, observed := &App{metrics: telemetry.NewMetrics()}, 0
+	a, observed := &App{metrics: telemetry.NewMetrics(), clock: time.Now}, 0
 	observe := a.webhookObserver(func(webhook.Result) { observed++ })
 	observe(webhook.Result{Status: 400, Reason: webhook.ReasonWrongSignature})
 	observe(webhook.Result{Status: 200, Reason: webhook.ReasonApplied})

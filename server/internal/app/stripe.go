@@ -12,16 +12,21 @@ import (
 )
 
 func (a *App) openStripe(hooks Hooks) error {
+	if err := a.openAccounts(); err != nil {
+		return err
+	}
 	if a.config.StripeAPIKey == "" {
 		a.logger.Warn("STRIPE_API_KEY is not set: unknown sessions answer NOT_FOUND, ambiguous orders are decided by rule, RetryVerification is refused")
 		return nil
 	}
 	client, err := stripeapi.New(stripeapi.Config{
-		Key: a.current.APIKey, Base: a.config.StripeAPIBase,
+		Key: a.current.APIKey, AccountKey: a.current.AccountKey, ByContext: a.accounts.ByContext,
+		AccountRests: a.accounts.Rests, AccountRefused: a.accounts.Refused, AccountAnswered: a.accounts.Answered, Base: a.config.StripeAPIBase,
 		Accounts: verification.NewAccounts(a.config.Accounts()), ReferenceKey: a.config.ReferenceMetadataKey, ReadsPerDay: int(a.config.APIReadsPerDay),
 		CallerSharePercent: int(a.config.CallerSharePercent), RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: a.observeStripeCall, Trace: a.traceStripeCall,
 	})
 	a.stripe = client
+	a.unknown = &unknownSessions{clock: hooks.Clock, logger: a.logger}
 	return err
 }
 
@@ -30,14 +35,14 @@ func (a *App) ingestStripe() ingest.Stripe {
 	if a.stripe == nil {
 		return nil
 	}
-	return a.stripe
+	return watchedStripe{a.stripe, a.store, a.unknown}
 }
 
 func (a *App) rpcStripe() rpc.Stripe {
 	if a.stripe == nil {
 		return nil
 	}
-	return a.stripe
+	return watchedStripe{a.stripe, a.store, a.unknown}
 }
 
 // retryPolicy returns the policy for answers and for the lists, which must be the same.

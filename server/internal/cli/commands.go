@@ -22,6 +22,8 @@ type commands struct {
 	Reconcile   reconcileCommand   `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and print a summary. It takes the settings of serve."`
 	Serve       serveCommand       `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
 
+	GoLive          goLiveCommand          `cmd:"" help:"Check the webhook endpoint, the API key and its permissions, the secrets, the clock and Redis before real people come, and print what only a person can check. It takes the settings of serve. The exit code is 0 if every check holds."`
+	Trigger         triggerCommand         `cmd:"" help:"Send a signed event, as Stripe would, to any endpoint, and print the answer. The exit code is 0 if it is 2xx."`
 	WebhookEndpoint webhookEndpointCommand `cmd:"" help:"Register the webhook endpoint at Stripe, list the endpoints, or check one. It needs the API key, but neither Redis nor a running server."`
 	Token           struct {
 		New newTokenCommand `cmd:"" help:"Make a bearer token for a caller, and its line for GRPC_TOKENS_FILE."`

@@ -9,9 +9,9 @@ import (
 )
 
 type webhookEndpointCommand struct {
-	Create createEndpointCommand `cmd:"" help:"Register a webhook endpoint for the six identity.verification_session events by name, and print its signing secret once, as STRIPE_WEBHOOK_SECRET=whsec_... on standard output. Nothing is created if an endpoint with this URL exists."`
-	List   listEndpointsCommand  `cmd:"" help:"List the webhook endpoints that Stripe has in the mode of the key."`
-	Check  checkEndpointCommand  `cmd:"" help:"List every problem of a webhook endpoint and its fix: wrong URL, missing types, disabled, wrong mode, duplicate URL. The exit code is 0 if there is no problem."`
+	Create createEndpointCommand `cmd:"" help:"Register a webhook endpoint for the six identity.verification_session events by name, and print its signing secret once, as STRIPE_WEBHOOK_SECRET=whsec_... on standard output. Nothing is created if an endpoint with this URL and style exists."`
+	List   listEndpointsCommand  `cmd:"" help:"List the webhook endpoints and event destinations that Stripe has in the mode of the key."`
+	Check  checkEndpointCommand  `cmd:"" help:"List every problem of a webhook endpoint and its fix: wrong URL, missing types, disabled, wrong mode, duplicate URL. It also says what thin events cost. The exit code is 0 if there is no problem."`
 }
 
 type createEndpointCommand struct {
@@ -36,7 +36,7 @@ func (l *listEndpointsCommand) Run(ctx context.Context, typed flagWarnings) erro
 	if err != nil {
 		return err
 	}
-	return endpoints.List(ctx, &l.API, logger, os.Stdout)
+	return endpoints.List(ctx, &l.API, logger, os.Stdout, os.Stderr)
 }
 
 type checkEndpointCommand struct {
@@ -49,5 +49,5 @@ func (c *checkEndpointCommand) Run(ctx context.Context, typed flagWarnings) erro
 	if err != nil {
 		return err
 	}
-	return endpoints.Check(ctx, &c.API, c.URL, logger, os.Stdout)
+	return endpoints.Check(ctx, &c.API, c.URL, logger, os.Stdout, os.Stderr)
 }

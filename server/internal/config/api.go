@@ -8,8 +8,6 @@ import (
 	"strings"
 )
 
-const maxEndpointURLBytes = 2048
-
 // API has the settings of a command that calls Stripe's API and nothing else. They have the same names as in Config. Use
 // it like Config.
 type API struct {
@@ -17,6 +15,7 @@ type API struct {
 	StripeAPIKeyFile string `name:"stripe-api-key-file" env:"STRIPE_API_KEY_FILE" placeholder:"PATH" help:"A file with STRIPE_API_KEY."`
 	StripeAPIBase    string `name:"stripe-api-base" env:"STRIPE_API_BASE" default:"https://api.stripe.com" placeholder:"URL" help:"The URL of Stripe's API. http:// is allowed for a loopback address only."`
 	Livemode         string `name:"livemode" env:"LIVEMODE" placeholder:"BOOL" help:"The expected mode: true for live, false for test. By default the mode of the API key."`
+	WebhookPath      string `name:"webhook-path" env:"WEBHOOK_PATH" default:"/webhook" placeholder:"PATH" help:"The WEBHOOK_PATH of the server, for a warning if the path of the URL is another one."`
 }
 
 // Load does what Config.Load does, for these settings.
@@ -29,12 +28,16 @@ func (a *API) Load() error {
 			found.add("STRIPE_API_KEY_FILE: %w", err)
 		}
 	}
-	if a.StripeAPIKey == "" && !unread {
+	if a.StripeAPIKeyFile != "" && !unread {
+		a.StripeAPIKey, _ = parseKeys(&found, a.StripeAPIKey) // the first key is that of the account itself
+	}
+	if a.StripeAPIKey == "" && len(found) == 0 && !unread {
 		found.add("STRIPE_API_KEY is not set: give Stripe's secret or restricted key, or name a file with it in STRIPE_API_KEY_FILE")
 	}
 	c := a.config()
 	c.checkStripe(&found)
-	a.Livemode = c.Livemode
+	c.checkWebhookPath(&found)
+	a.Livemode, a.WebhookPath = c.Livemode, c.WebhookPath
 	return errors.Join(found...)
 }
 
@@ -48,22 +51,9 @@ func (a *API) Live() *bool {
 func (a *API) Warnings() []string { return a.config().warnOfFiles() }
 
 func (a *API) config() *Config {
-	return &Config{StripeAPIKey: a.StripeAPIKey, StripeAPIKeyFile: a.StripeAPIKeyFile, StripeAPIBase: a.StripeAPIBase, Livemode: a.Livemode}
-}
-
-// CheckEndpointURL returns an error if Stripe cannot send webhooks to the URL, or if they would not be encrypted.
-func CheckEndpointURL(text string) error {
-	if len(text) > maxEndpointURLBytes || hasSpace(text) {
-		return fmt.Errorf("--url must be a URL without spaces, of at most %d bytes", maxEndpointURLBytes)
-	}
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
-		return errors.New("--url must be the URL at which Stripe reaches the webhook listener, such as https://verification.example.com/webhook, without user and fragment")
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
-		return nil
-	default:
-		return errors.New("--url must begin with https://: webhooks carry personal data; for events on this machine use: stripe listen --forward-to localhost:4242/webhook")
+	return &Config{
+		StripeAPIKey: a.StripeAPIKey, StripeAPIKeyFile: a.StripeAPIKeyFile, StripeAPIBase: a.StripeAPIBase,
+		Livemode: a.Livemode, WebhookPath: a.WebhookPath,
 	}
 }
 

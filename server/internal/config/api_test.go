@@ -61,6 +61,25 @@ func TestAPILoad(t *testing.T) {
 	}
 }
 
+func TestCheckAnyURL(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"https://verification.example.com/webhook": true,
+		"http://shop.example.com:8080/hooks?a=b":   true,
+		"http://127.0.0.1:4242/webhook":            true,
+		"http://[::1]:4242":                        true,
+		"ftp://example.com/":                       false,
+		"https://user:pass@example.com/":           false,
+		"https:///webhook":                         false,
+		"https://example.com/#here":                false,
+		"/webhook":                                 false,
+		"":                                         false,
+	} {
+		if err := CheckAnyURL(text); (err == nil) != ok {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func TestCheckEndpointURL(t *testing.T) {
 	for text, ok := range map[string]bool{
 		"https://verification.example.com/webhook": true,

@@ -28,7 +28,7 @@ var (
 // checkStripe checks the settings that Stripe's API is called with.
 func (c *Config) checkStripe(found *problems) {
 	if c.StripeAPIKey != "" {
-		checkAPIKey(found, c.StripeAPIKey)
+		checkAPIKey(found, "STRIPE_API_KEY", c.StripeAPIKey)
 	}
 	c.checkStripeBase(found)
 	c.Livemode = strings.ToLower(c.Livemode)
@@ -93,19 +93,19 @@ func webhookSecretProblem(secret string) string {
 	return ""
 }
 
-// checkAPIKey checks a key that is set.
-func checkAPIKey(found *problems, key string) {
+// checkAPIKey checks a key that is set. name says where it is from.
+func checkAPIKey(found *problems, name, key string) {
 	switch {
 	case strings.ContainsAny(key, quotes):
-		found.add("STRIPE_API_KEY has quotes: give the key without them")
+		found.add("%s has quotes: give the key without them", name)
 	case strings.HasPrefix(key, "pk_"):
-		found.add("STRIPE_API_KEY is a publishable key: give a secret (sk_...) or restricted (rk_...) one")
+		found.add("%s is a publishable key: give a secret (sk_...) or restricted (rk_...) one", name)
 	case strings.HasPrefix(key, webhookSecretPrefix):
-		found.add("STRIPE_API_KEY is a webhook's signing secret: give a secret (sk_...) or restricted (rk_...) key, and the signing secret in STRIPE_WEBHOOK_SECRET")
+		found.add("%s is a webhook's signing secret: give a secret (sk_...) or restricted (rk_...) key, and the signing secret in STRIPE_WEBHOOK_SECRET", name)
 	case !strings.HasPrefix(key, "sk_") && !strings.HasPrefix(key, "rk_"):
-		found.add("STRIPE_API_KEY is not a key of Stripe: a secret key begins with sk_, a restricted one with rk_")
+		found.add("%s is not a key of Stripe: a secret key begins with sk_, a restricted one with rk_", name)
 	case len(key) > maxNameBytes || strings.ContainsFunc(key, notPrintable):
-		found.add("STRIPE_API_KEY has spaces, line breaks or other characters that a key never has, or over %d bytes: give the key and nothing else", maxNameBytes)
+		found.add("%s has spaces, line breaks or other characters that a key never has, or over %d bytes: give the key and nothing else", name, maxNameBytes)
 	}
 }
 
@@ -131,6 +131,7 @@ func (c *Config) checkAccounts(found *problems) {
 			return
 		}
 	}
+	c.checkKeyedAccounts(found)
 }
 
 // checkDenyCodes refuses an empty list. An empty variable is more often a mistake than a decision to pay for attempts that

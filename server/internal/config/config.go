@@ -17,7 +17,9 @@ type Config struct {
 	CallerMaxStreams    Count  `name:"caller-max-streams" env:"CALLER_MAX_STREAMS" default:"0" placeholder:"N" help:"The limit of open watches of each caller, 1 to 1000000, or 0 for CALLER_SHARE_PERCENT of GRPC_MAX_STREAMS. It needs named callers."`
 	CallerRate          Count  `name:"caller-rate" env:"CALLER_RATE" default:"0" placeholder:"N" help:"The limit of calls a second of each caller, 1 to 1000000, or 0 for no limit. It needs named callers."`
 
-	WebhookAddr string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:":4242" placeholder:"HOST:PORT" help:"The address of the webhook listener. Stripe sends to its path /webhook."`
+	WebhookAddr string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:":4242" placeholder:"HOST:PORT" help:"The address of the webhook listener. Stripe sends to its path WEBHOOK_PATH."`
+	WebhookPath string `name:"webhook-path" env:"WEBHOOK_PATH" default:"/webhook" placeholder:"PATH" help:"The path of the webhook listener that takes Stripe's events. Every other path is answered 404, also one that differs by a slash at the end."`
+	WebhookURL  string `name:"webhook-url" env:"WEBHOOK_URL" placeholder:"URL" help:"The URL at which Stripe reaches WEBHOOK_PATH, as it is registered at Stripe. Once a day the server looks at Stripe whether the endpoint with this URL sends what it needs. By default it looks at every endpoint for Identity events."`
 	AdminAddr   string `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"The address of /metrics, /livez, /readyz and /debug/pprof. Never open it to the internet."`
 
 	WebhookMaxConnections Count `name:"webhook-max-connections" env:"WEBHOOK_MAX_CONNECTIONS" default:"1000" placeholder:"N" help:"The limit of connections to the webhook listener, 10 to 100000. At the limit, another connection is closed for a new one: an unused one if over a quarter of the connections are unused, else the one that has been idle longest."`
@@ -46,9 +48,9 @@ type Config struct {
 	RedisWaitTimeout  Duration `name:"redis-wait-timeout" env:"REDIS_WAIT_TIMEOUT" default:"1s" placeholder:"DURATION" help:"How long a commit waits for those replicas: 10ms to 5s."`
 
 	StripeAPIKey            string `name:"stripe-api-key" env:"STRIPE_API_KEY" secret:"true" placeholder:"KEY" help:"Stripe's secret (sk_) or restricted (rk_) key. Without it, no retry is granted, nothing is read back from Stripe and nothing is caught up."`
-	StripeAPIKeyFile        string `name:"stripe-api-key-file" env:"STRIPE_API_KEY_FILE" placeholder:"PATH" help:"A file with STRIPE_API_KEY. The server reads it again when it changes."`
+	StripeAPIKeyFile        string `name:"stripe-api-key-file" env:"STRIPE_API_KEY_FILE" placeholder:"PATH" help:"A file with STRIPE_API_KEY. Where accounts have keys of their own, the first line is the default key, and each further line is the id of an account (acct_...), a space and its key. The server reads it again when it changes."`
 	StripeAPIBase           string `name:"stripe-api-base" env:"STRIPE_API_BASE" default:"https://api.stripe.com" placeholder:"URL" help:"The URL of Stripe's API. http:// is allowed for a loopback address only."`
-	StripeWebhookSecret     string `name:"stripe-webhook-secret" env:"STRIPE_WEBHOOK_SECRET" secret:"true" placeholder:"SECRET" help:"The signing secret of the webhook endpoint (whsec_...). During a roll, separate several secrets by commas. Required."`
+	StripeWebhookSecret     string `name:"stripe-webhook-secret" env:"STRIPE_WEBHOOK_SECRET" secret:"true" placeholder:"SECRET" help:"The signing secret of the webhook endpoint (whsec_...). During a roll, separate several secrets by commas. If endpoints of several Stripe accounts send here, write the id of the account (acct_...) and a space before its secret: its events do not name it. Required."`
 	StripeWebhookSecretFile string `name:"stripe-webhook-secret-file" env:"STRIPE_WEBHOOK_SECRET_FILE" placeholder:"PATH" help:"A file with STRIPE_WEBHOOK_SECRET. The server reads it again when it changes."`
 	Livemode                string `name:"livemode" env:"LIVEMODE" placeholder:"BOOL" help:"The mode of the events to accept: true for live, false for test. By default the mode of the API key, and without a key both."`
 	StripeAccounts          string `name:"stripe-accounts" env:"STRIPE_ACCOUNTS" placeholder:"IDS" help:"With Connect: the connected accounts (acct_...) whose sessions are kept, separated by commas. Events of other connected accounts are acknowledged and ignored. By default the sessions of all accounts are kept. Those of the platform itself always are."`
@@ -66,6 +68,9 @@ type Config struct {
 	DrainTimeout Duration `name:"drain-timeout" env:"DRAIN_TIMEOUT" default:"25s" placeholder:"DURATION" help:"How long a stop may take: 1s to 10m. Keep it shorter than the time after which the platform kills the process."`
 	LogLevel     string   `name:"log-level" env:"LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"The lowest level that is logged: debug, info, warn or error."`
 	LogFormat    string   `name:"log-format" env:"LOG_FORMAT" default:"json" placeholder:"FORMAT" help:"The format of log lines: json or text."`
+
+	// StripeAccountKeys has the lines of the file at StripeAPIKeyFile that name an account. Load sets it. See AccountKeys.
+	StripeAccountKeys string `kong:"-"`
 }
 
 // The values of RedisMode.

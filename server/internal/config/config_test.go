@@ -60,7 +60,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		GRPCAddr: "127.0.0.1:50051", WebhookAddr: ":4242", AdminAddr: "127.0.0.1:9090",
+		GRPCAddr: "127.0.0.1:50051", WebhookAddr: ":4242", WebhookPath: "/webhook", AdminAddr: "127.0.0.1:9090",
 		GRPCReflection: True, GRPCMaxStreams: 20_000, CallerSharePercent: 25,
 		WebhookMaxConnections: 1000, WebhookMaxInFlight: 256, GRPCMaxConnections: 21_000, GRPCMaxInFlight: 512,
 		RedisURL: plantedURL, RedisMode: "standalone", RedisKeyPrefix: "vs:",
@@ -153,7 +153,7 @@ func TestTableMatchesKong(t *testing.T) {
 
 func TestTableNamesTheFixedSettings(t *testing.T) {
 	want := map[string]string{
-		"GRPC_ADDR": "", "WEBHOOK_ADDR": ":4242", "ADMIN_ADDR": "127.0.0.1:9090", "REDIS_URL": "",
+		"GRPC_ADDR": "", "WEBHOOK_ADDR": ":4242", "WEBHOOK_PATH": "/webhook", "WEBHOOK_URL": "", "ADMIN_ADDR": "127.0.0.1:9090", "REDIS_URL": "",
 		"REDIS_MODE": "standalone", "REDIS_SENTINEL_MASTER": "", "REDIS_KEY_PREFIX": "vs:", "STRIPE_API_KEY": "",
 		"STRIPE_API_BASE": "https://api.stripe.com", "STRIPE_WEBHOOK_SECRET": "", "LIVEMODE": "", "MAX_RETRIES": "2", "CACHE_SESSIONS": "20000",
 		"REFERENCE_METADATA_KEY": "", "LOG_LEVEL": "info", "LOG_FORMAT": "json", "GRPC_INSECURE": "false",

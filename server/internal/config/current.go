@@ -11,8 +11,8 @@ import (
 // Current has the settings that files can change while the server runs. Read a value each time that it is needed: it is the complete
 // old value or the complete new value. It is safe for concurrent use.
 type Current struct {
-	webhookSecrets atomic.Pointer[[]verification.Secret]
-	apiKey         atomic.Pointer[verification.Secret]
+	webhookSecrets atomic.Pointer[webhookSecrets]
+	apiKeys        atomic.Pointer[apiKeys]
 	redis          atomic.Pointer[RedisTarget]
 	redisTLS       atomic.Pointer[tls.Config] // nil: plain text
 
@@ -23,7 +23,7 @@ type Current struct {
 func NewCurrent(c *Config) (*Current, error) {
 	var v Current
 	v.takeWebhookSecrets(c)
-	v.takeAPIKey(c)
+	v.takeAPIKeys(c)
 	v.sentinelUsername.Store(&c.RedisSentinelUsername)
 	v.sentinelPassword.Store(&c.RedisSentinelPassword)
 	if err := v.takeRedis(c); err != nil {
@@ -35,10 +35,36 @@ func NewCurrent(c *Config) (*Current, error) {
 }
 
 // WebhookSecrets returns the signing secrets, in the order of the setting.
-func (v *Current) WebhookSecrets() []verification.Secret { return *v.webhookSecrets.Load() }
+func (v *Current) WebhookSecrets() []verification.Secret { return v.webhookSecrets.Load().all }
 
-// APIKey returns Stripe's key; empty if none is set.
-func (v *Current) APIKey() verification.Secret { return *v.apiKey.Load() }
+// WebhookAccount returns the account whose endpoint has this signing secret; empty if the setting does not say it.
+func (v *Current) WebhookAccount(secret verification.Secret) string {
+	return v.webhookSecrets.Load().accounts[secret.Reveal()]
+}
+
+// webhookSecrets are the signing secrets of the endpoints, and the accounts of some of them.
+type webhookSecrets struct {
+	all      []verification.Secret
+	accounts map[string]string // by secret
+}
+
+// apiKeys are Stripe's keys.
+type apiKeys struct {
+	first verification.Secret            // the default
+	own   map[string]verification.Secret // by account
+	keyed []string                       // Config.KeyedAccounts
+}
+
+// APIKey returns Stripe's key for the accounts that have none of their own; empty if none is set.
+func (v *Current) APIKey() verification.Secret { return v.apiKeys.Load().first }
+
+// AccountKey returns the key of an account's own; empty if it has none.
+func (v *Current) AccountKey(account string) verification.Secret {
+	return v.apiKeys.Load().own[account]
+}
+
+// KeyedAccounts returns the accounts that have a key of their own, apart from the account of the default key.
+func (v *Current) KeyedAccounts() []string { return v.apiKeys.Load().keyed }
 
 // RedisCredentials returns the user and password for Redis, empty if none are set.
 func (v *Current) RedisCredentials() (username, password string) {
@@ -55,16 +81,19 @@ func (v *Current) SentinelCredentials() (username, password string) {
 func (v *Current) RedisTLS() *tls.Config { return v.redisTLS.Load() }
 
 func (v *Current) takeWebhookSecrets(c *Config) {
-	var secrets []verification.Secret
+	secrets := webhookSecrets{accounts: c.WebhookAccounts()}
 	for _, text := range c.WebhookSecrets() {
-		secrets = append(secrets, verification.Secret(text))
+		secrets.all = append(secrets.all, verification.Secret(text))
 	}
 	v.webhookSecrets.Store(&secrets)
 }
 
-func (v *Current) takeAPIKey(c *Config) {
-	key := verification.Secret(c.StripeAPIKey)
-	v.apiKey.Store(&key)
+func (v *Current) takeAPIKeys(c *Config) {
+	keys := apiKeys{first: verification.Secret(c.StripeAPIKey), own: map[string]verification.Secret{}, keyed: c.KeyedAccounts()}
+	for _, own := range c.AccountKeys() {
+		keys.own[own.Account] = verification.Secret(own.Key)
+	}
+	v.apiKeys.Store(&keys)
 }
 
 func (v *Current) takeRedis(c *Config) error {
@@ -94,7 +123,7 @@ func (v *Current) Watch(c *Config, watcher *reload.Watcher, conceal func(secrets
 			next, err := c.withAPIKey(text)
 			if err == nil {
 				conceal(next.Secrets()...)
-				v.takeAPIKey(next)
+				v.takeAPIKeys(next)
 			}
 			return err
 		}},

@@ -43,7 +43,11 @@ func (c *Config) Load() error {
 			found.add("%s_FILE: %w", s.env, err)
 		}
 	}
+	if c.StripeAPIKeyFile != "" {
+		c.StripeAPIKey, c.StripeAccountKeys = parseKeys(&found, c.StripeAPIKey)
+	}
 	c.checkListeners(&found)
+	c.checkWebhookPath(&found)
 	c.checkCallers(&found)
 	c.checkRedis(&found, unread["REDIS_URL"])
 	c.checkSentinel(&found, unread["REDIS_SENTINEL_PASSWORD"])

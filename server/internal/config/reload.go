@@ -8,17 +8,21 @@ func (c *Config) withWebhookSecret(text string) (*Config, error) {
 	next, found := *c, problems{}
 	next.StripeWebhookSecret = text
 	next.checkWebhookSecrets(&found)
+	next.checkKeyedAccounts(&found)
 	return &next, errors.Join(found...)
 }
 
-// withAPIKey returns the settings with the text that STRIPE_API_KEY_FILE has now. It refuses a key of the other mode,
-// because the key at the start decided which events are accepted.
+// withAPIKey returns the settings with the text that STRIPE_API_KEY_FILE has now. It refuses keys of the other mode, because
+// the key at the start decided which events are accepted.
 func (c *Config) withAPIKey(text string) (*Config, error) {
 	next, found := *c, problems{}
-	next.StripeAPIKey = text
-	checkAPIKey(&found, text)
+	next.StripeAPIKey, next.StripeAccountKeys = parseKeys(&found, text)
+	if len(found) == 0 {
+		checkAPIKey(&found, "STRIPE_API_KEY", next.StripeAPIKey)
+		next.checkKeyedAccounts(&found)
+	}
 	accepted, _ := c.EffectiveLivemode()
-	if live, known := keyMode(text); known && accepted != nil && live != *accepted {
+	if live, known := keyMode(next.StripeAPIKey); known && accepted != nil && live != *accepted {
 		found.add("STRIPE_API_KEY is a key of another mode than at the start: give a key of the same mode, or restart the server")
 	}
 	return &next, errors.Join(found...)

@@ -5,8 +5,33 @@ import (
 	"strings"
 )
 
-// WebhookSecrets returns the secrets in StripeWebhookSecret, in their order.
-func (c *Config) WebhookSecrets() []string { return list(c.StripeWebhookSecret) }
+// WebhookSecrets returns the secrets in StripeWebhookSecret, in their order and without their accounts.
+func (c *Config) WebhookSecrets() []string {
+	items := list(c.StripeWebhookSecret)
+	for i, item := range items {
+		_, items[i] = ofAccount(item)
+	}
+	return items
+}
+
+// WebhookAccounts returns the account of each secret of StripeWebhookSecret that has one.
+func (c *Config) WebhookAccounts() map[string]string {
+	accounts := map[string]string{}
+	for _, item := range list(c.StripeWebhookSecret) {
+		if account, secret := ofAccount(item); account != "" {
+			accounts[secret] = account
+		}
+	}
+	return accounts
+}
+
+// ofAccount splits "acct_... text". account is empty if the item has another form.
+func ofAccount(item string) (account, text string) {
+	if fields := strings.Fields(item); len(fields) == 2 && accountPattern.MatchString(fields[0]) {
+		return fields[0], fields[1]
+	}
+	return "", item
+}
 
 // Accounts returns the connected accounts in StripeAccounts, or nil if all are accepted.
 func (c *Config) Accounts() []string {
@@ -45,6 +70,15 @@ func (c *Config) EffectiveLivemode() (live *bool, warning string) {
 	return nil, "live events and test events are both accepted: set LIVEMODE=true or LIVEMODE=false"
 }
 
+// organization is in the prefix of the keys of an organization: sk_org_live_...
+const organization = "org_"
+
+// ofOrganization reports whether a key is of an organization.
+func ofOrganization(key string) bool {
+	_, rest, _ := strings.Cut(key, "_")
+	return strings.HasPrefix(rest, organization)
+}
+
 // keyMode returns the mode that the prefix of a key says: sk_live_, rk_test_, and for the keys of an organization
 // sk_org_live_ (docs.stripe.com/keys). known is false if the prefix says none.
 func keyMode(key string) (live, known bool) {
@@ -52,7 +86,7 @@ func keyMode(key string) (live, known bool) {
 	if kind != "sk" && kind != "rk" {
 		return false, false
 	}
-	rest = strings.TrimPrefix(rest, "org_")
+	rest = strings.TrimPrefix(rest, organization)
 	live = strings.HasPrefix(rest, "live_")
 	return live, live || strings.HasPrefix(rest, "test_")
 }

@@ -35,7 +35,9 @@ type Setting struct {
 func Table() []Setting {
 	var table []Setting
 	for field := range reflect.TypeFor[Config]().Fields() {
-		table = append(table, describe(field))
+		if setting := describe(field); setting.Flag != "" {
+			table = append(table, setting)
+		}
 	}
 	return table
 }
@@ -78,6 +80,9 @@ func (c *Config) Redacted() []slog.Attr {
 	values := reflect.ValueOf(c).Elem()
 	for i := range values.NumField() {
 		setting := describe(values.Type().Field(i))
+		if setting.Flag == "" {
+			continue
+		}
 		shown := fmt.Sprint(values.Field(i).Interface())
 		if setting.Secret && shown != "" {
 			shown = concealed
@@ -90,11 +95,14 @@ func (c *Config) Redacted() []slog.Attr {
 	return attrs
 }
 
-// Secrets returns every secret that is set, so that the log can conceal it in any text: the API key, the webhook secrets and
+// Secrets returns every secret that is set, so that the log can conceal it in any text: the API keys, the webhook secrets and
 // the passwords of Redis and its Sentinels.
 func (c *Config) Secrets() []string {
 	secrets := []string{c.StripeAPIKey, c.RedisSentinelPassword}
 	secrets = append(secrets, c.WebhookSecrets()...)
+	for _, own := range c.AccountKeys() {
+		secrets = append(secrets, own.Key)
+	}
 	if target, err := c.RedisTarget(); err == nil {
 		secrets = append(secrets, target.Password)
 	}

@@ -7,10 +7,18 @@ import (
 	"slices"
 )
 
-// Warnings returns a sentence for the log for each setting that is safe in some networks and unsafe in others. Such a setting
-// does not keep the server from starting. Call it after Load. No sentence contains a secret.
+// Warnings returns a sentence for the log for each setting that is safe or complete in some places and not in others. Such a
+// setting does not keep the server from starting. Call it after Load. No sentence contains a secret.
 func (c *Config) Warnings() []string {
-	return slices.Concat(c.warnOfRedis(), c.warnOfFiles())
+	return slices.Concat(c.warnOfRedis(), c.warnOfFiles(), c.warnOfOrganization(), c.warnOfPath())
+}
+
+// warnOfOrganization warns if nothing names the accounts of an organization. Its key has no account of its own.
+func (c *Config) warnOfOrganization() []string {
+	if !ofOrganization(c.StripeAPIKey) || c.StripeAccounts != "" || len(c.KeyedAccounts()) > 0 {
+		return nil
+	}
+	return []string{"STRIPE_API_KEY is a key of an organization, and STRIPE_ACCOUNTS names no account: an account is caught up only after its first event, so name the accounts"}
 }
 
 // warnOfRedis warns if Redis is on another machine and has no TLS. The server does not refuse it: a private network, a mesh

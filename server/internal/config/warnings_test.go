@@ -35,6 +35,29 @@ func TestRedisInPlainTextIsWarnedAbout(t *testing.T) {
 	}
 }
 
+// There is a warning about a URL whose path this server answers 404.
+func TestAnotherPathIsWarnedAbout(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://a.example/stripe":           "",
+		"https://a.example/stripe?connect=1": "",
+		"https://a.example/stripe/":          "every webhook gets 404",
+		"https://a.example/":                 "is not /stripe (WEBHOOK_PATH)",
+		"https://a.example":                  "is not /stripe (WEBHOOK_PATH)",
+		"":                                   "",
+	} {
+		t.Run(url, func(t *testing.T) {
+			c := valid(t, "REDIS_URL=redis://127.0.0.1", "WEBHOOK_PATH=/stripe", "WEBHOOK_URL="+url)
+			if err := c.Load(); err != nil {
+				t.Fatal(err)
+			}
+			checkWarnings(t, c.Warnings(), "WEBHOOK_URL", want)
+		})
+	}
+	if got := PathMismatch("https://a.example", "/"); got != "" {
+		t.Errorf("the root: %s", got)
+	}
+}
+
 // There is a warning about a file that every user of the machine can change, and about a secret that they can read.
 func TestFilesOpenToEveryUserAreWarnedAbout(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -93,5 +116,28 @@ func checkWarnings(t *testing.T, got []string, env, want string) {
 	}
 	if strings.Contains(strings.Join(got, ""), "planted") {
 		t.Errorf("a secret is in %q", got)
+	}
+}
+
+// TestOrganizationWithoutAccountsIsWarnedAbout: its key alone does not say what to catch up.
+func TestOrganizationWithoutAccountsIsWarnedAbout(t *testing.T) {
+	for name, test := range map[string]struct {
+		changes []string
+		want    bool
+	}{
+		"an organization":              {[]string{"STRIPE_API_KEY=sk_org_test_planted"}, true},
+		"an organization and accounts": {[]string{"STRIPE_API_KEY=sk_org_test_planted", "STRIPE_ACCOUNTS=acct_1"}, false},
+		"an organization and a key":    {[]string{"STRIPE_API_KEY_FILE=" + keyFile(t, "sk_org_test_planted", "acct_1 sk_test_planted")}, false},
+		"an account":                   {[]string{"STRIPE_API_KEY=sk_test_planted"}, false},
+		"no key":                       {nil, false},
+	} {
+		c := valid(t, test.changes...)
+		if err := c.Load(); err != nil {
+			t.Fatal(err)
+		}
+		warnings := strings.Join(c.Warnings(), "\n")
+		if got := strings.Contains(warnings, "a key of an organization, and STRIPE_ACCOUNTS names no account"); got != test.want || strings.Contains(warnings, "planted") {
+			t.Errorf("%s: warned %v; want %v:\n%s", name, got, test.want, warnings)
+		}
 	}
 }

@@ -35,8 +35,12 @@ type Config struct {
 	AdminAddr   string `name:"admin-addr" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"The address of /metrics, /livez, /readyz and /debug/pprof."`
 	StripeAddr  string `name:"stripe-addr" default:"127.0.0.1:12111" placeholder:"HOST:PORT" help:"The address of the simulated Stripe: its API, its hosted page, and at / a list of the sessions."`
 	PortOffset  int    `name:"port-offset" default:"0" placeholder:"N" help:"A number that is added to each of the four ports, to run a second dev beside the first: --port-offset 100."`
+	Payload     string `name:"payload-style" default:"snapshot" enum:"snapshot,thin,both" placeholder:"STYLE" help:"The style of the events that the simulated Stripe sends: snapshot, thin or both."`
 	LogLevel    string `name:"log-level" default:"warn" placeholder:"LEVEL" help:"The lowest level that is logged: debug, info, warn or error."`
 }
+
+// payloadStyles has the styles by their names in the flag. An empty name is a snapshot.
+var payloadStyles = map[string]stripesim.Style{"thin": stripesim.Thin, "both": stripesim.Both}
 
 // Run runs the server with an embedded Redis and a simulated Stripe until ctx ends. It writes to out what to try, then one line for
 // each event, retry and watch. Nothing is kept.
@@ -103,6 +107,7 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, out io.Writer) erro
 	err = server.Run(running, func(addrs app.Addrs) {
 		endpoint := stripesim.Endpoint{
 			URL: "http://" + addrs.Webhook.String() + webhook.Path, Secrets: []string{webhookSecret},
+			Style: payloadStyles[c.Payload], NamesSnapshot: 1,
 		}
 		if err := stripe.SetEndpoints(endpoint); err != nil {
 			fail(fmt.Errorf("the simulated Stripe cannot send webhooks: %w", err))

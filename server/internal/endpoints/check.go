@@ -1,15 +1,15 @@
 package endpoints
 
 import (
+	"encoding/json"
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
+	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/verification"
-	"example.com/verification-status/server/internal/webhook"
 )
 
 // findings are the result of a check, one line each.
@@ -22,40 +22,39 @@ func (f *findings) problem(format string, args ...any) {
 	f.problems = append(f.problems, fmt.Sprintf(format, args...))
 }
 
-// examine checks the endpoints with the URL target. live is the expected mode, or nil for both. base is the URL of the API, for the
-// commands that fix a problem.
-func examine(all []stripeapi.Endpoint, target string, live *bool, base string) findings {
+// examine checks the endpoints with the URL target. live is the expected mode, or nil for both. path is the path that the server
+// answers. base is the URL of the API, for the commands that fix a problem.
+func examine(all []stripeapi.Endpoint, target string, live *bool, path, base string) findings {
 	var f findings
-	var ours, ids, others []string
+	var ours, others []stripeapi.Endpoint
+	fine := ""
 	for _, e := range all {
 		if !sameURL(e.URL, target) {
-			others = append(others, e.ID+" "+e.URL)
+			others = append(others, e)
 			continue
 		}
 		problems := len(f.problems)
 		f.examineOne(e, live, base)
-		f.notes = append(f.notes, fmt.Sprintf("%s: the API version of its events is %s; the server takes any", e.ID, version(e)))
-		if ids = append(ids, e.ID); problems == len(f.problems) {
-			ours = append(ours, e.ID)
+		if ours = append(ours, e); problems == len(f.problems) && fine == "" {
+			fine = e.ID
 		}
 	}
-	switch len(ids) {
+	switch len(ours) {
 	case 0:
 		other := "it has no other one"
 		if len(others) > 0 {
-			other = "it has " + strings.Join(others, ", ")
+			other = "it has " + named(others)
 		}
-		f.problem("Stripe has no webhook endpoint with this URL (%s): server webhook-endpoint create --url %s", other, quote(target))
+		f.problem("In the account and mode of the API key, Stripe has no webhook endpoint with this URL (%s): server webhook-endpoint create --url %s", other, quote(target))
 	case 1:
 	default:
-		f.notes = append(f.notes, fmt.Sprintf("%s have the same URL. If one is for connected accounts, which only the Dashboard shows, list the signing secrets of both in STRIPE_WEBHOOK_SECRET. If both are of the same kind, every event arrives twice: in the Dashboard, delete the one whose secret is not in STRIPE_WEBHOOK_SECRET",
-			strings.Join(ids, " and ")))
+		f.noteSameURL(ours)
 	}
-	if u, err := url.Parse(target); err == nil && u.Path != webhook.Path {
-		f.notes = append(f.notes, fmt.Sprintf("the path of this URL is not %s, the only one that the server answers: a proxy in front of the server must change it", webhook.Path))
+	if mismatch := config.PathMismatch(target, path); mismatch != "" {
+		f.notes = append(f.notes, mismatch)
 	}
 	if len(f.problems) == 0 {
-		f.notes = append([]string{fmt.Sprintf("ok: %s sends all %d types of identity.verification_session events to this URL", ours[0], len(verification.EventTypes))}, f.notes...)
+		f.notes = append([]string{fmt.Sprintf("ok: %s sends all %d types of identity.verification_session events to this URL", fine, len(verification.EventTypes))}, f.notes...)
 	}
 	return f
 }
@@ -65,66 +64,99 @@ func (f *findings) examineOne(e stripeapi.Endpoint, live *bool, base string) {
 		f.problem("%s is of %s, but events of %s are expected: use the API key of that mode, or change LIVEMODE", e.ID, mode(e.Livemode), mode(*live))
 	}
 	if !e.Enabled {
-		f.problem("%s is disabled, so that Stripe sends it nothing: %s", e.ID, curl(base, e.ID, "-d disabled=false"))
+		f.problem("%s is disabled, so that Stripe sends it nothing: %s", e.ID, enable(base, e))
 	}
-	missing := missingEvents(e)
-	if len(missing) == 0 {
+	if missing := missingEvents(e); len(missing) > 0 {
+		why, wanted := "", slices.Clone(e.EnabledEvents)
+		if slices.Contains(wanted, "*") {
+			why, wanted = ` ("*" does not include it; if another product needs "*", add the type in the Dashboard)`, nil
+		}
+		for _, eventType := range verification.EventTypes {
+			wanted = append(wanted, nameOf(e, eventType))
+		}
+		f.problem("%s does not send %s%s: %s", e.ID, strings.Join(missing, ", "), why, setEvents(base, e, unique(wanted)))
+	}
+	if e.Thin {
+		f.notes = append(f.notes, fmt.Sprintf("%s: %s", e.ID, thinCost))
 		return
 	}
-	why, wanted := "", slices.Clone(e.EnabledEvents)
-	if slices.Contains(wanted, "*") {
-		why, wanted = ` ("*" does not include it; if another product needs "*", add the type in the Dashboard)`, nil
+	f.notes = append(f.notes, fmt.Sprintf("%s: the API version of its events is %s; the server takes any", e.ID, version(e)))
+}
+
+// thinCost says what an endpoint for thin events costs.
+const thinCost = "its events are thin: each costs the server one read at Stripe, where a snapshot event costs none. Stripe permits 25 reads a second for an endpoint, and counts them in the account's allowance"
+
+// noteSameURL says what several endpoints with one URL mean.
+func (f *findings) noteSameURL(ours []stripeapi.Endpoint) {
+	var ids []string
+	styles := map[bool]bool{}
+	for _, e := range ours {
+		ids = append(ids, e.ID)
+		styles[e.Thin] = true
+	}
+	list := strings.Join(ids, " and ")
+	if len(styles) == 2 {
+		f.notes = append(f.notes, list+" have the same URL, with both styles of events. That is fine: the server counts each change once. A thin event that arrives before the snapshot event of its change can cost a read. List the signing secrets of all in STRIPE_WEBHOOK_SECRET")
+	}
+	if len(ours) > len(styles) {
+		f.notes = append(f.notes, list+" have the same URL. If one is for connected accounts, which only the Dashboard shows, list the signing secrets of both in STRIPE_WEBHOOK_SECRET. If both are of the same kind, every event arrives twice: in the Dashboard, delete the one whose secret is not in STRIPE_WEBHOOK_SECRET")
+	}
+}
+
+func unique(texts []string) []string {
+	var kept []string
+	for _, text := range texts {
+		if !slices.Contains(kept, text) {
+			kept = append(kept, text)
+		}
+	}
+	return kept
+}
+
+// enable returns a command that enables an endpoint.
+func enable(base string, e stripeapi.Endpoint) string {
+	if byV2(e) {
+		return curlV2(base, e.ID+"/enable")
+	}
+	return curl(base, e.ID, "-d disabled=false")
+}
+
+// setEvents returns a command that sets the types of events of an endpoint.
+func setEvents(base string, e stripeapi.Endpoint, types []string) string {
+	if byV2(e) {
+		body, _ := json.Marshal(map[string][]string{"enabled_events": types}) // texts always encode
+		return curlV2(base, e.ID, "-H 'Content-Type: application/json'", "-d "+quote(string(body)))
 	}
 	var fields []string
-	for _, eventType := range append(wanted, verification.EventTypes...) {
-		field := "-d " + quote("enabled_events[]="+eventType)
-		if !slices.Contains(fields, field) {
-			fields = append(fields, field)
-		}
+	for _, eventType := range types {
+		fields = append(fields, "-d "+quote("enabled_events[]="+eventType))
 	}
-	f.problem("%s does not send %s%s: %s", e.ID, strings.Join(missing, ", "), why, curl(base, e.ID, fields...))
+	return curl(base, e.ID, fields...)
 }
 
-// missingEvents returns the types that the server needs and the endpoint does not get. "*" does not include redacted:
-// https://docs.stripe.com/api/events/types.
-func missingEvents(e stripeapi.Endpoint) []string {
-	var missing []string
-	for _, eventType := range verification.EventTypes {
-		all := slices.Contains(e.EnabledEvents, "*") && eventType != verification.EventRedacted
-		if !all && !slices.Contains(e.EnabledEvents, eventType) {
-			missing = append(missing, eventType)
-		}
-	}
-	return missing
-}
-
-// sameURL reports whether two URLs address the same endpoint. A slash at the end makes a different URL.
-func sameURL(a, b string) bool {
-	return a == b || normal(a) == normal(b)
-}
-
-func normal(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return text
-	}
-	u.Scheme, u.Host = strings.ToLower(u.Scheme), strings.ToLower(u.Host)
-	if u.Scheme == "https" {
-		u.Host = strings.TrimSuffix(u.Host, ":443")
-	}
-	if u.Path == "" {
-		u.Path = "/"
-	}
-	return u.String()
-}
+// byV2 reports whether an endpoint is changed through API v2: v1 does not show it, or does not know its style.
+func byV2(e stripeapi.Endpoint) bool { return e.V2 || e.Thin }
 
 // curl returns a command that changes an endpoint, for a shell with the key in STRIPE_API_KEY or its file in STRIPE_API_KEY_FILE.
 func curl(base, id string, args ...string) string {
-	target := strings.TrimSuffix(strings.TrimSuffix(base, "/"), "/v1") + "/v1/webhook_endpoints/" + id
+	return fmt.Sprintf(`curl -u "%s:" %s %s`, keyInShell, strings.Join(args, " "), address(base, "/v1/webhook_endpoints/"+id))
+}
+
+// curlV2 does the same through API v2.
+func curlV2(base, path string, args ...string) string {
+	args = append([]string{"-X POST", `-H "Authorization: Bearer ` + keyInShell + `"`, "-H 'Stripe-Version: " + stripeapi.DestinationsVersion + "'"}, args...)
+	return "curl " + strings.Join(args, " ") + " " + address(base, stripeapi.DestinationsPath+"/"+path)
+}
+
+const keyInShell = `${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}`
+
+// address returns a URL of the API as one word of a shell. base can end with the version, as in Stripe's documentation.
+func address(base, path string) string {
+	target := strings.TrimSuffix(strings.TrimSuffix(base, "/"), "/v1") + path
 	if !plainWord.MatchString(target) {
-		target = quote(target)
+		return quote(target)
 	}
-	return fmt.Sprintf(`curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" %s %s`, strings.Join(args, " "), target)
+	return target
 }
 
 // plainWord matches a text that is one word of a shell without quotes, such as most URLs.
@@ -149,8 +181,19 @@ func mode(live bool) string {
 }
 
 func version(e stripeapi.Endpoint) string {
-	if e.APIVersion == "" {
+	switch {
+	case e.Thin:
+		return "none"
+	case e.APIVersion == "":
 		return "the account's"
+	default:
+		return e.APIVersion
 	}
-	return e.APIVersion
+}
+
+func style(e stripeapi.Endpoint) string {
+	if e.Thin {
+		return "thin"
+	}
+	return "snapshot"
 }

@@ -13,10 +13,17 @@ import (
 )
 
 func TestExamine(t *testing.T) {
-	const hook, base = "https://verification.example.com/webhook", "https://api.stripe.com/"
+	const hook, path, base = "https://verification.example.com/webhook", "/webhook", "https://api.stripe.com/"
 	live, test := true, false
 	with := func(change func(*stripeapi.Endpoint)) stripeapi.Endpoint {
 		e := stripeapi.Endpoint{ID: "we_1", URL: hook, EnabledEvents: slices.Clone(verification.EventTypes), Enabled: true}
+		if change != nil {
+			change(&e)
+		}
+		return e
+	}
+	thin := func(change func(*stripeapi.Endpoint)) stripeapi.Endpoint {
+		e := with(func(e *stripeapi.Endpoint) { e.ID, e.Thin, e.V2, e.EnabledEvents = "ed_1", true, true, thinTypes() })
 		if change != nil {
 			change(&e)
 		}
@@ -48,11 +55,24 @@ func TestExamine(t *testing.T) {
 		"of the other mode": {[]stripeapi.Endpoint{with(nil)}, &live, []string{"we_1 is of test mode, but events of live mode are expected"}, []string{"takes any"}},
 		"three times": {[]stripeapi.Endpoint{with(nil), with(func(e *stripeapi.Endpoint) { e.ID = "we_3" }), with(func(e *stripeapi.Endpoint) { e.ID = "we_4" })}, &test,
 			nil, []string{"ok: we_1", "we_1", "we_3", "we_4", "we_1 and we_3 and we_4 have the same URL"}},
+		"thin": {[]stripeapi.Endpoint{thin(nil)}, &test, nil, []string{"ok: ed_1 sends all 6", "ed_1: its events are thin: each costs the server one read"}},
+		"both styles": {[]stripeapi.Endpoint{with(nil), thin(nil)}, &test, nil,
+			[]string{"ok: we_1", "we_1: the API version", "ed_1: its events are thin", "we_1 and ed_1 have the same URL, with both styles of events. That is fine"}},
+		"both styles and a copy": {[]stripeapi.Endpoint{with(nil), thin(nil), with(func(e *stripeapi.Endpoint) { e.ID = "we_5" })}, &test, nil,
+			[]string{"ok: we_1", "we_1", "ed_1", "we_5", "with both styles", "every event arrives twice"}},
+		"thin, disabled, with the star": {[]stripeapi.Endpoint{thin(func(e *stripeapi.Endpoint) { e.Enabled, e.EnabledEvents = false, []string{"*"} })}, &test, []string{
+			`ed_1 is disabled, so that Stripe sends it nothing: curl -X POST -H "Authorization: Bearer ${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}" -H 'Stripe-Version: ` + stripeapi.DestinationsVersion + `' https://api.stripe.com/v2/core/event_destinations/ed_1/enable`,
+			`ed_1 does not send v1.identity.verification_session.redacted ("*" does not include it`,
+		}, []string{"its events are thin"}},
+		"thin, with the names of snapshot events": {[]stripeapi.Endpoint{thin(func(e *stripeapi.Endpoint) { e.EnabledEvents = verification.EventTypes })}, &test,
+			[]string{"ed_1 does not send v1.identity.verification_session.created, v1.identity"}, []string{"its events are thin"}},
+		"of another transport": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.URL, e.Transport = "", "amazon_eventbridge" })}, &test,
+			[]string{"(it has we_1 amazon_eventbridge)"}, nil},
 		"everything at once": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.Enabled, e.EnabledEvents = false, nil }), with(func(e *stripeapi.Endpoint) { e.ID = "we_3" })}, &live,
 			[]string{"we_1 is of test mode", "we_1 is disabled", "we_1 does not send", "we_3 is of test mode"}, []string{"we_1", "we_3", "we_1 and we_3"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := examine(tc.all, hook, tc.live, base)
+			f := examine(tc.all, hook, tc.live, path, base)
 			for kind, lines := range map[string][2][]string{"problems": {f.problems, tc.problems}, "notes": {f.notes, tc.notes}} {
 				got, want := lines[0], lines[1]
 				if len(got) != len(want) {
@@ -78,7 +98,7 @@ func TestExamineFixesTypes(t *testing.T) {
 		"star":   {[]string{"*"}, 6},
 	} {
 		e := stripeapi.Endpoint{ID: "we_1", URL: "https://a.example/", EnabledEvents: tc.has, Enabled: true}
-		line := examine([]stripeapi.Endpoint{e}, "https://a.example", nil, "https://api.stripe.com").problems[0]
+		line := examine([]stripeapi.Endpoint{e}, "https://a.example", nil, "/webhook", "https://api.stripe.com").problems[0]
 		if n := strings.Count(line, "enabled_events[]="); n != tc.count || strings.Contains(line, "=*") ||
 			strings.Count(line, "-d 'enabled_events[]="+verification.EventVerified+"'") != 1 {
 			t.Errorf("%s: %s", name, line)
@@ -91,7 +111,8 @@ func TestPrintedCommandsKeepTheirValues(t *testing.T) {
 	const odd = `a';echo pwned;'$(echo pwned)`
 	const hook, base = "https://a.example/" + odd, "http://127.0.0.1:1/" + odd
 	e := stripeapi.Endpoint{ID: "we_1", URL: hook, EnabledEvents: []string{odd}}
-	for _, line := range append(examine([]stripeapi.Endpoint{e}, hook, nil, base).problems, examine(nil, hook, nil, base).problems...) {
+	thin := stripeapi.Endpoint{ID: "ed_1", URL: hook, EnabledEvents: []string{odd}, Thin: true}
+	for _, line := range slices.Concat(examine([]stripeapi.Endpoint{e, thin}, hook, nil, "/webhook", base).problems, examine(nil, hook, nil, "/webhook", base).problems) {
 		_, command, _ := strings.Cut(line, ": ")
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -123,9 +144,17 @@ func TestExamineBaseAndPath(t *testing.T) {
 		}
 	}
 	for target, noted := range map[string]bool{"https://a.example/webhook": false, "https://a.example/webhook?connect=1": false, "https://a.example/stripe": true, "https://a.example": true} {
-		notes := strings.Join(examine(nil, target, nil, "").notes, " ")
+		notes := strings.Join(examine(nil, target, nil, "/webhook", "").notes, " ")
 		if strings.Contains(notes, "is not /webhook") != noted {
 			t.Errorf("%s: %q", target, notes)
 		}
 	}
+}
+
+// thinTypes returns the types of thin events of Identity sessions.
+func thinTypes() (types []string) {
+	for _, eventType := range verification.EventTypes {
+		types = append(types, stripeapi.ThinType(eventType))
+	}
+	return types
 }

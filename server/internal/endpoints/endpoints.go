@@ -21,52 +21,83 @@ type New struct {
 	Connect     bool   `name:"connect" help:"Get the events of connected accounts, instead of those of the account itself. For both, register two endpoints, the second with a URL such as https://your-host/webhook?connect=1."`
 	APIVersion  string `name:"api-version" placeholder:"VERSION" help:"The API version of the events, such as 2023-10-16. It cannot be changed later. By default the version of the account. The server accepts any."`
 	Description string `name:"description" placeholder:"TEXT" help:"A description of the endpoint for Stripe's Dashboard."`
+	Thin        bool   `name:"thin" help:"Get thin events, by an event destination of Stripe's API v2. Each costs the server one read at Stripe; a snapshot event costs none. Do it only when no replica of an older version runs. An endpoint for snapshot events can have the same URL."`
 }
 
-const maxDescription = 5000 // bytes; Stripe's limit, in characters
+const (
+	maxDescription = 5000 // bytes; Stripe's limit, in characters
+	// defaultName is the name of an event destination without a description. Stripe requires one.
+	defaultName = "verification-status"
+)
 
 var versionPattern = regexp.MustCompile(`^20\d\d-\d\d-\d\d(\.[a-z]+)?$`)
 
-// Create registers an endpoint at Stripe. It returns an error if an endpoint with its URL exists. It writes the signing secret to out
-// only, as a line for the environment of serve, and messages for people to said.
+// Create registers an endpoint at Stripe. It returns an error if an endpoint with its URL and its style exists. It writes the signing
+// secret to out only, as a line for the environment of serve, and messages for people to said.
 func Create(ctx context.Context, api *config.API, n New, logger *slog.Logger, out, said io.Writer) error {
-	wrong := []error{cmp.Or(config.CheckEndpointURL(n.URL), api.CheckReachable(n.URL))}
-	if n.APIVersion != "" && !versionPattern.MatchString(n.APIVersion) {
-		wrong = append(wrong, errors.New("--api-version must be a version of Stripe's API, such as 2023-10-16 or 2026-08-26.dahlia"))
-	}
-	if len(n.Description) > maxDescription {
-		wrong = append(wrong, fmt.Errorf("--description must have at most %d bytes", maxDescription))
-	}
-	if err := errors.Join(wrong...); err != nil {
+	if err := n.check(api); err != nil {
 		return err
 	}
-	client, err := newClient(api, logger)
+	clients, err := newClients(api, logger)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
-	existing, err := client.Endpoints(ctx)
+	defer clients.Close()
+	existing, note, err := Read(ctx, clients)
 	if err != nil {
-		return fmt.Errorf("the webhook endpoints cannot be listed, so none was created: %w", err)
+		return fmt.Errorf("%w; nothing was created", err)
+	}
+	say := func(text string) { _, _ = fmt.Fprintln(said, text) }
+	if note != "" {
+		say(note)
 	}
 	for _, e := range existing {
-		if sameURL(e.URL, n.URL) {
+		if sameURL(e.URL, n.URL) && e.Thin == n.Thin {
 			return fmt.Errorf("%s has this URL already (%s, %s); nothing was created\n"+
 				"to check it: server webhook-endpoint check --url %s\n"+
 				"its signing secret is in Stripe's Dashboard, not in the API: copy it from there into STRIPE_WEBHOOK_SECRET, or delete %[1]s there and create it again",
 				e.ID, status(e.Enabled), mode(e.Livemode), quote(n.URL))
 		}
 	}
-	made, secret, err := client.CreateEndpoint(ctx, stripeapi.NewEndpoint(n))
+	if mismatch := config.PathMismatch(n.URL, api.WebhookPath); mismatch != "" {
+		say("warning: " + mismatch)
+	}
+	made, secret, err := n.register(ctx, clients.Client)
 	if err != nil {
 		return notCreated(err)
 	}
 	if _, err := fmt.Fprintf(out, "STRIPE_WEBHOOK_SECRET=%s\n", secret.Reveal()); err != nil {
 		return fmt.Errorf("%s was created, but its signing secret could not be written (%w): copy it from Stripe's Dashboard", made.ID, err)
 	}
-	_, _ = fmt.Fprintf(said, "%s was created (%s, %s). Give the line with its signing secret to serve as environment variable: Stripe's API does not show it again.\n",
-		made.ID, status(made.Enabled), mode(made.Livemode))
+	say(fmt.Sprintf("%s was created (%s, %s). Give the line with its signing secret to serve as environment variable: Stripe's API does not show it again.",
+		made.ID, status(made.Enabled), mode(made.Livemode)))
+	if made.Thin {
+		say(made.ID + ": " + thinCost)
+	}
 	return nil
+}
+
+// check returns an error that names everything that is wrong with a new endpoint.
+func (n New) check(api *config.API) error {
+	wrong := []error{cmp.Or(config.CheckEndpointURL(n.URL), api.CheckReachable(n.URL))}
+	switch {
+	case n.APIVersion != "" && n.Thin:
+		wrong = append(wrong, errors.New("--api-version is for snapshot events only: thin events have no version"))
+	case n.APIVersion != "" && !versionPattern.MatchString(n.APIVersion):
+		wrong = append(wrong, errors.New("--api-version must be a version of Stripe's API, such as 2023-10-16 or 2026-08-26.dahlia"))
+	}
+	if len(n.Description) > maxDescription {
+		wrong = append(wrong, fmt.Errorf("--description must have at most %d bytes", maxDescription))
+	}
+	return errors.Join(wrong...)
+}
+
+// register creates the endpoint: for thin events an event destination of API v2, else a webhook endpoint of API v1.
+func (n New) register(ctx context.Context, client *stripeapi.Client) (stripeapi.Endpoint, verification.Secret, error) {
+	if n.Thin {
+		return client.CreateDestination(ctx, stripeapi.NewDestination{URL: n.URL, Name: cmp.Or(n.Description, defaultName), Connect: n.Connect})
+	}
+	return client.CreateEndpoint(ctx, stripeapi.NewEndpoint{URL: n.URL, Connect: n.Connect, APIVersion: n.APIVersion, Description: n.Description})
 }
 
 func notCreated(err error) error {
@@ -77,13 +108,14 @@ func notCreated(err error) error {
 	case errors.Is(err, verification.ErrStripeUnavailable):
 		return fmt.Errorf("Stripe gave no answer, so the webhook endpoint might exist: check with server webhook-endpoint list: %w", err)
 	default:
-		return fmt.Errorf("no webhook endpoint was created: %w", err)
+		return fmt.Errorf("no webhook endpoint was created: %w", explain(err))
 	}
 }
 
-// List writes the webhook endpoints that Stripe has in the mode of the key to out, one line each.
-func List(ctx context.Context, api *config.API, logger *slog.Logger, out io.Writer) error {
-	existing, err := readEndpoints(ctx, api, logger)
+// List writes the webhook endpoints and event destinations that Stripe has in the mode of the key to out, one line each. It writes to
+// said which list could not be read.
+func List(ctx context.Context, api *config.API, logger *slog.Logger, out, said io.Writer) error {
+	existing, err := readAll(ctx, api, logger, said)
 	if err != nil {
 		return err
 	}
@@ -92,25 +124,25 @@ func List(ctx context.Context, api *config.API, logger *slog.Logger, out io.Writ
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "ID\tSTATUS\tMODE\tIDENTITY EVENTS\tAPI VERSION\tURL")
+	_, _ = fmt.Fprintln(table, "ID\tSTATUS\tMODE\tSTYLE\tIDENTITY EVENTS\tAPI VERSION\tURL")
 	for _, e := range existing {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d of %d\t%s\t%s\n", e.ID, status(e.Enabled), mode(e.Livemode),
-			len(verification.EventTypes)-len(missingEvents(e)), len(verification.EventTypes), version(e), e.URL)
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d of %d\t%s\t%s\n", e.ID, status(e.Enabled), mode(e.Livemode), style(e),
+			len(verification.EventTypes)-len(missingEvents(e)), len(verification.EventTypes), version(e), target(e))
 	}
 	return table.Flush()
 }
 
-// Check writes to out whether the endpoint with this URL sends what the server needs, and every problem. It returns an error if there
-// is a problem.
-func Check(ctx context.Context, api *config.API, url string, logger *slog.Logger, out io.Writer) error {
+// Check writes to out whether the endpoint with this URL sends what the server needs, and every problem. It writes to said which list
+// could not be read. It returns an error if there is a problem.
+func Check(ctx context.Context, api *config.API, url string, logger *slog.Logger, out, said io.Writer) error {
 	if err := config.CheckEndpointURL(url); err != nil {
 		return err
 	}
-	existing, err := readEndpoints(ctx, api, logger)
+	existing, err := readAll(ctx, api, logger, said)
 	if err != nil {
 		return err
 	}
-	found := examine(existing, url, api.Live(), api.StripeAPIBase)
+	found := examine(existing, url, api.Live(), api.WebhookPath, api.StripeAPIBase)
 	for _, line := range append(found.problems, found.notes...) {
 		if _, err := fmt.Fprintln(out, line); err != nil {
 			return err
@@ -126,17 +158,47 @@ func Check(ctx context.Context, api *config.API, url string, logger *slog.Logger
 	}
 }
 
-func readEndpoints(ctx context.Context, api *config.API, logger *slog.Logger) ([]stripeapi.Endpoint, error) {
-	client, err := newClient(api, logger)
+func readAll(ctx context.Context, api *config.API, logger *slog.Logger, said io.Writer) ([]stripeapi.Endpoint, error) {
+	clients, err := newClients(api, logger)
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
-	existing, err := client.Endpoints(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("the webhook endpoints cannot be listed: %w", err)
+	defer clients.Close()
+	existing, note, err := Read(ctx, clients)
+	if note != "" {
+		_, _ = fmt.Fprintln(said, note)
 	}
-	return existing, nil
+	return existing, err
+}
+
+// clients has a client for API v1, and one for the list of API v2 that logs nothing: that list is an extra, and the caller says why it
+// is missing.
+type clients struct {
+	*stripeapi.Client
+	quiet *stripeapi.Client
+}
+
+func newClients(api *config.API, logger *slog.Logger) (*clients, error) {
+	first, err := newClient(api, logger)
+	if err != nil {
+		return nil, err
+	}
+	quiet, err := newClient(api, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	return &clients{first, quiet}, nil
+}
+
+// Destinations implements Stripe.
+func (c *clients) Destinations(ctx context.Context) ([]stripeapi.Endpoint, error) {
+	return c.quiet.Destinations(ctx)
+}
+
+// Close closes both.
+func (c *clients) Close() {
+	c.Client.Close()
+	c.quiet.Close()
 }
 
 func newClient(api *config.API, logger *slog.Logger) (*stripeapi.Client, error) {

@@ -45,8 +45,14 @@ func (i *Ingest) applyThin(ctx context.Context, event verification.Event) (verif
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return current, verification.Outcome{}, err
 	case current.KnowsThin(event):
-		return i.commitThin(ctx, event, &answer{}) // it completes what the first delivery might have left undone
-	case i.config.Stripe == nil:
+		// It completes what the first delivery might have left undone. It is dropped if Update has an older copy of the record, which
+		// does not know the event.
+		session, outcome, err := i.commitThin(ctx, event, nil)
+		if err != nil || !outcome.Dropped {
+			return session, outcome, err
+		}
+	}
+	if i.config.Stripe == nil {
 		return current, verification.Outcome{}, verification.ErrStripeNotConfigured
 	}
 	ctx, cancel := context.WithTimeout(ctx, thinTimeout)
@@ -88,16 +94,25 @@ func (i *Ingest) readThin(ctx context.Context, event verification.Event) (sessio
 	return session, outcome, errOvertaken
 }
 
-// commitThin commits a thin event with an answer. outcome.Dropped is true if another input overtook the answer.
+// commitThin commits a thin event with an answer. outcome.Dropped is true if another input overtook the answer. Without an answer it
+// commits an event that the record knows, and outcome.Dropped is true if the record does not know it.
 func (i *Ingest) commitThin(ctx context.Context, event verification.Event, got *answer) (session verification.Session, outcome verification.Outcome, err error) {
 	defer i.sessions.lock(ctx, event.Object.ID)()
 	applied := uint32(0)
 	session, err = i.config.Store.Update(ctx, event.Object.ID, func(current verification.Session) (next verification.Session, write bool, err error) {
-		next, outcome = verification.ApplyThin(current, event, got.readFor(current))
+		read := verification.Read{}
+		switch {
+		case got != nil:
+			read = got.readFor(current)
+		case !current.KnowsThin(event):
+			outcome = verification.Outcome{Dropped: true}
+			return current, false, nil
+		}
+		next, outcome = verification.ApplyThin(current, event, read)
 		applied = next.Applied
 		return next, outcome.Write, nil
 	})
-	if err == nil && outcome.Write && !outcome.Duplicate {
+	if err == nil && got != nil && outcome.Write && !outcome.Duplicate {
 		got.committed.Store(uint64(applied) + 1)
 	}
 	return session, outcome, err

@@ -307,3 +307,41 @@ func TestALongReferenceIsLoggedOnce(t *testing.T) {
 		t.Errorf("log of two reads:\n%s", text)
 	}
 }
+
+// olderRecords has, in its next Update, an older copy of the record than its Get, as a replica can have after another one's commit.
+type olderRecords struct {
+	*records
+	older *verification.Session
+}
+
+func (r *olderRecords) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+	if older := r.older; older != nil {
+		r.older = nil
+		next, write, err := fn(*older)
+		switch {
+		case err != nil || !write:
+			return *older, err
+		case next.ID != id:
+			return *older, errors.New("the record was given another id")
+		}
+	}
+	return r.records.Update(ctx, id, fn)
+}
+
+// TestG16_AKnownThinEventAndAnOlderRecord: an event that Get knows and Update does not is read, and nothing is written twice.
+func TestG16_AKnownThinEventAndAnOlderRecord(t *testing.T) {
+	kept := &olderRecords{records: &records{}}
+	asked := says(failed, base+6)
+	into := New(Config{Store: kept, Stripe: asked, Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
+		WishCatchUp: func(context.Context, verification.Event) error { return nil }})
+	t.Cleanup(into.Close)
+	event := thinOf(event(2, 5, failed), "")
+	apply(t, into, event)
+	kept.older = &verification.Session{}
+	if outcome := apply(t, into, event); !outcome.Duplicate {
+		t.Errorf("outcome %+v, want a duplicate", outcome)
+	}
+	if session := kept.session(t); len(session.History) != 1 {
+		t.Errorf("history %+v, want one entry", session.History)
+	}
+}

@@ -31,7 +31,7 @@ type Store interface {
 	Walk(ctx context.Context, visit func(context.Context, verification.Session) error) error
 }
 
-// Config configures Jobs. All fields but SettledTTL are required.
+// Config configures Jobs. All fields but SettledTTL and the last two are required.
 type Config struct {
 	// Store keeps the sessions, the lists, the leases and the marks.
 	Store Store
@@ -41,6 +41,11 @@ type Config struct {
 	Clock func() time.Time
 	// Logger gets each job that was completed or failed.
 	Logger *slog.Logger
+	// CheckEndpoint returns what keeps Stripe's events from this server, as a set of bits. It returns an error if it cannot tell now,
+	// and is then called again. nil: there is no such job.
+	CheckEndpoint func(context.Context) (problems int64, err error)
+	// ShowEndpoint gets the result of the last check by any replica, every few minutes. It is required if CheckEndpoint is set.
+	ShowEndpoint func(problems int64)
 }
 
 // Jobs runs the jobs of one process. It is safe for concurrent use.
@@ -59,6 +64,9 @@ func (j *Jobs) Run(ctx context.Context) {
 	if j.config.SettledTTL > 0 {
 		jobs.Go(func() { j.keep(ctx, j.retention()) })
 	}
+	if j.config.CheckEndpoint != nil {
+		jobs.Go(func() { j.keep(ctx, j.endpoint()) })
+	}
 	jobs.Wait()
 }
 
@@ -66,6 +74,7 @@ func (j *Jobs) Run(ctx context.Context) {
 type job struct {
 	name  string // in the log
 	lease string
+	after time.Duration // before the first check whether the job is due
 	// due returns whether the job is due. It asks the store when the job was last completed.
 	due func(context.Context) (bool, error)
 	// do does the job and records its completion in the store. It calls keep before each step.
@@ -74,6 +83,9 @@ type job struct {
 
 // keep does a job whenever it is due, until ctx ends.
 func (j *Jobs) keep(ctx context.Context, work job) {
+	if work.after > 0 {
+		wait(ctx, work.after)
+	}
 	retry := firstRetry
 	for ctx.Err() == nil {
 		pause := lookEvery

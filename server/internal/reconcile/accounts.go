@@ -26,6 +26,8 @@ const (
 	markWished  = "catch-up:wished:"
 	markGranted = "catch-up:granted:"
 	markWish    = "catch-up:wish"
+	// markKey is Config.KeyID at the last run. 0 means that no run noted it.
+	markKey = "catch-up:key:"
 )
 
 // state holds the marks of one account.
@@ -37,6 +39,7 @@ type state struct {
 	left     int64
 	wished   int64
 	granted  int64
+	keyID    int64
 }
 
 // Behind is an account that is behind.
@@ -60,8 +63,9 @@ func sortedBehind(behind []Behind) []Behind {
 	return behind
 }
 
-// accounts returns the accounts to read: the platform, then every accepted connected account that the settings name, of
-// which the store knows a session, or that this process has seen before. The last ones count because the store can lose
+// accounts returns the accounts to read: the platform, then every accepted connected account that the settings name, that
+// has a key of its own, of which the store knows a session, or that this process has seen before. A key of an
+// organization has no platform. The last ones count because the store can lose
 // its data.
 func (u *run) accounts(ctx context.Context) ([]string, error) {
 	known, err := u.config.Store.Accounts(ctx)
@@ -73,7 +77,13 @@ func (u *run) accounts(ctx context.Context) ([]string, error) {
 	for _, account := range known {
 		u.seen[account] = true
 	}
-	accounts := []string{""}
+	for _, account := range u.config.Keyed() {
+		u.seen[account] = true
+	}
+	accounts := []string{}
+	if u.config.HasPlatform() {
+		accounts = append(accounts, "")
+	}
 	for account := range u.seen {
 		if account != "" && u.config.Accounts.Accept(account) {
 			accounts = append(accounts, account)
@@ -93,7 +103,7 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	}
 	names := []string{markLoss}
 	for _, account := range accounts {
-		names = append(names, markRestored+account, markBehind+account, markLeft+account, markWished+account, markGranted+account)
+		names = append(names, markRestored+account, markBehind+account, markLeft+account, markWished+account, markGranted+account, markKey+account)
 	}
 	marks, err := u.config.Store.Marks(ctx, names...)
 	if err != nil {
@@ -101,8 +111,10 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	}
 	states := make([]state, len(accounts))
 	for i, account := range accounts {
-		of := marks[1+5*i:]
-		states[i] = state{account: account, loss: marks[0], restored: of[0], behind: of[1], left: of[2], wished: of[3], granted: of[4]}
+		of := marks[1+6*i:]
+		states[i] = state{
+			account: account, loss: marks[0], restored: of[0], behind: of[1], left: of[2], wished: of[3], granted: of[4], keyID: of[5],
+		}
 	}
 	mathrand.Shuffle(len(states), func(i, j int) { states[i], states[j] = states[j], states[i] })
 	slices.SortStableFunc(states, func(a, b state) int { return cmp.Compare(a.rank(), b.rank()) })

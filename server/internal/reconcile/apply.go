@@ -60,6 +60,7 @@ func (w *walk) apply(ctx context.Context, b batch) error {
 			w.summary.Missed.add(outcome.Effect)
 			drift = append(drift, event.Object.ID)
 		}
+		w.noteListed(event.Object.ID)
 		w.summary.Events++
 		w.logProgress(w.account, event.Second)
 	}

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -80,6 +81,40 @@ func (m *fakeStore) Due(_ context.Context, partition int, by int64, skip, limit 
 	slices.Sort(ids)
 	ids = ids[min(skip, len(ids)):]
 	return ids[:min(limit, len(ids))], nil
+}
+
+func (m *fakeStore) Absent(_ context.Context, partition, skip, limit int) ([]string, error) {
+	if err := m.fail("absent", ""); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ids []string
+	for id, session := range m.sessions {
+		if session.IsAbsent() && partitionOf(id) == partition {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	ids = ids[min(skip, len(ids)):]
+	return ids[:min(limit, len(ids))], nil
+}
+
+// List returns one page of all sessions in a list, in the order of their ids.
+func (m *fakeStore) List(_ context.Context, query store.ListQuery) (store.ListPage, error) {
+	if err := m.fail("list", ""); err != nil {
+		return store.ListPage{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var page store.ListPage
+	for _, id := range slices.Sorted(maps.Keys(m.sessions)) {
+		session := m.sessions[id]
+		if (verification.RetryPolicy{}).Lists(session).Has(query.List) && len(page.Sessions) < query.Limit {
+			page.Sessions = append(page.Sessions, session)
+		}
+	}
+	return page, nil
 }
 
 func (m *fakeStore) Accounts(context.Context) ([]string, error) {

@@ -27,8 +27,11 @@ const (
 // Store is the part of the store that a catch-up needs.
 type Store interface {
 	store.CatchUp
-	// Get is store.Store's.
+	// Get and Update are store.Store's. Update only notes that Stripe does not know a session.
 	Get(ctx context.Context, id string) (verification.Session, error)
+	Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error)
+	// List is store.Lists'.
+	List(ctx context.Context, query store.ListQuery) (store.ListPage, error)
 	// Partitions is store.Feed's.
 	Partitions() int
 }
@@ -56,6 +59,15 @@ type Config struct {
 	// Accounts are the connected accounts to catch up, whether or not the store knows a session of them. Nothing is
 	// read of other accounts. If it is nil, a run catches up every account of which the store knows a session.
 	Accounts verification.Accounts
+	// Keyed returns the connected accounts that have an API key of their own. They are caught up like those in Accounts.
+	// nil means none.
+	Keyed func() []string
+	// HasPlatform reports whether there are events and sessions of the platform itself, which a key of an organization does
+	// not have. nil means yes.
+	HasPlatform func() bool
+	// KeyID returns a number, not 0, that identifies the API key for an account. If it has changed since the last run, the
+	// sessions that Stripe did not know are read again. nil means that the key never changes.
+	KeyID func(account string) int64
 	// Interval is the time between two runs of Loop, plus or minus a tenth. 0 means 15 minutes.
 	Interval time.Duration
 	// Overlap is how far before its cursor a run begins, by Stripe's clock. 0 means 10 minutes.
@@ -122,6 +134,15 @@ func New(config Config) (*Reconciler, error) {
 	}
 	if config.Observe == nil {
 		config.Observe = func(Summary, error) {}
+	}
+	if config.Keyed == nil {
+		config.Keyed = func() []string { return nil }
+	}
+	if config.HasPlatform == nil {
+		config.HasPlatform = func() bool { return true }
+	}
+	if config.KeyID == nil {
+		config.KeyID = func(string) int64 { return 1 }
 	}
 	visits, err := lru.New[string, visit](maxVisits)
 	if err != nil {

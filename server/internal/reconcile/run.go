@@ -44,6 +44,10 @@ type run struct {
 
 	unanswered int // sessions in a row without an answer of Stripe
 	retryLater []verification.Session
+
+	unknown  []verification.Session // due sessions that Stripe did not know
+	answered map[string]bool        // by account: whether a session of it was read with success
+	witness  map[string]string      // by account: a session of which an event was listed
 }
 
 // Run catches up once: first the events of the platform and of each connected account, then the sessions that are due. A
@@ -111,6 +115,9 @@ func (u *run) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := u.newKeys(ctx, states); err != nil {
+		return err
+	}
 	behind := []Behind{}
 	var platform, stop error // stop ends the run: no further account is read
 	answered, unanswered := 0, 0
@@ -129,8 +136,16 @@ func (u *run) catchUp(ctx context.Context) error {
 			continue
 		case ctx.Err() != nil:
 			return err
+		case errors.Is(err, verification.ErrStripeAccountRefused):
+			// The account decides about its access, and nobody here can change it. So it is not behind. Its events wait at
+			// Stripe.
+			u.summary.NoAccess++
+			if err := u.noteCaughtUp(ctx, s); err != nil {
+				return err
+			}
+			continue
 		case refused(err):
-			// One account that revoked its permission must not block the others.
+			// One account that refuses must not block the others.
 			u.config.Logger.Error("catch-up: Stripe refuses an account's events", "account", s.account, "error", err)
 			answered, unanswered = answered+1, 0
 			u.summary.Refused++
@@ -170,7 +185,7 @@ func (u *run) catchUp(ctx context.Context) error {
 // refused reports whether Stripe answered and refused the request, or must not be asked about the account.
 func refused(err error) bool {
 	var refusal *verification.StripeRefusedError
-	return errors.Is(err, verification.ErrStripeExcluded) || errors.Is(err, verification.ErrStripeUnauthorized) || errors.Is(err, verification.ErrStripeUnknown) || errors.As(err, &refusal)
+	return errors.Is(err, verification.ErrStripeExcluded) || errors.Is(err, verification.ErrStripeAccountRefused) || errors.Is(err, verification.ErrStripeUnauthorized) || errors.Is(err, verification.ErrStripeUnknown) || errors.As(err, &refusal)
 }
 
 // withRetries does one step. It tries again after a pause if Stripe is unavailable or if other writers were faster.

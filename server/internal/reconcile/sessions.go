@@ -38,7 +38,10 @@ func (u *run) due(ctx context.Context) error {
 			return err
 		}
 	}
-	return u.dueUnanswered()
+	if err := u.dueUnanswered(); err != nil {
+		return err
+	}
+	return u.noteAbsent(ctx)
 }
 
 // dueUnanswered decides about the sessions for which Stripe gave no answer. If Stripe answered for another session, these
@@ -113,6 +116,13 @@ func (u *run) dueSession(ctx context.Context, id string, now time.Time) (stays b
 	}
 	after, err := u.reread(ctx, before)
 	switch {
+	case errors.Is(err, verification.ErrStripeAccountRefused):
+		u.holdOffSession(before)
+		return true, nil
+	case errors.Is(err, verification.ErrStripeUnknown):
+		u.summary.Unknown++
+		u.unknown = append(u.unknown, before)
+		u.config.Logger.Warn("catch-up: Stripe does not know a session that is due", "session_id", id, "account", before.Account)
 	case refused(err) && (before.Account != "" || !errors.Is(err, verification.ErrStripeUnauthorized)):
 		u.summary.Unknown++
 		u.config.Logger.Warn("catch-up: Stripe refuses to return a session that is due", "session_id", id, "error", err)
@@ -126,6 +136,7 @@ func (u *run) dueSession(ctx context.Context, id string, now time.Time) (stays b
 	case err != nil:
 		return false, fmt.Errorf("reading session %s again: %w", id, err)
 	default:
+		u.noteAnswer(before.Account, true)
 		u.compare(before, after)
 	}
 	u.unanswered = 0
@@ -203,7 +214,8 @@ func (u *run) refresh(ctx context.Context, id string) (before, after verificatio
 		after, err = u.reread(ctx, verification.Session{ID: id, Account: account})
 		switch {
 		case refused(err):
-			if refusal == nil || !errors.Is(err, verification.ErrStripeUnknown) {
+			noSession := errors.Is(err, verification.ErrStripeUnknown) || errors.Is(err, verification.ErrStripeAccountRefused)
+			if refusal == nil || !noSession {
 				refusal = err
 			}
 		case ctx.Err() == nil && errors.Is(err, verification.ErrStripeUnavailable):

@@ -89,7 +89,7 @@ func TestReadsToNoAvailBecomeRare(t *testing.T) {
 	s, kept := newStripe(t), newFakeStore()
 	r := s.replica(kept, quiet)
 	stuck := processing(s, r, 1, "")[0]
-	kept.sessions["vs_nowhere"] = verification.Session{ID: "vs_nowhere", Revision: 1, State: verification.State{Status: "processing", UpdateTime: 1_790_000_000}}
+	kept.sessions["vs_nowhere"] = verification.Session{ID: "vs_nowhere", Account: "acct_1", Revision: 1, State: verification.State{Status: "processing", UpdateTime: 1_790_000_000}}
 	reads := 0
 	for range 4 * 24 { // a day
 		s.tick(15 * 60)

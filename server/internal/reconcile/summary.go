@@ -21,8 +21,8 @@ type Summary struct {
 	Behind []Behind
 
 	// Accounts is the number of accounts that were caught up, including the platform. Refused is the number of accounts
-	// whose events Stripe refused to list.
-	Accounts, Refused int
+	// whose events Stripe refused to list. NoAccess is the number of connected accounts that give no access at Stripe.
+	Accounts, Refused, NoAccess int
 	// Pages and Events count what was read of Stripe's list. Known counts the events that the sessions had before.
 	Pages, Events, Known int
 	// Missed counts the new events whose webhook should have come: the drift.
@@ -41,6 +41,8 @@ type Summary struct {
 	// Due counts the sessions that were due, Reread those that were read again, Changed those that a read changed, and
 	// Unknown those that Stripe refused to return. The other due sessions are held off.
 	Due, Reread, Changed, Unknown int
+	// Absent counts the sessions that left the lists, because Stripe did not know them for several runs.
+	Absent int
 	// Unanswered counts the due sessions for which Stripe gave no answer although it answered for others.
 	Unanswered int
 	// Unreadable counts the events and sessions that were skipped because this version cannot read the record, or because
@@ -108,7 +110,11 @@ func (s Summary) String() string {
 		state = "ended, but not complete"
 	}
 	fmt.Fprintf(&b, "catch-up %s (%v)\n", state, s.Took.Round(time.Millisecond))
-	fmt.Fprintf(&b, "  accounts: %d caught up, %d refused by Stripe\n", s.Accounts, s.Refused)
+	fmt.Fprintf(&b, "  accounts: %d caught up, %d refused by Stripe", s.Accounts, s.Refused)
+	if s.NoAccess > 0 {
+		fmt.Fprintf(&b, ", %d without access", s.NoAccess)
+	}
+	b.WriteByte('\n')
 	for n, behind := range s.Behind {
 		if n == maxBehind {
 			fmt.Fprintf(&b, "  behind:   %d more\n", len(s.Behind)-n)
@@ -128,6 +134,9 @@ func (s Summary) String() string {
 		fmt.Fprintf(&b, "  malformed: %s\n", strings.Join(s.MalformedIDs, " "))
 	}
 	fmt.Fprintf(&b, "  sessions: %d due; %d read again, %d of them changed, %d unknown to Stripe", s.Due, s.Reread, s.Changed, s.Unknown)
+	if s.Absent > 0 {
+		fmt.Fprintf(&b, ", %d of them for the third time and no longer listed", s.Absent)
+	}
 	if s.Unanswered > 0 {
 		fmt.Fprintf(&b, ", %d without an answer", s.Unanswered)
 	}
@@ -146,10 +155,10 @@ func (b Behind) because() string {
 
 // LogValue returns the summary as a group of attributes.
 func (s Summary) LogValue() slog.Value {
-	fields := []slog.Attr{slog.Duration("took", s.Took), slog.Int("accounts", s.Accounts), slog.Int("refused", s.Refused),
+	fields := []slog.Attr{slog.Duration("took", s.Took), slog.Int("accounts", s.Accounts), slog.Int("refused", s.Refused), slog.Int("no_access", s.NoAccess),
 		slog.Int("pages", s.Pages), slog.Int("events", s.Events), slog.Int("known", s.Known), slog.Int("missed", s.Missed.Sum()),
 		slog.Int("recent", s.Recent), slog.Int("announced", s.Announced), slog.Int("unlisted", s.Unlisted), slog.Int("malformed", s.Malformed), slog.Int("due", s.Due), slog.Int("reread", s.Reread),
-		slog.Int("changed", s.Changed), slog.Int("unknown", s.Unknown), slog.Int("unanswered", s.Unanswered),
+		slog.Int("changed", s.Changed), slog.Int("unknown", s.Unknown), slog.Int("absent", s.Absent), slog.Int("unanswered", s.Unanswered),
 		slog.Int("unreadable", s.Unreadable), slog.Int("behind", len(s.Behind))}
 	if len(s.Behind) > 0 {
 		var names []string

@@ -16,7 +16,7 @@ import (
 
 const (
 	// wishPoll is the longest time between two looks for wishes.
-	wishPoll = 20 * time.Second
+	wishPoll = 40 * time.Second
 	// listedAfter is how long Stripe can need to list an event. A walk that begins earlier proves nothing about it.
 	listedAfter = 10 * time.Second
 	// maxAnnounced bounds the thin events that wait for their snapshot event. The oldest ones go first.

@@ -1,6 +1,7 @@
 package stripeapi
 
 import (
+	"bytes"
 	"context"
 	"math"
 	"net/http"
@@ -33,6 +34,10 @@ const (
 	OperationEvent          Operation = "event"
 	OperationEndpoints      Operation = "endpoints"
 	OperationCreateEndpoint Operation = "create_endpoint"
+
+	OperationDestinations      Operation = "destinations"
+	OperationCreateDestination Operation = "create_destination"
+	OperationProbe             Operation = "probe"
 )
 
 // request is one request to Stripe.
@@ -43,7 +48,10 @@ type request struct {
 	purpose   verification.Purpose
 	account   string // the connected account; empty for the platform
 	form      *form.Values
-	version   string // Stripe-Version; empty for stripe-go's own
+	// json is a JSON body, which API v2 takes instead of a form.
+	json []byte
+	// version is the Stripe-Version. Empty means stripe-go's.
+	version string
 	// idempotencyKey is only for POST.
 	idempotencyKey string
 	// decode reads a 200. It returns "", or a fixed sentence that says why the answer cannot be used.
@@ -59,23 +67,30 @@ type answer struct {
 // raw makes stripe-go keep the bytes instead of decoding them. An answer that is not a JSON object still fails.
 type raw struct{ stripe.APIResource }
 
-// call makes one request. It returns ErrStripeExcluded if the account is not accepted. It takes the read from the budget
-// first, which answers at once, and then waits for a slot of the rate. A read that gets no slot uses no budget.
+// call makes one request. It returns ErrStripeExcluded if the account is not accepted, and ErrStripeUnknown if the key has
+// no account of its own and the request names none. It takes the read from the budget first, which answers at once, and
+// then waits for a slot of the rate. A read that gets no slot uses no budget.
 func (c *Client) call(ctx context.Context, r request) error {
 	if !c.config.Accounts.Accept(r.account) {
 		return verification.ErrStripeExcluded
+	}
+	if r.account == "" && !c.HasPlatform() {
+		return errNoPlatform
 	}
 	ctx, end := c.config.Trace(ctx, r.operation)
 	f := c.send(ctx, r)
 	end(f.outcome)
 	c.config.Observe(r.operation, f.outcome)
-	f.log(c.config.Logger, r.operation)
+	f.log(c.config.Logger, r)
 	return f.err
 }
 
 func (c *Client) send(caller context.Context, r request) fault {
 	ctx, cancel := context.WithTimeout(caller, c.config.Timeout)
 	defer cancel()
+	if r.account != "" && c.config.AccountRests(ctx, r.account) {
+		return fault{outcome: OutcomeAccountRests, err: errAccountRefused}
+	}
 	holder := shares.HolderOf(caller)
 	var read spent
 	if r.method == http.MethodGet {
@@ -88,23 +103,16 @@ func (c *Client) send(caller context.Context, r request) fault {
 		read.refund()
 		return busy(caller)
 	}
-	params := &stripe.Params{Context: ctx}
-	if r.account != "" {
-		params.SetStripeAccount(r.account)
-	}
-	if r.idempotencyKey != "" {
-		params.SetIdempotencyKey(r.idempotencyKey)
-	}
-	if r.version != "" {
-		params.Headers = http.Header{"Stripe-Version": {r.version}}
-	}
 	var response raw
 	started := c.config.Clock()
-	err := c.backend.CallRaw(r.method, r.path, c.config.Key().Reveal(), r.form, params, &response)
+	err := c.exchange(ctx, r, &response)
 	took := c.config.Clock().Sub(started)
 	if err != nil {
-		return classify(caller, r.method, err)
+		f := classify(caller, r, err)
+		c.noteAccount(caller, r.account, f)
+		return f
 	}
+	c.noteAccount(caller, r.account, fault{outcome: OutcomeOK})
 	last := response.LastResponse
 	if last.StatusCode != http.StatusOK {
 		return unavailable(caller, "an answer that is neither 200 nor an error: is STRIPE_API_BASE right?")
@@ -113,6 +121,29 @@ func (c *Client) send(caller context.Context, r request) fault {
 		return unavailable(caller, wrong)
 	}
 	return fault{outcome: OutcomeOK}
+}
+
+// exchange sends a request and reads its answer.
+func (c *Client) exchange(ctx context.Context, r request, response *raw) error {
+	key, header := c.addressOf(ctx, r.account)
+	params := &stripe.Params{Context: ctx, Headers: http.Header{}}
+	if header != "" {
+		params.Headers.Set(header, r.account)
+	}
+	if r.version != "" {
+		params.Headers.Set("Stripe-Version", r.version)
+	}
+	if r.idempotencyKey != "" {
+		params.SetIdempotencyKey(r.idempotencyKey)
+	}
+	if r.json == nil {
+		return c.backend.CallRaw(r.method, r.path, key.Reveal(), r.form, params, response)
+	}
+	sent, err := c.backend.NewRequest(r.method, r.path, key.Reveal(), "application/json", params)
+	if err != nil {
+		return err
+	}
+	return c.backend.Do(sent, bytes.NewBuffer(r.json), response)
 }
 
 // awaitSlot waits for a slot of the rate. Reads for PurposeAmbiguous have their own rate, which no other call can use up.

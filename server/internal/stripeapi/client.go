@@ -26,6 +26,17 @@ const (
 type Config struct {
 	// Key returns the current secret or restricted API key. It is called for every request, by many goroutines at once.
 	Key func() verification.Secret
+	// AccountKey returns the current key of a connected account's own, or "" if the account has none. nil means that no
+	// account has one. It is called like Key.
+	AccountKey func(account string) verification.Secret
+	// ByContext reports whether the requests for a connected account name it in Stripe-Context instead of Stripe-Account.
+	// nil means never. A key of an organization always does.
+	ByContext func(ctx context.Context, account string) bool
+	// AccountRests reports whether nothing is requested for a connected account now, because Stripe refused it before.
+	// nil means never. AccountRefused is called if Stripe refuses an account, and AccountAnswered if it answers a request
+	// for one. They can be nil. All are called by many goroutines at once.
+	AccountRests                    func(ctx context.Context, account string) bool
+	AccountRefused, AccountAnswered func(ctx context.Context, account string)
 	// Base is the URL of the API. Empty means Stripe's own.
 	Base string
 	// Accounts are the accepted connected accounts. No request is sent for another one. nil accepts all.
@@ -57,7 +68,7 @@ type Config struct {
 // Client calls Stripe's API. It is safe for concurrent use.
 type Client struct {
 	config    Config
-	backend   stripe.Backend
+	backend   *stripe.BackendImplementation
 	transport *http.Transport
 	ambiguous *shares.Schedule // the reads for PurposeAmbiguous
 	others    *shares.Schedule // all other requests: retries first
@@ -99,6 +110,7 @@ func New(config Config) (*Client, error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
+	config.setAccountHooks()
 	if config.Observe == nil {
 		config.Observe = func(Operation, Outcome) {}
 	}
@@ -106,19 +118,23 @@ func New(config Config) (*Client, error) {
 		config.Trace = func(ctx context.Context, _ Operation) (context.Context, func(Outcome)) { return ctx, func(Outcome) {} }
 	}
 	transport := newTransport()
+	backend, ok := stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
+		URL:               stripe.String(config.Base),
+		HTTPClient:        newHTTPClient(transport, config.Timeout),
+		MaxNetworkRetries: stripe.Int64(0),
+		EnableTelemetry:   stripe.Bool(false),
+		LeveledLogger:     silence{},
+	}).(*stripe.BackendImplementation)
+	if !ok {
+		return nil, errors.New("stripe-go's backend is of another type than in version 76")
+	}
 	return &Client{
 		config:    config,
 		transport: transport,
 		ambiguous: shares.NewSchedule(ambiguousRate*config.RatePerSecond, 1, 0),
 		others:    shares.NewSchedule(config.RatePerSecond, 2, config.CallerSharePercent),
 		budget:    newBudget(config.ReadsPerDay, config.CallerSharePercent, config.Clock, config.Logger),
-		backend: stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
-			URL:               stripe.String(config.Base),
-			HTTPClient:        newHTTPClient(transport, config.Timeout),
-			MaxNetworkRetries: stripe.Int64(0),
-			EnableTelemetry:   stripe.Bool(false),
-			LeveledLogger:     silence{},
-		}),
+		backend:   backend,
 	}, nil
 }
 

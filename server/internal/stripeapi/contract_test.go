@@ -106,7 +106,7 @@ func (r *relay) send(ctx context.Context, s *sent) (string, error) {
 // spec. Package stripeform checks it against Stripe's reference, which lists fewer names below options, and /v2. Then the test
 // changes each parameter name in turn, and both must refuse it. Otherwise only Stripe itself would find a wrong name.
 func TestRequestsAreStripes(t *testing.T) {
-	mock := startMock(t, "/v1/identity/verification_sessions", "/v1/identity/verification_sessions/{session}", "/v1/events", "/v1/events/{id}", "/v1/webhook_endpoints", "/v1/ephemeral_keys")
+	mock := startMock(t, "/v1/identity/verification_sessions", "/v1/identity/verification_sessions/{session}", "/v1/identity/verification_sessions/{session}/cancel", "/v1/events", "/v1/events/{id}", "/v1/webhook_endpoints", "/v1/ephemeral_keys")
 	get := "GET /v1/identity/verification_sessions/" + id
 	document := fields{"allowed_types": []string{"passport", "id_card"}, "require_id_number": true, "require_live_capture": false, "require_matching_selfie": true}
 	// Of options Stripe's spec knows document alone at a creation, but more in answers.
@@ -201,6 +201,28 @@ func TestRequestsAreStripes(t *testing.T) {
 				return err
 			},
 			names: []string{"limit", "limit", "starting_after"},
+		},
+		"list event destinations": {
+			answers: map[string]string{
+				"GET /v2/core/event_destinations?include[0]=webhook_endpoint.url&limit=100": pageOf("/v2/core/event_destinations?page=two", destination("ed_1", nil)),
+				"GET /v2/core/event_destinations?include[0]=webhook_endpoint.url&page=two":  pageOf(nil),
+			},
+			call: func(ctx context.Context, c *client) error {
+				_, err := c.Destinations(ctx)
+				return err
+			},
+			names: []string{"include[0]", "include[0]", "limit", "page"},
+		},
+		"create an event destination": {
+			answers: map[string]string{"POST /v2/core/event_destinations": encode(destination("ed_1", fields{"webhook_endpoint": fields{"url": hookURL, "signing_secret": "whsec_planted"}}))},
+			call: func(ctx context.Context, c *client) error {
+				_, _, err := c.CreateDestination(ctx, stripeapi.NewDestination{URL: hookURL, Name: "status", Connect: true})
+				return err
+			},
+			names: []string{"enabled_events[]", "event_payload", "events_from[]", "include[]", "name", "type", "webhook_endpoint[url]"},
+		},
+		"probe the permission to write": {
+			call: func(ctx context.Context, c *client) error { return c.ProbeWrite(ctx) },
 		},
 		"create a webhook endpoint": {
 			answers: map[string]string{"POST /v1/webhook_endpoints": encode(endpoint("we_1", fields{"secret": "whsec_planted"}))},

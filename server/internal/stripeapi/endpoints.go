@@ -3,7 +3,6 @@ package stripeapi
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"regexp"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/stripe/stripe-go/v76/form"
 
+	"example.com/verification-status/server/internal/stripeevent"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -22,17 +22,29 @@ const (
 	endpointPages    = 10
 	// endpointTries is how often a creation is tried while Stripe is unavailable.
 	endpointTries = 3
+
+	endpointType  = "webhook_endpoint"
+	statusEnabled = "enabled"
 )
 
 var (
-	endpointIDPattern     = regexp.MustCompile(`^we_[A-Za-z0-9_]{1,250}$`)
+	// endpointIDPattern has no prefix: Stripe's begin with we_ or ed_ today.
+	endpointIDPattern     = regexp.MustCompile(`^[A-Za-z0-9_]{1,255}$`)
 	endpointSecretPattern = regexp.MustCompile(`^whsec_[!-~]{1,249}$`)
 )
 
-// Endpoint is a webhook endpoint that is registered at Stripe. Its texts contain no control characters.
+// Endpoint is a webhook endpoint or another event destination that is registered at Stripe. Its texts contain no control
+// characters.
 type Endpoint struct {
-	ID  string
+	ID string
+	// URL is empty if Transport is not, or if Stripe does not show it.
 	URL string
+	// Transport is Stripe's name of another way than a webhook, such as amazon_eventbridge. It is empty for a webhook.
+	Transport string
+	// Thin is true if the endpoint gets thin events. API v1 does not say it.
+	Thin bool
+	// V2 is true if API v2 shows the endpoint. V1 of the API can show it too.
+	V2 bool
 	// EnabledEvents holds event types, or "*" for all types but those that must be named.
 	EnabledEvents []string
 	Enabled       bool
@@ -71,14 +83,9 @@ func (c *Client) Endpoints(ctx context.Context) ([]Endpoint, error) {
 			operation: OperationEndpoints, method: http.MethodGet, path: endpointsPath, form: filter, purpose: verification.PurposeLookup,
 			decode: func(a answer) (wrong string) {
 				var read []Endpoint
-				if read, more, wrong = decodeEndpoints(a.body); wrong != "" {
-					return wrong
-				}
+				read, after, more, wrong = c.decodeEndpoints(a.body)
 				all = append(all, read...)
-				if len(read) > 0 {
-					after = read[len(read)-1].ID
-				}
-				return ""
+				return wrong
 			},
 		})
 		if err != nil {
@@ -114,20 +121,26 @@ func (c *Client) CreateEndpoint(ctx context.Context, n NewEndpoint) (made Endpoi
 			return wrong
 		},
 	}
-	err = c.call(ctx, creation)
-	// The answer might be lost. Under the same key Stripe repeats it, including the secret.
-	for try := 1; errors.Is(err, verification.ErrStripeUnavailable) && try < endpointTries && pause(ctx, createPause); try++ {
-		err = c.call(ctx, creation)
-	}
-	if err != nil {
+	if err := c.callAgain(ctx, creation); err != nil {
 		return Endpoint{}, "", err
 	}
 	return made, secret, nil
 }
 
+// callAgain repeats a creation while Stripe is unavailable, since its answer might be lost. Under the same key Stripe repeats the
+// answer, including the secret.
+func (c *Client) callAgain(ctx context.Context, creation request) error {
+	err := c.call(ctx, creation)
+	for try := 1; errors.Is(err, verification.ErrStripeUnavailable) && try < endpointTries && pause(ctx, createPause); try++ {
+		err = c.call(ctx, creation)
+	}
+	return err
+}
+
 // endpointObject holds the fields of Stripe's object that are used.
 type endpointObject struct {
 	ID         string   `json:"id"`
+	Object     string   `json:"object"`
 	URL        string   `json:"url"`
 	Events     []string `json:"enabled_events"`
 	Status     string   `json:"status"`
@@ -136,45 +149,55 @@ type endpointObject struct {
 	Secret     string   `json:"secret"`
 }
 
-func decodeEndpoints(body []byte) (read []Endpoint, more bool, wrong string) {
+// decodeEndpoints decodes a page. last is the id from which the list continues. An object whose id cannot be used does not hide the
+// others.
+func (c *Client) decodeEndpoints(body []byte) (read []Endpoint, last string, more bool, wrong string) {
 	var list struct {
 		Object string           `json:"object"`
 		Data   []endpointObject `json:"data"`
 		More   bool             `json:"has_more"`
 	}
-	if json.Unmarshal(body, &list) != nil || list.Object != "list" {
-		return nil, false, "an answer that is not a list of webhook endpoints"
+	if stripeevent.Unmarshal(body, &list) != nil || list.Object != "list" {
+		return nil, "", false, "an answer that is not a list of webhook endpoints"
 	}
 	for _, o := range list.Data {
-		e, ok := o.endpoint()
-		if !ok {
-			return nil, false, "a list of other objects than webhook endpoints"
+		last = o.ID
+		e := o.endpoint()
+		switch {
+		case o.Object != endpointType && o.Object != destinationType:
+			return nil, "", false, "a list of other objects than webhook endpoints"
+		case !e.printable():
+			return nil, "", false, "a list of webhook endpoints with control characters"
+		case !endpointIDPattern.MatchString(o.ID):
+			c.config.Logger.Warn("stripe: a webhook endpoint of the list cannot be used: its id has another form than Stripe's")
+			continue
 		}
 		read = append(read, e)
 	}
-	if list.More && len(read) == 0 {
-		return nil, false, "a list that continues, without an endpoint to continue from"
+	if list.More && last == "" {
+		return nil, "", false, "a list that continues, without an endpoint to continue from"
 	}
-	return read, list.More, ""
+	return read, last, list.More, ""
 }
 
 func decodeNewEndpoint(body []byte) (made Endpoint, secret verification.Secret, wrong string) {
 	var o endpointObject
-	if json.Unmarshal(body, &o) != nil {
+	if stripeevent.Unmarshal(body, &o) != nil {
 		return Endpoint{}, "", "an answer that is not a webhook endpoint"
 	}
-	made, ok := o.endpoint()
-	if !ok || !endpointSecretPattern.MatchString(o.Secret) {
+	made = o.endpoint()
+	if !endpointIDPattern.MatchString(o.ID) || o.URL == "" || !made.printable() || !endpointSecretPattern.MatchString(o.Secret) {
 		return Endpoint{}, "", "an answer that is not a webhook endpoint with its secret"
 	}
 	return made, verification.Secret(o.Secret), ""
 }
 
-// endpoint converts the object. It returns false if the object is not a webhook endpoint, or contains characters that must
-// not be shown on a terminal.
-func (o endpointObject) endpoint() (Endpoint, bool) {
-	e := Endpoint{ID: o.ID, URL: o.URL, EnabledEvents: o.Events, Enabled: o.Status == "enabled", APIVersion: o.APIVersion, Livemode: o.Livemode}
-	shown := strings.Join(append([]string{o.URL, o.APIVersion}, o.Events...), "")
-	odd := strings.ContainsFunc(shown, func(r rune) bool { return !unicode.IsPrint(r) })
-	return e, endpointIDPattern.MatchString(o.ID) && o.URL != "" && !odd
+func (o endpointObject) endpoint() Endpoint {
+	return Endpoint{ID: o.ID, URL: o.URL, EnabledEvents: o.Events, Enabled: o.Status == statusEnabled, APIVersion: o.APIVersion, Livemode: o.Livemode}
+}
+
+// printable returns false if the endpoint contains characters that must not be shown on a terminal.
+func (e Endpoint) printable() bool {
+	shown := strings.Join(append([]string{e.URL, e.Transport, e.APIVersion}, e.EnabledEvents...), "")
+	return !strings.ContainsFunc(shown, func(r rune) bool { return !unicode.IsPrint(r) })
 }

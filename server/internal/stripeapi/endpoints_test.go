@@ -62,6 +62,35 @@ func TestEndpointsReadsAllPages(t *testing.T) {
 	}
 }
 
+// An id of another form than we_ hides no endpoint, and the list continues behind it.
+func TestEndpointsOfAnyID(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, c call) {
+		if c.query.Get("starting_after") == "" {
+			always(200, listOf(true, endpoint("ed_test_3", nil), endpoint("we_2", nil), endpoint("odd/../id", nil)))(w, c)
+			return
+		}
+		always(200, listOf(false, endpoint("we_1", nil), endpoint("", nil), endpoint("ed_0", fields{"object": "v2.core.event_destination", "url": nil})))(w, c)
+	})
+	c := dial(t, s.URL, nil)
+	got, err := c.Endpoints(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, e := range got {
+		ids = append(ids, e.ID)
+	}
+	if want := "ed_test_3 we_2 we_1 ed_0"; strings.Join(ids, " ") != want {
+		t.Errorf("endpoints: got %q, want %q", ids, want)
+	}
+	if after := s.seen()[1].query.Get("starting_after"); after != "odd/../id" {
+		t.Errorf("the list continues after %q", after)
+	}
+	if n := strings.Count(c.logs.String(), "cannot be used"); n != 2 {
+		t.Errorf("%d lines about ids: %s", n, c.logs.String())
+	}
+}
+
 func TestCreateEndpoint(t *testing.T) {
 	secret := fields{"secret": "whsec_planted"}
 	six := map[string][]string{"url": {hookURL}, "enabled_events[]": {
@@ -143,6 +172,7 @@ func TestEndpointErrors(t *testing.T) {
 		"down":                {503, refusal("api_error", ""), verification.ErrStripeUnavailable, 3},
 		"no list, no secret":  {200, encode(endpoint("we_1", nil)), verification.ErrStripeUnavailable, 3},
 		"a list of sessions":  {200, listOf(false, session(nil)), verification.ErrStripeUnavailable, 3},
+		"another case":        {200, `{"Object":"list","Data":[],"id":"we_1","Secret":"whsec_planted","url":"https://a.example/"}`, verification.ErrStripeUnavailable, 3},
 		"an empty list, more": {200, listOf(true), verification.ErrStripeUnavailable, 3},
 		"escape codes":        {200, listOf(false, endpoint("we_1", fields{"url": "https://a/\x1b[2J"})), verification.ErrStripeUnavailable, 3},
 		"refused":             {400, refusal("invalid_request_error", "url_invalid"), &verification.StripeRefusedError{Code: "url_invalid"}, 1},

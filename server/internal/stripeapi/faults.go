@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/stripe/stripe-go/v76"
@@ -28,10 +30,19 @@ const (
 	OutcomeBudget       Outcome = "budget"       // verification.ErrStripeBudget: not sent
 	OutcomeBusy         Outcome = "busy"         // verification.ErrStripeBusy: not sent
 	OutcomeRefused      Outcome = "refused"      // *verification.StripeRefusedError
+
+	OutcomeAccountRefused Outcome = "account_refused" // verification.ErrStripeAccountRefused
+	OutcomeAccountRests   Outcome = "account_rests"   // verification.ErrStripeAccountRefused: not sent
 )
 
 // errKeyInUse: a POST with the same key is in progress. A later try gets its answer.
 var errKeyInUse = fmt.Errorf("%w: the same request is in progress", verification.ErrStripeUnavailable)
+
+// errAccountRefused is what a caller gets of a refused account: also a *StripeRefusedError with Stripe's code.
+var errAccountRefused = fmt.Errorf("%w (%w)", verification.ErrStripeAccountRefused, &verification.StripeRefusedError{Code: codeAccountInvalid})
+
+// codeAccountInvalid is Stripe's error code for an account that does not exist or has revoked its access.
+const codeAccountInvalid = "account_invalid"
 
 // fault is the failure of a call: err is for the caller, the other fields are for the log. Each text is this package's own
 // or matches wordPattern.
@@ -42,6 +53,8 @@ type fault struct {
 	status    int
 	code      string
 	requestID string
+	// permission is what a restricted key lacks. It is empty if Stripe did not name it.
+	permission string
 }
 
 // wordPattern matches Stripe's codes, types and request ids. Other texts are dropped, because they can contain anything.
@@ -81,8 +94,26 @@ func ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// permissionPattern matches the names of the permissions of restricted keys, such as rak_identity_product_read. Nothing else
+// of Stripe's message is used, since a message can quote the request.
+var permissionPattern = regexp.MustCompile(`\brak_[a-z0-9_]{1,80}\b`)
+
+// maxPermissions bounds the permissions that are named of one message.
+const maxPermissions = 4
+
+// permissions returns the names of the permissions in Stripe's message, separated by commas.
+func permissions(message string) string {
+	var names []string
+	for _, name := range permissionPattern.FindAllString(message, -1) {
+		if !slices.Contains(names, name) && len(names) < maxPermissions {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 // classify converts stripe-go's error to an error of package verification.
-func classify(caller context.Context, method string, err error) fault {
+func classify(caller context.Context, r request, err error) fault {
 	var refusal *stripe.Error
 	if !errors.As(err, &refusal) {
 		return unavailable(caller, cause(caller, err))
@@ -95,7 +126,13 @@ func classify(caller context.Context, method string, err error) fault {
 	if f.code == "" {
 		f.code = word(string(refusal.Type))
 	}
-	f.outcome, f.err = judge(method, refusal)
+	f.outcome, f.err = judge(r, refusal)
+	if lacks := (*verification.StripePermissionError)(nil); errors.As(f.err, &lacks) {
+		f.permission = lacks.Permission
+	}
+	if f.outcome != OutcomeRefused {
+		return f
+	}
 	if refused := (*verification.StripeRefusedError)(nil); errors.As(f.err, &refused) {
 		if refusal.Type == stripe.ErrorTypeIdempotency {
 			f.code = string(stripe.ErrorTypeIdempotency)
@@ -110,14 +147,22 @@ func classify(caller context.Context, method string, err error) fault {
 
 // judge decides by the HTTP status, and by the code if several errors share the status.
 // See https://docs.stripe.com/api/errors.
-func judge(method string, refusal *stripe.Error) (Outcome, error) {
+func judge(r request, refusal *stripe.Error) (Outcome, error) {
 	status := refusal.HTTPStatusCode
 	missing := status == http.StatusNotFound || refusal.Code == stripe.ErrorCodeResourceMissing
 	switch {
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+	// The account has revoked its access, or never gave it. The key works for the other accounts.
+	case r.account != "" && refusal.Code == codeAccountInvalid:
+		return OutcomeAccountRefused, errAccountRefused
+	case status == http.StatusUnauthorized:
+		return OutcomeUnauthorized, verification.ErrStripeUnauthorized
+	case status == http.StatusForbidden:
+		if names := permissions(refusal.Msg); names != "" {
+			return OutcomeUnauthorized, &verification.StripePermissionError{Permission: names}
+		}
 		return OutcomeUnauthorized, verification.ErrStripeUnauthorized
 	// If a POST gets a 404, something in its form is missing, such as a deleted verification flow.
-	case missing && method == http.MethodGet:
+	case missing && r.method == http.MethodGet:
 		return OutcomeUnknown, verification.ErrStripeUnknown
 	case refusal.Code == stripe.ErrorCodeIdempotencyKeyInUse:
 		return OutcomeUnavailable, errKeyInUse
@@ -153,20 +198,25 @@ func cause(caller context.Context, err error) string {
 
 // log writes one line about a failed call. An unknown session is not a failure. A call that was not sent gets no line, or
 // callers would decide how many lines there are. The budget logs its own lines.
-func (f fault) log(logger *slog.Logger, operation Operation) {
-	level := slog.LevelWarn
+func (f fault) log(logger *slog.Logger, r request) {
+	level, text := slog.LevelWarn, "stripe: call failed"
 	switch f.outcome {
-	case OutcomeOK, OutcomeBudget, OutcomeBusy:
+	case OutcomeOK, OutcomeBudget, OutcomeBusy, OutcomeAccountRests:
 		return
 	case OutcomeUnknown:
 		level = slog.LevelDebug
 	case OutcomeUnauthorized:
-		level = slog.LevelError
+		level, text = slog.LevelError, "stripe: the API key was refused: check STRIPE_API_KEY and its permissions"
+	case OutcomeAccountRefused:
+		text = "stripe: a connected account gives no access, so nothing is requested for it for a day"
 	}
-	text := "stripe: call failed"
-	if f.outcome == OutcomeUnauthorized {
-		text = "stripe: the API key was refused: check STRIPE_API_KEY and its permissions"
+	fields := []any{"operation", string(r.operation), "outcome", string(f.outcome),
+		"cause", f.cause, "status", f.status, "code", f.code, "request", f.requestID}
+	if r.account != "" {
+		fields = append(fields, "account", r.account)
 	}
-	logger.Log(context.Background(), level, text, "operation", string(operation), "outcome", string(f.outcome),
-		"cause", f.cause, "status", f.status, "code", f.code, "request", f.requestID)
+	if f.permission != "" {
+		fields = append(fields, "permission", f.permission)
+	}
+	logger.Log(context.Background(), level, text, fields...)
 }

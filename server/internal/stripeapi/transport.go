@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// Bounds of the uncompressed body of an answer, in bytes. stripe-go reads without a bound. A session takes a few KB. A
-// hundred events can each have 50 metadata keys with 500 characters.
+// Bounds of the uncompressed body of an answer, in bytes. stripe-go reads without a bound. A session takes a few KB. In a
+// page, a hundred events or sessions can each have 50 metadata keys with 500 characters.
 const (
-	maxAnswer    = 1 << 20
-	maxEventPage = 16 << 20
+	maxAnswer = 1 << 20
+	maxPage   = 16 << 20
 )
 
 var errAnswerTooLarge = errors.New("the answer is too large to be Stripe's")
@@ -48,7 +48,7 @@ func (b boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err == nil {
 		left := maxAnswer
 		if strings.HasSuffix(r.URL.Path, eventsPath) || strings.HasSuffix(r.URL.Path, sessionsPath) {
-			left = maxEventPage
+			left = maxPage
 		}
 		response.Body = &boundedBody{ReadCloser: response.Body, left: left}
 	}

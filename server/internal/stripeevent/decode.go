@@ -2,7 +2,6 @@ package stripeevent
 
 import (
 	"errors"
-	"slices"
 	"strings"
 
 	"example.com/verification-status/server/internal/verification"
@@ -82,27 +81,6 @@ func validID(id string) bool {
 	return id != "" && len(id) <= maxID
 }
 
-// envelope is an event of either style. Its own fields never fail to decode: an event of another type must not be refused for a field
-// that does not matter.
-type envelope struct {
-	ID       text     `json:"id"`
-	Object   text     `json:"object"`
-	Type     text     `json:"type"`
-	Created  rawValue `json:"created"`
-	Livemode flag     `json:"livemode"`
-	Account  text     `json:"account"`
-	Context  text     `json:"context"`
-	Data     rawValue `json:"data"`
-
-	// Of thin events.
-	Related  rawValue `json:"related_object"`
-	Snapshot text     `json:"snapshot_event"`
-
-	// Of Amazon EventBridge's envelope.
-	BridgeType   text     `json:"detail-type"`
-	BridgeDetail rawValue `json:"detail"`
-}
-
 // Decode decodes an event of either style. It does not set Source and RecordTime. It returns ErrNotIdentity, ErrPing, a
 // *DeauthorizedError or a *MalformedError.
 //
@@ -165,90 +143,4 @@ func DecodeSnapshot(body []byte, options Options) (verification.Event, error) {
 		return verification.Event{}, &MalformedError{Reason: "a thin event", EventID: event.ID}
 	}
 	return event, err
-}
-
-// decodeSnapshot sets the time and the session of a snapshot event. It returns why it cannot, or "".
-func (e *envelope) decodeSnapshot(event *verification.Event, options Options) (malformed string) {
-	if e.Object != "event" {
-		return `"object" is not "event"`
-	}
-	var created second
-	_ = created.UnmarshalJSON(e.Created)
-	if !created.ok {
-		return `"created" is not an integer of Unix seconds`
-	}
-	event.Second = created.value
-	var data struct {
-		Object rawValue `json:"object"`
-	}
-	if len(e.Data) == 0 || e.Data[0] != '{' {
-		return `no "data.object"`
-	}
-	if err := unmarshalValid(e.Data, &data); err != nil {
-		return `"data": ` + err.Error()
-	}
-	if len(data.Object) == 0 || data.Object[0] == 'n' {
-		return `no "data.object"`
-	}
-	var reason string
-	if event.Object, reason = decodeSession(data.Object, options); reason != "" {
-		return `"data.object": ` + reason
-	}
-	return ""
-}
-
-// decodeThin sets the time, the session and the snapshot event of a thin event. It returns why it cannot, or "".
-func (e *envelope) decodeThin(event *verification.Event) (malformed string) {
-	var ok bool
-	if event.Second, ok = parseTime(e.Created); !ok {
-		return `"created" is not a time of RFC 3339`
-	}
-	var related struct {
-		ID text `json:"id"`
-	}
-	if len(e.Related) == 0 || e.Related[0] != '{' {
-		return `no "related_object"`
-	}
-	if err := unmarshalValid(e.Related, &related); err != nil {
-		return `"related_object": ` + err.Error()
-	}
-	if !ValidSessionID(string(related.ID)) {
-		return `"related_object" has no "id" of a session ("vs_...")`
-	}
-	event.Object.ID = string(related.ID)
-	if validID(string(e.Snapshot)) {
-		event.Snapshot = string(e.Snapshot)
-	}
-	return ""
-}
-
-// id returns the event id, or "" if it is not usable.
-func (e *envelope) id() string {
-	if !validID(string(e.ID)) {
-		return ""
-	}
-	return string(e.ID)
-}
-
-// bridgedID returns the id of the event in EventBridge's envelope, or "" if it is not usable.
-func (e *envelope) bridgedID() string {
-	var bridged envelope
-	if e.BridgeDetail[0] != '{' || unmarshalValid(e.BridgeDetail, &bridged) != nil {
-		return ""
-	}
-	return bridged.id()
-}
-
-// account returns the connected account of an event: "account", else the last account in "context". An organization's events have only
-// "context", which is the id of an account or a path that ends with one. ok is false if the account is not usable.
-func (e *envelope) account() (account string, byContext, ok bool) {
-	if e.Account != "" {
-		return string(e.Account), false, validID(string(e.Account))
-	}
-	for _, part := range slices.Backward(strings.Split(string(e.Context), "/")) {
-		if strings.HasPrefix(part, "acct_") {
-			return part, true, validID(part)
-		}
-	}
-	return "", false, true
 }

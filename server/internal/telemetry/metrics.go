@@ -26,8 +26,8 @@ type Metrics struct {
 
 	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs  *prometheus.CounterVec
 	opened, ended, sent, denied, signatures, reloads, refused, shed *prometheus.CounterVec
-	missed, conflicts, rewinds, granted, unlisted                   prometheus.Counter
-	streams, misconfigured, behindSince                             *prometheus.GaugeVec
+	missed, absent, conflicts, rewinds, granted, unlisted           prometheus.Counter
+	streams, misconfigured, behindSince, endpoint                   *prometheus.GaugeVec
 	commits                                                         *prometheus.HistogramVec
 	answers, ages, tries                                            prometheus.Observer
 	caughtUp, behind                                                prometheus.Gauge
@@ -60,11 +60,13 @@ func NewMetrics() *Metrics {
 	m.shed = m.counters("verification_shed_total")
 	m.missed = m.counters("verification_missed_events_total").WithLabelValues()
 	m.unlisted = m.counters("verification_thin_without_snapshot_total").WithLabelValues()
+	m.absent = m.counters("verification_absent_sessions_total").WithLabelValues()
 	m.conflicts = m.counters("verification_commit_conflicts_total").WithLabelValues()
 	m.rewinds = m.counters("verification_feed_rewinds_total").WithLabelValues()
 	m.granted = m.counters("verification_retries_granted_total").WithLabelValues()
 	m.streams = m.gauges("verification_watch_streams")
 	m.misconfigured = m.gauges("verification_redis_misconfigured")
+	m.endpoint = m.gauges("verification_endpoint_problem")
 	m.behind = m.gauges("verification_catch_up_behind_accounts").WithLabelValues()
 	m.behindSince = m.gauges("verification_catch_up_behind_since_timestamp_seconds")
 	m.caughtUp = m.gauges("verification_catch_up_last_done_timestamp_seconds").WithLabelValues()
@@ -123,6 +125,24 @@ func (m *Metrics) Webhook(status int, reason, eventType string, secret int, took
 	}
 }
 
+// NoWebhook makes the count of such requests appear with 0: an alert that compares counts does not see one that is absent.
+func (m *Metrics) NoWebhook(status int, reason, eventType string) {
+	m.webhooks.WithLabelValues(strconv.Itoa(status), reason, eventType)
+}
+
+// EndpointProblem shows whether the webhook endpoint at Stripe has a problem.
+func (m *Metrics) EndpointProblem(problem string, is bool) {
+	m.endpoint.WithLabelValues(problem).Set(number(is))
+}
+
+// number returns the value of a gauge that is 1 or 0.
+func number(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
 // FileWatched makes the counts of FileReloaded appear with 0, so that Prometheus sees the first refusal as an increase.
 func (m *Metrics) FileWatched(setting string) {
 	m.reloads.WithLabelValues(setting, "used")
@@ -147,11 +167,7 @@ func (m *Metrics) Shed(what, setting string) { m.shed.WithLabelValues(what, sett
 
 // RedisMisconfigured shows whether Redis must not be used for a reason.
 func (m *Metrics) RedisMisconfigured(reason string, is bool) {
-	value := 0.0
-	if is {
-		value = 1
-	}
-	m.misconfigured.WithLabelValues(reason).Set(value)
+	m.misconfigured.WithLabelValues(reason).Set(number(is))
 }
 
 // Commit counts one update of a session.
@@ -198,6 +214,9 @@ func (m *Metrics) Missed(n int) { m.missed.Add(float64(n)) }
 
 // ThinWithoutSnapshot counts thin events that were answered by a read, and whose snapshot event the catch-up did not find.
 func (m *Metrics) ThinWithoutSnapshot(n int) { m.unlisted.Add(float64(n)) }
+
+// SessionsAbsent counts sessions that left the lists because Stripe does not know them.
+func (m *Metrics) SessionsAbsent(count int) { m.absent.Add(float64(count)) }
 
 // maxBehind bounds the accounts that are shown by name.
 const maxBehind = 20

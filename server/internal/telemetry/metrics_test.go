@@ -28,6 +28,7 @@ func every(m *Metrics) {
 	m.CatchUpBehind([]BehindAccount{{"acct_1", time.Unix(1_790_000_000, 0)}})
 	m.FeedRewound()
 	m.RedisMisconfigured("eviction", true)
+	m.EndpointProblem("disabled", true)
 	m.WatchOpened("session", true)
 	m.WatchOpened("session", false)
 	m.WatchEnded("session", "OutOfRange")

@@ -5,11 +5,14 @@ package verification
 const StuckAfter = 15 * 60
 
 // DueAt returns the Unix second from which on the session should be read from Stripe again. An unresolved session is
-// due at once, and a session in processing after StuckAfter. It returns false if the session is never due.
+// due at once, and a session in processing after StuckAfter. An absent one is due at AbsentSecond. It returns false if the
+// session is never due.
 func (s Session) DueAt() (second int64, due bool) {
 	switch {
 	case !s.Exists() || s.Settled() && !s.Unresolved:
 		return 0, false
+	case s.IsAbsent():
+		return AbsentSecond, true
 	case s.Unresolved:
 		return s.UpdateTime, true
 	case s.Status != StatusRequiresInput:

@@ -31,10 +31,11 @@ func (l Lists) Has(list List) bool { return l&(1<<list) != 0 }
 func (l Lists) with(list List) Lists { return l | 1<<list }
 
 // Lists returns the lists that a session belongs in under the policy. The result does not depend on the clock, because
-// only an input updates a list and a cooldown ends without one. Redacted and archived sessions are in no list.
+// only an input updates a list and a cooldown ends without one. Redacted, archived and absent sessions are
+// in no list.
 func (p RetryPolicy) Lists(s Session) Lists {
 	var in Lists
-	if !s.Exists() || s.Tombstone() || s.IsArchived() {
+	if !s.Exists() || s.Tombstone() || s.IsArchived() || s.IsAbsent() {
 		return in
 	}
 	switch s.Status {

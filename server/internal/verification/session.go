@@ -77,6 +77,9 @@ type Session struct {
 	// stays if the references themselves are erased.
 	ReferenceMoved int32
 
+	// Absence says at how many catch-ups in a row Stripe did not know the session.
+	Absence Absence
+
 	// Extra holds the fields that a newer version of this service wrote and this version does not know. Keeping them
 	// makes a rolling upgrade lose nothing.
 	Extra []byte

@@ -30,6 +30,20 @@ var (
 	ErrStripeExcluded = errors.New("the session is of a connected account that is not in STRIPE_ACCOUNTS")
 )
 
+// StripePermissionError is an ErrStripeUnauthorized of a restricted key that lacks a permission.
+type StripePermissionError struct {
+	// Permission is Stripe's name of the missing permission, such as "rak_identity_product_read". If Stripe named several,
+	// commas separate them.
+	Permission string
+}
+
+func (e *StripePermissionError) Error() string {
+	return ErrStripeUnauthorized.Error() + " (missing: " + e.Permission + ")"
+}
+
+// Unwrap returns ErrStripeUnauthorized.
+func (e *StripePermissionError) Unwrap() error { return ErrStripeUnauthorized }
+
 // StripeRefusedError is Stripe's refusal of a request that it understood: a 4xx that is none of the errors above.
 type StripeRefusedError struct {
 	// Code is Stripe's error code or, without one, its error type. It is never Stripe's message, which can quote the

@@ -73,6 +73,7 @@ func judgeSecond(current Session, event Event) verdict {
 // counts a failure that is not yet counted (rule 8), and fills in what was missing.
 func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 	next := current.clone()
+	next.Absence = Absence{}
 	object := event.Object
 	next.identify(object)
 	next.Redaction = max(next.Redaction, object.Redaction)
@@ -140,7 +141,7 @@ func applyRead(current Session, read Read, ambiguousSecond int64) (Session, Outc
 		next.Applied++ // so that a read that began earlier cannot undo the correction
 	}
 	if !shows && sameSeen(next.State, current.State) && next.ShownFailure == current.ShownFailure {
-		return next, Outcome{Write: current.Unresolved || next.Replaces != current.Replaces}
+		return next, Outcome{Write: current.Unresolved || next.Replaces != current.Replaces || next.Absence != current.Absence}
 	}
 	next.record(current, Entry{
 		Source: SourceStripeAPI, Effect: EffectApplied,
@@ -156,7 +157,7 @@ func (s Session) withRead(read Read, second int64) (next Session, shows bool) {
 	object := read.Object
 	next = s.clone()
 	next.identify(object)
-	next.Unresolved = false
+	next.Unresolved, next.Absence = false, Absence{}
 	next.Redaction = max(next.Redaction, object.Redaction)
 	// Canceled is final. Stripe's answer is not new only because this service erased the details.
 	says := object

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Path is the path to which Stripe must send its events.
+// Path is the default of Config.Path.
 const Path = "/webhook"
 
 const (
@@ -45,6 +46,11 @@ type Config struct {
 	// Secrets returns the current signing secrets of the endpoint: several while one is rolled. It is called for every request,
 	// concurrently.
 	Secrets func() []verification.Secret
+	// AccountOf, if not nil, returns the account whose endpoint has a signing secret, or "". Its events that name no account are of
+	// this account. It is called concurrently.
+	AccountOf func(secret verification.Secret) string
+	// Path is the path to which Stripe must send its events. Every other path is answered 404. Empty: Path.
+	Path string
 	// Tolerance is the greatest difference between a signature's time and Clock, in both directions. 0: 5 minutes.
 	Tolerance time.Duration
 	// Livemode is the mode whose events are applied. Events of the other mode are acknowledged and ignored. nil: both are applied.
@@ -94,8 +100,14 @@ func New(config Config) (*Handler, error) {
 	if config.Tolerance < 0 || config.ApplyTimeout < 0 || config.MaxInFlight < 0 {
 		return nil, errors.New("webhook: Tolerance, ApplyTimeout and MaxInFlight must not be negative")
 	}
+	if config.Path == "" {
+		config.Path = Path
+	}
 	if config.Tolerance == 0 {
 		config.Tolerance = defaultTolerance
+	}
+	if config.AccountOf == nil {
+		config.AccountOf = func(verification.Secret) string { return "" }
 	}
 	if config.ApplyTimeout == 0 {
 		config.ApplyTimeout = defaultApplyTimeout
@@ -140,7 +152,7 @@ func (h *Handler) process(w http.ResponseWriter, r *http.Request) (result Result
 			result = Result{Status: http.StatusServiceUnavailable, Reason: ReasonPanic}
 		}
 	}()
-	if r.URL.Path != Path {
+	if r.URL.Path != h.config.Path {
 		return Result{Status: http.StatusNotFound, Reason: ReasonWrongPath}
 	}
 	if r.Method != http.MethodPost {
@@ -162,17 +174,18 @@ func (h *Handler) process(w http.ResponseWriter, r *http.Request) (result Result
 		h.refuse(reason)
 		return Result{Status: http.StatusBadRequest, Reason: reason}
 	}
-	result = h.apply(r.Context(), body)
+	result = h.apply(r.Context(), body, h.config.AccountOf(secrets[secret-1]))
 	result.Secret = secret
 	return result
 }
 
-// apply decodes a body that Stripe has signed, and applies the event.
-func (h *Handler) apply(ctx context.Context, body []byte) Result {
+// apply decodes a body that Stripe has signed, and applies the event. account is the account of the event if it names none.
+func (h *Handler) apply(ctx context.Context, body []byte, account string) Result {
 	event, err := stripeevent.Decode(body, stripeevent.Options{ReferenceKey: h.config.ReferenceKey})
 	if err != nil {
 		return h.withoutEvent(err)
 	}
+	event.Object.Account = cmp.Or(event.Object.Account, account)
 	result := Result{Status: http.StatusOK, EventType: knownType(event.Type)}
 	if reason := h.foreign(event.Object.Livemode, event.Object.Account); reason != "" {
 		h.log(ctx, slog.LevelDebug, "webhook: event of the other mode, or of an account that is not in STRIPE_ACCOUNTS, ignored", event,
@@ -205,64 +218,6 @@ func (h *Handler) apply(ctx context.Context, body []byte) Result {
 	result.Age = max(0, now.Sub(time.Unix(event.Second, 0)))
 	h.log(ctx, slog.LevelInfo, "webhook: event kept", event, slog.String("outcome", string(result.Reason)), slog.String("effect", outcome.Effect.String()))
 	return result
-}
-
-// withoutEvent answers a body that holds no event to apply.
-func (h *Handler) withoutEvent(err error) Result {
-	malformed, left := (*stripeevent.MalformedError)(nil), (*stripeevent.DeauthorizedError)(nil)
-	switch {
-	case errors.As(err, &malformed):
-		h.config.Logger.Warn("webhook: malformed event", "event_id", malformed.EventID, "reason", malformed.Reason)
-		return Result{Status: http.StatusBadRequest, Reason: ReasonMalformed}
-	case errors.As(err, &left):
-		if reason := h.foreign(left.Livemode, left.Account); reason != "" {
-			return Result{Status: http.StatusOK, Reason: reason}
-		}
-		h.config.Logger.Warn("webhook: a connected account has revoked its permission", "event_id", left.EventID, "account", left.Account)
-		h.config.Deauthorized(left.Account)
-		return Result{Status: http.StatusOK, Reason: ReasonDeauthorized}
-	case errors.Is(err, stripeevent.ErrPing):
-		h.config.Logger.Info("webhook: the event destination was pinged")
-		return Result{Status: http.StatusOK, Reason: ReasonPing}
-	default:
-		return Result{Status: http.StatusOK, Reason: ReasonNotIdentity}
-	}
-}
-
-// foreign returns why an event of a mode and an account is ignored, or "".
-func (h *Handler) foreign(livemode bool, account string) Reason {
-	switch {
-	case h.config.Livemode != nil && *h.config.Livemode != livemode:
-		return ReasonOtherLivemode
-	case !h.config.Accounts.Accept(account):
-		return ReasonOtherAccount
-	default:
-		return ""
-	}
-}
-
-// logFailure writes a line about an event that was not kept.
-func (h *Handler) logFailure(ctx context.Context, event verification.Event, result Result, err error) {
-	text, level := "webhook: event not kept, Stripe will send it again", slog.LevelError
-	switch {
-	case result.Status == http.StatusOK:
-		text, level = "webhook: thin event ignored: another delivery would not help", slog.LevelWarn
-	case result.Reason == ReasonStripeAway:
-		level = slog.LevelWarn
-	}
-	h.log(ctx, level, text, event, slog.String("reason", string(result.Reason)), slog.String("account", event.Object.Account), slog.Any("error", err))
-}
-
-// log writes a line about an event. It builds the record itself: a child logger and the source position would cost an allocation for
-// each event.
-func (h *Handler) log(ctx context.Context, level slog.Level, text string, event verification.Event, attrs ...slog.Attr) {
-	if !h.config.Logger.Enabled(ctx, level) {
-		return
-	}
-	line := slog.NewRecord(time.Now(), level, text, 0)
-	line.AddAttrs(slog.String("event_id", event.ID), slog.String("type", event.Type), slog.String("session_id", event.Object.ID))
-	line.AddAttrs(attrs...)
-	_ = h.config.Logger.Handler().Handle(ctx, line) // the error of a log cannot be logged
 }
 
 // refuse logs a warning with advice, once a minute for each reason. Other clients could fill the log otherwise, and a warning for

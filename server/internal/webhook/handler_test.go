@@ -172,6 +172,42 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
+// TestAccountOfASecret: the events of an account's own endpoint name no account, so its signing secret says whose they are. An
+// event that names an account is of that one. The account is filtered like any other.
+func TestAccountOfASecret(t *testing.T) {
+	for _, test := range []struct {
+		name, secret, account, want string
+		accepted                    []string
+		reason                      webhook.Reason
+	}{
+		{"the secret of an account", another, "", "acct_own", nil, webhook.ReasonApplied},
+		{"the secret of no account", secret, "", "", nil, webhook.ReasonApplied},
+		{"an event of another account", another, "acct_1", "acct_1", nil, webhook.ReasonApplied},
+		{"an account that is accepted", another, "", "acct_own", []string{"acct_own"}, webhook.ReasonApplied},
+		{"an account that is not accepted", another, "", "", []string{"acct_1"}, webhook.ReasonOtherAccount},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := start(t, func(c *webhook.Config) {
+				c.Accounts = verification.NewAccounts(test.accepted)
+				c.Secrets = func() []verification.Secret { return []verification.Secret{secret, another} }
+				c.AccountOf = func(s verification.Secret) string { return map[verification.Secret]string{another: "acct_own"}[s] }
+			})
+			body := verifiedEvent
+			if test.account != "" {
+				body = eventAs(`"object":"event"`, `"object":"event","account":"`+test.account+`"`)
+			}
+			checkAnswer(t, e.post(t, body, sign(body, now, test.secret)), 200, test.reason)
+			kept := e.keeper.kept()
+			if want := test.reason == webhook.ReasonApplied; (len(kept) == 1) != want {
+				t.Fatalf("%d events kept; want one: %v", len(kept), want)
+			}
+			if len(kept) == 1 && kept[0].Object.Account != test.want {
+				t.Errorf("account %q; want %q", kept[0].Object.Account, test.want)
+			}
+		})
+	}
+}
+
 func TestPathAndMethod(t *testing.T) {
 	e := start(t, nil)
 	signature := sign(verifiedEvent, now, secret)
@@ -191,6 +227,16 @@ func TestPathAndMethod(t *testing.T) {
 	}
 	checkAnswer(t, e.do(t, http.MethodGet, "/nothing", nil), 404, webhook.ReasonWrongPath)
 	checkAnswer(t, e.do(t, http.MethodPost, "/webhook?from=stripe", strings.NewReader(verifiedEvent), signature), 200, webhook.ReasonApplied)
+}
+
+// The path is a setting. The default is then a path like any other.
+func TestAnotherPath(t *testing.T) {
+	e := start(t, func(c *webhook.Config) { c.Path = "/stripe/hook/" })
+	signature := sign(verifiedEvent, now, secret)
+	for _, path := range []string{webhook.Path, "/stripe/hook", "/stripe/hook//", "/stripe"} {
+		checkAnswer(t, e.do(t, http.MethodPost, path, strings.NewReader(verifiedEvent), signature), 404, webhook.ReasonWrongPath)
+	}
+	checkAnswer(t, e.do(t, http.MethodPost, "/stripe/hook/?connect=1", strings.NewReader(verifiedEvent), signature), 200, webhook.ReasonApplied)
 }
 
 func TestChunkedBodies(t *testing.T) {

@@ -15,7 +15,7 @@ func TestCommandLineLeadsToItsHelp(t *testing.T) {
 		stdout string
 		stderr []string
 	}{
-		{"", "Usage: server <command>", []string{"a command is missing: dev, healthcheck, import, licenses, reconcile, serve, webhook-endpoint, token"}},
+		{"", "Usage: server <command>", []string{"a command is missing: dev, healthcheck, import, licenses, reconcile, serve, go-live, trigger, webhook-endpoint, token"}},
 		{"token", "Usage: server token <command>", []string{"server token: a command is missing: new"}},
 		{"webhook-endpoint", "Usage: server webhook-endpoint <command>", []string{"a command is missing: create, list, check"}},
 		{"start", "", []string{"unexpected argument start", "the commands are dev, ", ", serve", "for help: server --help"}},
@@ -25,6 +25,7 @@ func TestCommandLineLeadsToItsHelp(t *testing.T) {
 		{"dev extra", "", []string{"unexpected argument extra", "for help: server dev --help"}},
 		{"serve --grcp-addr :1", "", []string{"unknown flag --grcp-addr", `did you mean "--grpc-addr"?`, "for help: server serve --help"}},
 		{"token new --name a", "", []string{"--rights", "for help: server token new --help"}},
+		{"trigger", "", []string{"--url", "for help: server trigger --help"}},
 		{"webhook-endpoint create", "", []string{"--url", "for help: server webhook-endpoint create --help"}},
 		{"--verbose", "", []string{"unknown flag --verbose", "for help: server --help"}},
 	} {

@@ -94,6 +94,15 @@ func TestDevAtInfoDoesNotMislead(t *testing.T) {
 	}
 }
 
+// TestDevSendsThinEvents: with --payload-style thin every event is a thin one, and it is applied.
+func TestDevSendsThinEvents(t *testing.T) {
+	p := rig.Launch(t, nil, "dev", "--payload-style=thin", "--log-level=info", "--grpc-addr=127.0.0.1:0", "--webhook-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--stripe-addr=127.0.0.1:0")
+	p.Await("the first event", func() bool { return strings.Contains(p.Stderr.String(), "event kept") })
+	if !strings.Contains(p.Stderr.String(), "type=v1.identity.verification_session.created") {
+		t.Errorf("the first event is no thin one: %s", p.Stderr.String())
+	}
+}
+
 // TestDevSaysWhatIsWrong: a taken port and an address that others reach are one sentence each.
 func TestDevSaysWhatIsWrong(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

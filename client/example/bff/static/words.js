@@ -28,6 +28,7 @@ const en = {
   // The problems that POST /link names.
   refusals: {
     UNAVAILABLE: "That did not work. Please try again in a moment.",
+    REFUSED: "That did not work, and another try would not help. Please call 0800 555 0142.",
     PROCESSING: "Your last try is still being checked.",
     ALREADY_VERIFIED: "You are verified already.",
     REDACTED: "Your data was erased. Start over.",
@@ -112,6 +113,7 @@ const de = {
   },
   refusals: {
     UNAVAILABLE: "Das hat nicht geklappt. Bitte versuchen Sie es gleich noch einmal.",
+    REFUSED: "Das hat nicht geklappt, und ein weiterer Versuch würde nicht helfen. Bitte rufen Sie 0800 555 0142 an.",
     PROCESSING: "Ihr letzter Versuch wird noch geprüft.",
     ALREADY_VERIFIED: "Sie sind bereits bestätigt.",
     REDACTED: "Ihre Daten wurden gelöscht. Beginnen Sie neu.",

@@ -28,6 +28,15 @@ func dueSecond(session verification.Session) string {
 // Due implements store.CatchUp. It returns at most 1,000 session ids. The commit script writes the index together with the
 // record, so the index always agrees with the records.
 func (s *Store) Due(ctx context.Context, partition int, by int64, skip, limit int) ([]string, error) {
+	return s.dueBetween(ctx, partition, "-inf", formatSecond(by), skip, limit)
+}
+
+// Absent implements store.CatchUp. It returns at most 1,000 session ids, from the index of due sessions.
+func (s *Store) Absent(ctx context.Context, partition, skip, limit int) ([]string, error) {
+	return s.dueBetween(ctx, partition, formatSecond(verification.AbsentSecond), "+inf", skip, limit)
+}
+
+func (s *Store) dueBetween(ctx context.Context, partition int, from, to string, skip, limit int) ([]string, error) {
 	if err := checkPartition(partition); err != nil {
 		return nil, err
 	}
@@ -35,7 +44,7 @@ func (s *Store) Due(ctx context.Context, partition int, by int64, skip, limit in
 		return nil, fmt.Errorf("invalid limit %d or skip %d: the limit must be at least 1, and skip must not be negative", limit, skip)
 	}
 	ids, err := s.client.ZRangeArgs(ctx, redis.ZRangeArgs{
-		Key: s.keys.due(partition), ByScore: true, Start: "-inf", Stop: by, Offset: int64(skip), Count: int64(min(limit, maxDue)),
+		Key: s.keys.due(partition), ByScore: true, Start: from, Stop: to, Offset: int64(skip), Count: int64(min(limit, maxDue)),
 	}).Result()
 	if err != nil {
 		return nil, s.failed(ctx, "list the due sessions", err)

@@ -110,6 +110,10 @@ func decodeSessionField(r *reader, f field, s *verification.Session) bool {
 		s.ArchivedAt = r.int32(f)
 	case sessionMoved:
 		s.ReferenceMoved = r.int32(f)
+	case sessionAbsentTimes:
+		s.Absence.Times = r.int32(f)
+	case sessionAbsentRevision:
+		s.Absence.Revision = r.int32(f)
 	case sessionErased:
 		s.Erased = decodeErased(r, r.bytes(f))
 	default:

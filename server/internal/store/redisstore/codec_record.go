@@ -68,6 +68,10 @@ const (
 	sessionInheritedGranted protowire.Number = 45
 	sessionMoved            protowire.Number = 46
 	sessionErased           protowire.Number = 47 // repeated: zigzag revision less the one before, 4 bytes fingerprint
+
+	// Every version keeps these two, so they are written in format 1 too.
+	sessionAbsentTimes    protowire.Number = 56
+	sessionAbsentRevision protowire.Number = 57
 )
 
 // asBefore returns next as a store with the format before replaces current by it. The fields that are new in this format keep
@@ -128,6 +132,8 @@ func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 	w.intIf(sessionArchived, int64(s.ArchivedAt))
 	w.intIf(sessionMoved, int64(s.ReferenceMoved))
 	encodeErased(w, s.Erased)
+	w.intIf(sessionAbsentTimes, int64(s.Absence.Times))
+	w.intIf(sessionAbsentRevision, int64(s.Absence.Revision))
 	w.buf = append(w.buf, s.Extra...)
 	size := len(w.buf) - before
 	if size > maxBody || len(s.History) > maxEntries || len(s.Failures) > maxHashes || len(s.TrimmedEvents) > maxHashes || len(s.Erased) > maxEntries {

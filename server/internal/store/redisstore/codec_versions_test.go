@@ -104,6 +104,20 @@ func TestNumbersToComeAreKept(t *testing.T) {
 	}
 }
 
+// TestAbsenceIsAFieldOfItsOwn: an older version keeps it among the fields that it does not know, in every format.
+func TestAbsenceIsAFieldOfItsOwn(t *testing.T) {
+	session := verification.Session{ID: "vs_a", State: verification.State{Status: "processing"}, Revision: 3, Absence: verification.Absence{Times: 2, Revision: 3}}
+	roundTrip(t, session)
+	if kept := asBefore(verification.Session{}, session); kept.Absence != session.Absence {
+		t.Errorf("in the format before: absence %+v; want %+v", kept.Absence, session.Absence)
+	}
+	for _, number := range [][2]protowire.Number{{sessionAbsentTimes, 56}, {sessionAbsentRevision, 57}} {
+		if number[0] != number[1] {
+			t.Errorf("field %d; want %d", number[0], number[1])
+		}
+	}
+}
+
 // TestNumbersOfFieldsNeverChange: a field never changes its meaning. New fields get new numbers.
 func TestNumbersOfFieldsNeverChange(t *testing.T) {
 	want := []protowire.Number{

@@ -12,7 +12,7 @@ import (
 
 // listFormat is the version of the lists: their layout (keys, scores, bounds) and the rules by which a session is in a list. Add one
 // with each change. The next repair then updates all lists.
-const listFormat = 2
+const listFormat = 3
 
 // listNames holds the names of the lists in keys. Never use a name for another meaning.
 var listNames = [verification.ListCount]string{

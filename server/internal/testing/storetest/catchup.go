@@ -75,6 +75,52 @@ func dueFollowsTheRecord(t *testing.T, s store.Store) {
 	}
 }
 
+// absentSessionsAreApart: an absent session is not due and is in Absent, until its absence ends.
+func absentSessionsAreApart(t *testing.T, s store.Store) {
+	partition := s.Partition("vs_0")
+	ids := idsOf(s, partition, 3)
+	for _, id := range ids {
+		apply(t, s, event(id, 0))
+	}
+	by := int64(t0 + 1_000_000)
+	wantAbsent := func(skip, limit int, want ...string) {
+		t.Helper()
+		got, err := catchUp(t, s).Absent(testContext(t), partition, skip, limit)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("Absent(skip %d, limit %d): %v, %v; want %v", skip, limit, got, err, want)
+		}
+	}
+	change := func(id string, change func(verification.Session) (verification.Session, bool)) {
+		t.Helper()
+		if _, err := s.Update(testContext(t), id, func(current verification.Session) (verification.Session, bool, error) {
+			next, changed := change(current)
+			return next, changed, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	note := func(current verification.Session) (verification.Session, bool) {
+		return verification.NoteAbsent(current, current)
+	}
+	for range verification.AbsentAfter {
+		wantAbsent(0, 10)
+		wantDue(t, s, partition, by, 10, ids...)
+		change(ids[0], note)
+		change(ids[2], note)
+	}
+	wantDue(t, s, partition, by, 10, ids[1])
+	wantAbsent(0, 10, ids[0], ids[2])
+	wantAbsent(0, 1, ids[0])
+	wantAbsent(1, 10, ids[2])
+	if got := get(t, s, ids[0]).Absence; got != (verification.Absence{Times: verification.AbsentAfter, Revision: 1}) {
+		t.Errorf("the record holds the absence %+v", got)
+	}
+	change(ids[2], verification.EndAbsence)
+	apply(t, s, event(ids[0], 1, verified))
+	wantAbsent(0, 10)
+	wantDue(t, s, partition, by, 10, ids[1:]...)
+}
+
 // dueInOrder: Due returns the sessions of one partition that are due longest, up to the limit.
 func dueInOrder(t *testing.T, s store.Store) {
 	partition := s.Partition("vs_a")

@@ -67,6 +67,7 @@ func Run(t *testing.T, open func(t *testing.T, clock func() time.Time) store.Sto
 
 		{"DueFollowsTheRecord", dueFollowsTheRecord},
 		{"DueInOrder", dueInOrder},
+		{"AbsentSessionsAreApart", absentSessionsAreApart},
 		{"DueUnderConcurrency", dueUnderConcurrency},
 		{"AccountsAreKnown", accountsAreKnown},
 		{"CursorNeverFalls", cursorNeverFalls},

@@ -1,0 +1,45 @@
+package app
+
+import (
+	"context"
+
+	"example.com/verification-status/server/internal/accounts"
+	"example.com/verification-status/server/internal/verification"
+	"example.com/verification-status/server/internal/webhook"
+)
+
+// openAccounts makes the part that keeps how each connected account is reached at Stripe.
+func (a *App) openAccounts() (err error) {
+	a.accounts, err = accounts.New(accounts.Config{Store: a.store, KeyID: a.keyID, Clock: a.clock, Logger: a.logger})
+	return err
+}
+
+// keyID returns stripeapi.Client.KeyID, or 0 without an API key.
+func (a *App) keyID(account string) int64 {
+	if a.stripe == nil {
+		return 0
+	}
+	return a.stripe.KeyID(account)
+}
+
+// deauthorized is called with an account that has revoked its access. Nothing is requested for it any more.
+func (a *App) deauthorized(account string) {
+	a.accounts.Refused(context.Background(), account)
+}
+
+// contextNoter stores that an event named its account by context only. It does that before the event is applied, since that
+// can read the session at Stripe.
+type contextNoter struct {
+	webhook.Applier
+	accounts *accounts.Directory
+}
+
+// Apply implements webhook.Applier.
+func (n contextNoter) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
+	if object := event.Object; object.ByContext && object.Account != "" {
+		if err := n.accounts.NoteContext(ctx, object.Account); err != nil {
+			return verification.Outcome{}, err
+		}
+	}
+	return n.Applier.Apply(ctx, event)
+}

@@ -1,0 +1,186 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/verification-status/server/internal/store"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// countAgain is when a session that Stripe did not know is read again, until the session is absent. It is shorter than the
+// default interval between two catch-ups.
+const countAgain = 10 * time.Minute
+
+// listsForProbe are the lists in which a run looks for another session of an account.
+var listsForProbe = []verification.List{verification.ListVerified, verification.ListRequiresInput, verification.ListCanceled}
+
+// noteAbsent counts the due sessions that Stripe did not know in this run. Only a run that read another session of the same
+// account with success counts: otherwise the key can be of another account, or all sessions of the account are gone.
+func (u *run) noteAbsent(ctx context.Context) error {
+	for _, session := range u.unknown {
+		if confirmed, err := u.confirmed(ctx, session.Account); err != nil {
+			return err
+		} else if !confirmed {
+			continue
+		}
+		var after verification.Session
+		err := u.withRetries(ctx, func(ctx context.Context) (err error) {
+			after, err = u.config.Store.Update(ctx, session.ID, func(current verification.Session) (verification.Session, bool, error) {
+				next, changed := verification.NoteAbsent(current, session)
+				return next, changed, nil
+			})
+			return err
+		})
+		switch {
+		case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrCorrupt):
+			continue // a later run counts
+		case err != nil:
+			return fmt.Errorf("storing that session %s is absent: %w", session.ID, err)
+		case after.IsAbsent():
+			u.summary.Absent++
+			u.visits.Remove(session.ID)
+			u.config.Logger.Warn("catch-up: Stripe has not known a session for several runs; it is in no list and is not read again until an event of it comes or the API key changes",
+				"session_id", session.ID, "account", session.Account, "status", session.Status)
+		default:
+			u.visits.Add(session.ID, visit{revision: session.Revision, holdOff: firstHoldOff, until: u.config.Clock().Add(countAgain)})
+		}
+	}
+	return nil
+}
+
+// confirmed reports whether this run has read a session of the account with success. If none was due, it reads one.
+func (u *run) confirmed(ctx context.Context, account string) (bool, error) {
+	if answer, asked := u.answered[account]; asked {
+		return answer, nil
+	}
+	other, err := u.otherSession(ctx, account)
+	if err != nil {
+		return false, err
+	}
+	if other.Exists() {
+		_, err = u.reread(ctx, other)
+		switch {
+		case err == nil:
+		case refused(err), errors.Is(err, verification.ErrStripeBudget), errors.Is(err, store.ErrConflict),
+			ctx.Err() == nil && errors.Is(err, verification.ErrStripeUnavailable):
+			u.config.Logger.Info("catch-up: no other session of the account could be read", "account", account, "session_id", other.ID, "error", err)
+		default:
+			return false, fmt.Errorf("reading session %s again: %w", other.ID, err)
+		}
+	}
+	answered := other.Exists() && err == nil
+	u.noteAnswer(account, answered)
+	return answered, nil
+}
+
+// noteAnswer notes whether a session of an account was read with success.
+func (u *run) noteAnswer(account string, answered bool) {
+	if u.answered == nil {
+		u.answered = make(map[string]bool)
+	}
+	u.answered[account] = answered
+}
+
+// noteListed notes a session of the account, of which an event was listed.
+func (w *walk) noteListed(id string) {
+	if w.witness == nil {
+		w.witness = make(map[string]string)
+	}
+	w.witness[w.account] = id
+}
+
+// otherSession returns a session of the account that Stripe probably knows: one whose event was listed, else one of the
+// newest in a list. It returns the zero Session if it finds none.
+func (u *run) otherSession(ctx context.Context, account string) (verification.Session, error) {
+	absent := func(id string) bool {
+		for _, session := range u.unknown {
+			if session.ID == id {
+				return true
+			}
+		}
+		return false
+	}
+	if id := u.witness[account]; id != "" && !absent(id) {
+		switch session, err := u.config.Store.Get(ctx, id); {
+		case err == nil && session.Account == account:
+			return session, nil
+		case err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt):
+			return verification.Session{}, fmt.Errorf("reading session %s: %w", id, err)
+		}
+	}
+	for _, list := range listsForProbe {
+		page, err := u.config.Store.List(ctx, store.ListQuery{List: list, Limit: dueAtOnce / 10})
+		if err != nil {
+			return verification.Session{}, fmt.Errorf("looking for another session of the account: %w", err)
+		}
+		for _, session := range page.Sessions {
+			if session.Account == account && !absent(session.ID) {
+				return session, nil
+			}
+		}
+	}
+	return verification.Session{}, nil
+}
+
+// newKeys compares the API key of each account with that of the last run. If it has changed, the absent sessions of the
+// account are due again, and no session of it is held off.
+func (u *run) newKeys(ctx context.Context, states []state) error {
+	changed := map[string]bool{}
+	for _, s := range states {
+		if s.keyID != 0 && s.keyID != u.config.KeyID(s.account) {
+			changed[s.account] = true
+		}
+	}
+	if len(changed) > 0 {
+		u.visits.Purge()
+		u.config.Logger.Info("catch-up: an API key has changed; the sessions that Stripe did not know are read again", "accounts", len(changed))
+		for partition := range u.config.Store.Partitions() {
+			if err := u.endAbsences(ctx, partition, changed); err != nil {
+				return err
+			}
+		}
+	}
+	for _, s := range states {
+		if id := u.config.KeyID(s.account); s.keyID != id {
+			if err := u.note(ctx, markKey+s.account, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// endAbsences makes the absent sessions of some accounts due again, in one partition.
+func (u *run) endAbsences(ctx context.Context, partition int, accounts map[string]bool) error {
+	stay := 0
+	for {
+		if err := u.keep(ctx); err != nil {
+			return err
+		}
+		ids, err := u.config.Store.Absent(ctx, partition, stay, dueAtOnce)
+		if err != nil {
+			return fmt.Errorf("listing the absent sessions: %w", err)
+		}
+		for _, id := range ids {
+			after, err := u.config.Store.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
+				if !accounts[current.Account] {
+					return current, false, nil
+				}
+				next, changed := verification.EndAbsence(current)
+				return next, changed, nil
+			})
+			switch {
+			case err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrCorrupt):
+				return fmt.Errorf("ending the absence of session %s: %w", id, err)
+			case err != nil, after.IsAbsent(), !after.Exists():
+				stay++
+			}
+		}
+		if len(ids) < dueAtOnce {
+			return nil
+		}
+	}
+}

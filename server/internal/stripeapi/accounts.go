@@ -1,0 +1,93 @@
+package stripeapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"example.com/verification-status/server/internal/verification"
+)
+
+// The headers that name the account of a request. A key that is the account's own needs neither. See
+// https://docs.stripe.com/connect/authentication and https://docs.stripe.com/keys (organization API keys).
+const (
+	connectHeader = "Stripe-Account"
+	contextHeader = "Stripe-Context"
+)
+
+// errNoPlatform: a key of an organization belongs to no account, so each request must name one.
+var errNoPlatform = fmt.Errorf("%w: the API key is of an organization, which has no sessions of its own, and no account was named", verification.ErrStripeUnknown)
+
+// setAccountHooks fills in the hooks about accounts that are nil.
+func (c *Config) setAccountHooks() {
+	if c.AccountKey == nil {
+		c.AccountKey = func(string) verification.Secret { return "" }
+	}
+	if c.ByContext == nil {
+		c.ByContext = func(context.Context, string) bool { return false }
+	}
+	if c.AccountRests == nil {
+		c.AccountRests = func(context.Context, string) bool { return false }
+	}
+	if c.AccountRefused == nil {
+		c.AccountRefused = func(context.Context, string) {}
+	}
+	if c.AccountAnswered == nil {
+		c.AccountAnswered = func(context.Context, string) {}
+	}
+}
+
+// HasPlatform reports whether Config.Key has an account of its own, the platform. A key of an organization has none.
+func (c *Client) HasPlatform() bool { return !ofOrganization(c.config.Key()) }
+
+// ofOrganization reports whether a key is of an organization.
+func ofOrganization(key verification.Secret) bool {
+	return strings.HasPrefix(key.Reveal(), "sk_org_") || strings.HasPrefix(key.Reveal(), "rk_org_")
+}
+
+// addressOf returns the key for a request, and the header that names its account. The header is empty if the key says it.
+func (c *Client) addressOf(ctx context.Context, account string) (key verification.Secret, header string) {
+	key = c.keyOf(account)
+	switch {
+	case account == "":
+		return key, ""
+	case ofOrganization(key):
+		return key, contextHeader
+	case c.config.AccountKey(account) != "":
+		return key, ""
+	case c.config.ByContext(ctx, account):
+		return key, contextHeader
+	default:
+		return key, connectHeader
+	}
+}
+
+// keyOf returns the key for the requests of an account.
+func (c *Client) keyOf(account string) verification.Secret {
+	if account != "" {
+		if own := c.config.AccountKey(account); own != "" {
+			return own
+		}
+	}
+	return c.config.Key()
+}
+
+// KeyID returns a number that identifies the current key for an account, at least 1. It is a part of a hash, from which the
+// key cannot be computed.
+func (c *Client) KeyID(account string) int64 {
+	sum := sha256.Sum256([]byte(c.keyOf(account).Reveal()))
+	return int64(binary.BigEndian.Uint64(sum[:])>>2) + 1
+}
+
+// noteAccount reports what an answer says about access to a connected account.
+func (c *Client) noteAccount(ctx context.Context, account string, f fault) {
+	switch {
+	case account == "":
+	case f.outcome == OutcomeAccountRefused:
+		c.config.AccountRefused(ctx, account)
+	case f.outcome == OutcomeOK, f.outcome == OutcomeUnknown, f.outcome == OutcomeRefused:
+		c.config.AccountAnswered(ctx, account)
+	}
+}

@@ -1,0 +1,43 @@
+package verification
+
+// AbsentAfter is at how many catch-ups in a row Stripe must not know a session until the session is absent.
+const AbsentAfter = 3
+
+// AbsentSecond is what DueAt returns for an absent session: a second that no clock reaches. So the index of due sessions
+// also holds the absent ones, after all others.
+const AbsentSecond = 1 << 40
+
+// Absence says at how many catch-ups in a row Stripe did not know a session that is known here. The zero value means none.
+type Absence struct {
+	// Times is the number of the catch-ups, at most AbsentAfter.
+	Times int32
+	// Revision is Session.Revision at these catch-ups. If it differs, an input has come since and the absence does not count:
+	// an older replica keeps the field, but does not end an absence.
+	Revision int32
+}
+
+// IsAbsent reports whether Stripe does not know the session, so that it is in no list and is not read again.
+func (s Session) IsAbsent() bool {
+	return s.Exists() && s.Absence.Revision == s.Revision && s.Absence.Times >= AbsentAfter
+}
+
+// NoteAbsent counts a catch-up at which Stripe did not know the session. read is the record from before Stripe was asked: if
+// an input has come since, NoteAbsent changes nothing.
+func NoteAbsent(current, read Session) (next Session, changed bool) {
+	if !current.Exists() || current.IsAbsent() || current.Revision != read.Revision || current.Applied != read.Applied {
+		return current, false
+	}
+	next = current
+	if next.Absence.Revision != next.Revision {
+		next.Absence = Absence{Revision: next.Revision}
+	}
+	next.Absence.Times++
+	return next, true
+}
+
+// EndAbsence makes the session due again, as if Stripe had been asked for the first time.
+func EndAbsence(current Session) (next Session, changed bool) {
+	next = current
+	next.Absence = Absence{}
+	return next, current.Absence != next.Absence
+}

@@ -1,0 +1,70 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"example.com/verification-status/server/internal/stripeevent"
+	"example.com/verification-status/server/internal/verification"
+)
+
+// withoutEvent answers a body that holds no event to apply.
+func (h *Handler) withoutEvent(err error) Result {
+	malformed, left := (*stripeevent.MalformedError)(nil), (*stripeevent.DeauthorizedError)(nil)
+	switch {
+	case errors.As(err, &malformed):
+		h.config.Logger.Warn("webhook: malformed event", "event_id", malformed.EventID, "reason", malformed.Reason)
+		return Result{Status: http.StatusBadRequest, Reason: ReasonMalformed}
+	case errors.As(err, &left):
+		if reason := h.foreign(left.Livemode, left.Account); reason != "" {
+			return Result{Status: http.StatusOK, Reason: reason}
+		}
+		h.config.Logger.Warn("webhook: a connected account has revoked its permission", "event_id", left.EventID, "account", left.Account)
+		h.config.Deauthorized(left.Account)
+		return Result{Status: http.StatusOK, Reason: ReasonDeauthorized}
+	case errors.Is(err, stripeevent.ErrPing):
+		h.config.Logger.Info("webhook: the event destination was pinged")
+		return Result{Status: http.StatusOK, Reason: ReasonPing}
+	default:
+		return Result{Status: http.StatusOK, Reason: ReasonNotIdentity}
+	}
+}
+
+// foreign returns why an event of a mode and an account is ignored, or "".
+func (h *Handler) foreign(livemode bool, account string) Reason {
+	switch {
+	case h.config.Livemode != nil && *h.config.Livemode != livemode:
+		return ReasonOtherLivemode
+	case !h.config.Accounts.Accept(account):
+		return ReasonOtherAccount
+	default:
+		return ""
+	}
+}
+
+// logFailure writes a line about an event that was not kept.
+func (h *Handler) logFailure(ctx context.Context, event verification.Event, result Result, err error) {
+	text, level := "webhook: event not kept, Stripe will send it again", slog.LevelError
+	switch {
+	case result.Status == http.StatusOK:
+		text, level = "webhook: thin event ignored: another delivery would not help", slog.LevelWarn
+	case result.Reason == ReasonStripeAway:
+		level = slog.LevelWarn
+	}
+	h.log(ctx, level, text, event, slog.String("reason", string(result.Reason)), slog.String("account", event.Object.Account), slog.Any("error", err))
+}
+
+// log writes a line about an event. It builds the record itself: a child logger and the source position would cost an allocation for
+// each event.
+func (h *Handler) log(ctx context.Context, level slog.Level, text string, event verification.Event, attrs ...slog.Attr) {
+	if !h.config.Logger.Enabled(ctx, level) {
+		return
+	}
+	line := slog.NewRecord(time.Now(), level, text, 0)
+	line.AddAttrs(slog.String("event_id", event.ID), slog.String("type", event.Type), slog.String("session_id", event.Object.ID))
+	line.AddAttrs(attrs...)
+	_ = h.config.Logger.Handler().Handle(ctx, line) // the error of a log cannot be logged
+}
