@@ -76,7 +76,7 @@ func Import(ctx context.Context, c *config.Config, options ImportOptions, hooks 
 		since = max(0, options.Since.Unix())
 	}
 	importer, err := importing.New(importing.Config{
-		Store: a.store, Stripe: a.stripe, Ingest: a.ingest, Accepted: accepted, Only: only, Since: since, Reads: options.Reads,
+		Store: a.store, Stripe: a.stripe, Ingest: a.ingest, Accepted: accepted, Only: only, Keyed: a.current.KeyedAccounts(), NoPlatform: !a.stripe.HasPlatform(), Since: since, Reads: options.Reads,
 		FeedMaxLen: int64(c.FeedMaxLen), Clock: hooks.Clock, Logger: logger, Progress: printer.Print,
 	})
 	if err != nil {

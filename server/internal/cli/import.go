@@ -16,7 +16,7 @@ import (
 type importCommand struct {
 	Config  config.Config `embed:""`
 	Since   string        `placeholder:"DATE" help:"Import only the sessions that were created on this day or later: 2025-01-31, or 2025-01-31T12:00:00Z. By default all."`
-	Account []string      `sep:"none" placeholder:"ID" help:"Import only this connected account (acct_...), or platform for the account of the key itself. It can be repeated. By default the platform, the accounts of STRIPE_ACCOUNTS and those of which a session is known."`
+	Account []string      `sep:"none" placeholder:"ID" help:"Import only this connected account (acct_...), or platform for the account of the key itself. It can be repeated. By default the platform, the accounts of STRIPE_ACCOUNTS, those with a key of their own, and those of which a session is known."`
 	Reads   int           `default:"5000" placeholder:"N" help:"The limit of requests to Stripe, at least 100, or 0 for no limit. A hundred sessions take about one. They do not count in API_READS_PER_DAY."`
 }
 

@@ -34,12 +34,12 @@ func TestAnAccountThatStripeRefuses(t *testing.T) {
 		if err == nil || !slices.Equal(summary.Refused, []string{"acct_1"}) || summary.Accounts != 2 || len(kept.sessions) != 31 {
 			t.Fatalf("error %v, %d sessions, summary: %s", err, len(kept.sessions), summary)
 		}
-		refused, stripe.shown = nil, nil
-		if summary := complete(t, importer(t, kept, stripe, three)); !summary.Resumed || summary.Accounts != 3 || summary.New != 1 {
-			t.Errorf("summary: %s", summary)
+		if !strings.Contains(err.Error(), "acct_1") || kept.marks[markJob] != 0 {
+			t.Errorf("error %v, job %d; want acct_1 named, and no unfinished job", err, kept.marks[markJob])
 		}
-		if !slices.Equal(stripe.shown, []string{"acct_1"}) {
-			t.Errorf("pages of %v, want of acct_1 alone", stripe.shown)
+		refused = nil
+		if summary := complete(t, importer(t, kept, stripe, func(c *Config) { c.Only = []string{"acct_1"} })); summary.Resumed || summary.New != 1 {
+			t.Errorf("summary: %s", summary)
 		}
 		check(t, kept, stripe)
 	})
@@ -92,6 +92,30 @@ func TestWhatEndsARun(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A run that is resumed does not list the accounts that are done.
+func TestAnAccountThatIsDoneIsNotListedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(year("", 30)...), newFakeStore()
+		stripe.add(listedSession(0, "acct_1", time.Now().Unix()-100))
+		stripe.fail = func(_ int, account string, _ verification.SessionQuery) error {
+			if account == "acct_1" {
+				return verification.ErrStripeUnavailable
+			}
+			return nil
+		}
+		two := func(c *Config) { c.Only = []string{"", "acct_1"} }
+		if summary, err := importer(t, kept, stripe, two).Run(t.Context()); !errors.Is(err, verification.ErrStripeUnavailable) || summary.Accounts != 1 {
+			t.Fatalf("error %v, summary: %s", err, summary)
+		}
+		stripe.fail = func(int, string, verification.SessionQuery) error { return nil }
+		stripe.shown = nil
+		if summary := complete(t, importer(t, kept, stripe, two)); !summary.Resumed || summary.Accounts != 2 || !slices.Equal(stripe.shown, []string{"acct_1"}) {
+			t.Errorf("pages of %q, want of acct_1 alone; summary: %s", stripe.shown, summary)
+		}
+		check(t, kept, stripe)
+	})
 }
 
 // What passes within half a minute does not end a run.

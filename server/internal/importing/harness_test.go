@@ -107,6 +107,13 @@ func (s *fakeStripe) Read(_ context.Context, _ verification.Purpose, account, id
 	return verification.Retrieved{}, verification.ErrStripeUnknown
 }
 
+// gets returns how many single sessions were read. A read whose run has ended can still be in progress.
+func (s *fakeStripe) gets() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reads
+}
+
 func (s *fakeStripe) Event(context.Context, string, string, string) (verification.Event, error) {
 	return verification.Event{}, verification.ErrStripeUnknown
 }

@@ -45,9 +45,14 @@ type Config struct {
 	Ingest Ingest
 	// Accepted are the accepted connected accounts. Nothing is read of another one. nil accepts all.
 	Accepted verification.Accounts
-	// Only holds the accounts to import. The platform has the empty name. If Only is empty, a run imports the platform,
-	// each account that Accepted names, and each account of which the store knows a session.
+	// Only holds the accounts to import. The platform has the empty name. If Only is empty, a run imports the platform
+	// unless NoPlatform is set, each account that Accepted names, each in Keyed, and each account of which the store knows
+	// a session.
 	Only []string
+	// Keyed are the connected accounts that have an API key of their own.
+	Keyed []string
+	// NoPlatform is true if the key has no account of its own, as the key of an organization.
+	NoPlatform bool
 	// Since leaves out the sessions that were created before it, in Unix seconds. 0 leaves out none.
 	Since int64
 	// Reads limits the requests to Stripe of one Run. 0 means no limit.

@@ -97,11 +97,13 @@ func (r *run) accounts(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("listing the connected accounts: %w", err)
 		}
-		names = append(names, "")
+		if !r.config.NoPlatform {
+			names = append(names, "")
+		}
 		for name := range r.config.Accepted {
 			names = append(names, name)
 		}
-		for _, name := range known {
+		for _, name := range slices.Concat(r.config.Keyed, known) {
 			if r.config.Accepted.Accept(name) {
 				names = append(names, name)
 			}

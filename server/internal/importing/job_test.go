@@ -83,19 +83,28 @@ func TestWhichAccountsAreImported(t *testing.T) {
 		for name, test := range map[string]struct {
 			accepted, only []string
 			want           []string
+			change         func(*Config)
 		}{
-			"by default":        {nil, nil, []string{"", "acct_known", "acct_other"}},
-			"those named":       {[]string{"acct_known", "acct_new"}, nil, []string{"", "acct_known", "acct_new"}},
-			"only one":          {nil, []string{"acct_new"}, []string{"acct_new"}},
-			"only the platform": {nil, []string{""}, []string{""}},
-			"one twice":         {nil, []string{"acct_new", "", "acct_new"}, []string{"", "acct_new"}},
+			"by default":        {nil, nil, []string{"", "acct_known", "acct_other"}, nil},
+			"those with a key":  {[]string{"acct_known", "acct_new"}, nil, []string{"", "acct_known", "acct_new"}, func(c *Config) { c.Keyed = []string{"acct_new", "acct_other"} }},
+			"no platform":       {nil, nil, []string{"acct_known", "acct_key", "acct_other"}, func(c *Config) { c.NoPlatform, c.Keyed = true, []string{"acct_key"} }},
+			"those named":       {[]string{"acct_known", "acct_new"}, nil, []string{"", "acct_known", "acct_new"}, nil},
+			"only one":          {nil, []string{"acct_new"}, []string{"acct_new"}, nil},
+			"only the platform": {nil, []string{""}, []string{""}, nil},
+			"one twice":         {nil, []string{"acct_new", "", "acct_new"}, []string{"", "acct_new"}, nil},
 		} {
 			stripe, kept := newFakeStripe(known, other), newFakeStore()
 			for _, o := range stripe.sessions {
 				s, _ := verification.ApplyImport(verification.Session{}, verification.Listed{Object: o, AsOf: o.Created})
 				kept.put(s)
 			}
-			complete(t, importer(t, kept, stripe, func(c *Config) { c.Accepted, c.Only = verification.NewAccounts(test.accepted), test.only }))
+			complete(t, importer(t, kept, stripe, func(c *Config) {
+				c.Accepted, c.Only = verification.NewAccounts(test.accepted), test.only
+				if test.change != nil {
+					test.change(c)
+				}
+			}))
+			slices.Sort(test.want)
 			if !slices.Equal(stripe.shown, test.want) {
 				t.Errorf("%s: pages of %q, want of %q", name, stripe.shown, test.want)
 			}

@@ -119,9 +119,7 @@ func (r *run) all(ctx context.Context, keep maintain.Keep) error {
 		}
 		r.summary.Accounts++
 	}
-	if len(r.summary.Refused) > 0 {
-		return nil
-	}
+	// An account that has left for ever must not keep the job unfinished.
 	return r.note(ctx, markJob, 0)
 }
 

@@ -188,8 +188,8 @@ func TestAKnownSessionThatDiffersIsReadAgain(t *testing.T) {
 		stripe.change(differs.ID, func(o *verification.Object) { o.Status, o.Report = "canceled", "vr_new" })
 		summary := complete(t, importer(t, kept, stripe, nil))
 		check(t, kept, stripe)
-		if summary.New != 48 || summary.Known != 1 || summary.Reread != 1 || summary.Corrected != 1 || summary.Reads != 2 || stripe.reads != 1 {
-			t.Errorf("%d GETs, summary: %s", stripe.reads, summary)
+		if summary.New != 48 || summary.Known != 1 || summary.Reread != 1 || summary.Corrected != 1 || summary.Reads != 2 || stripe.gets() != 1 {
+			t.Errorf("%d GETs, summary: %s", stripe.gets(), summary)
 		}
 		entry := kept.sessions[differs.ID].History[1]
 		if entry.Source != verification.SourceStripeAPI || entry.Revision != 2 {
@@ -241,8 +241,8 @@ func TestReadsOfSessionsAreLimited(t *testing.T) {
 			if err == nil {
 				break
 			}
-			if !errors.Is(err, ErrReads) || stripe.reads > 100 {
-				t.Fatalf("error %v after %d GETs", err, stripe.reads)
+			if !errors.Is(err, ErrReads) || stripe.gets() > 100 {
+				t.Fatalf("error %v after %d GETs", err, stripe.gets())
 			}
 		}
 		differing := 0

@@ -57,7 +57,7 @@ func (s Summary) Sessions() int { return s.New + s.Known + s.Reread + s.Unknown 
 func (s Summary) incomplete() error {
 	var left []error
 	if len(s.Refused) > 0 {
-		left = append(left, fmt.Errorf("Stripe refuses %d accounts: %s. Import again when it lists their sessions", len(s.Refused), strings.Join(s.Refused, " ")))
+		left = append(left, fmt.Errorf("Stripe refuses %d accounts: %s. When it gives access again, import each with --account", len(s.Refused), strings.Join(s.Refused, " ")))
 	}
 	if s.Broken > 0 {
 		left = append(left, fmt.Errorf("%d sessions could not be stored: the log names them", s.Broken))
