@@ -18,7 +18,7 @@ const (
 // endpoint is the job that checks the webhook endpoint at Stripe: once a day, every hour while there is a problem, and at the start of a
 // process, since a new configuration can be the correction. The store keeps the result, and each replica shows it.
 func (j *Jobs) endpoint() job {
-	first := true
+	started := j.config.Clock().Unix()
 	return job{
 		name: "webhook endpoint", lease: endpointLease, after: endpointAfter,
 		due: func(ctx context.Context) (bool, error) {
@@ -30,14 +30,13 @@ func (j *Jobs) endpoint() job {
 			j.config.ShowEndpoint(problems)
 			first = first && problems != 0 // a problem that comes later is not one of this process's start
 			now := j.config.Clock()
-			return dueAgain(now, checked) || problems != 0 && (first || now.Sub(time.Unix(checked, 0)) >= endpointAgain), nil
+			return dueAgain(now, checked) || problems != 0 && (checked < started || now.Sub(time.Unix(checked, 0)) >= endpointAgain), nil
 		},
 		do: func(ctx context.Context, _ Keep) error {
 			problems, err := j.config.CheckEndpoint(ctx)
 			if err != nil {
 				return err
 			}
-			first = false
 			j.config.ShowEndpoint(problems)
 			if err := j.config.Store.SetMark(ctx, endpointProblems, problems); err != nil {
 				return err

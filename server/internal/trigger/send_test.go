@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,16 +42,19 @@ func TestSend(t *testing.T) {
 		"no answer": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, ": no answer: EOF", true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex // guards bodies and paths: a handler without an answer can end after its client
 			var bodies, paths []string
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
 				if err := stripewebhook.ValidatePayload(body, r.Header.Get("Stripe-Signature"), "whsec_planted"); err != nil || r.Method != http.MethodPost {
 					t.Errorf("%s: %v", r.Method, err)
 				}
+				mu.Lock()
 				bodies, paths = append(bodies, string(body)), append(paths, r.URL.RequestURI())
+				mu.Unlock()
 				tc.answer(w)
 			}))
-			defer server.Close()
+			t.Cleanup(server.Close)
 			events, err := Make(Event{Type: "verified", Style: StyleBoth}, time.Now())
 			if err != nil {
 				t.Fatal(err)
@@ -63,6 +67,8 @@ func TestSend(t *testing.T) {
 			if strings.Count(out.String(), tc.want) != 2 || strings.Count(out.String(), "\n") != 2 || strings.Contains(out.String(), "planted") {
 				t.Errorf("wrote %q, want %q in each line", out.String(), tc.want)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			for i, event := range events {
 				if prefix := fmt.Sprintf("%s %s %s %s: ", event.Style, event.Type, event.EventID, event.About); !strings.Contains(out.String(), prefix) {
 					t.Errorf("wrote %q, want %q in it", out.String(), prefix)
