@@ -28,7 +28,6 @@ func (j *Jobs) endpoint() job {
 			}
 			checked, problems := marks[0], marks[1]
 			j.config.ShowEndpoint(problems)
-			first = first && problems != 0 // a problem that comes later is not one of this process's start
 			now := j.config.Clock()
 			return dueAgain(now, checked) || problems != 0 && (checked < started || now.Sub(time.Unix(checked, 0)) >= endpointAgain), nil
 		},
