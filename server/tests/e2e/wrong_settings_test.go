@@ -35,6 +35,7 @@ func wrongSettings(t *testing.T) []wrongSetting {
 	const pair = "GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE:"
 	return []wrongSetting{
 		{env: "GRPC_ADDR", value: "nowhere"}, {env: "WEBHOOK_ADDR", value: ":http"}, {env: "ADMIN_ADDR", value: ":99999"},
+		{env: "WEBHOOK_PATH", value: "webhook"}, {env: "WEBHOOK_URL", value: "verification.example.com/webhook"},
 		{env: "GRPC_INSECURE", value: "maybe"}, {env: "GRPC_REFLECTION", value: "maybe"},
 		{env: "GRPC_TLS_CERT_FILE", value: "/nowhere", beside: tls[1:], line: pair},
 		{env: "GRPC_TLS_KEY_FILE", value: "/nowhere", beside: tls[:1:1], line: pair},
