@@ -101,24 +101,27 @@ func (d *Directory) ByContext(ctx context.Context, account string) bool {
 	return d.read(ctx, account, freshFor).byContext
 }
 
-// Rests reports whether nothing must be requested for the account now. After the rest it returns false once, for the
-// request that finds out whether Stripe still refuses. It returns false if the store cannot be read and this process
-// knows of no refusal.
-func (d *Directory) Rests(ctx context.Context, account string) bool {
+// Rests reports whether nothing must be requested for the account now. After the rest it returns false to a caller that can
+// send the probe, which must call Probe just before the request, and true to others. It returns false if the store cannot be
+// read and this process knows of no refusal.
+func (d *Directory) Rests(ctx context.Context, account string, canProbe bool) bool {
 	e := d.read(ctx, account, freshFor)
-	if !d.refused(e, account) {
-		return false
-	}
-	if d.inRest(e) {
+	return d.refused(e, account) && (!canProbe || d.inRest(e))
+}
+
+// Probe reports whether a request for the account can be sent. After a rest it returns true once in probeFor, for the request
+// that finds out whether Stripe still refuses.
+func (d *Directory) Probe(ctx context.Context, account string) bool {
+	if e := d.read(ctx, account, freshFor); !d.refused(e, account) {
 		return true
 	}
-	if e = d.read(ctx, account, 0); !d.refused(e, account) || d.inRest(e) {
-		return d.refused(e, account)
+	if e := d.read(ctx, account, 0); !d.refused(e, account) || d.inRest(e) {
+		return !d.refused(e, account)
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	taken, err := d.config.Store.Lease(ctx, leaseProbe+account, rand.Text(), probeFor)
-	return err != nil || !taken
+	return err == nil && taken
 }
 
 // refused reports whether Stripe refused the account under its present key.

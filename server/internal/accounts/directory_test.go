@@ -104,9 +104,14 @@ func (r *replicasRig) replica() *Directory {
 	return d
 }
 
+// sends reports whether a request of this service's own is sent.
+func sends(ctx context.Context, d *Directory, account string) bool {
+	return !d.Rests(ctx, account, true) && d.Probe(ctx, account)
+}
+
 func (r *replicasRig) wantRests(d *Directory, when string, want bool) {
 	r.t.Helper()
-	if got := d.Rests(r.t.Context(), "acct_1"); got != want {
+	if got := !sends(r.t.Context(), d, "acct_1"); got != want {
 		r.t.Errorf("%s: rests %v; want %v", when, got, want)
 	}
 }
@@ -129,7 +134,7 @@ func TestRefusedAccountRestsForADay(t *testing.T) {
 	r.wantRests(two, "at first", false)
 	one.Refused(t.Context(), "acct_1")
 	r.wantRests(one, "after the refusal", true)
-	if one.Rests(t.Context(), "acct_2") {
+	if !sends(t.Context(), one, "acct_2") {
 		t.Error("another account rests")
 	}
 	r.tick(freshFor)
@@ -193,7 +198,7 @@ func TestProbesAtOnce(t *testing.T) {
 	var working sync.WaitGroup
 	for i := range 60 {
 		working.Go(func() {
-			if !replicas[i%3].Rests(t.Context(), "acct_1") {
+			if sends(t.Context(), replicas[i%3], "acct_1") {
 				sent.Add(1)
 			}
 		})
@@ -288,7 +293,7 @@ func TestReadsOfTheStoreAreFew(t *testing.T) {
 	r := newRig(t)
 	d := r.replica()
 	for range 1000 {
-		d.Rests(t.Context(), "acct_1")
+		d.Rests(t.Context(), "acct_1", true)
 		d.ByContext(t.Context(), "acct_1")
 		d.Answered(t.Context(), "acct_1")
 	}
@@ -308,9 +313,31 @@ func TestAReadDoesNotUndoAChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d.Rests(t.Context(), "acct_1")
+	d.Rests(t.Context(), "acct_1", true)
 	r.wantRests(d, "refused during a read", true)
 	if !d.cached("acct_1").byContext {
 		t.Error("the context that came during a read is lost")
+	}
+}
+
+// TestOnlyARequestTakesTheProbe: a caller that cannot probe rests until the probe has an answer, and asking about the rest
+// leaves the probe to the request that is sent.
+func TestOnlyARequestTakesTheProbe(t *testing.T) {
+	r := newRig(t)
+	d := r.replica()
+	d.Refused(t.Context(), "acct_1")
+	r.tick(restFor)
+	for range 3 {
+		if !d.Rests(t.Context(), "acct_1", false) {
+			t.Error("a lookup is sent after the rest and before the probe")
+		}
+		if d.Rests(t.Context(), "acct_1", true) {
+			t.Error("an event's read rests after the rest")
+		}
+	}
+	r.wantRests(d, "the first request", false)
+	d.Answered(t.Context(), "acct_1")
+	if d.Rests(t.Context(), "acct_1", false) {
+		t.Error("a lookup rests after an answer")
 	}
 }

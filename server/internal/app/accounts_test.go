@@ -180,7 +180,7 @@ func TestAppOfAccounts(t *testing.T) {
 	}
 	a.deauthorized("acct_2")
 	for name, app := range map[string]*App{"this replica": a, "another": replica()} {
-		if !app.accounts.Rests(ctx, "acct_2") || app.accounts.Rests(ctx, "acct_1") {
+		if !app.accounts.Rests(ctx, "acct_2", true) || app.accounts.Rests(ctx, "acct_1", true) {
 			t.Errorf("%s: want that acct_2 rests and acct_1 does not", name)
 		}
 		if !app.accounts.ByContext(ctx, "acct_1") || app.accounts.ByContext(ctx, "acct_2") {

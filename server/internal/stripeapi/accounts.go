@@ -29,7 +29,10 @@ func (c *Config) setAccountHooks() {
 		c.ByContext = func(context.Context, string) bool { return false }
 	}
 	if c.AccountRests == nil {
-		c.AccountRests = func(context.Context, string) bool { return false }
+		c.AccountRests = func(context.Context, string, bool) bool { return false }
+	}
+	if c.AccountProbe == nil {
+		c.AccountProbe = func(context.Context, string) bool { return true }
 	}
 	if c.AccountRefused == nil {
 		c.AccountRefused = func(context.Context, string) {}

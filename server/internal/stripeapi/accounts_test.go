@@ -143,7 +143,7 @@ func TestAccountThatGivesNoAccess(t *testing.T) {
 			s := serve(t, always(test.status, test.body))
 			var refused, answered []string
 			c := dial(t, s.URL, func(config *stripeapi.Config) {
-				config.AccountRests = func(context.Context, string) bool { return test.rests }
+				config.AccountRests = func(context.Context, string, bool) bool { return test.rests }
 				config.AccountRefused = func(_ context.Context, account string) { refused = append(refused, account) }
 				config.AccountAnswered = func(_ context.Context, account string) { answered = append(answered, account) }
 			})
@@ -241,5 +241,37 @@ func TestKeyID(t *testing.T) {
 	current = "sk_test_rolled"
 	if c.KeyID("") == platform || c.KeyID("acct_own") != own {
 		t.Error("a new default key must change the platform's number and no other")
+	}
+}
+
+// TestALookupTakesNoProbe: a lookup does not probe, and a read without budget asks for no probe, so that the probe is left to an
+// event. A read that gets no probe uses no budget.
+func TestALookupTakesNoProbe(t *testing.T) {
+	s := serve(t, always(200, encode(session(nil))))
+	var probes int
+	free := true
+	c := dial(t, s.URL, func(config *stripeapi.Config) {
+		config.ReadsPerDay = 1
+		config.AccountRests = func(_ context.Context, _ string, canProbe bool) bool { return !canProbe }
+		config.AccountProbe = func(context.Context, string) bool { probes++; return free }
+	})
+	read := func(purpose verification.Purpose, want error, wantProbes int) {
+		t.Helper()
+		if _, err := c.Read(t.Context(), purpose, "acct_1", id); !errors.Is(err, want) {
+			t.Errorf("error %v; want %v", err, want)
+		}
+		if probes != wantProbes {
+			t.Errorf("%d probes; want %d", probes, wantProbes)
+		}
+	}
+	read(verification.PurposeLookup, verification.ErrStripeAccountRefused, 0)
+	free = false
+	read(verification.PurposeRetry, verification.ErrStripeAccountRefused, 1)
+	free = true
+	read(verification.PurposeRetry, nil, 2)
+	read(verification.PurposeRetry, verification.ErrStripeBudget, 2)
+	read(verification.PurposeAmbiguous, nil, 3)
+	if got := len(s.seen()); got != 2 {
+		t.Errorf("%d requests; want 2", got)
 	}
 }

@@ -88,7 +88,8 @@ func (c *Client) call(ctx context.Context, r request) error {
 func (c *Client) send(caller context.Context, r request) fault {
 	ctx, cancel := context.WithTimeout(caller, c.config.Timeout)
 	defer cancel()
-	if r.account != "" && c.config.AccountRests(ctx, r.account) {
+	// A caller's lookup is no probe: callers would decide when an account is tried again.
+	if r.account != "" && c.config.AccountRests(ctx, r.account, r.purpose != verification.PurposeLookup) {
 		return fault{outcome: OutcomeAccountRests, err: errAccountRefused}
 	}
 	holder := shares.HolderOf(caller)
@@ -102,6 +103,11 @@ func (c *Client) send(caller context.Context, r request) fault {
 	if c.awaitSlot(ctx, r.purpose, holder) != nil {
 		read.refund()
 		return busy(caller)
+	}
+	// Only a request that can be sent at once takes the probe.
+	if r.account != "" && !c.config.AccountProbe(ctx, r.account) {
+		read.refund()
+		return fault{outcome: OutcomeAccountRests, err: errAccountRefused}
 	}
 	var response raw
 	started := c.config.Clock()

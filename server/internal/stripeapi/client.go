@@ -33,9 +33,11 @@ type Config struct {
 	// nil means never. A key of an organization always does.
 	ByContext func(ctx context.Context, account string) bool
 	// AccountRests reports whether nothing is requested for a connected account now, because Stripe refused it before.
-	// nil means never. AccountRefused is called if Stripe refuses an account, and AccountAnswered if it answers a request
-	// for one. They can be nil. All are called by many goroutines at once.
-	AccountRests                    func(ctx context.Context, account string) bool
+	// nil means never. canProbe says that the request can find out whether Stripe still refuses. AccountProbe is called just
+	// before the request and reports whether it can be sent; nil means always. AccountRefused is called if Stripe refuses an
+	// account, and AccountAnswered if it answers a request for one. They can be nil. All are called by many goroutines at once.
+	AccountRests                    func(ctx context.Context, account string, canProbe bool) bool
+	AccountProbe                    func(ctx context.Context, account string) bool
 	AccountRefused, AccountAnswered func(ctx context.Context, account string)
 	// Base is the URL of the API. Empty means Stripe's own.
 	Base string
