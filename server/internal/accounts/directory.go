@@ -93,12 +93,14 @@ func (d *Directory) NoteContext(ctx context.Context, account string) error {
 	return nil
 }
 
-// ByContext reports whether an event named the account by context only.
-func (d *Directory) ByContext(ctx context.Context, account string) bool {
+// ByContext reports whether an event named the account by context only. It returns the errors of the store if this process
+// does not know: a request with the wrong header is refused as if the account gave no access.
+func (d *Directory) ByContext(ctx context.Context, account string) (bool, error) {
 	if d.cached(account).byContext {
-		return true
+		return true, nil
 	}
-	return d.read(ctx, account, freshFor).byContext
+	e, err := d.load(ctx, account, freshFor)
+	return e.byContext, err
 }
 
 // Rests reports whether nothing must be requested for the account now. After the rest it returns false to a caller that can
@@ -172,32 +174,37 @@ func (d *Directory) change(account string, change func(*entry)) {
 	e := d.cached(account)
 	change(&e)
 	e.changes++
-	e.read = d.config.Clock()
 	d.cache.Add(account, e)
 }
 
-// read returns what is known of an account. It reads the store if the entry was read longer than age ago. If the store
-// cannot be read, or if this process changed the entry meanwhile, it returns the entry.
+// read is load for a caller that goes on without the store: it then gets what this process knows.
 func (d *Directory) read(ctx context.Context, account string, age time.Duration) entry {
+	e, _ := d.load(ctx, account, age)
+	return e
+}
+
+// load returns what is known of an account. It reads the store if the entry was read longer than age ago. If this process
+// changed the entry meanwhile, it returns the entry. It returns the entry and the error if the store cannot be read.
+func (d *Directory) load(ctx context.Context, account string, age time.Duration) (entry, error) {
 	before, found := d.cache.Get(account)
 	now := d.config.Clock()
 	if found && now.Sub(before.read) < age {
-		return before
+		return before, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	marks, err := d.config.Store.Marks(ctx, markContext+account, markRest+account, markRestKey+account)
 	if err != nil {
-		return before
+		return before, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e := d.cached(account)
 	if e.changes != before.changes {
-		return e
+		return e, nil
 	}
 	e.byContext = e.byContext || marks[0] != 0
 	e.until, e.keyID, e.read = marks[1], marks[2], now
 	d.cache.Add(account, e)
-	return e
+	return e, nil
 }

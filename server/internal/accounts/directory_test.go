@@ -238,17 +238,17 @@ func TestContextIsKept(t *testing.T) {
 	r := newRig(t)
 	one, two := r.replica(), r.replica()
 	ctx := t.Context()
-	if one.ByContext(ctx, "acct_1") || two.ByContext(ctx, "acct_1") {
+	if byContext(t, one, "acct_1") || byContext(t, two, "acct_1") {
 		t.Error("an account is named by context before any event")
 	}
 	if err := one.NoteContext(ctx, "acct_1"); err != nil {
 		t.Fatal(err)
 	}
-	if !one.ByContext(ctx, "acct_1") || one.ByContext(ctx, "acct_2") {
+	if !byContext(t, one, "acct_1") || byContext(t, one, "acct_2") {
 		t.Error("want acct_1 and not acct_2")
 	}
 	r.tick(freshFor)
-	if !two.ByContext(ctx, "acct_1") || !r.replica().ByContext(ctx, "acct_1") {
+	if !byContext(t, two, "acct_1") || !byContext(t, r.replica(), "acct_1") {
 		t.Error("another replica and a new one do not know the context")
 	}
 	one.Refused(ctx, "acct_1")
@@ -256,13 +256,44 @@ func TestContextIsKept(t *testing.T) {
 	clear(r.store.marks)
 	r.tick(freshFor)
 	r.wantRests(one, "after a loss", false)
-	if !one.ByContext(ctx, "acct_1") {
+	if !byContext(t, one, "acct_1") {
 		t.Error("the replica has lost the context together with the store")
 	}
 }
 
-// TestWithoutTheStore: an event whose context cannot be stored fails, so that Stripe sends it again. A request is never
-// held up, and a refusal holds in this process.
+// byContext returns the answer of a Directory that can read the store.
+func byContext(t *testing.T, d *Directory, account string) bool {
+	t.Helper()
+	got, err := d.ByContext(t.Context(), account)
+	if err != nil {
+		t.Error(err)
+	}
+	return got
+}
+
+// TestContextIsUnknownWithoutTheStore: also if this process knows something else of the account.
+func TestContextIsUnknownWithoutTheStore(t *testing.T) {
+	r := newRig(t)
+	one, two := r.replica(), r.replica()
+	if err := one.NoteContext(t.Context(), "acct_1"); err != nil {
+		t.Fatal(err)
+	}
+	r.store.fail(errors.New("no store"))
+	two.Refused(t.Context(), "acct_1")
+	if got, err := two.ByContext(t.Context(), "acct_1"); err == nil {
+		t.Errorf("by context %v without the store; want an error", got)
+	}
+	if !byContext(t, one, "acct_1") {
+		t.Error("the replica that got the event does not know the context without the store")
+	}
+	r.store.fail(nil)
+	if !byContext(t, two, "acct_1") {
+		t.Error("the other replica does not know the context after the store is back")
+	}
+}
+
+// TestWithoutTheStore: an event whose context cannot be stored fails, so that Stripe sends it again. Rests holds up no request,
+// and a refusal holds in this process.
 func TestWithoutTheStore(t *testing.T) {
 	r := newRig(t)
 	d := r.replica()
@@ -271,8 +302,8 @@ func TestWithoutTheStore(t *testing.T) {
 	if err := d.NoteContext(ctx, "acct_1"); !errors.Is(err, broken) {
 		t.Errorf("error %v; want %v", err, broken)
 	}
-	if d.ByContext(ctx, "acct_1") {
-		t.Error("a context that was not stored")
+	if got, err := d.ByContext(ctx, "acct_1"); got || !errors.Is(err, broken) {
+		t.Errorf("a context that was not stored: %v, error %v; want false and %v", got, err, broken)
 	}
 	r.wantRests(d, "nothing is known", false)
 	d.Refused(ctx, "acct_1")
@@ -294,7 +325,7 @@ func TestReadsOfTheStoreAreFew(t *testing.T) {
 	d := r.replica()
 	for range 1000 {
 		d.Rests(t.Context(), "acct_1", true)
-		d.ByContext(t.Context(), "acct_1")
+		byContext(t, d, "acct_1")
 		d.Answered(t.Context(), "acct_1")
 	}
 	if r.store.reads != 1 {

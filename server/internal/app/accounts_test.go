@@ -144,8 +144,9 @@ type noted struct {
 }
 
 func (n *noted) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
-	n.seen = append(n.seen, n.app.accounts.ByContext(ctx, event.Object.Account))
-	return verification.Outcome{}, n.err
+	byContext, err := n.app.accounts.ByContext(ctx, event.Object.Account)
+	n.seen = append(n.seen, byContext)
+	return verification.Outcome{}, errors.Join(n.err, err)
 }
 
 // TestAppOfAccounts: an event that names its account by context is applied after that is stored, and an account that revoked
@@ -183,7 +184,9 @@ func TestAppOfAccounts(t *testing.T) {
 		if !app.accounts.Rests(ctx, "acct_2", true) || app.accounts.Rests(ctx, "acct_1", true) {
 			t.Errorf("%s: want that acct_2 rests and acct_1 does not", name)
 		}
-		if !app.accounts.ByContext(ctx, "acct_1") || app.accounts.ByContext(ctx, "acct_2") {
+		one, errOne := app.accounts.ByContext(ctx, "acct_1")
+		two, errTwo := app.accounts.ByContext(ctx, "acct_2")
+		if !one || two || errOne != nil || errTwo != nil {
 			t.Errorf("%s: want that acct_1 is known by context and acct_2 is not", name)
 		}
 	}

@@ -26,7 +26,7 @@ func (c *Config) setAccountHooks() {
 		c.AccountKey = func(string) verification.Secret { return "" }
 	}
 	if c.ByContext == nil {
-		c.ByContext = func(context.Context, string) bool { return false }
+		c.ByContext = func(context.Context, string) (bool, error) { return false, nil }
 	}
 	if c.AccountRests == nil {
 		c.AccountRests = func(context.Context, string, bool) bool { return false }
@@ -50,21 +50,23 @@ func ofOrganization(key verification.Secret) bool {
 	return strings.HasPrefix(key.Reveal(), "sk_org_") || strings.HasPrefix(key.Reveal(), "rk_org_")
 }
 
-// addressOf returns the key for a request, and the header that names its account. The header is empty if the key says it.
-func (c *Client) addressOf(ctx context.Context, account string) (key verification.Secret, header string) {
+// addressOf returns the key for a request, and the header that names its account. The header is empty if the key says it. It
+// returns the errors of Config.ByContext.
+func (c *Client) addressOf(ctx context.Context, account string) (key verification.Secret, header string, err error) {
 	key = c.keyOf(account)
 	switch {
 	case account == "":
-		return key, ""
+		return key, "", nil
 	case ofOrganization(key):
-		return key, contextHeader
+		return key, contextHeader, nil
 	case c.config.AccountKey(account) != "":
-		return key, ""
-	case c.config.ByContext(ctx, account):
-		return key, contextHeader
-	default:
-		return key, connectHeader
+		return key, "", nil
 	}
+	byContext, err := c.config.ByContext(ctx, account)
+	if byContext {
+		return key, contextHeader, err
+	}
+	return key, connectHeader, err
 }
 
 // keyOf returns the key for the requests of an account.

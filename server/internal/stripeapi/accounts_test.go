@@ -41,7 +41,9 @@ func TestAccountsAreNamed(t *testing.T) {
 			c := dial(t, s.URL, func(config *stripeapi.Config) {
 				config.Key = keyed(test.key)
 				config.AccountKey = func(account string) verification.Secret { return own[account] }
-				config.ByContext = func(_ context.Context, account string) bool { return account == "acct_ctx" || account == "acct_own" }
+				config.ByContext = func(_ context.Context, account string) (bool, error) {
+					return account == "acct_ctx" || account == "acct_own", nil
+				}
 			})
 			if _, err := c.Retrieve(t.Context(), test.account, id); err != nil {
 				t.Fatal(err)
@@ -273,5 +275,29 @@ func TestALookupTakesNoProbe(t *testing.T) {
 	read(verification.PurposeAmbiguous, nil, 3)
 	if got := len(s.seen()); got != 2 {
 		t.Errorf("%d requests; want 2", got)
+	}
+}
+
+// TestNothingIsSentIfTheHeaderIsUnknown: Stripe would answer the wrong header with account_invalid. No probe and no budget is used.
+func TestNothingIsSentIfTheHeaderIsUnknown(t *testing.T) {
+	s := serve(t, always(200, encode(session(nil))))
+	away := errors.New("no store")
+	var probes int
+	c := dial(t, s.URL, func(config *stripeapi.Config) {
+		config.ReadsPerDay = 1
+		config.ByContext = func(context.Context, string) (bool, error) { return false, away }
+		config.AccountProbe = func(context.Context, string) bool { probes++; return true }
+	})
+	for range 3 {
+		if _, err := c.Retrieve(t.Context(), "acct_1", id); !errors.Is(err, verification.ErrStripeUnavailable) {
+			t.Errorf("error %v; want %v", err, verification.ErrStripeUnavailable)
+		}
+	}
+	if got := len(s.seen()); got != 0 || probes != 0 {
+		t.Errorf("%d requests and %d probes; want none", got, probes)
+	}
+	away = nil
+	if _, err := c.Retrieve(t.Context(), "acct_1", id); err != nil {
+		t.Errorf("with the store: %v", err)
 	}
 }

@@ -104,6 +104,11 @@ func (c *Client) send(caller context.Context, r request) fault {
 		read.refund()
 		return busy(caller)
 	}
+	key, header, err := c.addressOf(ctx, r.account)
+	if err != nil {
+		read.refund()
+		return unavailable(caller, "not sent: the store does not say how the account is named")
+	}
 	// Only a request that can be sent at once takes the probe.
 	if r.account != "" && !c.config.AccountProbe(ctx, r.account) {
 		read.refund()
@@ -111,7 +116,7 @@ func (c *Client) send(caller context.Context, r request) fault {
 	}
 	var response raw
 	started := c.config.Clock()
-	err := c.exchange(ctx, r, &response)
+	err = c.exchange(ctx, r, key, header, &response)
 	took := c.config.Clock().Sub(started)
 	if err != nil {
 		f := classify(caller, r, err)
@@ -129,9 +134,8 @@ func (c *Client) send(caller context.Context, r request) fault {
 	return fault{outcome: OutcomeOK}
 }
 
-// exchange sends a request and reads its answer.
-func (c *Client) exchange(ctx context.Context, r request, response *raw) error {
-	key, header := c.addressOf(ctx, r.account)
+// exchange sends a request and reads its answer. key and header are those of addressOf.
+func (c *Client) exchange(ctx context.Context, r request, key verification.Secret, header string, response *raw) error {
 	params := &stripe.Params{Context: ctx, Headers: http.Header{}}
 	if header != "" {
 		params.Headers.Set(header, r.account)

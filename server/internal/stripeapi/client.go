@@ -30,8 +30,9 @@ type Config struct {
 	// account has one. It is called like Key.
 	AccountKey func(account string) verification.Secret
 	// ByContext reports whether the requests for a connected account name it in Stripe-Context instead of Stripe-Account.
-	// nil means never. A key of an organization always does.
-	ByContext func(ctx context.Context, account string) bool
+	// nil means never. A key of an organization always does. If ByContext returns an error, the request is not sent and gets
+	// ErrStripeUnavailable.
+	ByContext func(ctx context.Context, account string) (bool, error)
 	// AccountRests reports whether nothing is requested for a connected account now, because Stripe refused it before.
 	// nil means never. canProbe says that the request can find out whether Stripe still refuses. AccountProbe is called just
 	// before the request and reports whether it can be sent; nil means always. AccountRefused is called if Stripe refuses an
