@@ -18,6 +18,8 @@ const (
 	restFor = 24 * time.Hour
 	// probeFor is how long the other requests wait for the one that finds out whether the rest is over.
 	probeFor = time.Minute
+	// maxSkew is the largest difference between the clocks of two replicas.
+	maxSkew = 5 * time.Minute
 	// freshFor is how long this process uses what it has read of the store. Another replica can have learned more.
 	freshFor = 15 * time.Second
 	// storeTimeout bounds one read or write of the store: a request to Stripe must not wait long for it.
@@ -131,10 +133,11 @@ func (d *Directory) refused(e entry, account string) bool {
 	return e.until != 0 && e.keyID == d.config.KeyID(account)
 }
 
-// inRest reports whether the rest still lasts. A longer one than restFor comes from a clock that was wrong.
+// inRest reports whether the rest still lasts. One that is longer than restFor by more than maxSkew comes from a clock that was
+// wrong.
 func (d *Directory) inRest(e entry) bool {
 	now := d.config.Clock().Unix()
-	return now < e.until && e.until-now <= int64(restFor.Seconds())
+	return now < e.until && e.until-now <= int64((restFor+maxSkew).Seconds())
 }
 
 // Refused stores that Stripe refuses the account, or that the account has revoked its access. The account rests from now on.

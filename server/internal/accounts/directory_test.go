@@ -233,6 +233,19 @@ func TestAClockThatWasWrong(t *testing.T) {
 	r.wantRests(d, "after the clock was put right", false)
 }
 
+// TestAClockThatIsBehind: a replica whose clock is a little behind keeps the rest that another one began.
+func TestAClockThatIsBehind(t *testing.T) {
+	r := newRig(t)
+	r.replica().Refused(t.Context(), "acct_1")
+	for _, behind := range []time.Duration{time.Second, maxSkew} {
+		r.now.Store(1_790_000_000)
+		r.tick(-behind)
+		r.wantRests(r.replica(), "behind by "+behind.String(), true)
+	}
+	r.tick(-time.Second)
+	r.wantRests(r.replica(), "behind by more", false)
+}
+
 // TestContextIsKept: for all replicas, and when the store loses it.
 func TestContextIsKept(t *testing.T) {
 	r := newRig(t)
