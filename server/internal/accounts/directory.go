@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -34,8 +33,10 @@ const (
 	markContext = "account:context:"
 	// markRest is the Unix second up to which the account rests. 0 means that it does not.
 	markRest = "account:rest:"
-	// markRestKey is Config.KeyID at the refusal.
+	// markRestKey is the KeyID of the refused request.
 	markRestKey = "account:rest-key:"
+	// markAnswered is the Unix second from which Stripe gave access again after a rest.
+	markAnswered = "account:answered:"
 	// leaseProbe is the name of the lease of the request that finds out whether the rest is over.
 	leaseProbe = "account:"
 )
@@ -64,8 +65,20 @@ type entry struct {
 	byContext bool
 	until     int64 // markRest
 	keyID     int64 // markRestKey
-	read      time.Time
-	changes   int // how often this process changed the entry
+	// answered is the Unix second of the last request that Stripe answered, at least markAnswered.
+	answered int64
+	// unstored: the store lacks until and keyID, since a write failed.
+	unstored bool
+	read     time.Time
+	changes  int // how often this process changed until and keyID
+}
+
+// since is the Unix second of the refusal.
+func (e entry) since() int64 { return e.until - int64(restFor.Seconds()) }
+
+// newer reports whether e is about a later second than the other entry.
+func (e entry) newer(other entry) bool {
+	return max(e.since(), e.answered) > max(other.since(), other.answered)
 }
 
 // New returns a Directory. It returns an error if the configuration is not valid. It reads nothing.
@@ -105,67 +118,6 @@ func (d *Directory) ByContext(ctx context.Context, account string) (bool, error)
 	return e.byContext, err
 }
 
-// Rests reports whether nothing must be requested for the account now. After the rest it returns false to a caller that can
-// send the probe, which must call Probe just before the request, and true to others. It returns false if the store cannot be
-// read and this process knows of no refusal.
-func (d *Directory) Rests(ctx context.Context, account string, canProbe bool) bool {
-	e := d.read(ctx, account, freshFor)
-	return d.refused(e, account) && (!canProbe || d.inRest(e))
-}
-
-// Probe reports whether a request for the account can be sent. After a rest it returns true once in probeFor, for the request
-// that finds out whether Stripe still refuses.
-func (d *Directory) Probe(ctx context.Context, account string) bool {
-	if e := d.read(ctx, account, freshFor); !d.refused(e, account) {
-		return true
-	}
-	if e := d.read(ctx, account, 0); !d.refused(e, account) || d.inRest(e) {
-		return !d.refused(e, account)
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	taken, err := d.config.Store.Lease(ctx, leaseProbe+account, rand.Text(), probeFor)
-	return err == nil && taken
-}
-
-// refused reports whether Stripe refused the account under its present key.
-func (d *Directory) refused(e entry, account string) bool {
-	return e.until != 0 && e.keyID == d.config.KeyID(account)
-}
-
-// inRest reports whether the rest still lasts. One that is longer than restFor by more than maxSkew comes from a clock that was
-// wrong.
-func (d *Directory) inRest(e entry) bool {
-	now := d.config.Clock().Unix()
-	return now < e.until && e.until-now <= int64((restFor+maxSkew).Seconds())
-}
-
-// Refused stores that Stripe refuses the account, or that the account has revoked its access. The account rests from now on.
-func (d *Directory) Refused(ctx context.Context, account string) {
-	until, keyID := d.config.Clock().Add(restFor).Unix(), d.config.KeyID(account)
-	d.change(account, func(e *entry) { e.until, e.keyID = until, keyID })
-	d.store(ctx, account, markRestKey, keyID)
-	d.store(ctx, account, markRest, until)
-}
-
-// Answered stores that Stripe answers requests for the account.
-func (d *Directory) Answered(ctx context.Context, account string) {
-	if d.cached(account).until == 0 {
-		return
-	}
-	d.change(account, func(e *entry) { e.until, e.keyID = 0, 0 })
-	d.store(ctx, account, markRest, 0)
-}
-
-// store stores a mark, also if the caller has given up. If that fails, only this process knows the value.
-func (d *Directory) store(ctx context.Context, account, mark string, value int64) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-	defer cancel()
-	if err := d.config.Store.SetMark(ctx, mark+account, value); err != nil {
-		d.config.Logger.Warn("accounts: the access to an account could not be stored for the other replicas", "account", account, "error", err)
-	}
-}
-
 func (d *Directory) cached(account string) entry {
 	e, _ := d.cache.Peek(account)
 	return e
@@ -176,7 +128,6 @@ func (d *Directory) change(account string, change func(*entry)) {
 	defer d.mu.Unlock()
 	e := d.cached(account)
 	change(&e)
-	e.changes++
 	d.cache.Add(account, e)
 }
 
@@ -186,28 +137,57 @@ func (d *Directory) read(ctx context.Context, account string, age time.Duration)
 	return e
 }
 
-// load returns what is known of an account. It reads the store if the entry was read longer than age ago. If this process
-// changed the entry meanwhile, it returns the entry. It returns the entry and the error if the store cannot be read.
+// load returns what is known of an account. It reads the store if the entry was read longer than age ago, and then writes
+// again what could not be stored. It returns the entry and the error if the store cannot be read.
 func (d *Directory) load(ctx context.Context, account string, age time.Duration) (entry, error) {
 	before, found := d.cache.Get(account)
 	now := d.config.Clock()
 	if found && now.Sub(before.read) < age {
 		return before, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	bounded, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	marks, err := d.config.Store.Marks(ctx, markContext+account, markRest+account, markRestKey+account)
+	marks, err := d.config.Store.Marks(bounded, markContext+account, markRest+account, markRestKey+account, markAnswered+account)
 	if err != nil {
 		return before, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	e := d.cached(account)
-	if e.changes != before.changes {
-		return e, nil
+	stored := entry{until: marks[1], keyID: marks[2], answered: marks[3]}
+	var e entry
+	d.change(account, func(cached *entry) {
+		cached.byContext = cached.byContext || marks[0] != 0
+		if cached.changes == before.changes {
+			cached.read = now
+			if !cached.unstored || stored.newer(*cached) {
+				cached.until, cached.keyID, cached.unstored = stored.until, stored.keyID, false
+			}
+			cached.answered = max(cached.answered, stored.answered)
+		}
+		e = *cached
+	})
+	if e.unstored {
+		_ = d.save(ctx, account) // the next read tries again
 	}
-	e.byContext = e.byContext || marks[0] != 0
-	e.until, e.keyID, e.read = marks[1], marks[2], now
-	d.cache.Add(account, e)
 	return e, nil
+}
+
+// save stores the rest of an account or its end, also if the caller has given up. If that fails, this process keeps it, and load
+// tries again.
+func (d *Directory) save(ctx context.Context, account string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	e := d.cached(account)
+	name, value := markRestKey, e.keyID
+	if e.until == 0 {
+		name, value = markAnswered, e.answered
+	}
+	err := d.config.Store.SetMark(ctx, name+account, value)
+	if err == nil {
+		err = d.config.Store.SetMark(ctx, markRest+account, e.until)
+	}
+	d.change(account, func(cached *entry) {
+		if cached.changes == e.changes {
+			cached.unstored = err != nil
+		}
+	})
+	return err
 }

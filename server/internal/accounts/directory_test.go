@@ -132,7 +132,7 @@ func TestRefusedAccountRestsForADay(t *testing.T) {
 	one, two := r.replica(), r.replica()
 	r.wantRests(one, "at first", false)
 	r.wantRests(two, "at first", false)
-	one.Refused(t.Context(), "acct_1")
+	one.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.wantRests(one, "after the refusal", true)
 	if !sends(t.Context(), one, "acct_2") {
 		t.Error("another account rests")
@@ -148,7 +148,7 @@ func TestRefusedAccountRestsForADay(t *testing.T) {
 		r.wantRests(two, "the first request after a day", false)
 		r.wantRests(two, "the second request", true)
 		r.wantRests(one, "a request of the other replica", true)
-		two.Refused(t.Context(), "acct_1")
+		two.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 		r.wantRests(two, "refused again", true)
 		r.tick(restFor - time.Second)
 		r.wantRests(one, "late on the next day", true)
@@ -163,11 +163,11 @@ func TestRefusedAccountRestsForADay(t *testing.T) {
 func TestAnAnswerEndsTheRest(t *testing.T) {
 	r := newRig(t)
 	one, two := r.replica(), r.replica()
-	one.Refused(t.Context(), "acct_1")
+	one.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.wantRests(two, "after the refusal", true)
 	r.tick(restFor)
 	r.wantRests(one, "after a day", false)
-	one.Answered(t.Context(), "acct_1")
+	one.Answered(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.wantRests(one, "after an answer", false)
 	r.wantRests(one, "after an answer", false)
 	r.wantRests(two, "after an answer to the other replica", false)
@@ -178,7 +178,7 @@ func TestAnAnswerEndsTheRest(t *testing.T) {
 func TestAProbeWithoutAnAnswer(t *testing.T) {
 	r := newRig(t)
 	one, two := r.replica(), r.replica()
-	one.Refused(t.Context(), "acct_1")
+	one.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.tick(restFor)
 	r.wantRests(one, "the first request", false)
 	r.tick(probeFor - time.Second)
@@ -192,7 +192,7 @@ func TestAProbeWithoutAnAnswer(t *testing.T) {
 func TestProbesAtOnce(t *testing.T) {
 	r := newRig(t)
 	replicas := []*Directory{r.replica(), r.replica(), r.replica()}
-	replicas[0].Refused(t.Context(), "acct_1")
+	replicas[0].Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.tick(restFor)
 	var sent atomic.Int32
 	var working sync.WaitGroup
@@ -213,11 +213,11 @@ func TestProbesAtOnce(t *testing.T) {
 func TestAnotherKeyEndsTheRest(t *testing.T) {
 	r := newRig(t)
 	one, two := r.replica(), r.replica()
-	one.Refused(t.Context(), "acct_1")
+	one.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.keyID.Store(2)
 	r.wantRests(one, "with a new key", false)
 	r.wantRests(two, "with a new key", false)
-	two.Refused(t.Context(), "acct_1")
+	two.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.wantRests(two, "refused with the new key", true)
 	r.tick(freshFor)
 	r.wantRests(one, "refused with the new key", true)
@@ -228,7 +228,7 @@ func TestAClockThatWasWrong(t *testing.T) {
 	r := newRig(t)
 	d := r.replica()
 	r.tick(365 * 24 * time.Hour)
-	d.Refused(t.Context(), "acct_1")
+	d.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.now.Store(1_790_000_000)
 	r.wantRests(d, "after the clock was put right", false)
 }
@@ -236,7 +236,7 @@ func TestAClockThatWasWrong(t *testing.T) {
 // TestAClockThatIsBehind: a replica whose clock is a little behind keeps the rest that another one began.
 func TestAClockThatIsBehind(t *testing.T) {
 	r := newRig(t)
-	r.replica().Refused(t.Context(), "acct_1")
+	r.replica().Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	for _, behind := range []time.Duration{time.Second, maxSkew} {
 		r.now.Store(1_790_000_000)
 		r.tick(-behind)
@@ -264,8 +264,8 @@ func TestContextIsKept(t *testing.T) {
 	if !byContext(t, two, "acct_1") || !byContext(t, r.replica(), "acct_1") {
 		t.Error("another replica and a new one do not know the context")
 	}
-	one.Refused(ctx, "acct_1")
-	one.Answered(ctx, "acct_1")
+	one.Refused(ctx, "acct_1", r.clock(), r.keyID.Load())
+	one.Answered(ctx, "acct_1", r.clock(), r.keyID.Load())
 	clear(r.store.marks)
 	r.tick(freshFor)
 	r.wantRests(one, "after a loss", false)
@@ -292,7 +292,7 @@ func TestContextIsUnknownWithoutTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.store.fail(errors.New("no store"))
-	two.Refused(t.Context(), "acct_1")
+	two.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	if got, err := two.ByContext(t.Context(), "acct_1"); err == nil {
 		t.Errorf("by context %v without the store; want an error", got)
 	}
@@ -319,7 +319,7 @@ func TestWithoutTheStore(t *testing.T) {
 		t.Errorf("a context that was not stored: %v, error %v; want false and %v", got, err, broken)
 	}
 	r.wantRests(d, "nothing is known", false)
-	d.Refused(ctx, "acct_1")
+	d.Refused(ctx, "acct_1", r.clock(), r.keyID.Load())
 	r.wantRests(d, "refused", true)
 	r.tick(freshFor)
 	r.wantRests(d, "refused, and read again", true)
@@ -339,7 +339,7 @@ func TestReadsOfTheStoreAreFew(t *testing.T) {
 	for range 1000 {
 		d.Rests(t.Context(), "acct_1", true)
 		byContext(t, d, "acct_1")
-		d.Answered(t.Context(), "acct_1")
+		d.Answered(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	}
 	if r.store.reads != 1 {
 		t.Errorf("%d reads; want 1", r.store.reads)
@@ -352,7 +352,7 @@ func TestAReadDoesNotUndoAChange(t *testing.T) {
 	d := r.replica()
 	r.store.afterRead = func() {
 		r.store.afterRead = nil
-		d.Refused(t.Context(), "acct_1")
+		d.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 		if err := d.NoteContext(t.Context(), "acct_1"); err != nil {
 			t.Fatal(err)
 		}
@@ -369,7 +369,7 @@ func TestAReadDoesNotUndoAChange(t *testing.T) {
 func TestOnlyARequestTakesTheProbe(t *testing.T) {
 	r := newRig(t)
 	d := r.replica()
-	d.Refused(t.Context(), "acct_1")
+	d.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.tick(restFor)
 	for range 3 {
 		if !d.Rests(t.Context(), "acct_1", false) {
@@ -380,7 +380,7 @@ func TestOnlyARequestTakesTheProbe(t *testing.T) {
 		}
 	}
 	r.wantRests(d, "the first request", false)
-	d.Answered(t.Context(), "acct_1")
+	d.Answered(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	if d.Rests(t.Context(), "acct_1", false) {
 		t.Error("a lookup rests after an answer")
 	}

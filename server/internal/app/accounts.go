@@ -22,9 +22,13 @@ func (a *App) keyID(account string) int64 {
 	return a.stripe.KeyID(account)
 }
 
-// deauthorized is called with an account that has revoked its access. Nothing is requested for it any more.
-func (a *App) deauthorized(account string) {
-	a.accounts.Refused(context.Background(), account)
+// deauthorized is called with an account that revoked its access at a Unix second. Nothing is requested for it any more, unless
+// the account has a key of its own, which needs no permission.
+func (a *App) deauthorized(ctx context.Context, account string, second int64) error {
+	if a.current.AccountKey(account) != "" {
+		return nil
+	}
+	return a.accounts.Revoked(ctx, account, second)
 }
 
 // contextNoter stores that an event named its account by context only. It does that before the event is applied, since that

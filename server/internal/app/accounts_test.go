@@ -160,6 +160,10 @@ func TestAppOfAccounts(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = kept.Close() })
 		a := &App{store: kept, clock: time.Now, logger: slog.New(slog.DiscardHandler), metrics: telemetry.NewMetrics()}
+		c := &config.Config{StripeAPIKey: "sk_test_one", StripeAccountKeys: "acct_own sk_test_own", RedisURL: "redis://" + addr}
+		if a.current, err = config.NewCurrent(c); err != nil {
+			t.Fatal(err)
+		}
 		if err := a.openAccounts(); err != nil {
 			t.Fatal(err)
 		}
@@ -179,10 +183,17 @@ func TestAppOfAccounts(t *testing.T) {
 	if got := applier.seen; len(got) != 4 || !got[0] || got[1] || !got[2] || got[3] {
 		t.Errorf("known by context: %v; want true, false, true, false", got)
 	}
-	a.deauthorized("acct_2")
+	for _, account := range []string{"acct_2", "acct_own"} {
+		if err := a.deauthorized(ctx, account, time.Now().Unix()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, app := range map[string]*App{"this replica": a, "another": replica()} {
 		if !app.accounts.Rests(ctx, "acct_2", true) || app.accounts.Rests(ctx, "acct_1", true) {
 			t.Errorf("%s: want that acct_2 rests and acct_1 does not", name)
+		}
+		if app.accounts.Rests(ctx, "acct_own", true) {
+			t.Errorf("%s: an account with a key of its own rests", name)
 		}
 		one, errOne := app.accounts.ByContext(ctx, "acct_1")
 		two, errTwo := app.accounts.ByContext(ctx, "acct_2")

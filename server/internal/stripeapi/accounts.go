@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"time"
 
 	"example.com/verification-status/server/internal/verification"
 )
@@ -35,10 +36,10 @@ func (c *Config) setAccountHooks() {
 		c.AccountProbe = func(context.Context, string) bool { return true }
 	}
 	if c.AccountRefused == nil {
-		c.AccountRefused = func(context.Context, string) {}
+		c.AccountRefused = func(context.Context, string, time.Time, int64) {}
 	}
 	if c.AccountAnswered == nil {
-		c.AccountAnswered = func(context.Context, string) {}
+		c.AccountAnswered = func(context.Context, string, time.Time, int64) {}
 	}
 }
 
@@ -81,18 +82,20 @@ func (c *Client) keyOf(account string) verification.Secret {
 
 // KeyID returns a number that identifies the current key for an account, at least 1. It is a part of a hash, from which the
 // key cannot be computed.
-func (c *Client) KeyID(account string) int64 {
-	sum := sha256.Sum256([]byte(c.keyOf(account).Reveal()))
+func (c *Client) KeyID(account string) int64 { return keyID(c.keyOf(account)) }
+
+func keyID(key verification.Secret) int64 {
+	sum := sha256.Sum256([]byte(key.Reveal()))
 	return int64(binary.BigEndian.Uint64(sum[:])>>2) + 1
 }
 
-// noteAccount reports what an answer says about access to a connected account.
-func (c *Client) noteAccount(ctx context.Context, account string, f fault) {
+// noteAccount reports what an answer says about access to a connected account. The request began at begin with a key.
+func (c *Client) noteAccount(ctx context.Context, account string, begin time.Time, key verification.Secret, f fault) {
 	switch {
 	case account == "":
 	case f.outcome == OutcomeAccountRefused:
-		c.config.AccountRefused(ctx, account)
+		c.config.AccountRefused(ctx, account, begin, keyID(key))
 	case f.outcome == OutcomeOK, f.outcome == OutcomeUnknown, f.outcome == OutcomeRefused:
-		c.config.AccountAnswered(ctx, account)
+		c.config.AccountAnswered(ctx, account, begin, keyID(key))
 	}
 }

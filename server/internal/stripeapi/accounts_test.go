@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/verification"
@@ -144,10 +145,18 @@ func TestAccountThatGivesNoAccess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, always(test.status, test.body))
 			var refused, answered []string
-			c := dial(t, s.URL, func(config *stripeapi.Config) {
+			before := time.Now()
+			var c *client
+			note := func(to *[]string) func(context.Context, string, time.Time, int64) {
+				return func(_ context.Context, account string, begin time.Time, keyID int64) {
+					if *to = append(*to, account); begin.Before(before) || begin.After(time.Now()) || keyID != c.KeyID(account) {
+						t.Errorf("begin %v, key %d; want the begin of the request and %d", begin, keyID, c.KeyID(account))
+					}
+				}
+			}
+			c = dial(t, s.URL, func(config *stripeapi.Config) {
 				config.AccountRests = func(context.Context, string, bool) bool { return test.rests }
-				config.AccountRefused = func(_ context.Context, account string) { refused = append(refused, account) }
-				config.AccountAnswered = func(_ context.Context, account string) { answered = append(answered, account) }
+				config.AccountRefused, config.AccountAnswered = note(&refused), note(&answered)
 			})
 			_, err := c.Retrieve(t.Context(), test.account, id)
 			if !errors.Is(err, test.want) {

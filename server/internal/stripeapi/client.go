@@ -36,10 +36,11 @@ type Config struct {
 	// AccountRests reports whether nothing is requested for a connected account now, because Stripe refused it before.
 	// nil means never. canProbe says that the request can find out whether Stripe still refuses. AccountProbe is called just
 	// before the request and reports whether it can be sent; nil means always. AccountRefused is called if Stripe refuses an
-	// account, and AccountAnswered if it answers a request for one. They can be nil. All are called by many goroutines at once.
+	// account, and AccountAnswered if it answers a request for one, both with the begin of the request and the KeyID of its
+	// key. They can be nil. All are called by many goroutines at once.
 	AccountRests                    func(ctx context.Context, account string, canProbe bool) bool
 	AccountProbe                    func(ctx context.Context, account string) bool
-	AccountRefused, AccountAnswered func(ctx context.Context, account string)
+	AccountRefused, AccountAnswered func(ctx context.Context, account string, begin time.Time, keyID int64)
 	// Base is the URL of the API. Empty means Stripe's own.
 	Base string
 	// Accounts are the accepted connected accounts. No request is sent for another one. nil accepts all.
