@@ -42,9 +42,25 @@ func (d *Directory) inRest(e entry) bool {
 }
 
 // Refused stores that Stripe refused a request for the account that began at begin with the key of keyID. The account rests
-// from then on, unless Stripe has answered a later request.
-func (d *Directory) Refused(ctx context.Context, account string, begin time.Time, keyID int64) {
-	d.warn(account, d.rest(ctx, account, begin.Unix(), keyID))
+// from then on, unless Stripe has answered a later request. It returns false, and stores nothing, for an account that neither
+// an event nor Config.Known knows: a caller can name any number of accounts. Such an account rests for freshFor at most, in this
+// process.
+func (d *Directory) Refused(ctx context.Context, account string, begin time.Time, keyID int64) (known bool) {
+	known = d.known(ctx, account)
+	err := d.rest(ctx, account, begin.Unix(), keyID, known)
+	d.warn(account, err)
+	return known
+}
+
+// known reports whether the access to an account is stored. It returns true if Config.Known fails.
+func (d *Directory) known(ctx context.Context, account string) bool {
+	if d.cached(account).byContext {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	known, err := d.config.Known(ctx, account)
+	return known || err != nil
 }
 
 // Revoked stores that the account revoked its access at a Unix second, by Stripe's clock. It ignores a revocation that is older
@@ -57,11 +73,11 @@ func (d *Directory) Revoked(ctx context.Context, account string, second int64) e
 	if _, err := d.load(ctx, account, freshFor); err != nil {
 		return err
 	}
-	return d.rest(ctx, account, min(second, now), d.config.KeyID(account))
+	return d.rest(ctx, account, min(second, now), d.config.KeyID(account), true)
 }
 
-// rest begins a rest at a Unix second.
-func (d *Directory) rest(ctx context.Context, account string, second, keyID int64) error {
+// rest begins a rest at a Unix second, and stores it if stored is true.
+func (d *Directory) rest(ctx context.Context, account string, second, keyID int64, stored bool) error {
 	begun := false
 	d.change(account, func(e *entry) {
 		if begun = second >= e.answered; !begun {
@@ -71,10 +87,10 @@ func (d *Directory) rest(ctx context.Context, account string, second, keyID int6
 		if e.keyID == keyID && d.inRest(*e) {
 			until = max(until, e.until)
 		}
-		e.until, e.keyID, e.unstored = until, keyID, true
+		e.until, e.keyID, e.unstored = until, keyID, stored
 		e.changes++
 	})
-	if !begun {
+	if !begun || !stored {
 		return nil
 	}
 	return d.save(ctx, account)

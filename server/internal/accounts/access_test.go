@@ -1,7 +1,9 @@
 package accounts
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -111,4 +113,43 @@ func TestARefusalIsStoredLater(t *testing.T) {
 	two.Refused(t.Context(), "acct_1", r.clock(), 1)
 	r.wantRests(one, "after a newer refusal at the other replica", true)
 	r.wantRests(two, "after an answer that was not stored in time", true)
+}
+
+// TestNothingIsStoredOfAnUnknownAccount: callers name accounts in lookups, and marks are kept for ever.
+func TestNothingIsStoredOfAnUnknownAccount(t *testing.T) {
+	r := newRig(t)
+	d := r.replica()
+	var fails error
+	d.config.Known = func(_ context.Context, account string) (bool, error) { return account == "acct_1", fails }
+	for i := range 300 {
+		account := fmt.Sprint("acct_made", i)
+		if d.Refused(t.Context(), account, r.clock(), 1) {
+			t.Errorf("%s is known", account)
+		}
+	}
+	if got := len(r.store.marks); got != 0 {
+		t.Errorf("%d marks of accounts that callers named; want none", got)
+	}
+	r.tick(freshFor)
+	if !sends(t.Context(), d, "acct_made0") || len(r.store.marks) != 0 {
+		t.Errorf("an unknown account rests for longer than %v, or has a mark", freshFor)
+	}
+	if !d.Refused(t.Context(), "acct_1", r.clock(), 1) {
+		t.Error("acct_1 is not known")
+	}
+	if err := d.NoteContext(t.Context(), "acct_event"); err != nil {
+		t.Fatal(err)
+	}
+	if !d.Refused(t.Context(), "acct_event", r.clock(), 1) {
+		t.Error("an account that an event named is not known")
+	}
+	fails = errors.New("no store")
+	if !d.Refused(t.Context(), "acct_3", r.clock(), 1) {
+		t.Error("an account is not known while the store cannot say so")
+	}
+	for _, account := range []string{"acct_1", "acct_event", "acct_3"} {
+		if sends(t.Context(), r.replica(), account) {
+			t.Errorf("%s does not rest at another replica", account)
+		}
+	}
 }

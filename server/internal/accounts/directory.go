@@ -47,6 +47,9 @@ type Config struct {
 	Store store.Jobs
 	// KeyID returns a number that identifies the API key of an account. It is called by many goroutines at once.
 	KeyID func(account string) int64
+	// Known reports whether this service has to do with an account. nil means that it has to do with all. It is called by many
+	// goroutines at once.
+	Known func(ctx context.Context, account string) (bool, error)
 	// Clock returns the time. nil means time.Now.
 	Clock func() time.Time
 	// Logger gets the failures of the store. nil means slog.Default.
@@ -85,6 +88,9 @@ func (e entry) newer(other entry) bool {
 func New(config Config) (*Directory, error) {
 	if config.Store == nil || config.KeyID == nil {
 		return nil, errors.New("accounts: Store and KeyID are required")
+	}
+	if config.Known == nil {
+		config.Known = func(context.Context, string) (bool, error) { return true, nil }
 	}
 	if config.Clock == nil {
 		config.Clock = time.Now

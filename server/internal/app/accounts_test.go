@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/config"
+	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripesim"
 	"example.com/verification-status/server/internal/telemetry"
@@ -199,6 +200,32 @@ func TestAppOfAccounts(t *testing.T) {
 		two, errTwo := app.accounts.ByContext(ctx, "acct_2")
 		if !one || two || errOne != nil || errTwo != nil {
 			t.Errorf("%s: want that acct_1 is known by context and acct_2 is not", name)
+		}
+	}
+}
+
+// TestKnownAccounts: those that the settings name, and those with a stored session.
+func TestKnownAccounts(t *testing.T) {
+	kept, err := redisstore.Open(redisstore.Options{Addrs: []string{redistest.Imitate(t).Addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = kept.Close() })
+	c := &config.Config{StripeAPIKey: "sk_test_one", StripeAccountKeys: "acct_own sk_test_own", StripeAccounts: "acct_set", RedisURL: "redis://127.0.0.1:1"}
+	a := &App{config: c, store: kept}
+	if a.current, err = config.NewCurrent(c); err != nil {
+		t.Fatal(err)
+	}
+	_, err = ingest.New(ingest.Config{Store: kept, Clock: time.Now, Logger: slog.New(slog.DiscardHandler)}).Apply(t.Context(), verification.Event{
+		ID: "evt_1", Type: verification.EventCreated, Source: verification.SourceWebhook, Second: time.Now().Unix(),
+		Object: verification.Object{ID: "vs_1", Account: "acct_stored", Type: "document", Status: "requires_input"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for account, want := range map[string]bool{"acct_own": true, "acct_set": true, "acct_stored": true, "acct_made": false} {
+		if known, err := a.knownAccount(t.Context(), account); known != want || err != nil {
+			t.Errorf("%s: known %v, error %v; want %v", account, known, err, want)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (c *Config) setAccountHooks() {
 		c.AccountProbe = func(context.Context, string) bool { return true }
 	}
 	if c.AccountRefused == nil {
-		c.AccountRefused = func(context.Context, string, time.Time, int64) {}
+		c.AccountRefused = func(context.Context, string, time.Time, int64) bool { return true }
 	}
 	if c.AccountAnswered == nil {
 		c.AccountAnswered = func(context.Context, string, time.Time, int64) {}
@@ -90,11 +90,11 @@ func keyID(key verification.Secret) int64 {
 }
 
 // noteAccount reports what an answer says about access to a connected account. The request began at begin with a key.
-func (c *Client) noteAccount(ctx context.Context, account string, begin time.Time, key verification.Secret, f fault) {
+func (c *Client) noteAccount(ctx context.Context, account string, begin time.Time, key verification.Secret, f *fault) {
 	switch {
 	case account == "":
 	case f.outcome == OutcomeAccountRefused:
-		c.config.AccountRefused(ctx, account, begin, keyID(key))
+		f.unknownAccount = !c.config.AccountRefused(ctx, account, begin, keyID(key))
 	case f.outcome == OutcomeOK, f.outcome == OutcomeUnknown, f.outcome == OutcomeRefused:
 		c.config.AccountAnswered(ctx, account, begin, keyID(key))
 	}

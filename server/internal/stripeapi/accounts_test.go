@@ -113,6 +113,11 @@ func TestAccountThatGivesNoAccess(t *testing.T) {
 			want: verification.ErrStripeAccountRefused, wantRefused: "acct_1", wantOutcome: "retrieve:account_refused",
 			wantLog: `"account":"acct_1"`, wantLevel: "WARN",
 		},
+		"revoked, and not known here": {
+			account: "acct_made", status: 403, body: refusal("invalid_request_error", "account_invalid"),
+			want: verification.ErrStripeAccountRefused, wantRefused: "acct_made", wantOutcome: "retrieve:account_refused",
+			wantLog: `"account":"acct_made"`, wantLevel: "DEBUG",
+		},
 		"with another status": {
 			account: "acct_1", status: 404, body: refusal("invalid_request_error", "account_invalid"),
 			want: verification.ErrStripeAccountRefused, wantRefused: "acct_1", wantOutcome: "retrieve:account_refused",
@@ -156,7 +161,12 @@ func TestAccountThatGivesNoAccess(t *testing.T) {
 			}
 			c = dial(t, s.URL, func(config *stripeapi.Config) {
 				config.AccountRests = func(context.Context, string, bool) bool { return test.rests }
-				config.AccountRefused, config.AccountAnswered = note(&refused), note(&answered)
+				noteRefused := note(&refused)
+				config.AccountRefused = func(ctx context.Context, account string, begin time.Time, keyID int64) bool {
+					noteRefused(ctx, account, begin, keyID)
+					return account != "acct_made"
+				}
+				config.AccountAnswered = note(&answered)
 			})
 			_, err := c.Retrieve(t.Context(), test.account, id)
 			if !errors.Is(err, test.want) {

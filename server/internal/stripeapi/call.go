@@ -120,10 +120,10 @@ func (c *Client) send(caller context.Context, r request) fault {
 	took := c.config.Clock().Sub(started)
 	if err != nil {
 		f := classify(caller, r, err)
-		c.noteAccount(caller, r.account, started, key, f)
+		c.noteAccount(caller, r.account, started, key, &f)
 		return f
 	}
-	c.noteAccount(caller, r.account, started, key, fault{outcome: OutcomeOK})
+	c.noteAccount(caller, r.account, started, key, &fault{outcome: OutcomeOK})
 	last := response.LastResponse
 	if last.StatusCode != http.StatusOK {
 		return unavailable(caller, "an answer that is neither 200 nor an error: is STRIPE_API_BASE right?")

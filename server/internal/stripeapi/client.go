@@ -37,10 +37,12 @@ type Config struct {
 	// nil means never. canProbe says that the request can find out whether Stripe still refuses. AccountProbe is called just
 	// before the request and reports whether it can be sent; nil means always. AccountRefused is called if Stripe refuses an
 	// account, and AccountAnswered if it answers a request for one, both with the begin of the request and the KeyID of its
-	// key. They can be nil. All are called by many goroutines at once.
-	AccountRests                    func(ctx context.Context, account string, canProbe bool) bool
-	AccountProbe                    func(ctx context.Context, account string) bool
-	AccountRefused, AccountAnswered func(ctx context.Context, account string, begin time.Time, keyID int64)
+	// key. AccountRefused reports whether the account is known; a refusal of another one gets no warning, or callers would
+	// decide how many there are. They can be nil. All are called by many goroutines at once.
+	AccountRests    func(ctx context.Context, account string, canProbe bool) bool
+	AccountProbe    func(ctx context.Context, account string) bool
+	AccountRefused  func(ctx context.Context, account string, begin time.Time, keyID int64) (known bool)
+	AccountAnswered func(ctx context.Context, account string, begin time.Time, keyID int64)
 	// Base is the URL of the API. Empty means Stripe's own.
 	Base string
 	// Accounts are the accepted connected accounts. No request is sent for another one. nil accepts all.
