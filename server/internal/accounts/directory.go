@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -18,6 +17,8 @@ const (
 	restFor = 24 * time.Hour
 	// probeFor is how long the other requests wait for the one that finds out whether the rest is over.
 	probeFor = time.Minute
+	// maxSkew is the largest difference between the clocks of two replicas.
+	maxSkew = 5 * time.Minute
 	// freshFor is how long this process uses what it has read of the store. Another replica can have learned more.
 	freshFor = 15 * time.Second
 	// storeTimeout bounds one read or write of the store: a request to Stripe must not wait long for it.
@@ -32,8 +33,10 @@ const (
 	markContext = "account:context:"
 	// markRest is the Unix second up to which the account rests. 0 means that it does not.
 	markRest = "account:rest:"
-	// markRestKey is Config.KeyID at the refusal.
+	// markRestKey is the KeyID of the refused request.
 	markRestKey = "account:rest-key:"
+	// markAnswered is the Unix second from which Stripe gave access again after a rest.
+	markAnswered = "account:answered:"
 	// leaseProbe is the name of the lease of the request that finds out whether the rest is over.
 	leaseProbe = "account:"
 )
@@ -44,6 +47,9 @@ type Config struct {
 	Store store.Jobs
 	// KeyID returns a number that identifies the API key of an account. It is called by many goroutines at once.
 	KeyID func(account string) int64
+	// Known reports whether this service has to do with an account. nil means that it has to do with all. It is called by many
+	// goroutines at once.
+	Known func(ctx context.Context, account string) (bool, error)
 	// Clock returns the time. nil means time.Now.
 	Clock func() time.Time
 	// Logger gets the failures of the store. nil means slog.Default.
@@ -62,14 +68,29 @@ type entry struct {
 	byContext bool
 	until     int64 // markRest
 	keyID     int64 // markRestKey
-	read      time.Time
-	changes   int // how often this process changed the entry
+	// answered is the Unix second of the last request that Stripe answered, at least markAnswered.
+	answered int64
+	// unstored: the store lacks until and keyID, since a write failed.
+	unstored bool
+	read     time.Time
+	changes  int // how often this process changed until and keyID
+}
+
+// since is the Unix second of the refusal.
+func (e entry) since() int64 { return e.until - int64(restFor.Seconds()) }
+
+// newer reports whether e is about a later second than the other entry.
+func (e entry) newer(other entry) bool {
+	return max(e.since(), e.answered) > max(other.since(), other.answered)
 }
 
 // New returns a Directory. It returns an error if the configuration is not valid. It reads nothing.
 func New(config Config) (*Directory, error) {
 	if config.Store == nil || config.KeyID == nil {
 		return nil, errors.New("accounts: Store and KeyID are required")
+	}
+	if config.Known == nil {
+		config.Known = func(context.Context, string) (bool, error) { return true, nil }
 	}
 	if config.Clock == nil {
 		config.Clock = time.Now
@@ -93,69 +114,14 @@ func (d *Directory) NoteContext(ctx context.Context, account string) error {
 	return nil
 }
 
-// ByContext reports whether an event named the account by context only.
-func (d *Directory) ByContext(ctx context.Context, account string) bool {
+// ByContext reports whether an event named the account by context only. It returns the errors of the store if this process
+// does not know: a request with the wrong header is refused as if the account gave no access.
+func (d *Directory) ByContext(ctx context.Context, account string) (bool, error) {
 	if d.cached(account).byContext {
-		return true
+		return true, nil
 	}
-	return d.read(ctx, account, freshFor).byContext
-}
-
-// Rests reports whether nothing must be requested for the account now. After the rest it returns false once, for the
-// request that finds out whether Stripe still refuses. It returns false if the store cannot be read and this process
-// knows of no refusal.
-func (d *Directory) Rests(ctx context.Context, account string) bool {
-	e := d.read(ctx, account, freshFor)
-	if !d.refused(e, account) {
-		return false
-	}
-	if d.inRest(e) {
-		return true
-	}
-	if e = d.read(ctx, account, 0); !d.refused(e, account) || d.inRest(e) {
-		return d.refused(e, account)
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	taken, err := d.config.Store.Lease(ctx, leaseProbe+account, rand.Text(), probeFor)
-	return err != nil || !taken
-}
-
-// refused reports whether Stripe refused the account under its present key.
-func (d *Directory) refused(e entry, account string) bool {
-	return e.until != 0 && e.keyID == d.config.KeyID(account)
-}
-
-// inRest reports whether the rest still lasts. A longer one than restFor comes from a clock that was wrong.
-func (d *Directory) inRest(e entry) bool {
-	now := d.config.Clock().Unix()
-	return now < e.until && e.until-now <= int64(restFor.Seconds())
-}
-
-// Refused stores that Stripe refuses the account, or that the account has revoked its access. The account rests from now on.
-func (d *Directory) Refused(ctx context.Context, account string) {
-	until, keyID := d.config.Clock().Add(restFor).Unix(), d.config.KeyID(account)
-	d.change(account, func(e *entry) { e.until, e.keyID = until, keyID })
-	d.store(ctx, account, markRestKey, keyID)
-	d.store(ctx, account, markRest, until)
-}
-
-// Answered stores that Stripe answers requests for the account.
-func (d *Directory) Answered(ctx context.Context, account string) {
-	if d.cached(account).until == 0 {
-		return
-	}
-	d.change(account, func(e *entry) { e.until, e.keyID = 0, 0 })
-	d.store(ctx, account, markRest, 0)
-}
-
-// store stores a mark, also if the caller has given up. If that fails, only this process knows the value.
-func (d *Directory) store(ctx context.Context, account, mark string, value int64) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-	defer cancel()
-	if err := d.config.Store.SetMark(ctx, mark+account, value); err != nil {
-		d.config.Logger.Warn("accounts: the access to an account could not be stored for the other replicas", "account", account, "error", err)
-	}
+	e, err := d.load(ctx, account, freshFor)
+	return e.byContext, err
 }
 
 func (d *Directory) cached(account string) entry {
@@ -168,33 +134,66 @@ func (d *Directory) change(account string, change func(*entry)) {
 	defer d.mu.Unlock()
 	e := d.cached(account)
 	change(&e)
-	e.changes++
-	e.read = d.config.Clock()
 	d.cache.Add(account, e)
 }
 
-// read returns what is known of an account. It reads the store if the entry was read longer than age ago. If the store
-// cannot be read, or if this process changed the entry meanwhile, it returns the entry.
+// read is load for a caller that goes on without the store: it then gets what this process knows.
 func (d *Directory) read(ctx context.Context, account string, age time.Duration) entry {
+	e, _ := d.load(ctx, account, age)
+	return e
+}
+
+// load returns what is known of an account. It reads the store if the entry was read longer than age ago, and then writes
+// again what could not be stored. It returns the entry and the error if the store cannot be read.
+func (d *Directory) load(ctx context.Context, account string, age time.Duration) (entry, error) {
 	before, found := d.cache.Get(account)
 	now := d.config.Clock()
 	if found && now.Sub(before.read) < age {
-		return before
+		return before, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	bounded, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	marks, err := d.config.Store.Marks(ctx, markContext+account, markRest+account, markRestKey+account)
+	marks, err := d.config.Store.Marks(bounded, markContext+account, markRest+account, markRestKey+account, markAnswered+account)
 	if err != nil {
-		return before
+		return before, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	stored := entry{until: marks[1], keyID: marks[2], answered: marks[3]}
+	var e entry
+	d.change(account, func(cached *entry) {
+		cached.byContext = cached.byContext || marks[0] != 0
+		if cached.changes == before.changes {
+			cached.read = now
+			if !cached.unstored || stored.newer(*cached) {
+				cached.until, cached.keyID, cached.unstored = stored.until, stored.keyID, false
+			}
+			cached.answered = max(cached.answered, stored.answered)
+		}
+		e = *cached
+	})
+	if e.unstored {
+		_ = d.save(ctx, account) // the next read tries again
+	}
+	return e, nil
+}
+
+// save stores the rest of an account or its end, also if the caller has given up. If that fails, this process keeps it, and load
+// tries again.
+func (d *Directory) save(ctx context.Context, account string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
 	e := d.cached(account)
-	if e.changes != before.changes {
-		return e
+	name, value := markRestKey, e.keyID
+	if e.until == 0 {
+		name, value = markAnswered, e.answered
 	}
-	e.byContext = e.byContext || marks[0] != 0
-	e.until, e.keyID, e.read = marks[1], marks[2], now
-	d.cache.Add(account, e)
-	return e
+	err := d.config.Store.SetMark(ctx, name+account, value)
+	if err == nil {
+		err = d.config.Store.SetMark(ctx, markRest+account, e.until)
+	}
+	d.change(account, func(cached *entry) {
+		if cached.changes == e.changes {
+			cached.unstored = err != nil
+		}
+	})
+	return err
 }

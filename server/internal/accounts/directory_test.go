@@ -104,9 +104,14 @@ func (r *replicasRig) replica() *Directory {
 	return d
 }
 
+// sends reports whether a request of this service's own is sent.
+func sends(ctx context.Context, d *Directory, account string) bool {
+	return !d.Rests(ctx, account, true) && d.Probe(ctx, account)
+}
+
 func (r *replicasRig) wantRests(d *Directory, when string, want bool) {
 	r.t.Helper()
-	if got := d.Rests(r.t.Context(), "acct_1"); got != want {
+	if got := !sends(r.t.Context(), d, "acct_1"); got != want {
 		r.t.Errorf("%s: rests %v; want %v", when, got, want)
 	}
 }
@@ -127,9 +132,9 @@ func TestRefusedAccountRestsForADay(t *testing.T) {
 	one, two := r.replica(), r.replica()
 	r.wantRests(one, "at first", false)
 	r.wantRests(two, "at first", false)
-	one.Refused(t.Context(), "acct_1")
+	one.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.wantRests(one, "after the refusal", true)
-	if one.Rests(t.Context(), "acct_2") {
+	if !sends(t.Context(), one, "acct_2") {
 		t.Error("another account rests")
 	}
 	r.tick(freshFor)
@@ -143,7 +148,7 @@ func TestRefusedAccountRestsForADay(t *testing.T) {
 		r.wantRests(two, "the first request after a day", false)
 		r.wantRests(two, "the second request", true)
 		r.wantRests(one, "a request of the other replica", true)
-		two.Refused(t.Context(), "acct_1")
+		two.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 		r.wantRests(two, "refused again", true)
 		r.tick(restFor - time.Second)
 		r.wantRests(one, "late on the next day", true)
@@ -158,11 +163,11 @@ func TestRefusedAccountRestsForADay(t *testing.T) {
 func TestAnAnswerEndsTheRest(t *testing.T) {
 	r := newRig(t)
 	one, two := r.replica(), r.replica()
-	one.Refused(t.Context(), "acct_1")
+	one.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.wantRests(two, "after the refusal", true)
 	r.tick(restFor)
 	r.wantRests(one, "after a day", false)
-	one.Answered(t.Context(), "acct_1")
+	one.Answered(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.wantRests(one, "after an answer", false)
 	r.wantRests(one, "after an answer", false)
 	r.wantRests(two, "after an answer to the other replica", false)
@@ -173,7 +178,7 @@ func TestAnAnswerEndsTheRest(t *testing.T) {
 func TestAProbeWithoutAnAnswer(t *testing.T) {
 	r := newRig(t)
 	one, two := r.replica(), r.replica()
-	one.Refused(t.Context(), "acct_1")
+	one.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.tick(restFor)
 	r.wantRests(one, "the first request", false)
 	r.tick(probeFor - time.Second)
@@ -187,13 +192,13 @@ func TestAProbeWithoutAnAnswer(t *testing.T) {
 func TestProbesAtOnce(t *testing.T) {
 	r := newRig(t)
 	replicas := []*Directory{r.replica(), r.replica(), r.replica()}
-	replicas[0].Refused(t.Context(), "acct_1")
+	replicas[0].Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.tick(restFor)
 	var sent atomic.Int32
 	var working sync.WaitGroup
 	for i := range 60 {
 		working.Go(func() {
-			if !replicas[i%3].Rests(t.Context(), "acct_1") {
+			if sends(t.Context(), replicas[i%3], "acct_1") {
 				sent.Add(1)
 			}
 		})
@@ -208,11 +213,11 @@ func TestProbesAtOnce(t *testing.T) {
 func TestAnotherKeyEndsTheRest(t *testing.T) {
 	r := newRig(t)
 	one, two := r.replica(), r.replica()
-	one.Refused(t.Context(), "acct_1")
+	one.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.keyID.Store(2)
 	r.wantRests(one, "with a new key", false)
 	r.wantRests(two, "with a new key", false)
-	two.Refused(t.Context(), "acct_1")
+	two.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.wantRests(two, "refused with the new key", true)
 	r.tick(freshFor)
 	r.wantRests(one, "refused with the new key", true)
@@ -223,9 +228,22 @@ func TestAClockThatWasWrong(t *testing.T) {
 	r := newRig(t)
 	d := r.replica()
 	r.tick(365 * 24 * time.Hour)
-	d.Refused(t.Context(), "acct_1")
+	d.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	r.now.Store(1_790_000_000)
 	r.wantRests(d, "after the clock was put right", false)
+}
+
+// TestAClockThatIsBehind: a replica whose clock is a little behind keeps the rest that another one began.
+func TestAClockThatIsBehind(t *testing.T) {
+	r := newRig(t)
+	r.replica().Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
+	for _, behind := range []time.Duration{time.Second, maxSkew} {
+		r.now.Store(1_790_000_000)
+		r.tick(-behind)
+		r.wantRests(r.replica(), "behind by "+behind.String(), true)
+	}
+	r.tick(-time.Second)
+	r.wantRests(r.replica(), "behind by more", false)
 }
 
 // TestContextIsKept: for all replicas, and when the store loses it.
@@ -233,31 +251,62 @@ func TestContextIsKept(t *testing.T) {
 	r := newRig(t)
 	one, two := r.replica(), r.replica()
 	ctx := t.Context()
-	if one.ByContext(ctx, "acct_1") || two.ByContext(ctx, "acct_1") {
+	if byContext(t, one, "acct_1") || byContext(t, two, "acct_1") {
 		t.Error("an account is named by context before any event")
 	}
 	if err := one.NoteContext(ctx, "acct_1"); err != nil {
 		t.Fatal(err)
 	}
-	if !one.ByContext(ctx, "acct_1") || one.ByContext(ctx, "acct_2") {
+	if !byContext(t, one, "acct_1") || byContext(t, one, "acct_2") {
 		t.Error("want acct_1 and not acct_2")
 	}
 	r.tick(freshFor)
-	if !two.ByContext(ctx, "acct_1") || !r.replica().ByContext(ctx, "acct_1") {
+	if !byContext(t, two, "acct_1") || !byContext(t, r.replica(), "acct_1") {
 		t.Error("another replica and a new one do not know the context")
 	}
-	one.Refused(ctx, "acct_1")
-	one.Answered(ctx, "acct_1")
+	one.Refused(ctx, "acct_1", r.clock(), r.keyID.Load())
+	one.Answered(ctx, "acct_1", r.clock(), r.keyID.Load())
 	clear(r.store.marks)
 	r.tick(freshFor)
 	r.wantRests(one, "after a loss", false)
-	if !one.ByContext(ctx, "acct_1") {
+	if !byContext(t, one, "acct_1") {
 		t.Error("the replica has lost the context together with the store")
 	}
 }
 
-// TestWithoutTheStore: an event whose context cannot be stored fails, so that Stripe sends it again. A request is never
-// held up, and a refusal holds in this process.
+// byContext returns the answer of a Directory that can read the store.
+func byContext(t *testing.T, d *Directory, account string) bool {
+	t.Helper()
+	got, err := d.ByContext(t.Context(), account)
+	if err != nil {
+		t.Error(err)
+	}
+	return got
+}
+
+// TestContextIsUnknownWithoutTheStore: also if this process knows something else of the account.
+func TestContextIsUnknownWithoutTheStore(t *testing.T) {
+	r := newRig(t)
+	one, two := r.replica(), r.replica()
+	if err := one.NoteContext(t.Context(), "acct_1"); err != nil {
+		t.Fatal(err)
+	}
+	r.store.fail(errors.New("no store"))
+	two.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
+	if got, err := two.ByContext(t.Context(), "acct_1"); err == nil {
+		t.Errorf("by context %v without the store; want an error", got)
+	}
+	if !byContext(t, one, "acct_1") {
+		t.Error("the replica that got the event does not know the context without the store")
+	}
+	r.store.fail(nil)
+	if !byContext(t, two, "acct_1") {
+		t.Error("the other replica does not know the context after the store is back")
+	}
+}
+
+// TestWithoutTheStore: an event whose context cannot be stored fails, so that Stripe sends it again. Rests holds up no request,
+// and a refusal holds in this process.
 func TestWithoutTheStore(t *testing.T) {
 	r := newRig(t)
 	d := r.replica()
@@ -266,11 +315,11 @@ func TestWithoutTheStore(t *testing.T) {
 	if err := d.NoteContext(ctx, "acct_1"); !errors.Is(err, broken) {
 		t.Errorf("error %v; want %v", err, broken)
 	}
-	if d.ByContext(ctx, "acct_1") {
-		t.Error("a context that was not stored")
+	if got, err := d.ByContext(ctx, "acct_1"); got || !errors.Is(err, broken) {
+		t.Errorf("a context that was not stored: %v, error %v; want false and %v", got, err, broken)
 	}
 	r.wantRests(d, "nothing is known", false)
-	d.Refused(ctx, "acct_1")
+	d.Refused(ctx, "acct_1", r.clock(), r.keyID.Load())
 	r.wantRests(d, "refused", true)
 	r.tick(freshFor)
 	r.wantRests(d, "refused, and read again", true)
@@ -288,9 +337,9 @@ func TestReadsOfTheStoreAreFew(t *testing.T) {
 	r := newRig(t)
 	d := r.replica()
 	for range 1000 {
-		d.Rests(t.Context(), "acct_1")
-		d.ByContext(t.Context(), "acct_1")
-		d.Answered(t.Context(), "acct_1")
+		d.Rests(t.Context(), "acct_1", true)
+		byContext(t, d, "acct_1")
+		d.Answered(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 	}
 	if r.store.reads != 1 {
 		t.Errorf("%d reads; want 1", r.store.reads)
@@ -303,14 +352,36 @@ func TestAReadDoesNotUndoAChange(t *testing.T) {
 	d := r.replica()
 	r.store.afterRead = func() {
 		r.store.afterRead = nil
-		d.Refused(t.Context(), "acct_1")
+		d.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
 		if err := d.NoteContext(t.Context(), "acct_1"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	d.Rests(t.Context(), "acct_1")
+	d.Rests(t.Context(), "acct_1", true)
 	r.wantRests(d, "refused during a read", true)
 	if !d.cached("acct_1").byContext {
 		t.Error("the context that came during a read is lost")
+	}
+}
+
+// TestOnlyARequestTakesTheProbe: a caller that cannot probe rests until the probe has an answer, and asking about the rest
+// leaves the probe to the request that is sent.
+func TestOnlyARequestTakesTheProbe(t *testing.T) {
+	r := newRig(t)
+	d := r.replica()
+	d.Refused(t.Context(), "acct_1", r.clock(), r.keyID.Load())
+	r.tick(restFor)
+	for range 3 {
+		if !d.Rests(t.Context(), "acct_1", false) {
+			t.Error("a lookup is sent after the rest and before the probe")
+		}
+		if d.Rests(t.Context(), "acct_1", true) {
+			t.Error("an event's read rests after the rest")
+		}
+	}
+	r.wantRests(d, "the first request", false)
+	d.Answered(t.Context(), "acct_1", r.clock(), r.keyID.Load())
+	if d.Rests(t.Context(), "acct_1", false) {
+		t.Error("a lookup rests after an answer")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/verification-status/server/internal/config"
+	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripesim"
 	"example.com/verification-status/server/internal/telemetry"
@@ -144,8 +145,9 @@ type noted struct {
 }
 
 func (n *noted) Apply(ctx context.Context, event verification.Event) (verification.Outcome, error) {
-	n.seen = append(n.seen, n.app.accounts.ByContext(ctx, event.Object.Account))
-	return verification.Outcome{}, n.err
+	byContext, err := n.app.accounts.ByContext(ctx, event.Object.Account)
+	n.seen = append(n.seen, byContext)
+	return verification.Outcome{}, errors.Join(n.err, err)
 }
 
 // TestAppOfAccounts: an event that names its account by context is applied after that is stored, and an account that revoked
@@ -159,6 +161,10 @@ func TestAppOfAccounts(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = kept.Close() })
 		a := &App{store: kept, clock: time.Now, logger: slog.New(slog.DiscardHandler), metrics: telemetry.NewMetrics()}
+		c := &config.Config{StripeAPIKey: "sk_test_one", StripeAccountKeys: "acct_own sk_test_own", RedisURL: "redis://" + addr}
+		if a.current, err = config.NewCurrent(c); err != nil {
+			t.Fatal(err)
+		}
 		if err := a.openAccounts(); err != nil {
 			t.Fatal(err)
 		}
@@ -178,13 +184,48 @@ func TestAppOfAccounts(t *testing.T) {
 	if got := applier.seen; len(got) != 4 || !got[0] || got[1] || !got[2] || got[3] {
 		t.Errorf("known by context: %v; want true, false, true, false", got)
 	}
-	a.deauthorized("acct_2")
+	for _, account := range []string{"acct_2", "acct_own"} {
+		if err := a.deauthorized(ctx, account, time.Now().Unix()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, app := range map[string]*App{"this replica": a, "another": replica()} {
-		if !app.accounts.Rests(ctx, "acct_2") || app.accounts.Rests(ctx, "acct_1") {
+		if !app.accounts.Rests(ctx, "acct_2", true) || app.accounts.Rests(ctx, "acct_1", true) {
 			t.Errorf("%s: want that acct_2 rests and acct_1 does not", name)
 		}
-		if !app.accounts.ByContext(ctx, "acct_1") || app.accounts.ByContext(ctx, "acct_2") {
+		if app.accounts.Rests(ctx, "acct_own", true) {
+			t.Errorf("%s: an account with a key of its own rests", name)
+		}
+		one, errOne := app.accounts.ByContext(ctx, "acct_1")
+		two, errTwo := app.accounts.ByContext(ctx, "acct_2")
+		if !one || two || errOne != nil || errTwo != nil {
 			t.Errorf("%s: want that acct_1 is known by context and acct_2 is not", name)
+		}
+	}
+}
+
+// TestKnownAccounts: those that the settings name, and those with a stored session.
+func TestKnownAccounts(t *testing.T) {
+	kept, err := redisstore.Open(redisstore.Options{Addrs: []string{redistest.Imitate(t).Addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = kept.Close() })
+	c := &config.Config{StripeAPIKey: "sk_test_one", StripeAccountKeys: "acct_own sk_test_own", StripeAccounts: "acct_set", RedisURL: "redis://127.0.0.1:1"}
+	a := &App{config: c, store: kept}
+	if a.current, err = config.NewCurrent(c); err != nil {
+		t.Fatal(err)
+	}
+	_, err = ingest.New(ingest.Config{Store: kept, Clock: time.Now, Logger: slog.New(slog.DiscardHandler)}).Apply(t.Context(), verification.Event{
+		ID: "evt_1", Type: verification.EventCreated, Source: verification.SourceWebhook, Second: time.Now().Unix(),
+		Object: verification.Object{ID: "vs_1", Account: "acct_stored", Type: "document", Status: "requires_input"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for account, want := range map[string]bool{"acct_own": true, "acct_set": true, "acct_stored": true, "acct_made": false} {
+		if known, err := a.knownAccount(t.Context(), account); known != want || err != nil {
+			t.Errorf("%s: known %v, error %v; want %v", account, known, err, want)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func (a *App) openStripe(hooks Hooks) error {
 	}
 	client, err := stripeapi.New(stripeapi.Config{
 		Key: a.current.APIKey, AccountKey: a.current.AccountKey, ByContext: a.accounts.ByContext,
-		AccountRests: a.accounts.Rests, AccountRefused: a.accounts.Refused, AccountAnswered: a.accounts.Answered, Base: a.config.StripeAPIBase,
+		AccountRests: a.accounts.Rests, AccountProbe: a.accounts.Probe, AccountRefused: a.accounts.Refused, AccountAnswered: a.accounts.Answered, Base: a.config.StripeAPIBase,
 		Accounts: verification.NewAccounts(a.config.Accounts()), ReferenceKey: a.config.ReferenceMetadataKey, ReadsPerDay: int(a.config.APIReadsPerDay),
 		CallerSharePercent: int(a.config.CallerSharePercent), RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: a.observeStripeCall, Trace: a.traceStripeCall,
 	})

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"time"
 
 	"example.com/verification-status/server/internal/verification"
 )
@@ -26,16 +27,19 @@ func (c *Config) setAccountHooks() {
 		c.AccountKey = func(string) verification.Secret { return "" }
 	}
 	if c.ByContext == nil {
-		c.ByContext = func(context.Context, string) bool { return false }
+		c.ByContext = func(context.Context, string) (bool, error) { return false, nil }
 	}
 	if c.AccountRests == nil {
-		c.AccountRests = func(context.Context, string) bool { return false }
+		c.AccountRests = func(context.Context, string, bool) bool { return false }
+	}
+	if c.AccountProbe == nil {
+		c.AccountProbe = func(context.Context, string) bool { return true }
 	}
 	if c.AccountRefused == nil {
-		c.AccountRefused = func(context.Context, string) {}
+		c.AccountRefused = func(context.Context, string, time.Time, int64) bool { return true }
 	}
 	if c.AccountAnswered == nil {
-		c.AccountAnswered = func(context.Context, string) {}
+		c.AccountAnswered = func(context.Context, string, time.Time, int64) {}
 	}
 }
 
@@ -47,21 +51,23 @@ func ofOrganization(key verification.Secret) bool {
 	return strings.HasPrefix(key.Reveal(), "sk_org_") || strings.HasPrefix(key.Reveal(), "rk_org_")
 }
 
-// addressOf returns the key for a request, and the header that names its account. The header is empty if the key says it.
-func (c *Client) addressOf(ctx context.Context, account string) (key verification.Secret, header string) {
+// addressOf returns the key for a request, and the header that names its account. The header is empty if the key says it. It
+// returns the errors of Config.ByContext.
+func (c *Client) addressOf(ctx context.Context, account string) (key verification.Secret, header string, err error) {
 	key = c.keyOf(account)
 	switch {
 	case account == "":
-		return key, ""
+		return key, "", nil
 	case ofOrganization(key):
-		return key, contextHeader
+		return key, contextHeader, nil
 	case c.config.AccountKey(account) != "":
-		return key, ""
-	case c.config.ByContext(ctx, account):
-		return key, contextHeader
-	default:
-		return key, connectHeader
+		return key, "", nil
 	}
+	byContext, err := c.config.ByContext(ctx, account)
+	if byContext {
+		return key, contextHeader, err
+	}
+	return key, connectHeader, err
 }
 
 // keyOf returns the key for the requests of an account.
@@ -76,18 +82,20 @@ func (c *Client) keyOf(account string) verification.Secret {
 
 // KeyID returns a number that identifies the current key for an account, at least 1. It is a part of a hash, from which the
 // key cannot be computed.
-func (c *Client) KeyID(account string) int64 {
-	sum := sha256.Sum256([]byte(c.keyOf(account).Reveal()))
+func (c *Client) KeyID(account string) int64 { return keyID(c.keyOf(account)) }
+
+func keyID(key verification.Secret) int64 {
+	sum := sha256.Sum256([]byte(key.Reveal()))
 	return int64(binary.BigEndian.Uint64(sum[:])>>2) + 1
 }
 
-// noteAccount reports what an answer says about access to a connected account.
-func (c *Client) noteAccount(ctx context.Context, account string, f fault) {
+// noteAccount reports what an answer says about access to a connected account. The request began at begin with a key.
+func (c *Client) noteAccount(ctx context.Context, account string, begin time.Time, key verification.Secret, f *fault) {
 	switch {
 	case account == "":
 	case f.outcome == OutcomeAccountRefused:
-		c.config.AccountRefused(ctx, account)
+		f.unknownAccount = !c.config.AccountRefused(ctx, account, begin, keyID(key))
 	case f.outcome == OutcomeOK, f.outcome == OutcomeUnknown, f.outcome == OutcomeRefused:
-		c.config.AccountAnswered(ctx, account)
+		c.config.AccountAnswered(ctx, account, begin, keyID(key))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/verification"
@@ -41,7 +42,9 @@ func TestAccountsAreNamed(t *testing.T) {
 			c := dial(t, s.URL, func(config *stripeapi.Config) {
 				config.Key = keyed(test.key)
 				config.AccountKey = func(account string) verification.Secret { return own[account] }
-				config.ByContext = func(_ context.Context, account string) bool { return account == "acct_ctx" || account == "acct_own" }
+				config.ByContext = func(_ context.Context, account string) (bool, error) {
+					return account == "acct_ctx" || account == "acct_own", nil
+				}
 			})
 			if _, err := c.Retrieve(t.Context(), test.account, id); err != nil {
 				t.Fatal(err)
@@ -110,6 +113,11 @@ func TestAccountThatGivesNoAccess(t *testing.T) {
 			want: verification.ErrStripeAccountRefused, wantRefused: "acct_1", wantOutcome: "retrieve:account_refused",
 			wantLog: `"account":"acct_1"`, wantLevel: "WARN",
 		},
+		"revoked, and not known here": {
+			account: "acct_made", status: 403, body: refusal("invalid_request_error", "account_invalid"),
+			want: verification.ErrStripeAccountRefused, wantRefused: "acct_made", wantOutcome: "retrieve:account_refused",
+			wantLog: `"account":"acct_made"`, wantLevel: "DEBUG",
+		},
 		"with another status": {
 			account: "acct_1", status: 404, body: refusal("invalid_request_error", "account_invalid"),
 			want: verification.ErrStripeAccountRefused, wantRefused: "acct_1", wantOutcome: "retrieve:account_refused",
@@ -142,10 +150,23 @@ func TestAccountThatGivesNoAccess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, always(test.status, test.body))
 			var refused, answered []string
-			c := dial(t, s.URL, func(config *stripeapi.Config) {
-				config.AccountRests = func(context.Context, string) bool { return test.rests }
-				config.AccountRefused = func(_ context.Context, account string) { refused = append(refused, account) }
-				config.AccountAnswered = func(_ context.Context, account string) { answered = append(answered, account) }
+			before := time.Now()
+			var c *client
+			note := func(to *[]string) func(context.Context, string, time.Time, int64) {
+				return func(_ context.Context, account string, begin time.Time, keyID int64) {
+					if *to = append(*to, account); begin.Before(before) || begin.After(time.Now()) || keyID != c.KeyID(account) {
+						t.Errorf("begin %v, key %d; want the begin of the request and %d", begin, keyID, c.KeyID(account))
+					}
+				}
+			}
+			c = dial(t, s.URL, func(config *stripeapi.Config) {
+				config.AccountRests = func(context.Context, string, bool) bool { return test.rests }
+				noteRefused := note(&refused)
+				config.AccountRefused = func(ctx context.Context, account string, begin time.Time, keyID int64) bool {
+					noteRefused(ctx, account, begin, keyID)
+					return account != "acct_made"
+				}
+				config.AccountAnswered = note(&answered)
 			})
 			_, err := c.Retrieve(t.Context(), test.account, id)
 			if !errors.Is(err, test.want) {
@@ -241,5 +262,61 @@ func TestKeyID(t *testing.T) {
 	current = "sk_test_rolled"
 	if c.KeyID("") == platform || c.KeyID("acct_own") != own {
 		t.Error("a new default key must change the platform's number and no other")
+	}
+}
+
+// TestALookupTakesNoProbe: a lookup does not probe, and a read without budget asks for no probe, so that the probe is left to an
+// event. A read that gets no probe uses no budget.
+func TestALookupTakesNoProbe(t *testing.T) {
+	s := serve(t, always(200, encode(session(nil))))
+	var probes int
+	free := true
+	c := dial(t, s.URL, func(config *stripeapi.Config) {
+		config.ReadsPerDay = 1
+		config.AccountRests = func(_ context.Context, _ string, canProbe bool) bool { return !canProbe }
+		config.AccountProbe = func(context.Context, string) bool { probes++; return free }
+	})
+	read := func(purpose verification.Purpose, want error, wantProbes int) {
+		t.Helper()
+		if _, err := c.Read(t.Context(), purpose, "acct_1", id); !errors.Is(err, want) {
+			t.Errorf("error %v; want %v", err, want)
+		}
+		if probes != wantProbes {
+			t.Errorf("%d probes; want %d", probes, wantProbes)
+		}
+	}
+	read(verification.PurposeLookup, verification.ErrStripeAccountRefused, 0)
+	free = false
+	read(verification.PurposeRetry, verification.ErrStripeAccountRefused, 1)
+	free = true
+	read(verification.PurposeRetry, nil, 2)
+	read(verification.PurposeRetry, verification.ErrStripeBudget, 2)
+	read(verification.PurposeAmbiguous, nil, 3)
+	if got := len(s.seen()); got != 2 {
+		t.Errorf("%d requests; want 2", got)
+	}
+}
+
+// TestNothingIsSentIfTheHeaderIsUnknown: Stripe would answer the wrong header with account_invalid. No probe and no budget is used.
+func TestNothingIsSentIfTheHeaderIsUnknown(t *testing.T) {
+	s := serve(t, always(200, encode(session(nil))))
+	away := errors.New("no store")
+	var probes int
+	c := dial(t, s.URL, func(config *stripeapi.Config) {
+		config.ReadsPerDay = 1
+		config.ByContext = func(context.Context, string) (bool, error) { return false, away }
+		config.AccountProbe = func(context.Context, string) bool { probes++; return true }
+	})
+	for range 3 {
+		if _, err := c.Retrieve(t.Context(), "acct_1", id); !errors.Is(err, verification.ErrStripeUnavailable) {
+			t.Errorf("error %v; want %v", err, verification.ErrStripeUnavailable)
+		}
+	}
+	if got := len(s.seen()); got != 0 || probes != 0 {
+		t.Errorf("%d requests and %d probes; want none", got, probes)
+	}
+	away = nil
+	if _, err := c.Retrieve(t.Context(), "acct_1", id); err != nil {
+		t.Errorf("with the store: %v", err)
 	}
 }

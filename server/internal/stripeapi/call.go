@@ -88,7 +88,8 @@ func (c *Client) call(ctx context.Context, r request) error {
 func (c *Client) send(caller context.Context, r request) fault {
 	ctx, cancel := context.WithTimeout(caller, c.config.Timeout)
 	defer cancel()
-	if r.account != "" && c.config.AccountRests(ctx, r.account) {
+	// A caller's lookup is no probe: callers would decide when an account is tried again.
+	if r.account != "" && c.config.AccountRests(ctx, r.account, r.purpose != verification.PurposeLookup) {
 		return fault{outcome: OutcomeAccountRests, err: errAccountRefused}
 	}
 	holder := shares.HolderOf(caller)
@@ -103,16 +104,26 @@ func (c *Client) send(caller context.Context, r request) fault {
 		read.refund()
 		return busy(caller)
 	}
+	key, header, err := c.addressOf(ctx, r.account)
+	if err != nil {
+		read.refund()
+		return unavailable(caller, "not sent: the store does not say how the account is named")
+	}
+	// Only a request that can be sent at once takes the probe.
+	if r.account != "" && !c.config.AccountProbe(ctx, r.account) {
+		read.refund()
+		return fault{outcome: OutcomeAccountRests, err: errAccountRefused}
+	}
 	var response raw
 	started := c.config.Clock()
-	err := c.exchange(ctx, r, &response)
+	err = c.exchange(ctx, r, key, header, &response)
 	took := c.config.Clock().Sub(started)
 	if err != nil {
 		f := classify(caller, r, err)
-		c.noteAccount(caller, r.account, f)
+		c.noteAccount(caller, r.account, started, key, &f)
 		return f
 	}
-	c.noteAccount(caller, r.account, fault{outcome: OutcomeOK})
+	c.noteAccount(caller, r.account, started, key, &fault{outcome: OutcomeOK})
 	last := response.LastResponse
 	if last.StatusCode != http.StatusOK {
 		return unavailable(caller, "an answer that is neither 200 nor an error: is STRIPE_API_BASE right?")
@@ -123,9 +134,8 @@ func (c *Client) send(caller context.Context, r request) fault {
 	return fault{outcome: OutcomeOK}
 }
 
-// exchange sends a request and reads its answer.
-func (c *Client) exchange(ctx context.Context, r request, response *raw) error {
-	key, header := c.addressOf(ctx, r.account)
+// exchange sends a request and reads its answer. key and header are those of addressOf.
+func (c *Client) exchange(ctx context.Context, r request, key verification.Secret, header string, response *raw) error {
 	params := &stripe.Params{Context: ctx, Headers: http.Header{}}
 	if header != "" {
 		params.Headers.Set(header, r.account)

@@ -30,13 +30,19 @@ type Config struct {
 	// account has one. It is called like Key.
 	AccountKey func(account string) verification.Secret
 	// ByContext reports whether the requests for a connected account name it in Stripe-Context instead of Stripe-Account.
-	// nil means never. A key of an organization always does.
-	ByContext func(ctx context.Context, account string) bool
+	// nil means never. A key of an organization always does. If ByContext returns an error, the request is not sent and gets
+	// ErrStripeUnavailable.
+	ByContext func(ctx context.Context, account string) (bool, error)
 	// AccountRests reports whether nothing is requested for a connected account now, because Stripe refused it before.
-	// nil means never. AccountRefused is called if Stripe refuses an account, and AccountAnswered if it answers a request
-	// for one. They can be nil. All are called by many goroutines at once.
-	AccountRests                    func(ctx context.Context, account string) bool
-	AccountRefused, AccountAnswered func(ctx context.Context, account string)
+	// nil means never. canProbe says that the request can find out whether Stripe still refuses. AccountProbe is called just
+	// before the request and reports whether it can be sent; nil means always. AccountRefused is called if Stripe refuses an
+	// account, and AccountAnswered if it answers a request for one, both with the begin of the request and the KeyID of its
+	// key. AccountRefused reports whether the account is known; a refusal of another one gets no warning, or callers would
+	// decide how many there are. They can be nil. All are called by many goroutines at once.
+	AccountRests    func(ctx context.Context, account string, canProbe bool) bool
+	AccountProbe    func(ctx context.Context, account string) bool
+	AccountRefused  func(ctx context.Context, account string, begin time.Time, keyID int64) (known bool)
+	AccountAnswered func(ctx context.Context, account string, begin time.Time, keyID int64)
 	// Base is the URL of the API. Empty means Stripe's own.
 	Base string
 	// Accounts are the accepted connected accounts. No request is sent for another one. nil accepts all.

@@ -55,6 +55,8 @@ type fault struct {
 	requestID string
 	// permission is what a restricted key lacks. It is empty if Stripe did not name it.
 	permission string
+	// unknownAccount says that this service has nothing to do with the refused account: a caller named it.
+	unknownAccount bool
 }
 
 // wordPattern matches Stripe's codes, types and request ids. Other texts are dropped, because they can contain anything.
@@ -209,6 +211,9 @@ func (f fault) log(logger *slog.Logger, r request) {
 		level, text = slog.LevelError, "stripe: the API key was refused: check STRIPE_API_KEY and its permissions"
 	case OutcomeAccountRefused:
 		text = "stripe: a connected account gives no access, so nothing is requested for it for a day"
+		if f.unknownAccount {
+			level, text = slog.LevelDebug, "stripe: an account that a caller named gives no access"
+		}
 	}
 	fields := []any{"operation", string(r.operation), "outcome", string(f.outcome),
 		"cause", f.cause, "status", f.status, "code", f.code, "request", f.requestID}

@@ -38,11 +38,11 @@ func TestAccountsAgainstTheSimulator(t *testing.T) {
 	ownKey := func(account string) verification.Secret {
 		return map[string]verification.Secret{"acct_own": own}[account]
 	}
-	byContext := func(_ context.Context, account string) bool { return account == "acct_1" }
+	byContext := func(_ context.Context, account string) (bool, error) { return account == "acct_1", nil }
 	for name, test := range map[string]struct {
 		key        verification.Secret
 		accountKey func(string) verification.Secret
-		byContext  func(context.Context, string) bool
+		byContext  func(context.Context, string) (bool, error)
 		account    string
 		want       error
 	}{

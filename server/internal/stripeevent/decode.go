@@ -12,27 +12,13 @@ import (
 const typePrefix = "identity.verification_session."
 
 // The types of other events that matter.
-const (
-	typePing         = "v2.core.event_destination.ping"
-	typeDeauthorized = "account.application.deauthorized"
-)
+const typePing = "v2.core.event_destination.ping"
 
 // ErrNotIdentity means that an event is not about an Identity session: acknowledge and ignore it.
 var ErrNotIdentity = errors.New("not an event about an Identity verification session")
 
 // ErrPing means that somebody pinged the event destination at Stripe: acknowledge it.
 var ErrPing = errors.New("a ping of the event destination")
-
-// DeauthorizedError means that an event says that a connected account has taken its permission from this platform.
-type DeauthorizedError struct {
-	// EventID and Account are not empty.
-	EventID, Account string
-	Livemode         bool
-}
-
-func (e *DeauthorizedError) Error() string {
-	return "account " + e.Account + " has revoked its permission"
-}
 
 // MalformedError means that a body cannot be used, also if it is sent again.
 type MalformedError struct {
@@ -82,7 +68,7 @@ func validID(id string) bool {
 }
 
 // Decode decodes an event of either style. It does not set Source and RecordTime. It returns ErrNotIdentity, ErrPing, a
-// *DeauthorizedError or a *MalformedError.
+// *DeauthorizedError, an *AuthorizedError or a *MalformedError.
 //
 // Of a thin event, Thin is set, Snapshot holds the id of the snapshot event of the same change if the event names one, and Object holds
 // nothing but ID, Account, ByContext and Livemode.
@@ -108,8 +94,8 @@ func Decode(body []byte, options Options) (verification.Event, error) {
 		return malformed("an event in the envelope of Amazon EventBridge, which this server does not take: send it as Stripe would, signed")
 	case e.Type == typePing:
 		return verification.Event{}, ErrPing
-	case plain == typeDeauthorized && repeated == nil && id != "" && accountOK && account != "":
-		return verification.Event{}, &DeauthorizedError{EventID: id, Account: account, Livemode: e.Livemode.value}
+	case (plain == typeDeauthorized || plain == typeAuthorized) && repeated == nil && id != "" && accountOK && account != "":
+		return verification.Event{}, e.access(plain, id, account)
 	case !strings.HasPrefix(plain, typePrefix):
 		return verification.Event{}, ErrNotIdentity
 	case repeated != nil:

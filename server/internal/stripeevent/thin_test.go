@@ -2,6 +2,7 @@ package stripeevent_test
 
 import (
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -126,15 +127,33 @@ func TestTheTypeDecidesFirst(t *testing.T) {
 	}
 }
 
-func TestAnAccountThatLeaves(t *testing.T) {
-	for name, body := range map[string]fields{
-		"snapshot": event(fields{"type": "account.application.deauthorized", "account": "acct_1Abc", "livemode": true, "data": fields{"object": fields{"id": "ca_1"}}}),
-		"thin":     thinEvent(fields{"type": "v1.account.application.deauthorized", "context": "acct_1Abc", "livemode": true, "related_object": nil}),
+func TestAnAccountThatLeavesOrComes(t *testing.T) {
+	for name, test := range map[string]struct {
+		body fields
+		at   int64
+	}{
+		"snapshot":   {event(fields{"account": "acct_1Abc", "created": 1789997781, "livemode": true, "data": fields{"object": fields{"id": "ca_1"}}}), 1789997781},
+		"thin":       {thinEvent(fields{"context": "acct_1Abc", "created": "2026-09-21T13:36:21.5Z", "livemode": true, "related_object": nil}), 1789997781},
+		"no time":    {event(fields{"account": "acct_1Abc", "created": nil, "livemode": true}), 0},
+		"wrong time": {event(fields{"account": "acct_1Abc", "created": "soon", "livemode": true}), 0},
 	} {
-		_, err := stripeevent.Decode(encode(t, body), stripeevent.Options{})
-		left := (*stripeevent.DeauthorizedError)(nil)
-		if !errors.As(err, &left) || *left != (stripeevent.DeauthorizedError{EventID: "evt_1Qx7Event", Account: "acct_1Abc", Livemode: true}) {
-			t.Errorf("%s: error %v, want that acct_1Abc has left", name, err)
+		decode := func(eventType string) error {
+			body := maps.Clone(test.body)
+			if body["type"] = eventType; name == "thin" {
+				body["type"] = "v1." + eventType
+			}
+			_, err := stripeevent.Decode(encode(t, body), stripeevent.Options{})
+			return err
+		}
+		left, came := (*stripeevent.DeauthorizedError)(nil), (*stripeevent.AuthorizedError)(nil)
+		err := decode("account.application.deauthorized")
+		if !errors.As(err, &left) || *left != (stripeevent.DeauthorizedError{EventID: "evt_1Qx7Event", Account: "acct_1Abc", Livemode: true, Second: test.at}) {
+			t.Errorf("%s: error %+v, want that acct_1Abc has left", name, err)
+		}
+		err = decode("account.application.authorized")
+		if !errors.As(err, &came) || *came != (stripeevent.AuthorizedError{EventID: "evt_1Qx7Event", Account: "acct_1Abc", Livemode: true, Second: test.at}) ||
+			!errors.Is(err, stripeevent.ErrNotIdentity) {
+			t.Errorf("%s: error %+v, want that acct_1Abc has come", name, err)
 		}
 	}
 }

@@ -12,8 +12,9 @@ import (
 )
 
 // withoutEvent answers a body that holds no event to apply.
-func (h *Handler) withoutEvent(err error) Result {
-	malformed, left := (*stripeevent.MalformedError)(nil), (*stripeevent.DeauthorizedError)(nil)
+func (h *Handler) withoutEvent(ctx context.Context, err error) Result {
+	malformed := (*stripeevent.MalformedError)(nil)
+	left, came := (*stripeevent.DeauthorizedError)(nil), (*stripeevent.AuthorizedError)(nil)
 	switch {
 	case errors.As(err, &malformed):
 		h.config.Logger.Warn("webhook: malformed event", "event_id", malformed.EventID, "reason", malformed.Reason)
@@ -23,14 +24,28 @@ func (h *Handler) withoutEvent(err error) Result {
 			return Result{Status: http.StatusOK, Reason: reason}
 		}
 		h.config.Logger.Warn("webhook: a connected account has revoked its permission", "event_id", left.EventID, "account", left.Account)
-		h.config.Deauthorized(left.Account)
-		return Result{Status: http.StatusOK, Reason: ReasonDeauthorized}
+		return h.noted(ReasonDeauthorized, left.EventID, left.Account, h.config.Deauthorized(ctx, left.Account, left.Second))
+	case errors.As(err, &came):
+		if reason := h.foreign(came.Livemode, came.Account); reason != "" {
+			return Result{Status: http.StatusOK, Reason: reason}
+		}
+		h.config.Logger.Info("webhook: a connected account has given its permission", "event_id", came.EventID, "account", came.Account)
+		return h.noted(ReasonNotIdentity, came.EventID, came.Account, h.config.Authorized(ctx, came.Account, came.Second))
 	case errors.Is(err, stripeevent.ErrPing):
 		h.config.Logger.Info("webhook: the event destination was pinged")
 		return Result{Status: http.StatusOK, Reason: ReasonPing}
 	default:
 		return Result{Status: http.StatusOK, Reason: ReasonNotIdentity}
 	}
+}
+
+// noted returns the answer to an event about the permission of an account. err is what the hook returned.
+func (h *Handler) noted(reason Reason, event, account string, err error) Result {
+	if err != nil {
+		h.config.Logger.Error("webhook: event not kept, Stripe will send it again", "event_id", event, "account", account, "error", err)
+		return Result{Status: http.StatusServiceUnavailable, Reason: ReasonApplyFailed}
+	}
+	return Result{Status: http.StatusOK, Reason: reason}
 }
 
 // foreign returns why an event of a mode and an account is ignored, or "".

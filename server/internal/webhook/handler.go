@@ -60,8 +60,9 @@ type Config struct {
 	Accounts verification.Accounts
 	// ReferenceKey is stripeevent.Options.ReferenceKey.
 	ReferenceKey string
-	// Deauthorized, if not nil, is called with a connected account that has revoked its permission, before the answer, concurrently.
-	Deauthorized func(account string)
+	// Deauthorized and Authorized, if not nil, are called with a connected account that has revoked or given its permission, and
+	// with the Unix second of the event (0: unknown), before the answer, concurrently. After an error the answer is 503.
+	Deauthorized, Authorized func(ctx context.Context, account string, second int64) error
 	// ApplyTimeout bounds one Apply. 0: 10 seconds, which leaves time for an answer within the write timeout of NewServer.
 	ApplyTimeout time.Duration
 	// MaxInFlight is the limit of concurrent calls of Applier. An event over the limit is refused at once: Stripe sends it again,
@@ -125,7 +126,10 @@ func New(config Config) (*Handler, error) {
 		config.Observe = func(Result) {}
 	}
 	if config.Deauthorized == nil {
-		config.Deauthorized = func(string) {}
+		config.Deauthorized = func(context.Context, string, int64) error { return nil }
+	}
+	if config.Authorized == nil {
+		config.Authorized = func(context.Context, string, int64) error { return nil }
 	}
 	h := &Handler{config: config, slots: make(chan struct{}, config.MaxInFlight), warned: map[Reason]*atomic.Int64{}}
 	for reason := range advice {
@@ -183,7 +187,7 @@ func (h *Handler) process(w http.ResponseWriter, r *http.Request) (result Result
 func (h *Handler) apply(ctx context.Context, body []byte, account string) Result {
 	event, err := stripeevent.Decode(body, stripeevent.Options{ReferenceKey: h.config.ReferenceKey})
 	if err != nil {
-		return h.withoutEvent(err)
+		return h.withoutEvent(ctx, err)
 	}
 	event.Object.Account = cmp.Or(event.Object.Account, account)
 	result := Result{Status: http.StatusOK, EventType: knownType(event.Type)}

@@ -114,27 +114,48 @@ func TestOtherEventsAreAcknowledged(t *testing.T) {
 	}
 }
 
-func TestAnAccountThatLeavesIsReported(t *testing.T) {
-	test := false
-	var left []string
-	e := start(t, func(c *webhook.Config) {
-		c.Livemode, c.Accounts = &test, verification.NewAccounts([]string{"acct_1", "acct_2"})
-		c.Deauthorized = func(account string) { left = append(left, account) } // requests follow one another here
-	})
-	for _, delivery := range []struct {
-		account, livemode string
-		want              webhook.Reason
-	}{
-		{"acct_1", "false", webhook.ReasonDeauthorized}, {"acct_2", "true", webhook.ReasonOtherLivemode}, {"acct_3", "false", webhook.ReasonOtherAccount},
+func TestAnAccountThatLeavesOrComesIsReported(t *testing.T) {
+	for eventType, answered := range map[string]webhook.Reason{
+		"account.application.deauthorized": webhook.ReasonDeauthorized, "account.application.authorized": webhook.ReasonNotIdentity,
 	} {
-		body := `{"id":"evt_d","object":"event","type":"account.application.deauthorized","created":1790000181,"livemode":` + delivery.livemode +
-			`,"account":"` + delivery.account + `","data":{"object":{"id":"ca_1","object":"application"}}}`
-		checkAnswer(t, e.post(t, body, sign(body, now, secret)), 200, delivery.want)
+		test := false
+		var left, came []string // requests follow one another here
+		var fails error
+		note := func(to *[]string) func(context.Context, string, int64) error {
+			return func(_ context.Context, account string, second int64) error {
+				*to = append(*to, fmt.Sprint(account, " at ", second))
+				return fails
+			}
+		}
+		e := start(t, func(c *webhook.Config) {
+			c.Livemode, c.Accounts = &test, verification.NewAccounts([]string{"acct_1", "acct_2"})
+			c.Deauthorized, c.Authorized = note(&left), note(&came)
+		})
+		body := func(account, livemode string) string {
+			return `{"id":"evt_d","object":"event","type":"` + eventType + `","created":1790000181,"livemode":` + livemode +
+				`,"account":"` + account + `","data":{"object":{"id":"ca_1","object":"application"}}}`
+		}
+		for _, delivery := range []struct {
+			account, livemode string
+			want              webhook.Reason
+		}{
+			{"acct_1", "false", answered}, {"acct_2", "true", webhook.ReasonOtherLivemode}, {"acct_3", "false", webhook.ReasonOtherAccount},
+		} {
+			body := body(delivery.account, delivery.livemode)
+			checkAnswer(t, e.post(t, body, sign(body, now, secret)), 200, delivery.want)
+		}
+		wantLeft, wantCame := []string{"acct_1 at 1790000181"}, []string(nil)
+		if answered == webhook.ReasonNotIdentity {
+			wantLeft, wantCame = wantCame, wantLeft
+		}
+		if !slices.Equal(left, wantLeft) || !slices.Equal(came, wantCame) {
+			t.Errorf("%s: left %v, came %v; want %v and %v", eventType, left, came, wantLeft, wantCame)
+		}
+		fails = errors.New("no store")
+		lost := body("acct_2", "false")
+		checkAnswer(t, e.post(t, lost, sign(lost, now, secret)), 503, webhook.ReasonApplyFailed)
+		silent := start(t, nil) // without the hooks
+		bare := `{"id":"evt_d","type":"` + eventType + `","account":"acct_1"}`
+		checkAnswer(t, silent.post(t, bare, sign(bare, now, secret)), 200, answered)
 	}
-	if !slices.Equal(left, []string{"acct_1"}) {
-		t.Errorf("left: %v, want acct_1", left)
-	}
-	silent := start(t, nil) // without the hook
-	body := `{"id":"evt_d","type":"account.application.deauthorized","account":"acct_1"}`
-	checkAnswer(t, silent.post(t, body, sign(body, now, secret)), 200, webhook.ReasonDeauthorized)
 }
