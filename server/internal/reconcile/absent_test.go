@@ -316,3 +316,37 @@ func TestAccountsWithKeysAreCaughtUpFromTheStart(t *testing.T) {
 		t.Errorf("without STRIPE_ACCOUNTS: %v; want the platform and acct_keyed", summary)
 	}
 }
+
+// TestAbsenceAsksForSeveralOtherSessions: a session that was deleted too does not keep the others of its account in the lists,
+// whichever it is.
+func TestAbsenceAsksForSeveralOtherSessions(t *testing.T) {
+	s, kept := newStripe(t), newFakeStore()
+	r := s.replica(kept, quiet)
+	var others []string
+	for range 3 * maxProbes {
+		others = append(others, settled(s, r, "acct_1"))
+	}
+	slices.Sort(others)
+	gone := processing(s, r, 1, "acct_1")[0]
+	asked := r.deletes(others[0], others[len(others)-1], gone)
+	for range verification.AbsentAfter {
+		*asked = nil
+		s.tick(25 * 60 * 60)
+		r.run()
+		if len(*asked) > 1+maxProbes {
+			t.Errorf("%d sessions were read; want at most %d", len(*asked), 1+maxProbes)
+		}
+	}
+	r.wantAbsent(kept, gone, "after three runs", true)
+
+	last := processing(s, r, 1, "acct_1")[0]
+	asked = r.deletes(append(others, gone, last)...)
+	s.tick(25 * 60 * 60)
+	r.run()
+	if got := len(*asked); got != 1+maxProbes {
+		t.Errorf("%d sessions were read when all are deleted; want %d", got, 1+maxProbes)
+	}
+	if times := kept.session(last).Absence.Times; times != 0 {
+		t.Errorf("counted %d times without another session", times)
+	}
+}
