@@ -13,7 +13,7 @@ import (
 
 // countAgain is when a session that Stripe did not know is read again, until the session is absent. It is shorter than the
 // default interval between two catch-ups.
-const countAgain = 10 * time.Minute
+const countAgain = verification.AbsentApart * time.Second
 
 // maxProbes is how many other sessions of an account a run reads, to learn whether Stripe knows one.
 const maxProbes = 5
@@ -33,7 +33,7 @@ func (u *run) noteAbsent(ctx context.Context) error {
 		var after verification.Session
 		err := u.withRetries(ctx, func(ctx context.Context) (err error) {
 			after, err = u.config.Store.Update(ctx, session.ID, func(current verification.Session) (verification.Session, bool, error) {
-				next, changed := verification.NoteAbsent(current, session)
+				next, changed := verification.NoteAbsent(current, session, u.config.Clock().Unix())
 				return next, changed, nil
 			})
 			return err

@@ -96,18 +96,23 @@ func TestAbsentSessionsLeaveTheLists(t *testing.T) {
 	}
 }
 
-// TestAbsenceIsCountedByAllReplicas: also if each run is one of a new process.
+// TestAbsenceIsCountedByAllReplicas: also if each run is one of a new process. Runs that follow each other at once count once.
 func TestAbsenceIsCountedByAllReplicas(t *testing.T) {
 	s, kept := newStripe(t), newFakeStore()
 	first := s.replica(kept, quiet)
 	settled(s, first, "")
 	gone := processing(s, first, 1, "")[0]
-	s.tick(15 * 60)
-	for range verification.AbsentAfter {
-		r := s.replica(kept, quiet)
-		r.deletes(gone)
-		r.wantAbsent(kept, gone, "before the run", false)
-		r.run()
+	for n := range verification.AbsentAfter {
+		s.tick(15 * 60)
+		first.wantAbsent(kept, gone, "before the run", false)
+		for range 3 {
+			if times := kept.session(gone).Absence.Times; int(times) > n+1 {
+				t.Errorf("counted %d times within %d intervals", times, n+1)
+			}
+			r := s.replica(kept, quiet)
+			r.deletes(gone)
+			r.run()
+		}
 	}
 	first.wantAbsent(kept, gone, "after three runs", true)
 }
