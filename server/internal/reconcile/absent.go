@@ -49,7 +49,7 @@ func (u *run) noteAbsent(ctx context.Context) error {
 			u.config.Logger.Warn("catch-up: Stripe has not known a session for several runs; it is in no list and is not read again until an event of it comes or the API key changes",
 				"session_id", session.ID, "account", session.Account, "status", session.Status)
 		default:
-			u.visits.Add(session.ID, visit{revision: session.Revision, holdOff: firstHoldOff, until: u.config.Clock().Add(countAgain)})
+			u.visits.Add(session.ID, visit{account: session.Account, revision: session.Revision, holdOff: firstHoldOff, until: u.config.Clock().Add(countAgain)})
 		}
 	}
 	return nil
@@ -140,17 +140,22 @@ func (u *run) otherSessions(ctx context.Context, account string) ([]verification
 	return others[:min(maxProbes, len(others))], nil
 }
 
-// newKeys compares the API key of each account with that of the last run. If it has changed, the absent sessions of the
-// account are due again, and no session of it is held off.
+// newKeys compares the API key of each account with the last two that runs had. If it is another, the absent sessions of the
+// account are due again, and no session of it is held off. One key would not do: if replicas have different keys, each run
+// would find another key than the last one.
 func (u *run) newKeys(ctx context.Context, states []state) error {
 	changed := map[string]bool{}
 	for _, s := range states {
-		if s.keyID != 0 && s.keyID != u.config.KeyID(s.account) {
+		if id := u.config.KeyID(s.account); s.keyID != 0 && s.keyID != id && s.keyBefore != id {
 			changed[s.account] = true
 		}
 	}
 	if len(changed) > 0 {
-		u.visits.Purge()
+		for _, id := range u.visits.Keys() {
+			if last, found := u.visits.Peek(id); found && changed[last.account] {
+				u.visits.Remove(id)
+			}
+		}
 		u.config.Logger.Info("catch-up: an API key has changed; the sessions that Stripe did not know are read again", "accounts", len(changed))
 		for partition := range u.config.Store.Partitions() {
 			if err := u.endAbsences(ctx, partition, changed); err != nil {
@@ -159,10 +164,17 @@ func (u *run) newKeys(ctx context.Context, states []state) error {
 		}
 	}
 	for _, s := range states {
-		if id := u.config.KeyID(s.account); s.keyID != id {
-			if err := u.note(ctx, markKey+s.account, id); err != nil {
+		id := u.config.KeyID(s.account)
+		if s.keyID == id {
+			continue
+		}
+		if s.keyID != 0 {
+			if err := u.note(ctx, markKeyBefore+s.account, s.keyID); err != nil {
 				return err
 			}
+		}
+		if err := u.note(ctx, markKey+s.account, id); err != nil {
+			return err
 		}
 	}
 	return nil

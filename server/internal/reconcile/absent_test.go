@@ -252,6 +252,71 @@ func TestANewKeyEndsAbsences(t *testing.T) {
 	}
 }
 
+// TestTwoKeysInTurnEndNoAbsence: replicas can have a key each, and a file with keys is not read again by all of them at once. A
+// third key ends the absences.
+func TestTwoKeysInTurnEndNoAbsence(t *testing.T) {
+	s, kept := newStripe(t), newFakeStore()
+	var key atomic.Int64
+	key.Store(1)
+	r := s.replica(kept, func(c *Config, api *stripeapi.Config) {
+		quiet(c, api)
+		c.KeyID = func(string) int64 { return key.Load() }
+	})
+	settled(s, r, "")
+	gone := processing(s, r, 1, "")[0]
+	r.deletes(gone)
+	s.tick(15 * 60)
+	r.run()
+	key.Store(2)
+	r.run() // a key that no run had
+	for range verification.AbsentAfter {
+		s.tick(25 * 60 * 60)
+		r.run()
+	}
+	r.wantAbsent(kept, gone, "after three runs", true)
+	asked := r.deletes(gone)
+	for _, next := range []int64{1, 1, 1, 2, 1, 2, 2} {
+		key.Store(next)
+		s.tick(15 * 60)
+		r.run()
+		r.wantAbsent(kept, gone, "with one of the two keys", true)
+	}
+	if len(*asked) != 0 {
+		t.Errorf("read: %v; want none", *asked)
+	}
+	key.Store(3)
+	r.run()
+	r.wantAbsent(kept, gone, "with a third key", false)
+}
+
+// TestANewKeyEndsOnlyTheHoldOffsOfItsAccount: the reads of other accounts' sessions would be spent for nothing.
+func TestANewKeyEndsOnlyTheHoldOffsOfItsAccount(t *testing.T) {
+	s, kept := newStripe(t), newFakeStore()
+	var key atomic.Int64
+	key.Store(1)
+	r := s.replica(kept, func(c *Config, api *stripeapi.Config) {
+		quiet(c, api)
+		c.KeyID = func(account string) int64 {
+			if account == "acct_1" {
+				return key.Load()
+			}
+			return 7
+		}
+	})
+	own, theirs := processing(s, r, 1, "acct_2")[0], processing(s, r, 1, "acct_1")[0]
+	asked := r.deletes(own, theirs)
+	for range 3 {
+		s.tick(25 * 60 * 60)
+		r.run() // no other session of the accounts is known: they are held off
+	}
+	key.Store(2)
+	*asked = nil
+	r.run()
+	if !slices.Equal(*asked, []string{theirs}) {
+		t.Errorf("read: %v; want only %s", *asked, theirs)
+	}
+}
+
 // TestAnAccountWithoutAccess: an account that gives no access is not behind, blocks no other account, and its due sessions
 // are neither counted as unknown nor absent. When it gives access again, its events are caught up.
 func TestAnAccountWithoutAccess(t *testing.T) {
