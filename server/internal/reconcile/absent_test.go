@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/stripesim"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -418,5 +419,47 @@ func TestAbsenceAsksForSeveralOtherSessions(t *testing.T) {
 	}
 	if times := kept.session(last).Absence.Times; times != 0 {
 		t.Errorf("counted %d times without another session", times)
+	}
+}
+
+// TestASessionThatRequiresInputCanBeAbsent: if a read outside a catch-up did not find it. If Stripe knows it after all, it is not
+// asked for again.
+func TestASessionThatRequiresInputCanBeAbsent(t *testing.T) {
+	s, kept := newStripe(t), newFakeStore()
+	r := s.replica(kept, quiet)
+	settled(s, r, "")
+	var ids []string
+	for range 2 {
+		made, err := s.Create(stripesim.NewSession{})
+		s.must(err)
+		ids = append(ids, made.ID)
+	}
+	r.webhook(s.events()...)
+	asked := r.deletes(ids[0])
+	s.tick(15 * 60)
+	r.run()
+	if len(*asked) != 0 {
+		t.Errorf("read: %v; want none without a mark", *asked)
+	}
+	for _, id := range ids {
+		if _, err := kept.Update(t.Context(), id, func(current verification.Session) (verification.Session, bool, error) {
+			next, changed := verification.NoteUnknown(current)
+			return next, changed, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range verification.AbsentAfter {
+		r.wantAbsent(kept, ids[0], "before the third run", false)
+		s.tick(15 * 60)
+		r.run()
+	}
+	r.wantAbsent(kept, ids[0], "after the third run", true)
+	r.wantAbsent(kept, ids[1], "known at Stripe", false)
+	*asked = nil
+	s.tick(25 * 60 * 60)
+	r.run()
+	if len(*asked) != 0 {
+		t.Errorf("read: %v; want none", *asked)
 	}
 }

@@ -13,7 +13,7 @@ const AbsentSecond = 1 << 40
 
 // Absence says at how many catch-ups in a row Stripe did not know a session that is known here. The zero value means none.
 type Absence struct {
-	// Times is the number of the catch-ups, at most AbsentAfter.
+	// Times is the number of the catch-ups, at most AbsentAfter. It is 0 after NoteUnknown.
 	Times int32
 	// Revision is Session.Revision at these catch-ups. If it differs, an input has come since and the absence does not count:
 	// an older replica keeps the field, but does not end an absence.
@@ -25,6 +25,18 @@ type Absence struct {
 // IsAbsent reports whether Stripe does not know the session, so that it is in no list and is not read again.
 func (s Session) IsAbsent() bool {
 	return s.Exists() && s.Absence.Revision == s.Revision && s.Absence.Times >= AbsentAfter
+}
+
+// NoteUnknown notes that a read outside a catch-up found that Stripe does not know the session. It counts nothing. It makes a
+// session that requires input due, so that catch-ups ask for it until Stripe knows it or the session is absent. Other open
+// sessions are due anyway.
+func NoteUnknown(current Session) (next Session, changed bool) {
+	if !current.Exists() || current.Status != StatusRequiresInput || current.Absence.Revision == current.Revision {
+		return current, false
+	}
+	next = current
+	next.Absence = Absence{Revision: next.Revision}
+	return next, true
 }
 
 // NoteAbsent counts a catch-up at which Stripe did not know the session. read is the record from before Stripe was asked, and

@@ -87,6 +87,40 @@ func TestAnAbsenceCountsOnlyAtItsRevision(t *testing.T) {
 	}
 }
 
+// TestAnUnknownSessionIsDue: a session that requires input is never due, unless a read did not find it at Stripe.
+func TestAnUnknownSessionIsDue(t *testing.T) {
+	open := after(failed("f", 1_000, "vr_1", expired))
+	if _, due := open.DueAt(); due {
+		t.Error("due without a mark")
+	}
+	marked, changed := NoteUnknown(open)
+	if second, due := marked.DueAt(); !changed || !due || second != 1_000+StuckAfter || marked.IsAbsent() || marked.Revision != open.Revision {
+		t.Errorf("changed %v, due %v at %d, absent %v", changed, due, second, marked.IsAbsent())
+	}
+	if _, changed := NoteUnknown(marked); changed {
+		t.Error("marked twice")
+	}
+	if absent := absentAfter(t, marked, AbsentAfter); !absent.IsAbsent() {
+		t.Errorf("after %d catch-ups: %+v", AbsentAfter, absent.Absence)
+	} else if _, changed := NoteUnknown(absent); changed {
+		t.Error("a mark ended an absence")
+	}
+	known := Read{Object: failed("f", 1_000, "vr_1", expired).Object, AsOf: 3_000, Applied: marked.Applied, RecordTime: 1}
+	if next, outcome := ApplyRead(marked, known); next.Absence != (Absence{}) || !outcome.Write {
+		t.Errorf("after a read with success: absence %+v, written %v", next.Absence, outcome.Write)
+	}
+	byOlder, _ := Transition(marked, failed("f2", 2_000, "vr_2", expired))
+	byOlder.Absence = marked.Absence
+	if _, due := byOlder.DueAt(); due {
+		t.Error("due although an input has come since")
+	}
+	for name, s := range map[string]Session{"none": {}, "processing": after(processing("p", 1_000, "")), "verified": after(verified("v", 1_000, ""))} {
+		if _, changed := NoteUnknown(s); changed {
+			t.Errorf("%s: marked", name)
+		}
+	}
+}
+
 // TestAbsencesAreApart: catch-ups that follow each other at once count once. A clock that is far off blocks no count, and a count
 // of an older replica has no second.
 func TestAbsencesAreApart(t *testing.T) {
