@@ -40,7 +40,8 @@ func (u *unknownSessions) note(account, id string) {
 	u.count, u.warned = 0, now
 }
 
-// watchedStripe is the client for the parts that read sessions. It notes each session that is known here and not at Stripe.
+// watchedStripe is the client for the parts that read sessions. It notes each session that is known here and not at Stripe,
+// also in the session's record: see verification.NoteUnknown.
 type watchedStripe struct {
 	*stripeapi.Client
 	store   store.Store
@@ -52,6 +53,7 @@ func (w watchedStripe) Retrieve(ctx context.Context, account, id string) (verifi
 	read, err := w.Client.Retrieve(ctx, account, id)
 	if errors.Is(err, verification.ErrStripeUnknown) {
 		w.unknown.note(account, id)
+		w.mark(ctx, account, id)
 	}
 	return read, err
 }
@@ -59,13 +61,28 @@ func (w watchedStripe) Retrieve(ctx context.Context, account, id string) (verifi
 // Read implements ingest.Stripe. A session of an event is known, also if it is not stored yet.
 func (w watchedStripe) Read(ctx context.Context, purpose verification.Purpose, account, id string) (verification.Retrieved, error) {
 	read, err := w.Client.Read(ctx, purpose, account, id)
-	if errors.Is(err, verification.ErrStripeUnknown) && (purpose == verification.PurposeAmbiguous || w.isStored(ctx, id)) {
+	if errors.Is(err, verification.ErrStripeUnknown) && (w.mark(ctx, account, id) || purpose == verification.PurposeAmbiguous) {
 		w.unknown.note(account, id)
 	}
 	return read, err
 }
 
-func (w watchedStripe) isStored(ctx context.Context, id string) bool {
-	_, err := w.store.Get(ctx, id)
-	return err == nil
+// mark notes in the record that Stripe does not know the session of the account. It reports whether the session is stored. If
+// the store fails, the next answer of Stripe is noted.
+func (w watchedStripe) mark(ctx context.Context, account, id string) bool {
+	stored, err := w.store.Get(ctx, id)
+	if err != nil {
+		return false
+	}
+	if _, changed := verification.NoteUnknown(stored); !changed || stored.Account != account {
+		return true
+	}
+	_, err = w.store.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
+		next, changed := verification.NoteUnknown(current)
+		return next, changed, nil
+	})
+	if err != nil {
+		w.unknown.logger.Info("a session that Stripe does not know could not be marked", "session_id", id, "error", err)
+	}
+	return true
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,4 +83,67 @@ func TestSessionsThatTheKeyDoesNotKnow(t *testing.T) {
 		t.Error("Stripe knows the session")
 	}
 	wantWarnings("a retry", 1, "answers=1 session_id=vs_known")
+}
+
+// TestASessionThatStripeDoesNotKnowIsMarked: a retry or a refresh makes it due, if it requires input and is of this account.
+func TestASessionThatStripeDoesNotKnowIsMarked(t *testing.T) {
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte(`{"error":{"type":"invalid_request_error","code":"resource_missing"}}`))
+	}))
+	t.Cleanup(api.Close)
+	client, err := stripeapi.New(stripeapi.Config{
+		Key: func() verification.Secret { return "sk_test_1" }, Base: api.URL, RatePerSecond: 10_000, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	kept, err := redisstore.Open(redisstore.Options{Addrs: []string{redistest.Imitate(t).Addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = kept.Close() })
+	ctx := t.Context()
+	watched := watchedStripe{client, kept, &unknownSessions{clock: time.Now, logger: slog.New(slog.DiscardHandler)}}
+	retry := func(account, id string) error {
+		_, err := watched.Retrieve(ctx, account, id)
+		return err
+	}
+	refresh := func(account, id string) error {
+		_, err := watched.Read(ctx, verification.PurposeLookup, account, id)
+		return err
+	}
+	for id, test := range map[string]struct {
+		ask     func(account, id string) error
+		account string
+		due     bool
+	}{
+		"vs_retry": {retry, "acct_1", true}, "vs_refresh": {refresh, "acct_1", true}, "vs_otherRetry": {retry, "", false}, "vs_otherRefresh": {refresh, "", false},
+	} {
+		if _, err := kept.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
+			next, outcome := verification.Transition(current, verification.Event{ID: "evt_" + id, Second: 1, Object: verification.Object{
+				ID: id, Account: "acct_1", Status: verification.StatusRequiresInput,
+			}})
+			return next, outcome.Write, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := test.ask(test.account, id); err == nil {
+				t.Errorf("%s: Stripe knows the session", id)
+			}
+			got, err := kept.Get(ctx, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, due := got.DueAt(); due != test.due || got.Revision != 1 || got.Absence.Times != 0 {
+				t.Errorf("%s: due %v, revision %d, %+v; want due %v, revision 1 and no count", id, due, got.Revision, got.Absence, test.due)
+			}
+		}
+		ids, err := kept.Due(ctx, kept.Partition(id), 1_000_000, 0, 10)
+		if err != nil || slices.Contains(ids, id) != test.due {
+			t.Errorf("%s: error %v, listed as due: %v; want %v", id, err, ids, test.due)
+		}
+	}
 }

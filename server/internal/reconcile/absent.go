@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"time"
 
 	"example.com/verification-status/server/internal/store"
@@ -12,7 +13,10 @@ import (
 
 // countAgain is when a session that Stripe did not know is read again, until the session is absent. It is shorter than the
 // default interval between two catch-ups.
-const countAgain = 10 * time.Minute
+const countAgain = verification.AbsentApart * time.Second
+
+// maxProbes is how many other sessions of an account a run reads, to learn whether Stripe knows one.
+const maxProbes = 5
 
 // listsForProbe are the lists in which a run looks for another session of an account.
 var listsForProbe = []verification.List{verification.ListVerified, verification.ListRequiresInput, verification.ListCanceled}
@@ -29,7 +33,7 @@ func (u *run) noteAbsent(ctx context.Context) error {
 		var after verification.Session
 		err := u.withRetries(ctx, func(ctx context.Context) (err error) {
 			after, err = u.config.Store.Update(ctx, session.ID, func(current verification.Session) (verification.Session, bool, error) {
-				next, changed := verification.NoteAbsent(current, session)
+				next, changed := verification.NoteAbsent(current, session, u.config.Clock().Unix())
 				return next, changed, nil
 			})
 			return err
@@ -45,33 +49,39 @@ func (u *run) noteAbsent(ctx context.Context) error {
 			u.config.Logger.Warn("catch-up: Stripe has not known a session for several runs; it is in no list and is not read again until an event of it comes or the API key changes",
 				"session_id", session.ID, "account", session.Account, "status", session.Status)
 		default:
-			u.visits.Add(session.ID, visit{revision: session.Revision, holdOff: firstHoldOff, until: u.config.Clock().Add(countAgain)})
+			u.visits.Add(session.ID, visit{account: session.Account, revision: session.Revision, holdOff: firstHoldOff, until: u.config.Clock().Add(countAgain)})
 		}
 	}
 	return nil
 }
 
-// confirmed reports whether this run has read a session of the account with success. If none was due, it reads one.
+// confirmed reports whether this run has read a session of the account with success. If none was due, it reads up to
+// maxProbes of those that it finds, until Stripe knows one.
 func (u *run) confirmed(ctx context.Context, account string) (bool, error) {
 	if answer, asked := u.answered[account]; asked {
 		return answer, nil
 	}
-	other, err := u.otherSession(ctx, account)
+	others, err := u.otherSessions(ctx, account)
 	if err != nil {
 		return false, err
 	}
-	if other.Exists() {
+	answered := false
+probes:
+	for _, other := range others {
 		_, err = u.reread(ctx, other)
 		switch {
 		case err == nil:
-		case refused(err), errors.Is(err, verification.ErrStripeBudget), errors.Is(err, store.ErrConflict),
-			ctx.Err() == nil && errors.Is(err, verification.ErrStripeUnavailable):
+			answered = true
+			break probes
+		case errors.Is(err, verification.ErrStripeUnknown), errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrCorrupt):
+			u.config.Logger.Info("catch-up: another session of the account could not be read", "account", account, "session_id", other.ID, "error", err)
+		case refused(err), errors.Is(err, verification.ErrStripeBudget), ctx.Err() == nil && errors.Is(err, verification.ErrStripeUnavailable):
 			u.config.Logger.Info("catch-up: no other session of the account could be read", "account", account, "session_id", other.ID, "error", err)
+			break probes
 		default:
 			return false, fmt.Errorf("reading session %s again: %w", other.ID, err)
 		}
 	}
-	answered := other.Exists() && err == nil
 	u.noteAnswer(account, answered)
 	return answered, nil
 }
@@ -92,50 +102,60 @@ func (w *walk) noteListed(id string) {
 	w.witness[w.account] = id
 }
 
-// otherSession returns a session of the account that Stripe probably knows: one whose event was listed, else one of the
-// newest in a list. It returns the zero Session if it finds none.
-func (u *run) otherSession(ctx context.Context, account string) (verification.Session, error) {
-	absent := func(id string) bool {
-		for _, session := range u.unknown {
-			if session.ID == id {
-				return true
-			}
-		}
-		return false
+// otherSessions returns up to maxProbes sessions of the account, apart from those that Stripe did not know in this run. The first
+// ones are the likeliest that Stripe knows: one whose event was listed, and the newest. The others are random, so that
+// sessions that were deleted at Stripe are not the only ones in each run.
+func (u *run) otherSessions(ctx context.Context, account string) ([]verification.Session, error) {
+	taken := map[string]bool{}
+	for _, session := range u.unknown {
+		taken[session.ID] = true
 	}
-	if id := u.witness[account]; id != "" && !absent(id) {
+	var listed, others []verification.Session
+	if id := u.witness[account]; id != "" && !taken[id] {
 		switch session, err := u.config.Store.Get(ctx, id); {
 		case err == nil && session.Account == account:
-			return session, nil
+			listed, taken[id] = append(listed, session), true
 		case err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt):
-			return verification.Session{}, fmt.Errorf("reading session %s: %w", id, err)
+			return nil, fmt.Errorf("reading session %s: %w", id, err)
 		}
 	}
 	for _, list := range listsForProbe {
 		page, err := u.config.Store.List(ctx, store.ListQuery{List: list, Limit: dueAtOnce / 10})
 		if err != nil {
-			return verification.Session{}, fmt.Errorf("looking for another session of the account: %w", err)
+			return nil, fmt.Errorf("looking for another session of the account: %w", err)
 		}
 		for _, session := range page.Sessions {
-			if session.Account == account && !absent(session.ID) {
-				return session, nil
+			if session.Account == account && !taken[session.ID] {
+				others, taken[session.ID] = append(others, session), true
 			}
 		}
 	}
-	return verification.Session{}, nil
+	mathrand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	for i := range others {
+		if others[i].UpdateTime > others[0].UpdateTime {
+			others[0], others[i] = others[i], others[0]
+		}
+	}
+	others = append(listed, others...)
+	return others[:min(maxProbes, len(others))], nil
 }
 
-// newKeys compares the API key of each account with that of the last run. If it has changed, the absent sessions of the
-// account are due again, and no session of it is held off.
+// newKeys compares the API key of each account with the last two that runs had. If it is another, the absent sessions of the
+// account are due again, and no session of it is held off. One key would not do: if replicas have different keys, each run
+// would find another key than the last one.
 func (u *run) newKeys(ctx context.Context, states []state) error {
 	changed := map[string]bool{}
 	for _, s := range states {
-		if s.keyID != 0 && s.keyID != u.config.KeyID(s.account) {
+		if id := u.config.KeyID(s.account); s.keyID != 0 && s.keyID != id && s.keyBefore != id {
 			changed[s.account] = true
 		}
 	}
 	if len(changed) > 0 {
-		u.visits.Purge()
+		for _, id := range u.visits.Keys() {
+			if last, found := u.visits.Peek(id); found && changed[last.account] {
+				u.visits.Remove(id)
+			}
+		}
 		u.config.Logger.Info("catch-up: an API key has changed; the sessions that Stripe did not know are read again", "accounts", len(changed))
 		for partition := range u.config.Store.Partitions() {
 			if err := u.endAbsences(ctx, partition, changed); err != nil {
@@ -144,10 +164,17 @@ func (u *run) newKeys(ctx context.Context, states []state) error {
 		}
 	}
 	for _, s := range states {
-		if id := u.config.KeyID(s.account); s.keyID != id {
-			if err := u.note(ctx, markKey+s.account, id); err != nil {
+		id := u.config.KeyID(s.account)
+		if s.keyID == id {
+			continue
+		}
+		if s.keyID != 0 {
+			if err := u.note(ctx, markKeyBefore+s.account, s.keyID); err != nil {
 				return err
 			}
+		}
+		if err := u.note(ctx, markKey+s.account, id); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"example.com/verification-status/server/internal/stripeapi"
+	"example.com/verification-status/server/internal/stripesim"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -96,18 +97,23 @@ func TestAbsentSessionsLeaveTheLists(t *testing.T) {
 	}
 }
 
-// TestAbsenceIsCountedByAllReplicas: also if each run is one of a new process.
+// TestAbsenceIsCountedByAllReplicas: also if each run is one of a new process. Runs that follow each other at once count once.
 func TestAbsenceIsCountedByAllReplicas(t *testing.T) {
 	s, kept := newStripe(t), newFakeStore()
 	first := s.replica(kept, quiet)
 	settled(s, first, "")
 	gone := processing(s, first, 1, "")[0]
-	s.tick(15 * 60)
-	for range verification.AbsentAfter {
-		r := s.replica(kept, quiet)
-		r.deletes(gone)
-		r.wantAbsent(kept, gone, "before the run", false)
-		r.run()
+	for n := range verification.AbsentAfter {
+		s.tick(15 * 60)
+		first.wantAbsent(kept, gone, "before the run", false)
+		for range 3 {
+			if times := kept.session(gone).Absence.Times; int(times) > n+1 {
+				t.Errorf("counted %d times within %d intervals", times, n+1)
+			}
+			r := s.replica(kept, quiet)
+			r.deletes(gone)
+			r.run()
+		}
 	}
 	first.wantAbsent(kept, gone, "after three runs", true)
 }
@@ -247,6 +253,71 @@ func TestANewKeyEndsAbsences(t *testing.T) {
 	}
 }
 
+// TestTwoKeysInTurnEndNoAbsence: replicas can have a key each, and a file with keys is not read again by all of them at once. A
+// third key ends the absences.
+func TestTwoKeysInTurnEndNoAbsence(t *testing.T) {
+	s, kept := newStripe(t), newFakeStore()
+	var key atomic.Int64
+	key.Store(1)
+	r := s.replica(kept, func(c *Config, api *stripeapi.Config) {
+		quiet(c, api)
+		c.KeyID = func(string) int64 { return key.Load() }
+	})
+	settled(s, r, "")
+	gone := processing(s, r, 1, "")[0]
+	r.deletes(gone)
+	s.tick(15 * 60)
+	r.run()
+	key.Store(2)
+	r.run() // a key that no run had
+	for range verification.AbsentAfter {
+		s.tick(25 * 60 * 60)
+		r.run()
+	}
+	r.wantAbsent(kept, gone, "after three runs", true)
+	asked := r.deletes(gone)
+	for _, next := range []int64{1, 1, 1, 2, 1, 2, 2} {
+		key.Store(next)
+		s.tick(15 * 60)
+		r.run()
+		r.wantAbsent(kept, gone, "with one of the two keys", true)
+	}
+	if len(*asked) != 0 {
+		t.Errorf("read: %v; want none", *asked)
+	}
+	key.Store(3)
+	r.run()
+	r.wantAbsent(kept, gone, "with a third key", false)
+}
+
+// TestANewKeyEndsOnlyTheHoldOffsOfItsAccount: the reads of other accounts' sessions would be spent for nothing.
+func TestANewKeyEndsOnlyTheHoldOffsOfItsAccount(t *testing.T) {
+	s, kept := newStripe(t), newFakeStore()
+	var key atomic.Int64
+	key.Store(1)
+	r := s.replica(kept, func(c *Config, api *stripeapi.Config) {
+		quiet(c, api)
+		c.KeyID = func(account string) int64 {
+			if account == "acct_1" {
+				return key.Load()
+			}
+			return 7
+		}
+	})
+	own, theirs := processing(s, r, 1, "acct_2")[0], processing(s, r, 1, "acct_1")[0]
+	asked := r.deletes(own, theirs)
+	for range 3 {
+		s.tick(25 * 60 * 60)
+		r.run() // no other session of the accounts is known: they are held off
+	}
+	key.Store(2)
+	*asked = nil
+	r.run()
+	if !slices.Equal(*asked, []string{theirs}) {
+		t.Errorf("read: %v; want only %s", *asked, theirs)
+	}
+}
+
 // TestAnAccountWithoutAccess: an account that gives no access is not behind, blocks no other account, and its due sessions
 // are neither counted as unknown nor absent. When it gives access again, its events are caught up.
 func TestAnAccountWithoutAccess(t *testing.T) {
@@ -314,5 +385,81 @@ func TestAccountsWithKeysAreCaughtUpFromTheStart(t *testing.T) {
 	r = s.replica(kept, func(c *Config, _ *stripeapi.Config) { c.Keyed = func() []string { return []string{"acct_keyed"} } })
 	if summary := r.run(); summary.Accounts != 2 || !kept.session(keyed[0]).Exists() || kept.session(named[0]).Exists() {
 		t.Errorf("without STRIPE_ACCOUNTS: %v; want the platform and acct_keyed", summary)
+	}
+}
+
+// TestAbsenceAsksForSeveralOtherSessions: a session that was deleted too does not keep the others of its account in the lists,
+// whichever it is.
+func TestAbsenceAsksForSeveralOtherSessions(t *testing.T) {
+	s, kept := newStripe(t), newFakeStore()
+	r := s.replica(kept, quiet)
+	var others []string
+	for range 3 * maxProbes {
+		others = append(others, settled(s, r, "acct_1"))
+	}
+	slices.Sort(others)
+	gone := processing(s, r, 1, "acct_1")[0]
+	asked := r.deletes(others[0], others[len(others)-1], gone)
+	for range verification.AbsentAfter {
+		*asked = nil
+		s.tick(25 * 60 * 60)
+		r.run()
+		if len(*asked) > 1+maxProbes {
+			t.Errorf("%d sessions were read; want at most %d", len(*asked), 1+maxProbes)
+		}
+	}
+	r.wantAbsent(kept, gone, "after three runs", true)
+
+	last := processing(s, r, 1, "acct_1")[0]
+	asked = r.deletes(append(others, gone, last)...)
+	s.tick(25 * 60 * 60)
+	r.run()
+	if got := len(*asked); got != 1+maxProbes {
+		t.Errorf("%d sessions were read when all are deleted; want %d", got, 1+maxProbes)
+	}
+	if times := kept.session(last).Absence.Times; times != 0 {
+		t.Errorf("counted %d times without another session", times)
+	}
+}
+
+// TestASessionThatRequiresInputCanBeAbsent: if a read outside a catch-up did not find it. If Stripe knows it after all, it is not
+// asked for again.
+func TestASessionThatRequiresInputCanBeAbsent(t *testing.T) {
+	s, kept := newStripe(t), newFakeStore()
+	r := s.replica(kept, quiet)
+	settled(s, r, "")
+	var ids []string
+	for range 2 {
+		made, err := s.Create(stripesim.NewSession{})
+		s.must(err)
+		ids = append(ids, made.ID)
+	}
+	r.webhook(s.events()...)
+	asked := r.deletes(ids[0])
+	s.tick(15 * 60)
+	r.run()
+	if len(*asked) != 0 {
+		t.Errorf("read: %v; want none without a mark", *asked)
+	}
+	for _, id := range ids {
+		if _, err := kept.Update(t.Context(), id, func(current verification.Session) (verification.Session, bool, error) {
+			next, changed := verification.NoteUnknown(current)
+			return next, changed, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range verification.AbsentAfter {
+		r.wantAbsent(kept, ids[0], "before the third run", false)
+		s.tick(15 * 60)
+		r.run()
+	}
+	r.wantAbsent(kept, ids[0], "after the third run", true)
+	r.wantAbsent(kept, ids[1], "known at Stripe", false)
+	*asked = nil
+	s.tick(25 * 60 * 60)
+	r.run()
+	if len(*asked) != 0 {
+		t.Errorf("read: %v; want none", *asked)
 	}
 }

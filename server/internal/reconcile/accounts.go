@@ -26,8 +26,10 @@ const (
 	markWished  = "catch-up:wished:"
 	markGranted = "catch-up:granted:"
 	markWish    = "catch-up:wish"
-	// markKey is Config.KeyID at the last run. 0 means that no run noted it.
-	markKey = "catch-up:key:"
+	// markKey is Config.KeyID at the last run, and markKeyBefore the newest other one of the runs before. 0 means that no run
+	// noted it. Replicas can have two keys for an account.
+	markKey       = "catch-up:key:"
+	markKeyBefore = "catch-up:key-before:"
 )
 
 // state holds the marks of one account.
@@ -40,6 +42,8 @@ type state struct {
 	wished   int64
 	granted  int64
 	keyID    int64
+	// keyBefore is markKeyBefore.
+	keyBefore int64
 }
 
 // Behind is an account that is behind.
@@ -103,7 +107,7 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	}
 	names := []string{markLoss}
 	for _, account := range accounts {
-		names = append(names, markRestored+account, markBehind+account, markLeft+account, markWished+account, markGranted+account, markKey+account)
+		names = append(names, markRestored+account, markBehind+account, markLeft+account, markWished+account, markGranted+account, markKey+account, markKeyBefore+account)
 	}
 	marks, err := u.config.Store.Marks(ctx, names...)
 	if err != nil {
@@ -111,9 +115,9 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	}
 	states := make([]state, len(accounts))
 	for i, account := range accounts {
-		of := marks[1+6*i:]
+		of := marks[1+7*i:]
 		states[i] = state{
-			account: account, loss: marks[0], restored: of[0], behind: of[1], left: of[2], wished: of[3], granted: of[4], keyID: of[5],
+			account: account, loss: marks[0], restored: of[0], behind: of[1], left: of[2], wished: of[3], granted: of[4], keyID: of[5], keyBefore: of[6],
 		}
 	}
 	mathrand.Shuffle(len(states), func(i, j int) { states[i], states[j] = states[j], states[i] })

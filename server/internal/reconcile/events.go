@@ -196,7 +196,7 @@ func (w *walk) listed(read func() error) error {
 // page reads one page of the list.
 func (w *walk) page(ctx context.Context, query verification.EventQuery) (verification.EventPage, error) {
 	var page verification.EventPage
-	query.Wished = w.summary.Wished && w.from > 0 // the first catch-up of an account reads 30 days: it counts in the budget
+	query.Wished = w.summary.Wished
 	err := w.withRetries(ctx, func(ctx context.Context) (err error) {
 		page, err = w.config.Stripe.Events(ctx, w.account, query)
 		return err

@@ -26,6 +26,7 @@ const (
 
 // visit is the last read of a session that is still due after the read.
 type visit struct {
+	account  string
 	revision int32
 	holdOff  time.Duration
 	until    time.Time
@@ -157,7 +158,7 @@ func (u *run) holdOffSession(session verification.Session) {
 	if last, found := u.visits.Get(session.ID); found {
 		pause = min(2*last.holdOff, longHoldOff)
 	}
-	u.visits.Add(session.ID, visit{revision: session.Revision, holdOff: pause, until: u.config.Clock().Add(pause)})
+	u.visits.Add(session.ID, visit{account: session.Account, revision: session.Revision, holdOff: pause, until: u.config.Clock().Add(pause)})
 }
 
 // reread reads a session at Stripe until no other input overtakes the read, at most rereadTries times.

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,31 +86,43 @@ func (r *Reconciler) serveWishes(ctx context.Context) error {
 	return errors.Join(err, u.summary.Stopped)
 }
 
-// catchUpWished applies the events of the accounts for which there is a wish.
+// catchUpWished applies the events of the accounts for which there is a wish. If it fails for an account, it goes on with the
+// others, leaves that account's wish open and returns the first error at the end. It stops early if Stripe does not answer for
+// maxUnanswered accounts in a row.
 func (u *run) catchUpWished(ctx context.Context) error {
 	states, err := u.states(ctx)
 	if err != nil {
 		return err
 	}
+	var open error
+	unanswered := 0
 	for _, s := range states {
 		if s.wished == s.granted {
 			continue
 		}
 		s.restored = s.loss // a full run counts in the budget: it is not for a wish
 		err := u.catchUpWith(ctx, s)
-		if err != nil && !refused(err) && !errors.Is(err, errSkipped) {
-			return err
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case refused(err), errors.Is(err, errSkipped):
+			// The wish is served: it would be refused again each time. The next run of Loop reports the account.
 			u.config.Logger.Warn("catch-up: the events that a thin event has announced could not all be applied", "account", s.account, "error", err)
+		case ctx.Err() != nil || !errors.Is(err, verification.ErrStripeUnavailable) && !errors.Is(err, verification.ErrStripeBudget):
+			return err
+		default:
+			open = cmp.Or(open, fmt.Errorf("the events of %q: %w", s.account, err))
+			if unanswered++; unanswered >= maxUnanswered {
+				return open
+			}
+			continue
 		}
+		unanswered = 0
 		u.summary.Accounts++
-		// Also after a refusal: the wish would be refused again each time. The next run of Loop reports the account.
 		if err := u.grant(ctx, s); err != nil {
 			return err
 		}
 	}
-	return nil
+	return open
 }
 
 // grant stores that a run has served the wish that was there when it began.

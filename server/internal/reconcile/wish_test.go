@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -276,7 +277,8 @@ func TestG16_AWishThatIsNotStoredFails(t *testing.T) {
 	}
 }
 
-// TestG16_OnlyWishedPagesArePreferred: the first catch-up of an account, which reads 30 days, and regular runs count in the budget.
+// TestG16_OnlyWishedPagesArePreferred: wished runs do not count in the budget, also at the first catch-up of an account. Regular
+// runs do.
 func TestG16_OnlyWishedPagesArePreferred(t *testing.T) {
 	stripe, kept := newStripe(t), newFakeStore()
 	kept.sessions["vs_1"] = verification.Session{ID: "vs_1", Account: "acct_1", Revision: 1, State: verification.State{Status: verification.StatusVerified}}
@@ -289,7 +291,7 @@ func TestG16_OnlyWishedPagesArePreferred(t *testing.T) {
 			return verification.EventPage{}, nil
 		})
 	})
-	for n, want := range []bool{false, true, false} {
+	for n, want := range []bool{true, true, false} {
 		if n == 1 {
 			kept.cursors["acct_1"] = 1_790_000_000
 		}
@@ -307,6 +309,91 @@ func TestG16_OnlyWishedPagesArePreferred(t *testing.T) {
 			t.Errorf("run %d: wished %v, want %v at the end", n, wished, want)
 		}
 	}
+}
+
+// TestG16_OneAccountBlocksNoOtherWish: the wish of an account whose events cannot be read stays open, and the others are served.
+// Here the platform fails, which is always the first.
+func TestG16_OneAccountBlocksNoOtherWish(t *testing.T) {
+	for name, failure := range map[string]error{"no answer": verification.ErrStripeUnavailable, "over budget": verification.ErrStripeBudget} {
+		t.Run(name, func(t *testing.T) {
+			stripe, kept := newStripe(t), newFakeStore()
+			kept.sessions["vs_1"] = verification.Session{ID: "vs_1", Account: "acct_1", Revision: 1, State: verification.State{Status: verification.StatusVerified}}
+			answer, pages := failure, map[string]int{}
+			r := stripe.replica(kept, func(c *Config, _ *stripeapi.Config) {
+				c.Stripe = lists(func(account string, _ verification.EventQuery) (verification.EventPage, error) {
+					pages[account]++
+					if account == "" {
+						return verification.EventPage{}, answer
+					}
+					return verification.EventPage{}, nil
+				})
+			})
+			own := announcedEvent
+			own.Object.Account = ""
+			for _, event := range []verification.Event{own, announcedEvent} {
+				if err := r.Wish(t.Context(), thinOf(event)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 2 {
+				if err := r.serveWishes(t.Context()); !errors.Is(err, failure) {
+					t.Errorf("error %v, want %v", err, failure)
+				}
+				if pages["acct_1"] != 1 {
+					t.Errorf("%d pages of acct_1, want 1", pages["acct_1"])
+				}
+			}
+			answer = nil
+			before := pages[""]
+			if err := r.serveWishes(t.Context()); err != nil || pages[""] != before+1 || pages["acct_1"] != 1 {
+				t.Errorf("error %v, %d more pages of the platform and %d of acct_1; want 1 more and 1", err, pages[""]-before, pages["acct_1"])
+			}
+		})
+	}
+}
+
+// TestG16_WishesStopWhenStripeIsAway: a run does not ask for every account then.
+func TestG16_WishesStopWhenStripeIsAway(t *testing.T) {
+	stripe, kept := newStripe(t), newFakeStore()
+	asked := map[string]bool{}
+	r := stripe.replica(kept, func(c *Config, _ *stripeapi.Config) {
+		c.Stripe = lists(func(account string, _ verification.EventQuery) (verification.EventPage, error) {
+			asked[account] = true
+			return verification.EventPage{}, verification.ErrStripeUnavailable
+		})
+	})
+	for n := range 2 * maxUnanswered {
+		event := announcedEvent
+		event.Object.Account = fmt.Sprint("acct_", n)
+		if err := r.Wish(t.Context(), thinOf(event)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.serveWishes(t.Context()); !errors.Is(err, verification.ErrStripeUnavailable) || len(asked) != maxUnanswered {
+		t.Errorf("error %v, %d accounts were asked for; want %d", err, len(asked), maxUnanswered)
+	}
+}
+
+// TestG16_WishesAreServedWithoutBudget: also at the first catch-up of an account, if the reads of the day are used up.
+func TestG16_WishesAreServedWithoutBudget(t *testing.T) {
+	stripe, kept := newStripe(t), newFakeStore()
+	r := stripe.replica(kept, func(_ *Config, api *stripeapi.Config) { api.ReadsPerDay = 1 })
+	stripe.live(8, "")
+	stripe.live(8, "acct_1")
+	if _, err := r.client.Events(t.Context(), "", verification.EventQuery{}); err != nil && !errors.Is(err, verification.ErrStripeBudget) {
+		t.Fatal(err)
+	}
+	if summary, err := r.Run(t.Context()); err != nil || !errors.Is(summary.Stopped, verification.ErrStripeBudget) {
+		t.Fatalf("error %v, %v; want that the budget is used up", err, summary)
+	}
+	for _, event := range stripe.events() {
+		r.webhook(thinOf(event))
+	}
+	stripe.tick(30)
+	if err := r.serveWishes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stripe.check(kept)
 }
 
 // TestG16_TheLoopServesAWishWithinAMinute: whatever its interval is.

@@ -5,7 +5,7 @@ package verification
 const StuckAfter = 15 * 60
 
 // DueAt returns the Unix second from which on the session should be read from Stripe again. An unresolved session is
-// due at once, and a session in processing after StuckAfter. An absent one is due at AbsentSecond. It returns false if the
+// due at once, and a session in processing, or one that requires input and that Stripe did not know, after StuckAfter. An absent one is due at AbsentSecond. It returns false if the
 // session is never due.
 func (s Session) DueAt() (second int64, due bool) {
 	switch {
@@ -15,7 +15,7 @@ func (s Session) DueAt() (second int64, due bool) {
 		return AbsentSecond, true
 	case s.Unresolved:
 		return s.UpdateTime, true
-	case s.Status != StatusRequiresInput:
+	case s.Status != StatusRequiresInput, s.Absence.Revision == s.Revision:
 		return s.UpdateTime + StuckAfter, true
 	default:
 		return 0, false

@@ -114,6 +114,8 @@ func decodeSessionField(r *reader, f field, s *verification.Session) bool {
 		s.Absence.Times = r.int32(f)
 	case sessionAbsentRevision:
 		s.Absence.Revision = r.int32(f)
+	case sessionAbsentSecond:
+		s.Absence.Second = r.int64(f)
 	case sessionErased:
 		s.Erased = decodeErased(r, r.bytes(f))
 	default:

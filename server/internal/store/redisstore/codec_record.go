@@ -69,9 +69,10 @@ const (
 	sessionMoved            protowire.Number = 46
 	sessionErased           protowire.Number = 47 // repeated: zigzag revision less the one before, 4 bytes fingerprint
 
-	// Every version keeps these two, so they are written in format 1 too.
+	// Every version keeps these, so they are written in format 1 too.
 	sessionAbsentTimes    protowire.Number = 56
 	sessionAbsentRevision protowire.Number = 57
+	sessionAbsentSecond   protowire.Number = 58
 )
 
 // asBefore returns next as a store with the format before replaces current by it. The fields that are new in this format keep
@@ -134,6 +135,7 @@ func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 	encodeErased(w, s.Erased)
 	w.intIf(sessionAbsentTimes, int64(s.Absence.Times))
 	w.intIf(sessionAbsentRevision, int64(s.Absence.Revision))
+	w.intIf(sessionAbsentSecond, s.Absence.Second)
 	w.buf = append(w.buf, s.Extra...)
 	size := len(w.buf) - before
 	if size > maxBody || len(s.History) > maxEntries || len(s.Failures) > maxHashes || len(s.TrimmedEvents) > maxHashes || len(s.Erased) > maxEntries {

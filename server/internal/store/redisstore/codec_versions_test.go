@@ -106,12 +106,12 @@ func TestNumbersToComeAreKept(t *testing.T) {
 
 // TestAbsenceIsAFieldOfItsOwn: an older version keeps it among the fields that it does not know, in every format.
 func TestAbsenceIsAFieldOfItsOwn(t *testing.T) {
-	session := verification.Session{ID: "vs_a", State: verification.State{Status: "processing"}, Revision: 3, Absence: verification.Absence{Times: 2, Revision: 3}}
+	session := verification.Session{ID: "vs_a", State: verification.State{Status: "processing"}, Revision: 3, Absence: verification.Absence{Times: 2, Revision: 3, Second: 1_790_000_000}}
 	roundTrip(t, session)
 	if kept := asBefore(verification.Session{}, session); kept.Absence != session.Absence {
 		t.Errorf("in the format before: absence %+v; want %+v", kept.Absence, session.Absence)
 	}
-	for _, number := range [][2]protowire.Number{{sessionAbsentTimes, 56}, {sessionAbsentRevision, 57}} {
+	for _, number := range [][2]protowire.Number{{sessionAbsentTimes, 56}, {sessionAbsentRevision, 57}, {sessionAbsentSecond, 58}} {
 		if number[0] != number[1] {
 			t.Errorf("field %d; want %d", number[0], number[1])
 		}

@@ -99,10 +99,12 @@ func absentSessionsAreApart(t *testing.T, s store.Store) {
 			t.Fatal(err)
 		}
 	}
+	now := int64(t0)
 	note := func(current verification.Session) (verification.Session, bool) {
-		return verification.NoteAbsent(current, current)
+		return verification.NoteAbsent(current, current, now)
 	}
 	for range verification.AbsentAfter {
+		now += verification.AbsentApart
 		wantAbsent(0, 10)
 		wantDue(t, s, partition, by, 10, ids...)
 		change(ids[0], note)
@@ -112,7 +114,7 @@ func absentSessionsAreApart(t *testing.T, s store.Store) {
 	wantAbsent(0, 10, ids[0], ids[2])
 	wantAbsent(0, 1, ids[0])
 	wantAbsent(1, 10, ids[2])
-	if got := get(t, s, ids[0]).Absence; got != (verification.Absence{Times: verification.AbsentAfter, Revision: 1}) {
+	if got := get(t, s, ids[0]).Absence; got != (verification.Absence{Times: verification.AbsentAfter, Revision: 1, Second: now}) {
 		t.Errorf("the record holds the absence %+v", got)
 	}
 	change(ids[2], verification.EndAbsence)
