@@ -112,6 +112,28 @@ func TestAKnownSessionOfAnotherAccountIsNotFound(t *testing.T) {
 	wantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
 }
 
+// A later event adds the account of a session that a replica of the version before has stored without it. That makes no
+// revision, so a cached session can lack it.
+func TestAnAccountThatIsAddedIsFound(t *testing.T) {
+	b, stripe, r := retryBench(t)
+	r.failAt(stripe, "vs_1", 1, 1)
+	eventually(t, "vs_1 is cached", func() bool {
+		r.status("vs_1")
+		return r.service.config.Live.Peek("vs_1", 0) != nil
+	})
+	another := b.replica(t)
+	another.apply(eventOf(2, 1, object("vs_1", "requires_input", failure("document_expired", 1), ofAccount("acct_1"))))
+	for _, r := range []*replica{r, another} {
+		if _, err := r.GetStatus(t.Context(), statusIn("acct_1", "vs_1")); err != nil {
+			t.Error(err)
+		}
+		_, err := r.GetStatus(t.Context(), statusIn("acct_2", "vs_1"))
+		if got := reasonOf(t, err); got != "SESSION_NOT_FOUND" {
+			t.Errorf("in acct_2: %s", got)
+		}
+	}
+}
+
 func TestWhichAccountsAreTaken(t *testing.T) {
 	for account, good := range map[string]bool{
 		"": true, "acct_1": true, "acct_1Abc_9": true, "acct_" + strings.Repeat("x", 250): true,

@@ -30,6 +30,9 @@ func (l *lookup) session(ctx context.Context, account, id string, minRevision in
 	if errors.Is(err, store.ErrNotFound) {
 		session, err = l.config.Ingest.ReadUnknown(ctx, account, id)
 	}
+	if err == nil && session.Account == "" && account != "" && minRevision != asStored {
+		session, err = l.known(ctx, id, asStored) // an account that was added later makes no revision, so a cached session can lack it
+	}
 	if err == nil && !fitsAccount(&session, account) {
 		return verification.Session{}, errOtherAccount
 	}
