@@ -49,6 +49,9 @@ type Config struct {
 	// AccountOf, if not nil, returns the account whose endpoint has a signing secret, or "". Its events that name no account are of
 	// this account. It is called concurrently.
 	AccountOf func(secret verification.Secret) string
+	// Platform, if not nil, returns the id of the platform's own account, or "". Events that name it are of the platform, as those
+	// that name no account. It is called concurrently.
+	Platform func() string
 	// Path is the path to which Stripe must send its events. Every other path is answered 404. Empty: Path.
 	Path string
 	// Tolerance is the greatest difference between a signature's time and Clock, in both directions. 0: 5 minutes.
@@ -108,6 +111,9 @@ func New(config Config) (*Handler, error) {
 	}
 	if config.AccountOf == nil {
 		config.AccountOf = func(verification.Secret) string { return "" }
+	}
+	if config.Platform == nil {
+		config.Platform = func() string { return "" }
 	}
 	if config.ApplyTimeout == 0 {
 		config.ApplyTimeout = defaultApplyTimeout
@@ -186,6 +192,9 @@ func (h *Handler) apply(ctx context.Context, body []byte, account string) Result
 		return h.withoutEvent(err)
 	}
 	event.Object.Account = cmp.Or(event.Object.Account, account)
+	if event.Object.Account == h.config.Platform() {
+		event.Object.Account, event.Object.ByContext = "", false
+	}
 	result := Result{Status: http.StatusOK, EventType: knownType(event.Type)}
 	if reason := h.foreign(event.Object.Livemode, event.Object.Account); reason != "" {
 		h.log(ctx, slog.LevelDebug, "webhook: event of the other mode, or of an account that is not in STRIPE_ACCOUNTS, ignored", event,
