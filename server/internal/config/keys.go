@@ -30,7 +30,8 @@ func parseKeys(found *problems, text string) (key, own string) {
 	if !slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(strings.TrimSpace(line), accountPrefix) }) {
 		return text, ""
 	}
-	first, named := true, map[string]int{} // the number of the line that names an account
+	first := true
+	named, keyed := map[string]int{}, map[string]int{} // the number of the line that names an account, or has a key
 	for i, line := range lines {
 		if strings.TrimSpace(line) == "" {
 			continue
@@ -48,6 +49,11 @@ func parseKeys(found *problems, text string) (key, own string) {
 			if len(*found) > before {
 				break
 			}
+			if earlier := keyed[secret]; earlier > 0 {
+				found.add("%s has the key of line %d again: a key is of one account, so keep one of the two", name, earlier)
+				break
+			}
+			keyed[secret] = i + 1
 			checkMode(found, name, secret, key)
 			if first {
 				key = secret

@@ -102,6 +102,8 @@ func TestWrongKeysOfAccounts(t *testing.T) {
 		"three words":                         {[]string{"sk_test_planted", "acct_1 sk_test_planted1 planted"}, "", "line 2 is not an account and its key"},
 		"an account of another form":          {[]string{"sk_test_planted", "acct_planted-1 sk_test_planted1"}, "", "line 2 is not an account and its key"},
 		"an account twice":                    {[]string{"sk_test_planted", "acct_1 sk_test_planted1", "", "acct_1 sk_test_planted2"}, "", "line 4 names the account of line 2 again"},
+		"a key twice":                         {[]string{"sk_test_planted", "acct_1 sk_test_planted"}, "", "line 2 has the key of line 1 again"},
+		"a key of two accounts":               {[]string{"sk_test_planted", "acct_1 sk_test_planted1", "acct_2 sk_test_planted1"}, "", "line 3 has the key of line 2 again"},
 		"a live key beside a test key":        {[]string{"sk_test_planted", "acct_1 sk_live_planted1"}, "", "line 2 has a key of another mode"},
 		"a publishable key":                   {[]string{"sk_test_planted", "acct_1 pk_test_planted1"}, "", "line 2 is a publishable key"},
 		"a first key that is none":            {[]string{"acct_1 planted", "acct_2 sk_test_planted"}, "", "line 1 is not a key of Stripe"},
