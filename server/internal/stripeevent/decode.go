@@ -2,6 +2,7 @@ package stripeevent
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"example.com/verification-status/server/internal/verification"
@@ -92,28 +93,34 @@ func Decode(body []byte, options Options) (verification.Event, error) {
 	if errors.Is(err, errSyntax) || trimSpace(body)[0] != '{' {
 		return verification.Event{}, &MalformedError{Reason: "not a JSON object"}
 	}
-	repeated := (*fieldError)(nil) // no other error is possible
-	errors.As(err, &repeated)
 	id := e.id()
 	malformed := func(reason string) (verification.Event, error) {
 		return verification.Event{}, &MalformedError{Reason: reason, EventID: id}
 	}
 	plain, thin := strings.CutPrefix(string(e.Type), verification.ThinPrefix)
 	account, byContext, accountOK := e.account()
+	twice := ""
+	if err != nil { // a repetition, since no other error is possible
+		if types := typesOf(trimSpace(body)); len(types) > 1 {
+			if slices.ContainsFunc(types, isSessionType) {
+				return malformed(`"type" is there twice`)
+			}
+			return verification.Event{}, ErrNotIdentity
+		}
+		twice = repeatedField(trimSpace(body), thin)
+	}
 	switch {
-	case repeated != nil && repeated.path == "type":
-		return malformed(repeated.Error())
 	case e.Type == "" && e.BridgeType != "" && len(e.BridgeDetail) > 0:
 		id = e.bridgedID()
 		return malformed("an event in the envelope of Amazon EventBridge, which this server does not take: send it as Stripe would, signed")
 	case e.Type == typePing:
 		return verification.Event{}, ErrPing
-	case plain == typeDeauthorized && repeated == nil && id != "" && accountOK && account != "":
+	case plain == typeDeauthorized && twice == "" && id != "" && accountOK && account != "":
 		return verification.Event{}, &DeauthorizedError{EventID: id, Account: account, Livemode: e.Livemode.value}
-	case !strings.HasPrefix(plain, typePrefix):
+	case !isSessionType(string(e.Type)):
 		return verification.Event{}, ErrNotIdentity
-	case repeated != nil:
-		return malformed(repeated.Error())
+	case twice != "":
+		return malformed(`"` + twice + `" is there twice`)
 	case id == "":
 		return malformed(`no usable event "id"`)
 	case !accountOK:
@@ -134,6 +141,11 @@ func Decode(body []byte, options Options) (verification.Event, error) {
 		event.Object.Livemode = e.Livemode.value
 	}
 	return event, nil
+}
+
+// isSessionType reports whether an event of a type, of either style, is about an Identity session.
+func isSessionType(eventType string) bool {
+	return strings.HasPrefix(strings.TrimPrefix(eventType, verification.ThinPrefix), typePrefix)
 }
 
 // DecodeSnapshot is Decode for an answer of Stripe's API, which holds snapshot events only.

@@ -83,6 +83,40 @@ func (e *envelope) decodeThin(event *verification.Event) (malformed string) {
 	return ""
 }
 
+// The fields of each style that must not be there twice. The others are those of another style.
+var (
+	snapshotFields = []string{"id", "object", "type", "created", "livemode", "account", "context", "data"}
+	thinFields     = []string{"id", "object", "type", "created", "livemode", "account", "context", "related_object", "snapshot_event"}
+)
+
+// repeatedField returns the first field of an event that is there twice and must not be, or "".
+func repeatedField(body []byte, thin bool) string {
+	fields := snapshotFields
+	if thin {
+		fields = thinFields
+	}
+	at := slices.IndexFunc(fields, func(name string) bool {
+		_, repeated := member(body, name)
+		return repeated
+	})
+	if at < 0 {
+		return ""
+	}
+	return fields[at]
+}
+
+// typesOf returns the types of an event: several if it names its type several times.
+func typesOf(body []byte) (types []string) {
+	eachMember(body, func(quoted, value []byte) {
+		var named text
+		if unquote(quoted) == "type" {
+			_ = named.UnmarshalJSON(value) // a text never fails
+			types = append(types, string(named))
+		}
+	})
+	return types
+}
+
 // id returns the event id, or "" if it is not usable.
 func (e *envelope) id() string {
 	if !validID(string(e.ID)) {
