@@ -98,7 +98,7 @@ func Decode(body []byte, options Options) (verification.Event, error) {
 		return verification.Event{}, &MalformedError{Reason: reason, EventID: id}
 	}
 	plain, thin := strings.CutPrefix(string(e.Type), verification.ThinPrefix)
-	account, byContext, accountOK := e.account()
+	account, byContext, accountProblem := e.account()
 	twice := ""
 	if err != nil { // a repetition, since no other error is possible
 		if types := typesOf(trimSpace(body)); len(types) > 1 {
@@ -115,7 +115,7 @@ func Decode(body []byte, options Options) (verification.Event, error) {
 		return malformed("an event in the envelope of Amazon EventBridge, which this server does not take: send it as Stripe would, signed")
 	case e.Type == typePing:
 		return verification.Event{}, ErrPing
-	case plain == typeDeauthorized && twice == "" && id != "" && accountOK && account != "":
+	case plain == typeDeauthorized && twice == "" && id != "" && account != "":
 		return verification.Event{}, &DeauthorizedError{EventID: id, Account: account, Livemode: e.Livemode.value}
 	case !isSessionType(string(e.Type)):
 		return verification.Event{}, ErrNotIdentity
@@ -123,8 +123,8 @@ func Decode(body []byte, options Options) (verification.Event, error) {
 		return malformed(`"` + twice + `" is there twice`)
 	case id == "":
 		return malformed(`no usable event "id"`)
-	case !accountOK:
-		return malformed(`"account" or "context" is not a usable id`)
+	case accountProblem != "":
+		return malformed(accountProblem)
 	}
 	event := verification.Event{ID: id, Type: bounded(string(e.Type), maxWord), Thin: thin}
 	var reason string
