@@ -195,8 +195,9 @@ func (a *App) openStore() error {
 
 // newIngest returns the part through which every event and read reaches the store.
 func (a *App) newIngest(s store.Store) *ingest.Ingest {
+	livemode, _ := a.config.EffectiveLivemode()
 	return ingest.New(ingest.Config{
-		Store: s, Stripe: a.ingestStripe(), Clock: a.clock, Logger: a.logger, WishCatchUp: a.wishCatchUp,
+		Store: s, Stripe: a.ingestStripe(), Livemode: livemode, Clock: a.clock, Logger: a.logger, WishCatchUp: a.wishCatchUp,
 		ObserveAmbiguous:   func(r ingest.AmbiguousResult) { a.metrics.Doubt(string(r)) },
 		ObserveReadThrough: func(r ingest.ReadThrough) { a.metrics.ReadThrough(string(r)) },
 	})

@@ -86,7 +86,7 @@ func validID(id string) bool {
 // *DeauthorizedError or a *MalformedError.
 //
 // Of a thin event, Thin is set, Snapshot holds the id of the snapshot event of the same change if the event names one, and Object holds
-// nothing but ID, Account, ByContext and Livemode.
+// nothing but ID, Account, ByContext and Livemode. ModeUnknown is set if the event has no Livemode.
 func Decode(body []byte, options Options) (verification.Event, error) {
 	var e envelope
 	err := Unmarshal(body, &e)
@@ -140,6 +140,7 @@ func Decode(body []byte, options Options) (verification.Event, error) {
 	if e.Livemode.set {
 		event.Object.Livemode = e.Livemode.value
 	}
+	event.ModeUnknown = thin && !e.Livemode.set
 	return event, nil
 }
 

@@ -42,6 +42,8 @@ func TestDecodeThin(t *testing.T) {
 		"snapshot_event null":    {thinEvent(fields{"snapshot_event": nil}), func(e *verification.Event) { e.Snapshot = "" }},
 		"snapshot_event no id":   {thinEvent(fields{"snapshot_event": "evt 1"}), func(e *verification.Event) { e.Snapshot = "" }},
 		"live":                   {thinEvent(fields{"livemode": true}), func(e *verification.Event) { e.Object.Livemode = true }},
+		"no livemode":            {thinEvent(fields{"livemode": gone{}}), func(e *verification.Event) { e.ModeUnknown = true }},
+		"livemode a text":        {thinEvent(fields{"livemode": "true"}), func(e *verification.Event) { e.ModeUnknown = true }},
 		"of an account":          {thinEvent(fields{"context": "acct_1Abc"}), func(e *verification.Event) { e.Object.Account, e.Object.ByContext = "acct_1Abc", true }},
 		"a future type":          {thinEvent(fields{"type": "v1.identity.verification_session.appealed"}), func(e *verification.Event) { e.Type = "v1.identity.verification_session.appealed" }},
 		"whole seconds":          {thinEvent(fields{"created": "2026-11-28T07:50:00Z"}), nil},

@@ -56,7 +56,8 @@ type Config struct {
 	Path string
 	// Tolerance is the greatest difference between a signature's time and Clock, in both directions. 0: 5 minutes.
 	Tolerance time.Duration
-	// Livemode is the mode whose events are applied. Events of the other mode are acknowledged and ignored. nil: both are applied.
+	// Livemode is the mode whose events are applied. Events of the other mode are acknowledged and ignored. A thin event that does
+	// not say its mode reaches Applier. nil: both are applied.
 	Livemode *bool
 	// Accounts are the connected accounts whose events are applied. Events of others are acknowledged and ignored. nil: all are
 	// applied.
@@ -196,7 +197,7 @@ func (h *Handler) apply(ctx context.Context, body []byte, account string) Result
 		event.Object.Account, event.Object.ByContext = "", false
 	}
 	result := Result{Status: http.StatusOK, EventType: knownType(event.Type)}
-	if reason := h.foreign(event.Object.Livemode, event.Object.Account); reason != "" {
+	if reason := h.foreign(event.Object.Livemode, event.ModeUnknown, event.Object.Account); reason != "" {
 		h.log(ctx, slog.LevelDebug, "webhook: event of the other mode, or of an account that is not in STRIPE_ACCOUNTS, ignored", event,
 			slog.Bool("livemode", event.Object.Livemode), slog.String("account", event.Object.Account))
 		result.Reason = reason
