@@ -145,7 +145,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		Live: a.live, Ingest: a.ingest, Stripe: a.rpcStripe(),
 		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal,
 		MayRead: a.access.MayRead, Await: grpcserver.Await,
-		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep,
+		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep, Platform: a.current.PlatformAccount,
 		InTouch: func() bool { return a.readiness.InTouch() },
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, wrap(hooks.WrapService, rpc.Observed(a.service, rpcObserver{a.metrics, a.traces})))
@@ -155,7 +155,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	a.readiness = readiness.New(readiness.Config{Store: a.store, Logger: logger, Publish: a.ready, Refused: a.showMisconfigured})
 	handler, err := webhook.New(webhook.Config{
 		Applier: wrap[webhook.Applier](hooks.WrapApplier, connHolder{contextNoter{tracedIngest{a.ingest, a.traces}, a.accounts}}), MaxInFlight: int(c.WebhookMaxInFlight),
-		Secrets: a.current.WebhookSecrets, AccountOf: a.current.WebhookAccount, Path: c.WebhookPath,
+		Secrets: a.current.WebhookSecrets, AccountOf: a.current.WebhookAccount, Platform: a.current.PlatformAccount, Path: c.WebhookPath,
 		Livemode: livemode, Accounts: verification.NewAccounts(c.Accounts()), ReferenceKey: c.ReferenceMetadataKey, Deauthorized: a.deauthorized, Authorized: a.accounts.Authorized,
 		Clock: hooks.Clock, Logger: logger, Observe: a.webhookObserver(hooks.ObserveWebhook),
 	})
@@ -195,8 +195,9 @@ func (a *App) openStore() error {
 
 // newIngest returns the part through which every event and read reaches the store.
 func (a *App) newIngest(s store.Store) *ingest.Ingest {
+	livemode, _ := a.config.EffectiveLivemode()
 	return ingest.New(ingest.Config{
-		Store: s, Stripe: a.ingestStripe(), Clock: a.clock, Logger: a.logger, WishCatchUp: a.wishCatchUp,
+		Store: s, Stripe: a.ingestStripe(), Livemode: livemode, Clock: a.clock, Logger: a.logger, WishCatchUp: a.wishCatchUp,
 		ObserveAmbiguous:   func(r ingest.AmbiguousResult) { a.metrics.Doubt(string(r)) },
 		ObserveReadThrough: func(r ingest.ReadThrough) { a.metrics.ReadThrough(string(r)) },
 	})

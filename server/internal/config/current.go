@@ -53,6 +53,8 @@ type apiKeys struct {
 	first verification.Secret            // the default
 	own   map[string]verification.Secret // by account
 	keyed []string                       // Config.KeyedAccounts
+
+	platform string // Config.PlatformAccount
 }
 
 // APIKey returns Stripe's key for the accounts that have none of their own; empty if none is set.
@@ -65,6 +67,9 @@ func (v *Current) AccountKey(account string) verification.Secret {
 
 // KeyedAccounts returns the accounts that have a key of their own, apart from the account of the default key.
 func (v *Current) KeyedAccounts() []string { return v.apiKeys.Load().keyed }
+
+// PlatformAccount returns the account of the default key, or "" if the file does not say it.
+func (v *Current) PlatformAccount() string { return v.apiKeys.Load().platform }
 
 // RedisCredentials returns the user and password for Redis, empty if none are set.
 func (v *Current) RedisCredentials() (username, password string) {
@@ -89,7 +94,7 @@ func (v *Current) takeWebhookSecrets(c *Config) {
 }
 
 func (v *Current) takeAPIKeys(c *Config) {
-	keys := apiKeys{first: verification.Secret(c.StripeAPIKey), own: map[string]verification.Secret{}, keyed: c.KeyedAccounts()}
+	keys := apiKeys{first: verification.Secret(c.StripeAPIKey), own: map[string]verification.Secret{}, keyed: c.KeyedAccounts(), platform: c.PlatformAccount()}
 	for _, own := range c.AccountKeys() {
 		keys.own[own.Account] = verification.Secret(own.Key)
 	}

@@ -30,7 +30,8 @@ func parseKeys(found *problems, text string) (key, own string) {
 	if !slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(strings.TrimSpace(line), accountPrefix) }) {
 		return text, ""
 	}
-	first, named := true, map[string]int{} // the number of the line that names an account
+	first := true
+	named, keyed := map[string]int{}, map[string]int{} // the number of the line that names an account, or has a key
 	for i, line := range lines {
 		if strings.TrimSpace(line) == "" {
 			continue
@@ -48,6 +49,11 @@ func parseKeys(found *problems, text string) (key, own string) {
 			if len(*found) > before {
 				break
 			}
+			if earlier := keyed[secret]; earlier > 0 {
+				found.add("%s has the key of line %d again: a key is of one account, so keep one of the two", name, earlier)
+				break
+			}
+			keyed[secret] = i + 1
 			checkMode(found, name, secret, key)
 			if first {
 				key = secret
@@ -97,11 +103,26 @@ func (c *Config) KeyedAccounts() []string {
 	return accounts
 }
 
-// checkKeyedAccounts refuses a key or a signing secret of an account whose sessions are not kept.
+// PlatformAccount returns the account of the default key, if the first line of STRIPE_API_KEY_FILE names it; otherwise it
+// returns "". Sessions of this account are the platform's, which have no account.
+func (c *Config) PlatformAccount() string {
+	for _, own := range c.AccountKeys() {
+		if own.Key == c.StripeAPIKey && !ofOrganization(own.Key) {
+			return own.Account
+		}
+	}
+	return ""
+}
+
+// checkKeyedAccounts refuses a key or a signing secret of an account whose sessions are not kept. It refuses the platform among
+// the connected accounts: its sessions would have two accounts.
 func (c *Config) checkKeyedAccounts(found *problems) {
-	accepted := c.Accounts()
+	accepted, platform := c.Accounts(), c.PlatformAccount()
+	if platform != "" && slices.Contains(accepted, platform) {
+		found.add("STRIPE_ACCOUNTS names %s, the account of the first line of STRIPE_API_KEY_FILE, whose sessions are always kept: remove it from STRIPE_ACCOUNTS", platform)
+	}
 	for _, account := range slices.Sorted(maps.Values(c.WebhookAccounts())) {
-		if accepted != nil && !slices.Contains(accepted, account) {
+		if accepted != nil && account != platform && !slices.Contains(accepted, account) {
 			found.add("STRIPE_WEBHOOK_SECRET has a secret of %s, but STRIPE_ACCOUNTS does not name this account: add it there, or remove the secret", account)
 		}
 	}

@@ -28,15 +28,16 @@ func TestKeysOfAccounts(t *testing.T) {
 		wantFirst string
 		wantOwn   []AccountKey
 		wantKeyed []string
+		platform  string
 	}{
-		"one key": {[]string{"sk_test_planted"}, "sk_test_planted", nil, nil},
+		"one key": {[]string{"sk_test_planted"}, "sk_test_planted", nil, nil, ""},
 		"a default key and those of accounts": {[]string{"sk_test_planted", "acct_1 rk_test_planted1", "acct_2\tsk_test_planted2", ""},
-			"sk_test_planted", []AccountKey{{"acct_1", "rk_test_planted1"}, {"acct_2", "sk_test_planted2"}}, []string{"acct_1", "acct_2"}},
+			"sk_test_planted", []AccountKey{{"acct_1", "rk_test_planted1"}, {"acct_2", "sk_test_planted2"}}, []string{"acct_1", "acct_2"}, ""},
 		"a default key with its account": {[]string{"", "acct_own sk_test_planted\r", "  acct_1   sk_test_planted1  \r"},
-			"sk_test_planted", []AccountKey{{"acct_own", "sk_test_planted"}, {"acct_1", "sk_test_planted1"}}, []string{"acct_1"}},
-		"one account alone":  {[]string{"acct_own sk_test_planted"}, "sk_test_planted", []AccountKey{{"acct_own", "sk_test_planted"}}, nil},
-		"an organization":    {[]string{"sk_org_test_planted", "acct_1 sk_test_planted1"}, "sk_org_test_planted", []AccountKey{{"acct_1", "sk_test_planted1"}}, []string{"acct_1"}},
-		"keys without modes": {[]string{"sk_planted", "acct_1 sk_live_planted"}, "sk_planted", []AccountKey{{"acct_1", "sk_live_planted"}}, []string{"acct_1"}},
+			"sk_test_planted", []AccountKey{{"acct_own", "sk_test_planted"}, {"acct_1", "sk_test_planted1"}}, []string{"acct_1"}, "acct_own"},
+		"one account alone":  {[]string{"acct_own sk_test_planted"}, "sk_test_planted", []AccountKey{{"acct_own", "sk_test_planted"}}, nil, "acct_own"},
+		"an organization":    {[]string{"sk_org_test_planted", "acct_1 sk_test_planted1"}, "sk_org_test_planted", []AccountKey{{"acct_1", "sk_test_planted1"}}, []string{"acct_1"}, ""},
+		"keys without modes": {[]string{"sk_planted", "acct_1 sk_live_planted"}, "sk_planted", []AccountKey{{"acct_1", "sk_live_planted"}}, []string{"acct_1"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := keyFile(t, test.lines...)
@@ -72,6 +73,9 @@ func TestKeysOfAccounts(t *testing.T) {
 			if got := values.APIKey().Reveal(); got != test.wantFirst {
 				t.Errorf("current default key %q; want %q", got, test.wantFirst)
 			}
+			if got := values.PlatformAccount(); got != test.platform {
+				t.Errorf("the account of the default key is %q; want %q", got, test.platform)
+			}
 			for _, own := range test.wantOwn {
 				if got := values.AccountKey(own.Account).Reveal(); got != own.Key {
 					t.Errorf("current key of %s: %q; want %q", own.Account, got, own.Key)
@@ -98,11 +102,14 @@ func TestWrongKeysOfAccounts(t *testing.T) {
 		"three words":                         {[]string{"sk_test_planted", "acct_1 sk_test_planted1 planted"}, "", "line 2 is not an account and its key"},
 		"an account of another form":          {[]string{"sk_test_planted", "acct_planted-1 sk_test_planted1"}, "", "line 2 is not an account and its key"},
 		"an account twice":                    {[]string{"sk_test_planted", "acct_1 sk_test_planted1", "", "acct_1 sk_test_planted2"}, "", "line 4 names the account of line 2 again"},
+		"a key twice":                         {[]string{"sk_test_planted", "acct_1 sk_test_planted"}, "", "line 2 has the key of line 1 again"},
+		"a key of two accounts":               {[]string{"sk_test_planted", "acct_1 sk_test_planted1", "acct_2 sk_test_planted1"}, "", "line 3 has the key of line 2 again"},
 		"a live key beside a test key":        {[]string{"sk_test_planted", "acct_1 sk_live_planted1"}, "", "line 2 has a key of another mode"},
 		"a publishable key":                   {[]string{"sk_test_planted", "acct_1 pk_test_planted1"}, "", "line 2 is a publishable key"},
 		"a first key that is none":            {[]string{"acct_1 planted", "acct_2 sk_test_planted"}, "", "line 1 is not a key of Stripe"},
 		"quotes":                              {[]string{"sk_test_planted", `acct_1 "sk_test_planted1"`}, "", "line 2 has quotes"},
 		"an account that is not kept":         {[]string{"sk_test_planted", "acct_1 sk_test_planted1"}, "STRIPE_ACCOUNTS=acct_2", "has a key of acct_1, but STRIPE_ACCOUNTS does not name this account"},
+		"the platform among the others":       {[]string{"acct_own sk_test_planted"}, "STRIPE_ACCOUNTS=acct_1,acct_own", "STRIPE_ACCOUNTS names acct_own, the account of the first line"},
 		"a mode that LIVEMODE does not allow": {[]string{"sk_test_planted", "acct_1 sk_test_planted1"}, "LIVEMODE=true", "key of the other mode"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -202,6 +209,10 @@ func TestSecretsOfAccounts(t *testing.T) {
 		if err := valid(t, changes...).Load(); err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "planted") {
 			t.Errorf("%s: error %v; want %q", name, err, test.want)
 		}
+	}
+	platform := valid(t, "STRIPE_WEBHOOK_SECRET=acct_own whsec_planted01", "STRIPE_ACCOUNTS=acct_1", "STRIPE_API_KEY_FILE="+keyFile(t, "acct_own sk_test_planted"))
+	if err := platform.Load(); err != nil {
+		t.Errorf("a secret of the platform: %v", err)
 	}
 	if next, err := c.withWebhookSecret("acct_1 whsec_planted04"); err != nil || next.WebhookAccounts()["whsec_planted04"] != "acct_1" {
 		t.Errorf("a changed file: %v", err)

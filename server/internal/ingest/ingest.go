@@ -45,6 +45,8 @@ type Config struct {
 	// Stripe is nil without an API key. Then ambiguous events are decided by rule, and unknown sessions stay
 	// unknown.
 	Stripe Stripe
+	// Livemode is the mode of which a session of a thin event must be that does not say its mode. nil: both are kept.
+	Livemode *bool
 	// Clock returns the time of recording.
 	Clock func() time.Time
 	// Logger gets a line for each ambiguous event that was decided by rule, and for each event or read whose reference is too long.

@@ -61,6 +61,9 @@ func (i *Ingest) applyThin(ctx context.Context, event verification.Event) (verif
 		snapshot, err := i.config.Stripe.Event(ctx, event.Object.Account, event.Object.ID, event.Snapshot)
 		switch {
 		case err == nil:
+			if i.isOtherMode(event, snapshot.Object) {
+				return current, verification.Outcome{}, verification.ErrStripeOtherMode
+			}
 			snapshot.Source, snapshot.RecordTime = event.Source, event.RecordTime
 			return i.decide(ctx, snapshot)
 		case errors.Is(err, verification.ErrStripeUnavailable):
@@ -69,6 +72,11 @@ func (i *Ingest) applyThin(ctx context.Context, event verification.Event) (verif
 		i.config.Logger.WarnContext(ctx, "the snapshot event of a thin event cannot be had: reading the session", "event_id", event.ID, "snapshot_event", event.Snapshot, "session_id", event.Object.ID, "error", err)
 	}
 	return i.readThin(ctx, event)
+}
+
+// isOtherMode reports whether a thin event that does not say its mode is about a session of the mode that is not accepted.
+func (i *Ingest) isOtherMode(thin verification.Event, read verification.Object) bool {
+	return thin.ModeUnknown && i.config.Livemode != nil && read.Livemode != *i.config.Livemode
 }
 
 // readThin commits a thin event by a read of the session.
@@ -80,6 +88,9 @@ func (i *Ingest) readThin(ctx context.Context, event verification.Event) (sessio
 				err = fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, err)
 			}
 			return session, outcome, err
+		}
+		if i.isOtherMode(event, got.read.Object) {
+			return session, outcome, verification.ErrStripeOtherMode
 		}
 		// Before the commit: a delivery after it is a duplicate, which wishes for nothing.
 		if n == 0 {

@@ -73,6 +73,30 @@ func TestG16_AThinEventIsAppliedByItsSnapshotEvent(t *testing.T) {
 	}
 }
 
+// The session says the mode of a thin event that does not. Nothing is kept of a session of the other mode.
+func TestG16_ASessionOfTheOtherModeIsNotKept(t *testing.T) {
+	for _, snapshot := range []string{"", "evt_2"} {
+		for _, test := range []struct{ unknown, is, wanted, kept bool }{
+			{true, true, true, true}, {true, false, false, true}, {true, true, false, false}, {true, false, true, false}, {false, true, false, true},
+		} {
+			object := passed
+			object.Livemode = test.is
+			asked := says(object, base+9)
+			asked.events = map[string]verification.Event{"evt_2": {ID: "evt_2", Type: verification.EventVerified, Source: verification.SourceStripeAPI, Second: base + 5, Object: object}}
+			rig := newThinRig(t, asked)
+			rig.config.Livemode = &test.wanted
+			event := thinOf(event(2, 5, passed), snapshot)
+			event.ModeUnknown = test.unknown
+			_, err := rig.Apply(t.Context(), event)
+			session, missing := rig.kept.Get(t.Context(), event.Object.ID)
+			if test.kept && (err != nil || missing != nil || session.Livemode != test.is) ||
+				!test.kept && (!errors.Is(err, verification.ErrStripeOtherMode) || !errors.Is(missing, store.ErrNotFound) || len(rig.wished) > 0) {
+				t.Errorf("%+v, snapshot event %q: error %v, record %v %v, wishes %v", test, snapshot, err, session.Exists(), session.Livemode, rig.wished)
+			}
+		}
+	}
+}
+
 func TestG16_AThinEventOfAKnownSnapshotEventReadsNothing(t *testing.T) {
 	asked := says(failed, base)
 	rig := newThinRig(t, asked)

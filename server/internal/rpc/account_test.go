@@ -112,6 +112,60 @@ func TestAKnownSessionOfAnotherAccountIsNotFound(t *testing.T) {
 	wantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
 }
 
+// A later event adds the account of a session that a replica of the version before has stored without it. That makes no
+// revision, so a cached session can lack it.
+func TestAnAccountThatIsAddedIsFound(t *testing.T) {
+	b, stripe, r := retryBench(t)
+	r.failAt(stripe, "vs_1", 1, 1)
+	eventually(t, "vs_1 is cached", func() bool {
+		r.status("vs_1")
+		return r.service.config.Live.Peek("vs_1", 0) != nil
+	})
+	another := b.replica(t)
+	another.apply(eventOf(2, 1, object("vs_1", "requires_input", failure("document_expired", 1), ofAccount("acct_1"))))
+	for _, r := range []*replica{r, another} {
+		if _, err := r.GetStatus(t.Context(), statusIn("acct_1", "vs_1")); err != nil {
+			t.Error(err)
+		}
+		_, err := r.GetStatus(t.Context(), statusIn("acct_2", "vs_1"))
+		if got := reasonOf(t, err); got != "SESSION_NOT_FOUND" {
+			t.Errorf("in acct_2: %s", got)
+		}
+	}
+}
+
+// A caller can name the platform's own account, if the server knows it. Its sessions have no account here.
+func TestThePlatformCanBeNamed(t *testing.T) {
+	b := newBackend(t)
+	stripe := newFakeStripe()
+	b.stripe = stripe
+	r := b.replica(t, func(c *Config) { c.Platform = func() string { return "acct_platform" } })
+	r.failAt(stripe, "vs_platform", 1, 1)
+	r.failAt(stripe, "vs_1", 1, 1, ofAccount("acct_1"))
+	stripe.set(object("vs_unknown", "requires_input"))
+	for _, test := range []struct{ account, id, want string }{
+		{"acct_platform", "vs_platform", "OK"}, {"acct_1", "vs_platform", "SESSION_NOT_FOUND"},
+		{"acct_platform", "vs_1", "SESSION_NOT_FOUND"}, {"acct_1", "vs_1", "OK"},
+		{"acct_1", "vs_unknown", "SESSION_NOT_FOUND"}, {"acct_platform", "vs_unknown", "OK"},
+	} {
+		_, err := r.GetStatus(t.Context(), statusIn(test.account, test.id))
+		if got := reasonOf(t, err); got != test.want {
+			t.Errorf("status of %s in %q: %s, want %s", test.id, test.account, got, test.want)
+		}
+		_, err = r.GetStatus(t.Context(), statusIn(test.account, test.id)) // perhaps from the cache
+		if got := reasonOf(t, err); got != test.want {
+			t.Errorf("status of %s in %q again: %s, want %s", test.id, test.account, got, test.want)
+		}
+		_, err = r.RetryVerification(t.Context(), retryIn(test.account, test.id))
+		if got := reasonOf(t, err); got != test.want {
+			t.Errorf("retry of %s in %q: %s, want %s", test.id, test.account, got, test.want)
+		}
+	}
+	if got := r.record("vs_unknown").Account; got != "" {
+		t.Errorf("the record is of account %q, want the platform", got)
+	}
+}
+
 func TestWhichAccountsAreTaken(t *testing.T) {
 	for account, good := range map[string]bool{
 		"": true, "acct_1": true, "acct_1Abc_9": true, "acct_" + strings.Repeat("x", 250): true,

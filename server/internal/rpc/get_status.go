@@ -32,7 +32,7 @@ func (s *Service) cached(request *verificationv1.GetStatusRequest) *verification
 		return nil
 	}
 	session := s.config.Live.Peek(id, request.GetMinRevision())
-	if session == nil || !fitsAccount(session, request.GetAccount()) {
+	if session == nil || !s.config.fits(session, request.GetAccount()) {
 		return nil
 	}
 	return session

@@ -24,21 +24,33 @@ const (
 )
 
 // session returns a session by id. If it is not known here, it is read through from Stripe, in the account. It returns
-// errOtherAccount if the session is of another account. An empty account fits every session that is known here.
+// errOtherAccount if the session is of another account. An empty account fits every session that is known here. account is as
+// the caller names it.
 func (l *lookup) session(ctx context.Context, account, id string, minRevision int32) (verification.Session, error) {
 	session, err := l.known(ctx, id, minRevision)
 	if errors.Is(err, store.ErrNotFound) {
-		session, err = l.config.Ingest.ReadUnknown(ctx, account, id)
+		session, err = l.config.Ingest.ReadUnknown(ctx, l.config.accountOf(account), id)
 	}
-	if err == nil && !fitsAccount(&session, account) {
+	if err == nil && session.Account == "" && l.config.accountOf(account) != "" && minRevision != asStored {
+		session, err = l.known(ctx, id, asStored) // an account that was added later makes no revision, so a cached session can lack it
+	}
+	if err == nil && !l.config.fits(&session, account) {
 		return verification.Session{}, errOtherAccount
 	}
 	return session, err
 }
 
-// fitsAccount reports whether a session is of the account that a caller names, or the caller names none.
-func fitsAccount(session *verification.Session, account string) bool {
-	return account == "" || session.Account == account
+// accountOf returns the account of the sessions that a caller means, which is empty for the platform.
+func (c *Config) accountOf(named string) string {
+	if named == c.Platform() {
+		return ""
+	}
+	return named
+}
+
+// fits reports whether a session is of the account that a caller names, or the caller names none.
+func (c *Config) fits(session *verification.Session, named string) bool {
+	return named == "" || session.Account == c.accountOf(named)
 }
 
 // known returns a session that is known here.

@@ -62,6 +62,9 @@ type Config struct {
 	InTouch func() bool
 	// MayRead reports whether the caller of the call that a context belongs to may call GetStatus. nil: all may.
 	MayRead func(ctx context.Context) bool
+	// Platform returns the id of the platform's own account, or "" if it is not known. A caller that names it means the sessions
+	// without an account. nil: it is not known.
+	Platform func() string
 	// StreamMaxAge is the age at which streams end, so that they spread over the servers again. 0 means never.
 	StreamMaxAge time.Duration
 	// StallTimeout bounds the wait of a response for a caller that does not read. Then the stream ends. 0: 30
@@ -104,6 +107,9 @@ func New(config Config) *Service {
 	}
 	if config.MayRead == nil {
 		config.MayRead = func(context.Context) bool { return true }
+	}
+	if config.Platform == nil {
+		config.Platform = func() string { return "" }
 	}
 	if config.StallTimeout == 0 {
 		config.StallTimeout = stallTimeout

@@ -232,6 +232,10 @@ func TestG9_ANewSessionNamesTheOneThatItReplaces(t *testing.T) {
 		metadata[verification.ReplacesKey] = "vs_0"
 		return metadata
 	}
+	erased := func(metadata fields) fields {
+		metadata["key_0"] = "[redacted]"
+		return metadata
+	}
 	for name, test := range map[string]struct {
 		metadata any
 		want     string
@@ -242,6 +246,7 @@ func TestG9_ANewSessionNamesTheOneThatItReplaces(t *testing.T) {
 		"49 other keys":             {keys(49), id, 50},
 		"49 other keys and a claim": {heir(keys(49)), id, 50},
 		"50 other keys":             {keys(50), "", 50},
+		"50 other keys, one erased": {erased(keys(50)), id, 50},
 	} {
 		s := replacing(t, session(fields{"metadata": test.metadata}), 200, encode(session(fields{"id": "vs_1New"})))
 		if _, err := dial(t, s.URL, nil).CreateLike(context.Background(), "", id, ""); err != nil {
@@ -304,6 +309,21 @@ func TestG9_TheRequestOfTheVersionBeforeIsRepeated(t *testing.T) {
 				t.Errorf("Idempotency-Key %q", key)
 			}
 		}
+	}
+}
+
+// The version before also sends texts that a redaction has erased, and does not count an erased key as free.
+func TestErasedTextsAreInTheRequestOfTheVersionBefore(t *testing.T) {
+	const former = "type=document&options[document][require_live_capture]=true&metadata[case]=7&metadata[note]=%5Bredacted%5D&metadata[verification_status_replaces]=" + id +
+		"&client_reference_id=%5Bredacted%5D&provided_details[email]=%5Bredacted%5D&return_url=https%3A%2F%2Fshop.example"
+	s := replacing(t, canceledSession(fields{
+		"metadata": fields{"case": "7", "note": "[redacted]", "empty": ""}, "client_reference_id": "[redacted]", "provided_details": fields{"email": "[redacted]", "phone": nil},
+		"options": fields{"document": fields{"require_live_capture": true}},
+	}), 400, refusal("idempotency_error", ""))
+	_, _ = dial(t, s.URL, nil).CreateLike(context.Background(), "", id, "https://shop.example")
+	calls := s.seen()
+	if len(calls) != 3 || strings.Contains(calls[1].raw, "redacted") || calls[2].raw != former {
+		t.Errorf("calls %+v; want a GET, a POST without erased texts, and a POST with the form\n%s", calls, former)
 	}
 }
 

@@ -58,9 +58,9 @@ func formLike(session []byte, returnURL, replaces string) (_ *form.Values, ok bo
 }
 
 // formerForm is formLike of the version before. It is sent byte for byte as that version sends it, so that Stripe answers
-// with the session that a replica of that version has created.
+// with the session that a replica of that version has created. That version sends erased texts too.
 func formerForm(session []byte, returnURL, replaces string) (_ *form.Values, ok bool) {
-	f := &flattener{values: &form.Values{}}
+	f := &flattener{values: &form.Values{}, former: true}
 	old := f.object(session)
 	if string(old["type"]) == flowType {
 		f.add("verification_flow", old["verification_flow"])
@@ -89,6 +89,7 @@ func isNull(value json.RawMessage) bool { return len(value) == 0 || string(value
 // values, because an empty value in a form means "unset".
 type flattener struct {
 	values *form.Values
+	former bool // of formerForm
 	count  int
 	failed bool // too many fields, nested too deeply, or of another kind than expected
 }
@@ -143,10 +144,14 @@ func (f *flattener) add(key string, value json.RawMessage) {
 func (f *flattener) addMetadata(metadata json.RawMessage, replaces string) {
 	values := f.object(metadata)
 	delete(values, verification.ReplacesKey)
+	sent := f.count
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		f.add("metadata["+name+"]", values[name])
 	}
-	if len(values) < maxMetadata {
+	if sent = f.count - sent; f.former {
+		sent = len(values)
+	}
+	if sent < maxMetadata {
 		f.put("metadata["+verification.ReplacesKey+"]", replaces)
 	}
 }
@@ -175,7 +180,7 @@ func (f *flattener) walk(key string, value any, depth int) {
 }
 
 func (f *flattener) put(key, value string) {
-	if value == "" || value == erasedText {
+	if value == "" || value == erasedText && !f.former {
 		return
 	}
 	if f.count++; f.count > maxFields {

@@ -185,6 +185,14 @@ func TestDestinationListWithoutEnd(t *testing.T) {
 }
 
 // The permission to write is asked for by a request that changes nothing, whatever the answer.
+func TestTheKeyOfAnOrganizationIsNotProbed(t *testing.T) {
+	s := serve(t, always(404, refusal("invalid_request_error", "resource_missing")))
+	c := dial(t, s.URL, func(config *stripeapi.Config) { config.Key = keyed("sk_org_test_planted") })
+	if err := c.ProbeWrite(t.Context()); !errors.Is(err, stripeapi.ErrNotProbed) || errors.Is(err, verification.ErrStripeUnknown) || len(s.seen()) != 0 {
+		t.Errorf("error %v after %d requests; want ErrNotProbed after none", err, len(s.seen()))
+	}
+}
+
 func TestProbeWrite(t *testing.T) {
 	for name, test := range map[string]struct {
 		status int

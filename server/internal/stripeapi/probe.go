@@ -14,9 +14,16 @@ import (
 // probedSession is the id of no session. Stripe's ids are longer.
 const probedSession = "vs_verificationStatusProbe"
 
-// ProbeWrite returns nil if the key has the permission to write sessions, and ErrStripeUnauthorized if it does not. It asks Stripe to
-// cancel a session that does not exist, so that it changes nothing. Other errors are those of Retrieve.
+// ErrNotProbed: the API key is of an organization, which has no sessions of its own, so Stripe was not asked.
+var ErrNotProbed = errors.New("the API key is of an organization, so its permission cannot be tried")
+
+// ProbeWrite returns nil if the key has the permission to write sessions, ErrStripeUnauthorized if it does not, and ErrNotProbed if the
+// key is of an organization. It asks Stripe to cancel a session that does not exist, so that it changes nothing. Other errors are
+// those of Retrieve.
 func (c *Client) ProbeWrite(ctx context.Context) error {
+	if !c.HasPlatform() {
+		return ErrNotProbed
+	}
 	err := c.call(ctx, request{
 		operation: OperationProbe, method: http.MethodPost, path: sessionsPath + "/" + probedSession + "/cancel",
 		purpose: verification.PurposeLookup, decode: func(answer) string { return "" },

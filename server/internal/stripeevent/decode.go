@@ -2,6 +2,7 @@ package stripeevent
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"example.com/verification-status/server/internal/verification"
@@ -71,39 +72,45 @@ func validID(id string) bool {
 // *DeauthorizedError, an *AuthorizedError or a *MalformedError.
 //
 // Of a thin event, Thin is set, Snapshot holds the id of the snapshot event of the same change if the event names one, and Object holds
-// nothing but ID, Account, ByContext and Livemode.
+// nothing but ID, Account, ByContext and Livemode. ModeUnknown is set if the event has no Livemode.
 func Decode(body []byte, options Options) (verification.Event, error) {
 	var e envelope
 	err := Unmarshal(body, &e)
 	if errors.Is(err, errSyntax) || trimSpace(body)[0] != '{' {
 		return verification.Event{}, &MalformedError{Reason: "not a JSON object"}
 	}
-	repeated := (*fieldError)(nil) // no other error is possible
-	errors.As(err, &repeated)
 	id := e.id()
 	malformed := func(reason string) (verification.Event, error) {
 		return verification.Event{}, &MalformedError{Reason: reason, EventID: id}
 	}
 	plain, thin := strings.CutPrefix(string(e.Type), verification.ThinPrefix)
-	account, byContext, accountOK := e.account()
+	account, byContext, accountProblem := e.account()
+	twice := ""
+	if err != nil { // a repetition, since no other error is possible
+		if types := typesOf(trimSpace(body)); len(types) > 1 {
+			if slices.ContainsFunc(types, isSessionType) {
+				return malformed(`"type" is there twice`)
+			}
+			return verification.Event{}, ErrNotIdentity
+		}
+		twice = repeatedField(trimSpace(body), thin)
+	}
 	switch {
-	case repeated != nil && repeated.path == "type":
-		return malformed(repeated.Error())
 	case e.Type == "" && e.BridgeType != "" && len(e.BridgeDetail) > 0:
 		id = e.bridgedID()
 		return malformed("an event in the envelope of Amazon EventBridge, which this server does not take: send it as Stripe would, signed")
 	case e.Type == typePing:
 		return verification.Event{}, ErrPing
-	case (plain == typeDeauthorized || plain == typeAuthorized) && repeated == nil && id != "" && accountOK && account != "":
+	case (plain == typeDeauthorized || plain == typeAuthorized) && twice == "" && id != "" && account != "":
 		return verification.Event{}, e.access(plain, id, account)
-	case !strings.HasPrefix(plain, typePrefix):
+	case !isSessionType(string(e.Type)):
 		return verification.Event{}, ErrNotIdentity
-	case repeated != nil:
-		return malformed(repeated.Error())
+	case twice != "":
+		return malformed(`"` + twice + `" is there twice`)
 	case id == "":
 		return malformed(`no usable event "id"`)
-	case !accountOK:
-		return malformed(`"account" or "context" is not a usable id`)
+	case accountProblem != "":
+		return malformed(accountProblem)
 	}
 	event := verification.Event{ID: id, Type: bounded(string(e.Type), maxWord), Thin: thin}
 	var reason string
@@ -119,7 +126,13 @@ func Decode(body []byte, options Options) (verification.Event, error) {
 	if e.Livemode.set {
 		event.Object.Livemode = e.Livemode.value
 	}
+	event.ModeUnknown = thin && !e.Livemode.set
 	return event, nil
+}
+
+// isSessionType reports whether an event of a type, of either style, is about an Identity session.
+func isSessionType(eventType string) bool {
+	return strings.HasPrefix(strings.TrimPrefix(eventType, verification.ThinPrefix), typePrefix)
 }
 
 // DecodeSnapshot is Decode for an answer of Stripe's API, which holds snapshot events only.

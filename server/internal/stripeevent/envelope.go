@@ -15,8 +15,8 @@ type envelope struct {
 	Type     text     `json:"type"`
 	Created  rawValue `json:"created"`
 	Livemode flag     `json:"livemode"`
-	Account  text     `json:"account"`
-	Context  text     `json:"context"`
+	Account  rawValue `json:"account"`
+	Context  rawValue `json:"context"`
 	Data     rawValue `json:"data"`
 
 	// Of thin events.
@@ -83,6 +83,40 @@ func (e *envelope) decodeThin(event *verification.Event) (malformed string) {
 	return ""
 }
 
+// The fields of each style that must not be there twice. The others are those of another style.
+var (
+	snapshotFields = []string{"id", "object", "type", "created", "livemode", "account", "context", "data"}
+	thinFields     = []string{"id", "object", "type", "created", "livemode", "account", "context", "related_object", "snapshot_event"}
+)
+
+// repeatedField returns the first field of an event that is there twice and must not be, or "".
+func repeatedField(body []byte, thin bool) string {
+	fields := snapshotFields
+	if thin {
+		fields = thinFields
+	}
+	at := slices.IndexFunc(fields, func(name string) bool {
+		_, repeated := member(body, name)
+		return repeated
+	})
+	if at < 0 {
+		return ""
+	}
+	return fields[at]
+}
+
+// typesOf returns the types of an event: several if it names its type several times.
+func typesOf(body []byte) (types []string) {
+	eachMember(body, func(quoted, value []byte) {
+		var named text
+		if unquote(quoted) == "type" {
+			_ = named.UnmarshalJSON(value) // a text never fails
+			types = append(types, string(named))
+		}
+	})
+	return types
+}
+
 // id returns the event id, or "" if it is not usable.
 func (e *envelope) id() string {
 	if !validID(string(e.ID)) {
@@ -101,15 +135,37 @@ func (e *envelope) bridgedID() string {
 }
 
 // account returns the connected account of an event: "account", else the last account in "context". An organization's events have only
-// "context", which is the id of an account or a path that ends with one. ok is false if the account is not usable.
-func (e *envelope) account() (account string, byContext, ok bool) {
-	if e.Account != "" {
-		return string(e.Account), false, validID(string(e.Account))
+// "context", which is the id of an account or a path that ends with one. It returns "" for the platform, if neither is set. A guess
+// would be the platform too, so problem says why a value that is set names no account; otherwise it is "".
+func (e *envelope) account() (account string, byContext bool, problem string) {
+	if account, set := setText(e.Account); set {
+		if !validID(account) || account == redactedText {
+			return "", false, `"account" is not a usable id`
+		}
+		return account, false, ""
 	}
-	for _, part := range slices.Backward(strings.Split(string(e.Context), "/")) {
-		if strings.HasPrefix(part, "acct_") {
-			return part, true, validID(part)
+	path, set := setText(e.Context)
+	if !set {
+		return "", false, ""
+	}
+	for _, part := range slices.Backward(strings.Split(path, "/")) {
+		if strings.HasPrefix(part, "acct_") && validID(part) {
+			return part, true, ""
+		} else if strings.HasPrefix(part, "acct_") {
+			break
 		}
 	}
-	return "", false, true
+	return "", false, `"context" names no usable account ("acct_..."), and "account" names none`
+}
+
+// setText returns the text of a value. set is false if there is none: no value, null or an empty text. The text is "" if the value is
+// none.
+func setText(value rawValue) (decoded string, set bool) {
+	if len(value) == 0 || value[0] == 'n' || string(value) == `""` {
+		return "", false
+	}
+	if value[0] != '"' {
+		return "", true
+	}
+	return unquote(value), true
 }

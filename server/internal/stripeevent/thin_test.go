@@ -43,6 +43,8 @@ func TestDecodeThin(t *testing.T) {
 		"snapshot_event null":    {thinEvent(fields{"snapshot_event": nil}), func(e *verification.Event) { e.Snapshot = "" }},
 		"snapshot_event no id":   {thinEvent(fields{"snapshot_event": "evt 1"}), func(e *verification.Event) { e.Snapshot = "" }},
 		"live":                   {thinEvent(fields{"livemode": true}), func(e *verification.Event) { e.Object.Livemode = true }},
+		"no livemode":            {thinEvent(fields{"livemode": gone{}}), func(e *verification.Event) { e.ModeUnknown = true }},
+		"livemode a text":        {thinEvent(fields{"livemode": "true"}), func(e *verification.Event) { e.ModeUnknown = true }},
 		"of an account":          {thinEvent(fields{"context": "acct_1Abc"}), func(e *verification.Event) { e.Object.Account, e.Object.ByContext = "acct_1Abc", true }},
 		"a future type":          {thinEvent(fields{"type": "v1.identity.verification_session.appealed"}), func(e *verification.Event) { e.Type = "v1.identity.verification_session.appealed" }},
 		"whole seconds":          {thinEvent(fields{"created": "2026-11-28T07:50:00Z"}), nil},
@@ -184,14 +186,34 @@ func TestTheAccountOfAnEvent(t *testing.T) {
 		{nil, "org_1/acct_A/acct_B", "acct_B", true},
 		{nil, "acct_A/acct_B/", "acct_B", true},
 		{nil, "acct_A/person_1", "acct_A", true},
-		{nil, "org_1", "", false},
 		{nil, "", "", false},
-		{nil, fields{"account": "acct_B"}, "", false},
-		{nil, "xacct_B", "", false},
+		{"", "", "", false},
+		{"acct_A", "org_1", "acct_A", false},
+		{"acct_A", 7, "acct_A", false},
 	} {
 		got, err := stripeevent.Decode(encode(t, event(fields{"account": test.account, "context": test.context})), stripeevent.Options{})
 		if err != nil || got.Object.Account != test.want || got.Object.ByContext != test.byContext {
 			t.Errorf("account %v, context %v: %q, by context %v, error %v; want %q, %v", test.account, test.context, got.Object.Account, got.Object.ByContext, err, test.want, test.byContext)
+		}
+	}
+}
+
+// TestAnAccountThatIsNotNamedIsNoPlatform: the session would be stored as the platform's.
+func TestAnAccountThatIsNotNamedIsNoPlatform(t *testing.T) {
+	for _, change := range []fields{
+		{"account": 7}, {"account": true}, {"account": fields{"id": "acct_A"}}, {"account": []string{"acct_A"}}, {"account": fields{"id": "acct_A"}, "context": "acct_A"},
+		{"context": "org_1"}, {"context": "org_1/"}, {"context": "xacct_B"}, {"context": 7}, {"context": false}, {"context": fields{"account": "acct_B"}},
+		{"account": "", "context": "org_1"}, {"context": "acct_A/acct_B "}, {"account": "[redacted]"}, {"account": "acct_1\r\nX: y"},
+	} {
+		for style, of := range map[string]func(fields) fields{"snapshot": event, "thin": thinEvent} {
+			malformed := (*stripeevent.MalformedError)(nil)
+			if got, err := stripeevent.Decode(encode(t, of(change)), stripeevent.Options{}); !errors.As(err, &malformed) || malformed.EventID != "evt_1Qx7Event" {
+				t.Errorf("%s with %v: %+v, %v; want malformed", style, change, got, err)
+			}
+		}
+		change = with(change, fields{"type": "invoice.paid"})
+		if _, err := stripeevent.Decode(encode(t, event(change)), stripeevent.Options{}); !errors.Is(err, stripeevent.ErrNotIdentity) {
+			t.Errorf("another object with %v: %v", change, err)
 		}
 	}
 }

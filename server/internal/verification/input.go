@@ -97,6 +97,8 @@ type Event struct {
 	Thin bool
 	// Snapshot is the id of the snapshot event of the same change, if a thin event names it.
 	Snapshot string
+	// ModeUnknown is true if a thin event does not say its mode. Object.Livemode is then false, and only the read knows the mode.
+	ModeUnknown bool
 }
 
 // maxAhead is how far, in seconds, an event's time can be ahead of this machine's clock. The webhook takes signatures of the same

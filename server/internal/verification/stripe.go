@@ -28,6 +28,8 @@ var (
 	ErrStripeNotConfigured = errors.New("no Stripe API key is configured: set STRIPE_API_KEY")
 	// ErrStripeExcluded: the session belongs to a connected account that is not accepted. The request was not sent.
 	ErrStripeExcluded = errors.New("the session is of a connected account that is not in STRIPE_ACCOUNTS")
+	// ErrStripeOtherMode: a session was read that is of the mode which is not accepted.
+	ErrStripeOtherMode = errors.New("the session is of the other mode than LIVEMODE says")
 )
 
 // StripePermissionError is an ErrStripeUnauthorized of a restricted key that lacks a permission.

@@ -16,12 +16,13 @@ func Transition(current Session, event Event) (Session, Outcome) {
 	return applyEvent(current, event, judge(current, event))
 }
 
-// duplicate handles an event that the session has had before. It only adds a missing claim: the first replica that got
-// the event might be of an older version, which does not know claims.
+// duplicate handles an event that the session has had before. It only adds a missing claim and account: the first replica
+// that got the event might be of an older version, which does not know claims, and no account that only the context names.
 func duplicate(current Session, event Event) (Session, Outcome) {
 	next := current
+	next.identify(event.Object)
 	next.claim(event.Object)
-	return next, Outcome{Duplicate: true, Write: next.Replaces != current.Replaces}
+	return next, Outcome{Duplicate: true, Write: next.Replaces != current.Replaces || next.Account != current.Account}
 }
 
 // judge applies the rules of order 2 to 7. Of an event that is ahead of this machine's clock only Stripe can tell the order,
@@ -141,7 +142,7 @@ func applyRead(current Session, read Read, ambiguousSecond int64) (Session, Outc
 		next.Applied++ // so that a read that began earlier cannot undo the correction
 	}
 	if !shows && sameSeen(next.State, current.State) && next.ShownFailure == current.ShownFailure {
-		return next, Outcome{Write: current.Unresolved || next.Replaces != current.Replaces || next.Absence != current.Absence}
+		return next, Outcome{Write: current.Unresolved || next.Replaces != current.Replaces || next.Account != current.Account || next.Absence != current.Absence}
 	}
 	next.record(current, Entry{
 		Source: SourceStripeAPI, Effect: EffectApplied,
@@ -176,10 +177,14 @@ func (s Session) withRead(read Read, second int64) (next Session, shows bool) {
 	return next, shows
 }
 
-// identify copies from the first input what never changes.
+// identify copies from the first input what never changes. A later input adds the account if it is missing: an older
+// version does not know accounts that only the context of an event names.
 func (s *Session) identify(object Object) {
 	if s.ID == "" {
-		s.ID, s.Account, s.Livemode = object.ID, object.Account, object.Livemode
+		s.ID, s.Livemode = object.ID, object.Livemode
+	}
+	if s.Account == "" {
+		s.Account = object.Account
 	}
 }
 

@@ -20,13 +20,13 @@ func (h *Handler) withoutEvent(ctx context.Context, err error) Result {
 		h.config.Logger.Warn("webhook: malformed event", "event_id", malformed.EventID, "reason", malformed.Reason)
 		return Result{Status: http.StatusBadRequest, Reason: ReasonMalformed}
 	case errors.As(err, &left):
-		if reason := h.foreign(left.Livemode, left.Account); reason != "" {
+		if reason := h.foreign(left.Livemode, false, left.Account); reason != "" {
 			return Result{Status: http.StatusOK, Reason: reason}
 		}
 		h.config.Logger.Warn("webhook: a connected account has revoked its permission", "event_id", left.EventID, "account", left.Account)
 		return h.noted(ReasonDeauthorized, left.EventID, left.Account, h.config.Deauthorized(ctx, left.Account, left.Second))
 	case errors.As(err, &came):
-		if reason := h.foreign(came.Livemode, came.Account); reason != "" {
+		if reason := h.foreign(came.Livemode, false, came.Account); reason != "" {
 			return Result{Status: http.StatusOK, Reason: reason}
 		}
 		h.config.Logger.Info("webhook: a connected account has given its permission", "event_id", came.EventID, "account", came.Account)
@@ -49,9 +49,9 @@ func (h *Handler) noted(reason Reason, event, account string, err error) Result 
 }
 
 // foreign returns why an event of a mode and an account is ignored, or "".
-func (h *Handler) foreign(livemode bool, account string) Reason {
+func (h *Handler) foreign(livemode, modeUnknown bool, account string) Reason {
 	switch {
-	case h.config.Livemode != nil && *h.config.Livemode != livemode:
+	case h.config.Livemode != nil && !modeUnknown && *h.config.Livemode != livemode:
 		return ReasonOtherLivemode
 	case !h.config.Accounts.Accept(account):
 		return ReasonOtherAccount

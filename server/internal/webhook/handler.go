@@ -49,11 +49,15 @@ type Config struct {
 	// AccountOf, if not nil, returns the account whose endpoint has a signing secret, or "". Its events that name no account are of
 	// this account. It is called concurrently.
 	AccountOf func(secret verification.Secret) string
+	// Platform, if not nil, returns the id of the platform's own account, or "". Events that name it are of the platform, as those
+	// that name no account. It is called concurrently.
+	Platform func() string
 	// Path is the path to which Stripe must send its events. Every other path is answered 404. Empty: Path.
 	Path string
 	// Tolerance is the greatest difference between a signature's time and Clock, in both directions. 0: 5 minutes.
 	Tolerance time.Duration
-	// Livemode is the mode whose events are applied. Events of the other mode are acknowledged and ignored. nil: both are applied.
+	// Livemode is the mode whose events are applied. Events of the other mode are acknowledged and ignored. A thin event that does
+	// not say its mode reaches Applier. nil: both are applied.
 	Livemode *bool
 	// Accounts are the connected accounts whose events are applied. Events of others are acknowledged and ignored. nil: all are
 	// applied.
@@ -109,6 +113,9 @@ func New(config Config) (*Handler, error) {
 	}
 	if config.AccountOf == nil {
 		config.AccountOf = func(verification.Secret) string { return "" }
+	}
+	if config.Platform == nil {
+		config.Platform = func() string { return "" }
 	}
 	if config.ApplyTimeout == 0 {
 		config.ApplyTimeout = defaultApplyTimeout
@@ -190,8 +197,11 @@ func (h *Handler) apply(ctx context.Context, body []byte, account string) Result
 		return h.withoutEvent(ctx, err)
 	}
 	event.Object.Account = cmp.Or(event.Object.Account, account)
+	if event.Object.Account == h.config.Platform() {
+		event.Object.Account, event.Object.ByContext = "", false
+	}
 	result := Result{Status: http.StatusOK, EventType: knownType(event.Type)}
-	if reason := h.foreign(event.Object.Livemode, event.Object.Account); reason != "" {
+	if reason := h.foreign(event.Object.Livemode, event.ModeUnknown, event.Object.Account); reason != "" {
 		h.log(ctx, slog.LevelDebug, "webhook: event of the other mode, or of an account that is not in STRIPE_ACCOUNTS, ignored", event,
 			slog.Bool("livemode", event.Object.Livemode), slog.String("account", event.Object.Account))
 		result.Reason = reason

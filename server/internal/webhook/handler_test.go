@@ -175,6 +175,7 @@ func TestAccounts(t *testing.T) {
 // TestAccountOfASecret: the events of an account's own endpoint name no account, so its signing secret says whose they are. An
 // event that names an account is of that one. The account is filtered like any other.
 func TestAccountOfASecret(t *testing.T) {
+	const third = "whsec_third"
 	for _, test := range []struct {
 		name, secret, account, want string
 		accepted                    []string
@@ -183,14 +184,19 @@ func TestAccountOfASecret(t *testing.T) {
 		{"the secret of an account", another, "", "acct_own", nil, webhook.ReasonApplied},
 		{"the secret of no account", secret, "", "", nil, webhook.ReasonApplied},
 		{"an event of another account", another, "acct_1", "acct_1", nil, webhook.ReasonApplied},
+		{"the secret of the platform", third, "", "", []string{"acct_1"}, webhook.ReasonApplied},
+		{"an event of the platform", another, "acct_platform", "", []string{"acct_1"}, webhook.ReasonApplied},
 		{"an account that is accepted", another, "", "acct_own", []string{"acct_own"}, webhook.ReasonApplied},
 		{"an account that is not accepted", another, "", "", []string{"acct_1"}, webhook.ReasonOtherAccount},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := start(t, func(c *webhook.Config) {
 				c.Accounts = verification.NewAccounts(test.accepted)
-				c.Secrets = func() []verification.Secret { return []verification.Secret{secret, another} }
-				c.AccountOf = func(s verification.Secret) string { return map[verification.Secret]string{another: "acct_own"}[s] }
+				c.Secrets = func() []verification.Secret { return []verification.Secret{secret, another, third} }
+				c.AccountOf = func(s verification.Secret) string {
+					return map[verification.Secret]string{another: "acct_own", third: "acct_platform"}[s]
+				}
+				c.Platform = func() string { return "acct_platform" }
 			})
 			body := verifiedEvent
 			if test.account != "" {

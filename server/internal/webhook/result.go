@@ -51,6 +51,8 @@ func resultOf(err error) (status int, reason Reason) {
 		return http.StatusOK, ReasonUnknownSession
 	case errors.Is(err, verification.ErrStripeAccountRefused), errors.Is(err, verification.ErrStripeExcluded):
 		return http.StatusOK, ReasonAccountRefused
+	case errors.Is(err, verification.ErrStripeOtherMode):
+		return http.StatusOK, ReasonOtherLivemode
 	case errors.Is(err, verification.ErrStripeNotConfigured):
 		return http.StatusServiceUnavailable, ReasonNoKey
 	case errors.Is(err, verification.ErrStripeUnauthorized):

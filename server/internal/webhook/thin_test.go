@@ -41,6 +41,20 @@ func TestAThinEventReachesTheApplier(t *testing.T) {
 	}
 }
 
+// TestAThinEventWithoutAModeReachesTheApplier: the read knows the mode. An event that says its mode is filtered by it.
+func TestAThinEventWithoutAModeReachesTheApplier(t *testing.T) {
+	for said, want := range map[string]webhook.Reason{"": webhook.ReasonApplied, `"livemode":null,`: webhook.ReasonApplied, `"livemode":true,`: webhook.ReasonApplied, `"livemode":false,`: webhook.ReasonOtherLivemode} {
+		live := true
+		e := start(t, func(c *webhook.Config) { c.Livemode = &live })
+		body := thinAs(`"livemode":false,`, said)
+		checkAnswer(t, e.post(t, body, sign(body, now, secret)), 200, want)
+		kept := e.keeper.kept()
+		if (len(kept) == 1) != (want == webhook.ReasonApplied) || len(kept) == 1 && kept[0].ModeUnknown == kept[0].Object.Livemode {
+			t.Errorf("%q: kept %+v", said, kept)
+		}
+	}
+}
+
 // TestTheAnswerToAThinEvent: another delivery is wanted only if it can help.
 func TestTheAnswerToAThinEvent(t *testing.T) {
 	for _, test := range []struct {
@@ -58,6 +72,7 @@ func TestTheAnswerToAThinEvent(t *testing.T) {
 		{verification.ErrStripeUnknown, 200, webhook.ReasonUnknownSession, "WARN"},
 		{verification.ErrStripeAccountRefused, 200, webhook.ReasonAccountRefused, "WARN"},
 		{verification.ErrStripeExcluded, 200, webhook.ReasonAccountRefused, "WARN"},
+		{verification.ErrStripeOtherMode, 200, webhook.ReasonOtherLivemode, "WARN"},
 	} {
 		e := start(t, nil)
 		e.keeper.fail(func(context.Context) error { return fmt.Errorf("reading: %w", test.err) })

@@ -85,6 +85,25 @@ func TestDuplicatesRepairTheAccounts(t *testing.T) {
 	})
 }
 
+// TestAnAccountThatIsAddedIsRegistered: a replica of the version before stores the session without its account.
+func TestAnAccountThatIsAddedIsRegistered(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s := openStore(t, Options{Addrs: []string{addr}})
+		named := func(e *verification.Event) { e.Object.Account = "acct_1" }
+		for id, second := range map[string]int{"vs_again": 0, "vs_later": 1} {
+			apply(t, s, event(id, 0))
+			apply(t, s, event(id, second, named))
+			if session, err := s.Get(testContext(t), id); err != nil || session.Account != "acct_1" {
+				t.Errorf("%s: account %q, %v; want acct_1", id, session.Account, err)
+			}
+			if accounts, err := s.Accounts(testContext(t)); err != nil || len(accounts) != 1 || accounts[0] != "acct_1" {
+				t.Errorf("%s: Accounts = %v, %v; want acct_1", id, accounts, err)
+			}
+			rawClient(t, addr).Del(testContext(t), s.keys.accounts())
+		}
+	})
+}
+
 func TestLeasesEnd(t *testing.T) {
 	servers(t, func(t *testing.T, addr string) {
 		s, raw := openStore(t, Options{Addrs: []string{addr}}), rawClient(t, addr)

@@ -45,7 +45,7 @@ func (s *Store) commit(ctx context.Context, current stored, next verification.Se
 
 // indexAndRegister writes what the commit script cannot write, because it is in other slots: the account and the index entry.
 func (s *Store) indexAndRegister(ctx context.Context, current, next verification.Session, before, after indexed) error {
-	if !current.Exists() {
+	if next.Account != current.Account {
 		if err := s.ensureAccount(ctx, next); err != nil {
 			return err
 		}
