@@ -151,8 +151,12 @@ func (r *run) count(change func(*Summary)) {
 	change(&r.summary)
 }
 
-// advance stores that everything that was created before a second is imported.
+// advance stores that everything that was created before a second is imported. It returns errLost if the store has lost marks
+// of this run, and so records too.
 func (w *walk) advance(ctx context.Context, second int64) error {
+	if err := w.unchanged(ctx, *w.account); err != nil {
+		return err
+	}
 	w.from, w.done, w.applied = second, w.done+w.applied, 0
 	w.progress("")
 	return w.moved(ctx, w)

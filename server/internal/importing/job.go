@@ -35,6 +35,7 @@ type account struct {
 	name     string // empty for the platform
 	position int64
 	width    int64
+	stored   bool // the store holds position, in this job
 	done     bool
 }
 
@@ -56,9 +57,9 @@ func (r *run) begin(ctx context.Context) (job, error) {
 	for _, name := range names {
 		wanted = append(wanted, markPosition+name, markWidth+name, markAccount+name)
 	}
-	marks, err := r.config.Store.Marks(ctx, wanted...)
+	marks, err := r.marks(ctx, wanted...)
 	if err != nil {
-		return job{}, fmt.Errorf("reading the marks of the import: %w", err)
+		return job{}, err
 	}
 	j := job{number: marks[0], resumed: marks[0] != 0 && marks[1] == r.config.Since}
 	if !j.resumed {
@@ -68,7 +69,7 @@ func (r *run) begin(ctx context.Context) (job, error) {
 		of := account{name: name, position: r.config.Since}
 		switch position, width, by := marks[2+3*i], marks[3+3*i], marks[4+3*i]; by {
 		case j.number:
-			of.position, of.width = max(position, of.position), width
+			of.position, of.width, of.stored = max(position, of.position), width, true
 		case -j.number:
 			of.done = true
 		}
@@ -121,12 +122,56 @@ func (r *run) moved(ctx context.Context, w *walk) error {
 	if err := r.note(ctx, markWidth+w.account.name, w.width); err != nil {
 		return err
 	}
-	return r.note(ctx, markAccount+w.account.name, r.job.number)
+	if err := r.note(ctx, markAccount+w.account.name, r.job.number); err != nil {
+		return err
+	}
+	w.account.position, w.account.stored = w.from, true
+	return nil
+}
+
+// unchanged returns errLost if the marks of the job and of an account are not those that this run stored last.
+func (r *run) unchanged(ctx context.Context, of account) error {
+	marks, err := r.marks(ctx, markJob, markAccount+of.name, markPosition+of.name)
+	switch {
+	case err != nil:
+		return err
+	case marks[0] != r.job.number,
+		of.done && marks[1] != -r.job.number,
+		!of.done && of.stored && (marks[1] != r.job.number || marks[2] != of.position):
+		return errLost
+	}
+	return nil
 }
 
 // finished stores that the job is done with an account.
-func (r *run) finished(ctx context.Context, name string) error {
-	return r.note(ctx, markAccount+name, -r.job.number)
+func (r *run) finished(ctx context.Context, of *account) error {
+	if err := r.note(ctx, markAccount+of.name, -r.job.number); err != nil {
+		return err
+	}
+	of.done = true
+	return nil
+}
+
+// close ends the job. It returns errLost if the store has lost marks of the job.
+func (r *run) close(ctx context.Context) error {
+	for _, of := range r.job.accounts {
+		if err := r.unchanged(ctx, of); err != nil {
+			return err
+		}
+	}
+	// An account that has left for ever must not keep the job unfinished.
+	return r.note(ctx, markJob, 0)
+}
+
+func (r *run) marks(ctx context.Context, names ...string) (marks []int64, err error) {
+	err = r.withRetries(ctx, func(ctx context.Context) (err error) {
+		marks, err = r.config.Store.Marks(ctx, names...)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the marks of the import: %w", err)
+	}
+	return marks, nil
 }
 
 func (r *run) note(ctx context.Context, name string, value int64) error {

@@ -40,6 +40,8 @@ var (
 	ErrInterrupted = errors.New("interrupted")
 	// errRefused: Stripe answered, and refuses to list the sessions of an account.
 	errRefused = errors.New("Stripe refuses the account")
+	// errLost: the store no longer has the marks that this run wrote.
+	errLost = errors.New("Redis lost what the import had stored")
 )
 
 // run is one Run. mu guards summary, because several sessions are applied at the same time.
@@ -90,15 +92,30 @@ func (i *Importer) Run(ctx context.Context) (Summary, error) {
 	return r.summary, err
 }
 
-// all imports one account after the other.
+// all imports every account. If the store loses data meanwhile, it begins again at the positions that the store still has:
+// the records that were written after them can be lost too.
 func (r *run) all(ctx context.Context, keep maintain.Keep) error {
 	r.keep = keep
-	var err error
+	for try := 1; ; try++ {
+		err := r.each(ctx, try == 1)
+		if !errors.Is(err, errLost) || try == tries {
+			return err
+		}
+		r.config.Logger.Warn("import: Redis lost what the import had stored; the import begins again at the positions that Redis still has")
+	}
+}
+
+// each imports one account after the other.
+func (r *run) each(ctx context.Context, first bool) (err error) {
 	if r.job, err = r.begin(ctx); err != nil {
 		return err
 	}
-	r.summary.Resumed = r.job.resumed
-	for _, of := range r.job.accounts {
+	if first {
+		r.summary.Resumed = r.job.resumed
+	}
+	r.summary.Accounts, r.summary.Refused, r.summary.Resume = 0, nil, ""
+	for i := range r.job.accounts {
+		of := &r.job.accounts[i]
 		if of.done {
 			r.summary.Accounts++
 			continue
@@ -114,13 +131,12 @@ func (r *run) all(ctx context.Context, keep maintain.Keep) error {
 			r.summary.Resume = fmt.Sprintf("%s, sessions created from %s on", of.Name(), time.Unix(w.from, 0).UTC().Format(time.RFC3339))
 			return fmt.Errorf("importing %s: %w", of.Name(), err)
 		}
-		if err := r.finished(ctx, of.name); err != nil {
+		if err := r.finished(ctx, of); err != nil {
 			return err
 		}
 		r.summary.Accounts++
 	}
-	// An account that has left for ever must not keep the job unfinished.
-	return r.note(ctx, markJob, 0)
+	return r.close(ctx)
 }
 
 // withRetries does one step. It tries again after a pause if Stripe or the store is unavailable, or if other writers were

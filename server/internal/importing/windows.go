@@ -25,7 +25,7 @@ var errDropped = errors.New("Stripe no longer has the session after which the li
 // walk imports the sessions of one account, the oldest first. All times are Stripe's.
 type walk struct {
 	*run
-	account account
+	account *account
 	from    int64 // all sessions that were created before this second are imported
 	width   int64 // of the next window, in seconds; 0 if nothing is known
 
