@@ -15,6 +15,8 @@ const (
 	markJob = "import:job"
 	// markSince is Config.Since of the unfinished job.
 	markSince = "import:since"
+	// markSome is 1 if the unfinished job was begun with Config.Only. 0 means that it is of everything.
+	markSome = "import:some"
 	// markPosition is the position of the account, in the job that markAccount names.
 	markPosition = "import:position:"
 	// markWidth is the width of the account's next window, in seconds, as an earlier run has found it.
@@ -27,6 +29,7 @@ const (
 type job struct {
 	number   int64
 	resumed  bool
+	some     bool // it was begun with Config.Only
 	accounts []account
 }
 
@@ -53,7 +56,7 @@ func (r *run) begin(ctx context.Context) (job, error) {
 	if err != nil {
 		return job{}, err
 	}
-	wanted := []string{markJob, markSince}
+	wanted := []string{markJob, markSince, markSome}
 	for _, name := range names {
 		wanted = append(wanted, markPosition+name, markWidth+name, markAccount+name)
 	}
@@ -61,13 +64,15 @@ func (r *run) begin(ctx context.Context) (job, error) {
 	if err != nil {
 		return job{}, err
 	}
-	j := job{number: marks[0], resumed: marks[0] != 0 && marks[1] == r.config.Since}
+	j := job{number: marks[0], resumed: marks[0] != 0 && marks[1] == r.config.Since, some: len(r.config.Only) > 0}
 	if !j.resumed {
 		j.number = 1 + mathrand.Int64N(math.MaxInt64-1)
+	} else if marks[2] == 0 {
+		j.some = false
 	}
 	for i, name := range names {
 		of := account{name: name, position: r.config.Since}
-		switch position, width, by := marks[2+3*i], marks[3+3*i], marks[4+3*i]; by {
+		switch position, width, by := marks[3+3*i], marks[4+3*i], marks[5+3*i]; by {
 		case j.number:
 			of.position, of.width, of.stored = max(position, of.position), width, true
 		case -j.number:
@@ -75,14 +80,21 @@ func (r *run) begin(ctx context.Context) (job, error) {
 		}
 		j.accounts = append(j.accounts, of)
 	}
+	some := int64(0)
+	if j.some {
+		some = 1
+	}
 	if j.resumed {
-		return j, nil
+		if marks[2] == some {
+			return j, nil
+		}
+		return j, r.note(ctx, markSome, some) // a job of some accounts becomes one of everything
 	}
 	// Each of these marks alone must not look like an unfinished job with another Since.
 	for _, mark := range []struct {
 		name  string
 		value int64
-	}{{markJob, 0}, {markSince, r.config.Since}, {markJob, j.number}} {
+	}{{markJob, 0}, {markSince, r.config.Since}, {markSome, some}, {markJob, j.number}} {
 		if err := r.note(ctx, mark.name, mark.value); err != nil {
 			return job{}, err
 		}
@@ -92,22 +104,31 @@ func (r *run) begin(ctx context.Context) (job, error) {
 
 // accounts returns the names of the accounts to import, the platform first.
 func (r *run) accounts(ctx context.Context) ([]string, error) {
-	names := slices.Clone(r.config.Only)
-	if len(names) == 0 {
-		known, err := r.config.Store.Accounts(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("listing the connected accounts: %w", err)
-		}
-		if !r.config.NoPlatform {
-			names = append(names, "")
-		}
-		for name := range r.config.Accepted {
+	if len(r.config.Only) > 0 {
+		return slices.Compact(slices.Sorted(slices.Values(r.config.Only))), nil
+	}
+	names, err := r.everything(ctx)
+	if err == nil && len(names) == 0 {
+		return nil, ErrNoAccounts
+	}
+	return names, err
+}
+
+// everything returns the names of all accounts that are imported if Config.Only is empty, the platform first.
+func (r *run) everything(ctx context.Context) (names []string, err error) {
+	known, err := r.config.Store.Accounts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing the connected accounts: %w", err)
+	}
+	if !r.config.NoPlatform {
+		names = append(names, "")
+	}
+	for name := range r.config.Accepted {
+		names = append(names, name)
+	}
+	for _, name := range slices.Concat(r.config.Keyed, known) {
+		if r.config.Accepted.Accept(name) {
 			names = append(names, name)
-		}
-		for _, name := range slices.Concat(r.config.Keyed, known) {
-			if r.config.Accepted.Accept(name) {
-				names = append(names, name)
-			}
 		}
 	}
 	slices.Sort(names)
@@ -152,15 +173,40 @@ func (r *run) finished(ctx context.Context, of *account) error {
 	return nil
 }
 
-// close ends the job. It returns errLost if the store has lost marks of the job.
+// close ends the job, unless other accounts of it are unfinished. It returns errLost if the store has lost marks of the job.
 func (r *run) close(ctx context.Context) error {
 	for _, of := range r.job.accounts {
 		if err := r.unchanged(ctx, of); err != nil {
 			return err
 		}
 	}
+	unfinished, err := r.othersUnfinished(ctx)
+	if err != nil || unfinished {
+		return err
+	}
 	// An account that has left for ever must not keep the job unfinished.
 	return r.note(ctx, markJob, 0)
+}
+
+// othersUnfinished reports whether an account that this run was not asked for is unfinished in the job. An account that was not
+// begun is unfinished too if the job is of everything.
+func (r *run) othersUnfinished(ctx context.Context) (bool, error) {
+	if len(r.config.Only) == 0 {
+		return false, nil
+	}
+	names, err := r.everything(ctx)
+	if err != nil {
+		return false, err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(r.config.Only, name) })
+	wanted := []string{}
+	for _, name := range names {
+		wanted = append(wanted, markAccount+name)
+	}
+	marks, err := r.marks(ctx, wanted...)
+	return slices.ContainsFunc(marks, func(by int64) bool {
+		return by == r.job.number || !r.job.some && by != -r.job.number
+	}), err
 }
 
 func (r *run) marks(ctx context.Context, names ...string) (marks []int64, err error) {

@@ -38,6 +38,8 @@ var (
 	ErrElsewhere = errors.New("another import is running")
 	// ErrInterrupted: the context ended.
 	ErrInterrupted = errors.New("interrupted")
+	// ErrNoAccounts: no account is named, and the key has none of its own.
+	ErrNoAccounts = errors.New("no account to import: the key of an organization has no sessions of its own. Name the accounts in STRIPE_ACCOUNTS or with --account")
 	// errRefused: Stripe answered, and refuses to list the sessions of an account.
 	errRefused = errors.New("Stripe refuses the account")
 	// errLost: the store no longer has the marks that this run wrote.
