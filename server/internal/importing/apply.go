@@ -121,9 +121,12 @@ func (w *walk) reread(ctx context.Context, session verification.Session) error {
 	case ctx.Err() != nil, errors.Is(err, ErrReads), errors.Is(err, store.ErrUnavailable), errors.Is(err, verification.ErrStripeUnavailable),
 		errors.Is(err, verification.ErrStripeBudget), errors.Is(err, verification.ErrStripeUnauthorized) && session.Account == "":
 		return fmt.Errorf("reading session %s: %w", session.ID, err)
-	case err != nil: // it was deleted meanwhile, for example
-		w.config.Logger.Warn("import: Stripe refuses to return a session that its list shows", "session_id", session.ID, "error", err)
+	case errors.Is(err, verification.ErrStripeUnknown): // it was deleted meanwhile
+		w.config.Logger.Warn("import: Stripe no longer has a session that its list showed", "session_id", session.ID)
 		w.count(func(s *Summary) { s.Unknown++ })
+	case err != nil:
+		w.config.Logger.Error("import: Stripe refuses to return a session that its list shows", "session_id", session.ID, "error", err)
+		w.count(func(s *Summary) { s.Unread++ })
 	default:
 		w.count(func(s *Summary) {
 			s.Reread++

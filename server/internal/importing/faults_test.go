@@ -2,6 +2,7 @@ package importing
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"slices"
@@ -177,6 +178,54 @@ func TestBrokenAndMalformedSessionsAreSkippedAndNamed(t *testing.T) {
 			t.Errorf("malformed (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// What is left out for ever makes the exit code 1. A session that was deleted meanwhile does not: nothing of it is left.
+func TestWhatMakesAnImportIncomplete(t *testing.T) {
+	for want, summary := range map[string]Summary{
+		"": {Unknown: 2, New: 1},
+		"1 session of Stripe's list cannot be used": {Malformed: 1},
+		"2 sessions of Stripe's list cannot":        {Malformed: 2},
+		"1 session could not be stored":             {Broken: 1},
+		"refuses to return 3 sessions":              {Unread: 3},
+		"refuses 1 account: acct_1":                 {Refused: []string{"acct_1"}},
+	} {
+		err := summary.incomplete()
+		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+		if complete := strings.HasPrefix(summary.String(), "import complete"); complete != (want == "") {
+			t.Errorf("complete %v: %s", complete, summary)
+		}
+	}
+	for refusal, want := range map[error]Summary{
+		verification.ErrStripeUnknown:      {Unknown: 1},
+		verification.ErrStripeUnauthorized: {Unread: 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			stripe, kept := newFakeStripe(listedSession(0, "acct_1", time.Now().Unix()-100)), newFakeStore()
+			before := stripe.sessions[0]
+			before.Status = "reviewing"
+			known, _ := verification.ApplyImport(verification.Session{}, verification.Listed{Object: before, AsOf: before.Created})
+			kept.put(known)
+			i := importer(t, kept, stripe, func(c *Config) { c.Only = []string{"acct_1"} })
+			i.config.Ingest = refusing{i.config.Ingest, refusal}
+			summary, err := i.Run(t.Context())
+			if summary.Unknown != want.Unknown || summary.Unread != want.Unread || (err != nil) != (want.Unread > 0) {
+				t.Errorf("error %v: %s", err, summary)
+			}
+		})
+	}
+}
+
+// refusing is an Ingest whose reads fail.
+type refusing struct {
+	Ingest
+	err error
+}
+
+func (r refusing) Reread(_ context.Context, s verification.Session) (verification.Session, error) {
+	return s, r.err
 }
 
 // A reference that is too long is left out, and a line of the log names the session but not the reference.
