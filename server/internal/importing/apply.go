@@ -26,6 +26,9 @@ func (w *walk) apply(ctx context.Context, listed window) error {
 			return err
 		}
 		step := rest[max(0, len(rest)-stepSize):]
+		if err := w.pacing(ctx, len(step)); err != nil {
+			return err
+		}
 		rest = rest[:len(rest)-len(step)]
 		group, inStep := errgroup.WithContext(ctx)
 		group.SetLimit(atOnce)
@@ -65,7 +68,7 @@ func (w *walk) wait(ctx context.Context) error {
 func (w *walk) session(ctx context.Context, one verification.Listed) error {
 	one.RecordTime = w.config.Clock().UnixMilli()
 	var session verification.Session
-	made := false
+	made, revisions := false, 0
 	err := w.withRetries(ctx, func(ctx context.Context) (err error) {
 		begins := false
 		session, err = w.config.Store.Update(ctx, one.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
@@ -76,13 +79,16 @@ func (w *walk) session(ctx context.Context, one verification.Listed) error {
 		if err != nil {
 			return err
 		}
-		made = made || begins
+		if begins {
+			made = true
+			revisions++
+		}
+		before := session.Revision
 		session, err = w.config.Ingest.Inherit(ctx, session)
+		revisions += int(session.Revision - before)
 		return err
 	})
-	if made {
-		w.pace.add(w.config.Clock(), w.config.Store.Partition(one.Object.ID))
-	}
+	w.pace.add(w.config.Clock(), w.config.Store.Partition(one.Object.ID), revisions)
 	switch {
 	case w.isBroken(ctx, one.Object.ID, err):
 		return nil
@@ -128,6 +134,7 @@ func (w *walk) reread(ctx context.Context, session verification.Session) error {
 		w.config.Logger.Error("import: Stripe refuses to return a session that its list shows", "session_id", session.ID, "error", err)
 		w.count(func(s *Summary) { s.Unread++ })
 	default:
+		w.pace.add(w.config.Clock(), w.config.Store.Partition(session.ID), int(after.Revision-session.Revision))
 		w.count(func(s *Summary) {
 			s.Reread++
 			if after.Revision != session.Revision {

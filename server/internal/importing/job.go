@@ -23,6 +23,10 @@ const (
 	markWidth = "import:width:"
 	// markAccount is the number of the job that imported the account last. It is negative if the job is done with it.
 	markAccount = "import:account:"
+	// markAdded is the greatest number of changes that imports have added to a partition of the feed within awayFor before the
+	// Unix second of markAddedAt. It includes the step that a run is doing.
+	markAdded   = "import:added"
+	markAddedAt = "import:added-at"
 )
 
 // job is the unfinished job of a run.
@@ -164,6 +168,15 @@ func (r *run) unchanged(ctx context.Context, of account) error {
 	return nil
 }
 
+// pacing stores what the pace has counted, and a step of more sessions that is done next. A run that is killed leaves the marks for
+// the next one.
+func (r *run) pacing(ctx context.Context, step int) error {
+	if err := r.note(ctx, markAddedAt, r.config.Clock().Unix()); err != nil {
+		return err
+	}
+	return r.note(ctx, markAdded, r.pace.most()+int64(step))
+}
+
 // finished stores that the job is done with an account.
 func (r *run) finished(ctx context.Context, of *account) error {
 	if err := r.note(ctx, markAccount+of.name, -r.job.number); err != nil {
@@ -179,6 +192,9 @@ func (r *run) close(ctx context.Context) error {
 		if err := r.unchanged(ctx, of); err != nil {
 			return err
 		}
+	}
+	if err := r.pacing(ctx, 0); err != nil {
+		return err
 	}
 	unfinished, err := r.othersUnfinished(ctx)
 	if err != nil || unfinished {

@@ -98,6 +98,11 @@ func (i *Importer) Run(ctx context.Context) (Summary, error) {
 // the records that were written after them can be lost too.
 func (r *run) all(ctx context.Context, keep maintain.Keep) error {
 	r.keep = keep
+	marks, err := r.marks(ctx, markAddedAt, markAdded)
+	if err != nil {
+		return err
+	}
+	r.pace.resume(r.config.Clock(), marks[0], marks[1])
 	for try := 1; ; try++ {
 		err := r.each(ctx, try == 1)
 		if !errors.Is(err, errLost) || try == tries {
