@@ -68,7 +68,7 @@ func (w *walk) wait(ctx context.Context) error {
 func (w *walk) session(ctx context.Context, one verification.Listed) error {
 	one.RecordTime = w.config.Clock().UnixMilli()
 	var session verification.Session
-	made, revisions := false, 0
+	made, unknown, revisions := false, false, 0 // unknown: the answer to a commit was lost
 	err := w.withRetries(ctx, func(ctx context.Context) (err error) {
 		begins := false
 		session, err = w.config.Store.Update(ctx, one.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
@@ -76,12 +76,12 @@ func (w *walk) session(ctx context.Context, one verification.Listed) error {
 			begins = outcome.Write
 			return next, begins, nil
 		})
+		if begins && (err == nil || errors.Is(err, store.ErrUnavailable)) {
+			made, unknown = err == nil, err != nil
+			revisions++
+		}
 		if err != nil {
 			return err
-		}
-		if begins {
-			made = true
-			revisions++
 		}
 		before := session.Revision
 		session, err = w.config.Ingest.Inherit(ctx, session)
@@ -94,7 +94,7 @@ func (w *walk) session(ctx context.Context, one verification.Listed) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("storing session %s: %w", one.Object.ID, err)
-	case made:
+	case made, unknown && !session.Differs(one.Object):
 		if one.Object.ReferenceTooLong {
 			w.config.Logger.Warn("the reference of a session is over 255 bytes and is ignored: callers find the session by its id only", "session_id", one.Object.ID)
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -276,4 +277,64 @@ func TestALeaseThatIsLostEndsTheRun(t *testing.T) {
 			t.Errorf("error %v after %d requests", err, stripe.requests)
 		}
 	})
+}
+
+// The answer to a commit can be lost although the commit is done. The session is new, and it counts in the pace.
+func TestACommitWhoseAnswerIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(year("", 20)...), newFakeStore()
+		lossy := &lostAnswers{fakeStore: kept, lost: map[string]bool{}}
+		i := importer(t, kept, stripe, func(c *Config) { c.Store = lossy })
+		if summary := complete(t, i); summary.New != 20 || summary.Known != 0 || len(lossy.lost) != 20 {
+			t.Errorf("%d answers were lost: %s", len(lossy.lost), summary)
+		}
+		if got := kept.marks[markAdded]; got == 0 {
+			t.Error("the pace counts no change")
+		}
+		check(t, kept, stripe)
+	})
+}
+
+// lostAnswers loses the answer to the first update of each session.
+type lostAnswers struct {
+	*fakeStore
+	mu   sync.Mutex
+	lost map[string]bool
+}
+
+func (l *lostAnswers) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+	session, err := l.fakeStore.Update(ctx, id, fn)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.lost[id] {
+		l.lost[id], err = true, store.ErrUnavailable
+	}
+	return session, err
+}
+
+// The run prolongs its lease between the tries of a step, which together take longer than the lease.
+func TestALeaseIsKeptBetweenTries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(year("", 10)...), newFakeStore()
+		i := importer(t, kept, stripe, nil)
+		i.config.Stripe = hanging{i.config.Stripe, kept, t}
+		if _, err := i.Run(t.Context()); !errors.Is(err, verification.ErrStripeUnavailable) {
+			t.Errorf("error %v, want %v", err, verification.ErrStripeUnavailable)
+		}
+	})
+}
+
+// hanging answers no request until its time is over. Meanwhile another holder wants the lease.
+type hanging struct {
+	Stripe
+	store *fakeStore
+	t     *testing.T
+}
+
+func (h hanging) Sessions(ctx context.Context, _ string, _ verification.SessionQuery) (verification.SessionPage, error) {
+	<-ctx.Done()
+	if held, _ := h.store.Lease(h.t.Context(), leaseName, "another", time.Minute); held {
+		h.t.Error("another import got the lease meanwhile")
+	}
+	return verification.SessionPage{}, verification.ErrStripeUnavailable
 }

@@ -1,6 +1,7 @@
 package importing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ const (
 	// all, in which Stripe's limit of the rate or a failover of Redis is over.
 	tries      = 7
 	firstPause = 500 * time.Millisecond
-	// stepTimeout bounds one try. It is shorter than the lease, which is prolonged between two steps.
+	// stepTimeout bounds one try. It is shorter than the lease, which is prolonged between two tries.
 	stepTimeout = 30 * time.Second
 )
 
@@ -51,8 +52,8 @@ type run struct {
 	*Importer
 	job   job
 	pace  *pace
-	holds int64 // the most sessions of a window
-	keep  maintain.Keep
+	holds int64         // the most sessions of a window
+	keep  maintain.Keep // it is safe for concurrent use
 	began time.Time
 
 	mu      sync.Mutex
@@ -97,7 +98,12 @@ func (i *Importer) Run(ctx context.Context) (Summary, error) {
 // all imports every account. If the store loses data meanwhile, it begins again at the positions that the store still has:
 // the records that were written after them can be lost too.
 func (r *run) all(ctx context.Context, keep maintain.Keep) error {
-	r.keep = keep
+	var one sync.Mutex
+	r.keep = func(ctx context.Context) error {
+		one.Lock()
+		defer one.Unlock()
+		return keep(ctx)
+	}
 	marks, err := r.marks(ctx, markAddedAt, markAdded)
 	if err != nil {
 		return err
@@ -161,11 +167,27 @@ func (r *run) withRetries(ctx context.Context, do func(context.Context) error) e
 		if !passing || try == tries {
 			return err
 		}
+		// A try and the pause after it take less than the lease. All tries take longer.
+		if err := r.kept(ctx); err != nil {
+			return err
+		}
 		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+		if err := r.kept(ctx); err != nil {
 			return err
 		}
 		pause *= 2
 	}
+}
+
+// kept prolongs the lease between two tries. It returns an error only if another import has the lease, or if ctx has ended: if the
+// store is away, the next try can still succeed.
+func (r *run) kept(ctx context.Context) error {
+	if err := r.keep(ctx); errors.Is(err, maintain.ErrLost) || ctx.Err() != nil {
+		return cmp.Or(err, ctx.Err())
+	}
+	return nil
 }
 
 // read takes one read from Config.Reads. It returns ErrReads if none is left.
