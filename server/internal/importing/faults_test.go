@@ -338,3 +338,49 @@ func (h hanging) Sessions(ctx context.Context, _ string, _ verification.SessionQ
 	}
 	return verification.SessionPage{}, verification.ErrStripeUnavailable
 }
+
+// A summary names where the next run resumes only if a position is stored and the same command can succeed.
+func TestWhereARunResumes(t *testing.T) {
+	for name, test := range map[string]struct {
+		fails  int // the number of the first request that fails
+		with   error
+		hint   string
+		resume bool
+	}{
+		"a wrong key at the first request": {1, verification.ErrStripeUnauthorized, "stopped early (", false},
+		"a key that ended meanwhile":       {40, verification.ErrStripeUnauthorized, "stopped early (", false},
+		"before a position":                {1, verification.ErrStripeUnavailable, "run the same command again", false},
+		"after a position":                 {40, verification.ErrStripeUnavailable, "run the same command again", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stripe, kept := newFakeStripe(year("", 3000)...), newFakeStore()
+				stripe.fail = func(request int, _ string, _ verification.SessionQuery) error {
+					if request >= test.fails {
+						return test.with
+					}
+					return nil
+				}
+				summary, err := importer(t, kept, stripe, nil).Run(t.Context())
+				if text := summary.String(); !errors.Is(err, test.with) || !strings.Contains(text, test.hint) || strings.Contains(text, "resumes:") != test.resume {
+					t.Errorf("error %v: %s", err, text)
+				}
+			})
+		})
+	}
+}
+
+// The log says what Stripe refuses: the list of an account, and not a session.
+func TestTheLogOfAListThatStripeRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(), newFakeStore()
+		stripe.fail = func(int, string, verification.SessionQuery) error { return verification.ErrStripeUnknown }
+		var log bytes.Buffer
+		_, err := importer(t, kept, stripe, func(c *Config) {
+			c.Only, c.Logger = []string{"acct_1"}, slog.New(slog.NewTextHandler(&log, nil))
+		}).Run(t.Context())
+		if text := log.String(); err == nil || !strings.Contains(text, "acct_1") || !strings.Contains(text, errList.Error()) || strings.Contains(text, "no such session") {
+			t.Errorf("error %v, log:\n%s", err, text)
+		}
+	})
+}

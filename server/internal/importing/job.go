@@ -108,6 +108,9 @@ func (r *run) begin(ctx context.Context) (job, error) {
 
 // accounts returns the names of the accounts to import, the platform first.
 func (r *run) accounts(ctx context.Context) ([]string, error) {
+	if r.config.NoPlatform && slices.Contains(r.config.Only, "") {
+		return nil, ErrNoAccounts
+	}
 	if len(r.config.Only) > 0 {
 		return slices.Compact(slices.Sorted(slices.Values(r.config.Only))), nil
 	}

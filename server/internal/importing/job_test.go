@@ -175,11 +175,13 @@ func TestAnImportOfSomeAccountsLeavesTheJobOfEverything(t *testing.T) {
 
 // An organization's key has no sessions of its own. Without a named account there is nothing to import.
 func TestNothingToImport(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		stripe, kept := newFakeStripe(year("acct_1", 20)...), newFakeStore()
-		summary, err := importer(t, kept, stripe, func(c *Config) { c.NoPlatform = true }).Run(t.Context())
-		if !errors.Is(err, ErrNoAccounts) || !errors.Is(summary.Stopped, ErrNoAccounts) || len(kept.marks) != 0 {
-			t.Errorf("error %v, marks %v: %s", err, kept.marks, summary)
-		}
-	})
+	for _, only := range [][]string{nil, {""}} {
+		synctest.Test(t, func(t *testing.T) {
+			stripe, kept := newFakeStripe(year("acct_1", 20)...), newFakeStore()
+			summary, err := importer(t, kept, stripe, func(c *Config) { c.NoPlatform, c.Only = true, only }).Run(t.Context())
+			if !errors.Is(err, ErrNoAccounts) || !errors.Is(summary.Stopped, ErrNoAccounts) || kept.marks[markJob] != 0 {
+				t.Errorf("%q: error %v, marks %v: %s", only, err, kept.marks, summary)
+			}
+		})
+	}
 }

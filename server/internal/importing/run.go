@@ -41,6 +41,8 @@ var (
 	ErrInterrupted = errors.New("interrupted")
 	// ErrNoAccounts: no account is named, and the key has none of its own.
 	ErrNoAccounts = errors.New("no account to import: the key of an organization has no sessions of its own. Name the accounts in STRIPE_ACCOUNTS or with --account")
+	// errList: Stripe does not list the sessions of an account. verification.ErrStripeUnknown speaks of one session.
+	errList = errors.New("Stripe lists no sessions for it: the account does not exist, or the API key has no access to it")
 	// errRefused: Stripe answered, and refuses to list the sessions of an account.
 	errRefused = errors.New("Stripe refuses the account")
 	// errLost: the store no longer has the marks that this run wrote.
@@ -141,7 +143,9 @@ func (r *run) each(ctx context.Context, first bool) (err error) {
 			r.summary.Refused = append(r.summary.Refused, of.Name())
 			continue
 		case err != nil:
-			r.summary.Resume = fmt.Sprintf("%s, sessions created from %s on", of.Name(), time.Unix(w.from, 0).UTC().Format(time.RFC3339))
+			if of.stored && !errors.Is(err, verification.ErrStripeUnauthorized) {
+				r.summary.Resume = fmt.Sprintf("%s, sessions created from %s on", of.Name(), time.Unix(w.from, 0).UTC().Format(time.RFC3339))
+			}
 			return fmt.Errorf("importing %s: %w", of.Name(), err)
 		}
 		if err := r.finished(ctx, of); err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"example.com/verification-status/server/internal/verification"
 )
 
 // Summary is what a Run did.
@@ -77,6 +79,8 @@ func (s Summary) String() string {
 	var b strings.Builder
 	state := "complete"
 	switch {
+	case errors.Is(s.Stopped, verification.ErrStripeUnauthorized), errors.Is(s.Stopped, ErrNoAccounts):
+		state = "stopped early"
 	case s.Stopped != nil:
 		state = "stopped early. To resume, run the same command again"
 	case s.incomplete() != nil:

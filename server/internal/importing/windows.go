@@ -221,6 +221,8 @@ func (w *walk) page(ctx context.Context, query verification.SessionQuery) (verif
 		return page, err // no account can be read with this key
 	case errors.Is(err, verification.ErrStripeUnknown) && query.After != "":
 		return page, errDropped
+	case errors.Is(err, verification.ErrStripeUnknown):
+		return page, fmt.Errorf("%w: %w", errRefused, errList)
 	}
 	return page, fmt.Errorf("%w: %w", errRefused, err)
 }
