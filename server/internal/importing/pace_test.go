@@ -111,7 +111,7 @@ func TestResumedRunsShareThePace(t *testing.T) {
 		if most := slices.Max(added); most > keeps/2 || most == 0 {
 			t.Errorf("six runs added %d changes to a partition, want at most %d", most, keeps/2)
 		}
-		// After ten minutes the next run goes on.
+		// After ten minutes the next run imports the rest.
 		complete(t, importer(t, kept, stripe, func(c *Config) { c.FeedMaxLen = keeps }))
 		check(t, kept, stripe)
 	})
