@@ -25,6 +25,12 @@ const minReads = 100
 
 var importedPattern = regexp.MustCompile(`^(platform|acct_[A-Za-z0-9_]{1,250})$`)
 
+// Validate lets a wrong flag be a wrong command line, with its exit code.
+func (i *importCommand) Validate() error {
+	_, err := i.options()
+	return err
+}
+
 func (i *importCommand) Run(ctx context.Context, hooks app.Hooks, typed flagWarnings) error {
 	options, err := i.options()
 	if err != nil {
@@ -47,6 +53,8 @@ func (i *importCommand) options() (app.ImportOptions, error) {
 	since, err := parseSince(i.Since)
 	if err != nil {
 		problems = append(problems, err)
+	} else if since.After(time.Now()) {
+		problems = append(problems, errors.New("--since is in the future: no session was created since then"))
 	}
 	for _, account := range i.Account {
 		if !importedPattern.MatchString(account) {

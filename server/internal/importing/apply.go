@@ -26,6 +26,9 @@ func (w *walk) apply(ctx context.Context, listed window) error {
 			return err
 		}
 		step := rest[max(0, len(rest)-stepSize):]
+		if err := w.pacing(ctx, len(step)); err != nil {
+			return err
+		}
 		rest = rest[:len(rest)-len(step)]
 		group, inStep := errgroup.WithContext(ctx)
 		group.SetLimit(atOnce)
@@ -65,7 +68,7 @@ func (w *walk) wait(ctx context.Context) error {
 func (w *walk) session(ctx context.Context, one verification.Listed) error {
 	one.RecordTime = w.config.Clock().UnixMilli()
 	var session verification.Session
-	made := false
+	made, unknown, revisions := false, false, 0 // unknown: the answer to a commit was lost
 	err := w.withRetries(ctx, func(ctx context.Context) (err error) {
 		begins := false
 		session, err = w.config.Store.Update(ctx, one.Object.ID, func(current verification.Session) (verification.Session, bool, error) {
@@ -73,22 +76,25 @@ func (w *walk) session(ctx context.Context, one verification.Listed) error {
 			begins = outcome.Write
 			return next, begins, nil
 		})
+		if begins && (err == nil || errors.Is(err, store.ErrUnavailable)) {
+			made, unknown = err == nil, err != nil
+			revisions++
+		}
 		if err != nil {
 			return err
 		}
-		made = made || begins
+		before := session.Revision
 		session, err = w.config.Ingest.Inherit(ctx, session)
+		revisions += int(session.Revision - before)
 		return err
 	})
-	if made {
-		w.pace.add(w.config.Clock(), w.config.Store.Partition(one.Object.ID))
-	}
+	w.pace.add(w.config.Clock(), w.config.Store.Partition(one.Object.ID), revisions)
 	switch {
 	case w.isBroken(ctx, one.Object.ID, err):
 		return nil
 	case err != nil:
 		return fmt.Errorf("storing session %s: %w", one.Object.ID, err)
-	case made:
+	case made, unknown && !session.Differs(one.Object):
 		if one.Object.ReferenceTooLong {
 			w.config.Logger.Warn("the reference of a session is over 255 bytes and is ignored: callers find the session by its id only", "session_id", one.Object.ID)
 		}
@@ -121,10 +127,14 @@ func (w *walk) reread(ctx context.Context, session verification.Session) error {
 	case ctx.Err() != nil, errors.Is(err, ErrReads), errors.Is(err, store.ErrUnavailable), errors.Is(err, verification.ErrStripeUnavailable),
 		errors.Is(err, verification.ErrStripeBudget), errors.Is(err, verification.ErrStripeUnauthorized) && session.Account == "":
 		return fmt.Errorf("reading session %s: %w", session.ID, err)
-	case err != nil: // it was deleted meanwhile, for example
-		w.config.Logger.Warn("import: Stripe refuses to return a session that its list shows", "session_id", session.ID, "error", err)
+	case errors.Is(err, verification.ErrStripeUnknown): // it was deleted meanwhile
+		w.config.Logger.Warn("import: Stripe no longer has a session that its list showed", "session_id", session.ID)
 		w.count(func(s *Summary) { s.Unknown++ })
+	case err != nil:
+		w.config.Logger.Error("import: Stripe refuses to return a session that its list shows", "session_id", session.ID, "error", err)
+		w.count(func(s *Summary) { s.Unread++ })
 	default:
+		w.pace.add(w.config.Clock(), w.config.Store.Partition(session.ID), int(after.Revision-session.Revision))
 		w.count(func(s *Summary) {
 			s.Reread++
 			if after.Revision != session.Revision {
@@ -151,8 +161,12 @@ func (r *run) count(change func(*Summary)) {
 	change(&r.summary)
 }
 
-// advance stores that everything that was created before a second is imported.
+// advance stores that everything that was created before a second is imported. It returns errLost if the store has lost marks
+// of this run, and so records too.
 func (w *walk) advance(ctx context.Context, second int64) error {
+	if err := w.unchanged(ctx, *w.account); err != nil {
+		return err
+	}
 	w.from, w.done, w.applied = second, w.done+w.applied, 0
 	w.progress("")
 	return w.moved(ctx, w)

@@ -2,10 +2,12 @@ package importing
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,6 +181,54 @@ func TestBrokenAndMalformedSessionsAreSkippedAndNamed(t *testing.T) {
 	})
 }
 
+// What is left out for ever makes the exit code 1. A session that was deleted meanwhile does not: nothing of it is left.
+func TestWhatMakesAnImportIncomplete(t *testing.T) {
+	for want, summary := range map[string]Summary{
+		"": {Unknown: 2, New: 1},
+		"1 session of Stripe's list cannot be used": {Malformed: 1},
+		"2 sessions of Stripe's list cannot":        {Malformed: 2},
+		"1 session could not be stored":             {Broken: 1},
+		"refuses to return 3 sessions":              {Unread: 3},
+		"refuses 1 account: acct_1":                 {Refused: []string{"acct_1"}},
+	} {
+		err := summary.incomplete()
+		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+		if complete := strings.HasPrefix(summary.String(), "import complete"); complete != (want == "") {
+			t.Errorf("complete %v: %s", complete, summary)
+		}
+	}
+	for refusal, want := range map[error]Summary{
+		verification.ErrStripeUnknown:      {Unknown: 1},
+		verification.ErrStripeUnauthorized: {Unread: 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			stripe, kept := newFakeStripe(listedSession(0, "acct_1", time.Now().Unix()-100)), newFakeStore()
+			before := stripe.sessions[0]
+			before.Status = "reviewing"
+			known, _ := verification.ApplyImport(verification.Session{}, verification.Listed{Object: before, AsOf: before.Created})
+			kept.put(known)
+			i := importer(t, kept, stripe, func(c *Config) { c.Only = []string{"acct_1"} })
+			i.config.Ingest = refusing{i.config.Ingest, refusal}
+			summary, err := i.Run(t.Context())
+			if summary.Unknown != want.Unknown || summary.Unread != want.Unread || (err != nil) != (want.Unread > 0) {
+				t.Errorf("error %v: %s", err, summary)
+			}
+		})
+	}
+}
+
+// refusing is an Ingest whose reads fail.
+type refusing struct {
+	Ingest
+	err error
+}
+
+func (r refusing) Reread(_ context.Context, s verification.Session) (verification.Session, error) {
+	return s, r.err
+}
+
 // A reference that is too long is left out, and a line of the log names the session but not the reference.
 func TestAReferenceThatIsTooLongIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -225,6 +275,112 @@ func TestALeaseThatIsLostEndsTheRun(t *testing.T) {
 		}
 		if _, err := importer(t, kept, stripe, nil).Run(t.Context()); err == nil || stripe.requests > 7 {
 			t.Errorf("error %v after %d requests", err, stripe.requests)
+		}
+	})
+}
+
+// The answer to a commit can be lost although the commit is done. The session is new, and it counts in the pace.
+func TestACommitWhoseAnswerIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(year("", 20)...), newFakeStore()
+		lossy := &lostAnswers{fakeStore: kept, lost: map[string]bool{}}
+		i := importer(t, kept, stripe, func(c *Config) { c.Store = lossy })
+		if summary := complete(t, i); summary.New != 20 || summary.Known != 0 || len(lossy.lost) != 20 {
+			t.Errorf("%d answers were lost: %s", len(lossy.lost), summary)
+		}
+		if got := kept.marks[markAdded]; got == 0 {
+			t.Error("the pace counts no change")
+		}
+		check(t, kept, stripe)
+	})
+}
+
+// lostAnswers loses the answer to the first update of each session.
+type lostAnswers struct {
+	*fakeStore
+	mu   sync.Mutex
+	lost map[string]bool
+}
+
+func (l *lostAnswers) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
+	session, err := l.fakeStore.Update(ctx, id, fn)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.lost[id] {
+		l.lost[id], err = true, store.ErrUnavailable
+	}
+	return session, err
+}
+
+// The run prolongs its lease between the tries of a step, which together take longer than the lease.
+func TestALeaseIsKeptBetweenTries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(year("", 10)...), newFakeStore()
+		i := importer(t, kept, stripe, nil)
+		i.config.Stripe = hanging{i.config.Stripe, kept, t}
+		if _, err := i.Run(t.Context()); !errors.Is(err, verification.ErrStripeUnavailable) {
+			t.Errorf("error %v, want %v", err, verification.ErrStripeUnavailable)
+		}
+	})
+}
+
+// hanging answers no request until its time is over. Meanwhile another holder wants the lease.
+type hanging struct {
+	Stripe
+	store *fakeStore
+	t     *testing.T
+}
+
+func (h hanging) Sessions(ctx context.Context, _ string, _ verification.SessionQuery) (verification.SessionPage, error) {
+	<-ctx.Done()
+	if held, _ := h.store.Lease(h.t.Context(), leaseName, "another", time.Minute); held {
+		h.t.Error("another import got the lease meanwhile")
+	}
+	return verification.SessionPage{}, verification.ErrStripeUnavailable
+}
+
+// A summary names where the next run resumes only if a position is stored and the same command can succeed.
+func TestWhereARunResumes(t *testing.T) {
+	for name, test := range map[string]struct {
+		fails  int // the number of the first request that fails
+		with   error
+		hint   string
+		resume bool
+	}{
+		"a wrong key at the first request": {1, verification.ErrStripeUnauthorized, "stopped early (", false},
+		"a key that ended meanwhile":       {40, verification.ErrStripeUnauthorized, "stopped early (", false},
+		"before a position":                {1, verification.ErrStripeUnavailable, "run the same command again", false},
+		"after a position":                 {40, verification.ErrStripeUnavailable, "run the same command again", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stripe, kept := newFakeStripe(year("", 3000)...), newFakeStore()
+				stripe.fail = func(request int, _ string, _ verification.SessionQuery) error {
+					if request >= test.fails {
+						return test.with
+					}
+					return nil
+				}
+				summary, err := importer(t, kept, stripe, nil).Run(t.Context())
+				if text := summary.String(); !errors.Is(err, test.with) || !strings.Contains(text, test.hint) || strings.Contains(text, "resumes:") != test.resume {
+					t.Errorf("error %v: %s", err, text)
+				}
+			})
+		})
+	}
+}
+
+// The log says what Stripe refuses: the list of an account, and not a session.
+func TestTheLogOfAListThatStripeRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(), newFakeStore()
+		stripe.fail = func(int, string, verification.SessionQuery) error { return verification.ErrStripeUnknown }
+		var log bytes.Buffer
+		_, err := importer(t, kept, stripe, func(c *Config) {
+			c.Only, c.Logger = []string{"acct_1"}, slog.New(slog.NewTextHandler(&log, nil))
+		}).Run(t.Context())
+		if text := log.String(); err == nil || !strings.Contains(text, "acct_1") || !strings.Contains(text, errList.Error()) || strings.Contains(text, "no such session") {
+			t.Errorf("error %v, log:\n%s", err, text)
 		}
 	})
 }

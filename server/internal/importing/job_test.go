@@ -50,7 +50,7 @@ func TestAnotherSinceBeginsAgain(t *testing.T) {
 
 // A job whose marks were only partly stored is not resumed as another one.
 func TestAJobWhoseMarksAreIncomplete(t *testing.T) {
-	for stopAt := 1; stopAt <= 3; stopAt++ {
+	for stopAt := 1; stopAt <= 4; stopAt++ {
 		synctest.Test(t, func(t *testing.T) {
 			stripe, kept := newFakeStripe(year("", 1500)...), newFakeStore()
 			late := stripe.sessions[300].Created
@@ -127,5 +127,61 @@ func TestAConfigThatIsNotValid(t *testing.T) {
 	}
 	if _, err := New(valid); err != nil {
 		t.Errorf("a valid one: %v", err)
+	}
+}
+
+// An import of some accounts does not end an unfinished import of everything, and ends one of some accounts.
+func TestAnImportOfSomeAccountsLeavesTheJobOfEverything(t *testing.T) {
+	for name, test := range map[string]struct {
+		first, second, third []string // empty: everything
+		resumed              bool     // the third run resumes what the first one began
+	}{
+		"one account after a part of everything":            {nil, []string{"acct_x"}, nil, true},
+		"one account after a part of others":                {[]string{"", "acct_x"}, []string{"acct_x"}, nil, true},
+		"what is left of everything":                        {nil, []string{"", "acct_x"}, nil, false},
+		"what is left of some":                              {[]string{""}, []string{""}, nil, false},
+		"everything after a part of some, then one account": {[]string{""}, nil, []string{"acct_x"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stripe, kept := newFakeStripe(year("", 3000)...), newFakeStore()
+				stripe.add(listedSession(1, "acct_x", time.Now().Unix()-5000))
+				run := func(only []string, reads int) (Summary, error) {
+					return importer(t, kept, stripe, func(c *Config) {
+						c.Only, c.Reads, c.Accepted = only, reads, verification.NewAccounts([]string{"acct_x"})
+					}).Run(t.Context())
+				}
+				if summary, err := run(test.first, 25); !errors.Is(err, ErrReads) || summary.New == 0 {
+					t.Fatalf("error %v: %s", err, summary)
+				}
+				job := kept.marks[markJob]
+				if summary, err := run(test.second, 0); err != nil || !summary.Resumed {
+					t.Fatalf("error %v: %s", err, summary)
+				}
+				if kept.marks[markJob] != 0 && kept.marks[markJob] != job {
+					t.Errorf("job %d, want %d", kept.marks[markJob], job)
+				}
+				if summary, err := run(test.third, 0); err != nil || summary.Resumed != test.resumed {
+					t.Errorf("error %v, resumed %v, want %v: %s", err, summary.Resumed, test.resumed, summary)
+				}
+				check(t, kept, stripe)
+				if kept.marks[markJob] != 0 {
+					t.Error("the job is unfinished")
+				}
+			})
+		})
+	}
+}
+
+// An organization's key has no sessions of its own. Without a named account there is nothing to import.
+func TestNothingToImport(t *testing.T) {
+	for _, only := range [][]string{nil, {""}} {
+		synctest.Test(t, func(t *testing.T) {
+			stripe, kept := newFakeStripe(year("acct_1", 20)...), newFakeStore()
+			summary, err := importer(t, kept, stripe, func(c *Config) { c.NoPlatform, c.Only = true, only }).Run(t.Context())
+			if !errors.Is(err, ErrNoAccounts) || !errors.Is(summary.Stopped, ErrNoAccounts) || kept.marks[markJob] != 0 {
+				t.Errorf("%q: error %v, marks %v: %s", only, err, kept.marks, summary)
+			}
+		})
 	}
 }

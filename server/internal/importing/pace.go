@@ -1,6 +1,7 @@
 package importing
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -31,15 +32,29 @@ func newPace(config Config) *pace {
 	return &pace{limit: int(max(1, config.FeedMaxLen/2)), added: make([]int, config.Store.Partitions())}
 }
 
-// add notes one change.
-func (p *pace) add(now time.Time, partition int) {
+// resume notes that runs until a second have added at most count changes to each partition.
+func (p *pace) resume(now time.Time, second, count int64) {
+	for partition := range p.added {
+		p.add(time.Unix(min(second, now.Unix()), 0), partition, int(count))
+	}
+}
+
+// most returns the number of changes in the partition that got the most of them.
+func (p *pace) most() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int64(slices.Max(p.added))
+}
+
+// add notes changes of a partition.
+func (p *pace) add(now time.Time, partition, count int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if second := now.Unix(); len(p.steps) == 0 || p.steps[len(p.steps)-1].second != second {
 		p.steps = append(p.steps, added{second, make([]int, len(p.added))})
 	}
-	p.steps[len(p.steps)-1].by[partition]++
-	p.added[partition]++
+	p.steps[len(p.steps)-1].by[partition] += count
+	p.added[partition] += count
 }
 
 // full reports whether another step could add more than the limit to a partition.

@@ -39,7 +39,7 @@ func (p Progress) String() string {
 		if !p.At.IsZero() {
 			at += ", created up to " + p.At.UTC().Format(time.DateOnly)
 		}
-		parts = append(parts, at, fmt.Sprintf("%d reads", p.Reads))
+		parts = append(parts, at, plural(p.Reads, "read"))
 	}
 	if p.Waiting != "" {
 		parts = append(parts, "waiting: "+p.Waiting)

@@ -13,8 +13,8 @@ func TestProgressIsOneLine(t *testing.T) {
 		"import: 12300 done, 480 a second; about 87700 left (3m3s); platform, account 1 of 2, created up to 2026-02-03; 130 reads": {
 			Account: Platform, Accounts: 1, Of: 2, Done: 12300, Reads: 130, Rate: 480, At: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC), Left: 87700,
 		},
-		"import: 7 done, 0 a second; acct_1, account 2 of 2; 1 reads; waiting: x": {Account: "acct_1", Accounts: 2, Of: 2, Done: 7, Reads: 1, Left: -1, Waiting: "x"},
-		"import: waiting: another import is running":                              {Waiting: "another import is running"},
+		"import: 7 done, 0 a second; acct_1, account 2 of 2; 1 read; waiting: x": {Account: "acct_1", Accounts: 2, Of: 2, Done: 7, Reads: 1, Left: -1, Waiting: "x"},
+		"import: waiting: another import is running":                             {Waiting: "another import is running"},
 	} {
 		if got := report.String(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)

@@ -1,6 +1,7 @@
 package importing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ const (
 	// all, in which Stripe's limit of the rate or a failover of Redis is over.
 	tries      = 7
 	firstPause = 500 * time.Millisecond
-	// stepTimeout bounds one try. It is shorter than the lease, which is prolonged between two steps.
+	// stepTimeout bounds one try. It is shorter than the lease, which is prolonged between two tries.
 	stepTimeout = 30 * time.Second
 )
 
@@ -38,8 +39,14 @@ var (
 	ErrElsewhere = errors.New("another import is running")
 	// ErrInterrupted: the context ended.
 	ErrInterrupted = errors.New("interrupted")
+	// ErrNoAccounts: no account is named, and the key has none of its own.
+	ErrNoAccounts = errors.New("no account to import: the key of an organization has no sessions of its own. Name the accounts in STRIPE_ACCOUNTS or with --account")
+	// errList: Stripe does not list the sessions of an account. verification.ErrStripeUnknown speaks of one session.
+	errList = errors.New("Stripe lists no sessions for it: the account does not exist, or the API key has no access to it")
 	// errRefused: Stripe answered, and refuses to list the sessions of an account.
 	errRefused = errors.New("Stripe refuses the account")
+	// errLost: the store no longer has the marks that this run wrote.
+	errLost = errors.New("Redis lost what the import had stored")
 )
 
 // run is one Run. mu guards summary, because several sessions are applied at the same time.
@@ -47,8 +54,8 @@ type run struct {
 	*Importer
 	job   job
 	pace  *pace
-	holds int64 // the most sessions of a window
-	keep  maintain.Keep
+	holds int64         // the most sessions of a window
+	keep  maintain.Keep // it is safe for concurrent use
 	began time.Time
 
 	mu      sync.Mutex
@@ -90,15 +97,40 @@ func (i *Importer) Run(ctx context.Context) (Summary, error) {
 	return r.summary, err
 }
 
-// all imports one account after the other.
+// all imports every account. If the store loses data meanwhile, it begins again at the positions that the store still has:
+// the records that were written after them can be lost too.
 func (r *run) all(ctx context.Context, keep maintain.Keep) error {
-	r.keep = keep
-	var err error
+	var one sync.Mutex
+	r.keep = func(ctx context.Context) error {
+		one.Lock()
+		defer one.Unlock()
+		return keep(ctx)
+	}
+	marks, err := r.marks(ctx, markAddedAt, markAdded)
+	if err != nil {
+		return err
+	}
+	r.pace.resume(r.config.Clock(), marks[0], marks[1])
+	for try := 1; ; try++ {
+		err := r.each(ctx, try == 1)
+		if !errors.Is(err, errLost) || try == tries {
+			return err
+		}
+		r.config.Logger.Warn("import: Redis lost what the import had stored; the import begins again at the positions that Redis still has")
+	}
+}
+
+// each imports one account after the other.
+func (r *run) each(ctx context.Context, first bool) (err error) {
 	if r.job, err = r.begin(ctx); err != nil {
 		return err
 	}
-	r.summary.Resumed = r.job.resumed
-	for _, of := range r.job.accounts {
+	if first {
+		r.summary.Resumed = r.job.resumed
+	}
+	r.summary.Accounts, r.summary.Refused, r.summary.Resume = 0, nil, ""
+	for i := range r.job.accounts {
+		of := &r.job.accounts[i]
 		if of.done {
 			r.summary.Accounts++
 			continue
@@ -111,16 +143,17 @@ func (r *run) all(ctx context.Context, keep maintain.Keep) error {
 			r.summary.Refused = append(r.summary.Refused, of.Name())
 			continue
 		case err != nil:
-			r.summary.Resume = fmt.Sprintf("%s, sessions created from %s on", of.Name(), time.Unix(w.from, 0).UTC().Format(time.RFC3339))
+			if of.stored && !errors.Is(err, verification.ErrStripeUnauthorized) {
+				r.summary.Resume = fmt.Sprintf("%s, sessions created from %s on", of.Name(), time.Unix(w.from, 0).UTC().Format(time.RFC3339))
+			}
 			return fmt.Errorf("importing %s: %w", of.Name(), err)
 		}
-		if err := r.finished(ctx, of.name); err != nil {
+		if err := r.finished(ctx, of); err != nil {
 			return err
 		}
 		r.summary.Accounts++
 	}
-	// An account that has left for ever must not keep the job unfinished.
-	return r.note(ctx, markJob, 0)
+	return r.close(ctx)
 }
 
 // withRetries does one step. It tries again after a pause if Stripe or the store is unavailable, or if other writers were
@@ -138,11 +171,27 @@ func (r *run) withRetries(ctx context.Context, do func(context.Context) error) e
 		if !passing || try == tries {
 			return err
 		}
+		// A try and the pause after it take less than the lease. All tries take longer.
+		if err := r.kept(ctx); err != nil {
+			return err
+		}
 		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+		if err := r.kept(ctx); err != nil {
 			return err
 		}
 		pause *= 2
 	}
+}
+
+// kept prolongs the lease between two tries. It returns an error only if another import has the lease, or if ctx has ended: if the
+// store is away, the next try can still succeed.
+func (r *run) kept(ctx context.Context) error {
+	if err := r.keep(ctx); errors.Is(err, maintain.ErrLost) || ctx.Err() != nil {
+		return cmp.Or(err, ctx.Err())
+	}
+	return nil
 }
 
 // read takes one read from Config.Reads. It returns ErrReads if none is left.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"example.com/verification-status/server/internal/verification"
 )
 
 // Summary is what a Run did.
@@ -29,8 +31,9 @@ type Summary struct {
 	// Known counts the sessions whose record equals the list. Reread counts those that differed and were read again, and
 	// Corrected those of them that the read changed.
 	Known, Reread, Corrected int
-	// Unknown counts the sessions that the list shows and that Stripe refuses to return.
-	Unknown int
+	// Unknown counts the sessions that were deleted at Stripe between the list and the read. Nothing of them is left to import.
+	// Unread counts those that Stripe refuses to return for another reason.
+	Unknown, Unread int
 	// Broken counts the sessions whose record could not be read or written.
 	Broken int
 	// Malformed counts the sessions of the list that cannot be used. MalformedIDs holds the ids of the first ones.
@@ -51,16 +54,22 @@ func (s *Summary) noteMalformed(ids []string) {
 }
 
 // Sessions returns how many sessions of the list were applied or compared.
-func (s Summary) Sessions() int { return s.New + s.Known + s.Reread + s.Unknown + s.Broken }
+func (s Summary) Sessions() int { return s.New + s.Known + s.Reread + s.Unknown + s.Unread + s.Broken }
 
 // incomplete returns an error if an account or a session is left out although the Run tried all. It returns nil otherwise.
 func (s Summary) incomplete() error {
 	var left []error
 	if len(s.Refused) > 0 {
-		left = append(left, fmt.Errorf("Stripe refuses %d accounts: %s. When it gives access again, import each with --account", len(s.Refused), strings.Join(s.Refused, " ")))
+		left = append(left, fmt.Errorf("Stripe refuses %s: %s. When it gives access again, import each with --account", plural(len(s.Refused), "account"), strings.Join(s.Refused, " ")))
 	}
 	if s.Broken > 0 {
-		left = append(left, fmt.Errorf("%d sessions could not be stored: the log names them", s.Broken))
+		left = append(left, fmt.Errorf("%s could not be stored: the log has the ids", plural(s.Broken, "session")))
+	}
+	if s.Unread > 0 {
+		left = append(left, fmt.Errorf("Stripe refuses to return %s of its list: the log has the ids", plural(s.Unread, "session")))
+	}
+	if s.Malformed > 0 {
+		left = append(left, fmt.Errorf("%s of Stripe's list cannot be used: the log has the ids", plural(s.Malformed, "session")))
 	}
 	return errors.Join(left...)
 }
@@ -70,6 +79,8 @@ func (s Summary) String() string {
 	var b strings.Builder
 	state := "complete"
 	switch {
+	case errors.Is(s.Stopped, verification.ErrStripeUnauthorized), errors.Is(s.Stopped, ErrNoAccounts):
+		state = "stopped early"
 	case s.Stopped != nil:
 		state = "stopped early. To resume, run the same command again"
 	case s.incomplete() != nil:
@@ -84,6 +95,9 @@ func (s Summary) String() string {
 	if s.Unknown > 0 {
 		fmt.Fprintf(&b, "; %d that Stripe no longer returns", s.Unknown)
 	}
+	if s.Unread > 0 {
+		fmt.Fprintf(&b, "; %d that Stripe refuses to return", s.Unread)
+	}
 	if s.Broken > 0 {
 		fmt.Fprintf(&b, "; %d that could not be stored", s.Broken)
 	}
@@ -95,4 +109,12 @@ func (s Summary) String() string {
 		fmt.Fprintf(&b, "\n  waited:   %v for readers of the feed", s.Waited.Round(time.Second))
 	}
 	return b.String()
+}
+
+// plural returns a number with its noun, such as "1 read" or "2 reads".
+func plural(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }

@@ -25,7 +25,7 @@ var errDropped = errors.New("Stripe no longer has the session after which the li
 // walk imports the sessions of one account, the oldest first. All times are Stripe's.
 type walk struct {
 	*run
-	account account
+	account *account
 	from    int64 // all sessions that were created before this second are imported
 	width   int64 // of the next window, in seconds; 0 if nothing is known
 
@@ -221,6 +221,8 @@ func (w *walk) page(ctx context.Context, query verification.SessionQuery) (verif
 		return page, err // no account can be read with this key
 	case errors.Is(err, verification.ErrStripeUnknown) && query.After != "":
 		return page, errDropped
+	case errors.Is(err, verification.ErrStripeUnknown):
+		return page, fmt.Errorf("%w: %w", errRefused, errList)
 	}
 	return page, fmt.Errorf("%w: %w", errRefused, err)
 }

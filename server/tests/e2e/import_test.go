@@ -222,22 +222,21 @@ func (s *pastStripe) checkEach(t *testing.T, redis string) {
 	all, imported := s.Sessions(), 0
 	deadline := time.Now().Add(rig.Soon)
 	for _, want := range all {
-		for {
-			got, err := kept.Get(t.Context(), want.ID)
-			if err != nil && !errors.Is(err, store.ErrNotFound) {
+		var got verification.Session
+		what := fmt.Sprintf("the record of %s %s equals the session at Stripe", want.Account, want.ID)
+		// A webhook, or the read of an ambiguous order, can be on its way.
+		rig.AwaitWithin(t, time.Until(deadline), what, func() bool {
+			if got, err = kept.Get(t.Context(), want.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
 				t.Fatal(err)
 			}
 			wrong := differs(got, want)
-			if wrong == "" {
-				if len(got.History) > 0 && got.History[0].Source == verification.SourceImport {
-					imported++
-				}
-				break
-			}
-			if time.Now().After(deadline) {
+			if wrong != "" && time.Now().After(deadline) {
 				t.Fatalf("%s %s: %s\nrecord %+v\nStripe %+v", want.Account, want.ID, wrong, got, want)
 			}
-			time.Sleep(20 * time.Millisecond) // a webhook, or the read of an ambiguous order, is on its way
+			return wrong == ""
+		})
+		if len(got.History) > 0 && got.History[0].Source == verification.SourceImport {
+			imported++
 		}
 	}
 	t.Logf("%d records equal Stripe's sessions; %d of them began by the import", len(all), imported)
