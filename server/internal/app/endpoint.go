@@ -97,12 +97,12 @@ func (a *App) noteArrival(r webhook.Result) {
 // warnOfSilence warns if a catch-up finds events while no webhook comes. Another replica might get them; then the alert tells.
 func (a *App) warnOfSilence(s reconcile.Summary) {
 	last := time.Unix(a.endpoint.arrived.Load(), 0)
-	if a.webhook == nil || s.Missed.Sum() == 0 || a.clock().Sub(last) < noWebhooksFor {
+	if a.webhook == nil || s.Drift() == 0 || a.clock().Sub(last) < noWebhooksFor {
 		return
 	}
-	attrs := []any{"missed", s.Missed.Sum()}
+	attrs := []any{"missed", s.Drift()}
 	if last.Unix() > 0 {
 		attrs = append(attrs, "last_webhook", last.UTC().Format(time.RFC3339))
 	}
-	a.logger.Warn("catch-up: events were found, and no webhook has come to this replica for an hour or since its start: see whether the endpoint at Stripe is enabled and has the right URL (server webhook-endpoint check). After the first start this is normal", attrs...)
+	a.logger.Warn("catch-up: events were found, and no webhook has come to this replica for an hour or since its start: see whether the endpoint at Stripe is enabled and has the right URL (server webhook-endpoint check)", attrs...)
 }
