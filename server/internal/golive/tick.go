@@ -19,7 +19,7 @@ func (r *run) listToTick() {
 	r.tick("ADMIN_ADDR and Redis cannot be reached from the internet; the webhook listener can.")
 }
 
-// number returns a count in words; more means that it goes on.
+// number returns a count as text. more means that the count is a lower bound.
 func number(n int, more bool) string {
 	if more {
 		return "over " + strconv.Itoa(n)
