@@ -233,21 +233,24 @@ func (r *run) checkAccounts(ctx context.Context) {
 
 // checkReads says what the style of the endpoint costs.
 func (r *run) checkReads() {
-	count := "an unknown number of"
+	count := "an unknown number of Identity events"
 	if r.yesterday >= 0 {
-		count = number(r.yesterday, r.more)
+		count = plural(r.yesterday, "Identity event")
+		if r.more {
+			count = "over " + count
+		}
 	}
 	switch {
 	case !r.listed:
-		r.skip("reads", "the style of the endpoint is not known; the account had %s Identity events in the last 24 hours. Each thin event costs a read at Stripe, a snapshot event none", count)
+		r.skip("reads", "the style of the endpoint is not known; the account had %s in the last 24 hours. Each thin event costs a read at Stripe, a snapshot event none", count)
 	case r.found.Enabled == 0:
-		r.skip("reads", "no endpoint that is enabled is known; the account had %s Identity events in the last 24 hours. Each thin event costs a read at Stripe, a snapshot event none", count)
+		r.skip("reads", "no endpoint that is enabled is known; the account had %s in the last 24 hours. Each thin event costs a read at Stripe, a snapshot event none", count)
 	case r.found.Thin == 0:
-		r.ok("reads", "snapshot events cost no read at Stripe; the account had %s Identity events in the last 24 hours", count)
+		r.ok("reads", "snapshot events cost no read at Stripe; the account had %s in the last 24 hours", count)
 	case r.found.Snapshot > 0:
-		r.ok("reads", "both styles come; the account had %s Identity events in the last 24 hours. Those whose thin event comes before the snapshot event can cost a read each, beyond API_READS_PER_DAY=%d of each replica", count, r.config.Settings.APIReadsPerDay)
+		r.ok("reads", "both styles come; the account had %s in the last 24 hours. Those whose thin event comes before the snapshot event can cost a read each, beyond API_READS_PER_DAY=%d of each replica", count, r.config.Settings.APIReadsPerDay)
 	default:
-		r.ok("reads", "thin events cost a read each; the account had %s Identity events in the last 24 hours. That is about the number of reads a day, beyond API_READS_PER_DAY=%d of each replica", count, r.config.Settings.APIReadsPerDay)
+		r.ok("reads", "thin events cost a read each; the account had %s in the last 24 hours. That is about the number of reads a day, beyond API_READS_PER_DAY=%d of each replica", count, r.config.Settings.APIReadsPerDay)
 	}
 }
 

@@ -2,6 +2,7 @@ package golive
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 type fakeStripe struct {
 	endpoints, destinations       []stripeapi.Endpoint
 	errEndpoints, errDestinations error
-	pages                         int // of 100 events each
+	pages, perPage                int // of events; perPage 0: 100
 	errEvents, errFind, errWrite  error
 	errAccounts                   map[string]error
 	skew                          time.Duration
@@ -46,7 +47,7 @@ func (f *fakeStripe) Events(_ context.Context, account string, query verificatio
 	if from := now.Add(-24 * time.Hour).Unix(); query.From != from {
 		return verification.EventPage{}, fmt.Errorf("events from %d, want %d", query.From, from)
 	}
-	return verification.EventPage{Events: make([]verification.Event, 100), More: f.calls < f.pages, Last: "evt_1"}, nil
+	return verification.EventPage{Events: make([]verification.Event, cmp.Or(f.perPage, 100)), More: f.calls < f.pages, Last: "evt_1"}, nil
 }
 
 func (f *fakeStripe) FindByReference(context.Context, string) (verification.Retrieved, error) {
@@ -134,6 +135,7 @@ func TestRun(t *testing.T) {
 		"a clock of no answer": {nil, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}, errSkew: away}, nil, nil, 1, []string{"problem  clock"}, ""},
 		"no endpoint": {nil, &fakeStripe{}, nil, nil, 1,
 			[]string{"problem  endpoint     the API key sees no webhook endpoint", "skipped  reads        no endpoint that is enabled is known"}, "ok       account"},
+		"one event": {nil, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}, pages: 1, perPage: 1}, nil, nil, 0, []string{"ok       reads        snapshot events cost no read at Stripe; the account had 1 Identity event in"}, "problem"},
 		"a disabled thin endpoint": {nil, &fakeStripe{destinations: []stripeapi.Endpoint{change(thin("ed_1"), func(e *stripeapi.Endpoint) { e.Enabled = false })}}, nil, nil, 1,
 			[]string{"problem  endpoint     ed_1 " + hook + " is disabled", "skipped  reads        no endpoint that is enabled is known"}, "cost no read"},
 		"endpoints of two hosts": {nil, &fakeStripe{endpoints: []stripeapi.Endpoint{change(snapshot("we_1"), func(e *stripeapi.Endpoint) { e.Enabled = false }),
