@@ -28,11 +28,26 @@ type endpointWatch struct {
 const noWebhooksFor = time.Hour
 
 // checkEndpoint returns what keeps Stripe's events from this server. It logs a line for each problem. A key without the permission to
-// list endpoints is no problem, and is said once.
+// list endpoints is no problem, and is said once. The accounts with a key of their own are looked at too. They need no endpoint of their
+// own, since the platform's can get their events.
 func (a *App) checkEndpoint(ctx context.Context) (int64, error) {
+	found, err := a.checkEndpointOf(ctx, "", a.current.APIKey)
+	for _, account := range a.current.KeyedAccounts() {
+		if err != nil {
+			return 0, err
+		}
+		var more endpoints.Problems
+		more, err = a.checkEndpointOf(ctx, account, func() verification.Secret { return a.current.AccountKey(account) })
+		found |= more
+	}
+	return int64(found), err
+}
+
+// checkEndpointOf does it for the account of one key. account is empty for the default key.
+func (a *App) checkEndpointOf(ctx context.Context, account string, key func() verification.Secret) (endpoints.Problems, error) {
 	// The calls have a client of their own: a list that the key may not read must not look like a key that Stripe refuses.
 	client, err := stripeapi.New(stripeapi.Config{
-		Key: a.current.APIKey, Base: a.config.StripeAPIBase, Clock: a.clock, Logger: slog.New(slog.DiscardHandler),
+		Key: key, Base: a.config.StripeAPIBase, Clock: a.clock, Logger: slog.New(slog.DiscardHandler),
 		Observe: a.observeStripeCall, Trace: a.traceStripeCall,
 	})
 	if err != nil {
@@ -43,7 +58,7 @@ func (a *App) checkEndpoint(ctx context.Context) (int64, error) {
 	switch {
 	case errors.Is(err, verification.ErrStripeUnauthorized), errors.Is(err, verification.ErrStripeUnknown):
 		a.endpoint.forbidden.Do(func() {
-			a.logger.Info("the server cannot look whether its webhook endpoint is enabled: permit the API key to read webhook endpoints, or run server webhook-endpoint check now and then", "error", err)
+			a.logger.Info("the server cannot look whether its webhook endpoint is enabled: permit the API key to read webhook endpoints, or run server webhook-endpoint check now and then", "account", account, "error", err)
 		})
 		return 0, nil
 	case err != nil:
@@ -52,13 +67,13 @@ func (a *App) checkEndpoint(ctx context.Context) (int64, error) {
 		a.endpoint.partial.Do(func() { a.logger.Info("webhook endpoint: " + note) })
 	}
 	found, lines := endpoints.Judge(all, a.config.WebhookURL, a.config.WebhookPath)
-	if note != "" && found&endpoints.ProblemMissing != 0 {
-		return 0, nil // it can be in the other list
+	if found&endpoints.ProblemMissing != 0 && (note != "" || account != "") {
+		return 0, nil // it can be in the other list, or be the platform's
 	}
 	for _, line := range lines {
-		a.logger.Warn("the webhook endpoint at Stripe has a problem", "problem", line)
+		a.logger.Warn("the webhook endpoint at Stripe has a problem", "account", account, "problem", line)
 	}
-	return int64(found), nil
+	return found, nil
 }
 
 // showEndpoint sets the metric of each problem of the webhook endpoint.
@@ -97,12 +112,12 @@ func (a *App) noteArrival(r webhook.Result) {
 // warnOfSilence warns if a catch-up finds events while no webhook comes. Another replica might get them; then the alert tells.
 func (a *App) warnOfSilence(s reconcile.Summary) {
 	last := time.Unix(a.endpoint.arrived.Load(), 0)
-	if a.webhook == nil || s.Missed.Sum() == 0 || a.clock().Sub(last) < noWebhooksFor {
+	if a.webhook == nil || s.Drift() == 0 || a.clock().Sub(last) < noWebhooksFor {
 		return
 	}
-	attrs := []any{"missed", s.Missed.Sum()}
+	attrs := []any{"missed", s.Drift()}
 	if last.Unix() > 0 {
 		attrs = append(attrs, "last_webhook", last.UTC().Format(time.RFC3339))
 	}
-	a.logger.Warn("catch-up: events were found, and no webhook has come to this replica for an hour or since its start: see whether the endpoint at Stripe is enabled and has the right URL (server webhook-endpoint check). After the first start this is normal", attrs...)
+	a.logger.Warn("catch-up: events were found, and no webhook has come to this replica for an hour or since its start: see whether the endpoint at Stripe is enabled and has the right URL (server webhook-endpoint check)", attrs...)
 }

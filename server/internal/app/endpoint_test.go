@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +87,55 @@ func TestCheckEndpoint(t *testing.T) {
 			// What is no problem is said once.
 			if lines := strings.Count(log.String(), "level=INFO"); lines > 1 || strings.Contains(log.String(), "level=ERROR") {
 				t.Errorf("%d lines of information: %s", lines, log)
+			}
+		})
+	}
+}
+
+// The endpoints of an account with a key of its own are looked at by that key. The account needs none.
+func TestCheckEndpointOfAnAccountWithAKey(t *testing.T) {
+	const none, six = `{"object":"list","data":[]}`, `"*","identity.verification_session.redacted"`
+	list := func(id, status string) string {
+		return `{"object":"list","data":[{"id":"` + id + `","object":"webhook_endpoint","url":"https://a.example/webhook","status":"` + status + `","enabled_events":[` + six + `]}]}`
+	}
+	for name, tc := range map[string]struct {
+		lists map[string]string // by key
+		want  endpoints.Problems
+		log   string
+	}{
+		"none":               {map[string]string{"rk_test_planted": list("we_1", "enabled"), "rk_test_own": none}, 0, ""},
+		"it is fine":         {map[string]string{"rk_test_planted": list("we_1", "enabled"), "rk_test_own": list("we_2", "enabled")}, 0, ""},
+		"it is disabled":     {map[string]string{"rk_test_planted": list("we_1", "enabled"), "rk_test_own": list("we_2", "disabled")}, endpoints.ProblemDisabled, "account=acct_2"},
+		"only the account's": {map[string]string{"rk_test_planted": none, "rk_test_own": list("we_2", "enabled")}, endpoints.ProblemMissing, "has a problem"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, log := endpointRig(t, "", "")
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body := none
+				if !strings.HasPrefix(r.URL.Path, "/v2/") {
+					body = tc.lists[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
+				}
+				_, _ = io.WriteString(w, body)
+			}))
+			t.Cleanup(server.Close)
+			c := a.config
+			c.StripeAPIBase, c.StripeAPIKey, c.StripeAPIKeyFile = server.URL, "", filepath.Join(t.TempDir(), "keys")
+			err := os.WriteFile(c.StripeAPIKeyFile, []byte("rk_test_planted\nacct_2 rk_test_own\n"), 0o600)
+			if err == nil {
+				err = c.Load()
+			}
+			if err == nil {
+				a.current, err = config.NewCurrent(c)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := a.checkEndpoint(t.Context())
+			if endpoints.Problems(got) != tc.want || err != nil {
+				t.Errorf("got %b, %v, want %b", got, err, tc.want)
+			}
+			if text := log.String(); strings.Contains(text, "has a problem") != (tc.want != 0) || !strings.Contains(text, tc.log) {
+				t.Errorf("log: got %q, want %q in it", text, tc.log)
 			}
 		})
 	}

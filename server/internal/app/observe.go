@@ -99,10 +99,10 @@ func (a *App) observeCatchUp(s reconcile.Summary, err error) {
 	a.warnOfSilence(s)
 	a.metrics.ThinWithoutSnapshot(s.Unlisted)
 	if s.Wished { // of the events alone
-		a.metrics.Missed(s.Missed.Sum())
+		a.metrics.Missed(s.Drift())
 		return
 	}
-	a.metrics.CatchUp(result, done, s.Missed.Sum(), s.Changed, s.Reread-s.Changed, s.Unknown)
+	a.metrics.CatchUp(result, done, s.Drift(), s.Changed, s.Reread-s.Changed, s.Unknown)
 	a.metrics.SessionsAbsent(s.Absent)
 	if s.Behind == nil {
 		return // not known: the metric keeps its value

@@ -14,14 +14,14 @@ import (
 
 // triggerCommand sends events as Stripe would.
 type triggerCommand struct {
-	Type       string `arg:"" placeholder:"TYPE" help:"The type of the event: created, processing, requires_input, verified, canceled, redacted, ping, deauthorized, or any type of Stripe in full. A type that begins with v1. or v2. is thin."`
+	Type       string `arg:"" placeholder:"TYPE" help:"The type of the event: created, processing, requires_input, verified, canceled, redacted, ping, deauthorized, or one of these in full, or one of other products, such as invoice.paid. A type that begins with v1. or v2. is thin."`
 	URL        string `name:"url" required:"" placeholder:"URL" help:"The URL to send to: any endpoint, http:// or https://. Required."`
 	Style      string `name:"style" default:"snapshot" placeholder:"STYLE" help:"The style of the event: snapshot, thin, or both, as for two endpoints with one URL."`
 	Secret     string `name:"secret" env:"STRIPE_WEBHOOK_SECRET" secret:"true" placeholder:"SECRET" help:"The signing secret of the endpoint. Of several, separated by commas, each makes a signature. Required."`
 	SecretFile string `name:"secret-file" env:"STRIPE_WEBHOOK_SECRET_FILE" placeholder:"PATH" help:"A file with the signing secret."`
 	Session    string `name:"session" placeholder:"ID" help:"The session (vs_...). By default a new id. For a thin event, the server reads the session from Stripe: name one that exists there."`
 	Event      string `name:"event" placeholder:"ID" help:"The id of the event (evt_...). By default a new one. Use an id again to send the same event twice."`
-	Snapshot   string `name:"snapshot-event" placeholder:"ID" help:"The snapshot event that a thin event names. By default none, and with both the other one."`
+	Snapshot   string `name:"snapshot-event" placeholder:"ID" help:"The snapshot event that a thin event names. By default none. With both, it is the other one."`
 	Account    string `name:"account" placeholder:"ID" help:"The connected account (acct_...) that the event names. By default none."`
 	Context    string `name:"context" placeholder:"PATH" help:"The context of the event, for an account of an organization. By default none."`
 	Reference  string `name:"reference" placeholder:"TEXT" help:"The client_reference_id of the session. By default none."`

@@ -15,7 +15,8 @@ type API struct {
 	StripeAPIKeyFile string `name:"stripe-api-key-file" env:"STRIPE_API_KEY_FILE" placeholder:"PATH" help:"A file with STRIPE_API_KEY."`
 	StripeAPIBase    string `name:"stripe-api-base" env:"STRIPE_API_BASE" default:"https://api.stripe.com" placeholder:"URL" help:"The URL of Stripe's API. http:// is allowed for a loopback address only."`
 	Livemode         string `name:"livemode" env:"LIVEMODE" placeholder:"BOOL" help:"The expected mode: true for live, false for test. By default the mode of the API key."`
-	WebhookPath      string `name:"webhook-path" env:"WEBHOOK_PATH" default:"/webhook" placeholder:"PATH" help:"The WEBHOOK_PATH of the server, for a warning if the path of the URL is another one."`
+	WebhookPath      string `name:"webhook-path" env:"WEBHOOK_PATH" default:"/webhook" placeholder:"PATH" help:"The WEBHOOK_PATH of the server, to see whether the path of the URL is another one."`
+	WebhookURL       string `name:"webhook-url" env:"WEBHOOK_URL" placeholder:"URL" help:"The WEBHOOK_URL of the server. If --url is the same, a proxy changes the path, and check accepts another one than WEBHOOK_PATH."`
 }
 
 // Load does what Config.Load does, for these settings.
@@ -53,7 +54,7 @@ func (a *API) Warnings() []string { return a.config().warnOfFiles() }
 func (a *API) config() *Config {
 	return &Config{
 		StripeAPIKey: a.StripeAPIKey, StripeAPIKeyFile: a.StripeAPIKeyFile, StripeAPIBase: a.StripeAPIBase,
-		Livemode: a.Livemode, WebhookPath: a.WebhookPath,
+		Livemode: a.Livemode, WebhookPath: a.WebhookPath, WebhookURL: a.WebhookURL,
 	}
 }
 

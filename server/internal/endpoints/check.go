@@ -23,8 +23,9 @@ func (f *findings) problem(format string, args ...any) {
 }
 
 // examine checks the endpoints with the URL target. live is the expected mode, or nil for both. path is the path that the server
-// answers. base is the URL of the API, for the commands that fix a problem.
-func examine(all []stripeapi.Endpoint, target string, live *bool, path, base string) findings {
+// answers. own is WEBHOOK_URL: if it is the target, a proxy in front of the server changes the path. base is the URL of the API, for the
+// commands that fix a problem.
+func examine(all []stripeapi.Endpoint, target string, live *bool, own, path, base string) findings {
 	var f findings
 	var ours, others []stripeapi.Endpoint
 	fine := ""
@@ -50,8 +51,12 @@ func examine(all []stripeapi.Endpoint, target string, live *bool, path, base str
 	default:
 		f.noteSameURL(ours)
 	}
-	if mismatch := config.PathMismatch(target, path); mismatch != "" {
-		f.notes = append(f.notes, mismatch)
+	switch mismatch := config.PathMismatch(target, path); {
+	case mismatch == "":
+	case own != "" && withoutQuery(own) == withoutQuery(target):
+		f.notes = append(f.notes, mismatch+". WEBHOOK_URL is this URL, so that one is expected")
+	default:
+		f.problem("%s. If one does, set WEBHOOK_URL to this URL", mismatch)
 	}
 	if len(f.problems) == 0 {
 		f.notes = append([]string{fmt.Sprintf("ok: %s sends all %d types of identity.verification_session events to this URL", fine, len(verification.EventTypes))}, f.notes...)

@@ -72,7 +72,7 @@ func TestExamine(t *testing.T) {
 			[]string{"we_1 is of test mode", "we_1 is disabled", "we_1 does not send", "we_3 is of test mode"}, []string{"we_1", "we_3", "we_1 and we_3"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := examine(tc.all, hook, tc.live, path, base)
+			f := examine(tc.all, hook, tc.live, "", path, base)
 			for kind, lines := range map[string][2][]string{"problems": {f.problems, tc.problems}, "notes": {f.notes, tc.notes}} {
 				got, want := lines[0], lines[1]
 				if len(got) != len(want) {
@@ -98,7 +98,7 @@ func TestExamineFixesTypes(t *testing.T) {
 		"star":   {[]string{"*"}, 6},
 	} {
 		e := stripeapi.Endpoint{ID: "we_1", URL: "https://a.example/", EnabledEvents: tc.has, Enabled: true}
-		line := examine([]stripeapi.Endpoint{e}, "https://a.example", nil, "/webhook", "https://api.stripe.com").problems[0]
+		line := examine([]stripeapi.Endpoint{e}, "https://a.example", nil, "", "/webhook", "https://api.stripe.com").problems[0]
 		if n := strings.Count(line, "enabled_events[]="); n != tc.count || strings.Contains(line, "=*") ||
 			strings.Count(line, "-d 'enabled_events[]="+verification.EventVerified+"'") != 1 {
 			t.Errorf("%s: %s", name, line)
@@ -112,7 +112,7 @@ func TestPrintedCommandsKeepTheirValues(t *testing.T) {
 	const hook, base = "https://a.example/" + odd, "http://127.0.0.1:1/" + odd
 	e := stripeapi.Endpoint{ID: "we_1", URL: hook, EnabledEvents: []string{odd}}
 	thin := stripeapi.Endpoint{ID: "ed_1", URL: hook, EnabledEvents: []string{odd}, Thin: true}
-	for _, line := range slices.Concat(examine([]stripeapi.Endpoint{e, thin}, hook, nil, "/webhook", base).problems, examine(nil, hook, nil, "/webhook", base).problems) {
+	for _, line := range slices.Concat(examine([]stripeapi.Endpoint{e, thin}, hook, nil, hook, "/webhook", base).problems, examine(nil, hook, nil, hook, "/webhook", base).problems) {
 		_, command, _ := strings.Cut(line, ": ")
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -136,17 +136,34 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-// A base can end with the version, as in Stripe's documentation. A path that the server does not answer gives a note.
-func TestExamineBaseAndPath(t *testing.T) {
+// A base can end with the version, as in Stripe's documentation.
+func TestExamineBase(t *testing.T) {
 	for _, base := range []string{"http://127.0.0.1:1", "http://127.0.0.1:1/", "http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1/"} {
 		if got := curl(base, "we_1"); !strings.HasSuffix(got, " http://127.0.0.1:1/v1/webhook_endpoints/we_1") {
 			t.Errorf("%s: %s", base, got)
 		}
 	}
-	for target, noted := range map[string]bool{"https://a.example/webhook": false, "https://a.example/webhook?connect=1": false, "https://a.example/stripe": true, "https://a.example": true} {
-		notes := strings.Join(examine(nil, target, nil, "/webhook", "").notes, " ")
-		if strings.Contains(notes, "is not /webhook") != noted {
-			t.Errorf("%s: %q", target, notes)
+}
+
+// A path that the server does not answer is a problem. It gives a note if WEBHOOK_URL says that a proxy changes it.
+func TestExaminePath(t *testing.T) {
+	for _, tc := range []struct {
+		target, own string
+		noted, bad  bool
+	}{
+		{"https://a.example/webhook", "", false, false},
+		{"https://a.example/webhook?connect=1", "", false, false},
+		{"https://a.example/stripe", "", false, true},
+		{"https://a.example", "", false, true},
+		{"https://a.example/stripe", "https://a.example/other", false, true},
+		{"https://a.example/stripe", "https://a.example/stripe", true, false},
+		{"https://a.example/stripe?connect=1", "https://A.example/stripe", true, false},
+	} {
+		e := stripeapi.Endpoint{ID: "we_1", URL: tc.target, EnabledEvents: verification.EventTypes, Enabled: true}
+		f := examine([]stripeapi.Endpoint{e}, tc.target, nil, tc.own, "/webhook", "")
+		problems, notes := strings.Join(f.problems, " "), strings.Join(f.notes, " ")
+		if strings.Contains(notes, "is not /webhook") != tc.noted || strings.Contains(problems, "is not /webhook") != tc.bad || strings.Contains(notes, "ok: ") == tc.bad {
+			t.Errorf("%s with WEBHOOK_URL %q: problems %q, notes %q", tc.target, tc.own, problems, notes)
 		}
 	}
 }

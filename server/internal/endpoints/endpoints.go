@@ -142,7 +142,7 @@ func Check(ctx context.Context, api *config.API, url string, logger *slog.Logger
 	if err != nil {
 		return err
 	}
-	found := examine(existing, url, api.Live(), api.WebhookPath, api.StripeAPIBase)
+	found := examine(existing, url, api.Live(), api.WebhookURL, api.WebhookPath, api.StripeAPIBase)
 	for _, line := range append(found.problems, found.notes...) {
 		if _, err := fmt.Fprintln(out, line); err != nil {
 			return err

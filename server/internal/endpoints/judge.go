@@ -59,8 +59,9 @@ const maxNamed = 5
 // server's endpoint, or empty if it is not known. path is the path that the server answers.
 //
 // Endpoints whose URLs differ in the query only are all the server's: one of them is for connected accounts. Endpoints with the same
-// URL are judged together, so that a disabled one beside a good one is no problem. Without own, any good endpoint with the path of the
-// server is enough, because other endpoints can belong to other services.
+// URL are judged together, so that a disabled one beside a good one is no problem. Without own, every endpoint with the path of the
+// server is judged, because any of them can be the server's: the lines name WEBHOOK_URL if they have several hosts. Without own, an
+// enabled destination of EventBridge with all types is a way too, which Stripe does not show to its end.
 func Judge(all []stripeapi.Endpoint, own, path string) (Problems, []string) {
 	var v verdict
 	if own != "" {
@@ -109,15 +110,16 @@ func judgeAny(all []stripeapi.Endpoint, path string) (v verdict) {
 	switch {
 	case len(ours) > 0:
 		for _, group := range grouped(ours) {
-			judged := judgeGroup(group)
-			if judged.found == 0 {
-				return verdict{}
+			v.join(judgeGroup(group))
+		}
+		if len(Hosts(all, path)) > 1 {
+			for i := range v.lines {
+				v.lines[i] += ". If this endpoint is not the server's, set WEBHOOK_URL to the URL of the one that is"
 			}
-			v.join(judged)
 		}
 	case len(others) > 0:
 		v.add(ProblemPath, "the server answers only %s, and the endpoints at Stripe have other paths: %s. Correct the URL of the endpoint, or WEBHOOK_PATH. If a proxy in front of the server changes the path, set WEBHOOK_URL", path, named(others))
-	case !hidden(all):
+	case !hidden(all) && !slices.ContainsFunc(all, bridges):
 		v.add(ProblemMissing, "the API key sees no webhook endpoint for Identity events; it sees %s: register one with server webhook-endpoint create, or give STRIPE_API_KEY the key of the endpoint's account and mode", named(all))
 	}
 	return v
@@ -128,6 +130,22 @@ func hidden(all []stripeapi.Endpoint) bool {
 	return slices.ContainsFunc(all, func(e stripeapi.Endpoint) bool {
 		return e.URL == "" && e.Transport == "" && e.Enabled && ofIdentity(e)
 	})
+}
+
+// bridges reports whether the endpoint is an enabled destination of EventBridge that gets all types.
+func bridges(e stripeapi.Endpoint) bool {
+	return e.Transport == "amazon_eventbridge" && e.Enabled && len(missingEvents(e)) == 0
+}
+
+// Hosts returns the hosts of the endpoints for Identity events that have the path, each once. If there are several and WEBHOOK_URL is
+// not set, it is not known which endpoints are the server's.
+func Hosts(all []stripeapi.Endpoint, path string) (hosts []string) {
+	for _, e := range all {
+		if ofIdentity(e) && e.URL != "" && config.PathMismatch(e.URL, path) == "" {
+			hosts = append(hosts, hostOf(e.URL))
+		}
+	}
+	return unique(hosts)
 }
 
 // grouped returns the endpoints by URL, in the order of their first ones.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ const (
 	maxSkew = 2 * time.Minute
 	// pages bounds the pages of the last day's events that are counted.
 	pages = 20
-	// maxAccounts bounds the accounts of STRIPE_ACCOUNTS that are tried.
+	// maxAccounts bounds the accounts that are tried.
 	maxAccounts = 20
 	// probeReference is a reference that no session has.
 	probeReference = "verification-status-go-live"
@@ -89,7 +90,7 @@ func (r *run) checkMode() {
 // checkStripe makes the checks that ask Stripe. If Stripe does not know the key, the others would only repeat that.
 func (r *run) checkStripe(ctx context.Context) {
 	if key := r.config.Settings.StripeAPIKey; strings.HasPrefix(key, "sk_org_") || strings.HasPrefix(key, "rk_org_") {
-		r.skip("key", "the key is of an organization, which has no sessions and endpoints of its own: only the accounts in STRIPE_ACCOUNTS are tried")
+		r.skip("key", "the key is of an organization, which has no sessions and endpoints of its own: only the accounts in STRIPE_ACCOUNTS and STRIPE_API_KEY_FILE are tried")
 		r.tick("The event destination of the organization is enabled, has the right URL and gets all six types of events.")
 		r.checkClock(ctx)
 		r.checkAccounts(ctx)
@@ -182,6 +183,13 @@ func (r *run) checkEndpoint(ctx context.Context) {
 		r.skip("endpoint", "%s", note)
 	}
 	problems, lines := endpoints.Judge(all, s.WebhookURL, s.WebhookPath)
+	if hosts := endpoints.Hosts(all, s.WebhookPath); s.WebhookURL == "" && len(hosts) > 1 {
+		r.skip("endpoint", "endpoints of several hosts have the path %s (%s): set WEBHOOK_URL to the URL of this server's", s.WebhookPath, strings.Join(hosts, ", "))
+		for _, text := range lines {
+			r.skip("endpoint", "%s", text)
+		}
+		return
+	}
 	if note != "" && problems&endpoints.ProblemMissing != 0 {
 		r.tick("The webhook endpoint at Stripe is enabled, has the right URL and gets all six types of events: it can be in the list that could not be read.")
 		return
@@ -190,43 +198,59 @@ func (r *run) checkEndpoint(ctx context.Context) {
 		r.problem("endpoint", "%s", text)
 	}
 	r.found, r.listed = endpoints.Mine(all, s.WebhookURL, s.WebhookPath), true
-	if problems == 0 {
+	switch {
+	case problems == 0 && r.found.Enabled == 0:
+		r.skip("endpoint", "Stripe sends the events through a destination whose end it does not show")
+		r.tick("The events of the destination reach the server's URL, signed by a secret in STRIPE_WEBHOOK_SECRET.")
+	case problems == 0:
 		r.ok("endpoint", "enabled, with all types of events: %s", r.found)
 		r.ok("account", "the API key and the endpoint are of one account and mode")
 	}
 }
 
-// checkAccounts reads the events of each connected account that is named.
+// checkAccounts reads the events of each connected account that is named or has an API key of its own, which is then used.
 func (r *run) checkAccounts(ctx context.Context) {
-	accounts := r.config.Settings.Accounts()
+	keyed := r.config.Settings.KeyedAccounts()
+	accounts := slices.Concat(r.config.Settings.Accounts(), keyed)
+	slices.Sort(accounts)
+	accounts = slices.Compact(accounts)
 	for _, account := range accounts[:min(len(accounts), maxAccounts)] {
 		_, err := r.config.Stripe.Events(ctx, account, verification.EventQuery{From: r.config.Clock().Add(-time.Hour).Unix()})
 		if err == nil {
 			r.ok("account", "%s gives access", account)
 			continue
 		}
+		if slices.Contains(keyed, account) {
+			r.problem("account", "the key of %s in STRIPE_API_KEY_FILE gives no access: correct its line: %v", account, err)
+			continue
+		}
 		r.problem("account", "%s gives no access: let it connect again, or take it out of STRIPE_ACCOUNTS: %v", account, err)
 	}
 	if left := len(accounts) - maxAccounts; left > 0 {
-		r.skip("account", "%d more accounts of STRIPE_ACCOUNTS were not tried", left)
+		r.skip("account", "not all accounts were tried: %s left", plural(left, "account"))
 	}
 }
 
 // checkReads says what the style of the endpoint costs.
 func (r *run) checkReads() {
-	count := "an unknown number of"
+	count := "an unknown number of Identity events"
 	if r.yesterday >= 0 {
-		count = number(r.yesterday, r.more)
+		count = plural(r.yesterday, "Identity event")
+		if r.more {
+			count = "over " + count
+		}
 	}
 	switch {
 	case !r.listed:
-		r.skip("reads", "the style of the endpoint is not known; the account had %s Identity events in the last 24 hours. Each thin event costs a read at Stripe, a snapshot event none", count)
+		r.skip("reads", "the style of the endpoint is not known; the account had %s in the last 24 hours. Each thin event costs a read at Stripe, a snapshot event none", count)
+	case r.found.Enabled == 0:
+		r.skip("reads", "no endpoint that is enabled is known; the account had %s in the last 24 hours. Each thin event costs a read at Stripe, a snapshot event none", count)
 	case r.found.Thin == 0:
-		r.ok("reads", "snapshot events cost no read at Stripe; the account had %s Identity events in the last 24 hours", count)
+		r.ok("reads", "snapshot events cost no read at Stripe; the account had %s in the last 24 hours", count)
 	case r.found.Snapshot > 0:
-		r.ok("reads", "both styles come; the account had %s Identity events in the last 24 hours. Those whose thin event comes before the snapshot event can cost a read each, beyond API_READS_PER_DAY=%d of each replica", count, r.config.Settings.APIReadsPerDay)
+		r.ok("reads", "both styles come; the account had %s in the last 24 hours. Those whose thin event comes before the snapshot event can cost a read each, beyond API_READS_PER_DAY=%d of each replica", count, r.config.Settings.APIReadsPerDay)
 	default:
-		r.ok("reads", "thin events cost a read each; the account had %s Identity events in the last 24 hours. That is about the number of reads a day, beyond API_READS_PER_DAY=%d of each replica", count, r.config.Settings.APIReadsPerDay)
+		r.ok("reads", "thin events cost a read each; the account had %s in the last 24 hours. That is about the number of reads a day, beyond API_READS_PER_DAY=%d of each replica", count, r.config.Settings.APIReadsPerDay)
 	}
 }
 

@@ -2,9 +2,12 @@ package golive
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +21,7 @@ import (
 type fakeStripe struct {
 	endpoints, destinations       []stripeapi.Endpoint
 	errEndpoints, errDestinations error
-	pages                         int // of 100 events each
+	pages, perPage                int // of events; perPage 0: 100
 	errEvents, errFind, errWrite  error
 	errAccounts                   map[string]error
 	skew                          time.Duration
@@ -44,7 +47,7 @@ func (f *fakeStripe) Events(_ context.Context, account string, query verificatio
 	if from := now.Add(-24 * time.Hour).Unix(); query.From != from {
 		return verification.EventPage{}, fmt.Errorf("events from %d, want %d", query.From, from)
 	}
-	return verification.EventPage{Events: make([]verification.Event, 100), More: f.calls < f.pages, Last: "evt_1"}, nil
+	return verification.EventPage{Events: make([]verification.Event, cmp.Or(f.perPage, 100)), More: f.calls < f.pages, Last: "evt_1"}, nil
 }
 
 func (f *fakeStripe) FindByReference(context.Context, string) (verification.Retrieved, error) {
@@ -66,6 +69,13 @@ func snapshot(id string) stripeapi.Endpoint {
 	return stripeapi.Endpoint{ID: id, URL: hook, Enabled: true, EnabledEvents: verification.EventTypes}
 }
 
+const staging = "https://staging.example.com/webhook"
+
+func change(e stripeapi.Endpoint, how func(*stripeapi.Endpoint)) stripeapi.Endpoint {
+	how(&e)
+	return e
+}
+
 func thin(id string) stripeapi.Endpoint {
 	e := stripeapi.Endpoint{ID: id, URL: hook, Enabled: true, Thin: true, V2: true}
 	for _, eventType := range verification.EventTypes {
@@ -75,6 +85,12 @@ func thin(id string) stripeapi.Endpoint {
 }
 
 func TestRun(t *testing.T) {
+	withKeys := func(c *config.Config) {
+		c.StripeAPIKey, c.StripeAPIKeyFile = "", filepath.Join(t.TempDir(), "keys")
+		if err := os.WriteFile(c.StripeAPIKeyFile, []byte("rk_test_planted\nacct_3 rk_test_planted3\nacct_4 rk_test_planted4\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	refused, away := verification.ErrStripeUnauthorized, verification.ErrStripeUnavailable
 	for name, tc := range map[string]struct {
 		set      func(*config.Config)
@@ -118,7 +134,21 @@ func TestRun(t *testing.T) {
 			[]string{"problem  clock        this machine's clock differs from Stripe's by -2m30s"}, ""},
 		"a clock of no answer": {nil, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}, errSkew: away}, nil, nil, 1, []string{"problem  clock"}, ""},
 		"no endpoint": {nil, &fakeStripe{}, nil, nil, 1,
-			[]string{"problem  endpoint     the API key sees no webhook endpoint", "ok       reads        snapshot events cost no read"}, "ok       account"},
+			[]string{"problem  endpoint     the API key sees no webhook endpoint", "skipped  reads        no endpoint that is enabled is known"}, "ok       account"},
+		"one event": {nil, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}, pages: 1, perPage: 1}, nil, nil, 0, []string{"ok       reads        snapshot events cost no read at Stripe; the account had 1 Identity event in"}, "problem"},
+		"a disabled thin endpoint": {nil, &fakeStripe{destinations: []stripeapi.Endpoint{change(thin("ed_1"), func(e *stripeapi.Endpoint) { e.Enabled = false })}}, nil, nil, 1,
+			[]string{"problem  endpoint     ed_1 " + hook + " is disabled", "skipped  reads        no endpoint that is enabled is known"}, "cost no read"},
+		"endpoints of two hosts": {nil, &fakeStripe{endpoints: []stripeapi.Endpoint{change(snapshot("we_1"), func(e *stripeapi.Endpoint) { e.Enabled = false }),
+			change(snapshot("we_2"), func(e *stripeapi.Endpoint) { e.URL = staging })}, destinations: []stripeapi.Endpoint{change(thin("ed_1"), func(e *stripeapi.Endpoint) { e.URL = staging })}}, nil, nil, 0,
+			[]string{"skipped  endpoint     endpoints of several hosts have the path /webhook (verification.example.com, staging.example.com): set WEBHOOK_URL",
+				"skipped  endpoint     we_1 " + hook + " is disabled", "skipped  reads        the style of the endpoint is not known", "ok       secrets"}, "problem"},
+		"endpoints of two hosts, and the URL is said": {func(c *config.Config) { c.WebhookURL = hook },
+			&fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1"), change(snapshot("we_2"), func(e *stripeapi.Endpoint) { e.URL = staging })}}, nil, nil, 0,
+			[]string{"ok       endpoint     enabled, with all types of events: we_1 " + hook}, "staging"},
+		"through EventBridge": {nil, &fakeStripe{destinations: []stripeapi.Endpoint{change(thin("ed_1"), func(e *stripeapi.Endpoint) { e.URL, e.Transport = "", "amazon_eventbridge" })}}, nil, nil, 0,
+			[]string{"skipped  endpoint     Stripe sends the events through a destination", "skipped  reads", "[ ] The events of the destination reach"}, "problem"},
+		"accounts with a key of their own": {withKeys, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}, errAccounts: map[string]error{"acct_4": errors.New("refused")}}, nil, nil, 1,
+			[]string{"ok       account      acct_3 gives access", "problem  account      the key of acct_4 in STRIPE_API_KEY_FILE gives no access"}, "STRIPE_ACCOUNTS"},
 		"v2 is not permitted": {nil, &fakeStripe{endpoints: []stripeapi.Endpoint{snapshot("we_1")}, errDestinations: refused}, nil, nil, 0,
 			[]string{"skipped  endpoint     the event destinations of API v2 cannot be listed", "ok       endpoint     enabled, with all types of events: we_1"}, "problem"},
 		"no endpoint in the half that is permitted": {nil, &fakeStripe{errDestinations: refused}, nil, nil, 0,

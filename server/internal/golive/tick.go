@@ -19,14 +19,6 @@ func (r *run) listToTick() {
 	r.tick("ADMIN_ADDR and Redis cannot be reached from the internet; the webhook listener can.")
 }
 
-// number returns a count in words; more means that it goes on.
-func number(n int, more bool) string {
-	if more {
-		return "over " + strconv.Itoa(n)
-	}
-	return strconv.Itoa(n)
-}
-
 func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun

@@ -58,6 +58,9 @@ func (w *walk) apply(ctx context.Context, b batch) error {
 			w.summary.Recent++
 		default:
 			w.summary.Missed.add(outcome.Effect)
+			if w.first && event.Second < w.began {
+				w.summary.Backlog++
+			}
 			drift = append(drift, event.Object.ID)
 		}
 		w.noteListed(event.Object.ID)

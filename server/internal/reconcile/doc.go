@@ -13,5 +13,5 @@
 //   - A full run begins where Stripe's list begins, whatever the cursors say. A loss of the store makes one necessary for
 //     each account.
 //   - A session is due if its record asks to be read again; see verification.Session.DueAt.
-//   - Drift is the number of events that no webhook had brought.
+//   - Drift is the number of events that no webhook had brought, without those that are older than the installation.
 package reconcile

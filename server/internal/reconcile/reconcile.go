@@ -91,6 +91,7 @@ type Reconciler struct {
 	running chan struct{} // holds a token while a Run is in progress
 	wake    chan struct{} // size 1
 	visits  *lru.Cache[string, visit]
+	began   int64 // when New was called, in Unix seconds
 
 	// Tests make these smaller than the constants of the same names.
 	firstPause time.Duration
@@ -159,6 +160,7 @@ func New(config Config) (*Reconciler, error) {
 		running:  make(chan struct{}, 1),
 		wake:     make(chan struct{}, 1),
 		visits:   visits,
+		began:    config.Clock().Unix(),
 
 		firstPause: firstPause,
 		batchPages: batchPages,

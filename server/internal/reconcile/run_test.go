@@ -401,3 +401,33 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		}
 	}
 }
+
+// TestEventsOfBeforeTheFirstStartAreNoDrift: the first run of an account finds events that are older than the process. Events that came
+// after it count, also in a first run: the account might have had no event before.
+func TestEventsOfBeforeTheFirstStartAreNoDrift(t *testing.T) {
+	for name, tc := range map[string]struct{ before, after int }{"all before": {20, 0}, "all after": {0, 3}, "both": {20, 3}} {
+		t.Run(name, func(t *testing.T) {
+			s, kept := newStripe(t), newFakeStore()
+			s.live(tc.before, "")
+			backlog := len(s.Events())
+			s.tick(1)
+			r := s.replica(kept, nil)
+			s.live(tc.after, "")
+			late := len(s.Events()) - backlog
+			s.tick(100)
+			got := r.run()
+			if got.Missed.Sum() != backlog+late || got.Backlog != backlog || got.Drift() != late {
+				t.Errorf("%d before, %d after: drift %d\n%v", backlog, late, got.Drift(), got)
+			}
+			if shown := strings.Contains(got.String(), fmt.Sprintf("backlog:  %d ", backlog)); shown != (backlog > 0) {
+				t.Errorf("%v", got)
+			}
+			s.live(2, "")
+			s.tick(100)
+			missed := len(s.Events()) - backlog - late
+			if got := r.run(); got.Drift() != missed || got.Backlog != 0 {
+				t.Errorf("%d missed: drift %d\n%v", missed, got.Drift(), got)
+			}
+		})
+	}
+}

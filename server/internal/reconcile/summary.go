@@ -27,6 +27,9 @@ type Summary struct {
 	Pages, Events, Known int
 	// Missed counts the new events whose webhook should have come: the drift.
 	Missed Effects
+	// Backlog counts the events of Missed that the first run of an account found and that are older than this process. No webhook of
+	// theirs was due here.
+	Backlog int
 	// Wished is true if the Run only served the wishes of thin events.
 	Wished bool
 	// Announced counts the new events whose change a thin event had announced, and Unlisted the thin events that a read had
@@ -54,6 +57,9 @@ type Summary struct {
 func (s Summary) Complete() bool {
 	return s.Stopped == nil && len(s.Behind) == 0 && s.Unanswered == 0
 }
+
+// Drift returns the number of events that a webhook should have brought to this installation.
+func (s Summary) Drift() int { return s.Missed.Sum() - s.Backlog }
 
 // Err returns an error that says how many accounts are behind. It returns nil if Behind is empty.
 func (s Summary) Err() error {
@@ -129,6 +135,9 @@ func (s Summary) String() string {
 	}
 	if m := s.Missed; m.Sum() > 0 {
 		fmt.Fprintf(&b, "  missed:   %d applied, %d stale, %d counted as failures only, %d unresolved\n", m.Applied, m.Stale, m.Counted, m.Pending)
+	}
+	if s.Backlog > 0 {
+		fmt.Fprintf(&b, "  backlog:  %d of the missed events are older than the service\n", s.Backlog)
 	}
 	if len(s.MalformedIDs) > 0 {
 		fmt.Fprintf(&b, "  malformed: %s\n", strings.Join(s.MalformedIDs, " "))

@@ -60,7 +60,7 @@ var ownMetrics = []Metric{
 	{"verification_catch_up_behind_since_timestamp_seconds", "gauge", []string{"account"},
 		"Time since which an account is not caught up, in Unix seconds, for the 20 accounts that are behind longest. The label of the platform itself is platform."},
 	{"verification_missed_events_total", "counter", nil,
-		"Events that the catch-up found and no webhook had delivered."},
+		"Events that the catch-up found and no webhook had delivered, without those of before the first start."},
 	{"verification_thin_without_snapshot_total", "counter", nil,
 		"Thin events that were answered by a read at Stripe, and whose snapshot event the catch-up then did not find. Counts of failures can be too low."},
 	{"verification_reread_sessions_total", "counter", []string{"outcome"},

@@ -32,7 +32,8 @@ const (
 // Event says which event to make. Only Type is required.
 type Event struct {
 	// Type is a type of Stripe's events. The last word is enough for the types of Identity sessions, such as verified, and for ping and
-	// deauthorized. A type that begins with v1. or v2. is thin whatever Style says.
+	// deauthorized. Of other products, only the types in OtherTypes are known. A type that begins with v1. or v2. is thin whatever Style
+	// says.
 	Type string
 	// Style is snapshot, thin or both. Empty: snapshot.
 	Style string
@@ -63,7 +64,6 @@ type Delivery struct {
 }
 
 var (
-	typePattern    = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)+$`)
 	sessionPattern = regexp.MustCompile(`^vs_[A-Za-z0-9_]{1,252}$`)
 	eventPattern   = regexp.MustCompile(`^evt_[A-Za-z0-9_]{1,250}$`)
 	accountPattern = regexp.MustCompile(`^acct_[A-Za-z0-9_]{1,250}$`)
@@ -79,10 +79,24 @@ func Types() []string {
 	return append(names, "ping", "deauthorized")
 }
 
+// OtherTypes returns the types of other products that Event.Type accepts, in full.
+func OtherTypes() []string {
+	return []string{
+		typePing, typeLeft, "account.application.authorized", "account.updated", "charge.succeeded", "checkout.session.completed", "customer.created",
+		"invoice.paid", "payment_intent.succeeded", "v2.core.account.updated",
+	}
+}
+
+// known reports whether Stripe has such a type.
+func (e *Event) known() bool {
+	return slices.Contains(verification.EventTypes, e.Type) || slices.Contains(OtherTypes(), e.Type)
+}
+
 // Make returns the event of each style, the snapshot event first. Its error names everything that is wrong with e.
 func Make(e Event, now time.Time) ([]Delivery, error) {
+	given := e.Session != ""
 	e.complete()
-	if err := e.check(); err != nil {
+	if err := e.check(given); err != nil {
 		return nil, err
 	}
 	var made []Delivery
@@ -125,7 +139,8 @@ func (e *Event) complete() {
 	}
 }
 
-func (e *Event) check() error {
+// check returns an error that names everything that is wrong. given says whether the session was named.
+func (e *Event) check(given bool) error {
 	var wrong []error
 	add := func(bad bool, format string, args ...any) {
 		if bad {
@@ -136,7 +151,7 @@ func (e *Event) check() error {
 	if !path {
 		account = e.Context
 	}
-	add(!typePattern.MatchString(e.Type), "the type must be one of Stripe's, such as %sverified, or one of %s", sessionPrefix, strings.Join(Types(), ", "))
+	add(!e.known(), "the type must be one of %s, of the six in full, such as %sverified, or one of %s", strings.Join(Types(), ", "), sessionPrefix, strings.Join(OtherTypes(), ", "))
 	add(!slices.Contains([]string{StyleSnapshot, StyleThin, StyleBoth}, e.Style), "--style must be snapshot, thin or both")
 	add(e.Style != StyleSnapshot && e.Type == typeLeft, "%s exists as snapshot event only", typeLeft)
 	add(!sessionPattern.MatchString(e.Session), "--session must be the id of a session, such as vs_1Abc")
@@ -145,6 +160,12 @@ func (e *Event) check() error {
 	add(e.Account != "" && !accountPattern.MatchString(e.Account), "--account must be the id of a connected account, such as acct_1Abc")
 	add(e.Context != "" && !accountPattern.MatchString(account), "--context must be an account, such as acct_1Abc, or a path that ends with one")
 	add(e.Code != "" && !codePattern.MatchString(e.Code), "--code must be an error code, such as document_expired")
+	if e.known() {
+		add(given && !e.ofSession(), "--session has no effect on %s", e.Type)
+		add(e.SnapshotID != "" && e.Style != StyleThin, "--snapshot-event has an effect on a thin event alone")
+		add(e.Reference != "" && (!e.ofSession() || e.Style == StyleThin), "--reference has an effect on snapshot events of sessions only")
+		add(e.Code != "" && (e.Type != verification.EventRequiresInput || e.Style == StyleThin), "--code has an effect on the snapshot event requires_input only")
+	}
 	return errors.Join(wrong...)
 }
 

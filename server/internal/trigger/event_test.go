@@ -58,7 +58,7 @@ func TestSnapshotsAreUnderstood(t *testing.T) {
 
 // Other events are well-formed, and not about a session.
 func TestOtherEventsAreNotOfIdentity(t *testing.T) {
-	for _, name := range []string{"invoice.paid", "deauthorized", typeLeft} {
+	for _, name := range []string{"invoice.paid", "deauthorized", typeLeft, "account.updated"} {
 		d := makeOne(t, Event{Type: name})
 		if _, err := stripeevent.Decode(d.Body, stripeevent.Options{}); !errors.Is(err, stripeevent.ErrNotIdentity) && !strings.Contains(name, "deauthorized") {
 			t.Errorf("%s: %v", name, err)
@@ -93,7 +93,9 @@ func TestThinEvents(t *testing.T) {
 		"live":            {Event{Type: typePing, Live: true}, typePing, ping, map[string]any{"livemode": true}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tc.event.ID, tc.event.Session = "evt_1", "vs_1"
+			if tc.event.ID = "evt_1"; tc.related["id"] == "vs_1" {
+				tc.event.Session = "vs_1"
+			}
 			d := makeOne(t, tc.event)
 			want := map[string]any{
 				"id": "evt_1", "object": "v2.core.event", "type": tc.kind, "livemode": false, "created": "2026-11-28T07:50:00.435Z",
@@ -154,7 +156,13 @@ func TestMakeRefuses(t *testing.T) {
 			t.Errorf("nothing about %s in:\n%v", want, err)
 		}
 	}
-	for _, e := range []Event{{Type: "deauthorized", Style: StyleThin}, {Type: ""}, {Type: "Verified"}} {
+	for _, e := range []Event{
+		{Type: "deauthorized", Style: StyleThin}, {Type: ""}, {Type: "Verified"},
+		{Type: sessionPrefix + "verify"}, {Type: "v1." + sessionPrefix + "verify"}, {Type: "nosuch.type"}, {Type: "v1.invoice.paid"}, {Type: "v2.core.nosuch"},
+		{Type: "ping", Session: "vs_1"}, {Type: "invoice.paid", Reference: "person-1"}, {Type: "verified", Code: "document_expired"},
+		{Type: "requires_input", Style: StyleThin, Code: "document_expired"}, {Type: "verified", Style: StyleThin, Reference: "person-1"},
+		{Type: "verified", SnapshotID: "evt_2"}, {Type: "verified", Style: StyleBoth, SnapshotID: "evt_2"},
+	} {
 		if _, err := Make(e, at); err == nil {
 			t.Errorf("%+v: no error", e)
 		}

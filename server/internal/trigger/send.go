@@ -52,10 +52,14 @@ func Send(ctx context.Context, target string, secrets []string, events []Deliver
 			return err
 		}
 	}
-	if failed > 0 {
-		return fmt.Errorf("%d of %d events were not answered 2xx: Stripe would send them again, and disable the endpoint after some days", failed, len(events))
+	switch {
+	case failed == 0:
+		return nil
+	case len(events) == 1:
+		return errors.New("the event was not answered 2xx: Stripe would send it again, and disable the endpoint after some days")
+	default:
+		return fmt.Errorf("not answered 2xx: %d of %d events. Stripe would send them again, and disable the endpoint after some days", failed, len(events))
 	}
-	return nil
 }
 
 // post returns the status and the beginning of the body of an answer, and whether it is 2xx.

@@ -97,4 +97,7 @@ func TestSendCountsFailures(t *testing.T) {
 	if err := Send(t.Context(), server.URL, []string{"whsec_planted"}, events, io.Discard); err == nil || !strings.Contains(err.Error(), "1 of 2 events") {
 		t.Errorf("error: %v", err)
 	}
+	if err := Send(t.Context(), server.URL+"/%", []string{"whsec_planted"}, events[:1], io.Discard); err == nil || !strings.HasPrefix(err.Error(), "the event was not") {
+		t.Errorf("error of one event: %v", err)
+	}
 }

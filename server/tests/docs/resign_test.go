@@ -13,7 +13,7 @@ import (
 
 var webhookAddr = regexp.MustCompile(`http://\S+/webhook`)
 
-// TestReadmeSignsAgain: a body that is signed as the document prints is taken, also a body that a queue has encoded anew.
+// TestReadmeSignsAgain: a body that is signed as the document prints is taken, also a body that a queue has encoded again.
 func TestReadmeSignsAgain(t *testing.T) {
 	t.Parallel() // it mostly waits
 	rig.NeedProgram(t, "openssl")

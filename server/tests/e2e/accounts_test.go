@@ -119,7 +119,7 @@ func TestTheKeyOfAnotherAccount(t *testing.T) {
 	}
 }
 
-// TestAKeyThatLacksAPermission: the log names the permission, and callers are not told.
+// TestAKeyThatLacksAPermission: the log names the permission, and answers to callers do not.
 func TestAKeyThatLacksAPermission(t *testing.T) {
 	t.Parallel()
 	stripe := startStripeWithKeys(t)

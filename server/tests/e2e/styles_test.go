@@ -39,7 +39,7 @@ type styledWorld struct {
 	arrived map[string]bool // ids of events that were delivered, in either style
 }
 
-var styleLives = flag.Int("styles.lives", 200, "how many lives TestG16_StylesEndAlike has; 1000 take a minute")
+var styleLives = flag.Int("styles.lives", 200, "how many lives each TestG16_ has; 1000 take a minute: see .ci/styles")
 
 func newStyledWorld(t *testing.T, people int, rng *rand.Rand, listing bool) *styledWorld {
 	t.Helper()
@@ -102,6 +102,13 @@ func (w *styledWorld) balance() string {
 	}))
 	w.t.Cleanup(server.Close)
 	return server.URL
+}
+
+// hasArrived reports whether an event was delivered in either style.
+func (w *styledWorld) hasArrived(e stripesim.Event) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.arrived[e.ID] || w.arrived[e.ThinID]
 }
 
 // answer counts the requests for sessions and events, and hides all events if Stripe lists none.
@@ -211,8 +218,11 @@ func TestG16_StylesEndAlike(t *testing.T) {
 }
 
 // TestG16_WithoutTheListOfEvents: if Stripe lists and shows no event, the state of a session whose newest event arrived is right all the
-// same. Counts of failures can be too low, and are never too high.
+// same. Counts of failures can be too low, of at most three fifths of the sessions, and are never too high.
 func TestG16_WithoutTheListOfEvents(t *testing.T) {
+	// A third of the counts is too low: a tenth of the events is lost, and a thin event whose state has passed shows no failure.
+	// On a busy machine reads come later, and it is more.
+	const tooLowAtMost = 0.6
 	w := newStyledWorld(t, *styleLives, newRand(t), false)
 	w.catchUp()
 	newest := map[string]stripesim.Event{}
@@ -222,7 +232,7 @@ func TestG16_WithoutTheListOfEvents(t *testing.T) {
 	low, lost := 0, 0
 	for _, one := range w.people {
 		truth, _ := w.stripe.Session(one.id)
-		arrived := w.arrived[newest[one.id].ID] || w.arrived[newest[one.id].ThinID]
+		arrived := w.hasArrived(newest[one.id])
 		got := stateOf(t, w.clients[0], one.id)
 		if arrived && (got.status != truth.Status || got.code != truth.LastErrorCode && truth.Redaction == "") {
 			t.Errorf("%s: %+v; at Stripe %+v", one.id, got, truth)
@@ -236,6 +246,9 @@ func TestG16_WithoutTheListOfEvents(t *testing.T) {
 		if !arrived {
 			lost++
 		}
+	}
+	if float64(low) > tooLowAtMost*float64(len(w.people)) {
+		t.Errorf("%d of %d counts of failures are too low: more than %v of them", low, len(w.people), tooLowAtMost)
 	}
 	t.Logf("of %d sessions %d have a count of failures that is too low; the newest event of %d never arrived", len(w.people), low, lost)
 }
