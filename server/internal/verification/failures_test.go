@@ -150,3 +150,12 @@ func TestG2_FailuresAreBounded(t *testing.T) {
 		t.Errorf("%d hashes, %d counted, %d entries", len(s.Failures), s.FailedAttempts, len(s.History))
 	}
 }
+
+// A read that changes only the time of the last failure is written.
+func TestTheTimeOfTheLastFailureIsWritten(t *testing.T) {
+	have := after(failed("a", 3, "vr_1", expired), canceled("b", 4, "vr_1"))
+	next, outcome := ApplyRead(have, read(have, 9, object(StatusRequiresInput, expired, "vr_1")))
+	if next.LastFailure == have.LastFailure || !outcome.Write {
+		t.Errorf("last failure %+v after %+v, outcome %+v; want another one, written", next.LastFailure, have.LastFailure, outcome)
+	}
+}

@@ -142,7 +142,8 @@ func applyRead(current Session, read Read, ambiguousSecond int64) (Session, Outc
 		next.Applied++ // so that a read that began earlier cannot undo the correction
 	}
 	if !shows && sameSeen(next.State, current.State) && next.ShownFailure == current.ShownFailure {
-		return next, Outcome{Write: current.Unresolved || next.Replaces != current.Replaces || next.Account != current.Account || next.Absence != current.Absence}
+		return next, Outcome{Write: current.Unresolved || next.Replaces != current.Replaces || next.Account != current.Account ||
+			next.Absence != current.Absence || next.LastFailure != current.LastFailure}
 	}
 	next.record(current, Entry{
 		Source: SourceStripeAPI, Effect: EffectApplied,
