@@ -56,6 +56,7 @@ func crowd(t testing.TB, s *Store, from, to int) {
 func crowdEvent(n int) verification.Event {
 	e := event(crowdID(n), 0, passed)
 	e.Second += int64(n * 7919 % 1_000_000) // the newest are anywhere
+	e.RecordTime = e.Second*1000 + 250
 	if n%3 == 0 {
 		e.Type, e.Object.Status = verification.EventCreated, verification.StatusRequiresInput
 	}
