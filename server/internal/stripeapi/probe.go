@@ -14,7 +14,7 @@ import (
 // probedSession is the id of no session. Stripe's ids are longer.
 const probedSession = "vs_verificationStatusProbe"
 
-// ErrNotProbed: the API key is of an organization, which has no sessions of its own, so Stripe was not asked.
+// ErrNotProbed means that the API key is of an organization, which has no sessions of its own, so Stripe was not asked.
 var ErrNotProbed = errors.New("the API key is of an organization, so its permission cannot be tried")
 
 // ProbeWrite returns nil if the key has the permission to write sessions, ErrStripeUnauthorized if it does not, and ErrNotProbed if the
