@@ -149,7 +149,7 @@ func TestAbsenceNeedsAnotherSession(t *testing.T) {
 	r.wantAbsent(kept, last, "when the other session is gone too", false)
 }
 
-// TestAbsenceNeedsThreeInARow: a read with success and an event begin the count anew.
+// TestAbsenceNeedsThreeInARow: a read with success and an event begin the count again.
 func TestAbsenceNeedsThreeInARow(t *testing.T) {
 	for name, between := range map[string]func(s *stripe, r *replica, id string){
 		"a read": func(s *stripe, r *replica, id string) {
