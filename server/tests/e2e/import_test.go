@@ -27,11 +27,11 @@ import (
 // TestG1_G2_AnImportThatIsKilledBesideWebhooks: a Stripe with a year of sessions of two accounts, a server that gets webhooks, and
 // an import that is killed three times and resumed. In the end each record is compared with the session at Stripe.
 //
-// IMPORT_SESSIONS is another number of sessions than 2,000. With 20,000 or more, the import keeps its own rate of reads, and the
+// IMPORT_SESSIONS is another number of sessions than 1,000. With 20,000 or more, the import keeps its own rate of reads, and the
 // resumed imports wait until the lease of the killed one ends: see .ci/import.
 func TestG1_G2_AnImportThatIsKilledBesideWebhooks(t *testing.T) {
 	t.Parallel()
-	sessions, long := 2000, false
+	sessions, long := 1000, false
 	if text := os.Getenv("IMPORT_SESSIONS"); text != "" {
 		number, err := strconv.Atoi(text)
 		if err != nil || number < 1000 {

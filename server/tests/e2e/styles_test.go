@@ -39,7 +39,7 @@ type styledWorld struct {
 	arrived map[string]bool // ids of events that were delivered, in either style
 }
 
-var styleLives = flag.Int("styles.lives", 200, "how many lives each TestG16_ has; 1000 take a minute: see .ci/styles")
+var styleLives = flag.Int("styles.lives", 80, "how many lives each TestG16_ has; 1000 take a minute: see .ci/styles")
 
 func newStyledWorld(t *testing.T, people int, rng *rand.Rand, listing bool) *styledWorld {
 	t.Helper()
