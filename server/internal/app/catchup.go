@@ -10,7 +10,6 @@ import (
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/maintain"
 	"example.com/verification-status/server/internal/reconcile"
-	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -54,22 +53,11 @@ func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *sl
 		return "", errors.New("STRIPE_API_KEY is not set: a catch-up reads from Stripe's API")
 	}
 	hooks := Hooks{Clock: time.Now}
-	a := &App{config: c, logger: logger, clock: hooks.Clock, metrics: telemetry.NewMetrics()}
-	if a.current, err = config.NewCurrent(c); err != nil {
+	a, err := openForCommand(ctx, c, hooks, logger)
+	if err != nil {
 		return "", err
 	}
-	if err := a.openStore(); err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, a.close()) }()
-	if err := a.openStripe(hooks); err != nil {
-		return "", err
-	}
-	a.ingest = a.newIngest(a.observedStore())
-	defer a.ingest.Close()
-	if err := a.store.Prepare(ctx); err != nil {
-		return "", fmt.Errorf("Redis cannot be used: %w", err)
-	}
+	defer func() { err = errors.Join(err, a.closeCommand()) }()
 	reconciler, err := a.newReconciler(hooks)
 	if err != nil {
 		return "", err

@@ -12,7 +12,6 @@ import (
 
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/importing"
-	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -54,22 +53,11 @@ func Import(ctx context.Context, c *config.Config, options ImportOptions, hooks 
 	hooks.StripeRate = cmp.Or(hooks.StripeRate, importRate)
 	own := *c
 	own.APIReadsPerDay, own.CallerSharePercent = 0, 0 // the import has a limit of its own, and no callers
-	a := &App{config: &own, logger: logger, clock: hooks.Clock, metrics: telemetry.NewMetrics()}
-	if a.current, err = config.NewCurrent(&own); err != nil {
+	a, err := openForCommand(ctx, &own, hooks, logger)
+	if err != nil {
 		return "", err
 	}
-	if err := a.openStore(); err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, a.close()) }()
-	if err := a.openStripe(hooks); err != nil {
-		return "", err
-	}
-	a.ingest = a.newIngest(a.observedStore())
-	defer a.ingest.Close()
-	if err := a.store.Prepare(ctx); err != nil {
-		return "", fmt.Errorf("Redis cannot be used: %w", err)
-	}
+	defer func() { err = errors.Join(err, a.closeCommand()) }()
 	printer := importing.NewPrinter(options.Progress, options.Terminal, hooks.Clock)
 	since := int64(0)
 	if !options.Since.IsZero() {
