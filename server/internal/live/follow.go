@@ -23,9 +23,9 @@ type follower struct {
 	changed func(id string, revision int32)
 	logger  *slog.Logger
 
-	// positions and recent outlive an outage: a failover loses entries while the store cannot be read.
+	// positions and tails outlive an outage: a failover loses entries while the store cannot be read.
 	positions []store.Position
-	recent    []recentEntries // by partition
+	tails     []tail // by partition
 
 	known atomic.Pointer[time.Time] // see lag
 }
@@ -41,7 +41,7 @@ type followedCache interface {
 func newFollower(config Config, h *hub.Hub, cache followedCache) *follower {
 	f := &follower{
 		store: config.Store, cache: cache, hub: h, lost: config.Lost, changed: config.Changed, logger: config.Logger,
-		recent: make([]recentEntries, config.Store.Partitions()),
+		tails: make([]tail, config.Store.Partitions()),
 	}
 	if f.lost == nil {
 		f.lost = func([]string, bool) {}
@@ -171,7 +171,7 @@ func (f *follower) advance(entries []store.Entry) (following []store.Entry, brea
 			continue
 		}
 		*position = entry.Position
-		f.recent[entry.Partition].add(entry)
+		f.tails[entry.Partition].add(entry)
 		following = append(following, entry)
 	}
 	return following, breaks

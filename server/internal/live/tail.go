@@ -11,26 +11,26 @@ import (
 // sessions a failover has lost. Asynchronous replication is milliseconds behind.
 const keptEntries = 1024
 
-// recentEntries holds the newest entries of one partition, oldest first.
-type recentEntries struct{ entries []store.Entry }
+// tail holds the newest entries of one partition, oldest first.
+type tail struct{ entries []store.Entry }
 
-func (r *recentEntries) add(entry store.Entry) {
-	if len(r.entries) >= 2*keptEntries {
-		r.entries = append(r.entries[:0], r.entries[len(r.entries)-keptEntries:]...)
+func (t *tail) add(entry store.Entry) {
+	if len(t.entries) >= 2*keptEntries {
+		t.entries = append(t.entries[:0], t.entries[len(t.entries)-keptEntries:]...)
 	}
-	r.entries = append(r.entries, entry)
+	t.entries = append(t.entries, entry)
 }
 
 // lost returns the sessions of the entries that are gone, each once. more reports that older entries can be gone
 // too: entries that were not kept, or that the feed cannot judge because it was trimmed. contains asks the feed
 // about a position.
-func (r *recentEntries) lost(contains func(store.Position) error) (sessions []string, more bool, err error) {
+func (t *tail) lost(contains func(store.Position) error) (sessions []string, more bool, err error) {
 	trimmed := 0 // the number of entries that were trimmed, and that can have been lost before
-	first := sort.Search(len(r.entries), func(i int) bool {
+	first := sort.Search(len(t.entries), func(i int) bool {
 		if err != nil {
 			return true
 		}
-		found := contains(r.entries[i].Position)
+		found := contains(t.entries[i].Position)
 		if errors.Is(found, store.ErrTrimmed) {
 			trimmed = max(trimmed, i+1)
 		}
@@ -43,7 +43,7 @@ func (r *recentEntries) lost(contains func(store.Position) error) (sessions []st
 		return nil, false, err
 	}
 	seen := make(map[string]bool)
-	for _, entry := range r.entries[first:] {
+	for _, entry := range t.entries[first:] {
 		if !seen[entry.SessionID] {
 			seen[entry.SessionID] = true
 			sessions = append(sessions, entry.SessionID)
