@@ -37,7 +37,8 @@ func (f *follower) check(ctx context.Context, breaks map[int]error) error {
 		if err != nil {
 			return err
 		}
-		f.positions[partition], f.tails[partition] = head, tail{}
+		f.positions[partition] = head
+		f.tails[partition].reset(head)
 		unconfirmed := f.cache.reset(partition)
 		if errors.Is(cause, store.ErrRewound) && len(unconfirmed) > 0 {
 			f.reportUnconfirmed(partition, unconfirmed)
