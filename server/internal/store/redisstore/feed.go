@@ -138,46 +138,6 @@ func (s *Store) ReadFeed(ctx context.Context, partition int, after store.Positio
 	return entries[:min(limit, len(entries))], err
 }
 
-// Check implements store.Feed. It reads the position's own entry before the head, so that a loss in between shows in the head.
-// An append in between makes a position look trimmed. Check passes such a position to ReadFeed, which reads both at the same
-// moment.
-func (s *Store) Check(ctx context.Context, positions []store.Position) (each []error, err error) {
-	if len(positions) != partitions {
-		return nil, fmt.Errorf("Check needs %d positions, one for each partition; got %d", partitions, len(positions))
-	}
-	var entries [partitions]*redis.XMessageSliceCmd
-	var heads [partitions]*redis.SliceCmd
-	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for partition, position := range positions {
-			entries[partition] = p.XRangeN(ctx, s.keys.feed(partition), streamID(max(1, position.Seq)), "+", 2)
-			heads[partition] = p.HMGet(ctx, s.keys.meta(partition), "epoch", "seq", "nonce")
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, s.failed(ctx, "check the feed", err)
-	}
-	each = make([]error, partitions)
-	for partition, position := range positions {
-		head, known, err := parseHead(heads[partition].Val())
-		if err != nil {
-			return nil, err
-		}
-		found, err := parseEntries(partition, head.Epoch, entries[partition].Val())
-		if err != nil {
-			return nil, err
-		}
-		_, each[partition] = following(position, head, known, found)
-		if errors.Is(each[partition], store.ErrTrimmed) {
-			_, each[partition] = s.ReadFeed(ctx, partition, position, 1)
-		}
-		if err := each[partition]; err != nil && !errors.Is(err, store.ErrTrimmed) && !errors.Is(err, store.ErrRewound) {
-			return nil, err
-		}
-	}
-	return each, nil
-}
-
 func parseHead(values []any) (head store.Position, known bool, err error) {
 	m := meta{nonce: "0"}
 	for i, to := range []*string{&m.epoch, &m.seq, &m.nonce} {
