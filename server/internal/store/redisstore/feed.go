@@ -115,27 +115,11 @@ func (s *Store) ReadFeed(ctx context.Context, partition int, after store.Positio
 	if after.Seq > 0 {
 		count++ // the position's own entry
 	}
-	// A transaction, because entries and head must be read at the same moment.
-	var metaCmd *redis.SliceCmd
-	var feedCmd *redis.XMessageSliceCmd
-	_, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		metaCmd = p.HMGet(ctx, s.keys.meta(partition), "epoch", "seq", "nonce")
-		feedCmd = p.XRangeN(ctx, s.keys.feed(partition), streamID(max(1, after.Seq)), "+", count)
-		return nil
-	})
-	if err != nil {
-		return nil, s.failed(ctx, "read the feed", err)
-	}
-	head, known, err := parseHead(metaCmd.Val())
-	if err != nil {
+	at, err := s.readAt(ctx, partition, after, count)
+	if err = errors.Join(err, at.err); err != nil {
 		return nil, err
 	}
-	entries, err := parseEntries(partition, head.Epoch, feedCmd.Val())
-	if err != nil {
-		return nil, err
-	}
-	entries, err = following(after, head, known, entries)
-	return entries[:min(limit, len(entries))], err
+	return at.entries[:min(limit, len(at.entries))], nil
 }
 
 func parseHead(values []any) (head store.Position, known bool, err error) {
@@ -233,6 +217,9 @@ func parseEntry(message redis.XMessage) (store.Entry, error) {
 		entry.Before, entry.Chained = uint64(before), true
 	}
 	_, entry.Pointer = message.Values["p"]
+	if second, err := strconv.ParseInt(text("t"), 10, 64); err == nil {
+		entry.Committed = second
+	}
 	if trace := text("c"); len(trace) == traceSize {
 		entry.Trace = trace
 	}
