@@ -139,7 +139,7 @@ func (r *Replica) Start() error {
 	r.health = health.NewServer()
 	healthpb.RegisterHealthServer(r.grpc, r.health)
 	verificationv1.RegisterVerificationServiceServer(r.grpc, &service{state: &r.server.state})
-	verificationv1.RegisterFeedServiceServer(r.grpc, verificationv1.UnimplementedFeedServiceServer{})
+	verificationv1.RegisterFeedServiceServer(r.grpc, &feedService{state: &r.server.state})
 	verificationv1.RegisterOperatorServiceServer(r.grpc, verificationv1.UnimplementedOperatorServiceServer{})
 	verificationv1.RegisterComparisonServiceServer(r.grpc, verificationv1.UnimplementedComparisonServiceServer{})
 	r.setReady(true)
