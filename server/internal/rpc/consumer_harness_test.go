@@ -12,6 +12,9 @@ import (
 
 const mailer = "mailer"
 
+// shortLease is a lease that a test can wait for.
+const shortLease = 300 * time.Millisecond
+
 // byConsumer requests a stream of a consumer.
 func byConsumer(name string, change ...func(*verificationv1.AllSessions)) *verificationv1.WatchStatusRequest {
 	all := &verificationv1.AllSessions{Consumer: name}
