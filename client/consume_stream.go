@@ -30,6 +30,7 @@ func (r *consumption) begin(ctx context.Context, cancel context.CancelCauseFunc)
 	if r.held.follow(cancel) {
 		r.watch.token = ""
 	}
+	r.fresh = r.watch.token == ""
 	if r.checkpoint != nil && r.watch.token == "" {
 		token, err := r.checkpoint.Load(ctx)
 		if err != nil {
@@ -41,13 +42,17 @@ func (r *consumption) begin(ctx context.Context, cancel context.CancelCauseFunc)
 	return nil
 }
 
-// accept returns an error if a response shows that the server is too old.
-func (r *consumption) accept(response *verificationv1.WatchStatusResponse, first bool) error {
+// accept returns an error if a response shows that the server is too old, or the first one of a stream is of another consumer
+// of the same name.
+func (r *consumption) accept(ctx context.Context, response *verificationv1.WatchStatusResponse, first bool) error {
 	if first {
 		if response.GetConsumer() != r.all.GetConsumer() {
 			return errOlder
 		}
 		r.served, r.all.MustExist = true, true
+		if err := r.prove(ctx, response.GetResumeToken()); err != nil {
+			return err
+		}
 	}
 	if v := response.GetVerification(); v != nil && v.GetOutcomeRevision() == 0 {
 		return errOlder
@@ -55,11 +60,28 @@ func (r *consumption) accept(response *verificationv1.WatchStatusResponse, first
 	return nil
 }
 
+// prove returns ErrConsumerNotFound if a stream that began without a token of this run is of another consumer than the streams
+// before it: the consumer was deleted and made again while this instance stood by. To acknowledge a token again that was
+// acknowledged changes nothing, and the service takes only tokens of the same consumer.
+func (r *consumption) prove(ctx context.Context, begun string) error {
+	if !r.fresh {
+		return nil // the service has taken the token
+	}
+	if token := r.acks.lastToken(); token != "" {
+		if err := r.acks.send(ctx, token); err != nil && !errors.Is(err, ErrResumeTokenExpired) {
+			return err
+		}
+	}
+	r.acks.setLast(begun)
+	return nil
+}
+
 // isFinal reports whether an error ends Consume, where that differs from a watch. Otherwise decided is false.
 func (r *consumption) isFinal(err error) (final, decided bool) {
 	var failed *Error
 	switch errors.As(err, &failed); {
-	case errors.Is(err, ErrConsumerNotFound), errors.Is(err, ErrConsumerExpired), errors.Is(err, ErrTooManyConsumers):
+	case errors.Is(err, ErrConsumerNotFound), errors.Is(err, ErrConsumerExpired), errors.Is(err, ErrTooManyConsumers),
+		errors.Is(err, ErrResumeTokenInvalid):
 		return true, true
 	case errors.Is(err, ErrConsumerBusy):
 		r.all.MustExist = true // it exists

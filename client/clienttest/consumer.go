@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -21,6 +22,8 @@ const (
 	maxConsumers = 64
 	// lease is how long a consumer stays busy after its stream was lost with its server.
 	lease = 15 * time.Second
+	// renewedLease is what is left at least of the lease of an open stream, which renews it each 5 s.
+	renewedLease = 10 * time.Second
 )
 
 // consumer is one named consumer.
@@ -87,7 +90,7 @@ func (s *state) take(f *follower, resumeToken string) error {
 		c.subject = digest(strings.TrimSpace(consumerSubject), fmt.Sprint(name, " ", s.incarnations))
 		s.consumers[name] = c
 	case c.isActive():
-		return Error(verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY)
+		return s.busy(c)
 	case c.expired && resumeToken == "":
 		return Error(verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED)
 	}
@@ -95,6 +98,19 @@ func (s *state) take(f *follower, resumeToken string) error {
 	f.at = token{Subject: c.subject, Entries: c.acknowledged}
 	f.sent = c.acknowledged
 	return nil
+}
+
+// busy returns the error of a consumer that is active. In virtual time it has the service's RetryInfo: what is left of the
+// lease, which an open stream has renewed.
+func (s *state) busy(c *consumer) error {
+	wait := retryAfter
+	if left := time.Until(c.leased); s.virtual && left > 0 {
+		wait = left
+	} else if s.virtual {
+		wait = renewedLease
+	}
+	return newError(verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY, "another stream of the consumer is open", nil,
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
 }
 
 func (c *consumer) isActive() bool {
