@@ -28,6 +28,7 @@ type held struct {
 	changed  chan struct{}           // closed when order has become shorter, and replaced
 	queues   map[string]*queue       // by session, none of them empty
 	busy     int                     // workers
+	idle     chan struct{}           // closed when none is busy any more
 	running  sync.WaitGroup          // the same
 	epoch    context.Context         // of the handlers; ends when the changes are dropped
 	end      context.CancelCauseFunc // of epoch
@@ -111,7 +112,9 @@ func (h *held) dispatch() {
 			return
 		}
 		first.busy = true
-		h.busy++
+		if h.busy++; h.busy == 1 {
+			h.idle = make(chan struct{})
+		}
 		next := first.changes[0]
 		h.running.Go(func() { h.work(name, first, next) })
 	}
@@ -128,7 +131,9 @@ func (h *held) work(name string, q *queue, c *heldChange) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.busy--
+	if h.busy--; h.busy == 0 {
+		close(h.idle)
+	}
 	q.busy = false
 	if err != nil && c.epoch.Err() == nil {
 		q.failures++
@@ -269,6 +274,23 @@ func (h *held) follow(cancel context.CancelCauseFunc) (again bool) {
 	defer h.mu.Unlock()
 	again, h.dropped, h.stream = h.dropped, false, cancel
 	return again
+}
+
+// awaitIdle waits until no handler runs.
+func (h *held) awaitIdle(ctx context.Context) error {
+	for {
+		h.mu.Lock()
+		busy, idle := h.busy, h.idle
+		h.mu.Unlock()
+		if busy == 0 {
+			return nil
+		}
+		select {
+		case <-idle:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // stop starts no further handler, and waits for those that run.

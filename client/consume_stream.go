@@ -15,7 +15,7 @@ var (
 	// errOlder: a server does not know consumers or outcomes.
 	errOlder = errors.New("client: the server is older than consumers; another one is tried")
 	// errBegunAgain is the cause of a stream's end if Consume must begin again after the changes that were acknowledged.
-	errBegunAgain = errors.New("client: the consumer begins again after what was acknowledged")
+	errBegunAgain = errors.New("client: the consumer begins again after what was acknowledged or saved")
 )
 
 const (
@@ -25,20 +25,27 @@ const (
 	leaseTime = 15 * time.Second
 )
 
-// begin prepares the next stream. It loads the checkpoint if the stream does not continue the one before.
+// begin prepares the next stream. With a checkpoint it begins there, because another instance can have moved it.
 func (r *consumption) begin(ctx context.Context, cancel context.CancelCauseFunc) error {
+	if r.checkpoint != nil {
+		r.held.drop(errBegunAgain)
+	}
 	if r.held.follow(cancel) {
 		r.watch.token = ""
 	}
 	r.fresh = r.watch.token == ""
-	if r.checkpoint != nil && r.watch.token == "" {
-		token, err := r.checkpoint.Load(ctx)
-		if err != nil {
-			return fmt.Errorf("client: load the checkpoint: %w", err)
-		}
-		r.watch.token = token
-		r.all.MustExist = r.all.MustExist || token != ""
+	if r.checkpoint == nil {
+		return nil
 	}
+	if err := r.held.awaitIdle(ctx); err != nil {
+		return err
+	}
+	token, err := r.checkpoint.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("client: load the checkpoint: %w", err)
+	}
+	r.watch.token = token
+	r.all.MustExist = r.all.MustExist || token != ""
 	return nil
 }
 
