@@ -137,8 +137,8 @@ func Resolve(current Session, event Event, read Read) (Session, Outcome) {
 	return applyEvent(next, event, verdict{agrees: agrees, applies: agrees && newer})
 }
 
-// applyRead is ApplyRead. ambiguousSecond is the second of the ambiguous event that the read resolves, or 0. confirms is as in
-// Entry.
+// applyRead is ApplyRead. ambiguousSecond is the second of the ambiguous event that the read resolves, or 0. confirms is Stripe's
+// second of the event whose state the read confirms, or 0.
 func applyRead(current Session, read Read, ambiguousSecond, confirms int64) (Session, Outcome) {
 	if current.Applied != read.Applied {
 		return current, Outcome{Dropped: true}
@@ -154,7 +154,7 @@ func applyRead(current Session, read Read, ambiguousSecond, confirms int64) (Ses
 	}
 	next.record(current, Entry{
 		Source: SourceStripeAPI, Effect: EffectApplied,
-		EventTime: read.AsOf, RecordTime: read.RecordTime, Confirms: confirms,
+		EventTime: read.AsOf, RecordTime: read.RecordTime, OutcomeTime: confirms,
 		Status: object.Status, Error: object.Error,
 	})
 	return next, Outcome{Effect: EffectApplied, Write: true}
