@@ -12,15 +12,15 @@ import (
 
 // current returns the session as it is now, for callers.
 func (c *Config) current(session *verification.Session) *verificationv1.Verification {
-	return c.show(session, session.Revision, &session.State)
+	return c.show(session, session.Revision, &session.State, session.OutcomeKey())
 }
 
 // asOf returns the session as of one revision. Fields that depend on the clock and the policy are as of now.
 func (c *Config) asOf(session verification.Session, change verification.Change) *verificationv1.Verification {
-	return c.show(&session, change.Revision, &change.State)
+	return c.show(&session, change.Revision, &change.State, change.Outcome)
 }
 
-func (c *Config) show(session *verification.Session, revision int32, state *verification.State) *verificationv1.Verification {
+func (c *Config) show(session *verification.Session, revision int32, state *verification.State, outcome verification.OutcomeKey) *verificationv1.Verification {
 	return &verificationv1.Verification{
 		SessionId:              session.ID,
 		Status:                 statusOf(state.Status),
@@ -39,6 +39,9 @@ func (c *Config) show(session *verification.Session, revision int32, state *veri
 		StripeType:             state.Type,
 		LastVerificationReport: state.Report,
 		Settled:                state.Settled(),
+		OutcomeRevision:        outcome.Revision,
+		OutcomeId:              outcome.ID.String(),
+		Replaces:               session.Predecessor,
 	}
 }
 

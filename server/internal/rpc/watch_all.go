@@ -114,18 +114,16 @@ func (w *watcher) sendFeed(st *stream, positions []store.Position, partitions ui
 
 // sendPage sends one page of one partition. full reports that there can be more.
 func (w *watcher) sendPage(st *stream, positions []store.Position, partition int) (full bool, err error) {
-	ctx, cancel := st.lookContext()
-	entries, err := w.sessions.ReadFeed(ctx, partition, positions[partition], feedPage)
-	cancel() // the bound does not include the sends: a caller can read slowly
+	entries, err := w.readPage(st, partition, positions[partition])
 	if err != nil {
-		return false, st.orDraining(err)
+		return false, err
 	}
-	records := make(map[string]verification.Session)
-	for _, entry := range entries {
+	records := make(map[string]*verification.Session)
+	for n, entry := range entries {
 		if err := st.ended(); err != nil {
 			return false, err
 		}
-		change, session, err := w.derive(st, records, entry)
+		change, session, err := w.derive(st, records, entries[n:])
 		if err != nil {
 			return false, err
 		}
@@ -133,31 +131,37 @@ func (w *watcher) sendPage(st *stream, positions []store.Position, partition int
 		if change.Revision == 0 {
 			continue
 		}
-		if err := st.respond(w.config.asOf(session, change), feedToken(positions)); err != nil {
+		if err := st.respond(w.config.asOf(*session, change), feedToken(positions)); err != nil {
 			return false, err
 		}
 	}
 	return len(entries) == feedPage, nil
 }
 
-// derive returns the change of an entry, from the record as it is now. It returns the zero Change if a redaction or a cut
+// readPage returns the entries after a position, from the tail of the feed if the position is there. Most watches of all sessions
+// are near the head, and read the same entries.
+func (w *watcher) readPage(st *stream, partition int, after store.Position) ([]store.Entry, error) {
+	if entries, ok := w.sessions.Tail(partition, after, feedPage); ok {
+		return entries, nil
+	}
+	ctx, cancel := st.lookContext()
+	defer cancel()
+	entries, err := w.sessions.ReadFeed(ctx, partition, after, feedPage)
+	return entries, st.orDraining(err)
+}
+
+// derive returns the change of the first entry, from the record as it is now. It returns the zero Change if a redaction or a cut
 // of the history removed the change: a newer entry follows.
-func (w *watcher) derive(st *stream, records map[string]verification.Session, entry store.Entry) (verification.Change, verification.Session, error) {
+func (w *watcher) derive(st *stream, records map[string]*verification.Session, entries []store.Entry) (verification.Change, *verification.Session, error) {
+	entry := entries[0]
 	if entry.Revision == 0 {
-		return verification.Change{}, verification.Session{}, nil
+		return verification.Change{}, nil, nil
 	}
 	session, known := records[entry.SessionID]
 	if !known {
 		var err error
-		session, err = st.look(func(ctx context.Context) (verification.Session, error) {
-			return w.sessions.Get(ctx, entry.SessionID) // not from the cache, which can be from before a loss
-		})
-		switch {
-		case errors.Is(err, store.ErrCorrupt):
-			// One unreadable record must not stop the watchers of all others, now and at each resume.
-			w.config.Logger.Error("skipping a change for watches of all sessions: its record cannot be read", "session_id", entry.SessionID, "error", err)
-		case err != nil && !errors.Is(err, store.ErrNotFound):
-			return verification.Change{}, session, err
+		if session, err = w.recordAt(st, newestOf(entries)); err != nil {
+			return verification.Change{}, nil, err
 		}
 		records[entry.SessionID] = session
 	}
@@ -166,6 +170,34 @@ func (w *watcher) derive(st *stream, records map[string]verification.Session, en
 		return verification.Change{}, session, nil
 	}
 	return changes[0], session, nil
+}
+
+// newestOf returns the last entry of the first one's session: a record read for it serves the earlier ones too.
+func newestOf(entries []store.Entry) store.Entry {
+	for n := len(entries) - 1; n > 0; n-- {
+		if entries[n].SessionID == entries[0].SessionID {
+			return entries[n]
+		}
+	}
+	return entries[0]
+}
+
+// recordAt returns the record of an entry's session. It returns the zero Session if there is none, or if it cannot be read: one
+// unreadable record must not stop the watchers of all others, now and at each resume.
+func (w *watcher) recordAt(st *stream, entry store.Entry) (*verification.Session, error) {
+	if session := w.sessions.PeekAt(entry); session != nil {
+		return session, nil
+	}
+	session, err := st.look(func(ctx context.Context) (verification.Session, error) {
+		return w.sessions.SessionAt(ctx, entry) // a copy that another read left can be from before a loss
+	})
+	switch {
+	case errors.Is(err, store.ErrCorrupt):
+		w.config.Logger.Error("skipping a change for watches of all sessions: its record cannot be read", "session_id", entry.SessionID, "error", err)
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return nil, err
+	}
+	return &session, nil
 }
 
 func feedToken(positions []store.Position) string {

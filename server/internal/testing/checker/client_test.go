@@ -87,7 +87,7 @@ func (c *client) lookOne(w *world) bool {
 	}
 	changes := record.ChangesAfter(p.revision)
 	if c.token == "" {
-		changes = []verification.Change{{Revision: record.Revision, State: record.State}}
+		changes = []verification.Change{record.Current()}
 	} else if fingerprint, known := record.Fingerprint(p.revision); record.Revision < p.revision || known && fingerprint != p.fingerprint && w.flaw != "fingerprints are ignored" {
 		return c.lost()
 	}
