@@ -189,9 +189,12 @@ func alikeVerification(v *verificationv1.Verification) {
 	if v == nil {
 		return
 	}
-	v.SupersededBy = successorID(v.GetSupersededBy())
+	v.SupersededBy, v.Replaces = successorID(v.GetSupersededBy()), successorID(v.GetReplaces())
 	if id := successorID(v.GetSessionId()); id != v.GetSessionId() {
 		v.SessionId, v.CreateTime, v.UpdateTime = id, nil, nil
+		if v.GetOutcomeId() != "" {
+			v.OutcomeId = "present" // of the id, so it differs as the id does
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/consumers"
 	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/live/hub"
@@ -46,6 +47,7 @@ type backend struct {
 	clock  func() time.Time
 	logger *slog.Logger
 	maxAge time.Duration
+	lease  time.Duration                                                     // of a consumer; 0: the default
 	feed   int64                                                             // FeedMaxLen; 0: the default
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the store's own
 }
@@ -67,6 +69,7 @@ func newBackendAt(addr, prefix string) *backend {
 // replica is one whole server over an in-memory connection.
 type replica struct {
 	verificationv1.VerificationServiceClient
+	feed    verificationv1.FeedServiceClient
 	t       *testing.T
 	store   store.Store
 	hub     *hub.Hub
@@ -86,6 +89,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	config := Config{
 		Live: view, Policy: b.policy, Clock: b.clock, Logger: b.logger,
 		StreamMaxAge: b.maxAge,
+		Consumers:    consumers.New(consumers.Config{Store: opened, Clock: b.clock, Logger: b.logger, Lease: b.lease}),
 	}
 	into := ingest.Config{Store: r.store, Clock: b.clock, Logger: b.logger}
 	if b.stripe != nil {
@@ -101,6 +105,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer()
 	verificationv1.RegisterVerificationServiceServer(server, r.service)
+	verificationv1.RegisterFeedServiceServer(server, r.service)
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
 	ctx, cancel := context.WithCancel(context.Background())
@@ -111,7 +116,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.VerificationServiceClient = verificationv1.NewVerificationServiceClient(connection)
+	r.VerificationServiceClient, r.feed = verificationv1.NewVerificationServiceClient(connection), verificationv1.NewFeedServiceClient(connection)
 	t.Cleanup(func() {
 		_ = connection.Close()
 		server.Stop()
