@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"example.com/verification-status/client"
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+// atOnce is how many outcomes are handled side by side. Mails are sent one after the other. The calls that ask what a person can do take
+// longer, up to seconds.
+const atOnce = 8
+
+// consume handles outcomes until ctx ends. The service leaves out what gets no mail: all other statuses, and changes that brought no
+// outcome, such as the grants that this program causes.
+func (m *mailer) consume(ctx context.Context, s settings) error {
+	options := []client.ConsumeOption{
+		client.Workers(atOnce),
+		client.Statuses(verificationv1.Status_STATUS_VERIFIED, verificationv1.Status_STATUS_REQUIRES_INPUT),
+		client.OnFailure(func(update client.Update, err error, wait time.Duration) {
+			slog.Warn("no mail yet", "session", update.Verification.GetSessionId(), "outcome", update.Verification.GetOutcomeId(),
+				"next try within", wait, "error", err)
+		}),
+		client.OnInterruption(func(err error, wait time.Duration) {
+			slog.Info("no stream of outcomes", "next try within", wait, "error", err)
+		}),
+	}
+	if s.mustExist {
+		options = append(options, client.MustExist())
+	}
+	return m.status.Consume(ctx, s.consumer, m.handle, options...)
+}
+
+// explain adds to an error what an operator does about it. It returns nil for the end that was asked for.
+func explain(err error, s settings) error {
+	const then = "Ask for the sessions that matter with ListVerifications and act on them"
+	switch {
+	case errors.Is(err, context.Canceled):
+		slog.Info("asked to stop", "end", err) // it also says if the last acknowledgement failed
+		return nil
+	case errors.Is(err, client.ErrConsumerNotFound):
+		return fmt.Errorf("%w. Outcomes can be missing since the newest mail. %s. Then start once without -must-exist", err, then)
+	case errors.Is(err, client.ErrConsumerExpired):
+		return fmt.Errorf("%w. Outcomes that are no longer kept have no mail. %s. Then delete the consumer %q and start once without -must-exist", err, then, s.consumer)
+	}
+	return err
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// fakeSMTP is an SMTP server that keeps all mails, and gives the answers that a test sets.
+type fakeSMTP struct {
+	t        testing.TB
+	listener net.Listener
+	served   sync.WaitGroup
+
+	mu      sync.Mutex
+	answers map[string]string // by command in upper case; "." is the end of a mail. An empty answer closes the connection
+	mails   []string
+}
+
+func startSMTP(t testing.TB) *fakeSMTP {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &fakeSMTP{t: t, listener: listener}
+	s.answer(nil)
+	s.served.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			s.served.Go(func() { s.serve(conn) })
+		}
+	})
+	t.Cleanup(func() { _ = listener.Close(); s.served.Wait() })
+	return s
+}
+
+func (s *fakeSMTP) addr() string { return s.listener.Addr().String() }
+
+// answer replaces the answers that are not those of success.
+func (s *fakeSMTP) answer(other map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers = map[string]string{
+		"EHLO": "250-fake\r\n250 ENHANCEDSTATUSCODES", "NOOP": "250 ok", "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on", ".": "250 ok",
+		"RSET": "250 ok", "QUIT": "221 bye",
+	}
+	for command, text := range other {
+		s.answers[command] = text
+	}
+}
+
+func (s *fakeSMTP) received() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.mails...)
+}
+
+func (s *fakeSMTP) serve(conn net.Conn) {
+	defer conn.Close()
+	fmt.Fprint(conn, "220 fake\r\n")
+	lines := bufio.NewScanner(conn)
+	for lines.Scan() {
+		command := strings.ToUpper(strings.SplitN(lines.Text(), " ", 2)[0])
+		if !s.reply(conn, command) {
+			return
+		}
+		if command == "DATA" && strings.HasPrefix(s.text(command), "354") && !s.take(conn, lines) {
+			return
+		}
+	}
+}
+
+func (s *fakeSMTP) text(command string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.answers[command]
+}
+
+func (s *fakeSMTP) reply(conn net.Conn, command string) bool {
+	text := s.text(command)
+	if text != "" {
+		fmt.Fprint(conn, text+"\r\n")
+	}
+	return text != "" && command != "QUIT"
+}
+
+// take reads a mail, and keeps it if the answer is 250 or none.
+func (s *fakeSMTP) take(conn net.Conn, lines *bufio.Scanner) bool {
+	var mail strings.Builder
+	for lines.Scan() && lines.Text() != "." {
+		mail.WriteString(lines.Text() + "\n")
+	}
+	if text := s.text("."); text == "" || strings.HasPrefix(text, "250") {
+		s.mu.Lock()
+		s.mails = append(s.mails, mail.String())
+		s.mu.Unlock()
+	}
+	return s.reply(conn, ".")
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	html "html/template"
+	"net"
+	"net/mail"
+	"strconv"
+	"strings"
+	text "text/template"
+	"time"
+
+	gomail "github.com/wneessen/go-mail"
+)
+
+//go:embed mail.txt
+var textMail string
+
+//go:embed mail.html
+var htmlMail string
+
+var (
+	textTemplate = text.Must(text.New("mail.txt").Parse(textMail))
+	htmlTemplate = html.Must(html.New("mail.html").Parse(htmlMail))
+)
+
+// outbox sends mails to one SMTP server, each over a connection of its own.
+type outbox struct {
+	server *gomail.Client
+	from   *mail.Address
+	domain string // of the Message-IDs
+}
+
+// sendTimeout bounds one mail, from the connection to the end.
+const sendTimeout = 30 * time.Second
+
+// errRefused means that the recipient's server refuses a mail for good.
+var errRefused = errors.New("refused")
+
+// newOutbox returns an outbox. dial can be nil.
+func newOutbox(s settings, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*outbox, error) {
+	host, portText, err := net.SplitHostPort(s.smtp)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return nil, err
+	}
+	options := []gomail.Option{gomail.WithPort(port), gomail.WithTimeout(sendTimeout / 2)}
+	switch {
+	case isLoopback(s.smtp):
+		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
+	case port == 465:
+		options = append(options, gomail.WithSSL())
+	default:
+		options = append(options, gomail.WithTLSPolicy(gomail.TLSMandatory))
+	}
+	if s.user != "" {
+		options = append(options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(s.user), gomail.WithPassword(s.password))
+	}
+	if dial != nil {
+		options = append(options, gomail.WithDialContextFunc(dial))
+	}
+	server, err := gomail.NewClient(host, options...)
+	if err != nil {
+		return nil, err
+	}
+	return &outbox{server: server, from: s.from, domain: s.from.Address[strings.LastIndexByte(s.from.Address, '@')+1:]}, nil
+}
+
+// reach returns an error if the SMTP server does not answer.
+func (o *outbox) reach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout/6)
+	defer cancel()
+	server, err := o.server.DialToSMTPClientWithContext(ctx)
+	if err != nil {
+		return err
+	}
+	return o.server.CloseWithSMTPClient(server)
+}
+
+// send sends a mail with a Message-ID that begins with id. It returns an error that wraps errRefused if another try cannot help.
+func (o *outbox) send(ctx context.Context, id string, to *mail.Address, l letter) error {
+	m, err := o.compose(id, to, l)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	err = o.server.DialAndSendWithContext(ctx, m)
+	switch {
+	case err == nil, m.IsDelivered(): // the server has it, even if it fails at the end of the dialog
+		return nil
+	case isLasting(err):
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	return err
+}
+
+// compose returns a mail in plain text and in HTML.
+func (o *outbox) compose(id string, to *mail.Address, l letter) (*gomail.Msg, error) {
+	m := gomail.NewMsg()
+	m.FromMailAddress(o.from)
+	m.ToMailAddress(to)
+	m.Subject(l.Title)
+	m.SetDate()
+	m.SetMessageIDWithValue(id + "@" + o.domain)
+	m.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: so that nobody's absence is answered to us
+	m.SetGenHeader("Content-Language", l.Language)
+	var plain, rich bytes.Buffer
+	if err := errors.Join(textTemplate.Execute(&plain, l), htmlTemplate.Execute(&rich, l)); err != nil {
+		return nil, err
+	}
+	m.SetBodyString(gomail.TypeTextPlain, strings.TrimLeft(plain.String(), "\n"))
+	m.AddAlternativeString(gomail.TypeTextHTML, rich.String())
+	return m, nil
+}
+
+// isLasting reports whether an SMTP server has refused the recipient or the content for good: a reply 5yz to RCPT or DATA. A reply that
+// speaks of our own rights or of the server (RFC 3463: x.3, x.5 and x.7) is not: the next mail would be refused too, and all would be lost.
+func isLasting(err error) bool {
+	var failed *gomail.SendError
+	if !errors.As(err, &failed) || failed.ErrorCode()/100 != 5 {
+		return false
+	}
+	switch failed.Reason {
+	case gomail.ErrSMTPRcptTo, gomail.ErrSMTPData, gomail.ErrSMTPDataClose:
+	default:
+		return false
+	}
+	for _, ours := range []string{"5.3.", "5.5.", "5.7."} {
+		if strings.HasPrefix(failed.EnhancedStatusCode(), ours) {
+			return false
+		}
+	}
+	return true
+}

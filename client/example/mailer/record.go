@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+)
+
+// record has the names of the mails that were sent: each is an empty file of one directory, which all instances on a machine share.
+// Instances on several machines share a table of a database instead, with the name as its key. A record has no address, no link and no
+// text.
+type record struct {
+	dir *os.Root // nil: the record is in memory
+
+	mu     sync.Mutex
+	memory map[string]bool
+}
+
+// keptFor is how long a mail stays in the record. It is longer than the service keeps its feed, so an outcome that comes again is known.
+const keptFor = 60 * 24 * time.Hour
+
+// openRecord opens or creates a directory, and removes old names. With an empty path the record ends with the process.
+func openRecord(path string) (*record, error) {
+	if path == "" {
+		return &record{memory: map[string]bool{}}, nil
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("the record of sent mails: %w", err)
+	}
+	dir, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, fmt.Errorf("the record of sent mails: %w", err)
+	}
+	r := &record{dir: dir}
+	if err := r.removeOlder(time.Now().Add(-keptFor)); err != nil {
+		_ = dir.Close()
+		return nil, fmt.Errorf("the record of sent mails: %w", err)
+	}
+	return r, nil
+}
+
+func (r *record) removeOlder(than time.Time) error {
+	return fs.WalkDir(r.dir.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // another instance has removed it
+		}
+		if err != nil || info.ModTime().After(than) {
+			return err
+		}
+		if err := r.dir.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
+}
+
+// has reports whether a mail is in the record.
+func (r *record) has(name string) (bool, error) {
+	if r.dir == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.memory[name], nil
+	}
+	_, err := r.dir.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// add adds a mail. Once it returns nil, the name outlasts a crash of the machine.
+func (r *record) add(name string) error {
+	if r.dir == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.memory[name] = true
+		return nil
+	}
+	file, err := r.dir.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	dir, err := r.dir.Open(".")
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	return errors.Join(file.Sync(), file.Close(), dir.Sync(), dir.Close())
+}
+
+func (r *record) close() error {
+	if r.dir == nil {
+		return nil
+	}
+	return r.dir.Close()
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestRecordIsShared: what one instance has added, another one knows, and a later one too.
+func TestRecordIsShared(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sent")
+	first, second := mustOpen(t, path), mustOpen(t, path)
+	if wantHas(t, second, "one", false); first.add("one") != nil {
+		t.Fatal("add failed")
+	}
+	if err := first.add("one"); err != nil {
+		t.Errorf("added again: %v", err)
+	}
+	wantHas(t, first, "one", true)
+	wantHas(t, second, "one", true)
+	wantHas(t, second, "One", false)
+	wantHas(t, mustOpen(t, path), "one", true)
+}
+
+// TestRecordInMemory: without a path, each record begins empty.
+func TestRecordInMemory(t *testing.T) {
+	first := mustOpen(t, "")
+	if err := first.add("one"); err != nil {
+		t.Fatal(err)
+	}
+	wantHas(t, first, "one", true)
+	wantHas(t, mustOpen(t, ""), "one", false)
+}
+
+// TestRecordDropsTheOld: a name older than keptFor is removed at a start. A younger one stays.
+func TestRecordDropsTheOld(t *testing.T) {
+	path := t.TempDir()
+	r := mustOpen(t, path)
+	for name, age := range map[string]time.Duration{"old": keptFor + time.Hour, "young": keptFor - time.Hour} {
+		if err := r.add(name); err != nil {
+			t.Fatal(err)
+		}
+		at := time.Now().Add(-age)
+		if err := os.Chtimes(filepath.Join(path, name), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := mustOpen(t, path)
+	wantHas(t, again, "old", false)
+	wantHas(t, again, "young", true)
+}
+
+// TestRecordKeepsToItsDirectory: a name that leads out of it is an error, not a mail that counts as sent.
+func TestRecordKeepsToItsDirectory(t *testing.T) {
+	r := mustOpen(t, filepath.Join(t.TempDir(), "sent"))
+	for _, name := range []string{"../out", "/etc/passwd"} {
+		if err := r.add(name); err == nil {
+			t.Errorf("%q was added", name)
+		}
+		if known, err := r.has(name); known || err == nil {
+			t.Errorf("%q: %v, %v", name, known, err)
+		}
+	}
+}
+
+func mustOpen(t *testing.T, path string) *record {
+	t.Helper()
+	r, err := openRecord(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.close() })
+	return r
+}
+
+func wantHas(t *testing.T, r *record, name string, want bool) {
+	t.Helper()
+	if got, err := r.has(name); got != want || err != nil {
+		t.Errorf("has(%q) is %v, %v; want %v", name, got, err, want)
+	}
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/mail"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// settings are flags, each with an environment variable. The password has no flag, because other users of the machine can read
+// flags.
+type settings struct {
+	target    string
+	consumer  string
+	mustExist bool
+	smtp      string
+	user      string
+	password  string
+	from      *mail.Address
+	team      *mail.Address
+	address   string
+	language  string
+	page      string
+	sent      string
+}
+
+// readSettings reads the settings. Their defaults fit "server dev" and Mailpit.
+func readSettings(args []string, env func(string) string) (settings, error) {
+	var s settings
+	var from, team string
+	flags := flag.NewFlagSet("mailer", flag.ContinueOnError)
+	setting := func(to *string, name, variable, standard, help string) {
+		if value := env(variable); value != "" {
+			standard = value
+		}
+		flags.StringVar(to, name, standard, help+" ("+variable+")")
+	}
+	setting(&s.target, "status", "VERIFICATION_STATUS", "127.0.0.1:50051", "verification-status: host:port or dns:///host:port; plain text on loopback, else TLS")
+	setting(&s.consumer, "consumer", "MAILER_CONSUMER", "mailer", "the name of the consumer, the same for all instances")
+	setting(&s.smtp, "smtp", "SMTP_ADDR", "127.0.0.1:1025", "the SMTP server: host:port; plain text on loopback, TLS from the start on port 465, else STARTTLS")
+	setting(&s.user, "smtp-user", "SMTP_USER", "", "the user of the SMTP server; empty: none is needed")
+	setting(&from, "from", "MAILER_FROM", "Larkspur <verify@larkspur.example>", "the sender; its domain is that of the Message-IDs")
+	setting(&team, "team", "MAILER_TEAM", "team@larkspur.example", "who helps people that cannot try again")
+	setting(&s.address, "address", "MAILER_ADDRESS", "{reference}@people.larkspur.example", "the address of a person by client_reference_id; it stands for your table of users")
+	setting(&s.language, "language", "MAILER_LANGUAGE", "en", "the language of the mails: en or de")
+	setting(&s.page, "page", "MAILER_PAGE", "", "your page on which a signed-in person tries again; empty, beside a service on loopback only: mails have Stripe's own link")
+	setting(&s.sent, "sent", "MAILER_SENT", "", "the directory with the record of sent mails, the same for all instances; empty: the record ends with the process")
+	var problems []error
+	mustExist, err := strconv.ParseBool(or(env("MAILER_MUST_EXIST"), "false"))
+	if err != nil {
+		problems = append(problems, errors.New("MAILER_MUST_EXIST: give true or false"))
+	}
+	flags.BoolVar(&s.mustExist, "must-exist", mustExist, "refuse to create the consumer; set it from the second start on (MAILER_MUST_EXIST)")
+	flags.Usage = func() {
+		fmt.Fprintln(flags.Output(), `Sends a mail for each outcome of a verification. Settings:
+
+  SMTP_PASSWORD, SMTP_PASSWORD_FILE
+	the password of -smtp-user`)
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		return s, err
+	}
+	s.password, err = secret("SMTP_PASSWORD", env)
+	problems = append(problems, err, s.checkPage(), s.checkSMTP())
+	s.from, err = mail.ParseAddress(from)
+	problems = append(problems, named("-from", err))
+	s.team, err = mail.ParseAddress(team)
+	problems = append(problems, named("-team", err))
+	if _, ok := languages[s.language]; !ok {
+		problems = append(problems, fmt.Errorf("-language %q: give en or de", s.language))
+	}
+	if !strings.Contains(s.address, reference) {
+		problems = append(problems, fmt.Errorf("-address %q: give an address with %s in it", s.address, reference))
+	}
+	return s, errors.Join(problems...)
+}
+
+// checkPage returns an error for a page without TLS, and without a page, for a service that is not beside this process. Stripe's own
+// links must not be sent in mails: they work once, and a scanner of mails that opens one uses it up. Source: Stripe's API reference, "url"
+// of a VerificationSession.
+func (s settings) checkPage() error {
+	u, err := url.Parse(s.page)
+	switch {
+	case s.page == "" && isLoopback(strings.TrimPrefix(s.target, "dns:///")):
+		return nil
+	case s.page == "":
+		return errors.New("-page: give the address of your page on which people try again: Stripe's own links must not be sent in mails")
+	case err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Host)):
+		return nil
+	}
+	return fmt.Errorf("-page %q: give an address with https://, such as https://verify.example.com/; http:// is for loopback only", s.page)
+}
+
+func (s settings) checkSMTP() error {
+	host, port, err := net.SplitHostPort(s.smtp)
+	if number, bad := strconv.Atoi(port); err != nil || host == "" || bad != nil || number < 1 || number > 65535 {
+		return fmt.Errorf("-smtp %q: give host:port", s.smtp)
+	}
+	return nil
+}
+
+// secret returns the value of a variable, or the content of the file that the variable with _FILE names.
+func secret(variable string, env func(string) string) (string, error) {
+	value, file := env(variable), env(variable+"_FILE")
+	switch {
+	case file == "":
+		return value, nil
+	case value != "":
+		return "", fmt.Errorf("%s and %s_FILE are both set: remove one", variable, variable)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("%s_FILE: %w", variable, err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+func or(value, standard string) string {
+	if value == "" {
+		return standard
+	}
+	return value
+}
+
+func named(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+func isLoopback(hostPort string) bool {
+	host, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		host = hostPort
+	}
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestSettings(t *testing.T) {
+	for args, problem := range map[string]string{
+		"": "",
+		"-page https://a.example/again -status dns:///status:1": "",
+		"-page http://127.0.0.1:8080/":                          "",
+		"-status dns:///status:1":                               "-page: give the address of your page",
+		"-page http://a.example/":                               "give an address with https://",
+		"-page a.example":                                       "give an address with https://",
+		"-smtp localhost":                                       "-smtp",
+		"-smtp :25":                                             "-smtp",
+		"-smtp a:99999":                                         "-smtp",
+		"-from nobody":                                          "-from",
+		"-team nobody":                                          "-team",
+		"-language fr":                                          "-language",
+		"-address nobody@a.example":                             "-address",
+	} {
+		_, err := readSettings(strings.Fields(args), func(string) string { return "" })
+		if problem == "" && err != nil || problem != "" && (err == nil || !strings.Contains(err.Error(), problem)) {
+			t.Errorf("%q: %v; want %q", args, err, problem)
+		}
+	}
+}
+
+// TestVariables: each setting has one, and a flag counts more.
+func TestVariables(t *testing.T) {
+	env := map[string]string{"MAILER_MUST_EXIST": "true", "SMTP_ADDR": "mx.example:587", "MAILER_CONSUMER": "one"}
+	s, err := readSettings([]string{"-consumer", "two"}, func(name string) string { return env[name] })
+	if err != nil || !s.mustExist || s.smtp != "mx.example:587" || s.consumer != "two" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	env["MAILER_MUST_EXIST"] = "perhaps"
+	if _, err := readSettings(nil, func(name string) string { return env[name] }); err == nil || !strings.Contains(err.Error(), "MAILER_MUST_EXIST") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestPassword comes from a variable or a file, never both.
+func TestPassword(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for problem, env := range map[string]map[string]string{
+		"":             {"SMTP_PASSWORD_FILE": file},
+		"both set":     {"SMTP_PASSWORD": "secret", "SMTP_PASSWORD_FILE": file},
+		"no such file": {"SMTP_PASSWORD_FILE": file + "x"},
+	} {
+		s, err := readSettings(nil, func(name string) string { return env[name] })
+		if problem == "" && (err != nil || s.password != "secret") {
+			t.Errorf("password %q, %v", s.password, err)
+		}
+		if problem != "" && (err == nil || !strings.Contains(err.Error(), problem)) {
+			t.Errorf("error %v; want %q", err, problem)
+		}
+	}
+}
+
+// TestAddresses: what is not exactly one address is none.
+func TestAddresses(t *testing.T) {
+	d := template{address: "{reference}@people.example", language: "en"}
+	for ref, want := range map[string]string{
+		"user-42": "user-42@people.example", "": "", "a b": "", "a, b": "", "a@b": "", "x>\r\nBcc: c": "", "a@b.example, c": "", "(c)a": "",
+	} {
+		got, err := d.find(t.Context(), ref)
+		if want == "" && err == nil || want != "" && (err != nil || got.address.Address != want) {
+			t.Errorf("%q: %v, %v; want %q", ref, got.address, err, want)
+		}
+	}
+}
