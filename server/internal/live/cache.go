@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
+	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -28,6 +29,7 @@ type cache struct {
 	shards    [shards]shard
 	followed  []atomic.Int64 // by partition: up to when the feed is known, in ns since began; 0: stale
 	own       []ownCommits   // by partition
+	tails     []tail         // by partition; the follower's
 }
 
 // shard is a part of the cache. Its lock is held for a few instructions, never over I/O.
@@ -39,11 +41,11 @@ type shard struct {
 	hits    atomic.Uint64
 }
 
-// newCache makes a cache of up to size sessions, at least one for each shard.
-func newCache(size, partitions int, partition func(id string) int, wake func(id string)) *cache {
+// newCache makes a cache of up to size sessions, at least one for each shard, beside the tails of the partitions.
+func newCache(size int, tails []tail, partition func(id string) int, wake func(id string)) *cache {
 	c := &cache{
 		partition: partition, wake: wake, began: time.Now().Add(-time.Second), seed: maphash.MakeSeed(),
-		followed: make([]atomic.Int64, partitions), own: make([]ownCommits, partitions),
+		followed: make([]atomic.Int64, len(tails)), own: make([]ownCommits, len(tails)), tails: tails,
 	}
 	for i := range c.shards {
 		entries, err := simplelru.NewLRU[string, entry](max(1, size/shards), nil)
@@ -61,8 +63,27 @@ func (c *cache) peek(id string, minRevision int32) *verification.Session {
 		return nil
 	}
 	h := c.handle(id)
-	session := h.get()
+	session, _ := h.get()
 	if session == nil || session.Revision < minRevision {
+		return nil
+	}
+	h.hits.Add(1)
+	return session
+}
+
+// peekAt returns the session of an entry, read from the store after the entry arrived here. It returns nil if the cache has no
+// such session, if it is stale, and if the tail does not hold the entry.
+func (c *cache) peekAt(e store.Entry) *verification.Session {
+	if !c.fresh(e.Partition) {
+		return nil
+	}
+	arrival, ok := c.tails[e.Partition].arrival(e.Position)
+	if !ok {
+		return nil
+	}
+	h := c.handle(e.SessionID)
+	session, arrivals := h.get()
+	if session == nil || arrivals < arrival {
 		return nil
 	}
 	h.hits.Add(1)

@@ -17,6 +17,8 @@ type entry struct {
 	// read that began after the feed was followed past seen has found it again.
 	seen   int64 // ns since the cache began
 	proven bool
+	// arrivals is how many entries of the partition had arrived here when a read began that found this revision.
+	arrivals uint64
 }
 
 // inFlight stands for the updates of one session that are under way in this process.
@@ -39,7 +41,8 @@ type handle struct {
 // generation is what is known of a session at a moment: a read that begins then is no older.
 type generation struct {
 	changes  uint64
-	followed int64 // up to when the feed is known, in ns since the cache began; 0: stale
+	followed int64  // up to when the feed is known, in ns since the cache began; 0: stale
+	arrivals uint64 // how many entries of the partition have arrived here
 }
 
 func (c *cache) handle(id string) handle {
@@ -51,8 +54,9 @@ func (c *cache) handle(id string) handle {
 // generation returns what is known so far. Take it before a read begins. It loads the time of the feed first, so
 // that the feed vouches for no more than the counter includes.
 func (h handle) generation() generation {
-	followed := h.cache.followed[h.cache.partition(h.id)].Load()
-	return generation{changes: h.changeCount(), followed: followed}
+	partition := h.cache.partition(h.id)
+	followed, arrivals := h.cache.followed[partition].Load(), h.cache.tails[partition].arrivals.Load()
+	return generation{changes: h.changeCount(), followed: followed, arrivals: arrivals}
 }
 
 func (h handle) changeCount() uint64 {
@@ -61,16 +65,16 @@ func (h handle) changeCount() uint64 {
 	return *h.counter
 }
 
-// get returns the cached session. It returns nil if there is none, and if it was not proven within
-// FreshnessBound.
-func (h handle) get() *verification.Session {
+// get returns the cached session, and its arrivals (see entry). It returns nil if there is none, and if it was not
+// proven within FreshnessBound.
+func (h handle) get() (session *verification.Session, arrivals uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	cached, ok := h.entries.Get(h.id)
 	if !ok || !cached.proven && h.cache.age()-cached.seen >= int64(FreshnessBound) {
-		return nil
+		return nil, 0
 	}
-	return cached.session
+	return cached.session, cached.arrivals
 }
 
 // begin registers an update. Call end when it is done.
@@ -131,6 +135,9 @@ func (h handle) evict() {
 //
 // A session that is not stale, and older than a cached copy, shows that the store lost the copy's revision. It
 // replaces the copy, unless the copy is proven: then the feed will show the loss.
+//
+// A read that finds the version of the cached copy shows that the store had it after the arrivals at which the read
+// began, stale or not.
 func (h handle) put(session *verification.Session, since generation, woken int32, u *inFlight) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -140,9 +147,11 @@ func (h handle) put(session *verification.Session, since generation, woken int32
 	if other := h.updates[h.id]; other != nil {
 		other.read = max(other.read, session.Revision)
 	}
-	next := entry{session: session, woken: woken, seen: h.cache.age()}
+	next := entry{session: session, woken: woken, seen: h.cache.age(), arrivals: since.arrivals}
 	switch {
 	case same:
+		cached.arrivals = max(cached.arrivals, since.arrivals)
+		next.arrivals = cached.arrivals
 		next.woken, next.seen = max(woken, cached.woken), cached.seen
 		next.proven = cached.proven || cached.seen <= since.followed
 	case ok && cached.session.Revision < session.Revision:
@@ -153,7 +162,9 @@ func (h handle) put(session *verification.Session, since generation, woken int32
 		return
 	case !stale:
 		h.entries.Add(h.id, next)
-	case ok && !same:
+	case same:
+		h.entries.Add(h.id, cached)
+	case ok:
 		h.entries.Remove(h.id)
 	}
 	if !same {

@@ -23,9 +23,9 @@ type follower struct {
 	changed func(id string, revision int32)
 	logger  *slog.Logger
 
-	// positions and recent outlive an outage: a failover loses entries while the store cannot be read.
+	// positions and tails outlive an outage: a failover loses entries while the store cannot be read.
 	positions []store.Position
-	recent    []recentEntries // by partition
+	tails     []tail // by partition; the cache reads them
 
 	known atomic.Pointer[time.Time] // see lag
 }
@@ -38,10 +38,10 @@ type followedCache interface {
 	reset(partition int) (unconfirmed []string)
 }
 
-func newFollower(config Config, h *hub.Hub, cache followedCache) *follower {
+func newFollower(config Config, h *hub.Hub, cache followedCache, tails []tail) *follower {
 	f := &follower{
 		store: config.Store, cache: cache, hub: h, lost: config.Lost, changed: config.Changed, logger: config.Logger,
-		recent: make([]recentEntries, config.Store.Partitions()),
+		tails: tails,
 	}
 	if f.lost == nil {
 		f.lost = func([]string, bool) {}
@@ -107,7 +107,11 @@ func (f *follower) follow(ctx context.Context) error {
 		woke := f.deliver(entries)
 		f.wakeReferences(ctx, entries)
 		if !woke && len(entries) > 0 {
-			if err := sleep(ctx, ownPause); err != nil {
+			pause := ownPause
+			if f.hub.Listening(hub.KindPartition) > 0 {
+				pause = watchedPause
+			}
+			if err := sleep(ctx, pause); err != nil {
 				return err
 			}
 		}
@@ -135,7 +139,8 @@ func (f *follower) begin(ctx context.Context) error {
 		positions[partition] = head
 	}
 	f.positions = positions
-	for partition := range positions {
+	for partition, head := range positions {
+		f.tails[partition].reset(head)
 		f.cache.reset(partition) // the feed does not vouch for reads from before the head
 	}
 	return nil
@@ -171,7 +176,7 @@ func (f *follower) advance(entries []store.Entry) (following []store.Entry, brea
 			continue
 		}
 		*position = entry.Position
-		f.recent[entry.Partition].add(entry)
+		f.tails[entry.Partition].add(entry)
 		following = append(following, entry)
 	}
 	return following, breaks

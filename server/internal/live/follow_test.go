@@ -62,7 +62,7 @@ func runWith(t *testing.T, s store.Store, h *hub.Hub, m followedCache) (stop fun
 
 // newFollowing makes a follower of a test's feed, with a test's cache.
 func newFollowing(s store.Store, h *hub.Hub, c followedCache, lost func([]string, bool), logger *slog.Logger) *follower {
-	return newFollower(Config{Store: s, Lost: lost, Logger: logger}, h, c)
+	return newFollower(Config{Store: s, Lost: lost, Logger: logger}, h, c, make([]tail, s.Partitions()))
 }
 
 func runFollower(t *testing.T, f *follower) (stop func() time.Duration) {

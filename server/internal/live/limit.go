@@ -81,6 +81,19 @@ func (l *Limited) Session(ctx context.Context, id string, minRevision int32) (ve
 	return l.Sessions.Session(ctx, id, minRevision)
 }
 
+// SessionAt implements Sessions, as Session does.
+func (l *Limited) SessionAt(ctx context.Context, entry store.Entry) (verification.Session, error) {
+	if session := l.PeekAt(entry); session != nil {
+		return *session, nil
+	}
+	release, err := l.acquire(ctx)
+	if err != nil {
+		return verification.Session{}, err
+	}
+	defer release()
+	return l.Sessions.SessionAt(ctx, entry)
+}
+
 // Get implements store.Store.
 func (l *Limited) Get(ctx context.Context, id string) (verification.Session, error) {
 	release, err := l.acquire(ctx)

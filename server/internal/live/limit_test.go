@@ -48,11 +48,12 @@ func TestAWaitForASlotEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, get := full.Get(ctx, "vs_1")
+	_, at := full.SessionAt(ctx, store.Entry{SessionID: "vs_2"})
 	_, session := full.Session(ctx, "vs_2", 1)
 	_, newest := full.Newest(ctx, "person")
 	_, head := full.Head(ctx, 0)
 	_, feed := full.ReadFeed(ctx, 0, store.Position{}, 1)
-	for call, err := range map[string]error{"Get": get, "Session": session, "Newest": newest, "Head": head, "ReadFeed": feed} {
+	for call, err := range map[string]error{"Get": get, "SessionAt": at, "Session": session, "Newest": newest, "Head": head, "ReadFeed": feed} {
 		if err != context.Canceled {
 			t.Errorf("%s: got %v, want %v", call, err, context.Canceled)
 		}
@@ -73,11 +74,24 @@ func (fakeSessions) Peek(id string, minRevision int32) *verification.Session {
 	return &verification.Session{ID: id, Revision: 3}
 }
 
+func (fakeSessions) SessionAt(context.Context, store.Entry) (verification.Session, error) {
+	return verification.Session{}, errors.New("the store was read")
+}
+
+func (f fakeSessions) PeekAt(entry store.Entry) *verification.Session {
+	return f.Peek(entry.SessionID, entry.Revision)
+}
+
+func (fakeSessions) Tail(int, store.Position, int) ([]store.Entry, bool) { return nil, false }
+
 // TestACachedSessionNeedsNoSlot: only a read for a newer revision waits for one.
 func TestACachedSessionNeedsNoSlot(t *testing.T) {
 	full := Limit(fakeSessions{}, 0)
 	if session, err := full.Session(t.Context(), "vs_1", 3); err != nil || session.Revision != 3 {
 		t.Errorf("got %+v, %v", session, err)
+	}
+	if session, err := full.SessionAt(t.Context(), store.Entry{SessionID: "vs_1", Revision: 3}); err != nil || session.Revision != 3 {
+		t.Errorf("of an entry: got %+v, %v", session, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

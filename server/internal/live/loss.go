@@ -37,7 +37,8 @@ func (f *follower) check(ctx context.Context, breaks map[int]error) error {
 		if err != nil {
 			return err
 		}
-		f.positions[partition], f.recent[partition] = head, recentEntries{}
+		f.positions[partition] = head
+		f.tails[partition].reset(head)
 		unconfirmed := f.cache.reset(partition)
 		if errors.Is(cause, store.ErrRewound) && len(unconfirmed) > 0 {
 			f.reportUnconfirmed(partition, unconfirmed)
@@ -49,7 +50,7 @@ func (f *follower) check(ctx context.Context, breaks map[int]error) error {
 
 // reportLoss finds the sessions whose entries are gone, and reports them.
 func (f *follower) reportLoss(ctx context.Context, partition int, cause error) error {
-	lost, more, err := f.recent[partition].lost(func(position store.Position) error {
+	lost, more, err := f.tails[partition].lost(func(position store.Position) error {
 		return f.contains(ctx, partition, position)
 	})
 	if err != nil {

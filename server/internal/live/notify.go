@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"math/bits"
 	"runtime"
 
 	"example.com/verification-status/server/internal/live/hub"
@@ -13,13 +14,16 @@ import (
 type notifier struct {
 	hub       *hub.Hub
 	partition func(sessionID string) int
+	followed  func(partition int) bool // whether the feed of a partition is followed now
 }
 
 // committed wakes the watchers of a commit of this process. If it has woken anybody, it yields the processor to
-// them: its caller still has a log line and an answer to write, for which nobody waits.
+// them: its caller still has a log line and an answer to write, for which nobody waits. Watchers of a partition read
+// what the follower has read, so the follower wakes them, unless it cannot read.
 func (n notifier) committed(before, after verification.Session) {
 	session := n.hub.Wake(hub.Session(after.ID))
-	partition := n.hub.Wake(hub.Partition(n.partition(after.ID)))
+	at := n.partition(after.ID)
+	partition := !n.followed(at) && n.hub.Wake(hub.Partition(at))
 	reference := after.Reference != before.Reference && after.Reference != "" && n.hub.Wake(hub.Reference(after.Reference))
 	if session || partition || reference {
 		runtime.Gosched()
@@ -38,11 +42,15 @@ func (f *follower) deliver(entries []store.Entry) (woke bool) {
 		wake[n] = f.cache.invalidate(entry.SessionID, entry.Revision)
 		woke = woke || wake[n]
 	}
+	var partitions uint64 // a bit for each that has an entry
 	for n, entry := range entries {
 		if wake[n] {
 			f.hub.Wake(hub.Session(entry.SessionID))
 		}
-		f.hub.Wake(hub.Partition(entry.Partition))
+		partitions |= 1 << entry.Partition
+	}
+	for ; partitions != 0; partitions &= partitions - 1 {
+		f.hub.Wake(hub.Partition(bits.TrailingZeros64(partitions)))
 	}
 	return woke
 }

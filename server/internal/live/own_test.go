@@ -188,7 +188,7 @@ func TestACommitIsNotCachedAfterANewerRead(t *testing.T) {
 	u, since := at.begin(), at.generation()
 	at.put(&verification.Session{ID: "vs_1", Revision: 2}, before, 0, nil)
 	at.put(&verification.Session{ID: "vs_1", Revision: 1}, since, 1, u)
-	if held := at.get(); held != nil {
+	if held, _ := at.get(); held != nil {
 		t.Errorf("revision %d is cached after 2 was answered", held.Revision)
 	}
 	at.end(u)

@@ -15,7 +15,8 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// Sessions is a store.Store with two reads that the cache can answer. View and Limited implement it.
+// Sessions is a store.Store with reads that the cache can answer. View and Limited implement it. Tail, SessionAt and PeekAt are
+// for watches of all sessions: many of them read the same entries at about the same time.
 type Sessions interface {
 	store.Store
 	// Session returns a session, at a revision of at least minRevision if it has come that far. The
@@ -24,6 +25,17 @@ type Sessions interface {
 	// Peek returns what Session would return from the cache, and nil if Session would read the store.
 	// The session must not be changed.
 	Peek(id string, minRevision int32) *verification.Session
+	// Tail returns what ReadFeed would return, less than FreshnessBound ago, without reading the store: up to limit
+	// entries after a position. It returns false if ReadFeed must be asked: the position is not one of the newest that
+	// this process has followed, or the feed is not followed now. The entries must not be changed.
+	Tail(partition int, after store.Position, limit int) (entries []store.Entry, ok bool)
+	// SessionAt returns the session of an entry of the feed, by a read of the store that began after the entry
+	// arrived here. So it holds the entry's revision, and those of all earlier entries of the session that their
+	// caller knows, if the store has not lost them. Errors are those of store.Store.Get.
+	SessionAt(ctx context.Context, entry store.Entry) (verification.Session, error)
+	// PeekAt returns what SessionAt would return from the cache, and nil if SessionAt would read the store. The
+	// session must not be changed.
+	PeekAt(entry store.Entry) *verification.Session
 }
 
 // Config is what a View is made of.
@@ -68,13 +80,16 @@ func New(config Config) *View {
 	}
 	h := hub.New()
 	notify := notifier{hub: h, partition: config.Store.Partition}
+	tails := make([]tail, config.Store.Partitions())
 	v := &View{
-		Store: config.Store, hub: h, committed: notify.committed,
-		cache: newCache(config.CacheSessions, config.Store.Partitions(), config.Store.Partition, notify.session),
+		Store: config.Store, hub: h,
+		cache: newCache(config.CacheSessions, tails, config.Store.Partition, notify.session),
 	}
+	notify.followed = v.cache.fresh
+	v.committed = notify.committed
 	v.limited = Limit(v, config.WatchReads)
 	config.Store = v
-	v.follower = newFollower(config, h, v.cache)
+	v.follower = newFollower(config, h, v.cache, tails)
 	return v
 }
 
@@ -112,6 +127,30 @@ func (v *View) Session(ctx context.Context, id string, minRevision int32) (verif
 	return session, err
 }
 
+// Tail implements Sessions.
+func (v *View) Tail(partition int, after store.Position, limit int) (entries []store.Entry, ok bool) {
+	if !v.cache.fresh(partition) {
+		return nil, false
+	}
+	return v.cache.tails[partition].after(after, limit)
+}
+
+// PeekAt implements Sessions.
+func (v *View) PeekAt(entry store.Entry) *verification.Session { return v.cache.peekAt(entry) }
+
+// SessionAt implements Sessions.
+func (v *View) SessionAt(ctx context.Context, entry store.Entry) (verification.Session, error) {
+	if session := v.cache.peekAt(entry); session != nil {
+		return *session, nil
+	}
+	if _, ok := v.cache.tails[entry.Partition].arrival(entry.Position); !ok {
+		return v.Get(ctx, entry.SessionID)
+	}
+	v.misses.Add(1)
+	session, _, err := v.read(ctx, v.cache.handle(entry.SessionID))
+	return session, err
+}
+
 // Get implements store.Store. It reads the store and caches what it reads.
 func (v *View) Get(ctx context.Context, id string) (verification.Session, error) {
 	h := v.cache.handle(id)
@@ -124,10 +163,11 @@ func (v *View) Get(ctx context.Context, id string) (verification.Session, error)
 }
 
 // read reads the store once for all callers that ask at the same generation. A caller that a change has woken
-// never gets a read that began before the change. shared reports whether the read had other callers.
+// never gets a read that began before the change, nor before an entry that has arrived. shared reports whether the
+// read had other callers.
 func (v *View) read(ctx context.Context, h handle) (session verification.Session, shared bool, err error) {
 	since := h.generation()
-	answer := v.reads.DoChan(readKey(h.id, since.changes), func() (any, error) {
+	answer := v.reads.DoChan(readKey(h.id, since), func() (any, error) {
 		reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 		defer cancel()
 		session, err := v.Store.Get(reading, h.id)
@@ -148,10 +188,10 @@ func (v *View) read(ctx context.Context, h handle) (session verification.Session
 	}
 }
 
-// readKey is the key of the reads of a session at a generation. The number ends at the colon, so that no id and
-// number make the key of another id.
-func readKey(id string, generation uint64) string {
-	return strconv.FormatUint(generation, 36) + ":" + id
+// readKey is the key of the reads of a session at a generation. Each number ends at a colon, so that no id and
+// numbers make the key of another id.
+func readKey(id string, since generation) string {
+	return strconv.FormatUint(since.changes, 36) + ":" + strconv.FormatUint(since.arrivals, 36) + ":" + id
 }
 
 // Update implements store.Store. It caches what it commits, and wakes the session's watchers before it

@@ -24,6 +24,14 @@ func (u uncached) Session(ctx context.Context, id string, _ int32) (verification
 	return u.Get(ctx, id)
 }
 
+func (u uncached) Tail(int, store.Position, int) ([]store.Entry, bool) { return nil, false }
+
+func (u uncached) PeekAt(store.Entry) *verification.Session { return nil }
+
+func (u uncached) SessionAt(ctx context.Context, entry store.Entry) (verification.Session, error) {
+	return u.Get(ctx, entry.SessionID)
+}
+
 func (u uncached) Limited() live.Sessions {
 	if u.reads == 0 {
 		u.reads = 16

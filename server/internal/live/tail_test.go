@@ -24,7 +24,7 @@ func TestG7_ALossIsReported(t *testing.T) {
 		kept := rapid.IntRange(0, total).Draw(t, "kept")
 		trimmed := rapid.IntRange(0, kept).Draw(t, "trimmed")
 		sessions := rapid.IntRange(1, 50).Draw(t, "sessions")
-		var r recentEntries
+		r := new(tail)
 		for seq := 1; seq <= total; seq++ {
 			r.add(store.Entry{SessionID: "vs_" + strconv.Itoa(seq%sessions), Position: store.Position{Seq: uint64(seq)}})
 		}
@@ -56,7 +56,7 @@ func TestG7_ALossIsReported(t *testing.T) {
 }
 
 func TestAnOutageOfTheStoreIsNotALoss(t *testing.T) {
-	r := recentEntries{entries: make([]store.Entry, 3)}
+	r := &tail{entries: make([]store.Entry, 3)}
 	if got, _, err := r.lost(func(store.Position) error { return store.ErrUnavailable }); !errors.Is(err, store.ErrUnavailable) || got != nil {
 		t.Fatalf("lost %v, %v", got, err)
 	}
