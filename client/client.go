@@ -30,6 +30,7 @@ const (
 type Client struct {
 	conn    channel
 	rpc     verificationv1.VerificationServiceClient
+	feed    verificationv1.FeedServiceClient
 	backoff backoff
 	open    context.Context // ends when Close begins
 	end     context.CancelFunc
@@ -60,12 +61,14 @@ func Dial(target string, options ...Option) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: target %q: %w", target, err)
 	}
-	c := &Client{conn: conn, rpc: verificationv1.NewVerificationServiceClient(conn), backoff: s.backoff}
+	c := &Client{
+		conn: conn, rpc: verificationv1.NewVerificationServiceClient(conn), feed: verificationv1.NewFeedServiceClient(conn), backoff: s.backoff,
+	}
 	c.open, c.end = context.WithCancel(context.Background())
 	return c, nil
 }
 
-// ErrClosed ends watches and lists when their Client is closed.
+// ErrClosed ends watches, lists and Consume when their Client is closed.
 var ErrClosed = errors.New("client: the Client is closed")
 
 // Close closes the connections and ends calls, watches and lists that are under way.

@@ -40,6 +40,16 @@ var (
 	// ErrStripeSessionUnknown: the service knows the session, but Stripe does not know it under the service's key. An operator
 	// must look at it.
 	ErrStripeSessionUnknown = errors.New("session is unknown at Stripe")
+	// ErrConsumerNotFound: the named consumer does not exist, or is another one of the same name: it was deleted, or the store
+	// has lost it. Changes can be lost to the caller.
+	ErrConsumerNotFound = errors.New("no such consumer")
+	// ErrConsumerExpired: changes that the consumer has not acknowledged are gone. Look at the sessions that matter, delete the
+	// consumer, and begin with a new one.
+	ErrConsumerExpired = errors.New("consumer has expired")
+	// ErrConsumerBusy: another stream of the consumer is open. Consume stands by and never returns it.
+	ErrConsumerBusy = errors.New("consumer is busy")
+	// ErrTooManyConsumers: the service has as many consumers as it keeps. Delete one.
+	ErrTooManyConsumers = errors.New("too many consumers")
 	// ErrUnavailable: try again later. Error.RetryAfter says when, if the server says it.
 	ErrUnavailable = errors.New("unavailable")
 )
@@ -95,6 +105,10 @@ var reasons = map[verificationv1.ErrorReason]error{
 	verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED:  ErrStripeNotConfigured,
 	verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED:         ErrStripeRefused,
 	verificationv1.ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN: ErrStripeSessionUnknown,
+	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND:     ErrConsumerNotFound,
+	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED:       ErrConsumerExpired,
+	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY:          ErrConsumerBusy,
+	verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS:     ErrTooManyConsumers,
 }
 
 // meanings has the codes that have the same meaning from the service and from a proxy.

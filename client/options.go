@@ -93,7 +93,8 @@ const serviceConfig = `{
 	}, {
 		"name": [
 			{"service": "verification.v1.VerificationService", "method": "ListVerifications"},
-			{"service": "verification.v1.VerificationService", "method": "RetryVerification"}
+			{"service": "verification.v1.VerificationService", "method": "RetryVerification"},
+			{"service": "verification.v1.FeedService"}
 		],
 		"waitForReady": true
 	}],

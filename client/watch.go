@@ -76,12 +76,11 @@ func (c *Client) WaitSettled(ctx context.Context, subject Subject) (*verificatio
 
 func (c *Client) watch(ctx context.Context, check func() error, request func() *verificationv1.WatchStatusRequest, options []WatchOption) iter.Seq2[Update, error] {
 	return func(yield func(Update, error) bool) {
-		w := &watch{client: c, request: request(), onInterruption: func(error, time.Duration) {}}
-		Heartbeat(defaultHeartbeat)(w)
+		w := newWatch(c, request())
 		for _, option := range options {
-			option(w)
+			option.changeWatch(w)
 		}
-		if err := errors.Join(check(), checkText("the resume token", w.token)); err != nil {
+		if err := errors.Join(check(), checkText("the resume token", w.token), w.problem); err != nil {
 			yield(Update{}, err)
 			return
 		}
@@ -99,12 +98,20 @@ type watch struct {
 	silenceTimeout time.Duration // of a stream
 	bookmarks      bool
 	onInterruption func(error, time.Duration)
+	problem        error        // of the options
+	consumer       *consumption // of Consume; nil in a watch
 
 	token    string   // of the last handled response
 	last     position // of the last handled verification
 	reset    bool     // the next verification has Update.Reset
 	begun    bool     // a response has arrived, or the first stream has failed
 	failures int      // in a row
+}
+
+func newWatch(c *Client, request *verificationv1.WatchStatusRequest) *watch {
+	w := &watch{client: c, request: request, onInterruption: func(error, time.Duration) {}}
+	Heartbeat(defaultHeartbeat).changeWatch(w)
+	return w
 }
 
 // position is what the watch keeps of a handled verification. It is a copy, because the loop body can change the verification.
@@ -142,6 +149,9 @@ func (w *watch) run(ctx context.Context, yield func(Update, error) bool) {
 		w.begun = true
 		w.failures++
 		asked, random := retryAfter(err), w.client.backoff.random(w.failures)
+		if w.consumer != nil {
+			random = w.consumer.interrupted(err, asked, random)
+		}
 		w.onInterruption(err, asked+random)
 		if !w.client.pause(ctx, asked, random) {
 			yield(Update{}, endOf(ctx))
@@ -165,6 +175,11 @@ func (w *watch) stream(ctx context.Context, yield func(Update, error) bool) erro
 	// The timer runs only while a response is awaited: the time of the loop body does not count.
 	silence := time.AfterFunc(w.silenceTimeout, func() { cancel(errSilent) })
 	defer silence.Stop()
+	if w.consumer != nil {
+		if err := w.consumer.begin(ctx, cancel); err != nil {
+			return err
+		}
+	}
 	w.request.ResumeToken = w.token
 	stream, err := w.client.rpc.WatchStatus(ctx, w.request)
 	if err != nil {
@@ -179,7 +194,13 @@ func (w *watch) stream(ctx context.Context, yield func(Update, error) bool) erro
 			return w.ended()
 		case err != nil:
 			return streamError(ctx, err, silent)
-		case !w.deliver(response, yield):
+		}
+		if w.consumer != nil {
+			if err := w.consumer.accept(ctx, response, errors.Is(silent, errUnanswered)); err != nil {
+				return err
+			}
+		}
+		if !w.deliver(response, yield) {
 			return errLeft
 		}
 		silent = errSilent
@@ -187,10 +208,13 @@ func (w *watch) stream(ctx context.Context, yield func(Update, error) bool) erro
 	}
 }
 
-// streamError returns silent if the stream was canceled for its silence, else err.
+// streamError returns silent if the stream was canceled for its silence, the cause if Consume begins it again, else err.
 func streamError(ctx context.Context, err, silent error) error {
-	if errors.Is(context.Cause(ctx), errSilent) {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errSilent):
 		return silent
+	case errors.Is(cause, errBegunAgain):
+		return cause
 	}
 	return newError(err)
 }
@@ -235,6 +259,11 @@ func (w *watch) repeated(v *verificationv1.Verification) bool {
 
 // isFinal reports whether another try cannot succeed. Otherwise it prepares the next try.
 func (w *watch) isFinal(err error) bool {
+	if w.consumer != nil {
+		if final, decided := w.consumer.isFinal(err); decided {
+			return final
+		}
+	}
 	var failed *Error
 	if !errors.As(err, &failed) {
 		return false // errSilent, errUnanswered, errEnded

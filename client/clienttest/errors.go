@@ -95,8 +95,17 @@ func badRequest(field, description string) *errdetails.BadRequest {
 }
 
 func newError(reason verificationv1.ErrorReason, text string, metadata map[string]string, details ...protoadapt.MessageV1) error {
+	return newErrorOf(reasonCodes[reason], reason, text, metadata, details...)
+}
+
+// consumerDeleted returns the error of an open stream whose consumer was deleted.
+func consumerDeleted() error {
+	return newErrorOf(codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND, "the consumer was deleted", nil)
+}
+
+func newErrorOf(code codes.Code, reason verificationv1.ErrorReason, text string, metadata map[string]string, details ...protoadapt.MessageV1) error {
 	info := &errdetails.ErrorInfo{Reason: reason.String(), Domain: "verification.v1", Metadata: metadata}
-	s, err := status.New(reasonCodes[reason], text).WithDetails(append([]protoadapt.MessageV1{info}, details...)...)
+	s, err := status.New(code, text).WithDetails(append([]protoadapt.MessageV1{info}, details...)...)
 	if err != nil {
 		panic("clienttest: " + reason.String() + " has no gRPC code")
 	}

@@ -39,6 +39,40 @@ func (s *Server) Silence(on bool) {
 	s.change(func(st *state) { st.silent = on })
 }
 
+// ExpireConsumer makes the changes that a consumer has not acknowledged be gone: its next stream without a token of its own fails
+// with OUT_OF_RANGE. An open stream continues, and an acknowledgement heals it. The method does nothing for an unknown name.
+func (s *Server) ExpireConsumer(name string) {
+	s.change(func(st *state) {
+		if c := st.consumers[name]; c != nil {
+			c.expired = true
+		}
+	})
+}
+
+// DeleteConsumer deletes a consumer, as DeleteConsumer of the contract does, or a store that has lost it. An open stream of it
+// ends with ABORTED. The method does nothing for an unknown name.
+func (s *Server) DeleteConsumer(name string) {
+	s.change(func(st *state) { st.deleteConsumer(name) })
+}
+
+// HoldConsumer makes a consumer busy while hold is true, as a stream of another instance does. It ends the open stream of the
+// consumer. It panics for an unknown name.
+func (s *Server) HoldConsumer(name string, hold bool) {
+	s.change(func(st *state) {
+		c := st.consumers[name]
+		if c == nil {
+			panic("clienttest: HoldConsumer: there is no consumer " + name)
+		}
+		c.holder, c.held = nil, hold
+	})
+}
+
+// KeepLeases makes a consumer stay busy for 15 s after the end of its stream while it is on, as if the server of the stream had
+// been killed. Otherwise the consumer is free at once.
+func (s *Server) KeepLeases(on bool) {
+	s.change(func(st *state) { st.keepLeases = on })
+}
+
 func (s *Server) change(f func(*state)) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()

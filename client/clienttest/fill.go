@@ -15,6 +15,7 @@ func fill(v, last *verificationv1.Verification, now int64) {
 	v.Redaction = max(v.GetRedaction(), last.GetRedaction())
 	v.ClientReferenceId = cmp.Or(v.GetClientReferenceId(), last.GetClientReferenceId())
 	v.Account = cmp.Or(v.GetAccount(), last.GetAccount())
+	v.Replaces = cmp.Or(v.GetReplaces(), last.GetReplaces())
 	v.SupersededBy = cmp.Or(v.GetSupersededBy(), last.GetSupersededBy())
 	if v.GetType() == 0 && v.GetStripeType() == "" {
 		v.Type, v.StripeType = last.GetType(), last.GetStripeType()

@@ -1,6 +1,7 @@
 package clienttest
 
 import (
+	"cmp"
 	"slices"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -11,7 +12,10 @@ type follower struct {
 	at        token
 	reference string
 	all       bool
-	begun     bool // a watch of all sessions has sent its first token
+	begun     bool                        // a watch of all sessions has sent its first token
+	filter    *verificationv1.AllSessions // of a watch of all sessions
+	consumer  *consumer                   // of the filter; nil: none
+	sent      int                         // feed entries, to the last one that was sent
 }
 
 // follow returns the follower of a request, or the error for its caller.
@@ -30,13 +34,14 @@ func (s *state) follow(request *verificationv1.WatchStatusRequest) (*follower, e
 		f.at = token{Subject: digest("reference", f.reference)}
 		err = checkReference(f.reference)
 	case *verificationv1.WatchStatusRequest_AllSessions:
-		f.all = true
+		f.all, f.filter = true, subject.AllSessions
 		f.at = token{Subject: "all", Entries: len(s.feed)}
 		if request.GetUntilSettled() {
 			err = invalid("until_settled", "does not go with all_sessions")
 		}
-		if all := subject.AllSessions; all.GetOutcomesOnly() || len(all.GetStatuses()) > 0 || all.GetConsumer() != "" || all.GetMustExist() {
-			err = unimplemented("all_sessions")
+		err = cmp.Or(err, checkAllSessions(f.filter))
+		if err == nil && f.filter.GetConsumer() != "" {
+			err = s.take(f, request.GetResumeToken())
 		}
 	default:
 		err = invalid("subject", "is missing: set session_id, client_reference_id or all_sessions")
@@ -53,9 +58,15 @@ func (s *state) follow(request *verificationv1.WatchStatusRequest) (*follower, e
 		case at.Epoch != s.epoch:
 			return nil, Error(verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED)
 		}
-		f.at = at
+		f.at, f.sent = at, at.Entries
 	}
-	return f, s.exists(f)
+	if err := s.exists(f); err != nil {
+		return nil, err
+	}
+	if f.consumer != nil {
+		f.consumer.holder = f
+	}
+	return f, nil
 }
 
 // exists returns an error if the session or reference of a watch is unknown.
@@ -133,16 +144,21 @@ func (s *state) pendingFeed(f *follower) []*verificationv1.WatchStatusResponse {
 	var responses []*verificationv1.WatchStatusResponse
 	if !f.begun {
 		f.begun = true
-		responses = append(responses, f.response(nil))
+		first := f.response(nil)
+		first.Consumer = f.filter.GetConsumer()
+		responses = append(responses, first)
 	}
 	for ; f.at.Entries < len(s.feed); f.at.Entries++ {
 		changed := s.feed[f.at.Entries]
-		if v := s.sessions[changed.id].at(changed.revision); v != nil {
+		life := s.sessions[changed.id]
+		if v := life.at(changed.revision); v != nil && life.selects(f.filter, v) {
 			behind := *f
 			behind.at.Entries++
+			f.sent = behind.at.Entries
 			responses = append(responses, behind.response(v))
 		}
 	}
+	f.passOver()
 	return responses
 }
 

@@ -167,7 +167,7 @@ func (s *state) replace(life *session) (*verificationv1.RetryVerificationRespons
 		ClientReferenceId: closed.GetClientReferenceId(),
 	}, verificationv1.Source_SOURCE_STRIPE_API)
 	next = proto.CloneOf(next)
-	next.Retry = proto.CloneOf(closed.GetRetry())
+	next.Retry, next.Replaces = proto.CloneOf(closed.GetRetry()), closed.GetSessionId()
 	next = s.set(next, verificationv1.Source_SOURCE_REPLACEMENT)
 	closed = proto.CloneOf(closed)
 	closed.SupersededBy = next.GetSessionId()

@@ -1,9 +1,6 @@
 package clienttest
 
 import (
-	"context"
-	"fmt"
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -27,6 +24,7 @@ type Server struct {
 
 	options []grpc.ServerOption
 	state   state
+	memory  *memory // nil: the network
 
 	mu       sync.Mutex
 	replicas []*Replica
@@ -81,6 +79,9 @@ func (s *Server) Client(options ...client.Option) *client.Client {
 		client.WithBackoff(2*time.Millisecond, 50*time.Millisecond),
 		client.WithDialOptions(grpc.WithResolvers(addresses)),
 	}
+	if s.memory != nil {
+		quick = append(quick, client.WithDialOptions(grpc.WithContextDialer(s.memory.dial)))
+	}
 	c, err := client.Dial("clienttest:///"+s.Target(), append(quick, options...)...)
 	if err != nil {
 		panic(err)
@@ -128,18 +129,18 @@ func (r *Replica) Start() error {
 	if r.grpc != nil {
 		return nil
 	}
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", r.address)
+	listener, address, err := r.server.listen(r.address)
 	if err != nil {
-		return fmt.Errorf("clienttest: %w", err)
+		return err
 	}
-	r.address = listener.Addr().String()
+	r.address = address
 	r.grpc = grpc.NewServer(append(r.server.options,
 		grpc.WaitForHandlers(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 4 * time.Second, PermitWithoutStream: true}))...)
 	r.health = health.NewServer()
 	healthpb.RegisterHealthServer(r.grpc, r.health)
 	verificationv1.RegisterVerificationServiceServer(r.grpc, &service{state: &r.server.state})
-	verificationv1.RegisterFeedServiceServer(r.grpc, verificationv1.UnimplementedFeedServiceServer{})
+	verificationv1.RegisterFeedServiceServer(r.grpc, &feedService{state: &r.server.state})
 	verificationv1.RegisterOperatorServiceServer(r.grpc, verificationv1.UnimplementedOperatorServiceServer{})
 	verificationv1.RegisterComparisonServiceServer(r.grpc, verificationv1.UnimplementedComparisonServiceServer{})
 	r.setReady(true)

@@ -123,7 +123,7 @@ func (s *service) WatchStatus(request *verificationv1.WatchStatusRequest, stream
 	if err != nil {
 		return err
 	}
-	defer s.state.close()
+	defer s.state.close(st)
 	for {
 		responses, changed, err := s.state.look(st)
 		for _, response := range responses {

@@ -31,7 +31,12 @@ type state struct {
 	failNext []error
 	onRetry  func(*verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error)
 	streams  int // open
-	opened   int // so far
+
+	consumers    map[string]*consumer
+	incarnations int // of consumers, so far
+	keepLeases   bool
+	virtual      bool // time is virtual
+	opened       int  // so far
 }
 
 // session is one session with all its revisions.
@@ -49,13 +54,14 @@ type session struct {
 type entry struct {
 	id       string
 	revision int32
+	at       time.Time
 }
 
 func newState() state {
 	return state{
 		changed:  make(chan struct{}),
-		sessions: make(map[string]*session),
-		clock:    time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Unix(),
+		sessions: make(map[string]*session), consumers: make(map[string]*consumer),
+		clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Unix(),
 	}
 }
 
@@ -73,9 +79,9 @@ var sessionID = regexp.MustCompile(`^vs_[A-Za-z0-9_]{1,252}$`)
 // The first Set of a session id creates the session. Of several sessions with one client_reference_id, the one created last is
 // the newest. Set completes v:
 //
-//   - It always sets settled and revision.
+//   - It always sets settled, revision, outcome_revision and outcome_id.
 //   - It sets missing times, a second apart for each change, and a missing stripe_status, stripe_type, stripe_code and category.
-//   - It keeps type, client_reference_id, account and superseded_by of the state before, if they are missing.
+//   - It keeps type, client_reference_id, account, superseded_by and replaces of the state before, if they are missing.
 //   - It sets a missing retry by the rules of the service with its default settings: two retries at first, and one failure for
 //     each last_verification_report with a last_error (without a report, for each Set with a new last_error). "abandoned" is
 //     not a failure.
@@ -120,21 +126,24 @@ func (s *state) set(v *verificationv1.Verification, source verificationv1.Source
 		return last
 	}
 	v.Revision = last.GetRevision() + 1
+	setOutcome(v, last)
 	life.revisions = append(life.revisions, v)
 	life.history = append(life.history, historyEntry(v, carried, source))
 	if v.GetRedaction() != 0 && life.redacted == 0 {
 		life.redacted = v.GetRevision()
 	}
 	s.sessions[v.GetSessionId()] = life
-	s.feed = append(s.feed, entry{v.GetSessionId(), v.GetRevision()})
+	s.feed = append(s.feed, entry{v.GetSessionId(), v.GetRevision(), time.Now()})
 	s.wake()
 	return v
 }
 
-// same compares two states without revision and update_time, which Set derives if they are missing.
+// same compares two states without revision, outcome and update_time, which Set derives.
 func same(a, b *verificationv1.Verification) bool {
 	a, b = proto.CloneOf(a), proto.CloneOf(b)
-	a.Revision, b.Revision, a.UpdateTime, b.UpdateTime = 0, 0, nil, nil
+	for _, v := range []*verificationv1.Verification{a, b} {
+		v.Revision, v.OutcomeRevision, v.OutcomeId, v.UpdateTime = 0, 0, "", nil
+	}
 	return proto.Equal(a, b)
 }
 

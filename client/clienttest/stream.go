@@ -12,6 +12,8 @@ const (
 	minHeartbeat = 5 * time.Second
 	maxHeartbeat = 5 * time.Minute
 	never        = 24 * time.Hour
+	// selectiveHeartbeat is for a watch with a filter or a consumer that asks for none.
+	selectiveHeartbeat = time.Minute
 )
 
 // errDone: the stream has ended because of until_settled.
@@ -35,6 +37,9 @@ func (s *state) open(request *verificationv1.WatchStatusRequest) (*stream, error
 		return nil, err
 	}
 	heartbeat := never
+	if isSelective(request.GetAllSessions()) {
+		heartbeat = selectiveHeartbeat
+	}
 	if asked := request.GetHeartbeat(); asked != nil {
 		if asked.CheckValid() != nil || asked.AsDuration() <= 0 {
 			return nil, invalid("heartbeat", "is no duration above 0; leave it out for none")
@@ -51,11 +56,16 @@ func (s *state) open(request *verificationv1.WatchStatusRequest) (*stream, error
 	return &stream{follower: f, untilSettled: request.GetUntilSettled(), heartbeat: heartbeat, sent: time.Now(), beats: s.beats, cuts: s.cuts}, nil
 }
 
-func (s *state) close() {
+func (s *state) close(st *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.release(st.follower)
 	s.streams--
 	s.wake()
+}
+
+func isSelective(all *verificationv1.AllSessions) bool {
+	return all.GetOutcomesOnly() || len(all.GetStatuses()) > 0 || all.GetConsumer() != ""
 }
 
 // look returns the responses that a stream must send now, and the channel that closes at the next change or the error that
@@ -68,6 +78,8 @@ func (s *state) look(st *stream) ([]*verificationv1.WatchStatusResponse, <-chan 
 		return nil, nil, s.cut
 	case s.fail != nil:
 		return nil, nil, s.fail
+	case st.lost() != nil:
+		return nil, nil, st.lost()
 	case s.silent:
 		return nil, s.changed, nil
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// token is the position of a watch, after a revision of a session or after a number of feed entries, or the cursor of a list,
+// token is the position of a watch or a consumer, after a revision of a session or after a number of feed entries, or the cursor of a list,
 // after a session of one second.
 type token struct {
 	Epoch    int    `json:"e"`
@@ -35,12 +35,21 @@ var errNoToken = errors.New("no token")
 
 // parseToken reads a token of this subject.
 func parseToken(text, subject string) (token, error) {
+	t, err := decodeToken(text)
+	if err != nil || t.Subject != subject {
+		return t, errNoToken
+	}
+	return t, nil
+}
+
+// decodeToken reads a token of any subject.
+func decodeToken(text string) (token, error) {
 	var t token
 	decoded, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err == nil {
 		err = json.Unmarshal(decoded, &t)
 	}
-	if err != nil || t.Subject != subject || strings.ContainsAny(text, "\r\n") { // the decoder skips these
+	if err != nil || strings.ContainsAny(text, "\r\n") { // the decoder skips these
 		return t, errNoToken
 	}
 	return t, nil

@@ -40,6 +40,8 @@ func everyMetric(t *testing.T) (addr string) {
 	m.Gauge("verification_ready", func() float64 { return 1 })
 	m.Gauge("verification_stripe_reads_left", func() float64 { return 4999 })
 	m.Gauge("verification_feed_lag_seconds", func() float64 { return 0.5 })
+	m.Gauge("verification_feed_max_age_seconds", func() float64 { return 604800 })
+	m.Gauge("verification_feed_max_changes", func() float64 { return 1600000 })
 	reads := func() float64 { return float64(time.Now().UnixMilli()) }
 	m.Counter("verification_memory_hits_total", reads)
 	m.Counter("verification_memory_misses_total", reads)
@@ -61,6 +63,7 @@ func everyMetric(t *testing.T) (addr string) {
 			m.StripeCall("retrieve", "ok")
 			m.CatchUp("done", time.Now(), 1, 1, 1, 1)
 			m.CatchUpBehind([]telemetry.BehindAccount{{Name: "acct_1", Since: time.Now()}})
+			m.Consumers([]telemetry.ConsumerState{{Name: "mailer", Lag: time.Minute, Pending: 1, Active: true}})
 			m.ThinWithoutSnapshot(1)
 			m.FeedRewound()
 			m.RedisMisconfigured("eviction", true)

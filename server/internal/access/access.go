@@ -115,6 +115,11 @@ func (a *Access) MayRead(ctx context.Context) bool {
 	return a.check(a.callerOf(ctx), pathGetStatus) == nil
 }
 
+// MayOverride reports whether the caller of the call with this context may call AllowRetry.
+func (a *Access) MayOverride(ctx context.Context) bool {
+	return a.check(a.callerOf(ctx), pathAllowRetry) == nil
+}
+
 func (a *Access) setPolicy(texts []string) error {
 	read, err := newPolicy(texts[0])
 	if err != nil {

@@ -29,8 +29,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // testTimeout bounds every wait of these tests.
 const testTimeout = 20 * time.Second
 
-// methods are the unary methods of the contract. The service here gives all of them the same answer: only access is under test.
-var methods = []string{"GetStatus", "RetryVerification", "ListVerifications"}
+// methods are the unary methods of the contract. The services here give all of them the same answer: only access is under test.
+var (
+	methods     = []string{"GetStatus", "RetryVerification", "ListVerifications"}
+	feedMethods = []string{"AcknowledgeChanges", "ListConsumers", "DeleteConsumer"}
+)
 
 // bench is a served Access with its files and authorities.
 type bench struct {
@@ -91,7 +94,7 @@ const policyText = `{
     {
       "name": "all",
       "source": {"principals": ["spiffe://example.org/admin/*"]},
-      "request": {"paths": ["/verification.v1.VerificationService/*"]}
+      "request": {"paths": ["/verification.v1.VerificationService/*", "/verification.v1.FeedService/*"]}
     }
   ],
   "deny_rules": [
@@ -163,6 +166,7 @@ func (b *bench) serve() {
 	server := grpcserver.New(grpcserver.Config{Logger: b.logger, Reflection: true, Access: b.Access})
 	b.server = server
 	server.RegisterService(b.service(), nil)
+	server.RegisterService(b.unaryService(verificationv1.FeedService_ServiceDesc.ServiceName, feedMethods), nil)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	b.t.Cleanup(func() {
@@ -175,9 +179,9 @@ func (b *bench) serve() {
 	})
 }
 
-// service has the contract's name and answers every call.
-func (b *bench) service() *grpc.ServiceDesc {
-	desc := &grpc.ServiceDesc{ServiceName: verificationv1.VerificationService_ServiceDesc.ServiceName}
+// unaryService has a name of the contract and answers every call.
+func (b *bench) unaryService(name string, methods []string) *grpc.ServiceDesc {
+	desc := &grpc.ServiceDesc{ServiceName: name}
 	for _, method := range methods {
 		info := &grpc.UnaryServerInfo{FullMethod: "/" + desc.ServiceName + "/" + method}
 		desc.Methods = append(desc.Methods, grpc.MethodDesc{MethodName: method,
@@ -195,6 +199,12 @@ func (b *bench) service() *grpc.ServiceDesc {
 				})
 			}})
 	}
+	return desc
+}
+
+// service is unaryService with the watch.
+func (b *bench) service() *grpc.ServiceDesc {
+	desc := b.unaryService(verificationv1.VerificationService_ServiceDesc.ServiceName, methods)
 	desc.Streams = []grpc.StreamDesc{{StreamName: "WatchStatus", ServerStreams: true,
 		Handler: func(_ any, stream grpc.ServerStream) error {
 			if err := stream.RecvMsg(&verificationv1.WatchStatusRequest{}); err != nil {

@@ -17,6 +17,13 @@ const (
 	pathList      = "/verification.v1.VerificationService/ListVerifications"
 	pathRetry     = verificationv1.VerificationService_RetryVerification_FullMethodName
 
+	pathAcknowledge    = verificationv1.FeedService_AcknowledgeChanges_FullMethodName
+	pathListConsumers  = verificationv1.FeedService_ListConsumers_FullMethodName
+	pathDeleteConsumer = verificationv1.FeedService_DeleteConsumer_FullMethodName
+
+	pathAllowRetry = verificationv1.OperatorService_AllowRetry_FullMethodName
+	pathResolve    = verificationv1.OperatorService_ResolveVerification_FullMethodName
+
 	healthPrefix     = "/grpc.health.v1.Health/"
 	reflectionPrefix = "/grpc.reflection."
 )
@@ -28,24 +35,29 @@ type Right string
 const (
 	// RightRead allows GetStatus, and WatchStatus for a session or reference.
 	RightRead Right = "read"
-	// RightWatchAll allows WatchStatus for all sessions.
+	// RightWatchAll allows WatchStatus for all sessions, and the calls with which a consumer of the feed acknowledges and is
+	// deleted.
 	RightWatchAll Right = "watch-all"
-	// RightList allows ListVerifications.
+	// RightList allows ListVerifications and ListConsumers.
 	RightList Right = "list"
 	// RightRetry allows RetryVerification. Stripe can bill each retry.
 	RightRetry Right = "retry"
+	// RightOverride allows the calls of OperatorService. With RightWatchAll it also allows to delete the consumers of other
+	// callers.
+	RightOverride Right = "override"
 )
 
 // pathsOfRight has the paths that each right allows.
 var pathsOfRight = map[Right][]string{
 	RightRead:     {pathGetStatus, pathWatch},
-	RightWatchAll: {pathWatchAll},
-	RightList:     {pathList},
+	RightWatchAll: {pathWatchAll, pathAcknowledge, pathDeleteConsumer},
+	RightList:     {pathList, pathListConsumers},
 	RightRetry:    {pathRetry},
+	RightOverride: {pathAllowRetry, pathResolve},
 }
 
 // rightNames are the names of all rights, for error texts.
-const rightNames = "read, watch-all, list and retry"
+const rightNames = "read, watch-all, list, retry and override"
 
 // ParseRights reads rights separated by commas, each once.
 func ParseRights(text string) ([]Right, error) {

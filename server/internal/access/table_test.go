@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +25,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/reload"
 )
 
 func plain() credentials.TransportCredentials { return insecure.NewCredentials() }
@@ -34,15 +36,22 @@ type call struct {
 	make func(ctx context.Context, conn *grpc.ClientConn) error
 }
 
-const service = "/verification.v1.VerificationService/"
+const (
+	service     = "/verification.v1.VerificationService/"
+	feedService = "/verification.v1.FeedService/"
+)
 
 var watchOne = &verificationv1.WatchStatusRequest{Subject: &verificationv1.WatchStatusRequest_SessionId{SessionId: "vs_1"}}
 
 var watchAll = &verificationv1.WatchStatusRequest{Subject: &verificationv1.WatchStatusRequest_AllSessions{AllSessions: &verificationv1.AllSessions{}}}
 
 func unary(method string) func(context.Context, *grpc.ClientConn) error {
+	return invoke(service + method)
+}
+
+func invoke(path string) func(context.Context, *grpc.ClientConn) error {
 	return func(ctx context.Context, conn *grpc.ClientConn) error {
-		return conn.Invoke(ctx, service+method, &emptypb.Empty{}, &emptypb.Empty{})
+		return conn.Invoke(ctx, path, &emptypb.Empty{}, &emptypb.Empty{})
 	}
 }
 
@@ -71,6 +80,9 @@ var everyCall = []call{
 	{"watch by reference", watch(&verificationv1.WatchStatusRequest{Subject: &verificationv1.WatchStatusRequest_ClientReferenceId{ClientReferenceId: "a"}})},
 	{"watch nothing", watch(&verificationv1.WatchStatusRequest{})},
 	{"watch all", watch(watchAll)},
+	{"acknowledge", invoke(feedService + "AcknowledgeChanges")},
+	{"list consumers", invoke(feedService + "ListConsumers")},
+	{"delete a consumer", invoke(feedService + "DeleteConsumer")},
 	{"health", func(ctx context.Context, conn *grpc.ClientConn) error {
 		_, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
 		return err
@@ -105,6 +117,7 @@ var everyCall = []call{
 
 var (
 	healthOnly = []string{"health", "watch health"}
+	consuming  = []string{"watch all", "acknowledge", "delete a consumer"}
 	reading    = []string{"get", "watch", "watch by reference", "watch nothing", "reflection", "old reflection"}
 )
 
@@ -114,7 +127,7 @@ func TestEveryMethodForEveryIdentity(t *testing.T) {
 	b := newBench(t, nil)
 	otherCA := newAuthority(t, "otherCA")
 	bff := b.clients.client(spiffe(t, "spiffe://example.org/bff"))
-	all := append(append(slices.Clone(reading), "retry", "list", "watch all"), healthOnly...)
+	all := slices.Concat(reading, consuming, []string{"retry", "list", "list consumers"}, healthOnly)
 	reader, noReader := b.token("web", RightRead), b.token("nightly", RightList, RightWatchAll)
 	retrier, everything := b.token("desk", RightRetry), b.token("ops", RightRead, RightWatchAll, RightList, RightRetry)
 	unknown, _, err := NewToken("web", []Right{RightRead})
@@ -174,7 +187,7 @@ func TestEveryMethodForEveryIdentity(t *testing.T) {
 		{"good token, wrong CA", b.as(otherCA.client(dns("a")), "Bearer "+everything), "", nil, codes.Unavailable},
 		{"good token that may read", b.as(nil, "Bearer "+reader), "token:web", append(slices.Clone(reading), healthOnly...), codes.PermissionDenied},
 		{"good token, lower case", b.as(nil, "bearer "+reader), "token:web", append(slices.Clone(reading), healthOnly...), codes.PermissionDenied},
-		{"good token that may not read", b.as(nil, "Bearer "+noReader), "token:nightly", append([]string{"list", "watch all"}, healthOnly...), codes.PermissionDenied},
+		{"good token that may not read", b.as(nil, "Bearer "+noReader), "token:nightly", slices.Concat(consuming, []string{"list", "list consumers"}, healthOnly), codes.PermissionDenied},
 		{"good token that may retry", b.as(nil, "Bearer "+retrier), "token:desk", append([]string{"retry"}, healthOnly...), codes.PermissionDenied},
 		{"good token that may do all", b.as(nil, "Bearer "+everything), "token:ops", all, codes.PermissionDenied},
 		{"the token decides, not the SAN beside it", b.as(bff, "Bearer "+retrier), "token:desk", append([]string{"retry"}, healthOnly...), codes.PermissionDenied},
@@ -283,23 +296,59 @@ func TestACertificateOfAnUnknownAuthorityIsNotAccepted(t *testing.T) {
 
 // TestEveryMethodOfTheContractHasARight: a new method of the contract needs a decision.
 func TestEveryMethodOfTheContractHasARight(t *testing.T) {
-	desc := verificationv1.VerificationService_ServiceDesc
 	var all []string
-	for _, method := range desc.Methods {
-		all = append(all, method.MethodName)
+	for _, desc := range []grpc.ServiceDesc{
+		verificationv1.VerificationService_ServiceDesc, verificationv1.FeedService_ServiceDesc, verificationv1.OperatorService_ServiceDesc,
+	} {
+		for _, method := range desc.Methods {
+			all = append(all, "/"+desc.ServiceName+"/"+method.MethodName)
+		}
+		for _, stream := range desc.Streams {
+			all = append(all, "/"+desc.ServiceName+"/"+stream.StreamName)
+		}
 	}
-	for _, stream := range desc.Streams {
-		all = append(all, stream.StreamName)
-	}
-	everything := Token{Rights: []Right{RightRead, RightWatchAll, RightList, RightRetry}}
+	everything := Token{Rights: slices.Collect(maps.Keys(pathsOfRight))}
 	for _, method := range all {
-		for _, path := range pathsOf(service + method) {
+		for _, path := range pathsOf(method) {
 			if !everything.allows(path) {
 				t.Errorf("no right opens %s", path)
 			}
 		}
 	}
-	if len(all) < 3 || everything.allows(service+"Erase") {
+	if len(all) < 9 || everything.allows(service+"Erase") {
 		t.Errorf("methods %v", all)
+	}
+}
+
+// TestOnlyTheRightOverrideOverrides: the other rights do not, and it allows neither to read nor to consume.
+func TestOnlyTheRightOverrideOverrides(t *testing.T) {
+	b := newBench(t, nil)
+	for right, paths := range pathsOfRight {
+		token := b.token(string(right), right)
+		ctx := b.Identify(metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+token)))
+		if got, want := b.MayOverride(ctx), right == RightOverride; got != want {
+			t.Errorf("%s: MayOverride is %v, want %v", right, got, want)
+		}
+		for other, others := range pathsOfRight {
+			for _, path := range others {
+				if got, want := b.Unary(ctx, path, nil) == nil, other == right; got != want {
+					t.Errorf("%s, whose paths are %v, allows %s: %v, want %v", right, paths, path, got, want)
+				}
+			}
+		}
+	}
+	if b.MayOverride(t.Context()) {
+		t.Error("an unidentified caller may override")
+	}
+}
+
+// TestWithoutAccessControlEveryCallerMayOverride, because no caller has a name.
+func TestWithoutAccessControlEveryCallerMayOverride(t *testing.T) {
+	open, err := Open(Config{MaxStreams: 1}, reload.New(reload.Config{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !open.MayOverride(t.Context()) {
+		t.Error("MayOverride is false")
 	}
 }

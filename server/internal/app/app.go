@@ -12,6 +12,7 @@ import (
 	"example.com/verification-status/server/internal/accounts"
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/connlimit"
+	"example.com/verification-status/server/internal/consumers"
 	"example.com/verification-status/server/internal/grpcserver"
 	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/live"
@@ -58,20 +59,21 @@ func wrap[T any](hook func(T) T, part T) T {
 
 // App is one server process: built by New, run once by Run.
 type App struct {
-	config   *config.Config
-	current  *config.Current
-	files    *reload.Watcher
-	logger   *slog.Logger
-	shedding *telemetry.Shedding
-	metrics  *telemetry.Metrics
-	traces   *telemetry.Traces // nil: off
-	clock    func() time.Time
-	store    store.Backend
-	live     *live.View        // in front of store
-	stripe   *stripeapi.Client // nil without a key
-	accounts *accounts.Directory
-	unknown  *unknownSessions // nil without a key
-	ingest   *ingest.Ingest
+	config    *config.Config
+	current   *config.Current
+	files     *reload.Watcher
+	logger    *slog.Logger
+	shedding  *telemetry.Shedding
+	metrics   *telemetry.Metrics
+	traces    *telemetry.Traces // nil: off
+	clock     func() time.Time
+	store     store.Backend
+	live      *live.View // in front of store
+	consumers *consumers.Consumers
+	stripe    *stripeapi.Client // nil without a key
+	accounts  *accounts.Directory
+	unknown   *unknownSessions // nil without a key
+	ingest    *ingest.Ingest
 	// reconciler is nil without a key.
 	reconciler *reconcile.Reconciler
 	readiness  *readiness.Monitor
@@ -123,6 +125,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	a.live = live.New(live.Config{
 		Store: a.observedStore(), CacheSessions: int(c.CacheSessions), WatchReads: streamReads(), Lost: a.rewound, Logger: logger,
 	})
+	a.consumers = a.newConsumers()
 	a.ingest = a.newIngest(wrap[store.Store](hooks.WrapStore, a.live))
 	reconciler, err := a.newReconciler(hooks)
 	if err != nil {
@@ -142,14 +145,14 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		TracerProvider:        a.traces.Provider(),
 	})
 	a.service = rpc.New(rpc.Config{
-		Live: a.live, Ingest: a.ingest, Stripe: a.rpcStripe(),
+		Live: a.live, Ingest: a.ingest, Stripe: a.rpcStripe(), Consumers: a.consumers,
 		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal,
-		MayRead: a.access.MayRead, Await: grpcserver.Await,
+		MayRead: a.access.MayRead, MayOverride: a.access.MayOverride, Await: grpcserver.Await,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep, Platform: a.current.PlatformAccount,
 		InTouch: func() bool { return a.readiness.InTouch() },
 	})
 	verificationv1.RegisterVerificationServiceServer(a.grpc, wrap(hooks.WrapService, rpc.Observed(a.service, rpcObserver{a.metrics, a.traces})))
-	verificationv1.RegisterFeedServiceServer(a.grpc, verificationv1.UnimplementedFeedServiceServer{})
+	verificationv1.RegisterFeedServiceServer(a.grpc, a.service)
 	verificationv1.RegisterOperatorServiceServer(a.grpc, verificationv1.UnimplementedOperatorServiceServer{})
 	verificationv1.RegisterComparisonServiceServer(a.grpc, verificationv1.UnimplementedComparisonServiceServer{})
 	a.readiness = readiness.New(readiness.Config{Store: a.store, Logger: logger, Publish: a.ready, Refused: a.showMisconfigured})

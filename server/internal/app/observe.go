@@ -26,6 +26,8 @@ func (a *App) observeState() {
 		return 0
 	})
 	a.metrics.Gauge("verification_feed_lag_seconds", func() float64 { return a.live.Lag().Seconds() })
+	a.metrics.Gauge("verification_feed_max_age_seconds", time.Duration(a.config.FeedMaxAge).Seconds)
+	a.metrics.Gauge("verification_feed_max_changes", func() float64 { return float64(a.config.FeedMaxLen) * float64(a.store.Partitions()) })
 	a.metrics.Counter("verification_memory_hits_total", func() float64 { hits, _ := a.live.Counts(); return float64(hits) })
 	a.metrics.Counter("verification_memory_misses_total", func() float64 { _, misses := a.live.Counts(); return float64(misses) })
 	a.showMisconfigured("")

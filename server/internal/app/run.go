@@ -57,6 +57,7 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	}
 	workers.Go(func() { a.live.Run(background) })
 	workers.Go(func() { a.files.Run(background) })
+	workers.Go(func() { a.consumers.Run(background) })
 	workers.Go(func() { a.jobs().Run(background) })
 	if a.reconciler != nil {
 		workers.Go(func() { a.reconciler.Loop(background) })

@@ -15,6 +15,7 @@ const description = `Answers "is this person verified yet, and if not, why, and 
 It receives Stripe's identity.verification_session.* webhooks, keeps the state of each session in Redis and serves it over gRPC. Start with: server dev`
 
 type commands struct {
+	Consumers   consumersCommand   `cmd:"" help:"List the named consumers of the change feed: how far each one is behind, and whether a stream of it is open. It calls a running server with the rights of the caller, and needs the right list."`
 	Dev         devCommand         `cmd:"" help:"Run the server with an embedded Redis and a simulated Stripe. It needs nothing installed, and keeps nothing."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Check whether the server on this machine is ready, for containers: the exit code is 0 if it is."`
 	Import      importCommand      `cmd:"" help:"Bring in the sessions that Stripe has from before this service, beside running servers, and print a summary. It can be stopped at any moment: the same command resumes. It takes the settings of serve."`

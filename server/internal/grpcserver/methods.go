@@ -36,7 +36,7 @@ func methodsOf(registered map[string]grpc.ServiceInfo, config Config) map[string
 			if limit, ok := config.MethodDeadlines[known.full]; ok {
 				known.deadline = limit
 			}
-			if service == serviceName && !known.stream {
+			if !known.builtIn && !known.stream {
 				known.slots = newSlots(config)
 			}
 			methods[known.full] = known

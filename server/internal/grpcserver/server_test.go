@@ -75,8 +75,8 @@ type running struct {
 	log    *logBuffer
 }
 
-// start serves the fake on the listener until the test ends.
-func start(t *testing.T, config Config, service *fake, listener net.Listener) *running {
+// start serves the fake, and what register adds, on the listener until the test ends.
+func start(t *testing.T, config Config, service *fake, listener net.Listener, register ...func(*Server)) *running {
 	t.Helper()
 	log := &logBuffer{}
 	if config.Logger == nil {
@@ -84,6 +84,9 @@ func start(t *testing.T, config Config, service *fake, listener net.Listener) *r
 	}
 	server := New(config)
 	verificationv1.RegisterVerificationServiceServer(server, service)
+	for _, add := range register {
+		add(server)
+	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 
@@ -108,8 +111,8 @@ func start(t *testing.T, config Config, service *fake, listener net.Listener) *r
 	return &running{server, conn, verificationv1.NewVerificationServiceClient(conn), log}
 }
 
-func startOnPipe(t *testing.T, config Config, service *fake) *running {
-	return start(t, config, service, bufconn.Listen(1<<20))
+func startOnPipe(t *testing.T, config Config, service *fake, register ...func(*Server)) *running {
+	return start(t, config, service, bufconn.Listen(1<<20), register...)
 }
 
 func startOnSocket(t *testing.T, config Config, service *fake) *running {

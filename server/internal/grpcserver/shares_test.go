@@ -138,6 +138,56 @@ func TestG15_OneCallersCallsLeaveOthersTheirs(t *testing.T) {
 	}
 }
 
+// fakeFeed is a FeedService whose acknowledgements hang until release.
+type fakeFeed struct {
+	verificationv1.UnimplementedFeedServiceServer
+	entered chan struct{}
+	release <-chan struct{}
+}
+
+func (f *fakeFeed) AcknowledgeChanges(ctx context.Context, _ *verificationv1.AcknowledgeChangesRequest) (*verificationv1.AcknowledgeChangesResponse, error) {
+	f.entered <- struct{}{}
+	until(ctx, f.release)
+	return &verificationv1.AcknowledgeChangesResponse{}, nil
+}
+
+// TestG15_AFloodOfAcknowledgementsIsBounded: the calls of FeedService have slots and shares as those of VerificationService do,
+// and take none of theirs.
+func TestG15_AFloodOfAcknowledgementsIsBounded(t *testing.T) {
+	const most = 4
+	shed, release := &shedCalls{}, make(chan struct{})
+	feed := &fakeFeed{entered: make(chan struct{}, most), release: release}
+	s := startOnPipe(t, Config{MaxInFlight: most, SharePercent: 50, Shed: shed.shed, Access: newNames()}, &fake{get: echo}, func(s *Server) {
+		verificationv1.RegisterFeedServiceServer(s, feed)
+	})
+	client := verificationv1.NewFeedServiceClient(s.conn)
+	call := func(name string) error {
+		_, err := client.AcknowledgeChanges(caller(t, name), &verificationv1.AcknowledgeChangesRequest{Consumer: "mailer"})
+		return err
+	}
+	answers := make(chan error, most)
+	for _, name := range []string{"a", "a", "b", "b"} {
+		go func() { answers <- call(name) }()
+		await.One(t, feed.entered)
+	}
+	wantOverloaded(t, call("a"), "its share")
+	wantOverloaded(t, call("c"), "this server has")
+	const method = verificationv1.FeedService_AcknowledgeChanges_FullMethodName
+	shed.want(t, method+" CALLER_SHARE_PERCENT", method+" GRPC_MAX_IN_FLIGHT")
+	if _, err := s.client.GetStatus(caller(t, "a"), sessionRequest("vs_1")); err != nil {
+		t.Errorf("GetStatus during the flood: %v", err)
+	}
+	close(release)
+	for range most {
+		if err := await.One(t, answers); err != nil {
+			t.Errorf("a call under way: %v", err)
+		}
+	}
+	if err := call("a"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 // TestG15_ADeniedCallHoldsNoSlot: a call that Access refuses takes no slot, not even while Access decides.
 func TestG15_ADeniedCallHoldsNoSlot(t *testing.T) {
 	const refusals = 5

@@ -25,6 +25,7 @@ const (
 	KindReference Kind = 2
 	KindFeed      Kind = 3
 	KindList      Kind = 4
+	KindConsumer  Kind = 5
 )
 
 // version is the first byte of each token. A new layout needs a new number.
@@ -87,13 +88,7 @@ func DecodeReference(token, reference string) (Session, error) {
 
 // EncodeFeed returns the token of a watch of all sessions, with a position for each partition.
 func EncodeFeed(positions []Position) string {
-	body := []byte{version, byte(KindFeed), byte(len(positions))}
-	for _, p := range positions {
-		body = binary.BigEndian.AppendUint64(body, p.Epoch)
-		body = binary.AppendUvarint(body, p.Seq)
-		body = binary.BigEndian.AppendUint64(body, p.Nonce)
-	}
-	return seal(body)
+	return seal(appendPositions([]byte{version, byte(KindFeed)}, positions))
 }
 
 // DecodeFeed reads the token of a watch of all sessions with this number of partitions. It returns ErrInvalid for any other
@@ -103,6 +98,52 @@ func DecodeFeed(token string, partitions int) ([]Position, error) {
 	if err != nil {
 		return nil, err
 	}
+	return readPositions(body, partitions)
+}
+
+// EncodeConsumer returns the token of a stream of a named consumer, with a position for each partition. incarnation is that of
+// the consumer: a consumer that was deleted and created again has other tokens.
+func EncodeConsumer(name string, incarnation uint64, positions []Position) string {
+	body := append([]byte{version, byte(KindConsumer)}, consumerDigest(name, incarnation)...)
+	return seal(appendPositions(body, positions))
+}
+
+// DecodeConsumer reads the token of a stream of this consumer, with this number of partitions. It returns ErrInvalid for any
+// other text.
+func DecodeConsumer(token, name string, incarnation uint64, partitions int) ([]Position, error) {
+	body, err := open(token, KindConsumer)
+	if err != nil {
+		return nil, err
+	}
+	consumer := consumerDigest(name, incarnation)
+	if !bytes.HasPrefix(body, consumer) {
+		return nil, ErrInvalid
+	}
+	return readPositions(body[len(consumer):], partitions)
+}
+
+// IsConsumer reports whether a token is that of a stream of some consumer.
+func IsConsumer(token string) bool {
+	_, err := open(token, KindConsumer)
+	return err == nil
+}
+
+// consumerDigest stands for one incarnation of a consumer.
+func consumerDigest(name string, incarnation uint64) []byte {
+	return digest(string(binary.BigEndian.AppendUint64([]byte(name), incarnation)))
+}
+
+func appendPositions(body []byte, positions []Position) []byte {
+	body = append(body, byte(len(positions)))
+	for _, p := range positions {
+		body = binary.BigEndian.AppendUint64(body, p.Epoch)
+		body = binary.AppendUvarint(body, p.Seq)
+		body = binary.BigEndian.AppendUint64(body, p.Nonce)
+	}
+	return body
+}
+
+func readPositions(body []byte, partitions int) ([]Position, error) {
 	if len(body) == 0 || int(body[0]) != partitions || partitions > maxPartitions {
 		return nil, ErrInvalid
 	}

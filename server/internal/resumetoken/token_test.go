@@ -3,6 +3,7 @@ package resumetoken_test
 import (
 	"encoding/base64"
 	"errors"
+	"math"
 	"regexp"
 	"strings"
 	"testing"
@@ -58,6 +59,14 @@ func TestG7_RoundTrip(t *testing.T) {
 		if err != nil || !cmp.Equal(decoded, positions) || !urlSafe.MatchString(token) || len(token) > resumetoken.MaxLength {
 			t.Fatalf("feed: %q gave %v, %v; want %v", token, decoded, err, positions)
 		}
+
+		name := rapid.StringMatching(`[a-z][a-z0-9_.-]{0,63}`).Draw(t, "name")
+		incarnation := rapid.Uint64Min(1).Draw(t, "incarnation")
+		token = resumetoken.EncodeConsumer(name, incarnation, positions)
+		decoded, err = resumetoken.DecodeConsumer(token, name, incarnation, len(positions))
+		if err != nil || !cmp.Equal(decoded, positions) || !urlSafe.MatchString(token) || len(token) > resumetoken.MaxLength {
+			t.Fatalf("consumer: %q gave %v, %v; want %v", token, decoded, err, positions)
+		}
 	})
 }
 
@@ -73,6 +82,19 @@ func TestG7_ForeignTokensAreInvalid(t *testing.T) {
 		t.Errorf("its own list: %v", err)
 	}
 	decodeFeed := func(token string) error { _, err := resumetoken.DecodeFeed(token, 16); return err }
+	consumer := resumetoken.EncodeConsumer("mailer", 7, make([]resumetoken.Position, 16))
+	decodeConsumer := func(token, name string, incarnation uint64, partitions int) error {
+		_, err := resumetoken.DecodeConsumer(token, name, incarnation, partitions)
+		return err
+	}
+	if err := decodeConsumer(consumer, "mailer", 7, 16); err != nil || !resumetoken.IsConsumer(consumer) {
+		t.Errorf("its own consumer: %v", err)
+	}
+	for name, token := range map[string]string{"session": session, "reference": reference, "feed": feed, "list": list, "empty": "", "words": "now"} {
+		if resumetoken.IsConsumer(token) {
+			t.Errorf("%s: IsConsumer is true", name)
+		}
+	}
 	for name, err := range map[string]error{
 		"another session":         func() error { _, err := resumetoken.DecodeSession(session, "vs_b"); return err }(),
 		"another reference":       func() error { _, err := resumetoken.DecodeReference(reference, "s"); return err }(),
@@ -89,6 +111,15 @@ func TestG7_ForeignTokensAreInvalid(t *testing.T) {
 		"empty list":              decodeList("", "r"),
 		"no id":                   decodeList(resumetoken.EncodeList("r", resumetoken.Cursor{Second: 3}), "r"),
 		"too long an id":          decodeList(resumetoken.EncodeList("r", resumetoken.Cursor{ID: strings.Repeat("x", 256)}), "r"),
+		"another consumer":        decodeConsumer(consumer, "mailer2", 7, 16),
+		"another incarnation":     decodeConsumer(consumer, "mailer", 8, 16),
+		"fewer partitions":        decodeConsumer(consumer, "mailer", 7, 15),
+		"consumer for feed":       decodeFeed(consumer),
+		"feed for consumer":       decodeConsumer(feed, "mailer", 7, 16),
+		"list for consumer":       decodeConsumer(list, "mailer", 7, 16),
+		"session for consumer":    decodeConsumer(session, "mailer", 7, 16),
+		"reference for consumer":  decodeConsumer(reference, "mailer", 7, 16),
+		"empty for consumer":      decodeConsumer("", "mailer", 7, 16),
 		"empty":                   decodeSession(""),
 		"words":                   decodeSession("now"),
 		"padding":                 decodeSession(session + "="),
@@ -98,6 +129,20 @@ func TestG7_ForeignTokensAreInvalid(t *testing.T) {
 		if !errors.Is(err, resumetoken.ErrInvalid) {
 			t.Errorf("%s: %v, want ErrInvalid", name, err)
 		}
+	}
+}
+
+// TestTheLongestTokenOfAConsumer: it has 16 partitions, the longest name and the greatest numbers.
+func TestTheLongestTokenOfAConsumer(t *testing.T) {
+	positions := make([]resumetoken.Position, 16)
+	for i := range positions {
+		positions[i] = resumetoken.Position{Epoch: math.MaxUint64, Seq: math.MaxUint64, Nonce: math.MaxUint64}
+	}
+	name := strings.Repeat("z", 64)
+	token := resumetoken.EncodeConsumer(name, math.MaxUint64, positions)
+	got, err := resumetoken.DecodeConsumer(token, name, math.MaxUint64, len(positions))
+	if err != nil || !cmp.Equal(got, positions) || len(token) > resumetoken.MaxLength {
+		t.Errorf("a token of %d characters is read as %v, %v; want at most %d characters and %v", len(token), got, err, resumetoken.MaxLength, positions)
 	}
 }
 
@@ -140,6 +185,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(resumetoken.EncodeReference("r", at))
 	f.Add(resumetoken.EncodeFeed(make([]resumetoken.Position, 16)))
 	f.Add(resumetoken.EncodeList("r", resumetoken.Cursor{Second: -3, ID: "vs_a"}))
+	f.Add(resumetoken.EncodeConsumer("mailer", 7, make([]resumetoken.Position, 16)))
 	f.Fuzz(func(t *testing.T, token string) {
 		// What decodes must encode to the very same token: there is one spelling of each.
 		if got, err := resumetoken.DecodeSession(token, "vs_a"); err == nil && resumetoken.EncodeSession(got) != token {
@@ -149,6 +195,9 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%q has another spelling", token)
 		}
 		if got, err := resumetoken.DecodeFeed(token, 16); err == nil && resumetoken.EncodeFeed(got) != token {
+			t.Fatalf("%q has another spelling", token)
+		}
+		if got, err := resumetoken.DecodeConsumer(token, "mailer", 7, 16); err == nil && resumetoken.EncodeConsumer("mailer", 7, got) != token {
 			t.Fatalf("%q has another spelling", token)
 		}
 		if got, err := resumetoken.DecodeList(token, "r"); err == nil && resumetoken.EncodeList("r", got) != token {

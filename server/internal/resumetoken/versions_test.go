@@ -18,10 +18,12 @@ func TestTokensOfEarlierVersionsAreRead(t *testing.T) {
 	tokens := map[string]string{
 		"session": resumetoken.EncodeSession(at), "reference": resumetoken.EncodeReference("user-42", at),
 		"feed": resumetoken.EncodeFeed(feed), "list": resumetoken.EncodeList("status 1", cursor),
+		"consumer": resumetoken.EncodeConsumer("mailer", 7, feed),
 	}
 	first := map[string]string{
 		"session": "AQED3q2-73ZzXzG396W0", "reference": "AQJtiUqj7oAlSdfzQOfBzw0cA96tvu92c18xn2FZUw",
 		"feed": "AQMCAAAAAAAAAAGsAgAAAAAAAAACAAAAAAAAAAAAAAAAAAAAAAAut5Cl", "list": "AQTZtqRHCT2fRd_Ltx0BSf4_gMSf1Qx2c18xt5RGAQ",
+		"consumer": "AQWEtPIuTQv6MJKp578GY4lsAgAAAAAAAAABrAIAAAAAAAAAAgAAAAAAAAAAAAAAAAAAAAAADEemGg",
 	}
 	if diff := cmp.Diff(first, tokens); diff != "" {
 		t.Errorf("tokens are written otherwise (-first +now):\n%s", diff)
@@ -34,6 +36,9 @@ func TestTokensOfEarlierVersionsAreRead(t *testing.T) {
 	}
 	if got, err := resumetoken.DecodeFeed(first["feed"], 2); err != nil || !cmp.Equal(got, feed) {
 		t.Errorf("feed: got %v, %v; want %v", got, err, feed)
+	}
+	if got, err := resumetoken.DecodeConsumer(first["consumer"], "mailer", 7, 2); err != nil || !cmp.Equal(got, feed) {
+		t.Errorf("consumer: got %v, %v; want %v", got, err, feed)
 	}
 	if got, err := resumetoken.DecodeList(first["list"], "status 1"); err != nil || got != cursor {
 		t.Errorf("list: got %v, %v; want %v", got, err, cursor)

@@ -55,7 +55,7 @@ func (c cursor) hadOtherReference(session verification.Session, reference string
 // after returns the changes to send next: the snapshot first, then every later revision.
 func (c cursor) after(session verification.Session) []verification.Change {
 	if c.Revision == 0 {
-		return []verification.Change{{Revision: session.Revision, State: session.State}}
+		return []verification.Change{session.Current()}
 	}
 	return session.ChangesAfter(c.Revision)
 }

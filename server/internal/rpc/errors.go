@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/consumers"
 	"example.com/verification-status/server/internal/resumetoken"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
@@ -30,6 +32,9 @@ const (
 	retryDayAfter = 24 * time.Hour
 )
 
+// busyAfter is the least delay of RetryInfo for a stream whose consumer is busy: the lease can end within a millisecond.
+const busyAfter = 100 * time.Millisecond
+
 // Errors of this package, by which calls and streams end.
 var (
 	errDraining      = errors.New("this server is stopping")
@@ -42,6 +47,9 @@ var (
 	errWoken         = errors.New("the session arrived while Stripe was asked for it") // ends a read, not a stream
 	errNoLink        = errors.New("Stripe gave no link for the session")
 	errOtherAccount  = errors.New("the session is of another account than the caller names")
+
+	errNoConsumer      = errors.New("there is no consumer of this name")
+	errConsumerDeleted = errors.New("the consumer was deleted while its stream was open")
 )
 
 // deniedError is a retry that is refused.
@@ -110,6 +118,16 @@ var kinds = []struct {
 		"too many calls wait for Stripe here; try again", true}},
 	{verification.ErrStripeUnavailable, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE,
 		"Stripe cannot be reached; try again", true}},
+	{errNoConsumer, kind{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND,
+		"there is no consumer of this name; if there was one, it was deleted or the store has lost it", false}},
+	{errConsumerDeleted, kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND,
+		"the consumer was deleted, or the store has lost it", false}},
+	{consumers.ErrExpired, kind{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED,
+		"changes that this consumer has not acknowledged are no longer kept; read the sessions that matter, delete the consumer and create it again", false}},
+	{consumers.ErrNotOwner, kind{codes.PermissionDenied, verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED,
+		"another caller created this consumer; use another name", false}},
+	{store.ErrTooManyConsumers, kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS,
+		fmt.Sprintf("there are %d consumers already; delete one first", store.MaxConsumers), false}},
 	{store.ErrConflict, kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT,
 		"too many writers at once; try again", true}},
 	{store.ErrUnavailable, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE,
@@ -135,6 +153,11 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 	var denied *deniedError
 	if errors.As(err, &denied) {
 		return s.denied(denied)
+	}
+	var busy *consumers.BusyError
+	if errors.As(err, &busy) {
+		return newStatus(kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY, "another stream of this consumer is open", false}, nil,
+			retryInfo(max(busy.RetryAfter, busyAfter)))
 	}
 	if code, text := refusal(err); code != "" {
 		return newStatus(kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_REFUSED, text, false},

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/consumers"
 	"example.com/verification-status/server/internal/resumetoken"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
@@ -123,6 +124,13 @@ func TestEveryKindOfErrorHasItsCodeReasonAndDetails(t *testing.T) {
 		{errStreamExpired, want{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STREAM_EXPIRED, time.Second, ""}},
 		{store.ErrConflict, want{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT, time.Second, ""}},
 		{errOvertaken, want{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT, time.Second, ""}},
+		{&consumers.BusyError{RetryAfter: 7 * time.Second}, want{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY, 7 * time.Second, ""}},
+		{&consumers.BusyError{RetryAfter: time.Millisecond}, want{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY, busyAfter, ""}},
+		{errNoConsumer, want{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND, 0, ""}},
+		{errConsumerDeleted, want{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND, 0, ""}},
+		{consumers.ErrExpired, want{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED, 0, ""}},
+		{consumers.ErrNotOwner, want{codes.PermissionDenied, verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED, 0, ""}},
+		{store.ErrTooManyConsumers, want{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS, 0, ""}},
 		{store.ErrCorrupt, want{codes.Internal, verificationv1.ErrorReason_ERROR_REASON_INTERNAL, 0, ""}},
 		{errors.New("boom"), want{codes.Internal, verificationv1.ErrorReason_ERROR_REASON_INTERNAL, 0, ""}},
 	}
@@ -155,12 +163,9 @@ func TestEveryKindOfErrorHasItsCodeReasonAndDetails(t *testing.T) {
 		verificationv1.ErrorReason_ERROR_REASON_UNSPECIFIED,
 		verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_STREAMS, verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
 		verificationv1.ErrorReason_ERROR_REASON_OVERLOADED, verificationv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED,
-		verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED,
 	}
 	// No part of this version makes these yet.
 	notBuilt := []verificationv1.ErrorReason{
-		verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND,
-		verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS,
 		verificationv1.ErrorReason_ERROR_REASON_COMPARISON_LIMIT, verificationv1.ErrorReason_ERROR_REASON_NOT_COMPARABLE,
 	}
 	for _, reason := range slices.Concat(elsewhere, notBuilt) {

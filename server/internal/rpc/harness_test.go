@@ -15,10 +15,12 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/consumers"
 	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/live/hub"
@@ -46,6 +48,7 @@ type backend struct {
 	clock  func() time.Time
 	logger *slog.Logger
 	maxAge time.Duration
+	lease  time.Duration                                                     // of a consumer; 0: the default
 	feed   int64                                                             // FeedMaxLen; 0: the default
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: the store's own
 }
@@ -67,11 +70,19 @@ func newBackendAt(addr, prefix string) *backend {
 // replica is one whole server over an in-memory connection.
 type replica struct {
 	verificationv1.VerificationServiceClient
+	feed    verificationv1.FeedServiceClient
 	t       *testing.T
 	store   store.Store
+	stored  store.Backend // below store
 	hub     *hub.Hub
 	ingest  *ingest.Ingest
 	service *Service
+	headers []string // of the calls that have context, in pairs
+}
+
+// context is the context of the calls of a replica's caller.
+func (r *replica) context() context.Context {
+	return metadata.AppendToOutgoingContext(r.t.Context(), r.headers...)
 }
 
 // replica starts a server; change may alter its configuration first.
@@ -82,10 +93,11 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 		t.Fatal(err)
 	}
 	view := live.New(live.Config{Store: opened, CacheSessions: 1000, Logger: b.logger})
-	r := &replica{t: t, store: view, hub: view.Hub()}
+	r := &replica{t: t, store: view, stored: opened, hub: view.Hub()}
 	config := Config{
 		Live: view, Policy: b.policy, Clock: b.clock, Logger: b.logger,
 		StreamMaxAge: b.maxAge,
+		Consumers:    consumers.New(consumers.Config{Store: opened, Clock: b.clock, Logger: b.logger, Lease: b.lease}),
 	}
 	into := ingest.Config{Store: r.store, Clock: b.clock, Logger: b.logger}
 	if b.stripe != nil {
@@ -101,6 +113,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer()
 	verificationv1.RegisterVerificationServiceServer(server, r.service)
+	verificationv1.RegisterFeedServiceServer(server, r.service)
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
 	ctx, cancel := context.WithCancel(context.Background())
@@ -111,7 +124,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.VerificationServiceClient = verificationv1.NewVerificationServiceClient(connection)
+	r.VerificationServiceClient, r.feed = verificationv1.NewVerificationServiceClient(connection), verificationv1.NewFeedServiceClient(connection)
 	t.Cleanup(func() {
 		_ = connection.Close()
 		server.Stop()
@@ -182,7 +195,7 @@ type watched struct {
 
 func (r *replica) watch(request *verificationv1.WatchStatusRequest) *watched {
 	r.t.Helper()
-	ctx, cancel := context.WithCancel(r.t.Context())
+	ctx, cancel := context.WithCancel(r.context())
 	client, err := r.WatchStatus(ctx, request)
 	if err != nil {
 		r.t.Fatal(err)

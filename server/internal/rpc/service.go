@@ -6,6 +6,7 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/consumers"
 	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/verification"
@@ -49,8 +50,10 @@ type Config struct {
 	// Stripe is nil without an API key: then RetryVerification fails with FAILED_PRECONDITION.
 	Stripe Stripe
 	Policy verification.RetryPolicy
-	Clock  func() time.Time
-	Logger *slog.Logger
+	// Consumers keeps the named consumers of the feed.
+	Consumers *consumers.Consumers
+	Clock     func() time.Time
+	Logger    *slog.Logger
 	// Principal returns the name of the caller of the call that a context belongs to, 255 bytes at most. The
 	// name goes into the record of a grant and into the log. nil: callers have no names.
 	Principal func(ctx context.Context) string
@@ -62,6 +65,9 @@ type Config struct {
 	InTouch func() bool
 	// MayRead reports whether the caller of the call that a context belongs to may call GetStatus. nil: all may.
 	MayRead func(ctx context.Context) bool
+	// MayOverride reports whether the caller of the call that a context belongs to may delete the consumers of other callers.
+	// nil: all may.
+	MayOverride func(ctx context.Context) bool
 	// Platform returns the id of the platform's own account, or "" if it is not known. A caller that names it means the sessions
 	// without an account. nil: it is not known.
 	Platform func() string
@@ -75,10 +81,11 @@ type Config struct {
 	Step func(step string)
 }
 
-// Service implements verificationv1.VerificationServiceServer. It is safe for concurrent use.
+// Service implements verificationv1.VerificationServiceServer and verificationv1.FeedServiceServer. It is safe for concurrent use.
 type Service struct {
 	// Unsafe: without a method for each RPC of the contract this package must not compile.
 	verificationv1.UnsafeVerificationServiceServer
+	verificationv1.UnsafeFeedServiceServer
 	config  Config
 	lookup  lookup   // for calls
 	watcher *watcher // of WatchStatus
@@ -89,7 +96,10 @@ type Service struct {
 	stop     context.CancelFunc
 }
 
-var _ verificationv1.VerificationServiceServer = (*Service)(nil)
+var (
+	_ verificationv1.VerificationServiceServer = (*Service)(nil)
+	_ verificationv1.FeedServiceServer         = (*Service)(nil)
+)
 
 // New makes the service.
 func New(config Config) *Service {
@@ -107,6 +117,9 @@ func New(config Config) *Service {
 	}
 	if config.MayRead == nil {
 		config.MayRead = func(context.Context) bool { return true }
+	}
+	if config.MayOverride == nil {
+		config.MayOverride = func(context.Context) bool { return true }
 	}
 	if config.Platform == nil {
 		config.Platform = func() string { return "" }

@@ -38,8 +38,13 @@ func (st *stream) do(step func() error) error {
 
 // respond sends one response. Call it in a step of do.
 func (st *stream) respond(v *verificationv1.Verification, token string) error {
+	return st.sendResponse(&verificationv1.WatchStatusResponse{Verification: v, ResumeToken: token})
+}
+
+// sendResponse is respond for any response.
+func (st *stream) sendResponse(response *verificationv1.WatchStatusResponse) error {
 	st.sending.Store(int64(time.Since(loaded)))
-	err := st.send(&verificationv1.WatchStatusResponse{Verification: v, ResumeToken: token})
+	err := st.send(response)
 	st.sending.Store(0)
 	st.sent = time.Now()
 	return err

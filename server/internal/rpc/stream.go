@@ -8,6 +8,7 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/consumers"
 	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/store"
@@ -45,6 +46,7 @@ type stream struct {
 	topics       uint64                                  // what woke it since the last read that succeeded; see hub.Subscription.Woken
 	interrupt    atomic.Pointer[context.CancelCauseFunc] // of a read that a wake-up ends; see untilWoken
 	following    string                                  // the session whose changes wake a watch by reference
+	consumer     *consumers.Stream                       // of a watch of all sessions with a consumer; else nil
 }
 
 func (w *watcher) newStream(server verificationv1.VerificationService_WatchStatusServer, heartbeat time.Duration, topics ...hub.Topic) *stream {
@@ -170,6 +172,9 @@ func (st *stream) ended() error {
 	if st.expired(time.Now()) {
 		return errStreamExpired
 	}
+	if err := st.lost(); err != nil {
+		return err
+	}
 	return st.ctx.Err()
 }
 
@@ -184,6 +189,10 @@ func (st *stream) expired(now time.Time) bool {
 // caller that gets no heartbeat takes the stream for dead, and learns the reason from the next stream.
 func (st *stream) wait(token func() string, pause time.Duration) (topics uint64, err error) {
 	st.pollAt = time.Now().Add(spread(pause))
+	var lost <-chan struct{}
+	if st.consumer != nil {
+		lost = st.consumer.Lost()
+	}
 	for {
 		if topics := st.woken.Woken(); topics != 0 {
 			return topics, st.ended()
@@ -214,6 +223,7 @@ func (st *stream) wait(token func() string, pause time.Duration) (topics uint64,
 		st.setAlarm(due)
 		select {
 		case <-st.ctx.Done():
+		case <-lost:
 		case <-st.woken.C():
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -13,6 +14,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/resumetoken"
+	"example.com/verification-status/server/internal/verification"
 )
 
 // Bounds of requests.
@@ -21,6 +23,9 @@ const (
 	maxReturnURL = 2048
 	minHeartbeat = 5 * time.Second
 	maxHeartbeat = 5 * time.Minute
+	// selectiveHeartbeat is the heartbeat of a watch with a filter or a consumer that asks for none: its token must move over
+	// what was passed over.
+	selectiveHeartbeat = time.Minute
 )
 
 // invalidError is a request that the caller must change.
@@ -125,15 +130,53 @@ func unimplemented(field string) error {
 	return status.Errorf(codes.Unimplemented, "%s: this server does not support it yet", field)
 }
 
-// checkAllSessions refuses the filters and consumers that this version does not support.
-func checkAllSessions(all *verificationv1.AllSessions) error {
-	switch {
-	case all.GetOutcomesOnly():
-		return unimplemented("all_sessions.outcomes_only")
-	case len(all.GetStatuses()) > 0:
-		return unimplemented("all_sessions.statuses")
-	case all.GetConsumer() != "" || all.GetMustExist():
-		return unimplemented("all_sessions.consumer")
+// consumerName matches the names of consumers.
+var consumerName = regexp.MustCompile(`^[a-z][a-z0-9._-]{0,63}$`)
+
+func checkConsumer(field, name string) error {
+	if !consumerName.MatchString(name) {
+		return invalid(field, "is not a consumer's name: 1 to 64 of a-z, 0-9, '-', '_' and '.', the first a letter")
 	}
 	return nil
+}
+
+func checkAllSessions(all *verificationv1.AllSessions) error {
+	for _, status := range all.GetStatuses() {
+		// A status that a later version adds is refused too: without it the stream would lack changes.
+		if stripeStatuses[status] == "" {
+			return invalid("all_sessions.statuses", "%s cannot be selected; give the contract's other statuses", status)
+		}
+	}
+	if all.GetConsumer() != "" {
+		return checkConsumer("all_sessions.consumer", all.GetConsumer())
+	}
+	if all.GetMustExist() {
+		return invalid("all_sessions.must_exist", "does not go without a consumer")
+	}
+	return nil
+}
+
+// stripeStatuses maps the contract's statuses to Stripe's.
+var stripeStatuses = func() map[verificationv1.Status]string {
+	byStatus := make(map[verificationv1.Status]string)
+	for stripe, status := range statuses {
+		byStatus[status] = stripe
+	}
+	return byStatus
+}()
+
+// filterOf returns the filter of a valid request. It has each status once.
+func filterOf(all *verificationv1.AllSessions) verification.Filter {
+	filter := verification.Filter{OutcomesOnly: all.GetOutcomesOnly()}
+	for _, status := range all.GetStatuses() {
+		if stripe := stripeStatuses[status]; !slices.Contains(filter.Statuses, stripe) {
+			filter.Statuses = append(filter.Statuses, stripe)
+		}
+	}
+	return filter
+}
+
+// isSelective reports whether a watch can be silent for long while the feed is busy, or has a consumer.
+func isSelective(all *verificationv1.AllSessions) bool {
+	return all.GetOutcomesOnly() || len(all.GetStatuses()) > 0 || all.GetConsumer() != ""
 }

@@ -7,11 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/verification"
 )
 
 func blamed(err error) string {
@@ -96,23 +98,80 @@ func TestAWrongRequestSaysWhatIsRight(t *testing.T) {
 	}
 }
 
-// A caller that wants outcomes only must not get every change from a server that does not know the filter yet.
+// To ignore a field that is not supported would be an answer to another question.
 func TestWhatIsNotBuiltIsRefused(t *testing.T) {
-	for name, all := range map[string]*verificationv1.AllSessions{
-		"outcomes_only": {OutcomesOnly: true}, "statuses": {Statuses: []verificationv1.Status{verificationv1.Status_STATUS_VERIFIED}},
-		"consumer": {Consumer: "mailer"}, "must_exist": {MustExist: true},
-	} {
-		if err := checkAllSessions(all); status.Code(err) != codes.Unimplemented {
-			t.Errorf("%s: %v, want UNIMPLEMENTED", name, err)
-		}
-	}
-	if err := checkAllSessions(&verificationv1.AllSessions{}); err != nil {
-		t.Errorf("no filter: %v", err)
-	}
 	s := New(Config{Live: uncached{}, Clock: time.Now})
 	_, err := s.GetStatus(t.Context(), &verificationv1.GetStatusRequest{IncludePerson: true,
 		Subject: &verificationv1.GetStatusRequest_ClientReferenceId{ClientReferenceId: "person"}})
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("include_person: %v, want UNIMPLEMENTED", err)
+	}
+}
+
+func TestNamesOfConsumers(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"a": true, "mailer": true, "mailer-2_b.c": true, strings.Repeat("z", 64): true,
+		"": false, strings.Repeat("z", 65): false, "Mailer": false, "2mailer": false, ".a": false, "-a": false, "_a": false, "a b": false,
+		"a\n": false, "a\x00": false, "ä": false, "aä": false, "a/b": false, "a:b": false, "{a}": false, "a*": false,
+	} {
+		if err := checkConsumer("consumer", name); (err == nil) != ok || err != nil && blamed(err) != "consumer" {
+			t.Errorf("%q: %v, want accepted %v", name, err, ok)
+		}
+	}
+}
+
+func TestWatchesOfAllSessionsAreChecked(t *testing.T) {
+	verified, unknown := verificationv1.Status_STATUS_VERIFIED, verificationv1.Status_STATUS_UNSPECIFIED
+	for name, c := range map[string]struct {
+		all    *verificationv1.AllSessions
+		blamed string
+	}{
+		"all":                         {&verificationv1.AllSessions{}, ""},
+		"outcomes only":               {&verificationv1.AllSessions{OutcomesOnly: true}, ""},
+		"a status":                    {&verificationv1.AllSessions{Statuses: []verificationv1.Status{verified}}, ""},
+		"no status":                   {&verificationv1.AllSessions{Statuses: []verificationv1.Status{verified, unknown}}, "all_sessions.statuses"},
+		"a status of a later version": {&verificationv1.AllSessions{Statuses: []verificationv1.Status{verified, 99}}, "all_sessions.statuses"},
+		"a negative status":           {&verificationv1.AllSessions{Statuses: []verificationv1.Status{-1}}, "all_sessions.statuses"},
+		"a consumer":                  {&verificationv1.AllSessions{Consumer: "mailer", MustExist: true, OutcomesOnly: true}, ""},
+		"a bad name":                  {&verificationv1.AllSessions{Consumer: "Mailer"}, "all_sessions.consumer"},
+		"nobody must exist":           {&verificationv1.AllSessions{MustExist: true}, "all_sessions.must_exist"},
+	} {
+		if err := checkAllSessions(c.all); (err == nil) != (c.blamed == "") || err != nil && blamed(err) != c.blamed {
+			t.Errorf("%s: %v, want %q blamed", name, err, c.blamed)
+		}
+	}
+}
+
+// TestAFilterHasEachStatusOnce: a request has room for 60,000, and each entry of the feed is compared with all of the filter.
+func TestAFilterHasEachStatusOnce(t *testing.T) {
+	all := &verificationv1.AllSessions{}
+	for range 20_000 {
+		all.Statuses = append(all.Statuses, verificationv1.Status_STATUS_VERIFIED, verificationv1.Status_STATUS_REQUIRES_INPUT, verificationv1.Status_STATUS_VERIFIED)
+	}
+	want := verification.Filter{Statuses: []string{verification.StatusVerified, verification.StatusRequiresInput}}
+	if got := filterOf(all); checkAllSessions(all) != nil || !cmp.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestOnlyASelectiveWatchBeatsByItself(t *testing.T) {
+	w := &watcher{lookup{&Config{}, uncached{&fakeStore{}, nil, 0}}, nil}
+	for name, c := range map[string]struct {
+		all   *verificationv1.AllSessions
+		asked *durationpb.Duration
+		want  time.Duration
+	}{
+		"all":             {&verificationv1.AllSessions{}, nil, 0},
+		"outcomes only":   {&verificationv1.AllSessions{OutcomesOnly: true}, nil, time.Minute},
+		"statuses":        {&verificationv1.AllSessions{Statuses: []verificationv1.Status{verificationv1.Status_STATUS_VERIFIED}}, nil, time.Minute},
+		"a consumer":      {&verificationv1.AllSessions{Consumer: "mailer"}, nil, time.Minute},
+		"as it asked for": {&verificationv1.AllSessions{Consumer: "mailer"}, durationpb.New(2 * time.Minute), 2 * time.Minute},
+	} {
+		got, _, err := w.parse(&verificationv1.WatchStatusRequest{
+			Subject: &verificationv1.WatchStatusRequest_AllSessions{AllSessions: c.all}, Heartbeat: c.asked,
+		})
+		if err != nil || got != c.want {
+			t.Errorf("%s: a heartbeat of %v, %v; want %v", name, got, err, c.want)
+		}
 	}
 }

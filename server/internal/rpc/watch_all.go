@@ -24,26 +24,30 @@ func (w *watcher) partitionTopics() []hub.Topic {
 	return topics
 }
 
-// watchAll follows the feed from the token's positions, or from its heads. It sends the positions at once: a watcher
-// whose stream breaks before the first change loses nothing.
-func (w *watcher) watchAll(st *stream, request *verificationv1.WatchStatusRequest) error {
-	var positions []store.Position
-	token := func() string { return feedToken(positions) }
-	begin := func() (err error) {
-		if positions, err = w.startOfFeed(st, request.GetResumeToken()); err != nil {
-			return err
-		}
-		return st.respond(nil, token())
-	}
-	if err := st.do(begin); err != nil {
+// feedWatch is an open watch of all sessions.
+type feedWatch struct {
+	*watcher
+	st     *stream
+	filter verification.Filter
+	// positions are the positions after the entries that were sent or passed over: one for each partition.
+	positions []store.Position
+	consumer  *consumer // nil: the watch has none
+}
+
+// watchAll follows the feed from the positions of the token or of the consumer, else from the heads. It sends the positions
+// at once: a watcher whose stream breaks before the first change loses nothing.
+func (w *watcher) watchAll(st *stream, request *verificationv1.WatchStatusRequest) (err error) {
+	f := &feedWatch{watcher: w, st: st, filter: filterOf(request.GetAllSessions())}
+	defer func() { f.close(err) }()
+	if err := st.do(func() error { return f.begin(request) }); err != nil {
 		return err
 	}
-	every := uint64(1)<<len(positions) - 1
+	every := uint64(1)<<len(f.positions) - 1
 	look := every
 	for {
 		var rest uint64
 		err := st.do(func() (err error) {
-			rest, err = w.sendFeed(st, positions, look)
+			rest, err = f.sendFeed(look)
 			return err
 		})
 		if err != nil && !isUnavailable(err) {
@@ -57,7 +61,7 @@ func (w *watcher) watchAll(st *stream, request *verificationv1.WatchStatusReques
 		} else if st.behind { // see stream.pause
 			pause = pollAfterFailure
 		}
-		woken, err := st.wait(token, pause)
+		woken, err := st.wait(f.token, pause)
 		if err != nil {
 			return err
 		}
@@ -69,10 +73,25 @@ func (w *watcher) watchAll(st *stream, request *verificationv1.WatchStatusReques
 	}
 }
 
-// startOfFeed returns the positions at which a watch begins. A token's positions are checked before anything is sent.
-func (w *watcher) startOfFeed(st *stream, token string) ([]store.Position, error) {
-	ctx, cancel := context.WithTimeout(st.ctx, readTimeout)
+// begin finds the positions at which the watch begins, and sends them.
+func (f *feedWatch) begin(request *verificationv1.WatchStatusRequest) error {
+	ctx, cancel := context.WithTimeout(f.st.ctx, readTimeout)
 	defer cancel()
+	name := request.GetAllSessions().GetConsumer()
+	var err error
+	if name == "" {
+		f.positions, err = f.startOfFeed(ctx, request.GetResumeToken())
+	} else {
+		err = f.openConsumer(ctx, request)
+	}
+	if err != nil {
+		return f.st.orDraining(err)
+	}
+	return f.st.sendResponse(&verificationv1.WatchStatusResponse{ResumeToken: f.token(), Consumer: name})
+}
+
+// startOfFeed returns the positions of a token, or the heads without a token.
+func (w *watcher) startOfFeed(ctx context.Context, token string) ([]store.Position, error) {
 	positions := make([]store.Position, w.sessions.Partitions())
 	if token == "" {
 		for partition := range positions {
@@ -88,72 +107,99 @@ func (w *watcher) startOfFeed(st *stream, token string) ([]store.Position, error
 	if err != nil {
 		return nil, err
 	}
-	for partition, position := range decoded {
-		positions[partition] = store.Position(position)
-		if _, err := w.sessions.ReadFeed(ctx, partition, positions[partition], 1); err != nil {
-			return nil, err
+	return storePositions(decoded), w.check(ctx, storePositions(decoded))
+}
+
+// check returns an error if the feed does not hold all entries after the positions. The positions at which a watch begins
+// are checked before anything is sent.
+func (w *watcher) check(ctx context.Context, positions []store.Position) error {
+	for partition, position := range positions {
+		if _, err := w.sessions.ReadFeed(ctx, partition, position, 1); err != nil {
+			return err
 		}
 	}
-	return positions, nil
+	return nil
 }
 
 // sendFeed sends the changes after the positions in the given partitions (a bit for each), and moves the positions. It
 // returns the partitions that are not yet read to their end.
-func (w *watcher) sendFeed(st *stream, positions []store.Position, partitions uint64) (rest uint64, err error) {
-	for rest = partitions & (1<<len(positions) - 1); rest != 0; {
+func (f *feedWatch) sendFeed(partitions uint64) (rest uint64, err error) {
+	for rest = partitions & (1<<len(f.positions) - 1); rest != 0; {
 		partition := bits.TrailingZeros64(rest)
-		full, err := w.sendPage(st, positions, partition)
+		full, err := f.sendPage(partition)
 		if err != nil {
 			return rest, err
 		}
 		if !full {
 			rest &^= 1 << partition
 		}
+		if err := f.afterPage(); err != nil {
+			return rest, err
+		}
 	}
 	return 0, nil
 }
 
 // sendPage sends one page of one partition. full reports that there can be more.
-func (w *watcher) sendPage(st *stream, positions []store.Position, partition int) (full bool, err error) {
-	entries, err := w.readPage(st, partition, positions[partition])
+func (f *feedWatch) sendPage(partition int) (full bool, err error) {
+	entries, err := f.readPage(partition)
 	if err != nil {
 		return false, err
 	}
 	records := make(map[string]*verification.Session)
 	for n, entry := range entries {
-		if err := st.ended(); err != nil {
+		if err := f.st.ended(); err != nil {
 			return false, err
 		}
-		change, session, err := w.derive(st, records, entries[n:])
+		change, session, err := f.derive(records, entries[n:])
 		if err != nil {
 			return false, err
 		}
-		positions[partition] = entry.Position
+		f.positions[partition] = entry.Position
 		if change.Revision == 0 {
 			continue
 		}
-		if err := st.respond(w.config.asOf(*session, change), feedToken(positions)); err != nil {
+		if f.consumer != nil {
+			f.consumer.sent[partition] = entry.Position // also if the send fails: the caller can have received it
+		}
+		if err := f.st.respond(f.config.asOf(*session, change), f.token()); err != nil {
 			return false, err
 		}
 	}
 	return len(entries) == feedPage, nil
 }
 
-// readPage returns the entries after a position, from the tail of the feed if the position is there. Most watches of all sessions
-// are near the head, and read the same entries.
-func (w *watcher) readPage(st *stream, partition int, after store.Position) ([]store.Entry, error) {
-	if entries, ok := w.sessions.Tail(partition, after, feedPage); ok {
-		return entries, nil
+// afterPage does what wait does between reads: a watch that passes over all entries of a busy feed sends nothing and never
+// waits, but needs its heartbeats.
+func (f *feedWatch) afterPage() error {
+	if err := f.st.ended(); err != nil {
+		return err
 	}
-	ctx, cancel := st.lookContext()
-	defer cancel()
-	entries, err := w.sessions.ReadFeed(ctx, partition, after, feedPage)
-	return entries, st.orDraining(err)
+	if f.st.heartbeat > 0 && !time.Now().Before(f.st.sent.Add(f.st.heartbeat)) && f.st.inTouch() {
+		if err := f.st.respond(nil, f.token()); err != nil {
+			return err
+		}
+	}
+	f.passOver(time.Now())
+	return nil
 }
 
-// derive returns the change of the first entry, from the record as it is now. It returns the zero Change if a redaction or a cut
-// of the history removed the change: a newer entry follows.
-func (w *watcher) derive(st *stream, records map[string]*verification.Session, entries []store.Entry) (verification.Change, *verification.Session, error) {
+// readPage returns the entries of a partition that follow, from the tail of the feed if the position is there. Most watches of
+// all sessions are near the head, and read the same entries.
+func (f *feedWatch) readPage(partition int) ([]store.Entry, error) {
+	after := f.positions[partition]
+	if entries, ok := f.sessions.Tail(partition, after, feedPage); ok {
+		return entries, nil
+	}
+	ctx, cancel := f.st.lookContext()
+	defer cancel()
+	entries, err := f.sessions.ReadFeed(ctx, partition, after, feedPage)
+	return entries, f.st.orDraining(err)
+}
+
+// derive returns the change of the first entry that the filter selects, from the record as it is now. It returns the zero Change
+// if the filter passes the entry over, or if a redaction or a cut of the history removed the change: a newer entry follows.
+func (f *feedWatch) derive(records map[string]*verification.Session, entries []store.Entry) (verification.Change, *verification.Session, error) {
 	entry := entries[0]
 	if entry.Revision == 0 {
 		return verification.Change{}, nil, nil
@@ -161,16 +207,16 @@ func (w *watcher) derive(st *stream, records map[string]*verification.Session, e
 	session, known := records[entry.SessionID]
 	if !known {
 		var err error
-		if session, err = w.recordAt(st, newestOf(entries)); err != nil {
+		if session, err = f.recordAt(newestOf(entries)); err != nil {
 			return verification.Change{}, nil, err
 		}
 		records[entry.SessionID] = session
 	}
-	changes := session.ChangesAfter(entry.Revision - 1)
-	if len(changes) == 0 || changes[0].Revision != entry.Revision {
-		return verification.Change{}, session, nil
+	change, selected := f.filter.Select(*session, entry.Revision)
+	if !selected {
+		return verification.Change{}, nil, nil
 	}
-	return changes[0], session, nil
+	return change, session, nil
 }
 
 // newestOf returns the last entry of the first one's session: a record read for it serves the earlier ones too.
@@ -185,26 +231,46 @@ func newestOf(entries []store.Entry) store.Entry {
 
 // recordAt returns the record of an entry's session. It returns the zero Session if there is none, or if it cannot be read: one
 // unreadable record must not stop the watchers of all others, now and at each resume.
-func (w *watcher) recordAt(st *stream, entry store.Entry) (*verification.Session, error) {
-	if session := w.sessions.PeekAt(entry); session != nil {
+func (f *feedWatch) recordAt(entry store.Entry) (*verification.Session, error) {
+	if session := f.sessions.PeekAt(entry); session != nil {
 		return session, nil
 	}
-	session, err := st.look(func(ctx context.Context) (verification.Session, error) {
-		return w.sessions.SessionAt(ctx, entry) // a copy that another read left can be from before a loss
+	session, err := f.st.look(func(ctx context.Context) (verification.Session, error) {
+		return f.sessions.SessionAt(ctx, entry) // a copy that another read left can be from before a loss
 	})
 	switch {
 	case errors.Is(err, store.ErrCorrupt):
-		w.config.Logger.Error("skipping a change for watches of all sessions: its record cannot be read", "session_id", entry.SessionID, "error", err)
+		f.config.Logger.Error("skipping a change for watches of all sessions: its record cannot be read", "session_id", entry.SessionID, "error", err)
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return nil, err
 	}
 	return &session, nil
 }
 
+// token returns the token for the next response.
+func (f *feedWatch) token() string {
+	if c := f.consumer; c != nil {
+		return resumetoken.EncodeConsumer(c.name, c.stream.Incarnation(), tokenPositions(f.positions))
+	}
+	return feedToken(f.positions)
+}
+
 func feedToken(positions []store.Position) string {
+	return resumetoken.EncodeFeed(tokenPositions(positions))
+}
+
+func tokenPositions(positions []store.Position) []resumetoken.Position {
 	encoded := make([]resumetoken.Position, len(positions))
 	for i, position := range positions {
 		encoded[i] = resumetoken.Position(position)
 	}
-	return resumetoken.EncodeFeed(encoded)
+	return encoded
+}
+
+func storePositions(decoded []resumetoken.Position) []store.Position {
+	positions := make([]store.Position, len(decoded))
+	for i, position := range decoded {
+		positions[i] = store.Position(position)
+	}
+	return positions
 }

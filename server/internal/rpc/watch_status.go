@@ -62,6 +62,9 @@ func (w *watcher) parse(request *verificationv1.WatchStatusRequest) (heartbeat t
 		if request.GetUntilSettled() {
 			return 0, nil, invalid("until_settled", "does not go with all_sessions")
 		}
+		if heartbeat == 0 && isSelective(subject.AllSessions) {
+			heartbeat = selectiveHeartbeat
+		}
 		return heartbeat, w.partitionTopics(), checkAllSessions(subject.AllSessions)
 	default:
 		return 0, nil, invalid("subject", "is missing: set session_id, client_reference_id or all_sessions")

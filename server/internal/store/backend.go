@@ -12,6 +12,7 @@ type Backend interface {
 	Store
 	CatchUp
 	ListRepairs
+	Consumers
 
 	// Walk calls visit at least once for every session that is stored from the beginning to the end of the walk, in no
 	// order, and returns visit's first error. It is for rare work on all sessions. A record that cannot be read is logged

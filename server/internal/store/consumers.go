@@ -10,7 +10,7 @@ import (
 const MaxConsumers = 64
 
 // ErrTooManyConsumers: MaxConsumers consumers are stored already.
-var ErrTooManyConsumers = errors.New("the store keeps as many consumers as it may")
+var ErrTooManyConsumers = errors.New("the store has the greatest number of consumers")
 
 // Consumer is a named reader of the feed whose positions are stored.
 type Consumer struct {
@@ -44,8 +44,9 @@ type Consumers interface {
 	// the name is new and there is no room.
 	CreateConsumer(ctx context.Context, fresh Consumer) (stored Consumer, created bool, err error)
 	// LeaseConsumer takes or prolongs the lease of a consumer for a stream, by the store's clock. stream is a random text;
-	// holder is the caller's name. If another stream has the lease, held is false and left is how long it still runs.
-	// The lease is no lock: it can end while its stream still works.
+	// holder is the caller's name. If another stream has the lease, held is false and left is how long it still runs: at
+	// most duration, because a longer lease, made by another clock, is cut to duration. The lease is no lock: it can end
+	// while its stream still works.
 	LeaseConsumer(ctx context.Context, name string, incarnation uint64, stream, holder string, duration time.Duration) (held bool, left time.Duration, err error)
 	// ReleaseConsumer ends the lease if the stream has it.
 	ReleaseConsumer(ctx context.Context, name string, incarnation uint64, stream string) error
@@ -63,8 +64,8 @@ type Consumers interface {
 type Behind struct {
 	// Entries counts the entries after the position. It is an estimate if Err is not nil.
 	Entries int64
-	// Oldest is when the oldest of them was committed, to the second. It is zero if there is none, or if an older version
-	// wrote it without a time.
+	// Oldest is when the oldest of them that is still held was committed, to the second. It is zero if there is none, if Err
+	// is ErrRewound, or if an older version wrote it without a time.
 	Oldest time.Time
 	// Err is nil, ErrTrimmed or ErrRewound, as of Feed.Check.
 	Err error

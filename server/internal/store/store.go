@@ -116,6 +116,9 @@ type Entry struct {
 	// Chained is true: an older version wrote entries without it.
 	Before  uint64
 	Chained bool
+	// Committed is the Unix second of the commit, by the clock of the server that made it. It is 0 if an older version wrote
+	// the entry without it.
+	Committed int64
 }
 
 // Follows returns nil if the entry is the next one after a position. It returns ErrTrimmed if entries are missing in between,

@@ -28,12 +28,14 @@ type Metrics struct {
 	opened, ended, sent, denied, signatures, reloads, refused, shed *prometheus.CounterVec
 	missed, absent, conflicts, rewinds, granted, unlisted           prometheus.Counter
 	streams, misconfigured, behindSince, endpoint                   *prometheus.GaugeVec
+	consumerLag, consumerPending, consumerActive, consumerExpired   *prometheus.GaugeVec
 	commits                                                         *prometheus.HistogramVec
 	answers, ages, tries                                            prometheus.Observer
 	caughtUp, behind                                                prometheus.Gauge
 	calls                                                           *callMeters
 
-	behindShown map[string]bool // by CatchUpBehind alone
+	behindShown    map[string]bool // by CatchUpBehind alone
+	consumersShown map[string]bool // by Consumers alone
 }
 
 // NewMetrics returns Metrics with a registry of their own.
@@ -70,6 +72,10 @@ func NewMetrics() *Metrics {
 	m.behind = m.gauges("verification_catch_up_behind_accounts").WithLabelValues()
 	m.behindSince = m.gauges("verification_catch_up_behind_since_timestamp_seconds")
 	m.caughtUp = m.gauges("verification_catch_up_last_done_timestamp_seconds").WithLabelValues()
+	m.consumerLag = m.gauges("verification_consumer_lag_seconds")
+	m.consumerPending = m.gauges("verification_consumer_pending")
+	m.consumerActive = m.gauges("verification_consumer_active")
+	m.consumerExpired = m.gauges("verification_consumer_expired")
 	m.commits = m.histograms("verification_commit_duration_seconds", commitBuckets)
 	m.answers = m.histograms("verification_webhook_duration_seconds", answerBuckets).WithLabelValues()
 	m.ages = m.histograms("verification_event_age_seconds", ageBuckets).WithLabelValues()

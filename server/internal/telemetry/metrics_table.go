@@ -6,7 +6,7 @@ import "slices"
 type Metric struct {
 	Name   string
 	Kind   string   // counter, gauge or histogram
-	Labels []string // each has a small, fixed set of values
+	Labels []string // each has a small, bounded set of values
 	Help   string
 }
 
@@ -75,6 +75,18 @@ var ownMetrics = []Metric{
 		"Seconds since this replica last read every partition of the change feed to its end. Normal: under 2."},
 	{"verification_feed_rewinds_total", "counter", nil,
 		"Losses of writes in Redis that this replica found: the change feed was rewound, or a commit of this process was not in it."},
+	{"verification_feed_max_age_seconds", "gauge", nil,
+		"The setting FEED_MAX_AGE, in seconds: how long the change feed keeps a change. 0: there is no such limit."},
+	{"verification_feed_max_changes", "gauge", nil,
+		"About how many changes the change feed keeps: FEED_MAX_LEN in each partition, in all partitions together."},
+	{"verification_consumer_lag_seconds", "gauge", []string{"consumer"},
+		"Age of the oldest change that a named consumer has not acknowledged, as this replica last read it, every 15 s. 0 if there is none. Past verification_feed_max_age_seconds changes are lost to the consumer."},
+	{"verification_consumer_pending", "gauge", []string{"consumer"},
+		"Changes that a named consumer has not acknowledged, before any filter. Past verification_feed_max_changes changes are lost to the consumer."},
+	{"verification_consumer_active", "gauge", []string{"consumer"},
+		"1 if a stream of a named consumer is open, at any replica, else 0."},
+	{"verification_consumer_expired", "gauge", []string{"consumer"},
+		"1 if changes that a named consumer has not acknowledged are no longer kept, else 0."},
 	{"verification_watch_streams", "gauge", []string{"kind"},
 		"Open watches, by kind: session, reference, all."},
 	{"verification_watches_opened_total", "counter", []string{"kind", "resumed"},

@@ -14,6 +14,9 @@ func every(m *Metrics) {
 	m.Gauge("verification_ready", func() float64 { return 1 })
 	m.Gauge("verification_stripe_reads_left", func() float64 { return 4999 })
 	m.Gauge("verification_feed_lag_seconds", func() float64 { return 0.5 })
+	m.Gauge("verification_feed_max_age_seconds", func() float64 { return 604800 })
+	m.Gauge("verification_feed_max_changes", func() float64 { return 1600000 })
+	m.Consumers([]ConsumerState{{Name: "mailer", Lag: 1500 * time.Millisecond, Pending: 7, Active: true, Expired: true}})
 	m.Counter("verification_memory_hits_total", func() float64 { return 8 })
 	m.Counter("verification_memory_misses_total", func() float64 { return 9 })
 	m.Webhook(200, "applied", "identity.verification_session.verified", 2, 3*time.Millisecond, 4*time.Second)
@@ -119,6 +122,12 @@ func TestMetricValues(t *testing.T) {
 		`verification_reread_sessions_total{outcome="unknown"} 4`,
 		`verification_stripe_reads_left 4999`,
 		`verification_feed_lag_seconds 0.5`,
+		`verification_feed_max_age_seconds 604800`,
+		`verification_feed_max_changes 1.6e+06`,
+		`verification_consumer_lag_seconds{consumer="mailer"} 1.5`,
+		`verification_consumer_pending{consumer="mailer"} 7`,
+		`verification_consumer_active{consumer="mailer"} 1`,
+		`verification_consumer_expired{consumer="mailer"} 1`,
 		`verification_memory_hits_total 8`,
 		`verification_memory_misses_total 9`,
 		`verification_watch_streams{kind="session"} 1`,
@@ -156,6 +165,38 @@ func TestAccountsThatAreBehind(t *testing.T) {
 		got := text()
 		if n := strings.Count(got, series); n != step.named || !strings.Contains(got, fmt.Sprintf("verification_catch_up_behind_accounts %d\n", step.behind)) {
 			t.Errorf("%d are behind: %d are named, want %d", step.behind, n, step.named)
+		}
+	}
+}
+
+// Only the consumers of the last call are shown, with its values.
+func TestConsumersThatAreShown(t *testing.T) {
+	m := NewMetrics()
+	for _, step := range []struct {
+		consumers []ConsumerState
+		want      []string // the series, in any order
+	}{
+		{nil, nil},
+		{[]ConsumerState{{Name: "a", Lag: time.Minute, Pending: 3, Active: true}, {Name: "b", Expired: true}}, []string{
+			`lag_seconds{consumer="a"} 60`, `pending{consumer="a"} 3`, `active{consumer="a"} 1`, `expired{consumer="a"} 0`,
+			`lag_seconds{consumer="b"} 0`, `pending{consumer="b"} 0`, `active{consumer="b"} 0`, `expired{consumer="b"} 1`,
+		}},
+		{[]ConsumerState{{Name: "b", Pending: 1}}, []string{
+			`lag_seconds{consumer="b"} 0`, `pending{consumer="b"} 1`, `active{consumer="b"} 0`, `expired{consumer="b"} 0`,
+		}},
+		{nil, nil},
+	} {
+		m.Consumers(step.consumers)
+		var got []string
+		for line := range strings.Lines(metricsPage(m)) {
+			if series, found := strings.CutPrefix(line, "verification_consumer_"); found {
+				got = append(got, strings.TrimSpace(series))
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(step.want)
+		if !slices.Equal(got, step.want) {
+			t.Errorf("%+v: series\n%s\nwant\n%s", step.consumers, strings.Join(got, "\n"), strings.Join(step.want, "\n"))
 		}
 	}
 }

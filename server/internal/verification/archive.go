@@ -55,6 +55,8 @@ func Archive(current Session, keep time.Duration, now time.Time) (next Session, 
 		next.Erased = append(next.Erased, ErasedRevision{own.Revision, next.fingerprint(own)})
 	}
 	next.ArchivedAt = next.Revision
+	next.Kept = current.outcomeAt(current.Revision)
+	next.Kept.At = next.Revision
 	return next, true
 }
 

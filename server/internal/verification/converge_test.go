@@ -229,7 +229,7 @@ func checkRevisions(t *rapid.T, before, next Session) {
 	if expected != next.Revision+1 && next.Exists() {
 		t.Fatalf("the last entry made %d, the record is at %d", expected-1, next.Revision)
 	}
-	if changes := next.ChangesAfter(0); next.Exists() && changes[len(changes)-1] != (Change{next.Revision, next.State}) {
+	if changes := next.ChangesAfter(0); next.Exists() && changes[len(changes)-1] != next.Current() {
 		t.Fatalf("the changes end in %+v, the record is %+v", changes[len(changes)-1], next.State)
 	}
 }

@@ -29,6 +29,9 @@ type Entry struct {
 	// Result is the state after the input if the input made a revision. Earlier revisions are derived from it, so
 	// no state is stored twice.
 	Result State
+	// OutcomeTime is Stripe's second of the input that brought the outcome, if EventTime does not say it: a read that confirms
+	// an event has the time of the event, and the time of an erased entry is erased. 0 means EventTime.
+	OutcomeTime int64
 
 	// Extra holds the fields of a newer version. See Session.Extra.
 	Extra []byte
@@ -38,6 +41,11 @@ type Entry struct {
 type Change struct {
 	Revision int32
 	State    State
+	// Outcome is the key of the outcome that the revision shows. See Session.OutcomeKey.
+	Outcome OutcomeKey
+	// Replaces is the session that this one had replaced by then: whose counts it had inherited.
+	Replaces string
+	imported bool // an import found the outcome
 }
 
 // testEventID is the id of every event that Stripe's Dashboard sends as a test.
@@ -94,7 +102,12 @@ func (s *Session) record(before Session, entry Entry) {
 		entry = entry.redacted()
 	}
 	s.History = append(s.History, entry)
+	whole := *s
+	if whole.Floor() == s.Revision {
+		whole.Kept = s.outcomeSince(before, &entry)
+	}
 	s.trim(entry.RecordTime / 1000)
+	s.keepOutcome(whole)
 }
 
 // redactHistory removes from the history what a redaction or the archive removes. It keeps event ids and effects, to
@@ -119,6 +132,9 @@ func (e Entry) erased() bool { return e.Source == 0 && e.RecordTime == 0 && e.St
 
 // redacted returns the entry without what the input carried. The result no longer holds personal data.
 func (e Entry) redacted() Entry {
+	if second := e.broughtSecond(); e.Revision > 0 && second != e.Result.UpdateTime {
+		e.OutcomeTime = second
+	}
 	e.Status, e.Error, e.EventTime, e.Principal, e.Extra = "", Error{}, 0, "", nil
 	return e
 }
@@ -145,7 +161,20 @@ func (s *Session) trim(now int64) {
 func (s Session) ChangesAfter(revision int32) []Change {
 	var changes []Change
 	var last LastFailure // as far as the history shows it
-	for _, entry := range s.History {
+	outcomes, inherited := outcomes{session: &s}, s.inheritedAt()
+	add := func(number int32, state State) {
+		if number <= revision {
+			return
+		}
+		outcome := outcomes.outcome()
+		change := Change{Revision: number, State: state, Outcome: outcome.OutcomeKey, imported: outcome.Imported}
+		if number >= inherited {
+			change.Replaces = s.Predecessor
+		}
+		changes = append(changes, change)
+	}
+	for i := range s.History {
+		entry := &s.History[i]
 		if entry.Revision <= 0 {
 			continue
 		}
@@ -158,14 +187,20 @@ func (s Session) ChangesAfter(revision int32) []Change {
 		if entry.Revision == s.Revision {
 			state = s.State
 		}
-		if entry.Revision > revision {
-			changes = append(changes, Change{Revision: entry.Revision, State: state})
-		}
+		outcomes.next(entry.Revision, &state, entry)
+		add(entry.Revision, state)
 	}
-	if s.Revision > revision && (len(changes) == 0 || changes[len(changes)-1].Revision < s.Revision) {
-		changes = append(changes, Change{Revision: s.Revision, State: s.State}) // its entry was trimmed
+	if outcomes.revision < s.Revision { // its entry was trimmed
+		outcomes.next(s.Revision, &s.State, nil)
+		add(s.Revision, s.State)
 	}
 	return changes
+}
+
+// Current returns the newest revision.
+func (s Session) Current() Change {
+	outcome := s.outcomeAt(s.Revision)
+	return Change{Revision: s.Revision, State: s.State, Outcome: outcome.OutcomeKey, Replaces: s.Predecessor, imported: outcome.Imported}
 }
 
 // Floor returns the smallest revision that ChangesAfter can return. It returns 0 if the session does not exist.

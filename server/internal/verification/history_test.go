@@ -110,7 +110,7 @@ func TestG5_TrimmedHistory(t *testing.T) {
 		s, _ = Transition(s, processing(name("stale", i), 1, ""))
 	}
 	changes = s.ChangesAfter(s.Revision - 1)
-	if s.Floor() != s.Revision || len(changes) != 1 || changes[0] != (Change{s.Revision, s.State}) {
+	if s.Floor() != s.Revision || len(changes) != 1 || changes[0] != s.Current() {
 		t.Errorf("floor %d, changes %+v", s.Floor(), changes)
 	}
 	if len(s.ChangesAfter(s.Revision)) != 0 || len(s.ChangesAfter(3)) != 1 {

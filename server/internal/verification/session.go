@@ -77,6 +77,9 @@ type Session struct {
 	// stays if the references themselves are erased.
 	ReferenceMoved int32
 
+	// Kept is the outcome of the oldest revision that the record tells, if the history alone does not tell it.
+	Kept KeptOutcome
+
 	// Absence says at how many catch-ups in a row Stripe did not know the session.
 	Absence Absence
 

@@ -1,5 +1,7 @@
 package verification
 
+import "slices"
+
 // verdict is the decision of the rules of order about one input.
 type verdict struct {
 	applies   bool // the input becomes the state
@@ -111,7 +113,7 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 // start of the GET, so it sets the whole state. outcome.Dropped is true if another input overtook the read. A read that
 // equals the state makes no entry and no revision, but it resolves the session.
 func ApplyRead(current Session, read Read) (Session, Outcome) {
-	return applyRead(current, read, 0)
+	return applyRead(current, read, 0, current.confirmedBy(read.Object))
 }
 
 // Resolve resolves an ambiguous event by a read of Stripe. It applies the read first and the event second. Each makes a
@@ -120,19 +122,24 @@ func Resolve(current Session, event Event, read Read) (Session, Outcome) {
 	if current.knows(event) {
 		return duplicate(current, event)
 	}
-	next, outcome := applyRead(current, read, event.position())
+	agrees := event.Object.saysState(objectState(read.Object))
+	confirms := event.confirms(read.Object)
+	if confirms == 0 {
+		confirms = current.confirmedBy(read.Object)
+	}
+	next, outcome := applyRead(current, read, event.position(), confirms)
 	if outcome.Dropped {
 		return current, outcome
 	}
-	agrees := event.Object.saysState(objectState(read.Object))
 	// If another input has brought the same state meanwhile, the read changed nothing and the position is still before
 	// the event. Without newer, an older event would overwrite both.
 	newer := event.position() > next.Second && event.Object.Status == next.Status
 	return applyEvent(next, event, verdict{agrees: agrees, applies: agrees && newer})
 }
 
-// applyRead is ApplyRead. ambiguousSecond is the second of the ambiguous event that the read resolves, or 0.
-func applyRead(current Session, read Read, ambiguousSecond int64) (Session, Outcome) {
+// applyRead is ApplyRead. ambiguousSecond is the second of the ambiguous event that the read resolves, or 0. confirms is Stripe's
+// second of the event whose state the read confirms, or 0.
+func applyRead(current Session, read Read, ambiguousSecond, confirms int64) (Session, Outcome) {
 	if current.Applied != read.Applied {
 		return current, Outcome{Dropped: true}
 	}
@@ -147,10 +154,34 @@ func applyRead(current Session, read Read, ambiguousSecond int64) (Session, Outc
 	}
 	next.record(current, Entry{
 		Source: SourceStripeAPI, Effect: EffectApplied,
-		EventTime: read.AsOf, RecordTime: read.RecordTime,
+		EventTime: read.AsOf, RecordTime: read.RecordTime, OutcomeTime: confirms,
 		Status: object.Status, Error: object.Error,
 	})
 	return next, Outcome{Effect: EffectApplied, Write: true}
+}
+
+// confirms returns Stripe's second of the first of the events, from this one to the newest that is known, since which the session has
+// been as a read shows it. It returns 0 if the newest one says something else.
+func (e Event) confirms(read Object) (second int64) {
+	for event := &e; event != nil; event = event.Later {
+		switch says := event.Object.saysState(objectState(read)); {
+		case !says:
+			second = 0
+		case second == 0:
+			second = event.Second
+		}
+	}
+	return second
+}
+
+// confirmedBy returns Stripe's second of the newest unresolved event that carried what a read shows. It returns 0 if there is none.
+func (s Session) confirmedBy(read Object) int64 {
+	for _, entry := range slices.Backward(s.History) {
+		if s.Unresolved && entry.Effect == EffectPending && entry.Status == read.Status && entry.Error == read.Error {
+			return entry.EventTime
+		}
+	}
+	return 0
 }
 
 // withRead returns the session after a read whose second is at least the given one, without an entry. shows is true if the

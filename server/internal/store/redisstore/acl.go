@@ -5,8 +5,8 @@ import "slices"
 // commands holds the commands that this package sends, or its scripts call, in any mode. Tests forbid each one and check that
 // something fails.
 var commands = []string{
-	"del", "eval", "evalsha", "exec", "get", "getrange", "hget", "hmget", "hset", "hsetnx", "info",
-	"multi", "ping", "sadd", "scan", "set", "setrange", "smembers", "wait", "xadd", "xlen", "xrange", "xread", "xtrim",
+	"del", "eval", "evalsha", "exec", "get", "getrange", "hdel", "hget", "hgetall", "hmget", "hset", "hsetnx", "info",
+	"multi", "ping", "sadd", "scan", "set", "setrange", "smembers", "time", "wait", "xadd", "xlen", "xrange", "xread", "xtrim",
 	"zadd", "zcard", "zcount", "zrange", "zrem", "zremrangebyrank", "zrevrange", "zscore",
 }
 

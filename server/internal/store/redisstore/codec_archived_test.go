@@ -24,13 +24,15 @@ func archivedFive(t *testing.T) verification.Session {
 	return archived
 }
 
-// TestGoldenArchivedRecords has the stored bytes of archived records: with the mark, as this version writes them, and
-// without it, as the version before did.
+// TestGoldenArchivedRecords has the stored bytes of archived records, as they were written: with the outcome, without it, and
+// without the mark of the archive too.
 func TestGoldenArchivedRecords(t *testing.T) {
-	marked := archivedFive(t)
+	kept := archivedFive(t)
+	marked := kept
+	marked.Kept = verification.KeptOutcome{}
 	unmarked := marked
 	unmarked.ArchivedAt, unmarked.Erased = 0, nil
-	for file, want := range map[string]verification.Session{"archived.bin": marked, "archived_unmarked.bin": unmarked} {
+	for file, want := range map[string]verification.Session{"archived_outcome.bin": kept, "archived.bin": marked, "archived_unmarked.bin": unmarked} {
 		body, err := os.ReadFile("testdata/" + file)
 		if err != nil {
 			t.Fatal(err)

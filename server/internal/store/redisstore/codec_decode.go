@@ -116,6 +116,8 @@ func decodeSessionField(r *reader, f field, s *verification.Session) bool {
 		s.Absence.Revision = r.int32(f)
 	case sessionAbsentSecond:
 		s.Absence.Second = r.int64(f)
+	case sessionKept:
+		s.Kept = decodeKept(r, r.bytes(f))
 	case sessionErased:
 		s.Erased = decodeErased(r, r.bytes(f))
 	default:
@@ -195,4 +197,24 @@ func decodeErased(r *reader, packed []byte) []verification.ErasedRevision {
 		packed = packed[n+m:]
 	}
 	return erased
+}
+
+func decodeKept(r *reader, packed []byte) (kept verification.KeptOutcome) {
+	at, n := protowire.ConsumeVarint(packed)
+	if n < 0 {
+		r.fail("the outcome")
+		return kept
+	}
+	revision, m := protowire.ConsumeVarint(packed[n:])
+	if m < 0 || len(packed) != n+m+1+len(kept.ID) || packed[n+m] > 1 {
+		r.fail("the outcome")
+		return kept
+	}
+	kept.At, kept.Revision = int32(protowire.DecodeZigZag(at)), int32(protowire.DecodeZigZag(revision))
+	if int64(kept.At) != protowire.DecodeZigZag(at) || int64(kept.Revision) != protowire.DecodeZigZag(revision) {
+		r.fail("a number's size")
+	}
+	kept.Imported = packed[n+m] == 1
+	copy(kept.ID[:], packed[n+m+1:])
+	return kept
 }

@@ -73,6 +73,7 @@ const (
 	sessionAbsentTimes    protowire.Number = 56
 	sessionAbsentRevision protowire.Number = 57
 	sessionAbsentSecond   protowire.Number = 58
+	sessionKept           protowire.Number = 59 // zigzag At, zigzag Revision, 1 byte Imported, 16 bytes ID
 )
 
 // asBefore returns next as a store with the format before replaces current by it. The fields that are new in this format keep
@@ -136,6 +137,7 @@ func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 	w.intIf(sessionAbsentTimes, int64(s.Absence.Times))
 	w.intIf(sessionAbsentRevision, int64(s.Absence.Revision))
 	w.intIf(sessionAbsentSecond, s.Absence.Second)
+	encodeKept(w, s.Kept)
 	w.buf = append(w.buf, s.Extra...)
 	size := len(w.buf) - before
 	if size > maxBody || len(s.History) > maxEntries || len(s.Failures) > maxHashes || len(s.TrimmedEvents) > maxHashes || len(s.Erased) > maxEntries {
@@ -188,6 +190,16 @@ func encodeErased(w *writer, erased []verification.ErasedRevision) {
 		revision = int64(e.Revision)
 	}
 	w.textIf(sessionErased, string(packed))
+}
+
+func encodeKept(w *writer, kept verification.KeptOutcome) {
+	if kept == (verification.KeptOutcome{}) {
+		return
+	}
+	packed := protowire.AppendVarint(nil, protowire.EncodeZigZag(int64(kept.At)))
+	packed = protowire.AppendVarint(packed, protowire.EncodeZigZag(int64(kept.Revision)))
+	packed = append(packed, byte(protowire.EncodeBool(kept.Imported)))
+	w.text(sessionKept, string(append(packed, kept.ID[:]...)))
 }
 
 func newestFailure(failures []verification.Failure) uint64 {

@@ -115,6 +115,11 @@ func anything(t *rapid.T) verification.Session {
 		Predecessor: text.Draw(t, "predecessor"), Replaces: text.Draw(t, "replaces"), Extra: extra(t),
 		Inherited: verification.Inheritance{FailedAttempts: rapid.Int32().Draw(t, "inherited attempts"), RetriesGranted: rapid.Int32().Draw(t, "inherited retries")},
 	}
+	if rapid.Bool().Draw(t, "outcome kept") {
+		s.Kept = verification.KeptOutcome{At: rapid.Int32().Draw(t, "at"), Imported: rapid.Bool().Draw(t, "imported")}
+		s.Kept.Revision = rapid.Int32().Draw(t, "outcome")
+		copy(s.Kept.ID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
+	}
 	for range rapid.IntRange(0, 4).Draw(t, "failures") {
 		s.Failures = append(s.Failures, verification.Failure{ID: hash.Draw(t, "failure"), Granted: rapid.Bool().Draw(t, "granted")})
 	}
@@ -128,6 +133,7 @@ func anything(t *rapid.T) verification.Session {
 			Revision: rapid.Int32Range(-1, 3).Draw(t, "revision"), EventID: text.Draw(t, "event"), EventType: text.Draw(t, "event type"),
 			Source: verification.Source(rapid.Byte().Draw(t, "source")), Effect: verification.Effect(rapid.Byte().Draw(t, "effect")),
 			EventTime: number.Draw(t, "time"), RecordTime: number.Draw(t, "recorded"), Status: text.Draw(t, "status"), Error: failed(), Extra: extra(t),
+			OutcomeTime: number.Draw(t, "outcome time"),
 		}
 		if rapid.Bool().Draw(t, "has result") {
 			e.Result = state()
@@ -204,32 +210,36 @@ func TestUnreadableRecords(t *testing.T) {
 		return field(func(w *writer) { w.text(sessionEntry, string(inner.buf)) })
 	}
 	tests := map[string][]byte{
-		"nothing":                      {},
-		"format 0":                     {0},
-		"a format too new":             {format + 2},
-		"a cut tag":                    {format, 0x80},
-		"a cut text":                   {format, 0x12, 5, 'a'},
-		"a status of tomorrow":         field(func(w *writer) { w.uint(stateStatus, uint64(len(statusCodes))) }),
-		"an event of tomorrow":         entry(func(w *writer) { w.uint(entryEventType, uint64(len(eventTypes))) }),
-		"a carried status of tomorrow": entry(func(w *writer) { w.uint(entryStatus, uint64(len(statusCodes))) }),
-		"an error of tomorrow":         field(func(w *writer) { w.uint(stateErrorCode, uint64(len(errorCodes))) }),
-		"an entry's error of tomorrow": entry(func(w *writer) { w.uint(stateErrorCode, uint64(len(errorCodes))); w.int(entryRevision, 1) }),
-		"a carried error of tomorrow":  entry(func(w *writer) { w.uint(entryErrorCode, uint64(len(errorCodes))) }),
-		"a last error of tomorrow":     field(func(w *writer) { w.uint(sessionLastCode, uint64(len(errorCodes))) }),
-		"an effect beyond a byte":      entry(func(w *writer) { w.uint(entryEffect, 256) }),
-		"a redaction beyond a byte":    field(func(w *writer) { w.uint(stateRedaction, 256) }),
-		"a source beyond a byte":       entry(func(w *writer) { w.uint(entrySource, 256) }),
-		"a cut entry":                  entry(func(w *writer) { w.buf = []byte{0x80} }),
-		"a revision beyond int32":      field(func(w *writer) { w.int(sessionRevision, math.MaxInt32+1) }),
-		"a text as number":             field(func(w *writer) { w.text(sessionRevision, "1") }),
-		"a number as text":             field(func(w *writer) { w.uint(sessionAccount, 1) }),
-		"a hash as number":             field(func(w *writer) { w.uint(sessionLastID, 1) }),
-		"half a failure":               field(func(w *writer) { w.text(sessionFailures, "1234") }),
-		"a grant of no failure":        field(func(w *writer) { w.text(sessionGranted, "\x00") }),
-		"a shown failure of none":      field(func(w *writer) { w.uint(stateShownFailure, 1) }),
-		"half a trimmed event id":      field(func(w *writer) { w.text(sessionTrimmed, "12345678") }),
-		"too many entries":             field(func(w *writer) { w.buf = append(w.buf, slices.Repeat([]byte{9<<3 | 2, 0}, maxEntries+1)...) }),
-		"too long":                     append([]byte{format}, make([]byte, maxBody)...),
+		"nothing":                       {},
+		"format 0":                      {0},
+		"a format too new":              {format + 2},
+		"a cut tag":                     {format, 0x80},
+		"a cut text":                    {format, 0x12, 5, 'a'},
+		"a status of tomorrow":          field(func(w *writer) { w.uint(stateStatus, uint64(len(statusCodes))) }),
+		"an event of tomorrow":          entry(func(w *writer) { w.uint(entryEventType, uint64(len(eventTypes))) }),
+		"a carried status of tomorrow":  entry(func(w *writer) { w.uint(entryStatus, uint64(len(statusCodes))) }),
+		"an error of tomorrow":          field(func(w *writer) { w.uint(stateErrorCode, uint64(len(errorCodes))) }),
+		"an entry's error of tomorrow":  entry(func(w *writer) { w.uint(stateErrorCode, uint64(len(errorCodes))); w.int(entryRevision, 1) }),
+		"a carried error of tomorrow":   entry(func(w *writer) { w.uint(entryErrorCode, uint64(len(errorCodes))) }),
+		"a last error of tomorrow":      field(func(w *writer) { w.uint(sessionLastCode, uint64(len(errorCodes))) }),
+		"an effect beyond a byte":       entry(func(w *writer) { w.uint(entryEffect, 256) }),
+		"a redaction beyond a byte":     field(func(w *writer) { w.uint(stateRedaction, 256) }),
+		"a source beyond a byte":        entry(func(w *writer) { w.uint(entrySource, 256) }),
+		"a cut entry":                   entry(func(w *writer) { w.buf = []byte{0x80} }),
+		"a revision beyond int32":       field(func(w *writer) { w.int(sessionRevision, math.MaxInt32+1) }),
+		"a text as number":              field(func(w *writer) { w.text(sessionRevision, "1") }),
+		"a number as text":              field(func(w *writer) { w.uint(sessionAccount, 1) }),
+		"a hash as number":              field(func(w *writer) { w.uint(sessionLastID, 1) }),
+		"half a failure":                field(func(w *writer) { w.text(sessionFailures, "1234") }),
+		"a grant of no failure":         field(func(w *writer) { w.text(sessionGranted, "\x00") }),
+		"a shown failure of none":       field(func(w *writer) { w.uint(stateShownFailure, 1) }),
+		"an outcome without a name":     field(func(w *writer) { w.text(sessionKept, "\x02\x02\x00") }),
+		"an outcome cut short":          field(func(w *writer) { w.text(sessionKept, "\x80") }),
+		"an outcome beyond int32":       field(func(w *writer) { w.text(sessionKept, "\xff\xff\xff\xff\xff\x01\x02\x001234567890123456") }),
+		"an outcome that is half found": field(func(w *writer) { w.text(sessionKept, "\x02\x02\x021234567890123456") }),
+		"half a trimmed event id":       field(func(w *writer) { w.text(sessionTrimmed, "12345678") }),
+		"too many entries":              field(func(w *writer) { w.buf = append(w.buf, slices.Repeat([]byte{9<<3 | 2, 0}, maxEntries+1)...) }),
+		"too long":                      append([]byte{format}, make([]byte, maxBody)...),
 	}
 	for name, body := range tests {
 		if _, err := decode("vs_a", body); !errors.Is(err, store.ErrCorrupt) {
@@ -384,6 +394,10 @@ func fill(t *testing.T, v reflect.Value, next *uint8) {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			fill(t, v.Field(i), next)
+		}
+	case reflect.Array:
+		for i := range v.Len() {
+			fill(t, v.Index(i), next)
 		}
 	case reflect.Slice:
 		if v.Type() == reflect.TypeFor[[]byte]() {

@@ -10,6 +10,7 @@
 //   - session.go, commit.go, committer.go, replicas.go, recordcache.go: an update, from the read to the commit script.
 //   - codec_*.go: the bytes of a record.
 //   - feed*.go: the feed of changes and its readers.
+//   - consumers*.go: the positions and leases of the named consumers.
 //   - lists*.go, index.go, catchup.go, jobs.go, walk.go: lists, the index of references, due sessions, leases and marks.
 //   - open.go, options.go, prepare.go, probe.go, guard.go, refusal.go, hint.go, acl.go, sentinel.go: clients, the checks of
 //     the server, and errors that say what to correct.

@@ -115,67 +115,11 @@ func (s *Store) ReadFeed(ctx context.Context, partition int, after store.Positio
 	if after.Seq > 0 {
 		count++ // the position's own entry
 	}
-	// A transaction, because entries and head must be read at the same moment.
-	var metaCmd *redis.SliceCmd
-	var feedCmd *redis.XMessageSliceCmd
-	_, err := s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		metaCmd = p.HMGet(ctx, s.keys.meta(partition), "epoch", "seq", "nonce")
-		feedCmd = p.XRangeN(ctx, s.keys.feed(partition), streamID(max(1, after.Seq)), "+", count)
-		return nil
-	})
-	if err != nil {
-		return nil, s.failed(ctx, "read the feed", err)
-	}
-	head, known, err := parseHead(metaCmd.Val())
-	if err != nil {
+	at, err := s.readAt(ctx, partition, after, count)
+	if err = errors.Join(err, at.err); err != nil {
 		return nil, err
 	}
-	entries, err := parseEntries(partition, head.Epoch, feedCmd.Val())
-	if err != nil {
-		return nil, err
-	}
-	entries, err = following(after, head, known, entries)
-	return entries[:min(limit, len(entries))], err
-}
-
-// Check implements store.Feed. It reads the position's own entry before the head, so that a loss in between shows in the head.
-// An append in between makes a position look trimmed. Check passes such a position to ReadFeed, which reads both at the same
-// moment.
-func (s *Store) Check(ctx context.Context, positions []store.Position) (each []error, err error) {
-	if len(positions) != partitions {
-		return nil, fmt.Errorf("Check needs %d positions, one for each partition; got %d", partitions, len(positions))
-	}
-	var entries [partitions]*redis.XMessageSliceCmd
-	var heads [partitions]*redis.SliceCmd
-	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for partition, position := range positions {
-			entries[partition] = p.XRangeN(ctx, s.keys.feed(partition), streamID(max(1, position.Seq)), "+", 2)
-			heads[partition] = p.HMGet(ctx, s.keys.meta(partition), "epoch", "seq", "nonce")
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, s.failed(ctx, "check the feed", err)
-	}
-	each = make([]error, partitions)
-	for partition, position := range positions {
-		head, known, err := parseHead(heads[partition].Val())
-		if err != nil {
-			return nil, err
-		}
-		found, err := parseEntries(partition, head.Epoch, entries[partition].Val())
-		if err != nil {
-			return nil, err
-		}
-		_, each[partition] = following(position, head, known, found)
-		if errors.Is(each[partition], store.ErrTrimmed) {
-			_, each[partition] = s.ReadFeed(ctx, partition, position, 1)
-		}
-		if err := each[partition]; err != nil && !errors.Is(err, store.ErrTrimmed) && !errors.Is(err, store.ErrRewound) {
-			return nil, err
-		}
-	}
-	return each, nil
+	return at.entries[:min(limit, len(at.entries))], nil
 }
 
 func parseHead(values []any) (head store.Position, known bool, err error) {
@@ -273,6 +217,9 @@ func parseEntry(message redis.XMessage) (store.Entry, error) {
 		entry.Before, entry.Chained = uint64(before), true
 	}
 	_, entry.Pointer = message.Values["p"]
+	if second, err := strconv.ParseInt(text("t"), 10, 64); err == nil {
+		entry.Committed = second
+	}
 	if trace := text("c"); len(trace) == traceSize {
 		entry.Trace = trace
 	}

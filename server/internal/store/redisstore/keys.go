@@ -97,6 +97,11 @@ func (k *keys) lease(name string) string { return k.prefix + "lease:" + name }
 // marks is a HASH: the numbers that jobs store by name, such as the Unix second of the last completion.
 func (k *keys) marks() string { return k.prefix + "marks" }
 
+// consumers is a HASH of all named consumers, with the fields "<attribute>:<name>". The attributes are incarnation, owner,
+// positions (see formatPositions), acknowledged (milliseconds of the store's clock, if a position has ever moved) and, while a
+// stream has or had the lease, stream, holder and until (milliseconds). One key, so that a script can bound their number.
+func (k *keys) consumers() string { return k.prefix + "consumers" }
+
 // reference is a ZSET of session ids by Stripe's creation time. The key contains a hash of the reference, so that no key names a
 // person in clear text. A list of guesses can reverse the hash. The key has no hash tag, because the sessions of a reference can
 // be in any partition.

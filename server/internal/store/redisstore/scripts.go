@@ -6,8 +6,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The scripts compare, write and append, and decide nothing else. Time and randomness are arguments. All values are strings, because
-// numbers in Lua are doubles and cjson differs between servers.
+// The scripts compare, write and append, and decide nothing else. Time and randomness are arguments, except the time of a consumer's
+// lease. All values are strings, because numbers in Lua are doubles and cjson differs between servers.
 var (
 	//go:embed lua/feed.lua
 	feedLua string
@@ -33,6 +33,18 @@ var (
 	afterLua string
 	//go:embed lua/probe.lua
 	probeLua string
+	//go:embed lua/consumer.lua
+	consumerLua string
+	//go:embed lua/consumer_read.lua
+	consumerReadLua string
+	//go:embed lua/consumer_create.lua
+	consumerCreateLua string
+	//go:embed lua/consumer_lease.lua
+	consumerLeaseLua string
+	//go:embed lua/consumer_move.lua
+	consumerMoveLua string
+	//go:embed lua/consumer_delete.lua
+	consumerDeleteLua string
 
 	commitScript  = redis.NewScript(feedLua + listsLua + commitLua)
 	pointerScript = redis.NewScript(feedLua + pointerLua)
@@ -44,4 +56,10 @@ var (
 	relistScript  = redis.NewScript(listsLua + relistLua)
 	afterScript   = redis.NewScript(afterLua)
 	probeScript   = redis.NewScript(probeLua)
+
+	consumerReadScript   = redis.NewScript(consumerLua + consumerReadLua)
+	consumerCreateScript = redis.NewScript(consumerLua + consumerCreateLua)
+	consumerLeaseScript  = redis.NewScript(consumerLua + consumerLeaseLua)
+	consumerMoveScript   = redis.NewScript(consumerLua + consumerMoveLua)
+	consumerDeleteScript = redis.NewScript(consumerLua + consumerDeleteLua)
 )

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
@@ -13,6 +14,7 @@ import (
 func feedOnePerRevision(t *testing.T, s store.Store) {
 	partition := s.Partition("vs_a")
 	start := head(t, s, partition)
+	began := time.Now().Unix()
 	apply(t, s, event("vs_a", 0))
 	apply(t, s, event("vs_a", 3))
 	stale := event("vs_a", 2)
@@ -36,7 +38,10 @@ func feedOnePerRevision(t *testing.T, s store.Store) {
 		want := store.Entry{
 			Partition: partition, SessionID: "vs_a", Revision: int32(i + 1),
 			Position: store.Position{Epoch: start.Epoch, Seq: start.Seq + uint64(i) + 1, Nonce: entry.Position.Nonce},
-			Before:   start.Nonce, Chained: true,
+			Before:   start.Nonce, Chained: true, Committed: entry.Committed,
+		}
+		if entry.Committed < began || entry.Committed > time.Now().Unix() {
+			t.Errorf("entry %d was committed at %d; want %d or a little later", i, entry.Committed, began)
 		}
 		if i > 0 {
 			want.Before = entries[i-1].Position.Nonce

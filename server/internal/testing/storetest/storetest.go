@@ -74,6 +74,15 @@ func Run(t *testing.T, open func(t *testing.T, clock func() time.Time) store.Sto
 		{"LeaseHasOneHolder", leaseHasOneHolder},
 		{"MarksAreKept", marksAreKept},
 
+		{"ConsumersComeAndGo", consumersComeAndGo},
+		{"ConsumersAreBounded", consumersAreBounded},
+		{"ConsumerLeaseHasOneStream", consumerLeaseHasOneStream},
+		{"ConsumerLeaseEnds", consumerLeaseEnds},
+		{"ConsumerMovesByCompare", consumerMovesByCompare},
+		{"ConsumerMovesUnderConcurrency", consumerMovesUnderConcurrency},
+		{"BehindCounts", behindCounts},
+		{"BehindTrimmedAndRewound", behindTrimmedAndRewound},
+
 		{"ListsFollowTheRecord", listsFollowTheRecord},
 		{"ListsInOrder", listsInOrder},
 		{"ListsByReference", listsByReference},

@@ -1,0 +1,72 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Checkpoint keeps the position of a consumer in a program's own store. Pass one to Consume with [WithCheckpoint]. Its methods
+// and the handler are called one after the other.
+type Checkpoint interface {
+	// Load returns the resume token that was stored last, or "" if there is none. Consume calls it before each stream, because
+	// another instance can have had the consumer in between. No handler runs then.
+	Load(ctx context.Context) (token string, err error)
+	// Save stores the resume token of an update, which was handled or is a bookmark (without a verification). A handler that
+	// stores Update.ResumeToken in its own transaction needs Save for bookmarks only. If Save fails, Consume calls it again
+	// after a wait.
+	Save(ctx context.Context, update Update) error
+}
+
+// WithCheckpoint makes Consume begin after the token that checkpoint has, and save each token there. Changes are handled one
+// after the other, in the order of the feed, and a handler that fails holds up all of them: so the token of a change stands
+// for everything before it, and a handler can store it in the transaction with its effects.
+//
+// Consume acknowledges too, so that operators see how far the consumer is. If the checkpoint has a token, the consumer must
+// exist. If the service no longer has the changes after the token, Consume ends with [ErrResumeTokenExpired]. The context of a
+// handler ends when its stream has broken.
+func WithCheckpoint(checkpoint Checkpoint) ConsumeOption {
+	return consumeOption(func(c *consumption) { c.checkpoint = checkpoint })
+}
+
+// FileCheckpoint returns a Checkpoint in a file, for one instance of a program. Save replaces the file atomically and syncs it
+// to the disk.
+func FileCheckpoint(path string) Checkpoint { return fileCheckpoint(path) }
+
+type fileCheckpoint string
+
+func (path fileCheckpoint) Load(context.Context) (string, error) {
+	token, err := os.ReadFile(string(path))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	return strings.TrimSpace(string(token)), err
+}
+
+func (path fileCheckpoint) Save(_ context.Context, update Update) error {
+	folder := filepath.Dir(string(path))
+	file, err := os.CreateTemp(folder, filepath.Base(string(path))+".*")
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(update.ResumeToken + "\n")
+	err = errors.Join(err, file.Sync(), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), string(path))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(file.Name()))
+	}
+	return syncFolder(folder)
+}
+
+// syncFolder makes a rename durable.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}

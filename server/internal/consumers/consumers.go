@@ -1,0 +1,104 @@
+package consumers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"example.com/verification-status/server/internal/store"
+)
+
+const (
+	// DefaultLease is how long a stream that died keeps others from taking over.
+	DefaultLease = 15 * time.Second
+	// callTimeout bounds each call of the store that no caller waits for.
+	callTimeout = 2 * time.Second
+)
+
+// Errors of this package. Others are those of the store: store.ErrNotFound means that there is no such consumer.
+var (
+	// ErrNotOwner: another caller created the consumer.
+	ErrNotOwner = errors.New("the consumer belongs to another caller")
+	// ErrExpired: changes that the consumer has not acknowledged are gone.
+	ErrExpired = errors.New("changes that the consumer has not acknowledged are gone")
+)
+
+// BusyError says that another stream has the lease of a consumer.
+type BusyError struct {
+	// RetryAfter is how long that lease still runs, unless it is renewed: more than 0, and at most the length of a lease.
+	RetryAfter time.Duration
+}
+
+// Error implements error.
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("another stream of the consumer is open; its lease runs for another %v", e.RetryAfter)
+}
+
+// Store is the part of store.Backend that this package needs.
+type Store interface {
+	store.Consumers
+	Partitions() int
+	Head(ctx context.Context, partition int) (store.Position, error)
+	Check(ctx context.Context, positions []store.Position) ([]error, error)
+}
+
+// Config configures Consumers.
+type Config struct {
+	Store  Store
+	Logger *slog.Logger
+	// Clock is for the age of changes. Leases run by the store's clock. nil means time.Now.
+	Clock func() time.Time
+	// MaxAge is how long the feed keeps a change. A consumer that is behind by more than half of it is logged. 0: as long as
+	// there is room.
+	MaxAge time.Duration
+	// Lease is how long a lease runs. 0 means DefaultLease.
+	Lease time.Duration
+	// Observe gets the states of all consumers every 15 s, from Run. It is not called while the store cannot be read. nil
+	// means that nobody wants them.
+	Observe func([]State)
+}
+
+// Consumers are the named consumers of the feed. It is safe for concurrent use.
+type Consumers struct {
+	config Config
+}
+
+// New returns the consumers of a store.
+func New(config Config) *Consumers {
+	if config.Clock == nil {
+		config.Clock = time.Now
+	}
+	if config.Lease == 0 {
+		config.Lease = DefaultLease
+	}
+	if config.Observe == nil {
+		config.Observe = func([]State) {}
+	}
+	return &Consumers{config: config}
+}
+
+// Delete deletes a consumer. It returns nil if there is none, and ErrNotOwner if another caller created it and override is false.
+func (c *Consumers) Delete(ctx context.Context, name, caller string, override bool) error {
+	consumer, err := c.config.Store.Consumer(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !override && !owns(consumer, caller) {
+		return ErrNotOwner
+	}
+	if err := c.config.Store.DeleteConsumer(ctx, name, consumer.Incarnation); err != nil {
+		return err
+	}
+	c.config.Logger.Info("deleted a consumer", "consumer", name, "owner", consumer.Owner, "caller", caller)
+	return nil
+}
+
+// owns reports whether a caller may use a consumer. A consumer that was created by a caller without a name belongs to all.
+func owns(consumer store.Consumer, caller string) bool {
+	return consumer.Owner == "" || consumer.Owner == caller
+}
