@@ -139,6 +139,7 @@ func TestG14_AnOlderServerServesNoConsumer(t *testing.T) {
 	show(older.Process)
 	deliver(older.Process, 3)
 	newer = rig.Serve(t, newSettings)
+	newer.Await("the metrics show the consumer", func() bool { return metric(t, newer, `verification_consumer_expired{consumer="mailer"}`) == "0" })
 	service = rig.ClientOf(t, newer)
 	show(older.Process, newer)
 	deliver(newer, 2)
