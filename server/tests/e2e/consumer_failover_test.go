@@ -52,7 +52,7 @@ func TestG14_AFailoverThatLosesWritesLeavesNoOutcomeOut(t *testing.T) {
 			t.Fatal("the consumer is told that it cannot continue, before anything is lost")
 		}
 		awake.awaitAcknowledged()
-		done := catchUps(t, p)
+		lost, done := outcomesOf(t, service, sessions), catchUps(t, p)
 		master.Stop()
 		replica.Resume()
 		set.AwaitNewMaster(master)
@@ -76,6 +76,11 @@ func TestG14_AFailoverThatLosesWritesLeavesNoOutcomeOut(t *testing.T) {
 		late.wantTold(client.ErrConsumerNotFound)
 		if found := late.find(); found != nil {
 			t.Errorf("the consumer that was lost was created again: %v", found)
+		}
+		for i, id := range outcomesOf(t, service, sessions[:len(lost)]) {
+			if id != lost[i] {
+				t.Errorf("outcome_id of %s: got %s, before the loss it was %s", sessions[i], id, lost[i])
+			}
 		}
 	}
 }
