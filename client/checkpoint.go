@@ -9,10 +9,10 @@ import (
 )
 
 // Checkpoint keeps the position of a consumer in a program's own store. Pass one to Consume with [WithCheckpoint]. Its methods
-// are called one after the other.
+// and the handler are called one after the other.
 type Checkpoint interface {
-	// Load returns the resume token that was stored last, or "" if there is none. Consume calls it before the first stream, and
-	// each time that this instance can have lost the consumer to another one.
+	// Load returns the resume token that was stored last, or "" if there is none. Consume calls it before each stream, because
+	// another instance can have had the consumer in between. No handler runs then.
 	Load(ctx context.Context) (token string, err error)
 	// Save stores the resume token of an update, which was handled or is a bookmark (without a verification). A handler that
 	// stores Update.ResumeToken in its own transaction needs Save for bookmarks only. If Save fails, Consume calls it again
@@ -25,7 +25,8 @@ type Checkpoint interface {
 // for everything before it, and a handler can store it in the transaction with its effects.
 //
 // Consume acknowledges too, so that operators see how far the consumer is. If the checkpoint has a token, the consumer must
-// exist. If the service no longer has the changes after the token, Consume ends with [ErrResumeTokenExpired].
+// exist. If the service no longer has the changes after the token, Consume ends with [ErrResumeTokenExpired]. The context of a
+// handler ends when its stream has broken.
 func WithCheckpoint(checkpoint Checkpoint) ConsumeOption {
 	return consumeOption(func(c *consumption) { c.checkpoint = checkpoint })
 }

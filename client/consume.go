@@ -123,6 +123,7 @@ type consumption struct {
 	acks   *acknowledger
 	failed chan error // of an acknowledgement that cannot succeed
 	served bool       // a server has answered with the consumer
+	fresh  bool       // the stream does not continue the one before
 }
 
 func (c *Client) newConsumption(name string, handle func(context.Context, Update) error, options []ConsumeOption) (*consumption, error) {
@@ -204,7 +205,7 @@ func (r *consumption) receive(open context.Context) error {
 			last = err
 			return false
 		}
-		return r.held.add(open, update)
+		return r.held.add(update)
 	})
 	switch {
 	case last == nil:

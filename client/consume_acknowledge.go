@@ -28,6 +28,7 @@ type acknowledger struct {
 	mu      sync.Mutex
 	token   string // to acknowledge; "": nothing
 	changes int
+	last    string // was acknowledged, by this run or by the one before
 }
 
 func newAcknowledger(r *consumption) *acknowledger {
@@ -154,10 +155,22 @@ func (a *acknowledger) left() (token string, changes int) {
 func (a *acknowledger) acknowledged(token string, changes int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.changes -= changes
+	a.changes, a.last = a.changes-changes, token
 	if a.token == token {
 		a.token, a.changes = "", 0
 	}
+}
+
+func (a *acknowledger) lastToken() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last
+}
+
+func (a *acknowledger) setLast(token string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last = token
 }
 
 // clear acknowledges nothing of what is left.

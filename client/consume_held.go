@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,20 +20,30 @@ var (
 // held has the changes that were received, from the first one that is not handled on, and runs the handlers.
 type held struct {
 	*consumption
-	open  context.Context
-	slots chan struct{} // one for each worker
+	open context.Context
 
-	mu      sync.Mutex
-	stopped chan struct{}            // closed when no further handler must start
-	changed chan struct{}            // closed when order has become shorter, and replaced
-	order   []*heldChange            // as received
-	queues  map[string][]*heldChange // of each session; the first one is at work
-	epoch   context.Context          // of the handlers; ends when the changes are dropped
-	end     context.CancelCauseFunc  // of epoch
-	dropped bool                     // the changes, and the stream that is open does not send them again
-	stream  context.CancelCauseFunc  // of the stream that is open
-	done    recent                   // handled in this run
-	running sync.WaitGroup           // of the queues
+	mu       sync.Mutex
+	stopped  bool                    // no further handler must start
+	order    []*heldChange           // as received
+	changed  chan struct{}           // closed when order has become shorter, and replaced
+	queues   map[string]*queue       // by session, none of them empty
+	busy     int                     // workers
+	idle     chan struct{}           // closed when none is busy any more
+	running  sync.WaitGroup          // the same
+	epoch    context.Context         // of the handlers; ends when the changes are dropped
+	end      context.CancelCauseFunc // of epoch
+	dropped  bool                    // the changes, and the stream that is open does not send them again
+	stream   context.CancelCauseFunc // of the stream that is open
+	done     recent                  // handled in this run
+	received int                     // changes so far
+}
+
+// queue has the changes of one session that are not handled. A worker works on the first one.
+type queue struct {
+	changes  []*heldChange
+	busy     bool        // a worker is at it
+	wait     *time.Timer // until the next try; nil: none
+	failures int         // of the first change, in a row
 }
 
 // heldChange is one received change, or with a checkpoint also a bookmark.
@@ -42,100 +53,121 @@ type heldChange struct {
 	epoch   context.Context
 	handled bool // by the handler; a checkpoint can still fail
 	done    bool
+	number  int // rises as received
 }
 
 func newHeld(open context.Context, r *consumption) *held {
 	h := &held{
-		consumption: r, open: open, slots: make(chan struct{}, r.workers), stopped: make(chan struct{}),
-		changed: make(chan struct{}), queues: make(map[string][]*heldChange), done: newRecent(2*r.limit + 1000),
+		consumption: r, open: open,
+		changed: make(chan struct{}), queues: make(map[string]*queue), done: newRecent(2*r.limit + 1000),
 	}
 	h.epoch, h.end = context.WithCancelCause(open)
 	return h
 }
 
 // add holds a change, and waits for room first. It returns false when open ends.
-func (h *held) add(open context.Context, update Update) bool {
+func (h *held) add(update Update) bool {
 	c := &heldChange{update: update, key: keyOf(update.Verification, h.all.GetOutcomesOnly())}
-	for {
-		h.mu.Lock()
-		if len(h.order) < h.limit {
-			break
-		}
+	h.mu.Lock()
+	for len(h.order) >= h.limit {
 		changed := h.changed
 		h.mu.Unlock()
 		select {
 		case <-changed:
-		case <-open.Done():
+		case <-h.open.Done():
 			return false
 		}
+		h.mu.Lock()
 	}
 	defer h.mu.Unlock()
 	if h.dropped {
 		return true // changes before this one are missing
 	}
-	queue := update.Verification.GetSessionId()
+	name := update.Verification.GetSessionId()
 	if h.checkpoint != nil {
-		queue = "" // all changes are in one queue
+		name = "" // all changes are in one queue
 	}
-	c.epoch = h.epoch
+	h.received++
+	c.epoch, c.number = h.epoch, h.received
 	h.order = append(h.order, c)
-	h.queues[queue] = append(h.queues[queue], c)
-	if len(h.queues[queue]) == 1 && !h.isStopped() {
-		h.running.Go(func() { h.serve(queue) })
+	if h.queues[name] == nil {
+		h.queues[name] = &queue{}
 	}
+	h.queues[name].changes = append(h.queues[name].changes, c)
+	h.dispatch()
 	return true
 }
 
-// serve works on a queue until it is empty.
-func (h *held) serve(queue string) {
-	for {
-		h.mu.Lock()
-		if len(h.queues[queue]) == 0 {
-			delete(h.queues, queue)
-			h.mu.Unlock()
+// dispatch starts workers while there is something for them to do, with the change that was received first. The lock is held.
+func (h *held) dispatch() {
+	for h.busy < h.workers && !h.stopped {
+		var name string
+		var first *queue
+		for session, q := range h.queues {
+			if !q.busy && q.wait == nil && (first == nil || q.changes[0].number < first.changes[0].number) {
+				name, first = session, q
+			}
+		}
+		if first == nil {
 			return
 		}
-		next := h.queues[queue][0]
-		h.mu.Unlock()
-		h.work(next)
-		h.mu.Lock()
-		h.queues[queue] = h.queues[queue][1:]
-		h.mu.Unlock()
+		first.busy = true
+		if h.busy++; h.busy == 1 {
+			h.idle = make(chan struct{})
+		}
+		next := first.changes[0]
+		h.running.Go(func() { h.work(name, first, next) })
 	}
 }
 
-// work handles a change, until it has succeeded, was dropped, or Consume ends.
-func (h *held) work(c *heldChange) {
-	for failures := 1; ; failures++ {
-		select {
-		case h.slots <- struct{}{}:
-		case <-c.epoch.Done():
-			return
-		case <-h.stopped:
-			return
-		}
-		err := h.try(c)
-		<-h.slots
-		if err == nil || c.epoch.Err() != nil || h.isStopped() {
-			return
-		}
-		ceiling := handlerBackoff.ceiling(failures)
-		wait := ceiling/2 + handlerBackoff.random(failures)/2
+// work handles the first change of a queue once.
+func (h *held) work(name string, q *queue, c *heldChange) {
+	err := h.try(c)
+	var wait time.Duration
+	if err != nil && c.epoch.Err() == nil {
+		ceiling := handlerBackoff.ceiling(q.failures + 1)
+		wait = ceiling/2 + handlerBackoff.random(q.failures+1)/2
 		h.onFailure(c.update, err, wait)
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-c.epoch.Done():
-		case <-h.stopped:
-		}
-		timer.Stop()
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.busy--; h.busy == 0 {
+		close(h.idle)
+	}
+	q.busy = false
+	if err != nil && c.epoch.Err() == nil {
+		q.failures++
+		h.waitForNextTry(q, wait)
+	} else {
+		q.changes, q.failures = q.changes[1:], 0
+	}
+	if len(q.changes) == 0 {
+		delete(h.queues, name)
+	}
+	h.dispatch()
 }
 
-// try handles a change once. The caller has a slot.
+// waitForNextTry leaves a queue alone for a while. The lock is held.
+func (h *held) waitForNextTry(q *queue, wait time.Duration) {
+	if h.stopped {
+		return
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(wait, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if q.wait == timer {
+			q.wait = nil
+			h.dispatch()
+		}
+	})
+	q.wait = timer
+}
+
+// try handles a change once.
 func (h *held) try(c *heldChange) error {
-	if c.epoch.Err() != nil || h.isStopped() {
-		return nil
+	if c.epoch.Err() != nil {
+		return nil // it was dropped
 	}
 	if !c.handled && !h.wasHandled(c.key) {
 		if err := h.call(c); err != nil {
@@ -173,20 +205,18 @@ func (h *held) call(c *heldChange) error {
 func (h *held) finish(c *heldChange) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c.done = true
 	h.done.add(c.key)
-	c.update.Verification = nil // a change behind an unfinished one needs its token only
 	if c.epoch != h.epoch {
 		return // it was dropped
 	}
-	finished, token := 0, ""
-	for _, first := range h.order {
-		if !first.done {
-			break
-		}
-		finished, token = finished+1, first.update.ResumeToken
+	c.done = true
+	c.update.Verification = nil // a change behind an unfinished one needs its token only
+	finished := slices.IndexFunc(h.order, func(c *heldChange) bool { return !c.done })
+	if finished < 0 {
+		finished = len(h.order)
 	}
 	if finished > 0 {
+		token := h.order[finished-1].update.ResumeToken
 		h.shorten(h.order[finished:])
 		h.acks.add(token, finished)
 	}
@@ -208,8 +238,24 @@ func (h *held) drop(cause error) {
 	h.epoch, h.end = context.WithCancelCause(h.open)
 	h.dropped = true
 	h.shorten(nil)
+	for name, q := range h.queues {
+		h.stopWait(q)
+		if q.failures = 0; q.busy {
+			q.changes = q.changes[:1] // until its handler returns
+		} else {
+			delete(h.queues, name)
+		}
+	}
 	if errors.Is(cause, ErrResumeTokenExpired) {
 		h.acks.clear()
+	}
+}
+
+// stopWait ends the wait of a queue. The lock is held.
+func (h *held) stopWait(q *queue) {
+	if q.wait != nil {
+		q.wait.Stop()
+		q.wait = nil
 	}
 }
 
@@ -230,18 +276,39 @@ func (h *held) follow(cancel context.CancelCauseFunc) (again bool) {
 	return again
 }
 
+// awaitIdle waits until no handler runs.
+func (h *held) awaitIdle(ctx context.Context) error {
+	for {
+		h.mu.Lock()
+		busy, idle := h.busy, h.idle
+		h.mu.Unlock()
+		if busy == 0 {
+			return nil
+		}
+		select {
+		case <-idle:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // stop starts no further handler, and waits for those that run.
 func (h *held) stop(within time.Duration) {
 	h.mu.Lock()
-	close(h.stopped)
-	end := h.end
+	h.stopped = true
+	for _, q := range h.queues {
+		h.stopWait(q)
+	}
 	h.mu.Unlock()
 	returned := make(chan struct{})
 	go func() { defer close(returned); h.running.Wait() }()
 	if await(returned, within) {
 		return
 	}
-	end(errDrained)
+	h.mu.Lock()
+	h.end(errDrained)
+	h.mu.Unlock()
 	await(returned, obeyWithin)
 }
 
@@ -252,15 +319,6 @@ func await(done <-chan struct{}, within time.Duration) bool {
 	case <-done:
 		return true
 	case <-timer.C:
-		return false
-	}
-}
-
-func (h *held) isStopped() bool {
-	select {
-	case <-h.stopped:
-		return true
-	default:
 		return false
 	}
 }

@@ -15,7 +15,7 @@ var (
 	// errOlder: a server does not know consumers or outcomes.
 	errOlder = errors.New("client: the server is older than consumers; another one is tried")
 	// errBegunAgain is the cause of a stream's end if Consume must begin again after the changes that were acknowledged.
-	errBegunAgain = errors.New("client: the consumer begins again after what was acknowledged")
+	errBegunAgain = errors.New("client: the consumer begins again after what was acknowledged or saved")
 )
 
 const (
@@ -25,29 +25,41 @@ const (
 	leaseTime = 15 * time.Second
 )
 
-// begin prepares the next stream. It loads the checkpoint if the stream does not continue the one before.
+// begin prepares the next stream. With a checkpoint it begins there, because another instance can have moved it.
 func (r *consumption) begin(ctx context.Context, cancel context.CancelCauseFunc) error {
+	if r.checkpoint != nil {
+		r.held.drop(errBegunAgain)
+	}
 	if r.held.follow(cancel) {
 		r.watch.token = ""
 	}
-	if r.checkpoint != nil && r.watch.token == "" {
-		token, err := r.checkpoint.Load(ctx)
-		if err != nil {
-			return fmt.Errorf("client: load the checkpoint: %w", err)
-		}
-		r.watch.token = token
-		r.all.MustExist = r.all.MustExist || token != ""
+	r.fresh = r.watch.token == ""
+	if r.checkpoint == nil {
+		return nil
 	}
+	if err := r.held.awaitIdle(ctx); err != nil {
+		return err
+	}
+	token, err := r.checkpoint.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("client: load the checkpoint: %w", err)
+	}
+	r.watch.token = token
+	r.all.MustExist = r.all.MustExist || token != ""
 	return nil
 }
 
-// accept returns an error if a response shows that the server is too old.
-func (r *consumption) accept(response *verificationv1.WatchStatusResponse, first bool) error {
+// accept returns an error if a response shows that the server is too old, or the first one of a stream is of another consumer
+// of the same name.
+func (r *consumption) accept(ctx context.Context, response *verificationv1.WatchStatusResponse, first bool) error {
 	if first {
 		if response.GetConsumer() != r.all.GetConsumer() {
 			return errOlder
 		}
 		r.served, r.all.MustExist = true, true
+		if err := r.prove(ctx, response.GetResumeToken()); err != nil {
+			return err
+		}
 	}
 	if v := response.GetVerification(); v != nil && v.GetOutcomeRevision() == 0 {
 		return errOlder
@@ -55,11 +67,28 @@ func (r *consumption) accept(response *verificationv1.WatchStatusResponse, first
 	return nil
 }
 
+// prove returns ErrConsumerNotFound if a stream that began without a token of this run is of another consumer than the streams
+// before it: the consumer was deleted and made again while this instance stood by. To acknowledge a token again that was
+// acknowledged changes nothing, and the service takes only tokens of the same consumer.
+func (r *consumption) prove(ctx context.Context, begun string) error {
+	if !r.fresh {
+		return nil // the service has taken the token
+	}
+	if token := r.acks.lastToken(); token != "" {
+		if err := r.acks.send(ctx, token); err != nil && !errors.Is(err, ErrResumeTokenExpired) {
+			return err
+		}
+	}
+	r.acks.setLast(begun)
+	return nil
+}
+
 // isFinal reports whether an error ends Consume, where that differs from a watch. Otherwise decided is false.
 func (r *consumption) isFinal(err error) (final, decided bool) {
 	var failed *Error
 	switch errors.As(err, &failed); {
-	case errors.Is(err, ErrConsumerNotFound), errors.Is(err, ErrConsumerExpired), errors.Is(err, ErrTooManyConsumers):
+	case errors.Is(err, ErrConsumerNotFound), errors.Is(err, ErrConsumerExpired), errors.Is(err, ErrTooManyConsumers),
+		errors.Is(err, ErrResumeTokenInvalid):
 		return true, true
 	case errors.Is(err, ErrConsumerBusy):
 		r.all.MustExist = true // it exists

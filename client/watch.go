@@ -196,7 +196,7 @@ func (w *watch) stream(ctx context.Context, yield func(Update, error) bool) erro
 			return streamError(ctx, err, silent)
 		}
 		if w.consumer != nil {
-			if err := w.consumer.accept(response, errors.Is(silent, errUnanswered)); err != nil {
+			if err := w.consumer.accept(ctx, response, errors.Is(silent, errUnanswered)); err != nil {
 				return err
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -21,14 +22,16 @@ const (
 	maxConsumers = 64
 	// lease is how long a consumer stays busy after its stream was lost with its server.
 	lease = 15 * time.Second
+	// renewedLease is what is left at least of the lease of an open stream, which renews it each 5 s.
+	renewedLease = 10 * time.Second
 )
 
 // consumer is one named consumer.
 type consumer struct {
 	name         string
-	subject      string // of its tokens
-	acknowledged int    // feed entries
-	at           time.Time
+	subject      string    // of its tokens
+	acknowledged int       // feed entries
+	at           time.Time // when acknowledged rose last
 	holder       *follower // the open stream
 	leased       time.Time // busy until then, see KeepLeases
 	held         bool      // by HoldConsumer
@@ -83,11 +86,11 @@ func (s *state) take(f *follower, resumeToken string) error {
 		return Error(verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS)
 	case c == nil:
 		s.incarnations++
-		c = &consumer{name: name, acknowledged: len(s.feed), at: time.Now()}
+		c = &consumer{name: name, acknowledged: len(s.feed)}
 		c.subject = digest(strings.TrimSpace(consumerSubject), fmt.Sprint(name, " ", s.incarnations))
 		s.consumers[name] = c
 	case c.isActive():
-		return Error(verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY)
+		return s.busy(c)
 	case c.expired && resumeToken == "":
 		return Error(verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED)
 	}
@@ -95,6 +98,19 @@ func (s *state) take(f *follower, resumeToken string) error {
 	f.at = token{Subject: c.subject, Entries: c.acknowledged}
 	f.sent = c.acknowledged
 	return nil
+}
+
+// busy returns the error of a consumer that is active. In virtual time it has the service's RetryInfo: what is left of the
+// lease, which an open stream has renewed.
+func (s *state) busy(c *consumer) error {
+	wait := retryAfter
+	if left := time.Until(c.leased); s.virtual && left > 0 {
+		wait = left
+	} else if s.virtual {
+		wait = renewedLease
+	}
+	return newError(verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY, "another stream of the consumer is open", nil,
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
 }
 
 func (c *consumer) isActive() bool {
@@ -141,7 +157,13 @@ func (f *follower) lost() error {
 // passOver acknowledges what the filter passed over, if everything that was sent is acknowledged.
 func (f *follower) passOver() {
 	if c := f.consumer; c != nil && c.acknowledged >= f.sent {
-		c.acknowledged = max(c.acknowledged, f.at.Entries)
+		c.rise(f.at.Entries)
+	}
+}
+
+func (c *consumer) rise(entries int) {
+	if entries > c.acknowledged {
+		c.acknowledged, c.at = entries, time.Now()
 	}
 }
 
@@ -164,7 +186,8 @@ func (s *state) acknowledge(request *verificationv1.AcknowledgeChangesRequest) e
 	case at.Epoch != s.epoch:
 		return Error(verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED)
 	}
-	c.acknowledged, c.at, c.expired = max(c.acknowledged, at.Entries), time.Now(), false
+	c.rise(at.Entries)
+	c.expired = false
 	s.wake()
 	return nil
 }
@@ -174,8 +197,11 @@ func (s *state) listConsumers() []*verificationv1.Consumer {
 	for _, name := range slices.Sorted(maps.Keys(s.consumers)) {
 		c := s.consumers[name]
 		shown := &verificationv1.Consumer{
-			Name: name, Active: c.isActive(), AcknowledgeTime: timestamppb.New(c.at), Expired: c.expired,
+			Name: name, Active: c.isActive(), Expired: c.expired,
 			PendingChanges: int64(len(s.feed) - c.acknowledged), Lag: durationpb.New(0),
+		}
+		if !c.at.IsZero() {
+			shown.AcknowledgeTime = timestamppb.New(c.at)
 		}
 		if c.acknowledged < len(s.feed) {
 			shown.Lag = durationpb.New(time.Since(s.feed[c.acknowledged].at))

@@ -164,10 +164,10 @@ func (s *state) replace(life *session) (*verificationv1.RetryVerificationRespons
 	next := s.set(&verificationv1.Verification{
 		SessionId: id[:min(len(id), 255-len(replacement))] + replacement, Status: verificationv1.Status_STATUS_REQUIRES_INPUT,
 		Type: closed.GetType(), StripeType: closed.GetStripeType(), Livemode: closed.GetLivemode(), Account: closed.GetAccount(),
-		ClientReferenceId: closed.GetClientReferenceId(), Replaces: id,
+		ClientReferenceId: closed.GetClientReferenceId(),
 	}, verificationv1.Source_SOURCE_STRIPE_API)
 	next = proto.CloneOf(next)
-	next.Retry = proto.CloneOf(closed.GetRetry())
+	next.Retry, next.Replaces = proto.CloneOf(closed.GetRetry()), closed.GetSessionId()
 	next = s.set(next, verificationv1.Source_SOURCE_REPLACEMENT)
 	closed = proto.CloneOf(closed)
 	closed.SupersededBy = next.GetSessionId()

@@ -35,7 +35,8 @@ type state struct {
 	consumers    map[string]*consumer
 	incarnations int // of consumers, so far
 	keepLeases   bool
-	opened       int // so far
+	virtual      bool // time is virtual
+	opened       int  // so far
 }
 
 // session is one session with all its revisions.

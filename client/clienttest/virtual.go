@@ -17,6 +17,7 @@ import (
 func NewVirtual(tb testing.TB, options ...grpc.ServerOption) *Server {
 	tb.Helper()
 	s := &Server{options: options, state: newState(), memory: &memory{listeners: make(map[string]*bufconn.Listener)}}
+	s.state.virtual = true
 	first, err := s.Listen("first")
 	if err != nil {
 		tb.Fatal(err)

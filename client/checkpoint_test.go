@@ -1,0 +1,204 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/verification-status/client"
+	"example.com/verification-status/client/clienttest"
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+func TestAFileCheckpoint(t *testing.T) {
+	leavesNothing(t)
+	path := filepath.Join(t.TempDir(), "position")
+	checkpoint := client.FileCheckpoint(path)
+	want := func(token string) {
+		t.Helper()
+		if got, err := checkpoint.Load(t.Context()); got != token || err != nil {
+			t.Errorf("Load returned %q, %v; want %q", got, err, token)
+		}
+	}
+	want("")
+	for _, token := range []string{"first", "second"} {
+		if err := checkpoint.Save(t.Context(), client.Update{ResumeToken: token}); err != nil {
+			t.Fatal(err)
+		}
+		want(token)
+	}
+	files, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(files) != 1 {
+		t.Errorf("the folder has %v, %v; want one file", files, err)
+	}
+	if err := client.FileCheckpoint(filepath.Join(path, "none")).Save(t.Context(), client.Update{}); err == nil {
+		t.Error("Save into a folder that does not exist succeeded")
+	}
+}
+
+// ledger is a Checkpoint in memory, and counts.
+type ledger struct {
+	token        string
+	loads, saves int
+	fail         error
+}
+
+func (l *ledger) Load(context.Context) (string, error) {
+	l.loads++
+	return l.token, l.fail
+}
+
+func (l *ledger) Save(_ context.Context, u client.Update) error {
+	l.saves++
+	if l.fail == nil {
+		l.token = u.ResumeToken
+	}
+	return l.fail
+}
+
+// TestConsumeWithACheckpoint: the position is the checkpoint's, from before the first change on, and a change that fails
+// holds up all others.
+func TestConsumeWithACheckpoint(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		c := server.Client()
+		position := &ledger{}
+		r := consume(t, c, nil, client.WithCheckpoint(position))
+		if position.token == "" {
+			t.Fatal("the first position was not saved before the first change")
+		}
+		_ = r.stop()
+		flip(server, "vs_1", 1)
+		fails := true
+		calls := 0
+		r = consume(t, c, func(_ context.Context, u client.Update) error {
+			if calls++; fails && u.Verification.GetSessionId() == "vs_1" {
+				return errors.New("not yet")
+			}
+			return nil
+		}, client.WithCheckpoint(position))
+		flip(server, "vs_2", 1)
+		time.Sleep(time.Minute)
+		r.want("while the first change fails")
+		fails, position.fail = false, errors.New("the disk is full")
+		time.Sleep(2 * time.Minute)
+		r.want("while the position cannot be saved", "vs_1/1")
+		called := calls
+		position.fail = nil
+		time.Sleep(2 * time.Minute)
+		r.want("in the end", "vs_1/1", "vs_2/1")
+		if calls != called+1 {
+			t.Errorf("%d calls after the save of vs_1 succeeded; want one, for vs_2", calls-called)
+		}
+		wantPending(t, "in the end", c, 0)
+		_ = r.stop()
+
+		flip(server, "vs_3", 1)
+		before := position.token
+		r = consume(t, c, nil, client.WithCheckpoint(position))
+		r.want("the next run", "vs_3/1")
+		time.Sleep(batched)
+		_ = r.stop()
+		position.token = before // as a database that was restored
+		consume(t, c, nil, client.WithCheckpoint(position)).want("from the checkpoint, not from what was acknowledged", "vs_3/1")
+	})
+}
+
+// TestACheckpointIsLoadedAtEachTakeover: another instance has moved the position meanwhile.
+func TestACheckpointIsLoadedAtEachTakeover(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		position := &ledger{}
+		first := consume(t, server.Client(), nil, client.WithCheckpoint(position))
+		second := consume(t, server.Client(), nil, client.WithCheckpoint(position))
+		flip(server, "vs_1", 1)
+		first.want("the first instance", "vs_1/1")
+		_ = first.stop()
+		time.Sleep(taken)
+		flip(server, "vs_2", 1)
+		second.want("the second instance", "vs_2/1")
+	})
+}
+
+// TestACheckpointWhosePositionIsLostEndsConsume: the program must look at the sessions, because its own store says that it
+// has seen what the service no longer knows.
+func TestACheckpointWhosePositionIsLostEndsConsume(t *testing.T) {
+	for name, lose := range map[string]func(*clienttest.Server){
+		"by a stream":           func(server *clienttest.Server) { server.ExpireTokens(); server.CutStreams(nil) },
+		"by an acknowledgement": func(server *clienttest.Server) { flip(server, "vs_1", 1); synctest.Wait(); server.ExpireTokens() },
+		"by a call": func(server *clienttest.Server) {
+			server.CutStreams(clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T, server *clienttest.Server) {
+				r := consume(t, server.Client(), nil, client.WithCheckpoint(&ledger{}))
+				lose(server)
+				time.Sleep(batched)
+				r.wantEnd(client.ErrResumeTokenExpired)
+			})
+		})
+	}
+}
+
+// TestACheckpointNeedsItsConsumer: a position without a consumer is of one that was lost.
+func TestACheckpointNeedsItsConsumer(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		position := &ledger{}
+		r := consume(t, server.Client(), nil, client.WithCheckpoint(position))
+		_ = r.stop()
+		server.DeleteConsumer("mailer")
+		consume(t, server.Client(), nil, client.WithCheckpoint(position)).wantEnd(client.ErrConsumerNotFound)
+		other := consume(t, server.Client(), nil)
+		_ = other.stop()
+		consume(t, server.Client(), nil, client.WithCheckpoint(position)).wantEnd(client.ErrConsumerNotFound)
+	})
+}
+
+// TestACheckpointIsLoadedWhenNoHandlerRuns: after a break, another instance can have moved the position.
+func TestACheckpointIsLoadedWhenNoHandlerRuns(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		position := &ledger{}
+		loads := 0
+		r := consume(t, server.Client(), func(ctx context.Context, u client.Update) error {
+			if u.Verification.GetOutcomeRevision() > 1 {
+				return nil
+			}
+			loads = position.loads
+			<-ctx.Done()
+			time.Sleep(time.Minute)
+			if position.loads != loads {
+				t.Error("the position was loaded while a handler ran")
+			}
+			return nil
+		}, client.WithCheckpoint(position))
+		flip(server, "vs_1", 1)
+		synctest.Wait()
+		server.CutStreams(nil)
+		time.Sleep(2 * time.Minute)
+		r.want("after the break", "vs_1/1")
+		if position.loads != loads+1 {
+			t.Errorf("%d loads after the break; want one", position.loads-loads)
+		}
+		flip(server, "vs_1", 2)
+		r.want("in the end", "vs_1/1", "vs_1/2")
+	})
+}
+
+func TestALoadThatFailsIsRepeated(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		position := &ledger{fail: errors.New("the database is away")}
+		r := consume(t, server.Client(), nil, client.WithCheckpoint(position), client.OnInterruption(func(err error, _ time.Duration) {
+			if position.loads == 3 {
+				position.fail = nil
+			}
+		}))
+		flip(server, "vs_1", 1)
+		r.want("when the load works", "vs_1/1")
+		if position.loads != 4 {
+			t.Errorf("Load was called %d times; want 4", position.loads)
+		}
+	})
+}

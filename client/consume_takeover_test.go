@@ -1,0 +1,459 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"example.com/verification-status/client"
+	"example.com/verification-status/client/clienttest"
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+// TestAStandbyTakesOverWithin15Seconds: the server of the first instance's stream is killed, so that its lease ends by time.
+func TestAStandbyTakesOverWithin15Seconds(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		c := server.Client()
+		busy := 0
+		first := consume(t, server.Client(), nil)
+		second := consume(t, c, nil, client.OnInterruption(func(err error, _ time.Duration) {
+			if errors.Is(err, client.ErrConsumerBusy) {
+				busy++
+			}
+		}))
+		server.KeepLeases(true)
+		flip(server, "vs_1", 1)
+		first.want("while the first one lives", "vs_1/1")
+		second.want("while the first one lives")
+		time.Sleep(batched)
+		if busy == 0 { // it asks when what is left of the lease has passed
+			t.Error("the second instance was not told that the consumer is busy")
+		}
+		_ = first.stop()
+		flip(server, "vs_1", 2)
+		time.Sleep(15*time.Second + 100*time.Millisecond)
+		second.want("after the lease", "vs_1/2")
+	})
+}
+
+// TestAnInstanceThatLostTheConsumerStops: its handler's context ends, what it had not acknowledged is dropped, and it
+// handles nothing again that it has handled.
+func TestAnInstanceThatLostTheConsumerStops(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		c := server.Client()
+		var cause error
+		once := true
+		r := consume(t, c, func(ctx context.Context, u client.Update) error {
+			if u.Verification.GetSessionId() != "vs_1" || !once {
+				return nil
+			}
+			once = false
+			<-ctx.Done()
+			cause = context.Cause(ctx)
+			return ctx.Err()
+		}, client.Workers(2))
+		flip(server, "vs_1", 1)
+		flip(server, "vs_2", 1)
+		r.want("before", "vs_2/1")
+		server.HoldConsumer("mailer", true)
+		synctest.Wait()
+		if !errors.Is(cause, client.ErrConsumerBusy) {
+			t.Errorf("the cause of the end of the handler's context is %v; want ErrConsumerBusy", cause)
+		}
+		flip(server, "vs_2", 2)
+		time.Sleep(time.Minute)
+		r.want("while another instance has the consumer", "vs_2/1")
+		server.HoldConsumer("mailer", false)
+		time.Sleep(taken + batched)
+		for _, want := range []string{"vs_1/1", "vs_2/1", "vs_2/2"} {
+			if n := count(r.handled, want); n != 1 || len(r.handled) != 3 {
+				t.Errorf("%s was handled %d times in %q; want once", want, n, r.handled)
+			}
+		}
+		wantPending(t, "afterwards", c, 0)
+	})
+}
+
+// TestABrokenStreamDisturbsNoHandler: the next stream continues after what was received.
+func TestABrokenStreamDisturbsNoHandler(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		c := server.Client()
+		calls := map[string]int{}
+		var mu sync.Mutex
+		r := consume(t, c, func(ctx context.Context, u client.Update) error {
+			mu.Lock()
+			calls[nameOf(u.Verification)]++
+			mu.Unlock()
+			time.Sleep(10 * time.Second)
+			return ctx.Err()
+		}, client.Workers(4))
+		for i := range 4 {
+			flip(server, fmt.Sprint("vs_", i), 1)
+			time.Sleep(time.Second)
+			server.CutStreams(nil)
+		}
+		time.Sleep(time.Minute)
+		r.want("in the end", "vs_0/1", "vs_1/1", "vs_2/1", "vs_3/1")
+		for name, n := range calls {
+			if n != 1 {
+				t.Errorf("%s: the handler was called %d times; want once", name, n)
+			}
+		}
+		wantPending(t, "in the end", c, 0)
+	})
+}
+
+func TestG14_ALostConsumerIsTold(t *testing.T) {
+	type step func(t *testing.T, server *clienttest.Server)
+	remove := func(_ *testing.T, server *clienttest.Server) { server.DeleteConsumer("mailer") }
+	for name, test := range map[string]struct {
+		then step
+		want error
+	}{
+		"deleted while its stream is open": {remove, client.ErrConsumerNotFound},
+		"deleted between two streams": {func(_ *testing.T, server *clienttest.Server) {
+			server.Stop()
+			server.DeleteConsumer("mailer")
+			_ = server.Start()
+		}, client.ErrConsumerNotFound},
+		"deleted and made again between two streams": {func(t *testing.T, server *clienttest.Server) {
+			server.CutStreams(nil) // the next stream comes after a millisecond
+			server.DeleteConsumer("mailer")
+			makeMailer(t, server, time.Millisecond/2)
+		}, client.ErrConsumerNotFound},
+		"deleted and made again while it stands by": {func(t *testing.T, server *clienttest.Server) {
+			server.HoldConsumer("mailer", true)
+			synctest.Wait() // it asks again after 10 s
+			server.DeleteConsumer("mailer")
+			makeMailer(t, server, time.Second)
+		}, client.ErrConsumerNotFound},
+		"deleted while it stands by": {func(t *testing.T, server *clienttest.Server) {
+			server.HoldConsumer("mailer", true)
+			time.Sleep(time.Minute)
+			server.DeleteConsumer("mailer")
+		}, client.ErrConsumerNotFound},
+		"expired": {func(t *testing.T, server *clienttest.Server) {
+			server.ExpireConsumer("mailer")
+			server.HoldConsumer("mailer", true)
+			time.Sleep(time.Minute)
+			server.HoldConsumer("mailer", false)
+		}, client.ErrConsumerExpired},
+		"no permission": {func(_ *testing.T, server *clienttest.Server) {
+			server.Fail(clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED))
+		}, client.ErrPermissionDenied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T, server *clienttest.Server) {
+				r := consume(t, server.Client(), nil)
+				flip(server, "vs_1", 1)
+				time.Sleep(batched)
+				test.then(t, server)
+				time.Sleep(time.Minute)
+				r.wantEnd(test.want)
+				r.want("before it was lost", "vs_1/1")
+			})
+		})
+	}
+}
+
+// makeMailer makes the consumer, by a stream that ends again.
+func makeMailer(t *testing.T, server *clienttest.Server, within time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	c := server.Client()
+	if err := c.Consume(ctx, "mailer", nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a run of %v ended with %v", within, err)
+	}
+	if mailerState(t, c).GetPendingChanges() != 0 {
+		t.Error("the consumer was not made again")
+	}
+}
+
+// TestAnAcknowledgementThatCannotSucceedEndsConsume: the stream itself is not ended.
+func TestAnAcknowledgementThatCannotSucceedEndsConsume(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		r := consume(t, server.Client(), nil)
+		server.FailNext(clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND))
+		flip(server, "vs_1", 1)
+		time.Sleep(batched)
+		r.wantEnd(client.ErrConsumerNotFound)
+	})
+}
+
+func TestAnAcknowledgementIsRepeated(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		c := server.Client()
+		var told []error
+		r := consume(t, c, nil, client.OnInterruption(func(err error, _ time.Duration) { told = append(told, err) }))
+		server.FailNext(
+			clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE),
+			status.Error(codes.Unimplemented, "a server of before"),
+			status.Error(codes.PermissionDenied, "a proxy"),
+		)
+		flip(server, "vs_1", 1)
+		time.Sleep(batched)
+		wantPending(t, "after three failures", c, 0)
+		if len(told) != 3 {
+			t.Errorf("OnInterruption was told %v; want three failures", told)
+		}
+		r.want("once", "vs_1/1")
+	})
+}
+
+func TestConsumeNeedsAConsumerThatMustExist(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		consume(t, server.Client(), nil, client.MustExist()).wantEnd(client.ErrConsumerNotFound)
+		first := consume(t, server.Client(), nil)
+		_ = first.stop()
+		r := consume(t, server.Client(), nil, client.MustExist())
+		flip(server, "vs_1", 1)
+		r.want("it exists", "vs_1/1")
+	})
+}
+
+// TestPositionsThatTheStoreLost: Consume begins again after what was acknowledged, so that nothing is missed.
+func TestPositionsThatTheStoreLost(t *testing.T) {
+	for name, notice := range map[string]func(*clienttest.Server){
+		"noticed by a stream":           func(server *clienttest.Server) { server.CutStreams(nil) },
+		"noticed by an acknowledgement": func(server *clienttest.Server) { flip(server, "vs_2", 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T, server *clienttest.Server) {
+				c := server.Client()
+				fails := true
+				r := consume(t, c, func(_ context.Context, u client.Update) error {
+					if fails && u.Verification.GetSessionId() == "vs_1" {
+						return errors.New("not yet")
+					}
+					return nil
+				})
+				flip(server, "vs_0", 1)
+				flip(server, "vs_1", 1)
+				synctest.Wait()
+				server.ExpireTokens() // those of vs_0 and vs_1
+				notice(server)
+				time.Sleep(batched)
+				fails = false
+				time.Sleep(2 * time.Minute)
+				flip(server, "vs_3", 1)
+				time.Sleep(batched)
+				for _, want := range []string{"vs_0/1", "vs_1/1", "vs_3/1"} {
+					if n := count(r.handled, want); n != 1 {
+						t.Errorf("%s was handled %d times in %q; want once", want, n, r.handled)
+					}
+				}
+				wantPending(t, "in the end", c, 0)
+			})
+		})
+	}
+}
+
+func count(names []string, name string) (n int) {
+	for _, other := range names {
+		if other == name {
+			n++
+		}
+	}
+	return n
+}
+
+func TestAcknowledgeEach(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		c := server.Client()
+		left := int64(20)
+		r := consume(t, c, func(context.Context, client.Update) error {
+			wantPending(t, "in a handler", c, left)
+			left--
+			return nil
+		}, client.AcknowledgeEach())
+		server.Silence(true)
+		for i := range 20 {
+			flip(server, fmt.Sprint("vs_", i%3), i/3+1)
+		}
+		server.Silence(false)
+		time.Sleep(taken)
+		if len(r.handled) != 20 {
+			t.Errorf("handled %d changes; want 20", len(r.handled))
+		}
+		wantPending(t, "in the end", c, 0)
+	})
+}
+
+// life is what a test expects of the sessions: their outcomes in order.
+type life struct {
+	mu       sync.Mutex
+	outcomes map[string][]string // outcome ids of each session
+	handled  map[string][]string // as handled, without repetitions that follow each other
+	calls    int
+}
+
+func (l *life) made(v *verificationv1.Verification) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.outcomes[v.GetSessionId()] = append(l.outcomes[v.GetSessionId()], v.GetOutcomeId())
+}
+
+func (l *life) handle(v *verificationv1.Verification) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls++
+	l.handled[v.GetSessionId()] = append(l.handled[v.GetSessionId()], v.GetOutcomeId())
+}
+
+// check: every outcome was handled, and none for the first time before an earlier one of its session.
+func (l *life) check(t *testing.T) {
+	t.Helper()
+	for id, outcomes := range l.outcomes {
+		var first []string
+		for _, outcome := range l.handled[id] {
+			if !slices.Contains(first, outcome) {
+				first = append(first, outcome)
+			}
+		}
+		if !slices.Equal(first, outcomes) {
+			t.Errorf("%s: handled first %q; want %q", id, first, outcomes)
+		}
+	}
+}
+
+// instance is a process with a Consume that can be killed: a handler that runs then has no effect.
+type instance struct {
+	client *client.Client
+	cancel context.CancelFunc
+	killed chan struct{}
+	ended  chan error
+}
+
+func (l *life) start(t *testing.T, server *clienttest.Server, random *rand.Rand) *instance {
+	ctx, cancel := context.WithCancel(t.Context())
+	i := &instance{client: server.Client(), cancel: cancel, killed: make(chan struct{}), ended: make(chan error, 1)}
+	mu := &sync.Mutex{}
+	roll := rand.New(rand.NewPCG(random.Uint64(), 0))
+	n := func(most int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return roll.IntN(most)
+	}
+	handle := func(ctx context.Context, u client.Update) error {
+		select {
+		case <-time.After(time.Duration(n(2000)) * time.Millisecond):
+		case <-ctx.Done():
+		case <-i.killed:
+		}
+		select {
+		case <-i.killed:
+			return errors.New("killed")
+		default:
+		}
+		if ctx.Err() != nil || n(6) == 0 {
+			return errors.New("failed")
+		}
+		l.handle(u.Verification)
+		return nil
+	}
+	options := []client.ConsumeOption{client.Workers(1 + random.IntN(4)), client.MaxHeld(2 + random.IntN(30)), client.DrainWithin(time.Second)}
+	if random.IntN(3) == 0 {
+		options = append(options, client.AcknowledgeEach())
+	}
+	go func() { i.ended <- i.client.Consume(ctx, "mailer", handle, options...) }()
+	return i
+}
+
+// kill ends an instance as SIGKILL does: nothing that it does reaches the server.
+func (i *instance) kill() {
+	close(i.killed)
+	_ = i.client.Close()
+	i.cancel()
+	<-i.ended
+}
+
+// TestG14_EachOutcomeIsHandledInOrder: two instances live, are killed or drained, and their streams, servers and
+// acknowledgements fail, at random.
+func TestG14_EachOutcomeIsHandledInOrder(t *testing.T) {
+	for range 3 {
+		seed := rand.Uint64()
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { // the seed
+			virtually(t, func(t *testing.T, server *clienttest.Server) {
+				random := rand.New(rand.NewPCG(seed, 0))
+				if _, err := server.Listen("second"); err != nil {
+					t.Fatal(err)
+				}
+				l := &life{outcomes: map[string][]string{}, handled: map[string][]string{}}
+				instances := []*instance{l.start(t, server, random), nil}
+				time.Sleep(taken) // the consumer exists before the first outcome
+				instances[1] = l.start(t, server, random)
+				for n := range 200 {
+					id := fmt.Sprint("vs_", random.IntN(8))
+					before := len(l.outcomes[id])
+					v := session(id, processing)
+					if before%2 == 1 {
+						v.Status = requiresInput
+					}
+					l.made(server.Set(v))
+					if random.IntN(3) == 0 { // a change that is no outcome
+						v.ClientReferenceId = fmt.Sprint("user-", n)
+						server.Set(v)
+					}
+					time.Sleep(time.Duration(random.IntN(500)) * time.Millisecond)
+					disturbConsumers(t, l, server, random, instances)
+				}
+				server.HoldConsumer("mailer", false)
+				time.Sleep(5 * time.Minute)
+				wantPending(t, "in the end", server.Client(), 0)
+				for _, i := range instances {
+					i.cancel()
+					if err := <-i.ended; !errors.Is(err, context.Canceled) {
+						t.Errorf("an instance ended with %v; want context.Canceled", err)
+					}
+				}
+				l.check(t)
+				t.Logf("%d calls for %d outcomes", l.calls, 200)
+			})
+		})
+	}
+}
+
+func disturbConsumers(t *testing.T, l *life, server *clienttest.Server, random *rand.Rand, instances []*instance) {
+	victim := random.IntN(len(instances))
+	switch random.IntN(24) {
+	case 0:
+		instances[victim].kill()
+		instances[victim] = l.start(t, server, random)
+	case 1:
+		instances[victim].cancel()
+		if err := <-instances[victim].ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("a drained instance ended with %v; want context.Canceled", err)
+		}
+		instances[victim] = l.start(t, server, random)
+	case 2:
+		server.CutStreams(nil)
+	case 3:
+		server.CutStreams(status.Error(codes.Internal, "a proxy is broken"))
+	case 4:
+		server.FailNext(clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE), status.Error(codes.Unavailable, "reset"))
+	case 5:
+		server.ExpireTokens()
+	case 6:
+		server.HoldConsumer("mailer", true)
+		time.Sleep(time.Duration(random.IntN(5)) * time.Second)
+		server.HoldConsumer("mailer", false)
+	case 7:
+		server.Stop()
+		time.Sleep(time.Duration(random.IntN(2)) * time.Second)
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+	case 8:
+		server.Heartbeat()
+	}
+}
