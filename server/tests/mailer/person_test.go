@@ -49,12 +49,12 @@ func (p *person) live(ctx context.Context) error {
 	if err := p.deliver(ctx, 1); err != nil {
 		return err
 	}
-	switch chance := p.rng.IntN(10); {
-	case chance == 0:
+	switch p.rng.IntN(10) {
+	case 0:
 		err = p.lateFailure(ctx)
-	case chance == 1:
+	case 1:
 		err = p.fail(ctx, final[p.rng.IntN(len(final))])
-	case chance == 2:
+	case 2:
 		err = errors.Join(p.abandon(ctx), p.fail(ctx, p.someFailure()), p.cancel(ctx))
 	default:
 		err = p.tries(ctx)

@@ -116,7 +116,7 @@ type webhooks struct {
 func (w webhooks) deliver(ctx context.Context, e event) error {
 	for {
 		url := w.servers[rand.IntN(len(w.servers))].Webhook
-		response, text, err := rig.Post(w.client, url, rig.Sign(time.Now(), rig.WebhookSecret, e.body), e.body) //nolint:bodyclose // Post has closed it
+		response, text, err := rig.Post(w.client, url, rig.Sign(time.Now(), rig.WebhookSecret, e.body), e.body)
 		if err == nil && response.StatusCode == http.StatusOK {
 			return nil
 		}
