@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // fakeSMTP is an SMTP server that keeps all mails, and gives the answers that a test sets.
@@ -18,6 +19,7 @@ type fakeSMTP struct {
 	mu      sync.Mutex
 	answers map[string]string // by command in upper case; "." is the end of a mail. An empty answer closes the connection
 	mails   []string
+	refused chan struct{} // gets a value at an answer 4yz or 5yz
 }
 
 func startSMTP(t testing.TB) *fakeSMTP {
@@ -26,7 +28,7 @@ func startSMTP(t testing.TB) *fakeSMTP {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &fakeSMTP{t: t, listener: listener}
+	s := &fakeSMTP{t: t, listener: listener, refused: make(chan struct{}, 100)}
 	s.answer(nil)
 	s.served.Go(func() {
 		for {
@@ -62,6 +64,16 @@ func (s *fakeSMTP) received() []string {
 	return append([]string(nil), s.mails...)
 }
 
+// awaitRefusal waits until the server has refused something.
+func (s *fakeSMTP) awaitRefusal() {
+	s.t.Helper()
+	select {
+	case <-s.refused:
+	case <-time.After(20 * time.Second):
+		s.t.Fatal("nothing was refused")
+	}
+}
+
 func (s *fakeSMTP) serve(conn net.Conn) {
 	defer conn.Close()
 	fmt.Fprint(conn, "220 fake\r\n")
@@ -85,6 +97,9 @@ func (s *fakeSMTP) text(command string) string {
 
 func (s *fakeSMTP) reply(conn net.Conn, command string) bool {
 	text := s.text(command)
+	if strings.HasPrefix(text, "4") || strings.HasPrefix(text, "5") {
+		s.refused <- struct{}{}
+	}
 	if text != "" {
 		fmt.Fprint(conn, text+"\r\n")
 	}

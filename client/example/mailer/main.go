@@ -79,7 +79,7 @@ func (s settings) announce(ctx context.Context, o *outbox) {
 		slog.Warn("the SMTP server cannot be reached: mails wait until it can. "+
 			"For tests, start one: go run github.com/axllent/mailpit@v1.33.1", "error", err)
 	}
-	if host, _, err := net.SplitHostPort(s.smtp); err == nil && isLoopback(s.smtp) {
-		slog.Info("if it is Mailpit, see the newest mail at http://" + net.JoinHostPort(host, "8025") + "/view/latest.html")
+	if host, port, err := net.SplitHostPort(s.smtp); err == nil && port == "1025" && isLoopback(s.smtp) { // Mailpit's port
+		slog.Info("see the newest mail at http://" + net.JoinHostPort(host, "8025") + "/view/latest.html")
 	}
 }

@@ -48,6 +48,7 @@ var install = map[string]string{
 	"go":           "see https://go.dev/doc/install",
 	"grpcurl":      "go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4",
 	"haproxy":      "apt-get install haproxy",
+	"mailpit":      "go install github.com/axllent/mailpit@v1.33.1",
 	"nginx":        "apt-get install nginx-light",
 	"node":         "apt-get install nodejs",
 	"npm":          "apt-get install npm",

@@ -1,0 +1,350 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/mail"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"example.com/verification-status/client"
+	"example.com/verification-status/client/clienttest"
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+)
+
+// mailerRig is a mailer between a server of clienttest and an SMTP server.
+type mailerRig struct {
+	t        *testing.T
+	server   *clienttest.Server
+	smtp     *fakeSMTP
+	settings settings
+	steps    []string // of the handlers that a test calls itself
+	stop     func() error
+}
+
+func newRig(t *testing.T, args ...string) *mailerRig {
+	t.Helper()
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	r := &mailerRig{t: t, server: clienttest.New(t), smtp: startSMTP(t)}
+	replica, err := r.server.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.settings, err = readSettings(append([]string{"-status", replica.Target(), "-smtp", r.smtp.addr(), "-address", "{reference}@people.example"}, args...),
+		func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// run runs the mailer until the test ends or calls stop, and waits for its stream.
+func (r *mailerRig) run() {
+	r.t.Helper()
+	_, opened := r.server.Streams()
+	ctx, cancel := context.WithCancel(r.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, r.settings, hooks{}) }()
+	stop := func() error {
+		cancel()
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(20 * time.Second):
+			return errors.New("the mailer does not stop")
+		}
+	}
+	stopped := false
+	r.stop = func() error { stopped = true; return stop() }
+	r.t.Cleanup(func() {
+		if !stopped {
+			if err := stop(); err != nil {
+				r.t.Error(err)
+			}
+		}
+	})
+	waiting, done := context.WithTimeout(r.t.Context(), 20*time.Second)
+	defer done()
+	if err := r.server.AwaitStreams(waiting, opened+1); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// mailer returns a mailer whose handler the test calls itself.
+func (r *mailerRig) mailer() *mailer {
+	r.t.Helper()
+	m, err := newMailer(r.server.Client(), r.settings, hooks{step: func(name string) { r.steps = append(r.steps, name) }})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = m.record.close() })
+	return m
+}
+
+// await waits until n mails have come, and returns them as "recipient: subject".
+func (r *mailerRig) await(n int) []string {
+	r.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for len(r.smtp.received()) < n {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("%d mails, want %d", len(r.smtp.received()), n)
+		}
+		time.Sleep(5 * time.Millisecond) // a poll
+	}
+	return r.mails()
+}
+
+func (r *mailerRig) mails() (all []string) {
+	r.t.Helper()
+	for _, text := range r.smtp.received() {
+		m, err := mail.ReadMessage(strings.NewReader(text))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		subject, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		all = append(all, strings.Trim(m.Header.Get("To"), "<>")+": "+subject)
+	}
+	return all
+}
+
+const (
+	requiresInput = verificationv1.Status_STATUS_REQUIRES_INPUT
+	processing    = verificationv1.Status_STATUS_PROCESSING
+	verified      = verificationv1.Status_STATUS_VERIFIED
+)
+
+// session returns a session of a person whose reference is its id. A report makes each submission another one.
+func session(id string, status verificationv1.Status, report string) *verificationv1.Verification {
+	return &verificationv1.Verification{SessionId: id, Status: status, ClientReferenceId: id, LastVerificationReport: report}
+}
+
+func failed(id, report, code string) *verificationv1.Verification {
+	v := session(id, requiresInput, report)
+	v.LastError = &verificationv1.VerificationError{
+		Code:       verificationv1.ErrorCode(verificationv1.ErrorCode_value["ERROR_CODE_"+strings.ToUpper(code)]),
+		StripeCode: code, Reason: "It failed.",
+	}
+	return v
+}
+
+// finish has one more person verified. With this mail, all earlier changes of its session's partition have been handled; the server of
+// clienttest has one partition.
+func (r *mailerRig) finish() string {
+	r.server.Set(session("vs_last", verified, "vr_last"))
+	return "vs_last@people.example: You’re verified"
+}
+
+func (r *mailerRig) want(want ...string) {
+	r.t.Helper()
+	got := r.await(len(want))
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		r.t.Errorf("mails:\ngot  %q\nwant %q", got, want)
+	}
+}
+
+// TestALife: a submission, a failure, a grant by the mailer's own link, a second try, and an erasure: two outcomes that get a mail.
+func TestALife(t *testing.T) {
+	r := newRig(t)
+	r.run()
+	r.server.Set(session("vs_1", requiresInput, ""))
+	r.server.Set(session("vs_1", processing, ""))
+	r.server.Set(failed("vs_1", "vr_1", "document_expired"))
+	r.want("vs_1@people.example: That didn’t work")
+	if text := r.smtp.received()[0]; !strings.Contains(text, "Your document has expired") {
+		t.Errorf("the mail is\n%s", text)
+	}
+	r.server.Set(session("vs_1", processing, "vr_1"))
+	r.server.Set(session("vs_1", verified, "vr_2"))
+	r.await(2)
+	erased := session("vs_1", verified, "")
+	erased.ClientReferenceId, erased.Redaction = "", verificationv1.Redaction_REDACTION_REDACTED
+	r.server.Set(erased)
+	r.want("vs_1@people.example: That didn’t work", "vs_1@people.example: You’re verified", r.finish())
+}
+
+// TestTheTeamHelps: where a retry is denied for good, the team gets a mail too.
+func TestTheTeamHelps(t *testing.T) {
+	r := newRig(t)
+	r.run()
+	r.server.Set(failed("vs_1", "vr_1", "consent_declined"))
+	r.server.Set(failed("vs_2", "vr_1", "document_expired"))
+	r.await(3)
+	for _, report := range []string{"vr_2", "vr_3"} {
+		r.server.Set(session("vs_2", processing, report))
+		before := len(r.smtp.received())
+		r.server.Set(failed("vs_2", report, "document_expired"))
+		r.await(before + 1)
+	}
+	r.want(
+		"team@larkspur.example: A person needs help: vs_1", "vs_1@people.example: You chose not to be verified",
+		"vs_2@people.example: That didn’t work", "vs_2@people.example: That didn’t work",
+		"team@larkspur.example: A person needs help: vs_2", "vs_2@people.example: We couldn’t verify you", r.finish(),
+	)
+}
+
+// TestNobodyToTell: a person without an address gets no mail, and holds nobody up.
+func TestNobodyToTell(t *testing.T) {
+	r := newRig(t)
+	r.run()
+	v := session("vs_1", verified, "vr_1")
+	v.ClientReferenceId = ""
+	r.server.Set(v)
+	v = session("vs_2", verified, "vr_1")
+	v.ClientReferenceId = "user 2" // no address has a space
+	r.server.Set(v)
+	r.want(r.finish())
+}
+
+// TestNotAFailure: an abandoned and a canceled session get no mail.
+func TestNotAFailure(t *testing.T) {
+	r := newRig(t)
+	r.run()
+	r.server.Set(failed("vs_1", "", "abandoned"))
+	r.server.Set(session("vs_1", verificationv1.Status_STATUS_CANCELED, ""))
+	r.want(r.finish())
+}
+
+// TestAPage: with a page of the company's own, mails have its address, and the mailer grants nothing.
+func TestAPage(t *testing.T) {
+	r := newRig(t, "-page", "https://verify.example.com/again")
+	r.server.OnRetry(func(*verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
+		t.Error("the mailer asks for a link")
+		return nil, clienttest.StripeRefused("no_link")
+	})
+	r.run()
+	r.server.Set(failed("vs_1", "vr_1", "document_expired"))
+	r.want("vs_1@people.example: That didn’t work")
+	if text := r.smtp.received()[0]; !strings.Contains(text, "https://verify.example.com/again") {
+		t.Errorf("the mail is\n%s", text)
+	}
+	r.server.Set(failed("vs_2", "vr_1", "under_supported_age"))
+	r.want("vs_1@people.example: That didn’t work", "team@larkspur.example: A person needs help: vs_2", "vs_2@people.example: We couldn’t verify you")
+}
+
+// TestNoLink: what the person reads where the service gives no link.
+func TestNoLink(t *testing.T) {
+	next := time.Now().Add(time.Hour)
+	for name, test := range map[string]struct {
+		answer error
+		want   []string // subjects, in their order
+		text   string   // in the last mail
+		fails  bool
+	}{
+		"Stripe gives none":   {clienttest.StripeRefused("no_link"), []string{"A person needs help: vs_1", "We couldn’t verify you"}, "Our team can help you", false},
+		"a cooldown":          {clienttest.RetryDenied(verificationv1.RetryDenial_RETRY_DENIAL_COOLDOWN, "", time.Hour), []string{"That didn’t work"}, "You can try again from " + next.UTC().Format(time.DateOnly), false},
+		"submitted meanwhile": {clienttest.RetryDenied(verificationv1.RetryDenial_RETRY_DENIAL_PROCESSING, "", 0), []string{"That didn’t work"}, "still being checked", false},
+		"verified meanwhile":  {clienttest.RetryDenied(verificationv1.RetryDenial_RETRY_DENIAL_ALREADY_VERIFIED, "", 0), []string{"That didn’t work"}, "verified already", false},
+		"the service is away": {clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STRIPE_UNAVAILABLE), nil, "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.server.OnRetry(func(*verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
+				return nil, test.answer
+			})
+			v := failed("vs_1", "vr_1", "document_expired")
+			v.OutcomeId, v.OutcomeRevision, v.UpdateTime = "one", 1, timestamppb.Now()
+			err := r.mailer().handle(t.Context(), client.Update{Verification: v})
+			if (err != nil) != test.fails {
+				t.Errorf("error %v, want one: %v", err, test.fails)
+			}
+			var subjects []string
+			for _, m := range r.mails() {
+				subjects = append(subjects, m[strings.Index(m, ": ")+2:])
+			}
+			if !slices.Equal(subjects, test.want) {
+				t.Errorf("mails %q, want %q", subjects, test.want)
+			}
+			if all := r.smtp.received(); len(all) > 0 && !strings.Contains(all[len(all)-1], test.text) {
+				t.Errorf("the last mail has no %q:\n%s", test.text, all[len(all)-1])
+			}
+		})
+	}
+}
+
+// TestOnceInEffect: an outcome that comes again gets no second mail, also after a restart with the same record.
+func TestOnceInEffect(t *testing.T) {
+	r := newRig(t, "-sent", t.TempDir())
+	v := session("vs_1", verified, "vr_1")
+	v.OutcomeId = "one"
+	for range 2 {
+		m := r.mailer()
+		for range 2 {
+			if err := m.handle(t.Context(), client.Update{Verification: v}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := []string{stepReceive, stepSend, stepRecord, stepRecorded, stepReceive, stepReceive, stepReceive}
+	if len(r.mails()) != 1 || !slices.Equal(r.steps, want) {
+		t.Errorf("mails %q, steps %q; want one mail, steps %q", r.mails(), r.steps, want)
+	}
+}
+
+// TestWithoutAName: an outcome without a name gets no mail, because a crash would give its mails two names.
+func TestWithoutAName(t *testing.T) {
+	r := newRig(t)
+	if err := r.mailer().handle(t.Context(), client.Update{Verification: session("vs_1", verified, "vr_1")}); err == nil || len(r.mails()) > 0 {
+		t.Errorf("error %v, mails %q", err, r.mails())
+	}
+}
+
+// TestARefusalForNow: the mail is tried again, and others do not wait for it.
+func TestARefusalForNow(t *testing.T) {
+	r := newRig(t)
+	r.smtp.answer(map[string]string{"RCPT": "451 4.7.1 try again later"})
+	r.run()
+	r.server.Set(session("vs_1", verified, "vr_1"))
+	r.smtp.awaitRefusal()
+	r.smtp.answer(nil)
+	r.want(r.finish(), "vs_1@people.example: You’re verified")
+}
+
+// TestARefusalForGood: the mail is in the record, and not tried again.
+func TestARefusalForGood(t *testing.T) {
+	r := newRig(t)
+	r.smtp.answer(map[string]string{"RCPT": "550 5.1.1 no such user"})
+	m := r.mailer()
+	v := session("vs_1", verified, "vr_1")
+	v.OutcomeId = "one"
+	for range 2 {
+		if err := m.handle(t.Context(), client.Update{Verification: v}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if refused, known := m.counts.refused.Load(), m.counts.known.Load(); refused != 1 || known != 1 {
+		t.Errorf("%d mails refused and %d known, want 1 and 1", refused, known)
+	}
+}
+
+// TestALostConsumerIsTold: the mailer ends and says what to do, where outcomes can be missing.
+func TestALostConsumerIsTold(t *testing.T) {
+	r := newRig(t, "-must-exist")
+	if err := run(t.Context(), r.settings, hooks{}); !errors.Is(err, client.ErrConsumerNotFound) || !strings.Contains(err.Error(), "without -must-exist") {
+		t.Errorf("error %v", err)
+	}
+	r = newRig(t)
+	r.run()
+	r.server.Set(session("vs_1", verified, "vr_1"))
+	r.await(1)
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	r.server.ExpireConsumer("mailer")
+	if err := run(t.Context(), r.settings, hooks{}); !errors.Is(err, client.ErrConsumerExpired) || !strings.Contains(err.Error(), "delete the consumer") {
+		t.Errorf("error %v", err)
+	}
+}
