@@ -84,6 +84,13 @@ func (f *fakeStore) lose(partition, count int) {
 	}
 }
 
+// flush begins another data set in a partition.
+func (f *fakeStore) flush(partition int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.feed[partition] = fakeFeed{head: store.Position{Epoch: f.next()}}
+}
+
 // after returns the entries after a position, or the error of the feed.
 func (f *fakeStore) after(partition int, position store.Position) ([]store.Entry, error) {
 	f.mu.Lock()
