@@ -73,11 +73,11 @@ func acknowledgeOne(t *rapid.T, s *fakeStore, c *Consumers, given []store.Positi
 	each, _ := s.Check(t.Context(), given)
 	held, _ := s.Check(t.Context(), before)
 	if err != nil {
-		told := false
+		denied := false
 		for partition := range given {
-			told = told || each[partition] != nil && errors.Is(err, each[partition])
+			denied = denied || each[partition] != nil && errors.Is(err, each[partition])
 		}
-		if !told {
+		if !denied {
 			t.Fatalf("Acknowledge(%v) over %v: %v; the feed says %v", given, before, err, each)
 		}
 		return
@@ -164,7 +164,7 @@ func TestAcknowledgements(t *testing.T) {
 	})
 }
 
-// Whoever moves the consumer all the time makes an acknowledgement fail, after a bound.
+// If others move the consumer all the time, an acknowledgement fails after a bounded number of tries.
 func TestAcknowledgeGivesUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		r.open(billing).Close()

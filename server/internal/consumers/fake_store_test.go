@@ -289,7 +289,7 @@ func (f *fakeStore) stored(name string) []store.Position {
 	return slices.Clone(f.consumers[name].Positions)
 }
 
-// isFreeFor reports whether a stream has the lease of a consumer, or nobody has.
+// isFreeFor reports whether a stream has the lease of a consumer, or no stream has it.
 func (f *fakeStore) isFreeFor(name, stream string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
