@@ -14,7 +14,7 @@ var consumerFailovers = flag.Int("consumers.failovers", 1, "how often TestG14_AF
 
 // TestG14_AFailoverThatLosesWritesLeavesNoOutcomeOut: the master of Redis dies with writes that no replica has. One consumer is awake all the
 // time, and has acknowledged changes that are lost. Another one is created and acknowledges before, and continues afterwards. A third one
-// is created by a write that is lost. Each of them acts on every outcome of every session, or is told that it cannot continue.
+// is created by a write that is lost. Each of them acts on every outcome of every session, or is refused.
 func TestG14_AFailoverThatLosesWritesLeavesNoOutcomeOut(t *testing.T) {
 	t.Parallel() // it mostly waits for failovers
 	set := redistest.StartSentinel(t, 1, 1)
@@ -32,8 +32,8 @@ func TestG14_AFailoverThatLosesWritesLeavesNoOutcomeOut(t *testing.T) {
 	}
 	for round := range *consumerFailovers {
 		live("verified")
-		if awake.wantToldOrComplete(service, sessions) || asleep.wantToldOrComplete(service, sessions) {
-			t.Fatal("a consumer is told that it cannot continue, before anything is lost")
+		if awake.wantCompleteOrRefused(service, sessions) || asleep.wantCompleteOrRefused(service, sessions) {
+			t.Fatal("a consumer is refused, before anything is lost")
 		}
 		asleep.halt()
 
@@ -48,8 +48,8 @@ func TestG14_AFailoverThatLosesWritesLeavesNoOutcomeOut(t *testing.T) {
 		late := newProgram(t, "late", p.GRPC)
 		late.start(false)
 		live("document_expired")
-		if awake.wantToldOrComplete(service, sessions) {
-			t.Fatal("the consumer is told that it cannot continue, before anything is lost")
+		if awake.wantCompleteOrRefused(service, sessions) {
+			t.Fatal("the consumer is refused, before anything is lost")
 		}
 		awake.awaitAcknowledged()
 		lost, done := outcomesOf(t, service, sessions), catchUps(t, p)
@@ -62,9 +62,9 @@ func TestG14_AFailoverThatLosesWritesLeavesNoOutcomeOut(t *testing.T) {
 		asleep.start(true)
 		live("verified")
 		for _, consumer := range []*program{awake, asleep} {
-			told := consumer.wantToldOrComplete(service, sessions)
-			t.Logf("round %d: %s was told %t, repeats %d", round, consumer.name, told, consumer.again)
-			if told {
+			refused := consumer.wantCompleteOrRefused(service, sessions)
+			t.Logf("round %d: %s was refused: %t, repeats %d", round, consumer.name, refused, consumer.again)
+			if refused {
 				// As the documents say: delete it, create it again, and read the sessions that matter.
 				if err := consumer.conn.DeleteConsumer(rig.Within(t, rig.Soon), consumer.name); err != nil {
 					t.Fatal(err)
@@ -73,7 +73,7 @@ func TestG14_AFailoverThatLosesWritesLeavesNoOutcomeOut(t *testing.T) {
 				consumer.catchUp(service, sessions)
 			}
 		}
-		late.wantTold(client.ErrConsumerNotFound)
+		late.wantRefused(client.ErrConsumerNotFound)
 		if found := late.find(); found != nil {
 			t.Errorf("the consumer that was lost was created again: %v", found)
 		}

@@ -11,7 +11,7 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// TestG14_AConsumerThatRedisLostIsNotCreatedAgain: Redis restarts without persistence. The program that ran is told, and so is the next one,
+// TestG14_AConsumerThatRedisLostIsNotCreatedAgain: Redis restarts without persistence. The program that ran is refused, and so is the next one,
 // which requires that the consumer exists. Nobody creates the consumer by accident. Created again, it gets every change from then on.
 func TestG14_AConsumerThatRedisLostIsNotCreatedAgain(t *testing.T) {
 	t.Parallel() // it mostly waits
@@ -22,16 +22,16 @@ func TestG14_AConsumerThatRedisLostIsNotCreatedAgain(t *testing.T) {
 	consumer.start(false)
 	events := rig.Tries("vs_Lost", 3)
 	rig.Deliver(t, sender, p.Webhook, events[0])
-	if consumer.wantToldOrComplete(service, []string{"vs_Lost"}) {
-		t.Fatal("the consumer is told that it cannot continue, before anything is lost")
+	if consumer.wantCompleteOrRefused(service, []string{"vs_Lost"}) {
+		t.Fatal("the consumer is refused, before anything is lost")
 	}
 	consumer.awaitAcknowledged()
 
 	redis.Stop()
 	redis.Start()
-	consumer.wantTold(client.ErrConsumerNotFound)
+	consumer.wantRefused(client.ErrConsumerNotFound)
 	consumer.start(true)
-	consumer.wantTold(client.ErrConsumerNotFound)
+	consumer.wantRefused(client.ErrConsumerNotFound)
 	_, _, err := watchAs(rig.Within(t, rig.Soon), service, "mailer", true)
 	rig.WantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND)
 	if found := consumer.find(); found != nil {
@@ -42,7 +42,7 @@ func TestG14_AConsumerThatRedisLostIsNotCreatedAgain(t *testing.T) {
 	for _, e := range events[1:] {
 		rig.Deliver(t, sender, p.Webhook, e)
 	}
-	if consumer.wantToldOrComplete(service, []string{"vs_Lost"}) {
-		t.Error("the consumer that was created again is told that it cannot continue")
+	if consumer.wantCompleteOrRefused(service, []string{"vs_Lost"}) {
+		t.Error("the consumer that was created again is refused")
 	}
 }

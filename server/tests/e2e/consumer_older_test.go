@@ -108,8 +108,8 @@ func TestG14_AnOlderServerServesNoConsumer(t *testing.T) {
 	service := rig.ClientOf(t, newer)
 	complete := func(consumer *program) {
 		t.Helper()
-		if consumer.wantToldOrComplete(service, []string{"vs_Rolled"}) {
-			t.Fatalf("%s is told that it cannot continue: %v", consumer.name, consumer.told)
+		if consumer.wantCompleteOrRefused(service, []string{"vs_Rolled"}) {
+			t.Fatalf("%s is refused: %v", consumer.name, consumer.refused)
 		}
 	}
 

@@ -25,9 +25,9 @@ type program struct {
 	acted map[string]string // session by outcome_id
 	again int               // how often an outcome came again
 
-	stop context.CancelFunc // of the present run
-	ran  chan struct{}      // closed when the present run has ended
-	told error              // why the present run ended by itself; read it after ran
+	stop    context.CancelFunc // of the present run
+	ran     chan struct{}      // closed when the present run has ended
+	refused error              // why the present run ended by itself; read it after ran
 }
 
 // newProgram connects a program to a server, until the test ends. It does not run yet.
@@ -45,13 +45,13 @@ func newProgram(t *testing.T, name, target string, options ...client.Option) *pr
 	return p
 }
 
-// start runs the program until halt, or until the service tells it that it cannot continue. Without mustExist it creates the consumer;
+// start runs the program until halt, or until the service refuses to continue. Without mustExist it creates the consumer;
 // start then waits until it exists.
 func (p *program) start(mustExist bool) {
 	p.t.Helper()
 	ctx, stop := context.WithCancel(p.t.Context())
 	ran := make(chan struct{})
-	p.stop, p.ran, p.told = stop, ran, nil
+	p.stop, p.ran, p.refused = stop, ran, nil
 	var options []client.ConsumeOption
 	if mustExist {
 		options = append(options, client.MustExist())
@@ -59,7 +59,7 @@ func (p *program) start(mustExist bool) {
 	go func() {
 		defer close(ran)
 		if err := p.conn.Consume(ctx, p.name, p.act, options...); ctx.Err() == nil {
-			p.told = err
+			p.refused = err
 		}
 	}()
 	if !mustExist {
@@ -106,12 +106,12 @@ func (p *program) hasEnded() bool {
 	}
 }
 
-// wantTold waits until the present run ends by itself, with one of the errors.
-func (p *program) wantTold(errs ...error) {
+// wantRefused waits until the present run ends by itself, with one of the errors.
+func (p *program) wantRefused(errs ...error) {
 	p.t.Helper()
-	rig.Await(p.t, p.name+" is told", p.hasEnded)
-	if !slices.ContainsFunc(errs, func(err error) bool { return errors.Is(p.told, err) }) {
-		p.t.Errorf("%s was told %v; want one of %v", p.name, p.told, errs)
+	rig.Await(p.t, p.name+" is refused", p.hasEnded)
+	if !slices.ContainsFunc(errs, func(err error) bool { return errors.Is(p.refused, err) }) {
+		p.t.Errorf("%s was refused with %v; want one of %v", p.name, p.refused, errs)
 	}
 }
 
@@ -148,11 +148,11 @@ func outcomesOf(t *testing.T, service verificationv1.VerificationServiceClient, 
 	return ids
 }
 
-// wantToldOrComplete waits until the program acted on every outcome that the sessions have now. It can be told instead that it cannot
-// continue; wantToldOrComplete returns whether it was.
-func (p *program) wantToldOrComplete(service verificationv1.VerificationServiceClient, sessions []string) (told bool) {
+// wantCompleteOrRefused waits until the program acted on every outcome that the sessions have now. The service can refuse to continue instead;
+// wantCompleteOrRefused returns whether it did.
+func (p *program) wantCompleteOrRefused(service verificationv1.VerificationServiceClient, sessions []string) (refused bool) {
 	p.t.Helper()
-	rig.Await(p.t, p.name+" acts on every outcome, or is told that it cannot", func() bool {
+	rig.Await(p.t, p.name+" acts on every outcome, or is refused", func() bool {
 		if p.hasEnded() {
 			return true
 		}
@@ -161,7 +161,7 @@ func (p *program) wantToldOrComplete(service verificationv1.VerificationServiceC
 	if !p.hasEnded() {
 		return false
 	}
-	p.wantTold(client.ErrConsumerNotFound, client.ErrConsumerExpired, client.ErrResumeTokenExpired)
+	p.wantRefused(client.ErrConsumerNotFound, client.ErrConsumerExpired, client.ErrResumeTokenExpired)
 	return true
 }
 
