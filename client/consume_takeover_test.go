@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +34,7 @@ func TestAStandbyTakesOverWithin15Seconds(t *testing.T) {
 		first.want("while the first one lives", "vs_1/1")
 		second.want("while the first one lives")
 		time.Sleep(batched)
+		synctest.Wait()
 		if busy == 0 { // it asks when what is left of the lease has passed
 			t.Error("the second instance was not told that the consumer is busy")
 		}
@@ -72,9 +74,10 @@ func TestAnInstanceThatLostTheConsumerStops(t *testing.T) {
 		r.want("while another instance has the consumer", "vs_2/1")
 		server.HoldConsumer("mailer", false)
 		time.Sleep(taken + batched)
+		handled := r.got()
 		for _, want := range []string{"vs_1/1", "vs_2/1", "vs_2/2"} {
-			if n := count(r.handled, want); n != 1 || len(r.handled) != 3 {
-				t.Errorf("%s was handled %d times in %q; want once", want, n, r.handled)
+			if n := count(handled, want); n != 1 || len(handled) != 3 {
+				t.Errorf("%s was handled %d times in %q; want once", want, n, handled)
 			}
 		}
 		wantPending(t, "afterwards", c, 0)
@@ -163,6 +166,18 @@ func TestG14_ALostConsumerIsTold(t *testing.T) {
 	}
 }
 
+// TestAStandbyIsToldThatTheConsumerIsLost: no stream of it was ever served, but it knows that the consumer existed.
+func TestAStandbyIsToldThatTheConsumerIsLost(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		makeMailer(t, server, time.Second)
+		server.HoldConsumer("mailer", true)
+		r := consume(t, server.Client(), nil)
+		server.DeleteConsumer("mailer")
+		time.Sleep(taken)
+		r.wantEnd(client.ErrConsumerNotFound)
+	})
+}
+
 // makeMailer makes the consumer, by a stream that ends again.
 func makeMailer(t *testing.T, server *clienttest.Server, within time.Duration) {
 	t.Helper()
@@ -201,6 +216,7 @@ func TestAnAcknowledgementIsRepeated(t *testing.T) {
 		flip(server, "vs_1", 1)
 		time.Sleep(batched)
 		wantPending(t, "after three failures", c, 0)
+		synctest.Wait()
 		if len(told) != 3 {
 			t.Errorf("OnInterruption was told %v; want three failures", told)
 		}
@@ -228,9 +244,10 @@ func TestPositionsThatTheStoreLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			virtually(t, func(t *testing.T, server *clienttest.Server) {
 				c := server.Client()
-				fails := true
+				var fails atomic.Bool
+				fails.Store(true)
 				r := consume(t, c, func(_ context.Context, u client.Update) error {
-					if fails && u.Verification.GetSessionId() == "vs_1" {
+					if fails.Load() && u.Verification.GetSessionId() == "vs_1" {
 						return errors.New("not yet")
 					}
 					return nil
@@ -241,13 +258,14 @@ func TestPositionsThatTheStoreLost(t *testing.T) {
 				server.ExpireTokens() // those of vs_0 and vs_1
 				notice(server)
 				time.Sleep(batched)
-				fails = false
+				fails.Store(false)
 				time.Sleep(2 * time.Minute)
 				flip(server, "vs_3", 1)
 				time.Sleep(batched)
+				handled := r.got()
 				for _, want := range []string{"vs_0/1", "vs_1/1", "vs_3/1"} {
-					if n := count(r.handled, want); n != 1 {
-						t.Errorf("%s was handled %d times in %q; want once", want, n, r.handled)
+					if n := count(handled, want); n != 1 {
+						t.Errorf("%s was handled %d times in %q; want once", want, n, handled)
 					}
 				}
 				wantPending(t, "in the end", c, 0)
@@ -280,8 +298,8 @@ func TestAcknowledgeEach(t *testing.T) {
 		}
 		server.Silence(false)
 		time.Sleep(taken)
-		if len(r.handled) != 20 {
-			t.Errorf("handled %d changes; want 20", len(r.handled))
+		if n := len(r.got()); n != 20 {
+			t.Errorf("handled %d changes; want 20", n)
 		}
 		wantPending(t, "in the end", c, 0)
 	})
