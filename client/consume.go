@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -116,24 +117,20 @@ func (r *consumption) run(ctx context.Context) error {
 	r.acks = newAcknowledger(r)
 	r.held = newHeld(open, r)
 
-	received, acknowledged := make(chan error, 1), make(chan struct{})
-	go func() { received <- r.receive(open) }()
-	go func() { defer close(acknowledged); r.acks.run(open) }()
-	defer func() { <-acknowledged }()
+	var working sync.WaitGroup
+	received := make(chan error, 1)
+	working.Go(func() { received <- r.receive(open) })
+	working.Go(func() { r.acks.run(open) })
 	var err error
-	ended := false
 	select {
 	case <-ctx.Done():
 		err = fmt.Errorf("client: consume: %w", ctx.Err())
 	case err = <-r.failed:
 	case err = <-received:
-		ended = true
 	}
 	err = errors.Join(err, r.drain(open, ctx.Err() != nil))
 	end(nil)
-	if !ended {
-		_ = <-received
-	}
+	working.Wait()
 	return err
 }
 
