@@ -84,6 +84,13 @@ func (f *fakeStore) lose(partition, count int) {
 	}
 }
 
+// flush begins another data set in a partition.
+func (f *fakeStore) flush(partition int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.feed[partition] = fakeFeed{head: store.Position{Epoch: f.next()}}
+}
+
 // after returns the entries after a position, or the error of the feed.
 func (f *fakeStore) after(partition int, position store.Position) ([]store.Entry, error) {
 	f.mu.Lock()
@@ -282,7 +289,7 @@ func (f *fakeStore) stored(name string) []store.Position {
 	return slices.Clone(f.consumers[name].Positions)
 }
 
-// isFreeFor reports whether a stream has the lease of a consumer, or nobody has.
+// isFreeFor reports whether a stream has the lease of a consumer, or no stream has it.
 func (f *fakeStore) isFreeFor(name, stream string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

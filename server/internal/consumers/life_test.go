@@ -21,7 +21,7 @@ func TestG14_NothingUnhandledIsAcknowledged(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	counts := make(map[string]int)
-	for round := range uint64(300) {
+	for round := range uint64(200) {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLife(t, seed, round, counts)
 			defer l.end()
@@ -166,11 +166,11 @@ func (l *life) open(i *instance) {
 			l.t.Fatalf("%s: busy for %v", l.seed, busy.RetryAfter)
 		}
 		return
-	case errors.Is(err, store.ErrNotFound): // told: the operator lets a new one begin
+	case errors.Is(err, store.ErrNotFound): // the operator lets a new one begin
 		l.counts["not found"]++
 		l.exists = false
 		return
-	case errors.Is(err, ErrExpired): // told: the operator deletes it
+	case errors.Is(err, ErrExpired): // the operator deletes it
 		l.counts["expired"]++
 		if l.rng.IntN(2) == 0 {
 			_ = l.consumers.Delete(l.t.Context(), lifeName, "", false)
@@ -322,7 +322,7 @@ func (l *life) check() {
 	}
 	for partition, stored := range consumer.Positions {
 		if _, err := l.store.after(partition, stored); err != nil {
-			continue // told at the next start
+			continue // the next start is refused
 		}
 		for _, entry := range l.store.feed[partition].entries {
 			if entry.Position.Seq > base[partition].Seq && entry.Position.Seq <= stored.Seq && !l.done[entry.Position.Nonce] {

@@ -51,8 +51,8 @@ func TestOwners(t *testing.T) {
 	}
 }
 
-// A stream does not begin after a hole. It can begin at a position of its own, and an open one goes on. The stand-by of an open one
-// stands by.
+// A stream does not begin where changes are gone. It can begin at a position of its own, and an open stream continues. While one is
+// open, another one stands by.
 func TestG14_AnExpiredConsumer(t *testing.T) {
 	for _, what := range []string{"trimmed", "rewound"} {
 		inBubble(t, func(t *testing.T, r *rig) {
@@ -95,8 +95,8 @@ func TestG14_AnExpiredConsumer(t *testing.T) {
 	}
 }
 
-// Without room for a new consumer the expired one without a stream goes that acknowledged nothing for longest. If there is none, the new
-// one is refused.
+// Without room for a new consumer the expired one without a stream is deleted that acknowledged nothing for longest. If there is none,
+// the new one is refused.
 func TestRoomForANewConsumer(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		name := func(n int) string { return fmt.Sprintf("consumer-%02d", n) }

@@ -64,7 +64,7 @@ func TestLagIsNeverNegative(t *testing.T) {
 	})
 }
 
-// Run observes every 12 to 18 s, keeps silent while the store is away, and logs once that a consumer is late, and once that it is expired.
+// Run observes every 12 to 18 s, observes nothing while the store is unavailable, and logs once that a consumer is late, and once that it is expired.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer

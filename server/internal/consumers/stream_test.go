@@ -90,7 +90,7 @@ func isLostNow(stream *Stream) bool {
 
 var billing = Request{Name: "billing", Caller: "pay"}
 
-// A stream that dies is replaced within 15 s, and one that is closed at once. A stand-by that waits as long as it is told to is in time.
+// A stream that dies is replaced within 15 s, and one that is closed at once. An instance that stands by, and waits as long as the error says, is in time.
 func TestG14_AnotherStreamTakesOver(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		first := r.open(billing)
@@ -132,7 +132,7 @@ func TestG14_AnotherStreamTakesOver(t *testing.T) {
 	})
 }
 
-// A store that is unavailable ends no stream, however long. If nobody has taken the lease, the stream has it again.
+// A store that is unavailable ends no stream, however long. If no other stream has taken the lease, the stream has it again.
 func TestAnUnavailableStoreIsNoLoss(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		stream := r.open(billing)
@@ -182,8 +182,8 @@ func TestG14_ADeletedConsumerEndsItsStream(t *testing.T) {
 	}
 }
 
-// A consumer that must exist is not created, and one that was lost is told.
-func TestG14_ALostConsumerIsTold(t *testing.T) {
+// A consumer that must exist is not created, and a stream of one that was lost is refused.
+func TestG14_ALostConsumerIsReported(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		must := Request{Name: "billing", Caller: "pay", MustExist: true}
 		r.refused(must, store.ErrNotFound)

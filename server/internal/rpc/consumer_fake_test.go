@@ -24,7 +24,9 @@ type fakeConsumers struct {
 	*fakeStore
 	incarnations uint64
 	stored       map[string]*fakeConsumer
-	moves        int // calls of MoveConsumer
+	moves        int           // calls of MoveConsumer
+	lists        int           // calls of ListConsumers
+	takes        time.Duration // how long each of these takes
 }
 
 type fakeConsumer struct {
@@ -49,8 +51,10 @@ func (c *fakeConsumer) read() store.Consumer {
 }
 
 func (s *fakeConsumers) ListConsumers(context.Context) (all []store.Consumer, err error) {
+	time.Sleep(s.takes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.lists++
 	for _, c := range s.stored {
 		all = append(all, c.read())
 	}

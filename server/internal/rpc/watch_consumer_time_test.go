@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -163,6 +164,28 @@ func TestAWatchThatPassesOverEverythingBeats(t *testing.T) {
 		w.stop()
 		if got := rig.pending(mailer); got > 2 {
 			t.Errorf("%d changes are pending", got)
+		}
+	})
+}
+
+// TestG15_ManyListsOfConsumersAreFewReads: each read asks the store about up to 64 consumers.
+func TestG15_ManyListsOfConsumersAreFewReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rig := newConsumerRig(t)
+		rig.open(0, byConsumer(mailer)).stop()
+		rig.takes = time.Second
+		var calls sync.WaitGroup
+		for range 100 {
+			calls.Go(func() {
+				got, err := rig.services[0].ListConsumers(t.Context(), &verificationv1.ListConsumersRequest{})
+				if err != nil || len(got.GetConsumers()) != 1 {
+					t.Errorf("got %v, %v; want one consumer", got, err)
+				}
+			})
+		}
+		calls.Wait()
+		if rig.lists > 2 {
+			t.Errorf("%d reads for 100 calls at once, want at most 2", rig.lists)
 		}
 	})
 }

@@ -34,7 +34,6 @@ const (
 type consumersOrder struct {
 	Addr      string // of the gRPC server
 	Consumers int
-	Named     bool
 	Report    string // the file that received is written to, as JSON
 }
 
@@ -75,17 +74,12 @@ func runConsumers() int {
 	for n := range consumers {
 		c := &consumer{name: fmt.Sprintf("load-%d", n)}
 		consumers[n] = c
-		if !order.Named {
-			c.name = ""
-		}
 		if err := c.begin(ctx, order.Addr); err != nil {
 			return fail(err)
 		}
 		defer c.conn.Close()
 		consuming.Go(c.follow)
-		if order.Named {
-			consuming.Go(func() { c.acknowledge(ctx) })
-		}
+		consuming.Go(func() { c.acknowledge(ctx) })
 	}
 	fmt.Print(beganLine)
 	expected, err := readNumber(input)
@@ -97,6 +91,9 @@ func runConsumers() int {
 	consuming.Wait()
 	all := make([]received, len(consumers))
 	for n, c := range consumers {
+		if err := c.remove(); err != nil {
+			return fail(err)
+		}
 		all[n] = c.received
 	}
 	report, err := json.Marshal(all)
@@ -182,6 +179,14 @@ func (c *consumer) follow() {
 			c.count.Add(1)
 		}
 	}
+}
+
+// remove deletes the consumer: the next phase begins with new ones.
+func (c *consumer) remove() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	_, err := verificationv1.NewFeedServiceClient(c.conn).DeleteConsumer(ctx, &verificationv1.DeleteConsumerRequest{Consumer: c.name})
+	return err
 }
 
 // acknowledge acknowledges what came, until the context ends.

@@ -59,8 +59,8 @@ func TestLoadConsumers(t *testing.T) {
 			c.run(n, results[n])
 		}
 	}
-	t.Log("| consumers | lag | webhook | GetStatus | server, cores | Redis, cores | Redis commands for each webhook |")
-	t.Log("|---|---|---|---|---|---|---|")
+	t.Log("| consumers | lag | webhook | GetStatus | server, cores | Redis, cores | Redis commands for each webhook | acknowledgements |")
+	t.Log("|---|---|---|---|---|---|---|---|")
 	for _, n := range numbers {
 		t.Log(results[n].row(n))
 	}
@@ -87,8 +87,8 @@ type consumersResult struct {
 
 func (r *consumersResult) row(consumers int) string {
 	cores := func(used time.Duration) float64 { return used.Seconds() / r.took.Seconds() }
-	return fmt.Sprintf("| %d | %s | %s | %s | %.2f | %.3f | %.1f |", consumers, rig.Quantiles(r.lags), rig.Quantiles(r.webhooks),
-		rig.Quantiles(r.reads), cores(r.server), cores(r.redis), float64(r.commands)/float64(r.events))
+	return fmt.Sprintf("| %d | %s | %s | %s | %.2f | %.3f | %.1f | %d |", consumers, rig.Quantiles(r.lags), rig.Quantiles(r.webhooks),
+		rig.Quantiles(r.reads), cores(r.server), cores(r.redis), float64(r.commands)/float64(r.events), r.acks)
 }
 
 // run is one phase.
@@ -220,7 +220,7 @@ func newConsumers(t *testing.T, addr string, n int) *consumersProcess {
 	cmd := exec.Command("nice", "-n", "19", self)
 	cmd.Env = append(os.Environ(), envIsConsumers+"=1")
 	p := &consumersProcess{rig.Begin(t, cmd), filepath.Join(t.TempDir(), "received.json")}
-	order, err := json.Marshal(consumersOrder{Addr: addr, Consumers: n, Named: os.Getenv("LOAD_UNNAMED") == "", Report: p.file})
+	order, err := json.Marshal(consumersOrder{Addr: addr, Consumers: n, Report: p.file})
 	if err == nil {
 		_, err = p.Stdin.Write(append(order, '\n'))
 	}
