@@ -26,6 +26,16 @@ type olderServer struct {
 	watches func() int // how many watches of a consumer reached it; nil: not known
 }
 
+// awaitCalls waits until the program has opened two more streams at the older server, so that it has got the end of the first one.
+func (o olderServer) awaitCalls(p *program) {
+	p.t.Helper()
+	if o.watches == nil {
+		return
+	}
+	before := o.watches()
+	rig.Await(p.t, p.name+" calls the older server", func() bool { return p.hasEnded() || o.watches() > before+1 })
+}
+
 func serveOlder(t *testing.T, settings []string) olderServer {
 	t.Helper()
 	if *olderProgram != "" {
@@ -123,9 +133,7 @@ func TestG14_AnOlderServerServesNoConsumer(t *testing.T) {
 	// Another instance knows the older server alone.
 	second := newProgram(t, "mailer", "roll:///verification-status", client.WithDialOptions(grpc.WithResolvers(names)))
 	second.start(true)
-	if older.watches != nil {
-		rig.Await(t, "the program calls the older server", func() bool { return older.watches() > 0 })
-	}
+	older.awaitCalls(second)
 	deliver(older.Process, 2)
 	show(older.Process, newer)
 	complete(second)
@@ -134,9 +142,12 @@ func TestG14_AnOlderServerServesNoConsumer(t *testing.T) {
 	}
 
 	// Only the older server runs for a while.
+	second.halt()
 	newer.Signal(syscall.SIGTERM)
 	newer.Exit(rig.Soon)
 	show(older.Process)
+	second.start(true)
+	older.awaitCalls(second)
 	deliver(older.Process, 3)
 	newer = rig.Serve(t, newSettings)
 	newer.Await("the metrics show the consumer", func() bool { return metric(t, newer, `verification_consumer_expired{consumer="mailer"}`) == "0" })
