@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"mime"
 	"net/mail"
@@ -32,7 +31,7 @@ type mailerRig struct {
 func newRig(t *testing.T, args ...string) *mailerRig {
 	t.Helper()
 	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	slog.SetDefault(slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { slog.SetDefault(before) })
 	r := &mailerRig{t: t, server: clienttest.New(t), smtp: startSMTP(t)}
 	replica, err := r.server.Listen("127.0.0.1:0")
