@@ -180,7 +180,7 @@ func (r *consumption) run(ctx context.Context) error {
 	err = errors.Join(err, r.drain(open, ctx.Err() != nil))
 	end(nil)
 	if !ended {
-		<-received
+		_ = <-received
 	}
 	return err
 }

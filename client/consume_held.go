@@ -56,6 +56,8 @@ type heldChange struct {
 	number  int // rises as received
 }
 
+func (c *heldChange) isDropped() bool { return c.epoch.Err() != nil }
+
 func newHeld(open context.Context, r *consumption) *held {
 	h := &held{
 		consumption: r, open: open,
@@ -124,7 +126,7 @@ func (h *held) dispatch() {
 func (h *held) work(name string, q *queue, c *heldChange) {
 	err := h.try(c)
 	var wait time.Duration
-	if err != nil && c.epoch.Err() == nil {
+	if err != nil && !c.isDropped() {
 		ceiling := handlerBackoff.ceiling(q.failures + 1)
 		wait = ceiling/2 + handlerBackoff.random(q.failures+1)/2
 		h.onFailure(c.update, err, wait)
@@ -135,7 +137,7 @@ func (h *held) work(name string, q *queue, c *heldChange) {
 		close(h.idle)
 	}
 	q.busy = false
-	if err != nil && c.epoch.Err() == nil {
+	if err != nil && !c.isDropped() {
 		q.failures++
 		h.waitForNextTry(q, wait)
 	} else {
@@ -166,8 +168,8 @@ func (h *held) waitForNextTry(q *queue, wait time.Duration) {
 
 // try handles a change once.
 func (h *held) try(c *heldChange) error {
-	if c.epoch.Err() != nil {
-		return nil // it was dropped
+	if c.isDropped() {
+		return nil
 	}
 	if !c.handled && !h.wasHandled(c.key) {
 		if err := h.call(c); err != nil {
@@ -206,10 +208,7 @@ func (h *held) finish(c *heldChange) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.done.add(c.key)
-	if c.epoch != h.epoch {
-		return // it was dropped
-	}
-	c.done = true
+	c.done = true               // without an effect if it was dropped: it is not in the order then
 	c.update.Verification = nil // a change behind an unfinished one needs its token only
 	finished := slices.IndexFunc(h.order, func(c *heldChange) bool { return !c.done })
 	if finished < 0 {

@@ -70,6 +70,9 @@ func TestAServerThatIsOlderThanConsumersIsPassedOver(t *testing.T) {
 		if want := []string{"", "", "", "", "b", "b", "c"}; !slices.Equal(s.requests, want) {
 			t.Errorf("the tokens of the streams are %q; want %q", s.requests, want)
 		}
+		if want := []bool{false, false, false, false, true, true, true}; !slices.Equal(s.must, want) {
+			t.Errorf("must_exist of the streams is %v; want %v", s.must, want)
+		}
 		if len(acknowledged) == 0 || acknowledged[len(acknowledged)-1] != "c" || slices.Contains(acknowledged, "x") {
 			t.Errorf("acknowledged %q; want c at last, and never x", acknowledged)
 		}

@@ -4,6 +4,8 @@
 //   - [Client.Status] returns the current status once.
 //   - [Client.Watch] is a loop over the current status and every later change. It resumes by itself when a connection
 //     breaks or a server is replaced. [Client.WatchAll] is the same for all sessions.
+//   - [Client.Consume] calls a function for each outcome of all sessions, and keeps its position at the service. It is for
+//     programs that act on outcomes. [Client.ListConsumers] and [Client.DeleteConsumer] are for their operators.
 //   - [Client.WaitSettled] waits until nothing more is expected of the person.
 //   - [Client.Retry] lets the person try again.
 //   - [Client.List] is a loop over the sessions that a filter selects.

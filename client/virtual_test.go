@@ -24,11 +24,13 @@ type script struct {
 	verificationv1.VerificationServiceClient
 	streams  []func(ctx context.Context) grpc.ServerStreamingClient[verificationv1.WatchStatusResponse]
 	requests []string // their tokens
+	must     []bool   // their must_exist
 	opened   []time.Time
 }
 
 func (s *script) WatchStatus(ctx context.Context, request *verificationv1.WatchStatusRequest, _ ...grpc.CallOption) (grpc.ServerStreamingClient[verificationv1.WatchStatusResponse], error) {
 	s.requests = append(s.requests, request.GetResumeToken())
+	s.must = append(s.must, request.GetAllSessions().GetMustExist())
 	s.opened = append(s.opened, time.Now())
 	if len(s.streams) == 0 {
 		return nil, ours(codes.NotFound)

@@ -11,8 +11,11 @@
 //	}
 //
 // The server keeps the contract: revisions from 1 without gaps, resume tokens, reasons and details of errors, retries and
-// replacements with the service's default settings, lists. The service's own tests send the same requests to both and compare
+// replacements with the service's default settings, lists, outcomes, filters. The service's own tests send the same requests to both and compare
 // the answers.
+//
+// It has named consumers too: one stream at a time, acknowledgements, and consumers that expire, are deleted or busy when the test
+// says so. In a bubble of testing/synctest use [NewVirtual].
 //
 // The package refuses to know Stripe, and the rules by which events become a status: the test sets the status.
 package clienttest

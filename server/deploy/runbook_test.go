@@ -28,7 +28,7 @@ func entries(t *testing.T) map[string]string {
 
 // anchor returns the fragment of a link to a heading.
 func anchor(title string) string {
-	return strings.ReplaceAll(regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(title), ""), " ", "-")
+	return strings.ReplaceAll(regexp.MustCompile(`[^a-z0-9_ -]`).ReplaceAllString(strings.ToLower(title), ""), " ", "-")
 }
 
 // TestEveryAlertHasAnEntry: each alert links to an entry that says how urgent the alert is and answers four questions, in this

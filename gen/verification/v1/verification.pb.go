@@ -1248,9 +1248,10 @@ type WatchStatusRequest struct {
 	// settled already. By reference, a superseded session does not end it. Refused with all_sessions.
 	UntilSettled bool `protobuf:"varint,5,opt,name=until_settled,json=untilSettled,proto3" json:"until_settled,omitempty"`
 	// Asks for a response without a verification each time the stream was idle this long, so that proxies
-	// keep it open and resume_token does not expire. Unset: none. Clamped to 5 s .. 5 min; zero and negative
-	// values are refused. The service sends none while it cannot reach Redis: a heartbeat says that nothing
-	// has changed. A stream that is silent for two and a half times this long is broken: resume.
+	// keep it open and resume_token does not expire. Unset: none; 60 s with a filter or a consumer. Clamped to
+	// 5 s .. 5 min; zero and negative values are refused. The service sends none while it cannot reach Redis: a
+	// heartbeat says that nothing has changed. A stream that is silent for two and a half times this long is
+	// broken: resume.
 	Heartbeat     *durationpb.Duration `protobuf:"bytes,6,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1378,8 +1379,9 @@ type AllSessions struct {
 	// the revision that brought an outcome is no longer kept (redacted, archived or trimmed), the stream sends the
 	// oldest revision that is kept in its place, with its outcome_revision.
 	OutcomesOnly bool `protobuf:"varint,1,opt,name=outcomes_only,json=outcomesOnly,proto3" json:"outcomes_only,omitempty"`
-	// Selects only the changes after which the status is one of these. Empty: any status. A revision that is no
-	// longer kept is treated as with outcomes_only.
+	// Selects only the changes after which the status is one of these. Empty: any status. STATUS_UNSPECIFIED and
+	// statuses that the server does not know are refused. A revision that is no longer kept is treated as with
+	// outcomes_only.
 	Statuses []Status `protobuf:"varint,2,rep,packed,name=statuses,proto3,enum=verification.v1.Status" json:"statuses,omitempty"`
 	// The name of a durable consumer: 1 to 64 of a-z, 0-9, '-', '_' and '.'; the first is a letter. The service
 	// keeps the position of the consumer. The first stream with a name creates the consumer, for the principal of

@@ -56,7 +56,7 @@ type Config struct {
 	// Lease is how long a lease runs. 0 means DefaultLease.
 	Lease time.Duration
 	// Observe gets the states of all consumers every 15 s, from Run. It is not called while the store cannot be read. nil
-	// means that nobody wants them.
+	// drops them.
 	Observe func([]State)
 }
 

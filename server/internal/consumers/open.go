@@ -123,7 +123,8 @@ func (s *Stream) begin(ctx context.Context, ownPosition bool) error {
 	}
 	for partition, denied := range each {
 		if denied != nil && !ownPosition {
-			return fmt.Errorf("%w: partition %d: %v", ErrExpired, partition, denied)
+			// Not wrapped: of a token the same error means something else.
+			return fmt.Errorf("%w: partition %d: %s", ErrExpired, partition, denied.Error())
 		}
 	}
 	s.positions = consumer.Positions

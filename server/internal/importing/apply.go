@@ -52,11 +52,15 @@ func (w *walk) wait(ctx context.Context) error {
 			return err
 		}
 		now := w.config.Clock()
-		if !w.pace.full(now) {
+		if err := w.withRetries(ctx, func(ctx context.Context) error { return w.pace.look(ctx, now, w.config.Store) }); err != nil {
+			return fmt.Errorf("looking at the consumers of the feed: %w", err)
+		}
+		reason := w.pace.full(now)
+		if reason == "" {
 			w.summary.Waited += now.Sub(began)
 			return nil
 		}
-		w.progress("the feed is half full of imported sessions; readers get time to read them")
+		w.progress(reason)
 		if err := sleep(ctx, w.poll); err != nil {
 			return err
 		}

@@ -16,6 +16,5 @@
 //     With windows the oldest sessions come first, and the position can move.
 //
 // What keeps the import from harming others: a lease, so that one import runs at a time; a limit of its own for the reads
-// of Stripe; and a bound of the changes that it adds to the feed in a time, so that readers do not lose their positions
-// (see pace.go).
+// of Stripe; and a bound of the changes that it adds to the feed, so that readers do not lose their positions (see pace.go).
 package importing

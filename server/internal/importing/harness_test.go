@@ -125,8 +125,9 @@ func (s *fakeStripe) FindByReference(context.Context, string) (verification.Retr
 // fakeStore is a store of sessions, leases and marks. fail can refuse any call: it gets the name of the call and the id of
 // the session or the name of the mark.
 type fakeStore struct {
-	store.Store // for the methods that no test calls
-	fail        func(call, name string) error
+	store.Store     // for the methods that no test calls
+	store.Consumers // the same
+	fail            func(call, name string) error
 
 	mu       sync.Mutex
 	sessions map[string]verification.Session
@@ -134,6 +135,11 @@ type fakeStore struct {
 	marks    map[string]int64
 	holder   string
 	until    time.Time
+	// consumers are the named consumers of the feed. read holds for each how many changes of each partition it has
+	// acknowledged. An expired one has none.
+	consumers []store.Consumer
+	read      map[string]*[partitions]int
+	looks     int // calls of ListConsumers
 }
 
 func newFakeStore() *fakeStore {
@@ -219,6 +225,56 @@ func (m *fakeStore) SetMark(ctx context.Context, name string, value int64) error
 	defer m.mu.Unlock()
 	m.marks[name] = value
 	return nil
+}
+
+// consume makes a consumer that has acknowledged everything.
+func (m *fakeStore) consume(name string) {
+	m.consumers = append(m.consumers, store.Consumer{Name: name, Positions: make([]store.Position, partitions)})
+	m.consumers[len(m.consumers)-1].Positions[0].Nonce = uint64(len(m.consumers)) // which one it is
+	if m.read == nil {
+		m.read = make(map[string]*[partitions]int)
+	}
+	m.read[name] = &[partitions]int{}
+	m.acknowledge(name)
+}
+
+// acknowledge moves a consumer to the head.
+func (m *fakeStore) acknowledge(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	*m.read[name] = m.heads()
+}
+
+// heads returns how many changes each partition got. Call it with the lock held.
+func (m *fakeStore) heads() (heads [partitions]int) {
+	for _, id := range m.written {
+		heads[m.Partition(id)]++
+	}
+	return heads
+}
+
+func (m *fakeStore) ListConsumers(context.Context) ([]store.Consumer, error) {
+	if err := m.fail("consumers", ""); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.looks++
+	return m.consumers, nil
+}
+
+func (m *fakeStore) Behind(_ context.Context, positions []store.Position) ([]store.Behind, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	behind, read := make([]store.Behind, partitions), m.read[m.consumers[positions[0].Nonce-1].Name]
+	for partition, head := range m.heads() {
+		if read == nil {
+			behind[partition].Err = store.ErrTrimmed
+			continue
+		}
+		behind[partition].Entries = int64(head - read[partition])
+	}
+	return behind, nil
 }
 
 // put commits a session that was known before the import.

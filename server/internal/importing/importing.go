@@ -14,6 +14,7 @@ import (
 // Store is the part of the store that an import needs.
 type Store interface {
 	store.Jobs
+	store.Consumers
 	// Accounts is store.CatchUp's.
 	Accounts(ctx context.Context) ([]string, error)
 	// Update is store.Store's.

@@ -11,6 +11,8 @@
 //     revision, written in the same commit. The feed has partitions. All feed entries of a session are in one
 //     partition, in order. A position names the last feed entry that was read of a partition, by its number and
 //     its nonce, a random value. The head is the newest end.
+//   - The tail of a partition holds its newest feed entries, as the follower has read them: at least 1,024, if there were
+//     so many. The count of the entries that have arrived here is part of the generation of the sessions of the partition.
 //   - The cache holds sessions that were read or committed here. Each session has a counter, the generation, that
 //     moves when something newer becomes known of the session. Sessions can share a counter, which can only keep a
 //     read out of the cache. A read of the store takes the generation before it begins; its result is cached only if
@@ -28,7 +30,12 @@
 // use, answers from the cache, and reads the store on a miss. A cached revision below minRevision is a miss.
 // Callers that miss at the same generation share one read. View.Get always reads the store, and caches the result.
 // View.Update reads and commits in the store, and caches the result. Newest, List, Head and ReadFeed never use
-// the cache; a watch of all sessions reads the feed, and each record by Get.
+// the cache.
+//
+// Watches of all sessions read the same entries at about the same time. View.Tail answers from the tail, if the partition
+// is fresh (see Staleness) and the watch's position is in the tail. Otherwise the watch asks ReadFeed. View.SessionAt
+// returns the record of an entry: from the cache if a read that began after the entry arrived here has found the
+// cached copy, and otherwise by a read that is shared. For an entry that is not in the tail it is Get.
 //
 // # A commit of this process
 //
@@ -36,14 +43,16 @@
 //  2. The store commits the record and the feed entry, and replies.
 //  3. If the feed has not shown the revision yet, the commit is noted as unconfirmed: the feed must show it.
 //  4. The session is cached in place of older copies. The generation moves.
-//  5. The watchers of the session wake, those of its partition, and, if the session has a new reference, those of
-//     the new reference. The session is in the cache for them.
+//  5. The watchers of the session wake, and, if the session has a new reference, those of the new reference. The
+//     session is in the cache for them. The watchers of the partition wake with the feed entry, when it is in the
+//     tail. They wake here only if the partition is stale.
 //  6. Update returns. The webhook or the caller is answered after that.
 //
 // # A feed entry
 //
 //  1. The follower reads new feed entries of all partitions. Each must follow the one before it: by its number, and
-//     by the nonce of the entry before it, which it names. Otherwise the store has lost something (see Losses).
+//     by the nonce of the entry before it, which it names. Otherwise the store has lost something (see Losses). An
+//     entry that follows is added to the tail.
 //  2. For each of the entries, a cached copy that is older than the entry's revision is evicted. The generation
 //     moves, unless the cache holds the revision of the entry or a newer one. So a read that began before is not
 //     cached, and is not shared with a caller that comes later. If the commit of the entry was unconfirmed, it is
@@ -61,8 +70,8 @@
 // wake the session's watchers. Each of these updates does: in step 5 if it commits, and when it ends if the
 // feed has shown a newer revision than it committed, or if it committed nothing. If one of them is still in flight
 // updateGrace after the entry's arrival, a timer wakes the watchers. Watchers of partitions and references do not depend on this. If one read
-// of the feed held only entries that woke no session's watchers, the follower pauses for ownPause: a busy process
-// need not read the feed once for each of its own commits.
+// of the feed held only entries that woke no session's watchers, the follower pauses for ownPause, or for watchedPause if
+// there are watches of all sessions: a busy process need not read the feed once for each of its own commits.
 //
 // # Promises
 //
@@ -83,6 +92,9 @@
 //     shows no sign of the loss. Let T be when this process first read or committed a revision. The cache serves it
 //     until T + FreshnessBound. After that it serves the revision only if it is proven: another read of the store,
 //     begun after the follower had read the feed past T, found the same revision with the same content.
+//   - A record for an entry was in the store after the entry had arrived here. A copy that was committed or read
+//     before can be of a lost timeline, with the same revision: it is never shown for the entry. So a watch of all
+//     sessions that is told of an entry gets what the entry's commit left, or a position that is lost as well.
 //
 // # Losses
 //
@@ -94,8 +106,9 @@
 //   - Rewound: the feed no longer has the follower's position, in the first or second way. Config.Lost is called with the
 //     sessions of the lost entries. The follower keeps the newest 1,024 entries of each partition to tell them; if
 //     more can be lost, the parameter more is true. Then the follower moves to the head of the partition, the whole
-//     cache is emptied, Lost is called with the partition's unconfirmed commits, and all watchers wake. Reads under
-//     way are not cached.
+//     cache is emptied, and so is the partition's tail, Lost is called with the partition's unconfirmed commits, and all
+//     watchers wake. Reads under way are not cached. Watches of all sessions at a lost position no longer find it in the
+//     tail, and ReadFeed says that it is lost.
 //   - Trimmed: entries were removed for their age before the follower read them. The same, but Lost is not called:
 //     only entries are lost, no revisions.
 //   - Unconfirmed: Lost is called with those sessions, they leave the cache, and all watchers wake.
@@ -122,6 +135,7 @@
 //	checkEvery      250ms  pause between two checks of the positions
 //	updateGrace     100ms  longest wait of a wake-up for an update in flight here
 //	ownPause        5ms    pause after own commits; delays changes of other processes
+//	watchedPause    1ms    the same while there are watches of all sessions
 //	readTimeout     5s     bound of a shared read of the store
 //	callTimeout     2s     bound of the follower's other calls of the store
 //	retryMin        100ms  first pause after the feed could not be read
@@ -134,6 +148,7 @@
 //	                                                margin. Below it the cache is stale part of the time, and reads go to the store
 //	updateGrace < FreshnessBound                    no wake-up is held back for longer than an answer can be old
 //	ownPause < updateGrace                          the pause delays less than an update that hangs
+//	watchedPause < ownPause                         watches of all sessions get changes sooner
 //	retryMin < retryMax                             the pause grows
 //	retryMax+callTimeout < logEvery                 a store that hangs is logged once a minute, not at each try
 //

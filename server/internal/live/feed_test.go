@@ -26,10 +26,12 @@ type feed struct {
 	lost    bool       // positions given out are no longer in the feed
 	fail    error      // of every call, as long as it is set
 	hang    bool       // calls answer only when their context ends
+	late    bool       // Follow finds nothing
 	behind  *time.Time // up to when partition 1 was followed, if not up to now
 	added   chan struct{}
 	heads   int
 	gets    int
+	reads   int // of the feed, also by checks
 	held    map[string]verification.Session
 }
 
@@ -72,7 +74,7 @@ func (f *feed) end(partition int) store.Position {
 	return store.Position{Epoch: 1}
 }
 
-func (f *feed) ReadFeed(ctx context.Context, partition int, after store.Position, _ int) ([]store.Entry, error) {
+func (f *feed) ReadFeed(ctx context.Context, partition int, after store.Position, limit int) ([]store.Entry, error) {
 	if err := f.trouble(ctx); err != nil {
 		return nil, err
 	}
@@ -85,7 +87,9 @@ func (f *feed) ReadFeed(ctx context.Context, partition int, after store.Position
 	if after.Seq < uint64(f.trimmed) {
 		return nil, fmt.Errorf("partition: %w", store.ErrTrimmed)
 	}
-	return nil, nil
+	f.reads++
+	following := held[after.Seq:]
+	return slices.Clone(following[:min(limit, len(following))]), nil
 }
 
 func (f *feed) Follow(ctx context.Context, after []store.Position, block time.Duration) ([]store.Entry, error) {
@@ -99,7 +103,7 @@ func (f *feed) Follow(ctx context.Context, after []store.Position, block time.Du
 		var found []store.Entry
 		for partition := range f.entries {
 			seq := max(after[partition].Seq, uint64(f.trimmed))
-			if !f.lost && seq < uint64(len(f.entries[partition])) {
+			if !f.lost && !f.late && seq < uint64(len(f.entries[partition])) {
 				found = append(found, f.entries[partition][seq:]...)
 			}
 		}

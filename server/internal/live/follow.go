@@ -107,7 +107,11 @@ func (f *follower) follow(ctx context.Context) error {
 		woke := f.deliver(entries)
 		f.wakeReferences(ctx, entries)
 		if !woke && len(entries) > 0 {
-			if err := sleep(ctx, ownPause); err != nil {
+			pause := ownPause
+			if f.hub.Listening(hub.KindPartition) > 0 {
+				pause = watchedPause
+			}
+			if err := sleep(ctx, pause); err != nil {
 				return err
 			}
 		}

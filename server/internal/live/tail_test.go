@@ -55,6 +55,62 @@ func TestG7_ALossIsReported(t *testing.T) {
 	})
 }
 
+// TestATailHoldsTheNewestEntries: from each position in it, exactly the entries that follow, whatever was added and reset.
+func TestATailHoldsTheNewestEntries(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var (
+			r        tail
+			head     store.Position
+			nonces   uint64
+			since    []store.Entry // the entries since the last reset
+			arrivals = make(map[uint64]uint64)
+		)
+		position := func(seq uint64) store.Position {
+			nonces++
+			return store.Position{Epoch: 1, Seq: seq, Nonce: nonces}
+		}
+		for range rapid.IntRange(1, 4).Draw(t, "resets") {
+			for range rapid.IntRange(0, 2*keptEntries+keptEntries/2).Draw(t, "entries") {
+				entry := store.Entry{Position: position(head.Seq + uint64(len(since)) + 1)}
+				r.add(entry)
+				since = append(since, entry)
+				arrivals[entry.Position.Nonce] = r.arrivals.Load()
+			}
+			held := min(len(since), len(r.entries))
+			if want := min(len(since), keptEntries); held < want {
+				t.Fatalf("%d entries are held, want at least %d", held, want)
+			}
+			for range 20 {
+				n := rapid.IntRange(0, len(since)).Draw(t, "position")
+				after, limit := head, rapid.IntRange(1, 100).Draw(t, "limit")
+				if n > 0 {
+					after = since[n-1].Position
+				}
+				got, ok := r.after(after, limit)
+				if want := n >= len(since)-held; ok != want {
+					t.Fatalf("a position %d before the end: ok %v, want %v", len(since)-n, ok, want)
+				}
+				if want := since[n:min(n+limit, len(since))]; ok && !slices.Equal(got, want) {
+					t.Fatalf("got %d entries after %v, want %d", len(got), after, len(want))
+				}
+				arrival, ok := r.arrival(after)
+				if want := n > len(since)-held; ok != want || ok && arrival != arrivals[after.Nonce] {
+					t.Fatalf("the entry at %v arrived at %d, %v; want %d, %v", after, arrival, ok, arrivals[after.Nonce], want)
+				}
+				after.Nonce = 0
+				if _, ok := r.after(after, limit); ok && after.Seq > 0 {
+					t.Fatalf("a position with another nonce, %v, is in the tail", after)
+				}
+			}
+			head, since = position(uint64(rapid.IntRange(0, 5000).Draw(t, "head"))), nil
+			r.reset(head)
+		}
+		if got := r.arrivals.Load(); got != uint64(len(arrivals)) {
+			t.Fatalf("%d entries arrived, want %d: an arrival came again", got, len(arrivals))
+		}
+	})
+}
+
 func TestAnOutageOfTheStoreIsNotALoss(t *testing.T) {
 	r := &tail{entries: make([]store.Entry, 3)}
 	if got, _, err := r.lost(func(store.Position) error { return store.ErrUnavailable }); !errors.Is(err, store.ErrUnavailable) || got != nil {

@@ -21,6 +21,9 @@ const (
 	// Their watchers are awake already; without the pause a busy process reads the feed once for each commit.
 	// Changes of other processes arrive that much later.
 	ownPause = 5 * time.Millisecond
+	// watchedPause is the same pause while there are watches of all sessions: they wait for the follower also for
+	// the commits of this process.
+	watchedPause = time.Millisecond
 	// readTimeout bounds a read of the store that several callers can be waiting for.
 	readTimeout = 5 * time.Second
 	// callTimeout bounds each of the follower's calls to the store but Follow.

@@ -17,7 +17,7 @@ func TestTheTimesFitTogether(t *testing.T) {
 	}
 	times := map[string]time.Duration{
 		"FreshnessBound": FreshnessBound, "followBlock": followBlock, "checkEvery": checkEvery, "updateGrace": updateGrace,
-		"ownPause": ownPause, "readTimeout": readTimeout, "callTimeout": callTimeout,
+		"ownPause": ownPause, "watchedPause": watchedPause, "readTimeout": readTimeout, "callTimeout": callTimeout,
 		"retryMin": retryMin, "retryMax": retryMax, "logEvery": logEvery,
 	}
 	rows := regexp.MustCompile(`(?m)^//\t(\w+) +([0-9]\w*) `).FindAllStringSubmatch(string(text), -1)
@@ -38,6 +38,7 @@ func TestTheTimesFitTogether(t *testing.T) {
 		"2*FreshnessBound >= 3*(followBlock+checkEvery)": 2*FreshnessBound >= 3*(followBlock+checkEvery),
 		"updateGrace < FreshnessBound":                   updateGrace < FreshnessBound,
 		"ownPause < updateGrace":                         ownPause < updateGrace,
+		"watchedPause < ownPause":                        watchedPause < ownPause,
 		"retryMin < retryMax":                            retryMin < retryMax,
 		"retryMax+callTimeout < logEvery":                retryMax+callTimeout < logEvery,
 	} {

@@ -33,6 +33,7 @@ type holdOff struct {
 func (w *walk) apply(ctx context.Context, b batch) error {
 	w.summary.noteMalformed(b.malformed)
 	var drift []string
+	addLater(b.events)
 	for i := len(b.events) - 1; i >= 0; i-- {
 		event := b.events[i]
 		var outcome verification.Outcome
@@ -71,6 +72,15 @@ func (w *walk) apply(ctx context.Context, b batch) error {
 	return nil
 }
 
+// addLater sets Event.Later of events of which the newest is the first.
+func addLater(events []verification.Event) {
+	newest := make(map[string]*verification.Event)
+	for i := range events {
+		event := &events[i]
+		event.Later, newest[event.Object.ID] = newest[event.Object.ID], event
+	}
+}
+
 // logDrift logs the events that no webhook had brought or that the store has lost. In the first run of an account they
 // are expected.
 func (w *walk) logDrift(sessions []string) {
@@ -89,7 +99,7 @@ func (w *walk) logDrift(sessions []string) {
 
 // advance stores that all events up to a second are applied.
 func (w *walk) advance(ctx context.Context, second int64) error {
-	if second <= 0 {
+	if second <= 0 || w.lost {
 		return nil
 	}
 	if err := w.config.Store.SetCursor(ctx, w.account, second); err != nil {

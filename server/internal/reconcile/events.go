@@ -62,13 +62,14 @@ type walk struct {
 	*run
 	state
 	first bool  // the account was never caught up: its missing events are no drift
+	lost  bool  // the walk looks for the events of lost sessions, without a lease: it moves no cursor and is never full
 	from  int64 // all events that were created before this second are applied
 	// skipped is the second of the oldest event that could not be applied. 0 means that there is none.
 	skipped int64
 }
 
 // full reports whether the account needs a full run.
-func (w *walk) full() bool { return w.restored != w.loss }
+func (w *walk) full() bool { return !w.lost && w.restored != w.loss }
 
 // batch holds the newest events of a window, at most batchPages pages.
 type batch struct {

@@ -44,11 +44,18 @@ func (r *Reconciler) Loop(ctx context.Context) {
 	}
 }
 
-// pass is one pass of the loop: it reads the lost sessions again, then does one Run. A lost session that cannot be read now
-// does not prevent the Run.
+// pass is one pass of the loop: it applies the events of the lost sessions and reads these again, then does one Run. If only a
+// full run finds the events, the Run comes first. A lost session that cannot be read now does not prevent the Run.
 func (r *Reconciler) pass(ctx context.Context) (Summary, error) {
-	lost := r.rereadLost(ctx)
+	var lost error
+	hasEvents := r.catchUpLost(ctx)
+	if hasEvents {
+		lost = r.rereadLost(ctx)
+	}
 	summary, err := r.Run(ctx)
+	if !hasEvents && !errors.Is(summary.Stopped, errLeaseElsewhere) { // else that replica is applying the events: the next pass reads
+		lost = r.rereadLost(ctx)
+	}
 	if err == nil && summary.Stopped == nil {
 		if stopped(ctx, lost) {
 			summary.Stopped = lost

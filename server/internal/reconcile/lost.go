@@ -96,6 +96,54 @@ func (r *Reconciler) lostSessions() []string {
 	return slices.Clone(r.lost.ids)
 }
 
+// catchUpLost applies the events of the last minutes of the accounts of lost sessions. A session must learn its outcome from the
+// event again, before it is read: an outcome that only a read has shown has another name. See verification.OutcomeKey.
+//
+// It needs no lease, like rereadLost, and moves no cursor. It returns false if the store has no cursor of an account: then
+// everything is lost, and only a full run finds the events. Without an answer of Stripe's list the reads must do.
+func (r *Reconciler) catchUpLost(ctx context.Context) bool {
+	lost := r.lostSessions()
+	if len(lost) == 0 {
+		return true
+	}
+	u := &run{Reconciler: r, loggedAt: r.config.Clock()}
+	states, err := u.states(ctx)
+	if err != nil {
+		return true
+	}
+	concerned, all := u.accountsOf(ctx, lost)
+	for _, s := range states {
+		if !all && !concerned[s.account] {
+			continue
+		}
+		cursor, err := r.config.Store.Cursor(ctx, s.account)
+		if err == nil && cursor == 0 {
+			return false
+		}
+		if err == nil {
+			w := &walk{run: u, state: s, lost: true, from: max(1, cursor-int64(r.config.Overlap.Seconds()))}
+			err = w.events(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			r.config.Logger.Info("catch-up: the events of an account cannot be listed before its lost sessions are read", "account", s.account, "reason", err)
+		}
+	}
+	return true
+}
+
+// accountsOf returns the accounts of sessions. all is true if the record of a session is gone, so that its account is not known.
+func (u *run) accountsOf(ctx context.Context, ids []string) (accounts map[string]bool, all bool) {
+	accounts = make(map[string]bool)
+	for _, id := range ids {
+		session, err := u.config.Store.Get(ctx, id)
+		if err != nil {
+			return nil, true
+		}
+		accounts[session.Account] = true
+	}
+	return accounts, false
+}
+
 // dequeue removes a session from the queue. The queue might have been emptied meanwhile.
 func (r *Reconciler) dequeue(id string) {
 	r.mu.Lock()

@@ -12,6 +12,9 @@ import (
 
 const mailer = "mailer"
 
+// shortLease is a lease that a test can wait for.
+const shortLease = 300 * time.Millisecond
+
 // byConsumer requests a stream of a consumer.
 func byConsumer(name string, change ...func(*verificationv1.AllSessions)) *verificationv1.WatchStatusRequest {
 	all := &verificationv1.AllSessions{Consumer: name}
@@ -73,7 +76,7 @@ func wantBusy(t *testing.T, err error) {
 }
 
 func (r *replica) acknowledge(name, token string) error {
-	_, err := r.feed.AcknowledgeChanges(r.t.Context(), &verificationv1.AcknowledgeChangesRequest{Consumer: name, ResumeToken: token})
+	_, err := r.feed.AcknowledgeChanges(r.context(), &verificationv1.AcknowledgeChangesRequest{Consumer: name, ResumeToken: token})
 	return err
 }
 
@@ -85,14 +88,14 @@ func (r *replica) mustAcknowledge(name, token string) {
 }
 
 func (r *replica) deleteConsumer(name string) error {
-	_, err := r.feed.DeleteConsumer(r.t.Context(), &verificationv1.DeleteConsumerRequest{Consumer: name})
+	_, err := r.feed.DeleteConsumer(r.context(), &verificationv1.DeleteConsumerRequest{Consumer: name})
 	return err
 }
 
 // consumers lists the consumers by name.
 func (r *replica) consumers() map[string]*verificationv1.Consumer {
 	r.t.Helper()
-	response, err := r.feed.ListConsumers(r.t.Context(), &verificationv1.ListConsumersRequest{})
+	response, err := r.feed.ListConsumers(r.context(), &verificationv1.ListConsumersRequest{})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -12,15 +12,12 @@ import (
 
 // current returns the session as it is now, for callers.
 func (c *Config) current(session *verification.Session) *verificationv1.Verification {
-	return c.show(session, session.Revision, &session.State, session.OutcomeKey())
+	return c.asOf(*session, session.Current())
 }
 
 // asOf returns the session as of one revision. Fields that depend on the clock and the policy are as of now.
 func (c *Config) asOf(session verification.Session, change verification.Change) *verificationv1.Verification {
-	return c.show(&session, change.Revision, &change.State, change.Outcome)
-}
-
-func (c *Config) show(session *verification.Session, revision int32, state *verification.State, outcome verification.OutcomeKey) *verificationv1.Verification {
+	state := &change.State
 	return &verificationv1.Verification{
 		SessionId:              session.ID,
 		Status:                 statusOf(state.Status),
@@ -30,7 +27,7 @@ func (c *Config) show(session *verification.Session, revision int32, state *veri
 		Livemode:               session.Livemode,
 		CreateTime:             seconds(state.Created),
 		UpdateTime:             seconds(state.UpdateTime),
-		Revision:               revision,
+		Revision:               change.Revision,
 		Retry:                  c.retryState(state),
 		Redaction:              verificationv1.Redaction(state.Redaction),
 		SupersededBy:           state.SupersededBy,
@@ -39,9 +36,9 @@ func (c *Config) show(session *verification.Session, revision int32, state *veri
 		StripeType:             state.Type,
 		LastVerificationReport: state.Report,
 		Settled:                state.Settled(),
-		OutcomeRevision:        outcome.Revision,
-		OutcomeId:              outcome.ID.String(),
-		Replaces:               session.Predecessor,
+		OutcomeRevision:        change.Outcome.Revision,
+		OutcomeId:              change.Outcome.ID.String(),
+		Replaces:               change.Replaces,
 	}
 }
 

@@ -163,7 +163,8 @@ func TestAVerificationShowsTheWholeRecord(t *testing.T) {
 	now := time.Unix(1_700_000_100, 0)
 	s := Config{Policy: verification.RetryPolicy{MaxRetries: 2, Cooldown: time.Hour}, Clock: func() time.Time { return now }}
 	session := verification.Session{
-		ID: "vs_1", Account: "acct_1", Livemode: true, Revision: 7,
+		ID: "vs_1", Account: "acct_1", Livemode: true, Revision: 7, Predecessor: "vs_0",
+		Kept: verification.KeptOutcome{OutcomeKey: verification.OutcomeKey{Revision: 5, ID: verification.OutcomeID{0xfb, 0xff, 15: 1}}, At: 7},
 		State: verification.State{
 			Status: "requires_input", Type: "document", Error: verification.Error{Code: "document_expired", Reason: "Old."},
 			Report: "vr_1", Created: 1_700_000_000, UpdateTime: 1_700_000_050, Reference: "person",
@@ -185,13 +186,14 @@ func TestAVerificationShowsTheWholeRecord(t *testing.T) {
 			NextRetryTime: &timestamppb.Timestamp{Seconds: 1_700_003_650},
 		},
 		Account: "acct_1", StripeStatus: "requires_input", StripeType: "document", LastVerificationReport: "vr_1",
+		OutcomeRevision: 5, OutcomeId: "-_8AAAAAAAAAAAAAAAAAAQ", Replaces: "vs_0",
 	}
 	if diff := cmp.Diff(want, s.current(&session), protocmp.Transform()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	// Every field of the contract is in the example or stands for what it must leave out.
 	unset := map[string]bool{"redaction": true, "superseded_by": true, "settled": true}
-	notBuilt := map[string]bool{"outcome_revision": true, "resolution": true, "replaces": true, "outcome_id": true}
+	notBuilt := map[string]bool{"resolution": true}
 	fields := want.ProtoReflect().Descriptor().Fields()
 	for n := range fields.Len() {
 		if field := fields.Get(n); !want.ProtoReflect().Has(field) && !unset[string(field.Name())] && !notBuilt[string(field.Name())] {

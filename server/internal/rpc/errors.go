@@ -80,7 +80,7 @@ var kinds = []struct {
 	kind
 }{
 	{resumetoken.ErrInvalid, kind{codes.InvalidArgument, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID,
-		"resume_token is not a token of this watch; send the last token of this watch, or none", false}},
+		"resume_token is not a token of this watch or consumer; send the last token of its stream", false}},
 	{errTokenExpired, kind{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED,
 		"the changes after the resume token are no longer kept; start again without a token", false}},
 	{store.ErrTrimmed, kind{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED,
@@ -179,7 +179,7 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 				known.text = "no such verification session is known here; this server has no Stripe API key, so Stripe was not asked"
 			}
 			if known.reason == verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID {
-				return newStatus(known.kind, nil, badRequest("resume_token", "is not a token of this watch"))
+				return newStatus(known.kind, nil, badRequest("resume_token", "is not a token of this watch or consumer"))
 			}
 			return newStatus(known.kind, nil, s.retryInfoFor(known.err, longest)...)
 		}

@@ -10,11 +10,11 @@ import (
 	"example.com/verification-status/server/internal/consumers"
 )
 
-// ListConsumers implements the RPC.
+// ListConsumers implements the RPC. Calls at the same time share one read, which asks the store about each consumer.
 func (s *Service) ListConsumers(ctx context.Context, _ *verificationv1.ListConsumersRequest) (*verificationv1.ListConsumersResponse, error) {
 	margin, cancel := withMargin(ctx)
 	defer cancel()
-	all, err := s.config.Consumers.List(margin)
+	all, err := s.consumers.Next(margin, struct{}{}, s.config.Consumers.List)
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/consumers"
 	"example.com/verification-status/server/internal/ingest"
 	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/resumetoken"
@@ -48,6 +49,14 @@ func FuzzRequests(f *testing.F) {
 		{1, resumed(allSessions(), resumetoken.EncodeFeed(make([]resumetoken.Position, 16)))},
 		{1, &verificationv1.WatchStatusRequest{Subject: known.Subject, Heartbeat: &durationpb.Duration{Seconds: -1 << 62, Nanos: 1 << 30}}},
 		{1, &verificationv1.WatchStatusRequest{Subject: allSessions().Subject, UntilSettled: true}},
+		{1, byConsumer(mailer)},
+		{1, byConsumer("reader", mustExist, outcomesOnly, withStatuses(-1, 0, 3, 3, 99))},
+		{1, byConsumer("reader\x00")},
+		{1, resumed(byConsumer(mailer), resumetoken.EncodeConsumer(mailer, 1, make([]resumetoken.Position, 16)))},
+		{3, &verificationv1.AcknowledgeChangesRequest{Consumer: mailer, ResumeToken: resumetoken.EncodeConsumer(mailer, 1, make([]resumetoken.Position, 16))}},
+		{3, &verificationv1.AcknowledgeChangesRequest{Consumer: strings.Repeat("c", 65), ResumeToken: resumetoken.EncodeFeed(make([]resumetoken.Position, 16))}},
+		{4, &verificationv1.DeleteConsumerRequest{Consumer: mailer}},
+		{5, &verificationv1.ListConsumersRequest{}},
 		{2, &verificationv1.RetryVerificationRequest{SessionId: "vs_1"}},
 		{2, &verificationv1.RetryVerificationRequest{SessionId: "vs_2", ReplaceClosed: true, ReturnUrl: "https://example.com/done"}},
 		{2, &verificationv1.RetryVerificationRequest{SessionId: "vs_2", ReplaceClosed: true, ReturnUrl: "javascript:alert(1)"}},
@@ -62,7 +71,7 @@ func FuzzRequests(f *testing.F) {
 		ctx, cancel := context.WithTimeout(t.Context(), hostileLimit)
 		defer cancel()
 		var err error
-		switch method % 3 {
+		switch method % 6 {
 		case 0:
 			request := &verificationv1.GetStatusRequest{}
 			if proto.Unmarshal(wire, request) != nil {
@@ -84,6 +93,22 @@ func FuzzRequests(f *testing.F) {
 			}
 			var response *verificationv1.RetryVerificationResponse
 			response, err = service.RetryVerification(ctx, request)
+			checkSize(t, response, err)
+		case 3:
+			request := &verificationv1.AcknowledgeChangesRequest{}
+			if proto.Unmarshal(wire, request) != nil {
+				return
+			}
+			_, err = service.AcknowledgeChanges(ctx, request)
+		case 4:
+			request := &verificationv1.DeleteConsumerRequest{}
+			if proto.Unmarshal(wire, request) != nil {
+				return
+			}
+			_, err = service.DeleteConsumer(ctx, request)
+		case 5:
+			var response *verificationv1.ListConsumersResponse
+			response, err = service.ListConsumers(ctx, &verificationv1.ListConsumersRequest{})
 			checkSize(t, response, err)
 		}
 		s := status.Convert(err)
@@ -129,7 +154,8 @@ func hostileService(f *testing.F) *Service {
 	}
 	return New(Config{
 		Live: uncached{opened, hub.New(), 0}, Ingest: into, Stripe: stripe, Clock: time.Now, Logger: logger,
-		Policy: verification.RetryPolicy{MaxRetries: 2, DenyCodes: verification.DefaultDenyCodes()},
+		Consumers: consumers.New(consumers.Config{Store: opened, Logger: logger}),
+		Policy:    verification.RetryPolicy{MaxRetries: 2, DenyCodes: verification.DefaultDenyCodes()},
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -72,9 +73,16 @@ type replica struct {
 	feed    verificationv1.FeedServiceClient
 	t       *testing.T
 	store   store.Store
+	stored  store.Backend // below store
 	hub     *hub.Hub
 	ingest  *ingest.Ingest
 	service *Service
+	headers []string // of the calls that have context, in pairs
+}
+
+// context is the context of the calls of a replica's caller.
+func (r *replica) context() context.Context {
+	return metadata.AppendToOutgoingContext(r.t.Context(), r.headers...)
 }
 
 // replica starts a server; change may alter its configuration first.
@@ -85,7 +93,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 		t.Fatal(err)
 	}
 	view := live.New(live.Config{Store: opened, CacheSessions: 1000, Logger: b.logger})
-	r := &replica{t: t, store: view, hub: view.Hub()}
+	r := &replica{t: t, store: view, stored: opened, hub: view.Hub()}
 	config := Config{
 		Live: view, Policy: b.policy, Clock: b.clock, Logger: b.logger,
 		StreamMaxAge: b.maxAge,
@@ -187,7 +195,7 @@ type watched struct {
 
 func (r *replica) watch(request *verificationv1.WatchStatusRequest) *watched {
 	r.t.Helper()
-	ctx, cancel := context.WithCancel(r.t.Context())
+	ctx, cancel := context.WithCancel(r.context())
 	client, err := r.WatchStatus(ctx, request)
 	if err != nil {
 		r.t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"example.com/verification-status/server/internal/consumers"
 	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/live/hub"
+	"example.com/verification-status/server/internal/sharedread"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -91,6 +92,8 @@ type Service struct {
 	watcher *watcher // of WatchStatus
 	rereads *rereads // of GetStatus
 	links   *links   // of RetryVerification
+
+	consumers sharedread.Group[struct{}, []consumers.State] // of ListConsumers
 
 	stopping context.Context // ends with Drain
 	stop     context.CancelFunc

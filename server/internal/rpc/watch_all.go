@@ -57,6 +57,7 @@ func (w *watcher) watchAll(st *stream, request *verificationv1.WatchStatusReques
 		pause := pollAfter
 		if err == nil {
 			st.behind = false
+			w.pace(st)
 		} else if st.behind { // see stream.pause
 			pause = pollAfterFailure
 		}

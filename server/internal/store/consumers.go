@@ -9,7 +9,7 @@ import (
 // MaxConsumers is how many named consumers a store keeps.
 const MaxConsumers = 64
 
-// ErrTooManyConsumers: MaxConsumers consumers are stored already.
+// ErrTooManyConsumers means that MaxConsumers consumers are stored already.
 var ErrTooManyConsumers = errors.New("the store has the greatest number of consumers")
 
 // Consumer is a named reader of the feed whose positions are stored.

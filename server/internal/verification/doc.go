@@ -9,6 +9,7 @@
 //
 //   - A record is a [Session]: its [State], its position in Stripe's order, and its history.
 //   - The state is what callers see. Each change of the state makes a new revision.
+//   - An outcome is what an input made of status, error and report. It stays while other changes make revisions. See [OutcomeKey].
 //   - An input is an [Event], a [Read] of Stripe's API, or something that this service did, such as a grant.
 //   - The order of two events is ambiguous if only Stripe can tell which one came last. A record is unresolved if
 //     the order of its inputs is ambiguous and Stripe has not yet been read.

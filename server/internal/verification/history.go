@@ -29,9 +29,9 @@ type Entry struct {
 	// Result is the state after the input if the input made a revision. Earlier revisions are derived from it, so
 	// no state is stored twice.
 	Result State
-	// Confirms is Stripe's second of the event whose state a read confirmed. It is 0 if there is none. An outcome has the time
-	// of the event, not that of the read.
-	Confirms int64
+	// OutcomeTime is Stripe's second of the input that brought the outcome, if EventTime does not say it: a read that confirms
+	// an event has the time of the event, and the time of an erased entry is erased. 0 means EventTime.
+	OutcomeTime int64
 
 	// Extra holds the fields of a newer version. See Session.Extra.
 	Extra []byte
@@ -42,7 +42,9 @@ type Change struct {
 	Revision int32
 	State    State
 	// Outcome is the key of the outcome that the revision shows. See Session.OutcomeKey.
-	Outcome  OutcomeKey
+	Outcome OutcomeKey
+	// Replaces is the session that this one had replaced by then: whose counts it had inherited.
+	Replaces string
 	imported bool // an import found the outcome
 }
 
@@ -130,7 +132,10 @@ func (e Entry) erased() bool { return e.Source == 0 && e.RecordTime == 0 && e.St
 
 // redacted returns the entry without what the input carried. The result no longer holds personal data.
 func (e Entry) redacted() Entry {
-	e.Status, e.Error, e.EventTime, e.Confirms, e.Principal, e.Extra = "", Error{}, 0, 0, "", nil
+	if second := e.broughtSecond(); e.Revision > 0 && second != e.Result.UpdateTime {
+		e.OutcomeTime = second
+	}
+	e.Status, e.Error, e.EventTime, e.Principal, e.Extra = "", Error{}, 0, "", nil
 	return e
 }
 
@@ -156,12 +161,17 @@ func (s *Session) trim(now int64) {
 func (s Session) ChangesAfter(revision int32) []Change {
 	var changes []Change
 	var last LastFailure // as far as the history shows it
-	outcomes := outcomes{session: &s}
+	outcomes, inherited := outcomes{session: &s}, s.inheritedAt()
 	add := func(number int32, state State) {
-		if number > revision {
-			outcome := outcomes.outcome()
-			changes = append(changes, Change{Revision: number, State: state, Outcome: outcome.OutcomeKey, imported: outcome.Imported})
+		if number <= revision {
+			return
 		}
+		outcome := outcomes.outcome()
+		change := Change{Revision: number, State: state, Outcome: outcome.OutcomeKey, imported: outcome.Imported}
+		if number >= inherited {
+			change.Replaces = s.Predecessor
+		}
+		changes = append(changes, change)
 	}
 	for i := range s.History {
 		entry := &s.History[i]
@@ -190,7 +200,7 @@ func (s Session) ChangesAfter(revision int32) []Change {
 // Current returns the newest revision.
 func (s Session) Current() Change {
 	outcome := s.outcomeAt(s.Revision)
-	return Change{Revision: s.Revision, State: s.State, Outcome: outcome.OutcomeKey, imported: outcome.Imported}
+	return Change{Revision: s.Revision, State: s.State, Outcome: outcome.OutcomeKey, Replaces: s.Predecessor, imported: outcome.Imported}
 }
 
 // Floor returns the smallest revision that ChangesAfter can return. It returns 0 if the session does not exist.

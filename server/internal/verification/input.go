@@ -97,6 +97,9 @@ type Event struct {
 	Thin bool
 	// Snapshot is the id of the snapshot event of the same change, if a thin event names it.
 	Snapshot string
+	// Later is the next newer event of the session, if the caller knows it. The later events say when the state came that a read
+	// shows. See Resolve.
+	Later *Event
 	// ModeUnknown is true if a thin event does not say its mode. Object.Livemode is then false, and only the read knows the mode.
 	ModeUnknown bool
 }

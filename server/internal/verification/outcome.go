@@ -114,8 +114,8 @@ func (e *Entry) canBring() bool {
 // the time of the state.
 func (e *Entry) broughtSecond() int64 {
 	switch {
-	case e.Confirms != 0:
-		return e.Confirms
+	case e.OutcomeTime != 0:
+		return e.OutcomeTime
 	case e.EventTime != 0:
 		return e.EventTime
 	default:
@@ -146,15 +146,11 @@ func (s *Session) outcomeSince(before Session, entry *Entry) KeptOutcome {
 	return KeptOutcome{OutcomeKey: key, Imported: entry.Source == SourceImport, At: s.Revision}
 }
 
-// keepOutcome keeps the outcome of the oldest revision that the record still tells, if the history tells another one. whole is
-// the record with the entries that this write trims.
+// keepOutcome keeps the outcome of the oldest revision that the record still tells, unless the history is whole. whole is the
+// record with the entries that this write trims.
 func (s *Session) keepOutcome(whole Session) {
 	s.Kept = KeptOutcome{}
-	if s.History[0].Revision == 1 && !s.Tombstone() {
-		return // nothing was cut
-	}
-	floor := s.Floor()
-	if outcome := whole.outcomeAt(floor); s.outcomeAt(floor) != outcome {
-		s.Kept = outcome
+	if s.History[0].Revision != 1 || s.Tombstone() {
+		s.Kept = whole.outcomeAt(s.Floor())
 	}
 }

@@ -124,6 +124,25 @@ func Inherit(current, predecessor Session, now time.Time) (next Session, changed
 	return next, true
 }
 
+// inheritedAt returns the revision at which the session inherited the counts of its predecessor. It returns 0 if the record no
+// longer tells it.
+func (s *Session) inheritedAt() int32 {
+	var before State
+	for i := range s.History {
+		entry := &s.History[i]
+		if entry.Revision == 0 {
+			continue
+		}
+		after := entry.Result
+		more := after.FailedAttempts > before.FailedAttempts || after.RetriesGranted > before.RetriesGranted
+		if entry.Source == SourceReplacement && more && after.SupersededBy == before.SupersededBy {
+			return entry.Revision
+		}
+		before = after
+	}
+	return 0
+}
+
 // Supersede notes the session that replaced this one. The first successor stays.
 func Supersede(current Session, successor string, now time.Time) (next Session, changed bool) {
 	if current.SupersededBy != "" {

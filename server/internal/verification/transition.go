@@ -123,9 +123,9 @@ func Resolve(current Session, event Event, read Read) (Session, Outcome) {
 		return duplicate(current, event)
 	}
 	agrees := event.Object.saysState(objectState(read.Object))
-	confirms := current.confirmedBy(read.Object)
-	if agrees {
-		confirms = event.Second
+	confirms := event.confirms(read.Object)
+	if confirms == 0 {
+		confirms = current.confirmedBy(read.Object)
 	}
 	next, outcome := applyRead(current, read, event.position(), confirms)
 	if outcome.Dropped {
@@ -137,8 +137,8 @@ func Resolve(current Session, event Event, read Read) (Session, Outcome) {
 	return applyEvent(next, event, verdict{agrees: agrees, applies: agrees && newer})
 }
 
-// applyRead is ApplyRead. ambiguousSecond is the second of the ambiguous event that the read resolves, or 0. confirms is as in
-// Entry.
+// applyRead is ApplyRead. ambiguousSecond is the second of the ambiguous event that the read resolves, or 0. confirms is Stripe's
+// second of the event whose state the read confirms, or 0.
 func applyRead(current Session, read Read, ambiguousSecond, confirms int64) (Session, Outcome) {
 	if current.Applied != read.Applied {
 		return current, Outcome{Dropped: true}
@@ -154,10 +154,24 @@ func applyRead(current Session, read Read, ambiguousSecond, confirms int64) (Ses
 	}
 	next.record(current, Entry{
 		Source: SourceStripeAPI, Effect: EffectApplied,
-		EventTime: read.AsOf, RecordTime: read.RecordTime, Confirms: confirms,
+		EventTime: read.AsOf, RecordTime: read.RecordTime, OutcomeTime: confirms,
 		Status: object.Status, Error: object.Error,
 	})
 	return next, Outcome{Effect: EffectApplied, Write: true}
+}
+
+// confirms returns Stripe's second of the first of the events, from this one to the newest that is known, since which the session has
+// been as a read shows it. It returns 0 if the newest one says something else.
+func (e Event) confirms(read Object) (second int64) {
+	for event := &e; event != nil; event = event.Later {
+		switch says := event.Object.saysState(objectState(read)); {
+		case !says:
+			second = 0
+		case second == 0:
+			second = event.Second
+		}
+	}
+	return second
 }
 
 // confirmedBy returns Stripe's second of the newest unresolved event that carried what a read shows. It returns 0 if there is none.

@@ -18,7 +18,7 @@ func TestCommandLineLeadsToItsHelp(t *testing.T) {
 		{"", "Usage: server <command>", []string{"a command is missing: consumers, dev, healthcheck, import, licenses, reconcile, serve, go-live, trigger, webhook-endpoint, token"}},
 		{"token", "Usage: server token <command>", []string{"server token: a command is missing: new"}},
 		{"webhook-endpoint", "Usage: server webhook-endpoint <command>", []string{"a command is missing: create, list, check"}},
-		{"start", "", []string{"unexpected argument start", "the commands are dev, ", ", serve", "for help: server --help"}},
+		{"start", "", []string{"unexpected argument start", "the commands are consumers, dev, ", ", serve", "for help: server --help"}},
 		{"serv", "", []string{`did you mean one of "dev", "serve"?`, "for help: server --help"}},
 		{"dev --port 5000", "", []string{"unknown flag --port", `did you mean "--port-offset"?`, "for help: server dev --help"}},
 		{"dev --port-offset x", "", []string{"--port-offset", "for help: server dev --help"}},

@@ -1,6 +1,7 @@
-// Package load measures a server with many streams and with many sessions. Its tests need the build tag load, a quiet
+// Package load measures a server with many streams, with many sessions, and with many consumers of the feed. Its tests need the build tag load, a quiet
 // machine, and up to half an hour:
 //
 //	go test -tags=load -run TestLoadStreams -v -count=1 -timeout=20m ./server/tests/load
 //	go test -tags=load -run TestLoadSessions -v -count=1 -timeout=30m ./server/tests/load
+//	go test -tags=load -run TestLoadConsumers -v -count=1 -timeout=20m ./server/tests/load
 package load

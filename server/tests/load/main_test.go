@@ -3,9 +3,15 @@
 package load
 
 import (
+	"os"
 	"testing"
 
 	"example.com/verification-status/server/tests/rig"
 )
 
-func TestMain(m *testing.M) { rig.Main(m, rig.Room{}) }
+func TestMain(m *testing.M) {
+	if os.Getenv(envIsConsumers) != "" {
+		os.Exit(runConsumers())
+	}
+	rig.Main(m, rig.Room{})
+}

@@ -24,7 +24,7 @@ const (
 	entryHasResult   protowire.Number = 37 // a result although the revision is 0
 	entryEventIDText protowire.Number = 38 // an event id that does not begin with "evt_"
 	entryPrincipal   protowire.Number = 40 // the caller that got a retry
-	entryConfirms    protowire.Number = 41 // in seconds; every version keeps it
+	entryOutcomeTime protowire.Number = 41 // in seconds; every version keeps it
 )
 
 // eventTypes holds the event types with a number. Never change or extend it: see codec_state.go.
@@ -57,7 +57,7 @@ func encodeEntry(w *writer, prior *progress, failures []verification.Failure, e 
 		w.uint(entryEffect, uint64(e.Effect))
 	}
 	w.textIf(entryPrincipal, e.Principal)
-	w.intIf(entryConfirms, e.Confirms)
+	w.intIf(entryOutcomeTime, e.OutcomeTime)
 	prior.second = e.EventTime
 
 	none := e.Result == verification.State{}
@@ -127,8 +127,8 @@ func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool) {
 		e.Effect = verification.Effect(r.uint(f, 255))
 	case entryPrincipal:
 		e.Principal = r.text(f)
-	case entryConfirms:
-		e.Confirms = r.int64(f)
+	case entryOutcomeTime:
+		e.OutcomeTime = r.int64(f)
 	case entryHasResult:
 		*hasResult = r.bool(f)
 	}
@@ -151,5 +151,5 @@ func decodeCarried(r *reader, f field, e *verification.Entry) {
 }
 
 func isEntryField(num protowire.Number) bool {
-	return num >= entryRevision && num <= entryEffect || num >= entryEventText && num <= entryConfirms
+	return num >= entryRevision && num <= entryEffect || num >= entryEventText && num <= entryOutcomeTime
 }

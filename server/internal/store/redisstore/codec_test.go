@@ -133,7 +133,7 @@ func anything(t *rapid.T) verification.Session {
 			Revision: rapid.Int32Range(-1, 3).Draw(t, "revision"), EventID: text.Draw(t, "event"), EventType: text.Draw(t, "event type"),
 			Source: verification.Source(rapid.Byte().Draw(t, "source")), Effect: verification.Effect(rapid.Byte().Draw(t, "effect")),
 			EventTime: number.Draw(t, "time"), RecordTime: number.Draw(t, "recorded"), Status: text.Draw(t, "status"), Error: failed(), Extra: extra(t),
-			Confirms: number.Draw(t, "confirms"),
+			OutcomeTime: number.Draw(t, "outcome time"),
 		}
 		if rapid.Bool().Draw(t, "has result") {
 			e.Result = state()

@@ -118,6 +118,22 @@ func TestAbsenceIsAFieldOfItsOwn(t *testing.T) {
 	}
 }
 
+// TestTheOutcomeIsInFieldsOfItsOwn: an older version keeps them among the fields that it does not know, in every format.
+func TestTheOutcomeIsInFieldsOfItsOwn(t *testing.T) {
+	kept := verification.KeptOutcome{OutcomeKey: verification.OutcomeKey{Revision: 2, ID: verification.OutcomeID{1, 15: 16}}, Imported: true, At: 3}
+	session := verification.Session{
+		ID: "vs_a", State: verification.State{Status: "processing"}, Revision: 3, Kept: kept,
+		History: []verification.Entry{{Revision: 3, Source: verification.SourceStripeAPI, Effect: verification.EffectApplied, EventTime: 9, OutcomeTime: 7}},
+	}
+	roundTrip(t, session)
+	if before := asBefore(verification.Session{}, session); before.Kept != kept {
+		t.Errorf("in the format before: outcome %+v; want %+v", before.Kept, kept)
+	}
+	if sessionKept != 59 || entryOutcomeTime != 41 {
+		t.Errorf("fields %d and %d; want 59 and 41", sessionKept, entryOutcomeTime)
+	}
+}
+
 // TestNumbersOfFieldsNeverChange: a field never changes its meaning. New fields get new numbers.
 func TestNumbersOfFieldsNeverChange(t *testing.T) {
 	want := []protowire.Number{

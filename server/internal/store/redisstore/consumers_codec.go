@@ -23,7 +23,7 @@ func parseConsumer(described []string) (store.Consumer, error) {
 	acknowledged, err3 := strconv.ParseInt(described[4], 10, 64)
 	left, err4 := strconv.ParseInt(described[5], 10, 64)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
-		return store.Consumer{}, fmt.Errorf("%w: a field of a consumer: %v", store.ErrCorrupt, err)
+		return store.Consumer{}, fmt.Errorf("%w: a field of a consumer: %w", store.ErrCorrupt, err)
 	}
 	consumer := store.Consumer{
 		Name: described[0], Incarnation: incarnation, Owner: described[2], Positions: positions, Active: left > 0, Holder: described[6],

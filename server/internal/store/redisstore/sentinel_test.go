@@ -3,6 +3,7 @@ package redisstore
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,6 +94,8 @@ func TestLostEntriesAreSeenAfterAFailover(t *testing.T) {
 		apply(t, s, event("vs_a", n))
 	}
 	kept := position()
+	keptHeads := headsOf(t, s)
+	consumer := moveTo(t, s, createConsumer(t, s, "kept"), keptHeads)
 	replica.AwaitSynced(master)
 	replica.Pause()
 	master.MustAsk("CLIENT", "KILL", "TYPE", "replica") // what is in the socket's buffer would arrive yet
@@ -101,6 +104,8 @@ func TestLostEntriesAreSeenAfterAFailover(t *testing.T) {
 		apply(t, s, event("vs_a", n))
 		lost = append(lost, position())
 	}
+	ahead := moveTo(t, s, consumer, headsOf(t, s))
+	lostConsumer := createConsumer(t, s, "lost")
 	master.Stop()
 	replica.Resume()
 	set.AwaitNewMaster(master)
@@ -118,6 +123,7 @@ func TestLostEntriesAreSeenAfterAFailover(t *testing.T) {
 		t.Errorf("the head is %+v; want %+v: were the entries lost at all?", head, kept)
 	}
 	check("before new entries")
+	checkConsumersAfterALoss(t, s, consumer, ahead, lostConsumer)
 	session, _ := untilApplied(t, s, event("vs_a", 6))
 	if session.Revision != 4 {
 		t.Errorf("revision %d; want 4, which has been given out before, for other content", session.Revision)
@@ -135,6 +141,33 @@ func TestLostEntriesAreSeenAfterAFailover(t *testing.T) {
 	for n := 3; n < 6; n++ {
 		if got := apply(t, s, event("vs_a", n)); !got.Knows(fmt.Sprintf("evt_vs_a_%d", n)) {
 			t.Errorf("event %d is not known after its redelivery", n)
+		}
+	}
+}
+
+// checkConsumersAfterALoss (G14): after a failover that lost the newest writes, the consumer that was created among them is not found. One
+// that had acknowledged among them is at what it had acknowledged before, and every entry after that is read again. What it
+// acknowledged then is denied.
+func checkConsumersAfterALoss(t *testing.T, s *Store, before, ahead, lost store.Consumer) {
+	t.Helper()
+	ctx := testContext(t)
+	if _, err := s.Consumer(ctx, lost.Name); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the lost consumer: %v; want ErrNotFound", err)
+	}
+	if _, _, err := s.LeaseConsumer(ctx, lost.Name, lost.Incarnation, "stream", "", time.Minute); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the lease of the lost consumer: %v; want ErrNotFound", err)
+	}
+	kept, err := s.Consumer(ctx, before.Name)
+	if err != nil || kept.Incarnation != before.Incarnation || !slices.Equal(kept.Positions, before.Positions) {
+		t.Errorf("the kept consumer is %+v, %v; want it at %+v", kept, err, before.Positions)
+	}
+	partition := s.Partition("vs_a")
+	for what, want := range map[string]struct {
+		positions []store.Position
+		err       error
+	}{"what it is at": {kept.Positions, nil}, "what was lost": {ahead.Positions, store.ErrRewound}} {
+		if each, err := s.Check(ctx, want.positions); err != nil || !errors.Is(each[partition], want.err) {
+			t.Errorf("Check of %s: %v, %v; want %v", what, each, err, want.err)
 		}
 	}
 }

@@ -88,6 +88,7 @@ func (r *Recorder) Check(options Options) Report {
 		}
 	}
 	c.checkContents()
+	c.checkOutcomes()
 	c.checkGets()
 	c.checkFresh()
 	c.checkConverged()

@@ -96,7 +96,7 @@ func (c *client) lookOne(w *world) bool {
 			continue
 		}
 		fingerprint, _ := record.Fingerprint(change.Revision)
-		if !c.respond(w, shown(record, change.Revision, change.State), clientCursor{revision: change.Revision, fingerprint: fingerprint}) {
+		if !c.respond(w, w.shown(record, change), clientCursor{revision: change.Revision, fingerprint: fingerprint}) {
 			return true
 		}
 	}
@@ -143,7 +143,7 @@ func (c *client) lookAll(w *world, opening bool) bool {
 				continue // collapsed
 			}
 			responded = true
-			if !c.respond(w, shown(record, entry.revision, changes[0].State), p) {
+			if !c.respond(w, w.shown(record, changes[0]), p) {
 				return true
 			}
 		}

@@ -143,6 +143,7 @@ type fact struct {
 	revision int32
 	first    sighting
 	again    []sighting // the first after each begin and end of a loss since
+	outcomes []*shownOutcome
 }
 
 // sighting is the time at which a client saw a fact, and the name of the client.

@@ -34,6 +34,8 @@ func TestFlawsAreFound(t *testing.T) {
 		"until_settled looks at the past": SettledEnds,
 		"min_revision is ignored":         NeverBackwards,
 		"memory outlives a loss":          NeverBackwards,
+		"the outcome is not kept":         OneOutcome,
+		"each revision is an outcome":     OneOutcome,
 		"an event is lost":                Converged,
 		"a grant is not kept":             AtMostLimit,
 	} {

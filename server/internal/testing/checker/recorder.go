@@ -233,10 +233,12 @@ func (r *Recorder) see(v *verificationv1.Verification, now moment, by string) *f
 	for _, f := range s.facts {
 		if f.revision == v.GetRevision() && f.content == shown {
 			f.seenAgain(sighting{now, by}, r.turned)
+			f.sawOutcome(v, sighting{now, by}, r.turned)
 			return f
 		}
 	}
 	f := &fact{content: shown, session: s, revision: v.GetRevision(), first: sighting{now, by}}
+	f.sawOutcome(v, f.first, r.turned)
 	s.facts = append(s.facts, f)
 	return f
 }

@@ -34,6 +34,10 @@ const (
 	// era, except for fields that depend on the clock and the policy (allowed, denial, remaining, next time). With rising
 	// revisions of an era, update_time, redaction and both counts never fall.
 	NeverBackwards Rule = "NeverBackwards"
+	// OneOutcome (G13): within an era a revision shows one outcome_revision, outcome_id and replaces, wherever it is seen. The
+	// outcome moves if status, error or report do, and never otherwise: not if a redaction or the archive erases them. With rising
+	// revisions outcome_revision never falls. Servers that do not know outcomes are not compared.
+	OneOutcome Rule = "OneOutcome"
 	// Fresh (G8, the contract of GetStatus): with Options.Freshness, an answer is at most that much older than the newest
 	// revision that any client had seen when the call came. No server answers with an older revision than in an answer of its
 	// own that was complete when the call came.
@@ -53,4 +57,4 @@ const (
 )
 
 // rules is the order of a report.
-var rules = []Rule{Ordered, Unique, Gapless, Resumable, SnapshotFirst, SettledEnds, NeverBackwards, Fresh, Converged, AtMostLimit}
+var rules = []Rule{Ordered, Unique, Gapless, Resumable, SnapshotFirst, SettledEnds, NeverBackwards, OneOutcome, Fresh, Converged, AtMostLimit}

@@ -241,7 +241,7 @@ func (w *world) retries(id string) {
 	}
 	if decision.Denial == verification.DenialNone {
 		link := w.name("link")
-		w.Retry(request, &verificationv1.RetryVerificationResponse{Verification: shown(next, next.Revision, next.State), ClientSecret: link, Url: link + "/url"}, nil)
+		w.Retry(request, &verificationv1.RetryVerificationResponse{Verification: w.shown(next, next.Current()), ClientSecret: link, Url: link + "/url"}, nil)
 	}
 }
 
@@ -262,12 +262,21 @@ func (w *world) getsStatus(id string) {
 	}
 	w.memory[id] = record
 	w.highest[id] = record.Revision
-	w.Get(request, &verificationv1.GetStatusResponse{Verification: shown(record, record.Revision, record.State)}, nil)
+	w.Get(request, &verificationv1.GetStatusResponse{Verification: w.shown(record, record.Current())}, nil)
 }
 
 // shown is a session as the service shows it.
-func shown(s verification.Session, revision int32, state verification.State) *verificationv1.Verification {
-	v := at(revision, about(s.ID), is(state.Status), counting(state.FailedAttempts, state.RetriesGranted))
+func (w *world) shown(s verification.Session, change verification.Change) *verificationv1.Verification {
+	if w.flaw == "the outcome is not kept" {
+		s.Kept = verification.KeptOutcome{}
+		change = s.ChangesAfter(change.Revision - 1)[0]
+	}
+	if w.flaw == "each revision is an outcome" {
+		change.Outcome.Revision = change.Revision
+	}
+	state := change.State
+	v := at(change.Revision, about(s.ID), is(state.Status), counting(state.FailedAttempts, state.RetriesGranted))
+	v.OutcomeRevision, v.OutcomeId, v.Replaces = change.Outcome.Revision, change.Outcome.ID.String(), change.Replaces
 	v.StripeType, v.ClientReferenceId, v.LastVerificationReport = state.Type, state.Reference, state.Report
 	v.SupersededBy, v.Redaction, v.Settled = state.SupersededBy, verificationv1.Redaction(state.Redaction), state.Settled()
 	v.CreateTime, v.UpdateTime = &timestamppb.Timestamp{Seconds: state.Created}, &timestamppb.Timestamp{Seconds: state.UpdateTime}

@@ -222,7 +222,7 @@ func consumerLeaseHasOneStream(t *testing.T, s store.Store) {
 	same(t, "the number of streams with the lease", holders.Load(), int32(1))
 }
 
-// consumerLeaseEnds: a lease that nobody prolongs ends, by the store's clock. Then another stream gets it, and the first does not get
+// consumerLeaseEnds: a lease that is not prolonged ends, by the store's clock. Then another stream gets it, and the first does not get
 // it back.
 func consumerLeaseEnds(t *testing.T, s store.Store) {
 	c, ctx := consumers(t, s), testContext(t)

@@ -1,7 +1,7 @@
 -- Takes, prolongs or releases the lease of a consumer. It is safe to send it again.
 --
 -- No lease runs longer than the duration that is asked for here: after a failover the clock of the new master can be
--- behind the clock that the end was made by, and nobody would get the lease for that long.
+-- behind the clock that the end was made by, and no other stream would get the lease for that long.
 --
 -- KEYS  1 consumers
 -- ARGV  1 name  2 incarnation  3 stream  4 holder  5 milliseconds; "0" releases the lease
