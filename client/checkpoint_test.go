@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,24 +42,41 @@ func TestAFileCheckpoint(t *testing.T) {
 	}
 }
 
-// ledger is a Checkpoint in memory, and counts.
+// ledger is a Checkpoint in memory.
 type ledger struct {
-	token        string
-	loads, saves int
-	fail         error
+	mu    sync.Mutex
+	token string
+	loads int
+	fail  error
 }
 
 func (l *ledger) Load(context.Context) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.loads++
 	return l.token, l.fail
 }
 
 func (l *ledger) Save(_ context.Context, u client.Update) error {
-	l.saves++
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.fail == nil {
 		l.token = u.ResumeToken
 	}
 	return l.fail
+}
+
+// saved returns the token, and how often it was loaded.
+func (l *ledger) saved() (token string, loads int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.token, l.loads
+}
+
+func (l *ledger) setFailure(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fail = err
 }
 
 // TestConsumeWithACheckpoint: the position is the checkpoint's, from before the first change on, and a change that fails
@@ -67,15 +86,16 @@ func TestConsumeWithACheckpoint(t *testing.T) {
 		c := server.Client()
 		position := &ledger{}
 		r := consume(t, c, nil, client.WithCheckpoint(position))
-		if position.token == "" {
+		if token, _ := position.saved(); token == "" {
 			t.Fatal("the first position was not saved before the first change")
 		}
 		_ = r.stop()
 		flip(server, "vs_1", 1)
-		fails := true
-		calls := 0
+		var fails atomic.Bool
+		fails.Store(true)
+		var calls atomic.Int32
 		r = consume(t, c, func(_ context.Context, u client.Update) error {
-			if calls++; fails && u.Verification.GetSessionId() == "vs_1" {
+			if calls.Add(1); fails.Load() && u.Verification.GetSessionId() == "vs_1" {
 				return errors.New("not yet")
 			}
 			return nil
@@ -83,27 +103,28 @@ func TestConsumeWithACheckpoint(t *testing.T) {
 		flip(server, "vs_2", 1)
 		time.Sleep(time.Minute)
 		r.want("while the first change fails")
-		fails, position.fail = false, errors.New("the disk is full")
+		fails.Store(false)
+		position.setFailure(errors.New("the disk is full"))
 		time.Sleep(2 * time.Minute)
 		r.want("while the position cannot be saved", "vs_1/1")
-		called := calls
-		position.fail = nil
+		called := calls.Load()
+		position.setFailure(nil)
 		time.Sleep(2 * time.Minute)
 		r.want("in the end", "vs_1/1", "vs_2/1")
-		if calls != called+1 {
-			t.Errorf("%d calls after the save of vs_1 succeeded; want one, for vs_2", calls-called)
+		if n := calls.Load() - called; n != 1 {
+			t.Errorf("%d calls after the save of vs_1 succeeded; want one, for vs_2", n)
 		}
 		wantPending(t, "in the end", c, 0)
 		_ = r.stop()
 
 		flip(server, "vs_3", 1)
-		before := position.token
+		before, _ := position.saved()
 		r = consume(t, c, nil, client.WithCheckpoint(position))
 		r.want("the next run", "vs_3/1")
 		time.Sleep(batched)
 		_ = r.stop()
-		position.token = before // as a database that was restored
-		consume(t, c, nil, client.WithCheckpoint(position)).want("from the checkpoint, not from what was acknowledged", "vs_3/1")
+		restored := &ledger{token: before} // as a database from a backup
+		consume(t, c, nil, client.WithCheckpoint(restored)).want("from the checkpoint, not from what was acknowledged", "vs_3/1")
 	})
 }
 
@@ -161,26 +182,26 @@ func TestACheckpointNeedsItsConsumer(t *testing.T) {
 func TestACheckpointIsLoadedWhenNoHandlerRuns(t *testing.T) {
 	virtually(t, func(t *testing.T, server *clienttest.Server) {
 		position := &ledger{}
-		loads := 0
 		r := consume(t, server.Client(), func(ctx context.Context, u client.Update) error {
 			if u.Verification.GetOutcomeRevision() > 1 {
 				return nil
 			}
-			loads = position.loads
+			_, before := position.saved()
 			<-ctx.Done()
 			time.Sleep(time.Minute)
-			if position.loads != loads {
+			if _, now := position.saved(); now != before {
 				t.Error("the position was loaded while a handler ran")
 			}
 			return nil
 		}, client.WithCheckpoint(position))
 		flip(server, "vs_1", 1)
 		synctest.Wait()
+		_, before := position.saved()
 		server.CutStreams(nil)
 		time.Sleep(2 * time.Minute)
 		r.want("after the break", "vs_1/1")
-		if position.loads != loads+1 {
-			t.Errorf("%d loads after the break; want one", position.loads-loads)
+		if _, loads := position.saved(); loads != before+1 {
+			t.Errorf("%d loads after the break; want one", loads-before)
 		}
 		flip(server, "vs_1", 2)
 		r.want("in the end", "vs_1/1", "vs_1/2")
@@ -191,14 +212,14 @@ func TestALoadThatFailsIsRepeated(t *testing.T) {
 	virtually(t, func(t *testing.T, server *clienttest.Server) {
 		position := &ledger{fail: errors.New("the database is away")}
 		r := consume(t, server.Client(), nil, client.WithCheckpoint(position), client.OnInterruption(func(err error, _ time.Duration) {
-			if position.loads == 3 {
-				position.fail = nil
+			if _, loads := position.saved(); loads == 3 {
+				position.setFailure(nil)
 			}
 		}))
 		flip(server, "vs_1", 1)
 		r.want("when the load works", "vs_1/1")
-		if position.loads != 4 {
-			t.Errorf("Load was called %d times; want 4", position.loads)
+		if _, loads := position.saved(); loads != 4 {
+			t.Errorf("Load was called %d times; want 4", loads)
 		}
 	})
 }

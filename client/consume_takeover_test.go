@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +34,7 @@ func TestAStandbyTakesOverWithin15Seconds(t *testing.T) {
 		first.want("while the first one lives", "vs_1/1")
 		second.want("while the first one lives")
 		time.Sleep(batched)
+		synctest.Wait()
 		if busy == 0 { // it asks when what is left of the lease has passed
 			t.Error("the second instance was not told that the consumer is busy")
 		}
@@ -74,9 +74,10 @@ func TestAnInstanceThatLostTheConsumerStops(t *testing.T) {
 		r.want("while another instance has the consumer", "vs_2/1")
 		server.HoldConsumer("mailer", false)
 		time.Sleep(taken + batched)
+		handled := r.got()
 		for _, want := range []string{"vs_1/1", "vs_2/1", "vs_2/2"} {
-			if n := count(r.handled, want); n != 1 || len(r.handled) != 3 {
-				t.Errorf("%s was handled %d times in %q; want once", want, n, r.handled)
+			if n := count(handled, want); n != 1 || len(handled) != 3 {
+				t.Errorf("%s was handled %d times in %q; want once", want, n, handled)
 			}
 		}
 		wantPending(t, "afterwards", c, 0)
@@ -165,6 +166,18 @@ func TestG14_ALostConsumerIsTold(t *testing.T) {
 	}
 }
 
+// TestAStandbyIsToldThatTheConsumerIsLost: no stream of it was ever served, but it knows that the consumer existed.
+func TestAStandbyIsToldThatTheConsumerIsLost(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		makeMailer(t, server, time.Second)
+		server.HoldConsumer("mailer", true)
+		r := consume(t, server.Client(), nil)
+		server.DeleteConsumer("mailer")
+		time.Sleep(taken)
+		r.wantEnd(client.ErrConsumerNotFound)
+	})
+}
+
 // makeMailer makes the consumer, by a stream that ends again.
 func makeMailer(t *testing.T, server *clienttest.Server, within time.Duration) {
 	t.Helper()
@@ -203,6 +216,7 @@ func TestAnAcknowledgementIsRepeated(t *testing.T) {
 		flip(server, "vs_1", 1)
 		time.Sleep(batched)
 		wantPending(t, "after three failures", c, 0)
+		synctest.Wait()
 		if len(told) != 3 {
 			t.Errorf("OnInterruption was told %v; want three failures", told)
 		}
@@ -230,9 +244,10 @@ func TestPositionsThatTheStoreLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			virtually(t, func(t *testing.T, server *clienttest.Server) {
 				c := server.Client()
-				fails := true
+				var fails atomic.Bool
+				fails.Store(true)
 				r := consume(t, c, func(_ context.Context, u client.Update) error {
-					if fails && u.Verification.GetSessionId() == "vs_1" {
+					if fails.Load() && u.Verification.GetSessionId() == "vs_1" {
 						return errors.New("not yet")
 					}
 					return nil
@@ -243,13 +258,14 @@ func TestPositionsThatTheStoreLost(t *testing.T) {
 				server.ExpireTokens() // those of vs_0 and vs_1
 				notice(server)
 				time.Sleep(batched)
-				fails = false
+				fails.Store(false)
 				time.Sleep(2 * time.Minute)
 				flip(server, "vs_3", 1)
 				time.Sleep(batched)
+				handled := r.got()
 				for _, want := range []string{"vs_0/1", "vs_1/1", "vs_3/1"} {
-					if n := count(r.handled, want); n != 1 {
-						t.Errorf("%s was handled %d times in %q; want once", want, n, r.handled)
+					if n := count(handled, want); n != 1 {
+						t.Errorf("%s was handled %d times in %q; want once", want, n, handled)
 					}
 				}
 				wantPending(t, "in the end", c, 0)
@@ -282,178 +298,9 @@ func TestAcknowledgeEach(t *testing.T) {
 		}
 		server.Silence(false)
 		time.Sleep(taken)
-		if len(r.handled) != 20 {
-			t.Errorf("handled %d changes; want 20", len(r.handled))
+		if n := len(r.got()); n != 20 {
+			t.Errorf("handled %d changes; want 20", n)
 		}
 		wantPending(t, "in the end", c, 0)
 	})
-}
-
-// life is what a test expects of the sessions: their outcomes in order.
-type life struct {
-	mu       sync.Mutex
-	outcomes map[string][]string // outcome ids of each session
-	handled  map[string][]string // as handled, without repetitions that follow each other
-	calls    int
-}
-
-func (l *life) made(v *verificationv1.Verification) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.outcomes[v.GetSessionId()] = append(l.outcomes[v.GetSessionId()], v.GetOutcomeId())
-}
-
-func (l *life) handle(v *verificationv1.Verification) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.calls++
-	l.handled[v.GetSessionId()] = append(l.handled[v.GetSessionId()], v.GetOutcomeId())
-}
-
-// check: every outcome was handled, and none for the first time before an earlier one of its session.
-func (l *life) check(t *testing.T) {
-	t.Helper()
-	for id, outcomes := range l.outcomes {
-		var first []string
-		for _, outcome := range l.handled[id] {
-			if !slices.Contains(first, outcome) {
-				first = append(first, outcome)
-			}
-		}
-		if !slices.Equal(first, outcomes) {
-			t.Errorf("%s: handled first %q; want %q", id, first, outcomes)
-		}
-	}
-}
-
-// instance is a process with a Consume that can be killed: a handler that runs then has no effect.
-type instance struct {
-	client *client.Client
-	cancel context.CancelFunc
-	killed chan struct{}
-	ended  chan error
-}
-
-func (l *life) start(t *testing.T, server *clienttest.Server, random *rand.Rand) *instance {
-	ctx, cancel := context.WithCancel(t.Context())
-	i := &instance{client: server.Client(), cancel: cancel, killed: make(chan struct{}), ended: make(chan error, 1)}
-	mu := &sync.Mutex{}
-	roll := rand.New(rand.NewPCG(random.Uint64(), 0))
-	n := func(most int) int {
-		mu.Lock()
-		defer mu.Unlock()
-		return roll.IntN(most)
-	}
-	handle := func(ctx context.Context, u client.Update) error {
-		select {
-		case <-time.After(time.Duration(n(2000)) * time.Millisecond):
-		case <-ctx.Done():
-		case <-i.killed:
-		}
-		select {
-		case <-i.killed:
-			return errors.New("killed")
-		default:
-		}
-		if ctx.Err() != nil || n(6) == 0 {
-			return errors.New("failed")
-		}
-		l.handle(u.Verification)
-		return nil
-	}
-	options := []client.ConsumeOption{client.Workers(1 + random.IntN(4)), client.MaxHeld(2 + random.IntN(30)), client.DrainWithin(time.Second)}
-	if random.IntN(3) == 0 {
-		options = append(options, client.AcknowledgeEach())
-	}
-	go func() { i.ended <- i.client.Consume(ctx, "mailer", handle, options...) }()
-	return i
-}
-
-// kill ends an instance as SIGKILL does: nothing that it does reaches the server.
-func (i *instance) kill() {
-	close(i.killed)
-	_ = i.client.Close()
-	i.cancel()
-	<-i.ended
-}
-
-// TestG14_EachOutcomeIsHandledInOrder: two instances live, are killed or drained, and their streams, servers and
-// acknowledgements fail, at random.
-func TestG14_EachOutcomeIsHandledInOrder(t *testing.T) {
-	for range 3 {
-		seed := rand.Uint64()
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { // the seed
-			virtually(t, func(t *testing.T, server *clienttest.Server) {
-				random := rand.New(rand.NewPCG(seed, 0))
-				if _, err := server.Listen("second"); err != nil {
-					t.Fatal(err)
-				}
-				l := &life{outcomes: map[string][]string{}, handled: map[string][]string{}}
-				instances := []*instance{l.start(t, server, random), nil}
-				time.Sleep(taken) // the consumer exists before the first outcome
-				instances[1] = l.start(t, server, random)
-				for n := range 200 {
-					id := fmt.Sprint("vs_", random.IntN(8))
-					before := len(l.outcomes[id])
-					v := session(id, processing)
-					if before%2 == 1 {
-						v.Status = requiresInput
-					}
-					l.made(server.Set(v))
-					if random.IntN(3) == 0 { // a change that is no outcome
-						v.ClientReferenceId = fmt.Sprint("user-", n)
-						server.Set(v)
-					}
-					time.Sleep(time.Duration(random.IntN(500)) * time.Millisecond)
-					disturbConsumers(t, l, server, random, instances)
-				}
-				server.HoldConsumer("mailer", false)
-				time.Sleep(5 * time.Minute)
-				wantPending(t, "in the end", server.Client(), 0)
-				for _, i := range instances {
-					i.cancel()
-					if err := <-i.ended; !errors.Is(err, context.Canceled) {
-						t.Errorf("an instance ended with %v; want context.Canceled", err)
-					}
-				}
-				l.check(t)
-				t.Logf("%d calls for %d outcomes", l.calls, 200)
-			})
-		})
-	}
-}
-
-func disturbConsumers(t *testing.T, l *life, server *clienttest.Server, random *rand.Rand, instances []*instance) {
-	victim := random.IntN(len(instances))
-	switch random.IntN(24) {
-	case 0:
-		instances[victim].kill()
-		instances[victim] = l.start(t, server, random)
-	case 1:
-		instances[victim].cancel()
-		if err := <-instances[victim].ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("a drained instance ended with %v; want context.Canceled", err)
-		}
-		instances[victim] = l.start(t, server, random)
-	case 2:
-		server.CutStreams(nil)
-	case 3:
-		server.CutStreams(status.Error(codes.Internal, "a proxy is broken"))
-	case 4:
-		server.FailNext(clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE), status.Error(codes.Unavailable, "reset"))
-	case 5:
-		server.ExpireTokens()
-	case 6:
-		server.HoldConsumer("mailer", true)
-		time.Sleep(time.Duration(random.IntN(5)) * time.Second)
-		server.HoldConsumer("mailer", false)
-	case 7:
-		server.Stop()
-		time.Sleep(time.Duration(random.IntN(2)) * time.Second)
-		if err := server.Start(); err != nil {
-			t.Fatal(err)
-		}
-	case 8:
-		server.Heartbeat()
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,13 +67,18 @@ func (r *consumerRun) stop() error {
 	return r.err
 }
 
-func (r *consumerRun) want(what string, want ...string) {
-	r.t.Helper()
+// got returns what was handled so far.
+func (r *consumerRun) got() []string {
 	synctest.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !slices.Equal(r.handled, want) {
-		r.t.Errorf("%s: handled %q; want %q", what, r.handled, want)
+	return slices.Clone(r.handled)
+}
+
+func (r *consumerRun) want(what string, want ...string) {
+	r.t.Helper()
+	if got := r.got(); !slices.Equal(got, want) {
+		r.t.Errorf("%s: handled %q; want %q", what, got, want)
 	}
 }
 
@@ -167,10 +173,11 @@ func TestConsumeEveryChangeAndStatuses(t *testing.T) {
 func TestAHandlerThatFailsHoldsUpItsOwnSession(t *testing.T) {
 	virtually(t, func(t *testing.T, server *clienttest.Server) {
 		c := server.Client()
-		broken := true
+		var broken atomic.Bool
+		broken.Store(true)
 		var waits []time.Duration
 		r := consume(t, c, func(_ context.Context, u client.Update) error {
-			if broken && u.Verification.GetSessionId() == "vs_1" {
+			if broken.Load() && u.Verification.GetSessionId() == "vs_1" {
 				return errors.New("the mail server is away")
 			}
 			return nil
@@ -186,6 +193,7 @@ func TestAHandlerThatFailsHoldsUpItsOwnSession(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		r.want("while vs_1 fails", "vs_2/1")
 		wantPending(t, "while the first change fails", c, 3)
+		synctest.Wait()
 		if len(waits) < 8 || len(waits) > 20 {
 			t.Fatalf("%d failures in 5 minutes: %v; want 8 to 20", len(waits), waits)
 		}
@@ -194,7 +202,7 @@ func TestAHandlerThatFailsHoldsUpItsOwnSession(t *testing.T) {
 				t.Errorf("wait %d is %v; want %v to %v", i+1, wait, ceiling/2, ceiling)
 			}
 		}
-		broken = false
+		broken.Store(false)
 		time.Sleep(time.Minute + batched)
 		r.want("when it works again", "vs_2/1", "vs_1/1", "vs_1/2")
 		wantPending(t, "when it works again", c, 0)
@@ -226,15 +234,15 @@ func TestWorkersRunSideBySideOverSessions(t *testing.T) {
 			}
 		}
 		time.Sleep(8 * time.Second) // 20 changes by 3 workers take 7 s at least
-		synctest.Wait()
+		handled := r.got()
 		if most != 3 {
 			t.Errorf("%d handlers ran at once; want 3", most)
 		}
-		if len(r.handled) != 20 {
-			t.Errorf("handled %d changes in 8 s: %q; want 20", len(r.handled), r.handled)
+		if len(handled) != 20 {
+			t.Errorf("handled %d changes in 8 s: %q; want 20", len(handled), handled)
 		}
 		for s := range 5 {
-			wantOrder(t, r.handled, fmt.Sprint("vs_", s), 4)
+			wantOrder(t, handled, fmt.Sprint("vs_", s), 4)
 		}
 	})
 }
@@ -268,14 +276,12 @@ func TestConsumeHoldsABoundedNumberOfChanges(t *testing.T) {
 		for i := range 30 {
 			flip(server, fmt.Sprint("vs_", i), 1)
 		}
-		synctest.Wait()
-		if len(r.handled) != 9 {
-			t.Errorf("handled %d changes behind the one that hangs; want 9", len(r.handled))
+		if n := len(r.got()); n != 9 {
+			t.Errorf("handled %d changes behind the one that hangs; want 9", n)
 		}
 		close(release)
-		synctest.Wait()
-		if len(r.handled) != 30 {
-			t.Errorf("handled %d changes in the end; want 30", len(r.handled))
+		if n := len(r.got()); n != 30 {
+			t.Errorf("handled %d changes in the end; want 30", n)
 		}
 	})
 }

@@ -1,0 +1,51 @@
+package client
+
+import "time"
+
+// ConsumeOption changes one run of Consume. Make one with [Workers], [EveryChange], [MustExist], [WithCheckpoint],
+// [AcknowledgeEach], [MaxHeld], [DrainWithin], [OnFailure], [Heartbeat], [OnInterruption] or [Statuses].
+type ConsumeOption interface{ changeConsume(*consumption) }
+
+type consumeOption func(*consumption)
+
+func (o consumeOption) changeConsume(c *consumption) { o(c) }
+
+// Workers sets how many handlers run side by side, each for another session. The default is 1. A handler that waits for its
+// next try is not counted.
+func Workers(n int) ConsumeOption {
+	return consumeOption(func(c *consumption) { c.workers = n })
+}
+
+// EveryChange makes Consume also handle changes that brought no outcome, such as the grant of a retry and a redaction.
+func EveryChange() ConsumeOption {
+	return consumeOption(func(c *consumption) { c.all.OutcomesOnly = false })
+}
+
+// MustExist makes Consume end with [ErrConsumerNotFound] if the consumer does not exist. Without it a consumer that the store
+// has lost is made again, and begins with the next outcome.
+func MustExist() ConsumeOption {
+	return consumeOption(func(c *consumption) { c.all.MustExist = true })
+}
+
+// AcknowledgeEach makes Consume acknowledge each change before its worker handles another one. A crash then repeats at most
+// one change of each worker. Without it, Consume acknowledges after a second or 100 changes, and a crash repeats these.
+func AcknowledgeEach() ConsumeOption {
+	return consumeOption(func(c *consumption) { c.each = true })
+}
+
+// MaxHeld sets how many changes Consume holds, from the first one that is not handled on. The default is 1,000. When it holds
+// as many, it stops reading. The service ends a stream that is not read for 30 s; Consume resumes it later.
+func MaxHeld(changes int) ConsumeOption {
+	return consumeOption(func(c *consumption) { c.limit = changes })
+}
+
+// DrainWithin sets how long Consume waits for running handlers at its end. The default is 10 s.
+func DrainWithin(d time.Duration) ConsumeOption {
+	return consumeOption(func(c *consumption) { c.drainWithin = d })
+}
+
+// OnFailure sets a function that Consume calls each time a handler has failed, for logs and metrics. wait is the time until the
+// handler is called again for this update. The function must be safe for concurrent use if there are several workers.
+func OnFailure(f func(update Update, err error, wait time.Duration)) ConsumeOption {
+	return consumeOption(func(c *consumption) { c.onFailure = f })
+}
