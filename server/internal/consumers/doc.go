@@ -15,6 +15,6 @@
 //     partitions in which everything that was sent is acknowledged.
 //   - A consumer is expired if changes after its position are gone. That is derived, never stored. It ends no stream, because
 //     a stream has a position of its own, and an acknowledgement heals it. A stream that would begin there is refused.
-//   - Every consumer has a random incarnation. After a deletion, or after the store has lost the consumer, the streams and
-//     tokens of the old one get store.ErrNotFound or fit no longer. So no loss is silent.
+//   - Every consumer has a random incarnation. After a deletion, or after the store has lost the consumer, calls of old streams
+//     return store.ErrNotFound, and old tokens do not match the new incarnation. So no loss is silent.
 package consumers
