@@ -45,7 +45,7 @@ func explain(err error, s settings) error {
 	case errors.Is(err, client.ErrConsumerNotFound):
 		return fmt.Errorf("%w. Outcomes can be missing since the newest mail. %s. Then start once without -must-exist", err, then)
 	case errors.Is(err, client.ErrConsumerExpired):
-		return fmt.Errorf("%w. Outcomes that are no longer kept have no mail. %s. Then delete the consumer %q and start once without -must-exist", err, then, s.consumer)
+		return fmt.Errorf("%w. Outcomes that are no longer kept have no mail. %s. Then delete the consumer, by: server consumers --delete %s. Then start once without -must-exist", err, then, s.consumer)
 	}
 	return err
 }

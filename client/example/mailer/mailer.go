@@ -14,7 +14,7 @@ import (
 type mailer struct {
 	status    *client.Client
 	directory directory
-	offer     offerer
+	offers    offers
 	outbox    *outbox
 	record    *record
 	team      recipient
@@ -39,11 +39,9 @@ func newMailer(status *client.Client, s settings, h hooks) (*mailer, error) {
 		return nil, err
 	}
 	m := &mailer{
-		status: status, directory: template{address: s.address, language: s.language}, offer: byLink(status),
+		status: status, directory: template{address: s.address, language: s.language},
+		offers: offers{status: status, page: s.page},
 		record: record, team: recipient{address: s.team}, step: h.step, sending: make(chan struct{}, 1),
-	}
-	if s.page != "" {
-		m.offer = onPage(status, s.page)
 	}
 	if m.step == nil {
 		m.step = func(string) {}
@@ -86,7 +84,7 @@ func (m *mailer) handle(ctx context.Context, update client.Update) error {
 // handleFailure tells the person, and before it the team if the person needs help: the record of the person's mail says that both
 // are sent.
 func (m *mailer) handleFailure(ctx context.Context, v *verificationv1.Verification) error {
-	now, err := m.offer(ctx, v)
+	now, err := m.offers.ask(ctx, v)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"mime"
 	"net/mail"
@@ -12,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/proto"
 
 	"example.com/verification-status/client"
 	"example.com/verification-status/client/clienttest"
@@ -32,7 +31,7 @@ type mailerRig struct {
 func newRig(t *testing.T, args ...string) *mailerRig {
 	t.Helper()
 	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	slog.SetDefault(slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { slog.SetDefault(before) })
 	r := &mailerRig{t: t, server: clienttest.New(t), smtp: startSMTP(t)}
 	replica, err := r.server.Listen("127.0.0.1:0")
@@ -196,17 +195,51 @@ func TestTheTeamHelps(t *testing.T) {
 	)
 }
 
-// TestNobodyToTell: a person without an address gets no mail, and holds nobody up.
+// TestNobodyToTell: a person without an address gets no mail, and the outcome is handled.
 func TestNobodyToTell(t *testing.T) {
 	r := newRig(t)
-	r.run()
-	v := session("vs_1", verified, "vr_1")
-	v.ClientReferenceId = ""
-	r.server.Set(v)
-	v = session("vs_2", verified, "vr_1")
-	v.ClientReferenceId = "user 2" // no address has a space
-	r.server.Set(v)
-	r.want(r.finish())
+	m := r.mailer()
+	for _, reference := range []string{"", "user 2"} {
+		v := session("vs_1", verified, "vr_1")
+		v.ClientReferenceId, v.OutcomeId = reference, "one"
+		if err := m.handle(t.Context(), client.Update{Verification: v}); err != nil {
+			t.Errorf("%q: %v", reference, err)
+		}
+	}
+	if n := m.counts.unaddressed.Load(); n != 2 || len(r.mails()) > 0 {
+		t.Errorf("%d persons without an address, mails %q", n, r.mails())
+	}
+}
+
+// TestOvertaken: a failure whose mail is sent only after the next failure is no reason for the team: the newer outcome is.
+func TestOvertaken(t *testing.T) {
+	r := newRig(t)
+	m := r.mailer()
+	older := r.server.Set(failed("vs_1", "vr_1", "document_expired"))
+	r.server.Set(session("vs_1", processing, "vr_1"))
+	newer := r.server.Set(failed("vs_1", "vr_2", "consent_declined"))
+	for _, v := range []*verificationv1.Verification{older, newer} {
+		if err := m.handle(t.Context(), client.Update{Verification: v}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{
+		"vs_1@people.example: That didn’t work",
+		"team@larkspur.example: A person needs help: vs_1", "vs_1@people.example: You chose not to be verified",
+	}
+	if got := r.mails(); !slices.Equal(got, want) {
+		t.Errorf("mails:\ngot  %q\nwant %q", got, want)
+	}
+}
+
+// TestAfterALoss: if the store has lost the outcome's revision, the mail says what the outcome itself says.
+func TestAfterALoss(t *testing.T) {
+	r := newRig(t, "-page", "https://verify.example.com/again")
+	v := proto.CloneOf(r.server.Set(failed("vs_1", "vr_1", "document_expired")))
+	r.server.FailNext(clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_REVISION_LOST))
+	if err := r.mailer().handle(t.Context(), client.Update{Verification: v}); err != nil || len(r.mails()) != 1 {
+		t.Errorf("error %v, mails %q", err, r.mails())
+	}
 }
 
 // TestNotAFailure: an abandoned and a canceled session get no mail.
@@ -255,8 +288,7 @@ func TestNoLink(t *testing.T) {
 			r.server.OnRetry(func(*verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
 				return nil, test.answer
 			})
-			v := failed("vs_1", "vr_1", "document_expired")
-			v.OutcomeId, v.OutcomeRevision, v.UpdateTime = "one", 1, timestamppb.Now()
+			v := r.server.Set(failed("vs_1", "vr_1", "document_expired"))
 			err := r.mailer().handle(t.Context(), client.Update{Verification: v})
 			if (err != nil) != test.fails {
 				t.Errorf("error %v, want one: %v", err, test.fails)
@@ -302,6 +334,18 @@ func TestWithoutAName(t *testing.T) {
 	}
 }
 
+// TestErased: a person whose data is erased gets no mail, where the outcome comes by the erasure's revision.
+func TestErased(t *testing.T) {
+	r := newRig(t)
+	for _, redaction := range []verificationv1.Redaction{verificationv1.Redaction_REDACTION_PROCESSING, verificationv1.Redaction_REDACTION_REDACTED} {
+		v := session("vs_1", verified, "")
+		v.OutcomeId, v.Redaction = redaction.String(), redaction
+		if err := r.mailer().handle(t.Context(), client.Update{Verification: v}); err != nil || len(r.mails()) > 0 {
+			t.Errorf("%v: error %v, mails %q", redaction, err, r.mails())
+		}
+	}
+}
+
 // TestARefusalForNow: the mail is tried again, and others do not wait for it.
 func TestARefusalForNow(t *testing.T) {
 	r := newRig(t)
@@ -332,8 +376,10 @@ func TestARefusalForGood(t *testing.T) {
 
 // TestALostConsumerIsTold: the mailer ends and says what to do, where outcomes can be missing.
 func TestALostConsumerIsTold(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	r := newRig(t, "-must-exist")
-	if err := run(t.Context(), r.settings, hooks{}); !errors.Is(err, client.ErrConsumerNotFound) || !strings.Contains(err.Error(), "without -must-exist") {
+	if err := run(ctx, r.settings, hooks{}); !errors.Is(err, client.ErrConsumerNotFound) || !strings.Contains(err.Error(), "without -must-exist") {
 		t.Errorf("error %v", err)
 	}
 	r = newRig(t)
@@ -344,7 +390,7 @@ func TestALostConsumerIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.server.ExpireConsumer("mailer")
-	if err := run(t.Context(), r.settings, hooks{}); !errors.Is(err, client.ErrConsumerExpired) || !strings.Contains(err.Error(), "delete the consumer") {
+	if err := run(ctx, r.settings, hooks{}); !errors.Is(err, client.ErrConsumerExpired) || !strings.Contains(err.Error(), "server consumers --delete mailer") {
 		t.Errorf("error %v", err)
 	}
 }

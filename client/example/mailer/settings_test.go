@@ -68,7 +68,7 @@ func TestPassword(t *testing.T) {
 func TestAddresses(t *testing.T) {
 	d := template{address: "{reference}@people.example", language: "en"}
 	for ref, want := range map[string]string{
-		"user-42": "user-42@people.example", "": "", "a b": "", "a, b": "", "a@b": "", "x>\r\nBcc: c": "", "a@b.example, c": "", "(c)a": "",
+		"user-42": "user-42@people.example", "": "", "a b": "", "a, b": "", "a@b": "", "x>\r\nBcc: c": "", "a@b.example, c": "", "(c)a": "", " a": "", `"a b"`: "",
 	} {
 		got, err := d.find(t.Context(), ref)
 		if want == "" && err == nil || want != "" && (err != nil || got.address.Address != want) {

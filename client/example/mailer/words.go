@@ -83,7 +83,7 @@ func failedLetter(language string, failure *verificationv1.VerificationError, no
 		l.Title, l.Text = or(code.End.Title, w.Denied.Title), or(code.End.Text, why)
 		l.Note = or(code.End.Help, w.Denied.Help) + " " + w.Call
 	default: // the state has moved on since: the person has submitted again, or a newer session is in use
-		l.Text = w.Refusals[strings.TrimPrefix(now.denial.String(), "RETRY_DENIAL_")]
+		l.Text = or(w.Refusals[strings.TrimPrefix(now.denial.String(), "RETRY_DENIAL_")], w.Refusals["REFUSED"])
 	}
 	return l
 }

@@ -35,7 +35,7 @@ type person struct {
 	hasty    bool    // the newest outcome was erased at once: its mail is optional
 }
 
-// patience bounds each wait of a person: Redis can fail over meanwhile, and a lease can have to end.
+// patience bounds the wait for a mail: Redis can fail over meanwhile, and a lease can have to end.
 const patience = 90 * time.Second
 
 // live lives a random life. Each has an outcome that gets a mail.
@@ -290,6 +290,8 @@ func (p *person) expected() (all []outcome) {
 
 // awaitMails waits until each outcome so far has its mail.
 func (p *person) awaitMails(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	want := len(p.expected())
 	for {
 		mails, changed := p.inbox.of(p.address)
