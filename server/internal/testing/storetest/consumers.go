@@ -112,12 +112,16 @@ func consumersComeAndGo(t *testing.T, s store.Store) {
 // consumersAreBounded: of concurrent creations as many succeed as there is room for. A name that is taken needs no room.
 func consumersAreBounded(t *testing.T, s store.Store) {
 	c, positions := consumers(t, s), heads(t, s)
-	const more = 6
-	var mu sync.Mutex // guards made
+	const free, more = 6, 6 // so many names find room, and so many do not
+	var mu sync.Mutex       // guards made
 	made := make(map[string]uint64)
+	for n := range store.MaxConsumers - free {
+		name := fmt.Sprintf("before-%02d", n)
+		made[name] = created(t, s, name, "").Incarnation
+	}
 	var refused atomic.Int32
 	var wg sync.WaitGroup
-	for n := range 2 * (store.MaxConsumers + more) { // two calls for each name
+	for n := range 2 * (free + more) { // two calls for each name
 		wg.Go(func() {
 			name := fmt.Sprintf("consumer-%02d", n/2)
 			consumer, fresh, err := c.CreateConsumer(testContext(t), store.Consumer{Name: name, Positions: positions})
@@ -397,6 +401,9 @@ func behindTrimmedAndRewound(t *testing.T, s store.Store) {
 	} {
 		got := at(forged)
 		wantError(t, "behind a position with "+what, got.Err, store.ErrRewound)
+		if forged.Epoch != newest.Epoch {
+			same(t, "the number of entries after a position with "+what, got.Entries, int64(newest.Seq))
+		}
 		if !got.Oldest.IsZero() || got.Entries < 0 {
 			t.Errorf("behind a position with %s: %+v", what, got)
 		}
