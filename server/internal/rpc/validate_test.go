@@ -150,7 +150,7 @@ func TestAFilterHasEachStatusOnce(t *testing.T) {
 	}
 	want := verification.Filter{Statuses: []string{verification.StatusVerified, verification.StatusRequiresInput}}
 	if got := filterOf(all); checkAllSessions(all) != nil || !cmp.Equal(got, want) {
-		t.Errorf("got %+v, want %+v", got, want)
+		t.Errorf("got %d statuses, want %v", len(got.Statuses), want.Statuses)
 	}
 }
 
