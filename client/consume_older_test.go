@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -51,6 +52,17 @@ func (s *script) consume(t *testing.T, options ...ConsumeOption) (handled, ackno
 	return handled, feed.tokens, err
 }
 
+func refusedToken(t *testing.T) error {
+	t.Helper()
+	s, err := status.New(codes.InvalidArgument, "no token of this watch").WithDetails(&errdetails.ErrorInfo{
+		Domain: errorDomain, Reason: verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID.String(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Err()
+}
+
 // TestAServerThatIsOlderThanConsumersIsPassedOver: it ignores the field, refuses it, or does not know outcomes.
 func TestAServerThatIsOlderThanConsumersIsPassedOver(t *testing.T) {
 	old := outcome("vs_1", 1, "x")
@@ -62,15 +74,16 @@ func TestAServerThatIsOlderThanConsumersIsPassedOver(t *testing.T) {
 			then(0, nil, &verificationv1.WatchStatusResponse{ResumeToken: "x", Consumer: "other"}).
 			then(0, io.EOF, served("a"), outcome("vs_1", 1, "b")).
 			then(0, nil, served("b"), old).
+			then(0, refusedToken(t)). // it ignores the name, and does not know such tokens
 			then(0, io.EOF, served("b"), outcome("vs_1", 2, "c"))
 		handled, acknowledged, err := s.consume(t)
 		if want := []string{"vs_11", "vs_12"}; !slices.Equal(handled, want) {
 			t.Errorf("handled %q; want %q", handled, want)
 		}
-		if want := []string{"", "", "", "", "b", "b", "c"}; !slices.Equal(s.requests, want) {
+		if want := []string{"", "", "", "", "b", "b", "b", "c"}; !slices.Equal(s.requests, want) {
 			t.Errorf("the tokens of the streams are %q; want %q", s.requests, want)
 		}
-		if want := []bool{false, false, false, false, true, true, true}; !slices.Equal(s.must, want) {
+		if want := []bool{false, false, false, false, true, true, true, true}; !slices.Equal(s.must, want) {
 			t.Errorf("must_exist of the streams is %v; want %v", s.must, want)
 		}
 		if len(acknowledged) == 0 || acknowledged[len(acknowledged)-1] != "c" || slices.Contains(acknowledged, "x") {

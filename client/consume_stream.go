@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,12 +85,13 @@ func (r *consumption) prove(ctx context.Context, begun string) error {
 }
 
 // isFinal reports whether an error ends Consume, where that differs from a watch. Otherwise decided is false.
-func (r *consumption) isFinal(err error) (final, decided bool) {
+func (r *consumption) isFinal(ctx context.Context, err error) (final, decided bool) {
 	var failed *Error
 	switch errors.As(err, &failed); {
-	case errors.Is(err, ErrConsumerNotFound), errors.Is(err, ErrConsumerExpired), errors.Is(err, ErrTooManyConsumers),
-		errors.Is(err, ErrResumeTokenInvalid):
+	case errors.Is(err, ErrConsumerNotFound), errors.Is(err, ErrConsumerExpired), errors.Is(err, ErrTooManyConsumers):
 		return true, true
+	case errors.Is(err, ErrResumeTokenInvalid):
+		return r.isReplaced(ctx), true
 	case errors.Is(err, ErrConsumerBusy):
 		r.all.MustExist = true // it exists
 		r.held.drop(err)
@@ -101,6 +103,13 @@ func (r *consumption) isFinal(err error) (final, decided bool) {
 		return !r.served && r.watch.failures+1 >= olderTries, true
 	}
 	return false, false
+}
+
+// isReplaced reports, after a stream has refused its token, whether another consumer has the name now. A server that is older than
+// consumers refuses their tokens too, but it does not know acknowledgements.
+func (r *consumption) isReplaced(ctx context.Context) bool {
+	err := r.acks.send(ctx, cmp.Or(r.acks.lastToken(), r.watch.token)) // it was acknowledged, or is the checkpoint's
+	return errors.Is(err, ErrResumeTokenInvalid) || errors.Is(err, ErrConsumerNotFound)
 }
 
 // interrupted acknowledges at once what was handled, because another instance can take over. It returns the random part of the

@@ -142,7 +142,7 @@ func (w *watch) run(ctx context.Context, yield func(Update, error) bool) {
 		case ctx.Err() != nil:
 			yield(Update{}, endOf(ctx))
 			return
-		case w.isFinal(err):
+		case w.isFinal(ctx, err):
 			yield(Update{}, err)
 			return
 		}
@@ -258,9 +258,9 @@ func (w *watch) repeated(v *verificationv1.Verification) bool {
 }
 
 // isFinal reports whether another try cannot succeed. Otherwise it prepares the next try.
-func (w *watch) isFinal(err error) bool {
+func (w *watch) isFinal(ctx context.Context, err error) bool {
 	if w.consumer != nil {
-		if final, decided := w.consumer.isFinal(err); decided {
+		if final, decided := w.consumer.isFinal(ctx, err); decided {
 			return final
 		}
 	}
