@@ -117,7 +117,11 @@ func consumersAreBounded(t *testing.T, s store.Store) {
 	made := make(map[string]uint64)
 	for n := range store.MaxConsumers - free {
 		name := fmt.Sprintf("before-%02d", n)
-		made[name] = created(t, s, name, "").Incarnation
+		consumer, _, err := c.CreateConsumer(testContext(t), store.Consumer{Name: name, Positions: positions})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[name] = consumer.Incarnation
 	}
 	var refused atomic.Int32
 	var wg sync.WaitGroup
