@@ -39,6 +39,7 @@ func TestFilterSelects(t *testing.T) {
 	imported, _ := ApplyImport(Session{}, Listed{Object: object(StatusVerified, Error{}, "vr_1"), AsOf: 10, RecordTime: 10_000})
 	superseded, _ := Supersede(imported, "vs_2", at(11))
 	importedArchived, _ := Archive(superseded, time.Hour, at(2*60*60*1000))
+	redactedCanceled, _ := Transition(after(created("a", 1), processing("b", 2, ""), verified("c", 3, "vr_1")), redacted("d", 4, StatusCanceled, RedactionProcessing))
 	overridden, _ := Transition(superseded, failed("h", 20, "vr_1", mismatch))
 	all, only, onlyVerified := Filter{}, Filter{OutcomesOnly: true}, Filter{Statuses: []string{StatusVerified}}
 	for what, c := range map[string]struct {
@@ -61,8 +62,13 @@ func TestFilterSelects(t *testing.T) {
 		"another status":                        {Filter{Statuses: []string{StatusRequiresInput, StatusProcessing}}, life, []int32{1, 2, 3, 4, 5}, []int32{1, 2, 3, 3, 5}},
 		// The watch might have to show "processing", which nobody can tell any more.
 		"another status of a tombstone": {Filter{Statuses: []string{StatusProcessing}}, tombstone, []int32{7}, []int32{6}},
-		"outcomes of a status":          {Filter{OutcomesOnly: true, Statuses: []string{StatusRequiresInput}}, life, []int32{1, 3}, []int32{1, 3}},
-		"nothing":                       {only, Session{}, nil, nil},
+		// The watch might have to show "verified", and the oldest revision that is left brought "canceled".
+		"a status before a redaction that brought an outcome":      {onlyVerified, redactedCanceled, []int32{4}, []int32{4}},
+		"a status of outcomes before a redaction that brought one": {Filter{OutcomesOnly: true, Statuses: []string{StatusVerified}}, redactedCanceled, []int32{4}, []int32{4}},
+		"a status of one archived in its place":                    {Filter{Statuses: []string{StatusProcessing}}, bare, []int32{2}, []int32{2}},
+		"a status of an archived import":                           {Filter{Statuses: []string{StatusProcessing}}, importedArchived, nil, nil},
+		"outcomes of a status":                                     {Filter{OutcomesOnly: true, Statuses: []string{StatusRequiresInput}}, life, []int32{1, 3}, []int32{1, 3}},
+		"nothing":                                                  {only, Session{}, nil, nil},
 	} {
 		revisions, outcomes := selected(c.f, c.s)
 		if !slices.Equal(revisions, c.revisions) || !slices.Equal(outcomes, c.outcomes) {
