@@ -48,8 +48,12 @@ func (m *outcomeModel) commit(next Session, times ...inputTime) {
 		if state.Redaction > 0 || next.ArchivedAt == revision {
 			old.Error, old.Report = Error{}, ""
 		}
+		shown := state
+		if m.record.IsArchived() && revision == m.record.Revision+1 {
+			shown.Error, shown.Report = Error{}, "" // the archive has erased those of before
+		}
 		now := writtenRevision{state: state, outcome: before.outcome, imported: before.imported}
-		if !known || old.Status != state.Status || old.Error != state.Error || old.Report != state.Report {
+		if !known || old.Status != shown.Status || old.Error != shown.Error || old.Report != shown.Report {
 			at := times[min(len(times), int(revision-m.record.Revision))-1]
 			if m.older && next.Tombstone() {
 				at.second = state.UpdateTime // the time of the input is erased
@@ -229,9 +233,12 @@ func (m *outcomeModel) input(current Session) (Session, []inputTime) {
 }
 
 // timeOf returns the second that the outcome of a read has: that of the newest unresolved event that said the same, or its own.
-// The version before does not store the first.
+// An event before the outcome that is shown does not count. The version before does not store the first.
 func (m *outcomeModel) timeOf(current Session, got Read) int64 {
 	for _, entry := range slices.Backward(current.History) {
+		if entry.Revision > 0 && m.written[entry.Revision].outcome.Revision == entry.Revision {
+			break
+		}
 		says := Error{entry.Error.Code, entry.Error.Reason} == got.Object.Error && entry.Status == got.Object.Status
 		if current.Unresolved && entry.Effect == EffectPending && says && !m.older {
 			return entry.EventTime
