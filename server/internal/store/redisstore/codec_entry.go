@@ -25,6 +25,7 @@ const (
 	entryEventIDText protowire.Number = 38 // an event id that does not begin with "evt_"
 	entryPrincipal   protowire.Number = 40 // the caller that got a retry
 	entryOutcomeTime protowire.Number = 41 // in seconds; every version keeps it
+	entryKept        protowire.Number = 42 // the outcome of the entry's revision, as in sessionKept; every version keeps it
 )
 
 // eventTypes holds the event types with a number. Never change or extend it: see codec_state.go.
@@ -151,5 +152,5 @@ func decodeCarried(r *reader, f field, e *verification.Entry) {
 }
 
 func isEntryField(num protowire.Number) bool {
-	return num >= entryRevision && num <= entryEffect || num >= entryEventText && num <= entryOutcomeTime
+	return num >= entryRevision && num <= entryEffect || num >= entryEventText && num <= entryKept
 }
