@@ -87,6 +87,9 @@ func (m *outcomeModel) byOlder(write func(Session) (Session, []inputTime)) {
 	next.Extra = nil
 	for i := range next.History {
 		entry := &next.History[i]
+		if entry.Extra != nil && entry.Revision == known.Kept.At && known.Tombstone() {
+			next.Kept = known.Kept // that of a tombstone is stored in the entry
+		}
 		entry.OutcomeTime = 0
 		if entry.Extra != nil {
 			_, _ = fmt.Sscan(string(entry.Extra), &entry.OutcomeTime)
@@ -96,8 +99,7 @@ func (m *outcomeModel) byOlder(write func(Session) (Session, []inputTime)) {
 	m.commitOlder(next, times)
 }
 
-// commitOlder is commit for a replica of the version before. If it erases the history, or writes to a tombstone, it drops what it
-// does not know. Then the outcome is the oldest revision still known, and the truth begins with it.
+// commitOlder is commit for a replica of the version before. If it erases the history, it drops what it does not know. Then the outcome is the oldest revision still known, and the truth begins with it.
 func (m *outcomeModel) commitOlder(next Session, times []inputTime) {
 	before, floor := m.record, next.Floor()
 	at := slices.IndexFunc(next.History, func(e Entry) bool { return e.Revision == floor })

@@ -38,6 +38,8 @@ var eventTypes = [7]string{
 type progress struct {
 	result verification.State // the last result
 	second int64              // the last event time
+
+	kept verification.KeptOutcome // of the entry that holds it
 }
 
 // encodeEntry writes what prior does not predict, and updates prior.
@@ -82,7 +84,7 @@ func encodeEntry(w *writer, prior *progress, failures []verification.Failure, e 
 func decodeEntry(r *reader, prior *progress, failures []verification.Failure, buf []byte) verification.Entry {
 	e := verification.Entry{Source: verification.SourceWebhook, Effect: verification.EffectApplied}
 	hasResult := false
-	if err := eachField(buf, func(f field) { decodeOwn(r, f, &e, &hasResult) }); err != nil {
+	if err := eachField(buf, func(f field) { decodeOwn(r, f, &e, &hasResult, &prior.kept) }); err != nil {
 		r.fail("an entry")
 		return e
 	}
@@ -106,7 +108,7 @@ func decodeEntry(r *reader, prior *progress, failures []verification.Failure, bu
 }
 
 // decodeOwn reads a field that does not depend on others, or a time that is relative to another one.
-func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool) {
+func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool, kept *verification.KeptOutcome) {
 	switch f.num {
 	case entryRevision:
 		e.Revision = r.int32(f)
@@ -130,6 +132,8 @@ func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool) {
 		e.Principal = r.text(f)
 	case entryOutcomeTime:
 		e.OutcomeTime = r.int64(f)
+	case entryKept:
+		*kept = decodeKept(r, r.bytes(f))
 	case entryHasResult:
 		*hasResult = r.bool(f)
 	}
