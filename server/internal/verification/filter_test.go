@@ -79,14 +79,17 @@ func TestFilterSelects(t *testing.T) {
 
 // TestG13_AFilteredWatchMissesNoOutcome: a watch of outcomes that reads the feed while the record changes is shown each outcome by
 // the revision that brought it, unless the record does not tell that revision any more. It is always shown the outcome of the end,
-// also after a redaction and the archive, but never that of an import.
+// also after a redaction and the archive, but never that of an import. A watch of statuses is shown each outcome of one of them, or
+// a later revision if the outcome was erased before the watch came to it.
 func TestG13_AFilteredWatchMissesNoOutcome(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &outcomeModel{t: t, now: 100, written: make(map[int32]writtenRevision)}
-		f := Filter{OutcomesOnly: true}
+		f := rapid.SampledFrom([]Filter{
+			{OutcomesOnly: true}, {OutcomesOnly: true, Statuses: []string{StatusVerified}}, {Statuses: []string{StatusRequiresInput, StatusProcessing}},
+		}).Draw(t, "filter")
 		read := int32(0)
 		cut := false
-		shown := make(map[OutcomeKey]int)
+		shown, newest := make(map[OutcomeKey]int), int32(0)
 		follow := func(until int32) {
 			for ; read < until; read++ {
 				change, ok := f.Select(m.record, read+1)
@@ -94,10 +97,11 @@ func TestG13_AFilteredWatchMissesNoOutcome(t *testing.T) {
 					continue
 				}
 				shown[change.Outcome]++
+				newest = change.Revision
 				if change.Revision != read+1 {
 					t.Fatalf("for the entry of revision %d the filter selects revision %d", read+1, change.Revision)
 				}
-				if change.Outcome.Revision != change.Revision && change.Outcome.Revision >= m.record.Floor() {
+				if f.OutcomesOnly && change.Outcome.Revision != change.Revision && change.Outcome.Revision >= m.record.Floor() {
 					t.Fatalf("revision %d repeats the outcome of revision %d, which the record tells", change.Revision, change.Outcome.Revision)
 				}
 			}
@@ -114,9 +118,13 @@ func TestG13_AFilteredWatchMissesNoOutcome(t *testing.T) {
 		for revision, written := range m.written {
 			times := shown[written.outcome]
 			switch last := revision == m.record.Revision; {
+			case !f.hasStatus(written.state.Status):
+			case len(f.Statuses) > 0 && !written.imported && times == 0 && (newest < revision || !cut):
+				t.Errorf("revision %d of %d: its outcome %v of status %s was not shown, and no later revision", revision, m.record.Revision, written.outcome, written.state.Status)
+			case !f.OutcomesOnly:
 			case written.imported && times > 0:
 				t.Errorf("revision %d: the outcome of the import was shown", revision)
-			case !written.imported && times == 0 && (last || !cut):
+			case len(f.Statuses) == 0 && !written.imported && times == 0 && (last || !cut):
 				t.Errorf("revision %d of %d: its outcome %v was not shown", revision, m.record.Revision, written.outcome)
 			case !cut && times > 1:
 				t.Errorf("revision %d: its outcome was shown %d times", revision, times)

@@ -2,6 +2,7 @@ package verification
 
 import (
 	"encoding/base64"
+	"slices"
 	"testing"
 	"time"
 )
@@ -235,6 +236,35 @@ func TestReplacesIsShownFromTheInheritanceOn(t *testing.T) {
 	}
 	if tombstone, _ := Transition(s, redacted("c", 5, StatusProcessing, RedactionRedacted)); tombstone.ChangesAfter(0)[0].Replaces != "vs_0" {
 		t.Error("a tombstone does not show what it replaces")
+	}
+}
+
+// TestReplacesIsShownFromTheInheritanceOnInACutHistory: the oldest entry that is left says that the session was superseded. Its
+// counts are not those of a predecessor.
+func TestReplacesIsShownFromTheInheritanceOnInACutHistory(t *testing.T) {
+	s, _ := Supersede(after(created("a", 1), failed("b", 2, "vr_1", expired)), "vs_2", at(3))
+	s.History = s.History[2:]
+	s, _ = Inherit(s, Session{ID: "vs_0", State: State{RetriesGranted: 1}}, at(4))
+	var got []string
+	for _, change := range s.ChangesAfter(0) {
+		got = append(got, change.Replaces)
+	}
+	if want := []string{"", "vs_0"}; !slices.Equal(got, want) {
+		t.Errorf("the revisions replace %q; want %q", got, want)
+	}
+}
+
+// TestG13_AnUnresolvedEventAfterTheArchiveBringsAnOutcome: also if a replica of the version before applied it, which keeps the
+// outcome of the archived revision as it was.
+func TestG13_AnUnresolvedEventAfterTheArchiveBringsAnOutcome(t *testing.T) {
+	archived, _ := Archive(after(created("a", 1), verified("b", 5, "vr_1")), time.Hour, at(2*60*60*1000))
+	next, outcome := Transition(archived, failed("c", 9, "vr_1", mismatch))
+	if outcome.Effect != EffectPending || next.Revision != archived.Revision+1 {
+		t.Fatalf("effect %v, revision %d; want pending, and a revision after %d", outcome.Effect, next.Revision, archived.Revision)
+	}
+	next.Kept = archived.Kept
+	if got := next.OutcomeKey().Revision; got != next.Revision {
+		t.Errorf("the outcome is of revision %d; want %d", got, next.Revision)
 	}
 }
 
