@@ -18,7 +18,8 @@ type outcomeModel struct {
 	events int
 	older  bool // a replica of the version before writes
 
-	written map[int32]writtenRevision
+	written  map[int32]writtenRevision
+	archived int32 // the newest revision at which the record was archived; 0: none
 }
 
 // writtenRevision is one revision as it was written.
@@ -49,7 +50,7 @@ func (m *outcomeModel) commit(next Session, times ...inputTime) {
 			old.Error, old.Report = Error{}, ""
 		}
 		shown := state
-		if m.record.IsArchived() && revision == m.record.Revision+1 {
+		if m.archived > 0 && revision == m.archived+1 {
 			shown.Error, shown.Report = Error{}, "" // the archive has erased those of before
 		}
 		now := writtenRevision{state: state, outcome: before.outcome, imported: before.imported}
@@ -64,6 +65,9 @@ func (m *outcomeModel) commit(next Session, times ...inputTime) {
 		m.written[revision] = now
 	}
 	m.record = next
+	if next.IsArchived() {
+		m.archived = next.Revision
+	}
 	m.check()
 }
 
