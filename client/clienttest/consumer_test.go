@@ -248,6 +248,26 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// TestStatusesBeforeARedaction: a watch of one status gets the oldest revision that is left, whatever that brought: an outcome of
+// the status might have been erased before it was told.
+func TestStatusesBeforeARedaction(t *testing.T) {
+	server, rpc, _ := startFeed(t)
+	statuses := func(all *verificationv1.AllSessions) {
+		all.Statuses = []verificationv1.Status{verificationv1.Status_STATUS_VERIFIED}
+	}
+	token := first(watch(t, rpc, consumerWatch("mailer", "", statuses)))().GetResumeToken()
+	v := server.Set(of("vs_1", verificationv1.Status_STATUS_VERIFIED))
+	v.Status, v.UpdateTime, v.Redaction = verificationv1.Status_STATUS_CANCELED, nil, verificationv1.Redaction_REDACTION_REDACTED
+	v.StripeStatus = "canceled"
+	server.Set(v)
+	server.HoldConsumer("mailer", false)
+	next, _ := watch(t, rpc, consumerWatch("mailer", token, statuses))
+	next()
+	if got := next().GetVerification(); got.GetRevision() != 2 || got.GetOutcomeRevision() != 2 || got.GetStatus() != verificationv1.Status_STATUS_CANCELED {
+		t.Errorf("after the redaction: %v; want revision 2, canceled", got)
+	}
+}
+
 func TestFailuresOfTheFeedService(t *testing.T) {
 	server, _, feed := startFeed(t)
 	server.Fail(clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_OVERLOADED))

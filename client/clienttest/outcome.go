@@ -44,8 +44,8 @@ func (l *session) selects(all *verificationv1.AllSessions, v *verificationv1.Ver
 	if !all.GetOutcomesOnly() && len(all.GetStatuses()) == 0 {
 		return true
 	}
-	if v.GetRevision() == l.redacted && v.GetOutcomeRevision() < l.redacted {
-		return true // the watch might never have shown the outcome
+	if v.GetRevision() == l.redacted && (v.GetOutcomeRevision() < l.redacted || l.redacted > 1 && len(all.GetStatuses()) > 0) {
+		return true // the watch might never have shown an outcome of before
 	}
 	if all.GetOutcomesOnly() && v.GetOutcomeRevision() != v.GetRevision() {
 		return false

@@ -99,6 +99,10 @@ func (m *mailer) handleFailure(ctx context.Context, v *verificationv1.Verificati
 // toPerson sends the mail that is named after the outcome.
 func (m *mailer) toPerson(ctx context.Context, v *verificationv1.Verification, compose func(language string) letter) error {
 	to, err := m.directory.find(ctx, v.GetClientReferenceId())
+	if errors.Is(err, errNoAddress) && isArchived(v) {
+		slog.Debug("no mail: an archived session repeats its outcome", "session", v.GetSessionId(), "outcome", v.GetOutcomeId())
+		return nil
+	}
 	if errors.Is(err, errNoAddress) {
 		m.counts.unaddressed.Add(1)
 		slog.Warn("no mail: the person has no address", "session", v.GetSessionId(), "outcome", v.GetOutcomeId(), "error", err)
@@ -108,6 +112,12 @@ func (m *mailer) toPerson(ctx context.Context, v *verificationv1.Verification, c
 		return err
 	}
 	return m.deliver(ctx, v.GetOutcomeId(), to, compose(to.language))
+}
+
+// isArchived reports whether the service has erased the details of a settled session. It sends that change with the outcome of before,
+// which can be older than the record of sent mails.
+func isArchived(v *verificationv1.Verification) bool {
+	return v.GetSettled() && v.GetClientReferenceId() == "" && v.GetRevision() != v.GetOutcomeRevision()
 }
 
 // deliver sends a mail that is not in the record, and records it. A mail that its recipient's server refuses for good is recorded too:

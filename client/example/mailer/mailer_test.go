@@ -211,6 +211,21 @@ func TestNobodyToTell(t *testing.T) {
 	}
 }
 
+// TestAnArchivedSessionIsNoPersonWithoutAnAddress: the archive repeats the outcome without the reference, perhaps after the record of
+// the mail is gone.
+func TestAnArchivedSessionIsNoPersonWithoutAnAddress(t *testing.T) {
+	r := newRig(t)
+	m := r.mailer()
+	v := session("vs_1", verified, "")
+	v.ClientReferenceId, v.OutcomeId, v.Settled, v.Revision, v.OutcomeRevision = "", "one", true, 4, 3
+	if err := m.handle(t.Context(), client.Update{Verification: v}); err != nil {
+		t.Error(err)
+	}
+	if n := m.counts.unaddressed.Load(); n != 0 || len(r.mails()) > 0 {
+		t.Errorf("%d persons without an address, mails %q; want none", n, r.mails())
+	}
+}
+
 // TestOvertaken: a failure whose mail is sent only after the next failure is no reason for the team: the newer outcome is.
 func TestOvertaken(t *testing.T) {
 	r := newRig(t)

@@ -20,6 +20,7 @@ type record struct {
 }
 
 // keptFor is how long a mail stays in the record. It is longer than the service keeps its feed, so an outcome that comes again is known.
+// The service can archive a session later than that, and sends its outcome again then: but without a reference, so there is no mail.
 const keptFor = 60 * 24 * time.Hour
 
 // openRecord opens or creates a directory, and removes old names. With an empty path the record ends with the process.

@@ -53,7 +53,8 @@ func (r *Reconciler) pass(ctx context.Context) (Summary, error) {
 		lost = r.rereadLost(ctx)
 	}
 	summary, err := r.Run(ctx)
-	if !hasEvents && !errors.Is(summary.Stopped, errLeaseElsewhere) { // else that replica is applying the events: the next pass reads
+	elsewhere := errors.Is(summary.Stopped, errLeaseElsewhere) || errors.Is(summary.Stopped, errLeaseLost)
+	if !hasEvents && !elsewhere { // else another replica is applying the events: a later pass reads
 		lost = r.rereadLost(ctx)
 	}
 	if err == nil && summary.Stopped == nil {

@@ -71,6 +71,13 @@ func (r *Reconciler) Trigger() {
 // requestFull requests a full run. The caller holds r.mu.
 func (r *Reconciler) requestFull() { r.full.requested++ }
 
+// fullRequested reports whether this process requests a full run that the store does not know yet.
+func (r *Reconciler) fullRequested() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.full.requested != r.full.noted
+}
+
 // noteLoss stores a number for the losses that this process has seen and the store does not know. The number is random. A
 // counter would restart in a store that was emptied, and reach a number whose full run is already done.
 func (u *run) noteLoss(ctx context.Context) error {
@@ -99,8 +106,9 @@ func (r *Reconciler) lostSessions() []string {
 // catchUpLost applies the events of the last minutes of the accounts of lost sessions. A session must learn its outcome from the
 // event again, before it is read: an outcome that only a read has shown has another name. See verification.OutcomeKey.
 //
-// It needs no lease, like rereadLost, and moves no cursor. It returns false if the store has no cursor of an account: then
-// everything is lost, and only a full run finds the events. Without an answer of Stripe's list the reads must do.
+// It needs no lease, like rereadLost, and moves no cursor. It returns false if only a full run finds the events: a full run is
+// requested, or the store has no cursor of an account. A cursor proves nothing while a full run is due: a run that began before
+// the loss might have stored it afterwards. Without an answer of Stripe's list the reads must do.
 func (r *Reconciler) catchUpLost(ctx context.Context) bool {
 	lost := r.lostSessions()
 	if len(lost) == 0 {
@@ -112,12 +120,13 @@ func (r *Reconciler) catchUpLost(ctx context.Context) bool {
 		return true
 	}
 	concerned, all := u.accountsOf(ctx, lost)
+	requested := r.fullRequested()
 	for _, s := range states {
 		if !all && !concerned[s.account] {
 			continue
 		}
 		cursor, err := r.config.Store.Cursor(ctx, s.account)
-		if err == nil && cursor == 0 {
+		if requested || s.restored != s.loss || err == nil && cursor == 0 {
 			return false
 		}
 		if err == nil {

@@ -53,6 +53,28 @@ func TestG13_OutcomesKeepTheirNamesAfterALoss(t *testing.T) {
 			another.LostAll()
 			another.run()
 		},
+		"everything, and a run of before has stored its cursor": func(r *replica, kept *fakeStore, _ map[string]verification.Session, ids []string) {
+			r.stripe.tick(2 * 60 * 60)
+			kept.loseAll()
+			for _, account := range []string{"", "acct_1"} {
+				if err := kept.SetCursor(t.Context(), account, r.config.Clock().Unix()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if held, err := kept.Lease(t.Context(), leaseName, "another", leaseFor); err != nil || !held {
+				t.Fatal(held, err)
+			}
+			r.Lost(ids...)
+			r.LostAll()
+			for range 2 { // in the second pass the store knows of the loss
+				if _, err := r.pass(t.Context()); err != nil || len(r.lost.ids) != len(ids) {
+					t.Errorf("without events, %d sessions are queued, %v; want %d", len(r.lost.ids), err, len(ids))
+				}
+			}
+			if err := kept.Release(t.Context(), leaseName, "another"); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"everything": func(r *replica, kept *fakeStore, _ map[string]verification.Session, ids []string) {
 			kept.loseAll()
 			r.Lost(ids...)

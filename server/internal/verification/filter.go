@@ -18,8 +18,8 @@ func (f Filter) IsZero() bool { return !f.OutcomesOnly && len(f.Statuses) == 0 }
 // follows.
 //
 // A filter leaves a change out only if the record still tells the revision that brought its outcome. Otherwise Select returns
-// the oldest change that the record still tells, with the key of that outcome, whatever the filter: the watch might never have
-// shown it. A filter that is not zero leaves out what an import found.
+// the oldest change that the record still tells, with the key of its outcome, whatever the filter: the watch might never have
+// shown an outcome of before. A filter that is not zero leaves out what an import found.
 func (f Filter) Select(s Session, revision int32) (change Change, ok bool) {
 	changes := s.ChangesAfter(revision - 1)
 	if len(changes) == 0 || changes[0].Revision != revision {
@@ -34,7 +34,8 @@ func (f Filter) Select(s Session, revision int32) (change Change, ok bool) {
 	switch {
 	case change.imported && brought:
 		return Change{}, false
-	case !change.imported && change.Outcome.Revision < floor && revision == floor:
+	// With statuses also if the oldest change brought an outcome: a change before it might have had one of them.
+	case !change.imported && revision == floor && (change.Outcome.Revision < floor || floor > 1 && len(f.Statuses) > 0):
 		return change, true
 	case f.OutcomesOnly && !brought, !f.hasStatus(change.State.Status):
 		return Change{}, false

@@ -39,6 +39,7 @@ func TestFilterSelects(t *testing.T) {
 	imported, _ := ApplyImport(Session{}, Listed{Object: object(StatusVerified, Error{}, "vr_1"), AsOf: 10, RecordTime: 10_000})
 	superseded, _ := Supersede(imported, "vs_2", at(11))
 	importedArchived, _ := Archive(superseded, time.Hour, at(2*60*60*1000))
+	redactedCanceled, _ := Transition(after(created("a", 1), processing("b", 2, ""), verified("c", 3, "vr_1")), redacted("d", 4, StatusCanceled, RedactionProcessing))
 	overridden, _ := Transition(superseded, failed("h", 20, "vr_1", mismatch))
 	all, only, onlyVerified := Filter{}, Filter{OutcomesOnly: true}, Filter{Statuses: []string{StatusVerified}}
 	for what, c := range map[string]struct {
@@ -61,8 +62,13 @@ func TestFilterSelects(t *testing.T) {
 		"another status":                        {Filter{Statuses: []string{StatusRequiresInput, StatusProcessing}}, life, []int32{1, 2, 3, 4, 5}, []int32{1, 2, 3, 3, 5}},
 		// The watch might have to show "processing", which nobody can tell any more.
 		"another status of a tombstone": {Filter{Statuses: []string{StatusProcessing}}, tombstone, []int32{7}, []int32{6}},
-		"outcomes of a status":          {Filter{OutcomesOnly: true, Statuses: []string{StatusRequiresInput}}, life, []int32{1, 3}, []int32{1, 3}},
-		"nothing":                       {only, Session{}, nil, nil},
+		// The watch might have to show "verified", and the oldest revision that is left brought "canceled".
+		"a status before a redaction that brought an outcome":      {onlyVerified, redactedCanceled, []int32{4}, []int32{4}},
+		"a status of outcomes before a redaction that brought one": {Filter{OutcomesOnly: true, Statuses: []string{StatusVerified}}, redactedCanceled, []int32{4}, []int32{4}},
+		"a status of one archived in its place":                    {Filter{Statuses: []string{StatusProcessing}}, bare, []int32{2}, []int32{2}},
+		"a status of an archived import":                           {Filter{Statuses: []string{StatusProcessing}}, importedArchived, nil, nil},
+		"outcomes of a status":                                     {Filter{OutcomesOnly: true, Statuses: []string{StatusRequiresInput}}, life, []int32{1, 3}, []int32{1, 3}},
+		"nothing":                                                  {only, Session{}, nil, nil},
 	} {
 		revisions, outcomes := selected(c.f, c.s)
 		if !slices.Equal(revisions, c.revisions) || !slices.Equal(outcomes, c.outcomes) {
@@ -73,14 +79,17 @@ func TestFilterSelects(t *testing.T) {
 
 // TestG13_AFilteredWatchMissesNoOutcome: a watch of outcomes that reads the feed while the record changes is shown each outcome by
 // the revision that brought it, unless the record does not tell that revision any more. It is always shown the outcome of the end,
-// also after a redaction and the archive, but never that of an import.
+// also after a redaction and the archive, but never that of an import. A watch of statuses is shown each outcome of one of them, or
+// a later revision if the outcome was erased before the watch came to it.
 func TestG13_AFilteredWatchMissesNoOutcome(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &outcomeModel{t: t, now: 100, written: make(map[int32]writtenRevision)}
-		f := Filter{OutcomesOnly: true}
+		f := rapid.SampledFrom([]Filter{
+			{OutcomesOnly: true}, {OutcomesOnly: true, Statuses: []string{StatusVerified}}, {Statuses: []string{StatusRequiresInput, StatusProcessing}},
+		}).Draw(t, "filter")
 		read := int32(0)
 		cut := false
-		shown := make(map[OutcomeKey]int)
+		shown, newest := make(map[OutcomeKey]int), int32(0)
 		follow := func(until int32) {
 			for ; read < until; read++ {
 				change, ok := f.Select(m.record, read+1)
@@ -88,10 +97,11 @@ func TestG13_AFilteredWatchMissesNoOutcome(t *testing.T) {
 					continue
 				}
 				shown[change.Outcome]++
+				newest = change.Revision
 				if change.Revision != read+1 {
 					t.Fatalf("for the entry of revision %d the filter selects revision %d", read+1, change.Revision)
 				}
-				if change.Outcome.Revision != change.Revision && change.Outcome.Revision >= m.record.Floor() {
+				if f.OutcomesOnly && change.Outcome.Revision != change.Revision && change.Outcome.Revision >= m.record.Floor() {
 					t.Fatalf("revision %d repeats the outcome of revision %d, which the record tells", change.Revision, change.Outcome.Revision)
 				}
 			}
@@ -108,9 +118,13 @@ func TestG13_AFilteredWatchMissesNoOutcome(t *testing.T) {
 		for revision, written := range m.written {
 			times := shown[written.outcome]
 			switch last := revision == m.record.Revision; {
+			case !f.hasStatus(written.state.Status):
+			case len(f.Statuses) > 0 && !written.imported && times == 0 && (newest < revision || !cut):
+				t.Errorf("revision %d of %d: its outcome %v of status %s was not shown, and no later revision", revision, m.record.Revision, written.outcome, written.state.Status)
+			case !f.OutcomesOnly:
 			case written.imported && times > 0:
 				t.Errorf("revision %d: the outcome of the import was shown", revision)
-			case !written.imported && times == 0 && (last || !cut):
+			case len(f.Statuses) == 0 && !written.imported && times == 0 && (last || !cut):
 				t.Errorf("revision %d of %d: its outcome %v was not shown", revision, m.record.Revision, written.outcome)
 			case !cut && times > 1:
 				t.Errorf("revision %d: its outcome was shown %d times", revision, times)

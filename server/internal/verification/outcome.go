@@ -74,7 +74,7 @@ func (o *outcomes) next(revision int32, state *State, entry *Entry) {
 	switch {
 	case kept.At == revision:
 		o.current = *kept
-	case follows && !brings(o.state, *state):
+	case follows && !brings(o.state, *state, o.revision == o.session.ArchivedAt):
 	case !follows && kept.At == revision-1 && entry != nil && !entry.canBring():
 		o.current = *kept
 	default:
@@ -97,10 +97,14 @@ func (o *outcomes) outcome() KeptOutcome {
 	return o.current
 }
 
-// brings reports whether a state shows another outcome than the state before. What a redaction erases is no difference.
-func brings(before, state State) bool {
+// brings reports whether a state shows another outcome than the state before. What a redaction or the archive erases is no
+// difference, and neither is what an input brings back of it. archived is true if the state before is that of an archived session.
+func brings(before, state State, archived bool) bool {
 	if state.Redaction > RedactionNone {
 		before.Error, before.Report = Error{}, ""
+	}
+	if archived {
+		state.Error, state.Report = Error{}, ""
 	}
 	return state.Status != before.Status || state.Error != before.Error || state.Report != before.Report
 }
@@ -137,7 +141,7 @@ func outcomeID(sessionID string, state State, second int64) (id OutcomeID) {
 
 // outcomeSince returns the outcome of the newest revision, given the record before the write and the entry of the write.
 func (s *Session) outcomeSince(before Session, entry *Entry) KeptOutcome {
-	if before.Exists() && !brings(before.State, s.State) {
+	if before.Exists() && !brings(before.State, s.State, before.IsArchived()) {
 		outcome := before.outcomeAt(before.Revision)
 		outcome.At = s.Revision
 		return outcome

@@ -18,7 +18,8 @@ type outcomeModel struct {
 	events int
 	older  bool // a replica of the version before writes
 
-	written map[int32]writtenRevision
+	written  map[int32]writtenRevision
+	archived int32 // the newest revision at which the record was archived; 0: none
 }
 
 // writtenRevision is one revision as it was written.
@@ -48,8 +49,12 @@ func (m *outcomeModel) commit(next Session, times ...inputTime) {
 		if state.Redaction > 0 || next.ArchivedAt == revision {
 			old.Error, old.Report = Error{}, ""
 		}
+		shown := state
+		if m.archived > 0 && revision == m.archived+1 {
+			shown.Error, shown.Report = Error{}, "" // the archive has erased those of before
+		}
 		now := writtenRevision{state: state, outcome: before.outcome, imported: before.imported}
-		if !known || old.Status != state.Status || old.Error != state.Error || old.Report != state.Report {
+		if !known || old.Status != shown.Status || old.Error != shown.Error || old.Report != shown.Report {
 			at := times[min(len(times), int(revision-m.record.Revision))-1]
 			if m.older && next.Tombstone() {
 				at.second = state.UpdateTime // the time of the input is erased
@@ -60,6 +65,9 @@ func (m *outcomeModel) commit(next Session, times ...inputTime) {
 		m.written[revision] = now
 	}
 	m.record = next
+	if next.IsArchived() {
+		m.archived = next.Revision
+	}
 	m.check()
 }
 
@@ -83,6 +91,9 @@ func (m *outcomeModel) byOlder(write func(Session) (Session, []inputTime)) {
 	next.Extra = nil
 	for i := range next.History {
 		entry := &next.History[i]
+		if entry.Extra != nil && entry.Revision == known.Kept.At && known.Tombstone() {
+			next.Kept = known.Kept // that of a tombstone is stored in the entry
+		}
 		entry.OutcomeTime = 0
 		if entry.Extra != nil {
 			_, _ = fmt.Sscan(string(entry.Extra), &entry.OutcomeTime)
@@ -92,8 +103,7 @@ func (m *outcomeModel) byOlder(write func(Session) (Session, []inputTime)) {
 	m.commitOlder(next, times)
 }
 
-// commitOlder is commit for a replica of the version before. If it erases the history, or writes to a tombstone, it drops what it
-// does not know. Then the outcome is the oldest revision still known, and the truth begins with it.
+// commitOlder is commit for a replica of the version before. If it erases the history, it drops what it does not know. Then the outcome is the oldest revision still known, and the truth begins with it.
 func (m *outcomeModel) commitOlder(next Session, times []inputTime) {
 	before, floor := m.record, next.Floor()
 	at := slices.IndexFunc(next.History, func(e Entry) bool { return e.Revision == floor })
@@ -229,9 +239,12 @@ func (m *outcomeModel) input(current Session) (Session, []inputTime) {
 }
 
 // timeOf returns the second that the outcome of a read has: that of the newest unresolved event that said the same, or its own.
-// The version before does not store the first.
+// An event before the outcome that is shown does not count. The version before does not store the first.
 func (m *outcomeModel) timeOf(current Session, got Read) int64 {
 	for _, entry := range slices.Backward(current.History) {
+		if entry.Revision > 0 && m.written[entry.Revision].outcome.Revision == entry.Revision {
+			break
+		}
 		says := Error{entry.Error.Code, entry.Error.Reason} == got.Object.Error && entry.Status == got.Object.Status
 		if current.Unresolved && entry.Effect == EffectPending && says && !m.older {
 			return entry.EventTime

@@ -2,6 +2,7 @@ package verification
 
 import (
 	"encoding/base64"
+	"slices"
 	"testing"
 	"time"
 )
@@ -59,9 +60,14 @@ func TestG13_OnlyAnotherStatusErrorOrReportMovesTheOutcome(t *testing.T) {
 	archived, _ := Archive(s, time.Hour, at(11+2*60*60*1000))
 	step("the archive", archived, false)
 	step("a late failure of an archived session", input(failed("j", 4, "vr_9", expired)), false)
-	step("a redaction", input(redacted("k", 12, StatusVerified, RedactionProcessing)), false)
-	step("the end of the redaction", input(redacted("l", 13, StatusVerified, RedactionRedacted)), false)
-	step("an override after the redaction", input(redacted("m", 14, StatusCanceled, RedactionRedacted)), true)
+	step("the outcome again after the archive", input(verified("n", 12, "vr_3")), false)
+	archived, _ = Archive(s, time.Hour, at(12+2*60*60*1000))
+	step("the archive again", archived, false)
+	step("an override", input(failed("o", 13, "vr_3", expired)), true)
+	step("verified again", input(verified("p", 14, "vr_3")), true)
+	step("a redaction", input(redacted("k", 15, StatusVerified, RedactionProcessing)), false)
+	step("the end of the redaction", input(redacted("l", 16, StatusVerified, RedactionRedacted)), false)
+	step("an override after the redaction", input(redacted("m", 17, StatusCanceled, RedactionRedacted)), true)
 }
 
 // TestG13_ARedactionCanBringAnOutcome: then the tombstone has an outcome of its own.
@@ -133,6 +139,10 @@ func TestG13_AReadThatConfirmsAnEventHasItsTime(t *testing.T) {
 		"by a thin event": {byThin, want, 2},
 		"by a later read": {later, outcomeID("vs_1", later.State, 5), 3}, // revision 2 has the count
 		"by a read alone": {func() Session { s, _ := ApplyRead(current, read(current, 11, override.Object)); return s }(), outcomeID("vs_1", override.stateOf(), 11), 2},
+		"by a later read of another failure": {func() Session {
+			s, _ := ApplyRead(kept, read(kept, 30, failed("x", 5, "vr_1", expired).Object))
+			return s
+		}(), outcomeID("vs_1", State{Status: StatusRequiresInput, Error: expired, Report: "vr_1"}, 30), 3},
 		"by another state": {func() Session {
 			s, _ := Resolve(current, override, read(current, 11, processing("x", 10, "vr_2").Object))
 			return s
@@ -141,6 +151,35 @@ func TestG13_AReadThatConfirmsAnEventHasItsTime(t *testing.T) {
 		if got := c.s.OutcomeKey(); got.ID != c.want || got.Revision != c.revision {
 			t.Errorf("%s: outcome %v of revision %d; want %v of revision %d", what, got.ID, got.Revision, c.want, c.revision)
 		}
+	}
+}
+
+// TestG13_TwoOutcomesHaveTwoNames: a read shows again what an unresolved event brought, and another outcome came in between. A
+// program that acts once on each name must act on both.
+func TestG13_TwoOutcomesHaveTwoNames(t *testing.T) {
+	override, back := failed("b", 9, "vr_1", mismatch), verified("c", 9, "vr_1")
+	byRule, _ := Transition(after(verified("a", 5, "vr_1")), override)
+	second := byRule.OutcomeKey()
+	byRule, _ = Transition(byRule, back)
+	if second.Revision != 2 || byRule.OutcomeKey().Revision != 3 || !byRule.Unresolved {
+		t.Fatalf("the outcomes are of revisions %d and %d, unresolved %v; want 2, 3 and true", second.Revision, byRule.OutcomeKey().Revision, byRule.Unresolved)
+	}
+	last, _ := ApplyRead(byRule, read(byRule, 30, override.Object))
+	if key := last.OutcomeKey(); key.Revision != 4 || key.ID == second.ID {
+		t.Errorf("the outcome is %v; want one of revision 4 with another name than %v", key, second)
+	}
+}
+
+// TestG13_AReadOfAnotherReportHasItsOwnTime: the unresolved event of the same status brought another report.
+func TestG13_AReadOfAnotherReportHasItsOwnTime(t *testing.T) {
+	s, outcome := Transition(after(verified("a", 5, "vr_1")), failed("b", 9, "vr_1", mismatch))
+	if !outcome.Ambiguous {
+		t.Fatal("the event is not ambiguous")
+	}
+	s, _ = ApplyRead(s, read(s, 30, failed("x", 20, "vr_2", mismatch).Object))
+	want := outcomeID("vs_1", State{Status: StatusRequiresInput, Error: mismatch, Report: "vr_2"}, 30)
+	if got := s.OutcomeKey(); got.ID != want {
+		t.Errorf("the outcome is %v; want the name %v, with the time of the read", got, want)
 	}
 }
 
@@ -197,6 +236,35 @@ func TestReplacesIsShownFromTheInheritanceOn(t *testing.T) {
 	}
 	if tombstone, _ := Transition(s, redacted("c", 5, StatusProcessing, RedactionRedacted)); tombstone.ChangesAfter(0)[0].Replaces != "vs_0" {
 		t.Error("a tombstone does not show what it replaces")
+	}
+}
+
+// TestReplacesIsShownFromTheInheritanceOnInACutHistory: the oldest entry that is left says that the session was superseded. Its
+// counts are not those of a predecessor.
+func TestReplacesIsShownFromTheInheritanceOnInACutHistory(t *testing.T) {
+	s, _ := Supersede(after(created("a", 1), failed("b", 2, "vr_1", expired)), "vs_2", at(3))
+	s.History = s.History[2:]
+	s, _ = Inherit(s, Session{ID: "vs_0", State: State{RetriesGranted: 1}}, at(4))
+	var got []string
+	for _, change := range s.ChangesAfter(0) {
+		got = append(got, change.Replaces)
+	}
+	if want := []string{"", "vs_0"}; !slices.Equal(got, want) {
+		t.Errorf("the revisions replace %q; want %q", got, want)
+	}
+}
+
+// TestG13_AnUnresolvedEventAfterTheArchiveBringsAnOutcome: also if a replica of the version before applied it, which keeps the
+// outcome of the archived revision as it was.
+func TestG13_AnUnresolvedEventAfterTheArchiveBringsAnOutcome(t *testing.T) {
+	archived, _ := Archive(after(created("a", 1), verified("b", 5, "vr_1")), time.Hour, at(2*60*60*1000))
+	next, outcome := Transition(archived, failed("c", 9, "vr_1", mismatch))
+	if outcome.Effect != EffectPending || next.Revision != archived.Revision+1 {
+		t.Fatalf("effect %v, revision %d; want pending, and a revision after %d", outcome.Effect, next.Revision, archived.Revision)
+	}
+	next.Kept = archived.Kept
+	if got := next.OutcomeKey().Revision; got != next.Revision {
+		t.Errorf("the outcome is of revision %d; want %d", got, next.Revision)
 	}
 }
 

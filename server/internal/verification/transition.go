@@ -1,7 +1,5 @@
 package verification
 
-import "slices"
-
 // verdict is the decision of the rules of order about one input.
 type verdict struct {
 	applies   bool // the input becomes the state
@@ -174,14 +172,24 @@ func (e Event) confirms(read Object) (second int64) {
 	return second
 }
 
-// confirmedBy returns Stripe's second of the newest unresolved event that carried what a read shows. It returns 0 if there is none.
-func (s Session) confirmedBy(read Object) int64 {
-	for _, entry := range slices.Backward(s.History) {
-		if s.Unresolved && entry.Effect == EffectPending && entry.Status == read.Status && entry.Error == read.Error {
-			return entry.EventTime
+// confirmedBy returns Stripe's second of the newest unresolved event that carried what a read shows. It returns 0 if there is none,
+// or if another outcome came since: then the read shows a third one, which must have a name of its own. An event that brought an
+// outcome confirms nothing: the read shows that outcome, or another one.
+func (s Session) confirmedBy(read Object) (second int64) {
+	var before State
+	for i := range s.History {
+		entry := &s.History[i]
+		switch {
+		case entry.Revision > 0 && brings(before, entry.Result, false):
+			second = 0
+		case s.Unresolved && entry.Effect == EffectPending && entry.Status == read.Status && entry.Error == read.Error:
+			second = entry.EventTime
+		}
+		if entry.Revision > 0 {
+			before = entry.Result
 		}
 	}
-	return 0
+	return second
 }
 
 // withRead returns the session after a read whose second is at least the given one, without an entry. shows is true if the

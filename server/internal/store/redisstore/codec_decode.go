@@ -44,7 +44,7 @@ func decodeSession(id string, body []byte) (verification.Session, error) {
 	})
 
 	last := s.LastFailure
-	s.State = prior.result
+	s.State, s.Kept = prior.result, prior.kept
 	s.LastFailure = last
 	var second, lastSecond int64
 	hasLast := false

@@ -25,6 +25,7 @@ const (
 	entryEventIDText protowire.Number = 38 // an event id that does not begin with "evt_"
 	entryPrincipal   protowire.Number = 40 // the caller that got a retry
 	entryOutcomeTime protowire.Number = 41 // in seconds; every version keeps it
+	entryKept        protowire.Number = 42 // the outcome of the entry's revision, as in sessionKept; every version keeps it
 )
 
 // eventTypes holds the event types with a number. Never change or extend it: see codec_state.go.
@@ -37,6 +38,8 @@ var eventTypes = [7]string{
 type progress struct {
 	result verification.State // the last result
 	second int64              // the last event time
+
+	kept verification.KeptOutcome // of the entry that holds it
 }
 
 // encodeEntry writes what prior does not predict, and updates prior.
@@ -81,7 +84,7 @@ func encodeEntry(w *writer, prior *progress, failures []verification.Failure, e 
 func decodeEntry(r *reader, prior *progress, failures []verification.Failure, buf []byte) verification.Entry {
 	e := verification.Entry{Source: verification.SourceWebhook, Effect: verification.EffectApplied}
 	hasResult := false
-	if err := eachField(buf, func(f field) { decodeOwn(r, f, &e, &hasResult) }); err != nil {
+	if err := eachField(buf, func(f field) { decodeOwn(r, f, &e, &hasResult, &prior.kept) }); err != nil {
 		r.fail("an entry")
 		return e
 	}
@@ -105,7 +108,7 @@ func decodeEntry(r *reader, prior *progress, failures []verification.Failure, bu
 }
 
 // decodeOwn reads a field that does not depend on others, or a time that is relative to another one.
-func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool) {
+func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool, kept *verification.KeptOutcome) {
 	switch f.num {
 	case entryRevision:
 		e.Revision = r.int32(f)
@@ -129,6 +132,8 @@ func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool) {
 		e.Principal = r.text(f)
 	case entryOutcomeTime:
 		e.OutcomeTime = r.int64(f)
+	case entryKept:
+		*kept = decodeKept(r, r.bytes(f))
 	case entryHasResult:
 		*hasResult = r.bool(f)
 	}
@@ -151,5 +156,5 @@ func decodeCarried(r *reader, f field, e *verification.Entry) {
 }
 
 func isEntryField(num protowire.Number) bool {
-	return num >= entryRevision && num <= entryEffect || num >= entryEventText && num <= entryOutcomeTime
+	return num >= entryRevision && num <= entryEffect || num >= entryEventText && num <= entryKept
 }

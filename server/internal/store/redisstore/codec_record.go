@@ -69,7 +69,8 @@ const (
 	sessionMoved            protowire.Number = 46
 	sessionErased           protowire.Number = 47 // repeated: zigzag revision less the one before, 4 bytes fingerprint
 
-	// Every version keeps these, so they are written in format 1 too.
+	// Every version keeps these, so they are written in format 1 too. But a version that does not know them drops them if it redacts
+	// or archives the session, or writes to a tombstone. The outcome of a tombstone is in an entry, which it keeps: see entryKept.
 	sessionAbsentTimes    protowire.Number = 56
 	sessionAbsentRevision protowire.Number = 57
 	sessionAbsentSecond   protowire.Number = 58
@@ -107,9 +108,14 @@ func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 
 	var prior progress
 	entry := &writer{buf: make([]byte, 0, 256)}
+	kept := s.Kept
 	for i := range s.History {
 		entry.buf = entry.buf[:0]
 		encodeEntry(entry, &prior, s.Failures, &s.History[i])
+		if s.Tombstone() && kept.At > 0 && kept.At == s.History[i].Revision {
+			encodeKept(entry, entryKept, kept)
+			kept = verification.KeptOutcome{}
+		}
 		w.buf = protowire.AppendTag(w.buf, sessionEntry, protowire.BytesType)
 		w.buf = protowire.AppendBytes(w.buf, entry.buf)
 	}
@@ -137,7 +143,7 @@ func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 	w.intIf(sessionAbsentTimes, int64(s.Absence.Times))
 	w.intIf(sessionAbsentRevision, int64(s.Absence.Revision))
 	w.intIf(sessionAbsentSecond, s.Absence.Second)
-	encodeKept(w, s.Kept)
+	encodeKept(w, sessionKept, kept)
 	w.buf = append(w.buf, s.Extra...)
 	size := len(w.buf) - before
 	if size > maxBody || len(s.History) > maxEntries || len(s.Failures) > maxHashes || len(s.TrimmedEvents) > maxHashes || len(s.Erased) > maxEntries {
@@ -192,14 +198,14 @@ func encodeErased(w *writer, erased []verification.ErasedRevision) {
 	w.textIf(sessionErased, string(packed))
 }
 
-func encodeKept(w *writer, kept verification.KeptOutcome) {
+func encodeKept(w *writer, num protowire.Number, kept verification.KeptOutcome) {
 	if kept == (verification.KeptOutcome{}) {
 		return
 	}
 	packed := protowire.AppendVarint(nil, protowire.EncodeZigZag(int64(kept.At)))
 	packed = protowire.AppendVarint(packed, protowire.EncodeZigZag(int64(kept.Revision)))
 	packed = append(packed, byte(protowire.EncodeBool(kept.Imported)))
-	w.text(sessionKept, string(append(packed, kept.ID[:]...)))
+	w.text(num, string(append(packed, kept.ID[:]...)))
 }
 
 func newestFailure(failures []verification.Failure) uint64 {

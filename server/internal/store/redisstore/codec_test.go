@@ -116,7 +116,7 @@ func anything(t *rapid.T) verification.Session {
 		Inherited: verification.Inheritance{FailedAttempts: rapid.Int32().Draw(t, "inherited attempts"), RetriesGranted: rapid.Int32().Draw(t, "inherited retries")},
 	}
 	if rapid.Bool().Draw(t, "outcome kept") {
-		s.Kept = verification.KeptOutcome{At: rapid.Int32().Draw(t, "at"), Imported: rapid.Bool().Draw(t, "imported")}
+		s.Kept = verification.KeptOutcome{At: rapid.OneOf(rapid.Int32Range(0, 3), rapid.Int32()).Draw(t, "at"), Imported: rapid.Bool().Draw(t, "imported")}
 		s.Kept.Revision = rapid.Int32().Draw(t, "outcome")
 		copy(s.Kept.ID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
 	}
@@ -234,6 +234,7 @@ func TestUnreadableRecords(t *testing.T) {
 		"a grant of no failure":         field(func(w *writer) { w.text(sessionGranted, "\x00") }),
 		"a shown failure of none":       field(func(w *writer) { w.uint(stateShownFailure, 1) }),
 		"an outcome without a name":     field(func(w *writer) { w.text(sessionKept, "\x02\x02\x00") }),
+		"an entry's outcome cut short":  entry(func(w *writer) { w.text(entryKept, "\x80") }),
 		"an outcome cut short":          field(func(w *writer) { w.text(sessionKept, "\x80") }),
 		"an outcome beyond int32":       field(func(w *writer) { w.text(sessionKept, "\xff\xff\xff\xff\xff\x01\x02\x001234567890123456") }),
 		"an outcome that is half found": field(func(w *writer) { w.text(sessionKept, "\x02\x02\x021234567890123456") }),

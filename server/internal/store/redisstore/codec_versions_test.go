@@ -129,8 +129,36 @@ func TestTheOutcomeIsInFieldsOfItsOwn(t *testing.T) {
 	if before := asBefore(verification.Session{}, session); before.Kept != kept {
 		t.Errorf("in the format before: outcome %+v; want %+v", before.Kept, kept)
 	}
-	if sessionKept != 59 || entryOutcomeTime != 41 {
-		t.Errorf("fields %d and %d; want 59 and 41", sessionKept, entryOutcomeTime)
+	if sessionKept != 59 || entryOutcomeTime != 41 || entryKept != 42 {
+		t.Errorf("fields %d, %d and %d; want 59, 41 and 42", sessionKept, entryOutcomeTime, entryKept)
+	}
+}
+
+// TestAnOlderVersionKeepsTheOutcomeOfATombstone: each write of an older version to a tombstone drops the fields of the session
+// that it does not know. It keeps those of the entries.
+func TestAnOlderVersionKeepsTheOutcomeOfATombstone(t *testing.T) {
+	kept := verification.KeptOutcome{OutcomeKey: verification.OutcomeKey{Revision: 2, ID: verification.OutcomeID{1, 15: 16}}, At: 3}
+	state := verification.State{Status: "verified", Redaction: verification.RedactionProcessing}
+	session := verification.Session{
+		ID: "vs_a", State: state, Revision: 3, Kept: kept,
+		History: []verification.Entry{
+			{EventID: "evt_1", Effect: verification.EffectApplied},
+			{Revision: 3, Source: verification.SourceStripeAPI, Effect: verification.EffectApplied, RecordTime: 9, Result: state},
+		},
+	}
+	roundTrip(t, session)
+	body, err := appendBody(nil, session, format)
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := []byte{format}
+	_ = eachField(body[1:], func(f field) {
+		if f.num <= sessionErased {
+			older = append(older, f.raw...)
+		}
+	})
+	if got, err := decode("vs_a", older); err != nil || got.Kept != kept {
+		t.Errorf("after the write of an older version the outcome is %+v, %v; want %+v", got.Kept, err, kept)
 	}
 }
 
