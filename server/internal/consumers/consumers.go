@@ -55,6 +55,9 @@ type Config struct {
 	MaxAge time.Duration
 	// Lease is how long a lease runs. 0 means DefaultLease.
 	Lease time.Duration
+	// Share is how many of the store.MaxConsumers consumers one named caller can create, so that it cannot keep the others out.
+	// 0: no limit.
+	Share int
 	// Observe gets the states of all consumers every 15 s, from Run. It is not called while the store cannot be read. nil
 	// drops them.
 	Observe func([]State)

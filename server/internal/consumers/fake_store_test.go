@@ -183,7 +183,7 @@ func (f *fakeStore) Consumer(_ context.Context, name string) (store.Consumer, er
 	return f.described(consumer), nil
 }
 
-func (f *fakeStore) CreateConsumer(_ context.Context, fresh store.Consumer) (store.Consumer, bool, error) {
+func (f *fakeStore) CreateConsumer(_ context.Context, fresh store.Consumer, share int) (store.Consumer, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.away != nil {
@@ -191,6 +191,15 @@ func (f *fakeStore) CreateConsumer(_ context.Context, fresh store.Consumer) (sto
 	}
 	if stored := f.consumers[fresh.Name]; stored != nil {
 		return f.described(stored), false, nil
+	}
+	own := 0
+	for _, consumer := range f.consumers {
+		if consumer.Owner == fresh.Owner {
+			own++
+		}
+	}
+	if share > 0 && own >= share {
+		return store.Consumer{}, false, store.ErrConsumerShare
 	}
 	if len(f.consumers) >= store.MaxConsumers {
 		return store.Consumer{}, false, store.ErrTooManyConsumers

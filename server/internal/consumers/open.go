@@ -29,7 +29,7 @@ type Request struct {
 // Open takes the lease of a consumer and returns the stream that holds it, until Close. It creates the consumer at the heads of
 // the feed if it does not exist. It returns store.ErrNotFound if the consumer must exist and does not, ErrNotOwner, a
 // *BusyError if another stream is open, ErrExpired if the stream would begin at a position after which changes are gone, and
-// store.ErrTooManyConsumers if there is no room for a new consumer.
+// store.ErrTooManyConsumers if there is no room for a new consumer, and store.ErrConsumerShare if the caller has its share of them.
 func (c *Consumers) Open(ctx context.Context, request Request) (*Stream, error) {
 	consumer, err := c.config.Store.Consumer(ctx, request.Name)
 	if errors.Is(err, store.ErrNotFound) && !request.MustExist {
@@ -70,8 +70,12 @@ func (c *Consumers) create(ctx context.Context, request Request) (store.Consumer
 		}
 		fresh.Positions = append(fresh.Positions, head)
 	}
+	share := c.config.Share
+	if request.Caller == "" {
+		share = 0 // callers without names cannot be told apart
+	}
 	for try := 0; ; try++ {
-		stored, created, err := c.config.Store.CreateConsumer(ctx, fresh)
+		stored, created, err := c.config.Store.CreateConsumer(ctx, fresh, share)
 		if created {
 			c.config.Logger.Info("created a consumer at the head of the feed", "consumer", stored.Name, "owner", stored.Owner)
 		}

@@ -156,3 +156,27 @@ func TestAStreamBeginsAtWhatWasAcknowledgedLast(t *testing.T) {
 		}
 	})
 }
+
+// TestG15_OneCallerDoesNotTakeAllConsumers: a named caller creates no more than its share. Others still create theirs, and its own
+// still open. Callers without names have no share.
+func TestG15_OneCallerDoesNotTakeAllConsumers(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.config.Share = 16
+		name := func(n int) Request { return Request{Name: fmt.Sprint("x", n), Caller: "hog"} }
+		for n := range 16 {
+			r.open(name(n)).Close()
+		}
+		for n := 16; n < store.MaxConsumers; n++ {
+			r.refused(name(n), store.ErrConsumerShare)
+		}
+		r.open(billing).Close()
+		r.open(name(0)).Close()
+		if err := r.Delete(t.Context(), "x0", "hog", false); err != nil {
+			t.Fatal(err)
+		}
+		r.open(name(16)).Close()
+		for n := range 20 {
+			r.open(Request{Name: fmt.Sprint("unnamed-", n)}).Close()
+		}
+	})
+}

@@ -72,7 +72,7 @@ func (s *fakeConsumers) Consumer(_ context.Context, name string) (store.Consumer
 	return c.read(), nil
 }
 
-func (s *fakeConsumers) CreateConsumer(_ context.Context, fresh store.Consumer) (store.Consumer, bool, error) {
+func (s *fakeConsumers) CreateConsumer(_ context.Context, fresh store.Consumer, _ int) (store.Consumer, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c, err := s.find(fresh.Name, 0); err == nil {

@@ -201,7 +201,7 @@ func TestG14_ThereAreAtMost64Consumers(t *testing.T) {
 	}
 	for n := range store.MaxConsumers {
 		fresh := store.Consumer{Name: fmt.Sprint("consumer-", n), Positions: positions}
-		if _, created, err := r.stored.CreateConsumer(t.Context(), fresh); err != nil || !created {
+		if _, created, err := r.stored.CreateConsumer(t.Context(), fresh, 0); err != nil || !created {
 			t.Fatalf("consumer %d: created %v, %v", n, created, err)
 		}
 	}

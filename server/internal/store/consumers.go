@@ -12,6 +12,9 @@ const MaxConsumers = 64
 // ErrTooManyConsumers means that MaxConsumers consumers are stored already.
 var ErrTooManyConsumers = errors.New("the store has the greatest number of consumers")
 
+// ErrConsumerShare means that the owner of a new consumer has its share of the consumers already.
+var ErrConsumerShare = errors.New("the caller has its share of the consumers")
+
 // Consumer is a named reader of the feed whose positions are stored.
 type Consumer struct {
 	// Name is 1 to 64 bytes.
@@ -40,9 +43,10 @@ type Consumers interface {
 	// Consumer returns the consumer of a name.
 	Consumer(ctx context.Context, name string) (Consumer, error)
 	// CreateConsumer stores a new consumer with the name, owner and positions of fresh, unless the name is taken, and returns
-	// what is stored. It returns only after the write was kept as commits are (see G3). It returns ErrTooManyConsumers if
-	// the name is new and there is no room.
-	CreateConsumer(ctx context.Context, fresh Consumer) (stored Consumer, created bool, err error)
+	// what is stored. It returns only after the write was kept as commits are (see G3). For a new
+	// name it returns ErrConsumerShare if the owner of fresh has share consumers already, and else ErrTooManyConsumers if there
+	// is no room. A share of 0 is no limit.
+	CreateConsumer(ctx context.Context, fresh Consumer, share int) (stored Consumer, created bool, err error)
 	// LeaseConsumer takes or prolongs the lease of a consumer for a stream, by the store's clock. stream is a random text;
 	// holder is the caller's name. If another stream has the lease, held is false and left is how long it still runs: at
 	// most duration, because a longer lease, made by another clock, is cut to duration. The lease is no lock: it can end

@@ -84,7 +84,7 @@ func exercise(ctx context.Context, s *Store) error {
 			return err
 		},
 		func() error {
-			created, _, err := s.CreateConsumer(ctx, store.Consumer{Name: "billing", Positions: positions})
+			created, _, err := s.CreateConsumer(ctx, store.Consumer{Name: "billing", Positions: positions}, 0)
 			if err != nil {
 				return err
 			}

@@ -45,7 +45,7 @@ func (s *Store) Consumer(ctx context.Context, name string) (store.Consumer, erro
 
 // CreateConsumer implements store.Consumers. It chooses the incarnation. With WaitReplicas it also waits for a consumer that
 // another call has created: that call can have failed because the replicas were late.
-func (s *Store) CreateConsumer(ctx context.Context, fresh store.Consumer) (stored store.Consumer, created bool, err error) {
+func (s *Store) CreateConsumer(ctx context.Context, fresh store.Consumer, share int) (stored store.Consumer, created bool, err error) {
 	if fresh.Name == "" || len(fresh.Name) > maxConsumerName {
 		return store.Consumer{}, false, fmt.Errorf("the name of a consumer has 1 to %d bytes, not %d", maxConsumerName, len(fresh.Name))
 	}
@@ -56,9 +56,13 @@ func (s *Store) CreateConsumer(ctx context.Context, fresh store.Consumer) (store
 	if err != nil {
 		return store.Consumer{}, false, err
 	}
-	answer, err := s.createConsumer(ctx, fresh.Name, incarnation, fresh.Owner, formatPositions(fresh.Positions), store.MaxConsumers)
+	answer, err := s.createConsumer(ctx, fresh.Name, incarnation, fresh.Owner, formatPositions(fresh.Positions), store.MaxConsumers, share)
 	if err == nil && len(answer) == 1 {
-		return store.Consumer{}, false, fmt.Errorf("consumer %s: %w", fresh.Name, store.ErrTooManyConsumers)
+		refusal := store.ErrTooManyConsumers
+		if answer[0] == "share" {
+			refusal = store.ErrConsumerShare
+		}
+		return store.Consumer{}, false, fmt.Errorf("consumer %s: %w", fresh.Name, refusal)
 	}
 	if err == nil && len(answer) > 1 {
 		created, answer = answer[0] == "created", answer[1:]

@@ -29,7 +29,7 @@ func headsOf(t *testing.T, s *Store) []store.Position {
 // createConsumer creates a consumer at the heads of the feed.
 func createConsumer(t *testing.T, s *Store, name string) store.Consumer {
 	t.Helper()
-	consumer, created, err := s.CreateConsumer(testContext(t), store.Consumer{Name: name, Owner: "pay", Positions: headsOf(t, s)})
+	consumer, created, err := s.CreateConsumer(testContext(t), store.Consumer{Name: name, Owner: "pay", Positions: headsOf(t, s)}, 0)
 	if err != nil || !created {
 		t.Fatalf("CreateConsumer(%s): created %v, %v; want a new one", name, created, err)
 	}
@@ -184,7 +184,7 @@ func TestAForeignKeyInPlaceOfTheConsumers(t *testing.T) {
 		"ListConsumers": func() error { _, err := s.ListConsumers(ctx); return err },
 		"Consumer":      func() error { _, err := s.Consumer(ctx, "billing"); return err },
 		"CreateConsumer": func() error {
-			_, _, err := s.CreateConsumer(ctx, store.Consumer{Name: "billing", Positions: positions})
+			_, _, err := s.CreateConsumer(ctx, store.Consumer{Name: "billing", Positions: positions}, 0)
 			return err
 		},
 		"LeaseConsumer":  func() error { _, _, err := s.LeaseConsumer(ctx, "billing", 1, "stream", "", time.Minute); return err },
@@ -214,14 +214,14 @@ func TestG14_ACreationWaitsForReplicas(t *testing.T) {
 	})
 	replica.Pause()
 	for what, by := range map[string]*Store{"the creator": s, "another": other} {
-		if _, created, err := by.CreateConsumer(testContext(t), fresh); !errors.Is(err, store.ErrUnavailable) || created {
+		if _, created, err := by.CreateConsumer(testContext(t), fresh, 0); !errors.Is(err, store.ErrUnavailable) || created {
 			t.Errorf("CreateConsumer by %s: created %v, %v; want ErrUnavailable", what, created, err)
 		}
 	}
 	replica.Resume()
 	replica.AwaitSynced(master)
 	waitUntil(t, func() bool {
-		_, _, err := other.CreateConsumer(testContext(t), fresh)
+		_, _, err := other.CreateConsumer(testContext(t), fresh, 0)
 		return err == nil
 	})
 	if got := replica.MustAsk("HGET", "vs:consumers", "owner:billing"); got != "pay" {
