@@ -32,7 +32,10 @@ type Request struct {
 // store.ErrTooManyConsumers if there is no room for a new consumer, and store.ErrConsumerShare if the caller has its share of them.
 func (c *Consumers) Open(ctx context.Context, request Request) (*Stream, error) {
 	consumer, err := c.config.Store.Consumer(ctx, request.Name)
-	if errors.Is(err, store.ErrNotFound) && !request.MustExist {
+	// A consumer that has never acknowledged can be one whose creation failed because the replicas were late. Without the wait
+	// the stream would send positions of a consumer that a failover can lose.
+	unsure := errors.Is(err, store.ErrNotFound) || err == nil && consumer.Acknowledged.IsZero() && owns(consumer, request.Caller)
+	if unsure && !request.MustExist {
 		consumer, err = c.create(ctx, request)
 	}
 	if err != nil {

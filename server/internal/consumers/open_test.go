@@ -1,6 +1,7 @@
 package consumers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -178,5 +179,38 @@ func TestG15_OneCallerDoesNotTakeAllConsumers(t *testing.T) {
 		for n := range 20 {
 			r.open(Request{Name: fmt.Sprint("unnamed-", n)}).Close()
 		}
+	})
+}
+
+// lateReplicas is a store whose first creations are written, but not confirmed by replicas.
+type lateReplicas struct {
+	*fakeStore
+	late int
+}
+
+func (s *lateReplicas) CreateConsumer(ctx context.Context, fresh store.Consumer, share int) (store.Consumer, bool, error) {
+	stored, created, err := s.fakeStore.CreateConsumer(ctx, fresh, share)
+	if s.late--; err == nil && s.late >= 0 {
+		return stored, false, fmt.Errorf("%w: too few replicas", store.ErrUnavailable)
+	}
+	return stored, created, err
+}
+
+// TestG14_ARetriedCreationWaitsAgain: no stream begins before the replicas have its consumer, also if an earlier call has written it.
+func TestG14_ARetriedCreationWaitsAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		late := &lateReplicas{fakeStore: r.store, late: 2}
+		r.config.Store = late
+		r.refused(billing, store.ErrUnavailable)
+		r.store.append(0)
+		r.refused(billing, store.ErrUnavailable)
+		r.refused(Request{Name: "billing", Caller: "other"}, ErrNotOwner)
+		stream := r.open(billing)
+		if err := r.acknowledge("billing", "pay", r.heads()); err != nil {
+			t.Fatal(err)
+		}
+		stream.Close()
+		late.late = 1
+		r.open(billing).Close() // what has acknowledged was confirmed
 	})
 }
