@@ -21,15 +21,17 @@ type Request struct {
 	Caller string
 	// MustExist refuses to create the consumer.
 	MustExist bool
-	// OwnPosition says that the stream does not begin at Stream.Positions, but at a position that the caller knows. Then the
-	// consumer can be expired.
-	OwnPosition bool
+	// Own is set if the stream does not begin at Stream.Positions, but at a position that the caller knows. Then the consumer can
+	// be expired. Own is called with the consumer's incarnation before the lease is taken, and returns an error if the position
+	// is not of this consumer.
+	Own func(incarnation uint64) error
 }
 
 // Open takes the lease of a consumer and returns the stream that holds it, until Close. It creates the consumer at the heads of
 // the feed if it does not exist. It returns store.ErrNotFound if the consumer must exist and does not, ErrNotOwner, a
 // *BusyError if another stream is open, ErrExpired if the stream would begin at a position after which changes are gone, and
-// store.ErrTooManyConsumers if there is no room for a new consumer, and store.ErrConsumerShare if the caller has its share of them.
+// store.ErrTooManyConsumers if there is no room for a new consumer, store.ErrConsumerShare if the caller has its share of them,
+// and the error of Request.Own as it is.
 func (c *Consumers) Open(ctx context.Context, request Request) (*Stream, error) {
 	consumer, err := c.config.Store.Consumer(ctx, request.Name)
 	// A consumer that has never acknowledged can be one whose creation failed because the replicas were late. Without the wait
@@ -44,6 +46,11 @@ func (c *Consumers) Open(ctx context.Context, request Request) (*Stream, error) 
 	if !owns(consumer, request.Caller) {
 		return nil, ErrNotOwner
 	}
+	if request.Own != nil {
+		if err := request.Own(consumer.Incarnation); err != nil {
+			return nil, err
+		}
+	}
 	s := &Stream{
 		consumers: c, name: request.Name, incarnation: consumer.Incarnation, caller: request.Caller, id: rand.Text(),
 		stop: make(chan struct{}), done: make(chan struct{}), lost: make(chan struct{}),
@@ -55,7 +62,7 @@ func (c *Consumers) Open(ctx context.Context, request Request) (*Stream, error) 
 		return nil, err
 	}
 	// Only now, because the stream before this one can have acknowledged more until it gave the lease back.
-	if err := s.begin(ctx, request.OwnPosition); err != nil {
+	if err := s.begin(ctx, request.Own != nil); err != nil {
 		s.release()
 		return nil, err
 	}

@@ -79,7 +79,7 @@ func TestG14_AnExpiredConsumer(t *testing.T) {
 			r.refused(billing, ErrExpired)
 			r.refused(billing, ErrExpired) // the refused one has not kept the lease
 			own := billing
-			own.OwnPosition = true
+			own.Own = anyPosition
 			stream = r.open(own)
 			if states, err := r.List(t.Context()); err != nil || !states[0].Expired {
 				t.Errorf("%s: List = %+v, %v; want it expired", what, states, err)

@@ -108,7 +108,12 @@ func TestG14_OnlyItsOwnTokensMoveAConsumer(t *testing.T) {
 	}
 	w := r.consume(byConsumer(mailer))
 	own := w.token
+	const unknown = verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND
+	wantError(t, r.acknowledge(mailer, tokens["deleted"]), codes.NotFound, unknown)
+	wantError(t, r.watch(resumed(byConsumer(mailer), tokens["deleted"])).ended(), codes.NotFound, unknown) // not CONSUMER_BUSY
 	w.stop()
+	wantError(t, r.watch(resumed(byConsumer(mailer), tokens["deleted"])).ended(), codes.NotFound, unknown)
+	delete(tokens, "deleted")
 	tokens["cut"], tokens["one character more"] = own[:len(own)-1], own+"A"
 	tokens["flipped"] = flip(own, len(own)/2)
 	tokens["fewer partitions"] = resumetoken.EncodeConsumer(mailer, 1, make([]resumetoken.Position, 3))
@@ -186,7 +191,7 @@ func TestG14_AfterAFlushTheConsumerIsGone(t *testing.T) {
 		wantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND)
 	}
 	r.consume(byConsumer(mailer))
-	wantInvalidToken(t, r.acknowledge(mailer, w.token))
+	wantError(t, r.acknowledge(mailer, w.token), codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND)
 }
 
 func TestG14_ThereAreAtMost64Consumers(t *testing.T) {
