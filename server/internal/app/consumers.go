@@ -9,10 +9,13 @@ import (
 	"example.com/verification-status/server/internal/telemetry"
 )
 
+// keepStates bounds how often the states of all consumers are read from the store.
+const keepStates = time.Second
+
 func (a *App) newConsumers() *consumers.Consumers {
 	return consumers.New(consumers.Config{
 		Store: a.store, Logger: a.logger, Clock: a.clock, MaxAge: time.Duration(a.config.FeedMaxAge),
-		Share: shares.Of(store.MaxConsumers, int(a.config.CallerSharePercent)), Observe: a.observeConsumers,
+		Keep: keepStates, Share: shares.Of(store.MaxConsumers, int(a.config.CallerSharePercent)), Observe: a.observeConsumers,
 	})
 }
 

@@ -36,9 +36,10 @@ func (c *Consumers) Open(ctx context.Context, request Request) (*Stream, error) 
 	consumer, err := c.config.Store.Consumer(ctx, request.Name)
 	// A consumer that has never acknowledged can be one whose creation failed because the replicas were late. Without the wait
 	// the stream would send positions of a consumer that a failover can lose.
-	unsure := errors.Is(err, store.ErrNotFound) || err == nil && consumer.Acknowledged.IsZero() && owns(consumer, request.Caller)
+	missing := errors.Is(err, store.ErrNotFound)
+	unsure := missing || err == nil && consumer.Acknowledged.IsZero() && owns(consumer, request.Caller)
 	if unsure && !request.MustExist {
-		consumer, err = c.create(ctx, request)
+		consumer, err = c.create(ctx, request, missing)
 	}
 	if err != nil {
 		return nil, err
@@ -66,12 +67,23 @@ func (c *Consumers) Open(ctx context.Context, request Request) (*Stream, error) 
 		s.release()
 		return nil, err
 	}
+	c.changed.Store(true)
 	go s.keep()
 	return s, nil
 }
 
-// create creates a consumer at the heads of the feed, or returns the one that another stream has just created.
-func (c *Consumers) create(ctx context.Context, request Request) (store.Consumer, error) {
+// create creates a consumer at the heads of the feed, or returns the one that another stream has created. missing says that there was
+// none: then create asks for room before it reads the heads, which costs a call for each partition.
+func (c *Consumers) create(ctx context.Context, request Request, missing bool) (store.Consumer, error) {
+	share := c.config.Share
+	if request.Caller == "" {
+		share = 0 // callers without names cannot be told apart
+	}
+	if missing {
+		if err := c.askForRoom(ctx, request.Caller, share); err != nil {
+			return store.Consumer{}, err
+		}
+	}
 	fresh := store.Consumer{Name: request.Name, Owner: request.Caller}
 	for partition := range c.config.Store.Partitions() {
 		head, err := c.config.Store.Head(ctx, partition)
@@ -79,10 +91,6 @@ func (c *Consumers) create(ctx context.Context, request Request) (store.Consumer
 			return store.Consumer{}, err
 		}
 		fresh.Positions = append(fresh.Positions, head)
-	}
-	share := c.config.Share
-	if request.Caller == "" {
-		share = 0 // callers without names cannot be told apart
 	}
 	for try := 0; ; try++ {
 		stored, created, err := c.config.Store.CreateConsumer(ctx, fresh, share)
@@ -102,6 +110,31 @@ func (c *Consumers) create(ctx context.Context, request Request) (store.Consumer
 	}
 }
 
+// askForRoom returns the error that CreateConsumer would return, unless others create or delete consumers at the same time.
+func (c *Consumers) askForRoom(ctx context.Context, caller string, share int) error {
+	all, err := c.config.Store.ListConsumers(ctx)
+	if err != nil {
+		return err
+	}
+	own := 0
+	for _, consumer := range all {
+		if consumer.Owner == caller {
+			own++
+		}
+	}
+	if share > 0 && own >= share {
+		return store.ErrConsumerShare
+	}
+	if len(all) < store.MaxConsumers {
+		return nil
+	}
+	room, err := c.makeRoom(ctx)
+	if err == nil && !room {
+		err = store.ErrTooManyConsumers
+	}
+	return err
+}
+
 // makeRoom deletes the consumer that acknowledged nothing for longest among those that are expired and have no stream. It
 // returns false if there is none.
 func (c *Consumers) makeRoom(ctx context.Context) (bool, error) {
@@ -117,6 +150,7 @@ func (c *Consumers) makeRoom(ctx context.Context) (bool, error) {
 	if err := c.config.Store.DeleteConsumer(ctx, oldest.Name, oldest.Incarnation); err != nil {
 		return false, err
 	}
+	c.changed.Store(true)
 	c.config.Logger.Warn("deleted an expired consumer to make room for a new one",
 		"consumer", oldest.Name, "owner", oldest.Owner, "acknowledged", oldest.Acknowledged, "consumers", store.MaxConsumers)
 	return true, nil

@@ -214,3 +214,63 @@ func TestG14_ARetriedCreationWaitsAgain(t *testing.T) {
 		r.open(billing).Close() // what has acknowledged was confirmed
 	})
 }
+
+// countingStore counts the calls that a look at all consumers and a creation are made of.
+type countingStore struct {
+	*fakeStore
+	behind, heads int
+}
+
+func (s *countingStore) Behind(ctx context.Context, positions []store.Position) ([]store.Behind, error) {
+	s.behind++
+	return s.fakeStore.Behind(ctx, positions)
+}
+
+func (s *countingStore) Head(ctx context.Context, partition int) (store.Position, error) {
+	s.heads++
+	return s.fakeStore.Head(ctx, partition)
+}
+
+// TestG15_ARefusedConsumerCostsLittle: a new name without room reads no heads, and many of them read the states of all consumers once in
+// Config.Keep. So do lists.
+func TestG15_ARefusedConsumerCostsLittle(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		for n := range store.MaxConsumers {
+			r.open(Request{Name: fmt.Sprint("x", n), Caller: "hog"}).Close()
+		}
+		counting := &countingStore{fakeStore: r.store}
+		r.config.Store, r.config.Keep = counting, time.Second
+		want := func(what string, behind int) {
+			t.Helper()
+			if counting.behind != behind || counting.heads != 0 {
+				t.Errorf("%s cost %d reads of a state and %d of a head; want %d and 0", what, counting.behind, counting.heads, behind)
+			}
+			counting.behind, counting.heads = 0, 0
+		}
+		for range 100 {
+			r.refused(billing, store.ErrTooManyConsumers)
+			if _, err := r.List(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want("100 refusals and lists", store.MaxConsumers)
+		time.Sleep(time.Second)
+		r.refused(billing, store.ErrTooManyConsumers)
+		want("a refusal after Keep", store.MaxConsumers)
+		began := time.Now()
+		for range 10 {
+			r.open(Request{Name: "x1", Caller: "hog", MustExist: true}).Close()
+			if states, err := r.List(t.Context()); err != nil || states[1].Active {
+				t.Fatalf("List after a Close = %+v, %v; want no stream", states[1], err)
+			}
+		}
+		want("10 lists after 10 streams", 10*store.MaxConsumers)
+		if took := time.Since(began); took != 10*r.config.Keep/4 {
+			t.Errorf("10 reads took %v; want one in Keep/4", took)
+		}
+		r.config.Share = 16
+		time.Sleep(time.Second)
+		r.refused(Request{Name: "more", Caller: "hog"}, store.ErrConsumerShare)
+		want("a refusal above the share", 0)
+	})
+}

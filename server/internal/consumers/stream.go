@@ -57,6 +57,7 @@ func (s *Stream) Close() {
 	close(s.stop)
 	<-s.done
 	s.release()
+	s.consumers.changed.Store(true)
 }
 
 // keep renews the lease until Close or the loss of the lease. A renewal that fails is repeated sooner: if

@@ -173,7 +173,7 @@ func TestG15_ManyListsOfConsumersAreFewReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rig := newConsumerRig(t)
 		rig.open(0, byConsumer(mailer)).stop()
-		rig.takes = time.Second
+		rig.takes, rig.lists = time.Second, 0 // the creation has counted the consumers
 		var calls sync.WaitGroup
 		for range 100 {
 			calls.Go(func() {
