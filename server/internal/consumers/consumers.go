@@ -103,7 +103,7 @@ func (c *Consumers) Delete(ctx context.Context, name, caller string, override bo
 	if !override && !owns(consumer, caller) {
 		return ErrNotOwner
 	}
-	if err := c.config.Store.DeleteConsumer(ctx, name, consumer.Incarnation); err != nil {
+	if err := c.config.Store.DeleteConsumer(ctx, name, consumer.Incarnation, nil); err != nil {
 		return err
 	}
 	c.changed.Store(true)

@@ -136,7 +136,7 @@ func (c *Consumers) askForRoom(ctx context.Context, caller string, share int) er
 }
 
 // makeRoom deletes the consumer that acknowledged nothing for longest among those that are expired and have no stream. It
-// returns false if there is none.
+// returns false if there is none. It leaves a consumer that was used since its state was read.
 func (c *Consumers) makeRoom(ctx context.Context) (bool, error) {
 	states, err := c.List(ctx)
 	if err != nil {
@@ -147,10 +147,14 @@ func (c *Consumers) makeRoom(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	oldest := slices.MinFunc(states, func(a, b State) int { return a.Acknowledged.Compare(b.Acknowledged) })
-	if err := c.config.Store.DeleteConsumer(ctx, oldest.Name, oldest.Incarnation); err != nil {
+	err = c.config.Store.DeleteConsumer(ctx, oldest.Name, oldest.Incarnation, oldest.Positions)
+	c.changed.Store(true)
+	if errors.Is(err, store.ErrConflict) {
+		return true, nil // it is used again: the caller tries once more
+	}
+	if err != nil {
 		return false, err
 	}
-	c.changed.Store(true)
 	c.config.Logger.Warn("deleted an expired consumer to make room for a new one",
 		"consumer", oldest.Name, "owner", oldest.Owner, "acknowledged", oldest.Acknowledged, "consumers", store.MaxConsumers)
 	return true, nil

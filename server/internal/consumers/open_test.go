@@ -139,6 +139,38 @@ func TestRoomForANewConsumer(t *testing.T) {
 	})
 }
 
+// TestAConsumerInUseMakesNoRoom: a consumer that acknowledges or opens a stream after it was judged expired is not deleted.
+func TestAConsumerInUseMakesNoRoom(t *testing.T) {
+	for _, what := range []string{"acknowledges", "opens a stream"} {
+		inBubble(t, func(t *testing.T, r *rig) {
+			r.open(Request{Name: "billing", Caller: "pay"}).Close()
+			r.store.append(0)
+			r.store.append(0)
+			r.store.trim(0, 1)
+			for n := range store.MaxConsumers - 1 {
+				r.open(Request{Name: fmt.Sprint("x", n)}).Close()
+			}
+			r.store.deleting = func() {
+				r.store.deleting = func() {}
+				if what == "acknowledges" {
+					if err := r.acknowledge("billing", "pay", r.heads()); err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				own := billing
+				own.Own = anyPosition
+				stream := r.open(own)
+				t.Cleanup(stream.Close)
+			}
+			r.refused(Request{Name: "new"}, store.ErrTooManyConsumers)
+			if r.store.stored("billing") == nil {
+				t.Errorf("a consumer that %s was deleted", what)
+			}
+		})
+	}
+}
+
 // Positions of a stream are what was acknowledged when the lease was taken, not what was read before.
 func TestAStreamBeginsAtWhatWasAcknowledgedLast(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {

@@ -123,7 +123,7 @@ func (s *fakeConsumers) MoveConsumer(_ context.Context, name string, incarnation
 	return c.read(), nil
 }
 
-func (s *fakeConsumers) DeleteConsumer(_ context.Context, name string, incarnation uint64) error {
+func (s *fakeConsumers) DeleteConsumer(_ context.Context, name string, incarnation uint64, _ []store.Position) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, err := s.find(name, incarnation); err == nil {

@@ -58,7 +58,9 @@ type Consumers interface {
 	// other partitions, and returns the consumer that is stored after the call. It decides nothing: the caller compares.
 	MoveConsumer(ctx context.Context, name string, incarnation uint64, from, to []Position) (Consumer, error)
 	// DeleteConsumer deletes the consumer. It returns nil if there is none of this name and incarnation.
-	DeleteConsumer(ctx context.Context, name string, incarnation uint64) error
+	// An incarnation of 0 means any. If unused is not nil, it returns ErrConflict for a consumer that a stream has, or whose
+	// positions are others by now, and does not delete it.
+	DeleteConsumer(ctx context.Context, name string, incarnation uint64, unused []Position) error
 	// Behind returns for one position of each partition how much follows in the feed. It costs one round trip, and one more
 	// for each partition that looks trimmed.
 	Behind(ctx context.Context, positions []Position) ([]Behind, error)

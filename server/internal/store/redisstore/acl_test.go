@@ -89,7 +89,7 @@ func exercise(ctx context.Context, s *Store) error {
 				return err
 			}
 			_, err = s.ListConsumers(ctx)
-			return errors.Join(err, s.DeleteConsumer(ctx, "billing", created.Incarnation))
+			return errors.Join(err, s.DeleteConsumer(ctx, "billing", created.Incarnation, nil))
 		},
 		func() error {
 			return s.Walk(ctx, func(context.Context, verification.Session) error { return nil })

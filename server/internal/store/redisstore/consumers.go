@@ -125,9 +125,17 @@ func (s *Store) MoveConsumer(ctx context.Context, name string, incarnation uint6
 }
 
 // DeleteConsumer implements store.Consumers.
-func (s *Store) DeleteConsumer(ctx context.Context, name string, incarnation uint64) error {
-	if err := consumerDeleteScript.Run(ctx, s.client, []string{s.keys.consumers()}, name, incarnation).Err(); err != nil {
+func (s *Store) DeleteConsumer(ctx context.Context, name string, incarnation uint64, unused []store.Position) error {
+	args := []any{name, incarnation}
+	if unused != nil {
+		args = append(args, formatPositions(unused))
+	}
+	answer, err := consumerDeleteScript.Run(ctx, s.client, []string{s.keys.consumers()}, args...).Text()
+	if err != nil {
 		return s.failed(ctx, "delete a consumer", err)
+	}
+	if answer == "used" {
+		return fmt.Errorf("consumer %s is in use: %w", name, store.ErrConflict)
 	}
 	return nil
 }

@@ -81,11 +81,11 @@ func TestLostAnswersOfConsumers(t *testing.T) {
 	if !moved.Active || moved.Holder != "pay" {
 		t.Errorf("the moved consumer is active %v, held by %q; want pay", moved.Active, moved.Holder)
 	}
-	if err := s.DeleteConsumer(testContext(t), "warm", warm.Incarnation); err != nil {
+	if err := s.DeleteConsumer(testContext(t), "warm", warm.Incarnation, nil); err != nil {
 		t.Fatal(err)
 	}
 	losing(consumerDeleteScript.Hash(), func() {
-		if err := s.DeleteConsumer(testContext(t), "billing", consumer.Incarnation); err != nil {
+		if err := s.DeleteConsumer(testContext(t), "billing", consumer.Incarnation, nil); err != nil {
 			t.Error(err)
 		}
 	})
@@ -189,7 +189,7 @@ func TestAForeignKeyInPlaceOfTheConsumers(t *testing.T) {
 		},
 		"LeaseConsumer":  func() error { _, _, err := s.LeaseConsumer(ctx, "billing", 1, "stream", "", time.Minute); return err },
 		"MoveConsumer":   func() error { _, err := s.MoveConsumer(ctx, "billing", 1, positions, positions); return err },
-		"DeleteConsumer": func() error { return s.DeleteConsumer(ctx, "billing", 1) },
+		"DeleteConsumer": func() error { return s.DeleteConsumer(ctx, "billing", 1, nil) },
 	} {
 		if err := call(); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("%s: %v; want ErrCorrupt", what, err)

@@ -75,14 +75,14 @@ func consumersComeAndGo(t *testing.T, s store.Store) {
 	}
 	same(t, "the list", names(t, s), []string{"a", "billing", "billing:x", "owner:billing", "z", "ü %s\n"})
 
-	if err := c.DeleteConsumer(ctx, "billing", first.Incarnation+1); err != nil {
+	if err := c.DeleteConsumer(ctx, "billing", first.Incarnation+1, nil); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.Consumer(ctx, "billing"); err != nil {
 		t.Errorf("after a deletion of another incarnation: %v", err)
 	}
 	for range 2 {
-		if err := c.DeleteConsumer(ctx, "billing", first.Incarnation); err != nil {
+		if err := c.DeleteConsumer(ctx, "billing", first.Incarnation, nil); err != nil {
 			t.Error(err)
 		}
 	}
@@ -150,7 +150,7 @@ func consumersAreBounded(t *testing.T, s store.Store) {
 	}
 	_, _, err := c.CreateConsumer(ctx, store.Consumer{Name: "new", Positions: positions}, 0)
 	wantError(t, "CreateConsumer without room", err, store.ErrTooManyConsumers)
-	if err := c.DeleteConsumer(ctx, listed[0], made[listed[0]]); err != nil {
+	if err := c.DeleteConsumer(ctx, listed[0], made[listed[0]], nil); err != nil {
 		t.Fatal(err)
 	}
 	created(t, s, "new", "")
@@ -368,6 +368,42 @@ func behind(t *testing.T, s store.Store, positions []store.Position) []store.Beh
 		t.Fatalf("Behind: %v", err)
 	}
 	return got
+}
+
+// consumerInUseIsKept: a deletion of an unused consumer leaves one that a stream has, or that has moved.
+func consumerInUseIsKept(t *testing.T, s store.Store) {
+	c, ctx := consumers(t, s), testContext(t)
+	consumer := created(t, s, "billing", "pay")
+	remove := func(positions []store.Position) error {
+		return c.DeleteConsumer(ctx, "billing", consumer.Incarnation, positions)
+	}
+	if held, _, err := c.LeaseConsumer(ctx, "billing", consumer.Incarnation, "stream", "", time.Minute); err != nil || !held {
+		t.Fatalf("LeaseConsumer = %v, %v", held, err)
+	}
+	wantError(t, "DeleteConsumer with an open stream", remove(consumer.Positions), store.ErrConflict)
+	if err := c.ReleaseConsumer(ctx, "billing", consumer.Incarnation, "stream"); err != nil {
+		t.Fatal(err)
+	}
+	to := slices.Clone(consumer.Positions)
+	to[3].Seq++
+	moved, err := c.MoveConsumer(ctx, "billing", consumer.Incarnation, consumer.Positions, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, "DeleteConsumer after a move", remove(consumer.Positions), store.ErrConflict)
+	same(t, "the list", names(t, s), []string{"billing"})
+	for range 2 {
+		if err := remove(moved.Positions); err != nil {
+			t.Error(err)
+		}
+	}
+	same(t, "the list after the deletion", names(t, s), []string(nil))
+	created(t, s, "other", "pay")
+	created(t, s, "billing", "pay")
+	if err := c.DeleteConsumer(ctx, "billing", 0, nil); err != nil {
+		t.Error(err)
+	}
+	same(t, "the list after a deletion of any incarnation", names(t, s), []string{"other"})
 }
 
 // behindCounts: Behind counts the entries after each position, and knows the time of the oldest.
