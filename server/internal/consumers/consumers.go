@@ -91,16 +91,18 @@ func New(config Config) *Consumers {
 	return &Consumers{config: config, listing: make(chan struct{}, 1)}
 }
 
-// Delete deletes a consumer. It returns nil if there is none, and ErrNotOwner if another caller created it and override is false.
+// Delete deletes a consumer. It returns nil if there is none, and ErrNotOwner if another caller created it, or if its
+// owner cannot be read, and override is false. It also deletes a consumer that cannot be read otherwise.
 func (c *Consumers) Delete(ctx context.Context, name, caller string, override bool) error {
 	consumer, err := c.config.Store.Consumer(ctx, name)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
-	if err != nil {
+	unreadable := errors.Is(err, store.ErrCorrupt)
+	if err != nil && !unreadable {
 		return err
 	}
-	if !override && !owns(consumer, caller) {
+	if !override && (!owns(consumer, caller) || unreadable && consumer.Owner == "") {
 		return ErrNotOwner
 	}
 	if err := c.config.Store.DeleteConsumer(ctx, name, consumer.Incarnation, nil); err != nil {

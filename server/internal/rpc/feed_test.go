@@ -239,3 +239,35 @@ func TestFeedCallsWithoutTheStore(t *testing.T) {
 		}
 	}
 }
+
+// TestAConsumerThatCannotBeReadIsDeleted: it takes up its name and a slot until then. Its owner may delete it, and if the owner cannot be
+// read only a caller that may override.
+func TestAConsumerThatCannotBeReadIsDeleted(t *testing.T) {
+	server := redistest.Imitate(t)
+	b := newBackendAt(server.Addr(), "")
+	r := b.replica(t, byHeader).as("caller", "ann")
+	eve, operator := r.as("caller", "eve"), r.as("caller", "operator", "override", "yes")
+	for attribute, wrong := range map[string]string{"positions": "2:0/0/0", "incarnation": "x", "acknowledged": "soon"} {
+		r.consume(byConsumer(mailer)).stop()
+		if server.HGet("vs:consumers", "incarnation:"+mailer) == "" {
+			t.Fatal("vs:consumers does not hold the consumer")
+		}
+		server.HSet("vs:consumers", attribute+":"+mailer, wrong)
+		if err := r.watch(byConsumer(mailer)).ended(); err == nil {
+			t.Errorf("%s: a stream ends without an error", attribute)
+		}
+		denied := verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED
+		wantError(t, eve.deleteConsumer(mailer), codes.PermissionDenied, denied)
+		if err := r.deleteConsumer(mailer); err != nil {
+			t.Errorf("%s: DeleteConsumer: %v", attribute, err)
+		}
+		r.consume(byConsumer(mailer)).stop()
+		server.HSet("vs:consumers", attribute+":"+mailer, wrong)
+		server.HDel("vs:consumers", "owner:"+mailer)
+		wantError(t, eve.deleteConsumer(mailer), codes.PermissionDenied, denied)
+		if err := operator.deleteConsumer(mailer); err != nil {
+			t.Errorf("%s, without an owner: DeleteConsumer: %v", attribute, err)
+		}
+	}
+	r.consume(byConsumer(mailer)).stop()
+}

@@ -40,7 +40,7 @@ type Consumer struct {
 type Consumers interface {
 	// ListConsumers returns all consumers, by name.
 	ListConsumers(ctx context.Context) ([]Consumer, error)
-	// Consumer returns the consumer of a name.
+	// Consumer returns the consumer of a name. With ErrCorrupt it returns what can be read of name, incarnation and owner.
 	Consumer(ctx context.Context, name string) (Consumer, error)
 	// CreateConsumer stores a new consumer with the name, owner and positions of fresh, unless the name is taken, and returns
 	// what is stored. It returns only after the write was kept as commits are (see G3). For a new

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,7 +20,8 @@ const maxConsumerName = 64
 
 var _ store.Consumers = (*Store)(nil)
 
-// ListConsumers implements store.Consumers. A consumer that cannot be read is logged and left out.
+// ListConsumers implements store.Consumers. A consumer that cannot be read is left out, and logged once an
+// hour.
 func (s *Store) ListConsumers(ctx context.Context) ([]store.Consumer, error) {
 	answer, err := s.onConsumers(ctx, consumerReadScript)
 	if err != nil {
@@ -28,13 +31,35 @@ func (s *Store) ListConsumers(ctx context.Context) ([]store.Consumer, error) {
 	for described := range slices.Chunk(answer, describedParts) {
 		consumer, err := parseConsumer(described)
 		if err != nil {
-			s.logger.Error("leaving out a consumer that cannot be read", "consumer", described[0], "error", err)
+			if s.unreadable.isDue(described[0], time.Now()) {
+				s.logger.Error("leaving out a consumer that cannot be read; it can be deleted", "consumer", described[0], "owner", consumer.Owner, "error", err)
+			}
 			continue
 		}
 		all = append(all, consumer)
 	}
 	slices.SortFunc(all, func(a, b store.Consumer) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil
+}
+
+// hourly says once an hour for each name that something is due. The number of names is bounded by the caller.
+type hourly struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+func (h *hourly) isDue(name string, now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.DeleteFunc(h.last, func(_ string, at time.Time) bool { return now.Sub(at) >= time.Hour })
+	if _, logged := h.last[name]; logged {
+		return false
+	}
+	if h.last == nil {
+		h.last = make(map[string]time.Time)
+	}
+	h.last[name] = now
+	return true
 }
 
 // Consumer implements store.Consumers.
@@ -155,7 +180,7 @@ func (s *Store) consumerIn(ctx context.Context, name string, answer []string, er
 	}
 	consumer, err := parseConsumer(answer)
 	if err != nil {
-		return store.Consumer{}, fmt.Errorf("consumer %s: %w", name, err)
+		return consumer, fmt.Errorf("consumer %s: %w", name, err)
 	}
 	return consumer, nil
 }

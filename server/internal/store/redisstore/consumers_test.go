@@ -228,3 +228,18 @@ func TestG14_ACreationWaitsForReplicas(t *testing.T) {
 		t.Errorf("the replica has the owner %q; want pay", got)
 	}
 }
+
+// A consumer that cannot be read is logged once an hour, however often the consumers are listed.
+func TestHourly(t *testing.T) {
+	var h hourly
+	begin := time.Unix(1_800_000_000, 0)
+	for _, test := range []struct {
+		name  string
+		after time.Duration
+		due   bool
+	}{{"a", 0, true}, {"a", 0, false}, {"b", time.Minute, true}, {"a", time.Hour - 1, false}, {"a", time.Hour, true}, {"b", time.Hour, false}, {"a", time.Hour + time.Minute, false}} {
+		if due := h.isDue(test.name, begin.Add(test.after)); due != test.due {
+			t.Errorf("isDue(%s) after %v = %v; want %v", test.name, test.after, due, test.due)
+		}
+	}
+}
