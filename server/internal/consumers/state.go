@@ -132,7 +132,7 @@ func (c *Consumers) look(ctx context.Context, logged *report) {
 		if state.Expired {
 			text = "changes that a consumer has not acknowledged are gone"
 		}
-		c.config.Logger.Warn(text, "consumer", state.Name, "lag", state.Lag, "pending", state.Pending, "active", state.Active)
+		c.config.Logger.Warn(text, "consumer", state.Name, "owner", state.Owner, "lag", state.Lag, "pending", state.Pending, "active", state.Active)
 	}
 	logged.late = late
 }
