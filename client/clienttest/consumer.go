@@ -2,10 +2,10 @@ package clienttest
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,12 +63,27 @@ func checkAllSessions(all *verificationv1.AllSessions) error {
 	return nil
 }
 
-const consumerSubject = "consumer "
+const (
+	consumerSubject = "consumer "
+	incarnationOf   = " incarnation "
+)
 
 // isConsumerToken reports whether a text is a token of any consumer.
 func isConsumerToken(text string) bool {
 	t, err := decodeToken(text)
 	return err == nil && strings.HasPrefix(t.Subject, consumerSubject)
+}
+
+// check returns the error of a consumer's token that is not of this one. The subject of the token ends with the incarnation.
+func (c *consumer) check(text string) error {
+	at, _ := decodeToken(text)
+	switch name, _, _ := strings.Cut(c.subject, incarnationOf); {
+	case at.Subject == c.subject:
+		return nil
+	case strings.HasPrefix(at.Subject, name+incarnationOf):
+		return Error(verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND)
+	}
+	return Error(verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID)
 }
 
 // take makes f the open stream of its consumer, which it creates if that is allowed.
@@ -86,8 +101,10 @@ func (s *state) take(f *follower, resumeToken string) error {
 	case c == nil:
 		s.incarnations++
 		c = &consumer{name: name, acknowledged: len(s.feed)}
-		c.subject = digest(strings.TrimSpace(consumerSubject), fmt.Sprint(name, " ", s.incarnations))
+		c.subject = digest(strings.TrimSpace(consumerSubject), name) + incarnationOf + strconv.Itoa(s.incarnations)
 		s.consumers[name] = c
+	case resumeToken != "" && c.check(resumeToken) != nil:
+		return c.check(resumeToken)
 	case c.isActive():
 		return s.busy(c)
 	case c.expired && resumeToken == "":
@@ -178,10 +195,13 @@ func (s *state) acknowledge(request *verificationv1.AcknowledgeChangesRequest) e
 	if c == nil {
 		return Error(verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND)
 	}
+	if err := c.check(text); err != nil {
+		return err
+	}
 	at, err := parseToken(text, c.subject)
 	switch {
 	case err != nil:
-		return Error(verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID)
+		return err
 	case at.Epoch != s.epoch:
 		return Error(verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED)
 	}

@@ -177,10 +177,15 @@ func TestTokensOfConsumersAreTheirOwn(t *testing.T) {
 
 	server.DeleteConsumer("mailer")
 	first(watch(t, rpc, consumerWatch("mailer", "")))()
-	wantReason(t, acknowledge(t, feed, "mailer", mailer), codes.InvalidArgument, invalid)
-	server.HoldConsumer("mailer", false) // frees it
-	_, end = watch(t, rpc, consumerWatch("mailer", mailer))
-	wantReason(t, end(), codes.InvalidArgument, invalid)
+	wantReason(t, acknowledge(t, feed, "mailer", mailer), codes.NotFound, unknown)
+	wantReason(t, acknowledge(t, feed, "mailer", other), codes.InvalidArgument, invalid)
+	for _, busy := range []bool{true, false} {
+		server.HoldConsumer("mailer", busy)
+		_, end = watch(t, rpc, consumerWatch("mailer", mailer))
+		wantReason(t, end(), codes.NotFound, unknown)
+		_, end = watch(t, rpc, consumerWatch("mailer", other))
+		wantReason(t, end(), codes.InvalidArgument, invalid)
+	}
 	server.ExpireTokens()
 	wantReason(t, acknowledge(t, feed, "other", other), codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_EXPIRED)
 }

@@ -13,7 +13,7 @@ type Config struct {
 	GRPCAuthzPolicyFile string `name:"grpc-authz-policy-file" env:"GRPC_AUTHZ_POLICY_FILE" placeholder:"PATH" help:"A JSON file with the authorization policy of gRPC: which client certificate may call which method."`
 	GRPCTokensFile      string `name:"grpc-tokens-file" env:"GRPC_TOKENS_FILE" placeholder:"PATH" help:"A file with hashed bearer tokens and their rights, for callers without a client certificate. To make a line: server token new."`
 	GRPCMaxStreams      Count  `name:"grpc-max-streams" env:"GRPC_MAX_STREAMS" default:"20000" placeholder:"N" help:"The limit of open watches, 1 to 1000000."`
-	CallerSharePercent  Count  `name:"caller-share-percent" env:"CALLER_SHARE_PERCENT" default:"25" placeholder:"PERCENT" help:"The share of one named caller in the limits of concurrent calls, watches, health watches and reads at Stripe, 1 to 100 percent, so that it cannot keep other callers out. 0 for no limit by caller."`
+	CallerSharePercent  Count  `name:"caller-share-percent" env:"CALLER_SHARE_PERCENT" default:"25" placeholder:"PERCENT" help:"The share of one named caller in the limits of concurrent calls, watches, health watches, named consumers and reads at Stripe, 1 to 100 percent, so that it cannot keep other callers out. 0 for no limit by caller."`
 	CallerMaxStreams    Count  `name:"caller-max-streams" env:"CALLER_MAX_STREAMS" default:"0" placeholder:"N" help:"The limit of open watches of each caller, 1 to 1000000, or 0 for CALLER_SHARE_PERCENT of GRPC_MAX_STREAMS. It needs named callers."`
 	CallerRate          Count  `name:"caller-rate" env:"CALLER_RATE" default:"0" placeholder:"N" help:"The limit of calls a second of each caller, 1 to 1000000, or 0 for no limit. It needs named callers."`
 

@@ -23,7 +23,7 @@ func TestG14_Acknowledge(t *testing.T) {
 			fresh.Positions[partition] = s.feed[partition].head
 			given[partition] = append(given[partition], s.feed[partition].head)
 		}
-		if _, _, err := s.CreateConsumer(t.Context(), fresh); err != nil {
+		if _, _, err := s.CreateConsumer(t.Context(), fresh, 0); err != nil {
 			t.Fatal(err)
 		}
 		draw := func(what string) []store.Position {

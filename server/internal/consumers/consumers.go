@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"example.com/verification-status/server/internal/store"
@@ -55,6 +56,12 @@ type Config struct {
 	MaxAge time.Duration
 	// Lease is how long a lease runs. 0 means DefaultLease.
 	Lease time.Duration
+	// Share is how many of the store.MaxConsumers consumers one named caller can create, so that it cannot keep the others out.
+	// 0: no limit.
+	Share int
+	// Keep is how long List returns what it has read, unless this process opens or closes a stream, or deletes a consumer. Then the
+	// next call reads again, Keep/4 after the last read at the earliest. 0: every call reads.
+	Keep time.Duration
 	// Observe gets the states of all consumers every 15 s, from Run. It is not called while the store cannot be read. nil
 	// drops them.
 	Observe func([]State)
@@ -63,6 +70,11 @@ type Config struct {
 // Consumers are the named consumers of the feed. It is safe for concurrent use.
 type Consumers struct {
 	config Config
+
+	listing  chan struct{} // held by the call of List that reads; it guards listed and listedAt
+	listed   []State
+	listedAt time.Time
+	changed  atomic.Bool // since listedAt, by this process
 }
 
 // New returns the consumers of a store.
@@ -76,24 +88,27 @@ func New(config Config) *Consumers {
 	if config.Observe == nil {
 		config.Observe = func([]State) {}
 	}
-	return &Consumers{config: config}
+	return &Consumers{config: config, listing: make(chan struct{}, 1)}
 }
 
-// Delete deletes a consumer. It returns nil if there is none, and ErrNotOwner if another caller created it and override is false.
+// Delete deletes a consumer. It returns nil if there is none, and ErrNotOwner if another caller created it, or if its
+// owner cannot be read, and override is false. It also deletes a consumer that cannot be read otherwise.
 func (c *Consumers) Delete(ctx context.Context, name, caller string, override bool) error {
 	consumer, err := c.config.Store.Consumer(ctx, name)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
-	if err != nil {
+	unreadable := errors.Is(err, store.ErrCorrupt)
+	if err != nil && !unreadable {
 		return err
 	}
-	if !override && !owns(consumer, caller) {
+	if !override && (!owns(consumer, caller) || unreadable && consumer.Owner == "") {
 		return ErrNotOwner
 	}
-	if err := c.config.Store.DeleteConsumer(ctx, name, consumer.Incarnation); err != nil {
+	if err := c.config.Store.DeleteConsumer(ctx, name, consumer.Incarnation, nil); err != nil {
 		return err
 	}
+	c.changed.Store(true)
 	c.config.Logger.Info("deleted a consumer", "consumer", name, "owner", consumer.Owner, "caller", caller)
 	return nil
 }

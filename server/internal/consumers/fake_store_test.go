@@ -22,6 +22,7 @@ type fakeStore struct {
 	random    uint64          // the last nonce, epoch or incarnation
 	away      error           // what every call returns
 	hung      map[string]bool // the streams whose lease calls fail
+	deleting  func()          // called before each DeleteConsumer, without the lock
 	moving    func()          // called before each MoveConsumer, without the lock
 	losing    func()          // called after each LeaseConsumer that took the lease, without the lock
 }
@@ -38,7 +39,7 @@ type fakeFeed struct {
 }
 
 func newFakeStore() *fakeStore {
-	f := &fakeStore{consumers: map[string]*fakeConsumer{}, hung: map[string]bool{}, moving: func() {}, losing: func() {}}
+	f := &fakeStore{consumers: map[string]*fakeConsumer{}, hung: map[string]bool{}, deleting: func() {}, moving: func() {}, losing: func() {}}
 	for partition := range f.feed {
 		f.feed[partition].head.Epoch = f.next()
 	}
@@ -183,7 +184,7 @@ func (f *fakeStore) Consumer(_ context.Context, name string) (store.Consumer, er
 	return f.described(consumer), nil
 }
 
-func (f *fakeStore) CreateConsumer(_ context.Context, fresh store.Consumer) (store.Consumer, bool, error) {
+func (f *fakeStore) CreateConsumer(_ context.Context, fresh store.Consumer, share int) (store.Consumer, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.away != nil {
@@ -191,6 +192,15 @@ func (f *fakeStore) CreateConsumer(_ context.Context, fresh store.Consumer) (sto
 	}
 	if stored := f.consumers[fresh.Name]; stored != nil {
 		return f.described(stored), false, nil
+	}
+	own := 0
+	for _, consumer := range f.consumers {
+		if consumer.Owner == fresh.Owner {
+			own++
+		}
+	}
+	if share > 0 && own >= share {
+		return store.Consumer{}, false, store.ErrConsumerShare
 	}
 	if len(f.consumers) >= store.MaxConsumers {
 		return store.Consumer{}, false, store.ErrTooManyConsumers
@@ -256,10 +266,14 @@ func (f *fakeStore) MoveConsumer(_ context.Context, name string, incarnation uin
 	return f.described(consumer), nil
 }
 
-func (f *fakeStore) DeleteConsumer(_ context.Context, name string, incarnation uint64) error {
+func (f *fakeStore) DeleteConsumer(_ context.Context, name string, incarnation uint64, unused []store.Position) error {
+	f.deleting()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if consumer := f.consumers[name]; consumer != nil && consumer.Incarnation == incarnation && f.away == nil {
+	if consumer := f.consumers[name]; consumer != nil && (consumer.Incarnation == incarnation || incarnation == 0) && f.away == nil {
+		if unused != nil && (time.Now().Before(consumer.until) || !slices.Equal(consumer.Positions, unused)) {
+			return store.ErrConflict
+		}
 		delete(f.consumers, name)
 	}
 	return f.away

@@ -157,7 +157,11 @@ func (l *life) open(i *instance) {
 		return
 	}
 	own := i.token != nil && l.rng.IntN(2) == 0
-	stream, err := l.consumers.Open(l.t.Context(), Request{Name: lifeName, MustExist: l.exists, OwnPosition: own})
+	request := Request{Name: lifeName, MustExist: l.exists}
+	if own {
+		request.Own = anyPosition // step looks at the incarnation
+	}
+	stream, err := l.consumers.Open(l.t.Context(), request)
 	var busy *BusyError
 	switch {
 	case errors.As(err, &busy):

@@ -21,25 +21,36 @@ type Request struct {
 	Caller string
 	// MustExist refuses to create the consumer.
 	MustExist bool
-	// OwnPosition says that the stream does not begin at Stream.Positions, but at a position that the caller knows. Then the
-	// consumer can be expired.
-	OwnPosition bool
+	// Own is set if the stream does not begin at Stream.Positions, but at a position that the caller knows. Then the consumer can
+	// be expired. Own is called with the consumer's incarnation before the lease is taken, and returns an error if the position
+	// is not of this consumer.
+	Own func(incarnation uint64) error
 }
 
 // Open takes the lease of a consumer and returns the stream that holds it, until Close. It creates the consumer at the heads of
 // the feed if it does not exist. It returns store.ErrNotFound if the consumer must exist and does not, ErrNotOwner, a
 // *BusyError if another stream is open, ErrExpired if the stream would begin at a position after which changes are gone, and
-// store.ErrTooManyConsumers if there is no room for a new consumer.
+// store.ErrTooManyConsumers if there is no room for a new consumer, store.ErrConsumerShare if the caller has its share of them,
+// and the error of Request.Own as it is.
 func (c *Consumers) Open(ctx context.Context, request Request) (*Stream, error) {
 	consumer, err := c.config.Store.Consumer(ctx, request.Name)
-	if errors.Is(err, store.ErrNotFound) && !request.MustExist {
-		consumer, err = c.create(ctx, request)
+	// A consumer that has never acknowledged can be one whose creation failed because the replicas were late. Without the wait
+	// the stream would send positions of a consumer that a failover can lose.
+	missing := errors.Is(err, store.ErrNotFound)
+	unsure := missing || err == nil && consumer.Acknowledged.IsZero() && owns(consumer, request.Caller)
+	if unsure && !request.MustExist {
+		consumer, err = c.create(ctx, request, missing)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if !owns(consumer, request.Caller) {
 		return nil, ErrNotOwner
+	}
+	if request.Own != nil {
+		if err := request.Own(consumer.Incarnation); err != nil {
+			return nil, err
+		}
 	}
 	s := &Stream{
 		consumers: c, name: request.Name, incarnation: consumer.Incarnation, caller: request.Caller, id: rand.Text(),
@@ -52,16 +63,27 @@ func (c *Consumers) Open(ctx context.Context, request Request) (*Stream, error) 
 		return nil, err
 	}
 	// Only now, because the stream before this one can have acknowledged more until it gave the lease back.
-	if err := s.begin(ctx, request.OwnPosition); err != nil {
+	if err := s.begin(ctx, request.Own != nil); err != nil {
 		s.release()
 		return nil, err
 	}
+	c.changed.Store(true)
 	go s.keep()
 	return s, nil
 }
 
-// create creates a consumer at the heads of the feed, or returns the one that another stream has just created.
-func (c *Consumers) create(ctx context.Context, request Request) (store.Consumer, error) {
+// create creates a consumer at the heads of the feed, or returns the one that another stream has created. missing says that there was
+// none: then create asks for room before it reads the heads, which costs a call for each partition.
+func (c *Consumers) create(ctx context.Context, request Request, missing bool) (store.Consumer, error) {
+	share := c.config.Share
+	if request.Caller == "" {
+		share = 0 // callers without names cannot be told apart
+	}
+	if missing {
+		if err := c.askForRoom(ctx, request.Caller, share); err != nil {
+			return store.Consumer{}, err
+		}
+	}
 	fresh := store.Consumer{Name: request.Name, Owner: request.Caller}
 	for partition := range c.config.Store.Partitions() {
 		head, err := c.config.Store.Head(ctx, partition)
@@ -71,7 +93,7 @@ func (c *Consumers) create(ctx context.Context, request Request) (store.Consumer
 		fresh.Positions = append(fresh.Positions, head)
 	}
 	for try := 0; ; try++ {
-		stored, created, err := c.config.Store.CreateConsumer(ctx, fresh)
+		stored, created, err := c.config.Store.CreateConsumer(ctx, fresh, share)
 		if created {
 			c.config.Logger.Info("created a consumer at the head of the feed", "consumer", stored.Name, "owner", stored.Owner)
 		}
@@ -88,8 +110,33 @@ func (c *Consumers) create(ctx context.Context, request Request) (store.Consumer
 	}
 }
 
+// askForRoom returns the error that CreateConsumer would return, unless others create or delete consumers at the same time.
+func (c *Consumers) askForRoom(ctx context.Context, caller string, share int) error {
+	all, err := c.config.Store.ListConsumers(ctx)
+	if err != nil {
+		return err
+	}
+	own := 0
+	for _, consumer := range all {
+		if consumer.Owner == caller {
+			own++
+		}
+	}
+	if share > 0 && own >= share {
+		return store.ErrConsumerShare
+	}
+	if len(all) < store.MaxConsumers {
+		return nil
+	}
+	room, err := c.makeRoom(ctx)
+	if err == nil && !room {
+		err = store.ErrTooManyConsumers
+	}
+	return err
+}
+
 // makeRoom deletes the consumer that acknowledged nothing for longest among those that are expired and have no stream. It
-// returns false if there is none.
+// returns false if there is none. It leaves a consumer that was used since its state was read.
 func (c *Consumers) makeRoom(ctx context.Context) (bool, error) {
 	states, err := c.List(ctx)
 	if err != nil {
@@ -100,7 +147,12 @@ func (c *Consumers) makeRoom(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	oldest := slices.MinFunc(states, func(a, b State) int { return a.Acknowledged.Compare(b.Acknowledged) })
-	if err := c.config.Store.DeleteConsumer(ctx, oldest.Name, oldest.Incarnation); err != nil {
+	err = c.config.Store.DeleteConsumer(ctx, oldest.Name, oldest.Incarnation, oldest.Positions)
+	c.changed.Store(true)
+	if errors.Is(err, store.ErrConflict) {
+		return true, nil // it is used again: the caller tries once more
+	}
+	if err != nil {
 		return false, err
 	}
 	c.config.Logger.Warn("deleted an expired consumer to make room for a new one",

@@ -113,7 +113,7 @@ func TestRun(t *testing.T) {
 		}
 		s.goAway(nil)
 		wait(10 * time.Minute)
-		if logged("more than half of FEED_MAX_AGE") != 1 || logged("consumer=billing") != 2 { // the creation is the other
+		if logged("more than half of FEED_MAX_AGE") != 1 || logged("level=WARN msg=\"a consumer is behind by more than half of FEED_MAX_AGE\" consumer=billing owner=pay") != 1 || logged("consumer=billing") != 2 { // the creation is the other
 			t.Errorf("after 41 minutes the log is:\n%s", log.String())
 		}
 		s.append(0)

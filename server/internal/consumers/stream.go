@@ -51,13 +51,16 @@ func (s *Stream) Err() error {
 	}
 }
 
-// Close gives the lease back, so that another stream can begin at once. It takes at most 4 s, if the store hangs. Call it once.
+// Close gives the lease back, so that another stream can begin at once. It takes at most 4 s, if the store hangs. Call it once, after
+// the last PassOver.
 func (s *Stream) Close() {
 	close(s.stop)
 	<-s.done
+	s.release()
+	s.consumers.changed.Store(true)
 }
 
-// keep renews the lease until Close or the loss of the lease, and then gives it back. A renewal that fails is repeated sooner: if
+// keep renews the lease until Close or the loss of the lease. A renewal that fails is repeated sooner: if
 // the lease ends meanwhile and no other stream takes it, this stream gets it again.
 func (s *Stream) keep() {
 	defer close(s.done)
@@ -67,7 +70,6 @@ func (s *Stream) keep() {
 		select {
 		case <-s.stop:
 			timer.Stop()
-			s.release()
 			return
 		case <-timer.C:
 		}
@@ -116,10 +118,14 @@ func (s *Stream) release() {
 // PassOver acknowledges for the consumer what its stream did not send. sent holds, for each partition, the position of the last change
 // that was sent or, before the first one, the position at which the stream began; passed holds the positions up to which the
 // stream has read. A partition moves only if the consumer has acknowledged everything that was sent in it. PassOver returns a
-// *BusyError or store.ErrNotFound if the lease is lost, because the stream that has it can have other filters. It returns
+// *BusyError or store.ErrNotFound if the lease is lost, because the stream that has it can have other filters. It leaves the lease
+// to the next stream then. It returns
 // store.ErrTrimmed or store.ErrRewound if the feed no longer holds passed. It costs three round trips, and two more if the
 // consumer has acknowledged something since the last call.
 func (s *Stream) PassOver(ctx context.Context, sent, passed []store.Position) error {
+	if err := s.Err(); err != nil {
+		return err
+	}
 	if err := s.renew(ctx); err != nil {
 		return err
 	}

@@ -88,6 +88,9 @@ func isLostNow(stream *Stream) bool {
 	}
 }
 
+// anyPosition is Request.Own of a stream whose position is good.
+func anyPosition(uint64) error { return nil }
+
 var billing = Request{Name: "billing", Caller: "pay"}
 
 // A stream that dies is replaced within 15 s, and one that is closed at once. An instance that stands by, and waits as long as the error says, is in time.
@@ -299,7 +302,7 @@ func TestG14_APositionOfALostEntryProvesNothing(t *testing.T) {
 				}
 			}
 			stream.Close()
-			request := Request{Name: "billing", Caller: "pay", OwnPosition: true} // at own
+			request := Request{Name: "billing", Caller: "pay", Own: anyPosition} // at own
 			if late {
 				stream = r.open(request)
 				acknowledge(newest)
@@ -326,4 +329,50 @@ func TestG14_APositionOfALostEntryProvesNothing(t *testing.T) {
 			stream.Close()
 		})
 	}
+}
+
+// TestG14_ALostStreamLeavesTheLease: a stream that has lost its lease does not take it again at its end, although no other stream is
+// open by then.
+func TestG14_ALostStreamLeavesTheLease(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		first := r.open(billing)
+		r.store.hang(first.id, true)
+		time.Sleep(DefaultLease + time.Second)
+		second := r.open(billing)
+		r.store.hang(first.id, false)
+		time.Sleep(DefaultLease / 3)
+		synctest.Wait()
+		if !isLostNow(first) {
+			t.Fatal("the first stream is not lost, although the second one has the lease")
+		}
+		second.Close()
+		begun := first.Positions()
+		r.store.append(0)
+		var busy *BusyError
+		if err := first.PassOver(t.Context(), begun, r.heads()); !errors.As(err, &busy) {
+			t.Errorf("PassOver of the lost stream: %v; want a BusyError", err)
+		}
+		r.wantStored("after the lost stream", begun)
+		third := r.open(billing)
+		first.Close()
+		r.busy(billing) // the end of the first stream has not ended the lease of the third
+		third.Close()
+	})
+}
+
+// Close gives back a lease that the last PassOver took again after it had ended.
+func TestCloseReleasesAfterPassOver(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		stream := r.open(billing)
+		begun := stream.Positions()
+		r.store.append(0)
+		r.store.hang(stream.id, true)
+		time.Sleep(DefaultLease + time.Second)
+		r.store.hang(stream.id, false)
+		if err := stream.PassOver(t.Context(), begun, r.heads()); err != nil {
+			t.Fatal(err)
+		}
+		stream.Close()
+		r.open(billing).Close()
+	})
 }

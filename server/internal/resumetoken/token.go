@@ -16,6 +16,9 @@ const MaxLength = 2048
 // ErrInvalid is returned for a token that is not of this service, is garbled, or is of another subject.
 var ErrInvalid = errors.New("not a resume token of this subject")
 
+// ErrOtherIncarnation is returned for a token of an earlier consumer of the same name, which was deleted or lost.
+var ErrOtherIncarnation = errors.New("the token is of an earlier consumer of this name")
+
 // Kind is the kind of stream or list that a token resumes.
 type Kind byte
 
@@ -104,33 +107,34 @@ func DecodeFeed(token string, partitions int) ([]Position, error) {
 // EncodeConsumer returns the token of a stream of a named consumer, with a position for each partition. incarnation is that of
 // the consumer: a consumer that was deleted and created again has other tokens.
 func EncodeConsumer(name string, incarnation uint64, positions []Position) string {
-	body := append([]byte{version, byte(KindConsumer)}, consumerDigest(name, incarnation)...)
+	body := append([]byte{version, byte(KindConsumer)}, digest(name)...)
+	body = binary.BigEndian.AppendUint64(body, incarnation)
 	return seal(appendPositions(body, positions))
 }
 
-// DecodeConsumer reads the token of a stream of this consumer, with this number of partitions. It returns ErrInvalid for any
-// other text.
+// DecodeConsumer reads the token of a stream of this consumer, with this number of partitions. It returns
+// ErrOtherIncarnation for a token of another consumer with the same name, and ErrInvalid for any other text.
 func DecodeConsumer(token, name string, incarnation uint64, partitions int) ([]Position, error) {
 	body, err := open(token, KindConsumer)
 	if err != nil {
 		return nil, err
 	}
-	consumer := consumerDigest(name, incarnation)
-	if !bytes.HasPrefix(body, consumer) {
+	consumer := digest(name)
+	if !bytes.HasPrefix(body, consumer) || len(body) < len(consumer)+8 {
 		return nil, ErrInvalid
 	}
-	return readPositions(body[len(consumer):], partitions)
+	body = body[len(consumer):]
+	positions, err := readPositions(body[8:], partitions)
+	if err == nil && binary.BigEndian.Uint64(body) != incarnation {
+		return nil, ErrOtherIncarnation
+	}
+	return positions, err
 }
 
 // IsConsumer reports whether a token is that of a stream of some consumer.
 func IsConsumer(token string) bool {
 	_, err := open(token, KindConsumer)
 	return err == nil
-}
-
-// consumerDigest stands for one incarnation of a consumer.
-func consumerDigest(name string, incarnation uint64) []byte {
-	return digest(string(binary.BigEndian.AppendUint64([]byte(name), incarnation)))
 }
 
 func appendPositions(body []byte, positions []Position) []byte {

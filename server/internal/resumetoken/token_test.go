@@ -90,6 +90,9 @@ func TestG7_ForeignTokensAreInvalid(t *testing.T) {
 	if err := decodeConsumer(consumer, "mailer", 7, 16); err != nil || !resumetoken.IsConsumer(consumer) {
 		t.Errorf("its own consumer: %v", err)
 	}
+	if err := decodeConsumer(consumer, "mailer", 8, 16); !errors.Is(err, resumetoken.ErrOtherIncarnation) || errors.Is(err, resumetoken.ErrInvalid) {
+		t.Errorf("a token of another incarnation: %v, want ErrOtherIncarnation alone", err)
+	}
 	for name, token := range map[string]string{"session": session, "reference": reference, "feed": feed, "list": list, "empty": "", "words": "now"} {
 		if resumetoken.IsConsumer(token) {
 			t.Errorf("%s: IsConsumer is true", name)
@@ -112,8 +115,9 @@ func TestG7_ForeignTokensAreInvalid(t *testing.T) {
 		"no id":                   decodeList(resumetoken.EncodeList("r", resumetoken.Cursor{Second: 3}), "r"),
 		"too long an id":          decodeList(resumetoken.EncodeList("r", resumetoken.Cursor{ID: strings.Repeat("x", 256)}), "r"),
 		"another consumer":        decodeConsumer(consumer, "mailer2", 7, 16),
-		"another incarnation":     decodeConsumer(consumer, "mailer", 8, 16),
 		"fewer partitions":        decodeConsumer(consumer, "mailer", 7, 15),
+		"fewer, and older":        decodeConsumer(consumer, "mailer", 8, 15),
+		"another, and older":      decodeConsumer(consumer, "mailer2", 8, 16),
 		"consumer for feed":       decodeFeed(consumer),
 		"feed for consumer":       decodeConsumer(feed, "mailer", 7, 16),
 		"list for consumer":       decodeConsumer(list, "mailer", 7, 16),

@@ -23,7 +23,7 @@ func TestTokensOfEarlierVersionsAreRead(t *testing.T) {
 	first := map[string]string{
 		"session": "AQED3q2-73ZzXzG396W0", "reference": "AQJtiUqj7oAlSdfzQOfBzw0cA96tvu92c18xn2FZUw",
 		"feed": "AQMCAAAAAAAAAAGsAgAAAAAAAAACAAAAAAAAAAAAAAAAAAAAAAAut5Cl", "list": "AQTZtqRHCT2fRd_Ltx0BSf4_gMSf1Qx2c18xt5RGAQ",
-		"consumer": "AQWEtPIuTQv6MJKp578GY4lsAgAAAAAAAAABrAIAAAAAAAAAAgAAAAAAAAAAAAAAAAAAAAAADEemGg",
+		"consumer": "AQUuQzC4BkEiW9PhvnOe35UyAAAAAAAAAAcCAAAAAAAAAAGsAgAAAAAAAAACAAAAAAAAAAAAAAAAAAAAAABRQsWD",
 	}
 	if diff := cmp.Diff(first, tokens); diff != "" {
 		t.Errorf("tokens are written otherwise (-first +now):\n%s", diff)

@@ -97,6 +97,21 @@ func TestClienttestConsumesAsTheServerDoes(t *testing.T) {
 	next("the end of its stream", 1)
 	p.same("it is gone", p.watch(1, byConsumer(mailer, mustExist)))
 	p.same("all are gone", p.consumers())
+
+	for name, of := range map[string]*verificationv1.WatchStatusRequest{"the deleted one": byConsumer(mailer), "another": byConsumer("other")} {
+		token := map[verificationv1.VerificationServiceClient]string{p.server: p.token(p.server, of), p.wire: p.token(p.wire, of)}
+		p.same("delete "+name, p.deleteConsumer(mailer))
+		next := p.live(byConsumer(mailer))
+		next("the bookmark of a new one", 1)
+		p.same("watch with the token of "+name, func(c verificationv1.VerificationServiceClient) answer {
+			return p.watch(1, resumed(byConsumer(mailer), token[c]))(c)
+		})
+		p.same("acknowledge with the token of "+name, func(c verificationv1.VerificationServiceClient) answer {
+			return p.acknowledgeToken(mailer, token[c])(c)
+		})
+		p.same("delete the new one", p.deleteConsumer(mailer))
+		next("the end of its stream", 1)
+	}
 }
 
 func TestClienttestFiltersAsTheServerDoes(t *testing.T) {

@@ -72,7 +72,7 @@ func (s *fakeConsumers) Consumer(_ context.Context, name string) (store.Consumer
 	return c.read(), nil
 }
 
-func (s *fakeConsumers) CreateConsumer(_ context.Context, fresh store.Consumer) (store.Consumer, bool, error) {
+func (s *fakeConsumers) CreateConsumer(_ context.Context, fresh store.Consumer, _ int) (store.Consumer, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c, err := s.find(fresh.Name, 0); err == nil {
@@ -123,7 +123,7 @@ func (s *fakeConsumers) MoveConsumer(_ context.Context, name string, incarnation
 	return c.read(), nil
 }
 
-func (s *fakeConsumers) DeleteConsumer(_ context.Context, name string, incarnation uint64) error {
+func (s *fakeConsumers) DeleteConsumer(_ context.Context, name string, incarnation uint64, _ []store.Position) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, err := s.find(name, incarnation); err == nil {

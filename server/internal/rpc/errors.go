@@ -128,6 +128,8 @@ var kinds = []struct {
 		"another caller created this consumer; use another name", false}},
 	{store.ErrTooManyConsumers, kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS,
 		fmt.Sprintf("there are %d consumers already; delete one first", store.MaxConsumers), false}},
+	{store.ErrConsumerShare, kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS,
+		"this caller has created its share of the consumers; delete one first (CALLER_SHARE_PERCENT)", false}},
 	{store.ErrConflict, kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT,
 		"too many writers at once; try again", true}},
 	{store.ErrUnavailable, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE,

@@ -131,6 +131,7 @@ func TestEveryKindOfErrorHasItsCodeReasonAndDetails(t *testing.T) {
 		{consumers.ErrExpired, want{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED, 0, ""}},
 		{consumers.ErrNotOwner, want{codes.PermissionDenied, verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED, 0, ""}},
 		{store.ErrTooManyConsumers, want{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS, 0, ""}},
+		{store.ErrConsumerShare, want{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS, 0, ""}},
 		{store.ErrCorrupt, want{codes.Internal, verificationv1.ErrorReason_ERROR_REASON_INTERNAL, 0, ""}},
 		{errors.New("boom"), want{codes.Internal, verificationv1.ErrorReason_ERROR_REASON_INTERNAL, 0, ""}},
 	}

@@ -108,7 +108,12 @@ func TestG14_OnlyItsOwnTokensMoveAConsumer(t *testing.T) {
 	}
 	w := r.consume(byConsumer(mailer))
 	own := w.token
+	const unknown = verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND
+	wantError(t, r.acknowledge(mailer, tokens["deleted"]), codes.NotFound, unknown)
+	wantError(t, r.watch(resumed(byConsumer(mailer), tokens["deleted"])).ended(), codes.NotFound, unknown) // not CONSUMER_BUSY
 	w.stop()
+	wantError(t, r.watch(resumed(byConsumer(mailer), tokens["deleted"])).ended(), codes.NotFound, unknown)
+	delete(tokens, "deleted")
 	tokens["cut"], tokens["one character more"] = own[:len(own)-1], own+"A"
 	tokens["flipped"] = flip(own, len(own)/2)
 	tokens["fewer partitions"] = resumetoken.EncodeConsumer(mailer, 1, make([]resumetoken.Position, 3))
@@ -186,7 +191,7 @@ func TestG14_AfterAFlushTheConsumerIsGone(t *testing.T) {
 		wantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND)
 	}
 	r.consume(byConsumer(mailer))
-	wantInvalidToken(t, r.acknowledge(mailer, w.token))
+	wantError(t, r.acknowledge(mailer, w.token), codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND)
 }
 
 func TestG14_ThereAreAtMost64Consumers(t *testing.T) {
@@ -201,7 +206,7 @@ func TestG14_ThereAreAtMost64Consumers(t *testing.T) {
 	}
 	for n := range store.MaxConsumers {
 		fresh := store.Consumer{Name: fmt.Sprint("consumer-", n), Positions: positions}
-		if _, created, err := r.stored.CreateConsumer(t.Context(), fresh); err != nil || !created {
+		if _, created, err := r.stored.CreateConsumer(t.Context(), fresh, 0); err != nil || !created {
 			t.Fatalf("consumer %d: created %v, %v", n, created, err)
 		}
 	}
@@ -233,4 +238,36 @@ func TestFeedCallsWithoutTheStore(t *testing.T) {
 			t.Errorf("%s: no RetryInfo", name)
 		}
 	}
+}
+
+// TestAConsumerThatCannotBeReadIsDeleted: it takes up its name and a slot until then. Its owner may delete it, and if the owner cannot be
+// read only a caller that may override.
+func TestAConsumerThatCannotBeReadIsDeleted(t *testing.T) {
+	server := redistest.Imitate(t)
+	b := newBackendAt(server.Addr(), "")
+	r := b.replica(t, byHeader).as("caller", "ann")
+	eve, operator := r.as("caller", "eve"), r.as("caller", "operator", "override", "yes")
+	for attribute, wrong := range map[string]string{"positions": "2:0/0/0", "incarnation": "x", "acknowledged": "soon"} {
+		r.consume(byConsumer(mailer)).stop()
+		if server.HGet("vs:consumers", "incarnation:"+mailer) == "" {
+			t.Fatal("vs:consumers does not hold the consumer")
+		}
+		server.HSet("vs:consumers", attribute+":"+mailer, wrong)
+		if err := r.watch(byConsumer(mailer)).ended(); err == nil {
+			t.Errorf("%s: a stream ends without an error", attribute)
+		}
+		denied := verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED
+		wantError(t, eve.deleteConsumer(mailer), codes.PermissionDenied, denied)
+		if err := r.deleteConsumer(mailer); err != nil {
+			t.Errorf("%s: DeleteConsumer: %v", attribute, err)
+		}
+		r.consume(byConsumer(mailer)).stop()
+		server.HSet("vs:consumers", attribute+":"+mailer, wrong)
+		server.HDel("vs:consumers", "owner:"+mailer)
+		wantError(t, eve.deleteConsumer(mailer), codes.PermissionDenied, denied)
+		if err := operator.deleteConsumer(mailer); err != nil {
+			t.Errorf("%s, without an owner: DeleteConsumer: %v", attribute, err)
+		}
+	}
+	r.consume(byConsumer(mailer)).stop()
 }

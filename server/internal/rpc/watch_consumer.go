@@ -40,9 +40,16 @@ func (f *feedWatch) openConsumer(ctx context.Context, request *verificationv1.Wa
 		return err // a server that stops must not take a lease
 	}
 	name := all.GetConsumer()
-	opened, err := f.config.Consumers.Open(ctx, consumers.Request{
-		Name: name, Caller: f.config.Principal(f.st.ctx), MustExist: all.GetMustExist() || token != "", OwnPosition: token != "",
-	})
+	opening := consumers.Request{Name: name, Caller: f.config.Principal(f.st.ctx), MustExist: all.GetMustExist() || token != ""}
+	var own []store.Position
+	if token != "" {
+		opening.Own = func(incarnation uint64) error {
+			decoded, err := resumetoken.DecodeConsumer(token, name, incarnation, f.sessions.Partitions())
+			own = storePositions(decoded)
+			return err
+		}
+	}
+	opened, err := f.config.Consumers.Open(ctx, opening)
 	if err != nil {
 		return consumerError(err)
 	}
@@ -51,17 +58,14 @@ func (f *feedWatch) openConsumer(ctx context.Context, request *verificationv1.Wa
 	if token == "" {
 		return nil // Open has checked the positions
 	}
-	decoded, err := resumetoken.DecodeConsumer(token, name, opened.Incarnation(), f.sessions.Partitions())
-	if err != nil {
-		return err
-	}
-	f.positions, f.consumer.sent = storePositions(decoded), storePositions(decoded)
+	f.positions, f.consumer.sent = own, slices.Clone(own)
 	return f.check(ctx, f.positions)
 }
 
-// consumerError returns the error of a call about a consumer. A consumer that is not found must not look like a session.
+// consumerError returns the error of a call about a consumer. A consumer that is not found must not look like a session. A token of
+// an earlier consumer of the same name is of one that does not exist.
 func consumerError(err error) error {
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, resumetoken.ErrOtherIncarnation) {
 		return errNoConsumer
 	}
 	return err

@@ -68,9 +68,9 @@ func TestG14_TheStreamOfADeletedConsumerEnds(t *testing.T) {
 		next := rig.open(0, byConsumer(mailer))
 		next.next()
 		next.stop()
-		wantInvalidToken(t, <-rig.open(0, resumed(byConsumer(mailer), old.ResumeToken)).ended)
+		wantError(t, <-rig.open(0, resumed(byConsumer(mailer), old.ResumeToken)).ended, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND)
 		_, err := rig.services[0].AcknowledgeChanges(t.Context(), &verificationv1.AcknowledgeChangesRequest{Consumer: mailer, ResumeToken: old.ResumeToken})
-		wantInvalidToken(t, err)
+		wantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND)
 	})
 }
 
@@ -173,7 +173,7 @@ func TestG15_ManyListsOfConsumersAreFewReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rig := newConsumerRig(t)
 		rig.open(0, byConsumer(mailer)).stop()
-		rig.takes = time.Second
+		rig.takes, rig.lists = time.Second, 0 // the creation has counted the consumers
 		var calls sync.WaitGroup
 		for range 100 {
 			calls.Go(func() {

@@ -12,6 +12,9 @@ const MaxConsumers = 64
 // ErrTooManyConsumers means that MaxConsumers consumers are stored already.
 var ErrTooManyConsumers = errors.New("the store has the greatest number of consumers")
 
+// ErrConsumerShare means that the owner of a new consumer has its share of the consumers already.
+var ErrConsumerShare = errors.New("the caller has its share of the consumers")
+
 // Consumer is a named reader of the feed whose positions are stored.
 type Consumer struct {
 	// Name is 1 to 64 bytes.
@@ -37,12 +40,13 @@ type Consumer struct {
 type Consumers interface {
 	// ListConsumers returns all consumers, by name.
 	ListConsumers(ctx context.Context) ([]Consumer, error)
-	// Consumer returns the consumer of a name.
+	// Consumer returns the consumer of a name. With ErrCorrupt it returns what can be read of name, incarnation and owner.
 	Consumer(ctx context.Context, name string) (Consumer, error)
 	// CreateConsumer stores a new consumer with the name, owner and positions of fresh, unless the name is taken, and returns
-	// what is stored. It returns only after the write was kept as commits are (see G3). It returns ErrTooManyConsumers if
-	// the name is new and there is no room.
-	CreateConsumer(ctx context.Context, fresh Consumer) (stored Consumer, created bool, err error)
+	// what is stored. It returns only after the write was kept as commits are (see G3). For a new
+	// name it returns ErrConsumerShare if the owner of fresh has share consumers already, and else ErrTooManyConsumers if there
+	// is no room. A share of 0 is no limit.
+	CreateConsumer(ctx context.Context, fresh Consumer, share int) (stored Consumer, created bool, err error)
 	// LeaseConsumer takes or prolongs the lease of a consumer for a stream, by the store's clock. stream is a random text;
 	// holder is the caller's name. If another stream has the lease, held is false and left is how long it still runs: at
 	// most duration, because a longer lease, made by another clock, is cut to duration. The lease is no lock: it can end
@@ -54,7 +58,9 @@ type Consumers interface {
 	// other partitions, and returns the consumer that is stored after the call. It decides nothing: the caller compares.
 	MoveConsumer(ctx context.Context, name string, incarnation uint64, from, to []Position) (Consumer, error)
 	// DeleteConsumer deletes the consumer. It returns nil if there is none of this name and incarnation.
-	DeleteConsumer(ctx context.Context, name string, incarnation uint64) error
+	// An incarnation of 0 means any. If unused is not nil, it returns ErrConflict for a consumer that a stream has, or whose
+	// positions are others by now, and does not delete it.
+	DeleteConsumer(ctx context.Context, name string, incarnation uint64, unused []Position) error
 	// Behind returns for one position of each partition how much follows in the feed. It costs one round trip, and one more
 	// for each partition that looks trimmed.
 	Behind(ctx context.Context, positions []Position) ([]Behind, error)

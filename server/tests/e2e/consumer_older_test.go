@@ -142,11 +142,9 @@ func TestG14_AnOlderServerServesNoConsumer(t *testing.T) {
 	}
 
 	// Only the older server runs for a while.
-	second.halt()
 	newer.Signal(syscall.SIGTERM)
 	newer.Exit(rig.Soon)
 	show(older.Process)
-	second.start(true)
 	older.awaitCalls(second)
 	deliver(older.Process, 3)
 	newer = rig.Serve(t, newSettings)

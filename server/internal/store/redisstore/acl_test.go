@@ -84,12 +84,12 @@ func exercise(ctx context.Context, s *Store) error {
 			return err
 		},
 		func() error {
-			created, _, err := s.CreateConsumer(ctx, store.Consumer{Name: "billing", Positions: positions})
+			created, _, err := s.CreateConsumer(ctx, store.Consumer{Name: "billing", Positions: positions}, 0)
 			if err != nil {
 				return err
 			}
 			_, err = s.ListConsumers(ctx)
-			return errors.Join(err, s.DeleteConsumer(ctx, "billing", created.Incarnation))
+			return errors.Join(err, s.DeleteConsumer(ctx, "billing", created.Incarnation, nil))
 		},
 		func() error {
 			return s.Walk(ctx, func(context.Context, verification.Session) error { return nil })

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,7 +20,8 @@ const maxConsumerName = 64
 
 var _ store.Consumers = (*Store)(nil)
 
-// ListConsumers implements store.Consumers. A consumer that cannot be read is logged and left out.
+// ListConsumers implements store.Consumers. A consumer that cannot be read is left out, and logged once an
+// hour.
 func (s *Store) ListConsumers(ctx context.Context) ([]store.Consumer, error) {
 	answer, err := s.onConsumers(ctx, consumerReadScript)
 	if err != nil {
@@ -28,13 +31,35 @@ func (s *Store) ListConsumers(ctx context.Context) ([]store.Consumer, error) {
 	for described := range slices.Chunk(answer, describedParts) {
 		consumer, err := parseConsumer(described)
 		if err != nil {
-			s.logger.Error("leaving out a consumer that cannot be read", "consumer", described[0], "error", err)
+			if s.unreadable.isDue(described[0], time.Now()) {
+				s.logger.Error("leaving out a consumer that cannot be read; it can be deleted", "consumer", described[0], "owner", consumer.Owner, "error", err)
+			}
 			continue
 		}
 		all = append(all, consumer)
 	}
 	slices.SortFunc(all, func(a, b store.Consumer) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil
+}
+
+// hourly says once an hour for each name that something is due. The number of names is bounded by the caller.
+type hourly struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+func (h *hourly) isDue(name string, now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.DeleteFunc(h.last, func(_ string, at time.Time) bool { return now.Sub(at) >= time.Hour })
+	if _, logged := h.last[name]; logged {
+		return false
+	}
+	if h.last == nil {
+		h.last = make(map[string]time.Time)
+	}
+	h.last[name] = now
+	return true
 }
 
 // Consumer implements store.Consumers.
@@ -45,7 +70,7 @@ func (s *Store) Consumer(ctx context.Context, name string) (store.Consumer, erro
 
 // CreateConsumer implements store.Consumers. It chooses the incarnation. With WaitReplicas it also waits for a consumer that
 // another call has created: that call can have failed because the replicas were late.
-func (s *Store) CreateConsumer(ctx context.Context, fresh store.Consumer) (stored store.Consumer, created bool, err error) {
+func (s *Store) CreateConsumer(ctx context.Context, fresh store.Consumer, share int) (stored store.Consumer, created bool, err error) {
 	if fresh.Name == "" || len(fresh.Name) > maxConsumerName {
 		return store.Consumer{}, false, fmt.Errorf("the name of a consumer has 1 to %d bytes, not %d", maxConsumerName, len(fresh.Name))
 	}
@@ -56,9 +81,13 @@ func (s *Store) CreateConsumer(ctx context.Context, fresh store.Consumer) (store
 	if err != nil {
 		return store.Consumer{}, false, err
 	}
-	answer, err := s.createConsumer(ctx, fresh.Name, incarnation, fresh.Owner, formatPositions(fresh.Positions), store.MaxConsumers)
+	answer, err := s.createConsumer(ctx, fresh.Name, incarnation, fresh.Owner, formatPositions(fresh.Positions), store.MaxConsumers, share)
 	if err == nil && len(answer) == 1 {
-		return store.Consumer{}, false, fmt.Errorf("consumer %s: %w", fresh.Name, store.ErrTooManyConsumers)
+		refusal := store.ErrTooManyConsumers
+		if answer[0] == "share" {
+			refusal = store.ErrConsumerShare
+		}
+		return store.Consumer{}, false, fmt.Errorf("consumer %s: %w", fresh.Name, refusal)
 	}
 	if err == nil && len(answer) > 1 {
 		created, answer = answer[0] == "created", answer[1:]
@@ -121,9 +150,17 @@ func (s *Store) MoveConsumer(ctx context.Context, name string, incarnation uint6
 }
 
 // DeleteConsumer implements store.Consumers.
-func (s *Store) DeleteConsumer(ctx context.Context, name string, incarnation uint64) error {
-	if err := consumerDeleteScript.Run(ctx, s.client, []string{s.keys.consumers()}, name, incarnation).Err(); err != nil {
+func (s *Store) DeleteConsumer(ctx context.Context, name string, incarnation uint64, unused []store.Position) error {
+	args := []any{name, incarnation}
+	if unused != nil {
+		args = append(args, formatPositions(unused))
+	}
+	answer, err := consumerDeleteScript.Run(ctx, s.client, []string{s.keys.consumers()}, args...).Text()
+	if err != nil {
 		return s.failed(ctx, "delete a consumer", err)
+	}
+	if answer == "used" {
+		return fmt.Errorf("consumer %s is in use: %w", name, store.ErrConflict)
 	}
 	return nil
 }
@@ -143,7 +180,7 @@ func (s *Store) consumerIn(ctx context.Context, name string, answer []string, er
 	}
 	consumer, err := parseConsumer(answer)
 	if err != nil {
-		return store.Consumer{}, fmt.Errorf("consumer %s: %w", name, err)
+		return consumer, fmt.Errorf("consumer %s: %w", name, err)
 	}
 	return consumer, nil
 }

@@ -13,7 +13,8 @@ import (
 // describedParts is how many parts of an answer describe one consumer. See lua/consumer.lua.
 const describedParts = 7
 
-// parseConsumer returns the consumer that a script describes.
+// parseConsumer returns the consumer that a script describes. With ErrCorrupt it returns what can be read: an incarnation that cannot be
+// read is 0.
 func parseConsumer(described []string) (store.Consumer, error) {
 	if len(described) != describedParts {
 		return store.Consumer{}, fmt.Errorf("%w: a consumer's description has %d parts", store.ErrCorrupt, len(described))
@@ -23,7 +24,7 @@ func parseConsumer(described []string) (store.Consumer, error) {
 	acknowledged, err3 := strconv.ParseInt(described[4], 10, 64)
 	left, err4 := strconv.ParseInt(described[5], 10, 64)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
-		return store.Consumer{}, fmt.Errorf("%w: a field of a consumer: %w", store.ErrCorrupt, err)
+		return store.Consumer{Name: described[0], Incarnation: incarnation, Owner: described[2]}, fmt.Errorf("%w: a field of a consumer: %w", store.ErrCorrupt, err)
 	}
 	consumer := store.Consumer{
 		Name: described[0], Incarnation: incarnation, Owner: described[2], Positions: positions, Active: left > 0, Holder: described[6],

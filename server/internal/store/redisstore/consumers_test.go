@@ -29,7 +29,7 @@ func headsOf(t *testing.T, s *Store) []store.Position {
 // createConsumer creates a consumer at the heads of the feed.
 func createConsumer(t *testing.T, s *Store, name string) store.Consumer {
 	t.Helper()
-	consumer, created, err := s.CreateConsumer(testContext(t), store.Consumer{Name: name, Owner: "pay", Positions: headsOf(t, s)})
+	consumer, created, err := s.CreateConsumer(testContext(t), store.Consumer{Name: name, Owner: "pay", Positions: headsOf(t, s)}, 0)
 	if err != nil || !created {
 		t.Fatalf("CreateConsumer(%s): created %v, %v; want a new one", name, created, err)
 	}
@@ -81,11 +81,11 @@ func TestLostAnswersOfConsumers(t *testing.T) {
 	if !moved.Active || moved.Holder != "pay" {
 		t.Errorf("the moved consumer is active %v, held by %q; want pay", moved.Active, moved.Holder)
 	}
-	if err := s.DeleteConsumer(testContext(t), "warm", warm.Incarnation); err != nil {
+	if err := s.DeleteConsumer(testContext(t), "warm", warm.Incarnation, nil); err != nil {
 		t.Fatal(err)
 	}
 	losing(consumerDeleteScript.Hash(), func() {
-		if err := s.DeleteConsumer(testContext(t), "billing", consumer.Incarnation); err != nil {
+		if err := s.DeleteConsumer(testContext(t), "billing", consumer.Incarnation, nil); err != nil {
 			t.Error(err)
 		}
 	})
@@ -184,12 +184,12 @@ func TestAForeignKeyInPlaceOfTheConsumers(t *testing.T) {
 		"ListConsumers": func() error { _, err := s.ListConsumers(ctx); return err },
 		"Consumer":      func() error { _, err := s.Consumer(ctx, "billing"); return err },
 		"CreateConsumer": func() error {
-			_, _, err := s.CreateConsumer(ctx, store.Consumer{Name: "billing", Positions: positions})
+			_, _, err := s.CreateConsumer(ctx, store.Consumer{Name: "billing", Positions: positions}, 0)
 			return err
 		},
 		"LeaseConsumer":  func() error { _, _, err := s.LeaseConsumer(ctx, "billing", 1, "stream", "", time.Minute); return err },
 		"MoveConsumer":   func() error { _, err := s.MoveConsumer(ctx, "billing", 1, positions, positions); return err },
-		"DeleteConsumer": func() error { return s.DeleteConsumer(ctx, "billing", 1) },
+		"DeleteConsumer": func() error { return s.DeleteConsumer(ctx, "billing", 1, nil) },
 	} {
 		if err := call(); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("%s: %v; want ErrCorrupt", what, err)
@@ -214,17 +214,32 @@ func TestG14_ACreationWaitsForReplicas(t *testing.T) {
 	})
 	replica.Pause()
 	for what, by := range map[string]*Store{"the creator": s, "another": other} {
-		if _, created, err := by.CreateConsumer(testContext(t), fresh); !errors.Is(err, store.ErrUnavailable) || created {
+		if _, created, err := by.CreateConsumer(testContext(t), fresh, 0); !errors.Is(err, store.ErrUnavailable) || created {
 			t.Errorf("CreateConsumer by %s: created %v, %v; want ErrUnavailable", what, created, err)
 		}
 	}
 	replica.Resume()
 	replica.AwaitSynced(master)
 	waitUntil(t, func() bool {
-		_, _, err := other.CreateConsumer(testContext(t), fresh)
+		_, _, err := other.CreateConsumer(testContext(t), fresh, 0)
 		return err == nil
 	})
 	if got := replica.MustAsk("HGET", "vs:consumers", "owner:billing"); got != "pay" {
 		t.Errorf("the replica has the owner %q; want pay", got)
+	}
+}
+
+// A consumer that cannot be read is logged once an hour, however often the consumers are listed.
+func TestHourly(t *testing.T) {
+	var h hourly
+	begin := time.Unix(1_800_000_000, 0)
+	for _, test := range []struct {
+		name  string
+		after time.Duration
+		due   bool
+	}{{"a", 0, true}, {"a", 0, false}, {"b", time.Minute, true}, {"a", time.Hour - 1, false}, {"a", time.Hour, true}, {"b", time.Hour, false}, {"a", time.Hour + time.Minute, false}} {
+		if due := h.isDue(test.name, begin.Add(test.after)); due != test.due {
+			t.Errorf("isDue(%s) after %v = %v; want %v", test.name, test.after, due, test.due)
+		}
 	}
 }

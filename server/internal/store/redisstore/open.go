@@ -43,6 +43,7 @@ type Store struct {
 	secured    bool            // whether connections use TLS
 	prepared   bool            // whether Prepare has returned nil before
 	passwords  func() []string // to remove them from errors
+	unreadable hourly          // the consumers that are logged
 	feedMaxLen int64
 	feedMaxAge time.Duration
 	format     byte // the format of the records that are written

@@ -25,7 +25,7 @@ func consumers(t *testing.T, s store.Store) store.Consumers {
 // created creates a consumer at the heads of the feed.
 func created(t *testing.T, s store.Store, name, owner string) store.Consumer {
 	t.Helper()
-	consumer, fresh, err := consumers(t, s).CreateConsumer(testContext(t), store.Consumer{Name: name, Owner: owner, Positions: heads(t, s)})
+	consumer, fresh, err := consumers(t, s).CreateConsumer(testContext(t), store.Consumer{Name: name, Owner: owner, Positions: heads(t, s)}, 0)
 	if err != nil || !fresh {
 		t.Fatalf("CreateConsumer(%s): created %v, %v; want a new one", name, fresh, err)
 	}
@@ -60,7 +60,7 @@ func consumersComeAndGo(t *testing.T, s store.Store) {
 		t.Error("the incarnation is 0")
 	}
 	apply(t, s, event("vs_a", 0))
-	again, fresh, err := c.CreateConsumer(ctx, store.Consumer{Name: "billing", Owner: "other", Positions: heads(t, s)})
+	again, fresh, err := c.CreateConsumer(ctx, store.Consumer{Name: "billing", Owner: "other", Positions: heads(t, s)}, 0)
 	if err != nil || fresh {
 		t.Errorf("CreateConsumer of a name that is taken: created %v, %v", fresh, err)
 	}
@@ -75,14 +75,14 @@ func consumersComeAndGo(t *testing.T, s store.Store) {
 	}
 	same(t, "the list", names(t, s), []string{"a", "billing", "billing:x", "owner:billing", "z", "ü %s\n"})
 
-	if err := c.DeleteConsumer(ctx, "billing", first.Incarnation+1); err != nil {
+	if err := c.DeleteConsumer(ctx, "billing", first.Incarnation+1, nil); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.Consumer(ctx, "billing"); err != nil {
 		t.Errorf("after a deletion of another incarnation: %v", err)
 	}
 	for range 2 {
-		if err := c.DeleteConsumer(ctx, "billing", first.Incarnation); err != nil {
+		if err := c.DeleteConsumer(ctx, "billing", first.Incarnation, nil); err != nil {
 			t.Error(err)
 		}
 	}
@@ -103,7 +103,7 @@ func consumersComeAndGo(t *testing.T, s store.Store) {
 	}
 	same(t, "the second consumer after calls for the first", read, second)
 	for _, wrong := range []store.Consumer{{Positions: positions}, {Name: "x"}, {Name: fmt.Sprintf("%065d", 0), Positions: positions}} {
-		if _, _, err := c.CreateConsumer(ctx, wrong); err == nil {
+		if _, _, err := c.CreateConsumer(ctx, wrong, 0); err == nil {
 			t.Errorf("CreateConsumer(%q) with %d positions has no error", wrong.Name, len(wrong.Positions))
 		}
 	}
@@ -128,7 +128,7 @@ func consumersAreBounded(t *testing.T, s store.Store) {
 	for n := range 2 * (free + more) { // two calls for each name
 		wg.Go(func() {
 			name := fmt.Sprintf("consumer-%02d", n/2)
-			consumer, fresh, err := c.CreateConsumer(testContext(t), store.Consumer{Name: name, Positions: positions})
+			consumer, fresh, err := c.CreateConsumer(testContext(t), store.Consumer{Name: name, Positions: positions}, 0)
 			if errors.Is(err, store.ErrTooManyConsumers) {
 				refused.Add(1)
 				return
@@ -149,17 +149,47 @@ func consumersAreBounded(t *testing.T, s store.Store) {
 	same(t, "the number of names listed", len(listed), store.MaxConsumers)
 
 	ctx := testContext(t)
-	if _, fresh, err := c.CreateConsumer(ctx, store.Consumer{Name: listed[0], Positions: positions}); err != nil || fresh {
+	if _, fresh, err := c.CreateConsumer(ctx, store.Consumer{Name: listed[0], Positions: positions}, 0); err != nil || fresh {
 		t.Errorf("CreateConsumer of a name that is taken: created %v, %v", fresh, err)
 	}
-	_, _, err := c.CreateConsumer(ctx, store.Consumer{Name: "new", Positions: positions})
+	_, _, err := c.CreateConsumer(ctx, store.Consumer{Name: "new", Positions: positions}, 0)
 	wantError(t, "CreateConsumer without room", err, store.ErrTooManyConsumers)
-	if err := c.DeleteConsumer(ctx, listed[0], made[listed[0]]); err != nil {
+	if err := c.DeleteConsumer(ctx, listed[0], made[listed[0]], nil); err != nil {
 		t.Fatal(err)
 	}
 	created(t, s, "new", "")
-	_, _, err = c.CreateConsumer(ctx, store.Consumer{Name: listed[0], Positions: positions})
+	_, _, err = c.CreateConsumer(ctx, store.Consumer{Name: listed[0], Positions: positions}, 0)
 	wantError(t, "CreateConsumer without room again", err, store.ErrTooManyConsumers)
+}
+
+// consumersAreShared: an owner creates no more consumers than its share, and does not count those of others. Its consumers that exist
+// are found.
+func consumersAreShared(t *testing.T, s store.Store) {
+	c, ctx, positions := consumers(t, s), testContext(t), heads(t, s)
+	create := func(name, owner string, share int) error {
+		_, _, err := c.CreateConsumer(ctx, store.Consumer{Name: name, Owner: owner, Positions: positions}, share)
+		return err
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		if err := create(name, "hog", 3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantError(t, "a fourth consumer of a share of 3", create("d", "hog", 3), store.ErrConsumerShare)
+	same(t, "the list", names(t, s), []string{"a", "b", "c"})
+	for _, test := range []struct {
+		name, owner string
+		share       int
+	}{{"a", "hog", 3}, {"e", "hog", 4}, {"f", "hog", 0}, {"g", "pay", 1}, {"h", "", 1}} {
+		if err := create(test.name, test.owner, test.share); err != nil {
+			t.Errorf("CreateConsumer(%s) of %q with a share of %d: %v", test.name, test.owner, test.share, err)
+		}
+	}
+	for n := range store.MaxConsumers - 7 {
+		created(t, s, fmt.Sprint("x", n), "")
+	}
+	wantError(t, "without a share and without room", create("y", "hog", 3), store.ErrConsumerShare)
+	wantError(t, "with a share and without room", create("y", "hog", 10), store.ErrTooManyConsumers)
 }
 
 // consumerLeaseHasOneStream: one stream has the lease, until it gives it back. A lease that was made longer than a stream asks for is
@@ -342,6 +372,42 @@ func behind(t *testing.T, s store.Store, positions []store.Position) []store.Beh
 		t.Fatalf("Behind: %v", err)
 	}
 	return got
+}
+
+// consumerInUseIsKept: a deletion of an unused consumer leaves one that a stream has, or that has moved.
+func consumerInUseIsKept(t *testing.T, s store.Store) {
+	c, ctx := consumers(t, s), testContext(t)
+	consumer := created(t, s, "billing", "pay")
+	remove := func(positions []store.Position) error {
+		return c.DeleteConsumer(ctx, "billing", consumer.Incarnation, positions)
+	}
+	if held, _, err := c.LeaseConsumer(ctx, "billing", consumer.Incarnation, "stream", "", time.Minute); err != nil || !held {
+		t.Fatalf("LeaseConsumer = %v, %v", held, err)
+	}
+	wantError(t, "DeleteConsumer with an open stream", remove(consumer.Positions), store.ErrConflict)
+	if err := c.ReleaseConsumer(ctx, "billing", consumer.Incarnation, "stream"); err != nil {
+		t.Fatal(err)
+	}
+	to := slices.Clone(consumer.Positions)
+	to[3].Seq++
+	moved, err := c.MoveConsumer(ctx, "billing", consumer.Incarnation, consumer.Positions, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, "DeleteConsumer after a move", remove(consumer.Positions), store.ErrConflict)
+	same(t, "the list", names(t, s), []string{"billing"})
+	for range 2 {
+		if err := remove(moved.Positions); err != nil {
+			t.Error(err)
+		}
+	}
+	same(t, "the list after the deletion", names(t, s), []string(nil))
+	created(t, s, "other", "pay")
+	created(t, s, "billing", "pay")
+	if err := c.DeleteConsumer(ctx, "billing", 0, nil); err != nil {
+		t.Error(err)
+	}
+	same(t, "the list after a deletion of any incarnation", names(t, s), []string{"other"})
 }
 
 // behindCounts: Behind counts the entries after each position, and knows the time of the oldest.

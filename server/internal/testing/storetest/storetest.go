@@ -76,6 +76,8 @@ func Run(t *testing.T, open func(t *testing.T, clock func() time.Time) store.Sto
 
 		{"ConsumersComeAndGo", consumersComeAndGo},
 		{"ConsumersAreBounded", consumersAreBounded},
+		{"ConsumersAreShared", consumersAreShared},
+		{"ConsumerInUseIsKept", consumerInUseIsKept},
 		{"ConsumerLeaseHasOneStream", consumerLeaseHasOneStream},
 		{"ConsumerLeaseEnds", consumerLeaseEnds},
 		{"ConsumerMovesByCompare", consumerMovesByCompare},

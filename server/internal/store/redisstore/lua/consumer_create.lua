@@ -6,15 +6,18 @@
 --
 -- KEYS  1 consumers
 -- ARGV  1 name  2 incarnation  3 owner  4 positions  5 how many consumers are kept at most
--- Returns {"created" or "taken", and what describe appends}, or {"full"}.
+--       6 how many of them one owner has at most; "0": no limit
+-- Returns {"created" or "taken", and what describe appends}, or {"full"}, or {"share"} if the owner has all that it can have.
 
 local key, name = KEYS[1], ARGV[1]
 local consumer = read(key, name)
 if not consumer.incarnation then
-  local count = 0
-  for i, field in ipairs(redis.call('HGETALL', key)) do
-    if i % 2 == 1 and string.sub(field, 1, 12) == 'incarnation:' then count = count + 1 end
+  local count, own, share, stored = 0, 0, tonumber(ARGV[6]), redis.call('HGETALL', key)
+  for i = 1, #stored, 2 do
+    if string.sub(stored[i], 1, 12) == 'incarnation:' then count = count + 1 end
+    if string.sub(stored[i], 1, 6) == 'owner:' and stored[i + 1] == ARGV[3] then own = own + 1 end
   end
+  if share > 0 and own >= share then return {'share'} end
   if count >= tonumber(ARGV[5]) then return {'full'} end
   consumer.incarnation, consumer.owner, consumer.positions = ARGV[2], ARGV[3], ARGV[4]
   redis.call('HSET', key, 'incarnation:' .. name, ARGV[2], 'owner:' .. name, ARGV[3], 'positions:' .. name, ARGV[4])
