@@ -117,7 +117,7 @@ func consumersAreBounded(t *testing.T, s store.Store) {
 	made := make(map[string]uint64)
 	for n := range store.MaxConsumers - free {
 		name := fmt.Sprintf("before-%02d", n)
-		consumer, _, err := c.CreateConsumer(testContext(t), store.Consumer{Name: name, Positions: positions})
+		consumer, _, err := c.CreateConsumer(testContext(t), store.Consumer{Name: name, Positions: positions}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
