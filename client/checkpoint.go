@@ -26,7 +26,8 @@ type Checkpoint interface {
 //
 // Consume acknowledges too, so that operators see how far the consumer is. If the checkpoint has a token, the consumer must
 // exist. If the service no longer has the changes after the token, Consume ends with [ErrResumeTokenExpired]. The context of a
-// handler ends when its stream has broken.
+// handler ends when its stream has broken. Consume then handles all changes after the token that it loads, also those that it
+// has handled: the store can have lost its last commits.
 func WithCheckpoint(checkpoint Checkpoint) ConsumeOption {
 	return consumeOption(func(c *consumption) { c.checkpoint = checkpoint })
 }

@@ -73,6 +73,13 @@ func (l *ledger) saved() (token string, loads int) {
 	return l.token, l.loads
 }
 
+// set replaces the token, as a restored backup does.
+func (l *ledger) set(token string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.token = token
+}
+
 func (l *ledger) setFailure(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -125,6 +132,25 @@ func TestConsumeWithACheckpoint(t *testing.T) {
 		_ = r.stop()
 		restored := &ledger{token: before} // as a database from a backup
 		consume(t, c, nil, client.WithCheckpoint(restored)).want("from the checkpoint, not from what was acknowledged", "vs_3/1")
+	})
+}
+
+// TestACheckpointThatLostCommitsIsFollowed: the effects of these changes are lost too.
+func TestACheckpointThatLostCommitsIsFollowed(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		c, position := server.Client(), &ledger{}
+		r := consume(t, c, nil, client.WithCheckpoint(position))
+		before, _ := position.saved()
+		flip(server, "vs_1", 1)
+		flip(server, "vs_2", 1)
+		r.want("before the loss", "vs_1/1", "vs_2/1")
+		position.set(before)
+		server.CutStreams(nil)
+		time.Sleep(taken)
+		flip(server, "vs_3", 1)
+		r.want("after the loss", "vs_1/1", "vs_2/1", "vs_1/1", "vs_2/1", "vs_3/1")
+		time.Sleep(batched)
+		wantPending(t, "in the end", c, 0)
 	})
 }
 

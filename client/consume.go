@@ -20,7 +20,8 @@ import (
 //
 // Consume acknowledges a change when handle has returned nil for it and for all changes before it. So each outcome is handled
 // at least once. It can be handled again after a crash, or if two instances overlap for a moment. outcome_id makes it once in
-// effect: it is the same in each repetition. An outcome that this run has handled is not handled again.
+// effect: it is the same in each repetition. Without a checkpoint, a run passes over an outcome that it has handled, if that
+// was one of the last of them.
 //
 //   - Outcomes of one session are handled in order, those of different sessions side by side (see [Workers]).
 //   - If handle returns an error, it is called again after a wait that grows from 1 s to 1 min (see [OnFailure]), until it
