@@ -26,7 +26,7 @@ import (
 //   - Outcomes of one session are handled in order, those of different sessions side by side (see [Workers]).
 //   - If handle returns an error, it is called again after a wait that grows from 1 s to 1 min (see [OnFailure]), until it
 //     returns nil. Only the changes of the same session wait meanwhile. If a change can never be handled, log it and return nil.
-//   - Consume holds at most 1,000 changes after the first one that is not handled (see [MaxHeld]). It reads no more then.
+//   - Consume holds at most 1,000 changes from the first one that is not handled on (see [MaxHeld]).
 //   - One instance of a name is served at a time. Others stand by, and one of them takes over within 15 s when the first one
 //     is lost. The context of handle ends when another instance has taken over.
 //   - A server that is older than consumers is passed over.

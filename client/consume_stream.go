@@ -17,6 +17,8 @@ var (
 	errOlder = errors.New("client: the server is older than consumers; another one is tried")
 	// errBegunAgain is the cause of a stream's end if Consume must begin again after the changes that were acknowledged.
 	errBegunAgain = errors.New("client: the consumer begins again after what was acknowledged or saved")
+	// errRoom is the cause of a stream's end if Consume can hold again what it skipped.
+	errRoom = errors.New("client: the consumer has handled changes and has room for those that it skipped")
 )
 
 const (
@@ -31,9 +33,7 @@ func (r *consumption) begin(ctx context.Context, cancel context.CancelCauseFunc)
 	if r.checkpoint != nil {
 		r.held.drop(errBegunAgain)
 	}
-	if r.held.follow(cancel) {
-		r.watch.token = ""
-	}
+	r.watch.token = r.held.follow(cancel, r.watch.token)
 	r.fresh = r.watch.token == ""
 	if r.checkpoint == nil {
 		return nil

@@ -84,6 +84,66 @@ func TestAnInstanceThatLostTheConsumerStops(t *testing.T) {
 	})
 }
 
+// TestAFullInstanceLearnsThatAnotherOneTookOver: its stream ends behind changes for which it has no room.
+func TestAFullInstanceLearnsThatAnotherOneTookOver(t *testing.T) {
+	for name, options := range map[string][]client.ConsumeOption{"": nil, "with a checkpoint": {client.WithCheckpoint(&ledger{})}} {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T, server *clienttest.Server) {
+				var cause atomic.Value
+				consume(t, server.Client(), func(ctx context.Context, _ client.Update) error {
+					<-ctx.Done()
+					cause.Store(context.Cause(ctx))
+					return ctx.Err()
+				}, append(options, client.MaxHeld(2))...)
+				for i := range 100 {
+					flip(server, fmt.Sprint("vs_", i), 1)
+				}
+				synctest.Wait()
+				server.HoldConsumer("mailer", true)
+				time.Sleep(5 * time.Second)
+				if err, _ := cause.Load().(error); !errors.Is(err, client.ErrConsumerBusy) {
+					t.Errorf("the cause of the end of the handler's context is %v; want ErrConsumerBusy", err)
+				}
+			})
+		})
+	}
+}
+
+// TestSkippedChangesAreReadAgain: each change is handled once, in order, and the instance keeps the consumer while it is full.
+func TestSkippedChangesAreReadAgain(t *testing.T) {
+	for name, options := range map[string][]client.ConsumeOption{"": nil, "with a checkpoint": {client.WithCheckpoint(&ledger{})}} {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T, server *clienttest.Server) {
+				c := server.Client()
+				release := make(chan struct{})
+				r := consume(t, c, func(ctx context.Context, _ client.Update) error {
+					select {
+					case <-release:
+					case <-ctx.Done():
+					}
+					time.Sleep(time.Second)
+					if ctx.Err() != nil && name != "" {
+						t.Error("a handler was interrupted, because there was room again")
+					}
+					return ctx.Err()
+				}, append(options, client.MaxHeld(4))...)
+				standby := consume(t, server.Client(), nil)
+				for n := range 30 {
+					flip(server, "vs_1", n)
+				}
+				time.Sleep(time.Hour)
+				flip(server, "vs_1", 30)
+				r.want("while the first change is not handled")
+				standby.want("while the first instance is full")
+				close(release)
+				time.Sleep(5 * time.Minute)
+				wantOrder(t, append(r.got(), standby.got()...), "vs_1", 31)
+				wantPending(t, "in the end", c, 0)
+			})
+		})
+	}
+}
+
 // TestABrokenStreamDisturbsNoHandler: the next stream continues after what was received.
 func TestABrokenStreamDisturbsNoHandler(t *testing.T) {
 	virtually(t, func(t *testing.T, server *clienttest.Server) {

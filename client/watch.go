@@ -213,7 +213,7 @@ func streamError(ctx context.Context, err, silent error) error {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errSilent):
 		return silent
-	case errors.Is(cause, errBegunAgain):
+	case errors.Is(cause, errBegunAgain), errors.Is(cause, errRoom):
 		return cause
 	}
 	return newError(err)
