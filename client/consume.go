@@ -161,7 +161,7 @@ func (r *consumption) receive(open context.Context) error {
 	case last == nil:
 		return endOf(open) // it ended while a change waited for room
 	case errors.Is(last, ErrResumeTokenInvalid):
-		return errReplaced(last)
+		return &replacedError{last}
 	}
 	return last
 }

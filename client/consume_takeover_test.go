@@ -220,6 +220,13 @@ func TestG14_ALostConsumerIsTold(t *testing.T) {
 				test.then(t, server)
 				time.Sleep(time.Minute)
 				r.wantEnd(test.want)
+				if got := matching(r.err); len(got) != 1 {
+					t.Errorf("the error %v is %v; want one sentinel only", r.err, got)
+				}
+				var e *client.Error
+				if !errors.As(r.err, &e) || status.Code(r.err) != e.Code {
+					t.Errorf("the error %v of code %v wraps %v; want the service's error", r.err, status.Code(r.err), e)
+				}
 				r.want("before it was lost", "vs_1/1")
 			})
 		})
