@@ -234,6 +234,54 @@ func TestACheckpointIsLoadedWhenNoHandlerRuns(t *testing.T) {
 	})
 }
 
+// TestASlowHandlerIsNoSilence: the next stream waits for the handler, and no error says that it fell silent.
+func TestASlowHandlerIsNoSilence(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		var told []error
+		r := consume(t, server.Client(), func(_ context.Context, u client.Update) error {
+			if u.Verification.GetOutcomeRevision() == 1 {
+				time.Sleep(10 * time.Minute)
+			}
+			return nil
+		}, client.WithCheckpoint(&ledger{}), client.OnInterruption(func(err error, _ time.Duration) { told = append(told, err) }))
+		flip(server, "vs_1", 1)
+		synctest.Wait()
+		server.CutStreams(nil)
+		time.Sleep(11 * time.Minute)
+		flip(server, "vs_1", 2)
+		r.want("after the slow handler", "vs_1/1", "vs_1/2")
+		if len(told) != 1 {
+			t.Errorf("OnInterruption was told %v; want the broken stream only", told)
+		}
+	})
+}
+
+// TestALoadIsBounded: a database that hangs is asked again.
+func TestALoadIsBounded(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		position := &hangingLedger{}
+		r := consume(t, server.Client(), nil, client.WithCheckpoint(position))
+		time.Sleep(time.Minute)
+		flip(server, "vs_1", 1)
+		r.want("after a load that hung", "vs_1/1")
+	})
+}
+
+// hangingLedger is a ledger whose first load hangs.
+type hangingLedger struct {
+	ledger
+	hung bool
+}
+
+func (l *hangingLedger) Load(ctx context.Context) (string, error) {
+	if !l.hung {
+		l.hung = true
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return l.ledger.Load(ctx)
+}
+
 func TestALoadThatFailsIsRepeated(t *testing.T) {
 	virtually(t, func(t *testing.T, server *clienttest.Server) {
 		position := &ledger{fail: errors.New("the database is away")}

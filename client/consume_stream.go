@@ -26,6 +26,8 @@ const (
 	olderTries = 20
 	// leaseTime is the longest time until a consumer is free whose stream was lost.
 	leaseTime = 15 * time.Second
+	// loadTimeout bounds one try of Checkpoint.Load.
+	loadTimeout = 30 * time.Second
 )
 
 // begin prepares the next stream. With a checkpoint it begins there, because another instance can have moved it.
@@ -41,6 +43,8 @@ func (r *consumption) begin(ctx context.Context, cancel context.CancelCauseFunc)
 	if err := r.held.awaitIdle(ctx); err != nil {
 		return err
 	}
+	ctx, done := context.WithTimeout(ctx, loadTimeout)
+	defer done()
 	token, err := r.checkpoint.Load(ctx)
 	if err != nil {
 		return fmt.Errorf("client: load the checkpoint: %w", err)

@@ -172,14 +172,14 @@ func endOf(ctx context.Context) error {
 func (w *watch) stream(ctx context.Context, yield func(Update, error) bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// The timer runs only while a response is awaited: the time of the loop body does not count.
-	silence := time.AfterFunc(w.silenceTimeout, func() { cancel(errSilent) })
-	defer silence.Stop()
 	if w.consumer != nil {
 		if err := w.consumer.begin(ctx, cancel); err != nil {
 			return err
 		}
 	}
+	// The timer runs only while a response is awaited: the time of the loop body and of handlers does not count.
+	silence := time.AfterFunc(w.silenceTimeout, func() { cancel(errSilent) })
+	defer silence.Stop()
 	w.request.ResumeToken = w.token
 	stream, err := w.client.rpc.WatchStatus(ctx, w.request)
 	if err != nil {
