@@ -341,6 +341,24 @@ func TestPositionsThatTheStoreLost(t *testing.T) {
 	}
 }
 
+// TestAnAcknowledgementOfALostPositionBeginsAgain: no other change comes whose acknowledgement would stand for the lost one.
+func TestAnAcknowledgementOfALostPositionBeginsAgain(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		c := server.Client()
+		var told []error
+		r := consume(t, c, nil, client.OnInterruption(func(err error, _ time.Duration) { told = append(told, err) }))
+		flip(server, "vs_1", 1)
+		synctest.Wait()
+		server.ExpireTokens()
+		time.Sleep(taken + batched)
+		r.want("once", "vs_1/1")
+		wantPending(t, "in the end", c, 0)
+		if len(told) != 1 || !errors.Is(told[0], client.ErrResumeTokenExpired) {
+			t.Errorf("OnInterruption was told %v; want ErrResumeTokenExpired once", told)
+		}
+	})
+}
+
 func count(names []string, name string) (n int) {
 	for _, other := range names {
 		if other == name {
