@@ -43,8 +43,8 @@ var (
 	// ErrConsumerNotFound: the named consumer does not exist, or is another one of the same name: it was deleted, or the store
 	// has lost it. Changes can be lost to the caller.
 	ErrConsumerNotFound = errors.New("no such consumer")
-	// ErrConsumerExpired: changes that the consumer has not acknowledged are gone. Look at the sessions that matter, delete the
-	// consumer, and begin with a new one.
+	// ErrConsumerExpired: changes that the consumer has not acknowledged are gone. Delete the consumer, begin with a new one, and
+	// then look at the sessions that matter: the new consumer gets what changes meanwhile.
 	ErrConsumerExpired = errors.New("consumer has expired")
 	// ErrConsumerBusy: another stream of the consumer is open. Consume stands by and never returns it.
 	ErrConsumerBusy = errors.New("consumer is busy")

@@ -49,8 +49,8 @@ func (c *Client) Watch(ctx context.Context, subject Subject, options ...WatchOpt
 // change. A program that must see every change stores the resume tokens, the first of them before any change (see
 // [Bookmarks]), and resumes from the last one.
 //
-// It ends as Watch does. It also ends with [ErrResumeTokenExpired] if changes were lost to the caller: ask for the sessions
-// that matter with Status or List, and start again without a token.
+// It ends as Watch does. It also ends with [ErrResumeTokenExpired] if changes were lost to the caller: start again without a
+// token, and then ask for the sessions that matter with Status or List, so that nothing falls in between.
 func (c *Client) WatchAll(ctx context.Context, options ...WatchOption) iter.Seq2[Update, error] {
 	anySubject := func() error { return nil }
 	return c.watch(ctx, anySubject, func() *verificationv1.WatchStatusRequest {
