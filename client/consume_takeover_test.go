@@ -368,6 +368,32 @@ func count(names []string, name string) (n int) {
 	return n
 }
 
+// TestACrashRepeatsAtMostWhatIsHeld: the changes behind one that fails are handled, but they cannot be acknowledged.
+func TestACrashRepeatsAtMostWhatIsHeld(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		first := consume(t, server.Client(), func(_ context.Context, u client.Update) error {
+			if u.Verification.GetSessionId() == "vs_0" {
+				return errors.New("not yet")
+			}
+			return nil
+		}, client.AcknowledgeEach(), client.MaxHeld(10))
+		for i := range 50 {
+			flip(server, fmt.Sprint("vs_", i), 1)
+		}
+		time.Sleep(time.Minute)
+		_ = first.stop()
+		second := consume(t, server.Client(), nil)
+		all := second.got()
+		repeated := 0
+		for _, name := range first.got() {
+			repeated += count(all, name)
+		}
+		if len(all) != 50 || repeated != 9 {
+			t.Errorf("the next run handled %d changes, %d of them again; want 50 and 9", len(all), repeated)
+		}
+	})
+}
+
 func TestAcknowledgeEach(t *testing.T) {
 	virtually(t, func(t *testing.T, server *clienttest.Server) {
 		c := server.Client()
