@@ -27,8 +27,9 @@ import (
 //   - If handle returns an error, it is called again after a wait that grows from 1 s to 1 min (see [OnFailure]), until it
 //     returns nil. Only the changes of the same session wait meanwhile. If a change can never be handled, log it and return nil.
 //   - Consume holds at most 1,000 changes from the first one that is not handled on (see [MaxHeld]).
-//   - One instance of a name is served at a time. Others stand by, and one of them takes over within 15 s when the first one
-//     is lost. The context of handle ends when another instance has taken over.
+//   - One instance of a name is served at a time. Others stand by. One of them takes over within 15 s if the first one ends or
+//     its process dies, and within 55 s if its machine loses power or network: the server needs up to 40 s to notice that. The
+//     context of handle ends when Consume learns that another instance has taken over.
 //   - A server that is older than consumers is passed over.
 //   - A panic of handle is not recovered: it ends the program, and the change is handled again by the next run.
 //
