@@ -32,8 +32,8 @@ func WithCheckpoint(checkpoint Checkpoint) ConsumeOption {
 	return consumeOption(func(c *consumption) { c.checkpoint = checkpoint })
 }
 
-// FileCheckpoint returns a Checkpoint in a file, for one instance of a program. Save replaces the file atomically and syncs it
-// to the disk.
+// FileCheckpoint returns a Checkpoint in a file, for one instance of a program. Save writes the file path.new, syncs it to the
+// disk and renames it to path.
 func FileCheckpoint(path string) Checkpoint { return fileCheckpoint(path) }
 
 type fileCheckpoint string
@@ -47,8 +47,8 @@ func (path fileCheckpoint) Load(context.Context) (string, error) {
 }
 
 func (path fileCheckpoint) Save(_ context.Context, update Update) error {
-	folder := filepath.Dir(string(path))
-	file, err := os.CreateTemp(folder, filepath.Base(string(path))+".*")
+	// The name is fixed, so that a program that is killed here leaves one file at most.
+	file, err := os.OpenFile(string(path)+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (path fileCheckpoint) Save(_ context.Context, update Update) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(file.Name()))
 	}
-	return syncFolder(folder)
+	return syncFolder(filepath.Dir(string(path)))
 }
 
 // syncFolder makes a rename durable.

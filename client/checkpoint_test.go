@@ -27,6 +27,10 @@ func TestAFileCheckpoint(t *testing.T) {
 		}
 	}
 	want("")
+	if err := os.WriteFile(path+".new", []byte("a longer text of a program that was killed while it saved\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want("")
 	for _, token := range []string{"first", "second"} {
 		if err := checkpoint.Save(t.Context(), client.Update{ResumeToken: token}); err != nil {
 			t.Fatal(err)
