@@ -12,7 +12,7 @@ import (
 // and the handler are called one after the other.
 type Checkpoint interface {
 	// Load returns the resume token that was stored last, or "" if there is none. Consume calls it before each stream, because
-	// another instance can have had the consumer in between. No handler runs then.
+	// another instance can have had the consumer in between. No handler runs then. ctx ends after 30 s; then Consume tries again.
 	Load(ctx context.Context) (token string, err error)
 	// Save stores the resume token of an update, which was handled or is a bookmark (without a verification). A handler that
 	// stores Update.ResumeToken in its own transaction needs Save for bookmarks only. If Save fails, Consume calls it again
@@ -26,13 +26,14 @@ type Checkpoint interface {
 //
 // Consume acknowledges too, so that operators see how far the consumer is. If the checkpoint has a token, the consumer must
 // exist. If the service no longer has the changes after the token, Consume ends with [ErrResumeTokenExpired]. The context of a
-// handler ends when its stream has broken.
+// handler ends when its stream has broken. Consume then handles all changes after the token that it loads, also those that it
+// has handled: the store can have lost its last commits.
 func WithCheckpoint(checkpoint Checkpoint) ConsumeOption {
 	return consumeOption(func(c *consumption) { c.checkpoint = checkpoint })
 }
 
-// FileCheckpoint returns a Checkpoint in a file, for one instance of a program. Save replaces the file atomically and syncs it
-// to the disk.
+// FileCheckpoint returns a Checkpoint in a file, for one instance of a program. Save writes the file path.new, syncs it to the
+// disk and renames it to path.
 func FileCheckpoint(path string) Checkpoint { return fileCheckpoint(path) }
 
 type fileCheckpoint string
@@ -46,8 +47,8 @@ func (path fileCheckpoint) Load(context.Context) (string, error) {
 }
 
 func (path fileCheckpoint) Save(_ context.Context, update Update) error {
-	folder := filepath.Dir(string(path))
-	file, err := os.CreateTemp(folder, filepath.Base(string(path))+".*")
+	// The name is fixed, so that a program that is killed here leaves one file at most.
+	file, err := os.OpenFile(string(path)+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (path fileCheckpoint) Save(_ context.Context, update Update) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(file.Name()))
 	}
-	return syncFolder(folder)
+	return syncFolder(filepath.Dir(string(path)))
 }
 
 // syncFolder makes a rename durable.

@@ -27,6 +27,10 @@ func TestAFileCheckpoint(t *testing.T) {
 		}
 	}
 	want("")
+	if err := os.WriteFile(path+".new", []byte("a longer text of a program that was killed while it saved\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want("")
 	for _, token := range []string{"first", "second"} {
 		if err := checkpoint.Save(t.Context(), client.Update{ResumeToken: token}); err != nil {
 			t.Fatal(err)
@@ -71,6 +75,13 @@ func (l *ledger) saved() (token string, loads int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.token, l.loads
+}
+
+// set replaces the token, as a restored backup does.
+func (l *ledger) set(token string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.token = token
 }
 
 func (l *ledger) setFailure(err error) {
@@ -125,6 +136,25 @@ func TestConsumeWithACheckpoint(t *testing.T) {
 		_ = r.stop()
 		restored := &ledger{token: before} // as a database from a backup
 		consume(t, c, nil, client.WithCheckpoint(restored)).want("from the checkpoint, not from what was acknowledged", "vs_3/1")
+	})
+}
+
+// TestACheckpointThatLostCommitsIsFollowed: the effects of these changes are lost too.
+func TestACheckpointThatLostCommitsIsFollowed(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		c, position := server.Client(), &ledger{}
+		r := consume(t, c, nil, client.WithCheckpoint(position))
+		before, _ := position.saved()
+		flip(server, "vs_1", 1)
+		flip(server, "vs_2", 1)
+		r.want("before the loss", "vs_1/1", "vs_2/1")
+		position.set(before)
+		server.CutStreams(nil)
+		time.Sleep(taken)
+		flip(server, "vs_3", 1)
+		r.want("after the loss", "vs_1/1", "vs_2/1", "vs_1/1", "vs_2/1", "vs_3/1")
+		time.Sleep(batched)
+		wantPending(t, "in the end", c, 0)
 	})
 }
 
@@ -206,6 +236,54 @@ func TestACheckpointIsLoadedWhenNoHandlerRuns(t *testing.T) {
 		flip(server, "vs_1", 2)
 		r.want("in the end", "vs_1/1", "vs_1/2")
 	})
+}
+
+// TestASlowHandlerIsNoSilence: the next stream waits for the handler, and no error says that it fell silent.
+func TestASlowHandlerIsNoSilence(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		var told []error
+		r := consume(t, server.Client(), func(_ context.Context, u client.Update) error {
+			if u.Verification.GetOutcomeRevision() == 1 {
+				time.Sleep(10 * time.Minute)
+			}
+			return nil
+		}, client.WithCheckpoint(&ledger{}), client.OnInterruption(func(err error, _ time.Duration) { told = append(told, err) }))
+		flip(server, "vs_1", 1)
+		synctest.Wait()
+		server.CutStreams(nil)
+		time.Sleep(11 * time.Minute)
+		flip(server, "vs_1", 2)
+		r.want("after the slow handler", "vs_1/1", "vs_1/2")
+		if len(told) != 1 {
+			t.Errorf("OnInterruption was told %v; want the broken stream only", told)
+		}
+	})
+}
+
+// TestALoadIsBounded: a database that hangs is asked again.
+func TestALoadIsBounded(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		position := &hangingLedger{}
+		r := consume(t, server.Client(), nil, client.WithCheckpoint(position))
+		time.Sleep(time.Minute)
+		flip(server, "vs_1", 1)
+		r.want("after a load that hung", "vs_1/1")
+	})
+}
+
+// hangingLedger is a ledger whose first load hangs.
+type hangingLedger struct {
+	ledger
+	hung bool
+}
+
+func (l *hangingLedger) Load(ctx context.Context) (string, error) {
+	if !l.hung {
+		l.hung = true
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return l.ledger.Load(ctx)
 }
 
 func TestALoadThatFailsIsRepeated(t *testing.T) {

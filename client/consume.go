@@ -20,14 +20,16 @@ import (
 //
 // Consume acknowledges a change when handle has returned nil for it and for all changes before it. So each outcome is handled
 // at least once. It can be handled again after a crash, or if two instances overlap for a moment. outcome_id makes it once in
-// effect: it is the same in each repetition. An outcome that this run has handled is not handled again.
+// effect: it is the same in each repetition. Without a checkpoint, a run passes over an outcome that it has handled, if that
+// was one of the last of them.
 //
 //   - Outcomes of one session are handled in order, those of different sessions side by side (see [Workers]).
 //   - If handle returns an error, it is called again after a wait that grows from 1 s to 1 min (see [OnFailure]), until it
 //     returns nil. Only the changes of the same session wait meanwhile. If a change can never be handled, log it and return nil.
-//   - Consume holds at most 1,000 changes after the first one that is not handled (see [MaxHeld]). It reads no more then.
-//   - One instance of a name is served at a time. Others stand by, and one of them takes over within 15 s when the first one
-//     is lost. The context of handle ends when another instance has taken over.
+//   - Consume holds at most 1,000 changes from the first one that is not handled on (see [MaxHeld]).
+//   - One instance of a name is served at a time. Others stand by. One of them takes over within 15 s if the first one ends or
+//     its process dies, and within 55 s if its machine loses power or network: the server needs up to 40 s to notice that. The
+//     context of handle ends when Consume learns that another instance has taken over.
 //   - A server that is older than consumers is passed over.
 //   - A panic of handle is not recovered: it ends the program, and the change is handled again by the next run.
 //
@@ -160,7 +162,7 @@ func (r *consumption) receive(open context.Context) error {
 	case last == nil:
 		return endOf(open) // it ended while a change waited for room
 	case errors.Is(last, ErrResumeTokenInvalid):
-		return errReplaced(last)
+		return &replacedError{last}
 	}
 	return last
 }

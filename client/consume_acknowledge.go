@@ -100,7 +100,7 @@ func (a *acknowledger) flush(ctx context.Context) error {
 			return err
 		case cannotSucceed(err):
 			if errors.Is(err, ErrResumeTokenInvalid) {
-				err = errReplaced(err)
+				err = &replacedError{err}
 			}
 			a.clear()
 			select {
@@ -141,10 +141,18 @@ func cannotSucceed(err error) bool {
 	return false
 }
 
-// errReplaced returns the error of a consumer that has the name of an earlier one.
-func errReplaced(err error) error {
-	return fmt.Errorf("%w: it was deleted, and another one has its name: %w", ErrConsumerNotFound, err)
+// replacedError is the error of a consumer that has the name of an earlier one. It is ErrConsumerNotFound only: the token that
+// the service refused is not the caller's.
+type replacedError struct{ cause error }
+
+func (e *replacedError) Error() string {
+	return fmt.Sprintf("%v: it was deleted, and another one has its name: %v", ErrConsumerNotFound, e.cause)
 }
+
+func (e *replacedError) Is(target error) bool { return target == ErrConsumerNotFound }
+
+// As finds the *Error of the service.
+func (e *replacedError) As(target any) bool { return errors.As(e.cause, target) }
 
 func (a *acknowledger) left() (token string, changes int) {
 	a.mu.Lock()

@@ -27,6 +27,8 @@ type held struct {
 	epoch    context.Context         // of the handlers; ends when the changes are dropped
 	end      context.CancelCauseFunc // of epoch
 	dropped  bool                    // the changes, and the stream that is open does not send them again
+	skipping bool                    // what the open stream sends, because there was no room
+	last     string                  // token of the change that was added last
 	stream   context.CancelCauseFunc // of the stream that is open
 	done     recent                  // handled in this run
 	received int                     // changes so far
@@ -61,24 +63,26 @@ func newHeld(open context.Context, r *consumption) *held {
 	return h
 }
 
-// add holds a change, and waits for room first. It returns false when open ends.
+const (
+	// roomWithin is how long add waits for room.
+	roomWithin = time.Second
+	// skipPause is the wait after a change that is skipped. It leaves the backlog to the service.
+	skipPause = 10 * time.Millisecond
+)
+
+// add holds a change. If there is no room within roomWithin, add skips this change and those that follow, until the stream
+// ends: so that the stream is read and its end is seen. It returns false when open ends.
 func (h *held) add(update Update) bool {
 	c := &heldChange{update: update, key: keyOf(update.Verification, h.all.GetOutcomesOnly())}
-	h.mu.Lock()
-	for len(h.order) >= h.limit {
-		changed := h.changed
-		h.mu.Unlock()
-		select {
-		case <-changed:
-		case <-h.open.Done():
-			return false
-		}
-		h.mu.Lock()
+	if !h.awaitRoom() {
+		return false
 	}
+	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.dropped {
+	if h.dropped || h.skipping {
 		return true // changes before this one are missing
 	}
+	h.last = update.ResumeToken
 	name := update.Verification.GetSessionId()
 	if h.checkpoint != nil {
 		name = "" // all changes are in one queue
@@ -92,6 +96,36 @@ func (h *held) add(update Update) bool {
 	h.queues[name].changes = append(h.queues[name].changes, c)
 	h.dispatch()
 	return true
+}
+
+// awaitRoom returns when there is room, or skipping is set. It returns false when open ends.
+func (h *held) awaitRoom() bool {
+	h.mu.Lock()
+	skipping := h.skipping
+	h.mu.Unlock()
+	if skipping {
+		return sleep(h.open, skipPause)
+	}
+	timer := time.NewTimer(roomWithin)
+	defer timer.Stop()
+	for {
+		h.mu.Lock()
+		full, changed := len(h.order) >= h.limit, h.changed
+		h.mu.Unlock()
+		if !full {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			h.mu.Lock()
+			h.skipping = len(h.order) >= h.limit
+			h.mu.Unlock()
+			return true
+		case <-h.open.Done():
+			return false
+		}
+	}
 }
 
 // finish marks a change as done, and passes on the token of the longest finished beginning.
@@ -109,6 +143,19 @@ func (h *held) finish(c *heldChange) {
 		token := h.order[finished-1].update.ResumeToken
 		h.shorten(h.order[finished:])
 		h.acks.add(token, finished)
+	}
+	h.readAgain()
+}
+
+// readAgain ends a stream whose changes were skipped if half of the room is free. With a checkpoint all of it must be free,
+// because the next stream drops what is held. The lock is held.
+func (h *held) readAgain() {
+	enough := h.limit / 2
+	if h.checkpoint != nil {
+		enough = 0
+	}
+	if h.skipping && len(h.order) <= enough {
+		h.stream(errRoom)
 	}
 }
 
@@ -149,13 +196,19 @@ func (h *held) beginAgain(cause error) {
 	h.stream(errors.Join(errBegunAgain, cause))
 }
 
-// follow holds the changes of a new stream, which cancel ends. It returns whether the stream must send the changes again that
-// were not acknowledged.
-func (h *held) follow(cancel context.CancelCauseFunc) (again bool) {
+// follow holds the changes of a new stream, which cancel ends. It returns the token of the stream: "" if it must send the changes
+// again that were not acknowledged, else token or that of the last change before the skipped ones.
+func (h *held) follow(cancel context.CancelCauseFunc, token string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	again, h.dropped, h.stream = h.dropped, false, cancel
-	return again
+	switch {
+	case h.dropped:
+		token = ""
+	case h.skipping:
+		token = h.last
+	}
+	h.dropped, h.skipping, h.stream = false, false, cancel
+	return token
 }
 
 // awaitIdle waits until no handler runs.

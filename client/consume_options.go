@@ -27,14 +27,20 @@ func MustExist() ConsumeOption {
 	return consumeOption(func(c *consumption) { c.all.MustExist = true })
 }
 
-// AcknowledgeEach makes Consume acknowledge each change before its worker handles another one. A crash then repeats at most
-// one change of each worker. Without it, Consume acknowledges after a second or 100 changes, and a crash repeats these.
+// AcknowledgeEach makes a worker acknowledge after each change, before it handles another one. Without it, Consume acknowledges
+// a second after the first change, or after 100.
+//
+// Only the longest finished beginning is acknowledged. While no change waits for its next try or is slow, a crash repeats at
+// most one change of each worker with AcknowledgeEach. Changes that were handled behind an unfinished one are repeated too: a
+// crash repeats at most as many changes as [MaxHeld] allows, and one of each worker. Without AcknowledgeEach, a crash repeats
+// also those that were handled since the last acknowledgement that succeeded.
 func AcknowledgeEach() ConsumeOption {
 	return consumeOption(func(c *consumption) { c.each = true })
 }
 
-// MaxHeld sets how many changes Consume holds, from the first one that is not handled on. The default is 1,000. When it holds
-// as many, it stops reading. The service ends a stream that is not read for 30 s; Consume resumes it later.
+// MaxHeld sets how many changes Consume holds, from the first one that is not handled on. The default is 1,000. If it has no
+// room for a second, it skips what the stream sends, 100 changes a second: so it keeps the consumer, and sees if another
+// instance takes over. When half of the room is free, it opens a stream that sends the skipped changes again.
 func MaxHeld(changes int) ConsumeOption {
 	return consumeOption(func(c *consumption) { c.limit = changes })
 }

@@ -17,6 +17,8 @@ var (
 	errOlder = errors.New("client: the server is older than consumers; another one is tried")
 	// errBegunAgain is the cause of a stream's end if Consume must begin again after the changes that were acknowledged.
 	errBegunAgain = errors.New("client: the consumer begins again after what was acknowledged or saved")
+	// errRoom is the cause of a stream's end if Consume can hold again what it skipped.
+	errRoom = errors.New("client: the consumer has handled changes and has room for those that it skipped")
 )
 
 const (
@@ -24,6 +26,8 @@ const (
 	olderTries = 20
 	// leaseTime is the longest time until a consumer is free whose stream was lost.
 	leaseTime = 15 * time.Second
+	// loadTimeout bounds one try of Checkpoint.Load.
+	loadTimeout = 30 * time.Second
 )
 
 // begin prepares the next stream. With a checkpoint it begins there, because another instance can have moved it.
@@ -31,9 +35,7 @@ func (r *consumption) begin(ctx context.Context, cancel context.CancelCauseFunc)
 	if r.checkpoint != nil {
 		r.held.drop(errBegunAgain)
 	}
-	if r.held.follow(cancel) {
-		r.watch.token = ""
-	}
+	r.watch.token = r.held.follow(cancel, r.watch.token)
 	r.fresh = r.watch.token == ""
 	if r.checkpoint == nil {
 		return nil
@@ -41,6 +43,8 @@ func (r *consumption) begin(ctx context.Context, cancel context.CancelCauseFunc)
 	if err := r.held.awaitIdle(ctx); err != nil {
 		return err
 	}
+	ctx, done := context.WithTimeout(ctx, loadTimeout)
+	defer done()
 	token, err := r.checkpoint.Load(ctx)
 	if err != nil {
 		return fmt.Errorf("client: load the checkpoint: %w", err)

@@ -84,6 +84,66 @@ func TestAnInstanceThatLostTheConsumerStops(t *testing.T) {
 	})
 }
 
+// TestAFullInstanceLearnsThatAnotherOneTookOver: its stream ends behind changes for which it has no room.
+func TestAFullInstanceLearnsThatAnotherOneTookOver(t *testing.T) {
+	for name, options := range map[string][]client.ConsumeOption{"": nil, "with a checkpoint": {client.WithCheckpoint(&ledger{})}} {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T, server *clienttest.Server) {
+				var cause atomic.Value
+				consume(t, server.Client(), func(ctx context.Context, _ client.Update) error {
+					<-ctx.Done()
+					cause.Store(context.Cause(ctx))
+					return ctx.Err()
+				}, append(options, client.MaxHeld(2))...)
+				for i := range 100 {
+					flip(server, fmt.Sprint("vs_", i), 1)
+				}
+				synctest.Wait()
+				server.HoldConsumer("mailer", true)
+				time.Sleep(5 * time.Second)
+				if err, _ := cause.Load().(error); !errors.Is(err, client.ErrConsumerBusy) {
+					t.Errorf("the cause of the end of the handler's context is %v; want ErrConsumerBusy", err)
+				}
+			})
+		})
+	}
+}
+
+// TestSkippedChangesAreReadAgain: each change is handled once, in order, and the instance keeps the consumer while it is full.
+func TestSkippedChangesAreReadAgain(t *testing.T) {
+	for name, options := range map[string][]client.ConsumeOption{"": nil, "with a checkpoint": {client.WithCheckpoint(&ledger{})}} {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T, server *clienttest.Server) {
+				c := server.Client()
+				release := make(chan struct{})
+				r := consume(t, c, func(ctx context.Context, _ client.Update) error {
+					select {
+					case <-release:
+					case <-ctx.Done():
+					}
+					time.Sleep(time.Second)
+					if ctx.Err() != nil && name != "" {
+						t.Error("a handler was interrupted, because there was room again")
+					}
+					return ctx.Err()
+				}, append(options, client.MaxHeld(4))...)
+				standby := consume(t, server.Client(), nil)
+				for n := range 30 {
+					flip(server, "vs_1", n)
+				}
+				time.Sleep(time.Hour)
+				flip(server, "vs_1", 30)
+				r.want("while the first change is not handled")
+				standby.want("while the first instance is full")
+				close(release)
+				time.Sleep(5 * time.Minute)
+				wantOrder(t, append(r.got(), standby.got()...), "vs_1", 31)
+				wantPending(t, "in the end", c, 0)
+			})
+		})
+	}
+}
+
 // TestABrokenStreamDisturbsNoHandler: the next stream continues after what was received.
 func TestABrokenStreamDisturbsNoHandler(t *testing.T) {
 	virtually(t, func(t *testing.T, server *clienttest.Server) {
@@ -160,6 +220,13 @@ func TestG14_ALostConsumerIsTold(t *testing.T) {
 				test.then(t, server)
 				time.Sleep(time.Minute)
 				r.wantEnd(test.want)
+				if got := matching(r.err); len(got) != 1 {
+					t.Errorf("the error %v is %v; want one sentinel only", r.err, got)
+				}
+				var e *client.Error
+				if !errors.As(r.err, &e) || status.Code(r.err) != e.Code {
+					t.Errorf("the error %v of code %v wraps %v; want the service's error", r.err, status.Code(r.err), e)
+				}
 				r.want("before it was lost", "vs_1/1")
 			})
 		})
@@ -274,6 +341,24 @@ func TestPositionsThatTheStoreLost(t *testing.T) {
 	}
 }
 
+// TestAnAcknowledgementOfALostPositionBeginsAgain: no other change comes whose acknowledgement would stand for the lost one.
+func TestAnAcknowledgementOfALostPositionBeginsAgain(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		c := server.Client()
+		var told []error
+		r := consume(t, c, nil, client.OnInterruption(func(err error, _ time.Duration) { told = append(told, err) }))
+		flip(server, "vs_1", 1)
+		synctest.Wait()
+		server.ExpireTokens()
+		time.Sleep(taken + batched)
+		r.want("once", "vs_1/1")
+		wantPending(t, "in the end", c, 0)
+		if len(told) != 1 || !errors.Is(told[0], client.ErrResumeTokenExpired) {
+			t.Errorf("OnInterruption was told %v; want ErrResumeTokenExpired once", told)
+		}
+	})
+}
+
 func count(names []string, name string) (n int) {
 	for _, other := range names {
 		if other == name {
@@ -281,6 +366,32 @@ func count(names []string, name string) (n int) {
 		}
 	}
 	return n
+}
+
+// TestACrashRepeatsAtMostWhatIsHeld: the changes behind one that fails are handled, but they cannot be acknowledged.
+func TestACrashRepeatsAtMostWhatIsHeld(t *testing.T) {
+	virtually(t, func(t *testing.T, server *clienttest.Server) {
+		first := consume(t, server.Client(), func(_ context.Context, u client.Update) error {
+			if u.Verification.GetSessionId() == "vs_0" {
+				return errors.New("not yet")
+			}
+			return nil
+		}, client.AcknowledgeEach(), client.MaxHeld(10))
+		for i := range 50 {
+			flip(server, fmt.Sprint("vs_", i), 1)
+		}
+		time.Sleep(time.Minute)
+		_ = first.stop()
+		second := consume(t, server.Client(), nil)
+		all := second.got()
+		repeated := 0
+		for _, name := range first.got() {
+			repeated += count(all, name)
+		}
+		if len(all) != 50 || repeated != 9 {
+			t.Errorf("the next run handled %d changes, %d of them again; want 50 and 9", len(all), repeated)
+		}
+	})
 }
 
 func TestAcknowledgeEach(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -380,6 +382,40 @@ func TestAHandlerThatEndsItsGoroutineHasFailed(t *testing.T) {
 			t.Errorf("OnFailure was called %d times; want once", failures)
 		}
 	})
+}
+
+// TestAPanicOfAHandlerEndsTheProgram: nothing recovers it, and the change is not acknowledged. The test runs itself as the program
+// that panics.
+func TestAPanicOfAHandlerEndsTheProgram(t *testing.T) {
+	leavesNothing(t)
+	const child = "CONSUME_PANICS_AT"
+	if target := os.Getenv(child); target != "" {
+		c, err := client.Dial(target, client.WithPlaintext())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.Consume(within(t), "mailer", func(context.Context, client.Update) error { panic("no such template") }, client.AcknowledgeEach())
+		t.Fatalf("Consume returned %v", err)
+	}
+	server := clienttest.New(t)
+	c := server.Client()
+	ctx, cancel := context.WithCancel(within(t))
+	var makes sync.WaitGroup
+	makes.Go(func() { _ = c.Consume(ctx, "mailer", nil) })
+	if err := server.AwaitStreams(within(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	makes.Wait()
+	flip(server, "vs_1", 1)
+	program := exec.CommandContext(within(t), os.Args[0], "-test.run=^TestAPanicOfAHandlerEndsTheProgram$")
+	program.Env = append(os.Environ(), child+"="+server.Target())
+	output, err := program.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || !strings.Contains(string(output), "panic: no such template") {
+		t.Errorf("the program ended with %v and\n%s\nwant a panic", err, output)
+	}
+	wantPending(t, "after the panic", c, 1)
 }
 
 func TestConsumeEndsWithItsClient(t *testing.T) {

@@ -82,7 +82,8 @@ func (h *held) try(c *heldChange) error {
 	if c.isDropped() {
 		return nil
 	}
-	if !c.handled && !h.wasHandled(c.key) {
+	// With a checkpoint, a change that comes again is one after the token that was loaded: its effects are not in the store.
+	if !c.handled && (h.checkpoint != nil || !h.wasHandled(c.key)) {
 		if err := h.call(c); err != nil {
 			return err
 		}

@@ -43,8 +43,8 @@ var (
 	// ErrConsumerNotFound: the named consumer does not exist, or is another one of the same name: it was deleted, or the store
 	// has lost it. Changes can be lost to the caller.
 	ErrConsumerNotFound = errors.New("no such consumer")
-	// ErrConsumerExpired: changes that the consumer has not acknowledged are gone. Look at the sessions that matter, delete the
-	// consumer, and begin with a new one.
+	// ErrConsumerExpired: changes that the consumer has not acknowledged are gone. Delete the consumer, begin with a new one, and
+	// then look at the sessions that matter: the new consumer gets what changes meanwhile.
 	ErrConsumerExpired = errors.New("consumer has expired")
 	// ErrConsumerBusy: another stream of the consumer is open. Consume stands by and never returns it.
 	ErrConsumerBusy = errors.New("consumer is busy")
@@ -92,8 +92,12 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // Is reports whether target is a sentinel of this package or of package context that stands for e. errors.Is calls it.
 func (e *Error) Is(target error) bool {
-	if byReason, ok := reasons[e.Reason]; ok && target == byReason {
+	byReason, ok := reasons[e.Reason]
+	switch {
+	case ok && target == byReason:
 		return true
+	case slices.Contains(consumerReasons, e.Reason):
+		return false // ErrNotFound is about a session, and a call that fails with ErrUnavailable can be repeated
 	}
 	return slices.Contains(meanings[e.Code], target)
 }
@@ -109,6 +113,12 @@ var reasons = map[verificationv1.ErrorReason]error{
 	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED:       ErrConsumerExpired,
 	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY:          ErrConsumerBusy,
 	verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS:     ErrTooManyConsumers,
+}
+
+// consumerReasons are the reasons whose codes have another meaning for a consumer.
+var consumerReasons = []verificationv1.ErrorReason{
+	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED,
+	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS,
 }
 
 // meanings has the codes that have the same meaning from the service and from a proxy.

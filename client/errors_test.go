@@ -21,6 +21,8 @@ var sentinels = map[error]string{
 	client.ErrRevisionLost: "ErrRevisionLost", client.ErrUnauthenticated: "ErrUnauthenticated",
 	client.ErrPermissionDenied: "ErrPermissionDenied", client.ErrStripeNotConfigured: "ErrStripeNotConfigured",
 	client.ErrStripeRefused: "ErrStripeRefused", client.ErrStripeSessionUnknown: "ErrStripeSessionUnknown",
+	client.ErrConsumerNotFound: "ErrConsumerNotFound", client.ErrConsumerExpired: "ErrConsumerExpired",
+	client.ErrConsumerBusy: "ErrConsumerBusy", client.ErrTooManyConsumers: "ErrTooManyConsumers",
 	client.ErrUnavailable: "ErrUnavailable", context.Canceled: "Canceled", context.DeadlineExceeded: "DeadlineExceeded",
 }
 
@@ -55,6 +57,10 @@ func TestErrorsByReasonAndCode(t *testing.T) {
 		{"no key", reason("STRIPE_NOT_CONFIGURED"), []string{"ErrStripeNotConfigured"}},
 		{"refused", reason("STRIPE_REFUSED"), []string{"ErrStripeRefused"}},
 		{"unknown at Stripe", reason("STRIPE_SESSION_UNKNOWN"), []string{"ErrStripeSessionUnknown"}},
+		{"no consumer", reason("CONSUMER_NOT_FOUND"), []string{"ErrConsumerNotFound"}},
+		{"expired", reason("CONSUMER_EXPIRED"), []string{"ErrConsumerExpired"}},
+		{"busy", reason("CONSUMER_BUSY"), []string{"ErrConsumerBusy"}},
+		{"too many", reason("TOO_MANY_CONSUMERS"), []string{"ErrTooManyConsumers"}},
 		{"who", reason("UNAUTHENTICATED"), []string{"ErrUnauthenticated"}},
 		{"denied", reason("PERMISSION_DENIED"), []string{"ErrPermissionDenied"}},
 		{"internal", reason("INTERNAL"), nil},

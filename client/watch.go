@@ -49,8 +49,8 @@ func (c *Client) Watch(ctx context.Context, subject Subject, options ...WatchOpt
 // change. A program that must see every change stores the resume tokens, the first of them before any change (see
 // [Bookmarks]), and resumes from the last one.
 //
-// It ends as Watch does. It also ends with [ErrResumeTokenExpired] if changes were lost to the caller: ask for the sessions
-// that matter with Status or List, and start again without a token.
+// It ends as Watch does. It also ends with [ErrResumeTokenExpired] if changes were lost to the caller: start again without a
+// token, and then ask for the sessions that matter with Status or List, so that nothing falls in between.
 func (c *Client) WatchAll(ctx context.Context, options ...WatchOption) iter.Seq2[Update, error] {
 	anySubject := func() error { return nil }
 	return c.watch(ctx, anySubject, func() *verificationv1.WatchStatusRequest {
@@ -172,14 +172,14 @@ func endOf(ctx context.Context) error {
 func (w *watch) stream(ctx context.Context, yield func(Update, error) bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// The timer runs only while a response is awaited: the time of the loop body does not count.
-	silence := time.AfterFunc(w.silenceTimeout, func() { cancel(errSilent) })
-	defer silence.Stop()
 	if w.consumer != nil {
 		if err := w.consumer.begin(ctx, cancel); err != nil {
 			return err
 		}
 	}
+	// The timer runs only while a response is awaited: the time of the loop body and of handlers does not count.
+	silence := time.AfterFunc(w.silenceTimeout, func() { cancel(errSilent) })
+	defer silence.Stop()
 	w.request.ResumeToken = w.token
 	stream, err := w.client.rpc.WatchStatus(ctx, w.request)
 	if err != nil {
@@ -213,7 +213,7 @@ func streamError(ctx context.Context, err, silent error) error {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errSilent):
 		return silent
-	case errors.Is(cause, errBegunAgain):
+	case errors.Is(cause, errBegunAgain), errors.Is(cause, errRoom):
 		return cause
 	}
 	return newError(err)

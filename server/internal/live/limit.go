@@ -28,7 +28,7 @@ func Limit(sessions Sessions, reads int) *Limited {
 type backgroundKey struct{}
 
 // Background returns a context for a read that no change has caused: a watch reads now and then by itself, in
-// case a wake-up was lost.
+// case a wake-up was lost, and a watch of all sessions can begin with old changes.
 func Background(ctx context.Context) context.Context {
 	return context.WithValue(ctx, backgroundKey{}, true)
 }

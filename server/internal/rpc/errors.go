@@ -123,7 +123,7 @@ var kinds = []struct {
 	{errConsumerDeleted, kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND,
 		"the consumer was deleted, or the store has lost it", false}},
 	{consumers.ErrExpired, kind{codes.OutOfRange, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED,
-		"changes that this consumer has not acknowledged are no longer kept; read the sessions that matter, delete the consumer and create it again", false}},
+		"changes that this consumer has not acknowledged are no longer kept; delete the consumer, create it again, and then read the sessions that matter", false}},
 	{consumers.ErrNotOwner, kind{codes.PermissionDenied, verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED,
 		"another caller created this consumer; use another name", false}},
 	{store.ErrTooManyConsumers, kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS,

@@ -45,6 +45,7 @@ type stream struct {
 	behind       bool                                    // there can be something new: woken, and no read has succeeded since
 	topics       uint64                                  // what woke it since the last read that succeeded; see hub.Subscription.Woken
 	interrupt    atomic.Pointer[context.CancelCauseFunc] // of a read that a wake-up ends; see untilWoken
+	catchingUp   bool                                    // a watch of all sessions is more than a page behind the tail of the feed
 	following    string                                  // the session whose changes wake a watch by reference
 	consumer     *consumers.Stream                       // of a watch of all sessions with a consumer; else nil
 }
@@ -107,7 +108,7 @@ func (st *stream) lookContext() (context.Context, context.CancelFunc) {
 		timeout = min(timeout, max(due, 0)+heartbeatGrace)
 	}
 	parent := st.ctx
-	if !st.behind {
+	if !st.behind || st.catchingUp {
 		parent = live.Background(parent)
 	}
 	ctx, cancel := context.WithTimeout(parent, timeout)

@@ -185,15 +185,19 @@ func (f *feedWatch) afterPage() error {
 }
 
 // readPage returns the entries of a partition that follow, from the tail of the feed if the position is there. Most watches of
-// all sessions are near the head, and read the same entries.
+// all sessions are near the head, and read the same entries. A watch that is more than a page behind reads on in the background: its
+// filter can pass over everything, so that no send slows the watch down, and it would take the slots of watches that a change has
+// woken.
 func (f *feedWatch) readPage(partition int) ([]store.Entry, error) {
 	after := f.positions[partition]
 	if entries, ok := f.sessions.Tail(partition, after, feedPage); ok {
+		f.st.catchingUp = false
 		return entries, nil
 	}
 	ctx, cancel := f.st.lookContext()
 	defer cancel()
 	entries, err := f.sessions.ReadFeed(ctx, partition, after, feedPage)
+	f.st.catchingUp = len(entries) == feedPage
 	return entries, f.st.orDraining(err)
 }
 
