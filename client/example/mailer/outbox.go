@@ -9,6 +9,7 @@ import (
 	html "html/template"
 	"net"
 	"net/mail"
+	"regexp"
 	"strconv"
 	"strings"
 	text "text/template"
@@ -121,22 +122,21 @@ func (o *outbox) compose(id string, to *mail.Address, l letter) (*gomail.Msg, er
 	return m, nil
 }
 
-// isLasting reports whether an SMTP server has refused the recipient or the content for good: a reply 5yz to RCPT or DATA. A reply that
-// speaks of our own rights or of the server (RFC 3463: x.3, x.5 and x.7) is not: the next mail would be refused too, and all would be lost.
+// lastingCode is an enhanced status code (RFC 3463) at the beginning of a reply that refuses the recipient's address or mailbox, or the
+// form of the mail. It is read from the text, because many servers send it without announcing ENHANCEDSTATUSCODES.
+var lastingCode = regexp.MustCompile(`^[^:]*: 5\d\d "?(5\.(?:1\.(?:1|2|3|6|10)|2\.[12]|6\.\d{1,3}))\b`)
+
+// isLasting reports whether an SMTP server has refused the recipient or the content for good: a reply 5yz to RCPT or DATA with a
+// lastingCode. Any other reply can concern our own rights or the server, such as "550 relay not permitted": the next mail would be refused
+// too, and all would be lost.
 func isLasting(err error) bool {
 	var failed *gomail.SendError
-	if !errors.As(err, &failed) || failed.ErrorCode()/100 != 5 {
+	if !errors.As(err, &failed) {
 		return false
 	}
 	switch failed.Reason {
 	case gomail.ErrSMTPRcptTo, gomail.ErrSMTPData, gomail.ErrSMTPDataClose:
-	default:
-		return false
+		return lastingCode.MatchString(failed.Error())
 	}
-	for _, ours := range []string{"5.3.", "5.5.", "5.7."} {
-		if strings.HasPrefix(failed.EnhancedStatusCode(), ours) {
-			return false
-		}
-	}
-	return true
+	return false
 }

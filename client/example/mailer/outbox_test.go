@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
@@ -27,7 +28,7 @@ func newTestOutbox(t *testing.T, smtp string) *outbox {
 var somebody = &mail.Address{Address: "user-7@people.larkspur.example"}
 
 // TestWhichRefusalsAreLasting: only a server's lasting refusal of the recipient or of the content. After anything else the mail is tried
-// again.
+// again. It does not matter if the server announces its codes.
 func TestWhichRefusalsAreLasting(t *testing.T) {
 	for name, test := range map[string]struct {
 		answers           map[string]string
@@ -36,7 +37,13 @@ func TestWhichRefusalsAreLasting(t *testing.T) {
 		"accepted":                       {nil, false, true},
 		"no such person":                 {map[string]string{"RCPT": "550 5.1.1 no such user"}, true, false},
 		"mailbox full for good":          {map[string]string{"RCPT": "552 5.2.2 over quota"}, true, false},
-		"no such person, without a code": {map[string]string{"RCPT": "550 no such user"}, true, false},
+		"a refusal without a code":       {map[string]string{"RCPT": "550 no such user"}, false, false},
+		"relaying, without a code":       {map[string]string{"RCPT": "550 relay not permitted"}, false, false},
+		"too many mails":                 {map[string]string{"RCPT": "550 Too many messages from this sender today"}, false, false},
+		"no login":                       {map[string]string{"RCPT": "530 Authentication required"}, false, false},
+		"an address as the text":         {map[string]string{"RCPT": "550 rejected by 5.1.1.1"}, false, false},
+		"the sender, at the recipient":   {map[string]string{"RCPT": "550 5.1.8 bad sender"}, false, false},
+		"a mail that looks like spam":    {map[string]string{".": "550 5.7.1 message rejected as spam"}, false, false},
 		"greylisted":                     {map[string]string{"RCPT": "451 4.7.1 try again later"}, false, false},
 		"relaying is not allowed":        {map[string]string{"RCPT": "550 5.7.1 relay access denied"}, false, false},
 		"the server is full":             {map[string]string{"RCPT": "552 5.3.1 system full"}, false, false},
@@ -47,20 +54,27 @@ func TestWhichRefusalsAreLasting(t *testing.T) {
 		"an end after the content":       {map[string]string{".": ""}, false, true},
 		"an end at the reset":            {map[string]string{"RSET": ""}, false, true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			server := startSMTP(t)
-			server.answer(test.answers)
-			err := newTestOutbox(t, server.addr()).send(t.Context(), "outcome", somebody, verifiedLetter("en"))
-			if got := errors.Is(err, errRefused); got != test.refused {
-				t.Errorf("refused is %v, want %v: %v", got, test.refused, err)
-			}
-			if got := len(server.received()) == 1; got != test.received {
-				t.Errorf("received is %v, want %v", got, test.received)
-			}
-			if success := err == nil; success != (name == "accepted" || name == "an end at the reset") {
-				t.Errorf("error %v", err)
-			}
-		})
+		for said, hello := range map[string]string{"codes announced": "250-fake\r\n250 ENHANCEDSTATUSCODES", "not announced": "250 fake"} {
+			t.Run(name+", "+said, func(t *testing.T) {
+				server := startSMTP(t)
+				answers := maps.Clone(test.answers)
+				if answers == nil {
+					answers = map[string]string{}
+				}
+				answers["EHLO"] = hello
+				server.answer(answers)
+				err := newTestOutbox(t, server.addr()).send(t.Context(), "outcome", somebody, verifiedLetter("en"))
+				if got := errors.Is(err, errRefused); got != test.refused {
+					t.Errorf("refused is %v, want %v: %v", got, test.refused, err)
+				}
+				if got := len(server.received()) == 1; got != test.received {
+					t.Errorf("received is %v, want %v", got, test.received)
+				}
+				if success := err == nil; success != (name == "accepted" || name == "an end at the reset") {
+					t.Errorf("error %v", err)
+				}
+			})
+		}
 	}
 }
 
