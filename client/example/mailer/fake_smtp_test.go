@@ -17,7 +17,7 @@ type fakeSMTP struct {
 	served   sync.WaitGroup
 
 	mu      sync.Mutex
-	answers map[string]string // by command in upper case; "." is the end of a mail. An empty answer closes the connection
+	answers map[string]string // by command in upper case; "." is the end of a mail, "RCPT team@" the team as recipient. An empty answer closes the connection
 	mails   []string
 	refused chan struct{} // gets a value at an answer 4yz or 5yz
 }
@@ -80,6 +80,9 @@ func (s *fakeSMTP) serve(conn net.Conn) {
 	lines := bufio.NewScanner(conn)
 	for lines.Scan() {
 		command := strings.ToUpper(strings.SplitN(lines.Text(), " ", 2)[0])
+		if strings.HasPrefix(lines.Text(), "RCPT TO:<team@") && s.text("RCPT team@") != "" {
+			command = "RCPT team@"
+		}
 		if !s.reply(conn, command) {
 			return
 		}

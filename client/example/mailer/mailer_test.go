@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"mime"
 	"net/mail"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -372,6 +374,92 @@ func TestARefusalForGood(t *testing.T) {
 	if refused, known := m.counts.refused.Load(), m.counts.known.Load(); refused != 1 || known != 1 {
 		t.Errorf("%d mails refused and %d known, want 1 and 1", refused, known)
 	}
+}
+
+// TestAMailIsGivenUp: a mail that fails while others are sent is given up after the time of the setting, also across a restart, and is
+// never tried again. While the SMTP server refuses all mails, none is given up.
+func TestAMailIsGivenUp(t *testing.T) {
+	r := newRig(t, "-sent", t.TempDir(), "-give-up-after", "24h")
+	m := r.mailer()
+	now := time.Now()
+	outcome := func(id string) client.Update {
+		v := session(id, verified, "vr_1")
+		v.OutcomeId = id
+		return client.Update{Verification: v}
+	}
+	refuse := func() { r.smtp.answer(map[string]string{".": "550 5.7.1 message rejected as spam"}) }
+	fails := func(when string) {
+		t.Helper()
+		m.now = func() time.Time { return now }
+		refuse()
+		if err := m.handle(t.Context(), outcome("vs_1")); err == nil {
+			t.Fatalf("%s, a mail that failed counts as done", when)
+		}
+		now = now.Add(25 * time.Hour)
+	}
+	fails("first")
+	fails("while all are refused")
+	fails("while all are still refused")
+	r.smtp.answer(nil)
+	if err := m.handle(t.Context(), outcome("vs_2")); err != nil {
+		t.Fatal(err)
+	}
+	fails("after another one was sent")
+	m = r.mailer()
+	m.now = func() time.Time { return now }
+	for range 2 {
+		if err := m.handle(t.Context(), outcome("vs_1")); err != nil {
+			t.Fatalf("not given up after a day: %v", err)
+		}
+	}
+	if n, note := m.counts.givenUp.Load(), mustNote(t, m.record, "vs_1"); n != 1 || note != noteGivenUp {
+		t.Errorf("%d mails given up, note %q", n, note)
+	}
+	r.want("vs_2@people.example: You’re verified")
+}
+
+// TestAServerThatIsAway: a connection that cannot be opened is no reason to give a mail up.
+func TestAServerThatIsAway(t *testing.T) {
+	r := newRig(t)
+	m := r.mailer()
+	away := fmt.Errorf("dial failed: %w", syscall.ECONNREFUSED)
+	for range 3 {
+		m.counts.sent.Add(1)
+		if overdue, err := m.isOverdue("one", away); overdue || err != nil {
+			t.Errorf("overdue is %v, %v", overdue, err)
+		}
+		now := m.now().Add(25 * time.Hour)
+		m.now = func() time.Time { return now }
+	}
+}
+
+// TestTheTeamCannotBeTold: the person has the mail nevertheless, once. The team gets its own later, after a restart too.
+func TestTheTeamCannotBeTold(t *testing.T) {
+	r := newRig(t, "-sent", t.TempDir())
+	v := proto.CloneOf(r.server.Set(failed("vs_1", "vr_1", "consent_declined")))
+	r.smtp.answer(map[string]string{"RCPT team@": "550 5.7.1 not from outside"})
+	for range 2 {
+		if err := r.mailer().handle(t.Context(), client.Update{Verification: v}); err == nil {
+			t.Error("the team was not told, and the outcome is done")
+		}
+		r.want("vs_1@people.example: You chose not to be verified")
+	}
+	r.smtp.answer(nil)
+	for range 2 {
+		if err := r.mailer().handle(t.Context(), client.Update{Verification: v}); err != nil {
+			t.Error(err)
+		}
+	}
+	r.want("vs_1@people.example: You chose not to be verified", "team@larkspur.example: A person needs help: vs_1")
+}
+
+func mustNote(t *testing.T, r *record, name string) string {
+	t.Helper()
+	note, known, err := r.note(name)
+	if err != nil || !known {
+		t.Fatalf("note of %q: known %v, %v", name, known, err)
+	}
+	return note
 }
 
 // TestALostConsumerIsTold: the mailer ends and says what to do, where outcomes can be missing.

@@ -39,8 +39,12 @@ type outbox struct {
 // sendTimeout bounds one mail, from the connection to the end.
 const sendTimeout = 30 * time.Second
 
-// errRefused means that the recipient's server refuses a mail for good.
-var errRefused = errors.New("refused")
+var (
+	// errRefused means that the recipient's server refuses a mail for good.
+	errRefused = errors.New("refused")
+	// errNotTaken means that the SMTP server was reached and has not taken this mail.
+	errNotTaken = errors.New("mail not taken")
+)
 
 // newOutbox returns an outbox. dial can be nil.
 func newOutbox(s settings, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*outbox, error) {
@@ -89,7 +93,7 @@ func (o *outbox) reach(ctx context.Context) error {
 func (o *outbox) send(ctx context.Context, id string, to *mail.Address, l letter) error {
 	m, err := o.compose(id, to, l)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNotTaken, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
@@ -99,6 +103,8 @@ func (o *outbox) send(ctx context.Context, id string, to *mail.Address, l letter
 		return nil
 	case isLasting(err):
 		return fmt.Errorf("%w: %w", errRefused, err)
+	case errors.As(err, new(*gomail.SendError)):
+		return fmt.Errorf("%w: %w", errNotTaken, err)
 	}
 	return err
 }

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// record has the names of the mails that were sent: each is an empty file of one directory, which all instances on a machine share.
+// record has the names of the mails that were sent, each with a note: a file of one directory, which all instances on a machine share.
 // Instances on several machines share a table of a database instead, with the name as its key. A record has no address, no link and no
-// text.
+// text of a mail.
 type record struct {
 	dir *os.Root // nil: the record is in memory
 
 	mu     sync.Mutex
-	memory map[string]bool
+	memory map[string]string // notes by name
 }
 
 // keptFor is how long a mail stays in the record. It is longer than the service keeps its feed, so an outcome that comes again is known.
@@ -25,7 +25,7 @@ const keptFor = 60 * 24 * time.Hour
 // openRecord opens or creates a directory, and removes old names. With an empty path the record ends with the process.
 func openRecord(path string) (*record, error) {
 	if path == "" {
-		return &record{memory: map[string]bool{}}, nil
+		return &record{memory: map[string]string{}}, nil
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("the record of sent mails: %w", err)
@@ -61,37 +61,45 @@ func (r *record) removeOlder(than time.Time) error {
 	})
 }
 
-// has reports whether a mail is in the record.
+// has reports whether a name is in the record.
 func (r *record) has(name string) (bool, error) {
-	if r.dir == nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.memory[name], nil
-	}
-	_, err := r.dir.Stat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
+	_, known, err := r.note(name)
+	return known, err
 }
 
-// add adds a mail. Once it returns nil, the name outlasts a crash of the machine.
-func (r *record) add(name string) error {
+// note returns the note of a name, and whether the name is in the record. The note is empty if a crash has cut add short.
+func (r *record) note(name string) (note string, known bool, err error) {
 	if r.dir == nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.memory[name] = true
+		note, known = r.memory[name]
+		return note, known, nil
+	}
+	text, err := r.dir.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
+	}
+	return string(text), err == nil, err
+}
+
+// add adds a name with a note, or replaces its note. Once it returns nil, both outlast a crash of the machine.
+func (r *record) add(name, note string) error {
+	if r.dir == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.memory[name] = note
 		return nil
 	}
-	file, err := r.dir.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
+	file, err := r.dir.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	dir, err := r.dir.Open(".")
-	if err != nil {
-		return errors.Join(err, file.Close())
+	_, err = file.WriteString(note)
+	dir, openErr := r.dir.Open(".")
+	if openErr != nil {
+		return errors.Join(err, openErr, file.Close())
 	}
-	return errors.Join(file.Sync(), file.Close(), dir.Sync(), dir.Close())
+	return errors.Join(err, file.Sync(), file.Close(), dir.Sync(), dir.Close())
 }
 
 func (r *record) close() error {

@@ -11,10 +11,10 @@ import (
 func TestRecordIsShared(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sent")
 	first, second := mustOpen(t, path), mustOpen(t, path)
-	if wantHas(t, second, "one", false); first.add("one") != nil {
+	if wantHas(t, second, "one", false); first.add("one", noteSent) != nil {
 		t.Fatal("add failed")
 	}
-	if err := first.add("one"); err != nil {
+	if err := first.add("one", noteSent); err != nil {
 		t.Errorf("added again: %v", err)
 	}
 	wantHas(t, first, "one", true)
@@ -26,7 +26,7 @@ func TestRecordIsShared(t *testing.T) {
 // TestRecordInMemory: without a path, each record begins empty.
 func TestRecordInMemory(t *testing.T) {
 	first := mustOpen(t, "")
-	if err := first.add("one"); err != nil {
+	if err := first.add("one", noteSent); err != nil {
 		t.Fatal(err)
 	}
 	wantHas(t, first, "one", true)
@@ -38,7 +38,7 @@ func TestRecordDropsTheOld(t *testing.T) {
 	path := t.TempDir()
 	r := mustOpen(t, path)
 	for name, age := range map[string]time.Duration{"old": keptFor + time.Hour, "young": keptFor - time.Hour} {
-		if err := r.add(name); err != nil {
+		if err := r.add(name, noteSent); err != nil {
 			t.Fatal(err)
 		}
 		at := time.Now().Add(-age)
@@ -55,7 +55,7 @@ func TestRecordDropsTheOld(t *testing.T) {
 func TestRecordKeepsToItsDirectory(t *testing.T) {
 	r := mustOpen(t, filepath.Join(t.TempDir(), "sent"))
 	for _, name := range []string{"../out", "/etc/passwd"} {
-		if err := r.add(name); err == nil {
+		if err := r.add(name, noteSent); err == nil {
 			t.Errorf("%q was added", name)
 		}
 		if known, err := r.has(name); known || err == nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // settings are flags, each with an environment variable. The password has no flag, because other users of the machine can read
@@ -27,6 +28,8 @@ type settings struct {
 	language  string
 	page      string
 	sent      string
+
+	giveUpAfter time.Duration
 }
 
 // readSettings reads the settings. Their defaults fit "server dev" and Mailpit.
@@ -56,6 +59,9 @@ func readSettings(args []string, env func(string) string) (settings, error) {
 		problems = append(problems, errors.New("MAILER_MUST_EXIST: give true or false"))
 	}
 	flags.BoolVar(&s.mustExist, "must-exist", mustExist, "refuse to create the consumer; set it from the second start on (MAILER_MUST_EXIST)")
+	giveUpAfter, err := time.ParseDuration(or(env("MAILER_GIVE_UP_AFTER"), "24h"))
+	problems = append(problems, named("MAILER_GIVE_UP_AFTER", err))
+	flags.DurationVar(&s.giveUpAfter, "give-up-after", giveUpAfter, "how long a mail is tried that fails while others are sent (MAILER_GIVE_UP_AFTER)")
 	flags.Usage = func() {
 		fmt.Fprintln(flags.Output(), `Sends a mail for each outcome of a verification. Settings:
 
@@ -74,6 +80,9 @@ func readSettings(args []string, env func(string) string) (settings, error) {
 	problems = append(problems, named("-team", err))
 	if _, ok := languages[s.language]; !ok {
 		problems = append(problems, fmt.Errorf("-language %q: give en or de", s.language))
+	}
+	if s.giveUpAfter <= 0 {
+		problems = append(problems, fmt.Errorf("-give-up-after %v: give a duration such as 24h", s.giveUpAfter))
 	}
 	if !strings.Contains(s.address, reference) {
 		problems = append(problems, fmt.Errorf("-address %q: give an address with %s in it", s.address, reference))

@@ -21,6 +21,7 @@ func TestSettings(t *testing.T) {
 		"-from nobody":                                          "-from",
 		"-team nobody":                                          "-team",
 		"-language fr":                                          "-language",
+		"-give-up-after 0s":                                     "-give-up-after",
 		"-address nobody@a.example":                             "-address",
 	} {
 		_, err := readSettings(strings.Fields(args), func(string) string { return "" })
