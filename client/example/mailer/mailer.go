@@ -85,17 +85,27 @@ func (m *mailer) handle(ctx context.Context, update client.Update) error {
 	failed := v.GetStatus() == verificationv1.Status_STATUS_REQUIRES_INPUT && v.GetLastError() != nil &&
 		v.GetLastError().GetCode() != verificationv1.ErrorCode_ERROR_CODE_ABANDONED
 	switch {
-	case v.GetRedaction() != verificationv1.Redaction_REDACTION_UNSPECIFIED:
-		return nil // the person's data is erased: there is nothing to say, and often nobody to say it to
 	case done:
 		m.counts.known.Add(1)
 		return nil
-	case v.GetStatus() == verificationv1.Status_STATUS_VERIFIED:
-		return m.toPerson(ctx, v, verifiedLetter)
-	case failed:
-		return m.handleFailure(ctx, v)
+	case isErased(v), !failed && v.GetStatus() != verificationv1.Status_STATUS_VERIFIED:
+		return nil // nothing to say: erased, not submitted yet, or closed by us
 	}
-	return nil // not submitted yet, or closed by us
+	now, err := m.offers.present(ctx, v)
+	switch {
+	case err != nil:
+		return err
+	case isErased(now):
+		return nil
+	case failed:
+		return m.handleFailure(ctx, v, now)
+	}
+	return m.toPerson(ctx, v, verifiedLetter)
+}
+
+// isErased reports whether a person's data is erased, or is being erased: the person gets no mail any more.
+func isErased(v *verificationv1.Verification) bool {
+	return v.GetRedaction() != verificationv1.Redaction_REDACTION_UNSPECIFIED
 }
 
 // isDone reports whether the mails of an outcome are in the record.
@@ -113,8 +123,8 @@ func (m *mailer) isDone(outcome string) (bool, error) {
 
 // handleFailure tells the person, and before it the team if the person needs help. If the team cannot be told, the person is told
 // nevertheless, and the record says that the team is due.
-func (m *mailer) handleFailure(ctx context.Context, v *verificationv1.Verification) error {
-	now, err := m.offers.ask(ctx, v)
+func (m *mailer) handleFailure(ctx context.Context, v, present *verificationv1.Verification) error {
+	now, err := m.offers.ask(ctx, v, present)
 	if err != nil {
 		return err
 	}

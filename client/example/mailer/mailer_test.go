@@ -348,6 +348,24 @@ func TestErased(t *testing.T) {
 	}
 }
 
+// TestErasedMeanwhile: a person whose data was erased while the mail waited gets none, and the team neither.
+func TestErasedMeanwhile(t *testing.T) {
+	r := newRig(t)
+	m := r.mailer()
+	for _, v := range []*verificationv1.Verification{
+		failed("vs_1", "vr_1", "document_expired"), failed("vs_2", "vr_1", "consent_declined"), session("vs_3", verified, "vr_1"),
+	} {
+		outcome := proto.CloneOf(r.server.Set(v))
+		erased := session(outcome.GetSessionId(), outcome.GetStatus(), "")
+		erased.ClientReferenceId, erased.Redaction = "", verificationv1.Redaction_REDACTION_REDACTED
+		r.server.Set(erased)
+		if err := m.handle(t.Context(), client.Update{Verification: outcome}); err != nil {
+			t.Error(err)
+		}
+	}
+	r.want()
+}
+
 // TestARefusalForNow: the mail is tried again, and others do not wait for it.
 func TestARefusalForNow(t *testing.T) {
 	r := newRig(t)

@@ -31,14 +31,17 @@ type offers struct {
 	page   string // on which the person signs in and asks for a link, as with client/example/bff; empty: mails have Stripe's own link
 }
 
-func (o offers) ask(ctx context.Context, v *verificationv1.Verification) (offer, error) {
+// present returns the present state of a session whose outcome is v. It returns v if the store has lost writes since.
+func (o offers) present(ctx context.Context, v *verificationv1.Verification) (*verificationv1.Verification, error) {
 	now, err := o.status.Status(ctx, client.Session(v.GetSessionId()), client.MinRevision(v.GetRevision()))
-	switch {
-	case errors.Is(err, client.ErrRevisionLost), errors.Is(err, client.ErrNotFound):
-		now = v // the store has lost writes since
-	case err != nil:
-		return offer{}, err
+	if errors.Is(err, client.ErrRevisionLost) || errors.Is(err, client.ErrNotFound) {
+		return v, nil
 	}
+	return now, err
+}
+
+// ask returns the offer after the failure v, in the present state.
+func (o offers) ask(ctx context.Context, v, now *verificationv1.Verification) (offer, error) {
 	retry := now.GetRetry()
 	answer := offer{
 		denial: retry.GetDenial(), next: retry.GetNextRetryTime().AsTime(), left: max(1, retry.GetRetriesRemaining()),
