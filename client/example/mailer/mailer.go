@@ -82,13 +82,11 @@ func (m *mailer) handle(ctx context.Context, update client.Update) error {
 	if err != nil {
 		return err
 	}
-	failed := v.GetStatus() == verificationv1.Status_STATUS_REQUIRES_INPUT && v.GetLastError() != nil &&
-		v.GetLastError().GetCode() != verificationv1.ErrorCode_ERROR_CODE_ABANDONED
 	switch {
 	case done:
 		m.counts.known.Add(1)
 		return nil
-	case isErased(v), !failed && v.GetStatus() != verificationv1.Status_STATUS_VERIFIED:
+	case isErased(v), !isFailure(v) && v.GetStatus() != verificationv1.Status_STATUS_VERIFIED:
 		return nil // nothing to say: erased, not submitted yet, or closed by us
 	}
 	now, err := m.offers.present(ctx, v)
@@ -97,7 +95,7 @@ func (m *mailer) handle(ctx context.Context, update client.Update) error {
 		return err
 	case isErased(now):
 		return nil
-	case failed:
+	case isFailure(v):
 		return m.handleFailure(ctx, v, now)
 	}
 	return m.toPerson(ctx, v, verifiedLetter)

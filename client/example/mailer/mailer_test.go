@@ -234,6 +234,32 @@ func TestOvertaken(t *testing.T) {
 	}
 }
 
+// TestHelpIsNotOvertaken: a person that needs help, and then opens the page and leaves it, needs help still. A canceled session needs none.
+func TestHelpIsNotOvertaken(t *testing.T) {
+	for name, test := range map[string]struct {
+		newer *verificationv1.Verification
+		helps bool
+	}{
+		"abandoned":       {failed("vs_1", "vr_1", "abandoned"), true},
+		"a newer failure": {failed("vs_1", "vr_2", "under_supported_age"), false},
+		"processing":      {session("vs_1", processing, "vr_1"), false},
+		"verified":        {session("vs_1", verified, "vr_2"), false},
+		"canceled":        {session("vs_1", verificationv1.Status_STATUS_CANCELED, "vr_1"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			failure := proto.CloneOf(r.server.Set(failed("vs_1", "vr_1", "consent_declined")))
+			r.server.Set(test.newer)
+			if err := r.mailer().handle(t.Context(), client.Update{Verification: failure}); err != nil {
+				t.Fatal(err)
+			}
+			if helps := slices.Contains(r.mails(), "team@larkspur.example: A person needs help: vs_1"); helps != test.helps || len(r.mails()) == 0 {
+				t.Errorf("the team has a mail: %v, want %v; mails %q", helps, test.helps, r.mails())
+			}
+		})
+	}
+}
+
 // TestAfterALoss: if the store has lost the outcome's revision, the mail says what the outcome itself says.
 func TestAfterALoss(t *testing.T) {
 	r := newRig(t, "-page", "https://verify.example.com/again")

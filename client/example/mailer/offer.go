@@ -16,7 +16,7 @@ type offer struct {
 	denial    verificationv1.RetryDenial
 	next      time.Time // with COOLDOWN
 	stuck     bool      // Stripe gives no link, and another try would not help
-	overtaken bool      // a newer outcome has come, which gets mails of its own
+	overtaken bool      // a newer outcome has come that gets mails of its own, or the person is not stuck any more
 }
 
 // needsHelp reports whether the person cannot go on without the team.
@@ -45,7 +45,7 @@ func (o offers) ask(ctx context.Context, v, now *verificationv1.Verification) (o
 	retry := now.GetRetry()
 	answer := offer{
 		denial: retry.GetDenial(), next: retry.GetNextRetryTime().AsTime(), left: max(1, retry.GetRetriesRemaining()),
-		overtaken: now.GetOutcomeId() != v.GetOutcomeId(),
+		overtaken: now.GetOutcomeId() != v.GetOutcomeId() && settlesHelp(now),
 	}
 	switch {
 	case !retry.GetAllowed():
@@ -55,6 +55,22 @@ func (o offers) ask(ctx context.Context, v, now *verificationv1.Verification) (o
 		return answer, nil
 	}
 	return o.byLink(ctx, v, answer)
+}
+
+// settlesHelp reports whether a newer state makes the team's mail about an older failure unnecessary. A session that was abandoned after
+// the failure does not: the person needs as much help as before, and no other mail says so.
+func settlesHelp(now *verificationv1.Verification) bool {
+	switch now.GetStatus() {
+	case verificationv1.Status_STATUS_PROCESSING, verificationv1.Status_STATUS_VERIFIED:
+		return true
+	}
+	return isFailure(now) // it gets a mail of its own; of a canceled session the denial says that nobody can help
+}
+
+// isFailure reports whether a check of the person has failed.
+func isFailure(v *verificationv1.Verification) bool {
+	return v.GetStatus() == verificationv1.Status_STATUS_REQUIRES_INPUT && v.GetLastError() != nil &&
+		v.GetLastError().GetCode() != verificationv1.ErrorCode_ERROR_CODE_ABANDONED
 }
 
 // byLink adds a new link of Stripe. The service grants one retry for a failure, however often it is asked. A canceled session is not
