@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -504,6 +505,33 @@ func mustNote(t *testing.T, r *record, name string) string {
 		t.Fatalf("note of %q: known %v, %v", name, known, err)
 	}
 	return note
+}
+
+// TestNoAddressInLogs: neither the log nor the error of a handler has the address of a person.
+func TestNoAddressInLogs(t *testing.T) {
+	for name, answer := range map[string]map[string]string{
+		"refused for good":    {"RCPT": "550 5.1.1 <vs_1@people.example>: no such user"},
+		"refused for now":     {"RCPT": "451 4.7.1 <vs_1@people.example>: try again later"},
+		"the mail is refused": {".": "554 not for vs_1@people.example"},
+		"a broken connection": {"RCPT": ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			var log bytes.Buffer
+			slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+			r.smtp.answer(answer)
+			v := session("vs_1", verified, "vr_1")
+			v.OutcomeId = "one"
+			err := r.mailer().handle(t.Context(), client.Update{Verification: v})
+			said := log.String() + fmt.Sprint(err)
+			if strings.Contains(said, "@people.example") {
+				t.Errorf("the log has the person's address: %s", said)
+			}
+			if !strings.Contains(said, "SMTP") {
+				t.Errorf("the log does not say what failed: %s", said)
+			}
+		})
+	}
 }
 
 // TestALostConsumerIsTold: the mailer ends and says what to do, where outcomes can be missing.

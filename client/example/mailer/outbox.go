@@ -98,15 +98,19 @@ func (o *outbox) send(ctx context.Context, id string, to *mail.Address, l letter
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	err = o.server.DialAndSendWithContext(ctx, m)
-	switch {
-	case err == nil, m.IsDelivered(): // the server has it, even if it fails at the end of the dialog
+	if err == nil || m.IsDelivered() { // the server has it, even if it fails at the end of the dialog
 		return nil
-	case isLasting(err):
-		return fmt.Errorf("%w: %w", errRefused, err)
-	case errors.As(err, new(*gomail.SendError)):
-		return fmt.Errorf("%w: %w", errNotTaken, err)
 	}
-	return err
+	var failed *gomail.SendError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	kind := errNotTaken
+	if isLasting(failed) {
+		kind = errRefused
+	}
+	// Its text has the person's address, also in the server's reply. A log must not.
+	return fmt.Errorf("%w: %v: reply %d %s", kind, failed.Reason, failed.ErrorCode(), failed.EnhancedStatusCode())
 }
 
 // compose returns a mail in plain text and in HTML.
@@ -135,11 +139,7 @@ var lastingCode = regexp.MustCompile(`^[^:]*: 5\d\d "?(5\.(?:1\.(?:1|2|3|6|10)|2
 // isLasting reports whether an SMTP server has refused the recipient or the content for good: a reply 5yz to RCPT or DATA with a
 // lastingCode. Any other reply can concern our own rights or the server, such as "550 relay not permitted": the next mail would be refused
 // too, and all would be lost.
-func isLasting(err error) bool {
-	var failed *gomail.SendError
-	if !errors.As(err, &failed) {
-		return false
-	}
+func isLasting(failed *gomail.SendError) bool {
 	switch failed.Reason {
 	case gomail.ErrSMTPRcptTo, gomail.ErrSMTPData, gomail.ErrSMTPDataClose:
 		return lastingCode.MatchString(failed.Error())
