@@ -15,11 +15,16 @@ import (
 // longer, up to seconds.
 const atOnce = 8
 
+// drainWithin lets the mail that is being sent at the end of the process come into the record: a mail whose answer is not awaited is sent
+// again by the next instance. It lasts as long only if the SMTP server does not answer.
+const drainWithin = dialogTimeout + contentTimeout + 5*time.Second
+
 // consume handles outcomes until ctx ends. The service leaves out what gets no mail: all other statuses, and changes that brought no
 // outcome, such as the grants that this program causes.
 func (m *mailer) consume(ctx context.Context, s settings) error {
 	options := []client.ConsumeOption{
 		client.Workers(atOnce),
+		client.DrainWithin(drainWithin),
 		client.Statuses(verificationv1.Status_STATUS_VERIFIED, verificationv1.Status_STATUS_REQUIRES_INPUT),
 		client.OnFailure(func(update client.Update, err error, wait time.Duration) {
 			slog.Warn("no mail yet", "session", update.Verification.GetSessionId(), "outcome", update.Verification.GetOutcomeId(),

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -532,6 +533,33 @@ func TestNoAddressInLogs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAStopWhileSending: a mailer that is asked to stop waits for the answer to the mail that it sends, and records the mail.
+func TestAStopWhileSending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		smtp, h := startPipedSMTP(t, contentTimeout-time.Second)
+		server, s := clienttest.NewVirtual(t), mustSettings(t)
+		m, err := newMailer(server.Client(), s, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- m.consume(ctx, s) }()
+		if err := server.AwaitStreams(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		outcome := server.Set(session("vs_1", verified, "vr_1")).GetOutcomeId()
+		synctest.Wait()
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		if known, err := m.record.has(outcome); !known || err != nil || len(smtp.received()) != 1 {
+			t.Errorf("the mail is in the record: %v, %v; %d mails", known, err, len(smtp.received()))
+		}
+	})
 }
 
 // TestALostConsumerIsTold: the mailer ends and says what to do, where outcomes can be missing.

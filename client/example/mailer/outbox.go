@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	html "html/template"
+	"io"
 	"net"
 	"net/mail"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	gomail "github.com/wneessen/go-mail"
+	"github.com/wneessen/go-mail/smtp"
 )
 
 //go:embed mail.txt
@@ -36,8 +38,13 @@ type outbox struct {
 	domain string // of the Message-IDs
 }
 
-// sendTimeout bounds one mail, from the connection to the end.
-const sendTimeout = 30 * time.Second
+const (
+	// dialogTimeout bounds the dialog until the SMTP server asks for the content.
+	dialogTimeout = 30 * time.Second
+	// contentTimeout bounds the rest: the content and the answer to it. A server can take long to answer, and has the mail then: to stop
+	// waiting earlier sends it twice. Source: RFC 5321, 4.5.3.2.6.
+	contentTimeout = 10 * time.Minute
+)
 
 var (
 	// errRefused means that the recipient's server refuses a mail for good.
@@ -56,7 +63,7 @@ func newOutbox(s settings, dial func(ctx context.Context, network, address strin
 	if err != nil {
 		return nil, err
 	}
-	options := []gomail.Option{gomail.WithPort(port), gomail.WithTimeout(sendTimeout / 2)}
+	options := []gomail.Option{gomail.WithPort(port), gomail.WithTimeout(dialogTimeout / 2)}
 	switch {
 	case isLoopback(s.smtp):
 		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
@@ -80,7 +87,7 @@ func newOutbox(s settings, dial func(ctx context.Context, network, address strin
 
 // reach returns an error if the SMTP server does not answer.
 func (o *outbox) reach(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout/6)
+	ctx, cancel := context.WithTimeout(ctx, dialogTimeout/6)
 	defer cancel()
 	server, err := o.server.DialToSMTPClientWithContext(ctx)
 	if err != nil {
@@ -91,13 +98,15 @@ func (o *outbox) reach(ctx context.Context) error {
 
 // send sends a mail with a Message-ID that begins with id. It returns an error that wraps errRefused if another try cannot help.
 func (o *outbox) send(ctx context.Context, id string, to *mail.Address, l letter) error {
-	m, err := o.compose(id, to, l)
+	var server *smtp.Client
+	m, err := o.compose(id, to, l, func() error { return server.UpdateDeadline(contentTimeout) })
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotTaken, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	err = o.server.DialAndSendWithContext(ctx, m)
+	if server, err = o.server.DialToSMTPClientWithContext(ctx); err != nil {
+		return err
+	}
+	err = errors.Join(o.server.SendWithSMTPClient(server, m), o.server.CloseWithSMTPClient(server))
 	if err == nil || m.IsDelivered() { // the server has it, even if it fails at the end of the dialog
 		return nil
 	}
@@ -113,8 +122,8 @@ func (o *outbox) send(ctx context.Context, id string, to *mail.Address, l letter
 	return fmt.Errorf("%w: %v: reply %d %s", kind, failed.Reason, failed.ErrorCode(), failed.EnhancedStatusCode())
 }
 
-// compose returns a mail in plain text and in HTML.
-func (o *outbox) compose(id string, to *mail.Address, l letter) (*gomail.Msg, error) {
+// compose returns a mail in plain text and in HTML. It calls begin when the content is sent.
+func (o *outbox) compose(id string, to *mail.Address, l letter, begin func() error) (*gomail.Msg, error) {
 	m := gomail.NewMsg()
 	m.FromMailAddress(o.from)
 	m.ToMailAddress(to)
@@ -127,7 +136,14 @@ func (o *outbox) compose(id string, to *mail.Address, l letter) (*gomail.Msg, er
 	if err := errors.Join(textTemplate.Execute(&plain, l), htmlTemplate.Execute(&rich, l)); err != nil {
 		return nil, err
 	}
-	m.SetBodyString(gomail.TypeTextPlain, strings.TrimLeft(plain.String(), "\n"))
+	text := bytes.TrimLeft(plain.Bytes(), "\n")
+	m.SetBodyWriter(gomail.TypeTextPlain, func(w io.Writer) (int64, error) {
+		if err := begin(); err != nil {
+			return 0, err
+		}
+		n, err := w.Write(text)
+		return int64(n), err
+	})
 	m.AddAlternativeString(gomail.TypeTextHTML, rich.String())
 	return m, nil
 }

@@ -1,28 +1,37 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"maps"
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
+	"net"
 	"net/mail"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func newTestOutbox(t *testing.T, smtp string) *outbox {
 	t.Helper()
-	s, err := readSettings([]string{"-smtp", smtp}, func(string) string { return "" })
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := newOutbox(s, nil)
+	o, err := newOutbox(mustSettings(t, "-smtp", smtp), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return o
+}
+
+func mustSettings(t *testing.T, args ...string) settings {
+	t.Helper()
+	s, err := readSettings(args, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 var somebody = &mail.Address{Address: "user-7@people.larkspur.example"}
@@ -76,6 +85,38 @@ func TestWhichRefusalsAreLasting(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestASlowServer: the mailer waits for minutes for the answer to a mail, because the server has the mail, and would get it twice.
+func TestASlowServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, h := startPipedSMTP(t, contentTimeout-time.Second)
+		o, err := newOutbox(mustSettings(t), h.dial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := o.send(t.Context(), "outcome", somebody, verifiedLetter("en")); err != nil || len(server.received()) != 1 {
+			t.Errorf("error %v, %d mails", err, len(server.received()))
+		}
+	})
+}
+
+// TestASilentServer: the mailer stops waiting for a server that does not ask for the content.
+func TestASilentServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, err := newOutbox(mustSettings(t), func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			t.Cleanup(func() { far.Close() })
+			return near, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := o.send(t.Context(), "outcome", somebody, verifiedLetter("en")); err == nil || time.Since(began) > dialogTimeout {
+			t.Errorf("error %v after %v", err, time.Since(began))
+		}
+	})
 }
 
 // TestAMail: its headers, and the same content in plain text and in HTML.
