@@ -20,7 +20,8 @@ type mailer struct {
 	record    *record
 	team      recipient
 	step      func(name string)
-	// sending is held from before a mail is sent until it is recorded. So a crash repeats at most one mail.
+	// sending is held from before a mail is sent until it is recorded. So a crash repeats at most one mail, if the record
+	// outlasts the crash.
 	sending chan struct{}
 	// failed has the mails that have failed, with the number of mails that were sent before. Its lock is sending.
 	failed      map[string]int64

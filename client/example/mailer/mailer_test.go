@@ -298,6 +298,17 @@ func TestAPage(t *testing.T) {
 	r.want("vs_1@people.example: That didn’t work", "team@larkspur.example: A person needs help: vs_2", "vs_2@people.example: We couldn’t verify you")
 }
 
+// TestNoLinkOfStripeInLiveMode: without a page, a person of live mode gets no mail with Stripe's own link.
+func TestNoLinkOfStripeInLiveMode(t *testing.T) {
+	r := newRig(t)
+	v := failed("vs_1", "vr_1", "document_expired")
+	v.Livemode = true
+	err := r.mailer().handle(t.Context(), client.Update{Verification: proto.CloneOf(r.server.Set(v))})
+	if err == nil || !strings.Contains(err.Error(), "-page") || len(r.mails()) > 0 {
+		t.Errorf("error %v, mails %q", err, r.mails())
+	}
+}
+
 // TestNoLink: what the person reads where the service gives no link.
 func TestNoLink(t *testing.T) {
 	next := time.Now().Add(time.Hour)

@@ -5,8 +5,8 @@
 //	go run github.com/axllent/mailpit@v1.33.1      # in another: an SMTP server for tests
 //	go run ./client/example/mailer                 # in a third; it prints where to see the mails
 //
-// Each mail has the outcome's name as its Message-ID, and a record of sent mails. So a crash repeats at most one mail, with the same
-// Message-ID. README.md says which mails there are and what to change.
+// Each mail has the outcome's name as its Message-ID. With -sent there is a record of sent mails, so that a crash repeats at most one mail,
+// with the same Message-ID. Without it, which is for demonstrations, a crash repeats up to 1,000. README.md says which mails there are and what to change.
 package main
 
 import (

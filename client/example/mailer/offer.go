@@ -53,6 +53,8 @@ func (o offers) ask(ctx context.Context, v, now *verificationv1.Verification) (o
 	case o.page != "":
 		answer.link = o.page
 		return answer, nil
+	case now.GetLivemode():
+		return offer{}, errors.New("no -page is set, and Stripe's own links must not be sent in mails")
 	}
 	return o.byLink(ctx, v, answer)
 }

@@ -51,8 +51,8 @@ func readSettings(args []string, env func(string) string) (settings, error) {
 	setting(&team, "team", "MAILER_TEAM", "team@larkspur.example", "who helps people that cannot try again")
 	setting(&s.address, "address", "MAILER_ADDRESS", "{reference}@people.larkspur.example", "the address of a person by client_reference_id; it stands for your table of users")
 	setting(&s.language, "language", "MAILER_LANGUAGE", "en", "the language of the mails: en or de")
-	setting(&s.page, "page", "MAILER_PAGE", "", "your page on which a signed-in person tries again; empty, beside a service on loopback only: mails have Stripe's own link")
-	setting(&s.sent, "sent", "MAILER_SENT", "", "the directory with the record of sent mails, the same for all instances; empty: the record ends with the process")
+	setting(&s.page, "page", "MAILER_PAGE", "", "your page on which a signed-in person tries again; empty, with a service and an SMTP server on loopback only: mails have Stripe's own link")
+	setting(&s.sent, "sent", "MAILER_SENT", "", "the directory with the record of sent mails, the same for all instances; empty, with a service and an SMTP server on loopback only: the record ends with the process")
 	var problems []error
 	mustExist, err := strconv.ParseBool(or(env("MAILER_MUST_EXIST"), "false"))
 	if err != nil {
@@ -73,7 +73,7 @@ func readSettings(args []string, env func(string) string) (settings, error) {
 		return s, err
 	}
 	s.password, err = secret("SMTP_PASSWORD", env)
-	problems = append(problems, err, s.checkPage(), s.checkSMTP())
+	problems = append(problems, err, s.checkPage(), s.checkSent(), s.checkSMTP())
 	s.from, err = mail.ParseAddress(from)
 	problems = append(problems, named("-from", err))
 	s.team, err = mail.ParseAddress(team)
@@ -90,13 +90,18 @@ func readSettings(args []string, env func(string) string) (settings, error) {
 	return s, errors.Join(problems...)
 }
 
-// checkPage returns an error for a page without TLS, and without a page, for a service that is not beside this process. Stripe's own
-// links must not be sent in mails: they work once, and a scanner of mails that opens one uses it up. Source: Stripe's API reference, "url"
-// of a VerificationSession.
+// isDemo reports whether the mails and their record matter to nobody: the service and the SMTP server are on this machine. One of them
+// alone can be a proxy on loopback.
+func (s settings) isDemo() bool {
+	return isLoopback(strings.TrimPrefix(s.target, "dns:///")) && isLoopback(s.smtp)
+}
+
+// checkPage returns an error for a page without TLS, and for a missing page if this is no demo. Stripe's own links must not be sent in
+// mails: they work once, and a scanner of mails that opens one uses it up. Source: Stripe's API reference, "url" of a VerificationSession.
 func (s settings) checkPage() error {
 	u, err := url.Parse(s.page)
 	switch {
-	case s.page == "" && isLoopback(strings.TrimPrefix(s.target, "dns:///")):
+	case s.page == "" && s.isDemo():
 		return nil
 	case s.page == "":
 		return errors.New("-page: give the address of your page on which people try again: Stripe's own links must not be sent in mails")
@@ -104,6 +109,15 @@ func (s settings) checkPage() error {
 		return nil
 	}
 	return fmt.Errorf("-page %q: give an address with https://, such as https://verify.example.com/; http:// is for loopback only", s.page)
+}
+
+// checkSent returns an error for a missing record if this is no demo: a crash would repeat each mail whose outcome is not acknowledged, up
+// to 1,000.
+func (s settings) checkSent() error {
+	if s.sent != "" || s.isDemo() {
+		return nil
+	}
+	return errors.New("-sent: give the directory of the record of sent mails: without it a crash sends up to 1,000 mails again")
 }
 
 func (s settings) checkSMTP() error {

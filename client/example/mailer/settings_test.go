@@ -10,19 +10,22 @@ import (
 func TestSettings(t *testing.T) {
 	for args, problem := range map[string]string{
 		"": "",
-		"-page https://a.example/again -status dns:///status:1": "",
-		"-page http://127.0.0.1:8080/":                          "",
-		"-status dns:///status:1":                               "-page: give the address of your page",
-		"-page http://a.example/":                               "give an address with https://",
-		"-page a.example":                                       "give an address with https://",
-		"-smtp localhost":                                       "-smtp",
-		"-smtp :25":                                             "-smtp",
-		"-smtp a:99999":                                         "-smtp",
-		"-from nobody":                                          "-from",
-		"-team nobody":                                          "-team",
-		"-language fr":                                          "-language",
-		"-give-up-after 0s":                                     "-give-up-after",
-		"-address nobody@a.example":                             "-address",
+		"-page https://a.example/again -status dns:///status:1 -sent a": "",
+		"-page https://a.example/again -status dns:///status:1":         "-sent: give the directory",
+		"-page https://a.example/again -smtp mx.example:587":            "-sent: give the directory",
+		"-smtp mx.example:587 -sent a":                                  "-page: give the address of your page",
+		"-page http://127.0.0.1:8080/":                                  "",
+		"-status dns:///status:1":                                       "-page: give the address of your page",
+		"-page http://a.example/":                                       "give an address with https://",
+		"-page a.example":                                               "give an address with https://",
+		"-smtp localhost":                                               "-smtp",
+		"-smtp :25":                                                     "-smtp",
+		"-smtp a:99999":                                                 "-smtp",
+		"-from nobody":                                                  "-from",
+		"-team nobody":                                                  "-team",
+		"-language fr":                                                  "-language",
+		"-give-up-after 0s":                                             "-give-up-after",
+		"-address nobody@a.example":                                     "-address",
 	} {
 		_, err := readSettings(strings.Fields(args), func(string) string { return "" })
 		if problem == "" && err != nil || problem != "" && (err == nil || !strings.Contains(err.Error(), problem)) {
@@ -34,7 +37,7 @@ func TestSettings(t *testing.T) {
 // TestVariables: each setting has one, and a flag counts more.
 func TestVariables(t *testing.T) {
 	env := map[string]string{"MAILER_MUST_EXIST": "true", "SMTP_ADDR": "mx.example:587", "MAILER_CONSUMER": "one"}
-	s, err := readSettings([]string{"-consumer", "two"}, func(name string) string { return env[name] })
+	s, err := readSettings([]string{"-consumer", "two", "-page", "https://a.example/", "-sent", "a"}, func(name string) string { return env[name] })
 	if err != nil || !s.mustExist || s.smtp != "mx.example:587" || s.consumer != "two" {
 		t.Errorf("%+v, %v", s, err)
 	}
