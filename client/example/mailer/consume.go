@@ -42,15 +42,17 @@ func (m *mailer) consume(ctx context.Context, s settings) error {
 
 // explain adds to an error what an operator does about it. It returns nil for the end that was asked for.
 func explain(err error, s settings) error {
-	const then = "Ask for the sessions that matter with ListVerifications and act on them"
+	// The consumer first: what comes while somebody reads the sessions is in one of both then.
+	const restart = "start once without -must-exist, so that outcomes have mails from then on"
+	const then = "Then list the sessions that have changed since the newest mail, by ListVerifications, and tell these people"
 	switch {
 	case errors.Is(err, context.Canceled):
 		slog.Info("asked to stop", "end", err) // it also says if the last acknowledgement failed
 		return nil
 	case errors.Is(err, client.ErrConsumerNotFound):
-		return fmt.Errorf("%w. Outcomes can be missing since the newest mail. %s. Then start once without -must-exist", err, then)
+		return fmt.Errorf("%w. Outcomes can be missing since the newest mail. First %s. %s", err, restart, then)
 	case errors.Is(err, client.ErrConsumerExpired):
-		return fmt.Errorf("%w. Outcomes that are no longer kept have no mail. %s. Then delete the consumer, by: server consumers --delete %s. Then start once without -must-exist", err, then, s.consumer)
+		return fmt.Errorf("%w. Outcomes that are no longer kept have no mail. First delete the consumer, by: server consumers --delete %s, and %s. %s", err, s.consumer, restart, then)
 	}
 	return err
 }
