@@ -30,14 +30,23 @@ func (m *mailer) consume(ctx context.Context, s settings) error {
 			slog.Warn("no mail yet", "session", update.Verification.GetSessionId(), "outcome", update.Verification.GetOutcomeId(),
 				"next try within", wait, "error", err)
 		}),
-		client.OnInterruption(func(err error, wait time.Duration) {
-			slog.Info("no stream of outcomes", "next try within", wait, "error", err)
-		}),
+		client.OnInterruption(m.logInterruption),
 	}
 	if s.mustExist {
 		options = append(options, client.MustExist())
 	}
 	return m.status.Consume(ctx, s.consumer, m.handle, options...)
+}
+
+// logInterruption logs why there is no stream of outcomes. An instance that stands by is asked to wait again and again: it says so once.
+func (m *mailer) logInterruption(err error, wait time.Duration) {
+	busy := errors.Is(err, client.ErrConsumerBusy)
+	switch standsBy := m.standsBy.Swap(busy); {
+	case !busy:
+		slog.Info("no stream of outcomes", "next try within", wait, "error", err)
+	case !standsBy:
+		slog.Info("another instance is at work, this one stands by")
+	}
 }
 
 // explain adds to an error what an operator does about it. It returns nil for the end that was asked for.

@@ -27,6 +27,7 @@ type mailer struct {
 	failed      map[string]int64
 	giveUpAfter time.Duration
 	now         func() time.Time
+	standsBy    atomic.Bool // another instance is at work
 
 	counts struct{ sent, known, refused, givenUp, unaddressed atomic.Int64 }
 }
@@ -74,6 +75,7 @@ func newMailer(status *client.Client, s settings, h hooks) (*mailer, error) {
 // handle sends the mails of one outcome. After an error it is called again. An outcome that comes a second time has the same
 // outcome_id, and its mails are in the record.
 func (m *mailer) handle(ctx context.Context, update client.Update) error {
+	m.standsBy.Store(false)
 	m.step(stepReceive)
 	v := update.Verification
 	if v.GetOutcomeId() == "" {

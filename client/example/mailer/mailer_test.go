@@ -10,6 +10,7 @@ import (
 	"net/mail"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -592,6 +593,41 @@ func TestALostConsumerIsTold(t *testing.T) {
 	r.server.ExpireConsumer("mailer")
 	if err := run(ctx, r.settings, hooks{}); !errors.Is(err, client.ErrConsumerExpired) || !inOrder(err.Error(), "server consumers --delete mailer", "start once without -must-exist", "list the sessions") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestAStandbySaysSoOnce: an instance that stands by for a minute has one line in its log, until it has been at work.
+func TestAStandbySaysSoOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		before := slog.Default()
+		slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+		defer slog.SetDefault(before)
+		_, h := startPipedSMTP(t, 0)
+		server, s := clienttest.NewVirtual(t), mustSettings(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		defer ended.Wait()
+		defer cancel()
+		for range 2 {
+			m, err := newMailer(server.Client(), s, h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended.Go(func() { _ = m.consume(ctx, s) })
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if said := log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "another instance is at work") {
+			t.Errorf("the log of a minute is\n%s", said)
+		}
+	})
+	m := newRig(t).mailer()
+	m.logInterruption(client.ErrConsumerBusy, 0)
+	_ = m.handle(t.Context(), client.Update{})
+	if m.standsBy.Load() {
+		t.Error("after an outcome the mailer would not say that it stands by")
 	}
 }
 
