@@ -57,6 +57,9 @@ func run(ctx context.Context, s settings, h hooks) error {
 	if isLoopback(strings.TrimPrefix(s.target, "dns:///")) {
 		options = append(options, client.WithPlaintext())
 	}
+	if s.token != nil {
+		options = append(options, client.WithBearerToken(s.token))
+	}
 	status, err := client.Dial(s.target, options...)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,14 +12,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"example.com/verification-status/client"
 )
 
-// settings are flags, each with an environment variable. The password has no flag, because other users of the machine can read
-// flags.
+// settings are flags, each with an environment variable. The password and the token have no flag, because other users of the machine can
+// read flags. The token has one for its file.
 type settings struct {
 	target    string
 	consumer  string
 	mustExist bool
+	token     client.TokenSource // nil: none
 	smtp      string
 	user      string
 	password  string
@@ -35,7 +39,7 @@ type settings struct {
 // readSettings reads the settings. Their defaults fit "server dev" and Mailpit.
 func readSettings(args []string, env func(string) string) (settings, error) {
 	var s settings
-	var from, team string
+	var from, team, tokenFile string
 	flags := flag.NewFlagSet("mailer", flag.ContinueOnError)
 	setting := func(to *string, name, variable, standard, help string) {
 		if value := env(variable); value != "" {
@@ -44,6 +48,7 @@ func readSettings(args []string, env func(string) string) (settings, error) {
 		flags.StringVar(to, name, standard, help+" ("+variable+")")
 	}
 	setting(&s.target, "status", "VERIFICATION_STATUS", "127.0.0.1:50051", "verification-status: host:port or dns:///host:port; plain text on loopback, else TLS")
+	setting(&tokenFile, "token-file", "VERIFICATION_TOKEN_FILE", "", "a file with the bearer token for verification-status; it is read again for each call")
 	setting(&s.consumer, "consumer", "MAILER_CONSUMER", "mailer", "the name of the consumer, the same for all instances")
 	setting(&s.smtp, "smtp", "SMTP_ADDR", "127.0.0.1:1025", "the SMTP server: host:port; plain text on loopback, TLS from the start on port 465, else STARTTLS")
 	setting(&s.user, "smtp-user", "SMTP_USER", "", "the user of the SMTP server; empty: none is needed")
@@ -65,6 +70,8 @@ func readSettings(args []string, env func(string) string) (settings, error) {
 	flags.Usage = func() {
 		fmt.Fprintln(flags.Output(), `Sends a mail for each outcome of a verification. Settings:
 
+  VERIFICATION_TOKEN
+	the bearer token for verification-status, if -token-file is empty
   SMTP_PASSWORD, SMTP_PASSWORD_FILE
 	the password of -smtp-user`)
 		flags.PrintDefaults()
@@ -72,6 +79,8 @@ func readSettings(args []string, env func(string) string) (settings, error) {
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
+	s.token, err = bearer(env("VERIFICATION_TOKEN"), tokenFile)
+	problems = append(problems, err)
 	s.password, err = secret("SMTP_PASSWORD", env)
 	problems = append(problems, err, s.checkPage(), s.checkSent(), s.checkSMTP())
 	s.from, err = mail.ParseAddress(from)
@@ -126,6 +135,26 @@ func (s settings) checkSMTP() error {
 		return fmt.Errorf("-smtp %q: give host:port", s.smtp)
 	}
 	return nil
+}
+
+// bearer returns the source of a token that is in a variable or in a file, or nil if there is none.
+func bearer(token, file string) (client.TokenSource, error) {
+	switch {
+	case token == "" && file == "":
+		return nil, nil
+	case file == "":
+		return func(context.Context) (string, error) { return token, nil }, nil
+	case token != "":
+		return nil, errors.New("VERIFICATION_TOKEN and -token-file are both set: remove one")
+	}
+	read := func(context.Context) (string, error) {
+		text, err := os.ReadFile(file)
+		return string(text), err
+	}
+	if _, err := read(context.Background()); err != nil { // a wrong path is told at the start
+		return nil, fmt.Errorf("-token-file: %w", err)
+	}
+	return read, nil
 }
 
 // secret returns the value of a variable, or the content of the file that the variable with _FILE names.
