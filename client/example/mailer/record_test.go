@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -33,12 +34,13 @@ func TestRecordInMemory(t *testing.T) {
 	wantHas(t, mustOpen(t, ""), "one", false)
 }
 
-// TestRecordDropsTheOld: a name older than keptFor is removed at a start. A younger one stays.
+// TestRecordDropsTheOld: a name older than keptFor is removed at a start, and while the mailer runs, if there are many newer ones. A younger
+// one stays. The newest ones stay, whatever a clock says.
 func TestRecordDropsTheOld(t *testing.T) {
 	path := t.TempDir()
-	r := mustOpen(t, path)
-	for name, age := range map[string]time.Duration{"old": keptFor + time.Hour, "young": keptFor - time.Hour} {
-		if err := r.add(name, noteSent); err != nil {
+	put := func(name string, age time.Duration) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(path, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		at := time.Now().Add(-age)
@@ -46,9 +48,28 @@ func TestRecordDropsTheOld(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again := mustOpen(t, path)
-	wantHas(t, again, "old", false)
-	wantHas(t, again, "young", true)
+	put("old", keptFor+2*time.Hour)
+	wantHas(t, mustOpen(t, path), "old", true)
+	for i := range keptNewest {
+		put(strconv.Itoa(i), keptFor+time.Hour) // as if the clock were wrong
+	}
+	put("young", keptFor-time.Hour)
+	r := mustOpen(t, path)
+	wantHas(t, r, "old", false)
+	wantHas(t, r, "young", true)
+	wantHas(t, r, strconv.Itoa(keptNewest-1), true)
+
+	put("old", keptFor+2*time.Hour)
+	for i := range keptNewest {
+		put(strconv.Itoa(i), 0)
+	}
+	r.added.Store(cleanEvery - 1)
+	if err := r.add("new", noteSent); err != nil {
+		t.Fatal(err)
+	}
+	wantHas(t, r, "old", false)
+	wantHas(t, r, "young", true)
+	wantHas(t, r, "new", true)
 }
 
 // TestRecordKeepsToItsDirectory: a name that leads out of it is an error, not a mail that counts as sent.

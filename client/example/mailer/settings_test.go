@@ -84,7 +84,7 @@ func TestToken(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("vst_one")
+	write("vst_one") // so that the file exists
 	for problem, env := range map[string]map[string]string{
 		"both set":     {"VERIFICATION_TOKEN": "vst_one", "VERIFICATION_TOKEN_FILE": file},
 		"no such file": {"VERIFICATION_TOKEN_FILE": file + "x"},
@@ -94,6 +94,7 @@ func TestToken(t *testing.T) {
 		}
 	}
 	for name, env := range map[string]map[string]string{"variable": {"VERIFICATION_TOKEN": "vst_two"}, "file": {"VERIFICATION_TOKEN_FILE": file}} {
+		write("vst_one")
 		s, err := readSettings(nil, func(name string) string { return env[name] })
 		if err != nil {
 			t.Fatal(err)
