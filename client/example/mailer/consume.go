@@ -15,19 +15,22 @@ import (
 // longer, up to seconds.
 const atOnce = 8
 
+// drainWithin lets the mail that is being sent at the end of the process come into the record: a mail whose answer is not awaited is sent
+// again by the next instance. It lasts as long only if the SMTP server does not answer.
+const drainWithin = dialogTimeout + contentTimeout + 5*time.Second
+
 // consume handles outcomes until ctx ends. The service leaves out what gets no mail: all other statuses, and changes that brought no
 // outcome, such as the grants that this program causes.
 func (m *mailer) consume(ctx context.Context, s settings) error {
 	options := []client.ConsumeOption{
 		client.Workers(atOnce),
+		client.DrainWithin(drainWithin),
 		client.Statuses(verificationv1.Status_STATUS_VERIFIED, verificationv1.Status_STATUS_REQUIRES_INPUT),
 		client.OnFailure(func(update client.Update, err error, wait time.Duration) {
 			slog.Warn("no mail yet", "session", update.Verification.GetSessionId(), "outcome", update.Verification.GetOutcomeId(),
 				"next try within", wait, "error", err)
 		}),
-		client.OnInterruption(func(err error, wait time.Duration) {
-			slog.Info("no stream of outcomes", "next try within", wait, "error", err)
-		}),
+		client.OnInterruption(m.logInterruption),
 	}
 	if s.mustExist {
 		options = append(options, client.MustExist())
@@ -35,17 +38,30 @@ func (m *mailer) consume(ctx context.Context, s settings) error {
 	return m.status.Consume(ctx, s.consumer, m.handle, options...)
 }
 
+// logInterruption logs why there is no stream of outcomes. An instance that stands by is asked to wait again and again: it says so once.
+func (m *mailer) logInterruption(err error, wait time.Duration) {
+	busy := errors.Is(err, client.ErrConsumerBusy)
+	switch standsBy := m.standsBy.Swap(busy); {
+	case !busy:
+		slog.Info("no stream of outcomes", "next try within", wait, "error", err)
+	case !standsBy:
+		slog.Info("another instance is at work, this one stands by")
+	}
+}
+
 // explain adds to an error what an operator does about it. It returns nil for the end that was asked for.
 func explain(err error, s settings) error {
-	const then = "Ask for the sessions that matter with ListVerifications and act on them"
+	// The consumer first: what comes while somebody reads the sessions is in one of both then.
+	const restart = "start once without -must-exist, so that outcomes have mails from then on"
+	const then = "Then list the sessions that have changed since the newest mail, by ListVerifications, and tell these people"
 	switch {
 	case errors.Is(err, context.Canceled):
 		slog.Info("asked to stop", "end", err) // it also says if the last acknowledgement failed
 		return nil
 	case errors.Is(err, client.ErrConsumerNotFound):
-		return fmt.Errorf("%w. Outcomes can be missing since the newest mail. %s. Then start once without -must-exist", err, then)
+		return fmt.Errorf("%w. Outcomes can be missing since the newest mail. First %s. %s", err, restart, then)
 	case errors.Is(err, client.ErrConsumerExpired):
-		return fmt.Errorf("%w. Outcomes that are no longer kept have no mail. %s. Then delete the consumer, by: server consumers --delete %s. Then start once without -must-exist", err, then, s.consumer)
+		return fmt.Errorf("%w. Outcomes that are no longer kept have no mail. First delete the consumer, by: server consumers --delete %s, and %s. %s", err, s.consumer, restart, then)
 	}
 	return err
 }

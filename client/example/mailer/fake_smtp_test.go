@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -17,8 +18,9 @@ type fakeSMTP struct {
 	served   sync.WaitGroup
 
 	mu      sync.Mutex
-	answers map[string]string // by command in upper case; "." is the end of a mail. An empty answer closes the connection
+	answers map[string]string // by command in upper case; "." is the end of a mail, "RCPT team@" the team as recipient. An empty answer closes the connection
 	mails   []string
+	slow    time.Duration // before the answer to the end of a mail
 	refused chan struct{} // gets a value at an answer 4yz or 5yz
 }
 
@@ -41,6 +43,18 @@ func startSMTP(t testing.TB) *fakeSMTP {
 	})
 	t.Cleanup(func() { _ = listener.Close(); s.served.Wait() })
 	return s
+}
+
+// startPipedSMTP returns an SMTP server for a bubble of testing/synctest, and the hook with which a mailer reaches it.
+func startPipedSMTP(t testing.TB, slow time.Duration) (*fakeSMTP, hooks) {
+	s := &fakeSMTP{t: t, slow: slow, refused: make(chan struct{}, 100)}
+	s.answer(nil)
+	t.Cleanup(s.served.Wait)
+	return s, hooks{dial: func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		s.served.Go(func() { s.serve(far) })
+		return near, nil
+	}}
 }
 
 func (s *fakeSMTP) addr() string { return s.listener.Addr().String() }
@@ -80,6 +94,9 @@ func (s *fakeSMTP) serve(conn net.Conn) {
 	lines := bufio.NewScanner(conn)
 	for lines.Scan() {
 		command := strings.ToUpper(strings.SplitN(lines.Text(), " ", 2)[0])
+		if strings.HasPrefix(lines.Text(), "RCPT TO:<team@") && s.text("RCPT team@") != "" {
+			command = "RCPT team@"
+		}
 		if !s.reply(conn, command) {
 			return
 		}
@@ -117,5 +134,6 @@ func (s *fakeSMTP) take(conn net.Conn, lines *bufio.Scanner) bool {
 		s.mails = append(s.mails, mail.String())
 		s.mu.Unlock()
 	}
+	time.Sleep(s.slow)
 	return s.reply(conn, ".")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"example.com/verification-status/client"
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -19,11 +20,28 @@ type mailer struct {
 	record    *record
 	team      recipient
 	step      func(name string)
-	// sending is held from before a mail is sent until it is recorded. So a crash repeats at most one mail.
+	// sending is held from before a mail is sent until it is recorded. So a crash repeats at most one mail, if the record
+	// outlasts the crash.
 	sending chan struct{}
+	// failed has the mails that have failed, with the number of mails that were sent before. Its lock is sending.
+	failed      map[string]int64
+	giveUpAfter time.Duration
+	now         func() time.Time
+	standsBy    atomic.Bool // another instance is at work
 
-	counts struct{ sent, known, refused, unaddressed atomic.Int64 }
+	counts struct{ sent, known, refused, givenUp, unaddressed atomic.Int64 }
 }
+
+// The notes of mails in the record. The suffixes make names for what is not a mail.
+const (
+	noteSent    = "sent"
+	noteRefused = "refused for good"
+	noteGivenUp = "given up"
+
+	suffixTeam    = ".team"     // the mail to the team
+	suffixTeamDue = ".team-due" // the person's mail is sent, and that to the team can be missing
+	suffixFailing = ".failing"  // the note is the time since which the mail fails
+)
 
 // The steps of a mail, in their order.
 const (
@@ -42,6 +60,7 @@ func newMailer(status *client.Client, s settings, h hooks) (*mailer, error) {
 		status: status, directory: template{address: s.address, language: s.language},
 		offers: offers{status: status, page: s.page},
 		record: record, team: recipient{address: s.team}, step: h.step, sending: make(chan struct{}, 1),
+		failed: map[string]int64{}, giveUpAfter: s.giveUpAfter, now: time.Now,
 	}
 	if m.step == nil {
 		m.step = func(string) {}
@@ -56,44 +75,70 @@ func newMailer(status *client.Client, s settings, h hooks) (*mailer, error) {
 // handle sends the mails of one outcome. After an error it is called again. An outcome that comes a second time has the same
 // outcome_id, and its mails are in the record.
 func (m *mailer) handle(ctx context.Context, update client.Update) error {
+	m.standsBy.Store(false)
 	m.step(stepReceive)
 	v := update.Verification
 	if v.GetOutcomeId() == "" {
 		return errors.New("the server gives no outcome_id: a crash would send mails twice under different names")
 	}
-	done, err := m.record.has(v.GetOutcomeId())
+	done, err := m.isDone(v.GetOutcomeId())
 	if err != nil {
 		return err
 	}
-	failed := v.GetStatus() == verificationv1.Status_STATUS_REQUIRES_INPUT && v.GetLastError() != nil &&
-		v.GetLastError().GetCode() != verificationv1.ErrorCode_ERROR_CODE_ABANDONED
 	switch {
-	case v.GetRedaction() != verificationv1.Redaction_REDACTION_UNSPECIFIED:
-		return nil // the person's data is erased: there is nothing to say, and often nobody to say it to
 	case done:
 		m.counts.known.Add(1)
 		return nil
-	case v.GetStatus() == verificationv1.Status_STATUS_VERIFIED:
-		return m.toPerson(ctx, v, verifiedLetter)
-	case failed:
-		return m.handleFailure(ctx, v)
+	case isErased(v), !isFailure(v) && v.GetStatus() != verificationv1.Status_STATUS_VERIFIED:
+		return nil // nothing to say: erased, not submitted yet, or closed by us
 	}
-	return nil // not submitted yet, or closed by us
+	now, err := m.offers.present(ctx, v)
+	switch {
+	case err != nil:
+		return err
+	case isErased(now):
+		return nil
+	case isFailure(v):
+		return m.handleFailure(ctx, v, now)
+	}
+	return m.toPerson(ctx, v, verifiedLetter)
 }
 
-// handleFailure tells the person, and before it the team if the person needs help: the record of the person's mail says that both
-// are sent.
-func (m *mailer) handleFailure(ctx context.Context, v *verificationv1.Verification) error {
-	now, err := m.offers.ask(ctx, v)
+// isErased reports whether a person's data is erased, or is being erased: the person gets no mail any more.
+func isErased(v *verificationv1.Verification) bool {
+	return v.GetRedaction() != verificationv1.Redaction_REDACTION_UNSPECIFIED
+}
+
+// isDone reports whether the mails of an outcome are in the record.
+func (m *mailer) isDone(outcome string) (bool, error) {
+	person, err := m.record.has(outcome)
+	if !person || err != nil {
+		return false, err
+	}
+	due, err := m.record.has(outcome + suffixTeamDue)
+	if !due || err != nil {
+		return err == nil, err
+	}
+	return m.record.has(outcome + suffixTeam)
+}
+
+// handleFailure tells the person, and before it the team if the person needs help. If the team cannot be told, the person is told
+// nevertheless, and the record says that the team is due.
+func (m *mailer) handleFailure(ctx context.Context, v, present *verificationv1.Verification) error {
+	now, err := m.offers.ask(ctx, v, present)
 	if err != nil {
 		return err
 	}
+	var teamErr error
 	if now.needsHelp() {
-		if err := m.deliver(ctx, v.GetOutcomeId()+".team", m.team, helpLetter(v, now)); err != nil {
+		teamErr = m.deliver(ctx, v.GetOutcomeId()+suffixTeam, m.team, helpLetter(v, now))
+	}
+	if teamErr != nil {
+		if err := m.record.add(v.GetOutcomeId()+suffixTeamDue, ""); err != nil {
 			return err
 		}
 	}
-	return m.toPerson(ctx, v, func(language string) letter { return failedLetter(language, v.GetLastError(), now) })
+	return errors.Join(teamErr, m.toPerson(ctx, v, func(language string) letter { return failedLetter(language, v.GetLastError(), now) }))
 }
 
 // toPerson sends the mail that is named after the outcome.
@@ -120,8 +165,8 @@ func isArchived(v *verificationv1.Verification) bool {
 	return v.GetSettled() && v.GetClientReferenceId() == "" && v.GetRevision() != v.GetOutcomeRevision()
 }
 
-// deliver sends a mail that is not in the record, and records it. A mail that its recipient's server refuses for good is recorded too:
-// another try would not help.
+// deliver sends a mail that is not in the record, and records it. A mail that its recipient's server refuses for good, or that is given
+// up, is recorded too: another try would not help.
 func (m *mailer) deliver(ctx context.Context, id string, to recipient, l letter) error {
 	select {
 	case m.sending <- struct{}{}:
@@ -137,27 +182,66 @@ func (m *mailer) deliver(ctx context.Context, id string, to recipient, l letter)
 		return err
 	}
 	m.step(stepSend)
-	err = m.outbox.send(ctx, id, to.address, l)
-	switch {
-	case errors.Is(err, errRefused):
-		m.counts.refused.Add(1)
-		slog.Error("a mail was refused for good", "mail", id, "error", err)
-	case err != nil:
+	note, err := m.send(ctx, id, to, l)
+	if err != nil {
 		return err
-	default:
-		m.counts.sent.Add(1)
-		slog.Info("mail sent", "mail", id, "title", l.Title)
 	}
 	m.step(stepRecord)
-	if err := m.record.add(id); err != nil {
+	if err := m.record.add(id, note); err != nil {
 		return err
 	}
+	delete(m.failed, id)
 	m.step(stepRecorded)
 	return nil
+}
+
+// send sends a mail and returns its note for the record, or the error after which the mail is tried again.
+func (m *mailer) send(ctx context.Context, id string, to recipient, l letter) (note string, err error) {
+	err = m.outbox.send(ctx, id, to.address, l)
+	if err == nil {
+		m.counts.sent.Add(1)
+		slog.Info("mail sent", "mail", id, "title", l.Title)
+		return noteSent, nil
+	}
+	if errors.Is(err, errRefused) {
+		m.counts.refused.Add(1)
+		slog.Error("a mail was refused for good", "mail", id, "error", err)
+		return noteRefused, nil
+	}
+	overdue, recordErr := m.isOverdue(id, err)
+	if recordErr != nil || !overdue {
+		return "", errors.Join(err, recordErr)
+	}
+	m.counts.givenUp.Add(1)
+	slog.Error("a mail was given up: others were sent, and this one failed again and again", "mail", id, "for", m.giveUpAfter, "error", err)
+	return noteGivenUp, nil
+}
+
+// isOverdue reports whether a mail that has failed again is given up. Its time begins when it fails although another mail was sent since
+// its last try: while the SMTP server takes no mail at all, none is given up for that. A connection that cannot be opened says nothing about
+// the mail.
+func (m *mailer) isOverdue(id string, failure error) (bool, error) {
+	if !errors.Is(failure, errNotTaken) {
+		return false, nil
+	}
+	note, _, err := m.record.note(id + suffixFailing)
+	if err != nil {
+		return false, err
+	}
+	if since, err := time.Parse(time.RFC3339, note); err == nil {
+		return m.now().Sub(since) >= m.giveUpAfter, nil
+	}
+	sent := m.counts.sent.Load()
+	before, again := m.failed[id]
+	m.failed[id] = sent
+	if !again || before == sent {
+		return false, nil
+	}
+	return false, m.record.add(id+suffixFailing, m.now().Format(time.RFC3339))
 }
 
 // summary logs what this process has done.
 func (m *mailer) summary() {
 	slog.Info("stopped", "sent", m.counts.sent.Load(), "sent before", m.counts.known.Load(),
-		"refused", m.counts.refused.Load(), "without an address", m.counts.unaddressed.Load())
+		"refused", m.counts.refused.Load(), "given up", m.counts.givenUp.Load(), "without an address", m.counts.unaddressed.Load())
 }

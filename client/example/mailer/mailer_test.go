@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"mime"
 	"net/mail"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -247,6 +252,32 @@ func TestOvertaken(t *testing.T) {
 	}
 }
 
+// TestHelpIsNotOvertaken: a person that needs help, and then opens the page and leaves it, needs help still. A canceled session needs none.
+func TestHelpIsNotOvertaken(t *testing.T) {
+	for name, test := range map[string]struct {
+		newer *verificationv1.Verification
+		helps bool
+	}{
+		"abandoned":       {failed("vs_1", "vr_1", "abandoned"), true},
+		"a newer failure": {failed("vs_1", "vr_2", "under_supported_age"), false},
+		"processing":      {session("vs_1", processing, "vr_1"), false},
+		"verified":        {session("vs_1", verified, "vr_2"), false},
+		"canceled":        {session("vs_1", verificationv1.Status_STATUS_CANCELED, "vr_1"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			failure := proto.CloneOf(r.server.Set(failed("vs_1", "vr_1", "consent_declined")))
+			r.server.Set(test.newer)
+			if err := r.mailer().handle(t.Context(), client.Update{Verification: failure}); err != nil {
+				t.Fatal(err)
+			}
+			if helps := slices.Contains(r.mails(), "team@larkspur.example: A person needs help: vs_1"); helps != test.helps || len(r.mails()) == 0 {
+				t.Errorf("the team has a mail: %v, want %v; mails %q", helps, test.helps, r.mails())
+			}
+		})
+	}
+}
+
 // TestAfterALoss: if the store has lost the outcome's revision, the mail says what the outcome itself says.
 func TestAfterALoss(t *testing.T) {
 	r := newRig(t, "-page", "https://verify.example.com/again")
@@ -281,6 +312,17 @@ func TestAPage(t *testing.T) {
 	}
 	r.server.Set(failed("vs_2", "vr_1", "under_supported_age"))
 	r.want("vs_1@people.example: That didn’t work", "team@larkspur.example: A person needs help: vs_2", "vs_2@people.example: We couldn’t verify you")
+}
+
+// TestNoLinkOfStripeInLiveMode: without a page, a person of live mode gets no mail with Stripe's own link.
+func TestNoLinkOfStripeInLiveMode(t *testing.T) {
+	r := newRig(t)
+	v := failed("vs_1", "vr_1", "document_expired")
+	v.Livemode = true
+	err := r.mailer().handle(t.Context(), client.Update{Verification: proto.CloneOf(r.server.Set(v))})
+	if err == nil || !strings.Contains(err.Error(), "-page") || len(r.mails()) > 0 {
+		t.Errorf("error %v, mails %q", err, r.mails())
+	}
 }
 
 // TestNoLink: what the person reads where the service gives no link.
@@ -361,6 +403,24 @@ func TestErased(t *testing.T) {
 	}
 }
 
+// TestErasedMeanwhile: a person whose data was erased while the mail waited gets none, and the team neither.
+func TestErasedMeanwhile(t *testing.T) {
+	r := newRig(t)
+	m := r.mailer()
+	for _, v := range []*verificationv1.Verification{
+		failed("vs_1", "vr_1", "document_expired"), failed("vs_2", "vr_1", "consent_declined"), session("vs_3", verified, "vr_1"),
+	} {
+		outcome := proto.CloneOf(r.server.Set(v))
+		erased := session(outcome.GetSessionId(), outcome.GetStatus(), "")
+		erased.ClientReferenceId, erased.Redaction = "", verificationv1.Redaction_REDACTION_REDACTED
+		r.server.Set(erased)
+		if err := m.handle(t.Context(), client.Update{Verification: outcome}); err != nil {
+			t.Error(err)
+		}
+	}
+	r.want()
+}
+
 // TestARefusalForNow: the mail is tried again, and others do not wait for it.
 func TestARefusalForNow(t *testing.T) {
 	r := newRig(t)
@@ -389,12 +449,153 @@ func TestARefusalForGood(t *testing.T) {
 	}
 }
 
-// TestALostConsumerIsTold: the mailer ends and says what to do, where outcomes can be missing.
+// TestAMailIsGivenUp: a mail that fails while others are sent is given up after the time of the setting, also across a restart, and is
+// never tried again. While the SMTP server refuses all mails, none is given up.
+func TestAMailIsGivenUp(t *testing.T) {
+	r := newRig(t, "-sent", t.TempDir(), "-give-up-after", "24h")
+	m := r.mailer()
+	now := time.Now()
+	outcome := func(id string) client.Update {
+		v := session(id, verified, "vr_1")
+		v.OutcomeId = id
+		return client.Update{Verification: v}
+	}
+	refuse := func() { r.smtp.answer(map[string]string{".": "550 5.7.1 message rejected as spam"}) }
+	fails := func(when string) {
+		t.Helper()
+		m.now = func() time.Time { return now }
+		refuse()
+		if err := m.handle(t.Context(), outcome("vs_1")); err == nil {
+			t.Fatalf("%s, a mail that failed counts as done", when)
+		}
+		now = now.Add(25 * time.Hour)
+	}
+	fails("first")
+	fails("while all are refused")
+	fails("while all are still refused")
+	r.smtp.answer(nil)
+	if err := m.handle(t.Context(), outcome("vs_2")); err != nil {
+		t.Fatal(err)
+	}
+	fails("after another one was sent")
+	m = r.mailer()
+	m.now = func() time.Time { return now }
+	for range 2 {
+		if err := m.handle(t.Context(), outcome("vs_1")); err != nil {
+			t.Fatalf("not given up after a day: %v", err)
+		}
+	}
+	if n, note := m.counts.givenUp.Load(), mustNote(t, m.record, "vs_1"); n != 1 || note != noteGivenUp {
+		t.Errorf("%d mails given up, note %q", n, note)
+	}
+	r.want("vs_2@people.example: You’re verified")
+}
+
+// TestAServerThatIsAway: a connection that cannot be opened is no reason to give a mail up.
+func TestAServerThatIsAway(t *testing.T) {
+	r := newRig(t)
+	m := r.mailer()
+	away := fmt.Errorf("dial failed: %w", syscall.ECONNREFUSED)
+	for range 3 {
+		m.counts.sent.Add(1)
+		if overdue, err := m.isOverdue("one", away); overdue || err != nil {
+			t.Errorf("overdue is %v, %v", overdue, err)
+		}
+		now := m.now().Add(25 * time.Hour)
+		m.now = func() time.Time { return now }
+	}
+}
+
+// TestTheTeamCannotBeTold: the person has the mail nevertheless, once. The team gets its own later, after a restart too.
+func TestTheTeamCannotBeTold(t *testing.T) {
+	r := newRig(t, "-sent", t.TempDir())
+	v := proto.CloneOf(r.server.Set(failed("vs_1", "vr_1", "consent_declined")))
+	r.smtp.answer(map[string]string{"RCPT team@": "550 5.7.1 not from outside"})
+	for range 2 {
+		if err := r.mailer().handle(t.Context(), client.Update{Verification: v}); err == nil {
+			t.Error("the team was not told, and the outcome is done")
+		}
+		r.want("vs_1@people.example: You chose not to be verified")
+	}
+	r.smtp.answer(nil)
+	for range 2 {
+		if err := r.mailer().handle(t.Context(), client.Update{Verification: v}); err != nil {
+			t.Error(err)
+		}
+	}
+	r.want("vs_1@people.example: You chose not to be verified", "team@larkspur.example: A person needs help: vs_1")
+}
+
+func mustNote(t *testing.T, r *record, name string) string {
+	t.Helper()
+	note, known, err := r.note(name)
+	if err != nil || !known {
+		t.Fatalf("note of %q: known %v, %v", name, known, err)
+	}
+	return note
+}
+
+// TestNoAddressInLogs: neither the log nor the error of a handler has the address of a person.
+func TestNoAddressInLogs(t *testing.T) {
+	for name, answer := range map[string]map[string]string{
+		"refused for good":    {"RCPT": "550 5.1.1 <vs_1@people.example>: no such user"},
+		"refused for now":     {"RCPT": "451 4.7.1 <vs_1@people.example>: try again later"},
+		"the mail is refused": {".": "554 not for vs_1@people.example"},
+		"a broken connection": {"RCPT": ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			var log bytes.Buffer
+			slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+			r.smtp.answer(answer)
+			v := session("vs_1", verified, "vr_1")
+			v.OutcomeId = "one"
+			err := r.mailer().handle(t.Context(), client.Update{Verification: v})
+			said := log.String() + fmt.Sprint(err)
+			if strings.Contains(said, "@people.example") {
+				t.Errorf("the log has the person's address: %s", said)
+			}
+			if !strings.Contains(said, "SMTP") {
+				t.Errorf("the log does not say what failed: %s", said)
+			}
+		})
+	}
+}
+
+// TestAStopWhileSending: a mailer that is asked to stop waits for the answer to the mail that it sends, and records the mail.
+func TestAStopWhileSending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		smtp, h := startPipedSMTP(t, contentTimeout-time.Second)
+		server, s := clienttest.NewVirtual(t), mustSettings(t)
+		m, err := newMailer(server.Client(), s, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- m.consume(ctx, s) }()
+		if err := server.AwaitStreams(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		outcome := server.Set(session("vs_1", verified, "vr_1")).GetOutcomeId()
+		synctest.Wait()
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		if known, err := m.record.has(outcome); !known || err != nil || len(smtp.received()) != 1 {
+			t.Errorf("the mail is in the record: %v, %v; %d mails", known, err, len(smtp.received()))
+		}
+	})
+}
+
+// TestALostConsumerIsTold: the mailer ends and says what to do, where outcomes can be missing. The consumer is made first: outcomes that
+// come between the list of the sessions and a later start would be in neither.
 func TestALostConsumerIsTold(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	r := newRig(t, "-must-exist")
-	if err := run(ctx, r.settings, hooks{}); !errors.Is(err, client.ErrConsumerNotFound) || !strings.Contains(err.Error(), "without -must-exist") {
+	if err := run(ctx, r.settings, hooks{}); !errors.Is(err, client.ErrConsumerNotFound) || !inOrder(err.Error(), "start once without -must-exist", "list the sessions") {
 		t.Errorf("error %v", err)
 	}
 	r = newRig(t)
@@ -405,7 +606,54 @@ func TestALostConsumerIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.server.ExpireConsumer("mailer")
-	if err := run(ctx, r.settings, hooks{}); !errors.Is(err, client.ErrConsumerExpired) || !strings.Contains(err.Error(), "server consumers --delete mailer") {
+	if err := run(ctx, r.settings, hooks{}); !errors.Is(err, client.ErrConsumerExpired) || !inOrder(err.Error(), "server consumers --delete mailer", "start once without -must-exist", "list the sessions") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// TestAStandbySaysSoOnce: an instance that stands by for a minute has one line in its log, until it has been at work.
+func TestAStandbySaysSoOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		before := slog.Default()
+		slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+		defer slog.SetDefault(before)
+		_, h := startPipedSMTP(t, 0)
+		server, s := clienttest.NewVirtual(t), mustSettings(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		defer ended.Wait()
+		defer cancel()
+		for range 2 {
+			m, err := newMailer(server.Client(), s, h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended.Go(func() { _ = m.consume(ctx, s) })
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if said := log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "another instance is at work") {
+			t.Errorf("the log of a minute is\n%s", said)
+		}
+	})
+	m := newRig(t).mailer()
+	m.logInterruption(client.ErrConsumerBusy, 0)
+	_ = m.handle(t.Context(), client.Update{})
+	if m.standsBy.Load() {
+		t.Error("after an outcome the mailer would not say that it stands by")
+	}
+}
+
+// inOrder reports whether a text has all parts, one after the other.
+func inOrder(text string, parts ...string) bool {
+	for _, part := range parts {
+		_, after, found := strings.Cut(text, part)
+		if !found {
+			return false
+		}
+		text = after
+	}
+	return true
 }

@@ -5,8 +5,8 @@
 //	go run github.com/axllent/mailpit@v1.33.1      # in another: an SMTP server for tests
 //	go run ./client/example/mailer                 # in a third; it prints where to see the mails
 //
-// Each mail has the outcome's name as its Message-ID, and a record of sent mails. So a crash repeats at most one mail, with the same
-// Message-ID. README.md says which mails there are and what to change.
+// Each mail has the outcome's name as its Message-ID. With -sent there is a record of sent mails, so that a crash repeats at most one mail,
+// with the same Message-ID. Without it, which is for demonstrations, a crash repeats up to 1,000. README.md says which mails there are and what to change.
 package main
 
 import (
@@ -47,6 +47,7 @@ func start(args []string, h hooks) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	return run(ctx, s, h)
 }
 
@@ -55,6 +56,9 @@ func run(ctx context.Context, s settings, h hooks) error {
 	options := h.client
 	if isLoopback(strings.TrimPrefix(s.target, "dns:///")) {
 		options = append(options, client.WithPlaintext())
+	}
+	if s.token != nil {
+		options = append(options, client.WithBearerToken(s.token))
 	}
 	status, err := client.Dial(s.target, options...)
 	if err != nil {

@@ -16,7 +16,7 @@ type offer struct {
 	denial    verificationv1.RetryDenial
 	next      time.Time // with COOLDOWN
 	stuck     bool      // Stripe gives no link, and another try would not help
-	overtaken bool      // a newer outcome has come, which gets mails of its own
+	overtaken bool      // a newer outcome has come that gets mails of its own, or the person is not stuck any more
 }
 
 // needsHelp reports whether the person cannot go on without the team.
@@ -31,18 +31,21 @@ type offers struct {
 	page   string // on which the person signs in and asks for a link, as with client/example/bff; empty: mails have Stripe's own link
 }
 
-func (o offers) ask(ctx context.Context, v *verificationv1.Verification) (offer, error) {
+// present returns the present state of a session whose outcome is v. It returns v if the store has lost writes since.
+func (o offers) present(ctx context.Context, v *verificationv1.Verification) (*verificationv1.Verification, error) {
 	now, err := o.status.Status(ctx, client.Session(v.GetSessionId()), client.MinRevision(v.GetRevision()))
-	switch {
-	case errors.Is(err, client.ErrRevisionLost), errors.Is(err, client.ErrNotFound):
-		now = v // the store has lost writes since
-	case err != nil:
-		return offer{}, err
+	if errors.Is(err, client.ErrRevisionLost) || errors.Is(err, client.ErrNotFound) {
+		return v, nil
 	}
+	return now, err
+}
+
+// ask returns the offer after the failure v, in the present state.
+func (o offers) ask(ctx context.Context, v, now *verificationv1.Verification) (offer, error) {
 	retry := now.GetRetry()
 	answer := offer{
 		denial: retry.GetDenial(), next: retry.GetNextRetryTime().AsTime(), left: max(1, retry.GetRetriesRemaining()),
-		overtaken: now.GetOutcomeId() != v.GetOutcomeId(),
+		overtaken: now.GetOutcomeId() != v.GetOutcomeId() && settlesHelp(now),
 	}
 	switch {
 	case !retry.GetAllowed():
@@ -50,8 +53,26 @@ func (o offers) ask(ctx context.Context, v *verificationv1.Verification) (offer,
 	case o.page != "":
 		answer.link = o.page
 		return answer, nil
+	case now.GetLivemode():
+		return offer{}, errors.New("no -page is set, and Stripe's own links must not be sent in mails")
 	}
 	return o.byLink(ctx, v, answer)
+}
+
+// settlesHelp reports whether a newer state makes the team's mail about an older failure unnecessary. A session that was abandoned after
+// the failure does not: the person needs as much help as before, and no other mail says so.
+func settlesHelp(now *verificationv1.Verification) bool {
+	switch now.GetStatus() {
+	case verificationv1.Status_STATUS_PROCESSING, verificationv1.Status_STATUS_VERIFIED:
+		return true
+	}
+	return isFailure(now) // it gets a mail of its own; of a canceled session the denial says that nobody can help
+}
+
+// isFailure reports whether a check of the person has failed.
+func isFailure(v *verificationv1.Verification) bool {
+	return v.GetStatus() == verificationv1.Status_STATUS_REQUIRES_INPUT && v.GetLastError() != nil &&
+		v.GetLastError().GetCode() != verificationv1.ErrorCode_ERROR_CODE_ABANDONED
 }
 
 // byLink adds a new link of Stripe. The service grants one retry for a failure, however often it is asked. A canceled session is not

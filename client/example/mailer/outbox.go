@@ -7,14 +7,17 @@ import (
 	"errors"
 	"fmt"
 	html "html/template"
+	"io"
 	"net"
 	"net/mail"
+	"regexp"
 	"strconv"
 	"strings"
 	text "text/template"
 	"time"
 
 	gomail "github.com/wneessen/go-mail"
+	"github.com/wneessen/go-mail/smtp"
 )
 
 //go:embed mail.txt
@@ -35,11 +38,20 @@ type outbox struct {
 	domain string // of the Message-IDs
 }
 
-// sendTimeout bounds one mail, from the connection to the end.
-const sendTimeout = 30 * time.Second
+const (
+	// dialogTimeout bounds the dialog until the SMTP server asks for the content.
+	dialogTimeout = 30 * time.Second
+	// contentTimeout bounds the rest: the content and the answer to it. A server can take long to answer, and has the mail then: to stop
+	// waiting earlier sends it twice. Source: RFC 5321, 4.5.3.2.6.
+	contentTimeout = 10 * time.Minute
+)
 
-// errRefused means that the recipient's server refuses a mail for good.
-var errRefused = errors.New("refused")
+var (
+	// errRefused means that the recipient's server refuses a mail for good.
+	errRefused = errors.New("refused")
+	// errNotTaken means that the SMTP server was reached and has not taken this mail.
+	errNotTaken = errors.New("mail not taken")
+)
 
 // newOutbox returns an outbox. dial can be nil.
 func newOutbox(s settings, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*outbox, error) {
@@ -51,7 +63,7 @@ func newOutbox(s settings, dial func(ctx context.Context, network, address strin
 	if err != nil {
 		return nil, err
 	}
-	options := []gomail.Option{gomail.WithPort(port), gomail.WithTimeout(sendTimeout / 2)}
+	options := []gomail.Option{gomail.WithPort(port), gomail.WithTimeout(dialogTimeout / 2)}
 	switch {
 	case isLoopback(s.smtp):
 		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
@@ -75,7 +87,7 @@ func newOutbox(s settings, dial func(ctx context.Context, network, address strin
 
 // reach returns an error if the SMTP server does not answer.
 func (o *outbox) reach(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout/6)
+	ctx, cancel := context.WithTimeout(ctx, dialogTimeout/6)
 	defer cancel()
 	server, err := o.server.DialToSMTPClientWithContext(ctx)
 	if err != nil {
@@ -86,24 +98,32 @@ func (o *outbox) reach(ctx context.Context) error {
 
 // send sends a mail with a Message-ID that begins with id. It returns an error that wraps errRefused if another try cannot help.
 func (o *outbox) send(ctx context.Context, id string, to *mail.Address, l letter) error {
-	m, err := o.compose(id, to, l)
+	var server *smtp.Client
+	m, err := o.compose(id, to, l, func() error { return server.UpdateDeadline(contentTimeout) })
 	if err != nil {
+		return fmt.Errorf("%w: %w", errNotTaken, err)
+	}
+	if server, err = o.server.DialToSMTPClientWithContext(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	err = o.server.DialAndSendWithContext(ctx, m)
-	switch {
-	case err == nil, m.IsDelivered(): // the server has it, even if it fails at the end of the dialog
+	err = errors.Join(o.server.SendWithSMTPClient(server, m), o.server.CloseWithSMTPClient(server))
+	if err == nil || m.IsDelivered() { // the server has it, even if it fails at the end of the dialog
 		return nil
-	case isLasting(err):
-		return fmt.Errorf("%w: %w", errRefused, err)
 	}
-	return err
+	var failed *gomail.SendError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	kind := errNotTaken
+	if isLasting(failed) {
+		kind = errRefused
+	}
+	// Its text has the person's address, also in the server's reply. A log must not.
+	return fmt.Errorf("%w: %v: reply %d %s", kind, failed.Reason, failed.ErrorCode(), failed.EnhancedStatusCode())
 }
 
-// compose returns a mail in plain text and in HTML.
-func (o *outbox) compose(id string, to *mail.Address, l letter) (*gomail.Msg, error) {
+// compose returns a mail in plain text and in HTML. It calls begin when the content is sent.
+func (o *outbox) compose(id string, to *mail.Address, l letter, begin func() error) (*gomail.Msg, error) {
 	m := gomail.NewMsg()
 	m.FromMailAddress(o.from)
 	m.ToMailAddress(to)
@@ -116,27 +136,29 @@ func (o *outbox) compose(id string, to *mail.Address, l letter) (*gomail.Msg, er
 	if err := errors.Join(textTemplate.Execute(&plain, l), htmlTemplate.Execute(&rich, l)); err != nil {
 		return nil, err
 	}
-	m.SetBodyString(gomail.TypeTextPlain, strings.TrimLeft(plain.String(), "\n"))
+	text := bytes.TrimLeft(plain.Bytes(), "\n")
+	m.SetBodyWriter(gomail.TypeTextPlain, func(w io.Writer) (int64, error) {
+		if err := begin(); err != nil {
+			return 0, err
+		}
+		n, err := w.Write(text)
+		return int64(n), err
+	})
 	m.AddAlternativeString(gomail.TypeTextHTML, rich.String())
 	return m, nil
 }
 
-// isLasting reports whether an SMTP server has refused the recipient or the content for good: a reply 5yz to RCPT or DATA. A reply that
-// speaks of our own rights or of the server (RFC 3463: x.3, x.5 and x.7) is not: the next mail would be refused too, and all would be lost.
-func isLasting(err error) bool {
-	var failed *gomail.SendError
-	if !errors.As(err, &failed) || failed.ErrorCode()/100 != 5 {
-		return false
-	}
+// lastingCode is an enhanced status code (RFC 3463) at the beginning of a reply that refuses the recipient's address or mailbox, or the
+// form of the mail. It is read from the text, because many servers send it without announcing ENHANCEDSTATUSCODES.
+var lastingCode = regexp.MustCompile(`^[^:]*: 5\d\d "?(5\.(?:1\.(?:1|2|3|6|10)|2\.[12]|6\.\d{1,3}))\b`)
+
+// isLasting reports whether an SMTP server has refused the recipient or the content for good: a reply 5yz to RCPT or DATA with a
+// lastingCode. Any other reply can concern our own rights or the server, such as "550 relay not permitted": the next mail would be refused
+// too, and all would be lost.
+func isLasting(failed *gomail.SendError) bool {
 	switch failed.Reason {
 	case gomail.ErrSMTPRcptTo, gomail.ErrSMTPData, gomail.ErrSMTPDataClose:
-	default:
-		return false
+		return lastingCode.MatchString(failed.Error())
 	}
-	for _, ours := range []string{"5.3.", "5.5.", "5.7."} {
-		if strings.HasPrefix(failed.EnhancedStatusCode(), ours) {
-			return false
-		}
-	}
-	return true
+	return false
 }

@@ -1,33 +1,43 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
+	"net"
 	"net/mail"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func newTestOutbox(t *testing.T, smtp string) *outbox {
 	t.Helper()
-	s, err := readSettings([]string{"-smtp", smtp}, func(string) string { return "" })
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, err := newOutbox(s, nil)
+	o, err := newOutbox(mustSettings(t, "-smtp", smtp), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return o
 }
 
+func mustSettings(t *testing.T, args ...string) settings {
+	t.Helper()
+	s, err := readSettings(args, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 var somebody = &mail.Address{Address: "user-7@people.larkspur.example"}
 
 // TestWhichRefusalsAreLasting: only a server's lasting refusal of the recipient or of the content. After anything else the mail is tried
-// again.
+// again. It does not matter if the server announces its codes.
 func TestWhichRefusalsAreLasting(t *testing.T) {
 	for name, test := range map[string]struct {
 		answers           map[string]string
@@ -36,7 +46,13 @@ func TestWhichRefusalsAreLasting(t *testing.T) {
 		"accepted":                       {nil, false, true},
 		"no such person":                 {map[string]string{"RCPT": "550 5.1.1 no such user"}, true, false},
 		"mailbox full for good":          {map[string]string{"RCPT": "552 5.2.2 over quota"}, true, false},
-		"no such person, without a code": {map[string]string{"RCPT": "550 no such user"}, true, false},
+		"a refusal without a code":       {map[string]string{"RCPT": "550 no such user"}, false, false},
+		"relaying, without a code":       {map[string]string{"RCPT": "550 relay not permitted"}, false, false},
+		"too many mails":                 {map[string]string{"RCPT": "550 Too many messages from this sender today"}, false, false},
+		"no login":                       {map[string]string{"RCPT": "530 Authentication required"}, false, false},
+		"an address as the text":         {map[string]string{"RCPT": "550 rejected by 5.1.1.1"}, false, false},
+		"the sender, at the recipient":   {map[string]string{"RCPT": "550 5.1.8 bad sender"}, false, false},
+		"a mail that looks like spam":    {map[string]string{".": "550 5.7.1 message rejected as spam"}, false, false},
 		"greylisted":                     {map[string]string{"RCPT": "451 4.7.1 try again later"}, false, false},
 		"relaying is not allowed":        {map[string]string{"RCPT": "550 5.7.1 relay access denied"}, false, false},
 		"the server is full":             {map[string]string{"RCPT": "552 5.3.1 system full"}, false, false},
@@ -47,21 +63,60 @@ func TestWhichRefusalsAreLasting(t *testing.T) {
 		"an end after the content":       {map[string]string{".": ""}, false, true},
 		"an end at the reset":            {map[string]string{"RSET": ""}, false, true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			server := startSMTP(t)
-			server.answer(test.answers)
-			err := newTestOutbox(t, server.addr()).send(t.Context(), "outcome", somebody, verifiedLetter("en"))
-			if got := errors.Is(err, errRefused); got != test.refused {
-				t.Errorf("refused is %v, want %v: %v", got, test.refused, err)
-			}
-			if got := len(server.received()) == 1; got != test.received {
-				t.Errorf("received is %v, want %v", got, test.received)
-			}
-			if success := err == nil; success != (name == "accepted" || name == "an end at the reset") {
-				t.Errorf("error %v", err)
-			}
-		})
+		for said, hello := range map[string]string{"codes announced": "250-fake\r\n250 ENHANCEDSTATUSCODES", "not announced": "250 fake"} {
+			t.Run(name+", "+said, func(t *testing.T) {
+				server := startSMTP(t)
+				answers := maps.Clone(test.answers)
+				if answers == nil {
+					answers = map[string]string{}
+				}
+				answers["EHLO"] = hello
+				server.answer(answers)
+				err := newTestOutbox(t, server.addr()).send(t.Context(), "outcome", somebody, verifiedLetter("en"))
+				if got := errors.Is(err, errRefused); got != test.refused {
+					t.Errorf("refused is %v, want %v: %v", got, test.refused, err)
+				}
+				if got := len(server.received()) == 1; got != test.received {
+					t.Errorf("received is %v, want %v", got, test.received)
+				}
+				if success := err == nil; success != (name == "accepted" || name == "an end at the reset") {
+					t.Errorf("error %v", err)
+				}
+			})
+		}
 	}
+}
+
+// TestASlowServer: the mailer waits for minutes for the answer to a mail, because the server has the mail, and would get it twice.
+func TestASlowServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, h := startPipedSMTP(t, contentTimeout-time.Second)
+		o, err := newOutbox(mustSettings(t), h.dial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := o.send(t.Context(), "outcome", somebody, verifiedLetter("en")); err != nil || len(server.received()) != 1 {
+			t.Errorf("error %v, %d mails", err, len(server.received()))
+		}
+	})
+}
+
+// TestASilentServer: the mailer stops waiting for a server that does not ask for the content.
+func TestASilentServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, err := newOutbox(mustSettings(t), func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			t.Cleanup(func() { far.Close() })
+			return near, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := o.send(t.Context(), "outcome", somebody, verifiedLetter("en")); err == nil || time.Since(began) > dialogTimeout {
+			t.Errorf("error %v after %v", err, time.Since(began))
+		}
+	})
 }
 
 // TestAMail: its headers, and the same content in plain text and in HTML.

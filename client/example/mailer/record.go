@@ -4,29 +4,41 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// record has the names of the mails that were sent: each is an empty file of one directory, which all instances on a machine share.
+// record has the names of the mails that were sent, each with a note: a file of one directory, which all instances on a machine share.
 // Instances on several machines share a table of a database instead, with the name as its key. A record has no address, no link and no
-// text.
+// text of a mail.
 type record struct {
-	dir *os.Root // nil: the record is in memory
+	dir   *os.Root // nil: the record is in memory
+	added atomic.Int64
 
 	mu     sync.Mutex
-	memory map[string]bool
+	memory map[string]string // notes by name
 }
 
-// keptFor is how long a mail stays in the record. It is longer than the service keeps its feed, so an outcome that comes again is known.
-// The service can archive a session later than that, and sends its outcome again then: but without a reference, so there is no mail.
-const keptFor = 60 * 24 * time.Hour
+const (
+	// keptFor is how long a mail stays in the record. It is longer than the service keeps its feed, so an outcome that comes again is
+	// known. The service can archive a session later than that, and sends its outcome again then: but without a reference, so there
+	// is no mail.
+	keptFor = 60 * 24 * time.Hour
+	// keptNewest is how many of the newest names stay however old they seem, because a clock can be wrong. A consumer repeats at most
+	// 1,000 outcomes, which have up to four names each.
+	keptNewest = 5000
+	// cleanEvery is the number of added names after which old ones are removed.
+	cleanEvery = 1000
+)
 
 // openRecord opens or creates a directory, and removes old names. With an empty path the record ends with the process.
 func openRecord(path string) (*record, error) {
 	if path == "" {
-		return &record{memory: map[string]bool{}}, nil
+		return &record{memory: map[string]string{}}, nil
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("the record of sent mails: %w", err)
@@ -36,63 +48,88 @@ func openRecord(path string) (*record, error) {
 		return nil, fmt.Errorf("the record of sent mails: %w", err)
 	}
 	r := &record{dir: dir}
-	if err := r.removeOlder(time.Now().Add(-keptFor)); err != nil {
+	if err := r.clean(); err != nil {
 		_ = dir.Close()
 		return nil, fmt.Errorf("the record of sent mails: %w", err)
 	}
 	return r, nil
 }
 
-func (r *record) removeOlder(than time.Time) error {
-	return fs.WalkDir(r.dir.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
+// clean removes names that are older than keptFor and not among the keptNewest.
+func (r *record) clean() error {
+	entries, err := fs.ReadDir(r.dir.FS(), ".")
+	if err != nil || len(entries) <= keptNewest {
+		return err
+	}
+	var files []fs.FileInfo
+	for _, entry := range entries {
 		info, err := entry.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // another instance has removed it
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+			continue // another instance has removed it, or it is not of the record
 		}
-		if err != nil || info.ModTime().After(than) {
+		if err != nil {
 			return err
 		}
-		if err := r.dir.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		files = append(files, info)
+	}
+	slices.SortFunc(files, func(a, b fs.FileInfo) int { return b.ModTime().Compare(a.ModTime()) })
+	oldest := time.Now().Add(-keptFor)
+	for _, file := range files[min(keptNewest, len(files)):] {
+		if file.ModTime().After(oldest) {
+			continue
+		}
+		if err := r.dir.Remove(file.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
-// has reports whether a mail is in the record.
+// has reports whether a name is in the record.
 func (r *record) has(name string) (bool, error) {
-	if r.dir == nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.memory[name], nil
-	}
-	_, err := r.dir.Stat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
+	_, known, err := r.note(name)
+	return known, err
 }
 
-// add adds a mail. Once it returns nil, the name outlasts a crash of the machine.
-func (r *record) add(name string) error {
+// note returns the note of a name, and whether the name is in the record. The note is empty if a crash has cut add short.
+func (r *record) note(name string) (note string, known bool, err error) {
 	if r.dir == nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.memory[name] = true
+		note, known = r.memory[name]
+		return note, known, nil
+	}
+	text, err := r.dir.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
+	}
+	return string(text), err == nil, err
+}
+
+// add adds a name with a note, or replaces its note. Once it returns nil, both outlast a crash of the machine.
+func (r *record) add(name, note string) error {
+	if r.dir == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.memory[name] = note
 		return nil
 	}
-	file, err := r.dir.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
+	file, err := r.dir.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	dir, err := r.dir.Open(".")
-	if err != nil {
-		return errors.Join(err, file.Close())
+	_, err = file.WriteString(note)
+	dir, openErr := r.dir.Open(".")
+	if openErr != nil {
+		return errors.Join(err, openErr, file.Close())
 	}
-	return errors.Join(file.Sync(), file.Close(), dir.Sync(), dir.Close())
+	err = errors.Join(err, file.Sync(), file.Close(), dir.Sync(), dir.Close())
+	if err == nil && r.added.Add(1)%cleanEvery == 0 {
+		if err := r.clean(); err != nil {
+			slog.Warn("old names stay in the record of sent mails", "error", err)
+		}
+	}
+	return err
 }
 
 func (r *record) close() error {

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -11,10 +12,10 @@ import (
 func TestRecordIsShared(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sent")
 	first, second := mustOpen(t, path), mustOpen(t, path)
-	if wantHas(t, second, "one", false); first.add("one") != nil {
+	if wantHas(t, second, "one", false); first.add("one", noteSent) != nil {
 		t.Fatal("add failed")
 	}
-	if err := first.add("one"); err != nil {
+	if err := first.add("one", noteSent); err != nil {
 		t.Errorf("added again: %v", err)
 	}
 	wantHas(t, first, "one", true)
@@ -26,19 +27,20 @@ func TestRecordIsShared(t *testing.T) {
 // TestRecordInMemory: without a path, each record begins empty.
 func TestRecordInMemory(t *testing.T) {
 	first := mustOpen(t, "")
-	if err := first.add("one"); err != nil {
+	if err := first.add("one", noteSent); err != nil {
 		t.Fatal(err)
 	}
 	wantHas(t, first, "one", true)
 	wantHas(t, mustOpen(t, ""), "one", false)
 }
 
-// TestRecordDropsTheOld: a name older than keptFor is removed at a start. A younger one stays.
+// TestRecordDropsTheOld: a name older than keptFor is removed at a start, and while the mailer runs, if there are many newer ones. A younger
+// one stays. The newest ones stay, whatever a clock says.
 func TestRecordDropsTheOld(t *testing.T) {
 	path := t.TempDir()
-	r := mustOpen(t, path)
-	for name, age := range map[string]time.Duration{"old": keptFor + time.Hour, "young": keptFor - time.Hour} {
-		if err := r.add(name); err != nil {
+	put := func(name string, age time.Duration) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(path, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		at := time.Now().Add(-age)
@@ -46,16 +48,35 @@ func TestRecordDropsTheOld(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again := mustOpen(t, path)
-	wantHas(t, again, "old", false)
-	wantHas(t, again, "young", true)
+	put("old", keptFor+2*time.Hour)
+	wantHas(t, mustOpen(t, path), "old", true)
+	for i := range keptNewest {
+		put(strconv.Itoa(i), keptFor+time.Hour) // as if the clock were wrong
+	}
+	put("young", keptFor-time.Hour)
+	r := mustOpen(t, path)
+	wantHas(t, r, "old", false)
+	wantHas(t, r, "young", true)
+	wantHas(t, r, strconv.Itoa(keptNewest-1), true)
+
+	put("old", keptFor+2*time.Hour)
+	for i := range keptNewest {
+		put(strconv.Itoa(i), 0)
+	}
+	r.added.Store(cleanEvery - 1)
+	if err := r.add("new", noteSent); err != nil {
+		t.Fatal(err)
+	}
+	wantHas(t, r, "old", false)
+	wantHas(t, r, "young", true)
+	wantHas(t, r, "new", true)
 }
 
 // TestRecordKeepsToItsDirectory: a name that leads out of it is an error, not a mail that counts as sent.
 func TestRecordKeepsToItsDirectory(t *testing.T) {
 	r := mustOpen(t, filepath.Join(t.TempDir(), "sent"))
 	for _, name := range []string{"../out", "/etc/passwd"} {
-		if err := r.add(name); err == nil {
+		if err := r.add(name, noteSent); err == nil {
 			t.Errorf("%q was added", name)
 		}
 		if known, err := r.has(name); known || err == nil {

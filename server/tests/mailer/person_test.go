@@ -56,6 +56,8 @@ func (p *person) live(ctx context.Context) error {
 		err = p.fail(ctx, final[p.rng.IntN(len(final))])
 	case 2:
 		err = errors.Join(p.abandon(ctx), p.fail(ctx, p.someFailure()), p.cancel(ctx))
+	case 3: // leaves the page after a failure that needs help, before the mail or after
+		err = errors.Join(p.submit(ctx, final[p.rng.IntN(len(final))]), p.abandon(ctx), p.awaitMails(ctx))
 	default:
 		err = p.tries(ctx)
 	}
