@@ -218,7 +218,8 @@ func (m *mailer) send(ctx context.Context, id string, to recipient, l letter) (n
 }
 
 // isOverdue reports whether a mail that has failed again is given up. Its time begins when it fails although another mail was sent since
-// its last try: while the SMTP server takes no mail at all, none is given up for that. A connection that cannot be opened says nothing about
+// its last try: while the SMTP server takes no mail at all, none begins. The time
+// runs through a later failure of the whole server: the mail has failed before it. A connection that cannot be opened says nothing about
 // the mail.
 func (m *mailer) isOverdue(id string, failure error) (bool, error) {
 	if !errors.Is(failure, errNotTaken) {

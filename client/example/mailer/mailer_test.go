@@ -537,17 +537,20 @@ func mustNote(t *testing.T, r *record, name string) string {
 
 // TestNoAddressInLogs: neither the log nor the error of a handler has the address of a person.
 func TestNoAddressInLogs(t *testing.T) {
-	for name, answer := range map[string]map[string]string{
-		"refused for good":    {"RCPT": "550 5.1.1 <vs_1@people.example>: no such user"},
-		"refused for now":     {"RCPT": "451 4.7.1 <vs_1@people.example>: try again later"},
-		"the mail is refused": {".": "554 not for vs_1@people.example"},
-		"a broken connection": {"RCPT": ""},
+	for name, test := range map[string]struct {
+		answer map[string]string
+		reason string
+	}{
+		"refused for good":    {map[string]string{"RCPT": "550 5.1.1 <vs_1@people.example>: no such user"}, "sending SMTP RCPT TO command: reply 550 5.1.1"},
+		"refused for now":     {map[string]string{"RCPT": "451 4.7.1 <vs_1@people.example>: try again later"}, "sending SMTP RCPT TO command: reply 451 4.7.1"},
+		"the mail is refused": {map[string]string{".": "554 not for vs_1@people.example"}, "closing SMTP DATA writer: reply 554"},
+		"a broken connection": {map[string]string{"RCPT": ""}, "sending SMTP RCPT TO command: no reply"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			var log bytes.Buffer
 			slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
-			r.smtp.answer(answer)
+			r.smtp.answer(test.answer)
 			v := session("vs_1", verified, "vr_1")
 			v.OutcomeId = "one"
 			err := r.mailer().handle(t.Context(), client.Update{Verification: v})
@@ -555,7 +558,7 @@ func TestNoAddressInLogs(t *testing.T) {
 			if strings.Contains(said, "@people.example") {
 				t.Errorf("the log has the person's address: %s", said)
 			}
-			if !strings.Contains(said, "SMTP") {
+			if !strings.Contains(said, test.reason) {
 				t.Errorf("the log does not say what failed: %s", said)
 			}
 		})

@@ -118,8 +118,12 @@ func (o *outbox) send(ctx context.Context, id string, to *mail.Address, l letter
 	if isLasting(failed) {
 		kind = errRefused
 	}
-	// Its text has the person's address, also in the server's reply. A log must not.
-	return fmt.Errorf("%w: %v: reply %d %s", kind, failed.Reason, failed.ErrorCode(), failed.EnhancedStatusCode())
+	// The error's text and the server's reply can have the person's address. A log must not.
+	reply := "no reply"
+	if failed.ErrorCode() != 0 {
+		reply = strings.TrimSpace(fmt.Sprintf("reply %d %s", failed.ErrorCode(), failed.EnhancedStatusCode()))
+	}
+	return fmt.Errorf("%w: %v: %s", kind, failed.Reason, reply)
 }
 
 // compose returns a mail in plain text and in HTML. It calls begin when the content is sent.
