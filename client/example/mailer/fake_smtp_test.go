@@ -22,6 +22,7 @@ type fakeSMTP struct {
 	mails   []string
 	slow    time.Duration // before the answer to the end of a mail
 	refused chan struct{} // gets a value at an answer 4yz or 5yz
+	kept    chan struct{} // has a value if a mail came since the last receive
 }
 
 func startSMTP(t testing.TB) *fakeSMTP {
@@ -30,7 +31,7 @@ func startSMTP(t testing.TB) *fakeSMTP {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &fakeSMTP{t: t, listener: listener, refused: make(chan struct{}, 100)}
+	s := &fakeSMTP{t: t, listener: listener, refused: make(chan struct{}, 100), kept: make(chan struct{}, 1)}
 	s.answer(nil)
 	s.served.Go(func() {
 		for {
@@ -47,7 +48,7 @@ func startSMTP(t testing.TB) *fakeSMTP {
 
 // startPipedSMTP returns an SMTP server for a bubble of testing/synctest, and the hook with which a mailer reaches it.
 func startPipedSMTP(t testing.TB, slow time.Duration) (*fakeSMTP, hooks) {
-	s := &fakeSMTP{t: t, slow: slow, refused: make(chan struct{}, 100)}
+	s := &fakeSMTP{t: t, slow: slow, refused: make(chan struct{}, 100), kept: make(chan struct{}, 1)}
 	s.answer(nil)
 	t.Cleanup(s.served.Wait)
 	return s, hooks{dial: func(context.Context, string, string) (net.Conn, error) {
@@ -133,6 +134,10 @@ func (s *fakeSMTP) take(conn net.Conn, lines *bufio.Scanner) bool {
 		s.mu.Lock()
 		s.mails = append(s.mails, mail.String())
 		s.mu.Unlock()
+		select {
+		case s.kept <- struct{}{}:
+		default:
+		}
 	}
 	time.Sleep(s.slow)
 	return s.reply(conn, ".")

@@ -92,12 +92,13 @@ func (r *mailerRig) mailer() *mailer {
 // await waits until n mails have come, and returns them as "recipient: subject".
 func (r *mailerRig) await(n int) []string {
 	r.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	late := time.After(20 * time.Second)
 	for len(r.smtp.received()) < n {
-		if time.Now().After(deadline) {
+		select {
+		case <-r.smtp.kept:
+		case <-late:
 			r.t.Fatalf("%d mails, want %d", len(r.smtp.received()), n)
 		}
-		time.Sleep(5 * time.Millisecond) // a poll
 	}
 	return r.mails()
 }
