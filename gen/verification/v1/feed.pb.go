@@ -216,8 +216,8 @@ type Consumer struct {
 	PendingChanges int64 `protobuf:"varint,5,opt,name=pending_changes,json=pendingChanges,proto3" json:"pending_changes,omitempty"`
 	// The age of the oldest of these changes. 0 if there is none. Changes older than FEED_MAX_AGE are lost to it.
 	Lag *durationpb.Duration `protobuf:"bytes,6,opt,name=lag,proto3" json:"lag,omitempty"`
-	// Whether changes that it has not acknowledged are no longer kept. Delete it, read the sessions that matter by
-	// ListVerifications, and create it again.
+	// Whether changes that it has not acknowledged are no longer kept. Delete it, create it again, and then read
+	// the sessions that matter by ListVerifications: in this order no change falls in between.
 	Expired       bool `protobuf:"varint,7,opt,name=expired,proto3" json:"expired,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -679,8 +679,8 @@ const (
 	ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN ErrorReason = 25
 	// RESOURCE_EXHAUSTED: the limit of 64 consumers is reached.
 	ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS ErrorReason = 26
-	// OUT_OF_RANGE: changes that this consumer has not acknowledged are no longer kept. Read the sessions that
-	// matter, delete the consumer, and create it again.
+	// OUT_OF_RANGE: changes that this consumer has not acknowledged are no longer kept. Delete the
+	// consumer, create it again, and then read the sessions that matter.
 	ErrorReason_ERROR_REASON_CONSUMER_EXPIRED ErrorReason = 27
 )
 
