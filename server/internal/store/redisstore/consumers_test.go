@@ -100,7 +100,7 @@ func TestACreationSentAgainChangesNothing(t *testing.T) {
 		s := openStore(t, Options{Addrs: []string{addr}})
 		create := func() store.Consumer {
 			t.Helper()
-			answer, err := s.createConsumer(testContext(t), "billing", 7, "pay", formatPositions(make([]store.Position, partitions)), store.MaxConsumers)
+			answer, err := s.createConsumer(testContext(t), "billing", 7, "pay", formatPositions(make([]store.Position, partitions)), store.MaxConsumers, 0)
 			if err != nil || answer[0] != "created" {
 				t.Fatalf("the script's answer: %q, %v; want created", answer, err)
 			}
