@@ -189,3 +189,22 @@ func TestG15_ManyListsOfConsumersAreFewReads(t *testing.T) {
 		}
 	})
 }
+
+// TestG14_AStalledStreamAcknowledgesNothing: the step whose send hangs still runs when the stream ends, and owns the positions.
+func TestG14_AStalledStreamAcknowledgesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rig := newConsumerRig(t)
+		session := life("vs_1", 1)
+		rig.put(session)
+		w := rig.open(0, byConsumer(mailer, outcomesOnly))
+		w.next()
+		w.sink.slow = time.Hour // of the first heartbeat
+		rig.change(edited(session))
+		wantError(t, <-w.ended, codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_STREAM_STALLED)
+		synctest.Wait()
+		if rig.moves != 0 {
+			t.Errorf("%d calls of MoveConsumer, want none", rig.moves)
+		}
+		w.next() // the send that hung has ended
+	})
+}
