@@ -39,7 +39,8 @@ const steps = {
   },
   begin,
   pass: ({ ms }) => page.clock.fastForward(ms),
-  freeze: () => page.evaluate(() => Date.now()).then((now) => page.clock.pauseAt(now + 1)), // no timer runs any more
+  // No timer runs any more. The clock runs on until pauseAt arrives, and cannot go back.
+  freeze: () => page.evaluate(() => Date.now()).then((now) => page.clock.pauseAt(now + 500)),
   thaw: async ({ event }) => { // a minute later; headless browsers freeze no tab themselves, and tell none
     await page.clock.setSystemTime(await page.evaluate(() => Date.now() + 60_000));
     await page.clock.resume();
