@@ -170,7 +170,10 @@ func secret(variable string, env func(string) string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s_FILE: %w", variable, err)
 	}
-	return strings.TrimSpace(string(text)), nil
+	if value = strings.TrimSpace(string(text)); value == "" {
+		return "", fmt.Errorf("%s_FILE: %s is empty", variable, file)
+	}
+	return value, nil
 }
 
 func or(value, standard string) string {

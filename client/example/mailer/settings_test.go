@@ -64,6 +64,7 @@ func TestPassword(t *testing.T) {
 		"":             {"SMTP_PASSWORD_FILE": file},
 		"both set":     {"SMTP_PASSWORD": "secret", "SMTP_PASSWORD_FILE": file},
 		"no such file": {"SMTP_PASSWORD_FILE": file + "x"},
+		"is empty":     {"SMTP_PASSWORD_FILE": os.DevNull},
 	} {
 		s, err := readSettings(nil, func(name string) string { return env[name] })
 		if problem == "" && (err != nil || s.password != "secret") {
@@ -126,7 +127,11 @@ func TestToken(t *testing.T) {
 			t.Errorf("%s: no call", name)
 		}
 		cancel()
-		<-ended
+		select {
+		case <-ended:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s: the mailer does not end", name)
+		}
 	}
 }
 
