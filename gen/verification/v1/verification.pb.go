@@ -27,6 +27,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Operation is what an operator did to a session.
+type Operation int32
+
+const (
+	// Not known, or the input was not an operator's.
+	Operation_OPERATION_UNSPECIFIED Operation = 0
+	// AllowRetry: one more try.
+	Operation_OPERATION_ALLOW_RETRY Operation = 1
+	// ResolveVerification with a kind.
+	Operation_OPERATION_RESOLVE Operation = 2
+	// ResolveVerification without a kind: an earlier resolution was taken back.
+	Operation_OPERATION_TAKE_BACK Operation = 3
+)
+
+// Enum value maps for Operation.
+var (
+	Operation_name = map[int32]string{
+		0: "OPERATION_UNSPECIFIED",
+		1: "OPERATION_ALLOW_RETRY",
+		2: "OPERATION_RESOLVE",
+		3: "OPERATION_TAKE_BACK",
+	}
+	Operation_value = map[string]int32{
+		"OPERATION_UNSPECIFIED": 0,
+		"OPERATION_ALLOW_RETRY": 1,
+		"OPERATION_RESOLVE":     2,
+		"OPERATION_TAKE_BACK":   3,
+	}
+)
+
+func (x Operation) Enum() *Operation {
+	p := new(Operation)
+	*p = x
+	return p
+}
+
+func (x Operation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Operation) Descriptor() protoreflect.EnumDescriptor {
+	return file_verification_v1_verification_proto_enumTypes[0].Descriptor()
+}
+
+func (Operation) Type() protoreflect.EnumType {
+	return &file_verification_v1_verification_proto_enumTypes[0]
+}
+
+func (x Operation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Operation.Descriptor instead.
+func (Operation) EnumDescriptor() ([]byte, []int) {
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{0}
+}
+
 // Source is the origin of an input.
 type Source int32
 
@@ -85,11 +142,11 @@ func (x Source) String() string {
 }
 
 func (Source) Descriptor() protoreflect.EnumDescriptor {
-	return file_verification_v1_verification_proto_enumTypes[0].Descriptor()
+	return file_verification_v1_verification_proto_enumTypes[1].Descriptor()
 }
 
 func (Source) Type() protoreflect.EnumType {
-	return &file_verification_v1_verification_proto_enumTypes[0]
+	return &file_verification_v1_verification_proto_enumTypes[1]
 }
 
 func (x Source) Number() protoreflect.EnumNumber {
@@ -98,7 +155,7 @@ func (x Source) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Source.Descriptor instead.
 func (Source) EnumDescriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{0}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{1}
 }
 
 // Effect is what an input did to its session.
@@ -148,11 +205,11 @@ func (x Effect) String() string {
 }
 
 func (Effect) Descriptor() protoreflect.EnumDescriptor {
-	return file_verification_v1_verification_proto_enumTypes[1].Descriptor()
+	return file_verification_v1_verification_proto_enumTypes[2].Descriptor()
 }
 
 func (Effect) Type() protoreflect.EnumType {
-	return &file_verification_v1_verification_proto_enumTypes[1]
+	return &file_verification_v1_verification_proto_enumTypes[2]
 }
 
 func (x Effect) Number() protoreflect.EnumNumber {
@@ -161,7 +218,7 @@ func (x Effect) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Effect.Descriptor instead.
 func (Effect) EnumDescriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{1}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{2}
 }
 
 // Status is Stripe's status of a session.
@@ -209,11 +266,11 @@ func (x Status) String() string {
 }
 
 func (Status) Descriptor() protoreflect.EnumDescriptor {
-	return file_verification_v1_verification_proto_enumTypes[2].Descriptor()
+	return file_verification_v1_verification_proto_enumTypes[3].Descriptor()
 }
 
 func (Status) Type() protoreflect.EnumType {
-	return &file_verification_v1_verification_proto_enumTypes[2]
+	return &file_verification_v1_verification_proto_enumTypes[3]
 }
 
 func (x Status) Number() protoreflect.EnumNumber {
@@ -222,7 +279,7 @@ func (x Status) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Status.Descriptor instead.
 func (Status) EnumDescriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{2}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{3}
 }
 
 // VerificationType is the kind of check.
@@ -266,11 +323,11 @@ func (x VerificationType) String() string {
 }
 
 func (VerificationType) Descriptor() protoreflect.EnumDescriptor {
-	return file_verification_v1_verification_proto_enumTypes[3].Descriptor()
+	return file_verification_v1_verification_proto_enumTypes[4].Descriptor()
 }
 
 func (VerificationType) Type() protoreflect.EnumType {
-	return &file_verification_v1_verification_proto_enumTypes[3]
+	return &file_verification_v1_verification_proto_enumTypes[4]
 }
 
 func (x VerificationType) Number() protoreflect.EnumNumber {
@@ -279,7 +336,7 @@ func (x VerificationType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VerificationType.Descriptor instead.
 func (VerificationType) EnumDescriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{3}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{4}
 }
 
 // ErrorCategory is the part of the verification that failed.
@@ -339,11 +396,11 @@ func (x ErrorCategory) String() string {
 }
 
 func (ErrorCategory) Descriptor() protoreflect.EnumDescriptor {
-	return file_verification_v1_verification_proto_enumTypes[4].Descriptor()
+	return file_verification_v1_verification_proto_enumTypes[5].Descriptor()
 }
 
 func (ErrorCategory) Type() protoreflect.EnumType {
-	return &file_verification_v1_verification_proto_enumTypes[4]
+	return &file_verification_v1_verification_proto_enumTypes[5]
 }
 
 func (x ErrorCategory) Number() protoreflect.EnumNumber {
@@ -352,7 +409,7 @@ func (x ErrorCategory) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ErrorCategory.Descriptor instead.
 func (ErrorCategory) EnumDescriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{4}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{5}
 }
 
 // ErrorCode is Stripe's last_error.code.
@@ -468,11 +525,11 @@ func (x ErrorCode) String() string {
 }
 
 func (ErrorCode) Descriptor() protoreflect.EnumDescriptor {
-	return file_verification_v1_verification_proto_enumTypes[5].Descriptor()
+	return file_verification_v1_verification_proto_enumTypes[6].Descriptor()
 }
 
 func (ErrorCode) Type() protoreflect.EnumType {
-	return &file_verification_v1_verification_proto_enumTypes[5]
+	return &file_verification_v1_verification_proto_enumTypes[6]
 }
 
 func (x ErrorCode) Number() protoreflect.EnumNumber {
@@ -481,7 +538,7 @@ func (x ErrorCode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ErrorCode.Descriptor instead.
 func (ErrorCode) EnumDescriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{5}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{6}
 }
 
 // RetryDenial is why a retry is denied.
@@ -549,11 +606,11 @@ func (x RetryDenial) String() string {
 }
 
 func (RetryDenial) Descriptor() protoreflect.EnumDescriptor {
-	return file_verification_v1_verification_proto_enumTypes[6].Descriptor()
+	return file_verification_v1_verification_proto_enumTypes[7].Descriptor()
 }
 
 func (RetryDenial) Type() protoreflect.EnumType {
-	return &file_verification_v1_verification_proto_enumTypes[6]
+	return &file_verification_v1_verification_proto_enumTypes[7]
 }
 
 func (x RetryDenial) Number() protoreflect.EnumNumber {
@@ -562,7 +619,7 @@ func (x RetryDenial) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RetryDenial.Descriptor instead.
 func (RetryDenial) EnumDescriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{6}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{7}
 }
 
 // Redaction is the state of the erasure of a session's personal data.
@@ -602,11 +659,11 @@ func (x Redaction) String() string {
 }
 
 func (Redaction) Descriptor() protoreflect.EnumDescriptor {
-	return file_verification_v1_verification_proto_enumTypes[7].Descriptor()
+	return file_verification_v1_verification_proto_enumTypes[8].Descriptor()
 }
 
 func (Redaction) Type() protoreflect.EnumType {
-	return &file_verification_v1_verification_proto_enumTypes[7]
+	return &file_verification_v1_verification_proto_enumTypes[8]
 }
 
 func (x Redaction) Number() protoreflect.EnumNumber {
@@ -615,7 +672,7 @@ func (x Redaction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Redaction.Descriptor instead.
 func (Redaction) EnumDescriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{7}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{8}
 }
 
 // ErrorReason is the reason in the ErrorInfo of an error.
@@ -759,11 +816,11 @@ func (x ErrorReason) String() string {
 }
 
 func (ErrorReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_verification_v1_verification_proto_enumTypes[8].Descriptor()
+	return file_verification_v1_verification_proto_enumTypes[9].Descriptor()
 }
 
 func (ErrorReason) Type() protoreflect.EnumType {
-	return &file_verification_v1_verification_proto_enumTypes[8]
+	return &file_verification_v1_verification_proto_enumTypes[9]
 }
 
 func (x ErrorReason) Number() protoreflect.EnumNumber {
@@ -772,7 +829,7 @@ func (x ErrorReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ErrorReason.Descriptor instead.
 func (ErrorReason) EnumDescriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{8}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{9}
 }
 
 // ResolutionKind is how a person was dealt with outside of Stripe Identity.
@@ -816,11 +873,11 @@ func (x ResolutionKind) String() string {
 }
 
 func (ResolutionKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_verification_v1_verification_proto_enumTypes[9].Descriptor()
+	return file_verification_v1_verification_proto_enumTypes[10].Descriptor()
 }
 
 func (ResolutionKind) Type() protoreflect.EnumType {
-	return &file_verification_v1_verification_proto_enumTypes[9]
+	return &file_verification_v1_verification_proto_enumTypes[10]
 }
 
 func (x ResolutionKind) Number() protoreflect.EnumNumber {
@@ -829,7 +886,7 @@ func (x ResolutionKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ResolutionKind.Descriptor instead.
 func (ResolutionKind) EnumDescriptor() ([]byte, []int) {
-	return file_verification_v1_verification_proto_rawDescGZIP(), []int{9}
+	return file_verification_v1_verification_proto_rawDescGZIP(), []int{10}
 }
 
 // GetStatusRequest selects a session or reference.
@@ -1112,14 +1169,16 @@ type HistoryEntry struct {
 	Status Status `protobuf:"varint,8,opt,name=status,proto3,enum=verification.v1.Status" json:"status,omitempty"`
 	// The failure in the input, if any.
 	Error *VerificationError `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
-	// With SOURCE_RETRY: the name of the caller to which the retry was granted, such as
+	// With SOURCE_RETRY, SOURCE_OPERATOR and SOURCE_COMPARISON: the name of the caller, such as
 	// "spiffe://example.org/bff" or "token:billing", at most 255 bytes. Empty otherwise, and if the server
 	// does not identify callers.
 	Principal string `protobuf:"bytes,10,opt,name=principal,proto3" json:"principal,omitempty"`
 	// With SOURCE_COMPARISON: the names of the compared fields, never values.
 	ComparedFields []string `protobuf:"bytes,11,rep,name=compared_fields,json=comparedFields,proto3" json:"compared_fields,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// With SOURCE_OPERATOR: what the operator did.
+	Operation     Operation `protobuf:"varint,20,opt,name=operation,proto3,enum=verification.v1.Operation" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HistoryEntry) Reset() {
@@ -1227,6 +1286,13 @@ func (x *HistoryEntry) GetComparedFields() []string {
 		return x.ComparedFields
 	}
 	return nil
+}
+
+func (x *HistoryEntry) GetOperation() Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return Operation_OPERATION_UNSPECIFIED
 }
 
 // WatchStatusRequest selects what to watch, and from which position.
@@ -2439,7 +2505,7 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\x06Person\x129\n" +
 	"\bverified\x18\x01 \x01(\v2\x1d.verification.v1.VerificationR\bverified\x12\x1a\n" +
 	"\bsessions\x18\x02 \x01(\x05R\bsessions\x12'\n" +
-	"\x0ffailed_attempts\x18\x03 \x01(\x05R\x0efailedAttempts\"\xf0\x03\n" +
+	"\x0ffailed_attempts\x18\x03 \x01(\x05R\x0efailedAttempts\"\xaa\x04\n" +
 	"\fHistoryEntry\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x05R\brevision\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12\x1d\n" +
@@ -2455,7 +2521,8 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"\x05error\x18\t \x01(\v2\".verification.v1.VerificationErrorR\x05error\x12\x1c\n" +
 	"\tprincipal\x18\n" +
 	" \x01(\tR\tprincipal\x12'\n" +
-	"\x0fcompared_fields\x18\v \x03(\tR\x0ecomparedFields\"\xb6\x02\n" +
+	"\x0fcompared_fields\x18\v \x03(\tR\x0ecomparedFields\x128\n" +
+	"\toperation\x18\x14 \x01(\x0e2\x1a.verification.v1.OperationR\toperation\"\xb6\x02\n" +
 	"\x12WatchStatusRequest\x12\x1f\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tH\x00R\tsessionId\x120\n" +
@@ -2552,7 +2619,12 @@ const file_verification_v1_verification_proto_rawDesc = "" +
 	"Resolution\x123\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1f.verification.v1.ResolutionKindR\x04kind\x12\x1c\n" +
 	"\tprincipal\x18\x02 \x01(\tR\tprincipal\x12.\n" +
-	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time*\xb4\x01\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time*q\n" +
+	"\tOperation\x12\x19\n" +
+	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15OPERATION_ALLOW_RETRY\x10\x01\x12\x15\n" +
+	"\x11OPERATION_RESOLVE\x10\x02\x12\x17\n" +
+	"\x13OPERATION_TAKE_BACK\x10\x03*\xb4\x01\n" +
 	"\x06Source\x12\x16\n" +
 	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSOURCE_WEBHOOK\x10\x01\x12\x15\n" +
@@ -2680,86 +2752,88 @@ func file_verification_v1_verification_proto_rawDescGZIP() []byte {
 	return file_verification_v1_verification_proto_rawDescData
 }
 
-var file_verification_v1_verification_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_verification_v1_verification_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
 var file_verification_v1_verification_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_verification_v1_verification_proto_goTypes = []any{
-	(Source)(0),                       // 0: verification.v1.Source
-	(Effect)(0),                       // 1: verification.v1.Effect
-	(Status)(0),                       // 2: verification.v1.Status
-	(VerificationType)(0),             // 3: verification.v1.VerificationType
-	(ErrorCategory)(0),                // 4: verification.v1.ErrorCategory
-	(ErrorCode)(0),                    // 5: verification.v1.ErrorCode
-	(RetryDenial)(0),                  // 6: verification.v1.RetryDenial
-	(Redaction)(0),                    // 7: verification.v1.Redaction
-	(ErrorReason)(0),                  // 8: verification.v1.ErrorReason
-	(ResolutionKind)(0),               // 9: verification.v1.ResolutionKind
-	(*GetStatusRequest)(nil),          // 10: verification.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),         // 11: verification.v1.GetStatusResponse
-	(*Person)(nil),                    // 12: verification.v1.Person
-	(*HistoryEntry)(nil),              // 13: verification.v1.HistoryEntry
-	(*WatchStatusRequest)(nil),        // 14: verification.v1.WatchStatusRequest
-	(*AllSessions)(nil),               // 15: verification.v1.AllSessions
-	(*WatchStatusResponse)(nil),       // 16: verification.v1.WatchStatusResponse
-	(*RetryVerificationRequest)(nil),  // 17: verification.v1.RetryVerificationRequest
-	(*RetryVerificationResponse)(nil), // 18: verification.v1.RetryVerificationResponse
-	(*ListVerificationsRequest)(nil),  // 19: verification.v1.ListVerificationsRequest
-	(*InDoubt)(nil),                   // 20: verification.v1.InDoubt
-	(*ListVerificationsResponse)(nil), // 21: verification.v1.ListVerificationsResponse
-	(*Verification)(nil),              // 22: verification.v1.Verification
-	(*VerificationError)(nil),         // 23: verification.v1.VerificationError
-	(*RetryState)(nil),                // 24: verification.v1.RetryState
-	(*Resolution)(nil),                // 25: verification.v1.Resolution
-	(*timestamppb.Timestamp)(nil),     // 26: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),       // 27: google.protobuf.Duration
+	(Operation)(0),                    // 0: verification.v1.Operation
+	(Source)(0),                       // 1: verification.v1.Source
+	(Effect)(0),                       // 2: verification.v1.Effect
+	(Status)(0),                       // 3: verification.v1.Status
+	(VerificationType)(0),             // 4: verification.v1.VerificationType
+	(ErrorCategory)(0),                // 5: verification.v1.ErrorCategory
+	(ErrorCode)(0),                    // 6: verification.v1.ErrorCode
+	(RetryDenial)(0),                  // 7: verification.v1.RetryDenial
+	(Redaction)(0),                    // 8: verification.v1.Redaction
+	(ErrorReason)(0),                  // 9: verification.v1.ErrorReason
+	(ResolutionKind)(0),               // 10: verification.v1.ResolutionKind
+	(*GetStatusRequest)(nil),          // 11: verification.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),         // 12: verification.v1.GetStatusResponse
+	(*Person)(nil),                    // 13: verification.v1.Person
+	(*HistoryEntry)(nil),              // 14: verification.v1.HistoryEntry
+	(*WatchStatusRequest)(nil),        // 15: verification.v1.WatchStatusRequest
+	(*AllSessions)(nil),               // 16: verification.v1.AllSessions
+	(*WatchStatusResponse)(nil),       // 17: verification.v1.WatchStatusResponse
+	(*RetryVerificationRequest)(nil),  // 18: verification.v1.RetryVerificationRequest
+	(*RetryVerificationResponse)(nil), // 19: verification.v1.RetryVerificationResponse
+	(*ListVerificationsRequest)(nil),  // 20: verification.v1.ListVerificationsRequest
+	(*InDoubt)(nil),                   // 21: verification.v1.InDoubt
+	(*ListVerificationsResponse)(nil), // 22: verification.v1.ListVerificationsResponse
+	(*Verification)(nil),              // 23: verification.v1.Verification
+	(*VerificationError)(nil),         // 24: verification.v1.VerificationError
+	(*RetryState)(nil),                // 25: verification.v1.RetryState
+	(*Resolution)(nil),                // 26: verification.v1.Resolution
+	(*timestamppb.Timestamp)(nil),     // 27: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 28: google.protobuf.Duration
 }
 var file_verification_v1_verification_proto_depIdxs = []int32{
-	22, // 0: verification.v1.GetStatusResponse.verification:type_name -> verification.v1.Verification
-	13, // 1: verification.v1.GetStatusResponse.history:type_name -> verification.v1.HistoryEntry
-	12, // 2: verification.v1.GetStatusResponse.person:type_name -> verification.v1.Person
-	22, // 3: verification.v1.Person.verified:type_name -> verification.v1.Verification
-	0,  // 4: verification.v1.HistoryEntry.source:type_name -> verification.v1.Source
-	1,  // 5: verification.v1.HistoryEntry.effect:type_name -> verification.v1.Effect
-	26, // 6: verification.v1.HistoryEntry.event_time:type_name -> google.protobuf.Timestamp
-	26, // 7: verification.v1.HistoryEntry.record_time:type_name -> google.protobuf.Timestamp
-	2,  // 8: verification.v1.HistoryEntry.status:type_name -> verification.v1.Status
-	23, // 9: verification.v1.HistoryEntry.error:type_name -> verification.v1.VerificationError
-	15, // 10: verification.v1.WatchStatusRequest.all_sessions:type_name -> verification.v1.AllSessions
-	27, // 11: verification.v1.WatchStatusRequest.heartbeat:type_name -> google.protobuf.Duration
-	2,  // 12: verification.v1.AllSessions.statuses:type_name -> verification.v1.Status
-	22, // 13: verification.v1.WatchStatusResponse.verification:type_name -> verification.v1.Verification
-	22, // 14: verification.v1.RetryVerificationResponse.verification:type_name -> verification.v1.Verification
-	2,  // 15: verification.v1.ListVerificationsRequest.status:type_name -> verification.v1.Status
-	6,  // 16: verification.v1.ListVerificationsRequest.denial:type_name -> verification.v1.RetryDenial
-	20, // 17: verification.v1.ListVerificationsRequest.in_doubt:type_name -> verification.v1.InDoubt
-	27, // 18: verification.v1.ListVerificationsRequest.processing_longer_than:type_name -> google.protobuf.Duration
-	22, // 19: verification.v1.ListVerificationsResponse.verifications:type_name -> verification.v1.Verification
-	2,  // 20: verification.v1.Verification.status:type_name -> verification.v1.Status
-	3,  // 21: verification.v1.Verification.type:type_name -> verification.v1.VerificationType
-	23, // 22: verification.v1.Verification.last_error:type_name -> verification.v1.VerificationError
-	26, // 23: verification.v1.Verification.create_time:type_name -> google.protobuf.Timestamp
-	26, // 24: verification.v1.Verification.update_time:type_name -> google.protobuf.Timestamp
-	24, // 25: verification.v1.Verification.retry:type_name -> verification.v1.RetryState
-	7,  // 26: verification.v1.Verification.redaction:type_name -> verification.v1.Redaction
-	25, // 27: verification.v1.Verification.resolution:type_name -> verification.v1.Resolution
-	5,  // 28: verification.v1.VerificationError.code:type_name -> verification.v1.ErrorCode
-	4,  // 29: verification.v1.VerificationError.category:type_name -> verification.v1.ErrorCategory
-	6,  // 30: verification.v1.RetryState.denial:type_name -> verification.v1.RetryDenial
-	26, // 31: verification.v1.RetryState.next_retry_time:type_name -> google.protobuf.Timestamp
-	9,  // 32: verification.v1.Resolution.kind:type_name -> verification.v1.ResolutionKind
-	26, // 33: verification.v1.Resolution.time:type_name -> google.protobuf.Timestamp
-	10, // 34: verification.v1.VerificationService.GetStatus:input_type -> verification.v1.GetStatusRequest
-	14, // 35: verification.v1.VerificationService.WatchStatus:input_type -> verification.v1.WatchStatusRequest
-	17, // 36: verification.v1.VerificationService.RetryVerification:input_type -> verification.v1.RetryVerificationRequest
-	19, // 37: verification.v1.VerificationService.ListVerifications:input_type -> verification.v1.ListVerificationsRequest
-	11, // 38: verification.v1.VerificationService.GetStatus:output_type -> verification.v1.GetStatusResponse
-	16, // 39: verification.v1.VerificationService.WatchStatus:output_type -> verification.v1.WatchStatusResponse
-	18, // 40: verification.v1.VerificationService.RetryVerification:output_type -> verification.v1.RetryVerificationResponse
-	21, // 41: verification.v1.VerificationService.ListVerifications:output_type -> verification.v1.ListVerificationsResponse
-	38, // [38:42] is the sub-list for method output_type
-	34, // [34:38] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	23, // 0: verification.v1.GetStatusResponse.verification:type_name -> verification.v1.Verification
+	14, // 1: verification.v1.GetStatusResponse.history:type_name -> verification.v1.HistoryEntry
+	13, // 2: verification.v1.GetStatusResponse.person:type_name -> verification.v1.Person
+	23, // 3: verification.v1.Person.verified:type_name -> verification.v1.Verification
+	1,  // 4: verification.v1.HistoryEntry.source:type_name -> verification.v1.Source
+	2,  // 5: verification.v1.HistoryEntry.effect:type_name -> verification.v1.Effect
+	27, // 6: verification.v1.HistoryEntry.event_time:type_name -> google.protobuf.Timestamp
+	27, // 7: verification.v1.HistoryEntry.record_time:type_name -> google.protobuf.Timestamp
+	3,  // 8: verification.v1.HistoryEntry.status:type_name -> verification.v1.Status
+	24, // 9: verification.v1.HistoryEntry.error:type_name -> verification.v1.VerificationError
+	0,  // 10: verification.v1.HistoryEntry.operation:type_name -> verification.v1.Operation
+	16, // 11: verification.v1.WatchStatusRequest.all_sessions:type_name -> verification.v1.AllSessions
+	28, // 12: verification.v1.WatchStatusRequest.heartbeat:type_name -> google.protobuf.Duration
+	3,  // 13: verification.v1.AllSessions.statuses:type_name -> verification.v1.Status
+	23, // 14: verification.v1.WatchStatusResponse.verification:type_name -> verification.v1.Verification
+	23, // 15: verification.v1.RetryVerificationResponse.verification:type_name -> verification.v1.Verification
+	3,  // 16: verification.v1.ListVerificationsRequest.status:type_name -> verification.v1.Status
+	7,  // 17: verification.v1.ListVerificationsRequest.denial:type_name -> verification.v1.RetryDenial
+	21, // 18: verification.v1.ListVerificationsRequest.in_doubt:type_name -> verification.v1.InDoubt
+	28, // 19: verification.v1.ListVerificationsRequest.processing_longer_than:type_name -> google.protobuf.Duration
+	23, // 20: verification.v1.ListVerificationsResponse.verifications:type_name -> verification.v1.Verification
+	3,  // 21: verification.v1.Verification.status:type_name -> verification.v1.Status
+	4,  // 22: verification.v1.Verification.type:type_name -> verification.v1.VerificationType
+	24, // 23: verification.v1.Verification.last_error:type_name -> verification.v1.VerificationError
+	27, // 24: verification.v1.Verification.create_time:type_name -> google.protobuf.Timestamp
+	27, // 25: verification.v1.Verification.update_time:type_name -> google.protobuf.Timestamp
+	25, // 26: verification.v1.Verification.retry:type_name -> verification.v1.RetryState
+	8,  // 27: verification.v1.Verification.redaction:type_name -> verification.v1.Redaction
+	26, // 28: verification.v1.Verification.resolution:type_name -> verification.v1.Resolution
+	6,  // 29: verification.v1.VerificationError.code:type_name -> verification.v1.ErrorCode
+	5,  // 30: verification.v1.VerificationError.category:type_name -> verification.v1.ErrorCategory
+	7,  // 31: verification.v1.RetryState.denial:type_name -> verification.v1.RetryDenial
+	27, // 32: verification.v1.RetryState.next_retry_time:type_name -> google.protobuf.Timestamp
+	10, // 33: verification.v1.Resolution.kind:type_name -> verification.v1.ResolutionKind
+	27, // 34: verification.v1.Resolution.time:type_name -> google.protobuf.Timestamp
+	11, // 35: verification.v1.VerificationService.GetStatus:input_type -> verification.v1.GetStatusRequest
+	15, // 36: verification.v1.VerificationService.WatchStatus:input_type -> verification.v1.WatchStatusRequest
+	18, // 37: verification.v1.VerificationService.RetryVerification:input_type -> verification.v1.RetryVerificationRequest
+	20, // 38: verification.v1.VerificationService.ListVerifications:input_type -> verification.v1.ListVerificationsRequest
+	12, // 39: verification.v1.VerificationService.GetStatus:output_type -> verification.v1.GetStatusResponse
+	17, // 40: verification.v1.VerificationService.WatchStatus:output_type -> verification.v1.WatchStatusResponse
+	19, // 41: verification.v1.VerificationService.RetryVerification:output_type -> verification.v1.RetryVerificationResponse
+	22, // 42: verification.v1.VerificationService.ListVerifications:output_type -> verification.v1.ListVerificationsResponse
+	39, // [39:43] is the sub-list for method output_type
+	35, // [35:39] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_verification_v1_verification_proto_init() }
@@ -2788,7 +2862,7 @@ func file_verification_v1_verification_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_verification_v1_verification_proto_rawDesc), len(file_verification_v1_verification_proto_rawDesc)),
-			NumEnums:      10,
+			NumEnums:      11,
 			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -64,7 +64,7 @@ func TestDefaults(t *testing.T) {
 		GRPCReflection: True, GRPCMaxStreams: 20_000, CallerSharePercent: 25,
 		WebhookMaxConnections: 1000, WebhookMaxInFlight: 256, GRPCMaxConnections: 21_000, GRPCMaxInFlight: 512,
 		RedisURL: plantedURL, RedisMode: "standalone", RedisKeyPrefix: "vs:",
-		RedisWaitTimeout: Duration(1e9), RecordFormat: 2, FeedMaxLen: 100_000, FeedMaxAge: Duration(7 * 24 * 60 * 60e9),
+		RedisWaitTimeout: Duration(1e9), RecordFormat: 3, FeedMaxLen: 100_000, FeedMaxAge: Duration(7 * 24 * 60 * 60e9),
 		ReconcileInterval: Duration(15 * 60e9),
 		StripeAPIBase:     "https://api.stripe.com", StripeWebhookSecret: plantedSecret, APIReadsPerDay: 5000,
 		MaxRetries: 2, CacheSessions: 20_000, RetryDenyCodes: strings.Join(verification.DefaultDenyCodes(), ","), StreamMaxAge: Duration(30 * 60e9), DrainTimeout: Duration(25e9), LogLevel: "info", LogFormat: "json",
@@ -164,7 +164,7 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 		"STRIPE_ACCOUNTS": "", "RETRY_COOLDOWN": "0s", "RETRY_DENY_CODES": "consent_declined,country_not_supported,selfie_manipulated,under_supported_age",
 		"GRPC_TLS_CERT_FILE": "", "GRPC_TLS_KEY_FILE": "", "GRPC_CLIENT_CA_FILE": "", "GRPC_AUTHZ_POLICY_FILE": "", "GRPC_TOKENS_FILE": "",
 		"GRPC_MAX_STREAMS": "20000", "CALLER_SHARE_PERCENT": "25", "CALLER_MAX_STREAMS": "0", "CALLER_RATE": "0",
-		"RECORD_FORMAT": "2", "FEED_MAX_LEN": "100000", "FEED_MAX_AGE": "168h", "SETTLED_TTL": "0s",
+		"RECORD_FORMAT": "3", "FEED_MAX_LEN": "100000", "FEED_MAX_AGE": "168h", "SETTLED_TTL": "0s",
 		"WEBHOOK_MAX_CONNECTIONS": "1000", "WEBHOOK_MAX_IN_FLIGHT": "256", "GRPC_MAX_CONNECTIONS": "0", "GRPC_MAX_IN_FLIGHT": "512",
 	}
 	secret := map[string]bool{"REDIS_URL": true, "REDIS_SENTINEL_PASSWORD": true, "STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true}

@@ -9,7 +9,7 @@ const ArchiveLife = EventIDLife + 24*60*60
 // IsArchived reports whether the session is archived: Archive removed its details, and no later input brought new ones. Only
 // settled sessions are archived.
 func (s Session) IsArchived() bool {
-	if !s.Exists() || s.Tombstone() || !s.Settled() {
+	if !s.Exists() || s.Tombstone() || !s.settledAtStripe() {
 		return false
 	}
 	return s.ArchivedAt == s.Revision || s.archivedUnmarked()
@@ -39,13 +39,14 @@ func (s Session) detailsErased() bool { return s.Tombstone() || s.IsArchived() }
 // details of the history, and makes a revision if that changes the visible state. It changes no unresolved session, no
 // tombstone and no archived session. If keep is 0 or less it archives nothing.
 func Archive(current Session, keep time.Duration, now time.Time) (next Session, changed bool) {
-	settled := current.Exists() && current.Settled() && !current.Unresolved && !current.Tombstone()
+	settled := current.Exists() && current.settledAtStripe() && !current.Unresolved && !current.Tombstone()
 	if keep <= 0 || !settled || current.IsArchived() || now.Sub(time.Unix(current.lastHeard(), 0)) < keep {
 		return current, false
 	}
 	next = current.clone()
 	next.redactHistory()
 	next.Error, next.Report, next.Reference = Error{}, "", ""
+	next.Resolution.Principal = ""
 	next.LastFailure.Code = ""
 	next.Replacement.ReturnURL = ""
 	next.Extra = nil
@@ -61,11 +62,14 @@ func Archive(current Session, keep time.Duration, now time.Time) (next Session, 
 }
 
 // lastHeard returns the Unix second of the session's newest input: the later one of Stripe's time and this service's. An
-// old event that the catch-up found only today makes the session young.
+// old event that the catch-up found only today makes the session young. Operators and comparisons do not: what they do must not
+// keep personal data for longer.
 func (s Session) lastHeard() int64 {
 	last := s.UpdateTime
 	for _, entry := range s.History {
-		last = max(last, entry.RecordTime/1000)
+		if entry.Source != SourceOperator && entry.Source != SourceComparison {
+			last = max(last, entry.RecordTime/1000)
+		}
 	}
 	return last
 }

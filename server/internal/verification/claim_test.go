@@ -117,7 +117,7 @@ func TestG9_CountsAreInheritedOnceBesideAnOlderVersion(t *testing.T) {
 		t.Errorf("owes %q; the predecessor may not name it yet", byOlder.UnfinishedPredecessor())
 	}
 	marked, changed := Inherit(byOlder, old, at(9))
-	if !changed || marked.FailedAttempts != 1 || marked.RetriesGranted != 1 || marked.Inherited != (Inheritance{1, 1}) || marked.Revision != byOlder.Revision || marked.UnfinishedPredecessor() != "" {
+	if !changed || marked.FailedAttempts != 1 || marked.RetriesGranted != 1 || marked.Inherited != (Inheritance{FailedAttempts: 1, RetriesGranted: 1}) || marked.Revision != byOlder.Revision || marked.UnfinishedPredecessor() != "" {
 		t.Errorf("changed %v: %d failed, %d granted, %+v", changed, marked.FailedAttempts, marked.RetriesGranted, marked.Inherited)
 	}
 	if _, changed := Inherit(marked, old, at(9)); changed {

@@ -9,7 +9,7 @@ const StuckAfter = 15 * 60
 // session is never due.
 func (s Session) DueAt() (second int64, due bool) {
 	switch {
-	case !s.Exists() || s.Settled() && !s.Unresolved:
+	case !s.Exists() || s.settledAtStripe() && !s.Unresolved:
 		return 0, false
 	case s.IsAbsent():
 		return AbsentSecond, true

@@ -23,9 +23,11 @@ type Entry struct {
 	// Status and Error are what the input carried.
 	Status string
 	Error  Error
-	// Principal is the name of the caller that got a retry, at most 255 bytes. It is empty in every other entry, and
-	// if callers have no names.
+	// Principal is the name of the caller that got a retry, acted as an operator or compared, at most 255 bytes. It is empty in
+	// every other entry, and if callers have no names.
 	Principal string
+	// Compared has the fields of a comparison.
+	Compared ComparedFields
 	// Result is the state after the input if the input made a revision. Earlier revisions are derived from it, so
 	// no state is stored twice.
 	Result State
@@ -94,8 +96,8 @@ func (s *Session) record(before Session, entry Entry) {
 	if s.Tombstone() && !before.Tombstone() {
 		s.redactHistory()
 	}
-	if entry.EventID != "" && s.Applied == before.Applied && before.IsArchived() {
-		s.ArchivedAt = s.Revision // a late event counts a failure and restores no detail
+	if (entry.EventID != "" || entry.Source == SourceOperator) && s.Applied == before.Applied && before.IsArchived() {
+		s.ArchivedAt = s.Revision // a late event counts a failure and restores no detail, and an operator restores none either
 	}
 	// A late input restores no reason. The first input of a session is not late, although the history is still empty.
 	if s.Tombstone() || before.Exists() && s.IsArchived() {
@@ -135,7 +137,7 @@ func (e Entry) redacted() Entry {
 	if second := e.broughtSecond(); e.Revision > 0 && second != e.Result.UpdateTime {
 		e.OutcomeTime = second
 	}
-	e.Status, e.Error, e.EventTime, e.Principal, e.Extra = "", Error{}, 0, "", nil
+	e.Status, e.Error, e.EventTime, e.Principal, e.Compared, e.Extra = "", Error{}, 0, "", 0, nil
 	return e
 }
 

@@ -84,6 +84,9 @@ func (s *Session) identifyImported(id uint64, event Object, second int64) {
 	if s.LastFailure.ID == imported {
 		s.LastFailure.ID = id
 	}
+	if s.Allowance.Failure == imported {
+		s.Allowance.Failure = id
+	}
 }
 
 // imported returns the last second of which the import can have shown something, and the error that it showed. Once the

@@ -23,8 +23,12 @@ const (
 	SourceRetry     Source = 3
 	// SourceReplacement is a change that the replacement of a closed session made.
 	SourceReplacement Source = 4
-	// SourceImport is Stripe's list of sessions, read by an import. The contract has SOURCE_OPERATOR between.
+	// SourceOperator is an operator: see AllowRetry and ResolveVerification.
+	SourceOperator Source = 5
+	// SourceImport is Stripe's list of sessions, read by an import.
 	SourceImport Source = 6
+	// SourceComparison is a comparison of verified outputs: see Compare.
+	SourceComparison Source = 7
 )
 
 // Effect is the effect of an input on the record. The API contract has the same numbers.

@@ -111,7 +111,12 @@ func brings(before, state State, archived bool) bool {
 
 // canBring reports whether the entry's input can have brought an outcome.
 func (e *Entry) canBring() bool {
-	return (e.Effect == EffectApplied || e.Effect == EffectPending) && e.Source != SourceRetry && e.Source != SourceReplacement
+	switch e.Source {
+	case SourceRetry, SourceReplacement, SourceOperator, SourceComparison:
+		return false
+	default:
+		return e.Effect == EffectApplied || e.Effect == EffectPending
+	}
 }
 
 // broughtSecond returns Stripe's second of the input that brought the outcome of the entry's revision. If the time is erased, it is

@@ -13,12 +13,16 @@ func (p RetryPolicy) judgeReplacement(s Session, now time.Time) Decision {
 	switch {
 	case s.Redaction > RedactionNone:
 		return Decision{Denial: DenialRedacted}
+	case s.Status == StatusVerified && !s.Replacement.Granted: // the session is not closed after all
+		return Decision{Denial: DenialAlreadyVerified}
+	case s.Resolution.Kind != ResolutionNone:
+		return Decision{Denial: DenialResolved}
 	case s.Replacement.Granted:
 		return Decision{}
-	case s.Status == StatusVerified: // the session is not closed after all
-		return Decision{Denial: DenialAlreadyVerified}
 	case s.Status != StatusCanceled && s.Status != StatusRequiresInput:
 		return Decision{Denial: DenialProcessing}
+	case s.OverrideOpen():
+		return Decision{}
 	case !last.Granted && p.denies(last.Code):
 		return Decision{Denial: DenialNotRetryable}
 	case p.Remaining(s.State) == 0:
@@ -39,6 +43,9 @@ func GrantReplacement(current Session, policy RetryPolicy, now time.Time, princi
 	next = current.clone()
 	next.Replacement = Replacement{Granted: true, ReturnURL: returnURL}
 	next.RetriesGranted++
+	if current.OverrideOpen() {
+		next.Replacement.Used = next.useAllowance()
+	}
 	next.recordGrant(current, now, principal)
 	return next, Decision{}, true
 }
@@ -46,12 +53,16 @@ func GrantReplacement(current Session, policy RetryPolicy, now time.Time, princi
 // RevokeReplacement revokes the grant of a replacement that Stripe refused to create. It changes nothing if the grant
 // has another return URL, or if the session has a successor.
 func RevokeReplacement(current Session, returnURL string, now time.Time) (next Session, changed bool) {
-	if current.Replacement != (Replacement{Granted: true, ReturnURL: returnURL}) || current.SupersededBy != "" {
+	if !current.Replacement.Granted || current.Replacement.ReturnURL != returnURL || current.SupersededBy != "" {
 		return current, false
 	}
 	next = current.clone()
 	next.Replacement = Replacement{}
 	next.RetriesGranted--
+	if used := current.Replacement.Used; used.Given {
+		next.Overrides--
+		next.Allowance = used
+	}
 	next.recordOwn(current, SourceReplacement, now)
 	return next, true
 }
@@ -107,7 +118,7 @@ func (s Session) Accepts(claimant Session) bool {
 
 // Inherit adds the counts of the replaced session to those of its replacement, once.
 func Inherit(current, predecessor Session, now time.Time) (next Session, changed bool) {
-	amounts := Inheritance{predecessor.FailedAttempts, predecessor.RetriesGranted}
+	amounts := Inheritance{predecessor.FailedAttempts, predecessor.RetriesGranted, predecessor.Overrides}
 	byOlder := current.Predecessor == predecessor.ID // an older version added the counts and noted no amounts
 	if current.Inherited != (Inheritance{}) || current.Predecessor != "" && !byOlder || byOlder && amounts == (Inheritance{}) {
 		return current, false
@@ -120,6 +131,7 @@ func Inherit(current, predecessor Session, now time.Time) (next Session, changed
 	next.Predecessor = predecessor.ID
 	next.FailedAttempts += amounts.FailedAttempts
 	next.RetriesGranted += amounts.RetriesGranted
+	next.Overrides += amounts.Overrides
 	next.recordOwn(current, SourceReplacement, now)
 	return next, true
 }
@@ -161,6 +173,9 @@ func Replace(current Session, successor string, now time.Time) (next Session, ch
 	if current.SupersededBy == "" && !current.Replacement.Granted {
 		current.Replacement.Granted = true
 		current.RetriesGranted++
+		if current.OverrideOpen() {
+			current.Replacement.Used = current.useAllowance()
+		}
 	}
 	return Supersede(current, successor, now)
 }

@@ -38,6 +38,7 @@ const (
 	DenialNotRetryable    Denial = 6
 	DenialSuperseded      Denial = 7
 	DenialCooldown        Denial = 8
+	DenialResolved        Denial = 9
 )
 
 // Decision is the decision of a policy about a retry.
@@ -47,13 +48,14 @@ type Decision struct {
 	NextRetry time.Time
 }
 
-// Remaining returns how many retries can still be granted.
+// Remaining returns how many retries can still be granted without an operator. Retries that an operator allowed do not count.
 func (p RetryPolicy) Remaining(state State) int32 {
-	return max(0, p.MaxRetries-state.RetriesGranted)
+	return max(0, p.MaxRetries-(state.RetriesGranted-state.Overrides))
 }
 
 // Judge returns what RetryVerification would answer. The order of the denials is fixed. The denials not_retryable,
-// limit_reached and cooldown do not apply to a failure that has its grant: a repeated call uses nothing.
+// limit_reached and cooldown do not apply to a failure that has its grant: a repeated call uses nothing. They do not apply
+// either while an operator's allowance is open.
 func (p RetryPolicy) Judge(state State, now time.Time) Decision {
 	switch {
 	case state.SupersededBy != "":
@@ -64,9 +66,11 @@ func (p RetryPolicy) Judge(state State, now time.Time) Decision {
 		return Decision{Denial: DenialCanceled}
 	case state.Status == StatusVerified:
 		return Decision{Denial: DenialAlreadyVerified}
+	case state.Resolution.Kind != ResolutionNone:
+		return Decision{Denial: DenialResolved}
 	case state.Status != StatusRequiresInput:
 		return Decision{Denial: DenialProcessing}
-	case state.ShownGranted:
+	case state.ShownGranted, state.OverrideOpen():
 		return Decision{}
 	case p.denies(state.Error.Code):
 		return Decision{Denial: DenialNotRetryable}
@@ -109,6 +113,9 @@ func GrantRetry(current Session, policy RetryPolicy, now time.Time, principal st
 	next = current.clone()
 	next.grant(failure.ID)
 	next.RetriesGranted++
+	if current.OverrideOpen() {
+		next.useAllowance()
+	}
 	next.recordGrant(current, now, principal)
 	return next, Decision{}, true
 }

@@ -77,6 +77,9 @@ type Session struct {
 	// stays if the references themselves are erased.
 	ReferenceMoved int32
 
+	// Comparisons holds the Unix seconds of the comparisons of the last day, oldest first. See Compare.
+	Comparisons []int64
+
 	// Kept is the outcome of the oldest revision that the record tells, if the history alone does not tell it.
 	Kept KeptOutcome
 
@@ -112,6 +115,13 @@ type State struct {
 	RetriesGranted int32
 	// SupersededBy is the session that replaced this one. It is empty if there is none.
 	SupersededBy string
+	// Resolution is how an operator dealt with the person elsewhere. It is zero if nobody did.
+	Resolution Resolution
+	// Allowance is the newest permission of an operator for one more try. A grant uses it. See State.OverrideOpen.
+	Allowance Allowance
+	// Overrides counts the granted retries that used an allowance, including those of replaced sessions. They do not count
+	// against RetryPolicy.MaxRetries. Callers do not see it.
+	Overrides int32
 
 	// ShownFailure is the FailureID of the failure that the state shows. It is 0 if the state shows none, or one that is
 	// not counted. Callers do not see it. It says to which failure a grant belongs.
@@ -168,6 +178,8 @@ type LastFailure struct {
 type Replacement struct {
 	// Granted is true if the replacement was granted.
 	Granted bool
+	// Used is the allowance that the grant used. It is zero if the grant used none.
+	Used Allowance
 	// ReturnURL is the return URL of the first call. Every repetition of the request to Stripe must be the same, or
 	// Stripe refuses the idempotency key. It is empty once the successor is known.
 	ReturnURL string
@@ -178,6 +190,7 @@ type Replacement struct {
 type Inheritance struct {
 	FailedAttempts int32
 	RetriesGranted int32
+	Overrides      int32
 }
 
 // TrimmedEvent is the event id of an entry that was trimmed from the history.
@@ -201,8 +214,14 @@ func (s Session) Exists() bool { return s.Revision > 0 }
 // Tombstone reports whether the record was redacted.
 func (s Session) Tombstone() bool { return s.Redaction > RedactionNone }
 
-// Settled reports whether no more input is expected from the person. A reviewer at Stripe can still override the status.
+// Settled reports whether no more input is expected from the person: Stripe's state says so, or an operator has resolved the
+// session. A reviewer at Stripe can still override the status.
 func (s State) Settled() bool {
+	return s.settledAtStripe() || s.Resolution.Kind != ResolutionNone
+}
+
+// settledAtStripe is Settled by Stripe's state alone. Due reads and the archive go by it: a resolution can be taken back.
+func (s State) settledAtStripe() bool {
 	return s.Status == StatusVerified || s.Status == StatusCanceled || s.Redaction == RedactionRedacted
 }
 
@@ -212,12 +231,14 @@ func (s Session) clone() Session {
 	s.History = slices.Clone(s.History)
 	s.TrimmedEvents = slices.Clone(s.TrimmedEvents)
 	s.Erased = slices.Clone(s.Erased)
+	s.Comparisons = slices.Clone(s.Comparisons)
 	return s
 }
 
-// sameSeen reports whether two states look the same to callers. Callers do not see to which failure a grant belongs:
-// retry.allowed is computed for each answer and makes no revision.
+// sameSeen reports whether two states look the same to callers. Callers do not see to which failure a grant belongs, nor how many
+// grants used an allowance: retry.allowed and retries_remaining are computed for each answer and make no revision.
 func sameSeen(a, b State) bool {
+	a.Overrides = b.Overrides
 	a.ShownFailure, a.ShownGranted, a.LastFailure = b.ShownFailure, b.ShownGranted, b.LastFailure
 	return a == b
 }

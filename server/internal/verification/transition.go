@@ -267,6 +267,7 @@ func (s *Session) redact() {
 		return
 	}
 	s.Error, s.Report, s.Reference = Error{}, "", ""
+	s.Resolution.Principal = ""
 	s.LastFailure.Code = ""
 	s.Replacement.ReturnURL = ""
 	s.Extra = nil

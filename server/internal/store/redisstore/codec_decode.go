@@ -18,8 +18,8 @@ func decode(id string, body []byte) (verification.Session, error) {
 		return verification.Session{}, corrupt("the length")
 	case len(body) > maxBody:
 		return verification.Session{}, corrupt("the length")
-	case body[0] < format-1 || body[0] > format+1:
-		return verification.Session{}, fmt.Errorf("%w: format %d; this version reads %d to %d", store.ErrCorrupt, body[0], format-1, format+1)
+	case body[0] < oldest || body[0] > format+1:
+		return verification.Session{}, fmt.Errorf("%w: format %d; this version reads %d to %d", store.ErrCorrupt, body[0], oldest, format+1)
 	}
 	return decodeSession(id, body[1:])
 }
@@ -120,6 +120,12 @@ func decodeSessionField(r *reader, f field, s *verification.Session) bool {
 		s.Kept = decodeKept(r, r.bytes(f))
 	case sessionErased:
 		s.Erased = decodeErased(r, r.bytes(f))
+	case sessionComparisons:
+		s.Comparisons = decodeComparisons(r, r.bytes(f))
+	case sessionInheritedOverrides:
+		s.Inherited.Overrides = r.int32(f)
+	case sessionReplacementUsed:
+		s.Replacement.Used = decodeAllowance(r, r.bytes(f))
 	default:
 		return false
 	}
@@ -176,6 +182,21 @@ func decodeTrimmed(r *reader, packed []byte) []verification.TrimmedEvent {
 		packed = packed[n+m:]
 	}
 	return trimmed
+}
+
+func decodeComparisons(r *reader, packed []byte) []int64 {
+	var seconds []int64
+	var second int64
+	for len(packed) > 0 {
+		delta, n := protowire.ConsumeVarint(packed)
+		if n < 0 || len(seconds) == maxEntries {
+			r.fail("the comparisons")
+			return nil
+		}
+		second += protowire.DecodeZigZag(delta)
+		seconds, packed = append(seconds, second), packed[n:]
+	}
+	return seconds
 }
 
 func decodeErased(r *reader, packed []byte) []verification.ErasedRevision {

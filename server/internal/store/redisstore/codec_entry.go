@@ -26,6 +26,7 @@ const (
 	entryPrincipal   protowire.Number = 40 // the caller that got a retry
 	entryOutcomeTime protowire.Number = 41 // in seconds; every version keeps it
 	entryKept        protowire.Number = 42 // the outcome of the entry's revision, as in sessionKept; every version keeps it
+	entryCompared    protowire.Number = 43 // the bits of the compared fields; since format 3
 )
 
 // eventTypes holds the event types with a number. Never change or extend it: see codec_state.go.
@@ -61,6 +62,9 @@ func encodeEntry(w *writer, prior *progress, failures []verification.Failure, e 
 	}
 	w.textIf(entryPrincipal, e.Principal)
 	w.intIf(entryOutcomeTime, e.OutcomeTime)
+	if e.Compared != 0 {
+		w.uint(entryCompared, uint64(e.Compared))
+	}
 	prior.second = e.EventTime
 
 	none := e.Result == verification.State{}
@@ -134,6 +138,8 @@ func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool, kept 
 		e.OutcomeTime = r.int64(f)
 	case entryKept:
 		*kept = decodeKept(r, r.bytes(f))
+	case entryCompared:
+		e.Compared = verification.ComparedFields(r.uint(f, 1<<16-1))
 	case entryHasResult:
 		*hasResult = r.bool(f)
 	}
@@ -156,5 +162,5 @@ func decodeCarried(r *reader, f field, e *verification.Entry) {
 }
 
 func isEntryField(num protowire.Number) bool {
-	return num >= entryRevision && num <= entryEffect || num >= entryEventText && num <= entryKept
+	return num >= entryRevision && num <= entryEffect || num >= entryEventText && num <= entryCompared
 }

@@ -21,17 +21,22 @@ import (
 // entry before, or the time of the event. So a record is four times smaller than plain JSON.
 //
 // Rules for the next version, so that rolling forward and back loses nothing:
-//   - Version N reads formats N-1, N and N+1. It keeps unknown fields in Extra. So the meaning of a new field must not
+//   - Version N reads all formats up to N+1. It keeps unknown fields in Extra. So the meaning of a new field must not
 //     depend on other fields.
-//   - Version N writes format N, or N-1 if Options.RecordFormat says so, as during a rolling update. asBefore then leaves
-//     the fields that are new in format N as they are in the record.
+//   - Version N writes format N, or an older one if Options.RecordFormat says so, as during a rolling update. asBefore then leaves
+//     the fields that are new in format 2 as they are in the record. What is new in format 3 comes into a record only by the calls
+//     of operators and comparisons, which callers of the store refuse with an older format. Once there, it is written in every
+//     format, and every version keeps it.
 //   - The tables of codes (statuses, error codes, event types) never grow: an older version refuses an index that its
 //     table does not have. A value that is not in its table is stored as text. See codec_state.go.
 //   - Sources, effects and redactions are numbers up to 255. An unknown number is kept.
 //   - A number is never used for another meaning.
 const (
 	headerSize = 12
-	format     = 2
+	format     = 3
+	oldest     = 1 // the oldest format that is read and written: its fields still have the same meaning
+	// formatChain is the format since which a record has what a replacement inherited, and the marks of erased details.
+	formatChain = 2
 
 	// maxBody bounds the body that is written or read. 256 typical entries take 40 KiB.
 	maxBody = 4 << 20
@@ -75,9 +80,14 @@ const (
 	sessionAbsentRevision protowire.Number = 57
 	sessionAbsentSecond   protowire.Number = 58
 	sessionKept           protowire.Number = 59 // zigzag At, zigzag Revision, 1 byte Imported, 16 bytes ID
+
+	// Since format 3.
+	sessionComparisons        protowire.Number = 60 // varints: each second less the one before
+	sessionInheritedOverrides protowire.Number = 61
+	sessionReplacementUsed    protowire.Number = 62 // as stateAllowance
 )
 
-// asBefore returns next as a store with the format before replaces current by it. The fields that are new in this format keep
+// asBefore returns next as a store with format 1 replaces current by it. The fields that are new in format 2 keep
 // their values in the record, so a change of the setting loses none.
 func asBefore(current, next verification.Session) verification.Session {
 	next.Replaces, next.Inherited = current.Replaces, current.Inherited
@@ -144,6 +154,9 @@ func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 	w.intIf(sessionAbsentRevision, int64(s.Absence.Revision))
 	w.intIf(sessionAbsentSecond, s.Absence.Second)
 	encodeKept(w, sessionKept, kept)
+	encodeComparisons(w, s.Comparisons)
+	w.intIf(sessionInheritedOverrides, int64(s.Inherited.Overrides))
+	encodeAllowance(w, sessionReplacementUsed, verification.Allowance{}, s.Replacement.Used)
 	w.buf = append(w.buf, s.Extra...)
 	size := len(w.buf) - before
 	if size > maxBody || len(s.History) > maxEntries || len(s.Failures) > maxHashes || len(s.TrimmedEvents) > maxHashes || len(s.Erased) > maxEntries {
@@ -185,6 +198,16 @@ func encodeTrimmed(w *writer, trimmed []verification.TrimmedEvent) {
 		until = f.Until
 	}
 	w.textIf(sessionTrimmed, string(packed))
+}
+
+func encodeComparisons(w *writer, seconds []int64) {
+	var packed []byte
+	var before int64
+	for _, second := range seconds {
+		packed = protowire.AppendVarint(packed, protowire.EncodeZigZag(second-before))
+		before = second
+	}
+	w.textIf(sessionComparisons, string(packed))
 }
 
 func encodeErased(w *writer, erased []verification.ErasedRevision) {

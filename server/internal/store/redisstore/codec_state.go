@@ -30,6 +30,12 @@ const (
 	stateShownHash      protowire.Number = 24 // the shown failure if it is not in the failures
 	stateReportText     protowire.Number = 25 // a report that does not begin with "vr_"
 	stateErrorText      protowire.Number = 26
+
+	// Since format 3. An older version keeps them as unknown fields. An entry that it writes holds none of them, which means that
+	// they are as in the entry before.
+	stateResolution protowire.Number = 27 // 1 byte kind, varint second, principal; empty for none
+	stateAllowance  protowire.Number = 28 // 1 byte: 1 given, 2 for the replacement; 8 bytes failure; empty for none
+	stateOverrides  protowire.Number = 29
 )
 
 // Never change or extend the tables statusCodes, errorCodes and eventTypes. A record contains an index into a table, and a
@@ -117,6 +123,75 @@ func encodeState(w *writer, before, s verification.State, second int64, failures
 	if s.ShownGranted != before.ShownGranted {
 		w.bool(stateShownGranted, s.ShownGranted)
 	}
+	if s.Resolution != before.Resolution {
+		encodeResolution(w, s.Resolution)
+	}
+	encodeAllowance(w, stateAllowance, before.Allowance, s.Allowance)
+	if s.Overrides != before.Overrides {
+		w.int(stateOverrides, int64(s.Overrides))
+	}
+}
+
+func encodeResolution(w *writer, resolution verification.Resolution) {
+	var packed []byte
+	if resolution != (verification.Resolution{}) {
+		packed = append(packed, byte(resolution.Kind))
+		packed = protowire.AppendVarint(packed, protowire.EncodeZigZag(resolution.Second))
+		packed = append(packed, resolution.Principal...)
+	}
+	w.text(stateResolution, string(packed))
+}
+
+func decodeResolution(r *reader, packed []byte) (resolution verification.Resolution) {
+	if len(packed) == 0 {
+		return resolution
+	}
+	second, n := protowire.ConsumeVarint(packed[1:])
+	if n < 0 {
+		r.fail("a resolution")
+		return resolution
+	}
+	return verification.Resolution{
+		Kind: verification.ResolutionKind(packed[0]), Second: protowire.DecodeZigZag(second), Principal: string(packed[1+n:]),
+	}
+}
+
+// The bits of an allowance.
+const (
+	allowanceGiven       = 1
+	allowanceReplacement = 2
+)
+
+func encodeAllowance(w *writer, num protowire.Number, before, allowance verification.Allowance) {
+	if allowance == before {
+		return
+	}
+	var packed []byte
+	if allowance != (verification.Allowance{}) {
+		var bits byte
+		if allowance.Given {
+			bits |= allowanceGiven
+		}
+		if allowance.Replacement {
+			bits |= allowanceReplacement
+		}
+		packed = protowire.AppendFixed64(append(packed, bits), allowance.Failure)
+	}
+	w.text(num, string(packed))
+}
+
+func decodeAllowance(r *reader, packed []byte) (allowance verification.Allowance) {
+	if len(packed) == 0 {
+		return allowance
+	}
+	failure, n := protowire.ConsumeFixed64(packed[1:])
+	if n < 0 || len(packed) != 1+n {
+		r.fail("an allowance")
+		return allowance
+	}
+	return verification.Allowance{
+		Given: packed[0]&allowanceGiven != 0, Replacement: packed[0]&allowanceReplacement != 0, Failure: failure,
+	}
 }
 
 func textDiff(w *writer, num protowire.Number, before, now string) {
@@ -179,6 +254,12 @@ func decodeStateField(r *reader, f field, s *verification.State, second int64, f
 		s.ShownFailure = r.fixed(f)
 	case stateShownGranted:
 		s.ShownGranted = r.bool(f)
+	case stateResolution:
+		s.Resolution = decodeResolution(r, r.bytes(f))
+	case stateAllowance:
+		s.Allowance = decodeAllowance(r, r.bytes(f))
+	case stateOverrides:
+		s.Overrides = r.int32(f)
 	default:
 		return false
 	}

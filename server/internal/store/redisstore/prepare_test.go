@@ -27,7 +27,7 @@ func TestPrepare(t *testing.T) {
 		raw, ctx := rawClient(t, addr), testContext(t)
 		for partition := range partitions {
 			m := raw.HGetAll(ctx, s.keys.meta(partition)).Val()
-			if m["epoch"] == "" || m["partitions"] != "16" || m["format"] != "2" {
+			if m["epoch"] == "" || m["partitions"] != "16" || m["format"] != "3" {
 				t.Errorf("partition %d has the meta %v", partition, m)
 			}
 		}

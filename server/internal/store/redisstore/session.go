@@ -110,7 +110,7 @@ func (s *Store) Update(ctx context.Context, id string, fn store.UpdateFunc) (ver
 			return current.session, fmt.Errorf("the record of session %s was given the id %q", id, next.ID)
 		}
 		kept := next
-		if s.format < format {
+		if s.format < formatChain {
 			kept = asBefore(current.session, next)
 		}
 		won, now, err := s.commit(ctx, current, kept)
