@@ -136,7 +136,9 @@ func TestAnOperatorDecidesByInheritedCounts(t *testing.T) {
 	}
 	late := b.replica(t, func(c *Config) {
 		c.Ingest = inheritedLate{c.Ingest, func() {
-			change("vs_1", func(current verification.Session) (verification.Session, bool) { return verification.Claim(current, "vs_0") })
+			change("vs_1", func(current verification.Session) (verification.Session, bool) {
+				return verification.Claim(current, "vs_0")
+			})
 		}}
 	})
 	allowed := late.allow("vs_1")
