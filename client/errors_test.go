@@ -64,7 +64,7 @@ func TestErrorsByReasonAndCode(t *testing.T) {
 		{"too many", reason("TOO_MANY_CONSUMERS"), []string{"ErrTooManyConsumers"}},
 		{"compared too often", reason("COMPARISON_LIMIT"), []string{"ErrComparisonLimit"}},
 		{"not comparable", reason("NOT_COMPARABLE"), []string{"ErrNotComparable"}},
-		{"a conflict of a retry", clienttest.OutcomeChanged(), nil},
+		{"a conflict of a retry", clienttest.OutcomeChanged(2), nil},
 		{"who", reason("UNAUTHENTICATED"), []string{"ErrUnauthenticated"}},
 		{"denied", reason("PERMISSION_DENIED"), []string{"ErrPermissionDenied"}},
 		{"internal", reason("INTERNAL"), nil},

@@ -2,6 +2,7 @@ package clienttest
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -20,13 +21,10 @@ type allowance struct {
 
 // open reports whether an allowance of a session in state v is open: it is for the newest failure, and no grant has used it.
 func (l *session) open(v *verificationv1.Verification) bool {
-	switch {
-	case !l.allowance.given, v.GetSupersededBy() != "", v.GetRedaction() != 0, l.allowance.failure != l.newest.id:
+	if !l.allowance.given || v.GetSupersededBy() != "" || v.GetRedaction() != 0 {
 		return false
-	case l.allowance.replacement:
-		return v.GetStatus() == verificationv1.Status_STATUS_CANCELED
 	}
-	return !l.failures[l.newest.id]
+	return l.allowance.failure == l.newest.id && (l.allowance.replacement || !l.failures[l.newest.id])
 }
 
 // useRetry returns the state after a grant. A grant that uses an open allowance uses none of the person's own retries.
@@ -55,9 +53,11 @@ func (s *state) principal(ctx context.Context) string {
 	return s.nameCaller(ctx)
 }
 
-// OutcomeChanged returns the error of AllowRetry and ResolveVerification if outcome_revision is that of an earlier outcome.
-func OutcomeChanged() error {
-	return newErrorOf(codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT, "the session has another outcome by now", nil)
+// OutcomeChanged returns the error of AllowRetry and ResolveVerification if outcome_revision is that of another outcome than the
+// session has now.
+func OutcomeChanged(now int32) error {
+	return newErrorOf(codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT, "the session has another outcome by now",
+		map[string]string{"outcome_revision": strconv.Itoa(int(now))})
 }
 
 // operatorService answers the calls of operators.
@@ -115,7 +115,7 @@ func (s *state) operate(id string, outcomeRevision int32, wrong error) (*session
 	case life == nil:
 		return nil, Error(verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
 	case outcomeRevision != 0 && outcomeRevision != life.latest().GetOutcomeRevision():
-		return nil, OutcomeChanged()
+		return nil, OutcomeChanged(life.latest().GetOutcomeRevision())
 	}
 	return life, nil
 }
