@@ -18,7 +18,6 @@ func (c *Config) history(ctx context.Context, session *verification.Session) []*
 	}
 	named := c.MayNameOperators(ctx)
 	entries := make([]*verificationv1.HistoryEntry, len(session.History))
-	before := state{}
 	for i, entry := range session.History {
 		shown := &verificationv1.HistoryEntry{
 			Revision:       entry.Revision,
@@ -32,40 +31,14 @@ func (c *Config) history(ctx context.Context, session *verification.Session) []*
 			Error:          errorOf(entry.Error),
 			Principal:      entry.Principal,
 			ComparedFields: comparedFields(entry.Compared),
-			Operation:      before.operation(entry),
+			Operation:      verificationv1.Operation(entry.Operation),
 		}
 		if entry.Source == verification.SourceOperator && !named {
 			shown.Principal = ""
 		}
 		entries[i] = shown
-		before = before.after(entry)
 	}
 	return entries
-}
-
-// state is the state before an entry of a history. It is not known before the first revision of a history that was cut.
-type state struct {
-	verification.State
-	known bool
-}
-
-func (s state) after(entry verification.Entry) state {
-	if entry.Revision == 0 {
-		return s
-	}
-	return state{entry.Result, true}
-}
-
-// operation returns what the operator of an entry did. It is unspecified if the entry does not tell it without the state before.
-func (s state) operation(entry verification.Entry) verificationv1.Operation {
-	cut := !s.known && entry.Revision > 1
-	if cut && entry.Result.Resolution.Kind == verification.ResolutionNone && entry.Result.Allowance.Given {
-		return verificationv1.Operation_OPERATION_UNSPECIFIED // an allowance that is new, or a resolution that was taken back beside it
-	}
-	if cut && entry.Result.Resolution.Kind == verification.ResolutionNone {
-		s.Resolution.Kind = verification.ResolutionClosed // of any kind: no allowance is new
-	}
-	return verificationv1.Operation(entry.Operation(s.State))
 }
 
 // comparedFields returns the names of the compared fields in the request of CompareVerifiedOutputs.
