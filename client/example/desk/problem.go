@@ -22,7 +22,7 @@ type trouble struct {
 
 type problemPage struct {
 	frame
-	trouble
+	Problem trouble
 }
 
 // problem writes a page about an error.
