@@ -84,8 +84,6 @@ func (d deed) failed(ctx context.Context, err error) trouble {
 		t = d.explain(ctx, err)
 		t.Title, t.Text = "It is not known whether that was done", "The service does not answer right now."
 		t.Advice = "Look again in a moment: the story says whether it was done. Doing it again is safe."
-	case isUnimplemented(err):
-		t = trouble{Status: http.StatusConflict, Title: "The service cannot do that yet", Text: "It is an older version, or it is being updated.", Advice: "Try again later, or tell whoever runs verification-status.", Detail: detailOf(err)}
 	default:
 		t = d.explain(ctx, err)
 	}

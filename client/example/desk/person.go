@@ -58,7 +58,7 @@ func summaryOf(p *verificationv1.Person, reference, session string, times clock)
 type personPage struct {
 	frame
 	Reference string
-	Summary   summary
+	Summary   *summary
 	Rows      []row
 	More      bool
 	MaxRows   int
@@ -76,11 +76,15 @@ func (s *site) person(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), lookTimeout)
 	defer cancel()
 	_, about, err := s.status.Person(ctx, reference)
-	if err == nil {
+	if err == nil || isUnimplemented(err) { // the service is too old to have a summary
 		rows, more, failed := s.read(ctx, client.ByReference(reference), maxRows)
 		if failed == nil {
 			times := s.clock()
-			page := personPage{frame: f, Reference: reference, Summary: summaryOf(about, reference, "", times), More: more, MaxRows: maxRows}
+			page := personPage{frame: f, Reference: reference, More: more, MaxRows: maxRows}
+			if about != nil {
+				all := summaryOf(about, reference, "", times)
+				page.Summary = &all
+			}
 			for _, v := range rows {
 				one := rowOf(v, times)
 				one.Age, one.At, one.Machine = times.age(v.GetCreateTime()), times.at(v.GetCreateTime()), times.machine(v.GetCreateTime())

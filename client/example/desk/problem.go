@@ -48,6 +48,9 @@ func (s *site) explain(ctx context.Context, err error) trouble {
 			Advice: "Compare it letter by letter. A check that was erased has no reference any more: search for its session id."}
 	case errors.Is(err, client.ErrInvalidRequest):
 		return trouble{Status: http.StatusBadRequest, Title: "The service does not accept that", Advice: "Compare it letter by letter.", Detail: detail}
+	case isUnimplemented(err):
+		return trouble{Status: http.StatusConflict, Title: "The service cannot do that yet", Text: "It is an older version, or it is being updated.",
+			Advice: "Try again later, or tell whoever runs verification-status.", Detail: detail}
 	case errors.Is(err, client.ErrPermissionDenied):
 		return trouble{Status: http.StatusForbidden, Title: "That right is missing", Text: s.callerWord("may", "do") + ".",
 			Advice: "Ask whoever gives out rights. This desk needs: list, read, watch-all, retry and override.", Detail: detail}

@@ -83,7 +83,8 @@ func (s *site) read(ctx context.Context, filter client.Filter, n int) (rows []*v
 // row is one session of a list, in words.
 type row struct {
 	Session, Reference string
-	Title, Text        string
+	Title              string
+	State              string // what it amounts to, if Title is why it failed
 	Tone               string
 	Age                string // how long the person has waited
 	At, Machine        string // since when
@@ -96,8 +97,9 @@ func rowOf(v *verificationv1.Verification, times clock) row {
 		Session: v.GetSessionId(), Reference: v.GetClientReferenceId(), Title: now.Title, Tone: now.Tone,
 		Age: times.age(v.GetUpdateTime()), At: times.at(v.GetUpdateTime()), Machine: times.machine(v.GetUpdateTime()), Test: !v.GetLivemode(),
 	}
-	if fails(v) {
-		r.Title, r.Text = wordsOf(v.GetLastError()).What, now.Title
+	if fails(v) && v.GetResolution() == nil && v.GetSupersededBy() == "" {
+		r.State = now.Title
+		r.Title = wordsOf(v.GetLastError()).What
 	}
 	return r
 }
@@ -141,7 +143,9 @@ func (s *site) queue(w http.ResponseWriter, r *http.Request) {
 		page.Problem = &t
 	}
 	for _, v := range now.rows {
-		page.Rows = append(page.Rows, rowOf(v, times))
+		one := rowOf(v, times)
+		one.State = "" // the name of the list says it
+		page.Rows = append(page.Rows, one)
 	}
 	if !page.Newest {
 		slices.Reverse(page.Rows)

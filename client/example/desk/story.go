@@ -89,6 +89,9 @@ func (s *site) summary(ctx context.Context, v *verificationv1.Verification, time
 		return nil
 	}
 	_, about, err := s.status.Person(ctx, reference)
+	if isUnimplemented(err) {
+		return nil
+	}
 	if err != nil {
 		return &summary{Reference: reference, Unreadable: s.explain(ctx, err).Title}
 	}

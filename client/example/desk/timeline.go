@@ -28,7 +28,9 @@ func timeline(history []*verificationv1.HistoryEntry, times clock) []moment {
 		m := happened(e)
 		m.Number = i
 		m.Text = strings.TrimSpace(m.Text + " " + became[e.GetEffect()])
-		m.Reason = e.GetError().GetReason()
+		if e.GetSource() < verificationv1.Source_SOURCE_RETRY || e.GetSource() == verificationv1.Source_SOURCE_IMPORT { // others repeat it
+			m.Reason = e.GetError().GetReason()
+		}
 		m.By = e.GetPrincipal()
 		m.Source = sources[e.GetSource()]
 		when := e.GetRecordTime()
