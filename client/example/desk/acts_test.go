@@ -172,8 +172,10 @@ func TestForms(t *testing.T) {
 	question := rosa.get(rosa.link("vs_1", "allow"), http.StatusOK)
 	token, seen := field(t, question, "token"), field(t, question, "seen")
 	for name, try := range map[string]func() string{
-		"no token":   func() string { return rosa.post("/session/vs_1/allow", 403, url.Values{"seen": {seen}}) },
-		"of another": func() string { return sam.post("/session/vs_1/allow", 403, url.Values{"seen": {seen}, "token": {token}}) },
+		"no token": func() string { return rosa.post("/session/vs_1/allow", 403, url.Values{"seen": {seen}}) },
+		"of another": func() string {
+			return sam.post("/session/vs_1/allow", 403, url.Values{"seen": {seen}, "token": {token}})
+		},
 		"of another session": func() string {
 			return rosa.post("/session/vs_2/allow", 403, url.Values{"seen": {seen}, "token": {token}})
 		},

@@ -33,8 +33,10 @@ func (s *site) search(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func sessionPath(id string) string       { return "/session/" + url.PathEscape(id) }
-func personPath(reference string) string { return "/person?" + url.Values{"reference": {reference}}.Encode() }
+func sessionPath(id string) string { return "/session/" + url.PathEscape(id) }
+func personPath(reference string) string {
+	return "/person?" + url.Values{"reference": {reference}}.Encode()
+}
 
 // summary is the whole person in words, not one session only.
 type summary struct {
