@@ -110,7 +110,10 @@ func TestDeskInABrowser(t *testing.T) {
 	b.do("fill", rig.Fields{"label": "Your name", "text": "Sam"})
 	b.press("Begin")
 	b.follow("shy-2")
-	b.see("Not live: load the page again")
+	b.see("Stuck: refused for good")
+	if text := b.text(); !strings.Contains(text, "Not live: load the page again") {
+		t.Errorf("without JavaScript the story does not say that it is not live: %s", text)
+	}
 	b.follow("Allow one more try")
 	b.press("Allow one more try")
 	b.see("You allowed one more try.")

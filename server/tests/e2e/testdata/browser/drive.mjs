@@ -107,8 +107,9 @@ function flaws() {
       if (ratio < 4.5) found.push(`contrast ${ratio.toFixed(2)}: ${text}`);
     }
     if (element.matches('button, a, input, select')) {
-      if (element.getBoundingClientRect().height < 44) found.push(`lower than 44 pixels: ${text}`);
-      if (!text && !element.labels?.length && !element.ariaLabel) found.push(`no name: ${element.outerHTML}`);
+      const target = element.closest('label') ?? element; // a click on the label counts
+      if (target.getBoundingClientRect().height < 44) found.push(`lower than 44 pixels: ${target.textContent.trim()}`);
+      if (!element.textContent.trim() && !element.labels?.length && !element.ariaLabel) found.push(`no name: ${element.outerHTML}`);
     }
   }
   if (document.documentElement.scrollWidth > innerWidth) found.push(`${document.documentElement.scrollWidth} pixels wide of ${innerWidth}`);
