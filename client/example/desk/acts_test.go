@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -34,6 +33,7 @@ func TestAllow(t *testing.T) {
 	}
 	rig.see(rosa.get("/", http.StatusOK), "Nobody waits for help.")
 	rig.miss(rosa.get("/session/vs_1", http.StatusOK), "You allowed", "act-allow")
+	rig.miss(rosa.get("/session/vs_1?done=resolve&seal=1.x", http.StatusOK), "You marked") // an address alone says nothing
 }
 
 // TestResolve: each kind reaches the service, and can be taken back.
@@ -48,7 +48,7 @@ func TestResolve(t *testing.T) {
 			if got := rig.now("vs_1").GetResolution().GetKind(); got != kind.kind {
 				t.Errorf("the kind is %v, want %v", got, kind.kind)
 			}
-			rig.miss(page, "act-allow", "act-link", "act-resolve")
+			rig.miss(page, "act-allow", "act-link", "act-resolve", "What helps")
 			page = rosa.act("vs_1", "take-back", http.StatusOK)
 			rig.see(page, "You took the mark back.", "Stuck: refused for good", "was taken back")
 			if got := rig.now("vs_1").GetResolution(); got != nil {
@@ -235,14 +235,5 @@ func TestFailedActs(t *testing.T) {
 			rig.backend.FailNext(test.err)
 			rig.see(rosa.sure("vs_1", "allow", test.status, question), test.says...)
 		})
-	}
-}
-
-// TestUncertain: an act that was cut off is not called undone.
-func TestUncertain(t *testing.T) {
-	for _, err := range []error{errors.New("x"), errOutcomeMoved} {
-		if isUncertain(err) {
-			t.Errorf("%v is uncertain", err)
-		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,6 +83,12 @@ func TestSignIn(t *testing.T) {
 		rig.see(c.get("/", http.StatusOK), "Who are you?")
 		c.get("/live/queue", http.StatusUnauthorized)
 	}
+	c := rig.visitor()
+	token := field(t, c.get("/sign-in", http.StatusOK), "token")
+	for _, name := range []string{"", " Rosa", "Ro\nsa", strings.Repeat("a", maxName+1)} {
+		rig.see(c.post("/sign-in", http.StatusUnprocessableEntity, url.Values{"token": {token}, "name": {name}}), "Type a name")
+	}
+	c.post("/sign-in", http.StatusUnprocessableEntity, url.Values{"name": {"Rosa"}})
 	rig.see(rosa.post("/sign-out", http.StatusOK, nil), "Who are you?")
 	rig.see(rosa.get("/", http.StatusOK), "Who are you?")
 }
