@@ -67,7 +67,7 @@ func (d deed) audit(ctx context.Context, kind string, err error) {
 // failed returns a failed act in words. An act without an answer might have been done: only a look tells.
 func (d deed) failed(ctx context.Context, err error) trouble {
 	var denied *client.RetryDeniedError
-	t := trouble{}
+	var t trouble
 	switch {
 	case errors.Is(err, client.ErrOutcomeChanged), errors.Is(err, errOutcomeMoved):
 		return changed(d.session)
