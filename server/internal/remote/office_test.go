@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -19,6 +21,7 @@ type fakeOffice struct {
 	answer *verificationv1.GetStatusResponse
 	change func(*verificationv1.GetStatusResponse)
 	err    error // of OperatorService
+	before bool  // the version before: it refuses include_person
 
 	asked    []*verificationv1.GetStatusRequest
 	allowed  []*verificationv1.AllowRetryRequest
@@ -27,6 +30,9 @@ type fakeOffice struct {
 
 func (f *fakeOffice) GetStatus(_ context.Context, request *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
 	f.asked = append(f.asked, request)
+	if f.before && request.GetIncludePerson() {
+		return nil, status.Error(codes.Unimplemented, "include_person: planted")
+	}
 	return f.answer, nil
 }
 

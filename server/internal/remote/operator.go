@@ -38,7 +38,8 @@ func (s *Subject) Check() error {
 	return nil
 }
 
-// status asks for the session with its history. By reference, it asks for the summary of the person too.
+// status asks for the session with its history. By reference, it asks for the summary of the person too; a server of the version
+// before this one refuses that, and is asked without it.
 func (s *Server) status(ctx context.Context, subject Subject) (answer *verificationv1.GetStatusResponse, err error) {
 	request := &verificationv1.GetStatusRequest{IncludeHistory: true}
 	if subject.Session != "" {
@@ -48,7 +49,12 @@ func (s *Server) status(ctx context.Context, subject Subject) (answer *verificat
 		request.IncludePerson = true
 	}
 	err = s.call(ctx, operatorFeature, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
-		answer, err = verificationv1.NewVerificationServiceClient(conn).GetStatus(ctx, request)
+		client := verificationv1.NewVerificationServiceClient(conn)
+		answer, err = client.GetStatus(ctx, request)
+		if request.GetIncludePerson() && status.Code(err) == codes.Unimplemented {
+			request.IncludePerson = false
+			answer, err = client.GetStatus(ctx, request)
+		}
 		return err
 	})
 	return answer, err

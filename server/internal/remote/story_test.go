@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,6 +118,19 @@ No history is kept of this session: it is erased or archived.
 `
 	if diff := cmp.Diff(want, shown(t, answer, Subject{Reference: "user-43"})); diff != "" {
 		t.Errorf("the story (-want +got):\n%s", diff)
+	}
+}
+
+// TestShowAsksTheVersionBefore: a server without summaries of people shows the session alone.
+func TestShowAsksTheVersionBefore(t *testing.T) {
+	var out bytes.Buffer
+	office := &fakeOffice{answer: tooYoung(), before: true}
+	office.answer.Person = nil
+	if err := Show(t.Context(), office.open(t), Subject{Reference: "user-43"}, func() time.Time { return now }, &out); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.Contains(got, "vs_1") || strings.Contains(got, "person  ") {
+		t.Errorf("got:\n%s", got)
 	}
 }
 
