@@ -91,7 +91,10 @@ func confirm(ctx context.Context, question string, in io.Reader, out io.Writer) 
 	_, _ = fmt.Fprintf(out, "\n%s [y/N] ", question)
 	answer := make(chan string, 1)
 	go func() {
-		line, _ := bufio.NewReader(in).ReadString('\n')
+		line, err := bufio.NewReader(in).ReadString('\n')
+		if err != nil {
+			_, _ = fmt.Fprintln(out) // no end of a line was typed
+		}
 		answer <- strings.ToLower(strings.TrimSpace(line))
 	}()
 	select {
