@@ -87,6 +87,9 @@ func (l *operatedLife) own(s Session) Session {
 
 // putOlder is put for a write of the version before. A write that erases drops what that version does not know.
 func (l *operatedLife) putOlder(next Session) {
+	for revision := l.record.Revision + 1; revision <= next.Revision; revision++ {
+		l.older[revision] = true
+	}
 	if len(next.Erased) > len(l.record.Erased) || next.Tombstone() {
 		l.forgotten = true
 		l.live = make(map[int32]operatedView)
