@@ -84,6 +84,8 @@ func shows(t *testing.T, s Session, status string, e Error, report string) {
 func deepCopy(s Session) Session {
 	s.Failures = slices.Clone(s.Failures)
 	s.TrimmedEvents = slices.Clone(s.TrimmedEvents)
+	s.Erased = slices.Clone(s.Erased)
+	s.Comparisons = slices.Clone(s.Comparisons)
 	s.Extra = slices.Clone(s.Extra)
 	s.History = slices.Clone(s.History)
 	for i := range s.History {
