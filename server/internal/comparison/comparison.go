@@ -1,6 +1,9 @@
 package comparison
 
-import "strings"
+import (
+	"errors"
+	"strings"
+)
 
 // Result is whether two values match.
 type Result uint8
@@ -100,6 +103,9 @@ type Value struct {
 // Redacted is the text that Stripe leaves where it erased one.
 const Redacted = "[redacted]"
 
+// ErrNotComparable is the error for a session without verified values: it is not verified, or it is redacted.
+var ErrNotComparable = errors.New("the session is not verified, or it is redacted")
+
 // Compare returns the result for each field of expected that is set, in the order of the API contract. It is safe for concurrent
 // use.
 func Compare(expected Expected, outputs Outputs) []Field {
@@ -107,6 +113,11 @@ func Compare(expected Expected, outputs Outputs) []Field {
 		outputs.FirstName, outputs.LastName, outputs.DateOfBirth, outputs.PostalCode,
 		outputs.Country, outputs.IDNumber, outputs.Email, outputs.Phone,
 	}
+	defer func() {
+		if recover() != nil {
+			panic("comparison: a library panicked; its text is left out, since it can quote a value")
+		}
+	}()
 	var fields []Field
 	for i, f := range expected.fields() {
 		if f.text == "" {
