@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -120,7 +121,7 @@ func (s *Service) commitComparison(ctx context.Context, id string, expected comp
 		return next, true, nil
 	})
 	if err == nil {
-		s.config.Logger.InfoContext(ctx, "verified outputs are compared", "session_id", id, "fields", fields, "principal", principal)
+		s.config.Logger.InfoContext(ctx, "verified outputs are compared", "session_id", id, "fields", strings.Join(fields, ","), "principal", principal)
 	}
 	return err
 }
