@@ -76,6 +76,7 @@ func everyMetric(t *testing.T) (addr string) {
 			m.Shed("GetStatus", "GRPC_MAX_IN_FLIGHT")
 			m.RetryGranted()
 			m.RetryDenied("RETRY_DENIAL_COOLDOWN")
+			m.OperatorCall("allow_retry", "changed")
 			calls.Started()
 			calls.Ended("UNIMPLEMENTED", time.Millisecond, 10, 0)
 			select {

@@ -352,3 +352,31 @@ func TestWithoutAccessControlEveryCallerMayOverride(t *testing.T) {
 		t.Error("MayOverride is false")
 	}
 }
+
+// TestNamesOfOperatorsAreForCallersThatListOrOverride, by the rights of now: a stream that was open before a change of the tokens
+// goes by the new ones.
+func TestNamesOfOperatorsAreForCallersThatListOrOverride(t *testing.T) {
+	b := newBench(t, nil)
+	for right := range pathsOfRight {
+		token := b.token(string(right), right)
+		ctx := b.Identify(metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+token)))
+		if got, want := b.MayNameOperators(ctx), right == RightList || right == RightOverride; got != want {
+			t.Errorf("%s: %v, want %v", right, got, want)
+		}
+		b.write("tokens", "# nobody any more\n")
+		b.reload()
+		if b.MayNameOperators(ctx) {
+			t.Errorf("%s: still, although the token is gone", right)
+		}
+	}
+	if b.MayNameOperators(t.Context()) {
+		t.Error("an unidentified caller sees names")
+	}
+	open, err := Open(Config{MaxStreams: 1}, reload.New(reload.Config{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !open.MayNameOperators(t.Context()) {
+		t.Error("without access control nobody sees names")
+	}
+}

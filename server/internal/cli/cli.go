@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -53,7 +54,8 @@ func reportUsage(err error, args []string) {
 	for _, child := range node.Children {
 		commands = append(commands, child.Name)
 	}
-	text := withoutValues(err.Error(), args)
+	path := strings.Fields(name) // no secrets, and the text names them
+	text := withoutValues(err.Error(), slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return slices.Contains(path, arg) }))
 	switch {
 	case len(commands) > 0 && strings.HasPrefix(text, "expected "):
 		_ = wrong.Context.PrintUsage(false)

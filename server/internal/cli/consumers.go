@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"time"
 
@@ -16,9 +15,7 @@ type consumersCommand struct {
 }
 
 func (c *consumersCommand) Run(ctx context.Context, typed flagWarnings) error {
-	for _, warning := range typed {
-		fmt.Fprintln(os.Stderr, warning)
-	}
+	typed.print()
 	if c.Delete != "" {
 		return remote.DeleteConsumer(ctx, &c.Server, c.Delete, os.Stdout)
 	}

@@ -13,6 +13,13 @@ import (
 // flagWarnings has a sentence for each secret that was typed as a flag.
 type flagWarnings []string
 
+// print writes the sentences to the standard error, for the commands without a log.
+func (f flagWarnings) print() {
+	for _, warning := range f {
+		fmt.Fprintln(os.Stderr, warning)
+	}
+}
+
 // secretsInFlags warns of secrets that were typed as flags: ps shows them to every user of the machine as long as the process runs.
 // A URL of Redis without a password is not a secret.
 func secretsInFlags(parsed *kong.Context) (warnings flagWarnings) {

@@ -9,7 +9,7 @@ import (
 // newTokenCommand prints a token and its line, which has only a hash of the token.
 type newTokenCommand struct {
 	Name   string `required:"" placeholder:"NAME" help:"The name of the caller, for the log and for the record of a grant."`
-	Rights string `required:"" placeholder:"RIGHTS" help:"The rights of the caller, separated by commas: read, watch-all, list, retry, override."`
+	Rights string `required:"" placeholder:"RIGHTS" help:"The rights of the caller, separated by commas: read, watch-all, list, retry, override, compare."`
 }
 
 func (n *newTokenCommand) Run() error {

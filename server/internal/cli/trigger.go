@@ -31,9 +31,7 @@ type triggerCommand struct {
 
 // Run returns nil if each event was answered 2xx.
 func (c *triggerCommand) Run(ctx context.Context, typed flagWarnings) error {
-	for _, warning := range typed {
-		fmt.Fprintln(os.Stderr, warning)
-	}
+	typed.print()
 	secrets, err := c.secrets()
 	events, wrong := trigger.Make(trigger.Event{
 		Type: c.Type, Style: c.Style, ID: c.Event, SnapshotID: c.Snapshot, Session: c.Session, Account: c.Account, Context: c.Context,

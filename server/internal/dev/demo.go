@@ -69,8 +69,14 @@ Try, each in a terminal of its own:
   # try again: the answer has a fresh url; open it, or: curl -d outcome=verified URL
   grpcurl -plaintext -d '{"session_id":"%[5]s"}' %[1]s verification.v1.VerificationService/RetryVerification
 
+  # help a person that is locked out: show what happened, then allow one more try
+  go run ./server operator show --plaintext --addr %[1]s --reference %[7]s
+  go run ./server operator allow --plaintext --addr %[1]s --reference %[7]s
+
   # another session
   curl -u %[6]s: -d type=document -d client_reference_id=%[7]s %[4]s/v1/identity/verification_sessions
+
+The page for a person:  go run ./client/example/bff     for the people who help:  go run ./client/example/desk
 
 Ctrl-C stops it. What arrives is shown below.
 

@@ -15,11 +15,14 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
+// consumersFeature is what the server must have.
+const consumersFeature = "named consumers"
+
 // ListConsumers writes a table of the named consumers of the change feed to out, a line for each, by name. The caller needs the right
 // list. now is the time from which the age of the last acknowledgement is counted.
 func ListConsumers(ctx context.Context, server *Server, now func() time.Time, out io.Writer) error {
 	var list *verificationv1.ListConsumersResponse
-	err := server.call(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+	err := server.call(ctx, consumersFeature, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
 		list, err = verificationv1.NewFeedServiceClient(conn).ListConsumers(ctx, &verificationv1.ListConsumersRequest{})
 		return err
 	})
@@ -42,7 +45,7 @@ func ListConsumers(ctx context.Context, server *Server, now func() time.Time, ou
 // DeleteConsumer deletes a named consumer and its position, and writes to out that it did. The server says the same if there was no
 // such consumer. The caller needs the right watch-all and must have created the consumer, or needs the right override too.
 func DeleteConsumer(ctx context.Context, server *Server, name string, out io.Writer) error {
-	err := server.call(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) error {
+	err := server.call(ctx, consumersFeature, func(ctx context.Context, conn grpc.ClientConnInterface) error {
 		_, err := verificationv1.NewFeedServiceClient(conn).DeleteConsumer(ctx, &verificationv1.DeleteConsumerRequest{Consumer: name})
 		return err
 	})

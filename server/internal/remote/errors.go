@@ -10,8 +10,8 @@ import (
 )
 
 // explain returns the error of a call in words for a person at a terminal. It returns nil for nil, and an error that is not of gRPC as
-// it is.
-func (s *Server) explain(err error) error {
+// it is. feature is what an old server does not have.
+func (s *Server) explain(err error, feature string) error {
 	if err == nil {
 		return nil
 	}
@@ -31,10 +31,20 @@ func (s *Server) explain(err error) error {
 	case codes.PermissionDenied:
 		return fmt.Errorf("the server refuses the call: %s", text)
 	case codes.Unimplemented:
-		return errors.New("the server has no named consumers: its version is too old")
+		if tooOld(text) {
+			return fmt.Errorf("the server has no %s: its version is too old", feature)
+		}
+		return errors.New(text)
+	case codes.NotFound, codes.FailedPrecondition, codes.Aborted:
+		return errors.New(text)
 	default:
 		return fmt.Errorf("the server answers %s: %s", answer.Code(), text)
 	}
+}
+
+// tooOld reports whether a text is gRPC's own about a method that a server does not have.
+func tooOld(text string) bool {
+	return strings.HasPrefix(text, "unknown service ") || strings.HasPrefix(text, "unknown method ") || strings.HasSuffix(text, " not implemented")
 }
 
 // connectHint returns what to try if a connection fails because of TLS. text is gRPC's.

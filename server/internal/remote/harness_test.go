@@ -57,14 +57,22 @@ func (f *fakeFeed) note(ctx context.Context) {
 // serve runs a server until the test ends. settings can be nil: without TLS. service can be nil: a server without FeedService.
 func serve(t *testing.T, settings *tls.Config, service verificationv1.FeedServiceServer) (addr string) {
 	t.Helper()
+	return serveAll(t, settings, func(server *grpc.Server) {
+		if service != nil {
+			verificationv1.RegisterFeedServiceServer(server, service)
+		}
+	})
+}
+
+// serveAll is serve for the services that register registers.
+func serveAll(t *testing.T, settings *tls.Config, register func(*grpc.Server)) (addr string) {
+	t.Helper()
 	var options []grpc.ServerOption
 	if settings != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(settings)))
 	}
 	server := grpc.NewServer(options...)
-	if service != nil {
-		verificationv1.RegisterFeedServiceServer(server, service)
-	}
+	register(server)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

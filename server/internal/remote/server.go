@@ -33,8 +33,8 @@ type Server struct {
 }
 
 // call dials the server, and calls do with a deadline of Timeout. It returns an error in plain words: one of the settings, or what
-// explain makes of do's error.
-func (s *Server) call(ctx context.Context, do func(context.Context, grpc.ClientConnInterface) error) error {
+// explain makes of do's error. feature is what do needs of the server.
+func (s *Server) call(ctx context.Context, feature string, do func(context.Context, grpc.ClientConnInterface) error) error {
 	target, options, err := s.dialOptions()
 	if err != nil {
 		return err
@@ -46,7 +46,7 @@ func (s *Server) call(ctx context.Context, do func(context.Context, grpc.ClientC
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	return s.explain(do(ctx, conn))
+	return s.explain(do(ctx, conn), feature)
 }
 
 // dialOptions checks the settings. Its error names each that is wrong, and quotes no secret.

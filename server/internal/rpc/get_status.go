@@ -39,15 +39,26 @@ func (s *Service) cached(request *verificationv1.GetStatusRequest) *verification
 }
 
 func (s *Service) readStatus(ctx context.Context, request *verificationv1.GetStatusRequest) (*verificationv1.GetStatusResponse, error) {
-	session, err := s.getStatus(ctx, request)
+	session, person, err := s.readWithPerson(ctx, request)
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	response := &verificationv1.GetStatusResponse{Verification: s.config.current(ctx, &session)}
+	response := &verificationv1.GetStatusResponse{Verification: s.config.current(ctx, &session), Person: person}
 	if request.GetIncludeHistory() {
 		response.History = s.config.history(ctx, &session)
 	}
 	return response, nil
+}
+
+// readWithPerson reads the session, and sums up the person's sessions if the caller asks for that.
+func (s *Service) readWithPerson(ctx context.Context, request *verificationv1.GetStatusRequest) (verification.Session, *verificationv1.Person, error) {
+	ctx, cancel := withMargin(ctx)
+	defer cancel()
+	session, err := s.getStatus(ctx, request)
+	if err != nil || !request.GetIncludePerson() {
+		return session, nil, err
+	}
+	return s.person(ctx, request.GetClientReferenceId(), session)
 }
 
 func (s *Service) getStatus(ctx context.Context, request *verificationv1.GetStatusRequest) (verification.Session, error) {
@@ -58,11 +69,6 @@ func (s *Service) getStatus(ctx context.Context, request *verificationv1.GetStat
 	if request.GetMinRevision() < 0 {
 		return verification.Session{}, invalid("min_revision", "is negative")
 	}
-	if request.GetIncludePerson() {
-		return verification.Session{}, unimplemented("include_person")
-	}
-	ctx, cancel := withMargin(ctx)
-	defer cancel()
 	session, err := read(ctx, request.GetMinRevision())
 	if errors.Is(err, store.ErrNotFound) && request.GetMinRevision() > 0 {
 		return session, errRevisionLost // the caller has seen it, and neither the store nor Stripe has it
@@ -88,7 +94,7 @@ func (s *Service) statusReader(request *verificationv1.GetStatusRequest) (status
 		id, account := subject.SessionId, request.GetAccount()
 		return func(ctx context.Context, least int32) (verification.Session, error) {
 			return s.lookup.session(ctx, account, id, atLeast(least))
-		}, cmp.Or(checkSessionID(id), checkAccount(account))
+		}, cmp.Or(checkSessionID(id), checkAccount(account), checkNoPerson(request.GetIncludePerson()))
 	case *verificationv1.GetStatusRequest_ClientReferenceId:
 		reference := subject.ClientReferenceId
 		return func(ctx context.Context, least int32) (verification.Session, error) {

@@ -9,9 +9,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/resumetoken"
 	"example.com/verification-status/server/internal/verification"
@@ -52,6 +49,14 @@ func checkAccount(account string) error {
 func checkNoAccount(account string) error {
 	if account != "" {
 		return invalid("account", "does not go with client_reference_id: set session_id")
+	}
+	return nil
+}
+
+// checkNoPerson refuses the sum of a person's sessions beside a session's id.
+func checkNoPerson(include bool) error {
+	if include {
+		return invalid("include_person", "does not go with session_id: set client_reference_id")
 	}
 	return nil
 }
@@ -122,12 +127,6 @@ func checkReturnURL(text string) error {
 		return invalid("return_url", "is not an absolute http or https address of at most %d bytes", maxReturnURL)
 	}
 	return nil
-}
-
-// unimplemented refuses a field of the contract that this version does not support. To ignore it would be an answer to
-// another question.
-func unimplemented(field string) error {
-	return status.Errorf(codes.Unimplemented, "%s: this server does not support it yet", field)
 }
 
 // consumerName matches the names of consumers.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -95,16 +94,6 @@ func TestAWrongRequestSaysWhatIsRight(t *testing.T) {
 	d := wantError(t, err, codes.InvalidArgument, verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST)
 	if !strings.Contains(d.message, "300") || !strings.Contains(d.message, "255") || strings.Contains(d.message, "xxx") {
 		t.Errorf("message %q", d.message)
-	}
-}
-
-// To ignore a field that is not supported would be an answer to another question.
-func TestWhatIsNotBuiltIsRefused(t *testing.T) {
-	s := New(Config{Live: uncached{}, Clock: time.Now})
-	_, err := s.GetStatus(t.Context(), &verificationv1.GetStatusRequest{IncludePerson: true,
-		Subject: &verificationv1.GetStatusRequest_ClientReferenceId{ClientReferenceId: "person"}})
-	if status.Code(err) != codes.Unimplemented {
-		t.Errorf("include_person: %v, want UNIMPLEMENTED", err)
 	}
 }
 

@@ -20,6 +20,7 @@ const longWalk = "server/docs/walk.md"
 // recipeRunner runs the recipes of the long walk against dev.
 type recipeRunner struct {
 	t       *testing.T
+	dev     *rig.Process
 	guided  *guideRunner
 	shell   string            // defines the function that the recipes use
 	recipes map[string]string // what for: command
@@ -37,10 +38,10 @@ func newRecipeRunner(t *testing.T) *recipeRunner {
 	if strings.Count(shell, printed) != 1 {
 		t.Fatalf("the recipes of %s have no function for dev's address", longWalk)
 	}
-	_, guide := rig.LaunchDev(t)
+	dev, guide := rig.LaunchDev(t)
 	g := newGuideRunner(t, guide)
 	k := &recipeRunner{
-		t: t, guided: g, shell: strings.Replace(shell, printed, " "+g.command("grpcurl", "/GetStatus")[4]+" ", 1),
+		t: t, dev: dev, guided: g, shell: strings.Replace(shell, printed, " "+g.command("grpcurl", "/GetStatus")[4]+" ", 1),
 		recipes: map[string]string{}, tried: map[string]bool{},
 	}
 	for _, row := range recipeRow.FindAllStringSubmatch(table, -1) {
