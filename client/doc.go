@@ -8,6 +8,8 @@
 //     programs that act on outcomes. [Client.ListConsumers] and [Client.DeleteConsumer] are for their operators.
 //   - [Client.WaitSettled] waits until nothing more is expected of the person.
 //   - [Client.Retry] lets the person try again.
+//   - [Client.AllowRetry] and [Client.Resolve] are for operators, who help people that cannot go on alone.
+//   - [Client.Compare] tells whether the verified values are the expected ones. [Client.Person] looks at all sessions of a person.
 //   - [Client.List] is a loop over the sessions that a filter selects.
 //
 // Errors of calls are an [*Error] or wrap one. errors.Is finds the package's sentinels in them, such as [ErrNotFound], and

@@ -4,7 +4,9 @@ import (
 	"context"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -89,9 +91,13 @@ func comparedFields(r *verificationv1.CompareVerifiedOutputsRequest, outputs cli
 	}, func(f comparedField) bool { return f.expected == "" })
 }
 
+// maxExpected bounds each expected value, in bytes.
+const maxExpected = 255
+
 var (
 	countryForm = regexp.MustCompile(`^[A-Za-z]{2}$`)
-	phoneForm   = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
+	emailForm   = regexp.MustCompile(`^\S+@[^\s@]+$`)
+	phoneForm   = regexp.MustCompile(`^\+[1-9][0-9]{4,14}$`)
 )
 
 // checkComparison returns the error of an invalid request. It quotes no value.
@@ -99,19 +105,35 @@ func checkComparison(r *verificationv1.CompareVerifiedOutputsRequest) error {
 	if err := checkSessionID(r.GetSessionId()); err != nil {
 		return err
 	}
-	date := r.GetDateOfBirth()
-	_, err := time.Parse(time.DateOnly, date)
-	switch {
-	case len(comparedFields(r, client.Expected{})) == 0:
-		return invalid("fields", "at least one field must be set")
-	case date != "" && err != nil:
-		return invalid("date_of_birth", "is not a date of the form YYYY-MM-DD")
-	case r.GetCountry() != "" && !countryForm.MatchString(r.GetCountry()):
-		return invalid("country", "is not a country of ISO 3166-1 alpha-2")
-	case r.GetPhone() != "" && !phoneForm.MatchString(r.GetPhone()):
-		return invalid("phone", "is not a number in E.164")
+	fields := comparedFields(r, client.Expected{})
+	if len(fields) == 0 {
+		return invalid("first_name", "no field is set")
+	}
+	for _, f := range fields {
+		if !f.valid() {
+			return invalid(f.name, "has another form than the contract says")
+		}
 	}
 	return nil
+}
+
+// valid reports whether the expected value has the form of its field.
+func (f comparedField) valid() bool {
+	if len(f.expected) > maxExpected || strings.ContainsFunc(f.expected, unicode.IsControl) {
+		return false
+	}
+	switch f.name {
+	case "date_of_birth":
+		_, err := time.Parse(time.DateOnly, f.expected)
+		return err == nil
+	case "country":
+		return countryForm.MatchString(f.expected)
+	case "email":
+		return emailForm.MatchString(f.expected)
+	case "phone":
+		return phoneForm.MatchString(f.expected)
+	}
+	return strings.ContainsFunc(f.expected, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) })
 }
 
 // beginComparison checks a request and counts it. The lock is held.

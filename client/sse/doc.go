@@ -13,7 +13,8 @@
 //
 //   - "status": one revision of the session. The data is JSON with these fields of the contract's Verification and no others:
 //     sessionId, status, type, lastError (code, reason, category), revision, retry (allowed, denial, nextRetryTime,
-//     retriesRemaining), settled, updateTime. As always in protobuf's JSON, a field that is false, 0 or empty is missing.
+//     retriesRemaining, overrideOpen), settled, resolution (kind), updateTime. As always in protobuf's JSON, a field that is
+//     false, 0 or empty is missing.
 //   - "live": the service has answered within the last 5 s, so what was sent is current. The event follows each message of the
 //     service, and comes every 5 s while the service answers; never otherwise. A page that has received nothing for 15 s has
 //     lost its connection: it closes the EventSource and opens another one.

@@ -215,17 +215,20 @@ func TestTheBrowserSeesTheseFieldsAndNoOthers(t *testing.T) {
 	const every = `{"sessionId":"vs_1","status":"STATUS_REQUIRES_INPUT","type":"VERIFICATION_TYPE_DOCUMENT",
 		"lastError":{"code":"ERROR_CODE_OTHER","stripeCode":"s","reason":"r","category":"ERROR_CATEGORY_SELFIE"},
 		"clientReferenceId":"c","livemode":true,"createTime":"2026-01-01T00:00:00Z","updateTime":"2026-01-02T00:00:00Z","revision":3,
-		"retry":{"failedAttempts":1,"retriesGranted":1,"retriesRemaining":1,"allowed":true,"denial":"RETRY_DENIAL_COOLDOWN","nextRetryTime":"2026-01-03T00:00:00Z"},
+		"retry":{"failedAttempts":1,"retriesGranted":1,"retriesRemaining":1,"allowed":true,"denial":"RETRY_DENIAL_COOLDOWN","nextRetryTime":"2026-01-03T00:00:00Z",
+			"overrideOpen":true},
 		"redaction":"REDACTION_PROCESSING","supersededBy":"vs_2","account":"acct_1","stripeStatus":"x","stripeType":"y",
 		"lastVerificationReport":"vr_1","settled":true,"outcomeRevision":3,"outcomeId":"o","replaces":"vs_0",
-		"resolution":{"kind":"RESOLUTION_KIND_CLOSED","principal":"p"}}`
+		"resolution":{"kind":"RESOLUTION_KIND_CLOSED","principal":"p","time":"2026-01-04T00:00:00Z"}}`
 	if err := protojson.Unmarshal([]byte(every), full); err != nil {
 		t.Fatal(err)
 	}
-	set := 0
-	full.ProtoReflect().Range(func(protoreflect.FieldDescriptor, protoreflect.Value) bool { set++; return true })
-	if all := full.ProtoReflect().Descriptor().Fields().Len(); set != all {
-		t.Fatalf("%d of %d fields are set here: add the new ones, and decide about them in public", set, all)
+	for _, message := range []protoreflect.ProtoMessage{full, full.GetLastError(), full.GetRetry(), full.GetResolution()} {
+		set := 0
+		message.ProtoReflect().Range(func(protoreflect.FieldDescriptor, protoreflect.Value) bool { set++; return true })
+		if all := message.ProtoReflect().Descriptor().Fields().Len(); set != all {
+			t.Fatalf("%d of %d fields of %T are set here: add the new ones, and decide about them in public", set, all, message)
+		}
 	}
 	got, err := public(full)
 	if err != nil {
@@ -234,7 +237,8 @@ func TestTheBrowserSeesTheseFieldsAndNoOthers(t *testing.T) {
 	const want = `{"sessionId":"vs_1","status":"STATUS_REQUIRES_INPUT","type":"VERIFICATION_TYPE_DOCUMENT",` +
 		`"lastError":{"code":"ERROR_CODE_OTHER","reason":"r","category":"ERROR_CATEGORY_SELFIE"},` +
 		`"updateTime":"2026-01-02T00:00:00Z","revision":3,` +
-		`"retry":{"retriesRemaining":1,"allowed":true,"denial":"RETRY_DENIAL_COOLDOWN","nextRetryTime":"2026-01-03T00:00:00Z"},"settled":true}`
+		`"retry":{"retriesRemaining":1,"allowed":true,"denial":"RETRY_DENIAL_COOLDOWN","nextRetryTime":"2026-01-03T00:00:00Z","overrideOpen":true},` +
+		`"settled":true,"resolution":{"kind":"RESOLUTION_KIND_CLOSED"}}`
 	if got = strings.ReplaceAll(got, " ", ""); got != want {
 		t.Errorf("shown %s\nwant  %s", got, want)
 	}

@@ -335,7 +335,22 @@ func TestWords(t *testing.T) {
 		"closed for good":              fields{"status": "STATUS_CANCELED", "retry": fields{"denial": "RETRY_DENIAL_CANCELED"}},
 		"That didn’t work":             refused("ERROR_CODE_DOCUMENT_EXPIRED", fields{"allowed": true, "retriesRemaining": 1}),
 		"We couldn’t verify you":       refused("ERROR_CODE_DOCUMENT_EXPIRED", fields{"denial": "RETRY_DENIAL_LIMIT_REACHED"}),
+		"You can try once more":        refused("ERROR_CODE_UNDER_SUPPORTED_AGE", fields{"allowed": true, "overrideOpen": true}),
+		"closed and allowed":           fields{"status": "STATUS_CANCELED", "retry": fields{"denial": "RETRY_DENIAL_CANCELED", "overrideOpen": true}},
 	}
+	resolved := func(status fields, kind string) fields {
+		status["resolution"] = fields{"kind": kind}
+		return status
+	}
+	for number, kind := range verificationv1.ResolutionKind_name {
+		if number == 0 {
+			continue
+		}
+		cases["resolved "+kind] = resolved(refused("ERROR_CODE_DOCUMENT_EXPIRED", fields{"denial": "RETRY_DENIAL_RESOLVED"}), kind)
+		cases["resolved and closed "+kind] = resolved(fields{"status": "STATUS_CANCELED", "retry": fields{"denial": "RETRY_DENIAL_CANCELED", "retriesRemaining": 1}}, kind)
+		cases["resolved and verified "+kind] = resolved(fields{"status": "STATUS_VERIFIED", "updateTime": "2026-01-02T03:04:05Z"}, kind)
+	}
+	cases["resolved RESOLUTION_KIND_TO_COME"] = resolved(fields{"status": "STATUS_PROCESSING"}, "RESOLUTION_KIND_TO_COME")
 	for _, denial := range verificationv1.RetryDenial_name {
 		cases["denied "+denial] = refused("ERROR_CODE_DOCUMENT_EXPIRED", fields{"denial": denial, "nextRetryTime": "2026-01-02T03:04:05Z"})
 	}
@@ -386,7 +401,7 @@ func TestWords(t *testing.T) {
 	}
 	english := words.Tables["en"]
 	for name, got := range english.Said {
-		if cases[name] != nil && !strings.ContainsAny(name, "_") && name != "closed for good" && got.Title != name {
+		if cases[name] != nil && !strings.ContainsAny(name, "_") && !strings.HasPrefix(name, "closed ") && got.Title != name {
 			t.Errorf("%q is said where %q is meant", got.Title, name)
 		}
 	}
@@ -398,6 +413,17 @@ func TestWords(t *testing.T) {
 			of := language + ", " + name
 			if got.Title == "" || got.Text == "" || got.State == "" || got.Button == "" && !got.Call && got.Note == "" {
 				t.Errorf("%s: %+v", of, got)
+			}
+			isResolved := strings.HasPrefix(name, "resolved ") && !strings.HasPrefix(name, "resolved and verified ")
+			elsewhere := strings.HasSuffix(name, "VERIFIED_ELSEWHERE")
+			if isResolved && (got.Button != "" || got.Call == elsewhere || (got.State == "done") != elsewhere || strings.Contains(got.Text, "you are verified")) {
+				t.Errorf("%s: %+v; want no button, and the telephone number unless the team has confirmed the person", of, got)
+			}
+			if strings.HasPrefix(name, "resolved and verified ") && got.Title != table.Said["You’re verified"].Title {
+				t.Errorf("%s: %q; want what a verified person reads", of, got.Title)
+			}
+			if name == "closed and allowed" && (got.Button == "" || got.Text != table.Said["You can try once more"].Text) {
+				t.Errorf("%s: %+v; want a button and what the team allowed", of, got)
 			}
 			if got.State == "stop" && got.Button == "" && !got.Call {
 				t.Errorf("%s is a dead end: %+v", of, got)

@@ -161,6 +161,9 @@ type answer struct {
 // linkTimeout bounds one POST /link. It is longer than a repeated call to Stripe, and shorter than the wait of the page.
 const linkTimeout = 40 * time.Second
 
+// errVerified: the person is verified, maybe in an older session than the newest.
+var errVerified = errors.New("the person is verified")
+
 // statusTimeout bounds the GetStatus of a POST /link. Without a connection the call waits for one until its deadline, and a person
 // can begin without the service.
 const statusTimeout = 5 * time.Second
@@ -178,6 +181,8 @@ func (s *site) link(w http.ResponseWriter, r *http.Request) {
 	link, err := s.linkFor(ctx, &who)
 	var denied *client.RetryDeniedError
 	switch {
+	case errors.Is(err, errVerified):
+		reply(w, http.StatusConflict, answer{Problem: "ALREADY_VERIFIED"})
 	case errors.As(err, &denied):
 		reply(w, http.StatusConflict, answer{Problem: strings.TrimPrefix(denied.Denial.String(), "RETRY_DENIAL_")})
 	case err != nil:
@@ -194,7 +199,8 @@ func (s *site) link(w http.ResponseWriter, r *http.Request) {
 }
 
 // linkFor creates a session only for a person that has none. For all others verification-status decides: it counts the attempts,
-// and replaces a session that was canceled.
+// and replaces a session that was canceled. Nobody that is verified gets a link, whichever of their sessions is the newest: the
+// summary of the person costs the service one more read of its store, and only a press of the button asks for it.
 //
 // linkFor does not ask for the status of a person with a new cookie: there is none, and the service would use one of its reads of
 // Stripe to find that out. It does for an older cookie, even one without begun: otherwise a copy of it would be a new first
@@ -208,8 +214,10 @@ func (s *site) linkFor(ctx context.Context, who *person) (string, error) {
 	}
 	asking, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	v, err := s.status.Status(asking, client.Reference(who.reference()))
+	v, summary, err := s.status.Person(asking, who.reference())
 	switch {
+	case err == nil && summary.GetVerified() != nil:
+		return "", errVerified
 	case errors.Is(err, client.ErrNotFound), isUnavailable(ctx, err) && (who.begun.IsZero() || who.justBegan()):
 		return s.begin(ctx, who)
 	case err != nil:

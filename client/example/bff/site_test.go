@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
+	"example.com/verification-status/client"
 	"example.com/verification-status/client/clienttest"
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
@@ -178,6 +179,47 @@ func TestLink(t *testing.T) {
 	if len(w.created) != 2 {
 		t.Errorf("%d sessions; want none but the first two calls'", len(w.created))
 	}
+}
+
+// TestNobodyVerifiedBeginsAgain: the newest session is open, and an older one is verified.
+func TestNobodyVerifiedBeginsAgain(t *testing.T) {
+	w := newRig(t)
+	p := w.visitor()
+	p.ask(http.MethodGet, "/")
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+	reference := w.created[0].Get("client_reference_id")
+	older, newest := session(reference, verificationv1.Status_STATUS_VERIFIED), session(reference, verificationv1.Status_STATUS_REQUIRES_INPUT)
+	newest.SessionId = "vs_2"
+	w.backend.Set(older)
+	for _, newest.Status = range []verificationv1.Status{verificationv1.Status_STATUS_REQUIRES_INPUT, verificationv1.Status_STATUS_CANCELED} {
+		w.backend.Set(newest)
+		p.changeCookie(func(who *person) { who.begun = time.Now().Add(-time.Hour) })
+		p.wantLink(http.StatusConflict, answer{Problem: "ALREADY_VERIFIED"})
+	}
+	if v, err := w.backend.Client().Status(t.Context(), client.Session("vs_2")); err != nil || v.GetSupersededBy() != "" || len(w.created) != 1 {
+		t.Errorf("%v, %v, and %d sessions at Stripe; want no further one", v, err, len(w.created))
+	}
+}
+
+// TestOperatorsDecide: a person gets the try that an operator allowed, and none when an operator has resolved the session.
+func TestOperatorsDecide(t *testing.T) {
+	w := newRig(t)
+	p := w.visitor()
+	p.ask(http.MethodGet, "/")
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/1"})
+	young := session(w.created[0].Get("client_reference_id"), verificationv1.Status_STATUS_REQUIRES_INPUT)
+	young.LastError = &verificationv1.VerificationError{Code: verificationv1.ErrorCode_ERROR_CODE_UNDER_SUPPORTED_AGE}
+	w.backend.Set(young)
+	p.wantLink(http.StatusConflict, answer{Problem: "NOT_RETRYABLE"})
+	operator := w.backend.Client()
+	if _, err := operator.AllowRetry(t.Context(), "vs_1"); err != nil {
+		t.Fatal(err)
+	}
+	p.wantLink(http.StatusOK, answer{URL: "https://verify.stripe.test/start/vs_1"})
+	if _, err := operator.Resolve(t.Context(), "vs_1", verificationv1.ResolutionKind_RESOLUTION_KIND_DECLINED); err != nil {
+		t.Fatal(err)
+	}
+	p.wantLink(http.StatusConflict, answer{Problem: "RESOLVED"})
 }
 
 // TestOtherSites: a page of another site can neither make nor read requests in a person's name.

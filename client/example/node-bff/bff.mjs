@@ -15,8 +15,9 @@ const signedIn = (request) => /(?:^|; )person=([\w-]{1,64})(?:;|$)/.exec(request
 // shown returns the fields of a verification that a browser may see. New fields of the contract stay private.
 const shown = (v) => ({
   status: v.status, revision: v.revision, settled: v.settled,
+  resolution: v.resolution && { kind: v.resolution.kind },
   lastError: v.last_error && { code: v.last_error.code, reason: v.last_error.reason },
-  retry: v.retry && { allowed: v.retry.allowed, denial: v.retry.denial, retriesRemaining: v.retry.retries_remaining },
+  retry: v.retry && { allowed: v.retry.allowed, denial: v.retry.denial, retriesRemaining: v.retry.retries_remaining, overrideOpen: v.retry.override_open },
 });
 
 async function events(request, response) {

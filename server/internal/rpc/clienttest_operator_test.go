@@ -3,6 +3,7 @@ package rpc
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,7 +131,7 @@ func TestClienttestLetsOperatorsHelpAsTheServerDoes(t *testing.T) {
 		"bad, retry, check, bad, retry, cancel, replace, allow, replace",
 		"young, declined, declined, closed, retry, allow, take back, take back, allow, retry",
 		"young, allow, declined, retry, take back, retry",
-		"young, declined, verify, allow, take back, bad, allow",
+		"young, declined, verify, allow, take back, allow",
 		"young, closed, cancel, allow, replace, take back, replace",
 		"check, declined, check, verify, take back, allow",
 		"young, allow, declined, erase, take back, closed, allow, retry",
@@ -148,17 +149,18 @@ func TestClienttestLetsOperatorsHelpInAnyOrder(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	steps := []string{"bad", "young", "left", "check", "verify", "cancel", "retry", "allow", "allow", "declined", "take back", "retry"}
-	lives := 20
-	if testing.Short() {
-		lives = 3
-	}
-	for range lives {
+	calls := []string{"retry", "allow", "declined", "take back"}
+	steps := append([]string{"bad", "young", "left", "check", "verify", "cancel", "retry", "allow"}, calls...)
+	for range 8 {
 		life := []string{"bad"}
 		for range 8 {
-			life = append(life, steps[random.IntN(len(steps))])
+			next := steps[random.IntN(len(steps))]
+			if slices.Contains(life, "verify") || slices.Contains(life, "cancel") { // an event after it would be ambiguous
+				next = calls[random.IntN(len(calls))]
+			}
+			life = append(life, next)
 		}
-		newOperatorPair(t).live(strings.Join(append(life, "replace", "allow", "erase", "closed"), ", "))
+		newOperatorPair(t).live(strings.Join(append(life, "replace", "allow", "closed"), ", "))
 	}
 }
 

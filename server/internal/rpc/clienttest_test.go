@@ -46,7 +46,7 @@ func newPair(t *testing.T, change ...func(*backend)) *pair {
 	for _, c := range change {
 		c(b)
 	}
-	p.server = b.replica(t)
+	p.server = b.replica(t, limited(10))
 	connection, err := grpc.NewClient(p.fake.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

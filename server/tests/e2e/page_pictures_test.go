@@ -24,6 +24,9 @@ func TestPagePictures(t *testing.T) {
 	refused := func(code, retry string) string {
 		return `{"status":"STATUS_REQUIRES_INPUT","lastError":{"code":"ERROR_CODE_` + code + `","reason":"Stripe says so."},"retry":{` + retry + `}}`
 	}
+	resolved := func(kind string) string {
+		return `{"status":"STATUS_REQUIRES_INPUT","settled":true,"resolution":{"kind":"RESOLUTION_KIND_` + kind + `"},"retry":{"denial":"RETRY_DENIAL_RESOLVED"}}`
+	}
 	states := []struct{ name, status string }{
 		{"unsubmitted", `{"status":"STATUS_REQUIRES_INPUT","retry":{"allowed":true}}`},
 		{"abandoned", refused("ABANDONED", `"allowed":true`)},
@@ -35,6 +38,10 @@ func TestPagePictures(t *testing.T) {
 		{"consent", refused("CONSENT_DECLINED", `"denial":"RETRY_DENIAL_NOT_RETRYABLE"`)},
 		{"age", refused("UNDER_SUPPORTED_AGE", `"denial":"RETRY_DENIAL_NOT_RETRYABLE"`)},
 		{"newer-code", refused("OTHER", `"allowed":true,"retriesRemaining":1`)},
+		{"allowed", refused("UNDER_SUPPORTED_AGE", `"allowed":true,"overrideOpen":true`)},
+		{"resolved", resolved("DECLINED")},
+		{"resolved-elsewhere", resolved("VERIFIED_ELSEWHERE")},
+		{"resolved-closed", resolved("CLOSED")},
 		{"canceled", `{"status":"STATUS_CANCELED","retry":{"retriesRemaining":1}}`},
 		{"canceled-for-good", `{"status":"STATUS_CANCELED","retry":{}}`},
 		{"verified", `{"status":"STATUS_VERIFIED","settled":true,"updateTime":"2026-01-02T03:04:05Z"}`},
@@ -49,9 +56,12 @@ func TestPagePictures(t *testing.T) {
 		live := "\n\nevent: live\ndata: {}\n\n"
 		for _, state := range states {
 			show("event: status\ndata: " + state.status + live)
-			if state.name == "verified" { // it needs no connection any more
+			switch state.name { // two need no connection any more
+			case "verified":
 				b.see("2026")
-			} else {
+			case "resolved-elsewhere":
+				b.see(map[string]string{"en": "You’re all set", "de": "Alles erledigt"}[locale[:2]])
+			default:
 				b.see("Live")
 			}
 			b.inspect(fmt.Sprintf("%s-%s", state.name, locale[:2]))

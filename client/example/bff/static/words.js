@@ -37,7 +37,7 @@ const en = {
     COOLDOWN: "It is too early for another try.",
     CANCELED: "This check was closed.",
     SUPERSEDED: "A newer check has taken the place of this one.",
-    RESOLVED: "This check was completed in another way.",
+    RESOLVED: "Our team is looking at it.",
   },
   start: {
     title: "Verify your identity", text: "Before we open your account, we need to know that you are you. Have at hand:",
@@ -54,6 +54,14 @@ const en = {
   failed: {
     title: "That didn’t work", text: "It happens, and you can try again.", fact: "What went wrong", button: "Try again",
     left: (n) => (n === 1 ? "You have one try left." : `You have ${n} tries left.`), later: (time) => `You can try again from ${time} on.`,
+  },
+  // An operator allowed one more try, whatever the tries that are left.
+  allowed: { title: "You can try once more", text: "Our team has given you one more try.", button: "Try again" },
+  // An operator dealt with the person, by the kind of the resolution; other: a kind that this page does not know.
+  resolved: {
+    VERIFIED_ELSEWHERE: { title: "You’re all set", text: "Our team has confirmed in another way that you are you.", note: "There is nothing more to do here. You can close this page." },
+    CLOSED: { title: "This check is no longer needed", text: "Our team has closed it, and there is nothing to do here.", note: "Does that surprise you? Our team can tell you more." },
+    other: { title: "Our team is looking at it", text: "One of us has taken this over, so there is nothing to do on this page.", note: "Do you have a question? Our team answers it." },
   },
   denied: { title: "We couldn’t verify you", used: "You have used all your tries.", final: "Trying again would not help here.", help: "Our team can help you in another way." },
   // By error code: what went wrong, what to do about it, and where these fit better, other words than those of
@@ -122,7 +130,7 @@ const de = {
     COOLDOWN: "Für einen weiteren Versuch ist es noch zu früh.",
     CANCELED: "Diese Prüfung wurde geschlossen.",
     SUPERSEDED: "Eine neuere Prüfung ist an die Stelle dieser getreten.",
-    RESOLVED: "Diese Prüfung wurde auf anderem Weg abgeschlossen.",
+    RESOLVED: "Unser Team kümmert sich darum.",
   },
   start: {
     title: "Bestätigen Sie, wer Sie sind", text: "Bevor wir Ihr Konto eröffnen, müssen wir wissen, dass Sie es sind. Halten Sie bereit:",
@@ -139,6 +147,12 @@ const de = {
   failed: {
     title: "Das hat nicht geklappt", text: "Das kommt vor, und Sie können es noch einmal versuchen.", fact: "Was nicht gepasst hat", button: "Noch einmal versuchen",
     left: (n) => (n === 1 ? "Sie haben noch einen Versuch." : `Sie haben noch ${n} Versuche.`), later: (time) => `Ab ${time} können Sie es noch einmal versuchen.`,
+  },
+  allowed: { title: "Sie können es noch einmal versuchen", text: "Unser Team hat Ihnen einen weiteren Versuch gegeben.", button: "Noch einmal versuchen" },
+  resolved: {
+    VERIFIED_ELSEWHERE: { title: "Alles erledigt", text: "Unser Team hat auf anderem Weg bestätigt, dass Sie es sind.", note: "Hier ist nichts mehr zu tun. Sie können diese Seite schließen." },
+    CLOSED: { title: "Diese Prüfung ist nicht mehr nötig", text: "Unser Team hat sie geschlossen, und hier ist nichts zu tun.", note: "Überrascht Sie das? Unser Team erklärt es Ihnen." },
+    other: { title: "Unser Team kümmert sich darum", text: "Jemand von uns hat das übernommen. Auf dieser Seite ist nichts zu tun.", note: "Haben Sie eine Frage? Unser Team beantwortet sie." },
   },
   denied: { title: "Wir konnten Sie nicht bestätigen", used: "Sie haben alle Versuche gebraucht.", final: "Ein weiterer Versuch würde hier nicht helfen.", help: "Unser Team kann Ihnen auf anderem Weg helfen." },
   codes: {
@@ -186,6 +200,8 @@ export function choose(languages) {
 // the step of the progress bar, texts, the text of the button if there is one, and whether the telephone number is shown.
 export function wordsFor(status, t) {
   if (!status) return { state: "start", step: 0, ...t.start };
+  const kind = status.resolution?.kind?.replace("RESOLUTION_KIND_", "");
+  if (kind && status.status !== "STATUS_VERIFIED") return resolved(kind, t);
   switch (status.status) {
     case "STATUS_VERIFIED": {
       const time = new Date(status.updateTime).toLocaleString(t.language, { dateStyle: "long", timeStyle: "short" });
@@ -195,11 +211,19 @@ export function wordsFor(status, t) {
       if (!status.lastError) return { state: "document", step: 0, ...t.unsubmitted };
       return failed(status.lastError, status.retry ?? {}, t);
     case "STATUS_CANCELED":
+      if (status.retry?.overrideOpen) return { state: "stop", step: 0, ...t.closed, text: t.allowed.text };
       if (status.retry?.retriesRemaining) return { state: "stop", step: 0, ...t.closed };
       return { state: "stop", step: 0, ...t.closed, button: undefined, note: t.denied.help, call: true };
     default: // processing, and statuses that Stripe adds later
       return { state: "check", step: 1, ...t.checking };
   }
+}
+
+// resolved names no operator. Every kind but VERIFIED_ELSEWHERE leaves a question that only the team can answer.
+function resolved(kind, t) {
+  const words = t.resolved[kind] ?? t.resolved.other;
+  if (kind === "VERIFIED_ELSEWHERE") return { state: "done", step: 2, ...words };
+  return { state: kind === "CLOSED" ? "stop" : "check", step: 1, ...words, call: true };
 }
 
 // failed uses Stripe's own explanation only for a code that this page does not know.
@@ -209,6 +233,7 @@ function failed(error, retry, t) {
   const fact = code === t.codes.OTHER && error.reason || code.fact;
   const { advice, try: again, end } = code;
   const words = { state: "problem", step: 1, title: t.failed.title, fact: { title: t.failed.fact, text: fact }, advice };
+  if (retry.allowed && retry.overrideOpen) return { ...words, ...t.allowed };
   if (retry.allowed) {
     // At least one is shown: the retry that is under way can be counted already.
     const left = Math.max(1, retry.retriesRemaining ?? 0);
