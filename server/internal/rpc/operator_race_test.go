@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -91,6 +92,58 @@ func TestAWebhookBeforeAnOperatorsCommitIsAConflict(t *testing.T) {
 	wantError(t, err, codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT)
 	if record := r.record("vs_1"); operators(record) != 0 || record.Revision != 2 {
 		t.Errorf("revision %d, %d entries of operators", record.Revision, operators(record))
+	}
+}
+
+// TestASessionThatIsLostBeforeAnOperatorsCommitIsNotMade by the commit.
+func TestASessionThatIsLostBeforeAnOperatorsCommitIsNotMade(t *testing.T) {
+	redis := redistest.Imitate(t)
+	b := newBackendAt(redis.Addr(), "")
+	stripe, r := b.retries(t)
+	late := b.replica(t, func(c *Config) { c.Ingest = inheritedLate{c.Ingest, redis.FlushAll} })
+	r.failAt(stripe, "vs_1", 1, 1)
+	_, err := late.ResolveVerification(t.Context(), &verificationv1.ResolveVerificationRequest{SessionId: "vs_1", Kind: declined})
+	wantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
+	r.failAt(stripe, "vs_1", 1, 1)
+	_, err = late.AllowRetry(t.Context(), &verificationv1.AllowRetryRequest{SessionId: "vs_1"})
+	wantError(t, err, codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
+}
+
+// TestAnOperatorDecidesByInheritedCounts also if the session claims to replace another one after it was read: a process stopped
+// between that commit and the inheritance.
+func TestAnOperatorDecidesByInheritedCounts(t *testing.T) {
+	b := newBackend(t)
+	b.policy.MaxRetries = 1
+	stripe, r := b.retries(t)
+	o := object("vs_0", "canceled")
+	stripe.set(o)
+	r.apply(eventOf(1, 1, o))
+	r.failAt(stripe, "vs_1", 1, 200, created(100))
+	change := func(id string, fn func(verification.Session) (verification.Session, bool)) {
+		if _, err := r.store.Update(t.Context(), id, func(current verification.Session) (verification.Session, bool, error) {
+			next, changed := fn(current)
+			return next, changed, nil
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	change("vs_0", func(current verification.Session) (verification.Session, bool) {
+		next, _, changed := verification.GrantReplacement(current, b.policy, b.clock(), "", "")
+		return next, changed
+	})
+	if !r.status("vs_1").GetRetry().GetAllowed() {
+		t.Fatal("the session is at its limit without the inherited counts")
+	}
+	late := b.replica(t, func(c *Config) {
+		c.Ingest = inheritedLate{c.Ingest, func() {
+			change("vs_1", func(current verification.Session) (verification.Session, bool) {
+				return verification.Claim(current, "vs_0")
+			})
+		}}
+	})
+	allowed := late.allow("vs_1")
+	if !allowed.GetRetry().GetOverrideOpen() || allowed.GetRetry().GetRetriesGranted() != 1 || allowed.GetReplaces() != "vs_0" {
+		t.Errorf("allowed: %v", allowed)
 	}
 }
 
