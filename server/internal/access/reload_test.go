@@ -367,7 +367,7 @@ func TestARightOfALaterVersionIsLoggedAndIgnored(t *testing.T) {
 	}
 	b.wantGet("with a right more", who, codes.OK)
 	warned(1)
-	for _, want := range []string{"line=2", "principal=token:web", "level=WARN", "read, watch-all, list, retry and override", "without_any_right=false"} {
+	for _, want := range []string{"line=2", "principal=token:web", "level=WARN", "read, watch-all, list, retry, override and compare", "without_any_right=false"} {
 		if !strings.Contains(b.log.String(), want) {
 			t.Errorf("the warning does not say %q:\n%s", want, b.log.String())
 		}

@@ -24,6 +24,8 @@ const (
 	pathAllowRetry = verificationv1.OperatorService_AllowRetry_FullMethodName
 	pathResolve    = verificationv1.OperatorService_ResolveVerification_FullMethodName
 
+	pathCompare = verificationv1.ComparisonService_CompareVerifiedOutputs_FullMethodName
+
 	healthPrefix     = "/grpc.health.v1.Health/"
 	reflectionPrefix = "/grpc.reflection."
 )
@@ -45,6 +47,8 @@ const (
 	// RightOverride allows the calls of OperatorService. With RightWatchAll it also allows to delete the consumers of other
 	// callers.
 	RightOverride Right = "override"
+	// RightCompare allows CompareVerifiedOutputs. A caller that has it can guess, within COMPARISON_LIMIT.
+	RightCompare Right = "compare"
 )
 
 // pathsOfRight has the paths that each right allows.
@@ -54,10 +58,11 @@ var pathsOfRight = map[Right][]string{
 	RightList:     {pathList, pathListConsumers},
 	RightRetry:    {pathRetry},
 	RightOverride: {pathAllowRetry, pathResolve},
+	RightCompare:  {pathCompare},
 }
 
 // rightNames are the names of all rights, for error texts.
-const rightNames = "read, watch-all, list, retry and override"
+const rightNames = "read, watch-all, list, retry, override and compare"
 
 // ParseRights reads rights separated by commas, each once.
 func ParseRights(text string) ([]Right, error) {

@@ -299,6 +299,7 @@ func TestEveryMethodOfTheContractHasARight(t *testing.T) {
 	var all []string
 	for _, desc := range []grpc.ServiceDesc{
 		verificationv1.VerificationService_ServiceDesc, verificationv1.FeedService_ServiceDesc, verificationv1.OperatorService_ServiceDesc,
+		verificationv1.ComparisonService_ServiceDesc,
 	} {
 		for _, method := range desc.Methods {
 			all = append(all, "/"+desc.ServiceName+"/"+method.MethodName)

@@ -29,7 +29,7 @@ import (
 	"example.com/verification-status/server/internal/webhook"
 )
 
-// retryDeadline is the deadline of a RetryVerification call that has none. The call waits for Stripe, sometimes twice.
+// retryDeadline is the deadline of a call of RetryVerification or CompareVerifiedOutputs that has none. The call waits for Stripe, sometimes twice.
 const retryDeadline = 15 * time.Second
 
 // operatorsFormat is the RECORD_FORMAT from which on the calls of operators and comparisons are on.
@@ -136,8 +136,11 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	}
 	a.reconciler = reconciler
 	a.grpc = grpcserver.New(grpcserver.Config{
-		Logger:                logger,
-		MethodDeadlines:       map[string]time.Duration{verificationv1.VerificationService_RetryVerification_FullMethodName: retryDeadline},
+		Logger: logger,
+		MethodDeadlines: map[string]time.Duration{
+			verificationv1.VerificationService_RetryVerification_FullMethodName:    retryDeadline,
+			verificationv1.ComparisonService_CompareVerifiedOutputs_FullMethodName: retryDeadline,
+		},
 		MaxConnectionAgeGrace: time.Duration(c.StreamMaxAge)*5/4 + time.Minute, // streams end by themselves before
 		MaxInFlight:           int(c.GRPCMaxInFlight),
 		SharePercent:          int(c.CallerSharePercent),
@@ -151,7 +154,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		Live: a.live, Ingest: a.ingest, Stripe: a.rpcStripe(), Consumers: a.consumers,
 		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal,
 		MayRead: a.access.MayRead, MayOverride: a.access.MayOverride, MayNameOperators: a.access.MayNameOperators, Await: grpcserver.Await,
-		Operators: c.RecordFormat >= operatorsFormat, ObserveOperator: a.observeOperator,
+		Operators: c.RecordFormat >= operatorsFormat, ObserveOperator: a.observeOperator, ComparisonLimit: int(c.ComparisonLimit), ObserveComparison: a.observeComparison,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep, Platform: a.current.PlatformAccount,
 		InTouch: func() bool { return a.readiness.InTouch() },
 	})
@@ -159,7 +162,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	verificationv1.RegisterVerificationServiceServer(a.grpc, wrap[verificationv1.VerificationServiceServer](hooks.WrapService, observed))
 	verificationv1.RegisterFeedServiceServer(a.grpc, a.service)
 	verificationv1.RegisterOperatorServiceServer(a.grpc, observed)
-	verificationv1.RegisterComparisonServiceServer(a.grpc, verificationv1.UnimplementedComparisonServiceServer{})
+	verificationv1.RegisterComparisonServiceServer(a.grpc, observed)
 	a.readiness = readiness.New(readiness.Config{Store: a.store, Logger: logger, Publish: a.ready, Refused: a.showMisconfigured})
 	handler, err := webhook.New(webhook.Config{
 		Applier: wrap[webhook.Applier](hooks.WrapApplier, connHolder{contextNoter{tracedIngest{a.ingest, a.traces}, a.accounts}}), MaxInFlight: int(c.WebhookMaxInFlight),

@@ -248,5 +248,7 @@ func (a *App) observeOperator(operation rpc.Operation, outcome rpc.OperatorOutco
 	a.metrics.OperatorCall(string(operation), string(outcome))
 }
 
+func (a *App) observeComparison(outcome rpc.ComparisonOutcome) { a.metrics.Comparison(string(outcome)) }
+
 func (o rpcObserver) RetryGranted()             { o.metrics.RetryGranted() }
 func (o rpcObserver) RetryDenied(reason string) { o.metrics.RetryDenied(reason) }

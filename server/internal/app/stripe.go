@@ -20,7 +20,7 @@ func (a *App) openStripe(hooks Hooks) error {
 		return nil
 	}
 	client, err := stripeapi.New(stripeapi.Config{
-		Key: a.current.APIKey, AccountKey: a.current.AccountKey, ByContext: a.accounts.ByContext,
+		Key: a.current.APIKey, AccountKey: a.current.AccountKey, SensitiveKey: a.current.SensitiveAPIKey, ByContext: a.accounts.ByContext,
 		AccountRests: a.accounts.Rests, AccountProbe: a.accounts.Probe, AccountRefused: a.accounts.Refused, AccountAnswered: a.accounts.Answered, Base: a.config.StripeAPIBase,
 		Accounts: verification.NewAccounts(a.config.Accounts()), ReferenceKey: a.config.ReferenceMetadataKey, ReadsPerDay: int(a.config.APIReadsPerDay),
 		CallerSharePercent: int(a.config.CallerSharePercent), RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: a.observeStripeCall, Trace: a.traceStripeCall,

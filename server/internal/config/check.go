@@ -138,6 +138,7 @@ func (c *Config) checkLimits(found *problems) {
 		value, min, max Count
 	}{
 		{"MAX_RETRIES", c.MaxRetries, 0, 100},
+		{"COMPARISON_LIMIT", c.ComparisonLimit, 0, 1000},
 		{"CACHE_SESSIONS", c.CacheSessions, 1000, 10_000_000},
 		{"API_READS_PER_DAY", c.APIReadsPerDay, 1, 1_000_000},
 		{"REDIS_WAIT_REPLICAS", c.RedisWaitReplicas, 0, 10},

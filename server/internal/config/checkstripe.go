@@ -41,6 +41,28 @@ func (c *Config) checkStripe(found *problems) {
 	}
 }
 
+// checkSensitiveKey checks the key for sensitive results. Stripe refuses them to every key but a restricted one. A key of the other
+// mode would find no session.
+func (c *Config) checkSensitiveKey(found *problems) {
+	key := c.StripeSensitiveAPIKey
+	if key == "" {
+		return
+	}
+	before := len(*found)
+	checkAPIKey(found, "STRIPE_SENSITIVE_API_KEY", key)
+	mode, known := keyMode(key)
+	want, wanted := keyMode(c.StripeAPIKey)
+	switch {
+	case len(*found) > before:
+	case !strings.HasPrefix(key, "rk_"):
+		found.add("STRIPE_SENSITIVE_API_KEY is a secret key, to which Stripe shows no sensitive results: give a restricted key (rk_...) with the permission to read them")
+	case c.StripeAPIKey == "":
+		found.add("STRIPE_SENSITIVE_API_KEY is set without STRIPE_API_KEY: set STRIPE_API_KEY too, or remove it")
+	case known && wanted && mode != want:
+		found.add("STRIPE_SENSITIVE_API_KEY is a key of the other mode than STRIPE_API_KEY: give a key of the same mode")
+	}
+}
+
 func (c *Config) checkStripeBase(found *problems) {
 	base, err := url.Parse(c.StripeAPIBase)
 	switch {

@@ -47,8 +47,12 @@ type Config struct {
 	RedisWaitReplicas Count    `name:"redis-wait-replicas" env:"REDIS_WAIT_REPLICAS" default:"0" placeholder:"N" help:"The number of Redis replicas that must have an event before its webhook is answered 2xx, 0 to 10. If too few have it, the answer is 503, and Stripe sends the event again."`
 	RedisWaitTimeout  Duration `name:"redis-wait-timeout" env:"REDIS_WAIT_TIMEOUT" default:"1s" placeholder:"DURATION" help:"How long a commit waits for those replicas: 10ms to 5s."`
 
-	StripeAPIKey            string `name:"stripe-api-key" env:"STRIPE_API_KEY" secret:"true" placeholder:"KEY" help:"Stripe's secret (sk_) or restricted (rk_) key. Without it, no retry is granted, nothing is read back from Stripe and nothing is caught up."`
-	StripeAPIKeyFile        string `name:"stripe-api-key-file" env:"STRIPE_API_KEY_FILE" placeholder:"PATH" help:"A file with STRIPE_API_KEY. Where accounts have keys of their own, the first line is the default key, and each further line is the id of an account (acct_...), a space and its key. The server reads it again when it changes."`
+	StripeAPIKey     string `name:"stripe-api-key" env:"STRIPE_API_KEY" secret:"true" placeholder:"KEY" help:"Stripe's secret (sk_) or restricted (rk_) key. Without it, no retry is granted, nothing is read back from Stripe and nothing is caught up."`
+	StripeAPIKeyFile string `name:"stripe-api-key-file" env:"STRIPE_API_KEY_FILE" placeholder:"PATH" help:"A file with STRIPE_API_KEY. Where accounts have keys of their own, the first line is the default key, and each further line is the id of an account (acct_...), a space and its key. The server reads it again when it changes."`
+
+	StripeSensitiveAPIKey     string `name:"stripe-sensitive-api-key" env:"STRIPE_SENSITIVE_API_KEY" secret:"true" placeholder:"KEY" help:"Stripe's restricted key (rk_) with the permission to read recent sensitive verification results. Only comparisons of dates of birth and id numbers use it: Stripe shows these to no other key. Without it they are not readable."`
+	StripeSensitiveAPIKeyFile string `name:"stripe-sensitive-api-key-file" env:"STRIPE_SENSITIVE_API_KEY_FILE" placeholder:"PATH" help:"A file with STRIPE_SENSITIVE_API_KEY. The server reads it again when it changes."`
+
 	StripeAPIBase           string `name:"stripe-api-base" env:"STRIPE_API_BASE" default:"https://api.stripe.com" placeholder:"URL" help:"The URL of Stripe's API. http:// is allowed for a loopback address only."`
 	StripeWebhookSecret     string `name:"stripe-webhook-secret" env:"STRIPE_WEBHOOK_SECRET" secret:"true" placeholder:"SECRET" help:"The signing secret of the webhook endpoint (whsec_...). During a roll, separate several secrets by commas. If endpoints of several Stripe accounts send here, write the id of the account (acct_...) and a space before its secret: its events do not name it. Required."`
 	StripeWebhookSecretFile string `name:"stripe-webhook-secret-file" env:"STRIPE_WEBHOOK_SECRET_FILE" placeholder:"PATH" help:"A file with STRIPE_WEBHOOK_SECRET. The server reads it again when it changes."`
@@ -62,6 +66,7 @@ type Config struct {
 	MaxRetries           Count    `name:"max-retries" env:"MAX_RETRIES" default:"2" placeholder:"N" help:"How many retries a person gets after failures, 0 to 100. A session and the sessions that replace it are counted together."`
 	RetryCooldown        Duration `name:"retry-cooldown" env:"RETRY_COOLDOWN" default:"0s" placeholder:"DURATION" help:"How long after a failure a retry is granted at the earliest: 1s to 720h, or 0s for at once."`
 	RetryDenyCodes       string   `name:"retry-deny-codes" env:"RETRY_DENY_CODES" default:"${retry_deny_codes}" placeholder:"CODES" help:"Stripe's error codes after which no retry is granted, separated by commas, or none. The list replaces the default."`
+	ComparisonLimit      Count    `name:"comparison-limit" env:"COMPARISON_LIMIT" default:"10" placeholder:"N" help:"How often the verified data of a session can be compared within 24 hours, 1 to 1000, by all callers together, or 0 for never. A caller with many tries can guess."`
 	ReferenceMetadataKey string   `name:"reference-metadata-key" env:"REFERENCE_METADATA_KEY" placeholder:"KEY" help:"The metadata key with the caller's own id, for a session without client_reference_id."`
 
 	StreamMaxAge Duration `name:"stream-max-age" env:"STREAM_MAX_AGE" default:"30m" placeholder:"DURATION" help:"The age at which the server ends a watch: 1s to 24h. Its client then resumes, perhaps at another replica."`

@@ -67,7 +67,7 @@ func TestDefaults(t *testing.T) {
 		RedisWaitTimeout: Duration(1e9), RecordFormat: 3, FeedMaxLen: 100_000, FeedMaxAge: Duration(7 * 24 * 60 * 60e9),
 		ReconcileInterval: Duration(15 * 60e9),
 		StripeAPIBase:     "https://api.stripe.com", StripeWebhookSecret: plantedSecret, APIReadsPerDay: 5000,
-		MaxRetries: 2, CacheSessions: 20_000, RetryDenyCodes: strings.Join(verification.DefaultDenyCodes(), ","), StreamMaxAge: Duration(30 * 60e9), DrainTimeout: Duration(25e9), LogLevel: "info", LogFormat: "json",
+		MaxRetries: 2, ComparisonLimit: 10, CacheSessions: 20_000, RetryDenyCodes: strings.Join(verification.DefaultDenyCodes(), ","), StreamMaxAge: Duration(30 * 60e9), DrainTimeout: Duration(25e9), LogLevel: "info", LogFormat: "json",
 	}
 	if *c != want {
 		t.Errorf("got  %+v\nwant %+v", *c, want)
@@ -158,7 +158,7 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 		"STRIPE_API_BASE": "https://api.stripe.com", "STRIPE_WEBHOOK_SECRET": "", "LIVEMODE": "", "MAX_RETRIES": "2", "CACHE_SESSIONS": "20000",
 		"REFERENCE_METADATA_KEY": "", "LOG_LEVEL": "info", "LOG_FORMAT": "json", "GRPC_INSECURE": "false",
 		"API_READS_PER_DAY": "5000", "DRAIN_TIMEOUT": "25s", "STREAM_MAX_AGE": "30m", "GRPC_REFLECTION": "true",
-		"REDIS_URL_FILE": "", "STRIPE_API_KEY_FILE": "", "STRIPE_WEBHOOK_SECRET_FILE": "",
+		"REDIS_URL_FILE": "", "STRIPE_API_KEY_FILE": "", "STRIPE_WEBHOOK_SECRET_FILE": "", "STRIPE_SENSITIVE_API_KEY": "", "STRIPE_SENSITIVE_API_KEY_FILE": "", "COMPARISON_LIMIT": "10",
 		"REDIS_SENTINEL_USERNAME": "", "REDIS_SENTINEL_USERNAME_FILE": "", "REDIS_SENTINEL_PASSWORD": "", "REDIS_SENTINEL_PASSWORD_FILE": "",
 		"REDIS_CA_FILE": "", "REDIS_WAIT_REPLICAS": "0", "REDIS_WAIT_TIMEOUT": "1s", "RECONCILE_INTERVAL": "15m",
 		"STRIPE_ACCOUNTS": "", "RETRY_COOLDOWN": "0s", "RETRY_DENY_CODES": "consent_declined,country_not_supported,selfie_manipulated,under_supported_age",
@@ -167,7 +167,7 @@ func TestTableNamesTheFixedSettings(t *testing.T) {
 		"RECORD_FORMAT": "3", "FEED_MAX_LEN": "100000", "FEED_MAX_AGE": "168h", "SETTLED_TTL": "0s",
 		"WEBHOOK_MAX_CONNECTIONS": "1000", "WEBHOOK_MAX_IN_FLIGHT": "256", "GRPC_MAX_CONNECTIONS": "0", "GRPC_MAX_IN_FLIGHT": "512",
 	}
-	secret := map[string]bool{"REDIS_URL": true, "REDIS_SENTINEL_PASSWORD": true, "STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true}
+	secret := map[string]bool{"REDIS_URL": true, "REDIS_SENTINEL_PASSWORD": true, "STRIPE_API_KEY": true, "STRIPE_SENSITIVE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true}
 	for _, setting := range Table() {
 		fixed, ok := want[setting.Env]
 		if !ok || fixed != setting.Default || setting.Secret != secret[setting.Env] {

@@ -13,6 +13,7 @@ import (
 type Current struct {
 	webhookSecrets atomic.Pointer[webhookSecrets]
 	apiKeys        atomic.Pointer[apiKeys]
+	sensitiveKey   atomic.Pointer[verification.Secret]
 	redis          atomic.Pointer[RedisTarget]
 	redisTLS       atomic.Pointer[tls.Config] // nil: plain text
 
@@ -24,6 +25,7 @@ func NewCurrent(c *Config) (*Current, error) {
 	var v Current
 	v.takeWebhookSecrets(c)
 	v.takeAPIKeys(c)
+	v.takeSensitiveKey(c)
 	v.sentinelUsername.Store(&c.RedisSentinelUsername)
 	v.sentinelPassword.Store(&c.RedisSentinelPassword)
 	if err := v.takeRedis(c); err != nil {
@@ -65,6 +67,9 @@ func (v *Current) AccountKey(account string) verification.Secret {
 	return v.apiKeys.Load().own[account]
 }
 
+// SensitiveAPIKey returns Stripe's key for sensitive results; empty if none is set.
+func (v *Current) SensitiveAPIKey() verification.Secret { return *v.sensitiveKey.Load() }
+
 // KeyedAccounts returns the accounts that have a key of their own, apart from the account of the default key.
 func (v *Current) KeyedAccounts() []string { return v.apiKeys.Load().keyed }
 
@@ -101,6 +106,11 @@ func (v *Current) takeAPIKeys(c *Config) {
 	v.apiKeys.Store(&keys)
 }
 
+func (v *Current) takeSensitiveKey(c *Config) {
+	key := verification.Secret(c.StripeSensitiveAPIKey)
+	v.sensitiveKey.Store(&key)
+}
+
 func (v *Current) takeRedis(c *Config) error {
 	target, err := c.RedisTarget()
 	if err == nil {
@@ -129,6 +139,14 @@ func (v *Current) Watch(c *Config, watcher *reload.Watcher, conceal func(secrets
 			if err == nil {
 				conceal(next.Secrets()...)
 				v.takeAPIKeys(next)
+			}
+			return err
+		}},
+		{"STRIPE_SENSITIVE_API_KEY_FILE", c.StripeSensitiveAPIKeyFile, func(text string) error {
+			next, err := c.withSensitiveKey(text)
+			if err == nil {
+				conceal(next.Secrets()...)
+				v.takeSensitiveKey(next)
 			}
 			return err
 		}},

@@ -33,6 +33,7 @@ func (c *Config) Load() error {
 		{"REDIS_SENTINEL_USERNAME", &c.RedisSentinelUsername, c.RedisSentinelUsernameFile},
 		{"REDIS_SENTINEL_PASSWORD", &c.RedisSentinelPassword, c.RedisSentinelPasswordFile},
 		{"STRIPE_API_KEY", &c.StripeAPIKey, c.StripeAPIKeyFile},
+		{"STRIPE_SENSITIVE_API_KEY", &c.StripeSensitiveAPIKey, c.StripeSensitiveAPIKeyFile},
 		{"STRIPE_WEBHOOK_SECRET", &c.StripeWebhookSecret, c.StripeWebhookSecretFile},
 	} {
 		if s.path == "" {
@@ -52,6 +53,7 @@ func (c *Config) Load() error {
 	c.checkRedis(&found, unread["REDIS_URL"])
 	c.checkSentinel(&found, unread["REDIS_SENTINEL_PASSWORD"])
 	c.checkStripe(&found)
+	c.checkSensitiveKey(&found)
 	if !unread["STRIPE_WEBHOOK_SECRET"] {
 		c.checkWebhookSecrets(&found)
 	}

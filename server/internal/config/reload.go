@@ -28,6 +28,14 @@ func (c *Config) withAPIKey(text string) (*Config, error) {
 	return &next, errors.Join(found...)
 }
 
+// withSensitiveKey returns the settings with the text that STRIPE_SENSITIVE_API_KEY_FILE has now.
+func (c *Config) withSensitiveKey(text string) (*Config, error) {
+	next, found := *c, problems{}
+	next.StripeSensitiveAPIKey = text
+	next.checkSensitiveKey(&found)
+	return &next, errors.Join(found...)
+}
+
 // withRedisURL returns the settings with the text that REDIS_URL_FILE has now. Only the user and password may differ:
 // connections go to the addresses of the start.
 func (c *Config) withRedisURL(text string) (*Config, error) {

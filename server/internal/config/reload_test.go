@@ -9,6 +9,7 @@ import (
 func TestChangedFilesAreHeldToTheRulesOfTheStart(t *testing.T) {
 	webhook := func(c *Config, text string) (*Config, error) { return c.withWebhookSecret(text) }
 	key := func(c *Config, text string) (*Config, error) { return c.withAPIKey(text) }
+	sensitive := func(c *Config, text string) (*Config, error) { return c.withSensitiveKey(text) }
 	redis := func(c *Config, text string) (*Config, error) { return c.withRedisURL(text) }
 	user := func(c *Config, text string) (*Config, error) { return c.withSentinelUsername(text) }
 	password := func(c *Config, text string) (*Config, error) { return c.withSentinelPassword(text) }
@@ -35,6 +36,9 @@ func TestChangedFilesAreHeldToTheRulesOfTheStart(t *testing.T) {
 		{"a publishable key", test, key, "pk_test_planted", "publishable"},
 		{"no key", test, key, "planted", "not a key of Stripe"},
 		{"a key of two lines", test, key, "sk_test_planted\nsk_test_planted", "line breaks"},
+		{"another sensitive key", test, sensitive, "rk_test_planted", ""},
+		{"a secret key for sensitive results", test, sensitive, "sk_test_planted", "is a secret key"},
+		{"a sensitive key of the other mode", test, sensitive, "rk_live_planted", "other mode"},
 		{"another password", "", redis, "redis://app:planted2@redis.example:6379/0", ""},
 		{"another user", "", redis, "redis://admin:planted2@redis.example:6379/0", ""},
 		{"no password", "", redis, "redis://redis.example", ""},
@@ -65,7 +69,7 @@ func TestChangedFilesAreHeldToTheRulesOfTheStart(t *testing.T) {
 				t.Error("the settings of the start have changed")
 			}
 			if check.want == "" {
-				if err != nil || !strings.Contains(next.StripeWebhookSecret+next.StripeAPIKey+next.RedisURL+next.RedisSentinelUsername+next.RedisSentinelPassword, check.text) {
+				if err != nil || !strings.Contains(next.StripeWebhookSecret+next.StripeAPIKey+next.StripeSensitiveAPIKey+next.RedisURL+next.RedisSentinelUsername+next.RedisSentinelPassword, check.text) {
 					t.Errorf("got %v", err)
 				}
 				return

@@ -98,7 +98,7 @@ func (c *Config) Redacted() []slog.Attr {
 // Secrets returns every secret that is set, so that the log can conceal it in any text: the API keys, the webhook secrets and
 // the passwords of Redis and its Sentinels.
 func (c *Config) Secrets() []string {
-	secrets := []string{c.StripeAPIKey, c.RedisSentinelPassword}
+	secrets := []string{c.StripeAPIKey, c.StripeSensitiveAPIKey, c.RedisSentinelPassword}
 	secrets = append(secrets, c.WebhookSecrets()...)
 	for _, own := range c.AccountKeys() {
 		secrets = append(secrets, own.Key)

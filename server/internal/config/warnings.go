@@ -59,6 +59,7 @@ func (c *Config) warnOfFiles() (warnings []string) {
 		{"REDIS_SENTINEL_PASSWORD_FILE", c.RedisSentinelPasswordFile, true},
 		{"REDIS_CA_FILE", c.RedisCAFile, false},
 		{"STRIPE_API_KEY_FILE", c.StripeAPIKeyFile, true},
+		{"STRIPE_SENSITIVE_API_KEY_FILE", c.StripeSensitiveAPIKeyFile, true},
 		{"STRIPE_WEBHOOK_SECRET_FILE", c.StripeWebhookSecretFile, true},
 	} {
 		info, err := os.Stat(file.path)

@@ -24,6 +24,7 @@ import (
 // The secrets of the development server. They open nothing but the simulator on the same machine.
 const (
 	apiKey        = "sk_test_simulated"
+	sensitiveKey  = "rk_test_simulated" // the simulator shows dates of birth to this key alone
 	webhookSecret = "whsec_simulated"
 	reference     = "user-42"
 )
@@ -76,6 +77,7 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, out io.Writer) erro
 	settings.GRPCAddr, settings.WebhookAddr, settings.AdminAddr = c.GRPCAddr, c.WebhookAddr, c.AdminAddr
 	settings.RedisURL = "redis://" + redis.Addr()
 	settings.StripeAPIKey, settings.StripeWebhookSecret = apiKey, webhookSecret
+	settings.StripeSensitiveAPIKey = sensitiveKey
 	settings.StripeAPIBase, settings.APIReadsPerDay = "http://"+stripeListener.Addr().String(), 100_000
 	settings.LogLevel, settings.LogFormat = c.LogLevel, "text"
 	settings.GRPCMaxStreams, settings.CacheSessions = 1000, 1000
@@ -129,7 +131,7 @@ func Run(ctx context.Context, c Config, logger *slog.Logger, out io.Writer) erro
 
 func newSimulatedStripe(addr net.Addr, logger *slog.Logger) (*stripesim.Sim, error) {
 	return stripesim.New(stripesim.Config{
-		APIKeys:        []string{apiKey},
+		APIKeys:        []string{apiKey, sensitiveKey},
 		BaseURL:        "http://" + addr.String(),
 		APIVersion:     "2026-08-26.dahlia", // the version of today's accounts, not the one that the library expects
 		RedactionDelay: 5 * time.Second,

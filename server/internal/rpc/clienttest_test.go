@@ -133,7 +133,7 @@ func result(err error, responses ...proto.Message) answer {
 }
 
 // alike takes out what differs by nature: tokens, links, event ids, times of recording, the ids of
-// sessions that a replacement makes and when these were made, how long RetryInfo waits, and sentences
+// sessions that a replacement makes and when these were made, when an operator called, how long RetryInfo waits, and sentences
 // for people.
 func alike(message proto.Message) proto.Message {
 	message = proto.Clone(message)
@@ -162,6 +162,7 @@ func alike(message proto.Message) proto.Message {
 		}
 	case *verificationv1.GetStatusResponse:
 		alikeVerification(m.GetVerification())
+		alikeVerification(m.GetPerson().GetVerified())
 		for _, entry := range m.GetHistory() {
 			entry.EventId = present(entry.EventId)
 			if entry.RecordTime.IsValid() {
@@ -184,6 +185,10 @@ func alike(message proto.Message) proto.Message {
 	case *verificationv1.RetryVerificationResponse:
 		alikeVerification(m.GetVerification())
 		m.ClientSecret, m.Url, m.EphemeralKeySecret = present(m.ClientSecret), present(m.Url), present(m.EphemeralKeySecret)
+	case *verificationv1.AllowRetryResponse:
+		alikeVerification(m.GetVerification())
+	case *verificationv1.ResolveVerificationResponse:
+		alikeVerification(m.GetVerification())
 	case *verificationv1.ListVerificationsResponse:
 		for _, v := range m.GetVerifications() {
 			alikeVerification(v)
@@ -196,6 +201,9 @@ func alike(message proto.Message) proto.Message {
 func alikeVerification(v *verificationv1.Verification) {
 	if v == nil {
 		return
+	}
+	if v.GetResolution().GetTime().IsValid() {
+		v.Resolution.Time = &timestamppb.Timestamp{}
 	}
 	v.SupersededBy, v.Replaces = successorID(v.GetSupersededBy()), successorID(v.GetReplaces())
 	if id := successorID(v.GetSessionId()); id != v.GetSessionId() {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/comparison"
 	"example.com/verification-status/server/internal/consumers"
 	"example.com/verification-status/server/internal/resumetoken"
 	"example.com/verification-status/server/internal/store"
@@ -131,6 +132,8 @@ var kinds = []struct {
 		"no such verification session is known here or at Stripe", false}},
 	{errOtherAccount, kind{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND,
 		"no such verification session is known here in this account", false}},
+	{comparison.ErrNotComparable, kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_NOT_COMPARABLE,
+		"there is nothing to compare: the session is not verified, or it is redacted", false}},
 	{errUnknownHere, kind{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND,
 		"no such verification session is known here; GetStatus reads it from Stripe", false}},
 	// Stripe is asked about sessions that are not known here too, but then the error is store.ErrNotFound.
@@ -187,6 +190,12 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 	var denied *deniedError
 	if errors.As(err, &denied) {
 		return s.denied(denied)
+	}
+	var limited *comparisonLimitError
+	if errors.As(err, &limited) {
+		return newStatus(kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_COMPARISON_LIMIT,
+			"the comparisons of this session are used up; ask again when RetryInfo says (COMPARISON_LIMIT)", false}, nil,
+			retryInfo(limited.again.Sub(s.config.Clock())))
 	}
 	var changed *outcomeChangedError
 	if errors.As(err, &changed) {

@@ -6,26 +6,29 @@ import (
 	"slices"
 	"sync"
 
+	"example.com/verification-status/server/internal/comparison"
 	"example.com/verification-status/server/internal/verification"
 )
 
 // fakeStripe is a Stripe whose sessions a test sets, with faults. Each GET gives another link.
 type fakeStripe struct {
-	mu       sync.Mutex
-	sessions map[string]verification.Object
-	gets     int
-	finds    int
-	creates  int
-	fail     error // of every call, as long as it is set
-	linkless bool
-	noLinks  int             // so many of the next answers have no link
-	during   func(id string) // called inside each GET, after Stripe has looked
-	replaced map[string]string
-	keyed    map[string]string // return URL of the first POST for a key
-	made     []string          // the sessions that were made
-	secrets  []string          // all links and keys ever given
-	keys     []string          // the ephemeral keys asked for: account, session and version
-	keyFail  error             // of every ephemeral key, as long as it is set
+	mu          sync.Mutex
+	sessions    map[string]verification.Object
+	gets        int
+	finds       int
+	creates     int
+	fail        error // of every call, as long as it is set
+	linkless    bool
+	noLinks     int             // so many of the next answers have no link
+	during      func(id string) // called inside each GET, after Stripe has looked
+	replaced    map[string]string
+	keyed       map[string]string  // return URL of the first POST for a key
+	made        []string           // the sessions that were made
+	secrets     []string           // all links and keys ever given
+	keys        []string           // the ephemeral keys asked for: account, session and version
+	outputs     comparison.Outputs // of every session that is verified
+	outputReads []string           // the reads of outputs: account, session and whether they were sensitive
+	keyFail     error              // of every ephemeral key, as long as it is set
 	// unnamed makes new sessions without the claim in their metadata, as where 50 other keys are there.
 	unnamed bool
 }
@@ -147,6 +150,26 @@ func (f *fakeStripe) CreateLike(_ context.Context, _, id, returnURL string) (str
 	f.sessions[next.ID], f.replaced[id] = next, next.ID
 	f.made = append(f.made, next.ID)
 	return next.ID, nil
+}
+
+// Outputs has the outputs of each session that is verified here.
+func (f *fakeStripe) Outputs(_ context.Context, account, id string, sensitive bool) (comparison.Outputs, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.outputReads = append(f.outputReads, fmt.Sprintf("%s %s %v", account, id, sensitive))
+	switch o, known := f.sessions[id]; {
+	case f.fail != nil:
+		return comparison.Outputs{}, f.fail
+	case !known:
+		return comparison.Outputs{}, verification.ErrStripeUnknown
+	case o.Status != verification.StatusVerified || o.Redaction != verification.RedactionNone:
+		return comparison.Outputs{}, comparison.ErrNotComparable
+	case sensitive:
+		return comparison.Outputs{DateOfBirth: f.outputs.DateOfBirth, IDNumber: f.outputs.IDNumber}, nil
+	}
+	found := f.outputs
+	found.DateOfBirth, found.IDNumber = comparison.Value{}, comparison.Value{}
+	return found, nil
 }
 
 func (f *fakeStripe) EphemeralKey(_ context.Context, account, id, version string) (verification.Secret, error) {

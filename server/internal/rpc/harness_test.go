@@ -71,6 +71,7 @@ func newBackendAt(addr, prefix string) *backend {
 type replica struct {
 	verificationv1.VerificationServiceClient
 	verificationv1.OperatorServiceClient
+	verificationv1.ComparisonServiceClient
 	feed    verificationv1.FeedServiceClient
 	t       *testing.T
 	store   store.Store
@@ -116,6 +117,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	verificationv1.RegisterVerificationServiceServer(server, r.service)
 	verificationv1.RegisterFeedServiceServer(server, r.service)
 	verificationv1.RegisterOperatorServiceServer(server, r.service)
+	verificationv1.RegisterComparisonServiceServer(server, r.service)
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
 	ctx, cancel := context.WithCancel(context.Background())
@@ -128,6 +130,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	}
 	r.VerificationServiceClient, r.feed = verificationv1.NewVerificationServiceClient(connection), verificationv1.NewFeedServiceClient(connection)
 	r.OperatorServiceClient = verificationv1.NewOperatorServiceClient(connection)
+	r.ComparisonServiceClient = verificationv1.NewComparisonServiceClient(connection)
 	t.Cleanup(func() {
 		_ = connection.Close()
 		server.Stop()

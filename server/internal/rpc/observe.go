@@ -45,6 +45,7 @@ func Message(err error) string { return status.Convert(err).Message() }
 type ObservedService interface {
 	verificationv1.VerificationServiceServer
 	verificationv1.OperatorServiceServer
+	verificationv1.ComparisonServiceServer
 }
 
 // Observed returns the service with an observer around it. The service itself does not know the observer.
@@ -86,6 +87,12 @@ func (o *observed) AllowRetry(ctx context.Context, request *verificationv1.Allow
 func (o *observed) ResolveVerification(ctx context.Context, request *verificationv1.ResolveVerificationRequest) (*verificationv1.ResolveVerificationResponse, error) {
 	o.concerns(ctx, request.GetSessionId(), nil)
 	return o.Service.ResolveVerification(ctx, request)
+}
+
+// CompareVerifiedOutputs implements the RPC.
+func (o *observed) CompareVerifiedOutputs(ctx context.Context, request *verificationv1.CompareVerifiedOutputsRequest) (*verificationv1.CompareVerifiedOutputsResponse, error) {
+	o.concerns(ctx, request.GetSessionId(), nil)
+	return o.Service.CompareVerifiedOutputs(ctx, request)
 }
 
 // WatchStatus implements the RPC.

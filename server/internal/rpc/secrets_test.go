@@ -26,7 +26,7 @@ import (
 // stand in front of it.
 func simulated(t *testing.T, b *backend, around func(http.Handler) http.Handler) *stripesim.Sim {
 	t.Helper()
-	sim, err := stripesim.New(stripesim.Config{APIKeys: []string{"sk_test_simulated"}, Seed: 7, ProcessingDelay: time.Hour})
+	sim, err := stripesim.New(stripesim.Config{APIKeys: []string{"sk_test_simulated", "rk_test_simulated"}, Seed: 7, ProcessingDelay: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func simulated(t *testing.T, b *backend, around func(http.Handler) http.Handler)
 	}
 	server := httptest.NewServer(handler)
 	api, err := stripeapi.New(stripeapi.Config{
-		Key: func() verification.Secret { return "sk_test_simulated" }, Base: server.URL, RatePerSecond: 100_000, Clock: b.clock, Logger: b.logger,
+		Key: func() verification.Secret { return "sk_test_simulated" }, SensitiveKey: func() verification.Secret { return "rk_test_simulated" }, Base: server.URL, RatePerSecond: 100_000, Clock: b.clock, Logger: b.logger,
 	})
 	if err != nil {
 		t.Fatal(err)

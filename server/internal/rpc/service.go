@@ -6,6 +6,7 @@ import (
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/comparison"
 	"example.com/verification-status/server/internal/consumers"
 	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/live/hub"
@@ -33,6 +34,9 @@ type Stripe interface {
 	CreateLike(ctx context.Context, account, id, returnURL string) (newID string, err error)
 	// EphemeralKey makes a key with which a mobile library of an API version continues a session.
 	EphemeralKey(ctx context.Context, account, id, version string) (verification.Secret, error)
+	// Outputs reads what Stripe verified in a session: the date of birth and the id number if sensitive is true, else the rest. It
+	// returns comparison.ErrNotComparable if the session is not verified, or is redacted.
+	Outputs(ctx context.Context, account, id string, sensitive bool) (comparison.Outputs, error)
 }
 
 // Live is what this process knows of sessions now; see live.View.
@@ -76,6 +80,10 @@ type Config struct {
 	Operators bool
 	// ObserveOperator is called for each call of OperatorService, by many goroutines at once. nil: not called.
 	ObserveOperator func(operation Operation, outcome OperatorOutcome)
+	// ComparisonLimit is how often the outputs of one session can be compared within 24 hours, on all servers together.
+	ComparisonLimit int
+	// ObserveComparison is called for each call of CompareVerifiedOutputs, by many goroutines at once. nil: not called.
+	ObserveComparison func(outcome ComparisonOutcome)
 	// Platform returns the id of the platform's own account, or "" if it is not known. A caller that names it means the sessions
 	// without an account. nil: it is not known.
 	Platform func() string
@@ -89,12 +97,13 @@ type Config struct {
 	Step func(step string)
 }
 
-// Service implements the VerificationService, the FeedService and the OperatorService. It is safe for concurrent use.
+// Service implements the VerificationService, the FeedService, the OperatorService and the ComparisonService. It is safe for concurrent use.
 type Service struct {
 	// Unsafe: without a method for each RPC of the contract this package must not compile.
 	verificationv1.UnsafeVerificationServiceServer
 	verificationv1.UnsafeFeedServiceServer
 	verificationv1.UnsafeOperatorServiceServer
+	verificationv1.UnsafeComparisonServiceServer
 	config  Config
 	lookup  lookup   // for calls
 	watcher *watcher // of WatchStatus
@@ -111,6 +120,7 @@ var (
 	_ verificationv1.VerificationServiceServer = (*Service)(nil)
 	_ verificationv1.FeedServiceServer         = (*Service)(nil)
 	_ verificationv1.OperatorServiceServer     = (*Service)(nil)
+	_ verificationv1.ComparisonServiceServer   = (*Service)(nil)
 )
 
 // New makes the service.
@@ -135,6 +145,9 @@ func New(config Config) *Service {
 	}
 	if config.MayNameOperators == nil {
 		config.MayNameOperators = func(context.Context) bool { return true }
+	}
+	if config.ObserveComparison == nil {
+		config.ObserveComparison = func(ComparisonOutcome) {}
 	}
 	if config.ObserveOperator == nil {
 		config.ObserveOperator = func(Operation, OperatorOutcome) {}

@@ -89,10 +89,12 @@ func keyID(key verification.Secret) int64 {
 	return int64(binary.BigEndian.Uint64(sum[:])>>2) + 1
 }
 
-// noteAccount reports what an answer says about access to a connected account. The request began at begin with a key.
-func (c *Client) noteAccount(ctx context.Context, account string, begin time.Time, key verification.Secret, f *fault) {
+// noteAccount reports what an answer says about access to a connected account. The request began at begin with a key. An answer to the key for sensitive
+// results says nothing about the access of the usual key.
+func (c *Client) noteAccount(ctx context.Context, r request, begin time.Time, key verification.Secret, f *fault) {
+	account := r.account
 	switch {
-	case account == "":
+	case account == "", r.sensitive:
 	case f.outcome == OutcomeAccountRefused:
 		f.unknownAccount = !c.config.AccountRefused(ctx, account, begin, keyID(key))
 	case f.outcome == OutcomeOK, f.outcome == OutcomeUnknown, f.outcome == OutcomeRefused:

@@ -38,6 +38,8 @@ const (
 	OperationDestinations      Operation = "destinations"
 	OperationCreateDestination Operation = "create_destination"
 	OperationProbe             Operation = "probe"
+	OperationOutputs           Operation = "outputs"
+	OperationSensitiveOutputs  Operation = "sensitive_outputs"
 )
 
 // request is one request to Stripe.
@@ -54,6 +56,8 @@ type request struct {
 	version string
 	// idempotencyKey is only for POST.
 	idempotencyKey string
+	// sensitive sends Config.SensitiveKey in place of the usual key.
+	sensitive bool
 	// decode reads a 200. It returns "", or a fixed sentence that says why the answer cannot be used.
 	decode func(answer) (wrong string)
 }
@@ -105,6 +109,9 @@ func (c *Client) send(caller context.Context, r request) fault {
 		return busy(caller)
 	}
 	key, header, err := c.addressOf(ctx, r.account)
+	if r.sensitive {
+		key = c.config.SensitiveKey() // of the same account as the usual one, so the header is the same
+	}
 	if err != nil {
 		read.refund()
 		return unavailable(caller, "not sent: the store does not say how the account is named")
@@ -120,10 +127,10 @@ func (c *Client) send(caller context.Context, r request) fault {
 	took := c.config.Clock().Sub(started)
 	if err != nil {
 		f := classify(caller, r, err)
-		c.noteAccount(caller, r.account, started, key, &f)
+		c.noteAccount(caller, r, started, key, &f)
 		return f
 	}
-	c.noteAccount(caller, r.account, started, key, &fault{outcome: OutcomeOK})
+	c.noteAccount(caller, r, started, key, &fault{outcome: OutcomeOK})
 	last := response.LastResponse
 	if last.StatusCode != http.StatusOK {
 		return unavailable(caller, "an answer that is neither 200 nor an error: is STRIPE_API_BASE right?")

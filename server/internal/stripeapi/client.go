@@ -29,6 +29,9 @@ type Config struct {
 	// AccountKey returns the current key of a connected account's own, or "" if the account has none. nil means that no
 	// account has one. It is called like Key.
 	AccountKey func(account string) verification.Secret
+	// SensitiveKey returns the current restricted key for sensitive results, or "" if there is none. nil means that there is none.
+	// It is called like Key.
+	SensitiveKey func() verification.Secret
 	// ByContext reports whether the requests for a connected account name it in Stripe-Context instead of Stripe-Account.
 	// nil means never. A key of an organization always does. If ByContext returns an error, the request is not sent and gets
 	// ErrStripeUnavailable.
@@ -117,6 +120,9 @@ func New(config Config) (*Client, error) {
 		config.Logger = slog.Default()
 	}
 	config.setAccountHooks()
+	if config.SensitiveKey == nil {
+		config.SensitiveKey = func() verification.Secret { return "" }
+	}
 	if config.Observe == nil {
 		config.Observe = func(Operation, Outcome) {}
 	}

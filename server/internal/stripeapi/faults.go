@@ -153,6 +153,9 @@ func judge(r request, refusal *stripe.Error) (Outcome, error) {
 	status := refusal.HTTPStatusCode
 	missing := status == http.StatusNotFound || refusal.Code == stripe.ErrorCodeResourceMissing
 	switch {
+	// It says nothing about the key of the other calls, and nothing about an account.
+	case r.sensitive && (status == http.StatusUnauthorized || status == http.StatusForbidden):
+		return OutcomeRefused, errSensitiveRefused
 	// The account has revoked its access, or never gave it. The key works for the other accounts.
 	case r.account != "" && refusal.Code == codeAccountInvalid:
 		return OutcomeAccountRefused, errAccountRefused
@@ -209,6 +212,10 @@ func (f fault) log(logger *slog.Logger, r request) {
 		level = slog.LevelDebug
 	case OutcomeUnauthorized:
 		level, text = slog.LevelError, "stripe: the API key was refused: check STRIPE_API_KEY and its permissions"
+	case OutcomeRefused:
+		if errors.Is(f.err, errSensitiveRefused) {
+			text = "stripe: sensitive results are not shown: they are older than 48 hours, or STRIPE_SENSITIVE_API_KEY lacks the permission to read them"
+		}
 	case OutcomeAccountRefused:
 		text = "stripe: a connected account gives no access, so nothing is requested for it for a day"
 		if f.unknownAccount {

@@ -24,6 +24,7 @@ var (
 // call is an authenticated API request.
 type call struct {
 	realm   realm
+	key     Key
 	own     bool // the key is of the realm's own account
 	cause   cause
 	version string // Stripe-Version; empty if the request names none
@@ -162,7 +163,7 @@ func (s *Sim) answer(w http.ResponseWriter, r *http.Request, to route, requestID
 	if err != nil {
 		return errorBody(err)
 	}
-	c := call{realm: in, own: in.account == key.Account, cause: cause{requestID: requestID}, version: version, id: r.PathValue("id"), params: params}
+	c := call{realm: in, key: key, own: in.account == key.Account, cause: cause{requestID: requestID}, version: version, id: r.PathValue("id"), params: params}
 	idempotencyKey := r.Header.Get("Idempotency-Key")
 	if r.Method != http.MethodPost || idempotencyKey == "" {
 		status, body, _ := s.carryOut(r, to.prepare, c)

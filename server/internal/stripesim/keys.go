@@ -17,6 +17,9 @@ const (
 	PermissionReadEndpoints     = "rak_webhook_read"
 	PermissionWriteEndpoints    = "rak_webhook_write"
 	PermissionWriteEphemeralKey = "rak_ephemeral_key_write"
+	// Stripe's documentation gives the permissions for sensitive results in words alone.
+	PermissionReadSensitive    = "rak_identity_recent_sensitive_read"
+	permissionReadAllSensitive = "rak_identity_all_sensitive_read"
 )
 
 // platformAccount is the platform's own account in refusals. Nothing else shows it.

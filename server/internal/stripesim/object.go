@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 )
 
-// sessionObject is a VerificationSession in Stripe's JSON. It has no verified_outputs on purpose: Stripe sends it only if the request
-// expands it, which the simulator refuses.
+// sessionObject is a VerificationSession in Stripe's JSON. It has verified_outputs only if the request expands them, as at
+// Stripe. Events never have them.
 type sessionObject struct {
 	ID                     string            `json:"id"`
 	Object                 string            `json:"object"`
@@ -27,6 +27,7 @@ type sessionObject struct {
 	Type                   string            `json:"type"`
 	URL                    *string           `json:"url"`
 	VerificationFlow       string            `json:"verification_flow,omitempty"`
+	VerifiedOutputs        *outputsObject    `json:"verified_outputs,omitempty"`
 }
 
 type redactionObject struct {

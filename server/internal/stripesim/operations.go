@@ -16,10 +16,24 @@ func createSession(s *Sim, c call) (operation, *Error) {
 
 // retrieveSession is also how a retry works at Stripe: each read makes a new link and secret.
 func retrieveSession(s *Sim, c call) (operation, *Error) {
-	if err := c.params.only(); err != nil {
+	expanded, err := parseExpand(c.params)
+	if err != nil {
 		return nil, err
 	}
-	return s.onSession(c, func(*session) *Error { return nil }), nil
+	return func() (any, *Error) {
+		sess, err := s.find(c.realm, c.id)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.mayExpand(c.key, c.realm, sess, expanded); err != nil {
+			return nil, err
+		}
+		object := s.render(sess, true)
+		if len(expanded) > 0 {
+			object.VerifiedOutputs = sess.renderOutputs(expanded)
+		}
+		return object, nil
+	}, nil
 }
 
 func updateSession(s *Sim, c call) (operation, *Error) {

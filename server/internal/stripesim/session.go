@@ -46,6 +46,8 @@ type session struct {
 	links     uint32   // links made so far
 	usedLinks []uint32 // the numbers of used links, at most one for each submission
 	linkless  bool     // see WithholdLinks
+	verified  int64    // the second of the newest verification; 0: none
+	outputs   *Outputs // see SetOutputs; nil: those of the session's own
 }
 
 // sessionParams are the parameters that the creator of a session can set.
@@ -173,7 +175,7 @@ func (s *Sim) finish(sess *session) {
 }
 
 func (s *Sim) verify(sess *session) {
-	sess.status, sess.lastError = statusVerified, nil
+	sess.status, sess.lastError, sess.verified = statusVerified, nil, s.now().Unix()
 	s.emit(sess, eventVerified, cause{})
 }
 

@@ -26,6 +26,7 @@ type Metrics struct {
 
 	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs  *prometheus.CounterVec
 	opened, ended, sent, denied, signatures, reloads, refused, shed *prometheus.CounterVec
+	comparisons                                                     *prometheus.CounterVec
 	operatorCalls                                                   *prometheus.CounterVec
 	missed, absent, conflicts, rewinds, granted, unlisted           prometheus.Counter
 	streams, misconfigured, behindSince, endpoint                   *prometheus.GaugeVec
@@ -57,6 +58,7 @@ func NewMetrics() *Metrics {
 	m.ended = m.counters("verification_watches_ended_total")
 	m.sent = m.counters("verification_watch_sent_total")
 	m.denied = m.counters("verification_retries_denied_total")
+	m.comparisons = m.counters("verification_comparisons_total")
 	m.operatorCalls = m.counters("verification_operator_calls_total")
 	m.signatures = m.counters("verification_webhook_signatures_total")
 	m.reloads = m.counters("verification_file_reloads_total")
@@ -276,6 +278,9 @@ func (m *Metrics) RetryGranted() { m.granted.Inc() }
 
 // RetryDenied counts a refused retry.
 func (m *Metrics) RetryDenied(reason string) { m.denied.WithLabelValues(reason).Inc() }
+
+// Comparison counts a call of CompareVerifiedOutputs.
+func (m *Metrics) Comparison(outcome string) { m.comparisons.WithLabelValues(outcome).Inc() }
 
 // OperatorCall counts a call of OperatorService.
 func (m *Metrics) OperatorCall(operation, outcome string) {

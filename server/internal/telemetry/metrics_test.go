@@ -39,6 +39,7 @@ func every(m *Metrics) {
 	m.RetryGranted()
 	m.RetryDenied("RETRY_DENIAL_COOLDOWN")
 	m.OperatorCall("resolve", "changed")
+	m.Comparison("compared")
 	m.FileReloaded("STRIPE_API_KEY_FILE", true)
 	m.FileReloaded("STRIPE_API_KEY_FILE", false)
 	m.FileWatched("REDIS_URL_FILE")
@@ -138,6 +139,7 @@ func TestMetricValues(t *testing.T) {
 		`verification_file_reloads_total{file="STRIPE_API_KEY_FILE",result="refused"} 1`,
 		`verification_shed_total{limit="GRPC_MAX_IN_FLIGHT",what="GetStatus"} 1`,
 		`verification_retries_denied_total{reason="RETRY_DENIAL_COOLDOWN"} 1`,
+		`verification_comparisons_total{outcome="compared"} 1`,
 		`verification_operator_calls_total{operation="resolve",outcome="changed"} 1`,
 		`grpc_server_call_started_total{grpc_method="grpc.health.v1.Health/Check"} 1`,
 		`grpc_server_call_duration_seconds_count{grpc_method="grpc.health.v1.Health/Check",grpc_status="OK"} 1`,

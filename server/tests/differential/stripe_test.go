@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/verification-status/server/internal/comparison"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -260,6 +261,11 @@ func (s *stripe) CreateLike(ctx context.Context, _, id, _ string) (string, error
 // EphemeralKey implements rpc.Stripe. No call of this test asks for a key.
 func (s *stripe) EphemeralKey(context.Context, string, string, string) (verification.Secret, error) {
 	return "", verification.ErrStripeUnavailable
+}
+
+// Outputs implements rpc.Stripe. No call of this test compares.
+func (s *stripe) Outputs(context.Context, string, string, bool) (comparison.Outputs, error) {
+	return comparison.Outputs{}, verification.ErrStripeUnavailable
 }
 
 // Events implements reconcile.Stripe: the newest first, 100 a page.

@@ -93,6 +93,8 @@ func (b *browser) see(texts ...string) {
 
 func (b *browser) press(button string) { b.t.Helper(); b.do("press", rig.Fields{"name": button}) }
 
+func (b *browser) follow(link string) { b.t.Helper(); b.do("follow", rig.Fields{"name": link}) }
+
 func (b *browser) offline(on bool) { b.t.Helper(); b.do("offline", rig.Fields{"on": on}) }
 
 func (b *browser) choose(result string) { b.t.Helper(); b.do("submit", rig.Fields{"outcome": result}) }
@@ -103,8 +105,14 @@ func (b *browser) inspect(name string) {
 	for _, width := range []int{320, 390, 1280} {
 		for theme, dark := range map[string]bool{"light": false, "dark": true} {
 			b.do("look", rig.Fields{"width": width, "dark": dark})
-			if flaws := b.do("flaws", nil); flaws != "[]" {
-				b.t.Errorf("%s, %d pixels wide, %s: %s", name, width, theme, flaws)
+			looks := []string{"flaws"}
+			if width == 390 && !dark || width == 1280 && dark || *browserShots != "" { // axe-core has the rules of WCAG, and takes longer
+				looks = append(looks, "axe")
+			}
+			for _, look := range looks {
+				if found := b.do(look, nil); found != "[]" {
+					b.t.Errorf("%s, %d pixels wide, %s: %s: %s", name, width, theme, look, found)
+				}
 			}
 			if *browserShots != "" {
 				b.do("shot", rig.Fields{"path": filepath.Join(*browserShots, name+"-"+theme+"-"+map[int]string{320: "small", 390: "phone", 1280: "desktop"}[width]+".png")})
@@ -112,6 +120,14 @@ func (b *browser) inspect(name string) {
 		}
 	}
 	b.do("look", rig.Fields{"width": 390, "dark": false})
+}
+
+// picture is inspect if pictures are taken, for states that another inspected one resembles.
+func (b *browser) picture(name string) {
+	b.t.Helper()
+	if *browserShots != "" {
+		b.inspect(name)
+	}
 }
 
 // pageServer is the example with the page. It uses a server and a simulated Stripe.

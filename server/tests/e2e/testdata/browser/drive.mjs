@@ -1,5 +1,6 @@
 // Drives Chromium as a test says. In: a JSON object a line, {"do": name, ...}. Out: a JSON object a line,
 // {"result": ...} or {"error": text}. It ends with its standard input.
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
@@ -7,6 +8,7 @@ const browser = await chromium.launch({
   executablePath: process.argv[2],
   args: ['--no-sandbox', '--disable-dev-shm-usage'], // containers' root, and their small /dev/shm
 });
+const axe = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 const problems = []; // what a person never sees: script errors, and what the page's policy refused
 let context, page;
 
@@ -30,6 +32,10 @@ const steps = {
   open: ({ url }) => page.goto(url).then(() => null),
   see: ({ text }) => page.getByText(text).filter({ visible: true }).first().waitFor().then(() => null),
   press: ({ name }) => page.getByRole('button', { name }).click(),
+  follow: ({ name }) => page.getByRole('link', { name }).first().click(),
+  fill: ({ label, text }) => page.getByLabel(label).fill(text),
+  check: ({ label }) => page.getByLabel(label).check(),
+  value: ({ label }) => page.getByLabel(label).inputValue(),
   keys: ({ keys }) => keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve()),
   submit: async ({ outcome }) => { // on the simulated Stripe's page
     const button = page.locator(`button[value="${outcome}"]`);
@@ -66,6 +72,14 @@ const steps = {
   },
   shot: ({ path }) => page.screenshot({ path, fullPage: true }).then(() => null),
   flaws: () => page.evaluate(flaws),
+  axe: async () => { // through the debugger's own door, which the page's policy does not close
+    const session = await context.newCDPSession(page);
+    const run = `${axe}; axe.run().then((found) => found.violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.html + ' ' + n.failureSummary).join(' | ')))`;
+    const { result, exceptionDetails } = await session.send('Runtime.evaluate', { expression: run, awaitPromise: true, returnByValue: true });
+    await session.detach();
+    if (exceptionDetails) throw new Error(exceptionDetails.text);
+    return result.value;
+  },
 };
 
 // flaws names what is hard to read or to hit: text under WCAG's contrast AA, a page that must be
@@ -93,8 +107,9 @@ function flaws() {
       if (ratio < 4.5) found.push(`contrast ${ratio.toFixed(2)}: ${text}`);
     }
     if (element.matches('button, a, input, select')) {
-      if (element.getBoundingClientRect().height < 44) found.push(`lower than 44 pixels: ${text}`);
-      if (!text && !element.labels?.length && !element.ariaLabel) found.push(`no name: ${element.outerHTML}`);
+      const target = element.closest('label') ?? element; // a click on the label counts
+      if (target.getBoundingClientRect().height < 44) found.push(`lower than 44 pixels: ${target.textContent.trim()}`);
+      if (!element.textContent.trim() && !element.labels?.length && !element.ariaLabel) found.push(`no name: ${element.outerHTML}`);
     }
   }
   if (document.documentElement.scrollWidth > innerWidth) found.push(`${document.documentElement.scrollWidth} pixels wide of ${innerWidth}`);
