@@ -15,7 +15,7 @@ func TestCommandLineLeadsToItsHelp(t *testing.T) {
 		stdout string
 		stderr []string
 	}{
-		{"", "Usage: server <command>", []string{"a command is missing: consumers, dev, healthcheck, import, licenses, reconcile, serve, go-live, trigger, webhook-endpoint, token"}},
+		{"", "Usage: server <command>", []string{"a command is missing: consumers, dev, healthcheck, import, licenses, operator, reconcile, serve, go-live, trigger, webhook-endpoint, token"}},
 		{"token", "Usage: server token <command>", []string{"server token: a command is missing: new"}},
 		{"webhook-endpoint", "Usage: server webhook-endpoint <command>", []string{"a command is missing: create, list, check"}},
 		{"start", "", []string{"unexpected argument start", "the commands are consumers, dev, ", ", serve", "for help: server --help"}},

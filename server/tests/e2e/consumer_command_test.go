@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"crypto/x509"
-	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -19,31 +18,13 @@ import (
 // TestConsumersCommand lists and deletes consumers of a server with TLS and tokens, with the rights of each caller.
 func TestConsumersCommand(t *testing.T) {
 	t.Parallel() // it mostly waits
-	ca := certificate(t, nil, func(*x509.Certificate) {})
-	authority, _ := pemOf(t, ca)
-	chain, key := pemOf(t, certificate(t, ca, func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} }))
-	tokens, lines := map[string]string{}, ""
-	for name, right := range map[string]access.Right{"mailer": access.RightWatchAll, "ledger": access.RightWatchAll, "support": access.RightList, "web": access.RightRead} {
-		token, line, err := access.NewToken(name, []access.Right{right})
-		if err != nil {
-			t.Fatal(err)
-		}
-		tokens[name], lines = token, lines+line.String()+"\n"
-	}
-	authorityFile := writeFile(t, "ca.crt", authority)
-	p := rig.Serve(t, rig.Settings(redistest.Start(t).Addr,
-		"GRPC_TLS_CERT_FILE="+writeFile(t, "tls.crt", chain), "GRPC_TLS_KEY_FILE="+writeFile(t, "tls.key", key), "GRPC_TOKENS_FILE="+writeFile(t, "tokens", lines)))
+	o := newOffice(t, rig.Settings(redistest.Start(t).Addr), map[string][]access.Right{
+		"mailer": {access.RightWatchAll}, "ledger": {access.RightWatchAll}, "support": {access.RightList}, "web": {access.RightRead},
+	})
+	p := o.server
 	run := func(caller string, code int, args ...string) string {
 		t.Helper()
-		env := []string{"GRPC_ADDR=" + p.GRPC, "VERIFICATION_TOKEN_FILE=" + writeFile(t, "token", tokens[caller]+"\n")}
-		if caller == "" {
-			env = env[:1]
-		}
-		c := rig.Launch(t, env, append([]string{"consumers", "--ca-file", authorityFile}, args...)...)
-		if got := c.Exit(rig.Soon); got != code {
-			t.Errorf("%s %v: exit code %d, want %d: %s", caller, args, got, code, c.Stderr.String())
-		}
-		return c.Stdout.String() + c.Stderr.String()
+		return o.run(caller, "", code, append([]string{"consumers"}, args...)...)
 	}
 	want := func(got, pattern string) {
 		t.Helper()
@@ -55,8 +36,8 @@ func TestConsumersCommand(t *testing.T) {
 	want(run("support", 0), none)
 
 	trusted := x509.NewCertPool()
-	trusted.AppendCertsFromPEM([]byte(authority))
-	conn, err := grpc.NewClient(p.GRPC, grpc.WithTransportCredentials(credentials.NewClientTLSFromCert(trusted, "")), grpc.WithPerRPCCredentials(rig.Bearer(tokens["mailer"])))
+	trusted.AppendCertsFromPEM([]byte(o.authority))
+	conn, err := grpc.NewClient(p.GRPC, grpc.WithTransportCredentials(credentials.NewClientTLSFromCert(trusted, "")), grpc.WithPerRPCCredentials(rig.Bearer(o.tokens["mailer"])))
 	if err != nil {
 		t.Fatal(err)
 	}
