@@ -55,9 +55,17 @@ func (p *person) live(ctx context.Context) error {
 	case 1:
 		err = p.fail(ctx, final[p.rng.IntN(len(final))])
 	case 2:
-		err = errors.Join(p.abandon(ctx), p.fail(ctx, p.someFailure()), p.cancel(ctx))
+		err = inOrder(
+			func() error { return p.abandon(ctx) },
+			func() error { return p.fail(ctx, p.someFailure()) },
+			func() error { return p.cancel(ctx) },
+		)
 	case 3: // leaves the page after a failure that needs help, before the mail or after
-		err = errors.Join(p.submit(ctx, final[p.rng.IntN(len(final))]), p.abandon(ctx), p.awaitMails(ctx))
+		err = inOrder(
+			func() error { return p.submit(ctx, final[p.rng.IntN(len(final))]) },
+			func() error { return p.abandon(ctx) },
+			func() error { return p.awaitMails(ctx) },
+		)
 	default:
 		err = p.tries(ctx)
 	}
@@ -65,6 +73,16 @@ func (p *person) live(ctx context.Context) error {
 		return err
 	}
 	return p.erase(ctx)
+}
+
+// inOrder takes steps until one of them fails.
+func inOrder(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *person) erased() bool {
@@ -137,7 +155,10 @@ func (p *person) lateFailure(ctx context.Context) error {
 	if err := p.submit(ctx, stripesim.OutcomeVerified); err != nil {
 		return err
 	}
-	return errors.Join(p.give(ctx, late), p.awaitMails(ctx))
+	if err := p.give(ctx, late); err != nil {
+		return err
+	}
+	return p.awaitMails(ctx)
 }
 
 // abandon opens the page and leaves it: no outcome that gets a mail.
@@ -197,7 +218,10 @@ func (p *person) submit(ctx context.Context, result string) error {
 	if p.rng.IntN(4) == 0 {
 		begun, ended = ended, begun
 	}
-	return errors.Join(p.give(ctx, begun), p.give(ctx, ended))
+	if err := p.give(ctx, begun); err != nil {
+		return err
+	}
+	return p.give(ctx, ended)
 }
 
 // links are those of the simulated Stripe.
