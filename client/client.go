@@ -28,12 +28,14 @@ const (
 // Client calls one verification-status, at any number of addresses. Make one with [Dial]; the zero Client is not usable. Its
 // methods are safe for concurrent use.
 type Client struct {
-	conn    channel
-	rpc     verificationv1.VerificationServiceClient
-	feed    verificationv1.FeedServiceClient
-	backoff backoff
-	open    context.Context // ends when Close begins
-	end     context.CancelFunc
+	conn        channel
+	rpc         verificationv1.VerificationServiceClient
+	feed        verificationv1.FeedServiceClient
+	operators   verificationv1.OperatorServiceClient
+	comparisons verificationv1.ComparisonServiceClient
+	backoff     backoff
+	open        context.Context // ends when Close begins
+	end         context.CancelFunc
 }
 
 // channel is what a Client needs of a *grpc.ClientConn.
@@ -62,7 +64,9 @@ func Dial(target string, options ...Option) (*Client, error) {
 		return nil, fmt.Errorf("client: target %q: %w", target, err)
 	}
 	c := &Client{
-		conn: conn, rpc: verificationv1.NewVerificationServiceClient(conn), feed: verificationv1.NewFeedServiceClient(conn), backoff: s.backoff,
+		conn: conn, backoff: s.backoff,
+		rpc: verificationv1.NewVerificationServiceClient(conn), feed: verificationv1.NewFeedServiceClient(conn),
+		operators: verificationv1.NewOperatorServiceClient(conn), comparisons: verificationv1.NewComparisonServiceClient(conn),
 	}
 	c.open, c.end = context.WithCancel(context.Background())
 	return c, nil
@@ -94,6 +98,17 @@ func (c *Client) History(ctx context.Context, subject Subject, options ...Status
 	return response.GetVerification(), response.GetHistory(), err
 }
 
+// Person is Status for a reference, and also returns a summary of the newest 100 sessions with it. A person that was verified once
+// and then began another session is found by Person.verified. The summary has no redacted sessions, and no archived ones, of which
+// the service keeps only the status: a field that is not set is unknown. The call costs the service more than Status does.
+//
+// It returns [ErrNotFound] if no session has the reference, [ErrRevisionLost] if MinRevision cannot be reached, and the errors of
+// every call (see [Error]).
+func (c *Client) Person(ctx context.Context, clientReferenceID string, options ...StatusOption) (*verificationv1.Verification, *verificationv1.Person, error) {
+	response, err := c.getStatus(ctx, Reference(clientReferenceID), append(options[:len(options):len(options)], statusOption(withPerson)))
+	return response.GetVerification(), response.GetPerson(), err
+}
+
 func (c *Client) getStatus(ctx context.Context, subject Subject, options []StatusOption) (*verificationv1.GetStatusResponse, error) {
 	if err := subject.check(); err != nil {
 		return nil, err
@@ -114,7 +129,7 @@ func (c *Client) getStatus(ctx context.Context, subject Subject, options []Statu
 	return response, nil
 }
 
-// StatusOption changes one call of Status or History. Make one with [MinRevision] or [Account].
+// StatusOption changes one call of Status, History or Person. Make one with [MinRevision] or [Account].
 type StatusOption interface {
 	changeStatus(*verificationv1.GetStatusRequest)
 }
@@ -130,6 +145,8 @@ func MinRevision(revision int32) StatusOption {
 }
 
 func withHistory(request *verificationv1.GetStatusRequest) { request.IncludeHistory = true }
+
+func withPerson(request *verificationv1.GetStatusRequest) { request.IncludePerson = true }
 
 // waiting is a call without a deadline of its caller.
 type waiting struct {

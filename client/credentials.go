@@ -56,23 +56,61 @@ func tlsFromFiles(caFile, certFile, keyFile string) (*tls.Config, error) {
 // removed.
 type TokenSource func(context.Context) (string, error)
 
-// bearer adds the tokens of a TokenSource to calls.
+// ContextWithToken returns a context whose calls send this token in place of that of [WithBearerToken]. A program that acts for
+// people uses it to send the person's own token, so that the service's history and log name the person. Space around the token is
+// removed.
+//
+// A call with an empty token, or one that is no header's value, fails with [ErrUnauthenticated]: it never sends the token of
+// WithBearerToken instead. So does a call in plain text, unless the Client has WithBearerToken and so connects to loopback
+// addresses only.
+func ContextWithToken(ctx context.Context, token string) context.Context {
+	return context.WithValue(ctx, tokenKey{}, token)
+}
+
+type tokenKey struct{}
+
+// bearer adds the tokens of contexts and of a TokenSource to calls.
 type bearer struct {
-	source    TokenSource
+	source    TokenSource // nil: none
 	plaintext bool
 }
 
 // GetRequestMetadata implements credentials.PerRPCCredentials. grpc calls it for each call.
 func (b bearer) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
-	token, err := b.source(ctx)
-	if err != nil {
-		return nil, status.Errorf(codes.Unavailable, "the source of bearer tokens failed: %v", err)
+	token, own := ctx.Value(tokenKey{}).(string)
+	switch {
+	case own:
+		if err := b.check(ctx, strings.TrimSpace(token)); err != nil {
+			return nil, err
+		}
+	case b.source == nil:
+		return nil, nil
+	default:
+		var err error
+		if token, err = b.source(ctx); err != nil {
+			return nil, status.Errorf(codes.Unavailable, "the source of bearer tokens failed: %v", err)
+		}
 	}
 	return map[string]string{"authorization": "Bearer " + strings.TrimSpace(token)}, nil
 }
 
+// check returns an error for a token of a context that must not be sent. It does not quote the token.
+func (b bearer) check(ctx context.Context, token string) error {
+	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return status.Error(codes.Unauthenticated, "the token of the call is empty, or has characters that no token has")
+	}
+	if b.source != nil {
+		return nil // grpc or loopbackOnly has checked the connection
+	}
+	info, _ := credentials.RequestInfoFromContext(ctx)
+	if err := credentials.CheckSecurityLevel(info.AuthInfo, credentials.PrivacyAndIntegrity); err != nil {
+		return status.Error(codes.Unauthenticated, "the token of the call is not sent in plain text: remove WithPlaintext")
+	}
+	return nil
+}
+
 // RequireTransportSecurity makes grpc refuse plain text. With WithPlaintext, loopbackOnly does so instead.
-func (b bearer) RequireTransportSecurity() bool { return !b.plaintext }
+func (b bearer) RequireTransportSecurity() bool { return b.source != nil && !b.plaintext }
 
 var errNeedsTLS = errors.New("bearer tokens are sent in plain text to loopback addresses only: remove WithPlaintext")
 

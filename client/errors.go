@@ -50,6 +50,13 @@ var (
 	ErrConsumerBusy = errors.New("consumer is busy")
 	// ErrTooManyConsumers: the service has as many consumers as it keeps. Delete one.
 	ErrTooManyConsumers = errors.New("too many consumers")
+	// ErrOutcomeChanged: the session has another outcome than the one of SeenOutcome. Nothing was changed: look at the session
+	// again.
+	ErrOutcomeChanged = errors.New("outcome has changed")
+	// ErrComparisonLimit: the comparisons of the session are used up. Error.RetryAfter says when the next one is allowed.
+	ErrComparisonLimit = errors.New("limit of comparisons is reached")
+	// ErrNotComparable: the session has no verified values, because it is not verified or is redacted.
+	ErrNotComparable = errors.New("nothing to compare")
 	// ErrUnavailable: try again later. Error.RetryAfter says when, if the server says it.
 	ErrUnavailable = errors.New("unavailable")
 )
@@ -71,9 +78,10 @@ type Error struct {
 	// Metadata has details of the reason, such as "stripe_code" with ERROR_REASON_STRIPE_REFUSED.
 	Metadata map[string]string
 
-	own    bool // made by verification-status, not by a proxy or a connection
-	status *status.Status
-	cause  error
+	own            bool // made by verification-status, not by a proxy or a connection
+	outcomeChanged bool // the outcome is not that of SeenOutcome
+	status         *status.Status
+	cause          error
 }
 
 // Error returns the message and the reason, or the code if there is no reason.
@@ -94,9 +102,9 @@ func (e *Error) Unwrap() error { return e.cause }
 func (e *Error) Is(target error) bool {
 	byReason, ok := reasons[e.Reason]
 	switch {
-	case ok && target == byReason:
+	case ok && target == byReason, e.outcomeChanged && target == ErrOutcomeChanged:
 		return true
-	case slices.Contains(consumerReasons, e.Reason):
+	case slices.Contains(specialReasons, e.Reason):
 		return false // ErrNotFound is about a session, and a call that fails with ErrUnavailable can be repeated
 	}
 	return slices.Contains(meanings[e.Code], target)
@@ -113,12 +121,15 @@ var reasons = map[verificationv1.ErrorReason]error{
 	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED:       ErrConsumerExpired,
 	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY:          ErrConsumerBusy,
 	verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS:     ErrTooManyConsumers,
+	verificationv1.ErrorReason_ERROR_REASON_COMPARISON_LIMIT:       ErrComparisonLimit,
+	verificationv1.ErrorReason_ERROR_REASON_NOT_COMPARABLE:         ErrNotComparable,
 }
 
-// consumerReasons are the reasons whose codes have another meaning for a consumer.
-var consumerReasons = []verificationv1.ErrorReason{
+// specialReasons are the reasons whose codes have another meaning, for a consumer or for a comparison.
+var specialReasons = []verificationv1.ErrorReason{
 	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_NOT_FOUND, verificationv1.ErrorReason_ERROR_REASON_CONSUMER_EXPIRED,
 	verificationv1.ErrorReason_ERROR_REASON_CONSUMER_BUSY, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS,
+	verificationv1.ErrorReason_ERROR_REASON_COMPARISON_LIMIT,
 }
 
 // meanings has the codes that have the same meaning from the service and from a proxy.
@@ -133,7 +144,7 @@ var meanings = map[codes.Code][]error{
 	codes.ResourceExhausted: {ErrUnavailable},
 }
 
-// RetryDeniedError is the error of Retry if the service denies a retry. It wraps an [*Error].
+// RetryDeniedError is the error of Retry and of AllowRetry if the service denies a retry. It wraps an [*Error].
 type RetryDeniedError struct {
 	// Denial is the reason.
 	Denial verificationv1.RetryDenial

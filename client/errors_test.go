@@ -23,6 +23,7 @@ var sentinels = map[error]string{
 	client.ErrStripeRefused: "ErrStripeRefused", client.ErrStripeSessionUnknown: "ErrStripeSessionUnknown",
 	client.ErrConsumerNotFound: "ErrConsumerNotFound", client.ErrConsumerExpired: "ErrConsumerExpired",
 	client.ErrConsumerBusy: "ErrConsumerBusy", client.ErrTooManyConsumers: "ErrTooManyConsumers",
+	client.ErrOutcomeChanged: "ErrOutcomeChanged", client.ErrComparisonLimit: "ErrComparisonLimit", client.ErrNotComparable: "ErrNotComparable",
 	client.ErrUnavailable: "ErrUnavailable", context.Canceled: "Canceled", context.DeadlineExceeded: "DeadlineExceeded",
 }
 
@@ -61,6 +62,9 @@ func TestErrorsByReasonAndCode(t *testing.T) {
 		{"expired", reason("CONSUMER_EXPIRED"), []string{"ErrConsumerExpired"}},
 		{"busy", reason("CONSUMER_BUSY"), []string{"ErrConsumerBusy"}},
 		{"too many", reason("TOO_MANY_CONSUMERS"), []string{"ErrTooManyConsumers"}},
+		{"compared too often", reason("COMPARISON_LIMIT"), []string{"ErrComparisonLimit"}},
+		{"not comparable", reason("NOT_COMPARABLE"), []string{"ErrNotComparable"}},
+		{"a conflict of a retry", clienttest.OutcomeChanged(), nil},
 		{"who", reason("UNAUTHENTICATED"), []string{"ErrUnauthenticated"}},
 		{"denied", reason("PERMISSION_DENIED"), []string{"ErrPermissionDenied"}},
 		{"internal", reason("INTERNAL"), nil},

@@ -38,7 +38,7 @@ func WithTLS(config *tls.Config) Option {
 // call and for each try of a watch, so source should cache the token while it is valid. source must be safe for concurrent
 // use. Its errors become UNAVAILABLE, so that a watch resumes when source works again.
 //
-// The Client never sends a token to another machine in plain text.
+// The Client never sends a token to another machine in plain text. See [ContextWithToken] for calls with another token.
 func WithBearerToken(source TokenSource) Option { return func(s *settings) { s.token = source } }
 
 // WithBackoff sets the waits of a watch before it tries again. Each wait is random between 0 and a ceiling. The ceiling begins
@@ -79,8 +79,8 @@ const (
 // [policyConfig]), by which all addresses share the calls.
 //
 // Unary calls wait for a connection until their deadline. GetStatus changes nothing, so gRPC tries it up to four times, also
-// after ABORTED, with which the service reports a conflict of writers. The caller decides whether to repeat
-// RetryVerification. A watch does not wait for a connection: it reports the interruption at once and has its own backoff.
+// after ABORTED, with which the service reports a conflict of writers. The caller decides whether to repeat a call that changes
+// something. A watch does not wait for a connection: it reports the interruption at once and has its own backoff.
 const serviceConfig = `{
 	"loadBalancingConfig": [{"%s": {"reconnectWithin": %d}}],
 	"methodConfig": [{
@@ -94,7 +94,9 @@ const serviceConfig = `{
 		"name": [
 			{"service": "verification.v1.VerificationService", "method": "ListVerifications"},
 			{"service": "verification.v1.VerificationService", "method": "RetryVerification"},
-			{"service": "verification.v1.FeedService"}
+			{"service": "verification.v1.FeedService"},
+			{"service": "verification.v1.OperatorService"},
+			{"service": "verification.v1.ComparisonService"}
 		],
 		"waitForReady": true
 	}],
@@ -122,9 +124,7 @@ func (s *settings) dialOptions(target string) ([]grpc.DialOption, error) {
 		}),
 		grpc.WithUserAgent("verification-status-client"),
 	}
-	if s.token != nil {
-		options = append(options, grpc.WithPerRPCCredentials(bearer{source: s.token, plaintext: s.plaintext}))
-	}
+	options = append(options, grpc.WithPerRPCCredentials(bearer{source: s.token, plaintext: s.plaintext}))
 	return append(options, s.extra...), nil
 }
 

@@ -85,11 +85,6 @@ func invalid(field, description string) error {
 	return newError(verificationv1.ErrorReason_ERROR_REASON_INVALID_REQUEST, field+": "+description, nil, badRequest(field, description))
 }
 
-// unimplemented refuses what the server does not support yet.
-func unimplemented(field string) error {
-	return status.Errorf(codes.Unimplemented, "%s: this server does not support it yet", field)
-}
-
 func badRequest(field, description string) *errdetails.BadRequest {
 	return &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: description}}}
 }

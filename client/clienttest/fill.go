@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -17,11 +18,17 @@ func fill(v, last *verificationv1.Verification, now int64) {
 	v.Account = cmp.Or(v.GetAccount(), last.GetAccount())
 	v.Replaces = cmp.Or(v.GetReplaces(), last.GetReplaces())
 	v.SupersededBy = cmp.Or(v.GetSupersededBy(), last.GetSupersededBy())
+	if v.Resolution == nil {
+		v.Resolution = proto.CloneOf(last.GetResolution())
+	}
+	if v.GetResolution().GetKind() == 0 {
+		v.Resolution = nil
+	}
 	if v.GetType() == 0 && v.GetStripeType() == "" {
 		v.Type, v.StripeType = last.GetType(), last.GetStripeType()
 	}
 	v.Settled = v.GetStatus() == verificationv1.Status_STATUS_VERIFIED || v.GetStatus() == verificationv1.Status_STATUS_CANCELED ||
-		v.GetRedaction() == verificationv1.Redaction_REDACTION_REDACTED
+		v.GetRedaction() == verificationv1.Redaction_REDACTION_REDACTED || v.GetResolution() != nil
 	if v.GetStatus() != 0 {
 		v.StripeStatus = cmp.Or(v.GetStripeStatus(), stripesName(v.GetStatus().String(), "STATUS_"))
 	}
@@ -66,6 +73,9 @@ func erase(v *verificationv1.Verification) {
 	}
 	if v.GetRedaction() != 0 {
 		v.ClientReferenceId, v.LastError, v.LastVerificationReport = "", nil, ""
+		if v.Resolution != nil {
+			v.Resolution.Principal = ""
+		}
 	}
 }
 

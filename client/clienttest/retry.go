@@ -17,7 +17,8 @@ import (
 // service with its default settings apply again:
 //
 //   - A retry is denied if Verification.retry says so.
-//   - Otherwise the answer is a new link. A failed session uses one of its retries, once for each failure.
+//   - Otherwise the answer is a new link. A failed session uses one of its retries, once for each failure, or what an operator
+//     allowed.
 //   - With replace_closed, a canceled session gets a replacement, whose id is the old one with "_replacement".
 //   - With ephemeral_key_version, the answer also has a new key, "ek_test_" and the session's id and a number.
 func (s *Server) OnRetry(answer func(*verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error)) {
@@ -71,8 +72,8 @@ func (l *session) retryState(v, last *verificationv1.Verification, failed bool) 
 	if failed {
 		r.FailedAttempts++
 	}
-	r.NextRetryTime = nil
-	if r.Denial = stateDenial(v); r.Denial == 0 {
+	r.NextRetryTime, r.OverrideOpen = nil, l.open(v)
+	if r.Denial = stateDenial(v); r.Denial == 0 && !r.OverrideOpen {
 		r.Denial = l.failureDenial(r)
 	}
 	r.Allowed = r.Denial == 0
@@ -90,6 +91,8 @@ func stateDenial(v *verificationv1.Verification) verificationv1.RetryDenial {
 		return verificationv1.RetryDenial_RETRY_DENIAL_CANCELED
 	case v.GetStatus() == verificationv1.Status_STATUS_VERIFIED:
 		return verificationv1.RetryDenial_RETRY_DENIAL_ALREADY_VERIFIED
+	case v.GetResolution() != nil:
+		return verificationv1.RetryDenial_RETRY_DENIAL_RESOLVED
 	case v.GetStatus() != verificationv1.Status_STATUS_REQUIRES_INPUT:
 		return verificationv1.RetryDenial_RETRY_DENIAL_PROCESSING
 	}
@@ -109,8 +112,23 @@ func (l *session) failureDenial(r *verificationv1.RetryState) verificationv1.Ret
 	return verificationv1.RetryDenial_RETRY_DENIAL_UNSPECIFIED
 }
 
+// replacementDenial returns why the replacement of a canceled session is denied.
+func (l *session) replacementDenial() verificationv1.RetryDenial {
+	v := l.latest()
+	denial := l.failureDenial(v.GetRetry())
+	switch {
+	case v.GetResolution() != nil:
+		return verificationv1.RetryDenial_RETRY_DENIAL_RESOLVED
+	case l.open(v):
+		return verificationv1.RetryDenial_RETRY_DENIAL_UNSPECIFIED
+	case denial == 0 && v.GetRetry().GetRetriesRemaining() == 0:
+		return verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED // a replacement uses a retry itself
+	}
+	return denial
+}
+
 // retry applies the rules that OnRetry lists. The lock is held.
-func (s *state) retry(request *verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
+func (s *state) retry(request *verificationv1.RetryVerificationRequest, principal string) (*verificationv1.RetryVerificationResponse, error) {
 	id := request.GetSessionId()
 	for range len(s.sessions) + 1 { // a chain of replacements
 		life := s.sessions[id]
@@ -121,11 +139,11 @@ func (s *state) retry(request *verificationv1.RetryVerificationRequest) (*verifi
 		denial := stateDenial(v)
 		switch {
 		case !request.GetReplaceClosed():
-			return s.grant(life)
+			return s.grant(life, principal)
 		case denial == verificationv1.RetryDenial_RETRY_DENIAL_CANCELED:
-			return s.replace(life)
+			return s.replace(life, principal)
 		case denial != verificationv1.RetryDenial_RETRY_DENIAL_SUPERSEDED:
-			return s.grant(life)
+			return s.grant(life, principal)
 		}
 		id = v.GetSupersededBy()
 	}
@@ -133,7 +151,7 @@ func (s *state) retry(request *verificationv1.RetryVerificationRequest) (*verifi
 }
 
 // grant returns a link, or the error of a denied retry.
-func (s *state) grant(life *session) (*verificationv1.RetryVerificationResponse, error) {
+func (s *state) grant(life *session, principal string) (*verificationv1.RetryVerificationResponse, error) {
 	v := life.latest()
 	if r := v.GetRetry(); !r.GetAllowed() {
 		var wait time.Duration
@@ -143,23 +161,21 @@ func (s *state) grant(life *session) (*verificationv1.RetryVerificationResponse,
 		return nil, RetryDenied(r.GetDenial(), v.GetSupersededBy(), wait)
 	}
 	if id := life.newest.id; id != "" && !life.failures[id] {
+		used := life.useRetry()
 		life.failures[id] = true
-		v = s.set(useRetry(v), verificationv1.Source_SOURCE_RETRY)
+		v = s.set(used, verificationv1.Source_SOURCE_RETRY)
+		life.note(principal, 0)
 	}
 	return s.link(v), nil
 }
 
 // replace creates the replacement of a canceled session, and returns a link for it.
-func (s *state) replace(life *session) (*verificationv1.RetryVerificationResponse, error) {
-	closed := life.latest()
-	denial := life.failureDenial(closed.GetRetry())
-	if denial == 0 && closed.GetRetry().GetRetriesRemaining() == 0 {
-		denial = verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED // a replacement uses a retry itself
-	}
-	if denial != 0 {
+func (s *state) replace(life *session, principal string) (*verificationv1.RetryVerificationResponse, error) {
+	if denial := life.replacementDenial(); denial != 0 {
 		return nil, RetryDenied(denial, "", 0)
 	}
-	closed = s.set(useRetry(closed), verificationv1.Source_SOURCE_RETRY)
+	closed := s.set(life.useRetry(), verificationv1.Source_SOURCE_RETRY)
+	life.note(principal, 0)
 	id := closed.GetSessionId()
 	next := s.set(&verificationv1.Verification{
 		SessionId: id[:min(len(id), 255-len(replacement))] + replacement, Status: verificationv1.Status_STATUS_REQUIRES_INPUT,
@@ -168,6 +184,7 @@ func (s *state) replace(life *session) (*verificationv1.RetryVerificationRespons
 	}, verificationv1.Source_SOURCE_STRIPE_API)
 	next = proto.CloneOf(next)
 	next.Retry, next.Replaces = proto.CloneOf(closed.GetRetry()), closed.GetSessionId()
+	s.sessions[next.GetSessionId()].inherited = closed.GetRetry().GetFailedAttempts()
 	next = s.set(next, verificationv1.Source_SOURCE_REPLACEMENT)
 	closed = proto.CloneOf(closed)
 	closed.SupersededBy = next.GetSessionId()
@@ -176,13 +193,6 @@ func (s *state) replace(life *session) (*verificationv1.RetryVerificationRespons
 }
 
 const replacement = "_replacement"
-
-func useRetry(v *verificationv1.Verification) *verificationv1.Verification {
-	v = proto.CloneOf(v)
-	v.Retry.RetriesGranted++
-	v.Retry.RetriesRemaining = max(0, v.Retry.RetriesRemaining-1)
-	return v
-}
 
 // link returns an answer with a new link.
 func (s *state) link(v *verificationv1.Verification) *verificationv1.RetryVerificationResponse {

@@ -141,8 +141,8 @@ func (r *Replica) Start() error {
 	healthpb.RegisterHealthServer(r.grpc, r.health)
 	verificationv1.RegisterVerificationServiceServer(r.grpc, &service{state: &r.server.state})
 	verificationv1.RegisterFeedServiceServer(r.grpc, &feedService{state: &r.server.state})
-	verificationv1.RegisterOperatorServiceServer(r.grpc, verificationv1.UnimplementedOperatorServiceServer{})
-	verificationv1.RegisterComparisonServiceServer(r.grpc, verificationv1.UnimplementedComparisonServiceServer{})
+	verificationv1.RegisterOperatorServiceServer(r.grpc, &operatorService{state: &r.server.state})
+	verificationv1.RegisterComparisonServiceServer(r.grpc, &comparisonService{state: &r.server.state})
 	r.setReady(true)
 	r.served = make(chan struct{})
 	go func(server *grpc.Server, served chan struct{}) {

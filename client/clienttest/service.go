@@ -67,8 +67,8 @@ func (s *service) GetStatus(_ context.Context, request *verificationv1.GetStatus
 		return nil, err
 	case request.GetMinRevision() < 0:
 		return nil, invalid("min_revision", "is negative")
-	case request.GetIncludePerson():
-		return nil, unimplemented("include_person")
+	case request.GetIncludePerson() && request.GetClientReferenceId() == "":
+		return nil, invalid("include_person", "goes with client_reference_id only")
 	case life.otherAccount(request.GetAccount()):
 		return nil, Error(verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
 	// The service waits up to two seconds for min_revision first.
@@ -81,10 +81,13 @@ func (s *service) GetStatus(_ context.Context, request *verificationv1.GetStatus
 	if request.GetIncludeHistory() && life.redacted == 0 {
 		response.History = slices.Clone(life.history)
 	}
+	if request.GetIncludePerson() {
+		response.Person = s.state.person(life.latest())
+	}
 	return response, nil
 }
 
-func (s *service) RetryVerification(_ context.Context, request *verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
+func (s *service) RetryVerification(ctx context.Context, request *verificationv1.RetryVerificationRequest) (*verificationv1.RetryVerificationResponse, error) {
 	s.state.mu.Lock()
 	answer, err := s.state.onRetry, s.state.nextFailure()
 	s.state.mu.Unlock()
@@ -102,7 +105,7 @@ func (s *service) RetryVerification(_ context.Context, request *verificationv1.R
 	}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	response, err := s.state.retry(request)
+	response, err := s.state.retry(request, s.state.principal(ctx))
 	if err == nil && request.GetEphemeralKeyVersion() != "" {
 		response.EphemeralKeySecret = fmt.Sprintf("ek_test_%s_%d", response.GetVerification().GetSessionId(), s.state.links)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"example.com/verification-status/client"
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
@@ -37,6 +38,10 @@ type state struct {
 	keepLeases   bool
 	virtual      bool // time is virtual
 	opened       int  // so far
+
+	nameCaller func(context.Context) string // nil: callers have no names
+	outputs    map[string]client.Expected   // by session id
+	onCompare  func(*verificationv1.CompareVerifiedOutputsRequest) (*verificationv1.CompareVerifiedOutputsResponse, error)
 }
 
 // session is one session with all its revisions.
@@ -48,6 +53,9 @@ type session struct {
 	shown     string          // the id of the failure in the current state; "": none that counts
 	newest    failure         // counted last
 	inDoubt   bool
+	allowance allowance
+	inherited int32       // failed attempts of the session that it replaced
+	compared  []time.Time // the last day's comparisons, oldest first
 }
 
 // entry is one change of any session.
@@ -60,7 +68,7 @@ type entry struct {
 func newState() state {
 	return state{
 		changed:  make(chan struct{}),
-		sessions: make(map[string]*session), consumers: make(map[string]*consumer),
+		sessions: make(map[string]*session), consumers: make(map[string]*consumer), outputs: make(map[string]client.Expected),
 		clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Unix(),
 	}
 }
@@ -81,11 +89,13 @@ var sessionID = regexp.MustCompile(`^vs_[A-Za-z0-9_]{1,252}$`)
 //
 //   - It always sets settled, revision, outcome_revision and outcome_id.
 //   - It sets missing times, a second apart for each change, and a missing stripe_status, stripe_type, stripe_code and category.
-//   - It keeps type, client_reference_id, account, superseded_by and replaces of the state before, if they are missing.
+//   - It keeps type, client_reference_id, account, superseded_by, replaces and resolution of the state before, if they are
+//     missing. A resolution without a kind takes an earlier one back.
 //   - It sets a missing retry by the rules of the service with its default settings: two retries at first, and one failure for
 //     each last_verification_report with a last_error (without a report, for each Set with a new last_error). "abandoned" is
 //     not a failure.
-//   - As at Stripe, a redaction clears the reference, the error and the report, and stays; a cancel clears the error.
+//   - As at Stripe, a redaction clears the reference, the error and the report, and stays; a cancel clears the error. A redaction
+//     also clears the name of the operator in a resolution.
 func (s *Server) Set(v *verificationv1.Verification) *verificationv1.Verification {
 	if !sessionID.MatchString(v.GetSessionId()) {
 		panic(fmt.Sprintf(`clienttest: Set: session_id %q: it must be "vs_" and 1 to 252 letters, digits or underscores`, v.GetSessionId()))
