@@ -120,6 +120,16 @@ func (a *Access) MayOverride(ctx context.Context) bool {
 	return a.check(a.callerOf(ctx), pathAllowRetry) == nil
 }
 
+// MayNameOperators reports whether the caller of the call with this context may see the names of operators: it may list sessions
+// or override. The rights are those of now, also for a stream that was opened before they changed.
+func (a *Access) MayNameOperators(ctx context.Context) bool {
+	who := a.callerOf(ctx)
+	if !a.isOpen() && who.generation != a.generation.Load() {
+		who = a.callerOf(a.Identify(ctx))
+	}
+	return a.check(who, pathList) == nil || a.check(who, pathAllowRetry) == nil
+}
+
 func (a *Access) setPolicy(texts []string) error {
 	read, err := newPolicy(texts[0])
 	if err != nil {

@@ -32,6 +32,9 @@ import (
 // retryDeadline is the deadline of a RetryVerification call that has none. The call waits for Stripe, sometimes twice.
 const retryDeadline = 15 * time.Second
 
+// operatorsFormat is the RECORD_FORMAT from which on the calls of operators and comparisons are on.
+const operatorsFormat = 3
+
 // Hooks let tests stop the process at a critical step, and let the development server observe it. The zero value does nothing.
 type Hooks struct {
 	// RetryStep is rpc.Config.Step.
@@ -147,13 +150,15 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 	a.service = rpc.New(rpc.Config{
 		Live: a.live, Ingest: a.ingest, Stripe: a.rpcStripe(), Consumers: a.consumers,
 		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal,
-		MayRead: a.access.MayRead, MayOverride: a.access.MayOverride, Await: grpcserver.Await,
+		MayRead: a.access.MayRead, MayOverride: a.access.MayOverride, MayNameOperators: a.access.MayNameOperators, Await: grpcserver.Await,
+		Operators: c.RecordFormat >= operatorsFormat, ObserveOperator: a.observeOperator,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep, Platform: a.current.PlatformAccount,
 		InTouch: func() bool { return a.readiness.InTouch() },
 	})
-	verificationv1.RegisterVerificationServiceServer(a.grpc, wrap(hooks.WrapService, rpc.Observed(a.service, rpcObserver{a.metrics, a.traces})))
+	observed := rpc.Observed(a.service, rpcObserver{a.metrics, a.traces})
+	verificationv1.RegisterVerificationServiceServer(a.grpc, wrap[verificationv1.VerificationServiceServer](hooks.WrapService, observed))
 	verificationv1.RegisterFeedServiceServer(a.grpc, a.service)
-	verificationv1.RegisterOperatorServiceServer(a.grpc, verificationv1.UnimplementedOperatorServiceServer{})
+	verificationv1.RegisterOperatorServiceServer(a.grpc, observed)
 	verificationv1.RegisterComparisonServiceServer(a.grpc, verificationv1.UnimplementedComparisonServiceServer{})
 	a.readiness = readiness.New(readiness.Config{Store: a.store, Logger: logger, Publish: a.ready, Refused: a.showMisconfigured})
 	handler, err := webhook.New(webhook.Config{

@@ -244,5 +244,9 @@ func (o rpcObserver) Sending(ctx context.Context, kind rpc.WatchKind, sessionID 
 	}
 }
 
+func (a *App) observeOperator(operation rpc.Operation, outcome rpc.OperatorOutcome) {
+	a.metrics.OperatorCall(string(operation), string(outcome))
+}
+
 func (o rpcObserver) RetryGranted()             { o.metrics.RetryGranted() }
 func (o rpcObserver) RetryDenied(reason string) { o.metrics.RetryDenied(reason) }

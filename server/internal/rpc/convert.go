@@ -1,8 +1,8 @@
 package rpc
 
 import (
+	"context"
 	"strings"
-	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -11,12 +11,13 @@ import (
 )
 
 // current returns the session as it is now, for callers.
-func (c *Config) current(session *verification.Session) *verificationv1.Verification {
-	return c.asOf(*session, session.Current())
+func (c *Config) current(ctx context.Context, session *verification.Session) *verificationv1.Verification {
+	return c.asOf(ctx, *session, session.Current())
 }
 
-// asOf returns the session as of one revision. Fields that depend on the clock and the policy are as of now.
-func (c *Config) asOf(session verification.Session, change verification.Change) *verificationv1.Verification {
+// asOf returns the session as of one revision, for the caller of the call with this context. Fields that depend on the clock and
+// the policy are as of now.
+func (c *Config) asOf(ctx context.Context, session verification.Session, change verification.Change) *verificationv1.Verification {
 	state := &change.State
 	return &verificationv1.Verification{
 		SessionId:              session.ID,
@@ -39,7 +40,20 @@ func (c *Config) asOf(session verification.Session, change verification.Change) 
 		OutcomeRevision:        change.Outcome.Revision,
 		OutcomeId:              change.Outcome.ID.String(),
 		Replaces:               change.Replaces,
+		Resolution:             c.resolution(ctx, state.Resolution),
 	}
+}
+
+// resolution returns the mark of an operator, or nil if there is none. Only some callers see the operator's name.
+func (c *Config) resolution(ctx context.Context, r verification.Resolution) *verificationv1.Resolution {
+	if r.Kind == verification.ResolutionNone {
+		return nil
+	}
+	shown := &verificationv1.Resolution{Kind: verificationv1.ResolutionKind(r.Kind), Time: seconds(r.Second)}
+	if r.Principal != "" && c.MayNameOperators(ctx) {
+		shown.Principal = r.Principal
+	}
+	return shown
 }
 
 // retryState returns what RetryVerification would answer now.
@@ -51,34 +65,12 @@ func (c *Config) retryState(state *verification.State) *verificationv1.RetryStat
 		RetriesRemaining: c.Policy.Remaining(*state),
 		Allowed:          decision.Denial == verification.DenialNone,
 		Denial:           verificationv1.RetryDenial(decision.Denial),
+		OverrideOpen:     state.OverrideOpen(),
 	}
 	if !decision.NextRetry.IsZero() {
 		retry.NextRetryTime = timestamppb.New(decision.NextRetry)
 	}
 	return retry
-}
-
-// history returns the inputs of a session. It is empty after a redaction, and for an archived session.
-func history(session verification.Session) []*verificationv1.HistoryEntry {
-	if session.Tombstone() || session.IsArchived() {
-		return nil
-	}
-	entries := make([]*verificationv1.HistoryEntry, len(session.History))
-	for i, entry := range session.History {
-		entries[i] = &verificationv1.HistoryEntry{
-			Revision:   entry.Revision,
-			EventId:    entry.EventID,
-			EventType:  entry.EventType,
-			Source:     verificationv1.Source(entry.Source),
-			Effect:     verificationv1.Effect(entry.Effect),
-			EventTime:  seconds(entry.EventTime),
-			RecordTime: timestamppb.New(time.UnixMilli(entry.RecordTime)),
-			Status:     statusOf(entry.Status),
-			Error:      errorOf(entry.Error),
-			Principal:  entry.Principal,
-		}
-	}
-	return entries
 }
 
 func seconds(unix int64) *timestamppb.Timestamp {
@@ -176,13 +168,15 @@ func denialText(denial verification.Denial) string {
 	case verification.DenialRedacted:
 		return "the session's data was erased, or is being erased"
 	case verification.DenialLimitReached:
-		return "the person had as many attempts as they get; offer another way"
+		return "the person had as many attempts as they get; an operator can allow one more try (AllowRetry), or offer another way"
 	case verification.DenialNotRetryable:
-		return "trying again cannot fix this failure; offer another way"
+		return "trying again cannot fix this failure; an operator can allow one more try (AllowRetry), or offer another way"
 	case verification.DenialSuperseded:
 		return "another session replaced this one; see superseded_by"
 	case verification.DenialCooldown:
 		return "it is too soon after the last failure"
+	case verification.DenialResolved:
+		return "an operator dealt with the person elsewhere; see resolution"
 	default:
 		return "it is allowed"
 	}

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -107,12 +108,10 @@ func TestStatusesAndTypesAreStripesOrUnspecified(t *testing.T) {
 }
 
 // The core's numbers are cast to the contract's: they must be the same ones.
-// notBuilt counts the numbers of the contract that no part of this version makes yet.
-var notBuilt = map[string]int{"Source": 3, "RetryDenial": 1}
-
 func TestTheCoresNumbersAreTheContracts(t *testing.T) {
 	sources := map[verification.Source]string{
 		verification.SourceWebhook: "SOURCE_WEBHOOK", verification.SourceStripeAPI: "SOURCE_STRIPE_API", verification.SourceRetry: "SOURCE_RETRY", verification.SourceReplacement: "SOURCE_REPLACEMENT",
+		verification.SourceOperator: "SOURCE_OPERATOR", verification.SourceImport: "SOURCE_IMPORT", verification.SourceComparison: "SOURCE_COMPARISON",
 	}
 	for core, name := range sources {
 		if got := verificationv1.Source_value[name]; got != int32(core) {
@@ -133,7 +132,7 @@ func TestTheCoresNumbersAreTheContracts(t *testing.T) {
 		verification.DenialAlreadyVerified: "RETRY_DENIAL_ALREADY_VERIFIED", verification.DenialCanceled: "RETRY_DENIAL_CANCELED",
 		verification.DenialRedacted: "RETRY_DENIAL_REDACTED", verification.DenialLimitReached: "RETRY_DENIAL_LIMIT_REACHED",
 		verification.DenialNotRetryable: "RETRY_DENIAL_NOT_RETRYABLE", verification.DenialSuperseded: "RETRY_DENIAL_SUPERSEDED",
-		verification.DenialCooldown: "RETRY_DENIAL_COOLDOWN",
+		verification.DenialCooldown: "RETRY_DENIAL_COOLDOWN", verification.DenialResolved: "RETRY_DENIAL_RESOLVED",
 	}
 	for core, name := range denials {
 		if got, ok := verificationv1.RetryDenial_value[name]; !ok || got != int32(core) {
@@ -149,26 +148,50 @@ func TestTheCoresNumbersAreTheContracts(t *testing.T) {
 			t.Errorf("%s is %d, the core's %d", name, got, core)
 		}
 	}
+	resolutions := map[verification.ResolutionKind]string{
+		verification.ResolutionNone: "RESOLUTION_KIND_UNSPECIFIED", verification.ResolutionVerifiedElsewhere: "RESOLUTION_KIND_VERIFIED_ELSEWHERE",
+		verification.ResolutionDeclined: "RESOLUTION_KIND_DECLINED", verification.ResolutionClosed: "RESOLUTION_KIND_CLOSED",
+	}
+	for core, name := range resolutions {
+		if got, ok := verificationv1.ResolutionKind_value[name]; !ok || got != int32(core) {
+			t.Errorf("%s is %d, the core's %d", name, got, core)
+		}
+	}
+	operations := map[verification.Operation]string{
+		verification.OperationNone: "OPERATION_UNSPECIFIED", verification.OperationAllowRetry: "OPERATION_ALLOW_RETRY",
+		verification.OperationResolve: "OPERATION_RESOLVE", verification.OperationTakeBack: "OPERATION_TAKE_BACK",
+	}
+	for core, name := range operations {
+		if got, ok := verificationv1.Operation_value[name]; !ok || got != int32(core) {
+			t.Errorf("%s is %d, the core's %d", name, got, core)
+		}
+	}
 	for name, count := range map[string][2]int{
+		"ResolutionKind": {len(resolutions), len(verificationv1.ResolutionKind_name)}, "Operation": {len(operations), len(verificationv1.Operation_name)},
 		"Source": {len(sources) + 1, len(verificationv1.Source_name)}, "Effect": {len(effects) + 1, len(verificationv1.Effect_name)},
 		"RetryDenial": {len(denials), len(verificationv1.RetryDenial_name)}, "Redaction": {len(redactions), len(verificationv1.Redaction_name)},
 	} {
-		if count[0]+notBuilt[name] != count[1] {
-			t.Errorf("%s: %d numbers are tested and %d not built, the contract has %d", name, count[0], notBuilt[name], count[1])
+		if count[0] != count[1] {
+			t.Errorf("%s: %d numbers are tested, the contract has %d", name, count[0], count[1])
 		}
 	}
 }
 
 func TestAVerificationShowsTheWholeRecord(t *testing.T) {
 	now := time.Unix(1_700_000_100, 0)
-	s := Config{Policy: verification.RetryPolicy{MaxRetries: 2, Cooldown: time.Hour}, Clock: func() time.Time { return now }}
+	s := Config{
+		Policy: verification.RetryPolicy{MaxRetries: 2, Cooldown: time.Hour}, Clock: func() time.Time { return now },
+		MayNameOperators: func(context.Context) bool { return true },
+	}
 	session := verification.Session{
 		ID: "vs_1", Account: "acct_1", Livemode: true, Revision: 7, Predecessor: "vs_0",
 		Kept: verification.KeptOutcome{OutcomeKey: verification.OutcomeKey{Revision: 5, ID: verification.OutcomeID{0xfb, 0xff, 15: 1}}, At: 7},
 		State: verification.State{
 			Status: "requires_input", Type: "document", Error: verification.Error{Code: "document_expired", Reason: "Old."},
 			Report: "vr_1", Created: 1_700_000_000, UpdateTime: 1_700_000_050, Reference: "person",
-			FailedAttempts: 2, RetriesGranted: 1, ShownFailure: 9,
+			FailedAttempts: 2, RetriesGranted: 1, ShownFailure: 9, LastFailure: verification.LastFailure{ID: 9},
+			Resolution: verification.Resolution{Kind: verification.ResolutionDeclined, Principal: "token:desk", Second: 1_700_000_090},
+			Allowance:  verification.Allowance{Given: true, Failure: 9},
 		},
 	}
 	want := &verificationv1.Verification{
@@ -182,26 +205,29 @@ func TestAVerificationShowsTheWholeRecord(t *testing.T) {
 		Revision: 7,
 		Retry: &verificationv1.RetryState{
 			FailedAttempts: 2, RetriesGranted: 1, RetriesRemaining: 1,
-			Denial:        verificationv1.RetryDenial_RETRY_DENIAL_COOLDOWN,
-			NextRetryTime: &timestamppb.Timestamp{Seconds: 1_700_003_650},
+			Denial:       verificationv1.RetryDenial_RETRY_DENIAL_RESOLVED,
+			OverrideOpen: true,
+		},
+		Settled: true,
+		Resolution: &verificationv1.Resolution{
+			Kind: verificationv1.ResolutionKind_RESOLUTION_KIND_DECLINED, Principal: "token:desk", Time: &timestamppb.Timestamp{Seconds: 1_700_000_090},
 		},
 		Account: "acct_1", StripeStatus: "requires_input", StripeType: "document", LastVerificationReport: "vr_1",
 		OutcomeRevision: 5, OutcomeId: "-_8AAAAAAAAAAAAAAAAAAQ", Replaces: "vs_0",
 	}
-	if diff := cmp.Diff(want, s.current(&session), protocmp.Transform()); diff != "" {
+	if diff := cmp.Diff(want, s.current(t.Context(), &session), protocmp.Transform()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	// Every field of the contract is in the example or stands for what it must leave out.
-	unset := map[string]bool{"redaction": true, "superseded_by": true, "settled": true}
-	notBuilt := map[string]bool{"resolution": true}
+	unset := map[string]bool{"redaction": true, "superseded_by": true}
 	fields := want.ProtoReflect().Descriptor().Fields()
 	for n := range fields.Len() {
-		if field := fields.Get(n); !want.ProtoReflect().Has(field) && !unset[string(field.Name())] && !notBuilt[string(field.Name())] {
+		if field := fields.Get(n); !want.ProtoReflect().Has(field) && !unset[string(field.Name())] {
 			t.Errorf("%s is not in the example", field.Name())
 		}
 	}
 	session.Status, session.Redaction, session.SupersededBy, session.Created = "canceled", verification.RedactionRedacted, "vs_2", 0
-	got := s.current(&session)
+	got := s.current(t.Context(), &session)
 	if !got.GetSettled() || got.GetSupersededBy() != "vs_2" || got.GetRedaction() != verificationv1.Redaction_REDACTION_REDACTED || got.GetCreateTime() != nil {
 		t.Errorf("%v", got)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -47,6 +48,7 @@ var (
 	errWoken         = errors.New("the session arrived while Stripe was asked for it") // ends a read, not a stream
 	errNoLink        = errors.New("Stripe gave no link for the session")
 	errOtherAccount  = errors.New("the session is of another account than the caller names")
+	errUnknownHere   = errors.New("no such session is known here, and Stripe was not asked")
 
 	errNoConsumer      = errors.New("there is no consumer of this name")
 	errConsumerDeleted = errors.New("the consumer was deleted while its stream was open")
@@ -65,6 +67,34 @@ func deniedBy(session verification.Session, decision verification.Decision) *den
 }
 
 func (e *deniedError) Error() string { return "no retry: " + denialText(e.decision.Denial) }
+
+// outcomeChangedError is an operator's call about another outcome than the one that the session has now.
+type outcomeChangedError struct {
+	now int32 // the outcome_revision
+}
+
+func (*outcomeChangedError) Error() string { return "the session has another outcome by now" }
+
+// metadataOutcome is the key in the metadata of ErrorInfo for the outcome_revision that a session has now.
+const metadataOutcome = "outcome_revision"
+
+// outcomeChanged returns the status error. It has no RetryInfo, unlike the other conflicts: a person must look at the new outcome
+// before the call can be made again.
+func outcomeChanged(e *outcomeChangedError) error {
+	return newStatus(kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT,
+		"the session has another outcome by now than outcome_revision says: look at the session again, then decide", false},
+		map[string]string{metadataOutcome: strconv.Itoa(int(e.now))})
+}
+
+// isOutcomeChange reports whether a status error is one of outcomeChanged.
+func isOutcomeChange(err error) bool {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetMetadata()[metadataOutcome] != "" {
+			return true
+		}
+	}
+	return false
+}
 
 // kind is what callers see of an error.
 type kind struct {
@@ -101,6 +131,8 @@ var kinds = []struct {
 		"no such verification session is known here or at Stripe", false}},
 	{errOtherAccount, kind{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND,
 		"no such verification session is known here in this account", false}},
+	{errUnknownHere, kind{codes.NotFound, verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND,
+		"no such verification session is known here; GetStatus reads it from Stripe", false}},
 	// Stripe is asked about sessions that are not known here too, but then the error is store.ErrNotFound.
 	{verification.ErrStripeUnknown, kind{codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_SESSION_UNKNOWN,
 		"this server knows the session, but Stripe does not know it under this server's API key: the session was deleted at Stripe, or the key is of another account or mode than the webhook; its operator must check STRIPE_API_KEY", false}},
@@ -155,6 +187,10 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 	var denied *deniedError
 	if errors.As(err, &denied) {
 		return s.denied(denied)
+	}
+	var changed *outcomeChangedError
+	if errors.As(err, &changed) {
+		return outcomeChanged(changed)
 	}
 	var busy *consumers.BusyError
 	if errors.As(err, &busy) {

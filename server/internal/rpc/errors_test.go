@@ -192,7 +192,7 @@ func TestAFaultOfThisServiceTellsNothingOfItself(t *testing.T) {
 
 func TestEveryDenialIsAnswered(t *testing.T) {
 	s := newErrorService(&bytes.Buffer{})
-	for number := verification.DenialProcessing; number <= verification.DenialCooldown; number++ {
+	for number := verification.DenialProcessing; number <= verification.DenialResolved; number++ {
 		name := verificationv1.RetryDenial(number).String()
 		e := &deniedError{decision: verification.Decision{Denial: number}}
 		if number == verification.DenialCooldown {

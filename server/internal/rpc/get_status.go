@@ -20,7 +20,7 @@ func (s *Service) GetStatus(ctx context.Context, request *verificationv1.GetStat
 	// Most calls take this path. It keeps no record on its stack: to grow a goroutine's stack takes longer than
 	// the rest of the call.
 	if session := s.cached(request); session != nil {
-		return &verificationv1.GetStatusResponse{Verification: s.config.current(session)}, nil
+		return &verificationv1.GetStatusResponse{Verification: s.config.current(ctx, session)}, nil
 	}
 	return s.readStatus(ctx, request)
 }
@@ -43,9 +43,9 @@ func (s *Service) readStatus(ctx context.Context, request *verificationv1.GetSta
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}
-	response := &verificationv1.GetStatusResponse{Verification: s.config.current(&session)}
+	response := &verificationv1.GetStatusResponse{Verification: s.config.current(ctx, &session)}
 	if request.GetIncludeHistory() {
-		response.History = history(session)
+		response.History = s.config.history(ctx, &session)
 	}
 	return response, nil
 }

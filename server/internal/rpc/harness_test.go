@@ -70,6 +70,7 @@ func newBackendAt(addr, prefix string) *backend {
 // replica is one whole server over an in-memory connection.
 type replica struct {
 	verificationv1.VerificationServiceClient
+	verificationv1.OperatorServiceClient
 	feed    verificationv1.FeedServiceClient
 	t       *testing.T
 	store   store.Store
@@ -96,8 +97,8 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	r := &replica{t: t, store: view, stored: opened, hub: view.Hub()}
 	config := Config{
 		Live: view, Policy: b.policy, Clock: b.clock, Logger: b.logger,
-		StreamMaxAge: b.maxAge,
-		Consumers:    consumers.New(consumers.Config{Store: opened, Clock: b.clock, Logger: b.logger, Lease: b.lease}),
+		StreamMaxAge: b.maxAge, Operators: true,
+		Consumers: consumers.New(consumers.Config{Store: opened, Clock: b.clock, Logger: b.logger, Lease: b.lease}),
 	}
 	into := ingest.Config{Store: r.store, Clock: b.clock, Logger: b.logger}
 	if b.stripe != nil {
@@ -114,6 +115,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 	server := grpc.NewServer()
 	verificationv1.RegisterVerificationServiceServer(server, r.service)
 	verificationv1.RegisterFeedServiceServer(server, r.service)
+	verificationv1.RegisterOperatorServiceServer(server, r.service)
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
 	ctx, cancel := context.WithCancel(context.Background())
@@ -125,6 +127,7 @@ func (b *backend) replica(t *testing.T, change ...func(*Config)) *replica {
 		t.Fatal(err)
 	}
 	r.VerificationServiceClient, r.feed = verificationv1.NewVerificationServiceClient(connection), verificationv1.NewFeedServiceClient(connection)
+	r.OperatorServiceClient = verificationv1.NewOperatorServiceClient(connection)
 	t.Cleanup(func() {
 		_ = connection.Close()
 		server.Stop()

@@ -82,7 +82,7 @@ func (l *links) schedule(key sessionKey) *shares.Schedule {
 func (s *Service) certain(session verification.Session, denial verification.Denial) bool {
 	switch denial {
 	case verification.DenialSuperseded, verification.DenialRedacted, verification.DenialCanceled,
-		verification.DenialLimitReached, verification.DenialCooldown:
+		verification.DenialLimitReached, verification.DenialCooldown, verification.DenialResolved:
 		return true
 	case verification.DenialNotRetryable:
 		return !session.Unresolved

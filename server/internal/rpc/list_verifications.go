@@ -39,7 +39,7 @@ func (s *Service) listVerifications(ctx context.Context, request *verificationv1
 	}
 	response := &verificationv1.ListVerificationsResponse{}
 	for _, session := range page.Sessions {
-		response.Verifications = append(response.Verifications, s.config.current(&session))
+		response.Verifications = append(response.Verifications, s.config.current(ctx, &session))
 	}
 	if page.Next != (store.ListCursor{}) {
 		response.NextPageToken = resumetoken.EncodeList(filter, resumetoken.Cursor(page.Next))
@@ -134,6 +134,8 @@ func denialList(denial verificationv1.RetryDenial) (list verification.List, err 
 		instead = "it passes by itself; ask for the status STATUS_REQUIRES_INPUT, and see retry.next_retry_time"
 	case verificationv1.RetryDenial_RETRY_DENIAL_REDACTED:
 		instead = "redacted sessions are in no list"
+	case verificationv1.RetryDenial_RETRY_DENIAL_RESOLVED:
+		instead = "ask for the status; resolution says how an operator dealt with the person"
 	default:
 		instead = "give RETRY_DENIAL_LIMIT_REACHED or RETRY_DENIAL_NOT_RETRYABLE"
 	}

@@ -41,8 +41,14 @@ type Observer interface {
 // Message returns the sentence of an error that the service answered a call with.
 func Message(err error) string { return status.Convert(err).Message() }
 
+// ObservedService is the services whose calls an Observer gets.
+type ObservedService interface {
+	verificationv1.VerificationServiceServer
+	verificationv1.OperatorServiceServer
+}
+
 // Observed returns the service with an observer around it. The service itself does not know the observer.
-func Observed(service *Service, observer Observer) verificationv1.VerificationServiceServer {
+func Observed(service *Service, observer Observer) ObservedService {
 	return &observed{service, observer}
 }
 
@@ -68,6 +74,18 @@ func (o *observed) RetryVerification(ctx context.Context, request *verificationv
 		o.observer.RetryDenied(reason)
 	}
 	return response, err
+}
+
+// AllowRetry implements the RPC.
+func (o *observed) AllowRetry(ctx context.Context, request *verificationv1.AllowRetryRequest) (*verificationv1.AllowRetryResponse, error) {
+	o.concerns(ctx, request.GetSessionId(), nil)
+	return o.Service.AllowRetry(ctx, request)
+}
+
+// ResolveVerification implements the RPC.
+func (o *observed) ResolveVerification(ctx context.Context, request *verificationv1.ResolveVerificationRequest) (*verificationv1.ResolveVerificationResponse, error) {
+	o.concerns(ctx, request.GetSessionId(), nil)
+	return o.Service.ResolveVerification(ctx, request)
 }
 
 // WatchStatus implements the RPC.

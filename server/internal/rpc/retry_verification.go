@@ -43,20 +43,20 @@ func (s *Service) RetryVerification(ctx context.Context, request *verificationv1
 		"retries_granted", result.session.RetriesGranted, "asked_for", request.GetSessionId(),
 		"principal", s.config.Principal(ctx))
 	return &verificationv1.RetryVerificationResponse{
-		Verification:       s.forCaller(ctx, s.config.current(&result.session)),
+		Verification:       s.forCaller(ctx, s.config.current(ctx, &result.session)),
 		ClientSecret:       result.link.ClientSecret.Reveal(),
 		Url:                result.link.URL.Reveal(),
 		EphemeralKeySecret: result.ephemeralKey.Reveal(),
 	}, nil
 }
 
-// forCaller returns the part of a session that the answer to a retry shows: all of it to a caller that may read it, and to
-// other callers the fields that they need to continue, as the contract says.
+// forCaller returns the part of a session that the answer to a retry or to an operator shows: all of it to a caller that may
+// read it, and to other callers the fields that they need to continue.
 func (s *Service) forCaller(ctx context.Context, v *verificationv1.Verification) *verificationv1.Verification {
 	if s.config.MayRead(ctx) {
 		return v
 	}
-	return &verificationv1.Verification{SessionId: v.GetSessionId(), Status: v.GetStatus(), Retry: v.GetRetry()}
+	return &verificationv1.Verification{SessionId: v.GetSessionId(), Status: v.GetStatus(), Retry: v.GetRetry(), Resolution: v.GetResolution()}
 }
 
 // retried is a granted retry with its link.

@@ -69,6 +69,13 @@ type Config struct {
 	// MayOverride reports whether the caller of the call that a context belongs to may delete the consumers of other callers.
 	// nil: all may.
 	MayOverride func(ctx context.Context) bool
+	// MayNameOperators reports whether the caller of the call that a context belongs to may see the names of operators. nil: all
+	// may.
+	MayNameOperators func(ctx context.Context) bool
+	// Operators turns on the calls that need records of format 3. Replicas of the version before must not run then.
+	Operators bool
+	// ObserveOperator is called for each call of OperatorService, by many goroutines at once. nil: not called.
+	ObserveOperator func(operation Operation, outcome OperatorOutcome)
 	// Platform returns the id of the platform's own account, or "" if it is not known. A caller that names it means the sessions
 	// without an account. nil: it is not known.
 	Platform func() string
@@ -82,11 +89,12 @@ type Config struct {
 	Step func(step string)
 }
 
-// Service implements verificationv1.VerificationServiceServer and verificationv1.FeedServiceServer. It is safe for concurrent use.
+// Service implements the VerificationService, the FeedService and the OperatorService. It is safe for concurrent use.
 type Service struct {
 	// Unsafe: without a method for each RPC of the contract this package must not compile.
 	verificationv1.UnsafeVerificationServiceServer
 	verificationv1.UnsafeFeedServiceServer
+	verificationv1.UnsafeOperatorServiceServer
 	config  Config
 	lookup  lookup   // for calls
 	watcher *watcher // of WatchStatus
@@ -102,6 +110,7 @@ type Service struct {
 var (
 	_ verificationv1.VerificationServiceServer = (*Service)(nil)
 	_ verificationv1.FeedServiceServer         = (*Service)(nil)
+	_ verificationv1.OperatorServiceServer     = (*Service)(nil)
 )
 
 // New makes the service.
@@ -123,6 +132,12 @@ func New(config Config) *Service {
 	}
 	if config.MayOverride == nil {
 		config.MayOverride = func(context.Context) bool { return true }
+	}
+	if config.MayNameOperators == nil {
+		config.MayNameOperators = func(context.Context) bool { return true }
+	}
+	if config.ObserveOperator == nil {
+		config.ObserveOperator = func(Operation, OperatorOutcome) {}
 	}
 	if config.Platform == nil {
 		config.Platform = func() string { return "" }

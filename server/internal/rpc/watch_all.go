@@ -179,7 +179,7 @@ func (f *feedWatch) sendPage(partition int) (full bool, err error) {
 		if f.consumer != nil {
 			f.consumer.sent[partition] = entry.Position // also if the send fails: the caller can have received it
 		}
-		if err := f.st.respond(f.config.asOf(*session, change), f.token()); err != nil {
+		if err := f.st.respond(f.config.asOf(f.st.ctx, *session, change), f.token()); err != nil {
 			return false, err
 		}
 	}

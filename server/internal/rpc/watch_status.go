@@ -146,7 +146,7 @@ func (w *watcher) sendAfter(st *stream, session *verification.Session, c cursor,
 			return c, err
 		}
 		c = cursorAt(*session, change.Revision)
-		if err := st.respond(w.config.asOf(*session, change), token(c)); err != nil {
+		if err := st.respond(w.config.asOf(st.ctx, *session, change), token(c)); err != nil {
 			return c, err
 		}
 	}

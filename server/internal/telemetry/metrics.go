@@ -26,6 +26,7 @@ type Metrics struct {
 
 	webhooks, stripeCalls, catchUps, rereads, doubts, readThroughs  *prometheus.CounterVec
 	opened, ended, sent, denied, signatures, reloads, refused, shed *prometheus.CounterVec
+	operatorCalls                                                   *prometheus.CounterVec
 	missed, absent, conflicts, rewinds, granted, unlisted           prometheus.Counter
 	streams, misconfigured, behindSince, endpoint                   *prometheus.GaugeVec
 	consumerLag, consumerPending, consumerActive, consumerExpired   *prometheus.GaugeVec
@@ -56,6 +57,7 @@ func NewMetrics() *Metrics {
 	m.ended = m.counters("verification_watches_ended_total")
 	m.sent = m.counters("verification_watch_sent_total")
 	m.denied = m.counters("verification_retries_denied_total")
+	m.operatorCalls = m.counters("verification_operator_calls_total")
 	m.signatures = m.counters("verification_webhook_signatures_total")
 	m.reloads = m.counters("verification_file_reloads_total")
 	m.refused = m.counters("verification_calls_refused_total")
@@ -274,3 +276,8 @@ func (m *Metrics) RetryGranted() { m.granted.Inc() }
 
 // RetryDenied counts a refused retry.
 func (m *Metrics) RetryDenied(reason string) { m.denied.WithLabelValues(reason).Inc() }
+
+// OperatorCall counts a call of OperatorService.
+func (m *Metrics) OperatorCall(operation, outcome string) {
+	m.operatorCalls.WithLabelValues(operation, outcome).Inc()
+}

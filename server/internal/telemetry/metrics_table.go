@@ -99,6 +99,8 @@ var ownMetrics = []Metric{
 		"Calls of RetryVerification that were answered with a link. A repeated call uses no further retry, and is counted here."},
 	{"verification_retries_denied_total", "counter", []string{"reason"},
 		"Calls of RetryVerification that were refused, by the contract's RetryDenial."},
+	{"verification_operator_calls_total", "counter", []string{"operation", "outcome"},
+		"Calls of OperatorService, by operation (allow_retry, resolve, take_back) and outcome. changed, or unchanged: the session was so already; denied: a retry is refused for a reason that no operator can lift; conflict: the outcome was not the one that the operator saw; unknown: the session is not known here; failed."},
 }
 
 // grpcMetrics are the metrics of gRPC proposal A66, with the help texts of grpc's own module.

@@ -47,6 +47,9 @@ func Archive(current Session, keep time.Duration, now time.Time) (next Session, 
 	next.redactHistory()
 	next.Error, next.Report, next.Reference = Error{}, "", ""
 	next.Resolution.Principal = ""
+	if !next.OverrideOpen() {
+		next.Allowance = Allowance{} // its id can be made of an error code
+	}
 	next.LastFailure.Code = ""
 	next.Replacement.ReturnURL = ""
 	next.Extra = nil

@@ -17,11 +17,16 @@ type ComparedFields uint16
 
 // Compare notes that a caller compares verified outputs of the session. The caller notes it before Stripe is asked, so that
 // callers at the same time on several servers cannot pass the limit. If the session was compared limit times within the last
-// 24 hours, changed is false and again is when the next comparison is allowed. A limit of 0 allows none.
+// 24 hours, changed is false and again is when the next comparison is allowed. A limit of 0 allows none. changed is also false, and
+// again zero, if the session is not known.
 func Compare(current Session, limit int, now time.Time, principal string, fields ComparedFields) (next Session, again time.Time, changed bool) {
+	if !current.Exists() {
+		return current, time.Time{}, false
+	}
 	next = current.clone()
 	next.Comparisons = slices.DeleteFunc(next.Comparisons, func(second int64) bool {
-		return second <= now.Unix()-comparisonWindow
+		age := now.Unix() - second
+		return age >= comparisonWindow || age <= -comparisonWindow // the clock of a server was a day ahead
 	})
 	if count := len(next.Comparisons); count >= limit {
 		again = now.Add(comparisonWindow * time.Second)

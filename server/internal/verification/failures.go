@@ -33,9 +33,6 @@ func (s *Session) count(object Object, eventID string, second int64, applies boo
 	}
 	// In the second case a read showed this failure before its event brought the identity.
 	if applies || s.ShownFailure == 0 && object.saysState(s.State) {
-		if !applies && s.Allowance == (Allowance{Given: true}) {
-			s.Allowance.Failure = id // an operator allowed one more try for it before it had an identity
-		}
 		s.ShownFailure = id
 	}
 	at := slices.IndexFunc(s.Failures, func(f Failure) bool { return f.ID == id })

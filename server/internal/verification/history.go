@@ -26,6 +26,8 @@ type Entry struct {
 	// Principal is the name of the caller that got a retry, acted as an operator or compared, at most 255 bytes. It is empty in
 	// every other entry, and if callers have no names.
 	Principal string
+	// Operation is what an operator did. It is OperationNone in every entry of another source.
+	Operation Operation
 	// Compared has the fields of a comparison.
 	Compared ComparedFields
 	// Result is the state after the input if the input made a revision. Earlier revisions are derived from it, so
@@ -88,6 +90,9 @@ func (s *Session) record(before Session, entry Entry) {
 	if !before.Exists() || !sameSeen(s.State, before.State) {
 		s.Revision++
 		entry.Revision, entry.Result = s.Revision, s.State
+		if !s.OverrideOpen() {
+			entry.Result.Allowance = Allowance{}
+		}
 		entry.Result.LastFailure = LastFailure{}
 	}
 	if before.Reference != "" && s.Reference != "" && before.Reference != s.Reference {
@@ -186,6 +191,9 @@ func (s Session) ChangesAfter(revision int32) []Change {
 		}
 		last.Granted = last.Granted || entry.Source == SourceRetry
 		state.LastFailure = last
+		if state.Allowance.Given && state.ShownFailure == 0 { // it was open: see record
+			state.LastFailure.ID, state.LastFailure.Granted = state.Allowance.Failure, false
+		}
 		if entry.Revision == s.Revision {
 			state = s.State
 		}

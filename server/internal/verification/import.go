@@ -84,8 +84,15 @@ func (s *Session) identifyImported(id uint64, event Object, second int64) {
 	if s.LastFailure.ID == imported {
 		s.LastFailure.ID = id
 	}
-	if s.Allowance.Failure == imported {
-		s.Allowance.Failure = id
+	s.moveAllowance(imported, id)
+	for i := range s.History { // so that an earlier revision shows the failure that its allowance is for
+		result := &s.History[i].Result
+		if result.ShownFailure == imported {
+			result.ShownFailure = id
+		}
+		if result.Allowance.Failure == imported {
+			result.Allowance.Failure = id
+		}
 	}
 }
 

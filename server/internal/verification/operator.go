@@ -1,6 +1,9 @@
 package verification
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // ResolutionKind is how an operator dealt with a person outside of Stripe Identity. The API contract has the same numbers.
 type ResolutionKind uint8
@@ -28,23 +31,52 @@ type Resolution struct {
 type Allowance struct {
 	// Given is true if there is an allowance.
 	Given bool
-	// Failure is the FailureID of the failure that it is for. It is 0 for a failure that is not counted yet, and for the
-	// replacement of a session without one.
+	// Failure is the id of the failure that it is for: see State.judgedFailure. It is 0 for the replacement of a session that
+	// has never failed.
 	Failure uint64
 	// Replacement is true if the session was closed when the operator gave it. It is then for the replacement alone, also if
 	// the failure has its grant.
 	Replacement bool
 }
 
-// judgedFailure returns the FailureID of the failure by which a retry is judged, and whether a retry was granted for it. The id
-// is 0 for a failure that the state shows and that is not counted yet, and if there is no failure.
+// judgedFailure returns the id of the failure by which a retry is judged, and whether a retry was granted for it. The id is that of
+// the counted failure that the state shows, or that of the failure that it shows and that is not counted yet, or that of the newest
+// counted failure. It is 0 if there is no failure.
 func (s State) judgedFailure() (id uint64, granted bool) {
-	uncounted := s.ShownFailure == 0 && !s.Error.IsZero() && s.Error.Code != CodeAbandoned
-	if uncounted {
-		return 0, false
+	if uncounted := s.uncountedFailure(); uncounted != 0 {
+		return uncounted, false
 	}
 	judged := s.judged()
 	return judged.ID, judged.Granted
+}
+
+// uncountedFailure returns an id of the failure that the state shows, if it is not counted yet: a read brought it, and its event,
+// which has its identity, is still to come. It returns 0 if there is no such failure. Only an allowance keeps this id.
+func (s State) uncountedFailure() uint64 {
+	if s.ShownFailure != 0 || s.Error.IsZero() || s.Error.Code == CodeAbandoned {
+		return 0
+	}
+	return FailureID("", fmt.Sprintf("%d %s", s.UpdateTime, s.Error.Code))
+}
+
+// moveAllowance changes the id of the failure that an allowance is for. Before and after it is the same failure.
+func (s *Session) moveAllowance(from, to uint64) {
+	for _, allowance := range []*Allowance{&s.Allowance, &s.Replacement.Used} {
+		if allowance.Given && allowance.Failure == from {
+			allowance.Failure = to
+		}
+	}
+}
+
+// identifyUncounted moves an allowance for a failure that was not counted to the identity that an input has just given to the same
+// failure. before is the record before the input.
+func (s *Session) identifyUncounted(before Session) {
+	uncounted := before.uncountedFailure()
+	if uncounted == 0 || s.Status != before.Status || s.Error != before.Error || s.Report != before.Report {
+		return
+	}
+	id, _ := s.judgedFailure() // the same failure can also be shown again at a later second, still uncounted
+	s.moveAllowance(uncounted, id)
 }
 
 // OverrideOpen reports whether an operator's allowance is open: it is for the failure by which a retry is judged, no grant has
@@ -54,13 +86,7 @@ func (s State) OverrideOpen() bool {
 		return false
 	}
 	failure, granted := s.judgedFailure()
-	if s.Allowance.Failure != failure {
-		return false
-	}
-	if s.Allowance.Replacement {
-		return s.Status == StatusCanceled
-	}
-	return !granted
+	return s.Allowance.Failure == failure && (s.Allowance.Replacement || !granted)
 }
 
 // useAllowance notes that a grant uses the allowance, and returns the allowance.
@@ -89,40 +115,41 @@ func AllowRetry(current Session, policy RetryPolicy, now time.Time, principal st
 	next = current.clone()
 	failure, _ := current.judgedFailure()
 	next.Allowance = Allowance{Given: true, Failure: failure, Replacement: closed}
-	next.recordOperator(current, now, principal)
+	next.recordOperator(current, now, principal, OperationAllowRetry)
 	return next, Decision{}, true
 }
 
-// ResolveVerification notes how an operator dealt with the person elsewhere. ResolutionNone takes an earlier resolution back. It changes
-// nothing if the session is resolved in that way already. principal is as in AllowRetry; a record without details keeps none.
-// changed is true if the record must be stored.
+// ResolveVerification notes how an operator dealt with the person elsewhere. ResolutionNone takes an earlier resolution back. It
+// changes nothing if the session is resolved in that way already. principal is as in AllowRetry; a record without details keeps
+// none. changed is true if the record must be stored.
 func ResolveVerification(current Session, kind ResolutionKind, now time.Time, principal string) (next Session, changed bool) {
 	if !current.Exists() || current.Resolution.Kind == kind {
 		return current, false
 	}
 	next = current.clone()
-	next.Resolution = Resolution{}
-	if kind != ResolutionNone {
-		next.Resolution = Resolution{Kind: kind, Principal: principal, Second: now.Unix()}
+	next.Resolution = Resolution{Kind: kind, Principal: principal, Second: now.Unix()}
+	operation := OperationResolve
+	if kind == ResolutionNone {
+		next.Resolution, operation = Resolution{}, OperationTakeBack
 	}
 	if current.detailsErased() {
 		next.Resolution.Principal = ""
 	}
-	next.recordOperator(current, now, principal)
+	next.recordOperator(current, now, principal, operation)
 	return next, true
 }
 
 // recordOperator appends the entry of an operator. An absence at Stripe continues: the operator did not ask Stripe.
-func (s *Session) recordOperator(before Session, now time.Time, principal string) {
+func (s *Session) recordOperator(before Session, now time.Time, principal string, operation Operation) {
 	entry := s.ownEntry(SourceOperator, now)
-	entry.Principal = principal
+	entry.Principal, entry.Operation = principal, operation
 	s.record(before, entry)
 	if before.Absence.Revision == before.Revision {
 		s.Absence.Revision = s.Revision
 	}
 }
 
-// Operation is what an operator did to a session.
+// Operation is what an operator did to a session. The history of a record without details keeps it: it tells nothing of a person.
 type Operation uint8
 
 // The operations. The API contract has the same numbers.
@@ -132,18 +159,3 @@ const (
 	OperationResolve    Operation = 2
 	OperationTakeBack   Operation = 3
 )
-
-// Operation returns what the operator of an entry did. before is the state before the entry. It returns OperationNone for the entry
-// of another source, and if its details are erased.
-func (e Entry) Operation(before State) Operation {
-	switch {
-	case e.Source != SourceOperator || e.Revision == 0:
-		return OperationNone
-	case e.Result.Resolution == before.Resolution:
-		return OperationAllowRetry
-	case e.Result.Resolution.Kind == ResolutionNone:
-		return OperationTakeBack
-	default:
-		return OperationResolve
-	}
-}

@@ -126,6 +126,7 @@ func Inherit(current, predecessor Session, now time.Time) (next Session, changed
 	next = current.clone()
 	next.Inherited = amounts
 	if byOlder {
+		next.Overrides = max(next.Overrides, amounts.Overrides) // the older version did not know them
 		return next, true
 	}
 	next.Predecessor = predecessor.ID

@@ -107,7 +107,9 @@ func (p RetryPolicy) cooldown(failure int64, now time.Time) Decision {
 func GrantRetry(current Session, policy RetryPolicy, now time.Time, principal string) (next Session, decision Decision, changed bool) {
 	decision = policy.Judge(current.State, now)
 	failure := current.judged()
-	if decision.Denial != DenialNone || failure.ID == 0 || failure.Granted {
+	// An operator can allow a try for a shown failure that is not counted yet. Its grant waits until it is.
+	uncounted := current.OverrideOpen() && current.Allowance.Failure != failure.ID
+	if decision.Denial != DenialNone || failure.ID == 0 || failure.Granted || uncounted {
 		return current, decision, false
 	}
 	next = current.clone()

@@ -117,7 +117,8 @@ type State struct {
 	SupersededBy string
 	// Resolution is how an operator dealt with the person elsewhere. It is zero if nobody did.
 	Resolution Resolution
-	// Allowance is the newest permission of an operator for one more try. A grant uses it. See State.OverrideOpen.
+	// Allowance is the newest permission of an operator for one more try. A grant uses it. See State.OverrideOpen. In Entry.Result
+	// it is zero unless it was open.
 	Allowance Allowance
 	// Overrides counts the granted retries that used an allowance, including those of replaced sessions. They do not count
 	// against RetryPolicy.MaxRetries. Callers do not see it.
@@ -235,10 +236,13 @@ func (s Session) clone() Session {
 	return s
 }
 
-// sameSeen reports whether two states look the same to callers. Callers do not see to which failure a grant belongs, nor how many
-// grants used an allowance: retry.allowed and retries_remaining are computed for each answer and make no revision.
+// sameSeen reports whether two states look the same to callers. Callers do not see to which failure a grant or an allowance belongs,
+// nor how many grants used an allowance: retry.allowed and retries_remaining are computed for each answer and make no revision.
 func sameSeen(a, b State) bool {
-	a.Overrides = b.Overrides
+	if a.OverrideOpen() != b.OverrideOpen() {
+		return false
+	}
+	a.Allowance, a.Overrides = b.Allowance, b.Overrides
 	a.ShownFailure, a.ShownGranted, a.LastFailure = b.ShownFailure, b.ShownGranted, b.LastFailure
 	return a == b
 }

@@ -83,6 +83,7 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 	}
 	next.describe(current, object, v.applies)
 	counted := next.count(object, event.identity(), event.position(), v.applies)
+	next.identifyUncounted(current)
 	if v.ambiguous {
 		next.Unresolved = true
 	}
@@ -96,7 +97,7 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 	switch {
 	case v.ambiguous:
 		entry.Effect = EffectPending
-	case v.applies, v.agrees, !sameSeen(withCounts(next.State, current.State), current.State):
+	case v.applies, v.agrees, !sameSeen(withCounts(next.State, current.State), withCounts(current.State, current.State)):
 		entry.Effect = EffectApplied
 	case counted:
 		entry.Effect = EffectCounted
@@ -213,6 +214,7 @@ func (s Session) withRead(read Read, second int64) (next Session, shows bool) {
 	// The read is newer than the record: it corrects the reference and the type even if the state is the same.
 	next.describe(s, object, shows || !s.detailsErased())
 	next.count(object, "", next.Second, shows) // next.Second and not AsOf, which can be before an older failure
+	next.identifyUncounted(s)
 	next.redact()
 	return next, shows
 }
@@ -267,7 +269,7 @@ func (s *Session) redact() {
 		return
 	}
 	s.Error, s.Report, s.Reference = Error{}, "", ""
-	s.Resolution.Principal = ""
+	s.Resolution.Principal, s.Allowance = "", Allowance{}
 	s.LastFailure.Code = ""
 	s.Replacement.ReturnURL = ""
 	s.Extra = nil
@@ -276,8 +278,10 @@ func (s *Session) redact() {
 // objectState returns the part of a state that an object determines.
 func objectState(o Object) State { return State{Status: o.Status, Error: o.Error, Report: o.Report} }
 
-// withCounts returns s with the counts of another state, to compare everything else.
+// withCounts returns s with the counts of another state, to compare everything else. Whether an allowance is open follows from the
+// counts.
 func withCounts(s, counts State) State {
 	s.FailedAttempts, s.RetriesGranted = counts.FailedAttempts, counts.RetriesGranted
+	s.Allowance = Allowance{}
 	return s
 }

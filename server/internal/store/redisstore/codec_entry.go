@@ -27,6 +27,7 @@ const (
 	entryOutcomeTime protowire.Number = 41 // in seconds; every version keeps it
 	entryKept        protowire.Number = 42 // the outcome of the entry's revision, as in sessionKept; every version keeps it
 	entryCompared    protowire.Number = 43 // the bits of the compared fields; since format 3
+	entryOperation   protowire.Number = 44 // what an operator did; since format 3
 )
 
 // eventTypes holds the event types with a number. Never change or extend it: see codec_state.go.
@@ -65,12 +66,16 @@ func encodeEntry(w *writer, prior *progress, failures []verification.Failure, e 
 	if e.Compared != 0 {
 		w.uint(entryCompared, uint64(e.Compared))
 	}
+	if e.Operation != verification.OperationNone {
+		w.uint(entryOperation, uint64(e.Operation))
+	}
 	prior.second = e.EventTime
 
 	none := e.Result == verification.State{}
 	if e.Revision != 0 || !none {
 		w.trueIf(entryHasResult, e.Revision == 0)
 		encodeState(w, prior.result, e.Result, e.EventTime, failures)
+		encodeOperated(w, prior.result, e.Result, false)
 		prior.result = e.Result
 	}
 	if e.Status != prior.result.Status {
@@ -140,6 +145,8 @@ func decodeOwn(r *reader, f field, e *verification.Entry, hasResult *bool, kept 
 		*kept = decodeKept(r, r.bytes(f))
 	case entryCompared:
 		e.Compared = verification.ComparedFields(r.uint(f, 1<<16-1))
+	case entryOperation: // an unknown one is kept
+		e.Operation = verification.Operation(r.uint(f, 255))
 	case entryHasResult:
 		*hasResult = r.bool(f)
 	}
@@ -162,5 +169,5 @@ func decodeCarried(r *reader, f field, e *verification.Entry) {
 }
 
 func isEntryField(num protowire.Number) bool {
-	return num >= entryRevision && num <= entryEffect || num >= entryEventText && num <= entryCompared
+	return num >= entryRevision && num <= entryEffect || num >= entryEventText && num <= entryOperation
 }

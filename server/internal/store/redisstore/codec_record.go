@@ -130,6 +130,7 @@ func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 		w.buf = protowire.AppendBytes(w.buf, entry.buf)
 	}
 	encodeState(w, prior.result, s.State, prior.second, s.Failures)
+	encodeOperated(w, prior.result, s.State, true)
 
 	w.intIf(sessionRevision, int64(s.Revision))
 	w.intIf(sessionSecond, s.Second-s.UpdateTime)
@@ -156,10 +157,13 @@ func appendBody(buf []byte, s verification.Session, as byte) ([]byte, error) {
 	encodeKept(w, sessionKept, kept)
 	encodeComparisons(w, s.Comparisons)
 	w.intIf(sessionInheritedOverrides, int64(s.Inherited.Overrides))
-	encodeAllowance(w, sessionReplacementUsed, verification.Allowance{}, s.Replacement.Used)
+	if s.Replacement.Used != (verification.Allowance{}) {
+		encodeAllowance(w, sessionReplacementUsed, s.Replacement.Used)
+	}
 	w.buf = append(w.buf, s.Extra...)
 	size := len(w.buf) - before
-	if size > maxBody || len(s.History) > maxEntries || len(s.Failures) > maxHashes || len(s.TrimmedEvents) > maxHashes || len(s.Erased) > maxEntries {
+	if size > maxBody || len(s.History) > maxEntries || len(s.Failures) > maxHashes || len(s.TrimmedEvents) > maxHashes ||
+		len(s.Erased) > maxEntries || len(s.Comparisons) > maxEntries {
 		return nil, fmt.Errorf("%w: the record would be %d bytes long with %d entries; the bounds are %d and %d",
 			store.ErrCorrupt, size, len(s.History), maxBody, maxEntries)
 	}

@@ -32,7 +32,8 @@ const (
 	stateErrorText      protowire.Number = 26
 
 	// Since format 3. An older version keeps them as unknown fields. An entry that it writes holds none of them, which means that
-	// they are as in the entry before.
+	// they are as in the entry before. The session has them even if its newest entry has the same, because an older version can trim
+	// the entry that has them.
 	stateResolution protowire.Number = 27 // 1 byte kind, varint second, principal; empty for none
 	stateAllowance  protowire.Number = 28 // 1 byte: 1 given, 2 for the replacement; 8 bytes failure; empty for none
 	stateOverrides  protowire.Number = 29
@@ -123,11 +124,18 @@ func encodeState(w *writer, before, s verification.State, second int64, failures
 	if s.ShownGranted != before.ShownGranted {
 		w.bool(stateShownGranted, s.ShownGranted)
 	}
-	if s.Resolution != before.Resolution {
+}
+
+// encodeOperated writes the fields of operators in which a state differs from the state before. If again is true it also writes values
+// that are the same, unless they are zero.
+func encodeOperated(w *writer, before, s verification.State, again bool) {
+	if s.Resolution != before.Resolution || again && s.Resolution != (verification.Resolution{}) {
 		encodeResolution(w, s.Resolution)
 	}
-	encodeAllowance(w, stateAllowance, before.Allowance, s.Allowance)
-	if s.Overrides != before.Overrides {
+	if s.Allowance != before.Allowance || again && s.Allowance != (verification.Allowance{}) {
+		encodeAllowance(w, stateAllowance, s.Allowance)
+	}
+	if s.Overrides != before.Overrides || again && s.Overrides != 0 {
 		w.int(stateOverrides, int64(s.Overrides))
 	}
 }
@@ -162,10 +170,7 @@ const (
 	allowanceReplacement = 2
 )
 
-func encodeAllowance(w *writer, num protowire.Number, before, allowance verification.Allowance) {
-	if allowance == before {
-		return
-	}
+func encodeAllowance(w *writer, num protowire.Number, allowance verification.Allowance) {
 	var packed []byte
 	if allowance != (verification.Allowance{}) {
 		var bits byte

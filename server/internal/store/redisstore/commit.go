@@ -108,7 +108,7 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	args = make([]any, 0, 14+3*len(sets)+2*int(made))
 	args = append(args,
 		current.header, record, epoch, s.feedMaxLen, signed(nonce), next.ID, leaves, joins, after.created, maxIndexed,
-		now, oldest, lifeOf(next).Milliseconds(), len(sets),
+		now, oldest, lifeOf(current.session, next), len(sets),
 	)
 	for _, set := range sets {
 		keys = append(keys, set.key)
@@ -143,12 +143,20 @@ func (s *Store) setChanges(names *partitionKeys, before, after verification.Sess
 	return sets
 }
 
-// lifeOf returns how long Redis keeps a record. 0 means forever.
-func lifeOf(session verification.Session) time.Duration {
-	if session.IsArchived() {
-		return verification.ArchiveLife * time.Second
+// keepLife is the life of a record that lives as long as the record before it.
+const keepLife = -1
+
+// lifeOf returns how long Redis keeps the record next, in milliseconds. 0 means forever. What operators and comparisons do to an
+// archived session does not prolong its life.
+func lifeOf(before, next verification.Session) int64 {
+	if !next.IsArchived() {
+		return 0
 	}
-	return 0
+	newest := next.History[max(0, len(next.History)-1):]
+	if before.IsArchived() && len(newest) == 1 && (newest[0].Source == verification.SourceOperator || newest[0].Source == verification.SourceComparison) {
+		return keepLife
+	}
+	return verification.ArchiveLife * 1000
 }
 
 // signed converts a nonce to the form that a stream stores in 9 bytes.

@@ -9,7 +9,7 @@
 --       7 leaves a reference (0 or 1)        8 gets a reference (0 or 1)
 --       9 score in the reference's index    10 members kept in it
 --      11 now, in Unix seconds              12 oldest second that the feed keeps, "0" for all
---      13 milliseconds that the record lives, "0" for no limit
+--      13 milliseconds that the record lives, "0" for no limit, "-1" for as long as the record before
 --      14 how many sets change; then for each set the new second, the old second ("-" for not in the set), and the
 --         members kept; see lists.lua
 --      then the revisions made, ascending (can be none). Each has ":" and 24 bytes of its trace appended, if there is
@@ -92,6 +92,8 @@ end
 end_feed(head, meta, feed, ARGV[3], ARGV[12])
 if ARGV[13] == '0' then
   redis.call('SET', record, ARGV[2])
+elseif ARGV[13] == '-1' then
+  redis.call('SET', record, ARGV[2], 'KEEPTTL')
 else
   redis.call('SET', record, ARGV[2], 'PX', ARGV[13])
 end
