@@ -43,8 +43,12 @@ func (o offers) present(ctx context.Context, v *verificationv1.Verification) (*v
 // ask returns the offer after the failure v, in the present state.
 func (o offers) ask(ctx context.Context, v, now *verificationv1.Verification) (offer, error) {
 	retry := now.GetRetry()
+	left := retry.GetRetriesRemaining()
+	if retry.GetOverrideOpen() {
+		left++ // an operator's try comes on top
+	}
 	answer := offer{
-		denial: retry.GetDenial(), next: retry.GetNextRetryTime().AsTime(), left: max(1, retry.GetRetriesRemaining()),
+		denial: retry.GetDenial(), next: retry.GetNextRetryTime().AsTime(), left: max(1, left),
 		overtaken: now.GetOutcomeId() != v.GetOutcomeId() && settlesHelp(now),
 	}
 	switch {

@@ -64,13 +64,15 @@ func (s *shownOutcomes) check(last int32) {
 	}
 }
 
-// TestG13_EveryCallerSeesOneOutcomeForARevision: a life with a grant, inherited counts and a redaction comes in any order to two
-// replicas. Watches of the session and of all sessions, resumed at any revision, and GetStatus show one outcome for each revision.
+// TestG13_EveryCallerSeesOneOutcomeForARevision: a life with a grant, an operator's override and resolution, inherited counts and a
+// redaction comes in any order to two replicas. Watches of the session and of all sessions, resumed at any revision, and GetStatus show one outcome for each revision.
 func TestG13_EveryCallerSeesOneOutcomeForARevision(t *testing.T) {
 	t.Parallel()
 	b := newBackend(t)
 	replicas := []*replica{b.replica(t), b.replica(t)}
-	lives := 0
+	lives, overrides := 0, 0
+	strict := b.policy
+	strict.MaxRetries = 0 // each failure needs an override
 	rapid.Check(t, func(rt *rapid.T) {
 		lives++
 		id := fmt.Sprintf("vs_life%d", lives)
@@ -106,13 +108,23 @@ func TestG13_EveryCallerSeesOneOutcomeForARevision(t *testing.T) {
 			}),
 			own(func(s verification.Session) (verification.Session, bool) {
 				return verification.Inherit(s, verification.Session{ID: "vs_0", State: verification.State{RetriesGranted: 1}}, now)
+			}),
+			own(func(s verification.Session) (verification.Session, bool) {
+				next, _, changed := verification.AllowRetry(s, strict, now, "ada")
+				if changed {
+					overrides++
+				}
+				return next, changed
+			}),
+			own(func(s verification.Session) (verification.Session, bool) {
+				return verification.ResolveVerification(s, verification.ResolutionDeclined, now, "ada")
 			}))
 		first := replicas[0].watch(allSessions())
 		first.next()
 		token := first.token
 		first.stop()
 		last, resumes := int32(0), make(map[int32]string) // tokens by revision
-		for _, at := range rapid.Permutation([]int{0, 1, 2, 3, 4, 5, 6, 7, 8}).Draw(rt, "order") {
+		for _, at := range rapid.Permutation([]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}).Draw(rt, "order") {
 			steps[at]()
 			if session, err := replicas[0].store.Get(t.Context(), id); err == nil {
 				last = session.Revision
@@ -133,6 +145,9 @@ func TestG13_EveryCallerSeesOneOutcomeForARevision(t *testing.T) {
 		}
 		seen.check(last)
 	})
+	if overrides == 0 {
+		t.Errorf("no override in %d lives", lives)
+	}
 }
 
 // statusAt returns the status at a revision or a later one.

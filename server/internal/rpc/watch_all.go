@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/bits"
+	"math/rand/v2"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -31,6 +32,8 @@ type feedWatch struct {
 	filter verification.Filter
 	// positions are the positions after the entries that were sent or passed over: one for each partition.
 	positions []store.Position
+	next      int       // the partition that is read next, see sendFeed
+	full      uint64    // the partitions whose last page was full: a bit for each
 	consumer  *consumer // nil: the watch has none
 }
 
@@ -87,6 +90,7 @@ func (f *feedWatch) begin(request *verificationv1.WatchStatusRequest) error {
 	if err != nil {
 		return f.st.orDraining(err)
 	}
+	f.next = rand.IntN(len(f.positions))
 	return f.st.sendResponse(&verificationv1.WatchStatusResponse{ResumeToken: f.token(), Consumer: name})
 }
 
@@ -123,9 +127,14 @@ func (w *watcher) check(ctx context.Context, positions []store.Position) error {
 
 // sendFeed sends the changes after the positions in the given partitions (a bit for each), and moves the positions. It
 // returns the partitions that are not yet read to their end.
+//
+// It sends one page of each partition in turn, and each stream begins at a random one. With a fixed order, a consumer that is
+// restarted again and again before it has handled its backlog never comes to the last partitions. A partition that cannot be
+// read, such as those of one Cluster node, is the last one of the next call, so that it does not hold up the others.
 func (f *feedWatch) sendFeed(partitions uint64) (rest uint64, err error) {
 	for rest = partitions & (1<<len(f.positions) - 1); rest != 0; {
-		partition := bits.TrailingZeros64(rest)
+		partition := firstFrom(rest, f.next)
+		f.next = partition + 1
 		full, err := f.sendPage(partition)
 		if err != nil {
 			return rest, err
@@ -138,6 +147,14 @@ func (f *feedWatch) sendFeed(partitions uint64) (rest uint64, err error) {
 		}
 	}
 	return 0, nil
+}
+
+// firstFrom returns the lowest of the partitions (a bit for each) that is not below from, or the lowest of all if there is none.
+func firstFrom(partitions uint64, from int) int {
+	if above := partitions >> from << from; above != 0 {
+		partitions = above
+	}
+	return bits.TrailingZeros64(partitions)
 }
 
 // sendPage sends one page of one partition. full reports that there can be more.
@@ -194,10 +211,15 @@ func (f *feedWatch) readPage(partition int) ([]store.Entry, error) {
 		f.st.catchingUp = false
 		return entries, nil
 	}
+	f.st.catchingUp = f.full>>partition&1 != 0
 	ctx, cancel := f.st.lookContext()
 	defer cancel()
 	entries, err := f.sessions.ReadFeed(ctx, partition, after, feedPage)
 	f.st.catchingUp = len(entries) == feedPage
+	f.full &^= 1 << partition
+	if f.st.catchingUp {
+		f.full |= 1 << partition
+	}
 	return entries, f.st.orDraining(err)
 }
 

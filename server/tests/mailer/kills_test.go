@@ -34,6 +34,12 @@ var steps = []string{"receive", "send", "data", "sent", "record", "recorded", "a
 const (
 	domain      = "@people.example"
 	teamAddress = "team@company.example"
+	// redisReplicas is also how many replicas a write waits for. With fewer, a failover can lose what was answered: the Sentinels
+	// promote the replica that they believe to be furthest.
+	redisReplicas = 2
+	// mostLiving bounds the persons who live at once. Mailers that are killed at their first mail again and again send few mails, and
+	// new persons must not come faster than that: a person waits no longer than patience.
+	mostLiving = 100
 )
 
 // world is two servers over Redis with Sentinels, a simulated Stripe, an inbox, two mailers, and persons.
@@ -45,6 +51,7 @@ type world struct {
 	post        *post
 	redis       *redistest.SentinelSet
 	webhooks    webhooks
+	operators   []operator // one at each server
 	inbox       *inbox
 	http        *http.Client
 
@@ -55,6 +62,7 @@ type world struct {
 
 	persons []*person
 	living  sync.WaitGroup
+	room    chan struct{} // has an element for each person who lives
 	ctx     context.Context
 }
 
@@ -66,26 +74,29 @@ func newWorld(t *testing.T) *world {
 	t.Logf("-mailer.seed=%d", *seed)
 	w := &world{
 		t: t, rng: rand.New(rand.NewPCG(*seed, 1)), stripeClock: &clock{}, http: rig.NewHTTPClient(t),
-		killed: map[string]int{}, ctx: t.Context(),
+		killed: map[string]int{}, room: make(chan struct{}, mostLiving), ctx: t.Context(),
 	}
 	w.inbox = startInbox(t)
 	w.program = filepath.Join(t.TempDir(), "mailer")
 	var building errgroup.Group
 	building.Go(func() error { return build(w.program) })
 	defer func() { _ = building.Wait() }()
-	w.redis = redistest.StartSentinel(t, 2, 3)
+	w.redis = redistest.StartSentinel(t, redisReplicas, 3)
 	w.stripeClock.seconds.Store(time.Now().Add(-12 * time.Hour).Unix())
 	w.stripe = rig.StartFakeStripe(t, func(c *stripesim.Config) { c.Now = w.stripeClock.now })
 	hideEvents(w.stripe, w.stripeClock)
 	w.post = collect(t, w.stripe)
 	env := w.stripe.Settings("", "REDIS_URL=redis://"+strings.Join(w.redis.Addrs(), ","), "REDIS_MODE=sentinel",
-		"REDIS_SENTINEL_MASTER="+redistest.MasterName, "REDIS_WAIT_REPLICAS=1", "API_READS_PER_DAY=1000000", "RECONCILE_INTERVAL=24h",
+		"REDIS_SENTINEL_MASTER="+redistest.MasterName, fmt.Sprintf("REDIS_WAIT_REPLICAS=%d", redisReplicas), "API_READS_PER_DAY=1000000", "RECONCILE_INTERVAL=24h",
 		fmt.Sprintf("MAX_RETRIES=%d", maxRetries), rig.EnvStripeRate+"=500")
 	servers := []*rig.Process{rig.Launch(t, env, "serve"), rig.Launch(t, env, "serve")}
 	for _, server := range servers {
 		rig.AwaitServing(server)
 	}
 	w.webhooks = webhooks{client: w.http, servers: servers}
+	for _, server := range servers {
+		w.operators = append(w.operators, newOperator(t, server))
+	}
 	if err := building.Wait(); err != nil {
 		t.Fatal(err)
 	}
@@ -113,22 +124,34 @@ func (w *world) awaitConsumer() {
 	})
 }
 
-// begin lets n more persons live.
+// begin lets n more persons live, each when there is room.
 func (w *world) begin(n int) {
+	late := time.After(patience)
 	for range n {
-		p := &person{
-			world: w, rng: rand.New(rand.NewPCG(*seed, uint64(len(w.persons)+2))),
-			address: fmt.Sprintf("person-%d%s", len(w.persons), domain),
+		select {
+		case w.room <- struct{}{}:
+		case <-late:
+			w.t.Fatalf("%d persons live, and none has come to its end in %v", mostLiving, patience)
 		}
-		w.persons = append(w.persons, p)
-		w.living.Go(func() {
-			ctx, cancel := context.WithTimeout(w.ctx, 4*patience)
-			defer cancel()
-			if err := p.live(ctx); err != nil {
-				w.t.Errorf("%s %s: %v", p.address, p.id, err)
-			}
-		})
+		w.live()
 	}
+}
+
+// live lets one more person live, who has room.
+func (w *world) live() {
+	p := &person{
+		world: w, rng: rand.New(rand.NewPCG(*seed, uint64(len(w.persons)+2))),
+		address: fmt.Sprintf("person-%d%s", len(w.persons), domain),
+	}
+	w.persons = append(w.persons, p)
+	w.living.Go(func() {
+		defer func() { <-w.room }()
+		ctx, cancel := context.WithTimeout(w.ctx, 4*patience)
+		defer cancel()
+		if err := p.live(ctx); err != nil {
+			w.t.Errorf("%s %s: %v", p.address, p.id, err)
+		}
+	})
 }
 
 // kill waits until a mailer has killed itself at a step, and starts it again. Further persons live as long as none reaches the step.
@@ -145,7 +168,11 @@ func (w *world) kill(step string) {
 		case <-w.mailers[0].Ended:
 		case <-w.mailers[1].Ended:
 		case <-more.C:
-			w.begin(1)
+			select {
+			case w.room <- struct{}{}:
+				w.live()
+			default: // enough persons live, and bring a mailer to the step
+			}
 			continue
 		case <-over:
 			w.t.Fatalf("no mailer reached the step %q in %v", step, patience)
@@ -184,7 +211,7 @@ func (w *world) failOver() {
 }
 
 // TestG14_TheMailerIsKilledAtEachStep: two mailers are killed at each step, in random order, while Redis fails over and loses nothing.
-// Each outcome has its mail. A mail that comes again has the same Message-ID, and there is at most one for each kill.
+// Operators allow more tries and resolve sessions, which brings no mail. Each outcome has its mail. A mail that comes again has the same Message-ID, and there is at most one for each kill.
 func TestG14_TheMailerIsKilledAtEachStep(t *testing.T) {
 	w := newWorld(t)
 	w.start(0)

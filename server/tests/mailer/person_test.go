@@ -33,6 +33,8 @@ type person struct {
 
 	accepted []event // in the order in which the servers have taken them, each once
 	hasty    bool    // the newest outcome was erased at once: its mail is optional
+	resolved bool    // by an operator
+	link     string  // of an operator, not used yet
 }
 
 // patience bounds the wait for a mail: Redis can fail over meanwhile, and a lease can have to end.
@@ -55,9 +57,21 @@ func (p *person) live(ctx context.Context) error {
 	case 1:
 		err = p.fail(ctx, final[p.rng.IntN(len(final))])
 	case 2:
-		err = errors.Join(p.abandon(ctx), p.fail(ctx, p.someFailure()), p.cancel(ctx))
+		err = inOrder(
+			func() error { return p.abandon(ctx) },
+			func() error { return p.fail(ctx, p.someFailure()) },
+			func() error { return p.cancel(ctx) },
+		)
 	case 3: // leaves the page after a failure that needs help, before the mail or after
-		err = errors.Join(p.submit(ctx, final[p.rng.IntN(len(final))]), p.abandon(ctx), p.awaitMails(ctx))
+		err = inOrder(
+			func() error { return p.submit(ctx, final[p.rng.IntN(len(final))]) },
+			func() error { return p.abandon(ctx) },
+			func() error { return p.awaitMails(ctx) },
+		)
+	case 4:
+		err = p.helped(ctx)
+	case 5:
+		err = p.dealtWith(ctx)
 	default:
 		err = p.tries(ctx)
 	}
@@ -65,6 +79,16 @@ func (p *person) live(ctx context.Context) error {
 		return err
 	}
 	return p.erase(ctx)
+}
+
+// inOrder takes steps until one of them fails.
+func inOrder(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *person) erased() bool {
@@ -82,8 +106,13 @@ func (p *person) tries(ctx context.Context) error {
 			return err
 		}
 	}
-	if failures > maxRetries {
-		return nil // no link is left
+	if failures > maxRetries { // no link is left
+		if p.rng.IntN(2) == 0 {
+			return nil
+		}
+		if err := p.allow(ctx); err != nil {
+			return err
+		}
 	}
 	if err := p.submit(ctx, stripesim.OutcomeVerified); err != nil {
 		return err
@@ -137,7 +166,10 @@ func (p *person) lateFailure(ctx context.Context) error {
 	if err := p.submit(ctx, stripesim.OutcomeVerified); err != nil {
 		return err
 	}
-	return errors.Join(p.give(ctx, late), p.awaitMails(ctx))
+	if err := p.give(ctx, late); err != nil {
+		return err
+	}
+	return p.awaitMails(ctx)
 }
 
 // abandon opens the page and leaves it: no outcome that gets a mail.
@@ -197,19 +229,28 @@ func (p *person) submit(ctx context.Context, result string) error {
 	if p.rng.IntN(4) == 0 {
 		begun, ended = ended, begun
 	}
-	return errors.Join(p.give(ctx, begun), p.give(ctx, ended))
+	if err := p.give(ctx, begun); err != nil {
+		return err
+	}
+	return p.give(ctx, ended)
 }
 
 // links are those of the simulated Stripe.
 var links = regexp.MustCompile(`http://127\.0\.0\.1:\d+/verify/\S+`)
 
-// hand hands a document in. With a mail it uses the link of the newest mail, which works.
+// hand hands a document in. It uses the link of an operator or, if there is none, that of the newest mail, which works. Without a mail,
+// and if the session is resolved, the person is on the page still.
 func (p *person) hand(ctx context.Context, result string) error {
 	mails, _ := p.inbox.of(p.address)
-	if len(mails) == 0 {
+	link := p.link
+	p.link = ""
+	switch {
+	case link != "":
+	case p.resolved, len(mails) == 0:
 		return p.stripe.Submit(p.id, result)
+	default:
+		link = links.FindString(mails[len(mails)-1].text)
 	}
-	link := links.FindString(mails[len(mails)-1].text)
 	if link == "" {
 		return fmt.Errorf("the newest mail has no link: %+v", mails[len(mails)-1])
 	}
@@ -251,6 +292,7 @@ func (p *person) give(ctx context.Context, e event) error {
 			return err
 		}
 	}
+	e.resolved = p.resolved
 	p.accepted = append(p.accepted, e)
 	return nil
 }
@@ -269,9 +311,15 @@ func (p *person) deliver(ctx context.Context, n int) error {
 	return nil
 }
 
+// due is an outcome that gets a mail.
+type due struct {
+	outcome
+	resolved bool // an operator had resolved the session before
+}
+
 // expected returns the outcomes that get a mail. It walks over the events that the servers have: an event counts if its second is the
 // newest, and makes an outcome if status, error or report differ from before.
-func (p *person) expected() (all []outcome) {
+func (p *person) expected() (all []due) {
 	var newest int64
 	var state outcome
 	for _, e := range p.accepted {
@@ -283,7 +331,7 @@ func (p *person) expected() (all []outcome) {
 		}
 		newest = e.created
 		if e.outcome != state && e.outcome.mailed() {
-			all = append(all, e.outcome)
+			all = append(all, due{e.outcome, e.resolved})
 		}
 		state = e.outcome
 	}

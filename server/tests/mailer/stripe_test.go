@@ -26,11 +26,12 @@ func (c *clock) tick()          { c.seconds.Add(1) }
 
 // event is an event of Stripe.
 type event struct {
-	id      string
-	created int64
-	outcome outcome
-	erased  bool // by a redaction
-	body    []byte
+	id       string
+	created  int64
+	outcome  outcome
+	erased   bool // by a redaction
+	resolved bool // by an operator, before the servers took the event
+	body     []byte
 }
 
 // outcome is what a mail is about.
