@@ -220,9 +220,19 @@ type readKey struct {
 
 // read makes a GET of a session that begins after this call. Callers that wait at the same time share it. It reads the
 // record just before, so that the answer is known to be newer.
-func (i *Ingest) read(ctx context.Context, purpose verification.Purpose, object verification.Object) (*answer, error) {
+func (i *Ingest) read(ctx context.Context, purpose verification.Purpose, object verification.Object) (got *answer, err error) {
+	err = i.useRead(ctx, purpose, object, func(shared *answer) error {
+		got = shared
+		return nil
+	})
+	return got, err
+}
+
+// useRead calls use with the answer that read would return, and returns the error of use. The next such read of this process begins
+// when all callers have used the answer, so that what they commit by it does not overtake that read.
+func (i *Ingest) useRead(ctx context.Context, purpose verification.Purpose, object verification.Object, use func(*answer) error) error {
 	key := readKey{question{account: object.Account, id: object.ID}, purpose, shares.HolderOf(ctx)}
-	return i.reads.Next(ctx, key, func(ctx context.Context) (*answer, error) {
+	return i.reads.Use(ctx, key, func(ctx context.Context) (*answer, error) {
 		ctx, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
 		current, err := i.config.Store.Get(ctx, object.ID)
@@ -237,5 +247,5 @@ func (i *Ingest) read(ctx context.Context, purpose verification.Purpose, object 
 			Object: retrieved.Object, AsOf: retrieved.AsOf,
 			Applied: current.Applied, RecordTime: i.config.Clock().UnixMilli(),
 		}}, nil
-	})
+	}, use)
 }

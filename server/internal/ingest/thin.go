@@ -81,28 +81,37 @@ func (i *Ingest) isOtherMode(thin verification.Event, read verification.Object) 
 
 // readThin commits a thin event by a read of the session.
 func (i *Ingest) readThin(ctx context.Context, event verification.Event) (session verification.Session, outcome verification.Outcome, err error) {
-	for n := range resolveReads {
-		var got *answer
-		if got, err = i.read(ctx, verification.PurposeAmbiguous, event.Object); err != nil {
-			if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, store.ErrUnavailable) {
-				err = fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, err)
-			}
+	wish := true
+	for range resolveReads {
+		answered := false
+		err = i.useRead(ctx, verification.PurposeAmbiguous, event.Object, func(got *answer) (err error) {
+			answered = true
+			session, outcome, err = i.commitRead(ctx, event, got, wish)
+			return err
+		})
+		if !answered && errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, store.ErrUnavailable) {
+			err = fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, err)
+		}
+		if err != nil || !outcome.Dropped {
 			return session, outcome, err
 		}
-		if i.isOtherMode(event, got.read.Object) {
-			return session, outcome, verification.ErrStripeOtherMode
-		}
-		// Before the commit: a delivery after it is a duplicate, which wishes for nothing.
-		if n == 0 {
-			if err = i.config.WishCatchUp(ctx, event); err != nil {
-				return session, outcome, err
-			}
-		}
-		if session, outcome, err = i.commitThin(ctx, event, got); err != nil || !outcome.Dropped {
-			return session, outcome, err
-		}
+		wish = false
 	}
 	return session, outcome, errOvertaken
+}
+
+// commitRead commits a thin event with an answer of Stripe. It wishes for a catch-up before the commit if wish is set: a delivery
+// after the commit is a duplicate, which wishes for nothing.
+func (i *Ingest) commitRead(ctx context.Context, event verification.Event, got *answer, wish bool) (verification.Session, verification.Outcome, error) {
+	if i.isOtherMode(event, got.read.Object) {
+		return verification.Session{}, verification.Outcome{}, verification.ErrStripeOtherMode
+	}
+	if wish {
+		if err := i.config.WishCatchUp(ctx, event); err != nil {
+			return verification.Session{}, verification.Outcome{}, err
+		}
+	}
+	return i.commitThin(ctx, event, got)
 }
 
 // commitThin commits a thin event with an answer. outcome.Dropped is true if another input overtook the answer. Without an answer it

@@ -20,28 +20,43 @@ type read[V any] struct {
 	value V
 	err   error
 
-	ctx      context.Context // of the first caller
-	deadline time.Time       // the latest of the callers; zero: none
-	callers  int
+	ctx      context.Context    // of the first caller
+	deadline time.Time          // the latest of the callers; zero: none
+	callers  int                // that wait for the answer or use it
 	cancel   context.CancelFunc // nil: not begun
+	ended    bool
 }
 
 // Next returns the answer of a read that begins after this call. run gets the values of the context of the
 // first caller that waits for the read, and the latest deadline of all. Its context ends when no caller waits any
 // more. Next returns the context's error if that ends first.
 func (g *Group[K, V]) Next(ctx context.Context, key K, run func(context.Context) (V, error)) (V, error) {
+	var answer V
+	err := g.Use(ctx, key, run, func(value V) error {
+		answer = value
+		return nil
+	})
+	return answer, err
+}
+
+// Use calls use with the answer that Next would return, and returns the error of use. The next read of the key begins when all
+// callers have used this answer: what they write because of it is not newer than the next read. use must not call Next or Use
+// with the key.
+func (g *Group[K, V]) Use(ctx context.Context, key K, run func(context.Context) (V, error), use func(V) error) error {
 	mine := g.join(ctx, key, run)
+	defer g.leave(key, mine)
 	select {
 	case <-mine.done:
-		return mine.value, mine.err
+		if mine.err != nil {
+			return mine.err
+		}
+		return use(mine.value)
 	case <-ctx.Done():
-		g.leave(key, mine)
-		var none V
-		return none, ctx.Err()
+		return ctx.Err()
 	}
 }
 
-// Wait returns when no read is under way. Next must not be called meanwhile.
+// Wait returns when no read is under way. Next and Use must not be called meanwhile.
 func (g *Group[K, V]) Wait() { g.working.Wait() }
 
 func (g *Group[K, V]) join(ctx context.Context, key K, run func(context.Context) (V, error)) *read[V] {
@@ -68,17 +83,20 @@ func (g *Group[K, V]) join(ctx context.Context, key K, run func(context.Context)
 	return next
 }
 
-// leave removes a caller that has given up. The last one cancels the read.
+// leave removes a caller that has used the answer or has given up. After the last one the next read begins; a read that is under
+// way is canceled first.
 func (g *Group[K, V]) leave(key K, r *read[V]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if r.callers--; r.callers > 0 {
-		return
-	}
-	if r.cancel != nil {
-		r.cancel()
-	} else {
+	r.callers--
+	switch {
+	case r.callers > 0:
+	case r.cancel == nil:
 		g.waiting[key] = nil
+	case r.ended:
+		g.advance(key)
+	default:
+		r.cancel()
 	}
 }
 
@@ -95,14 +113,17 @@ func (g *Group[K, V]) begin(key K, r *read[V]) {
 		r.value, r.err = r.run(ctx)
 		r.cancel()
 		close(r.done)
-		g.advance(key)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		r.ended = true
+		if r.callers == 0 {
+			g.advance(key)
+		}
 	})
 }
 
-// advance begins the read that callers wait for, if there is one.
+// advance begins the read that callers wait for, if there is one. The lock is held.
 func (g *Group[K, V]) advance(key K) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	if next := g.waiting[key]; next != nil {
 		g.begin(key, next)
 		return

@@ -152,3 +152,58 @@ func TestDifferentSessionsDoNotWaitForEachOther(t *testing.T) {
 		shared.Wait()
 	})
 }
+
+// What a caller writes because of an answer must not look newer than the next read.
+func TestTheNextReadBeginsAfterTheAnswerIsUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var shared reads
+		var runs atomic.Int64
+		first := make(chan struct{})
+		run := func(context.Context) (int64, error) {
+			n := runs.Add(1)
+			if n == 1 {
+				<-first
+			}
+			return n, nil
+		}
+		gates := []chan error{make(chan error), make(chan error)}
+		var group sync.WaitGroup
+		used := errors.New("used")
+		use := func(want int64, gate chan error) {
+			group.Go(func() {
+				err := shared.Use(t.Context(), "vs_1", run, func(n int64) error {
+					if n != want {
+						t.Errorf("got read %d, want %d", n, want)
+					}
+					return <-gate
+				})
+				if !errors.Is(err, used) {
+					t.Errorf("error %v", err)
+				}
+			})
+			synctest.Wait()
+		}
+		open := make(chan error, 1)
+		open <- used
+		use(1, open)
+		use(2, gates[0])
+		use(2, gates[1])
+		close(first)
+		synctest.Wait()
+		last := make(chan error, 1)
+		last <- used
+		use(3, last)
+		for n, gate := range gates {
+			if runs.Load() != 2 {
+				t.Errorf("%d reads before caller %d has used the 2nd", runs.Load(), n)
+			}
+			gate <- used
+			synctest.Wait()
+		}
+		group.Wait()
+		shared.Wait()
+		if runs.Load() != 3 || len(shared.waiting) != 0 {
+			t.Errorf("%d reads, want 3; %d keys are still kept", runs.Load(), len(shared.waiting))
+		}
+	})
+}
