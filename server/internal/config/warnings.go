@@ -10,7 +10,7 @@ import (
 // Warnings returns a sentence for the log for each setting that is safe or complete in some places and not in others. Such a
 // setting does not keep the server from starting. Call it after Load. No sentence contains a secret.
 func (c *Config) Warnings() []string {
-	return slices.Concat(c.warnOfRedis(), c.warnOfFiles(), c.warnOfOrganization(), c.warnOfPath())
+	return slices.Concat(c.warnOfRedis(), c.warnOfFiles(), c.warnOfOrganization(), c.warnOfPath(), c.warnOfStreams())
 }
 
 // warnOfOrganization warns if nothing names the accounts of an organization. Its key has no account of its own.
@@ -34,6 +34,14 @@ func (c *Config) warnOfRedis() []string {
 	}
 	return []string{"REDIS_URL leads to another machine in plain text, so that anyone on the network can read " + exposed +
 		": use rediss://, or make sure that a mesh or a tunnel encrypts"}
+}
+
+// warnOfStreams warns if CALLER_MAX_STREAMS takes back what CALLER_SHARE_PERCENT gives: one caller can shut all others out.
+func (c *Config) warnOfStreams() []string {
+	if c.CallerMaxStreams < c.GRPCMaxStreams {
+		return nil
+	}
+	return []string{fmt.Sprintf("CALLER_MAX_STREAMS is %d and GRPC_MAX_STREAMS %d, so that one caller can open all watches and keep the others from theirs: lower CALLER_MAX_STREAMS, or set it to 0 for CALLER_SHARE_PERCENT", c.CallerMaxStreams, c.GRPCMaxStreams)}
 }
 
 // isRemote reports whether a HOST:PORT is on another machine.

@@ -35,6 +35,13 @@ func TestRedisInPlainTextIsWarnedAbout(t *testing.T) {
 	}
 }
 
+func TestAShareOfAllWatchesIsWarnedAbout(t *testing.T) {
+	for each, want := range map[string]string{"0": "", "99": "", "100": "one caller can open all watches", "101": "one caller can open all watches"} {
+		c := valid(t, "REDIS_URL=redis://127.0.0.1", "GRPC_MAX_STREAMS=100", "CALLER_MAX_STREAMS="+each)
+		checkWarnings(t, c.Warnings(), "CALLER_MAX_STREAMS", want)
+	}
+}
+
 // There is a warning about a URL whose path this server answers 404.
 func TestAnotherPathIsWarnedAbout(t *testing.T) {
 	for url, want := range map[string]string{
