@@ -64,6 +64,9 @@ func (l *operatedLife) put(next Session) {
 	if text := dump(next); next.detailsErased() && strings.Contains(text, "SECRET") {
 		l.t.Fatalf("a record without details holds %s", text)
 	}
+	if next.Tombstone() && next.Allowance.Given {
+		l.t.Fatalf("a tombstone holds the allowance %+v, whose id can be made of an error code", next.Allowance)
+	}
 	free := max(l.policy.MaxRetries, before.RetriesGranted-before.Overrides)
 	if used := next.RetriesGranted - next.Overrides; !l.forgotten && used > free && next.Predecessor == before.Predecessor {
 		l.t.Fatalf("%d grants without an operator; want at most %d", used, free)
