@@ -74,7 +74,9 @@ func (l *operatedLife) own(s Session) Session {
 			s, _ = Replace(s, "vs_2", now)
 		}
 	case "inherit":
+		before := s.Overrides
 		s, _ = Inherit(s, Session{ID: "vs_0", State: State{FailedAttempts: 3, RetriesGranted: 2, Overrides: 1}}, now)
+		l.inherited += s.Overrides - before
 	case "archive":
 		s, _ = Archive(s, 1, at(l.now+10_000))
 	case "unknown":
@@ -87,8 +89,12 @@ func (l *operatedLife) own(s Session) Session {
 
 // putOlder is put for a write of the version before. A write that erases drops what that version does not know.
 func (l *operatedLife) putOlder(next Session) {
-	for revision := l.record.Revision + 1; revision <= next.Revision; revision++ {
+	for revision := l.record.Revision; revision <= next.Revision; revision++ {
 		l.older[revision] = true
+	}
+	if view, told := l.live[next.Revision]; told { // that version does not see that an allowance opens or closes, and makes no revision
+		view.open = next.OverrideOpen()
+		l.live[next.Revision] = view
 	}
 	if len(next.Erased) > len(l.record.Erased) || next.Tombstone() {
 		l.forgotten = true
@@ -124,6 +130,7 @@ func byVersionBefore(known Session, write func(Session) Session) Session {
 		if entry.Extra != nil {
 			was := known.History[entry.Extra[0]]
 			from, entry.Operation, entry.Compared, entry.Extra = was.Result, was.Operation, was.Compared, nil
+			entry.Result.ShownFailure = from.ShownFailure // that version gives an imported failure its identity in the newest state alone
 		}
 		if entry.Revision > 0 {
 			show(&entry.Result, from)
@@ -134,6 +141,8 @@ func byVersionBefore(known Session, write func(Session) Session) Session {
 	if next.Extra != nil {
 		show(&next.State, known.State)
 		next.Comparisons, next.Inherited.Overrides, next.Replacement.Used, next.Extra = known.Comparisons, known.Inherited.Overrides, known.Replacement.Used, nil
+	} else {
+		next.Inherited.Overrides, next.Replacement.Used = 0, Allowance{}
 	}
 	if !next.Replacement.Granted && next.Replacement.Used.Given { // as the codec reads it
 		next.Allowance, next.Replacement.Used = next.Replacement.Used, Allowance{}

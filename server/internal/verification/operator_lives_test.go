@@ -17,6 +17,7 @@ type operatedLife struct {
 	now        int64
 	events     int
 	allowances int32
+	inherited  int32          // overrides; the record does not say it after the version before wrote a tombstone
 	forgotten  bool           // the version before erased what it does not know
 	older      map[int32]bool // the revisions that the version before made
 	live       map[int32]operatedView
@@ -50,7 +51,11 @@ func (l *operatedLife) put(next Session) {
 	for _, change := range next.ChangesAfter(0) {
 		got, want := operatedOf(change), l.live[change.Revision]
 		if l.older[change.Revision] {
-			got.open = want.open // its entry has the allowance of the entry before, whether it was open or not
+			// Its entry has the allowance and the overrides of the entry before, also if it closed the one or revoked the other.
+			got.open, got.overrides = want.open, want.overrides
+			if len(next.Erased) > 0 { // then the entry before can be erased, with its resolution
+				got.resolution, got.settled = want.resolution, want.settled
+			}
 		}
 		if got != want {
 			l.t.Fatalf("revision %d of %d is told as %+v\nit was %+v", change.Revision, next.Revision, got, want)
@@ -59,12 +64,15 @@ func (l *operatedLife) put(next Session) {
 	if text := dump(next); next.detailsErased() && strings.Contains(text, "SECRET") {
 		l.t.Fatalf("a record without details holds %s", text)
 	}
+	if next.Tombstone() && next.Allowance.Given {
+		l.t.Fatalf("a tombstone holds the allowance %+v, whose id can be made of an error code", next.Allowance)
+	}
 	free := max(l.policy.MaxRetries, before.RetriesGranted-before.Overrides)
 	if used := next.RetriesGranted - next.Overrides; !l.forgotten && used > free && next.Predecessor == before.Predecessor {
 		l.t.Fatalf("%d grants without an operator; want at most %d", used, free)
 	}
-	if next.Overrides-next.Inherited.Overrides > l.allowances || next.Overrides > next.RetriesGranted || next.Overrides < 0 {
-		l.t.Fatalf("%d of %d grants by an operator, %d inherited, after %d allowances", next.Overrides, next.RetriesGranted, next.Inherited.Overrides, l.allowances)
+	if next.Overrides-l.inherited > l.allowances || next.Overrides > next.RetriesGranted || next.Overrides < 0 {
+		l.t.Fatalf("%d of %d grants by an operator, %d inherited, after %d allowances", next.Overrides, next.RetriesGranted, l.inherited, l.allowances)
 	}
 	in, denial := l.policy.Lists(next), l.policy.Judge(next.State, at(l.now)).Denial
 	if (next.Resolution.Kind != ResolutionNone || next.OverrideOpen()) && (in.Has(ListLimitReached) || in.Has(ListNotRetryable)) {

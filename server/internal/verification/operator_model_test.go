@@ -110,6 +110,21 @@ func (m *operatorModel) replacementDenial() Denial {
 	return DenialNone
 }
 
+// lists returns the lists of the session. A resolved or allowed session is in none by denial.
+func (m *operatorModel) lists() (in Lists) {
+	if m.redacted {
+		return in
+	}
+	in = in.with(map[string]List{StatusRequiresInput: ListRequiresInput, StatusVerified: ListVerified, StatusCanceled: ListCanceled}[m.status])
+	switch m.denial() {
+	case DenialLimitReached:
+		in = in.with(ListLimitReached)
+	case DenialNotRetryable:
+		in = in.with(ListNotRetryable)
+	}
+	return in
+}
+
 func (m *operatorModel) view() operatorView {
 	v := operatorView{
 		status: m.status, failed: int32(len(m.failures)), granted: m.granted, remaining: m.remaining(), denial: m.denial(), open: m.open(),
@@ -241,6 +256,9 @@ func (m *operatorModel) wrong(s Session, policy RetryPolicy, now time.Time) stri
 		if got, want := seen(change), want[min(n, len(want)-1)]; got != want {
 			return fmt.Sprintf("revision %d is %+v\nwant %+v", change.Revision, got, want)
 		}
+	}
+	if got, want := policy.Lists(s), m.lists(); got != want {
+		return fmt.Sprintf("in the lists %07b; want %07b", got, want)
 	}
 	operators, principals := 0, 0
 	for _, entry := range s.History {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-var operatorSteps = flag.Int("operator-steps", 5, "how many steps the lives of TestG9_AllOrdersWithOperators have; 6 takes a minute")
+var operatorSteps = flag.Int("operator-steps", 5, "how many steps the lives of TestG9_AllOrdersWithOperators have; 6 are 300,000 lives, which take ten seconds")
 
 const desk = "token:desk"
 

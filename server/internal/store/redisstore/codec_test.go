@@ -56,7 +56,7 @@ func lives(t *rapid.T) verification.Session {
 			object.Error = verification.Error{Code: texts.Draw(t, "code"), Reason: texts.Draw(t, "reason")}
 		}
 		now := time.Unix(second, 0)
-		switch rapid.IntRange(0, 9).Draw(t, "input") {
+		switch rapid.IntRange(0, 13).Draw(t, "input") {
 		default:
 			event := verification.Event{
 				ID:     "evt_" + rapid.StringMatching("[a-z]{3}").Draw(t, "event"),
@@ -77,8 +77,18 @@ func lives(t *rapid.T) verification.Session {
 			}
 		case 9:
 			if session.Exists() {
-				session, _ = verification.Inherit(session, verification.Session{ID: "vs_0", State: verification.State{FailedAttempts: 2}}, now)
+				inherited := verification.State{FailedAttempts: 2, RetriesGranted: 1, Overrides: 1}
+				session, _ = verification.Inherit(session, verification.Session{ID: "vs_0", State: inherited}, now)
 			}
+		case 10:
+			session, _, _ = verification.AllowRetry(session, verification.RetryPolicy{}, now, principal.Draw(t, "principal"))
+		case 11:
+			kind := verification.ResolutionKind(rapid.IntRange(0, 3).Draw(t, "kind"))
+			session, _ = verification.ResolveVerification(session, kind, now, principal.Draw(t, "principal"))
+		case 12:
+			session, _, _ = verification.Compare(session, 10, now, principal.Draw(t, "principal"), verification.ComparedFields(rapid.Uint16().Draw(t, "fields")))
+		case 13:
+			session, _ = verification.Archive(session, 1, now.Add(time.Hour))
 		}
 	}
 	session.ID = "vs_a"
@@ -98,12 +108,19 @@ func anything(t *rapid.T) verification.Session {
 	failed := func() verification.Error {
 		return verification.Error{Code: text.Draw(t, "code"), Reason: text.Draw(t, "reason")}
 	}
+	allowance := func() verification.Allowance {
+		return verification.Allowance{Given: rapid.Bool().Draw(t, "given"), Replacement: rapid.Bool().Draw(t, "of a replacement"), Failure: hash.Draw(t, "allowed")}
+	}
 	state := func() verification.State {
 		return verification.State{
 			Status: text.Draw(t, "status"), Type: text.Draw(t, "type"), Error: failed(), Report: text.Draw(t, "report"),
 			Created: number.Draw(t, "created"), UpdateTime: number.Draw(t, "update"), Reference: text.Draw(t, "reference"),
 			Redaction:      verification.Redaction(rapid.Byte().Draw(t, "redaction")),
 			FailedAttempts: rapid.Int32().Draw(t, "attempts"), RetriesGranted: rapid.Int32().Draw(t, "retries"),
+			Resolution: verification.Resolution{
+				Kind: verification.ResolutionKind(rapid.Byte().Draw(t, "kind")), Principal: text.Draw(t, "by"), Second: number.Draw(t, "resolved"),
+			},
+			Allowance: allowance(), Overrides: rapid.Int32Range(-1, 1).Draw(t, "overrides"),
 			SupersededBy: text.Draw(t, "superseded"), ShownFailure: hash.Draw(t, "shown"), ShownGranted: rapid.Bool().Draw(t, "granted"),
 		}
 	}
@@ -115,6 +132,11 @@ func anything(t *rapid.T) verification.Session {
 		Predecessor: text.Draw(t, "predecessor"), Replaces: text.Draw(t, "replaces"), Extra: extra(t),
 		Inherited: verification.Inheritance{FailedAttempts: rapid.Int32().Draw(t, "inherited attempts"), RetriesGranted: rapid.Int32().Draw(t, "inherited retries")},
 	}
+	if s.Replacement.Granted { // of a record without the grant, a reader gives the allowance back
+		s.Replacement.Used = allowance()
+	}
+	s.Inherited.Overrides = rapid.Int32().Draw(t, "inherited overrides")
+	s.Comparisons = rapid.SliceOfN(number, 0, 3).Draw(t, "comparisons")
 	if rapid.Bool().Draw(t, "outcome kept") {
 		s.Kept = verification.KeptOutcome{At: rapid.OneOf(rapid.Int32Range(0, 3), rapid.Int32()).Draw(t, "at"), Imported: rapid.Bool().Draw(t, "imported")}
 		s.Kept.Revision = rapid.Int32().Draw(t, "outcome")
@@ -133,7 +155,8 @@ func anything(t *rapid.T) verification.Session {
 			Revision: rapid.Int32Range(-1, 3).Draw(t, "revision"), EventID: text.Draw(t, "event"), EventType: text.Draw(t, "event type"),
 			Source: verification.Source(rapid.Byte().Draw(t, "source")), Effect: verification.Effect(rapid.Byte().Draw(t, "effect")),
 			EventTime: number.Draw(t, "time"), RecordTime: number.Draw(t, "recorded"), Status: text.Draw(t, "status"), Error: failed(), Extra: extra(t),
-			OutcomeTime: number.Draw(t, "outcome time"),
+			OutcomeTime: number.Draw(t, "outcome time"), Operation: verification.Operation(rapid.Byte().Draw(t, "operation")),
+			Compared: verification.ComparedFields(rapid.Uint16().Draw(t, "compared")),
 		}
 		if rapid.Bool().Draw(t, "has result") {
 			e.Result = state()
