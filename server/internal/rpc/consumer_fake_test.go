@@ -135,18 +135,25 @@ func (s *fakeConsumers) DeleteConsumer(_ context.Context, name string, incarnati
 func (s *fakeConsumers) Behind(_ context.Context, positions []store.Position) ([]store.Behind, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return []store.Behind{{Entries: int64(len(s.entries)) - int64(positions[0].Seq)}}, nil
+	behind := make([]store.Behind, len(positions))
+	for partition, position := range positions {
+		behind[partition].Entries = int64(len(s.after(partition, position)))
+	}
+	return behind, nil
 }
 
-func (s *fakeConsumers) Check(context.Context, []store.Position) ([]error, error) {
-	return []error{nil}, nil
+func (s *fakeConsumers) Check(_ context.Context, positions []store.Position) ([]error, error) {
+	return make([]error, len(positions)), nil
 }
 
 // pending returns how many entries a consumer has not acknowledged.
-func (s *fakeConsumers) pending(name string) int {
+func (s *fakeConsumers) pending(name string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.entries) - int(s.stored[name].Positions[0].Seq)
+	for partition, position := range s.stored[name].Positions {
+		n += len(s.after(partition, position))
+	}
+	return n
 }
 
 // severed is a store that a replica cannot reach any more once it is cut: as if the replica were killed.

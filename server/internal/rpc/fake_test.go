@@ -18,9 +18,10 @@ import (
 	"example.com/verification-status/server/internal/verification"
 )
 
-// fakeStore is as much of a store as watches use, with one partition, and faults at exact moments.
+// fakeStore is as much of a store as watches use, and faults at exact moments. The positions of its partitions count the entries of all.
 type fakeStore struct {
 	store.Store
+	partitions int // 0: one
 
 	mu      sync.Mutex
 	held    map[string]verification.Session
@@ -71,7 +72,7 @@ func (s *fakeStore) Newest(ctx context.Context, reference string) (string, error
 	return id, nil
 }
 
-func (s *fakeStore) Partitions() int { return 1 }
+func (s *fakeStore) Partitions() int { return max(1, s.partitions) }
 
 func (s *fakeStore) Head(ctx context.Context, _ int) (store.Position, error) {
 	err := s.trouble(ctx)
@@ -80,14 +81,24 @@ func (s *fakeStore) Head(ctx context.Context, _ int) (store.Position, error) {
 	return store.Position{Epoch: 1, Seq: uint64(len(s.entries))}, err
 }
 
-func (s *fakeStore) ReadFeed(ctx context.Context, _ int, after store.Position, limit int) ([]store.Entry, error) {
+func (s *fakeStore) ReadFeed(ctx context.Context, partition int, after store.Position, limit int) ([]store.Entry, error) {
 	if err := s.trouble(ctx); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rest := s.entries[after.Seq:]
+	rest := s.after(partition, after)
 	return rest[:min(limit, len(rest))], nil
+}
+
+// after returns the entries of a partition that follow a position. The caller holds the lock.
+func (s *fakeStore) after(partition int, position store.Position) (entries []store.Entry) {
+	for _, entry := range s.entries[position.Seq:] {
+		if entry.Partition == partition {
+			entries = append(entries, entry)
+		}
+	}
+	return entries
 }
 
 // put stores a session, and an entry for each revision that is new.
@@ -96,6 +107,7 @@ func (s *fakeStore) put(session verification.Session) {
 	defer s.mu.Unlock()
 	for revision := s.held[session.ID].Revision + 1; revision <= session.Revision; revision++ {
 		s.entries = append(s.entries, store.Entry{
+			Partition: int(session.ID[len(session.ID)-1]) % s.Partitions(),
 			Position:  store.Position{Epoch: 1, Seq: uint64(len(s.entries) + 1)},
 			SessionID: session.ID, Revision: revision,
 		})

@@ -33,7 +33,7 @@ type feedWatch struct {
 	// positions are the positions after the entries that were sent or passed over: one for each partition.
 	positions []store.Position
 	next      int       // the partition that is read next, see sendFeed
-	full      uint64    // the partitions whose last page was full: a bit for each
+	full      uint64    // the partitions whose last page was full and not from the tail: a bit for each
 	consumer  *consumer // nil: the watch has none
 }
 
@@ -206,21 +206,24 @@ func (f *feedWatch) afterPage() error {
 // filter can pass over everything, so that no send slows the watch down, and it would take the slots of watches that a change has
 // woken.
 func (f *feedWatch) readPage(partition int) ([]store.Entry, error) {
-	after := f.positions[partition]
+	after, bit := f.positions[partition], uint64(1)<<partition
 	if entries, ok := f.sessions.Tail(partition, after, feedPage); ok {
-		f.st.catchingUp = false
+		f.full, f.st.catchingUp = f.full&^bit, false
 		return entries, nil
 	}
-	f.st.catchingUp = f.full>>partition&1 != 0
+	f.st.catchingUp = f.full&bit != 0
 	ctx, cancel := f.st.lookContext()
 	defer cancel()
 	entries, err := f.sessions.ReadFeed(ctx, partition, after, feedPage)
-	f.st.catchingUp = len(entries) == feedPage
-	f.full &^= 1 << partition
-	if f.st.catchingUp {
-		f.full |= 1 << partition
+	if err != nil {
+		return nil, f.st.orDraining(err)
 	}
-	return entries, f.st.orDraining(err)
+	if f.st.catchingUp = len(entries) == feedPage; f.st.catchingUp {
+		f.full |= bit
+	} else {
+		f.full &^= bit
+	}
+	return entries, nil
 }
 
 // derive returns the change of the first entry that the filter selects, from the record as it is now. It returns the zero Change

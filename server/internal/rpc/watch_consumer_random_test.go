@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/resumetoken"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -23,6 +24,8 @@ type consuming struct {
 	tokens   []string        // of all responses that came
 	handled  map[string]bool // changes that came
 	inStream map[string]int32
+	// acknowledged are the furthest positions of the tokens that the caller has acknowledged: one for each partition.
+	acknowledged [3]uint64
 }
 
 func (c *consuming) session() verification.Session {
@@ -109,14 +112,24 @@ func (c *consuming) acknowledge(replica int, token string) {
 	c.t.Helper()
 	request := &verificationv1.AcknowledgeChangesRequest{Consumer: mailer, ResumeToken: token}
 	_, err := c.services[replica].AcknowledgeChanges(c.t.Context(), request)
-	if err != nil && !c.links[replica].cut.Load() {
+	if err != nil {
+		if !c.links[replica].cut.Load() {
+			c.t.Fatal(err)
+		}
+		return
+	}
+	positions, err := resumetoken.DecodeConsumer(token, mailer, c.stored[mailer].Incarnation, c.Partitions())
+	if err != nil {
 		c.t.Fatal(err)
+	}
+	for partition, position := range positions {
+		c.acknowledged[partition] = max(c.acknowledged[partition], position.Seq)
 	}
 }
 
 func changeKey(id string, revision int32) string { return fmt.Sprint(id, " ", revision) }
 
-// check fails the test if a change is acknowledged that never came, although the filter selects it.
+// check fails the test if a change that the filter selects is acknowledged, and never came or was not acknowledged by the caller.
 func (c *consuming) check(from int) {
 	c.t.Helper()
 	c.take()
@@ -125,21 +138,28 @@ func (c *consuming) check(from int) {
 	if c.stored[mailer] == nil {
 		return
 	}
-	for _, entry := range c.entries[from:c.stored[mailer].Positions[0].Seq] {
+	for _, entry := range c.entries[from:] {
+		if entry.Position.Seq > c.stored[mailer].Positions[entry.Partition].Seq {
+			continue
+		}
 		_, selected := c.filter.Select(c.held[entry.SessionID], entry.Revision)
 		if selected && !c.handled[changeKey(entry.SessionID, entry.Revision)] {
 			c.t.Fatalf("revision %d of %s is acknowledged, and never came", entry.Revision, entry.SessionID)
+		}
+		if selected && entry.Position.Seq > c.acknowledged[entry.Partition] {
+			c.t.Fatalf("revision %d of %s is acknowledged, and not by the caller", entry.Revision, entry.SessionID)
 		}
 	}
 }
 
 // TestG14_NoSelectedChangeIsAcknowledgedBeforeItCame: streams that end, replicas that are cut off, old and new tokens that are
-// acknowledged in any order; and at the end every change has come.
+// acknowledged in any order, with the sessions in one partition or in three; and at the end every change has come.
 func TestG14_NoSelectedChangeIsAcknowledgedBeforeItCame(t *testing.T) {
 	for seed := range uint64(150) {
 		synctest.Test(t, func(t *testing.T) {
 			t.Logf("seed %d", seed)
 			c := &consuming{consumerRig: newConsumerRig(t), random: rand.New(rand.NewPCG(seed, 1)), handled: map[string]bool{}}
+			c.partitions = 1 + 2*int(seed%2)
 			c.request = byConsumer(mailer)
 			if seed%3 > 0 {
 				c.request, c.filter.OutcomesOnly = byConsumer(mailer, outcomesOnly), true

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,24 +21,49 @@ type wideFeed struct {
 	mu      sync.Mutex
 	entries [16]int
 	away    map[int]bool // the partitions that cannot be read
+	// tail is the position from which on the tail has the entries; 0: it has none.
+	tail       uint64
+	background [16][]bool // of the reads of each partition
 }
 
 func (f *wideFeed) Partitions() int { return len(f.entries) }
 
-func (f *wideFeed) ReadFeed(_ context.Context, partition int, after store.Position, limit int) ([]store.Entry, error) {
+func (f *wideFeed) ReadFeed(ctx context.Context, partition int, after store.Position, limit int) ([]store.Entry, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.background[partition] = append(f.background[partition], live.IsBackground(ctx))
 	if f.away[partition] {
 		return nil, store.ErrUnavailable
 	}
-	var entries []store.Entry
+	return f.after(partition, after, limit), nil
+}
+
+func (f *wideFeed) Tail(partition int, after store.Position, limit int) ([]store.Entry, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.tail == 0 || after.Seq < f.tail {
+		return nil, false
+	}
+	return f.after(partition, after, limit), true
+}
+
+func (f *wideFeed) after(partition int, after store.Position, limit int) (entries []store.Entry) {
 	for seq := after.Seq + 1; seq <= uint64(f.entries[partition]) && len(entries) < limit; seq++ {
 		entries = append(entries, store.Entry{
 			Partition: partition, Position: store.Position{Epoch: 1, Seq: seq, Nonce: seq},
 			SessionID: fmt.Sprintf("vs_%d_%d", partition, seq), Revision: 1,
 		})
 	}
-	return entries, nil
+	return entries
+}
+
+// setWide changes the feed, and wakes the watch of a partition.
+func (w *watching) setWide(f *wideFeed, partition int, change func()) {
+	f.mu.Lock()
+	change()
+	f.mu.Unlock()
+	w.hub.Wake(hub.Partition(partition))
+	synctest.Wait()
 }
 
 func (f *wideFeed) SessionAt(_ context.Context, entry store.Entry) (verification.Session, error) {
@@ -119,14 +145,31 @@ func TestG15_APartitionThatIsAwayDoesNotHoldUpTheOthers(t *testing.T) {
 			if took := time.Since(began); got[7] || took > 3*pollAfterFailure {
 				t.Errorf("the changes of the partitions %v came within %v, want all but 7 within %v", got, took, 3*pollAfterFailure)
 			}
-			f.mu.Lock()
-			f.away = nil
-			f.mu.Unlock()
-			w.hub.Wake(hub.Partition(7))
+			w.setWide(f, 7, func() { f.away = nil })
 			if partition := w.nextPartition(); partition != 7 {
 				t.Errorf("a change of partition %d came, want 7", partition)
 			}
 			w.stop()
+		}
+	})
+}
+
+// TestG15_EachPartitionCatchesUpInTheBackground: all pages of a partition but its first, and no page of another partition that is near
+// the head, or that has come to it by the tail.
+func TestG15_EachPartitionCatchesUpInTheBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &wideFeed{tail: 2 * feedPage}
+		f.entries[3], f.entries[9], f.entries[12] = feedPage+1, feedPage+1, 2*feedPage+1
+		w := watchWide(t, f)
+		w.setWide(f, 12, func() {
+			f.tail = 0
+			f.entries[12]++
+		})
+		w.stop()
+		for partition, want := range map[int][]bool{0: {false}, 3: {false, true}, 9: {false, true}, 12: {false, true, false}} {
+			if got := f.background[partition]; !slices.Equal(got, want) {
+				t.Errorf("partition %d is read in the background: %v, want %v", partition, got, want)
+			}
 		}
 	})
 }

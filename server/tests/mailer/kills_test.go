@@ -87,7 +87,8 @@ func newWorld(t *testing.T) *world {
 	hideEvents(w.stripe, w.stripeClock)
 	w.post = collect(t, w.stripe)
 	env := w.stripe.Settings("", "REDIS_URL=redis://"+strings.Join(w.redis.Addrs(), ","), "REDIS_MODE=sentinel",
-		"REDIS_SENTINEL_MASTER="+redistest.MasterName, fmt.Sprintf("REDIS_WAIT_REPLICAS=%d", redisReplicas), "API_READS_PER_DAY=1000000", "RECONCILE_INTERVAL=24h",
+		"REDIS_SENTINEL_MASTER="+redistest.MasterName, fmt.Sprintf("REDIS_WAIT_REPLICAS=%d", redisReplicas),
+		"API_READS_PER_DAY=1000000", "RECONCILE_INTERVAL=24h",
 		fmt.Sprintf("MAX_RETRIES=%d", maxRetries), rig.EnvStripeRate+"=500")
 	servers := []*rig.Process{rig.Launch(t, env, "serve"), rig.Launch(t, env, "serve")}
 	for _, server := range servers {
@@ -211,7 +212,8 @@ func (w *world) failOver() {
 }
 
 // TestG14_TheMailerIsKilledAtEachStep: two mailers are killed at each step, in random order, while Redis fails over and loses nothing.
-// Operators allow more tries and resolve sessions, which brings no mail. Each outcome has its mail. A mail that comes again has the same Message-ID, and there is at most one for each kill.
+// Operators allow more tries and resolve sessions, which brings no mail. Each outcome has its mail. A mail that comes again has the same
+// Message-ID, and there is at most one for each kill.
 func TestG14_TheMailerIsKilledAtEachStep(t *testing.T) {
 	w := newWorld(t)
 	w.start(0)
