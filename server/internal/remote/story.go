@@ -89,13 +89,28 @@ func writeSummary(out io.Writer, answer *verificationv1.GetStatusResponse, now t
 	return table.Flush()
 }
 
-// retryWords says whether a retry would be granted now, and if not, why.
+// retryWords says whether a retry would be granted now, and if not, why. An operator's allowance stays open under a denial that it
+// does not lift.
 func retryWords(retry *verificationv1.RetryState) string {
-	switch words, known := denialWords[retry.GetDenial()]; {
-	case retry.GetOverrideOpen():
-		return "allowed by an operator"
-	case retry.GetAllowed():
+	if retry.GetAllowed() {
+		if retry.GetOverrideOpen() {
+			return "allowed by an operator"
+		}
 		return "allowed"
+	}
+	switch words := deniedWords(retry); {
+	case !retry.GetOverrideOpen():
+		return words
+	case retry.GetDenial() == verificationv1.RetryDenial_RETRY_DENIAL_CANCELED:
+		return words + ", as an operator has allowed"
+	default:
+		return words + "; an operator has allowed one more try for later"
+	}
+}
+
+// deniedWords says why a retry is denied.
+func deniedWords(retry *verificationv1.RetryState) string {
+	switch words, known := denialWords[retry.GetDenial()]; {
 	case retry.GetNextRetryTime() != nil:
 		return "denied until " + timeWords(retry.GetNextRetryTime()) + ": " + words
 	case known:

@@ -138,9 +138,12 @@ func TestRetryWords(t *testing.T) {
 	for want, retry := range map[string]*verificationv1.RetryState{
 		"allowed":                {Allowed: true},
 		"allowed by an operator": {Allowed: true, OverrideOpen: true},
-		"denied: another session replaced this one":                               {Denial: verificationv1.RetryDenial_RETRY_DENIAL_SUPERSEDED},
-		"denied until 2026-11-28 12:00:00: it is too soon after the last failure": {Denial: verificationv1.RetryDenial_RETRY_DENIAL_COOLDOWN, NextRetryTime: timestamppb.New(now)},
-		"denied for a reason that this version does not know: 99":                 {Denial: 99},
+		"denied: an operator has resolved the session; an operator has allowed one more try for later":                       {Denial: verificationv1.RetryDenial_RETRY_DENIAL_RESOLVED, OverrideOpen: true},
+		"denied: Stripe still checks the last submission; an operator has allowed one more try for later":                    {Denial: verificationv1.RetryDenial_RETRY_DENIAL_PROCESSING, OverrideOpen: true},
+		"denied: the session is closed; RetryVerification with replace_closed creates a new one, as an operator has allowed": {Denial: verificationv1.RetryDenial_RETRY_DENIAL_CANCELED, OverrideOpen: true},
+		"denied: another session replaced this one":                                                                          {Denial: verificationv1.RetryDenial_RETRY_DENIAL_SUPERSEDED},
+		"denied until 2026-11-28 12:00:00: it is too soon after the last failure":                                            {Denial: verificationv1.RetryDenial_RETRY_DENIAL_COOLDOWN, NextRetryTime: timestamppb.New(now)},
+		"denied for a reason that this version does not know: 99":                                                            {Denial: 99},
 	} {
 		if got := retryWords(retry); got != want {
 			t.Errorf("%v: got %q, want %q", retry, got, want)

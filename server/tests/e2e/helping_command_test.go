@@ -49,9 +49,9 @@ func newOffice(t *testing.T, env []string, callers map[string][]access.Right) *o
 // token.
 func (o *office) run(caller, input string, code int, args ...string) string {
 	o.t.Helper()
-	env := []string{"GRPC_ADDR=" + o.server.GRPC, "VERIFICATION_TOKEN_FILE=" + writeFile(o.t, "token", o.tokens[caller]+"\n")}
-	if caller == "" {
-		env = env[:1]
+	env := []string{"GRPC_ADDR=" + o.server.GRPC, rig.EnvReadsInput + "=1"}
+	if caller != "" {
+		env = append(env, "VERIFICATION_TOKEN_FILE="+writeFile(o.t, "token", o.tokens[caller]+"\n"))
 	}
 	c := rig.Launch(o.t, env, append(args, "--ca-file", o.authorityFile)...)
 	if _, err := io.WriteString(c.Stdin, input); err != nil {

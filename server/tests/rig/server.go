@@ -22,15 +22,20 @@ const (
 	EnvKillAt = "VERIFICATION_TEST_KILL_AT"
 	// EnvStripeRate is how many requests a second a server makes to Stripe. Without it the server's own limit holds.
 	EnvStripeRate = "VERIFICATION_TEST_STRIPE_RATE"
+	// EnvReadsInput leaves the standard input to the command, which reads an answer from it. Without it the input sets the
+	// clock, and its end ends the process.
+	EnvReadsInput = "VERIFICATION_TEST_READS_INPUT"
 )
 
 // runServer runs the command line until it ends, and returns the exit code.
 func runServer() int {
 	var clock testClock
-	go func() {
-		clock.follow(os.Stdin)
-		os.Exit(3)
-	}()
+	if os.Getenv(EnvReadsInput) == "" {
+		go func() {
+			clock.follow(os.Stdin)
+			os.Exit(3)
+		}()
+	}
 	rate, _ := strconv.ParseFloat(os.Getenv(EnvStripeRate), 64)
 	return cli.Run(os.Args[1:], "", app.Hooks{RetryStep: killAt(os.Getenv(EnvKillAt)), Clock: clock.now, StripeRate: rate})
 }
