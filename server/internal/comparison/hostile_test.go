@@ -85,8 +85,8 @@ func FuzzCompare(f *testing.F) {
 		f.Add(pair[0], pair[1])
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
-		if len(a)+len(b) > 80 {
-			return // TestLongTextsEnd has these
+		if len(a)+len(b) > 80 || a == "" || b == "" {
+			return // TestLongTextsEnd has the long ones; an empty field is not compared
 		}
 		text, value := Text(a), Value{Text: Text(b)}
 		unchecked := Expected{text, text, text, text, text, text, text, text}
@@ -113,7 +113,7 @@ func FuzzCompare(f *testing.F) {
 			if got.Result == Match && len(tokens(b)) == 0 {
 				t.Errorf("%q, %q: got %v of no name", a, b, got)
 			}
-			if wrong, _ := expectedOf(t, name, b).Check(); wrong == "" && b != "" && a != Redacted && b != Redacted {
+			if wrong, _ := expectedOf(t, name, b).Check(); wrong == "" && a != Redacted && b != Redacted {
 				if back := Compare(expectedOf(t, name, b), outputsOf(t, name, a))[0]; back != got {
 					t.Errorf("%q, %q: got %v one way and %v the other", a, b, got, back)
 				}
