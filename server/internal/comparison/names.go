@@ -92,7 +92,21 @@ func newToken(text string) token {
 	f := folders.Get().(*folder)
 	defer folders.Put(f)
 	f.buffer.Reset()
-	return token{text, string(f.collator.KeyFromString(&f.buffer, text))}
+	return token{text, string(f.collator.KeyFromString(&f.buffer, text)) + voicing(text)}
+}
+
+// voicing returns the Japanese voicing marks of a name, each with its position, or "" without any. To the collation they are accents, but
+// ガ is another syllable than カ.
+func voicing(text string) string {
+	var marks []rune
+	position := rune(0)
+	for _, r := range norm.NFKD.String(text) {
+		if r == '\u3099' || r == '\u309a' {
+			marks = append(marks, position, r)
+		}
+		position++
+	}
+	return string(marks)
 }
 
 // sameKeys reports whether two names are the same but for case, accents, punctuation and order.

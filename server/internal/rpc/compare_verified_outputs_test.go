@@ -19,6 +19,7 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/comparison"
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -159,6 +160,7 @@ func TestComparisonIsRefused(t *testing.T) {
 // comparisons. The next ten are allowed a day after.
 func TestGuessesStopAtTheLimit(t *testing.T) {
 	b, stripe := comparable(t)
+	b.addr = redistest.Start(t).Addr
 	var mu sync.Mutex
 	now := time.Unix(1_700_000_000, 0)
 	b.clock = func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
