@@ -99,6 +99,23 @@ last().say("unknown");
 last().say("live");
 assert.equal(notice.hidden, true);
 
+// A person that is verified in an older session reads that, and no longer the status of the newest session.
+const open = { status: "STATUS_REQUIRES_INPUT", retry: { allowed: true } };
+last().say("status", open);
+last().say("live");
+assert.equal(go.textContent, "Continue");
+fetched = async () => ({ ok: false, json: async () => ({ problem: "ALREADY_VERIFIED" }) });
+await press();
+for (const again of [() => {}, () => last().say("status", open), () => last().say("unknown")]) {
+  again();
+  assert.equal(element("title").textContent, "You’re verified");
+  assert.equal(element("fact").hidden, true);
+  assert.equal(element("problem").hidden, true);
+  assert.equal(go.hidden, true);
+}
+last().say("status", { status: "STATUS_VERIFIED", updateTime: "2026-01-02T03:04:05Z" });
+assert.match(element("fact-text").textContent, /2026/);
+
 last().say("busy");
 assert.match(notice.textContent, /open too often from here/);
 process.exit(0);

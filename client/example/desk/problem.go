@@ -50,10 +50,10 @@ func (s *site) explain(ctx context.Context, err error) trouble {
 		return trouble{Status: http.StatusBadRequest, Title: "The service does not accept that", Advice: "Compare it letter by letter.", Detail: detail}
 	case isUnimplemented(err):
 		return trouble{Status: http.StatusConflict, Title: "The service cannot do that yet", Text: "It is an older version, or it is being updated.",
-			Advice: "Try again later, or tell whoever runs verification-status.", Detail: detail}
+			Advice: "Try again later, or tell the people that run verification-status.", Detail: detail}
 	case errors.Is(err, client.ErrPermissionDenied):
 		return trouble{Status: http.StatusForbidden, Title: "That right is missing", Text: s.callerWord("may", "do") + ".",
-			Advice: "Ask whoever gives out rights. This desk needs: list, read, watch-all, retry and override.", Detail: detail}
+			Advice: "Ask the people that give out rights. This desk needs: list, read, watch-all, retry and override.", Detail: detail}
 	case errors.Is(err, client.ErrUnauthenticated):
 		return trouble{Status: http.StatusForbidden, Title: "The service does not know this desk", Text: "It did not accept the token of this call.",
 			Advice: s.tokenAdvice(), Detail: detail}
@@ -62,14 +62,14 @@ func (s *site) explain(ctx context.Context, err error) trouble {
 			Advice: "Look at the check in Stripe’s Dashboard. It might have been deleted there, or the person’s account at Stripe gives no access any more.", Detail: detail}
 	case errors.Is(err, client.ErrStripeNotConfigured):
 		return trouble{Status: http.StatusConflict, Title: "The service cannot ask Stripe", Text: "It has no key for Stripe’s API, so it makes no links.",
-			Advice: "Tell whoever runs verification-status: STRIPE_API_KEY is not set.", Detail: detail}
+			Advice: "Tell the people that run verification-status: STRIPE_API_KEY is not set.", Detail: detail}
 	case errors.Is(err, client.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return trouble{Status: http.StatusServiceUnavailable, Title: "The service does not answer", Text: "verification-status, or Stripe behind it, cannot be reached right now.",
 			Advice: "Try again in a moment. Nothing is lost meanwhile: what Stripe reports arrives later.", Detail: detail}
 	}
 	slog.ErrorContext(ctx, "a call failed", "error", err)
 	return trouble{Status: http.StatusBadGateway, Title: "That did not work", Text: "The service answered with an error that this page does not know.",
-		Advice: "Try again in a moment. If it stays, tell whoever runs the desk: its log has the error.", Detail: detail}
+		Advice: "Try again in a moment. If it stays, tell the people that run the desk: its log has the error.", Detail: detail}
 }
 
 // callerWord says for whose rights a call was judged.
@@ -84,7 +84,7 @@ func (s *site) tokenAdvice() string {
 	if s.staff.tokenHeader != "" {
 		return "Sign out and in again: your token might have expired."
 	}
-	return "Tell whoever runs the desk: its token is missing, or no longer valid."
+	return "Tell the people that run the desk: its token is missing, or no longer valid."
 }
 
 // detailOf returns the service's own words, or "".

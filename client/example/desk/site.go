@@ -136,13 +136,13 @@ func refusal(err error) trouble {
 	switch {
 	case errors.Is(err, errNotByProxy):
 		return trouble{Status: http.StatusForbidden, Title: "Open the desk by its own address", Text: "This request did not come through your company’s sign-in.",
-			Advice: "Open the address that your team has given you. If you did, tell whoever runs the desk: the proxy does not send its secret."}
+			Advice: "Open the address that your team has given you. If you did, tell the people that run the desk: the proxy does not send its secret."}
 	case errors.Is(err, errNoToken):
 		return trouble{Status: http.StatusUnauthorized, Title: "Your sign-in is not complete", Text: "Your company’s sign-in passed your name, and no token of yours.",
-			Advice: "Sign out and in again. If that does not help, tell whoever runs the desk: the proxy does not pass the token."}
+			Advice: "Sign out and in again. If that does not help, tell the people that run the desk: the proxy does not pass the token."}
 	}
 	return trouble{Status: http.StatusUnauthorized, Title: "You are not signed in", Text: "Your company’s sign-in did not say who you are.",
-		Advice: "Sign in again. If that does not help, tell whoever runs the desk: the proxy does not pass your name."}
+		Advice: "Sign in again. If that does not help, tell the people that run the desk: the proxy does not pass your name."}
 }
 
 // clock returns the time of now.

@@ -149,13 +149,13 @@ func TestClienttestLetsOperatorsHelpInAnyOrder(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	calls := []string{"retry", "allow", "declined", "take back"}
-	steps := append([]string{"bad", "young", "left", "check", "verify", "cancel", "retry", "allow"}, calls...)
+	calls := []string{"retry", "replace", "allow", "declined", "closed", "take back"}
+	steps := append([]string{"bad", "young", "left", "check", "verify", "cancel", "erase", "retry", "allow"}, calls...)
 	for range 8 {
 		life := []string{"bad"}
 		for range 8 {
 			next := steps[random.IntN(len(steps))]
-			if slices.Contains(life, "verify") || slices.Contains(life, "cancel") { // an event after it would be ambiguous
+			if slices.ContainsFunc(life, func(step string) bool { return slices.Contains([]string{"verify", "cancel", "erase"}, step) }) { // an event after it would be ambiguous
 				next = calls[random.IntN(len(calls))]
 			}
 			life = append(life, next)

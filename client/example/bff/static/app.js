@@ -19,6 +19,7 @@ function fill(id, text) {
 
 let shown = "", action;
 let asking = false; // POST /link is under way
+let verified = false; // POST /link has found the person verified
 
 // show shows a state of words.js, unless it is shown already. Screen readers announce changes in #news. If the focused button is
 // removed, the focus moves to the title, not to the top of the page.
@@ -118,8 +119,8 @@ function follow() {
   // Without a status the page shows nothing that could be live.
   on("live", () => { failures = 0; connected(["loading", "away"].includes(card.dataset.state) ? "stale" : "live"); });
   on("stale", () => connected("stale"));
-  on("status", (event) => show(wordsFor(JSON.parse(event.data), t)));
-  on("unknown", () => { pause = 5_000 + 5_000 * Math.random(); show(wordsFor(null, t)); });
+  on("status", (event) => show(wordsFor(JSON.parse(event.data), t, verified)));
+  on("unknown", () => { pause = 5_000 + 5_000 * Math.random(); show(wordsFor(null, t, verified)); });
   on("busy", () => { pause = 30_000 + 30_000 * Math.random(); connected("busy"); });
   on("end", () => { stream.close(); location.reload(); }); // signed out in another tab
   on("error", () => {
@@ -200,7 +201,8 @@ async function askForLink() {
   }
   waiting(false);
   if (problem === "SIGNED_OUT") return location.reload(); // GET / issues a new cookie
-  fill("problem", t.refusals[problem] ?? t.refusals.UNAVAILABLE);
+  if (verified ||= problem === "ALREADY_VERIFIED") show(wordsFor(null, t, verified));
+  else fill("problem", t.refusals[problem] ?? t.refusals.UNAVAILABLE);
   if (problem !== "UNAVAILABLE") follow(); // the shown status is out of date
 }
 

@@ -197,8 +197,10 @@ export function choose(languages) {
 }
 
 // wordsFor returns what the page shows for a status of /events, or for null without a session: a state (style.css has its picture),
-// the step of the progress bar, texts, the text of the button if there is one, and whether the telephone number is shown.
-export function wordsFor(status, t) {
+// the step of the progress bar, texts, the text of the button if there is one, and whether the telephone number is shown. The status
+// is that of the newest session. verified tells that POST /link found the person verified in an older one.
+export function wordsFor(status, t, verified = false) {
+  if (verified && status?.status !== "STATUS_VERIFIED") return { state: "done", step: 2, ...t.verified, fact: undefined };
   if (!status) return { state: "start", step: 0, ...t.start };
   const kind = status.resolution?.kind?.replace("RESOLUTION_KIND_", "");
   if (kind && status.status !== "STATUS_VERIFIED") return resolved(kind, t);

@@ -107,7 +107,8 @@ function flaws() {
       if (ratio < 4.5) found.push(`contrast ${ratio.toFixed(2)}: ${text}`);
     }
     if (element.matches('button, a, input, select')) {
-      const target = element.closest('label') ?? element; // a click on the label counts
+      const choice = element.matches('[type=radio], [type=checkbox]') && element.closest('label'); // a click on its label counts
+      const target = choice || element;
       if (target.getBoundingClientRect().height < 44) found.push(`lower than 44 pixels: ${target.textContent.trim()}`);
       if (!element.textContent.trim() && !element.labels?.length && !element.ariaLabel) found.push(`no name: ${element.outerHTML}`);
     }
