@@ -719,7 +719,10 @@ const (
 	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 17
 	// PERMISSION_DENIED.
 	ErrorReason_ERROR_REASON_PERMISSION_DENIED ErrorReason = 18
-	// ABORTED with RetryInfo: too many writers at once.
+	// ABORTED with RetryInfo: too many writers at once. The same call can be repeated.
+	// ABORTED without RetryInfo: the session has another outcome than the outcome_revision of the request says.
+	// metadata["outcome_revision"] is the one of now, and nothing was changed. Read the session again before
+	// you decide.
 	ErrorReason_ERROR_REASON_CONFLICT ErrorReason = 19
 	// INTERNAL: a fault of the service. The text has no details.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 20
