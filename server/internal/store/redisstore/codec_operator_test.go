@@ -80,3 +80,23 @@ func TestGoldenOperatedRecords(t *testing.T) {
 		}
 	}
 }
+
+// TestOperatorsActsOutliveTheirEntries: an older version trims entries, and does not move to the session what it does not know.
+func TestOperatorsActsOutliveTheirEntries(t *testing.T) {
+	for _, want := range []verification.Session{operatedLife(t), operatedReplacement(t)} {
+		body, err := appendBody(nil, want, format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		trimmed := []byte{format}
+		_ = eachField(body[1:], func(f field) {
+			if f.num != sessionEntry {
+				trimmed = append(trimmed, f.raw...)
+			}
+		})
+		got, err := decode(want.ID, trimmed)
+		if err != nil || got.Resolution != want.Resolution || got.Overrides != want.Overrides || got.Allowance != want.Allowance {
+			t.Errorf("without entries: %v, %+v, %d overrides; want %+v, %d", err, got.Resolution, got.Overrides, want.Resolution, want.Overrides)
+		}
+	}
+}

@@ -33,7 +33,8 @@ const (
 
 	// Since format 3. An older version keeps them as unknown fields. An entry that it writes holds none of them, which means that
 	// they are as in the entry before. The session has them even if its newest entry has the same, because an older version can trim
-	// the entry that has them.
+	// the entry that has them. If an erasure removed the entry before, the revision of the older version is read without them once
+	// another revision is the newest.
 	stateResolution protowire.Number = 27 // 1 byte kind, varint second, principal; empty for none
 	stateAllowance  protowire.Number = 28 // 1 byte: 1 given, 2 for the replacement; 8 bytes failure; empty for none
 	stateOverrides  protowire.Number = 29

@@ -82,6 +82,8 @@ func TestEveryFieldCounts(t *testing.T) {
 		"redaction":                processing,
 		"livemode":                 func(v *verificationv1.Verification) { v.Livemode = true },
 		"settled":                  func(v *verificationv1.Verification) { v.Settled = true },
+		"resolution":               func(v *verificationv1.Verification) { v.Resolution = &verificationv1.Resolution{Kind: 2} },
+		"override_open":            func(v *verificationv1.Verification) { v.Retry.OverrideOpen = true },
 	} {
 		h := newHistory()
 		h.gets(0, at(1), nil)

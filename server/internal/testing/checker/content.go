@@ -34,6 +34,10 @@ type content struct {
 	redaction    verificationv1.Redaction
 	livemode     bool
 	settled      bool
+
+	resolution   verificationv1.ResolutionKind
+	resolved     int64 // Unix seconds; 0 if not resolved
+	overrideOpen bool
 }
 
 // contentOf copies a Verification. Strings that many sessions share are kept once.
@@ -59,13 +63,16 @@ func (r *Recorder) contentOf(v *verificationv1.Verification) content {
 		redaction:    v.GetRedaction(),
 		livemode:     v.GetLivemode(),
 		settled:      v.GetSettled(),
+		resolution:   v.GetResolution().GetKind(),
+		resolved:     v.GetResolution().GetTime().GetSeconds(),
+		overrideOpen: v.GetRetry().GetOverrideOpen(),
 	}
 }
 
-// ended returns whether the contract expects nothing more of the person.
+// ended returns whether the contract expects nothing more of the person: Stripe's state says so, or an operator resolved the session.
 func (c content) ended() bool {
 	return c.status == verificationv1.Status_STATUS_VERIFIED || c.status == verificationv1.Status_STATUS_CANCELED ||
-		c.redaction == verificationv1.Redaction_REDACTION_REDACTED
+		c.redaction == verificationv1.Redaction_REDACTION_REDACTED || c.resolution != verificationv1.ResolutionKind_RESOLUTION_KIND_UNSPECIFIED
 }
 
 // canceled returns whether the session is canceled.
@@ -120,6 +127,8 @@ func differences(a, b content) string {
 		{"redaction", a.redaction == b.redaction},
 		{"livemode", a.livemode == b.livemode},
 		{"settled", a.settled == b.settled},
+		{"resolution", a.resolution == b.resolution && a.resolved == b.resolved},
+		{"override_open", a.overrideOpen == b.overrideOpen},
 	} {
 		if !field.same {
 			names = append(names, field.name)

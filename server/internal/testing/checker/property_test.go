@@ -32,6 +32,7 @@ func TestFlawsAreFound(t *testing.T) {
 		"fingerprints are ignored":        Resumable,
 		"the bookmark is left out":        SnapshotFirst,
 		"until_settled looks at the past": SettledEnds,
+		"a resolution does not settle":    SettledEnds,
 		"min_revision is ignored":         NeverBackwards,
 		"memory outlives a loss":          NeverBackwards,
 		"the outcome is not kept":         OneOutcome,

@@ -280,6 +280,14 @@ func (w *world) shown(s verification.Session, change verification.Change) *verif
 	v.StripeType, v.ClientReferenceId, v.LastVerificationReport = state.Type, state.Reference, state.Report
 	v.SupersededBy, v.Redaction, v.Settled = state.SupersededBy, verificationv1.Redaction(state.Redaction), state.Settled()
 	v.CreateTime, v.UpdateTime = &timestamppb.Timestamp{Seconds: state.Created}, &timestamppb.Timestamp{Seconds: state.UpdateTime}
+	v.Retry.OverrideOpen = state.OverrideOpen()
+	if kind := verificationv1.ResolutionKind(state.Resolution.Kind); kind != 0 {
+		v.Resolution = &verificationv1.Resolution{Kind: kind, Time: &timestamppb.Timestamp{Seconds: state.Resolution.Second}}
+	}
+	if w.flaw == "a resolution does not settle" && state.Resolution.Kind != 0 {
+		state.Resolution = verification.Resolution{}
+		v.Settled = state.Settled()
+	}
 	if !state.Error.IsZero() {
 		v.LastError = &verificationv1.VerificationError{StripeCode: state.Error.Code, Reason: state.Error.Reason}
 	}
@@ -303,7 +311,7 @@ func drawHistory(t *rapid.T, flaw string) *history {
 
 func (w *world) step() {
 	l := w.stripe[w.draw(len(w.stripe))]
-	switch w.draw(12) {
+	switch w.draw(13) {
 	case 0:
 		if len(w.stripe) < 6 {
 			w.born()
@@ -327,6 +335,11 @@ func (w *world) step() {
 	case 10:
 		w.watchesMore(l.object.ID)
 	case 11:
+		kind := verification.ResolutionKind(w.draw(4))
+		if next, changed := verification.ResolveVerification(w.records[l.object.ID], kind, w.now, "desk"); changed {
+			w.commit(l.object.ID, next)
+		}
+	case 12:
 		for _, c := range w.watches {
 			c.cut(w)
 		}
