@@ -19,6 +19,8 @@ func TestDevWalk(t *testing.T) {
 		t.Errorf("the guide does not say that nothing is kept:\n%s", guide)
 	}
 	g := newGuideRunner(t, guide)
+	// A watch that is opened before the first webhook reads the session at Stripe, and the webhook then changes nothing.
+	p.Await("the webhook of the session that dev has made", func() bool { return strings.Contains(p.Stdout.String(), "webhook  verification_session.created  ") })
 	var watch verificationv1.WatchStatusRequest
 	stream, err := g.grpcurl("WatchStatus", &watch).WatchStatus(rig.Within(t, rig.Soon), &watch)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 // TestRetriesWaitForTheCooldown: GetStatus says from when on, RetryVerification says how long still,
 // and from then on it grants.
 func TestRetriesWaitForTheCooldown(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const cooldown = 30 * time.Minute
 	p := newTwoReplicas(t, "RETRY_COOLDOWN=30m")
 	id := p.stripe.NewSession("person-1")

@@ -22,6 +22,7 @@ import (
 // TestG10_NothingSecretRests sends client secrets, links, webhook secrets, API keys and a Redis password over every input,
 // and looks for them in every output.
 func TestG10_NothingSecretRests(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var secrets secretCanaries
 	stripe := rig.StartFakeStripe(t)
 	rolled := secrets.add("whsec_%s", "RolledOutWebhookSecret")

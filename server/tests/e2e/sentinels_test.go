@@ -19,6 +19,7 @@ func sentinelSettings(set *redistest.SentinelSet, more ...string) []string {
 
 // TestServeIsRefusedBySentinels ends the start, and says which setting is wrong.
 func TestServeIsRefusedBySentinels(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var secrets secretCanaries
 	right, wrong := secrets.add("%s", "PlantedRightPassword"), secrets.add("%s", "PlantedWrongPassword")
 	set := redistest.StartSentinel(t, 0, 1)

@@ -271,6 +271,7 @@ func (r *fakeCollector) wantHarmless(t *testing.T) {
 // TestTracesThatAreNotWantedCostNothing: neither a feed entry nor a span, with no collector and with a
 // sampler that drops everything.
 func TestTracesThatAreNotWantedCostNothing(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r, env := startFakeCollector(t, "http/protobuf")
 	for name, more := range map[string][]string{
 		"no endpoint": nil,
@@ -339,6 +340,7 @@ func TestACollectorThatIsAwayHoldsNothingUp(t *testing.T) {
 // TestOnlyCallsThatAreLetInAreTraced: with every span sampled, and with only those that a caller asks for. A call without
 // credentials, with wrong ones or without the right makes no span, with any trace id.
 func TestOnlyCallsThatAreLetInAreTraced(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, sampler := range []string{"parentbased_always_on", "parentbased_traceidratio"} {
 		t.Run(sampler, func(t *testing.T) {
 			r, env := startFakeCollector(t, "http/protobuf")
