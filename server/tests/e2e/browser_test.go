@@ -24,9 +24,18 @@ type browser struct {
 	answers int // read so far
 }
 
+// browsers is how many browsers run at once. Each has several processes: the start of a third one takes too long on two cores.
+var browsers = make(chan struct{}, 2)
+
 // startBrowser opens a browser on a phone, with a profile of its own. It ends with the test.
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
+	select {
+	case browsers <- struct{}{}:
+		t.Cleanup(func() { <-browsers })
+	case <-time.After(10 * rig.Soon):
+		t.Fatal("the browsers of other tests do not end")
+	}
 	program := rig.NeedProgram(t, "chromium")
 	dir := t.TempDir()
 	rig.InstallNode(t, dir, filepath.Join("testdata", "browser"))

@@ -49,6 +49,7 @@ func TestDeskInABrowser(t *testing.T) {
 	b.see("Nobody waits for help.", "Live")
 	b.picture("desk-quiet")
 
+	stripe.CatchUp()
 	young := stripe.NewSession("young-1")
 	stripe.SubmitAndFinish(young, "under_supported_age")
 	b.see("young-1", "Younger than the people Stripe verifies") // the page is live
@@ -76,6 +77,7 @@ func TestDeskInABrowser(t *testing.T) {
 	}
 	b.follow("Look at the story")
 	b.see("A retry was granted", "Live")
+	stripe.CatchUp()
 	stripe.UseLink(link, young, "verified")
 	b.see("Stripe has verified this person.", "Verified, by this check.") // the page is live
 	b.picture("desk-verified")
@@ -83,6 +85,7 @@ func TestDeskInABrowser(t *testing.T) {
 		t.Error("the link is on the story or in the log")
 	}
 
+	stripe.CatchUp()
 	shy := stripe.NewSession("shy-2")
 	stripe.SubmitAndFinish(shy, "consent_declined")
 	b.follow("Queue")
