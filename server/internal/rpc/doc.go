@@ -1,5 +1,6 @@
-// Package rpc implements the VerificationService and the FeedService. It turns calls into reads of the store, watches into
-// cursors over a session's revisions or positions in the feed, and retries into grants and links.
+// Package rpc implements the four services of the contract. It turns calls into reads of the store, watches into cursors over a
+// session's revisions or positions in the feed, retries into grants and links, operators' calls into changes of a record, and
+// comparisons into counted reads of Stripe.
 //
 // A watch subscribes to wake-ups, reads what follows its cursor, sends it, and waits: snapshot, resume and live are one
 // loop (watch_status.go, watch_reference.go, watch_all.go over stream.go). Package live says which read can come
