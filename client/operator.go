@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
@@ -80,7 +81,8 @@ func (c *Client) Resolve(ctx context.Context, sessionID string, kind verificatio
 // writers were in each other's way, the service asks for a wait.
 func operatorError(ctx context.Context, err error) error {
 	err = asError(ctx, err)
-	if failed, ok := err.(*Error); ok && failed.Reason == verificationv1.ErrorReason_ERROR_REASON_CONFLICT && failed.RetryAfter == 0 {
+	var failed *Error
+	if errors.As(err, &failed) && failed.Reason == verificationv1.ErrorReason_ERROR_REASON_CONFLICT && failed.RetryAfter == 0 {
 		failed.outcomeChanged = true
 	}
 	return err
