@@ -11,6 +11,10 @@ import (
 // maxNames bounds the names in a text that are compared one by one, since the time grows with their square.
 const maxNames = 20
 
+// maxMore bounds how many names more than the verified name an expectation can have. Without the bound, one comparison with a list of
+// candidates would tell whether the verified name is among them.
+const maxMore = 2
+
 // compareNames compares given names or family names that are not equal as texts.
 func compareNames(expected, verified string) (Result, Rule) {
 	if norm.NFC.String(expected) == norm.NFC.String(verified) {
@@ -30,7 +34,7 @@ func compareNames(expected, verified string) (Result, Rule) {
 		return Match, Transliterated
 	case sameKeys(e, v, loose) || len(e) == len(v) && allPaired(e, v, nearName):
 		return Close, Folded
-	case someLeftOut(e, v) || someLeftOut(v, e):
+	case someLeftOut(e, v) || len(e) <= len(v)+maxMore && someLeftOut(v, e):
 		return Close, NamesLeftOut
 	default:
 		return Mismatch, NoRule
