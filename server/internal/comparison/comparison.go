@@ -3,6 +3,8 @@ package comparison
 import (
 	"errors"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Result is whether two values match.
@@ -148,7 +150,7 @@ func compare(name, expected string, verified Value) (Result, Rule) {
 		return NotVerified, NoRule
 	case len(text) > maxText, len(expected) > maxText, fold(text) == "", fold(expected) == "":
 		return Mismatch, NoRule // punctuation alone is never the same
-	case expected == text:
+	case norm.NFC.String(expected) == norm.NFC.String(text):
 		return Match, Exact
 	}
 	switch name {

@@ -17,9 +17,6 @@ const maxMore = 2
 
 // compareNames compares given names or family names that are not equal as texts.
 func compareNames(expected, verified string) (Result, Rule) {
-	if norm.NFC.String(expected) == norm.NFC.String(verified) {
-		return Match, Exact
-	}
 	e, v := tokens(expected), tokens(verified)
 	switch {
 	case len(e) == 0 || len(v) == 0:
