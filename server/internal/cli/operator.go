@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,6 +48,9 @@ type change struct {
 func (c *change) validate() error {
 	if c.Outcome < 0 {
 		return fmt.Errorf("--outcome must be a revision, such as 3")
+	}
+	if c.Outcome > 0 && c.Subject.Reference != "" {
+		return errors.New("--outcome is of one session: give that session in place of --reference")
 	}
 	return c.Subject.Check()
 }

@@ -14,7 +14,7 @@ import (
 func TestAWrongFlagOfOperator(t *testing.T) {
 	for _, line := range []string{
 		"show", "show user-43", "show vs_1 --reference user-43", "show vs_1 vs_2", "show vs_1 --yes",
-		"allow", "allow vs_1 --outcome -1", "allow vs_1 --outcome first", "allow vs_1 --kind closed", "allow vs_1 --json",
+		"allow", "allow vs_1 --outcome -1", "allow vs_1 --outcome first", "allow --reference user-43 --outcome 3", "allow vs_1 --kind closed", "allow vs_1 --json",
 		"resolve vs_1", "resolve vs_1 --kind verified", "resolve vs_1 --kind closed --take-back", "resolve --kind closed", "",
 	} {
 		if code := Run(append([]string{"operator"}, strings.Fields(line)...), "", app.Hooks{}); code != 2 {

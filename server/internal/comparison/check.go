@@ -12,6 +12,9 @@ import (
 // maxExpected bounds each expected value, in bytes.
 const maxExpected = 255
 
+// maxExpectedNames bounds the names in an expected first or last name. More of them are a list of candidates.
+const maxExpectedNames = 6
+
 var (
 	countryPattern = regexp.MustCompile(`^[A-Za-z]{2}$`)
 	phonePattern   = regexp.MustCompile(`^\+[1-9][0-9]{4,14}$`)
@@ -21,11 +24,11 @@ var (
 // right. The reason never quotes the value.
 func (e Expected) Check() (field, reason string) {
 	for _, f := range e.fields() {
-		if f.text == "" {
+		if f.Text == "" {
 			continue
 		}
-		if err := check(f.name, string(f.text)); err != nil {
-			return f.name, err.Error()
+		if err := check(f.Name, string(f.Text)); err != nil {
+			return f.Name, err.Error()
 		}
 	}
 	return "", ""
@@ -40,8 +43,11 @@ func check(name, text string) error {
 	}
 	switch name {
 	case FirstName, LastName:
-		if len(tokens(text)) == 0 {
+		switch names := len(tokens(text)); {
+		case names == 0:
 			return errors.New("must have a letter")
+		case names > maxExpectedNames:
+			return errors.New("must have at most 6 names")
 		}
 	case DateOfBirth:
 		if _, err := time.Parse(time.DateOnly, text); err != nil {

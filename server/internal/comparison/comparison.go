@@ -3,6 +3,8 @@ package comparison
 import (
 	"errors"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Result is whether two values match.
@@ -64,16 +66,16 @@ type Expected struct {
 func (e Expected) Fields() []string {
 	var names []string
 	for _, f := range e.fields() {
-		if f.text != "" {
-			names = append(names, f.name)
+		if f.Text != "" {
+			names = append(names, f.Name)
 		}
 	}
 	return names
 }
 
 type expectedField struct {
-	name string
-	text Text
+	Name string
+	Text Text // exported, so that package fmt finds its methods
 }
 
 func (e Expected) fields() []expectedField {
@@ -113,20 +115,27 @@ func Compare(expected Expected, outputs Outputs) []Field {
 		outputs.FirstName, outputs.LastName, outputs.DateOfBirth, outputs.PostalCode,
 		outputs.Country, outputs.IDNumber, outputs.Email, outputs.Phone,
 	}
+	var fields []Field
+	withoutValues(func() {
+		for i, f := range expected.fields() {
+			if f.Text == "" {
+				continue
+			}
+			result, rule := compare(f.Name, string(f.Text), verified[i])
+			fields = append(fields, Field{f.Name, result, rule})
+		}
+	})
+	return fields
+}
+
+// withoutValues calls a function. If the function panics, withoutValues panics with another text, since that of a library can quote a value.
+func withoutValues(call func()) {
 	defer func() {
 		if recover() != nil {
 			panic("comparison: a library panicked; its text is left out, since it can quote a value")
 		}
 	}()
-	var fields []Field
-	for i, f := range expected.fields() {
-		if f.text == "" {
-			continue
-		}
-		result, rule := compare(f.name, string(f.text), verified[i])
-		fields = append(fields, Field{f.name, result, rule})
-	}
-	return fields
+	call()
 }
 
 // maxText bounds a text that is compared, in bytes. A longer one is no name.
@@ -141,7 +150,7 @@ func compare(name, expected string, verified Value) (Result, Rule) {
 		return NotVerified, NoRule
 	case len(text) > maxText, len(expected) > maxText, fold(text) == "", fold(expected) == "":
 		return Mismatch, NoRule // punctuation alone is never the same
-	case expected == text:
+	case norm.NFC.String(expected) == norm.NFC.String(text):
 		return Match, Exact
 	}
 	switch name {

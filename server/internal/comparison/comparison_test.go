@@ -22,11 +22,19 @@ func compareBoth(a, b string) (forth, back Field) {
 	return forth, back
 }
 
-// TestNamesHaveNoSides: it does not matter which side has the accents or more names.
+// TestNamesHaveNoSides: it does not matter which side has the accents or more names, as long as the expectation is no list of candidates.
 func TestNamesHaveNoSides(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := strings.Join(names.Draw(t, "a"), " "), strings.Join(names.Draw(t, "b"), "-")
-		if forth, back := compareBoth(a, b); forth != back {
+		forth, back := compareBoth(a, b)
+		leftOut, none := Field{FirstName, Close, NamesLeftOut}, Field{FirstName, Mismatch, NoRule}
+		switch more := len(tokens(a)) - len(tokens(b)); {
+		case more > 2 && back == leftOut:
+			back = none
+		case more < -2 && forth == leftOut:
+			forth = none
+		}
+		if forth != back {
 			t.Fatalf("%q, %q: got %v one way and %v the other", a, b, forth, back)
 		}
 	})
@@ -98,6 +106,30 @@ func TestFieldsKeepTheirOrder(t *testing.T) {
 	}
 }
 
+// TestManyNamesAreRefused: a list of candidates is no name.
+func TestManyNamesAreRefused(t *testing.T) {
+	for _, name := range []string{FirstName, LastName} {
+		if field, reason := expectedOf(t, name, "Maria da Conceição-Anna dos Santos").Check(); field != "" {
+			t.Errorf("%s: got %q for six names, want no error", name, reason)
+		}
+		field, reason := expectedOf(t, name, "Emma Olivia Sophia-Mia, Lea Lena Marie").Check()
+		if field != name || reason != "must have at most 6 names" {
+			t.Errorf("%s: got %q %q for seven names, want an error", name, field, reason)
+		}
+	}
+}
+
+// TestACandidateInAListIsNotFound: the most names that one call can test are those that the ADR says.
+func TestACandidateInAListIsNotFound(t *testing.T) {
+	candidates := strings.Fields("Emma Olivia Anna Sophia Mia Lea")
+	for n := 1; n <= len(candidates); n++ {
+		got, _ := compareBoth(strings.Join(candidates[:n], " "), "Anna")
+		if want := n == 3; (got.Result == Close) != want || got.Result == Match {
+			t.Errorf("%d candidates: got %v, want it close only among three", n, got)
+		}
+	}
+}
+
 // TestCheckNeverQuotes: an error about a value goes to logs and screens, so it does not have the value.
 func TestCheckNeverQuotes(t *testing.T) {
 	for field, wrong := range map[string]string{
@@ -124,12 +156,26 @@ func TestG10_TextsAreConcealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := logged.String() + string(encoded)
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
-		text += fmt.Sprintf(verb+verb+verb, expected, &outputs, expected.FirstName)
+	for _, verb := range "vsqxXdtUceEfFgGobO!y" {
+		for _, flag := range []string{"", "+", "#", " ", "-9", ".3"} {
+			format := "%" + flag + string(verb)
+			text += fmt.Sprintf(format+format+format+format+format, expected, &outputs, expected.FirstName, &expected.FirstName, expected.fields())
+		}
 	}
-	for _, planted := range []string{"planted", fmt.Sprintf("%x", "planted")} {
+	text += fmt.Sprint(expected.fields(), outputs)
+	for _, planted := range []string{"planted", "pla", fmt.Sprintf("%x", "planted"), fmt.Sprintf("%X", "planted"), fmt.Sprintf("%x", "pla")} {
 		if strings.Contains(text, planted) {
 			t.Errorf("got %q in %s", planted, text)
 		}
 	}
+}
+
+// TestG10_APanicQuotesNoValue: what a library says when it panics can be a value, and a panic is logged.
+func TestG10_APanicQuotesNoValue(t *testing.T) {
+	defer func() {
+		if got := fmt.Sprint(recover()); !strings.Contains(got, "panicked") || strings.Contains(got, "planted") {
+			t.Errorf("got %q, want a panic without the value", got)
+		}
+	}()
+	withoutValues(func() { panic("planted") })
 }

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// fold returns the letters and digits of a code or number, in upper case and in their usual width.
+// fold returns the letters and digits of a code or number that can be seen, in upper case and in their usual width.
 func fold(text string) string {
 	return strings.Map(func(r rune) rune {
-		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+		if invisible(r) || !unicode.IsLetter(r) && !unicode.IsDigit(r) {
 			return -1
 		}
 		return unicode.ToUpper(r)

@@ -33,7 +33,7 @@ func both(a, b string) []Field {
 
 // TestNothingMatchesNothing: two values that are empty without their punctuation are not the same value.
 func TestNothingMatchesNothing(t *testing.T) {
-	empty := []string{"-", "--", "\u200b", "\u202e", "\u0301", "\ufeff.", "\xff", "\ufffd", "''"}
+	empty := []string{"-", "--", "\u200b", "\u202e", "\u0301", "\ufeff.", "\xff", "\ufffd", "''", "\u3164", "\uffa0", "\u115f", "\ufe0f", "\U000e0100", "\u093c", "\u0640"}
 	for _, a := range empty {
 		for _, b := range empty {
 			for _, name := range []string{FirstName, LastName, PostalCode, Country, IDNumber, Phone} {
@@ -46,12 +46,29 @@ func TestNothingMatchesNothing(t *testing.T) {
 	}
 }
 
-// TestInvisibleCharactersChangeNothing: directions, joiners and soft hyphens have no look of their own.
+// TestInvisibleCharactersChangeNothing: directions, joiners, soft hyphens and variation selectors have no look of their own. They
+// separate no names and are no letters, whichever rule compares the names.
 func TestInvisibleCharactersChangeNothing(t *testing.T) {
-	for _, written := range []string{"\u202eAnna\u202c", "An\u200bna", "\u200fAnna", "A\u00adnna", "Anna\u200d", "\ufeffAnna"} {
-		for _, got := range both("Anna", written) {
-			if got != (Field{FirstName, Match, Folded}) {
-				t.Errorf("%q: got %v, want a match", written, got)
+	for _, invisible := range []string{"\u202e", "\u200b", "\u200f", "\u00ad", "\u200d", "\ufeff", "\u2060", "\u034f", "\ufe0f", "\U000e0100", "\u3164", "\U000e0061"} {
+		for _, pair := range []struct {
+			plain, written string
+			want           Field
+		}{
+			{"Anna", "Anxna", Field{FirstName, Match, Folded}},
+			{"Anna", "xAnna", Field{FirstName, Match, Folded}},
+			{"Anna", "Annax", Field{FirstName, Match, Folded}},
+			{"Anna Maria", "Marxia Anna", Field{FirstName, Match, Folded}},
+			{"Maria Anna", "Annax x Maria", Field{FirstName, Match, Folded}},
+			{"山田 太郎", "太x郎 山田", Field{FirstName, Match, Folded}},
+			{"Müller", "MUxELLER", Field{FirstName, Match, Transliterated}},
+			{"Anna Maria", "Annxa", Field{FirstName, Close, NamesLeftOut}},
+			{"xx", "Annxa", Field{FirstName, Mismatch, NoRule}},
+		} {
+			plain, written := strings.ReplaceAll(pair.plain, "x", invisible), strings.ReplaceAll(pair.written, "x", invisible)
+			for _, got := range both(plain, written) {
+				if got != pair.want {
+					t.Errorf("%+q, %+q: got %v, want %v", plain, written, got, pair.want)
+				}
 			}
 		}
 	}

@@ -49,8 +49,12 @@ func letter(r rune) string {
 	return string(base)
 }
 
-// sameSpelling reports whether there is a spelling that both names have in travel documents.
+// sameSpelling reports whether there is a spelling that both names have in travel documents. It leaves accents out, so only names whose
+// marks are accents have one.
 func sameSpelling(a, b token) bool {
+	if !a.accents || !b.accents {
+		return false
+	}
 	spelledA, spelledB := spell(a.text), spell(b.text)
 	if len(spelledA) > maxSpelling*len(spelledB) || len(spelledB) > maxSpelling*len(spelledA) {
 		return false

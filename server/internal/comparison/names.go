@@ -3,35 +3,35 @@ package comparison
 import (
 	"slices"
 	"strings"
-	"sync"
 	"unicode"
 
-	"golang.org/x/text/collate"
-	"golang.org/x/text/language"
 	"golang.org/x/text/unicode/norm"
 )
 
 // maxNames bounds the names in a text that are compared one by one, since the time grows with their square.
 const maxNames = 20
 
+// maxMore bounds how many names more than the verified name an expectation can have. Without the bound, one comparison with a list of
+// candidates would tell whether the verified name is among them.
+const maxMore = 2
+
 // compareNames compares given names or family names that are not equal as texts.
 func compareNames(expected, verified string) (Result, Rule) {
-	if norm.NFC.String(expected) == norm.NFC.String(verified) {
-		return Match, Exact
-	}
 	e, v := tokens(expected), tokens(verified)
 	switch {
 	case len(e) == 0 || len(v) == 0:
 		return Mismatch, NoRule
 	case differentScripts(expected, verified):
 		return Close, DifferentScript
-	case sameKeys(e, v):
+	case sameKeys(e, v, folded):
 		return Match, Folded
 	case len(e) > maxNames || len(v) > maxNames:
 		return Mismatch, NoRule
-	case len(e) == len(v) && allPaired(e, v):
+	case len(e) == len(v) && allPaired(e, v, sameName):
 		return Match, Transliterated
-	case someLeftOut(e, v) || someLeftOut(v, e):
+	case sameKeys(e, v, loose) || len(e) == len(v) && allPaired(e, v, nearName):
+		return Close, Folded
+	case someLeftOut(e, v) || len(e) <= len(v)+maxMore && someLeftOut(v, e):
 		return Close, NamesLeftOut
 	default:
 		return Mismatch, NoRule
@@ -41,27 +41,21 @@ func compareNames(expected, verified string) (Result, Rule) {
 // apostrophes separate no names: ICAO Doc 9303-3 leaves them out. Some are letters in Unicode.
 const apostrophes = "'`´‘’‛′ʹʻʼʽʾʿˈ＇"
 
-// token is one name, such as one of two given names.
-type token struct {
-	text string
-	key  string // equal for texts that differ in case, accents and width only
-}
-
 // tokens returns the names in a text. Everything but letters, digits and their marks separates names. Apostrophes and
-// characters without a look of their own, such as the soft hyphen, do not.
+// characters without a look of their own, such as the soft hyphen, are left out.
 func tokens(text string) []token {
 	var names []token
 	var name strings.Builder
 	end := func() {
-		if t := newToken(name.String()); t.key != "" {
+		if t := newToken(name.String()); t.folded != "" {
 			names = append(names, t)
 		}
 		name.Reset()
 	}
 	for _, r := range norm.NFC.String(text) {
 		switch {
-		case strings.ContainsRune(apostrophes, r), unicode.Is(unicode.Cf, r):
-		case unicode.IsLetter(r), unicode.IsMark(r), unicode.IsNumber(r):
+		case strings.ContainsRune(apostrophes, r), invisible(r):
+		case isLetterOrNumber(r), unicode.IsMark(r):
 			name.WriteRune(r)
 		default:
 			end()
@@ -80,65 +74,39 @@ func joined(names []token) token {
 	return newToken(text.String())
 }
 
-// folder makes keys. A collator is for one goroutine at a time.
-type folder struct {
-	collator *collate.Collator
-	buffer   collate.Buffer
-}
-
-var folders = sync.Pool{New: func() any { return &folder{collator: collate.New(language.Und, collate.Loose)} }}
-
-func newToken(text string) token {
-	f := folders.Get().(*folder)
-	defer folders.Put(f)
-	f.buffer.Reset()
-	return token{text, string(f.collator.KeyFromString(&f.buffer, text)) + voicing(text)}
-}
-
-// voicing returns the Japanese voicing marks of a name, each with its position, or "" without any. To the collation they are accents, but
-// ガ is another syllable than カ.
-func voicing(text string) string {
-	var marks []rune
-	position := rune(0)
-	for _, r := range norm.NFKD.String(text) {
-		if r == '\u3099' || r == '\u309a' {
-			marks = append(marks, position, r)
-		}
-		position++
-	}
-	return string(marks)
-}
-
-// sameKeys reports whether two names are the same but for case, accents, punctuation and order.
-func sameKeys(a, b []token) bool {
-	if joined(a).key == joined(b).key {
+// sameKeys reports whether all names of two texts have the same keys, in any order, or have the same key if they are written as one.
+func sameKeys(a, b []token, key func(token) string) bool {
+	if key(joined(a)) == key(joined(b)) {
 		return true
 	}
-	return slices.Equal(sortedKeys(a), sortedKeys(b))
+	return slices.Equal(sortedKeys(a, key), sortedKeys(b, key))
 }
 
-func sortedKeys(names []token) []string {
+func sortedKeys(names []token, key func(token) string) []string {
 	var keys []string
 	for _, name := range names {
-		keys = append(keys, name.key)
+		keys = append(keys, key(name))
 	}
 	slices.Sort(keys)
 	return keys
 }
 
-// sameName reports whether two names are the same by their keys or by their spelling in travel documents.
-func sameName(a, b token) bool { return a.key == b.key || sameSpelling(a, b) }
+// sameName reports whether two names are the same by their folded keys or by their spelling in travel documents.
+func sameName(a, b token) bool { return a.folded == b.folded || sameSpelling(a, b) }
+
+// nearName reports whether two names are the same, or can be: their loose keys are equal.
+func nearName(a, b token) bool { return a.loose == b.loose || sameSpelling(a, b) }
 
 // someLeftOut reports whether all names of some are among those of all, each once. The names of some can also be written as one. That is not
 // tried by spelling: with its spaces left out, Ø E is spelled as Ø is.
 func someLeftOut(some, all []token) bool {
-	if len(some) < len(all) && allPaired(some, all) {
+	if len(some) < len(all) && allPaired(some, all, nearName) {
 		return true
 	}
-	whole := joined(some).key
+	whole := joined(some).loose
 	for from := range all {
 		for to := from + 1; to <= len(all); to++ {
-			if to-from < len(all) && whole == joined(all[from:to]).key {
+			if to-from < len(all) && whole == joined(all[from:to]).loose {
 				return true
 			}
 		}
@@ -148,23 +116,23 @@ func someLeftOut(some, all []token) bool {
 
 // allPaired reports whether each name of some has a partner in all that is the same, no two the same partner. A name can be the same as
 // two that differ (Müller is Muller and Mueller), so a first choice can be wrong: it is changed if that helps the next.
-func allPaired(some, all []token) bool {
+func allPaired(some, all []token, same func(a, b token) bool) bool {
 	partner := make([]int, len(all)) // index in some, plus 1
 	for i := range some {
-		if !pair(i, some, all, partner, make([]bool, len(all))) {
+		if !pair(i, some, all, same, partner, make([]bool, len(all))) {
 			return false
 		}
 	}
 	return true
 }
 
-func pair(i int, some, all []token, partner []int, tried []bool) bool {
+func pair(i int, some, all []token, same func(a, b token) bool, partner []int, tried []bool) bool {
 	for j := range all {
-		if tried[j] || !sameName(some[i], all[j]) {
+		if tried[j] || !same(some[i], all[j]) {
 			continue
 		}
 		tried[j] = true
-		if partner[j] == 0 || pair(partner[j]-1, some, all, partner, tried) {
+		if partner[j] == 0 || pair(partner[j]-1, some, all, same, partner, tried) {
 			partner[j] = i + 1
 			return true
 		}

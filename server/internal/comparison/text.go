@@ -1,8 +1,13 @@
 package comparison
 
-import "log/slog"
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
 
-// Text is a personal value. No log, no error and no format verb shows it.
+// Text is a personal value. Logs, encoders and format verbs do not show it. Package fmt asks no type about %p and %w, which fit no
+// text, and no type in an unexported field.
 type Text string
 
 const concealed = "[personal]"
@@ -10,8 +15,8 @@ const concealed = "[personal]"
 // String returns a placeholder and not the text.
 func (t Text) String() string { return concealed }
 
-// GoString returns a placeholder, for %#v.
-func (t Text) GoString() string { return concealed }
+// Format writes a placeholder for each verb, those for numbers too.
+func (t Text) Format(to fmt.State, _ rune) { _, _ = io.WriteString(to, concealed) }
 
 // LogValue returns a placeholder, for slog.
 func (t Text) LogValue() slog.Value { return slog.StringValue(concealed) }

@@ -88,7 +88,7 @@ func AllowRetry(ctx context.Context, server *Server, c Change) error {
 		return answer.GetVerification(), err
 	})
 	if err != nil {
-		return fmt.Errorf("no further try was allowed: %w", err)
+		return failed(err, "no further try was allowed", "one more try is allowed")
 	}
 	text := "%[1]s: one more try is allowed%[2]s.\nThe person's page offers it now. For a link to send, call RetryVerification."
 	switch {
@@ -127,7 +127,7 @@ func Resolve(ctx context.Context, server *Server, name string, c Change) error {
 		return answer.GetVerification(), err
 	})
 	if err != nil {
-		return fmt.Errorf("no resolution was changed: %w", err)
+		return failed(err, "no resolution was changed", "the resolution was changed")
 	}
 	text := "%[1]s: resolved as %[3]s%[2]s.\nIt is settled for this service, and retries are refused. To take it back: --take-back."
 	switch {
@@ -163,11 +163,15 @@ func (c *Change) make(ctx context.Context, server *Server, question string, do o
 			return made{}, errors.New("it was not confirmed, with y; for no question, give --yes or the session")
 		}
 	}
-	done := made{id: id}
+	done, unknown := made{id: id}, false
 	err = server.call(ctx, operatorFeature, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
 		done.after, err = do(ctx, verificationv1.NewOperatorServiceClient(conn), id, outcome)
+		unknown = mayHaveChanged(err)
 		return inWords(err, id, outcome)
 	})
+	if unknown {
+		return made{}, &unknownError{id, err}
+	}
 	if err != nil {
 		return made{}, err
 	}
@@ -190,6 +194,36 @@ func (c *Change) make(ctx context.Context, server *Server, question string, do o
 		}
 	}
 	return done, nil
+}
+
+// unknownError is a call of an operator without an answer: the server can have changed the session.
+type unknownError struct {
+	id  string
+	err error
+}
+
+func (e *unknownError) Error() string { return e.err.Error() }
+
+func (e *unknownError) Unwrap() error { return e.err }
+
+// mayHaveChanged reports whether a call that failed can have changed the session: the answer was lost, or the store took the change and
+// did not confirm it.
+func mayHaveChanged(err error) bool {
+	switch status.Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Internal, codes.Unknown:
+		return true
+	default:
+		return false
+	}
+}
+
+// failed returns the error of a command: that nothing was done, or that it is not known whether it was done.
+func failed(err error, nothing, done string) error {
+	var unknown *unknownError
+	if errors.As(err, &unknown) {
+		return fmt.Errorf("it is not known whether %s: %w: repeat the command, it changes nothing twice, or look at the session: operator show %s", done, err, unknown.id)
+	}
+	return fmt.Errorf("%s: %w", nothing, err)
 }
 
 // newestOperator returns the newest change by an operator in a history, or nil.

@@ -141,7 +141,7 @@ func TestAChangeByReferenceIsConfirmed(t *testing.T) {
 	}
 }
 
-// TestFailuresOfOperatorsAreInPlainWords: each says that nothing was changed, and why.
+// TestFailuresOfOperatorsAreInPlainWords: each that the server answers says that nothing was changed, and why.
 func TestFailuresOfOperatorsAreInPlainWords(t *testing.T) {
 	conflict := status.New(codes.Aborted, "planted")
 	busy, err := conflict.WithDetails(&errdetails.RetryInfo{})
@@ -169,6 +169,23 @@ func TestFailuresOfOperatorsAreInPlainWords(t *testing.T) {
 				t.Errorf("output: got %q, want none", out.String())
 			}
 		})
+	}
+}
+
+// TestAnAnswerThatIsLostIsNoFailure: the server can have made the change, so no command says that it made none.
+func TestAnAnswerThatIsLostIsNoFailure(t *testing.T) {
+	const again = ": repeat the command, it changes nothing twice, or look at the session: operator show vs_1"
+	for _, code := range []codes.Code{codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Internal, codes.Unknown} {
+		office := &fakeOffice{answer: tooYoung(), err: status.Error(code, "planted")}
+		server := office.open(t)
+		c, _ := change(Subject{Session: "vs_1"})
+		for done, err := range map[string]error{
+			"one more try is allowed": AllowRetry(t.Context(), server, c), "the resolution was changed": Resolve(t.Context(), server, "closed", c),
+		} {
+			if err == nil || !strings.HasPrefix(err.Error(), "it is not known whether "+done+": ") || !strings.HasSuffix(err.Error(), again) {
+				t.Errorf("%s: got %v, want that it is not known whether %s", code, err, done)
+			}
+		}
 	}
 }
 

@@ -17,6 +17,10 @@ import (
 // feedPage is how many entries are read at a time.
 const feedPage = 100
 
+// afterFailure bounds the reads of pages that follow a failed one in the same round: other partitions of a Cluster node that is
+// away can hang too. A partition that is only slow fails then, and has readTimeout when its turn comes again.
+const afterFailure = 500 * time.Millisecond
+
 func (w *watcher) partitionTopics() []hub.Topic {
 	topics := make([]hub.Topic, w.sessions.Partitions())
 	for partition := range topics {
@@ -34,6 +38,8 @@ type feedWatch struct {
 	positions []store.Position
 	next      int       // the partition that is read next, see sendFeed
 	full      uint64    // the partitions whose last page was full and not from the tail: a bit for each
+	away      uint64    // the partitions whose last read failed: a bit for each
+	hurried   bool      // a read of this call of sendFeed has failed: the next ones end after afterFailure
 	consumer  *consumer // nil: the watch has none
 }
 
@@ -129,24 +135,50 @@ func (w *watcher) check(ctx context.Context, positions []store.Position) error {
 // returns the partitions that are not yet read to their end.
 //
 // It sends one page of each partition in turn, and each stream begins at a random one. With a fixed order, a consumer that is
-// restarted again and again before it has handled its backlog never comes to the last partitions. A partition that cannot be
-// read, such as those of one Cluster node, is the last one of the next call, so that it does not hold up the others.
+// restarted again and again before it has handled its backlog never comes to the last partitions. Partitions that cannot be
+// read, such as those of one Cluster node, do not hold up the others: see firstOf.
 func (f *feedWatch) sendFeed(partitions uint64) (rest uint64, err error) {
-	for rest = partitions & (1<<len(f.positions) - 1); rest != 0; {
-		partition := firstFrom(rest, f.next)
-		f.next = partition + 1
-		full, err := f.sendPage(partition)
-		if err != nil {
+	var failed uint64
+	defer func() { f.hurried = false }()
+	for rest = partitions & (1<<len(f.positions) - 1); ; {
+		partition, found := f.firstOf(rest &^ failed)
+		if !found {
 			return rest, err
+		}
+		f.next = partition + 1
+		bit := uint64(1) << partition
+		full, failure := f.sendPage(partition)
+		switch {
+		case failure == nil:
+			f.away &^= bit
+		case !isUnavailable(failure) || f.st.ended() != nil:
+			return rest, failure
+		default:
+			failed, f.away, f.hurried = failed|bit, f.away|bit, true
+			if err == nil {
+				err = failure
+			}
+			continue
 		}
 		if !full {
-			rest &^= 1 << partition
+			rest &^= bit
 		}
-		if err := f.afterPage(); err != nil {
-			return rest, err
+		if failure := f.afterPage(); failure != nil {
+			return rest, failure
 		}
 	}
-	return 0, nil
+}
+
+// firstOf returns the partition of several (a bit for each) that is read next. found is false if none is. Partitions whose last read
+// failed come after all others, and only while no read of this call has failed: each can take readTimeout.
+func (f *feedWatch) firstOf(partitions uint64) (partition int, found bool) {
+	switch {
+	case partitions&^f.away != 0:
+		partitions &^= f.away
+	case partitions == 0 || f.hurried:
+		return 0, false
+	}
+	return firstFrom(partitions, f.next), true
 }
 
 // firstFrom returns the lowest of the partitions (a bit for each) that is not below from, or the lowest of all if there is none.
@@ -214,6 +246,10 @@ func (f *feedWatch) readPage(partition int) ([]store.Entry, error) {
 	f.st.catchingUp = f.full&bit != 0
 	ctx, cancel := f.st.lookContext()
 	defer cancel()
+	if f.hurried {
+		ctx, cancel = context.WithTimeout(ctx, afterFailure)
+		defer cancel()
+	}
 	entries, err := f.sessions.ReadFeed(ctx, partition, after, feedPage)
 	if err != nil {
 		return nil, f.st.orDraining(err)

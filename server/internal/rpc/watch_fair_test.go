@@ -21,6 +21,7 @@ type wideFeed struct {
 	mu      sync.Mutex
 	entries [16]int
 	away    map[int]bool // the partitions that cannot be read
+	hangs   bool         // their reads end with their contexts
 	// tail is the position from which on the tail has the entries; 0: it has none.
 	tail       uint64
 	background [16][]bool // of the reads of each partition
@@ -33,6 +34,11 @@ func (f *wideFeed) ReadFeed(ctx context.Context, partition int, after store.Posi
 	defer f.mu.Unlock()
 	f.background[partition] = append(f.background[partition], live.IsBackground(ctx))
 	if f.away[partition] {
+		if f.hangs {
+			f.mu.Unlock()
+			<-ctx.Done()
+			f.mu.Lock()
+		}
 		return nil, store.ErrUnavailable
 	}
 	return f.after(partition, after, limit), nil
@@ -152,6 +158,70 @@ func TestG15_APartitionThatIsAwayDoesNotHoldUpTheOthers(t *testing.T) {
 			w.stop()
 		}
 	})
+}
+
+// TestG15_ANodeThatIsAwayDoesNotHoldUpTheOthers: a third of the partitions is away, as with one of three nodes of a Cluster, and reads of them
+// fail at once or hang. Changes of the others come soon after the node is lost, and each later change comes after one read that hangs at
+// most. When the node is back, its changes come.
+func TestG15_ANodeThatIsAwayDoesNotHoldUpTheOthers(t *testing.T) {
+	for _, test := range []struct {
+		hangs        bool
+		first, later time.Duration
+	}{
+		{false, pollAfterFailure, pollAfterFailure},
+		{true, readTimeout + 5*afterFailure + pollAfterFailure, readTimeout + pollAfterFailure},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			for range 20 { // each begins at another partition
+				f := &wideFeed{}
+				w := watchWide(t, f)
+				change := func() (took time.Duration) {
+					f.mu.Lock()
+					for partition := range f.entries {
+						f.entries[partition]++
+					}
+					f.mu.Unlock()
+					for partition := range f.entries {
+						w.hub.Wake(hub.Partition(partition))
+					}
+					began, got := time.Now(), map[int]bool{}
+					for len(got) < 10 {
+						partition := w.nextPartition()
+						if f.away[partition] {
+							t.Fatalf("a change of partition %d came, which is away", partition)
+						}
+						got[partition] = true
+					}
+					return time.Since(began)
+				}
+				f.mu.Lock()
+				f.away, f.hangs = map[int]bool{0: true, 3: true, 6: true, 9: true, 12: true, 15: true}, test.hangs
+				f.mu.Unlock()
+				if took := change(); took > test.first {
+					t.Errorf("hangs: %t: the first changes took %v, want at most %v", test.hangs, took, test.first)
+				}
+				for range 5 {
+					time.Sleep(10 * time.Second)
+					if took := change(); took > test.later {
+						t.Errorf("hangs: %t: later changes took %v, want at most %v", test.hangs, took, test.later)
+					}
+				}
+				f.mu.Lock()
+				f.away = nil
+				f.mu.Unlock()
+				began, back := time.Now(), 0
+				for back < 6*6 {
+					if w.nextPartition()%3 == 0 {
+						back++
+					}
+				}
+				if took, most := time.Since(began), readTimeout+2*pollAfterFailure; took > most {
+					t.Errorf("hangs: %t: the changes of the node came %v after it was back, want at most %v", test.hangs, took, most)
+				}
+				w.stop()
+			}
+		})
+	}
 }
 
 // TestG15_EachPartitionCatchesUpInTheBackground: all pages of a partition but its first, and no page of another partition that is near
