@@ -143,6 +143,9 @@ func TestComparisonIsRefused(t *testing.T) {
 			if status.Code(err) != test.code || test.reason != "" && reasonOf(t, err) != test.reason {
 				t.Errorf("got %v, want %s %s", err, test.code, test.reason)
 			}
+			if test.reason != "" && detailsOf(t, err).retry != nil && test.code != codes.Unavailable {
+				t.Errorf("got %v, whose RetryInfo says that the same call can work later", err)
+			}
 			if text := fmt.Sprintf("%v %v", err, status.Convert(err).Proto()); strings.Contains(text, planted) {
 				t.Errorf("the error quotes the request: %s", text)
 			}

@@ -193,6 +193,10 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 	}
 	var limited *comparisonLimitError
 	if errors.As(err, &limited) {
+		if s.config.ComparisonLimit == 0 {
+			return newStatus(kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_COMPARISON_LIMIT,
+				"comparisons are off at this server (COMPARISON_LIMIT is 0)", false}, nil)
+		}
 		return newStatus(kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_COMPARISON_LIMIT,
 			"the comparisons of this session are used up; ask again when RetryInfo says (COMPARISON_LIMIT)", false}, nil,
 			retryInfo(limited.again.Sub(s.config.Clock())))

@@ -213,7 +213,10 @@ func (f fault) log(logger *slog.Logger, r request) {
 	case OutcomeUnauthorized:
 		level, text = slog.LevelError, "stripe: the API key was refused: check STRIPE_API_KEY and its permissions"
 	case OutcomeRefused:
-		if errors.Is(f.err, errSensitiveRefused) {
+		switch {
+		case errors.Is(f.err, errSensitiveRefused) && f.status == http.StatusUnauthorized:
+			text = "stripe: STRIPE_SENSITIVE_API_KEY is not a key that Stripe knows, so no date of birth and no id number is compared: set a new key"
+		case errors.Is(f.err, errSensitiveRefused):
 			text = "stripe: sensitive results are not shown: they are older than 48 hours, or STRIPE_SENSITIVE_API_KEY lacks the permission to read them"
 		}
 	case OutcomeAccountRefused:

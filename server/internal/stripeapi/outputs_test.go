@@ -128,6 +128,8 @@ func TestRefusedSensitiveOutputsAreHidden(t *testing.T) {
 		}
 		if log := c.logs.String(); c.observed() != "sensitive_outputs:refused" || !strings.Contains(log, `"level":"WARN"`) || strings.Contains(log, `"level":"ERROR"`) {
 			t.Errorf("%d: observed %s, log %s", status, c.observed(), log)
+		} else if strings.Contains(log, "set a new key") != (status == 401) {
+			t.Errorf("%d: the log does not tell a wrong key from results that are too old: %s", status, log)
 		}
 	}
 }
