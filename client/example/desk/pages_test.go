@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -219,45 +217,5 @@ func TestEveryValueHasWords(t *testing.T) {
 			t.Errorf("%s and %s have the title %q", name, titles[title], title)
 		}
 		titles[title] = name
-	}
-}
-
-// TestLiveQueue: a page of the queue hears of changes. The watch ends with the last page.
-func TestLiveQueue(t *testing.T) {
-	rig := newRig(t, settings{})
-	rosa := rig.colleague("Rosa")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, rig.web.URL+"/live/queue", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := rosa.browser.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
-	until := func(want string) {
-		t.Helper()
-		for lines.Scan() {
-			if lines.Text() == want {
-				return
-			}
-		}
-		t.Fatalf("the stream ends without %q: %v", want, lines.Err())
-	}
-	until("event: live") // the watch has begun
-	rig.underAge("vs_1")
-	until("event: changed")
-	cancel()
-	stopped, stop := context.WithTimeout(t.Context(), 20*time.Second)
-	defer stop()
-	for open, _ := rig.backend.Streams(); open != 0; open, _ = rig.backend.Streams() {
-		select {
-		case <-stopped.Done():
-			t.Fatal("the watch goes on without a page")
-		case <-time.After(time.Millisecond):
-		}
 	}
 }
