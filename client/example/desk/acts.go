@@ -73,7 +73,7 @@ type button struct {
 func actsOf(v *verificationv1.Verification) []button {
 	var all []button
 	for _, name := range []string{"allow", "link", "resolve", "take-back"} {
-		if a := acts[name]; a.fits(v) && !(name == "allow" && mightNotNeedIt(v)) {
+		if a := acts[name]; a.fits(v) && (name != "allow" || !mightNotNeedIt(v)) {
 			all = append(all, button{name, a.button, actPath(v, name), len(all) == 0})
 		}
 	}

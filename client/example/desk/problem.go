@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 
-	"google.golang.org/grpc/codes"
-
 	"example.com/verification-status/client"
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
@@ -110,7 +108,7 @@ func isTurnedAway(err error) bool {
 		return false
 	}
 	return call.Reason == verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED || call.RetryAfter > 0 &&
-		(call.Code == codes.ResourceExhausted || call.Reason == verificationv1.ErrorReason_ERROR_REASON_CONFLICT)
+		(call.Code.String() == "ResourceExhausted" || call.Reason == verificationv1.ErrorReason_ERROR_REASON_CONFLICT)
 }
 
 // isUncertain reports whether a call failed without an answer of the service. It might have been done.

@@ -57,6 +57,11 @@ func TestOwnToken(t *testing.T) {
 	if len(rig.tokens) != 0 {
 		t.Errorf("%d calls were made without a token of the person", len(rig.tokens))
 	}
+	c.headers["Authorization"] = []string{"Bearer vst_rosa", "Bearer vst_evil"} // one can be the browser's own
+	rig.see(c.get("/", http.StatusUnauthorized), "Your sign-in is not complete")
+	if len(rig.tokens) != 0 {
+		t.Errorf("%d calls were made with one of two tokens", len(rig.tokens))
+	}
 	c.headers.Set("Authorization", "Bearer vst_rosa")
 	page := c.act("vs_1", "allow", http.StatusOK)
 	rig.see(page, "One more try is open", "The history of each check names you.")
