@@ -16,6 +16,10 @@ type operatorCall struct{ outcomeRevision int32 }
 // SeenOutcome makes the call change nothing if the session has another outcome than this one by now: it fails with
 // [ErrOutcomeChanged]. revision is Verification.outcome_revision of the session that the operator saw. 0 is no condition. Use it
 // wherever a person decides.
+//
+// It guards against another outcome only. What operators do is no outcome: neither a resolution nor an allowance changes
+// outcome_revision. Of two operators that resolve a session, the last one holds. Compare Verification.resolution before the call
+// if your operators must see each other's marks first.
 func SeenOutcome(revision int32) OperatorOption {
 	return func(call *operatorCall) { call.outcomeRevision = revision }
 }
@@ -29,11 +33,12 @@ func newOperatorCall(options []OperatorOption) operatorCall {
 }
 
 // AllowRetry gives the person of a session one more try, although the limit is reached, another try cannot fix the failure, or it
-// is too early. If the session is canceled, the try is for its replacement. It returns the session, of which retry.override_open
-// is set. It changes nothing if a retry is allowed already. The session's history names the caller.
+// is too early. If the session is canceled, the try is for its replacement. It returns the session. It changes nothing if a retry is allowed
+// already; otherwise retry.override_open of the answer is set. The session's history names the caller.
 //
 // The caller needs the right override. Repeating the call is safe with [SeenOutcome]. Without it, a repeated call can allow a
-// further try, if the person has used the first one and failed meanwhile.
+// further try, if the person has used the first one and failed meanwhile. Tell a person that a try was allowed only if
+// retry.override_open is set in the answer.
 //
 // It returns a [*RetryDeniedError] if a retry is denied for a reason that an operator cannot lift, [ErrOutcomeChanged],
 // [ErrNotFound] if the service does not know the session, and the errors of every call (see [Error]). It does not ask Stripe.
@@ -57,8 +62,8 @@ func (c *Client) AllowRetry(ctx context.Context, sessionID string, options ...Op
 // that are blocked; its status stays as it is. The call changes nothing if the session is resolved in this way already. The
 // session's history names the caller.
 //
-// The caller needs the right override. Repeating the call is safe with [SeenOutcome]. Without it, a repeated call can replace
-// what another operator noted meanwhile.
+// The caller needs the right override. [SeenOutcome] guards against another outcome, not against another operator: the last
+// resolution holds, and a repeated call can replace what another operator noted meanwhile.
 //
 // It returns [ErrOutcomeChanged], [ErrNotFound] if the service does not know the session, and the errors of every call (see
 // [Error]). It does not ask Stripe.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -31,13 +32,8 @@ var acts = map[string]act{
 		about: "The person can submit once more, although the rules say no. It is for this one failure: if they fail again, somebody has to decide again.",
 		sure:  "Allow one more try", done: "You allowed one more try. The person can use it on your page, or with a new link from here.",
 		fits: func(v *verificationv1.Verification) bool {
-			switch v.GetRetry().GetDenial() {
-			case verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED, verificationv1.RetryDenial_RETRY_DENIAL_NOT_RETRYABLE, verificationv1.RetryDenial_RETRY_DENIAL_COOLDOWN:
-				return true
-			case verificationv1.RetryDenial_RETRY_DENIAL_CANCELED: // for the check that replaces it
-				return !v.GetRetry().GetOverrideOpen()
-			}
-			return false
+			closed := v.GetRetry().GetDenial() == verificationv1.RetryDenial_RETRY_DENIAL_CANCELED // then it is for the check that replaces it
+			return slices.Contains(canAllow, v.GetRetry().GetDenial()) || closed && !v.GetRetry().GetOverrideOpen()
 		},
 	},
 	"link": {
@@ -77,11 +73,22 @@ type button struct {
 func actsOf(v *verificationv1.Verification) []button {
 	var all []button
 	for _, name := range []string{"allow", "link", "resolve", "take-back"} {
-		if a := acts[name]; a.fits(v) {
+		if a := acts[name]; a.fits(v) && (name != "allow" || !mightNotNeedIt(v)) {
 			all = append(all, button{name, a.button, actPath(v, name), len(all) == 0})
 		}
 	}
 	return all
+}
+
+// mightNotNeedIt reports whether the replacement of a closed session can be allowed without an operator. The session does not say so;
+// without a retry left it is not. If the service refuses a link, the page of the refusal leads to the question.
+func mightNotNeedIt(v *verificationv1.Verification) bool {
+	return v.GetRetry().GetDenial() == verificationv1.RetryDenial_RETRY_DENIAL_CANCELED && v.GetRetry().GetRetriesRemaining() > 0
+}
+
+// canAllow has the denials that AllowRetry lifts.
+var canAllow = []verificationv1.RetryDenial{
+	verificationv1.RetryDenial_RETRY_DENIAL_LIMIT_REACHED, verificationv1.RetryDenial_RETRY_DENIAL_NOT_RETRYABLE, verificationv1.RetryDenial_RETRY_DENIAL_COOLDOWN,
 }
 
 func actPath(v *verificationv1.Verification, name string) string {
@@ -99,7 +106,7 @@ type actPage struct {
 	Title, About, Sure string
 	Form               string // the address of the form
 	Token              string // of the form
-	Seen               string // the outcome that the person sees
+	Seen, Mark, Open   string // what the person sees: the outcome, the resolution, and whether an allowance is open
 	Kinds              []kind
 	Missing            bool // no kind was chosen
 	Replaces           bool // a link begins a new check
@@ -122,6 +129,10 @@ func (s *site) ask(w http.ResponseWriter, r *http.Request, status int, missing b
 		s.fail(w, r, err)
 		return
 	}
+	if isUnguarded(v) {
+		s.problem(w, r, beingUpdated(id))
+		return
+	}
 	if seen := r.FormValue("seen"); seen != "" && seen != number(v.GetOutcomeRevision()) {
 		s.problem(w, r, changed(id))
 		return
@@ -132,7 +143,8 @@ func (s *site) ask(w http.ResponseWriter, r *http.Request, status int, missing b
 	}
 	page := actPage{
 		frame: s.frame(r, a.title, ""), Session: id, Reference: v.GetClientReferenceId(), Now: stateOf(v, s.clock()),
-		Title: a.title, About: a.about, Sure: a.sure, Form: sessionPath(id) + "/" + a.name, Seen: number(v.GetOutcomeRevision()),
+		Title: a.title, About: a.about, Sure: a.sure, Form: sessionPath(id) + "/" + a.name,
+		Seen: number(v.GetOutcomeRevision()), Mark: markOf(v), Open: strconv.FormatBool(v.GetRetry().GetOverrideOpen()),
 		Token: s.formToken(r, id, a.name), Missing: missing, Back: sessionPath(id),
 		Replaces: a.name == "link" && v.GetStatus() == verificationv1.Status_STATUS_CANCELED,
 	}
@@ -177,7 +189,8 @@ func (s *site) do(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), actTimeout)
 	defer cancel()
-	deed := deed{site: s, session: id, act: a, seen: int32(seen)}
+	deed := deed{site: s, session: id, act: a, seen: int32(seen), mark: r.PostFormValue("mark"), open: r.PostFormValue("open")}
+	said := a.name
 	switch a.name {
 	case "link":
 		link, err := deed.link(ctx)
@@ -188,7 +201,10 @@ func (s *site) do(w http.ResponseWriter, r *http.Request) {
 		s.showLink(w, r, id, link)
 		return
 	case "allow":
-		err = deed.allow(ctx)
+		var opened bool
+		if opened, err = deed.allow(ctx); !opened {
+			said = unneeded
+		}
 	case "resolve":
 		chosen, known := kindOf(r.PostFormValue("kind"))
 		if !known {
@@ -203,7 +219,7 @@ func (s *site) do(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, deed.failed(ctx, err))
 		return
 	}
-	http.Redirect(w, r, s.donePath(r, id, a.name), http.StatusSeeOther)
+	http.Redirect(w, r, s.donePath(r, id, said), http.StatusSeeOther)
 }
 
 func kindOf(value string) (kind, bool) {
@@ -215,9 +231,27 @@ func kindOf(value string) (kind, bool) {
 	return kind{}, false
 }
 
-// changed is the page for a person that has seen another outcome than the one that is now.
+// markOf returns the resolution of a session for a comparison. "" is none.
+func markOf(v *verificationv1.Verification) string {
+	mark := v.GetResolution()
+	if mark == nil {
+		return ""
+	}
+	return number(int32(mark.GetKind())) + "@" + mark.GetTime().AsTime().Format(time.RFC3339Nano) + " " + mark.GetPrincipal()
+}
+
+// isUnguarded reports whether the outcome of a session has no number. A replica of an older version answers so during an update.
+// Without the number no act can be bound to what the person saw: to the service, 0 is no condition.
+func isUnguarded(v *verificationv1.Verification) bool { return v.GetOutcomeRevision() < 1 }
+
+func beingUpdated(id string) trouble {
+	return trouble{Status: http.StatusServiceUnavailable, Title: "The service is being updated", Text: "It does not say which outcome this check has. Nothing was changed.",
+		Advice: "Look again in a minute.", Back: sessionPath(id), BackText: "Look again", Changed: true}
+}
+
+// changed is the page for a person that has seen something else than what is now.
 func changed(id string) trouble {
-	return trouble{Status: http.StatusConflict, Title: "Something has changed since you looked", Text: "Stripe has reported something new about this person. Nothing was changed by you.",
+	return trouble{Status: http.StatusConflict, Title: "Something has changed since you looked", Text: "Stripe has reported something new about this person, or somebody else has marked them or allowed a try. Nothing was changed by you.",
 		Advice: "Look again, and decide then.", Back: sessionPath(id), BackText: "Look again", Changed: true}
 }
 
@@ -228,4 +262,7 @@ func doesNotFit(id string, v *verificationv1.Verification, times clock) trouble 
 		Advice: "Somebody else might have been faster. The story says who.", Back: sessionPath(id), BackText: "Look at the story", Changed: true}
 }
 
-var errOutcomeMoved = errors.New("the outcome is another one than the person saw")
+var (
+	errChanged   = errors.New("the outcome, the resolution or the allowance is another one than the person saw")
+	errUnguarded = errors.New("the service does not say which outcome the session has")
+)

@@ -205,7 +205,8 @@ func TestForms(t *testing.T) {
 	if rig.now("vs_1").GetRetry().GetOverrideOpen() {
 		t.Error("a page of another site allowed a try")
 	}
-	rosa.post("/session/vs_1/allow", http.StatusOK, url.Values{"seen": {seen}, "token": {token}})
+	rig.see(rosa.post("/session/vs_1/allow", http.StatusConflict, url.Values{"seen": {seen}, "token": {token}}), "Something has changed") // not all that was seen
+	rosa.post("/session/vs_1/allow", http.StatusOK, formOf(t, question))
 	if !rig.now("vs_1").GetRetry().GetOverrideOpen() {
 		t.Error("the right form allowed no try")
 	}
@@ -220,10 +221,12 @@ func TestFailedActs(t *testing.T) {
 	}{
 		"no right":      {clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED), 403, []string{"That right is missing", "override"}},
 		"no token":      {clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED), 403, []string{"does not know this desk"}},
-		"Redis is away": {clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE), 503, []string{"It is not known whether that was done", "Doing it again is safe"}},
+		"Redis is away": {clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE), 503, []string{"It is not known whether that was done", "the story says whether it was done"}},
 		"gone":          {clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND), 404, []string{"Nobody is known by that name"}},
 		"old service":   {status.Error(codes.Unimplemented, "RECORD_FORMAT is 2"), 409, []string{"The service cannot do that yet", "RECORD_FORMAT is 2"}},
 		"broken":        {clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_INTERNAL), 502, []string{"That did not work"}},
+		"too many":      {clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED), 429, []string{"Too much at once", "Nothing was done.", "Try again"}},
+		"writers":       {clienttest.Error(verificationv1.ErrorReason_ERROR_REASON_CONFLICT), 429, []string{"Too much at once", "Nothing was done.", "Try again"}},
 		"verified":      {clienttest.RetryDenied(verificationv1.RetryDenial_RETRY_DENIAL_ALREADY_VERIFIED, "", 0), 409, []string{"The person is verified already"}},
 		"superseded":    {clienttest.RetryDenied(verificationv1.RetryDenial_RETRY_DENIAL_SUPERSEDED, "vs_2", 0), 409, []string{"Look at the newer check"}},
 	} {
@@ -232,8 +235,14 @@ func TestFailedActs(t *testing.T) {
 			rig.underAge("vs_1")
 			rosa := rig.colleague("Rosa")
 			question := rosa.get(rosa.link("vs_1", "allow"), http.StatusOK)
-			rig.backend.FailNext(test.err)
-			rig.see(rosa.sure("vs_1", "allow", test.status, question), test.says...)
+			rig.setActErr(test.err)
+			page := rosa.sure("vs_1", "allow", test.status, question)
+			rig.see(page, test.says...)
+			uncertain := test.status == 503
+			if strings.Contains(words(page), "not known whether") != uncertain || strings.Contains(rig.log.String(), `"result":"unknown"`) != uncertain ||
+				strings.Contains(rig.log.String(), `"result":"refused"`) == uncertain {
+				t.Errorf("the page or the log is wrong about whether the act was done: %s; %s", words(page), &rig.log)
+			}
 		})
 	}
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -67,7 +65,16 @@ func TestBoundedQueue(t *testing.T) {
 	for i := range maxRows + 5 {
 		rig.underAge("vs_" + number(i))
 	}
-	page := rig.colleague("Rosa").get("/", http.StatusOK)
+	rosa := rig.colleague("Rosa")
+	rig.mu.Lock()
+	rig.tokens = nil
+	rig.mu.Unlock()
+	page := rosa.get("/", http.StatusOK)
+	rig.mu.Lock()
+	if len(rig.tokens) != len(reasons) {
+		t.Errorf("the queue costs %d calls, want one for each of %d lists", len(rig.tokens), len(reasons))
+	}
+	rig.mu.Unlock()
 	rig.see(page, "These are the newest 200.", "Refused for good 200+")
 	if got := strings.Count(page, `<li id="row-`); got != maxRows {
 		t.Errorf("the page has %d rows, want %d", got, maxRows)
@@ -114,6 +121,21 @@ func TestPerson(t *testing.T) {
 	rig.see(rosa.get("/person?reference=user-1", 200), "vs_1", "vs_2", "Verified on")
 	if !strings.Contains(rosa.get("/session/vs_2", 200), `href="https://dashboard.stripe.com/test/identity/verification-sessions/vs_2"`) {
 		t.Error("the story does not lead to Stripe's Dashboard")
+	}
+}
+
+// TestLongStory: a summary of the newest checks does not claim more than it knows.
+func TestLongStory(t *testing.T) {
+	rig := newRig(t, settings{})
+	rig.backend.Set(&verificationv1.Verification{SessionId: "vs_first", ClientReferenceId: "user-1", Status: verificationv1.Status_STATUS_VERIFIED})
+	for i := range maxSummary {
+		rig.backend.Set(refused("vs_"+number(i), "user-1", verificationv1.ErrorCode_ERROR_CODE_DOCUMENT_EXPIRED))
+	}
+	rosa := rig.colleague("Rosa")
+	for _, path := range []string{"/session/vs_99", "/person?reference=user-1"} {
+		page := rosa.get(path, http.StatusOK)
+		rig.see(page, "Not verified in the newest 100 checks. Older checks were not looked at", "The newest 100 checks: 100 failed submissions.")
+		rig.miss(page, "in all", "Not known to be verified")
 	}
 }
 
@@ -195,45 +217,5 @@ func TestEveryValueHasWords(t *testing.T) {
 			t.Errorf("%s and %s have the title %q", name, titles[title], title)
 		}
 		titles[title] = name
-	}
-}
-
-// TestLiveQueue: a page of the queue hears of changes. The watch ends with the last page.
-func TestLiveQueue(t *testing.T) {
-	rig := newRig(t, settings{})
-	rosa := rig.colleague("Rosa")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, rig.web.URL+"/live/queue", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := rosa.browser.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
-	until := func(want string) {
-		t.Helper()
-		for lines.Scan() {
-			if lines.Text() == want {
-				return
-			}
-		}
-		t.Fatalf("the stream ends without %q: %v", want, lines.Err())
-	}
-	until("event: live") // the watch has begun
-	rig.underAge("vs_1")
-	until("event: changed")
-	cancel()
-	stopped, stop := context.WithTimeout(t.Context(), 20*time.Second)
-	defer stop()
-	for open, _ := rig.backend.Streams(); open != 0; open, _ = rig.backend.Streams() {
-		select {
-		case <-stopped.Done():
-			t.Fatal("the watch goes on without a page")
-		case <-time.After(time.Millisecond):
-		}
 	}
 }

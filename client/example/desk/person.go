@@ -43,16 +43,21 @@ type summary struct {
 	Verified   string // the session in which the person is verified; empty: none is known
 	When       string
 	Here       bool // it is the session that the page is about
+	Newest     bool // the summary is of the newest checks, and there can be older ones
 	Sessions   string
 	Failed     string
 	Reference  string
 	Unreadable string // why there is no summary
 }
 
+// maxSummary is of how many sessions the service makes a summary: the newest ones.
+const maxSummary = 100
+
 func summaryOf(p *verificationv1.Person, reference, session string, times clock) summary {
 	verified := p.GetVerified()
 	return summary{
 		Verified: verified.GetSessionId(), When: times.at(verified.GetUpdateTime()), Here: verified.GetSessionId() == session && session != "",
+		Newest:   p.GetSessions() >= maxSummary,
 		Sessions: count(int(p.GetSessions()), "check"), Failed: count(int(p.GetFailedAttempts()), "failed submission"), Reference: reference,
 	}
 }

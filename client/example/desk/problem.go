@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"example.com/verification-status/client"
+	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
 // trouble is an error in words: what happened, and what to do about it.
@@ -63,6 +64,9 @@ func (s *site) explain(ctx context.Context, err error) trouble {
 	case errors.Is(err, client.ErrStripeNotConfigured):
 		return trouble{Status: http.StatusConflict, Title: "The service cannot ask Stripe", Text: "It has no key for Stripe’s API, so it makes no links.",
 			Advice: "Tell the people that run verification-status: STRIPE_API_KEY is not set.", Detail: detail}
+	case isTurnedAway(err):
+		return trouble{Status: http.StatusTooManyRequests, Title: "Too much at once", Text: "The service is busy with other calls, or somebody else is changing this check. Nothing was done.",
+			Advice: "Try again in a few seconds.", Detail: detail, Changed: true}
 	case errors.Is(err, client.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return trouble{Status: http.StatusServiceUnavailable, Title: "The service does not answer", Text: "verification-status, or Stripe behind it, cannot be reached right now.",
 			Advice: "Try again in a moment. Nothing is lost meanwhile: what Stripe reports arrives later.", Detail: detail}
@@ -96,9 +100,20 @@ func detailOf(err error) string {
 	return ""
 }
 
+// isTurnedAway reports whether the service did nothing and asks for the same call again: the caller has used up a limit, or other writers
+// were faster.
+func isTurnedAway(err error) bool {
+	var call *client.Error
+	if !errors.As(err, &call) {
+		return false
+	}
+	return call.Reason == verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED || call.RetryAfter > 0 &&
+		(call.Code.String() == "ResourceExhausted" || call.Reason == verificationv1.ErrorReason_ERROR_REASON_CONFLICT)
+}
+
 // isUncertain reports whether a call failed without an answer of the service. It might have been done.
 func isUncertain(err error) bool {
-	return errors.Is(err, client.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	return !isTurnedAway(err) && (errors.Is(err, client.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled))
 }
 
 // isUnimplemented reports whether the service is too old for a call, or is being updated from such a version.

@@ -39,7 +39,7 @@ var reasons = []reason{
 type list struct {
 	reason
 	rows    []*verificationv1.Verification // the newest first, at most maxRows
-	more    bool                           // there are older ones
+	more    bool                           // there can be older ones
 	problem error
 }
 
@@ -66,16 +66,16 @@ func (s *site) readQueue(ctx context.Context) []list {
 	return lists
 }
 
-// read returns the newest sessions of a list, at most n, and whether there are more.
+// read returns the newest sessions of a list, at most n, and whether there can be more. It asks for one page of n, and for no further
+// one to learn whether there is one.
 func (s *site) read(ctx context.Context, filter client.Filter, n int) (rows []*verificationv1.Verification, more bool, err error) {
 	for v, err := range s.status.List(ctx, filter, client.PageSize(n)) {
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, false, err
-		case len(rows) == n:
+		}
+		if rows = append(rows, v); len(rows) == n {
 			return rows, true, nil
 		}
-		rows = append(rows, v)
 	}
 	return rows, false, nil
 }

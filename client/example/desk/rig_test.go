@@ -37,8 +37,11 @@ type deskRig struct {
 	web     *httptest.Server
 	log     lockedBuffer // of the acts
 
-	mu     sync.Mutex
-	tokens []string // "authorization" of the unary calls
+	mu      sync.Mutex
+	tokens  []string // "authorization" of the unary calls
+	actErr  error    // of the next call that is no look
+	isOlder bool     // GetStatus does not number outcomes
+	onAct   func()   // runs before each call that is no look
 }
 
 // lockedBuffer is a buffer for several goroutines.
@@ -67,8 +70,26 @@ func newRig(t *testing.T, s settings) *deskRig {
 		header, _ := metadata.FromIncomingContext(ctx)
 		rig.mu.Lock()
 		rig.tokens = append(rig.tokens, strings.Join(header.Get("authorization"), ","))
+		var failure error
+		before := func() {}
+		switch request.(type) {
+		case *verificationv1.AllowRetryRequest, *verificationv1.ResolveVerificationRequest, *verificationv1.RetryVerificationRequest:
+			failure, rig.actErr = rig.actErr, nil
+			if rig.onAct != nil {
+				before = rig.onAct
+			}
+		}
+		isOlder := rig.isOlder
 		rig.mu.Unlock()
-		return next(ctx, request)
+		before()
+		if failure != nil {
+			return nil, failure
+		}
+		answer, err := next(ctx, request)
+		if one, ok := answer.(*verificationv1.GetStatusResponse); ok && isOlder && one != nil {
+			one.Verification.OutcomeRevision = 0
+		}
+		return answer, err
 	}))
 	rig.backend.NameCallers(func(context.Context) string { return "token:desk" })
 	rig.web = httptest.NewUnstartedServer(nil)
@@ -175,11 +196,21 @@ func (c *colleague) link(session, name string) string {
 // sure submits the form of a question.
 func (c *colleague) sure(session, name string, status int, question string, more ...string) string {
 	c.t.Helper()
-	form := url.Values{"token": {field(c.t, question, "token")}, "seen": {field(c.t, question, "seen")}}
+	form := formOf(c.t, question)
 	for i := 0; i < len(more); i += 2 {
 		form.Set(more[i], more[i+1])
 	}
 	return c.post("/session/"+session+"/"+name, status, form)
+}
+
+// formOf returns the hidden fields of a question.
+func formOf(t *testing.T, question string) url.Values {
+	t.Helper()
+	form := url.Values{}
+	for _, name := range []string{"token", "seen", "mark", "open"} {
+		form.Set(name, field(t, question, name))
+	}
+	return form
 }
 
 // field returns the value of a hidden field of a page.
@@ -239,4 +270,18 @@ func (rig *deskRig) now(id string) *verificationv1.Verification {
 		rig.t.Fatal(err)
 	}
 	return v
+}
+
+// setActErr makes the next call that is no look fail.
+func (rig *deskRig) setActErr(err error) {
+	rig.mu.Lock()
+	defer rig.mu.Unlock()
+	rig.actErr = err
+}
+
+// older makes the service answer looks as a replica does that does not number outcomes.
+func (rig *deskRig) older(is bool) {
+	rig.mu.Lock()
+	defer rig.mu.Unlock()
+	rig.isOlder = is
 }

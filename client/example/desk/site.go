@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"example.com/verification-status/client"
@@ -32,6 +33,7 @@ type site struct {
 	streams    context.Context // ends the streams of live pages when the server stops
 	endStreams context.CancelFunc
 	now        func() time.Time
+	otherHost  sync.Once // logs the first request with another Host
 }
 
 func newSite(status *client.Client, s settings) (*site, error) {
@@ -105,10 +107,14 @@ func (s *site) guard(next http.Handler) http.Handler {
 		switch {
 		case r.Host == s.host:
 			next.ServeHTTP(w, r)
-		case r.Method == http.MethodGet && r.URL.Path == "/":
+		case s.staff.userHeader == "" && isLoopback(r.Host) && r.Method == http.MethodGet && r.URL.Path == "/": // localhost for 127.0.0.1
 			http.Redirect(w, r, s.publicURL+"/", http.StatusTemporaryRedirect)
-		default:
-			http.Error(w, "the desk is at "+s.publicURL, http.StatusMisdirectedRequest)
+		default: // a redirect would come back with the same Host if a proxy replaces it
+			s.otherHost.Do(func() {
+				slog.WarnContext(r.Context(), "a request has another Host than -public-url: a proxy must keep the header Host", "host", r.Host, "want", s.host)
+			})
+			s.problem(w, r, trouble{Status: http.StatusMisdirectedRequest, Title: "The desk is at another address", Text: "It is at " + s.publicURL + ", and this request asks for “" + r.Host + "”.",
+				Advice: "Open the desk there. If you did, tell the people that run the desk: the proxy must keep the header Host."})
 		}
 	})
 }

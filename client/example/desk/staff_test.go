@@ -1,12 +1,15 @@
 package main
 
 import (
+	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // proxied are the settings of a desk behind a proxy.
@@ -54,6 +57,11 @@ func TestOwnToken(t *testing.T) {
 	if len(rig.tokens) != 0 {
 		t.Errorf("%d calls were made without a token of the person", len(rig.tokens))
 	}
+	c.headers["Authorization"] = []string{"Bearer vst_rosa", "Bearer vst_evil"} // one can be the browser's own
+	rig.see(c.get("/", http.StatusUnauthorized), "Your sign-in is not complete")
+	if len(rig.tokens) != 0 {
+		t.Errorf("%d calls were made with one of two tokens", len(rig.tokens))
+	}
 	c.headers.Set("Authorization", "Bearer vst_rosa")
 	page := c.act("vs_1", "allow", http.StatusOK)
 	rig.see(page, "One more try is open", "The history of each check names you.")
@@ -67,6 +75,51 @@ func TestOwnToken(t *testing.T) {
 		if token != "Bearer vst_rosa" {
 			t.Errorf("a call has the token %q, want the person's own", token)
 		}
+	}
+}
+
+// TestOtherHost: a proxy that replaces Host gets no redirect, which would come back for ever, but a page that says what is wrong. The log
+// says it once.
+func TestOtherHost(t *testing.T) {
+	var log lockedBuffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	rig := newRig(t, proxied())
+	browser := &http.Client{Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	ask := func(host, path string) (int, string) {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, rig.web.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Host = host
+		request.Header = http.Header{secretHeader: {testKey}, "X-Forwarded-Email": {"rosa@example.com"}}
+		response, err := browser.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode, string(text)
+	}
+	for _, host := range []string{"desk-upstream:8081", "localhost:8081", "evil.example"} {
+		for _, path := range []string{"/", "/session/vs_1"} {
+			status, page := ask(host, path)
+			if status != http.StatusMisdirectedRequest {
+				t.Errorf("%s%s: status %d, want 421", host, path, status)
+			}
+			rig.see(page, "the proxy must keep the header Host", rig.site.publicURL)
+		}
+	}
+	if got := strings.Count(log.String(), "must keep the header Host"); got != 1 {
+		t.Errorf("the log says it %d times, want once: %s", got, &log)
+	}
+	rig.site.staff.userHeader = "" // the sign-in for demonstrations: localhost is the same machine
+	if status, _ := ask("localhost:8081", "/"); status != http.StatusTemporaryRedirect {
+		t.Errorf("status %d, want a redirect", status)
 	}
 }
 

@@ -135,11 +135,17 @@ const doneFor = 2 * time.Minute
 // justDone returns what the person has just done. The address alone does not say so: it has the desk's signature.
 func (s *site) justDone(r *http.Request, id string) string {
 	name := r.URL.Query().Get("done")
-	if a, known := acts[name]; known && s.staff.opens(r.URL.Query().Get("seal"), doneFor, "done", personOf(r.Context()).name, id, name) {
-		return a.done
+	if !s.staff.opens(r.URL.Query().Get("seal"), doneFor, "done", personOf(r.Context()).name, id, name) {
+		return ""
 	}
-	return ""
+	if name == unneeded {
+		return "Nothing needed a change: the person can try again already."
+	}
+	return acts[name].done
 }
+
+// unneeded says in addresses that an act has changed nothing.
+const unneeded = "unneeded"
 
 // donePath returns the address of the story after an act.
 func (s *site) donePath(r *http.Request, id, name string) string {

@@ -25,14 +25,19 @@ if (new URLSearchParams(location.search).has("done")) history.replaceState(null,
 
 function follow(live) {
   // Milliseconds: a stream is lost after this silence (the server sends an event every 5 s), the content is loaded at least this often
-  // (ages change, and some inputs make no revision), and a lost stream is opened again after this.
-  const silence = 16_000, refresh = 60_000, again = 3_000;
-  const words = { connecting: "Connecting…", live: "Live", stale: "Not live: the service does not answer", lost: "Not live: reconnecting…", refused: "Not live: load the page again" };
+  // (ages change, and some inputs make no revision), a failed load is repeated after this, and a lost stream is opened again after this,
+  // or, if the page says why it was ended, after this. Chance is added to the last two: all pages can lose their streams at once.
+  const silence = 16_000, refresh = 60_000, repeat = 10_000, again = 3_000, later = 30_000;
+  const words = { connecting: "Connecting…", live: "Live", stale: "Not live: the service does not answer", lost: "Not live: reconnecting…", refused: "Not live: load the page again", failed: "Not live: this page could not be loaded again, so it can be old", trouble: "" };
   const pill = document.getElementById("connection");
   let source, reopening, heard = Date.now(), loaded = Date.now(), loading = false, wanted = null;
+  let failed = false; // the newest load: no event makes the page live until one succeeds
+  let connection; // what the stream amounts to
 
   function is(state) {
-    if (pill.dataset.is === state) return;
+    connection = state;
+    if (failed && state === "live") state = "failed";
+    if (pill.dataset.is === state && pill.textContent === words[state]) return;
     pill.dataset.is = state;
     pill.textContent = words[state];
     pill.hidden = false;
@@ -58,10 +63,16 @@ function follow(live) {
     });
     on("reset", () => load(""));
     on("unknown", () => load(""));
+    on("trouble", (event) => {
+      words.trouble = "Not live: " + JSON.parse(event.data).says;
+      is("trouble");
+      stream.close();
+      reopening = setTimeout(open, later * (1 + Math.random()));
+    });
     on("error", () => {
       is(stream.readyState === EventSource.CLOSED ? "refused" : "lost");
       stream.close();
-      reopening = setTimeout(open, again);
+      reopening = setTimeout(open, again * (1 + Math.random()));
     });
   }
 
@@ -79,13 +90,15 @@ function follow(live) {
         if (response.redirected && new URL(response.url).pathname === "/sign-in") return location.reload();
         const page = new DOMParser().parseFromString(await response.text(), "text/html");
         const next = page.getElementById("live");
-        if (response.ok && next) put(next, page.title);
+        failed = !response.ok || !next;
+        if (!failed) put(next, page.title);
       } catch {
-        is("lost");
+        failed = true;
       }
+      is(connection);
     }
     loading = false;
-    loaded = Date.now();
+    loaded = failed ? Date.now() - refresh + repeat : Date.now();
   }
 
   // put replaces the content. It keeps the focus, and waits while somebody selects text.
