@@ -96,6 +96,25 @@ func (s *Session) useAllowance() (used Allowance) {
 	return used
 }
 
+// WithAllowanceBack returns the record without the use of an allowance by the grant of a replacement, which was revoked. The allowance
+// is as before the grant, unless a redaction or the archive has erased for which failure it is.
+func (s Session) WithAllowanceBack() Session {
+	used := s.Replacement.Used
+	if !used.Given {
+		return s
+	}
+	if s.Replacement.Used = (Allowance{}); used.Failure != 0 || !s.detailsErased() {
+		s.Allowance = used
+	}
+	s.Overrides--
+	return s
+}
+
+// eraseUsed erases for which failure the grant of a replacement used an allowance. That it used one stays, for the counts.
+func (s *Session) eraseUsed() {
+	s.Replacement.Used = Allowance{Given: s.Replacement.Used.Given}
+}
+
 // AllowRetry lets the person try once more, for the failure by which a retry is judged or, if the session is closed, for its
 // replacement. It lifts the denials limit_reached, not_retryable and cooldown. It changes nothing if a retry is allowed already,
 // and if it is refused for another reason: then decision has the denial. principal is the name of the operator; the history
