@@ -34,7 +34,7 @@ const (
 	OperatorDenied    OperatorOutcome = "denied"    // AllowRetry: a retry is refused for another reason
 	OperatorConflict  OperatorOutcome = "conflict"  // the outcome is not the one that the operator saw
 	OperatorUnknown   OperatorOutcome = "unknown"   // the session is not known here
-	OperatorFailed    OperatorOutcome = "failed"    // the request is wrong, the calls are off, or the store is unavailable
+	OperatorFailed    OperatorOutcome = "failed"    // the request is wrong, too many changes, the calls are off, or the store is unavailable
 )
 
 // maxOperatorTries is how often an operator's call completes a replacement that it finds unfinished.
@@ -195,6 +195,10 @@ func (s *Service) tryOperation(ctx context.Context, call *operatorCall, checked 
 			return current, false, &outcomeChangedError{now: outcome}
 		}
 		if next, decision, changed = call.change(current); changed {
+			if again := current.NextOperation(s.config.Clock()); !again.IsZero() {
+				changed = stored
+				return current, false, &operationLimitError{again}
+			}
 			call.made = append(call.made, next.History[len(next.History)-1])
 		}
 		return next, changed, nil

@@ -2,6 +2,7 @@ package verification
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -37,6 +38,30 @@ type Allowance struct {
 	// Replacement is true if the session was closed when the operator gave it. It is then for the replacement alone, also if
 	// the failure has its grant.
 	Replacement bool
+}
+
+// MaxOperations is how many changes by operators one session takes within OperationWindow. More would push what happened to the
+// session out of its history.
+const (
+	MaxOperations   = 32
+	OperationWindow = time.Hour
+)
+
+// NextOperation returns when the next change by an operator is allowed. It returns the zero time if it is allowed now.
+func (s Session) NextOperation(now time.Time) time.Time {
+	var times []int64 // in Unix milliseconds
+	for i := range s.History {
+		entry := &s.History[i]
+		age := now.Sub(time.UnixMilli(entry.RecordTime))
+		if entry.Source == SourceOperator && age < OperationWindow && age > -OperationWindow { // the clock of a server was an hour ahead
+			times = append(times, entry.RecordTime)
+		}
+	}
+	if len(times) < MaxOperations {
+		return time.Time{}
+	}
+	slices.Sort(times) // the clocks of servers differ
+	return time.UnixMilli(times[len(times)-MaxOperations]).Add(OperationWindow)
 }
 
 // judgedFailure returns the id of the failure by which a retry is judged, and whether a retry was granted for it. The id is that of
