@@ -194,7 +194,7 @@ type overtakenStore struct {
 }
 
 func (s overtakenStore) Update(ctx context.Context, id string, fn store.UpdateFunc) (verification.Session, error) {
-	current, err := s.Live.Get(ctx, id)
+	current, err := s.Get(ctx, id)
 	if err != nil {
 		return current, err
 	}
