@@ -132,7 +132,7 @@ type ResolveVerificationRequest struct {
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// The kind of resolution. RESOLUTION_KIND_UNSPECIFIED revokes an earlier resolution.
 	Kind ResolutionKind `protobuf:"varint,2,opt,name=kind,proto3,enum=verification.v1.ResolutionKind" json:"kind,omitempty"`
-	// See AllowRetryRequest.outcome_revision.
+	// See AllowRetryRequest.outcome_revision. Another operator's resolution is no other outcome.
 	OutcomeRevision int32 `protobuf:"varint,3,opt,name=outcome_revision,json=outcomeRevision,proto3" json:"outcome_revision,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache

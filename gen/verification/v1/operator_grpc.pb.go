@@ -41,9 +41,9 @@ type OperatorServiceClient interface {
 	// processing, redacted, superseded, resolved). If no retry is denied, it changes nothing.
 	AllowRetry(ctx context.Context, in *AllowRetryRequest, opts ...grpc.CallOption) (*AllowRetryResponse, error)
 	// ResolveVerification notes that a person was dealt with elsewhere: reviewed by hand, verified by another
-	// method, or declined. It does not change Stripe's status. The session is settled, leaves the lists of people
-	// who need help, and gets no retry. RESOLUTION_KIND_UNSPECIFIED revokes an earlier resolution. The call needs
-	// the right override.
+	// method, or declined. It does not change Stripe's status. The session is settled, leaves the lists by denial,
+	// and gets no retry. RESOLUTION_KIND_UNSPECIFIED revokes an earlier resolution. The last call holds, whoever makes
+	// it: the history names each. The call needs the right override.
 	ResolveVerification(ctx context.Context, in *ResolveVerificationRequest, opts ...grpc.CallOption) (*ResolveVerificationResponse, error)
 }
 
@@ -91,9 +91,9 @@ type OperatorServiceServer interface {
 	// processing, redacted, superseded, resolved). If no retry is denied, it changes nothing.
 	AllowRetry(context.Context, *AllowRetryRequest) (*AllowRetryResponse, error)
 	// ResolveVerification notes that a person was dealt with elsewhere: reviewed by hand, verified by another
-	// method, or declined. It does not change Stripe's status. The session is settled, leaves the lists of people
-	// who need help, and gets no retry. RESOLUTION_KIND_UNSPECIFIED revokes an earlier resolution. The call needs
-	// the right override.
+	// method, or declined. It does not change Stripe's status. The session is settled, leaves the lists by denial,
+	// and gets no retry. RESOLUTION_KIND_UNSPECIFIED revokes an earlier resolution. The last call holds, whoever makes
+	// it: the history names each. The call needs the right override.
 	ResolveVerification(context.Context, *ResolveVerificationRequest) (*ResolveVerificationResponse, error)
 	mustEmbedUnimplementedOperatorServiceServer()
 }

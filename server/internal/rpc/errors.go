@@ -69,6 +69,13 @@ func deniedBy(session verification.Session, decision verification.Decision) *den
 
 func (e *deniedError) Error() string { return "no retry: " + denialText(e.decision.Denial) }
 
+// operationLimitError is a change by an operator of a session that operators have changed too often.
+type operationLimitError struct {
+	again time.Time
+}
+
+func (*operationLimitError) Error() string { return "operators have changed the session too often" }
+
 // outcomeChangedError is an operator's call about another outcome than the one that the session has now.
 type outcomeChangedError struct {
 	now int32 // the outcome_revision
@@ -200,6 +207,12 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 		return newStatus(kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_COMPARISON_LIMIT,
 			"the comparisons of this session are used up; ask again when RetryInfo says (COMPARISON_LIMIT)", false}, nil,
 			retryInfo(limited.again.Sub(s.config.Clock())))
+	}
+	var often *operationLimitError
+	if errors.As(err, &often) {
+		return newStatus(kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
+			fmt.Sprintf("operators have changed this session %d times within an hour; try again when RetryInfo says", verification.MaxOperations), false}, nil,
+			retryInfo(often.again.Sub(s.config.Clock())))
 	}
 	var changed *outcomeChangedError
 	if errors.As(err, &changed) {

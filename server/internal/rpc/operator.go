@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -33,7 +34,7 @@ const (
 	OperatorDenied    OperatorOutcome = "denied"    // AllowRetry: a retry is refused for another reason
 	OperatorConflict  OperatorOutcome = "conflict"  // the outcome is not the one that the operator saw
 	OperatorUnknown   OperatorOutcome = "unknown"   // the session is not known here
-	OperatorFailed    OperatorOutcome = "failed"    // the request is wrong, the calls are off, or the store is unavailable
+	OperatorFailed    OperatorOutcome = "failed"    // the request is wrong, too many changes, the calls are off, or the store is unavailable
 )
 
 // maxOperatorTries is how often an operator's call completes a replacement that it finds unfinished.
@@ -96,6 +97,24 @@ type operatorCall struct {
 	attrs     []any
 	// change returns the next record. changed reports whether it must be stored.
 	change func(current verification.Session) (next verification.Session, decision verification.Decision, changed bool)
+	// made has the entries that this call tried to commit. If the answer to a commit is lost, the store calls again with the
+	// record of this commit.
+	made []verification.Entry
+}
+
+// isStored reports whether a commit of this call is in the record.
+func (c *operatorCall) isStored(current verification.Session) bool {
+	return slices.ContainsFunc(c.made, current.Holds)
+}
+
+// isDone reports whether nothing is left to do for a call of which a commit is stored. One call allows one try. A mark that another
+// operator replaced since is set again: the caller is answered that it holds.
+func (c *operatorCall) isDone(current verification.Session) bool {
+	if c.operation == OperationAllowRetry {
+		return true
+	}
+	_, _, again := c.change(current)
+	return !again
 }
 
 func (c *operatorCall) check() error {
@@ -158,7 +177,12 @@ func (s *Service) commitOperation(ctx context.Context, call *operatorCall) (sess
 func (s *Service) tryOperation(ctx context.Context, call *operatorCall, checked string) (session verification.Session, changed, due bool, err error) {
 	var decision verification.Decision
 	session, err = s.config.Live.Update(ctx, call.id, func(current verification.Session) (next verification.Session, write bool, err error) {
-		changed, decision = false, verification.Decision{}
+		changed, due, decision = false, false, verification.Decision{}
+		stored := call.isStored(current)
+		if stored && call.isDone(current) {
+			changed = true
+			return current, false, nil
+		}
 		if !current.Exists() {
 			return current, false, errUnknownHere
 		}
@@ -166,13 +190,23 @@ func (s *Service) tryOperation(ctx context.Context, call *operatorCall, checked 
 			due = true
 			return current, false, nil
 		}
-		due = false
 		if outcome := current.Current().Outcome.Revision; call.seen != 0 && call.seen != outcome {
+			changed = stored
 			return current, false, &outcomeChangedError{now: outcome}
 		}
-		next, decision, changed = call.change(current)
+		if next, decision, changed = call.change(current); changed {
+			if again := current.NextOperation(s.config.Clock()); !again.IsZero() {
+				changed = stored
+				return current, false, &operationLimitError{again}
+			}
+			call.made = append(call.made, next.History[len(next.History)-1])
+		}
 		return next, changed, nil
 	})
+	if err != nil && changed {
+		s.config.Logger.WarnContext(ctx, "an operator's call failed, and its change can be stored",
+			"operation", call.operation, "session_id", call.id, "principal", s.config.Principal(ctx), "error", err)
+	}
 	if err == nil && decision.Denial != verification.DenialNone {
 		err = deniedBy(session, decision)
 	}

@@ -121,6 +121,9 @@ func TestAnOperatorDecidesByInheritedCounts(t *testing.T) {
 	r.failAt(stripe, "vs_1", 1, 200, created(100))
 	change := func(id string, fn func(verification.Session) (verification.Session, bool)) {
 		if _, err := r.store.Update(t.Context(), id, func(current verification.Session) (verification.Session, bool, error) {
+			if !current.Exists() { // not in the cache: the store reads it and calls again
+				return current, false, nil
+			}
 			next, changed := fn(current)
 			return next, changed, nil
 		}); err != nil {

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/verification"
 )
 
 const (
@@ -287,4 +289,44 @@ func (r *replica) historyOf(id string) []*verificationv1.HistoryEntry {
 		r.t.Fatal(err)
 	}
 	return response.GetHistory()
+}
+
+// TestG15_OperatorsChangeASessionAtMost32TimesAnHour: more would push what happened out of its history. Calls that change nothing are
+// answered as before, and another session is not affected.
+func TestG15_OperatorsChangeASessionAtMost32TimesAnHour(t *testing.T) {
+	b := newBackend(t)
+	b.policy.MaxRetries = 0
+	start := time.Unix(t0+1000, 0)
+	now := start
+	b.clock = func() time.Time { return now }
+	stripe, _ := b.retries(t)
+	r, _, outcomes := b.observed(t, func(*Config) {})
+	r.failAt(stripe, "vs_1", 1, 1)
+	r.failAt(stripe, "vs_2", 2, 1)
+	r.allow("vs_1")
+	kinds := []verificationv1.ResolutionKind{declined, takeBack}
+	for n := 1; n < verification.MaxOperations; n++ {
+		now = start.Add(time.Duration(n) * time.Minute)
+		r.resolve("vs_1", kinds[(n+1)%2])
+	}
+	before := r.record("vs_1")
+	r.resolve("vs_1", declined) // as it is
+	for range 2 {
+		_, err := r.ResolveVerification(t.Context(), &verificationv1.ResolveVerificationRequest{SessionId: "vs_1", Kind: takeBack})
+		d := wantError(t, err, codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED)
+		if wait := d.retry.GetRetryDelay().AsDuration(); wait != start.Add(time.Hour).Sub(now) {
+			t.Errorf("RetryInfo %v, want %v", wait, start.Add(time.Hour).Sub(now))
+		}
+	}
+	if after := r.record("vs_1"); after.Revision != before.Revision || operators(after) != verification.MaxOperations {
+		t.Errorf("revision %d after %d, %d entries of operators", after.Revision, before.Revision, operators(after))
+	}
+	if last := (*outcomes)[len(*outcomes)-3:]; !slices.Equal(last, []OperatorOutcome{OperatorUnchanged, OperatorFailed, OperatorFailed}) {
+		t.Errorf("outcomes %v", last)
+	}
+	r.resolve("vs_2", declined)
+	now = start.Add(time.Hour)
+	r.resolve("vs_1", takeBack)
+	_, err := r.ResolveVerification(t.Context(), &verificationv1.ResolveVerificationRequest{SessionId: "vs_1", Kind: closed})
+	wantError(t, err, codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED)
 }

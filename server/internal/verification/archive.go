@@ -50,6 +50,9 @@ func Archive(current Session, keep time.Duration, now time.Time) (next Session, 
 	if !next.OverrideOpen() {
 		next.Allowance = Allowance{} // its id can be made of an error code
 	}
+	if next.Replacement.Used.Failure != next.LastFailure.ID { // so can this one, unless it is that of a counted failure
+		next.eraseUsed()
+	}
 	next.LastFailure.Code = ""
 	next.Replacement.ReturnURL = ""
 	next.Extra = nil

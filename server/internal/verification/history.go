@@ -245,6 +245,18 @@ func (s Session) ErasedFingerprint(revision int32) (fingerprint uint32, ok bool)
 	return 0, false
 }
 
+// Holds reports whether the record has the entry that a write to it made, also if the entry was erased since.
+func (s Session) Holds(made Entry) bool {
+	if erased, ok := s.ErasedFingerprint(made.Revision); ok && made.Revision > 0 {
+		return erased == s.fingerprint(made)
+	}
+	return slices.ContainsFunc(s.History, func(e Entry) bool {
+		return e.Revision == made.Revision && e.RecordTime == made.RecordTime && e.Source == made.Source &&
+			e.Principal == made.Principal && e.Operation == made.Operation && e.Compared == made.Compared &&
+			e.Result.Resolution == made.Result.Resolution // two calls of one caller can be in the same millisecond
+	})
+}
+
 func (s Session) fingerprint(entry Entry) uint32 {
 	hash := fnv.New32a()
 	var numbers [16]byte

@@ -2,6 +2,7 @@ package verification
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -37,6 +38,30 @@ type Allowance struct {
 	// Replacement is true if the session was closed when the operator gave it. It is then for the replacement alone, also if
 	// the failure has its grant.
 	Replacement bool
+}
+
+// MaxOperations is how many changes by operators one session takes within OperationWindow. More would push what happened to the
+// session out of its history.
+const (
+	MaxOperations   = 32
+	OperationWindow = time.Hour
+)
+
+// NextOperation returns when the next change by an operator is allowed. It returns the zero time if it is allowed now.
+func (s Session) NextOperation(now time.Time) time.Time {
+	var times []int64 // in Unix milliseconds
+	for i := range s.History {
+		entry := &s.History[i]
+		age := now.Sub(time.UnixMilli(entry.RecordTime))
+		if entry.Source == SourceOperator && age < OperationWindow && age > -OperationWindow { // the clock of a server was an hour ahead
+			times = append(times, entry.RecordTime)
+		}
+	}
+	if len(times) < MaxOperations {
+		return time.Time{}
+	}
+	slices.Sort(times) // the clocks of servers differ
+	return time.UnixMilli(times[len(times)-MaxOperations]).Add(OperationWindow)
 }
 
 // judgedFailure returns the id of the failure by which a retry is judged, and whether a retry was granted for it. The id is that of
@@ -94,6 +119,25 @@ func (s *Session) useAllowance() (used Allowance) {
 	used, s.Allowance = s.Allowance, Allowance{}
 	s.Overrides++
 	return used
+}
+
+// WithAllowanceBack returns the record without the use of an allowance by the grant of a replacement, which was revoked. The allowance
+// is as before the grant, unless a redaction or the archive has erased for which failure it is.
+func (s Session) WithAllowanceBack() Session {
+	used := s.Replacement.Used
+	if !used.Given {
+		return s
+	}
+	if s.Replacement.Used = (Allowance{}); used.Failure != 0 || !s.detailsErased() {
+		s.Allowance = used
+	}
+	s.Overrides--
+	return s
+}
+
+// eraseUsed erases for which failure the grant of a replacement used an allowance. That it used one stays, for the counts.
+func (s *Session) eraseUsed() {
+	s.Replacement.Used = Allowance{Given: s.Replacement.Used.Given}
 }
 
 // AllowRetry lets the person try once more, for the failure by which a retry is judged or, if the session is closed, for its

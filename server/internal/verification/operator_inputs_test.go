@@ -144,9 +144,8 @@ func byVersionBefore(known Session, write func(Session) Session) Session {
 	} else {
 		next.Inherited.Overrides, next.Replacement.Used = 0, Allowance{}
 	}
-	if !next.Replacement.Granted && next.Replacement.Used.Given { // as the codec reads it
-		next.Allowance, next.Replacement.Used = next.Replacement.Used, Allowance{}
-		next.Overrides--
+	if !next.Replacement.Granted { // as the codec reads it
+		next = next.WithAllowanceBack()
 	}
 	return next
 }

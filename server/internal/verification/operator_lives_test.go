@@ -64,8 +64,8 @@ func (l *operatedLife) put(next Session) {
 	if text := dump(next); next.detailsErased() && strings.Contains(text, "SECRET") {
 		l.t.Fatalf("a record without details holds %s", text)
 	}
-	if next.Tombstone() && next.Allowance.Given {
-		l.t.Fatalf("a tombstone holds the allowance %+v, whose id can be made of an error code", next.Allowance)
+	if next.Tombstone() && (next.Allowance.Given || next.Replacement.Used.Failure != 0) {
+		l.t.Fatalf("a tombstone holds the allowances %+v and %+v, whose id can be made of an error code", next.Allowance, next.Replacement.Used)
 	}
 	free := max(l.policy.MaxRetries, before.RetriesGranted-before.Overrides)
 	if used := next.RetriesGranted - next.Overrides; !l.forgotten && used > free && next.Predecessor == before.Predecessor {

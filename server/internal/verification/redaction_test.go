@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // secrets of the redaction tests: what may be in a record before, and nowhere in it after.
@@ -165,5 +166,47 @@ func TestRedactionIsNoChangeOfStatus(t *testing.T) {
 	}
 	if again, outcome := ApplyRead(next, read(next, 600, o)); outcome.Write || again.Revision != 2 {
 		t.Errorf("what was erased here is not a change at Stripe: %+v %+v", again, outcome)
+	}
+}
+
+// TestG11_AnErasureErasesTheAllowanceOfAReplacement: the id of a failure that was not counted can be made of an error code. A
+// revoked grant puts no allowance into a tombstone.
+func TestG11_AnErasureErasesTheAllowanceOfAReplacement(t *testing.T) {
+	policy := RetryPolicy{MaxRetries: 1, DenyCodes: []string{mismatch.Code}}
+	s := after(created("evt_1", 1))
+	s, _ = ApplyRead(s, read(s, 20, object(StatusRequiresInput, mismatch, "")))
+	s, _, allowed := AllowRetry(s, policy, at(30), desk)
+	s, _, granted := GrantReplacement(s, policy, at(40), bff, backTo)
+	if !allowed || !granted || s.Replacement.Used.Failure == 0 {
+		t.Fatalf("allowed %v, granted %v: %+v", allowed, granted, s.Replacement)
+	}
+	s, _ = Transition(s, canceled("evt_2", 50, ""))
+	tombstone, _ := Transition(s, redacted("evt_3", 60, StatusCanceled, RedactionProcessing))
+	archived, changed := Archive(s, time.Hour, at(10_000))
+	if !changed {
+		t.Fatal("not archived")
+	}
+	for name, s := range map[string]Session{"redacted": tombstone, "archived": archived} {
+		if s.Replacement.Used.Failure != 0 || s.Overrides != 1 {
+			t.Errorf("%s: %+v, %d overrides; want no failure and 1", name, s.Replacement.Used, s.Overrides)
+		}
+		s, changed := RevokeReplacement(s, s.Replacement.ReturnURL, at(11_000))
+		if !changed || s.OverrideOpen() || s.Allowance.Failure != 0 || s.Overrides != 0 || s.RetriesGranted != 0 {
+			t.Errorf("%s and revoked %v: %+v", name, changed, s.State)
+		}
+		if s.Tombstone() && s.Allowance.Given {
+			t.Errorf("a tombstone holds the allowance %+v", s.Allowance)
+		}
+	}
+}
+
+// TestTheArchiveKeepsTheAllowanceOfAReplacement for a counted failure: if the grant is revoked, the allowance is open again.
+func TestTheArchiveKeepsTheAllowanceOfAReplacement(t *testing.T) {
+	s, policy := closedAndAllowed(t)
+	s, _, _ = GrantReplacement(s, policy, at(40), bff, "")
+	s, archived := Archive(s, time.Hour, at(10_000))
+	s, revoked := RevokeReplacement(s, "", at(11_000))
+	if !archived || !revoked || !s.OverrideOpen() {
+		t.Errorf("archived %v, revoked %v: %+v", archived, revoked, s.State)
 	}
 }

@@ -57,12 +57,9 @@ func RevokeReplacement(current Session, returnURL string, now time.Time) (next S
 		return current, false
 	}
 	next = current.clone()
+	next = next.WithAllowanceBack()
 	next.Replacement = Replacement{}
 	next.RetriesGranted--
-	if used := current.Replacement.Used; used.Given {
-		next.Overrides--
-		next.Allowance = used
-	}
 	next.recordOwn(current, SourceReplacement, now)
 	return next, true
 }

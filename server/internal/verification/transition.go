@@ -270,6 +270,7 @@ func (s *Session) redact() {
 	}
 	s.Error, s.Report, s.Reference = Error{}, "", ""
 	s.Resolution.Principal, s.Allowance = "", Allowance{}
+	s.eraseUsed()
 	s.LastFailure.Code = ""
 	s.Replacement.ReturnURL = ""
 	s.Extra = nil

@@ -65,9 +65,8 @@ func decodeSession(id string, body []byte) (verification.Session, error) {
 		s.LastFailure.Second = s.Second + lastSecond
 	}
 	s.LastFailure.Granted = slices.Contains(s.Failures, verification.Failure{ID: s.LastFailure.ID, Granted: true})
-	if !s.Replacement.Granted && s.Replacement.Used.Given { // an older version revoked the grant, and kept what it does not know
-		s.Allowance, s.Replacement.Used = s.Replacement.Used, verification.Allowance{}
-		s.Overrides--
+	if !s.Replacement.Granted { // an older version might have revoked the grant, and kept what it does not know
+		s = s.WithAllowanceBack()
 	}
 	if r.err != nil {
 		return verification.Session{}, r.err
