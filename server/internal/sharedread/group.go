@@ -56,7 +56,7 @@ func (g *Group[K, V]) Use(ctx context.Context, key K, run func(context.Context) 
 	}
 }
 
-// Wait returns when no read is under way. Next and Use must not be called meanwhile.
+// Wait returns when no read is under way and no answer is in use. Next and Use must not be called meanwhile.
 func (g *Group[K, V]) Wait() { g.working.Wait() }
 
 func (g *Group[K, V]) join(ctx context.Context, key K, run func(context.Context) (V, error)) *read[V] {
@@ -109,7 +109,8 @@ func (g *Group[K, V]) begin(key K, r *read[V]) {
 	} else {
 		ctx, r.cancel = context.WithDeadline(ctx, r.deadline)
 	}
-	g.working.Go(func() {
+	g.working.Add(1)
+	go func() {
 		r.value, r.err = r.run(ctx)
 		r.cancel()
 		close(r.done)
@@ -119,11 +120,13 @@ func (g *Group[K, V]) begin(key K, r *read[V]) {
 		if r.callers == 0 {
 			g.advance(key)
 		}
-	})
+	}()
 }
 
-// advance begins the read that callers wait for, if there is one. The lock is held.
+// advance begins the read that callers wait for, if there is one. It is called once for each read, after the last caller has left. The
+// lock is held.
 func (g *Group[K, V]) advance(key K) {
+	defer g.working.Done()
 	if next := g.waiting[key]; next != nil {
 		g.begin(key, next)
 		return

@@ -193,7 +193,15 @@ func TestTheNextReadBeginsAfterTheAnswerIsUsed(t *testing.T) {
 		last := make(chan error, 1)
 		last <- used
 		use(3, last)
+		waited := make(chan struct{})
+		go func() { shared.Wait(); close(waited) }()
 		for n, gate := range gates {
+			synctest.Wait()
+			select {
+			case <-waited:
+				t.Error("Wait returned while an answer was in use and a read was to begin")
+			default:
+			}
 			if runs.Load() != 2 {
 				t.Errorf("%d reads before caller %d has used the 2nd", runs.Load(), n)
 			}
@@ -201,7 +209,7 @@ func TestTheNextReadBeginsAfterTheAnswerIsUsed(t *testing.T) {
 			synctest.Wait()
 		}
 		group.Wait()
-		shared.Wait()
+		<-waited
 		if runs.Load() != 3 || len(shared.waiting) != 0 {
 			t.Errorf("%d reads, want 3; %d keys are still kept", runs.Load(), len(shared.waiting))
 		}

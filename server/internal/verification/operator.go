@@ -94,10 +94,12 @@ func (s *Session) moveAllowance(from, to uint64) {
 }
 
 // identifyUncounted moves an allowance for a failure that was not counted to the identity that an input has just given to the same
-// failure. before is the record before the input.
-func (s *Session) identifyUncounted(before Session) {
+// failure. before is the record before the input, and second is Stripe's second of the input if it is an event, otherwise 0. An
+// event that is later than the read which showed the failure is of another failure, even if that looks the same: one allowance
+// must not be for two tries.
+func (s *Session) identifyUncounted(before Session, second int64) {
 	uncounted := before.uncountedFailure()
-	if uncounted == 0 || s.Status != before.Status || s.Error != before.Error || s.Report != before.Report {
+	if uncounted == 0 || second > before.UpdateTime || s.Status != before.Status || s.Error != before.Error || s.Report != before.Report {
 		return
 	}
 	id, _ := s.judgedFailure() // the same failure can also be shown again at a later second, still uncounted

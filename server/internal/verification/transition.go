@@ -83,7 +83,7 @@ func applyEvent(current Session, event Event, v verdict) (Session, Outcome) {
 	}
 	next.describe(current, object, v.applies)
 	counted := next.count(object, event.identity(), event.position(), v.applies)
-	next.identifyUncounted(current)
+	next.identifyUncounted(current, event.position())
 	if v.ambiguous {
 		next.Unresolved = true
 	}
@@ -214,7 +214,7 @@ func (s Session) withRead(read Read, second int64) (next Session, shows bool) {
 	// The read is newer than the record: it corrects the reference and the type even if the state is the same.
 	next.describe(s, object, shows || !s.detailsErased())
 	next.count(object, "", next.Second, shows) // next.Second and not AsOf, which can be before an older failure
-	next.identifyUncounted(s)
+	next.identifyUncounted(s, 0)
 	next.redact()
 	return next, shows
 }
