@@ -174,7 +174,7 @@ func denialText(denial verification.Denial) string {
 	case verification.DenialSuperseded:
 		return "another session replaced this one; see superseded_by"
 	case verification.DenialCooldown:
-		return "it is too soon after the last failure"
+		return "it is too soon after the last failure; an operator can allow one more try now (AllowRetry)"
 	case verification.DenialResolved:
 		return "an operator dealt with the person elsewhere; see resolution"
 	default:
