@@ -42,8 +42,8 @@ type OperatorServiceClient interface {
 	AllowRetry(ctx context.Context, in *AllowRetryRequest, opts ...grpc.CallOption) (*AllowRetryResponse, error)
 	// ResolveVerification notes that a person was dealt with elsewhere: reviewed by hand, verified by another
 	// method, or declined. It does not change Stripe's status. The session is settled, leaves the lists by denial,
-	// and gets no retry. RESOLUTION_KIND_UNSPECIFIED revokes an earlier resolution. The last call holds, whoever makes
-	// it: the history names each. The call needs the right override.
+	// and gets no retry. RESOLUTION_KIND_UNSPECIFIED revokes an earlier resolution. The last call
+	// holds, also that of another operator: the history names each. The call needs the right override.
 	ResolveVerification(ctx context.Context, in *ResolveVerificationRequest, opts ...grpc.CallOption) (*ResolveVerificationResponse, error)
 }
 
@@ -92,8 +92,8 @@ type OperatorServiceServer interface {
 	AllowRetry(context.Context, *AllowRetryRequest) (*AllowRetryResponse, error)
 	// ResolveVerification notes that a person was dealt with elsewhere: reviewed by hand, verified by another
 	// method, or declined. It does not change Stripe's status. The session is settled, leaves the lists by denial,
-	// and gets no retry. RESOLUTION_KIND_UNSPECIFIED revokes an earlier resolution. The last call holds, whoever makes
-	// it: the history names each. The call needs the right override.
+	// and gets no retry. RESOLUTION_KIND_UNSPECIFIED revokes an earlier resolution. The last call
+	// holds, also that of another operator: the history names each. The call needs the right override.
 	ResolveVerification(context.Context, *ResolveVerificationRequest) (*ResolveVerificationResponse, error)
 	mustEmbedUnimplementedOperatorServiceServer()
 }
