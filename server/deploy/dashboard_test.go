@@ -77,6 +77,7 @@ func everyMetric(t *testing.T) (addr string) {
 			m.RetryGranted()
 			m.RetryDenied("RETRY_DENIAL_COOLDOWN")
 			m.OperatorCall("allow_retry", "changed")
+			m.Comparison("compared")
 			calls.Started()
 			calls.Ended("UNIMPLEMENTED", time.Millisecond, 10, 0)
 			select {
