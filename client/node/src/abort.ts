@@ -54,3 +54,12 @@ export function sleep(signal: AbortSignal, milliseconds: number): Promise<boolea
     }, milliseconds);
   });
 }
+
+/** Returns a promise that also rejects, with the signal's reason, when the signal aborts. */
+export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  return new Promise<T>((resolve, reject) => {
+    const undo = onAbort(signal, () => reject(signal.reason as Error));
+    promise.then(resolve, reject).finally(undo);
+  });
+}

@@ -1,7 +1,7 @@
 import { Metadata } from "@grpc/grpc-js";
 import type { EventEmitter } from "node:events";
 
-import { onAbort } from "./abort.js";
+import { untilAborted } from "./abort.js";
 import type { Connections, Lease } from "./connections.js";
 import { fromStatus } from "./error-from.js";
 import type { Status } from "./error-from.js";
@@ -22,15 +22,6 @@ export async function metadataOf(tokens: Tokens, own: string | undefined, signal
     metadata.set("authorization", authorization);
   }
   return metadata;
-}
-
-/** Returns a promise that also rejects, with the signal's reason, when the signal aborts. */
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  return new Promise<T>((resolve, reject) => {
-    const undo = onAbort(signal, () => reject(signal.reason as Error));
-    promise.then(resolve, reject).finally(undo);
-  });
 }
 
 /**

@@ -56,7 +56,7 @@ function encodeRequest<I extends DescMessage, O extends DescMessage>(method: Met
 }
 
 /** The longest time that a timer of Node can have, in milliseconds. */
-const maxTimeout = 2 ** 31 - 1;
+export const maxTimeout = 2 ** 31 - 1;
 
 /** Returns a timeout that a timer can have. It throws an InvalidRequestError for what is no time. */
 export function checkTimeout(milliseconds: number): number {
