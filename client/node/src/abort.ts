@@ -32,10 +32,29 @@ export function link(...parents: readonly (AbortSignal | undefined)[]): Linked {
   };
 }
 
+/** The functions of onAbort. A signal has one listener of this package: Node warns of more than ten. */
+const functions = new WeakMap<AbortSignal, Set<() => void>>();
+
 /** Calls a function when a signal aborts, and returns a function that undoes this. The signal has not aborted yet. */
 export function onAbort(signal: AbortSignal, f: () => void): () => void {
-  signal.addEventListener("abort", f, { once: true });
-  return () => signal.removeEventListener("abort", f);
+  const set = functions.get(signal) ?? listen(signal);
+  const call = (): void => f(); // so that the same function can be there twice
+  set.add(call);
+  return () => set.delete(call);
+}
+
+/** Begins to listen to a signal. The listener stays: it keeps nothing alive but the functions that were not undone. */
+function listen(signal: AbortSignal): Set<() => void> {
+  const set = new Set<() => void>();
+  functions.set(signal, set);
+  const all = (): void => {
+    for (const f of set) {
+      f();
+    }
+    set.clear();
+  };
+  signal.addEventListener("abort", all, { once: true });
+  return set;
 }
 
 /** Waits for some milliseconds. It resolves to false, and at once, if the signal has aborted or aborts. */

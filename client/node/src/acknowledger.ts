@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 
-import { sleep } from "./abort.js";
+import { onAbort, sleep } from "./abort.js";
 import type { Base, Settings } from "./consume.js";
 import { replaced } from "./consumer-streams.js";
 import { askedWait } from "./error-from.js";
@@ -50,7 +50,7 @@ export class Acknowledger {
     this.#settings = settings;
     this.#open = open;
     this.#hooks = hooks;
-    open.addEventListener("abort", () => clearTimeout(this.#timer), { once: true });
+    onAbort(open, () => clearTimeout(this.#timer));
   }
 
   /** Sets the token to acknowledge. It stands for this number of further changes. */

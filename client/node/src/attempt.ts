@@ -1,11 +1,11 @@
-import { Metadata } from "@grpc/grpc-js";
+import { Metadata, status as grpcStatus } from "@grpc/grpc-js";
 import type { EventEmitter } from "node:events";
 
 import { untilAborted } from "./abort.js";
 import type { Connections, Lease } from "./connections.js";
 import { fromStatus } from "./error-from.js";
 import type { Status } from "./error-from.js";
-import { VerificationError } from "./errors.js";
+import { UnavailableError, VerificationError } from "./errors.js";
 import type { Tokens } from "./token.js";
 
 /** Transport is what every call needs. */
@@ -47,6 +47,10 @@ export class Judge {
 
   /** Returns the error of the call. */
   error(status: Status): VerificationError {
+    // Node closes the streams of a connection that it has lost as if they were canceled. What this package cancels has another text.
+    if (status.code === grpcStatus.CANCELLED && status.details === "Call cancelled") {
+      return new UnavailableError({ code: "UNAVAILABLE", message: "the connection was lost, or the stream was reset", cause: status });
+    }
     const error = fromStatus(status);
     const type = this.#contentType;
     // grpc-js takes a page for a message that is too long.

@@ -50,12 +50,13 @@ export class Watch {
   consumer: Consumer | undefined;
   /** In a row. */
   failures = 0;
+  /** A stream that is silent for so many milliseconds is closed and resumed. */
+  silenceTimeout: number;
   readonly onInterruption: (error: Error, wait: number) => void;
 
   readonly #transport: Transport;
   readonly #backoff: FullJitter;
   readonly #bearer: string | undefined;
-  readonly #silenceTimeout: number;
   #last: Position | undefined;
   /** The next verification has Update.reset. */
   #reset = false;
@@ -69,7 +70,7 @@ export class Watch {
     this.#bearer = options.token;
     this.onInterruption = options.onInterruption ?? (() => {});
     const heartbeat = Math.min(Math.max(options.heartbeat ?? defaultHeartbeat, minHeartbeat), maxHeartbeat);
-    this.#silenceTimeout = heartbeat * 2.5;
+    this.silenceTimeout = heartbeat * 2.5;
     this.request.heartbeat = durationOf(heartbeat);
   }
 
@@ -77,7 +78,7 @@ export class Watch {
   async *run(signal: AbortSignal): AsyncGenerator<Update | Bookmark, void, undefined> {
     for (;;) {
       signal.throwIfAborted();
-      const stream = new Stream(this.#silenceTimeout, signal);
+      const stream = new Stream(this.silenceTimeout, signal);
       try {
         await this.consumer?.begin(stream.scope);
         const responses = this.#open(stream.scope.signal);
