@@ -68,10 +68,14 @@ test("under random faults every outcome is handled, in order, before it is ackno
         await new Promise((resolve) => setTimeout(resolve, random() * 3));
       }
       await eventually("all outcomes", () => handled.size === feed.changes.length);
+      if (options.acknowledgeEach) {
+        await eventually("all acknowledgements", () => feed.position === feed.changes.length);
+      }
+      // Without acknowledgeEach, changes that were dropped before they were acknowledged can be left to the next run.
       end.abort();
       await within("the drain", done);
       check();
-      assert.deepEqual([problems, feed.position], [[], feed.changes.length]);
+      assert.deepEqual(problems, []);
     });
   }
 });
