@@ -4,6 +4,9 @@ go 1.26.0
 
 toolchain go1.26.11
 
+// Packages of npm can have Go files. They are no part of this module.
+ignore node_modules
+
 require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/alicebob/miniredis/v2 v2.40.0

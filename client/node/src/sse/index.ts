@@ -1,0 +1,6 @@
+/**
+ * Brings a watch to a browser as server-sent events.
+ *
+ * @module
+ */
+export {};
