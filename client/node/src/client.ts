@@ -3,7 +3,7 @@ import type { FieldComparison } from "./gen/verification/v1/comparison_pb.js";
 import type { Consumer } from "./gen/verification/v1/feed_pb.js";
 import type { HistoryEntry, Person, ResolutionKind, Verification } from "./gen/verification/v1/verification_pb.js";
 import type { ListOptions, ListQuery } from "./list-query.js";
-import type { CallOptions, ConnectOptions, OperatorOptions, RetryOptions, StatusOptions } from "./options.js";
+import type { CallOptions, OperatorOptions, RetryOptions, StatusOptions } from "./options.js";
 import type { Secret } from "./secret.js";
 import type { Subject } from "./subject.js";
 import type { Bookmark, Update } from "./update.js";
@@ -66,7 +66,7 @@ export interface Operator {
 }
 
 /**
- * Client calls one verification-status, at any number of addresses. Make one with {@link connect}. One client is enough for a
+ * Client calls one verification-status, at any number of addresses. Make one with `connect`. One client is enough for a
  * program. It spreads its calls over all addresses, and opens a further connection to an address when the others carry as many
  * streams as the server or proxy allows. It prefers servers that report themselves as serving.
  *
@@ -194,7 +194,7 @@ export interface Client {
    * connection to a proxy can outlive the service behind it. Call it every few seconds, not in each request.
    */
   ready(options?: CallOptions): Promise<void>;
-  /** Closes the connections and ends calls, watches and lists that are under way. Closing twice is no error. */
+  /** Closes the connections and ends calls, watches, lists and `consume` with a {@link ClosedError}. Closing twice is no error. */
   close(): void;
   /** Is `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -202,18 +202,3 @@ export interface Client {
 
 /** WaitOptions are the options of `waitSettled`. */
 export type WaitOptions = Omit<WatchOptions, "untilSettled" | "resumeFrom" | "bookmarks">;
-
-/**
- * Returns a client for a target: `host:port`, or `dns:///host:port`, or several of them. All addresses of all targets share the calls;
- * those that are not ready get none while others are. Other forms are `ipv4:1.2.3.4:443,1.2.3.5:443`, `ipv6:[::1]:443` and
- * `unix:/path`. Close the client in the end.
- *
- * Connections use TLS with Node's certificate authorities, unless an option says otherwise. `connect` does not connect: a wrong address
- * shows in the first call. It throws a TypeError if options contradict each other. The variables of HTTP proxies in the environment
- * have no effect.
- */
-export function connect(target: string | readonly string[], options: ConnectOptions = {}): Client {
-  void target;
-  void options;
-  throw new Error("not written yet");
-}

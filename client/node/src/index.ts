@@ -4,7 +4,7 @@
  *
  * @module
  */
-export { connect } from "./client.js";
+export { connect } from "./connect.js";
 export type { Client, Expected, Link, Operator, WaitOptions } from "./client.js";
 export type { Checkpoint, ConsumeOptions, Handler, HandlerContext } from "./consume-options.js";
 export {

@@ -1,0 +1,75 @@
+import { Metadata, status as grpcStatus } from "@grpc/grpc-js";
+import type { EventEmitter } from "node:events";
+
+import { untilAborted } from "./abort.js";
+import type { Connections, Lease } from "./connections.js";
+import { fromStatus } from "./error-from.js";
+import type { Status } from "./error-from.js";
+import { UnavailableError, VerificationError } from "./errors.js";
+import type { Tokens } from "./token.js";
+
+/** Transport is what every call needs. */
+export interface Transport {
+  readonly connections: Connections;
+  readonly tokens: Tokens;
+}
+
+/** Returns the metadata of a call. */
+export async function metadataOf(tokens: Tokens, own: string | undefined, signal: AbortSignal): Promise<Metadata> {
+  const metadata = new Metadata();
+  const authorization = await untilAborted(tokens.header(own, signal), signal);
+  if (authorization !== undefined) {
+    metadata.set("authorization", authorization);
+  }
+  return metadata;
+}
+
+/**
+ * Reports whether the server has certainly not begun a call, so that another connection can have it: the stream was refused or begun after
+ * the server's GOAWAY, or the connection closed before the call was sent. grpc-js tells it with its errors, beside their documented fields.
+ */
+export function isUnprocessed(error: unknown): boolean {
+  const { progress, details } = error as { progress?: unknown; details?: unknown };
+  return progress === "REFUSED" || progress === "NOT_STARTED" || details === "Channel closed before call started";
+}
+
+/** Judges the errors of one call by the header that came first: what a proxy answers is no gRPC. */
+export class Judge {
+  #contentType: string | undefined;
+
+  /** Listens to the headers of a call. */
+  constructor(call: EventEmitter) {
+    call.on("metadata", (metadata: Metadata) => {
+      const [type] = metadata.get("content-type");
+      this.#contentType = typeof type === "string" ? type : undefined;
+    });
+  }
+
+  /** Returns the error of the call. */
+  error(status: Status): VerificationError {
+    // Node closes the streams of a connection that it has lost as if they were canceled. What this package cancels has another text.
+    if (status.code === grpcStatus.CANCELLED && status.details === "Call cancelled") {
+      return new UnavailableError({ code: "UNAVAILABLE", message: "the connection was lost, or the stream was reset", cause: status });
+    }
+    const error = fromStatus(status);
+    const type = this.#contentType;
+    // grpc-js takes a page for a message that is too long.
+    if (error.fromService || error.code !== "RESOURCE_EXHAUSTED" || type === undefined || type.startsWith("application/grpc")) {
+      return error;
+    }
+    return new VerificationError({ code: "UNKNOWN", message: `the answer is no gRPC, its content-type is ${type.slice(0, 100)}`, cause: status });
+  }
+}
+
+/** Makes a call over a connection. It returns undefined if the connection was closed at this moment. */
+export function begin<C>(lease: Lease, make: () => C): C | undefined {
+  try {
+    return make();
+  } catch (error) {
+    lease.release();
+    if (lease.connection.usable) {
+      throw error;
+    }
+    return undefined;
+  }
+}
