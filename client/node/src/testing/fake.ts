@@ -1,8 +1,8 @@
 import { clone, create } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
-import { connect } from "../client.js";
 import type { Client, Expected } from "../client.js";
+import { connect } from "../connect.js";
 import { Doorbell } from "../doorbell.js";
 import { Source, VerificationSchema } from "../gen/verification/v1/verification_pb.js";
 import type { Verification } from "../gen/verification/v1/verification_pb.js";
