@@ -1,0 +1,120 @@
+import { once } from "node:events";
+import { createServer } from "node:net";
+import type { AddressInfo, Server as Listener, Socket } from "node:net";
+
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import type { ServerInterceptor } from "@grpc/grpc-js";
+
+import { VerificationService } from "../gen/verification/v1/verification_pb.js";
+import { fault } from "./fault.js";
+import { Health } from "./health.js";
+import { addServices } from "./service.js";
+import type { State } from "./state.js";
+
+/** FakeServerOptions say how a {@link FakeServer} serves. */
+export interface FakeServerOptions {
+  /** Where it listens, as `host:port`. Default `127.0.0.1:0`: a free port. */
+  readonly address?: string;
+  /** The credentials of grpc-js, for TLS. Default: plain text. */
+  readonly credentials?: ServerCredentials;
+  /** Interceptors of grpc-js, such as one that checks the token of calls. */
+  readonly interceptors?: readonly ServerInterceptor[];
+}
+
+/** How long a drain waits for calls that are under way, in milliseconds. */
+const drainTime = 5_000;
+
+/** Replica is one address of a {@link FakeServer}, as another replica of the service has. */
+export interface Replica {
+  /** The address, as `host:port`. */
+  readonly target: string;
+  /** Serves at the address again after `stop` or `drain`. If it is served already, it does nothing. It rejects if the port is taken. */
+  start(): Promise<void>;
+  /** Cuts all connections and stops listening, as a crash does. */
+  stop(): Promise<void>;
+  /**
+   * Stops as the service does when its process is told to end: it reports itself as not ready, ends its open watches with DRAINING,
+   * takes no new connections, and waits up to 5 s for calls that are under way.
+   */
+  drain(): Promise<void>;
+  /** Sets what the health service reports. Clients send no new calls to an address that is not ready. Open streams continue. */
+  setReady(ready: boolean): void;
+}
+
+/** LocalReplica is a Replica at an address of this machine. */
+export class LocalReplica implements Replica {
+  readonly #state: State;
+  readonly #options: FakeServerOptions;
+  #address: string;
+  #health = new Health(["", VerificationService.typeName]);
+  #running: { listener: Listener; sockets: Set<Socket>; server: Server } | undefined;
+
+  /** Makes a replica that does not serve yet. */
+  constructor(state: State, address: string, options: FakeServerOptions) {
+    this.#state = state;
+    this.#address = address;
+    this.#options = options;
+  }
+
+  get target(): string {
+    return this.#address;
+  }
+
+  async start(): Promise<void> {
+    if (this.#running !== undefined) return;
+    const server = new Server({ interceptors: [...(this.#options.interceptors ?? [])] });
+    const injector = server.createConnectionInjector(this.#options.credentials ?? ServerCredentials.createInsecure());
+    addServices(server, this.#state, this);
+    this.#health = new Health(["", VerificationService.typeName]);
+    this.#health.add(server);
+    const sockets = new Set<Socket>();
+    const listener = createServer({ noDelay: true }, (socket) => {
+      sockets.add(socket);
+      socket.on("close", () => sockets.delete(socket)).on("error", () => {}); // a peer that is gone is no fault
+      injector.injectConnection(socket);
+    });
+    this.#running = { listener, sockets, server };
+    const colon = this.#address.lastIndexOf(":");
+    listener.listen(Number(this.#address.slice(colon + 1)), this.#address.slice(0, colon));
+    try {
+      await once(listener, "listening");
+    } catch (error) {
+      this.#running = undefined;
+      throw error;
+    }
+    const { address, port } = listener.address() as AddressInfo;
+    this.#address = `${address}:${port}`;
+  }
+
+  async stop(): Promise<void> {
+    const running = this.#running;
+    if (running === undefined) return;
+    this.#running = undefined;
+    const closed = once(running.listener, "close");
+    running.listener.close();
+    for (const socket of running.sockets) socket.destroy();
+    await closed;
+    running.server.forceShutdown();
+  }
+
+  async drain(): Promise<void> {
+    const running = this.#running;
+    if (running === undefined) return;
+    this.setReady(false);
+    this.#health.close();
+    this.#state.cutStreams(fault("DRAINING"), this);
+    running.listener.close();
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, drainTime);
+      running.server.tryShutdown(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+    await this.stop();
+  }
+
+  setReady(ready: boolean): void {
+    this.#health.setReady(ready);
+  }
+}
