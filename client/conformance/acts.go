@@ -48,6 +48,12 @@ var acts = map[string]func(p *player, ctx context.Context, st step, before []*wa
 	"revive": func(p *player, _ context.Context, st step, _ []*watched) error {
 		return p.control.fronts[st.times()-1].up()
 	},
+	"unready": (*player).unready,
+	"ready": func(p *player, _ context.Context, st step, _ []*watched) error {
+		p.control.replicas[st.times()-1].SetReady(true)
+		return nil
+	},
+	"crowd":  (*player).crowd,
 	"pause":  (*player).pause,
 	"resume": (*player).pause,
 	"flood":  (*player).flood,
@@ -120,7 +126,11 @@ func (p *player) watch(ctx context.Context, st step, _ []*watched) error {
 	c["resume_from"] = token
 	p.ledger.begin(w.kind, w.name, token)
 	p.program.route(p.full(w.name), func(e event) { p.ledger.report(w.kind, w.name, e) })
-	return p.ask(ctx, c)
+	err := p.ask(ctx, c)
+	if err == nil {
+		p.begun = append(p.begun, w.name)
+	}
+	return err
 }
 
 // nameBefore returns the name of the watch of the same kind before this one.

@@ -25,11 +25,15 @@ import (
 // rightToken is the bearer token that the control server accepts.
 const rightToken = "right"
 
+// maxStreams is how many streams the service allows on a connection, as proxies do (HAProxy 100, nginx 128).
+const maxStreams = 100
+
 // control is the service for one script: clienttest behind fronts, and the faults of its streams and calls.
 type control struct {
 	ledger    *ledger
 	server    *clienttest.Server
-	fronts    []*front
+	replicas  []*clienttest.Replica
+	fronts    []*front // one before each replica
 	cutter    *cutter
 	heartbeat time.Duration
 	stop      context.CancelFunc
@@ -55,9 +59,10 @@ func newControl(l *ledger, addresses int, heartbeat time.Duration) (*control, er
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
 	var err error
-	c.server, err = clienttest.Start(grpc.StreamInterceptor(c.stream), grpc.UnaryInterceptor(c.unary))
+	c.server, err = clienttest.Start(grpc.StreamInterceptor(c.stream), grpc.UnaryInterceptor(c.unary), grpc.MaxConcurrentStreams(maxStreams))
 	replica := c.server.Replica
 	for n := 1; err == nil; n++ {
+		c.replicas = append(c.replicas, replica)
 		f := &front{backend: replica.Target(), address: "127.0.0.1:0", cutter: c.cutter, onCut: c.cutConnection, conns: make(map[*pair]bool)}
 		if err = f.up(); err == nil {
 			c.fronts = append(c.fronts, f)
@@ -192,6 +197,8 @@ func kindOf(r *verificationv1.WatchStatusRequest) string {
 		return ofAll
 	case r.GetClientReferenceId() != "":
 		return byReference
+	case r.GetSessionId() == crowdSession:
+		return ofCrowd
 	}
 	return bySession
 }

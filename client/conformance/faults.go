@@ -198,7 +198,7 @@ func (p *player) silence(ctx context.Context, st step, before []*watched) error 
 		return true
 	}, func() {})
 	if err != nil {
-		return fmt.Errorf("a stream was silent for %v, and the client did not give it up: %w", p.within(), err)
+		return fmt.Errorf("a stream fell silent, and the client did not give it up: %w", err)
 	}
 	if st.verb == "hang" {
 		return p.outlive(ctx)

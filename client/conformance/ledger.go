@@ -25,11 +25,10 @@ type ledger struct {
 type streams struct {
 	watch    string // the live one, "" before the first
 	opened   int    // accepted or not
-	served   int    // those that have sent a response
 	position string // token of the last update that the program has reported
 	sent     []string
-	ever     map[string]bool // all tokens that were sent
-	notUntil time.Time       // the wait that the server asked for
+	ever     map[string]string // what each token that was sent stands for
+	notUntil time.Time         // the wait that the server asked for
 }
 
 func newLedger() *ledger {
@@ -37,8 +36,8 @@ func newLedger() *ledger {
 		changed: make(chan struct{}), traces: make(map[string][]string), ended: make(map[string]bool), tokens: make(map[string]string),
 		marks: make(map[string]int), streams: make(map[string]*streams), calls: make(map[string]int),
 	}
-	for _, kind := range kinds {
-		l.streams[kind] = &streams{ever: make(map[string]bool)}
+	for _, kind := range append(kinds[:len(kinds):len(kinds)], ofCrowd) {
+		l.streams[kind] = &streams{ever: make(map[string]string)}
 	}
 	return l
 }
@@ -61,7 +60,9 @@ func (l *ledger) begin(kind, watch, token string) {
 	defer l.mu.Unlock()
 	s := l.streams[kind]
 	s.watch, s.position, s.sent = watch, token, nil
-	s.ever[token] = true
+	if s.ever[token] == "" {
+		s.ever[token] = "the token " + token
+	}
 }
 
 // report adds an event of the program. kind is that of the watch.
@@ -92,7 +93,7 @@ func (l *ledger) report(kind, watch string, e event) {
 	}
 	l.tokens[watch] = e.Token
 	s := l.streams[kind]
-	if !s.ever[e.Token] {
+	if s.ever[e.Token] == "" {
 		l.problem("%s: the token of the reported %s was never sent: %q", watch, e.Event, e.Token)
 	}
 	if i := slices.Index(s.sent, e.Token); i >= 0 {
@@ -108,8 +109,8 @@ func (l *ledger) request(kind, token string) {
 	s := l.streams[kind]
 	s.opened++
 	// The token is that of the last handled response: the last one that was reported, or one that was sent since.
-	if kind != byConsumer && token != s.position && !slices.Contains(s.sent, token) {
-		l.problem("%s: a stream began after the token %s; the last handled one is %s", s.watch, named(token), named(s.position))
+	if kind != byConsumer && kind != ofCrowd && token != s.position && !slices.Contains(s.sent, token) {
+		l.problem("%s: a stream began with %s; want that of the last handled update, %s", s.watch, s.named(token), s.named(s.position))
 	}
 	// A timer of the client can be a millisecond early by the kit's clock.
 	if early := time.Until(s.notUntil); early > 2*time.Millisecond {
@@ -117,25 +118,32 @@ func (l *ledger) request(kind, token string) {
 	}
 }
 
-func named(token string) string {
-	if token == "" {
-		return "(none)"
+// named returns what a token stands for.
+func (s *streams) named(token string) string {
+	switch known := s.ever[token]; {
+	case token == "":
+		return "no token"
+	case known == "":
+		return fmt.Sprintf("a token that was never sent, %q", token)
+	default:
+		return known
 	}
-	return fmt.Sprintf("%q", token)
 }
 
-// send says that a stream sends a response with this token now.
-func (l *ledger) send(kind, token string, firstOfStream bool) {
+// send says that a stream sends a response now: its token, and the name of its update, "" for a heartbeat.
+func (l *ledger) send(kind, token, update string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer l.wake()
 	s := l.streams[kind]
-	s.ever[token] = true
+	switch {
+	case update != "":
+		s.ever[token] = "the token of " + update
+	case s.ever[token] == "":
+		s.ever[token] = "the token of a heartbeat"
+	}
 	if len(s.sent) == 0 || s.sent[len(s.sent)-1] != token {
 		s.sent = append(s.sent, token)
-	}
-	if firstOfStream {
-		s.served++
 	}
 }
 

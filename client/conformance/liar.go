@@ -58,6 +58,13 @@ func (l *liar) answer(w http.ResponseWriter, r *http.Request, over func()) {
 	_, _ = io.WriteString(w, page)
 }
 
+// leftover returns how many calls it would still answer.
+func (l *liar) leftover() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.left, 0)
+}
+
 // close lets answers under way end, and closes all connections.
 func (l *liar) close() {
 	l.ending.Do(func() {

@@ -19,10 +19,11 @@ type model struct {
 	started   bool
 	addresses int
 	down      int // the address that is down, from 1; 0: none
+	unready   int // the address that says that it is not ready, from 1; 0: none
 	wrong     bool
 	away      bool
 	closed    bool
-	shaky     bool // the client can still hold a connection that was cut
+	shaky     bool               // the client can still hold a connection that was cut
 	refusals  map[string]failure // by kind
 	failures  failure            // of unary calls
 	http      failure            // of a proxy
@@ -74,6 +75,9 @@ const (
 	ofAll       = "all"
 	byConsumer  = "consumer"
 )
+
+// ofCrowd is the kind of the watches of the step crowd, which begin and end in it.
+const ofCrowd = "crowd"
 
 var kinds = []string{bySession, byReference, ofAll, byConsumer}
 
@@ -144,24 +148,28 @@ func (m *model) live() []*watched {
 	return live
 }
 
+// endingCodes are the codes that end a watch: another try cannot fix them.
+var endingCodes = []string{
+	"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "UNAUTHENTICATED", "FAILED_PRECONDITION", "UNIMPLEMENTED",
+}
+
 // fails applies an error that ended a stream or an attempt. It is the rule of which errors end a watch.
 func (m *model) fails(w *watched, code, reason string) {
 	first := w.first
 	w.first = false
-	switch code {
-	case "INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "UNAUTHENTICATED", "FAILED_PRECONDITION", "UNIMPLEMENTED":
+	switch {
+	case w.kind == byConsumer && code == "UNIMPLEMENTED": // of a server that is older than consumers: another one is tried
+	case slices.Contains(endingCodes, code):
 		if reason != "" || first { // a proxy's error ends it only as the very first answer
 			m.end(w, code, reason)
 		}
-	case "OUT_OF_RANGE":
-		switch {
-		case w.kind == ofAll, reason == "CONSUMER_EXPIRED":
-			m.end(w, code, reason)
-		case w.kind == bySession, w.kind == byReference:
-			w.lost()
-		default:
-			w.unsure = true
-		}
+	case code != "OUT_OF_RANGE":
+	case w.kind == ofAll, reason == "CONSUMER_EXPIRED":
+		m.end(w, code, reason)
+	case w.kind == byConsumer:
+		w.unsure = true
+	default:
+		w.lost()
 	}
 }
 

@@ -21,6 +21,7 @@ type player struct {
 	control   *control
 	random    *rand.Rand // of the script: where a frame is cut
 	liar      *liar      // until it has ended
+	begun     []string   // watches that the program has begun
 }
 
 // failed is a script that failed, and at which step.
@@ -62,8 +63,13 @@ func play(ctx context.Context, program *process, s script, run string, heartbeat
 	}
 	defer p.close()
 	for _, st := range steps {
-		if err := p.step(ctx, st); err != nil {
-			return p.failed(s, st, err)
+		if err := p.step(ctx, st); errors.Is(err, errUnsupported) {
+			if left := p.leave(ctx); left != nil {
+				return left
+			}
+			return err
+		} else if err != nil {
+			return &failed{s, st.text, err}
 		}
 	}
 	for {
@@ -72,16 +78,24 @@ func play(ctx context.Context, program *process, s script, run string, heartbeat
 			return nil
 		}
 		if err := p.step(ctx, st); err != nil {
-			return p.failed(s, st, err)
+			return &failed{s, st.text, err}
 		}
 	}
 }
 
-func (p *player) failed(s script, st step, err error) error {
-	if errors.Is(err, errUnsupported) {
+// leave closes the client of a script that is skipped, so that it connects to no other script's address.
+func (p *player) leave(ctx context.Context) error {
+	if err := p.ask(ctx, command{"do": "close", "client": p.run}); err != nil {
 		return err
 	}
-	return &failed{s, st.text, err}
+	return p.await(ctx, func() bool {
+		for _, name := range p.begun {
+			if !p.ledger.ended[name] {
+				return false
+			}
+		}
+		return true
+	}, func() {})
 }
 
 // Error returns the step and what went wrong.
@@ -122,16 +136,24 @@ func (p *player) settle(ctx context.Context) error {
 	}
 	var found error
 	p.ledger.look(func() bool { found = p.compare(err != nil); return true })
-	if found != nil {
+	var late errLate
+	switch {
+	case found != nil:
 		return found
+	case errors.As(err, &late) && p.liar != nil:
+		return fmt.Errorf("a proxy would answer %d more calls with HTTP %d, and the client made none in %v", p.liar.leftover(), p.liar.status, time.Duration(late))
+	case errors.As(err, &late):
+		return fmt.Errorf("a watch has no open stream: the client did not come back from the fault in %v", time.Duration(late))
 	}
 	return err
 }
 
 func (p *player) within() time.Duration { return settleWithin + settleMoreBeats*p.heartbeat }
 
-// errLate: the time is up.
-var errLate = errors.New("the time is up")
+// errLate: the client has not done in time what it must.
+type errLate time.Duration
+
+func (e errLate) Error() string { return fmt.Sprintf("nothing came of it in %v", time.Duration(e)) }
 
 // pokeEach is the time between two pokes.
 const pokeEach = 5 * time.Millisecond
@@ -156,7 +178,7 @@ func (p *player) await(ctx context.Context, ok func() bool, poke func()) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-late.C:
-			return fmt.Errorf("%w, %v: the client did not come back from the fault", errLate, p.within())
+			return errLate(p.within())
 		}
 	}
 }

@@ -23,15 +23,17 @@ type runner struct {
 	result  result
 	started time.Time
 	played  int // the number of the script, so that names are unique
+
+	printing sync.Mutex
+	shown    time.Time // the last line of progress
 }
 
 // result is what came of the scripts.
 type result struct {
-	passed   int
-	failed   []*failed
-	skipped  map[string][]string // names of scripts by what the program does not support
-	replayed int                 // because the machine was too busy for heartbeats
-	elapsed  time.Duration
+	passed  int
+	failed  []*failed
+	skipped map[string][]string // names of scripts by what the program does not support
+	elapsed time.Duration
 }
 
 // Backoffs that a program is asked for: as short as possible, so that scripts are quick.

@@ -21,13 +21,14 @@ func (m *model) apply(st step) error {
 	if err := m.check(st, verb); err != nil {
 		return err
 	}
+	cuts := verb.cuts && (st.verb != "http" || len(m.live()) > 0) // a client without watches leaves its connections before http
 	if err := verb.do(m, st); err != nil {
 		return err
 	}
 	m.started = true
 	// With one address, a watch that reads has the client's only connection, which works.
 	steady := m.addresses == 1 && !m.away && slices.ContainsFunc(m.live(), func(w *watched) bool { return !w.paused })
-	m.shaky = (m.shaky || verb.cuts) && !steady
+	m.shaky = (m.shaky || cuts) && !steady
 	return nil
 }
 
@@ -67,6 +68,9 @@ var verbs = map[string]verb{
 	"trim":    {do: (*model).trimStep},
 	"die":     {do: (*model).dieStep, up: true, reading: true, allUp: true, answered: true, cuts: true},
 	"revive":  {do: (*model).reviveStep},
+	"unready": {do: (*model).unreadyStep, up: true, watched: true, reading: true, allUp: true},
+	"ready":   {do: (*model).readyStep},
+	"crowd":   {do: (*model).crowdStep},
 	"pause":   {do: (*model).pauseStep, up: true, watched: true},
 	"resume":  {do: (*model).pauseStep},
 	"flood":   {do: (*model).floodStep, up: true, watched: true},
@@ -137,6 +141,8 @@ func (m *model) watchStep(st step) error {
 		return errors.New("there is a live watch of this kind")
 	case before != nil && kind == byConsumer:
 		return errors.New("a second consumer begins where the first one acknowledged")
+	case m.isChance(kind):
+		return errors.New("whether the failure is the very first answer is chance: the client can still hold a connection that was cut")
 	case (st.has("unknown") || st.has("bad-token")) && kind != bySession:
 		return errors.New("only a watch of a session can be unknown or have a bad token")
 	}
@@ -146,6 +152,16 @@ func (m *model) watchStep(st step) error {
 		m.open(w)
 	}
 	return nil
+}
+
+// isChance reports whether a watch that begins now gets an error that ends it only if nothing has failed before.
+func (m *model) isChance(kind string) bool {
+	for _, f := range []failure{{codeOfHTTP(m.http.code), "", m.http.n}, m.refusals[kind]} {
+		if m.shaky && f.n > 0 && f.reason == "" && slices.Contains(endingCodes, f.code) {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *model) add(kind string, st step) *watched {
@@ -164,6 +180,9 @@ func (m *model) againStep(st step) error {
 	if before == nil || before.live || before.kind == byConsumer || before.unknown || before.badToken ||
 		before.revision == 0 && before.entries < 0 && !before.expired {
 		return errors.New("no earlier watch of this kind has a token")
+	}
+	if m.isChance(before.kind) {
+		return errors.New("whether the failure is the very first answer is chance: the client can still hold a connection that was cut")
 	}
 	w := m.add(before.kind, st)
 	w.session, w.revision, w.entries, w.expired = before.session, before.revision, before.entries, before.expired || before.reset
@@ -336,6 +355,32 @@ func (m *model) reviveStep(st step) error {
 		return errors.New("the address is not down")
 	}
 	m.down = 0
+	return nil
+}
+
+// unreadyStep makes the health service of one address say NOT_SERVING. New streams go to the other one.
+func (m *model) unreadyStep(st step) error {
+	if m.addresses < st.times() || m.addresses < 2 || m.unready > 0 {
+		return errors.New("there is no such address, or no other one that is ready")
+	}
+	m.unready = st.times()
+	m.breaks("UNAVAILABLE", "DRAINING")
+	return nil
+}
+
+func (m *model) readyStep(st step) error {
+	if m.unready == 0 || m.unready != st.times() {
+		return errors.New("the address is ready")
+	}
+	m.unready = 0
+	return nil
+}
+
+// crowdStep begins and ends many watches of a session of their own.
+func (m *model) crowdStep(step) error {
+	if len(m.watches) > 0 {
+		return errors.New("there are watches, which can see the crowd's session")
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"path"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ type tap struct {
 	grpc.ServerStream
 	control *control
 	address string // of the connection
+	replica string // at which it is
 	kind    string
 
 	mu       sync.Mutex
@@ -40,7 +42,7 @@ func (c *control) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerI
 	}
 	t := &tap{ServerStream: ss, control: c}
 	if from, ok := peer.FromContext(ss.Context()); ok {
-		t.address = from.Addr.String()
+		t.address, t.replica = from.Addr.String(), from.LocalAddr.String()
 	}
 	c.mu.Lock()
 	c.taps[t] = true
@@ -100,7 +102,7 @@ func (t *tap) SendMsg(m any) error {
 	response := m.(*verificationv1.WatchStatusResponse)
 	isUpdate := response.GetVerification() != nil
 	t.mu.Lock()
-	silent, twice, first := t.silent, t.twice && isUpdate, t.sentAt.IsZero()
+	silent, twice := t.silent, t.twice && isUpdate
 	t.twice = t.twice && !isUpdate
 	t.mu.Unlock()
 	if silent {
@@ -110,7 +112,11 @@ func (t *tap) SendMsg(m any) error {
 	t.mu.Lock()
 	t.sentAt = time.Now()
 	t.mu.Unlock()
-	t.control.ledger.send(t.kind, response.GetResumeToken(), first)
+	update := ""
+	if v := response.GetVerification(); v != nil {
+		update = fmt.Sprintf("%s revision %d", v.GetSessionId(), v.GetRevision())
+	}
+	t.control.ledger.send(t.kind, response.GetResumeToken(), update)
 	for range 1 + count(twice) {
 		if err := t.ServerStream.SendMsg(m); err != nil {
 			return err

@@ -32,6 +32,9 @@ var written = []struct{ name, text string }{
 	{"two-addresses", "connect two; watch session; die 1; change 2; revive 1; die 2; change 2; revive 2; change"},
 	{"one-is-down-at-the-start", "connect two; die 1; watch session; change; revive 1; die 2; change"},
 
+	{"not-ready", "connect two; watch session; watch all; unready 1; change; ready 1; unready 2; change"},
+	{"many-streams", "crowd 150; watch session; change"},
+
 	// Servers that stop, and errors that end no watch.
 	{"drain", "watch session; drain; change; drain; change"},
 	{"drain-many", "watch session; watch reference; watch all; drain; change; drain; change 2"},

@@ -37,10 +37,14 @@ type Watch struct {
 // gRPC status.
 type Client interface {
 	Watch(context.Context, Watch) iter.Seq2[client.Update, error]
-	Consume(ctx context.Context, consumer string, mustExist bool, heartbeat time.Duration, handle func(client.Update)) error
 	Status(ctx context.Context, session, reference string) (*verificationv1.Verification, error)
 	Retry(ctx context.Context, session string) (Link, error)
 	Close() error
+}
+
+// Consumer is a Client that has named consumers. Consume calls handle for each outcome, and acknowledges it then.
+type Consumer interface {
+	Consume(ctx context.Context, consumer string, mustExist bool, heartbeat time.Duration, handle func(client.Update)) error
 }
 
 // Link is the result of a retry.
@@ -49,8 +53,8 @@ type Link struct {
 	Printed                    string // what fmt shows of the client's own link
 }
 
-// ErrUnsupported is the error of a call that the client does not have.
-var ErrUnsupported = errors.New("the client does not have this")
+// errUnsupported is the error of a command for which the client has nothing.
+var errUnsupported = errors.New("the client does not have this")
 
 // failure is the end of a watch or the error of a call.
 type failure struct {

@@ -84,7 +84,7 @@ func (p *Program) write(event any) {
 
 // answer answers a command with these fields, or with those of an error.
 func (p *Program) answer(c command, f fields, err error) {
-	if errors.Is(err, ErrUnsupported) {
+	if errors.Is(err, errUnsupported) {
 		f = fields{"unsupported": true}
 	} else if err != nil {
 		failed := failureOf(err)
@@ -120,7 +120,7 @@ func (p *Program) do(c command) {
 		delete(p.clients, c.Client)
 		p.running.Go(func() { p.answer(c, nil, closing.Close()) })
 	default:
-		p.answer(c, nil, ErrUnsupported)
+		p.answer(c, nil, errUnsupported)
 	}
 }
 

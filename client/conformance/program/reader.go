@@ -51,6 +51,10 @@ func (r *reader) gate() {
 // begin begins a watch or a consumer. Its goroutine waits for the answer, so that no update is written before it.
 func (p *Program) begin(c command) {
 	with, r, begun := p.clients[c.Client], newReader(), make(chan struct{})
+	if _, ok := with.(Consumer); c.Do == "consume" && !ok {
+		p.answer(c, nil, errUnsupported)
+		return
+	}
 	p.watches[c.Watch] = r
 	p.running.Go(func() {
 		<-begun
@@ -70,7 +74,7 @@ func (p *Program) read(with Client, r *reader, c command) error {
 		r.gate()
 	}
 	if c.Do == "consume" {
-		return with.Consume(r.ctx, c.Consumer, c.MustExist, p.settings.Heartbeat, each)
+		return with.(Consumer).Consume(r.ctx, c.Consumer, c.MustExist, p.settings.Heartbeat, each)
 	}
 	watch := Watch{c.Session, c.Reference, c.UntilSettled, c.Bookmarks, c.ResumeFrom, p.settings.Heartbeat}
 	for u, err := range with.Watch(r.ctx, watch) {
