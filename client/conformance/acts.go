@@ -86,7 +86,7 @@ func (p *player) ask(ctx context.Context, c command) error {
 
 func (p *player) connect(ctx context.Context, st step, _ []*watched) error {
 	var err error
-	if p.control, err = newControl(p.ledger, p.model.addresses, p.heartbeat); err != nil {
+	if p.control, err = newControl(p.ledger, p.model.addresses, p.times.heartbeat); err != nil {
 		return err
 	}
 	p.model.made = p.model.feed // the first session
@@ -99,7 +99,7 @@ func (p *player) connect(ctx context.Context, st step, _ []*watched) error {
 }
 
 func (p *player) watch(ctx context.Context, st step, _ []*watched) error {
-	w := p.model.watches[st.word(0)]
+	w := p.model.watches[st.word()]
 	c := command{"do": "watch", "client": p.run, "watch": p.full(w.name)}
 	switch {
 	case w.kind == byConsumer:
@@ -167,12 +167,12 @@ func (p *player) set(_ context.Context, _ step, _ []*watched) error {
 }
 
 func (p *player) pause(ctx context.Context, st step, _ []*watched) error {
-	return p.ask(ctx, command{"do": st.verb, "watch": p.full(p.model.watches[st.word(0)].name)})
+	return p.ask(ctx, command{"do": st.verb, "watch": p.full(p.model.watches[st.word()].name)})
 }
 
 // stop stops a watch. Its stream must be closed then. A consumer has acknowledged what it handled.
 func (p *player) stop(ctx context.Context, st step, _ []*watched) error {
-	w := p.model.watches[st.word(0)]
+	w := p.model.watches[st.word()]
 	if err := p.ask(ctx, command{"do": "stop", "watch": p.full(w.name)}); err != nil {
 		return err
 	}

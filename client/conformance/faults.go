@@ -96,7 +96,7 @@ func (c *control) up() error {
 
 // cut makes changes, and cuts the connection at the response with one of them.
 func (p *player) cut(ctx context.Context, st step, before []*watched) error {
-	fired := p.control.cutter.arm(st.word(0), max(st.at, 1), p.random.IntN(1000))
+	fired := p.control.cutter.arm(st.word(), max(st.at, 1), p.random.IntN(1000))
 	if err := p.set(ctx, st, before); err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (p *player) silence(ctx context.Context, st step, before []*watched) error 
 	if st.verb == "hang" {
 		return p.outlive(ctx)
 	}
-	least := time.Duration(watchdog * float64(p.heartbeat))
+	least := time.Duration(watchdog * float64(p.times.heartbeat))
 	for _, t := range taps {
 		if !t.sentAt.IsZero() && t.silence < least {
 			p.ledger.fault("%s: a stream was given up after %v of silence; want %v heartbeats, %v", t.kind, t.silence.Round(time.Millisecond), watchdog, least)
@@ -221,7 +221,7 @@ func (t *tap) isFinished() bool {
 // outlive lets connections be dead for four heartbeats more. Then a machine in between closes them.
 func (p *player) outlive(ctx context.Context) error {
 	select {
-	case <-time.After(4 * p.heartbeat):
+	case <-time.After(4 * p.times.heartbeat):
 	case <-ctx.Done():
 	}
 	for _, f := range p.control.fronts {
@@ -239,7 +239,7 @@ func (p *player) quiet(ctx context.Context, _ step, before []*watched) error {
 		had := p.opened(before)
 		p.control.latest.Store(0)
 		select {
-		case <-time.After(time.Duration((watchdog + 1) * float64(p.heartbeat))):
+		case <-time.After(time.Duration((watchdog + 1) * float64(p.times.heartbeat))):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -248,8 +248,8 @@ func (p *player) quiet(ctx context.Context, _ step, before []*watched) error {
 		switch {
 		case more == 0:
 			return nil
-		case late < 2*p.heartbeat || try == quietTries:
-			return fmt.Errorf("nothing but heartbeats came, each %v, and the client opened %d further streams", p.heartbeat, more)
+		case late < 2*p.times.heartbeat || try == quietTries:
+			return fmt.Errorf("nothing but heartbeats came, each %v, and the client opened %d further streams", p.times.heartbeat, more)
 		}
 	}
 }

@@ -42,13 +42,11 @@ type options struct {
 	parallel  int
 	failures  int
 	heartbeat time.Duration
+	patience  time.Duration
 	verbose   bool
 	scripts   bool
 	program   []string
 }
-
-// errUsage: the text was printed already.
-var errUsage = errors.New("usage")
 
 func parseOptions(arguments []string, out io.Writer) (options, error) {
 	var o options
@@ -64,6 +62,7 @@ func parseOptions(arguments []string, out io.Writer) (options, error) {
 	flags.IntVar(&o.parallel, "parallel", 4, "how many `programs` run side by side")
 	flags.IntVar(&o.failures, "failures", 5, "stops after so many `scripts` have failed; 0: never")
 	flags.DurationVar(&o.heartbeat, "heartbeat", 200*time.Millisecond, "the heartbeat that watches ask for; a client might not go below the contract's 5 s")
+	flags.DurationVar(&o.patience, "patience", 10*time.Second, "how long a step may take before the client has failed it, besides the time of a silence")
 	flags.BoolVar(&o.verbose, "v", false, "prints each script with its result")
 	flags.BoolVar(&o.scripts, "scripts", false, "lists the written scripts and ends")
 	if err := flags.Parse(arguments); err != nil {
@@ -75,8 +74,8 @@ func parseOptions(arguments []string, out io.Writer) (options, error) {
 		return o, nil
 	case len(o.program) == 0:
 		return o, errors.New(`no program: write it after "--", as in: go run ./client/conformance -- node adapter.js`)
-	case o.parallel < 1 || o.random < 0 || o.failures < 0 || o.heartbeat < time.Millisecond:
-		return o, errors.New("-parallel must be at least 1, -random and -failures at least 0, and -heartbeat at least 1ms")
+	case o.parallel < 1 || o.random < 0 || o.failures < 0 || o.heartbeat < time.Millisecond || o.patience <= 0:
+		return o, errors.New("-parallel must be at least 1, -random and -failures at least 0, -heartbeat at least 1ms, and -patience above 0")
 	}
 	if o.seed == 0 {
 		o.seed = rand.Uint64()
@@ -86,7 +85,6 @@ func parseOptions(arguments []string, out io.Writer) (options, error) {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -112,7 +110,7 @@ func run(ctx context.Context, arguments []string, out, errs io.Writer) int {
 		fmt.Fprintf(errs, "conformance: %v\n", err)
 		return 2
 	}
-	r := runner{arguments: o.program, heartbeat: o.heartbeat, parallel: o.parallel, failures: o.failures, errors: errs}
+	r := runner{arguments: o.program, heartbeat: o.heartbeat, patience: o.patience, parallel: o.parallel, failures: o.failures, errors: errs}
 	fmt.Fprintf(out, "%d scripts, seed %d: %s\n", len(scripts), o.seed, strings.Join(o.program, " "))
 	result, err := r.run(ctx, scripts, func(s script, err error) { r.show(out, o, s, err) })
 	if err != nil {

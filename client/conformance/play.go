@@ -13,15 +13,15 @@ import (
 
 // player plays one script to the program.
 type player struct {
-	program   *process
-	run       string // prefix of the names of client and watches, so that scripts can run side by side
-	heartbeat time.Duration
-	model     *model
-	ledger    *ledger
-	control   *control
-	random    *rand.Rand // of the script: where a frame is cut
-	liar      *liar      // until it has ended
-	begun     []string   // watches that the program has begun
+	program *process
+	run     string // prefix of the names of client and watches, so that scripts can run side by side
+	times   times
+	model   *model
+	ledger  *ledger
+	control *control
+	random  *rand.Rand // of the script: where a frame is cut
+	liar    *liar      // until it has ended
+	begun   []string   // watches that the program has begun
 }
 
 // failed is a script that failed, and at which step.
@@ -43,18 +43,21 @@ func (d *difference) Error() string {
 	return fmt.Sprintf("%s, line %d:\n  want: %s\n  got:  %s", d.watch, d.line, d.want, d.got)
 }
 
-// Waits of a step for the program's events.
-const (
-	settleWithin    = 10 * time.Second
-	settleMoreBeats = 5 // heartbeats
-)
+// times are those of all scripts of a program.
+type times struct {
+	heartbeat time.Duration // that the client really asks for
+	patience  time.Duration // how long a step may take, besides silence
+}
+
+// silences is how many heartbeats are added to the patience.
+const silences = 5
 
 // play plays a script. It returns nil if the client saw what it must, a *failed, or an error that wraps errUnsupported.
-func play(ctx context.Context, program *process, s script, run string, heartbeat time.Duration) error {
+func play(ctx context.Context, program *process, s script, run string, t times) error {
 	sum := fnv.New64a()
 	_, _ = sum.Write([]byte(s.String()))
 	p := &player{
-		program: program, run: run, heartbeat: heartbeat, model: newModel(), ledger: newLedger(),
+		program: program, run: run, times: t, model: newModel(), ledger: newLedger(),
 		random: rand.New(rand.NewPCG(sum.Sum64(), 0)),
 	}
 	steps := s.steps
@@ -148,7 +151,7 @@ func (p *player) settle(ctx context.Context) error {
 	return err
 }
 
-func (p *player) within() time.Duration { return settleWithin + settleMoreBeats*p.heartbeat }
+func (p *player) within() time.Duration { return p.times.patience + silences*p.times.heartbeat }
 
 // errLate: the client has not done in time what it must.
 type errLate time.Duration

@@ -15,6 +15,7 @@ import (
 type runner struct {
 	arguments []string      // of the program
 	heartbeat time.Duration // asked for
+	patience  time.Duration // how long a step may take
 	parallel  int           // programs side by side
 	failures  int           // after so many it plays no more; 0: never
 	errors    io.Writer     // for the programs' stderr
@@ -141,7 +142,7 @@ func (r *runner) play(ctx context.Context, program *process, s script, heartbeat
 	r.played++
 	run := fmt.Sprintf("%d", r.played)
 	r.mu.Unlock()
-	return play(ctx, program, s, run, heartbeat)
+	return play(ctx, program, s, run, times{heartbeat, r.patience})
 }
 
 // record adds one script to the result. It returns true if no more are to be played.

@@ -100,12 +100,12 @@ func (st *step) add(word string) error {
 	return nil
 }
 
-// word returns a word after the verb, or "".
-func (st step) word(n int) string {
-	if n < len(st.words) {
-		return st.words[n]
+// word returns the first word after the verb, or "".
+func (st step) word() string {
+	if len(st.words) == 0 {
+		return ""
 	}
-	return ""
+	return st.words[0]
 }
 
 func (st step) has(word string) bool {

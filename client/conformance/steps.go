@@ -132,7 +132,7 @@ func (m *model) connectStep(st step) error {
 }
 
 func (m *model) watchStep(st step) error {
-	kind := st.word(0)
+	kind := st.word()
 	before := m.watches[kind]
 	switch {
 	case !slices.Contains(kinds, kind):
@@ -176,7 +176,7 @@ func (m *model) add(kind string, st step) *watched {
 
 // againStep begins another watch after the token of the last one of its kind.
 func (m *model) againStep(st step) error {
-	before := m.watches[st.word(0)]
+	before := m.watches[st.word()]
 	if before == nil || before.live || before.kind == byConsumer || before.unknown || before.badToken ||
 		before.revision == 0 && before.entries < 0 && !before.expired {
 		return errors.New("no earlier watch of this kind has a token")
@@ -193,7 +193,7 @@ func (m *model) againStep(st step) error {
 func (m *model) changeStep(st step) error {
 	session := len(m.sessions) - 1
 	for i, l := range m.sessions {
-		if l.name == st.word(0) {
+		if l.name == st.word() {
 			session = i
 		}
 	}
@@ -385,7 +385,7 @@ func (m *model) crowdStep(step) error {
 }
 
 func (m *model) pauseStep(st step) error {
-	w := m.watches[st.word(0)]
+	w := m.watches[st.word()]
 	switch {
 	case w == nil || !w.live && !w.paused:
 		return errors.New("there is no such live watch")
@@ -411,7 +411,7 @@ func (m *model) floodStep(st step) error {
 }
 
 func (m *model) stopStep(st step) error {
-	w := m.watches[st.word(0)]
+	w := m.watches[st.word()]
 	if w == nil || !w.live || m.away && w.kind == byConsumer {
 		return errors.New("there is no such live watch, or it is a consumer that cannot acknowledge")
 	}
@@ -429,7 +429,7 @@ func (m *model) closeStep(step) error {
 
 // finish returns the next step that ends a script, or false if nothing is left.
 func (m *model) finish() (step, bool) {
-	text := ""
+	var text string
 	switch live := m.live(); {
 	case m.closed:
 		return step{}, false
