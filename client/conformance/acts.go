@@ -10,8 +10,10 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// acts does a step, at the service and with the program. before has the watches that were live before it.
-var acts = map[string]func(p *player, ctx context.Context, st step, before []*watched) error{
+// act does a step, at the service and with the program. before has the watches that were live before it.
+type act func(p *player, ctx context.Context, st step, before []*watched) error
+
+var acts = map[string]act{
 	"connect": (*player).connect,
 	"watch":   (*player).watch,
 	"again":   (*player).watch,
@@ -19,54 +21,40 @@ var acts = map[string]func(p *player, ctx context.Context, st step, before []*wa
 	"newer":   (*player).set,
 	"settle":  (*player).set,
 	"redact":  (*player).set,
-	"repeat": func(p *player, ctx context.Context, st step, before []*watched) error {
-		p.control.each(func(t *tap) { t.set(func() { t.twice = true }) })
-		return p.set(ctx, st, before)
-	},
-	"cut": (*player).cut,
-	"end": (*player).end,
-	"forget": func(p *player, _ context.Context, _ step, _ []*watched) error {
-		p.control.server.DeleteConsumer(consumerName)
-		return nil
-	},
+	"repeat":  (*player).repeat,
+	"cut":     (*player).cut,
+	"end":     (*player).end,
+	"forget":  atOnce(func(p *player, _ step) { p.control.server.DeleteConsumer(consumerName) }),
 	"refuse":  (*player).refuse,
 	"http":    (*player).http,
 	"drain":   (*player).drain,
 	"silence": (*player).silence,
 	"hang":    (*player).silence,
 	"quiet":   (*player).quiet,
-	"away":    func(p *player, _ context.Context, _ step, _ []*watched) error { p.control.down(); return nil },
-	"back":    func(p *player, _ context.Context, _ step, _ []*watched) error { return p.control.up() },
-	"trim": func(p *player, _ context.Context, _ step, _ []*watched) error {
-		p.control.server.ExpireTokens()
-		return nil
-	},
-	"die": func(p *player, _ context.Context, st step, _ []*watched) error {
-		p.control.fronts[st.times()-1].down()
-		return nil
-	},
-	"revive": func(p *player, _ context.Context, st step, _ []*watched) error {
-		return p.control.fronts[st.times()-1].up()
-	},
+	"away":    atOnce(func(p *player, _ step) { p.control.down() }),
+	"back":    atOnce(func(p *player, _ step) { p.control.up() }),
+	"trim":    atOnce(func(p *player, _ step) { p.control.server.ExpireTokens() }),
+	"die":     atOnce(func(p *player, st step) { p.control.fronts[st.times()-1].down() }),
+	"revive":  atOnce(func(p *player, st step) { p.control.fronts[st.times()-1].up() }),
 	"unready": (*player).unready,
-	"ready": func(p *player, _ context.Context, st step, _ []*watched) error {
-		p.control.replicas[st.times()-1].SetReady(true)
+	"ready":   atOnce(func(p *player, st step) { p.control.replicas[st.times()-1].SetReady(true) }),
+	"crowd":   (*player).crowd,
+	"pause":   (*player).pause,
+	"resume":  (*player).pause,
+	"flood":   (*player).flood,
+	"stop":    (*player).stop,
+	"fail":    atOnce(func(p *player, st step) { p.control.fail(statusOf(st.code, st.reason, st.wait), st.times()) }),
+	"status":  (*player).call,
+	"retry":   (*player).call,
+	"close":   (*player).leave,
+}
+
+// atOnce returns an act that cannot fail.
+func atOnce(f func(*player, step)) act {
+	return func(p *player, _ context.Context, st step, _ []*watched) error {
+		f(p, st)
 		return nil
-	},
-	"crowd":  (*player).crowd,
-	"pause":  (*player).pause,
-	"resume": (*player).pause,
-	"flood":  (*player).flood,
-	"stop":   (*player).stop,
-	"fail": func(p *player, _ context.Context, st step, _ []*watched) error {
-		p.control.fail(statusOf(st.code, st.reason, st.wait), st.times())
-		return nil
-	},
-	"status": (*player).call,
-	"retry":  (*player).call,
-	"close": func(p *player, ctx context.Context, _ step, _ []*watched) error {
-		return p.ask(ctx, command{"do": "close", "client": p.run})
-	},
+	}
 }
 
 const (
@@ -164,6 +152,17 @@ func (p *player) set(_ context.Context, _ step, _ []*watched) error {
 		}
 	}
 	return nil
+}
+
+// repeat makes a change, whose response every stream sends twice.
+func (p *player) repeat(ctx context.Context, st step, before []*watched) error {
+	p.control.each(func(t *tap) { t.set(func() { t.twice = true }) })
+	return p.set(ctx, st, before)
+}
+
+// leave closes the client.
+func (p *player) leave(ctx context.Context, _ step, _ []*watched) error {
+	return p.ask(ctx, command{"do": "close", "client": p.run})
 }
 
 func (p *player) pause(ctx context.Context, st step, _ []*watched) error {

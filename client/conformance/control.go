@@ -63,8 +63,8 @@ func newControl(l *ledger, addresses int, heartbeat time.Duration) (*control, er
 	replica := c.server.Replica
 	for n := 1; err == nil; n++ {
 		c.replicas = append(c.replicas, replica)
-		f := &front{backend: replica.Target(), address: "127.0.0.1:0", cutter: c.cutter, onCut: c.cutConnection, conns: make(map[*pair]bool)}
-		if err = f.up(); err == nil {
+		var f *front
+		if f, err = newFront(replica.Target(), c.cutter, c.cutConnection); err == nil {
 			c.fronts = append(c.fronts, f)
 		}
 		if n == addresses || err != nil {

@@ -85,13 +85,10 @@ func (c *control) down() {
 	}
 }
 
-func (c *control) up() error {
+func (c *control) up() {
 	for _, f := range c.fronts {
-		if err := f.up(); err != nil {
-			return err
-		}
+		f.up()
 	}
-	return nil
 }
 
 // cut makes changes, and cuts the connection at the response with one of them.
@@ -136,9 +133,6 @@ func (p *player) refuse(_ context.Context, st step, before []*watched) error {
 	return nil
 }
 
-// leaveWithin bounds the wait until a client without watches has left a connection that got GOAWAY.
-const leaveWithin = 2 * time.Second
-
 // http puts a proxy that answers in HTML before the service, until it has answered often enough. A client without watches leaves
 // its connections first, so that its next call is not lost with one of them.
 func (p *player) http(_ context.Context, st step, before []*watched) error {
@@ -169,6 +163,9 @@ func (p *player) drain(context.Context, step, []*watched) error {
 	p.control.cutStreams(nil)
 	return nil
 }
+
+// early is how much earlier a client's timer can seem to end.
+const early = 5 * time.Millisecond
 
 // watchdog is after how many heartbeats without a response a client gives a stream up.
 const watchdog = 2.5
@@ -203,10 +200,11 @@ func (p *player) silence(ctx context.Context, st step, before []*watched) error 
 	if st.verb == "hang" {
 		return p.outlive(ctx)
 	}
-	least := time.Duration(watchdog * float64(p.times.heartbeat))
+	// A timer of the client can be some milliseconds early by the kit's clock.
+	least := time.Duration(watchdog*float64(p.times.heartbeat)) - early
 	for _, t := range taps {
 		if !t.sentAt.IsZero() && t.silence < least {
-			p.ledger.fault("%s: a stream was given up after %v of silence; want %v heartbeats, %v", t.kind, t.silence.Round(time.Millisecond), watchdog, least)
+			p.ledger.fault("%s: a stream was given up after %v of silence; want %v heartbeats of %v", t.kind, t.silence.Round(time.Millisecond), watchdog, p.times.heartbeat)
 		}
 	}
 	return nil

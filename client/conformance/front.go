@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -20,11 +18,13 @@ type front struct {
 	cutter  *cutter
 	onCut   func(server string) // is called before a connection is cut
 
-	mu       sync.Mutex
-	listener net.Listener // nil: the address is down
-	conns    map[*pair]bool
-	liar     *liar // not nil: it answers in place of the backend
+	listener net.Listener
 	working  sync.WaitGroup
+
+	mu     sync.Mutex
+	isDown bool
+	conns  map[*pair]bool
+	liar   *liar // not nil: it answers in place of the backend
 }
 
 // pair is one connection, and the one behind it.
@@ -40,46 +40,38 @@ func (p *pair) close() {
 	_ = p.server.Close()
 }
 
-// relisten bounds the wait for a port that another program has taken meanwhile.
-const relisten = 5 * time.Second
-
-// up listens at the address, at a free port the first time.
-func (f *front) up() error {
-	var listener net.Listener
-	var err error
-	for deadline := time.Now().Add(relisten); ; time.Sleep(time.Millisecond) {
-		listener, err = net.Listen("tcp", f.address)
-		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
-			break
-		}
-	}
+// newFront returns a front that is up, at a free port.
+func newFront(backend string, c *cutter, onCut func(string)) (*front, error) {
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		return fmt.Errorf("the kit cannot listen: %w", err)
+		return nil, fmt.Errorf("the kit cannot listen: %w", err)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.address, f.listener = listener.Addr().String(), listener
+	f := &front{backend: backend, address: listener.Addr().String(), listener: listener, cutter: c, onCut: onCut, conns: make(map[*pair]bool)}
 	f.working.Go(func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			f.working.Go(func() { f.serve(listener, conn) })
+			f.working.Go(func() { f.serve(conn) })
 		}
 	})
-	return nil
+	return f, nil
 }
 
-// down closes the address and all its connections, as the end of its machine does.
+// up ends down.
+func (f *front) up() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.isDown = false
+}
+
+// down resets all connections, and each further one at once, as a balancer without a server does. It keeps the port: otherwise a
+// script that runs side by side could get it, and the clients of both would meet.
 func (f *front) down() {
 	f.mu.Lock()
-	listener := f.listener
-	f.listener = nil
+	f.isDown = true
 	f.mu.Unlock()
-	if listener != nil {
-		_ = listener.Close()
-	}
 	f.cut()
 }
 
@@ -94,6 +86,7 @@ func (f *front) cut() {
 }
 
 func (f *front) close() {
+	_ = f.listener.Close()
 	f.down()
 	f.mu.Lock()
 	l := f.liar
@@ -111,13 +104,13 @@ func (f *front) lie(l *liar) {
 	f.liar = l
 }
 
-func (f *front) serve(listener net.Listener, conn net.Conn) {
+func (f *front) serve(conn net.Conn) {
 	f.mu.Lock()
-	l, live := f.liar, f.listener == listener
+	l, isDown := f.liar, f.isDown
 	f.mu.Unlock()
 	switch {
-	case !live:
-		_ = conn.Close()
+	case isDown:
+		reset(conn)
 		return
 	case l != nil:
 		l.take(conn)
@@ -125,24 +118,40 @@ func (f *front) serve(listener net.Listener, conn net.Conn) {
 	}
 	server, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", f.backend)
 	if err != nil {
-		_ = conn.Close()
+		reset(conn)
 		return
 	}
 	p := &pair{client: conn, server: server}
-	f.mu.Lock()
-	live = f.listener == listener && f.liar == nil
-	if live {
-		f.conns[p] = true
+	if !f.add(p) {
+		_ = server.Close()
+		reset(conn)
+		return
 	}
-	f.mu.Unlock()
-	if live {
-		f.working.Go(func() { _, _ = io.Copy(server, conn); p.close() })
-		f.frames(p)
-	}
+	f.working.Go(func() { _, _ = io.Copy(server, conn); p.close() })
+	f.frames(p)
 	p.close()
 	f.mu.Lock()
 	delete(f.conns, p)
 	f.mu.Unlock()
+}
+
+// add adds a connection. It returns false if the address is down by now, or a liar answers.
+func (f *front) add(p *pair) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.isDown || f.liar != nil {
+		return false
+	}
+	f.conns[p] = true
+	return true
+}
+
+// reset closes a connection so that its other side gets an error.
+func reset(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
 }
 
 // Sizes and numbers of frames (RFC 9113, 4.1 and 6).
@@ -177,26 +186,30 @@ func (f *front) frames(p *pair) {
 			_, _ = p.client.Write(frame[:pass])
 		}
 		p.writing.Unlock()
-		if cut {
-			p.abort(pass == len(frame))
+		switch {
+		case cut && pass < len(frame):
+			reset(p.client)
+			return
+		case cut:
+			p.leave()
 			return
 		}
 	}
 }
 
-// abort ends the connection to the client. If it is whole, the client gets what was sent before; otherwise it can be lost.
-func (p *pair) abort(whole bool) {
+// leaveWithin bounds the wait until a client has left a connection that ends.
+const leaveWithin = 2 * time.Second
+
+// leave ends the connection, so that the client gets what was sent before.
+func (p *pair) leave() {
 	conn, ok := p.client.(*net.TCPConn)
-	switch {
-	case !ok:
-	case whole:
-		_ = conn.CloseWrite()
-		// The client closes its side when it has read the end. The goroutine for the other direction sees that.
-		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
-		_, _ = io.Copy(io.Discard, conn)
-	default:
-		_ = conn.SetLinger(0)
+	if !ok {
+		return
 	}
+	_ = conn.CloseWrite()
+	// The client closes its side when it has read the end. A reset before could overtake what was sent.
+	_ = conn.SetReadDeadline(time.Now().Add(leaveWithin))
+	_, _ = io.Copy(io.Discard, conn)
 }
 
 // goAway tells all clients to open no more streams on their connections (RFC 9113, 6.8).

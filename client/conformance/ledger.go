@@ -112,9 +112,8 @@ func (l *ledger) request(kind, token string) {
 	if kind != byConsumer && kind != ofCrowd && token != s.position && !slices.Contains(s.sent, token) {
 		l.problem("%s: a stream began with %s; want that of the last handled update, %s", s.watch, s.named(token), s.named(s.position))
 	}
-	// A timer of the client can be a millisecond early by the kit's clock.
-	if early := time.Until(s.notUntil); early > 2*time.Millisecond {
-		l.problem("%s: a stream began %v before the wait was over that the server asked for (RetryInfo)", s.watch, early.Round(time.Millisecond))
+	if left := time.Until(s.notUntil); left > early {
+		l.problem("%s: a stream began %v before the wait was over that the server asked for (RetryInfo)", s.watch, left.Round(time.Millisecond))
 	}
 }
 

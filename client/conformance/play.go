@@ -67,7 +67,7 @@ func play(ctx context.Context, program *process, s script, run string, t times) 
 	defer p.close()
 	for _, st := range steps {
 		if err := p.step(ctx, st); errors.Is(err, errUnsupported) {
-			if left := p.leave(ctx); left != nil {
+			if left := p.skip(ctx); left != nil {
 				return left
 			}
 			return err
@@ -86,9 +86,9 @@ func play(ctx context.Context, program *process, s script, run string, t times) 
 	}
 }
 
-// leave closes the client of a script that is skipped, so that it connects to no other script's address.
-func (p *player) leave(ctx context.Context) error {
-	if err := p.ask(ctx, command{"do": "close", "client": p.run}); err != nil {
+// skip closes the client of a script that is skipped, so that it connects to no other script's address.
+func (p *player) skip(ctx context.Context) error {
+	if err := p.leave(ctx, step{}, nil); err != nil {
 		return err
 	}
 	return p.await(ctx, func() bool {
