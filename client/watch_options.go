@@ -34,9 +34,8 @@ func ResumeFrom(token string) WatchOption { return watchOption(func(w *watch) { 
 // WatchAll, and one at each heartbeat. Use it in a program that stores tokens: a token that is renewed does not expire.
 func Bookmarks() WatchOption { return watchOption(func(w *watch) { w.bookmarks = true }) }
 
-// The contract's limits of a heartbeat, and the default of this package.
+// The contract's longest heartbeat, and the default of this package. The shortest one is [minHeartbeat].
 const (
-	minHeartbeat     = 5 * time.Second
 	maxHeartbeat     = 5 * time.Minute
 	defaultHeartbeat = 30 * time.Second
 )

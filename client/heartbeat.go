@@ -1,0 +1,8 @@
+//go:build !conformance
+
+package client
+
+import "time"
+
+// minHeartbeat is the contract's shortest heartbeat.
+const minHeartbeat = 5 * time.Second
