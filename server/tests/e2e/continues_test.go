@@ -19,16 +19,7 @@ import (
 // restart ends a server as a roll-out does, and starts another one at its gRPC address.
 func restart(t *testing.T, p *rig.Process, redis string) *rig.Process {
 	t.Helper()
-	return restartWith(t, p, rig.Settings(redis, "GRPC_ADDR="+p.GRPC))
-}
-
-func restartWith(t *testing.T, p *rig.Process, settings []string) *rig.Process {
-	t.Helper()
-	p.Signal(syscall.SIGTERM)
-	if code := p.Exit(rig.Soon); code != 0 {
-		t.Fatalf("the server ended with %d", code)
-	}
-	return rig.Serve(t, settings)
+	return rig.Restart(p, rig.Settings(redis, "GRPC_ADDR="+p.GRPC))
 }
 
 // TestClientContinues: a program of ten lines with the Go client, and the addresses of two servers, shows

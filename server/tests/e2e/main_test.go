@@ -7,11 +7,11 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// Six tests run side by side, of those that call t.Parallel: they spend nearly all of their time waiting for proxies,
-// pages and failovers.
+// Four tests run side by side, of those that call t.Parallel: they spend nearly all of their time waiting for proxies and
+// failovers.
 func TestMain(m *testing.M) {
 	rig.Main(m, rig.Room{
-		Parallel: 6,
+		Parallel: 4,
 		LeftOut:  "every test of the whole server as a process: go test -count=1 ./server/tests/e2e",
 	})
 }

@@ -137,6 +137,16 @@ func Serve(t testing.TB, env []string) *Process {
 	return AwaitServing(Launch(t, env, "serve"))
 }
 
+// Restart ends a server as an update does, starts another one with these settings, and waits until that one is ready.
+func Restart(p *Process, env []string) *Process {
+	p.T.Helper()
+	p.Signal(syscall.SIGTERM)
+	if code := p.Exit(Soon); code != 0 {
+		p.T.Fatalf("the server ended with %d", code)
+	}
+	return Serve(p.T, env)
+}
+
 // AwaitServing waits until a launched server is ready, and returns it.
 func AwaitServing(p *Process) *Process {
 	p.T.Helper()

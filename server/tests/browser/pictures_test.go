@@ -1,4 +1,4 @@
-package e2e
+package browser
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 // answers the statuses in place of the server, because most of them take a person days.
 func TestPagePictures(t *testing.T) {
 	if *browserShots == "" {
-		t.Skip("it makes pictures for people: apt-get install chromium, then go test -count=1 -run TestPagePictures ./server/tests/e2e -browser.shots=DIRECTORY")
+		t.Skip("it makes pictures for people: apt-get install chromium, then go test -count=1 -run TestPagePictures ./server/tests/browser -browser.shots=DIRECTORY")
 	}
 	redis, stripe := redistest.Start(t), rig.StartFakeStripe(t)
 	p := rig.Serve(t, stripe.Settings(redis.Addr))

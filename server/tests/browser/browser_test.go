@@ -1,4 +1,4 @@
-package e2e
+package browser
 
 import (
 	"encoding/json"
@@ -24,18 +24,9 @@ type browser struct {
 	answers int // read so far
 }
 
-// browsers is how many browsers run at once. Each has several processes: the start of a third one takes too long on two cores.
-var browsers = make(chan struct{}, 2)
-
 // startBrowser opens a browser on a phone, with a profile of its own. It ends with the test.
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
-	select {
-	case browsers <- struct{}{}:
-		t.Cleanup(func() { <-browsers })
-	case <-time.After(10 * rig.Soon):
-		t.Fatal("the browsers of other tests do not end")
-	}
 	program := rig.NeedProgram(t, "chromium")
 	dir := t.TempDir()
 	rig.InstallNode(t, dir, filepath.Join("testdata", "browser"))
@@ -232,7 +223,7 @@ func TestPersonInABrowser(t *testing.T) {
 	stripe.Tick()
 	b.choose("verified")
 	b.see("We’re checking your document")
-	restartWith(t, p, again)
+	rig.Restart(p, again)
 	finish()
 	b.see("You’re verified", "Thank you")
 	b.inspect("verified")
