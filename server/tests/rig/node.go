@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
@@ -25,6 +26,36 @@ func CloneNode(t testing.TB, to string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// nodeClient is the npm package, built once for all tests of a room.
+var nodeClient struct {
+	sync.Mutex
+	root string // removed by Main
+	dir  string
+}
+
+// BuildNodeClient returns the directory of the npm package, in which Node finds the package by its name. The first caller builds it.
+func BuildNodeClient(t testing.TB) (dir string) {
+	t.Helper()
+	nodeClient.Lock()
+	defer nodeClient.Unlock()
+	if nodeClient.dir != "" {
+		return nodeClient.dir
+	}
+	if nodeClient.root == "" {
+		root, err := os.MkdirTemp("", "node-client-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodeClient.root = root
+	}
+	CloneNode(t, nodeClient.root)
+	dir = filepath.Join(nodeClient.root, "client", "node")
+	NPM(t, dir, "ci")
+	NPM(t, dir, "run", "build")
+	nodeClient.dir = dir
+	return dir
 }
 
 // CopyTree copies the files below a directory, without what npm and the builds make: a checkout can have that.
