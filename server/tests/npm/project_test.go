@@ -12,9 +12,10 @@ import (
 
 const packageName = "@verification-status/client"
 
-// project is a project of another team, with the examples as its code. It is not below the package, so it finds no module of the
-// package but by its own node_modules.
-func newProject(t *testing.T, tarball string) (dir string) {
+// newProject makes a project of another team, installs the tarball into it, and compiles the examples as its code. It changes the
+// addresses in them: replaced has pairs of an old text and a new one. The project is not below the package, so it finds no module of
+// the package but by its own node_modules.
+func newProject(t *testing.T, tarball string, replaced ...string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	from := rig.Path("client", "node", "examples")
@@ -28,6 +29,19 @@ func newProject(t *testing.T, tarball string) (dir string) {
 				text = withoutClient(t, text)
 			}
 			err = os.WriteFile(filepath.Join(dir, name), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	sources, err := filepath.Glob(filepath.Join(dir, "src", "*.ts"))
+	if err != nil || len(sources) == 0 {
+		t.Fatalf("the examples are %v, %v", sources, err)
+	}
+	for _, source := range sources {
+		text, err := os.ReadFile(source)
+		if err == nil {
+			err = os.WriteFile(source, []byte(strings.NewReplacer(replaced...).Replace(string(text))), 0o600)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -62,9 +76,4 @@ func withoutClient(t *testing.T, text []byte) []byte {
 		t.Fatal(err)
 	}
 	return changed
-}
-
-func useInProject(t *testing.T, tarball string) {
-	dir := newProject(t, tarball)
-	_ = dir
 }
