@@ -38,6 +38,7 @@ func pack(t *testing.T) (tarball string) {
 
 // TestPackage looks at the tarball, and uses it as a project of another team does.
 func TestPackage(t *testing.T) {
+	t.Parallel() // it mostly waits
 	tarball := pack(t)
 	t.Run("contents", func(t *testing.T) { checkContents(t, tarball) })
 	t.Run("lint", func(t *testing.T) { lint(t, tarball) })
