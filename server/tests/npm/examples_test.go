@@ -38,8 +38,9 @@ func newExamplesRig(t *testing.T, tarball string) *examplesRig {
 	_, guide := rig.LaunchDev(t)
 	grpc := devGRPC.FindStringSubmatch(guide)[1]
 	r := &examplesRig{t: t, web: rig.NewHTTPClient(t), express: freeAddress(t), link: freeAddress(t), hosted: devHosted.FindStringSubmatch(guide)[1]}
-	r.dir = newProject(t, tarball, "127.0.0.1:50051", grpc,
+	replaced := append(startSecureServers(t).replaced(), "127.0.0.1:50051", grpc,
 		`3000, "127.0.0.1"`, port(r.express)+`, "127.0.0.1"`, `3001, "127.0.0.1"`, port(r.link)+`, "127.0.0.1"`)
+	r.dir = newProject(t, tarball, replaced...)
 	service, err := client.Dial(grpc, client.WithPlaintext())
 	if err != nil {
 		t.Fatal(err)
@@ -195,5 +196,6 @@ func useInProject(t *testing.T, tarball string) {
 	}
 	r.stop(watch, syscall.SIGINT)
 	r.stop(consumer, syscall.SIGTERM)
+	r.connectsSecurely()
 	rig.NPM(t, r.dir, "run", "test")
 }
