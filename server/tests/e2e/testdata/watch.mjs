@@ -4,7 +4,7 @@ import { connect } from "@verification-status/client";
 
 const { TARGET, REFERENCE, HEARTBEAT, BACKOFF } = process.env;
 const client = connect(TARGET, { plaintext: true, ...(BACKOFF && { backoff: { base: Number(BACKOFF) / 10, max: Number(BACKOFF) } }) });
-const options = { heartbeat: HEARTBEAT && Number(HEARTBEAT), onInterruption: (error) => console.error(`resuming: ${error.message}`) };
+const options = { heartbeat: HEARTBEAT && Number(HEARTBEAT), onInterruption: (error) => console.error(`resuming: ${error.code} ${error.message}`) };
 for await (const { verification, reset } of client.watch({ reference: REFERENCE }, options)) {
   console.log(JSON.stringify({ revision: verification.revision, reset }));
 }
