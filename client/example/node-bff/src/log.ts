@@ -6,3 +6,10 @@ export function log(level: "INFO" | "WARN" | "ERROR", msg: string, fields: Field
   const text = (_: string, value: unknown) => (value instanceof Error ? value.message : value);
   console.error(JSON.stringify({ time: new Date(), level, msg, ...fields }, text));
 }
+
+/** logger is log for a package that wants methods. */
+export const logger = {
+  info: (msg: string, fields?: object) => log("INFO", msg, { ...fields }),
+  warn: (msg: string, fields?: object) => log("WARN", msg, { ...fields }),
+  error: (msg: string, fields?: object) => log("ERROR", msg, { ...fields }),
+};

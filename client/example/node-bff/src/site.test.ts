@@ -35,7 +35,7 @@ test("a new person gets a session at Stripe; for all others verification-status 
   }
   rig.backend.onRetry((asked) => {
     assert.deepEqual([asked.sessionId, asked.replaceClosed, asked.returnUrl], ["vs_1", true, `${rig.url}/`]);
-    return { url: "https://verify.stripe.test/new", clientSecret: "x_secret_y" };
+    return { verification: { sessionId: "vs_2" }, url: "https://verify.stripe.test/new", clientSecret: "x_secret_y" };
   });
   await p.wantLink(200, { url: "https://verify.stripe.test/new" });
   assert.equal(rig.stripe.created.length, 2, "sessions, none but the first two calls'");

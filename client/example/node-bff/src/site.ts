@@ -5,7 +5,7 @@ import { addressOf } from "./address.js";
 import { Files, redirect, reply } from "./files.js";
 import { guard } from "./guard.js";
 import { Links } from "./links.js";
-import { log } from "./log.js";
+import { log, logger } from "./log.js";
 import { People, referenceOf } from "./people.js";
 import { linkTimeout, newServer, stopServer } from "./server.js";
 import type { Settings } from "./settings.js";
@@ -34,7 +34,7 @@ export class Site {
     this.#settings = settings;
     this.#people = new People(settings.cookieKey, this.#secure);
     this.#links = new Links(client, new Stripe(settings.stripe), `${settings.publicURL.origin}/`);
-    this.#events = eventStreams({ client, authorize: (exchange: Exchange) => this.#authorize(exchange), signal: this.#stopping.signal });
+    this.#events = eventStreams({ client, logger, signal: this.#stopping.signal, authorize: (exchange: Exchange) => this.#authorize(exchange) });
     this.server = newServer((request, response) => {
       this.#serve(request, response).catch((error: unknown) => {
         log("ERROR", "a request failed", { path: request.url, error });
