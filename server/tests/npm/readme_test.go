@@ -43,3 +43,27 @@ func TestReadmeShowsTheExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// readmeServer is a row of the table of servers: its name and the line of code for it.
+var readmeServer = regexp.MustCompile("(?m)^\\| (`node:http`|Fastify|Hono|Next [^|]*) \\| `(?:export )?([^`]+)` \\|$")
+
+// TestReadmeShowsTestedServers: the lines for other servers are those of servers.test.ts, which TestPackage runs.
+func TestReadmeShowsTestedServers(t *testing.T) {
+	readme, err := os.ReadFile(rig.Path("client", "node", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tested, err := os.ReadFile(rig.Path("client", "node", "examples", "src", "servers.test.ts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := readmeServer.FindAllStringSubmatch(string(readme), -1)
+	if len(rows) != 4 {
+		t.Errorf("the table of servers has %d rows that can be read; want 4", len(rows))
+	}
+	for _, row := range rows {
+		if !strings.Contains(string(tested), row[2]) {
+			t.Errorf("no test has the line for %s: %s", row[1], row[2])
+		}
+	}
+}
