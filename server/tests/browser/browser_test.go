@@ -3,8 +3,6 @@ package browser
 import (
 	"encoding/json"
 	"flag"
-	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -130,49 +128,16 @@ func (b *browser) picture(name string) {
 	}
 }
 
-// pageServer is the example with the page. It uses a server and a simulated Stripe.
-type pageServer struct {
-	t       *testing.T
-	program string
-	args    []string
-	url     string
-	running *rig.Process
-}
-
-func buildPageServer(t *testing.T, status, stripe string) *pageServer {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "bff")
-	build := exec.Command("go", "build", "-o", program, "./client/example/bff")
-	build.Dir = rig.Path()
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().String()
-	_ = listener.Close()
-	return &pageServer{t: t, program: program, url: "http://" + addr, args: []string{"-addr", addr, "-status", status, "-stripe-api-base", stripe}}
-}
-
-func (s *pageServer) start() {
-	s.t.Helper()
-	cmd := exec.Command(s.program, s.args...)
-	cmd.Env = append(os.Environ(), "STRIPE_API_KEY="+rig.APIKey, "BFF_COOKIE_KEY=0123456789abcdef0123456789abcdef")
-	s.running = rig.Begin(s.t, cmd)
-	s.running.Await("the page's server listens", func() bool { return strings.Contains(s.running.Stderr.String(), s.url) })
-}
-
 // TestPersonInABrowser: a person is refused, tries again, is refused, tries again and is verified. In between their network
 // fails, and the page's server and the service are stopped and killed. The page shows the truth and continues by itself.
-func TestPersonInABrowser(t *testing.T) {
-	t.Parallel() // it mostly waits
+func TestPersonInABrowser(t *testing.T) { withEachSite(t, personInABrowser) }
+
+func personInABrowser(t *testing.T, program site) {
 	redis, stripe := redistest.Start(t), rig.StartFakeStripe(t)
 	p := rig.Serve(t, stripe.Settings(redis.Addr))
 	stripe.SendTo(p)
 	again := stripe.Settings(redis.Addr, "GRPC_ADDR="+p.GRPC, "WEBHOOK_ADDR="+strings.TrimSuffix(strings.TrimPrefix(p.Webhook, "http://"), "/webhook"))
-	page := buildPageServer(t, p.GRPC, stripe.URL)
+	page := newPageServer(t, program(t), p.GRPC, stripe.URL)
 	page.start()
 	b := startBrowser(t)
 	finish := func() {

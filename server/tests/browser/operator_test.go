@@ -16,7 +16,7 @@ func TestOperatorsHelpInABrowser(t *testing.T) {
 	redis, stripe := redistest.Start(t), rig.StartFakeStripe(t)
 	p := rig.Serve(t, stripe.Settings(redis.Addr))
 	stripe.SendTo(p)
-	page := buildPageServer(t, p.GRPC, stripe.URL)
+	page := newPageServer(t, goSite(t), p.GRPC, stripe.URL)
 	page.start()
 	b := startBrowser(t)
 	_, conn := rig.Dial(t, p.GRPC)

@@ -18,7 +18,7 @@ func TestPagePictures(t *testing.T) {
 	}
 	redis, stripe := redistest.Start(t), rig.StartFakeStripe(t)
 	p := rig.Serve(t, stripe.Settings(redis.Addr))
-	page := buildPageServer(t, p.GRPC, stripe.URL)
+	page := newPageServer(t, goSite(t), p.GRPC, stripe.URL)
 	page.start()
 	b := startBrowser(t)
 	refused := func(code, retry string) string {

@@ -33,7 +33,7 @@ type touchRig struct {
 	since   time.Time
 }
 
-func newTouchRig(t *testing.T) *touchRig {
+func newTouchRig(t *testing.T, program site) *touchRig {
 	t.Helper()
 	r := &touchRig{t: t, stripe: rig.StartFakeStripe(t)}
 	redis := redistest.Start(t)
@@ -42,10 +42,10 @@ func newTouchRig(t *testing.T) *touchRig {
 	r.stripe.SendTo(r.service)
 	r.env = r.stripe.Settings(redis.Addr, "GRPC_ADDR="+r.service.GRPC,
 		"WEBHOOK_ADDR="+strings.TrimSuffix(strings.TrimPrefix(r.service.Webhook, "http://"), "/webhook"))
-	r.page = buildPageServer(t, r.service.GRPC, r.stripe.URL)
+	r.page = newPageServer(t, program(t), r.service.GRPC, r.stripe.URL)
 	r.line = newSilentProxy(t, strings.TrimPrefix(r.page.url, "http://"))
 	r.page.url = r.line.url()
-	r.page.args = append(r.page.args, "-public-url", r.page.url)
+	r.page.env = append(r.page.env, "PUBLIC_URL="+r.page.url)
 	r.browser = startBrowser(t)
 	return r
 }
@@ -102,9 +102,10 @@ const (
 
 // TestG18_ThePageSaysThatItLostTouch: whichever part between a person and the service breaks, the page does not call its
 // contents live. It says so in words, and continues by itself.
-func TestG18_ThePageSaysThatItLostTouch(t *testing.T) {
-	t.Parallel() // it mostly waits
-	r := newTouchRig(t)
+func TestG18_ThePageSaysThatItLostTouch(t *testing.T) { withEachSite(t, pageLosesTouch) }
+
+func pageLosesTouch(t *testing.T, program site) {
+	r := newTouchRig(t, program)
 
 	r.breaks("the service is dead before a new person's page is loaded", r.service.Kill)
 	r.page.start()
@@ -115,7 +116,7 @@ func TestG18_ThePageSaysThatItLostTouch(t *testing.T) {
 	r.reads(noService)
 	r.inspect("service-dead-before-load")
 	r.page.running.Await("the page's server logs that it cannot reach the service", func() bool {
-		return strings.Contains(r.page.running.Stderr.String(), "refused")
+		return strings.Contains(strings.ToLower(r.page.running.Stderr.String()), "refused")
 	})
 	r.breaks("the service is back", func() { r.service = rig.Serve(t, r.env) })
 	r.pass(10 * time.Second) // until the page asks again

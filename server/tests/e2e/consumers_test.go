@@ -1,18 +1,14 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -79,53 +75,29 @@ func watchWith(t *testing.T, dialed *client.Client, name, reference string, opti
 	return c
 }
 
-// nodeProgram is the example for Node, laid out as in the repository and installed.
-func nodeProgram(t *testing.T) (dir string) {
+// watchWithNode is the npm package at an address, in a program of a company, until the test ends.
+func watchWithNode(t *testing.T, name, target, reference string, env ...string) *consumer {
 	t.Helper()
-	root := t.TempDir()
-	if err := os.CopyFS(filepath.Join(root, "api"), os.DirFS(rig.Path("api"))); err != nil {
+	program, err := os.ReadFile(filepath.Join("testdata", "watch.mjs"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	dir = filepath.Join(root, "client", "example", "node-bff")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	rig.InstallNode(t, dir, rig.Path("client", "example", "node-bff"))
-	return dir
-}
-
-var nodeListens = regexp.MustCompile(`listening on (\d+)`)
-
-// startNode runs the example for Node against a server.
-func startNode(t *testing.T, dir, target string, env ...string) (p *rig.Process, url string) {
-	t.Helper()
-	cmd := exec.Command("node", "bff.mjs")
-	cmd.Dir = dir
-	cmd.Env = append(append(os.Environ(), "PORT=0", "VERIFICATION_STATUS="+target), env...)
-	p = rig.Begin(t, cmd)
-	p.Await("Node listens", func() bool { return nodeListens.MatchString(p.Stdout.String()) })
-	return p, "http://127.0.0.1:" + nodeListens.FindStringSubmatch(p.Stdout.String())[1] + "/events"
-}
-
-// watchWithNode is the example for Node, with a browser that follows its events.
-func watchWithNode(t *testing.T, dir, name, target, reference string, env ...string) *consumer {
-	t.Helper()
-	p, url := startNode(t, dir, target, env...)
+	cmd := exec.Command("node", "--input-type=module", "--eval", string(program))
+	cmd.Dir = rig.BuildNodeClient(t)
+	cmd.Env = append(append(os.Environ(), "TARGET="+target, "REFERENCE="+reference), env...)
+	p := rig.Begin(t, cmd)
 	c := &consumer{name: name, revisions: make(chan int32, 1000), breaks: func() int { return strings.Count(p.Stderr.String(), "resuming: ") }}
-	ctx, cancel := context.WithCancel(t.Context())
-	read := make(chan struct{})
+	stop, read := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(read)
-		if err := readEvents(ctx, rig.NewHTTPClient(t), url, reference, c.revisions); err != nil && ctx.Err() == nil {
-			t.Errorf("%s: the browser's stream ended: %v", name, err)
-		}
+		readUpdates(t, p, c, stop)
 	}()
 	t.Cleanup(func() {
-		cancel()
+		close(stop)
 		await.One(t, read)
 		// An ingress's page, read as a gRPC message, has letters for its length: no limit of the server's is reached.
-		wrote := strings.ReplaceAll(p.Stderr.String(), "RESOURCE_EXHAUSTED: Received message larger than max", "a page")
-		for _, sign := range []string{"ENHANCE_YOUR_CALM", "too_many_pings", "RESOURCE_EXHAUSTED", "ended: ", "Node.js v"} {
+		wrote := strings.ReplaceAll(p.Stderr.String(), "RESOURCE_EXHAUSTED Received message larger than max", "a page")
+		for _, sign := range []string{"ENHANCE_YOUR_CALM", "too_many_pings", "RESOURCE_EXHAUSTED", "Node.js v"} {
 			if strings.Contains(wrote, sign) {
 				t.Errorf("%s wrote %q:\n%s", name, sign, rig.Tail(p.Stderr.String()))
 			}
@@ -134,63 +106,30 @@ func watchWithNode(t *testing.T, dir, name, target, reference string, env ...str
 	return c
 }
 
-// readEvents is the browser of a person. It sends the revisions that it is shown.
-func readEvents(ctx context.Context, web *http.Client, url, person string, revisions chan<- int32) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	request.AddCookie(&http.Cookie{Name: "person", Value: person})
-	web.Timeout = 0
-	response, err := web.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
-	for lines.Scan() {
-		data, found := bytes.CutPrefix(lines.Bytes(), []byte("data: "))
-		var shown struct{ Revision int32 }
-		if found && json.Unmarshal(data, &shown) == nil && shown.Revision > 0 { // else "live" or "stale"
-			revisions <- shown.Revision
+// readUpdates sends the revisions that a watch.mjs writes, until it ends or stop is closed. There must be no reset.
+func readUpdates(t *testing.T, p *rig.Process, c *consumer, stop <-chan struct{}) {
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for read := 0; ; {
+		lines := strings.SplitAfter(p.Stdout.String(), "\n")
+		for ; read < len(lines)-1; read++ { // the last one has no end yet
+			var update struct {
+				Revision int32
+				Reset    bool
+			}
+			if err := json.Unmarshal([]byte(lines[read]), &update); err != nil || update.Reset {
+				t.Errorf("%s wrote %q, %v", c.name, lines[read], err)
+			}
+			c.revisions <- update.Revision
 		}
-	}
-	return lines.Err()
-}
-
-// checkNodeRefuses: the example shows nothing to a browser without a person. A browser with an invalid token gets a reset.
-func checkNodeRefuses(t *testing.T, dir, target, person string) {
-	t.Helper()
-	p, url := startNode(t, dir, target)
-	web := rig.NewHTTPClient(t)
-	for _, c := range []struct {
-		path, cookie, token string
-		status              int
-		body                string
-	}{
-		{"", "", "", http.StatusUnauthorized, ""},
-		{"", "another=" + person, "", http.StatusUnauthorized, ""},
-		{"?person=" + person, "", "", http.StatusNotFound, ""},
-		{"", "person=" + person, "garbage", http.StatusOK, "retry: 2000\n\nevent: reset\nid:\ndata: {}\n\n"},
-		{"", "person=nobody", "", http.StatusOK, "retry: 2000\n\nevent: reset\nid:\ndata: {}\n\n"},
-	} {
-		request, err := http.NewRequestWithContext(rig.Within(t, rig.Soon), http.MethodGet, url+c.path, nil)
-		if err != nil {
-			t.Fatal(err)
+		select {
+		case <-stop:
+			return
+		case <-p.Ended:
+			t.Errorf("%s ended: %s", c.name, rig.Tail(p.Stderr.String()))
+			return
+		case <-ticker.C:
 		}
-		request.Header.Set("Cookie", c.cookie)
-		request.Header.Set("Last-Event-ID", c.token)
-		response, err := web.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if body, err := rig.ReadAll(response); err != nil || response.StatusCode != c.status || body != c.body {
-			t.Errorf("%+v: %s %q, %v", c, response.Status, body, err)
-		}
-	}
-	p.Signal(syscall.SIGTERM)
-	if code := p.Exit(rig.Soon); code != 0 {
-		t.Errorf("Node ended with %d", code)
 	}
 }
 

@@ -67,17 +67,17 @@ func TestProxyThatCutsSilentStreams(t *testing.T) {
 	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
 	p := rig.Serve(t, rig.Settings(redis.Addr))
-	nginx, node, sender := startNginx(t, p.GRPC), nodeProgram(t), rig.NewHTTPClient(t)
+	nginx, sender := startNginx(t, p.GRPC), rig.NewHTTPClient(t)
 	events := withReference("user-7", rig.Tries("vs_Proxied", 3))
 	rig.Deliver(t, sender, p.Webhook, events[0])
 
 	beating := []*consumer{
 		watchWithGo(t, "Go with a heartbeat", nginx, "user-7", client.Heartbeat(5*time.Second)),
-		watchWithNode(t, node, "Node with a heartbeat", nginx, "user-7", "HEARTBEAT_S=5"),
+		watchWithNode(t, "Node with a heartbeat", nginx, "user-7", "HEARTBEAT=5000"),
 	}
 	silent := []*consumer{
 		watchWithGo(t, "Go without", nginx, "user-7", client.Heartbeat(time.Minute)),
-		watchWithNode(t, node, "Node without", nginx, "user-7", "HEARTBEAT_S=0"),
+		watchWithNode(t, "Node without", nginx, "user-7", "HEARTBEAT=60000"),
 	}
 	all := append(beating, silent...)
 	for _, c := range all {

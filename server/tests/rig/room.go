@@ -35,7 +35,12 @@ func Main(m *testing.M, room Room) {
 			panic(err)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if nodeClient.root != "" {
+			_ = os.RemoveAll(nodeClient.root)
+		}
+		os.Exit(code)
+	}))
 }
 
 // SkipShort skips a test with -short, and says what the test needs time for. It is for rooms that Main does not leave out.
