@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,19 +23,26 @@ daemon off;
 master_process off;
 pid nginx.pid;
 error_log stderr crit;
-events { worker_connections 128; }
+events { worker_connections 4096; }
 http {
   access_log off;
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  upstream service { %s keepalive 1000; }
   server {
     listen %s http2;
-    location / { grpc_pass grpc://%s; grpc_read_timeout %ds; }
+    location / { grpc_pass grpc://service; grpc_read_timeout %ds; }
   }
 }
 `
 
 // startNginx runs Debian's nginx as a proxy of a server, until the test ends.
 func startNginx(t *testing.T, upstream string) (addr string) {
+	t.Helper()
+	return startNginxBefore(t, []string{upstream})
+}
+
+// startNginxBefore is startNginx for several servers.
+func startNginxBefore(t *testing.T, upstreams []string) (addr string) {
 	t.Helper()
 	program := rig.NeedProgram(t, "nginx")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -44,7 +52,7 @@ func startNginx(t *testing.T, upstream string) (addr string) {
 	addr = listener.Addr().String()
 	_ = listener.Close()
 	dir := t.TempDir()
-	config := fmt.Sprintf(nginxConfig, addr, upstream, int(nginxPatience.Seconds()))
+	config := fmt.Sprintf(nginxConfig, "server "+strings.Join(upstreams, "; server ")+";", addr, int(nginxPatience.Seconds()))
 	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func run(in io.Reader, out io.Writer) error {
 	go func() { served <- web.Serve(listener) }()
 	defer func() {
 		_ = web.Close()
-		_ = <-served
+		<-served
 	}()
 	answer := json.NewEncoder(out)
 	if err := answer.Encode(addresses{fake.Target(), "http://" + listener.Addr().String() + "/"}); err != nil {
