@@ -22,7 +22,7 @@ const nginxConfig = `
 daemon off;
 master_process off;
 pid nginx.pid;
-error_log stderr crit;
+error_log stderr error;
 events { worker_connections 4096; }
 http {
   access_log off;

@@ -52,8 +52,11 @@ func run(in io.Reader, out io.Writer) error {
 		Client: fake.Client(), Authorize: authorize, MaxStreams: 2,
 		Logger: slog.New(slog.DiscardHandler),
 	}}
-	served := make(chan error, 1)
-	go func() { served <- web.Serve(listener) }()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = web.Serve(listener) // ends by Close
+	}()
 	defer func() {
 		_ = web.Close()
 		<-served
