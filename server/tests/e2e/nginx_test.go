@@ -22,7 +22,7 @@ const nginxConfig = `
 daemon off;
 master_process off;
 pid nginx.pid;
-error_log stderr error;
+error_log stderr crit;
 events { worker_connections 4096; }
 http {
   access_log off;
@@ -41,7 +41,8 @@ func startNginx(t *testing.T, upstream string) (addr string) {
 	return startNginxBefore(t, []string{upstream})
 }
 
-// startNginxBefore is startNginx for several servers.
+// startNginxBefore is startNginx for several servers. nginx must not leave a server out for ten seconds after one failed connection: while
+// servers are restarted it would leave out all of them, again and again.
 func startNginxBefore(t *testing.T, upstreams []string) (addr string) {
 	t.Helper()
 	program := rig.NeedProgram(t, "nginx")
@@ -52,7 +53,7 @@ func startNginxBefore(t *testing.T, upstreams []string) (addr string) {
 	addr = listener.Addr().String()
 	_ = listener.Close()
 	dir := t.TempDir()
-	config := fmt.Sprintf(nginxConfig, "server "+strings.Join(upstreams, "; server ")+";", addr, int(nginxPatience.Seconds()))
+	config := fmt.Sprintf(nginxConfig, "server "+strings.Join(upstreams, " max_fails=0; server ")+" max_fails=0;", addr, int(nginxPatience.Seconds()))
 	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,8 @@
 // Follows sessions with the npm package, and checks each update: no hole, no repeat, no reset. Settings: NGINX and SERVERS (addresses),
 // SESSIONS (how many). It obeys lines of stdin, and answers each by a line of stdout:
-//   report  how many updates came, what was wrong, and what is in use after a collection of garbage
-//   read    lets the reader that has stopped read on
+//   report   how many updates came, and what was wrong
+//   collect  the same, and what is in use after a collection of garbage
+//   read     the same, and lets the reader that has stopped read on
 import { createInterface } from "node:readline";
 import { connect } from "@verification-status/client";
 
@@ -45,7 +46,7 @@ for (let n = 0; n < Number(SESSIONS); n++) follow(n).catch((error) => wrong(`vs_
 stopReading().catch((error) => wrong(`the reader that had stopped ended: ${error}`));
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === "read") readOn();
-  globalThis.gc();
+  if (line === "collect") globalThis.gc();
   const { heapUsed, external, rss } = process.memoryUsage();
   console.log(JSON.stringify({ ...seen, heap: heapUsed + external, rss }));
 }
