@@ -283,8 +283,10 @@ test("a position that the store has lost begins again after what was acknowledge
 test("changes without room are skipped, and sent again when there is room", async (t) => {
   let release = (): void => {};
   const blocked = new Promise<void>((resolve) => (release = resolve));
-  const { feed, handled, end, done } = await run(t, feedOf("a", "b", "c", "d", "e", "f"), { maxHeld: 2 }, () => blocked);
-  await new Promise((resolve) => setTimeout(resolve, 1200)); // beyond the second that it waits for room
+  let begun = false;
+  const { feed, handled, end, done } = await run(t, feedOf("a", "b", "c", "d", "e", "f"), { maxHeld: 2 }, () => ((begun = true), blocked));
+  await eventually("the handler", () => begun);
+  await new Promise((resolve) => setTimeout(resolve, 1500)); // beyond the second that it waits for room
   assert.deepEqual(handled, []);
   release();
   await eventually("all", () => handled.length === 6);
