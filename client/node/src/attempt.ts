@@ -24,13 +24,15 @@ export async function metadataOf(tokens: Tokens, own: string | undefined, signal
   return metadata;
 }
 
+/** The texts with which grpc-js tells that the server has certainly not begun a call: it was refused, or not sent. */
+const unprocessed = /^(Stream refused by server|Failed to start HTTP\/2 stream|Channel closed before call started)/;
+
 /**
  * Reports whether the server has certainly not begun a call, so that another connection can have it: the stream was refused or begun after
- * the server's GOAWAY, or the connection closed before the call was sent. grpc-js tells it with its errors, beside their documented fields.
+ * the server's GOAWAY, or the connection closed before the call was sent.
  */
-export function isUnprocessed(error: unknown): boolean {
-  const { progress, details } = error as { progress?: unknown; details?: unknown };
-  return progress === "REFUSED" || progress === "NOT_STARTED" || details === "Channel closed before call started";
+export function isUnprocessed(status: Status): boolean {
+  return unprocessed.test(status.details);
 }
 
 /** Judges the errors of one call by the header that came first: what a proxy answers is no gRPC. */

@@ -115,9 +115,7 @@ export class Server {
   /** Starts a server at a free port, or at a given one. */
   static async start(behaviour: Behaviour, { port = 0, options = {} }: { port?: number; options?: ChannelOptions } = {}): Promise<Server> {
     const server = new GrpcServer(options);
-    const bound = await new Promise<number>((resolve, reject) => {
-      server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, port) => (error ? reject(error) : resolve(port)));
-    });
+    const bound = await bind(server, port);
     const started = new Server(server, behaviour, bound);
     for (const service of [VerificationService, FeedService, OperatorService, ComparisonService]) {
       started.#addService(service);
@@ -184,3 +182,19 @@ export class Server {
   }
 }
 
+/** Binds a server to a port. A port that was just used can be free a moment later. */
+async function bind(server: GrpcServer, port: number): Promise<number> {
+  const deadline = performance.now() + 5000;
+  for (;;) {
+    try {
+      return await new Promise<number>((resolve, reject) => {
+        server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, port) => (error ? reject(error) : resolve(port)));
+      });
+    } catch (error) {
+      if (port === 0 || performance.now() > deadline) {
+        throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}

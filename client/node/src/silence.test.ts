@@ -79,6 +79,23 @@ test("the time of the loop body is no silence", async (t) => {
   assert.equal(server.streams, 1);
 });
 
+test("a stream that falls silent after a slow loop body is resumed too", async (t) => {
+  const server = await startServer(t, { watchStatus: (stream, number) => void (number < 3 && stream.send({ sessionId: "vs_1", revision: number })) });
+  const seen: Error[] = [];
+  const { watch, signal } = impatient(t, server, seen);
+  watch.silenceTimeout = 500;
+  const read = async (): Promise<void> => {
+    for await (const { verification } of watch.run(signal)) {
+      if (verification?.revision === 2) {
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 600)); // the timer of the stream has ended meanwhile
+    }
+  };
+  await within("two updates", read());
+  assert.match(seen[0]?.message ?? "", /silent/);
+});
+
 test("the heartbeat is what the caller asks for, within the contract's limits", async (t) => {
   const asked: (bigint | undefined)[] = [];
   const server = await startServer(t, {

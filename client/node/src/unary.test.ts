@@ -144,6 +144,11 @@ test("a list reads page after page, and a page again", async (t) => {
   assert.ok((await rejection(take(1, client.list(both)))) instanceof InvalidRequestError);
 });
 
+test("a list whose pages have no end is ended", async (t) => {
+  const server = await startServer(t, { listVerifications: () => ({ nextPageToken: "same" }) });
+  assert.match(String(await rejection(take(1, connectTo(t, server.target).list({ inDoubt: true })))), /own token/);
+});
+
 test("a call ends with its timeout, and says what was missing", async (t) => {
   const server = await startServer(t, { getStatus: () => new Promise(() => {}) });
   const error = await rejection(connectTo(t, server.target).status(session, { timeout: 50 }));
