@@ -42,7 +42,7 @@ type control struct {
 
 	mu       sync.Mutex
 	taps     map[*tap]bool   // open streams
-	dead     map[string]bool // connections that are cut, by their address
+	dead     map[string]bool // connections that are cut
 	refusals map[string]refusal
 	failures refusal // of unary calls
 }

@@ -29,18 +29,18 @@ func (c *control) cutStreams(err error) {
 	c.server.CutStreams(err)
 }
 
-// cutConnection says that a connection, by its address at the server, is closed.
-func (c *control) cutConnection(address string) {
+// cutConnection says that a connection is cut.
+func (c *control) cutConnection(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.dead[address] = true
+	c.dead[name] = true
 }
 
 // isCut reports whether a connection is cut.
-func (c *control) isCut(address string) bool {
+func (c *control) isCut(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.dead[address]
+	return c.dead[name]
 }
 
 // serves reports whether a watch has an open stream that has sent a response and that no fault is about to end.
@@ -48,7 +48,7 @@ func (c *control) serves(kind string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for t := range c.taps {
-		if t.serves(kind) && !c.dead[t.address] {
+		if t.serves(kind) && !c.dead[t.connection] {
 			return true
 		}
 	}

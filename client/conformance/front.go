@@ -16,7 +16,7 @@ type front struct {
 	backend string
 	address string
 	cutter  *cutter
-	onCut   func(server string) // is called before a connection is cut
+	onCut   func(name string) // is called before a connection is cut
 
 	listener net.Listener
 	working  sync.WaitGroup
@@ -34,6 +34,11 @@ type pair struct {
 	writing sync.Mutex // held for each frame to the client
 	hung    bool       // frames to the client are lost
 }
+
+// name returns the name of the connection to the server. The port alone is not unique: a connection to another server can get it.
+func (p *pair) name() string { return connectionName(p.server.LocalAddr(), p.server.RemoteAddr()) }
+
+func connectionName(from, to net.Addr) string { return from.String() + " " + to.String() }
 
 func (p *pair) close() {
 	_ = p.client.Close()
@@ -80,7 +85,7 @@ func (f *front) cut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for p := range f.conns {
-		f.onCut(p.server.LocalAddr().String())
+		f.onCut(p.name())
 		p.close()
 	}
 }
@@ -178,7 +183,7 @@ func (f *front) frames(p *pair) {
 		}
 		pass, cut := len(frame), false
 		if frame[3] == frameData && length > messagePrefix && frame[frameHeader+messagePrefix] == verificationTag {
-			pass, cut = f.cutter.of(len(frame), func() { f.onCut(p.server.LocalAddr().String()) })
+			pass, cut = f.cutter.of(len(frame), func() { f.onCut(p.name()) })
 		}
 		p.writing.Lock()
 		hung := p.hung

@@ -39,6 +39,7 @@ type options struct {
 	random    int
 	seed      uint64
 	script    string
+	repeat    int
 	parallel  int
 	failures  int
 	heartbeat time.Duration
@@ -59,6 +60,7 @@ func parseOptions(arguments []string, out io.Writer) (options, error) {
 	flags.IntVar(&o.random, "random", 200, "how many random `scripts` to play after the written ones")
 	flags.Uint64Var(&o.seed, "seed", 0, "the `seed` of the random scripts; 0: a new one, which is printed")
 	flags.StringVar(&o.script, "script", "", "plays this `script` only: a name, the number of a random one, or its text")
+	flags.IntVar(&o.repeat, "repeat", 1, "plays all scripts so many `times`: for a failure that comes seldom")
 	flags.IntVar(&o.parallel, "parallel", 4, "how many `programs` run side by side")
 	flags.IntVar(&o.failures, "failures", 5, "stops after so many `scripts` have failed; 0: never")
 	flags.DurationVar(&o.heartbeat, "heartbeat", 200*time.Millisecond, "the heartbeat that watches ask for; a client might not go below the contract's 5 s")
@@ -74,8 +76,8 @@ func parseOptions(arguments []string, out io.Writer) (options, error) {
 		return o, nil
 	case len(o.program) == 0:
 		return o, errors.New(`no program: write it after "--", as in: go run ./client/conformance -- node adapter.js`)
-	case o.parallel < 1 || o.random < 0 || o.failures < 0 || o.heartbeat < time.Millisecond || o.patience <= 0:
-		return o, errors.New("-parallel must be at least 1, -random and -failures at least 0, -heartbeat at least 1ms, and -patience above 0")
+	case o.parallel < 1 || o.repeat < 1 || o.random < 0 || o.failures < 0 || o.heartbeat < time.Millisecond || o.patience <= 0:
+		return o, errors.New("-parallel and -repeat must be at least 1, -random and -failures at least 0, -heartbeat at least 1ms, and -patience above 0")
 	}
 	if o.seed == 0 {
 		o.seed = rand.Uint64()
@@ -110,6 +112,7 @@ func run(ctx context.Context, arguments []string, out, errs io.Writer) int {
 		fmt.Fprintf(errs, "conformance: %v\n", err)
 		return 2
 	}
+	scripts = slices.Repeat(scripts, o.repeat)
 	r := runner{arguments: o.program, heartbeat: o.heartbeat, patience: o.patience, parallel: o.parallel, failures: o.failures, errors: errs}
 	fmt.Fprintf(out, "%d scripts, seed %d: %s\n", len(scripts), o.seed, strings.Join(o.program, " "))
 	result, err := r.run(ctx, scripts, func(s script, err error) { r.show(out, o, s, err) })

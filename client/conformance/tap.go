@@ -18,10 +18,10 @@ import (
 // tap is one open stream of a watch, on its way out of clienttest.
 type tap struct {
 	grpc.ServerStream
-	control *control
-	address string // of the connection
-	replica string // at which it is
-	kind    string
+	control    *control
+	connection string
+	replica    string // its address
+	kind       string
 
 	mu       sync.Mutex
 	silent   bool // nothing is sent
@@ -42,7 +42,7 @@ func (c *control) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerI
 	}
 	t := &tap{ServerStream: ss, control: c}
 	if from, ok := peer.FromContext(ss.Context()); ok {
-		t.address, t.replica = from.Addr.String(), from.LocalAddr.String()
+		t.connection, t.replica = connectionName(from.Addr, from.LocalAddr), from.LocalAddr.String()
 	}
 	c.mu.Lock()
 	c.taps[t] = true
@@ -64,7 +64,7 @@ func (t *tap) finish(err error) {
 	if kind == "" {
 		return
 	}
-	if t.control.isCut(t.address) { // the client does not get the error
+	if t.control.isCut(t.connection) { // the client does not get the error
 		t.control.ledger.finished(kind, false, 0)
 		return
 	}
