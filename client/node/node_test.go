@@ -2,16 +2,21 @@
 package node
 
 import (
+	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"testing"
 	"time"
 )
 
-// TestNode runs "npm test": it compiles the package with its tests, and runs them with Node's test runner. It works in this directory:
-// what npm and the compiler make here is ignored by git.
+var randomScripts = flag.Int("conformance.random", 100, "how many random scripts of the conformance kit are played after the written ones")
+
+// TestNode does what "npm test" does: it compiles the package with its tests, and runs them with Node's test runner. Then it plays the
+// scripts of the conformance kit. It works in this directory: what npm and the compiler make here is ignored by git.
 func TestNode(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short leaves out the tests of the npm package: go test -count=1 ./client/node")
@@ -22,13 +27,34 @@ func TestNode(t *testing.T) {
 		}
 	}
 	if !isInstalled() {
-		if out, err := npm(t, time.Minute, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"); err != nil {
+		if out, err := execute(t, time.Minute, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"); err != nil {
 			skipOrFail(t, fmt.Sprintf("npm cannot install what the package needs: %v\n%s\nconnect this machine to a registry of npm", err, out))
 		}
 	}
-	if out, err := npm(t, 3*time.Minute, "test"); err != nil {
-		t.Fatalf("npm test: %v\n%s", err, out)
+	if out, err := execute(t, time.Minute, "npm", "run", "compile"); err != nil {
+		t.Fatalf("npm run compile: %v\n%s", err, out)
 	}
+	t.Run("tests", func(t *testing.T) {
+		if out, err := execute(t, 3*time.Minute, "npm", "run", "run-tests"); err != nil {
+			t.Errorf("npm run run-tests: %v\n%s", err, failures(out))
+		}
+	})
+	t.Run("conformance", func(t *testing.T) {
+		out, err := execute(t, 30*time.Minute, "go", "run", "../conformance", "-random", fmt.Sprint(*randomScripts), "--", "node", "dist/conformance.rig.js")
+		if err != nil {
+			t.Errorf("the client in TypeScript does not pass the conformance kit: %v\n%s", err, out)
+		}
+		t.Logf("%s", out)
+	})
+}
+
+// failures returns the parts of the output of Node's test runner that say what failed, or all of the output if there are none.
+func failures(out []byte) []byte {
+	parts := regexp.MustCompile(`(?ms)^( *)not ok .*?^ *\.\.\.$`).FindAll(out, -1)
+	if parts == nil {
+		return out
+	}
+	return bytes.Join(parts, []byte("\n"))
 }
 
 // isInstalled reports whether npm has installed what the lock file says.
@@ -41,11 +67,12 @@ func isInstalled() bool {
 	return err == nil && !locked.ModTime().After(installed.ModTime())
 }
 
-func npm(t *testing.T, within time.Duration, args ...string) ([]byte, error) {
+func execute(t *testing.T, within time.Duration, name string, args ...string) ([]byte, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	command := exec.CommandContext(ctx, "npm", args...)
-	command.WaitDelay = 5 * time.Second // a child of npm can hold the output open
+	command := exec.CommandContext(ctx, name, args...)
+	command.WaitDelay = 5 * time.Second // a child can hold the output open
 	return command.CombinedOutput()
 }
 
