@@ -69,16 +69,3 @@ func (m *model) answer(verb string) string {
 	}
 	return retryLine(l.name)
 }
-
-func statusLine(session string, revision int, status string, outcome int) string {
-	return "status: " + updateLine(session, revision, status, outcome, false)
-}
-
-func retryLine(session string) string { return "retry: a link for " + session }
-
-func failLine(verb, code, reason string) string {
-	if reason != "" {
-		reason = " " + reason
-	}
-	return verb + ": " + code + reason
-}

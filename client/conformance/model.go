@@ -256,33 +256,5 @@ func (l *life) settled() bool {
 	return l.redacted > 0 || l.changes[len(l.changes)-1].status == "VERIFIED"
 }
 
-// updateLine and endLine are the lines of a trace.
-func updateLine(session string, revision int, status string, outcome int, reset bool) string {
-	line := fmt.Sprintf("update %s revision %d %s outcome %d", session, revision, status, outcome)
-	if reset {
-		line += " RESET"
-	}
-	return line
-}
-
-func endLine(code, reason string) string {
-	if reason == "" {
-		return "end " + code
-	}
-	return "end " + code + " " + reason
-}
-
-// codeOfHTTP is gRPC's mapping of a proxy's HTTP status (doc/http-grpc-status-mapping.md in the repository of gRPC).
-func codeOfHTTP(status string) string {
-	mapped := map[string]string{
-		"400": "INTERNAL", "401": "UNAUTHENTICATED", "403": "PERMISSION_DENIED", "404": "UNIMPLEMENTED",
-		"429": "UNAVAILABLE", "502": "UNAVAILABLE", "503": "UNAVAILABLE", "504": "UNAVAILABLE",
-	}
-	if code, ok := mapped[status]; ok {
-		return code
-	}
-	return "UNKNOWN"
-}
-
 // names returns the names of the watches so far.
 func (m *model) names() []string { return slices.Sorted(maps.Keys(m.want)) }

@@ -107,7 +107,7 @@ func (p *process) read(out io.Reader, ready chan<- event) {
 		var e event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			p.fail(fmt.Errorf("the program wrote a line that is no event: %q: %w", lines.Text(), err))
-			_ = p.cmd.Process.Kill()
+			p.signal()
 			break
 		}
 		if first {
@@ -116,7 +116,7 @@ func (p *process) read(out io.Reader, ready chan<- event) {
 		}
 		if err := p.dispatch(e); err != nil {
 			p.fail(err)
-			_ = p.cmd.Process.Kill()
+			p.signal()
 			break
 		}
 	}
@@ -239,10 +239,19 @@ func (p *process) end() error {
 	return nil
 }
 
-// kill ends the program at once.
-func (p *process) kill() {
+// signal tells the program to end at once: a program that another one has started sees only the end of stdin.
+func (p *process) signal() {
+	_ = p.in.Close()
 	_ = p.cmd.Process.Kill()
-	<-p.done
+}
+
+// kill ends the program, and waits until it has ended.
+func (p *process) kill() {
+	p.signal()
+	select {
+	case <-p.done:
+	case <-time.After(endWithin):
+	}
 }
 
 // oneLine returns a text without line breaks.
