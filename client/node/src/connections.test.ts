@@ -13,7 +13,11 @@ const session = { session: "vs_1" };
 
 /** A server that answers with its name. */
 function named(name: string, more: Behaviour = {}): Behaviour {
-  return { getStatus: () => ({ verification: { sessionId: name } }), watchStatus: (stream) => stream.send({ sessionId: name, revision: 1 }), ...more };
+  return {
+    getStatus: () => ({ verification: { sessionId: name } }),
+    watchStatus: (stream) => stream.send({ sessionId: name, revision: 1 }),
+    ...more,
+  };
 }
 
 /** Returns how many of some calls each server got. */
@@ -27,7 +31,10 @@ async function spread(calls: number, call: () => Promise<Verification>): Promise
 }
 
 test("calls go to all addresses in turn", async (t) => {
-  const servers = [await startServer(t, named("a", { health: () => "SERVING" })), await startServer(t, named("b", { health: () => "SERVING" }))];
+  const servers = [
+    await startServer(t, named("a", { health: () => "SERVING" })),
+    await startServer(t, named("b", { health: () => "SERVING" })),
+  ];
   for (const target of [servers.map((server) => server.target), `ipv4:${servers.map((server) => server.target).join(",")}`]) {
     const client = connectTo(t, target);
     const read = (): Promise<Verification> => client.status(session);
@@ -69,7 +76,12 @@ test("a server that is not serving gets calls only if there is no better one", a
   const b = await startServer(t, named("b", { health: () => health }));
   const client = connectTo(t, [a.target, b.target]);
   const seen = new Set<string>();
-  await within("the serving one", (async () => { while (!seen.has("b")) seen.add((await client.status(session)).sessionId); })());
+  await within(
+    "the serving one",
+    (async () => {
+      while (!seen.has("b")) seen.add((await client.status(session)).sessionId);
+    })(),
+  );
   assert.deepEqual(await spread(6, () => client.status(session)), { b: 6 });
   health = "NOT_SERVING";
   const alone = connectTo(t, a.target);
@@ -85,7 +97,9 @@ test("the announced limit of streams is read", async (t) => {
   const server = await startServer(t, {}, { options: { "grpc.max_concurrent_streams": 17 } });
   const client = new Client(server.target, credentials.createInsecure());
   t.after(() => client.close());
-  await new Promise<void>((resolve, reject) => client.waitForReady(Date.now() + 5000, (error) => (error ? reject(error) : resolve())));
+  await new Promise<void>((resolve, reject) =>
+    client.waitForReady(Date.now() + 5000, (error) => (error ? reject(error) : resolve())),
+  );
   assert.equal(announcedStreams(client.getChannel()), 17, "grpc-js keeps the limit in other fields than this package reads");
 });
 
@@ -125,7 +139,10 @@ test("a connection that is cut is opened again, and no update is lost", async (t
     }
   };
   await within("50 updates", read());
-  assert.deepEqual(revisions, Array.from({ length: 50 }, (_, i) => i + 1));
+  assert.deepEqual(
+    revisions,
+    Array.from({ length: 50 }, (_, i) => i + 1),
+  );
   assert.ok(proxy.connections > 1);
 });
 
