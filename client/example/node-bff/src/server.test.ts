@@ -13,7 +13,7 @@ test("a person without a session, and a made-up cookie, cost the service nothing
     await p.ask("GET", "/");
     assert.match((await p.ask("GET", "/events")).body, /event: unknown[^]*event: live/);
   }
-  assert.equal(rig.backend.streams.opened, 0);
+  assert.equal(rig.watches, 0);
   for (const value of ["ABCDEFGHIJKLMNOPQRSTUVWXYZ", "ABCDEFGHIJKLMNOPQRSTUVWXYZ.1.1.", `ABCDEFGHIJKLMNOPQRSTUVWXYZ.1.1.${"A".repeat(43)}`]) {
     for (const [method, path] of [["GET", "/events"], ["POST", "/link"]] as const) {
       assert.equal((await rig.visitor().ask(method, path, { Cookie: `person=${value}` })).status, 401, `${path} with ${value}`);
