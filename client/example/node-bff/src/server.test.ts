@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { Status } from "@verification-status/client";
 import { referenceOf } from "./people.js";
 import { Rig } from "./rig.js";
+import { linkTimeout } from "./server.js";
 
 test("a person without a session, and a made-up cookie, cost the service nothing", async (t) => {
   const rig = await Rig.start(t);
@@ -56,7 +57,8 @@ test("cookies and the return from Stripe work at one address, to which others re
 });
 
 test("a request whose header or body never arrives is cut", { timeout: 30_000 }, async (t) => {
-  const rig = await Rig.start(t);
+  const rig = await Rig.start(t), { timeout, keepAliveTimeout } = rig.site.server;
+  assert.ok(timeout > linkTimeout && timeout <= 60_000 && keepAliveTimeout <= timeout * 3, `${timeout}, ${keepAliveTimeout}`);
   const cut = async (text: string) => {
     const socket = connect(Number(new URL(rig.url).port), "127.0.0.1");
     socket.write(text);
