@@ -1,9 +1,10 @@
 // For the tests of the site: the site itself, a fake verification-status, and a fake Stripe that records its requests.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { createServer, request as send, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { Agent, createServer, request as send, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
+import type { Client, Update } from "@verification-status/client";
 import { FakeServer } from "@verification-status/client/testing";
 import { People, type Person } from "./people.js";
 import { readSettings } from "./settings.js";
@@ -53,6 +54,9 @@ export class FakeStripe {
 
 /** Rig is the site with all that it needs. It ends with the test. */
 export class Rig {
+  /** The watches that the site has made. */
+  watches = 0;
+
   private constructor(readonly backend: FakeServer, readonly stripe: FakeStripe, readonly site: Site, readonly url: string) {}
 
   static async start(t: TestContext): Promise<Rig> {
@@ -60,7 +64,12 @@ export class Rig {
     t.after(() => backend.close());
     const base = await listen(t, createServer((request, response) => void stripe.serve(request, response)));
     const port = await freePort();
-    const site = new Site(backend.client(), readSettings({
+    const client = backend.client(), watch = client.watch.bind(client);
+    client.watch = (...subject: Parameters<Client["watch"]>) => {
+      rig.watches++;
+      return watch(...subject) as AsyncIterable<Update>;
+    };
+    const site = new Site(client, readSettings({
       BFF_ADDR: `127.0.0.1:${port}`, STRIPE_API_BASE: base, STRIPE_API_KEY: "sk_test_1", BFF_COOKIE_KEY: cookieKey,
     }));
     await once(site.server.listen(port, "127.0.0.1"), "listening");
@@ -68,7 +77,8 @@ export class Rig {
       site.server.closeAllConnections();
       return site.stop();
     });
-    return new Rig(backend, stripe, site, `http://127.0.0.1:${port}`);
+    const rig = new Rig(backend, stripe, site, `http://127.0.0.1:${port}`);
+    return rig;
   }
 
   visitor(): Visitor {
@@ -94,13 +104,16 @@ export interface Reply {
 /** Visitor is a browser with a cookie of its own. */
 export class Visitor {
   cookie = "";
+  /** A browser keeps its connections for minutes. */
+  readonly #agent = new Agent({ keepAlive: true });
   readonly #people = new People(cookieKey, false);
 
   constructor(readonly url: string) {}
 
   /** ask sends a request and returns the answer. It waits for at most 20 seconds. */
   async ask(method: string, path: string, headers: Record<string, string> = {}): Promise<Reply> {
-    const request = send(this.url + path, { method, headers: { Cookie: this.cookie, ...headers }, signal: AbortSignal.timeout(20_000) });
+    const options = { method, headers: { Cookie: this.cookie, ...headers }, agent: this.#agent, signal: AbortSignal.timeout(20_000) };
+    const request = send(this.url + path, options);
     const [response] = (await once(request.end(), "response")) as [IncomingMessage];
     const body: Buffer[] = [];
     for await (const part of response) body.push(part as Buffer);

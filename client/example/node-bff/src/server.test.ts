@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { Status } from "@verification-status/client";
 import { referenceOf } from "./people.js";
 import { Rig } from "./rig.js";
+import { linkTimeout } from "./server.js";
 
 test("a person without a session, and a made-up cookie, cost the service nothing", async (t) => {
   const rig = await Rig.start(t);
@@ -13,7 +14,7 @@ test("a person without a session, and a made-up cookie, cost the service nothing
     await p.ask("GET", "/");
     assert.match((await p.ask("GET", "/events")).body, /event: unknown[^]*event: live/);
   }
-  assert.equal(rig.backend.streams.opened, 0);
+  assert.equal(rig.watches, 0);
   for (const value of ["ABCDEFGHIJKLMNOPQRSTUVWXYZ", "ABCDEFGHIJKLMNOPQRSTUVWXYZ.1.1.", `ABCDEFGHIJKLMNOPQRSTUVWXYZ.1.1.${"A".repeat(43)}`]) {
     for (const [method, path] of [["GET", "/events"], ["POST", "/link"]] as const) {
       assert.equal((await rig.visitor().ask(method, path, { Cookie: `person=${value}` })).status, 401, `${path} with ${value}`);
@@ -56,7 +57,8 @@ test("cookies and the return from Stripe work at one address, to which others re
 });
 
 test("a request whose header or body never arrives is cut", { timeout: 30_000 }, async (t) => {
-  const rig = await Rig.start(t);
+  const rig = await Rig.start(t), { timeout, keepAliveTimeout } = rig.site.server;
+  assert.ok(timeout > linkTimeout && timeout <= 60_000 && keepAliveTimeout <= timeout * 3, `${timeout}, ${keepAliveTimeout}`);
   const cut = async (text: string) => {
     const socket = connect(Number(new URL(rig.url).port), "127.0.0.1");
     socket.write(text);

@@ -12,6 +12,8 @@ export function newServer(handle: RequestListener): Server {
     keepAliveTimeout: 120_000,
     maxHeaderSize: 16 << 10,
   }, handle);
+  // Node keeps a connection open whose last response comes after close().
+  server.on("request", (_, response) => response.once("close", () => server.listening || server.closeIdleConnections()));
   // A browser that reads nothing for so long is cut. The streams of /events have a shorter timeout of their own.
   server.timeout = linkTimeout + 10_000;
   return server;
@@ -22,8 +24,6 @@ export function newServer(handle: RequestListener): Server {
  * otherwise its person would have a session at Stripe and no link. After the limit, in milliseconds, it cuts what is left.
  */
 export async function stopServer(server: Server, limit = linkTimeout + 5_000): Promise<void> {
-  // Node keeps a connection open whose last response comes after close().
-  server.on("request", (_, response) => response.once("close", () => server.closeIdleConnections()));
   const cut = setTimeout(() => server.closeAllConnections(), limit);
   await new Promise((resolve) => server.close(resolve));
   clearTimeout(cut);
