@@ -40,8 +40,9 @@ func (l testLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// newRunner's heartbeat is longer than the command's, because other tests can keep the machine busy.
 func newRunner(t *testing.T, patience time.Duration, program ...string) *runner {
-	return &runner{arguments: program, heartbeat: 200 * time.Millisecond, patience: patience, parallel: 4, failures: 5, errors: testLog{t}}
+	return &runner{arguments: program, heartbeat: 500 * time.Millisecond, patience: patience, parallel: 4, failures: 5, errors: testLog{t}}
 }
 
 // TestGoClient: package client passes the written scripts and some random ones. A longer run:

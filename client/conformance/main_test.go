@@ -44,7 +44,7 @@ func TestCommand(t *testing.T) {
 // TestProgramsThatBreakTheProtocol: the kit says what is wrong with the program.
 func TestProgramsThatBreakTheProtocol(t *testing.T) {
 	ready := `echo '{"event":"ready","protocol":1}'; read line; `
-	set := ready + `echo '{"event":"answer","id":1,"heartbeat_ms":200}'; read line; `
+	set := ready + `echo '{"event":"answer","id":1,"heartbeat_ms":500}'; read line; `
 	for _, test := range []struct{ name, program, says string }{
 		{"ends at once", "exit 3", "the program ended: exit status 3"},
 		{"another protocol", `echo '{"event":"ready","protocol":2}'; read line`, `the program's first event is "ready" of protocol 2`},
