@@ -55,7 +55,7 @@ func run(in io.Reader, out io.Writer) error {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = web.Serve(listener) // ends by Close
+		_ = web.Serve(listener) // only the error of a closed listener
 	}()
 	defer func() {
 		_ = web.Close()

@@ -1,7 +1,7 @@
 /**
  * Sends a watch to a browser as server-sent events:
  *
- * ```ts
+ * ```js
  * const source = new EventSource("/verification/events");
  * source.addEventListener("status", (event) => show(JSON.parse(event.data)));
  * source.addEventListener("reset", () => clear());
