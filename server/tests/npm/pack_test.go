@@ -42,6 +42,7 @@ func TestPackage(t *testing.T) {
 	tarball := pack(t)
 	t.Run("contents", func(t *testing.T) { checkContents(t, tarball) })
 	t.Run("lint", func(t *testing.T) { lint(t, tarball) })
+	t.Run("scripts", checkScripts)
 	t.Run("project", func(t *testing.T) { useInProject(t, tarball) })
 }
 

@@ -1,7 +1,10 @@
 package npm
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -41,6 +44,23 @@ func TestReadmeShowsTheExamples(t *testing.T) {
 	}
 	if err := os.WriteFile(path, []byte(updated), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// checkScripts: each block of the README is JavaScript too, as the README says.
+func checkScripts(t *testing.T) {
+	readme, err := os.ReadFile(rig.Path("client", "node", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, block := range readmeCode.FindAllStringSubmatch(string(readme), -1) {
+		script := filepath.Join(t.TempDir(), fmt.Sprint(i)+".mjs")
+		if err := os.WriteFile(script, []byte(block[2]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.CommandContext(t.Context(), "node", "--check", script).CombinedOutput(); err != nil {
+			t.Errorf("%s is no JavaScript: %v\n%s", block[1], err, out)
+		}
 	}
 }
 
