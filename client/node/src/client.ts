@@ -121,6 +121,7 @@ export interface Client {
    * a new watch.
    */
   watch(subject: Subject, options?: WatchOptions & { readonly bookmarks?: false | undefined }): AsyncIterable<Update>;
+  /** With `bookmarks`, the watch also yields a {@link Bookmark} at each heartbeat. */
   watch(subject: Subject, options?: WatchOptions): AsyncIterable<Update | Bookmark>;
   /**
    * Yields the changes of all sessions, for programs that react to outcomes. Changes of one session are in order. Each change comes
@@ -132,6 +133,7 @@ export interface Client {
    * without a token, and then ask for the sessions that matter with `status` or `list`, so that nothing falls in between.
    */
   watchAll(options?: WatchAllOptions & { readonly bookmarks?: false | undefined }): AsyncIterable<Update>;
+  /** With `bookmarks`, the watch also yields a {@link Bookmark} at its start and at each heartbeat. */
   watchAll(options?: WatchAllOptions): AsyncIterable<Update | Bookmark>;
   /**
    * Waits until a subject is settled (verified, canceled, redacted or resolved) and resolves to it. By reference, a session that

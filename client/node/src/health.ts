@@ -17,6 +17,8 @@ export const Health = {
   unknown: 2,
   serving: 3,
 } as const;
+
+/** The type of the values of Health. */
 export type Health = (typeof Health)[keyof typeof Health];
 
 const path = "/grpc.health.v1.Health/Watch";

@@ -13,8 +13,10 @@ import type { Repeats } from "./repeats.js";
 import { decoder, encode } from "./wire.js";
 import type { Method } from "./wire.js";
 
-/** The longest time of a call without a timeout. A retry and a comparison can take several requests to Stripe. In milliseconds. */
+/** The longest time of a call without a timeout, in milliseconds. A retry and a comparison can take several requests to Stripe. */
 export const statusTimeout = 10_000;
+
+/** The same for a retry and a comparison, in milliseconds. */
 export const retryTimeout = 30_000;
 
 /** The longest wait of such a call for a connection, in milliseconds. */
