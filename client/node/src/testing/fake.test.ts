@@ -15,6 +15,7 @@ import {
   Status,
   StripeRefusedError,
   VerificationError,
+  connect,
 } from "../index.js";
 import type { Update } from "../index.js";
 import { FakeServer, Fault, fault, outcomeChanged, retryDenied, stripeRefused } from "./index.js";
@@ -94,13 +95,27 @@ test("drains: ends the watches of one address, and lets calls finish", async (t)
       return new Promise((answer) => answers.push(() => answer({ verification: { sessionId: "vs_1" }, url })));
     });
   });
-  const client = server.client();
+  const other = await server.listen();
+  const elsewhere = connect(other.target, { plaintext: true });
+  t.after(() => elsewhere.close());
+  const untouched = reader(t, elsewhere.watch({ session: "vs_1" }, { onInterruption: (error) => assert.fail(String(error)) }));
+  await untouched();
+  const client = connect(server.target, { plaintext: true });
+  t.after(() => client.close());
+  const lost = new Promise<unknown>((onInterruption) => {
+    const next = reader(t, client.watch({ session: "vs_1" }, { onInterruption }));
+    next().then(next).catch(() => {});
+  });
+  await server.awaitStreams(2);
   const retried = client.retry("vs_1");
   await asked;
   const drained = server.drain();
+  assert.equal(((await lost) as VerificationError).reason, "DRAINING");
   answers[0]?.();
   assert.equal((await retried).url.reveal(), url);
   await drained;
+  server.set({ sessionId: "vs_1", status: VERIFIED });
+  assert.equal((await untouched()).verification.status, VERIFIED);
   await assert.rejects(client.status({ session: "vs_1" }, { timeout: 100 }), VerificationError);
 });
 
