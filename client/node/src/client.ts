@@ -19,6 +19,8 @@ export interface Link {
   readonly url: Secret;
   /** For Stripe's mobile libraries. It expires after an hour. It is empty without `ephemeralKeyVersion`. */
   readonly ephemeralKeySecret: Secret;
+  /** Returns the link with `[redacted]` for its secrets. `JSON.stringify` calls it. */
+  toJSON(): unknown;
 }
 
 /**

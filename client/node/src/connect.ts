@@ -22,6 +22,7 @@ import {
   WatchStatusRequestSchema,
 } from "./gen/verification/v1/verification_pb.js";
 import { iterable } from "./iterable.js";
+import { linkOf } from "./json.js";
 import { list } from "./list.js";
 import type { ListOptions, ListQuery } from "./list-query.js";
 import { operatorOf } from "./operator.js";
@@ -142,12 +143,12 @@ class ConnectedClient implements Client {
     checkText("the session id, the return URL, the version or the account", sessionId, returnUrl, ephemeralKeyVersion, account);
     const request = create(methods.retryVerification.input, { sessionId, replaceClosed, returnUrl, ephemeralKeyVersion, account });
     const response = await this.#call(methods.retryVerification, request, options, retryTimeout);
-    return {
+    return linkOf({
       verification: response.verification ?? missing(),
       clientSecret: new Secret(response.clientSecret),
       url: new Secret(response.url),
       ephemeralKeySecret: new Secret(response.ephemeralKeySecret),
-    };
+    });
   }
 
   async compare(sessionId: string, expected: Expected, options: CallOptions = {}): Promise<FieldComparison[]> {

@@ -32,6 +32,7 @@ export {
   VerificationError,
 } from "./errors.js";
 export type { Code, ErrorDetails, Reason } from "./errors.js";
+export { verificationToJson } from "./json.js";
 export type { ListOptions, ListQuery } from "./list-query.js";
 export type { Backoff, CallOptions, ConnectOptions, OperatorOptions, RetryOptions, StatusOptions, TokenSource } from "./options.js";
 export { Secret } from "./secret.js";
