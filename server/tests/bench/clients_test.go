@@ -69,8 +69,8 @@ func newPrograms(b *testing.B) *programs {
 	return p
 }
 
-// run runs a client and returns what it prints.
-func (p *programs) run(b *testing.B, client string, env ...string) []byte {
+// run runs a client and returns what it prints, and the processor time that it took.
+func (p *programs) run(b *testing.B, client string, env ...string) ([]byte, time.Duration) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
@@ -91,7 +91,7 @@ func (p *programs) run(b *testing.B, client string, env ...string) []byte {
 	if err != nil {
 		b.Fatalf("%s: %v: %s", client, err, out)
 	}
-	return out
+	return out, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
 // BenchmarkClientStart is the time from the start of a program until it has the first status, and ended. The service answers
@@ -100,11 +100,15 @@ func BenchmarkClientStart(b *testing.B) {
 	p := newPrograms(b)
 	for _, client := range []string{"node-alone", "grpc-js", "package", "go"} {
 		b.Run("client="+client, func(b *testing.B) {
+			var spent time.Duration
 			for b.Loop() {
-				if out := p.run(b, client); client != "node-alone" && string(out) != "VERIFIED\n" {
+				out, took := p.run(b, client)
+				if client != "node-alone" && string(out) != "VERIFIED\n" {
 					b.Fatalf("it printed %s", out)
 				}
+				spent += took
 			}
+			b.ReportMetric(float64(spent.Milliseconds())/float64(b.N), "cpu-ms/start")
 		})
 	}
 }
@@ -116,7 +120,7 @@ func BenchmarkClientUpdates(b *testing.B) {
 		b.Run("client="+client, func(b *testing.B) {
 			var spent, waited time.Duration
 			for b.Loop() {
-				out := p.run(b, client, "UPDATES="+strconv.Itoa(clientUpdates))
+				out, _ := p.run(b, client, "UPDATES="+strconv.Itoa(clientUpdates))
 				var report struct{ CPUMicros, WallMicros float64 }
 				if err := json.Unmarshal(out, &report); err != nil {
 					b.Fatalf("%v: %s", err, out)
