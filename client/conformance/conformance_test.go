@@ -81,6 +81,7 @@ var wrong = []struct{ flaw, script, says string }{
 	{"never-gives-up", "unauthenticated-later", "want: end UNAUTHENTICATED UNAUTHENTICATED\n  got:  nothing, until the time was up"},
 	{"reads-ahead", "flow-control", "a reader was paused, and its client took 50 MiB; it must stop reading from the connection (at most 24 MiB)"},
 	{"waits-for-ever", "silence", "a stream fell silent, and the client did not give it up"},
+	{"heartbeats-are-silence", "heartbeats-are-no-updates", "nothing but heartbeats came"},
 	{"ignores-retry-info", "retry-info", "before the wait was over that the server asked for (RetryInfo)"},
 	{"heartbeats-are-updates", "heartbeats-are-no-updates", "UNSPECIFIED outcome 0"},
 	{"repeats-retries", "retry-is-not-repeated", "want: retry: UNAVAILABLE STRIPE_UNAVAILABLE\n  got:  retry: a link for vs_1"},

@@ -6,7 +6,6 @@ import (
 	"path"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/code"
@@ -38,7 +37,6 @@ type control struct {
 	heartbeat time.Duration
 	stop      context.CancelFunc
 	beating   sync.WaitGroup
-	latest    atomic.Int64 // the longest time between two heartbeats, in nanoseconds
 
 	mu       sync.Mutex
 	taps     map[*tap]bool   // open streams
@@ -84,12 +82,10 @@ func newControl(l *ledger, addresses int, heartbeat time.Duration) (*control, er
 func (c *control) beat(ctx context.Context) {
 	ticker := time.NewTicker(c.heartbeat)
 	defer ticker.Stop()
-	for last := time.Now(); ; {
+	for {
 		select {
 		case <-ticker.C:
 			c.server.Heartbeat()
-			c.latest.Store(max(c.latest.Load(), int64(time.Since(last))))
-			last = time.Now()
 		case <-ctx.Done():
 			return
 		}

@@ -14,7 +14,7 @@ type ledger struct {
 	changed  chan struct{} // closed at each entry, and replaced
 	traces   map[string][]string
 	ended    map[string]bool
-	tokens   map[string]string // of the last update or bookmark, by watch
+	tokens   map[string]string // after which another watch would begin, by watch
 	marks    map[string]int    // bookmarks, by watch
 	streams  map[string]*streams
 	calls    map[string]int // unary calls that reached the server, by method
@@ -60,6 +60,7 @@ func (l *ledger) begin(kind, watch, token string) {
 	defer l.mu.Unlock()
 	s := l.streams[kind]
 	s.watch, s.position, s.sent = watch, token, nil
+	l.tokens[watch] = token // of the watch before, if this one ends without an update
 	if s.ever[token] == "" {
 		s.ever[token] = "the token " + token
 	}

@@ -11,6 +11,7 @@ var written = []struct{ name, text string }{
 	{"until-settled", "watch session settled; change; settle"},
 	{"settled-already", "settle; watch session settled; again session settled"},
 	{"resume-from", "watch session; change; stop session; change 3; again session; change"},
+	{"resume-from-after-a-failure", "watch session; change; stop session; refuse NOT_FOUND; change 2; again session; again session; change"},
 	{"resume-all", "watch all; change; stop all; change 2; newer; again all; change"},
 	{"close", "watch session; watch all; change; close"},
 	{"redacted", "watch session; change; redact"},

@@ -26,6 +26,7 @@ const (
 	tooStubborn      = "never-gives-up"         // no error ends a watch
 	readsAhead       = "reads-ahead"            // a reader that pauses is buffered without bound
 	deaf             = "waits-for-ever"         // a silent stream is kept
+	beatsAreSilence  = "heartbeats-are-silence" // a stream that has only heartbeats is given up
 	hasty            = "ignores-retry-info"     // the wait that the server asks for is not kept
 	beatsAreUpdates  = "heartbeats-are-updates" // a heartbeat is an update
 	repeatsRetries   = "repeats-retries"        // RetryVerification is called again after an error
@@ -39,7 +40,7 @@ const (
 )
 
 var flaws = []string{
-	none, forgetsToken, hidesLoss, endsAtLoss, believesProxies, tooStubborn, readsAhead, deaf, hasty, beatsAreUpdates, repeatsRetries,
+	none, forgetsToken, hidesLoss, endsAtLoss, believesProxies, tooStubborn, readsAhead, deaf, beatsAreSilence, hasty, beatsAreUpdates, repeatsRetries,
 	tellsSecrets, oneBehind, oneAddress, oneConnection, anonymous, leavesStreams, forgetsItsErrors,
 }
 

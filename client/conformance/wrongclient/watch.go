@@ -119,11 +119,13 @@ func (w *watch) stream(ctx context.Context, yield func(client.Update, error) boo
 		if err != nil {
 			return err
 		}
-		silence.Stop()
+		if w.flaw != beatsAreSilence || response.GetVerification() != nil {
+			silence.Stop()
+		}
 		if !w.deliver(response, yield) {
 			return ctx.Err()
 		}
-		if w.flaw != deaf {
+		if w.flaw != deaf && (w.flaw != beatsAreSilence || response.GetVerification() != nil) {
 			silence.Reset(w.heartbeat * 5 / 2)
 		}
 	}
