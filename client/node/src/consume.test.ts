@@ -256,9 +256,19 @@ test("a consumer that was deleted and made again is not taken for the earlier on
   assert.equal(error.reason, "RESUME_TOKEN_INVALID");
 });
 
+test("a consumer that was made again while this instance stood by is not taken for the earlier one", async (t) => {
+  const { feed, handled, done } = await run(t, feedOf("a"), { acknowledgeEach: true });
+  await eventually("the acknowledgement", () => handled.length === 1 && feed.position === 1);
+  feed.id = "other";
+  feed.cut(new Failure("ABORTED", "CONSUMER_BUSY", { retryAfter: 1 }));
+  assert.ok((await rejection(done)) instanceof ConsumerNotFoundError);
+  assert.equal(feed.tokens.at(-1), "", "no stream's token has told it");
+});
+
 test("a position that the store has lost begins again after what was acknowledged", async (t) => {
   const { feed, handled, end, done } = await run(t, feedOf("a", "b"));
   await eventually("two", () => handled.length === 2);
+  feed.failAcknowledge.push(new Failure("UNAVAILABLE", "STORE_UNAVAILABLE", { retryAfter: 100 }));
   feed.failStream.push(new Failure("OUT_OF_RANGE", "RESUME_TOKEN_EXPIRED"));
   feed.cut();
   feed.add("c", 1);
@@ -273,8 +283,15 @@ test("a position that the store has lost begins again after what was acknowledge
 test("changes without room are skipped, and sent again when there is room", async (t) => {
   let release = (): void => {};
   const blocked = new Promise<void>((resolve) => (release = resolve));
-  const { feed, handled, end, done } = await run(t, feedOf("a", "b", "c", "d", "e", "f"), { maxHeld: 2 }, () => blocked);
-  await new Promise((resolve) => setTimeout(resolve, 1200)); // beyond the second that it waits for room
+  let begun = false;
+  const { feed, handled, end, done } = await run(
+    t,
+    feedOf("a", "b", "c", "d", "e", "f"),
+    { maxHeld: 2 },
+    () => ((begun = true), blocked),
+  );
+  await eventually("the handler", () => begun);
+  await new Promise((resolve) => setTimeout(resolve, 1500)); // beyond the second that it waits for room
   assert.deepEqual(handled, []);
   release();
   await eventually("all", () => handled.length === 6);
@@ -345,7 +362,10 @@ test("options that cannot be are refused", async (t) => {
   assert.ok((await rejection(client.consume("", () => {}))) instanceof TypeError);
   end.abort();
   await within("the drain", done);
-  await within("a run whose signal has aborted", client.consume("mailer", () => {}, { signal: end.signal }));
+  await within(
+    "a run whose signal has aborted",
+    client.consume("mailer", () => {}, { signal: end.signal }),
+  );
 });
 
 test("close ends consume with a ClosedError", async (t) => {
