@@ -52,11 +52,14 @@ func run(in io.Reader, out io.Writer) error {
 		Client: fake.Client(), Authorize: authorize, MaxStreams: 2,
 		Logger: slog.New(slog.DiscardHandler),
 	}}
-	served := make(chan error, 1)
-	go func() { served <- web.Serve(listener) }()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = web.Serve(listener) // only the error of a closed listener
+	}()
 	defer func() {
 		_ = web.Close()
-		_ = <-served
+		<-served
 	}()
 	answer := json.NewEncoder(out)
 	if err := answer.Encode(addresses{fake.Target(), "http://" + listener.Addr().String() + "/"}); err != nil {

@@ -1,7 +1,7 @@
 /**
  * Sends a watch to a browser as server-sent events:
  *
- * ```ts
+ * ```js
  * const source = new EventSource("/verification/events");
  * source.addEventListener("status", (event) => show(JSON.parse(event.data)));
  * source.addEventListener("reset", () => clear());
@@ -47,7 +47,7 @@ export { send } from "./send.js";
  * cancels the body, or aborts the request's signal), when the user's sign-in ends, or with `signal`. A browser that reads nothing for
  * 10 s loses its stream: the body fails.
  *
- * In Next, Hono and others that have the Fetch standard:
+ * Next, Hono, Fastify and others send a `Response`. A route of Next:
  *
  * ```ts
  * import { connect } from "@verification-status/client";
@@ -63,7 +63,8 @@ export { send } from "./send.js";
  * });
  * ```
  *
- * With Node's `http`, Express and Fastify:
+ * In Hono the route is `(c) => events(c.req.raw)`, and in Fastify `(request) => events(request)`. With Node's `http` and with Express,
+ * {@link send} sends it:
  *
  * ```ts
  * import { createServer } from "node:http";

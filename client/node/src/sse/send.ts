@@ -5,12 +5,12 @@ import type { Http2ServerResponse } from "node:http2";
 const restTimeout = 10_000;
 
 /**
- * Sends a response of the Fetch standard through Node's `http` or `http2`, and so through Express, Fastify and others that give access
- * to Node's response. It reads the body no faster than the browser does, and cancels it when the browser leaves.
+ * Sends a response of the Fetch standard through Node's `http` or `http2`, and so through Express and others that give access to Node's
+ * response. It reads the body no faster than the browser does, and cancels it when the browser leaves. Headers that were set before
+ * stay, except those that the response has too.
  *
  * ```ts
- * app.get("/events", (request, response) => send(events(request), response)); // Express
- * fastify.get("/events", (request, reply) => { reply.hijack(); return send(events(request.raw), reply.raw); });
+ * app.get("/events", (request, response) => send(events(request), response));
  * ```
  *
  * It resolves when the response has ended, also if the browser has left. If the body fails, it cuts the connection. It rejects only

@@ -28,31 +28,28 @@ export async function* streamEvents(
   lastEventId: string,
   gone: AbortSignal,
 ): AsyncGenerator<string, void, void> {
-  const { times, logger, outage, slots } = shared;
-  const bell = new Doorbell();
-  let isDisplaced = false;
-  let isAged = false;
-  let isDue = false;
-  const slot = slots.take(viewer.user, viewer.address ?? "", () => {
-    isDisplaced = true;
-    bell.ring();
-  });
-  const beat = setInterval(() => {
-    isDue = true;
-    bell.ring();
-  }, times.live);
-  const age = setTimeout(
-    () => {
-      isAged = true;
-      bell.ring();
-    },
-    times.age * (1 - Math.random() / 5),
-  );
+  const { client, times, logger, outage, slots } = shared;
   const { session } = viewer;
+  const bell = new Doorbell();
+  const happened = { displaced: false, aged: false, beat: false };
+  const alarm = (what: keyof typeof happened) => (): void => {
+    happened[what] = true;
+    bell.ring();
+  };
+  const slot = slots.take(viewer.user, viewer.address ?? "", alarm("displaced"));
+  const beat = setInterval(alarm("beat"), times.live);
+  const age = setTimeout(alarm("aged"), times.age * (1 - Math.random() / 5));
   const unlink = [gone, session].map((signal) => signal && onAbort(signal, bell.ring));
   const left = new AbortController();
+  const watch = new HeldWatch(client, { subject, lastEventId, heartbeat: times.live, signal: left.signal }, bell.ring);
   const page = new Page(logger, outage);
-  const watch = new HeldWatch(shared.client, { subject, lastEventId, heartbeat: times.live, signal: left.signal }, bell.ring);
+
+  /** Returns the last text, if the stream must end. */
+  const last = (): string | undefined => {
+    if (session?.aborted) return format({ name: "end", data: '{"reason":"signed_out"}', retry: retry.long });
+    if (happened.displaced) return format({ name: "busy", retry: spread(retry.long) });
+    return happened.aged ? format({ retry: spread(retry.aged) }) : undefined;
+  };
 
   /** Returns the text of what has happened since; empty: nothing. */
   const news = (): string => {
@@ -60,23 +57,16 @@ export async function* streamEvents(
     if (interruption !== undefined) return page.lose(interruption);
     const step = watch.take();
     if (step !== undefined) return page.tell(step);
-    const text = isDue ? page.beat(times.live) : "";
-    isDue = false;
-    return text;
+    const isDue = happened.beat;
+    happened.beat = false;
+    return isDue ? page.beat(times.live) : "";
   };
 
   try {
     while (!gone.aborted) {
-      if (session?.aborted) {
-        yield format({ name: "end", data: '{"reason":"signed_out"}', retry: retry.long });
-        return;
-      }
-      if (isDisplaced) {
-        yield format({ name: "busy", retry: spread(retry.long) });
-        return;
-      }
-      if (isAged) {
-        yield format({ retry: spread(retry.aged) });
+      const end = last();
+      if (end !== undefined) {
+        yield end;
         return;
       }
       const text = news();

@@ -8,22 +8,29 @@ import { unary } from "./service.js";
 /** Serving is a value of grpc.health.v1.HealthCheckResponse.ServingStatus. */
 const serving = { unknownService: 3, yes: 1, no: 2 } as const;
 
-// Messages of grpc/health/v1/health.proto: a request is the name of a service (field 1), a response a ServingStatus (field 1).
+/** CheckRequest is a HealthCheckRequest of grpc/health/v1/health.proto. It is an object, because grpc-js takes "" for no message. */
+interface CheckRequest {
+  /** Field 1. */
+  service: string;
+}
+
+// A HealthCheckResponse is a ServingStatus in field 1.
 
 const method = (name: string, responseStream: boolean): ServiceDefinition[string] => ({
   path: `/grpc.health.v1.Health/${name}`,
   requestStream: false,
   responseStream,
-  requestSerialize: (service: string) => Buffer.from(new BinaryWriter().tag(1, WireType.LengthDelimited).string(service).finish()),
+  requestSerialize: ({ service }: CheckRequest) =>
+    Buffer.from(new BinaryWriter().tag(1, WireType.LengthDelimited).string(service).finish()),
   requestDeserialize: (bytes) => {
     const reader = new BinaryReader(bytes);
-    let service = "";
+    const request: CheckRequest = { service: "" };
     while (reader.pos < reader.len) {
       const [field, type] = reader.tag();
-      if (field === 1 && type === WireType.LengthDelimited) service = reader.string();
+      if (field === 1 && type === WireType.LengthDelimited) request.service = reader.string();
       else reader.skip(type, field);
     }
-    return service;
+    return request;
   },
   responseSerialize: (value: number) => Buffer.from(new BinaryWriter().tag(1, WireType.Varint).int32(value).finish()),
   responseDeserialize: (bytes) => bytes[1],
@@ -33,7 +40,7 @@ const method = (name: string, responseStream: boolean): ServiceDefinition[string
 export class Health {
   readonly #names: readonly string[];
   /** The open watches: what sends a change to each. */
-  readonly #watches = new Map<ServerWritableStream<string, number>, () => void>();
+  readonly #watches = new Map<ServerWritableStream<CheckRequest, number>, () => void>();
   #ready = true;
 
   /** Makes the health service for these services. The empty name stands for the whole server. */
@@ -57,14 +64,14 @@ export class Health {
     server.addService(
       { check: method("Check", false), watch: method("Watch", true) },
       {
-        check: unary((name: string) => {
-          if (!this.#names.includes(name)) throw new Fault(status.NOT_FOUND, "unknown service");
-          return this.#value(name);
+        check: unary(({ service }: CheckRequest) => {
+          if (!this.#names.includes(service)) throw new Fault(status.NOT_FOUND, "unknown service");
+          return this.#value(service);
         }),
-        watch: (call: ServerWritableStream<string, number>) => {
+        watch: (call: ServerWritableStream<CheckRequest, number>) => {
           let sent: number | undefined;
           const send = (): void => {
-            const value = this.#value(call.request);
+            const value = this.#value(call.request.service);
             if (value !== sent) call.write(value);
             sent = value;
           };

@@ -160,9 +160,15 @@ function withoutTokens(answer: Answer): Answer {
   return { code, details, responses: responses.map((page) => (page as Page).verifications ?? []) };
 }
 
+interface Response {
+  resumeToken?: string;
+  verification?: { sessionId: string };
+}
+
 /** PairStream is a watch of both. */
 export class PairStream {
   readonly #streams: readonly WireStream[];
+  #last: Response | undefined;
 
   constructor(streams: readonly WireStream[]) {
     this.#streams = streams;
@@ -170,19 +176,28 @@ export class PairStream {
 
   /** Compares what comes next. It returns the last token. */
   async same(name: string, responses: number): Promise<string> {
-    const [want, got] = await Promise.all(this.#streams.map(async (stream) => alike(await stream.read(responses))));
-    assert.deepEqual(got, want, `${name}: FakeServer sends something else`);
-    return (want?.responses.at(-1) as { resumeToken?: string } | undefined)?.resumeToken ?? "";
+    return (await this.#next(name, responses))?.resumeToken ?? "";
   }
 
-  /** Compares what comes up to the next heartbeat. */
-  async untilHeartbeat(name: string): Promise<void> {
+  /** Compares what comes up to a change of a session. */
+  async until(name: string, sessionId: string): Promise<void> {
     for (;;) {
-      const [want, got] = await Promise.all(this.#streams.map(async (stream) => alike(await stream.read(1))));
-      assert.deepEqual(got, want, `${name}: FakeServer sends something else`);
-      const [response] = want?.responses ?? [];
-      if (response === undefined || (response as { verification?: JsonValue }).verification === undefined) return;
+      const response = await this.#next(name, 1);
+      assert(response?.resumeToken !== undefined, `${name}: ended before a change of ${sessionId}`);
+      if (response.verification?.sessionId === sessionId) return;
     }
+  }
+
+  /** The session of the last response. */
+  get session(): string {
+    return this.#last?.verification?.sessionId ?? "";
+  }
+
+  async #next(name: string, responses: number): Promise<Response | undefined> {
+    const [want, got] = await Promise.all(this.#streams.map(async (stream) => alike(await stream.read(responses))));
+    assert.deepEqual(got, want, `${name}: FakeServer sends something else`);
+    this.#last = want?.responses.at(-1) as Response | undefined;
+    return this.#last;
   }
 
   close(): void {

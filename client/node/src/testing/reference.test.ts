@@ -156,8 +156,8 @@ test("grants retries as the Go fake does", async (t) => {
     await p.everything("vs_1_replacement");
     await p.same(`${name}: person`, getStatus, { subject: byReference("person"), includePerson: true });
     for (const filter of filters) await p.pages(filter, 1);
-    await p.run({ do: "heartbeat" });
-    await feed.untilHeartbeat(`${name}: changes`);
+    await p.set({ sessionId: "vs_end", status: VERIFIED });
+    await feed.until(`${name}: changes`, "vs_end");
     feed.close();
   }
 });

@@ -15,8 +15,9 @@ export interface Answer {
   responses: JsonValue[];
 }
 
-/** How long a call of a test can take, in milliseconds. */
-const limit = 30_000;
+/** How long a call and a stream of a test can take, in milliseconds. */
+const callLimit = 30_000;
+const streamLimit = 300_000;
 
 /** Wire is a bare client of grpc-js: what is tested with it is the wire. */
 export class Wire {
@@ -38,7 +39,15 @@ export class Wire {
     return new Promise((resolve) => {
       const done = (error: ServiceError | null, response: unknown): void =>
         resolve(error === null ? answerOf([toJson(method.output, response as MessageShape<DescMessage>)]) : answerOf([], error));
-      this.#client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, metadataOf(headers), options(), done);
+      this.#client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        metadataOf(headers),
+        within(callLimit),
+        done,
+      );
     });
   }
 
@@ -48,7 +57,7 @@ export class Wire {
     const request = create(method.input, init);
     return new WireStream(
       method,
-      this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, options()),
+      this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, within(streamLimit)),
     );
   }
 }
@@ -89,7 +98,7 @@ export class WireStream {
   }
 }
 
-function options(): { deadline: number } {
+function within(limit: number): { deadline: number } {
   return { deadline: Date.now() + limit };
 }
 
