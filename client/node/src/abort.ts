@@ -35,26 +35,40 @@ export function link(...parents: readonly (AbortSignal | undefined)[]): Linked {
 /** The functions of onAbort. A signal has one listener of this package: Node warns of more than ten. */
 const functions = new WeakMap<AbortSignal, Set<() => void>>();
 
-/** Calls a function when a signal aborts, and returns a function that undoes this. The signal has not aborted yet. */
+/**
+ * Calls a function when a signal aborts, or at once if it has aborted, and returns a function that undoes this. Undo it in the end: Node
+ * keeps a signal of `AbortSignal.any` or `AbortSignal.timeout` alive while it has a listener.
+ */
 export function onAbort(signal: AbortSignal, f: () => void): () => void {
+  if (signal.aborted) {
+    f();
+    return () => {};
+  }
   const set = functions.get(signal) ?? listen(signal);
   const call = (): void => f(); // so that the same function can be there twice
   set.add(call);
-  return () => set.delete(call);
+  return () => {
+    if (set.delete(call) && set.size === 0) {
+      signal.removeEventListener("abort", callAll);
+      functions.delete(signal);
+    }
+  };
 }
 
-/** Begins to listen to a signal. The listener stays: it keeps nothing alive but the functions that were not undone. */
 function listen(signal: AbortSignal): Set<() => void> {
   const set = new Set<() => void>();
   functions.set(signal, set);
-  const all = (): void => {
-    for (const f of set) {
-      f();
-    }
-    set.clear();
-  };
-  signal.addEventListener("abort", all, { once: true });
+  signal.addEventListener("abort", callAll, { once: true });
   return set;
+}
+
+/** callAll is the listener of each signal. */
+function callAll(this: AbortSignal): void {
+  const set = functions.get(this);
+  functions.delete(this);
+  for (const f of set ?? []) {
+    f();
+  }
 }
 
 /** Waits for some milliseconds. It resolves to false, and at once, if the signal has aborted or aborts. */
@@ -76,7 +90,10 @@ export function sleep(signal: AbortSignal, milliseconds: number): Promise<boolea
 
 /** Returns a promise that also rejects, with the signal's reason, when the signal aborts. */
 export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
+  if (signal.aborted) {
+    promise.catch(() => {}); // nobody waits for it: an unhandled rejection would end the process
+    throw signal.reason;
+  }
   return new Promise<T>((resolve, reject) => {
     const undo = onAbort(signal, () => reject(signal.reason as Error));
     promise.then(resolve, reject).finally(undo);

@@ -17,6 +17,7 @@ export interface Transport {
 
 /** Returns the metadata of a call. */
 export async function metadataOf(tokens: Tokens, own: string | undefined, signal: AbortSignal): Promise<Metadata> {
+  signal.throwIfAborted();
   const metadata = new Metadata();
   const authorization = await untilAborted(tokens.header(own, signal), signal);
   if (authorization !== undefined) {

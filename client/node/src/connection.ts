@@ -164,7 +164,12 @@ export class Connection {
     this.state = "ready";
     this.health = Health.pending;
     this.load = { calls: 0 };
-    this.#timer = setTimeout(() => this.#setHealth(Health.unknown), healthTimeout).unref();
+    this.#timer = setTimeout(() => {
+      if (this.#streams() < 2) {
+        this.#endHealth(); // it takes the only stream
+      }
+      this.#setHealth(Health.unknown);
+    }, healthTimeout).unref();
     this.#owner.isEmpty(this);
     this.#owner.changed();
   }

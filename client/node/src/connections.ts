@@ -80,6 +80,9 @@ export class Connections implements Owner {
    * be opened.
    */
   pick(options: PickOptions): Promise<Lease> {
+    if (options.signal.aborted) {
+      return Promise.reject(options.signal.reason as Error);
+    }
     this.#start();
     const picked = this.#tryPick(options);
     if (picked instanceof Error) {

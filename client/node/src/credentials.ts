@@ -36,6 +36,9 @@ export class Credentials {
       throw new TypeError("tls: a certificate needs its key, and a key its certificate");
     }
     this.#ca = caFile === undefined ? bytes(ca) : readFileSync(caFile);
+    if (this.#ca !== null && !this.#ca.includes("-----BEGIN CERTIFICATE-----")) {
+      throw new TypeError(`tls: ${caFile ?? "ca"} has no certificate in PEM`); // each call would fail as if the server were wrong
+    }
     if (!this.plaintext) {
       this.#secure(); // so that connect throws the error of a wrong file
     }

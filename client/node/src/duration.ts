@@ -19,6 +19,7 @@ export function durationOf(milliseconds: number): Duration {
   if (!Number.isFinite(milliseconds)) {
     throw invalid(`${milliseconds} is no number of milliseconds`);
   }
-  const seconds = Math.trunc(milliseconds / 1000);
-  return create(DurationSchema, { seconds: BigInt(seconds), nanos: Math.round((milliseconds - seconds * 1000) * 1e6) });
+  const whole = Math.trunc(milliseconds);
+  const nanos = BigInt(whole) * 1_000_000n + BigInt(Math.round((milliseconds - whole) * 1e6));
+  return create(DurationSchema, { seconds: nanos / 1_000_000_000n, nanos: Number(nanos % 1_000_000_000n) });
 }

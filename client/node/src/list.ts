@@ -80,7 +80,7 @@ async function readWithRepeats(
 ): Promise<ListVerificationsResponse> {
   const deadline = performance.now() + checkTimeout(options.timeout ?? pageTimeout);
   for (let failures = 1; ; failures++) {
-    const left = deadline - performance.now();
+    const left = Math.ceil(deadline - performance.now());
     try {
       return await readPage(request, { signal, token: options.token, timeout: left });
     } catch (error) {

@@ -40,8 +40,8 @@ export class Tokens {
   }
 }
 
-function bearer(token: string): string {
-  const trimmed = token.trim();
+function bearer(token: unknown): string {
+  const trimmed = typeof token === "string" ? token.trim() : ""; // a program in JavaScript can return undefined
   if (!/^[!-~]+$/.test(trimmed)) {
     throw refused("the token of the call is empty, or has characters that no token has");
   }

@@ -195,7 +195,7 @@ export class Watch {
       return true;
     }
     if (!(error instanceof VerificationError)) {
-      return false; // it fell silent, or ended without an error
+      return error instanceof TypeError; // a fault of this package; otherwise it fell silent, or ended without an error
     }
     switch (error.code) {
       case "INVALID_ARGUMENT":
