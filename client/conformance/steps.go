@@ -36,7 +36,7 @@ type verb struct {
 	// Each of these is a condition of the step.
 	up       bool // the service can be reached
 	watched  bool // there is a live watch
-	reading  bool // no live watch is paused
+	reading  bool // no watch is paused
 	allUp    bool // no address is down
 	answered bool // no failure waits for a call
 	cuts     bool // it is no condition: the step cuts connections
@@ -87,7 +87,7 @@ func (m *model) check(st step, v verb) error {
 		return errors.New("the service is away")
 	case v.watched && len(live) == 0:
 		return errors.New("there is no live watch")
-	case v.reading && slices.ContainsFunc(live, (*watched).isPaused):
+	case v.reading && m.pausedKind() != "": // also one that has ended: its reader has not seen that
 		return errors.New("a watch is paused")
 	case v.allUp && m.down > 0:
 		return errors.New("an address is down")
