@@ -34,7 +34,8 @@ const unprocessed = /^(Stream refused by server|Failed to start HTTP\/2 stream|C
  * begun after the server's GOAWAY, or the connection closed before the call was sent.
  */
 export function isUnprocessed(status: Status): boolean {
-  return unprocessed.test(status.details);
+  // An answer can have such a text too, but has headers or trailers.
+  return unprocessed.test(status.details) && Object.keys(status.metadata.getMap()).length === 0;
 }
 
 /** Judges the errors of one call by the header that came first: what a proxy answers is no gRPC. */

@@ -54,7 +54,8 @@ const methods = {
  *
  * Connections use TLS with Node's certificate authorities, unless an option says otherwise. `connect` does not connect: a wrong
  * address shows in the first call. It throws a TypeError if a target has another form or options contradict each other, and the
- * error of a file that cannot be read. The variables of HTTP proxies in the environment have no effect.
+ * error of a file that cannot be read. The variables of HTTP proxies in the environment have no effect. grpc-js takes the authorities
+ * of the file that `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH` names, if it is set, in place of Node's.
  */
 export function connect(target: string | readonly string[], options: ConnectOptions = {}): Client {
   const targets = (typeof target === "string" ? [target] : target).map(parseTarget);

@@ -33,17 +33,15 @@ const config = {
   include: ["."],
 };
 
-test("compiles the examples of the documentation", async (t) => {
+test("compiles the examples of the doc comments", async (t) => {
   const directory = join(dist, "examples");
   await mkdir(directory, { recursive: true });
   t.after(() => rm(directory, { recursive: true }));
   let count = 0;
-  for (const name of await readdir(root, { recursive: true })) {
-    if (!/^(src\/(?!gen\/).*(?<!\.test)\.ts|README\.md)$/.test(name)) continue;
-    for (const [, margin = "", example = ""] of (await readFile(join(root, name), "utf8")).matchAll(
-      /^( *\* |)```ts\n(.*?)^\1```$/gms,
-    )) {
-      const text = margin === "" ? example : example.replaceAll(/^ *\* ?/gm, "");
+  for (const name of await readdir(join(root, "src"), { recursive: true })) {
+    if (!/^(?!gen\/).*(?<!\.test)\.ts$/.test(name)) continue;
+    for (const [, example = ""] of (await readFile(join(root, "src", name), "utf8")).matchAll(/^ *\* ```ts\n(.*?)^ *\* ```$/gms)) {
+      const text = example.replaceAll(/^ *\* ?/gm, "");
       await writeFile(join(directory, `${name.replaceAll(/\W/g, "_")}_${++count}.ts`), `${text}\nexport {};\n`);
     }
   }

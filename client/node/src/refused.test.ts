@@ -5,7 +5,7 @@ import { test, type TestContext } from "node:test";
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 
-import { UnavailableError } from "./errors.js";
+import { UnavailableError, type VerificationError } from "./errors.js";
 import { RetryVerificationResponseSchema, WatchStatusResponseSchema } from "./gen/verification/v1/verification_pb.js";
 import { connectTo, rejection, take } from "./help.rig.js";
 import { encode } from "./wire.js";
@@ -79,4 +79,21 @@ test("a stream that the server has refused is no interruption, a second time it 
     await take(1, connectTo(t, target).watch({ session: "vs_1" }, { onInterruption: (error) => interrupted.push(error) }));
     assert.deepEqual([seen.length, interrupted.length], [refuse + 1, interruptions]);
   }
+});
+
+test("an answer that reads like a refusal is not sent again", async (t) => {
+  const server = createServer();
+  let calls = 0;
+  server.on("stream", (stream: ServerHttp2Stream, headers) => {
+    stream.on("error", () => {});
+    const isCompare = String(headers[":path"]).endsWith("/CompareVerifiedOutputs");
+    calls += isCompare ? 1 : 0;
+    const status = isCompare ? { "grpc-status": "13", "grpc-message": "Stream refused by server: nothing was kept" } : { "grpc-status": "12" };
+    stream.respond({ ":status": 200, "content-type": "application/grpc", ...status }, { endStream: true });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => server.close());
+  const client = connectTo(t, `127.0.0.1:${(server.address() as AddressInfo).port}`);
+  assert.equal(((await rejection(client.compare("vs_1", { lastName: "Muster" }))) as VerificationError).code, "INTERNAL");
+  assert.equal(calls, 1);
 });

@@ -28,7 +28,6 @@ export class ResponseStream<I extends DescMessage, O extends DescMessage> {
   #isOver = false;
   #wake = (): void => {};
   #mayRepeat = true;
-  #close = (): void => {};
 
   /** Makes the call when the first response is asked for. The signal ends it; next then rejects with its reason. */
   constructor(transport: Transport, method: Method<I, O>, request: Buffer, token: string | undefined, signal: AbortSignal) {
@@ -58,11 +57,6 @@ export class ResponseStream<I extends DescMessage, O extends DescMessage> {
         this.#wake = resolve;
       });
     }
-  }
-
-  /** Ends the call. */
-  close(): void {
-    this.#close();
   }
 
   async #ended(error: unknown): Promise<MessageShape<O> | undefined> {
@@ -105,6 +99,7 @@ export class ResponseStream<I extends DescMessage, O extends DescMessage> {
   #follow(call: ClientReadableStream<MessageShape<O>>, release: () => void): void {
     this.#call = call;
     const judge = new Judge(call);
+    let undo = (): void => {};
     const over = (): void => {
       undo();
       release();
@@ -126,15 +121,12 @@ export class ResponseStream<I extends DescMessage, O extends DescMessage> {
       this.#error = isUnprocessed(error) ? new Unprocessed(failed) : failed;
     });
     call.on("end", over);
-    this.#close = () => {
+    const close = (): void => {
       call.cancel();
       call.resume(); // what is left is dropped
       over();
     };
-    const undo = onAbort(this.#signal, this.#close);
-    if (this.#signal.aborted) {
-      this.#close();
-    }
+    undo = onAbort(this.#signal, close);
   }
 }
 

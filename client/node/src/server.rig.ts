@@ -104,6 +104,8 @@ export interface Behaviour
     Handlers<typeof FeedService.method>,
     Handlers<typeof OperatorService.method>,
     Handlers<typeof ComparisonService.method> {
+  /** Is called when a client has left a unary call that is not answered yet. */
+  left?: () => void;
   /** Is called for each WatchStatus with its number, from 1. */
   watchStatus?: (stream: Stream, number: number) => void;
   /** The answer of the health service, or undefined: it is not there. */
@@ -175,6 +177,7 @@ export class Server {
 
   #answer(method: DescMethod): handleUnaryCall<MessageShape<DescMessage>, MessageShape<DescMessage>> {
     return async (call, done) => {
+      call.on("cancelled", () => this.behaviour.left?.());
       const handler = this.behaviour[method.localName as keyof Behaviour] as Unary<DescMessage, DescMessage> | undefined;
       try {
         if (handler === undefined) {

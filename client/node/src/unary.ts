@@ -180,9 +180,6 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> {
         call.cancel();
         reject(signal.reason as Error);
       });
-      if (signal.aborted) {
-        call.cancel();
-      }
     });
   }
 
