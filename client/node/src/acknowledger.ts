@@ -96,7 +96,10 @@ export class Acknowledger {
     this.#changes = 0;
   }
 
-  /** Acknowledges what is left. It tries until it succeeds, the signal aborts, or another try cannot succeed. Then it throws the error. */
+  /**
+   * Acknowledges what is left. It tries until it succeeds, the signal aborts, or another try cannot succeed. Then it throws the
+   * error.
+   */
   async flush(signal: AbortSignal): Promise<void> {
     const unlock = await this.#sending.acquire(signal);
     try {
@@ -154,8 +157,8 @@ export class Acknowledger {
 }
 
 /**
- * Reports whether an acknowledgement that failed cannot succeed in another try. A proxy's answer can change. A server that does not know the
- * call is older than consumers.
+ * Reports whether an acknowledgement that failed cannot succeed in another try. A proxy's answer can change. A server that does not
+ * know the call is older than consumers.
  */
 function cannotSucceed(error: unknown): error is VerificationError {
   if (!(error instanceof VerificationError) || !error.fromService) {

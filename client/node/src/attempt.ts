@@ -2,7 +2,8 @@ import { Metadata, status as grpcStatus } from "@grpc/grpc-js";
 import type { EventEmitter } from "node:events";
 
 import { untilAborted } from "./abort.js";
-import type { Connections, Lease } from "./connections.js";
+import type { Connections } from "./connections.js";
+import type { Lease } from "./pool.js";
 import { fromStatus } from "./error-from.js";
 import type { Status } from "./error-from.js";
 import { UnavailableError, VerificationError } from "./errors.js";
@@ -28,8 +29,8 @@ export async function metadataOf(tokens: Tokens, own: string | undefined, signal
 const unprocessed = /^(Stream refused by server|Failed to start HTTP\/2 stream|Channel closed before call started)/;
 
 /**
- * Reports whether the server has certainly not begun a call, so that another connection can have it: the stream was refused or begun after
- * the server's GOAWAY, or the connection closed before the call was sent.
+ * Reports whether the server has certainly not begun a call, so that another connection can have it: the stream was refused or
+ * begun after the server's GOAWAY, or the connection closed before the call was sent.
  */
 export function isUnprocessed(status: Status): boolean {
   return unprocessed.test(status.details);
@@ -49,9 +50,14 @@ export class Judge {
 
   /** Returns the error of the call. */
   error(status: Status): VerificationError {
-    // Node closes the streams of a connection that it has lost as if they were canceled. What this package cancels has another text.
+    // Node closes the streams of a connection that it has lost as if they were canceled. What this package cancels has another
+    // text.
     if (status.code === grpcStatus.CANCELLED && status.details === "Call cancelled") {
-      return new UnavailableError({ code: "UNAVAILABLE", message: "the connection was lost, or the stream was reset", cause: status });
+      return new UnavailableError({
+        code: "UNAVAILABLE",
+        message: "the connection was lost, or the stream was reset",
+        cause: status,
+      });
     }
     const error = fromStatus(status);
     const type = this.#contentType;
@@ -59,7 +65,11 @@ export class Judge {
     if (error.fromService || error.code !== "RESOURCE_EXHAUSTED" || type === undefined || type.startsWith("application/grpc")) {
       return error;
     }
-    return new VerificationError({ code: "UNKNOWN", message: `the answer is no gRPC, its content-type is ${type.slice(0, 100)}`, cause: status });
+    return new VerificationError({
+      code: "UNKNOWN",
+      message: `the answer is no gRPC, its content-type is ${type.slice(0, 100)}`,
+      cause: status,
+    });
   }
 }
 

@@ -47,13 +47,13 @@ const methods = {
 };
 
 /**
- * Returns a client for a target: `host:port`, or `dns:///host:port`, or several of them. All addresses of all targets share the calls;
- * those that are not ready get none while others are. Other forms are `ipv4:1.2.3.4:443,1.2.3.5:443`, `ipv6:[::1]:443` and
+ * Returns a client for a target: `host:port`, or `dns:///host:port`, or several of them. All addresses of all targets share the
+ * calls; those that are not ready get none while others are. Other forms are `ipv4:1.2.3.4:443,1.2.3.5:443`, `ipv6:[::1]:443` and
  * `unix:/path`. Close the client in the end: its connections keep the process running.
  *
- * Connections use TLS with Node's certificate authorities, unless an option says otherwise. `connect` does not connect: a wrong address
- * shows in the first call. It throws a TypeError if a target has another form or options contradict each other, and the error of a file
- * that cannot be read. The variables of HTTP proxies in the environment have no effect.
+ * Connections use TLS with Node's certificate authorities, unless an option says otherwise. `connect` does not connect: a wrong
+ * address shows in the first call. It throws a TypeError if a target has another form or options contradict each other, and the
+ * error of a file that cannot be read. The variables of HTTP proxies in the environment have no effect.
  */
 export function connect(target: string | readonly string[], options: ConnectOptions = {}): Client {
   const targets = (typeof target === "string" ? [target] : target).map(parseTarget);
@@ -121,7 +121,10 @@ class ConnectedClient implements Client {
   watchAll(options?: WatchAllOptions): AsyncIterable<Update | Bookmark>;
   watchAll(options: WatchAllOptions = {}): AsyncIterable<Update | Bookmark> {
     return this.#watch(options, () => {
-      const value = create(AllSessionsSchema, { outcomesOnly: options.outcomesOnly ?? false, statuses: [...(options.statuses ?? [])] });
+      const value = create(AllSessionsSchema, {
+        outcomesOnly: options.outcomesOnly ?? false,
+        statuses: [...(options.statuses ?? [])],
+      });
       return create(WatchStatusRequestSchema, { subject: { case: "allSessions", value } });
     });
   }
@@ -148,7 +151,16 @@ class ConnectedClient implements Client {
   }
 
   async compare(sessionId: string, expected: Expected, options: CallOptions = {}): Promise<FieldComparison[]> {
-    const { firstName = "", lastName = "", dateOfBirth = "", postalCode = "", country = "", idNumber = "", email = "", phone = "" } = expected;
+    const {
+      firstName = "",
+      lastName = "",
+      dateOfBirth = "",
+      postalCode = "",
+      country = "",
+      idNumber = "",
+      email = "",
+      phone = "",
+    } = expected;
     const fields = { firstName, lastName, dateOfBirth, postalCode, country, idNumber, email, phone };
     checkText("the session id or a field", sessionId, ...Object.values(fields));
     const request = create(methods.compareVerifiedOutputs.input, { sessionId, ...fields });
@@ -200,7 +212,10 @@ class ConnectedClient implements Client {
     return { ...response, verification: response.verification ?? missing() };
   }
 
-  #watch(options: WatchOptions | WatchAllOptions, request: () => MessageShape<typeof WatchStatusRequestSchema>): AsyncIterable<Update | Bookmark> {
+  #watch(
+    options: WatchOptions | WatchAllOptions,
+    request: () => MessageShape<typeof WatchStatusRequestSchema>,
+  ): AsyncIterable<Update | Bookmark> {
     return iterable([options.signal, this.#closing.signal], (signal) => {
       const watch = new Watch(this.#transport, this.#backoff, request(), options);
       watch.token = options.resumeFrom ?? "";
@@ -216,7 +231,11 @@ class ConnectedClient implements Client {
     defaultTimeout = statusTimeout,
     repeats?: Repeats,
   ): Promise<MessageShape<O>> {
-    return callUnary(this.#transport, method, request, options, { defaultTimeout, closed: this.#closing.signal, ...(repeats && { repeats }) });
+    return callUnary(this.#transport, method, request, options, {
+      defaultTimeout,
+      closed: this.#closing.signal,
+      ...(repeats && { repeats }),
+    });
   }
 }
 

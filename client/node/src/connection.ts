@@ -15,15 +15,17 @@ const connectTimeout = 5000;
 const healthTimeout = 1000;
 
 /**
- * gRPC notices a lost peer after both together, in milliseconds. The service allows a ping every 5 s; other servers and proxies often
- * allow fewer.
+ * gRPC notices a lost peer after both together, in milliseconds. The service allows a ping every 5 s; other servers and proxies
+ * often allow fewer.
  */
 const pingAfter = 30_000;
 const pingTimeout = 10_000;
 
 const maxMessageBytes = 4 << 20;
 
-/** Load counts the calls of one connection until it is lost. A call that ends after that changes the count of no later connection. */
+/**
+ * Load counts the calls of one connection until it is lost. A call that ends after that changes the count of no later connection.
+ */
 export interface Load {
   calls: number;
 }
@@ -42,8 +44,8 @@ export interface Owner {
 }
 
 /**
- * Connection is one connection to an address. If it is lost, it is opened again. Each attempt has a gRPC channel of its own, with one
- * address: so a renewed certificate is read, and a call can choose its connection, which grpc-js itself does not offer.
+ * Connection is one connection to an address. If it is lost, it is opened again. Each attempt has a gRPC channel of its own, with
+ * one address: so a renewed certificate is read, and a call can choose its connection, which grpc-js itself does not offer.
  */
 export class Connection {
   readonly endpoint: Endpoint;
@@ -123,7 +125,11 @@ export class Connection {
     this.#isDelayed = false;
     const { credentials } = this.#owner;
     try {
-      this.#client = new Client(this.endpoint.target, credentials.forConnection(this.endpoint), options(this.endpoint, credentials));
+      this.#client = new Client(
+        this.endpoint.target,
+        credentials.forConnection(this.endpoint),
+        options(this.endpoint, credentials),
+      );
     } catch (error) {
       this.#attemptFailed(error instanceof Error ? error.message : String(error));
       return;

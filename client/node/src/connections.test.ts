@@ -6,14 +6,19 @@ import { Client, credentials } from "@grpc/grpc-js";
 import type { Verification } from "./gen/verification/v1/verification_pb.js";
 import { connectTo, startServer, take, within } from "./help.rig.js";
 import { proxyTo } from "./proxy.rig.js";
-import type { Behaviour, Server } from "./server.rig.js";
+import type { Behaviour } from "./server.rig.js";
 import { announcedStreams } from "./stream-limit.js";
+import type { Update } from "./update.js";
 
 const session = { session: "vs_1" };
 
 /** A server that answers with its name. */
 function named(name: string, more: Behaviour = {}): Behaviour {
-  return { getStatus: () => ({ verification: { sessionId: name } }), watchStatus: (stream) => stream.send({ sessionId: name, revision: 1 }), ...more };
+  return {
+    getStatus: () => ({ verification: { sessionId: name } }),
+    watchStatus: (stream) => stream.send({ sessionId: name, revision: 1 }),
+    ...more,
+  };
 }
 
 /** Returns how many of some calls each server got. */
@@ -27,7 +32,10 @@ async function spread(calls: number, call: () => Promise<Verification>): Promise
 }
 
 test("calls go to all addresses in turn", async (t) => {
-  const servers = [await startServer(t, named("a", { health: () => "SERVING" })), await startServer(t, named("b", { health: () => "SERVING" }))];
+  const servers = [
+    await startServer(t, named("a", { health: () => "SERVING" })),
+    await startServer(t, named("b", { health: () => "SERVING" })),
+  ];
   for (const target of [servers.map((server) => server.target), `ipv4:${servers.map((server) => server.target).join(",")}`]) {
     const client = connectTo(t, target);
     const read = (): Promise<Verification> => client.status(session);
@@ -69,7 +77,12 @@ test("a server that is not serving gets calls only if there is no better one", a
   const b = await startServer(t, named("b", { health: () => health }));
   const client = connectTo(t, [a.target, b.target]);
   const seen = new Set<string>();
-  await within("the serving one", (async () => { while (!seen.has("b")) seen.add((await client.status(session)).sessionId); })());
+  await within(
+    "the serving one",
+    (async () => {
+      while (!seen.has("b")) seen.add((await client.status(session)).sessionId);
+    })(),
+  );
   assert.deepEqual(await spread(6, () => client.status(session)), { b: 6 });
   health = "NOT_SERVING";
   const alone = connectTo(t, a.target);
@@ -85,7 +98,9 @@ test("the announced limit of streams is read", async (t) => {
   const server = await startServer(t, {}, { options: { "grpc.max_concurrent_streams": 17 } });
   const client = new Client(server.target, credentials.createInsecure());
   t.after(() => client.close());
-  await new Promise<void>((resolve, reject) => client.waitForReady(Date.now() + 5000, (error) => (error ? reject(error) : resolve())));
+  await new Promise<void>((resolve, reject) =>
+    client.waitForReady(Date.now() + 5000, (error) => (error ? reject(error) : resolve())),
+  );
   assert.equal(announcedStreams(client.getChannel()), 17, "grpc-js keeps the limit in other fields than this package reads");
 });
 
@@ -125,7 +140,10 @@ test("a connection that is cut is opened again, and no update is lost", async (t
     }
   };
   await within("50 updates", read());
-  assert.deepEqual(revisions, Array.from({ length: 50 }, (_, i) => i + 1));
+  assert.deepEqual(
+    revisions,
+    Array.from({ length: 50 }, (_, i) => i + 1),
+  );
   assert.ok(proxy.connections > 1);
 });
 
@@ -136,34 +154,52 @@ function follow(stream: Parameters<NonNullable<Behaviour["watchStatus"]>>[0]): v
   void stream.left.then(() => clearInterval(timer));
 }
 
-test("a reader that stops reading holds up the server", async (t) => {
-  let accepted = 0;
+/** A server that sends revisions of 1 KB as fast as the client reads. It counts what it could send of each session. */
+function flood(accepted: Map<string, number>): Behaviour {
   const padding = "x".repeat(1000);
-  const server: Server = await startServer(t, {
+  return {
     watchStatus: (stream) => {
+      const session = String(stream.request.subject.value);
+      let isOver = false;
+      void stream.left.then(() => (isOver = true));
       const write = (): void => {
-        for (let i = 0; i < 100 && stream.send({ sessionId: "vs_1", revision: accepted + 1, clientReferenceId: padding }); i++) {
-          accepted++;
+        let isRoom = true;
+        for (let i = 0; i < 100 && isRoom && !isOver; i++) {
+          const revision = (accepted.get(session) ?? 0) + 1;
+          accepted.set(session, revision);
+          isRoom = stream.send({ sessionId: session, revision, clientReferenceId: padding });
         }
-        accepted++;
+        if (isRoom && !isOver) {
+          setImmediate(write);
+        }
       };
-      write();
       stream.onDrain(write);
+      write();
     },
-  });
-  const loop = connectTo(t, server.target).watch(session)[Symbol.asyncIterator]();
-  await within("an update", loop.next());
-  let before = -1;
-  while (before !== accepted) {
-    before = accepted; // until nothing more is accepted
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  assert.ok(accepted > 5 && accepted < 400, `the server could write ${accepted} KB while nobody read`);
-  for (let i = 2; i <= 2000; i++) {
+  };
+}
+
+/** Reads a number of updates, which must be the next revisions. */
+async function readOn(loop: AsyncIterator<Update>, from: number, to: number): Promise<void> {
+  for (let revision = from; revision <= to; revision++) {
     const { value } = await within("an update", loop.next());
-    assert.equal(value?.verification.revision, i);
+    assert.equal(value?.verification.revision, revision);
   }
-  await loop.return?.();
+}
+
+test("a reader that stops reading holds up the server, and no other reader", async (t) => {
+  const accepted = new Map<string, number>();
+  const server = await startServer(t, flood(accepted));
+  const client = connectTo(t, server.target);
+  const [slow, other] = ["slow", "other"].map((session) => client.watch({ session })[Symbol.asyncIterator]());
+  assert.ok(slow && other);
+  await readOn(slow, 1, 1);
+  await readOn(other, 1, 3000);
+  const sent = accepted.get("slow") ?? 0;
+  assert.ok(sent > 5 && sent < 400, `the server could send ${sent} KB while nobody read`);
+  await readOn(slow, 2, 2000);
+  assert.equal(server.streams, 2, "no stream was resumed");
+  await Promise.all([slow.return?.(), other.return?.()]);
 });
 
 test("a server that restarts has the next call", async (t) => {

@@ -28,8 +28,8 @@ export interface Checkpoint {
    */
   load(signal: AbortSignal): string | Promise<string>;
   /**
-   * Stores the resume token of an update, which was handled, or of a bookmark. A handler that stores `update.resumeToken` in its own
-   * transaction needs `save` for bookmarks only. If it rejects, `consume` calls it again after a wait.
+   * Stores the resume token of an update, which was handled, or of a bookmark. A handler that stores `update.resumeToken` in its
+   * own transaction needs `save` for bookmarks only. If it rejects, `consume` calls it again after a wait.
    */
   save(update: Update | Bookmark, signal: AbortSignal): void | Promise<void>;
 }

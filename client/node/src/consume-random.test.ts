@@ -36,7 +36,12 @@ test("under random faults every outcome is handled, in order, before it is ackno
         }
       };
       const end = new AbortController();
-      const options = { signal: end.signal, workers: 1 + Math.floor(random() * 4), maxHeld: 5 + Math.floor(random() * 30), acknowledgeEach: random() < 0.5 };
+      const options = {
+        signal: end.signal,
+        workers: 1 + Math.floor(random() * 4),
+        maxHeld: 5 + Math.floor(random() * 30),
+        acknowledgeEach: random() < 0.5,
+      };
       const done = client.consume(
         "mailer",
         async ({ verification }) => {

@@ -284,7 +284,12 @@ test("changes without room are skipped, and sent again when there is room", asyn
   let release = (): void => {};
   const blocked = new Promise<void>((resolve) => (release = resolve));
   let begun = false;
-  const { feed, handled, end, done } = await run(t, feedOf("a", "b", "c", "d", "e", "f"), { maxHeld: 2 }, () => ((begun = true), blocked));
+  const { feed, handled, end, done } = await run(
+    t,
+    feedOf("a", "b", "c", "d", "e", "f"),
+    { maxHeld: 2 },
+    () => ((begun = true), blocked),
+  );
   await eventually("the handler", () => begun);
   await new Promise((resolve) => setTimeout(resolve, 1500)); // beyond the second that it waits for room
   assert.deepEqual(handled, []);
@@ -357,7 +362,10 @@ test("options that cannot be are refused", async (t) => {
   assert.ok((await rejection(client.consume("", () => {}))) instanceof TypeError);
   end.abort();
   await within("the drain", done);
-  await within("a run whose signal has aborted", client.consume("mailer", () => {}, { signal: end.signal }));
+  await within(
+    "a run whose signal has aborted",
+    client.consume("mailer", () => {}, { signal: end.signal }),
+  );
 });
 
 test("close ends consume with a ClosedError", async (t) => {

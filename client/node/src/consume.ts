@@ -116,7 +116,8 @@ class Consumption {
   }
 
   /**
-   * Waits for the handlers that run and acknowledges what they have done. It throws the error of the acknowledgement if report is set.
+   * Waits for the handlers that run and acknowledges what they have done. It throws the error of the acknowledgement if report is
+   * set.
    */
   async #drain(report: boolean): Promise<void> {
     await this.#held.stop(this.#drainWithin);

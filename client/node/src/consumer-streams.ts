@@ -91,9 +91,9 @@ export class ConsumerStreams implements Consumer {
   }
 
   /**
-   * Throws a ConsumerNotFoundError if a stream that began without a token of this run is of another consumer than the streams before it: the
-   * consumer was deleted and made again while this instance stood by. To acknowledge a token again that was acknowledged changes nothing,
-   * and the service takes only tokens of the same consumer.
+   * Throws a ConsumerNotFoundError if a stream that began without a token of this run is of another consumer than the streams
+   * before it: the consumer was deleted and made again while this instance stood by. To acknowledge a token again that was
+   * acknowledged changes nothing, and the service takes only tokens of the same consumer.
    */
   async #prove(begun: string, signal: AbortSignal): Promise<void> {
     if (!this.#isFresh) {
@@ -134,8 +134,8 @@ export class ConsumerStreams implements Consumer {
   }
 
   /**
-   * Reports, after a stream has refused its token, whether another consumer has the name now. A server that is older than consumers refuses
-   * their tokens too, but it does not know acknowledgements.
+   * Reports, after a stream has refused its token, whether another consumer has the name now. A server that is older than consumers
+   * refuses their tokens too, but it does not know acknowledgements.
    */
   async #isReplaced(signal: AbortSignal): Promise<boolean> {
     try {

@@ -139,7 +139,8 @@ export function invalid(message: string): InvalidRequestError {
 }
 
 /**
- * Throws an {@link InvalidRequestError} for a text that is not well-formed Unicode. The encoder would send another text in its place.
+ * Throws an {@link InvalidRequestError} for a text that is not well-formed Unicode. The encoder would send another text in its
+ * place.
  */
 export function checkText(what: string, ...texts: readonly (string | undefined)[]): void {
   if (texts.some((text) => text !== undefined && /\p{Surrogate}/u.test(text))) {

@@ -42,13 +42,24 @@ const contract: { readonly [R in Reason]: readonly [Code, string] } = {
 };
 
 /** The errors that are not a session that is missing, or a call to repeat, although their codes say so. */
-const special: readonly Reason[] = ["CONSUMER_NOT_FOUND", "CONSUMER_EXPIRED", "CONSUMER_BUSY", "TOO_MANY_CONSUMERS", "COMPARISON_LIMIT"];
+const special: readonly Reason[] = [
+  "CONSUMER_NOT_FOUND",
+  "CONSUMER_EXPIRED",
+  "CONSUMER_BUSY",
+  "TOO_MANY_CONSUMERS",
+  "COMPARISON_LIMIT",
+];
 
 test("the reasons are those of the contract", () => {
   const proto = readFileSync(new URL("../../../api/verification/v1/verification.proto", import.meta.url), "utf8");
   const names = [...proto.matchAll(/^ {2}ERROR_REASON_(\w+) = \d+;/gm)].map(([, name]) => name);
   assert.deepEqual([...Object.keys(contract), "UNSPECIFIED"].sort(), names.sort());
-  assert.deepEqual(Object.keys(ErrorReason).filter((name) => !/^\d/.test(name)).sort(), names.sort());
+  assert.deepEqual(
+    Object.keys(ErrorReason)
+      .filter((name) => !/^\d/.test(name))
+      .sort(),
+    names.sort(),
+  );
 });
 
 for (const [reason, [code, name]] of Object.entries(contract) as [Reason, readonly [Code, string]][]) {
@@ -75,7 +86,9 @@ test("a denied retry names its denial and when it ends", () => {
   assert.deepEqual([error.denial, error.supersededBy], [RetryDenial.COOLDOWN, "vs_2"]);
   assert.ok(error.nextRetryTime !== undefined && error.nextRetryTime.getTime() >= before + 60_000);
   const other = fromStatus(new Failure("FAILED_PRECONDITION", "RETRY_DENIED", { metadata: { denial: "RETRY_DENIAL_NEWER" } }));
-  assert.ok(other instanceof errors.RetryDeniedError && other.denial === RetryDenial.UNSPECIFIED && other.nextRetryTime === undefined);
+  assert.ok(
+    other instanceof errors.RetryDeniedError && other.denial === RetryDenial.UNSPECIFIED && other.nextRetryTime === undefined,
+  );
 });
 
 test("an error of a proxy has no reason, and one readable line", () => {

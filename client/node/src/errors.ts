@@ -45,7 +45,9 @@ export class VerificationError extends Error {
   override readonly name: string = "VerificationError";
   /** The gRPC code. */
   readonly code: Code;
-  /** The contract's reason. Unset if the error came from a connection or a proxy, or has a reason that this version does not know. */
+  /**
+   * The contract's reason. Unset if the error came from a connection or a proxy, or has a reason that this version does not know.
+   */
   readonly reason: Reason | undefined;
   /** The wait before another try that the server asks for, in milliseconds; 0: it asks for none. */
   readonly retryAfter: number;

@@ -6,8 +6,8 @@ import { type Behaviour, Failure, type Stream } from "./server.rig.js";
 type Sent = MessageInitShape<typeof VerificationSchema>;
 
 /**
- * Feed is the change feed of a test's server, with one consumer. A token is "<consumer>:<position>". It is served to one stream at a time, as
- * the contract says.
+ * Feed is the change feed of a test's server, with one consumer. A token is "<consumer>:<position>". It is served to one stream at
+ * a time, as the contract says.
  */
 export class Feed {
   /** As sent, from position 1. */

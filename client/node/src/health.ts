@@ -6,8 +6,8 @@ import { VerificationService } from "./gen/verification/v1/verification_pb.js";
 /**
  * Health is the answer of the health service over one connection. A greater value is better.
  *
- * grpc-js has no client-side health checking. Here health only orders the connections: if no better one is left, calls use a connection
- * that is not ready, and its server or proxy returns its own error.
+ * grpc-js has no client-side health checking. Here health only orders the connections: if no better one is left, calls use a
+ * connection that is not ready, and its server or proxy returns its own error.
  */
 export const Health = {
   /** No answer yet. */
@@ -17,6 +17,8 @@ export const Health = {
   unknown: 2,
   serving: 3,
 } as const;
+
+/** The type of the values of Health. */
 export type Health = (typeof Health)[keyof typeof Health];
 
 const path = "/grpc.health.v1.Health/Watch";
@@ -42,10 +44,14 @@ function decodeAnswer(bytes: Uint8Array): Health {
 }
 
 /**
- * Watches the health service over a connection, and makes the connection connect. answered gets each answer, ended the error of the call,
- * or undefined if it ended without one. The returned function ends the call; neither function is called after that.
+ * Watches the health service over a connection, and makes the connection connect. answered gets each answer, ended the error of the
+ * call, or undefined if it ended without one. The returned function ends the call; neither function is called after that.
  */
-export function watchHealth(client: Client, answered: (health: Health) => void, ended: (error: ServiceError | undefined) => void): () => void {
+export function watchHealth(
+  client: Client,
+  answered: (health: Health) => void,
+  ended: (error: ServiceError | undefined) => void,
+): () => void {
   const call: ClientReadableStream<Health> = client.makeServerStreamRequest(path, (bytes: Buffer) => bytes, decodeAnswer, request);
   let over = false;
   const end = (error: ServiceError | undefined): void => {

@@ -1,12 +1,12 @@
-import { link, onAbort, sleep } from "./abort.js";
-import type { Linked } from "./abort.js";
+import { type Linked, link, sleep } from "./abort.js";
 import type { Acknowledger } from "./acknowledger.js";
 import { FullJitter } from "./backoff.js";
+import { Condition } from "./condition.js";
 import type { Settings } from "./consume.js";
 import type { Checkpoint, Handler } from "./consume-options.js";
 import { ResumeTokenExpiredError } from "./errors.js";
+import { type Change, type Queue, Queues } from "./queues.js";
 import { keyOf, Recent } from "./recent.js";
-import { maxTimeout } from "./unary.js";
 import type { Bookmark, Update } from "./update.js";
 
 /** The waits of a handler that failed. */
@@ -26,31 +26,6 @@ export function begunAgain(cause?: unknown): Error {
   return new Error("the consumer begins again after what was acknowledged or saved", { cause });
 }
 
-/** One received change, or with a checkpoint also a bookmark. */
-interface Change {
-  /** Unset once it is handled: a change behind an unfinished one needs its token only. */
-  update: Update | Bookmark | undefined;
-  readonly token: string;
-  readonly key: string;
-  /** Aborts if the change is dropped. */
-  readonly epoch: AbortSignal;
-  /** Rises as received. */
-  readonly number: number;
-  /** By the handler; a checkpoint can still fail. */
-  handled: boolean;
-  done: boolean;
-}
-
-/** The changes of one session that are not handled. A worker works on the first one. */
-interface Queue {
-  changes: Change[];
-  isBusy: boolean;
-  /** The wait until the next try. */
-  wait: NodeJS.Timeout | undefined;
-  /** Of the first change, in a row. */
-  failures: number;
-}
-
 /** Held has the changes that were received, from the first one that is not handled on, and runs the handlers. */
 export class Held {
   readonly #outcomes: boolean;
@@ -65,8 +40,7 @@ export class Held {
   #isStopped = false;
   /** As received. */
   #order: Change[] = [];
-  /** By session, none of them empty. */
-  readonly #queues = new Map<string, Queue>();
+  readonly #queues = new Queues();
   #busy = 0;
   /** Of the handlers. It ends when the changes are dropped. */
   #epoch: Linked;
@@ -79,8 +53,8 @@ export class Held {
   /** The stream that is open. */
   #stream: Linked | undefined;
   #received = 0;
-  /** Called when there is more room, or no handler runs any more. */
-  readonly #listeners = new Set<() => void>();
+  /** Whether there is room, and whether a handler runs. */
+  readonly #state = new Condition();
 
   constructor(outcomes: boolean, handle: Handler, settings: Settings, acknowledger: Acknowledger, open: AbortSignal) {
     this.#outcomes = outcomes;
@@ -93,8 +67,8 @@ export class Held {
   }
 
   /**
-   * Holds a change. If there is no room for a second, it skips this change and those that follow, until the stream ends: so that the stream is
-   * read and its end is seen.
+   * Holds a change. If there is no room for a second, it skips this change and those that follow, until the stream ends: so that
+   * the stream is read and its end is seen.
    */
   async add(update: Update | Bookmark): Promise<void> {
     await this.#untilRoom();
@@ -115,9 +89,7 @@ export class Held {
     };
     // With a checkpoint, all changes are in one queue.
     const name = this.#settings.checkpoint === undefined ? (verification?.sessionId ?? "") : "";
-    const queue = this.#queues.get(name) ?? { changes: [], isBusy: false, wait: undefined, failures: 0 };
-    this.#queues.set(name, queue);
-    queue.changes.push(change);
+    this.#queues.add(name, change);
     this.#order.push(change);
     this.#dispatch();
   }
@@ -129,63 +101,26 @@ export class Held {
       return;
     }
     const isFull = (): boolean => this.#order.length >= this.#settings.maxHeld;
-    if (!(await this.#until(() => !isFull(), this.#open, roomWithin)) && !this.#open.aborted) {
+    if (!(await this.#state.until(() => !isFull(), this.#open, roomWithin)) && !this.#open.aborted) {
       this.#isSkipping = isFull();
-    }
-  }
-
-  /** Resolves to true when a condition holds, and to false if the signal aborts or the time, in milliseconds, is over first. */
-  #until(holds: () => boolean, signal: AbortSignal | undefined, within: number): Promise<boolean> {
-    if (holds() || signal?.aborted) {
-      return Promise.resolve(holds());
-    }
-    return new Promise((resolve) => {
-      const finish = (): void => {
-        this.#listeners.delete(listener);
-        clearTimeout(timer);
-        undo?.();
-        resolve(holds());
-      };
-      const listener = (): void => {
-        if (holds()) {
-          finish();
-        }
-      };
-      const undo = signal && onAbort(signal, finish);
-      const timer = within === Infinity ? undefined : setTimeout(finish, Math.min(within, maxTimeout));
-      this.#listeners.add(listener);
-    });
-  }
-
-  #notify(): void {
-    for (const listener of [...this.#listeners]) {
-      listener();
     }
   }
 
   /** Starts workers while there is something for them to do, with the change that was received first. */
   #dispatch(): void {
     while (this.#busy < this.#settings.workers && !this.#isStopped) {
-      let name = "";
-      let first: Queue | undefined;
-      let next: Change | undefined;
-      for (const [session, queue] of this.#queues) {
-        const change = queue.changes[0];
-        if (!queue.isBusy && queue.wait === undefined && change && (next === undefined || change.number < next.number)) {
-          [name, first, next] = [session, queue, change];
-        }
-      }
-      if (first === undefined || next === undefined) {
+      const next = this.#queues.next();
+      if (next === undefined) {
         return;
       }
-      first.isBusy = true;
+      next.queue.isBusy = true;
       this.#busy++;
-      void this.#work(name, first, next);
+      void this.#work(next.queue, next.change);
     }
   }
 
   /** Handles the first change of a queue once. */
-  async #work(name: string, queue: Queue, change: Change): Promise<void> {
+  async #work(queue: Queue, change: Change): Promise<void> {
     const failure = await this.#try(change).then(
       () => undefined,
       (error: unknown) => ({ error }),
@@ -200,13 +135,9 @@ export class Held {
         this.#settings.onFailure?.(change.update, failure.error, wait);
       }
     } else {
-      queue.changes.shift();
-      queue.failures = 0;
+      this.#queues.shift(queue);
     }
-    if (queue.changes.length === 0) {
-      this.#queues.delete(name);
-    }
-    this.#notify();
+    this.#state.notify();
     this.#dispatch();
   }
 
@@ -251,14 +182,14 @@ export class Held {
     if (last !== undefined) {
       this.#order.splice(0, finished);
       this.#acknowledger.add(last.token, finished);
-      this.#notify();
+      this.#state.notify();
     }
     this.#readAgain();
   }
 
   /**
-   * Ends a stream whose changes were skipped if half of the room is free. With a checkpoint all of it must be free, because the next stream
-   * drops what is held.
+   * Ends a stream whose changes were skipped if half of the room is free. With a checkpoint all of it must be free, because the
+   * next stream drops what is held.
    */
   #readAgain(): void {
     const enough = this.#settings.checkpoint === undefined ? Math.floor(this.#settings.maxHeld / 2) : 0;
@@ -268,23 +199,15 @@ export class Held {
   }
 
   /**
-   * Drops all changes, and those that the open stream still sends. The next stream sends them again, or another instance handles them. The
-   * signal of their handlers aborts with this reason.
+   * Drops all changes, and those that the open stream still sends. The next stream sends them again, or another instance handles
+   * them. The signal of their handlers aborts with this reason.
    */
   drop(reason: unknown): void {
     this.#endEpoch(reason);
     this.#isDropped = true;
     this.#order = [];
-    for (const [name, queue] of this.#queues) {
-      clearTimeout(queue.wait);
-      queue.wait = undefined;
-      if (queue.isBusy) {
-        queue.changes.length = 1; // until its handler returns
-      } else {
-        this.#queues.delete(name);
-      }
-    }
-    this.#notify();
+    this.#queues.clear();
+    this.#state.notify();
     if (reason instanceof ResumeTokenExpiredError) {
       this.#acknowledger.clear();
     }
@@ -303,8 +226,8 @@ export class Held {
   }
 
   /**
-   * Holds the changes of a new stream. It returns the token of the stream: "" if it must send the changes again that were not acknowledged,
-   * else token or that of the last change before the skipped ones.
+   * Holds the changes of a new stream. It returns the token of the stream: "" if it must send the changes again that were not
+   * acknowledged, else token or that of the last change before the skipped ones.
    */
   follow(stream: Linked, token: string): string {
     const begin = this.#isDropped ? "" : this.#isSkipping ? this.#last : token;
@@ -316,20 +239,17 @@ export class Held {
 
   /** Resolves when no handler runs. It rejects with the signal's reason if the signal aborts first. */
   async untilIdle(signal: AbortSignal): Promise<void> {
-    await this.#until(() => this.#busy === 0, signal, Infinity);
+    await this.#state.until(() => this.#busy === 0, signal);
     signal.throwIfAborted();
   }
 
   /** Starts no further handler, and waits for those that run, for some milliseconds. Then their signal aborts. */
   async stop(within: number): Promise<void> {
     this.#isStopped = true;
-    for (const queue of this.#queues.values()) {
-      clearTimeout(queue.wait);
-      queue.wait = undefined;
-    }
-    if (!(await this.#until(() => this.#busy === 0, undefined, within))) {
+    this.#queues.endWaits();
+    if (!(await this.#state.until(() => this.#busy === 0, undefined, within))) {
       this.#epoch.abort(new Error("consume ends, and the handler took too long"));
-      await this.#until(() => this.#busy === 0, undefined, obeyWithin);
+      await this.#state.until(() => this.#busy === 0, undefined, obeyWithin);
     }
     this.#epoch.unlink();
   }

@@ -14,7 +14,11 @@ const patience = 10_000;
 export const fast: ConnectOptions = { plaintext: true, backoff: { base: 5, max: 20 } };
 
 /** Starts a server that stops with the test. */
-export async function startServer(t: TestContext, behaviour: Behaviour, settings: { port?: number; options?: ChannelOptions } = {}): Promise<Server> {
+export async function startServer(
+  t: TestContext,
+  behaviour: Behaviour,
+  settings: { port?: number; options?: ChannelOptions } = {},
+): Promise<Server> {
   const server = await Server.start(behaviour, settings);
   t.after(() => server.stop());
   return server;
@@ -31,7 +35,10 @@ export function connectTo(t: TestContext, target: string | readonly string[], op
 export async function within<T>(what: string, promise: Promise<T>, milliseconds = patience): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new assert.AssertionError({ message: `${what}: nothing within ${milliseconds} ms` })), milliseconds);
+    timer = setTimeout(
+      () => reject(new assert.AssertionError({ message: `${what}: nothing within ${milliseconds} ms` })),
+      milliseconds,
+    );
   });
   try {
     return await Promise.race([promise, late]);

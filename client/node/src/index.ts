@@ -1,6 +1,6 @@
 /**
- * The client of verification-status: it asks whether a person is verified, why the last check failed, and whether the person may try
- * again. Begin with {@link connect}.
+ * The client of verification-status: it asks whether a person is verified, why the last check failed, and whether the person may
+ * try again. Begin with {@link connect}.
  *
  * @module
  */

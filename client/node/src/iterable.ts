@@ -5,8 +5,9 @@ import type { Linked } from "./abort.js";
 const left = new Error("the loop was left");
 
 /**
- * Returns an iterable. Each loop over it runs a generator with a signal that aborts with the parents, and when the loop is left. Unlike that
- * of a generator, return does not wait for a pending next: it ends it. So a program that iterates by hand can stop at any moment.
+ * Returns an iterable. Each loop over it runs a generator with a signal that aborts with the parents, and when the loop is left.
+ * Unlike that of a generator, return does not wait for a pending next: it ends it. So a program that iterates by hand can stop at
+ * any moment.
  */
 export function iterable<T>(
   parents: readonly (AbortSignal | undefined)[],

@@ -34,8 +34,8 @@ export function operatorOf(call: Call): Operator {
 }
 
 /**
- * Returns the session of an answer. A conflict for which the service asks for no wait is that of seenOutcome. If writers were in each other's
- * way, the service asks for a wait.
+ * Returns the session of an answer. A conflict for which the service asks for no wait is that of seenOutcome. If writers were in
+ * each other's way, the service asks for a wait.
  */
 async function session(answer: Promise<{ readonly verification?: Verification | undefined }>): Promise<Verification> {
   try {

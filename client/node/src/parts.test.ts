@@ -16,7 +16,10 @@ import { VerificationSchema } from "./gen/verification/v1/verification_pb.js";
 
 test("the ceiling of a backoff doubles up to max, and waits are below it", () => {
   const backoff = new FullJitter(500, 3000);
-  assert.deepEqual([1, 2, 3, 4, 5, 1000].map((n) => backoff.ceiling(n)), [500, 1000, 2000, 3000, 3000, 3000]);
+  assert.deepEqual(
+    [1, 2, 3, 4, 5, 1000].map((n) => backoff.ceiling(n)),
+    [500, 1000, 2000, 3000, 3000, 3000],
+  );
   for (let i = 0; i < 1000; i++) {
     const [random, late] = [backoff.random(2), backoff.late(2)];
     assert.ok(random >= 0 && random <= 1000 && late >= 1000 / 3 && late <= 1000, `${random} ${late}`);
@@ -86,7 +89,10 @@ test("the set of handled changes keeps the newest", () => {
   for (const key of ["a", "b", "a", "c"]) {
     recent.add(key);
   }
-  assert.deepEqual(["a", "b", "c"].map((key) => recent.has(key)), [false, true, true]);
+  assert.deepEqual(
+    ["a", "b", "c"].map((key) => recent.has(key)),
+    [false, true, true],
+  );
 });
 
 test("a change is another one if its content differs, an outcome if its name differs", () => {
@@ -119,13 +125,16 @@ test("details of a status survive their encoding", () => {
 });
 
 test("a connection leaves room for the health watch and for unary calls", () => {
-  assert.deepEqual([1, 2, 10, 100, 128].map((n) => [room(n, true), room(n, false)]), [
-    [1, 1],
-    [1, 1],
-    [8, 9],
-    [89, 99],
-    [115, 127],
-  ]);
+  assert.deepEqual(
+    [1, 2, 10, 100, 128].map((n) => [room(n, true), room(n, false)]),
+    [
+      [1, 1],
+      [1, 1],
+      [8, 9],
+      [89, 99],
+      [115, 127],
+    ],
+  );
 });
 
 test("an iterable that was left before it began has no step", async () => {

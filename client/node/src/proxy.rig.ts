@@ -18,7 +18,10 @@ export async function proxyTo(t: TestContext, server: { readonly port: number })
   const proxy = createServer((near) => {
     connections++;
     const far = connect(server.port, "127.0.0.1");
-    for (const [socket, other] of [[near, far], [far, near]] as const) {
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
       open.add(socket);
       socket.on("error", () => {});
       socket.on("close", () => {

@@ -3,7 +3,9 @@ import { createHash } from "node:crypto";
 import { type Verification, VerificationSchema } from "./gen/verification/v1/verification_pb.js";
 import { encode } from "./wire.js";
 
-/** Returns the key of an outcome, or of one change. A revision alone can stand for another outcome after the store has lost writes. */
+/**
+ * Returns the key of an outcome, or of one change. A revision alone can stand for another outcome after the store has lost writes.
+ */
 export function keyOf(v: Verification | undefined, outcome: boolean): string {
   if (v === undefined) {
     return "";

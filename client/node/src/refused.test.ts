@@ -17,13 +17,21 @@ function framed(message: Buffer): Buffer {
   return Buffer.concat([prefix, message]);
 }
 
-/** Starts a server that refuses the first streams of the contract's calls, and answers later ones. It returns how many streams it saw. */
+/**
+ * Starts a server that refuses the first streams of the contract's calls, and answers later ones. It returns how many streams it
+ * saw.
+ */
 async function refusing(t: TestContext, refuse: number): Promise<{ target: string; seen: string[] }> {
   const seen: string[] = [];
   const verification = { sessionId: "vs_1", revision: 1 };
   const answers: Record<string, Buffer> = {
     RetryVerification: encode(RetryVerificationResponseSchema, create(RetryVerificationResponseSchema, { verification })),
-    WatchStatus: encode(WatchStatusResponseSchema, create(WatchStatusResponseSchema, { verification, resumeToken: "t1" } satisfies MessageInitShape<typeof WatchStatusResponseSchema>)),
+    WatchStatus: encode(
+      WatchStatusResponseSchema,
+      create(WatchStatusResponseSchema, { verification, resumeToken: "t1" } satisfies MessageInitShape<
+        typeof WatchStatusResponseSchema
+      >),
+    ),
   };
   const server = createServer();
   server.on("stream", (stream: ServerHttp2Stream, headers) => {

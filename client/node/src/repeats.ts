@@ -12,8 +12,8 @@ const maxTokens = 20;
 const tokenRatio = 0.2;
 
 /**
- * Repeats decide whether a call that changes nothing is tried again: after UNAVAILABLE, and after ABORTED, with which the service reports a
- * conflict of writers. All calls of a client share a throttle, so that an outage is not made worse by repetitions.
+ * Repeats decide whether a call that changes nothing is tried again: after UNAVAILABLE, and after ABORTED, with which the service
+ * reports a conflict of writers. All calls of a client share a throttle, so that an outage is not made worse by repetitions.
  */
 export class Repeats {
   #tokens = maxTokens;

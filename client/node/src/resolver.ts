@@ -2,7 +2,7 @@ import { FullJitter } from "./backoff.js";
 import type { Endpoint, Target } from "./target.js";
 
 /** The shortest time between two resolutions, in milliseconds, as in gRPC. */
-const minInterval = 30_000;
+const defaultInterval = 30_000;
 
 const failureBackoff = new FullJitter(1000, 30_000);
 
@@ -12,6 +12,7 @@ export class Resolver {
   readonly #found: (endpoints: readonly Endpoint[]) => void;
   readonly #failed: (error: Error) => void;
   readonly #isFixed: boolean;
+  readonly #interval: number;
   /** The last addresses of each target. If a name cannot be resolved, its earlier addresses can still be right. */
   readonly #last: (readonly Endpoint[])[];
   #timer: NodeJS.Timeout | undefined;
@@ -20,7 +21,13 @@ export class Resolver {
   #failures = 0;
   #closed = false;
 
-  constructor(targets: readonly Target[], found: (endpoints: readonly Endpoint[]) => void, failed: (error: Error) => void) {
+  constructor(
+    targets: readonly Target[],
+    found: (endpoints: readonly Endpoint[]) => void,
+    failed: (error: Error) => void,
+    interval = defaultInterval,
+  ) {
+    this.#interval = interval;
     this.#targets = targets;
     this.#found = found;
     this.#failed = failed;
@@ -42,7 +49,7 @@ export class Resolver {
     if (this.#isFixed || this.#closed || this.#isResolving || this.#timer !== undefined) {
       return;
     }
-    const wait = Math.max(this.#resolvedAt + minInterval - performance.now(), 0);
+    const wait = Math.max(this.#resolvedAt + this.#interval - performance.now(), 0);
     this.#timer = setTimeout(() => void this.#resolve(), wait).unref();
   }
 

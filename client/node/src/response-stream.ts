@@ -11,8 +11,8 @@ import type { Method } from "./wire.js";
 const maxQueue = 4;
 
 /**
- * ResponseStream reads the responses of one call, one after the other. While its reader does not ask, it lets HTTP/2 hold up the server:
- * it keeps at most some twenty responses, and a window of 64 KiB. It never waits for a connection that cannot be opened.
+ * ResponseStream reads the responses of one call, one after the other. While its reader does not ask, it lets HTTP/2 hold up the
+ * server: it keeps at most some twenty responses, and a window of 64 KiB. It never waits for a connection that cannot be opened.
  */
 export class ResponseStream<I extends DescMessage, O extends DescMessage> {
   readonly #transport: Transport;

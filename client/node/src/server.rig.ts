@@ -23,7 +23,11 @@ export class Failure extends Error {
   readonly metadata = new Metadata();
 
   /** Has the reason of the service, or none: then it could come from a proxy. */
-  constructor(code: Code, reason?: Reason, more: { readonly retryAfter?: number; readonly metadata?: Record<string, string> } = {}) {
+  constructor(
+    code: Code,
+    reason?: Reason,
+    more: { readonly retryAfter?: number; readonly metadata?: Record<string, string> } = {},
+  ) {
     super(code);
     this.code = grpcStatus[code];
     this.details = `test: ${reason ?? code}`;
@@ -52,8 +56,13 @@ export class Stream {
     call.on("error", () => {});
   }
 
-  /** Sends one revision of a session, with the token "t<revision>" if none is given. It returns false if the client does not read. */
-  send(verification: MessageInitShape<typeof VerificationSchema>, more: MessageInitShape<typeof WatchStatusResponseSchema> = {}): boolean {
+  /**
+   * Sends one revision of a session, with the token "t<revision>" if none is given. It returns false if the client does not read.
+   */
+  send(
+    verification: MessageInitShape<typeof VerificationSchema>,
+    more: MessageInitShape<typeof WatchStatusResponseSchema> = {},
+  ): boolean {
     const sent = create(VerificationSchema, verification);
     return this.#call.write(create(WatchStatusResponseSchema, { resumeToken: `t${sent.revision}`, verification: sent, ...more }));
   }
@@ -82,13 +91,16 @@ type Unary<I extends DescMessage, O extends DescMessage> = (
   metadata: Metadata,
 ) => MessageInitShape<O> | Promise<MessageInitShape<O>>;
 
-type Handlers<M extends Record<string, { readonly input: DescMessage; readonly output: DescMessage; readonly methodKind: string }>> = {
+type Handlers<
+  M extends Record<string, { readonly input: DescMessage; readonly output: DescMessage; readonly methodKind: string }>,
+> = {
   [K in keyof M as M[K]["methodKind"] extends "unary" ? K : never]?: Unary<M[K]["input"], M[K]["output"]>;
 };
 
 /** Behaviour is what a test's server answers. A call without a function is UNIMPLEMENTED. */
 export interface Behaviour
-  extends Handlers<typeof VerificationService.method>,
+  extends
+    Handlers<typeof VerificationService.method>,
     Handlers<typeof FeedService.method>,
     Handlers<typeof OperatorService.method>,
     Handlers<typeof ComparisonService.method> {
@@ -113,7 +125,10 @@ export class Server {
   }
 
   /** Starts a server at a free port, or at a given one. */
-  static async start(behaviour: Behaviour, { port = 0, options = {} }: { port?: number; options?: ChannelOptions } = {}): Promise<Server> {
+  static async start(
+    behaviour: Behaviour,
+    { port = 0, options = {} }: { port?: number; options?: ChannelOptions } = {},
+  ): Promise<Server> {
     const server = new GrpcServer(options);
     const bound = await bind(server, port);
     const started = new Server(server, behaviour, bound);
@@ -188,7 +203,9 @@ async function bind(server: GrpcServer, port: number): Promise<number> {
   for (;;) {
     try {
       return await new Promise<number>((resolve, reject) => {
-        server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, port) => (error ? reject(error) : resolve(port)));
+        server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, port) =>
+          error ? reject(error) : resolve(port),
+        );
       });
     } catch (error) {
       if (port === 0 || performance.now() > deadline) {

@@ -27,7 +27,9 @@ function impatient(t: TestContext, server: Server, seen: Error[]): { watch: Watc
     connections.close();
   });
   const request = create(WatchStatusRequestSchema, { subject: { case: "sessionId", value: "vs_1" } });
-  const watch = new Watch({ connections, tokens: new Tokens(undefined, credentials) }, backoff, request, { onInterruption: (error) => seen.push(error) });
+  const watch = new Watch({ connections, tokens: new Tokens(undefined, credentials) }, backoff, request, {
+    onInterruption: (error) => seen.push(error),
+  });
   watch.silenceTimeout = 100;
   return { watch, signal: ending.signal };
 }
@@ -48,7 +50,10 @@ test("a stream that falls silent is closed and resumed", async (t) => {
   const seen: Error[] = [];
   const { watch, signal } = impatient(t, server, seen);
   const updates = await take(2, { [Symbol.asyncIterator]: () => watch.run(signal) });
-  assert.deepEqual(updates.map(({ resumeToken }) => resumeToken), ["t1", "t2"]);
+  assert.deepEqual(
+    updates.map(({ resumeToken }) => resumeToken),
+    ["t1", "t2"],
+  );
   const messages = seen.map((error) => error.message.split(":")[0]);
   // On a slow machine the first stream can be late too.
   assert.deepEqual(messages.slice(-2), ["the stream fell silent", "the stream got no response"]);
@@ -80,7 +85,9 @@ test("the time of the loop body is no silence", async (t) => {
 });
 
 test("a stream that falls silent after a slow loop body is resumed too", async (t) => {
-  const server = await startServer(t, { watchStatus: (stream, number) => void (number < 3 && stream.send({ sessionId: "vs_1", revision: number })) });
+  const server = await startServer(t, {
+    watchStatus: (stream, number) => void (number < 3 && stream.send({ sessionId: "vs_1", revision: number })),
+  });
   const seen: Error[] = [];
   const { watch, signal } = impatient(t, server, seen);
   watch.silenceTimeout = 500;

@@ -19,8 +19,8 @@ const errorInfoType = "google.rpc.ErrorInfo";
 const retryInfoType = "google.rpc.RetryInfo";
 
 /**
- * Decodes a google.rpc.Status. It passes over what it does not know. A text that is no google.rpc.Status has no details: it can come
- * from a proxy, and the gRPC code still counts.
+ * Decodes a google.rpc.Status. It passes over what it does not know. A text that is no google.rpc.Status has no details: it can
+ * come from a proxy, and the gRPC code still counts.
  */
 export function decodeDetails(status: Uint8Array): Details {
   const details: { -readonly [K in keyof Details]: Details[K] } = {};
@@ -160,6 +160,10 @@ export function encodeDetails(code: number, message: string, details: Details): 
 }
 
 function writeAny(status: BinaryWriter, type: string, value: Uint8Array): void {
-  const any = new BinaryWriter().tag(1, WireType.LengthDelimited).string(typePrefix + type).tag(2, WireType.LengthDelimited).bytes(value);
+  const any = new BinaryWriter()
+    .tag(1, WireType.LengthDelimited)
+    .string(typePrefix + type)
+    .tag(2, WireType.LengthDelimited)
+    .bytes(value);
   status.tag(3, WireType.LengthDelimited).bytes(any.finish());
 }

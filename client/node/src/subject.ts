@@ -7,10 +7,12 @@ import { checkText, invalid } from "./error-from.js";
  * a watch continues with that session, whose revisions start at 1 again.
  */
 export type Subject =
-  | { readonly session: string; readonly reference?: undefined }
-  | { readonly reference: string; readonly session?: undefined };
+  { readonly session: string; readonly reference?: undefined } | { readonly reference: string; readonly session?: undefined };
 
-type RequestSubject = Extract<GetStatusRequest["subject"] & WatchStatusRequest["subject"], { case: "sessionId" | "clientReferenceId" | undefined }>;
+type RequestSubject = Extract<
+  GetStatusRequest["subject"] & WatchStatusRequest["subject"],
+  { case: "sessionId" | "clientReferenceId" | undefined }
+>;
 
 /** Returns the subject of a request. It throws an InvalidRequestError if it cannot be sent. The service refuses an empty one. */
 export function subjectOf({ session, reference }: Subject): RequestSubject {

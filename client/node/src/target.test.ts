@@ -34,7 +34,18 @@ test("a name is resolved, and stays the name of the certificate", async () => {
   }
 });
 
-for (const target of ["", "host:", "host:0", "host:65536", "host:x", "http://host:1", "a b:1", "ipv4:host:1", "ipv6:10.0.0.1:1", "dns://8.8.8.8/host:1"]) {
+for (const target of [
+  "",
+  "host:",
+  "host:0",
+  "host:65536",
+  "host:x",
+  "http://host:1",
+  "a b:1",
+  "ipv4:host:1",
+  "ipv6:10.0.0.1:1",
+  "dns://8.8.8.8/host:1",
+]) {
   test(`${JSON.stringify(target)} is no target`, () => {
     assert.throws(() => parseTarget(target), TypeError);
   });

@@ -13,8 +13,8 @@ export class Tokens {
   }
 
   /**
-   * Returns the header for a call with a token of its own, or undefined for a call without one. It throws an UnauthenticatedError for a
-   * token that must not be sent, and an UnavailableError if the source throws. No error quotes a token.
+   * Returns the header for a call with a token of its own, or undefined for a call without one. It throws an UnauthenticatedError
+   * for a token that must not be sent, and an UnavailableError if the source throws. No error quotes a token.
    */
   async header(own: string | undefined, signal: AbortSignal): Promise<string | undefined> {
     if (own !== undefined) {

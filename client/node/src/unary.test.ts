@@ -23,7 +23,10 @@ const verification = { sessionId: "vs_1", status: Status.VERIFIED, revision: 3 }
 test("status sends the subject and its options", async (t) => {
   const server = await startServer(t, {
     getStatus: (request) => ({
-      verification: { ...verification, clientReferenceId: `${request.subject.case} ${request.subject.value} ${request.minRevision} ${request.account}` },
+      verification: {
+        ...verification,
+        clientReferenceId: `${request.subject.case} ${request.subject.value} ${request.minRevision} ${request.account}`,
+      },
       history: request.includeHistory ? [{ revision: 1 }] : [],
       ...(request.includePerson && { person: { sessions: 2 } }),
     }),
@@ -32,7 +35,10 @@ test("status sends the subject and its options", async (t) => {
   assert.equal((await client.status(session)).clientReferenceId, "sessionId vs_1 0 ");
   const { verification: read, history } = await client.history({ reference: "user-42" }, { minRevision: 7, account: "acct_1" });
   assert.equal(read.clientReferenceId, "clientReferenceId user-42 7 acct_1");
-  assert.deepEqual(history.map((entry) => entry.revision), [1]);
+  assert.deepEqual(
+    history.map((entry) => entry.revision),
+    [1],
+  );
   assert.equal((await client.person("user-42")).person.sessions, 2);
 });
 
@@ -81,12 +87,20 @@ test("retry returns secrets, and a denial as an error", async (t) => {
       if (request.sessionId === "vs_denied") {
         throw new Failure("FAILED_PRECONDITION", "RETRY_DENIED", { metadata: { denial: "RETRY_DENIAL_LIMIT_REACHED" } });
       }
-      assert.deepEqual([request.replaceClosed, request.returnUrl, request.ephemeralKeyVersion, request.account], [true, "https://b.example", "v1", "acct_1"]);
+      assert.deepEqual(
+        [request.replaceClosed, request.returnUrl, request.ephemeralKeyVersion, request.account],
+        [true, "https://b.example", "v1", "acct_1"],
+      );
       return { verification, clientSecret: "s1", url: "u1", ephemeralKeySecret: "e1" };
     },
   });
   const client = connectTo(t, server.target);
-  const link = await client.retry("vs_1", { replaceClosed: true, returnUrl: "https://b.example", ephemeralKeyVersion: "v1", account: "acct_1" });
+  const link = await client.retry("vs_1", {
+    replaceClosed: true,
+    returnUrl: "https://b.example",
+    ephemeralKeyVersion: "v1",
+    account: "acct_1",
+  });
   assert.deepEqual([link.clientSecret.reveal(), link.url.reveal(), link.ephemeralKeySecret.reveal()], ["s1", "u1", "e1"]);
   const error = await rejection(client.retry("vs_denied"));
   assert.ok(error instanceof RetryDeniedError && error.denial === RetryDenial.LIMIT_REACHED);
@@ -94,7 +108,9 @@ test("retry returns secrets, and a denial as an error", async (t) => {
 
 test("compare sends the fields that are set", async (t) => {
   const server = await startServer(t, {
-    compareVerifiedOutputs: (request) => ({ fields: [{ field: `${request.sessionId} ${request.lastName} ${request.email}`, result: MatchResult.MATCH }] }),
+    compareVerifiedOutputs: (request) => ({
+      fields: [{ field: `${request.sessionId} ${request.lastName} ${request.email}`, result: MatchResult.MATCH }],
+    }),
   });
   const [field] = await connectTo(t, server.target).compare("vs_1", { lastName: "Doe" });
   assert.deepEqual([field?.field, field?.result], ["vs_1 Doe ", MatchResult.MATCH]);
@@ -107,12 +123,16 @@ test("an operator's conflict without a wait is a changed outcome", async (t) => 
   };
   const server = await startServer(t, {
     allowRetry: (request) => (request.outcomeRevision === 3 ? conflict() : { verification }),
-    resolveVerification: (request) => (request.outcomeRevision === 3 ? conflict() : { verification: { ...verification, resolution: { kind: request.kind } } }),
+    resolveVerification: (request) =>
+      request.outcomeRevision === 3 ? conflict() : { verification: { ...verification, resolution: { kind: request.kind } } },
   });
   const { operator } = connectTo(t, server.target);
   assert.equal((await operator.resolve("vs_1", ResolutionKind.DECLINED)).resolution?.kind, ResolutionKind.DECLINED);
   assert.equal((await operator.allowRetry("vs_1")).revision, 3);
-  for (const call of [() => operator.allowRetry("vs_1", { seenOutcome: 3 }), () => operator.resolve("vs_1", 1, { seenOutcome: 3 })]) {
+  for (const call of [
+    () => operator.allowRetry("vs_1", { seenOutcome: 3 }),
+    () => operator.resolve("vs_1", 1, { seenOutcome: 3 }),
+  ]) {
     const error = await rejection(call());
     assert.ok(error instanceof OutcomeChangedError);
     assert.deepEqual([error.code, error.reason, error.metadata["outcome_revision"]], ["ABORTED", "CONFLICT", "4"]);
@@ -130,7 +150,9 @@ test("a list reads page after page, and a page again", async (t) => {
       if (asked.length === 2) {
         throw new Failure("UNAVAILABLE", "STORE_UNAVAILABLE", { retryAfter: 1 });
       }
-      return pageToken === "" ? { verifications: [verification, verification], nextPageToken: "p2" } : { verifications: [verification] };
+      return pageToken === ""
+        ? { verifications: [verification, verification], nextPageToken: "p2" }
+        : { verifications: [verification] };
     },
   });
   const client = connectTo(t, server.target);
@@ -173,7 +195,11 @@ test("close ends calls and watches, and later ones", async (t) => {
   const client = connectTo(t, server.target);
   const under = [rejection(client.status(session)), rejection(take(1, client.watch(session)))];
   setTimeout(() => client.close(), 30);
-  for (const error of [...(await Promise.all(under)), await rejection(client.status(session)), await rejection(take(1, client.watch(session)))]) {
+  for (const error of [
+    ...(await Promise.all(under)),
+    await rejection(client.status(session)),
+    await rejection(take(1, client.watch(session))),
+  ]) {
     assert.ok(error instanceof ClosedError);
   }
   client.close();
@@ -220,7 +246,10 @@ test("tokens: that of the client, that of the call, and none in plain text to ot
 });
 
 test("a token source that fails makes the service unavailable", async (t) => {
-  const server = await startServer(t, { getStatus: () => ({ verification }), watchStatus: (stream) => stream.send({ revision: 1 }) });
+  const server = await startServer(t, {
+    getStatus: () => ({ verification }),
+    watchStatus: (stream) => stream.send({ revision: 1 }),
+  });
   let failures = 2;
   const source = (): string => {
     if (failures-- > 0) {
@@ -239,7 +268,10 @@ test("a value that its field does not have is refused without a call", async (t)
   const client = connectTo(t, server.target);
   assert.ok((await rejection(client.status(session, { minRevision: 1.5 }))) instanceof InvalidRequestError);
   assert.ok((await rejection(client.status(session, { timeout: NaN }))) instanceof InvalidRequestError);
-  assert.ok((await rejection(client.status({ session: "a", reference: "b" } as unknown as { session: string }))) instanceof InvalidRequestError);
+  assert.ok(
+    (await rejection(client.status({ session: "a", reference: "b" } as unknown as { session: string }))) instanceof
+      InvalidRequestError,
+  );
 });
 
 test("options that contradict each other are refused", () => {

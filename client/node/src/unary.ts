@@ -4,7 +4,8 @@ import type { Metadata, ServiceError } from "@grpc/grpc-js";
 import { link, onAbort, sleep } from "./abort.js";
 import { begin, isUnprocessed, Judge, metadataOf } from "./attempt.js";
 import type { Transport } from "./attempt.js";
-import type { Lease } from "./connections.js";
+import type { Lease } from "./pool.js";
+import { checkTimeout } from "./duration.js";
 import { invalid } from "./error-from.js";
 import { DeadlineExceededError, UnavailableError, VerificationError } from "./errors.js";
 import type { CallOptions } from "./options.js";
@@ -12,8 +13,10 @@ import type { Repeats } from "./repeats.js";
 import { decoder, encode } from "./wire.js";
 import type { Method } from "./wire.js";
 
-/** The longest time of a call without a timeout. A retry and a comparison can take several requests to Stripe. In milliseconds. */
+/** The longest time of a call without a timeout, in milliseconds. A retry and a comparison can take several requests to Stripe. */
 export const statusTimeout = 10_000;
+
+/** The same for a retry and a comparison, in milliseconds. */
 export const retryTimeout = 30_000;
 
 /** The longest wait of such a call for a connection, in milliseconds. */
@@ -53,17 +56,6 @@ function encodeRequest<I extends DescMessage, O extends DescMessage>(method: Met
   } catch (error) {
     throw invalid(error instanceof Error ? error.message : String(error));
   }
-}
-
-/** The longest time that a timer of Node can have, in milliseconds. */
-export const maxTimeout = 2 ** 31 - 1;
-
-/** Returns a timeout that a timer can have. It throws an InvalidRequestError for what is no time. */
-export function checkTimeout(milliseconds: number): number {
-  if (!(milliseconds >= 0)) {
-    throw invalid(`timeout ${milliseconds}: at least 0 milliseconds`);
-  }
-  return Math.min(milliseconds, maxTimeout);
 }
 
 class UnaryCall<I extends DescMessage, O extends DescMessage> {
@@ -130,7 +122,7 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> {
   /** Tries once. A call that the server has not begun is sent again, once if the server has refused it. */
   async #attempt(): Promise<MessageShape<O>> {
     const { signal } = this.#ending;
-    for (let refused = 0; ; ) {
+    for (let refused = 0; ;) {
       const metadata = await metadataOf(this.#transport.tokens, this.#token, signal);
       const lease = await this.#transport.connections.pick({ isStream: false, failFast: false, signal });
       this.#connected = true;
@@ -151,7 +143,9 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> {
     }
   }
 
-  /** Resolves to undefined if the connection was closed before the call. It rejects with Unprocessed if the server has not begun it. */
+  /**
+   * Resolves to undefined if the connection was closed before the call. It rejects with Unprocessed if the server has not begun it.
+   */
   #send(lease: Lease, metadata: Metadata): Promise<MessageShape<O> | undefined> {
     const { signal } = this.#ending;
     return new Promise((resolve, reject) => {

@@ -1,14 +1,23 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { NotFoundError, PermissionDeniedError, ResumeTokenExpiredError, ResumeTokenInvalidError, UnavailableError } from "./errors.js";
+import {
+  NotFoundError,
+  PermissionDeniedError,
+  ResumeTokenExpiredError,
+  ResumeTokenInvalidError,
+  UnavailableError,
+} from "./errors.js";
 import { connectTo, eventually, fast, rejection, startServer, take, within } from "./help.rig.js";
 import { Failure } from "./server.rig.js";
 import type { Update } from "./update.js";
 
 const session = { session: "vs_1" };
 
-function revision(n: number, more: { settled?: boolean; sessionId?: string } = {}): { sessionId: string; revision: number; settled?: boolean } {
+function revision(
+  n: number,
+  more: { settled?: boolean; sessionId?: string } = {},
+): { sessionId: string; revision: number; settled?: boolean } {
   return { sessionId: "vs_1", revision: n, ...more };
 }
 
@@ -99,7 +108,9 @@ test("an expired token restarts a watch of one subject with reset", async (t) =>
 });
 
 test("an expired token ends a watch of all sessions", async (t) => {
-  const server = await startServer(t, { watchStatus: (stream) => stream.fail(new Failure("OUT_OF_RANGE", "RESUME_TOKEN_EXPIRED")) });
+  const server = await startServer(t, {
+    watchStatus: (stream) => stream.fail(new Failure("OUT_OF_RANGE", "RESUME_TOKEN_EXPIRED")),
+  });
   const error = await rejection(take(1, connectTo(t, server.target).watchAll({ resumeFrom: "old" })));
   assert.ok(error instanceof ResumeTokenExpiredError);
 });
@@ -130,7 +141,8 @@ for (const [code, reason] of [
 ] as const) {
   test(`${reason} of the service ends a watch that has begun`, async (t) => {
     const server = await startServer(t, {
-      watchStatus: (stream, number) => (number === 1 ? (stream.send(revision(1)), stream.end()) : stream.fail(new Failure(code, reason))),
+      watchStatus: (stream, number) =>
+        number === 1 ? (stream.send(revision(1)), stream.end()) : stream.fail(new Failure(code, reason)),
     });
     const error = await rejection(take(2, connectTo(t, server.target).watch(session)));
     assert.equal((error as { reason?: unknown }).reason, reason);
@@ -138,7 +150,8 @@ for (const [code, reason] of [
 
   test(`${code} of a proxy interrupts a watch that has begun`, async (t) => {
     const server = await startServer(t, {
-      watchStatus: (stream, number) => (number === 2 ? stream.fail(new Failure(code)) : (stream.send(revision(number)), stream.end())),
+      watchStatus: (stream, number) =>
+        number === 2 ? stream.fail(new Failure(code)) : (stream.send(revision(number)), stream.end()),
     });
     assert.deepEqual(shown(await take(2, connectTo(t, server.target).watch(session))), ["1 t1", "3 t3"]);
   });
@@ -184,7 +197,9 @@ test("an interruption is reported with its error and the longest wait", async (t
 });
 
 test("ResumeTokenInvalidError is an InvalidRequestError and final", async (t) => {
-  const server = await startServer(t, { watchStatus: (stream) => stream.fail(new Failure("INVALID_ARGUMENT", "RESUME_TOKEN_INVALID")) });
+  const server = await startServer(t, {
+    watchStatus: (stream) => stream.fail(new Failure("INVALID_ARGUMENT", "RESUME_TOKEN_INVALID")),
+  });
   const error = await rejection(take(1, connectTo(t, server.target).watch(session, { resumeFrom: "of another" })));
   assert.ok(error instanceof ResumeTokenInvalidError);
 });
@@ -199,7 +214,11 @@ test("the signal ends a watch with its reason", async (t) => {
     }
   };
   assert.equal(await rejection(loop()), reason);
-  assert.equal(await rejection(take(1, connectTo(t, server.target).watch(session, { signal: controller.signal }))), reason, "aborted before");
+  assert.equal(
+    await rejection(take(1, connectTo(t, server.target).watch(session, { signal: controller.signal }))),
+    reason,
+    "aborted before",
+  );
 });
 
 test("the server sees that a loop was left", async (t) => {
@@ -235,8 +254,11 @@ test("each loop is a new watch", async (t) => {
 test("a subject that cannot be sent is refused without a call", async (t) => {
   const server = await startServer(t, { watchStatus: (stream) => stream.fail(new Failure("NOT_FOUND", "SESSION_NOT_FOUND")) });
   const client = connectTo(t, server.target);
-  assert.equal((await rejection(take(1, client.watch({ session: "\ud800" }))) as NotFoundError).code, "INVALID_ARGUMENT");
-  assert.equal((await rejection(take(1, client.watch(session, { resumeFrom: "\ud800" }))) as NotFoundError).code, "INVALID_ARGUMENT");
+  assert.equal(((await rejection(take(1, client.watch({ session: "\ud800" })))) as NotFoundError).code, "INVALID_ARGUMENT");
+  assert.equal(
+    ((await rejection(take(1, client.watch(session, { resumeFrom: "\ud800" })))) as NotFoundError).code,
+    "INVALID_ARGUMENT",
+  );
   assert.equal(server.streams, 0);
 });
 

@@ -10,7 +10,9 @@ export interface Method<I extends DescMessage, O extends DescMessage> {
 }
 
 /** Returns a generated method as gRPC calls it. */
-export function methodOf<I extends DescMessage, O extends DescMessage>(method: DescMethod & { readonly input: I; readonly output: O }): Method<I, O> {
+export function methodOf<I extends DescMessage, O extends DescMessage>(
+  method: DescMethod & { readonly input: I; readonly output: O },
+): Method<I, O> {
   return { path: `/${method.parent.typeName}/${method.name}`, input: method.input, output: method.output };
 }
 
