@@ -20,3 +20,12 @@ test("counts streams exactly", () => {
   for (let i = 0; i < 4; i++) take("f", "x");
   assert.equal(slots.size, 2, "nothing was left over at the address");
 });
+
+test("displaces the oldest stream of the user with the most, the new one included", () => {
+  const slots = new Slots({ user: 9, address: 9, all: 2 });
+  const gone: string[] = [];
+  for (const user of ["a", "b", "b"]) slots.take(user, "", () => gone.push(user));
+  assert.deepEqual(gone, ["b"], "a has fewer streams than b with the new one");
+  slots.take("c", "", () => {});
+  assert.deepEqual(gone, ["b", "a"], "all have one: the oldest");
+});

@@ -104,7 +104,9 @@ test("drains: ends the watches of one address, and lets calls finish", async (t)
   t.after(() => client.close());
   const lost = new Promise<unknown>((onInterruption) => {
     const next = reader(t, client.watch({ session: "vs_1" }, { onInterruption }));
-    next().then(next).catch(() => {});
+    next()
+      .then(next)
+      .catch(() => {});
   });
   await server.awaitStreams(2);
   const retried = client.retry("vs_1");
@@ -240,7 +242,7 @@ test("consumes: redelivers, takes over, and ends with its consumer", async (t) =
 test("keeps all for a watch that reads slowly", async (t) => {
   const server = await start(t);
   server.set({ sessionId: "vs_1", status: REQUIRES_INPUT });
-  const next = reader(t, server.client().watch({ session: "vs_1" }));
+  const next = reader(t, server.client().watch({ session: "vs_1" }, { onInterruption: (error) => assert.fail(String(error)) }));
   await next();
   const reason = "x".repeat(10_000);
   for (let i = 0; i < 2_000; i++) server.set({ sessionId: "vs_1", lastError: { reason: reason + (i % 2) } });

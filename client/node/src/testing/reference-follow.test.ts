@@ -27,6 +27,9 @@ test("follows and resumes as the Go fake does", async (t) => {
   await p.set({ sessionId: "vs_2", status: PROCESSING, clientReferenceId: "person" });
   await next("changes", [2, 3, 3]);
   await outcomes.same("outcomes", 1);
+  for (const livemode of [false, true]) await p.set({ sessionId: "vs_9", status: CANCELED, livemode }); // the second is no outcome
+  await next("another session", [0, 0, 2]);
+  await outcomes.same("another outcome", 1);
   await p.run({ do: "heartbeat" });
   await next("a heartbeat", [1, 1, 1]);
   await outcomes.same("a heartbeat of outcomes", 1);

@@ -62,6 +62,14 @@ test("shows each state as the Go fake does", async (t) => {
       { sessionId: "", status: PROCESSING, updateTime: { seconds: 5n, nanos: 6000 } },
       { sessionId: "", status: PROCESSING, updateTime: { seconds: 7n } },
     ],
+    before1970: [{ sessionId: "", status: PROCESSING, updateTime: { seconds: -5n } }],
+    reported: [failed("", 1), failed("", 2)],
+    tie1: [
+      { sessionId: "", status: PROCESSING, clientReferenceId: "person", createTime: { seconds: 3n }, updateTime: { seconds: 3n } },
+    ],
+    tie2: [
+      { sessionId: "", status: PROCESSING, clientReferenceId: "person", createTime: { seconds: 3n }, updateTime: { seconds: 3n } },
+    ],
     told: [{ ...failed("", 1), retry: { denial: RetryDenial.COOLDOWN, nextRetryTime: { seconds: 4_000_000_000n } } }],
   };
   for (const name of Object.values(ErrorCode)) {
