@@ -61,6 +61,10 @@ export class Judge {
         cause: status,
       });
     }
+    // A server on Node 24 resets a stream beyond its limit with ENHANCE_YOUR_CALM, others refuse it.
+    if (status.details.startsWith("Bandwidth exhausted") && Object.keys(status.metadata.getMap()).length === 0) {
+      return new UnavailableError({ code: "UNAVAILABLE", message: `the stream was reset: ${status.details}`, cause: status });
+    }
     const error = fromStatus(status);
     const type = this.#contentType;
     // grpc-js takes a page for a message that is too long.

@@ -97,7 +97,7 @@ func watchWithNode(t *testing.T, name, target, reference string, env ...string) 
 		await.One(t, read)
 		// An ingress's page, read as a gRPC message, has letters for its length: no limit of the server's is reached.
 		wrote := strings.ReplaceAll(p.Stderr.String(), "RESOURCE_EXHAUSTED Received message larger than max", "a page")
-		for _, sign := range []string{"ENHANCE_YOUR_CALM", "too_many_pings", "RESOURCE_EXHAUSTED", "Node.js v"} {
+		for _, sign := range []string{"ENHANCE_YOUR_CALM", "too_many_pings", "Bandwidth exhausted", "RESOURCE_EXHAUSTED", "Node.js v"} {
 			if strings.Contains(wrote, sign) {
 				t.Errorf("%s wrote %q:\n%s", name, sign, rig.Tail(p.Stderr.String()))
 			}

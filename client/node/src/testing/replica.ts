@@ -104,6 +104,8 @@ export class LocalReplica implements Replica {
     this.#health.close();
     this.#state.cutStreams(fault("DRAINING"), this);
     running.listener.close();
+    // The ends of the streams need some rounds of the event loop. Node 24 closes a session without waiting for them.
+    for (let n = 0; n < 10; n++) await new Promise((resolve) => setImmediate(resolve));
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, drainTime);
       running.server.tryShutdown(() => {

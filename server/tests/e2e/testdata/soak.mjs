@@ -14,7 +14,7 @@ const onInterruption = (error) => {
   seen.breaks++;
   const reason = `${error.code} ${error.reason ?? ""} ${error.message}`.replace(/\d+/g, "N").slice(0, 200);
   seen.reasons[reason] = (seen.reasons[reason] ?? 0) + 1;
-  if (error.code === "RESOURCE_EXHAUSTED") wrong(`interrupted: ${error.message}`); // so grpc-js reports ENHANCE_YOUR_CALM
+  if (error.code === "RESOURCE_EXHAUSTED" || /Bandwidth exhausted/.test(error.message)) wrong(`interrupted: ${error.message}`); // so grpc-js says ENHANCE_YOUR_CALM
 };
 
 async function follow(n) {
