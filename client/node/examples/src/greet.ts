@@ -1,12 +1,12 @@
-import { Status, UnavailableError, type Client } from "@verification-status/client";
+import { DeadlineExceededError, Status, UnavailableError, type Client } from "@verification-status/client";
 
-/** greet is the program of greet.test.ts. */
 export async function greet(client: Client, user: string): Promise<string> {
   try {
-    const { status } = await client.status({ reference: user });
-    return status === Status.VERIFIED ? "Welcome back!" : "One moment, please.";
+    const { status, lastError, retry } = await client.status({ reference: user }, { timeout: 2_000 });
+    if (status === Status.VERIFIED) return "Welcome back!";
+    return lastError ? `${lastError.reason} ${retry?.allowed ? "Please try again." : "Please call us."}` : "One moment, please.";
   } catch (error) {
-    if (error instanceof UnavailableError) return "We cannot look that up now.";
+    if (error instanceof UnavailableError || error instanceof DeadlineExceededError) return "We cannot look that up now.";
     throw error;
   }
 }

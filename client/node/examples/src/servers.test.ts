@@ -5,7 +5,8 @@ import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { getRequestListener } from "@hono/node-server";
-import Fastify from "fastify";
+import express from "express";
+import Fastify, { type FastifyRequest } from "fastify";
 import { Hono } from "hono";
 import { Status, type Client } from "@verification-status/client";
 import { eventStreams, send } from "@verification-status/client/sse";
@@ -47,10 +48,20 @@ test("node:http", (t) => show(t, (client) => {
   return ask(t, createServer((request, response) => send(events(request), response)));
 }));
 
+test("Express, with the browser's address", (t) => show(t, (client) => {
+  const events = eventStreams({
+    client,
+    authorize: (request: express.Request) => ({ user: "user-42", address: request.ip, subject: { reference: "user-42" } }),
+  });
+  const app = express();
+  app.get("/events", (request, response) => send(events(request), response));
+  return ask(t, createServer(app));
+}));
+
 test("Fastify", (t) => show(t, async (client) => {
-  const events = eventStreams<IncomingMessage>({ client, authorize });
+  const events = eventStreams<FastifyRequest>({ client, authorize });
   const fastify = Fastify();
-  fastify.get("/events", (request, reply) => { reply.hijack(); return send(events(request.raw), reply.raw); });
+  fastify.get("/events", (request) => events(request));
   await fastify.listen({ port: 0, host: "127.0.0.1" });
   return ask(t, fastify.server);
 }));
