@@ -67,6 +67,7 @@ func everyMetric(t *testing.T) (addr string) {
 			m.ThinWithoutSnapshot(1)
 			m.FeedRewound()
 			m.RedisMisconfigured("eviction", true)
+			m.RedisServers([]telemetry.RedisServer{{Node: "master", UsedMemory: 7 << 20, MaxMemory: 8 << 20, EvictedKeys: time.Now().UnixMilli(), Policy: "noeviction"}}, time.Now())
 			m.EndpointProblem("disabled", true)
 			m.WatchOpened("session", true)
 			m.WatchEnded("session", "Unavailable")

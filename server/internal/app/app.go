@@ -191,7 +191,8 @@ func (a *App) openStore() error {
 		Prefix: a.config.RedisKeyPrefix, Logger: a.logger, RecordFormat: int(a.config.RecordFormat),
 		Policy: retryPolicy(a.config), Clock: a.clock, Trace: a.traces.Context,
 		FeedMaxLen: int64(a.config.FeedMaxLen), FeedMaxAge: time.Duration(a.config.FeedMaxAge),
-		WaitReplicas: int(a.config.RedisWaitReplicas), WaitTimeout: time.Duration(a.config.RedisWaitTimeout),
+		ObserveServers: a.observeRedis,
+		WaitReplicas:   int(a.config.RedisWaitReplicas), WaitTimeout: time.Duration(a.config.RedisWaitTimeout),
 	}
 	if target.TLS {
 		options.TLS = a.current.RedisTLS

@@ -46,6 +46,15 @@ func (a *App) showMisconfigured(now string) {
 	}
 }
 
+// observeRedis shows what the masters of Redis say of their memory.
+func (a *App) observeRedis(servers []redisstore.Server) {
+	shown := make([]telemetry.RedisServer, len(servers))
+	for i, server := range servers {
+		shown[i] = telemetry.RedisServer(server)
+	}
+	a.metrics.RedisServers(shown, time.Now())
+}
+
 // showRefusedKeys makes the counts of calls for which Stripe refuses the key appear with 0, since an alert fires for the first one.
 func showRefusedKeys(m *telemetry.Metrics) {
 	for _, operation := range []stripeapi.Operation{

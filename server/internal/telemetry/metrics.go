@@ -35,6 +35,7 @@ type Metrics struct {
 	answers, ages, tries                                            prometheus.Observer
 	caughtUp, behind                                                prometheus.Gauge
 	calls                                                           *callMeters
+	redis                                                           *redisCollector
 
 	behindShown    map[string]bool // by CatchUpBehind alone
 	consumersShown map[string]bool // by Consumers alone
@@ -48,6 +49,8 @@ func NewMetrics() *Metrics {
 		registry: registry, factory: promauto.With(registry),
 	}
 	m.calls = newCallMeters(m)
+	m.redis = newRedisCollector()
+	registry.MustRegister(m.redis)
 	m.webhooks = m.counters("verification_webhooks_total")
 	m.stripeCalls = m.counters("verification_stripe_calls_total")
 	m.catchUps = m.counters("verification_catch_ups_total")

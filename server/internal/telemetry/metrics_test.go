@@ -31,6 +31,7 @@ func every(m *Metrics) {
 	m.CatchUpBehind([]BehindAccount{{"acct_1", time.Unix(1_790_000_000, 0)}})
 	m.FeedRewound()
 	m.RedisMisconfigured("eviction", true)
+	m.RedisServers([]RedisServer{{Node: "master", UsedMemory: 7 << 20, MaxMemory: 100 << 20, EvictedKeys: 3, Policy: "noeviction"}}, time.Now())
 	m.EndpointProblem("disabled", true)
 	m.WatchOpened("session", true)
 	m.WatchOpened("session", false)
@@ -132,6 +133,10 @@ func TestMetricValues(t *testing.T) {
 		`verification_consumer_expired{consumer="mailer"} 1`,
 		`verification_memory_hits_total 8`,
 		`verification_memory_misses_total 9`,
+		`verification_redis_memory_used_bytes{node="master"} 7.340032e+06`,
+		`verification_redis_memory_max_bytes{node="master"} 1.048576e+08`,
+		`verification_redis_evicted_keys_total{node="master"} 3`,
+		`verification_redis_maxmemory_policy{node="master",policy="noeviction"} 1`,
 		`verification_watch_streams{kind="session"} 1`,
 		`verification_watches_opened_total{kind="session",resumed="true"} 1`,
 		`verification_watches_ended_total{code="OutOfRange",kind="session"} 1`,
