@@ -39,6 +39,10 @@ func everyMetric(t *testing.T) (addr string) {
 	m := telemetry.NewMetrics()
 	m.Gauge("verification_ready", func() float64 { return 1 })
 	m.Gauge("verification_stripe_reads_left", func() float64 { return 4999 })
+	m.Gauge("verification_stripe_reads_per_day", func() float64 { return 5000 })
+	for _, purpose := range []string{"retry", "catch_up", "lookup"} {
+		m.GaugeFor("verification_stripe_reads_left_by_purpose", purpose, func() float64 { return 4999 })
+	}
 	m.Gauge("verification_feed_lag_seconds", func() float64 { return 0.5 })
 	m.Gauge("verification_feed_max_age_seconds", func() float64 { return 604800 })
 	m.Gauge("verification_feed_max_changes", func() float64 { return 1600000 })
@@ -79,7 +83,9 @@ func everyMetric(t *testing.T) (addr string) {
 			m.RetryDenied("RETRY_DENIAL_COOLDOWN")
 			m.OperatorCall("allow_retry", "changed")
 			m.Comparison("compared")
+			m.ReadRefused("lookup", "API_READS_PER_DAY")
 			calls.Started()
+			calls.Refused("CALLER_SHARE_PERCENT")
 			calls.Ended("UNIMPLEMENTED", time.Millisecond, 10, 0)
 			select {
 			case <-ticker.C:

@@ -36,6 +36,7 @@ func (a *App) observeState() {
 		a.showEndpoint(0)
 		a.metrics.Gauge("verification_stripe_reads_left", func() float64 { return float64(a.stripe.ReadsLeft()) })
 		showRefusedKeys(a.metrics)
+		a.showBudget()
 	}
 }
 

@@ -13,6 +13,12 @@ import (
 func every(m *Metrics) {
 	m.Gauge("verification_ready", func() float64 { return 1 })
 	m.Gauge("verification_stripe_reads_left", func() float64 { return 4999 })
+	m.Gauge("verification_stripe_reads_per_day", func() float64 { return 5000 })
+	m.GaugeFor("verification_stripe_reads_left_by_purpose", "lookup", func() float64 { return 2499 })
+	m.GaugeFor("verification_stripe_reads_left_by_purpose", "retry", func() float64 { return 4999 })
+	m.ReadRefused("lookup", "API_READS_PER_DAY")
+	m.NoReadRefused("retry", "CALLER_SHARE_PERCENT")
+	m.NoCallRefused("verification.v1.VerificationService/GetStatus", "API_READS_PER_DAY")
 	m.Gauge("verification_feed_lag_seconds", func() float64 { return 0.5 })
 	m.Gauge("verification_feed_max_age_seconds", func() float64 { return 604800 })
 	m.Gauge("verification_feed_max_changes", func() float64 { return 1600000 })
@@ -48,6 +54,7 @@ func every(m *Metrics) {
 	m.CallRefused("ERROR_REASON_UNAUTHENTICATED")
 	method := m.Method("grpc.health.v1.Health/Check")
 	method.Started()
+	method.Refused("CALLER_SHARE_PERCENT")
 	method.Ended("OK", time.Millisecond, 10, 20)
 	method.Ended("UNAVAILABLE", time.Millisecond, 10, 0)
 }
@@ -124,6 +131,13 @@ func TestMetricValues(t *testing.T) {
 		`verification_reread_sessions_total{outcome="unchanged"} 3`,
 		`verification_reread_sessions_total{outcome="unknown"} 4`,
 		`verification_stripe_reads_left 4999`,
+		`verification_stripe_reads_per_day 5000`,
+		`verification_stripe_reads_left_by_purpose{purpose="lookup"} 2499`,
+		`verification_stripe_reads_left_by_purpose{purpose="retry"} 4999`,
+		`verification_stripe_budget_refused_reads_total{limit="API_READS_PER_DAY",purpose="lookup"} 1`,
+		`verification_stripe_budget_refused_reads_total{limit="CALLER_SHARE_PERCENT",purpose="retry"} 0`,
+		`verification_stripe_budget_refused_calls_total{grpc_method="verification.v1.VerificationService/GetStatus",limit="API_READS_PER_DAY"} 0`,
+		`verification_stripe_budget_refused_calls_total{grpc_method="grpc.health.v1.Health/Check",limit="CALLER_SHARE_PERCENT"} 1`,
 		`verification_feed_lag_seconds 0.5`,
 		`verification_feed_max_age_seconds 604800`,
 		`verification_feed_max_changes 1.6e+06`,
