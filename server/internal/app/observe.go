@@ -30,6 +30,9 @@ func (a *App) observeState() {
 	a.metrics.Gauge("verification_feed_max_changes", func() float64 { return float64(a.config.FeedMaxLen) * float64(a.store.Partitions()) })
 	a.metrics.Counter("verification_memory_hits_total", func() float64 { hits, _ := a.live.Counts(); return float64(hits) })
 	a.metrics.Counter("verification_memory_misses_total", func() float64 { _, misses := a.live.Counts(); return float64(misses) })
+	if a.config.GRPCTLS() {
+		a.metrics.Gauge("verification_tls_certificate_expiry_timestamp_seconds", func() float64 { return float64(a.access.CertificateExpiry().Unix()) })
+	}
 	a.showMisconfigured("")
 	a.showNoWebhooks()
 	if a.stripe != nil {

@@ -41,6 +41,8 @@ var ownMetrics = []Metric{
 		"Correctly signed webhook requests, by the position of the matching secret in STRIPE_WEBHOOK_SECRET, from 1."},
 	{"verification_file_reloads_total", "counter", []string{"file", "result"},
 		"Changes of files that settings name, by setting and result: used, or refused (the previous text stays in use)."},
+	{"verification_tls_certificate_expiry_timestamp_seconds", "gauge", nil,
+		"Time at which the certificate of the gRPC server ends, in Unix seconds: the one in use, so that a renewed file changes it. Absent without TLS."},
 	{"verification_calls_refused_total", "counter", []string{"reason"},
 		"Calls and streams that the caller has no right to, by the contract's ErrorReason."},
 	{"verification_shed_total", "counter", []string{"what", "limit"},
