@@ -39,6 +39,11 @@ func everyMetric(t *testing.T) (addr string) {
 	m := telemetry.NewMetrics()
 	m.Gauge("verification_ready", func() float64 { return 1 })
 	m.Gauge("verification_stripe_reads_left", func() float64 { return 4999 })
+	m.Gauge("verification_stripe_reads_per_day", func() float64 { return 5000 })
+	for _, purpose := range []string{"retry", "catch_up", "lookup"} {
+		m.GaugeFor("verification_stripe_reads_left_by_purpose", purpose, func() float64 { return 4999 })
+	}
+	m.Gauge("verification_tls_certificate_expiry_timestamp_seconds", func() float64 { return 1_790_000_000 })
 	m.Gauge("verification_feed_lag_seconds", func() float64 { return 0.5 })
 	m.Gauge("verification_feed_max_age_seconds", func() float64 { return 604800 })
 	m.Gauge("verification_feed_max_changes", func() float64 { return 1600000 })
@@ -67,6 +72,7 @@ func everyMetric(t *testing.T) (addr string) {
 			m.ThinWithoutSnapshot(1)
 			m.FeedRewound()
 			m.RedisMisconfigured("eviction", true)
+			m.RedisServers([]telemetry.RedisServer{{Node: "master", UsedMemory: 7 << 20, MaxMemory: 8 << 20, EvictedKeys: time.Now().UnixMilli(), Policy: "noeviction"}}, time.Now())
 			m.EndpointProblem("disabled", true)
 			m.WatchOpened("session", true)
 			m.WatchEnded("session", "Unavailable")
@@ -78,7 +84,9 @@ func everyMetric(t *testing.T) (addr string) {
 			m.RetryDenied("RETRY_DENIAL_COOLDOWN")
 			m.OperatorCall("allow_retry", "changed")
 			m.Comparison("compared")
+			m.ReadRefused("lookup", "API_READS_PER_DAY")
 			calls.Started()
+			calls.Refused("CALLER_SHARE_PERCENT")
 			calls.Ended("UNIMPLEMENTED", time.Millisecond, 10, 0)
 			select {
 			case <-ticker.C:

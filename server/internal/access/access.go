@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 
@@ -108,6 +109,14 @@ func (a *Access) Credentials() credentials.TransportCredentials {
 		return nil
 	}
 	return credentials.NewTLS(a.tls.config())
+}
+
+// CertificateExpiry returns when the server's certificate ends, or the zero time for plain text. A change of the files changes it.
+func (a *Access) CertificateExpiry() time.Time {
+	if a.tls == nil {
+		return time.Time{}
+	}
+	return a.tls.expiry()
 }
 
 // MayRead reports whether the caller of the call with this context may call GetStatus.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // serverTLS has the configuration of the next handshake. One goroutine calls its setters.
@@ -74,6 +75,10 @@ func (s *serverTLS) renew() {
 	}
 	s.current.Store(config)
 }
+
+// expiry returns when the certificate of the next handshakes ends. It is that of the leaf: a chain can contain certificates that have ended
+// and that no client needs.
+func (s *serverTLS) expiry() time.Time { return s.current.Load().Certificates[0].Leaf.NotAfter }
 
 // config returns the configuration for a listener, which takes the current one at each handshake.
 func (s *serverTLS) config() *tls.Config {

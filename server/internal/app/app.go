@@ -155,6 +155,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal,
 		MayRead: a.access.MayRead, MayOverride: a.access.MayOverride, MayNameOperators: a.access.MayNameOperators, Await: grpcserver.Await,
 		Operators: c.RecordFormat >= operatorsFormat, ObserveOperator: a.observeOperator, ComparisonLimit: int(c.ComparisonLimit), ObserveComparison: a.observeComparison,
+		OverBudget:   a.observeRefusedCall,
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep, Platform: a.current.PlatformAccount,
 		InTouch: func() bool { return a.readiness.InTouch() },
 	})
@@ -191,7 +192,8 @@ func (a *App) openStore() error {
 		Prefix: a.config.RedisKeyPrefix, Logger: a.logger, RecordFormat: int(a.config.RecordFormat),
 		Policy: retryPolicy(a.config), Clock: a.clock, Trace: a.traces.Context,
 		FeedMaxLen: int64(a.config.FeedMaxLen), FeedMaxAge: time.Duration(a.config.FeedMaxAge),
-		WaitReplicas: int(a.config.RedisWaitReplicas), WaitTimeout: time.Duration(a.config.RedisWaitTimeout),
+		ObserveServers: a.observeRedis,
+		WaitReplicas:   int(a.config.RedisWaitReplicas), WaitTimeout: time.Duration(a.config.RedisWaitTimeout),
 	}
 	if target.TLS {
 		options.TLS = a.current.RedisTLS

@@ -16,6 +16,7 @@ import (
 	"example.com/verification-status/server/internal/readiness"
 	"example.com/verification-status/server/internal/store/redisstore"
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -141,7 +142,7 @@ func TestAnImportIsOffered(t *testing.T) {
 	start := func(c *config.Config) string {
 		var log bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&log, nil))
-		a := &App{config: c, logger: logger, clock: time.Now}
+		a := &App{config: c, logger: logger, clock: time.Now, metrics: telemetry.NewMetrics()}
 		var err error
 		if a.current, err = config.NewCurrent(c); err != nil {
 			t.Fatal(err)

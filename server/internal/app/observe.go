@@ -30,12 +30,16 @@ func (a *App) observeState() {
 	a.metrics.Gauge("verification_feed_max_changes", func() float64 { return float64(a.config.FeedMaxLen) * float64(a.store.Partitions()) })
 	a.metrics.Counter("verification_memory_hits_total", func() float64 { hits, _ := a.live.Counts(); return float64(hits) })
 	a.metrics.Counter("verification_memory_misses_total", func() float64 { _, misses := a.live.Counts(); return float64(misses) })
+	if a.config.GRPCTLS() {
+		a.metrics.Gauge("verification_tls_certificate_expiry_timestamp_seconds", func() float64 { return float64(a.access.CertificateExpiry().Unix()) })
+	}
 	a.showMisconfigured("")
 	a.showNoWebhooks()
 	if a.stripe != nil {
 		a.showEndpoint(0)
 		a.metrics.Gauge("verification_stripe_reads_left", func() float64 { return float64(a.stripe.ReadsLeft()) })
 		showRefusedKeys(a.metrics)
+		a.showBudget()
 	}
 }
 
@@ -44,6 +48,15 @@ func (a *App) showMisconfigured(now string) {
 	for _, reason := range redisstore.Reasons {
 		a.metrics.RedisMisconfigured(string(reason), string(reason) == now)
 	}
+}
+
+// observeRedis shows what the masters of Redis say of their memory.
+func (a *App) observeRedis(servers []redisstore.Server) {
+	shown := make([]telemetry.RedisServer, len(servers))
+	for i, server := range servers {
+		shown[i] = telemetry.RedisServer(server)
+	}
+	a.metrics.RedisServers(shown, time.Now())
 }
 
 // showRefusedKeys makes the counts of calls for which Stripe refuses the key appear with 0, since an alert fires for the first one.

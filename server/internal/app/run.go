@@ -84,6 +84,9 @@ func (a *App) Run(ctx context.Context, started func(Addrs)) error {
 	return nil
 }
 
+// Reload has the files that settings name read again at once. It returns before that. It is safe for concurrent use, also before Run.
+func (a *App) Reload() { a.files.LookNow() }
+
 // stop shuts down in this order: readiness, webhooks, streams, calls, the background work that all of them use, traces. Accepted
 // webhooks and calls are finished; streams end with an error. endWork ends the background work and waits for it. The caller closes
 // the store.

@@ -23,7 +23,7 @@ func (a *App) openStripe(hooks Hooks) error {
 		Key: a.current.APIKey, AccountKey: a.current.AccountKey, SensitiveKey: a.current.SensitiveAPIKey, ByContext: a.accounts.ByContext,
 		AccountRests: a.accounts.Rests, AccountProbe: a.accounts.Probe, AccountRefused: a.accounts.Refused, AccountAnswered: a.accounts.Answered, Base: a.config.StripeAPIBase,
 		Accounts: verification.NewAccounts(a.config.Accounts()), ReferenceKey: a.config.ReferenceMetadataKey, ReadsPerDay: int(a.config.APIReadsPerDay),
-		CallerSharePercent: int(a.config.CallerSharePercent), RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: a.observeStripeCall, Trace: a.traceStripeCall,
+		CallerSharePercent: int(a.config.CallerSharePercent), RatePerSecond: hooks.StripeRate, Clock: hooks.Clock, Logger: a.logger, Observe: a.observeStripeCall, Refused: a.observeRefusedRead, Trace: a.traceStripeCall,
 	})
 	a.stripe = client
 	a.unknown = &unknownSessions{clock: hooks.Clock, logger: a.logger}

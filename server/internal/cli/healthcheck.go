@@ -7,9 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
+
+	"example.com/verification-status/server/internal/config"
 )
 
 // maxReport bounds the part of an answer that is printed, in bytes.
@@ -27,13 +28,9 @@ func (h *healthcheckCommand) Run(ctx context.Context) error {
 	if err != nil || h.Timeout <= 0 {
 		return errors.New("ADMIN_ADDR must be HOST:PORT or :PORT, such as 127.0.0.1:9090, and --timeout more than 0s")
 	}
-	// A server that listens on every interface is asked at localhost.
-	if addr, err := netip.ParseAddr(host); host == "" || err == nil && addr.IsUnspecified() {
-		host = "localhost"
-	}
 	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(config.OwnHost(host), port)+"/readyz", nil)
 	if err != nil {
 		return fmt.Errorf("ADMIN_ADDR: %w", err)
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"example.com/verification-status/server/internal/app"
 	"example.com/verification-status/server/internal/config"
@@ -15,6 +18,8 @@ type serveCommand struct {
 }
 
 func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks, typed flagWarnings) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // until the process ends: a hangup must not cut a stop short
 	secrets := telemetry.NewSecrets()
 	logger, err := load(&s.Config, secrets, typed, app.CheckAccess, func(*config.Config) error { return telemetry.CheckTraces(ctx) })
 	if err != nil {
@@ -26,9 +31,22 @@ func (s *serveCommand) Run(ctx context.Context, hooks app.Hooks, typed flagWarni
 		return err
 	}
 	defer paceCollector()()
+	go reloadAt(ctx, hangups, server)
 	return server.Run(ctx, func(addrs app.Addrs) {
 		logger.Info("listening", "grpc", addrs.GRPC.String(), "webhook", addrs.Webhook.String(), "admin", addrs.Admin.String())
 	})
+}
+
+// reloadAt has the server read its files again at each signal, until ctx ends.
+func reloadAt(ctx context.Context, signals <-chan os.Signal, server *app.App) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+			server.Reload()
+		}
+	}
 }
 
 type reconcileCommand struct {

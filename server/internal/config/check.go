@@ -216,6 +216,15 @@ func isAnyHost(host string) bool {
 	return host == "" || err == nil && addr.IsUnspecified()
 }
 
+// OwnHost returns the host at which a process on the same machine reaches a server that listens on host. For every interface that is
+// 127.0.0.1, also for [::], which takes IPv4 too. It is not localhost: a container without /etc/hosts does not know this name.
+func OwnHost(host string) string {
+	if isAnyHost(host) {
+		return "127.0.0.1"
+	}
+	return host
+}
+
 // hasSpace reports whether the text has a space or a control character, which a bad paste leaves.
 func hasSpace(text string) bool {
 	return strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })

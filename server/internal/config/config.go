@@ -58,7 +58,7 @@ type Config struct {
 	StripeWebhookSecretFile string `name:"stripe-webhook-secret-file" env:"STRIPE_WEBHOOK_SECRET_FILE" placeholder:"PATH" help:"A file with STRIPE_WEBHOOK_SECRET. The server reads it again when it changes."`
 	Livemode                string `name:"livemode" env:"LIVEMODE" placeholder:"BOOL" help:"The mode of the events to accept: true for live, false for test. By default the mode of the API key, and without a key both."`
 	StripeAccounts          string `name:"stripe-accounts" env:"STRIPE_ACCOUNTS" placeholder:"IDS" help:"With Connect: the connected accounts (acct_...) whose sessions are kept, separated by commas. Events of other connected accounts are acknowledged and ignored. By default the sessions of all accounts are kept. Those of the platform itself always are."`
-	APIReadsPerDay          Count  `name:"api-reads-per-day" env:"API_READS_PER_DAY" default:"5000" placeholder:"N" help:"The limit of reads at Stripe's API in a day, 1 to 1000000."`
+	APIReadsPerDay          Count  `name:"api-reads-per-day" env:"API_READS_PER_DAY" default:"5000" placeholder:"N" help:"The limit of reads at Stripe's API in a day (UTC), of each replica and again from its start, 1 to 1000000."`
 
 	ReconcileInterval Duration `name:"reconcile-interval" env:"RECONCILE_INTERVAL" default:"15m" placeholder:"DURATION" help:"The time between two catch-ups from Stripe's list of events: 10s to 24h. The server also catches up at the start and after an outage. It needs the API key."`
 

@@ -389,3 +389,13 @@ func TestEffectiveLivemode(t *testing.T) {
 		t.Errorf("a test key with LIVEMODE=true: %v", err)
 	}
 }
+
+func TestOwnHost(t *testing.T) {
+	for host, want := range map[string]string{
+		"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1", "::1": "::1", "10.0.0.7": "10.0.0.7", "localhost": "localhost", "server.test": "server.test",
+	} {
+		if got := OwnHost(host); got != want {
+			t.Errorf("OwnHost(%q) = %q, want %q", host, got, want)
+		}
+	}
+}

@@ -46,6 +46,7 @@ type call struct {
 	requestAwaited atomic.Bool            // counted in Server.unauthenticated
 	logged         atomic.Bool            // a line has the request id
 	sessionID      atomic.Pointer[string] // nil: none. Several goroutines of a watch set it.
+	limit          atomic.Pointer[string] // see NoteLimit; nil: none
 	received, sent atomic.Int64           // bytes of messages
 }
 
@@ -105,6 +106,14 @@ func (c *call) ended() {
 func NoteSession(ctx context.Context, sessionID string) {
 	if c := callOf(ctx); c != nil {
 		c.sessionID.Store(&sessionID)
+	}
+}
+
+// NoteLimit says that the call is about to fail because a limit is reached. setting is the setting that is the limit: it
+// goes into the log line and the count of the call. It must be one of a fixed set. ctx is the handler's, or derives from it.
+func NoteLimit(ctx context.Context, setting string) {
+	if c := callOf(ctx); c != nil {
+		c.limit.Store(&setting)
 	}
 }
 

@@ -12,9 +12,9 @@ import (
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
-// logCall logs one line for a finished call: session, caller, method, code, duration, address and reason. It sees neither
-// request nor response, and leaves out the status message, which can quote them. The logging interceptor of
-// go-grpc-middleware would also wrap every stream, and build its fields for lines that the level drops.
+// logCall logs one line for a finished call: session, caller, method, code, duration, address, reason and the setting of a
+// limit. It sees neither request nor response, and leaves out the status message, which can quote them. The logging
+// interceptor of go-grpc-middleware would also wrap every stream, and build its fields for lines that the level drops.
 func (s *Server) logCall(ctx context.Context, c *call, duration time.Duration, err error) {
 	code := status.Code(err)
 	level := callLevel(c.method, code)
@@ -27,7 +27,7 @@ func (s *Server) logCall(ctx context.Context, c *call, duration time.Duration, e
 	if !s.callLog.Enabled(ctx, level) || isFreeRefusal(code) && !s.refusals.Allow() {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 7)
+	attrs := make([]slog.Attr, 0, 8)
 	if id := c.sessionID.Load(); id != nil {
 		attrs = append(attrs, slog.String("session_id", *id))
 	}
@@ -44,6 +44,9 @@ func (s *Server) logCall(ctx context.Context, c *call, duration time.Duration, e
 	}
 	if reason := errorReason(status.Convert(err)); reason != "" {
 		attrs = append(attrs, slog.String("reason", reason))
+	}
+	if limit := c.limit.Load(); limit != nil && err != nil {
+		attrs = append(attrs, slog.String("setting", *limit))
 	}
 	s.callLog.LogAttrs(ctx, level, "gRPC call", attrs...)
 }

@@ -25,6 +25,8 @@ type MethodMeter interface {
 	// Ended is called once after Started, but never for "other". code is canonical, such as DEADLINE_EXCEEDED. received
 	// and sent are the sizes of the messages, compressed, in bytes.
 	Ended(code string, took time.Duration, received, sent int64)
+	// Refused is called before Ended for a call that fails after NoteLimit, with the setting that is the limit.
+	Refused(setting string)
 }
 
 // noMeter counts nothing.
@@ -33,6 +35,7 @@ type noMeter struct{}
 func (noMeter) Method(string) MethodMeter                 { return noMeter{} }
 func (noMeter) Started()                                  {}
 func (noMeter) Ended(string, time.Duration, int64, int64) {}
+func (noMeter) Refused(string)                            {}
 
 // observer implements stats.Handler: gRPC reports the events of each call to it.
 type observer struct{}
@@ -64,6 +67,9 @@ func (observer) HandleRPC(ctx context.Context, event stats.RPCStats) {
 		c.sent.Add(int64(event.CompressedLength))
 	case *stats.End:
 		c.ended()
+		if limit := c.limit.Load(); limit != nil && event.Error != nil {
+			c.method.meter.Refused(*limit)
+		}
 		c.method.meter.Ended(canonical(event.Error), event.EndTime.Sub(c.began), c.received.Load(), c.sent.Load())
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -13,6 +14,9 @@ import (
 // time. Reads cost next to nothing, and work alike on all file systems. The system's notifications get lost on some file
 // systems, and behind links whose target is replaced.
 const every = time.Second
+
+// settleTime is the time between the two reads of a look on request.
+const settleTime = 100 * time.Millisecond
 
 // Source is one file, or several files that are used only together, such as a certificate and its key.
 type Source struct {
@@ -37,15 +41,17 @@ type Config struct {
 
 // Watcher watches the files of its sources. Call Add for each source, then Run once.
 type Watcher struct {
-	config  Config
-	every   time.Duration
-	sources []*watched
+	config    Config
+	every     time.Duration
+	sources   []*watched
+	requested chan struct{} // see LookNow
 }
 
 // watched is a source with two readings of it: judged was applied or refused last, seen is the newest.
 type watched struct {
 	Source
 	judged, seen reading
+	refused      bool // judged was refused
 }
 
 // reading is the result of reading the files of a source once: their texts, or what is wrong with one file.
@@ -66,7 +72,7 @@ func New(config Config) *Watcher {
 	if config.Observe == nil {
 		config.Observe = func(string, bool) {}
 	}
-	return &Watcher{config: config, every: every}
+	return &Watcher{config: config, every: every, requested: make(chan struct{}, 1)}
 }
 
 // Add reads a source and applies it at once, so that a start works the same way as a change. It returns the error of a file, or
@@ -99,26 +105,62 @@ func (w *Watcher) Run(ctx context.Context) {
 			return
 		case <-ticker.C:
 			w.Look()
+		case <-w.requested:
+			w.lookOnRequest(ctx)
 		}
 	}
+}
+
+// LookNow has Run read all files at once, and log one line about it. It does not wait for that. It is safe for concurrent use, also
+// before Run. Several calls before Run gets to it are one.
+func (w *Watcher) LookNow() {
+	select {
+	case w.requested <- struct{}{}:
+	default:
+	}
+}
+
+// lookOnRequest reads all files twice, like two calls of Look that come soon after each other. A file that still changes meanwhile is
+// left to the next calls.
+func (w *Watcher) lookOnRequest(ctx context.Context) {
+	changed := w.look()
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(settleTime):
+	}
+	changed = append(changed, w.look()...)
+	var refused []string
+	for _, s := range w.sources {
+		if s.refused {
+			refused = append(refused, s.Name)
+		}
+	}
+	w.config.Logger.Info("the files that settings name were read again on request; for other settings restart the server",
+		"files", len(w.sources), "changed", strings.Join(changed, ", "), "refused", strings.Join(refused, ", "))
 }
 
 // Look reads all files. It applies a change only if the call before it has read the same texts: a file that is written in place
 // is short for a moment, and half a secret looks like a secret. Run calls it every second. Do not call it concurrently with
 // itself or Run.
-func (w *Watcher) Look() {
+func (w *Watcher) Look() { w.look() }
+
+// look does what Look does, and returns the names of the sources with a change that was applied or refused.
+func (w *Watcher) look() (changed []string) {
 	for _, s := range w.sources {
 		got := s.look()
 		if got.same(s.seen) && !got.same(s.judged) {
 			s.judged = got
-			w.judge(s.Source, got)
+			s.refused = w.judge(s.Source, got) != nil
+			changed = append(changed, s.Name)
 		}
 		s.seen = got
 	}
+	return changed
 }
 
-// judge applies a reading and logs the result.
-func (w *Watcher) judge(source Source, got reading) {
+// judge applies a reading, logs the result, and returns the error of a refusal.
+func (w *Watcher) judge(source Source, got reading) error {
 	err := source.apply(got)
 	if err != nil {
 		w.config.Logger.Error("a changed file was refused: its previous text stays in use", "file", source.Name, "error", err)
@@ -126,6 +168,7 @@ func (w *Watcher) judge(source Source, got reading) {
 		w.config.Logger.Info("a changed file is in use", "file", source.Name)
 	}
 	w.config.Observe(source.Name, err == nil)
+	return err
 }
 
 func (s Source) look() reading {

@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"crypto/tls"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -143,12 +144,37 @@ func TestFailuresAreInPlainWords(t *testing.T) {
 }
 
 func TestDialTarget(t *testing.T) {
-	for addr, want := range map[string]string{
-		"verification-status:50051": "verification-status:50051", ":50051": "localhost:50051", "0.0.0.0:1": "localhost:1", "[::]:1": "localhost:1", "[::1]:1": "[::1]:1",
+	for addr, want := range map[string]struct{ target, name string }{
+		"verification-status:50051": {"verification-status:50051", ""}, "[::1]:1": {"[::1]:1", ""},
+		":50051": {"127.0.0.1:50051", "localhost"}, "0.0.0.0:1": {"127.0.0.1:1", "localhost"}, "[::]:1": {"127.0.0.1:1", "localhost"},
 	} {
-		if got, err := dialTarget(addr); got != want || err != nil {
-			t.Errorf("%s: got %q, %v; want %q", addr, got, err, want)
+		if target, name, err := dialTarget(addr); target != want.target || name != want.name || err != nil {
+			t.Errorf("%s: got %q, %q, %v; want %+v", addr, target, name, err, want)
 		}
+	}
+}
+
+// TestAServerOnEveryInterfaceIsCalledOnThisMachine: without the name localhost, but its certificate is checked against that name.
+func TestAServerOnEveryInterfaceIsCalledOnThisMachine(t *testing.T) {
+	id := newIdentity(t)
+	_, port, err := net.SplitHostPort(serve(t, &tls.Config{Certificates: []tls.Certificate{id.pair}}, &fakeFeed{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &Server{Addr: ":" + port, CAFile: id.certFile, Timeout: 20 * time.Second}
+	if _, err := list(t, server); err == nil || !strings.Contains(err.Error(), "server.test, not localhost: give one of these names in --server-name") {
+		t.Errorf("a certificate of another name: got %v, want the names of the certificate", err)
+	}
+	server.ServerName = "server.test"
+	if _, err := list(t, server); err != nil {
+		t.Errorf("with --server-name: %v", err)
+	}
+	_, port, err = net.SplitHostPort(serve(t, nil, &fakeFeed{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := list(t, &Server{Addr: ":" + port, Plaintext: true, Timeout: 20 * time.Second}); err != nil {
+		t.Errorf("in plain text: %v", err)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"time"
 
@@ -51,7 +50,7 @@ func (s *Server) call(ctx context.Context, feature string, do func(context.Conte
 
 // dialOptions checks the settings. Its error names each that is wrong, and quotes no secret.
 func (s *Server) dialOptions() (target string, options []grpc.DialOption, err error) {
-	target, errAddr := dialTarget(s.Addr)
+	target, name, errAddr := dialTarget(s.Addr)
 	secure, errTLS := s.transport()
 	token, errToken := s.token()
 	wrong := []error{errAddr, errTLS, errToken}
@@ -62,22 +61,27 @@ func (s *Server) dialOptions() (target string, options []grpc.DialOption, err er
 		wrong = append(wrong, errors.New("--plaintext sends no credentials and checks no certificate: leave it out, or leave out the token and the other flags of TLS"))
 	}
 	options = []grpc.DialOption{grpc.WithTransportCredentials(secure), grpc.WithDisableServiceConfig()}
+	if name != "" && s.ServerName == "" {
+		options = append(options, grpc.WithAuthority(name))
+	}
 	if token != "" {
 		options = append(options, grpc.WithPerRPCCredentials(bearer(token)))
 	}
 	return target, options, errors.Join(wrong...)
 }
 
-// dialTarget returns where to dial. A server that listens on every interface is called at localhost.
-func dialTarget(addr string) (string, error) {
+// dialTarget returns where to dial, and the name that the server's certificate must have; "" if it is the host of addr. A server that
+// listens on every interface is called on this machine, and its certificate is that of localhost.
+func dialTarget(addr string) (target, name string, err error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return "", errors.New("--addr must be HOST:PORT, such as 127.0.0.1:50051")
+		return "", "", errors.New("--addr must be HOST:PORT, such as 127.0.0.1:50051")
 	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		host = "localhost"
+	own := config.OwnHost(host)
+	if own != host {
+		name = "localhost"
 	}
-	return net.JoinHostPort(host, port), nil
+	return net.JoinHostPort(own, port), name, nil
 }
 
 // transport returns the credentials of the connection: TLS 1.3, or none with Plaintext.

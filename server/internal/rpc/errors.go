@@ -239,6 +239,9 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 	}
 	for _, known := range kinds {
 		if errors.Is(err, known.err) {
+			if errors.Is(known.err, verification.ErrStripeBudget) {
+				s.config.OverBudget(ctx, errors.Is(known.err, verification.ErrStripeShare))
+			}
 			if errors.Is(known.err, store.ErrNotFound) && s.config.Stripe == nil { // Stripe can have it
 				known.text = "no such verification session is known here; this server has no Stripe API key, so Stripe was not asked"
 			}

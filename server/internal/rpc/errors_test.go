@@ -288,3 +288,41 @@ func TestASendThatFailedIsNoFaultOfOurs(t *testing.T) {
 		t.Errorf("%v, logged %q", err, &logged)
 	}
 }
+
+// TestACallWithoutABudgetIsReported: the contract has one reason for a Stripe that fails and for reads that are spent, so the metrics and
+// the log must tell them apart.
+func TestACallWithoutABudgetIsReported(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want []bool // for each report, whether it is the caller's share
+	}{
+		{verification.ErrStripeBudget, []bool{false}},
+		{fmt.Errorf("somewhere: %w", verification.ErrStripeShare), []bool{true}},
+		{verification.ErrStripeUnavailable, nil},
+		{verification.ErrStripeBusy, nil},
+		{verification.ErrStripeUnauthorized, nil},
+		{store.ErrUnavailable, nil},
+		{store.ErrNotFound, nil},
+	} {
+		type key struct{}
+		ctx := context.WithValue(t.Context(), key{}, "the call's")
+		var got []bool
+		s := newErrorService(&bytes.Buffer{})
+		s.config.OverBudget = func(reported context.Context, share bool) {
+			if reported.Value(key{}) == nil {
+				t.Errorf("%v: reported with another context than the call's", test.err)
+			}
+			got = append(got, share)
+		}
+		wantCode := codes.Unavailable
+		if errors.Is(test.err, store.ErrNotFound) {
+			wantCode = codes.NotFound
+		}
+		if err := s.fail(ctx, test.err); status.Code(err) != wantCode {
+			t.Errorf("%v: code %v, want %v", test.err, status.Code(err), wantCode)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%v: reports %v, want %v", test.err, got, test.want)
+		}
+	}
+}

@@ -84,6 +84,9 @@ type Config struct {
 	ComparisonLimit int
 	// ObserveComparison is called for each call of CompareVerifiedOutputs, by many goroutines at once. nil: not called.
 	ObserveComparison func(outcome ComparisonOutcome)
+	// OverBudget is called with the context of each call that fails because no read at Stripe is left for it: for its purpose or, if
+	// share is true, for its caller. It is called by many goroutines at once. nil: not called.
+	OverBudget func(ctx context.Context, share bool)
 	// Platform returns the id of the platform's own account, or "" if it is not known. A caller that names it means the sessions
 	// without an account. nil: it is not known.
 	Platform func() string
@@ -145,6 +148,9 @@ func New(config Config) *Service {
 	}
 	if config.MayNameOperators == nil {
 		config.MayNameOperators = func(context.Context) bool { return true }
+	}
+	if config.OverBudget == nil {
+		config.OverBudget = func(context.Context, bool) {}
 	}
 	if config.ObserveComparison == nil {
 		config.ObserveComparison = func(ComparisonOutcome) {}

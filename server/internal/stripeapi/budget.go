@@ -56,15 +56,21 @@ func (s *spent) refund() {
 	s.lookup.Release()
 }
 
-// left returns how many reads are left today. It returns 0 if there is no limit.
-func (b *budget) left() int {
+// left returns how many reads for a purpose are left today, for all callers together. It returns 0 if there is no limit. The
+// reads for PurposeAmbiguous do not count: left is never asked for them.
+func (b *budget) left(purpose verification.Purpose) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.startDay()
 	if b.limit == 0 {
 		return 0
 	}
-	return max(0, b.limit-b.reads.Taken())
+	return max(0, b.until(purpose)-b.reads.Taken()) // a lookup takes a unit of reads too, so the other pot has no less
+}
+
+// until returns how many reads of the day must be used for a purpose to get none.
+func (b *budget) until(purpose verification.Purpose) int {
+	return b.limit - b.limit*reserve(purpose)/100
 }
 
 // take counts one read for a holder. It returns verification.ErrStripeBudget if no read is left for this purpose, and
@@ -81,7 +87,7 @@ func (b *budget) take(purpose verification.Purpose, holder shares.Holder) (spent
 	if used >= b.limit && b.firstToday(logAll) {
 		b.log.Error("stripe: the day's API reads are used up; until midnight UTC only events and ambiguous orders are read. Raise API_READS_PER_DAY if Stripe's allowance permits", "limit", b.limit)
 	}
-	if used >= b.limit-b.limit*reserve(purpose)/100 {
+	if used >= b.until(purpose) {
 		return s, verification.ErrStripeBudget
 	}
 	var err error

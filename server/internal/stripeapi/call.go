@@ -101,6 +101,7 @@ func (c *Client) send(caller context.Context, r request) fault {
 	if r.method == http.MethodGet {
 		var err error
 		if read, err = c.budget.take(r.purpose, holder); err != nil {
+			c.config.Refused(r.purpose, err)
 			return fault{outcome: OutcomeBudget, err: err}
 		}
 	}

@@ -69,6 +69,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Observe is called after each call, by many goroutines at once. It can be nil.
 	Observe func(operation Operation, outcome Outcome)
+	// Refused is called for each read that the budget refuses, with ErrStripeBudget or ErrStripeShare, by many goroutines at once. It
+	// can be nil.
+	Refused func(purpose verification.Purpose, err error)
 	// Trace is called before each call and returns the context of the call. end is called after the call. Trace can be
 	// nil.
 	Trace func(ctx context.Context, operation Operation) (_ context.Context, end func(Outcome))
@@ -126,6 +129,9 @@ func New(config Config) (*Client, error) {
 	if config.Observe == nil {
 		config.Observe = func(Operation, Outcome) {}
 	}
+	if config.Refused == nil {
+		config.Refused = func(verification.Purpose, error) {}
+	}
 	if config.Trace == nil {
 		config.Trace = func(ctx context.Context, _ Operation) (context.Context, func(Outcome)) { return ctx, func(Outcome) {} }
 	}
@@ -151,7 +157,11 @@ func New(config Config) (*Client, error) {
 }
 
 // ReadsLeft returns how many of Config.ReadsPerDay are left until midnight UTC. It returns 0 if there is no limit.
-func (c *Client) ReadsLeft() int { return c.budget.left() }
+func (c *Client) ReadsLeft() int { return c.ReadsLeftFor(verification.PurposeRetry) }
+
+// ReadsLeftFor returns how many of them are left for a purpose, for all callers together. Do not ask for PurposeAmbiguous: its reads
+// do not count.
+func (c *Client) ReadsLeftFor(purpose verification.Purpose) int { return c.budget.left(purpose) }
 
 // Close closes idle connections. Calls in progress continue until they end.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }

@@ -17,13 +17,14 @@ var (
 
 // callMeters are the metrics of gRPC calls.
 type callMeters struct {
-	started                  *prometheus.CounterVec
+	started, refused         *prometheus.CounterVec
 	duration, received, sent *prometheus.HistogramVec
 }
 
 func newCallMeters(m *Metrics) *callMeters {
 	return &callMeters{
 		started:  m.counters("grpc_server_call_started_total"),
+		refused:  m.counters("verification_stripe_budget_refused_calls_total"),
 		duration: m.histograms("grpc_server_call_duration_seconds", callBuckets),
 		received: m.histograms("grpc_server_call_rcvd_total_compressed_message_size_bytes", sizeBuckets),
 		sent:     m.histograms("grpc_server_call_sent_total_compressed_message_size_bytes", sizeBuckets),
@@ -51,6 +52,9 @@ func (c *callMeters) ended(name, code string) endedMeters {
 
 // Started counts a call that has begun.
 func (m *MethodMeter) Started() { m.started.Inc() }
+
+// Refused counts a call that failed because no read at Stripe was left for it. setting is the setting that is the limit.
+func (m *MethodMeter) Refused(setting string) { m.refused.WithLabelValues(m.name, setting).Inc() }
 
 // Ended counts a call that has ended. code is a canonical code of gRPC; received and sent are the bytes of its messages.
 func (m *MethodMeter) Ended(code string, took time.Duration, received, sent int64) {

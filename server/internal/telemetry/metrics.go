@@ -34,7 +34,9 @@ type Metrics struct {
 	commits                                                         *prometheus.HistogramVec
 	answers, ages, tries                                            prometheus.Observer
 	caughtUp, behind                                                prometheus.Gauge
+	refusedReads                                                    *prometheus.CounterVec
 	calls                                                           *callMeters
+	redis                                                           *redisCollector
 
 	behindShown    map[string]bool // by CatchUpBehind alone
 	consumersShown map[string]bool // by Consumers alone
@@ -48,8 +50,11 @@ func NewMetrics() *Metrics {
 		registry: registry, factory: promauto.With(registry),
 	}
 	m.calls = newCallMeters(m)
+	m.redis = newRedisCollector()
+	registry.MustRegister(m.redis)
 	m.webhooks = m.counters("verification_webhooks_total")
 	m.stripeCalls = m.counters("verification_stripe_calls_total")
+	m.refusedReads = m.counters("verification_stripe_budget_refused_reads_total")
 	m.catchUps = m.counters("verification_catch_ups_total")
 	m.rereads = m.counters("verification_reread_sessions_total")
 	m.doubts = m.counters("verification_doubts_total")
@@ -101,7 +106,13 @@ func (m *Metrics) Gauge(name string, read func() float64) {
 	m.factory.NewGaugeFunc(prometheus.GaugeOpts{Name: d.Name, Help: d.Help}, read)
 }
 
-// Counter does the same for a counter whose count is kept elsewhere.
+// GaugeFor does the same for one value of the only label of a gauge. Call it once for each value.
+func (m *Metrics) GaugeFor(name, value string, read func() float64) {
+	d := describe(name)
+	m.factory.NewGaugeFunc(prometheus.GaugeOpts{Name: d.Name, Help: d.Help, ConstLabels: prometheus.Labels{d.Labels[0]: value}}, read)
+}
+
+// Counter does what Gauge does for a counter whose count is kept elsewhere.
 func (m *Metrics) Counter(name string, read func() float64) {
 	d := describe(name)
 	m.factory.NewCounterFunc(prometheus.CounterOpts{Name: d.Name, Help: d.Help}, read)
@@ -204,6 +215,21 @@ func (m *Metrics) StripeCall(operation, outcome string) {
 // an alert would miss the first call.
 func (m *Metrics) NoStripeCall(operation, outcome string) {
 	m.stripeCalls.WithLabelValues(operation, outcome)
+}
+
+// ReadRefused counts a read at Stripe that the budget refused. setting is the setting that is the limit.
+func (m *Metrics) ReadRefused(purpose, setting string) {
+	m.refusedReads.WithLabelValues(purpose, setting).Inc()
+}
+
+// NoReadRefused makes the count of such reads appear with 0, as NoStripeCall does.
+func (m *Metrics) NoReadRefused(purpose, setting string) {
+	m.refusedReads.WithLabelValues(purpose, setting)
+}
+
+// NoCallRefused makes the count of the calls of a method ("package.Service/Method") that MethodMeter.Refused counts appear with 0.
+func (m *Metrics) NoCallRefused(method, setting string) {
+	m.calls.refused.WithLabelValues(method, setting)
 }
 
 // CatchUp counts a run of the catch-up: the events that webhooks had missed, and the sessions that were read again, by outcome.

@@ -13,6 +13,13 @@ import (
 func every(m *Metrics) {
 	m.Gauge("verification_ready", func() float64 { return 1 })
 	m.Gauge("verification_stripe_reads_left", func() float64 { return 4999 })
+	m.Gauge("verification_stripe_reads_per_day", func() float64 { return 5000 })
+	m.GaugeFor("verification_stripe_reads_left_by_purpose", "lookup", func() float64 { return 2499 })
+	m.GaugeFor("verification_stripe_reads_left_by_purpose", "retry", func() float64 { return 4999 })
+	m.ReadRefused("lookup", "API_READS_PER_DAY")
+	m.NoReadRefused("retry", "CALLER_SHARE_PERCENT")
+	m.NoCallRefused("verification.v1.VerificationService/GetStatus", "API_READS_PER_DAY")
+	m.Gauge("verification_tls_certificate_expiry_timestamp_seconds", func() float64 { return 1_790_000_000 })
 	m.Gauge("verification_feed_lag_seconds", func() float64 { return 0.5 })
 	m.Gauge("verification_feed_max_age_seconds", func() float64 { return 604800 })
 	m.Gauge("verification_feed_max_changes", func() float64 { return 1600000 })
@@ -31,6 +38,7 @@ func every(m *Metrics) {
 	m.CatchUpBehind([]BehindAccount{{"acct_1", time.Unix(1_790_000_000, 0)}})
 	m.FeedRewound()
 	m.RedisMisconfigured("eviction", true)
+	m.RedisServers([]RedisServer{{Node: "master", UsedMemory: 7 << 20, MaxMemory: 100 << 20, EvictedKeys: 3, Policy: "noeviction"}}, time.Now())
 	m.EndpointProblem("disabled", true)
 	m.WatchOpened("session", true)
 	m.WatchOpened("session", false)
@@ -47,6 +55,7 @@ func every(m *Metrics) {
 	m.CallRefused("ERROR_REASON_UNAUTHENTICATED")
 	method := m.Method("grpc.health.v1.Health/Check")
 	method.Started()
+	method.Refused("CALLER_SHARE_PERCENT")
 	method.Ended("OK", time.Millisecond, 10, 20)
 	method.Ended("UNAVAILABLE", time.Millisecond, 10, 0)
 }
@@ -123,6 +132,14 @@ func TestMetricValues(t *testing.T) {
 		`verification_reread_sessions_total{outcome="unchanged"} 3`,
 		`verification_reread_sessions_total{outcome="unknown"} 4`,
 		`verification_stripe_reads_left 4999`,
+		`verification_tls_certificate_expiry_timestamp_seconds 1.79e+09`,
+		`verification_stripe_reads_per_day 5000`,
+		`verification_stripe_reads_left_by_purpose{purpose="lookup"} 2499`,
+		`verification_stripe_reads_left_by_purpose{purpose="retry"} 4999`,
+		`verification_stripe_budget_refused_reads_total{limit="API_READS_PER_DAY",purpose="lookup"} 1`,
+		`verification_stripe_budget_refused_reads_total{limit="CALLER_SHARE_PERCENT",purpose="retry"} 0`,
+		`verification_stripe_budget_refused_calls_total{grpc_method="verification.v1.VerificationService/GetStatus",limit="API_READS_PER_DAY"} 0`,
+		`verification_stripe_budget_refused_calls_total{grpc_method="grpc.health.v1.Health/Check",limit="CALLER_SHARE_PERCENT"} 1`,
 		`verification_feed_lag_seconds 0.5`,
 		`verification_feed_max_age_seconds 604800`,
 		`verification_feed_max_changes 1.6e+06`,
@@ -132,6 +149,10 @@ func TestMetricValues(t *testing.T) {
 		`verification_consumer_expired{consumer="mailer"} 1`,
 		`verification_memory_hits_total 8`,
 		`verification_memory_misses_total 9`,
+		`verification_redis_memory_used_bytes{node="master"} 7.340032e+06`,
+		`verification_redis_memory_max_bytes{node="master"} 1.048576e+08`,
+		`verification_redis_evicted_keys_total{node="master"} 3`,
+		`verification_redis_maxmemory_policy{node="master",policy="noeviction"} 1`,
 		`verification_watch_streams{kind="session"} 1`,
 		`verification_watches_opened_total{kind="session",resumed="true"} 1`,
 		`verification_watches_ended_total{code="OutOfRange",kind="session"} 1`,

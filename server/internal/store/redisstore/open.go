@@ -34,6 +34,7 @@ type Store struct {
 	cache      *recordCache
 	guard      *guard
 	fresh      func() redis.UniversalClient // returns a new client without a connection; close it
+	unchecked  func() redis.UniversalClient // like fresh, but its connections have no admission
 	suspect    atomic.Bool                  // see Suspect
 	advised    map[string]bool              // the warnings of Prepare that still hold
 	committers []*committer                 // one or, on a Cluster, one for each partition
@@ -59,7 +60,9 @@ type Store struct {
 	writer       redis.UniversalClient
 	waitReplicas int
 	waitTimeout  time.Duration
-	node         func(addr string) *redis.Client // returns a new client of one node; close it
+
+	observeServers func([]Server)
+	node           func(addr string) *redis.Client // returns a new client of one node; close it
 }
 
 var _ store.Backend = (*Store)(nil)
@@ -85,6 +88,7 @@ func Open(options Options) (*Store, error) {
 		cache:      newRecordCache(),
 		guard:      g,
 		fresh:      func() redis.UniversalClient { return newClient(o, &guard{}) },
+		unchecked:  func() redis.UniversalClient { return newUnchecked(o) },
 		committers: newCommitters(client, o.Mode),
 		keys:       names,
 		mode:       o.Mode,
@@ -101,6 +105,8 @@ func Open(options Options) (*Store, error) {
 		rand:       o.Rand,
 		clock:      o.Clock,
 		trace:      o.Trace,
+
+		observeServers: o.ObserveServers,
 
 		writer:       writer,
 		waitReplicas: o.WaitReplicas,
@@ -162,7 +168,7 @@ func universal(o Options) *redis.UniversalOptions {
 	return &redis.UniversalOptions{
 		// A Cluster's client appends to its addresses, so each client needs its own slice.
 		Addrs: slices.Clone(o.Addrs), MasterName: o.SentinelMaster, IsClusterMode: o.Mode == Cluster,
-		CredentialsProvider: o.Credentials, DB: o.DB, Dialer: dial, OnConnect: greeting(o),
+		CredentialsProvider: o.Credentials, DB: o.DB, Dialer: dial, OnConnect: greeting(o, admission(o)),
 		DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: poolTimeout,
 		DialerRetries:            1, // commands are retried anyway
 		ContextTimeoutEnabled:    true,
@@ -179,6 +185,13 @@ func (o Options) dialTLS(ctx context.Context, network, addr string) (net.Conn, e
 }
 
 func newClient(o Options, g *guard) redis.UniversalClient { return guarded(open(universal(o)), g) }
+
+// newUnchecked returns a client that sends commands to a server that must not be used. It is for INFO only.
+func newUnchecked(o Options) redis.UniversalClient {
+	u := universal(o)
+	u.OnConnect = greeting(o, func(context.Context, *redis.Conn) error { return nil })
+	return guarded(open(u), &guard{})
+}
 
 // open returns a client. On a Cluster the client reloads the slots every second while it is used: a node that died redirects no
 // command, and the driver's own interval is a minute.

@@ -88,6 +88,9 @@ type Options struct {
 	Clock func() time.Time
 	// Trace returns the trace of a commit for its feed entries: 24 bytes, or "" for none. nil means none.
 	Trace func(ctx context.Context) string
+	// ObserveServers is called by Prepare with what each master says of its memory, whether Prepare then refuses the servers or not. It is
+	// not called if a master does not answer. nil: not called.
+	ObserveServers func([]Server)
 	// Dial makes the connections if it is not nil, for example to a Redis within this process.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -127,6 +130,9 @@ func (o Options) completed() (Options, error) {
 	}
 	if o.Trace == nil {
 		o.Trace = func(context.Context) string { return "" }
+	}
+	if o.ObserveServers == nil {
+		o.ObserveServers = func([]Server) {}
 	}
 	o.SplitIndex = o.SplitIndex || o.Mode == Cluster
 

@@ -42,11 +42,13 @@ func (s *Store) Suspect() bool { return s.suspect.Swap(false) }
 func (s *Store) examine(ctx context.Context, client redis.UniversalClient) error {
 	infos, err := serverInfos(ctx, client)
 	if err != nil {
+		s.observeRefused(ctx, err)
 		return s.prepareFailed(ctx, err)
 	}
+	s.observeServers(serversOf(infos))
 	var problems []error
 	for _, info := range infos {
-		problems = append(problems, judgeServer(info, s.mode))
+		problems = append(problems, judgeServer(info.fields, s.mode))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return err
@@ -76,15 +78,26 @@ func (s *Store) prepareFailed(ctx context.Context, err error) error {
 	return s.failed(ctx, "prepare", err)
 }
 
+// serverInfo is INFO of a master. node is its address on a Cluster, else masterNode.
+type serverInfo struct {
+	node   string
+	fields map[string]string
+}
+
 // serverInfos returns INFO of every master.
-func serverInfos(ctx context.Context, client redis.UniversalClient) ([]map[string]string, error) {
+func serverInfos(ctx context.Context, client redis.UniversalClient) ([]serverInfo, error) {
+	_, isCluster := client.(*redis.ClusterClient)
 	var mu sync.Mutex // guards infos
-	var infos []map[string]string
+	var infos []serverInfo
 	err := eachMaster(ctx, client, func(ctx context.Context, master redis.UniversalClient) error {
 		text, err := master.Info(ctx).Result()
+		node := masterNode
+		if single, ok := master.(*redis.Client); ok && isCluster {
+			node = single.Options().Addr
+		}
 		mu.Lock()
 		defer mu.Unlock()
-		infos = append(infos, parseInfo(text))
+		infos = append(infos, serverInfo{node, parseInfo(text)})
 		return err
 	})
 	return infos, err
@@ -131,7 +144,7 @@ func clusterNode(info map[string]string) bool {
 }
 
 // advise logs the risky settings of the servers. It logs each sentence once for as long as it holds.
-func (s *Store) advise(infos []map[string]string) {
+func (s *Store) advise(infos []serverInfo) {
 	advised := make(map[string]bool)
 	once := func(text string, say func(text string, args ...any), args ...any) {
 		if !s.advised[text] && !advised[text] {
@@ -139,7 +152,8 @@ func (s *Store) advise(infos []map[string]string) {
 		}
 		advised[text] = true
 	}
-	for _, info := range infos {
+	for _, server := range infos {
+		info := server.fields
 		if info["redis_version"] == "" {
 			once("Redis does not tell its version; 6.2 is the oldest that works", s.logger.Info)
 		}

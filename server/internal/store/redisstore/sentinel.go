@@ -19,9 +19,8 @@ const SentinelRule = "resetchannels &+switch-master &+replica-reconf-done -@all 
 // to a Sentinel has the address of the Sentinel.
 const toMaster = "Redis<FailoverClient "
 
-// greeting returns the first steps on each new connection: admission on a data node, and greetSentinel on a Sentinel.
-func greeting(o Options) func(ctx context.Context, conn *redis.Conn) error {
-	admit := admission(o)
+// greeting returns the first steps on each new connection: admit on a data node, and greetSentinel on a Sentinel.
+func greeting(o Options, admit func(ctx context.Context, conn *redis.Conn) error) func(ctx context.Context, conn *redis.Conn) error {
 	return func(ctx context.Context, conn *redis.Conn) error {
 		if o.Mode == Sentinel && !strings.HasPrefix(conn.String(), toMaster) {
 			if err := o.greetSentinel(ctx, conn); err != nil {
