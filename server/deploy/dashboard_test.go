@@ -43,7 +43,10 @@ func everyMetric(t *testing.T) (addr string) {
 	for _, purpose := range []string{"retry", "catch_up", "lookup"} {
 		m.GaugeFor("verification_stripe_reads_left_by_purpose", purpose, func() float64 { return 4999 })
 	}
+	m.Gauge("verification_tls_certificate_not_before_timestamp_seconds", func() float64 { return 1_780_000_000 })
 	m.Gauge("verification_tls_certificate_expiry_timestamp_seconds", func() float64 { return 1_790_000_000 })
+	m.Gauge("verification_catch_up_interval_seconds", func() float64 { return 900 })
+	m.Gauge("verification_watch_streams_max", func() float64 { return 20000 })
 	m.Gauge("verification_feed_lag_seconds", func() float64 { return 0.5 })
 	m.Gauge("verification_feed_max_age_seconds", func() float64 { return 604800 })
 	m.Gauge("verification_feed_max_changes", func() float64 { return 1600000 })
