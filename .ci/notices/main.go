@@ -1,7 +1,9 @@
-// Command notices prints the licences and notices of all that is linked into the server: the texts that must go along
-// with the program. Texts that are the same, byte for byte, are printed once. It needs Go and the modules of go.mod.
+// Command notices prints the licences and notices of all that is linked into the server as it is shipped: the texts that must go
+// along with the program. With the argument dev it prints those of the modules that only a program with the development server has.
+// Texts that are the same, byte for byte, are printed once. It needs Go and the modules of go.mod.
 //
 //	go run ./.ci/notices >server/THIRD_PARTY_NOTICES
+//	go run ./.ci/notices dev >server/THIRD_PARTY_NOTICES_DEV
 package main
 
 import (
@@ -34,24 +36,53 @@ type dependency struct {
 	}
 }
 
+const (
+	shippedHeading = "The program contains what follows, unchanged. The source of each module is at its path and version.\n\n"
+	devHeading     = "A program with the development server also contains what follows, unchanged.\n\n"
+)
+
 func main() {
+	run := printShipped
+	if len(os.Args) == 2 && os.Args[1] == "dev" {
+		run = printDev
+	}
 	if err := run(os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(out io.Writer) error {
-	dependencies, err := list()
+func printShipped(out io.Writer) error {
+	dependencies, err := list("-tags=nodev")
 	if err != nil {
 		return err
 	}
+	return printTexts(out, shippedHeading, dependencies)
+}
+
+// printDev prints what a program without the tag contains beyond the shipped one.
+func printDev(out io.Writer) error {
+	shipped, err := list("-tags=nodev")
+	if err != nil {
+		return err
+	}
+	all, err := list()
+	if err != nil {
+		return err
+	}
+	return printTexts(out, devHeading, slices.DeleteFunc(all, func(d dependency) bool {
+		return d.Standard || slices.ContainsFunc(shipped, func(s dependency) bool { return !s.Standard && s.Module.Path == d.Module.Path })
+	}))
+}
+
+func printTexts(out io.Writer, heading string, dependencies []dependency) error {
 	owners := map[string][]string{} // of each text
 	modules := map[string]bool{}    // whether one has a text
 	for _, d := range dependencies {
 		name, root := "the Go standard library", ""
 		switch {
 		case d.Standard:
+			var err error
 			if root, err = goroot(); err != nil {
 				return err
 			}
@@ -76,12 +107,13 @@ func run(out io.Writer) error {
 			return fmt.Errorf("%s has no file with its licence", name)
 		}
 	}
-	return write(out, slices.Sorted(maps.Keys(modules)), owners)
+	return write(out, heading, slices.Sorted(maps.Keys(modules)), owners)
 }
 
-// list returns the packages of the server as it is shipped.
-func list() ([]dependency, error) {
-	command := exec.Command("go", "list", "-deps", "-json=Dir,Standard,Module", "./server")
+// list returns the packages of the server for the platform on which it is shipped. flags are more flags of go list.
+func list(flags ...string) ([]dependency, error) {
+	args := slices.Concat([]string{"list", "-deps", "-json=Dir,Standard,Module"}, flags, []string{"./server"})
+	command := exec.Command("go", args...)
 	command.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOFLAGS=")
 	command.Stderr = os.Stderr
 	text, err := command.Output()
@@ -130,9 +162,9 @@ func textsOf(dir, root string) (texts []string, err error) {
 	return texts, nil
 }
 
-func write(out io.Writer, names []string, owners map[string][]string) error {
+func write(out io.Writer, heading string, names []string, owners map[string][]string) error {
 	var b strings.Builder
-	b.WriteString("The program contains what follows, unchanged. The source of each module is at its path and version.\n\n")
+	b.WriteString(heading)
 	for _, name := range names {
 		b.WriteString("  " + name + "\n")
 	}

@@ -137,30 +137,40 @@ func TestBuildIsReproducible(t *testing.T) {
 		t.Errorf("version %q of %v; want v1.2.3 of %s, not modified", info.Main.Version, settings, commit)
 	}
 	checkNotices(t, info)
+	if settings["-tags"] != "nodev" {
+		t.Errorf("built with the tags %q, want nodev", settings["-tags"])
+	}
+	checkNoDev(t, one, a)
 }
 
 // checkNotices checks that the notices name each module of the program, at its version, and no other module.
 func checkNotices(t *testing.T, info *buildinfo.BuildInfo) {
 	t.Helper()
-	text, err := os.ReadFile("../THIRD_PARTY_NOTICES")
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, _, _ := strings.Cut(string(text), strings.Repeat("=", 80))
-	var got, want []string
-	for line := range strings.Lines(list) {
-		if name, indented := strings.CutPrefix(strings.TrimRight(line, "\n"), "  "); indented {
-			got = append(got, name)
-		}
-	}
+	var want []string
 	for _, module := range info.Deps {
 		want = append(want, module.Path+" "+module.Version)
 	}
 	want = append(want, "the Go standard library")
 	slices.Sort(want)
-	if !slices.Equal(got, want) {
+	if got := noticed(t, "../THIRD_PARTY_NOTICES"); !slices.Equal(got, want) {
 		t.Errorf("the notices name\n%s\nand the program contains\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+}
+
+// noticed returns the modules that a file of notices lists.
+func noticed(t *testing.T, file string) (modules []string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _, _ := strings.Cut(string(text), strings.Repeat("=", 80))
+	for line := range strings.Lines(list) {
+		if name, indented := strings.CutPrefix(strings.TrimRight(line, "\n"), "  "); indented {
+			modules = append(modules, name)
+		}
+	}
+	return modules
 }
 
 // checkStatic checks that the program needs no interpreter and no library.

@@ -1,22 +1,14 @@
 package cli
 
-import (
-	"context"
-	"fmt"
-	"log/slog"
-	"os"
-
-	"example.com/verification-status/server/internal/dev"
-	"example.com/verification-status/server/internal/telemetry"
-)
+import "fmt"
 
 const description = `Answers "is this person verified yet, and if not, why, and may they try again?"
 
-It receives Stripe's identity.verification_session.* webhooks, keeps the state of each session in Redis and serves it over gRPC. Start with: server dev`
+It receives Stripe's identity.verification_session.* webhooks, keeps the state of each session in Redis and serves it over gRPC. Start with: server ` + firstCommand
 
 type commands struct {
-	Consumers   consumersCommand   `cmd:"" help:"List the named consumers of the change feed: how far each one is behind, and whether a stream of it is open. It calls a running server with the rights of the caller, and needs the right list."`
-	Dev         devCommand         `cmd:"" help:"Run the server with an embedded Redis and a simulated Stripe. It needs nothing installed, and keeps nothing."`
+	Consumers consumersCommand `cmd:"" help:"List the named consumers of the change feed: how far each one is behind, and whether a stream of it is open. It calls a running server with the rights of the caller, and needs the right list."`
+	devCommands
 	Healthcheck healthcheckCommand `cmd:"" help:"Check whether the server on this machine is ready, for containers: the exit code is 0 if it is."`
 	Import      importCommand      `cmd:"" help:"Bring in the sessions that Stripe has from before this service, beside running servers, and print a summary. It can be stopped at any moment: the same command resumes. It takes the settings of serve."`
 	Licenses    licensesCommand    `cmd:"" help:"Print the licences and notices of the modules in this program."`
@@ -30,20 +22,6 @@ type commands struct {
 	Token           struct {
 		New newTokenCommand `cmd:"" help:"Make a bearer token for a caller, and its line for GRPC_TOKENS_FILE."`
 	} `cmd:"" help:"Make bearer tokens for callers without a client certificate."`
-}
-
-type devCommand struct {
-	Config dev.Config `embed:""`
-}
-
-func (d *devCommand) Run(ctx context.Context) error {
-	logger, err := telemetry.NewLogger(os.Stderr, d.Config.LogLevel, "text")
-	if err != nil {
-		return err
-	}
-	slog.SetDefault(logger)
-	defer paceCollector()()
-	return dev.Run(ctx, d.Config, logger, os.Stdout)
 }
 
 // notices is what the licenses command prints: the program must be shipped with it.
