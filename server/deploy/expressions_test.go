@@ -5,51 +5,13 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-
-	"go.yaml.in/yaml/v4"
 
 	"example.com/verification-status/server/internal/stripeapi"
 	"example.com/verification-status/server/internal/telemetry"
 	"example.com/verification-status/server/internal/webhook"
 )
-
-// alert is a rule of alerts.yml.
-type alert struct {
-	Alert       string            `yaml:"alert"`
-	Expr        string            `yaml:"expr"`
-	For         string            `yaml:"for,omitempty"`
-	Labels      map[string]string `yaml:"labels"`
-	Annotations map[string]string `yaml:"annotations"`
-}
-
-type ruleGroups struct {
-	Groups []struct {
-		Name  string  `yaml:"name"`
-		Rules []alert `yaml:"rules"`
-	} `yaml:"groups"`
-}
-
-func readRules(t testing.TB) (groups ruleGroups) {
-	t.Helper()
-	text, err := os.ReadFile("prometheus/alerts.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&groups); err != nil {
-		t.Fatal(err)
-	}
-	if len(groups.Groups) != 1 || len(groups.Groups[0].Rules) == 0 {
-		t.Fatalf("%d groups", len(groups.Groups))
-	}
-	return groups
-}
-
-func readAlerts(t testing.TB) []alert { return readRules(t).Groups[0].Rules }
 
 // panel is a panel of the dashboard.
 type panel struct {
@@ -58,6 +20,13 @@ type panel struct {
 	GridPos                  struct{ X, Y, W, H int }
 	Datasource               struct{ Type, UID string }
 	Targets                  []struct{ Expr, LegendFormat, RefID string }
+}
+
+// variable is a variable of the dashboard.
+type variable struct {
+	Name, Type, AllValue string
+	IncludeAll, Multi    bool
+	Query                any // text, or an object with a query
 }
 
 func readDashboard(t testing.TB) (panels []panel) {
@@ -69,16 +38,20 @@ func readDashboard(t testing.TB) (panels []panel) {
 	var dashboard struct {
 		Title, UID string
 		Panels     []panel
-		Templating struct {
-			List []struct{ Name, Type, Query string }
-		}
+		Templating struct{ List []variable }
 	}
 	if err := json.Unmarshal(text, &dashboard); err != nil {
 		t.Fatal(err)
 	}
 	variables := dashboard.Templating.List
-	if dashboard.Title == "" || dashboard.UID == "" || len(variables) != 1 || variables[0].Name != "datasource" || variables[0].Query != "prometheus" {
-		t.Errorf("dashboard %q %q with the variables %+v", dashboard.Title, dashboard.UID, variables)
+	if dashboard.Title == "" || dashboard.UID == "" || len(variables) != 3 || variables[0].Name != "datasource" || variables[0].Query != "prometheus" {
+		t.Fatalf("dashboard %q %q with the variables %+v", dashboard.Title, dashboard.UID, variables)
+	}
+	// All of them is also what has no such label: an installation of one process.
+	for i, name := range []string{"namespace", "instance"} {
+		if v := variables[i+1]; v.Name != name || v.Type != "query" || !v.IncludeAll || v.AllValue != ".*" || !v.Multi {
+			t.Errorf("variable %+v; want %s, with all of them as .*", v, name)
+		}
 	}
 	for _, p := range dashboard.Panels {
 		if p.Type != "row" {
@@ -94,8 +67,8 @@ func readDashboard(t testing.TB) (panels []panel) {
 // expressions returns every shipped PromQL expression, by the alert or panel that has it.
 func expressions(t testing.TB) map[string]string {
 	all := map[string]string{}
-	for _, a := range readAlerts(t) {
-		all["alert "+a.Alert] = a.Expr
+	for _, r := range slices.Concat(readRules(t, "alerts.yml"), readRules(t, "burn.yml")) {
+		all[r.where()] = r.Expr
 	}
 	for _, p := range readDashboard(t) {
 		for _, target := range p.Targets {
@@ -106,17 +79,19 @@ func expressions(t testing.TB) map[string]string {
 }
 
 var (
-	selectorPattern = regexp.MustCompile(`\b([a-z_]+_[a-z_]+)\{([^}]*)\}`)
+	selectorPattern = regexp.MustCompile(`\b(up|[a-z]+_[a-z_]+)\{([^}]*)\}`)
 	matcherPattern  = regexp.MustCompile(`^([a-z_]+)(=|!=|=~|!~)"([^"]*)"$`)
 	groupingPattern = regexp.MustCompile(`\bby \(([^)]*)\)`)
 	// namePattern is any name of a metric, also one without a selector.
 	namePattern = regexp.MustCompile(`\b(verification|grpc|process|go)_[a-z_]+\b`)
+	// recordedPattern is the name of a rule's result.
+	recordedPattern = regexp.MustCompile(`\bslo:[a-z0-9_:]+`)
 )
 
 // labelsOf returns the labels of every metric that an expression can name. A histogram has three names.
 func labelsOf() map[string][]string {
-	always := []string{"job", "instance"}
-	known := map[string][]string{"process_start_time_seconds": always, "process_resident_memory_bytes": always,
+	always := []string{"job", "namespace", "instance"}
+	known := map[string][]string{"up": always, "process_start_time_seconds": always, "process_resident_memory_bytes": always,
 		"process_cpu_seconds_total": always, "go_goroutines": always}
 	for _, m := range telemetry.MetricTable() {
 		labels := slices.Concat(always, m.Labels)
@@ -139,12 +114,26 @@ var valuesOf = map[string][]string{
 	"verification_stripe_calls_total operation": {string(stripeapi.OperationEndpoints), string(stripeapi.OperationDestinations)},
 	"verification_doubts_total outcome":         {"pending", "settled"},
 	"verification_file_reloads_total result":    {"used", "refused"},
+
+	"verification_stripe_budget_refused_calls_total limit": {"API_READS_PER_DAY", "CALLER_SHARE_PERCENT"},
 }
 
 // Every metric in an expression is a metric of the server, with the labels and values of the expression.
 func TestExpressionsNameMetricsOfTheServer(t *testing.T) {
 	known := labelsOf()
+	recorded := map[string]bool{}
+	for _, r := range readRules(t, "burn.yml") {
+		recorded[r.Record] = true
+	}
 	for where, expr := range expressions(t) {
+		for _, name := range recordedPattern.FindAllString(expr, -1) {
+			if !recorded[name] {
+				t.Errorf("%s: no rule records %s", where, name)
+			}
+		}
+		if strings.Contains(expr, "slo:") {
+			continue // sloth's own labels
+		}
 		selected := map[string]bool{}
 		var labels []string
 		for _, selector := range selectorPattern.FindAllStringSubmatch(expr, -1) {
@@ -166,9 +155,12 @@ func TestExpressionsNameMetricsOfTheServer(t *testing.T) {
 							t.Errorf("%s: %s is never %s=%q", where, name, matcher[1], value)
 						}
 					}
-				} else if !slices.Contains([]string{"job", "status", "grpc_method", "grpc_status"}, matcher[1]) {
+				} else if !slices.Contains([]string{"job", "namespace", "instance", "status", "grpc_method", "grpc_status"}, matcher[1]) {
 					t.Errorf("%s: say in valuesOf what %s of %s can be", where, matcher[1], name)
 				}
+			}
+			if strings.HasPrefix(where, "panel ") && matchers["namespace"] != "$namespace" {
+				t.Errorf("%s: %s of installations that are not chosen", where, name)
 			}
 			if matchers["job"] != "verification-status" {
 				t.Errorf("%s: %s of every job", where, name)
@@ -185,62 +177,6 @@ func TestExpressionsNameMetricsOfTheServer(t *testing.T) {
 					t.Errorf("%s: grouped by %s, which none of its metrics has", where, label)
 				}
 			}
-		}
-	}
-}
-
-// The numbers in alerts that are shares of a setting.
-func TestAlertsFitTheSettings(t *testing.T) {
-	m := readManifests(t)
-	for name, want := range map[string]struct {
-		setting string
-		percent int
-	}{
-		"VerificationStreamsNearCap": {"GRPC_MAX_STREAMS", 80}, "VerificationStripeBudgetLow": {"API_READS_PER_DAY", 10},
-	} {
-		most, err := strconv.Atoi(m.setting(t, want.setting))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, a := range readAlerts(t) {
-			if bound := strconv.Itoa(most * want.percent / 100); a.Alert == name && !strings.HasSuffix(strings.TrimSpace(a.Expr), " "+bound) {
-				t.Errorf("%s: %s; %d %% of %s is %s", name, a.Expr, want.percent, want.setting, bound)
-			}
-		}
-	}
-	// The alert waits for four missed catch-ups.
-	if interval := m.duration(t, "RECONCILE_INTERVAL"); interval.Seconds()*4 != 3600 {
-		t.Errorf("RECONCILE_INTERVAL is %v; VerificationCatchUpStalled and VerificationAccountBehind wait an hour", interval)
-	}
-}
-
-// Every alert is shown firing and shown quiet in alerts_test.yml.
-func TestEveryAlertIsTested(t *testing.T) {
-	text, err := os.ReadFile("prometheus/alerts_test.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var file struct {
-		Tests []struct {
-			Rules []struct {
-				Alert string `yaml:"alertname"`
-				Fires []any  `yaml:"exp_alerts"`
-			} `yaml:"alert_rule_test"`
-		} `yaml:"tests"`
-	}
-	if err := yaml.Unmarshal(text, &file); err != nil {
-		t.Fatal(err)
-	}
-	fires, quiet := map[string]bool{}, map[string]bool{}
-	for _, test := range file.Tests {
-		for _, rule := range test.Rules {
-			fires[rule.Alert] = fires[rule.Alert] || len(rule.Fires) > 0
-			quiet[rule.Alert] = quiet[rule.Alert] || len(rule.Fires) == 0
-		}
-	}
-	for _, a := range readAlerts(t) {
-		if !fires[a.Alert] || !quiet[a.Alert] {
-			t.Errorf("%s: shown firing %t, quiet %t", a.Alert, fires[a.Alert], quiet[a.Alert])
 		}
 	}
 }

@@ -36,7 +36,12 @@ func decode(t *testing.T, file string, newDocument func(kind string) any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds, documents := yaml.NewDecoder(strings.NewReader(string(text))), yaml.NewDecoder(strings.NewReader(string(text)))
+	decodeText(t, file, string(text), newDocument)
+}
+
+func decodeText(t *testing.T, file, text string, newDocument func(kind string) any) {
+	t.Helper()
+	kinds, documents := yaml.NewDecoder(strings.NewReader(text)), yaml.NewDecoder(strings.NewReader(text))
 	documents.KnownFields(true)
 	for {
 		var kind struct{ Kind string }
@@ -53,11 +58,28 @@ func decode(t *testing.T, file string, newDocument func(kind string) any) {
 
 func readManifests(t *testing.T) *manifests {
 	t.Helper()
+	var base kustomization
+	decode(t, "kubernetes/kustomization.yaml", func(string) any { return &base })
+	texts := map[string]string{}
+	for _, file := range base.Resources {
+		text, err := os.ReadFile(filepath.Join("kubernetes", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[file] = string(text)
+	}
+	m := manifestsOf(t, texts)
+	m.kustomization = base
+	return m
+}
+
+// manifestsOf decodes the objects in texts, by the name of their file.
+func manifestsOf(t *testing.T, texts map[string]string) *manifests {
+	t.Helper()
 	m := &manifests{services: map[string]service{}}
-	decode(t, "kubernetes/kustomization.yaml", func(string) any { return &m.kustomization })
 	var services []*service
-	for _, file := range m.kustomization.Resources {
-		decode(t, filepath.Join("kubernetes", file), func(kind string) any {
+	for file, text := range texts {
+		decodeText(t, file, text, func(kind string) any {
 			switch kind {
 			case "Deployment":
 				return &m.deployment
@@ -140,24 +162,36 @@ func TestKustomizationNamesEveryFile(t *testing.T) {
 	}
 }
 
-func TestDeploymentSetsSettings(t *testing.T) {
-	m := readManifests(t)
-	const goRuntime = "GOMEMLIMIT"
-	known := map[string]config.Setting{}
-	for _, setting := range config.Table() {
-		known[setting.Env] = setting
-	}
-	seen := map[string]bool{}
+// checkSettings fails the test if the Deployment sets what is no setting, a secret, or a setting twice.
+func (m *manifests) checkSettings(t *testing.T) (seen map[string]bool) {
+	t.Helper()
+	seen = map[string]bool{}
 	for _, variable := range m.server.Env {
-		setting, found := known[variable.Name]
-		if !found && variable.Name != goRuntime {
-			t.Errorf("%s is no setting", variable.Name)
-		}
-		if setting.Secret || seen[variable.Name] || variable.Value == "" {
-			t.Errorf("%s is a secret, set twice or empty", variable.Name)
+		checkSetting(t, variable.Name, variable.Value)
+		if seen[variable.Name] {
+			t.Errorf("%s is set twice", variable.Name)
 		}
 		seen[variable.Name] = true
 	}
+	return seen
+}
+
+// checkSetting fails the test if name is no setting of the server, or a secret, which belongs into a file.
+func checkSetting(t *testing.T, name, value string) {
+	t.Helper()
+	const goRuntime = "GOMEMLIMIT"
+	table := config.Table()
+	at := slices.IndexFunc(table, func(s config.Setting) bool { return s.Env == name })
+	if at < 0 && name != goRuntime {
+		t.Errorf("%s is no setting", name)
+	}
+	if at >= 0 && table[at].Secret || value == "" {
+		t.Errorf("%s is a secret, or empty", name)
+	}
+}
+
+func TestDeploymentSetsSettings(t *testing.T) {
+	seen := readManifests(t).checkSettings(t)
 	for _, required := range []string{"REDIS_URL_FILE", "STRIPE_WEBHOOK_SECRET_FILE", "STRIPE_API_KEY_FILE", "GRPC_TLS_CERT_FILE", "GRPC_TLS_KEY_FILE", "GRPC_TOKENS_FILE"} {
 		if !seen[required] {
 			t.Errorf("%s is not set", required)
@@ -213,8 +247,19 @@ func TestPodMayDoNothingElse(t *testing.T) {
 	if c := m.server.Resources; c.Requests["cpu"] == "" || c.Requests["memory"] == "" || c.Limits["memory"] == "" || c.Limits["cpu"] != "" {
 		t.Errorf("resources %+v", c)
 	}
-	if limit, collect := mebibytes(t, m.server.Resources.Limits["memory"]), mebibytes(t, strings.TrimSuffix(m.setting(t, "GOMEMLIMIT"), "B")); collect >= limit || collect < limit/2 {
-		t.Errorf("GOMEMLIMIT of %d MiB, limit of %d MiB", collect, limit)
+	m.checkMemory(t)
+}
+
+// checkMemory fails the test if Go's own limit is not somewhat below the pod's.
+func (m *manifests) checkMemory(t *testing.T) {
+	t.Helper()
+	checkMemory(t, m.setting(t, "GOMEMLIMIT"), m.server.Resources.Limits["memory"])
+}
+
+func checkMemory(t *testing.T, goLimit, limit string) {
+	t.Helper()
+	if collect, most := mebibytes(t, strings.TrimSuffix(goLimit, "B")), mebibytes(t, limit); collect >= most || collect < most/2 {
+		t.Errorf("GOMEMLIMIT of %d MiB, limit of %d MiB", collect, most)
 	}
 }
 

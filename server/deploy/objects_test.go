@@ -10,8 +10,9 @@ type object struct {
 }
 
 type metadata struct {
-	Name   string            `yaml:"name"`
-	Labels map[string]string `yaml:"labels"`
+	Name      string            `yaml:"name"`
+	Namespace string            `yaml:"namespace"`
+	Labels    map[string]string `yaml:"labels"`
 }
 
 type selector struct {
@@ -117,13 +118,10 @@ type pod struct {
 }
 
 type container struct {
-	Name  string   `yaml:"name"`
-	Image string   `yaml:"image"`
-	Args  []string `yaml:"args"`
-	Env   []struct {
-		Name  string `yaml:"name"`
-		Value string `yaml:"value"`
-	} `yaml:"env"`
+	Name  string          `yaml:"name"`
+	Image string          `yaml:"image"`
+	Args  []string        `yaml:"args"`
+	Env   []variableOfPod `yaml:"env"`
 	Ports []struct {
 		Name          string `yaml:"name"`
 		ContainerPort int    `yaml:"containerPort"`
@@ -158,6 +156,11 @@ type container struct {
 	} `yaml:"volumeMounts"`
 }
 
+type variableOfPod struct {
+	Name  string `yaml:"name"`
+	Value string `yaml:"value"`
+}
+
 type probe struct {
 	HTTPGet struct {
 		Path string `yaml:"path"`
@@ -182,15 +185,4 @@ type volume struct {
 			} `yaml:"secret"`
 		} `yaml:"sources"`
 	} `yaml:"projected"`
-}
-
-type kustomization struct {
-	APIVersion string   `yaml:"apiVersion"`
-	Kind       string   `yaml:"kind"`
-	Resources  []string `yaml:"resources"`
-	Images     []struct {
-		Name    string `yaml:"name"`
-		NewName string `yaml:"newName"`
-		NewTag  string `yaml:"newTag"`
-	} `yaml:"images"`
 }

@@ -115,7 +115,7 @@ func (w *walk) recordLog(replica, text string) {
 // quickRules is alerts.yml with every "for" at three seconds.
 func quickRules(t *testing.T) string {
 	t.Helper()
-	groups := readRules(t)
+	groups := readGroups(t, "alerts.yml")
 	for i := range groups.Groups[0].Rules {
 		groups.Groups[0].Rules[i].For = "3s"
 	}

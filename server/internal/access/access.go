@@ -119,6 +119,15 @@ func (a *Access) CertificateExpiry() time.Time {
 	return a.tls.expiry()
 }
 
+// CertificateStart returns since when the server's certificate is valid, or the zero time for plain text. With CertificateExpiry it says how long
+// the certificate's life is.
+func (a *Access) CertificateStart() time.Time {
+	if a.tls == nil {
+		return time.Time{}
+	}
+	return a.tls.start()
+}
+
 // MayRead reports whether the caller of the call with this context may call GetStatus.
 func (a *Access) MayRead(ctx context.Context) bool {
 	return a.check(a.callerOf(ctx), pathGetStatus) == nil

@@ -10,10 +10,11 @@ import (
 
 // TestCertificateExpiry: it is that of the leaf in use, not of the chain behind it, and not of files that are refused.
 func TestCertificateExpiry(t *testing.T) {
+	const life = 90 * 24 * time.Hour
 	b := newBench(t, nil)
 	ends := func(in time.Duration) (at time.Time, certificate, key string) {
 		at = time.Now().Add(in).Truncate(time.Second)
-		certificate, key = b.servers.issue(func(c *x509.Certificate) { c.NotAfter = at })
+		certificate, key = b.servers.issue(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = at.Add(-life), at })
 		return at, certificate, key
 	}
 	want := func(what string, at time.Time) {
@@ -30,6 +31,9 @@ func TestCertificateExpiry(t *testing.T) {
 	b.write("tls.key", key)
 	b.reload()
 	want("after a renewal", month)
+	if got, want := b.CertificateStart(), month.Add(-life); !got.Equal(want) {
+		t.Errorf("it is valid since %v, want %v", got, want)
+	}
 
 	_, another, _ := ends(time.Hour)
 	b.write("tls.crt", another) // without its key
@@ -46,7 +50,7 @@ func TestCertificateExpiry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := plain.CertificateExpiry(); !got.IsZero() {
-		t.Errorf("without TLS: %v, want the zero time", got)
+	if start, end := plain.CertificateStart(), plain.CertificateExpiry(); !start.IsZero() || !end.IsZero() {
+		t.Errorf("without TLS: %v to %v, want the zero times", start, end)
 	}
 }

@@ -80,6 +80,9 @@ func (s *serverTLS) renew() {
 // and that no client needs.
 func (s *serverTLS) expiry() time.Time { return s.current.Load().Certificates[0].Leaf.NotAfter }
 
+// start returns since when that certificate is valid.
+func (s *serverTLS) start() time.Time { return s.current.Load().Certificates[0].Leaf.NotBefore }
+
 // config returns the configuration for a listener, which takes the current one at each handshake.
 func (s *serverTLS) config() *tls.Config {
 	return &tls.Config{

@@ -30,13 +30,16 @@ func (a *App) observeState() {
 	a.metrics.Gauge("verification_feed_max_changes", func() float64 { return float64(a.config.FeedMaxLen) * float64(a.store.Partitions()) })
 	a.metrics.Counter("verification_memory_hits_total", func() float64 { hits, _ := a.live.Counts(); return float64(hits) })
 	a.metrics.Counter("verification_memory_misses_total", func() float64 { _, misses := a.live.Counts(); return float64(misses) })
+	a.metrics.Gauge("verification_watch_streams_max", func() float64 { return float64(a.config.GRPCMaxStreams) })
 	if a.config.GRPCTLS() {
+		a.metrics.Gauge("verification_tls_certificate_not_before_timestamp_seconds", func() float64 { return float64(a.access.CertificateStart().Unix()) })
 		a.metrics.Gauge("verification_tls_certificate_expiry_timestamp_seconds", func() float64 { return float64(a.access.CertificateExpiry().Unix()) })
 	}
 	a.showMisconfigured("")
 	a.showNoWebhooks()
 	if a.stripe != nil {
 		a.showEndpoint(0)
+		a.metrics.Gauge("verification_catch_up_interval_seconds", time.Duration(a.config.ReconcileInterval).Seconds)
 		a.metrics.Gauge("verification_stripe_reads_left", func() float64 { return float64(a.stripe.ReadsLeft()) })
 		showRefusedKeys(a.metrics)
 		a.showBudget()

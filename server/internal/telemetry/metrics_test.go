@@ -19,7 +19,10 @@ func every(m *Metrics) {
 	m.ReadRefused("lookup", "API_READS_PER_DAY")
 	m.NoReadRefused("retry", "CALLER_SHARE_PERCENT")
 	m.NoCallRefused("verification.v1.VerificationService/GetStatus", "API_READS_PER_DAY")
+	m.Gauge("verification_tls_certificate_not_before_timestamp_seconds", func() float64 { return 1_780_000_000 })
 	m.Gauge("verification_tls_certificate_expiry_timestamp_seconds", func() float64 { return 1_790_000_000 })
+	m.Gauge("verification_catch_up_interval_seconds", func() float64 { return 900 })
+	m.Gauge("verification_watch_streams_max", func() float64 { return 20000 })
 	m.Gauge("verification_feed_lag_seconds", func() float64 { return 0.5 })
 	m.Gauge("verification_feed_max_age_seconds", func() float64 { return 604800 })
 	m.Gauge("verification_feed_max_changes", func() float64 { return 1600000 })
@@ -132,7 +135,10 @@ func TestMetricValues(t *testing.T) {
 		`verification_reread_sessions_total{outcome="unchanged"} 3`,
 		`verification_reread_sessions_total{outcome="unknown"} 4`,
 		`verification_stripe_reads_left 4999`,
+		`verification_tls_certificate_not_before_timestamp_seconds 1.78e+09`,
 		`verification_tls_certificate_expiry_timestamp_seconds 1.79e+09`,
+		`verification_catch_up_interval_seconds 900`,
+		`verification_watch_streams_max 20000`,
 		`verification_stripe_reads_per_day 5000`,
 		`verification_stripe_reads_left_by_purpose{purpose="lookup"} 2499`,
 		`verification_stripe_reads_left_by_purpose{purpose="retry"} 4999`,
