@@ -137,6 +137,16 @@ test("takes an error that is not the service's as an interruption", async (t) =>
   );
 });
 
+test("logs a verification that cannot be encoded, and asks for it again", async (t) => {
+  const site = await Site.start(t);
+  site.backend.set({ sessionId: "vs_1", status: VERIFIED, updateTime: { seconds: 10n ** 15n, nanos: 0 } });
+  const b = await site.browser();
+  await b.wantEnd();
+  assert.equal(b.lives, 0);
+  b.wantRetry(2_000, 4_000);
+  assert.match(site.logged.join("\n"), /^ERROR sse: a verification cannot be encoded vs_1 .*Timestamp[^\n]*$/);
+});
+
 test("answers other than with a stream", async (t) => {
   const site = await Site.start(t, { authorize: byQuery });
   for (const [query, method, status, body] of [

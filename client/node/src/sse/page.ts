@@ -1,4 +1,5 @@
 import { NotFoundError, VerificationError } from "../errors.js";
+import type { Verification } from "../gen/verification/v1/verification_pb.js";
 import { format, retry, spread } from "./event.js";
 import type { Logger, Outage } from "./outage.js";
 import { shown } from "./shown.js";
@@ -13,6 +14,7 @@ export class Page {
   /** The time of the last update, or of the beginning, by performance.now. */
   #heard = performance.now();
   #stale = false;
+  #failed = false;
 
   /** Makes a page that was told nothing yet. */
   constructor(logger: Logger, outage: Outage) {
@@ -44,7 +46,12 @@ export class Page {
     this.#stale = false;
   }
 
-  /** Returns what tells the page one step of the watch. Nothing follows an error. */
+  /** Whether an update could not be sent. The stream must end, and the browser reconnects after retry.break. */
+  get hasFailed(): boolean {
+    return this.#failed;
+  }
+
+  /** Returns what tells the page one step of the watch. Nothing follows an error of the watch. */
   tell(step: Step): string {
     if ("update" in step) return this.#tellUpdate(step.update);
     const { error } = step;
@@ -61,8 +68,21 @@ export class Page {
       this.#outage.end(true);
     }
     if (verification === undefined) return format({ ...live, id });
-    const status = { name: "status", id, data: shown(verification) };
+    const data = this.#encode(verification);
+    if (data === undefined) return "";
+    const status = { name: "status", id, data };
     return reset ? format({ name: "reset" }, status, { ...live, id }) : format(status, { ...live, id });
+  }
+
+  /** Returns the data of a status. It returns undefined, and the page has failed, if a field of the verification has no JSON. */
+  #encode(verification: Verification): string | undefined {
+    try {
+      return shown(verification);
+    } catch (error) {
+      this.#failed = true;
+      this.#logger.error("sse: a verification cannot be encoded", { sessionId: verification.sessionId, error });
+      return undefined;
+    }
   }
 }
 

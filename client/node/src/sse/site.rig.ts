@@ -100,6 +100,6 @@ export function byQuery(request: IncomingMessage): Authorized {
 }
 
 function describe(details: object | undefined): string {
-  const error = (details as { error?: { reason?: string; message?: string } } | undefined)?.error;
-  return error === undefined ? "" : `${error.reason} ${error.message}`;
+  const { error, sessionId = "" } = (details ?? {}) as { error?: { reason?: string; message?: string }; sessionId?: string };
+  return error === undefined ? "" : `${sessionId} ${error.reason} ${error.message}`;
 }

@@ -71,7 +71,7 @@ export async function* streamEvents(
       }
       const text = news();
       if (text !== "") yield text;
-      else if (watch.isOver) return;
+      else if (watch.isOver || page.hasFailed) return;
       else await bell.wait();
     }
   } finally {
