@@ -38,6 +38,21 @@ test("sends status, headers and body, and keeps headers that were set before", a
   await sent.promise;
 });
 
+test("sends all cookies, and keeps those that were set before", async (t) => {
+  const cookies = [["set-cookie", "a=1"], ["set-cookie", "b=2"]] as [string, string][];
+  const before = { none: undefined, one: "z=0", several: ["y=0", "z=0"] };
+  for (const [name, set] of Object.entries(before)) {
+    const sent = deferred();
+    const url = await serve(t, (_, to) => {
+      if (set !== undefined) to.setHeader("Set-Cookie", set);
+      send(new Response("text\n", { headers: cookies }), to).then(sent.resolve, sent.reject);
+    });
+    const response = await fetch(url);
+    assert.deepEqual(response.headers.getSetCookie(), [...[set ?? []].flat(), "a=1", "b=2"], name);
+    await sent.promise;
+  }
+});
+
 test("sends nothing for a response that never is", async (t) => {
   const url = await serve(t, (_, to) => {
     send(Promise.reject(new Error("no response")), to).catch((error: Error) => to.writeHead(500).end(error.message));

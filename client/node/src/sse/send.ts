@@ -7,7 +7,7 @@ const restTimeout = 10_000;
 /**
  * Sends a response of the Fetch standard through Node's `http` or `http2`, and so through Express and others that give access to Node's
  * response. It reads the body no faster than the browser does, and cancels it when the browser leaves. Headers that were set before
- * stay, except those that the response has too.
+ * stay, except those that the response has too. Cookies that were set before always stay.
  *
  * ```ts
  * app.get("/events", (request, response) => send(events(request), response));
@@ -20,7 +20,8 @@ export async function send(response: Response | Promise<Response>, to: ServerRes
   const { status, headers, body } = await response;
   if (isGone(to)) return body?.cancel();
   to.statusCode = status;
-  for (const [name, value] of headers) to.setHeader(name, value);
+  const cookies = [to.getHeader("set-cookie") ?? [], headers.getSetCookie()].flat().map(String);
+  for (const [name, value] of headers) to.setHeader(name, name === "set-cookie" ? cookies : value);
   if (body === null) return void to.end();
   const reader = body.getReader();
   const leave = (): void => void reader.cancel().catch(() => {}); // a body that has failed
