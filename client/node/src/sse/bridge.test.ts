@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import { status as grpcStatus } from "@grpc/grpc-js";
 
+import type { Client } from "../client.js";
 import { Status } from "../gen/verification/v1/verification_pb.js";
 import { Fault, fault } from "../testing/index.js";
 import { eventStreams } from "./index.js";
@@ -132,6 +133,51 @@ test("takes an error that is not the service's as an interruption", async (t) =>
   await site.close();
   assert.deepEqual(
     site.logged.filter((line) => !line.startsWith("INFO")).map((line) => line.slice(0, 4)),
+    ["WARN"],
+    site.logged.join("\n"),
+  );
+});
+
+test("asks for a subject that cannot be watched again later, and says so", async (t) => {
+  const subjects = [
+    { session: "vs_1", reference: "person" },
+    { reference: "\ud800" },
+    { session: Symbol("vs_1") },
+    { reference: "" },
+  ];
+  for (const subject of subjects) {
+    const site = await Site.start(t, { authorize: () => ({ user: "ada", subject: subject as never }) });
+    const b = await site.browser();
+    await b.want("stale");
+    await b.wantEnd();
+    b.wantRetry(30_000, 60_000);
+    assert.equal(site.logged.length, 1, site.logged.join("\n"));
+    assert.match(site.logged[0] ?? "", /^ERROR sse: a watch has ended/);
+  }
+});
+
+test("takes null for no subject yet", async (t) => {
+  const site = await Site.start(t, { authorize: () => ({ user: "ada", subject: null as never }) });
+  const b = await site.browser();
+  await b.want("unknown");
+  await b.wantLive();
+  await b.wantEnd();
+  assert.deepEqual(site.logged, []);
+});
+
+test("takes a closed client and an invalid request of a proxy as interruptions", async (t) => {
+  const site = await Site.start(t);
+  site.backend.fail(new Fault(grpcStatus.INVALID_ARGUMENT, "a proxy's"));
+  const b = await site.browser();
+  for (let i = 0; i < 2; i++) {
+    await b.want("stale");
+    await b.wantEnd();
+    b.wantRetry(2_000, 4_000);
+    (site.bridge.client as Client).close();
+    await b.connect();
+  }
+  assert.deepEqual(
+    site.logged.map((line) => line.slice(0, 4)),
     ["WARN"],
     site.logged.join("\n"),
   );

@@ -68,7 +68,8 @@ export class Bridge<R extends RequestLike> implements Shared {
       return refusal(500, "internal error");
     }
     const { subject } = viewer;
-    if (subject === undefined) return this.#stream(request, (gone) => this.#nothing(gone)); // no limit keeps a person from beginning
+    // A program in JavaScript can return null. No limit keeps a person from beginning.
+    if (subject === undefined || subject === null) return this.#stream(request, (gone) => this.#nothing(gone));
     const lastEventId = header(request, "last-event-id");
     return this.#stream(request, (gone) => this.#events(viewer, subject, lastEventId, gone));
   }

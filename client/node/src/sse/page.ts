@@ -1,4 +1,4 @@
-import { NotFoundError, VerificationError } from "../errors.js";
+import { InvalidRequestError, NotFoundError, UnauthenticatedError, VerificationError } from "../errors.js";
 import type { Verification } from "../gen/verification/v1/verification_pb.js";
 import { format, retry, spread } from "./event.js";
 import type { Logger, Outage } from "./outage.js";
@@ -55,7 +55,7 @@ export class Page {
   tell(step: Step): string {
     if ("update" in step) return this.#tellUpdate(step.update);
     const { error } = step;
-    if (!isOwn(error)) return this.lose(error); // the browser reconnects after retry.break
+    if (!isOfService(error) && !isOfProgram(error)) return this.lose(error); // the browser reconnects after retry.break
     if (error instanceof NotFoundError) return format({ name: "unknown", retry: spread(retry.unknown) }, live);
     this.#logger.error("sse: a watch has ended; the browser will reconnect", { error });
     return format({ name: "stale", retry: spread(retry.long) });
@@ -90,6 +90,16 @@ export class Page {
  * Returns whether an error is the service's own. An error of a proxy says nothing about the session or about this program's rights: it
  * can come during a deployment of the service.
  */
-function isOwn(error: unknown): boolean {
+function isOfService(error: unknown): boolean {
   return error instanceof VerificationError && error.reason !== undefined;
+}
+
+/**
+ * Returns whether an error is a fault of this program: it has a subject or a token that cannot be sent. Another try soon does not help.
+ * An error of a proxy has gRPC's error as its cause. The client's other errors, such as that of a closed client, are interruptions.
+ */
+function isOfProgram(error: unknown): boolean {
+  if (!(error instanceof VerificationError)) return true; // such as a TypeError, by a subject of another type
+  const isRefused = error instanceof InvalidRequestError || error instanceof UnauthenticatedError;
+  return isRefused && !error.fromService && error.cause === undefined;
 }
