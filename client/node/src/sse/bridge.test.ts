@@ -7,6 +7,7 @@ import type { Client } from "../client.js";
 import { Status } from "../gen/verification/v1/verification_pb.js";
 import { Fault, fault } from "../testing/index.js";
 import { eventStreams } from "./index.js";
+import type { Viewer } from "./index.js";
 import { Site, byQuery } from "./site.rig.js";
 
 const { REQUIRES_INPUT, PROCESSING, VERIFIED } = Status;
@@ -221,4 +222,35 @@ test("refuses a program that names no user", async (t) => {
   }
   const options = { client: (await Site.start(t)).bridge.client, authorize: () => "forbidden" as const };
   assert.throws(() => eventStreams({ ...options, maxStreams: 0 }), /^RangeError: maxStreams is 0/);
+});
+
+const broken = (): never => {
+  throw new Error("the logger failed");
+};
+const brokenLogger = { info: broken, warn: broken, error: broken };
+
+test("streams also if the logger throws", async (t) => {
+  let isFailing = false;
+  const authorize = (): Viewer => (isFailing ? broken() : { user: "ada", subject: { session: "vs_1" } });
+  const site = await Site.start(t, { logger: brokenLogger, authorize });
+  site.set(REQUIRES_INPUT);
+  const b = await site.browser();
+  await b.want("status");
+  site.backend.cutStreams();
+  await b.want("stale");
+  site.set(PROCESSING);
+  await b.want("status");
+  isFailing = true;
+  await b.connect();
+  await b.wantEnd();
+  assert.equal(b.response.status, 200);
+});
+
+test("answers a user without a session also if the logger throws", async (t) => {
+  const site = await Site.start(t, { logger: brokenLogger, authorize: () => ({ user: "ada" }) });
+  (site.bridge.client as Client).close();
+  const b = await site.browser();
+  await b.want("unknown");
+  await b.want("stale");
+  await b.wantEnd();
 });

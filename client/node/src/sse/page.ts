@@ -1,7 +1,8 @@
 import { InvalidRequestError, NotFoundError, UnauthenticatedError, VerificationError } from "../errors.js";
 import type { Verification } from "../gen/verification/v1/verification_pb.js";
 import { format, retry, spread } from "./event.js";
-import type { Logger, Outage } from "./outage.js";
+import type { Logger } from "./logger.js";
+import type { Outage } from "./outage.js";
 import { shown } from "./shown.js";
 import type { Step } from "./watch.js";
 

@@ -14,7 +14,7 @@ import type { Authorized, EventStreamsOptions, Times } from "./options.js";
 import { send } from "./send.js";
 
 /** SiteOptions change a site. */
-export interface SiteOptions extends Partial<Omit<EventStreamsOptions<IncomingMessage>, "client" | "logger">> {
+export interface SiteOptions extends Partial<Omit<EventStreamsOptions<IncomingMessage>, "client">> {
   readonly times?: Partial<Times>;
   readonly fake?: FakeServerOptions;
 }
