@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 
 import { bodyOf } from "./body.js";
@@ -72,4 +73,23 @@ test("ends with a signal, a reader that leaves and its source", async () => {
   await left.reader.cancel();
   for (const [name, { state }] of Object.entries({ bySignal, paused, left })) assert(state.ended, `${name}: the source continues`);
   assert.equal((await made(signals[0].signal).reader.read()).done, true, "the signal has aborted before");
+});
+
+test("fails with its source, and leaves nothing at the signals", async () => {
+  const signal = new AbortController();
+  let ended = false;
+  const body = bodyOf(
+    async function* (gone) {
+      gone.addEventListener("abort", () => (ended = true));
+      yield "one";
+      throw new Error("the source has failed");
+    },
+    [signal.signal],
+    10_000,
+  );
+  const reader = body.getReader();
+  await reader.read();
+  await assert.rejects(reader.read(), /^Error: the source has failed$/);
+  assert(ended, "what the source began continues");
+  assert.deepEqual(getEventListeners(signal.signal, "abort"), []);
 });

@@ -35,8 +35,8 @@
 import { Bridge } from "./bridge.js";
 import type { EventStreamsOptions, RequestLike } from "./options.js";
 
+export type { Logger } from "./logger.js";
 export type { Authorized, EventStreamsOptions, RequestLike, Viewer } from "./options.js";
-export type { Logger } from "./outage.js";
 export { send } from "./send.js";
 
 /**

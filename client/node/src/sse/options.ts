@@ -1,6 +1,6 @@
 import type { Client } from "../client.js";
 import type { Subject } from "../subject.js";
-import type { Logger } from "./outage.js";
+import type { Logger } from "./logger.js";
 
 /** RequestLike is what the bridge reads of a request: a `Request` of the Fetch standard, or an `IncomingMessage` of Node. */
 export interface RequestLike {
@@ -58,7 +58,7 @@ export interface EventStreamsOptions<R extends RequestLike> {
   readonly maxStreamsTotal?: number | undefined;
   /** Ends all streams. Abort it when the program stops: a server waits for open streams and does not end them. */
   readonly signal?: AbortSignal | undefined;
-  /** Gets the faults of this program and of the service, and a line for each outage of the service. Default `console`. */
+  /** Gets the faults of this program and of the service, and a line for each outage of the service. Default `console`. An error that it throws is dropped. */
   readonly logger?: Logger | undefined;
 }
 

@@ -2,8 +2,9 @@ import { onAbort } from "../abort.js";
 import { Doorbell } from "../doorbell.js";
 import type { Subject } from "../subject.js";
 import { format, retry, spread } from "./event.js";
+import type { Logger } from "./logger.js";
 import type { EventStreamsOptions, RequestLike, Times, Viewer } from "./options.js";
-import type { Logger, Outage } from "./outage.js";
+import type { Outage } from "./outage.js";
 import { Page } from "./page.js";
 import type { Slots } from "./slots.js";
 import { HeldWatch } from "./watch.js";
@@ -71,7 +72,7 @@ export async function* streamEvents(
       }
       const text = news();
       if (text !== "") yield text;
-      else if (watch.isOver) return;
+      else if (watch.isOver || page.hasFailed) return;
       else await bell.wait();
     }
   } finally {
