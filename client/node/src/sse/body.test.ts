@@ -73,3 +73,23 @@ test("ends with a signal, a reader that leaves and its source", async () => {
   for (const [name, { state }] of Object.entries({ bySignal, paused, left })) assert(state.ended, `${name}: the source continues`);
   assert.equal((await made(signals[0].signal).reader.read()).done, true, "the signal has aborted before");
 });
+
+test("fails if its source fails, and lets go of the signals", async () => {
+  const stopping = new AbortController();
+  let gone: AbortSignal | undefined;
+  const body = bodyOf(
+    async function* (signal) {
+      gone = signal;
+      yield "one";
+      throw new Error("the source has failed");
+    },
+    [stopping.signal],
+    10_000,
+  );
+  const reader = body.getReader();
+  await reader.read();
+  await assert.rejects(reader.read(), /the source has failed/);
+  assert(gone?.aborted, "the source was not told");
+  stopping.abort();
+  await assert.rejects(reader.read(), /the source has failed/);
+});

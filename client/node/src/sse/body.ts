@@ -35,7 +35,10 @@ export function bodyOf(
       },
       async pull(controller) {
         clearTimeout(late);
-        const { value, done } = await source.next();
+        const { value, done } = await source.next().catch((error: unknown) => {
+          void finish();
+          throw error;
+        });
         if (done) {
           await finish();
           close(controller);

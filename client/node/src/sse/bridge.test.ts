@@ -137,6 +137,48 @@ test("takes an error that is not the service's as an interruption", async (t) =>
   );
 });
 
+test("takes a watch that cannot be as a fault of the program", async (t) => {
+  const subjects = { both: { session: "vs_1", reference: "user-42" }, empty: { reference: "" }, text: "vs_1" };
+  for (const [name, subject] of Object.entries(subjects)) {
+    const site = await Site.start(t, { authorize: () => ({ user: "ada", subject: subject as never }) });
+    const b = await site.browser();
+    await b.want("stale");
+    await b.wantEnd();
+    b.wantRetry(30_000, 60_000);
+    assert.match(site.logged.join("\n"), /^ERROR [^\n]*$/, name);
+  }
+});
+
+test("takes null for no subject, as databases and JSON do", async (t) => {
+  const site = await Site.start(t, { authorize: () => ({ user: "ada", subject: null as never, address: null as never }) });
+  const b = await site.browser();
+  await b.want("unknown");
+  await b.wantLive();
+  await b.wantEnd();
+});
+
+test("logs a verification that cannot be encoded, and ends the stream", async (t) => {
+  const site = await Site.start(t);
+  site.backend.set({ sessionId: "vs_1", status: REQUIRES_INPUT, updateTime: { seconds: 10n ** 15n } });
+  const b = await site.browser();
+  await b.wantEnd();
+  b.wantRetry(2_000, 4_000);
+  assert.match(site.logged.join("\n"), /^ERROR sse: a verification cannot be encoded.* vs_1/);
+});
+
+test("streams without a logger that works", async (t) => {
+  const fail = (): never => {
+    throw new Error("the logger has failed");
+  };
+  for (const authorize of [() => fail(), () => ({ user: "ada" }), () => ({ user: "ada", subject: { session: "vs_1" } })]) {
+    const site = await Site.start(t, { authorize, logger: { info: fail, warn: fail, error: fail }, times: { reach: 100 } });
+    site.backend.fail(fault("PERMISSION_DENIED"));
+    const b = await site.browser();
+    while ((await b.nextOfAll()) !== undefined);
+    assert.equal(b.response.status, 200);
+  }
+});
+
 test("answers other than with a stream", async (t) => {
   const site = await Site.start(t, { authorize: byQuery });
   for (const [query, method, status, body] of [

@@ -5,7 +5,7 @@ import { bodyOf } from "./body.js";
 import { format, retry, spread } from "./event.js";
 import { defaultTimes } from "./options.js";
 import type { Authorized, EventStreamsOptions, RequestLike, Times, Viewer } from "./options.js";
-import { Outage } from "./outage.js";
+import { Outage, safe } from "./outage.js";
 import type { Logger } from "./outage.js";
 import { Reach } from "./reach.js";
 import { Slots } from "./slots.js";
@@ -34,7 +34,7 @@ export class Bridge<R extends RequestLike> implements Shared {
   constructor(options: EventStreamsOptions<R>, times: Times = defaultTimes) {
     this.client = options.client;
     this.times = times;
-    this.logger = options.logger ?? console;
+    this.logger = safe(options.logger ?? console);
     this.outage = new Outage(this.logger);
     this.slots = new Slots({
       user: limit("maxStreams", options.maxStreams, 8),
@@ -67,7 +67,7 @@ export class Bridge<R extends RequestLike> implements Shared {
       this.logger.error("sse: authorize returned no user: it is required");
       return refusal(500, "internal error");
     }
-    const { subject } = viewer;
+    const subject = viewer.subject ?? undefined;
     if (subject === undefined) return this.#stream(request, (gone) => this.#nothing(gone)); // no limit keeps a person from beginning
     const lastEventId = header(request, "last-event-id");
     return this.#stream(request, (gone) => this.#events(viewer, subject, lastEventId, gone));

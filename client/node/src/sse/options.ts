@@ -18,12 +18,12 @@ export interface Viewer {
    * The address of the browser, for `maxStreamsPerAddress`. If it is not set, for example because a proxy hides it, that limit does not
    * apply.
    */
-  readonly address?: string | undefined;
+  readonly address?: string | null | undefined;
   /**
    * What the user watches. Not set for a user that has no session yet: the stream has "unknown", and "live" or "stale". All such users
    * share one call to the service in 5 s, which reads nothing.
    */
-  readonly subject?: Subject | undefined;
+  readonly subject?: Subject | null | undefined;
   /** Aborts when the user's sign-in ends: the user signs out, or it expires. The stream ends with it. */
   readonly session?: AbortSignal | undefined;
 }

@@ -11,6 +11,20 @@ export interface Logger {
   error(text: string, details?: object): void;
 }
 
+/** Returns a logger that never throws: no stream depends on it. */
+export function safe(logger: Logger): Logger {
+  const log =
+    (level: keyof Logger): Logger[keyof Logger] =>
+    (text, details) => {
+      try {
+        logger[level](text, details);
+      } catch {
+        // There is nothing left to report it to.
+      }
+    };
+  return { info: log("info"), warn: log("warn"), error: log("error") };
+}
+
 /** The least time between two log lines of an outage in milliseconds: while it lasts, and when another one follows. */
 const logWhile = 60_000;
 const logAfter = 5_000;

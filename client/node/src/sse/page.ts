@@ -1,4 +1,5 @@
-import { NotFoundError, VerificationError } from "../errors.js";
+import { InvalidRequestError, NotFoundError, VerificationError } from "../errors.js";
+import type { Bookmark, Update } from "../update.js";
 import { format, retry, spread } from "./event.js";
 import type { Logger, Outage } from "./outage.js";
 import { shown } from "./shown.js";
@@ -44,32 +45,39 @@ export class Page {
     this.#stale = false;
   }
 
-  /** Returns what tells the page one step of the watch. Nothing follows an error. */
-  tell(step: Step): string {
+  /** Returns what tells the page one step of the watch; undefined: the stream must end. It must end after an error too. */
+  tell(step: Step): string | undefined {
     if ("update" in step) return this.#tellUpdate(step.update);
     const { error } = step;
-    if (!isOwn(error)) return this.lose(error); // the browser reconnects after retry.break
+    if (isTemporary(error)) return this.lose(error); // the browser reconnects after retry.break
     if (error instanceof NotFoundError) return format({ name: "unknown", retry: spread(retry.unknown) }, live);
     this.#logger.error("sse: a watch has ended; the browser will reconnect", { error });
     return format({ name: "stale", retry: spread(retry.long) });
   }
 
-  #tellUpdate({ verification, resumeToken: id, reset }: Extract<Step, { update: unknown }>["update"]): string {
+  #tellUpdate({ verification, resumeToken: id, reset }: Update | Bookmark): string | undefined {
     this.#heard = performance.now();
     if (this.#stale) {
       this.#stale = false;
       this.#outage.end(true);
     }
     if (verification === undefined) return format({ ...live, id });
-    const status = { name: "status", id, data: shown(verification) };
+    let data: string;
+    try {
+      data = shown(verification);
+    } catch (error) {
+      this.#logger.error("sse: a verification cannot be encoded", { error, sessionId: verification.sessionId });
+      return undefined;
+    }
+    const status = { name: "status", id, data };
     return reset ? format({ name: "reset" }, status, { ...live, id }) : format(status, { ...live, id });
   }
 }
 
 /**
- * Returns whether an error is the service's own. An error of a proxy says nothing about the session or about this program's rights: it
- * can come during a deployment of the service.
+ * Returns whether another stream can succeed soon. An error of a proxy says nothing about the session or about this program's rights: it
+ * can come during a deployment of the service. An invalid request and what is no error of a call are faults of this program.
  */
-function isOwn(error: unknown): boolean {
-  return error instanceof VerificationError && error.reason !== undefined;
+function isTemporary(error: unknown): boolean {
+  return error instanceof VerificationError && error.reason === undefined && !(error instanceof InvalidRequestError);
 }

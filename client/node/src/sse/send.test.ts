@@ -38,6 +38,30 @@ test("sends status, headers and body, and keeps headers that were set before", a
   await sent.promise;
 });
 
+test("adds cookies to those that were set before", async (t) => {
+  const cookies: [string, string][] = ["a=1", "b=2"].map((cookie) => ["set-cookie", cookie]);
+  const url = await serve(t, (_, to) => {
+    to.setHeader("set-cookie", "session=zz");
+    void send(new Response("x", { headers: cookies }), to);
+  });
+  assert.deepEqual((await fetch(url)).headers.getSetCookie(), ["session=zz", "a=1", "b=2"]);
+});
+
+test("cuts a response that has begun before", async (t) => {
+  const sent = deferred();
+  let isCanceled = false;
+  const body = new ReadableStream({ cancel: () => void (isCanceled = true) });
+  const url = await serve(t, (_, to) => {
+    to.write("begun");
+    send(new Response(body), to).then(sent.resolve, sent.reject);
+  });
+  const warned = once(process, "warning");
+  await assert.rejects(fetch(url).then((response) => response.text()));
+  await sent.promise;
+  assert(isCanceled, "the body goes on");
+  assert.match(String((await warned)[0]), /the response has begun before send/);
+});
+
 test("sends nothing for a response that never is", async (t) => {
   const url = await serve(t, (_, to) => {
     send(Promise.reject(new Error("no response")), to).catch((error: Error) => to.writeHead(500).end(error.message));

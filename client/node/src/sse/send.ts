@@ -7,20 +7,28 @@ const restTimeout = 10_000;
 /**
  * Sends a response of the Fetch standard through Node's `http` or `http2`, and so through Express and others that give access to Node's
  * response. It reads the body no faster than the browser does, and cancels it when the browser leaves. Headers that were set before
- * stay, except those that the response has too.
+ * stay, except those that the response has too; cookies are added.
  *
  * ```ts
  * app.get("/events", (request, response) => send(events(request), response));
  * ```
  *
- * It resolves when the response has ended, also if the browser has left. If the body fails, it cuts the connection. It rejects only
- * with the error of the promise that it gets, and then sends nothing.
+ * It resolves when the response has ended, also if the browser has left. If the body fails, or if something was sent before, it cuts the
+ * connection, in the second case with a warning of the process. It rejects only with the error of the promise that it gets, and then
+ * sends nothing.
  */
 export async function send(response: Response | Promise<Response>, to: ServerResponse | Http2ServerResponse): Promise<void> {
   const { status, headers, body } = await response;
   if (isGone(to)) return body?.cancel();
+  if (to.headersSent) {
+    process.emitWarning("the response has begun before send: it is cut");
+    to.destroy();
+    return body?.cancel();
+  }
   to.statusCode = status;
+  const cookies = [to.getHeader("set-cookie") ?? [], headers.getSetCookie()].flat().map(String);
   for (const [name, value] of headers) to.setHeader(name, value);
+  if (cookies.length > 0) to.setHeader("set-cookie", cookies);
   if (body === null) return void to.end();
   const reader = body.getReader();
   const leave = (): void => void reader.cancel().catch(() => {}); // a body that has failed

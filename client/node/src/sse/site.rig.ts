@@ -14,7 +14,7 @@ import type { Authorized, EventStreamsOptions, Times } from "./options.js";
 import { send } from "./send.js";
 
 /** SiteOptions change a site. */
-export interface SiteOptions extends Partial<Omit<EventStreamsOptions<IncomingMessage>, "client" | "logger">> {
+export interface SiteOptions extends Partial<Omit<EventStreamsOptions<IncomingMessage>, "client">> {
   readonly times?: Partial<Times>;
   readonly fake?: FakeServerOptions;
 }
@@ -100,6 +100,6 @@ export function byQuery(request: IncomingMessage): Authorized {
 }
 
 function describe(details: object | undefined): string {
-  const error = (details as { error?: { reason?: string; message?: string } } | undefined)?.error;
-  return error === undefined ? "" : `${error.reason} ${error.message}`;
+  const { error, sessionId = "" } = (details ?? {}) as { error?: { reason?: string; message?: string }; sessionId?: string };
+  return error === undefined ? "" : `${error.reason} ${error.message} ${sessionId}`;
 }

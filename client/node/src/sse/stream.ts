@@ -51,8 +51,8 @@ export async function* streamEvents(
     return happened.aged ? format({ retry: spread(retry.aged) }) : undefined;
   };
 
-  /** Returns the text of what has happened since; empty: nothing. */
-  const news = (): string => {
+  /** Returns the text of what has happened since; empty: nothing; undefined: the stream must end. */
+  const news = (): string | undefined => {
     const interruption = watch.takeInterruption();
     if (interruption !== undefined) return page.lose(interruption);
     const step = watch.take();
@@ -70,6 +70,7 @@ export async function* streamEvents(
         return;
       }
       const text = news();
+      if (text === undefined) return;
       if (text !== "") yield text;
       else if (watch.isOver) return;
       else await bell.wait();
