@@ -91,6 +91,11 @@ var wrong = []struct{ flaw, script, says string }{
 	{"sends-no-token", "updates", "got:  end UNAUTHENTICATED UNAUTHENTICATED"},
 	{"leaves-streams-open", "resume-from", "session was stopped, and has not ended, or its stream is still open"},
 	{"ends-without-a-reason", "unknown-session", "want: end NOT_FOUND SESSION_NOT_FOUND\n  got:  end NOT_FOUND"},
+	{"asks-for-slow-beats", "updates", "a stream asked for a heartbeat of 1h0m0s; want 500ms"},
+	{"never-closes", "updates", "the client was closed, and 1 of its connections are still open"},
+	{"trusts-any-domain", "foreign-errors", "got:  end UNAUTHENTICATED UNAUTHENTICATED"},
+	{"invents-waits", "unknown-session", "want: end NOT_FOUND SESSION_NOT_FOUND\n  got:  end NOT_FOUND SESSION_NOT_FOUND retry after 2h9m37s"},
+	{"tries-without-a-wait", "many-refusals", "40 attempts in a row failed, and the client waited for"},
 	{"none", "not-ready", "said NOT_SERVING, and the client still opened streams there"},
 }
 

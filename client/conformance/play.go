@@ -19,9 +19,10 @@ type player struct {
 	model   *model
 	ledger  *ledger
 	control *control
-	random  *rand.Rand // of the script: where a frame is cut
-	liar    *liar      // until it has ended
-	begun   []string   // watches that the program has begun
+	random  *rand.Rand    // of the script: where a frame is cut
+	liar    *liar         // until it has ended
+	begun   []string      // watches that the program has begun
+	waits   time.Duration // how much longer the step can take, because of the client's backoff
 }
 
 // failed is a script that failed, and at which step.
@@ -57,7 +58,7 @@ func play(ctx context.Context, program *process, s script, run string, t times) 
 	sum := fnv.New64a()
 	_, _ = sum.Write([]byte(s.String()))
 	p := &player{
-		program: program, run: run, times: t, model: newModel(), ledger: newLedger(),
+		program: program, run: run, times: t, model: newModel(), ledger: newLedger(t.heartbeat),
 		random: rand.New(rand.NewPCG(sum.Sum64(), 0)),
 	}
 	steps := s.steps
@@ -121,6 +122,7 @@ func (p *player) full(name string) string { return p.run + "/" + name }
 // step does one step, and waits until the program has reported what it must.
 func (p *player) step(ctx context.Context, st step) error {
 	before := p.model.live()
+	p.waits = 0
 	if err := p.model.apply(st); err != nil {
 		return fmt.Errorf("the script is wrong: %w", err)
 	}
@@ -151,7 +153,9 @@ func (p *player) settle(ctx context.Context) error {
 	return err
 }
 
-func (p *player) within() time.Duration { return p.times.patience + silences*p.times.heartbeat }
+func (p *player) within() time.Duration {
+	return p.times.patience + silences*p.times.heartbeat + p.waits
+}
 
 // errLate: the client has not done in time what it must.
 type errLate time.Duration

@@ -37,11 +37,17 @@ const (
 	anonymous        = "sends-no-token"         // calls have no bearer token
 	leavesStreams    = "leaves-streams-open"    // a watch that ends does not end its stream
 	forgetsItsErrors = "ends-without-a-reason"  // the ErrorInfo of an error is not read
+	slowBeats        = "asks-for-slow-beats"    // the request asks for a heartbeat of an hour
+	trustsAnybody    = "trusts-any-domain"      // the ErrorInfo of another domain is taken for the service's
+	inventsWaits     = "invents-waits"          // errors have a RetryAfter that nobody sent
+	neverCloses      = "never-closes"           // Close ends the watches, and leaves the connections open
+	noBackoff        = "tries-without-a-wait"   // an attempt follows a failed one at once
 )
 
 var flaws = []string{
 	none, forgetsToken, hidesLoss, endsAtLoss, believesProxies, tooStubborn, readsAhead, deaf, beatsAreSilence, hasty, beatsAreUpdates, repeatsRetries,
 	tellsSecrets, oneBehind, oneAddress, oneConnection, anonymous, leavesStreams, forgetsItsErrors,
+	slowBeats, trustsAnybody, inventsWaits, neverCloses, noBackoff,
 }
 
 func main() {

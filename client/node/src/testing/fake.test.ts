@@ -249,6 +249,17 @@ test("keeps all for a watch that reads slowly", async (t) => {
   for (let revision = 2; revision <= 2_001; revision++) assert.equal((await next()).verification.revision, revision);
 });
 
+test("serves over IPv6 and by name", async (t) => {
+  for (const address of ["[::1]:0", "localhost:0"]) {
+    const server = await start(t, { address });
+    server.set({ sessionId: "vs_1", status: VERIFIED });
+    assert.equal((await server.client().status({ session: "vs_1" })).revision, 1, server.target);
+    await server.stop();
+    await server.start();
+    assert.match(server.target, address.startsWith("[") ? /^\[::1\]:\d+$/ : /:\d+$/);
+  }
+});
+
 test("waits for watches", async (t) => {
   const server = await start(t);
   server.set({ sessionId: "vs_1", status: REQUIRES_INPUT });

@@ -13,7 +13,7 @@ import type { State } from "./state.js";
 
 /** FakeServerOptions say how a {@link FakeServer} serves. */
 export interface FakeServerOptions {
-  /** Where it listens, as `host:port`. Default `127.0.0.1:0`: a free port. */
+  /** Where it listens, as `host:port`, such as `[::1]:0`. Default `127.0.0.1:0`: a free port. */
   readonly address?: string;
   /** The credentials of grpc-js, for TLS. Default: plain text. */
   readonly credentials?: ServerCredentials;
@@ -41,13 +41,22 @@ export interface Replica {
   setReady(ready: boolean): void;
 }
 
+/** Running is what serves an address. */
+interface Running {
+  readonly listener: Listener;
+  /** Resolves when the listener and all connections are closed. */
+  readonly closed: Promise<unknown>;
+  readonly sockets: Set<Socket>;
+  readonly server: Server;
+}
+
 /** LocalReplica is a Replica at an address of this machine. */
 export class LocalReplica implements Replica {
   readonly #state: State;
   readonly #options: FakeServerOptions;
   #address: string;
   #health = new Health(["", VerificationService.typeName]);
-  #running: { listener: Listener; sockets: Set<Socket>; server: Server } | undefined;
+  #running: Running | undefined;
 
   /** Makes a replica that does not serve yet. */
   constructor(state: State, address: string, options: FakeServerOptions) {
@@ -73,28 +82,23 @@ export class LocalReplica implements Replica {
       socket.on("close", () => sockets.delete(socket)).on("error", () => {}); // a peer that is gone is no fault
       injector.injectConnection(socket);
     });
-    this.#running = { listener, sockets, server };
+    const closed = new Promise((resolve) => listener.once("close", resolve));
+    this.#running = { listener, closed, sockets, server };
     const colon = this.#address.lastIndexOf(":");
-    listener.listen(Number(this.#address.slice(colon + 1)), this.#address.slice(0, colon));
+    const host = this.#address.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+    listener.listen(Number(this.#address.slice(colon + 1)), host);
     try {
       await once(listener, "listening");
     } catch (error) {
       this.#running = undefined;
       throw error;
     }
-    const { address, port } = listener.address() as AddressInfo;
-    this.#address = `${address}:${port}`;
+    const { address, family, port } = listener.address() as AddressInfo;
+    this.#address = family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`;
   }
 
   async stop(): Promise<void> {
-    const running = this.#running;
-    if (running === undefined) return;
-    this.#running = undefined;
-    const closed = once(running.listener, "close");
-    running.listener.close();
-    for (const socket of running.sockets) socket.destroy();
-    await closed;
-    running.server.forceShutdown();
+    if (this.#running !== undefined) await this.#end(this.#running);
   }
 
   async drain(): Promise<void> {
@@ -113,7 +117,15 @@ export class LocalReplica implements Replica {
         resolve();
       });
     });
-    await this.stop();
+    await this.#end(running);
+  }
+
+  async #end(running: Running): Promise<void> {
+    if (this.#running === running) this.#running = undefined;
+    running.listener.close();
+    for (const socket of running.sockets) socket.destroy();
+    await running.closed;
+    running.server.forceShutdown();
   }
 
   setReady(ready: boolean): void {
