@@ -138,7 +138,7 @@ func TestBuildIsReproducible(t *testing.T) {
 	}
 	checkNotices(t, info)
 	if settings["-tags"] != "nodev" {
-		t.Errorf("built with the tags %q, want nodev", settings["-tags"])
+		t.Fatalf("built with the tags %q, want nodev", settings["-tags"])
 	}
 	checkNoDev(t, one, a)
 }

@@ -2,11 +2,13 @@ package deploy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // ofDev are the packages that only the development server needs.
@@ -78,7 +80,9 @@ func checkNoDev(t *testing.T, program string, text []byte) {
 		}
 	}
 	for _, args := range [][]string{{"dev"}, {"dev", "--port-offset", "100"}, {"dev", "--help"}} {
-		out, err := exec.Command(program, args...).CombinedOutput()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // the development server itself would never end
+		out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
+		cancel()
 		var failed *exec.ExitError
 		if !errors.As(err, &failed) || failed.ExitCode() != 1 || !strings.Contains(string(out), "go run ./server dev") {
 			t.Errorf("%v: %v, %q; want exit code 1 and the command that works", args, err, out)
