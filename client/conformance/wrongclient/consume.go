@@ -35,7 +35,7 @@ func (p *plain) Consume(ctx context.Context, consumer string, mustExist bool, he
 			}
 		}()
 	}
-	err = w.run(ctx, func(u client.Update, err error) bool {
+	err = w.run(ctx, func(u client.Update, _ error) bool {
 		switch {
 		case p.flaw == handlesInAQueue:
 			queue <- u
