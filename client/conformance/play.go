@@ -13,16 +13,17 @@ import (
 
 // player plays one script to the program.
 type player struct {
-	program *process
-	run     string // prefix of the names of client and watches, so that scripts can run side by side
-	times   times
-	model   *model
-	ledger  *ledger
-	control *control
-	random  *rand.Rand    // of the script: where a frame is cut
-	liar    *liar         // until it has ended
-	begun   []string      // watches that the program has begun
-	waits   time.Duration // how much longer the step can take, because of the client's backoff
+	program  *process
+	run      string // prefix of the names of client and watches, so that scripts can run side by side
+	times    times
+	model    *model
+	ledger   *ledger
+	control  *control
+	random   *rand.Rand    // of the script: where a frame is cut
+	liar     *liar         // until it has ended
+	begun    []string      // watches that the program has begun
+	reported int           // lines of the consumer's trace when it was paused
+	waits    time.Duration // how much longer the step can take, because of the client's backoff
 }
 
 // failed is a script that failed, and at which step.
