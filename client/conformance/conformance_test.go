@@ -111,15 +111,21 @@ func TestWrongClients(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			result, err := newRunner(t, 2*time.Second, program, "-flaw", w.flaw).run(t.Context(), scripts, func(script, error) {})
-			switch {
-			case err != nil:
-				t.Fatal(err)
-			case len(result.failed) == 0:
-				t.Errorf("the script %s passed", w.script)
-			case !strings.Contains(result.failed[0].Error(), w.says):
-				t.Errorf("the kit said:\n%v\nwant:\n%s", result.failed[0], w.says)
+			// On a machine that is overloaded, a client without waits can look as if it waited.
+			var said string
+			for range 3 {
+				result, err := newRunner(t, 2*time.Second, program, "-flaw", w.flaw).run(t.Context(), scripts, func(script, error) {})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if said = "nothing: it passed"; len(result.failed) > 0 {
+					said = result.failed[0].Error()
+				}
+				if strings.Contains(said, w.says) {
+					return
+				}
 			}
+			t.Errorf("script %s: the kit said:\n%v\nwant:\n%s", w.script, said, w.says)
 		})
 	}
 }
