@@ -188,7 +188,17 @@ func (p *player) leave(ctx context.Context, _ step, _ []*watched) error {
 }
 
 func (p *player) pause(ctx context.Context, st step, _ []*watched) error {
-	return p.ask(ctx, command{"do": st.verb, "watch": p.full(p.model.watches[st.word()].name)})
+	w := p.model.watches[st.word()]
+	switch {
+	case w.kind != byConsumer:
+	case st.verb == "pause":
+		p.ledger.look(func() bool { p.reported = len(p.ledger.traces[w.name]); return true })
+	case w.live:
+		if err := p.hold(ctx, w); err != nil {
+			return err
+		}
+	}
+	return p.ask(ctx, command{"do": st.verb, "watch": p.full(w.name)})
 }
 
 // stop stops a watch. Its stream must be closed then. A consumer has acknowledged what it handled.
@@ -203,16 +213,11 @@ func (p *player) stop(ctx context.Context, st step, _ []*watched) error {
 	if w.kind != byConsumer || w.unsure {
 		return nil
 	}
-	consumers, err := p.control.server.Client(kitToken).ListConsumers(ctx)
-	if err != nil {
-		return fmt.Errorf("the kit is wrong: %w", err)
-	}
-	for _, c := range consumers {
-		if c.GetPendingChanges() > 0 {
-			p.ledger.fault("the consumer was stopped and left %d handled changes unacknowledged", c.GetPendingChanges())
+	return p.consumers(ctx, func(pending int) {
+		if pending > 0 {
+			p.ledger.fault("the consumer was stopped and left %d handled changes unacknowledged", pending)
 		}
-	}
-	return nil
+	})
 }
 
 // call makes a unary call and adds its line to the trace.

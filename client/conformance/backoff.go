@@ -26,17 +26,21 @@ func (p *player) slow(ctx context.Context) error {
 }
 
 // A wait is a random part of a ceiling, from 0 ("full jitter"), so that one wait proves nothing. The ceiling is the maximum from
-// the third failure in a row on. The sum of rowOf waits is then above 19 maxima on average, with a standard deviation of 1.8. A
-// right client waits for less than rowOf/leastPart = 8 maxima once in more than a thousand million times, and a busy machine
-// makes the sum longer only.
+// the third failure in a row on. The sum of rowOf waits is then 19 maxima on average, with a standard deviation of 1.8, and 4 of
+// them are shorter than a tenth of the maximum. A right client has a sum below rowOf/leastPart = 8 maxima, or so many short waits,
+// once in more than a thousand million times. A busy machine makes waits longer only. The short ones show a client without waits
+// where a few long stops of the machine hide it in the sum.
 const (
 	rowOf     = 40
 	leastPart = 5
+	shortPart = 10
+	maxShort  = rowOf / 2
 )
 
 // row is a row of attempts that failed, one after the other.
 type row struct {
 	attempts int           // that followed a failed one
+	short    int           // of them, after less than a tenth of the maximum
 	waited   time.Duration // before them, in all
 	failedAt time.Time     // the last one; zero: it did not fail
 }
@@ -55,11 +59,14 @@ func (r *row) next(ceiling time.Duration) string {
 	if r.failedAt.IsZero() {
 		return ""
 	}
-	r.attempts++
-	r.waited += time.Since(r.failedAt)
-	if least := rowOf * ceiling / leastPart; r.attempts == rowOf && r.waited < least {
-		return fmt.Sprintf("%d attempts in a row failed, and the client waited for %v in all; want a backoff that grows to %v, and %v at least",
-			rowOf, r.waited.Round(time.Millisecond), ceiling, least)
+	wait := time.Since(r.failedAt)
+	r.attempts, r.waited = r.attempts+1, r.waited+wait
+	if wait < ceiling/shortPart {
+		r.short++
+	}
+	if least := rowOf * ceiling / leastPart; r.attempts == rowOf && (r.waited < least || r.short > maxShort) {
+		return fmt.Sprintf("%d attempts in a row failed, and the client waited for %v in all, %d times for less than %v; want a backoff that grows to %v, so %v in all and %d times at most",
+			rowOf, r.waited.Round(time.Millisecond), r.short, ceiling/shortPart, ceiling, least, maxShort)
 	}
 	return ""
 }

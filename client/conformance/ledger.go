@@ -17,6 +17,7 @@ type ledger struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed at each entry, and replaced
 	traces   map[string][]string
+	reports  int // how many events the program has written
 	ended    map[string]bool
 	tokens   map[string]string // after which another watch would begin, by watch
 	marks    map[string]int    // bookmarks, by watch
@@ -77,6 +78,7 @@ func (l *ledger) report(kind, watch string, e event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer l.wake()
+	l.reports++
 	if l.ended[watch] {
 		l.problem("%s: the program reported %q after the end of the watch", watch, e.Event)
 		return

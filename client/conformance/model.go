@@ -56,6 +56,7 @@ type failure struct {
 type watched struct {
 	name, kind   string
 	live, paused bool
+	pausedAt     int  // how many entries the feed had
 	broken       bool // its stream was lost during the pause
 	untilSettled bool
 	unknown      bool // its session does not exist

@@ -13,16 +13,17 @@ import (
 
 // player plays one script to the program.
 type player struct {
-	program *process
-	run     string // prefix of the names of client and watches, so that scripts can run side by side
-	times   times
-	model   *model
-	ledger  *ledger
-	control *control
-	random  *rand.Rand    // of the script: where a frame is cut
-	liar    *liar         // until it has ended
-	begun   []string      // watches that the program has begun
-	waits   time.Duration // how much longer the step can take, because of the client's backoff
+	program  *process
+	run      string // prefix of the names of client and watches, so that scripts can run side by side
+	times    times
+	model    *model
+	ledger   *ledger
+	control  *control
+	random   *rand.Rand    // of the script: where a frame is cut
+	liar     *liar         // until it has ended
+	begun    []string      // watches that the program has begun
+	reported int           // lines of the consumer's trace when it was paused
+	waits    time.Duration // how much longer the step can take, because of the client's backoff
 }
 
 // failed is a script that failed, and at which step.
@@ -165,16 +166,25 @@ func (e errLate) Error() string { return fmt.Sprintf("nothing came of it in %v",
 // pokeEach is the time between two pokes.
 const pokeEach = 5 * time.Millisecond
 
-// await waits until ok returns true, or a rule is broken, and calls poke every 5 ms. ok is called with the ledger's lock held.
+// mostPatience is how many times the patience a step may take of a program that still reports: a flood takes long on a busy machine.
+const mostPatience = 10
+
+// await waits until ok returns true, or a rule is broken, and calls poke every 5 ms. ok is called with the ledger's lock held. The program is
+// late if it has reported nothing for the time of a step.
 func (p *player) await(ctx context.Context, ok func() bool, poke func()) error {
-	late := time.NewTimer(p.within())
+	late, latest := time.NewTimer(p.within()), time.Now().Add(mostPatience*p.within())
 	defer late.Stop()
 	pokes := time.NewTicker(pokeEach)
 	defer pokes.Stop()
-	for {
-		done, changed := p.ledger.look(func() bool { return ok() || len(p.ledger.problems) > 0 })
+	for reports := 0; ; {
+		seen := 0
+		done, changed := p.ledger.look(func() bool { seen = p.ledger.reports; return ok() || len(p.ledger.problems) > 0 })
 		if done {
 			return nil
+		}
+		if seen != reports && time.Now().Before(latest) {
+			reports = seen
+			late.Reset(p.within())
 		}
 		select {
 		case <-changed:

@@ -86,6 +86,9 @@ func (m *model) pauseStep(st step) error {
 		return errors.New("it is so already")
 	}
 	w.paused, w.broken = st.verb == "pause", false
+	if w.paused {
+		w.pausedAt = len(m.feed)
+	}
 	return nil
 }
 

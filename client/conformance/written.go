@@ -112,6 +112,8 @@ var written = []struct{ name, text string }{
 
 	// Consumers.
 	{"consumer", "watch consumer; change 3; newer; change 2; change vs_1"},
+	{"slow-consumer", "watch consumer; pause consumer; change 3; resume consumer; change"},
+	{"slow-consumer-and-cuts", "watch consumer; change; pause consumer; change 2; cut in 1/2; change; resume consumer; change"},
 	{"consumer-and-cuts", "watch consumer; cut in 2/3; cut after 1/4; cut before; change"},
 	{"consumer-and-errors", "watch consumer; end INTERNAL 1/3; drain; change; http 503 2; change; refuse UNAVAILABLE STORE_UNAVAILABLE 2; change"},
 	{"consumer-and-outage", "watch consumer; change; away; change 3; back; change"},

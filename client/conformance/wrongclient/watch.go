@@ -184,6 +184,9 @@ func ahead(recv func() (*verificationv1.WatchStatusResponse, error)) func() (*ve
 // deliver yields what a response brings. It returns false if the reader has left.
 func (w *watch) deliver(response *verificationv1.WatchStatusResponse, yield func(client.Update, error) bool) bool {
 	w.begun, w.failures = true, 0
+	if all := w.request.GetAllSessions(); all.GetConsumer() != "" {
+		all.MustExist = true // a consumer that was deleted is not made again
+	}
 	v := response.GetVerification()
 	one := w.request.GetAllSessions() == nil
 	wanted := v != nil || w.bookmarks
@@ -206,17 +209,25 @@ func (w *watch) deliver(response *verificationv1.WatchStatusResponse, yield func
 
 // isFinal reports whether an error ends the watch.
 func (w *watch) isFinal(err error) bool {
-	switch status.Code(err) {
+	isConsumer := w.request.GetAllSessions().GetConsumer() != ""
+	switch code := status.Code(err); code {
 	case codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied, codes.Unauthenticated,
 		codes.FailedPrecondition, codes.Unimplemented:
+		if isConsumer && code == codes.Unimplemented {
+			return false // of a server that is older than consumers
+		}
 		return w.flaw != tooStubborn && (w.reasonOf(err) != "" || !w.begun || w.flaw == believesProxies)
 	case codes.OutOfRange:
+		if isConsumer {
+			w.token = "" // it continues after what was acknowledged
+			return w.reasonOf(err) == "ERROR_REASON_CONSUMER_EXPIRED"
+		}
 		if w.request.GetAllSessions() != nil || w.flaw == endsAtLoss {
 			return true
 		}
 		w.token, w.session, w.revision, w.hasReset = "", "", 0, w.flaw != hidesLoss
 	}
-	return false
+	return isConsumer && w.reasonOf(err) == "ERROR_REASON_CONSUMER_NOT_FOUND" // of the stream of a consumer that is deleted
 }
 
 func (p *plain) reasonOf(err error) string {
