@@ -28,8 +28,9 @@ client saw. README.md in this folder says how, and lists the steps of scripts.
   go run ./client/conformance -script "watch session; cut in 2/3; change" -- node adapter.js
   go run ./client/conformance -seed 42 -script 17 -- node adapter.js   random script 17 of seed 42
 
-The exit code is 0 if all scripts passed, 1 if one failed, 2 if the kit was called wrongly or
-the program cannot be started.
+The exit code is 0 if a script passed and none failed, 1 if one failed or all were skipped, 2 if
+the kit was called wrongly or the program cannot be started. With -complete, a script that is
+skipped has failed.
 
 Flags:
 `
@@ -44,6 +45,7 @@ type options struct {
 	failures  int
 	heartbeat time.Duration
 	patience  time.Duration
+	complete  bool
 	verbose   bool
 	scripts   bool
 	program   []string
@@ -65,6 +67,7 @@ func parseOptions(arguments []string, out io.Writer) (options, error) {
 	flags.IntVar(&o.failures, "failures", 5, "stops after so many `scripts` have failed; 0: never")
 	flags.DurationVar(&o.heartbeat, "heartbeat", 200*time.Millisecond, "the heartbeat that watches ask for; a client might not go below the contract's 5 s")
 	flags.DurationVar(&o.patience, "patience", 10*time.Second, "how long a step may take before the client has failed it, besides the time of a silence")
+	flags.BoolVar(&o.complete, "complete", false, "fails if the program does not support something, so that a script is skipped")
 	flags.BoolVar(&o.verbose, "v", false, "prints each script with its result")
 	flags.BoolVar(&o.scripts, "scripts", false, "lists the written scripts and ends")
 	if err := flags.Parse(arguments); err != nil {
@@ -120,11 +123,30 @@ func run(ctx context.Context, arguments []string, out, errs io.Writer) int {
 		fmt.Fprintf(errs, "conformance: %v\n", err)
 		return 2
 	}
-	summary(out, result, len(scripts))
-	if len(result.failed) > 0 {
+	v := verdictOf(result, o.complete)
+	summary(out, v, result, len(scripts))
+	if v != pass {
 		return 1
 	}
 	return 0
+}
+
+// The verdicts of a run.
+const (
+	pass       = "PASS"
+	fail       = "FAIL"
+	incomplete = "INCOMPLETE" // nothing failed, and what was played proves too little
+)
+
+// verdictOf returns the verdict. A run in which no script passed proves nothing.
+func verdictOf(r *result, complete bool) string {
+	switch {
+	case len(r.failed) > 0:
+		return fail
+	case r.passed == 0, complete && len(r.skipped) > 0:
+		return incomplete
+	}
+	return pass
 }
 
 // show prints the result of one script.
@@ -147,7 +169,7 @@ func (r *runner) show(out io.Writer, o options, s script, err error) {
 }
 
 // summary prints what came of all scripts.
-func summary(out io.Writer, result *result, scripts int) {
+func summary(out io.Writer, verdict string, result *result, scripts int) {
 	played := result.passed + len(result.failed)
 	for _, what := range slices.Sorted(maps.Keys(result.skipped)) {
 		names := result.skipped[what]
@@ -156,10 +178,6 @@ func summary(out io.Writer, result *result, scripts int) {
 	}
 	if left := scripts - played; left > 0 {
 		fmt.Fprintf(out, "%d scripts were not played, after %d failures\n", left, len(result.failed))
-	}
-	verdict := "PASS"
-	if len(result.failed) > 0 {
-		verdict = "FAIL"
 	}
 	fmt.Fprintf(out, "%s: %d scripts passed, %d failed, in %v\n", verdict, result.passed, len(result.failed), result.elapsed.Round(100*time.Millisecond))
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +11,7 @@ import (
 // TestCommand: what the command prints, and its exit code.
 func TestCommand(t *testing.T) {
 	program := build(t, "wrongclient")
+	unable := unableProgram(t)
 	for _, test := range []struct {
 		name      string
 		arguments []string
@@ -26,7 +29,8 @@ func TestCommand(t *testing.T) {
 		{"pass", []string{"-script", "updates", "--", program}, 0, "PASS: 1 scripts passed, 0 failed"},
 		{"pass, in words", []string{"-v", "-script", "watch session; cut in 2/3", "--", program}, 0, "ok   of the command line"},
 		{"a random one", []string{"-v", "-seed", "3", "-script", "4", "--", program}, 0, "4 of seed 3"},
-		{"skip", []string{"-script", "consumer", "--", program}, 0, "not supported by the program: consume (1 scripts were skipped)"},
+		{"all skipped", []string{"-script", "updates", "-repeat", "3", "--", "sh", unable}, 1,
+			"not supported by the program: connect (3 scripts were skipped)\nINCOMPLETE: 0 scripts passed, 0 failed"},
 		{"fail", []string{"-script", "http-404", "--", program, "-flaw", "believes-proxies"}, 1,
 			"FAIL http-404\n  watch session; http 404; change; http 404 3; change\n  at \"http 404\": session, line 2:\n    want: nothing more\n    got:  end UNIMPLEMENTED\n" +
 				"  repeat: go run ./client/conformance -script \"watch session; http 404; change; http 404 3; change\" -- " + program + " -flaw believes-proxies\n"},
@@ -38,6 +42,41 @@ func TestCommand(t *testing.T) {
 				t.Errorf("exit code %d, want %d; it printed:\n%s%s\nwant in it:\n%s", code, test.code, out.String(), errs.String(), test.says)
 			}
 		})
+	}
+}
+
+// unableProgram returns a shell script that is a program which supports nothing.
+func unableProgram(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "unable.sh")
+	text := `echo '{"event":"ready","protocol":1}'
+read line; echo '{"event":"answer","id":1,"heartbeat_ms":500}'
+id=2; while read line; do echo '{"event":"answer","id":'$id',"unsupported":true}'; id=$((id + 1)); done`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestVerdict: nothing passes that was not shown.
+func TestVerdict(t *testing.T) {
+	skipped := map[string][]string{"consume": {"consumer"}}
+	for _, test := range []struct {
+		name     string
+		result   result
+		complete bool
+		want     string
+	}{
+		{"all passed", result{passed: 2}, true, pass},
+		{"one failed", result{passed: 2, failed: []*failed{{}}}, false, fail},
+		{"one was skipped", result{passed: 2, skipped: skipped}, false, pass},
+		{"one was skipped, and none may be", result{passed: 2, skipped: skipped}, true, incomplete},
+		{"all were skipped", result{skipped: skipped}, false, incomplete},
+		{"no script", result{}, false, incomplete},
+	} {
+		if got := verdictOf(&test.result, test.complete); got != test.want {
+			t.Errorf("%s: %s; want %s", test.name, got, test.want)
+		}
 	}
 }
 

@@ -67,7 +67,7 @@ func play(ctx context.Context, program *process, s script, run string, t times) 
 	defer p.close()
 	for _, st := range steps {
 		if err := p.step(ctx, st); errors.Is(err, errUnsupported) {
-			if left := p.skip(ctx); left != nil {
+			if left := p.skip(ctx); left != nil && !errors.Is(left, errUnsupported) {
 				return left
 			}
 			return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -155,9 +154,7 @@ func (r *runner) record(s script, err error) bool {
 		r.result.passed++
 	case errors.Is(err, errUnsupported):
 		what, _, _ := strings.Cut(err.Error(), ":")
-		if names := r.result.skipped[what]; !slices.Contains(names, s.name) {
-			r.result.skipped[what] = append(names, s.name)
-		}
+		r.result.skipped[what] = append(r.result.skipped[what], s.name)
 	case errors.As(err, &f):
 		r.result.failed = append(r.result.failed, f)
 	default:

@@ -40,7 +40,7 @@ func TestNode(t *testing.T) {
 		}
 	})
 	t.Run("conformance", func(t *testing.T) {
-		out, err := execute(t, 30*time.Minute, "go", "run", "../conformance", "-random", fmt.Sprint(*randomScripts), "--", "node", "dist/conformance.rig.js")
+		out, err := execute(t, 30*time.Minute, "go", "run", "../conformance", "-complete", "-random", fmt.Sprint(*randomScripts), "--", "node", "dist/conformance.rig.js")
 		if err != nil {
 			t.Errorf("the client in TypeScript does not pass the conformance kit: %v\n%s", err, out)
 		}

@@ -63,8 +63,9 @@ func (s *soaking) ask(line string) (report soakReport) {
 }
 
 // await waits until the program has counted so many.
-func (s *soaking) await(what string, count func(soakReport) int, want int) (report soakReport) {
+func (s *soaking) await(what string, count func(soakReport) int, want int) {
 	s.t.Helper()
+	var report soakReport
 	s.program.AwaitWithin(4*rig.Soon, fmt.Sprintf("%d %s", want, what), func() bool {
 		report = s.ask("report")
 		return count(report) >= want
@@ -72,7 +73,6 @@ func (s *soaking) await(what string, count func(soakReport) int, want int) (repo
 	if got := count(report); got != want {
 		s.t.Fatalf("%d %s; want %d", got, what, want)
 	}
-	return report
 }
 
 // TestNodeSoak: a program with the npm package watches sessions through nginx and at two servers, while these are drained and killed. No
@@ -108,12 +108,12 @@ func TestNodeSoak(t *testing.T) {
 			servers[stopped] = rig.Serve(t, append(env, "GRPC_ADDR="+addresses[stopped]))
 			stops++
 		}
-		report := s.await("updates", updates, (round+1)*soakSessions)
+		s.await("updates", updates, (round+1)*soakSessions)
 		if round == soakRounds/8 {
 			early = s.ask("collect")
 		}
 		if *soakFor > 0 && round%10 == 0 {
-			report = s.ask("collect")
+			report := s.ask("collect")
 			t.Logf("%v: %d updates, %d breaks, heap %.1f MB, resident %.1f MB", time.Since(began).Round(time.Second), report.Updates, report.Breaks,
 				float64(report.Heap)/1e6, float64(report.RSS)/1e6)
 		}

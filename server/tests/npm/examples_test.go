@@ -20,6 +20,7 @@ import (
 // examplesRig is a project with the tarball and the examples, beside "server dev".
 type examplesRig struct {
 	t            *testing.T
+	dev          *rig.Process
 	dir          string
 	web          *http.Client
 	service      *client.Client
@@ -35,9 +36,9 @@ var (
 )
 
 func newExamplesRig(t *testing.T, tarball string) *examplesRig {
-	_, guide := rig.LaunchDev(t)
+	dev, guide := rig.LaunchDev(t)
 	grpc := devGRPC.FindStringSubmatch(guide)[1]
-	r := &examplesRig{t: t, web: rig.NewHTTPClient(t), express: freeAddress(t), link: freeAddress(t), hosted: devHosted.FindStringSubmatch(guide)[1]}
+	r := &examplesRig{t: t, dev: dev, web: rig.NewHTTPClient(t), express: freeAddress(t), link: freeAddress(t), hosted: devHosted.FindStringSubmatch(guide)[1]}
 	replaced := append(startSecureServers(t).replaced(), "127.0.0.1:50051", grpc,
 		`3000, "127.0.0.1"`, port(r.express)+`, "127.0.0.1"`, `3001, "127.0.0.1"`, port(r.link)+`, "127.0.0.1"`)
 	r.dir = newProject(t, tarball, replaced...)
@@ -135,8 +136,8 @@ func (r *examplesRig) openEvents() {
 	r.readingEvent = bufio.NewScanner(response.Body)
 }
 
-// event reads up to the next status, which must have a text.
-func (r *examplesRig) event(text string) {
+// event reads up to the next status, which must have a text, and returns its data.
+func (r *examplesRig) event(text string) (data string) {
 	r.t.Helper()
 	for r.readingEvent.Scan() {
 		data, found := strings.CutPrefix(r.readingEvent.Text(), "data: ")
@@ -146,9 +147,10 @@ func (r *examplesRig) event(text string) {
 		if !strings.Contains(strings.ReplaceAll(data, " ", ""), text) {
 			r.t.Fatalf("the browser is sent %s; want %s in it", data, text)
 		}
-		return
+		return data
 	}
 	r.t.Fatalf("the events end, %v; want %s", r.readingEvent.Err(), text)
+	return ""
 }
 
 // useInProject runs the examples of the README, with nothing changed but their addresses, while a person is refused, tries again and
@@ -169,12 +171,19 @@ func useInProject(t *testing.T, tarball string) {
 	r.openEvents()
 	r.event(`"status":"STATUS_REQUIRES_INPUT"`)
 	r.submit(r.hosted, "document_expired")
-	r.event(`"status":"STATUS_PROCESSING"`)
+	r.sample("an event", r.event(`"status":"STATUS_PROCESSING"`))
 	r.event(`"reason":"Thedocumentisexpired."`)
 	r.says(watch, "2 PROCESSING")
 	r.says(watch, "3 REQUIRES_INPUT The document is expired.")
 	r.says(consumer, "mail to user-42 REQUIRES_INPUT ")
 	r.stop(watch, syscall.SIGINT)
+	asked := r.run("status")
+	if code := asked.Exit(rig.Soon); code != 0 || !strings.HasPrefix(asked.Stdout.String(), "REQUIRES_INPUT The document is expired. true\n") {
+		t.Errorf("src/status.ts ended with %d and wrote %s%s", code, asked.Stdout.String(), rig.Tail(asked.Stderr.String()))
+	}
+	_, verification, _ := strings.Cut(asked.Stdout.String(), "\n")
+	r.sample("a verification", verification)
+	r.me(http.StatusOK, `{"status":"REQUIRES_INPUT","reason":"The document is expired.","mayTryAgain":true}`)
 
 	status, body := r.ask(http.MethodPost, "http://"+r.link+"/link")
 	link := regexp.MustCompile(`^{"url":"(http[^"]+)"}$`).FindStringSubmatch(body)
@@ -194,8 +203,17 @@ func useInProject(t *testing.T, tarball string) {
 	if status, body := r.ask(http.MethodPost, "http://"+r.link+"/link"); status != http.StatusConflict || body != `{"problem":"ALREADY_VERIFIED"}` {
 		t.Errorf("a link for a verified person: %d %s", status, body)
 	}
+	r.me(http.StatusOK, `{"status":"VERIFIED","mayTryAgain":false}`)
 	r.stop(watch, syscall.SIGINT)
 	r.stop(consumer, syscall.SIGTERM)
+	if mails := strings.Count(consumer.Stdout.String(), "mail to"); mails != 2 {
+		t.Errorf("the consumer wrote %d mails; want 2:\n%s", mails, consumer.Stdout.String())
+	}
+	r.stop(site, syscall.SIGTERM) // although a browser has its events open
+	r.dev.Signal(syscall.SIGSTOP)
+	r.me(http.StatusServiceUnavailable, `{"problem":"UNAVAILABLE"}`)
+	r.dev.Signal(syscall.SIGCONT)
+	r.fails("link", "EADDRINUSE")
 	r.connectsSecurely()
 	rig.NPM(t, r.dir, "run", "test")
 }

@@ -5,7 +5,7 @@ import { onAbort } from "../abort.js";
  * a reader that is slower than the texts.
  *
  * The signal that texts gets aborts when the reader leaves, when one of the signals aborts, or when the reader has not asked for more
- * within the timeout (in milliseconds) after a text. In the last case the body fails: the connection must be cut.
+ * within the timeout (in milliseconds) after a text. In the last case, and if texts throws, the body fails: the connection must be cut.
  */
 export function bodyOf(
   texts: (gone: AbortSignal) => AsyncGenerator<string, void, void>,
@@ -35,9 +35,9 @@ export function bodyOf(
       },
       async pull(controller) {
         clearTimeout(late);
-        const { value, done } = await source.next().catch((error: unknown) => {
-          void finish();
-          throw error;
+        const { value, done } = await source.next().catch(async (error: unknown) => {
+          await finish();
+          throw error; // the body fails with it
         });
         if (done) {
           await finish();

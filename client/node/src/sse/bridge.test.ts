@@ -3,9 +3,11 @@ import { test } from "node:test";
 
 import { status as grpcStatus } from "@grpc/grpc-js";
 
+import type { Client } from "../client.js";
 import { Status } from "../gen/verification/v1/verification_pb.js";
 import { Fault, fault } from "../testing/index.js";
 import { eventStreams } from "./index.js";
+import type { Viewer } from "./index.js";
 import { Site, byQuery } from "./site.rig.js";
 
 const { REQUIRES_INPUT, PROCESSING, VERIFIED } = Status;
@@ -137,46 +139,59 @@ test("takes an error that is not the service's as an interruption", async (t) =>
   );
 });
 
-test("takes a watch that cannot be as a fault of the program", async (t) => {
-  const subjects = { both: { session: "vs_1", reference: "user-42" }, empty: { reference: "" }, text: "vs_1" };
-  for (const [name, subject] of Object.entries(subjects)) {
+test("asks for a subject that cannot be watched again later, and says so", async (t) => {
+  const subjects = [
+    { session: "vs_1", reference: "person" },
+    { reference: "\ud800" },
+    { session: Symbol("vs_1") },
+    { reference: "" },
+  ];
+  for (const subject of subjects) {
     const site = await Site.start(t, { authorize: () => ({ user: "ada", subject: subject as never }) });
     const b = await site.browser();
     await b.want("stale");
     await b.wantEnd();
     b.wantRetry(30_000, 60_000);
-    assert.match(site.logged.join("\n"), /^ERROR [^\n]*$/, name);
+    assert.equal(site.logged.length, 1, site.logged.join("\n"));
+    assert.match(site.logged[0] ?? "", /^ERROR sse: a watch has ended/);
   }
 });
 
-test("takes null for no subject, as databases and JSON do", async (t) => {
-  const site = await Site.start(t, { authorize: () => ({ user: "ada", subject: null as never, address: null as never }) });
+test("takes null for no subject yet", async (t) => {
+  const site = await Site.start(t, { authorize: () => ({ user: "ada", subject: null as never }) });
   const b = await site.browser();
   await b.want("unknown");
   await b.wantLive();
   await b.wantEnd();
+  assert.deepEqual(site.logged, []);
 });
 
-test("logs a verification that cannot be encoded, and ends the stream", async (t) => {
+test("takes a closed client and an invalid request of a proxy as interruptions", async (t) => {
   const site = await Site.start(t);
-  site.backend.set({ sessionId: "vs_1", status: REQUIRES_INPUT, updateTime: { seconds: 10n ** 15n } });
+  site.backend.fail(new Fault(grpcStatus.INVALID_ARGUMENT, "a proxy's"));
+  const b = await site.browser();
+  for (let i = 0; i < 2; i++) {
+    await b.want("stale");
+    await b.wantEnd();
+    b.wantRetry(2_000, 4_000);
+    (site.bridge.client as Client).close();
+    await b.connect();
+  }
+  assert.deepEqual(
+    site.logged.map((line) => line.slice(0, 4)),
+    ["WARN"],
+    site.logged.join("\n"),
+  );
+});
+
+test("logs a verification that cannot be encoded, and asks for it again", async (t) => {
+  const site = await Site.start(t);
+  site.backend.set({ sessionId: "vs_1", status: VERIFIED, updateTime: { seconds: 10n ** 15n, nanos: 0 } });
   const b = await site.browser();
   await b.wantEnd();
+  assert.equal(b.lives, 0);
   b.wantRetry(2_000, 4_000);
-  assert.match(site.logged.join("\n"), /^ERROR sse: a verification cannot be encoded.* vs_1/);
-});
-
-test("streams without a logger that works", async (t) => {
-  const fail = (): never => {
-    throw new Error("the logger has failed");
-  };
-  for (const authorize of [() => fail(), () => ({ user: "ada" }), () => ({ user: "ada", subject: { session: "vs_1" } })]) {
-    const site = await Site.start(t, { authorize, logger: { info: fail, warn: fail, error: fail }, times: { reach: 100 } });
-    site.backend.fail(fault("PERMISSION_DENIED"));
-    const b = await site.browser();
-    while ((await b.nextOfAll()) !== undefined);
-    assert.equal(b.response.status, 200);
-  }
+  assert.match(site.logged.join("\n"), /^ERROR sse: a verification cannot be encoded vs_1 .*Timestamp[^\n]*$/);
 });
 
 test("answers other than with a stream", async (t) => {
@@ -207,4 +222,35 @@ test("refuses a program that names no user", async (t) => {
   }
   const options = { client: (await Site.start(t)).bridge.client, authorize: () => "forbidden" as const };
   assert.throws(() => eventStreams({ ...options, maxStreams: 0 }), /^RangeError: maxStreams is 0/);
+});
+
+const broken = (): never => {
+  throw new Error("the logger failed");
+};
+const brokenLogger = { info: broken, warn: broken, error: broken };
+
+test("streams also if the logger throws", async (t) => {
+  let isFailing = false;
+  const authorize = (): Viewer => (isFailing ? broken() : { user: "ada", subject: { session: "vs_1" } });
+  const site = await Site.start(t, { logger: brokenLogger, authorize });
+  site.set(REQUIRES_INPUT);
+  const b = await site.browser();
+  await b.want("status");
+  site.backend.cutStreams();
+  await b.want("stale");
+  site.set(PROCESSING);
+  await b.want("status");
+  isFailing = true;
+  await b.connect();
+  await b.wantEnd();
+  assert.equal(b.response.status, 200);
+});
+
+test("answers a user without a session also if the logger throws", async (t) => {
+  const site = await Site.start(t, { logger: brokenLogger, authorize: () => ({ user: "ada" }) });
+  (site.bridge.client as Client).close();
+  const b = await site.browser();
+  await b.want("unknown");
+  await b.want("stale");
+  await b.wantEnd();
 });

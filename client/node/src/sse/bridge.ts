@@ -3,10 +3,11 @@ import { Doorbell } from "../doorbell.js";
 import type { Subject } from "../subject.js";
 import { bodyOf } from "./body.js";
 import { format, retry, spread } from "./event.js";
+import { harmless } from "./logger.js";
+import type { Logger } from "./logger.js";
 import { defaultTimes } from "./options.js";
 import type { Authorized, EventStreamsOptions, RequestLike, Times, Viewer } from "./options.js";
-import { Outage, safe } from "./outage.js";
-import type { Logger } from "./outage.js";
+import { Outage } from "./outage.js";
 import { Reach } from "./reach.js";
 import { Slots } from "./slots.js";
 import { streamEvents } from "./stream.js";
@@ -34,7 +35,7 @@ export class Bridge<R extends RequestLike> implements Shared {
   constructor(options: EventStreamsOptions<R>, times: Times = defaultTimes) {
     this.client = options.client;
     this.times = times;
-    this.logger = safe(options.logger ?? console);
+    this.logger = harmless(options.logger ?? console);
     this.outage = new Outage(this.logger);
     this.slots = new Slots({
       user: limit("maxStreams", options.maxStreams, 8),
@@ -67,8 +68,9 @@ export class Bridge<R extends RequestLike> implements Shared {
       this.logger.error("sse: authorize returned no user: it is required");
       return refusal(500, "internal error");
     }
-    const subject = viewer.subject ?? undefined;
-    if (subject === undefined) return this.#stream(request, (gone) => this.#nothing(gone)); // no limit keeps a person from beginning
+    const { subject } = viewer;
+    // A program in JavaScript can return null. No limit keeps a person from beginning.
+    if (subject === undefined || subject === null) return this.#stream(request, (gone) => this.#nothing(gone));
     const lastEventId = header(request, "last-event-id");
     return this.#stream(request, (gone) => this.#events(viewer, subject, lastEventId, gone));
   }

@@ -1,6 +1,6 @@
 import type { Client } from "../client.js";
 import type { Subject } from "../subject.js";
-import type { Logger } from "./outage.js";
+import type { Logger } from "./logger.js";
 
 /** RequestLike is what the bridge reads of a request: a `Request` of the Fetch standard, or an `IncomingMessage` of Node. */
 export interface RequestLike {
@@ -18,12 +18,12 @@ export interface Viewer {
    * The address of the browser, for `maxStreamsPerAddress`. If it is not set, for example because a proxy hides it, that limit does not
    * apply.
    */
-  readonly address?: string | null | undefined;
+  readonly address?: string | undefined;
   /**
    * What the user watches. Not set for a user that has no session yet: the stream has "unknown", and "live" or "stale". All such users
    * share one call to the service in 5 s, which reads nothing.
    */
-  readonly subject?: Subject | null | undefined;
+  readonly subject?: Subject | undefined;
   /** Aborts when the user's sign-in ends: the user signs out, or it expires. The stream ends with it. */
   readonly session?: AbortSignal | undefined;
 }
@@ -58,7 +58,7 @@ export interface EventStreamsOptions<R extends RequestLike> {
   readonly maxStreamsTotal?: number | undefined;
   /** Ends all streams. Abort it when the program stops: a server waits for open streams and does not end them. */
   readonly signal?: AbortSignal | undefined;
-  /** Gets the faults of this program and of the service, and a line for each outage of the service. Default `console`. */
+  /** Gets the faults of this program and of the service, and a line for each outage of the service. Default `console`. An error that it throws is dropped. */
   readonly logger?: Logger | undefined;
 }
 

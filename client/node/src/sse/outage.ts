@@ -1,29 +1,4 @@
-/**
- * Logger gets what the bridge logs. `console` is one. The details are for a logger that takes an object behind the text; for others,
- * such as pino, wrap it: `{ info: (text, details) => log.info(details, text), … }`.
- */
-export interface Logger {
-  /** Gets the end of an outage of the service. */
-  info(text: string, details?: object): void;
-  /** Gets an outage of the service. */
-  warn(text: string, details?: object): void;
-  /** Gets a fault of this program or of the service. */
-  error(text: string, details?: object): void;
-}
-
-/** Returns a logger that never throws: no stream depends on it. */
-export function safe(logger: Logger): Logger {
-  const log =
-    (level: keyof Logger): Logger[keyof Logger] =>
-    (text, details) => {
-      try {
-        logger[level](text, details);
-      } catch {
-        // There is nothing left to report it to.
-      }
-    };
-  return { info: log("info"), warn: log("warn"), error: log("error") };
-}
+import type { Logger } from "./logger.js";
 
 /** The least time between two log lines of an outage in milliseconds: while it lasts, and when another one follows. */
 const logWhile = 60_000;

@@ -1,7 +1,8 @@
-import { InvalidRequestError, NotFoundError, VerificationError } from "../errors.js";
-import type { Bookmark, Update } from "../update.js";
+import { InvalidRequestError, NotFoundError, UnauthenticatedError, VerificationError } from "../errors.js";
+import type { Verification } from "../gen/verification/v1/verification_pb.js";
 import { format, retry, spread } from "./event.js";
-import type { Logger, Outage } from "./outage.js";
+import type { Logger } from "./logger.js";
+import type { Outage } from "./outage.js";
 import { shown } from "./shown.js";
 import type { Step } from "./watch.js";
 
@@ -14,6 +15,7 @@ export class Page {
   /** The time of the last update, or of the beginning, by performance.now. */
   #heard = performance.now();
   #stale = false;
+  #failed = false;
 
   /** Makes a page that was told nothing yet. */
   constructor(logger: Logger, outage: Outage) {
@@ -45,39 +47,60 @@ export class Page {
     this.#stale = false;
   }
 
-  /** Returns what tells the page one step of the watch; undefined: the stream must end. It must end after an error too. */
-  tell(step: Step): string | undefined {
+  /** Whether an update could not be sent. The stream must end, and the browser reconnects after retry.break. */
+  get hasFailed(): boolean {
+    return this.#failed;
+  }
+
+  /** Returns what tells the page one step of the watch. Nothing follows an error of the watch. */
+  tell(step: Step): string {
     if ("update" in step) return this.#tellUpdate(step.update);
     const { error } = step;
-    if (isTemporary(error)) return this.lose(error); // the browser reconnects after retry.break
+    if (!isOfService(error) && !isOfProgram(error)) return this.lose(error); // the browser reconnects after retry.break
     if (error instanceof NotFoundError) return format({ name: "unknown", retry: spread(retry.unknown) }, live);
     this.#logger.error("sse: a watch has ended; the browser will reconnect", { error });
     return format({ name: "stale", retry: spread(retry.long) });
   }
 
-  #tellUpdate({ verification, resumeToken: id, reset }: Update | Bookmark): string | undefined {
+  #tellUpdate({ verification, resumeToken: id, reset }: Extract<Step, { update: unknown }>["update"]): string {
     this.#heard = performance.now();
     if (this.#stale) {
       this.#stale = false;
       this.#outage.end(true);
     }
     if (verification === undefined) return format({ ...live, id });
-    let data: string;
-    try {
-      data = shown(verification);
-    } catch (error) {
-      this.#logger.error("sse: a verification cannot be encoded", { error, sessionId: verification.sessionId });
-      return undefined;
-    }
+    const data = this.#encode(verification);
+    if (data === undefined) return "";
     const status = { name: "status", id, data };
     return reset ? format({ name: "reset" }, status, { ...live, id }) : format(status, { ...live, id });
+  }
+
+  /** Returns the data of a status. It returns undefined, and the page has failed, if a field of the verification has no JSON. */
+  #encode(verification: Verification): string | undefined {
+    try {
+      return shown(verification);
+    } catch (error) {
+      this.#failed = true;
+      this.#logger.error("sse: a verification cannot be encoded", { sessionId: verification.sessionId, error });
+      return undefined;
+    }
   }
 }
 
 /**
- * Returns whether another stream can succeed soon. An error of a proxy says nothing about the session or about this program's rights: it
- * can come during a deployment of the service. An invalid request and what is no error of a call are faults of this program.
+ * Returns whether an error is the service's own. An error of a proxy says nothing about the session or about this program's rights: it
+ * can come during a deployment of the service.
  */
-function isTemporary(error: unknown): boolean {
-  return error instanceof VerificationError && error.reason === undefined && !(error instanceof InvalidRequestError);
+function isOfService(error: unknown): boolean {
+  return error instanceof VerificationError && error.reason !== undefined;
+}
+
+/**
+ * Returns whether an error is a fault of this program: it has a subject or a token that cannot be sent. Another try soon does not help.
+ * An error of a proxy has gRPC's error as its cause. The client's other errors, such as that of a closed client, are interruptions.
+ */
+function isOfProgram(error: unknown): boolean {
+  if (!(error instanceof VerificationError)) return true; // such as a TypeError, by a subject of another type
+  const isRefused = error instanceof InvalidRequestError || error instanceof UnauthenticatedError;
+  return isRefused && !error.fromService && error.cause === undefined;
 }

@@ -36,10 +36,12 @@ export class Reach {
 
   /** Makes a check, and logs a result that differs from the one before. The check costs no read: see Client.ready. */
   async #check(): Promise<unknown> {
-    const error = await this.#client.ready({ timeout: this.#timeout }).then(
-      () => undefined,
-      (failed: unknown) => failed ?? new Error("the service does not answer"),
-    );
+    let error: unknown;
+    try {
+      await this.#client.ready({ timeout: this.#timeout });
+    } catch (failed) {
+      error = failed ?? new Error("the service does not answer");
+    }
     const stale = error !== undefined;
     if (stale && !this.#stale) this.#outage.begin(error);
     if (!stale && this.#stale) this.#outage.end(true);

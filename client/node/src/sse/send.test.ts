@@ -38,28 +38,19 @@ test("sends status, headers and body, and keeps headers that were set before", a
   await sent.promise;
 });
 
-test("adds cookies to those that were set before", async (t) => {
-  const cookies: [string, string][] = ["a=1", "b=2"].map((cookie) => ["set-cookie", cookie]);
-  const url = await serve(t, (_, to) => {
-    to.setHeader("set-cookie", "session=zz");
-    void send(new Response("x", { headers: cookies }), to);
-  });
-  assert.deepEqual((await fetch(url)).headers.getSetCookie(), ["session=zz", "a=1", "b=2"]);
-});
-
-test("cuts a response that has begun before", async (t) => {
-  const sent = deferred();
-  let isCanceled = false;
-  const body = new ReadableStream({ cancel: () => void (isCanceled = true) });
-  const url = await serve(t, (_, to) => {
-    to.write("begun");
-    send(new Response(body), to).then(sent.resolve, sent.reject);
-  });
-  const warned = once(process, "warning");
-  await assert.rejects(fetch(url).then((response) => response.text()));
-  await sent.promise;
-  assert(isCanceled, "the body goes on");
-  assert.match(String((await warned)[0]), /the response has begun before send/);
+test("sends all cookies, and keeps those that were set before", async (t) => {
+  const cookies = [["set-cookie", "a=1"], ["set-cookie", "b=2"]] as [string, string][];
+  const before = { none: undefined, one: "z=0", several: ["y=0", "z=0"] };
+  for (const [name, set] of Object.entries(before)) {
+    const sent = deferred();
+    const url = await serve(t, (_, to) => {
+      if (set !== undefined) to.setHeader("Set-Cookie", set);
+      send(new Response("text\n", { headers: cookies }), to).then(sent.resolve, sent.reject);
+    });
+    const response = await fetch(url);
+    assert.deepEqual(response.headers.getSetCookie(), [...[set ?? []].flat(), "a=1", "b=2"], name);
+    await sent.promise;
+  }
 });
 
 test("sends nothing for a response that never is", async (t) => {
@@ -111,6 +102,47 @@ test("cancels the body of a browser that has left", async (t) => {
     leave.abort();
     await asked.catch(() => {});
     await Promise.all([canceled.promise, sent.promise]);
+  }
+});
+
+test("cuts the connection if the headers cannot be sent", async (t) => {
+  const warned: string[] = [];
+  const warn = t.mock.method(process, "emitWarning", (text: string) => void warned.push(text));
+  for (const cookies of [[], [["set-cookie", "a=1"]]] as [string, string][][]) {
+    const canceled = deferred();
+    const sent = deferred();
+    const url = await serve(t, (_, to) => {
+      to.writeHead(200);
+      to.write("x");
+      const body = new ReadableStream({ cancel: () => canceled.resolve() }, { highWaterMark: 0 });
+      send(new Response(body, { headers: cookies }), to).then(sent.resolve, sent.reject);
+    });
+    const broken = assert.rejects(fetch(url).then((response) => response.text()));
+    await Promise.all([sent.promise, canceled.promise, broken]);
+  }
+  warn.mock.restore();
+  assert.equal(warned.length, 2);
+  for (const text of warned) assert.match(text, /^send: the program has sent headers before$/);
+});
+
+test("resolves for a body that has failed or is read already, also if the browser has left", async (t) => {
+  t.mock.method(process, "emitWarning", () => {});
+  const failed = (): Response => new Response(new ReadableStream({ start: (c) => c.error(new Error("the body has failed")) }));
+  const read = (): Response => {
+    const response = new Response("text");
+    response.body?.getReader();
+    return response;
+  };
+  for (const response of [failed, read]) {
+    for (const gone of [false, true]) {
+      const sent = deferred();
+      const url = await serve(t, (_, to) => {
+        if (gone) to.destroy();
+        send(response(), to).then(sent.resolve, sent.reject);
+      });
+      await assert.rejects(fetch(url).then((answer) => answer.text()));
+      await sent.promise;
+    }
   }
 });
 

@@ -7,31 +7,43 @@ const restTimeout = 10_000;
 /**
  * Sends a response of the Fetch standard through Node's `http` or `http2`, and so through Express and others that give access to Node's
  * response. It reads the body no faster than the browser does, and cancels it when the browser leaves. Headers that were set before
- * stay, except those that the response has too; cookies are added.
+ * stay, except those that the response has too. Cookies that were set before always stay.
  *
  * ```ts
  * app.get("/events", (request, response) => send(events(request), response));
  * ```
  *
- * It resolves when the response has ended, also if the browser has left. If the body fails, or if something was sent before, it cuts the
- * connection, in the second case with a warning of the process. It rejects only with the error of the promise that it gets, and then
- * sends nothing.
+ * It resolves when the response has ended, also if the browser has left. If the body fails, it cuts the connection. If the body has another
+ * reader, or the program has sent headers before, it cuts the connection with a warning of the process. It rejects only with the error
+ * of the promise that it gets, and then sends nothing.
  */
 export async function send(response: Response | Promise<Response>, to: ServerResponse | Http2ServerResponse): Promise<void> {
   const { status, headers, body } = await response;
-  if (isGone(to)) return body?.cancel();
-  if (to.headersSent) {
-    process.emitWarning("the response has begun before send: it is cut");
+  if (isGone(to)) return cancel(body);
+  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  try {
+    begin(to, status, headers);
+    reader = body?.getReader();
+  } catch (error) {
+    process.emitWarning(`send: ${error instanceof Error ? error.message : String(error)}`);
     to.destroy();
-    return body?.cancel();
+    return cancel(body);
   }
+  if (reader === undefined) to.end();
+  else await pass(reader, to);
+}
+
+/** Sets the status and the headers of a response. It throws an error if headers were sent before. */
+function begin(to: ServerResponse | Http2ServerResponse, status: number, headers: Headers): void {
+  if (to.headersSent) throw new Error("the program has sent headers before");
   to.statusCode = status;
   const cookies = [to.getHeader("set-cookie") ?? [], headers.getSetCookie()].flat().map(String);
-  for (const [name, value] of headers) to.setHeader(name, value);
-  if (cookies.length > 0) to.setHeader("set-cookie", cookies);
-  if (body === null) return void to.end();
-  const reader = body.getReader();
-  const leave = (): void => void reader.cancel().catch(() => {}); // a body that has failed
+  for (const [name, value] of headers) to.setHeader(name, name === "set-cookie" ? cookies : value);
+}
+
+/** Sends what a reader reads, until the response has ended. It does not reject. */
+async function pass(reader: ReadableStreamDefaultReader<Uint8Array>, to: ServerResponse | Http2ServerResponse): Promise<void> {
+  const leave = (): void => void cancel(reader);
   let late: NodeJS.Timeout | undefined;
   to.once("close", leave);
   reader.closed.then(
@@ -50,6 +62,11 @@ export async function send(response: Response | Promise<Response>, to: ServerRes
     clearTimeout(late);
     to.off("close", leave);
   }
+}
+
+/** Cancels a body. It does not reject for one that has failed, or that has another reader. */
+async function cancel(body: { cancel(): Promise<void> } | null): Promise<void> {
+  await body?.cancel().catch(() => {});
 }
 
 /** Returns whether nothing can be written to a response any more. A response of HTTP/2 tells it by its stream. */

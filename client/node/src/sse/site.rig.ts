@@ -101,5 +101,5 @@ export function byQuery(request: IncomingMessage): Authorized {
 
 function describe(details: object | undefined): string {
   const { error, sessionId = "" } = (details ?? {}) as { error?: { reason?: string; message?: string }; sessionId?: string };
-  return error === undefined ? "" : `${error.reason} ${error.message} ${sessionId}`;
+  return error === undefined ? "" : `${sessionId} ${error.reason} ${error.message}`;
 }

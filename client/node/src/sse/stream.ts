@@ -2,8 +2,9 @@ import { onAbort } from "../abort.js";
 import { Doorbell } from "../doorbell.js";
 import type { Subject } from "../subject.js";
 import { format, retry, spread } from "./event.js";
+import type { Logger } from "./logger.js";
 import type { EventStreamsOptions, RequestLike, Times, Viewer } from "./options.js";
-import type { Logger, Outage } from "./outage.js";
+import type { Outage } from "./outage.js";
 import { Page } from "./page.js";
 import type { Slots } from "./slots.js";
 import { HeldWatch } from "./watch.js";
@@ -51,8 +52,8 @@ export async function* streamEvents(
     return happened.aged ? format({ retry: spread(retry.aged) }) : undefined;
   };
 
-  /** Returns the text of what has happened since; empty: nothing; undefined: the stream must end. */
-  const news = (): string | undefined => {
+  /** Returns the text of what has happened since; empty: nothing. */
+  const news = (): string => {
     const interruption = watch.takeInterruption();
     if (interruption !== undefined) return page.lose(interruption);
     const step = watch.take();
@@ -70,9 +71,8 @@ export async function* streamEvents(
         return;
       }
       const text = news();
-      if (text === undefined) return;
       if (text !== "") yield text;
-      else if (watch.isOver) return;
+      else if (watch.isOver || page.hasFailed) return;
       else await bell.wait();
     }
   } finally {
