@@ -43,7 +43,7 @@ var acts = map[string]act{
 	"resume":  (*player).pause,
 	"flood":   (*player).flood,
 	"stop":    (*player).stop,
-	"fail":    atOnce(func(p *player, st step) { p.control.fail(statusOf(st.code, st.reason, st.wait), st.times()) }),
+	"fail":    atOnce(func(p *player, st step) { p.control.fail(statusOf(st), st.times()) }),
 	"status":  (*player).call,
 	"retry":   (*player).call,
 	"close":   (*player).leave,
@@ -79,6 +79,11 @@ func (p *player) connect(ctx context.Context, st step, _ []*watched) error {
 	}
 	p.model.made = p.model.feed // the first session
 	_ = p.set(ctx, st, nil)
+	if p.model.slow {
+		if err := p.slow(ctx); err != nil {
+			return err
+		}
+	}
 	token := rightToken
 	if p.model.wrong {
 		token = "wrong"
@@ -160,13 +165,40 @@ func (p *player) repeat(ctx context.Context, st step, before []*watched) error {
 	return p.set(ctx, st, before)
 }
 
-// leave closes the client.
+// leave closes the client. Then none of its connections may be left.
 func (p *player) leave(ctx context.Context, _ step, _ []*watched) error {
-	return p.ask(ctx, command{"do": "close", "client": p.run})
+	if err := p.ask(ctx, command{"do": "close", "client": p.run}); err != nil {
+		return err
+	}
+	left := 0
+	err := p.await(ctx, func() bool {
+		left = 0
+		for _, f := range p.control.fronts {
+			left += f.count()
+		}
+		return left == 0
+	}, func() {})
+	if err != nil {
+		return fmt.Errorf("the client was closed, and %d of its connections are still open: %w", left, err)
+	}
+	if p.model.slow {
+		_, err = p.program.ask(ctx, settings(backoff, maxBackoff, p.times.heartbeat)) // for the clients of other scripts
+	}
+	return err
 }
 
 func (p *player) pause(ctx context.Context, st step, _ []*watched) error {
-	return p.ask(ctx, command{"do": st.verb, "watch": p.full(p.model.watches[st.word()].name)})
+	w := p.model.watches[st.word()]
+	switch {
+	case w.kind != byConsumer:
+	case st.verb == "pause":
+		p.ledger.look(func() bool { p.reported = len(p.ledger.traces[w.name]); return true })
+	case w.live:
+		if err := p.hold(ctx, w); err != nil {
+			return err
+		}
+	}
+	return p.ask(ctx, command{"do": st.verb, "watch": p.full(w.name)})
 }
 
 // stop stops a watch. Its stream must be closed then. A consumer has acknowledged what it handled.
@@ -181,16 +213,11 @@ func (p *player) stop(ctx context.Context, st step, _ []*watched) error {
 	if w.kind != byConsumer || w.unsure {
 		return nil
 	}
-	consumers, err := p.control.server.Client(kitToken).ListConsumers(ctx)
-	if err != nil {
-		return fmt.Errorf("the kit is wrong: %w", err)
-	}
-	for _, c := range consumers {
-		if c.GetPendingChanges() > 0 {
-			p.ledger.fault("the consumer was stopped and left %d handled changes unacknowledged", c.GetPendingChanges())
+	return p.consumers(ctx, func(pending int) {
+		if pending > 0 {
+			p.ledger.fault("the consumer was stopped and left %d handled changes unacknowledged", pending)
 		}
-	}
-	return nil
+	})
 }
 
 // call makes a unary call and adds its line to the trace.
@@ -204,7 +231,7 @@ func (p *player) call(ctx context.Context, st step, _ []*watched) error {
 	}
 	switch {
 	case e.Code != "":
-		p.ledger.answered(failLine(st.verb, e.Code, e.Reason))
+		p.ledger.answered(failLine(st.verb, e.failure()))
 	case st.verb == "status":
 		p.ledger.answered(statusLine(e.Session, e.Revision, e.Status, e.OutcomeRevision))
 	default:

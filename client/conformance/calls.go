@@ -13,7 +13,7 @@ func (m *model) failStep(st step) error {
 	if st.code == "" {
 		return errors.New("say a code")
 	}
-	m.failures = failure{st.code, st.reason, st.times()}
+	m.failures = st.failure()
 	return nil
 }
 
@@ -32,16 +32,16 @@ func (m *model) callStep(st step) error {
 	}
 	waiting := &m.failures
 	if m.http.n > 0 {
-		waiting = &failure{codeOfHTTP(m.http.code), "", m.http.n}
+		waiting = &failure{code: codeOfHTTP(m.http.code), n: m.http.n}
 	}
 	line := ""
 	for range tries {
 		switch {
 		case m.wrong:
-			line = failLine(st.verb, "UNAUTHENTICATED", "UNAUTHENTICATED")
+			line = failLine(st.verb, failure{code: "UNAUTHENTICATED", reason: "UNAUTHENTICATED"})
 		case waiting.n > 0:
 			waiting.n--
-			line = failLine(st.verb, waiting.code, waiting.reason)
+			line = failLine(st.verb, *waiting)
 			if waiting.code == "UNAVAILABLE" {
 				continue
 			}
@@ -65,7 +65,7 @@ func (m *model) answer(verb string) string {
 	case verb == "status":
 		return statusLine(l.name, last.revision, last.status, last.outcome)
 	case l.redacted > 0 || last.status != "REQUIRES_INPUT":
-		return failLine(verb, "FAILED_PRECONDITION", "RETRY_DENIED")
+		return failLine(verb, failure{code: "FAILED_PRECONDITION", reason: "RETRY_DENIED"})
 	}
 	return retryLine(l.name)
 }

@@ -91,6 +91,13 @@ var wrong = []struct{ flaw, script, says string }{
 	{"sends-no-token", "updates", "got:  end UNAUTHENTICATED UNAUTHENTICATED"},
 	{"leaves-streams-open", "resume-from", "session was stopped, and has not ended, or its stream is still open"},
 	{"ends-without-a-reason", "unknown-session", "want: end NOT_FOUND SESSION_NOT_FOUND\n  got:  end NOT_FOUND"},
+	{"asks-for-slow-beats", "updates", "a stream asked for a heartbeat of 1h0m0s; want 500ms"},
+	{"never-closes", "updates", "the client was closed, and 1 of its connections are still open"},
+	{"trusts-any-domain", "foreign-errors", "got:  end UNAUTHENTICATED UNAUTHENTICATED"},
+	{"invents-waits", "unknown-session", "want: end NOT_FOUND SESSION_NOT_FOUND\n  got:  end NOT_FOUND SESSION_NOT_FOUND retry after 2h9m37s"},
+	{"tries-without-a-wait", "many-refusals", "40 attempts in a row failed, and the client waited for"},
+	{"acknowledges-too-early", "slow-consumer", "a consumer's handler had not returned from the first of 3 changes, and the server's position passed over 1 of them"},
+	{"handles-in-a-queue", "slow-consumer", "a consumer's handler had not returned from the first of 3 changes, and the server's position passed over 3 of them"},
 	{"none", "not-ready", "said NOT_SERVING, and the client still opened streams there"},
 }
 
@@ -104,15 +111,21 @@ func TestWrongClients(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			result, err := newRunner(t, 2*time.Second, program, "-flaw", w.flaw).run(t.Context(), scripts, func(script, error) {})
-			switch {
-			case err != nil:
-				t.Fatal(err)
-			case len(result.failed) == 0:
-				t.Errorf("the script %s passed", w.script)
-			case !strings.Contains(result.failed[0].Error(), w.says):
-				t.Errorf("the kit said:\n%v\nwant:\n%s", result.failed[0], w.says)
+			// On a machine that is overloaded, a client without waits can look as if it waited.
+			var said string
+			for range 3 {
+				result, err := newRunner(t, 2*time.Second, program, "-flaw", w.flaw).run(t.Context(), scripts, func(script, error) {})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if said = "nothing: it passed"; len(result.failed) > 0 {
+					said = result.failed[0].Error()
+				}
+				if strings.Contains(said, w.says) {
+					return
+				}
 			}
+			t.Errorf("script %s: the kit said:\n%v\nwant:\n%s", w.script, said, w.says)
 		})
 	}
 }
@@ -130,7 +143,7 @@ func TestTheSmallClientPasses(t *testing.T) {
 	for _, f := range result.failed {
 		t.Errorf("script %s\n%v\n%v", f.script.name, f.script, f)
 	}
-	if _, only := result.skipped["consume"]; len(result.skipped) != 1 || !only {
-		t.Errorf("skipped %v; want the scripts with consumers only", result.skipped)
+	if len(result.skipped) > 0 {
+		t.Errorf("skipped %v; want nothing", result.skipped)
 	}
 }

@@ -112,7 +112,7 @@ func (c *control) addresses() []string {
 // authorize returns an error for a call without the right token.
 func authorize(ctx context.Context) error {
 	if md, _ := metadata.FromIncomingContext(ctx); strings.Join(md.Get("authorization"), " ") != "Bearer "+rightToken {
-		return statusOf("UNAUTHENTICATED", "UNAUTHENTICATED", 0)
+		return statusOf(step{code: "UNAUTHENTICATED", reason: "UNAUTHENTICATED"})
 	}
 	return nil
 }
@@ -167,19 +167,30 @@ func (c *control) each(f func(*tap)) {
 	}
 }
 
-// statusOf returns an error of the service if there is a reason, or else one of somebody in between.
-func statusOf(codeName, reason string, wait time.Duration) error {
-	s := status.New(codes.Code(code.Code_value[codeName]), "made by the conformance kit")
-	var details []protoadapt.MessageV1
-	if reason != "" {
-		details = append(details, &errdetails.ErrorInfo{Reason: "ERROR_REASON_" + reason, Domain: "verification.v1"})
+// The domains of an ErrorInfo: the contract's, and one of a proxy.
+const (
+	ownDomain     = "verification.v1"
+	foreignDomain = "proxy.example"
+)
+
+// statusOf returns the error of a step: one of the service if it has a reason, or else one of somebody in between. One that is
+// foreign has the service's reason in another domain.
+func statusOf(st step) error {
+	s := status.New(codes.Code(code.Code_value[st.code]), "made by the conformance kit")
+	domain := ownDomain
+	if st.has(foreign) {
+		domain = foreignDomain
 	}
-	if wait > 0 {
-		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
+	var details []protoadapt.MessageV1
+	if st.reason != "" {
+		details = append(details, &errdetails.ErrorInfo{Reason: "ERROR_REASON_" + st.reason, Domain: domain})
+	}
+	if st.wait > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(st.wait)})
 	}
 	with, err := s.WithDetails(details...)
 	if err != nil {
-		panic(fmt.Sprintf("there is no error of the code %s", codeName)) // parse has checked it
+		panic(fmt.Sprintf("there is no error of the code %s", st.code)) // parse has checked it
 	}
 	return with.Err()
 }

@@ -107,7 +107,7 @@ func (p *player) cut(ctx context.Context, st step, before []*watched) error {
 }
 
 func (p *player) end(ctx context.Context, st step, before []*watched) error {
-	err := statusOf(st.code, st.reason, st.wait)
+	err := statusOf(st)
 	if st.of == 0 {
 		p.control.cutStreams(err)
 		return nil
@@ -118,7 +118,8 @@ func (p *player) end(ctx context.Context, st step, before []*watched) error {
 }
 
 func (p *player) refuse(_ context.Context, st step, before []*watched) error {
-	err := statusOf(st.code, st.reason, st.wait)
+	err := statusOf(st)
+	p.waits = time.Duration(st.times()) * p.ledger.maxBackoff
 	for _, w := range before {
 		p.control.refuse(w.kind, err, st.times())
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,9 +11,13 @@ import (
 // ledger is what the program has reported and what its client has done, in one script. It checks the rules that a trace cannot
 // show. It is safe for concurrent use.
 type ledger struct {
+	heartbeat  time.Duration // that streams must ask for
+	maxBackoff time.Duration // of the client; 0: so short that no wait can be measured
+
 	mu       sync.Mutex
 	changed  chan struct{} // closed at each entry, and replaced
 	traces   map[string][]string
+	reports  int // how many events the program has written
 	ended    map[string]bool
 	tokens   map[string]string // after which another watch would begin, by watch
 	marks    map[string]int    // bookmarks, by watch
@@ -29,11 +34,13 @@ type streams struct {
 	sent     []string
 	ever     map[string]string // what each token that was sent stands for
 	notUntil time.Time         // the wait that the server asked for
+	row      row
 }
 
-func newLedger() *ledger {
+func newLedger(heartbeat time.Duration) *ledger {
 	l := &ledger{
-		changed: make(chan struct{}), traces: make(map[string][]string), ended: make(map[string]bool), tokens: make(map[string]string),
+		heartbeat: heartbeat,
+		changed:   make(chan struct{}), traces: make(map[string][]string), ended: make(map[string]bool), tokens: make(map[string]string),
 		marks: make(map[string]int), streams: make(map[string]*streams), calls: make(map[string]int),
 	}
 	for _, kind := range append(kinds[:len(kinds):len(kinds)], ofCrowd) {
@@ -71,6 +78,7 @@ func (l *ledger) report(kind, watch string, e event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer l.wake()
+	l.reports++
 	if l.ended[watch] {
 		l.problem("%s: the program reported %q after the end of the watch", watch, e.Event)
 		return
@@ -78,7 +86,7 @@ func (l *ledger) report(kind, watch string, e event) {
 	switch e.Event {
 	case "end":
 		l.ended[watch] = true
-		l.traces[watch] = append(l.traces[watch], endLine(e.Code, e.Reason))
+		l.traces[watch] = append(l.traces[watch], endLine(e.failure()))
 		return
 	case "bookmark":
 		l.marks[watch]++
@@ -102,16 +110,24 @@ func (l *ledger) report(kind, watch string, e event) {
 	}
 }
 
-// request checks the token of a new stream, and the wait before it.
-func (l *ledger) request(kind, token string) {
+// request checks the token of a new stream, the wait before it, and the heartbeat for which it asks.
+func (l *ledger) request(kind, token string, heartbeat time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer l.wake()
 	s := l.streams[kind]
 	s.opened++
+	if (heartbeat - l.heartbeat).Abs() >= time.Millisecond {
+		l.problem("%s: a stream asked for a heartbeat of %v; want %v, for which the client waits", cmp.Or(s.watch, kind), heartbeat, l.heartbeat)
+	}
 	// The token is that of the last handled response: the last one that was reported, or one that was sent since.
 	if kind != byConsumer && kind != ofCrowd && token != s.position && !slices.Contains(s.sent, token) {
 		l.problem("%s: a stream began with %s; want that of the last handled update, %s", s.watch, s.named(token), s.named(s.position))
+	}
+	if l.maxBackoff > 0 {
+		if problem := s.row.next(l.maxBackoff); problem != "" {
+			l.problem("%s: %s", s.watch, problem)
+		}
 	}
 	if left := time.Until(s.notUntil); left > early {
 		l.problem("%s: a stream began %v before the wait was over that the server asked for (RetryInfo)", s.watch, left.Round(time.Millisecond))
@@ -157,6 +173,13 @@ func (l *ledger) finished(kind string, lost bool, wait time.Duration) {
 	if lost {
 		s.position, s.sent = "", nil
 	}
+}
+
+// failed says whether the client gets an error in place of the first response of a stream that ends now.
+func (l *ledger) failed(kind string, isFailed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.streams[kind].row.end(isFailed)
 }
 
 // called counts a unary call.

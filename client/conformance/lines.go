@@ -11,11 +11,18 @@ func updateLine(session string, revision int, status string, outcome int, reset 
 	return line
 }
 
-func endLine(code, reason string) string {
-	if reason == "" {
-		return "end " + code
+func endLine(f failure) string { return "end " + f.String() }
+
+// String returns what a user of the client learns of the error.
+func (f failure) String() string {
+	text := f.code
+	if f.reason != "" {
+		text += " " + f.reason
 	}
-	return "end " + code + " " + reason
+	if f.wait != 0 {
+		text += fmt.Sprintf(" retry after %v", f.wait)
+	}
+	return text
 }
 
 // codeOfHTTP is gRPC's mapping of a proxy's HTTP status (doc/http-grpc-status-mapping.md in the repository of gRPC).
@@ -36,9 +43,4 @@ func statusLine(session string, revision int, status string, outcome int) string
 
 func retryLine(session string) string { return "retry: a link for " + session }
 
-func failLine(verb, code, reason string) string {
-	if reason != "" {
-		reason = " " + reason
-	}
-	return verb + ": " + code + reason
-}
+func failLine(verb string, f failure) string { return verb + ": " + f.String() }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // model computes from the steps of a script what each watch must report. It knows the rules of the contract, and neither the
@@ -21,6 +22,7 @@ type model struct {
 	down      int // the address that is down, from 1; 0: none
 	unready   int // the address that says that it is not ready, from 1; 0: none
 	wrong     bool
+	slow      bool // the client has a long backoff
 	away      bool
 	closed    bool
 	shaky     bool               // the client can still hold a connection that was cut
@@ -45,7 +47,8 @@ type change struct {
 
 // failure is an error that the next n attempts get.
 type failure struct {
-	code, reason string
+	code, reason string        // the reason is that of the service, "" if another one has made the error
+	wait         time.Duration // of its RetryInfo
 	n            int
 }
 
@@ -53,6 +56,7 @@ type failure struct {
 type watched struct {
 	name, kind   string
 	live, paused bool
+	pausedAt     int  // how many entries the feed had
 	broken       bool // its stream was lost during the pause
 	untilSettled bool
 	unknown      bool // its session does not exist
@@ -154,18 +158,18 @@ var endingCodes = []string{
 }
 
 // fails applies an error that ended a stream or an attempt. It is the rule of which errors end a watch.
-func (m *model) fails(w *watched, code, reason string) {
+func (m *model) fails(w *watched, f failure) {
 	first := w.first
 	w.first = false
 	switch {
-	case w.kind == byConsumer && code == "UNIMPLEMENTED": // of a server that is older than consumers: another one is tried
-	case slices.Contains(endingCodes, code):
-		if reason != "" || first { // a proxy's error ends it only as the very first answer
-			m.end(w, code, reason)
+	case w.kind == byConsumer && f.code == "UNIMPLEMENTED": // of a server that is older than consumers: another one is tried
+	case slices.Contains(endingCodes, f.code):
+		if f.reason != "" || first { // a proxy's error ends it only as the very first answer
+			m.end(w, f)
 		}
-	case code != "OUT_OF_RANGE":
-	case w.kind == ofAll, reason == "CONSUMER_EXPIRED":
-		m.end(w, code, reason)
+	case f.code != "OUT_OF_RANGE":
+	case w.kind == ofAll, f.reason == "CONSUMER_EXPIRED":
+		m.end(w, f)
 	case w.kind == byConsumer:
 		w.unsure = true
 	default:
@@ -176,9 +180,9 @@ func (m *model) fails(w *watched, code, reason string) {
 // lost makes a watch of one subject begin again with the current status.
 func (w *watched) lost() { w.expired, w.reset, w.revision = false, true, 0 }
 
-func (m *model) end(w *watched, code, reason string) {
+func (m *model) end(w *watched, f failure) {
 	w.live = false
-	m.want[w.name] = append(m.want[w.name], endLine(code, reason))
+	m.want[w.name] = append(m.want[w.name], endLine(f))
 }
 
 // open opens streams of a watch until one is accepted or the watch has ended. Then it delivers.
@@ -187,23 +191,23 @@ func (m *model) open(w *watched) {
 		switch refusal := m.refusals[w.kind]; {
 		case m.http.n > 0:
 			m.http.n--
-			m.fails(w, codeOfHTTP(m.http.code), "")
+			m.fails(w, failure{code: codeOfHTTP(m.http.code)})
 		case m.wrong:
-			m.fails(w, "UNAUTHENTICATED", "UNAUTHENTICATED")
+			m.fails(w, failure{code: "UNAUTHENTICATED", reason: "UNAUTHENTICATED"})
 		case refusal.n > 0:
 			refusal.n--
 			m.refusals[w.kind] = refusal
-			m.fails(w, refusal.code, refusal.reason)
+			m.fails(w, refusal)
 		case w.unknown:
-			m.fails(w, "NOT_FOUND", "SESSION_NOT_FOUND")
+			m.fails(w, failure{code: "NOT_FOUND", reason: "SESSION_NOT_FOUND"})
 		case w.badToken:
-			m.fails(w, "INVALID_ARGUMENT", "RESUME_TOKEN_INVALID")
+			m.fails(w, failure{code: "INVALID_ARGUMENT", reason: "RESUME_TOKEN_INVALID"})
 		case w.expired && w.kind == byConsumer:
 			w.expired, w.unsure = false, true // it continues after what was acknowledged
 		case w.expired, w.kind == byReference && w.revision > 0 && m.sessions[w.session].redacted > 0:
-			m.fails(w, "OUT_OF_RANGE", "RESUME_TOKEN_EXPIRED")
+			m.fails(w, failure{code: "OUT_OF_RANGE", reason: "RESUME_TOKEN_EXPIRED"})
 		case w.kind == byReference && w.revision == 0 && m.newestOfReference() < 0:
-			m.fails(w, "NOT_FOUND", "SESSION_NOT_FOUND")
+			m.fails(w, failure{code: "NOT_FOUND", reason: "SESSION_NOT_FOUND"})
 		default:
 			w.first = false
 			m.deliver(w)
@@ -229,7 +233,7 @@ func (m *model) deliver(w *watched) {
 		m.update(w, l.changes[w.revision])
 	}
 	if w.untilSettled && l.settled() {
-		m.end(w, "OK", "")
+		m.end(w, failure{code: "OK"})
 	}
 }
 

@@ -13,15 +13,17 @@ import (
 
 // player plays one script to the program.
 type player struct {
-	program *process
-	run     string // prefix of the names of client and watches, so that scripts can run side by side
-	times   times
-	model   *model
-	ledger  *ledger
-	control *control
-	random  *rand.Rand // of the script: where a frame is cut
-	liar    *liar      // until it has ended
-	begun   []string   // watches that the program has begun
+	program  *process
+	run      string // prefix of the names of client and watches, so that scripts can run side by side
+	times    times
+	model    *model
+	ledger   *ledger
+	control  *control
+	random   *rand.Rand    // of the script: where a frame is cut
+	liar     *liar         // until it has ended
+	begun    []string      // watches that the program has begun
+	reported int           // lines of the consumer's trace when it was paused
+	waits    time.Duration // how much longer the step can take, because of the client's backoff
 }
 
 // failed is a script that failed, and at which step.
@@ -57,7 +59,7 @@ func play(ctx context.Context, program *process, s script, run string, t times) 
 	sum := fnv.New64a()
 	_, _ = sum.Write([]byte(s.String()))
 	p := &player{
-		program: program, run: run, times: t, model: newModel(), ledger: newLedger(),
+		program: program, run: run, times: t, model: newModel(), ledger: newLedger(t.heartbeat),
 		random: rand.New(rand.NewPCG(sum.Sum64(), 0)),
 	}
 	steps := s.steps
@@ -121,6 +123,7 @@ func (p *player) full(name string) string { return p.run + "/" + name }
 // step does one step, and waits until the program has reported what it must.
 func (p *player) step(ctx context.Context, st step) error {
 	before := p.model.live()
+	p.waits = 0
 	if err := p.model.apply(st); err != nil {
 		return fmt.Errorf("the script is wrong: %w", err)
 	}
@@ -151,7 +154,9 @@ func (p *player) settle(ctx context.Context) error {
 	return err
 }
 
-func (p *player) within() time.Duration { return p.times.patience + silences*p.times.heartbeat }
+func (p *player) within() time.Duration {
+	return p.times.patience + silences*p.times.heartbeat + p.waits
+}
 
 // errLate: the client has not done in time what it must.
 type errLate time.Duration
@@ -161,16 +166,25 @@ func (e errLate) Error() string { return fmt.Sprintf("nothing came of it in %v",
 // pokeEach is the time between two pokes.
 const pokeEach = 5 * time.Millisecond
 
-// await waits until ok returns true, or a rule is broken, and calls poke every 5 ms. ok is called with the ledger's lock held.
+// mostPatience is how many times the patience a step may take of a program that still reports: a flood takes long on a busy machine.
+const mostPatience = 10
+
+// await waits until ok returns true, or a rule is broken, and calls poke every 5 ms. ok is called with the ledger's lock held. The program is
+// late if it has reported nothing for the time of a step.
 func (p *player) await(ctx context.Context, ok func() bool, poke func()) error {
-	late := time.NewTimer(p.within())
+	late, latest := time.NewTimer(p.within()), time.Now().Add(mostPatience*p.within())
 	defer late.Stop()
 	pokes := time.NewTicker(pokeEach)
 	defer pokes.Stop()
-	for {
-		done, changed := p.ledger.look(func() bool { return ok() || len(p.ledger.problems) > 0 })
+	for reports := 0; ; {
+		seen := 0
+		done, changed := p.ledger.look(func() bool { seen = p.ledger.reports; return ok() || len(p.ledger.problems) > 0 })
 		if done {
 			return nil
+		}
+		if seen != reports && time.Now().Before(latest) {
+			reports = seen
+			late.Reset(p.within())
 		}
 		select {
 		case <-changed:

@@ -27,12 +27,19 @@ type event struct {
 	Token           string  `json:"token"`
 	Code            string  `json:"code"`
 	Reason          string  `json:"reason"`
+	RetryAfter      float64 `json:"retry_after_ms"`
 	Message         string  `json:"message"`
 	Unsupported     bool    `json:"unsupported"`
 	ClientSecret    string  `json:"client_secret"`
 	URL             string  `json:"url"`
 	Printed         string  `json:"printed"`
 	Heartbeat       float64 `json:"heartbeat_ms"`
+	MaxBackoff      float64 `json:"backoff_max_ms"`
+}
+
+// failure returns the error of an end or of an answer.
+func (e event) failure() failure {
+	return failure{code: e.Code, reason: e.Reason, wait: time.Duration(e.RetryAfter * float64(time.Millisecond))}
 }
 
 // command is one line for the program under test.

@@ -120,9 +120,7 @@ func (r *runner) start(ctx context.Context) (*process, time.Duration, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	e, err := program.ask(ctx, command{
-		"do": "set", "backoff_ms": inMilliseconds(backoff), "backoff_max_ms": inMilliseconds(maxBackoff), "heartbeat_ms": inMilliseconds(r.heartbeat),
-	})
+	e, err := program.ask(ctx, settings(backoff, maxBackoff, r.heartbeat))
 	heartbeat := time.Duration(e.Heartbeat * float64(time.Millisecond))
 	if err == nil && heartbeat < r.heartbeat {
 		err = fmt.Errorf("the program answered set with heartbeat_ms %v; want at least %v", e.Heartbeat, inMilliseconds(r.heartbeat))
@@ -132,6 +130,13 @@ func (r *runner) start(ctx context.Context) (*process, time.Duration, error) {
 		return nil, 0, err
 	}
 	return program, heartbeat, nil
+}
+
+// settings returns the command set.
+func settings(base, ceiling, heartbeat time.Duration) command {
+	return command{
+		"do": "set", "backoff_ms": inMilliseconds(base), "backoff_max_ms": inMilliseconds(ceiling), "heartbeat_ms": inMilliseconds(heartbeat),
+	}
 }
 
 func inMilliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -117,5 +117,17 @@ func (st step) has(word string) bool {
 	return false
 }
 
+// foreign is the word of an error whose ErrorInfo has another domain than the service's.
+const foreign = "foreign"
+
+// failure returns the error of the step, as a client must take it.
+func (st step) failure() failure {
+	f := failure{code: st.code, reason: st.reason, wait: st.wait, n: st.times()}
+	if st.has(foreign) {
+		f.reason = ""
+	}
+	return f
+}
+
 // times returns the number of a step; without one: 1.
 func (st step) times() int { return max(st.number, 1) }

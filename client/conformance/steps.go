@@ -110,9 +110,9 @@ func (m *model) deliverAll() {
 }
 
 // breaks ends all streams with an error that ends no watch, and opens others.
-func (m *model) breaks(code, reason string) {
+func (m *model) breaks(f failure) {
 	for _, w := range m.live() {
-		m.fails(w, code, reason)
+		m.fails(w, f)
 		w.broken = w.broken || w.paused
 		m.open(w)
 	}

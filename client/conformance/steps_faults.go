@@ -13,7 +13,7 @@ func (m *model) cutStep(st step) error {
 		return errors.New("no watch has an open stream: those that are paused do not open another one")
 	}
 	m.changeNewest(max(st.of, 1))
-	m.breaks("UNAVAILABLE", "")
+	m.breaks(failure{code: "UNAVAILABLE"})
 	return nil
 }
 
@@ -31,7 +31,7 @@ func (m *model) endStep(st step) error {
 	m.changeNewest(st.at)
 	m.deliverAll()
 	m.changeNewest(st.of - st.at)
-	m.breaks(st.code, st.reason)
+	m.breaks(st.failure())
 	return nil
 }
 
@@ -41,7 +41,7 @@ func (m *model) forgetStep(step) error {
 	if w == nil || !w.live {
 		return errors.New("there is no live consumer")
 	}
-	m.end(w, "*", "CONSUMER_NOT_FOUND") // the code is that of the open stream or of the next one
+	m.end(w, failure{code: "*", reason: "CONSUMER_NOT_FOUND"}) // the code is that of the open stream or of the next one
 	return nil
 }
 
@@ -53,10 +53,10 @@ func (m *model) refuseStep(st step) error {
 	live := m.live()
 	for _, kind := range kinds {
 		if w := m.watches[kind]; len(live) == 0 || w != nil && w.live {
-			m.refusals[kind] = failure{st.code, st.reason, st.times()}
+			m.refusals[kind] = st.failure()
 		}
 	}
-	m.breaks("UNAVAILABLE", "DRAINING")
+	m.breaks(failure{code: "UNAVAILABLE", reason: "DRAINING"})
 	return nil
 }
 
@@ -68,18 +68,18 @@ func (m *model) httpStep(st step) error {
 	if len(m.live()) == 0 {
 		m.http = failure{code: st.code, n: st.times()}
 	}
-	m.breaks("UNAVAILABLE", "")
+	m.breaks(failure{code: "UNAVAILABLE"})
 	return nil
 }
 
 func (m *model) breakStep(step) error {
-	m.breaks("UNAVAILABLE", "DRAINING")
+	m.breaks(failure{code: "UNAVAILABLE", reason: "DRAINING"})
 	return nil
 }
 
 func (m *model) silenceStep(step) error {
 	m.changeNewest(1)
-	m.breaks("UNAVAILABLE", "")
+	m.breaks(failure{code: "UNAVAILABLE"})
 	return nil
 }
 
@@ -93,7 +93,7 @@ func (m *model) backStep(step) error {
 		return errors.New("the service is not away")
 	}
 	m.away = false
-	m.breaks("UNAVAILABLE", "")
+	m.breaks(failure{code: "UNAVAILABLE"})
 	return nil
 }
 
@@ -129,7 +129,7 @@ func (m *model) unreadyStep(st step) error {
 		return errors.New("there is no such address, or no other one that is ready")
 	}
 	m.unready = st.times()
-	m.breaks("UNAVAILABLE", "DRAINING")
+	m.breaks(failure{code: "UNAVAILABLE", reason: "DRAINING"})
 	return nil
 }
 

@@ -14,7 +14,7 @@ func (m *model) connectStep(st step) error {
 	if st.has("two") {
 		m.addresses = 2
 	}
-	m.wrong = st.has("wrong-token")
+	m.wrong, m.slow = st.has("wrong-token"), st.has("slow")
 	return nil
 }
 
@@ -43,7 +43,7 @@ func (m *model) watchStep(st step) error {
 
 // isChance reports whether a watch that begins now gets an error that ends it only if nothing has failed before.
 func (m *model) isChance(kind string) bool {
-	for _, f := range []failure{{codeOfHTTP(m.http.code), "", m.http.n}, m.refusals[kind]} {
+	for _, f := range []failure{{code: codeOfHTTP(m.http.code), n: m.http.n}, m.refusals[kind]} {
 		if m.shaky && f.n > 0 && f.reason == "" && slices.Contains(endingCodes, f.code) {
 			return true
 		}
@@ -86,6 +86,9 @@ func (m *model) pauseStep(st step) error {
 		return errors.New("it is so already")
 	}
 	w.paused, w.broken = st.verb == "pause", false
+	if w.paused {
+		w.pausedAt = len(m.feed)
+	}
 	return nil
 }
 
@@ -108,14 +111,14 @@ func (m *model) stopStep(st step) error {
 	if w == nil || !w.live || m.away && w.kind == byConsumer {
 		return errors.New("there is no such live watch, or it is a consumer that cannot acknowledge")
 	}
-	m.end(w, "CANCELLED", "")
+	m.end(w, failure{code: "CANCELLED"})
 	return nil
 }
 
 func (m *model) closeStep(step) error {
 	m.closed = true
 	for _, w := range m.live() {
-		m.end(w, "CANCELLED", "")
+		m.end(w, failure{code: "CANCELLED"})
 	}
 	return nil
 }

@@ -59,12 +59,14 @@ func (c *control) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerI
 func (t *tap) finish(err error) {
 	t.mu.Lock()
 	t.finished, t.silence = true, time.Since(t.sentAt)
-	kind := t.kind
+	kind, isAnswered := t.kind, !t.sentAt.IsZero()
 	t.mu.Unlock()
 	if kind == "" {
 		return
 	}
-	if t.control.isCut(t.connection) { // the client does not get the error
+	isCut := t.control.isCut(t.connection)
+	t.control.ledger.failed(kind, !isCut && !isAnswered && err != nil)
+	if isCut { // the client does not get the error
 		t.control.ledger.finished(kind, false, 0)
 		return
 	}
@@ -86,7 +88,7 @@ func (t *tap) RecvMsg(m any) error {
 	t.mu.Lock()
 	t.kind = kindOf(request)
 	t.mu.Unlock()
-	t.control.ledger.request(t.kind, request.GetResumeToken())
+	t.control.ledger.request(t.kind, request.GetResumeToken(), request.GetHeartbeat().AsDuration())
 	if err := authorize(t.Context()); err != nil {
 		return err
 	}

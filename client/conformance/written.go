@@ -42,6 +42,7 @@ var written = []struct{ name, text string }{
 	{"aborted", "watch session; end ABORTED CONFLICT 100ms; change; end ABORTED CONFLICT 50ms 2/3; change"},
 	{"retry-info", "watch session; watch all; end UNAVAILABLE STREAM_EXPIRED 150ms; change; refuse RESOURCE_EXHAUSTED RATE_LIMITED 120ms 2; change"},
 	{"streams-limited", "watch session; refuse RESOURCE_EXHAUSTED TOO_MANY_STREAMS 3; change"},
+	{"many-refusals", "connect slow; watch session; refuse UNAVAILABLE STORE_UNAVAILABLE 41; change"},
 	{"store-away", "watch session; end UNAVAILABLE STORE_UNAVAILABLE 1ms; refuse UNAVAILABLE STORE_UNAVAILABLE 4; change"},
 	{"internal", "watch session; end INTERNAL INTERNAL; change; end UNKNOWN; change; end CANCELLED; change; end DEADLINE_EXCEEDED; change; end DATA_LOSS; change"},
 
@@ -71,6 +72,12 @@ var written = []struct{ name, text string }{
 	{"gone", "watch session; change; end NOT_FOUND SESSION_NOT_FOUND 1/3"},
 	{"gone-says-a-proxy", "watch session; end NOT_FOUND 1/3; refuse NOT_FOUND 2; change"},
 	{"precondition", "watch session; end FAILED_PRECONDITION 1/2; refuse INVALID_ARGUMENT; change; refuse FAILED_PRECONDITION STRIPE_NOT_CONFIGURED"},
+
+	{"foreign-errors", "watch session; watch all; change; end UNAUTHENTICATED UNAUTHENTICATED foreign; change; refuse NOT_FOUND SESSION_NOT_FOUND foreign 2; change"},
+	{"foreign-error-at-first", "refuse NOT_FOUND SESSION_NOT_FOUND foreign; watch session; watch session; change"},
+	{"foreign-errors-of-calls", "fail FAILED_PRECONDITION RETRY_DENIED foreign; retry; fail NOT_FOUND SESSION_NOT_FOUND foreign; status; status"},
+	{"waits-are-shown", "watch session; watch all; change; end PERMISSION_DENIED PERMISSION_DENIED 1500ms"},
+	{"waits-of-calls-are-shown", "fail RESOURCE_EXHAUSTED RATE_LIMITED 2s; status; fail UNAVAILABLE STRIPE_UNAVAILABLE 3s; retry; status"},
 
 	// Proxies that answer in HTML.
 	{"http-404", "watch session; http 404; change; http 404 3; change"},
@@ -105,6 +112,8 @@ var written = []struct{ name, text string }{
 
 	// Consumers.
 	{"consumer", "watch consumer; change 3; newer; change 2; change vs_1"},
+	{"slow-consumer", "watch consumer; pause consumer; change 3; resume consumer; change"},
+	{"slow-consumer-and-cuts", "watch consumer; change; pause consumer; change 2; cut in 1/2; change; resume consumer; change"},
 	{"consumer-and-cuts", "watch consumer; cut in 2/3; cut after 1/4; cut before; change"},
 	{"consumer-and-errors", "watch consumer; end INTERNAL 1/3; drain; change; http 503 2; change; refuse UNAVAILABLE STORE_UNAVAILABLE 2; change"},
 	{"consumer-and-outage", "watch consumer; change; away; change 3; back; change"},

@@ -1,6 +1,5 @@
 // Command wrongclient is a small client of its own with one flaw, so that the conformance kit can show that it finds it. With
-// the flaw "none" it passes all scripts but "not-ready": it does not ask the health service. It has no consumers, and the kit skips
-// their scripts.
+// the flaw "none" it passes all scripts but "not-ready": it does not ask the health service.
 //
 //	go run ./client/conformance -- go run ./client/conformance/wrongclient -flaw forgets-the-token
 package main
@@ -37,11 +36,20 @@ const (
 	anonymous        = "sends-no-token"         // calls have no bearer token
 	leavesStreams    = "leaves-streams-open"    // a watch that ends does not end its stream
 	forgetsItsErrors = "ends-without-a-reason"  // the ErrorInfo of an error is not read
+	slowBeats        = "asks-for-slow-beats"    // the request asks for a heartbeat of an hour
+	trustsAnybody    = "trusts-any-domain"      // the ErrorInfo of another domain is taken for the service's
+	inventsWaits     = "invents-waits"          // errors have a RetryAfter that nobody sent
+	neverCloses      = "never-closes"           // Close ends the watches, and leaves the connections open
+	noBackoff        = "tries-without-a-wait"   // an attempt follows a failed one at once
+	// Of consumers.
+	acknowledgesEarly = "acknowledges-too-early" // a change is acknowledged before its handler is called
+	handlesInAQueue   = "handles-in-a-queue"     // a change is acknowledged when it is in a queue
 )
 
 var flaws = []string{
 	none, forgetsToken, hidesLoss, endsAtLoss, believesProxies, tooStubborn, readsAhead, deaf, beatsAreSilence, hasty, beatsAreUpdates, repeatsRetries,
 	tellsSecrets, oneBehind, oneAddress, oneConnection, anonymous, leavesStreams, forgetsItsErrors,
+	slowBeats, trustsAnybody, inventsWaits, neverCloses, noBackoff, acknowledgesEarly, handlesInAQueue,
 }
 
 func main() {

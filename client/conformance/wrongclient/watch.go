@@ -35,6 +35,9 @@ type watch struct {
 
 func (p *plain) Watch(ctx context.Context, what program.Watch) iter.Seq2[client.Update, error] {
 	request := &verificationv1.WatchStatusRequest{UntilSettled: what.UntilSettled, Heartbeat: durationpb.New(what.Heartbeat)}
+	if p.flaw == slowBeats {
+		request.Heartbeat = durationpb.New(time.Hour)
+	}
 	switch {
 	case what.Session != "":
 		request.Subject = &verificationv1.WatchStatusRequest_SessionId{SessionId: what.Session}
@@ -74,6 +77,9 @@ func (w *watch) run(ctx context.Context, yield func(client.Update, error) bool) 
 		w.begun = true
 		w.failures++
 		wait := rand.N(min(w.Backoff<<min(w.failures, 10), w.MaxBackoff))
+		if w.flaw == noBackoff {
+			wait = 0
+		}
 		if w.flaw != hasty {
 			wait += retryInfo(err)
 		}
@@ -178,6 +184,9 @@ func ahead(recv func() (*verificationv1.WatchStatusResponse, error)) func() (*ve
 // deliver yields what a response brings. It returns false if the reader has left.
 func (w *watch) deliver(response *verificationv1.WatchStatusResponse, yield func(client.Update, error) bool) bool {
 	w.begun, w.failures = true, 0
+	if all := w.request.GetAllSessions(); all.GetConsumer() != "" {
+		all.MustExist = true // a consumer that was deleted is not made again
+	}
 	v := response.GetVerification()
 	one := w.request.GetAllSessions() == nil
 	wanted := v != nil || w.bookmarks
@@ -200,22 +209,30 @@ func (w *watch) deliver(response *verificationv1.WatchStatusResponse, yield func
 
 // isFinal reports whether an error ends the watch.
 func (w *watch) isFinal(err error) bool {
-	switch status.Code(err) {
+	isConsumer := w.request.GetAllSessions().GetConsumer() != ""
+	switch code := status.Code(err); code {
 	case codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied, codes.Unauthenticated,
 		codes.FailedPrecondition, codes.Unimplemented:
-		return w.flaw != tooStubborn && (reasonOf(err) != "" || !w.begun || w.flaw == believesProxies)
+		if isConsumer && code == codes.Unimplemented {
+			return false // of a server that is older than consumers
+		}
+		return w.flaw != tooStubborn && (w.reasonOf(err) != "" || !w.begun || w.flaw == believesProxies)
 	case codes.OutOfRange:
+		if isConsumer {
+			w.token = "" // it continues after what was acknowledged
+			return w.reasonOf(err) == "ERROR_REASON_CONSUMER_EXPIRED"
+		}
 		if w.request.GetAllSessions() != nil || w.flaw == endsAtLoss {
 			return true
 		}
 		w.token, w.session, w.revision, w.hasReset = "", "", 0, w.flaw != hidesLoss
 	}
-	return false
+	return isConsumer && w.reasonOf(err) == "ERROR_REASON_CONSUMER_NOT_FOUND" // of the stream of a consumer that is deleted
 }
 
-func reasonOf(err error) string {
+func (p *plain) reasonOf(err error) string {
 	for _, detail := range status.Convert(err).Details() {
-		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == "verification.v1" {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && (info.GetDomain() == "verification.v1" || p.flaw == trustsAnybody) {
 			return info.GetReason()
 		}
 	}
@@ -237,8 +254,11 @@ func (p *plain) failure(err error) error {
 		return nil
 	}
 	failed := &client.Error{Code: status.Code(err), Message: status.Convert(err).Message(), RetryAfter: retryInfo(err)}
+	if p.flaw == inventsWaits {
+		failed.RetryAfter = 7777 * time.Second
+	}
 	if p.flaw != forgetsItsErrors {
-		failed.Reason = verificationv1.ErrorReason(verificationv1.ErrorReason_value[reasonOf(err)])
+		failed.Reason = verificationv1.ErrorReason(verificationv1.ErrorReason_value[p.reasonOf(err)])
 	}
 	return failed
 }

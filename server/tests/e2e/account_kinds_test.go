@@ -104,6 +104,9 @@ func TestAnAccountThatRevokesItsAccess(t *testing.T) {
 	t.Parallel()
 	stripe, redis := rig.StartFakeStripe(t), redistest.Start(t)
 	p, other := rig.Serve(t, stripe.Settings(redis.Addr)), rig.Serve(t, stripe.Settings(redis.Addr))
+	for _, process := range []*rig.Process{p, other} { // a replica that has asked about an account learns of an event within 15 s
+		process.Await("the first catch-up is over", func() bool { return strings.Contains(process.Stderr.String(), "catch-up: done") })
+	}
 	if err := stripe.SetEndpoints(stripesim.Endpoint{URL: p.Webhook, Secrets: []string{rig.WebhookSecret}, EnabledEvents: []string{"*"}}); err != nil {
 		t.Fatal(err)
 	}

@@ -84,6 +84,14 @@ test("a page of another site can make no request in a person's name", async (t) 
   await p.wantLink(200, link);
 });
 
+test("a path that is no route is not found, and is no fault of the site", async (t) => {
+  const rig = await Rig.start(t), p = rig.visitor(), logged = t.mock.method(console, "error", () => {});
+  for (const path of ["//", "//?x", "//x/link", "///events", "/\\", "/events/"]) assert.equal((await p.ask("GET", path)).status, 404, path);
+  for (const path of ["//", "//x/link", "//x/sign-out"]) assert.equal((await p.ask("POST", path)).status, 405, path);
+  for (const path of ["/", "/?x", "/index.html?x"]) assert.equal((await p.ask("GET", path)).status, 200, path);
+  assert.equal(logged.mock.callCount(), 0);
+});
+
 test("each person sees their own status, and nothing after signing out", async (t) => {
   const rig = await Rig.start(t), ada = rig.visitor(), eve = rig.visitor();
   for (const p of [ada, eve]) {

@@ -57,7 +57,7 @@ export class Site {
   /** The routes are: the page with its files, the live status, the link to Stripe, and signing out. */
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (!guard(request, response, this.#settings.publicURL)) return;
-    const path = new URL(request.url ?? "/", this.#settings.publicURL).pathname;
+    const [path = "/"] = (request.url ?? "/").split("?"); // as text: "//" is no URL, and "//x/link" is no /link
     const allowed = path === "/link" || path === "/sign-out" ? ["POST"] : ["GET", "HEAD"];
     if (!allowed.includes(request.method ?? "")) {
       response.setHeader("Allow", allowed.join(", "));

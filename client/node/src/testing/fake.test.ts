@@ -251,7 +251,10 @@ test("keeps all for a watch that reads slowly", async (t) => {
 
 test("serves over IPv6 and by name", async (t) => {
   for (const address of ["[::1]:0", "localhost:0"]) {
-    const server = await start(t, { address });
+    const server = await start(t, { address }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EADDRNOTAVAIL") throw error; // a machine without IPv6
+    });
+    if (server === undefined) continue;
     server.set({ sessionId: "vs_1", status: VERIFIED });
     assert.equal((await server.client().status({ session: "vs_1" })).revision, 1, server.target);
     await server.stop();
