@@ -21,7 +21,8 @@
  * - "live": the service has answered within the last 5 s, so what was sent is current. The event follows each message of the service,
  *   and comes every 5 s while the service answers; never otherwise. A page that has received nothing for 15 s has lost its connection:
  *   it closes the EventSource and opens another one.
- * - "stale": the service cannot be reached, and what was sent can be out of date. The event is repeated every 5 s until "live".
+ * - "stale": the service cannot be reached, and what was sent can be out of date. The event is repeated every 5 s, and after each try to
+ *   reach the service that fails, until "live".
  * - "reset": changes can be missing. Clear what is shown. A status follows.
  * - "unknown": there is no such session. Clear what is shown. "live" or "stale" follows, and the browser returns in a few seconds.
  * - "busy": a newer stream has displaced this one, because the user, their address, or all users together had too many streams. The

@@ -33,14 +33,16 @@ type Call = ServerWritableStream<WatchStatusRequest, WatchStatusResponse>;
 export async function serveWatch(state: State, replica: object, call: Call): Promise<void> {
   const stream = openStream(state, replica, call.request);
   const bell = new Doorbell();
+  const drained = new Doorbell(); // of its own: a change that comes meanwhile must still end the wait for changes
   let beat: NodeJS.Timeout | undefined;
   state.bells.add(bell.ring);
-  call.on("cancelled", bell.ring).on("drain", bell.ring).on("close", bell.ring);
+  call.on("drain", drained.ring);
+  for (const event of ["cancelled", "close"]) call.on(event, bell.ring).on(event, drained.ring);
   try {
     while (!call.cancelled) {
       const { responses, done } = look(state, stream);
       for (const response of responses) {
-        while (call.writableNeedDrain && !call.cancelled) await bell.wait();
+        while (call.writableNeedDrain && !call.cancelled) await drained.wait();
         call.write(response);
       }
       if (done) return;
