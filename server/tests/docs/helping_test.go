@@ -52,7 +52,7 @@ func TestHelpingWalk(t *testing.T) {
 	t.Parallel() // it mostly waits
 	_, ours, prologue := helpingShell(t)
 	var script, want strings.Builder
-	script.WriteString(prologue)
+	script.WriteString(laterCurl + prologue)
 	for _, block := range regexp.MustCompile("(?s)```\n(.*?)```").FindAllStringSubmatch(document.Section(t, helping, "locked-out"), -1) {
 		for line := range strings.Lines(block[1]) {
 			if command, ok := strings.CutPrefix(line, "$ "); ok {

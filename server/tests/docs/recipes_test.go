@@ -210,6 +210,9 @@ func TestReadmeListStep(t *testing.T) {
 	}
 }
 
+// laterCurl lets a shell submit outcomes as guideRunner.curl does.
+const laterCurl = "curl() { case \"$*\" in *outcome=*) sleep 1.1;; esac; command curl \"$@\"; }\n"
+
 // TestReadmeWalk follows the README's walk: each command runs as it is printed, in one shell, and its output is the lines below it.
 // Only dev's addresses are other ones.
 func TestReadmeWalk(t *testing.T) {
@@ -220,6 +223,7 @@ func TestReadmeWalk(t *testing.T) {
 	stripe, _, _ := strings.Cut(strings.TrimPrefix(k.guided.command("curl", "-u")[7], "http://"), "/")
 	ours := strings.NewReplacer("127.0.0.1:12111", stripe, "127.0.0.1:50051", k.guided.command("grpcurl", "/GetStatus")[4])
 	var script, want strings.Builder
+	script.WriteString(laterCurl)
 	for _, block := range regexp.MustCompile("(?s)```\n(.*?)```").FindAllStringSubmatch(document.Section(t, "README.md", "walk"), -1) {
 		for line := range strings.Lines(block[1]) {
 			if command, ok := strings.CutPrefix(line, "$ "); ok {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/verification-status/server/internal/testing/await"
 	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/tests/rig"
 )
@@ -61,5 +62,5 @@ func TestAHangupReadsTheFilesAgain(t *testing.T) {
 	if code := p.Exit(rig.Soon); code != 0 || !strings.Contains(p.Stderr.String(), `"stopped"`) {
 		t.Errorf("a hangup during the stop: exit code %d, want 0 and the line of an orderly stop:\n%s", code, rig.Tail(p.Stderr.String()))
 	}
-	<-held
+	await.One(t, held)
 }
