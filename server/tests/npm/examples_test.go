@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"example.com/verification-status/client"
 	"example.com/verification-status/server/tests/rig"
@@ -86,9 +87,12 @@ func (r *examplesRig) stop(p *rig.Process, signal syscall.Signal) {
 	}
 }
 
-// submit is the person on Stripe's page.
+// submit is the person on Stripe's page. It submits in a later second than what came before: events of one second are read at Stripe, and
+// on a slow machine one read shows two steps.
 func (r *examplesRig) submit(page, outcome string) {
 	r.t.Helper()
+	begun := time.Now().Unix()
+	rig.Await(r.t, "the next second", func() bool { return time.Now().Unix() > begun })
 	response, err := r.web.PostForm(page, url.Values{"outcome": {outcome}})
 	if err != nil {
 		r.t.Fatal(err)
