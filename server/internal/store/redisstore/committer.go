@@ -27,6 +27,7 @@ const (
 type committer struct {
 	client redis.UniversalClient
 	lanes  chan struct{} // holds a value for each batch in progress
+	closed chan struct{} // closed by close
 
 	mu      sync.Mutex
 	waiting []*commitRequest
@@ -49,7 +50,7 @@ func newCommitters(client redis.UniversalClient, mode Mode) []*committer {
 		made = make([]*committer, partitions)
 	}
 	for n := range made {
-		made[n] = &committer{client: client, lanes: make(chan struct{}, batchLanes)}
+		made[n] = &committer{client: client, lanes: make(chan struct{}, batchLanes), closed: make(chan struct{})}
 	}
 	return made
 }
@@ -60,7 +61,8 @@ func (s *Store) committerOf(id string) *committer {
 }
 
 // run runs the commit script and returns its answer. If ctx ends before, the commit can still be made. A separate goroutine
-// sends the batch. So a caller never waits longer than its context, and no commit depends on the caller of another one.
+// sends the batch. So a caller never waits longer than its context, and no commit depends on the caller of another one. After
+// close it returns redis.ErrClosed.
 func (c *committer) run(ctx context.Context, keys []string, args []any) ([]string, error) {
 	request := &commitRequest{ctx: ctx, keys: keys, args: args, done: make(chan struct{})}
 	c.mu.Lock()
@@ -71,6 +73,8 @@ func (c *committer) run(ctx context.Context, keys []string, args []any) ([]strin
 		go c.serve()
 	case <-request.done:
 	case <-ctx.Done():
+	case <-c.closed:
+		return nil, redis.ErrClosed
 	}
 	select {
 	case <-request.done:
@@ -87,8 +91,10 @@ func (c *committer) serve() {
 	}
 }
 
-// close waits for the batches in progress. Close the client before, so that they end. No call of run may follow.
+// close ends the calls of run that wait for a lane, and waits for the batches in progress. Close the client before, so that
+// these end.
 func (c *committer) close() {
+	close(c.closed)
 	for range batchLanes {
 		c.lanes <- struct{}{}
 	}

@@ -50,6 +50,26 @@ func TestCommitsThatComeWhileRedisIsBusyAreAllMade(t *testing.T) {
 	}
 }
 
+// TestACommitThatComesAfterCloseEnds: an update reads the session before it commits. Close can come between the two, and a
+// caller without a deadline must not wait for a lane that nobody frees.
+func TestACommitThatComesAfterCloseEnds(t *testing.T) {
+	s, err := Open(Options{Addrs: []string{redistest.Start(t).Addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.committers[0].run(context.Background(), []string{"a"}, nil)
+		ended <- err
+	}()
+	if err := await.One(t, ended); !errors.Is(err, redis.ErrClosed) {
+		t.Errorf("got %v; want ErrClosed", err)
+	}
+}
+
 // TestACallerThatGivesUpACommitDelaysNobody: a context ends the wait of its own caller and no other commit. A request whose
 // context ended before it was sent is never sent.
 func TestACallerThatGivesUpACommitDelaysNobody(t *testing.T) {
