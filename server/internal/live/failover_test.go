@@ -113,6 +113,7 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 	v := New(Config{Store: counting{opened, &checks}, CacheSessions: 1000, Lost: l.rewound, Logger: slog.New(slog.DiscardHandler)})
 	watcher := watch(t, v.Hub(), hub.Session("vs_a"))
 	runFollower(t, v.follower)
+	watcher.wokenWithin(10 * time.Second) // it has begun; a follower that begins later knows no session that was lost before
 	beside := make([]string, 0, 2) // further sessions of the same partition
 	for n := 0; len(beside) < 2; n++ {
 		if id := fmt.Sprintf("vs_%d", n); other.Partition(id) == other.Partition("vs_a") {
