@@ -76,6 +76,31 @@ func TestG9_ASuccessorWithoutAGrantUsesTheAllowance(t *testing.T) {
 	}
 }
 
+// TestG9_ASuccessorWithoutAGrantIsNoOverride unless an operator allowed it.
+func TestG9_ASuccessorWithoutAGrantIsNoOverride(t *testing.T) {
+	closed := after(created("evt_1", 1), failed("evt_2", 10, "vr_1", expired), canceled("evt_3", 20, ""))
+	replaced, changed := Replace(closed, "vs_2", at(40))
+	if !changed || replaced.Overrides != 0 || replaced.RetriesGranted != 1 || replaced.Replacement.Used.Given {
+		t.Errorf("replaced: %v, %+v, %+v", changed, replaced.State, replaced.Replacement)
+	}
+}
+
+// TestG9_OverridesAreInheritedFromAnOlderVersionsReplacement: that version added the other counts and noted no amounts.
+func TestG9_OverridesAreInheritedFromAnOlderVersionsReplacement(t *testing.T) {
+	allowed, policy := closedAndAllowed(t)
+	old, _, _ := GrantReplacement(allowed, policy, at(40), bff, backTo)
+	inherited, _ := Inherit(Session{ID: "vs_2", State: State{Status: StatusRequiresInput}, Revision: 1}, old, at(50))
+	byOlder := inherited
+	byOlder.Inherited, byOlder.Overrides = Inheritance{}, 0
+	repaired, changed := Inherit(byOlder, old, at(60))
+	if diff := cmp.Diff(inherited, repaired); !changed || diff != "" {
+		t.Errorf("repaired: %v (-want +got):\n%s", changed, diff)
+	}
+	if again, changed := Inherit(repaired, old, at(70)); changed {
+		t.Errorf("repaired again: %+v", again.State)
+	}
+}
+
 // TestG9_AnAllowanceIsForOneFailure: with the next failure the denial is back.
 func TestG9_AnAllowanceIsForOneFailure(t *testing.T) {
 	policy := RetryPolicy{MaxRetries: 5, Cooldown: time.Hour, DenyCodes: []string{expired.Code}}
