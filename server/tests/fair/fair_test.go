@@ -20,14 +20,17 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The long form prints the whole table as Markdown. Run it without the race detector, on a quiet machine:
+// The long form prints the whole table as Markdown. Run it without the race detector, on a quiet machine. An attacker in the
+// world has a machine of its own and takes no processor from the server. So with two processors, give attackers one of them, and
+// all else the other:
 //
-//	go test ./server/tests/fair -run TestG15_NobodyShutsOthersOut -v -fair.for=20s -timeout 60m
+//	taskset -c 0 go test ./server/tests/fair -run TestG15_NobodyShutsOthersOut -v -fair.for=20s -fair.processor=1 -timeout 60m
 //
 // Without flags it is the short form: one attack of each column.
 var (
 	runFor = flag.Duration("fair.for", 0, "how long each attack of the whole table lasts; 0: the short form")
 	rows   = flag.String("fair.rows", "", "a regular expression of the names of the rows to run; empty: all rows of the form")
+	apart  = flag.String("fair.processor", "", "the processor of the attackers, as taskset -c takes it; empty: all processors, at the lowest priority in the long form")
 	built  = flag.String("fair.programs", "", "a directory with the programs server and bff, of another version perhaps; empty: they are built")
 	seed   = flag.Uint64("fair.seed", 0, "repeats the choices of an earlier run; 0: a new seed")
 )

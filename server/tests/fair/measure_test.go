@@ -97,9 +97,11 @@ func (p *fairRig) attack(t *testing.T, name string) *rig.Process {
 		t.Fatal(err)
 	}
 	command := []string{self}
-	if *runFor > 0 {
-		// At the lowest priority: an attacker in the world has a machine of its own, and takes no processor from the
-		// server. In the short form other tests run at the same time, and the attack would not begin beside them.
+	switch {
+	case *apart != "":
+		command = []string{"taskset", "-c", *apart, self}
+	case *runFor > 0:
+		// In the short form other tests run at the same time, and the attack would not begin beside them.
 		command = []string{"nice", "-n", "19", self}
 	}
 	a := begin(t, []string{envIsAttacker + "=1"}, command[0], command[1:]...)
