@@ -189,7 +189,8 @@ func indented(b *testing.B, events []rig.Event) []rig.Event {
 // BenchmarkIngest posts lives of five events over 32 connections, each session's in order. The events of 64 sessions
 // alternate, because Stripe's own are seconds apart.
 func BenchmarkIngest(b *testing.B) {
-	for _, subject := range subjects(express(b, "server=express", "webhook.mjs"), express(b, "server=express-hset", "hset.mjs")) {
+	node := &expressPrograms{all: b}
+	for _, subject := range subjects(node.subject("server=express", "webhook.mjs"), node.subject("server=express-hset", "hset.mjs")) {
 		b.Run(subject.name, func(b *testing.B) {
 			p := subject.start(b)
 			client := rig.NewHTTPClient(b)

@@ -22,18 +22,50 @@ import (
 // its speed after some thousands.
 const warmUp = 5000
 
-// express is one of the programs of testdata/express: webhook.mjs takes webhooks as Stripe's documentation shows it for Node, and
-// stores nothing; hset.mjs stores the newest status of each session in Redis too. It is one process, as the documentation starts it,
-// and so uses one core. All runs share the process, because it keeps nothing in itself but its compiled code.
-func express(all *testing.B, name, program string) subject {
+// expressPrograms are the programs of testdata/express, installed once: webhook.mjs takes webhooks as Stripe's documentation shows it for
+// Node, and stores nothing; hset.mjs stores the newest status of each session in Redis too. Each is one process, as the documentation
+// starts it, and so uses one core.
+type expressPrograms struct {
+	all testing.TB // with its end they end
+	dir string     // once they are installed
+}
+
+// start starts a program, and skips now if the programs cannot be installed.
+func (e *expressPrograms) start(now testing.TB, program string) *rig.Process {
+	now.Helper()
+	if e.dir == "" {
+		dir := e.all.TempDir()
+		rig.InstallNode(now, dir, filepath.Join("testdata", "express"))
+		e.dir = dir
+	}
+	cmd := exec.Command("node", program)
+	cmd.Dir = e.dir
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + e.dir,
+		"NODE_ENV=production", // as Express wants it where speed counts
+		"STRIPE_WEBHOOK_SECRET=" + rig.WebhookSecret,
+	}
+	var redis *redistest.Server
+	if program == "hset.mjs" {
+		redis = startRedis(e.all)
+		cmd.Env = append(cmd.Env, "REDIS_URL=redis://"+redis.Addr)
+	}
+	p := rig.Begin(e.all, cmd)
+	p.Redis = redis
+	p.AwaitListening()
+	return p
+}
+
+// subject is a program that is warm. All runs share its process, because it keeps nothing in itself but its compiled code.
+func (e *expressPrograms) subject(name, program string) subject {
 	var p *rig.Process
 	return subject{name, func(b *testing.B) *rig.Process {
 		if p == nil {
-			p = startExpress(all, b, program)
+			p = e.start(b, program)
 			p.T = b
 			client := rig.NewHTTPClient(b)
-			for _, e := range rig.Tries("vs_WarmUp", warmUp) {
-				rig.Deliver(b, client, p.Webhook, e)
+			for _, event := range rig.Tries("vs_WarmUp", warmUp) {
+				rig.Deliver(b, client, p.Webhook, event)
 			}
 		}
 		p.T = b
@@ -41,32 +73,9 @@ func express(all *testing.B, name, program string) subject {
 	}}
 }
 
-// startExpress starts a program of testdata/express, which ends with all. If it cannot be installed, now is skipped.
-func startExpress(all, now testing.TB, program string) *rig.Process {
-	now.Helper()
-	dir := all.TempDir()
-	rig.InstallNode(now, dir, filepath.Join("testdata", "express"))
-	cmd := exec.Command("node", program)
-	cmd.Dir = dir
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir,
-		"NODE_ENV=production", // as Express wants it where speed counts
-		"STRIPE_WEBHOOK_SECRET=" + rig.WebhookSecret,
-	}
-	var redis *redistest.Server
-	if program == "hset.mjs" {
-		redis = startRedis(all)
-		cmd.Env = append(cmd.Env, "REDIS_URL=redis://"+redis.Addr)
-	}
-	p := rig.Begin(all, cmd)
-	p.Redis = redis
-	p.AwaitListening()
-	return p
-}
-
 // TestExpressKeepsTheNewestStatus: the comparison does the work that it is measured for.
 func TestExpressKeepsTheNewestStatus(t *testing.T) {
-	p := startExpress(t, t, "hset.mjs")
+	p := (&expressPrograms{all: t}).start(t, "hset.mjs")
 	client := rig.NewHTTPClient(t)
 	for _, e := range rig.Tries("vs_Kept", 3) {
 		rig.Deliver(t, client, p.Webhook, e)
