@@ -18,9 +18,14 @@ import (
 // Other programs that do the same work. Each is installed or built once for all runs of its benchmark, and skipped if that
 // is not possible.
 
-// warmUp is the number of webhooks that Node takes before the measurement: it compiles code that runs often, and reaches
-// its speed after some thousands.
-const warmUp = 5000
+// warmUp returns the number of webhooks that Node takes before the measurement: it compiles code that runs often, and reaches
+// its speed after some thousands. With -short it is one: then speed does not count.
+func warmUp() int {
+	if testing.Short() {
+		return 1
+	}
+	return 5000
+}
 
 // expressPrograms are the programs of testdata/express, installed once: webhook.mjs takes webhooks as Stripe's documentation shows it for
 // Node, and stores nothing; hset.mjs stores the newest status of each session in Redis too. Each is one process, as the documentation
@@ -64,7 +69,7 @@ func (e *expressPrograms) subject(name, program string) subject {
 			p = e.start(b, program)
 			p.T = b
 			client := rig.NewHTTPClient(b)
-			for _, event := range rig.Tries("vs_WarmUp", warmUp) {
+			for _, event := range rig.Tries("vs_WarmUp", warmUp()) {
 				rig.Deliver(b, client, p.Webhook, event)
 			}
 		}
