@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -20,10 +22,10 @@ import (
 	"example.com/verification-status/server/tests/rig"
 )
 
-// The benchmarks compare the server, in its own process and with a real Redis, with the bare one and with
-// what others make of the same work. Ratios within one run are what counts:
-//
-//	go test -run '^$' -bench . -count 5 ./server/tests/bench | tee bench.txt && benchstat -col /server bench.txt
+var (
+	before = flag.String("bench.before", "", "the test program of another version (go test -c ./server/tests/bench there), whose server is measured too, as server=before")
+	first  = flag.Int("bench.first", 0, "the number of the server, from 0, that each benchmark begins with: .ci/bench gives each round another one")
+)
 
 // subject is a server that a benchmark compares.
 type subject struct {
@@ -31,8 +33,16 @@ type subject struct {
 	start func(*testing.B) *rig.Process
 }
 
-// subjects are the servers of every benchmark.
-var subjects = []subject{{"server=bare", startBare}, {"server=ours", startOurs}}
+// subjects returns the servers of a benchmark in the order of measurement: those of every benchmark, and others.
+func subjects(others ...subject) []subject {
+	all := []subject{{"server=bare", startBare}, {"server=ours", startOurs}}
+	if *before != "" {
+		all = append(all, subject{"server=before", startBefore})
+	}
+	all = append(all, others...)
+	begin := *first % len(all)
+	return append(all[begin:len(all):len(all)], all[:begin]...)
+}
 
 func startBare(b *testing.B) *rig.Process {
 	b.Helper()
@@ -42,18 +52,34 @@ func startBare(b *testing.B) *rig.Process {
 }
 
 // startRedis is a Redis as in production: with its log, synced every second.
-func startRedis(b *testing.B) *redistest.Server {
-	b.Helper()
-	return redistest.Start(b, "--appendonly", "yes", "--appendfsync", "everysec")
+func startRedis(t testing.TB) *redistest.Server {
+	t.Helper()
+	return redistest.Start(t, "--appendonly", "yes", "--appendfsync", "everysec")
 }
 
 // startOurs is a server on loopback with metrics, limits, bearer tokens and logs as in production, but without
 // TLS.
 func startOurs(b *testing.B) *rig.Process {
 	b.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return startServer(b, self)
+}
+
+// startBefore is the same with the server of another version. The clients are this version's, so that the servers alone differ.
+func startBefore(b *testing.B) *rig.Process {
+	b.Helper()
+	return startServer(b, *before)
+}
+
+func startServer(b *testing.B, program string) *rig.Process {
+	b.Helper()
 	redis := startRedis(b)
 	tokens, token := rig.TokensFile(b)
-	p := rig.Serve(b, rig.Settings(redis.Addr, "LOG_FORMAT=json", "CALLER_SHARE_PERCENT=100", tokens))
+	env := rig.Settings(redis.Addr, "LOG_FORMAT=json", "CALLER_SHARE_PERCENT=100", tokens)
+	p := rig.AwaitServing(rig.LaunchProgram(b, program, env, "serve"))
 	p.Token, p.Redis = token, redis
 	return p
 }
@@ -79,7 +105,7 @@ func shareCalls(b *testing.B, p *rig.Process, callers int, call func(caller, n i
 	var next atomic.Int64
 	var failed atomic.Pointer[error]
 	var calling sync.WaitGroup
-	before, redisBefore := p.CPU(), p.RedisCPU()
+	used := reportCPU(b, p)
 	b.ResetTimer()
 	for caller := range callers {
 		calling.Go(func() {
@@ -99,11 +125,22 @@ func shareCalls(b *testing.B, p *rig.Process, callers int, call func(caller, n i
 		b.Fatal(*err)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
-	b.ReportMetric(float64((p.CPU()-before).Microseconds())/float64(b.N), "server-µs/op")
-	if p.Redis != nil {
-		b.ReportMetric(float64((p.RedisCPU()-redisBefore).Microseconds())/float64(b.N), "redis-µs/op")
-	}
+	used()
 	reportLatencies(b, slices.Concat(latencies...))
+}
+
+// reportCPU returns a function that reports the processor time of the server, and of its Redis, from now until it is called, for each
+// of the b.N operations.
+func reportCPU(b *testing.B, p *rig.Process) func() {
+	b.Helper()
+	server, redis := p.CPU(), p.RedisCPU()
+	return func() {
+		b.Helper()
+		b.ReportMetric(float64((p.CPU()-server).Microseconds())/float64(b.N), "server-µs/op")
+		if p.Redis != nil {
+			b.ReportMetric(float64((p.RedisCPU()-redis).Microseconds())/float64(b.N), "redis-µs/op")
+		}
+	}
 }
 
 func reportLatencies(b *testing.B, all []time.Duration) {
@@ -115,7 +152,7 @@ func reportLatencies(b *testing.B, all []time.Duration) {
 
 // BenchmarkGetStatus: 64 callers over 4 connections ask for the status of a thousand sessions.
 func BenchmarkGetStatus(b *testing.B) {
-	for _, subject := range subjects {
+	for _, subject := range subjects() {
 		b.Run(subject.name, func(b *testing.B) {
 			p := subject.start(b)
 			clients := connections(b, p, 4)
@@ -152,7 +189,8 @@ func indented(b *testing.B, events []rig.Event) []rig.Event {
 // BenchmarkIngest posts lives of five events over 32 connections, each session's in order. The events of 64 sessions
 // alternate, because Stripe's own are seconds apart.
 func BenchmarkIngest(b *testing.B) {
-	for _, subject := range append(slices.Clone(subjects), express(b)) {
+	node := &expressPrograms{all: b}
+	for _, subject := range subjects(node.subject("server=express", "webhook.mjs"), node.subject("server=express-hset", "hset.mjs")) {
 		b.Run(subject.name, func(b *testing.B) {
 			p := subject.start(b)
 			client := rig.NewHTTPClient(b)
