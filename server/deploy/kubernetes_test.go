@@ -250,10 +250,11 @@ func TestPodMayDoNothingElse(t *testing.T) {
 	m.checkMemory(t)
 }
 
-// checkMemory fails the test if Go's own limit is not somewhat below the pod's.
+// checkMemory fails the test if Go's own limit is not somewhat below the pod's, or if the request is not what the open watches and the cache take.
 func (m *manifests) checkMemory(t *testing.T) {
 	t.Helper()
 	checkMemory(t, m.setting(t, "GOMEMLIMIT"), m.server.Resources.Limits["memory"])
+	m.checkRequest(t)
 }
 
 func checkMemory(t *testing.T, goLimit, limit string) {
