@@ -23,7 +23,7 @@ const (
 
 // What a replica takes, in bytes: server/docs/measurements.md, "Under load", and the setting CACHE_SESSIONS.
 const (
-	memoryAtStart        = 32_000_000
+	memoryAtStart        = 42_000_000
 	memoryOfAWatch       = 13_200
 	memoryOfACachedEntry = 2_000
 )

@@ -48,8 +48,11 @@ type schemas struct {
 	read       map[string]bool
 }
 
+// newSchemas skips the test if a module is not there.
 func newSchemas(t *testing.T, kubernetes string) *schemas {
 	t.Helper()
+	inModule(t, kubernetes)
+	inModule(t, operatorModule)
 	return &schemas{t: t, kubernetes: kubernetes, named: map[string]*schema{}, read: map[string]bool{}}
 }
 
@@ -139,6 +142,21 @@ func (s *schemas) judge(text string) (findings []string) {
 		findings = append(findings, j.findings...)
 	}
 	return findings
+}
+
+// CI downloads the modules of these tests, and .ci/kubernetes gives its API server the same custom resources.
+func TestSchemasAreThoseOfCI(t *testing.T) {
+	_, oldest, _ := strings.Cut(oldestKubernetes, "@")
+	_, newest, _ := strings.Cut(newestKubernetes, "@")
+	_, operator, _ := strings.Cut(operatorModule, "@")
+	for file, line := range map[string]string{
+		".ci/run":                    "\nkubernetes_versions=\"" + oldest + " " + newest + "\"\noperator_version=" + operator + "\n",
+		".ci/kubernetes-steps/apply": operatorModule,
+	} {
+		if !strings.Contains(document.Text(t, file), line) {
+			t.Errorf("%s has no %q", file, line)
+		}
+	}
 }
 
 // What kubectl apply -k sends fits the schemas of the oldest version of Kubernetes that the README names, of the newest one, and of the operator.
