@@ -21,34 +21,6 @@ const (
 	namesLag = 30 * time.Second
 )
 
-// What a replica takes, in bytes: server/docs/measurements.md, "Under load", and the setting CACHE_SESSIONS.
-const (
-	memoryAtStart        = 42_000_000
-	memoryOfAWatch       = 13_200
-	memoryOfACachedEntry = 2_000
-)
-
-// A pod that uses more than it requests is evicted first if its node runs out of memory. So the request holds as many watches and cached sessions as the
-// settings allow. It is not much more than that, because nodes set it aside.
-func (m *manifests) checkRequest(t *testing.T) {
-	t.Helper()
-	most := memoryAtStart + m.number(t, "GRPC_MAX_STREAMS")*memoryOfAWatch + m.number(t, "CACHE_SESSIONS")*memoryOfACachedEntry
-	request, collect := mebibytes(t, m.server.Resources.Requests["memory"])<<20, mebibytes(t, strings.TrimSuffix(m.setting(t, "GOMEMLIMIT"), "B"))<<20
-	if request < most || request > 3*most/2 || request > collect {
-		t.Errorf("a memory request of %d bytes; watches and cache take up to %d, GOMEMLIMIT is %d", request, most, collect)
-	}
-}
-
-// number returns a setting that is a whole number.
-func (m *manifests) number(t *testing.T, name string) int {
-	t.Helper()
-	n, err := strconv.Atoi(m.setting(t, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 // A client that has just resolved only old replicas must be able to resolve again before the last of them stops.
 func TestPreStopOutlastsWhatClientsKnow(t *testing.T) {
 	preStop := time.Duration(readManifests(t).server.Lifecycle.PreStop.Sleep.Seconds) * time.Second

@@ -107,7 +107,7 @@ func (j *judge) check(path string, s *schema, value any) {
 		if len(text) < s.MinLength {
 			j.find(path, "%q is shorter than %d", text, s.MinLength)
 		}
-		if !regexp.MustCompile(s.Pattern).MatchString(text) {
+		if s.Pattern != "" && !regexp.MustCompile(s.Pattern).MatchString(text) {
 			j.find(path, "%q does not match %s", text, s.Pattern)
 		}
 	}
