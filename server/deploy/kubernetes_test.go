@@ -7,7 +7,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -248,29 +247,4 @@ func TestPodMayDoNothingElse(t *testing.T) {
 		t.Errorf("resources %+v", c)
 	}
 	m.checkMemory(t)
-}
-
-// checkMemory fails the test if Go's own limit is not somewhat below the pod's.
-func (m *manifests) checkMemory(t *testing.T) {
-	t.Helper()
-	checkMemory(t, m.setting(t, "GOMEMLIMIT"), m.server.Resources.Limits["memory"])
-}
-
-func checkMemory(t *testing.T, goLimit, limit string) {
-	t.Helper()
-	if collect, most := mebibytes(t, strings.TrimSuffix(goLimit, "B")), mebibytes(t, limit); collect >= most || collect < most/2 {
-		t.Errorf("GOMEMLIMIT of %d MiB, limit of %d MiB", collect, most)
-	}
-}
-
-func mebibytes(t *testing.T, quantity string) int {
-	t.Helper()
-	n, err := strconv.Atoi(strings.TrimRight(quantity, "MGi"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.HasSuffix(quantity, "Gi") {
-		n *= 1024
-	}
-	return n
 }
