@@ -56,6 +56,8 @@ func kubectl(args []string) error {
 		return err
 	case slices.Equal(args, []string{"patch", "secret", theSecret, "--patch-file=/dev/stdin"}):
 		return kubectlPatch(filepath.Join(dir, "secrets"), os.Stdin)
+	case len(args) == 4 && args[0] == "set" && args[1] == "env" && args[2] == "deploy/verification-status":
+		return kubectlSetEnv(filepath.Join(dir, "env"), args[3])
 	case len(args) > 3 && args[0] == "exec" && args[1] == "deploy/verification-status" && args[2] == "--" && args[3] == "/server":
 		env, err := os.ReadFile(filepath.Join(dir, "env"))
 		if err != nil {
@@ -64,6 +66,18 @@ func kubectl(args []string) error {
 		return syscall.Exec(os.Getenv("WALK_SERVER"), args[3:], strings.Split(string(env), "\n"))
 	}
 	return fmt.Errorf("the stand-in of kubectl does not know: kubectl %s", strings.Join(args, " "))
+}
+
+// kubectlSetEnv changes one setting of the Deployment. The walk replaces the replicas by rollOut, as Kubernetes would.
+func kubectlSetEnv(file, setting string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	name, _, _ := strings.Cut(setting, "=")
+	env := slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool { return strings.HasPrefix(line, name+"=") })
+	fmt.Println("deployment.apps/verification-status env updated")
+	return os.WriteFile(file, []byte(strings.Join(append(env, setting), "\n")), 0o600)
 }
 
 // kubectlLogs prints the logs of all replicas. Without --tail, kubectl prints the last ten lines of each pod of a selector.

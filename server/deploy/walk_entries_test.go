@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,10 +20,10 @@ import (
 	"example.com/verification-status/server/internal/stripesim"
 )
 
-// walks are the entries whose commands TestWalkThrough runs, and the name of the walk.
-var walks = map[string]string{
-	"VerificationRedisMemory": "RedisFull", "VerificationRedisEvicting": "Eviction",
-	"VerificationSignaturesRefused": "WrongSecret", "VerificationStripeBudgetSpent": "SpentBudget",
+// walks are the walks of TestWalkThrough.
+var walks = map[string]func(*testing.T){
+	"RedisDown": walkRedisDown, "RedisFull": walkRedisFull, "Eviction": walkEviction, "WrongSecret": walkWrongSecret,
+	"SpentShare": walkSpentShare, "SpentBudget": walkSpentBudget,
 }
 
 // TestWalkThrough makes faults and follows the runbook until they are over. All walks run side by side, also on a machine with two
@@ -33,12 +34,14 @@ func TestWalkThrough(t *testing.T) {
 	}
 	shippedOnce(t)
 	var running sync.WaitGroup
-	for name, walk := range map[string]func(*testing.T){
-		"RedisDown": walkRedisDown, "RedisFull": walkRedisFull, "Eviction": walkEviction, "WrongSecret": walkWrongSecret, "SpentBudget": walkSpentBudget,
-	} {
-		running.Go(func() { t.Run(name, walk) })
+	var ran atomic.Int32
+	for name, walk := range walks {
+		running.Go(func() { t.Run(name, func(t *testing.T) { ran.Add(1); walk(t) }) })
 	}
 	running.Wait()
+	if int(ran.Load()) == len(walks) { // else -run has chosen some
+		everythingFollowed(t)
+	}
 }
 
 // walked is the shipped program, built once for all walks.
@@ -125,24 +128,33 @@ func (w *walk) get(client verificationv1.VerificationServiceClient, id string) c
 	return status.Code(err)
 }
 
+// retry calls RetryVerification for a session and returns the code.
+func (w *walk) retry(client verificationv1.VerificationServiceClient, id string) codes.Code {
+	_, err := client.RetryVerification(w.t.Context(), &verificationv1.RetryVerificationRequest{SessionId: id})
+	return status.Code(err)
+}
+
 // walkRedisFull: maxmemory is reached, and the policy is noeviction. Known sessions are answered and nothing is lost.
 func walkRedisFull(t *testing.T) {
 	w := walkThrough(t, "VerificationRedisMemory")
 	known := w.stripe.Sessions()[0].ID
 	w.began = time.Now()
-	w.fault("CONFIG", "SET", "maxmemory", strconv.Itoa(w.usedMemory()))
+	w.fault("CONFIG", "SET", "maxmemory", strconv.Itoa(w.usedMemory()-200_000))
 	w.awaitAlert("VerificationWebhooksFailing", "firing")
 	w.awaitAlert(w.entry, "firing")
 	w.askReadiness(http.StatusOK)
 	if code := w.get(w.clients[0], known); code != codes.OK {
 		t.Errorf("the status of a known session: %v", code)
 	}
-	if created, err := w.stripe.Create(stripesim.NewSession{}); err != nil || w.get(w.clients[0], created.ID) != codes.Unavailable {
-		t.Errorf("the status of a session that was created since: %v, %v", w.get(w.clients[0], created.ID), err)
+	created, err := w.stripe.Create(stripesim.NewSession{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	_, err := w.clients[0].RetryVerification(t.Context(), &verificationv1.RetryVerificationRequest{SessionId: known})
-	if code := status.Code(err); code != codes.Unavailable {
-		t.Errorf("a retry while Redis is full: %v", err)
+	if code := w.get(w.clients[0], created.ID); code != codes.Unavailable {
+		t.Errorf("the status of a session that was created since: %v", code)
+	}
+	if code := w.retry(w.clients[0], known); code != codes.Unavailable {
+		t.Errorf("a retry while Redis is full: %v", code)
 	}
 	w.follow("Look at", 0, "")
 	w.follow("Do", 0, "")
@@ -151,7 +163,6 @@ func walkRedisFull(t *testing.T) {
 	w.awaitAlert("VerificationWebhooksFailing", "inactive")
 	w.follow("Over when", 0, "")
 	w.nothingLost()
-	w.everythingFollowed()
 }
 
 // walkEviction: a policy that deletes keys is set while the server runs. Every session that was deleted comes back.
@@ -181,7 +192,6 @@ func walkEviction(t *testing.T) {
 	if listed, all := w.listed(), len(w.stripe.Sessions()); listed != all {
 		t.Errorf("%d of %d sessions are in the list", listed, all)
 	}
-	w.everythingFollowed()
 }
 
 // listed returns how many sessions ListVerifications has.
@@ -229,7 +239,6 @@ func walkWrongSecret(t *testing.T) {
 	w.follow("Do", 1, third+"\n")
 	w.noneRefused()
 	w.nothingLost()
-	w.everythingFollowed()
 }
 
 // noneRefused waits until no signature is refused for a moment, although webhooks come.
@@ -242,9 +251,9 @@ func (w *walk) noneRefused() {
 	})
 }
 
-// walkSpentBudget: one caller asks for sessions that do not exist until its share of the day's reads is used up. The alert
+// walkSpentShare: one caller asks for sessions that do not exist until its share of the day's reads is used up. The alert
 // about failing calls stays silent, since neither Redis nor Stripe fails. Other callers are served.
-func walkSpentBudget(t *testing.T) {
+func walkSpentShare(t *testing.T) {
 	w := walkThrough(t, "VerificationStripeBudgetSpent", "API_READS_PER_DAY=200")
 	w.began = time.Now()
 	guesser := w.dial(w.replicas["verification-status-0"], "checkout")
@@ -268,5 +277,42 @@ func walkSpentBudget(t *testing.T) {
 	w.awaitAlert(w.entry, "inactive")
 	w.follow("Over when", 0, "")
 	w.nothingLost()
-	w.everythingFollowed()
+}
+
+// walkSpentBudget: callers have used up all reads of the day, so that nobody gets a retry. That is a page.
+func walkSpentBudget(t *testing.T) {
+	w := walkThrough(t, "VerificationStripeBudgetSpent", "API_READS_PER_DAY=30", "CALLER_SHARE_PERCENT=100")
+	w.began = time.Now()
+	var asking sync.WaitGroup
+	ctx := t.Context()
+	t.Cleanup(asking.Wait)
+	for _, client := range w.clients {
+		asking.Go(func() {
+			every(ctx, 200*time.Millisecond, func() { w.retry(client, w.newest()) })
+		})
+	}
+	w.record("the fault: callers make more retries than there are reads")
+	await(t, "the page", func() bool {
+		return len(w.prometheus.query(`ALERTS{alertname="VerificationStripeBudgetSpent",severity="page",alertstate="firing"}`)) > 0
+	})
+	w.record("alert %s: firing, a page", w.entry)
+	if code := w.retry(w.clients[0], w.newest()); code != codes.Unavailable {
+		t.Errorf("a retry without reads: %v", code)
+	}
+	w.follow("Do", 1, "")
+	w.rollOut()
+	await(t, "a retry is granted", func() bool { return w.retry(w.clients[0], w.newest()) == codes.OK })
+	w.awaitAlert(w.entry, "inactive")
+	w.nothingLost()
+}
+
+// newest returns the session of the person that came last and has failed.
+func (w *walk) newest() string {
+	all := w.stripe.Sessions()
+	for i := len(all) - 1; i > 0; i-- {
+		if all[i].LastErrorCode != "" {
+			return all[i].ID
+		}
+	}
+	return all[0].ID
 }

@@ -18,7 +18,6 @@ type walk struct {
 	prometheus *prometheus
 	panels     []panel
 	entry      string    // whose commands are run
-	followed   int       // blocks of commands that were run
 	began      time.Time // when the fault began
 	lines      strings.Builder
 }

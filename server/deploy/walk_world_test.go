@@ -72,6 +72,23 @@ func newWorld(t *testing.T, settings ...string) *world {
 	return w
 }
 
+// rollOut replaces each replica by one with the settings that the Deployment has now, one after the other, at the same addresses.
+func (w *world) rollOut() {
+	w.t.Helper()
+	env, err := os.ReadFile(filepath.Join(w.dir, "env"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for name, old := range w.replicas {
+		old.stop()
+		cmd := exec.Command(w.program, "serve")
+		cmd.Env = append(strings.Split(string(env), "\n"), "GRPC_ADDR="+old.grpc, "WEBHOOK_ADDR="+old.webhook, "ADMIN_ADDR="+old.admin)
+		r := start(w.t, cmd)
+		await(w.t, "the new replica is ready", func() bool { status, _ := r.ready(w.t); return status == http.StatusOK })
+		w.replicas[name] = r
+	}
+}
+
 // secretFiles writes the keys of the secret of the manifests, and returns the settings that name the files. The tokens are of the callers
 // backend and checkout.
 func (w *world) secretFiles() (env []string) {
