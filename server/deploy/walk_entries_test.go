@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,13 +16,12 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/stripesim"
 )
 
 // walks are the walks of TestWalkThrough.
 var walks = map[string]func(*testing.T){
 	"RedisDown": walkRedisDown, "RedisFull": walkRedisFull, "Eviction": walkEviction, "WrongSecret": walkWrongSecret,
-	"SpentShare": walkSpentShare, "SpentBudget": walkSpentBudget,
+	"SpentShare": walkSpentShare, "Busy": walkBusy, "SpentBudget": walkSpentBudget,
 }
 
 // TestWalkThrough makes faults and follows the runbook until they are over. All walks run side by side, also on a machine with two
@@ -132,187 +130,4 @@ func (w *walk) get(client verificationv1.VerificationServiceClient, id string) c
 func (w *walk) retry(client verificationv1.VerificationServiceClient, id string) codes.Code {
 	_, err := client.RetryVerification(w.t.Context(), &verificationv1.RetryVerificationRequest{SessionId: id})
 	return status.Code(err)
-}
-
-// walkRedisFull: maxmemory is reached, and the policy is noeviction. Known sessions are answered and nothing is lost.
-func walkRedisFull(t *testing.T) {
-	w := walkThrough(t, "VerificationRedisMemory")
-	known := w.stripe.Sessions()[0].ID
-	w.began = time.Now()
-	w.fault("CONFIG", "SET", "maxmemory", strconv.Itoa(w.usedMemory()-200_000))
-	w.awaitAlert("VerificationWebhooksFailing", "firing")
-	w.awaitAlert(w.entry, "firing")
-	w.askReadiness(http.StatusOK)
-	if code := w.get(w.clients[0], known); code != codes.OK {
-		t.Errorf("the status of a known session: %v", code)
-	}
-	created, err := w.stripe.Create(stripesim.NewSession{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if code := w.get(w.clients[0], created.ID); code != codes.Unavailable {
-		t.Errorf("the status of a session that was created since: %v", code)
-	}
-	if code := w.retry(w.clients[0], known); code != codes.Unavailable {
-		t.Errorf("a retry while Redis is full: %v", code)
-	}
-	w.follow("Look at", 0, "")
-	w.follow("Do", 0, "")
-	w.awaitPanel("Webhooks not kept", func(v float64) bool { return v == 0 })
-	w.awaitAlert(w.entry, "inactive")
-	w.awaitAlert("VerificationWebhooksFailing", "inactive")
-	w.follow("Over when", 0, "")
-	w.nothingLost()
-}
-
-// walkEviction: a policy that deletes keys is set while the server runs. Every session that was deleted comes back.
-func walkEviction(t *testing.T) {
-	w := walkThrough(t, "VerificationRedisEvicting")
-	w.began = time.Now()
-	before := w.redis.MustAsk("DBSIZE")
-	w.fault("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-	w.fault("CONFIG", "SET", "maxmemory", strconv.Itoa(w.usedMemory()-30_000))
-	w.awaitAlert("VerificationRedisMisconfigured", "firing")
-	w.awaitAlert(w.entry, "firing")
-	w.askReadiness(http.StatusServiceUnavailable)
-	w.record("keys in Redis: %s before, %s now", before, w.redis.MustAsk("DBSIZE"))
-	w.follow("Look at", 0, "")
-	w.follow("Do", 0, "")
-	w.askReadiness(http.StatusOK)
-	w.awaitAlert("VerificationRedisMisconfigured", "inactive")
-	// A replica catches up by itself after an outage. While it does, the command would stop early.
-	await(t, "a catch-up since then", func() bool {
-		last, _ := w.prometheus.value(`max(verification_catch_up_last_done_timestamp_seconds)`)
-		return last > float64(w.began.Unix())
-	})
-	w.follow("Do", 1, "")
-	w.awaitAlert(w.entry, "inactive")
-	w.follow("Over when", 0, "")
-	w.nothingLost()
-	if listed, all := w.listed(), len(w.stripe.Sessions()); listed != all {
-		t.Errorf("%d of %d sessions are in the list", listed, all)
-	}
-}
-
-// listed returns how many sessions ListVerifications has.
-func (w *walk) listed() (n int) {
-	w.t.Helper()
-	request := &verificationv1.ListVerificationsRequest{Filter: &verificationv1.ListVerificationsRequest_Status{Status: verificationv1.Status_STATUS_REQUIRES_INPUT}, PageSize: 100}
-	for {
-		page, err := w.clients[0].ListVerifications(w.t.Context(), request)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		n += len(page.GetVerifications())
-		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
-			return n
-		}
-	}
-}
-
-// walkWrongSecret: the signing secret is rolled at Stripe only. Stripe's webhooks are refused until the new one is listed.
-func walkWrongSecret(t *testing.T) {
-	w := walkThrough(t, "VerificationSignaturesRefused")
-	w.began = time.Now()
-	const second, third = "whsec_secondsecondsecondsecondsecond", "whsec_thirdthirdthirdthirdthirdthird"
-	w.rollAtStripe(second)
-	w.record("the fault: the secret is rolled at Stripe")
-	w.awaitAlert(w.entry, "firing")
-	w.follow("Look at", 0, "")
-	w.follow("Do", 0, second+"\n")
-	w.awaitPanel("Webhooks not kept", func(v float64) bool { return v == 0 })
-	w.noneRefused()
-	right := time.Now()
-	w.follow("Over when", 0, "")
-	if state := w.prometheus.state(w.entry); state != "firing" {
-		t.Errorf("the alert is %s as soon as the secret is right: the runbook says that it looks back", state)
-	}
-	w.awaitAlert(w.entry, "inactive")
-	took := time.Since(right)
-	w.record("the alert ended %.0f s after the last refusal, which stands for minutes", took.Seconds())
-	if took > 20*time.Second {
-		t.Errorf("the alert ended %v after the last refusal: the runbook says fifteen minutes", took)
-	}
-	// The form for one machine.
-	w.rollAtStripe(third)
-	w.record("the fault: the secret is rolled at Stripe again")
-	w.follow("Do", 1, third+"\n")
-	w.noneRefused()
-	w.nothingLost()
-}
-
-// noneRefused waits until no signature is refused for a moment, although webhooks come.
-func (w *walk) noneRefused() {
-	w.t.Helper()
-	await(w.t, "no refused signature", func() bool {
-		refused, found := w.prometheus.value(`sum(increase(verification_webhooks_total{reason="wrong_signature"}[3s]))`)
-		kept, _ := w.prometheus.value(`sum(increase(verification_webhooks_total{reason="applied"}[3s]))`)
-		return (!found || refused == 0) && kept > 0
-	})
-}
-
-// walkSpentShare: one caller asks for sessions that do not exist until its share of the day's reads is used up. The alert
-// about failing calls stays silent, since neither Redis nor Stripe fails. Other callers are served.
-func walkSpentShare(t *testing.T) {
-	w := walkThrough(t, "VerificationStripeBudgetSpent", "API_READS_PER_DAY=200")
-	w.began = time.Now()
-	guesser := w.dial(w.replicas["verification-status-0"], "checkout")
-	var asking sync.WaitGroup
-	ctx := t.Context()
-	asking.Go(func() {
-		n := 0
-		every(ctx, 100*time.Millisecond, func() { n++; w.get(guesser, fmt.Sprintf("vs_none%020d", n)) })
-	})
-	t.Cleanup(asking.Wait)
-	w.record("the fault: one caller asks for ten unknown sessions a second")
-	w.awaitAlert(w.entry, "firing")
-	if code := w.get(w.clients[0], "vs_none"+strings.Repeat("9", 20)); code != codes.NotFound {
-		t.Errorf("another caller, about an unknown session: %v", code)
-	}
-	if state := w.prometheus.state("VerificationCallsFailing"); state != "inactive" {
-		t.Errorf("VerificationCallsFailing is %s", state)
-	}
-	w.follow("Look at", 0, "")
-	w.follow("Do", 0, "")
-	w.awaitAlert(w.entry, "inactive")
-	w.follow("Over when", 0, "")
-	w.nothingLost()
-}
-
-// walkSpentBudget: callers have used up all reads of the day, so that nobody gets a retry. That is a page.
-func walkSpentBudget(t *testing.T) {
-	w := walkThrough(t, "VerificationStripeBudgetSpent", "API_READS_PER_DAY=30", "CALLER_SHARE_PERCENT=100")
-	w.began = time.Now()
-	var asking sync.WaitGroup
-	ctx := t.Context()
-	t.Cleanup(asking.Wait)
-	for _, client := range w.clients {
-		asking.Go(func() {
-			every(ctx, 200*time.Millisecond, func() { w.retry(client, w.newest()) })
-		})
-	}
-	w.record("the fault: callers make more retries than there are reads")
-	await(t, "the page", func() bool {
-		return len(w.prometheus.query(`ALERTS{alertname="VerificationStripeBudgetSpent",severity="page",alertstate="firing"}`)) > 0
-	})
-	w.record("alert %s: firing, a page", w.entry)
-	if code := w.retry(w.clients[0], w.newest()); code != codes.Unavailable {
-		t.Errorf("a retry without reads: %v", code)
-	}
-	w.follow("Do", 1, "")
-	w.rollOut()
-	await(t, "a retry is granted", func() bool { return w.retry(w.clients[0], w.newest()) == codes.OK })
-	w.awaitAlert(w.entry, "inactive")
-	w.nothingLost()
-}
-
-// newest returns the session of the person that came last and has failed.
-func (w *walk) newest() string {
-	all := w.stripe.Sessions()
-	for i := len(all) - 1; i > 0; i-- {
-		if all[i].LastErrorCode != "" {
-			return all[i].ID
-		}
-	}
-	return all[0].ID
 }

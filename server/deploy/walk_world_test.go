@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -175,7 +177,7 @@ func (w *world) dial(r *replica, caller string) verificationv1.VerificationServi
 func balance(t *testing.T, to []*url.URL) string {
 	var requests atomic.Uint64
 	transport := &http.Transport{}
-	proxy := httptest.NewServer(&httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Transport: transport, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(to[requests.Add(1)%uint64(len(to))])
 	}})
 	t.Cleanup(func() { proxy.Close(); transport.CloseIdleConnections() })
