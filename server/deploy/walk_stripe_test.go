@@ -37,6 +37,10 @@ func walkWrongSecret(t *testing.T) {
 	// The form for one machine.
 	w.rollAtStripe(third)
 	w.record("the fault: the secret is rolled at Stripe again")
+	await(t, "refused signatures", func() bool {
+		refused, _ := w.prometheus.value(`sum(increase(verification_webhooks_total{reason="wrong_signature"}[3s]))`)
+		return refused > 0
+	})
 	w.follow("Do", 1, third+"\n")
 	w.noneRefused()
 	w.nothingLost()
