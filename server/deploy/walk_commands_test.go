@@ -54,9 +54,11 @@ func commandsOf(block, indent string) (commands []command) {
 	return commands
 }
 
-// printsLike returns a pattern of an output that is documented: a number can be any number, and "…" any text.
+// printsLike returns a pattern of an output that is documented: a number can be any number, "…" any text in a line, and a line of "…" any
+// lines.
 func printsLike(documented string) *regexp.Regexp {
 	pattern := regexp.MustCompile(`[0-9]+`).ReplaceAllString(regexp.QuoteMeta(documented), "[0-9]+")
+	pattern = regexp.MustCompile(`(?m)^…\n`).ReplaceAllLiteralString(pattern, `(.*\n)*`)
 	return regexp.MustCompile("^" + strings.ReplaceAll(pattern, "…", ".*") + "$")
 }
 
