@@ -18,7 +18,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	standIn()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		removeWalked()
+		os.Exit(code)
+	}))
+}
 
 // copySource makes a clone of this working tree, uncommitted changes included, with one commit that is always the same and has a
 // tag.

@@ -2,8 +2,10 @@ package deploy
 
 import (
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -109,6 +111,7 @@ func everyMetric(t *testing.T) (addr string) {
 // has a value. It also evaluates the expressions of the alerts.
 func TestDashboardQueriesHaveData(t *testing.T) {
 	need(t, "prometheus", "prometheus")
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(1 << 40)) // without a limit the panel shows none
 	// All rules in one file, evaluated once a second like the queries.
 	rules, file := ruleGroups{Groups: slices.Concat(readGroups(t, "alerts.yml").Groups, readGroups(t, "burn.yml").Groups)}, filepath.Join(t.TempDir(), "rules.yml")
 	for i := range rules.Groups {
@@ -121,6 +124,10 @@ func TestDashboardQueriesHaveData(t *testing.T) {
 			await(t, panel.Title+": "+target.Expr, func() bool { return len(p.query(rated(target.Expr))) > 0 })
 		}
 	}
+	_, marks := readDashboardAndMarks(t)
+	for _, m := range marks {
+		await(t, m.Name+": "+m.Expr, func() bool { return len(p.query(rated(m.Expr))) > 0 })
+	}
 	for _, a := range readAlerts(t) {
 		p.query(a.Expr)
 	}
@@ -128,4 +135,36 @@ func TestDashboardQueriesHaveData(t *testing.T) {
 	if up := p.query("up"); len(up) != 1 || up[0].labels["instance"] != "verification-status-0" || up[0].labels["namespace"] != "production" {
 		t.Errorf("targets: %v", up)
 	}
+}
+
+// TestDeploymentsAreMarked: a version that was not there five minutes ago is marked in every panel, also one that was there before and
+// comes back. A restart marks nothing, and each installation has marks of its own.
+func TestDeploymentsAreMarked(t *testing.T) {
+	_, marks := readDashboardAndMarks(t)
+	if len(marks) != 1 || marks[0].Name != "Deployments" || !marks[0].Enable || marks[0].Datasource.UID != "${datasource}" {
+		t.Fatalf("marks %+v", marks)
+	}
+	const build = `verification_build_info{job="verification-status",namespace="%s",instance="%s",version="%s",revision="%s"}`
+	type test = map[string]any
+	marked := func(at string, labels ...string) test {
+		samples := []test{}
+		for _, l := range labels {
+			samples = append(samples, test{"labels": l, "value": 1})
+		}
+		return test{"expr": rated(marks[0].Expr), "eval_time": at, "exp_samples": samples}
+	}
+	const first, second = `{namespace="production",version="v1",revision="a"}`, `{namespace="production",version="v2",revision="b"}`
+	file := filepath.Join(t.TempDir(), "marks_test.yml")
+	writeYAML(t, file, test{"evaluation_interval": "1m", "tests": []test{{
+		"interval": "1m",
+		"input_series": []test{
+			{"series": fmt.Sprintf(build, "production", "p0", "v1", "a"), "values": "1x20 stale _x19 1x40"},
+			{"series": fmt.Sprintf(build, "production", "p1", "v2", "b"), "values": "_x20 1x20 stale"},
+			{"series": fmt.Sprintf(build, "staging", "s0", "v2", "b"), "values": "1x30 stale 1x50"},
+		},
+		"promql_expr_test": []test{
+			marked("15m"), marked("22m", second), marked("28m"), marked("33m"), marked("43m", first), marked("50m"),
+		},
+	}}})
+	promtool(t, "test", "rules", file)
 }

@@ -29,16 +29,30 @@ type variable struct {
 	Query                any // text, or an object with a query
 }
 
+// mark is an expression that has a value where the dashboard marks a time in every panel.
+type mark struct {
+	Name, Expr, TitleFormat, TextFormat string
+	Datasource                          struct{ Type, UID string }
+	Enable                              bool
+}
+
 func readDashboard(t testing.TB) (panels []panel) {
+	t.Helper()
+	panels, _ = readDashboardAndMarks(t)
+	return panels
+}
+
+func readDashboardAndMarks(t testing.TB) (panels []panel, marks []mark) {
 	t.Helper()
 	text, err := os.ReadFile("grafana/dashboard.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var dashboard struct {
-		Title, UID string
-		Panels     []panel
-		Templating struct{ List []variable }
+		Title, UID  string
+		Panels      []panel
+		Templating  struct{ List []variable }
+		Annotations struct{ List []mark }
 	}
 	if err := json.Unmarshal(text, &dashboard); err != nil {
 		t.Fatal(err)
@@ -61,7 +75,7 @@ func readDashboard(t testing.TB) (panels []panel) {
 	if len(panels) < 10 {
 		t.Fatalf("%d panels", len(panels))
 	}
-	return panels
+	return panels, dashboard.Annotations.List
 }
 
 // expressions returns every shipped PromQL expression, by the alert or panel that has it.
@@ -70,10 +84,14 @@ func expressions(t testing.TB) map[string]string {
 	for _, r := range slices.Concat(readRules(t, "alerts.yml"), readRules(t, "burn.yml")) {
 		all[r.where()] = r.Expr
 	}
-	for _, p := range readDashboard(t) {
+	panels, marks := readDashboardAndMarks(t)
+	for _, p := range panels {
 		for _, target := range p.Targets {
 			all["panel "+p.Title+" "+target.RefID] = target.Expr
 		}
+	}
+	for _, m := range marks {
+		all["panel of the mark "+m.Name] = m.Expr
 	}
 	return all
 }
@@ -92,7 +110,8 @@ var (
 func labelsOf() map[string][]string {
 	always := []string{"job", "namespace", "instance"}
 	known := map[string][]string{"up": always, "process_start_time_seconds": always, "process_resident_memory_bytes": always,
-		"process_cpu_seconds_total": always, "go_goroutines": always}
+		"process_cpu_seconds_total": always, "go_goroutines": always, "go_memstats_sys_bytes": always, "go_memstats_heap_released_bytes": always,
+		"go_memstats_heap_alloc_bytes": always, "go_gc_gomemlimit_bytes": always, "go_gc_duration_seconds_count": always}
 	for _, m := range telemetry.MetricTable() {
 		labels := slices.Concat(always, m.Labels)
 		if m.Kind != "histogram" {

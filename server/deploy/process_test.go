@@ -52,6 +52,7 @@ func (o *output) String() string {
 // replica is a running server.
 type replica struct {
 	log                  output
+	stop                 func() // sends SIGTERM and waits; the end of the test does so too
 	grpc, webhook, admin string // host:port
 }
 
@@ -78,7 +79,7 @@ func start(t *testing.T, cmd *exec.Cmd) *replica {
 		_ = cmd.Wait()
 		close(ended)
 	}()
-	t.Cleanup(func() {
+	r.stop = func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-ended:
@@ -87,6 +88,9 @@ func start(t *testing.T, cmd *exec.Cmd) *replica {
 			_ = cmd.Process.Kill()
 			<-ended
 		}
+	}
+	t.Cleanup(func() {
+		r.stop()
 		if t.Failed() {
 			text := r.log.String()
 			t.Logf("the server wrote:\n…%s", text[max(0, len(text)-6000):])

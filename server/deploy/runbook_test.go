@@ -10,7 +10,7 @@ import (
 )
 
 // entries returns the runbook's sections by title.
-func entries(t *testing.T) map[string]string {
+func entries(t testing.TB) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("RUNBOOK.md")
 	if err != nil {

@@ -2,12 +2,18 @@ package deploy
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,38 +33,93 @@ const apiKey = "sk_test_0123456789abcdef"
 // that sends its webhooks through a load balancer, and again until they are accepted.
 type world struct {
 	t        *testing.T
+	program  string
+	dir      string // an installation for the stand-ins: see standIns
+	secrets  string // the folder of the secrets in it
 	redis    *redistest.Server
 	stripe   *stripesim.Sim
+	endpoint string // the URL of the webhook endpoint
 	replicas map[string]*replica
-	clients  []verificationv1.VerificationServiceClient
-	people   context.CancelFunc // stops new people from coming, and waits
+	clients  []verificationv1.VerificationServiceClient // of the caller backend, of each replica one
+	people   context.CancelFunc                         // stops new people from coming, and waits
 }
 
-func newWorld(t *testing.T) *world {
+// newWorld starts a production whose replicas have these settings too.
+func newWorld(t *testing.T, settings ...string) *world {
 	t.Helper()
-	w := &world{t: t, replicas: map[string]*replica{}}
+	w := &world{t: t, program: shippedOnce(t), dir: t.TempDir(), replicas: map[string]*replica{}}
+	w.secrets = filepath.Join(w.dir, "secrets")
+	for _, name := range []string{"secrets", "logs", "bin"} {
+		if err := os.Mkdir(filepath.Join(w.dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w.redis = redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	base := w.startStripe()
-	program := filepath.Join(t.TempDir(), "server")
-	shipped(t, program)
+	env := append(w.secretFiles(), "STRIPE_API_BASE="+w.startStripe(), "GRPC_ADDR=127.0.0.1:0", "WEBHOOK_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0")
+	env = append(env, settings...)
+	w.write("env", strings.Join(env, "\n"))
 	var webhooks []*url.URL
 	for _, name := range []string{"verification-status-0", "verification-status-1"} {
-		r := serve(t, exec.Command(program, "serve"), "REDIS_URL=redis://"+w.redis.Addr, "STRIPE_API_KEY="+apiKey, "STRIPE_API_BASE="+base)
+		cmd := exec.Command(w.program, "serve")
+		cmd.Env = env
+		r := start(t, cmd)
 		await(t, "a replica is ready", func() bool { status, _ := r.ready(t); return status == http.StatusOK })
 		w.replicas[name] = r
 		webhooks = append(webhooks, &url.URL{Scheme: "http", Host: r.webhook})
-		conn, err := grpc.NewClient(r.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { conn.Close() })
-		w.clients = append(w.clients, verificationv1.NewVerificationServiceClient(conn))
+		w.clients = append(w.clients, w.dial(r, "backend"))
 	}
-	if err := w.stripe.SetEndpoints(stripesim.Endpoint{URL: balance(t, webhooks) + "/webhook", Secrets: []string{webhookSecret}}); err != nil {
-		t.Fatal(err)
-	}
+	w.endpoint = balance(t, webhooks) + "/webhook"
+	w.rollAtStripe(webhookSecret)
 	w.live()
 	return w
+}
+
+// rollOut replaces each replica by one with the settings that the Deployment has now, one after the other, at the same addresses.
+func (w *world) rollOut() {
+	w.t.Helper()
+	env, err := os.ReadFile(filepath.Join(w.dir, "env"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for name, old := range w.replicas {
+		old.stop()
+		cmd := exec.Command(w.program, "serve")
+		cmd.Env = append(strings.Split(string(env), "\n"), "GRPC_ADDR="+old.grpc, "WEBHOOK_ADDR="+old.webhook, "ADMIN_ADDR="+old.admin)
+		r := start(w.t, cmd)
+		await(w.t, "the new replica is ready", func() bool { status, _ := r.ready(w.t); return status == http.StatusOK })
+		w.replicas[name] = r
+	}
+}
+
+// secretFiles writes the keys of the secret of the manifests, and returns the settings that name the files. The tokens are of the callers
+// backend and checkout.
+func (w *world) secretFiles() (env []string) {
+	w.t.Helper()
+	for _, key := range []struct{ name, setting, text string }{
+		{"redis-url", "REDIS_URL_FILE", "redis://" + w.redis.Addr},
+		{"stripe-api-key", "STRIPE_API_KEY_FILE", apiKey},
+		{"stripe-webhook-secret", "STRIPE_WEBHOOK_SECRET_FILE", webhookSecret},
+		{"tokens", "GRPC_TOKENS_FILE", tokenLine("backend") + tokenLine("checkout")},
+	} {
+		w.write(filepath.Join("secrets", key.name), key.text)
+		env = append(env, key.setting+"="+filepath.Join(w.secrets, key.name))
+	}
+	return env
+}
+
+func (w *world) write(name, text string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// rollAtStripe makes the endpoint sign with this secret alone, as after a roll in Stripe's Dashboard without an overlap.
+func (w *world) rollAtStripe(secret string) {
+	w.t.Helper()
+	if err := w.stripe.SetEndpoints(stripesim.Endpoint{URL: w.endpoint, Secrets: []string{secret}}); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *world) startStripe() (base string) {
@@ -84,11 +145,39 @@ func (w *world) startStripe() (base string) {
 	return base
 }
 
+// token returns the bearer token of a caller.
+func token(name string) string { return "vst_" + name + strings.Repeat("0", 43-len(name)) }
+
+// tokenLine returns the caller's line of the file of tokens.
+func tokenLine(name string) string {
+	return fmt.Sprintf("%s %x read,watch-all,list,retry\n", name, sha256.Sum256([]byte(token(name))))
+}
+
+// bearer sends a token over a connection without TLS.
+type bearer string
+
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+func (b bearer) RequireTransportSecurity() bool { return false }
+
+// dial connects a caller to a replica.
+func (w *world) dial(r *replica, caller string) verificationv1.VerificationServiceClient {
+	w.t.Helper()
+	conn, err := grpc.NewClient(r.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithPerRPCCredentials(bearer(token(caller))))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.Close() })
+	return verificationv1.NewVerificationServiceClient(conn)
+}
+
 // balance starts an ingress that sends the requests to the replicas in rotation, and returns its URL.
 func balance(t *testing.T, to []*url.URL) string {
 	var requests atomic.Uint64
 	transport := &http.Transport{}
-	proxy := httptest.NewServer(&httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Transport: transport, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(to[requests.Add(1)%uint64(len(to))])
 	}})
 	t.Cleanup(func() { proxy.Close(); transport.CloseIdleConnections() })
@@ -96,9 +185,9 @@ func balance(t *testing.T, to []*url.URL) string {
 }
 
 // live starts the load. Four times a second a new person comes and fails, until people is called. Until the test ends, a backend
-// of each replica asks for the newest person's status ten times a second, and another one watches all sessions.
+// of each replica asks for the status of the person before ten times a second, which is known here, and another one watches all sessions.
 func (w *world) live() {
-	var newest atomic.Pointer[string]
+	var newest, asked atomic.Pointer[string]
 	coming, endPeople := context.WithCancel(context.Background())
 	asking, endAsking := context.WithCancel(context.Background())
 	var people, backends sync.WaitGroup
@@ -113,13 +202,13 @@ func (w *world) live() {
 			if err != nil {
 				w.t.Error(err)
 			}
-			newest.Store(&session.ID)
+			asked.Store(newest.Swap(&session.ID))
 		})
 	})
 	for _, client := range w.clients {
 		backends.Go(func() {
 			every(asking, 100*time.Millisecond, func() {
-				if id := newest.Load(); id != nil {
+				if id := asked.Load(); id != nil {
 					_, _ = client.GetStatus(asking, &verificationv1.GetStatusRequest{Subject: &verificationv1.GetStatusRequest_SessionId{SessionId: *id}})
 				}
 			})

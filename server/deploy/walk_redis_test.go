@@ -1,0 +1,84 @@
+package deploy
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/stripesim"
+)
+
+// walkRedisFull: maxmemory is reached, and the policy is noeviction. Known sessions are answered and nothing is lost.
+func walkRedisFull(t *testing.T) {
+	w := walkThrough(t, "VerificationRedisMemory")
+	known := w.stripe.Sessions()[0].ID
+	w.began = time.Now()
+	w.fault("CONFIG", "SET", "maxmemory", strconv.Itoa(w.usedMemory()-200_000))
+	w.awaitAlert("VerificationWebhooksFailing", "firing")
+	w.awaitAlert(w.entry, "firing")
+	w.askReadiness(http.StatusOK)
+	if code := w.get(w.clients[0], known); code != codes.OK {
+		t.Errorf("the status of a known session: %v", code)
+	}
+	created, err := w.stripe.Create(stripesim.NewSession{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := w.get(w.clients[0], created.ID); code != codes.Unavailable {
+		t.Errorf("the status of a session that was created since: %v", code)
+	}
+	if code := w.retry(w.clients[0], known); code != codes.Unavailable {
+		t.Errorf("a retry while Redis is full: %v", code)
+	}
+	w.follow("Look at", 0, "")
+	w.follow("Do", 0, "")
+	w.awaitPanel("Webhooks not kept", func(v float64) bool { return v == 0 })
+	w.awaitAlert(w.entry, "inactive")
+	w.awaitAlert("VerificationWebhooksFailing", "inactive")
+	w.follow("Over when", 0, "")
+	w.nothingLost()
+}
+
+// walkEviction: a policy that deletes keys is set while the server runs. Every session that was deleted comes back.
+func walkEviction(t *testing.T) {
+	w := walkThrough(t, "VerificationRedisEvicting")
+	w.began = time.Now()
+	before := w.redis.MustAsk("DBSIZE")
+	w.fault("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+	w.fault("CONFIG", "SET", "maxmemory", strconv.Itoa(w.usedMemory()-30_000))
+	w.awaitAlert("VerificationRedisMisconfigured", "firing")
+	w.awaitAlert(w.entry, "firing")
+	w.askReadiness(http.StatusServiceUnavailable)
+	w.record("keys in Redis: %s before, %s now", before, w.redis.MustAsk("DBSIZE"))
+	w.follow("Look at", 0, "")
+	w.follow("Do", 0, "")
+	w.askReadiness(http.StatusOK)
+	w.awaitAlert("VerificationRedisMisconfigured", "inactive")
+	w.follow("Do", 1, "")
+	w.awaitAlert(w.entry, "inactive")
+	w.follow("Over when", 0, "")
+	w.nothingLost()
+	if listed, all := w.listed(), len(w.stripe.Sessions()); listed != all {
+		t.Errorf("%d of %d sessions are in the list", listed, all)
+	}
+}
+
+// listed returns how many sessions ListVerifications has.
+func (w *walk) listed() (n int) {
+	w.t.Helper()
+	request := &verificationv1.ListVerificationsRequest{Filter: &verificationv1.ListVerificationsRequest_Status{Status: verificationv1.Status_STATUS_REQUIRES_INPUT}, PageSize: 100}
+	for {
+		page, err := w.clients[0].ListVerifications(w.t.Context(), request)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		n += len(page.GetVerifications())
+		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
+			return n
+		}
+	}
+}
