@@ -80,7 +80,7 @@ func (r *accountsRig) catchUp(c *config.Config) (text string, requests []string)
 	r.mu.Unlock()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
 	defer cancel()
-	text, err := CatchUp(ctx, c, "", slog.New(slog.DiscardHandler))
+	text, err := CatchUp(ctx, c, CatchUpOptions{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		r.t.Errorf("error %v\n%s", err, text)
 	}

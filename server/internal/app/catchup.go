@@ -46,9 +46,20 @@ func (a *App) rewound(lost []string, more bool) {
 	}
 }
 
-// CatchUp runs one catch-up and then repairs the lists, or reads only one session again if sessionID is not empty. It returns a
-// summary for people. It returns an error beside the summary if an account is still behind. It does not listen.
-func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *slog.Logger) (summary string, err error) {
+// CatchUpOptions says what CatchUp reads. The zero value is what a server reads at its start.
+type CatchUpOptions struct {
+	// Session is the only session to read, or empty.
+	Session string
+	// Full reads all events that Stripe lists, 30 days, of every account, wherever earlier catch-ups have stopped.
+	Full bool
+}
+
+// CatchUp runs one catch-up and then repairs the lists, or reads only one session again. It returns a summary for people. It
+// returns an error beside the summary if an account is still behind. It does not listen.
+func CatchUp(ctx context.Context, c *config.Config, options CatchUpOptions, logger *slog.Logger) (summary string, err error) {
+	if options.Full && options.Session != "" {
+		return "", errors.New("all events and a single session cannot be read in one run: choose one")
+	}
 	if c.StripeAPIKey == "" {
 		return "", errors.New("STRIPE_API_KEY is not set: a catch-up reads from Stripe's API")
 	}
@@ -62,12 +73,15 @@ func CatchUp(ctx context.Context, c *config.Config, sessionID string, logger *sl
 	if err != nil {
 		return "", err
 	}
-	if sessionID != "" {
-		one, err := reconciler.Session(ctx, sessionID)
+	if options.Session != "" {
+		one, err := reconciler.Session(ctx, options.Session)
 		if err != nil {
-			return "", fmt.Errorf("session %s: %w", sessionID, err)
+			return "", fmt.Errorf("session %s: %w", options.Session, err)
 		}
 		return one.String(), nil
+	}
+	if options.Full {
+		reconciler.LostAll()
 	}
 	all, err := reconciler.Run(ctx)
 	lists, listsErr := a.jobs().RepairLists(ctx)

@@ -48,7 +48,7 @@ func TestCatchUpFailsWhileAnAccountIsBehind(t *testing.T) {
 	run := func() (string, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		return CatchUp(ctx, c, "", slog.New(slog.DiscardHandler))
+		return CatchUp(ctx, c, CatchUpOptions{}, slog.New(slog.DiscardHandler))
 	}
 	text, err := run()
 	if err == nil || !strings.Contains(err.Error(), "acct_1") || !strings.Contains(text, "ended, but not complete") || !strings.Contains(text, "behind:   acct_1 since 20") {

@@ -30,6 +30,8 @@ type ImportOptions struct {
 	// Accounts holds ids of connected accounts, and importing.Platform for the platform itself. If it is empty, the platform and
 	// all accounts that are accepted and known are imported.
 	Accounts []string
+	// Again begins from the first session, also if an import is unfinished.
+	Again bool
 	// Reads limits the requests to Stripe. 0 means no limit.
 	Reads int
 	// Progress gets the progress, as a line that is written again and again if Terminal is true.
@@ -64,7 +66,7 @@ func Import(ctx context.Context, c *config.Config, options ImportOptions, hooks 
 		since = max(0, options.Since.Unix())
 	}
 	importer, err := importing.New(importing.Config{
-		Store: a.store, Stripe: a.stripe, Ingest: a.ingest, Accepted: accepted, Only: only, Keyed: a.current.KeyedAccounts(), NoPlatform: !a.stripe.HasPlatform(), Since: since, Reads: options.Reads,
+		Store: a.store, Stripe: a.stripe, Ingest: a.ingest, Accepted: accepted, Only: only, Keyed: a.current.KeyedAccounts(), NoPlatform: !a.stripe.HasPlatform(), Since: since, Again: options.Again, Reads: options.Reads,
 		FeedMaxLen: int64(c.FeedMaxLen), Clock: hooks.Clock, Logger: logger, Progress: printer.Print,
 	})
 	if err != nil {

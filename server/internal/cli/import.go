@@ -17,6 +17,7 @@ type importCommand struct {
 	Config  config.Config `embed:""`
 	Since   string        `placeholder:"DATE" help:"Import only the sessions that were created on this day or later: 2025-01-31, or 2025-01-31T12:00:00Z. By default all."`
 	Account []string      `sep:"none" placeholder:"ID" help:"Import only this connected account (acct_...), or platform for the account of the key itself. It can be repeated. By default the platform, the accounts of STRIPE_ACCOUNTS, those with a key of their own, and those of which a session is known."`
+	Again   bool          `help:"Begin from the first session, also if an import is unfinished: after a backup of Redis was restored. Leave it out to resume that import."`
 	Reads   int           `default:"5000" placeholder:"N" help:"The limit of requests to Stripe, at least 100, or 0 for no limit. A hundred sessions take about one. They do not count in API_READS_PER_DAY."`
 }
 
@@ -65,7 +66,7 @@ func (i *importCommand) options() (app.ImportOptions, error) {
 	if i.Reads != 0 && i.Reads < minReads {
 		problems = append(problems, fmt.Errorf("--reads must be at least %d, or 0 for no limit: with fewer, a run cannot complete a part of the list", minReads))
 	}
-	return app.ImportOptions{Since: since, Accounts: i.Account, Reads: i.Reads, Progress: os.Stderr, Terminal: isTerminal(os.Stderr)}, errors.Join(problems...)
+	return app.ImportOptions{Since: since, Accounts: i.Account, Again: i.Again, Reads: i.Reads, Progress: os.Stderr, Terminal: isTerminal(os.Stderr)}, errors.Join(problems...)
 }
 
 // parseSince returns the time that a text stands for: a day in UTC, or a time of RFC 3339.

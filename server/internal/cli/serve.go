@@ -51,7 +51,8 @@ func reloadAt(ctx context.Context, signals <-chan os.Signal, server *app.App) {
 
 type reconcileCommand struct {
 	Config  config.Config `embed:""`
-	Session string        `placeholder:"ID" help:"Only read this session (vs_...) again from Stripe."`
+	Session string        `xor:"what" placeholder:"ID" help:"Only read this session (vs_...) again from Stripe."`
+	Full    bool          `xor:"what" help:"Read all events that Stripe lists, 30 days, wherever earlier catch-ups have stopped: after backups of a Redis Cluster were restored."`
 }
 
 func (r *reconcileCommand) Run(ctx context.Context, typed flagWarnings) error {
@@ -59,7 +60,7 @@ func (r *reconcileCommand) Run(ctx context.Context, typed flagWarnings) error {
 	if err != nil {
 		return err
 	}
-	summary, err := app.CatchUp(ctx, &r.Config, r.Session, logger)
+	summary, err := app.CatchUp(ctx, &r.Config, app.CatchUpOptions{Session: r.Session, Full: r.Full}, logger)
 	if summary != "" {
 		fmt.Println(summary)
 	}

@@ -56,6 +56,9 @@ type Config struct {
 	NoPlatform bool
 	// Since leaves out the sessions that were created before it, in Unix seconds. 0 leaves out none.
 	Since int64
+	// Again begins a new job, also if there is an unfinished one. A restored backup can hold the position of a job, and the sessions
+	// before it can have changed since then.
+	Again bool
 	// Reads limits the requests to Stripe of one Run. 0 means no limit.
 	Reads int
 	// FeedMaxLen is how many changes each partition of the feed keeps.

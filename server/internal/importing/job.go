@@ -54,7 +54,7 @@ func (a account) Name() string {
 	return a.name
 }
 
-// begin returns the unfinished job, or a new one if there is none or if it had another Since.
+// begin returns the unfinished job, or a new one if there is none, if it had another Since, or if Config.Again asks for a new one.
 func (r *run) begin(ctx context.Context) (job, error) {
 	names, err := r.accounts(ctx)
 	if err != nil {
@@ -68,7 +68,7 @@ func (r *run) begin(ctx context.Context) (job, error) {
 	if err != nil {
 		return job{}, err
 	}
-	j := job{number: marks[0], resumed: marks[0] != 0 && marks[1] == r.config.Since, some: len(r.config.Only) > 0}
+	j := job{number: marks[0], resumed: marks[0] != 0 && marks[1] == r.config.Since && !r.config.Again, some: len(r.config.Only) > 0}
 	if !j.resumed {
 		j.number = 1 + mathrand.Int64N(math.MaxInt64-1)
 	} else if marks[2] == 0 {

@@ -48,6 +48,25 @@ func TestAnotherSinceBeginsAgain(t *testing.T) {
 	})
 }
 
+// A restored backup holds the position of an unfinished import. Sessions before it have changed at Stripe since the backup: Again compares
+// them too, and a run without Again resumes that one.
+func TestAgainBeginsFromTheFirstSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stripe, kept := newFakeStripe(year("", 2500)...), newFakeStore()
+		if summary, err := importer(t, kept, stripe, func(c *Config) { c.Reads = 16 }).Run(t.Context()); !errors.Is(err, ErrReads) || summary.New == 0 {
+			t.Fatalf("error %v: %s", err, summary)
+		}
+		again := func(reads int) func(*Config) { return func(c *Config) { c.Again, c.Reads = true, reads } }
+		if summary, err := importer(t, kept, stripe, again(16)).Run(t.Context()); !errors.Is(err, ErrReads) || summary.Resumed || summary.Known == 0 {
+			t.Fatalf("error %v: %s; want the sessions before the position too", err, summary)
+		}
+		if summary := complete(t, importer(t, kept, stripe, nil)); !summary.Resumed {
+			t.Errorf("not resumed: %s", summary)
+		}
+		check(t, kept, stripe)
+	})
+}
+
 // A job whose marks were only partly stored is not resumed as another one.
 func TestAJobWhoseMarksAreIncomplete(t *testing.T) {
 	for stopAt := 1; stopAt <= 4; stopAt++ {

@@ -53,6 +53,7 @@ var install = map[string]string{
 	"node":         "apt-get install nodejs",
 	"npm":          "apt-get install npm",
 	"openssl":      "apt-get install openssl",
+	"redis-cli":    "apt-get install redis-tools",
 	"redis-server": "apt-get install redis-server",
 }
 
