@@ -154,9 +154,9 @@ func (s *Session) trim(now int64) {
 // Fingerprint returns a hash of what made a revision. After the store lost writes, the same revision number can come
 // again with other content and another fingerprint. ok is false if the history no longer holds the revision.
 func (s Session) Fingerprint(revision int32) (fingerprint uint32, ok bool) {
-	for _, entry := range s.History {
-		if entry.Revision == revision && revision != 0 {
-			return s.fingerprint(entry), true
+	for i := range s.History { // an entry is large: no copies
+		if s.History[i].Revision == revision && revision != 0 {
+			return s.fingerprint(s.History[i]), true
 		}
 	}
 	return 0, false
