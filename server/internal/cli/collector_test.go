@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"math"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -13,8 +14,18 @@ func TestPercentFor(t *testing.T) {
 	for alive, want := range map[uint64]int{
 		0: 1200, 4 << 20: 1200, 12 << 20: 400, 24 << 20: 200, 48 << 20: 100, 1 << 30: 100,
 	} {
-		if got := percentFor(alive); got != want {
+		if got := percentFor(alive, leastHeadroom); got != want {
 			t.Errorf("%d MiB alive: %d %%, want %d", alive>>20, got, want)
+		}
+	}
+}
+
+func TestHeadroomOf(t *testing.T) {
+	for limit, want := range map[int64]uint64{
+		math.MaxInt64: 48, 64 << 20: 48, 384 << 20: 48, 800 << 20: 100, 2 << 30: 256, 64 << 30: 256,
+	} {
+		if got := headroomOf(limit) >> 20; got != want {
+			t.Errorf("limit of %d MiB: headroom of %d MiB, want %d", limit>>20, got, want)
 		}
 	}
 }
@@ -24,7 +35,7 @@ func TestTheCollectorIsPaced(t *testing.T) {
 	t.Setenv("GOGC", "")
 	before := debug.SetGCPercent(100)
 	defer debug.SetGCPercent(before)
-	p := &pacer{}
+	p := &pacer{headroom: leastHeadroom}
 	p.watch()
 	for times := int64(1); times <= 3; times++ {
 		deadline := time.Now().Add(10 * time.Second)
@@ -48,7 +59,7 @@ func TestTheCollectorIsPaced(t *testing.T) {
 	}
 }
 
-// TestTheHeadroomIsKeptWithManyStacks: for the runtime, stacks count like the heap. The test allows a little more than gcHeadroom, since
+// TestTheHeadroomIsKeptWithManyStacks: for the runtime, stacks count like the heap. The test allows a little more than the headroom, since
 // stacks change between two measurements.
 func TestTheHeadroomIsKeptWithManyStacks(t *testing.T) {
 	t.Setenv("GOGC", "")
@@ -72,9 +83,9 @@ func TestTheHeadroomIsKeptWithManyStacks(t *testing.T) {
 		return int64(goal[0].Value.Uint64())
 	}
 	normal := goal()
-	debug.SetGCPercent(percentFor(alive()))
-	if paced := goal(); paced > normal+gcHeadroom+gcHeadroom/4 {
-		t.Errorf("the heap may grow to %d MiB, by default to %d: more than %d MiB beyond", paced>>20, normal>>20, gcHeadroom>>20)
+	debug.SetGCPercent(percentFor(alive(), leastHeadroom))
+	if paced := goal(); paced > normal+leastHeadroom+leastHeadroom/4 {
+		t.Errorf("the heap may grow to %d MiB, by default to %d: more than %d MiB beyond", paced>>20, normal>>20, leastHeadroom>>20)
 	}
 }
 

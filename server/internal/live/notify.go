@@ -20,11 +20,11 @@ type notifier struct {
 // committed wakes the watchers of a commit of this process. If it has woken anybody, it yields the processor to
 // them: its caller still has a log line and an answer to write, for which nobody waits. Watchers of a partition read
 // what the follower has read, so the follower wakes them, unless it cannot read.
-func (n notifier) committed(before, after verification.Session) {
-	session := n.hub.Wake(hub.Session(after.ID))
-	at := n.partition(after.ID)
+func (n notifier) committed(committed verification.Session, before string) {
+	session := n.hub.Wake(hub.Session(committed.ID))
+	at := n.partition(committed.ID)
 	partition := !n.followed(at) && n.hub.Wake(hub.Partition(at))
-	reference := after.Reference != before.Reference && after.Reference != "" && n.hub.Wake(hub.Reference(after.Reference))
+	reference := committed.Reference != before && committed.Reference != "" && n.hub.Wake(hub.Reference(committed.Reference))
 	if session || partition || reference {
 		runtime.Gosched()
 	}

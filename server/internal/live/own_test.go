@@ -14,7 +14,7 @@ import (
 // watchers stand in for the notifier: committed for the commits of this process, changed for a session whose
 // wake-up was left to an update.
 type watchers struct {
-	committed func(before, after verification.Session)
+	committed func(session verification.Session, before string)
 	changed   func(id string)
 }
 
@@ -29,7 +29,7 @@ func newWatchedView(s store.Store, size int, w watchers) *View {
 func TestAnOwnCommitsEntryWakesNobodyAgain(t *testing.T) {
 	r := newRecords()
 	committed, changed := 0, 0
-	v := newWatchedView(r, 1000, watchers{func(_, _ verification.Session) { committed++ }, func(string) { changed++ }})
+	v := newWatchedView(r, 1000, watchers{func(verification.Session, string) { committed++ }, func(string) { changed++ }})
 	v.cache.markFresh(0, time.Now())
 	update := func(during func(), fn store.UpdateFunc) {
 		t.Helper()
@@ -143,7 +143,7 @@ func TestARevisionOfALostTimelineHidesNoWakeUp(t *testing.T) {
 	var v *View
 	wake, changed := true, 0
 	v = newWatchedView(r, 1000, watchers{
-		func(_, _ verification.Session) { // as close to the update's end as may be
+		func(verification.Session, string) { // as close to the update's end as may be
 			v.cache.reset(0)
 			wake = v.cache.invalidate("vs_1", 1)
 		},
@@ -163,7 +163,7 @@ func TestARevisionOfALostTimelineHidesNoWakeUp(t *testing.T) {
 func TestAnOwnCommitIsCachedAndWakesAtOnce(t *testing.T) {
 	r := newRecords()
 	var woke []int32
-	v := newWatchedView(r, 1000, watchers{func(_, after verification.Session) { woke = append(woke, after.Revision) }, nil})
+	v := newWatchedView(r, 1000, watchers{func(after verification.Session, _ string) { woke = append(woke, after.Revision) }, nil})
 	v.cache.markFresh(0, time.Now())
 	for range 2 {
 		if _, err := v.Update(t.Context(), "vs_1", advance); err != nil {

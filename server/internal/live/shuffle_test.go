@@ -40,7 +40,7 @@ func shuffleOnce(t *testing.T, seed, round uint64) {
 		default:
 		}
 	}
-	v := newWatchedView(r, 64, watchers{func(_, _ verification.Session) { wake() }, func(string) { wake() }})
+	v := newWatchedView(r, 64, watchers{func(verification.Session, string) { wake() }, func(string) { wake() }})
 	var shown, seen int32
 	over := time.Now().Add(20 * time.Second)
 	var working sync.WaitGroup

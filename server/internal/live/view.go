@@ -67,8 +67,8 @@ type View struct {
 	limited  *Limited
 	reads    singleflight.Group
 	misses   atomic.Uint64
-	// committed wakes the watchers of a commit of this process.
-	committed func(before, after verification.Session)
+	// committed wakes the watchers of a commit of this process. before is the reference that the session had before.
+	committed func(session verification.Session, before string)
 }
 
 var _ Sessions = (*View)(nil)
@@ -206,10 +206,11 @@ func (v *View) Update(ctx context.Context, id string, fn store.UpdateFunc) (veri
 		}
 	}()
 	since := h.generation() // not in fn: the read before it can be older than what the feed showed meanwhile
-	var before verification.Session
+	var before int32        // only what is used later: a whole session would be on the heap
+	var reference string
 	var wrote bool
 	session, err := v.Store.Update(ctx, id, func(current verification.Session) (verification.Session, bool, error) {
-		before = current
+		before, reference = current.Revision, current.Reference
 		next, write, err := fn(current)
 		wrote = write && err == nil
 		return next, write, err
@@ -217,7 +218,7 @@ func (v *View) Update(ctx context.Context, id string, fn store.UpdateFunc) (veri
 	if err != nil || !session.Exists() {
 		return session, err
 	}
-	if wrote && session.Revision > before.Revision {
+	if wrote && session.Revision > before {
 		h.expect(session.Revision, u)
 	}
 	if !wrote {
@@ -226,6 +227,6 @@ func (v *View) Update(ctx context.Context, id string, fn store.UpdateFunc) (veri
 	}
 	h.put(&session, since, session.Revision, u)
 	woken = session.Revision
-	v.committed(before, session)
+	v.committed(session, reference)
 	return session, nil
 }

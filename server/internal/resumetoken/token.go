@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"slices"
 	"strings"
 )
 
@@ -52,6 +53,12 @@ type Position struct {
 	Epoch, Seq, Nonce uint64
 }
 
+// positionLike is Position and the types of other packages that equal it: every update of a watch of all sessions has the token of its
+// positions, and they need not be copied for it.
+type positionLike interface {
+	~struct{ Epoch, Seq, Nonce uint64 }
+}
+
 // EncodeSession returns the token of a watch by session id.
 func EncodeSession(at Session) string {
 	return seal(appendSession([]byte{version, byte(KindSession)}, at))
@@ -90,7 +97,7 @@ func DecodeReference(token, reference string) (Session, error) {
 }
 
 // EncodeFeed returns the token of a watch of all sessions, with a position for each partition.
-func EncodeFeed(positions []Position) string {
+func EncodeFeed[P positionLike](positions []P) string {
 	return seal(appendPositions([]byte{version, byte(KindFeed)}, positions))
 }
 
@@ -106,7 +113,7 @@ func DecodeFeed(token string, partitions int) ([]Position, error) {
 
 // EncodeConsumer returns the token of a stream of a named consumer, with a position for each partition. incarnation is that of
 // the consumer: a consumer that was deleted and created again has other tokens.
-func EncodeConsumer(name string, incarnation uint64, positions []Position) string {
+func EncodeConsumer[P positionLike](name string, incarnation uint64, positions []P) string {
 	body := append([]byte{version, byte(KindConsumer)}, digest(name)...)
 	body = binary.BigEndian.AppendUint64(body, incarnation)
 	return seal(appendPositions(body, positions))
@@ -137,9 +144,13 @@ func IsConsumer(token string) bool {
 	return err == nil
 }
 
-func appendPositions(body []byte, positions []Position) []byte {
+func appendPositions[P positionLike](body []byte, positions []P) []byte {
+	const most = 8 + binary.MaxVarintLen64 + 8 // bytes of a position
+	size := len(body) + 1 + len(positions)*most + checksumSize
+	body = slices.Grow(body, size+base64.RawURLEncoding.EncodedLen(size)) // with room for what seal appends
 	body = append(body, byte(len(positions)))
-	for _, p := range positions {
+	for _, position := range positions {
+		p := Position(position)
 		body = binary.BigEndian.AppendUint64(body, p.Epoch)
 		body = binary.AppendUvarint(body, p.Seq)
 		body = binary.BigEndian.AppendUint64(body, p.Nonce)
@@ -228,10 +239,13 @@ func digest(reference string) []byte {
 	return sum[:16]
 }
 
+// checksumSize is the size of the checksum, in bytes.
+const checksumSize = 4
+
 // seal adds a checksum, so that a cut or mistyped token is refused.
 func seal(body []byte) string {
 	body = binary.BigEndian.AppendUint32(body, crc32.ChecksumIEEE(body))
-	return base64.RawURLEncoding.EncodeToString(body)
+	return string(base64.RawURLEncoding.AppendEncode(body, body)[len(body):])
 }
 
 func open(token string, kind Kind) ([]byte, error) {
@@ -240,10 +254,10 @@ func open(token string, kind Kind) ([]byte, error) {
 	}
 	// Strict refuses other encodings of the same bytes.
 	body, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(body) < 2+4 {
+	if err != nil || len(body) < 2+checksumSize {
 		return nil, ErrInvalid
 	}
-	body, sum := body[:len(body)-4], binary.BigEndian.Uint32(body[len(body)-4:])
+	body, sum := body[:len(body)-checksumSize], binary.BigEndian.Uint32(body[len(body)-checksumSize:])
 	if crc32.ChecksumIEEE(body) != sum || body[0] != version || body[1] != byte(kind) {
 		return nil, ErrInvalid
 	}

@@ -315,21 +315,13 @@ func (f *feedWatch) recordAt(entry store.Entry) (*verification.Session, error) {
 // token returns the token for the next response.
 func (f *feedWatch) token() string {
 	if c := f.consumer; c != nil {
-		return resumetoken.EncodeConsumer(c.name, c.stream.Incarnation(), tokenPositions(f.positions))
+		return resumetoken.EncodeConsumer(c.name, c.stream.Incarnation(), f.positions)
 	}
 	return feedToken(f.positions)
 }
 
 func feedToken(positions []store.Position) string {
-	return resumetoken.EncodeFeed(tokenPositions(positions))
-}
-
-func tokenPositions(positions []store.Position) []resumetoken.Position {
-	encoded := make([]resumetoken.Position, len(positions))
-	for i, position := range positions {
-		encoded[i] = resumetoken.Position(position)
-	}
-	return encoded
+	return resumetoken.EncodeFeed(positions)
 }
 
 func storePositions(decoded []resumetoken.Position) []store.Position {

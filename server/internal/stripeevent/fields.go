@@ -80,20 +80,22 @@ func (f *flag) UnmarshalJSON(b []byte) error {
 type reportID string
 
 func (r *reportID) UnmarshalJSON(b []byte) error {
-	var report struct {
-		ID text `json:"id"`
-	}
+	var id text
 	switch b[0] {
 	case '"':
-		_ = report.ID.UnmarshalJSON(b) // a text never fails
+		_ = id.UnmarshalJSON(b) // a text never fails
 	case '{':
+		var report struct {
+			ID text `json:"id"`
+		}
 		if err := unmarshalValid(b, &report); err != nil {
 			return err
 		}
+		id = report.ID
 	}
 	*r = ""
-	if validID(string(report.ID)) {
-		*r = reportID(report.ID)
+	if validID(string(id)) {
+		*r = reportID(id)
 	}
 	return nil
 }

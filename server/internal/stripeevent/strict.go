@@ -60,9 +60,11 @@ func decodeValue(value []byte, into reflect.Value) *fieldError {
 	if own, ok := into.Addr().Interface().(json.Unmarshaler); ok {
 		return asFieldError(own.UnmarshalJSON(value))
 	}
-	null := value[0] == 'n'
 	switch kind := into.Kind(); {
-	case kind == reflect.Pointer && !null:
+	case kind == reflect.Pointer && value[0] == 'n':
+		into.SetZero() // as json.Unmarshal, which allocates for it
+		return nil
+	case kind == reflect.Pointer:
 		into.Set(reflect.New(into.Type().Elem()))
 		return decodeValue(value, into.Elem())
 	case kind == reflect.Struct && value[0] == '{':
@@ -78,15 +80,13 @@ func decodeValue(value []byte, into reflect.Value) *fieldError {
 
 // asFieldError returns the error of one value.
 func asFieldError(err error) *fieldError {
-	inner := (*fieldError)(nil)
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &inner):
-		return inner
-	default:
-		return &fieldError{}
+	if err == nil {
+		return nil // before inner, which is on the heap
 	}
+	if inner := (*fieldError)(nil); errors.As(err, &inner) {
+		return inner
+	}
+	return &fieldError{}
 }
 
 // decodeStruct decodes all fields. It returns the first repetition or, if there is none, the first value of another type.
@@ -183,6 +183,9 @@ func (f *structFields) at(quoted []byte) (int, bool) {
 // unquote returns the text of a JSON string.
 func unquote(quoted []byte) string {
 	if plain := quoted[1 : len(quoted)-1]; isPlain(plain) {
+		if word, ok := words[string(plain)]; ok {
+			return word
+		}
 		return string(plain)
 	}
 	var s string

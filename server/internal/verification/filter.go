@@ -21,11 +21,10 @@ func (f Filter) IsZero() bool { return !f.OutcomesOnly && len(f.Statuses) == 0 }
 // the oldest change that the record still tells, with the key of its outcome, whatever the filter: the watch might never have
 // shown an outcome of before. A filter that is not zero leaves out what an import found.
 func (f Filter) Select(s Session, revision int32) (change Change, ok bool) {
-	changes := s.ChangesAfter(revision - 1)
-	if len(changes) == 0 || changes[0].Revision != revision {
+	change, ok = s.firstAfter(revision - 1)
+	if !ok || change.Revision != revision {
 		return Change{}, false
 	}
-	change = changes[0]
 	if f.IsZero() {
 		return change, true
 	}

@@ -41,17 +41,6 @@ type Entry struct {
 	Extra []byte
 }
 
-// Change is one revision of a session.
-type Change struct {
-	Revision int32
-	State    State
-	// Outcome is the key of the outcome that the revision shows. See Session.OutcomeKey.
-	Outcome OutcomeKey
-	// Replaces is the session that this one had replaced by then: whose counts it had inherited.
-	Replaces string
-	imported bool // an import found the outcome
-}
-
 // testEventID is the id of every event that Stripe's Dashboard sends as a test.
 const testEventID = "evt_00000000000000"
 
@@ -162,73 +151,12 @@ func (s *Session) trim(now int64) {
 	}
 }
 
-// ChangesAfter returns the revisions after the given one, in order, as far as the history holds them. The last one is
-// the current state. There is no gap between them, but they begin later than revision+1 if a redaction or the bound of
-// the history removed entries. See Floor.
-func (s Session) ChangesAfter(revision int32) []Change {
-	var changes []Change
-	var last LastFailure // as far as the history shows it
-	outcomes, inherited := outcomes{session: &s}, s.inheritedAt()
-	add := func(number int32, state State) {
-		if number <= revision {
-			return
-		}
-		outcome := outcomes.outcome()
-		change := Change{Revision: number, State: state, Outcome: outcome.OutcomeKey, imported: outcome.Imported}
-		if number >= inherited {
-			change.Replaces = s.Predecessor
-		}
-		changes = append(changes, change)
-	}
-	for i := range s.History {
-		entry := &s.History[i]
-		if entry.Revision <= 0 {
-			continue
-		}
-		state := entry.Result
-		if state.ShownFailure != 0 {
-			last = state.judged()
-		}
-		last.Granted = last.Granted || entry.Source == SourceRetry
-		state.LastFailure = last
-		if state.Allowance.Given && state.ShownFailure == 0 { // it was open: see record
-			state.LastFailure.ID, state.LastFailure.Granted = state.Allowance.Failure, false
-		}
-		if entry.Revision == s.Revision {
-			state = s.State
-		}
-		outcomes.next(entry.Revision, &state, entry)
-		add(entry.Revision, state)
-	}
-	if outcomes.revision < s.Revision { // its entry was trimmed
-		outcomes.next(s.Revision, &s.State, nil)
-		add(s.Revision, s.State)
-	}
-	return changes
-}
-
-// Current returns the newest revision.
-func (s Session) Current() Change {
-	outcome := s.outcomeAt(s.Revision)
-	return Change{Revision: s.Revision, State: s.State, Outcome: outcome.OutcomeKey, Replaces: s.Predecessor, imported: outcome.Imported}
-}
-
-// Floor returns the smallest revision that ChangesAfter can return. It returns 0 if the session does not exist.
-func (s Session) Floor() int32 {
-	for _, entry := range s.History {
-		if entry.Revision > 0 {
-			return entry.Revision
-		}
-	}
-	return s.Revision
-}
-
 // Fingerprint returns a hash of what made a revision. After the store lost writes, the same revision number can come
 // again with other content and another fingerprint. ok is false if the history no longer holds the revision.
 func (s Session) Fingerprint(revision int32) (fingerprint uint32, ok bool) {
-	for _, entry := range s.History {
-		if entry.Revision == revision && revision != 0 {
-			return s.fingerprint(entry), true
+	for i := range s.History { // an entry is large: no copies
+		if s.History[i].Revision == revision && revision != 0 {
+			return s.fingerprint(s.History[i]), true
 		}
 	}
 	return 0, false

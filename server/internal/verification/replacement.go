@@ -135,8 +135,11 @@ func Inherit(current, predecessor Session, now time.Time) (next Session, changed
 }
 
 // inheritedAt returns the revision at which the session inherited the counts of its predecessor. It returns 0 if the record no
-// longer tells it.
+// longer tells it, and if the session has no predecessor.
 func (s *Session) inheritedAt() int32 {
+	if s.Predecessor == "" {
+		return 0
+	}
 	var before State
 	for i := range s.History {
 		entry := &s.History[i]

@@ -226,10 +226,11 @@ func (s State) settledAtStripe() bool {
 	return s.Status == StatusVerified || s.Status == StatusCanceled || s.Redaction == RedactionRedacted
 }
 
-// clone returns a copy that shares no slice with s.
+// clone returns a copy that shares no slice with s. Its history has room for one more entry: nearly every clone gets one, and entries
+// are large.
 func (s Session) clone() Session {
 	s.Failures = slices.Clone(s.Failures)
-	s.History = slices.Clone(s.History)
+	s.History = append(make([]Entry, 0, len(s.History)+1), s.History...)
 	s.TrimmedEvents = slices.Clone(s.TrimmedEvents)
 	s.Erased = slices.Clone(s.Erased)
 	s.Comparisons = slices.Clone(s.Comparisons)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -22,8 +21,6 @@ import (
 const Path = "/webhook"
 
 const (
-	// maxBody bounds a body, in bytes, before anything is computed from it. Bodies of Identity events are below 2 KB.
-	maxBody = 256 << 10
 	// retryAfter is the Retry-After of a 503, in seconds. Stripe ignores it, and has a schedule of its own.
 	retryAfter = "10"
 
@@ -169,7 +166,7 @@ func (h *Handler) process(w http.ResponseWriter, r *http.Request) (result Result
 	if r.Method != http.MethodPost {
 		return Result{Status: http.StatusMethodNotAllowed, Reason: ReasonWrongMethod}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := readBody(w, r)
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return Result{Status: http.StatusRequestEntityTooLarge, Reason: ReasonTooLarge}
 	} else if err != nil {

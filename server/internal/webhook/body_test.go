@@ -1,0 +1,42 @@
+package webhook
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/iotest"
+)
+
+// TestReadBody reads bodies around each bound, of a stated and of an unstated length, as a whole and byte by byte.
+func TestReadBody(t *testing.T) {
+	for _, size := range []int{0, 1, bytes.MinRead, maxClaimed - 1, maxClaimed, maxClaimed + bytes.MinRead, maxBody - 1, maxBody, maxBody + 1} {
+		want := bytes.Repeat([]byte("body"), size/4+1)[:size]
+		for _, claimed := range []int64{int64(size), -1} {
+			for name, body := range map[string]io.Reader{"whole": bytes.NewReader(want), "byte by byte": iotest.OneByteReader(bytes.NewReader(want))} {
+				r := httptest.NewRequest(http.MethodPost, Path, body)
+				r.ContentLength = claimed
+				got, err := readBody(httptest.NewRecorder(), r)
+				tooLarge := (*http.MaxBytesError)(nil)
+				switch {
+				case size > maxBody && !errors.As(err, &tooLarge):
+					t.Errorf("%d bytes, claimed %d, %s: %v", size, claimed, name, err)
+				case size <= maxBody && (err != nil || !bytes.Equal(got, want)):
+					t.Errorf("%d bytes, claimed %d, %s: got %d, %v", size, claimed, name, len(got), err)
+				}
+			}
+		}
+	}
+}
+
+// TestAClaimedLengthTakesNoMemory: anyone can claim a long body and send nothing.
+func TestAClaimedLengthTakesNoMemory(t *testing.T) {
+	r := httptest.NewRequest(http.MethodPost, Path, iotest.ErrReader(io.ErrUnexpectedEOF))
+	r.ContentLength = maxBody
+	got, err := readBody(httptest.NewRecorder(), r)
+	if !errors.Is(err, io.ErrUnexpectedEOF) || cap(got) > 2*maxClaimed {
+		t.Errorf("%d bytes of memory, %v", cap(got), err)
+	}
+}
