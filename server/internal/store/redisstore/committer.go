@@ -26,6 +26,7 @@ const (
 // concurrent use.
 type committer struct {
 	client redis.UniversalClient
+	script *redis.Script // lua/commit.lua
 	lanes  chan struct{} // holds a value for each batch in progress
 	closed chan struct{} // closed by close
 
@@ -44,13 +45,13 @@ type commitRequest struct {
 
 // newCommitters returns one committer or, on a Cluster, one for each partition. A batch for several nodes would end when the
 // slowest node has answered, so one hanging node would delay the commits of all others.
-func newCommitters(client redis.UniversalClient, mode Mode) []*committer {
+func newCommitters(client redis.UniversalClient, script *redis.Script, mode Mode) []*committer {
 	made := make([]*committer, 1)
 	if mode == Cluster {
 		made = make([]*committer, partitions)
 	}
 	for n := range made {
-		made[n] = &committer{client: client, lanes: make(chan struct{}, batchLanes), closed: make(chan struct{})}
+		made[n] = &committer{client: client, script: script, lanes: make(chan struct{}, batchLanes), closed: make(chan struct{})}
 	}
 	return made
 }
@@ -104,7 +105,7 @@ func (c *committer) close() {
 // retries for a single command. The script recognizes a commit that was already made.
 func (c *committer) answer(ctx context.Context, request *commitRequest) ([]string, error) {
 	if err := request.cmd.Err(); err != nil {
-		return commitScript.Run(ctx, c.client, request.keys, request.args...).StringSlice()
+		return c.script.Run(ctx, c.client, request.keys, request.args...).StringSlice()
 	}
 	return request.cmd.StringSlice()
 }
@@ -130,7 +131,7 @@ func (c *committer) send() bool {
 	defer cancel()
 	pipe := c.client.Pipeline()
 	for _, request := range batch {
-		request.cmd = commitScript.EvalSha(ctx, pipe, request.keys, request.args...)
+		request.cmd = c.script.EvalSha(ctx, pipe, request.keys, request.args...)
 	}
 	_, _ = pipe.Exec(ctx) // each request has its own error
 	for _, request := range batch {
