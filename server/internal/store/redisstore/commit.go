@@ -106,8 +106,12 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	if life := lifeOf(current.session, next); life != 0 {
 		options += "p" + strconv.FormatInt(life, 10)
 	}
-	args = make([]any, 0, 6+len(sets)+2*int(max(1, made)))
-	args = append(args, current.header, record, next.ID, s.clock().Unix(), options, len(sets))
+	entries := int(made)
+	if made == 0 && joins {
+		entries = 1
+	}
+	args = make([]any, 0, 7+len(sets)+2*entries)
+	args = append(args, len(keys)+len(sets), cap(args), current.header, record, next.ID, s.clock().Unix(), options)
 	for _, set := range sets {
 		keys = append(keys, set.key)
 		args = append(args, set.argument())
