@@ -124,12 +124,13 @@ func conforming(o Options, clock func() time.Time) Options {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	servers(t, func(t *testing.T, addr string) {
-		for _, split := range []bool{false, true} {
-			t.Run(fmt.Sprintf("split=%v", split), func(t *testing.T) {
+		for name, o := range map[string]Options{"split=false": {}, "split=true": {SplitIndex: true}, "packed": {RecordFormat: formatPacked}} {
+			t.Run(name, func(t *testing.T) {
 				raw := rawClient(t, addr)
 				storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store {
 					raw.FlushAll(testContext(t))
-					return openStore(t, conforming(Options{Addrs: []string{addr}, SplitIndex: split}, clock))
+					o.Addrs = []string{addr}
+					return openStore(t, conforming(o, clock))
 				})
 			})
 		}
