@@ -170,7 +170,11 @@ func (c *committer) send() bool {
 	defer cancel()
 	keys, args := batch[0].keys, batch[0].args
 	if len(batch) > 1 {
-		keys, args = nil, nil
+		most := 0
+		for _, request := range batch {
+			most += len(request.args) // which are more than the keys
+		}
+		keys, args = make([]string, 0, most), make([]any, 0, most)
 		for _, request := range batch {
 			keys, args = append(keys, request.keys...), append(args, request.args...)
 		}
