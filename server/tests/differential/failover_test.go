@@ -16,7 +16,8 @@ func startPair(t *testing.T, split bool) *form {
 	master, replica := newServer(t, first), newServer(t, redistest.StartReplica(t, first))
 	addrs := proxies{openProxy(t, master.Addr), openProxy(t, master.Addr)}
 	f := &form{proxies: addrs, options: func(replica int) redisstore.Options {
-		return redisstore.Options{Addrs: []string{addrs[replica].addr()}, SplitIndex: split}
+		// One replica writes packed entries of the feed, the other one does not: both must read both.
+		return redisstore.Options{Addrs: []string{addrs[replica].addr()}, SplitIndex: split, RecordFormat: 3 + replica}
 	}}
 	f.setMasters(master)
 	move := func(r *round, away, to func()) (map[string]int32, error) {

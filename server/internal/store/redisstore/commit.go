@@ -65,7 +65,7 @@ func (s *Store) ensureRegistered(ctx context.Context, session verification.Sessi
 	return s.ensureIndex(ctx, session)
 }
 
-// traceOf returns the trace of a commit as its feed entries contain it: a colon and traceSize bytes, or nothing.
+// traceOf returns the trace of a commit as the script gets it: a colon and traceSize bytes, or nothing.
 func (s *Store) traceOf(ctx context.Context) string {
 	if trace := s.trace(ctx); len(trace) == traceSize {
 		return ":" + trace
@@ -83,11 +83,7 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	if err != nil {
 		return nil, nil, "", err
 	}
-	epoch, err := s.random()
-	if err != nil {
-		return nil, nil, "", err
-	}
-	record, err := appendBody(newHeader(current.header, nonce), next, s.format)
+	record, err := appendBody(newHeader(current.header, nonce), next, min(s.format, format))
 	if err != nil {
 		return nil, nil, "", fmt.Errorf("session %s: %w", next.ID, err)
 	}
@@ -95,29 +91,46 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	leaves := !s.split && before.reference != "" && before.reference != after.reference
 	joins := !s.split && after.reference != "" && before != after
 	sets := s.setChanges(names, current.session, next)
-	now, oldest := s.feedTimes()
 
 	keys = make([]string, 0, 5+len(sets))
 	keys = append(keys, names.records+next.ID, names.feed, names.meta)
+	options := ""
 	if leaves {
 		keys = append(keys, s.keys.reference(before.reference))
+		options = "l"
 	}
 	if joins {
 		keys = append(keys, s.keys.reference(after.reference))
+		options += "j" + after.score()
 	}
-	args = make([]any, 0, 14+3*len(sets)+2*int(made))
-	args = append(args,
-		current.header, record, epoch, s.feedMaxLen, signed(nonce), next.ID, leaves, joins, after.created, maxIndexed,
-		now, oldest, lifeOf(current.session, next), len(sets),
-	)
+	if life := lifeOf(current.session, next); life != 0 {
+		options += "p" + strconv.FormatInt(life, 10)
+	}
+	entries := int(made)
+	if made == 0 && joins {
+		entries = 1
+		options += "o"
+	}
+	now := s.clock().Unix()
+	entry := func(revision int32, nonce uint64) string {
+		if s.format >= formatPacked {
+			return packEntry(next.ID, revision, nonce, now, trace)
+		}
+		return strconv.FormatInt(int64(revision), 10) + trace
+	}
+	args = make([]any, 0, 7+len(sets)+2*entries)
+	args = append(args, len(keys)+len(sets), cap(args), current.header, record, next.ID, now, options)
 	for _, set := range sets {
 		keys = append(keys, set.key)
-		args = append(args, set.second, set.former, set.kept)
+		args = append(args, set.argument())
+	}
+	if made == 0 && joins {
+		args = append(args, entry(0, nonce), signed(nonce))
 	}
 	// Each entry has its own nonce. A commit that is sent again after a loss can give its entries numbers that are greater
 	// by one, and a position at its second entry must not be taken for a position at its first.
 	for revision := current.session.Revision + 1; revision <= next.Revision; revision++ {
-		args = append(args, strconv.FormatInt(int64(revision), 10)+trace, signed(nonce))
+		args = append(args, entry(revision, nonce), signed(nonce))
 		nonce++
 	}
 	return keys, args, string(record[:headerSize]), nil
@@ -128,6 +141,23 @@ type setChange struct {
 	key            string
 	second, former string // scores; notListed if the session is not in the set
 	kept           int    // the number of members to keep; 0 keeps all
+}
+
+// argument returns the change as lua/commit.lua has it.
+func (c setChange) argument() string {
+	former := c.former
+	if former == notListed {
+		former = ""
+	}
+	switch {
+	case c.second == notListed:
+		return "r" + former
+	case c.kept > 0:
+		return "a" + c.second + ":" + former
+	case former != "":
+		return "m" + c.second + ":" + former
+	}
+	return c.second
 }
 
 // setChanges returns the sets that a commit changes.

@@ -36,3 +36,29 @@ func TestACommitAsksForWhatItChanges(t *testing.T) {
 		t.Errorf("after entries were trimmed a commit asks for %s; want %s", got, young)
 	}
 }
+
+// TestTheNewestOfAReferenceAmongEqualTimes: of two sessions that Stripe created in the same second, the one with the greater id, by
+// bytes, is the newest. The entry of a commit says whether its session has become the newest one: the script decides it before it
+// writes the index, so both must agree.
+func TestTheNewestOfAReferenceAmongEqualTimes(t *testing.T) {
+	servers(t, func(t *testing.T, addr string) {
+		s, ctx := openStore(t, Options{Addrs: []string{addr}}), testContext(t)
+		newest := ""
+		for n, id := range []string{"vs_b", "vs_a", "vs_b1", "vs_B", "vs_c", "vs_bz", "vs_c"} {
+			start, err := s.Head(ctx, s.Partition(id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			apply(t, s, event(id, n, withReference("case")))
+			entries, err := s.ReadFeed(ctx, s.Partition(id), start, 10)
+			if err != nil || len(entries) != 1 {
+				t.Fatalf("%s: %d entries, %v; want 1", id, len(entries), err)
+			}
+			moved := id > newest
+			newest = max(newest, id)
+			if got, err := s.Newest(ctx, "case"); err != nil || got != newest || entries[0].Pointer != moved {
+				t.Errorf("after %s the newest is %s, %v, and the entry says moved=%v; want %s and %v", id, got, err, entries[0].Pointer, newest, moved)
+			}
+		}
+	})
+}

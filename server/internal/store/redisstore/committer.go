@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -20,12 +21,13 @@ const (
 	batchTimeout = 5 * time.Second
 )
 
-// committer sends commits that come at the same time in one pipeline: a batch. Most of the cost of a commit are the system
-// calls at both ends. No commit waits for others: it leaves at once if a lane is free. The commits that come while all
+// committer sends commits that come at the same time in one call of the script: a batch. A large part of the cost of a commit are the
+// system calls at both ends and the call of the script. No commit waits for others: it leaves at once if a lane is free. The commits that come while all
 // lanes are busy form the next batch. So batches make a quiet server no slower, and grow with the load. It is safe for
 // concurrent use.
 type committer struct {
 	client redis.UniversalClient
+	script *redis.Script // lua/commit.lua
 	lanes  chan struct{} // holds a value for each batch in progress
 	closed chan struct{} // closed by close
 
@@ -38,19 +40,20 @@ type commitRequest struct {
 	ctx  context.Context // the context of the caller
 	keys []string
 	args []any
-	done chan struct{} // closed when cmd has the answer
-	cmd  *redis.Cmd
+	done chan struct{} // closed when answer is set
+
+	answer []string // nil if the commit failed or its answer was lost
 }
 
 // newCommitters returns one committer or, on a Cluster, one for each partition. A batch for several nodes would end when the
 // slowest node has answered, so one hanging node would delay the commits of all others.
-func newCommitters(client redis.UniversalClient, mode Mode) []*committer {
+func newCommitters(client redis.UniversalClient, script *redis.Script, mode Mode) []*committer {
 	made := make([]*committer, 1)
 	if mode == Cluster {
 		made = make([]*committer, partitions)
 	}
 	for n := range made {
-		made[n] = &committer{client: client, lanes: make(chan struct{}, batchLanes), closed: make(chan struct{})}
+		made[n] = &committer{client: client, script: script, lanes: make(chan struct{}, batchLanes), closed: make(chan struct{})}
 	}
 	return made
 }
@@ -103,10 +106,47 @@ func (c *committer) close() {
 // answer returns the answer to a commit that was sent. If the commit failed, answer sends it again alone, with the driver's
 // retries for a single command. The script recognizes a commit that was already made.
 func (c *committer) answer(ctx context.Context, request *commitRequest) ([]string, error) {
-	if err := request.cmd.Err(); err != nil {
-		return commitScript.Run(ctx, c.client, request.keys, request.args...).StringSlice()
+	if request.answer != nil {
+		return request.answer, nil
 	}
-	return request.cmd.StringSlice()
+	return runAlone(c.script.Run(ctx, c.client, request.keys, request.args...))
+}
+
+// runAlone returns the answer to a single commit.
+func runAlone(cmd *redis.Cmd) ([]string, error) {
+	answers, err := cmd.Slice()
+	if err != nil {
+		return nil, err
+	}
+	if len(answers) != 1 {
+		return nil, fmt.Errorf("the commit script's answer to 1 commit has %d parts", len(answers))
+	}
+	if answer := commitAnswer(answers[0]); answer != nil {
+		return answer, nil
+	}
+	return nil, fmt.Errorf("the commit script's answer is a %T", answers[0])
+}
+
+// commitAnswer returns a part of the script's answer: "ok", or "conflict" with the record if there is one. It returns nil if the
+// commit failed.
+func commitAnswer(part any) []string {
+	switch part := part.(type) {
+	case string:
+		if part == "ok" {
+			return []string{part}
+		}
+	case []any:
+		texts := make([]string, 0, 2)
+		for _, value := range part {
+			text, ok := value.(string)
+			if !ok {
+				return nil
+			}
+			texts = append(texts, text)
+		}
+		return texts
+	}
+	return nil
 }
 
 // take removes the next batch from the waiting requests, the oldest first. It drops the requests whose context has ended, so
@@ -128,11 +168,23 @@ func (c *committer) send() bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
-	pipe := c.client.Pipeline()
-	for _, request := range batch {
-		request.cmd = commitScript.EvalSha(ctx, pipe, request.keys, request.args...)
+	keys, args := batch[0].keys, batch[0].args
+	if len(batch) > 1 {
+		most := 0
+		for _, request := range batch {
+			most += len(request.args) // which are more than the keys
+		}
+		keys, args = make([]string, 0, most), make([]any, 0, most)
+		for _, request := range batch {
+			keys, args = append(keys, request.keys...), append(args, request.args...)
+		}
 	}
-	_, _ = pipe.Exec(ctx) // each request has its own error
+	// If the call fails, each request finds its own error: see answer.
+	if answers, err := c.script.EvalSha(ctx, c.client, keys, args...).Slice(); err == nil && len(answers) == len(batch) {
+		for n, request := range batch {
+			request.answer = commitAnswer(answers[n])
+		}
+	}
 	for _, request := range batch {
 		close(request.done)
 	}

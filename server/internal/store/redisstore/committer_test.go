@@ -100,22 +100,26 @@ func TestACallerThatGivesUpACommitDelaysNobody(t *testing.T) {
 	}
 }
 
-// hanging is a pipeline that ends when the test allows it, whatever its context says.
+// hanging is a call of a script that ends when the test allows it, whatever its context says.
 type hanging struct {
 	begun chan struct{}
 	end   chan struct{}
 }
 
-func (hanging) DialHook(next redis.DialHook) redis.DialHook          { return next }
-func (hanging) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
-func (h hanging) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, commands []redis.Cmder) error {
-		h.begun <- struct{}{}
-		select {
-		case <-h.end:
-		case <-time.After(time.Minute): // the test has failed, and Close must end
+func (hanging) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (hanging) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+func (h hanging) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		if command.Name() == "evalsha" {
+			h.begun <- struct{}{}
+			select {
+			case <-h.end:
+			case <-time.After(time.Minute): // the test has failed, and Close must end
+			}
 		}
-		return next(ctx, commands)
+		return next(ctx, command)
 	}
 }
 

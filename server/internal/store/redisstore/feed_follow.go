@@ -179,6 +179,7 @@ func (f *follower) collect(after []store.Position, result groupResult) (entries 
 		if !result.until.IsZero() && f.covers(result, after) {
 			f.followed[result.group] = result.until
 		}
+		entries = slices.Grow(entries, len(result.entries))
 		for _, entry := range result.entries {
 			from, to := result.from[entry.Partition], after[entry.Partition]
 			if from.Epoch == to.Epoch && from.Seq <= to.Seq && entry.Position.Seq > to.Seq {

@@ -29,31 +29,32 @@ const (
 
 // Store is a store.Store in Redis. It is safe for concurrent use, except Follow and Prepare.
 type Store struct {
-	client     redis.UniversalClient
-	follower   *follower
-	cache      *recordCache
-	guard      *guard
-	fresh      func() redis.UniversalClient // returns a new client without a connection; close it
-	unchecked  func() redis.UniversalClient // like fresh, but its connections have no admission
-	suspect    atomic.Bool                  // see Suspect
-	advised    map[string]bool              // the warnings of Prepare that still hold
-	committers []*committer                 // one or, on a Cluster, one for each partition
-	keys       *keys
-	mode       Mode
-	addrs      []string        // the addresses that hinted tests
-	secured    bool            // whether connections use TLS
-	prepared   bool            // whether Prepare has returned nil before
-	passwords  func() []string // to remove them from errors
-	unreadable hourly          // the consumers that are logged
-	feedMaxLen int64
-	feedMaxAge time.Duration
-	format     byte // the format of the records that are written
-	split      bool
-	policy     verification.RetryPolicy
-	logger     *slog.Logger
-	rand       io.Reader
-	clock      func() time.Time
-	trace      func(context.Context) string
+	client       redis.UniversalClient
+	follower     *follower
+	cache        *recordCache
+	guard        *guard
+	fresh        func() redis.UniversalClient // returns a new client without a connection; close it
+	unchecked    func() redis.UniversalClient // like fresh, but its connections have no admission
+	suspect      atomic.Bool                  // see Suspect
+	advised      map[string]bool              // the warnings of Prepare that still hold
+	commitScript *redis.Script
+	committers   []*committer // one or, on a Cluster, one for each partition
+	keys         *keys
+	mode         Mode
+	addrs        []string        // the addresses that hinted tests
+	secured      bool            // whether connections use TLS
+	prepared     bool            // whether Prepare has returned nil before
+	passwords    func() []string // to remove them from errors
+	unreadable   hourly          // the consumers that are logged
+	feedMaxLen   int64
+	feedMaxAge   time.Duration
+	format       byte // the format of the records that are written
+	split        bool
+	policy       verification.RetryPolicy
+	logger       *slog.Logger
+	rand         io.Reader
+	clock        func() time.Time
+	trace        func(context.Context) string
 
 	// writer is the client for commits that wait for replicas. Each occupies a connection meanwhile, and reads must not queue
 	// behind them if a replica is slow. Without WaitReplicas it is client.
@@ -82,29 +83,31 @@ func Open(options Options) (*Store, error) {
 	if o.WaitReplicas > 0 {
 		writer = newClient(o, g)
 	}
+	commitScript := newCommitScript(o.RecordFormat >= formatPacked, o.FeedMaxLen, o.FeedMaxAge)
 	return &Store{
-		client:     client,
-		follower:   newFollower(newFollowClient(o, g), names, o.Mode == Cluster),
-		cache:      newRecordCache(),
-		guard:      g,
-		fresh:      func() redis.UniversalClient { return newClient(o, &guard{}) },
-		unchecked:  func() redis.UniversalClient { return newUnchecked(o) },
-		committers: newCommitters(client, o.Mode),
-		keys:       names,
-		mode:       o.Mode,
-		addrs:      o.Addrs,
-		secured:    o.TLS != nil,
-		prepared:   o.Dial != nil, // hinted cannot test the addresses then
-		passwords:  o.passwords,
-		feedMaxLen: o.FeedMaxLen,
-		feedMaxAge: o.FeedMaxAge,
-		format:     byte(o.RecordFormat),
-		split:      o.SplitIndex,
-		policy:     o.Policy,
-		logger:     o.Logger,
-		rand:       o.Rand,
-		clock:      o.Clock,
-		trace:      o.Trace,
+		commitScript: commitScript,
+		client:       client,
+		follower:     newFollower(newFollowClient(o, g), names, o.Mode == Cluster),
+		cache:        newRecordCache(),
+		guard:        g,
+		fresh:        func() redis.UniversalClient { return newClient(o, &guard{}) },
+		unchecked:    func() redis.UniversalClient { return newUnchecked(o) },
+		committers:   newCommitters(client, commitScript, o.Mode),
+		keys:         names,
+		mode:         o.Mode,
+		addrs:        o.Addrs,
+		secured:      o.TLS != nil,
+		prepared:     o.Dial != nil, // hinted cannot test the addresses then
+		passwords:    o.passwords,
+		feedMaxLen:   o.FeedMaxLen,
+		feedMaxAge:   o.FeedMaxAge,
+		format:       byte(o.RecordFormat),
+		split:        o.SplitIndex,
+		policy:       o.Policy,
+		logger:       o.Logger,
+		rand:         o.Rand,
+		clock:        o.Clock,
+		trace:        o.Trace,
 
 		observeServers: o.ObserveServers,
 

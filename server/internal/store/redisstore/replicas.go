@@ -24,7 +24,7 @@ func (s *Store) runCommit(ctx context.Context, id string, keys []string, args []
 		return s.committerOf(id).run(ctx, keys, args)
 	}
 	err = s.pinned(ctx, keys[0], func(run runner) (wrote bool, err error) {
-		answer, err = run(commitScript, keys, args...).StringSlice()
+		answer, err = runAlone(run(s.commitScript, keys, args...))
 		return len(answer) == 1 && answer[0] == "ok", err
 	})
 	return answer, err

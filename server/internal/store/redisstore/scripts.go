@@ -2,6 +2,8 @@ package redisstore
 
 import (
 	_ "embed" // the scripts
+	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -11,6 +13,8 @@ import (
 var (
 	//go:embed lua/feed.lua
 	feedLua string
+	//go:embed lua/bytes.lua
+	bytesLua string
 	//go:embed lua/lists.lua
 	listsLua string
 	//go:embed lua/commit.lua
@@ -46,7 +50,6 @@ var (
 	//go:embed lua/consumer_delete.lua
 	consumerDeleteLua string
 
-	commitScript  = redis.NewScript(feedLua + listsLua + commitLua)
 	pointerScript = redis.NewScript(feedLua + pointerLua)
 	indexScript   = redis.NewScript(feedLua + indexLua)
 	metaScript    = redis.NewScript(feedLua + metaLua)
@@ -54,7 +57,7 @@ var (
 	cursorScript  = redis.NewScript(cursorLua)
 	leaseScript   = redis.NewScript(leaseLua)
 	relistScript  = redis.NewScript(listsLua + relistLua)
-	afterScript   = redis.NewScript(afterLua)
+	afterScript   = redis.NewScript(bytesLua + afterLua)
 	probeScript   = redis.NewScript(probeLua)
 
 	consumerReadScript   = redis.NewScript(consumerLua + consumerReadLua)
@@ -63,3 +66,12 @@ var (
 	consumerMoveScript   = redis.NewScript(consumerLua + consumerMoveLua)
 	consumerDeleteScript = redis.NewScript(consumerLua + consumerDeleteLua)
 )
+
+// newCommitScript returns lua/commit.lua for a feed of this form, length and age. What all commits of a process have in common is in the text
+// and not in the arguments, and what most commits do not need is in a function that makes it.
+func newCommitScript(packed bool, feedLength int64, feedAge time.Duration) *redis.Script {
+	constants := fmt.Sprintf("local feed_packed, feed_length, feed_age, index_cap, list_cap = %t, '%d', %d, '-%d', '-%d'\n",
+		packed, feedLength, feedAge/time.Second, maxIndexed+1, maxSettled+1)
+	shared := "local function shared()\n" + bytesLua + feedLua + "return {append = append, trim_old = trim_old, is_before = is_before}\nend\n"
+	return redis.NewScript(constants + shared + commitLua)
+}

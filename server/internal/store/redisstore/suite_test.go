@@ -124,12 +124,16 @@ func conforming(o Options, clock func() time.Time) Options {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	servers(t, func(t *testing.T, addr string) {
-		for _, split := range []bool{false, true} {
-			t.Run(fmt.Sprintf("split=%v", split), func(t *testing.T) {
+		for name, o := range map[string]Options{"split=false": {}, "split=true": {SplitIndex: true}, "packed": {RecordFormat: formatPacked}} {
+			t.Run(name, func(t *testing.T) {
+				if name == "packed" && strings.HasSuffix(t.Name(), "miniredis/packed") {
+					return // the imitation is slow, and the other tests of packed entries run on it
+				}
 				raw := rawClient(t, addr)
 				storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store {
 					raw.FlushAll(testContext(t))
-					return openStore(t, conforming(Options{Addrs: []string{addr}, SplitIndex: split}, clock))
+					o.Addrs = []string{addr}
+					return openStore(t, conforming(o, clock))
 				})
 			})
 		}

@@ -7,15 +7,6 @@
 --
 -- A binary search finds the cursor among the members with its score, because one second can have very many members.
 
--- is_before compares bytes, as sorted sets do. Lua's own < depends on the server's locale.
-local function is_before(a, b)
-  for i = 1, math.min(#a, #b) do
-    local x, y = string.byte(a, i), string.byte(b, i)
-    if x ~= y then return x < y end
-  end
-  return #a < #b
-end
-
 local from = 0
 if ARGV[1] ~= '+inf' then
   from = redis.call('ZCOUNT', KEYS[1], '(' .. ARGV[1], '+inf')
