@@ -27,7 +27,7 @@ var costFeedPause = flag.Duration("cost.pause", 5*time.Millisecond, "pause betwe
 
 // BenchmarkCost commits lives of five events through the store alone, beside a reader of the feed, and reports what an event
 // costs: processor time of Redis (all of it, and that of the scripts) and of this process, bytes to and from Redis, and the memory of
-// Redis for each session, its feed included. Processor time is what counts on a machine that does other work too. Compare two
+// Redis for each session, its feed included, which is rough with fewer than 100,000 events. Processor time is what counts on a machine that does other work too. Compare two
 // commits with .ci/cost, which alternates between them.
 //
 // rate=full: 32 callers, each with the next event as soon as its last one is kept. Else so many events a second.
