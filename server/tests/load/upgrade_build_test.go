@@ -54,13 +54,20 @@ func buildServer(t *testing.T, commit string) string {
 	if err := unpack(tree, archive); err != nil {
 		t.Fatal(err)
 	}
+	program := compileServer(t, tree)
+	t.Logf("the server of %.12s was built in %v", commit, time.Since(began).Round(100*time.Millisecond))
+	return program
+}
+
+// compileServer builds the server of a tree as it is shipped, and returns the program.
+func compileServer(t *testing.T, tree string) string {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), "server")
 	build := command(t, tree, "go", "build", "-trimpath", "-buildvcs=false", "-tags=nodev", "-ldflags=-w", "-o", program, "./server")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the server of %s: %v\n%s", commit, err, out)
+		t.Fatalf("building the server: %v\n%s", err, out)
 	}
-	t.Logf("the server of %.12s was built in %v", commit, time.Since(began).Round(100*time.Millisecond))
 	return program
 }
 
