@@ -3,6 +3,7 @@
 package load
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -68,7 +69,8 @@ func (c *memoryClient) halves(int) {
 			continue
 		}
 		closing := context.AfterFunc(c.ctx, func() { _ = conn.Close() })
-		h := &halfCalls{client: c, framer: http2.NewFramer(conn, conn), free: make(chan struct{}, share)}
+		out := bufio.NewWriterSize(conn, 32<<10)
+		h := &halfCalls{client: c, out: out, framer: http2.NewFramer(out, conn), free: make(chan struct{}, share)}
 		h.encoder = hpack.NewEncoder(&h.block)
 		for range share {
 			h.free <- struct{}{}
@@ -91,6 +93,7 @@ func (c *memoryClient) halves(int) {
 // halfCalls is one connection with calls whose requests never come to an end.
 type halfCalls struct {
 	client  *memoryClient
+	out     *bufio.Writer
 	framer  *http2.Framer
 	block   bytes.Buffer
 	encoder *hpack.Encoder
@@ -101,9 +104,9 @@ type halfCalls struct {
 
 // run opens a call for each that is free, until the connection ends. held is called for each of them.
 func (h *halfCalls) run(conn net.Conn, held func()) error {
-	_, err := io.WriteString(conn, http2.ClientPreface)
+	_, err := h.out.WriteString(http2.ClientPreface)
 	if err == nil {
-		err = h.framer.WriteSettings()
+		err = h.write(func() error { return h.framer.WriteSettings() })
 	}
 	if err != nil {
 		return err
@@ -163,7 +166,10 @@ func (h *halfCalls) read() error {
 func (h *halfCalls) write(frame func() error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return frame()
+	if err := frame(); err != nil {
+		return err
+	}
+	return h.out.Flush()
 }
 
 // open sends the headers of a call, and all that the flow control of its stream allows of a request that is a little longer.
@@ -192,5 +198,5 @@ func (h *halfCalls) open(id uint32) error {
 		}
 		request = request[n:]
 	}
-	return nil
+	return h.out.Flush()
 }
