@@ -72,7 +72,7 @@ func TestLoadMemoryLimit(t *testing.T) {
 
 	bodies := l.begin(memoryOrder{Do: "bodies", Connections: loadCount(t, "LOAD_MEMORY_BODIES", 1000, 1, 10_000)})
 	halves := l.begin(memoryOrder{
-		Do: "halves", Connections: 8, Count: loadCount(t, "LOAD_MEMORY_CALLS", 2048+256, 8, 100_000), Frame: loadCount(t, "LOAD_MEMORY_FRAME", 16_000, 1, 16_384),
+		Do: "halves", Connections: 8, Count: loadCount(t, "LOAD_MEMORY_CALLS", 1024+256, 8, 100_000), Frame: loadCount(t, "LOAD_MEMORY_FRAME", 16_000, 1, 16_384),
 	})
 	l.awaitReady(bodies, halves)
 	l.measure("beside held bodies and half calls too", time.Duration(loadCount(t, "LOAD_MEMORY_SECONDS", 60, 1, 3600))*time.Second)
