@@ -19,7 +19,7 @@ const (
 	// Further ones have shortRequestTimeout, which is enough for a client that sends its request whole. Access
 	// identifies a caller when the request has arrived. Until then each call takes 14 KiB, and up to 64 KiB more for
 	// the part of the request that was sent: one connection without credentials could fill the memory.
-	maxUnauthenticated  = 2048
+	maxUnauthenticated  = 1024
 	shortRequestTimeout = 100 * time.Millisecond
 )
 

@@ -187,7 +187,7 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 		grpc.NumStreamWorkers(streamWorkers),
 	}
 	if secured := config.Access.Credentials(); secured != nil {
-		options = append(options, grpc.Creds(secured))
+		options = append(options, grpc.Creds(frameCredentials{secured}))
 	}
 	return options
 }
@@ -216,6 +216,9 @@ func (s *Server) SetServing(ready bool) {
 // Serve answers calls on the listener until Stop, and closes it. It returns nil if Stop was called, even before Serve.
 func (s *Server) Serve(listener net.Listener) error {
 	s.methods = methodsOf(s.grpc.GetServiceInfo(), s.config)
+	if s.access.Credentials() == nil {
+		listener = frameLimits{listener}
+	}
 	if err := s.grpc.Serve(listener); s.stopping.Err() == nil {
 		return err
 	}

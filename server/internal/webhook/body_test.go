@@ -12,13 +12,14 @@ import (
 
 // TestReadBody reads bodies around each bound, of a stated and of an unstated length, as a whole and byte by byte.
 func TestReadBody(t *testing.T) {
-	for _, size := range []int{0, 1, bytes.MinRead, maxClaimed - 1, maxClaimed, maxClaimed + bytes.MinRead, maxBody - 1, maxBody, maxBody + 1} {
+	h := &Handler{large: make(chan struct{}, 1)}
+	for _, size := range []int{0, 1, bytes.MinRead, maxClaimed - 1, maxClaimed, maxClaimed + bytes.MinRead, smallBody - 1, smallBody, smallBody + 1, maxBody - 1, maxBody, maxBody + 1} {
 		want := bytes.Repeat([]byte("body"), size/4+1)[:size]
 		for _, claimed := range []int64{int64(size), -1} {
 			for name, body := range map[string]io.Reader{"whole": bytes.NewReader(want), "byte by byte": iotest.OneByteReader(bytes.NewReader(want))} {
 				r := httptest.NewRequest(http.MethodPost, Path, body)
 				r.ContentLength = claimed
-				got, err := readBody(httptest.NewRecorder(), r)
+				got, err := h.readBody(httptest.NewRecorder(), r)
 				tooLarge := (*http.MaxBytesError)(nil)
 				switch {
 				case size > maxBody && !errors.As(err, &tooLarge):
@@ -33,9 +34,10 @@ func TestReadBody(t *testing.T) {
 
 // TestAClaimedLengthTakesNoMemory: anyone can claim a long body and send nothing.
 func TestAClaimedLengthTakesNoMemory(t *testing.T) {
+	h := &Handler{large: make(chan struct{}, 1)}
 	r := httptest.NewRequest(http.MethodPost, Path, iotest.ErrReader(io.ErrUnexpectedEOF))
 	r.ContentLength = maxBody
-	got, err := readBody(httptest.NewRecorder(), r)
+	got, err := h.readBody(httptest.NewRecorder(), r)
 	if !errors.Is(err, io.ErrUnexpectedEOF) || cap(got) > 2*maxClaimed {
 		t.Errorf("%d bytes of memory, %v", cap(got), err)
 	}

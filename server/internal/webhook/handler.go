@@ -81,6 +81,7 @@ type Config struct {
 type Handler struct {
 	config Config
 	slots  chan struct{}            // one is taken during each Apply
+	large  chan struct{}            // one is taken while a body that is not small arrives
 	warned map[Reason]*atomic.Int64 // the Unix second of the last warning about a signature, by reason
 }
 
@@ -135,7 +136,7 @@ func New(config Config) (*Handler, error) {
 	if config.Authorized == nil {
 		config.Authorized = func(context.Context, string, int64) error { return nil }
 	}
-	h := &Handler{config: config, slots: make(chan struct{}, config.MaxInFlight), warned: map[Reason]*atomic.Int64{}}
+	h := &Handler{config: config, slots: make(chan struct{}, config.MaxInFlight), large: make(chan struct{}, largeBodies), warned: map[Reason]*atomic.Int64{}}
 	for reason := range advice {
 		h.warned[reason] = &atomic.Int64{}
 	}
@@ -166,8 +167,8 @@ func (h *Handler) process(w http.ResponseWriter, r *http.Request) (result Result
 	if r.Method != http.MethodPost {
 		return Result{Status: http.StatusMethodNotAllowed, Reason: ReasonWrongMethod}
 	}
-	body, err := readBody(w, r)
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+	body, err := h.readBody(w, r)
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) || errors.Is(err, errLargeBodies) {
 		return Result{Status: http.StatusRequestEntityTooLarge, Reason: ReasonTooLarge}
 	} else if err != nil {
 		return Result{Status: http.StatusBadRequest, Reason: ReasonUnreadable}

@@ -13,10 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
-	"example.com/verification-status/server/internal/stripeevent"
-	"example.com/verification-status/server/internal/stripesim"
 	"example.com/verification-status/server/internal/testing/checker"
-	"example.com/verification-status/server/internal/verification"
+	"example.com/verification-status/server/tests/rig"
 )
 
 const (
@@ -48,26 +46,7 @@ func (w *faultRig) settle() {
 	if err := w.sim.Settle(ctx); err != nil {
 		w.t.Fatal(err)
 	}
-	for _, e := range w.sim.Events() {
-		event, err := stripeevent.Decode(e.Body, stripeevent.Options{})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		w.recorder.Emitted(event)
-	}
-	for _, session := range w.sim.Sessions() {
-		w.recorder.Truth(truth(session))
-	}
-}
-
-func truth(s stripesim.Session) verification.Object {
-	return verification.Object{
-		ID: s.ID, Type: s.Type, Status: s.Status, Report: s.LastVerificationReport, Created: s.Created,
-		Error: verification.Error{Code: s.LastErrorCode, Reason: s.LastErrorReason}, Reference: s.ClientReferenceID,
-		Redaction: map[string]verification.Redaction{
-			"": verification.RedactionNone, "processing": verification.RedactionProcessing, "redacted": verification.RedactionRedacted,
-		}[s.Redaction],
-	}
+	rig.RecordTruth(w.t, w.sim, w.recorder)
 }
 
 // judge asks all replicas a last time, until every status is as at Stripe or the time is over. Then it checks all that was

@@ -13,5 +13,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(envIsConsumers) != "" {
 		os.Exit(runConsumers())
 	}
+	if os.Getenv(envIsMemoryClient) != "" {
+		os.Exit(runMemoryClient())
+	}
 	rig.Main(m, rig.Room{})
 }
