@@ -1,0 +1,145 @@
+package deploy
+
+import (
+	"bytes"
+	"debug/buildinfo"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var fromNothing = flag.Bool("image.from-nothing", false, "build the image without the modules and the build cache of this machine; .ci/image does it")
+
+// TestImage builds the image in two folders, with different masks of modes, and once more in OCI format. The two are the same image, to
+// the byte, and all three are releases: the bases are named by their digests. Then it runs the image.
+func TestImage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds and runs the image; without -short: go test -count=1 ./server/deploy")
+	}
+	rig := newImageRig(t)
+	first, second := filepath.Join(t.TempDir(), "here"), filepath.Join(t.TempDir(), "some", "where", "else")
+	commit := copySource(t, first)
+	if other := copySource(t, second); other != commit {
+		t.Fatalf("the copies differ: %s, %s", commit, other)
+	}
+	if !*fromNothing {
+		rig.volumes = append(rig.volumes, "--volume="+goEnv(t, "GOMODCACHE")+":/go/pkg/mod", "--volume="+goEnv(t, "GOCACHE")+":/root/.cache/go-build")
+	}
+	rig.build(first, "022", "one", "--format=docker")
+	rig.build(second, "077", "two", "--format=docker")
+	rig.build(first, "022", "three", "--format=oci")
+
+	t.Run("IsReproducible", func(t *testing.T) {
+		if one, two := rig.digest("one"), rig.digest("two"); one != two {
+			t.Errorf("the same commit gave the images %s and %s", one, two)
+		}
+	})
+	t.Run("SaysWhatItIs", func(t *testing.T) { checkConfigs(t, rig, commit) })
+	t.Run("HoldsTheProgramAlone", func(t *testing.T) { checkFiles(t, rig, first) })
+	t.Run("Runs", func(t *testing.T) {
+		runImage(t, rig, "one")
+		runImage(t, rig, "three", "--health-cmd="+healthCommand)
+	})
+}
+
+// checkConfigs compares the configurations with the Dockerfile and the commit. Only the docker format has a health check.
+func checkConfigs(t *testing.T, rig *imageRig, commit string) {
+	committed := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	labels := map[string]string{
+		"title": "verification-status", "version": "v1.2.3", "revision": commit, "created": committed.Format(time.RFC3339),
+		"base.name": rig.pinned("BASE_IMAGE"),
+	}
+	for name, mediaType := range map[string]string{
+		"one": "application/vnd.docker.container.image.v1+json", "three": "application/vnd.oci.image.config.v1+json",
+	} {
+		got, config := rig.config(name)
+		if got != mediaType {
+			t.Errorf("%s has the format %s; want %s", name, got, mediaType)
+		}
+		if !config.Created.Equal(committed) {
+			t.Errorf("%s was created at %v; want the time of the commit, %v", name, config.Created, committed)
+		}
+		for label, want := range labels {
+			if got := config.Config.Labels["org.opencontainers.image."+label]; got != want {
+				t.Errorf("%s has the %s %q; want %q", name, label, got, want)
+			}
+		}
+		if config.Config.User != "65532:65532" {
+			t.Errorf("%s runs as %q; want 65532:65532", name, config.Config.User)
+		}
+		if command := slices.Concat(config.Config.Entrypoint, config.Config.Cmd); !slices.Equal(command, []string{"/server", "serve"}) {
+			t.Errorf("%s runs %q; want /server serve", name, command)
+		}
+		switch health := config.Config.Healthcheck; {
+		case name == "three" && health != nil:
+			t.Errorf("an image in OCI format has a health check, so the README is wrong: %+v", health)
+		case name == "one" && (health == nil || !slices.Equal(health.Test, []string{"CMD", "/server", "healthcheck"})):
+			t.Errorf("the image in docker format has the health check %+v; want /server healthcheck", health)
+		}
+	}
+}
+
+// checkFiles checks what the image adds to its base: three files, whose bytes are those of the commit.
+func checkFiles(t *testing.T, rig *imageRig, tree string) {
+	root := rig.mounted("one")
+	var added []string
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Lstat(filepath.Join(rig.base, name)); err != nil {
+			info, err := entry.Info()
+			if err != nil {
+				return err
+			}
+			added = append(added, info.Mode().String()+" "+name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(added)
+	if want := []string{"-rw-r--r-- THIRD_PARTY_NOTICES", "-rw-r--r-- sbom.cdx.json", "-rwxr-xr-x server"}; !slices.Equal(added, want) {
+		t.Errorf("the image adds %q; want %q", added, want)
+	}
+	program := filepath.Join(root, "server")
+	outside := filepath.Join(t.TempDir(), "server")
+	build(t, tree, outside)
+	if !bytes.Equal(contents(t, program), contents(t, outside)) {
+		t.Error("the program in the image differs from the one that server/deploy/build makes outside")
+	}
+	if !bytes.Equal(contents(t, filepath.Join(root, "THIRD_PARTY_NOTICES")), contents(t, "../THIRD_PARTY_NOTICES")) {
+		t.Error("the notices in the image differ from those of the repository")
+	}
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkBill(t, contents(t, filepath.Join(root, "sbom.cdx.json")), program, info)
+}
+
+// mounted returns a folder with the files of an image.
+func (r *imageRig) mounted(name string) string {
+	r.t.Helper()
+	lines := strings.Fields(r.run("buildah", "from", "--pull-never", name))
+	return r.run("buildah", "mount", lines[len(lines)-1])
+}
+
+func contents(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
