@@ -29,6 +29,7 @@ type imageRig struct {
 	base string // the folder with the files of the stand-in for BASE_IMAGE
 	// volumes are arguments of buildah: the folders of this machine that the stand-in for GO_IMAGE shows.
 	volumes []string
+	configs map[string]pushedConfig
 }
 
 func newImageRig(t *testing.T) *imageRig {
@@ -45,7 +46,7 @@ func newImageRig(t *testing.T) *imageRig {
 	// Without systemd, and for a root that may not raise limits.
 	writeFile(t, engine, "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\nruntime = \"runc\"\n"+
 		"[containers]\ndefault_ulimits = [\"nofile=8192:8192\", \"nproc=4096:4096\"]\n")
-	r := &imageRig{t: t, base: filepath.Join(dir, "base"), env: append(os.Environ(),
+	r := &imageRig{t: t, base: filepath.Join(dir, "base"), configs: map[string]pushedConfig{}, env: append(os.Environ(),
 		"CONTAINERS_STORAGE_CONF="+storage, "CONTAINERS_CONF="+engine, "BUILDAH_ISOLATION=chroot", "TMPDIR="+dir,
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")}
 	// What is still mounted cannot be removed with the folder.
@@ -133,7 +134,10 @@ func (r *imageRig) pinned(arg string) string {
 // imageConfig is the part of an image's configuration that the tests compare.
 type imageConfig struct {
 	Created time.Time
-	Config  struct {
+	RootFS  struct {
+		DiffIDs []string `json:"diff_ids"`
+	}
+	Config struct {
 		User        string
 		Env         []string
 		Entrypoint  []string
@@ -146,18 +150,28 @@ type imageConfig struct {
 	}
 }
 
-// config returns an image's configuration as a registry would get it, with the media type of its manifest.
-func (r *imageRig) config(name string) (mediaType string, config imageConfig) {
+// pushedConfig is an image's configuration as a registry would get it, with its media type.
+type pushedConfig struct {
+	mediaType string
+	imageConfig
+}
+
+// config returns the configuration of an image.
+func (r *imageRig) config(name string) pushedConfig {
 	r.t.Helper()
+	if known, found := r.configs[name]; found {
+		return known
+	}
 	folder := r.t.TempDir()
 	r.run("buildah", "push", "--quiet", name, "dir:"+folder)
 	var manifest struct {
-		MediaType string
-		Config    struct{ MediaType, Digest string }
+		Config struct{ MediaType, Digest string }
 	}
 	readJSON(r.t, filepath.Join(folder, "manifest.json"), &manifest)
-	readJSON(r.t, filepath.Join(folder, strings.TrimPrefix(manifest.Config.Digest, "sha256:")), &config)
-	return manifest.Config.MediaType, config
+	config := pushedConfig{mediaType: manifest.Config.MediaType}
+	readJSON(r.t, filepath.Join(folder, strings.TrimPrefix(manifest.Config.Digest, "sha256:")), &config.imageConfig)
+	r.configs[name] = config
+	return config
 }
 
 // run returns what a program prints, and fails the test if the program does.
