@@ -75,3 +75,18 @@ func TestReleaseNeedsItsLabels(t *testing.T) {
 		}
 	}
 }
+
+// The README shows what the tests run, and the bases that the Dockerfile names.
+func TestImageReadme(t *testing.T) {
+	text := string(contents(t, "README.md"))
+	for _, want := range []string{
+		strings.Join(runOptions, " ") + " --health-cmd='" + healthCommand + "'",
+		"skopeo inspect --format '{{.Digest}}' docker://" + baseOf(t, "GO_IMAGE") + "\n",
+		"skopeo inspect --format '{{.Digest}}' docker://" + baseOf(t, "BASE_IMAGE") + "\n",
+		"server/deploy/image --release NAME", "server/deploy/image verification-status --format docker", "go run ./.ci/sbom PROGRAM",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("README.md does not have %q", want)
+		}
+	}
+}
