@@ -1,7 +1,9 @@
 package deploy
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -50,10 +52,18 @@ func checkRefusal(t *testing.T, text []byte, err error, name string) {
 
 // The script refuses before it asks for buildah, and so does the Dockerfile for another builder.
 func TestReleaseIsRefusedBeforeTheBuild(t *testing.T) {
-	cmd := exec.Command("./image", "--release", "example.com/verification-status")
+	tree := commitScripts(t)
+	cmd := exec.Command(filepath.Join(tree, "server/deploy/image"), "--release", "verification-status")
 	cmd.Env = append(cmd.Environ(), "BASE_IMAGE="+baseOf(t, "BASE_IMAGE")+digest64)
 	text, err := cmd.CombinedOutput()
 	checkRefusal(t, text, err, "GO_IMAGE")
+
+	writeFile(t, filepath.Join(tree, "new"), "not committed")
+	cmd = exec.Command(filepath.Join(tree, "server/deploy/image"), "--release", "verification-status")
+	cmd.Env = append(cmd.Environ(), "BASE_IMAGE="+baseOf(t, "BASE_IMAGE")+digest64, "GO_IMAGE="+baseOf(t, "GO_IMAGE")+digest64)
+	if text, err := cmd.CombinedOutput(); err == nil || !strings.HasPrefix(string(text), "A release is a commit") {
+		t.Errorf("with a file that is not committed: %v, %q; want a refusal", err, text)
+	}
 
 	runs := find(readDockerfile(t)[0], "RUN")
 	if want := `[ -z "$RELEASE" ] || server/deploy/releasable`; len(runs) == 0 || runs[0] != want {
@@ -62,6 +72,29 @@ func TestReleaseIsRefusedBeforeTheBuild(t *testing.T) {
 	if want := `[ -z "$RELEASE" ] || go version -m /server | grep vcs.modified=false`; !slices.Contains(runs, want) {
 		t.Errorf("the Dockerfile runs %q; want %q too", runs, want)
 	}
+}
+
+// commitScripts makes a repository with the scripts of the image alone, and one commit.
+func commitScripts(t *testing.T) (tree string) {
+	t.Helper()
+	need(t, "git", "git")
+	tree = t.TempDir()
+	for _, name := range []string{"Dockerfile", "image", "releasable"} {
+		path := filepath.Join(tree, "server/deploy", name)
+		writeFile(t, path, string(contents(t, name)))
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{"init", "--quiet"}, {"add", "--all"}, {"-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "--message=All"}} {
+		cmd := exec.Command("git", args...)
+		cmd.Dir = tree
+		cmd.Env = append(cmd.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, text)
+		}
+	}
+	return tree
 }
 
 // A label that is missing is a label that is wrong.
