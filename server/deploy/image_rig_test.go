@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,20 +103,26 @@ func (r *imageRig) image(name, folder, lines string) {
 	r.run("buildah", "build", "--quiet", "--timestamp=0", "--file="+file, "--tag="+name, folder)
 }
 
-// build runs server/deploy/image in a source tree, for a release: the bases are named by the digests of the stand-ins.
-func (r *imageRig) build(tree, umask, name string, args ...string) {
+// release builds a release: the bases are named by the digests of the stand-ins.
+func (r *imageRig) release(tree, umask, name string, args ...string) {
 	r.t.Helper()
-	script := filepath.Join(tree, "server/deploy/image")
-	args = append([]string{"-c", `umask "$1"; shift; exec "$@"`, "sh", umask, script, "--release", name, "--quiet", "--pull-never"}, args...)
+	r.build(tree, umask, []string{"GO_IMAGE=" + r.pinned("GO_IMAGE"), "BASE_IMAGE=" + r.pinned("BASE_IMAGE")}, append([]string{"--release", name}, args...))
+}
+
+// build runs server/deploy/image in a source tree, with further variables. The stand-ins are the only images that it can find.
+func (r *imageRig) build(tree, umask string, variables, args []string) {
+	r.t.Helper()
+	script, what := filepath.Join(tree, "server/deploy/image"), strings.Join(args, " ")
+	args = slices.Concat([]string{"-c", `umask "$1"; shift; exec "$@"`, "sh", umask, script}, args, []string{"--quiet", "--pull-never"}, r.volumes)
 	ctx, cancel := context.WithTimeout(r.t.Context(), buildLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", append(args, r.volumes...)...)
-	cmd.Env = append(r.env, "GO_IMAGE="+r.pinned("GO_IMAGE"), "BASE_IMAGE="+r.pinned("BASE_IMAGE"))
+	cmd := exec.CommandContext(ctx, "sh", args...)
+	cmd.Env = slices.Concat(r.env, variables)
 	started := time.Now()
 	if text, err := cmd.CombinedOutput(); err != nil {
 		r.t.Fatalf("server/deploy/image: %v\n%s", err, text)
 	}
-	r.t.Logf("%s: built in %.1f s, %s", name, time.Since(started).Seconds(), r.digest(name))
+	r.t.Logf("server/deploy/image %s: %.1f s", what, time.Since(started).Seconds())
 }
 
 // digest returns the digest of an image's manifest.
