@@ -20,8 +20,8 @@ func baseOf(t *testing.T, arg string) string {
 	return firstMatch(t, "Dockerfile", `(?m)^ARG `+arg+`=(\S+)$`)
 }
 
-// buildLimit bounds one command of buildah or podman. A build from nothing compiles everything.
-const buildLimit = 20 * time.Minute
+// buildLimit bounds one command of buildah or podman. A cold build compiles everything: minutes, and on a busy machine many.
+const buildLimit = 45 * time.Minute
 
 // imageRig builds images with buildah and runs them with podman: no daemon, no registry, and a storage of its own.
 type imageRig struct {
