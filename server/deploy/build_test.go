@@ -147,6 +147,13 @@ func TestBuildIsReproducible(t *testing.T) {
 		t.Fatalf("built with the tags %q, want nodev", settings["-tags"])
 	}
 	checkNoDev(t, one, a)
+	t.Run("SBOM", func(t *testing.T) {
+		text := printBill(t, one)
+		if again := printBill(t, one); !bytes.Equal(text, again) {
+			t.Errorf("two bills of materials of one program differ:\n%s\n%s", text, again)
+		}
+		checkBill(t, text, one, info)
+	})
 }
 
 // checkNotices checks that the notices name each module of the program, at its version, and no other module.
