@@ -257,6 +257,7 @@ func TestUnmarshalIsStrict(t *testing.T) {
 		None   *item                      `json:"none"`
 		Number int64                      `json:"number"`
 	}
+	list.None = &item{ID: "before"} // null removes it
 	body := ` {"object":"list","OBJECT":"x","data":[{"id":"a","ID":"b","names":["n","m"]},{"id":"c"}],"raw":[{"x":1,"x":2}],"map":{"k":1},"has_more":true,"none":null,"number":7} `
 	if err := Unmarshal([]byte(body), &list); err != nil {
 		t.Fatal(err)
