@@ -50,8 +50,9 @@ func printBill(out io.Writer, program string) error {
 // generate runs the tool. It leaves out the serial number and the time, which would differ each time.
 func generate(program string) ([]byte, error) {
 	command := exec.Command("go", "run", tool, "bin", "-json", "-std", "-noserial", "-notimestamp", program)
-	// Flags, and another platform, are meant for the program and not for the tool.
-	command.Env = append(os.Environ(), "GOFLAGS=", "GOOS=", "GOARCH=")
+	// Flags, and another platform, are meant for the program and not for the tool. It is compiled as server/deploy/build compiles the
+	// program, so that the standard library is compiled once.
+	command.Env = append(os.Environ(), "GOFLAGS=-trimpath", "CGO_ENABLED=0", "GOOS=", "GOARCH=")
 	var warnings bytes.Buffer
 	command.Stderr = &warnings
 	text, err := command.Output()

@@ -76,6 +76,9 @@ func TestDockerfileBuilds(t *testing.T) {
 	if !slices.Contains(find(stage, "RUN"), "GOOS=$TARGETOS GOARCH=$TARGETARCH server/deploy/build /server") {
 		t.Errorf("not built by server/deploy/build: %q", find(stage, "RUN"))
 	}
+	if want := "CGO_ENABLED=0 go run -trimpath ./.ci/sbom /server >/sbom.cdx.json"; !slices.Contains(find(stage, "RUN"), want) {
+		t.Errorf("no bill of materials by .ci/sbom: %q", find(stage, "RUN"))
+	}
 	if info, err := os.Stat("build"); err != nil || info.Mode()&0o111 == 0 {
 		t.Errorf("build cannot be run: %v", err)
 	}

@@ -1,8 +1,10 @@
 package deploy
 
 import (
+	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -39,16 +41,22 @@ func runImage(t *testing.T, rig *imageRig, name string, options ...string) {
 			t.Logf("%s wrote: %s %v", name, text, err)
 		}
 	})
-	healthy := func() bool {
-		_, err := rig.try("podman", "healthcheck", "run", container)
-		return err == nil
+	health := func(code int) func() bool {
+		return func() bool {
+			_, err := rig.try("podman", "healthcheck", "run", container)
+			var failed *exec.ExitError
+			if errors.As(err, &failed) {
+				return failed.ExitCode() == code
+			}
+			return err == nil && code == 0
+		}
 	}
-	await(t, "exit code 0 of the health check", healthy)
+	await(t, "exit code 0 of the health check", health(0))
 	checkRights(t, rig.run("podman", "inspect", "--format={{.State.Pid}}", container))
 	redis.Stop()
-	await(t, "exit code 1 of the health check without Redis", func() bool { return !healthy() })
+	await(t, "exit code 1 of the health check without Redis", health(1))
 	redis.Start()
-	await(t, "exit code 0 of the health check with Redis", healthy)
+	await(t, "exit code 0 of the health check with Redis", health(0))
 
 	rig.run("podman", "stop", "--time=30", container)
 	if code := rig.run("podman", "inspect", "--format={{.State.ExitCode}}", container); code != "0" {
