@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +96,37 @@ func commitScripts(t *testing.T) (tree string) {
 		}
 	}
 	return tree
+}
+
+// An image of changes that are not committed does not have the version of the commit, and without git there is no version.
+func TestTheVersionIsThatOfTheTree(t *testing.T) {
+	tree, programs := commitScripts(t), t.TempDir()
+	writeFile(t, filepath.Join(programs, "buildah"), "#!/bin/sh\necho \"$@\"\n")
+	if err := os.Chmod(filepath.Join(programs, "buildah"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	build := func() (string, error) {
+		cmd := exec.Command(filepath.Join(tree, "server/deploy/image"), "verification-status")
+		cmd.Env = append(cmd.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "GIT_CEILING_DIRECTORIES="+filepath.Dir(tree))
+		text, err := cmd.CombinedOutput()
+		return string(text), err
+	}
+	version := regexp.MustCompile(`VERSION=(\S+)`)
+	committed, err := build()
+	if found := version.FindStringSubmatch(committed); err != nil || found == nil || strings.Contains(found[1], "dirty") {
+		t.Errorf("committed: %v, %s", err, committed)
+	}
+	writeFile(t, filepath.Join(tree, "server/deploy/Dockerfile"), "FROM scratch\nARG GO_IMAGE=a\nARG BASE_IMAGE=b\n")
+	changed, err := build()
+	if found := version.FindStringSubmatch(changed); err != nil || found == nil || !strings.HasSuffix(found[1], "-dirty") {
+		t.Errorf("changed: %v, %s", err, changed)
+	}
+	if err := os.RemoveAll(filepath.Join(tree, ".git")); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := build(); err == nil || !strings.Contains(text, "is no whole clone") || strings.Contains(text, "fatal") {
+		t.Errorf("without git: %v, %s", err, text)
+	}
 }
 
 // A label that is missing is a label that is wrong.

@@ -20,8 +20,21 @@ func baseOf(t *testing.T, arg string) string {
 	return firstMatch(t, "Dockerfile", `(?m)^ARG `+arg+`=(\S+)$`)
 }
 
-// buildLimit bounds one command of buildah or podman. A cold build compiles everything: minutes, and on a busy machine many.
-const buildLimit = 45 * time.Minute
+const (
+	// buildLimit bounds one command of buildah or podman. A cold build compiles everything: minutes, and on a busy machine many.
+	buildLimit = 45 * time.Minute
+	// cleanupTime is what a test that hangs leaves of its time to the end of its containers.
+	cleanupTime = 30 * time.Second
+)
+
+// within returns when a command that starts now must have ended: before the test's own end, which would leave its containers behind.
+func (r *imageRig) within() time.Time {
+	end := time.Now().Add(buildLimit)
+	if deadline, ok := r.t.Deadline(); ok && deadline.Add(-cleanupTime).Before(end) && !r.ending {
+		return deadline.Add(-cleanupTime)
+	}
+	return end
+}
 
 // imageRig builds images with buildah and runs them with podman: no daemon, no registry, and a storage of its own.
 type imageRig struct {
@@ -31,6 +44,7 @@ type imageRig struct {
 	// volumes are arguments of buildah: the folders of this machine that the stand-in for GO_IMAGE shows.
 	volumes []string
 	configs map[string]pushedConfig
+	ending  bool // the test's containers are removed
 }
 
 func newImageRig(t *testing.T) *imageRig {
@@ -52,6 +66,7 @@ func newImageRig(t *testing.T) *imageRig {
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")}
 	// What is still mounted cannot be removed with the folder.
 	t.Cleanup(func() {
+		r.ending = true
 		r.try("podman", "rm", "--all", "--force")
 		r.try("buildah", "rm", "--all")
 	})
@@ -114,7 +129,7 @@ func (r *imageRig) build(tree, umask string, variables, args []string) {
 	r.t.Helper()
 	script, what := filepath.Join(tree, "server/deploy/image"), strings.Join(args, " ")
 	args = slices.Concat([]string{"-c", `umask "$1"; shift; exec "$@"`, "sh", umask, script}, args, []string{"--quiet", "--pull-never"}, r.volumes)
-	ctx, cancel := context.WithTimeout(r.t.Context(), buildLimit)
+	ctx, cancel := context.WithDeadline(r.t.Context(), r.within())
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", args...)
 	cmd.Env = slices.Concat(r.env, variables)
@@ -193,7 +208,7 @@ func (r *imageRig) run(program string, args ...string) string {
 
 // try is run for a program that may fail. The error has what the program wrote to its standard error.
 func (r *imageRig) try(program string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), buildLimit)
+	ctx, cancel := context.WithDeadline(context.Background(), r.within())
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = r.env
