@@ -192,12 +192,6 @@ func (l *memoryLoad) measure(what string, d time.Duration) {
 	most, hits, kills := l.group.use(l.t)
 	l.t.Logf("%s, for %v: GetStatus %s (%d); webhook %s (%d)", what, d, rig.Quantiles(calls), len(calls), rig.Quantiles(webhooks), len(webhooks))
 	l.t.Logf("%s: at most %v; after a collection %v; the group so far at most %s, limit met %d times, %d kills", what, greatest, left, mB(most), hits, kills)
-	if path := os.Getenv("LOAD_MEMORY_PROFILE"); path != "" {
-		if response, err := l.http.Get(l.p.Admin + "/debug/pprof/heap?gc=1"); err == nil {
-			text, _ := rig.ReadAll(response)
-			_ = os.WriteFile(path+"-"+strings.ReplaceAll(what, " ", "-"), []byte(text), 0o600)
-		}
-	}
 	if kills > 0 {
 		l.t.Errorf("%s: the kernel killed %d processes", what, kills)
 	}
