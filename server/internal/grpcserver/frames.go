@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 )
@@ -13,8 +14,13 @@ const (
 	// send it in one frame to five, and a proxy that cuts it into 4 KiB in seventeen. Without a limit, a request in frames of one byte takes
 	// fifty times its size: gRPC keeps each frame in a buffer of its own until the message is whole.
 	framesEach = 32
-	// maxFramesAhead bounds what a connection can save: clients send the headers of many calls before the first request.
-	maxFramesAhead = 16_384
+	// framesEachSecond is how many more it can send in a second. Reflection is a stream on which a tool asks as long as it runs.
+	framesEachSecond = 16
+	// framesAtFirst is how many a connection has at first: a tool asks for many types at once.
+	framesAtFirst = 256
+	// maxFramesAhead bounds what a connection can save: clients send the headers of many calls before the first request. It also
+	// bounds the frames that one connection keeps in buffers.
+	maxFramesAhead = 1024
 )
 
 // errFrames closes a connection.
@@ -25,13 +31,14 @@ type frameLimit struct {
 	net.Conn
 	skip   int // bytes until the next frame's header
 	header [9]byte
-	have   int // bytes of the header
-	ahead  int // DATA frames that may still come
+	have   int       // bytes of the header
+	ahead  int       // DATA frames that may still come
+	earned time.Time // up to when ahead has what framesEachSecond brings
 }
 
 func newFrameLimit(conn net.Conn) *frameLimit {
 	const preface = len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-	return &frameLimit{Conn: conn, skip: preface, ahead: framesEach}
+	return &frameLimit{Conn: conn, skip: preface, ahead: framesAtFirst, earned: time.Now()}
 }
 
 // Read implements net.Conn.
@@ -62,12 +69,22 @@ func (f *frameLimit) follow(p []byte) bool {
 		case headers:
 			f.ahead = min(f.ahead+framesEach, maxFramesAhead)
 		case data:
-			if f.ahead--; f.ahead < 0 {
+			if f.ahead == 0 && !f.earn() {
 				return false
 			}
+			f.ahead--
 		}
 	}
 	return true
+}
+
+// earn adds the frames for the time since the last call. It returns false if there are none.
+func (f *frameLimit) earn() bool {
+	const each = time.Second / framesEachSecond
+	n := time.Since(f.earned) / each
+	f.earned = f.earned.Add(n * each)
+	f.ahead = int(min(n, maxFramesAhead))
+	return n > 0
 }
 
 // frameLimits limits the connections of a listener without TLS.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -22,7 +23,7 @@ type readConn struct {
 
 func (c readConn) Read(p []byte) (int, error) { return c.from.Read(p[:min(len(p), c.each)]) }
 
-// TestFramesAreLimited: 32 DATA frames for each call, and 32 more, pass, wherever the stream is cut. One more ends the connection. What
+// TestFramesAreLimited: 32 DATA frames for each call, and 256 more, pass, wherever the stream is cut. One more ends the connection. What
 // passes is unchanged.
 func TestFramesAreLimited(t *testing.T) {
 	for _, each := range []int{1, 7, 4096} {
@@ -36,13 +37,15 @@ func TestFramesAreLimited(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for range framesEach*(calls+1) + more {
+			for range framesAtFirst + framesEach*calls + more {
 				if err := errors.Join(framer.WriteData(1, false, []byte("some")), framer.WritePing(false, [8]byte{})); err != nil {
 					t.Fatal(err)
 				}
 			}
 			want := bytes.Clone(sent.Bytes())
-			got, err := io.ReadAll(newFrameLimit(readConn{from: &sent, each: each}))
+			limit := newFrameLimit(readConn{from: &sent, each: each})
+			limit.earned = time.Now().Add(time.Hour) // however slow the machine is
+			got, err := io.ReadAll(limit)
 			if more == 0 && (err != nil || !bytes.Equal(got, want)) {
 				t.Errorf("in parts of %d: %d bytes of %d, %v", each, len(got), len(want), err)
 			}
@@ -53,10 +56,35 @@ func TestFramesAreLimited(t *testing.T) {
 	}
 }
 
+// TestAToolCanAskForLong: on the stream of reflection, a tool asks again and again. It is never ended if it asks 16 times a second, after
+// an idle hour it can ask 1,024 times at once, and one more ends it.
+func TestAToolCanAskForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit, data := newFrameLimit(nil), make([]byte, 9)
+		limit.skip = 0
+		for n := range 10_000 {
+			if !limit.follow(data) {
+				t.Fatalf("ended at frame %d", n)
+			}
+			time.Sleep(time.Second / framesEachSecond)
+		}
+		for limit.follow(data) {
+		}
+		time.Sleep(time.Hour)
+		passed := 0
+		for limit.follow(data) {
+			passed++
+		}
+		if passed != maxFramesAhead {
+			t.Errorf("after an hour %d frames pass at once, want %d", passed, maxFramesAhead)
+		}
+	})
+}
+
 // TestFramesAheadAreBounded: calls whose requests have few frames save no more than maxFramesAhead for a later one.
 func TestFramesAheadAreBounded(t *testing.T) {
 	limit := newFrameLimit(nil)
-	limit.skip = 0
+	limit.skip, limit.earned = 0, time.Now().Add(time.Hour)
 	headers, data := make([]byte, 9), make([]byte, 9)
 	headers[3] = 1
 	for range maxFramesAhead {
@@ -92,7 +120,7 @@ func TestARequestInTinyFramesEndsItsConnection(t *testing.T) {
 			_ = conn.SetDeadline(time.Now().Add(5 * time.Second)) // less than requestTimeout
 			w := newWire(t, conn)
 			err = w.headers(getStatus)
-			for range 2*framesEach + 1 {
+			for range 4 * maxFramesAhead { // more than a slow machine earns meanwhile
 				if err == nil {
 					err = w.framer.WriteData(w.id, false, []byte{0})
 				}
