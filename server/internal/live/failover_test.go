@@ -114,7 +114,7 @@ func TestG7_AFailoverThatNoConnectionShowsIsNoticed(t *testing.T) {
 	watcher := watch(t, v.Hub(), hub.Session("vs_a"))
 	runFollower(t, v.follower)
 	watcher.wokenWithin(10 * time.Second) // it has begun; a follower that begins later knows no session that was lost before
-	beside := make([]string, 0, 2) // further sessions of the same partition
+	beside := make([]string, 0, 2)        // further sessions of the same partition
 	for n := 0; len(beside) < 2; n++ {
 		if id := fmt.Sprintf("vs_%d", n); other.Partition(id) == other.Partition("vs_a") {
 			beside = append(beside, id)
