@@ -17,6 +17,8 @@ const (
 
 	// feedPartitions is the number of streams in which the feed is, each bounded by FEED_MAX_LEN.
 	feedPartitions = 16
+	// moreHeadroom is what the garbage collector leaves with a GOMEMLIMIT of 900 MiB, an eighth of it, beyond the 48 MiB of the measurements.
+	moreHeadroom = 900<<20/8 - 48<<20
 	// lifeEvents is the number of events of a session in the measurements, and so of its entries in the feed.
 	lifeEvents = 5
 	// fullShare is the share of maxmemory at which the first alert comes.
@@ -26,6 +28,7 @@ const (
 // The tables of sizes are calculated from the measurements. A new measurement changes them: UPDATE_DOCS=1 writes them.
 func TestCapacityFollowsTheMeasurements(t *testing.T) {
 	m := readMeasured(t)
+	m.checkProse(t)
 	document.Hold(t, capacityPage, "capacity-watches", m.watches())
 	document.Hold(t, capacityPage, "capacity-redis", m.redis(t))
 	document.Hold(t, capacityPage, "capacity-feed", m.feed())
@@ -36,6 +39,7 @@ func TestCapacityFollowsTheMeasurements(t *testing.T) {
 type measured struct {
 	base           float64 // resident bytes of a replica with connections and no watch
 	watch          float64 // resident bytes of an idle watch that shares a connection
+	busyWatch      float64 // the same with traffic
 	ownConnection  float64 // the same with a connection of its own
 	session        float64 // bytes of Redis, of a million
 	entry          float64 // bytes of Redis of an entry of the feed
@@ -53,6 +57,7 @@ func readMeasured(t *testing.T) (m measured) {
 	find := func(pattern string) []float64 { return figures(t, page, pattern) }
 	m.base = find(`(?m)^\| ready, with 200 connections and no stream \| ([\d.]+) MiB`)[0] * (1 << 20)
 	m.watch = find(`(?m)^\| each stream when every one has read without a wake-up once \| .*, ([\d.]+) kB resident`)[0] * 1000
+	m.busyWatch = (find(`(?m)^\| after 20,000 webhooks, 970 a second \| ([\d.]+) MiB`)[0]*(1<<20) - m.base) / 20_000
 	m.ownConnection = figures(t, document.Text(t, "server/docs/limits.md"), `A watch with a connection of its own takes\s+([\d.]+) KB`)[0] * 1000
 	m.stored = map[float64]float64{}
 	for _, sessions := range []string{"1,000", "100,000", "1,000,000"} {
@@ -75,11 +80,27 @@ func readMeasured(t *testing.T) (m measured) {
 	return m
 }
 
+// checkProse compares the sizes that the page recommends with those that the tables ask for.
+func (m measured) checkProse(t *testing.T) {
+	t.Helper()
+	page := document.Text(t, capacityPage)
+	recommended := figures(t, page, "`maxmemory` of ([\\d.]+) GB on a machine with ([\\d.]+) GB. It is enough for a million sessions")
+	const million = 1e6
+	total := million*m.session + min(lifeEvents*million, feedPartitions*m.feedMaxLen)*m.entry
+	if maxmemory, machine := recommended[0]*1e9, recommended[1]*1e9; maxmemory < total/fullShare || machine < 2*maxmemory {
+		t.Errorf("a million sessions take %s, and Redis up to twice its maxmemory; the page recommends %v GB on a machine with %v GB", size(total), recommended[0], recommended[1])
+	}
+	request := figures(t, page, `The manifests request (\d+)Mi`)[0] * (1 << 20)
+	if need := m.base + 20_000*m.busyWatch + moreHeadroom; request < need {
+		t.Errorf("the page says that the manifests request %s; 20,000 watches with traffic take %s", size(request), size(need))
+	}
+}
+
 func (m measured) watches() string {
 	var b strings.Builder
-	b.WriteString("| open watches on a replica | with shared connections | with a connection each |\n|---|---|---|\n")
+	b.WriteString("| open watches on a replica | with shared connections | with a connection each | shared connections, with traffic: the request |\n|---|---|---|---|\n")
 	for _, n := range []float64{0, 1000, 5000, 20_000, 100_000} {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", grouped(n), size(m.base+n*m.watch), size(m.base+n*m.ownConnection))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", grouped(n), size(m.base+n*m.watch), size(m.base+n*m.ownConnection), size(m.base+n*m.busyWatch+moreHeadroom))
 	}
 	return b.String()
 }
