@@ -3,6 +3,7 @@ package recovery
 import (
 	"fmt"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ func TestAReplicaCopiesTheRestoredData(t *testing.T) {
 	t.Parallel() // it mostly waits
 	m := newMachine(t)
 	m.ask("SET someone here")
-	m.run("backup")
+	m.backup()
 	m.loseDisk()
 	m.run("restore")
 	m.run("aof")
@@ -25,8 +26,10 @@ func TestAReplicaCopiesTheRestoredData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.env = append(m.env, "REPLICA_ADMIN_URL=redis://"+replica.Addr, "MASTER_HOST="+host, "MASTER_PORT="+port)
+	master := m.env
+	m.env = append(slices.Clone(m.env), "REDIS_CLI=redis-cli -u redis://"+replica.Addr, "MASTER_HOST="+host, "MASTER_PORT="+port)
 	m.run("replica")
+	m.env = master
 	if got := replica.MustAsk("GET", "someone"); got != "here" {
 		t.Errorf("the replica has %q, want what was restored", got)
 	}
@@ -42,7 +45,7 @@ func TestG11_FilesThatAreNotOfOneInstant(t *testing.T) {
 	erased := i.come("erased")
 	i.submit(erased, "verified")
 	i.command("catch-up")
-	i.run("backup")
+	i.backup()
 	i.redact(erased)
 	i.loseDisk()
 	i.run("restore")
