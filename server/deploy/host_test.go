@@ -158,6 +158,42 @@ func TestComposeFile(t *testing.T) {
 	}
 }
 
+// The runbook's commands for one machine name what the compose file and the unit have.
+func TestRunbookKnowsOneMachine(t *testing.T) {
+	runbook, err := os.ReadFile("RUNBOOK.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit, err := os.ReadFile("host/verification-status.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file composeFile
+	decode(t, "host/compose.yaml", func(string) any { return &file })
+	if len(file.Services["server"].Command) == 0 {
+		t.Error("compose.yaml has no service with the name server")
+	}
+	want := []string{"docker compose exec -T server /server ", "docker compose restart server"}
+	for line := range strings.Lines(string(unit)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch name {
+		case "User", "EnvironmentFile":
+			want = append(want, "-p "+name+"="+value+" ")
+		case "ExecStart":
+			program, _ := strings.CutSuffix(value, "serve")
+			want = append(want, program+"reconcile`")
+		}
+	}
+	if len(want) != 5 {
+		t.Errorf("the unit has other lines than User, EnvironmentFile and ExecStart: %q", want)
+	}
+	for _, text := range want {
+		if !strings.Contains(string(runbook), text) {
+			t.Errorf("the runbook does not have %q", text)
+		}
+	}
+}
+
 // The unit runs the program with the example's settings, and its limits fit them.
 func TestSystemdUnit(t *testing.T) {
 	text, err := os.ReadFile("host/verification-status.service")

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"testing"
 )
 
 // The stand-ins take the place of two programs for the commands of the runbook: this test's own program, started under their name. An
@@ -142,16 +143,21 @@ func redisCLI(args []string) error {
 // standInEnv returns an environment in which kubectl and redis-cli are the stand-ins of this walk.
 func (w *walk) standInEnv() []string {
 	w.t.Helper()
-	real, bin := need(w.t, "redis-cli", "redis-tools"), filepath.Join(w.dir, "bin")
+	return append(standInEnv(w.t, w.dir), "WALK_SERVER="+w.program, "WALK_REDIS="+w.redis.Addr, "WALK_REDIS_CLI="+need(w.t, "redis-cli", "redis-tools"))
+}
+
+// standInEnv returns an environment in which kubectl and redis-cli are the stand-ins, for the installation in a folder.
+func standInEnv(t testing.TB, dir string) []string {
+	t.Helper()
+	bin := filepath.Join(dir, "bin")
 	self, err := os.Executable()
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	for name := range standIns {
 		if err := os.Symlink(self, filepath.Join(bin, name)); err != nil && !errors.Is(err, os.ErrExist) {
-			w.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
-	return append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "WALK_DIR="+w.dir, "WALK_SERVER="+w.program,
-		"WALK_REDIS="+w.redis.Addr, "WALK_REDIS_CLI="+real)
+	return append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "WALK_DIR="+dir)
 }

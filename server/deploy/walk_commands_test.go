@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -62,9 +61,9 @@ func printsLike(documented string) *regexp.Regexp {
 	return regexp.MustCompile("^" + strings.ReplaceAll(pattern, "…", ".*") + "$")
 }
 
-// follow runs the n-th block with commands of a part of the walk's entry, as a person would paste it into a shell, and types input if a
-// command reads it. Nothing of a command is changed, except that the folder of the secrets is the one of the walk. kubectl and redis-cli
-// are the stand-ins of standin_test.go. Each command must succeed and print what the runbook shows below it.
+// follow runs the n-th block with commands of a part of the walk's entry, as a person would paste it into a shell: all lines at once, and
+// then input, which a command can read. Nothing of a command is changed, except that the folder of the secrets is the one of the walk.
+// kubectl and redis-cli are the stand-ins of standin_test.go. Each command must succeed and print what the runbook shows below it.
 func (w *walk) follow(part string, n int, input string) {
 	w.t.Helper()
 	blocks := commandBlocks(w.t, w.entry, part)
@@ -73,32 +72,44 @@ func (w *walk) follow(part string, n int, input string) {
 	}
 	followed.Store(blockName(w.entry, part, n), true)
 	w.writeLogs()
-	const mark = "\x1d\n"
-	script := "set -eu\n"
-	for _, c := range blocks[n] {
-		script += "printf '" + `\035\n` + "'\n" + strings.ReplaceAll(c.text, "/etc/verification-status", w.secrets) + "\n"
-	}
-	ctx, cancel := context.WithTimeout(w.t.Context(), soon)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, need(w.t, "bash", "bash"), "-c", script)
-	cmd.Dir, cmd.Env, cmd.Stdin = w.t.TempDir(), w.standInEnv(), strings.NewReader(input)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	printed := strings.Split(strings.ReplaceAll(out.String(), "\r", ""), mark)[1:]
+	printed, codes := runPasted(w.t, blocks[n], w.secrets, input, w.standInEnv())
 	for i, text := range printed {
 		c := blocks[n][i]
 		w.record("$ %s\n%s", c.text, strings.TrimRight(text, "\n"))
-		if i == len(printed)-1 && err != nil {
-			w.t.Fatalf("%s: %v\n%s\n%s", w.entry, err, c.text, text)
+		if codes[i] != "0" {
+			w.t.Fatalf("%s: exit code %s of: %s\n%s", w.entry, codes[i], c.text, text)
 		}
 		if !printsLike(c.prints).MatchString(text) {
 			w.t.Errorf("%s: the runbook shows another output of: %s\nwant: %s got: %s", w.entry, c.text, c.prints, text)
 		}
 	}
 	if len(printed) != len(blocks[n]) {
-		w.t.Fatalf("%s: %d of %d commands ran: %v", w.entry, len(printed), len(blocks[n]), err)
+		w.t.Fatalf("%s: %d of %d commands ran", w.entry, len(printed), len(blocks[n]))
 	}
+}
+
+// runPasted gives bash the commands and then what is typed, on one standard input: a command that reads gets what is behind its own line, as in
+// a terminal. As in a person's shell, the next command runs also if one fails. It returns what each command printed and its exit code.
+func runPasted(t testing.TB, commands []command, secrets, typed string, env []string) (printed, codes []string) {
+	t.Helper()
+	const begins, ends = "\x1d", "\x1e"
+	var pasted strings.Builder
+	for _, c := range commands {
+		fmt.Fprintf(&pasted, "printf '\\035'; %s; printf '\\036%%d' $?\n", strings.ReplaceAll(c.text, "/etc/verification-status", secrets))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, need(t, "bash", "bash"))
+	cmd.Dir, cmd.Env, cmd.Stdin = t.TempDir(), env, strings.NewReader(pasted.String()+typed)
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		t.Fatalf("not within %v: %v\n%s", soon, err, out)
+	}
+	for _, part := range strings.Split(strings.ReplaceAll(string(out), "\r", ""), begins)[1:] {
+		text, code, _ := strings.Cut(part, ends)
+		printed, codes = append(printed, text), append(codes, code)
+	}
+	return printed, codes
 }
 
 // followed has the names of the blocks that walks have run.
@@ -111,15 +122,25 @@ func blockName(entry, part string, n int) string {
 // everythingFollowed fails the test if the runbook has a block with commands that no walk has run: such a block is a promise.
 func everythingFollowed(t *testing.T) {
 	t.Helper()
+	for name := range allBlocks(t) {
+		if _, ran := followed.Load(name); !ran {
+			t.Errorf("no walk has run the commands of %s", name)
+		}
+	}
+}
+
+// allBlocks returns the blocks with commands of all entries by their names.
+func allBlocks(t testing.TB) map[string][]command {
+	t.Helper()
+	blocks := map[string][]command{}
 	for entry := range entries(t) {
 		for _, part := range []string{"Means", "Look at", "Do", "Over when"} {
-			for n := range commandBlocks(t, entry, part) {
-				if _, ran := followed.Load(blockName(entry, part, n)); !ran {
-					t.Errorf("no walk has run the commands of %s", blockName(entry, part, n))
-				}
+			for n, commands := range commandBlocks(t, entry, part) {
+				blocks[blockName(entry, part, n)] = commands
 			}
 		}
 	}
+	return blocks
 }
 
 // writeLogs writes what the replicas have logged to where the stand-in of kubectl reads it.

@@ -165,12 +165,17 @@ func (b bearer) RequireTransportSecurity() bool { return false }
 // dial connects a caller to a replica.
 func (w *world) dial(r *replica, caller string) verificationv1.VerificationServiceClient {
 	w.t.Helper()
+	return verificationv1.NewVerificationServiceClient(w.connect(r, caller))
+}
+
+func (w *world) connect(r *replica, caller string) *grpc.ClientConn {
+	w.t.Helper()
 	conn, err := grpc.NewClient(r.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithPerRPCCredentials(bearer(token(caller))))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { conn.Close() })
-	return verificationv1.NewVerificationServiceClient(conn)
+	return conn
 }
 
 // balance starts an ingress that sends the requests to the replicas in rotation, and returns its URL.

@@ -17,6 +17,8 @@ const (
 
 	// feedPartitions is the number of streams in which the feed is, each bounded by FEED_MAX_LEN.
 	feedPartitions = 16
+	// moreHeadroom is what the garbage collector leaves with a GOMEMLIMIT of 900 MiB, an eighth of it, beyond the 48 MiB of the measurements.
+	moreHeadroom = 900<<20/8 - 48<<20
 	// lifeEvents is the number of events of a session in the measurements, and so of its entries in the feed.
 	lifeEvents = 5
 	// fullShare is the share of maxmemory at which the first alert comes.
@@ -36,6 +38,7 @@ func TestCapacityFollowsTheMeasurements(t *testing.T) {
 type measured struct {
 	base           float64 // resident bytes of a replica with connections and no watch
 	watch          float64 // resident bytes of an idle watch that shares a connection
+	busyWatch      float64 // the same with traffic
 	ownConnection  float64 // the same with a connection of its own
 	session        float64 // bytes of Redis, of a million
 	entry          float64 // bytes of Redis of an entry of the feed
@@ -53,6 +56,7 @@ func readMeasured(t *testing.T) (m measured) {
 	find := func(pattern string) []float64 { return figures(t, page, pattern) }
 	m.base = find(`(?m)^\| ready, with 200 connections and no stream \| ([\d.]+) MiB`)[0] * (1 << 20)
 	m.watch = find(`(?m)^\| each stream when every one has read without a wake-up once \| .*, ([\d.]+) kB resident`)[0] * 1000
+	m.busyWatch = (find(`(?m)^\| after 20,000 webhooks, 970 a second \| ([\d.]+) MiB`)[0]*(1<<20) - m.base) / 20_000
 	m.ownConnection = figures(t, document.Text(t, "server/docs/limits.md"), `A watch with a connection of its own takes\s+([\d.]+) KB`)[0] * 1000
 	m.stored = map[float64]float64{}
 	for _, sessions := range []string{"1,000", "100,000", "1,000,000"} {
@@ -77,9 +81,9 @@ func readMeasured(t *testing.T) (m measured) {
 
 func (m measured) watches() string {
 	var b strings.Builder
-	b.WriteString("| open watches on a replica | with shared connections | with a connection each |\n|---|---|---|\n")
+	b.WriteString("| open watches on a replica | with shared connections | with a connection each | shared connections, with traffic: the request |\n|---|---|---|---|\n")
 	for _, n := range []float64{0, 1000, 5000, 20_000, 100_000} {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", grouped(n), size(m.base+n*m.watch), size(m.base+n*m.ownConnection))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", grouped(n), size(m.base+n*m.watch), size(m.base+n*m.ownConnection), size(m.base+n*m.busyWatch+moreHeadroom))
 	}
 	return b.String()
 }
