@@ -83,6 +83,9 @@ func TestCatchUpFailsUnlessItIsDone(t *testing.T) {
 		defer cancel()
 		return CatchUp(ctx, c, options, slog.New(slog.DiscardHandler))
 	}
+	if _, err := run(CatchUpOptions{Full: true, Session: "vs_1"}); err == nil || !strings.Contains(err.Error(), "choose one") {
+		t.Errorf("all events and one session: error %v", err)
+	}
 	for name, want := range map[string]string{
 		"vs:lease:catch-up": "the catch-up is not done, because another replica is doing it: run server reconcile again when",
 		"vs:lease:lists":    "the lists are not repaired, because another replica is doing it: run server reconcile again when",
