@@ -77,7 +77,7 @@ func (w *walk) follow(part string, n int, input string) {
 		c := blocks[n][i]
 		w.record("$ %s\n%s", c.text, strings.TrimRight(text, "\n"))
 		if codes[i] != "0" {
-			w.t.Fatalf("%s: exit code %s of: %s\n%s", w.entry, codes[i], c.text, text)
+			w.t.Fatalf("%s: exit code %s: %s\n%s", w.entry, codes[i], c.text, text)
 		}
 		if !printsLike(c.prints).MatchString(text) {
 			w.t.Errorf("%s: the runbook shows another output of: %s\nwant: %s got: %s", w.entry, c.text, c.prints, text)

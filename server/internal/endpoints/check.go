@@ -144,16 +144,18 @@ func byV2(e stripeapi.Endpoint) bool { return e.V2 || e.Thin }
 
 // curl returns a command that changes an endpoint, for a shell with the key in STRIPE_API_KEY or its file in STRIPE_API_KEY_FILE.
 func curl(base, id string, args ...string) string {
-	return fmt.Sprintf(`curl -u "%s:" %s %s`, keyInShell, strings.Join(args, " "), address(base, "/v1/webhook_endpoints/"+id))
+	return curlWithKey + " " + strings.Join(args, " ") + " " + address(base, "/v1/webhook_endpoints/"+id)
 }
 
 // curlV2 does the same through API v2.
 func curlV2(base, path string, args ...string) string {
-	args = append([]string{"-X POST", `-H "Authorization: Bearer ` + keyInShell + `"`, "-H 'Stripe-Version: " + stripeapi.DestinationsVersion + "'"}, args...)
-	return "curl " + strings.Join(args, " ") + " " + address(base, stripeapi.DestinationsPath+"/"+path)
+	args = append([]string{"-X POST", "-H 'Stripe-Version: " + stripeapi.DestinationsVersion + "'"}, args...)
+	return curlWithKey + " " + strings.Join(args, " ") + " " + address(base, stripeapi.DestinationsPath+"/"+path)
 }
 
-const keyInShell = `${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}`
+// curlWithKey gives curl the key on its standard input. Every user of the machine can see a command line, but not what the shell's own
+// printf writes.
+const curlWithKey = `printf 'Authorization: Bearer %s' "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}" | curl -H @-`
 
 // address returns a URL of the API as one word of a shell. base can end with the version, as in Stripe's documentation.
 func address(base, path string) string {

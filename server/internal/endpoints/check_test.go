@@ -46,10 +46,10 @@ func TestExamine(t *testing.T) {
 		"nothing":      {nil, &test, []string{"no webhook endpoint with this URL (it has no other one): server webhook-endpoint create --url '" + hook + "'"}, nil},
 		"only another": {[]stripeapi.Endpoint{other}, &test, []string{"(it has we_2 " + hook + "/)"}, nil},
 		"disabled": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.Enabled = false })}, &test,
-			[]string{`we_1 is disabled, so that Stripe sends it nothing: curl -u "${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:" -d disabled=false https://api.stripe.com/v1/webhook_endpoints/we_1`}, []string{"takes any"}},
+			[]string{`we_1 is disabled, so that Stripe sends it nothing: ` + curlWithKey + ` -d disabled=false https://api.stripe.com/v1/webhook_endpoints/we_1`}, []string{"takes any"}},
 		"without a type": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) {
 			e.EnabledEvents = append(slices.DeleteFunc(e.EnabledEvents, func(t string) bool { return t == verification.EventCanceled }), "charge.failed")
-		})}, &test, []string{"we_1 does not send identity.verification_session.canceled: curl"}, []string{"takes any"}},
+		})}, &test, []string{"we_1 does not send identity.verification_session.canceled: printf"}, []string{"takes any"}},
 		"with the star": {[]stripeapi.Endpoint{with(func(e *stripeapi.Endpoint) { e.EnabledEvents = []string{"*"} })}, &test,
 			[]string{`we_1 does not send identity.verification_session.redacted ("*" does not include it`}, []string{"takes any"}},
 		"of the other mode": {[]stripeapi.Endpoint{with(nil)}, &live, []string{"we_1 is of test mode, but events of live mode are expected"}, []string{"takes any"}},
@@ -61,7 +61,7 @@ func TestExamine(t *testing.T) {
 		"both styles and a copy": {[]stripeapi.Endpoint{with(nil), thin(nil), with(func(e *stripeapi.Endpoint) { e.ID = "we_5" })}, &test, nil,
 			[]string{"ok: we_1", "we_1", "ed_1", "we_5", "with both styles", "every event arrives twice"}},
 		"thin, disabled, with the star": {[]stripeapi.Endpoint{thin(func(e *stripeapi.Endpoint) { e.Enabled, e.EnabledEvents = false, []string{"*"} })}, &test, []string{
-			`ed_1 is disabled, so that Stripe sends it nothing: curl -X POST -H "Authorization: Bearer ${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}" -H 'Stripe-Version: ` + stripeapi.DestinationsVersion + `' https://api.stripe.com/v2/core/event_destinations/ed_1/enable`,
+			`ed_1 is disabled, so that Stripe sends it nothing: ` + curlWithKey + ` -X POST -H 'Stripe-Version: ` + stripeapi.DestinationsVersion + `' https://api.stripe.com/v2/core/event_destinations/ed_1/enable`,
 			`ed_1 does not send v1.identity.verification_session.redacted ("*" does not include it`,
 		}, []string{"its events are thin"}},
 		"thin, with the names of snapshot events": {[]stripeapi.Endpoint{thin(func(e *stripeapi.Endpoint) { e.EnabledEvents = verification.EventTypes })}, &test,
@@ -116,11 +116,14 @@ func TestPrintedCommandsKeepTheirValues(t *testing.T) {
 		_, command, _ := strings.Cut(line, ": ")
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		shell := exec.CommandContext(ctx, "sh", "-c", `curl() { printf '%s\n' "$@"; }; server() { printf '%s\n' "$@"; }; `+command)
+		shell := exec.CommandContext(ctx, "sh", "-c", `curl() { printf '%s\n' "$@"; read -r header; test "$header" = 'Authorization: Bearer planted'; }; server() { printf '%s\n' "$@"; }; `+command)
 		shell.Env = []string{"STRIPE_API_KEY=planted"}
 		out, err := shell.CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v: %s", command, err, out)
+		}
+		if strings.Contains(string(out), "planted") {
+			t.Errorf("%s\nthe key is an argument: %s", command, out)
 		}
 		for word := range strings.Lines(string(out)) {
 			if strings.Contains(word, "pwned") && !strings.Contains(word, odd) {

@@ -39,7 +39,7 @@ type state struct {
 	account  string // empty for the platform
 	loss     int64  // markLoss
 	restored int64
-	full     int64 // markFull
+	progress int64 // markFull
 	behind   int64
 	left     int64
 	wished   int64
@@ -120,7 +120,7 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	for i, account := range accounts {
 		of := marks[1+8*i:]
 		states[i] = state{
-			account: account, loss: marks[0], restored: of[0], behind: of[1], left: of[2], wished: of[3], granted: of[4], keyID: of[5], keyBefore: of[6], full: of[7],
+			account: account, loss: marks[0], restored: of[0], behind: of[1], left: of[2], wished: of[3], granted: of[4], keyID: of[5], keyBefore: of[6], progress: of[7],
 		}
 	}
 	mathrand.Shuffle(len(states), func(i, j int) { states[i], states[j] = states[j], states[i] })

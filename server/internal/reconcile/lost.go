@@ -176,10 +176,10 @@ func packFull(loss, second int64) int64 {
 
 // fullCursor returns the Unix second up to which the full run of the account has come. It returns 0 if the run for this loss has not begun.
 func (s state) fullCursor() int64 {
-	if s.full>>fullSecondBits != s.loss&fullLossMask {
+	if s.progress>>fullSecondBits != s.loss&fullLossMask {
 		return 0
 	}
-	return s.full & (1<<fullSecondBits - 1)
+	return s.progress & (1<<fullSecondBits - 1)
 }
 
 // fullAdvances stores the progress of the account's full run.
@@ -187,6 +187,6 @@ func (w *walk) fullAdvances(ctx context.Context, second int64) error {
 	if second <= w.fullCursor() {
 		return nil
 	}
-	w.state.full = packFull(w.loss, second)
-	return w.note(ctx, markFull+w.account, w.state.full)
+	w.progress = packFull(w.loss, second)
+	return w.note(ctx, markFull+w.account, w.progress)
 }

@@ -249,7 +249,7 @@ func TestAFullRun(t *testing.T) {
 // TestTheProgressOfAFullRunBelongsToItsLoss: another loss begins at the first event, whatever the run before had reached.
 func TestTheProgressOfAFullRunBelongsToItsLoss(t *testing.T) {
 	const second = 4_102_444_800 // in the year 2100
-	of := state{loss: 1<<62 + 12345, full: packFull(1<<62+12345, second)}
+	of := state{loss: 1<<62 + 12345, progress: packFull(1<<62+12345, second)}
 	if got := of.fullCursor(); got != second {
 		t.Errorf("it has come to %d, want %d", got, second)
 	}

@@ -28,6 +28,7 @@ const (
 // The tables of sizes are calculated from the measurements. A new measurement changes them: UPDATE_DOCS=1 writes them.
 func TestCapacityFollowsTheMeasurements(t *testing.T) {
 	m := readMeasured(t)
+	m.checkProse(t)
 	document.Hold(t, capacityPage, "capacity-watches", m.watches())
 	document.Hold(t, capacityPage, "capacity-redis", m.redis(t))
 	document.Hold(t, capacityPage, "capacity-feed", m.feed())
@@ -77,6 +78,22 @@ func readMeasured(t *testing.T) (m measured) {
 	}
 	m.watched = find(`(?m)^\| 20,000 webhooks for random sessions, 1,000 a second \|.*; ([\d.]+) of a core`)[0]
 	return m
+}
+
+// checkProse compares the sizes that the page recommends with those that the tables ask for.
+func (m measured) checkProse(t *testing.T) {
+	t.Helper()
+	page := document.Text(t, capacityPage)
+	recommended := figures(t, page, "`maxmemory` of ([\\d.]+) GB on a machine with ([\\d.]+) GB. It is enough for a million sessions")
+	const million = 1e6
+	total := million*m.session + min(lifeEvents*million, feedPartitions*m.feedMaxLen)*m.entry
+	if maxmemory, machine := recommended[0]*1e9, recommended[1]*1e9; maxmemory < total/fullShare || machine < 2*maxmemory {
+		t.Errorf("a million sessions take %s, and Redis up to twice its maxmemory; the page recommends %v GB on a machine with %v GB", size(total), recommended[0], recommended[1])
+	}
+	request := figures(t, page, `The manifests request (\d+)Mi`)[0] * (1 << 20)
+	if need := m.base + 20_000*m.busyWatch + moreHeadroom; request < need {
+		t.Errorf("the page says that the manifests request %s; 20,000 watches with traffic take %s", size(request), size(need))
+	}
 }
 
 func (m measured) watches() string {

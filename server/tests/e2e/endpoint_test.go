@@ -126,7 +126,7 @@ func TestCheckTellsWhatIsMissing(t *testing.T) {
 	}
 	for line := range strings.Lines(stdout) {
 		if _, command, found := strings.Cut(line, "curl "); found {
-			first, _, _ := strings.Cut(command, " or curl ")
+			first, _, _ := strings.Cut(command, " or printf ")
 			stripe.Curl(strings.TrimSpace(first))
 		}
 	}

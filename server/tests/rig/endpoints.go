@@ -38,21 +38,20 @@ func (s *FakeStripe) CreateEndpoint(args ...string) (secret, id string) {
 	return match[1], id
 }
 
-// Curl sends the request of a curl command that webhook-endpoint check prints. It understands -u, -X, -d and a URL.
+// Curl sends the request of a curl command that webhook-endpoint check prints. It understands -H, -X, -d and a URL.
 func (s *FakeStripe) Curl(line string) {
 	s.t.Helper()
 	method, target, form := http.MethodPost, "", url.Values{}
-	line = strings.Replace(line, `"${STRIPE_API_KEY:-$(cat "$STRIPE_API_KEY_FILE")}:"`, "KEY", 1)
 	args := regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`).FindAllString(line, -1)
 	for i := 0; i < len(args); i++ {
 		option, word := args[i], ""
-		if slices.Contains([]string{"-u", "-X", "-d"}, option) {
+		if slices.Contains([]string{"-H", "-X", "-d"}, option) {
 			i++
 			word = strings.Trim(args[i], `'"`)
 		}
 		switch option {
-		case "-u":
-			if word != "KEY" {
+		case "-H":
+			if word != "@-" { // the key, from the standard input
 				s.t.Fatalf("Curl does not understand %s", line)
 			}
 		case "-X":
