@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/maintain"
 	"example.com/verification-status/server/internal/reconcile"
+	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -46,16 +48,27 @@ func (a *App) rewound(lost []string, more bool) {
 	}
 }
 
+const (
+	// catchUpWait is how long the command waits for a replica that has the lease. A replica that was killed keeps it for LeaseFor.
+	catchUpWait = 3 * maintain.LeaseFor / 2
+	// catchUpPoll is the pause between two tries, and catchUpQuiet how long the command waits without a log line.
+	catchUpPoll  = 500 * time.Millisecond
+	catchUpQuiet = 5 * time.Second
+)
+
 // CatchUpOptions says what CatchUp reads. The zero value is what a server reads at its start.
 type CatchUpOptions struct {
 	// Session is the only session to read, or empty.
 	Session string
-	// Full reads all events that Stripe lists, 30 days, of every account, wherever earlier catch-ups have stopped.
+	// Full reads all events that Stripe lists, 30 days, of every account, wherever earlier catch-ups have stopped. If it is
+	// interrupted, the next CatchUp without Full resumes it.
 	Full bool
+	// Wait is how long to wait for a replica that catches up, or that repairs the lists. 0 means 90 seconds.
+	Wait time.Duration
 }
 
 // CatchUp runs one catch-up and then repairs the lists, or reads only one session again. It returns a summary for people. It
-// returns an error beside the summary if an account is still behind. It does not listen.
+// returns an error beside the summary if anything of that was not done. It does not listen.
 func CatchUp(ctx context.Context, c *config.Config, options CatchUpOptions, logger *slog.Logger) (summary string, err error) {
 	if options.Full && options.Session != "" {
 		return "", errors.New("all events and a single session cannot be read in one run: choose one")
@@ -83,7 +96,38 @@ func CatchUp(ctx context.Context, c *config.Config, options CatchUpOptions, logg
 	if options.Full {
 		reconciler.LostAll()
 	}
-	all, err := reconciler.Run(ctx)
-	lists, listsErr := a.jobs().RepairLists(ctx)
+	wait := cmp.Or(options.Wait, catchUpWait)
+	var all reconcile.Summary
+	a.outwait(ctx, wait, "the catch-up", func() error {
+		all, err = reconciler.Run(ctx)
+		return all.Stopped
+	})
+	var lists store.ListRepair
+	var listsErr error
+	a.outwait(ctx, wait, "the repair of the lists", func() error {
+		lists, listsErr = a.jobs().RepairLists(ctx)
+		return listsErr
+	})
 	return all.String() + "\n  lists:    " + maintain.ListsSummary(lists, listsErr), errors.Join(err, all.Err(), maintain.ListsFailure(listsErr))
+}
+
+// outwait calls do again as long as do returns that another replica does the work, for at most wait.
+func (a *App) outwait(ctx context.Context, wait time.Duration, what string, do func() error) {
+	began, quiet := time.Now(), true
+	for {
+		reason := do()
+		waited := time.Since(began)
+		if !errors.Is(reason, maintain.ErrElsewhere) && !errors.Is(reason, maintain.ErrLost) || waited >= wait {
+			return
+		}
+		if quiet && waited >= catchUpQuiet {
+			quiet = false
+			a.logger.Info("waiting for another replica", "what", what, "at_most", wait)
+		}
+		select {
+		case <-time.After(min(catchUpPoll, wait-waited)):
+		case <-ctx.Done():
+			return
+		}
+	}
 }

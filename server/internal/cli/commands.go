@@ -13,7 +13,7 @@ type commands struct {
 	Import      importCommand      `cmd:"" help:"Bring in the sessions that Stripe has from before this service, beside running servers, and print a summary. It can be stopped at any moment: the same command resumes. It takes the settings of serve."`
 	Licenses    licensesCommand    `cmd:"" help:"Print the licences and notices of the modules in this program."`
 	Operator    operatorCommand    `cmd:"" help:"Help a person that cannot go on alone: show the session, allow one more try, or note that the person was dealt with elsewhere. It calls a running server with the rights of the caller, whose name the history keeps."`
-	Reconcile   reconcileCommand   `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and print a summary. It takes the settings of serve."`
+	Reconcile   reconcileCommand   `cmd:"" help:"Catch up once from Stripe's list of events, or read one session again, and print a summary. It takes the settings of serve. The exit code is 0 if it is complete."`
 	Serve       serveCommand       `cmd:"" help:"Run the server. Each setting is a flag or an environment variable."`
 
 	GoLive          goLiveCommand          `cmd:"" help:"Check the webhook endpoint, the API key and its permissions, the secrets, the clock and Redis before real people come, and print what only a person can check. It takes the settings of serve. The exit code is 0 if every check holds."`

@@ -52,7 +52,7 @@ func reloadAt(ctx context.Context, signals <-chan os.Signal, server *app.App) {
 type reconcileCommand struct {
 	Config  config.Config `embed:""`
 	Session string        `xor:"what" placeholder:"ID" help:"Only read this session (vs_...) again from Stripe."`
-	Full    bool          `xor:"what" help:"Read all events that Stripe lists, 30 days, wherever earlier catch-ups have stopped: after backups of a Redis Cluster were restored."`
+	Full    bool          `xor:"what" help:"Read all events that Stripe lists, 30 days, wherever earlier catch-ups have stopped: after backups of a Redis Cluster were restored. If it is interrupted, run it without this flag: that resumes."`
 }
 
 func (r *reconcileCommand) Run(ctx context.Context, typed flagWarnings) error {

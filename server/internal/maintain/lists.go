@@ -68,10 +68,11 @@ func ListsSummary(found store.ListRepair, err error) string {
 	return text
 }
 
-// ListsFailure returns the error for which the command fails. It returns nil if another replica does the work.
+// ListsFailure returns the error for which the command fails. If another replica does the work, it says what to do: that repair
+// can have begun before the writes for which the command was run.
 func ListsFailure(err error) error {
 	if errors.Is(err, ErrElsewhere) || errors.Is(err, ErrLost) {
-		return nil
+		return fmt.Errorf("the lists are not repaired, because %w: run server reconcile again when that replica has ended", err)
 	}
 	return err
 }

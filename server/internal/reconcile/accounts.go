@@ -17,6 +17,8 @@ const (
 	// markRestored is the value of markLoss at the last full run of the account. If it differs from markLoss, the account
 	// needs a full run.
 	markRestored = "catch-up:restored:"
+	// markFull is how far the newest full run of the account has come, and for which loss: see packFull. 0 means that none has begun.
+	markFull = "catch-up:full:"
 	// markBehind is the Unix second since when the account is behind. 0 means that it is not.
 	markBehind = "catch-up:behind:"
 	// markLeft is the Unix second of the oldest event that could not be applied. 0 means that there is none.
@@ -37,6 +39,7 @@ type state struct {
 	account  string // empty for the platform
 	loss     int64  // markLoss
 	restored int64
+	progress int64 // markFull
 	behind   int64
 	left     int64
 	wished   int64
@@ -107,7 +110,7 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	}
 	names := []string{markLoss}
 	for _, account := range accounts {
-		names = append(names, markRestored+account, markBehind+account, markLeft+account, markWished+account, markGranted+account, markKey+account, markKeyBefore+account)
+		names = append(names, markRestored+account, markBehind+account, markLeft+account, markWished+account, markGranted+account, markKey+account, markKeyBefore+account, markFull+account)
 	}
 	marks, err := u.config.Store.Marks(ctx, names...)
 	if err != nil {
@@ -115,9 +118,9 @@ func (u *run) states(ctx context.Context) ([]state, error) {
 	}
 	states := make([]state, len(accounts))
 	for i, account := range accounts {
-		of := marks[1+7*i:]
+		of := marks[1+8*i:]
 		states[i] = state{
-			account: account, loss: marks[0], restored: of[0], behind: of[1], left: of[2], wished: of[3], granted: of[4], keyID: of[5], keyBefore: of[6],
+			account: account, loss: marks[0], restored: of[0], behind: of[1], left: of[2], wished: of[3], granted: of[4], keyID: of[5], keyBefore: of[6], progress: of[7],
 		}
 	}
 	mathrand.Shuffle(len(states), func(i, j int) { states[i], states[j] = states[j], states[i] })

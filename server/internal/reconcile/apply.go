@@ -105,8 +105,8 @@ func (w *walk) advance(ctx context.Context, second int64) error {
 	if err := w.config.Store.SetCursor(ctx, w.account, second); err != nil {
 		return fmt.Errorf("moving the cursor: %w", err)
 	}
-	if w.full() {
-		w.fullAdvances(w.loss, w.account, second)
+	if w.isFull() {
+		return w.fullAdvances(ctx, second)
 	}
 	return nil
 }

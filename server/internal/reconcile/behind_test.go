@@ -56,7 +56,7 @@ func wantBehind(t *testing.T, summary Summary, want ...string) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("behind are %v; want %v\n%v", got, want, summary)
 	}
-	if summary.Complete() != (len(want) == 0 && summary.Stopped == nil) || (summary.Err() == nil) != (len(want) == 0) {
+	if summary.Complete() != (len(want) == 0 && summary.Stopped == nil) || (summary.Err() == nil) != summary.Complete() {
 		t.Errorf("complete: %v, error %v\n%v", summary.Complete(), summary.Err(), summary)
 	}
 }

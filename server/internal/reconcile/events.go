@@ -33,8 +33,8 @@ func (u *run) catchUpWith(ctx context.Context, s state) error {
 		return fmt.Errorf("reading the cursor: %w", err)
 	}
 	w := &walk{run: u, state: s, first: cursor == 0}
-	if w.full() {
-		cursor = u.fullCursor(s.loss, s.account)
+	if w.isFull() {
+		cursor = s.fullCursor()
 	}
 	if cursor > 0 {
 		w.from = max(1, cursor-int64(u.config.Overlap.Seconds()))
@@ -49,7 +49,7 @@ func (u *run) catchUpWith(ctx context.Context, s state) error {
 	if err := w.noteUnlisted(ctx, s.account, began); err != nil {
 		return err
 	}
-	if w.full() {
+	if w.isFull() {
 		if err := u.note(ctx, markRestored+s.account, s.loss); err != nil {
 			return err
 		}
@@ -68,8 +68,8 @@ type walk struct {
 	skipped int64
 }
 
-// full reports whether the account needs a full run.
-func (w *walk) full() bool { return !w.lost && w.restored != w.loss }
+// isFull reports whether the account needs a full run.
+func (w *walk) isFull() bool { return !w.lost && w.restored != w.loss }
 
 // batch holds the newest events of a window, at most batchPages pages.
 type batch struct {

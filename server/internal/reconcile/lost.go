@@ -18,14 +18,11 @@ type lostQueue struct {
 
 // fullRun is the request for full runs. A full run is necessary if the store lost more than the sessions in lostQueue. Each
 // such loss has a random number, which the store keeps. So each account gets its full run, whichever replica makes it
-// and however often the process restarts. The progress of a full run is kept only in this process, because the cursors
-// in the store never decrease.
+// and however often the process restarts. The store keeps the progress of a full run too, in markFull and not in the cursors: these
+// never decrease.
 type fullRun struct {
 	requested int // how many losses this process has seen
 	noted     int // how many of them the store knows
-	loss      int64
-	// cursors are the Unix seconds up to which each account's full run for this loss has come.
-	cursors map[string]int64
 }
 
 // Lost requests that sessions are read from Stripe again, followed by a run. The store has lost writes, and these sessions
@@ -165,22 +162,31 @@ func (r *Reconciler) dequeue(id string) {
 	r.lost.ids = slices.Delete(r.lost.ids, at, at+1)
 }
 
-// fullCursor returns the Unix second up to which the full run of an account has come. It returns 0 if the run has not begun.
-func (r *Reconciler) fullCursor(loss int64, account string) int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if loss != r.full.loss {
-		return 0
-	}
-	return r.full.cursors[account]
+// The value of markFull has the low bits of the loss above the Unix second, which fits into fullSecondBits until the year 2106. They are
+// one number, so that no crash and no other replica can leave the progress of one loss beside another loss.
+const (
+	fullSecondBits = 32
+	fullLossMask   = 1<<31 - 1
+)
+
+// packFull returns the value of markFull for a full run that has come to a Unix second.
+func packFull(loss, second int64) int64 {
+	return loss&fullLossMask<<fullSecondBits | second&(1<<fullSecondBits-1)
 }
 
-// fullAdvances stores the progress of an account's full run.
-func (r *Reconciler) fullAdvances(loss int64, account string, second int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if loss != r.full.loss || r.full.cursors == nil {
-		r.full.loss, r.full.cursors = loss, make(map[string]int64)
+// fullCursor returns the Unix second up to which the full run of the account has come. It returns 0 if the run for this loss has not begun.
+func (s state) fullCursor() int64 {
+	if s.progress>>fullSecondBits != s.loss&fullLossMask {
+		return 0
 	}
-	r.full.cursors[account] = max(r.full.cursors[account], second)
+	return s.progress & (1<<fullSecondBits - 1)
+}
+
+// fullAdvances stores the progress of the account's full run.
+func (w *walk) fullAdvances(ctx context.Context, second int64) error {
+	if second <= w.fullCursor() {
+		return nil
+	}
+	w.progress = packFull(w.loss, second)
+	return w.note(ctx, markFull+w.account, w.progress)
 }

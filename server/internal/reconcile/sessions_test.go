@@ -228,20 +228,39 @@ func TestAFullRun(t *testing.T) {
 			if _, err := r.pass(t.Context()); !errors.Is(err, store.ErrUnavailable) {
 				t.Fatalf("error %v", err)
 			}
-			reached := r.full.cursors[""]
+			reached := kept.marks[markFull]
 			if reached == 0 {
 				t.Error("how far it came is not kept")
 			}
 			kept.fail = func(string, string) error { return nil }
-			second := r.run()
+			next := s.replica(kept, func(c *Config, _ *stripeapi.Config) { c.Overlap = 10 * time.Second }) // another process, such as the next command
+			second := next.run()
 			s.check(kept)
 			if second.Events >= len(s.Events()) {
 				t.Errorf("it began again: %v", second)
 			}
-			if third := r.run(); third.Events > 100 {
+			if third := next.run(); third.Events > 100 {
 				t.Errorf("the full run is done, and still: %v", third)
 			}
 		})
+	}
+}
+
+// TestTheProgressOfAFullRunBelongsToItsLoss: another loss begins at the first event, whatever the run before had reached.
+func TestTheProgressOfAFullRunBelongsToItsLoss(t *testing.T) {
+	const second = 4_102_444_800 // in the year 2100
+	of := state{loss: 1<<62 + 12345, progress: packFull(1<<62+12345, second)}
+	if got := of.fullCursor(); got != second {
+		t.Errorf("it has come to %d, want %d", got, second)
+	}
+	for _, loss := range []int64{1<<62 + 12346, 1, 0} {
+		of.loss = loss
+		if got := of.fullCursor(); got != 0 {
+			t.Errorf("for the loss %d it has come to %d, want 0", loss, got)
+		}
+	}
+	if got := (state{loss: 1}).fullCursor(); got != 0 {
+		t.Errorf("before it began: %d", got)
 	}
 }
 

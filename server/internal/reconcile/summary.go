@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -61,12 +62,25 @@ func (s Summary) Complete() bool {
 // Drift returns the number of events that a webhook should have brought to this installation.
 func (s Summary) Drift() int { return s.Missed.Sum() - s.Backlog }
 
-// Err returns an error that says how many accounts are behind. It returns nil if Behind is empty.
+// Err returns an error that says, for people, what is left to do and how. It returns nil if Complete returns true.
 func (s Summary) Err() error {
-	if len(s.Behind) == 0 {
-		return nil
+	var left []error
+	switch {
+	case s.Stopped == nil:
+	case errors.Is(s.Stopped, errLeaseElsewhere), errors.Is(s.Stopped, errLeaseLost):
+		left = append(left, fmt.Errorf("the catch-up is not done, because %w: run server reconcile again when that replica has ended its own", s.Stopped))
+	case errors.Is(s.Stopped, verification.ErrStripeBudget):
+		left = append(left, fmt.Errorf("the catch-up is not done, because %w: run server reconcile again, without --full, and it resumes; with a greater API_READS_PER_DAY it needs fewer runs", s.Stopped))
+	default:
+		left = append(left, fmt.Errorf("the catch-up is not done, because %w: run server reconcile again, without --full, and it resumes", s.Stopped))
 	}
-	return fmt.Errorf("%d accounts are behind; %s has been behind longest, since %s", len(s.Behind), s.Behind[0].Name(), second(s.Behind[0].Since))
+	if len(s.Behind) > 0 {
+		left = append(left, fmt.Errorf("%d accounts are behind; %s has been behind longest, since %s", len(s.Behind), s.Behind[0].Name(), second(s.Behind[0].Since)))
+	}
+	if s.Unanswered > 0 {
+		left = append(left, fmt.Errorf("%d sessions that are due got no answer from Stripe: run server reconcile again", s.Unanswered))
+	}
+	return errors.Join(left...)
 }
 
 func second(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -29,6 +29,20 @@ func TestSummaryText(t *testing.T) {
 	if got := s.String(); !strings.HasPrefix(got, "catch-up stopped early: the day's budget") || !strings.Contains(got, "resumes there") {
 		t.Errorf("got\n%s", got)
 	}
+	if err := s.Err(); err == nil || !strings.Contains(err.Error(), "run server reconcile again, without --full, and it resumes") {
+		t.Errorf("error %v", err)
+	}
+	for what, left := range map[string]Summary{
+		"an unanswered session": {Unanswered: 1}, "Stripe away": {Stopped: verification.ErrStripeUnavailable},
+		"another replica": {Stopped: errLeaseLost}, "too many due": {Stopped: errDueLeft},
+	} {
+		if err := left.Err(); err == nil || !strings.Contains(err.Error(), "run server reconcile again") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error %v, want one sentence that says what to do", what, err)
+		}
+	}
+	if err := (Summary{NoAccess: 1, Unknown: 1}).Err(); err != nil {
+		t.Errorf("a complete run: error %v", err)
+	}
 	var line bytes.Buffer
 	slog.New(slog.NewTextHandler(&line, nil)).Info("x", "summary", s)
 	if !strings.Contains(line.String(), "summary.missed=15") || strings.Count(line.String(), "\n") != 1 {

@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/stripesim"
+	"example.com/verification-status/server/internal/testing/document"
 	"example.com/verification-status/server/tests/rig"
 )
 
@@ -43,7 +45,7 @@ func TestG7_G11_TheRestoreDrill(t *testing.T) {
 	})
 	silence(stripe) // an endpoint before the history
 	now := stripe.Clock()
-	if err := stripe.CreateHistory(stripesim.History{Sessions: sessions, From: now.AddDate(0, 0, -25), To: now.Add(-time.Hour)}); err != nil {
+	if err := stripe.CreateHistory(stripesim.History{Sessions: sessions, Reference: bulkReference, From: now.AddDate(0, 0, -25), To: now.Add(-time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	d := &drill{installation: install(t, stripe, "API_READS_PER_DAY=1000000")}
@@ -57,11 +59,13 @@ func TestG7_G11_TheRestoreDrill(t *testing.T) {
 	// A backup of the last minute would hold the lease of a catch-up that runs now, and so delay the one after the restore.
 	rig.Await(t, "no catch-up runs", func() bool { return d.ask("EXISTS vs:lease:catch-up") == "0" })
 	began = time.Now()
-	d.run("backup")
+	d.backup()
 	t.Logf("%d sessions; the backup took %v and has %d bytes", len(stripe.Sessions()), time.Since(began).Round(time.Millisecond), d.backupSize())
-	d.run("remote")
 	d.liveOn(sessions)
 	d.loseDisk()
+	// What a Redis leaves that died while it wrote a file.
+	d.write(filepath.Join(d.data, "temp-123.rdb"), 0o640, d.erasedLater[0].reference)
+	d.run("pause")
 	d.stop()
 
 	// Servers that start without step 4 catch up at once by themselves.
@@ -104,6 +108,9 @@ func TestG7_G11_TheRestoreDrill(t *testing.T) {
 	if !long { // else the last minute of the file can still be written
 		d.wantFilesErased()
 	}
+	d.script(document.Code(t, page, "backup"), false) // they are paused
+	d.run("resume")
+	d.backup()
 }
 
 // awaitErased waits until nothing redacted can be read, and returns when that was.
@@ -171,7 +178,11 @@ func (d *drill) liveOn(sessions int) {
 	d.redact(d.canceled)
 	d.stripe.Tick()
 	for n, session := range d.stripe.Sessions() {
+		if n < sessions && session.Redaction == "redacted" {
+			d.erasedLater = append(d.erasedLater, bulkPerson(session))
+		}
 		if n < sessions && n%20 == 0 && session.Redaction == "" && session.Status != "processing" {
+			d.erasedLater = append(d.erasedLater, bulkPerson(session))
 			if err := d.stripe.Redact(session.ID); err != nil {
 				d.t.Fatal(err)
 			}
@@ -180,7 +191,7 @@ func (d *drill) liveOn(sessions int) {
 			}
 		}
 	}
-	d.erasedLater = append(redactedOf(d.stripe.Sessions()), d.verified, d.twice, lateErased, d.erasing, d.canceled)
+	d.erasedLater = append(d.erasedLater, d.verified, d.twice, lateErased, d.erasing, d.canceled)
 }
 
 // silence makes the only endpoint one that nothing listens at. There must be one: otherwise Stripe makes no events of redactions.

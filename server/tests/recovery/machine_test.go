@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,6 +47,7 @@ type machine struct {
 	t                         *testing.T
 	addr, data, backups, conf string
 	bin, pidfile              string
+	chosen                    string // the file to restore
 	env                       []string
 }
 
@@ -74,11 +76,11 @@ func newMachine(t *testing.T) *machine {
 	m.write(filepath.Join(m.bin, "systemctl"), 0o750, systemctl)
 	m.env = []string{
 		"PATH=" + m.bin + ":" + os.Getenv("PATH") + ":/usr/sbin", "TEST_PROGRAM=" + program, "TEST_PIDFILE=" + m.pidfile, "TEST_PID=" + strconv.Itoa(os.Getpid()),
-		"REDIS_ADMIN_URL=redis://" + m.addr, "REDIS_CONF=" + m.conf, "REDIS_DATA=" + m.data, "REDIS_UNIT=redis-server",
+		"REDIS_CLI=redis-cli -u redis://" + m.addr, "REDIS_CONF=" + m.conf, "REDIS_DATA=" + m.data, "REDIS_UNIT=redis-server",
 		"REDIS_USER=" + self.Username, "BACKUPS=" + m.backups,
 	}
 	t.Cleanup(m.killRedis)
-	m.script("systemctl start redis-server\nuntil redis-cli -u \"$REDIS_ADMIN_URL\" PING | grep -q PONG; do sleep 0.01; done", true)
+	m.script("systemctl start redis-server\nuntil $REDIS_CLI PING | grep -q PONG; do sleep 0.01; done", true)
 	return m
 }
 
@@ -105,11 +107,18 @@ func (m *machine) run(section string) string {
 	return m.script(document.Code(m.t, page, section), true)
 }
 
+// backup makes a backup by the block of the page, and chooses it for the next restore.
+func (m *machine) backup() {
+	m.t.Helper()
+	m.run("backup")
+	m.chosen = strings.TrimSpace(m.script(`ls "$BACKUPS"/*.rdb | tail -n 1`, true))
+}
+
 // script runs commands as an operator's shell does. If they must succeed and do not, or the other way round, the test fails.
 func (m *machine) script(commands string, succeeds bool) string {
 	m.t.Helper()
 	command := exec.CommandContext(rig.Within(m.t, 5*time.Minute), "bash", "-c", commands)
-	command.Env = append(m.env, "HOME="+m.data)
+	command.Env = append(slices.Clone(m.env), "HOME="+m.data, "BACKUP="+m.chosen)
 	command.WaitDelay = time.Second
 	out, err := command.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) || (err == nil) != succeeds {
@@ -121,7 +130,7 @@ func (m *machine) script(commands string, succeeds bool) string {
 // ask runs redis-cli, and returns its output.
 func (m *machine) ask(args string) string {
 	m.t.Helper()
-	return strings.TrimSpace(m.script(`redis-cli -u "$REDIS_ADMIN_URL" `+args, true))
+	return strings.TrimSpace(m.script(`$REDIS_CLI `+args, true))
 }
 
 // killRedis kills Redis as a crash does.

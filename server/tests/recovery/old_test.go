@@ -33,7 +33,7 @@ func TestG11_ABackupThatIsOlderThanStripesEvents(t *testing.T) {
 		i.command("catch-up")
 	}
 	catchUp()
-	i.run("backup")
+	i.backup()
 
 	daysAgo(40)
 	i.redact(old)

@@ -194,12 +194,10 @@ func (i *installation) wrong() string {
 	return ""
 }
 
-// redactedOf returns the sessions of a history that Stripe has redacted.
-func redactedOf(sessions []stripesim.Session) (people []*person) {
-	for _, s := range sessions {
-		if s.Redaction == "redacted" && strings.HasPrefix(s.ClientReferenceID, "past-") {
-			people = append(people, &person{id: s.ID, reference: s.ClientReferenceID})
-		}
-	}
-	return people
+// bulkReference returns the reference of a session of the history. None is a part of another one.
+func bulkReference(n int) string { return fmt.Sprintf("Past-%d-Erased", n) }
+
+// bulkPerson returns a person of the history. Call it before the redaction.
+func bulkPerson(s stripesim.Session) *person {
+	return &person{id: s.ID, reference: s.ClientReferenceID, markers: []string{s.ClientReferenceID, strings.TrimPrefix(s.LastVerificationReport, "vr_")}}
 }

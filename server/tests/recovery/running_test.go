@@ -20,7 +20,7 @@ func TestG7_G11_ServersThatRunDuringARestoreNoticeIt(t *testing.T) {
 	erased := i.come("erased")
 	i.submit(erased, "verified")
 	i.awaitCaughtUp(rig.Soon)
-	i.run("backup")
+	i.backup()
 	i.redact(erased)
 	late := i.come("late")
 	stream, err := i.clients[1].WatchStatus(rig.Within(t, time.Minute), rig.WatchAllRequest(""))
