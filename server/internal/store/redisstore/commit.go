@@ -65,7 +65,7 @@ func (s *Store) ensureRegistered(ctx context.Context, session verification.Sessi
 	return s.ensureIndex(ctx, session)
 }
 
-// traceOf returns the trace of a commit as the script gets it: a colon and traceSize bytes, or nothing.
+// traceOf returns the trace of a commit as its feed entries contain it: a colon and traceSize bytes, or nothing.
 func (s *Store) traceOf(ctx context.Context) string {
 	if trace := s.trace(ctx); len(trace) == traceSize {
 		return ":" + trace
@@ -83,7 +83,7 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	if err != nil {
 		return nil, nil, "", err
 	}
-	record, err := appendBody(newHeader(current.header, nonce), next, min(s.format, format))
+	record, err := appendBody(newHeader(current.header, nonce), next, s.format)
 	if err != nil {
 		return nil, nil, "", fmt.Errorf("session %s: %w", next.ID, err)
 	}
@@ -109,28 +109,20 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	entries := int(made)
 	if made == 0 && joins {
 		entries = 1
-		options += "o"
-	}
-	now := s.clock().Unix()
-	entry := func(revision int32, nonce uint64) string {
-		if s.format >= formatPacked {
-			return packEntry(next.ID, revision, nonce, now, trace)
-		}
-		return strconv.FormatInt(int64(revision), 10) + trace
 	}
 	args = make([]any, 0, 7+len(sets)+2*entries)
-	args = append(args, len(keys)+len(sets), cap(args), current.header, record, next.ID, now, options)
+	args = append(args, len(keys)+len(sets), cap(args), current.header, record, next.ID, s.clock().Unix(), options)
 	for _, set := range sets {
 		keys = append(keys, set.key)
 		args = append(args, set.argument())
 	}
 	if made == 0 && joins {
-		args = append(args, entry(0, nonce), signed(nonce))
+		args = append(args, 0, signed(nonce))
 	}
 	// Each entry has its own nonce. A commit that is sent again after a loss can give its entries numbers that are greater
 	// by one, and a position at its second entry must not be taken for a position at its first.
 	for revision := current.session.Revision + 1; revision <= next.Revision; revision++ {
-		args = append(args, entry(revision, nonce), signed(nonce))
+		args = append(args, strconv.FormatInt(int64(revision), 10)+trace, signed(nonce))
 		nonce++
 	}
 	return keys, args, string(record[:headerSize]), nil
