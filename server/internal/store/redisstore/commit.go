@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"example.com/verification-status/server/internal/store"
@@ -12,6 +13,9 @@ import (
 
 // maxRevisions bounds the revisions of one update. Package verification makes at most two: a read, then an event.
 const maxRevisions = 16
+
+// commitHead is how many arguments of lua/commit.lua come before the changes of sets.
+const commitHead = 7
 
 // commit replaces current by next and returns the record that is stored now. won is false if another writer was faster; then
 // now is that writer's record.
@@ -110,7 +114,7 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	if made == 0 && joins {
 		entries = 1
 	}
-	args = make([]any, 0, 7+len(sets)+2*entries)
+	args = make([]any, 0, commitHead+len(sets)+2*entries)
 	args = append(args, len(keys)+len(sets), cap(args), current.header, record, next.ID, s.clock().Unix(), options)
 	for _, set := range sets {
 		keys = append(keys, set.key)
@@ -150,6 +154,16 @@ func (c setChange) argument() string {
 		return "m" + c.second + ":" + former
 	}
 	return c.second
+}
+
+// beginsWithRemoval reports whether a commit with these arguments of lua/commit.lua first removes its session from a set, if no
+// other writer was faster.
+func beginsWithRemoval(args []any) bool {
+	if len(args) <= commitHead {
+		return false
+	}
+	change, _ := args[commitHead].(string) // or the first revision, which begins with a digit
+	return strings.HasPrefix(change, "r")
 }
 
 // setChanges returns the sets that a commit changes.

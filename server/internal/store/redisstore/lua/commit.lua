@@ -1,5 +1,6 @@
 -- Commits records, each with its feed entries and its index entries, if no other writer has committed the record in between.
 -- The commits of one call are independent of each other. One call for several of them costs less than a call for each.
+-- Those whose first write is a removal come last in it: see take in committer.go.
 --
 -- KEYS and ARGV of a commit are followed by those of the next one.
 -- KEYS  1 record  2 feed  3 meta
