@@ -142,7 +142,7 @@ func (c *Config) checkLimits(found *problems) {
 		{"CACHE_SESSIONS", c.CacheSessions, 1000, 10_000_000},
 		{"API_READS_PER_DAY", c.APIReadsPerDay, 1, 1_000_000},
 		{"REDIS_WAIT_REPLICAS", c.RedisWaitReplicas, 0, 10},
-		{"RECORD_FORMAT", c.RecordFormat, 1, 4},
+		{"RECORD_FORMAT", c.RecordFormat, 1, 3},
 		{"FEED_MAX_LEN", c.FeedMaxLen, 1000, 10_000_000},
 		{"GRPC_MAX_STREAMS", c.GRPCMaxStreams, 1, 1_000_000},
 		{"CALLER_SHARE_PERCENT", c.CallerSharePercent, 0, 100},

@@ -39,7 +39,7 @@ func BenchmarkCost(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			server := redistest.Start(b, "--appendonly", "yes", "--appendfsync", "everysec")
-			s, err := redisstore.Open(redisstore.Options{Addrs: []string{server.Addr}, Policy: verification.RetryPolicy{MaxRetries: 3}, RecordFormat: *costFormat})
+			s, err := redisstore.Open(redisstore.Options{Addrs: []string{server.Addr}, Policy: verification.RetryPolicy{MaxRetries: 3}})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -67,8 +67,6 @@ func BenchmarkCost(b *testing.B) {
 		})
 	}
 }
-
-var costFormat = flag.Int("cost.format", 3, "RECORD_FORMAT of BenchmarkCost")
 
 const costAbreast, costLife = 64, 5
 

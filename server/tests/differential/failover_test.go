@@ -16,8 +16,7 @@ func startPair(t *testing.T, split bool) *form {
 	master, replica := newServer(t, first), newServer(t, redistest.StartReplica(t, first))
 	addrs := proxies{openProxy(t, master.Addr), openProxy(t, master.Addr)}
 	f := &form{proxies: addrs, options: func(replica int) redisstore.Options {
-		// One replica writes packed entries of the feed, the other one does not: both must read both.
-		return redisstore.Options{Addrs: []string{addrs[replica].addr()}, SplitIndex: split, RecordFormat: 3 + replica}
+		return redisstore.Options{Addrs: []string{addrs[replica].addr()}, SplitIndex: split}
 	}}
 	f.setMasters(master)
 	move := func(r *round, away, to func()) (map[string]int32, error) {

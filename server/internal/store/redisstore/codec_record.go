@@ -37,8 +37,6 @@ const (
 	oldest     = 1 // the oldest format that is read and written: its fields still have the same meaning
 	// formatChain is the format since which a record has what a replacement inherited, and the marks of erased details.
 	formatChain = 2
-	// formatPacked is the format since which the entries of the feed are packed: see feed_packed.go. Its records are those of format 3.
-	formatPacked = 4
 
 	// maxBody bounds the body that is written or read. 256 typical entries take 40 KiB.
 	maxBody = 4 << 20

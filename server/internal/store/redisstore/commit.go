@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"example.com/verification-status/server/internal/store"
@@ -12,6 +13,9 @@ import (
 
 // maxRevisions bounds the revisions of one update. Package verification makes at most two: a read, then an event.
 const maxRevisions = 16
+
+// commitHead is how many arguments of lua/commit.lua come before the changes of sets.
+const commitHead = 7
 
 // commit replaces current by next and returns the record that is stored now. won is false if another writer was faster; then
 // now is that writer's record.
@@ -65,7 +69,7 @@ func (s *Store) ensureRegistered(ctx context.Context, session verification.Sessi
 	return s.ensureIndex(ctx, session)
 }
 
-// traceOf returns the trace of a commit as the script gets it: a colon and traceSize bytes, or nothing.
+// traceOf returns the trace of a commit as its feed entries contain it: a colon and traceSize bytes, or nothing.
 func (s *Store) traceOf(ctx context.Context) string {
 	if trace := s.trace(ctx); len(trace) == traceSize {
 		return ":" + trace
@@ -83,7 +87,7 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	if err != nil {
 		return nil, nil, "", err
 	}
-	record, err := appendBody(newHeader(current.header, nonce), next, min(s.format, format))
+	record, err := appendBody(newHeader(current.header, nonce), next, s.format)
 	if err != nil {
 		return nil, nil, "", fmt.Errorf("session %s: %w", next.ID, err)
 	}
@@ -109,28 +113,20 @@ func (s *Store) commitArguments(trace string, current stored, next verification.
 	entries := int(made)
 	if made == 0 && joins {
 		entries = 1
-		options += "o"
 	}
-	now := s.clock().Unix()
-	entry := func(revision int32, nonce uint64) string {
-		if s.format >= formatPacked {
-			return packEntry(next.ID, revision, nonce, now, trace)
-		}
-		return strconv.FormatInt(int64(revision), 10) + trace
-	}
-	args = make([]any, 0, 7+len(sets)+2*entries)
-	args = append(args, len(keys)+len(sets), cap(args), current.header, record, next.ID, now, options)
+	args = make([]any, 0, commitHead+len(sets)+2*entries)
+	args = append(args, len(keys)+len(sets), cap(args), current.header, record, next.ID, s.clock().Unix(), options)
 	for _, set := range sets {
 		keys = append(keys, set.key)
 		args = append(args, set.argument())
 	}
 	if made == 0 && joins {
-		args = append(args, entry(0, nonce), signed(nonce))
+		args = append(args, 0, signed(nonce))
 	}
 	// Each entry has its own nonce. A commit that is sent again after a loss can give its entries numbers that are greater
 	// by one, and a position at its second entry must not be taken for a position at its first.
 	for revision := current.session.Revision + 1; revision <= next.Revision; revision++ {
-		args = append(args, entry(revision, nonce), signed(nonce))
+		args = append(args, strconv.FormatInt(int64(revision), 10)+trace, signed(nonce))
 		nonce++
 	}
 	return keys, args, string(record[:headerSize]), nil
@@ -158,6 +154,16 @@ func (c setChange) argument() string {
 		return "m" + c.second + ":" + former
 	}
 	return c.second
+}
+
+// beginsWithRemoval reports whether a commit with these arguments of lua/commit.lua first removes its session from a set, if no
+// other writer was faster.
+func beginsWithRemoval(args []any) bool {
+	if len(args) <= commitHead {
+		return false
+	}
+	change, _ := args[commitHead].(string) // or the first revision, which begins with a digit
+	return strings.HasPrefix(change, "r")
 }
 
 // setChanges returns the sets that a commit changes.

@@ -40,6 +40,7 @@ type commitRequest struct {
 	ctx  context.Context // the context of the caller
 	keys []string
 	args []any
+	last bool          // see beginsWithRemoval
 	done chan struct{} // closed when answer is set
 
 	answer []string // nil if the commit failed or its answer was lost
@@ -67,7 +68,7 @@ func (s *Store) committerOf(id string) *committer {
 // sends the batch. So a caller never waits longer than its context, and no commit depends on the caller of another one. After
 // close it returns redis.ErrClosed.
 func (c *committer) run(ctx context.Context, keys []string, args []any) ([]string, error) {
-	request := &commitRequest{ctx: ctx, keys: keys, args: args, done: make(chan struct{})}
+	request := &commitRequest{ctx: ctx, keys: keys, args: args, last: beginsWithRemoval(args), done: make(chan struct{})}
 	c.mu.Lock()
 	c.waiting = append(c.waiting, request)
 	c.mu.Unlock()
@@ -149,13 +150,27 @@ func commitAnswer(part any) []string {
 	return nil
 }
 
-// take removes the next batch from the waiting requests, the oldest first. It drops the requests whose context has ended, so
+// take removes the next batch from the waiting requests, the oldest ones. It drops the requests whose context has ended, so
 // that they do not pile up while Redis hangs.
+//
+// Within the batch the commits that begin with a removal come last. If its memory is full (maxmemory), Redis refuses a write
+// that can take more of it, but in a script it judges only the first write. A removal passes, and after it all other writes of
+// the call. So if such a commit came first, a full Redis would keep every commit behind it, new sessions too, and grow until
+// the kernel kills it. In this order it refuses what it refuses in calls of single commits.
 func (c *committer) take() []*commitRequest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	waiting := slices.DeleteFunc(c.waiting, func(request *commitRequest) bool { return request.ctx.Err() != nil })
 	batch := slices.Clone(waiting[:min(len(waiting), maxBatch)])
+	slices.SortStableFunc(batch, func(a, b *commitRequest) int {
+		switch {
+		case a.last == b.last:
+			return 0
+		case a.last:
+			return 1
+		}
+		return -1
+	})
 	c.waiting = slices.Delete(waiting, 0, len(batch))
 	return batch
 }

@@ -192,15 +192,8 @@ func parseEntries(partition int, epoch uint64, messages []redis.XMessage) ([]sto
 	return entries, nil
 }
 
-// parseEntry reads an entry of either form. See keys.feed and feed_packed.go.
+// parseEntry reads the fields of an entry. See keys.feed.
 func parseEntry(message redis.XMessage) (store.Entry, error) {
-	if value, ok := message.Values[packedField].(string); ok {
-		id, _, _ := strings.Cut(message.ID, "-")
-		entry, err1 := unpackEntry(value)
-		seq, err2 := strconv.ParseUint(id, 10, 64)
-		entry.Position.Seq = seq
-		return entry, errors.Join(err1, err2)
-	}
 	text := func(name string) string {
 		value, _ := message.Values[name].(string)
 		return value

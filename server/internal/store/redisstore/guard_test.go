@@ -109,7 +109,7 @@ func TestG17_EveryPipelineHasTheErrorOfItsConnection(t *testing.T) {
 	} {
 		made, err := pipelined(ctx, func(p redis.Pipeliner) error {
 			p.Get(ctx, "a")
-			newCommitScript(false, 1, 0).EvalSha(ctx, p, []string{"b"})
+			newCommitScript(1, 0).EvalSha(ctx, p, []string{"b"})
 			return nil
 		})
 		if err == nil || len(made) != 2 {

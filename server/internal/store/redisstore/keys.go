@@ -63,7 +63,7 @@ func (k *keys) record(sessionID string) string {
 
 // feed is a STREAM with ids "<seq>-0" and the fields s (session id), r (revision), n (nonce), b (nonce of the entry before, "0" for
 // the first), t (Unix second of the commit), c (trace, if there is one), and p if the session can now be the newest one of its
-// reference. With Options.RecordFormat 4 an entry is packed into one field: see feed_packed.go.
+// reference.
 func (k *keys) feed(partition int) string { return k.partitions[partition].feed }
 
 // meta is a HASH with the fields epoch, seq and nonce of the newest feed entry, partitions, format, and since: a Unix second, if it

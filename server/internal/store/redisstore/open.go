@@ -83,7 +83,7 @@ func Open(options Options) (*Store, error) {
 	if o.WaitReplicas > 0 {
 		writer = newClient(o, g)
 	}
-	commitScript := newCommitScript(o.RecordFormat >= formatPacked, o.FeedMaxLen, o.FeedMaxAge)
+	commitScript := newCommitScript(o.FeedMaxLen, o.FeedMaxAge)
 	return &Store{
 		commitScript: commitScript,
 		client:       client,

@@ -62,8 +62,8 @@ type Options struct {
 	// FeedMaxAge is how long the feed keeps an entry. 0 means as long as FeedMaxLen allows. Old entries are removed when new ones
 	// are written to their partition.
 	FeedMaxAge time.Duration
-	// RecordFormat is the format that is written: 3, or 2 or 1 while replicas run that write this older format. They keep the new fields
-	// but cannot fill them. 4 writes packed entries in the feed, which replicas of the version before cannot read. 0 means 3.
+	// RecordFormat is the format of the records that are written: 3, or 2 or 1 while replicas run that write this older format. They
+	// keep the new fields but cannot fill them. 0 means 3.
 	RecordFormat int
 	// SplitIndex writes the index of references in a separate script. A Cluster always does.
 	SplitIndex bool
@@ -152,7 +152,7 @@ func (o Options) completed() (Options, error) {
 	wrong(o.FeedMaxAge < 0 || o.FeedMaxAge > 0 && o.FeedMaxAge < time.Second, "the feed's age %v; give 1s or more, or 0 for no bound", o.FeedMaxAge)
 	wrong(o.WaitReplicas < 0, "%d replicas to wait for; give 0 or more", o.WaitReplicas)
 	wrong(o.WaitTimeout < time.Millisecond, "%v to wait for replicas; give 1ms or more", o.WaitTimeout)
-	wrong(o.RecordFormat < oldest || o.RecordFormat > formatPacked, "records of format %d; give %d to %d", o.RecordFormat, oldest, formatPacked)
+	wrong(o.RecordFormat < oldest || o.RecordFormat > format, "records of format %d; give %d to %d", o.RecordFormat, oldest, format)
 	wrong(o.FeedMaxLen < 0, "the feed's length %d; give 1 or more", o.FeedMaxLen)
 	return o, errors.Join(problems...)
 }

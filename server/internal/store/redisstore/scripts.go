@@ -67,11 +67,11 @@ var (
 	consumerDeleteScript = redis.NewScript(consumerLua + consumerDeleteLua)
 )
 
-// newCommitScript returns lua/commit.lua for a feed of this form, length and age. What all commits of a process have in common is in the text
+// newCommitScript returns lua/commit.lua for a feed of this length and age. What all commits of a process have in common is in the text
 // and not in the arguments, and what most commits do not need is in a function that makes it.
-func newCommitScript(packed bool, feedLength int64, feedAge time.Duration) *redis.Script {
-	constants := fmt.Sprintf("local feed_packed, feed_length, feed_age, index_cap, list_cap = %t, '%d', %d, '-%d', '-%d'\n",
-		packed, feedLength, feedAge/time.Second, maxIndexed+1, maxSettled+1)
+func newCommitScript(feedLength int64, feedAge time.Duration) *redis.Script {
+	constants := fmt.Sprintf("local feed_length, feed_age, index_cap, list_cap = '%d', %d, '-%d', '-%d'\n",
+		feedLength, feedAge/time.Second, maxIndexed+1, maxSettled+1)
 	shared := "local function shared()\n" + bytesLua + feedLua + "return {append = append, trim_old = trim_old, is_before = is_before}\nend\n"
 	return redis.NewScript(constants + shared + commitLua)
 }

@@ -1,5 +1,6 @@
 -- Commits records, each with its feed entries and its index entries, if no other writer has committed the record in between.
 -- The commits of one call are independent of each other. One call for several of them costs less than a call for each.
+-- Those whose first write is a removal come last in it: see take in committer.go.
 --
 -- KEYS and ARGV of a commit are followed by those of the next one.
 -- KEYS  1 record  2 feed  3 meta
@@ -16,11 +17,10 @@
 --           "a1790000000:"           like the first, and remove the oldest members beyond list_cap
 --           "m1790000000:1780000000" change the second from the one after the colon; "a…:…" does the same
 --       then for each revision made, ascending: the revision, and ":" and 24 bytes of its trace if there is one; the nonce
---       of its entry. If the feed is packed, it is the beginning of the packed entry instead of the revision: see
---       feed_packed.go. A commit without a revision that gets a reference has revision 0, and the option "o": the entry is
---       only written if the session becomes the newest one of the reference.
--- Constants, in front of this text: feed_packed (whether entries are packed), feed_length (MAXLEN of the feed), feed_age
---       (seconds that the feed keeps, 0 for all), index_cap and list_cap (as the last rank to remove).
+--       of its entry. A commit without a revision that gets a reference has revision 0: an entry that is only written if
+--       the session becomes the newest one of the reference.
+-- Constants, in front of this text: feed_length (MAXLEN of the feed), feed_age (seconds that the feed keeps, 0 for all),
+--       index_cap and list_cap (as the last rank to remove).
 -- Returns for each commit "ok", or {"conflict", record} or {"conflict"} without a record. A single commit that fails ends the
 -- script with its error. Of several, it is "failed", and the others are made: send it again alone to see the error.
 --
@@ -107,17 +107,15 @@ local function commit(k, a, last_key, last)
   if not failure then
     if fresh then call('DEL', feed) end -- a remainder: the numbers begin at 1 again
     for i = a + 8 + sets, last, 2 do
-      local made, nonce, pointer = args[i], args[i + 1], newest and i + 1 == last
-      if not newest and options ~= '' and string.find(options, 'o', 1, true) then break end
+      local revision, nonce, pointer = args[i], args[i + 1], newest and i + 1 == last
+      if revision == '0' and not newest then break end
       local entry, answer = string.format('%.0f', seq + 1), false
-      if feed_packed then
-        answer = try('XADD', feed, entry .. '-0', 'e', made .. before .. (pointer and ' p' or ''))
-      elseif not pointer and #made < 12 then
-        answer = try('XADD', feed, entry .. '-0', 's', id, 'r', made, 'n', nonce, 'b', before, 't', now)
+      if not pointer and #revision < 12 then
+        answer = try('XADD', feed, entry .. '-0', 's', id, 'r', revision, 'n', nonce, 'b', before, 't', now)
       end
       if type(answer) == 'table' or not answer then -- it has a trace or moves a reference, or the number is taken
         local head = {seq = seq, nonce = before}
-        failure = shared().append(head, feed, feed_length, nonce, id, made, now, pointer, feed_packed)
+        failure = shared().append(head, feed, feed_length, nonce, id, revision, now, pointer)
         if failure then break end
         seq, entry = head.seq - 1, head.number
       end

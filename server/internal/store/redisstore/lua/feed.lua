@@ -16,44 +16,9 @@ local function begin_feed(head, feed)
   if head.fresh then redis.call('DEL', feed) end
 end
 
--- decimal returns 8 bytes, a signed number, as text. Numbers in Lua are doubles, so it calculates with parts of nine digits.
-local function decimal(bytes)
-  local negative = string.byte(bytes) >= 128
-  local high, middle, low = 0, 0, 0
-  local function carry()
-    middle, low = middle + math.floor(low / 1e9), low % 1e9
-    high, middle = high + math.floor(middle / 1e9), middle % 1e9
-  end
-  for i = 1, 8 do
-    local b = string.byte(bytes, i)
-    if negative then b = 255 - b end
-    high, middle, low = high * 256, middle * 256, low * 256 + b
-    carry()
-  end
-  if negative then
-    low = low + 1
-    carry()
-  end
-  local text = string.gsub(string.format('%.0f%09.0f%09.0f', high, middle, low), '^0+(%d)', '%1')
-  return negative and '-' .. text or text
-end
-
--- packed_field returns the field t, n or b of a packed entry, or nil: see feed_packed.go.
-local function packed_field(value, name)
-  if name == 'b' then
-    return string.match(value, ' (%-?%d+)$') or string.match(value, ' (%-?%d+) p$')
-  elseif name == 'n' then
-    return decimal(string.sub(value, 5, 12))
-  end
-  local a, b, c, d = string.byte(value, 1, 4)
-  local second = ((a * 256 + b) * 256 + c) * 256 + d
-  if second > 0 then return string.format('%.0f', second) end
-end
-
--- field_of returns the field t, n or b of an entry, or nil.
+-- field_of returns a field of an entry, or nil.
 local function field_of(entry, name)
   local fields = entry[2]
-  if fields[1] == 'e' then return packed_field(fields[2], name) end
   for i = 1, #fields, 2 do
     if fields[i] == name then return fields[i + 1] end
   end
@@ -72,35 +37,29 @@ end
 -- contains the nonce of the entry before (b). So a reader that has seen that entry knows that it missed nothing, even
 -- if that entry is trimmed in this call or later. Plain tostring would write large numbers as 1e+15. After a colon
 -- the revision can have the trace in which it was made.
---
--- If packed is true, revision is the beginning of the packed entry instead: see feed_packed.go.
-local function append(head, feed, maxlen, nonce, session, revision, now, pointer, packed)
-  local function add()
-    local entry = {'XADD', feed, 'MAXLEN', '~', maxlen, string.format('%.0f-0', head.seq + 1)}
-    local function field(name, value)
-      entry[#entry + 1], entry[#entry + 2] = name, value
-    end
-    if packed then
-      field('e', revision .. (head.nonce or '0') .. (pointer and ' p' or ''))
-      return redis.pcall(unpack(entry))
-    end
-    local number, trace = string.match(revision, '^(%d+):(.*)$')
-    field('s', session)
-    field('r', number or revision)
-    field('n', nonce)
-    field('b', head.nonce or '0')
-    field('t', now)
-    if pointer then field('p', '1') end
-    if trace then field('c', trace) end
-    return redis.pcall(unpack(entry))
+local function append(head, feed, maxlen, nonce, session, revision, now, pointer)
+  local seq = string.format('%.0f', head.seq + 1)
+  local number, trace = revision, false
+  local colon = string.find(revision, ':', 1, true)
+  if colon then
+    number, trace = string.sub(revision, 1, colon - 1), string.sub(revision, colon + 1)
   end
-  local answer = add()
+  local entry = {'XADD', feed, 'MAXLEN', '~', maxlen, seq .. '-0', 's', session, 'r', number, 'n', nonce, 'b', head.nonce or '0', 't', now}
+  if pointer then
+    entry[#entry + 1], entry[#entry + 2] = 'p', '1'
+  end
+  if trace then
+    entry[#entry + 1], entry[#entry + 2] = 'c', trace
+  end
+  local answer = redis.pcall(unpack(entry))
   if type(answer) == 'table' and answer.err and string.find(answer.err, 'equal or smaller', 1, true) then
     skip_unknown(head, feed) -- or no commit would ever succeed again
-    answer = add()
+    seq = string.format('%.0f', head.seq + 1)
+    entry[6], entry[14] = seq .. '-0', head.nonce
+    answer = redis.pcall(unpack(entry))
   end
   if type(answer) == 'table' and answer.err then return answer end
-  head.seq, head.number, head.nonce, head.now = head.seq + 1, string.format('%.0f', head.seq + 1), nonce, tonumber(now)
+  head.seq, head.number, head.nonce, head.now = head.seq + 1, seq, nonce, tonumber(now)
 end
 
 -- second_of returns when an entry was written, or nil. An entry without a time is never removed by age.
