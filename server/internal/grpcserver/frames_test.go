@@ -49,12 +49,12 @@ func TestEachCallHasFramesOfItsOwn(t *testing.T) {
 	for _, test := range []struct {
 		id   uint32
 		want int
-	}{{1, framesEach + framesAtFirst}, {3, framesEach}, {7, framesEach}, {5, framesEach}} {
+	}{{1, 32 + 256}, {3, 32}, {7, 32}, {5, 32}} {
 		if got := passes(f, &ended, test.id); got != test.want {
 			t.Errorf("call %d: %d frames pass, want %d", test.id, got, test.want)
 		}
 	}
-	for range 10 * framesEach {
+	for range 1000 {
 		f.follow(frame(0, 0, 1))
 	}
 	if ended != 4 {
@@ -85,9 +85,9 @@ func TestHalfRequestsAreBounded(t *testing.T) {
 	var ended int
 	f := counted(&ended)
 	f.saved = 0
-	const more = 100
+	const most, more = 1024, 100
 	for round := range 2 { // the second one does not bring the first calls back
-		for n := range uint32(maxHalfRequests + more) {
+		for n := range uint32(most + more) {
 			before := ended
 			f.follow(frame(0, 0, 2*n+1))
 			if got, want := ended > before, round == 1 && n < more; got != want {
@@ -95,10 +95,10 @@ func TestHalfRequestsAreBounded(t *testing.T) {
 			}
 		}
 	}
-	if len(f.halves) != maxHalfRequests {
-		t.Errorf("%d calls are kept, want %d", len(f.halves), maxHalfRequests)
+	if len(f.halves) != most {
+		t.Errorf("%d calls are kept, want %d", len(f.halves), most)
 	}
-	if got, last := passes(f, &ended, 2*more+1), framesEach-2; got != last {
+	if got, last := passes(f, &ended, 2*more+1), 32-2; got != last {
 		t.Errorf("the oldest call that is kept: %d further frames pass, want %d", got, last)
 	}
 }
@@ -114,11 +114,11 @@ func TestAToolCanAskForLong(t *testing.T) {
 			if f.follow(frame(0, 0, 1)); ended > 0 {
 				t.Fatalf("ended at frame %d", n)
 			}
-			time.Sleep(time.Second / framesEachSecond)
+			time.Sleep(time.Second / 16)
 		}
 		time.Sleep(time.Hour)
-		if got := passes(f, &ended, 1); got != maxFramesAhead {
-			t.Errorf("after an hour %d frames pass at once, want %d", got, maxFramesAhead)
+		if got := passes(f, &ended, 1); got != 1024 {
+			t.Errorf("after an hour %d frames pass at once, want 1,024", got)
 		}
 	})
 }
