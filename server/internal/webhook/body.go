@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// maxBody bounds a body, in bytes, before anything is computed from it. Bodies of Identity events are below 2 KB.
+	// maxBody bounds a body, in bytes, before anything is computed from it. Bodies of Identity events are
+	// usually below 2 KB. All the metadata that a session can have makes one larger than smallBody.
 	maxBody = 256 << 10
 	// smallBody is how much of a body each request can take of the memory, in bytes. Anyone can send a body, and nothing is known of its
 	// sender before it has arrived whole.
