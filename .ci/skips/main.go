@@ -3,8 +3,8 @@
 //
 //	go test -json ./... | go run ./.ci/skips
 //
-// With -allowed it fails if a test was skipped that the file does not name. It also fails if a test failed, or if the stream
-// is empty.
+// With -allowed it fails if a test was skipped that the file does not name, or if no test ran: -run can name a test that is not there any
+// more. It also fails if a test failed, or if the stream is empty.
 package main
 
 import (
@@ -68,10 +68,10 @@ func (l list) allows(s skip) bool {
 }
 
 // run copies the stream to out in the form of plain go test, and then lists the skips. It returns an error if a package
-// failed or did not end, if no package was tested, or if a test was skipped that the list does not allow.
+// failed or did not end, if no package was tested, or, with a list, if a test was skipped that it does not allow or if no test ran.
 func run(stream io.Reader, out io.Writer, allowed list) error {
 	open := map[string]*pkg{} // the packages that have not ended
-	var ended, failed, refused int
+	var ended, tests, failed, refused int
 	var skips []skip
 	for lines := bufio.NewReader(stream); ; {
 		line, err := lines.ReadBytes('\n')
@@ -93,6 +93,7 @@ func run(stream io.Reader, out io.Writer, allowed list) error {
 				p.print(out)
 				skips = append(skips, p.skips()...)
 				ended++
+				tests += len(p.order)
 				if p.failed {
 					failed++
 				}
@@ -122,6 +123,8 @@ func run(stream io.Reader, out io.Writer, allowed list) error {
 		return fmt.Errorf("%d packages failed", failed)
 	case ended == 0:
 		return errors.New("no package was tested")
+	case tests == 0 && allowed != nil:
+		return errors.New("no test ran: does -run name one?")
 	case refused > 0:
 		return fmt.Errorf("%d tests were skipped that the list does not allow", refused)
 	}

@@ -54,7 +54,8 @@ func TestRun(t *testing.T) {
 		"a build fails":         {`{"Action":"build-output","ImportPath":"a","Output":"a.go:1: wrong\n"}` + "\n", "-", "a.go:1: wrong\n", "no package was tested"},
 		"no package ends":       {`{"Action":"start","Package":"a"}` + "\n", "-", "", "1 packages failed"},
 		"go says something":     {"go: no such directory\n", "-", "go: no such directory\n", "no package was tested"},
-		"a package without any": {`{"Action":"output","Package":"a","Output":"?   \ta\t[no test files]\n"}` + "\n" + `{"Action":"skip","Package":"a"}` + "\n", "", "?   \ta\t[no test files]\n", ""},
+		"a package without any": {`{"Action":"output","Package":"a","Output":"?   \ta\t[no test files]\n"}` + "\n" + `{"Action":"skip","Package":"a"}` + "\n", "-", "?   \ta\t[no test files]\n", ""},
+		"no test was asked for": {`{"Action":"output","Package":"a","Output":"?   \ta\t[no test files]\n"}` + "\n" + `{"Action":"skip","Package":"a"}` + "\n", "", "?   \ta\t[no test files]\n", "no test ran: does -run name one?"},
 		"the list is empty":     {skipping, "", passed + "skipped, and not allowed" + listed + "skipped, and not allowed" + named, "2 tests were skipped that the list does not allow"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -89,8 +89,11 @@ func (a *App) webhookObserver(more func(webhook.Result)) func(webhook.Result) {
 }
 
 func (a *App) observeWebhook(r webhook.Result) {
-	if r.Reason == webhook.ReasonOverloaded {
+	switch r.Reason {
+	case webhook.ReasonOverloaded:
 		a.shedding.Shed(context.Background(), "webhook", "WEBHOOK_MAX_IN_FLIGHT")
+	case webhook.ReasonLargeBodies:
+		a.shedding.Shed(context.Background(), "webhook", "none: it is fixed for large bodies of webhooks")
 	}
 	a.noteArrival(r)
 	age := time.Duration(-1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -89,6 +90,27 @@ func TestWebhooksAreCountedBesideAHook(t *testing.T) {
 	for _, want := range []string{`reason="wrong_signature",status="400"`, `reason="applied",status="200"`, `reason="not_identity",status="200"`} {
 		if text := page(t, a.metrics); !strings.Contains(text, want) {
 			t.Errorf("the metrics lack %s:\n%s", want, text)
+		}
+	}
+}
+
+// TestRefusedWebhooksAreShed: each limit of webhooks is counted by its name, and logs one warning.
+func TestRefusedWebhooksAreShed(t *testing.T) {
+	for reason, limit := range map[webhook.Reason]string{
+		webhook.ReasonOverloaded:  "WEBHOOK_MAX_IN_FLIGHT",
+		webhook.ReasonLargeBodies: "none: it is fixed for large bodies of webhooks",
+	} {
+		m, log := telemetry.NewMetrics(), &strings.Builder{}
+		nobody := func(context.Context) string { return "" }
+		a := &App{metrics: m, clock: time.Now, shedding: telemetry.NewShedding(m, slog.New(slog.NewTextHandler(log, nil)), nobody)}
+		for range 3 {
+			a.observeWebhook(webhook.Result{Status: 429, Reason: reason})
+		}
+		if want := fmt.Sprintf("verification_shed_total{limit=%q,what=\"webhook\"} 3\n", limit); !strings.Contains(page(t, m), want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+		if got := strings.Count(log.String(), "level=WARN"); got != 1 || !strings.Contains(log.String(), limit) {
+			t.Errorf("%d warnings, want one that names %s:\n%s", got, limit, log)
 		}
 	}
 }

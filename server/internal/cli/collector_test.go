@@ -59,6 +59,30 @@ func TestTheCollectorIsPaced(t *testing.T) {
 	}
 }
 
+// TestTheHeadroomFollowsTheMemoryLimit: with GOMEMLIMIT=1GiB, an eighth of it is allocated between two collections.
+func TestTheHeadroomFollowsTheMemoryLimit(t *testing.T) {
+	t.Setenv("GOGC", "")
+	before, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(1<<30)
+	defer debug.SetGCPercent(before)
+	defer debug.SetMemoryLimit(limit)
+	stop := paceCollector()
+	defer stop()
+	state := []metrics.Sample{{Name: "/gc/heap/goal:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	headroom := func() int {
+		metrics.Read(state)
+		return int(state[0].Value.Uint64()-state[1].Value.Uint64()) >> 20
+	}
+	for deadline := time.Now().Add(10 * time.Second); headroom() < 120; runtime.GC() {
+		if time.Now().After(deadline) {
+			t.Fatalf("the headroom is %d MiB, want about 128", headroom())
+		}
+		runtime.Gosched()
+	}
+	if got := headroom(); got > 160 {
+		t.Errorf("the headroom is %d MiB, want about 128", got)
+	}
+}
+
 // TestTheHeadroomIsKeptWithManyStacks: for the runtime, stacks count like the heap. The test allows a little more than the headroom, since
 // stacks change between two measurements.
 func TestTheHeadroomIsKeptWithManyStacks(t *testing.T) {

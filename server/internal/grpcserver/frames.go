@@ -1,94 +1,193 @@
 package grpcserver
 
 import (
+	"cmp"
 	"encoding/binary"
-	"errors"
 	"net"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/credentials"
 )
 
 const (
-	// framesEach is how many DATA frames a connection can send for each call. A request is one message of at most 64 KiB: clients
-	// send it in one frame to five, and a proxy that cuts it into 4 KiB in seventeen. Without a limit, a request in frames of one byte takes
-	// fifty times its size: gRPC keeps each frame in a buffer of its own until the message is whole.
+	// framesEach is how many DATA frames each call can send. A request is one message of at most 64 KiB: clients send it in one frame to five,
+	// and a proxy that cuts it into 4 KiB in seventeen. Without a limit, a request in frames of one byte takes fifty times its size: gRPC
+	// keeps each frame in a buffer of its own until the message is whole.
 	framesEach = 32
-	// framesEachSecond is how many more it can send in a second. Reflection is a stream on which a tool asks as long as it runs.
-	framesEachSecond = 16
-	// framesAtFirst is how many a connection has at first: a tool asks for many types at once.
+	// framesAtFirst is how many more frames the calls of a new connection can send together: reflection is a stream on which a tool asks for
+	// many types at once.
 	framesAtFirst = 256
-	// maxFramesAhead bounds what a connection can save: clients send the headers of many calls before the first request. It also
-	// bounds the frames that one connection keeps in buffers.
+	// framesEachSecond is how many of these a connection earns: such a tool asks as long as it runs.
+	framesEachSecond = 16
+	// maxFramesAhead bounds what a connection can save.
 	maxFramesAhead = 1024
+	// maxHalfRequests is how many calls with an incomplete request a connection counts at the same time.
+	maxHalfRequests = 1024
 )
 
-// errFrames closes a connection.
-var errFrames = errors.New("grpcserver: more DATA frames than the requests need")
-
-// frameLimit is a connection that ends at errFrames. It reads along, from the client's preface on. Only one goroutine may read.
+// frameLimit is a connection on which a call ends that sends more DATA frames than requests need. A proxy can share the connection between
+// callers, so the other calls on it continue. frameLimit reads along, from the client's preface on, and inserts a frame for gRPC behind the
+// DATA frame that is one too many. Only one goroutine may read.
 type frameLimit struct {
 	net.Conn
+	ends func(peer net.Addr) // called for each call that ends
+
 	skip   int // bytes until the next frame's header
 	header [9]byte
-	have   int       // bytes of the header
-	ahead  int       // DATA frames that may still come
-	earned time.Time // up to when ahead has what framesEachSecond brings
+	have   int // bytes of the header
+
+	halves []halfRequest // by ascending id
+	// dropped is the greatest id that halves had no room for. Calls up to it that are not in halves have no frames of their own any more, so that
+	// no call gets frames twice. Such a call is older than maxHalfRequests calls whose requests are incomplete: a client's calls are not.
+	dropped uint32
+	saved   int       // frames that the calls can send together
+	earned  time.Time // up to when saved has what framesEachSecond brings
+
+	over  uint32 // the call that ends behind the current frame; 0: none
+	later []byte // what the next reads return; nil: nothing
 }
 
-func newFrameLimit(conn net.Conn) *frameLimit {
+// halfRequest is a call whose last DATA frame has not come.
+type halfRequest struct {
+	id   uint32
+	left int32 // frames of its own, or callEnded
+}
+
+// callEnded is the left of a call that has ended.
+const callEnded = -1
+
+func newFrameLimit(conn net.Conn, ends func(peer net.Addr)) *frameLimit {
 	const preface = len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-	return &frameLimit{Conn: conn, skip: preface, ahead: framesAtFirst, earned: time.Now()}
+	return &frameLimit{Conn: conn, ends: ends, skip: preface, saved: framesAtFirst, earned: time.Now()}
 }
 
 // Read implements net.Conn.
 func (f *frameLimit) Read(p []byte) (int, error) {
-	n, err := f.Conn.Read(p)
-	if !f.follow(p[:n]) {
-		return 0, errFrames
+	if f.later == nil {
+		n, err := f.Conn.Read(p)
+		n = f.follow(p[:n])
+		switch {
+		case f.later == nil:
+			return n, err
+		case n > 0:
+			return n, nil // after an error, the connection's next Read returns it again
+		}
 	}
-	return n, err
+	n := copy(p, f.later)
+	if f.later = f.later[n:]; len(f.later) == 0 {
+		f.later = nil
+	}
+	return n, nil
 }
 
-// follow counts the frames that begin in a part of the stream. It returns false once there are too many: RFC 9113, section 4.1.
-func (f *frameLimit) follow(p []byte) bool {
-	for len(p) > 0 {
+// follow reads a part of what the client sends: RFC 9113, section 4.1. It returns how much of the part comes before the first frame that it
+// inserts. The rest is in f.later.
+func (f *frameLimit) follow(p []byte) int {
+	before, copied := len(p), 0
+	for at := 0; ; {
+		n := min(f.skip, len(p)-at)
+		f.skip, at = f.skip-n, at+n
 		if f.skip > 0 {
-			n := min(f.skip, len(p))
-			f.skip, p = f.skip-n, p[n:]
-			continue
+			break
 		}
-		n := copy(f.header[f.have:], p)
-		f.have, p = f.have+n, p[n:]
-		if f.have < len(f.header) {
-			return true
-		}
-		const data, headers = 0, 1
-		f.have, f.skip = 0, int(binary.BigEndian.Uint32(f.header[:4])>>8)
-		switch f.header[3] {
-		case headers:
-			f.ahead = min(f.ahead+framesEach, maxFramesAhead)
-		case data:
-			if f.ahead == 0 && !f.earn() {
-				return false
+		if f.over != 0 {
+			if f.later == nil {
+				before, copied = at, at
 			}
-			f.ahead--
+			f.later = append(f.later, p[copied:at]...)
+			f.later = appendEnd(f.later, f.over)
+			copied, f.over = at, 0
 		}
+		n = copy(f.header[f.have:], p[at:])
+		f.have, at = f.have+n, at+n
+		if f.have < len(f.header) {
+			break
+		}
+		f.begin()
 	}
+	if f.later != nil {
+		f.later = append(f.later, p[copied:]...)
+	}
+	return before
+}
+
+// appendEnd appends a frame at which gRPC ends a call, and sends the client RST_STREAM: a WINDOW_UPDATE of 0, which is an error of this stream
+// alone (RFC 9113, section 6.9). At an RST_STREAM gRPC would end the call without a word to the client, which would wait for ever, and a
+// proxy with it.
+func appendEnd(to []byte, id uint32) []byte {
+	const windowUpdate = 8
+	to = append(to, 0, 0, 4, windowUpdate, 0)
+	to = binary.BigEndian.AppendUint32(to, id)
+	return append(to, 0, 0, 0, 0)
+}
+
+// begin looks at the header of a frame.
+func (f *frameLimit) begin() {
+	const (
+		data, rstStream = 0, 3
+		endStream       = 1
+	)
+	f.have, f.skip = 0, int(binary.BigEndian.Uint32(f.header[:4])>>8)
+	id := binary.BigEndian.Uint32(f.header[5:]) & (1<<31 - 1)
+	switch kind, flags := f.header[3], f.header[4]; {
+	case kind == rstStream, kind == data && flags&endStream != 0:
+		if at, known := f.find(id); known {
+			f.halves = slices.Delete(f.halves, at, at+1)
+		}
+	case kind == data && !f.count(id):
+		f.over = id
+		f.ends(f.RemoteAddr())
+	}
+}
+
+// count counts a DATA frame that is not its call's last one. It returns false if the call has to end.
+func (f *frameLimit) count(id uint32) bool {
+	at, known := f.find(id)
+	switch {
+	case known && f.halves[at].left == callEnded:
+		return true // gRPC drops frames of calls that it does not know
+	case known && f.halves[at].left > 0:
+		f.halves[at].left--
+		return true
+	case !known && id > f.dropped:
+		f.halves = slices.Insert(f.halves, at, halfRequest{id, framesEach - 1})
+		if len(f.halves) > maxHalfRequests {
+			f.dropped = f.halves[0].id
+			f.halves = slices.Delete(f.halves, 0, 1)
+		}
+		return true
+	case f.spend():
+		return true
+	case known:
+		f.halves[at].left = callEnded
+	}
+	return false
+}
+
+func (f *frameLimit) find(id uint32) (at int, known bool) {
+	return slices.BinarySearchFunc(f.halves, id, func(h halfRequest, id uint32) int { return cmp.Compare(h.id, id) })
+}
+
+// spend takes one of the frames that all calls have together. It returns false if there is none.
+func (f *frameLimit) spend() bool {
+	const each = time.Second / framesEachSecond
+	if n := time.Since(f.earned) / each; n > 0 {
+		f.earned = f.earned.Add(n * each)
+		f.saved = int(min(time.Duration(f.saved)+n, maxFramesAhead))
+	}
+	if f.saved == 0 {
+		return false
+	}
+	f.saved--
 	return true
 }
 
-// earn adds the frames for the time since the last call. It returns false if there are none.
-func (f *frameLimit) earn() bool {
-	const each = time.Second / framesEachSecond
-	n := time.Since(f.earned) / each
-	f.earned = f.earned.Add(n * each)
-	f.ahead = int(min(n, maxFramesAhead))
-	return n > 0
-}
-
 // frameLimits limits the connections of a listener without TLS.
-type frameLimits struct{ net.Listener }
+type frameLimits struct {
+	net.Listener
+	ends func(peer net.Addr)
+}
 
 // Accept implements net.Listener.
 func (l frameLimits) Accept() (net.Conn, error) {
@@ -96,12 +195,13 @@ func (l frameLimits) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFrameLimit(conn), nil
+	return newFrameLimit(conn, l.ends), nil
 }
 
 // frameCredentials limits connections with TLS, behind the handshake.
 type frameCredentials struct {
 	credentials.TransportCredentials
+	ends func(peer net.Addr)
 }
 
 // ServerHandshake implements credentials.TransportCredentials.
@@ -110,10 +210,10 @@ func (c frameCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.A
 	if err != nil {
 		return nil, nil, err
 	}
-	return newFrameLimit(conn), info, nil
+	return newFrameLimit(conn, c.ends), info, nil
 }
 
 // Clone implements credentials.TransportCredentials.
 func (c frameCredentials) Clone() credentials.TransportCredentials {
-	return frameCredentials{c.TransportCredentials.Clone()}
+	return frameCredentials{c.TransportCredentials.Clone(), c.ends}
 }

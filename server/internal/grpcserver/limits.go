@@ -3,6 +3,7 @@ package grpcserver
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -21,6 +22,7 @@ const overloadRetry = time.Second
 const (
 	inFlightSetting = "GRPC_MAX_IN_FLIGHT"
 	shareSetting    = "CALLER_SHARE_PERCENT"
+	framesSetting   = "none: it is fixed for DATA frames of a call"
 )
 
 // The errors of refused calls. Each says whether the caller or the server is at its limit: fewer calls help only if the
@@ -100,4 +102,10 @@ func (s *Server) overloaded(ctx context.Context, c *call, err, share error) erro
 	}
 	s.config.Shed(ctx, c.method.full, inFlightSetting)
 	return errOverloaded
+}
+
+// tooManyFrames reports a call that a connection ends because of its DATA frames. Its method is not known there.
+func (s *Server) tooManyFrames(peer net.Addr) {
+	s.log.Debug("a call ends: its request comes in more DATA frames than requests need", "peer", peer.String())
+	s.config.Shed(context.Background(), "call", framesSetting)
 }

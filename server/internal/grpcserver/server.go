@@ -62,7 +62,8 @@ type Config struct {
 	// SharePercent is the part of MaxInFlight that one caller can have, in percent. 0: no limit for one caller.
 	SharePercent int
 	// Shed is called for each call that MaxInFlight or SharePercent refuses, with the full method and the name of the
-	// setting, by many goroutines at once. nil: no calls.
+	// setting, and with "call" for each one that ends because its request comes in too many DATA frames, by many
+	// goroutines at once. nil: no calls.
 	Shed func(ctx context.Context, method, setting string)
 	// MaxStreams is how many calls one connection can have open. Default 10,000. Further calls wait in the client,
 	// without an error, until their deadline.
@@ -187,7 +188,7 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 		grpc.NumStreamWorkers(streamWorkers),
 	}
 	if secured := config.Access.Credentials(); secured != nil {
-		options = append(options, grpc.Creds(frameCredentials{secured}))
+		options = append(options, grpc.Creds(frameCredentials{secured, s.tooManyFrames}))
 	}
 	return options
 }
@@ -217,7 +218,7 @@ func (s *Server) SetServing(ready bool) {
 func (s *Server) Serve(listener net.Listener) error {
 	s.methods = methodsOf(s.grpc.GetServiceInfo(), s.config)
 	if s.access.Credentials() == nil {
-		listener = frameLimits{listener}
+		listener = frameLimits{listener, s.tooManyFrames}
 	}
 	if err := s.grpc.Serve(listener); s.stopping.Err() == nil {
 		return err

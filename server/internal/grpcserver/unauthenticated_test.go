@@ -111,7 +111,7 @@ func TestARefusedCallProvesNothing(t *testing.T) {
 	}
 }
 
-// TestUnauthenticatedHalfCallsAreBounded: in virtual time. Beyond maxUnauthenticated calls whose requests do not arrive, each
+// TestUnauthenticatedHalfCallsAreBounded: in virtual time. Beyond 1,024 calls whose requests do not arrive, each
 // further call has shortRequestTimeout, which is enough for a call that is sent whole. After an admitted call, later calls
 // on the connection have requestTimeout.
 func TestUnauthenticatedHalfCallsAreBounded(t *testing.T) {
@@ -150,7 +150,7 @@ func TestUnauthenticatedHalfCallsAreBounded(t *testing.T) {
 				}
 			}
 		}
-		for range maxUnauthenticated + 1 {
+		for range 1024 + 1 {
 			half()
 		}
 		ends("one too many", w.id-2, shortRequestTimeout)

@@ -127,6 +127,32 @@ func TestAMovedReferenceWakesItsWatchersWithoutBeingNamedInTheFeed(t *testing.T)
 	})
 }
 
+// TestACommitWakesTheWatchersOfANewReferenceOnly: a commit of this process. One that keeps the session's reference leads its watchers to no other
+// session.
+func TestACommitWakesTheWatchersOfANewReferenceOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := New(Config{Store: newRecords(), CacheSessions: 1000, Logger: slog.New(slog.DiscardHandler)})
+		person, other := watch(t, v.Hub(), hub.Reference("person")), watch(t, v.Hub(), hub.Reference("other"))
+		for _, commit := range []struct {
+			reference     string
+			person, other bool
+		}{{"person", true, false}, {"person", false, false}, {"other", false, true}, {"", false, false}} {
+			_, err := v.Update(t.Context(), "vs_1", func(s verification.Session) (verification.Session, bool, error) {
+				s, _, _ = advance(s)
+				s.Reference = commit.reference
+				return s, true, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if gotPerson, gotOther := person.woken(), other.woken(); gotPerson != commit.person || gotOther != commit.other {
+				t.Errorf("a commit with the reference %q woke the watchers of person: %t, of other: %t; want %t, %t",
+					commit.reference, gotPerson, gotOther, commit.person, commit.other)
+			}
+		}
+	})
+}
+
 func TestAtStartEveryoneLooksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, h := newFeed(), hub.New()

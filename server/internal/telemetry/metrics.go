@@ -182,7 +182,7 @@ func (m *Metrics) FileReloaded(setting string, used bool) {
 // CallRefused counts a call that the caller has no right to.
 func (m *Metrics) CallRefused(reason string) { m.refused.WithLabelValues(reason).Inc() }
 
-// Shed counts a request that was refused because a limit was reached. what is a method, "webhook" or "connection"; setting is the
+// Shed counts a request that was refused because a limit was reached. what is a method, "call", "webhook" or "connection"; setting is the
 // setting that is the limit.
 func (m *Metrics) Shed(what, setting string) { m.shed.WithLabelValues(what, setting).Inc() }
 

@@ -48,7 +48,7 @@ var ownMetrics = []Metric{
 	{"verification_calls_refused_total", "counter", []string{"reason"},
 		"Calls and streams that the caller has no right to, by the contract's ErrorReason."},
 	{"verification_shed_total", "counter", []string{"what", "limit"},
-		"Requests that were refused because a limit was reached: calls of a method, webhooks or connections, by the setting that is the limit."},
+		"Requests that were refused because a limit was reached: calls of a method, webhooks, connections, or a \"call\" whose method is not known, by the setting that is the limit; a fixed limit is \"none: …\"."},
 	{"verification_commit_duration_seconds", "histogram", []string{"result"},
 		"Duration of updates of a session in Redis, with all their tries, by result: committed, unchanged, conflict, unavailable, canceled, failed."},
 	{"verification_commit_tries", "histogram", nil,

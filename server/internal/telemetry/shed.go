@@ -33,8 +33,8 @@ func NewShedding(metrics *Metrics, logger *slog.Logger, principal func(context.C
 	return &Shedding{metrics: metrics, logger: logger, principal: principal, limits: map[string]*shedLimit{}}
 }
 
-// Shed counts one request that is refused. what is a gRPC method, "webhook" or "connection"; setting is the setting that is the
-// limit. ctx is the context of the call, for its request id.
+// Shed counts one request that is refused. what is a gRPC method, "call" (of a method that is not known), "webhook" or "connection"; setting
+// is the setting that is the limit, or says that it is fixed. ctx is the context of the call, for its request id.
 func (s *Shedding) Shed(ctx context.Context, what, setting string) {
 	what = path.Base(what)
 	s.metrics.Shed(what, setting)

@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// maxBody bounds a body, in bytes, before anything is computed from it. Bodies of Identity events are below 2 KB.
+	// maxBody bounds a body, in bytes, before anything is computed from it. Bodies of Identity events are
+	// usually below 2 KB. All the metadata that a session can have makes one larger than smallBody.
 	maxBody = 256 << 10
 	// smallBody is how much of a body each request can take of the memory, in bytes. Anyone can send a body, and nothing is known of its
 	// sender before it has arrived whole.
@@ -29,8 +30,8 @@ var errLargeBodies = errors.New("webhook: too many large bodies arrive at once")
 // readBody returns the body of a request. It returns a *http.MaxBytesError for a body over maxBody, and errLargeBodies.
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	limited := http.MaxBytesReader(w, r.Body, maxBody)
-	body, err := readSmall(limited, r.ContentLength)
-	if err != nil || len(body) < smallBody {
+	body, whole, err := readSmall(limited, r.ContentLength)
+	if whole || err != nil {
 		return body, err
 	}
 	late := time.NewTimer(largeWait)
@@ -44,14 +45,31 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 		w.Header().Set("Connection", "close") // the rest of the body is not read
 		return nil, errLargeBodies
 	}
-	rest, err := io.ReadAll(limited)
-	return append(body, rest...), err
+	body, _, err = grow(limited, body, maxBody+1)
+	return body, err
 }
 
-// readSmall reads at most smallBody bytes. A body of the usual length is read into one piece of memory.
-func readSmall(from io.Reader, claimed int64) ([]byte, error) {
-	var body bytes.Buffer
-	body.Grow(int(min(max(claimed, 0), maxClaimed)) + bytes.MinRead)
-	_, err := body.ReadFrom(io.LimitReader(from, smallBody))
-	return body.Bytes(), err
+// readSmall reads less than smallBody bytes of a body, and holds no more memory for it. A body of the usual length is read into one piece.
+// whole is false if there can be more.
+func readSmall(from io.Reader, claimed int64) (body []byte, whole bool, err error) {
+	body, whole, err = grow(from, nil, int(min(max(claimed, 0), maxClaimed))+bytes.MinRead)
+	if whole || err != nil {
+		return body, whole, err
+	}
+	return grow(from, body, smallBody)
+}
+
+// grow reads on until there are size bytes. whole is true if the body ended before.
+func grow(from io.Reader, body []byte, size int) (grown []byte, whole bool, err error) {
+	grown = make([]byte, size)
+	n := copy(grown, body)
+	for n < size && err == nil {
+		var more int
+		more, err = from.Read(grown[n:])
+		n += more
+	}
+	if errors.Is(err, io.EOF) { // a body that broke off ends with another error
+		return grown[:n], true, nil
+	}
+	return grown[:n], false, err
 }

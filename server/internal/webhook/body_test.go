@@ -42,3 +42,13 @@ func TestAClaimedLengthTakesNoMemory(t *testing.T) {
 		t.Errorf("%d bytes of memory, %v", cap(got), err)
 	}
 }
+
+// TestASmallBodyTakesLittleMemory: a body that stops short of 32 KiB, whatever length it claims, holds no more than that.
+func TestASmallBodyTakesLittleMemory(t *testing.T) {
+	for _, claimed := range []int64{-1, 1000, maxBody} {
+		body, whole, err := readSmall(bytes.NewReader(make([]byte, smallBody-1)), claimed)
+		if cap(body) > smallBody || len(body) != smallBody-1 || !whole || err != nil {
+			t.Errorf("claimed %d: %d bytes in %d of memory, whole %t, %v; want %d in at most %d", claimed, len(body), cap(body), whole, err, smallBody-1, smallBody)
+		}
+	}
+}

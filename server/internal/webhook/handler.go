@@ -21,7 +21,7 @@ import (
 const Path = "/webhook"
 
 const (
-	// retryAfter is the Retry-After of a 503, in seconds. Stripe ignores it, and has a schedule of its own.
+	// retryAfter is the Retry-After of a 429 and a 503, in seconds. Stripe ignores it, and has a schedule of its own.
 	retryAfter = "10"
 
 	defaultTolerance    = 5 * time.Minute
@@ -168,10 +168,8 @@ func (h *Handler) process(w http.ResponseWriter, r *http.Request) (result Result
 		return Result{Status: http.StatusMethodNotAllowed, Reason: ReasonWrongMethod}
 	}
 	body, err := h.readBody(w, r)
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) || errors.Is(err, errLargeBodies) {
-		return Result{Status: http.StatusRequestEntityTooLarge, Reason: ReasonTooLarge}
-	} else if err != nil {
-		return Result{Status: http.StatusBadRequest, Reason: ReasonUnreadable}
+	if err != nil {
+		return unread(err)
 	}
 	secrets := h.config.Secrets()
 	if !slices.ContainsFunc(secrets, usable) {

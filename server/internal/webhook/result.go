@@ -28,6 +28,7 @@ const (
 	ReasonWrongPath          Reason = "wrong_path"          // 404
 	ReasonWrongMethod        Reason = "wrong_method"        // 405
 	ReasonTooLarge           Reason = "too_large"           // 413
+	ReasonLargeBodies        Reason = "large_bodies"        // 429: too many bodies that are not small arrive at once
 	ReasonUnreadable         Reason = "unreadable"          // 400: the body broke off
 	ReasonNotSigned          Reason = "not_signed"          // 400
 	ReasonMalformedSignature Reason = "malformed_signature" // 400
@@ -43,6 +44,19 @@ const (
 	ReasonKeyRefused         Reason = "key_refused"         // 503: a thin event, and Stripe refuses the API key
 	ReasonNoKey              Reason = "no_key"              // 503: a thin event, and there is no API key
 )
+
+// unread returns the answer for an error of readBody.
+func unread(err error) Result {
+	tooLarge := (*http.MaxBytesError)(nil)
+	switch {
+	case errors.As(err, &tooLarge):
+		return Result{Status: http.StatusRequestEntityTooLarge, Reason: ReasonTooLarge}
+	case errors.Is(err, errLargeBodies):
+		return Result{Status: http.StatusTooManyRequests, Reason: ReasonLargeBodies}
+	default:
+		return Result{Status: http.StatusBadRequest, Reason: ReasonUnreadable}
+	}
+}
 
 // resultOf returns the answer for an error of Applier. Only for a thin event it can be an error of Stripe's API.
 func resultOf(err error) (status int, reason Reason) {
@@ -89,6 +103,7 @@ var sentences = map[int]string{
 	http.StatusNotFound:              "nothing here",
 	http.StatusMethodNotAllowed:      "only POST is allowed",
 	http.StatusRequestEntityTooLarge: "the body is too large",
+	http.StatusTooManyRequests:       "too many large bodies arrive at once; send it again later",
 	http.StatusServiceUnavailable:    "the event could not be kept; send it again later",
 }
 
@@ -101,7 +116,7 @@ func (r Result) write(w http.ResponseWriter) {
 		return
 	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", http.MethodPost)
-	case http.StatusServiceUnavailable:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfter)
 	}
 	http.Error(w, sentences[r.Status], r.Status)

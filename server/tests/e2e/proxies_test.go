@@ -113,11 +113,12 @@ func passTo(addr string) string {
 	return "location / { grpc_pass grpc://" + addr + "; grpc_read_timeout 300s; }"
 }
 
-func startHAProxy(t *testing.T, upstream string) *ingress {
+// startHAProxy runs HAProxy before a server, until the test ends. more is a continuation of its configuration, in the section backend.
+func startHAProxy(t *testing.T, upstream, more string) *ingress {
 	t.Helper()
 	f := &ingress{addr: freeAddress(t), dir: t.TempDir()}
 	config := filepath.Join(f.dir, "haproxy.cfg")
-	if err := os.WriteFile(config, fmt.Appendf(nil, ingressHAProxy, f.addr, upstream), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, ingressHAProxy+more, f.addr, upstream), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return f.start(t, exec.Command(rig.NeedProgram(t, "haproxy"), "-f", config, "-db"))
@@ -164,7 +165,7 @@ func TestManyWatchesOfOneProgramThroughAProxy(t *testing.T) {
 		start func() *ingress
 	}{
 		{"nginx", func() *ingress { return startIngressNginx(t, passTo(p.GRPC)) }},
-		{"HAProxy", func() *ingress { return startHAProxy(t, p.GRPC) }},
+		{"HAProxy", func() *ingress { return startHAProxy(t, p.GRPC, "") }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := dialClient(t, test.start().addr)

@@ -34,8 +34,8 @@ func ownServer(t *testing.T) string {
 	return self
 }
 
-// buildServer returns the program of a commit, built as it is shipped. It skips the test if this checkout does not have the commit, also
-// in CI: an exported tree has no history.
+// buildServer returns the program of a commit, built as it is shipped. It skips the test if this checkout does not have the commit:
+// an exported tree has no history. .ci/run fails at this skip.
 func buildServer(t *testing.T, commit string) string {
 	t.Helper()
 	git, err := exec.LookPath("git")
