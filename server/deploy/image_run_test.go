@@ -2,13 +2,13 @@ package deploy
 
 import (
 	"errors"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"example.com/verification-status/server/internal/testing/address"
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
@@ -21,7 +21,7 @@ var runOptions = []string{"--read-only", "--cap-drop=ALL", "--security-opt=no-ne
 // runImage runs an image with the manifest's variables and secrets, and checks its rights, its health while Redis is away and back, and its end.
 func runImage(t *testing.T, rig *imageRig, name string, options ...string) {
 	redis := redistest.Start(t)
-	admin := freeAddr(t)
+	admin := address.Free(t)
 	args := append([]string{"run", "--detach", "--pull=never", "--network=host", "--name=run-" + name}, runOptions...)
 	args = append(args, options...)
 	args = append(args, "--volume="+secretsFolder(t, redis.Addr)+":/etc/verification-status:ro", "--env=STRIPE_API_BASE=http://127.0.0.1:9")
@@ -111,15 +111,4 @@ func secretsFolder(t *testing.T, redisAddr string) string {
 		t.Fatal(err)
 	}
 	return folder
-}
-
-// freeAddr returns an address of this machine on which nothing listens now.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"example.com/verification-status/server/internal/testing/address"
 )
 
 // soon bounds a wait that is short if nothing is wrong.
@@ -95,12 +96,7 @@ type prometheus struct {
 func startPrometheus(t *testing.T, rules string, targets map[string]string) *prometheus {
 	t.Helper()
 	program, dir := need(t, "prometheus", "prometheus"), t.TempDir()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().String()
-	listener.Close()
+	addr := address.Free(t)
 	settings := filepath.Join(dir, "prometheus.yml")
 	writeYAML(t, settings, scrapeConfig(t, rules, targets))
 	cmd := exec.Command(program, "--config.file="+settings, "--storage.tsdb.path="+filepath.Join(dir, "data"),

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/testing/address"
 	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/tests/rig"
 )
@@ -323,12 +324,7 @@ func TestG17_ACommandThatIsNotThereIsNamedAtTheStart(t *testing.T) {
 func redisWithout(t *testing.T, command string) (addr string) {
 	t.Helper()
 	rig.NeedProgram(t, "redis-server")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = listener.Addr().String()
-	listener.Close()
+	addr = address.Free(t)
 	_, port, _ := net.SplitHostPort(addr)
 	file := filepath.Join(t.TempDir(), "redis.conf")
 	text := fmt.Sprintf("bind 127.0.0.1\nport %s\ndir %s\nsave \"\"\nrename-command %s \"\"\n", port, t.TempDir(), command)

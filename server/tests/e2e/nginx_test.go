@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/verification-status/client"
+	"example.com/verification-status/server/internal/testing/address"
 	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/tests/rig"
 )
@@ -46,12 +47,7 @@ func startNginx(t *testing.T, upstream string) (addr string) {
 func startNginxBefore(t *testing.T, upstreams []string) (addr string) {
 	t.Helper()
 	program := rig.NeedProgram(t, "nginx")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = listener.Addr().String()
-	_ = listener.Close()
+	addr = address.Free(t)
 	dir := t.TempDir()
 	config := fmt.Sprintf(nginxConfig, "server "+strings.Join(upstreams, " max_fails=0; server ")+" max_fails=0;", addr, int(nginxPatience.Seconds()))
 	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(config), 0o600); err != nil {

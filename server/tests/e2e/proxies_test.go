@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"example.com/verification-status/client"
+	"example.com/verification-status/server/internal/testing/address"
 	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/tests/rig"
 )
@@ -56,17 +57,6 @@ backend service
   server one %s proto h2
 `
 
-// freeAddress returns an address at which no process listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
 func (f *ingress) start(t *testing.T, cmd *exec.Cmd) *ingress {
 	t.Helper()
 	f.Process = rig.Begin(t, cmd)
@@ -84,7 +74,7 @@ func (f *ingress) start(t *testing.T, cmd *exec.Cmd) *ingress {
 // startIngressNginx runs nginx with the given locations, until the test ends.
 func startIngressNginx(t *testing.T, locations string) *ingress {
 	t.Helper()
-	f := &ingress{addr: freeAddress(t), dir: t.TempDir()}
+	f := &ingress{addr: address.Free(t), dir: t.TempDir()}
 	nginx := rig.NeedProgram(t, "nginx")
 	f.configure(t, locations)
 	f.start(t, exec.Command(nginx, "-p", f.dir, "-c", "nginx.conf", "-e", "stderr"))
@@ -116,7 +106,7 @@ func passTo(addr string) string {
 // startHAProxy runs HAProxy before a server, until the test ends. more is a continuation of its configuration, in the section backend.
 func startHAProxy(t *testing.T, upstream, more string) *ingress {
 	t.Helper()
-	f := &ingress{addr: freeAddress(t), dir: t.TempDir()}
+	f := &ingress{addr: address.Free(t), dir: t.TempDir()}
 	config := filepath.Join(f.dir, "haproxy.cfg")
 	if err := os.WriteFile(config, fmt.Appendf(nil, ingressHAProxy+more, f.addr, upstream), 0o600); err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package mailer
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/verification-status/server/internal/testing/address"
 	"example.com/verification-status/server/tests/rig"
 )
 
@@ -39,7 +39,7 @@ type inbox struct {
 func startInbox(t *testing.T) *inbox {
 	t.Helper()
 	b := &inbox{
-		t: t, smtp: freeAddr(t), api: "http://" + freeAddr(t), http: rig.NewHTTPClient(t),
+		t: t, smtp: address.Free(t), api: "http://" + address.Free(t), http: rig.NewHTTPClient(t),
 		seen: map[string]bool{}, mails: map[string][]received{}, changed: make(chan struct{}),
 	}
 	rig.Begin(t, exec.Command(rig.NeedProgram(t, "mailpit"), "--smtp", b.smtp, "--listen", b.api[len("http://"):], "--max", "0",
@@ -71,16 +71,6 @@ func startInbox(t *testing.T) *inbox {
 	}()
 	t.Cleanup(func() { close(stop); <-stopped })
 	return b
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // look takes over what has arrived since the last look.

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"example.com/verification-status/client"
+	"example.com/verification-status/server/internal/testing/address"
 	"example.com/verification-status/server/tests/rig"
 )
 
@@ -39,7 +39,7 @@ var (
 func newExamplesRig(t *testing.T, tarball string) *examplesRig {
 	dev, guide := rig.LaunchDev(t)
 	grpc := devGRPC.FindStringSubmatch(guide)[1]
-	r := &examplesRig{t: t, dev: dev, web: rig.NewHTTPClient(t), express: freeAddress(t), link: freeAddress(t), hosted: devHosted.FindStringSubmatch(guide)[1]}
+	r := &examplesRig{t: t, dev: dev, web: rig.NewHTTPClient(t), express: address.Free(t), link: address.Free(t), hosted: devHosted.FindStringSubmatch(guide)[1]}
 	replaced := append(startSecureServers(t).replaced(), "127.0.0.1:50051", grpc,
 		`3000, "127.0.0.1"`, port(r.express)+`, "127.0.0.1"`, `3001, "127.0.0.1"`, port(r.link)+`, "127.0.0.1"`)
 	r.dir = newProject(t, tarball, replaced...)
@@ -50,16 +50,6 @@ func newExamplesRig(t *testing.T, tarball string) *examplesRig {
 	t.Cleanup(func() { _ = service.Close() })
 	r.service = service
 	return r
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func port(address string) string { return address[strings.LastIndex(address, ":")+1:] }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/verification-status/server/internal/testing/address"
 	"example.com/verification-status/server/internal/testing/document"
 	"example.com/verification-status/server/internal/testing/redistest"
 	"example.com/verification-status/server/tests/rig"
@@ -62,7 +63,7 @@ func newMachine(t *testing.T) *machine {
 	}
 	dir := t.TempDir()
 	m := &machine{
-		t: t, addr: freeAddr(t), data: filepath.Join(dir, "data"), backups: filepath.Join(dir, "backups"),
+		t: t, addr: address.Free(t), data: filepath.Join(dir, "data"), backups: filepath.Join(dir, "backups"),
 		conf: filepath.Join(dir, "redis.conf"), bin: filepath.Join(dir, "bin"), pidfile: filepath.Join(dir, "redis.pid"),
 	}
 	for _, made := range []string{m.data, m.backups, m.bin} {
@@ -82,16 +83,6 @@ func newMachine(t *testing.T) *machine {
 	t.Cleanup(m.killRedis)
 	m.script("systemctl start redis-server\nuntil $REDIS_CLI PING | grep -q PONG; do sleep 0.01; done", true)
 	return m
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func (m *machine) write(path string, mode fs.FileMode, text string) {

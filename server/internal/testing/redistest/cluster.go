@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"example.com/verification-status/server/internal/testing/address"
 )
 
 // slots is the number of hash slots of every Cluster.
@@ -48,7 +50,7 @@ func StartCluster(t testing.TB, masters, replicasEach int, args ...string) *Clus
 // addNode starts another node as an empty master and introduces it to the Cluster.
 func (c *Cluster) addNode(args []string) *Server {
 	c.t.Helper()
-	_, bus, err := net.SplitHostPort(freeAddr(c.t))
+	_, bus, err := net.SplitHostPort(address.Free(c.t))
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/verification-status/server/internal/testing/address"
 )
 
 // readyWithin bounds the time from the start of a server to its first answer.
@@ -62,7 +64,7 @@ func start(t testing.TB, sentinel string, args ...string) *Server {
 	t.Cleanup(s.Stop)
 	// Another process can take the free port before the server does.
 	for try := range 5 {
-		s.Addr = freeAddr(t)
+		s.Addr = address.Free(t)
 		err := s.run()
 		if err == nil {
 			return s
@@ -72,16 +74,6 @@ func start(t testing.TB, sentinel string, args ...string) *Server {
 	}
 	t.Fatal("redis-server does not start; see the lines above")
 	return nil
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // skipShort skips a test with -short. A topology takes seconds to start, and more to fail over.
