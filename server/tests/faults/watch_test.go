@@ -71,15 +71,18 @@ func (f *follower) stream(ctx context.Context) (done bool) {
 	if f.rng.IntN(3) == 0 {
 		cut = 1 + f.rng.IntN(8)
 	}
-	if f.request.GetAllSessions() != nil {
-		defer f.feeds.begin()()
-	}
+	open := func() {}
+	defer func() { open() }()
 	f.record.Opened(f.request.GetResumeToken())
 	stream, err := client.WatchStatus(ctx, f.request)
-	for err == nil {
+	for first := true; err == nil; first = false {
 		var response *verificationv1.WatchStatusResponse
 		if response, err = stream.Recv(); err != nil {
 			break
+		}
+		// Only now it is known that the server has begun the stream: before, a loss can come first, and the stream begins after it.
+		if first && f.request.GetAllSessions() != nil {
+			open = f.feeds.begin()
 		}
 		f.record.Response(response)
 		f.request.ResumeToken = response.GetResumeToken()
