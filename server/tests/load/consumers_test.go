@@ -27,9 +27,12 @@ const (
 	abreast           = 64  // sessions whose events alternate
 )
 
-// TestLoadConsumers: no named consumer of the feed, one, and 50, alternating on one server with 100,000 sessions, under 500 webhooks
-// a second. Each consumer must get every change, in order within a session. The lag is the time from the beginning of the POST
-// to the consumer. The consumers run in a process of the lowest priority: elsewhere they have machines of their own.
+// TestLoadConsumers: no named consumer of the feed, one, and 50, alternating on two replicas with 100,000 sessions. One replica gets 500
+// webhooks and 100 calls of GetStatus a second. It serves the consumers too, or the other replica does: the difference is what consumers
+// cost the calls of their own replica, beyond the processors that all share here. Each consumer must get every
+// change, in order within a session. The lag is the time from the beginning of the POST to the consumer. The consumers run in a process
+// that gets a processor only if nothing else wants it: elsewhere they have machines of their own. Servers have the limit of memory of
+// the Deployment.
 //
 //	go test -tags load -run TestLoadConsumers -v -count 1 -timeout 20m ./server/tests/load
 //
@@ -44,26 +47,37 @@ func TestLoadConsumers(t *testing.T) {
 	}
 	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "everysec")
 	seedSessions(t, redis.Addr, 0, sessions, newLifeMaker(t, c.second).life)
-	c.p = rig.Serve(t, rig.Settings(redis.Addr, "CALLER_SHARE_PERCENT=100"))
+	settings := rig.Settings(redis.Addr, "CALLER_SHARE_PERCENT=100", "GOMEMLIMIT=900MiB")
+	c.p = rig.Serve(t, settings)
 	c.p.Redis = redis
 	c.p.AwaitLists()
+	c.other = rig.Serve(t, settings)
 	c.client = rig.ClientOf(t, c.p)
-	numbers := []int{0, 1, most}
-	results := make(map[int]*consumersResult)
-	for _, n := range numbers {
-		results[n] = &consumersResult{}
+	phases := []consumersPhase{
+		{"none", 0, c.p},
+		{"1", 1, c.p},
+		{fmt.Sprint(most), most, c.p},
+		{fmt.Sprint(most, " at the other replica"), most, c.other},
 	}
-	c.run(0, &consumersResult{}) // warms up
+	results := make([]consumersResult, len(phases))
+	c.run(phases[0], &consumersResult{}) // warms up
 	for range loadCount(t, "LOAD_CONSUMER_ROUNDS", 3, 1, 100) {
-		for _, n := range numbers {
-			c.run(n, results[n])
+		for n, phase := range phases {
+			c.run(phase, &results[n])
 		}
 	}
 	t.Log("| consumers | lag | webhook | GetStatus | server, cores | Redis, cores | Redis commands for each webhook | acknowledgements |")
 	t.Log("|---|---|---|---|---|---|---|---|")
-	for _, n := range numbers {
-		t.Log(results[n].row(n))
+	for n, phase := range phases {
+		t.Log(results[n].row(phase.name))
 	}
+}
+
+// consumersPhase is a number of consumers, and the replica that serves them.
+type consumersPhase struct {
+	name      string
+	consumers int
+	at        *rig.Process
 }
 
 // consumersLoad is a server with sessions, under webhooks and reads.
@@ -73,7 +87,7 @@ type consumersLoad struct {
 	next     int // the number of the next life that is delivered
 	second   int64
 	phase    time.Duration
-	p        *rig.Process
+	p, other *rig.Process // replicas. Webhooks and calls of GetStatus go to p
 	client   verificationv1.VerificationServiceClient
 	http     *http.Client
 }
@@ -85,27 +99,27 @@ type consumersResult struct {
 	events, commands, acks int
 }
 
-func (r *consumersResult) row(consumers int) string {
+func (r *consumersResult) row(consumers string) string {
 	cores := func(used time.Duration) float64 { return used.Seconds() / r.took.Seconds() }
-	return fmt.Sprintf("| %d | %s | %s | %s | %.2f | %.3f | %.1f | %d |", consumers, rig.Quantiles(r.lags), rig.Quantiles(r.webhooks),
+	return fmt.Sprintf("| %s | %s | %s | %s | %.2f | %.3f | %.1f | %d |", consumers, rig.Quantiles(r.lags), rig.Quantiles(r.webhooks),
 		rig.Quantiles(r.reads), cores(r.server), cores(r.redis), float64(r.commands)/float64(r.events), r.acks)
 }
 
 // run is one phase.
-func (c *consumersLoad) run(consumers int, result *consumersResult) {
+func (c *consumersLoad) run(phase consumersPhase, result *consumersResult) {
 	c.t.Helper()
-	reading := newConsumers(c.t, c.p.GRPC, consumers)
+	reading := newConsumers(c.t, phase)
 	events := int(c.phase.Seconds()) * consumedPerSecond
 	first := c.next
 	queue := c.queue(events)
 	posted := make([]atomic.Int64, 5*(c.next-first)) // Unix nanoseconds, by life and revision
-	server, redis, commands, began := c.p.CPU(), c.p.RedisCPU(), c.commands(), time.Now()
+	server, redis, commands, began := c.p.CPU()+c.other.CPU(), c.p.RedisCPU(), c.commands(), time.Now()
 	var working sync.WaitGroup
 	working.Go(func() { result.reads = append(result.reads, c.read(began)...) })
 	result.webhooks = append(result.webhooks, c.post(began, queue, func(e numbered) { posted[5*(e.life-first)+e.revision-1].Store(time.Now().UnixNano()) })...)
 	working.Wait()
 	result.took += time.Since(began)
-	result.server += c.p.CPU() - server
+	result.server += c.p.CPU() + c.other.CPU() - server
 	result.redis += c.p.RedisCPU() - redis
 	result.commands += c.commands() - commands
 	result.events += events
@@ -208,19 +222,19 @@ type consumersProcess struct {
 	file string
 }
 
-func newConsumers(t *testing.T, addr string, n int) *consumersProcess {
+func newConsumers(t *testing.T, phase consumersPhase) *consumersProcess {
 	t.Helper()
-	if n == 0 {
+	if phase.consumers == 0 {
 		return nil
 	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("nice", "-n", "19", self)
+	cmd := exec.Command("chrt", "--idle", "0", self)
 	cmd.Env = append(os.Environ(), envIsConsumers+"=1")
 	p := &consumersProcess{rig.Begin(t, cmd), filepath.Join(t.TempDir(), "received.json")}
-	order, err := json.Marshal(consumersOrder{Addr: addr, Consumers: n, Report: p.file})
+	order, err := json.Marshal(consumersOrder{Addr: phase.at.GRPC, Consumers: phase.consumers, Report: p.file})
 	if err == nil {
 		_, err = p.Stdin.Write(append(order, '\n'))
 	}
