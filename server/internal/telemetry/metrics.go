@@ -61,6 +61,8 @@ func NewMetrics() *Metrics {
 	m.readThroughs = m.counters("verification_read_throughs_total")
 	m.opened = m.counters("verification_watches_opened_total")
 	m.ended = m.counters("verification_watches_ended_total")
+	// An alert looks at the first one: increase() sees a series only from its second sample on.
+	m.ended.WithLabelValues("all", "NotFound")
 	m.sent = m.counters("verification_watch_sent_total")
 	m.denied = m.counters("verification_retries_denied_total")
 	m.comparisons = m.counters("verification_comparisons_total")

@@ -116,7 +116,7 @@ var ownMetrics = []Metric{
 	{"verification_watches_opened_total", "counter", []string{"kind", "resumed"},
 		"Watches opened, by kind and by whether the caller sent a resume token."},
 	{"verification_watches_ended_total", "counter", []string{"kind", "code"},
-		"Watches ended, by kind and gRPC code. OutOfRange: the changes after the resume token are lost."},
+		"Watches ended, by kind and gRPC code. OutOfRange: the changes after the resume token are lost. NotFound of kind all: there is no consumer of that name."},
 	{"verification_watch_sent_total", "counter", []string{"kind"},
 		"Statuses and changes sent on watches, by kind. Heartbeats are not counted."},
 	{"verification_retries_granted_total", "counter", nil,
