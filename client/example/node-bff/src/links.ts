@@ -4,6 +4,7 @@ import {
 } from "@verification-status/client";
 import { log } from "./log.js";
 import { isNew, justBegan, referenceOf, type Person } from "./people.js";
+import { linkTimeout } from "./server.js";
 import { StripeError, type Stripe } from "./stripe.js";
 
 /** Answer is the answer to POST /link: an HTTP status, and JSON for the page. */
@@ -26,6 +27,8 @@ export class Links {
   readonly #client: Client;
   readonly #stripe: Stripe;
   readonly #returnUrl: string;
+  /** The answers that are under way, by the content of the cookie. */
+  readonly #underWay = new Map<string, Promise<Answer>>();
 
   constructor(client: Client, stripe: Stripe, returnUrl: string) {
     this.#client = client;
@@ -34,10 +37,20 @@ export class Links {
   }
 
   /**
-   * answer returns what to answer a person that pressed the button. It logs an unexpected error. The client secret stays here,
-   * because the page does not use Stripe.js.
+   * answer returns what to answer a person that pressed the button. Presses at the same time, with the same cookie, share one
+   * answer: a thousand of them cost the service as much as one. The work continues if the browser of the first one has gone.
    */
-  async answer(person: Person, signal: AbortSignal): Promise<Answer> {
+  answer(person: Person): Promise<Answer> {
+    const key = [person.id, person.issued, person.begun].join(".");
+    const underWay = this.#underWay.get(key);
+    if (underWay) return underWay;
+    const answer = this.#answer(person, AbortSignal.timeout(linkTimeout)).finally(() => this.#underWay.delete(key));
+    this.#underWay.set(key, answer);
+    return answer;
+  }
+
+  /** #answer logs an unexpected error. The client secret stays here, because the page does not use Stripe.js. */
+  async #answer(person: Person, signal: AbortSignal): Promise<Answer> {
     try {
       return await this.#find(person, signal);
     } catch (error) {

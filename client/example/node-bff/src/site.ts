@@ -7,7 +7,7 @@ import { guard } from "./guard.js";
 import { Links } from "./links.js";
 import { log, logger } from "./log.js";
 import { People, referenceOf } from "./people.js";
-import { linkTimeout, newServer, stopServer } from "./server.js";
+import { newServer, stopServer } from "./server.js";
 import type { Settings } from "./settings.js";
 import { Stripe } from "./stripe.js";
 
@@ -95,9 +95,7 @@ export class Site {
   async #link(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const person = this.#people.find(request);
     if (!person) return reply(response, 401, { problem: "SIGNED_OUT" });
-    const gone = new AbortController();
-    response.once("close", () => gone.abort());
-    const { status, body, person: linked } = await this.#links.answer(person, AbortSignal.any([gone.signal, AbortSignal.timeout(linkTimeout)]));
+    const { status, body, person: linked } = await this.#links.answer(person);
     if (linked) this.#people.renew(response, linked); // with "begun", for 30 more days
     reply(response, status, body);
   }
