@@ -70,17 +70,19 @@ func TestG15_NobodyShutsOthersOut(t *testing.T) {
 			if chosen.MatchString(r.name) {
 				t.Run(r.name, func(t *testing.T) {
 					p := startFairRig(t)
-					undisturbed := p.measure(t, *runFor, nil)
-					printed.add(r, undisturbed, p.measure(t, max(*runFor, r.least), &r))
+					printed.undisturbed = append(printed.undisturbed, p.measure(t, *runFor, nil))
+					printed.attacked = append(printed.attacked, attacked{r, p.measure(t, max(*runFor, r.least), &r)})
 				})
 			}
 		}
 	} else {
 		p := startFairRig(t)
-		undisturbed := p.measure(t, shortFor, nil)
+		printed.undisturbed = append(printed.undisturbed, p.measure(t, shortFor, nil))
 		for _, r := range allRows() {
 			if r.short && chosen.MatchString(r.name) {
-				t.Run(r.name, func(t *testing.T) { printed.add(r, undisturbed, p.measure(t, shortFor, &r)) })
+				t.Run(r.name, func(t *testing.T) {
+					printed.attacked = append(printed.attacked, attacked{r, p.measure(t, shortFor, &r)})
+				})
 			}
 		}
 	}
