@@ -11,19 +11,21 @@ import (
 	"time"
 
 	"example.com/verification-status/client"
+	verificationv1 "example.com/verification-status/gen/verification/v1"
 )
 
 // answer is the answer to POST /link. One field is set.
 type answer struct {
 	URL     string `json:"url,omitempty"`
-	Problem string `json:"problem,omitempty"` // a RetryDenial, "ALREADY_VERIFIED", "SIGNED_OUT", "REFUSED" or "UNAVAILABLE"
+	Problem string `json:"problem,omitempty"` // a RetryDenial, "ALREADY_VERIFIED", "SIGNED_OUT", "REFUSED", "BUSY" or "UNAVAILABLE"
 }
 
 // outcome is the outcome of a press of the button.
 type outcome struct {
 	status int
 	answer answer
-	who    person // with a link: the person, who has begun by now
+	who    person        // with a link: the person, who has begun by now
+	wait   time.Duration // with BUSY: until another press
 }
 
 // linkTimeout bounds the work for one outcome. It is longer than a repeated call to Stripe, and shorter than the wait of the page.
@@ -36,16 +38,16 @@ const statusTimeout = 5 * time.Second
 // errVerified: the person is verified, maybe in an older session than the newest.
 var errVerified = errors.New("the person is verified")
 
-// press returns the outcome of a press of the button. Presses at the same time, with the same cookie, share one: a thousand of them
-// cost the service as much as one. The number of presses that wait has no limit, because a press that waits costs this site no more
+// press returns the outcome of a press of the button at an address. Presses at the same time, with the same cookie, share one: a
+// thousand of them cost the service as much as one, and count as one for the limits. The number of presses that wait has no limit, because a press that waits costs this site no more
 // than an idle connection.
 //
 // If ctx ends, because the browser has gone, press returns UNAVAILABLE. The work continues for the other presses.
-func (s *site) press(ctx context.Context, who person) outcome {
+func (s *site) press(ctx context.Context, who person, address string) outcome {
 	shared := s.presses.DoChan(who.content(), func() (any, error) {
 		working, cancel := context.WithTimeout(context.WithoutCancel(ctx), linkTimeout)
 		defer cancel()
-		return s.outcomeFor(working, who), nil
+		return s.outcomeFor(working, who, address), nil
 	})
 	select {
 	case result := <-shared:
@@ -55,13 +57,19 @@ func (s *site) press(ctx context.Context, who person) outcome {
 	}
 }
 
-// outcomeFor finds the link for a person. It logs an unexpected error.
-func (s *site) outcomeFor(ctx context.Context, who person) outcome {
-	link, err := s.linkFor(ctx, &who)
+// outcomeFor finds the link for a person at an address. It logs an unexpected error.
+func (s *site) outcomeFor(ctx context.Context, who person, address string) outcome {
+	link, err := s.linkFor(ctx, &who, address)
 	var denied *client.RetryDeniedError
+	var limited *client.Error
+	var busy *busyError
 	switch {
 	case err == nil:
-		return outcome{http.StatusOK, answer{URL: link}, who}
+		return outcome{status: http.StatusOK, answer: answer{URL: link}, who: who}
+	case errors.As(err, &busy): // not logged: an attacker would fill the log
+		return outcome{status: http.StatusTooManyRequests, answer: answer{Problem: "BUSY"}, wait: busy.wait}
+	case errors.As(err, &limited) && limited.Reason == verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED:
+		return outcome{status: http.StatusTooManyRequests, answer: answer{Problem: "BUSY"}, wait: limited.RetryAfter}
 	case errors.Is(err, errVerified):
 		return problem(http.StatusConflict, "ALREADY_VERIFIED")
 	case errors.As(err, &denied):
@@ -88,8 +96,11 @@ func problem(status int, name string) outcome {
 //
 // People can begin even while verification-status cannot be reached, or has no reads of Stripe left for today. A person that has
 // just begun then gets the same session again.
-func (s *site) linkFor(ctx context.Context, who *person) (url string, err error) {
+func (s *site) linkFor(ctx context.Context, who *person, address string) (url string, err error) {
 	defer panicAsError(&err)
+	if err := s.limits.press(*who, address); err != nil {
+		return "", err
+	}
 	if who.isNew() {
 		return s.begin(ctx, who)
 	}
@@ -132,6 +143,9 @@ func isLasting(err error) bool {
 
 // begin creates the person's session, or returns the link of the one that was just created.
 func (s *site) begin(ctx context.Context, who *person) (string, error) {
+	if err := s.limits.begin(); err != nil {
+		return "", err
+	}
 	if !who.justBegan() {
 		who.begun = time.Now()
 	}

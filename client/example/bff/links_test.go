@@ -96,11 +96,17 @@ func (w *pressRig) known(session string) person {
 	return who
 }
 
-// press presses the button. The answer comes once.
+// press presses the button, always at the same address. The answer comes once.
 func (w *pressRig) press(ctx context.Context, who person) <-chan *http.Response {
+	return w.pressAt(ctx, who, "192.0.2.1")
+}
+
+// pressAt presses the button at an address of the browser. The answer comes once.
+func (w *pressRig) pressAt(ctx context.Context, who person, address string) <-chan *http.Response {
 	cookies := httptest.NewRecorder()
 	w.people.issue(cookies, who)
 	request := httptest.NewRequestWithContext(ctx, http.MethodPost, "http://site.test/link", nil)
+	request.RemoteAddr = address + ":443"
 	request.Header.Set("Cookie", strings.SplitN(cookies.Header().Get("Set-Cookie"), ";", 2)[0])
 	answered := make(chan *http.Response, 1)
 	go func() {

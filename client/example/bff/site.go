@@ -5,9 +5,11 @@ import (
 	"embed"
 	"encoding/json"
 	"io/fs"
+	"math"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sync/singleflight"
@@ -29,6 +31,7 @@ type site struct {
 	people        people
 	files         fs.FS
 	presses       singleflight.Group // of the button, by the content of the cookie
+	limits        *limits            // of the presses
 	streams       context.Context    // ends the streams of /events when the server stops
 	endStreams    context.CancelFunc
 }
@@ -46,7 +49,7 @@ func newSite(status *client.Client, s settings) (*site, error) {
 	return &site{
 		streams: streams, endStreams: endStreams,
 		status: status, stripe: s.stripe, publicURL: s.publicURL, host: u.Host, addressHeader: s.addressHeader,
-		people: people{key: s.cookieKey, secure: u.Scheme == "https"}, files: files,
+		people: people{key: s.cookieKey, secure: u.Scheme == "https"}, files: files, limits: newLimits(),
 	}, nil
 }
 
@@ -160,9 +163,12 @@ func (s *site) link(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusUnauthorized, answer{Problem: "SIGNED_OUT"})
 		return
 	}
-	found := s.press(r.Context(), who)
+	found := s.press(r.Context(), who, s.address(r))
 	if found.answer.URL != "" {
 		s.people.renew(w, found.who) // with begun, for 30 more days
+	}
+	if found.status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(found.wait.Seconds()))))
 	}
 	reply(w, found.status, found.answer)
 }
