@@ -134,7 +134,7 @@ func TestTableCountsAgainstAllUndisturbedRuns(t *testing.T) {
 	for _, slow := range []time.Duration{8 * ms, 9 * ms} {
 		d.attacked = append(d.attacked, attacked{row{name: "x", reads: noRead}, calls(slow)})
 	}
-	for _, want := range []string{"1.0 ms / 9.0 ms (×2.2)", "Of 18 values of p99 during attacks, 9 are more", "So are 9 of the 36 values", probeStatus + " 400,"} {
+	for _, want := range []string{"1.0 ms / 9.0 ms (×2.2)", "Of 20 values of p99 during attacks, 10 are more", "So are 10 of the 40 values", probeStatus + " 400,"} {
 		if !strings.Contains(d.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, d)
 		}
