@@ -19,7 +19,7 @@ type bound struct {
 // press creates a session at Stripe. Each later press of a person that needs a link makes verification-status read Stripe, and
 // this whole site has a share of API_READS_PER_DAY: 1,250 reads with the defaults. If you raise that, raise perAddressDay too.
 //
-// Each process of the site counts for itself. With n of them, n times as much gets through: divide allBegins by n.
+// Each process of the site counts for itself. With n of them, n times as much gets through: divide perAddressDay and allBegins by n.
 var (
 	// perPerson: a person that clicks ten times in a row is served ten times. After that, one more click does not help them.
 	perPerson = bound{10, 30 * time.Second}
@@ -30,16 +30,17 @@ var (
 	// served. An address spends at most 388 reads a day: a third of the share, so that others have theirs.
 	perAddressDay = bound{100, 5 * time.Minute}
 	// allBegins bounds the sessions that are created for all persons together: 36,000 in an hour are more than a site of this
-	// size has. It is half of the rate at which verification-status reads the events of a thin event destination, so that
-	// strangers' sessions do not delay the events of others there. Stripe allows a hundred requests a second.
+	// size has. It is half of the rate at which verification-status reads the events of a thin event destination, so that the
+	// sessions of an attacker do not delay the events of others there. Stripe takes 100 writes a second in live mode,
+	// and 25 in test mode.
 	allBegins = bound{50, 100 * time.Millisecond}
 )
 
-// maxBuckets bounds the persons, and the addresses, that have a bucket: a few megabytes. At the limit, the one that has not
-// pressed for longest loses its bucket, and gets a full one with its next press.
+// maxBuckets bounds the persons, and the addresses, that have a bucket: together they take less than ten megabytes. At the limit, the
+// one that has not pressed for longest loses its bucket, and gets a full one with its next press.
 const maxBuckets = 10_000
 
-// busyError is the error of a press beyond a bound. The press has cost nothing.
+// busyError is the error of a press beyond a bound.
 type busyError struct {
 	wait time.Duration // until a press can pass
 }
@@ -86,7 +87,7 @@ func (l *limits) begin() error {
 	return take(l.begins)
 }
 
-// take takes a token from each of these, or from none if one has none left. l.mu is held.
+// take takes a token from each of these, or from none if one has none left. The caller holds limits.mu.
 func take(all ...*rate.Limiter) error {
 	now := time.Now()
 	var wait time.Duration

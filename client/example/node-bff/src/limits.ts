@@ -53,7 +53,7 @@ export class Limits {
   }
 }
 
-/** BusyError is the error of a press beyond a bound. The press has cost nothing. */
+/** BusyError is the error of a press beyond a bound. */
 export class BusyError extends Error {
   /** wait is the time until a press can pass, in milliseconds. */
   constructor(readonly wait: number) {
