@@ -99,6 +99,22 @@ last().say("unknown");
 last().say("live");
 assert.equal(notice.hidden, true);
 
+// A press too many is answered in words, and the button works. The page asks for no further stream, which would be one more request.
+const before = streams.length;
+fetched = async () => ({ ok: false, status: 429, json: async () => ({ problem: "BUSY" }) });
+await press();
+assert.match(element("problem").textContent, /please wait a few minutes, and try again/);
+assert.equal(element("problem").hidden, false);
+assert.ok(!waits());
+last().say("unknown");
+last().say("live");
+assert.equal(element("problem").hidden, false, "the problem after the next event");
+assert.equal(streams.length, before);
+fetched = async () => ({ ok: true, json: async () => ({ url: "https://verify.stripe.test/2" }) });
+await press();
+assert.equal(element("problem").hidden, true);
+await pass(11_000);
+
 // A person that is verified in an older session reads that, and no longer the status of the newest session.
 const open = { status: "STATUS_REQUIRES_INPUT", retry: { allowed: true } };
 last().say("status", open);

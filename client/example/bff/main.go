@@ -4,8 +4,12 @@
 //	go run ./server dev            # in one terminal
 //	go run ./client/example/bff    # in another; then open http://127.0.0.1:8080
 //
-// It has no state: the cookie identifies the person, and verification-status has their status. So it can be stopped, replaced and
+// It keeps no data: the cookie identifies the person, and verification-status has their status. So it can be stopped, replaced and
 // run several times, with the same BFF_COOKIE_KEY.
+//
+// Presses of the page's button are limited by person, by address and in all: see limits.go. Behind a proxy, set BFF_ADDRESS_HEADER:
+// without addresses, one visitor with many cookies can use up the reads of Stripe that are for all. The header must end with the
+// address of the browser: if it ends with that of another proxy, all visitors share the limits of one address.
 package main
 
 import (
@@ -72,7 +76,7 @@ func run(ctx context.Context, s settings) error {
 		slog.Info("BFF_COOKIE_KEY is not set: a key was generated, and every visitor is a new person after a restart")
 	}
 	if site.people.secure && s.addressHeader == "" {
-		slog.Info("BFF_ADDRESS_HEADER is not set: the proxy hides the browsers' addresses, so streams are not limited by address")
+		slog.Info("BFF_ADDRESS_HEADER is not set: the proxy hides the browsers' addresses, so neither streams nor presses of the button are limited by address, and one visitor can use up the reads of Stripe that are for all")
 	}
 	slog.Info("open " + s.publicURL)
 	select {

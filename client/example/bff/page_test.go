@@ -443,6 +443,9 @@ func TestWords(t *testing.T) {
 		if table.Refusals["REFUSED"] == "" || table.Refusals["REFUSED"] == table.Refusals["UNAVAILABLE"] {
 			t.Errorf("%s: no words for what another try cannot change", language)
 		}
+		if table.Refusals["BUSY"] == "" {
+			t.Errorf("%s: no words for too many presses", language)
+		}
 		for number, denial := range verificationv1.RetryDenial_name {
 			if number != 0 && table.Refusals[strings.TrimPrefix(denial, "RETRY_DENIAL_")] == "" {
 				t.Errorf("%s: no words for the refusal %s", language, denial)

@@ -57,7 +57,7 @@ func (p *people) who(r *http.Request) (person, bool) {
 		return person{}, false
 	}
 	parts := cookieValue.FindStringSubmatch(cookies[0].Value)
-	if parts == nil || !hmac.Equal([]byte(parts[4]), []byte(p.sign(parts[1], parts[2], parts[3]))) {
+	if parts == nil || !hmac.Equal([]byte(parts[4]), []byte(p.sign(parts[1]+"."+parts[2]+"."+parts[3]))) {
 		return person{}, false
 	}
 	who := person{id: parts[1], issued: parseSecond(parts[2]), begun: parseSecond(parts[3])}
@@ -72,10 +72,19 @@ func parseSecond(text string) time.Time {
 	return time.Time{}
 }
 
+// content returns the value of the person's cookie without its signature.
+func (p person) content() string {
+	begun := "0"
+	if !p.begun.IsZero() {
+		begun = strconv.FormatInt(p.begun.Unix(), 10)
+	}
+	return p.id + "." + strconv.FormatInt(p.issued.Unix(), 10) + "." + begun
+}
+
 // sign returns an HMAC-SHA256. It includes the cookie's name, so that a value of the site without TLS is invalid with TLS.
-func (p *people) sign(id, issued, begun string) string {
+func (p *people) sign(content string) string {
 	mac := hmac.New(sha256.New, p.key)
-	mac.Write([]byte(p.cookieName() + "=" + id + "." + issued + "." + begun))
+	mac.Write([]byte(p.cookieName() + "=" + content))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
@@ -104,11 +113,8 @@ func (p *people) renew(w http.ResponseWriter, who person) {
 
 // issue sets the cookie of the person.
 func (p *people) issue(w http.ResponseWriter, who person) {
-	issued, begun := strconv.FormatInt(who.issued.Unix(), 10), "0"
-	if !who.begun.IsZero() {
-		begun = strconv.FormatInt(who.begun.Unix(), 10)
-	}
-	p.setCookie(w, who.id+"."+issued+"."+begun+"."+p.sign(who.id, issued, begun), int(signedInFor.Seconds()))
+	content := who.content()
+	p.setCookie(w, content+"."+p.sign(content), int(signedInFor.Seconds()))
 }
 
 // signOut deletes the cookie and ends all streams of the person, also in other tabs.

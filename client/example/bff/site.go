@@ -4,14 +4,15 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
-	"errors"
 	"io/fs"
-	"log/slog"
+	"math"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
-	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"example.com/verification-status/client"
 	"example.com/verification-status/client/sse"
@@ -29,7 +30,9 @@ type site struct {
 	addressHeader string
 	people        people
 	files         fs.FS
-	streams       context.Context // ends the streams of /events when the server stops
+	presses       singleflight.Group // of the button, by the content of the cookie
+	limits        *limits            // of the presses
+	streams       context.Context    // ends the streams of /events when the server stops
 	endStreams    context.CancelFunc
 }
 
@@ -46,7 +49,7 @@ func newSite(status *client.Client, s settings) (*site, error) {
 	return &site{
 		streams: streams, endStreams: endStreams,
 		status: status, stripe: s.stripe, publicURL: s.publicURL, host: u.Host, addressHeader: s.addressHeader,
-		people: people{key: s.cookieKey, secure: u.Scheme == "https"}, files: files,
+		people: people{key: s.cookieKey, secure: u.Scheme == "https"}, files: files, limits: newLimits(),
 	}, nil
 }
 
@@ -152,22 +155,6 @@ func network(text string) string {
 	return address.String()
 }
 
-// answer is the answer to POST /link. One field is set.
-type answer struct {
-	URL     string `json:"url,omitempty"`
-	Problem string `json:"problem,omitempty"` // a RetryDenial, "SIGNED_OUT", "REFUSED" or "UNAVAILABLE"
-}
-
-// linkTimeout bounds one POST /link. It is longer than a repeated call to Stripe, and shorter than the wait of the page.
-const linkTimeout = 40 * time.Second
-
-// errVerified: the person is verified, maybe in an older session than the newest.
-var errVerified = errors.New("the person is verified")
-
-// statusTimeout bounds the GetStatus of a POST /link. Without a connection the call waits for one until its deadline, and a person
-// can begin without the service.
-const statusTimeout = 5 * time.Second
-
 // link answers with a link to Stripe's page, for a first attempt, to continue, or to try again. The link goes into this answer
 // only. The client_secret stays here, because the page does not use Stripe.js.
 func (s *site) link(w http.ResponseWriter, r *http.Request) {
@@ -176,77 +163,14 @@ func (s *site) link(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusUnauthorized, answer{Problem: "SIGNED_OUT"})
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), linkTimeout)
-	defer cancel()
-	link, err := s.linkFor(ctx, &who)
-	var denied *client.RetryDeniedError
-	switch {
-	case errors.Is(err, errVerified):
-		reply(w, http.StatusConflict, answer{Problem: "ALREADY_VERIFIED"})
-	case errors.As(err, &denied):
-		reply(w, http.StatusConflict, answer{Problem: strings.TrimPrefix(denied.Denial.String(), "RETRY_DENIAL_")})
-	case err != nil:
-		slog.ErrorContext(ctx, "cannot create a link for a person", "reference", who.reference(), "error", err)
-		if isLasting(err) {
-			reply(w, http.StatusConflict, answer{Problem: "REFUSED"})
-			return
-		}
-		reply(w, http.StatusServiceUnavailable, answer{Problem: "UNAVAILABLE"})
-	default:
-		s.people.renew(w, who) // with begun, for 30 more days
-		reply(w, http.StatusOK, answer{URL: link})
+	found := s.press(r.Context(), who, s.address(r))
+	if found.answer.URL != "" {
+		s.people.renew(w, found.who) // with begun, for 30 more days
 	}
-}
-
-// linkFor creates a session only for a person that has none. For all others verification-status decides: it counts the attempts,
-// and replaces a session that was canceled. Nobody that is verified gets a link, whichever of their sessions is the newest: the
-// summary of the person costs the service one more read of its store, and only a press of the button asks for it.
-//
-// linkFor does not ask for the status of a person with a new cookie: there is none, and the service would use one of its reads of
-// Stripe to find that out. It does for an older cookie, even one without begun: otherwise a copy of it would be a new first
-// attempt each day.
-//
-// People can begin even while verification-status cannot be reached, or has no reads of Stripe left for today. A person that has
-// just begun then gets the same session again.
-func (s *site) linkFor(ctx context.Context, who *person) (string, error) {
-	if who.isNew() {
-		return s.begin(ctx, who)
+	if found.status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(found.wait.Seconds()))))
 	}
-	asking, cancel := context.WithTimeout(ctx, statusTimeout)
-	defer cancel()
-	v, summary, err := s.status.Person(asking, who.reference())
-	switch {
-	case err == nil && summary.GetVerified() != nil:
-		return "", errVerified
-	case errors.Is(err, client.ErrNotFound), isUnavailable(ctx, err) && (who.begun.IsZero() || who.justBegan()):
-		return s.begin(ctx, who)
-	case err != nil:
-		return "", err
-	}
-	link, err := s.status.Retry(ctx, v.GetSessionId(), client.ReplaceClosed(s.publicURL+"/"))
-	if err != nil {
-		return "", err
-	}
-	return link.URL.Reveal(), nil
-}
-
-// isUnavailable reports whether a call failed because verification-status cannot be reached or does not answer in time. ctx is the
-// context of the request: if it has ended, the answer is of no use any more.
-func isUnavailable(ctx context.Context, err error) bool {
-	return ctx.Err() == nil && (errors.Is(err, client.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded))
-}
-
-// isLasting reports whether another try would get the same error.
-func isLasting(err error) bool {
-	return errors.Is(err, client.ErrStripeRefused) || errors.Is(err, client.ErrStripeSessionUnknown) || errors.Is(err, client.ErrStripeNotConfigured)
-}
-
-// begin creates the person's session, or returns the link of the one that was just created.
-func (s *site) begin(ctx context.Context, who *person) (string, error) {
-	if !who.justBegan() {
-		who.begun = time.Now()
-	}
-	return s.stripe.create(ctx, who.reference(), s.publicURL+"/")
+	reply(w, found.status, found.answer)
 }
 
 func (s *site) signOut(w http.ResponseWriter, r *http.Request) {

@@ -89,6 +89,30 @@ func linkLoop(a *attacker, begun func()) {
 	a.loop(16, paced(16), func(int, *rand.Rand) { v.touch(http.MethodPost, "/link") })
 }
 
+// gotALink is the outcome of a press that got a link.
+const gotALink = "POST /link 200"
+
+// neededLinks is 20 persons at one address who press the button again and again. They need a link, so each one costs a read.
+func neededLinks(a *attacker, begun func()) {
+	visitors := make([]*visitor, len(a.Begun))
+	for i, cookie := range a.Begun {
+		visitors[i] = a.visitor(neededLinksAddress, cookie)
+	}
+	a.first = begun
+	a.loop(len(visitors), paced(len(visitors)), func(worker int, _ *rand.Rand) { visitors[worker].touch(http.MethodPost, "/link") })
+}
+
+// signUps opens the page and presses the button as one new person after the other.
+func signUps(a *attacker, begun func()) {
+	shared := a.visitor(signUpsAddress, "").http
+	a.first = begun
+	a.loop(16, paced(16), func(int, *rand.Rand) {
+		v := &visitor{a, shared, ""}
+		v.touch(http.MethodGet, "/")
+		v.touch(http.MethodPost, "/link")
+	})
+}
+
 // untilEvent leaves a stream at its first event.
 func untilEvent(line string) bool { return !strings.HasPrefix(line, "event") }
 

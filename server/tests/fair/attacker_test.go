@@ -20,6 +20,8 @@ const (
 	// attackersAddress is the address that attackers call from. Others have other addresses, as in reality: a limit
 	// by address must not hit them.
 	attackersAddress = "127.0.9.9"
+	// Attacks that are about the BFF's limits by address have addresses of their own, of which no attack before has used up the limit.
+	neededLinksAddress, signUpsAddress = "127.0.8.1", "127.0.8.2"
 
 	// longestAttack bounds an attacker that is not stopped, and beginsWithin the time until it says that it
 	// has begun: it might never get all that it asks for.
@@ -34,7 +36,8 @@ type orders struct {
 	Reader, Retrier           string // tokens
 	Verified, Granted, Cookie string // sessions, and the cookie of a person whose session is verified
 	Many                      []string
-	Connections               int // of attacks that hold many, 100 streams each
+	Begun                     []string // cookies of persons who have begun, and need a link to continue
+	Connections               int      // of attacks that hold many, 100 streams each
 	Seed                      uint64
 }
 
@@ -169,4 +172,6 @@ var attacks = map[string]func(a *attacker, begun func()){
 	"streams":         personStreams,
 	"slow bodies":     slowBodies,
 	"idle tabs":       idleTabs,
+	"needed links":    neededLinks,
+	"sign-ups":        signUps,
 }

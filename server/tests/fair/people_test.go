@@ -10,13 +10,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"strings"
 )
 
 // person is a visitor of the BFF with a cookie jar and an address of their own.
 type person struct {
-	http *http.Client
-	bff  string
+	http    *http.Client
+	bff     string
+	session string // that the last link is of
 }
 
 // newPerson returns a person at an address of this machine.
@@ -57,6 +59,11 @@ func (a *person) signUp(ctx context.Context) error {
 	if _, err := a.do(ctx, http.MethodGet, "/"); err != nil {
 		return fmt.Errorf("the page: %w", err)
 	}
+	return a.press(ctx)
+}
+
+// press presses the button.
+func (a *person) press(ctx context.Context) error {
 	body, err := a.do(ctx, http.MethodPost, "/link")
 	if err != nil {
 		return fmt.Errorf("the button: %w: %s", err, body)
@@ -65,7 +72,22 @@ func (a *person) signUp(ctx context.Context) error {
 	if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.URL == "" {
 		return fmt.Errorf("the button answers %q", body)
 	}
+	link := answer.URL[strings.LastIndex(answer.URL, "/")+1:]
+	id, _, _ := strings.Cut(link, "_") // a link of the simulated Stripe begins so
+	a.session = "vs_" + id
 	return nil
+}
+
+// cookie returns the person's cookie, as a request has it.
+func (a *person) cookie() string {
+	home, err := url.Parse(a.bff)
+	if err != nil {
+		panic(err) // the rig made it
+	}
+	for _, cookie := range a.http.Jar.Cookies(home) {
+		return cookie.Name + "=" + cookie.Value
+	}
+	return ""
 }
 
 // seesStatus opens the page's stream, and waits for the first status.

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"example.com/verification-status/client"
-	"example.com/verification-status/server/internal/stripesim"
 	"example.com/verification-status/server/internal/testing/redistest"
 )
 
@@ -160,19 +158,20 @@ func startFairRig(t *testing.T) *fairRig {
 	attacker := newPerson(p.bff, attackersAddress)
 	t.Cleanup(attacker.http.CloseIdleConnections)
 	p.must(attacker.signUp(ctx))
-	var theirs stripesim.Session
-	for _, session := range p.stripe.Sessions() { // the newest is the last
-		theirs = session
-	}
-	p.must(p.stripe.submit(theirs.ID, "verified"))
-	p.must(p.stripe.awaitTaken(ctx, theirs.ID, 3))
+	p.must(p.stripe.submit(attacker.session, "verified"))
+	p.must(p.stripe.awaitTaken(ctx, attacker.session, 3))
 	p.must(p.stripe.Settle(ctx))
-	home, err := url.Parse(p.bff)
-	p.must(err)
-	for _, cookie := range attacker.http.Jar.Cookies(home) {
-		p.target.Cookie = cookie.Name + "=" + cookie.Value
+	p.target.Cookie = attacker.cookie()
+	for i := range 20 {
+		begun := newPerson(p.bff, fmt.Sprintf("127.0.4.%d", i+1))
+		p.stripe.steps.Add(1)
+		p.must(begun.signUp(ctx))
+		p.must(p.stripe.awaitTaken(ctx, begun.session, 1))
+		begun.http.CloseIdleConnections()
+		p.target.Begun = append(p.target.Begun, begun.cookie())
+		p.stripe.attack(begun.session)
 	}
-	for _, id := range append([]string{theirs.ID, p.target.Verified}, p.target.Many...) {
+	for _, id := range append([]string{attacker.session, p.target.Verified}, p.target.Many...) {
 		p.stripe.attack(id)
 	}
 	return p

@@ -22,7 +22,7 @@ const (
 	stripeLatency = 5 * time.Millisecond
 	// stripeBehind is how far Stripe's clock is behind this machine's at first. It goes a second further with each
 	// step of a session: two events of one second would be in an order that only Stripe knows, and each of them
-	// would cost others a read.
+	// would cost others a read. Others take almost 60 steps a second in the long form: three hours are enough for -fair.for=90s.
 	stripeBehind = 3 * time.Hour
 )
 

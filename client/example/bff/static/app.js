@@ -203,7 +203,7 @@ async function askForLink() {
   if (problem === "SIGNED_OUT") return location.reload(); // GET / issues a new cookie
   if (verified ||= problem === "ALREADY_VERIFIED") show(wordsFor(null, t, verified));
   else fill("problem", t.refusals[problem] ?? t.refusals.UNAVAILABLE);
-  if (problem !== "UNAVAILABLE") follow(); // the shown status is out of date
+  if (!["UNAVAILABLE", "BUSY"].includes(problem)) follow(); // the shown status is out of date
 }
 
 go.addEventListener("click", () => go.getAttribute("aria-disabled") || action());

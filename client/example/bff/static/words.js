@@ -28,6 +28,7 @@ const en = {
   // The problems that POST /link names.
   refusals: {
     UNAVAILABLE: "That did not work. Please try again in a moment.",
+    BUSY: "This was tried very often just now, maybe by others on the same network. Nothing is lost: please wait a few minutes, and try again.",
     REFUSED: "That did not work, and another try would not help. Please call 0800 555 0142.",
     PROCESSING: "Your last try is still being checked.",
     ALREADY_VERIFIED: "You are verified already.",
@@ -121,6 +122,7 @@ const de = {
   },
   refusals: {
     UNAVAILABLE: "Das hat nicht geklappt. Bitte versuchen Sie es gleich noch einmal.",
+    BUSY: "Das wurde gerade sehr oft versucht, vielleicht von anderen im selben Netz. Nichts geht verloren: Bitte warten Sie ein paar Minuten, und versuchen Sie es dann noch einmal.",
     REFUSED: "Das hat nicht geklappt, und ein weiterer Versuch würde nicht helfen. Bitte rufen Sie 0800 555 0142 an.",
     PROCESSING: "Ihr letzter Versuch wird noch geprüft.",
     ALREADY_VERIFIED: "Sie sind bereits bestätigt.",

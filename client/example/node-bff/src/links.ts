@@ -1,18 +1,22 @@
 import {
   DeadlineExceededError, NotFoundError, RetryDenial, RetryDeniedError, StripeNotConfiguredError, StripeRefusedError,
-  StripeSessionUnknownError, UnavailableError, type Client,
+  StripeSessionUnknownError, UnavailableError, VerificationError, type Client,
 } from "@verification-status/client";
+import { BusyError, Limits } from "./limits.js";
 import { log } from "./log.js";
 import { isNew, justBegan, referenceOf, type Person } from "./people.js";
+import { linkTimeout } from "./server.js";
 import { StripeError, type Stripe } from "./stripe.js";
 
 /** Answer is the answer to POST /link: an HTTP status, and JSON for the page. */
 export interface Answer {
   status: number;
-  /** The problem is a RetryDenial, "ALREADY_VERIFIED", "SIGNED_OUT", "REFUSED" or "UNAVAILABLE". */
+  /** The problem is a RetryDenial, "ALREADY_VERIFIED", "SIGNED_OUT", "REFUSED", "BUSY" or "UNAVAILABLE". */
   body: { url: string } | { problem: string };
   /** With a link: the person, who has begun by now. */
   person?: Person;
+  /** With BUSY: the time until another press can succeed, in milliseconds. */
+  wait?: number;
 }
 
 /**
@@ -26,6 +30,9 @@ export class Links {
   readonly #client: Client;
   readonly #stripe: Stripe;
   readonly #returnUrl: string;
+  readonly #limits = new Limits();
+  /** The answers that are under way, by the content of the cookie. */
+  readonly #underWay = new Map<string, Promise<Answer>>();
 
   constructor(client: Client, stripe: Stripe, returnUrl: string) {
     this.#client = client;
@@ -34,13 +41,27 @@ export class Links {
   }
 
   /**
-   * answer returns what to answer a person that pressed the button. It logs an unexpected error. The client secret stays here,
-   * because the page does not use Stripe.js.
+   * answer returns what to answer a person that pressed the button, at an address. Presses at the same time, with the same cookie,
+   * share one answer: a thousand of them cost the service as much as one, and count as one for the limits. The work continues if
+   * the browser of the first one has gone.
    */
-  async answer(person: Person, signal: AbortSignal): Promise<Answer> {
+  answer(person: Person, address: string): Promise<Answer> {
+    const key = [person.id, person.issued, person.begun].join(".");
+    const underWay = this.#underWay.get(key);
+    if (underWay) return underWay;
+    const answer = this.#answer(person, address, AbortSignal.timeout(linkTimeout)).finally(() => this.#underWay.delete(key));
+    this.#underWay.set(key, answer);
+    return answer;
+  }
+
+  /** #answer logs an unexpected error. The client secret stays here, because the page does not use Stripe.js. */
+  async #answer(person: Person, address: string, signal: AbortSignal): Promise<Answer> {
     try {
+      this.#limits.press(person.id, address, isNew(person));
       return await this.#find(person, signal);
     } catch (error) {
+      const wait = waitOf(error);
+      if (wait !== undefined) return { ...problem(429, "BUSY"), wait }; // not logged: an attacker would fill the log
       if (error instanceof RetryDeniedError) return problem(409, RetryDenial[error.denial] ?? "UNAVAILABLE");
       log("ERROR", "cannot create a link for a person", { reference: referenceOf(person), error });
       return isLasting(error) ? problem(409, "REFUSED") : problem(503, "UNAVAILABLE");
@@ -77,6 +98,7 @@ export class Links {
 
   /** #begin creates the person's session, or returns the link of the one that was just created. */
   async #begin(person: Person, signal: AbortSignal): Promise<Answer> {
+    this.#limits.begin();
     const begun = justBegan(person) ? person.begun : Date.now();
     const url = await this.#stripe.create(referenceOf(person), this.#returnUrl, signal);
     return { status: 200, body: { url }, person: { ...person, begun } };
@@ -85,6 +107,12 @@ export class Links {
 
 function problem(status: number, name: string): Answer {
   return { status, body: { problem: name } };
+}
+
+/** waitOf returns the wait of an error that is a limit of this site or of the service, in milliseconds. */
+function waitOf(error: unknown): number | undefined {
+  if (error instanceof BusyError) return error.wait;
+  return error instanceof VerificationError && error.reason === "RATE_LIMITED" ? error.retryAfter : undefined;
 }
 
 /** isUnavailable returns whether verification-status cannot be reached or does not answer in time. */

@@ -1,6 +1,6 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 
-/** linkTimeout bounds one POST /link, in ms. It is longer than a repeated call to Stripe, and shorter than the wait of the page. */
+/** linkTimeout bounds the work for one link, in ms. It is longer than a repeated call to Stripe, and shorter than the wait of the page. */
 export const linkTimeout = 40_000;
 
 /** newServer returns a server with a timeout for each step of a request. */

@@ -7,7 +7,7 @@ import { guard } from "./guard.js";
 import { Links } from "./links.js";
 import { log, logger } from "./log.js";
 import { People, referenceOf } from "./people.js";
-import { linkTimeout, newServer, stopServer } from "./server.js";
+import { newServer, stopServer } from "./server.js";
 import type { Settings } from "./settings.js";
 import { Stripe } from "./stripe.js";
 
@@ -19,7 +19,7 @@ interface Exchange {
   response: ServerResponse;
 }
 
-/** Site serves the page and the requests of the page. It has no state: the cookie identifies the person. */
+/** Site serves the page and the requests of the page. It keeps no data: the cookie identifies the person. */
 export class Site {
   /** The server, which does not listen yet. */
   readonly server: Server;
@@ -86,19 +86,22 @@ export class Site {
   #authorize({ request, response }: Exchange): Viewer | "not_signed_in" {
     const person = this.#people.find(request);
     if (!person) return "not_signed_in";
-    const user = referenceOf(person), address = addressOf(request, this.#settings.addressHeader, this.#secure);
+    const user = referenceOf(person), address = this.#addressOf(request);
     const viewer = { user, address, session: this.#people.session(response, person) };
     return person.begun ? { ...viewer, subject: { reference: user } } : viewer;
+  }
+
+  #addressOf(request: IncomingMessage): string {
+    return addressOf(request, this.#settings.addressHeader, this.#secure);
   }
 
   /** #link answers with a link to Stripe's page. The link goes into this answer only. */
   async #link(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const person = this.#people.find(request);
     if (!person) return reply(response, 401, { problem: "SIGNED_OUT" });
-    const gone = new AbortController();
-    response.once("close", () => gone.abort());
-    const { status, body, person: linked } = await this.#links.answer(person, AbortSignal.any([gone.signal, AbortSignal.timeout(linkTimeout)]));
+    const { status, body, person: linked, wait } = await this.#links.answer(person, this.#addressOf(request));
     if (linked) this.#people.renew(response, linked); // with "begun", for 30 more days
+    if (wait !== undefined) response.setHeader("Retry-After", Math.ceil(wait / 1000));
     reply(response, status, body);
   }
 

@@ -46,7 +46,7 @@ test("an answer that is none is an error, and shows no key", async (t) => {
   await assert.rejects(create("http://127.0.0.1:1"), /ECONNREFUSED|bad port/);
 });
 
-test("a person that leaves ends the call", async (t) => {
+test("an aborted signal ends the call", async (t) => {
   const gone = new AbortController();
   const base = await serve(t, () => gone.abort());
   await assert.rejects(create(base, gone.signal), StripeError);
