@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"example.com/verification-status/server/internal/telemetry"
+	"example.com/verification-status/server/internal/trigger"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )
@@ -40,6 +42,10 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		},
 	}
 	const post = "POST /webhook HTTP/1.1\r\nHost: x\r\nStripe-Signature: t=1,v1=00\r\n"
+	const ignored = `{"type":"invoice.paid"}`
+	begin := time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC) // of the virtual time
+	good := fmt.Sprintf("POST /webhook HTTP/1.1\r\nHost: x\r\nStripe-Signature: %s\r\nContent-Length: %d\r\n\r\n%s",
+		trigger.Sign([]byte(ignored), begin, []string{"whsec_1"}), len(ignored), ignored)
 	for _, test := range []struct {
 		name, server string
 		at           string // sent at once
@@ -52,7 +58,8 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		{"slow body, by ReadTimeout", "webhook", post + "Content-Length: 5000\r\n\r\n", strings.Repeat("x", 100), 10 * time.Second, false},
 		{"slow chunks, by ReadTimeout", "webhook", post + "Transfer-Encoding: chunked\r\n\r\n", strings.Repeat("1\r\nx\r\n", 20), 10 * time.Second, false},
 		{"slow body to a wrong path, by ReadTimeout", "webhook", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n", strings.Repeat("x", 100), 10 * time.Second, false},
-		{"answered and idle, by IdleTimeout", "webhook", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "", 60 * time.Second, false},
+		{"answered and idle, by IdleTimeout", "webhook", good, "", 60 * time.Second, false},
+		{"refused, at once", "webhook", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "", 0, false},
 		{"silent, by ReadHeaderTimeout", "admin", "", "", 5 * time.Second, false},
 		{"slow headers, by ReadHeaderTimeout", "admin", "GET /livez HTTP/1.1\r\n", "X-A: a\r\nX-B: b\r\nX-C: c\r\n", 5 * time.Second, false},
 		{"slow body, by ReadTimeout", "admin", "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n", strings.Repeat("x", 100), 10 * time.Second, false},

@@ -23,6 +23,10 @@ var (
 	accountPattern = regexp.MustCompile(`^acct_[A-Za-z0-9_]{1,250}$`)
 	// codePattern is the form of Stripe's error codes. Stripe can add codes at any time.
 	codePattern = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
+	// apiKeyWithin finds an API key in a text.
+	apiKeyWithin = regexp.MustCompile(`(^|[^A-Za-z])[srp]k_(live|test|org)_`)
+	// stripeSecretPattern is the form of Stripe's signing secrets.
+	stripeSecretPattern = regexp.MustCompile(`^whsec_[A-Za-z0-9_]+$`)
 )
 
 // checkStripe checks the settings that Stripe's API is called with.
@@ -109,6 +113,8 @@ func webhookSecretProblem(secret string) string {
 		return "has characters that a secret never has, such as a byte order mark: " + give + " and nothing else"
 	case !strings.HasPrefix(secret, webhookSecretPrefix):
 		return "does not begin with whsec_: " + give
+	case apiKeyWithin.MatchString(secret):
+		return "has an API key in it: " + give + " and nothing else, and the key in STRIPE_API_KEY"
 	case len(secret) < minWebhookSecretBytes:
 		return fmt.Sprintf("has under %d characters, so that it can be guessed: %s in full", minWebhookSecretBytes, give)
 	}

@@ -10,7 +10,7 @@ import (
 // Warnings returns a sentence for the log for each setting that is safe or complete in some places and not in others. Such a
 // setting does not keep the server from starting. Call it after Load. No sentence contains a secret.
 func (c *Config) Warnings() []string {
-	return slices.Concat(c.warnOfRedis(), c.warnOfFiles(), c.warnOfOrganization(), c.warnOfPath(), c.warnOfStreams())
+	return slices.Concat(c.warnOfRedis(), c.warnOfSecrets(), c.warnOfFiles(), c.warnOfOrganization(), c.warnOfPath(), c.warnOfStreams())
 }
 
 // warnOfOrganization warns if nothing names the accounts of an organization. Its key has no account of its own.
@@ -21,19 +21,43 @@ func (c *Config) warnOfOrganization() []string {
 	return []string{"STRIPE_API_KEY is a key of an organization, and STRIPE_ACCOUNTS names no account: an account is caught up only after its first event, so name the accounts"}
 }
 
-// warnOfRedis warns if Redis is on another machine and has no TLS. The server does not refuse it: a private network, a mesh
-// or a tunnel can encrypt, and the server cannot see that.
+// warnOfRedis warns if Redis is on another machine, or can be, and has no TLS. The server does not refuse it: a private
+// network, a mesh or a tunnel can encrypt, and the server cannot see that.
 func (c *Config) warnOfRedis() []string {
 	target, err := c.RedisTarget()
-	if err != nil || target.TLS || !slices.ContainsFunc(target.Addrs, isRemote) {
+	if err != nil || target.TLS {
 		return nil
+	}
+	leads := "leads to another machine in plain text"
+	if !slices.ContainsFunc(target.Addrs, isRemote) {
+		switch c.RedisMode {
+		case RedisSentinel:
+			leads = "is in plain text, and the Sentinels name the master, which can be on another machine"
+		case RedisCluster:
+			leads = "is in plain text, and the nodes name the others, which can be on other machines"
+		default:
+			return nil
+		}
 	}
 	exposed := "personal data"
 	if target.Password != "" || c.RedisSentinelPassword != "" {
 		exposed = "the password and personal data"
 	}
-	return []string{"REDIS_URL leads to another machine in plain text, so that anyone on the network can read " + exposed +
+	return []string{"REDIS_URL " + leads + ", so that anyone on the network can read " + exposed +
 		": use rediss://, or make sure that a mesh or a tunnel encrypts"}
+}
+
+// warnOfSecrets warns of each signing secret with a character that Stripe's never have, such as a semicolon at its end: it
+// verifies none of Stripe's webhooks. It can be a secret of the operator's own, for webhooks that are not sent by Stripe.
+func (c *Config) warnOfSecrets() (warnings []string) {
+	secrets := c.WebhookSecrets()
+	for i, secret := range secrets {
+		if !stripeSecretPattern.MatchString(secret) {
+			warnings = append(warnings, fmt.Sprintf("STRIPE_WEBHOOK_SECRET has a secret (%d of %d) with other characters than letters, digits and _, as no secret of Stripe has: "+
+				"if it is one of Stripe, its webhooks are refused, so give the endpoint's signing secret (whsec_...) and nothing else", i+1, len(secrets)))
+		}
+	}
+	return warnings
 }
 
 // warnOfStreams warns if CALLER_MAX_STREAMS takes back what CALLER_SHARE_PERCENT gives: one caller can shut all others out.

@@ -24,6 +24,11 @@ func TestRedisInPlainTextIsWarnedAbout(t *testing.T) {
 		"loopback":                  {[]string{"REDIS_URL=redis://:planted@127.0.0.2"}, ""},
 		"loopback by name":          {[]string{"REDIS_URL=redis://:planted@localhost"}, ""},
 		"loopback of IPv6":          {[]string{"REDIS_URL=redis://:planted@[::1]:6379"}, ""},
+		"loopback Sentinels":        {append(sentinel, "REDIS_URL=redis://:planted@127.0.0.1"), "the Sentinels name the master, which can be on another machine"},
+		"Sentinels, no password":    {append(sentinel, "REDIS_URL=redis://localhost,[::1]"), "can read personal data"},
+		"Sentinels with TLS":        {append(sentinel, "REDIS_URL=rediss://:planted@127.0.0.1"), ""},
+		"loopback cluster":          {[]string{"REDIS_MODE=cluster", "REDIS_URL=redis://:planted@127.0.0.1:1"}, "the nodes name the others, which can be on other machines"},
+		"cluster with TLS":          {[]string{"REDIS_MODE=cluster", "REDIS_URL=rediss://:planted@127.0.0.1:1"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := valid(t, test.changes...)
@@ -32,6 +37,24 @@ func TestRedisInPlainTextIsWarnedAbout(t *testing.T) {
 			}
 			checkWarnings(t, c.Warnings(), "REDIS_URL", test.want)
 		})
+	}
+}
+
+// TestASecretThatIsNotOfStripeIsWarnedAbout: Stripe's have letters and digits. A secret of one's own can have other characters, and one of
+// Stripe with a character too many verifies no webhook.
+func TestASecretThatIsNotOfStripeIsWarnedAbout(t *testing.T) {
+	for secrets, want := range map[string]string{
+		"whsec_planted01Az_":                        "",
+		"whsec_planted01,acct_1 whsec_planted02":    "",
+		"whsec_planted01;":                          "secret (1 of 1)",
+		"whsec_planted01,acct_1 whsec_planted02==":  "secret (2 of 2)",
+		"whsec_planted01...,acct_1 whsec_planted02": "secret (1 of 2)",
+	} {
+		c := valid(t, "REDIS_URL=redis://127.0.0.1", "STRIPE_WEBHOOK_SECRET="+secrets)
+		if err := c.Load(); err != nil {
+			t.Fatal(err)
+		}
+		checkWarnings(t, c.Warnings(), "STRIPE_WEBHOOK_SECRET", want)
 	}
 }
 

@@ -42,7 +42,6 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
 	case <-late.C:
-		w.Header().Set("Connection", "close") // the rest of the body is not read
 		return nil, errLargeBodies
 	}
 	body, _, err = grow(limited, body, maxBody+1)

@@ -107,8 +107,18 @@ var sentences = map[int]string{
 	http.StatusServiceUnavailable:    "the event could not be kept; send it again later",
 }
 
+// refused reports whether the request was refused before its signature was checked, or because of it.
+func (r Result) refused() bool { return r.Secret == 0 && r.Status >= 400 && r.Status < 500 }
+
 // write writes the answer. It ignores errors: if Stripe does not get the answer, it sends the event again.
+//
+// The answer to a refused request ends the connection, so that each further one costs its client a connection, and connections are limited.
+// It also costs a proxy in front a connection if the proxy shares one between Stripe and other clients, but no request of Stripe: HTTP/1.1 has
+// one request on a connection at a time, and the header tells the proxy to send no other.
 func (r Result) write(w http.ResponseWriter) {
+	if r.refused() {
+		w.Header().Set("Connection", "close")
+	}
 	switch r.Status {
 	case http.StatusOK:
 		w.Header().Set("Content-Type", "application/json")
