@@ -38,6 +38,10 @@ type policyConfig struct {
 	// ReconnectWithin, in nanoseconds, is the longest random wait before a lost connection is opened again. gRPC itself
 	// would connect at once, and so would all clients that lost the server at the same moment.
 	ReconnectWithin time.Duration `json:"reconnectWithin"`
+
+	// ReconnectMax, in nanoseconds, is the longest random wait after several connections in a row that were lost at once. It
+	// is at least ReconnectWithin.
+	ReconnectMax time.Duration `json:"reconnectMax"`
 }
 
 func (policy) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingConfig, error) {
@@ -82,18 +86,17 @@ type address struct {
 type connection struct {
 	address   *address
 	sub       balancer.SubConn
+	reported  connectivity.State // by gRPC
 	state     connectivity.State // TransientFailure stays until Ready, also during further attempts
 	health    health
 	endHealth context.CancelFunc
 	streams   *streamLimit
 	load      *load
+	last      *load       // of the connection that this one replaces, or nil
+	failures  int         // connections in a row that were lost at once
 	reconnect *time.Timer // of connectLater, or nil
 	retiring  *time.Timer // of retireLater, or nil
 }
-
-// load counts the calls of one connection until the connection is lost or gets a GOAWAY. A call that ends after that changes
-// the count of no later connection.
-type load struct{ calls int }
 
 // UpdateClientConnState sets the addresses that the name resolves to.
 func (b *connections) UpdateClientConnState(s balancer.ClientConnState) error {
@@ -204,56 +207,26 @@ func (b *connections) changed(c *connection, s balancer.SubConnState) {
 	if !slices.Contains(c.address.conns, c) {
 		return // it was closed meanwhile
 	}
-	if c.state == connectivity.Ready {
-		c.endHealth()
-		c.load = new(load)
-		b.retireLater(c)
+	lost := c.reported == connectivity.Ready || c.reported == connectivity.Connecting && s.ConnectivityState == connectivity.Idle
+	c.reported = s.ConnectivityState
+	if lost {
+		b.lost(c)
 	}
 	switch s.ConnectivityState {
 	case connectivity.Ready:
-		c.state = connectivity.Ready
+		c.state, c.load.since = connectivity.Ready, time.Now()
 		b.watchHealth(c)
 	case connectivity.TransientFailure:
 		c.state, b.failure = connectivity.TransientFailure, s.ConnectionError
 		b.cc.ResolveNow(resolver.ResolveNowOptions{})
-	case connectivity.Idle: // it was lost, or the wait after a failure has ended
-		if c.state == connectivity.Ready {
-			c.state = connectivity.Connecting
-			b.cc.ResolveNow(resolver.ResolveNowOptions{})
+	case connectivity.Idle:
+		if lost {
 			b.connectLater(c)
 		} else {
-			c.sub.Connect()
+			c.sub.Connect() // gRPC's wait after a failure has ended
 		}
 	}
 	b.update()
-}
-
-// connectLater connects again at a random moment within ReconnectWithin, or when a unary call needs the connection. The lock
-// is held.
-func (b *connections) connectLater(c *connection) {
-	var timer *time.Timer
-	timer = time.AfterFunc(rand.N(b.config.ReconnectWithin+1), func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if c.reconnect == timer && slices.Contains(c.address.conns, c) {
-			c.reconnect = nil
-			c.sub.Connect()
-		}
-	})
-	c.reconnect = timer
-}
-
-// connectNow starts the attempts that connectLater has delayed, for a unary call that waits. A proxy can close a connection
-// after a number of calls (nginx: 1,000), and a busy caller would wait each time. Watches do not start the attempts: all of
-// them lost their streams at the same moment. The lock is held.
-func (b *connections) connectNow() {
-	for c := range b.all {
-		if c.reconnect != nil {
-			c.reconnect.Stop()
-			c.reconnect = nil
-			c.sub.Connect()
-		}
-	}
 }
 
 // update reports the state of all connections to gRPC and lets waiting calls pick again. The lock is held.

@@ -57,7 +57,7 @@ func newFake(t *testing.T, addresses ...string) (*fakeConn, *connections) {
 	b := policy{}.Build(f, balancer.BuildOptions{}).(*connections)
 	if err := b.UpdateClientConnState(balancer.ClientConnState{
 		ResolverState:  resolver.State{Endpoints: endpoints},
-		BalancerConfig: policyConfig{ReconnectWithin: time.Second},
+		BalancerConfig: policyConfig{ReconnectWithin: time.Second, ReconnectMax: 3 * time.Second},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -202,6 +202,7 @@ func TestALostConnectionBeginsWithoutCalls(t *testing.T) {
 		defer b.Close()
 		f.ready(b, 0)
 		endOld := f.mustPick(0)
+		time.Sleep(provenAfter)
 		f.subs[0].becomes(connectivity.Idle)
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -353,13 +354,13 @@ func TestAUnaryCallConnectsAtOnce(t *testing.T) {
 		f, b := newFake(t)
 		defer b.Close()
 		f.ready(b, 0)
+		f.answerUnary()
 		f.subs[0].becomes(connectivity.Idle)
 		_, _ = f.pick()
 		if n := f.subs[0].connects; n != 1 {
 			t.Fatalf("after a watch: %d attempts; want the 1 of the beginning", n)
 		}
-		call := balancer.PickInfo{FullMethodName: verificationv1.VerificationService_GetStatus_FullMethodName, Ctx: t.Context()}
-		if _, err := f.state.Picker.Pick(call); err != balancer.ErrNoSubConnAvailable || f.subs[0].connects != 2 {
+		if _, err := f.pickUnary(); err != balancer.ErrNoSubConnAvailable || f.subs[0].connects != 2 {
 			t.Fatalf("a unary call: %v, %d attempts; want a wait and 2", err, f.subs[0].connects)
 		}
 		time.Sleep(2 * time.Second)
@@ -370,14 +371,14 @@ func TestAUnaryCallConnectsAtOnce(t *testing.T) {
 	})
 }
 
-// TestTheBackoffsBaseReachesThePolicy: through the service configuration.
-func TestTheBackoffsBaseReachesThePolicy(t *testing.T) {
+// TestTheBackoffReachesThePolicy: through the service configuration.
+func TestTheBackoffReachesThePolicy(t *testing.T) {
 	var service struct{ LoadBalancingConfig []map[string]json.RawMessage }
-	if err := json.Unmarshal(fmt.Appendf(nil, serviceConfig, balancingPolicy, defaultBackoff.base), &service); err != nil {
+	if err := json.Unmarshal(fmt.Appendf(nil, serviceConfig, balancingPolicy, defaultBackoff.base, defaultBackoff.max), &service); err != nil {
 		t.Fatal(err)
 	}
 	config, err := policy{}.ParseConfig(service.LoadBalancingConfig[0][balancingPolicy])
-	if want := (policyConfig{ReconnectWithin: defaultBackoff.base}); err != nil || config != want {
+	if want := (policyConfig{ReconnectWithin: defaultBackoff.base, ReconnectMax: defaultBackoff.max}); err != nil || config != want {
 		t.Errorf("ParseConfig: %v, %v; want %v", config, err, want)
 	}
 	if config, err := (policy{}).ParseConfig([]byte(`{"reconnectWithin": -1}`)); err == nil {

@@ -47,7 +47,9 @@ func WithBearerToken(source TokenSource) Option { return func(s *settings) { s.t
 //
 // The Client connects again at a random moment within base after a connection is lost, or at once if a unary call needs the
 // connection. If that fails, it tries again two thirds of base later, and then at random moments in the upper two thirds of
-// the same ceilings. All watches that wait for a connection resume within base after it is back.
+// the same ceilings. All watches that wait for a connection resume within base after it is back. If a connection is lost
+// within a second and before it has answered a call, the Client waits as a watch does, even if a unary call needs the
+// connection: a proxy that ends each connection at once gets few of them.
 //
 // So a server that returns has the connections of all clients within max. If 1,000 clients lost it at the same moment, it gets
 // about 500 handshakes a second after an outage of some seconds, and about 2,000 a second for half a second if it returns at
@@ -75,14 +77,14 @@ const (
 	connectTimeout = 5 * time.Second
 )
 
-// serviceConfig is gRPC's service configuration. %s and %d are the name and the reconnectWithin of the balancing policy (see
-// [policyConfig]), by which all addresses share the calls.
+// serviceConfig is gRPC's service configuration. %s and both %d are the name, the reconnectWithin and the reconnectMax of the
+// balancing policy (see [policyConfig]), by which all addresses share the calls.
 //
 // Unary calls wait for a connection until their deadline. GetStatus changes nothing, so gRPC tries it up to four times, also
 // after ABORTED, with which the service reports a conflict of writers. The caller decides whether to repeat a call that changes
 // something. A watch does not wait for a connection: it reports the interruption at once and has its own backoff.
 const serviceConfig = `{
-	"loadBalancingConfig": [{"%s": {"reconnectWithin": %d}}],
+	"loadBalancingConfig": [{"%s": {"reconnectWithin": %d, "reconnectMax": %d}}],
 	"methodConfig": [{
 		"name": [{"service": "verification.v1.VerificationService", "method": "GetStatus"}],
 		"waitForReady": true,
@@ -115,7 +117,7 @@ func (s *settings) dialOptions(target string) ([]grpc.DialOption, error) {
 	}
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(announcing{s.transport()}),
-		grpc.WithDefaultServiceConfig(fmt.Sprintf(serviceConfig, balancingPolicy, s.backoff.base)),
+		grpc.WithDefaultServiceConfig(fmt.Sprintf(serviceConfig, balancingPolicy, s.backoff.base, s.backoff.max)),
 		grpc.WithDisableServiceConfig(), // otherwise a TXT record of the DNS name could replace it
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{

@@ -132,16 +132,10 @@ func (b *connections) take(ctx context.Context, c *connection) balancer.PickResu
 	}
 	taken := c.load
 	taken.calls++
-	return balancer.PickResult{SubConn: c.sub, Done: func(balancer.DoneInfo) {
+	return balancer.PickResult{SubConn: c.sub, Done: func(info balancer.DoneInfo) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		taken.calls--
-		if taken.calls == 0 && taken == c.load {
-			b.retireLater(c)
-		}
-		if b.starved {
-			b.update()
-		}
+		b.ended(c, taken, info)
 	}}
 }
 

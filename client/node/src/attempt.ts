@@ -34,8 +34,13 @@ const unprocessed = /^(Stream refused by server|Failed to start HTTP\/2 stream|C
  * begun after the server's GOAWAY, or the connection closed before the call was sent.
  */
 export function isUnprocessed(status: Status): boolean {
-  // An answer can have such a text too, but has headers or trailers.
-  return unprocessed.test(status.details) && Object.keys(status.metadata.getMap()).length === 0;
+  // An answer can have such a text too.
+  return unprocessed.test(status.details) && !hasAnswer(status);
+}
+
+/** Reports whether a status is that of an answer, which has headers or trailers. */
+function hasAnswer(status: Status): boolean {
+  return Object.keys(status.metadata.getMap()).length > 0;
 }
 
 /** Judges the errors of one call by the header that came first: what a proxy answers is no gRPC. */
@@ -62,7 +67,7 @@ export class Judge {
       });
     }
     // A server on Node 24 resets a stream beyond its limit with ENHANCE_YOUR_CALM, others refuse it.
-    if (status.details.startsWith("Bandwidth exhausted") && Object.keys(status.metadata.getMap()).length === 0) {
+    if (status.details.startsWith("Bandwidth exhausted") && !hasAnswer(status)) {
       return new UnavailableError({ code: "UNAVAILABLE", message: `the stream was reset: ${status.details}`, cause: status });
     }
     const error = fromStatus(status);
@@ -79,10 +84,20 @@ export class Judge {
   }
 }
 
-/** Makes a call over a connection. It returns undefined if the connection was closed at this moment. */
-export function begin<C>(lease: Lease, make: () => C): C | undefined {
+/**
+ * Makes a call over a connection, and tells the lease of an answer. It returns undefined if the connection was closed at this
+ * moment.
+ */
+export function begin<C extends EventEmitter>(lease: Lease, make: () => C): C | undefined {
   try {
-    return make();
+    const call = make();
+    call.on("metadata", () => lease.answered());
+    call.on("status", (status: Status) => {
+      if (hasAnswer(status)) {
+        lease.answered(); // of trailers alone
+      }
+    });
+    return call;
   } catch (error) {
     lease.release();
     if (lease.connection.usable) {

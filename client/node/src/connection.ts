@@ -5,6 +5,7 @@ import type { FullJitter } from "./backoff.js";
 import type { Credentials } from "./credentials.js";
 import { readable } from "./error-from.js";
 import { Health, watchHealth } from "./health.js";
+import { Load } from "./load.js";
 import { announcedStreams, room } from "./stream-limit.js";
 import type { Endpoint } from "./target.js";
 
@@ -22,13 +23,6 @@ const pingAfter = 30_000;
 const pingTimeout = 10_000;
 
 const maxMessageBytes = 4 << 20;
-
-/**
- * Load counts the calls of one connection until it is lost. A call that ends after that changes the count of no later connection.
- */
-export interface Load {
-  calls: number;
-}
 
 /** Owner is what a connection tells, and asks. */
 export interface Owner {
@@ -54,13 +48,17 @@ export class Connection {
   /** "failing" stays until the connection is ready, also during further attempts. */
   state: "connecting" | "ready" | "failing" = "connecting";
   health: Health = Health.pending;
-  load: Load = { calls: 0 };
+  load = new Load();
   /** Of the pool, which closes a connection that has not been used for a while. */
   retiring: NodeJS.Timeout | undefined;
 
   #client: Client | undefined;
   #announced: number | undefined;
   #failures = 0;
+  /** Connections in a row that were lost before they were of use. */
+  #lostAtOnce = 0;
+  /** Of the connection that this one replaces. */
+  #last: Load | undefined;
   #healthFailures = 0;
   #endHealth = (): void => {};
   /** Of the attempt, of the wait before the next one, or of the health service. */
@@ -100,10 +98,19 @@ export class Connection {
     return this.#client;
   }
 
-  /** Connects at once if the connection was lost and waits for its random moment. */
+  /** Connects at once if a connection that was of use was lost and waits for its random moment. */
   connectNow(): void {
-    if (this.#isDelayed) {
+    if (this.#isDelayed && this.#lostAtOnce === 0) {
       this.#open();
+    }
+  }
+
+  /** The server has sent something for a call with this load. If the connection is lost already, its loss was no failure. */
+  answered(load: Load): void {
+    load.answered = true;
+    if (load === this.#last && this.#lostAtOnce > 0) {
+      this.#lostAtOnce = 0;
+      this.#owner.changed();
     }
   }
 
@@ -163,7 +170,7 @@ export class Connection {
     this.#healthFailures = 0;
     this.state = "ready";
     this.health = Health.pending;
-    this.load = { calls: 0 };
+    this.load = new Load();
     this.#timer = setTimeout(() => {
       if (this.#streams() < 2) {
         this.#endHealth(); // it takes the only stream
@@ -174,15 +181,23 @@ export class Connection {
     this.#owner.changed();
   }
 
+  /**
+   * Opens a lost connection again after a wait. A proxy that stops or has no server can accept each connection and end it at once:
+   * the loss of a connection that was of no use is a failure.
+   */
   #lost(): void {
     clearTimeout(this.#timer);
     this.#drop();
-    this.state = "connecting";
-    this.load = { calls: 0 };
+    this.#last = this.load;
+    const isFailure = !this.load.isProven;
+    this.#lostAtOnce = isFailure ? this.#lostAtOnce + 1 : 0;
+    this.state = isFailure ? "failing" : "connecting";
+    this.load = new Load();
     this.#owner.isEmpty(this);
     this.#isDelayed = true;
-    this.#timer = setTimeout(() => this.#open(), Math.random() * this.#owner.backoff.base).unref();
-    this.#owner.failed(new Error(`${this.endpoint.target}: the connection was lost`));
+    this.#timer = setTimeout(() => this.#open(), this.#owner.backoff.random(Math.max(this.#lostAtOnce, 1))).unref();
+    const reason = isFailure ? "the server or proxy ends each connection before a call is answered" : "the connection was lost";
+    this.#owner.failed(new Error(`${this.endpoint.target}: ${reason}`));
     this.#owner.changed();
   }
 

@@ -35,8 +35,9 @@ export interface ConnectOptions {
    * and doubles with each failure in a row, up to `max`. If the server asks for a wait, the watch waits for that time first.
    *
    * The client connects again at a random moment within `base` after a connection is lost, or at once if a unary call needs the
-   * connection. All watches that wait for a connection resume within `base` after it is back. Set greater values for more
-   * than 1,000 clients of one server.
+   * connection. If a connection is lost within a second and before it has answered a call, the client waits as a watch does, even
+   * if a unary call needs the connection. All watches that wait for a connection resume within `base` after it is back. Set
+   * greater values for more than 1,000 clients of one server.
    */
   readonly backoff?: Backoff;
 }

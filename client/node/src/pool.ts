@@ -1,4 +1,4 @@
-import { Connection, type Load, type Owner } from "./connection.js";
+import { Connection, type Owner } from "./connection.js";
 import { Health } from "./health.js";
 import type { Endpoint } from "./target.js";
 
@@ -8,6 +8,8 @@ const linger = 60_000;
 /** Lease is a connection for one call. */
 export interface Lease {
   readonly connection: Connection;
+  /** The server has sent something for the call. Calling it again has no effect. */
+  answered(): void;
   /** Ends the call's use of the connection. Calling it again has no effect. */
   release(): void;
 }
@@ -156,7 +158,7 @@ export class Pool {
   #lease(connection: Connection): Lease {
     clearTimeout(connection.retiring);
     connection.retiring = undefined;
-    const taken: Load = connection.load;
+    const taken = connection.load;
     taken.calls++;
     let isReleased = false;
     const release = (): void => {
@@ -170,7 +172,7 @@ export class Pool {
       }
       this.#released();
     };
-    return { connection, release };
+    return { connection, answered: () => connection.answered(taken), release };
   }
 }
 
