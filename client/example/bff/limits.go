@@ -65,13 +65,19 @@ func newLimits() *limits {
 	}
 }
 
-// press counts a press of a person. It returns a busyError if the person or their address is over its bound. Without an address
-// only the bound of the person applies.
+// isUnknown reports whether an address says nothing about the browser: there is none, or it is that of this machine, of a proxy
+// here that hides the browsers or of the developer.
+func isUnknown(address string) bool {
+	return address == "" || address == network("127.0.0.1") || address == network("::1")
+}
+
+// press counts a press of a person. It returns a busyError if the person or their address is over its bound. If the address is
+// unknown, only the bound of the person applies.
 func (l *limits) press(who person, address string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	counted := []*rate.Limiter{l.persons.of(who.reference())}
-	if address != "" {
+	if !isUnknown(address) {
 		counted = append(counted, l.addresses.of(address))
 		if !who.isNew() {
 			counted = append(counted, l.addressDay.of(address))

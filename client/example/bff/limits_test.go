@@ -179,6 +179,20 @@ func TestARefusedPressCostsNothing(t *testing.T) {
 	})
 }
 
+// TestPeopleBehindAProxyOnThisMachineDoNotShareALimit, if the proxy hides their addresses.
+func TestPeopleBehindAProxyOnThisMachineDoNotShareALimit(t *testing.T) {
+	for _, address := range []string{"127.0.0.1", "::1"} {
+		inBubble(t, anyLink, func(t *testing.T, w *pressRig) {
+			w.open()
+			for i := range 50 {
+				if status := w.pressFrom(address, newcomer()); status != http.StatusOK {
+					t.Fatalf("person %d at %s: %d; want 200", i+1, address, status)
+				}
+			}
+		})
+	}
+}
+
 // TestTheServicesLimitIsBusyToo, with the wait that the service asks for, in whole seconds.
 func TestTheServicesLimitIsBusyToo(t *testing.T) {
 	inBubble(t, anyLink, func(t *testing.T, w *pressRig) {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { Status } from "@verification-status/client";
 import { fault } from "@verification-status/client/testing";
+import { networkOf } from "./address.js";
 import { BusyError, Limits, maxBuckets } from "./limits.js";
 import { referenceOf } from "./people.js";
 import { Rig, type Visitor } from "./rig.js";
@@ -49,6 +50,13 @@ test("a press that the address refuses costs the person nothing", () => {
   for (let i = 0; i < 20; i++) limits.press(`person ${i}`, "192.0.2.1", true);
   for (let i = 0; i < 100; i++) assert.ok(waitOf(() => limits.press("colleague", "192.0.2.1", false)) > 0);
   for (let i = 0; i < 10; i++) assert.equal(waitOf(() => limits.press("colleague", "198.51.100.2", false)), 0, `press ${i + 1}`);
+});
+
+test("people behind a proxy on this machine that hides their addresses do not share a limit", () => {
+  const { limits } = newLimits();
+  for (const address of [networkOf("127.0.0.1"), networkOf("::1"), ""]) {
+    for (let i = 0; i < 50; i++) assert.equal(waitOf(() => limits.press(`${address} ${i}`, address, false)), 0, `${address} ${i}`);
+  }
 });
 
 test("first presses are limited by address and in all", () => {

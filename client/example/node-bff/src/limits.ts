@@ -1,3 +1,5 @@
+import { networkOf } from "./address.js";
+
 /** Bound is what one bucket allows: burst presses at once, and one more each time that "every" milliseconds have passed. */
 interface Bound {
   readonly burst: number;
@@ -14,6 +16,12 @@ const perAddress: Bound = { burst: 20, every: 6_000 };
 const perAddressDay: Bound = { burst: 100, every: 5 * 60_000 };
 /** allBegins bounds the sessions that are created for all persons together. */
 const allBegins: Bound = { burst: 50, every: 100 };
+
+/**
+ * unknown has the addresses that say nothing about the browser: none, and that of this machine, of a proxy here that hides the
+ * browsers or of the developer.
+ */
+const unknown = new Set(["", networkOf("127.0.0.1"), networkOf("::1")]);
 
 /** maxBuckets bounds the persons, and the addresses, that have a bucket. At the limit, the oldest one gives way: it is full again. */
 export const maxBuckets = 10_000;
@@ -32,13 +40,13 @@ export class Limits {
   }
 
   /**
-   * press counts a press of a person. It throws a BusyError if the person or their address is over its bound. The address "" has
-   * no bound. isNew says that the press cannot cost a read of Stripe.
+   * press counts a press of a person. It throws a BusyError if the person or their address is over its bound. The addresses that
+   * say nothing about the browser have no bound. isNew says that the press cannot cost a read of Stripe.
    */
   press(person: string, address: string, isNew: boolean): void {
-    const counted: [Buckets, string][] = [[this.#persons, person]];
-    if (address) counted.push([this.#addresses, address]);
-    if (address && !isNew) counted.push([this.#addressDay, address]);
+    const counted: [Buckets, string][] = [[this.#persons, person]], known = !unknown.has(address);
+    if (known) counted.push([this.#addresses, address]);
+    if (known && !isNew) counted.push([this.#addressDay, address]);
     take(this.#clock(), counted);
   }
 
