@@ -70,7 +70,8 @@ export class Rig {
       return watch(...subject) as AsyncIterable<Update>;
     };
     const site = new Site(client, readSettings({
-      BFF_ADDR: `127.0.0.1:${port}`, STRIPE_API_BASE: base, STRIPE_API_KEY: "sk_test_1", BFF_COOKIE_KEY: cookieKey,
+      BFF_ADDR: `127.0.0.1:${port}`, BFF_ADDRESS_HEADER: "X-Address", BFF_COOKIE_KEY: cookieKey,
+      STRIPE_API_BASE: base, STRIPE_API_KEY: "sk_test_1",
     }));
     await once(site.server.listen(port, "127.0.0.1"), "listening");
     t.after(() => {
@@ -112,7 +113,8 @@ export class Visitor {
 
   /** ask sends a request and returns the answer. It waits for at most 20 seconds. */
   async ask(method: string, path: string, headers: Record<string, string> = {}): Promise<Reply> {
-    const options = { method, headers: { Cookie: this.cookie, ...headers }, agent: this.#agent, signal: AbortSignal.timeout(20_000) };
+    const known = { Cookie: this.cookie, "X-Address": "192.0.2.1" }; // 127.0.0.1 says nothing about a browser
+    const options = { method, headers: { ...known, ...headers }, agent: this.#agent, signal: AbortSignal.timeout(20_000) };
     const request = send(this.url + path, options);
     const [response] = (await once(request.end(), "response")) as [IncomingMessage];
     const body: Buffer[] = [];
