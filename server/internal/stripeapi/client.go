@@ -85,6 +85,7 @@ type Client struct {
 	ambiguous *shares.Schedule // the reads for PurposeAmbiguous
 	others    *shares.Schedule // all other requests: retries first
 	budget    *budget
+	breaker   *breaker
 }
 
 // keyPattern matches visible ASCII. Anything else, such as the newline at the end of a file, cannot be sent in a header.
@@ -152,6 +153,7 @@ func New(config Config) (*Client, error) {
 		ambiguous: shares.NewSchedule(ambiguousRate*config.RatePerSecond, 1, 0),
 		others:    shares.NewSchedule(config.RatePerSecond, 2, config.CallerSharePercent),
 		budget:    newBudget(config.ReadsPerDay, config.CallerSharePercent, config.Clock, config.Logger),
+		breaker:   newBreaker(config.Clock, config.Logger),
 		backend:   backend,
 	}, nil
 }
