@@ -195,11 +195,13 @@ func (c *Client) exchange(ctx context.Context, r request, key verification.Secre
 	return c.backend.Do(sent, bytes.NewBuffer(r.json), response)
 }
 
-// awaitSlot waits for a slot of the rate. Reads for PurposeAmbiguous have their own rate, which no other call can use up.
+// awaitSlot waits for a slot of the rate. Reads of events have their own rate, which no other call can use up.
 func (c *Client) awaitSlot(ctx context.Context, purpose verification.Purpose, holder shares.Holder) error {
 	switch purpose {
 	case verification.PurposeAmbiguous:
-		return c.ambiguous.Wait(ctx, 0, holder)
+		return c.events.Wait(ctx, 0, holder)
+	case verification.PurposeCreated:
+		return c.events.Wait(ctx, 1, holder)
 	case verification.PurposeRetry:
 		return c.others.Wait(ctx, 0, holder)
 	default:
