@@ -341,7 +341,7 @@ func TestG15_AWatchWaitsWhileStripeDoesNotAnswer(t *testing.T) {
 		err  error
 		most int // reads in the first minute
 	}{
-		{verification.ErrStripeUnavailable, 4}, // after 0, 1, 6 and 36 s
+		{verification.ErrStripeUnavailable, 5}, // after 0, 1, 6 and 36 s; the shortest pauses make it 0, 0.8, 4.8, 28.8 and 52.8 s
 		{verification.ErrStripeUnauthorized, 3},
 		{&verification.StripeRefusedError{Code: "x"}, 3},
 	} {
