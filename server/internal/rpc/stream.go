@@ -171,19 +171,6 @@ func (st *stream) pause(token func() string, begun bool, err error) error {
 	return err
 }
 
-// stripeNotAsked reports whether an error says that this service did not ask Stripe.
-func stripeNotAsked(err error) bool {
-	return errors.Is(err, verification.ErrStripeBudget) || errors.Is(err, verification.ErrStripeBusy)
-}
-
-// stripeUnanswered reports whether an error says that Stripe does not say whether it knows a session: it was not asked, is
-// unavailable, or refuses the key or the call. A setting that is missing here is another error, which ends a watch.
-func stripeUnanswered(err error) bool {
-	var refused *verification.StripeRefusedError
-	return stripeNotAsked(err) || errors.Is(err, verification.ErrStripeUnavailable) || errors.Is(err, verification.ErrStripeUnauthorized) ||
-		errors.As(err, &refused)
-}
-
 // isUnavailable reports whether an error says that the store could not be read.
 func isUnavailable(err error) bool {
 	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)

@@ -129,7 +129,7 @@ func (*noRecords) Get(context.Context, string) (verification.Session, error) {
 	return verification.Session{}, store.ErrNotFound
 }
 
-// break ends the connections that are open, as an outage of the network does.
+// breakWith makes Stripe fail in a way, or be well again. It ends the idle connections, so that the next read needs a new one.
 func (r *outageRig) breakWith(how outage) {
 	r.state.Store(how)
 	r.Close()
