@@ -61,7 +61,7 @@ func (w watchedStripe) Retrieve(ctx context.Context, account, id string) (verifi
 // Read implements ingest.Stripe. A session of an event is known, also if it is not stored yet.
 func (w watchedStripe) Read(ctx context.Context, purpose verification.Purpose, account, id string) (verification.Retrieved, error) {
 	read, err := w.Client.Read(ctx, purpose, account, id)
-	if errors.Is(err, verification.ErrStripeUnknown) && (w.mark(ctx, account, id) || purpose == verification.PurposeAmbiguous) {
+	if errors.Is(err, verification.ErrStripeUnknown) && (w.mark(ctx, account, id) || purpose.OfEvent()) {
 		w.unknown.note(account, id)
 	}
 	return read, err

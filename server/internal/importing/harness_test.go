@@ -114,7 +114,7 @@ func (s *fakeStripe) gets() int {
 	return s.reads
 }
 
-func (s *fakeStripe) Event(context.Context, string, string, string) (verification.Event, error) {
+func (s *fakeStripe) Event(context.Context, verification.Purpose, string, string, string) (verification.Event, error) {
 	return verification.Event{}, verification.ErrStripeUnknown
 }
 

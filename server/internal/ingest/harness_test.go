@@ -90,7 +90,7 @@ func (r *records) session(t *testing.T) verification.Session {
 type stripe struct {
 	mu       sync.Mutex
 	gets     int
-	purposes []verification.Purpose // of the GETs
+	purposes []verification.Purpose // of the GETs, also of events
 	finds    int
 	retrieve func(ctx context.Context, n int) (verification.Retrieved, error) // n: 1 for the first GET
 	find     func(ctx context.Context, reference string) (verification.Retrieved, error)
@@ -100,7 +100,7 @@ type stripe struct {
 	silent   bool                          // Event gives no answer before its context ends
 }
 
-func (s *stripe) Event(ctx context.Context, _, _, id string) (verification.Event, error) {
+func (s *stripe) Event(ctx context.Context, purpose verification.Purpose, _, _, id string) (verification.Event, error) {
 	if s.silent {
 		<-ctx.Done()
 		return verification.Event{}, verification.ErrStripeUnavailable
@@ -108,6 +108,7 @@ func (s *stripe) Event(ctx context.Context, _, _, id string) (verification.Event
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listed = append(s.listed, id)
+	s.purposes = append(s.purposes, purpose)
 	event, ok := s.events[id]
 	switch {
 	case s.eventErr != nil:

@@ -35,7 +35,7 @@ type Stripe interface {
 	// FindByReference reads the newest session with this client_reference_id.
 	FindByReference(ctx context.Context, reference string) (verification.Retrieved, error)
 	// Event reads a snapshot event of a session. ErrStripeUnknown means that Stripe does not have it in a usable form.
-	Event(ctx context.Context, account, sessionID, id string) (verification.Event, error)
+	Event(ctx context.Context, purpose verification.Purpose, account, sessionID, id string) (verification.Event, error)
 }
 
 // Config configures an Ingest.

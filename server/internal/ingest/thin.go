@@ -57,8 +57,12 @@ func (i *Ingest) applyThin(ctx context.Context, event verification.Event) (verif
 	}
 	ctx, cancel := context.WithTimeout(ctx, thinTimeout)
 	defer cancel()
+	purpose := verification.PurposeAmbiguous
+	if err != nil && event.Type == verification.ThinPrefix+verification.EventCreated { // the store has no such session
+		purpose = verification.PurposeCreated
+	}
 	if event.Snapshot != "" {
-		snapshot, err := i.config.Stripe.Event(ctx, event.Object.Account, event.Object.ID, event.Snapshot)
+		snapshot, err := i.config.Stripe.Event(ctx, purpose, event.Object.Account, event.Object.ID, event.Snapshot)
 		switch {
 		case err == nil:
 			if i.isOtherMode(event, snapshot.Object) {
@@ -71,7 +75,7 @@ func (i *Ingest) applyThin(ctx context.Context, event verification.Event) (verif
 		}
 		i.config.Logger.WarnContext(ctx, "the snapshot event of a thin event cannot be had: reading the session", "event_id", event.ID, "snapshot_event", event.Snapshot, "session_id", event.Object.ID, "error", err)
 	}
-	return i.readThin(ctx, event)
+	return i.readThin(ctx, purpose, event)
 }
 
 // isOtherMode reports whether a thin event that does not say its mode is about a session of the mode that is not accepted.
@@ -80,11 +84,11 @@ func (i *Ingest) isOtherMode(thin verification.Event, read verification.Object) 
 }
 
 // readThin commits a thin event by a read of the session.
-func (i *Ingest) readThin(ctx context.Context, event verification.Event) (session verification.Session, outcome verification.Outcome, err error) {
+func (i *Ingest) readThin(ctx context.Context, purpose verification.Purpose, event verification.Event) (session verification.Session, outcome verification.Outcome, err error) {
 	wish := true
 	for range resolveReads {
 		answered := false
-		err = i.useRead(ctx, verification.PurposeAmbiguous, event.Object, func(got *answer) (err error) {
+		err = i.useRead(ctx, purpose, event.Object, func(got *answer) (err error) {
 			answered = true
 			session, outcome, err = i.commitRead(ctx, event, got, wish)
 			return err

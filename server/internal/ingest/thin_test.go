@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -371,5 +372,36 @@ func TestG16_AKnownThinEventAndAnOlderRecord(t *testing.T) {
 	}
 	if session := kept.session(t); len(session.History) != 1 {
 		t.Errorf("history %+v, want one entry", session.History)
+	}
+}
+
+// TestG16_OnlyCreatedEventsOfNewSessionsAreReadLast: the read of any other event does not wait for theirs.
+func TestG16_OnlyCreatedEventsOfNewSessionsAreReadLast(t *testing.T) {
+	for name, test := range map[string]struct {
+		kind  string
+		known bool
+		want  verification.Purpose
+	}{
+		"created":             {verification.EventCreated, false, verification.PurposeCreated},
+		"created, known here": {verification.EventCreated, true, verification.PurposeAmbiguous},
+		"verified":            {verification.EventVerified, false, verification.PurposeAmbiguous},
+	} {
+		for _, snapshot := range []string{"", "evt_2"} {
+			asked := says(passed, base+9)
+			rig := newThinRig(t, asked)
+			if test.known {
+				apply(t, rig.Ingest, event(1, 5, open))
+			}
+			e := event(2, 7, passed)
+			e.Type = test.kind
+			apply(t, rig.Ingest, thinOf(e, snapshot))
+			reads := 1
+			if snapshot != "" {
+				reads = 2 // Stripe has no such snapshot event
+			}
+			if want := slices.Repeat([]verification.Purpose{test.want}, reads); !slices.Equal(asked.purposes, want) {
+				t.Errorf("%s, snapshot event %q: purposes %v, want %v", name, snapshot, asked.purposes, want)
+			}
+		}
 	}
 }

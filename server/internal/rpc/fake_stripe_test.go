@@ -190,6 +190,6 @@ func (f *fakeStripe) EphemeralKey(_ context.Context, account, id, version string
 }
 
 // Event implements ingest.Stripe. Only thin events need it, and no test of this package sends one.
-func (f *fakeStripe) Event(context.Context, string, string, string) (verification.Event, error) {
+func (f *fakeStripe) Event(context.Context, verification.Purpose, string, string, string) (verification.Event, error) {
 	return verification.Event{}, verification.ErrStripeUnknown
 }

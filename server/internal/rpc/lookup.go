@@ -97,3 +97,16 @@ func (l *lookup) newestKnown(ctx context.Context, reference string, read func(ct
 	}
 	return verification.Session{}, store.ErrConflict // the next call continues
 }
+
+// stripeNotAsked reports whether an error says that this service did not ask Stripe.
+func stripeNotAsked(err error) bool {
+	return errors.Is(err, verification.ErrStripeBudget) || errors.Is(err, verification.ErrStripeBusy)
+}
+
+// stripeUnanswered reports whether an error says that Stripe does not say whether it knows a session: it was not asked, is
+// unavailable, or refuses the key or the call. A setting that is missing here is another error, which ends a watch.
+func stripeUnanswered(err error) bool {
+	var refused *verification.StripeRefusedError
+	return stripeNotAsked(err) || errors.Is(err, verification.ErrStripeUnavailable) || errors.Is(err, verification.ErrStripeUnauthorized) ||
+		errors.As(err, &refused)
+}

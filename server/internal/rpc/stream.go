@@ -27,6 +27,10 @@ const (
 	heartbeatGrace = 500 * time.Millisecond
 )
 
+// pollAfterOutage is the pause of a watch without a status after each read in a row that Stripe, being unavailable, did
+// not answer. The last one also holds for all further reads. A fault of a moment must not delay a status by half a minute.
+var pollAfterOutage = []time.Duration{time.Second, 5 * time.Second, pollAfter}
+
 // stream is one open watch: how it sends, what wakes it, and when it must end.
 type stream struct {
 	ctx          context.Context
@@ -46,6 +50,7 @@ type stream struct {
 	topics       uint64                                  // what woke it since the last read that succeeded; see hub.Subscription.Woken
 	interrupt    atomic.Pointer[context.CancelCauseFunc] // of a read that a wake-up ends; see untilWoken
 	catchingUp   bool                                    // a watch of all sessions is more than a page behind the tail of the feed
+	unanswered   int                                     // reads in a row that Stripe did not answer; see untilWoken
 	following    string                                  // the session whose changes wake a watch by reference
 	consumer     *consumers.Stream                       // of a watch of all sessions with a consumer; else nil
 }
@@ -118,7 +123,8 @@ func (st *stream) lookContext() (context.Context, context.CancelFunc) {
 }
 
 // untilWoken returns a reader for a session that can be unknown here, so that Stripe is asked. The read ends with errWoken
-// if the session's webhook comes first: Stripe can take seconds to answer, and the store has the session by then.
+// if the session's webhook comes first: Stripe can take seconds to answer, and the store has the session by then. The
+// reader counts the reads in a row that Stripe does not answer.
 func (st *stream) untilWoken(read reader) reader {
 	return func(ctx context.Context) (verification.Session, error) {
 		ctx, cancel := context.WithCancelCause(ctx)
@@ -129,13 +135,19 @@ func (st *stream) untilWoken(read reader) reader {
 		if err != nil && errors.Is(context.Cause(ctx), errWoken) {
 			err = errWoken
 		}
+		if stripeUnanswered(err) {
+			st.unanswered++
+		} else {
+			st.unanswered = 0
+		}
 		return session, err
 	}
 }
 
 // pause waits after a read that ended with err, until there can be something new. It returns the error that ends the
 // watch. Two errors do not end it: the store is unavailable once the watch has begun; and the session is not known
-// here while this service has no read left for Stripe. Such a watch waits for the session's webhook.
+// here, while Stripe was not asked or did not answer. Such a watch waits for the session's webhook. A caller that had to
+// open the watch again, and obeyed RetryInfo, would miss the webhook for that time.
 //
 // A background read that fails is not repeated soon: thousands of watches would load a store that is slow
 // already.
@@ -145,6 +157,10 @@ func (st *stream) pause(token func() string, begun bool, err error) error {
 	case err == nil:
 		st.behind, st.topics = false, 0
 	case errors.Is(err, errWoken), stripeNotAsked(err):
+	case st.unanswered > 0:
+		if errors.Is(err, verification.ErrStripeUnavailable) {
+			pause = pollAfterOutage[min(st.unanswered, len(pollAfterOutage))-1]
+		}
 	case !begun || !isUnavailable(err):
 		return err
 	case st.behind:
@@ -153,11 +169,6 @@ func (st *stream) pause(token func() string, begun bool, err error) error {
 	topics, err := st.wait(token, pause)
 	st.behind, st.topics = st.behind || topics != 0, st.topics|topics
 	return err
-}
-
-// stripeNotAsked reports whether an error says that this service did not ask Stripe.
-func stripeNotAsked(err error) bool {
-	return errors.Is(err, verification.ErrStripeBudget) || errors.Is(err, verification.ErrStripeBusy)
 }
 
 // isUnavailable reports whether an error says that the store could not be read.

@@ -176,8 +176,13 @@ func TestG15_RetryInfoOfAReadIsThirtySecondsAtMost(t *testing.T) {
 	}
 }
 
-// unasked holds the reasons for which this service does not ask Stripe.
-var unaskedErrors = []error{verification.ErrStripeBudget, verification.ErrStripeShare, verification.ErrStripeBusy}
+// unansweredErrors holds the reasons for which Stripe is not asked, or does not answer.
+var unansweredErrors = []error{
+	verification.ErrStripeBudget, verification.ErrStripeShare, verification.ErrStripeBusy,
+	verification.ErrStripeUnavailable, fmt.Errorf("%w: %w", verification.ErrStripeUnavailable, context.DeadlineExceeded),
+	verification.ErrStripeUnauthorized, &verification.StripePermissionError{Permission: "rak_identity_product_read"},
+	&verification.StripeRefusedError{Code: "parameter_invalid"},
+}
 
 func TestG15_AWatchOfASessionNotYetKnownIsWokenByItsWebhook(t *testing.T) {
 	b := newBackend(t)
@@ -185,7 +190,7 @@ func TestG15_AWatchOfASessionNotYetKnownIsWokenByItsWebhook(t *testing.T) {
 	b.stripe = stripe
 	one := b.replica(t)
 	two := b.replica(t)
-	for n, err := range unaskedErrors {
+	for n, err := range unansweredErrors {
 		for here, r := range []*replica{two, one} {
 			for by, request := range map[string]func(id string) *verificationv1.WatchStatusRequest{
 				"id": byID, "reference": func(id string) *verificationv1.WatchStatusRequest { return byReference("person of " + id) },
@@ -326,5 +331,71 @@ func TestG15_ATabThatWaitsForAFirstSessionCostsFewReads(t *testing.T) {
 	}
 	if _, finds, _ := stripe.counts(); finds > 9 {
 		t.Errorf("an hour of one tab cost %d reads, want 9 at most: after 0, 0.5, 2.5, 12.5 min, and every 10", finds)
+	}
+}
+
+// TestG15_AWatchWaitsWhileStripeDoesNotAnswer: it beats, asks Stripe seldom, and has its session when Stripe knows it, or by
+// the webhook.
+func TestG15_AWatchWaitsWhileStripeDoesNotAnswer(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		most int // reads in the first minute
+	}{
+		{verification.ErrStripeUnavailable, 5}, // after 0, 1, 6 and 36 s; the shortest pauses make it 0, 0.8, 4.8, 28.8 and 52.8 s
+		{verification.ErrStripeUnauthorized, 3},
+		{&verification.StripeRefusedError{Code: "x"}, 3},
+	} {
+		t.Run(test.err.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWatching(t, 0)
+				ingest := &waitingIngest{err: test.err}
+				w.service.config.Ingest = ingest
+				w.start(bySession("vs_1", 10*time.Second))
+				time.Sleep(time.Minute + time.Second)
+				synctest.Wait()
+				if len(w.sink.got) != 6 || len(w.ended) > 0 {
+					t.Errorf("%d heartbeats in a minute, want 6; ended: %v", len(w.sink.got), len(w.ended) > 0)
+				}
+				for range len(w.sink.got) {
+					<-w.sink.got
+				}
+				if ingest.asked > test.most {
+					t.Errorf("Stripe was asked %d times in a minute, want %d at most", ingest.asked, test.most)
+				}
+				w.put(life("vs_1", 1))
+				w.hub.Wake(hub.Session("vs_1"))
+				if got := w.next(); got.GetVerification().GetRevision() != 1 {
+					t.Errorf("after the webhook: %v", got)
+				}
+				w.stop()
+			})
+		})
+	}
+}
+
+func TestAMomentOfStripesOutageDelaysAStatusByAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatching(t, 0)
+		ingest := &waitingIngest{err: verification.ErrStripeUnavailable}
+		w.service.config.Ingest = ingest
+		began := time.Now()
+		w.start(bySession("vs_1", 0))
+		w.put(life("vs_1", 1)) // without a wake-up, as a read at Stripe finds it
+		if took := w.next().at.Sub(began); took > 2*time.Second {
+			t.Errorf("the first status came after %v, want 2s at most", took)
+		}
+		w.stop()
+	})
+}
+
+// A setting that is missing does not come by waiting.
+func TestAWatchEndsIfTheSettingsExcludeItsAccount(t *testing.T) {
+	for _, err := range []error{verification.ErrStripeExcluded, verification.ErrStripeNotConfigured} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWatching(t, 0)
+			w.service.config.Ingest = &waitingIngest{err: err}
+			w.start(byID("vs_1"))
+			wantError(t, <-w.ended, codes.FailedPrecondition, verificationv1.ErrorReason_ERROR_REASON_STRIPE_NOT_CONFIGURED)
+		})
 	}
 }

@@ -57,7 +57,7 @@ func (s *spent) refund() {
 }
 
 // left returns how many reads for a purpose are left today, for all callers together. It returns 0 if there is no limit. The
-// reads for PurposeAmbiguous do not count: left is never asked for them.
+// reads of events do not count: left is never asked for them.
 func (b *budget) left(purpose verification.Purpose) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -80,7 +80,7 @@ func (b *budget) take(purpose verification.Purpose, holder shares.Holder) (spent
 	defer b.mu.Unlock()
 	b.startDay()
 	var s spent
-	if b.limit == 0 || purpose == verification.PurposeAmbiguous {
+	if b.limit == 0 || purpose.OfEvent() {
 		return s, nil
 	}
 	used := b.reads.Taken()

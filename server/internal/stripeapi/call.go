@@ -5,6 +5,8 @@ import (
 	"context"
 	"math"
 	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
 	"time"
 
 	"github.com/stripe/stripe-go/v76"
@@ -73,7 +75,9 @@ type raw struct{ stripe.APIResource }
 
 // call makes one request. It returns ErrStripeExcluded if the account is not accepted, and ErrStripeUnknown if the key has
 // no account of its own and the request names none. It takes the read from the budget first, which answers at once, and
-// then waits for a slot of the rate. A read that gets no slot uses no budget.
+// then waits for a slot of the rate. A read that is not sent uses no budget, also if no connection to Stripe can be made. A
+// read that Stripe received uses budget also if Stripe does not answer it: Stripe can have counted it. While Stripe fails, a
+// lookup is not sent, uses no budget and gets the error of the last one.
 func (c *Client) call(ctx context.Context, r request) error {
 	if !c.config.Accounts.Accept(r.account) {
 		return verification.ErrStripeExcluded
@@ -96,6 +100,12 @@ func (c *Client) send(caller context.Context, r request) fault {
 	if r.account != "" && c.config.AccountRests(ctx, r.account, r.purpose != verification.PurposeLookup) {
 		return fault{outcome: OutcomeAccountRests, err: errAccountRefused}
 	}
+	scope := scope{key: c.KeyID(r.account), connected: r.account != ""}
+	if r.isLookup() {
+		if err := c.breaker.paused(scope); err != nil {
+			return fault{outcome: OutcomeBusy, err: err}
+		}
+	}
 	holder := shares.HolderOf(caller)
 	var read spent
 	if r.method == http.MethodGet {
@@ -117,29 +127,50 @@ func (c *Client) send(caller context.Context, r request) fault {
 		read.refund()
 		return unavailable(caller, "not sent: the store does not say how the account is named")
 	}
-	// Only a request that can be sent at once takes the probe.
+	probe, err := c.breaker.begin(scope, &r)
+	if err != nil {
+		read.refund()
+		return fault{outcome: OutcomeBusy, err: err}
+	}
+	// Only a request that can be sent at once takes the account's probe.
 	if r.account != "" && !c.config.AccountProbe(ctx, r.account) {
 		read.refund()
-		return fault{outcome: OutcomeAccountRests, err: errAccountRefused}
+		f := fault{outcome: OutcomeAccountRests, err: errAccountRefused}
+		c.breaker.end(scope, &r, probe, &f, 0, false)
+		return f
 	}
+	started := c.config.Clock()
+	f, sent := c.sendNow(caller, ctx, r, key, header)
+	c.breaker.end(scope, &r, probe, &f, c.config.Clock().Sub(started), ended(ctx) != nil)
+	if !sent {
+		read.refund()
+	}
+	return f
+}
+
+// sendNow sends a request within ctx, for a caller. sent reports whether Stripe can have received it, so that the read
+// counts in Stripe's own limits.
+func (c *Client) sendNow(caller, ctx context.Context, r request, key verification.Secret, header string) (_ fault, sent bool) {
+	var wrote atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
 	var response raw
 	started := c.config.Clock()
-	err = c.exchange(ctx, r, key, header, &response)
+	err := c.exchange(ctx, r, key, header, &response)
 	took := c.config.Clock().Sub(started)
 	if err != nil {
 		f := classify(caller, r, err)
 		c.noteAccount(caller, r, started, key, &f)
-		return f
+		return f, wrote.Load()
 	}
 	c.noteAccount(caller, r, started, key, &fault{outcome: OutcomeOK})
 	last := response.LastResponse
 	if last.StatusCode != http.StatusOK {
-		return unavailable(caller, "an answer that is neither 200 nor an error: is STRIPE_API_BASE right?")
+		return unavailable(caller, "an answer that is neither 200 nor an error: is STRIPE_API_BASE right?"), true
 	}
 	if wrong := r.decode(answer{body: last.RawJSON, asOf: asOf(last.Header, took)}); wrong != "" {
-		return unavailable(caller, wrong)
+		return unavailable(caller, wrong), true
 	}
-	return fault{outcome: OutcomeOK}
+	return fault{outcome: OutcomeOK}, true
 }
 
 // exchange sends a request and reads its answer. key and header are those of addressOf.
@@ -164,11 +195,13 @@ func (c *Client) exchange(ctx context.Context, r request, key verification.Secre
 	return c.backend.Do(sent, bytes.NewBuffer(r.json), response)
 }
 
-// awaitSlot waits for a slot of the rate. Reads for PurposeAmbiguous have their own rate, which no other call can use up.
+// awaitSlot waits for a slot of the rate. Reads of events have their own rate, which no other call can use up.
 func (c *Client) awaitSlot(ctx context.Context, purpose verification.Purpose, holder shares.Holder) error {
 	switch purpose {
 	case verification.PurposeAmbiguous:
-		return c.ambiguous.Wait(ctx, 0, holder)
+		return c.events.Wait(ctx, 0, holder)
+	case verification.PurposeCreated:
+		return c.events.Wait(ctx, 1, holder)
 	case verification.PurposeRetry:
 		return c.others.Wait(ctx, 0, holder)
 	default:

@@ -18,8 +18,8 @@ import (
 const (
 	defaultRate    = 10
 	defaultTimeout = 10 * time.Second
-	// ambiguousRate times RatePerSecond is the rate of the reads for PurposeAmbiguous.
-	ambiguousRate = 2
+	// eventsRate times RatePerSecond is the rate of the reads of events: see verification.Purpose.OfEvent.
+	eventsRate = 2
 )
 
 // Config says how to reach Stripe. Only Key is required.
@@ -52,11 +52,11 @@ type Config struct {
 	Accounts verification.Accounts
 	// ReferenceKey is stripeevent.Options.ReferenceKey.
 	ReferenceKey string
-	// RatePerSecond limits all requests but the reads for PurposeAmbiguous, which have twice this rate for themselves.
+	// RatePerSecond limits all requests but the reads of events (verification.Purpose.OfEvent), which have twice this rate for themselves.
 	// Requests are spaced evenly. With CallerSharePercent, up to three can go at once after a pause, so a second sees
 	// two more at most. 0 means 10.
 	RatePerSecond float64
-	// ReadsPerDay limits the GETs of one day (UTC) but those for PurposeAmbiguous. 0 means no limit.
+	// ReadsPerDay limits the GETs of one day (UTC) but those of events. 0 means no limit.
 	ReadsPerDay int
 	// CallerSharePercent is the largest part of ReadsPerDay, of the lookups in it and, while others wait, of
 	// RatePerSecond that one named caller gets. See package shares. 0 means no limit for a caller.
@@ -82,9 +82,10 @@ type Client struct {
 	config    Config
 	backend   *stripe.BackendImplementation
 	transport *http.Transport
-	ambiguous *shares.Schedule // the reads for PurposeAmbiguous
+	events    *shares.Schedule // the reads of events: those of sessions that are created go last
 	others    *shares.Schedule // all other requests: retries first
 	budget    *budget
+	breaker   *breaker
 }
 
 // keyPattern matches visible ASCII. Anything else, such as the newline at the end of a file, cannot be sent in a header.
@@ -149,9 +150,10 @@ func New(config Config) (*Client, error) {
 	return &Client{
 		config:    config,
 		transport: transport,
-		ambiguous: shares.NewSchedule(ambiguousRate*config.RatePerSecond, 1, 0),
+		events:    shares.NewSchedule(eventsRate*config.RatePerSecond, 2, 0),
 		others:    shares.NewSchedule(config.RatePerSecond, 2, config.CallerSharePercent),
 		budget:    newBudget(config.ReadsPerDay, config.CallerSharePercent, config.Clock, config.Logger),
+		breaker:   newBreaker(config.Clock, config.Logger),
 		backend:   backend,
 	}, nil
 }
@@ -159,8 +161,8 @@ func New(config Config) (*Client, error) {
 // ReadsLeft returns how many of Config.ReadsPerDay are left until midnight UTC. It returns 0 if there is no limit.
 func (c *Client) ReadsLeft() int { return c.ReadsLeftFor(verification.PurposeRetry) }
 
-// ReadsLeftFor returns how many of them are left for a purpose, for all callers together. Do not ask for PurposeAmbiguous: its reads
-// do not count.
+// ReadsLeftFor returns how many of them are left for a purpose, for all callers together. Do not ask for the purposes of
+// events: their reads do not count.
 func (c *Client) ReadsLeftFor(purpose verification.Purpose) int { return c.budget.left(purpose) }
 
 // Close closes idle connections. Calls in progress continue until they end.

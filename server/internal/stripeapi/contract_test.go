@@ -190,7 +190,7 @@ func TestRequestsAreStripes(t *testing.T) {
 		"read an event": {
 			answers: map[string]string{"GET /v1/events/evt_1Old": encode(event("evt_1Old", 1790000100, nil))},
 			call: func(ctx context.Context, c *client) error {
-				_, err := c.Event(ctx, "acct_1Abc", id, "evt_1Old")
+				_, err := c.Event(ctx, verification.PurposeAmbiguous, "acct_1Abc", id, "evt_1Old")
 				return err
 			},
 		},

@@ -8,7 +8,7 @@
 // The package decides nothing about sessions and stores nothing. Links go to the caller alone. Stripe's messages, which
 // can quote the request, do not leave this package.
 //
-// A request takes these steps: the daily budget (budget.go) refuses it at once or counts it; package shares gives it a slot of
-// the rate; the transport (transport.go) sends it; and the answer becomes a value or one of verification's errors
+// A request takes these steps: the breaker (breaker.go) refuses a lookup while Stripe fails; the daily budget (budget.go)
+// refuses a read at once or counts it; package shares gives it a slot of the rate; the transport (transport.go) sends it; and the answer becomes a value or one of verification's errors
 // (faults.go).
 package stripeapi

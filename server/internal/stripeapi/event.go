@@ -17,14 +17,14 @@ var eventPattern = regexp.MustCompile(`^evt_[A-Za-z0-9_]{1,251}$`)
 //
 // It returns the errors of Retrieve. ErrStripeUnknown also means that Stripe's answer is not a usable event of this session: the answer
 // to another request would be the same.
-func (c *Client) Event(ctx context.Context, account, sessionID, id string) (verification.Event, error) {
+func (c *Client) Event(ctx context.Context, purpose verification.Purpose, account, sessionID, id string) (verification.Event, error) {
 	if !eventPattern.MatchString(id) || account != "" && !accountPattern.MatchString(account) {
 		return verification.Event{}, verification.ErrStripeUnknown
 	}
 	var event verification.Event
 	var unusable error
 	err := c.call(ctx, request{
-		operation: OperationEvent, method: http.MethodGet, path: eventsPath + "/" + id, account: account, purpose: verification.PurposeAmbiguous,
+		operation: OperationEvent, method: http.MethodGet, path: eventsPath + "/" + id, account: account, purpose: purpose,
 		decode: func(a answer) (wrong string) {
 			event, unusable = c.event(a.body, account)
 			return ""

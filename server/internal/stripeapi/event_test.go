@@ -25,7 +25,7 @@ func TestEvent(t *testing.T) {
 		},
 	}
 	for range 3 { // the reads do not count in the budget
-		got, err := c.Event(context.Background(), "acct_1Abc", id, "evt_4")
+		got, err := c.Event(context.Background(), verification.PurposeAmbiguous, "acct_1Abc", id, "evt_4")
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("error %v, event (-want +got):\n%s", err, diff)
 		}
@@ -59,7 +59,7 @@ func TestAnEventThatCannotBeHad(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := dial(t, serve(t, always(test.status, test.body)).URL, nil)
-			got, err := c.Event(context.Background(), "", id, "evt_4")
+			got, err := c.Event(context.Background(), verification.PurposeAmbiguous, "", id, "evt_4")
 			if !errors.Is(err, test.want) || got != (verification.Event{}) {
 				t.Errorf("event %+v, error %v; want %v", got, err, test.want)
 			}
@@ -68,7 +68,7 @@ func TestAnEventThatCannotBeHad(t *testing.T) {
 	s := serve(t, always(200, "{}"))
 	c := dial(t, s.URL, nil)
 	for _, eventID := range []string{"", "evt_", "evt_1/x", "evt_1?x", "vs_1", "evt_" + strings.Repeat("a", 252)} {
-		if _, err := c.Event(context.Background(), "", id, eventID); !errors.Is(err, verification.ErrStripeUnknown) {
+		if _, err := c.Event(context.Background(), verification.PurposeAmbiguous, "", id, eventID); !errors.Is(err, verification.ErrStripeUnknown) {
 			t.Errorf("%q: error %v, want ErrStripeUnknown", eventID, err)
 		}
 	}

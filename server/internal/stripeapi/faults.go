@@ -28,7 +28,7 @@ const (
 	OutcomeUnavailable  Outcome = "unavailable"  // verification.ErrStripeUnavailable
 	OutcomeUnauthorized Outcome = "unauthorized" // verification.ErrStripeUnauthorized
 	OutcomeBudget       Outcome = "budget"       // verification.ErrStripeBudget: not sent
-	OutcomeBusy         Outcome = "busy"         // verification.ErrStripeBusy: not sent
+	OutcomeBusy         Outcome = "busy"         // not sent: verification.ErrStripeBusy, or lookups are paused (breaker.go)
 	OutcomeRefused      Outcome = "refused"      // *verification.StripeRefusedError
 
 	OutcomeAccountRefused Outcome = "account_refused" // verification.ErrStripeAccountRefused

@@ -76,7 +76,7 @@ func TestWhatTheSimulatorHasIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	created := sim.Events()[0]
-	event, err := c.Event(ctx, "", session.ID, created.ID)
+	event, err := c.Event(ctx, verification.PurposeAmbiguous, "", session.ID, created.ID)
 	if err != nil || event.ID != created.ID || event.Second != created.Created || event.Object.Reference != "case-17" {
 		t.Errorf("event %+v, error %v", event, err)
 	}
@@ -86,7 +86,7 @@ func TestWhatTheSimulatorHasIsRead(t *testing.T) {
 	if err := sim.Redact(session.ID); err != nil {
 		t.Fatal(err)
 	}
-	if event, err = c.Event(ctx, "", session.ID, created.ID); err != nil || event.Object.Reference != "" {
+	if event, err = c.Event(ctx, verification.PurposeAmbiguous, "", session.ID, created.ID); err != nil || event.Object.Reference != "" {
 		t.Errorf("after the redaction the event has the reference %q, error %v", event.Object.Reference, err)
 	}
 	if read, err := c.Retrieve(ctx, "", session.ID); err != nil || read.Object.Reference != "" || read.Object.Redaction != verification.RedactionRedacted {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/verification-status/server/internal/shares"
@@ -139,4 +141,38 @@ func TestACallWithoutASlotIsBusyAndCostsNoRead(t *testing.T) {
 	if left := c.ReadsLeft(); left != 9 || c.observed() != "retrieve:ok retrieve:busy find:busy" {
 		t.Errorf("%d reads are left, want 9; observed %s", left, c.observed())
 	}
+}
+
+// TestG15_CreatedSessionsDoNotDelayTheEventsOfOthers: 500 events at once say that sessions were created, as a script at a
+// sign-up page causes.
+func TestG15_CreatedSessionsDoNotDelayTheEventsOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newOutageRig(t)
+		var flood sync.WaitGroup
+		var busy atomic.Int32
+		for n := range 500 {
+			flood.Go(func() {
+				if _, err := r.Read(t.Context(), verification.PurposeCreated, "", fmt.Sprintf("vs_Created%d", n)); errors.Is(err, verification.ErrStripeBusy) {
+					busy.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		for n := range 20 {
+			began := time.Now()
+			if _, err := r.Read(t.Context(), verification.PurposeAmbiguous, "", fmt.Sprintf("vs_Other%d", n)); !errors.Is(err, verification.ErrStripeUnknown) {
+				t.Errorf("error %v, want ErrStripeUnknown", err)
+			}
+			if took := time.Since(began); took > 100*time.Millisecond {
+				t.Errorf("the read for another event took %v, want the next slot", took)
+			}
+		}
+		flood.Wait()
+		if sent := int(r.asked.Load()) - 20; sent < 170 || busy.Load() == 0 {
+			t.Errorf("%d reads of created sessions are sent, %d have no slot; want what ten seconds have, less the others", sent, busy.Load())
+		}
+		if r.ReadsLeft() != readsPerDay {
+			t.Errorf("%d reads are left, want all: reads of events do not count", r.ReadsLeft())
+		}
+	})
 }

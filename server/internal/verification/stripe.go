@@ -66,6 +66,10 @@ type Purpose uint8
 const (
 	// PurposeAmbiguous: the order of two events is ambiguous, or an event must be read at Stripe.
 	PurposeAmbiguous Purpose = iota
+	// PurposeCreated: an event says that a session was created which this service does not know. Its reads have the rate of
+	// PurposeAmbiguous and go behind all of that: a caller's users can create sessions without limit, and must not delay the
+	// outcomes of others.
+	PurposeCreated
 	// PurposeRetry: a person wants to try again.
 	PurposeRetry
 	// PurposeLookup: a caller asks for something that this service does not know.
@@ -74,6 +78,10 @@ const (
 	// lookups, and the budget of the day reserves more for them than lookups can use.
 	PurposeCatchUp
 )
+
+// OfEvent reports whether the request is made for an event. Such requests have a rate of their own, and do not count in the
+// budget of the day.
+func (p Purpose) OfEvent() bool { return p == PurposeAmbiguous || p == PurposeCreated }
 
 // Retrieved is the answer to a GET of a session at Stripe.
 type Retrieved struct {

@@ -7,6 +7,6 @@ import (
 )
 
 // Event implements ingest.Stripe. Only thin events need it, and no test of this package sends one.
-func (s *stripe) Event(context.Context, string, string, string) (verification.Event, error) {
+func (s *stripe) Event(context.Context, verification.Purpose, string, string, string) (verification.Event, error) {
 	return verification.Event{}, verification.ErrStripeUnknown
 }
