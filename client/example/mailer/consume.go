@@ -26,16 +26,24 @@ func (m *mailer) consume(ctx context.Context, s settings) error {
 		client.Workers(atOnce),
 		client.DrainWithin(drainWithin),
 		client.Statuses(verificationv1.Status_STATUS_VERIFIED, verificationv1.Status_STATUS_REQUIRES_INPUT),
-		client.OnFailure(func(update client.Update, err error, wait time.Duration) {
-			slog.Warn("no mail yet", "session", update.Verification.GetSessionId(), "outcome", update.Verification.GetOutcomeId(),
-				"next try within", wait, "error", err)
-		}),
+		client.OnFailure(m.logFailure),
 		client.OnInterruption(m.logInterruption),
 	}
 	if s.mustExist {
 		options = append(options, client.MustExist())
 	}
 	return m.status.Consume(ctx, s.consumer, m.handle, options...)
+}
+
+// logFailure logs why an outcome has no mail yet. A record that fails holds up all mails: the log says so once, until a mail is recorded.
+func (m *mailer) logFailure(update client.Update, err error, wait time.Duration) {
+	switch {
+	case !errors.Is(err, errRecord):
+		slog.Warn("no mail yet", "session", update.Verification.GetSessionId(), "outcome", update.Verification.GetOutcomeId(),
+			"next try within", wait, "error", err)
+	case !m.recordFails.Swap(true):
+		slog.Error("no mails until the record of sent mails works", "error", err)
+	}
 }
 
 // logInterruption logs why there is no stream of outcomes. An instance that stands by is asked to wait again and again: it says so once.

@@ -20,14 +20,17 @@ type mailer struct {
 	record    *record
 	team      recipient
 	step      func(name string)
-	// sending is held from before a mail is sent until it is recorded. So a crash repeats at most one mail, if the record
-	// outlasts the crash.
+	// sending is held while a mail is sent. It is the lock of unrecorded and failed.
 	sending chan struct{}
-	// failed has the mails that have failed, with the number of mails that were sent before. Its lock is sending.
+	// unrecorded is the mail that is done and not in the record, nil if there is none. No other mail is sent before it is recorded:
+	// so a crash repeats at most one mail, if the record outlasts the crash.
+	unrecorded *mailNote
+	// failed has the mails that have failed, with the number of mails that were sent before.
 	failed      map[string]int64
 	giveUpAfter time.Duration
 	now         func() time.Time
 	standsBy    atomic.Bool // another instance is at work
+	recordFails atomic.Bool // no mail is sent; the log says so already
 
 	counts struct{ sent, known, refused, givenUp, unaddressed atomic.Int64 }
 }
@@ -52,7 +55,7 @@ const (
 )
 
 func newMailer(status *client.Client, s settings, h hooks) (*mailer, error) {
-	record, err := openRecord(s.sent)
+	record, err := openRecord(s.sent, s.mustExist)
 	if err != nil {
 		return nil, err
 	}
@@ -165,84 +168,16 @@ func isArchived(v *verificationv1.Verification) bool {
 	return v.GetSettled() && v.GetClientReferenceId() == "" && v.GetRevision() != v.GetOutcomeRevision()
 }
 
-// deliver sends a mail that is not in the record, and records it. A mail that its recipient's server refuses for good, or that is given
-// up, is recorded too: another try would not help.
-func (m *mailer) deliver(ctx context.Context, id string, to recipient, l letter) error {
+// end records what could not be recorded before, if no handler is left, and logs what this process has done.
+func (m *mailer) end() {
 	select {
 	case m.sending <- struct{}{}:
-		defer func() { <-m.sending }()
-	case <-ctx.Done():
-		return ctx.Err()
+		if err := m.settle(); err != nil {
+			slog.Error("the last mail is not in the record: the next instance repeats it", "mail", m.unrecorded.id, "error", err)
+		}
+		<-m.sending
+	default:
 	}
-	known, err := m.record.has(id)
-	if known {
-		m.counts.known.Add(1)
-	}
-	if known || err != nil {
-		return err
-	}
-	m.step(stepSend)
-	note, err := m.send(ctx, id, to, l)
-	if err != nil {
-		return err
-	}
-	m.step(stepRecord)
-	if err := m.record.add(id, note); err != nil {
-		return err
-	}
-	delete(m.failed, id)
-	m.step(stepRecorded)
-	return nil
-}
-
-// send sends a mail and returns its note for the record, or the error after which the mail is tried again.
-func (m *mailer) send(ctx context.Context, id string, to recipient, l letter) (note string, err error) {
-	err = m.outbox.send(ctx, id, to.address, l)
-	if err == nil {
-		m.counts.sent.Add(1)
-		slog.Info("mail sent", "mail", id, "title", l.Title)
-		return noteSent, nil
-	}
-	if errors.Is(err, errRefused) {
-		m.counts.refused.Add(1)
-		slog.Error("a mail was refused for good", "mail", id, "error", err)
-		return noteRefused, nil
-	}
-	overdue, recordErr := m.isOverdue(id, err)
-	if recordErr != nil || !overdue {
-		return "", errors.Join(err, recordErr)
-	}
-	m.counts.givenUp.Add(1)
-	slog.Error("a mail was given up: others were sent, and this one failed again and again", "mail", id, "for", m.giveUpAfter, "error", err)
-	return noteGivenUp, nil
-}
-
-// isOverdue reports whether a mail that has failed again is given up. Its time begins when it fails although another mail was sent since
-// its last try: while the SMTP server takes no mail at all, none begins. The time
-// runs through a later failure of the whole server: the mail has failed before it. A connection that cannot be opened says nothing about
-// the mail.
-func (m *mailer) isOverdue(id string, failure error) (bool, error) {
-	if !errors.Is(failure, errNotTaken) {
-		return false, nil
-	}
-	note, _, err := m.record.note(id + suffixFailing)
-	if err != nil {
-		return false, err
-	}
-	if since, err := time.Parse(time.RFC3339, note); err == nil {
-		return m.now().Sub(since) >= m.giveUpAfter, nil
-	}
-	sent := m.counts.sent.Load()
-	before, again := m.failed[id]
-	m.failed[id] = sent
-	if !again || before == sent {
-		return false, nil
-	}
-	return false, m.record.add(id+suffixFailing, m.now().Format(time.RFC3339))
-}
-
-// summary logs what this process has done.
-func (m *mailer) summary() {
 	slog.Info("stopped", "sent", m.counts.sent.Load(), "sent before", m.counts.known.Load(),
 		"refused", m.counts.refused.Load(), "given up", m.counts.givenUp.Load(), "without an address", m.counts.unaddressed.Load())
 }

@@ -72,7 +72,7 @@ func run(ctx context.Context, s settings, h hooks) error {
 	defer m.record.close()
 	s.announce(ctx, m.outbox)
 	err = m.consume(ctx, s)
-	m.summary()
+	m.end()
 	return explain(err, s)
 }
 

@@ -29,30 +29,50 @@ const (
 	// is no mail.
 	keptFor = 60 * 24 * time.Hour
 	// keptNewest is how many of the newest names stay however old they seem, because a clock can be wrong. A consumer repeats at most
-	// 1,000 outcomes, which have up to four names each.
+	// 1,000 outcomes, which have up to five names each.
 	keptNewest = 5000
 	// cleanEvery is the number of added names after which old ones are removed.
 	cleanEvery = 1000
 )
 
-// openRecord opens or creates a directory, and removes old names. With an empty path the record ends with the process.
-func openRecord(path string) (*record, error) {
+// suffixSending makes the name of a mail that is about to be sent, or of an entry that is being written. It says nothing about the mail.
+const suffixSending = ".sending"
+
+// nameStart is reserved at the start, to see if the record can be written.
+const nameStart = "start"
+
+// errRecord means that the record cannot be read or written. No mail is sent then.
+var errRecord = errors.New("the record of sent mails")
+
+// openRecord opens a directory, removes old names, and sees if it can be written. It creates the directory, unless that must exist.
+// With an empty path the record ends with the process.
+func openRecord(path string, mustExist bool) (*record, error) {
 	if path == "" {
 		return &record{memory: map[string]string{}}, nil
 	}
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("the record of sent mails: %w", err)
+	if !mustExist {
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return nil, fmt.Errorf("%w: %w", errRecord, err)
+		}
 	}
 	dir, err := os.OpenRoot(path)
 	if err != nil {
-		return nil, fmt.Errorf("the record of sent mails: %w", err)
+		return nil, fmt.Errorf("%w: %w", errRecord, err)
 	}
 	r := &record{dir: dir}
-	if err := r.clean(); err != nil {
+	if err := errors.Join(r.failed(r.clean()), r.reserve(nameStart)); err != nil {
 		_ = dir.Close()
-		return nil, fmt.Errorf("the record of sent mails: %w", err)
+		return nil, err
 	}
 	return r, nil
+}
+
+// failed wraps an error in errRecord, with the directory.
+func (r *record) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w in %s: %w", errRecord, r.dir.Name(), err)
 }
 
 // clean removes names that are older than keptFor and not among the keptNewest.
@@ -91,7 +111,7 @@ func (r *record) has(name string) (bool, error) {
 	return known, err
 }
 
-// note returns the note of a name, and whether the name is in the record. The note is empty if a crash has cut add short.
+// note returns the note of a name, and whether the name is in the record.
 func (r *record) note(name string) (note string, known bool, err error) {
 	if r.dir == nil {
 		r.mu.Lock()
@@ -103,10 +123,19 @@ func (r *record) note(name string) (note string, known bool, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", false, nil
 	}
-	return string(text), err == nil, err
+	return string(text), err == nil, r.failed(err)
 }
 
-// add adds a name with a note, or replaces its note. Once it returns nil, both outlast a crash of the machine.
+// reserve returns an error if add could not add a name. It writes the name with suffixSending, so that add needs no more room.
+func (r *record) reserve(name string) error {
+	if r.dir == nil {
+		return nil
+	}
+	return r.failed(errors.Join(r.write(name+suffixSending, noteSent), r.sync()))
+}
+
+// add adds a name with a note, or replaces its note. Once it returns nil, both outlast a crash of the machine. After an error or a crash
+// the name is in the record with its note, or is not, and add can be called again.
 func (r *record) add(name, note string) error {
 	if r.dir == nil {
 		r.mu.Lock()
@@ -114,22 +143,37 @@ func (r *record) add(name, note string) error {
 		r.memory[name] = note
 		return nil
 	}
-	file, err := r.dir.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
+	if err := r.write(name+suffixSending, note); err != nil {
+		return r.failed(err)
 	}
-	_, err = file.WriteString(note)
-	dir, openErr := r.dir.Open(".")
-	if openErr != nil {
-		return errors.Join(err, openErr, file.Close())
+	if err := errors.Join(r.dir.Rename(name+suffixSending, name), r.sync()); err != nil {
+		return r.failed(err)
 	}
-	err = errors.Join(err, file.Sync(), file.Close(), dir.Sync(), dir.Close())
-	if err == nil && r.added.Add(1)%cleanEvery == 0 {
+	if r.added.Add(1)%cleanEvery == 0 {
 		if err := r.clean(); err != nil {
 			slog.Warn("old names stay in the record of sent mails", "error", err)
 		}
 	}
-	return err
+	return nil
+}
+
+// write replaces the content of a file. It makes the file shorter at the end only: a full disk has room for what it had before.
+func (r *record) write(name, text string) error {
+	file, err := r.dir.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text)
+	return errors.Join(err, file.Truncate(int64(len(text))), file.Sync(), file.Close())
+}
+
+// sync has the names in the directory outlast a crash of the machine.
+func (r *record) sync() error {
+	dir, err := r.dir.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func (r *record) close() error {

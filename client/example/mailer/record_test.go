@@ -72,6 +72,31 @@ func TestRecordDropsTheOld(t *testing.T) {
 	wantHas(t, r, "new", true)
 }
 
+// TestRecordAfterACrash: a mail that was about to be sent is not in the record, whatever a crash has left of its name. It can be added, and
+// its note replaced by a shorter one.
+func TestRecordAfterACrash(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sent")
+	r := mustOpen(t, path)
+	if err := r.reserve("one"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(path, "two"+suffixSending), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = mustOpen(t, path)
+	for _, name := range []string{"one", "two"} {
+		wantHas(t, r, name, false)
+		for _, note := range []string{noteRefused, noteSent, ""} {
+			if err := r.add(name, note); err != nil || mustNote(t, r, name) != note {
+				t.Errorf("%s: %v, note %q, want %q", name, err, mustNote(t, r, name), note)
+			}
+		}
+	}
+	if _, err := os.Stat(filepath.Join(path, "one"+suffixSending)); !os.IsNotExist(err) {
+		t.Errorf("the name before the send stays: %v", err)
+	}
+}
+
 // TestRecordKeepsToItsDirectory: a name that leads out of it is an error, not a mail that counts as sent.
 func TestRecordKeepsToItsDirectory(t *testing.T) {
 	r := mustOpen(t, filepath.Join(t.TempDir(), "sent"))
@@ -87,7 +112,7 @@ func TestRecordKeepsToItsDirectory(t *testing.T) {
 
 func mustOpen(t *testing.T, path string) *record {
 	t.Helper()
-	r, err := openRecord(path)
+	r, err := openRecord(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func readSettings(args []string, env func(string) string) (settings, error) {
 	if err != nil {
 		problems = append(problems, errors.New("MAILER_MUST_EXIST: give true or false"))
 	}
-	flags.BoolVar(&s.mustExist, "must-exist", mustExist, "refuse to create the consumer; set it from the second start on (MAILER_MUST_EXIST)")
+	flags.BoolVar(&s.mustExist, "must-exist", mustExist, "refuse to create the consumer and the directory of -sent; set it from the second start on (MAILER_MUST_EXIST)")
 	giveUpAfter, err := time.ParseDuration(or(env("MAILER_GIVE_UP_AFTER"), "24h"))
 	problems = append(problems, named("MAILER_GIVE_UP_AFTER", err))
 	flags.DurationVar(&s.giveUpAfter, "give-up-after", giveUpAfter, "how long a mail is tried that fails while others are sent (MAILER_GIVE_UP_AFTER)")
