@@ -166,7 +166,7 @@ func (r *consumption) receive(open context.Context) error {
 	case last == nil:
 		return endOf(open) // it ended while a change waited for room
 	case errors.Is(last, ErrResumeTokenInvalid):
-		return &replacedError{last}
+		return &replacedError{cause: last, checkpoint: r.checkpoint != nil}
 	}
 	return last
 }
