@@ -3,9 +3,11 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 )
 
 // Checkpoint keeps the position of a consumer in a program's own store. Pass one to Consume with [WithCheckpoint]. Its methods
@@ -29,22 +31,52 @@ type Checkpoint interface {
 // handler ends when its stream has broken. Consume then handles all changes after the token that it loads, also those that it
 // has handled: the store can have lost its last commits.
 func WithCheckpoint(checkpoint Checkpoint) ConsumeOption {
-	return consumeOption(func(c *consumption) { c.checkpoint = checkpoint })
+	return consumeOption(func(c *consumption) {
+		if c.checkpoint = nil; checkpoint != nil {
+			c.checkpoint = sendable{checkpoint}
+		}
+	})
+}
+
+// errDamaged: what a checkpoint has is no resume token. Consume ends with it, because another try would not help.
+var errDamaged = errors.New("it is damaged")
+
+// sendable is a Checkpoint whose tokens can be sent: grpc would return INTERNAL for another one, and Consume would try for ever.
+type sendable struct{ Checkpoint }
+
+func (s sendable) Load(ctx context.Context) (string, error) {
+	token, err := s.Checkpoint.Load(ctx)
+	if err == nil && !utf8.ValidString(token) {
+		return "", fmt.Errorf("%w: the token is not UTF-8", errDamaged)
+	}
+	return token, err
 }
 
 // FileCheckpoint returns a Checkpoint in a file, for one instance of a program. Save writes the file path.new, syncs it to the
-// disk and renames it to path.
+// disk and renames it to path. Load returns "" only if the file does not exist. If the file is empty or has something else than
+// one resume token, it is damaged, and Consume ends with an error that names it: restore the file. If you cannot, the position is
+// lost, as with [ErrResumeTokenExpired].
 func FileCheckpoint(path string) Checkpoint { return fileCheckpoint(path) }
 
 type fileCheckpoint string
 
 func (path fileCheckpoint) Load(context.Context) (string, error) {
-	token, err := os.ReadFile(string(path))
-	if errors.Is(err, os.ErrNotExist) {
+	text, err := os.ReadFile(string(path))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return "", nil
+	case err != nil:
+		return "", err
 	}
-	return strings.TrimSpace(string(token)), err
+	token := strings.TrimSpace(string(text))
+	if token == "" || strings.ContainsFunc(token, isNotOfToken) {
+		return "", fmt.Errorf("the file %s: %w: its %d bytes are not one resume token", string(path), errDamaged, len(text))
+	}
+	return token, nil
 }
+
+// isNotOfToken reports whether a resume token cannot have a character: tokens are URL-safe.
+func isNotOfToken(r rune) bool { return r <= ' ' || r > '~' }
 
 func (path fileCheckpoint) Save(_ context.Context, update Update) error {
 	// The name is fixed, so that a program that is killed here leaves one file at most.

@@ -53,6 +53,7 @@ func (c *Client) Consume(ctx context.Context, name string, handle func(context.C
 
 const (
 	defaultMaxHeld     = 1000
+	mostHeld           = 1_000_000 // more changes than this take gigabytes
 	defaultDrainWithin = 10 * time.Second
 	// obeyWithin is the time that a handler has to return after its context has ended.
 	obeyWithin = time.Second
@@ -100,6 +101,9 @@ func (c *Client) newConsumption(name string, handle func(context.Context, Update
 	}
 	if r.workers < 1 || r.limit < 1 || r.drainWithin < 0 {
 		problems = append(problems, fmt.Errorf("Workers(%d), MaxHeld(%d) and DrainWithin(%v): at least 1, 1 and 0", r.workers, r.limit, r.drainWithin))
+	}
+	if r.limit > mostHeld {
+		problems = append(problems, fmt.Errorf("MaxHeld(%d): at most %d", r.limit, mostHeld))
 	}
 	if r.checkpoint != nil && r.workers > 1 {
 		problems = append(problems, errors.New("WithCheckpoint contradicts Workers: changes are handled one after the other with a checkpoint"))
@@ -162,7 +166,7 @@ func (r *consumption) receive(open context.Context) error {
 	case last == nil:
 		return endOf(open) // it ended while a change waited for room
 	case errors.Is(last, ErrResumeTokenInvalid):
-		return &replacedError{last}
+		return &replacedError{cause: last, checkpoint: r.checkpoint != nil}
 	}
 	return last
 }

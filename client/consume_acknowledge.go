@@ -100,7 +100,7 @@ func (a *acknowledger) flush(ctx context.Context) error {
 			return err
 		case cannotSucceed(err):
 			if errors.Is(err, ErrResumeTokenInvalid) {
-				err = &replacedError{err}
+				err = &replacedError{cause: err}
 			}
 			a.clear()
 			select {
@@ -143,10 +143,17 @@ func cannotSucceed(err error) bool {
 
 // replacedError is the error of a consumer that has the name of an earlier one. It is ErrConsumerNotFound only: the token that
 // the service refused is not the caller's.
-type replacedError struct{ cause error }
+type replacedError struct {
+	cause      error
+	checkpoint bool // the token was a checkpoint's: it can also be damaged, or of a consumer with another name
+}
 
 func (e *replacedError) Error() string {
-	return fmt.Sprintf("%v: it was deleted, and another one has its name: %v", ErrConsumerNotFound, e.cause)
+	why := "it was deleted, and another one has its name"
+	if e.checkpoint {
+		why += ", or the token of the checkpoint is not one of this consumer"
+	}
+	return fmt.Sprintf("%v: %s: %v", ErrConsumerNotFound, why, e.cause)
 }
 
 func (e *replacedError) Is(target error) bool { return target == ErrConsumerNotFound }

@@ -38,8 +38,8 @@ func AcknowledgeEach() ConsumeOption {
 	return consumeOption(func(c *consumption) { c.each = true })
 }
 
-// MaxHeld sets how many changes Consume holds, from the first one that is not handled on. The default is 1,000. If it has no
-// room for a second, it skips what the stream sends, 100 changes a second: so it keeps the consumer, and sees if another
+// MaxHeld sets how many changes Consume holds, from the first one that is not handled on: 1 to 1,000,000. The default is 1,000. If
+// it has no room for a second, it skips what the stream sends, 100 changes a second: so it keeps the consumer, and sees if another
 // instance takes over. When half of the room is free, it opens a stream that sends the skipped changes again.
 func MaxHeld(changes int) ConsumeOption {
 	return consumeOption(func(c *consumption) { c.limit = changes })

@@ -31,15 +31,16 @@ func keyOf(v *verificationv1.Verification, outcome bool) handledKey {
 	return key
 }
 
-// recent is a set of the keys that were added last.
+// recent is a set of the keys that were added last. It takes memory for the keys that it has.
 type recent struct {
+	size int // the most keys
 	keys map[handledKey]struct{}
 	ring []handledKey
 	next int
 }
 
 func newRecent(size int) recent {
-	return recent{keys: make(map[handledKey]struct{}), ring: make([]handledKey, 0, size)}
+	return recent{size: size, keys: make(map[handledKey]struct{})}
 }
 
 func (r *recent) has(key handledKey) bool {
@@ -53,7 +54,7 @@ func (r *recent) add(key handledKey) {
 		return
 	}
 	r.keys[key] = struct{}{}
-	if len(r.ring) < cap(r.ring) {
+	if len(r.ring) < r.size {
 		r.ring = append(r.ring, key)
 		return
 	}

@@ -92,6 +92,8 @@ func (r *consumption) prove(ctx context.Context, begun string) error {
 func (r *consumption) isFinal(ctx context.Context, err error) (final, decided bool) {
 	var failed *Error
 	switch errors.As(err, &failed); {
+	case errors.Is(err, errDamaged):
+		return true, true
 	case errors.Is(err, errBegunAgain): // it also has the error of the acknowledgement, which is not the stream's
 		return false, true
 	case errors.Is(err, ErrConsumerNotFound), errors.Is(err, ErrConsumerExpired), errors.Is(err, ErrTooManyConsumers):

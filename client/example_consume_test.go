@@ -22,7 +22,7 @@ func happen(server *clienttest.Server) {
 	server.Set(person("vs_1", "user-42", verified))
 }
 
-// A mailer writes to people about each outcome. The mail server drops a message whose id it has seen.
+// A mailer writes to people about each outcome. After a crash a mail can come twice, with the same message id.
 func ExampleClient_Consume() {
 	server := demo() // in real life, a deployed service
 	defer server.Close()

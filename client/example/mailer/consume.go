@@ -61,7 +61,9 @@ func (m *mailer) logInterruption(err error, wait time.Duration) {
 func explain(err error, s settings) error {
 	// The consumer first: what comes while somebody reads the sessions is in one of both then.
 	const restart = "start once without -must-exist, so that outcomes have mails from then on"
-	const then = "Then list the sessions that have changed since the newest mail, by ListVerifications, and tell these people"
+	const then = "Then list the sessions that Stripe has changed since FEED_MAX_AGE and 30 days before the newest mail, by ListVerifications, " +
+		"ask for the other people that still wait, by GetStatus, and tell those that have no mail: " +
+		"server/docs/consuming.md says why, in After OUT_OF_RANGE"
 	switch {
 	case errors.Is(err, context.Canceled):
 		slog.Info("asked to stop", "end", err) // it also says if the last acknowledgement failed

@@ -62,9 +62,9 @@ export interface ConsumeOptions extends StreamOptions {
    */
   readonly acknowledgeEach?: boolean | undefined;
   /**
-   * How many changes are held, from the first one that is not handled on. Default 1,000. If there is no room for a second,
-   * `consume` skips what the stream sends, 100 changes a second: so it keeps the consumer, and sees if another instance takes over.
-   * When half of the room is free, it opens a stream that sends the skipped changes again.
+   * How many changes are held, from the first one that is not handled on: a whole number of 1 to 1,000,000. Default 1,000. If there is
+   * no room for a second, `consume` skips what the stream sends, 100 changes a second: so it keeps the consumer, and sees if another
+   * instance takes over. When half of the room is free, it opens a stream that sends the skipped changes again.
    */
   readonly maxHeld?: number | undefined;
   /** How long `consume` waits for running handlers at its end, in milliseconds. Default 10,000. */

@@ -13,6 +13,8 @@ import { Held } from "./held.js";
 import { Watch } from "./watch.js";
 
 const defaultMaxHeld = 1000;
+/** More changes than this take gigabytes. */
+const mostHeld = 1_000_000;
 const defaultDrainWithin = 10_000;
 
 /** Base is what `consume` needs of its client. */
@@ -55,6 +57,9 @@ function check(name: string, workers: number, maxHeld: number, drainWithin: numb
   }
   if (!(workers >= 1 && maxHeld >= 1 && drainWithin >= 0)) {
     problems.push(`workers ${workers}, maxHeld ${maxHeld} and drainWithin ${drainWithin}: at least 1, 1 and 0`);
+  }
+  if (!(Number.isInteger(maxHeld) && maxHeld <= mostHeld)) {
+    problems.push(`maxHeld ${maxHeld}: a whole number of at most ${mostHeld}`);
   }
   if (hasCheckpoint && workers > 1) {
     problems.push("checkpoint contradicts workers: changes are handled one after the other with a checkpoint");
