@@ -26,6 +26,8 @@ import (
 //   - Outcomes of one session are handled in order, those of different sessions side by side (see [Workers]).
 //   - If handle returns an error, it is called again after a wait that grows from 1 s to 1 min (see [OnFailure]), until it
 //     returns nil. Only the changes of the same session wait meanwhile. If a change can never be handled, log it and return nil.
+//   - While nothing is held, Consume acknowledges the token of a heartbeat once a minute: so a consumer whose filter selects
+//     little does not fall behind.
 //   - Consume holds at most 1,000 changes from the first one that is not handled on (see [MaxHeld]).
 //   - One instance of a name is served at a time. Others stand by. One of them takes over within 15 s if the first one ends or
 //     its process dies, and within 55 s if its machine loses power or network: the server needs up to 40 s to notice that. The
@@ -74,11 +76,12 @@ type consumption struct {
 	checkpoint  Checkpoint
 	onFailure   func(Update, error, time.Duration)
 
-	held   *held
-	acks   *acknowledger
-	failed chan error // of an acknowledgement that cannot succeed
-	served bool       // a server has answered with the consumer
-	fresh  bool       // the stream does not continue the one before
+	held       *held
+	acks       *acknowledger
+	failed     chan error // of an acknowledgement that cannot succeed
+	served     bool       // a server has answered with the consumer
+	fresh      bool       // the stream does not continue the one before
+	passOverAt time.Time  // when a heartbeat is acknowledged next
 }
 
 func (c *Client) newConsumption(name string, handle func(context.Context, Update) error, options []ConsumeOption) (*consumption, error) {

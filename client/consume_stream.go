@@ -28,6 +28,8 @@ const (
 	leaseTime = 15 * time.Second
 	// loadTimeout bounds one try of Checkpoint.Load.
 	loadTimeout = 30 * time.Second
+	// passOverAfter is the shortest time between two acknowledgements of heartbeats.
+	passOverAfter = time.Minute
 )
 
 // begin prepares the next stream. With a checkpoint it begins there, because another instance can have moved it.
@@ -55,7 +57,7 @@ func (r *consumption) begin(ctx context.Context, cancel context.CancelCauseFunc)
 }
 
 // accept returns an error if a response shows that the server is too old, or the first one of a stream is of another consumer
-// of the same name.
+// of the same name. It acknowledges heartbeats.
 func (r *consumption) accept(ctx context.Context, response *verificationv1.WatchStatusResponse, first bool) error {
 	if first {
 		if response.GetConsumer() != r.all.GetConsumer() {
@@ -66,10 +68,26 @@ func (r *consumption) accept(ctx context.Context, response *verificationv1.Watch
 			return err
 		}
 	}
-	if v := response.GetVerification(); v != nil && v.GetOutcomeRevision() == 0 {
+	v := response.GetVerification()
+	if v != nil && v.GetOutcomeRevision() == 0 {
 		return errOlder
 	}
+	if v == nil && !first {
+		r.passOver(response.GetResumeToken())
+	}
 	return nil
+}
+
+// passOver acknowledges the token of a heartbeat if everything before it is handled: what follows the last change was passed over.
+// The service acknowledges that by itself, but not on a stream that it has begun at a token: it does not know whether the changes
+// before the token are handled. With a checkpoint, heartbeats are acknowledged as changes are.
+func (r *consumption) passOver(token string) {
+	if r.checkpoint != nil || token == r.acks.lastToken() || time.Now().Before(r.passOverAt) {
+		return
+	}
+	if r.held.passOver(token) {
+		r.passOverAt = time.Now().Add(passOverAfter)
+	}
 }
 
 // prove returns ErrConsumerNotFound if a stream that began without a token of this run is of another consumer than the streams

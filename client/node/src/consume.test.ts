@@ -302,6 +302,29 @@ test("changes without room are skipped, and sent again when there is room", asyn
   await within("the drain", done);
 });
 
+test("a heartbeat is acknowledged if nothing is held, at most once a minute", async (t) => {
+  let release = (): void => {};
+  const blocked = new Promise<void>((resolve) => (release = resolve));
+  let begun = false;
+  const { feed, handled, end, done } = await run(t, feedOf("a"), { acknowledgeEach: true }, () => ((begun = true), blocked));
+  await eventually("the handler", () => begun);
+  feed.beat(1);
+  feed.cut();
+  await eventually("the next stream", () => feed.tokens.length === 2 && feed.isServed);
+  assert.deepEqual(feed.tokens, ["", "c:2"]);
+  release();
+  await eventually("the acknowledgement", () => handled.length === 1 && feed.position === 1);
+  feed.beat(1);
+  await eventually("that of the heartbeat", () => feed.position > 1);
+  feed.beat(1);
+  feed.cut();
+  await eventually("the third stream", () => feed.tokens.length === 3 && feed.isServed);
+  assert.equal(feed.tokens[2], "c:4", "the last heartbeat has come");
+  end.abort();
+  await within("the drain", done);
+  assert.deepEqual(feed.acknowledged, [1, 3]);
+});
+
 test("a server that is older than consumers is passed over", async (t) => {
   const seen: string[] = [];
   const feed = feedOf("a");

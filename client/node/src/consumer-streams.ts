@@ -27,6 +27,9 @@ const leaseTime = 15_000;
 /** Bounds one try of Checkpoint.load, in milliseconds. */
 const loadTimeout = 30_000;
 
+/** The shortest time between two acknowledgements of heartbeats, in milliseconds. */
+const passOverAfter = 60_000;
+
 /** ConsumerStreams change the streams of a watch to those of a named consumer. */
 export class ConsumerStreams implements Consumer {
   readonly #watch: Watch;
@@ -38,6 +41,8 @@ export class ConsumerStreams implements Consumer {
   #served = false;
   /** The stream does not continue the one before. */
   #isFresh = false;
+  /** When a heartbeat is acknowledged next, by performance.now. */
+  #passOverAt = 0;
 
   constructor(watch: Watch, all: AllSessions, checkpoint: Checkpoint | undefined, held: Held, acknowledger: Acknowledger) {
     this.#watch = watch;
@@ -87,6 +92,23 @@ export class ConsumerStreams implements Consumer {
     }
     if (response.verification?.outcomeRevision === 0) {
       throw older;
+    }
+    if (response.verification === undefined && !first) {
+      this.#passOver(response.resumeToken);
+    }
+  }
+
+  /**
+   * Acknowledges the token of a heartbeat if everything before it is handled: what follows the last change was passed over. The
+   * service acknowledges that by itself, but not on a stream that it has begun at a token: it does not know whether the changes
+   * before the token are handled. With a checkpoint, heartbeats are acknowledged as changes are.
+   */
+  #passOver(token: string): void {
+    if (this.#checkpoint !== undefined || token === this.#acknowledger.last || performance.now() < this.#passOverAt) {
+      return;
+    }
+    if (this.#held.passOver(token)) {
+      this.#passOverAt = performance.now() + passOverAfter;
     }
   }
 

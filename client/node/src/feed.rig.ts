@@ -44,6 +44,14 @@ export class Feed {
     this.#send();
   }
 
+  /** Moves the open stream over changes that a filter passes over, and sends a heartbeat. */
+  beat(passed: number): void {
+    if (this.#open !== undefined) {
+      this.#open.position += passed;
+      this.#open.stream.bookmark(`${this.id}:${this.#open.position}`);
+    }
+  }
+
   /** Ends the open stream. */
   cut(failure = new Failure("UNAVAILABLE")): void {
     this.#open?.stream.fail(failure);

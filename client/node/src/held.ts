@@ -187,6 +187,15 @@ export class Held {
     this.#readAgain();
   }
 
+  /** Acknowledges a token if every change that was received before it is handled. It returns false otherwise. */
+  passOver(token: string): boolean {
+    if (this.#isDropped || this.#isSkipping || this.#order.length > 0) {
+      return false;
+    }
+    this.#acknowledger.add(token, 0);
+    return true;
+  }
+
   /**
    * Ends a stream whose changes were skipped if half of the room is free. With a checkpoint all of it must be free, because the
    * next stream drops what is held.
