@@ -12,11 +12,12 @@ import (
 // and the handler are called one after the other.
 type Checkpoint interface {
 	// Load returns the resume token that was stored last, or "" if there is none. Consume calls it before each stream, because
-	// another instance can have had the consumer in between. No handler runs then. ctx ends after 30 s; then Consume tries again.
+	// another instance can have had the consumer in between, and again when the stream has the consumer. If the token differs
+	// then, Consume begins with another stream. No handler runs meanwhile. ctx ends after 30 s; then Consume tries again.
 	Load(ctx context.Context) (token string, err error)
 	// Save stores the resume token of an update, which was handled or is a bookmark (without a verification). A handler that
 	// stores Update.ResumeToken in its own transaction needs Save for bookmarks only. If Save fails, Consume calls it again
-	// after a wait.
+	// after a wait. If another program has moved the position since Load, return [ErrBeginAgain].
 	Save(ctx context.Context, update Update) error
 }
 

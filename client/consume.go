@@ -25,7 +25,7 @@ import (
 //
 //   - Outcomes of one session are handled in order, those of different sessions side by side (see [Workers]).
 //   - If handle returns an error, it is called again after a wait that grows from 1 s to 1 min (see [OnFailure]), until it
-//     returns nil. Only the changes of the same session wait meanwhile. If a change can never be handled, log it and return nil.
+//     returns nil. [ErrBeginAgain] makes Consume begin with another stream instead. Only the changes of the same session wait meanwhile. If a change can never be handled, log it and return nil.
 //   - While nothing is held, Consume acknowledges the token of a heartbeat once a minute: so a consumer whose filter selects
 //     little does not fall behind.
 //   - Consume holds at most 1,000 changes from the first one that is not handled on (see [MaxHeld]).

@@ -17,6 +17,8 @@ var (
 	errOlder = errors.New("client: the server is older than consumers; another one is tried")
 	// errBegunAgain is the cause of a stream's end if Consume must begin again after the changes that were acknowledged.
 	errBegunAgain = errors.New("client: the consumer begins again after what was acknowledged or saved")
+	// errMoved: the checkpoint has moved while a stream was opened.
+	errMoved = errors.New("client: another instance has moved the checkpoint; Consume begins there")
 	// errRoom is the cause of a stream's end if Consume can hold again what it skipped.
 	errRoom = errors.New("client: the consumer has handled changes and has room for those that it skipped")
 )
@@ -45,19 +47,38 @@ func (r *consumption) begin(ctx context.Context, cancel context.CancelCauseFunc)
 	if err := r.held.awaitIdle(ctx); err != nil {
 		return err
 	}
-	ctx, done := context.WithTimeout(ctx, loadTimeout)
-	defer done()
-	token, err := r.checkpoint.Load(ctx)
+	token, err := r.load(ctx)
 	if err != nil {
-		return fmt.Errorf("client: load the checkpoint: %w", err)
+		return err
 	}
 	r.watch.token = token
 	r.all.MustExist = r.all.MustExist || token != ""
 	return nil
 }
 
+// load returns the token that the checkpoint has. No handler must run.
+func (r *consumption) load(ctx context.Context) (token string, err error) {
+	ctx, done := context.WithTimeout(ctx, loadTimeout)
+	defer done()
+	token, err = r.checkpoint.Load(ctx)
+	if err != nil {
+		return "", fmt.Errorf("client: load the checkpoint: %w", err)
+	}
+	return token, nil
+}
+
+// loadAgain returns an error if the checkpoint has moved since the stream was opened. Until the stream has the consumer, another
+// instance can move it.
+func (r *consumption) loadAgain(ctx context.Context) error {
+	token, err := r.load(ctx)
+	if err == nil && token != r.watch.token {
+		err = errMoved
+	}
+	return err
+}
+
 // accept returns an error if a response shows that the server is too old, or the first one of a stream is of another consumer
-// of the same name. It acknowledges heartbeats.
+// of the same name, or does not begin at the checkpoint. It acknowledges heartbeats.
 func (r *consumption) accept(ctx context.Context, response *verificationv1.WatchStatusResponse, first bool) error {
 	if first {
 		if response.GetConsumer() != r.all.GetConsumer() {
@@ -66,6 +87,11 @@ func (r *consumption) accept(ctx context.Context, response *verificationv1.Watch
 		r.served, r.all.MustExist = true, true
 		if err := r.prove(ctx, response.GetResumeToken()); err != nil {
 			return err
+		}
+		if r.checkpoint != nil {
+			if err := r.loadAgain(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	v := response.GetVerification()

@@ -4,6 +4,7 @@ import { test, type TestContext } from "node:test";
 import type { Client } from "./client.js";
 import type { ConsumeOptions, Handler } from "./consume-options.js";
 import {
+  BeginAgainError,
   ClosedError,
   ConsumerBusyError,
   ConsumerExpiredError,
@@ -367,6 +368,43 @@ test("a checkpoint is where consume begins, and is saved for each change", async
   end.abort();
   await within("the drain", done);
   assert.equal(stored, "c:3");
+});
+
+test("a checkpoint that moved before the stream had the consumer is followed", async (t) => {
+  const feed = feedOf("a", "b");
+  const stored = ["c:1", "c:2"]; // the first load finds what was before the last save of another instance
+  const checkpoint = { load: () => (stored.length > 1 ? (stored.shift() ?? "") : "c:2"), save: () => {} };
+  feed.exists = true;
+  const seen: string[] = [];
+  const { handled, end, done } = await run(t, feed, { checkpoint, onInterruption: (error) => seen.push(error.message) });
+  await eventually("the next stream", () => feed.tokens.length === 2 && feed.isServed);
+  assert.deepEqual(feed.tokens, ["c:1", "c:2"]);
+  assert.match(seen.join(), /another instance has moved the checkpoint/);
+  feed.add("c", 1);
+  await eventually("the outcome", () => handled.length === 1);
+  assert.deepEqual(handled, ["c/1"]);
+  end.abort();
+  await within("the drain", done);
+});
+
+test("a handler that finds another position makes consume begin again", async (t) => {
+  const feed = feedOf("a", "b");
+  feed.exists = true;
+  let stored = "c:0";
+  let lost = false;
+  const checkpoint = { load: () => stored, save: ({ resumeToken }: Update | Bookmark) => void (stored = resumeToken) };
+  const { handled, end, done } = await run(t, feed, { checkpoint, onFailure: () => assert.fail("a failure") }, (update) => {
+    if (name(update) === "b/1" && !lost) {
+      lost = true;
+      stored = "c:0"; // the database has lost a commit
+      throw new Error("moved", { cause: new BeginAgainError() });
+    }
+  });
+  await eventually("all", () => handled.length === 3);
+  assert.deepEqual([handled, feed.tokens], [["a/1", "a/1", "b/1"], ["c:0", "c:0"]]);
+  end.abort();
+  await within("the drain", done);
+  assert.equal(stored, "c:2");
 });
 
 test("a checkpoint whose changes are gone ends consume", async (t) => {

@@ -89,6 +89,10 @@ export class ConsumerStreams implements Consumer {
       this.#served = true;
       this.#all.mustExist = true;
       await this.#prove(response.resumeToken, signal);
+      // Until the stream has the consumer, another instance can move the checkpoint.
+      if (this.#checkpoint !== undefined && (await this.#load(this.#checkpoint, signal)) !== this.#watch.token) {
+        throw new Error("another instance has moved the checkpoint; consume begins there");
+      }
     }
     if (response.verification?.outcomeRevision === 0) {
       throw older;

@@ -4,7 +4,7 @@ import { FullJitter } from "./backoff.js";
 import { Condition } from "./condition.js";
 import type { Settings } from "./consume.js";
 import type { Checkpoint, Handler } from "./consume-options.js";
-import { ResumeTokenExpiredError } from "./errors.js";
+import { BeginAgainError, ResumeTokenExpiredError } from "./errors.js";
 import { type Change, type Queue, Queues } from "./queues.js";
 import { keyOf, Recent } from "./recent.js";
 import type { Bookmark, Update } from "./update.js";
@@ -125,6 +125,9 @@ export class Held {
       () => undefined,
       (error: unknown) => ({ error }),
     );
+    if (failure !== undefined && !change.epoch.aborted && asksToBeginAgain(failure.error)) {
+      this.beginAgain(failure.error);
+    }
     this.#busy--;
     queue.isBusy = false;
     if (failure !== undefined && !change.epoch.aborted) {
@@ -262,6 +265,16 @@ export class Held {
     }
     this.#epoch.unlink();
   }
+}
+
+/** Reports whether an error or one of its causes is a BeginAgainError. */
+function asksToBeginAgain(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (at instanceof BeginAgainError) {
+      return true;
+    }
+  }
+  return false;
 }
 
 async function save(checkpoint: Checkpoint, update: Update | Bookmark, signal: AbortSignal): Promise<void> {

@@ -8,6 +8,7 @@ export { connect } from "./connect.js";
 export type { Client, Expected, Link, Operator, WaitOptions } from "./client.js";
 export type { Checkpoint, ConsumeOptions, Handler, HandlerContext } from "./consume-options.js";
 export {
+  BeginAgainError,
   ClosedError,
   ComparisonLimitError,
   ConsumerBusyError,
