@@ -25,6 +25,11 @@ type Checkpoint interface {
 // after the other, in the order of the feed, and a handler that fails holds up all of them: so the token of a change stands
 // for everything before it, and a handler can store it in the transaction with its effects.
 //
+// If the checkpoint has no token although the consumer was used before, Consume ends with [ErrCheckpointLost]: the effects of what
+// was acknowledged can be lost with the token. That is so if the caller says that the consumer has been made ([MustExist]), if
+// the checkpoint has had a token in this run, or if the service shows an acknowledgement of the consumer. To see that one, the
+// caller needs the right list. So a consumer that ran without a checkpoint must be deleted, or get another name.
+//
 // Consume acknowledges too, so that operators see how far the consumer is. If the checkpoint has a token, the consumer must
 // exist. If the service no longer has the changes after the token, Consume ends with [ErrResumeTokenExpired]. The context of a
 // handler ends when its stream has broken. Consume then handles all changes after the token that it loads, also those that it

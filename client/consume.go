@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -44,6 +45,7 @@ import (
 //
 //   - with [ErrConsumerNotFound] if the consumer was deleted or the store has lost it. Each stream of a run but the first one
 //     requires that the consumer exists. [MustExist] requires it of the first stream too: use it when the consumer has been made.
+//   - with [ErrCheckpointLost] if the checkpoint has lost its token (see [WithCheckpoint]).
 //   - with [ErrConsumerExpired] if changes that were not acknowledged are gone.
 func (c *Client) Consume(ctx context.Context, name string, handle func(context.Context, Update) error, options ...ConsumeOption) error {
 	r, err := c.newConsumption(name, handle, options)
@@ -78,10 +80,13 @@ type consumption struct {
 
 	held       *held
 	acks       *acknowledger
-	failed     chan error // of an acknowledgement that cannot succeed
-	served     bool       // a server has answered with the consumer
-	fresh      bool       // the stream does not continue the one before
-	passOverAt time.Time  // when a heartbeat is acknowledged next
+	failed     chan error  // of an acknowledgement that cannot succeed
+	served     bool        // a server has answered with the consumer
+	fresh      bool        // the stream does not continue the one before
+	passOverAt time.Time   // when a heartbeat is acknowledged next
+	mustExist  bool        // the caller says that the consumer has been made
+	hadToken   atomic.Bool // the checkpoint has had a token in this run
+	isNew      bool        // the checkpoint has no token yet, and nothing was acknowledged when this run began
 }
 
 func (c *Client) newConsumption(name string, handle func(context.Context, Update) error, options []ConsumeOption) (*consumption, error) {
@@ -96,7 +101,7 @@ func (c *Client) newConsumption(name string, handle func(context.Context, Update
 	for _, option := range options {
 		option.changeConsume(r)
 	}
-	r.watch.bookmarks = r.checkpoint != nil
+	r.watch.bookmarks, r.mustExist = r.checkpoint != nil, r.all.GetMustExist()
 	var problems []error
 	if name == "" {
 		problems = append(problems, errors.New("a consumer needs a name"))

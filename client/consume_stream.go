@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -17,8 +16,6 @@ var (
 	errOlder = errors.New("client: the server is older than consumers; another one is tried")
 	// errBegunAgain is the cause of a stream's end if Consume must begin again after the changes that were acknowledged.
 	errBegunAgain = errors.New("client: the consumer begins again after what was acknowledged or saved")
-	// errMoved: the checkpoint has moved while a stream was opened.
-	errMoved = errors.New("client: another instance has moved the checkpoint; Consume begins there")
 	// errRoom is the cause of a stream's end if Consume can hold again what it skipped.
 	errRoom = errors.New("client: the consumer has handled changes and has room for those that it skipped")
 )
@@ -28,8 +25,6 @@ const (
 	olderTries = 20
 	// leaseTime is the longest time until a consumer is free whose stream was lost.
 	leaseTime = 15 * time.Second
-	// loadTimeout bounds one try of Checkpoint.Load.
-	loadTimeout = 30 * time.Second
 	// passOverAfter is the shortest time between two acknowledgements of heartbeats.
 	passOverAfter = time.Minute
 )
@@ -56,27 +51,6 @@ func (r *consumption) begin(ctx context.Context, cancel context.CancelCauseFunc)
 	return nil
 }
 
-// load returns the token that the checkpoint has. No handler must run.
-func (r *consumption) load(ctx context.Context) (token string, err error) {
-	ctx, done := context.WithTimeout(ctx, loadTimeout)
-	defer done()
-	token, err = r.checkpoint.Load(ctx)
-	if err != nil {
-		return "", fmt.Errorf("client: load the checkpoint: %w", err)
-	}
-	return token, nil
-}
-
-// loadAgain returns an error if the checkpoint has moved since the stream was opened. Until the stream has the consumer, another
-// instance can move it.
-func (r *consumption) loadAgain(ctx context.Context) error {
-	token, err := r.load(ctx)
-	if err == nil && token != r.watch.token {
-		err = errMoved
-	}
-	return err
-}
-
 // accept returns an error if a response shows that the server is too old, or the first one of a stream is of another consumer
 // of the same name, or does not begin at the checkpoint. It acknowledges heartbeats.
 func (r *consumption) accept(ctx context.Context, response *verificationv1.WatchStatusResponse, first bool) error {
@@ -89,7 +63,7 @@ func (r *consumption) accept(ctx context.Context, response *verificationv1.Watch
 			return err
 		}
 		if r.checkpoint != nil {
-			if err := r.loadAgain(ctx); err != nil {
+			if err := r.checkCheckpoint(ctx); err != nil {
 				return err
 			}
 		}
@@ -138,7 +112,8 @@ func (r *consumption) isFinal(ctx context.Context, err error) (final, decided bo
 	switch errors.As(err, &failed); {
 	case errors.Is(err, errBegunAgain): // it also has the error of the acknowledgement, which is not the stream's
 		return false, true
-	case errors.Is(err, ErrConsumerNotFound), errors.Is(err, ErrConsumerExpired), errors.Is(err, ErrTooManyConsumers):
+	case errors.Is(err, ErrConsumerNotFound), errors.Is(err, ErrConsumerExpired), errors.Is(err, ErrTooManyConsumers),
+		errors.Is(err, ErrCheckpointLost):
 		return true, true
 	case errors.Is(err, ErrResumeTokenInvalid):
 		return r.isReplaced(ctx), true

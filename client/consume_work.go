@@ -96,6 +96,7 @@ func (h *held) try(c *heldChange) error {
 		if err := h.checkpoint.Save(c.epoch, c.update); err != nil {
 			return fmt.Errorf("client: save the checkpoint: %w", err)
 		}
+		h.hadToken.Store(true)
 	}
 	h.finish(c)
 	if h.each {

@@ -46,7 +46,7 @@ export interface ConsumeOptions extends StreamOptions {
   readonly everyChange?: boolean | undefined;
   /**
    * Ends with a {@link ConsumerNotFoundError} if the consumer does not exist. Without it, a consumer that the store has lost is
-   * made again, and begins with the next outcome.
+   * made again, and begins with the next outcome. With a checkpoint, it also requires that the checkpoint has a token.
    */
   readonly mustExist?: boolean | undefined;
   /**
@@ -55,7 +55,9 @@ export interface ConsumeOptions extends StreamOptions {
    * and a handler can store it in the transaction with its effects. It contradicts `workers`.
    *
    * `consume` acknowledges too, so that operators see how far the consumer is. If the checkpoint has a token, the consumer must
-   * exist. If the service no longer has the changes after the token, `consume` ends with a {@link ResumeTokenExpiredError}.
+   * exist. If the service no longer has the changes after the token, `consume` ends with a {@link ResumeTokenExpiredError}. If the
+   * checkpoint has no token although the consumer was used before, it ends with a `CheckpointLostError`. An acknowledgement of an
+   * earlier run shows that if the caller has the right list, and `mustExist` says it too.
    */
   readonly checkpoint?: Checkpoint | undefined;
   /**

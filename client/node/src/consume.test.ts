@@ -5,6 +5,7 @@ import type { Client } from "./client.js";
 import type { ConsumeOptions, Handler } from "./consume-options.js";
 import {
   BeginAgainError,
+  CheckpointLostError,
   ClosedError,
   ConsumerBusyError,
   ConsumerExpiredError,
@@ -385,6 +386,30 @@ test("a checkpoint that moved before the stream had the consumer is followed", a
   assert.deepEqual(handled, ["c/1"]);
   end.abort();
   await within("the drain", done);
+});
+
+test("a checkpoint without a token of a consumer that was used ends consume", async (t) => {
+  const used = (): Feed => {
+    const feed = feedOf("a", "b");
+    feed.exists = true;
+    feed.acknowledged.push(1);
+    return feed;
+  };
+  const empty = { load: () => "", save: () => {} };
+  assert.ok((await rejection((await run(t, used(), { checkpoint: empty })).done)) instanceof CheckpointLostError);
+
+  const denied = used();
+  denied.failList = new Failure("PERMISSION_DENIED", "PERMISSION_DENIED");
+  const { handled, done } = await run(t, denied, { checkpoint: empty });
+  await eventually("an outcome: it may not ask", () => handled.length === 1);
+  await eventually("the save", () => denied.position === 2);
+  denied.cut();
+  assert.ok((await rejection(done)) instanceof CheckpointLostError, "what was saved is gone");
+  assert.deepEqual(denied.tokens, ["", ""]);
+
+  const must = used();
+  must.failList = denied.failList;
+  assert.ok((await rejection((await run(t, must, { checkpoint: empty, mustExist: true })).done)) instanceof CheckpointLostError);
 });
 
 test("a handler that finds another position makes consume begin again", async (t) => {

@@ -3,6 +3,7 @@ import type { Linked } from "./abort.js";
 import type { Acknowledger } from "./acknowledger.js";
 import type { Checkpoint } from "./consume-options.js";
 import {
+  CheckpointLostError,
   ConsumerBusyError,
   ConsumerExpiredError,
   ConsumerNotFoundError,
@@ -41,12 +42,19 @@ export class ConsumerStreams implements Consumer {
   #served = false;
   /** The stream does not continue the one before. */
   #isFresh = false;
+  /** The caller says that the consumer has been made. */
+  readonly #callerMustExist: boolean;
+  /** The checkpoint has had a token in this run. */
+  #hadToken = false;
+  /** The checkpoint has no token yet, and nothing was acknowledged when this run began. */
+  #isNew = false;
   /** When a heartbeat is acknowledged next, by performance.now. */
   #passOverAt = 0;
 
   constructor(watch: Watch, all: AllSessions, checkpoint: Checkpoint | undefined, held: Held, acknowledger: Acknowledger) {
     this.#watch = watch;
     this.#all = all;
+    this.#callerMustExist = all.mustExist;
     this.#checkpoint = checkpoint;
     this.#held = held;
     this.#acknowledger = acknowledger;
@@ -71,7 +79,9 @@ export class ConsumerStreams implements Consumer {
     const limit = link(signal);
     const timer = setTimeout(() => limit.abort(new Error(`no answer within ${loadTimeout / 1000} s`)), loadTimeout);
     try {
-      return await untilAborted(Promise.resolve(checkpoint.load(limit.signal)), limit.signal);
+      const token = await untilAborted(Promise.resolve(checkpoint.load(limit.signal)), limit.signal);
+      this.#hadToken ||= token !== "";
+      return token;
     } catch (error) {
       signal.throwIfAborted();
       throw new Error(`load the checkpoint: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
@@ -79,6 +89,27 @@ export class ConsumerStreams implements Consumer {
       clearTimeout(timer);
       limit.unlink();
     }
+  }
+
+  /**
+   * Throws an error if the stream, which has the consumer now, does not begin at the checkpoint, or if the checkpoint was lost. Until the
+   * stream has the consumer, another instance can move the checkpoint.
+   */
+  async #check(checkpoint: Checkpoint, signal: AbortSignal): Promise<void> {
+    const token = await this.#load(checkpoint, signal);
+    if (token !== this.#watch.token) {
+      throw new Error("another instance has moved the checkpoint; consume begins there");
+    }
+    if (token !== "") {
+      return;
+    }
+    const isKnown = this.#callerMustExist || this.#hadToken || this.#held.hasSaved;
+    if (isKnown || (!this.#isNew && (await this.#acknowledger.hasAcknowledged(signal)))) {
+      throw new CheckpointLostError(
+        "the checkpoint has no token, but its consumer was used before: the token was lost, or was never saved",
+      );
+    }
+    this.#isNew = true;
   }
 
   async accept(response: WatchStatusResponse, first: boolean, signal: AbortSignal): Promise<void> {
@@ -89,9 +120,8 @@ export class ConsumerStreams implements Consumer {
       this.#served = true;
       this.#all.mustExist = true;
       await this.#prove(response.resumeToken, signal);
-      // Until the stream has the consumer, another instance can move the checkpoint.
-      if (this.#checkpoint !== undefined && (await this.#load(this.#checkpoint, signal)) !== this.#watch.token) {
-        throw new Error("another instance has moved the checkpoint; consume begins there");
+      if (this.#checkpoint !== undefined) {
+        await this.#check(this.#checkpoint, signal);
       }
     }
     if (response.verification?.outcomeRevision === 0) {
@@ -138,6 +168,9 @@ export class ConsumerStreams implements Consumer {
   }
 
   async isFinal(error: unknown, signal: AbortSignal): Promise<boolean | undefined> {
+    if (error instanceof CheckpointLostError) {
+      return true;
+    }
     if (error instanceof ConsumerNotFoundError || error instanceof ConsumerExpiredError || error instanceof TooManyConsumersError) {
       return true;
     }

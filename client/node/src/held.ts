@@ -28,6 +28,9 @@ export function begunAgain(cause?: unknown): Error {
 
 /** Held has the changes that were received, from the first one that is not handled on, and runs the handlers. */
 export class Held {
+  /** The checkpoint has saved a token in this run. */
+  hasSaved = false;
+
   readonly #outcomes: boolean;
   readonly #handle: Handler;
   readonly #settings: Settings;
@@ -167,6 +170,7 @@ export class Held {
     change.handled = true;
     if (checkpoint !== undefined && update !== undefined) {
       await save(checkpoint, update, change.epoch);
+      this.hasSaved = true;
     }
     this.#finish(change);
     if (this.#settings.acknowledgeEach) {
