@@ -14,17 +14,23 @@ import (
 // and the handler are called one after the other.
 type Checkpoint interface {
 	// Load returns the resume token that was stored last, or "" if there is none. Consume calls it before each stream, because
-	// another instance can have had the consumer in between. No handler runs then. ctx ends after 30 s; then Consume tries again.
+	// another instance can have had the consumer in between, and again when the stream has the consumer. If the token differs
+	// then, Consume begins with another stream. No handler runs meanwhile. ctx ends after 30 s; then Consume tries again.
 	Load(ctx context.Context) (token string, err error)
 	// Save stores the resume token of an update, which was handled or is a bookmark (without a verification). A handler that
 	// stores Update.ResumeToken in its own transaction needs Save for bookmarks only. If Save fails, Consume calls it again
-	// after a wait.
+	// after a wait. If another program has moved the position since Load, return [ErrBeginAgain].
 	Save(ctx context.Context, update Update) error
 }
 
 // WithCheckpoint makes Consume begin after the token that checkpoint has, and save each token there. Changes are handled one
 // after the other, in the order of the feed, and a handler that fails holds up all of them: so the token of a change stands
 // for everything before it, and a handler can store it in the transaction with its effects.
+//
+// If the checkpoint has no token although the consumer was used before, Consume ends with [ErrCheckpointLost]: the effects of what
+// was acknowledged can be lost with the token. That is so if the caller says that the consumer has been made ([MustExist]), if
+// the checkpoint has had a token in this run, or if the service shows an acknowledgement of the consumer. To see that one, the
+// caller needs the right list. So a consumer that ran without a checkpoint must be deleted, or get another name.
 //
 // Consume acknowledges too, so that operators see how far the consumer is. If the checkpoint has a token, the consumer must
 // exist. If the service no longer has the changes after the token, Consume ends with [ErrResumeTokenExpired]. The context of a

@@ -230,8 +230,8 @@ func TestACheckpointIsLoadedWhenNoHandlerRuns(t *testing.T) {
 		server.CutStreams(nil)
 		time.Sleep(2 * time.Minute)
 		r.want("after the break", "vs_1/1")
-		if _, loads := position.saved(); loads != before+1 {
-			t.Errorf("%d loads after the break; want one", loads-before)
+		if _, loads := position.saved(); loads != before+2 {
+			t.Errorf("%d loads after the break; want 2: before the stream, and when it has the consumer", loads-before)
 		}
 		flip(server, "vs_1", 2)
 		r.want("in the end", "vs_1/1", "vs_1/2")
@@ -296,8 +296,8 @@ func TestALoadThatFailsIsRepeated(t *testing.T) {
 		}))
 		flip(server, "vs_1", 1)
 		r.want("when the load works", "vs_1/1")
-		if _, loads := position.saved(); loads != 4 {
-			t.Errorf("Load was called %d times; want 4", loads)
+		if _, loads := position.saved(); loads != 5 {
+			t.Errorf("Load was called %d times; want 3 failures, and 2 calls for the stream", loads)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
@@ -25,7 +26,9 @@ import (
 //
 //   - Outcomes of one session are handled in order, those of different sessions side by side (see [Workers]).
 //   - If handle returns an error, it is called again after a wait that grows from 1 s to 1 min (see [OnFailure]), until it
-//     returns nil. Only the changes of the same session wait meanwhile. If a change can never be handled, log it and return nil.
+//     returns nil. [ErrBeginAgain] makes Consume begin with another stream instead. Only the changes of the same session wait meanwhile. If a change can never be handled, log it and return nil.
+//   - While nothing is held, Consume acknowledges the token of a heartbeat once a minute: so a consumer whose filter selects
+//     little does not fall behind.
 //   - Consume holds at most 1,000 changes from the first one that is not handled on (see [MaxHeld]).
 //   - One instance of a name is served at a time. Others stand by. One of them takes over within 15 s if the first one ends or
 //     its process dies, and within 55 s if its machine loses power or network: the server needs up to 40 s to notice that. The
@@ -42,6 +45,7 @@ import (
 //
 //   - with [ErrConsumerNotFound] if the consumer was deleted or the store has lost it. Each stream of a run but the first one
 //     requires that the consumer exists. [MustExist] requires it of the first stream too: use it when the consumer has been made.
+//   - with [ErrCheckpointLost] if the checkpoint has lost its token (see [WithCheckpoint]).
 //   - with [ErrConsumerExpired] if changes that were not acknowledged are gone.
 func (c *Client) Consume(ctx context.Context, name string, handle func(context.Context, Update) error, options ...ConsumeOption) error {
 	r, err := c.newConsumption(name, handle, options)
@@ -75,11 +79,15 @@ type consumption struct {
 	checkpoint  Checkpoint
 	onFailure   func(Update, error, time.Duration)
 
-	held   *held
-	acks   *acknowledger
-	failed chan error // of an acknowledgement that cannot succeed
-	served bool       // a server has answered with the consumer
-	fresh  bool       // the stream does not continue the one before
+	held       *held
+	acks       *acknowledger
+	failed     chan error  // of an acknowledgement that cannot succeed
+	served     bool        // a server has answered with the consumer
+	fresh      bool        // the stream does not continue the one before
+	passOverAt time.Time   // when a heartbeat is acknowledged next
+	mustExist  bool        // the caller says that the consumer has been made
+	hadToken   atomic.Bool // the checkpoint has had a token in this run
+	isNew      bool        // the checkpoint has no token yet, and nothing was acknowledged when this run began
 }
 
 func (c *Client) newConsumption(name string, handle func(context.Context, Update) error, options []ConsumeOption) (*consumption, error) {
@@ -94,7 +102,7 @@ func (c *Client) newConsumption(name string, handle func(context.Context, Update
 	for _, option := range options {
 		option.changeConsume(r)
 	}
-	r.watch.bookmarks = r.checkpoint != nil
+	r.watch.bookmarks, r.mustExist = r.checkpoint != nil, r.all.GetMustExist()
 	var problems []error
 	if name == "" {
 		problems = append(problems, errors.New("a consumer needs a name"))

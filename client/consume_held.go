@@ -147,6 +147,17 @@ func (h *held) finish(c *heldChange) {
 	h.readAgain()
 }
 
+// passOver acknowledges a token if every change that was received before it is handled. It returns false otherwise.
+func (h *held) passOver(token string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.dropped || h.skipping || len(h.order) > 0 {
+		return false
+	}
+	h.acks.add(token, 0)
+	return true
+}
+
 // readAgain ends a stream whose changes were skipped if half of the room is free. With a checkpoint all of it must be free,
 // because the next stream drops what is held. The lock is held.
 func (h *held) readAgain() {

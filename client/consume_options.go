@@ -22,7 +22,7 @@ func EveryChange() ConsumeOption {
 }
 
 // MustExist makes Consume end with [ErrConsumerNotFound] if the consumer does not exist. Without it a consumer that the store
-// has lost is made again, and begins with the next outcome.
+// has lost is made again, and begins with the next outcome. With a checkpoint, it also requires that the checkpoint has a token.
 func MustExist() ConsumeOption {
 	return consumeOption(func(c *consumption) { c.all.MustExist = true })
 }

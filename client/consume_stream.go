@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -26,8 +25,8 @@ const (
 	olderTries = 20
 	// leaseTime is the longest time until a consumer is free whose stream was lost.
 	leaseTime = 15 * time.Second
-	// loadTimeout bounds one try of Checkpoint.Load.
-	loadTimeout = 30 * time.Second
+	// passOverAfter is the shortest time between two acknowledgements of heartbeats.
+	passOverAfter = time.Minute
 )
 
 // begin prepares the next stream. With a checkpoint it begins there, because another instance can have moved it.
@@ -43,11 +42,9 @@ func (r *consumption) begin(ctx context.Context, cancel context.CancelCauseFunc)
 	if err := r.held.awaitIdle(ctx); err != nil {
 		return err
 	}
-	ctx, done := context.WithTimeout(ctx, loadTimeout)
-	defer done()
-	token, err := r.checkpoint.Load(ctx)
+	token, err := r.load(ctx)
 	if err != nil {
-		return fmt.Errorf("client: load the checkpoint: %w", err)
+		return err
 	}
 	r.watch.token = token
 	r.all.MustExist = r.all.MustExist || token != ""
@@ -55,7 +52,7 @@ func (r *consumption) begin(ctx context.Context, cancel context.CancelCauseFunc)
 }
 
 // accept returns an error if a response shows that the server is too old, or the first one of a stream is of another consumer
-// of the same name.
+// of the same name, or does not begin at the checkpoint. It acknowledges heartbeats.
 func (r *consumption) accept(ctx context.Context, response *verificationv1.WatchStatusResponse, first bool) error {
 	if first {
 		if response.GetConsumer() != r.all.GetConsumer() {
@@ -65,11 +62,32 @@ func (r *consumption) accept(ctx context.Context, response *verificationv1.Watch
 		if err := r.prove(ctx, response.GetResumeToken()); err != nil {
 			return err
 		}
+		if r.checkpoint != nil {
+			if err := r.checkCheckpoint(ctx); err != nil {
+				return err
+			}
+		}
 	}
-	if v := response.GetVerification(); v != nil && v.GetOutcomeRevision() == 0 {
+	v := response.GetVerification()
+	if v != nil && v.GetOutcomeRevision() == 0 {
 		return errOlder
 	}
+	if v == nil && !first {
+		r.passOver(response.GetResumeToken())
+	}
 	return nil
+}
+
+// passOver acknowledges the token of a heartbeat if everything before it is handled: what follows the last change was passed over.
+// The service acknowledges that by itself, but not on a stream that it has begun at a token: it does not know whether the changes
+// before the token are handled. With a checkpoint, heartbeats are acknowledged as changes are.
+func (r *consumption) passOver(token string) {
+	if r.checkpoint != nil || token == r.acks.lastToken() || time.Now().Before(r.passOverAt) {
+		return
+	}
+	if r.held.passOver(token) {
+		r.passOverAt = time.Now().Add(passOverAfter)
+	}
 }
 
 // prove returns ErrConsumerNotFound if a stream that began without a token of this run is of another consumer than the streams
@@ -96,7 +114,8 @@ func (r *consumption) isFinal(ctx context.Context, err error) (final, decided bo
 		return true, true
 	case errors.Is(err, errBegunAgain): // it also has the error of the acknowledgement, which is not the stream's
 		return false, true
-	case errors.Is(err, ErrConsumerNotFound), errors.Is(err, ErrConsumerExpired), errors.Is(err, ErrTooManyConsumers):
+	case errors.Is(err, ErrConsumerNotFound), errors.Is(err, ErrConsumerExpired), errors.Is(err, ErrTooManyConsumers),
+		errors.Is(err, ErrCheckpointLost):
 		return true, true
 	case errors.Is(err, ErrResumeTokenInvalid):
 		return r.isReplaced(ctx), true

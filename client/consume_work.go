@@ -37,6 +37,9 @@ func (h *held) dispatch() {
 // work handles the first change of a queue once.
 func (h *held) work(name string, q *queue, c *heldChange) {
 	err := h.try(c)
+	if errors.Is(err, ErrBeginAgain) && !c.isDropped() {
+		h.beginAgain(err)
+	}
 	ceiling := handlerBackoff.ceiling(q.failures + 1)
 	wait := ceiling/2 + handlerBackoff.random(q.failures+1)/2
 	if err != nil && !c.isDropped() {
@@ -93,6 +96,7 @@ func (h *held) try(c *heldChange) error {
 		if err := h.checkpoint.Save(c.epoch, c.update); err != nil {
 			return fmt.Errorf("client: save the checkpoint: %w", err)
 		}
+		h.hadToken.Store(true)
 	}
 	h.finish(c)
 	if h.each {

@@ -48,6 +48,13 @@ var (
 	ErrConsumerExpired = errors.New("consumer has expired")
 	// ErrConsumerBusy: another stream of the consumer is open. Consume stands by and never returns it.
 	ErrConsumerBusy = errors.New("consumer is busy")
+	// ErrCheckpointLost: the checkpoint of Consume has no token, but its consumer has acknowledged changes. Their effects can be
+	// lost with the token.
+	ErrCheckpointLost = errors.New("the checkpoint has no token, but its consumer was used before: the token was lost, or was never saved")
+	// ErrBeginAgain is no error of a call: a handler of Consume, or [Checkpoint.Save], returns it if the position of the checkpoint
+	// is not where it left it. Consume then drops what it holds, loads the checkpoint and begins there with another stream.
+	// Without a checkpoint it begins after what was acknowledged.
+	ErrBeginAgain = errors.New("client: begin again")
 	// ErrTooManyConsumers: the service has as many consumers as it keeps. Delete one.
 	ErrTooManyConsumers = errors.New("too many consumers")
 	// ErrOutcomeChanged: the session has another outcome than the one of SeenOutcome. Nothing was changed: look at the session

@@ -100,7 +100,8 @@ func (p *position) Save(ctx context.Context, u client.Update) error {
 	return p.move(ctx, u.ResumeToken, func(*sql.Tx) error { return nil })
 }
 
-var errMoved = errors.New("another instance has moved the position")
+// errMoved makes Consume load the position again.
+var errMoved = fmt.Errorf("another instance has moved the position: %w", client.ErrBeginAgain)
 
 // move runs effects and stores the token in one transaction. It does neither if another instance has moved the position, or if
 // this transaction was committed before and its answer was lost.

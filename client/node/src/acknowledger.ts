@@ -1,16 +1,17 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 
 import { onAbort, sleep } from "./abort.js";
 import type { Base, Settings } from "./consume.js";
 import { replaced } from "./consumer-streams.js";
 import { askedWait } from "./error-from.js";
-import { ResumeTokenExpiredError, ResumeTokenInvalidError, VerificationError } from "./errors.js";
+import { PermissionDeniedError, ResumeTokenExpiredError, ResumeTokenInvalidError, VerificationError } from "./errors.js";
 import { FeedService } from "./gen/verification/v1/feed_pb.js";
 import { Lock } from "./lock.js";
 import { callUnary } from "./unary.js";
-import { methodOf } from "./wire.js";
+import { type Method, methodOf } from "./wire.js";
 
 const acknowledgeChanges = methodOf(FeedService.method.acknowledgeChanges);
+const listConsumers = methodOf(FeedService.method.listConsumers);
 
 /** `consume` acknowledges when so many changes are handled, or so many milliseconds after the first one. */
 const batch = 100;
@@ -140,8 +141,30 @@ export class Acknowledger {
   /** Acknowledges one token, once. */
   async send(signal: AbortSignal, token: string): Promise<void> {
     const request = create(acknowledgeChanges.input, { consumer: this.#consumer, resumeToken: token });
+    await this.#call(acknowledgeChanges, request, signal);
+  }
+
+  /** Returns whether the consumer has acknowledged anything. It returns false if the caller may not ask. */
+  async hasAcknowledged(signal: AbortSignal): Promise<boolean> {
+    try {
+      const { consumers } = await this.#call(listConsumers, create(listConsumers.input), signal);
+      return consumers.some(({ name, acknowledgeTime }) => name === this.#consumer && acknowledgeTime !== undefined);
+    } catch (error) {
+      const code = error instanceof VerificationError ? error.code : "";
+      if (code === "UNIMPLEMENTED" || (error instanceof PermissionDeniedError && error.fromService)) {
+        return false;
+      }
+      throw error;
+    }
+  }
+
+  #call<I extends DescMessage, O extends DescMessage>(
+    method: Method<I, O>,
+    request: MessageShape<I>,
+    signal: AbortSignal,
+  ): Promise<MessageShape<O>> {
     const options = { signal, token: this.#settings.token, timeout: acknowledgeTimeout };
-    await callUnary(this.#base.transport, acknowledgeChanges, request, options, {
+    return callUnary(this.#base.transport, method, request, options, {
       defaultTimeout: acknowledgeTimeout,
       closed: this.#base.closed,
     });

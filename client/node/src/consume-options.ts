@@ -12,8 +12,8 @@ export interface HandlerContext {
 }
 
 /**
- * Handler handles one outcome. If it throws or rejects, it is called again after a wait. It is called for one update at a time of
- * a session, and for several sessions side by side if there are several workers.
+ * Handler handles one outcome. If it throws or rejects, it is called again after a wait; see also `BeginAgainError`. It is called for
+ * one update at a time of a session, and for several sessions side by side if there are several workers.
  */
 export type Handler = (update: Update, context: HandlerContext) => void | Promise<void>;
 
@@ -24,12 +24,14 @@ export type Handler = (update: Update, context: HandlerContext) => void | Promis
 export interface Checkpoint {
   /**
    * Returns the resume token that was stored last, or `""` if there is none. `consume` calls it before each stream, because another
-   * instance can have had the consumer in between. No handler runs then. The signal aborts after 30 s; `consume` then tries again.
+   * instance can have had the consumer in between, and again when the stream has the consumer. If the token differs then, `consume`
+   * begins with another stream. No handler runs meanwhile. The signal aborts after 30 s; `consume` then tries again.
    */
   load(signal: AbortSignal): string | Promise<string>;
   /**
    * Stores the resume token of an update, which was handled, or of a bookmark. A handler that stores `update.resumeToken` in its
-   * own transaction needs `save` for bookmarks only. If it rejects, `consume` calls it again after a wait.
+   * own transaction needs `save` for bookmarks only. If it rejects, `consume` calls it again after a wait. If another program has
+   * moved the position since `load`, reject with a `BeginAgainError`.
    */
   save(update: Update | Bookmark, signal: AbortSignal): void | Promise<void>;
 }
@@ -44,7 +46,7 @@ export interface ConsumeOptions extends StreamOptions {
   readonly everyChange?: boolean | undefined;
   /**
    * Ends with a {@link ConsumerNotFoundError} if the consumer does not exist. Without it, a consumer that the store has lost is
-   * made again, and begins with the next outcome.
+   * made again, and begins with the next outcome. With a checkpoint, it also requires that the checkpoint has a token.
    */
   readonly mustExist?: boolean | undefined;
   /**
@@ -53,7 +55,9 @@ export interface ConsumeOptions extends StreamOptions {
    * and a handler can store it in the transaction with its effects. It contradicts `workers`.
    *
    * `consume` acknowledges too, so that operators see how far the consumer is. If the checkpoint has a token, the consumer must
-   * exist. If the service no longer has the changes after the token, `consume` ends with a {@link ResumeTokenExpiredError}.
+   * exist. If the service no longer has the changes after the token, `consume` ends with a {@link ResumeTokenExpiredError}. If the
+   * checkpoint has no token although the consumer was used before, it ends with a `CheckpointLostError`. An acknowledgement of an
+   * earlier run shows that if the caller has the right list, and `mustExist` says it too.
    */
   readonly checkpoint?: Checkpoint | undefined;
   /**

@@ -4,6 +4,8 @@ import { test, type TestContext } from "node:test";
 import type { Client } from "./client.js";
 import type { ConsumeOptions, Handler } from "./consume-options.js";
 import {
+  BeginAgainError,
+  CheckpointLostError,
   ClosedError,
   ConsumerBusyError,
   ConsumerExpiredError,
@@ -302,6 +304,29 @@ test("changes without room are skipped, and sent again when there is room", asyn
   await within("the drain", done);
 });
 
+test("a heartbeat is acknowledged if nothing is held, at most once a minute", async (t) => {
+  let release = (): void => {};
+  const blocked = new Promise<void>((resolve) => (release = resolve));
+  let begun = false;
+  const { feed, handled, end, done } = await run(t, feedOf("a"), { acknowledgeEach: true }, () => ((begun = true), blocked));
+  await eventually("the handler", () => begun);
+  feed.beat(1);
+  feed.cut();
+  await eventually("the next stream", () => feed.tokens.length === 2 && feed.isServed);
+  assert.deepEqual(feed.tokens, ["", "c:2"]);
+  release();
+  await eventually("the acknowledgement", () => handled.length === 1 && feed.position === 1);
+  feed.beat(1);
+  await eventually("that of the heartbeat", () => feed.position > 1);
+  feed.beat(1);
+  feed.cut();
+  await eventually("the third stream", () => feed.tokens.length === 3 && feed.isServed);
+  assert.equal(feed.tokens[2], "c:4", "the last heartbeat has come");
+  end.abort();
+  await within("the drain", done);
+  assert.deepEqual(feed.acknowledged, [1, 3]);
+});
+
 test("a server that is older than consumers is passed over", async (t) => {
   const seen: string[] = [];
   const feed = feedOf("a");
@@ -344,6 +369,67 @@ test("a checkpoint is where consume begins, and is saved for each change", async
   end.abort();
   await within("the drain", done);
   assert.equal(stored, "c:3");
+});
+
+test("a checkpoint that moved before the stream had the consumer is followed", async (t) => {
+  const feed = feedOf("a", "b");
+  const stored = ["c:1", "c:2"]; // the first load finds what was before the last save of another instance
+  const checkpoint = { load: () => (stored.length > 1 ? (stored.shift() ?? "") : "c:2"), save: () => {} };
+  feed.exists = true;
+  const seen: string[] = [];
+  const { handled, end, done } = await run(t, feed, { checkpoint, onInterruption: (error) => seen.push(error.message) });
+  await eventually("the next stream", () => feed.tokens.length === 2 && feed.isServed);
+  assert.deepEqual(feed.tokens, ["c:1", "c:2"]);
+  assert.match(seen.join(), /another instance has moved the checkpoint/);
+  feed.add("c", 1);
+  await eventually("the outcome", () => handled.length === 1);
+  assert.deepEqual(handled, ["c/1"]);
+  end.abort();
+  await within("the drain", done);
+});
+
+test("a checkpoint without a token of a consumer that was used ends consume", async (t) => {
+  const used = (): Feed => {
+    const feed = feedOf("a", "b");
+    feed.exists = true;
+    feed.acknowledged.push(1);
+    return feed;
+  };
+  const empty = { load: () => "", save: () => {} };
+  assert.ok((await rejection((await run(t, used(), { checkpoint: empty })).done)) instanceof CheckpointLostError);
+
+  const denied = used();
+  denied.failList = new Failure("PERMISSION_DENIED", "PERMISSION_DENIED");
+  const { handled, done } = await run(t, denied, { checkpoint: empty });
+  await eventually("an outcome: it may not ask", () => handled.length === 1);
+  await eventually("the save", () => denied.position === 2);
+  denied.cut();
+  assert.ok((await rejection(done)) instanceof CheckpointLostError, "what was saved is gone");
+  assert.deepEqual(denied.tokens, ["", ""]);
+
+  const must = used();
+  must.failList = denied.failList;
+  assert.ok((await rejection((await run(t, must, { checkpoint: empty, mustExist: true })).done)) instanceof CheckpointLostError);
+});
+
+test("a handler that finds another position makes consume begin again", async (t) => {
+  const feed = feedOf("a", "b");
+  feed.exists = true;
+  let stored = "c:0";
+  let lost = false;
+  const checkpoint = { load: () => stored, save: ({ resumeToken }: Update | Bookmark) => void (stored = resumeToken) };
+  const { handled, end, done } = await run(t, feed, { checkpoint, onFailure: () => assert.fail("a failure") }, (update) => {
+    if (name(update) === "b/1" && !lost) {
+      lost = true;
+      stored = "c:0"; // the database has lost a commit
+      throw new Error("moved", { cause: new BeginAgainError() });
+    }
+  });
+  await eventually("all", () => handled.length === 3);
+  assert.deepEqual([handled, feed.tokens], [["a/1", "a/1", "b/1"], ["c:0", "c:0"]]);
+  end.abort();
+  await within("the drain", done);
+  assert.equal(stored, "c:2");
 });
 
 test("a checkpoint whose changes are gone ends consume", async (t) => {

@@ -3,6 +3,7 @@ import type { Linked } from "./abort.js";
 import type { Acknowledger } from "./acknowledger.js";
 import type { Checkpoint } from "./consume-options.js";
 import {
+  CheckpointLostError,
   ConsumerBusyError,
   ConsumerExpiredError,
   ConsumerNotFoundError,
@@ -27,6 +28,9 @@ const leaseTime = 15_000;
 /** Bounds one try of Checkpoint.load, in milliseconds. */
 const loadTimeout = 30_000;
 
+/** The shortest time between two acknowledgements of heartbeats, in milliseconds. */
+const passOverAfter = 60_000;
+
 /** ConsumerStreams change the streams of a watch to those of a named consumer. */
 export class ConsumerStreams implements Consumer {
   readonly #watch: Watch;
@@ -38,10 +42,19 @@ export class ConsumerStreams implements Consumer {
   #served = false;
   /** The stream does not continue the one before. */
   #isFresh = false;
+  /** The caller says that the consumer has been made. */
+  readonly #callerMustExist: boolean;
+  /** The checkpoint has had a token in this run. */
+  #hadToken = false;
+  /** The checkpoint has no token yet, and nothing was acknowledged when this run began. */
+  #isNew = false;
+  /** When a heartbeat is acknowledged next, by performance.now. */
+  #passOverAt = 0;
 
   constructor(watch: Watch, all: AllSessions, checkpoint: Checkpoint | undefined, held: Held, acknowledger: Acknowledger) {
     this.#watch = watch;
     this.#all = all;
+    this.#callerMustExist = all.mustExist;
     this.#checkpoint = checkpoint;
     this.#held = held;
     this.#acknowledger = acknowledger;
@@ -66,7 +79,9 @@ export class ConsumerStreams implements Consumer {
     const limit = link(signal);
     const timer = setTimeout(() => limit.abort(new Error(`no answer within ${loadTimeout / 1000} s`)), loadTimeout);
     try {
-      return await untilAborted(Promise.resolve(checkpoint.load(limit.signal)), limit.signal);
+      const token = await untilAborted(Promise.resolve(checkpoint.load(limit.signal)), limit.signal);
+      this.#hadToken ||= token !== "";
+      return token;
     } catch (error) {
       signal.throwIfAborted();
       throw new Error(`load the checkpoint: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
@@ -74,6 +89,27 @@ export class ConsumerStreams implements Consumer {
       clearTimeout(timer);
       limit.unlink();
     }
+  }
+
+  /**
+   * Throws an error if the stream, which has the consumer now, does not begin at the checkpoint, or if the checkpoint was lost. Until the
+   * stream has the consumer, another instance can move the checkpoint.
+   */
+  async #check(checkpoint: Checkpoint, signal: AbortSignal): Promise<void> {
+    const token = await this.#load(checkpoint, signal);
+    if (token !== this.#watch.token) {
+      throw new Error("another instance has moved the checkpoint; consume begins there");
+    }
+    if (token !== "") {
+      return;
+    }
+    const isKnown = this.#callerMustExist || this.#hadToken || this.#held.hasSaved;
+    if (isKnown || (!this.#isNew && (await this.#acknowledger.hasAcknowledged(signal)))) {
+      throw new CheckpointLostError(
+        "the checkpoint has no token, but its consumer was used before: the token was lost, or was never saved",
+      );
+    }
+    this.#isNew = true;
   }
 
   async accept(response: WatchStatusResponse, first: boolean, signal: AbortSignal): Promise<void> {
@@ -84,9 +120,29 @@ export class ConsumerStreams implements Consumer {
       this.#served = true;
       this.#all.mustExist = true;
       await this.#prove(response.resumeToken, signal);
+      if (this.#checkpoint !== undefined) {
+        await this.#check(this.#checkpoint, signal);
+      }
     }
     if (response.verification?.outcomeRevision === 0) {
       throw older;
+    }
+    if (response.verification === undefined && !first) {
+      this.#passOver(response.resumeToken);
+    }
+  }
+
+  /**
+   * Acknowledges the token of a heartbeat if everything before it is handled: what follows the last change was passed over. The
+   * service acknowledges that by itself, but not on a stream that it has begun at a token: it does not know whether the changes
+   * before the token are handled. With a checkpoint, heartbeats are acknowledged as changes are.
+   */
+  #passOver(token: string): void {
+    if (this.#checkpoint !== undefined || token === this.#acknowledger.last || performance.now() < this.#passOverAt) {
+      return;
+    }
+    if (this.#held.passOver(token)) {
+      this.#passOverAt = performance.now() + passOverAfter;
     }
   }
 
@@ -112,6 +168,9 @@ export class ConsumerStreams implements Consumer {
   }
 
   async isFinal(error: unknown, signal: AbortSignal): Promise<boolean | undefined> {
+    if (error instanceof CheckpointLostError) {
+      return true;
+    }
     if (error instanceof ConsumerNotFoundError || error instanceof ConsumerExpiredError || error instanceof TooManyConsumersError) {
       return true;
     }

@@ -90,6 +90,23 @@ export class ResumeTokenExpiredError extends VerificationError {
   override readonly name: string = "ResumeTokenExpiredError";
 }
 
+/**
+ * `consume` rejects with it if its checkpoint has no token, but the consumer has acknowledged changes. Their effects can be lost with the
+ * token.
+ */
+export class CheckpointLostError extends Error {
+  override readonly name: string = "CheckpointLostError";
+}
+
+/**
+ * No error of a call: a handler of `consume`, or `Checkpoint.save`, throws it (also as the `cause` of another error) if the position of
+ * the checkpoint is not where it left it. `consume` then drops what it holds, loads the checkpoint and begins there with another stream.
+ * Without a checkpoint it begins after what was acknowledged.
+ */
+export class BeginAgainError extends Error {
+  override readonly name: string = "BeginAgainError";
+}
+
 /** The store has lost the revision of `minRevision`. Ask again without it. */
 export class RevisionLostError extends VerificationError {
   override readonly name: string = "RevisionLostError";

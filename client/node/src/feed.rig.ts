@@ -25,6 +25,8 @@ export class Feed {
   /** The failures of the next acknowledgements, or of the next streams. */
   readonly failAcknowledge: Failure[] = [];
   readonly failStream: Failure[] = [];
+  /** The failure of each list of consumers. */
+  failList: Failure | undefined;
   /** Whether the server is older than consumers. */
   isOlder = false;
   #open: { readonly stream: Stream; position: number } | undefined;
@@ -44,6 +46,14 @@ export class Feed {
     this.#send();
   }
 
+  /** Moves the open stream over changes that a filter passes over, and sends a heartbeat. */
+  beat(passed: number): void {
+    if (this.#open !== undefined) {
+      this.#open.position += passed;
+      this.#open.stream.bookmark(`${this.id}:${this.#open.position}`);
+    }
+  }
+
   /** Ends the open stream. */
   cut(failure = new Failure("UNAVAILABLE")): void {
     this.#open?.stream.fail(failure);
@@ -61,6 +71,13 @@ export class Feed {
   behaviour(): Behaviour {
     return {
       watchStatus: (stream) => this.#watch(stream),
+      listConsumers: () => {
+        if (this.failList !== undefined) {
+          throw this.failList;
+        }
+        const acknowledged = this.acknowledged.length > 0 ? { acknowledgeTime: { seconds: 1n } } : {};
+        return { consumers: [{ name: "mailer", ...acknowledged }] };
+      },
       acknowledgeChanges: ({ resumeToken }) => {
         const failure = this.failAcknowledge.shift();
         if (failure) {

@@ -4,7 +4,7 @@ import { FullJitter } from "./backoff.js";
 import { Condition } from "./condition.js";
 import type { Settings } from "./consume.js";
 import type { Checkpoint, Handler } from "./consume-options.js";
-import { ResumeTokenExpiredError } from "./errors.js";
+import { BeginAgainError, ResumeTokenExpiredError } from "./errors.js";
 import { type Change, type Queue, Queues } from "./queues.js";
 import { keyOf, Recent } from "./recent.js";
 import type { Bookmark, Update } from "./update.js";
@@ -28,6 +28,9 @@ export function begunAgain(cause?: unknown): Error {
 
 /** Held has the changes that were received, from the first one that is not handled on, and runs the handlers. */
 export class Held {
+  /** The checkpoint has saved a token in this run. */
+  hasSaved = false;
+
   readonly #outcomes: boolean;
   readonly #handle: Handler;
   readonly #settings: Settings;
@@ -125,6 +128,9 @@ export class Held {
       () => undefined,
       (error: unknown) => ({ error }),
     );
+    if (failure !== undefined && !change.epoch.aborted && asksToBeginAgain(failure.error)) {
+      this.beginAgain(failure.error);
+    }
     this.#busy--;
     queue.isBusy = false;
     if (failure !== undefined && !change.epoch.aborted) {
@@ -164,6 +170,7 @@ export class Held {
     change.handled = true;
     if (checkpoint !== undefined && update !== undefined) {
       await save(checkpoint, update, change.epoch);
+      this.hasSaved = true;
     }
     this.#finish(change);
     if (this.#settings.acknowledgeEach) {
@@ -185,6 +192,15 @@ export class Held {
       this.#state.notify();
     }
     this.#readAgain();
+  }
+
+  /** Acknowledges a token if every change that was received before it is handled. It returns false otherwise. */
+  passOver(token: string): boolean {
+    if (this.#isDropped || this.#isSkipping || this.#order.length > 0) {
+      return false;
+    }
+    this.#acknowledger.add(token, 0);
+    return true;
   }
 
   /**
@@ -253,6 +269,16 @@ export class Held {
     }
     this.#epoch.unlink();
   }
+}
+
+/** Reports whether an error or one of its causes is a BeginAgainError. */
+function asksToBeginAgain(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (at instanceof BeginAgainError) {
+      return true;
+    }
+  }
+  return false;
 }
 
 async function save(checkpoint: Checkpoint, update: Update | Bookmark, signal: AbortSignal): Promise<void> {

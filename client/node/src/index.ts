@@ -8,6 +8,8 @@ export { connect } from "./connect.js";
 export type { Client, Expected, Link, Operator, WaitOptions } from "./client.js";
 export type { Checkpoint, ConsumeOptions, Handler, HandlerContext } from "./consume-options.js";
 export {
+  BeginAgainError,
+  CheckpointLostError,
   ClosedError,
   ComparisonLimitError,
   ConsumerBusyError,

@@ -120,7 +120,7 @@ func (s *Stream) release() {
 // stream has read. A partition moves only if the consumer has acknowledged everything that was sent in it. PassOver returns a
 // *BusyError or store.ErrNotFound if the lease is lost, because the stream that has it can have other filters. It leaves the lease
 // to the next stream then. It returns
-// store.ErrTrimmed or store.ErrRewound if the feed no longer holds passed. It costs three round trips, and two more if the
+// store.ErrTrimmed or store.ErrRewound if the feed no longer holds passed. It costs four round trips, and two more if the
 // consumer has acknowledged something since the last call.
 func (s *Stream) PassOver(ctx context.Context, sent, passed []store.Position) error {
 	if err := s.Err(); err != nil {
@@ -129,7 +129,14 @@ func (s *Stream) PassOver(ctx context.Context, sent, passed []store.Position) er
 	if err := s.renew(ctx); err != nil {
 		return err
 	}
-	each, err := s.consumers.config.Store.Check(ctx, passed)
+	// The feed can have lost an entry since it was acknowledged. This check comes before that of passed: if the loss is between the two,
+	// passed was lost too.
+	each, err := s.consumers.config.Store.Check(ctx, s.known)
+	if err != nil {
+		return err
+	}
+	s.known = held(s.known, each)
+	each, err = s.consumers.config.Store.Check(ctx, passed)
 	if err = errors.Join(append(each, err)...); err != nil {
 		return err
 	}

@@ -281,10 +281,11 @@ func TestG14_AStreamWithoutTheLeasePassesNothingOver(t *testing.T) {
 	})
 }
 
-// A stored position of a lost entry does not prove that what was sent after a loss is acknowledged, whether the stream found it at its
-// start or later. Only a store that loses feed and consumers apart, such as a Cluster, has such positions.
+// A stored position of a lost entry does not prove that what was sent after a loss is acknowledged, whether the entry was lost before the
+// stream began, while it was open, or after it was acknowledged. Only a store that loses feed and consumers apart, such as a
+// Cluster, has such positions.
 func TestG14_APositionOfALostEntryProvesNothing(t *testing.T) {
-	for _, late := range []bool{false, true} {
+	for _, lost := range []string{"before the stream", "after the acknowledgement", "after the stream began at it"} {
 		inBubble(t, func(t *testing.T, r *rig) {
 			stream := r.open(billing)
 			var own, newest store.Position
@@ -303,14 +304,19 @@ func TestG14_APositionOfALostEntryProvesNothing(t *testing.T) {
 			}
 			stream.Close()
 			request := Request{Name: "billing", Caller: "pay", Own: anyPosition} // at own
-			if late {
-				stream = r.open(request)
-				acknowledge(newest)
-				r.store.lose(0, 5)
-			} else {
+			switch lost {
+			case "before the stream":
 				acknowledge(newest)
 				r.store.lose(0, 5)
 				stream = r.open(request)
+			case "after the acknowledgement":
+				stream = r.open(request)
+				acknowledge(newest)
+				r.store.lose(0, 5)
+			case "after the stream began at it":
+				acknowledge(newest)
+				stream = r.open(request)
+				r.store.lose(0, 5)
 			}
 			sent := slices.Clone(begin)
 			sent[0] = r.store.append(0).Position // sent, and not acknowledged
@@ -323,9 +329,13 @@ func TestG14_APositionOfALostEntryProvesNothing(t *testing.T) {
 			if err := stream.PassOver(t.Context(), sent, r.heads()); err != nil {
 				t.Fatal(err)
 			}
-			r.wantStored("after the loss", []store.Position{newest, begin[1], begin[2]})
+			r.wantStored(lost, []store.Position{newest, begin[1], begin[2]})
 			acknowledge(sent[0])
 			r.wantStored("after an acknowledgement", sent)
+			if err := stream.PassOver(t.Context(), sent, r.heads()); err != nil {
+				t.Fatal(err)
+			}
+			r.wantStored("after a PassOver", r.heads())
 			stream.Close()
 		})
 	}

@@ -116,6 +116,40 @@ func TestG14_WhatTheFilterPassesOverIsAcknowledged(t *testing.T) {
 	})
 }
 
+// TestG14_AHeartbeatsTokenIsAcknowledgedByItsCaller: the service does not know whether a change before the token of a stream is
+// handled. When the caller says so, the service acknowledges again what the filter passes over.
+func TestG14_AHeartbeatsTokenIsAcknowledgedByItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rig := newConsumerRig(t)
+		session := life("vs_1", 1)
+		rig.put(session)
+		w := rig.open(0, byConsumer(mailer, outcomesOnly))
+		w.next()
+		session = failedAgain(session)
+		rig.change(session)
+		sent := w.next()
+		session = edited(session)
+		rig.change(session)
+		beat := w.next()
+		w.stop()
+		again := rig.open(1, resumed(byConsumer(mailer, outcomesOnly, mustExist), beat.ResumeToken))
+		again.next()
+		time.Sleep(time.Hour)
+		if got := rig.pending(mailer); got != 2 {
+			t.Errorf("%d changes are pending, want both: the caller has not acknowledged the first", got)
+		}
+		rig.acknowledge(sent.ResumeToken)
+		rig.acknowledge(beat.ResumeToken)
+		rig.change(edited(session))
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if got := rig.pending(mailer); got != 0 {
+			t.Errorf("%d changes are pending, want none", got)
+		}
+		again.stop()
+	})
+}
+
 // TestG14_AStreamAcknowledgesAtMostOnceAMinute what it passes over: each acknowledgement is a write of the store.
 func TestG14_AStreamAcknowledgesAtMostOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
