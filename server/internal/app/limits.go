@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"runtime"
 
+	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/connlimit"
+	"example.com/verification-status/server/internal/shares"
 	"example.com/verification-status/server/internal/verification"
 	"example.com/verification-status/server/internal/webhook"
 )
@@ -16,6 +18,14 @@ const adminMaxConnections = 100
 // streamReads is the limit of connections to Redis that open watches use at the same time: half of the driver's pool. If a change
 // wakes thousands of watches, calls and webhooks still have the other half.
 func streamReads() int { return 5 * runtime.GOMAXPROCS(0) }
+
+// listReads is the limit of calls that read lists of records at the same time. Each of them uses a connection to Redis and keeps a
+// processor busy. Watches and lists together leave a tenth of the driver's pool to calls and webhooks that read one record, also if
+// several callers flood the server.
+func listReads() int { return 4 * runtime.GOMAXPROCS(0) }
+
+// shareOf returns one caller's share of a number of units; 0: no bound.
+func shareOf(units int, c *config.Config) int { return shares.Of(units, int(c.CallerSharePercent)) }
 
 // connHolder keeps the connection of a webhook with a valid signature from being closed for a new connection. A webhook whose
 // signature is not checked yet has no such protection.

@@ -49,6 +49,7 @@ var (
 	errWoken         = errors.New("the session arrived while Stripe was asked for it") // ends a read, not a stream
 	errNoLink        = errors.New("Stripe gave no link for the session")
 	errOtherAccount  = errors.New("the session is of another account than the caller names")
+	errListsBusy     = errors.New("the call got no slot to read a list within its deadline")
 	errUnknownHere   = errors.New("no such session is known here, and Stripe was not asked")
 
 	errNoConsumer      = errors.New("there is no consumer of this name")
@@ -172,6 +173,8 @@ var kinds = []struct {
 		fmt.Sprintf("there are %d consumers already; delete one first", store.MaxConsumers), false}},
 	{store.ErrConsumerShare, kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS,
 		"this caller has created its share of the consumers; delete one first (CALLER_SHARE_PERCENT)", false}},
+	{errListsBusy, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_OVERLOADED,
+		"too many calls that read lists of sessions are under way on this server; try again, or another", true}},
 	{store.ErrConflict, kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT,
 		"too many writers at once; try again", true}},
 	{store.ErrUnavailable, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE,
