@@ -217,6 +217,12 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 			fmt.Sprintf("operators have changed this session %d times within an hour; try again when RetryInfo says", verification.MaxOperations), false}, nil,
 			retryInfo(often.again.Sub(s.config.Clock())))
 	}
+	var repeated *linkLimitError
+	if errors.As(err, &repeated) {
+		return newStatus(kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
+			"many links of this session were made, and none has led to a new attempt; try again when RetryInfo says", false}, nil,
+			retryInfo(min(repeated.wait, readAfter)))
+	}
 	var changed *outcomeChangedError
 	if errors.As(err, &changed) {
 		return outcomeChanged(changed)
