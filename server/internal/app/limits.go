@@ -2,8 +2,11 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"net/http"
 	"runtime"
+	"strconv"
 
 	"example.com/verification-status/server/internal/config"
 	"example.com/verification-status/server/internal/connlimit"
@@ -14,6 +17,31 @@ import (
 
 // adminMaxConnections is enough for a Prometheus, probes and a few people.
 const adminMaxConnections = 100
+
+// maxProfileSeconds is the longest profile.
+const maxProfileSeconds = 30
+
+// limitProfiles refuses profiles that take too long. Those that are under way at once use half of the connections, so that probes and
+// metrics have the other half.
+func limitProfiles(next http.Handler) http.Handler {
+	slots := shares.New(adminMaxConnections/2, 0)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// pprof reads it by FormValue too. Text that is not a number is 0 here: pprof uses its default or refuses it.
+		seconds, _ := strconv.ParseFloat(r.FormValue("seconds"), 64)
+		if seconds > maxProfileSeconds || math.IsNaN(seconds) {
+			writeLine(w, http.StatusBadRequest, fmt.Sprintf("a profile takes at most %d seconds", maxProfileSeconds))
+			return
+		}
+		slot, err := slots.Take(shares.Holder{}, nil)
+		if err != nil {
+			w.Header().Set("Retry-After", "1")
+			writeLine(w, http.StatusServiceUnavailable, "too many profiles are under way; try again later")
+			return
+		}
+		defer slot.Release()
+		next.ServeHTTP(w, r)
+	})
+}
 
 // streamReads is the limit of connections to Redis that open watches use at the same time: half of the driver's pool. If a change
 // wakes thousands of watches, calls and webhooks still have the other half.
