@@ -22,21 +22,28 @@ func newAdminServer(m *telemetry.Metrics, ready func() bool, logger *slog.Logger
 		}
 		writeLine(w, http.StatusOK, "ok")
 	})
-	// Not /debug/pprof/cmdline: it would show secrets that are given as flags.
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.Handle("GET /debug/pprof/", limitProfiles(newProfiles()))
 	return &http.Server{
 		Handler:           holdConn(mux),
 		ConnContext:       connlimit.ConnContext,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second, // pprof adds the seconds of the profile
+		WriteTimeout:      30 * time.Second, // pprof adds the seconds of the profile, at most maxProfileSeconds
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
+}
+
+// newProfiles returns the handler of pprof.
+func newProfiles() http.Handler {
+	mux := http.NewServeMux()
+	// Not /debug/pprof/cmdline: it would show secrets that are given as flags.
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
 }
 
 func writeLine(w http.ResponseWriter, status int, text string) {

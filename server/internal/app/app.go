@@ -155,7 +155,7 @@ func New(c *config.Config, logger *slog.Logger, secrets *telemetry.Secrets, hook
 		Policy: retryPolicy(c), Clock: hooks.Clock, Logger: grpcserver.WithCall(logger), Principal: a.access.Principal,
 		MayRead: a.access.MayRead, MayOverride: a.access.MayOverride, MayNameOperators: a.access.MayNameOperators, Await: grpcserver.Await,
 		Operators: c.RecordFormat >= operatorsFormat, ObserveOperator: a.observeOperator, ComparisonLimit: int(c.ComparisonLimit), ObserveComparison: a.observeComparison,
-		OverBudget:   a.observeRefusedCall,
+		OverBudget: a.observeRefusedCall, ListReads: listReads(), ListReadsEach: shareOf(listReads(), c),
 		StreamMaxAge: time.Duration(c.StreamMaxAge), Step: hooks.RetryStep, Platform: a.current.PlatformAccount,
 		InTouch: func() bool { return a.readiness.InTouch() },
 	})

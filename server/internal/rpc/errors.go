@@ -49,6 +49,7 @@ var (
 	errWoken         = errors.New("the session arrived while Stripe was asked for it") // ends a read, not a stream
 	errNoLink        = errors.New("Stripe gave no link for the session")
 	errOtherAccount  = errors.New("the session is of another account than the caller names")
+	errListsBusy     = errors.New("the call got no slot to read a list within its deadline")
 	errUnknownHere   = errors.New("no such session is known here, and Stripe was not asked")
 
 	errNoConsumer      = errors.New("there is no consumer of this name")
@@ -172,6 +173,8 @@ var kinds = []struct {
 		fmt.Sprintf("there are %d consumers already; delete one first", store.MaxConsumers), false}},
 	{store.ErrConsumerShare, kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_TOO_MANY_CONSUMERS,
 		"this caller has created its share of the consumers; delete one first (CALLER_SHARE_PERCENT)", false}},
+	{errListsBusy, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_OVERLOADED,
+		"too many calls that read lists of sessions are under way on this server; try again, or another", true}},
 	{store.ErrConflict, kind{codes.Aborted, verificationv1.ErrorReason_ERROR_REASON_CONFLICT,
 		"too many writers at once; try again", true}},
 	{store.ErrUnavailable, kind{codes.Unavailable, verificationv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE,
@@ -213,6 +216,12 @@ func (s *Service) failure(ctx context.Context, err error, longest time.Duration)
 		return newStatus(kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
 			fmt.Sprintf("operators have changed this session %d times within an hour; try again when RetryInfo says", verification.MaxOperations), false}, nil,
 			retryInfo(often.again.Sub(s.config.Clock())))
+	}
+	var repeated *linkLimitError
+	if errors.As(err, &repeated) {
+		return newStatus(kind{codes.ResourceExhausted, verificationv1.ErrorReason_ERROR_REASON_RATE_LIMITED,
+			"many links of this session were made, and none has led to a new attempt; try again when RetryInfo says", false}, nil,
+			retryInfo(min(repeated.wait, readAfter)))
 	}
 	var changed *outcomeChangedError
 	if errors.As(err, &changed) {

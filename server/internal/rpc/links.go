@@ -3,9 +3,11 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/time/rate"
 
 	"example.com/verification-status/server/internal/shares"
 	"example.com/verification-status/server/internal/verification"
@@ -16,18 +18,39 @@ const (
 	// uses up few reads. Each call still gets a link of its own, because a link works once. The callers of one session
 	// alternate, so that one caller's calls do not keep another caller from the session.
 	linkSpacing = time.Second
+	// maxRepeats is how many GETs a caller can make of a session without a new outcome, and repeatEvery is the time after which it
+	// can make one more. A person who gets a link again and again would otherwise use up all reads of a caller's day.
+	maxRepeats  = 60
+	repeatEvery = 5 * time.Minute
 	// certainFor is how long a denial is answered without Stripe, after a read of Stripe has confirmed the record
 	// that it follows from. Stripe can change such a record: a reviewer can reverse a result.
 	certainFor = time.Minute
-	// maxLinks bounds the sessions that links keeps schedules and confirmations for.
+	// maxLinks bounds the sessions that links keeps schedules, allowances and confirmations for.
 	maxLinks = 10_000
 )
 
 // links limits the GETs of retries, and keeps which records a GET has confirmed. It is safe for concurrent use.
 type links struct {
-	spacing   time.Duration
+	spacing   time.Duration // 0: no limits
 	schedules *lru.Cache[sessionKey, *shares.Schedule]
 	confirmed *lru.Cache[sessionKey, confirmation]
+
+	mu         sync.Mutex // of an allowance that is replaced
+	allowances *lru.Cache[allowanceKey, allowance]
+}
+
+// allowanceKey is the key of an allowance. It includes the caller: one caller can use up its own GETs of a session, not
+// those of others.
+type allowanceKey struct {
+	sessionKey
+	holder shares.Holder
+}
+
+// allowance is the number of GETs that a caller has left of a session until the session has another outcome.
+type allowance struct {
+	failures int32
+	status   string
+	left     *rate.Limiter
 }
 
 type sessionKey struct{ account, id string }
@@ -47,7 +70,11 @@ func newLinks() *links {
 	if err != nil {
 		panic(err)
 	}
-	return &links{spacing: linkSpacing, schedules: schedules, confirmed: confirmed}
+	allowances, err := lru.New[allowanceKey, allowance](maxLinks)
+	if err != nil {
+		panic(err)
+	}
+	return &links{spacing: linkSpacing, schedules: schedules, confirmed: confirmed, allowances: allowances}
 }
 
 // wait returns when the caller may make a GET of the session. It returns ErrStripeBusy if no slot comes before the
@@ -75,6 +102,57 @@ func (l *links) schedule(key sessionKey) *shares.Schedule {
 		return known
 	}
 	return fresh
+}
+
+// check returns a linkLimitError if the caller has no GET of the session left. spend does the same, and uses up one GET. session is the record,
+// which can be empty.
+func (l *links) check(key allowanceKey, session *verification.Session, now time.Time) error {
+	if l.spacing == 0 {
+		return nil
+	}
+	return lacks(l.allowance(key, session), now)
+}
+
+func (l *links) spend(key allowanceKey, session *verification.Session, now time.Time) error {
+	if l.spacing == 0 {
+		return nil
+	}
+	left := l.allowance(key, session)
+	if left.AllowN(now, 1) {
+		return nil
+	}
+	return lacks(left, now)
+}
+
+// allowance returns the allowance of a session. A new failure or another status makes a new one.
+func (l *links) allowance(key allowanceKey, session *verification.Session) *rate.Limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known, ok := l.allowances.Get(key)
+	if ok && known.failures == session.FailedAttempts && known.status == session.Status {
+		return known.left
+	}
+	fresh := rate.NewLimiter(rate.Every(repeatEvery), maxRepeats)
+	l.allowances.Add(key, allowance{session.FailedAttempts, session.Status, fresh})
+	return fresh
+}
+
+// lacks returns a linkLimitError if a limiter has no token left.
+func lacks(left *rate.Limiter, now time.Time) error {
+	missing := 1 - left.TokensAt(now)
+	if missing <= 0 {
+		return nil
+	}
+	return &linkLimitError{time.Duration(missing * float64(repeatEvery))}
+}
+
+// linkLimitError is a GET of a session that has had too many without a new outcome.
+type linkLimitError struct {
+	wait time.Duration // until the session has a GET left
+}
+
+func (*linkLimitError) Error() string {
+	return "the session has had too many links without a new outcome"
 }
 
 // certain reports whether a denial is answered without asking Stripe: the record is final, or a read of Stripe has

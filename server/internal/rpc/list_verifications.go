@@ -33,6 +33,11 @@ func (s *Service) listVerifications(ctx context.Context, request *verificationv1
 	}
 	ctx, cancel := withMargin(ctx)
 	defer cancel()
+	slot, err := s.takeListSlot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer slot.Release()
 	page, err := s.config.Live.List(ctx, query)
 	if err != nil {
 		return nil, err

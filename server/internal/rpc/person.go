@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/shares"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -12,6 +13,8 @@ import (
 const (
 	// maxPersonSessions is how many of the newest sessions of a person are summed up.
 	maxPersonSessions = 100
+	// fewSessions is how many of them a call reads without a slot for lists.
+	fewSessions = 5
 	// maxPersonPages bounds the pages of a reference that one call reads. One page is enough, unless sessions of other accounts or
 	// of the other mode have the same reference. A reference leads to at most 1,000 sessions, which are ten pages.
 	maxPersonPages = 10
@@ -44,24 +47,43 @@ func (s *Service) person(ctx context.Context, reference string, answer verificat
 	return answer, person, nil
 }
 
-// sessionsOf returns the newest sessions that have a reference, of the account and mode of answer, newest first.
-func (s *Service) sessionsOf(ctx context.Context, reference string, answer verification.Session) (sessions []verification.Session, err error) {
+// sessionsOf returns the newest sessions that have a reference, of the account and mode of answer, newest first. It needs a slot for
+// lists. If none is free, it first looks whether the person has few sessions, as most persons do: these need no slot.
+func (s *Service) sessionsOf(ctx context.Context, reference string, answer verification.Session) ([]verification.Session, error) {
+	slot, err := s.lists.Take(shares.HolderOf(ctx))
+	if err != nil {
+		few, err := s.config.Live.List(ctx, store.ListQuery{Reference: reference, Limit: fewSessions})
+		if err != nil || few.Next == (store.ListCursor{}) {
+			return appendLike(nil, few.Sessions, answer), err
+		}
+		if slot, err = s.awaitListSlot(ctx); err != nil {
+			return nil, err
+		}
+	}
+	defer slot.Release()
+	var sessions []verification.Session
 	query := store.ListQuery{Reference: reference, Limit: maxPersonSessions}
 	for range maxPersonPages {
 		page, err := s.config.Live.List(ctx, query)
 		if err != nil {
 			return nil, err
 		}
-		for _, session := range page.Sessions {
-			if session.Account == answer.Account && session.Livemode == answer.Livemode {
-				sessions = append(sessions, session)
-			}
-		}
+		sessions = appendLike(sessions, page.Sessions, answer)
 		if query.After = page.Next; page.Next == (store.ListCursor{}) || len(sessions) >= maxPersonSessions {
 			break
 		}
 	}
 	return sessions[:min(len(sessions), maxPersonSessions)], nil
+}
+
+// appendLike appends those sessions of a page that are of the account and mode of answer.
+func appendLike(sessions, page []verification.Session, answer verification.Session) []verification.Session {
+	for _, session := range page {
+		if session.Account == answer.Account && session.Livemode == answer.Livemode {
+			sessions = append(sessions, session)
+		}
+	}
+	return sessions
 }
 
 // failuresOf counts the failed submissions of sessions. It does not count what a session inherited from the one that it replaced.

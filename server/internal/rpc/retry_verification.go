@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/shares"
 	"example.com/verification-status/server/internal/store"
 	"example.com/verification-status/server/internal/verification"
 )
@@ -167,6 +168,9 @@ func granted(session verification.Session, link verification.Link, decision veri
 // readAndDecide makes a GET at Stripe and commits its answer together with a grant. If the answer shows that the session
 // claims to replace another one, and the record did not have the claim, the session inherits the counts first.
 func (s *Service) readAndDecide(ctx context.Context, session verification.Session, step string, grant change) (verification.Session, verification.Link, error) {
+	if err := s.links.check(allowanceKey{sessionKey{session.Account, session.ID}, shares.HolderOf(ctx)}, &session, s.config.Clock()); err != nil {
+		return verification.Session{}, verification.Link{}, err // at once: it must not wait for a slot in vain
+	}
 	checked, due := session.UnfinishedPredecessor(), false // that claim was checked before
 	read, link, err := s.readAndUpdate(ctx, session.ID, session.Account, step, func(current verification.Session, link verification.Link) (verification.Session, bool) {
 		if due = current.UnfinishedPredecessor() != "" && current.UnfinishedPredecessor() != checked; due {
@@ -211,7 +215,7 @@ func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, t
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return verification.Session{}, verification.Link{}, err
 		}
-		retrieved, err := s.retrieve(ctx, account, id)
+		retrieved, err := s.retrieve(ctx, account, id, &before)
 		if err != nil {
 			return verification.Session{}, verification.Link{}, err
 		}
@@ -239,13 +243,17 @@ func (s *Service) readAndUpdate(ctx context.Context, id, account, step string, t
 }
 
 // retrieve makes a GET at Stripe. If the session requires input and the answer has no link, it makes one more, unless the
-// caller's deadline comes first.
-func (s *Service) retrieve(ctx context.Context, account, id string) (verification.Retrieved, error) {
+// caller's deadline comes first. known is the record; it can be empty.
+func (s *Service) retrieve(ctx context.Context, account, id string, known *verification.Session) (verification.Retrieved, error) {
+	key := allowanceKey{sessionKey{account, id}, shares.HolderOf(ctx)}
+	if err := s.links.spend(key, known, s.config.Clock()); err != nil {
+		return verification.Retrieved{}, err
+	}
 	s.config.Step(StepRetrieve)
 	retrieved, err := s.config.Stripe.Retrieve(ctx, account, id)
 	lacksLink := retrieved.Object.Status == verification.StatusRequiresInput && retrieved.Object.Redaction == verification.RedactionNone &&
 		retrieved.Link == verification.Link{}
-	if err != nil || !lacksLink || s.links.wait(ctx, account, id) != nil {
+	if err != nil || !lacksLink || s.links.wait(ctx, account, id) != nil || s.links.spend(key, known, s.config.Clock()) != nil {
 		return retrieved, err
 	}
 	return s.config.Stripe.Retrieve(ctx, account, id)

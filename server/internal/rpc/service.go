@@ -11,6 +11,7 @@ import (
 	"example.com/verification-status/server/internal/live"
 	"example.com/verification-status/server/internal/live/hub"
 	"example.com/verification-status/server/internal/sharedread"
+	"example.com/verification-status/server/internal/shares"
 	"example.com/verification-status/server/internal/verification"
 )
 
@@ -90,6 +91,9 @@ type Config struct {
 	// Platform returns the id of the platform's own account, or "" if it is not known. A caller that names it means the sessions
 	// without an account. nil: it is not known.
 	Platform func() string
+	// ListReads is how many calls read lists of records from the store at the same time; 0: 8. One named caller has at most
+	// ListReadsEach of them; 0: no bound. Further calls wait.
+	ListReads, ListReadsEach int
 	// StreamMaxAge is the age at which streams end, so that they spread over the servers again. 0 means never.
 	StreamMaxAge time.Duration
 	// StallTimeout bounds the wait of a response for a caller that does not read. Then the stream ends. 0: 30
@@ -112,6 +116,7 @@ type Service struct {
 	watcher *watcher // of WatchStatus
 	rereads *rereads // of GetStatus
 	links   *links   // of RetryVerification
+	lists   *shares.Queue
 
 	consumers sharedread.Group[struct{}, []consumers.State] // of ListConsumers
 
@@ -161,10 +166,15 @@ func New(config Config) *Service {
 	if config.Platform == nil {
 		config.Platform = func() string { return "" }
 	}
+	if config.ListReads == 0 {
+		config.ListReads = 8
+	}
 	if config.StallTimeout == 0 {
 		config.StallTimeout = stallTimeout
 	}
-	s := &Service{config: config, rereads: newRereads(), links: newLinks()}
+	s := &Service{
+		config: config, rereads: newRereads(), links: newLinks(), lists: shares.NewQueue(config.ListReads, config.ListReadsEach),
+	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.lookup = lookup{&s.config, config.Live}
 	s.watcher = &watcher{lookup{&s.config, config.Live.Limited()}, s.stopping}

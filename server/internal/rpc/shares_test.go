@@ -53,7 +53,7 @@ func newGateway(t *testing.T, b *backend, percent int, callers ...string) (*gate
 	file := filepath.Join(t.TempDir(), "tokens")
 	var lines string
 	for _, name := range callers {
-		token, line, err := access.NewToken(name, []access.Right{access.RightRead})
+		token, line, err := access.NewToken(name, []access.Right{access.RightRead, access.RightList})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,8 @@
 // A pot that counts work under way gets its units back by Unit.Release. A pot that counts what is used up, such as a
 // day's budget, gets none back; Reset begins the next period.
 //
+// A Queue is a Pot of work under way whose callers wait for a unit instead of being refused.
+//
 // A Schedule divides a rate instead: it decides which of the waiting calls gets the next slot.
 //
 // The context of a call holds its Holder: see HolderOf. Work that no caller waits for has the zero Holder.

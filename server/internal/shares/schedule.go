@@ -44,8 +44,11 @@ type class struct {
 	calls    map[Holder][]*waiter
 }
 
-// waiter is a waiting call. granted is closed when it gets its slot.
-type waiter struct{ granted chan struct{} }
+// waiter is a waiting call. granted is closed when it gets its slot. In a Queue, unit is set before that.
+type waiter struct {
+	granted chan struct{}
+	unit    Unit
+}
 
 // NewSchedule makes a Schedule of perSecond slots for a number of classes. Class 0 is the best. A named holder has
 // sharePercent of the slots while others wait; 0 means no limit.

@@ -47,7 +47,7 @@ func newCallers(t *testing.T, target string, m *steadyWebhooks, s *rig.FakeStrip
 	t.Helper()
 	config := document.Code(t, "server/docs/clients.md", "service-config")
 	c := &callers{t: t, target: target, config: config, webhooks: m}
-	for n := range 4 {
+	for n := range 40 { // a session has few links without a new attempt
 		c.sessions = append(c.sessions, s.NewSession(fmt.Sprintf("person-%d", n)))
 	}
 	s.AnswerWith(func(_ http.ResponseWriter, r *http.Request) bool {
