@@ -1,13 +1,12 @@
 package grpcserver
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"net"
 	"slices"
 	"time"
-
-	"google.golang.org/grpc/credentials"
 )
 
 const (
@@ -44,8 +43,14 @@ type frameLimit struct {
 	saved   int       // frames that the calls can send together
 	earned  time.Time // up to when saved has what framesEachSecond brings
 
-	over  uint32 // the call that ends behind the current frame; 0: none
-	later []byte // what the next reads return; nil: nothing
+	over   uint32 // the call that ends behind the current frame; 0: none
+	later  []byte // what the next reads return; nil: nothing
+	unread []byte // what was read and not yet followed; nil: nothing
+
+	opens         bool // the current frame completes the headers of a call
+	headers, most int  // calls whose headers are complete, and how many of them gRPC gets before the next read returns each one alone
+	calls, resets int  // calls and resets of young calls, to be paid for
+	ages          ages
 }
 
 // halfRequest is a call whose last DATA frame has not come.
@@ -59,19 +64,24 @@ const callEnded = -1
 
 func newFrameLimit(conn net.Conn, ends func(peer net.Addr)) *frameLimit {
 	const preface = len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-	return &frameLimit{Conn: conn, ends: ends, skip: preface, saved: framesAtFirst, earned: time.Now()}
+	return &frameLimit{Conn: conn, ends: ends, skip: preface, saved: framesAtFirst, earned: time.Now(), most: headersAtOnce}
 }
 
 // Read implements net.Conn.
 func (f *frameLimit) Read(p []byte) (int, error) {
 	if f.later == nil {
-		n, err := f.Conn.Read(p)
-		n = f.follow(p[:n])
+		n, err := f.receive(p)
+		before, followed := f.follow(p[:n])
+		if followed < n {
+			f.unread = append(bytes.Clone(p[followed:n]), f.unread...)
+		}
 		switch {
+		case f.later == nil && f.unread == nil:
+			return before, err
+		case before > 0:
+			return before, nil // after an error, the connection's next Read returns it again
 		case f.later == nil:
-			return n, err
-		case n > 0:
-			return n, nil // after an error, the connection's next Read returns it again
+			return 0, err
 		}
 	}
 	n := copy(p, f.later)
@@ -81,10 +91,28 @@ func (f *frameLimit) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// follow reads a part of what the client sends: RFC 9113, section 4.1. It returns how much of the part comes before the first frame that it
-// inserts. The rest is in f.later.
-func (f *frameLimit) follow(p []byte) int {
+// receive returns what is unread, else the next part from the client.
+func (f *frameLimit) receive(p []byte) (int, error) {
+	if f.unread == nil {
+		return f.Conn.Read(p)
+	}
+	n := copy(p, f.unread)
+	if f.unread = f.unread[n:]; len(f.unread) == 0 {
+		f.unread = nil
+	}
+	return n, nil
+}
+
+// follow reads a part of what the client sends: RFC 9113, section 4.1. It ends behind the headers of a call if gRPC gets no further one now, and
+// returns how much it has followed. before is how much of that comes before the first frame that it inserts. The rest of it is in f.later.
+func (f *frameLimit) follow(p []byte) (before, followed int) {
 	before, copied := len(p), 0
+	defer func() {
+		if f.later != nil {
+			f.later = append(f.later, p[copied:followed]...)
+		}
+		before = min(before, followed)
+	}()
 	for at := 0; ; {
 		n := min(f.skip, len(p)-at)
 		f.skip, at = f.skip-n, at+n
@@ -99,6 +127,13 @@ func (f *frameLimit) follow(p []byte) int {
 			f.later = appendEnd(f.later, f.over)
 			copied, f.over = at, 0
 		}
+		if f.opens {
+			f.opens = false
+			f.calls++
+			if f.headers++; f.headers >= f.most {
+				return before, at
+			}
+		}
 		n = copy(f.header[f.have:], p[at:])
 		f.have, at = f.have+n, at+n
 		if f.have < len(f.header) {
@@ -106,10 +141,7 @@ func (f *frameLimit) follow(p []byte) int {
 		}
 		f.begin()
 	}
-	if f.later != nil {
-		f.later = append(f.later, p[copied:]...)
-	}
-	return before
+	return before, len(p)
 }
 
 // appendEnd appends a frame at which gRPC ends a call, and sends the client RST_STREAM: a WINDOW_UPDATE of 0, which is an error of this stream
@@ -125,12 +157,20 @@ func appendEnd(to []byte, id uint32) []byte {
 // begin looks at the header of a frame.
 func (f *frameLimit) begin() {
 	const (
-		data, rstStream = 0, 3
-		endStream       = 1
+		data, headers, rstStream, continuation = 0, 1, 3, 9
+		endStream, endHeaders                  = 1, 4
 	)
 	f.have, f.skip = 0, int(binary.BigEndian.Uint32(f.header[:4])>>8)
 	id := binary.BigEndian.Uint32(f.header[5:]) & (1<<31 - 1)
-	switch kind, flags := f.header[3], f.header[4]; {
+	kind, flags := f.header[3], f.header[4]
+	switch {
+	case (kind == headers || kind == continuation) && flags&endHeaders != 0:
+		f.opens = true
+		f.ages.begun(id, time.Now())
+	case kind == rstStream && f.ages.isYoung(id, time.Now()):
+		f.resets++
+	}
+	switch {
 	case kind == rstStream, kind == data && flags&endStream != 0:
 		if at, known := f.find(id); known {
 			f.halves = slices.Delete(f.halves, at, at+1)
@@ -181,39 +221,4 @@ func (f *frameLimit) spend() bool {
 	}
 	f.saved--
 	return true
-}
-
-// frameLimits limits the connections of a listener without TLS.
-type frameLimits struct {
-	net.Listener
-	ends func(peer net.Addr)
-}
-
-// Accept implements net.Listener.
-func (l frameLimits) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return newFrameLimit(conn, l.ends), nil
-}
-
-// frameCredentials limits connections with TLS, behind the handshake.
-type frameCredentials struct {
-	credentials.TransportCredentials
-	ends func(peer net.Addr)
-}
-
-// ServerHandshake implements credentials.TransportCredentials.
-func (c frameCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := c.TransportCredentials.ServerHandshake(raw)
-	if err != nil {
-		return nil, nil, err
-	}
-	return newFrameLimit(conn, c.ends), info, nil
-}
-
-// Clone implements credentials.TransportCredentials.
-func (c frameCredentials) Clone() credentials.TransportCredentials {
-	return frameCredentials{c.TransportCredentials.Clone(), c.ends}
 }
