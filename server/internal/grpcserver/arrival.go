@@ -51,9 +51,10 @@ func (c *call) limitArrival(holder shares.Holder) {
 	}
 	c.requestAwaited.Store(true)
 	c.late = time.AfterFunc(timeout, func() {
+		over := c.Err() != nil
 		awaited := c.stopAwaiting() // gRPC does not report the end of a call whose deadline had passed at its start
 		c.cancel()
-		if awaited && timeout == shortRequestTimeout {
+		if awaited && !over && timeout == shortRequestTimeout {
 			c.server.config.Shed(c, "call", halfSetting)
 		}
 	})

@@ -48,8 +48,9 @@ type frameLimit struct {
 	unread []byte // what was read and not yet followed; nil: nothing
 
 	opens         bool // the current frame completes the headers of a call
-	headers, most int  // calls whose headers are complete, and how many of them gRPC gets before the next read returns each one alone
-	calls, resets int  // calls and resets of young calls, to be paid for
+	cut           bool // the last read ended behind the header of the frame that begins a call
+	headers, most int  // calls since headersAtOnce calls could begin, and how many can begin before a read ends
+	calls, resets int  // calls, and resets of young calls, to be paid for
 	ages          ages
 }
 
@@ -103,10 +104,11 @@ func (f *frameLimit) receive(p []byte) (int, error) {
 	return n, nil
 }
 
-// follow reads a part of what the client sends: RFC 9113, section 4.1. It ends behind the headers of a call if gRPC gets no further one now, and
-// returns how much it has followed. before is how much of that comes before the first frame that it inserts. The rest of it is in f.later.
+// follow reads a part of what the client sends: RFC 9113, section 4.1. It ends where a call begins if gRPC gets no further one now, and returns
+// how much it has followed. before is how much of that comes before the first frame that it inserts. The rest of it is in f.later.
 func (f *frameLimit) follow(p []byte) (before, followed int) {
 	before, copied := len(p), 0
+	f.cut = false
 	defer func() {
 		if f.later != nil {
 			f.later = append(f.later, p[copied:followed]...)
@@ -130,9 +132,7 @@ func (f *frameLimit) follow(p []byte) (before, followed int) {
 		if f.opens {
 			f.opens = false
 			f.calls++
-			if f.headers++; f.headers >= f.most {
-				return before, at
-			}
+			f.headers++
 		}
 		n = copy(f.header[f.have:], p[at:])
 		f.have, at = f.have+n, at+n
@@ -140,6 +140,9 @@ func (f *frameLimit) follow(p []byte) (before, followed int) {
 			break
 		}
 		f.begin()
+		if f.cut {
+			return before, at
+		}
 	}
 	return before, len(p)
 }
@@ -163,6 +166,7 @@ func (f *frameLimit) begin() {
 	f.have, f.skip = 0, int(binary.BigEndian.Uint32(f.header[:4])>>8)
 	id := binary.BigEndian.Uint32(f.header[5:]) & (1<<31 - 1)
 	kind, flags := f.header[3], f.header[4]
+	f.cut = kind == headers && f.headers >= f.most
 	switch {
 	case (kind == headers || kind == continuation) && flags&endHeaders != 0:
 		f.opens = true

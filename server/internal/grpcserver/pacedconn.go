@@ -29,12 +29,18 @@ func (s *Server) newPacedConn(conn net.Conn) *pacedConn {
 	return &pacedConn{frameLimit: *newFrameLimit(conn, s.tooManyFrames), pace: pace{lines: s.lines}, server: s, closed: make(chan struct{})}
 }
 
-// Read implements net.Conn. It waits if the calls so far have to be paid for.
+// Read implements net.Conn. It waits before a further call begins if the calls so far have to be paid for.
 func (c *pacedConn) Read(p []byte) (int, error) {
-	if c.later == nil { // gRPC has had all calls that were counted
+	if c.cut && c.later == nil { // gRPC has had all calls that were counted, and parts of their requests that came with them
+		c.cut = false
 		c.pay()
 	}
-	return c.frameLimit.Read(p)
+	select {
+	case <-c.closed:
+		return 0, net.ErrClosed // what was received is not worth an answer
+	default:
+		return c.frameLimit.Read(p)
+	}
 }
 
 // pay waits for as long as the calls since the last payment demand, or until the connection is closed.
@@ -72,11 +78,15 @@ func (c *pacedConn) ofCaller() {
 	}
 }
 
-// Write implements net.Conn.
+// Write implements net.Conn. After an error it closes the connection: gRPC relies on the reader to notice, which can be waiting.
 func (c *pacedConn) Write(p []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	return c.frameLimit.Conn.Write(p)
+	n, err := c.frameLimit.Conn.Write(p)
+	if err != nil {
+		_ = c.Close()
+	}
+	return n, err
 }
 
 // Close implements net.Conn.
