@@ -21,12 +21,12 @@ const (
 	// credentials. Until the request has arrived, a call takes 14 KiB, and up to 64 KiB more for the part of the request
 	// that was sent: one connection could fill the memory.
 	maxHalf = 1024
-	// maxShortHalf is how many further calls have shortRequestTimeout, which is enough for a client that sends its request
-	// whole: a client can open a thousand calls at once, and send their requests behind their headers. Each caller can
-	// have half of them. Beyond that, a call ends at once.
+	// maxShortHalf is how many further calls have shortRequestTimeout, which is enough for a client that opens a thousand
+	// calls at once, and sends their requests behind the headers of all. Each caller can have half of them. Beyond that,
+	// a call ends at once.
 	maxShortHalf        = 2048
 	shortHalfPercent    = 50
-	shortRequestTimeout = 100 * time.Millisecond
+	shortRequestTimeout = 2 * time.Second
 	// soonOver: gRPC ends a call whose deadline passes while it starts, and reports no end. A timer looks after each call
 	// whose deadline is this near.
 	soonOver = time.Second

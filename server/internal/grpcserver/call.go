@@ -102,7 +102,10 @@ func (s *Server) begin(ctx context.Context, info *tap.Info) (_ context.Context, 
 	} else if deadline.Sub(c.began) > longestDeadline {
 		c.Context, c.cancel = context.WithTimeout(c.Context, longestDeadline)
 	}
-	c.limitArrival(holder)
+	if conn == nil || !conn.whole {
+		c.limitArrival(holder)
+		conn.awaits(c)
+	}
 	return c, nil
 }
 

@@ -145,12 +145,12 @@ func TestG15_FloodsOfCallsWithoutACallerAreReadSlowly(t *testing.T) {
 			}
 			eventually(t, "the flood is read slowly", func() bool { return s.sheds(paceSetting) >= attackers })
 			begun, passed := s.meter.begun.Load()-others, time.Since(began)
-			allowed := int64(attackers * (100 + headersAtOnce + 50*(passed.Seconds()+1)))
+			allowed := int64(attackers * (100 + 50*(passed.Seconds()+1)))
 			t.Logf("%d of %d calls began in %v, %d were open at once at the most", begun, attackers*calls, passed, most)
 			if begun > allowed {
 				t.Errorf("%d calls of the flood began within %v, want at most %d", begun, passed, allowed)
 			}
-			if most > attackers*(100+headersAtOnce) {
+			if most > attackers*100 {
 				t.Errorf("%d calls were open at once", most)
 			}
 		})
@@ -182,7 +182,7 @@ func TestG15_ACallersRapidResetsAreReadSlowly(t *testing.T) {
 		}
 	}
 	begun, passed := s.meter.begun.Load()-others, time.Since(began)
-	if allowed := int64(1000 + headersAtOnce + 500*(passed.Seconds()+1)); begun > allowed {
+	if allowed := int64(1000 + 500*(passed.Seconds()+1)); begun > allowed {
 		t.Errorf("%d calls began within %v, want at most %d", begun, passed, allowed)
 	}
 	_ = w.conn.Close()

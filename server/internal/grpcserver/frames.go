@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"maps"
 	"net"
 	"slices"
 	"time"
@@ -48,10 +49,14 @@ type frameLimit struct {
 	unread []byte // what was read and not yet followed; nil: nothing
 
 	opens         bool // the current frame completes the headers of a call
-	cut           bool // the last read ended behind the header of the frame that begins a call
-	headers, most int  // calls since headersAtOnce calls could begin, and how many can begin before a read ends
+	begun         bool // a call has begun since the last cut
+	cut           bool // the last read ended behind the header of the frame that begins the next call; begin has not seen it
 	calls, resets int  // calls, and resets of young calls, to be paid for
-	ages          ages
+
+	current uint32           // the call that began last
+	whole   bool             // its request is complete, or has ended
+	awaited map[uint32]*call // calls whose requests are incomplete, by id; some of them may be over
+	ages    ages
 }
 
 // halfRequest is a call whose last DATA frame has not come.
@@ -65,7 +70,7 @@ const callEnded = -1
 
 func newFrameLimit(conn net.Conn, ends func(peer net.Addr)) *frameLimit {
 	const preface = len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-	return &frameLimit{Conn: conn, ends: ends, skip: preface, saved: framesAtFirst, earned: time.Now(), most: headersAtOnce}
+	return &frameLimit{Conn: conn, ends: ends, skip: preface, saved: framesAtFirst, earned: time.Now()}
 }
 
 // Read implements net.Conn.
@@ -73,8 +78,14 @@ func (f *frameLimit) Read(p []byte) (int, error) {
 	if f.later == nil {
 		n, err := f.receive(p)
 		before, followed := f.follow(p[:n])
-		if followed < n {
-			f.unread = append(bytes.Clone(p[followed:n]), f.unread...)
+		switch {
+		case f.unread != nil:
+			f.unread = f.unread[followed:]
+		case followed < n:
+			f.unread = bytes.Clone(p[followed:n])
+		}
+		if len(f.unread) == 0 {
+			f.unread = nil
 		}
 		switch {
 		case f.later == nil && f.unread == nil:
@@ -92,23 +103,22 @@ func (f *frameLimit) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// receive returns what is unread, else the next part from the client.
+// receive returns what is unread, as far as it fits, else the next part from the client.
 func (f *frameLimit) receive(p []byte) (int, error) {
 	if f.unread == nil {
 		return f.Conn.Read(p)
 	}
-	n := copy(p, f.unread)
-	if f.unread = f.unread[n:]; len(f.unread) == 0 {
-		f.unread = nil
-	}
-	return n, nil
+	return copy(p, f.unread), nil
 }
 
-// follow reads a part of what the client sends: RFC 9113, section 4.1. It ends where a call begins if gRPC gets no further one now, and returns
-// how much it has followed. before is how much of that comes before the first frame that it inserts. The rest of it is in f.later.
+// follow reads a part of what the client sends: RFC 9113, section 4.1. It ends where a second call begins, so that gRPC has had the first one
+// before the next read. It returns how much it has followed. before is how much of that comes before the first frame that it inserts. The rest of it is in f.later.
 func (f *frameLimit) follow(p []byte) (before, followed int) {
 	before, copied := len(p), 0
-	f.cut = false
+	if f.cut {
+		f.cut, f.begun = false, false
+		f.begin()
+	}
 	defer func() {
 		if f.later != nil {
 			f.later = append(f.later, p[copied:followed]...)
@@ -130,19 +140,19 @@ func (f *frameLimit) follow(p []byte) (before, followed int) {
 			copied, f.over = at, 0
 		}
 		if f.opens {
-			f.opens = false
+			f.opens, f.begun = false, true
 			f.calls++
-			f.headers++
 		}
 		n = copy(f.header[f.have:], p[at:])
 		f.have, at = f.have+n, at+n
 		if f.have < len(f.header) {
 			break
 		}
-		f.begin()
-		if f.cut {
+		const headers = 1
+		if f.cut = f.begun && f.header[3] == headers; f.cut {
 			return before, at
 		}
+		f.begin()
 	}
 	return before, len(p)
 }
@@ -166,7 +176,9 @@ func (f *frameLimit) begin() {
 	f.have, f.skip = 0, int(binary.BigEndian.Uint32(f.header[:4])>>8)
 	id := binary.BigEndian.Uint32(f.header[5:]) & (1<<31 - 1)
 	kind, flags := f.header[3], f.header[4]
-	f.cut = kind == headers && f.headers >= f.most
+	if kind == headers {
+		f.current, f.whole = id, flags&endStream != 0
+	}
 	switch {
 	case (kind == headers || kind == continuation) && flags&endHeaders != 0:
 		f.opens = true
@@ -176,6 +188,7 @@ func (f *frameLimit) begin() {
 	}
 	switch {
 	case kind == rstStream, kind == data && flags&endStream != 0:
+		f.complete(id)
 		if at, known := f.find(id); known {
 			f.halves = slices.Delete(f.halves, at, at+1)
 		}
@@ -183,6 +196,31 @@ func (f *frameLimit) begin() {
 		f.over = id
 		f.ends(f.RemoteAddr())
 	}
+}
+
+// complete records that the request of a call is complete, or that the client has ended the call.
+func (f *frameLimit) complete(id uint32) {
+	if id == f.current {
+		f.whole = true
+	}
+	if c := f.awaited[id]; c != nil {
+		delete(f.awaited, id)
+		c.arrived()
+	}
+}
+
+// minSwept is how many incomplete requests a connection knows before it looks for those of calls that are over.
+const minSwept = 64
+
+// await adds the call that began last to those that wait for their requests. Call it in the tap.
+func (f *frameLimit) await(c *call) {
+	if f.awaited == nil {
+		f.awaited = map[uint32]*call{}
+	}
+	if n := len(f.awaited); n >= minSwept && n&(n-1) == 0 { // at each power of two: on average, a call is looked at once or twice
+		maps.DeleteFunc(f.awaited, func(_ uint32, c *call) bool { return !c.requestAwaited.Load() })
+	}
+	f.awaited[f.current] = c
 }
 
 // count counts a DATA frame that is not its call's last one. It returns false if the call has to end.

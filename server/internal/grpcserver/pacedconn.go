@@ -10,9 +10,6 @@ import (
 	"example.com/verification-status/server/internal/connlimit"
 )
 
-// headersAtOnce is how many calls gRPC gets before the connection pays for them. A client can send 400 calls in one read.
-const headersAtOnce = 16
-
 // pacedConn is a connection that is read slowly if it has to pay for its calls (see pace) and that limits DATA frames (see frameLimit). gRPC's
 // tap finds it by the remote address, in the goroutine that reads.
 type pacedConn struct {
@@ -31,8 +28,7 @@ func (s *Server) newPacedConn(conn net.Conn) *pacedConn {
 
 // Read implements net.Conn. It waits before a further call begins if the calls so far have to be paid for.
 func (c *pacedConn) Read(p []byte) (int, error) {
-	if c.cut && c.later == nil { // gRPC has had all calls that were counted, and parts of their requests that came with them
-		c.cut = false
+	if c.cut && c.later == nil { // gRPC has had all calls that were counted, and what came of their requests
 		c.pay()
 	}
 	select {
@@ -46,7 +42,7 @@ func (c *pacedConn) Read(p []byte) (int, error) {
 // pay waits for as long as the calls since the last payment demand, or until the connection is closed.
 func (c *pacedConn) pay() {
 	calls, resets := c.calls, c.resets
-	c.calls, c.resets, c.headers, c.most = 0, 0, 0, headersAtOnce
+	c.calls, c.resets = 0, 0
 	if calls <= 0 && resets == 0 {
 		return
 	}
@@ -61,7 +57,6 @@ func (c *pacedConn) pay() {
 	if wait == 0 {
 		return
 	}
-	c.most = 1
 	c.server.slowed(c.Conn.RemoteAddr())
 	over := time.NewTimer(wait)
 	defer over.Stop()
@@ -75,6 +70,13 @@ func (c *pacedConn) pay() {
 func (c *pacedConn) ofCaller() {
 	if c != nil {
 		c.calls--
+	}
+}
+
+// awaits makes the connection report the arrival of the current call's request. Call it in the tap.
+func (c *pacedConn) awaits(current *call) {
+	if c != nil {
+		c.await(current)
 	}
 }
 
