@@ -35,7 +35,8 @@ const (
 // limitArrival bounds the arrival of the request of a call. On a connection that has admitted a call, and within its
 // holder's share, the call has until its deadline; a stream until requestTimeout after its handler's start.
 func (c *call) limitArrival(holder shares.Holder) {
-	timeout, err := requestTimeout, error(nil)
+	var err error
+	timeout := requestTimeout
 	if c.half, err = c.server.half.Take(holder, nil); err != nil {
 		timeout = shortRequestTimeout
 	} else if deadline, ok := c.Deadline(); connlimit.Used(c.peer) && (!ok || time.Until(deadline) > soonOver) {

@@ -121,14 +121,13 @@ func TestACompleteRequestIsNotAwaited(t *testing.T) {
 	if !f.whole {
 		t.Error("a request with its last frame is incomplete")
 	}
-	s := New(Config{Logger: slog.New(slog.DiscardHandler)})
-	live := &call{server: s}
+	live := &call{}
 	live.requestAwaited.Store(true)
 	f.current = 3
 	f.await(live)
 	for n := range uint32(10 * minSwept) {
 		f.current = 5 + 2*n
-		f.await(&call{server: s})
+		f.await(&call{})
 	}
 	if n := len(f.awaited); n > minSwept || f.awaited[3] != live {
 		t.Errorf("%d calls are kept, want at most %d, and the one that is not over", n, minSwept)
@@ -141,7 +140,7 @@ func TestACompleteRequestIsNotAwaited(t *testing.T) {
 
 // TestAClientThatDoesNotReadBeginsNoCalls: while an answer cannot be written, its connection is not read. When writing fails, it is closed.
 func TestAClientThatDoesNotReadBeginsNoCalls(t *testing.T) {
-	s := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	s := &Server{lines: newLines(), log: slog.New(slog.DiscardHandler), config: withDefaults(Config{})}
 	pipe := bufconn.Listen(1)
 	listener := pacedListener{connlimit.New(pipe, 10, 0, func() {}), s}
 	defer listener.Close()

@@ -84,7 +84,7 @@ func (c *pacedConn) awaits(current *call) {
 func (c *pacedConn) Write(p []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	n, err := c.frameLimit.Conn.Write(p)
+	n, err := c.Conn.Write(p)
 	if err != nil {
 		_ = c.Close()
 	}
@@ -94,11 +94,11 @@ func (c *pacedConn) Write(p []byte) (int, error) {
 // Close implements net.Conn.
 func (c *pacedConn) Close() error {
 	c.close.Do(func() { close(c.closed) })
-	return c.frameLimit.Conn.Close()
+	return c.Conn.Close()
 }
 
 // RemoteAddr implements net.Conn.
-func (c *pacedConn) RemoteAddr() net.Addr { return pacedAddr{c.frameLimit.Conn.RemoteAddr(), c} }
+func (c *pacedConn) RemoteAddr() net.Addr { return pacedAddr{c.Conn.RemoteAddr(), c} }
 
 // pacedAddr is the address of a pacedConn's peer.
 type pacedAddr struct {
