@@ -52,7 +52,7 @@ func (a *Access) Stream(ctx context.Context, method string, stream grpc.ServerSt
 // health admits a health watch within its limits. Every caller may open one. The health watch of an unauthenticated caller
 // can be evicted for another one.
 func (a *Access) health(ctx context.Context, method string, stream grpc.ServerStream) (checked grpc.ServerStream, leave func(), err error) {
-	holder, evict, until := a.holderOf(ctx), func() {}, ctx
+	holder, evict, until := a.Holder(ctx), func() {}, ctx
 	if holder.IsPeer() {
 		cancelable, cancel := context.WithCancelCause(ctx)
 		evict = func() { cancel(a.refuse(ctx, method, evicted())) }
@@ -65,9 +65,9 @@ func (a *Access) health(ctx context.Context, method string, stream grpc.ServerSt
 	return &evictable{stream, until}, leave, nil
 }
 
-// holderOf returns the holder that a health watch counts for: its caller, else the holder of the connection's certificate,
-// else the address.
-func (a *Access) holderOf(ctx context.Context) shares.Holder {
+// Holder returns the holder that a health watch counts for, and a call before it is admitted: its caller, else the holder of
+// the connection's certificate, else the address. ctx is from Identify. It is the zero Holder while access control is off.
+func (a *Access) Holder(ctx context.Context) shares.Holder {
 	if a.isOpen() {
 		return shares.Holder{}
 	}

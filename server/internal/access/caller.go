@@ -43,13 +43,17 @@ func (i *identified) Value(key any) any {
 	return i.Context.Value(key)
 }
 
-// Identify returns the context of a call with its caller and the holder that it counts for. It refuses no call: Unary and
-// Stream do. The server must call it with the context of the call itself.
+// Identify returns the context of a call with its caller and the holder that it counts for. It returns ctx itself if that has
+// the caller already, by the rights of now. It refuses no call: Unary and Stream do. The server must call it with the context
+// of the call itself, or one that derives from it.
 func (a *Access) Identify(ctx context.Context) context.Context {
 	if a.isOpen() {
 		return ctx
 	}
 	generation := a.generation.Load() // before the tokens: a change in between must not be missed
+	if known, ok := ctx.Value(callerKey{}).(*identified); ok && known.generation == generation {
+		return ctx
+	}
 	return &identified{ctx, a.identify(ctx), generation}
 }
 

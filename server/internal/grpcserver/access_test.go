@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
+	"example.com/verification-status/server/internal/shares"
 )
 
 // gate is an Access that knows one caller, and refuses every call.
@@ -26,6 +27,7 @@ func (gate) Principal(ctx context.Context) string {
 	name, _ := ctx.Value(nameKey{}).(string)
 	return name
 }
+func (gate) Holder(ctx context.Context) shares.Holder { return shares.HolderOf(ctx) }
 func (gate) Unary(context.Context, string, any) error {
 	return status.Error(codes.PermissionDenied, "no")
 }

@@ -8,40 +8,68 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"example.com/verification-status/server/internal/connlimit"
 	"example.com/verification-status/server/internal/offstack"
+	"example.com/verification-status/server/internal/shares"
 )
 
 const (
 	// requestTimeout bounds the arrival of a request after its headers, as the read timeout of an HTTP server does.
 	// Without it a client could open calls and send half of each request.
 	requestTimeout = 10 * time.Second
-	// maxUnauthenticated is how many calls, of all connections that have admitted no call yet, have requestTimeout.
-	// Further ones have shortRequestTimeout, which is enough for a client that sends its request whole. Access
-	// identifies a caller when the request has arrived. Until then each call takes 14 KiB, and up to 64 KiB more for
-	// the part of the request that was sent: one connection without credentials could fill the memory.
-	maxUnauthenticated  = 1024
-	shortRequestTimeout = 100 * time.Millisecond
+	// maxHalf is how many calls can wait for their requests. Each caller has its share, and each address without
+	// credentials. Until the request has arrived, a call takes 14 KiB, and up to 64 KiB more for the part of the request
+	// that was sent: one connection could fill the memory.
+	maxHalf = 1024
+	// maxShortHalf is how many further calls have shortRequestTimeout, which is enough for a client that opens a thousand
+	// calls at once, and sends their requests behind the headers of all. Each caller can have half of them. Beyond that,
+	// a call ends at once.
+	maxShortHalf        = 2048
+	shortHalfPercent    = 50
+	shortRequestTimeout = 2 * time.Second
+	// soonOver: gRPC ends a call whose deadline passes while it starts, and reports no end. A timer looks after each call
+	// whose deadline is this near.
+	soonOver = time.Second
 )
 
-// limitArrival bounds the arrival of the request of a call whose connection has admitted no call yet.
-func (c *call) limitArrival() {
+// limitArrival bounds the arrival of the request of a call. On a connection that has admitted a call, and within its
+// holder's share, the call has until its deadline; a stream until requestTimeout after its handler's start.
+func (c *call) limitArrival(holder shares.Holder) {
+	var err error
 	timeout := requestTimeout
-	if c.server.unauthenticated.Add(1) > maxUnauthenticated {
+	if c.half, err = c.server.half.Take(holder, nil); err != nil {
 		timeout = shortRequestTimeout
+	} else if deadline, ok := c.Deadline(); connlimit.Used(c.peer) && (!ok || time.Until(deadline) > soonOver) {
+		c.requestAwaited.Store(true)
+		return
 	}
 	if c.cancel == nil {
 		c.Context, c.cancel = context.WithCancel(c.Context)
 	}
+	if timeout == shortRequestTimeout {
+		c.half, err = c.server.shortHalf.Take(holder, func() { c.tooLate() })
+		c.excess = err != nil
+	}
 	c.requestAwaited.Store(true)
 	c.late = time.AfterFunc(timeout, func() {
-		c.stopAwaiting() // gRPC does not report the end of a call whose deadline had passed at its start
+		over := c.Err() != nil
+		awaited := c.stopAwaiting() // gRPC does not report the end of a call whose deadline had passed at its start
 		c.cancel()
+		if awaited && !over && timeout == shortRequestTimeout {
+			c.server.config.Shed(c, "call", halfSetting)
+		}
 	})
+}
+
+// tooLate ends a call whose request has not arrived. Others need its unit.
+func (c *call) tooLate() {
+	c.cancel()
+	c.server.config.Shed(c, "call", halfSetting)
 }
 
 // arrived records that the request has arrived, or that the call has ended without it.
 func (c *call) arrived() {
-	if c.stopAwaiting() {
+	if c.stopAwaiting() && c.late != nil {
 		c.late.Stop()
 	}
 }
@@ -50,7 +78,7 @@ func (c *call) arrived() {
 func (c *call) stopAwaiting() bool {
 	first := c.requestAwaited.CompareAndSwap(true, false)
 	if first {
-		c.server.unauthenticated.Add(-1)
+		c.half.Release()
 	}
 	return first
 }

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/tap"
 
-	"example.com/verification-status/server/internal/connlimit"
 	"example.com/verification-status/server/internal/shares"
 )
 
@@ -36,14 +35,16 @@ type call struct {
 	peer   net.Addr // nil: unknown
 	began  time.Time
 	cancel context.CancelFunc // ends the context; nil: the context is gRPC's own
-	late   *time.Timer        // of limitArrival; nil: it was not called
+	late   *time.Timer        // of limitArrival; nil: none
 	server *Server
 	slot   shares.Unit // of method.slots; used by the handler's goroutine alone
+	half   shares.Unit // of Server.half or shortHalf; see stopAwaiting
+	excess bool        // over the limit of requests that have not arrived
 	shed   bool        // refused for load
 
 	givenID        string // the caller's request id; empty: ownID is the request id
 	ownID          uint64
-	requestAwaited atomic.Bool            // counted in Server.unauthenticated
+	requestAwaited atomic.Bool            // half is taken, unless excess
 	logged         atomic.Bool            // a line has the request id
 	sessionID      atomic.Pointer[string] // nil: none. Several goroutines of a watch set it.
 	limit          atomic.Pointer[string] // see NoteLimit; nil: none
@@ -69,26 +70,41 @@ func callOf(ctx context.Context) *call {
 //
 // A unary call without a deadline gets one. Otherwise it would hold a handler for as long as Redis or Stripe hangs.
 // Streams get none: a context of its own would be a twentieth of a stream's memory.
-func (s *Server) begin(ctx context.Context, info *tap.Info) (context.Context, error) {
+//
+// begin returns an error only after a panic: gRPC releases the timer of a call that a tap refuses at the caller's deadline,
+// which can be days away.
+func (s *Server) begin(ctx context.Context, info *tap.Info) (_ context.Context, err error) {
 	c := &call{Context: ctx, server: s, method: s.method(info.FullMethodName), began: time.Now(), ownID: rand.Uint64()}
 	if given := info.Header[requestIDHeader]; len(given) > 0 && isRequestID(given[0]) {
 		c.givenID = given[0]
 	}
+	var conn *pacedConn
 	if caller, ok := peer.FromContext(ctx); ok {
-		c.peer = caller.Addr
+		conn, c.peer = connOf(caller.Addr)
 	}
 	if c.method == s.unknown {
 		return c, nil // gRPC answers it at once
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked(ctx, c, p)
+		}
+	}()
+	c.Context = s.access.Identify(ctx)
+	holder := s.access.Holder(c.Context)
+	if !holder.IsPeer() {
+		conn.ofCaller()
+	}
 	if deadline, ok := ctx.Deadline(); c.method.stream {
 		// no deadline
 	} else if !ok {
-		c.Context, c.cancel = context.WithTimeout(ctx, c.method.deadline)
+		c.Context, c.cancel = context.WithTimeout(c.Context, c.method.deadline)
 	} else if deadline.Sub(c.began) > longestDeadline {
-		c.Context, c.cancel = context.WithTimeout(ctx, longestDeadline)
+		c.Context, c.cancel = context.WithTimeout(c.Context, longestDeadline)
 	}
-	if !connlimit.Used(c.peer) {
-		c.limitArrival()
+	if conn == nil || !conn.whole {
+		c.limitArrival(holder)
+		conn.awaits(c)
 	}
 	return c, nil
 }

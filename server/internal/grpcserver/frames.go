@@ -1,13 +1,13 @@
 package grpcserver
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
+	"maps"
 	"net"
 	"slices"
 	"time"
-
-	"google.golang.org/grpc/credentials"
 )
 
 const (
@@ -44,8 +44,19 @@ type frameLimit struct {
 	saved   int       // frames that the calls can send together
 	earned  time.Time // up to when saved has what framesEachSecond brings
 
-	over  uint32 // the call that ends behind the current frame; 0: none
-	later []byte // what the next reads return; nil: nothing
+	over   uint32 // the call that ends behind the current frame; 0: none
+	later  []byte // what the next reads return; nil: nothing
+	unread []byte // what was read and not yet followed; nil: nothing
+
+	opens         bool // the current frame completes the headers of a call
+	begun         bool // a call has begun since the last cut
+	cut           bool // the last read ended behind the header of the frame that begins the next call; begin has not seen it
+	calls, resets int  // calls, and resets of young calls, to be paid for
+
+	current uint32           // the call that began last
+	whole   bool             // its request is complete, or has ended
+	awaited map[uint32]*call // calls whose requests are incomplete, by id; some of them may be over
+	ages    ages
 }
 
 // halfRequest is a call whose last DATA frame has not come.
@@ -65,13 +76,24 @@ func newFrameLimit(conn net.Conn, ends func(peer net.Addr)) *frameLimit {
 // Read implements net.Conn.
 func (f *frameLimit) Read(p []byte) (int, error) {
 	if f.later == nil {
-		n, err := f.Conn.Read(p)
-		n = f.follow(p[:n])
+		n, err := f.receive(p)
+		before, followed := f.follow(p[:n])
 		switch {
+		case f.unread != nil:
+			f.unread = f.unread[followed:]
+		case followed < n:
+			f.unread = bytes.Clone(p[followed:n])
+		}
+		if len(f.unread) == 0 {
+			f.unread = nil
+		}
+		switch {
+		case f.later == nil && f.unread == nil:
+			return before, err
+		case before > 0:
+			return before, nil // after an error, the connection's next Read returns it again
 		case f.later == nil:
-			return n, err
-		case n > 0:
-			return n, nil // after an error, the connection's next Read returns it again
+			return 0, err
 		}
 	}
 	n := copy(p, f.later)
@@ -81,10 +103,28 @@ func (f *frameLimit) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// follow reads a part of what the client sends: RFC 9113, section 4.1. It returns how much of the part comes before the first frame that it
-// inserts. The rest is in f.later.
-func (f *frameLimit) follow(p []byte) int {
+// receive returns what is unread, as far as it fits, else the next part from the client.
+func (f *frameLimit) receive(p []byte) (int, error) {
+	if f.unread == nil {
+		return f.Conn.Read(p)
+	}
+	return copy(p, f.unread), nil
+}
+
+// follow reads a part of what the client sends: RFC 9113, section 4.1. It ends where a second call begins, so that gRPC has had the first one
+// before the next read. It returns how much it has followed. before is how much of that comes before the first frame that it inserts. The rest of it is in f.later.
+func (f *frameLimit) follow(p []byte) (before, followed int) {
 	before, copied := len(p), 0
+	if f.cut {
+		f.cut, f.begun = false, false
+		f.begin()
+	}
+	defer func() {
+		if f.later != nil {
+			f.later = append(f.later, p[copied:followed]...)
+		}
+		before = min(before, followed)
+	}()
 	for at := 0; ; {
 		n := min(f.skip, len(p)-at)
 		f.skip, at = f.skip-n, at+n
@@ -99,17 +139,22 @@ func (f *frameLimit) follow(p []byte) int {
 			f.later = appendEnd(f.later, f.over)
 			copied, f.over = at, 0
 		}
+		if f.opens {
+			f.opens, f.begun = false, true
+			f.calls++
+		}
 		n = copy(f.header[f.have:], p[at:])
 		f.have, at = f.have+n, at+n
 		if f.have < len(f.header) {
 			break
 		}
+		const headers = 1
+		if f.cut = f.begun && f.header[3] == headers; f.cut {
+			return before, at
+		}
 		f.begin()
 	}
-	if f.later != nil {
-		f.later = append(f.later, p[copied:]...)
-	}
-	return before
+	return before, len(p)
 }
 
 // appendEnd appends a frame at which gRPC ends a call, and sends the client RST_STREAM: a WINDOW_UPDATE of 0, which is an error of this stream
@@ -125,13 +170,25 @@ func appendEnd(to []byte, id uint32) []byte {
 // begin looks at the header of a frame.
 func (f *frameLimit) begin() {
 	const (
-		data, rstStream = 0, 3
-		endStream       = 1
+		data, headers, rstStream, continuation = 0, 1, 3, 9
+		endStream, endHeaders                  = 1, 4
 	)
 	f.have, f.skip = 0, int(binary.BigEndian.Uint32(f.header[:4])>>8)
 	id := binary.BigEndian.Uint32(f.header[5:]) & (1<<31 - 1)
-	switch kind, flags := f.header[3], f.header[4]; {
+	kind, flags := f.header[3], f.header[4]
+	if kind == headers {
+		f.current, f.whole = id, flags&endStream != 0
+	}
+	switch {
+	case (kind == headers || kind == continuation) && flags&endHeaders != 0:
+		f.opens = true
+		f.ages.begun(id, time.Now())
+	case kind == rstStream && f.ages.isYoung(id, time.Now()):
+		f.resets++
+	}
+	switch {
 	case kind == rstStream, kind == data && flags&endStream != 0:
+		f.complete(id)
 		if at, known := f.find(id); known {
 			f.halves = slices.Delete(f.halves, at, at+1)
 		}
@@ -139,6 +196,31 @@ func (f *frameLimit) begin() {
 		f.over = id
 		f.ends(f.RemoteAddr())
 	}
+}
+
+// complete records that the request of a call is complete, or that the client has ended the call.
+func (f *frameLimit) complete(id uint32) {
+	if id == f.current {
+		f.whole = true
+	}
+	if c := f.awaited[id]; c != nil {
+		delete(f.awaited, id)
+		c.arrived()
+	}
+}
+
+// minSwept is how many incomplete requests a connection knows before it looks for those of calls that are over.
+const minSwept = 64
+
+// await adds the call that began last to those that wait for their requests. Call it in the tap.
+func (f *frameLimit) await(c *call) {
+	if f.awaited == nil {
+		f.awaited = map[uint32]*call{}
+	}
+	if n := len(f.awaited); n >= minSwept && n&(n-1) == 0 { // at each power of two: on average, a call is looked at once or twice
+		maps.DeleteFunc(f.awaited, func(_ uint32, c *call) bool { return !c.requestAwaited.Load() })
+	}
+	f.awaited[f.current] = c
 }
 
 // count counts a DATA frame that is not its call's last one. It returns false if the call has to end.
@@ -181,39 +263,4 @@ func (f *frameLimit) spend() bool {
 	}
 	f.saved--
 	return true
-}
-
-// frameLimits limits the connections of a listener without TLS.
-type frameLimits struct {
-	net.Listener
-	ends func(peer net.Addr)
-}
-
-// Accept implements net.Listener.
-func (l frameLimits) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return newFrameLimit(conn, l.ends), nil
-}
-
-// frameCredentials limits connections with TLS, behind the handshake.
-type frameCredentials struct {
-	credentials.TransportCredentials
-	ends func(peer net.Addr)
-}
-
-// ServerHandshake implements credentials.TransportCredentials.
-func (c frameCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := c.TransportCredentials.ServerHandshake(raw)
-	if err != nil {
-		return nil, nil, err
-	}
-	return newFrameLimit(conn, c.ends), info, nil
-}
-
-// Clone implements credentials.TransportCredentials.
-func (c frameCredentials) Clone() credentials.TransportCredentials {
-	return frameCredentials{c.TransportCredentials.Clone(), c.ends}
 }

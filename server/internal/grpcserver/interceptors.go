@@ -15,10 +15,14 @@ import (
 type Access interface {
 	// Credentials returns the TLS credentials of the server, or nil for plain text.
 	Credentials() credentials.TransportCredentials
-	// Identify returns ctx with the caller and with the holder that the call counts for (shares.HolderOf). Principal
+	// Identify returns ctx with the caller and with the holder that the call counts for (shares.HolderOf). It is called
+	// when the headers have arrived, and again when the request has: the second time it can return ctx itself. Principal
 	// returns the caller's name from such a context, or "" if callers have no names. No method of Access does I/O.
 	Identify(ctx context.Context) context.Context
 	Principal(ctx context.Context) string
+	// Holder returns the holder that a call counts for before it is admitted: its caller, or the peer of a call
+	// without valid credentials. ctx is from Identify.
+	Holder(ctx context.Context) shares.Holder
 	// Unary returns an error with a gRPC code if the caller may not make the call.
 	Unary(ctx context.Context, method string, request any) error
 	// Stream returns an error with a gRPC code if the caller may not open the stream. Otherwise the handler gets the
@@ -33,6 +37,7 @@ type openAccess struct{}
 func (openAccess) Credentials() credentials.TransportCredentials { return nil }
 func (openAccess) Identify(ctx context.Context) context.Context  { return ctx }
 func (openAccess) Principal(context.Context) string              { return "" }
+func (openAccess) Holder(context.Context) shares.Holder          { return shares.Holder{} }
 func (openAccess) Unary(context.Context, string, any) error      { return nil }
 func (openAccess) Stream(_ context.Context, _ string, stream grpc.ServerStream) (grpc.ServerStream, func(), error) {
 	return stream, func() {}, nil

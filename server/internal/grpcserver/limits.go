@@ -23,6 +23,8 @@ const (
 	inFlightSetting = "GRPC_MAX_IN_FLIGHT"
 	shareSetting    = "CALLER_SHARE_PERCENT"
 	framesSetting   = "none: it is fixed for DATA frames of a call"
+	halfSetting     = "none: it is fixed for requests that do not arrive"
+	paceSetting     = "none: it is fixed for calls without credentials, and for resets"
 )
 
 // The errors of refused calls. Each says whether the caller or the server is at its limit: fewer calls help only if the
@@ -108,4 +110,10 @@ func (s *Server) overloaded(ctx context.Context, c *call, err, share error) erro
 func (s *Server) tooManyFrames(peer net.Addr) {
 	s.log.Debug("a call ends: its request comes in more DATA frames than requests need", "peer", peer.String())
 	s.config.Shed(context.Background(), "call", framesSetting)
+}
+
+// slowed reports a connection that is read slowly.
+func (s *Server) slowed(peer net.Addr) {
+	s.log.Debug("a connection is read slowly: its calls have no valid credentials or no known method, or are reset at once", "peer", peer.String())
+	s.config.Shed(context.Background(), "connection", paceSetting)
 }

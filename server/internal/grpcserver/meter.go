@@ -60,6 +60,9 @@ func (observer) HandleRPC(ctx context.Context, event stats.RPCStats) {
 	switch event := event.(type) {
 	case *stats.InHeader:
 		c.method.meter.Started()
+		if c.excess {
+			c.tooLate() // here, since a tap that refuses a call leaves its timer
+		}
 	case *stats.InPayload:
 		c.arrived()
 		c.received.Add(int64(event.CompressedLength))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -102,8 +101,9 @@ type Server struct {
 	methods  map[string]*method
 	unknown  *method
 	waiting  *shares.Pot // calls in Await, which hold no slot of their method
-	// unauthenticated counts the calls that wait for their requests on connections that have admitted no call yet.
-	unauthenticated atomic.Int64
+	// half and shortHalf count the calls that wait for their requests; see limitArrival.
+	half, shortHalf *shares.Pot
+	lines           *lines
 	stopping        context.Context // ends when Stop begins
 	stop            context.CancelFunc
 }
@@ -116,7 +116,9 @@ func New(config Config) *Server {
 		config: config, health: health.NewServer(), access: config.Access, log: config.Logger, callLog: WithCall(config.Logger), slowCall: config.SlowCall,
 		refusals: rate.NewLimiter(refusalsPerSecond, refusalsBurst),
 		unknown:  &method{full: unknownMethod, meter: config.Meter.Method(unknownMethod)},
-		waiting:  newSlots(config),
+		waiting:  newSlots(config), lines: newLines(),
+		half:      shares.New(maxHalf, shares.Of(maxHalf, config.SharePercent)),
+		shortHalf: shares.New(maxShortHalf, shares.Of(maxShortHalf, shortHalfPercent)),
 	}
 	if config.TracerProvider != nil {
 		s.tracer = config.TracerProvider.Tracer("example.com/verification-status")
@@ -188,7 +190,7 @@ func (s *Server) options(config Config) []grpc.ServerOption {
 		grpc.NumStreamWorkers(streamWorkers),
 	}
 	if secured := config.Access.Credentials(); secured != nil {
-		options = append(options, grpc.Creds(frameCredentials{secured, s.tooManyFrames}))
+		options = append(options, grpc.Creds(pacedCredentials{secured, s}))
 	}
 	return options
 }
@@ -218,7 +220,7 @@ func (s *Server) SetServing(ready bool) {
 func (s *Server) Serve(listener net.Listener) error {
 	s.methods = methodsOf(s.grpc.GetServiceInfo(), s.config)
 	if s.access.Credentials() == nil {
-		listener = frameLimits{listener, s.tooManyFrames}
+		listener = pacedListener{listener, s}
 	}
 	if err := s.grpc.Serve(listener); s.stopping.Err() == nil {
 		return err

@@ -23,6 +23,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/connlimit"
+	"example.com/verification-status/server/internal/shares"
 )
 
 // door is an Access that admits calls with the header "welcome", and all calls to the health service.
@@ -33,6 +34,14 @@ func admits(ctx context.Context, method string) error {
 		return nil
 	}
 	return status.Error(codes.Unauthenticated, "no")
+}
+
+func (door) Holder(ctx context.Context) shares.Holder {
+	if from := metadata.ValueFromIncomingContext(ctx, "welcome"); len(from) > 0 {
+		return shares.Named(from[0])
+	}
+	from, _ := peer.FromContext(ctx)
+	return shares.Peer(from.Addr)
 }
 
 func (door) Unary(ctx context.Context, method string, _ any) error { return admits(ctx, method) }
@@ -112,8 +121,8 @@ func TestARefusedCallProvesNothing(t *testing.T) {
 }
 
 // TestUnauthenticatedHalfCallsAreBounded: in virtual time. Beyond 1,024 calls whose requests do not arrive, each
-// further call has shortRequestTimeout, which is enough for a call that is sent whole. After an admitted call, later calls
-// on the connection have requestTimeout.
+// further call has shortRequestTimeout, which is enough for a call that is sent whole. An admitted call on the connection
+// changes nothing.
 func TestUnauthenticatedHalfCallsAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -160,6 +169,7 @@ func TestUnauthenticatedHalfCallsAreBounded(t *testing.T) {
 		ends("a whole call", w.id, shortRequestTimeout)
 		w.id += 2
 		half()
+		ends("one too many, after an admitted call", w.id-2, 2*shortRequestTimeout)
 		ends("the others", 0, requestTimeout)
 		_ = conn.Close()
 		server.Stop(t.Context())
@@ -195,7 +205,7 @@ func TestCallsWithoutTimeTakeNoSlot(t *testing.T) {
 		}
 		time.Sleep(requestTimeout)
 		synctest.Wait()
-		if left := server.unauthenticated.Load(); left != 0 {
+		if left := server.half.Taken(); left != 0 {
 			t.Errorf("%d calls that are over are still counted", left)
 		}
 		_ = conn.Close()

@@ -1,0 +1,192 @@
+package grpcserver
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/test/bufconn"
+
+	"example.com/verification-status/server/internal/connlimit"
+)
+
+// TestG15_AllConnectionsShareALine: a thousand connections send a call after the other. What they send together within ten seconds is bounded, and
+// each alone as well.
+func TestG15_AllConnectionsShareALine(t *testing.T) {
+	for name, test := range map[string]struct{ kind, connections, want, free int }{
+		"newcomers, one":  {newcomerCall, 1, 100 + 50*10, 0},
+		"newcomers, many": {newcomerCall, 1000, 2000 + 2000*10, 10 + 1*10},
+		"shared, one":     {sharedCall, 1, 2000 + 2000*10, 0},
+		"shared, many":    {sharedCall, 100, 4000 + 4000*10, 100 + 20*10},
+		"resets, one":     {resetCall, 1, 1000 + 500*10, 0},
+		"resets, many":    {resetCall, 100, 2000 + 2000*10, 200 + 20*10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l, end := newLines(), time.Now().Add(10*time.Second)
+				counts := make(chan int)
+				for range test.connections {
+					go func() {
+						p, n := pace{lines: l}, 0
+						for ; time.Now().Before(end); n++ {
+							time.Sleep(p.pay(test.kind, 1))
+						}
+						counts <- n
+					}()
+				}
+				passed := 0
+				for range test.connections {
+					passed += <-counts
+				}
+				// Each connection has one more call that it has not paid for yet.
+				least, most := test.want, test.want+(test.free+1)*test.connections
+				if passed < least || passed > most+1 {
+					t.Errorf("%d calls passed, want %d to %d", passed, least, most)
+				}
+			})
+		})
+	}
+}
+
+// TestG15_ProbesPassAFlood: a new connection with a few calls waits for no other one.
+func TestG15_ProbesPassAFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLines()
+		flood := pace{lines: l}
+		if wait := flood.pay(newcomerCall, 1); wait != 0 {
+			t.Fatalf("the first call waits %v", wait)
+		}
+		l[newcomerCall].ReserveN(time.Now(), 2000) // by others
+		for range 20 {
+			l[newcomerCall].ReserveN(time.Now(), 2000)
+		}
+		probe := pace{lines: l}
+		if wait := probe.pay(newcomerCall, 10); wait != 0 {
+			t.Errorf("ten calls of a new connection wait %v, want not at all", wait)
+		}
+		time.Sleep(time.Second)
+		if wait := probe.pay(newcomerCall, 1); wait != 0 {
+			t.Errorf("a call a second later waits %v, want not at all", wait)
+		}
+		if wait := probe.pay(newcomerCall, 1); wait < time.Second {
+			t.Errorf("one more waits %v, want its time in the line", wait)
+		}
+	})
+}
+
+// TestResetsOfOldCallsAreFree: thousands of calls that have been open for two seconds are reset at once.
+func TestResetsOfOldCallsAreFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ended int
+		f := counted(&ended)
+		const calls = 5000
+		send := func(kind, flags byte, first uint32) {
+			for n := range uint32(calls) {
+				for p := frame(kind, flags, first+2*n); len(p) > 0; {
+					_, followed := f.follow(p)
+					p = p[followed:]
+				}
+			}
+			f.follow(nil) // the last frame
+		}
+		send(1, 5, 1)
+		time.Sleep(time.Second)
+		send(1, 5, 2*calls+1)
+		time.Sleep(time.Second)
+		send(3, 0, 1)
+		if f.resets != 0 {
+			t.Errorf("%d resets of calls of two seconds count, want none", f.resets)
+		}
+		send(1, 5, 4*calls+1)
+		send(3, 0, 4*calls+1)
+		if f.resets != calls {
+			t.Errorf("%d resets of new calls count, want %d", f.resets, calls)
+		}
+	})
+}
+
+// TestACompleteRequestIsNotAwaited, and of those that are, calls that are over are forgotten in time.
+func TestACompleteRequestIsNotAwaited(t *testing.T) {
+	var ended int
+	f := counted(&ended)
+	f.follow(frame(1, 4, 1))
+	if f.whole {
+		t.Error("a request without DATA is complete")
+	}
+	f.follow(frame(0, 1, 1))
+	if !f.whole {
+		t.Error("a request with its last frame is incomplete")
+	}
+	live := &call{}
+	live.requestAwaited.Store(true)
+	f.current = 3
+	f.await(live)
+	for n := range uint32(10 * minSwept) {
+		f.current = 5 + 2*n
+		f.await(&call{})
+	}
+	if n := len(f.awaited); n > minSwept || f.awaited[3] != live {
+		t.Errorf("%d calls are kept, want at most %d, and the one that is not over", n, minSwept)
+	}
+	f.complete(3)
+	if live.requestAwaited.Load() || f.awaited[3] != nil {
+		t.Error("a call whose request is complete is still awaited")
+	}
+}
+
+// TestAClientThatDoesNotReadBeginsNoCalls: while an answer cannot be written, its connection is not read. When writing fails, it is closed.
+func TestAClientThatDoesNotReadBeginsNoCalls(t *testing.T) {
+	s := &Server{lines: newLines(), log: slog.New(slog.DiscardHandler), config: withDefaults(Config{})}
+	pipe := bufconn.Listen(1)
+	listener := pacedListener{connlimit.New(pipe, 10, 0, func() {}), s}
+	defer listener.Close()
+	dialed := make(chan net.Conn, 1)
+	go func() {
+		client, err := pipe.Dial()
+		if err != nil {
+			t.Error(err)
+		}
+		dialed <- client
+	}()
+	accepted, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, conn := <-dialed, accepted.(*pacedConn)
+	wrote, read := make(chan error, 1), make(chan error, 1)
+	go func() { // a pipe of one byte: this waits for the client
+		_, err := conn.Write(make([]byte, 3))
+		wrote <- err
+	}()
+	eventually(t, "the write is under way", func() bool {
+		free := conn.writing.TryLock()
+		if free {
+			conn.writing.Unlock()
+		}
+		return !free
+	})
+	conn.cut, conn.calls = true, 1
+	go func() {
+		_, err := conn.Read(make([]byte, 1))
+		read <- err
+	}()
+	if _, err := client.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-read:
+		t.Errorf("read, with %v, while the client reads nothing", err)
+	case <-time.After(50 * time.Millisecond): // a fault shows within microseconds; a slow machine shows none
+	}
+	_ = client.Close()
+	if err := <-wrote; !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("the write: %v", err)
+	}
+	if err := <-read; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the read after a write that failed: %v, want %v", err, net.ErrClosed)
+	}
+}
