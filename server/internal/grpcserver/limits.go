@@ -32,7 +32,7 @@ const (
 var (
 	errOverloaded   = overloadedError("this server has as many calls under way as it can serve; try again, or another")
 	errShareTaken   = overloadedError("this caller has its share of the calls under way on this server; let some of them end, or try another")
-	errWaitingTaken = overloadedError("this caller has its share of the calls that wait for a revision on this server; let some of them end, or try another")
+	errWaitingTaken = overloadedError("this caller has its share of the calls that wait on this server; let some of them end, or try another")
 )
 
 func overloadedError(text string) error {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"example.com/verification-status/server/internal/connlimit"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 // TestG15_AllConnectionsShareALine: a thousand connections send a call after the other. What they send together within ten seconds is bounded, and
@@ -156,7 +157,8 @@ func TestAClientThatDoesNotReadBeginsNoCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, conn := <-dialed, accepted.(*pacedConn)
+	client, conn := await.One(t, dialed), accepted.(*pacedConn)
+	defer client.Close()
 	wrote, read := make(chan error, 1), make(chan error, 1)
 	go func() { // a pipe of one byte: this waits for the client
 		_, err := conn.Write(make([]byte, 3))
@@ -179,14 +181,14 @@ func TestAClientThatDoesNotReadBeginsNoCalls(t *testing.T) {
 	}
 	select {
 	case err := <-read:
-		t.Errorf("read, with %v, while the client reads nothing", err)
+		t.Fatalf("read, with %v, while the client reads nothing", err)
 	case <-time.After(50 * time.Millisecond): // a fault shows within microseconds; a slow machine shows none
 	}
 	_ = client.Close()
-	if err := <-wrote; !errors.Is(err, io.ErrClosedPipe) {
+	if err := await.One(t, wrote); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("the write: %v", err)
 	}
-	if err := <-read; !errors.Is(err, net.ErrClosed) {
+	if err := await.One(t, read); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the read after a write that failed: %v, want %v", err, net.ErrClosed)
 	}
 }

@@ -61,8 +61,9 @@ type Config struct {
 	// SharePercent is the part of MaxInFlight that one caller can have, in percent. 0: no limit for one caller.
 	SharePercent int
 	// Shed is called for each call that MaxInFlight or SharePercent refuses, with the full method and the name of the
-	// setting, and with "call" for each one that ends because its request comes in too many DATA frames, by many
-	// goroutines at once. nil: no calls.
+	// setting, with "call" for each one that ends because its request does not arrive or comes in too many DATA
+	// frames, and with "connection" each time that a connection is read slowly, by many goroutines at once. nil: no
+	// calls.
 	Shed func(ctx context.Context, method, setting string)
 	// MaxStreams is how many calls one connection can have open. Default 10,000. Further calls wait in the client,
 	// without an error, until their deadline.

@@ -20,7 +20,7 @@ const (
 	linkSpacing = time.Second
 	// maxRepeats is how many GETs a caller can make of a session without a new outcome, and repeatEvery is the time after which it
 	// can make one more. A person who gets a link again and again would otherwise use up all reads of a caller's day.
-	maxRepeats  = 60
+	maxRepeats  = 120
 	repeatEvery = 5 * time.Minute
 	// certainFor is how long a denial is answered without Stripe, after a read of Stripe has confirmed the record
 	// that it follows from. Stripe can change such a record: a reviewer can reverse a result.
