@@ -2,6 +2,7 @@ package grpcserver
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"google.golang.org/grpc"
@@ -81,6 +82,31 @@ func (c *call) stopAwaiting() bool {
 		c.half.Release()
 	}
 	return first
+}
+
+// complete records that the request of a call is complete, or that the client has ended the call.
+func (f *frameLimit) complete(id uint32) {
+	if id == f.current {
+		f.whole = true
+	}
+	if c := f.awaited[id]; c != nil {
+		delete(f.awaited, id)
+		c.arrived()
+	}
+}
+
+// minSwept is how many incomplete requests a connection knows before it looks for those of calls that are over.
+const minSwept = 64
+
+// await adds the call that began last to those that wait for their requests. Call it in the tap.
+func (f *frameLimit) await(c *call) {
+	if f.awaited == nil {
+		f.awaited = map[uint32]*call{}
+	}
+	if n := len(f.awaited); n >= minSwept && n&(n-1) == 0 { // at each power of two: on average, a call is looked at once or twice
+		maps.DeleteFunc(f.awaited, func(_ uint32, c *call) bool { return !c.requestAwaited.Load() })
+	}
+	f.awaited[f.current] = c
 }
 
 // incoming is a stream whose request has not arrived yet, and afterwards passes everything on. Identifying the caller and
