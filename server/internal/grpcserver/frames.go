@@ -182,7 +182,7 @@ func (f *frameLimit) begin() {
 	case (kind == headers || kind == continuation) && flags&endHeaders != 0:
 		f.opens = true
 		f.ages.begun(id, time.Now())
-	case kind == rstStream && f.ages.isYoung(id, time.Now()):
+	case kind == rstStream && f.ages.reset(id, time.Now()):
 		f.resets++
 	}
 	switch {

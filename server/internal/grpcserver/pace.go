@@ -51,7 +51,22 @@ type pace struct {
 	each, free [charges]*rate.Limiter // nil: no such call so far
 }
 
-// pay returns how long the connection has to wait after n calls of a kind.
+// longestWait bounds a pause. It is shorter than the time after which a client takes a silent connection for dead. The debt of a line has the
+// same bound: a connection that has gone must not make others wait.
+const longestWait = 5 * time.Second
+
+// reserve takes a token and returns how long to wait for it. It takes none that comes only after longestWait, and returns that.
+func reserve(line *rate.Limiter, now time.Time) time.Duration {
+	token := line.ReserveN(now, 1)
+	wait := token.DelayFrom(now)
+	if wait > longestWait {
+		token.CancelAt(now)
+		return longestWait
+	}
+	return wait
+}
+
+// pay returns how long the connection has to wait after n calls of a kind: longestWait at the most.
 func (p *pace) pay(kind, n int) (wait time.Duration) {
 	if n > 0 && p.each[kind] == nil {
 		t := tariffs[kind]
@@ -59,9 +74,9 @@ func (p *pace) pay(kind, n int) (wait time.Duration) {
 	}
 	now := time.Now()
 	for range n {
-		wait = max(wait, p.each[kind].ReserveN(now, 1).DelayFrom(now))
+		wait = max(wait, reserve(p.each[kind], now))
 		if !p.free[kind].AllowN(now, 1) {
-			wait = max(wait, p.lines[kind].ReserveN(now, 1).DelayFrom(now))
+			wait = max(wait, reserve(p.lines[kind], now))
 		}
 	}
 	return wait
@@ -69,6 +84,7 @@ func (p *pace) pay(kind, n int) (wait time.Duration) {
 
 // ages knows which calls of a connection are young: their ids ascend. Only one goroutine may use it.
 type ages struct {
+	uncharged       int       // calls that were begun and not yet counted as reset
 	last            uint32    // the greatest id so far
 	before, earlier uint32    // last at since, and at least soon before that
 	since           time.Time // zero: no call so far
@@ -78,6 +94,17 @@ type ages struct {
 func (a *ages) begun(id uint32, now time.Time) {
 	a.pass(now)
 	a.last = max(a.last, id)
+	a.uncharged++
+}
+
+// reset reports whether the reset of a call counts: the call is young, and no more resets count than calls were begun. A client can send any
+// number of resets, of calls that it never began too.
+func (a *ages) reset(id uint32, now time.Time) bool {
+	if id > a.last || a.uncharged == 0 || !a.isYoung(id, now) {
+		return false
+	}
+	a.uncharged--
+	return true
 }
 
 // isYoung reports whether a call began within soon, or up to twice of it.

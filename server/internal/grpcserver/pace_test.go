@@ -79,6 +79,49 @@ func TestG15_ProbesPassAFlood(t *testing.T) {
 	})
 }
 
+// TestG15_AConnectionLeavesLittleDebt: what a connection owes is bounded, for itself and for all that share its line.
+func TestG15_AConnectionLeavesLittleDebt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for kind := range charges {
+			l := newLines()
+			flood, other := pace{lines: l}, pace{lines: l}
+			if wait := flood.pay(kind, 1_000_000); wait != longestWait {
+				t.Errorf("kind %d: a flood waits %v, want %v", kind, wait, longestWait)
+			}
+			if wait := other.pay(kind, 1000); wait > longestWait {
+				t.Errorf("kind %d: another connection waits %v, want %v at most", kind, wait, longestWait)
+			}
+			time.Sleep(longestWait)
+			third := pace{lines: l}
+			if wait := third.pay(kind, tariffs[kind].freeBurst+1); wait > time.Second {
+				t.Errorf("kind %d: a third connection waits %v later, want a second at most", kind, wait)
+			}
+		}
+	})
+}
+
+// TestResetsCountOncePerCall: a client resets calls that it never began, and one call again and again.
+func TestResetsCountOncePerCall(t *testing.T) {
+	var ended int
+	f := counted(&ended)
+	send := func(kind, flags byte, id uint32) {
+		for p := frame(kind, flags, id); len(p) > 0; {
+			_, followed := f.follow(p)
+			p = p[followed:]
+		}
+	}
+	send(1, 5, 1)
+	send(1, 5, 3)
+	for range 1000 {
+		send(3, 0, 1<<31-1)
+		send(3, 0, 3)
+	}
+	f.follow(nil) // the last frame
+	if f.resets > 2 {
+		t.Errorf("%d resets count, want 2 at most: as many as calls", f.resets)
+	}
+}
+
 // TestResetsOfOldCallsAreFree: thousands of calls that have been open for two seconds are reset at once.
 func TestResetsOfOldCallsAreFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
