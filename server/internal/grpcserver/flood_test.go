@@ -20,6 +20,7 @@ import (
 
 	verificationv1 "example.com/verification-status/gen/verification/v1"
 	"example.com/verification-status/server/internal/connlimit"
+	"example.com/verification-status/server/internal/testing/await"
 )
 
 // openMeter counts calls: those that have begun, and those that are open.
@@ -157,13 +158,34 @@ func TestG15_FloodsOfCallsWithoutACallerAreReadSlowly(t *testing.T) {
 	}
 }
 
+// TestG15_ANewcomerThatIsBehindIsClosed: a client whose credentials come late must not wait behind the calls that it sent without them.
+func TestG15_ANewcomerThatIsBehindIsClosed(t *testing.T) {
+	t.Parallel() // it takes longestBehind
+	s := startFlooded(t, Config{}, &fake{get: echo})
+	w := s.dial(t)
+	began, closed := time.Now(), make(chan struct{})
+	go func() {
+		defer close(closed)
+		_, _ = io.Copy(io.Discard, w.conn)
+	}()
+	go func() {
+		for floods["no credentials"](w) == nil {
+			w.id += 2
+		}
+	}()
+	await.One(t, closed)
+	if after := time.Since(began); after < longestBehind {
+		t.Errorf("the connection was closed after %v, want %v at least", after, longestBehind)
+	}
+}
+
 // TestG15_ACallersRapidResetsAreReadSlowly, and another caller is served.
 func TestG15_ACallersRapidResetsAreReadSlowly(t *testing.T) {
 	s := startFlooded(t, Config{}, &fake{get: echo})
 	w := s.dial(t)
 	w.admitted(t)
 	go func() { _, _ = io.Copy(io.Discard, w.conn) }()
-	const calls, others = 10_000, 100
+	const calls, others = 60_000, 100
 	began := time.Now()
 	sent := make(chan struct{})
 	go func() {
@@ -182,7 +204,7 @@ func TestG15_ACallersRapidResetsAreReadSlowly(t *testing.T) {
 		}
 	}
 	begun, passed := s.meter.begun.Load()-others, time.Since(began)
-	if allowed := int64(1000 + 500*(passed.Seconds()+1)); begun > allowed {
+	if allowed := int64(5000 + 5000*(passed.Seconds()+1)); begun > allowed {
 		t.Errorf("%d calls began within %v, want at most %d", begun, passed, allowed)
 	}
 	_ = w.conn.Close()

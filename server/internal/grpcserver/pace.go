@@ -8,13 +8,16 @@ import (
 
 // A connection pays for each call that a flood can consist of: a call of no caller (without valid credentials, of an unknown method, or with
 // headers that gRPC refuses), and a call that is reset soon after its start. Beyond a rate, the connection is read slowly, so that the calls wait
-// in the client. Nothing is created for them meanwhile, none is refused, and the connection stays open: a proxy can share it between callers.
+// in the client. Nothing is created for them meanwhile, none is refused, and a connection that has admitted a call stays open: a proxy can share
+// it between callers.
 const (
 	// newcomerCall: of no caller, on a connection that has admitted no call yet.
 	newcomerCall = iota
 	// sharedCall: of no caller, on a connection that has admitted a call. Behind a proxy the calls of callers wait with it, so more are read.
 	sharedCall
-	// resetCall: reset within soon. An honest client resets many calls at once if its own callers leave, but most of them have been open longer.
+	// resetCall: reset within soon. An honest client resets many calls at once if its own callers leave, or if a network that stood still lets
+	// a thousand calls arrive after their deadlines. Its rate must be above all of that: a client that is read more slowly than it sends has
+	// each further call read too late.
 	resetCall
 	charges
 )
@@ -31,7 +34,7 @@ type tariff struct {
 var tariffs = [charges]tariff{
 	newcomerCall: {each: 50, eachBurst: 100, free: 1, freeBurst: 10, all: 2000, allBurst: 2000},
 	sharedCall:   {each: 2000, eachBurst: 2000, free: 20, freeBurst: 100, all: 4000, allBurst: 4000},
-	resetCall:    {each: 500, eachBurst: 1000, free: 20, freeBurst: 200, all: 2000, allBurst: 2000},
+	resetCall:    {each: 5000, eachBurst: 5000, free: 100, freeBurst: 1000, all: 10_000, allBurst: 10_000},
 }
 
 // lines have what all connections of a server share, one for each kind of calls. They are safe for concurrent use.

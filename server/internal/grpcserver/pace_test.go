@@ -23,8 +23,8 @@ func TestG15_AllConnectionsShareALine(t *testing.T) {
 		"newcomers, many": {newcomerCall, 1000, 2000 + 2000*10, 10 + 1*10},
 		"shared, one":     {sharedCall, 1, 2000 + 2000*10, 0},
 		"shared, many":    {sharedCall, 100, 4000 + 4000*10, 100 + 20*10},
-		"resets, one":     {resetCall, 1, 1000 + 500*10, 0},
-		"resets, many":    {resetCall, 100, 2000 + 2000*10, 200 + 20*10},
+		"resets, one":     {resetCall, 1, 5000 + 5000*10, 0},
+		"resets, many":    {resetCall, 100, 10_000 + 10_000*10, 1000 + 100*10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

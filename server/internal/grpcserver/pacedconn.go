@@ -10,11 +10,16 @@ import (
 	"example.com/verification-status/server/internal/connlimit"
 )
 
+// longestBehind is how long a newcomer can send more calls than are read. Then its connection is closed: what waits in it is old, and a client
+// that has got its credentials meanwhile would wait for minutes until a good call is read. No caller has a call on it.
+const longestBehind = 5 * time.Second
+
 // pacedConn is a connection that is read slowly if it has to pay for its calls (see pace) and that limits DATA frames (see frameLimit). gRPC's
 // tap finds it by the remote address, in the goroutine that reads.
 type pacedConn struct {
 	frameLimit
 	pace   pace
+	behind time.Time // since when a newcomer has had to wait each time; zero: it need not
 	server *Server
 
 	writing sync.Mutex // held by Write
@@ -55,9 +60,19 @@ func (c *pacedConn) pay() {
 	}
 	wait := max(c.pace.pay(kind, calls), c.pace.pay(resetCall, resets))
 	if wait == 0 {
+		c.behind = time.Time{}
 		return
 	}
 	c.server.slowed(c.Conn.RemoteAddr())
+	switch now := time.Now(); {
+	case kind != newcomerCall:
+		c.behind = time.Time{}
+	case c.behind.IsZero():
+		c.behind = now
+	case now.Sub(c.behind) > longestBehind:
+		_ = c.Close() // the read that follows says so
+		return
+	}
 	over := time.NewTimer(wait)
 	defer over.Stop()
 	select {
