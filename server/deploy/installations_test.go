@@ -42,6 +42,7 @@ var healthy = []series{
 	{`verification_tls_certificate_not_before_timestamp_seconds{}`, "0x600"}, {`verification_tls_certificate_expiry_timestamp_seconds{}`, "7776000x600"},
 	{`verification_watch_streams{kind="session"}`, "18000x600"}, {`verification_watch_streams_max{}`, "1000000x600"},
 	{`verification_consumer_lag_seconds{consumer="mailer"}`, "0x600"}, {`verification_consumer_pending{consumer="mailer"}`, "1x600"},
+	{`verification_watches_ended_total{kind="all",code="NotFound"}`, "2x600"},
 	{`verification_consumer_active{consumer="mailer"}`, "1x600"}, {`verification_consumer_expired{consumer="mailer"}`, "0x600"},
 	{`verification_feed_max_age_seconds{}`, "31536000x600"}, {`verification_feed_max_changes{}`, "160000000x600"},
 }
