@@ -134,8 +134,8 @@ var valuesOf = map[string][]string{
 		string(stripeapi.OutcomeUnauthorized), string(stripeapi.OutcomeUnavailable), string(stripeapi.OutcomeBudget), string(stripeapi.OutcomeBusy),
 	},
 	"verification_stripe_calls_total operation": {string(stripeapi.OperationEndpoints), string(stripeapi.OperationDestinations)},
-	"verification_watches_ended_total kind":    {string(rpc.WatchSession), string(rpc.WatchReference), string(rpc.WatchAll)},
-	"verification_watches_ended_total code":    {codes.NotFound.String()},
+	"verification_watches_ended_total kind":     {string(rpc.WatchSession), string(rpc.WatchReference), string(rpc.WatchAll)},
+	"verification_watches_ended_total code":     {codes.NotFound.String()},
 	"verification_doubts_total outcome":         {"pending", "settled"},
 	"verification_file_reloads_total result":    {"used", "refused"},
 
