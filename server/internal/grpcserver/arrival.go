@@ -22,12 +22,13 @@ const (
 	// credentials. Until the request has arrived, a call takes 14 KiB, and up to 64 KiB more for the part of the request
 	// that was sent: one connection could fill the memory.
 	maxHalf = 1024
-	// maxShortHalf is how many further calls have shortRequestTimeout, which is enough for a client that opens a thousand
-	// calls at once, and sends their requests behind the headers of all. Each caller can have half of them. Beyond that,
-	// a call ends at once.
-	maxShortHalf        = 2048
+	// maxShortHalf is how many further calls have shortRequestTimeout and shortHalfBytes: enough for a client that opens
+	// thousands of watches at once over a slow network. It sends their requests behind the headers of all, and only as
+	// fast as HTTP/2 lets it. Each caller can have half of them. Beyond that, a call ends at once.
+	maxShortHalf        = 8192
 	shortHalfPercent    = 50
 	shortRequestTimeout = 2 * time.Second
+	shortHalfBytes      = 4 << 10
 	// soonOver: gRPC ends a call whose deadline passes while it starts, and reports no end. A timer looks after each call
 	// whose deadline is this near.
 	soonOver = time.Second
@@ -47,7 +48,7 @@ func (c *call) limitArrival(holder shares.Holder) {
 	if c.cancel == nil {
 		c.Context, c.cancel = context.WithCancel(c.Context)
 	}
-	if timeout == shortRequestTimeout {
+	if c.brief = timeout == shortRequestTimeout; c.brief {
 		c.half, err = c.server.shortHalf.Take(holder, func() { c.tooLate() })
 		c.excess = err != nil
 	}
@@ -56,7 +57,7 @@ func (c *call) limitArrival(holder shares.Holder) {
 		over := c.Err() != nil
 		awaited := c.stopAwaiting() // gRPC does not report the end of a call whose deadline had passed at its start
 		c.cancel()
-		if awaited && !over && timeout == shortRequestTimeout {
+		if awaited && !over && c.brief {
 			c.server.config.Shed(c, "call", halfSetting)
 		}
 	})
@@ -64,8 +65,16 @@ func (c *call) limitArrival(holder shares.Holder) {
 
 // tooLate ends a call whose request has not arrived. Others need its unit.
 func (c *call) tooLate() {
+	c.tooMany.Store(true)
 	c.cancel()
 	c.server.config.Shed(c, "call", halfSetting)
+}
+
+// part counts bytes of the request while it is incomplete. Only the goroutine that reads the connection calls it.
+func (c *call) part(bytes int) {
+	if c.bytes += bytes; c.brief && c.bytes > shortHalfBytes && c.requestAwaited.Load() && !c.tooMany.Load() {
+		c.tooLate()
+	}
 }
 
 // arrived records that the request has arrived, or that the call has ended without it.
@@ -107,6 +116,9 @@ func (f *frameLimit) await(c *call) {
 		maps.DeleteFunc(f.awaited, func(_ uint32, c *call) bool { return !c.requestAwaited.Load() })
 	}
 	f.awaited[f.current] = c
+	// What came with the headers. The call ends later: gRPC would answer DEADLINE_EXCEEDED for a context that ends in the tap.
+	c.bytes = f.sent
+	c.excess = c.excess || c.brief && c.bytes > shortHalfBytes
 }
 
 // incoming is a stream whose request has not arrived yet, and afterwards passes everything on. Identifying the caller and

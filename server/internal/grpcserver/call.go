@@ -40,11 +40,14 @@ type call struct {
 	slot   shares.Unit // of method.slots; used by the handler's goroutine alone
 	half   shares.Unit // of Server.half or shortHalf; see stopAwaiting
 	excess bool        // over the limit of requests that have not arrived
+	brief  bool        // has shortRequestTimeout and shortHalfBytes
+	bytes  int         // of the incomplete request; see part
 	shed   bool        // refused for load
 
 	givenID        string // the caller's request id; empty: ownID is the request id
 	ownID          uint64
 	requestAwaited atomic.Bool            // half is taken, unless excess
+	tooMany        atomic.Bool            // ended by tooLate
 	logged         atomic.Bool            // a line has the request id
 	sessionID      atomic.Pointer[string] // nil: none. Several goroutines of a watch set it.
 	limit          atomic.Pointer[string] // see NoteLimit; nil: none

@@ -344,3 +344,34 @@ func TestG15_AThousandCallsAtOnceLoseNone(t *testing.T) {
 		t.Errorf("%d calls were ended or slowed, want 0", got)
 	}
 }
+
+// TestG15_ALongHalfRequestBeyondTheShareEnds: a caller that is over its share of half requests has more of them only while they are short. The
+// watch that sends more ends with UNAVAILABLE: a client would take CANCELED for its own doing.
+func TestG15_ALongHalfRequestBeyondTheShareEnds(t *testing.T) {
+	s := startFlooded(t, Config{}, &fake{get: echo})
+	w := s.dial(t)
+	w.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	for range maxHalf / 4 {
+		if err := w.headers(watchStatus, welcome1); err != nil {
+			t.Fatal(err)
+		}
+		w.id += 2
+	}
+	half := append([]byte{0, 0, 0, 0xff, 0}, make([]byte, shortHalfBytes)...)
+	if err := errors.Join(w.headers(watchStatus, welcome1), w.framer.WriteData(w.id, false, half)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		frame, err := w.framer.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if end, ok := frame.(*http2.MetaHeadersFrame); ok {
+			code := slices.IndexFunc(end.Fields, func(f hpack.HeaderField) bool { return f.Name == "grpc-status" })
+			if end.StreamID != w.id || code < 0 || end.Fields[code].Value != "14" {
+				t.Errorf("stream %d ended with %v; want %d with grpc-status 14", end.StreamID, end.Fields, w.id)
+			}
+			return
+		}
+	}
+}

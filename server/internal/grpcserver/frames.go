@@ -54,6 +54,7 @@ type frameLimit struct {
 
 	current uint32           // the call that began last
 	whole   bool             // its request is complete, or has ended
+	sent    int              // bytes of the request of the current call, until the tap knows it
 	awaited map[uint32]*call // calls whose requests are incomplete, by id; some of them may be over
 	ages    ages
 }
@@ -176,7 +177,7 @@ func (f *frameLimit) begin() {
 	id := binary.BigEndian.Uint32(f.header[5:]) & (1<<31 - 1)
 	kind, flags := f.header[3], f.header[4]
 	if kind == headers {
-		f.current, f.whole = id, flags&endStream != 0
+		f.current, f.whole, f.sent = id, flags&endStream != 0, 0
 	}
 	switch {
 	case (kind == headers || kind == continuation) && flags&endHeaders != 0:
@@ -191,9 +192,16 @@ func (f *frameLimit) begin() {
 		if at, known := f.find(id); known {
 			f.halves = slices.Delete(f.halves, at, at+1)
 		}
-	case kind == data && !f.count(id):
-		f.over = id
-		f.ends(f.RemoteAddr())
+	case kind == data:
+		if c := f.awaited[id]; c != nil {
+			c.part(f.skip)
+		} else if id == f.current {
+			f.sent += f.skip
+		}
+		if !f.count(id) {
+			f.over = id
+			f.ends(f.RemoteAddr())
+		}
 	}
 }
 

@@ -95,6 +95,9 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerI
 
 // finish logs the end of a call, sends the caller the request id if the log has it, and returns err with a gRPC code.
 func (s *Server) finish(ctx context.Context, c *call, err error) error {
+	if err != nil && c.tooMany.Load() { // else the caller would take it for its own cancellation, and not try again
+		c.shed, err = true, errHalfTaken
+	}
 	err = s.withStatus(ctx, c, err)
 	if !c.shed {
 		s.logCall(ctx, c, time.Since(c.began), err)

@@ -32,6 +32,7 @@ const (
 var (
 	errOverloaded   = overloadedError("this server has as many calls under way as it can serve; try again, or another")
 	errShareTaken   = overloadedError("this caller has its share of the calls under way on this server; let some of them end, or try another")
+	errHalfTaken    = overloadedError("too many calls of this caller wait for their requests to arrive; open fewer at once, or try another server")
 	errWaitingTaken = overloadedError("this caller has its share of the calls that wait on this server; let some of them end, or try another")
 )
 
