@@ -56,10 +56,10 @@ func (c *call) limitArrival(holder shares.Holder) {
 	c.late = time.AfterFunc(timeout, func() {
 		over := c.Err() != nil
 		awaited := c.stopAwaiting() // gRPC does not report the end of a call whose deadline had passed at its start
-		c.cancel()
 		if awaited && !over && c.brief {
-			c.server.config.Shed(c, "call", halfSetting)
+			c.tooLate()
 		}
+		c.cancel()
 	})
 }
 
