@@ -138,9 +138,9 @@ func (m measured) events() string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", grouped(rate), beside, server, redis, source)
 	}
 	cores := func(n float64) string { return fmt.Sprintf("%.2f", n) }
-	b.WriteString("| events a second | beside them | one replica | Redis | from |\n|---|---|---|---|---|\n")
-	row(500, "100 calls of `GetStatus` a second", cores(m.few[0]), cores(m.few[1]), "[consumers](measurements.md#under-load): none")
-	row(500, "the same, and 50 consumers of all changes", cores(m.few[2]), cores(m.few[3]), "[consumers](measurements.md#under-load): 50")
+	b.WriteString("| events a second | beside them | replicas | Redis | from |\n|---|---|---|---|---|\n")
+	row(500, "100 calls of `GetStatus` a second, two replicas", cores(m.few[0]), cores(m.few[1]), "[consumers](measurements.md#under-load): none")
+	row(500, "the same, two replicas, and 50 consumers of all changes", cores(m.few[2]), cores(m.few[3]), "[consumers](measurements.md#under-load): 50")
 	row(1000, "100,000 watches, to which they are delivered", cores(m.watched), "", "[watches](measurements.md#under-load)")
 	row(m.most, "nothing: as many as can be", cores(m.most*m.server/1e6), cores(m.most*m.redisC/1e6), "[speed](measurements.md#speed)")
 	bound := math.Floor(1e3/m.redisC) * 1e3
