@@ -208,7 +208,7 @@ func TestG15_ACallersRapidResetsAreReadSlowly(t *testing.T) {
 		t.Errorf("%d calls began within %v, want at most %d", begun, passed, allowed)
 	}
 	_ = w.conn.Close()
-	<-sent
+	await.One(t, sent)
 }
 
 // TestG15_ASharedConnectionServesItsCallers: a proxy passes on hundreds of calls without credentials on the connection of a caller. All of them
@@ -283,7 +283,7 @@ func TestG15_HalfRequestsAreBoundedOnUsedConnections(t *testing.T) {
 			}
 			eventually(t, "the connection's own caller is served", func() bool { return s.meter.begun.Load() == calls+4 && s.meter.open.Load() == test.left })
 			_ = w.conn.Close()
-			<-read
+			await.One(t, read)
 			eventually(t, "nothing is left", func() bool {
 				return s.meter.open.Load() == 0 && s.half.Taken() == 0 && s.shortHalf.Taken() == 0
 			})
