@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -163,17 +164,19 @@ func TestG15_ANewcomerThatIsBehindIsClosed(t *testing.T) {
 	t.Parallel() // it takes longestBehind
 	s := startFlooded(t, Config{}, &fake{get: echo})
 	w := s.dial(t)
-	began, closed := time.Now(), make(chan struct{})
+	began, closed := time.Now(), make(chan error, 1)
 	go func() {
-		defer close(closed)
-		_, _ = io.Copy(io.Discard, w.conn)
+		_, err := io.Copy(io.Discard, w.conn)
+		closed <- err
 	}()
 	go func() {
 		for floods["no credentials"](w) == nil {
 			w.id += 2
 		}
 	}()
-	await.One(t, closed)
+	if err := await.One(t, closed); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the connection was not closed: %v", err)
+	}
 	if after := time.Since(began); after < longestBehind {
 		t.Errorf("the connection was closed after %v, want %v at least", after, longestBehind)
 	}

@@ -1,6 +1,7 @@
 package grpcserver
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -233,5 +234,34 @@ func TestAClientThatDoesNotReadBeginsNoCalls(t *testing.T) {
 	}
 	if err := await.One(t, read); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the read after a write that failed: %v, want %v", err, net.ErrClosed)
+	}
+}
+
+// TestAHalfRequestBeyondTheShareIsShort: it ends when it has sent more, in the frames that come with its headers or later.
+func TestAHalfRequestBeyondTheShareIsShort(t *testing.T) {
+	brief := func() *call {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := &call{Context: ctx, cancel: cancel, brief: true, server: &Server{config: Config{Shed: func(context.Context, string, string) {}}}}
+		c.requestAwaited.Store(true)
+		return c
+	}
+	var ended int
+	f, later, early := counted(&ended), brief(), brief()
+	f.current, f.sent = 1, shortHalfBytes
+	f.await(later)
+	if later.part(0); later.excess || later.Err() != nil {
+		t.Error("a short half request has ended")
+	}
+	if later.part(1); later.Err() == nil || !later.tooMany.Load() {
+		t.Error("a half request that grew goes on")
+	}
+	f.current, f.sent = 3, shortHalfBytes+1
+	if f.await(early); !early.excess {
+		t.Error("a half request that was long at once goes on")
+	}
+	within := &call{server: later.server}
+	within.requestAwaited.Store(true)
+	if within.part(10 * shortHalfBytes); within.tooMany.Load() {
+		t.Error("a half request within the share has ended")
 	}
 }
